@@ -1,0 +1,1 @@
+"""Chunked arrays in groups."""

@@ -1,0 +1,161 @@
+"""How a new array is laid out: its chunks and its metadata."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from math import prod
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from zarrds.codecs.blosc import MAX_NBYTES
+from zarrds.codecs.defaults import default_codecs, parse_codec
+from zarrds.codecs.pipeline import build_pipeline
+from zarrds.errors import EncodingError, UnsupportedError
+from zarrds.metadata.dtypes import (
+    BYTES,
+    JSON,
+    STRING,
+    DataType,
+    decode_fill_value,
+    default_fill_value,
+    encode_fill_value,
+)
+from zarrds.metadata.model import ArrayMetadata, ChunkKeyEncoding, ZarrFormat
+
+__all__ = ["auto_chunks", "data_type_of", "new_array_metadata"]
+
+# automatic chunks have between half of this and this many bytes before compression
+_TARGET_NBYTES = 2 * 1024 * 1024
+# Python objects cost more than their pointers: 8 bytes of pointer stand for a string of this many bytes
+_OBJECT_NBYTES = 32
+# a 1-D array (a coordinate, mostly) of up to this many bytes stays in one chunk
+_SMALL_COORDINATE = 4 * 1024 * 1024
+
+
+def data_type_of(dtype: npt.DTypeLike | str | type | DataType) -> DataType:
+    """The data type that stores `dtype`: NumPy's dtypes, ``str``/``"string"`` and ``"bytes"`` of any length."""
+    if isinstance(dtype, DataType):
+        return dtype
+    if dtype is str or (isinstance(dtype, str) and dtype == "string"):
+        return STRING
+    if dtype is bytes or (isinstance(dtype, str) and dtype in ("bytes", "variable_length_bytes")):
+        return BYTES
+    try:
+        return DataType.from_numpy(np.dtype(dtype))
+    except TypeError as error:
+        raise EncodingError(f"not a dtype: {error}", found=f"{dtype!r:.80}") from error
+
+
+def auto_chunks(shape: Sequence[int], data_type: DataType) -> tuple[int, ...]:
+    """Chunks of 1 to 2 MiB before compression, by halving the longest dimension over and over.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        Of the array, in elements.
+    data_type : DataType
+
+    Returns
+    -------
+    tuple of int
+        In elements. A 1-D array of at most 4 MiB stays in one chunk.
+
+    Examples
+    --------
+    >>> auto_chunks((744, 721, 1440), DataType.from_numpy(np.dtype("f4")))
+    (47, 91, 90)
+    """
+    itemsize = _OBJECT_NBYTES if data_type.is_variable_length else data_type.dtype.itemsize
+    chunks = [max(1, size) for size in shape]
+    limit = _SMALL_COORDINATE if len(chunks) == 1 else _TARGET_NBYTES
+    if prod(chunks) * itemsize <= limit:
+        return tuple(chunks)
+    while prod(chunks) * itemsize > _TARGET_NBYTES and max(chunks) > 1:
+        axis = chunks.index(max(chunks))
+        chunks[axis] = -(-chunks[axis] // 2)
+    return tuple(chunks)
+
+
+def _parse_chunks(
+    chunks: Literal["auto"] | int | Sequence[int] | None, shape: tuple[int, ...], data_type: DataType
+) -> tuple[int, ...]:
+    if chunks is None or chunks == "auto":
+        return auto_chunks(shape, data_type)
+    given = (chunks,) * len(shape) if isinstance(chunks, int) else tuple(chunks)
+    if len(given) != len(shape):
+        raise EncodingError("chunks do not fit the shape", expected=f"{len(shape)} numbers", found=given)
+    # -1 is the whole dimension, as in dask and zarr-python
+    sizes = tuple(max(1, size) if chunk == -1 else int(chunk) for chunk, size in zip(given, shape, strict=True))
+    if any(size < 1 for size in sizes):
+        raise EncodingError("chunks have at least one element in each dimension", found=given)
+    return sizes
+
+
+def new_array_metadata(
+    *,
+    shape: int | Iterable[int],
+    dtype: npt.DTypeLike | str | type | DataType,
+    chunks: Literal["auto"] | int | Sequence[int] | None = "auto",
+    shards: Sequence[int] | None = None,
+    codecs: Sequence[Any] | None = None,
+    fill_value: Any = None,
+    dimension_names: Sequence[str | None] | None = None,
+    attributes: Mapping[str, JSON] | None = None,
+    zarr_format: ZarrFormat = 3,
+    chunk_key_encoding: ChunkKeyEncoding | None = None,
+    null_fill_value: bool = False,
+) -> ArrayMetadata:
+    """The metadata of an array that does not exist yet, checked as if it had been read.
+
+    Parameters
+    ----------
+    shape, dtype, chunks, shards, codecs, fill_value, dimension_names, attributes, zarr_format
+        As in `zarrds.create_array`.
+    chunk_key_encoding : ChunkKeyEncoding, optional
+        The format's own unless said.
+    null_fill_value : bool
+        Write v2's null where `fill_value` is None, in place of zero.
+
+    Raises
+    ------
+    EncodingError, UnsupportedError, MetadataError
+        For arguments that do not fit each other.
+    """
+    if shards is not None:
+        raise UnsupportedError("shards are not supported", mend="Leave shards out")
+    if zarr_format not in (2, 3):
+        raise UnsupportedError("unknown zarr_format", expected="2 or 3", found=zarr_format)
+    sizes = (shape,) if isinstance(shape, int) else tuple(int(size) for size in shape)
+    if any(size < 0 for size in sizes):
+        raise EncodingError("negative size in the shape", found=sizes)
+    data_type = data_type_of(dtype)
+    if zarr_format == 3 and not data_type.is_variable_length:
+        # v3 says the byte order in the bytes codec
+        data_type = DataType(data_type.name, data_type.dtype.newbyteorder("="))
+    chunk_shape = _parse_chunks(chunks, sizes, data_type)
+    objects = default_codecs(data_type, zarr_format) if codecs is None else tuple(parse_codec(c) for c in codecs)
+    build_pipeline(objects, chunk_shape, data_type)
+    if any(c["name"] == "blosc" for c in objects) and prod(chunk_shape) * data_type.dtype.itemsize > MAX_NBYTES:
+        raise EncodingError(
+            "chunks are too large for Blosc", expected=f"at most {MAX_NBYTES} bytes", found=f"chunks {chunk_shape}"
+        )
+    if dimension_names is not None and len(dimension_names) != len(sizes):
+        raise EncodingError("dimension_names do not fit the shape", expected=len(sizes), found=dimension_names)
+    if fill_value is None and not null_fill_value:
+        fill_value = default_fill_value(data_type)
+    # to JSON and back: what is kept is what a reader will see
+    encoded = encode_fill_value(fill_value, data_type, zarr_format=zarr_format)
+    return ArrayMetadata(
+        shape=sizes,
+        data_type=data_type,
+        chunks=chunk_shape,
+        codecs=objects,
+        fill_value=decode_fill_value(encoded, data_type),
+        chunk_key_encoding=chunk_key_encoding
+        or (ChunkKeyEncoding() if zarr_format == 3 else ChunkKeyEncoding("v2", ".")),
+        dimension_names=None if dimension_names is None else tuple(dimension_names),
+        attributes=dict(attributes or {}),
+        zarr_format=zarr_format,
+    )

@@ -1,0 +1,135 @@
+"""Runs a plan: the one place where zarrds uses threads.
+
+The caller works too, so a plan always gets done, also when it is run from inside another one. Each worker takes a
+batch of parts at a time and has buffers of its own.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Protocol
+
+from zarrds.arrays.selection import Part
+
+__all__ = ["Progress", "Worker", "run"]
+
+# called with the number of chunks done, from any thread
+Progress = Callable[[int], object]
+Worker = Callable[[Part], None]
+
+# below this many bytes in all, waking a thread costs more than it brings
+_SERIAL_NBYTES = 256 * 1024
+_MAX_BATCH = 64
+_MAX_THREADS = 64
+
+_pool: ThreadPoolExecutor | None = None
+_pool_lock = threading.Lock()
+
+
+class Plan(Protocol):
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[Part]: ...
+
+
+def _threads() -> ThreadPoolExecutor:
+    global _pool
+    with _pool_lock:
+        if _pool is None:
+            _pool = ThreadPoolExecutor(_MAX_THREADS, "zarrds")
+        return _pool
+
+
+def _forget_threads() -> None:
+    # a forked child has none of its parent's threads, and perhaps a lock that one of them held
+    global _pool, _pool_lock
+    _pool, _pool_lock = None, threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_threads)
+
+
+def n_cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class _Batches:
+    """Hands out a plan's parts, a batch at a time, to any number of threads, until one of them fails."""
+
+    def __init__(self, parts: Iterable[Part], size: int) -> None:
+        self._parts = iter(parts)
+        self._size = size
+        self._lock = threading.Lock()
+        self.failed = False
+
+    def take(self) -> list[Part]:
+        with self._lock:
+            return [] if self.failed else list(itertools.islice(self._parts, self._size))
+
+
+def _work(batches: _Batches, make_worker: Callable[[], Worker], progress: Progress | None) -> None:
+    try:
+        worker = None
+        while batch := batches.take():
+            worker = worker or make_worker()
+            for part in batch:
+                if batches.failed:
+                    return
+                worker(part)
+            if progress is not None:
+                progress(len(batch))
+    except BaseException:
+        batches.failed = True
+        raise
+
+
+def run(
+    plan: Plan,
+    make_worker: Callable[[], Worker],
+    *,
+    part_nbytes: int,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Do all parts of a plan, in any order.
+
+    Parameters
+    ----------
+    plan : sized iterable of Part
+    make_worker : callable
+        Called once in each thread that takes part; makes the function that does one part.
+    part_nbytes : int
+        Roughly the bytes of one part.
+    workers : int, optional
+        How many threads, the caller's among them; one for each core unless said. 1 works serially.
+    progress : callable, optional
+        Called with the number of parts done, after each batch.
+
+    Raises
+    ------
+    Exception
+        The first that a worker raised; parts that were not begun are then left.
+    """
+    n_parts = len(plan)
+    limit = n_cores() if workers is None else workers
+    if workers is None and n_parts * part_nbytes < _SERIAL_NBYTES:
+        limit = 1
+    n = max(1, min(limit, n_parts, _MAX_THREADS))
+    batches = _Batches(plan, max(1, min(_MAX_BATCH, n_parts // (4 * n))))
+    helpers: list[Future[None]] = []
+    if n > 1:
+        threads = _threads()
+        helpers = [threads.submit(_work, batches, make_worker, progress) for _ in range(n - 1)]
+    try:
+        _work(batches, make_worker, progress)
+    finally:
+        # a helper that never began finds nothing left to do; one that began must end before its buffers may go
+        begun = [helper for helper in helpers if not helper.cancel()]
+        errors = [error for helper in begun if (error := helper.exception()) is not None]
+    if errors:
+        raise errors[0]

@@ -1,0 +1,1 @@
+"""Codecs: one chunk <-> its bytes."""

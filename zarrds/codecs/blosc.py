@@ -1,0 +1,171 @@
+"""The ``blosc`` codec, through python-blosc, with every header checked before C sees it.
+
+Sources: Zarr v3 "Blosc codec" specification; c-blosc 1 chunk format (``README_CHUNK_FORMAT.rst``).
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import Any, Self
+
+import blosc
+import numpy as np
+import numpy.typing as npt
+
+from zarrds.codecs.base import MAX_DECODED, AnyArray, Buffer, Parts, as_bytes, join
+from zarrds.errors import ChunkError, MetadataError
+
+__all__ = ["Blosc"]
+
+# Threads are the workers' affair (zarrds.arrays.workers): Blosc must let go of the GIL, and use one thread itself,
+# because it would otherwise build a thread pool at every call. Both settings are python-blosc's, for the process.
+blosc.set_releasegil(True)
+blosc.set_nthreads(1)
+
+# version, version of the inner codec, flags, typesize, nbytes, blocksize, cbytes
+_HEADER = struct.Struct("<BBBBIII")
+_SHUFFLES = {"noshuffle": blosc.NOSHUFFLE, "shuffle": blosc.SHUFFLE, "bitshuffle": blosc.BITSHUFFLE}
+_INNER_CODECS = ("blosclz", "lz4", "lz4hc", "zlib", "zstd")
+_MAX_TYPESIZE = 255
+# c-blosc's own limit, BLOSC_MAX_BUFFERSIZE
+MAX_NBYTES = 2**31 - 1 - 16
+_FLAG_MEMCPYED, _FLAG_DONT_SPLIT, _INNER_CODEC_SHIFT, _BLOSCLZ = 0x02, 0x10, 5, 0
+
+
+@dataclass(frozen=True, slots=True)
+class Blosc:
+    """Blosc 1.
+
+    Attributes
+    ----------
+    cname : {"blosclz", "lz4", "lz4hc", "zlib", "zstd"}
+    clevel : int
+        0 (store) to 9.
+    shuffle : {"noshuffle", "shuffle", "bitshuffle"}
+    typesize : int
+        Bytes of an element, for the shuffle.
+    blocksize : int
+        Bytes; 0 leaves it to Blosc.
+    """
+
+    cname: str
+    clevel: int
+    shuffle: str
+    typesize: int
+    blocksize: int = 0
+
+    @classmethod
+    def from_configuration(cls, configuration: dict[str, Any], itemsize: int) -> Self:
+        """Parse the codec's configuration; `itemsize` (bytes) serves where it names no typesize."""
+        known = {"cname", "clevel", "shuffle", "typesize", "blocksize"}
+        if unknown := configuration.keys() - known:
+            raise MetadataError("unknown settings of the codec", codec="blosc", found=sorted(unknown))
+        shuffle = configuration.get("shuffle", "shuffle")
+        if isinstance(shuffle, int):  # numcodecs' numbers
+            shuffle = {0: "noshuffle", 1: "shuffle", 2: "bitshuffle", -1: "autoshuffle"}.get(shuffle)
+        typesize = configuration.get("typesize") or itemsize
+        if shuffle == "autoshuffle":
+            shuffle = "bitshuffle" if typesize == 1 else "shuffle"
+        cname, clevel = configuration.get("cname", "lz4"), configuration.get("clevel", 5)
+        blocksize = configuration.get("blocksize", 0)
+        if not (
+            cname in _INNER_CODECS
+            and clevel in range(10)
+            and shuffle in _SHUFFLES
+            and isinstance(typesize, int)
+            and typesize > 0
+            and blocksize in range(MAX_NBYTES)
+        ):
+            raise MetadataError(
+                "invalid settings of the codec",
+                codec="blosc",
+                expected=f"cname of {_INNER_CODECS}, clevel 0 to 9, shuffle of {tuple(_SHUFFLES)}, blocksize in bytes",
+                found=configuration,
+            )
+        return cls(cname, clevel, shuffle, typesize if typesize <= _MAX_TYPESIZE else 1, blocksize)
+
+    def encoded_size(self, size: int | None) -> int | None:
+        return None
+
+    def encode(self, parts: Parts) -> Parts:
+        data = as_bytes(join(parts))
+        if data.nbytes > MAX_NBYTES:
+            raise ChunkError("chunk is too large for Blosc", codec="blosc", expected=f"at most {MAX_NBYTES} bytes")
+        typesize = self.typesize if data.nbytes % self.typesize == 0 else 1
+        if self.blocksize:
+            return (self._encode_with_blocksize(data),)
+        address = data.__array_interface__["data"][0]
+        shuffle = _SHUFFLES[self.shuffle]
+        return (blosc.compress_ptr(address, data.nbytes // typesize, typesize, self.clevel, shuffle, self.cname),)
+
+    def _encode_with_blocksize(self, data: npt.NDArray[np.uint8]) -> bytes:
+        # python-blosc's block size is a setting of the process; numcodecs takes it per call
+        from numcodecs import blosc as numcodecs_blosc
+
+        encoded: bytes = numcodecs_blosc.compress(
+            data, self.cname.encode("ascii"), self.clevel, _SHUFFLES[self.shuffle], self.blocksize, self.typesize
+        )
+        return encoded
+
+    def decode(self, data: Buffer, size: int | None, out: AnyArray | None = None) -> Buffer:
+        nbytes = _check_frame(data, size)
+        target: AnyArray = np.empty(nbytes, np.uint8) if out is None else out
+        if nbytes:
+            try:
+                written = blosc.decompress_ptr(data, target.__array_interface__["data"][0])
+            except Exception as error:  # python-blosc's own error class is not public
+                raise ChunkError(f"chunk is damaged: {error}", codec="blosc") from error
+            if written != nbytes:
+                raise ChunkError("chunk is damaged", codec="blosc", expected=f"{nbytes} bytes", found=f"{written}")
+        return target.data
+
+
+def _check_frame(data: Buffer, size: int | None) -> int:
+    """The number of bytes that a frame decodes to, after all that makes it safe to decode was checked."""
+    length = len(data)
+    if length < _HEADER.size:
+        raise ChunkError(
+            "chunk is truncated", codec="blosc", expected=f"at least {_HEADER.size} bytes", found=f"{length} bytes"
+        )
+    version, _, flags, typesize, nbytes, blocksize, cbytes = _HEADER.unpack_from(data)
+    if version != 2:
+        raise ChunkError("chunk is no Blosc 1 frame", codec="blosc", expected="version 2", found=f"version {version}")
+    if cbytes != length:
+        raise ChunkError(
+            "chunk is truncated or damaged", codec="blosc", expected=f"{cbytes} bytes", found=f"{length} bytes"
+        )
+    if nbytes != size if size is not None else nbytes > MAX_DECODED:
+        raise ChunkError(
+            "chunk decodes to a wrong size", codec="blosc", expected=f"{size} bytes", found=f"{nbytes} bytes"
+        )
+    if nbytes and not (0 < blocksize <= nbytes and typesize):
+        raise ChunkError("chunk's header is damaged", codec="blosc", found=f"blocks of {blocksize} bytes")
+    if flags & _FLAG_MEMCPYED:
+        if length != nbytes + _HEADER.size:
+            raise ChunkError("chunk's header is damaged", codec="blosc", expected=f"{nbytes + 16} bytes", found=length)
+    elif nbytes and flags >> _INNER_CODEC_SHIFT == _BLOSCLZ:
+        _check_blosclz_splits(data, flags, typesize, nbytes, blocksize)
+    return int(nbytes)
+
+
+def _check_blosclz_splits(data: Buffer, flags: int, typesize: int, nbytes: int, blocksize: int) -> None:
+    """Refuse frames on which c-blosc 1.21 reads out of bounds (its issue 405): splits that claim to be larger
+    compressed than not.
+    """
+    length = len(data)
+    n_blocks = -(-nbytes // blocksize)
+    if _HEADER.size + 4 * n_blocks > length:
+        raise ChunkError("chunk is damaged: it has no room for its blocks", codec="blosc")
+    for block, start in enumerate(np.frombuffer(data, "<i4", n_blocks, _HEADER.size).tolist()):
+        left = nbytes - block * blocksize
+        n_splits = 1 if flags & _FLAG_DONT_SPLIT or left < blocksize else typesize
+        split_size = min(left, blocksize) // n_splits
+        position = start
+        for _ in range(n_splits):
+            if not 0 < position <= length - 4:
+                raise ChunkError("chunk is damaged: a block lies outside of it", codec="blosc")
+            (csize,) = struct.unpack_from("<i", data, position)
+            if not 0 < csize <= min(split_size, length - position - 4):
+                raise ChunkError("chunk is damaged: a block has an impossible size", codec="blosc", found=csize)
+            position += 4 + csize

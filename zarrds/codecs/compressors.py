@@ -1,0 +1,213 @@
+"""General compressors: gzip, zlib, bz2 and lzma through the standard library, zstd and lz4 through numcodecs.
+
+Each is told how much may come out, so that a small forged chunk cannot fill the memory.
+"""
+
+from __future__ import annotations
+
+import bz2
+import lzma
+import struct
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from zarrds.codecs.base import MAX_DECODED, AnyArray, Buffer, Parts, as_bytes, join
+from zarrds.errors import ChunkError, MetadataError
+
+__all__ = ["Compressor", "make_compressor"]
+
+
+class _Decompressor(Protocol):
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def unused_data(self) -> bytes: ...
+
+    def decompress(self, data: Buffer, max_length: int, /) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Compressor:
+    """A bytes → bytes codec made of two functions.
+
+    Attributes
+    ----------
+    name : str
+    compress : callable
+        Bytes to bytes.
+    decompress : callable
+        Bytes and the most that may come out (bytes) to bytes; raises any `Exception` for damaged ones.
+    """
+
+    name: str
+    compress: Callable[[Buffer], Buffer]
+    decompress: Callable[[Buffer, int], Buffer]
+
+    def encoded_size(self, size: int | None) -> int | None:
+        return None
+
+    def encode(self, parts: Parts) -> Parts:
+        return (self.compress(as_bytes(join(parts)).data),)
+
+    def decode(self, data: Buffer, size: int | None, out: AnyArray | None = None) -> Buffer:
+        try:
+            decoded = self.decompress(data, MAX_DECODED if size is None else size)
+        except ChunkError:
+            raise
+        except Exception as error:  # each library has its own errors
+            raise ChunkError(f"chunk is damaged: {error}", codec=self.name) from error
+        if size is not None and len(decoded) != size:
+            raise ChunkError(
+                "chunk decodes to a wrong size",
+                codec=self.name,
+                expected=f"{size} bytes",
+                found=f"{'more' if len(decoded) > size else len(decoded)} bytes",
+            )
+        return decoded
+
+
+def _bounded(name: str, make: Callable[[], _Decompressor]) -> Callable[[Buffer, int], bytes]:
+    """Decompress all streams of a value, stopping one byte behind the limit."""
+
+    def decompress(data: Buffer, limit: int) -> bytes:
+        decoded: list[bytes] = []
+        left = limit + 1
+        while True:
+            decompressor = make()
+            decoded.append(decompressor.decompress(data, left))
+            left -= len(decoded[-1])
+            if left <= 0:
+                break
+            if not decompressor.eof:
+                raise ChunkError("chunk is truncated", codec=name)
+            data = decompressor.unused_data
+            if not data:
+                break
+        return b"".join(decoded)
+
+    return decompress
+
+
+def _check_zstd(data: Buffer, limit: int) -> None:
+    """Refuse a frame that says it is larger than `limit` bytes (RFC 8878, section 3.1.1)."""
+    if len(data) < 6 or bytes(data[:4]) != b"\x28\xb5\x2f\xfd":
+        raise ChunkError("chunk is no Zstandard frame", codec="zstd")
+    descriptor = data[4]
+    single_segment = bool(descriptor & 0x20)
+    size_bytes = (1 if single_segment else 0, 2, 4, 8)[descriptor >> 6]
+    start = 5 + (0 if single_segment else 1) + (0, 1, 2, 4)[descriptor & 3]
+    if len(data) < start + size_bytes:
+        raise ChunkError("chunk is truncated", codec="zstd")
+    if size_bytes:
+        size = int.from_bytes(bytes(data[start : start + size_bytes]), "little") + (256 if size_bytes == 2 else 0)
+        if size > limit:
+            raise ChunkError("chunk decodes to a wrong size", codec="zstd", expected=f"{limit} bytes", found=size)
+        return
+    # a frame that does not tell its size: each of its blocks holds 128 KiB at the most
+    position, n_blocks, last = start, 0, False
+    while not last:
+        if position + 3 > len(data):
+            raise ChunkError("chunk is truncated", codec="zstd")
+        header = int.from_bytes(bytes(data[position : position + 3]), "little")
+        last, block_type, block_size = bool(header & 1), header >> 1 & 3, header >> 3
+        position += 3 + (1 if block_type == 1 else block_size)
+        n_blocks += 1
+        if block_type == 1 and n_blocks * 2**17 > 64 * limit + 2**27:
+            raise ChunkError("chunk decodes to a wrong size", codec="zstd", expected=f"{limit} bytes")
+
+
+def _zstd(level: int = 0, checksum: bool = False) -> Compressor:
+    from numcodecs import zstd
+
+    codec = zstd.Zstd(level=level, checksum=checksum)
+
+    def decompress(data: Buffer, limit: int) -> Buffer:
+        _check_zstd(data, limit)
+        decoded: bytes = codec.decode(data)
+        return decoded
+
+    return Compressor("zstd", codec.encode, decompress)
+
+
+def _lz4(acceleration: int = 1) -> Compressor:
+    from numcodecs import lz4
+
+    codec = lz4.LZ4(acceleration=acceleration)
+
+    def decompress(data: Buffer, limit: int) -> Buffer:
+        # the size stands before the frame
+        if len(data) < 4 or not 0 <= struct.unpack_from("<i", data)[0] <= limit:
+            raise ChunkError("chunk decodes to a wrong size", codec="lz4", expected=f"{limit} bytes")
+        decoded: bytes = codec.decode(data)
+        return decoded
+
+    return Compressor("lz4", codec.encode, decompress)
+
+
+def _gzip(level: int = 1) -> Compressor:
+    def compress(data: Buffer) -> bytes:
+        stream = zlib.compressobj(level, wbits=31)
+        return stream.compress(data) + stream.flush()
+
+    return Compressor("gzip", compress, _bounded("gzip", lambda: zlib.decompressobj(wbits=31)))
+
+
+def _zlib(level: int = 1) -> Compressor:
+    return Compressor("zlib", lambda data: zlib.compress(data, level), _bounded("zlib", zlib.decompressobj))
+
+
+def _bz2(level: int = 1) -> Compressor:
+    return Compressor("bz2", lambda data: bz2.compress(data, level), _bounded("bz2", bz2.BZ2Decompressor))
+
+
+def _lzma(
+    format: int = lzma.FORMAT_XZ,  # noqa: A002  # the setting's name in a store
+    check: int = -1,
+    preset: int | None = None,
+    filters: list[Any] | None = None,
+) -> Compressor:
+    raw_filters = filters if format == lzma.FORMAT_RAW else None
+    return Compressor(
+        "lzma",
+        lambda data: lzma.compress(data, format=format, check=check, preset=preset, filters=filters),
+        _bounded("lzma", lambda: lzma.LZMADecompressor(format=format, filters=raw_filters)),
+    )
+
+
+_MAKERS: dict[str, tuple[Callable[..., Compressor], dict[str, range | tuple[Any, ...] | None]]] = {
+    # the settings that each understands, and their values
+    "gzip": (_gzip, {"level": range(-1, 10)}),
+    "zlib": (_zlib, {"level": range(-1, 10)}),
+    "bz2": (_bz2, {"level": range(1, 10)}),
+    "lzma": (_lzma, {"format": range(4), "check": range(-1, 17), "preset": None, "filters": None}),
+    "zstd": (_zstd, {"level": range(-131072, 23), "checksum": (True, False)}),
+    "lz4": (_lz4, {"acceleration": range(-(2**31), 2**31)}),
+}
+
+
+def make_compressor(name: str, configuration: Mapping[str, Any]) -> Compressor:
+    """The compressor `name` with the settings of its configuration.
+
+    Raises
+    ------
+    MetadataError
+        For settings that the compressor does not know, or values that it does not take.
+    """
+    maker, settings = _MAKERS[name]
+    for key, value in configuration.items():
+        allowed = settings.get(key, ())
+        if allowed is not None and (not isinstance(value, int) or value not in allowed):
+            raise MetadataError(f"invalid setting {key!r} of the codec", codec=name, found=f"{value!r:.80}")
+    try:
+        compressor = maker(**configuration)
+        # the settings that are not checked above are tried on nothing
+        if None in settings.values():
+            compressor.decode(join(compressor.encode((np.zeros(0, np.uint8).data,))), 0)
+    except Exception as error:  # whatever a library says of settings that it refuses
+        raise MetadataError(f"invalid settings of the codec: {error}", codec=name, found=dict(configuration)) from error
+    return compressor

@@ -1,0 +1,85 @@
+"""What an array is stored with unless something else is asked for, and codecs as users write them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any
+
+from zarrds.codecs.layout import serializer_for
+from zarrds.errors import EncodingError
+from zarrds.metadata.dtypes import DataType
+from zarrds.metadata.model import CodecObject, ZarrFormat
+from zarrds.metadata.v2_codecs import codec_from_v2
+from zarrds.metadata.v3 import codec_object
+
+__all__ = ["default_codecs", "default_compressors", "parse_codec"]
+
+
+def default_compressors(data_type: DataType, zarr_format: ZarrFormat) -> list[CodecObject]:
+    """Blosc with the settings that ``docs/codec-choice.md`` measures and, in v3, a checksum."""
+    itemsize = 1 if data_type.is_variable_length else data_type.dtype.itemsize
+    shuffle = "noshuffle" if data_type.is_variable_length else "bitshuffle" if itemsize == 1 else "shuffle"
+    blosc = {
+        "cname": "lz4",
+        "clevel": 5,
+        "shuffle": shuffle,
+        "typesize": itemsize if itemsize < 256 else 1,
+        "blocksize": 0,
+    }
+    codecs: list[CodecObject] = [{"name": "blosc", "configuration": blosc}]
+    return codecs if zarr_format == 2 else [*codecs, {"name": "crc32c"}]
+
+
+def default_codecs(data_type: DataType, zarr_format: ZarrFormat) -> tuple[CodecObject, ...]:
+    """All codecs of an array that nothing was asked for."""
+    return (serializer_for(data_type), *default_compressors(data_type, zarr_format))
+
+
+def parse_codec(codec: Any) -> CodecObject:
+    """The codec object of what a user wrote.
+
+    Parameters
+    ----------
+    codec : mapping or object
+        A v3 JSON object (``{"name": "blosc", "configuration": {...}}``), a v2 one (``{"id": "zlib", "level": 1}``), a
+        codec of zarr-python (which has ``to_dict``) or of numcodecs (which has ``get_config``).
+
+    Raises
+    ------
+    EncodingError
+        If it is none of these.
+
+    Examples
+    --------
+    >>> parse_codec({"id": "zlib", "level": 1})
+    {'name': 'numcodecs.zlib', 'configuration': {'level': 1}}
+    """
+    if isinstance(codec, Mapping):
+        described = dict(codec)
+    elif hasattr(codec, "to_dict"):
+        described = dict(codec.to_dict())
+    elif hasattr(codec, "get_config"):
+        described = dict(codec.get_config())
+    else:
+        raise EncodingError(
+            "not a codec",
+            expected="a v3 codec object such as {'name': 'zstd', 'configuration': {'level': 3}}",
+            found=f"{codec!r:.80}",
+        )
+    described = _plain(described)
+    parsed = codec_from_v2(described) if "id" in described else codec_object(described)
+    # zarr-python leaves settings open that depend on the array, and says so with None
+    settings = {k: v for k, v in parsed.get("configuration", {}).items() if v is not None}
+    return {"name": parsed["name"], "configuration": settings} if settings else {"name": parsed["name"]}
+
+
+def _plain(value: Any) -> Any:
+    """`value` with JSON's own types in it."""
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, Enum):
+        return value.value
+    return value.item() if hasattr(value, "item") else value

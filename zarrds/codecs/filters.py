@@ -1,0 +1,174 @@
+"""numcodecs' filters and checksums, from a fixed table: nothing is imported by a name that a store says.
+
+A filter stands before the array → bytes codec in v3 (``numcodecs.delta``, …), and behind it in the model of a v2
+array; the same object serves in both places.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from zarrds.codecs.base import AnyArray, Buffer, ChunkSpec, Parts, as_bytes, join
+from zarrds.errors import ChunkError, EncodingError, MetadataError, ZarrdsError
+from zarrds.metadata.dtypes import DataType
+
+__all__ = ["CHECKSUMS", "FILTERS", "BytesFilter", "Checksum", "Filter", "make_checksum", "make_filter"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """Where numcodecs keeps a codec, and the settings that it understands."""
+
+    module: str
+    name: str
+    settings: frozenset[str]
+
+
+FILTERS = {
+    "delta": _Entry("delta", "Delta", frozenset({"dtype", "astype"})),
+    "fixedscaleoffset": _Entry(
+        "fixedscaleoffset", "FixedScaleOffset", frozenset({"offset", "scale", "dtype", "astype"})
+    ),
+    "quantize": _Entry("quantize", "Quantize", frozenset({"digits", "dtype", "astype"})),
+    "bitround": _Entry("bitround", "BitRound", frozenset({"keepbits"})),
+    "packbits": _Entry("packbits", "PackBits", frozenset()),
+    "astype": _Entry("astype", "AsType", frozenset({"encode_dtype", "decode_dtype"})),
+}
+CHECKSUMS = {
+    "shuffle": _Entry("shuffle", "Shuffle", frozenset({"elementsize"})),
+    "fletcher32": _Entry("fletcher32", "Fletcher32", frozenset()),
+    "crc32": _Entry("checksum32", "CRC32", frozenset({"location"})),
+    "crc32c": _Entry("checksum32", "CRC32C", frozenset({"location"})),
+    "adler32": _Entry("checksum32", "Adler32", frozenset({"location"})),
+    "jenkins_lookup3": _Entry("checksum32", "JenkinsLookup3", frozenset({"initval", "prefix"})),
+}
+_DTYPE_SETTINGS = ("dtype", "astype", "encode_dtype", "decode_dtype")
+_NUMBER_KINDS = "biufcmM"
+
+
+def _make(name: str, entry: _Entry, configuration: Mapping[str, Any]) -> Any:
+    if unknown := configuration.keys() - entry.settings:
+        raise MetadataError("unknown settings of the codec", codec=name, found=sorted(unknown))
+    try:
+        for setting in _DTYPE_SETTINGS:
+            dtype = configuration.get(setting)
+            if dtype is not None and np.dtype(dtype).kind not in _NUMBER_KINDS:
+                raise ValueError(f"{setting}={dtype!r} is no number")
+        codec = getattr(importlib.import_module(f"numcodecs.{entry.module}"), entry.name)(**configuration)
+        if name == "shuffle" and not (isinstance(codec.elementsize, int) and 0 < codec.elementsize < 2**16):
+            raise ValueError("elementsize is no number of bytes")
+    except (TypeError, ValueError, AttributeError) as error:
+        raise MetadataError(f"invalid settings of the codec: {error}", codec=name, found=dict(configuration)) from error
+    return codec
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """A codec that changes elements one by one, or from each to the next.
+
+    Attributes
+    ----------
+    name : str
+        numcodecs' ``id``.
+    codec : numcodecs codec
+    encoded_dtype : numpy.dtype
+        Of the elements that it makes.
+    """
+
+    name: str
+    codec: Any
+    encoded_dtype: np.dtype[Any]
+
+    def resolve(self, spec: ChunkSpec) -> ChunkSpec:
+        if self.name == "packbits":
+            # numcodecs puts the number of padding bits first
+            return ChunkSpec((1 + -(-spec.size // 8),), DataType("uint8", np.dtype("u1")))
+        return replace(spec, data_type=DataType.from_numpy(self.encoded_dtype))
+
+    def run(self, work: Callable[[AnyArray], Any], array: AnyArray, failure: type[ZarrdsError]) -> AnyArray:
+        """Call numcodecs, and name the codec where it fails."""
+        try:
+            with np.errstate(all="ignore"):
+                return np.asarray(work(array))
+        except Exception as error:  # numcodecs and NumPy say what is wrong in many ways
+            raise failure(f"codec failed: {error}", codec=self.name) from error
+
+    def encode(self, array: AnyArray) -> AnyArray:
+        encoded = self.run(self.codec.encode, np.ascontiguousarray(array), EncodingError)
+        return encoded.reshape(array.shape) if encoded.size == array.size else encoded
+
+    def decode(self, array: AnyArray, spec: ChunkSpec) -> AnyArray:
+        decoded = self.run(self.codec.decode, np.ascontiguousarray(array), ChunkError)
+        if decoded.size != spec.size:
+            raise ChunkError("codec made a wrong number of elements", codec=self.name, expected=spec.size)
+        return decoded.reshape(spec.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class BytesFilter:
+    """A `Filter` behind the array → bytes codec, where v2 has its filters; `dtype` is that of what it encodes."""
+
+    filter: Filter
+    dtype: np.dtype[Any]
+
+    def encoded_size(self, size: int | None) -> int | None:
+        return None
+
+    def encode(self, parts: Parts) -> Parts:
+        data = as_bytes(join(parts)).view(self.dtype)
+        return (as_bytes(self.filter.run(self.filter.codec.encode, data, EncodingError)).data,)
+
+    def decode(self, data: Buffer, size: int | None, out: AnyArray | None = None) -> Buffer:
+        return as_bytes(self.filter.run(self.filter.codec.decode, as_bytes(data), ChunkError)).data
+
+
+@dataclass(frozen=True, slots=True)
+class Checksum:
+    """A bytes → bytes codec of numcodecs that keeps the size, or adds `overhead` bytes."""
+
+    name: str
+    codec: Any
+    overhead: int
+
+    def encoded_size(self, size: int | None) -> int | None:
+        return None if size is None else size + self.overhead
+
+    def encode(self, parts: Parts) -> Parts:
+        try:
+            return (as_bytes(np.asarray(self.codec.encode(as_bytes(join(parts))))).data,)
+        except ValueError as error:
+            raise EncodingError(f"codec failed: {error}", codec=self.name) from error
+
+    def decode(self, data: Buffer, size: int | None, out: AnyArray | None = None) -> Buffer:
+        encoded = as_bytes(data)
+        if encoded.nbytes < self.overhead or (size is not None and encoded.nbytes != size + self.overhead):
+            raise ChunkError("chunk is truncated", codec=self.name, found=f"{encoded.nbytes} bytes")
+        try:
+            return as_bytes(np.asarray(self.codec.decode(encoded))).data
+        except Exception as error:  # each checksum has its own error
+            raise ChunkError(f"chunk is damaged: {error}", codec=self.name) from error
+
+
+def make_filter(name: str, configuration: Mapping[str, Any], dtype: np.dtype[Any]) -> Filter:
+    """The filter `name` for elements of `dtype`, which completes settings that name no dtype."""
+    settings = dict(configuration)
+    entry = FILTERS[name]
+    for setting in ("dtype", "decode_dtype"):
+        if setting in entry.settings and settings.get(setting) is None:
+            settings[setting] = dtype.str
+    codec = _make(name, entry, settings)
+    encoded = getattr(codec, "encode_dtype", None) or getattr(codec, "astype", None) or dtype
+    return Filter(name, codec, np.dtype("u1") if name == "packbits" else np.dtype(encoded))
+
+
+def make_checksum(name: str, configuration: Mapping[str, Any], itemsize: int) -> Checksum:
+    """The checksum or byte shuffle `name`; `itemsize` (bytes) is the elements'."""
+    settings = dict(configuration)
+    if name == "shuffle" and settings.get("elementsize") is None:
+        settings["elementsize"] = itemsize
+    return Checksum(name, _make(name, CHECKSUMS[name], settings), 0 if name == "shuffle" else 4)

@@ -1,0 +1,1 @@
+"""What xarray sees: the backend and the writer."""

@@ -1,0 +1,154 @@
+"""Every error that zarrds raises on purpose.
+
+Each one says what was expected, what was found, where, and what to do about it, in its message and in
+its fields. Each one is also the built-in error that a user would expect (``FileNotFoundError`` for a
+path that is no store), so that code written for other engines keeps working.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = [
+    "ChunkError",
+    "EncodingError",
+    "InvalidKeyError",
+    "MetadataError",
+    "NodeNotFoundError",
+    "ReadOnlyError",
+    "SelectionError",
+    "StoreExistsError",
+    "StoreIOError",
+    "StoreNotFoundError",
+    "UnsupportedError",
+    "ZarrdsError",
+]
+
+
+class ZarrdsError(Exception):
+    """The base of every error of zarrds.
+
+    Parameters
+    ----------
+    problem : str
+        What is wrong, in one sentence without a full stop.
+    path : str, optional
+        The store, as the user named it.
+    key : str, optional
+        The key in the store, or the path of the array or group.
+    codec : str, optional
+        The codec that failed.
+    expected, found : object, optional
+        The two sides of a comparison that failed.
+    mend : str, optional
+        What the user can do.
+
+    Examples
+    --------
+    >>> print(ZarrdsError("chunk is truncated", path="t2m.zarr", key="t2m/c/0", expected=12, found=3))
+    chunk is truncated (in store 't2m.zarr', at 't2m/c/0'): expected 12, found 3
+    """
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        path: str | None = None,
+        key: str | None = None,
+        codec: str | None = None,
+        expected: object = None,
+        found: object = None,
+        mend: str | None = None,
+    ) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.path = path
+        self.key = key
+        self.codec = codec
+        self.expected = expected
+        self.found = found
+        self.mend = mend
+
+    def __str__(self) -> str:
+        text = self.problem
+        places = [
+            f"{name} {value!r}"
+            for name, value in (("in store", self.path), ("at", self.key), ("codec", self.codec))
+            if value is not None
+        ]
+        if places:
+            text += f" ({', '.join(places)})"
+        sides = [
+            f"{name} {value}"
+            for name, value in (("expected", self.expected), ("found", self.found))
+            if value is not None
+        ]
+        if sides:
+            text += f": {', '.join(sides)}"
+        if self.mend is not None:
+            text += f". {self.mend}"
+        return text
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # errors travel from dask workers; an OSError keeps its fields outside of __dict__
+        os_fields = {name: getattr(self, name, None) for name in ("errno", "strerror", "filename")}
+        return _rebuild, (type(self), self.problem, self.__dict__, os_fields if isinstance(self, OSError) else {})
+
+    def located(self, *, path: str | None = None, key: str | None = None) -> ZarrdsError:
+        """Fill in where it happened, where that is not yet known, and return the same error."""
+        if self.path is None:
+            self.path = path
+        if self.key is None:
+            self.key = key
+        return self
+
+
+def _rebuild(kind: type[ZarrdsError], problem: str, fields: dict[str, Any], os_fields: dict[str, Any]) -> ZarrdsError:
+    error = kind(problem)
+    for name, value in (fields | os_fields).items():
+        setattr(error, name, value)
+    return error
+
+
+class StoreNotFoundError(ZarrdsError, FileNotFoundError):
+    """The path holds no Zarr store."""
+
+
+class StoreExistsError(ZarrdsError, FileExistsError):
+    """Something stands already where a new store, group or array was to be made."""
+
+
+class StoreIOError(ZarrdsError, OSError):
+    """The file system refused an operation (full disk, permission, I/O error); `errno` is its reason."""
+
+
+class ReadOnlyError(ZarrdsError, PermissionError):
+    """A write to something that was opened for reading."""
+
+
+class NodeNotFoundError(ZarrdsError, KeyError, FileNotFoundError):
+    """The store has no group or array of that path."""
+
+
+class InvalidKeyError(ZarrdsError, ValueError):
+    """A key that is malformed, or that would reach outside its store."""
+
+
+class MetadataError(ZarrdsError, ValueError):
+    """A metadata document that is not valid JSON or not valid Zarr."""
+
+
+class UnsupportedError(MetadataError, NotImplementedError):
+    """Valid Zarr that zarrds cannot read or write: an unknown codec, data type, chunk grid and so on."""
+
+
+class ChunkError(ZarrdsError, ValueError):
+    """A chunk whose bytes are truncated, altered, or not those of its array."""
+
+
+class SelectionError(ZarrdsError, IndexError):
+    """A selection that does not fit its array."""
+
+
+class EncodingError(ZarrdsError, ValueError, TypeError):
+    """Data, attributes or an encoding that cannot be stored."""

@@ -1,0 +1,1 @@
+"""Metadata documents <-> one model."""

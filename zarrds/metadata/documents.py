@@ -1,0 +1,243 @@
+"""The nodes of a store: read from consolidated metadata or one by one, and written back.
+
+The root's document is the commit point: what consolidated metadata does not name is not there.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Protocol
+
+from zarrds.errors import MetadataError, NodeNotFoundError, StoreNotFoundError, ZarrdsError
+from zarrds.metadata import v2, v3
+from zarrds.metadata.dtypes import JSON
+from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
+from zarrds.stores.base import Store, check_prefix
+
+__all__ = ["Nodes", "consolidate", "open_nodes", "put_node", "remove_node", "root_key", "walk", "zarr_format_of"]
+
+_FORMATS: dict[ZarrFormat, ModuleType] = {3: v3, 2: v2}
+Raw = dict[str, JSON]
+
+# one process's writers of consolidated metadata take turns
+_consolidated_lock = threading.RLock()
+
+
+class Nodes(Protocol):
+    """The nodes of a store, by path (``""`` is the root)."""
+
+    @property
+    def consolidated(self) -> bool: ...
+
+    @property
+    def zarr_format(self) -> ZarrFormat: ...
+
+    def get(self, path: str) -> Node | None: ...
+
+    def children(self, path: str) -> dict[str, Node]:
+        """The nodes directly below a group, by name."""
+        ...
+
+
+class _Consolidated:
+    """All nodes from one document; each is parsed when it is asked for."""
+
+    consolidated = True
+
+    def __init__(self, store: Store, zarr_format: ZarrFormat, raws: Mapping[str, Raw]) -> None:
+        self._store = store
+        self.zarr_format = zarr_format
+        self._raws = raws
+        self._names: dict[str, list[str]] = {}
+        for path in raws:
+            if path:
+                parent, _, name = path.rpartition("/")
+                self._names.setdefault(parent, []).append(name)
+
+    def get(self, path: str) -> Node | None:
+        raw = self._raws.get(path)
+        return None if raw is None else _parse(self._store, self.zarr_format, path, raw)
+
+    def children(self, path: str) -> dict[str, Node]:
+        prefix = f"{path}/" if path else ""
+        nodes = ((name, self.get(prefix + name)) for name in self._names.get(path, ()))
+        return {name: node for name, node in nodes if node is not None}
+
+
+class _Stored:
+    """Nodes read one by one, from their own documents."""
+
+    consolidated = False
+
+    def __init__(self, store: Store, zarr_format: ZarrFormat) -> None:
+        self._store = store
+        self.zarr_format = zarr_format
+
+    def get(self, path: str) -> Node | None:
+        raw = _FORMATS[self.zarr_format].load_raw(self._store, check_prefix(path, self._store.path))
+        return None if raw is None else _parse(self._store, self.zarr_format, path, raw)
+
+    def children(self, path: str) -> dict[str, Node]:
+        prefix = f"{path}/" if path else ""
+        nodes = ((name, self.get(prefix + name)) for name in self._store.list_children(path))
+        return {name: node for name, node in nodes if node is not None}
+
+
+def root_key(zarr_format: ZarrFormat, *, consolidated: bool) -> str:
+    """The key whose value says which nodes a store has."""
+    return v3.NAME if zarr_format == 3 else v2.CONSOLIDATED if consolidated else v2.GROUP
+
+
+def _parse(store: Store, zarr_format: ZarrFormat, path: str, raw: Raw) -> Node:
+    try:
+        node: Node = _FORMATS[zarr_format].parse(raw)
+    except ZarrdsError as error:
+        raise error.located(path=store.path, key=path or "/") from error.__cause__
+    return node
+
+
+def open_nodes(store: Store, *, zarr_format: ZarrFormat | None = None, consolidated: bool | None = None) -> Nodes:
+    """The nodes of a store that exists.
+
+    Parameters
+    ----------
+    store : Store
+    zarr_format : {2, 3}, optional
+        Which documents to read where a store has both; v3 unless said.
+    consolidated : bool, optional
+        True insists on consolidated metadata, False ignores it, None takes it if it is there.
+
+    Raises
+    ------
+    StoreNotFoundError
+        If there is no Zarr group or array at the root.
+    MetadataError
+        If a document is invalid, or consolidated metadata was insisted on and is not there.
+    """
+    for candidate in (3, 2) if zarr_format is None else (zarr_format,):
+        if consolidated is not False:
+            try:
+                raws = _FORMATS[candidate].load_consolidated(store)
+            except ZarrdsError as error:
+                raise error.located(path=store.path) from error.__cause__
+            if raws is not None:
+                return _Consolidated(store, candidate, raws)
+        if _FORMATS[candidate].load_raw(store, "") is not None:
+            if consolidated:
+                raise MetadataError(
+                    "store has no consolidated metadata",
+                    path=store.path,
+                    mend="Open it with consolidated=None, or write it with consolidated metadata",
+                )
+            return _Stored(store, candidate)
+    raise StoreNotFoundError(
+        "no Zarr store here",
+        path=store.path,
+        expected=f"{' or '.join([v3.NAME, v2.GROUP, v2.ARRAY])} at its root"
+        if zarr_format is None
+        else f"a Zarr v{zarr_format} group or array at its root",
+        mend="Check the path; a dataset that was being saved when its writer died was never committed",
+    )
+
+
+def zarr_format_of(store: Store) -> ZarrFormat | None:
+    """The format of the store's root, or None if there is no Zarr store."""
+    for candidate in _FORMATS:
+        if _FORMATS[candidate].load_raw(store, "") is not None:
+            return candidate
+    return None
+
+
+def walk(nodes: Nodes, path: str = "") -> dict[str, Node]:
+    """The node at `path` and every node below it, by path, parents first."""
+    node = nodes.get(path)
+    if node is None:
+        return {}
+    found = {path: node}
+    if isinstance(node, GroupMetadata):
+        for name in nodes.children(path):
+            found |= walk(nodes, f"{path}/{name}" if path else name)
+    return found
+
+
+def get_node(store: Store, nodes: Nodes, path: str) -> Node:
+    """The node at `path`, or an error that lists what stands there instead."""
+    node = nodes.get(path)
+    if node is None:
+        parent = path.rpartition("/")[0]
+        there = sorted(nodes.children(parent)) if isinstance(nodes.get(parent), GroupMetadata) else []
+        raise NodeNotFoundError(
+            "no such group or array",
+            path=store.path,
+            key=path,
+            mend=f"Below {parent or '/'!r} there is: {', '.join(there[:20]) or 'nothing'}",
+        )
+    return node
+
+
+def put_node(store: Store, path: str, node: Node) -> None:
+    """Write a node's documents, and its entry in the root's consolidated metadata if there is one."""
+    module = _FORMATS[node.zarr_format]
+    raw = module.to_raw(node)
+    with _consolidated_lock:
+        raws = module.load_consolidated(store)
+        if raws is None or path:
+            for key, value in module.documents(path, raw).items():
+                store.set(key, value)
+        if raws is not None:
+            _set_all(store, module.consolidated_documents(raws | {path: raw}))
+
+
+def remove_node(store: Store, path: str, zarr_format: ZarrFormat) -> None:
+    """Remove a node and all below it: first from the root's consolidated metadata, then from the store."""
+    module = _FORMATS[zarr_format]
+    with _consolidated_lock:
+        raws = module.load_consolidated(store)
+        if raws is not None and path:
+            kept = {p: r for p, r in raws.items() if p != path and not p.startswith(f"{path}/")}
+            _set_all(store, module.consolidated_documents(kept))
+    store.delete_prefix(path)
+
+
+def put_nodes(store: Store, nodes: Mapping[str, Node]) -> None:
+    """Write the documents of new nodes, by path, without touching consolidated metadata."""
+    for path, node in nodes.items():
+        module = _FORMATS[node.zarr_format]
+        _set_all(store, module.documents(path, module.to_raw(node)))
+
+
+def consolidate(store: Store, nodes: Mapping[str, Node]) -> None:
+    """Write the root's documents with consolidated metadata of exactly `nodes`: the commit of a store.
+
+    Parameters
+    ----------
+    store : Store
+    nodes : mapping of str to Node
+        By path; ``""`` is the root group, and gives the format.
+    """
+    module = _FORMATS[nodes[""].zarr_format]
+    with _consolidated_lock:
+        _set_all(store, module.consolidated_documents({path: module.to_raw(node) for path, node in nodes.items()}))
+
+
+def _set_all(store: Store, documents: Mapping[str, bytes]) -> None:
+    for key, value in documents.items():
+        store.set(key, value)
+
+
+def get_array(store: Store, nodes: Nodes, path: str) -> ArrayMetadata:
+    """The array at `path`."""
+    node = get_node(store, nodes, path)
+    if not isinstance(node, ArrayMetadata):
+        raise NodeNotFoundError("this is a group, not an array", path=store.path, key=path or "/")
+    return node
+
+
+def get_group(store: Store, nodes: Nodes, path: str) -> GroupMetadata:
+    """The group at `path`."""
+    node = get_node(store, nodes, path)
+    if not isinstance(node, GroupMetadata):
+        raise NodeNotFoundError("this is an array, not a group", path=store.path, key=path or "/")
+    return node

@@ -1,0 +1,78 @@
+"""Reading JSON documents: parse, and take members out of them with errors that say where."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from zarrds.errors import MetadataError
+from zarrds.metadata.dtypes import JSON
+from zarrds.stores.base import Buffer, Store
+
+__all__ = ["dump", "load", "member", "sizes"]
+
+_MISSING: Any = object()
+_MAX_SIZE = 2**63 - 1
+
+
+def load(store: Store, key: str) -> dict[str, JSON] | None:
+    """The JSON object under `key`, or None if the key is absent.
+
+    Raises
+    ------
+    MetadataError
+        If the value is not a JSON object.
+    """
+    value = store.get(key)
+    return None if value is None else _parse(value, store.path, key)
+
+
+def _parse(value: Buffer, path: str, key: str) -> dict[str, JSON]:
+    try:
+        document = json.loads(bytes(value))
+    except (ValueError, RecursionError) as error:
+        raise MetadataError(
+            f"metadata document is not valid JSON: {error}",
+            path=path,
+            key=key,
+            mend="Restore the document from a copy, or save the dataset again",
+        ) from error
+    if not isinstance(document, dict):
+        raise MetadataError("metadata document is not a JSON object", path=path, key=key, found=type(document).__name__)
+    return document
+
+
+def dump(document: JSON) -> bytes:
+    """A document's bytes. NaN and infinities in attributes are written bare, as zarr-python does."""
+    return json.dumps(document, ensure_ascii=False).encode("utf-8", "surrogatepass")
+
+
+def member(document: dict[str, JSON], name: str, kind: type | tuple[type, ...], default: Any = _MISSING) -> Any:
+    """``document[name]``, which must be of type `kind`; `default` where it is absent."""
+    value = document.get(name, default)
+    if value is _MISSING:
+        raise MetadataError(f"metadata document lacks the member {name!r}", mend="Restore it from a copy")
+    if value is not default and (not isinstance(value, kind) or (isinstance(value, bool) and kind is int)):
+        kinds = kind if isinstance(kind, tuple) else (kind,)
+        raise MetadataError(
+            f"member {name!r} of the metadata document is of a wrong type",
+            expected=" or ".join(k.__name__ for k in kinds),
+            found=f"{value!r:.100}",
+        )
+    return value
+
+
+def sizes(document: dict[str, JSON], name: str, minimum: int, ndim: int | None = None) -> tuple[int, ...]:
+    """``document[name]`` as a tuple of integers of at least `minimum`, `ndim` of them."""
+    values = member(document, name, list)
+    if any(isinstance(v, bool) or not isinstance(v, int) or not minimum <= v <= _MAX_SIZE for v in values):
+        raise MetadataError(
+            f"member {name!r} of the metadata document is wrong",
+            expected=f"integers of at least {minimum}",
+            found=f"{values!r:.100}",
+        )
+    if ndim is not None and len(values) != ndim:
+        raise MetadataError(
+            f"member {name!r} of the metadata document does not fit the shape", expected=f"{ndim} numbers", found=values
+        )
+    return tuple(values)

@@ -1,0 +1,109 @@
+"""What a store's metadata says, in one frozen model shaped like Zarr v3.
+
+v2 documents are translated into it when they are read (`zarrds.metadata.v2`); nothing above this folder
+asks which format a store has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any, Literal, TypeAlias
+
+from zarrds.metadata.dtypes import JSON, DataType
+
+__all__ = ["ArrayMetadata", "ChunkKeyEncoding", "CodecObject", "GroupMetadata", "Node", "ZarrFormat"]
+
+ZarrFormat: TypeAlias = Literal[2, 3]
+# {"name": str, "configuration": {...}}, as in a v3 document
+CodecObject: TypeAlias = Mapping[str, JSON]
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkKeyEncoding:
+    """How a chunk's position in the grid becomes a key below its array (v3 core, "Chunk key encoding").
+
+    Attributes
+    ----------
+    name : {"default", "v2"}
+    separator : {"/", "."}
+    """
+
+    name: Literal["default", "v2"] = "default"
+    separator: Literal["/", "."] = "/"
+
+    @property
+    def prefix(self) -> str:
+        """What stands before the first number, given that the array has dimensions."""
+        return f"c{self.separator}" if self.name == "default" else ""
+
+    def key(self, position: Iterable[int]) -> str:
+        """The key of the chunk at `position` (chunks, one number a dimension), below its array.
+
+        Examples
+        --------
+        >>> ChunkKeyEncoding("default", "/").key((1, 0)), ChunkKeyEncoding("v2", ".").key(())
+        ('c/1/0', '0')
+        """
+        parts = [str(p) for p in position]
+        if not parts:
+            return "c" if self.name == "default" else "0"
+        return self.prefix + self.separator.join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayMetadata:
+    """One array.
+
+    Attributes
+    ----------
+    shape, chunks : tuple of int
+        In elements; one number a dimension.
+    data_type : DataType
+    codecs : tuple of codec objects
+        As in a v3 document: array → array, then one array → bytes, then bytes → bytes.
+    fill_value : scalar or None
+        What an absent chunk holds; None (v2 null) says that it does not matter.
+    chunk_key_encoding : ChunkKeyEncoding
+    dimension_names : tuple of (str or None), or None
+    attributes : mapping
+        The user's, without what the format itself puts there.
+    extensions : mapping
+        Members of the document that need not be understood; they survive a rewrite.
+    zarr_format : {2, 3}
+        Only for `zarrds.metadata`, which must write it back the same.
+    """
+
+    shape: tuple[int, ...]
+    data_type: DataType
+    chunks: tuple[int, ...]
+    codecs: tuple[CodecObject, ...]
+    fill_value: Any
+    chunk_key_encoding: ChunkKeyEncoding = ChunkKeyEncoding()
+    dimension_names: tuple[str | None, ...] | None = None
+    attributes: Mapping[str, JSON] = field(default_factory=dict)
+    extensions: Mapping[str, JSON] = field(default_factory=dict)
+    zarr_format: ZarrFormat = 3
+
+    @property
+    def chunk_grid(self) -> tuple[int, ...]:
+        """How many chunks there are along each dimension."""
+        return tuple(-(-size // chunk) for size, chunk in zip(self.shape, self.chunks, strict=True))
+
+    @property
+    def chunk_nbytes(self) -> int:
+        """Bytes of one decoded chunk (of pointers, for a variable-length type)."""
+        return prod(self.chunks) * self.data_type.dtype.itemsize
+
+
+@dataclass(frozen=True, slots=True)
+class GroupMetadata:
+    """One group; the attributes are as in `ArrayMetadata`."""
+
+    attributes: Mapping[str, JSON] = field(default_factory=dict)
+    extensions: Mapping[str, JSON] = field(default_factory=dict)
+    zarr_format: ZarrFormat = 3
+
+
+Node: TypeAlias = ArrayMetadata | GroupMetadata

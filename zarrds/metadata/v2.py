@@ -1,0 +1,165 @@
+"""Zarr v2 documents (``.zarray``, ``.zgroup``, ``.zattrs``, ``.zmetadata``) <-> the model.
+
+Sources: Zarr v2 specification; xarray's "Zarr encoding specification" for ``_ARRAY_DIMENSIONS``; NCZarr for
+``_NCZARR_ARRAY``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from zarrds.errors import MetadataError, UnsupportedError
+from zarrds.metadata import v2_codecs
+from zarrds.metadata.dtypes import JSON, DataType, decode_fill_value, encode_fill_value
+from zarrds.metadata.fields import dump, load, member, sizes
+from zarrds.metadata.model import ArrayMetadata, ChunkKeyEncoding, GroupMetadata, Node
+from zarrds.stores.base import Store
+
+__all__ = ["consolidated_documents", "documents", "load_consolidated", "load_raw", "parse", "to_raw"]
+
+# the documents of one node by their names
+Raw = dict[str, JSON]
+
+ARRAY, GROUP, ATTRIBUTES, CONSOLIDATED = ".zarray", ".zgroup", ".zattrs", ".zmetadata"
+DIMENSIONS = "_ARRAY_DIMENSIONS"
+_ARRAY_MEMBERS = {
+    "zarr_format",
+    "shape",
+    "chunks",
+    "dtype",
+    "fill_value",
+    "order",
+    "filters",
+    "compressor",
+    "dimension_separator",
+}
+
+
+def _key(path: str, name: str) -> str:
+    return f"{path}/{name}" if path else name
+
+
+def load_raw(store: Store, path: str) -> Raw | None:
+    """The documents of the node at `path`, or None."""
+    for name in (ARRAY, GROUP):
+        document = load(store, _key(path, name))
+        if document is not None:
+            attributes = load(store, _key(path, ATTRIBUTES))
+            return {name: document} | ({} if attributes is None else {ATTRIBUTES: attributes})
+    return None
+
+
+def load_consolidated(store: Store) -> dict[str, Raw] | None:
+    """All documents by path, from ``.zmetadata``; None without it."""
+    document = load(store, CONSOLIDATED)
+    if document is None:
+        return None
+    if document.get("zarr_consolidated_format") != 1:
+        raise UnsupportedError(
+            "unknown zarr_consolidated_format",
+            key=CONSOLIDATED,
+            expected=1,
+            found=document.get("zarr_consolidated_format"),
+            mend="Open with consolidated=False",
+        )
+    raws: dict[str, Raw] = {}
+    for key, value in member(document, "metadata", dict).items():
+        path, _, name = key.rpartition("/")
+        raws.setdefault(path, {})[name] = value
+    return {path: raw for path, raw in raws.items() if ARRAY in raw or GROUP in raw}
+
+
+def parse(raw: Raw) -> Node:
+    """The model of a node's documents; the errors are those of `zarrds.metadata.v3.parse`."""
+    attributes = dict(member(raw, ATTRIBUTES, dict, {}))
+    document = member(raw, ARRAY if ARRAY in raw else GROUP, dict)
+    if member(document, "zarr_format", int) != 2:
+        raise UnsupportedError("unknown zarr_format in a v2 document", expected=2, found=document["zarr_format"])
+    if ARRAY not in raw:
+        return GroupMetadata(attributes, {k: v for k, v in document.items() if k != "zarr_format"}, zarr_format=2)
+    shape = sizes(document, "shape", 0)
+    typestr = member(document, "dtype", (str, list))
+    filters = document.get("filters")
+    data_type = v2_codecs.object_data_type(filters) if typestr == "|O" else DataType.from_v2(typestr)
+    separator = member(document, "dimension_separator", str, ".")
+    if separator not in ("/", "."):
+        raise MetadataError("unknown dimension_separator", expected="'/' or '.'", found=repr(separator))
+    extensions = {name: document[name] for name in document.keys() - _ARRAY_MEMBERS}
+    return ArrayMetadata(
+        shape=shape,
+        data_type=data_type,
+        chunks=sizes(document, "chunks", 1, len(shape)),
+        codecs=v2_codecs.from_v2(document, len(shape)),
+        fill_value=decode_fill_value(member(document, "fill_value", object), data_type),
+        chunk_key_encoding=ChunkKeyEncoding("v2", "/" if separator == "/" else "."),
+        dimension_names=_dimension_names(attributes, extensions, len(shape)),
+        attributes=attributes,
+        extensions=extensions,
+        zarr_format=2,
+    )
+
+
+def _dimension_names(
+    attributes: dict[str, JSON], extensions: Mapping[str, JSON], ndim: int
+) -> tuple[str | None, ...] | None:
+    """xarray's attribute, which is taken out of `attributes`, or NCZarr's references."""
+    if DIMENSIONS in attributes:
+        names = attributes.pop(DIMENSIONS)
+        if not isinstance(names, list) or len(names) != ndim or any(not isinstance(n, str) for n in names):
+            raise MetadataError(f"{DIMENSIONS} do not fit the shape", expected=f"{ndim} names", found=f"{names!r:.100}")
+        return tuple(names)
+    nczarr: Any = extensions.get("_NCZARR_ARRAY")
+    references = nczarr.get("dimrefs") if isinstance(nczarr, dict) else None
+    if isinstance(references, list) and len(references) == ndim and all(isinstance(r, str) for r in references):
+        return tuple(r.rpartition("/")[2] for r in references)
+    return None
+
+
+def to_raw(node: Node) -> Raw:
+    """The documents of a node."""
+    if isinstance(node, GroupMetadata):
+        return {GROUP: {"zarr_format": 2, **node.extensions}, ATTRIBUTES: dict(node.attributes)}
+    data_type = _stored_data_type(node)
+    document = {
+        "zarr_format": 2,
+        "shape": list(node.shape),
+        "chunks": list(node.chunks),
+        "dtype": data_type.to_v2(),
+        "fill_value": encode_fill_value(node.fill_value, data_type, zarr_format=2),
+        "dimension_separator": node.chunk_key_encoding.separator,
+        **v2_codecs.to_v2(node.codecs, len(node.shape)),
+        **node.extensions,
+    }
+    if node.chunk_key_encoding.name != "v2":
+        raise UnsupportedError("Zarr v2 has only the chunk key encoding 'v2'", found=node.chunk_key_encoding.name)
+    attributes = dict(node.attributes)
+    if node.dimension_names is not None:
+        attributes[DIMENSIONS] = list(node.dimension_names)
+    return {ARRAY: document, ATTRIBUTES: attributes}
+
+
+def _stored_data_type(node: ArrayMetadata) -> DataType:
+    """v2 says the byte order in the dtype, v3 in the ``bytes`` codec."""
+    for codec in node.codecs:
+        endian = codec.get("configuration", {}).get("endian") if codec["name"] == "bytes" else None
+        if endian is not None and not node.data_type.is_variable_length:
+            dtype: np.dtype[Any] = node.data_type.dtype.newbyteorder("<" if endian == "little" else ">")
+            return DataType(node.data_type.name, dtype)
+    return node.data_type
+
+
+def documents(path: str, raw: Raw) -> dict[str, bytes]:
+    """The keys and bytes that store one node; the one that makes it exist comes last."""
+    return {_key(path, name): dump(raw[name]) for name in (ATTRIBUTES, ARRAY, GROUP) if name in raw}
+
+
+def consolidated_documents(raws: Mapping[str, Raw]) -> dict[str, bytes]:
+    """The keys and bytes of the root's documents, ``.zmetadata`` with all nodes of `raws` (by path) among them."""
+    metadata = {_key(path, name): document for path, raw in raws.items() for name, document in raw.items()}
+    return {
+        **documents("", raws[""]),
+        CONSOLIDATED: dump({"zarr_consolidated_format": 1, "metadata": metadata}),
+    }

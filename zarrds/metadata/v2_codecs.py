@@ -1,0 +1,108 @@
+"""The codec part of a v2 document <-> the model's list of v3 codec objects.
+
+v2 has an order, filters and a compressor, each a numcodecs configuration with an ``id``; the filters work on the
+chunk's flattened elements. In the model they stand after the array → bytes codec, in the same order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from zarrds.errors import MetadataError, UnsupportedError
+from zarrds.metadata.dtypes import BYTES, JSON, OBJECTS_AS_JSON, STRING, DataType
+from zarrds.metadata.model import CodecObject
+
+__all__ = ["codec_from_v2", "from_v2", "object_data_type", "to_v2"]
+
+# object codecs of v2: the filter that says what the objects of "|O" are
+_OBJECT_CODECS = {"vlen-utf8": STRING, "vlen-bytes": BYTES, "json2": OBJECTS_AS_JSON}
+_SHUFFLES = {-1: "autoshuffle", 0: "noshuffle", 1: "shuffle", 2: "bitshuffle"}
+# codecs that have the same name and configuration in v3 as their numcodecs id
+_SAME = {"gzip", "zstd", "vlen-utf8", "vlen-bytes"}
+# numcodecs codecs that transform elements: never the compressor of a v2 array
+_FILTERS = {"delta", "fixedscaleoffset", "quantize", "bitround", "packbits", "astype", "shuffle"}
+
+
+def from_v2(document: dict[str, JSON], ndim: int) -> tuple[CodecObject, ...]:
+    """The codecs of a ``.zarray`` document for an array of `ndim` dimensions."""
+    order = document.get("order", "C")
+    if order not in ("C", "F"):
+        raise MetadataError("unknown order", expected="'C' or 'F'", found=repr(order))
+    filters = document.get("filters") or []
+    if not isinstance(filters, list):
+        raise MetadataError("filters are malformed", expected="a list or null", found=f"{filters!r:.100}")
+    compressor = document.get("compressor")
+    codecs = [codec_from_v2(c) for c in [*filters, *([] if compressor is None else [compressor])]]
+    if document.get("dtype") != "|O":
+        codecs.insert(0, {"name": "bytes"})
+    if order == "F" and ndim > 1:
+        codecs.insert(0, {"name": "transpose", "configuration": {"order": list(range(ndim))[::-1]}})
+    return tuple(codecs)
+
+
+def object_data_type(filters: JSON) -> DataType:
+    """What the elements of a v2 array of dtype ``|O`` are, by its first filter."""
+    first = filters[0] if isinstance(filters, list) and filters and isinstance(filters[0], dict) else {}
+    identifier = first.get("id")
+    if identifier in _OBJECT_CODECS:
+        return _OBJECT_CODECS[identifier]
+    raise UnsupportedError(
+        "array of Python objects without an object codec that is safe to read",
+        codec=str(identifier),
+        expected=f"one of {', '.join(_OBJECT_CODECS)} as the first filter",
+        mend="Write it anew as strings or numbers with the library that made it; pickles are never read",
+    )
+
+
+def codec_from_v2(configuration: JSON) -> CodecObject:
+    if not isinstance(configuration, dict) or not isinstance(configuration.get("id"), str):
+        raise MetadataError("codec is malformed", expected="an object with an id", found=f"{configuration!r:.100}")
+    settings: dict[str, Any] = {k: v for k, v in configuration.items() if k != "id"}
+    name = configuration["id"]
+    if name == "blosc":
+        shuffle = settings.get("shuffle", 1)
+        if not isinstance(shuffle, int) or shuffle not in _SHUFFLES:
+            raise MetadataError("unknown shuffle", codec="blosc", expected=f"one of {list(_SHUFFLES)}", found=shuffle)
+        settings["shuffle"] = _SHUFFLES[shuffle]
+    elif name not in _SAME:
+        name = f"numcodecs.{name}"
+    return {"name": name, "configuration": settings} if settings else {"name": name}
+
+
+def to_v2(codecs: Sequence[CodecObject], ndim: int) -> dict[str, JSON]:
+    """The members ``order``, ``filters`` and ``compressor`` of a ``.zarray`` document.
+
+    Raises
+    ------
+    UnsupportedError
+        For codecs that v2 does not have.
+    """
+    order = "C"
+    rest = list(codecs)
+    if rest and rest[0]["name"] == "transpose":
+        axes = list(rest.pop(0)["configuration"]["order"])
+        if axes == list(range(ndim))[::-1]:
+            order = "F" if ndim > 1 else "C"
+        elif axes != list(range(ndim)):
+            raise UnsupportedError("Zarr v2 knows C and F order only", codec="transpose", found=axes)
+    configurations = [_codec_to_v2(c) for c in rest if c["name"] != "bytes"]
+    compressor = None
+    if configurations and configurations[-1]["id"] not in _FILTERS | _OBJECT_CODECS.keys():
+        compressor = configurations.pop()
+    return {"order": order, "filters": configurations or None, "compressor": compressor}
+
+
+def _codec_to_v2(codec: CodecObject) -> dict[str, JSON]:
+    name, settings = codec["name"], dict(codec.get("configuration", {}))
+    if name == "blosc":
+        names = {v: k for k, v in _SHUFFLES.items()}
+        settings.pop("typesize", None)
+        return {"id": "blosc", **settings, "shuffle": names[settings.get("shuffle", "shuffle")]}
+    if name in _SAME:
+        return {"id": name, **settings}
+    if name == "crc32c":
+        return {"id": "crc32c", "location": "end"}
+    if name.startswith("numcodecs."):
+        return {"id": name.removeprefix("numcodecs."), **settings}
+    raise UnsupportedError("this codec does not exist in Zarr v2", codec=name, mend="Save with zarr_format=3")

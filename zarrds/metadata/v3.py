@@ -1,0 +1,187 @@
+"""Zarr v3 documents (``zarr.json``) <-> the model. Source: Zarr v3 core specification, "Metadata"."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from zarrds.errors import MetadataError, UnsupportedError
+from zarrds.metadata.dtypes import JSON, DataType, decode_fill_value, encode_fill_value
+from zarrds.metadata.fields import dump, load, member, sizes
+from zarrds.metadata.model import ArrayMetadata, ChunkKeyEncoding, CodecObject, GroupMetadata, Node
+from zarrds.stores.base import Store
+
+__all__ = ["consolidated_documents", "documents", "load_consolidated", "load_raw", "parse", "to_raw"]
+
+Raw = dict[str, JSON]
+
+NAME = "zarr.json"
+_GROUP_MEMBERS = {"zarr_format", "node_type", "attributes", "consolidated_metadata"}
+_ARRAY_MEMBERS = {
+    "zarr_format",
+    "node_type",
+    "attributes",
+    "shape",
+    "data_type",
+    "chunk_grid",
+    "chunk_key_encoding",
+    "codecs",
+    "fill_value",
+    "dimension_names",
+    "storage_transformers",
+}
+
+
+def _key(path: str) -> str:
+    return f"{path}/{NAME}" if path else NAME
+
+
+def load_raw(store: Store, path: str) -> Raw | None:
+    """The document of the node at `path`, or None."""
+    return load(store, _key(path))
+
+
+def load_consolidated(store: Store) -> dict[str, Raw] | None:
+    """All documents by path, from the root's consolidated metadata; None without it."""
+    root = load(store, _key(""))
+    return None if root is None else consolidated_in(root)
+
+
+def consolidated_in(root: Raw) -> dict[str, Raw] | None:
+    """What `load_consolidated` finds in a root document."""
+    consolidated = root.get("consolidated_metadata")
+    if consolidated is None:
+        return None
+    if not isinstance(consolidated, dict) or consolidated.get("kind") != "inline":
+        raise UnsupportedError(
+            "consolidated metadata of an unknown kind",
+            key=NAME,
+            expected="inline",
+            found=f"{consolidated!r:.80}",
+            mend="Open with consolidated=False",
+        )
+    below = member(consolidated, "metadata", dict)
+    if any(not isinstance(raw, dict) for raw in below.values()):
+        raise MetadataError("consolidated metadata holds something that is no document", key=NAME)
+    return {"": root, **below}
+
+
+def parse(raw: Raw) -> Node:
+    """The model of a document.
+
+    Raises
+    ------
+    MetadataError
+        For missing or wrong members.
+    UnsupportedError
+        For extensions that must be understood and are not.
+    """
+    if member(raw, "zarr_format", int) != 3:
+        raise UnsupportedError("unknown zarr_format in a v3 document", expected=3, found=raw["zarr_format"])
+    node_type = member(raw, "node_type", str)
+    attributes = member(raw, "attributes", dict, {})
+    if node_type == "group":
+        return GroupMetadata(attributes, _extensions(raw, _GROUP_MEMBERS))
+    if node_type != "array":
+        raise MetadataError("unknown node_type", expected="'group' or 'array'", found=repr(node_type))
+    shape = sizes(raw, "shape", 0)
+    data_type = DataType.from_v3(member(raw, "data_type", (str, dict)))
+    names = member(raw, "dimension_names", list, None)
+    if names is not None and (len(names) != len(shape) or any(n is not None and not isinstance(n, str) for n in names)):
+        raise MetadataError("dimension_names do not fit the shape", expected=f"{len(shape)} names", found=names)
+    if raw.get("storage_transformers"):
+        raise UnsupportedError("storage transformers are not supported", found=f"{raw['storage_transformers']!r:.80}")
+    fill_value = decode_fill_value(member(raw, "fill_value", object), data_type)
+    if fill_value is None and data_type.name != "json":
+        raise MetadataError("fill_value is null", expected=f"a value of data type {data_type.name!r}")
+    return ArrayMetadata(
+        shape=shape,
+        data_type=data_type,
+        chunks=_chunks(raw, len(shape)),
+        codecs=tuple(codec_object(c) for c in member(raw, "codecs", list)),
+        fill_value=fill_value,
+        chunk_key_encoding=_chunk_key_encoding(raw),
+        dimension_names=None if names is None else tuple(names),
+        attributes=attributes,
+        extensions=_extensions(raw, _ARRAY_MEMBERS),
+    )
+
+
+def _extensions(raw: Raw, known: set[str]) -> Mapping[str, JSON]:
+    unknown = {name: raw[name] for name in raw.keys() - known}
+    for name, value in unknown.items():
+        if not (isinstance(value, dict) and value.get("must_understand") is False):
+            raise UnsupportedError(
+                f"member {name!r} of the metadata document is unknown and must be understood",
+                mend="Read this store with a newer zarrds, or with the library that wrote it",
+            )
+    return unknown
+
+
+def named_object(value: JSON, what: str) -> tuple[str, dict[str, JSON]]:
+    """Name and configuration of an extension point, which may be given by its name alone."""
+    if isinstance(value, str):
+        return value, {}
+    if isinstance(value, dict) and isinstance(value.get("name"), str):
+        configuration = value.get("configuration", {})
+        if isinstance(configuration, dict):
+            return value["name"], configuration
+    raise MetadataError(f"{what} is malformed", expected="an object with a name", found=f"{value!r:.100}")
+
+
+def codec_object(value: JSON) -> CodecObject:
+    name, configuration = named_object(value, "a codec")
+    return {"name": name, "configuration": configuration} if configuration else {"name": name}
+
+
+def _chunks(raw: Raw, ndim: int) -> tuple[int, ...]:
+    name, configuration = named_object(member(raw, "chunk_grid", object), "chunk_grid")
+    if name != "regular":
+        raise UnsupportedError(f"chunk grid {name!r} is not supported", expected="'regular'")
+    return sizes(configuration, "chunk_shape", 1, ndim)
+
+
+def _chunk_key_encoding(raw: Raw) -> ChunkKeyEncoding:
+    name, configuration = named_object(member(raw, "chunk_key_encoding", object), "chunk_key_encoding")
+    if name not in ("default", "v2"):
+        raise UnsupportedError(f"chunk key encoding {name!r} is not supported", expected="'default' or 'v2'")
+    separator = configuration.get("separator", "/" if name == "default" else ".")
+    if separator not in ("/", "."):
+        raise MetadataError("unknown separator in chunk_key_encoding", expected="'/' or '.'", found=repr(separator))
+    return ChunkKeyEncoding("default" if name == "default" else "v2", separator)
+
+
+def to_raw(node: Node) -> Raw:
+    """The document of a node, without consolidated metadata."""
+    raw: Raw = {"zarr_format": 3}
+    if isinstance(node, GroupMetadata):
+        raw["node_type"] = "group"
+    else:
+        encoding = node.chunk_key_encoding
+        raw |= {
+            "node_type": "array",
+            "shape": list(node.shape),
+            "data_type": node.data_type.to_v3(),
+            "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(node.chunks)}},
+            "chunk_key_encoding": {"name": encoding.name, "configuration": {"separator": encoding.separator}},
+            "fill_value": encode_fill_value(node.fill_value, node.data_type, zarr_format=3),
+            "codecs": [dict(codec) for codec in node.codecs],
+        }
+        if node.dimension_names is not None:
+            raw["dimension_names"] = list(node.dimension_names)
+    return raw | {"attributes": dict(node.attributes)} | dict(node.extensions)
+
+
+def documents(path: str, raw: Raw) -> dict[str, bytes]:
+    """The keys and bytes that store one node."""
+    return {_key(path): dump(raw)}
+
+
+def consolidated_documents(raws: Mapping[str, Raw]) -> dict[str, bytes]:
+    """The key and bytes of the root document with all nodes of `raws` (by path; ``""`` is the root) in it."""
+    below = {
+        path: {name: value for name, value in raw.items() if name != "consolidated_metadata"}
+        for path, raw in raws.items()
+        if path
+    }
+    consolidated = {"kind": "inline", "must_understand": False, "metadata": below}
+    return documents("", raws[""] | {"consolidated_metadata": consolidated})

@@ -1,0 +1,236 @@
+"""The system calls under a directory store: read a file whole, replace it whole, swap and remove folders.
+
+Everything here takes absolute locations, raises OSError, and knows nothing of keys.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import functools
+import os
+import shutil
+import stat
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from zarrds.stores.base import Buffer
+
+__all__ = [
+    "PARTIAL",
+    "READ",
+    "explain",
+    "is_partial",
+    "move_in",
+    "partial",
+    "read",
+    "remove_at_once",
+    "remove_tree",
+    "write",
+]
+
+# the end of the name of every file and folder that is not finished yet (or no longer wanted)
+PARTIAL = ".zarrds-partial"
+
+_ANY = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+# without O_NONBLOCK, opening a named pipe that lies in a store would wait forever
+READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _ANY
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _ANY
+
+# a kernel moves at most about 2 GiB in one call: only a shorter answer than this one means the end of a file
+_ONE_CALL = 1 << 30
+_ATTEMPTS = 20  # of removing a folder that others fill
+_MAX_PARTS = max(os.sysconf("SC_IOV_MAX"), 16) if hasattr(os, "sysconf") else 16
+
+_REASONS = {
+    errno.ENOSPC: ("the disk is full", "Free some space and try again"),
+    errno.EDQUOT: ("the disk quota is used up", "Free some space and try again"),
+    errno.EFBIG: ("the file would be larger than the limit", "Raise the limit, or use smaller chunks"),
+    errno.EACCES: ("permission denied", "Check who owns the store's files and folders, and their modes"),
+    errno.EPERM: ("permission denied", "Check who owns the store's files and folders, and their modes"),
+    errno.EROFS: ("the file system is read-only", "Use another place"),
+    errno.EMFILE: ("too many open files", "Raise the limit (ulimit -n)"),
+    errno.ENOTDIR: ("a file stands where a folder must be", "Remove the file, or use another name"),
+    errno.EISDIR: ("a folder stands where a file must be", "Remove the folder, or use another name"),
+    errno.ENAMETOOLONG: ("the name is too long for the file system", "Use shorter names"),
+    errno.ELOOP: ("its symbolic links lead in a circle", "Remove the links"),
+}
+
+if hasattr(os, "readv"):
+
+    def _read_into(fd: int, buffer: memoryview) -> int:
+        return os.readv(fd, (buffer,))
+
+    def _write_some(fd: int, views: Sequence[memoryview]) -> int:
+        return os.writev(fd, views)
+
+else:  # Windows has neither call
+
+    def _read_into(fd: int, buffer: memoryview) -> int:
+        data = os.read(fd, len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def _write_some(fd: int, views: Sequence[memoryview]) -> int:
+        return os.write(fd, views[0])
+
+
+def read(fd: int, buffer: memoryview | None) -> Buffer | None:
+    """Return all that the open file holds, in `buffer` if it fits there, or None if it is no regular file."""
+    if buffer is not None:
+        count = _read_into(fd, buffer)
+        if 0 < count < len(buffer) and count < _ONE_CALL:
+            return buffer[:count]
+        status = os.fstat(fd)
+        head: Buffer = buffer[:count]
+    else:
+        status = os.fstat(fd)
+        # one byte more than it should hold: a full answer then shows the end as well
+        head = os.read(fd, status.st_size + 1) if stat.S_ISREG(status.st_mode) else b""
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    done = len(head)
+    if done == status.st_size:
+        return head
+    value = memoryview(bytearray(max(status.st_size, done)))
+    value[:done] = head
+    while done < len(value) and (count := _read_into(fd, value[done : done + _ONE_CALL])):
+        done += count
+    return value[:done]
+
+
+def write(location: str, parts: Sequence[Buffer]) -> None:
+    """Make the concatenation of `parts` the file at `location`, in one step, or leave everything as it was."""
+    temporary = partial(location)
+    fd = os.open(temporary, _CREATE, 0o666)
+    try:
+        try:
+            _write_all(fd, parts)
+            # The kernel's own time stamps may be milliseconds coarse, and inode numbers are used again: only
+            # a stamp of our own tells every two values apart.
+            now = time.time_ns()
+            os.utime(fd if os.utime in os.supports_fd else temporary, ns=(now, now))
+        finally:
+            os.close(fd)
+        os.replace(temporary, location)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def _write_all(fd: int, parts: Sequence[Buffer]) -> None:
+    # an empty view of several dimensions cannot be cast
+    views = [memoryview(part).cast("B") for part in parts if memoryview(part).nbytes]
+    start = 0
+    while start < len(views):
+        count = _write_some(fd, views[start : start + _MAX_PARTS])
+        while start < len(views) and count >= len(views[start]):
+            count -= len(views[start])
+            start += 1
+        if count:
+            views[start] = views[start][count:]
+
+
+def partial(location: str) -> str:
+    """Return a new hidden name beside `location`, which no other process, thread or host comes up with."""
+    folder, name = os.path.split(location)
+    if len(name) > 40:  # keep within the 255 bytes that file systems allow
+        name = os.fsencode(name)[:160].decode("utf-8", "ignore")
+    return os.path.join(folder, f".{name}.{os.urandom(8).hex()}{PARTIAL}")
+
+
+def is_partial(name: str) -> bool:
+    """Whether `name` is one that `partial` makes."""
+    return name.startswith(".") and name.endswith(PARTIAL)
+
+
+def move_in(new: str, target: str) -> None:
+    """Rename the folder `new` to `target`, replacing the folder or link there, or leave everything as it was."""
+    try:
+        os.rename(new, target)  # enough if nothing is there, or an empty folder
+        return
+    except NotADirectoryError:
+        if not os.path.islink(target):
+            raise
+    except OSError as exc:
+        if exc.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+    if _exchange(new, target):
+        old = new
+    else:
+        old = partial(target)
+        os.rename(target, old)
+        try:
+            os.rename(new, target)
+        except BaseException:
+            os.rename(old, target)
+            raise
+    with suppress(OSError):
+        remove_tree(old)
+
+
+def _exchange(one: str, other: str) -> bool:
+    """Swap two files or folders in one step; False where the system or the file system cannot."""
+    rename = _renameat2()
+    if rename is None:
+        return False
+    here, swap = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of Linux
+    if rename(here, os.fsencode(one), here, os.fsencode(other), swap) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+        return False
+    raise OSError(code, os.strerror(code), one, None, other)
+
+
+@functools.cache
+def _renameat2() -> Callable[[int, bytes, int, bytes, int], int] | None:
+    try:
+        function = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError, TypeError):  # not Linux, or a C library from before 2018
+        return None
+    function.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)
+    function.restype = ctypes.c_int
+    swap: Callable[[int, bytes, int, bytes, int], int] = function
+    return swap
+
+
+def remove_tree(location: str) -> None:
+    """Remove a folder with all that it holds, or the link that stands in its place; a missing one is no error."""
+    for attempt in range(_ATTEMPTS):
+        try:
+            if os.path.islink(location):
+                os.unlink(location)
+            else:
+                shutil.rmtree(location)
+            return
+        except FileNotFoundError:  # somebody else removes it too
+            if not os.path.lexists(location):
+                return
+        except OSError as exc:
+            # a writer that was on its way when the folder was renamed can still put a file there; and NFS keeps
+            # open files until they are closed
+            if exc.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            time.sleep(0.0001 * attempt)
+
+
+def remove_at_once(location: str) -> None:
+    """Remove a folder (or the link to one) so that nobody sees it half empty, or fills it meanwhile."""
+    if os.path.islink(location):
+        os.unlink(location)
+        return
+    aside = partial(location)
+    try:
+        os.rename(location, aside)
+    except FileNotFoundError:  # somebody else removes it too
+        return
+    remove_tree(aside)
+
+
+def explain(error: OSError) -> tuple[str, str]:
+    """Return what is wrong, and what the user can do about it."""
+    usual = (error.strerror or str(error), "Check the disk, and the permissions of the store's folder")
+    return _REASONS.get(error.errno or 0, usual)

@@ -1,0 +1,153 @@
+"""A store in memory: for tests, examples and small data."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Iterator
+from typing import Any, Self
+
+from zarrds.stores.base import Buffer, check_key, check_prefix
+
+__all__ = ["MemoryStore"]
+
+
+class MemoryStore:
+    """Keys and values in a dictionary.
+
+    Attributes
+    ----------
+    path : str
+        A name of its own, for errors.
+
+    Notes
+    -----
+    All methods may be called from any number of threads at once. A pickle holds all values; what it becomes
+    is a store of its own, of the same name.
+
+    Examples
+    --------
+    >>> store = MemoryStore()
+    >>> store.set("t2m/c/0", b"one", b"two")
+    >>> store.get("t2m/c/0")
+    b'onetwo'
+    >>> list(store.list_prefix("t2m"))
+    ['t2m/c/0']
+    """
+
+    path: str
+    _values: dict[str, tuple[bytes, tuple[str, int]]]  # the value and its identity
+    _changed: tuple[str, int]  # the identity of the newest change, of which there are never two alike
+    _staged_for: str | None
+
+    def __init__(self) -> None:
+        self.__setstate__({"path": f"memory-{secrets.token_hex(4)}", "values": {}, "changed": None, "staged_for": None})
+
+    def __getstate__(self) -> dict[str, Any]:
+        with self._lock:
+            return {
+                "path": self.path,
+                "values": dict(self._values),
+                "changed": self._changed,
+                "staged_for": self._staged_for,
+            }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # a copy keeps the identities of what it holds and counts under a name of its own from then on
+        self._uid = secrets.token_hex(8)
+        self._lock = threading.RLock()
+        self.path = state["path"]
+        self._values = state["values"]
+        self._changed = state["changed"] or (self._uid, 0)
+        self._staged_for = state["staged_for"]
+
+    def __repr__(self) -> str:
+        return f"MemoryStore({self.path!r})"
+
+    def __dask_tokenize__(self) -> tuple[str, str, int]:
+        return "zarrds.MemoryStore", *self._changed
+
+    def get(self, key: str, buffer: memoryview | None = None) -> Buffer | None:
+        """Return the value of `key`, or None if the key is absent; `buffer` is not needed. See `Store.get`."""
+        check_key(key, self.path)
+        entry = self._values.get(key)
+        return None if entry is None else entry[0]
+
+    def set(self, key: str, *parts: Buffer) -> None:
+        """Make the concatenation of `parts` the value of `key`; see `Store.set`."""
+        check_key(key, self.path)
+        value = b"".join(parts)
+        with self._lock:
+            self._values[key] = (value, self._change())
+
+    def delete(self, key: str) -> None:
+        """Remove `key`; an absent key is no error."""
+        check_key(key, self.path)
+        with self._lock:
+            if self._values.pop(key, None) is not None:
+                self._change()
+
+    def delete_prefix(self, prefix: str) -> None:
+        """Remove every key below `prefix`; see `Store.delete_prefix`."""
+        check_prefix(prefix, self.path)
+        with self._lock:
+            for key in self._below(prefix):
+                del self._values[key]
+            self._change()
+
+    def list_prefix(self, prefix: str = "") -> Iterator[str]:
+        """Every key below `prefix` as it is now, in no order."""
+        check_prefix(prefix, self.path)
+        with self._lock:
+            return iter(self._below(prefix))
+
+    def list_children(self, prefix: str = "") -> list[str]:
+        """The names directly below `prefix` that have keys below them, sorted; see `Store.list_children`."""
+        start = len(prefix) + 1 if prefix else 0
+        rests = (key[start:].partition("/") for key in self.list_prefix(prefix))
+        return sorted({name for name, slash, _ in rests if slash})
+
+    def identity(self, key: str) -> tuple[str, int] | None:
+        """Return who set `key` and as which of its changes, or None if the key is absent; see `Store.identity`."""
+        check_key(key, self.path)
+        entry = self._values.get(key)
+        return None if entry is None else entry[1]
+
+    def stage(self, prefix: str = "") -> Self:
+        """Return a new, empty store whose keys are to become those below `prefix`; see `Store.stage`."""
+        check_prefix(prefix, self.path)
+        staged = type(self)()
+        staged.path = f"{self.path}/{prefix}" if prefix else self.path
+        staged._staged_for = prefix
+        return staged
+
+    def publish(self, staged: Self, prefix: str = "") -> None:
+        """Replace all keys below `prefix` by those of `staged`, in one step; see `Store.publish`."""
+        check_prefix(prefix, self.path)
+        if staged._staged_for != prefix:
+            raise ValueError(f"the store was not staged for {prefix!r} of {self!r}")
+        with staged._lock:
+            values, staged._values = staged._values, {}
+        start = prefix and f"{prefix}/"
+        with self._lock:
+            # a new dictionary, so that readers, who take no lock, see it all at once
+            new = dict(self._values)
+            for key in self._below(prefix):
+                del new[key]
+            new.update((start + key, entry) for key, entry in values.items())
+            self._values = new
+            self._change()
+
+    def discard(self, staged: Self) -> None:
+        """Remove a staged store that is not to be published."""
+        if staged._staged_for is None:
+            raise ValueError(f"{staged!r} was not staged")
+        staged.delete_prefix("")
+
+    def _below(self, prefix: str) -> list[str]:
+        start = prefix and f"{prefix}/"
+        return [key for key in self._values if key.startswith(start)]
+
+    def _change(self) -> tuple[str, int]:
+        self._changed = (self._uid, self._changed[1] + 1)
+        return self._changed

@@ -5,6 +5,7 @@ from __future__ import annotations
 from zarrds import errors
 from zarrds.arrays.array import Array
 from zarrds.arrays.group import Group, create_array, create_group, open_array, open_group
+from zarrds.datasets.writer import save
 from zarrds.stores import LocalStore, MemoryStore, Store
 
 __all__ = [
@@ -18,4 +19,5 @@ __all__ = [
     "errors",
     "open_array",
     "open_group",
+    "save",
 ]

@@ -178,6 +178,10 @@ class Array:
     def __dask_tokenize__(self) -> Hashable:
         return type(self).__name__, self.store.path, self.path, self.identity()
 
+    def check_codecs(self) -> None:
+        """Raise `MetadataError` or `UnsupportedError` if the array's chunks could not be decoded."""
+        _ = self._chunks.pipeline
+
     def identity(self) -> Hashable:
         """Changes whenever the array's document, and so perhaps its shape, is written anew."""
         name = ".zarray" if self.metadata.zarr_format == 2 else "zarr.json"

@@ -284,7 +284,9 @@ def open_array(store: StoreLike, mode: Mode = "r", path: str = "", *, workers: i
     opened = as_store(store)
     path = check_prefix(path.strip("/"), opened.path)
     metadata = get_array(opened, open_nodes(opened), path)
-    return Array(opened, path, metadata, read_only=_is_read_only(mode), n_workers=workers)
+    array = Array(opened, path, metadata, read_only=_is_read_only(mode), n_workers=workers)
+    array.check_codecs()
+    return array
 
 
 def _create(store: Store, path: str, node: Node, *, overwrite: bool) -> None:

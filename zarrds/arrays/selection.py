@@ -143,7 +143,8 @@ def _range_pieces(positions: range, chunk: int, size: int) -> tuple[Piece, ...]:
         number = first // chunk
         start = first - number * chunk
         count = min(n - i, (chunk - start - 1) // step + 1)
-        inside = slice(start, start + (count - 1) * step + 1, step)
+        # a step over the chunk's end is no step: it may be larger than NumPy can count
+        inside = slice(start, start + (count - 1) * step + 1, step if count > 1 else 1)
         covers = count == min(chunk, size - number * chunk)
         pieces.append(Piece(str(number), slice(i, i + count), inside, covers))
         i += count
@@ -212,14 +213,19 @@ def _integer(key: Any, size: int, axis: int) -> int | None:
     return position % size
 
 
-def _array_key(key: Any, size: int, axis: int) -> Positions:
-    """Positions that count from the front, of the shape of `key`."""
+def _as_array(key: Any) -> npt.NDArray[Any]:
     try:
         array = np.asarray(key)
-    except ValueError as error:
-        raise SelectionError(f"not an index for axis {axis}: {error}") from error
-    if array.size == 0 and array.dtype.kind == "f":
-        array = array.astype(np.intp)  # the empty list
+    except (TypeError, ValueError) as error:
+        raise SelectionError(f"not an index: {error}", found=f"{key!r:.80}") from error
+    if array.size == 0 and not isinstance(key, np.ndarray):
+        array = array.astype(np.intp)  # NumPy takes an empty list for one of floats
+    return array
+
+
+def _array_key(key: Any, size: int, axis: int) -> Positions:
+    """Positions that count from the front, of the shape of `key`."""
+    array = _as_array(key)
     if array.dtype.kind not in "iu":
         raise SelectionError(
             f"not an index for axis {axis}",
@@ -267,7 +273,7 @@ def plan_basic(key: Any, shape: Shape, chunks: Shape) -> ProductPlan:
     dropped = []
     for axis, (k, size) in enumerate(zip(_full_key(key, len(shape)), shape, strict=True)):
         if isinstance(k, slice):
-            dims.append(range(*_indices(k, size)))
+            dims.append(_range(k, size))
             dropped.append(False)
         elif (position := _integer(k, size, axis)) is not None:
             dims.append(range(position, position + 1))
@@ -282,11 +288,13 @@ def plan_basic(key: Any, shape: Shape, chunks: Shape) -> ProductPlan:
     return _plan(dims, dropped, shape, chunks)
 
 
-def _indices(key: slice, size: int) -> tuple[int, int, int]:
+def _range(key: slice, size: int) -> range:
+    """The positions of a slice; those of two or more have a step that fits the array."""
     try:
-        return key.indices(size)
+        positions = range(*key.indices(size))
     except (TypeError, ValueError) as error:
         raise SelectionError(f"not a slice that an array understands: {error}", found=key) from error
+    return positions if len(positions) > 1 else range(positions.start, positions.start + len(positions))
 
 
 def plan_orthogonal(key: Any, shape: Shape, chunks: Shape) -> ProductPlan:
@@ -300,7 +308,7 @@ def plan_orthogonal(key: Any, shape: Shape, chunks: Shape) -> ProductPlan:
         position = None if isinstance(k, slice) else _integer(k, size, axis)
         dropped.append(position is not None)
         if isinstance(k, slice):
-            dims.append(range(*_indices(k, size)))
+            dims.append(_range(k, size))
         elif position is not None:
             dims.append(range(position, position + 1))
         else:
@@ -309,35 +317,39 @@ def plan_orthogonal(key: Any, shape: Shape, chunks: Shape) -> ProductPlan:
 
 
 def _orthogonal_array(key: Any, size: int, axis: int) -> Positions:
-    array = np.asarray(key)
+    array = _as_array(key)
     if array.dtype.kind == "b":
         if array.shape != (size,):
             raise SelectionError(f"mask does not fit axis {axis}", expected=f"shape ({size},)", found=array.shape)
         return np.flatnonzero(array)
     if array.ndim != 1:
         raise SelectionError(f"array index for axis {axis} must have one dimension", found=array.ndim)
-    return _array_key(key, size, axis)
+    return _array_key(array, size, axis)
 
 
 def plan_pointwise(key: Any, shape: Shape, chunks: Shape) -> PointPlan:
-    """Plan ``a.vindex[key]``: integer arrays that are broadcast against each other and name one element each, or one
-    boolean mask of the array's shape. Slices count as arrays; their dimensions come last.
+    """Plan ``a.vindex[key]``, which names elements one by one.
 
-    The parameters and errors are those of `plan_basic`.
+    `key` is integer arrays that are broadcast against each other, or one boolean mask of the array's shape. Slices
+    count as arrays; their dimensions come last. The parameters and errors are those of `plan_basic`.
     """
-    keys = (key,) if isinstance(key, np.ndarray) and key.dtype.kind == "b" else _full_key(key, len(shape))
-    if len(keys) == 1 and np.asarray(keys[0] if not isinstance(keys[0], slice) else 0).dtype.kind == "b":
-        mask = np.asarray(keys[0])
-        if mask.shape != shape:
+    only = key[0] if isinstance(key, tuple) and len(key) == 1 else key
+    mask = _as_array(only) if isinstance(only, np.ndarray | list | bool | np.bool_) else None
+    keys: tuple[Any, ...]
+    if mask is not None and mask.dtype.kind == "b":
+        if mask.ndim == 0 or mask.shape != shape:
             raise SelectionError("mask does not fit the array", expected=f"shape {shape}", found=mask.shape)
         keys = np.nonzero(mask)
+    else:
+        keys = _full_key(key, len(shape))
     n_slices = sum(isinstance(k, slice) for k in keys)
     arrays = []
     slices_seen = 0
     for axis, (k, size) in enumerate(zip(keys, shape, strict=True)):
         if isinstance(k, slice):
             slices_seen += 1
-            positions = np.arange(*_indices(k, size), dtype=np.intp)
+            steps = _range(k, size)
+            positions = np.arange(steps.start, steps.stop, steps.step, dtype=np.intp)
             arrays.append(positions.reshape((-1,) + (1,) * (n_slices - slices_seen)))
         else:
             positions = _array_key(k, size, axis)
@@ -353,13 +365,16 @@ def plan_pointwise(key: Any, shape: Shape, chunks: Shape) -> PointPlan:
 
 def _point_parts(points: list[Positions], shape: Shape, chunks: Shape) -> Iterator[Part]:
     if not points:
-        yield Part((), slice(0, 1), (), False)
+        yield Part((), slice(0, 1), ..., False)
         return
     if points[0].size == 0:
         return
     grid = tuple(-(-size // chunk) for size, chunk in zip(shape, chunks, strict=True))
     numbers = [p // c for p, c in zip(points, chunks, strict=True)]
-    ids = np.ravel_multi_index(numbers, grid)
+    if prod(grid) < np.iinfo(np.intp).max:
+        ids = np.ravel_multi_index(numbers, grid)
+    else:  # the grid has too many chunks to number them all
+        ids = np.unique(np.stack(numbers), axis=1, return_inverse=True)[1].reshape(-1)
     order = np.argsort(ids, kind="stable")
     starts = np.concatenate([[0], np.flatnonzero(np.diff(ids[order])) + 1, [ids.size]])
     for start, stop in itertools.pairwise(starts.tolist()):

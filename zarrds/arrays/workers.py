@@ -6,20 +6,24 @@ batch of parts at a time and has buffers of its own.
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Protocol
+from contextlib import suppress
+from typing import ParamSpec, Protocol, TypeVar
 
 from zarrds.arrays.selection import Part
 
-__all__ = ["Progress", "Worker", "run"]
+__all__ = ["Progress", "Worker", "in_thread", "run"]
 
 # called with the number of chunks done, from any thread
 Progress = Callable[[int], object]
 Worker = Callable[[Part], None]
+P = ParamSpec("P")
+T = TypeVar("T")
 
 # below this many bytes in all, waking a thread costs more than it brings
 _SERIAL_NBYTES = 256 * 1024
@@ -122,14 +126,24 @@ def run(
     n = max(1, min(limit, n_parts, _MAX_THREADS))
     batches = _Batches(plan, max(1, min(_MAX_BATCH, n_parts // (4 * n))))
     helpers: list[Future[None]] = []
-    if n > 1:
-        threads = _threads()
-        helpers = [threads.submit(_work, batches, make_worker, progress) for _ in range(n - 1)]
     try:
+        # an interpreter that is on its way out starts no threads, and the caller then works alone
+        with suppress(RuntimeError):
+            while len(helpers) < n - 1:
+                helpers.append(_threads().submit(_work, batches, make_worker, progress))
         _work(batches, make_worker, progress)
     finally:
         # a helper that never began finds nothing left to do; one that began must end before its buffers may go
         begun = [helper for helper in helpers if not helper.cancel()]
-        errors = [error for helper in begun if (error := helper.exception()) is not None]
+        try:
+            errors = [error for helper in begun if (error := helper.exception()) is not None]
+        except BaseException:  # Ctrl-C while waiting
+            batches.failed = True
+            raise
     if errors:
         raise errors[0]
+
+
+async def in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Do `work` in a thread, for callers that have an event loop to keep running."""
+    return await asyncio.to_thread(work, *args, **kwargs)

@@ -6,7 +6,7 @@ The root's document is the commit point: what consolidated metadata does not nam
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import ModuleType
 from typing import Protocol
 
@@ -36,8 +36,8 @@ class Nodes(Protocol):
 
     def get(self, path: str) -> Node | None: ...
 
-    def children(self, path: str) -> dict[str, Node]:
-        """The nodes directly below a group, by name."""
+    def children(self, path: str, skip: Collection[str] = ()) -> dict[str, Node]:
+        """The nodes directly below a group, by name, without looking at those to skip."""
         ...
 
 
@@ -60,9 +60,9 @@ class _Consolidated:
         raw = self._raws.get(path)
         return None if raw is None else _parse(self._store, self.zarr_format, path, raw)
 
-    def children(self, path: str) -> dict[str, Node]:
+    def children(self, path: str, skip: Collection[str] = ()) -> dict[str, Node]:
         prefix = f"{path}/" if path else ""
-        nodes = ((name, self.get(prefix + name)) for name in self._names.get(path, ()))
+        nodes = ((name, self.get(prefix + name)) for name in self._names.get(path, ()) if name not in skip)
         return {name: node for name, node in nodes if node is not None}
 
 
@@ -79,9 +79,9 @@ class _Stored:
         raw = _FORMATS[self.zarr_format].load_raw(self._store, check_prefix(path, self._store.path))
         return None if raw is None else _parse(self._store, self.zarr_format, path, raw)
 
-    def children(self, path: str) -> dict[str, Node]:
+    def children(self, path: str, skip: Collection[str] = ()) -> dict[str, Node]:
         prefix = f"{path}/" if path else ""
-        nodes = ((name, self.get(prefix + name)) for name in self._store.list_children(path))
+        nodes = ((name, self.get(prefix + name)) for name in self._store.list_children(path) if name not in skip)
         return {name: node for name, node in nodes if node is not None}
 
 
@@ -209,7 +209,7 @@ def put_nodes(store: Store, nodes: Mapping[str, Node]) -> None:
 
 
 def consolidate(store: Store, nodes: Mapping[str, Node]) -> None:
-    """Write the root's documents with consolidated metadata of exactly `nodes`: the commit of a store.
+    """Write the root's documents with consolidated metadata of exactly `nodes`: the commit of a new store.
 
     Parameters
     ----------
@@ -218,8 +218,39 @@ def consolidate(store: Store, nodes: Mapping[str, Node]) -> None:
         By path; ``""`` is the root group, and gives the format.
     """
     module = _FORMATS[nodes[""].zarr_format]
+    _set_all(store, module.consolidated_documents({path: module.to_raw(node) for path, node in nodes.items()}))
+
+
+def consolidate_below(store: Store, path: str, nodes: Mapping[str, Node]) -> None:
+    """Write the root's documents with consolidated metadata in which `nodes` replace all at and below `path`.
+
+    What stands elsewhere in the store is kept to the letter, whether zarrds understands it or not.
+
+    Parameters
+    ----------
+    store : Store
+    path : str
+    nodes : mapping of str to Node
+        By path from the store's root.
+    """
+    zarr_format = zarr_format_of(store)
+    if zarr_format is None:
+        raise StoreNotFoundError("no Zarr store here", path=store.path)
+    module = _FORMATS[zarr_format]
     with _consolidated_lock:
-        _set_all(store, module.consolidated_documents({path: module.to_raw(node) for path, node in nodes.items()}))
+        raws = module.load_consolidated(store) or _walk_raws(store, module, "")
+        kept = {p: raw for p, raw in raws.items() if p != path and not p.startswith(f"{path}/")}
+        _set_all(store, module.consolidated_documents(kept | {p: module.to_raw(n) for p, n in nodes.items()}))
+
+
+def _walk_raws(store: Store, module: ModuleType, path: str) -> dict[str, Raw]:
+    raw = module.load_raw(store, path)
+    if raw is None:
+        return {}
+    found = {path: raw}
+    for name in store.list_children(path):
+        found |= _walk_raws(store, module, f"{path}/{name}" if path else name)
+    return found
 
 
 def _set_all(store: Store, documents: Mapping[str, bytes]) -> None:

@@ -1,0 +1,138 @@
+"""Where a save writes to, and how it becomes visible: all at once.
+
+A save fills a staged store, which no reader sees. Its last two steps put it in its place and, for a group of a
+store that exists, name it in the root's consolidated metadata.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Generic, Literal, TypeVar
+
+from zarrds.errors import NodeNotFoundError, StoreExistsError
+from zarrds.metadata.documents import (
+    Nodes,
+    consolidate,
+    consolidate_below,
+    open_nodes,
+    put_node,
+    put_nodes,
+    zarr_format_of,
+)
+from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
+from zarrds.stores.base import Store
+
+__all__ = ["Target", "find_target", "staged"]
+
+S = TypeVar("S", bound=Store)
+
+
+@dataclass(frozen=True, slots=True)
+class Target(Generic[S]):
+    """Where a save goes.
+
+    Attributes
+    ----------
+    store : Store
+    prefix : str
+        What is replaced: ``""`` for the whole store, else a group of a store that exists.
+    group : str
+        The group to save into, below `prefix`.
+    zarr_format : {2, 3}
+    """
+
+    store: S
+    prefix: str
+    group: str
+    zarr_format: ZarrFormat
+
+
+def find_target(store: S, group: str, mode: Literal["w", "w-"], zarr_format: ZarrFormat | None) -> Target[S]:
+    """Look where a save may go; nothing is written.
+
+    Raises
+    ------
+    StoreExistsError
+        If something stands there that `mode` does not allow to replace, or that is no Zarr store at all.
+    """
+    existing = zarr_format_of(store)
+    if existing is None:
+        if next(store.list_prefix(""), None) is not None:
+            raise StoreExistsError(
+                "folder holds files, but no Zarr store",
+                path=store.path,
+                mend="Save to another path, or empty this one yourself; zarrds deletes nothing that is not Zarr",
+            )
+        return Target(store, "", group, zarr_format or 3)
+    nodes = open_nodes(store)
+    if nodes.get(group) is not None and mode == "w-":
+        raise StoreExistsError(
+            "a store exists here already" if not group else "a group exists here already",
+            path=store.path,
+            key=group or None,
+            mend="Pass mode='w' to replace it",
+        )
+    if not group:
+        return Target(store, "", "", zarr_format or 3)
+    if zarr_format not in (None, existing):
+        raise StoreExistsError(
+            f"store is of Zarr format {existing}",
+            path=store.path,
+            found=f"zarr_format={zarr_format}",
+            mend="All groups of a store have one format",
+        )
+    _check_parents(store, nodes, group)
+    return Target(store, group, "", existing)
+
+
+def _check_parents(store: Store, nodes: Nodes, group: str) -> None:
+    for parent in _parents(group):
+        if isinstance(nodes.get(parent), ArrayMetadata):
+            raise NodeNotFoundError("an array cannot hold groups", path=store.path, key=parent or "/")
+
+
+def _parents(path: str) -> list[str]:
+    """The paths above `path`, the root first."""
+    return ["", *(path[:i] for i, character in enumerate(path) if character == "/")] if path else []
+
+
+@contextmanager
+def staged(target: Target[S], nodes: Mapping[str, Node]) -> Iterator[S]:
+    """A staged store with the documents of `nodes` in it, for the data to be written to.
+
+    If the body ends well it is published. If it fails, everything is as it was before.
+
+    Parameters
+    ----------
+    target : Target
+    nodes : mapping of str to Node
+        By path below the target's group, which is ``""``.
+
+    Yields
+    ------
+    Store
+        In which ``target.group`` is the group to write to.
+    """
+    store, prefix = target.store, target.prefix
+    base = f"{target.group}/" if target.group else ""
+    parents: dict[str, Node] = {p: GroupMetadata(zarr_format=target.zarr_format) for p in _parents(target.group)}
+    below = parents | {(base + path).rstrip("/"): node for path, node in nodes.items()}
+    stage = store.stage(prefix)
+    try:
+        put_nodes(stage, {path: node for path, node in below.items() if path or prefix})
+        yield stage
+        if not prefix:
+            consolidate(stage, below)
+        store.publish(stage, prefix)
+    except BaseException:
+        store.discard(stage)
+        raise
+    if prefix:
+        current = open_nodes(store)
+        for parent in _parents(prefix):
+            if current.get(parent) is None:
+                put_node(store, parent, GroupMetadata(zarr_format=target.zarr_format))
+        named = {f"{prefix}/{path}".rstrip("/"): node for path, node in below.items()}
+        consolidate_below(store, prefix, named)

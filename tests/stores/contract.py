@@ -61,7 +61,7 @@ def run_together(*targets: Callable[[], None]) -> None:
             errors.append(exc)
 
     # several threads are what is tested here
-    threads = [threading.Thread(target=run, args=(target,)) for target in targets]  # noqa: TID251
+    threads = [threading.Thread(target=run, args=(target,)) for target in targets]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -118,7 +118,7 @@ class StoreMachine(RuleBasedStateMachine):
         assert (self.store.identity(key) is None) == (key not in self.model)
 
     @rule(prefix=FOLDERS)
-    def list(self, prefix: str) -> None:
+    def list_below(self, prefix: str) -> None:
         keys = [*self.store.list_prefix(prefix)]
         assert len(keys) == len({*keys})
         assert {*keys} == below(self.model, prefix)
@@ -189,6 +189,18 @@ class StoreContract:
         value = store.get("a/k", memoryview(buffer))
         assert value == b"0123456789"
         assert len(buffer) == size
+
+    @pytest.mark.parametrize("buffer_size", [None, 0, 5, 100])
+    def test_ranges_are_slices_of_the_value(self, store: Store, buffer_size: int | None) -> None:
+        value = bytes(range(40))
+        store.set("a/range", value)
+        for start, length in itertools.product([0, 3, 39, 40, 50, -1, -7, -40, -60], [0, 1, 7, 40, 100]):
+            buffer = None if buffer_size is None else memoryview(bytearray(buffer_size))
+            got = store.get_range("a/range", start, length, buffer)
+            first = max(40 + start, 0) if start < 0 else start
+            assert got is not None
+            assert bytes(got) == value[first : first + length]
+        assert store.get_range("a/none", 0, 5) is None
 
     def test_value_outlives_other_reads(self, store: Store) -> None:
         store.set("k", b"first")

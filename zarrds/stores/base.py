@@ -94,6 +94,21 @@ class Store(Protocol):
         """
         ...
 
+    def get_range(self, key: str, start: int, length: int, buffer: memoryview | None = None) -> Buffer | None:
+        """Return a part of the value of `key`, or None if the key is absent.
+
+        Parameters
+        ----------
+        key : str
+        start : int
+            Bytes from the front, or, if negative, from the end of the value.
+        length : int
+            Bytes; what lies beyond the value's end (or, for a negative start, before its front) is left out.
+        buffer : memoryview of bytes, optional
+            As in `get`; used if it holds `length` bytes.
+        """
+        ...
+
     def set(self, key: str, *parts: Buffer) -> None:
         """Make the concatenation of `parts` the value of `key`, atomically.
 

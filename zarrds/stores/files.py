@@ -25,6 +25,7 @@ __all__ = [
     "move_in",
     "partial",
     "read",
+    "read_range",
     "remove_at_once",
     "remove_tree",
     "write",
@@ -96,6 +97,21 @@ def read(fd: int, buffer: memoryview | None) -> Buffer | None:
     value = memoryview(bytearray(max(status.st_size, done)))
     value[:done] = head
     while done < len(value) and (count := _read_into(fd, value[done : done + _ONE_CALL])):
+        done += count
+    return value[:done]
+
+
+def read_range(fd: int, start: int, length: int, buffer: memoryview | None) -> Buffer | None:
+    """Return at most `length` bytes of the open file from `start` (from its end if negative), None as in `read`."""
+    status = os.fstat(fd)
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    first = max(status.st_size + start, 0) if start < 0 else start
+    length = max(0, min(length, status.st_size - first))
+    value = memoryview(bytearray(length)) if buffer is None or len(buffer) < length else buffer[:length]
+    os.lseek(fd, first, os.SEEK_SET)
+    done = 0
+    while done < length and (count := _read_into(fd, value[done : done + _ONE_CALL])):
         done += count
     return value[:done]
 

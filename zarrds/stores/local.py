@@ -6,7 +6,7 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Self
 
@@ -102,6 +102,13 @@ class LocalStore:
 
         A value smaller than `buffer` costs three system calls.
         """
+        return self._read(key, lambda fd: files.read(fd, buffer))
+
+    def get_range(self, key: str, start: int, length: int, buffer: memoryview | None = None) -> Buffer | None:
+        """Return a part of the value of `key`, or None if the key is absent; see `Store.get_range`."""
+        return self._read(key, lambda fd: files.read_range(fd, start, length, buffer))
+
+    def _read(self, key: str, read: Callable[[int], Buffer | None]) -> Buffer | None:
         location = self._locate(key)
         if location is None:
             return None
@@ -113,7 +120,7 @@ class LocalStore:
                     raise
                 fd = os.open(self._resolve(key), files.READ)
             try:
-                return files.read(fd, buffer)
+                return read(fd)
             finally:
                 os.close(fd)
         except (FileNotFoundError, NotADirectoryError):

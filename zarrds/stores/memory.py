@@ -73,6 +73,14 @@ class MemoryStore:
         entry = self._values.get(key)
         return None if entry is None else entry[0]
 
+    def get_range(self, key: str, start: int, length: int, buffer: memoryview | None = None) -> Buffer | None:
+        """Return a part of the value of `key`, or None if the key is absent; see `Store.get_range`."""
+        value = self.get(key)
+        if value is None:
+            return None
+        first = max(start + len(value), 0) if start < 0 else start
+        return memoryview(value)[first : first + length]
+
     def set(self, key: str, *parts: Buffer) -> None:
         """Make the concatenation of `parts` the value of `key`; see `Store.set`."""
         check_key(key, self.path)

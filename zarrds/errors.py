@@ -25,6 +25,10 @@ __all__ = [
 ]
 
 
+# characters of the expected and the found in a message
+_MAX_SHOWN = 500
+
+
 class ZarrdsError(Exception):
     """The base of every error of zarrds.
 
@@ -79,7 +83,7 @@ class ZarrdsError(Exception):
         if places:
             text += f" ({', '.join(places)})"
         sides = [
-            f"{name} {value}"
+            f"{name} {_shown(value)}"
             for name, value in (("expected", self.expected), ("found", self.found))
             if value is not None
         ]
@@ -101,6 +105,15 @@ class ZarrdsError(Exception):
         if self.key is None:
             self.key = key
         return self
+
+
+def _shown(value: object) -> str:
+    """`value` as text of a bearable length: it may come from a store, and be large or deeply nested."""
+    try:
+        text = str(value)
+    except RecursionError:
+        return f"a deeply nested {type(value).__name__}"
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"
 
 
 def _rebuild(kind: type[ZarrdsError], problem: str, fields: dict[str, Any], os_fields: dict[str, Any]) -> ZarrdsError:

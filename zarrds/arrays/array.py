@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import product
 from math import prod
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from zarrds.arrays import workers
-from zarrds.arrays.attributes import Attributes
+from zarrds.arrays.attributes import Attributes, Change
 from zarrds.arrays.chunks import Chunks
 from zarrds.arrays.selection import (
     PointPlan,
@@ -22,9 +23,8 @@ from zarrds.arrays.selection import (
     plan_pointwise,
 )
 from zarrds.codecs.base import AnyArray
-from zarrds.errors import EncodingError, ReadOnlyError, SelectionError
-from zarrds.metadata.documents import put_node
-from zarrds.metadata.dtypes import JSON
+from zarrds.errors import EncodingError, ReadOnlyError, SelectionError, ZarrdsError
+from zarrds.metadata.documents import get_array, open_nodes, put_node
 from zarrds.metadata.model import ArrayMetadata
 from zarrds.stores.base import Store
 
@@ -41,7 +41,7 @@ class _Indexer:
     planner: Planner
 
     def __getitem__(self, key: Any) -> AnyArray:
-        return self.array.read(key, self.planner)
+        return cast(AnyArray, self.array.read(key, self.planner))
 
     def __setitem__(self, key: Any, value: Any) -> None:
         self.array.write(key, value, self.planner)
@@ -51,7 +51,10 @@ class Array:
     """An array of chunks in a store. Made by `zarrds.open_array`, `zarrds.create_array` and groups.
 
     Indexing reads and writes only the chunks that it touches, in threads. Any number of threads may read at once,
-    and write at once: whole chunks without a lock, parts of a chunk one writer at a time.
+    and write at once: whole chunks without a lock, parts of a chunk one writer at a time (of this process).
+
+    The shape and the attributes are those that were read when the array was opened. `resize`, `append` and changes of
+    the attributes begin by reading them again, and are not for several threads or processes at once.
 
     Parameters
     ----------
@@ -88,6 +91,7 @@ class Array:
 
     @property
     def store(self) -> Store:
+        """What holds the array."""
         return self._chunks.store
 
     @property
@@ -97,6 +101,7 @@ class Array:
 
     @property
     def read_only(self) -> bool:
+        """Whether writing is refused."""
         return self._read_only
 
     @property
@@ -112,19 +117,21 @@ class Array:
     @property
     def chunks(self) -> tuple[int, ...]:
         """Elements of one chunk along each dimension."""
-        return self.metadata.chunks
+        return self._chunks.readable
 
     @property
     def shards(self) -> tuple[int, ...] | None:
         """Elements of one shard along each dimension, None for an array without shards."""
-        return None
+        return None if self._chunks.pipeline.shards is None else self.metadata.chunks
 
     @property
     def ndim(self) -> int:
+        """The number of dimensions."""
         return len(self.shape)
 
     @property
     def size(self) -> int:
+        """The number of elements."""
         return prod(self.shape)
 
     @property
@@ -139,12 +146,13 @@ class Array:
 
     @property
     def dimension_names(self) -> tuple[str | None, ...] | None:
+        """One name (or None) a dimension; None if there are no names at all."""
         return self.metadata.dimension_names
 
     @property
     def attrs(self) -> Attributes:
         """The attributes; a change is written at once."""
-        return Attributes(self.metadata.attributes, self._put_attributes)
+        return Attributes(lambda: self.metadata.attributes, self._edit_attributes)
 
     @property
     def oindex(self) -> _Indexer:
@@ -162,7 +170,8 @@ class Array:
         return self.shape[0]
 
     def __repr__(self) -> str:
-        return f"<zarrds.Array {self.path or '/'!r} shape={self.shape} dtype={self.dtype} chunks={self.chunks}>"
+        chunks = self.metadata.chunks  # also of an array whose codecs zarrds does not have
+        return f"<zarrds.Array {self.path or '/'!r} shape={self.shape} dtype={self.dtype} chunks={chunks}>"
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> AnyArray:
         if copy is False:
@@ -170,7 +179,7 @@ class Array:
         return np.asarray(self[...], dtype=dtype)
 
     def __getitem__(self, key: Any) -> AnyArray:
-        return self.read(key, plan_basic)
+        return cast(AnyArray, self.read(key, plan_basic))
 
     def __setitem__(self, key: Any, value: Any) -> None:
         self.write(key, value, plan_basic)
@@ -197,12 +206,12 @@ class Array:
         ChunkError
             If a chunk's bytes are damaged.
         """
-        plan = self._plan(key, planner)
+        plan = self._plan(key, planner, self.chunks)
         out = np.empty(plan.buffer_shape, self.dtype)
         workers.run(
             plan,
             lambda: self._chunks.reader(out, is_basic=plan.is_basic),
-            part_nbytes=self._chunks.part_nbytes,
+            part_nbytes=self._chunks.nbytes_of(self.chunks),
             workers=self._n_workers,
         )
         result = out.reshape(plan.shape)
@@ -234,31 +243,35 @@ class Array:
         ReadOnlyError
             If the array was opened with ``mode="r"``.
         SelectionError
-            If `key` or `value` do not fit the array.
+            If `key` or the shape of `value` do not fit the array.
+        EncodingError
+            If `value` cannot become an array of the dtype.
         StoreIOError
-            If the file system refuses.
+            If the file system refuses. Each chunk then holds what it held before or what it was to hold.
         """
         self._check_writable()
-        plan = self._plan(key, planner)
+        plan = self._plan(key, planner, self.metadata.chunks)
         values = self._broadcast(value, plan)
         workers.run(
             plan,
             lambda: self._chunks.writer(values),
-            part_nbytes=self._chunks.part_nbytes,
+            part_nbytes=self._chunks.nbytes_of(self.metadata.chunks),
             workers=self._n_workers,
             progress=progress,
         )
 
-    def _plan(self, key: Any, planner: Planner) -> ProductPlan | PointPlan:
+    def _plan(self, key: Any, planner: Planner, chunks: tuple[int, ...]) -> ProductPlan | PointPlan:
         try:
-            return planner(key, self.shape, self.chunks)
+            return planner(key, self.shape, chunks)
         except SelectionError as error:
             raise error.located(path=self.store.path, key=self.path or "/") from error.__cause__
 
     def _broadcast(self, value: Any, plan: ProductPlan | PointPlan) -> AnyArray:
-        values = value if isinstance(value, np.ndarray) else np.asarray(value, self._dtype_of(value))
-        if self.dtype.kind == "O" and values.dtype.kind != "O":
-            values = values.astype(object)
+        if self.dtype.kind == "O" and not plan.shape and isinstance(value, list | tuple):
+            values: AnyArray = np.empty((), object)
+            values[()] = value  # one element
+        else:
+            values = self._as_values(value)
         while values.ndim > len(plan.shape) and values.shape[0] == 1:
             values = values[0]
         try:
@@ -273,9 +286,22 @@ class Array:
             ) from error
         return values.reshape(plan.buffer_shape)
 
-    def _dtype_of(self, value: Any) -> np.dtype[Any] | None:
-        # lists of strings and bytes must not become fixed-length arrays, nor JSON lists be taken apart
-        return self.dtype if self.dtype.kind in "OMm" or self.dtype.names is not None else None
+    def _as_values(self, value: Any) -> AnyArray:
+        """`value` as an array, which has the array's dtype or can be cast to it chunk by chunk."""
+        try:
+            # NumPy looks at each Python object, and refuses integers out of range
+            values = value if isinstance(value, np.ndarray) else np.asarray(value, self.dtype)
+            if values.dtype != self.dtype and (values.dtype.kind in "OSTU" or self.dtype.kind == "O"):
+                values = values.astype(self.dtype)  # may fail, and does so before anything is written
+        except (TypeError, ValueError, OverflowError) as error:
+            raise EncodingError(
+                f"value cannot be stored in the array: {error}",
+                path=self.store.path,
+                key=self.path or "/",
+                expected=f"dtype {self.dtype}",
+                found=f"{value!r:.80}",
+            ) from error
+        return values
 
     def _check_writable(self) -> None:
         if self._read_only:
@@ -293,9 +319,15 @@ class Array:
         put_node(self.store, self.path, metadata)
         self._chunks = replace(self._chunks, metadata=metadata)
 
-    def _put_attributes(self, attributes: Mapping[str, JSON]) -> None:
+    def _begin_edit(self) -> None:
+        """Read the document again: another object may have changed it, and must not be undone."""
         self._check_writable()
-        self._put(replace(self.metadata, attributes=attributes))
+        nodes = open_nodes(self.store, zarr_format=self.metadata.zarr_format)
+        self._chunks = replace(self._chunks, metadata=get_array(self.store, nodes, self.path))
+
+    def _edit_attributes(self, change: Change) -> None:
+        self._begin_edit()
+        self._put(replace(self.metadata, attributes=change(self.metadata.attributes)))
 
     def resize(self, shape: int | Sequence[int]) -> None:
         """Change the shape; what is new holds the fill value, what is outside is deleted.
@@ -305,7 +337,7 @@ class Array:
         shape : int or sequence of int
             In elements; as many numbers as there are dimensions.
         """
-        self._check_writable()
+        self._begin_edit()
         new_shape = (int(shape),) if isinstance(shape, int | np.integer) else tuple(int(size) for size in shape)
         if len(new_shape) != self.ndim or any(size < 0 for size in new_shape):
             raise SelectionError(
@@ -325,17 +357,23 @@ class Array:
             ranges = [range(k) for k in kept[:axis]] + [range(keep, old)] + [range(n) for n in old_grid[axis + 1 :]]
             for position in product(*ranges):
                 self.store.delete(self._chunks.key(position))
-        for axis, (size, chunk, keep) in enumerate(zip(shape, self.chunks, kept, strict=True)):
+        for axis, (size, chunk, keep) in enumerate(zip(shape, self.metadata.chunks, kept, strict=True)):
             stop = min(keep * chunk, self.shape[axis])
             if size < stop:
-                inside = [slice(0, k * c) for k, c in zip(kept, self.chunks, strict=True)]
+                inside = [slice(0, k * c) for k, c in zip(kept, self.metadata.chunks, strict=True)]
                 inside[axis] = slice(size, stop)
-                self[tuple(inside)] = self.fill_value
+                self._fill(tuple(inside))
+
+    def _fill(self, key: tuple[slice, ...]) -> None:
+        fill = np.empty((), self.dtype)
+        fill[()] = self.fill_value
+        self[key] = fill
 
     def append(self, values: Any, axis: int = 0) -> tuple[int, ...]:
         """Write `values` behind the array along `axis`, which grows by as much.
 
-        The data is written first and the shape last, so that readers see all of it or nothing.
+        The data is written first and the shape last, so that readers see all of it or nothing. If that fails, as much
+        as possible of what was written is removed.
 
         Parameters
         ----------
@@ -348,12 +386,12 @@ class Array:
         tuple of int
             The new shape.
         """
-        self._check_writable()
-        added = values if isinstance(values, np.ndarray) else np.asarray(values, self._dtype_of(values))
+        self._begin_edit()
+        added = self._as_values(values)
         if not -self.ndim <= axis < self.ndim:
             raise SelectionError("no such axis", path=self.store.path, key=self.path, found=axis)
         axis %= self.ndim
-        expected = self.shape[:axis] + (added.shape[axis] if added.ndim > axis else 0,) + self.shape[axis + 1 :]
+        expected = (*self.shape[:axis], added.shape[axis] if added.ndim > axis else 0, *self.shape[axis + 1 :])
         if added.shape != expected:
             raise SelectionError(
                 f"values do not fit the array along every axis but {axis}",
@@ -367,6 +405,13 @@ class Array:
             self.metadata, shape=(*self.shape[:axis], start + added.shape[axis], *self.shape[axis + 1 :])
         )
         grown = self._with(metadata)
-        grown[(slice(None),) * axis + (slice(start, None),)] = added
-        self._put(metadata)
+        try:
+            grown[(slice(None),) * axis + (slice(start, None),)] = added
+            self._put(metadata)
+        except BaseException:
+            with suppress(ZarrdsError):
+                stored = open_nodes(self.store, zarr_format=metadata.zarr_format, consolidated=False)
+                if get_array(self.store, stored, self.path).shape == self.shape:
+                    grown._clear_outside(self.shape)
+            raise
         return self.shape

@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
 import numpy.typing as npt
 
 from zarrds.arrays.array import Array
-from zarrds.arrays.attributes import Attributes, check_attributes
+from zarrds.arrays.attributes import Attributes, Change, check_attributes
 from zarrds.arrays.layout import new_array_metadata
-from zarrds.errors import EncodingError, NodeNotFoundError, ReadOnlyError, StoreExistsError
-from zarrds.metadata.documents import (
-    Nodes,
-    get_array,
-    get_group,
-    get_node,
-    open_nodes,
-    put_node,
-    remove_node,
-    zarr_format_of,
-)
+from zarrds.arrays.place import place
+from zarrds.errors import EncodingError, InvalidKeyError, ReadOnlyError
+from zarrds.metadata.documents import Nodes, get_array, get_group, get_node, open_nodes, put_node, root_key
 from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
-from zarrds.stores.base import Store, check_prefix
+from zarrds.stores.base import Store, check_key, check_prefix
 from zarrds.stores.resolve import as_store
 
 __all__ = ["Group", "create_array", "create_group", "open_array", "open_group"]
@@ -37,8 +29,9 @@ StoreLike = str | os.PathLike[str] | Store
 class Group:
     """A group of arrays and groups. Made by `zarrds.open_group` and `zarrds.create_group`.
 
-    It reads like a dict whose keys are the names directly below it; ``g["a/b"]`` goes deeper. What the group holds is
-    read when it is opened; changes that others make are seen by opening it again. Any number of threads may read.
+    It reads like a dict whose keys are the names directly below it; ``g["a/b"]`` goes deeper. What a group that is open
+    for reading holds is read when it is opened; changes that others make are seen by opening it again. A group that
+    is open for writing looks whether the store was changed. Any number of threads may read.
 
     Parameters
     ----------
@@ -66,12 +59,14 @@ class Group:
         self._store = store
         self._path = path
         self._nodes = nodes
+        self._version: Hashable | None = None  # of the store's root document, when `nodes` were read
         self._read_only = read_only
         self._n_workers = n_workers
         self._metadata = get_group(store, nodes, path)
 
     @property
     def store(self) -> Store:
+        """What holds the group."""
         return self._store
 
     @property
@@ -81,6 +76,7 @@ class Group:
 
     @property
     def read_only(self) -> bool:
+        """Whether writing is refused."""
         return self._read_only
 
     @property
@@ -91,36 +87,52 @@ class Group:
     @property
     def attrs(self) -> Attributes:
         """The attributes; a change is written at once."""
-        return Attributes(self._metadata.attributes, self._put_attributes)
+        return Attributes(lambda: self._metadata.attributes, self._edit_attributes)
 
-    def _put_attributes(self, attributes: Mapping[str, JSON]) -> None:
+    def _edit_attributes(self, change: Change) -> None:
         self._check_writable()
-        metadata = replace(self._metadata, attributes=attributes)
+        # another object may have changed the document, and must not be undone
+        before = get_group(self._store, self._current_nodes(), self._path)
+        metadata = replace(before, attributes=change(before.attributes))
         put_node(self._store, self._path, metadata)
         self._metadata = metadata
 
+    def _current_nodes(self) -> Nodes:
+        if not self._read_only:
+            nodes = self._nodes
+            version = self._store.identity(root_key(nodes.zarr_format, consolidated=nodes.consolidated))
+            if version is None or version != self._version:
+                self._nodes = open_nodes(self._store, zarr_format=nodes.zarr_format)
+                self._version = version
+        return self._nodes
+
     def _below(self, name: str) -> str:
-        check_prefix(name, self._store.path)
+        name = check_key(name.strip("/"), self._store.path)
         return f"{self._path}/{name}" if self._path else name
 
     def _child(self, path: str, node: Node) -> Array | Group:
         if isinstance(node, ArrayMetadata):
             return Array(self._store, path, node, read_only=self._read_only, n_workers=self._n_workers)
-        return Group(self._store, path, self._nodes, read_only=self._read_only, n_workers=self._n_workers)
+        group = Group(self._store, path, self._nodes, read_only=self._read_only, n_workers=self._n_workers)
+        group._version = self._version
+        return group
 
     def __getitem__(self, name: str) -> Array | Group:
         """The array or group of that name or path. Raises `NodeNotFoundError`, which is also a KeyError."""
-        path = self._below(name.strip("/"))
-        return self._child(path, get_node(self._store, self._nodes, path))
+        path = self._below(name)
+        return self._child(path, get_node(self._store, self._current_nodes(), path))
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and bool(name) and self._nodes.get(self._below(name.strip("/"))) is not None
+        try:
+            return isinstance(name, str) and self._current_nodes().get(self._below(name)) is not None
+        except InvalidKeyError:
+            return False
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._nodes.children(self._path))
+        return iter(self._current_nodes().children(self._path))
 
     def __len__(self) -> int:
-        return len(self._nodes.children(self._path))
+        return len(self._current_nodes().children(self._path))
 
     def __repr__(self) -> str:
         return f"<zarrds.Group {self._path or '/'!r} of {self._store.path!r}: {len(self)} members>"
@@ -138,7 +150,7 @@ class Group:
                 yield name, child
 
     def _children(self) -> Iterator[tuple[str, Array | Group]]:
-        for name, node in self._nodes.children(self._path).items():
+        for name, node in self._current_nodes().children(self._path).items():
             yield name, self._child(self._below(name), node)
 
     def tree(self) -> str:
@@ -177,7 +189,7 @@ class Group:
     ) -> Group:
         """A new group below this one; the parameters are those of `zarrds.create_group`."""
         self._check_writable()
-        group = create_group(
+        return create_group(
             self._store,
             path=self._below(name),
             attributes=attributes,
@@ -185,8 +197,6 @@ class Group:
             overwrite=overwrite,
             workers=self._n_workers,
         )
-        self._nodes = group._nodes
-        return group
 
     def create_array(
         self,
@@ -195,7 +205,7 @@ class Group:
         shape: int | Sequence[int],
         dtype: npt.DTypeLike | str | type,
         chunks: Literal["auto"] | int | Sequence[int] = "auto",
-        shards: Sequence[int] | None = None,
+        shards: int | Sequence[int] | None = None,
         codecs: Sequence[Any] | None = None,
         fill_value: Any = None,
         dimension_names: Sequence[str | None] | None = None,
@@ -204,7 +214,7 @@ class Group:
     ) -> Array:
         """A new array below this group; the parameters are those of `zarrds.create_array`."""
         self._check_writable()
-        array = create_array(
+        return create_array(
             self._store,
             shape=shape,
             dtype=dtype,
@@ -219,8 +229,6 @@ class Group:
             overwrite=overwrite,
             workers=self._n_workers,
         )
-        self._nodes = open_nodes(self._store, zarr_format=self._metadata.zarr_format)
-        return array
 
 
 def _described(child: Array | Group) -> str:
@@ -289,36 +297,6 @@ def open_array(store: StoreLike, mode: Mode = "r", path: str = "", *, workers: i
     return array
 
 
-def _create(store: Store, path: str, node: Node, *, overwrite: bool) -> None:
-    """Write a new node, and the groups above it that are missing."""
-    zarr_format = zarr_format_of(store)
-    if zarr_format is not None:
-        nodes = open_nodes(store)
-        if zarr_format != node.zarr_format:
-            raise StoreExistsError(
-                f"store is of Zarr format {zarr_format}",
-                path=store.path,
-                mend=f"Pass zarr_format={zarr_format}, or write to another store",
-            )
-        if nodes.get(path) is not None:
-            if not overwrite:
-                raise StoreExistsError(
-                    "something stands here already",
-                    path=store.path,
-                    key=path or "/",
-                    mend="Pass overwrite=True to replace it",
-                )
-            remove_node(store, path, zarr_format)
-    parents = [path[:i] for i, character in enumerate(path) if character == "/"]
-    for parent in ["", *parents] if path else []:
-        there = open_nodes(store).get(parent) if parent or zarr_format is not None else None
-        if isinstance(there, ArrayMetadata):
-            raise NodeNotFoundError("an array cannot hold other nodes", path=store.path, key=parent or "/")
-        if there is None:
-            put_node(store, parent, GroupMetadata(zarr_format=node.zarr_format))
-    put_node(store, path, node)
-
-
 def create_group(
     store: StoreLike,
     *,
@@ -356,7 +334,7 @@ def create_group(
     opened = as_store(store)
     path = check_prefix(path.strip("/"), opened.path)
     check_attributes(attributes or {})
-    _create(opened, path, GroupMetadata(dict(attributes or {}), zarr_format=zarr_format), overwrite=overwrite)
+    place(opened, path, GroupMetadata(dict(attributes or {}), zarr_format=zarr_format), overwrite=overwrite)
     nodes = open_nodes(opened, zarr_format=zarr_format)
     return Group(opened, path, nodes, read_only=False, n_workers=workers)
 
@@ -367,7 +345,7 @@ def create_array(
     shape: int | Sequence[int],
     dtype: npt.DTypeLike | str | type,
     chunks: Literal["auto"] | int | Sequence[int] = "auto",
-    shards: Sequence[int] | None = None,
+    shards: int | Sequence[int] | None = None,
     codecs: Sequence[Any] | None = None,
     fill_value: Any = None,
     dimension_names: Sequence[str | None] | None = None,
@@ -388,8 +366,9 @@ def create_array(
         Anything that NumPy takes for a dtype but object; ``"string"`` (or ``str``) and ``"bytes"`` are of any length.
     chunks : "auto", int or sequence of int
         In elements; -1 is the whole dimension. Automatic chunks have 1 to 2 MiB before compression.
-    shards : sequence of int, optional
-        In elements.
+    shards : int or sequence of int, optional
+        In elements, multiples of `chunks`; -1 is the whole dimension. Each shard is one value of the store with many
+        chunks in it, which are read one by one, but written together.
     codecs : sequence of codecs, optional
         The v3 list of codec objects: array → array, one array → bytes, bytes → bytes. Unless said, Blosc with the
         settings that were measured to serve best, and in v3 a CRC32C checksum.
@@ -442,5 +421,5 @@ def create_array(
         attributes=attributes,
         zarr_format=zarr_format,
     )
-    _create(opened, path, metadata, overwrite=overwrite)
+    place(opened, path, metadata, overwrite=overwrite)
     return Array(opened, path, metadata, n_workers=workers)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from math import prod
 from typing import Any, Literal
 
@@ -11,7 +13,9 @@ import numpy.typing as npt
 
 from zarrds.codecs.blosc import MAX_NBYTES
 from zarrds.codecs.defaults import default_codecs, parse_codec
+from zarrds.codecs.layout import serializer_for
 from zarrds.codecs.pipeline import build_pipeline
+from zarrds.codecs.registry import SHARDING
 from zarrds.errors import EncodingError, UnsupportedError
 from zarrds.metadata.dtypes import (
     BYTES,
@@ -22,7 +26,8 @@ from zarrds.metadata.dtypes import (
     default_fill_value,
     encode_fill_value,
 )
-from zarrds.metadata.model import ArrayMetadata, ChunkKeyEncoding, ZarrFormat
+from zarrds.metadata.model import ArrayMetadata, ChunkKeyEncoding, CodecObject, ZarrFormat
+from zarrds.metadata.v3 import codec_object
 
 __all__ = ["auto_chunks", "data_type_of", "new_array_metadata"]
 
@@ -32,6 +37,15 @@ _TARGET_NBYTES = 2 * 1024 * 1024
 _OBJECT_NBYTES = 32
 # a 1-D array (a coordinate, mostly) of up to this many bytes stays in one chunk
 _SMALL_COORDINATE = 4 * 1024 * 1024
+
+
+_SETTINGS: Mapping[str, Mapping[str, JSON]] = {
+    "blosc": {"cname": "lz4", "clevel": 5, "shuffle": "shuffle", "typesize": 1, "blocksize": 0},
+    "gzip": {"level": 1},
+    "numcodecs.zlib": {"level": 1},
+    "numcodecs.bz2": {"level": 1},
+    "zstd": {"level": 0, "checksum": False},
+}
 
 
 def data_type_of(dtype: npt.DTypeLike | str | type | DataType) -> DataType:
@@ -78,19 +92,90 @@ def auto_chunks(shape: Sequence[int], data_type: DataType) -> tuple[int, ...]:
     return tuple(chunks)
 
 
+def _integers(values: Any, what: str, repeat: int = 1) -> tuple[int, ...]:
+    """A sequence of integers, NumPy's among them, as Python's own; or one integer, repeated."""
+    with suppress(TypeError):
+        return (operator.index(values),) * repeat
+    try:
+        return tuple(map(operator.index, values))
+    except TypeError as error:
+        raise EncodingError(f"{what} must be integers", found=f"{values!r:.80}") from error
+
+
 def _parse_chunks(
     chunks: Literal["auto"] | int | Sequence[int] | None, shape: tuple[int, ...], data_type: DataType
 ) -> tuple[int, ...]:
-    if chunks is None or chunks == "auto":
+    if chunks is None or (isinstance(chunks, str) and chunks == "auto"):
         return auto_chunks(shape, data_type)
-    given = (chunks,) * len(shape) if isinstance(chunks, int) else tuple(chunks)
+    given = _integers(chunks, "chunks", len(shape))
     if len(given) != len(shape):
         raise EncodingError("chunks do not fit the shape", expected=f"{len(shape)} numbers", found=given)
     # -1 is the whole dimension, as in dask and zarr-python
-    sizes = tuple(max(1, size) if chunk == -1 else int(chunk) for chunk, size in zip(given, shape, strict=True))
+    sizes = tuple(max(1, size) if chunk == -1 else chunk for chunk, size in zip(given, shape, strict=True))
     if any(size < 1 for size in sizes):
         raise EncodingError("chunks have at least one element in each dimension", found=given)
     return sizes
+
+
+def _with_byte_order(
+    data_type: DataType, codecs: tuple[CodecObject, ...], *, is_asked: bool
+) -> tuple[DataType, tuple[CodecObject, ...]]:
+    """The same for v2, which says the byte order in the dtype: that of the ``bytes`` codec, if it was asked for."""
+    kept: list[CodecObject] = []
+    for codec in codecs:
+        endian = codec.get("configuration", {}).get("endian") if codec["name"] == "bytes" else None
+        if endian in ("little", "big"):
+            codec = {"name": "bytes"}
+            if is_asked and not data_type.is_variable_length:
+                data_type = DataType(data_type.name, data_type.dtype.newbyteorder(endian))
+        kept.append(codec)
+    return data_type, tuple(kept)
+
+
+def _completed(codec: CodecObject, data_type: DataType, zarr_format: ZarrFormat) -> CodecObject:
+    """`codec` with the settings that it works with unless told otherwise: TensorStore asks for all of them.
+
+    `data_type` is that of the elements that become bytes.
+    """
+    name, given = codec["name"], codec.get("configuration", {})
+    settings = dict(_SETTINGS.get(name, {}))
+    if name == "blosc" and not data_type.is_variable_length:
+        itemsize = data_type.dtype.itemsize
+        settings["typesize"] = itemsize if itemsize < 256 else 1
+    elif name == "bytes" and zarr_format == 3:
+        settings = dict(serializer_for(data_type).get("configuration", {}))
+    elif name == "zstd" and zarr_format == 2:
+        del settings["checksum"]  # of which TensorStore does not know there
+    settings |= given
+    if name == SHARDING:
+        inner = [codec_object(c) for c in given.get("codecs", [])]
+        settings["codecs"] = [_completed(codec, data_type, zarr_format) for codec in inner]
+    return {"name": name, "configuration": settings} if settings else {"name": name}
+
+
+def _sharded(
+    shards: int | Sequence[int],
+    chunks: tuple[int, ...],
+    shape: tuple[int, ...],
+    codecs: tuple[CodecObject, ...],
+    zarr_format: ZarrFormat,
+) -> tuple[tuple[int, ...], tuple[CodecObject, ...]]:
+    """The shape of a shard, and the codec that puts chunks with these codecs into it."""
+    if zarr_format == 2:
+        raise UnsupportedError("Zarr v2 has no shards", mend="Leave shards out, or pass zarr_format=3")
+    given = _integers(shards, "shards", len(shape))
+    # the whole dimension, in whole chunks
+    sizes = tuple(-(-max(1, n) // c) * c if s == -1 else s for s, c, n in zip(given, chunks, shape, strict=False))
+    if len(given) != len(shape) or any(s < 1 or s % c for s, c in zip(sizes, chunks, strict=True)):
+        raise EncodingError("shards must be multiples of chunks", expected=f"multiples of {chunks}", found=given)
+    little: CodecObject = {"name": "bytes", "configuration": {"endian": "little"}}
+    configuration = {
+        "chunk_shape": list(chunks),
+        "codecs": [dict(codec) for codec in codecs],
+        "index_codecs": [dict(little), {"name": "crc32c"}],
+        "index_location": "end",
+    }
+    return sizes, ({"name": SHARDING, "configuration": configuration},)
 
 
 def new_array_metadata(
@@ -98,7 +183,7 @@ def new_array_metadata(
     shape: int | Iterable[int],
     dtype: npt.DTypeLike | str | type | DataType,
     chunks: Literal["auto"] | int | Sequence[int] | None = "auto",
-    shards: Sequence[int] | None = None,
+    shards: int | Sequence[int] | None = None,
     codecs: Sequence[Any] | None = None,
     fill_value: Any = None,
     dimension_names: Sequence[str | None] | None = None,
@@ -123,11 +208,9 @@ def new_array_metadata(
     EncodingError, UnsupportedError, MetadataError
         For arguments that do not fit each other.
     """
-    if shards is not None:
-        raise UnsupportedError("shards are not supported", mend="Leave shards out")
     if zarr_format not in (2, 3):
         raise UnsupportedError("unknown zarr_format", expected="2 or 3", found=zarr_format)
-    sizes = (shape,) if isinstance(shape, int) else tuple(int(size) for size in shape)
+    sizes = _integers(shape, "shape")
     if any(size < 0 for size in sizes):
         raise EncodingError("negative size in the shape", found=sizes)
     data_type = data_type_of(dtype)
@@ -136,7 +219,13 @@ def new_array_metadata(
         data_type = DataType(data_type.name, data_type.dtype.newbyteorder("="))
     chunk_shape = _parse_chunks(chunks, sizes, data_type)
     objects = default_codecs(data_type, zarr_format) if codecs is None else tuple(parse_codec(c) for c in codecs)
-    build_pipeline(objects, chunk_shape, data_type)
+    if zarr_format == 2:
+        data_type, objects = _with_byte_order(data_type, objects, is_asked=codecs is not None)
+    pipeline = build_pipeline(objects, chunk_shape, data_type)
+    objects = tuple(_completed(codec, pipeline.serialized.data_type, zarr_format) for codec in objects)
+    if shards is not None:
+        chunk_shape, objects = _sharded(shards, chunk_shape, sizes, objects, zarr_format)
+        build_pipeline(objects, chunk_shape, data_type)
     if any(c["name"] == "blosc" for c in objects) and prod(chunk_shape) * data_type.dtype.itemsize > MAX_NBYTES:
         raise EncodingError(
             "chunks are too large for Blosc", expected=f"at most {MAX_NBYTES} bytes", found=f"chunks {chunk_shape}"

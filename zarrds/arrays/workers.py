@@ -12,7 +12,6 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from typing import ParamSpec, Protocol, TypeVar
 
 from zarrds.arrays.selection import Part
@@ -124,13 +123,19 @@ def run(
     if workers is None and n_parts * part_nbytes < _SERIAL_NBYTES:
         limit = 1
     n = max(1, min(limit, n_parts, _MAX_THREADS))
-    batches = _Batches(plan, max(1, min(_MAX_BATCH, n_parts // (4 * n))))
+    size = max(1, min(_MAX_BATCH, n_parts // (4 * n)))
+    batches = _Batches(plan, size)
     helpers: list[Future[None]] = []
     try:
-        # an interpreter that is on its way out starts no threads, and the caller then works alone
-        with suppress(RuntimeError):
+        try:
             while len(helpers) < n - 1:
                 helpers.append(_threads().submit(_work, batches, make_worker, progress))
+        except RuntimeError:
+            batches.failed = True
+            if helpers:
+                raise
+            # no thread can be started, as when the interpreter is on its way out: the caller works alone
+            batches = _Batches(plan, size)
         _work(batches, make_worker, progress)
     finally:
         # a helper that never began finds nothing left to do; one that began must end before its buffers may go

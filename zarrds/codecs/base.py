@@ -29,6 +29,8 @@ Parts: TypeAlias = tuple[Buffer, ...]
 
 # no chunk decodes to more than this many bytes where its size is not known beforehand
 MAX_DECODED = 2**31 - 1
+# neither LZ4, Zstandard nor Blosc can put more than this many bytes into one
+MAX_EXPANSION = 2**16
 
 
 @dataclass(frozen=True, slots=True)

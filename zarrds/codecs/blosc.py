@@ -13,7 +13,7 @@ import blosc
 import numpy as np
 import numpy.typing as npt
 
-from zarrds.codecs.base import MAX_DECODED, AnyArray, Buffer, Parts, as_bytes, join
+from zarrds.codecs.base import MAX_DECODED, MAX_EXPANSION, AnyArray, Buffer, Parts, as_bytes, join
 from zarrds.errors import ChunkError, MetadataError
 
 __all__ = ["Blosc"]
@@ -69,11 +69,13 @@ class Blosc:
             shuffle = "bitshuffle" if typesize == 1 else "shuffle"
         cname, clevel = configuration.get("cname", "lz4"), configuration.get("clevel", 5)
         blocksize = configuration.get("blocksize", 0)
+        # types first: Python takes 5.0 for one of range(10), and a list for no key of a table at all
         if not (
             cname in _INNER_CODECS
-            and clevel in range(10)
+            and isinstance(shuffle, str)
             and shuffle in _SHUFFLES
-            and isinstance(typesize, int)
+            and all(isinstance(number, int) for number in (clevel, typesize, blocksize))
+            and clevel in range(10)
             and typesize > 0
             and blocksize in range(MAX_NBYTES)
         ):
@@ -135,9 +137,12 @@ def _check_frame(data: Buffer, size: int | None) -> int:
         raise ChunkError(
             "chunk is truncated or damaged", codec="blosc", expected=f"{cbytes} bytes", found=f"{length} bytes"
         )
-    if nbytes != size if size is not None else nbytes > MAX_DECODED:
+    if nbytes != size if size is not None else nbytes > min(MAX_DECODED, MAX_EXPANSION * length):
         raise ChunkError(
-            "chunk decodes to a wrong size", codec="blosc", expected=f"{size} bytes", found=f"{nbytes} bytes"
+            "chunk decodes to a wrong size",
+            codec="blosc",
+            expected="less" if size is None else f"{size} bytes",
+            found=f"{nbytes} bytes",
         )
     if nbytes and not (0 < blocksize <= nbytes and typesize):
         raise ChunkError("chunk's header is damaged", codec="blosc", found=f"blocks of {blocksize} bytes")
@@ -150,9 +155,7 @@ def _check_frame(data: Buffer, size: int | None) -> int:
 
 
 def _check_blosclz_splits(data: Buffer, flags: int, typesize: int, nbytes: int, blocksize: int) -> None:
-    """Refuse frames on which c-blosc 1.21 reads out of bounds (its issue 405): splits that claim to be larger
-    compressed than not.
-    """
+    """Refuse splits that claim to be larger compressed than not: c-blosc 1.21 reads out of bounds there (issue 405)."""
     length = len(data)
     n_blocks = -(-nbytes // blocksize)
     if _HEADER.size + 4 * n_blocks > length:

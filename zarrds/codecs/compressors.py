@@ -15,10 +15,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from zarrds.codecs.base import MAX_DECODED, AnyArray, Buffer, Parts, as_bytes, join
+from zarrds.codecs.base import MAX_DECODED, MAX_EXPANSION, AnyArray, Buffer, Parts, as_bytes, join
 from zarrds.errors import ChunkError, MetadataError
 
 __all__ = ["Compressor", "make_compressor"]
+
+# bytes that the header of one chunk may have the LZMA decoder allocate
+_LZMA_MEMORY = 2**28
 
 
 class _Decompressor(Protocol):
@@ -41,12 +44,13 @@ class Compressor:
     compress : callable
         Bytes to bytes.
     decompress : callable
-        Bytes and the most that may come out (bytes) to bytes; raises any `Exception` for damaged ones.
+        Bytes and how many must come out (bytes; None if that is not known) to bytes, of which there may be up to one
+        too many; raises any `Exception` for damaged ones.
     """
 
     name: str
     compress: Callable[[Buffer], Buffer]
-    decompress: Callable[[Buffer, int], Buffer]
+    decompress: Callable[[Buffer, int | None], Buffer]
 
     def encoded_size(self, size: int | None) -> int | None:
         return None
@@ -56,7 +60,7 @@ class Compressor:
 
     def decode(self, data: Buffer, size: int | None, out: AnyArray | None = None) -> Buffer:
         try:
-            decoded = self.decompress(data, MAX_DECODED if size is None else size)
+            decoded = self.decompress(data, size)
         except ChunkError:
             raise
         except Exception as error:  # each library has its own errors
@@ -71,12 +75,12 @@ class Compressor:
         return decoded
 
 
-def _bounded(name: str, make: Callable[[], _Decompressor]) -> Callable[[Buffer, int], bytes]:
-    """Decompress all streams of a value, stopping one byte behind the limit."""
+def _bounded(name: str, make: Callable[[], _Decompressor]) -> Callable[[Buffer, int | None], bytes]:
+    """Decompress all streams of a value, stopping one byte behind the size."""
 
-    def decompress(data: Buffer, limit: int) -> bytes:
+    def decompress(data: Buffer, size: int | None) -> bytes:
         decoded: list[bytes] = []
-        left = limit + 1
+        left = (MAX_DECODED if size is None else size) + 1
         while True:
             decompressor = make()
             decoded.append(decompressor.decompress(data, left))
@@ -93,8 +97,13 @@ def _bounded(name: str, make: Callable[[], _Decompressor]) -> Callable[[Buffer, 
     return decompress
 
 
-def _check_zstd(data: Buffer, limit: int) -> None:
-    """Refuse a frame that says it is larger than `limit` bytes (RFC 8878, section 3.1.1)."""
+def _limit(data: Buffer, size: int | None) -> int:
+    """The most bytes that `data` may claim to hold."""
+    return min(MAX_DECODED, MAX_EXPANSION * len(data)) if size is None else size
+
+
+def _checked_zstd(data: Buffer, size: int | None) -> Buffer:
+    """A frame that can be decoded without more memory than it may need (RFC 8878, section 3.1.1)."""
     if len(data) < 6 or bytes(data[:4]) != b"\x28\xb5\x2f\xfd":
         raise ChunkError("chunk is no Zstandard frame", codec="zstd")
     descriptor = data[4]
@@ -104,21 +113,26 @@ def _check_zstd(data: Buffer, limit: int) -> None:
     if len(data) < start + size_bytes:
         raise ChunkError("chunk is truncated", codec="zstd")
     if size_bytes:
-        size = int.from_bytes(bytes(data[start : start + size_bytes]), "little") + (256 if size_bytes == 2 else 0)
-        if size > limit:
-            raise ChunkError("chunk decodes to a wrong size", codec="zstd", expected=f"{limit} bytes", found=size)
-        return
-    # a frame that does not tell its size: each of its blocks holds 128 KiB at the most
+        told = int.from_bytes(bytes(data[start : start + size_bytes]), "little") + (256 if size_bytes == 2 else 0)
+        if told > _limit(data, size):
+            raise ChunkError("chunk decodes to a wrong size", codec="zstd", expected=f"{size} bytes", found=told)
+        return data
+    if size is not None:
+        # a frame that does not tell its size is told it, so that its decoder stops there
+        head = bytes(data[:4]) + bytes([descriptor | 0xC0]) + bytes(data[5:start])
+        return head + size.to_bytes(8, "little") + bytes(data[start:])
+    # each block holds 128 KiB at the most
     position, n_blocks, last = start, 0, False
     while not last:
         if position + 3 > len(data):
             raise ChunkError("chunk is truncated", codec="zstd")
         header = int.from_bytes(bytes(data[position : position + 3]), "little")
-        last, block_type, block_size = bool(header & 1), header >> 1 & 3, header >> 3
-        position += 3 + (1 if block_type == 1 else block_size)
+        last, is_run = bool(header & 1), header >> 1 & 3 == 1
+        position += 3 + (1 if is_run else header >> 3)
         n_blocks += 1
-        if block_type == 1 and n_blocks * 2**17 > 64 * limit + 2**27:
-            raise ChunkError("chunk decodes to a wrong size", codec="zstd", expected=f"{limit} bytes")
+    if n_blocks * 2**17 > MAX_DECODED:
+        raise ChunkError("chunk decodes to too much", codec="zstd", expected=f"at most {MAX_DECODED} bytes")
+    return data
 
 
 def _zstd(level: int = 0, checksum: bool = False) -> Compressor:
@@ -126,9 +140,8 @@ def _zstd(level: int = 0, checksum: bool = False) -> Compressor:
 
     codec = zstd.Zstd(level=level, checksum=checksum)
 
-    def decompress(data: Buffer, limit: int) -> Buffer:
-        _check_zstd(data, limit)
-        decoded: bytes = codec.decode(data)
+    def decompress(data: Buffer, size: int | None) -> Buffer:
+        decoded: bytes = codec.decode(_checked_zstd(data, size))
         return decoded
 
     return Compressor("zstd", codec.encode, decompress)
@@ -139,10 +152,10 @@ def _lz4(acceleration: int = 1) -> Compressor:
 
     codec = lz4.LZ4(acceleration=acceleration)
 
-    def decompress(data: Buffer, limit: int) -> Buffer:
+    def decompress(data: Buffer, size: int | None) -> Buffer:
         # the size stands before the frame
-        if len(data) < 4 or not 0 <= struct.unpack_from("<i", data)[0] <= limit:
-            raise ChunkError("chunk decodes to a wrong size", codec="lz4", expected=f"{limit} bytes")
+        if len(data) < 4 or not 0 <= struct.unpack_from("<i", data)[0] <= _limit(data, size):
+            raise ChunkError("chunk decodes to a wrong size", codec="lz4", expected=f"{size} bytes")
         decoded: bytes = codec.decode(data)
         return decoded
 
@@ -171,11 +184,12 @@ def _lzma(
     preset: int | None = None,
     filters: list[Any] | None = None,
 ) -> Compressor:
-    raw_filters = filters if format == lzma.FORMAT_RAW else None
+    # xz -9 needs 65 MiB to decode; a raw stream's filters stand in the metadata and are tried there
+    raw = {"filters": filters} if format == lzma.FORMAT_RAW else {"memlimit": _LZMA_MEMORY}
     return Compressor(
         "lzma",
         lambda data: lzma.compress(data, format=format, check=check, preset=preset, filters=filters),
-        _bounded("lzma", lambda: lzma.LZMADecompressor(format=format, filters=raw_filters)),
+        _bounded("lzma", lambda: lzma.LZMADecompressor(format=format, **raw)),
     )
 
 

@@ -62,7 +62,7 @@ def _make(name: str, entry: _Entry, configuration: Mapping[str, Any]) -> Any:
         codec = getattr(importlib.import_module(f"numcodecs.{entry.module}"), entry.name)(**configuration)
         if name == "shuffle" and not (isinstance(codec.elementsize, int) and 0 < codec.elementsize < 2**16):
             raise ValueError("elementsize is no number of bytes")
-    except (TypeError, ValueError, AttributeError) as error:
+    except Exception as error:  # NumPy and numcodecs say in many ways what they do not take
         raise MetadataError(f"invalid settings of the codec: {error}", codec=name, found=dict(configuration)) from error
     return codec
 
@@ -85,6 +85,15 @@ class Filter:
     encoded_dtype: np.dtype[Any]
 
     def resolve(self, spec: ChunkSpec) -> ChunkSpec:
+        # numcodecs takes the elements for what its settings say without a look at what they are
+        taken = getattr(self.codec, "decode_dtype", None) or getattr(self.codec, "dtype", None) or spec.dtype
+        if np.dtype(taken) != spec.dtype or not self.encoded_dtype.isnative:
+            raise MetadataError(
+                "settings of the codec do not fit the data type",
+                codec=self.name,
+                expected=f"{spec.dtype} in the machine's byte order",
+                found=f"{np.dtype(taken)} and {self.encoded_dtype}",
+            )
         if self.name == "packbits":
             # numcodecs puts the number of padding bits first
             return ChunkSpec((1 + -(-spec.size // 8),), DataType("uint8", np.dtype("u1")))
@@ -120,8 +129,10 @@ class BytesFilter:
         return None
 
     def encode(self, parts: Parts) -> Parts:
-        data = as_bytes(join(parts)).view(self.dtype)
-        return (as_bytes(self.filter.run(self.filter.codec.encode, data, EncodingError)).data,)
+        def encode(data: AnyArray) -> Any:
+            return self.filter.codec.encode(data.view(self.dtype))
+
+        return (as_bytes(self.filter.run(encode, as_bytes(join(parts)), EncodingError)).data,)
 
     def decode(self, data: Buffer, size: int | None, out: AnyArray | None = None) -> Buffer:
         return as_bytes(self.filter.run(self.filter.codec.decode, as_bytes(data), ChunkError)).data
@@ -141,7 +152,7 @@ class Checksum:
     def encode(self, parts: Parts) -> Parts:
         try:
             return (as_bytes(np.asarray(self.codec.encode(as_bytes(join(parts))))).data,)
-        except ValueError as error:
+        except Exception as error:  # the settings of some are looked at here only
             raise EncodingError(f"codec failed: {error}", codec=self.name) from error
 
     def decode(self, data: Buffer, size: int | None, out: AnyArray | None = None) -> Buffer:

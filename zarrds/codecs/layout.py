@@ -19,6 +19,8 @@ from zarrds.metadata.dtypes import DataType
 
 __all__ = ["Bytes", "JsonObjects", "Transpose", "VariableLength"]
 
+_MAX_CODE_POINT = 0x10FFFF
+
 
 @dataclass(frozen=True, slots=True)
 class Transpose:
@@ -31,11 +33,15 @@ class Transpose:
         order = configuration.get("order")
         if order in ("C", "F"):  # an early draft of v3
             order = list(range(ndim)) if order == "C" else list(range(ndim))[::-1]
-        if not isinstance(order, list | tuple) or sorted(map(str, order)) != sorted(map(str, range(ndim))):
+        if (
+            not isinstance(order, list | tuple)
+            or any(isinstance(axis, bool) or not isinstance(axis, int) for axis in order)
+            or sorted(order) != list(range(ndim))
+        ):
             raise MetadataError(
                 "invalid order", codec="transpose", expected=f"a permutation of {list(range(ndim))}", found=order
             )
-        return cls(tuple(int(axis) for axis in order))
+        return cls(tuple(order))
 
     def resolve(self, spec: ChunkSpec) -> ChunkSpec:
         return replace(spec, shape=tuple(spec.shape[axis] for axis in self.order))
@@ -91,7 +97,13 @@ class Bytes:
                 expected=f"{spec.nbytes} bytes",
                 found=f"{raw.nbytes} bytes",
             )
-        stored: AnyArray = raw.view(self.stored_dtype(spec.dtype)).reshape(spec.shape)
+        dtype = self.stored_dtype(spec.dtype)
+        if (
+            dtype.kind == "U"
+            and raw.view(np.dtype("u4").newbyteorder(dtype.byteorder)).max(initial=0) > _MAX_CODE_POINT
+        ):
+            raise ChunkError("chunk is damaged: it holds characters that do not exist", codec="bytes")
+        stored: AnyArray = raw.view(dtype).reshape(spec.shape)
         return stored
 
 
@@ -120,13 +132,17 @@ class VariableLength:
         return vlen.VLenUTF8() if self.name == "vlen-utf8" else vlen.VLenBytes()
 
     def encode(self, array: AnyArray) -> Buffer:
+        element_type = str if self.name == "vlen-utf8" else bytes
+        elements = np.ascontiguousarray(array).reshape(-1)
         try:
-            encoded: bytes = self._codec().encode(np.ascontiguousarray(array).reshape(-1))
+            # numcodecs would take None and 0 for empty ones
+            for found in set(map(type, elements)):
+                if not issubclass(found, element_type):
+                    raise TypeError(f"an element is of type {found.__name__}")
+            encoded: bytes = self._codec().encode(elements)
         except (TypeError, ValueError) as error:
             raise EncodingError(
-                "array holds something else than "
-                + ("strings" if self.name == "vlen-utf8" else "bytes")
-                + f": {error}",
+                f"array holds something else than {'strings' if element_type is str else 'bytes'}: {error}",
                 codec=self.name,
                 mend="Replace missing values and other objects first",
             ) from error
@@ -159,7 +175,7 @@ class JsonObjects:
         items = array.tolist() if array.ndim else [array.item()]
         try:
             text = json.dumps([*items, "|O", list(array.shape)], separators=(",", ":"), sort_keys=True, allow_nan=True)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise EncodingError(f"array holds something that is not JSON: {error}", codec="json2") from error
         return text.encode("ascii")
 
@@ -170,6 +186,8 @@ class JsonObjects:
             raise ChunkError(f"chunk is not valid JSON: {error}", codec="json2") from error
         if shape != list(spec.shape):
             raise ChunkError("chunk holds an array of another shape", codec="json2", expected=spec.shape, found=shape)
+        if not spec.shape and len(items) != 1:
+            raise ChunkError("chunk holds a wrong number of elements", codec="json2", expected=1, found=len(items))
         decoded = np.empty(spec.size, object)
         elements = list(_flatten(items if spec.shape else items[0], len(spec.shape)))
         if len(elements) != spec.size:

@@ -24,9 +24,12 @@ from zarrds.codecs.base import (
     Parts,
 )
 from zarrds.codecs.layout import Bytes
+from zarrds.codecs.sharding import Sharding
 from zarrds.errors import ChunkError, MetadataError
 from zarrds.metadata.dtypes import DataType
+from zarrds.metadata.fields import member, sizes
 from zarrds.metadata.model import CodecObject
+from zarrds.metadata.v3 import codec_object
 
 __all__ = ["Pipeline", "build_pipeline"]
 
@@ -58,10 +61,33 @@ class Pipeline:
     _swap: np.dtype[Any] | None = field(init=False)
 
     def __post_init__(self) -> None:
-        stored = self.serializer.stored_dtype(self.spec.dtype) if isinstance(self.serializer, Bytes) else None
-        in_place = stored is not None and not self.filters and bool(self.compressors)
-        object.__setattr__(self, "in_place", in_place and self.compressors[0][1] is not None)
-        object.__setattr__(self, "_swap", stored if stored is not None and stored != self.spec.dtype else None)
+        dtype = self.spec.dtype
+        stored = self.serializer.stored_dtype(dtype) if isinstance(self.serializer, Bytes) else None
+        swapped = dtype.newbyteorder("S")
+        in_place = (
+            # the fields of a structured dtype may differ in their order, and characters are looked at by the serializer
+            stored in (dtype, swapped)
+            and dtype.kind != "U"
+            and not self.filters
+            and bool(self.compressors)
+            and self.compressors[0][1] is not None
+        )
+        object.__setattr__(self, "in_place", in_place)
+        object.__setattr__(self, "_swap", stored if stored != dtype else None)
+
+    @property
+    def shards(self) -> Sharding | None:
+        """The sharding codec, if inner chunks lie as they are in a chunk's bytes and can be read by themselves."""
+        codec = self.serializer
+        return codec if isinstance(codec, Sharding) and not self.filters and not self.compressors else None
+
+    @property
+    def encoded_nbytes(self) -> int | None:
+        """Bytes of an encoded chunk, None where that varies."""
+        size = self.serializer.encoded_size(self.serialized)
+        for compressor, _ in self.compressors:
+            size = compressor.encoded_size(size)
+        return size
 
     def decode(self, data: Buffer, out: AnyArray | None = None) -> AnyArray:
         """Decode one chunk.
@@ -115,7 +141,9 @@ def _is_memory_of(data: Buffer, target: AnyArray) -> bool:
     return isinstance(data, memoryview) and data.obj is target  # type: ignore[comparison-overlap]  # arrays are buffers
 
 
-def build_pipeline(codecs: Sequence[CodecObject], chunks: tuple[int, ...], data_type: DataType) -> Pipeline:
+def build_pipeline(
+    codecs: Sequence[CodecObject], chunks: tuple[int, ...], data_type: DataType, fill_value: Any = None
+) -> Pipeline:
     """The pipeline of an array with these codec objects.
 
     Parameters
@@ -125,6 +153,8 @@ def build_pipeline(codecs: Sequence[CodecObject], chunks: tuple[int, ...], data_
     chunks : tuple of int
         The chunk's shape, in elements.
     data_type : DataType
+    fill_value : scalar, optional
+        Of inner chunks that a shard does not have.
 
     Raises
     ------
@@ -133,12 +163,21 @@ def build_pipeline(codecs: Sequence[CodecObject], chunks: tuple[int, ...], data_
     MetadataError
         For codecs in an order that makes no sense, or that do not fit the data type.
     """
-    return _build(json.dumps([dict(c) for c in codecs], sort_keys=True), chunks, data_type)
+    try:
+        described = json.dumps([dict(c) for c in codecs], sort_keys=True)
+    except RecursionError as error:
+        raise MetadataError("the settings of a codec are nested too deeply") from error
+    if registry.SHARDING in described:  # the only codec that must know the fill value, which need not be hashable
+        return _make(codecs, chunks, data_type, fill_value)
+    return _build(described, chunks, data_type)
 
 
 @lru_cache(maxsize=1024)
 def _build(codecs: str, chunks: tuple[int, ...], data_type: DataType) -> Pipeline:
-    objects: list[CodecObject] = json.loads(codecs)
+    return _make(json.loads(codecs), chunks, data_type, None)
+
+
+def _make(objects: Sequence[CodecObject], chunks: tuple[int, ...], data_type: DataType, fill_value: Any) -> Pipeline:
     kinds = [registry.kind(c["name"]) for c in objects]
     if kinds.count("array_bytes") != 1:
         raise MetadataError(
@@ -149,17 +188,48 @@ def _build(codecs: str, chunks: tuple[int, ...], data_type: DataType) -> Pipelin
     split = kinds.index("array_bytes")
     spec = chunk = ChunkSpec(chunks, data_type)
     filters = []
-    for codec_object in objects[:split]:
-        codec = registry.array_array(codec_object, spec)
+    for described in objects[:split]:
+        codec = registry.array_array(described, spec)
         filters.append((codec, spec))
         spec = codec.resolve(spec)
-    serializer = registry.array_bytes(objects[split])
+    serializer = _serializer(objects[split], spec, fill_value)
     size = serializer.encoded_size(spec)
     itemsize = 1 if spec.data_type.is_variable_length else spec.dtype.itemsize
     compressors = []
     dtype = spec.dtype
-    for codec_object in objects[split + 1 :]:
-        compressor, dtype = registry.bytes_bytes(codec_object, dtype, itemsize)
+    for described in objects[split + 1 :]:
+        compressor, dtype = registry.bytes_bytes(described, dtype, itemsize)
         compressors.append((compressor, size))
         size = compressor.encoded_size(size)
     return Pipeline(chunk, tuple(filters), serializer, spec, tuple(compressors))
+
+
+def _serializer(codec: CodecObject, spec: ChunkSpec, fill_value: Any) -> ArrayBytesCodec:
+    return _sharding(codec, spec, fill_value) if codec["name"] == registry.SHARDING else registry.array_bytes(codec)
+
+
+def _sharding(codec: CodecObject, spec: ChunkSpec, fill_value: Any) -> Sharding:
+    """The sharding codec, whose configuration has pipelines in it."""
+    configuration = dict(codec.get("configuration", {}))
+    chunks = sizes(configuration, "chunk_shape")
+    if len(chunks) != len(spec.shape) or not all(chunks):
+        raise MetadataError("invalid chunk_shape", codec=registry.SHARDING, found=chunks)
+    location = configuration.get("index_location", "end")
+    if location not in ("start", "end"):
+        raise MetadataError("invalid index_location", codec=registry.SHARDING, found=location)
+    inner, indexing = (
+        [codec_object(c) for c in member(configuration, name, list)] for name in ("codecs", "index_codecs")
+    )
+    grid = tuple(size // chunk for size, chunk in zip(spec.shape, chunks, strict=True))
+    index = build_pipeline(indexing, (*grid, 2), DataType.from_v3("uint64"))
+    if index.encoded_nbytes is None:
+        raise MetadataError("index_codecs must give the index a fixed size", codec=registry.SHARDING, found=indexing)
+    return Sharding(
+        chunks=chunks,
+        grid=grid,
+        inner=build_pipeline(inner, chunks, spec.data_type, fill_value),
+        index=index,
+        index_nbytes=index.encoded_nbytes,
+        index_at_end=location == "end",
+        fill_value=fill_value,
+    )

@@ -24,7 +24,8 @@ __all__ = ["array_array", "array_bytes", "bytes_bytes", "kind"]
 Kind = Literal["array_array", "array_bytes", "bytes_bytes"]
 
 _PREFIX = "numcodecs."
-_ARRAY_BYTES = {"bytes", "endian", "vlen-utf8", "vlen-bytes", "numcodecs.json2"}
+SHARDING = "sharding_indexed"
+_ARRAY_BYTES = {"bytes", "endian", "vlen-utf8", "vlen-bytes", "numcodecs.json2", SHARDING}
 _COMPRESSORS = {"gzip": "gzip", "zstd": "zstd"} | {
     _PREFIX + name: name for name in ("gzip", "zstd", "zlib", "bz2", "lzma", "lz4")
 }
@@ -89,7 +90,7 @@ def bytes_bytes(codec: CodecObject, dtype: np.dtype[Any], itemsize: int) -> tupl
         return make_compressor(_COMPRESSORS[name], configuration), dtype
     if name in _CHECKSUMS:
         return make_checksum(name.removeprefix(_PREFIX), configuration, itemsize), dtype
-    if name in _FILTERS:
+    if name in _FILTERS and not dtype.hasobject:
         bytes_filter = make_filter(name.removeprefix(_PREFIX), configuration, dtype)
         return BytesFilter(bytes_filter, dtype), bytes_filter.encoded_dtype
     raise _misplaced(name)

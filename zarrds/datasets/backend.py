@@ -9,6 +9,7 @@ import os
 from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import xarray as xr
 from xarray.backends import BackendArray, BackendEntrypoint
 from xarray.core import indexing
@@ -43,21 +44,33 @@ class LazyArray(BackendArray):  # type: ignore[misc]  # xarray's class is untype
     array : Array
     version : hashable
         Of the store's contents, so that dask tells a store from what was later written in its place.
+
+    Attributes
+    ----------
+    stored : Array
+    is_being_decoded : bool
+        Set until xarray's decoders are done with it.
     """
 
-    __slots__ = ("_array", "_version", "dtype", "shape")
+    __slots__ = ("_version", "dtype", "is_being_decoded", "shape", "stored")
 
     def __init__(self, array: Array, version: Hashable) -> None:
-        self._array = array
+        self.stored = array
         self._version = version
         self.shape = array.shape
+        self.is_being_decoded = True
         self.dtype = create_vlen_dtype(str) if array.metadata.data_type.name == "string" else array.dtype
 
     def __dask_tokenize__(self) -> Hashable:
-        return "zarrds", self._array.store.path, self._array.path, self._version
+        return "zarrds", self.stored.store.path, self.stored.path, self._version
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
-        return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.VECTORIZED, self._reader(key))
+        if self.is_being_decoded and self.dtype.kind == "O":
+            # xarray's decoders look at the first of all objects, to see whether it is a date: stored ones never are
+            return np.full((1,) * len(self.shape), "", self.dtype)[(0,) * len(self.shape)]
+        return indexing.explicit_indexing_adapter(
+            key, self.shape, indexing.IndexingSupport.VECTORIZED, self._reader(key)
+        )
 
     async def async_getitem(self, key: indexing.ExplicitIndexer) -> Any:
         """As ``self[key]``, in a thread."""
@@ -69,7 +82,15 @@ class LazyArray(BackendArray):  # type: ignore[misc]  # xarray's class is untype
             planner = plan_orthogonal
         elif isinstance(key, indexing.VectorizedIndexer):
             planner = plan_pointwise
-        return lambda raw_key: self._array.read(raw_key, planner)
+        return lambda raw_key: self._with_dtype(self.stored.read(raw_key, planner))
+
+    def _with_dtype(self, value: Any) -> Any:
+        if self.dtype.kind != "O" or isinstance(value, np.ndarray):
+            return value
+        # one Python object: an array of no dimensions keeps it from becoming another dtype
+        scalar = np.empty((), self.dtype)
+        scalar[()] = value
+        return scalar
 
 
 class ZarrdsBackendEntrypoint(BackendEntrypoint):
@@ -78,10 +99,11 @@ class ZarrdsBackendEntrypoint(BackendEntrypoint):
     Chosen with ``engine="zarrds"``. Beyond xarray's own parameters all functions take
 
     - ``group``: the path of a group below the store's root;
-    - ``consolidated``: True insists on consolidated metadata, False ignores it, None (the default) takes it where it is;
+    - ``consolidated``: True insists on consolidated metadata, False ignores it, None (the default) takes it if it is
+      there;
     - ``zarr_format``: which of the two to read where a store has both;
-    - ``use_zarr_fill_value_as_mask``: whether the arrays' fill values are missing values, as in netCDF; None (the default)
-      for format 2 only;
+    - ``use_zarr_fill_value_as_mask``: whether the arrays' fill values are missing values, as in netCDF; None (the
+      default) for format 2 only;
     - ``workers``: threads for one read; as many as cores unless said, 1 for none.
 
     Examples
@@ -260,28 +282,33 @@ class _Reader:
         get_group(self._store, self._nodes, check_prefix(root, self._store.path))
         return [path for path, node in walk(self._nodes, root).items() if isinstance(node, GroupMetadata)]
 
-    def dataset(
-        self, path: str, drop_variables: str | Iterable[str] | None, decoders: Mapping[str, Any]
-    ) -> xr.Dataset:
+    def dataset(self, path: str, drop_variables: str | Iterable[str] | None, decoders: Mapping[str, Any]) -> xr.Dataset:
         """The dataset of one group."""
         group = get_group(self._store, self._nodes, check_prefix(path, self._store.path))
         dropped = {drop_variables} if isinstance(drop_variables, str) else set(drop_variables or ())
-        stored = {
-            None if name == NONE_VAR_NAME else name: self._variable(f"{path}/{name}" if path else name, node)
+        lazy = {
+            name: self._lazy_array(f"{path}/{name}" if path else name, node)
             for name, node in self._nodes.children(path, skip=dropped).items()
             if isinstance(node, ArrayMetadata)
         }
+        stored = {None if name == NONE_VAR_NAME else name: self._variable(array) for name, array in lazy.items()}
         attributes = {k: v for k, v in group.attributes.items() if not k.lower().startswith("_nc")}
         variables, attributes, coordinate_names = decode_cf_variables(stored, attributes, **decoders)
+        for array in lazy.values():
+            array.is_being_decoded = False
         coordinates = {n: v for n, v in variables.items() if n in coordinate_names or v.dims == (n,)}
         data = {n: v for n, v in variables.items() if n not in coordinates}
         ds = xr.Dataset(data, xr.Coordinates(coordinates, indexes={}), attributes)
         ds.encoding = {}
         return ds
 
-    def _variable(self, path: str, metadata: ArrayMetadata) -> xr.Variable:
+    def _lazy_array(self, path: str, metadata: ArrayMetadata) -> LazyArray:
         array = Array(self._store, path, metadata, read_only=True, n_workers=self._workers)
-        array.check_codecs()
+        array.check_codecs()  # refused here, by name, and not when it is read at last
+        return LazyArray(array, self._version)
+
+    def _variable(self, lazy: LazyArray) -> xr.Variable:
+        metadata = lazy.stored.metadata
         names = metadata.dimension_names
         if names is None and not metadata.shape:
             names = ()
@@ -289,10 +316,9 @@ class _Reader:
             raise MetadataError(
                 "array has no names for its dimensions",
                 path=self._store.path,
-                key=path,
+                key=lazy.stored.path,
                 mend="Open it with zarrds.open_array, or leave it out with drop_variables",
             )
-        data = indexing.LazilyIndexedArray(LazyArray(array, self._version))
         attributes = decoded_attributes(metadata, fill_value_is_mask=self._mask)
-        return xr.Variable(names, data, attributes, encoding_of(metadata, fill_value_is_mask=self._mask), fastpath=True)
-
+        encoding = encoding_of(metadata, fill_value_is_mask=self._mask)
+        return xr.Variable(names, indexing.LazilyIndexedArray(lazy), attributes, encoding, fastpath=True)

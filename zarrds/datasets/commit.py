@@ -15,10 +15,10 @@ from zarrds.errors import NodeNotFoundError, StoreExistsError
 from zarrds.metadata.documents import (
     Nodes,
     consolidate,
-    consolidate_below,
     open_nodes,
     put_node,
     put_nodes,
+    replacing_below,
     zarr_format_of,
 )
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
@@ -123,16 +123,22 @@ def staged(target: Target[S], nodes: Mapping[str, Node]) -> Iterator[S]:
     try:
         put_nodes(stage, {path: node for path, node in below.items() if path or prefix})
         yield stage
-        if not prefix:
+        if prefix:
+            named = {f"{prefix}/{path}".rstrip("/"): node for path, node in below.items()}
+            _publish_group(store, stage, prefix, named)
+        else:
             consolidate(stage, below)
-        store.publish(stage, prefix)
+            store.publish(stage)
     except BaseException:
         store.discard(stage)
         raise
-    if prefix:
-        current = open_nodes(store)
-        for parent in _parents(prefix):
-            if current.get(parent) is None:
-                put_node(store, parent, GroupMetadata(zarr_format=target.zarr_format))
-        named = {f"{prefix}/{path}".rstrip("/"): node for path, node in below.items()}
-        consolidate_below(store, prefix, named)
+
+
+def _publish_group(store: S, stage: S, prefix: str, nodes: Mapping[str, Node]) -> None:
+    """Put a group in its place in a store that exists, and name `nodes` (by path from the root) there."""
+    there = open_nodes(store)
+    for parent in _parents(prefix):
+        if there.get(parent) is None:
+            put_node(store, parent, GroupMetadata(zarr_format=there.zarr_format))
+    with replacing_below(store, prefix, nodes):
+        store.publish(stage, prefix)

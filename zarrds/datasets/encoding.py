@@ -26,9 +26,7 @@ from zarrds.metadata.model import ArrayMetadata, ChunkKeyEncoding, CodecObject, 
 
 __all__ = ["array_metadata_for", "decoded_attributes", "encoding_of"]
 
-_ZARR_KEYS = frozenset(
-    {"chunks", "shards", "compressors", "filters", "serializer", "fill_value", "chunk_key_encoding"}
-)
+_ZARR_KEYS = frozenset({"chunks", "shards", "compressors", "filters", "serializer", "fill_value", "chunk_key_encoding"})
 # what netCDF engines understand, and zarrds too where it is asked for
 _NETCDF_KEYS = frozenset({"zlib", "complevel", "shuffle", "fletcher32", "contiguous", "chunksizes", "endian"})
 # leftovers that say where a variable came from; never an error
@@ -65,6 +63,15 @@ def _without_typesize(codec: CodecObject) -> CodecObject:
     return {"name": "blosc", "configuration": settings}
 
 
+def _with_typesize(codec: CodecObject, data_type: DataType) -> CodecObject:
+    """Other readers of v3 need it written out."""
+    settings = codec.get("configuration", {})
+    if codec["name"] != "blosc" or "typesize" in settings:
+        return codec
+    itemsize = 1 if data_type.is_variable_length else data_type.dtype.itemsize
+    return {"name": "blosc", "configuration": {**settings, "typesize": itemsize if 0 < itemsize < 256 else 1}}
+
+
 def decoded_attributes(metadata: ArrayMetadata, *, fill_value_is_mask: bool) -> dict[str, Any]:
     """The attributes of a stored array, with ``_FillValue`` as a value of its dtype."""
     attributes = {k: v for k, v in metadata.attributes.items() if not k.lower().startswith("_nc")}
@@ -79,7 +86,7 @@ def decoded_attributes(metadata: ArrayMetadata, *, fill_value_is_mask: bool) -> 
             else:
                 dtype = data_type.dtype
             attributes["_FillValue"] = _decode_fill_value_attribute(attributes["_FillValue"], dtype)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             # another writer's convention: leave it as it stands, for xarray to make of it what it can
             pass
     return attributes
@@ -88,7 +95,11 @@ def decoded_attributes(metadata: ArrayMetadata, *, fill_value_is_mask: bool) -> 
 def _decode_fill_value_attribute(value: JSON, dtype: Any) -> Any:
     if isinstance(dtype, np.dtype) and dtype.kind in "SU":
         return FillValueCoder.decode(value, "bytes" if dtype.kind == "S" else "string")
-    return FillValueCoder.decode(value, dtype)
+    decoded = FillValueCoder.decode(value, dtype)
+    if isinstance(dtype, np.dtype) and dtype.kind in "iu":
+        # with its type, as netCDF engines give it: an `_Unsigned` variable's marker must wrap around with its data
+        return dtype.type(decoded)
+    return decoded
 
 
 def array_metadata_for(
@@ -124,7 +135,7 @@ def array_metadata_for(
             dtype=data_type,
             chunks=chunks,
             shards=encoding.get("shards"),
-            codecs=list(_codecs(encoding, data_type, zarr_format, is_explicit)),
+            codecs=[_with_typesize(c, data_type) for c in _codecs(encoding, data_type, zarr_format, is_explicit)],
             fill_value=fill_value,
             dimension_names=[_dimension_name(dim) for dim in variable.dims],
             attributes=encoded,
@@ -139,7 +150,9 @@ def array_metadata_for(
 def _known(name: str, encoding: Mapping[str, Any], is_explicit: bool, zarr_format: ZarrFormat) -> dict[str, Any]:
     known = _ZARR_KEYS | _NETCDF_KEYS
     if is_explicit:
-        unknown = [k for k in encoding if k not in known | _ORIGIN_KEYS and not (k == "_FillValue" and encoding[k] is None)]
+        unknown = [
+            k for k in encoding if k not in known | _ORIGIN_KEYS and not (k == "_FillValue" and encoding[k] is None)
+        ]
         if unknown:
             raise EncodingError(
                 f"unexpected encoding parameters {unknown!r}", key=name, expected=f"some of {', '.join(sorted(known))}"
@@ -180,8 +193,9 @@ def _take_fill_value(
     if zarr_format == 2:
         return marked
     if marked is not None:
-        if data_type.name == "string":
-            attributes["_FillValue"] = str(marked)
+        if data_type.name == "string" or data_type.dtype.kind == "U":
+            # a `_FillValue` of text in a v3 store is an error to the zarr engine; this means the same, to both
+            attributes.setdefault("missing_value", str(marked))
         else:
             attributes["_FillValue"] = FillValueCoder.encode(marked, data_type.dtype)
     fill_value = encoding.get("fill_value")
@@ -302,7 +316,9 @@ def _serializer(
         return own
     asked = parse_codec(serializer)
     # a leftover of another dtype gives way to the one that fits
-    if not is_explicit and (asked["name"] != own["name"] or bool(asked.get("configuration")) != bool(own.get("configuration"))):
+    if not is_explicit and (
+        asked["name"] != own["name"] or bool(asked.get("configuration")) != bool(own.get("configuration"))
+    ):
         return own
     return asked
 

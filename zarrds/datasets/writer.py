@@ -162,9 +162,7 @@ def _datasets(
     elif isinstance(obj, xr.Dataset):
         yield "", obj, encoding
     else:
-        raise EncodingError(
-            "cannot be saved", expected="a Dataset, DataArray or DataTree", found=type(obj).__name__
-        )
+        raise EncodingError("cannot be saved", expected="a Dataset, DataArray or DataTree", found=type(obj).__name__)
 
 
 def _as_dataset(array: xr.DataArray) -> xr.Dataset:
@@ -187,7 +185,9 @@ def _encode(
     for name, asked in encoding.items():
         if name not in variables:
             raise _NoSuchVariableError(
-                "encoding names a variable that the dataset does not have", key=str(name), found=sorted(map(str, variables))
+                "encoding names a variable that the dataset does not have",
+                key=str(name),
+                found=sorted(map(str, variables)),
             )
         variables[name].encoding = asked
     attributes = {k: encode_zarr_attr_value(v) for k, v in attributes.items()}
@@ -205,17 +205,13 @@ class _NoSuchVariableError(EncodingError, KeyError):
     """An encoding for a variable that is not there."""
 
 
-def _encode_variable(
-    name: str, variable: xr.Variable, is_explicit: bool, zarr_format: ZarrFormat
-) -> _EncodedArray:
+def _encode_variable(name: str, variable: xr.Variable, is_explicit: bool, zarr_format: ZarrFormat) -> _EncodedArray:
     try:
         encoded = encode_zarr_variable(variable, name=name, zarr_format=zarr_format)
     except (ZarrdsError, NotImplementedError):
         raise
     except (TypeError, ValueError, OverflowError) as error:
-        raise EncodingError(
-            f"variable cannot be stored: {error}", key=name, found=f"dtype {variable.dtype}"
-        ) from error
+        raise EncodingError(f"variable cannot be stored: {error}", key=name, found=f"dtype {variable.dtype}") from error
     metadata = array_metadata_for(name, encoded, zarr_format=zarr_format, is_explicit=is_explicit)
     return _EncodedArray(metadata, encoded)
 

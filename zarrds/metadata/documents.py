@@ -6,7 +6,8 @@ The root's document is the commit point: what consolidated metadata does not nam
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Protocol
 
@@ -95,6 +96,8 @@ def _parse(store: Store, zarr_format: ZarrFormat, path: str, raw: Raw) -> Node:
         node: Node = _FORMATS[zarr_format].parse(raw)
     except ZarrdsError as error:
         raise error.located(path=store.path, key=path or "/") from error.__cause__
+    except RecursionError as error:
+        raise MetadataError("metadata is nested too deeply", path=store.path, key=path or "/") from error
     return node
 
 
@@ -221,10 +224,13 @@ def consolidate(store: Store, nodes: Mapping[str, Node]) -> None:
     _set_all(store, module.consolidated_documents({path: module.to_raw(node) for path, node in nodes.items()}))
 
 
-def consolidate_below(store: Store, path: str, nodes: Mapping[str, Node]) -> None:
-    """Write the root's documents with consolidated metadata in which `nodes` replace all at and below `path`.
+@contextmanager
+def replacing_below(store: Store, path: str, nodes: Mapping[str, Node]) -> Iterator[None]:
+    """Around the one step that replaces all at and below `path`: the root's documents then name `nodes` there.
 
-    What stands elsewhere in the store is kept to the letter, whether zarrds understands it or not.
+    If consolidated metadata names `path` already, it is taken away before that step: whoever reads meanwhile, or
+    after a crash, goes by the documents beside the chunks, and never reads new chunks by old metadata. It comes back
+    if the step fails. What stands elsewhere in the store is kept to the letter, whether zarrds understands it or not.
 
     Parameters
     ----------
@@ -238,9 +244,25 @@ def consolidate_below(store: Store, path: str, nodes: Mapping[str, Node]) -> Non
         raise StoreNotFoundError("no Zarr store here", path=store.path)
     module = _FORMATS[zarr_format]
     with _consolidated_lock:
-        raws = module.load_consolidated(store) or _walk_raws(store, module, "")
+        before = module.load_consolidated(store)
+        if before is not None and path in before:
+            _remove_consolidated(store, zarr_format, before[""])
+        try:
+            yield
+        except BaseException:
+            if before is not None and path in before:
+                _set_all(store, module.consolidated_documents(before))
+            raise
+        raws = before or _walk_raws(store, module, "")
         kept = {p: raw for p, raw in raws.items() if p != path and not p.startswith(f"{path}/")}
         _set_all(store, module.consolidated_documents(kept | {p: module.to_raw(n) for p, n in nodes.items()}))
+
+
+def _remove_consolidated(store: Store, zarr_format: ZarrFormat, root: Raw) -> None:
+    if zarr_format == 2:
+        store.delete(v2.CONSOLIDATED)
+    else:
+        _set_all(store, v3.documents("", {n: value for n, value in root.items() if n != "consolidated_metadata"}))
 
 
 def _walk_raws(store: Store, module: ModuleType, path: str) -> dict[str, Raw]:

@@ -73,10 +73,10 @@ class DataType:
             return cls("structured", dtype)
         if kind in "biufc" and dtype.newbyteorder("=").name in _NUMBERS:
             return cls(dtype.newbyteorder("=").name, dtype)
-        if kind == "M":
-            return cls("numpy.datetime64", dtype)
-        if kind == "m":
-            return cls("numpy.timedelta64", dtype)
+        if kind in "mM":
+            if np.datetime_data(dtype)[1] < 1:  # NumPy makes these, and divides by them
+                raise _unsupported_dtype(dtype, "units of no length")
+            return cls("numpy.datetime64" if kind == "M" else "numpy.timedelta64", dtype)
         if kind in "SUV" and dtype.itemsize == 0:
             raise _unsupported_dtype(dtype, "elements of no length")
         if kind in _FIXED_LENGTH_NAMES:
@@ -99,7 +99,7 @@ class DataType:
                 return cls("raw_bytes", _sized("V", int(raw[1]) / 8, data_type))
         elif isinstance(data_type, dict) and isinstance(data_type.get("name"), str):
             name, configuration = data_type["name"], data_type.get("configuration", {})
-            if not configuration and not name.startswith("r"):
+            if not configuration and name not in _CONFIGURED:
                 return cls.from_v3(name)
             if name in _CONFIGURED and isinstance(configuration, dict):
                 try:
@@ -256,11 +256,25 @@ def _decode_float(value: JSON, dtype: np.dtype[Any]) -> Any:
     raise ValueError("not a float")
 
 
-def _decode_raw(value: JSON, dtype: np.dtype[Any]) -> Any:
+def _decode_integer(value: JSON) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
+        raise ValueError("not an integer")
+    return int(value)
+
+
+def _decode_bytes(value: JSON, length: int) -> bytes:
+    """Base64 or a list of bytes; old v2 stores say 0 for `length` zeros."""
     if isinstance(value, str):
-        raw = base64.b64decode(value.encode("ascii"), validate=True)
-    else:
-        raw = bytes(value) if isinstance(value, list) else b"\0" * (dtype.itemsize if value == 0 else 0)
+        return base64.b64decode(value.encode("ascii"), validate=True)
+    if isinstance(value, list):
+        return bytes(value)
+    if isinstance(value, bool) or value != 0:
+        raise ValueError("not bytes")
+    return bytes(length)
+
+
+def _decode_raw(value: JSON, dtype: np.dtype[Any]) -> Any:
+    raw = _decode_bytes(value, dtype.itemsize)
     if dtype.kind == "S":
         if len(raw) > dtype.itemsize:
             raise ValueError("longer than an element")
@@ -306,19 +320,15 @@ def decode_fill_value(value: JSON, data_type: DataType) -> Scalar:
                 return ""
             return value
         if data_type.name == "variable_length_bytes":
-            if value == 0:
-                return b""
-            return base64.b64decode(value, validate=True) if isinstance(value, str) else bytes(value)
+            return _decode_bytes(value, 0)
         if data_type.name == "json":
             return value
         if kind == "b":
-            if value not in (0, 1):
+            if not isinstance(value, int | float) or value not in (0, 1):
                 raise ValueError("not a boolean")
             return np.bool_(value)
         if kind in "iu":
-            if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
-                raise ValueError("not an integer")
-            return np.array(int(value), dtype.newbyteorder("="))[()]
+            return np.array(_decode_integer(value), dtype.newbyteorder("="))[()]
         if kind == "f":
             return _decode_float(value, dtype)
         if kind == "c":
@@ -327,11 +337,9 @@ def decode_fill_value(value: JSON, data_type: DataType) -> Scalar:
             real, imaginary = (_decode_float(v, part) for v in pair)
             return np.array([real, imaginary], part).view(dtype.newbyteorder("="))[0]
         if kind in "mM":
-            if isinstance(value, str):
-                if value != "NaT":
-                    raise ValueError("not NaT")
+            if value == "NaT":
                 value = np.iinfo(np.int64).min
-            return np.array(int(value), np.int64).view(dtype.newbyteorder("="))[()]
+            return np.array(_decode_integer(value), np.int64).view(dtype.newbyteorder("="))[()]
         if kind == "U":
             if not isinstance(value, str):
                 if value != 0 or isinstance(value, bool):
@@ -361,6 +369,18 @@ def _encode_float(value: Any, *, hexadecimal: bool) -> JSON:
     return number
 
 
+def _unshortened(value: Any, dtype: np.dtype[Any]) -> Any:
+    """`value` as a scalar of fixed length, which NumPy would shorten without a word."""
+    scalar = np.asarray(value)
+    if dtype.kind in "SU":
+        scalar = scalar.astype(dtype.kind)
+    elif scalar.dtype.kind not in "SV":
+        raise ValueError("not bytes")
+    if scalar.dtype.itemsize > dtype.itemsize:
+        raise ValueError("longer than an element")
+    return scalar.astype(dtype)[()]
+
+
 def encode_fill_value(value: Scalar, data_type: DataType, *, zarr_format: int) -> JSON:
     """The ``fill_value`` member of a document: the inverse of `decode_fill_value`.
 
@@ -376,14 +396,19 @@ def encode_fill_value(value: Scalar, data_type: DataType, *, zarr_format: int) -
     if data_type.name == "string":
         return str(value)
     if data_type.name == "variable_length_bytes":
-        return base64.b64encode(bytes(value)).decode("ascii")
+        if not isinstance(value, bytes | bytearray):
+            raise MetadataError(f"not a fill value of data type {data_type.name!r}", found=repr(value))
+        return base64.b64encode(value).decode("ascii")
     if data_type.name == "json":
         return value
     try:
-        scalar = (
-            np.asarray(value).astype(dtype, casting="unsafe")[()] if kind in "mMSUV" else np.array(value, dtype)[()]
-        )
-        if kind in "iu" and scalar != value:
+        if kind in "mM":
+            scalar = np.asarray(value).astype(dtype, casting="unsafe")[()]
+        elif kind in "SU" or (kind == "V" and dtype.names is None):
+            scalar = _unshortened(value, dtype)
+        else:
+            scalar = np.array(value, dtype)[()]
+        if np.ndim(scalar) or (kind in "biu" and scalar != value):
             raise ValueError("does not fit the data type")
         if kind == "b":
             return bool(scalar)

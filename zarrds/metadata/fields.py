@@ -9,7 +9,7 @@ from zarrds.errors import MetadataError
 from zarrds.metadata.dtypes import JSON
 from zarrds.stores.base import Buffer, Store
 
-__all__ = ["dump", "load", "member", "sizes"]
+__all__ = ["chunk_sizes", "depth_and_parent", "dump", "load", "member", "sizes"]
 
 _MISSING: Any = object()
 _MAX_SIZE = 2**63 - 1
@@ -44,7 +44,10 @@ def _parse(value: Buffer, path: str, key: str) -> dict[str, JSON]:
 
 def dump(document: JSON) -> bytes:
     """A document's bytes. NaN and infinities in attributes are written bare, as zarr-python does."""
-    return json.dumps(document, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    try:
+        return json.dumps(document, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError:  # half of a surrogate pair has no UTF-8, but an escape
+        return json.dumps(document).encode("ascii")
 
 
 def member(document: dict[str, JSON], name: str, kind: type | tuple[type, ...], default: Any = _MISSING) -> Any:
@@ -62,17 +65,35 @@ def member(document: dict[str, JSON], name: str, kind: type | tuple[type, ...], 
     return value
 
 
-def sizes(document: dict[str, JSON], name: str, minimum: int, ndim: int | None = None) -> tuple[int, ...]:
-    """``document[name]`` as a tuple of integers of at least `minimum`, `ndim` of them."""
+def sizes(document: dict[str, JSON], name: str) -> tuple[int, ...]:
+    """``document[name]`` as a tuple of integers, none of them negative."""
     values = member(document, name, list)
-    if any(isinstance(v, bool) or not isinstance(v, int) or not minimum <= v <= _MAX_SIZE for v in values):
+    if any(isinstance(v, bool) or not isinstance(v, int) or not 0 <= v <= _MAX_SIZE for v in values):
         raise MetadataError(
             f"member {name!r} of the metadata document is wrong",
-            expected=f"integers of at least {minimum}",
-            found=f"{values!r:.100}",
-        )
-    if ndim is not None and len(values) != ndim:
-        raise MetadataError(
-            f"member {name!r} of the metadata document does not fit the shape", expected=f"{ndim} numbers", found=values
+            expected="integers that are not negative",
+            found=values,
         )
     return tuple(values)
+
+
+def chunk_sizes(document: dict[str, JSON], name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """``document[name]`` as the shape of the chunks of an array of `shape`."""
+    chunks = sizes(document, name)
+    if len(chunks) != len(shape):
+        raise MetadataError(
+            f"member {name!r} of the metadata document does not fit the shape",
+            expected=f"{len(shape)} numbers",
+            found=chunks,
+        )
+    # zarr-python writes chunks of no length for dimensions of no length
+    if any(chunk == 0 and size > 0 for chunk, size in zip(chunks, shape, strict=True)):
+        raise MetadataError(
+            f"member {name!r} of the metadata document is wrong", expected="at least one element", found=chunks
+        )
+    return tuple(max(chunk, 1) for chunk in chunks)
+
+
+def depth_and_parent(path: str) -> tuple[int, str]:
+    """What nodes are sorted by in consolidated metadata: zarr-python loses siblings that do not stand together."""
+    return path.count("/"), path.rpartition("/")[0]

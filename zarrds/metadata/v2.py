@@ -1,7 +1,7 @@
 """Zarr v2 documents (``.zarray``, ``.zgroup``, ``.zattrs``, ``.zmetadata``) <-> the model.
 
 Sources: Zarr v2 specification; xarray's "Zarr encoding specification" for ``_ARRAY_DIMENSIONS``; NCZarr for
-``_NCZARR_ARRAY``.
+``_NCZARR_ARRAY`` and ``_nczarr_array``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from zarrds.errors import MetadataError, UnsupportedError
 from zarrds.metadata import v2_codecs
 from zarrds.metadata.dtypes import JSON, DataType, decode_fill_value, encode_fill_value
-from zarrds.metadata.fields import dump, load, member, sizes
+from zarrds.metadata.fields import chunk_sizes, depth_and_parent, dump, load, member, sizes
 from zarrds.metadata.model import ArrayMetadata, ChunkKeyEncoding, GroupMetadata, Node
 from zarrds.stores.base import Store
 
@@ -25,6 +25,7 @@ Raw = dict[str, JSON]
 
 ARRAY, GROUP, ATTRIBUTES, CONSOLIDATED = ".zarray", ".zgroup", ".zattrs", ".zmetadata"
 DIMENSIONS = "_ARRAY_DIMENSIONS"
+_NCZARR = ("_NCZARR_ARRAY", "_nczarr_array")
 _ARRAY_MEMBERS = {
     "zarr_format",
     "shape",
@@ -79,8 +80,10 @@ def parse(raw: Raw) -> Node:
     if member(document, "zarr_format", int) != 2:
         raise UnsupportedError("unknown zarr_format in a v2 document", expected=2, found=document["zarr_format"])
     if ARRAY not in raw:
-        return GroupMetadata(attributes, {k: v for k, v in document.items() if k != "zarr_format"}, zarr_format=2)
-    shape = sizes(document, "shape", 0)
+        # zarr-python puts an empty v3 member into the groups of its .zmetadata
+        extensions = {k: v for k, v in document.items() if k not in ("zarr_format", "consolidated_metadata")}
+        return GroupMetadata(attributes, extensions, zarr_format=2)
+    shape = sizes(document, "shape")
     typestr = member(document, "dtype", (str, list))
     filters = document.get("filters")
     data_type = v2_codecs.object_data_type(filters) if typestr == "|O" else DataType.from_v2(typestr)
@@ -91,7 +94,7 @@ def parse(raw: Raw) -> Node:
     return ArrayMetadata(
         shape=shape,
         data_type=data_type,
-        chunks=sizes(document, "chunks", 1, len(shape)),
+        chunks=chunk_sizes(document, "chunks", shape),
         codecs=v2_codecs.from_v2(document, len(shape)),
         fill_value=decode_fill_value(member(document, "fill_value", object), data_type),
         chunk_key_encoding=ChunkKeyEncoding("v2", "/" if separator == "/" else "."),
@@ -111,10 +114,11 @@ def _dimension_names(
         if not isinstance(names, list) or len(names) != ndim or any(not isinstance(n, str) for n in names):
             raise MetadataError(f"{DIMENSIONS} do not fit the shape", expected=f"{ndim} names", found=f"{names!r:.100}")
         return tuple(names)
-    nczarr: Any = extensions.get("_NCZARR_ARRAY")
-    references = nczarr.get("dimrefs") if isinstance(nczarr, dict) else None
-    if isinstance(references, list) and len(references) == ndim and all(isinstance(r, str) for r in references):
-        return tuple(r.rpartition("/")[2] for r in references)
+    # a member of .zarray until netCDF-C 4.9, an attribute since, and both names changed on the way
+    for nczarr in (place.get(name) for place in (extensions, attributes) for name in _NCZARR):
+        references = nczarr.get("dimrefs", nczarr.get("dimension_references")) if isinstance(nczarr, dict) else None
+        if isinstance(references, list) and len(references) == ndim and all(isinstance(r, str) for r in references):
+            return tuple(r.rpartition("/")[2] for r in references)
     return None
 
 
@@ -158,7 +162,8 @@ def documents(path: str, raw: Raw) -> dict[str, bytes]:
 
 def consolidated_documents(raws: Mapping[str, Raw]) -> dict[str, bytes]:
     """The keys and bytes of the root's documents, ``.zmetadata`` with all nodes of `raws` (by path) among them."""
-    metadata = {_key(path, name): document for path, raw in raws.items() for name, document in raw.items()}
+    paths = sorted(raws, key=depth_and_parent)
+    metadata = {_key(path, name): document for path in paths for name, document in raws[path].items()}
     return {
         **documents("", raws[""]),
         CONSOLIDATED: dump({"zarr_consolidated_format": 1, "metadata": metadata}),

@@ -45,7 +45,7 @@ def object_data_type(filters: JSON) -> DataType:
     """What the elements of a v2 array of dtype ``|O`` are, by its first filter."""
     first = filters[0] if isinstance(filters, list) and filters and isinstance(filters[0], dict) else {}
     identifier = first.get("id")
-    if identifier in _OBJECT_CODECS:
+    if isinstance(identifier, str) and identifier in _OBJECT_CODECS:
         return _OBJECT_CODECS[identifier]
     raise UnsupportedError(
         "array of Python objects without an object codec that is safe to read",
@@ -56,6 +56,7 @@ def object_data_type(filters: JSON) -> DataType:
 
 
 def codec_from_v2(configuration: JSON) -> CodecObject:
+    """The codec object of a numcodecs configuration, which is known by its ``id``."""
     if not isinstance(configuration, dict) or not isinstance(configuration.get("id"), str):
         raise MetadataError("codec is malformed", expected="an object with an id", found=f"{configuration!r:.100}")
     settings: dict[str, Any] = {k: v for k, v in configuration.items() if k != "id"}
@@ -66,6 +67,8 @@ def codec_from_v2(configuration: JSON) -> CodecObject:
             raise MetadataError("unknown shuffle", codec="blosc", expected=f"one of {list(_SHUFFLES)}", found=shuffle)
         settings["shuffle"] = _SHUFFLES[shuffle]
     elif name not in _SAME:
+        if name == "shuffle":
+            settings.setdefault("elementsize", 4)  # v2 knows it by numcodecs' default, v3 by the data type
         name = f"numcodecs.{name}"
     return {"name": name, "configuration": settings} if settings else {"name": name}
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from zarrds.errors import MetadataError, UnsupportedError
 from zarrds.metadata.dtypes import JSON, DataType, decode_fill_value, encode_fill_value
-from zarrds.metadata.fields import dump, load, member, sizes
+from zarrds.metadata.fields import chunk_sizes, depth_and_parent, dump, load, member, sizes
 from zarrds.metadata.model import ArrayMetadata, ChunkKeyEncoding, CodecObject, GroupMetadata, Node
 from zarrds.stores.base import Store
 
@@ -62,7 +62,7 @@ def consolidated_in(root: Raw) -> dict[str, Raw] | None:
     below = member(consolidated, "metadata", dict)
     if any(not isinstance(raw, dict) for raw in below.values()):
         raise MetadataError("consolidated metadata holds something that is no document", key=NAME)
-    return {"": root, **below}
+    return {"": root} | {path: raw for path, raw in below.items() if path}
 
 
 def parse(raw: Raw) -> Node:
@@ -83,7 +83,7 @@ def parse(raw: Raw) -> Node:
         return GroupMetadata(attributes, _extensions(raw, _GROUP_MEMBERS))
     if node_type != "array":
         raise MetadataError("unknown node_type", expected="'group' or 'array'", found=repr(node_type))
-    shape = sizes(raw, "shape", 0)
+    shape = sizes(raw, "shape")
     data_type = DataType.from_v3(member(raw, "data_type", (str, dict)))
     names = member(raw, "dimension_names", list, None)
     if names is not None and (len(names) != len(shape) or any(n is not None and not isinstance(n, str) for n in names)):
@@ -96,7 +96,7 @@ def parse(raw: Raw) -> Node:
     return ArrayMetadata(
         shape=shape,
         data_type=data_type,
-        chunks=_chunks(raw, len(shape)),
+        chunks=_chunks(raw, shape),
         codecs=tuple(codec_object(c) for c in member(raw, "codecs", list)),
         fill_value=fill_value,
         chunk_key_encoding=_chunk_key_encoding(raw),
@@ -133,11 +133,11 @@ def codec_object(value: JSON) -> CodecObject:
     return {"name": name, "configuration": configuration} if configuration else {"name": name}
 
 
-def _chunks(raw: Raw, ndim: int) -> tuple[int, ...]:
+def _chunks(raw: Raw, shape: tuple[int, ...]) -> tuple[int, ...]:
     name, configuration = named_object(member(raw, "chunk_grid", object), "chunk_grid")
     if name != "regular":
         raise UnsupportedError(f"chunk grid {name!r} is not supported", expected="'regular'")
-    return sizes(configuration, "chunk_shape", 1, ndim)
+    return chunk_sizes(configuration, "chunk_shape", shape)
 
 
 def _chunk_key_encoding(raw: Raw) -> ChunkKeyEncoding:
@@ -164,11 +164,16 @@ def to_raw(node: Node) -> Raw:
             "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(node.chunks)}},
             "chunk_key_encoding": {"name": encoding.name, "configuration": {"separator": encoding.separator}},
             "fill_value": encode_fill_value(node.fill_value, node.data_type, zarr_format=3),
-            "codecs": [dict(codec) for codec in node.codecs],
+            "codecs": [_written(codec) for codec in node.codecs],
         }
         if node.dimension_names is not None:
             raw["dimension_names"] = list(node.dimension_names)
     return raw | {"attributes": dict(node.attributes)} | dict(node.extensions)
+
+
+def _written(codec: CodecObject) -> dict[str, JSON]:
+    # zarr-python opens no array with a codec of numcodecs that has no configuration
+    return ({"configuration": {}} if codec["name"].startswith("numcodecs.") else {}) | dict(codec)
 
 
 def documents(path: str, raw: Raw) -> dict[str, bytes]:
@@ -179,8 +184,8 @@ def documents(path: str, raw: Raw) -> dict[str, bytes]:
 def consolidated_documents(raws: Mapping[str, Raw]) -> dict[str, bytes]:
     """The key and bytes of the root document with all nodes of `raws` (by path; ``""`` is the root) in it."""
     below = {
-        path: {name: value for name, value in raw.items() if name != "consolidated_metadata"}
-        for path, raw in raws.items()
+        path: {name: value for name, value in raws[path].items() if name != "consolidated_metadata"}
+        for path in sorted(raws, key=depth_and_parent)
         if path
     }
     consolidated = {"kind": "inline", "must_understand": False, "metadata": below}

@@ -1,0 +1,456 @@
+"""Resize, append and attributes: any sequence of them, what others see of them, and what happens when they fail."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import zarr
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from tests.arrays.selections import SLICES
+from zarrds import LocalStore, MemoryStore, Store, create_array, create_group, open_array, open_group
+from zarrds.arrays.array import Array
+from zarrds.arrays.group import Group
+from zarrds.errors import EncodingError, SelectionError, StoreIOError
+
+PROJECT = Path(__file__).resolve().parents[2]
+FILL = 77
+VALUES = st.integers(-100, 76)
+
+
+class ArrayMachine(RuleBasedStateMachine):
+    """An array in a store, and the NumPy array that it should equal."""
+
+    zarr_format: ClassVar[Any]
+    make: ClassVar[Callable[[Path], Store]]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp())
+
+    def teardown(self) -> None:
+        shutil.rmtree(self.folder)
+
+    @initialize(
+        shape=hnp.array_shapes(min_dims=1, max_dims=3, min_side=0, max_side=5),
+        chunks=st.tuples(*[st.integers(1, 4)] * 3),
+        consolidated=st.booleans(),
+        f_order=st.booleans(),
+    )
+    def create(self, shape: tuple[int, ...], chunks: tuple[int, ...], consolidated: bool, f_order: bool) -> None:
+        self.store = type(self).make(self.folder)
+        order = {"name": "transpose", "configuration": {"order": list(range(len(shape)))[::-1]}}
+        self.array = create_array(
+            self.store,
+            path="g/a",
+            shape=shape,
+            dtype="i2",
+            chunks=chunks[: len(shape)],
+            fill_value=FILL,
+            zarr_format=self.zarr_format,
+            codecs=[order, {"name": "bytes", "configuration": {"endian": "big"}}] if f_order else None,
+        )
+        self.model = np.full(shape, FILL, "i2")
+        self.attributes: dict[str, Any] = {}
+        if consolidated and isinstance(self.store, LocalStore):
+            zarr.consolidate_metadata(self.folder, zarr_format=self.zarr_format)
+
+    @rule(data=st.data())
+    def write(self, data: st.DataObject) -> None:
+        key = tuple(data.draw(SLICES) for _ in self.model.shape)
+        part = self.model[key]
+        value = data.draw(VALUES | hnp.arrays("i2", part.shape, elements=VALUES, fill=VALUES))
+        part[...] = value
+        self.array[key] = value
+
+    @rule(data=st.data(), other=st.booleans())
+    def resize(self, data: st.DataObject, other: bool) -> None:
+        shape = tuple(data.draw(st.integers(0, 7)) for _ in self.model.shape)
+        # sometimes through another object, which this one then knows nothing of
+        array = open_array(self.store, "r+", "g/a") if other else self.array
+        array.resize(shape)
+        new = np.full(shape, FILL, "i2")
+        kept = tuple(slice(0, min(n, m)) for n, m in zip(shape, self.model.shape, strict=True))
+        new[kept] = self.model[kept]
+        self.model = new
+        if other:
+            self.array = open_array(self.store, "r+", "g/a")
+
+    @precondition(lambda self: max(self.model.shape) < 15)
+    @rule(data=st.data(), stale=st.booleans())
+    def append(self, data: st.DataObject, stale: bool) -> None:
+        axis = data.draw(st.integers(-self.model.ndim, self.model.ndim - 1))
+        shape = list(self.model.shape)
+        shape[axis] = data.draw(st.integers(0, 4))
+        added = data.draw(hnp.arrays("i2", tuple(shape), elements=VALUES, fill=VALUES))
+        for array in [self.array, open_array(self.store, "r+", "g/a")] if stale else [self.array]:
+            # both were opened before either appended
+            self.model = np.concatenate([self.model, added], axis)
+            assert array.append(added, axis) == self.model.shape
+        self.array = open_array(self.store, "r+", "g/a") if stale else self.array
+
+    @rule(name=st.sampled_from("xyz"), value=st.none() | st.integers() | st.text(max_size=3) | st.just([1, {"a": 2}]))
+    def set_attribute(self, name: str, value: Any) -> None:
+        self.array.attrs[name] = value
+        self.attributes[name] = value
+
+    @rule(name=st.sampled_from("xyz"))
+    def delete_attribute(self, name: str) -> None:
+        if name in self.attributes:
+            del self.array.attrs[name]
+            del self.attributes[name]
+        else:
+            with pytest.raises(KeyError):
+                del self.array.attrs[name]
+
+    @rule()
+    def reopen(self) -> None:
+        child = open_group(self.store, "r+")["g/a"]
+        assert isinstance(child, Array)
+        self.array = child
+
+    @invariant()
+    def equal(self) -> None:
+        assert self.array.shape == self.model.shape
+        np.testing.assert_array_equal(self.array[...], self.model)
+        reopened = open_array(self.store, path="g/a")
+        assert reopened.attrs == self.array.attrs == self.attributes
+        assert reopened.metadata == self.array.metadata or self.zarr_format == 2
+        np.testing.assert_array_equal(reopened[::-1], self.model[::-1])
+
+    def teardown_with_peer(self) -> None:
+        """What zarr-python makes of it, from consolidated metadata where there is any."""
+        peer = zarr.open_group(self.folder, mode="r", zarr_format=self.zarr_format)["g/a"]
+        assert isinstance(peer, zarr.Array)
+        np.testing.assert_array_equal(peer[...], self.model)
+        assert dict(peer.attrs) == self.attributes
+        alone = zarr.open_array(self.folder, path="g/a", mode="r", zarr_format=self.zarr_format)
+        np.testing.assert_array_equal(alone[...], self.model)
+
+
+class LocalMachine(ArrayMachine):
+    make = staticmethod(lambda folder: LocalStore(folder))
+
+    def teardown(self) -> None:
+        try:
+            if hasattr(self, "model"):
+                self.teardown_with_peer()
+        finally:
+            super().teardown()
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("kind", ["memory", "local"])
+def test_any_sequence_of_edits(kind: str, zarr_format: int) -> None:
+    members: dict[str, Any] = {"zarr_format": zarr_format}
+    if kind == "memory":
+        members["make"] = staticmethod(lambda folder: MemoryStore())
+    machine = type("Machine", (ArrayMachine if kind == "memory" else LocalMachine,), members)
+    run_state_machine_as_test(machine, settings=settings(max_examples=25, stateful_step_count=12))
+
+
+# resize and append, one by one
+
+
+def test_what_was_cut_off_does_not_come_back() -> None:
+    array = create_array(MemoryStore(), shape=(10, 10), dtype="i4", chunks=(4, 4), fill_value=-1)
+    array[...] = 5
+    array.resize((5, 10))
+    array.resize((3, 2))
+    array.resize((10, 10))
+    expected = np.full((10, 10), -1)
+    expected[:3, :2] = 5
+    np.testing.assert_array_equal(array[...], expected)
+
+
+def test_resize_deletes_what_lies_outside() -> None:
+    store = MemoryStore()
+    array = create_array(store, shape=(10,), dtype="i4", chunks=2)
+    array[...] = 1
+    array.resize(4)
+    assert sorted(store.list_prefix("c")) == ["c/0", "c/1"]
+    array.resize(np.int64(0))  # type: ignore[arg-type]  # NumPy's integers serve, too
+    assert sorted(store.list_prefix("c")) == []
+    assert array.shape == (0,)
+
+
+def test_bad_shapes_and_values_change_nothing() -> None:
+    store = MemoryStore()
+    array = create_array(store, shape=(4, 3), dtype="i4", chunks=2)
+    array[...] = 1
+    before = {key: store.identity(key) for key in store.list_prefix()}
+    for shape in (3, (4,), (4, 3, 1), (-1, 3)):
+        with pytest.raises(SelectionError, match="not a shape"):
+            array.resize(shape)
+    for values, axis in (
+        (np.ones((2, 4)), 0),
+        (np.ones(3), 0),
+        (5, 0),
+        (np.ones((2, 3, 1)), 0),
+        (np.ones((2, 3)), 1),
+        (np.ones((2, 3)), 2),
+        (np.ones((2, 3)), -3),
+    ):
+        with pytest.raises(SelectionError):
+            array.append(values, axis)
+    with pytest.raises(EncodingError):
+        array.append([["a", "b", "c"]])
+    assert {key: store.identity(key) for key in store.list_prefix()} == before
+
+
+def test_append_strings() -> None:
+    array = create_array(MemoryStore(), shape=(1, 2), dtype=str, chunks=2)
+    assert array.append([["a", "b"]]) == (2, 2)
+    assert array.append(np.array([["c"], ["d"]]), axis=1) == (2, 3)
+    assert array[...].tolist() == [["", "", "c"], ["a", "b", "d"]]
+
+
+class FailingStore(MemoryStore):
+    """Refuses to set keys after a number of them, as a full disk does."""
+
+    left = 10**9
+
+    def set(self, key: str, *parts: Any) -> None:
+        if self.left <= 0:
+            raise StoreIOError("cannot write: the disk is full", path=self.path, key=key)
+        self.left -= 1
+        super().set(key, *parts)
+
+
+@pytest.mark.parametrize("sets", range(5))
+def test_append_that_fails_leaves_nothing(sets: int) -> None:
+    store = FailingStore()
+    array = create_array(store, shape=(3, 4), dtype="i4", chunks=2, fill_value=-1, workers=1)
+    array[...] = 1
+    store.left = sets
+    with pytest.raises(StoreIOError, match="full"):
+        array.append(np.full((3, 4), 2))
+    store.left = 10**9
+    assert array.shape == open_array(store).shape == (3, 4)
+    assert (array[...] == 1).all()
+    assert "c/2/0" not in list(store.list_prefix())
+
+
+def test_append_after_a_failed_one() -> None:
+    store = FailingStore()
+    array = create_array(store, shape=(3,), dtype="i4", chunks=2, fill_value=-1, workers=1)
+    array[...] = 1
+    store.left = 2
+    with pytest.raises(StoreIOError):
+        array.append([2, 2, 2, 2, 2])
+    store.left = 10**9
+    array.append([3])
+    array.resize(8)
+    assert array[...].tolist() == [1, 1, 1, 3, -1, -1, -1, -1]
+
+
+def test_full_file_system_leaves_old_chunks(tmp_path: Path) -> None:
+    array = create_array(
+        tmp_path,
+        shape=(8, 5000),
+        dtype="f8",
+        chunks=(2, 5000),
+        codecs=[{"name": "bytes", "configuration": {"endian": "little"}}],
+    )
+    array[...] = 1
+    code = """
+import resource, signal, sys
+import numpy as np
+import zarrds
+from zarrds.errors import StoreIOError
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+array = zarrds.open_array(sys.argv[1], "r+")
+resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+for write in (
+    lambda: array.__setitem__(..., 2),
+    lambda: array.__setitem__((slice(1, 5), 7), 2),
+    lambda: array.append(np.full((4, 5000), 2.0)),
+):
+    try:
+        write()
+    except StoreIOError as error:
+        print(error.errno, error.path == sys.argv[1], error.key[:2], "limit" in str(error))
+"""
+    run = subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=PROJECT, capture_output=True, text=True)
+    assert (run.stderr, run.stdout) == ("", "27 True c/ True\n" * 3)
+    assert open_array(tmp_path).shape == (8, 5000)
+    assert (open_array(tmp_path)[...] == 1).all()
+    assert sorted(LocalStore(tmp_path).list_prefix("c")) == [f"c/{i}/0" for i in range(4)]
+    assert len([name for _, _, names in os.walk(tmp_path) for name in names]) == 5
+
+
+# attributes
+
+
+def test_two_views_of_the_attributes() -> None:
+    store = MemoryStore()
+    array = create_array(store, shape=3, dtype="i4")
+    one, other = array.attrs, array.attrs
+    one["a"] = 1
+    other["b"] = 2
+    assert dict(one) == dict(other) == open_array(store).attrs == {"a": 1, "b": 2}
+    group = create_group(MemoryStore())
+    first, second = open_group(group.store, "r+"), open_group(group.store, "r+")
+    first.attrs["a"] = 1
+    second.attrs["b"] = 2
+    assert open_group(group.store).attrs == {"a": 1, "b": 2}
+
+
+@pytest.mark.parametrize("consolidated", [False, True])
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_another_object_does_not_undo_an_append(tmp_path: Path, zarr_format: Any, consolidated: bool) -> None:
+    create_array(tmp_path, path="a", shape=2, dtype="i4", zarr_format=zarr_format)[...] = 1
+    if consolidated:
+        zarr.consolidate_metadata(tmp_path, zarr_format=zarr_format)
+    group = open_group(tmp_path, "r+")
+
+    def array() -> Array:
+        child = group["a"]
+        assert isinstance(child, Array)
+        return child
+
+    before = array()
+    array().append([2])
+    array().append([3])
+    before.attrs["units"] = "K"
+    assert array()[...].tolist() == open_array(tmp_path, path="a")[...].tolist() == [1, 1, 2, 3]
+    assert array().attrs == {"units": "K"}
+
+
+def test_attributes_are_a_mapping() -> None:
+    store = MemoryStore()
+    values = {"a": 1, "b": [None, True, {"ü": 1.5}], "c": "x"}
+    for node in (
+        create_group(store, attributes=values),
+        create_array(store, path="a", shape=3, dtype="i4", attributes=values),
+    ):
+        attrs = node.attrs
+        assert (dict(attrs), len(attrs), list(attrs)) == (values, 3, ["a", "b", "c"])
+        assert repr(attrs) == f"Attributes({values!r})"
+        assert attrs.pop("a") == 1
+        assert attrs.pop("a", 7) == 7
+        assert attrs.setdefault("d", 2) == 2
+        attrs.update({"e": 3}, f=4)
+        attrs.update([("g", 5)])
+        assert dict(node.attrs) == {"b": values["b"], "c": "x", "d": 2, "e": 3, "f": 4, "g": 5}
+        key = "a/zarr.json" if isinstance(node, Array) else "zarr.json"
+        before = store.identity(key)
+        assert before is not None
+        attrs.clear()
+        after = store.identity(key)
+        assert after is not None
+        assert dict(attrs) == dict(node.attrs) == {}
+        with pytest.raises(KeyError):
+            attrs["a"]
+
+
+@pytest.mark.parametrize("value", [object(), np.float64(1), np.arange(3), {1, 2}, b"a", 1j, [object()]])
+def test_attributes_that_are_not_json(value: Any) -> None:
+    if isinstance(value, np.float64):
+        value = np.float32(1)  # a float64 is a Python float
+    store = MemoryStore()
+    array = create_array(store, shape=3, dtype="i4", attributes={"ok": 1})
+    before = store.identity("zarr.json")
+    with pytest.raises(EncodingError, match="'bad'"):
+        array.attrs["bad"] = value
+    with pytest.raises(EncodingError, match="'bad'"):
+        array.attrs.update(good=1, bad=value)
+    with pytest.raises(EncodingError, match="5"):
+        array.attrs[5] = 1  # type: ignore[index]  # on purpose
+    assert (store.identity("zarr.json"), dict(array.attrs)) == (before, {"ok": 1})
+    other = MemoryStore()
+    with pytest.raises(EncodingError, match="'bad'"):
+        create_array(other, shape=3, dtype="i4", attributes={"bad": value})
+    with pytest.raises(EncodingError, match="'bad'"):
+        create_group(other, attributes={"bad": value})
+    assert list(other.list_prefix()) == []
+
+
+# consolidated metadata
+
+
+def consolidated_views(folder: Path, zarr_format: Any) -> list[dict[str, Any]]:
+    """What each library says is there: by consolidated metadata, and without it."""
+    views = []
+    for use in (True, False):
+        peer = zarr.open_group(folder, mode="r", zarr_format=zarr_format, use_consolidated=use)
+        views.append({path: (getattr(n, "shape", None), dict(n.attrs)) for path, n in peer.members(max_depth=None)})
+    view: dict[str, Any] = {}
+
+    def walk(group: Group) -> None:
+        for name, child in [*group.arrays(), *group.groups()]:
+            shape = child.shape if isinstance(child, Array) else None
+            attributes = dict(child.attrs)
+            view[f"{group.path}/{name}".lstrip("/")] = (shape, attributes)
+            if isinstance(child, Group):
+                walk(child)
+
+    walk(open_group(folder))
+    return [*views, view]
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_consolidated_metadata_keeps_step(tmp_path: Path, zarr_format: Any) -> None:
+    group = create_group(tmp_path, zarr_format=zarr_format, attributes={"title": "x"})
+    a = group.create_array("g/a", shape=(4, 2), dtype="f4", chunks=2, dimension_names=("x", "y"))
+    group.create_array("g/b", shape=3, dtype="i2")
+    group.create_group("h/i", attributes={"deep": True})
+    zarr.consolidate_metadata(tmp_path, zarr_format=zarr_format)
+    group = open_group(tmp_path, "r+")
+    paths = {"g", "g/a", "g/b", "h", "h/i"}
+
+    def check() -> dict[str, Any]:
+        one, two, ours = consolidated_views(tmp_path, zarr_format)
+        for view in (one, two):  # an attribute only in v2, and zarrds takes it away
+            for _, attributes in view.values():
+                attributes.pop("_ARRAY_DIMENSIONS", None)
+        assert one == two == ours
+        assert set(ours) == paths
+        return ours
+
+    check()
+    a.append(np.ones((1, 2)))
+    assert check()["g/a"] == ((5, 2), {})
+    a.attrs["units"] = "K"
+    assert check()["g/a"] == ((5, 2), {"units": "K"})
+    a.resize((2, 9))
+    assert check()["g/a"] == ((2, 9), {"units": "K"})
+    group.create_array("new/c", shape=7, dtype="i4")
+    paths |= {"new", "new/c"}
+    assert check()["new/c"] == ((7,), {})
+    child = group["h/i"]
+    assert isinstance(child, Group)
+    child.attrs.update(deep=False)
+    child.create_array("j", shape=(), dtype="?")
+    paths |= {"h/i/j"}
+    assert check()["h/i"] == (None, {"deep": False})
+    group.create_group("g", overwrite=True)
+    paths -= {"g/a", "g/b"}
+    check()
+    group.attrs["title"] = "y"
+    check()
+    for use in (True, False):
+        assert zarr.open_group(tmp_path, mode="r", use_consolidated=use).attrs["title"] == "y"
+    create_group(tmp_path, zarr_format=zarr_format, overwrite=True)
+    assert list(open_group(tmp_path)) == []
+    with pytest.raises(ValueError, match=r"onsolidated|\.zmetadata"):
+        zarr.open_group(tmp_path, mode="r", zarr_format=zarr_format, use_consolidated=True)

@@ -1,0 +1,73 @@
+"""One pipeline for many threads, and what it promises of memory."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from tests.codecs.cases import CASES, Case, array_of, assert_decodes, data_type, default_pipeline, encoded, pipeline_of
+from zarrds.codecs.base import ChunkSpec
+from zarrds.codecs.pipeline import build_pipeline
+from zarrds.errors import ChunkError
+
+FIRST_OF_EACH = list({case.name: case for case in CASES}.values())
+
+
+@pytest.mark.parametrize("case", FIRST_OF_EACH, ids=str)
+def test_one_pipeline_serves_many_threads(case: Case) -> None:
+    dtype, shape = case.dtypes[-1], (16, 25)
+    pipeline = pipeline_of(case, dtype, shape)
+    base = array_of(dtype, shape, "ramp")
+
+    def work(thread: int) -> None:
+        array = np.roll(base, thread)  # each thread has chunks of its own
+        out = np.empty(shape, array.dtype)
+        for _ in range(10):
+            assert_decodes(case, pipeline.decode(encoded(pipeline, array), out), array)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
+
+
+def test_threads_that_decode_damaged_chunks_do_not_disturb_others() -> None:
+    pipeline = default_pipeline("<f8", (40, 40))
+    array = array_of("<f8", (40, 40))
+    data = encoded(pipeline, array)
+
+    def work(thread: int) -> None:
+        for _ in range(20):
+            if thread % 2:
+                with pytest.raises(ChunkError):
+                    pipeline.decode(data[:-1])
+            else:
+                np.testing.assert_array_equal(pipeline.decode(data), array)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
+
+
+def test_equal_codecs_share_a_pipeline() -> None:
+    codecs = [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "blosc"}]
+    again = [{"configuration": {"endian": "little"}, "name": "bytes"}, {"name": "blosc"}]
+    assert build_pipeline(codecs, (4,), data_type("<i4")) is build_pipeline(again, (4,), data_type("<i4"))
+    assert build_pipeline(codecs, (4,), data_type(">i4")) is not build_pipeline(codecs, (4,), data_type("<i4"))
+
+
+def test_what_cannot_be_decoded_in_place_leaves_the_memory_alone() -> None:
+    for case in CASES:
+        dtype = case.dtypes[0]
+        pipeline = pipeline_of(case, dtype, (6,))
+        if pipeline.in_place:
+            continue
+        array = array_of(dtype, (6,))
+        out = np.zeros(6, array.dtype)
+        assert pipeline.decode(encoded(pipeline, array), out) is not out
+        assert (out == np.zeros(6, array.dtype)).all()
+
+
+def test_sizes_of_chunks() -> None:
+    assert ChunkSpec((3, 4), data_type("<i4")).nbytes == 48
+    assert ChunkSpec((), data_type("S3")).nbytes == 3
+    assert ChunkSpec((3,), data_type("string")).nbytes is None

@@ -1,0 +1,490 @@
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+import threading
+import warnings
+from collections import Counter
+from collections.abc import Hashable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Self
+
+import dask
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+import zarr
+
+import zarrds
+from zarrds.datasets.backend import ZarrdsBackendEntrypoint
+from zarrds.errors import InvalidKeyError, MetadataError, UnsupportedError
+from zarrds.stores.base import Buffer
+
+FORMATS = [3, 2]
+
+
+class Counting:
+    """A store that counts what is read, and leaves the rest to another one."""
+
+    def __init__(self, store: zarrds.Store) -> None:
+        self.store = store
+        self.reads: Counter[str] = Counter()
+        self.listings = 0
+        self._lock = threading.Lock()
+
+    @property
+    def path(self) -> str:
+        return self.store.path
+
+    def get(self, key: str, buffer: memoryview | None = None) -> Buffer | None:
+        with self._lock:
+            self.reads[key] += 1
+        return self.store.get(key, buffer)
+
+    def get_range(self, key: str, *args: Any, **kwargs: Any) -> Any:
+        with self._lock:
+            self.reads[key] += 1
+        return self.store.get_range(key, *args, **kwargs)  # type: ignore[attr-defined]  # where the protocol has it
+
+    def set(self, key: str, *parts: Buffer) -> None:
+        self.store.set(key, *parts)
+
+    def delete(self, key: str) -> None:
+        self.store.delete(key)
+
+    def delete_prefix(self, prefix: str) -> None:
+        self.store.delete_prefix(prefix)
+
+    def list_prefix(self, prefix: str = "") -> Iterator[str]:
+        self.listings += 1
+        return self.store.list_prefix(prefix)
+
+    def list_children(self, prefix: str = "") -> list[str]:
+        self.listings += 1
+        return self.store.list_children(prefix)
+
+    def identity(self, key: str) -> Hashable | None:
+        return self.store.identity(key)
+
+    def stage(self, prefix: str = "") -> Self:
+        return type(self)(self.store.stage(prefix))
+
+    def publish(self, staged: Self, prefix: str = "") -> None:
+        self.store.publish(staged.store, prefix)
+
+    def discard(self, staged: Self) -> None:
+        self.store.discard(staged.store)
+
+
+def small(factor: float = 1.0) -> xr.Dataset:
+    return xr.Dataset(
+        {
+            "v": (("time", "x"), np.arange(60.0).reshape(10, 6) * factor, {"units": "K"}),
+            "s": ("x", np.array(list("abcdef"), object)),
+            "w": ("time", np.arange(10, dtype="i4")),
+        },
+        {
+            "time": pd.date_range("2019-03-01", periods=10, unit="ns"),
+            "x": np.arange(6) * 10,
+            "height": 2.0,
+            "label": ("time", [f"t{i}" for i in range(10)]),
+        },
+        {"title": "small"},
+    )
+
+
+CHUNKS = {"v": {"chunks": (4, 3)}, "w": {"chunks": 4}, "label": {"chunks": 4}}
+
+
+@pytest.fixture(params=FORMATS, ids=["v3", "v2"])
+def zarr_format(request: pytest.FixtureRequest) -> int:
+    return int(request.param)
+
+
+@pytest.fixture
+def path(tmp_path: Path, zarr_format: int) -> Path:
+    path = tmp_path / "x.zarr"
+    zarrds.save(small(), path, encoding=CHUNKS, zarr_format=zarr_format)
+    return path
+
+
+def open_zarrds(store: Any, **options: Any) -> xr.Dataset:
+    return xr.open_dataset(store, engine="zarrds", **options)
+
+
+# what may be opened
+
+
+def test_engine_is_installed() -> None:
+    engine = xr.backends.list_engines()["zarrds"]
+    assert isinstance(engine, ZarrdsBackendEntrypoint)
+    assert engine.supports_groups
+    assert "zarrds" in engine.description
+
+
+def test_guess_can_open(path: Path, tmp_path: Path) -> None:
+    engine = ZarrdsBackendEntrypoint()
+    moved = tmp_path / "no suffix"
+    shutil.copytree(path, moved)
+    for name in (
+        path,
+        str(path),
+        f"{path}/",
+        "nowhere.zarr",
+        "nowhere.zarr/",
+        moved,
+        f"{moved}/",
+        zarrds.MemoryStore(),
+    ):
+        assert engine.guess_can_open(name)
+    for other in ("x.nc", tmp_path, tmp_path / "nothing", "http://host/x.nc", 5, None, b"x.zarr", {}):
+        assert not engine.guess_can_open(other)
+
+
+def test_opened_without_naming_the_engine(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    moved = tmp_path / "no suffix"
+    shutil.copytree(path, moved)
+    xr.testing.assert_identical(xr.open_dataset(moved).load(), small())
+    store = zarrds.MemoryStore()
+    zarrds.save(small(), store)
+    xr.testing.assert_identical(xr.open_dataset(store).load(), small())
+
+
+def test_every_way_to_name_a_store(path: Path, zarr_format: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(path.parent)
+    documents = ["zarr.json"] if zarr_format == 3 else [".zgroup", ".zmetadata"]
+    spaced = path.parent / "a b.zarr"
+    shutil.copytree(path, spaced)
+    names: list[Any] = [
+        path,
+        str(path),
+        f"{path}/",
+        "x.zarr",
+        "./x.zarr/",
+        f"file://{path}",
+        f"file://localhost{path}/",
+        f"file://{path.parent}/a%20b.zarr",
+        spaced,
+        zarrds.LocalStore(path),
+        *(path / document for document in documents),
+        *(f"file://{path}/{document}" for document in documents),
+    ]
+    for name in names:
+        xr.testing.assert_identical(open_zarrds(name).load(), small())
+    monkeypatch.chdir(path)
+    for name in (".", *documents):
+        xr.testing.assert_identical(open_zarrds(name).load(), small())
+    monkeypatch.setenv("HOME", str(path.parent))
+    xr.testing.assert_identical(open_zarrds("~/x.zarr").load(), small())
+
+
+@pytest.mark.parametrize("url", ["https://host/x.zarr", "s3://bucket/x.zarr", "file:x.zarr", "file://host/x.zarr"])
+def test_urls_of_other_kinds(url: str) -> None:
+    with pytest.raises((UnsupportedError, FileNotFoundError)):
+        open_zarrds(url)
+
+
+def test_unknown_options_and_objects(path: Path) -> None:
+    with pytest.raises(TypeError, match="auto_chunk"):
+        open_zarrds(path, auto_chunk=True)
+    with pytest.raises(TypeError, match="a store is a path"):
+        open_zarrds(5)
+
+
+# groups
+
+
+def test_groups(path: Path, zarr_format: int) -> None:
+    zarrds.save(small(2.0), path, group="a/b", encoding=CHUNKS)
+    for group, factor in ((None, 1), ("", 1), ("/", 1), ("a/b", 2), ("/a/b/", 2)):
+        xr.testing.assert_identical(open_zarrds(path, group=group).load(), small(factor))
+    assert open_zarrds(path, group="a").identical(xr.Dataset())
+    for group in ("..", "a/../b", "a//b", "./a"):
+        with pytest.raises(InvalidKeyError):
+            open_zarrds(path, group=group)
+    assert list(xr.open_groups(path, engine="zarrds")) == ["/", "/a", "/a/b"]
+    assert list(xr.open_groups(path, engine="zarrds", group="a")) == [".", "b"]
+    tree = xr.open_datatree(path, engine="zarrds", group="/a", drop_variables="s")
+    xr.testing.assert_identical(tree["b"].to_dataset().load(), small(2.0).drop_vars("s"))
+
+
+# what is left out
+
+
+def test_dropped_variables_are_not_looked_at(path: Path, zarr_format: int) -> None:
+    group = zarr.open_group(path, mode="r+", use_consolidated=False)
+    group.create_array("nameless", shape=(3,), dtype="f4")
+    with pytest.raises(MetadataError, match="no names for its dimensions") as caught:
+        open_zarrds(path, consolidated=False)
+    assert (caught.value.path, caught.value.key) == (str(path), "nameless")
+    assert "drop_variables" in str(caught.value)
+    document = path / "w" / ("zarr.json" if zarr_format == 3 else ".zarray")
+    document.write_text(document.read_text().replace("lz4", "rot13"))
+    document = path / "s" / ("zarr.json" if zarr_format == 3 else ".zarray")
+    document.write_text("no JSON")
+    dropped = ["nameless", "w", "s", "never there"]
+    expected = small().drop_vars(["w", "s"])
+    for options in ({"drop_variables": dropped}, {"drop_variables": tuple(dropped)}):
+        xr.testing.assert_identical(open_zarrds(path, consolidated=False, **options).load(), expected)
+
+
+def test_drop_variables_as_the_zarr_engine(path: Path) -> None:
+    for dropped in ("v", ["v", "x"], ["time"], ("height",), []):
+        xr.testing.assert_identical(
+            open_zarrds(path, drop_variables=dropped).load(),
+            xr.open_dataset(path, engine="zarr", drop_variables=dropped).load(),
+        )
+
+
+def test_default_indexes_can_be_left_out(path: Path) -> None:
+    ds = open_zarrds(path, create_default_indexes=False)
+    assert not ds.xindexes
+    assert set(ds.coords) == {"time", "x", "height", "label"}
+    assert not ds.time.variable._in_memory
+
+
+# what is read, and when
+
+
+@pytest.mark.parametrize("options", [{}, {"chunks": {}}, {"chunks": "auto"}, {"chunks": None}, {"cache": False}])
+def test_opening_reads_one_document_and_the_indexes(zarr_format: int, options: dict[str, Any]) -> None:
+    store = Counting(zarrds.MemoryStore())
+    zarrds.save(small(), store, encoding=CHUNKS, zarr_format=zarr_format)
+    store.reads.clear()
+    store.listings = 0
+    ds = open_zarrds(store, **options)
+    document = "zarr.json" if zarr_format == 3 else ".zmetadata"
+    assert store.reads.pop(document) == 1
+    chunks = {name: f"{name}/{'c/0' if zarr_format == 3 else '0'}" for name in ("time", "x")}
+    # xarray's time decoder looks at the first and at the last value
+    assert store.reads.pop(chunks["time"]) <= 4
+    assert store.reads.pop(chunks["x"]) == 1
+    # v2 looks for v3's document first; what is not there costs nothing much
+    assert set(store.reads) <= ({"zarr.json"} if zarr_format == 2 else set())
+    assert store.listings == 0
+    repr(ds)
+    ds.v.isel(time=slice(2))
+    assert set(store.reads) <= {"zarr.json"}
+    ds.v.isel(time=5, x=slice(1, 3)).load()
+    touched = "v/c/1/0" if zarr_format == 3 else "v/1.0"
+    assert store.reads.pop(touched) == 1
+    assert set(store.reads) <= {"zarr.json"}
+
+
+def test_opening_a_group_reads_one_document(zarr_format: int) -> None:
+    store = Counting(zarrds.MemoryStore())
+    zarrds.save(small(), store, zarr_format=zarr_format)
+    zarrds.save(small(), store, group="a")
+    store.reads.clear()
+    open_zarrds(store, group="a", create_default_indexes=False, decode_times=False)
+    xr.open_datatree(store, engine="zarrds", create_default_indexes=False, decode_times=False)
+    document = "zarr.json" if zarr_format == 3 else ".zmetadata"
+    assert {key: n for key, n in store.reads.items() if store.store.get(key) is not None} == {document: 2}
+
+
+def test_selections_read_only_their_chunks(zarr_format: int) -> None:
+    store = Counting(zarrds.MemoryStore())
+    zarrds.save(small(), store, encoding=CHUNKS, zarr_format=zarr_format)
+    ds = open_zarrds(store)
+
+    def chunks_read(selected: xr.DataArray) -> set[str]:
+        store.reads.clear()
+        selected.load()
+        return {key.removeprefix("v/c/").removeprefix("v/").replace(".", "/") for key in store.reads}
+
+    assert chunks_read(ds.v.sel(time="2019-03-06", x=40)) == {"1/1"}
+    assert chunks_read(ds.v.isel(time=[0, 9])) == {"0/0", "0/1", "2/0", "2/1"}
+    assert chunks_read(ds.v.isel(time=[0, 9], x=[5, 4])) == {"0/1", "2/1"}
+    points = {"time": xr.DataArray([0, 9], dims="p"), "x": xr.DataArray([0, 5], dims="p")}
+    assert chunks_read(ds.v.isel(points)) == {"0/0", "2/1"}
+    assert chunks_read(ds.v.isel(time=slice(None, None, -9))) == {"2/0", "2/1", "0/0", "0/1"}
+    assert chunks_read(ds.v.isel(time=slice(0, 0))) == set()
+
+
+# dask
+
+
+def test_preferred_chunks(path: Path) -> None:
+    ds = open_zarrds(path, chunks={})
+    assert ds.v.chunks == ((4, 4, 2), (3, 3))
+    assert ds.w.chunks == ((4, 4, 2),)
+    assert ds.v.encoding["preferred_chunks"] == {"time": 4, "x": 3}
+    assert open_zarrds(path).v.chunks is None
+    assert open_zarrds(path, chunks={"time": 8}).v.chunks == ((8, 2), (3, 3))
+    assert open_zarrds(path, chunks=-1).v.chunks == ((10,), (6,))
+    # neither dask nor xarray can guess the size of objects
+    plain = {"drop_variables": ["s", "label"]}
+    assert open_zarrds(path, chunks="auto", **plain).v.chunks == ((10,), (6,))
+    for chunks in ({}, {"time": 8}, {"time": 5}, -1, 3):
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="The specified chunks separate")
+            ours, theirs = (xr.open_dataset(path, engine=engine, chunks=chunks) for engine in ("zarrds", "zarr"))
+        assert dict(ours.chunksizes) == dict(theirs.chunksizes)
+        xr.testing.assert_identical(ours.compute(), small())
+
+
+def test_token_follows_the_content(path: Path, zarr_format: int) -> None:
+    memory = zarrds.MemoryStore()
+    zarrds.save(small(), memory, zarr_format=zarr_format)
+    for store in (path, str(path), zarrds.LocalStore(path), memory):
+        names = [open_zarrds(store, chunks={}).v.data.name for _ in range(2)]
+        assert names[0] == names[1]
+        zarrds.save(small(), store, mode="w", zarr_format=zarr_format)
+        assert open_zarrds(store, chunks={}).v.data.name != names[0]
+    other = zarrds.MemoryStore()
+    zarrds.save(small(), other, zarr_format=zarr_format)
+    assert open_zarrds(other, chunks={}).v.data.name != open_zarrds(memory, chunks={}).v.data.name
+
+
+@pytest.mark.parametrize("scheduler", ["threads", "synchronous"])
+def test_dask_schedulers(path: Path, scheduler: str) -> None:
+    ds = open_zarrds(path, chunks={"time": 8})
+    with dask.config.set(scheduler=scheduler):
+        xr.testing.assert_identical(ds.compute(), small())
+        xr.testing.assert_identical((ds.v.mean("time") + ds.w).compute(), small().v.mean("time") + small().w)
+
+
+# copies, threads and event loops
+
+
+@pytest.mark.parametrize("chunks", [None, {}])
+def test_pickles(path: Path, chunks: Any) -> None:
+    for opened in (
+        open_zarrds(path, chunks=chunks),
+        open_zarrds(path, chunks=chunks).isel(time=slice(2, 8, 3), x=[3, 0]),
+    ):
+        content = pickle.dumps(opened)
+        assert len(content) < 20_000
+        copy = pickle.loads(content)
+        assert not copy.v.variable._in_memory
+        xr.testing.assert_identical(copy.load(), opened.load())
+    store = zarrds.MemoryStore()
+    zarrds.save(small(), store)
+    copy = pickle.loads(pickle.dumps(open_zarrds(store, chunks=chunks)))
+    zarrds.save(xr.Dataset(), store, mode="w")  # the copy has a store of its own
+    xr.testing.assert_identical(copy.load(), small())
+
+
+@pytest.mark.parametrize("workers", [None, 1, 4])
+def test_many_threads_load_from_one_dataset(tmp_path: Path, workers: int | None) -> None:
+    rng = np.random.default_rng(0)
+    ds = xr.Dataset({"v": (("y", "x"), rng.random((300, 400))), "s": ("y", [f"n{i}" for i in range(300)])})
+    zarrds.save(ds, tmp_path / "x.zarr", encoding={"v": {"chunks": (40, 30)}})
+    opened = open_zarrds(tmp_path / "x.zarr", cache=False, workers=workers)
+
+    def check(i: int) -> None:
+        selection = {"y": slice(i * 7, 300 - i, 1 + i % 3), "x": [i, 399 - i, 200]}
+        xr.testing.assert_identical(opened.isel(selection).load(), ds.isel(selection))
+        xr.testing.assert_identical(opened.compute(), ds)
+
+    with ThreadPoolExecutor(16) as threads:
+        list(threads.map(check, range(32)))
+
+
+@pytest.mark.asyncio
+async def test_load_async(path: Path) -> None:
+    xr.testing.assert_identical(await open_zarrds(path).load_async(), small())
+    selected = open_zarrds(path).isel(time=[7, 1], x=slice(None, None, -2))
+    xr.testing.assert_identical(await selected.load_async(), small().isel(time=[7, 1], x=slice(None, None, -2)))
+
+
+def test_indexing_as_numpy(path: Path) -> None:
+    expected = small()
+    for key in (
+        {"time": 3},
+        {"time": -1, "x": -6},
+        {"time": slice(1, 9, 3), "x": slice(None, None, -1)},
+        {"time": [5, 5, 0], "x": [True, False, True, False, False, True]},
+        {"x": xr.DataArray([[0, 1], [5, 2]], dims=("p", "q"))},
+        {"time": xr.DataArray([9, 0], dims="p"), "x": xr.DataArray([1, 1], dims="p")},
+        {"time": np.array([], int)},
+    ):
+        xr.testing.assert_identical(open_zarrds(path).isel(key).load(), expected.isel(key))
+        chained = open_zarrds(path).isel(time=slice(1, None)).isel(time=slice(None, None, 2))
+        xr.testing.assert_identical(chained.load(), expected.isel(time=slice(1, None, 2)))
+
+
+# many files, and files of others
+
+
+def test_open_mfdataset(tmp_path: Path, zarr_format: int) -> None:
+    ds = small()
+    for i in range(2):
+        zarrds.save(ds.isel(time=slice(5 * i, 5 * i + 5)), tmp_path / f"{i}.zarr", zarr_format=zarr_format)
+    names = [tmp_path / "0.zarr", str(tmp_path / "1.zarr")]
+    for options in ({}, {"parallel": True}):
+        with xr.open_mfdataset(
+            names, engine="zarrds", data_vars="minimal", coords="minimal", compat="override", join="outer", **options
+        ) as opened:
+            assert opened.v.chunks is not None
+            xr.testing.assert_identical(opened.compute(), ds)
+
+
+def test_use_after_close(path: Path) -> None:
+    with open_zarrds(path) as ds:
+        pass
+    xr.testing.assert_identical(ds.load(), small())
+
+
+def test_stores_without_consolidated_metadata(tmp_path: Path, zarr_format: int) -> None:
+    tree = xr.DataTree.from_dict({"/": small(), "/a/b": small(2.0)})
+    tree.to_zarr(tmp_path / "x.zarr", zarr_format=zarr_format, consolidated=False)
+    xr.testing.assert_identical(open_zarrds(tmp_path / "x.zarr").load(), small())
+    xr.testing.assert_identical(xr.open_datatree(tmp_path / "x.zarr", engine="zarrds").load(), tree)
+    with pytest.raises(MetadataError, match="no consolidated metadata"):
+        open_zarrds(tmp_path / "x.zarr", consolidated=True)
+
+
+def test_consolidated_metadata_decides(path: Path) -> None:
+    zarr.open_group(path, mode="r+", use_consolidated=False).create_array("later", shape=(3,), dtype="f4")
+    xr.testing.assert_identical(open_zarrds(path).load(), small())
+    xr.testing.assert_identical(open_zarrds(path, consolidated=True).load(), small())
+    with pytest.raises(MetadataError, match="no names"):
+        open_zarrds(path, consolidated=False)
+
+
+def test_a_store_of_both_formats(tmp_path: Path) -> None:
+    zarrds.save(small(1.0), tmp_path / "x.zarr", zarr_format=3)
+    zarrds.save(small(2.0), tmp_path / "2.zarr", zarr_format=2)
+    shutil.copytree(tmp_path / "2.zarr", tmp_path / "x.zarr", dirs_exist_ok=True)
+    xr.testing.assert_identical(open_zarrds(tmp_path / "x.zarr").load(), small(1.0))
+    xr.testing.assert_identical(open_zarrds(tmp_path / "x.zarr", zarr_format=3).load(), small(1.0))
+    xr.testing.assert_identical(open_zarrds(tmp_path / "x.zarr", zarr_format=2).load(), small(2.0))
+
+
+def test_nczarr(tmp_path: Path) -> None:
+    # as netCDF-C writes it: no _ARRAY_DIMENSIONS, but references; attributes of its own
+    path = tmp_path / "x.zarr"
+    zarrds.save(small(), path, zarr_format=2)
+    (path / ".zmetadata").unlink()
+    (path / ".zattrs").write_text(json.dumps({"title": "small", "_NCProperties": "version=2", "_nczarr_group": {}}))
+    for name in ("v", "s", "w", "time", "x", "height", "label"):
+        attributes = json.loads((path / name / ".zattrs").read_text())
+        document = json.loads((path / name / ".zarray").read_text())
+        references = [f"/{dim}" for dim in attributes.pop("_ARRAY_DIMENSIONS")]
+        document["_NCZARR_ARRAY"] = {"dimrefs": references, "storage": "chunked"}
+        (path / name / ".zattrs").write_text(json.dumps({**attributes, "_NCZARR_ATTR": {"types": {}}}))
+        (path / name / ".zarray").write_text(json.dumps(document))
+    ours = open_zarrds(path, decode_coords="all").load()
+    xr.testing.assert_identical(ours, small())
+    xr.testing.assert_identical(ours, xr.open_dataset(path, engine="zarr", consolidated=False).load())
+
+
+@pytest.mark.parametrize("mask", [None, True, False])
+def test_fill_values_as_missing_values(tmp_path: Path, zarr_format: int, mask: bool | None) -> None:
+    group = zarr.create_group(tmp_path / "x.zarr", zarr_format=zarr_format)
+    names = {"dimension_names": ["x"]} if zarr_format == 3 else {}
+    array = group.create_array("v", shape=(4,), chunks=(2,), dtype="i4", fill_value=7, **names)  # type: ignore[arg-type]  # two types in one dict
+    if zarr_format == 2:
+        array.attrs["_ARRAY_DIMENSIONS"] = ["x"]
+    array[:1] = 5  # the rest is the fill value, one chunk of it absent
+    found = open_zarrds(tmp_path / "x.zarr", use_zarr_fill_value_as_mask=mask).load()
+    masked = zarr_format == 2 if mask is None else mask
+    np.testing.assert_array_equal(found.v, [5, *([np.nan] * 3 if masked else [7] * 3)])
+    if mask is None:
+        theirs = xr.open_dataset(tmp_path / "x.zarr", engine="zarr", consolidated=False).load()
+        xr.testing.assert_identical(found, theirs)
+        assert found.v.encoding.get("fill_value") == theirs.v.encoding.get("fill_value")

@@ -1,0 +1,125 @@
+"""zarr.json documents <-> the model."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from zarrds import MemoryStore
+from zarrds.errors import MetadataError, UnsupportedError
+from zarrds.metadata import v3
+from zarrds.metadata.model import ArrayMetadata, ChunkKeyEncoding, GroupMetadata
+
+GROUP: dict[str, Any] = {
+    "zarr_format": 3,
+    "node_type": "group",
+    "attributes": {"title": "t", "nested": {"a": [1, None]}},
+}
+ARRAY: dict[str, Any] = {
+    "zarr_format": 3,
+    "node_type": "array",
+    "shape": [4, 5],
+    "data_type": "float32",
+    "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [2, 3]}},
+    "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+    "fill_value": "NaN",
+    "codecs": [
+        {"name": "bytes", "configuration": {"endian": "big"}},
+        {"name": "gzip", "configuration": {"level": 1}},
+        {"name": "crc32c"},
+    ],
+    "dimension_names": ["time", None],
+    "attributes": {"units": "K"},
+}
+
+
+def test_a_document_survives() -> None:
+    node = v3.parse(ARRAY)
+    assert isinstance(node, ArrayMetadata)
+    assert (node.shape, node.chunks, node.dimension_names) == ((4, 5), (2, 3), ("time", None))
+    assert (node.data_type.dtype, np.isnan(node.fill_value)) == (np.dtype("f4"), True)
+    assert node.codecs[0] == {"name": "bytes", "configuration": {"endian": "big"}}
+    assert v3.to_raw(node) == ARRAY
+    assert v3.to_raw(v3.parse(GROUP)) == GROUP
+
+
+def test_names_stand_for_objects() -> None:
+    short = ARRAY | {"codecs": ["bytes", "crc32c"], "chunk_key_encoding": "default"}
+    node = v3.parse(short)
+    assert isinstance(node, ArrayMetadata)
+    assert node.codecs == ({"name": "bytes"}, {"name": "crc32c"})
+    assert node.chunk_key_encoding == ChunkKeyEncoding("default", "/")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "key", "scalar_key"),
+    [
+        ({"name": "default"}, "c/1/2", "c"),
+        ({"name": "default", "configuration": {"separator": "."}}, "c.1.2", "c"),
+        ({"name": "v2"}, "1.2", "0"),
+        ({"name": "v2", "configuration": {"separator": "/"}}, "1/2", "0"),
+    ],
+)
+def test_chunk_keys(encoding: dict[str, Any], key: str, scalar_key: str) -> None:
+    node = v3.parse(ARRAY | {"chunk_key_encoding": encoding})
+    assert isinstance(node, ArrayMetadata)
+    assert node.chunk_key_encoding.key((1, 2)) == key
+    assert node.chunk_key_encoding.key(()) == scalar_key
+
+
+def test_members_that_need_not_be_understood_survive() -> None:
+    unknown = {"labels": {"must_understand": False, "index": [1, {"a": None}]}}
+    for document in (ARRAY, GROUP):
+        node = v3.parse(document | unknown)
+        assert node.extensions == unknown
+        assert v3.to_raw(node) == document | unknown
+
+
+@pytest.mark.parametrize("value", [{"must_understand": True}, {}, 1, None, [], {"must_understand": 0}])
+@pytest.mark.parametrize("document", [ARRAY, GROUP], ids=["array", "group"])
+def test_other_unknown_members_are_refused_by_name(document: dict[str, Any], value: Any) -> None:
+    with pytest.raises(UnsupportedError, match="'frobnicate'"):
+        v3.parse(document | {"frobnicate": value})
+
+
+@pytest.mark.parametrize("transformers", [[], None])
+def test_no_storage_transformers_are_fine(transformers: Any) -> None:
+    assert isinstance(v3.parse(ARRAY | {"storage_transformers": transformers}), ArrayMetadata)
+
+
+def test_chunks_of_no_length_serve_dimensions_of_no_length() -> None:
+    grid = {"name": "regular", "configuration": {"chunk_shape": [0, 3]}}
+    node = v3.parse(ARRAY | {"shape": [0, 5], "chunk_grid": grid})
+    assert isinstance(node, ArrayMetadata)
+    assert node.chunks == (1, 3)  # zarr-python writes such documents
+    with pytest.raises(MetadataError, match="chunk_shape"):
+        v3.parse(ARRAY | {"chunk_grid": grid})
+
+
+def test_consolidated_metadata_cannot_replace_the_root() -> None:
+    root = GROUP | {"consolidated_metadata": {"kind": "inline", "metadata": {"": ARRAY, "a": ARRAY}}}
+    raws = v3.consolidated_in(root)
+    assert raws is not None
+    assert isinstance(v3.parse(raws[""]), GroupMetadata)
+    assert raws["a"] == ARRAY
+
+
+def test_attributes_that_are_no_text_survive() -> None:
+    # half of a surrogate pair: JSON can say it, UTF-8 cannot
+    store = MemoryStore()
+    for attributes in ({"a": "\ud800"}, {"a": "ä", "b": float("inf")}):
+        for key, value in v3.documents("", GROUP | {"attributes": attributes}).items():
+            store.set(key, value)
+            value.decode("utf-8")
+        raw = v3.load_raw(store, "")
+        assert raw is not None
+        assert raw["attributes"] == attributes
+
+
+def test_documents_are_json_with_their_key() -> None:
+    (key,) = v3.documents("a/b", GROUP)
+    assert key == "a/b/zarr.json"
+    assert json.loads(v3.documents("a/b", GROUP)[key]) == GROUP

@@ -1,0 +1,34 @@
+"""The tutorial's code does what the tutorial shows."""
+
+from __future__ import annotations
+
+import doctest
+import re
+from pathlib import Path
+
+import pytest
+
+TUTORIAL = Path(__file__).resolve().parents[1] / "docs" / "tutorial.md"
+_BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+def code_of(text: str) -> str:
+    """The text with all but its Python blocks blanked, so that line numbers stay those of the document."""
+    blanked, end = "", 0
+    for block in _BLOCK.finditer(text):
+        blanked += "\n" * text.count("\n", end, block.start(1)) + block[1]
+        end = block.end(1)
+    return blanked
+
+
+def test_tutorial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("dask", "zarr"):
+        pytest.importorskip(module, reason=f"the tutorial uses {module}, which is not installed")
+    monkeypatch.chdir(tmp_path)
+    text = TUTORIAL.read_text(encoding="utf-8")
+    examples = doctest.DocTestParser().get_doctest(code_of(text), {}, TUTORIAL.name, str(TUTORIAL), 0)
+    assert len(examples.examples) == text.count("\n>>> ")  # none is outside of a block, or lost
+    shown: list[str] = []
+    result = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(examples, out=shown.append)
+    assert result.failed == 0, "".join(shown)
+    assert result.attempted == len(examples.examples)

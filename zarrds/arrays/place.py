@@ -1,0 +1,84 @@
+"""Where a new array or group goes: what must be there before, and what must not."""
+
+from __future__ import annotations
+
+from zarrds.errors import MetadataError, NodeNotFoundError, StoreExistsError
+from zarrds.metadata.documents import Nodes, open_nodes, put_node, remove_node, zarr_format_of
+from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
+from zarrds.stores.base import Store
+from zarrds.stores.memory import MemoryStore
+
+__all__ = ["place"]
+
+
+def place(store: Store, path: str, node: Node, *, overwrite: bool) -> None:
+    """Write a new node, and the groups above it that are missing.
+
+    Parameters
+    ----------
+    store : Store
+    path : str
+    node : ArrayMetadata or GroupMetadata
+    overwrite : bool
+        Remove what stands at `path`.
+
+    Raises
+    ------
+    StoreExistsError
+        If something stands at `path` already, or the store is of another format.
+    NodeNotFoundError
+        If an array stands where a group would have to be.
+    EncodingError, MetadataError
+        If the format cannot hold `node`. Nothing was touched then.
+    """
+    # what the format cannot hold shows here, before anything is touched
+    put_node(MemoryStore(), path, node)
+    missing = [path[:i] for i, character in enumerate(path) if character == "/"]
+    if path:
+        missing.insert(0, "")
+    zarr_format = zarr_format_of(store)
+    if zarr_format is not None:
+        _make_room(store, path, node, zarr_format, overwrite=overwrite)
+        nodes = open_nodes(store) if path else None
+        missing = [parent for parent in missing if nodes is not None and nodes.get(parent) is None]
+    for parent in missing:
+        put_node(store, parent, GroupMetadata(zarr_format=node.zarr_format))
+    put_node(store, path, node)
+
+
+def _make_room(store: Store, path: str, node: Node, zarr_format: ZarrFormat, *, overwrite: bool) -> None:
+    """Remove what stands at `path`, or raise if it may not be removed."""
+    if zarr_format != node.zarr_format and (path or not overwrite):
+        raise StoreExistsError(
+            f"store is of Zarr format {zarr_format}",
+            path=store.path,
+            mend=f"Pass zarr_format={zarr_format}, or write to another store",
+        )
+    nodes = open_nodes(store, zarr_format=zarr_format)
+    parents = path.split("/")[:-1]
+    for i in range(len(parents) + 1) if path else ():
+        parent = "/".join(parents[:i])
+        if isinstance(nodes.get(parent), ArrayMetadata):
+            raise NodeNotFoundError("an array cannot hold other nodes", path=store.path, key=parent or "/")
+    # consolidated metadata need not name what another library wrote: it is not to be lost for that
+    stored = open_nodes(store, zarr_format=zarr_format, consolidated=False)
+    if _stands(nodes, path) or _stands(stored, path):
+        if not overwrite:
+            raise StoreExistsError(
+                "something stands here already",
+                path=store.path,
+                key=path or "/",
+                mend="Pass overwrite=True to replace it",
+            )
+        remove_node(store, path, zarr_format)
+    elif isinstance(node, ArrayMetadata) and any(True for _ in store.list_prefix(path)):
+        if stored.children(path):
+            raise StoreExistsError("groups or arrays stand below already", path=store.path, key=path)
+        store.delete_prefix(path)  # chunks of an array that is no more: the new one must not show them
+
+
+def _stands(nodes: Nodes, path: str) -> bool:
+    try:
+        return nodes.get(path) is not None
+    except MetadataError:  # something, if damaged
+        return True

@@ -1,0 +1,125 @@
+"""The ``sharding_indexed`` codec: many inner chunks in one value, with an index of where each lies.
+
+Source: Zarr v3 "Sharding codec" specification. A shard can be decoded whole, here, or one inner chunk at a time from
+ranges of its value (`zarrds.arrays.chunks`), which is why the index has functions of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from zarrds.codecs.base import AnyArray, Buffer, ChunkSpec, Parts, as_bytes, join
+from zarrds.errors import ChunkError, MetadataError
+
+__all__ = ["Sharding"]
+
+# offset and length of an inner chunk that is not there
+_ABSENT = 2**64 - 1
+
+
+class ChunkCodecs(Protocol):
+    """What a pipeline can do."""
+
+    @property
+    def in_place(self) -> bool: ...
+
+    def encode(self, array: AnyArray) -> Parts: ...
+
+    def decode(self, data: Buffer, out: AnyArray | None = None) -> AnyArray: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Sharding:
+    """Shards.
+
+    Attributes
+    ----------
+    chunks : tuple of int
+        The shape of an inner chunk, in elements.
+    grid : tuple of int
+        Inner chunks along each dimension of a shard.
+    inner : pipeline
+        Of an inner chunk.
+    index : pipeline
+        Of the index, an array of shape ``(*grid, 2)`` of uint64: offset and length in bytes.
+    index_nbytes : int
+    index_at_end : bool
+    fill_value : scalar
+        Of inner chunks that are not there.
+    """
+
+    chunks: tuple[int, ...]
+    grid: tuple[int, ...]
+    inner: ChunkCodecs
+    index: ChunkCodecs
+    index_nbytes: int
+    index_at_end: bool
+    fill_value: Any
+
+    def encoded_size(self, spec: ChunkSpec) -> int | None:
+        if tuple(n * c for n, c in zip(self.grid, self.chunks, strict=True)) != spec.shape:
+            raise MetadataError(
+                "inner chunks do not fill the shard evenly",
+                codec="sharding_indexed",
+                expected=f"a divisor of {spec.shape}",
+                found=self.chunks,
+            )
+        return None
+
+    @property
+    def index_range(self) -> tuple[int, int]:
+        """Start (from the end, if negative) and length of the index in a shard, in bytes."""
+        return (-self.index_nbytes if self.index_at_end else 0), self.index_nbytes
+
+    def decode_index(self, data: Buffer) -> npt.NDArray[np.uint64]:
+        """The index, of shape ``(*grid, 2)``, from its bytes."""
+        if len(data) != self.index_nbytes:
+            raise ChunkError(
+                "shard is truncated", codec="sharding_indexed", expected=f"an index of {self.index_nbytes} bytes"
+            )
+        return self.index.decode(data)
+
+    def range_of(self, index: npt.NDArray[np.uint64], position: tuple[int, ...]) -> tuple[int, int] | None:
+        """Offset and length (bytes) of the inner chunk at `position`, None if it is not there."""
+        offset, length = (int(n) for n in index[position])
+        return None if offset == length == _ABSENT else (offset, length)
+
+    def _regions(self) -> Iterator[tuple[tuple[int, ...], tuple[slice, ...]]]:
+        for position in np.ndindex(self.grid):
+            yield position, tuple(slice(p * c, (p + 1) * c) for p, c in zip(position, self.chunks, strict=True))
+
+    def encode(self, array: AnyArray) -> Buffer:
+        index = np.empty((*self.grid, 2), np.uint64)
+        parts: list[Buffer] = []
+        offset = 0 if self.index_at_end else self.index_nbytes
+        for position, region in self._regions():
+            encoded = join(self.inner.encode(np.ascontiguousarray(array[region])))
+            # what the inner pipeline returns may be a view of memory that is used again
+            parts.append(bytes(encoded))
+            index[position] = offset, len(encoded)
+            offset += len(encoded)
+        encoded_index = join(self.index.encode(index))
+        parts.insert(len(parts) if self.index_at_end else 0, encoded_index)
+        return b"".join(parts)
+
+    def decode(self, data: Buffer, spec: ChunkSpec) -> AnyArray:
+        raw = as_bytes(data).data
+        start, length = self.index_range
+        index = self.decode_index(raw[start:] if start else raw[:length])
+        array = np.empty(spec.shape, spec.dtype)
+        scratch = np.empty(self.chunks, spec.dtype)
+        for position, region in self._regions():
+            where = self.range_of(index, position)
+            if where is None:
+                array[region] = self.fill_value
+                continue
+            offset, length = where
+            if offset + length > len(raw):
+                raise ChunkError("an inner chunk lies outside of its shard", codec="sharding_indexed", found=where)
+            array[region] = self.inner.decode(raw[offset : offset + length], scratch)
+        return array

@@ -14,6 +14,7 @@ __all__ = [
     "LocalStore",
     "MemoryStore",
     "Store",
+    "__version__",
     "create_array",
     "create_group",
     "errors",
@@ -21,3 +22,5 @@ __all__ = [
     "open_group",
     "save",
 ]
+
+__version__ = "0.1.0"

@@ -63,12 +63,12 @@ def _abbreviated(draw: st.DrawFn, keys: list[Any]) -> Any:
 def orthogonal_keys(draw: st.DrawFn, shape: Shape) -> Any:
     keys: list[Any] = []
     for size in shape:
-        kinds = [SLICES, st.lists(st.booleans(), min_size=size, max_size=size), st.just([])]
+        mask = st.lists(st.booleans(), min_size=size, max_size=size)
+        kinds = [SLICES, draw(st.sampled_from([mask, mask.map(lambda m: np.array(m, bool))]))]
         if size:
-            arrays = st.lists(st.integers(-size, size - 1), max_size=9)
-            kinds += [integers_of(size), arrays, arrays, arrays.map(lambda a: np.array(a, np.int32))]
-        if draw(st.booleans()):
-            kinds[1] = kinds[1].map(lambda m: np.array(m, bool))
+            positions = st.integers(-size, size - 1)
+            arrays = st.lists(positions, max_size=9) | st.lists(positions, min_size=3, max_size=9)
+            kinds += [integers_of(size), arrays, arrays.map(lambda a: np.array(a, np.int32))]
         keys.append(draw(st.one_of(kinds)))
     return _abbreviated(draw, keys)
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -27,6 +27,8 @@ WAYS = {
     "orthogonal": (plan_orthogonal, selections.orthogonal_keys, selections.select_orthogonal),
     "pointwise": (plan_pointwise, selections.pointwise_keys, selections.select_pointwise),
 }
+# the ways to select are many: more examples than elsewhere
+often = settings(max_examples=6 * settings().max_examples)
 each_way = pytest.mark.parametrize(("planner", "keys", "select"), WAYS.values(), ids=WAYS)
 
 
@@ -40,6 +42,7 @@ def chunk_ids(names: tuple[str, ...], shape: Shape, chunks: Shape) -> npt.NDArra
 
 
 @each_way
+@often
 @given(data=st.data(), grid=grids())
 def test_plan(planner: Planner, keys: Keys, select: Select, data: st.DataObject, grid: tuple[Shape, Shape]) -> None:
     shape, chunks = grid
@@ -87,6 +90,7 @@ INDEXERS: dict[Planner, Callable[[Array], Any]] = {
 
 
 @each_way
+@often
 @given(data=st.data(), grid=grids())
 def test_read_and_write(
     planner: Planner, keys: Keys, select: Select, data: st.DataObject, grid: tuple[Shape, Shape]
@@ -116,6 +120,17 @@ def test_last_of_two_values_for_one_element_wins(way: str) -> None:
     array = stored((6,), (2,), ids_of((6,)))
     getattr(array, way)[[5, 0, 5, 0, 5]] = [1, 2, 3, 4, 50]
     assert array[...].tolist() == [4, 1, 2, 3, 4, 50]
+
+
+@pytest.mark.parametrize("step", [10**30, -(10**30), 2**63, -(2**63)])
+def test_steps_larger_than_numpy_can_count(step: int) -> None:
+    ids = ids_of((4, 5, 6))
+    array = stored((4, 5, 6), (2, 2, 2), ids)
+    np.testing.assert_array_equal(array[::step, 1, 3:1:step], ids[::step, 1, 3:1:step])
+    key = ([3, 0], [1, 1, 4], slice(4, None, step))
+    np.testing.assert_array_equal(array.oindex[key], selections.select_orthogonal(ids, key))
+    points = ([3, 0], [1, 4], slice(4, None, step))
+    np.testing.assert_array_equal(array.vindex[points], ids[points])
 
 
 # what does not fit

@@ -252,7 +252,9 @@ def test_default_indexes_can_be_left_out(path: Path) -> None:
 @pytest.mark.parametrize("options", [{}, {"chunks": {}}, {"chunks": "auto"}, {"chunks": None}, {"cache": False}])
 def test_opening_reads_one_document_and_the_indexes(zarr_format: int, options: dict[str, Any]) -> None:
     store = Counting(zarrds.MemoryStore())
-    zarrds.save(small(), store, encoding=CHUNKS, zarr_format=zarr_format)
+    # where it is to make dask arrays, xarray looks at the first of all objects once more, and that time it must be told
+    ds = small().drop_vars("s") if options.get("chunks") is not None else small()
+    zarrds.save(ds, store, encoding=CHUNKS, zarr_format=zarr_format)
     store.reads.clear()
     store.listings = 0
     ds = open_zarrds(store, **options)
@@ -268,7 +270,7 @@ def test_opening_reads_one_document_and_the_indexes(zarr_format: int, options: d
     repr(ds)
     ds.v.isel(time=slice(2))
     assert set(store.reads) <= {"zarr.json"}
-    ds.v.isel(time=5, x=slice(1, 3)).load()
+    ds.v.isel(time=5, x=slice(1, 3)).variable.load()
     touched = "v/c/1/0" if zarr_format == 3 else "v/1.0"
     assert store.reads.pop(touched) == 1
     assert set(store.reads) <= {"zarr.json"}
@@ -292,7 +294,7 @@ def test_selections_read_only_their_chunks(zarr_format: int) -> None:
 
     def chunks_read(selected: xr.DataArray) -> set[str]:
         store.reads.clear()
-        selected.load()
+        selected.variable.load()
         return {key.removeprefix("v/c/").removeprefix("v/").replace(".", "/") for key in store.reads}
 
     assert chunks_read(ds.v.sel(time="2019-03-06", x=40)) == {"1/1"}
@@ -322,7 +324,7 @@ def test_preferred_chunks(path: Path) -> None:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="The specified chunks separate")
             ours, theirs = (xr.open_dataset(path, engine=engine, chunks=chunks) for engine in ("zarrds", "zarr"))
-        assert dict(ours.chunksizes) == dict(theirs.chunksizes)
+        assert {n: v.chunks for n, v in ours.variables.items()} == {n: v.chunks for n, v in theirs.variables.items()}
         xr.testing.assert_identical(ours.compute(), small())
 
 

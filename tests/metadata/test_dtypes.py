@@ -13,15 +13,8 @@ from hypothesis import strategies as st
 
 from zarrds.errors import MetadataError, UnsupportedError
 from zarrds.metadata import v2, v3
-from zarrds.metadata.dtypes import (
-    BYTES,
-    OBJECTS_AS_JSON,
-    STRING,
-    DataType,
-    decode_fill_value,
-    default_fill_value,
-    encode_fill_value,
-)
+from zarrds.metadata.dtypes import BYTES, OBJECTS_AS_JSON, STRING, DataType
+from zarrds.metadata.fill_values import decode_fill_value, default_fill_value, encode_fill_value
 from zarrds.metadata.model import ArrayMetadata
 
 # zarr-python warns of what it writes beyond the v3 core; so does NumPy of the names that zarr-python gives it

@@ -22,7 +22,7 @@ from zarrds.codecs.base import AnyArray
 from zarrds.codecs.pipeline import Pipeline, build_pipeline
 from zarrds.codecs.sharding import ChunkCodecs, Sharding
 from zarrds.errors import ChunkError, ZarrdsError
-from zarrds.metadata.dtypes import default_fill_value
+from zarrds.metadata.fill_values import default_fill_value
 from zarrds.metadata.model import ArrayMetadata
 from zarrds.stores.base import Buffer, Store
 

@@ -17,15 +17,8 @@ from zarrds.codecs.layout import serializer_for
 from zarrds.codecs.pipeline import build_pipeline
 from zarrds.codecs.registry import SHARDING
 from zarrds.errors import EncodingError, UnsupportedError
-from zarrds.metadata.dtypes import (
-    BYTES,
-    JSON,
-    STRING,
-    DataType,
-    decode_fill_value,
-    default_fill_value,
-    encode_fill_value,
-)
+from zarrds.metadata.dtypes import BYTES, JSON, STRING, DataType
+from zarrds.metadata.fill_values import decode_fill_value, default_fill_value, encode_fill_value
 from zarrds.metadata.model import ArrayMetadata, ChunkKeyEncoding, CodecObject, ZarrFormat
 from zarrds.metadata.v3 import codec_object
 

@@ -36,7 +36,7 @@ __all__ = ["ZarrdsBackendEntrypoint"]
 _DOCUMENTS = frozenset({"zarr.json", ".zgroup", ".zmetadata"})
 
 
-class LazyArray(BackendArray):  # type: ignore[misc]  # xarray's class is untyped
+class LazyArray(BackendArray):
     """An array that xarray indexes lazily; any number of threads may read it, and it pickles.
 
     Parameters
@@ -256,6 +256,10 @@ class ZarrdsBackendEntrypoint(BackendEntrypoint):
         }
 
 
+def _nothing_to_close() -> None:
+    """Files are open only while they are read; but `xr.open_mfdataset` calls what it is given here."""
+
+
 class _Reader:
     """Makes datasets of one store's groups."""
 
@@ -292,14 +296,15 @@ class _Reader:
             if isinstance(node, ArrayMetadata)
         }
         stored = {None if name == NONE_VAR_NAME else name: self._variable(array) for name, array in lazy.items()}
-        attributes = {k: v for k, v in group.attributes.items() if not k.lower().startswith("_nc")}
-        variables, attributes, coordinate_names = decode_cf_variables(stored, attributes, **decoders)
+        own = {k: v for k, v in group.attributes.items() if not k.lower().startswith("_nc")}
+        variables, attributes, coordinate_names = decode_cf_variables(stored, own, **decoders)
         for array in lazy.values():
             array.is_being_decoded = False
         coordinates = {n: v for n, v in variables.items() if n in coordinate_names or v.dims == (n,)}
         data = {n: v for n, v in variables.items() if n not in coordinates}
         ds = xr.Dataset(data, xr.Coordinates(coordinates, indexes={}), attributes)
         ds.encoding = {}
+        ds.set_close(_nothing_to_close)
         return ds
 
     def _lazy_array(self, path: str, metadata: ArrayMetadata) -> LazyArray:

@@ -68,7 +68,8 @@ def store_blocks(pairs: Sequence[tuple[Any, Array]], progress: Progress | None =
         return
     import dask.array
 
-    sources, targets = [], []
+    sources: list[Any] = []
+    targets: list[Any] = []
     for data, array in pairs:
         wanted = tuple(aligned_blocks(b, c) for b, c in zip(data.chunks, array.chunks, strict=True))
         sources.append(data if wanted == data.chunks else data.rechunk(wanted))

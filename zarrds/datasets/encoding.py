@@ -24,13 +24,15 @@ from zarrds.errors import EncodingError, ZarrdsError
 from zarrds.metadata.dtypes import JSON, DataType
 from zarrds.metadata.model import ArrayMetadata, ChunkKeyEncoding, CodecObject, ZarrFormat
 
-__all__ = ["array_metadata_for", "decoded_attributes", "encoding_of"]
+__all__ = ["array_metadata_for", "decoded_attributes", "encoded_attributes", "encoding_of"]
 
 _ZARR_KEYS = frozenset({"chunks", "shards", "compressors", "filters", "serializer", "fill_value", "chunk_key_encoding"})
 # what netCDF engines understand, and zarrds too where it is asked for
 _NETCDF_KEYS = frozenset({"zlib", "complevel", "shuffle", "fletcher32", "contiguous", "chunksizes", "endian"})
 # leftovers that say where a variable came from; never an error
 _ORIGIN_KEYS = frozenset({"source", "original_shape", "preferred_chunks", "unlimited_dims"})
+# larger chunks (in bytes) that an earlier store left are cut to the array, as they may be those of one that was larger
+_MAX_PADDED_CHUNK = 4 * 1024 * 1024
 # chunks of a netCDF file that are smaller than this make a slow store, and are not carried over
 _MIN_NETCDF_CHUNK = 64 * 1024
 
@@ -102,6 +104,25 @@ def _decode_fill_value_attribute(value: JSON, dtype: Any) -> Any:
     return decoded
 
 
+def encoded_attributes(attributes: Mapping[Any, Any]) -> dict[str, JSON]:
+    """Attributes as JSON.
+
+    Raises
+    ------
+    EncodingError
+        For one that is no JSON, naming it.
+    """
+    for name, value in attributes.items():
+        if isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "mM":
+            # NumPy would give the bare number, of units that nobody knows
+            raise EncodingError(
+                f"attribute {name!r} cannot be stored: it is a {value.dtype}", mend="Store it as text, or as a variable"
+            )
+    encoded = {name: encode_zarr_attr_value(value) for name, value in attributes.items()}
+    check_attributes(encoded)
+    return encoded
+
+
 def array_metadata_for(
     name: str, variable: xr.Variable, *, zarr_format: ZarrFormat, is_explicit: bool
 ) -> ArrayMetadata:
@@ -128,8 +149,7 @@ def array_metadata_for(
     fill_value = _take_fill_value(attributes, encoding, data_type, zarr_format, is_explicit)
     try:
         chunks = _chunks(variable, encoding, data_type, is_explicit)
-        encoded = {str(k): encode_zarr_attr_value(v) for k, v in attributes.items()}
-        check_attributes(encoded)
+        encoded = encoded_attributes(attributes)
         return new_array_metadata(
             shape=variable.shape,
             dtype=data_type,
@@ -229,25 +249,39 @@ def _chunks(variable: xr.Variable, encoding: Mapping[str, Any], data_type: DataT
 def _asked_chunks(
     variable: xr.Variable, encoding: Mapping[str, Any], data_type: DataType, is_explicit: bool
 ) -> tuple[int, ...] | None:
-    chunks = encoding.get("chunks")
-    if chunks is None and encoding.get("chunksizes") is not None and not encoding.get("contiguous"):
-        chunks = tuple(encoding["chunksizes"])
-        if not is_explicit:
-            # a file's chunks may be those of a variable that was cut since
-            chunks = tuple(min(c, max(1, s)) for c, s in zip(chunks, variable.shape, strict=False))
-            if prod(chunks) * data_type.dtype.itemsize < min(_MIN_NETCDF_CHUNK, variable.nbytes):
-                return None
-    if chunks is None or (isinstance(chunks, str) and chunks == "auto"):
+    asked = encoding.get("chunks")
+    if asked is None and not encoding.get("contiguous"):
+        asked = encoding.get("chunksizes")
+    if asked is None or (isinstance(asked, str) and asked == "auto"):
         return None
-    sizes = (chunks,) * variable.ndim if isinstance(chunks, int | np.integer) else tuple(chunks)
-    valid = len(sizes) == variable.ndim and all(isinstance(c, int | np.integer) and (c > 0 or c == -1) for c in sizes)
-    if valid:
-        return tuple(max(1, n) if c == -1 else int(c) for c, n in zip(sizes, variable.shape, strict=True))
+    chunks = _chunk_sizes(asked, variable.shape)
     if is_explicit:
-        raise EncodingError(
-            "encoding['chunks'] is wrong", expected=f"{variable.ndim} positive integers", found=f"{chunks!r:.100}"
-        )
-    return None
+        if chunks is None:
+            raise EncodingError(
+                "encoding['chunks'] is wrong", expected=f"{variable.ndim} positive integers", found=f"{asked!r:.100}"
+            )
+        return chunks
+    if chunks is None:
+        return None
+    # what an earlier file left may be the chunks of a variable that was cut since
+    cut = tuple(min(chunk, max(1, size)) for chunk, size in zip(chunks, variable.shape, strict=True))
+    itemsize = data_type.dtype.itemsize
+    if encoding.get("chunks") is None:
+        return cut if prod(cut) * itemsize >= min(_MIN_NETCDF_CHUNK, variable.nbytes) else None
+    if prod(chunks) * itemsize > _MAX_PADDED_CHUNK:
+        chunks = cut
+    return chunks if prod(chunks) * itemsize <= MAX_NBYTES else None
+
+
+def _chunk_sizes(asked: Any, shape: Sequence[int]) -> tuple[int, ...] | None:
+    """Chunks as integers, one for each dimension, or None if they are not to be understood."""
+    if isinstance(asked, int | np.integer):
+        asked = (asked,) * len(shape)
+    if not isinstance(asked, Sequence | np.ndarray) or len(asked) != len(shape):
+        return None
+    if not all(isinstance(chunk, int | np.integer) and (chunk > 0 or chunk == -1) for chunk in asked):
+        return None
+    return tuple(max(1, size) if chunk == -1 else int(chunk) for chunk, size in zip(asked, shape, strict=True))
 
 
 def _dask_chunks(variable: xr.Variable, data_type: DataType) -> tuple[int, ...] | None:

@@ -12,17 +12,15 @@ import numpy as np
 import xarray as xr
 
 from zarrds.arrays.array import Array
-from zarrds.arrays.attributes import check_attributes
 from zarrds.arrays.workers import Progress
 from zarrds.datasets.blocks import store_blocks
 from zarrds.datasets.commit import find_target, staged
-from zarrds.datasets.encoding import array_metadata_for
+from zarrds.datasets.encoding import array_metadata_for, encoded_attributes
 from zarrds.datasets.xarray_internals import (
     DATAARRAY_NAME,
     DATAARRAY_VARIABLE,
     NONE_VAR_NAME,
     encode_dataset_coordinates,
-    encode_zarr_attr_value,
     encode_zarr_variable,
     validate_dataset_names,
 )
@@ -190,8 +188,7 @@ def _encode(
                 found=sorted(map(str, variables)),
             )
         variables[name].encoding = asked
-    attributes = {k: encode_zarr_attr_value(v) for k, v in attributes.items()}
-    check_attributes(attributes)
+    attributes = encoded_attributes(attributes)
     arrays = {}
     for name, variable in variables.items():
         stored_name = NONE_VAR_NAME if name is None else str(name)

@@ -5,11 +5,16 @@ A release of xarray that moves or changes one of them fails in ``tests/datasets/
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from xarray.backends import zarr
 from xarray.backends.api import DATAARRAY_NAME, DATAARRAY_VARIABLE
 from xarray.backends.common import NONE_VAR_NAME, datatree_from_dict_with_io_cleanup
 from xarray.backends.writers import _validate_dataset_names as validate_dataset_names
-from xarray.backends.zarr import FillValueCoder, encode_zarr_attr_value, encode_zarr_variable
-from xarray.coding.strings import check_vlen_dtype, create_vlen_dtype
+from xarray.backends.zarr import FillValueCoder
+from xarray.coding import strings
 from xarray.conventions import decode_cf_variables, encode_dataset_coordinates
 
 __all__ = [
@@ -26,3 +31,9 @@ __all__ = [
     "encode_zarr_variable",
     "validate_dataset_names",
 ]
+
+# xarray gives these no types
+encode_zarr_attr_value: Callable[[Any], Any] = zarr.encode_zarr_attr_value
+encode_zarr_variable: Callable[..., Any] = zarr.encode_zarr_variable
+check_vlen_dtype: Callable[[np.dtype[Any]], type | None] = strings.check_vlen_dtype
+create_vlen_dtype: Callable[[type], np.dtype[Any]] = strings.create_vlen_dtype

@@ -1,13 +1,11 @@
-"""The one table of data types: NumPy dtype, v3 name, v2 type string, and fill values in JSON.
+"""The one table of data types: NumPy dtype, v3 name and v2 type string.
 
-Sources: Zarr v3 core specification ("Data types", "Fill value"), the registered extension data types that
-zarr-python writes, and the Zarr v2 specification ("Data type encoding", "Fill value encoding").
+Sources: Zarr v3 core specification ("Data types"), the registered extension data types that zarr-python writes, and the
+Zarr v2 specification ("Data type encoding").
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,10 +15,9 @@ import numpy as np
 
 from zarrds.errors import MetadataError, UnsupportedError
 
-__all__ = ["JSON", "DataType", "decode_fill_value", "default_fill_value", "encode_fill_value"]
+__all__ = ["BYTES", "JSON", "OBJECTS_AS_JSON", "STRING", "DataType"]
 
 JSON: TypeAlias = Any
-Scalar: TypeAlias = Any
 
 # names of the core data types, which are NumPy's own names
 _NUMBERS = frozenset(
@@ -226,205 +223,3 @@ def _v2_field(field: JSON) -> tuple[str, np.dtype[Any]]:
 
 def _v2_fields(dtype: np.dtype[Any]) -> JSON:
     return [[n, DataType.from_numpy(dtype.fields[n][0]).to_v2()] for n in dtype.names or ()]  # type: ignore[index]  # has fields
-
-
-def default_fill_value(data_type: DataType) -> Scalar:
-    """Zero, False, the empty string or NaT: what Zarr libraries fill with when nothing else is said."""
-    if data_type.name == "string":
-        return ""
-    if data_type.name == "variable_length_bytes":
-        return b""
-    if data_type.name == "json":
-        return None
-    if data_type.dtype.kind in "mM":
-        return data_type.dtype.type("NaT")
-    return np.zeros((), data_type.dtype)[()]
-
-
-_SPECIAL_FLOATS = {"NaN": np.nan, "Infinity": np.inf, "-Infinity": -np.inf}
-
-
-def _decode_float(value: JSON, dtype: np.dtype[Any]) -> Any:
-    if isinstance(value, str):
-        if value in _SPECIAL_FLOATS:
-            return dtype.type(_SPECIAL_FLOATS[value])
-        if re.fullmatch(rf"0x[0-9a-fA-F]{{{2 * dtype.itemsize}}}", value):
-            return np.frombuffer(bytes.fromhex(value[2:]), dtype.newbyteorder(">")).astype(dtype.newbyteorder("="))[0]
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        with np.errstate(over="ignore"):
-            return dtype.type(value)
-    raise ValueError("not a float")
-
-
-def _decode_integer(value: JSON) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
-        raise ValueError("not an integer")
-    return int(value)
-
-
-def _decode_bytes(value: JSON, length: int) -> bytes:
-    """Base64 or a list of bytes; old v2 stores say 0 for `length` zeros."""
-    if isinstance(value, str):
-        return base64.b64decode(value.encode("ascii"), validate=True)
-    if isinstance(value, list):
-        return bytes(value)
-    if isinstance(value, bool) or value != 0:
-        raise ValueError("not bytes")
-    return bytes(length)
-
-
-def _decode_raw(value: JSON, dtype: np.dtype[Any]) -> Any:
-    raw = _decode_bytes(value, dtype.itemsize)
-    if dtype.kind == "S":
-        if len(raw) > dtype.itemsize:
-            raise ValueError("longer than an element")
-        return np.bytes_(raw.rstrip(b"\0"))
-    if len(raw) != dtype.itemsize:
-        raise ValueError("not as long as an element")
-    return np.frombuffer(raw, dtype)[0]
-
-
-def decode_fill_value(value: JSON, data_type: DataType) -> Scalar:
-    """Parse the ``fill_value`` member of a v2 or v3 document.
-
-    Parameters
-    ----------
-    value : JSON
-        Number, boolean, string (``"NaN"``, ``"-Infinity"``, hexadecimal bits, base64), list or null.
-    data_type : DataType
-
-    Returns
-    -------
-    scalar
-        A NumPy scalar of the data type, a str or bytes, or None for null.
-
-    Raises
-    ------
-    MetadataError
-        If the value is none of the forms of the specifications.
-
-    Examples
-    --------
-    >>> decode_fill_value("0x7fc00000", DataType.from_v3("float32"))
-    np.float32(nan)
-    """
-    if value is None:
-        return None
-    dtype = data_type.dtype
-    kind = dtype.kind
-    try:
-        if data_type.name == "string":
-            if not isinstance(value, str):
-                if value != 0 or isinstance(value, bool):  # old v2 stores say 0 for the empty string
-                    raise ValueError("not a string")
-                return ""
-            return value
-        if data_type.name == "variable_length_bytes":
-            return _decode_bytes(value, 0)
-        if data_type.name == "json":
-            return value
-        if kind == "b":
-            if not isinstance(value, int | float) or value not in (0, 1):
-                raise ValueError("not a boolean")
-            return np.bool_(value)
-        if kind in "iu":
-            return np.array(_decode_integer(value), dtype.newbyteorder("="))[()]
-        if kind == "f":
-            return _decode_float(value, dtype)
-        if kind == "c":
-            part = np.dtype(f"f{dtype.itemsize // 2}")
-            pair = value if isinstance(value, list) else [value, 0]
-            real, imaginary = (_decode_float(v, part) for v in pair)
-            return np.array([real, imaginary], part).view(dtype.newbyteorder("="))[0]
-        if kind in "mM":
-            if value == "NaT":
-                value = np.iinfo(np.int64).min
-            return np.array(_decode_integer(value), np.int64).view(dtype.newbyteorder("="))[()]
-        if kind == "U":
-            if not isinstance(value, str):
-                if value != 0 or isinstance(value, bool):
-                    raise ValueError("not a string")
-                value = ""
-            if len(value) * 4 > dtype.itemsize:
-                raise ValueError("longer than an element")
-            return np.str_(value)
-        return _decode_raw(value, dtype)
-    except (ValueError, TypeError, OverflowError, binascii.Error, UnicodeError) as error:
-        raise MetadataError(
-            f"not a fill value of data type {data_type.name!r}",
-            found=f"{value!r:.100} ({error})",
-            mend="Correct fill_value in the metadata document",
-        ) from error
-
-
-def _encode_float(value: Any, *, hexadecimal: bool) -> JSON:
-    number = float(value)
-    if np.isnan(number):
-        bits = np.asarray(value).astype(np.asarray(value).dtype.newbyteorder(">")).tobytes()
-        quiet = np.asarray(np.nan, np.asarray(value).dtype.newbyteorder(">")).tobytes()
-        # any other NaN than the usual one keeps its bits
-        return "NaN" if bits == quiet or not hexadecimal else "0x" + bits.hex()
-    if np.isinf(number):
-        return "Infinity" if number > 0 else "-Infinity"
-    return number
-
-
-def _unshortened(value: Any, dtype: np.dtype[Any]) -> Any:
-    """`value` as a scalar of fixed length, which NumPy would shorten without a word."""
-    scalar = np.asarray(value)
-    if dtype.kind in "SU":
-        scalar = scalar.astype(dtype.kind)
-    elif scalar.dtype.kind not in "SV":
-        raise ValueError("not bytes")
-    if scalar.dtype.itemsize > dtype.itemsize:
-        raise ValueError("longer than an element")
-    return scalar.astype(dtype)[()]
-
-
-def encode_fill_value(value: Scalar, data_type: DataType, *, zarr_format: int) -> JSON:
-    """The ``fill_value`` member of a document: the inverse of `decode_fill_value`.
-
-    Raises
-    ------
-    MetadataError
-        If `value` is not a value of the data type.
-    """
-    if value is None:
-        return None
-    dtype, kind = data_type.dtype, data_type.dtype.kind
-    v3 = zarr_format == 3
-    if data_type.name == "string":
-        return str(value)
-    if data_type.name == "variable_length_bytes":
-        if not isinstance(value, bytes | bytearray):
-            raise MetadataError(f"not a fill value of data type {data_type.name!r}", found=repr(value))
-        return base64.b64encode(value).decode("ascii")
-    if data_type.name == "json":
-        return value
-    try:
-        if kind in "mM":
-            scalar = np.asarray(value).astype(dtype, casting="unsafe")[()]
-        elif kind in "SU" or (kind == "V" and dtype.names is None):
-            scalar = _unshortened(value, dtype)
-        else:
-            scalar = np.array(value, dtype)[()]
-        if np.ndim(scalar) or (kind in "biu" and scalar != value):
-            raise ValueError("does not fit the data type")
-        if kind == "b":
-            return bool(scalar)
-        if kind in "iu":
-            return int(scalar)
-        if kind == "f":
-            return _encode_float(scalar, hexadecimal=v3)
-        if kind == "c":
-            return [_encode_float(scalar.real, hexadecimal=v3), _encode_float(scalar.imag, hexadecimal=v3)]
-        if kind in "mM":
-            return int(scalar.astype(np.int64))
-        if kind == "U":
-            return str(scalar)
-    except (ValueError, TypeError, OverflowError) as error:
-        raise MetadataError(
-            f"not a fill value of data type {data_type.name!r}", found=f"{value!r} ({error})"
-        ) from error
-    raw = scalar.tobytes() if kind == "V" else bytes(scalar)
-    return base64.b64encode(raw).decode("ascii")

@@ -13,8 +13,9 @@ import numpy as np
 
 from zarrds.errors import MetadataError, UnsupportedError
 from zarrds.metadata import v2_codecs
-from zarrds.metadata.dtypes import JSON, DataType, decode_fill_value, encode_fill_value
+from zarrds.metadata.dtypes import JSON, DataType
 from zarrds.metadata.fields import chunk_sizes, depth_and_parent, dump, load, member, sizes
+from zarrds.metadata.fill_values import decode_fill_value, encode_fill_value
 from zarrds.metadata.model import ArrayMetadata, ChunkKeyEncoding, GroupMetadata, Node
 from zarrds.stores.base import Store
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from zarrds.errors import MetadataError, UnsupportedError
-from zarrds.metadata.dtypes import JSON, DataType, decode_fill_value, encode_fill_value
+from zarrds.metadata.dtypes import JSON, DataType
 from zarrds.metadata.fields import chunk_sizes, depth_and_parent, dump, load, member, sizes
+from zarrds.metadata.fill_values import decode_fill_value, encode_fill_value
 from zarrds.metadata.model import ArrayMetadata, ChunkKeyEncoding, CodecObject, GroupMetadata, Node
 from zarrds.stores.base import Store
 

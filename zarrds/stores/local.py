@@ -92,8 +92,13 @@ class LocalStore:
     def __hash__(self) -> int:
         return hash(self._root)
 
-    def __dask_tokenize__(self) -> tuple[str, str]:
-        return "zarrds.LocalStore", self._root
+    def __dask_tokenize__(self) -> tuple[str, str, int, int]:
+        # all that is committed is renamed into the directory, or takes its place
+        try:
+            status = os.stat(self._root)
+        except OSError:
+            return "zarrds.LocalStore", self._root, 0, 0
+        return "zarrds.LocalStore", self._root, status.st_ino, status.st_mtime_ns
 
     # one key
 

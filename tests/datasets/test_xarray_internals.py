@@ -1,0 +1,156 @@
+"""The names of xarray that are not public API do what zarrds relies on.
+
+If a release of xarray changes one of them, this is where it shows.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from zarrds.datasets import xarray_internals as internals
+
+
+def test_every_name_is_checked_here() -> None:
+    checked = {name.removeprefix("test_") for name in globals() if name.startswith("test_")}
+    assert {name.lower() for name in internals.__all__} <= checked
+
+
+def test_dataarray_name() -> None:
+    # what `open_dataarray` looks for; the engines of other libraries too
+    assert internals.DATAARRAY_NAME == "__xarray_dataarray_name__"
+
+
+def test_dataarray_variable() -> None:
+    assert internals.DATAARRAY_VARIABLE == "__xarray_dataarray_variable__"
+
+
+def test_none_var_name() -> None:
+    assert internals.NONE_VAR_NAME == "__values__"
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype"),
+    [(1.5, "f4"), (np.nan, "f8"), (-3, "i2"), (True, "?"), (1 + 2j, "c16")],
+)
+def test_fillvaluecoder(value: complex, dtype: str) -> None:
+    encoded = internals.FillValueCoder.encode(value, np.dtype(dtype))
+    assert isinstance(encoded, str | int | bool | list)
+    np.testing.assert_equal(internals.FillValueCoder.decode(encoded, np.dtype(dtype)), value)
+    if dtype[0] == "f":
+        assert isinstance(encoded, str)
+        with pytest.raises((TypeError, ValueError)):
+            internals.FillValueCoder.decode(5, np.dtype(dtype))
+    encoded = internals.FillValueCoder.encode(b"n/a", np.dtype("S3"))
+    assert internals.FillValueCoder.decode(encoded, "bytes") == b"n/a"
+    assert internals.FillValueCoder.decode("n/a", "string") == "n/a"
+
+
+def test_create_vlen_dtype() -> None:
+    dtype = internals.create_vlen_dtype(str)
+    assert dtype == np.dtype(object)
+    assert internals.check_vlen_dtype(dtype) is str
+
+
+def test_check_vlen_dtype() -> None:
+    assert internals.check_vlen_dtype(internals.create_vlen_dtype(bytes)) is bytes
+    assert internals.check_vlen_dtype(np.dtype(object)) is None
+    assert internals.check_vlen_dtype(np.dtype("U3")) is None
+
+
+def test_datatree_from_dict_with_io_cleanup() -> None:
+    groups = {"/": xr.Dataset({"a": 1}), "/b/c": xr.Dataset({"d": 2})}
+    tree = internals.datatree_from_dict_with_io_cleanup(groups)
+    assert isinstance(tree, xr.DataTree)
+    assert tree.groups == ("/", "/b", "/b/c")
+    closed = []
+    groups["/b/c"].set_close(lambda: closed.append(True))
+    internals.datatree_from_dict_with_io_cleanup(groups).close()
+    assert closed == [True]
+
+
+def test_decode_cf_variables() -> None:
+    stored = {
+        "t": xr.Variable("t", [0, 1], {"units": "days since 2000-01-01"}),
+        "v": xr.Variable("t", np.array([1, -1], "i2"), {"_FillValue": -1, "scale_factor": 0.5, "coordinates": "c"}),
+        "c": xr.Variable((), 5),
+    }
+    switches = {
+        "mask_and_scale": True,
+        "decode_times": True,
+        "concat_characters": True,
+        "decode_coords": True,
+        "use_cftime": None,
+        "decode_timedelta": None,
+    }
+    variables, attributes, coordinates = internals.decode_cf_variables(stored, {"title": "x"}, **switches)
+    assert variables["t"].dtype.kind == "M"
+    np.testing.assert_array_equal(variables["v"], [0.5, np.nan])
+    assert variables["v"].encoding["scale_factor"] == 0.5
+    assert (attributes, coordinates) == ({"title": "x"}, {"c"})
+    switches |= dict.fromkeys(("mask_and_scale", "decode_times", "decode_coords"), False)
+    variables, _, coordinates = internals.decode_cf_variables(stored, {}, **switches)
+    assert variables["v"].identical(stored["v"])
+    assert coordinates == set()
+
+
+def test_decode_cf_variables_looks_at_the_first_object() -> None:
+    # why LazyArray knows whether it is being decoded
+    looked = []
+
+    class Spy(xr.backends.BackendArray):  # type: ignore[misc]  # xarray's class is untyped
+        shape, dtype = (2, 3), np.dtype(object)
+
+        def __getitem__(self, key: object) -> object:
+            looked.append(key)
+            return np.array("", object)
+
+    data = xr.core.indexing.LazilyIndexedArray(Spy())
+    internals.decode_cf_variables({"v": xr.Variable(("y", "x"), data, fastpath=True)}, {})
+    assert [k.tuple for k in looked] == [(0, 0)]  # type: ignore[attr-defined]  # an ExplicitIndexer
+
+
+def test_encode_dataset_coordinates() -> None:
+    ds = xr.Dataset({"v": ("x", [1, 2])}, {"c": ("x", [3, 4]), "x": [0, 1]}, {"title": "x"})
+    variables, attributes = internals.encode_dataset_coordinates(ds)
+    assert set(variables) == {"v", "c", "x"}
+    assert variables["v"].attrs == {"coordinates": "c"}
+    assert attributes == {"title": "x"}
+    variables["v"].encoding = {"chunks": 1}
+    assert ds.v.encoding == {}
+    assert ds.v.attrs == {}
+
+
+def test_encode_zarr_attr_value() -> None:
+    for value, expected in (
+        (np.float32(0.5), 0.5),
+        (np.arange(2), [0, 1]),
+        (np.array(3), 3),
+        ("text", "text"),
+        ({"a": 1}, {"a": 1}),
+    ):
+        encoded = internals.encode_zarr_attr_value(value)
+        assert encoded == expected
+        assert type(encoded) is type(expected)
+
+
+def test_encode_zarr_variable() -> None:
+    packed = xr.Variable("x", [1.0, np.nan], {}, {"dtype": "i2", "scale_factor": 0.5, "_FillValue": -1, "chunks": (1,)})
+    encoded = internals.encode_zarr_variable(packed, name="v", zarr_format=3)
+    np.testing.assert_array_equal(encoded, np.array([2, -1], "i2"))
+    assert encoded.dtype == np.dtype("i2")
+    assert encoded.attrs == {"scale_factor": 0.5, "_FillValue": -1}
+    assert encoded.encoding["chunks"] == (1,)
+    texts = internals.encode_zarr_variable(xr.Variable("x", np.array(["a", None], object)), name="s", zarr_format=3)
+    assert internals.check_vlen_dtype(texts.dtype) is str
+    assert list(texts.values) == ["a", ""]
+    with pytest.raises((TypeError, ValueError)):
+        internals.encode_zarr_variable(xr.Variable("x", np.array([{}, 1], object)), name="v", zarr_format=3)
+
+
+def test_validate_dataset_names() -> None:
+    internals.validate_dataset_names(xr.Dataset({"v": 1, None: 2}))
+    for name in ("", 5):
+        with pytest.raises((TypeError, ValueError), match="Invalid name"):
+            internals.validate_dataset_names(xr.Dataset({name: 1}))

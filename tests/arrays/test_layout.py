@@ -3,6 +3,7 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
+import numcodecs
 import numpy as np
 import pytest
 from hypothesis import given
@@ -141,3 +142,11 @@ def test_no_setting_is_left_open_in_a_document() -> None:
         "typesize": 8,
         "blocksize": 0,
     }
+
+
+@pytest.mark.parametrize(("dtype", "shuffle"), [("i1", "bitshuffle"), ("f4", "shuffle")])
+def test_automatic_shuffle_of_numcodecs_is_settled_for_v3(dtype: str, shuffle: str) -> None:
+    codecs = [{"name": "bytes"}, numcodecs.Blosc(cname="zstd", shuffle=numcodecs.Blosc.AUTOSHUFFLE)]
+    metadata = new_array_metadata(shape=4, dtype=dtype, codecs=codecs)
+    configuration = metadata.codecs[1]["configuration"]
+    assert (configuration["shuffle"], configuration["typesize"]) == (shuffle, np.dtype(dtype).itemsize)

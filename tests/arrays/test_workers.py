@@ -79,15 +79,20 @@ def test_several_work_at_once() -> None:
 def test_first_error_stops_the_rest_and_is_raised_once(n_workers: int, where: str) -> None:
     error = KeyError("the one")
     done = []
-
-    def work(part: Part) -> None:
-        if where == "worker" and part.out == 40:
-            raise error
-        done.append(part.out)
+    all_at_work = threading.Barrier(n_workers)
 
     def make_worker() -> workers.Worker:
         if where == "make_worker":
             raise error
+        is_first = True
+
+        def work(part: Part) -> None:
+            nonlocal is_first
+            if is_first and where == "worker" and all_at_work.wait(60) == 0:
+                raise error
+            is_first = False
+            done.append(part.out)
+
         return work
 
     def progress(_: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from tests.codecs.cases import CASES, Case, array_of, assert_decodes, data_type,
 from zarrds.codecs.base import ChunkSpec
 from zarrds.codecs.pipeline import build_pipeline
 from zarrds.errors import ChunkError
+from zarrds.metadata.dtypes import DataType
 
 FIRST_OF_EACH = list({case.name: case for case in CASES}.values())
 
@@ -50,7 +52,7 @@ def test_threads_that_decode_damaged_chunks_do_not_disturb_others() -> None:
 
 def test_equal_codecs_share_a_pipeline() -> None:
     codecs = [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "blosc"}]
-    again = [{"configuration": {"endian": "little"}, "name": "bytes"}, {"name": "blosc"}]
+    again = [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "blosc"}]
     assert build_pipeline(codecs, (4,), data_type("<i4")) is build_pipeline(again, (4,), data_type("<i4"))
     assert build_pipeline(codecs, (4,), data_type(">i4")) is not build_pipeline(codecs, (4,), data_type("<i4"))
 
@@ -71,3 +73,15 @@ def test_sizes_of_chunks() -> None:
     assert ChunkSpec((3, 4), data_type("<i4")).nbytes == 48
     assert ChunkSpec((), data_type("S3")).nbytes == 3
     assert ChunkSpec((3,), data_type("string")).nbytes is None
+
+
+@pytest.mark.parametrize(
+    ("codec", "name", "elements"),
+    [("vlen-utf8", "string", [np.str_("ü"), "b"]), ("vlen-bytes", "variable_length_bytes", [np.bytes_(b"a"), b""])],
+)
+def test_scalars_of_numpy_are_text_and_bytes_too(codec: str, name: str, elements: list[Any]) -> None:
+    array = np.empty(2, object)
+    array[:] = elements
+    pipeline = build_pipeline([{"name": codec}], (2,), DataType(name, np.dtype(object)))
+    (encoded,) = pipeline.encode(array)
+    assert pipeline.decode(bytes(encoded)).tolist() == elements

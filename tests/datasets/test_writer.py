@@ -288,7 +288,7 @@ def test_even_blocks_become_chunks(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "chunks",
-    [(2,), (1, 2, 3), (2, 0), (5, 4.5), "rubbish", ((2, 1), (4,)), (-5, 4), (10**6, 10**6), (None, 2), 3, (-1, 2)],
+    [(2,), (1, 2, 3), (2, 0), (5, 4.5), "rubbish", ((2, 1), (4,)), (-5, 4), (10**6, 10**6), (None, 2), 4.5, 3, (-1, 2)],
 )
 def test_stale_chunks_never_stop_a_save(path: Path, chunks: Any) -> None:
     ds = small()
@@ -297,7 +297,9 @@ def test_stale_chunks_never_stop_a_save(path: Path, chunks: Any) -> None:
     xr.testing.assert_identical(open_zarrds(path).load(), ds)
 
 
-@pytest.mark.parametrize("chunks", [(2,), (1, 2, 3), (2, 0), (5, 4.5), "rubbish", ((2, 1), (4,)), (-5, 4), (None, 2)])
+@pytest.mark.parametrize(
+    "chunks", [(2,), (1, 2, 3), (2, 0), (5, 4.5), "rubbish", ((2, 1), (4,)), (-5, 4), (None, 2), 4.5]
+)
 def test_wrong_chunks_that_were_asked_for(path: Path, chunks: Any) -> None:
     with pytest.raises(EncodingError, match="chunks") as caught:
         zarrds.save(small(), path, encoding={"v": {"chunks": chunks}})

@@ -94,7 +94,7 @@ def test_codecs_survive(order: str, filters: Any, compressor: Any) -> None:
 
 @pytest.mark.parametrize("ndim", [0, 1])
 def test_the_order_of_one_dimension_means_nothing(ndim: int) -> None:
-    assert from_v2({"order": "F", "dtype": "<i4"}, ndim) == ({"name": "bytes"},)
+    assert from_v2({"order": "F", "dtype": "<i4", "compressor": None}, ndim) == ({"name": "bytes"},)
 
 
 @pytest.mark.parametrize(

@@ -140,6 +140,8 @@ def _completed(codec: CodecObject, data_type: DataType, zarr_format: ZarrFormat)
     elif name == "zstd" and zarr_format == 2:
         del settings["checksum"]  # of which TensorStore does not know there
     settings |= given
+    if settings.get("shuffle") == "autoshuffle" and zarr_format == 3:  # which only numcodecs has
+        settings["shuffle"] = "bitshuffle" if settings["typesize"] == 1 else "shuffle"
     if name == SHARDING:
         inner = [codec_object(c) for c in given.get("codecs", [])]
         settings["codecs"] = [_completed(codec, data_type, zarr_format) for codec in inner]

@@ -143,8 +143,7 @@ def _range_pieces(positions: range, chunk: int, size: int) -> tuple[Piece, ...]:
         number = first // chunk
         start = first - number * chunk
         count = min(n - i, (chunk - start - 1) // step + 1)
-        # a step over the chunk's end is no step: it may be larger than NumPy can count
-        inside = slice(start, start + (count - 1) * step + 1, step if count > 1 else 1)
+        inside = slice(start, start + (count - 1) * step + 1, step)
         covers = count == min(chunk, size - number * chunk)
         pieces.append(Piece(str(number), slice(i, i + count), inside, covers))
         i += count
@@ -289,11 +288,12 @@ def plan_basic(key: Any, shape: Shape, chunks: Shape) -> ProductPlan:
 
 
 def _range(key: slice, size: int) -> range:
-    """The positions of a slice; those of two or more have a step that fits the array."""
+    """The positions of a slice."""
     try:
         positions = range(*key.indices(size))
     except (TypeError, ValueError) as error:
         raise SelectionError(f"not a slice that an array understands: {error}", found=key) from error
+    # of one position the step says nothing, and may be larger than NumPy can count
     return positions if len(positions) > 1 else range(positions.start, positions.start + len(positions))
 
 

@@ -136,9 +136,12 @@ class VariableLength:
         elements = np.ascontiguousarray(array).reshape(-1)
         try:
             # numcodecs would take None and 0 for empty ones
-            for found in set(map(type, elements)):
+            kinds = set(map(type, elements))
+            for found in kinds:
                 if not issubclass(found, element_type):
                     raise TypeError(f"an element is of type {found.__name__}")
+            if kinds - {element_type}:  # numcodecs knows no subclass, such as NumPy's own strings
+                elements = np.array([*map(element_type, elements), None], object)[:-1]
             encoded: bytes = self._codec().encode(elements)
         except (TypeError, ValueError) as error:
             raise EncodingError(

@@ -5,7 +5,7 @@ A chunk decodes straight into the memory that it is given wherever its last code
 
 from __future__ import annotations
 
-import json
+import marshal
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -164,17 +164,26 @@ def build_pipeline(
         For codecs in an order that makes no sense, or that do not fit the data type.
     """
     try:
-        described = json.dumps([dict(c) for c in codecs], sort_keys=True)
-    except RecursionError as error:
-        raise MetadataError("the settings of a codec are nested too deeply") from error
-    if registry.SHARDING in described:  # the only codec that must know the fill value, which need not be hashable
+        # the quickest way to tell equal JSON from other JSON
+        key = marshal.dumps(list(codecs), 2)
+    except ValueError as error:
+        raise MetadataError("the settings of a codec are nested too deeply, or no JSON") from error
+    if registry.SHARDING.encode() in key:  # the only codec that must know the fill value, which need not be hashable
         return _make(codecs, chunks, data_type, fill_value)
-    return _build(described, chunks, data_type)
+    return _build(_Described(key, codecs), chunks, data_type)
+
+
+@dataclass(frozen=True, slots=True)
+class _Described:
+    """Codec objects, which the cache tells apart by their key alone."""
+
+    key: bytes
+    codecs: Sequence[CodecObject] = field(compare=False)
 
 
 @lru_cache(maxsize=1024)
-def _build(codecs: str, chunks: tuple[int, ...], data_type: DataType) -> Pipeline:
-    return _make(json.loads(codecs), chunks, data_type, None)
+def _build(described: _Described, chunks: tuple[int, ...], data_type: DataType) -> Pipeline:
+    return _make(described.codecs, chunks, data_type, None)
 
 
 def _make(objects: Sequence[CodecObject], chunks: tuple[int, ...], data_type: DataType, fill_value: Any) -> Pipeline:

@@ -17,7 +17,8 @@ from xarray.core import indexing
 from zarrds.arrays.array import Array
 from zarrds.arrays.selection import plan_basic, plan_orthogonal, plan_pointwise
 from zarrds.arrays.workers import in_thread
-from zarrds.datasets.encoding import decoded_attributes, encoding_of
+from zarrds.datasets.attributes import decoded_attributes
+from zarrds.datasets.encoding import encoding_of
 from zarrds.datasets.xarray_internals import (
     NONE_VAR_NAME,
     create_vlen_dtype,

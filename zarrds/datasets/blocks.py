@@ -71,7 +71,7 @@ def store_blocks(pairs: Sequence[tuple[Any, Array]], progress: Progress | None =
     sources: list[Any] = []
     targets: list[Any] = []
     for data, array in pairs:
-        wanted = tuple(aligned_blocks(b, c) for b, c in zip(data.chunks, array.chunks, strict=True))
+        wanted = tuple(aligned_blocks(b, c) for b, c in zip(data.chunks, array.shards or array.chunks, strict=True))
         sources.append(data if wanted == data.chunks else data.rechunk(wanted))
         targets.append(_Target(array, progress))
     dask.array.store(sources, targets, lock=False, compute=True)

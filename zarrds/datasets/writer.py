@@ -13,9 +13,10 @@ import xarray as xr
 
 from zarrds.arrays.array import Array
 from zarrds.arrays.workers import Progress
+from zarrds.datasets.attributes import encoded_attributes
 from zarrds.datasets.blocks import store_blocks
 from zarrds.datasets.commit import find_target, staged
-from zarrds.datasets.encoding import array_metadata_for, encoded_attributes
+from zarrds.datasets.encoding import array_metadata_for
 from zarrds.datasets.xarray_internals import (
     DATAARRAY_NAME,
     DATAARRAY_VARIABLE,

@@ -68,12 +68,13 @@ def member(document: dict[str, JSON], name: str, kind: type | tuple[type, ...], 
 def sizes(document: dict[str, JSON], name: str) -> tuple[int, ...]:
     """``document[name]`` as a tuple of integers, none of them negative."""
     values = member(document, name, list)
-    if any(isinstance(v, bool) or not isinstance(v, int) or not 0 <= v <= _MAX_SIZE for v in values):
-        raise MetadataError(
-            f"member {name!r} of the metadata document is wrong",
-            expected="integers that are not negative",
-            found=values,
-        )
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _MAX_SIZE:
+            raise MetadataError(
+                f"member {name!r} of the metadata document is wrong",
+                expected="integers that are not negative",
+                found=values,
+            )
     return tuple(values)
 
 
@@ -87,6 +88,8 @@ def chunk_sizes(document: dict[str, JSON], name: str, shape: tuple[int, ...]) ->
             found=chunks,
         )
     # zarr-python writes chunks of no length for dimensions of no length
+    if 0 not in chunks:
+        return chunks
     if any(chunk == 0 and size > 0 for chunk, size in zip(chunks, shape, strict=True)):
         raise MetadataError(
             f"member {name!r} of the metadata document is wrong", expected="at least one element", found=chunks

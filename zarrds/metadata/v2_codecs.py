@@ -11,6 +11,7 @@ from typing import Any
 
 from zarrds.errors import MetadataError, UnsupportedError
 from zarrds.metadata.dtypes import BYTES, JSON, OBJECTS_AS_JSON, STRING, DataType
+from zarrds.metadata.fields import member
 from zarrds.metadata.model import CodecObject
 
 __all__ = ["codec_from_v2", "from_v2", "object_data_type", "to_v2"]
@@ -32,7 +33,7 @@ def from_v2(document: dict[str, JSON], ndim: int) -> tuple[CodecObject, ...]:
     filters = document.get("filters") or []
     if not isinstance(filters, list):
         raise MetadataError("filters are malformed", expected="a list or null", found=f"{filters!r:.100}")
-    compressor = document.get("compressor")
+    compressor = member(document, "compressor", object)
     codecs = [codec_from_v2(c) for c in [*filters, *([] if compressor is None else [compressor])]]
     if document.get("dtype") != "|O":
         codecs.insert(0, {"name": "bytes"})

@@ -108,6 +108,8 @@ def parse(raw: Raw) -> Node:
 
 
 def _extensions(raw: Raw, known: set[str]) -> Mapping[str, JSON]:
+    if raw.keys() <= known:
+        return {}
     unknown = {name: raw[name] for name in raw.keys() - known}
     for name, value in unknown.items():
         if not (isinstance(value, dict) and value.get("must_understand") is False):

@@ -1,0 +1,131 @@
+"""The chunks and shards of a variable that is to be saved: from its encoding, its dask blocks, or automatic."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from zarrds.arrays.layout import auto_chunks
+from zarrds.codecs.blosc import MAX_NBYTES
+from zarrds.errors import EncodingError
+from zarrds.metadata.dtypes import DataType
+from zarrds.metadata.model import ZarrFormat
+
+__all__ = ["choose_chunks"]
+
+# larger chunks (in bytes) that an earlier store left are cut to the array, as they may be those of one that was larger
+_MAX_PADDED_CHUNK = 4 * 1024 * 1024
+# chunks of a netCDF file that are smaller than this make a slow store, and are not carried over
+_MIN_NETCDF_CHUNK = 64 * 1024
+
+
+def choose_chunks(
+    variable: xr.Variable,
+    encoding: Mapping[str, Any],
+    data_type: DataType,
+    zarr_format: ZarrFormat,
+    is_explicit: bool,
+) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
+    """The shapes of a chunk and, where there are any, of a shard, in elements.
+
+    Parameters
+    ----------
+    variable : Variable
+    encoding : mapping
+        Of which ``chunks``, ``shards``, ``chunksizes`` and ``contiguous`` count.
+    data_type : DataType
+    zarr_format : {2, 3}
+    is_explicit : bool
+        Whether the encoding is what the user asked for, not what an earlier file left there: that gives way where it
+        does not fit.
+
+    Raises
+    ------
+    EncodingError
+        For chunks or shards that were asked for and are none.
+    """
+    chunks = _chunks(variable, encoding, data_type, is_explicit)
+    asked = encoding.get("shards")
+    if asked is None:
+        return chunks, None
+    shards = _chunk_sizes(asked, variable.shape)
+    if is_explicit:
+        if shards is None:
+            raise EncodingError(
+                "encoding['shards'] is wrong", expected=f"{variable.ndim} positive integers", found=f"{asked!r:.100}"
+            )
+        return chunks, shards
+    fits = zarr_format == 3 and shards is not None and not any(s % c for s, c in zip(shards, chunks, strict=True))
+    return chunks, shards if fits else None
+
+
+def _chunks(
+    variable: xr.Variable, encoding: Mapping[str, Any], data_type: DataType, is_explicit: bool
+) -> tuple[int, ...]:
+    """Chunks from the encoding, else the dask chunks, else automatic ones."""
+    asked = _asked_chunks(variable, encoding, data_type, is_explicit)
+    if is_explicit and asked is not None:
+        return asked
+    blocks = _dask_chunks(variable, data_type)
+    if asked is not None and (variable.chunks is None or blocks is None or _holds(asked, variable.chunks)):
+        return asked
+    return blocks or auto_chunks(variable.shape, data_type)
+
+
+def _asked_chunks(
+    variable: xr.Variable, encoding: Mapping[str, Any], data_type: DataType, is_explicit: bool
+) -> tuple[int, ...] | None:
+    asked = encoding.get("chunks")
+    if asked is None and not encoding.get("contiguous"):
+        asked = encoding.get("chunksizes")
+    if asked is None or (isinstance(asked, str) and asked == "auto"):
+        return None
+    chunks = _chunk_sizes(asked, variable.shape)
+    if is_explicit:
+        if chunks is None:
+            raise EncodingError(
+                "encoding['chunks'] is wrong", expected=f"{variable.ndim} positive integers", found=f"{asked!r:.100}"
+            )
+        return chunks
+    if chunks is None:
+        return None
+    # what an earlier file left may be the chunks of a variable that was cut since
+    cut = tuple(min(chunk, max(1, size)) for chunk, size in zip(chunks, variable.shape, strict=True))
+    itemsize = data_type.dtype.itemsize
+    if encoding.get("chunks") is None:
+        return cut if prod(cut) * itemsize >= min(_MIN_NETCDF_CHUNK, variable.nbytes) else None
+    if prod(chunks) * itemsize > _MAX_PADDED_CHUNK:
+        chunks = cut
+    return chunks if prod(chunks) * itemsize <= MAX_NBYTES else None
+
+
+def _chunk_sizes(asked: Any, shape: Sequence[int]) -> tuple[int, ...] | None:
+    """Chunks as integers, one for each dimension, or None if they are not to be understood."""
+    if isinstance(asked, int | np.integer):
+        asked = (asked,) * len(shape)
+    if not isinstance(asked, Sequence | np.ndarray) or len(asked) != len(shape):
+        return None
+    if not all(isinstance(chunk, int | np.integer) and (chunk > 0 or chunk == -1) for chunk in asked):
+        return None
+    return tuple(max(1, size) if chunk == -1 else int(chunk) for chunk, size in zip(asked, shape, strict=True))
+
+
+def _dask_chunks(variable: xr.Variable, data_type: DataType) -> tuple[int, ...] | None:
+    """The size of a dask array's blocks, if they are even and small enough for one chunk."""
+    if variable.chunks is None or variable.size == 0:
+        return None
+    even = all(len(set(sizes[:-1])) <= 1 and sizes[-1] <= sizes[0] for sizes in variable.chunks)
+    blocks = tuple(sizes[0] for sizes in variable.chunks)
+    small = prod(blocks) * data_type.dtype.itemsize <= MAX_NBYTES
+    return blocks if even and small and all(blocks) else None
+
+
+def _holds(chunks: tuple[int, ...], blocks: Sequence[Sequence[int]]) -> bool:
+    """Whether no chunk is shared by two blocks."""
+    return all(
+        not np.any(np.cumsum(sizes)[:-1] % chunk) for chunk, sizes in zip(chunks, blocks, strict=True) if len(sizes) > 1
+    )

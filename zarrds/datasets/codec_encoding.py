@@ -1,0 +1,88 @@
+"""The codecs of a variable that is to be saved: ``compressors``, ``filters``, ``serializer``, and netCDF's ``zlib``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from zarrds.codecs.defaults import default_compressors, parse_codec
+from zarrds.codecs.layout import serializer_for
+from zarrds.codecs.registry import kind
+from zarrds.metadata.dtypes import DataType
+from zarrds.metadata.model import CodecObject, ZarrFormat
+
+__all__ = ["choose_codecs"]
+
+
+def _listed(value: Any) -> list[CodecObject]:
+    if value is None:
+        return []
+    if isinstance(value, Mapping) or not isinstance(value, list | tuple):
+        value = [value]
+    return [parse_codec(codec) for codec in value]
+
+
+def choose_codecs(
+    encoding: Mapping[str, Any], data_type: DataType, zarr_format: ZarrFormat, is_explicit: bool
+) -> Iterator[CodecObject]:
+    """The codecs of a variable, in order."""
+    auto = "auto"
+    filters = encoding.get("filters", ())
+    compressors = encoding.get("compressors", auto)
+    serializer = encoding.get("serializer", auto)
+    # v2 engines list the codec of strings among the filters; it follows from the data type
+    before = [] if isinstance(filters, str) else [c for c in _listed(filters) if kind(c["name"]) != "array_bytes"]
+    if not is_explicit:
+        before = [c for c in before if _is_fit_for(c, data_type)]
+    yield from (c for c in before if kind(c["name"]) == "array_array")
+    yield _serializer(serializer, encoding, data_type, zarr_format, is_explicit)
+    yield from (c for c in before if kind(c["name"]) == "bytes_bytes")
+    if isinstance(compressors, str):
+        yield from _netcdf_compressors(encoding, data_type, zarr_format, is_explicit)
+    else:
+        yield from _listed(compressors)
+
+
+def _is_fit_for(codec: CodecObject, data_type: DataType) -> bool:
+    """Whether a filter of an earlier array can serve a variable whose dtype may have changed since."""
+    if codec["name"] == "transpose":
+        return True
+    dtype = codec.get("configuration", {}).get("dtype")
+    return not data_type.is_variable_length and (dtype is None or np.dtype(dtype) == data_type.dtype)
+
+
+def _serializer(
+    serializer: Any, encoding: Mapping[str, Any], data_type: DataType, zarr_format: ZarrFormat, is_explicit: bool
+) -> CodecObject:
+    own: CodecObject = serializer_for(data_type)
+    if zarr_format == 2:
+        return {"name": "bytes"} if own["name"] == "bytes" else own
+    if serializer is None or isinstance(serializer, str):
+        if is_explicit and own.get("configuration") and encoding.get("endian") in ("little", "big"):
+            return {"name": "bytes", "configuration": {"endian": encoding["endian"]}}
+        return own
+    asked = parse_codec(serializer)
+    # a leftover of another dtype gives way to the one that fits
+    if not is_explicit and (
+        asked["name"] != own["name"] or bool(asked.get("configuration")) != bool(own.get("configuration"))
+    ):
+        return own
+    return asked
+
+
+def _netcdf_compressors(
+    encoding: Mapping[str, Any], data_type: DataType, zarr_format: ZarrFormat, is_explicit: bool
+) -> list[CodecObject]:
+    """The default compressors; Blosc with zlib inside, or none, where the user asks as netCDF does."""
+    defaults = default_compressors(data_type, zarr_format)
+    if not is_explicit or "zlib" not in encoding:
+        return defaults
+    blosc, *checksum = defaults
+    if not encoding["zlib"]:
+        return checksum
+    settings = dict(blosc["configuration"]) | {"cname": "zlib", "clevel": encoding.get("complevel", 4)}
+    if not encoding.get("shuffle", True):
+        settings["shuffle"] = "noshuffle"
+    return [{"name": "blosc", "configuration": settings}, *checksum]

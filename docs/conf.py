@@ -26,4 +26,5 @@ autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 autodoc_inherit_docstrings = False  # xarray's docstrings are not ours to publish, nor to keep free of warnings
 napoleon_google_docstring = False
+napoleon_use_ivar = True
 napoleon_use_rtype = False

@@ -255,7 +255,7 @@ def open_group(store: StoreLike, mode: Mode = "r", path: str = "", *, workers: i
 
     Parameters
     ----------
-    store : path, URL or Store
+    store : str, os.PathLike or Store
     mode : {"r", "r+"}
         To read, or to read and write.
     path : str
@@ -310,7 +310,7 @@ def create_group(
 
     Parameters
     ----------
-    store : path, URL or Store
+    store : str, os.PathLike or Store
     path : str
         Of the group, below the store's root.
     attributes : mapping, optional
@@ -359,7 +359,7 @@ def create_array(
 
     Parameters
     ----------
-    store : path, URL or Store
+    store : str, os.PathLike or Store
     shape : int or sequence of int
         In elements.
     dtype : dtype, or "string" or "bytes"

@@ -69,7 +69,7 @@ def save(
     ----------
     obj : Dataset, DataArray or DataTree
         In memory, lazily opened, or of dask arrays in blocks of any size.
-    store : path, URL or Store
+    store : str, os.PathLike or Store
     group : str, optional
         The group to save into; the root unless said.
     mode : {"w-", "w"}, optional

@@ -204,7 +204,7 @@ def main() -> None:
         run(make_dataset(), "made-up", folder)
         return
     try:
-        ds = xr.open_dataset(options.file).load()
+        ds = xr.load_dataset(options.file)
         find_field(ds)
     except (OSError, ValueError) as error:
         parser.error(f"cannot use {str(options.file)!r}: {error}")

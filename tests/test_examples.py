@@ -119,7 +119,7 @@ def test_climate_with_real_data(name: str, facts: list[str], data_dir: Path, tmp
     saved = check_output(done.stdout, tmp_path, name)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # eraint_uvz.nc has fill values that do not fit its data
-        original = xr.open_dataset(path, engine="netcdf4").load()
+        original = xr.load_dataset(path, engine="netcdf4")
     xr.testing.assert_identical(saved, original)
 
 

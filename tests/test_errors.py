@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from zarrds import errors
-from zarrds.errors import MetadataError, StoreIOError, ZarrdsError
+from zarrds.errors import EncodingError, MetadataError, StoreIOError, ZarrdsError
 
 KINDS: list[type[ZarrdsError]] = [getattr(errors, name) for name in errors.__all__]
 FIELDS: dict[str, Any] = {
@@ -34,6 +34,7 @@ BUILTINS: dict[str, tuple[type[Exception], ...]] = {
     "ChunkError": (ValueError,),
     "SelectionError": (IndexError,),
     "EncodingError": (ValueError, TypeError),
+    "VariableNotFoundError": (EncodingError, KeyError),
 }
 
 

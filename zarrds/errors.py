@@ -7,6 +7,8 @@ path that is no store), so that code written for other engines keeps working.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 __all__ = [
@@ -21,6 +23,7 @@ __all__ = [
     "StoreIOError",
     "StoreNotFoundError",
     "UnsupportedError",
+    "VariableNotFoundError",
     "ZarrdsError",
 ]
 
@@ -116,6 +119,16 @@ def _shown(value: object) -> str:
     return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"
 
 
+@contextmanager
+def locating(path: str | None = None, key: str | None = None) -> Iterator[None]:
+    """Tell the errors that pass where they happened, where they do not know it."""
+    try:
+        yield
+    except ZarrdsError as error:
+        error.located(path=path, key=key)
+        raise
+
+
 def _rebuild(kind: type[ZarrdsError], problem: str, fields: dict[str, Any], os_fields: dict[str, Any]) -> ZarrdsError:
     error = kind(problem)
     for name, value in (fields | os_fields).items():
@@ -165,3 +178,7 @@ class SelectionError(ZarrdsError, IndexError):
 
 class EncodingError(ZarrdsError, ValueError, TypeError):
     """Data, attributes or an encoding that cannot be stored."""
+
+
+class VariableNotFoundError(EncodingError, KeyError):
+    """An encoding names a variable that the dataset does not have."""

@@ -236,8 +236,12 @@ def test_chunks_of_an_array_that_is_no_more(zarr_format: Any) -> None:
     store = MemoryStore()
     create_array(store, path="g/a", shape=4, dtype="i4", chunks=2, zarr_format=zarr_format)[...] = 5
     store.delete("g/a/zarr.json" if zarr_format == 3 else "g/a/.zarray")
-    array = create_array(store, path="g/a", shape=4, dtype="i4", chunks=2, zarr_format=zarr_format)
+    with pytest.raises(StoreExistsError, match="chunks of an array without"):
+        create_array(store, path="g/a", shape=4, dtype="i4", chunks=2, zarr_format=zarr_format)
+    store.set("g/a/notes.txt", b"mine")
+    array = create_array(store, path="g/a", shape=4, dtype="i4", chunks=2, zarr_format=zarr_format, overwrite=True)
     assert array[...].tolist() == [0] * 4
+    assert store.get("g/a/notes.txt") == b"mine"
     store.delete("g/zarr.json" if zarr_format == 3 else "g/.zgroup")
     with pytest.raises(StoreExistsError, match="below"):
         create_array(store, path="g", shape=4, dtype="i4", zarr_format=zarr_format)
@@ -250,3 +254,19 @@ def test_files_of_others_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "data/thesis.txt").write_text("mine")
     create_array(tmp_path / "data", shape=3, dtype="i4")[...] = 1
     assert (tmp_path / "data/thesis.txt").read_text() == "mine"
+
+
+def test_a_member_that_cannot_be_read_hides_no_other() -> None:
+    store = MemoryStore()
+    group = create_group(store)
+    group.create_array("good", shape=3, dtype="i4")
+    store.set("odd/zarr.json", (store.get("good/zarr.json") or b"").replace(b'"int32"', b'"int33"'))
+    for opened in (open_group(store), open_group(store, "r+")):
+        assert sorted(opened) == ["good", "odd"]
+        assert len(opened) == 2
+        assert "odd" in opened
+        assert "2 members" in repr(opened)
+        assert "odd (cannot be read)" in opened.tree()
+        assert opened["good"].shape == (3,)
+        with pytest.raises(UnsupportedError, match="int33"):
+            opened["odd"]

@@ -39,6 +39,10 @@ class Counting:
     def path(self) -> str:
         return self.store.path
 
+    @property
+    def in_memory(self) -> bool:
+        return self.store.in_memory
+
     def get(self, key: str, buffer: memoryview | None = None) -> Buffer | None:
         with self._lock:
             self.reads[key] += 1
@@ -47,7 +51,7 @@ class Counting:
     def get_range(self, key: str, *args: Any, **kwargs: Any) -> Any:
         with self._lock:
             self.reads[key] += 1
-        return self.store.get_range(key, *args, **kwargs)  # type: ignore[attr-defined]  # where the protocol has it
+        return self.store.get_range(key, *args, **kwargs)
 
     def set(self, key: str, *parts: Buffer) -> None:
         self.store.set(key, *parts)
@@ -72,8 +76,8 @@ class Counting:
     def stage(self, prefix: str = "") -> Self:
         return type(self)(self.store.stage(prefix))
 
-    def publish(self, staged: Self, prefix: str = "") -> None:
-        self.store.publish(staged.store, prefix)
+    def publish(self, staged: Self, prefix: str = "", *, replace: bool = True) -> None:
+        self.store.publish(staged.store, prefix, replace=replace)
 
     def discard(self, staged: Self) -> None:
         self.store.discard(staged.store)

@@ -10,22 +10,28 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+import dask
+import dask.array
 import numpy as np
 import pytest
 import xarray as xr
+import zarr
 
 import zarrds
-from zarrds.errors import StoreIOError
+from zarrds.errors import StoreExistsError, StoreIOError
 from zarrds.stores.base import Buffer
 
 PROJECT = Path(__file__).resolve().parents[2]
 FORMATS = [3, 2]
+SMALL = xr.Dataset({"v": ("x", np.arange(6.0))}, {"x": np.arange(6)})
 
 
 def dataset(value: float, dtype: str = "f8") -> xr.Dataset:
@@ -113,9 +119,9 @@ class Mortal(zarrds.LocalStore):
         self.count()
         return super().stage(prefix)
 
-    def publish(self, staged: Self, prefix: str = "") -> None:
+    def publish(self, staged: Self, prefix: str = "", *, replace: bool = True) -> None:
         self.count()
-        super().publish(staged, prefix)
+        super().publish(staged, prefix, replace=replace)
 
     def discard(self, staged: Self) -> None:
         if not self.stays_dead:
@@ -309,3 +315,56 @@ def test_killed_at_any_instant(group: str, tmp_path: Path) -> None:
     assert_identical(path, datasets[1], group or None)
     # what the dead left behind goes with the next save, or is hidden
     assert [name for name in os.listdir(tmp_path) if not name.startswith(".")] == ["x.zarr"]
+
+
+def test_what_consolidated_metadata_does_not_name_is_not_replaced(tmp_path: Path) -> None:
+    store = tmp_path / "x.zarr"
+    zarrds.save(SMALL, store)
+    zarr.open_group(store, mode="r+", use_consolidated=False).create_array("grp/precious", data=np.arange(3))
+    with pytest.raises(StoreExistsError, match="'grp'"):
+        zarrds.save(SMALL, store, group="grp")
+    assert zarr.open_array(store, path="grp/precious", mode="r")[:].tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("mode", ["w-", "w"])
+def test_a_folder_inside_of_a_store_is_left_alone(tmp_path: Path, mode: Any) -> None:
+    store = tmp_path / "x.zarr"
+    zarrds.save(SMALL, store)
+    (store / "sub").mkdir()
+    (store / "sub" / "notes.txt").write_text("mine")
+    with pytest.raises(StoreExistsError, match="holds files"):
+        zarrds.save(SMALL, store, group="sub", mode=mode)
+    assert (store / "sub" / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("groups", [(None, None), ("a", "b")])
+def test_of_two_saves_at_once_none_is_lost_silently(tmp_path: Path, groups: tuple[str | None, ...]) -> None:
+    """Both found nothing at the path; the second to be ready must not replace the first."""
+    both = threading.Barrier(2)
+
+    def wait(block: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        both.wait(30)
+        return block
+
+    def save(i: int) -> str:
+        ds = xr.Dataset({"v": ("x", dask.array.full(3, i, chunks=3).map_blocks(wait, dtype=int))})
+        try:
+            zarrds.save(ds, tmp_path / "x.zarr", group=groups[i])
+        except StoreExistsError:
+            return "refused"
+        return "saved"
+
+    with ThreadPoolExecutor(2) as pool:
+        outcomes = list(pool.map(save, range(2)))
+    assert sorted(outcomes) == ["refused", "saved"]
+    winner = outcomes.index("saved")
+    saved = xr.open_dataset(tmp_path / "x.zarr", engine="zarrds", group=groups[winner])
+    assert saved.v.values.tolist() == [winner] * 3
+
+
+def test_a_store_in_memory_is_not_written_by_other_processes() -> None:
+    store = zarrds.MemoryStore()
+    ds = xr.Dataset({"v": ("x", np.arange(6))})
+    with dask.config.set(scheduler="processes"):
+        zarrds.save(ds.chunk(x=2), store)
+    xr.testing.assert_identical(xr.open_dataset(store, engine="zarrds"), ds)

@@ -596,3 +596,39 @@ def test_a_group_and_a_variable_of_one_name(path: Path) -> None:
     with pytest.raises((ZarrdsError, UnsupportedError)):
         zarrds.save(small(), path, group="v/c")
     xr.testing.assert_identical(open_zarrds(path).load(), small())
+
+
+@pytest.mark.parametrize("key", ["compressors", "filters", "serializer"])
+def test_words_that_are_no_codecs(key: str) -> None:
+    store = zarrds.MemoryStore()
+    with pytest.raises(EncodingError, match=key):
+        zarrds.save(xr.Dataset({"v": ("x", [1.0])}), store, encoding={"v": {key: "zstd"}})
+    assert list(store.list_prefix()) == []
+    zarrds.save(xr.Dataset({"v": ("x", [1.0])}), store, encoding={"v": {key: "auto"}})
+
+
+@pytest.mark.parametrize(
+    "encoding", [{"endian": "big"}, {"serializer": {"name": "bytes", "configuration": {"endian": "big"}}}]
+)
+def test_byte_order_that_is_asked_for_in_v2(tmp_path: Path, encoding: dict[str, Any]) -> None:
+    zarrds.save(xr.Dataset({"v": ("x", np.arange(3))}), tmp_path / "x.zarr", encoding={"v": encoding}, zarr_format=2)
+    array = zarr.open_array(tmp_path / "x.zarr", path="v", mode="r", zarr_format=2)
+    assert array.dtype == ">i8"
+    assert array[:].tolist() == [0, 1, 2]
+
+
+def test_errors_name_the_store_and_the_group() -> None:
+    store = zarrds.MemoryStore()
+    tree = xr.DataTree.from_dict({"/a": xr.Dataset({"v": ("x", [1], {"bad": b"bytes"})})})
+    with pytest.raises(EncodingError, match="'a/v'") as caught:
+        zarrds.save(tree, store)
+    assert caught.value.path == store.path
+    with pytest.raises(EncodingError, match="dictionary"):
+        zarrds.save(xr.Dataset({"v": ("x", [1])}), store, encoding={"v": 3})
+    with pytest.raises(UnsupportedError, match="zarr_format"):
+        zarrds.save(xr.Dataset(), store, zarr_format=1)  # type: ignore[arg-type]  # wrong on purpose
+    with pytest.raises(UnsupportedError, match="MultiIndex"):
+        zarrds.save(xr.Dataset(coords={"y": ("x", [1]), "z": ("x", [2])}).set_index(x=["y", "z"]), store)
+    with pytest.raises(EncodingError, match="Convert"):
+        zarrds.save(xr.Dataset({"v": ("x", pd.Categorical(["a"]))}), store)
+    assert list(store.list_prefix()) == []

@@ -122,19 +122,6 @@ def test_encode_dataset_coordinates() -> None:
     assert ds.v.attrs == {}
 
 
-def test_encode_zarr_attr_value() -> None:
-    for value, expected in (
-        (np.float32(0.5), 0.5),
-        (np.arange(2), [0, 1]),
-        (np.array(3), 3),
-        ("text", "text"),
-        ({"a": 1}, {"a": 1}),
-    ):
-        encoded = internals.encode_zarr_attr_value(value)
-        assert encoded == expected
-        assert type(encoded) is type(expected)
-
-
 def test_encode_zarr_variable() -> None:
     packed = xr.Variable("x", [1.0, np.nan], {}, {"dtype": "i2", "scale_factor": 0.5, "_FillValue": -1, "chunks": (1,)})
     encoded = internals.encode_zarr_variable(packed, name="v", zarr_format=3)

@@ -18,7 +18,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from zarrds.errors import InvalidKeyError
+from zarrds.errors import InvalidKeyError, StoreExistsError
 from zarrds.stores import Store
 
 MALFORMED = [
@@ -359,6 +359,18 @@ class StoreContract:
             expected = old
             assert sorted(tmp_path.rglob("*")) == files
         assert {key: store.get(key) for key in store.list_prefix()} == expected
+
+    @pytest.mark.parametrize("prefix", ["", "g/h"])
+    def test_publish_without_replacing(self, store: Store, prefix: str) -> None:
+        base = prefix and f"{prefix}/"
+        first, second = store.stage(prefix), store.stage(prefix)
+        first.set("a", b"first")
+        second.set("a", b"second")
+        store.publish(first, prefix, replace=False)
+        with pytest.raises(StoreExistsError):
+            store.publish(second, prefix, replace=False)
+        store.discard(second)
+        assert {key: bytes(store.get(key) or b"") for key in store.list_prefix()} == {f"{base}a": b"first"}
 
     def test_publish_nothing(self, store: Store) -> None:
         store.set("a/k", b"v")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import product
 from math import prod
 from typing import Any, cast
 
@@ -15,6 +14,7 @@ import numpy.typing as npt
 from zarrds.arrays import workers
 from zarrds.arrays.attributes import Attributes, Change
 from zarrds.arrays.chunks import Chunks
+from zarrds.arrays.layout import integers
 from zarrds.arrays.selection import (
     PointPlan,
     ProductPlan,
@@ -78,8 +78,8 @@ class Array:
     def __init__(
         self, store: Store, path: str, metadata: ArrayMetadata, *, read_only: bool = False, n_workers: int | None = None
     ) -> None:
-        if n_workers is not None and n_workers < 1:
-            raise EncodingError("workers must be at least 1", found=n_workers)
+        if not (n_workers is None or (type(n_workers) is int and n_workers >= 1)):
+            raise EncodingError("workers must be an integer of at least 1", found=repr(n_workers))
         self._chunks = Chunks(store, path, metadata)
         self._read_only = read_only
         self._n_workers = n_workers
@@ -320,9 +320,9 @@ class Array:
         self._chunks = replace(self._chunks, metadata=metadata)
 
     def _begin_edit(self) -> None:
-        """Read the document again: another object may have changed it, and must not be undone."""
+        """Read the array's own document again: what another object, or library, changed must not be undone."""
         self._check_writable()
-        nodes = open_nodes(self.store, zarr_format=self.metadata.zarr_format)
+        nodes = open_nodes(self.store, zarr_format=self.metadata.zarr_format, consolidated=False)
         self._chunks = replace(self._chunks, metadata=get_array(self.store, nodes, self.path))
 
     def _edit_attributes(self, change: Change) -> None:
@@ -338,7 +338,7 @@ class Array:
             In elements; as many numbers as there are dimensions.
         """
         self._begin_edit()
-        new_shape = (int(shape),) if isinstance(shape, int | np.integer) else tuple(int(size) for size in shape)
+        new_shape = integers(shape, "shape")
         if len(new_shape) != self.ndim or any(size < 0 for size in new_shape):
             raise SelectionError(
                 "not a shape for this array", path=self.store.path, key=self.path, expected=self.ndim, found=new_shape
@@ -349,14 +349,13 @@ class Array:
 
     def _clear_outside(self, shape: tuple[int, ...]) -> None:
         """Make everything outside of `shape` the fill value, so that it does not come back if the array grows."""
-        old_grid = self.metadata.chunk_grid
         new_grid = replace(self.metadata, shape=shape).chunk_grid
-        kept = [min(old, new) for old, new in zip(old_grid, new_grid, strict=True)]
-        for axis, (old, keep) in enumerate(zip(old_grid, kept, strict=True)):
-            # of the axes before this one only what they keep is left
-            ranges = [range(k) for k in kept[:axis]] + [range(keep, old)] + [range(n) for n in old_grid[axis + 1 :]]
-            for position in product(*ranges):
-                self.store.delete(self._chunks.key(position))
+        kept = [min(old, new) for old, new in zip(self.metadata.chunk_grid, new_grid, strict=True)]
+        # by what there is: a large grid may hold few chunks
+        for key in list(self.store.list_prefix(self.path)):
+            position = self._chunks.position(key)
+            if position is not None and any(p >= k for p, k in zip(position, kept, strict=True)):
+                self.store.delete(key)
         for axis, (size, chunk, keep) in enumerate(zip(shape, self.metadata.chunks, kept, strict=True)):
             stop = min(keep * chunk, self.shape[axis])
             if size < stop:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+import json
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from zarrds.errors import EncodingError
 from zarrds.metadata.dtypes import JSON
-from zarrds.metadata.fields import dump
 
-__all__ = ["Attributes", "Change", "check_attributes"]
+__all__ = ["Attributes", "Change", "plain_attributes"]
 
 # makes new attributes out of those that there are
 Change: TypeAlias = Callable[[Mapping[str, JSON]], dict[str, JSON]]
@@ -33,7 +36,8 @@ class Attributes(MutableMapping[str, JSON]):
         self._edit = edit
 
     def __getitem__(self, name: str) -> JSON:
-        return self._get()[name]
+        # a copy: what is changed inside of it would not be written
+        return copy.deepcopy(self._get()[name])
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._get())
@@ -56,22 +60,38 @@ class Attributes(MutableMapping[str, JSON]):
     def update(self, *others: Any, **names: JSON) -> None:
         """As ``dict.update``, in one write."""
         added = dict(*others, **names)
-        check_attributes(added)
-        self._edit(lambda values: {**values, **added})
+        plain = plain_attributes(added)
+        self._edit(lambda values: {**values, **plain})
 
     def __repr__(self) -> str:
         return f"Attributes({dict(self._get())!r})"
 
 
-def check_attributes(values: Mapping[str, JSON]) -> None:
-    """Raise `EncodingError` if an attribute is not JSON, naming it."""
+def plain_attributes(values: Mapping[str, Any]) -> dict[str, JSON]:
+    """A copy of attributes in JSON's own types: NumPy's arrays become lists, its scalars Python's.
+
+    Raises
+    ------
+    EncodingError
+        If one is no JSON, naming it.
+    """
+    plain = {}
     for name, value in values.items():
         try:
             if not isinstance(name, str):
                 raise TypeError("names of attributes are strings")
-            dump(value)
+            plain[name] = json.loads(json.dumps(value, default=_of_numpy))
         except (TypeError, ValueError, RecursionError) as error:
             raise EncodingError(
                 f"attribute {name!r} cannot be stored: {error}",
                 expected="JSON: strings, numbers, booleans, None, lists and dicts",
             ) from error
+    return plain
+
+
+def _of_numpy(value: Any) -> Any:
+    # of datetimes NumPy would give the bare number, of units that nobody knows
+    if isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "biufUO":
+        return value.tolist()
+    kind = f"of dtype {value.dtype}" if isinstance(value, np.ndarray | np.generic) else type(value).__name__
+    raise TypeError(f"{kind} is not JSON")

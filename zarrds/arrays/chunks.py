@@ -88,6 +88,15 @@ class Chunks:
         """Bytes of a decoded chunk or inner chunk, at least 1."""
         return max(prod(shape) * self.metadata.data_type.dtype.itemsize, 1)
 
+    def position(self, key: str) -> tuple[int, ...] | None:
+        """The position in the grid of the chunk of that key, None if the key is no chunk's."""
+        encoding = self.metadata.chunk_key_encoding
+        base = (f"{self.path}/" if self.path else "") + encoding.prefix
+        names = key.removeprefix(base).split(encoding.separator) if key.startswith(base) else []
+        if len(names) != len(self.metadata.shape) or not all(name.isdecimal() for name in names):
+            return None
+        return tuple(map(int, names))
+
     def _key_of_names(self) -> Callable[[tuple[str, ...]], str]:
         """A quick function from a chunk's numbers, as text, to its key."""
         encoding = self.metadata.chunk_key_encoding

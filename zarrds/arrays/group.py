@@ -10,10 +10,10 @@ from typing import Any, Literal
 import numpy.typing as npt
 
 from zarrds.arrays.array import Array
-from zarrds.arrays.attributes import Attributes, Change, check_attributes
+from zarrds.arrays.attributes import Attributes, Change, plain_attributes
 from zarrds.arrays.layout import new_array_metadata
 from zarrds.arrays.place import place
-from zarrds.errors import EncodingError, InvalidKeyError, ReadOnlyError
+from zarrds.errors import EncodingError, InvalidKeyError, MetadataError, ReadOnlyError, locating
 from zarrds.metadata.documents import Nodes, get_array, get_group, get_node, open_nodes, put_node, root_key
 from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
@@ -92,7 +92,8 @@ class Group:
     def _edit_attributes(self, change: Change) -> None:
         self._check_writable()
         # another object may have changed the document, and must not be undone
-        before = get_group(self._store, self._current_nodes(), self._path)
+        nodes = open_nodes(self._store, zarr_format=self._metadata.zarr_format, consolidated=False)
+        before = get_group(self._store, nodes, self._path)
         metadata = replace(before, attributes=change(before.attributes))
         put_node(self._store, self._path, metadata)
         self._metadata = metadata
@@ -127,12 +128,14 @@ class Group:
             return isinstance(name, str) and self._current_nodes().get(self._below(name)) is not None
         except InvalidKeyError:
             return False
+        except MetadataError:
+            return True  # if damaged, or beyond what zarrds can read
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._current_nodes().children(self._path))
+        return iter(self._current_nodes().names(self._path))
 
     def __len__(self) -> int:
-        return len(self._current_nodes().children(self._path))
+        return len(self._current_nodes().names(self._path))
 
     def __repr__(self) -> str:
         return f"<zarrds.Group {self._path or '/'!r} of {self._store.path!r}: {len(self)} members>"
@@ -168,9 +171,13 @@ class Group:
         return "\n".join([f"/{self._path}", *self._branches("")])
 
     def _branches(self, indent: str) -> Iterator[str]:
-        children = list(self._children())
-        for i, (name, child) in enumerate(children):
-            last = i == len(children) - 1
+        names = list(self)
+        for i, name in enumerate(names):
+            last = i == len(names) - 1
+            try:
+                child: Array | Group | None = self[name]
+            except MetadataError:
+                child = None
             yield f"{indent}{'└── ' if last else '├── '}{name}{_described(child)}"
             if isinstance(child, Group):
                 yield from child._branches(indent + ("    " if last else "│   "))
@@ -231,7 +238,9 @@ class Group:
         )
 
 
-def _described(child: Array | Group) -> str:
+def _described(child: Array | Group | None) -> str:
+    if child is None:
+        return " (cannot be read)"
     if isinstance(child, Group):
         return "/"
     names = child.dimension_names or (None,) * child.ndim
@@ -291,7 +300,9 @@ def open_array(store: StoreLike, mode: Mode = "r", path: str = "", *, workers: i
     """Open an array that exists; the parameters and errors are those of `open_group`."""
     opened = as_store(store)
     path = check_prefix(path.strip("/"), opened.path)
-    metadata = get_array(opened, open_nodes(opened), path)
+    # who is going to write goes by the array's own document, which another library may have changed
+    nodes = open_nodes(opened, consolidated=None if _is_read_only(mode) else False)
+    metadata = get_array(opened, nodes, path)
     array = Array(opened, path, metadata, read_only=_is_read_only(mode), n_workers=workers)
     array.check_codecs()
     return array
@@ -333,8 +344,9 @@ def create_group(
     """
     opened = as_store(store)
     path = check_prefix(path.strip("/"), opened.path)
-    check_attributes(attributes or {})
-    place(opened, path, GroupMetadata(dict(attributes or {}), zarr_format=zarr_format), overwrite=overwrite)
+    with locating(opened.path, path or "/"):
+        metadata = GroupMetadata(plain_attributes(attributes or {}), zarr_format=zarr_format)
+    place(opened, path, metadata, overwrite=overwrite)
     nodes = open_nodes(opened, zarr_format=zarr_format)
     return Group(opened, path, nodes, read_only=False, n_workers=workers)
 
@@ -409,17 +421,17 @@ def create_array(
     """
     opened = as_store(store)
     path = check_prefix(path.strip("/"), opened.path)
-    check_attributes(attributes or {})
-    metadata = new_array_metadata(
-        shape=shape,
-        dtype=dtype,
-        chunks=chunks,
-        shards=shards,
-        codecs=codecs,
-        fill_value=fill_value,
-        dimension_names=dimension_names,
-        attributes=attributes,
-        zarr_format=zarr_format,
-    )
+    with locating(opened.path, path or "/"):
+        metadata = new_array_metadata(
+            shape=shape,
+            dtype=dtype,
+            chunks=chunks,
+            shards=shards,
+            codecs=codecs,
+            fill_value=fill_value,
+            dimension_names=dimension_names,
+            attributes=plain_attributes(attributes or {}),
+            zarr_format=zarr_format,
+        )
     place(opened, path, metadata, overwrite=overwrite)
     return Array(opened, path, metadata, n_workers=workers)

@@ -22,7 +22,7 @@ from zarrds.metadata.fill_values import decode_fill_value, default_fill_value, e
 from zarrds.metadata.model import ArrayMetadata, ChunkKeyEncoding, CodecObject, ZarrFormat
 from zarrds.metadata.v3 import codec_object
 
-__all__ = ["auto_chunks", "data_type_of", "new_array_metadata"]
+__all__ = ["auto_chunks", "data_type_of", "integers", "new_array_metadata"]
 
 # automatic chunks have between half of this and this many bytes before compression
 _TARGET_NBYTES = 2 * 1024 * 1024
@@ -52,7 +52,11 @@ def data_type_of(dtype: npt.DTypeLike | str | type | DataType) -> DataType:
     try:
         return DataType.from_numpy(np.dtype(dtype))
     except TypeError as error:
-        raise EncodingError(f"not a dtype: {error}", found=f"{dtype!r:.80}") from error
+        raise EncodingError(
+            f"not a dtype: {error}",
+            found=f"{dtype!r:.80}",
+            mend="Convert the data to numbers, booleans, strings, bytes or datetimes first",
+        ) from error
 
 
 def auto_chunks(shape: Sequence[int], data_type: DataType) -> tuple[int, ...]:
@@ -85,7 +89,7 @@ def auto_chunks(shape: Sequence[int], data_type: DataType) -> tuple[int, ...]:
     return tuple(chunks)
 
 
-def _integers(values: Any, what: str, repeat: int = 1) -> tuple[int, ...]:
+def integers(values: Any, what: str, repeat: int = 1) -> tuple[int, ...]:
     """A sequence of integers, NumPy's among them, as Python's own; or one integer, repeated."""
     with suppress(TypeError):
         return (operator.index(values),) * repeat
@@ -100,7 +104,7 @@ def _parse_chunks(
 ) -> tuple[int, ...]:
     if chunks is None or (isinstance(chunks, str) and chunks == "auto"):
         return auto_chunks(shape, data_type)
-    given = _integers(chunks, "chunks", len(shape))
+    given = integers(chunks, "chunks", len(shape))
     if len(given) != len(shape):
         raise EncodingError("chunks do not fit the shape", expected=f"{len(shape)} numbers", found=given)
     # -1 is the whole dimension, as in dask and zarr-python
@@ -158,7 +162,7 @@ def _sharded(
     """The shape of a shard, and the codec that puts chunks with these codecs into it."""
     if zarr_format == 2:
         raise UnsupportedError("Zarr v2 has no shards", mend="Leave shards out, or pass zarr_format=3")
-    given = _integers(shards, "shards", len(shape))
+    given = integers(shards, "shards", len(shape))
     # the whole dimension, in whole chunks
     sizes = tuple(-(-max(1, n) // c) * c if s == -1 else s for s, c, n in zip(given, chunks, shape, strict=False))
     if len(given) != len(shape) or any(s < 1 or s % c for s, c in zip(sizes, chunks, strict=True)):
@@ -205,7 +209,7 @@ def new_array_metadata(
     """
     if zarr_format not in (2, 3):
         raise UnsupportedError("unknown zarr_format", expected="2 or 3", found=zarr_format)
-    sizes = _integers(shape, "shape")
+    sizes = integers(shape, "shape")
     if any(size < 0 for size in sizes):
         raise EncodingError("negative size in the shape", found=sizes)
     data_type = data_type_of(dtype)
@@ -225,8 +229,14 @@ def new_array_metadata(
         raise EncodingError(
             "chunks are too large for Blosc", expected=f"at most {MAX_NBYTES} bytes", found=f"chunks {chunk_shape}"
         )
-    if dimension_names is not None and len(dimension_names) != len(sizes):
-        raise EncodingError("dimension_names do not fit the shape", expected=len(sizes), found=dimension_names)
+    if dimension_names is not None and (
+        len(dimension_names) != len(sizes) or any(n is not None and not isinstance(n, str) for n in dimension_names)
+    ):
+        raise EncodingError(
+            "dimension_names do not fit the shape",
+            expected=f"{len(sizes)} names, each a str or None",
+            found=f"{dimension_names!r:.80}",
+        )
     if fill_value is None and not null_fill_value:
         fill_value = default_fill_value(data_type)
     # to JSON and back: what is kept is what a reader will see

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from zarrds.arrays.chunks import Chunks
 from zarrds.errors import MetadataError, NodeNotFoundError, StoreExistsError
 from zarrds.metadata.documents import Nodes, open_nodes, put_node, remove_node, zarr_format_of
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
@@ -41,6 +42,8 @@ def place(store: Store, path: str, node: Node, *, overwrite: bool) -> None:
         _make_room(store, path, node, zarr_format, overwrite=overwrite)
         nodes = open_nodes(store) if path else None
         missing = [parent for parent in missing if nodes is not None and nodes.get(parent) is None]
+    if isinstance(node, ArrayMetadata):
+        _remove_leftovers(store, path, node, overwrite=overwrite)
     for parent in missing:
         put_node(store, parent, GroupMetadata(zarr_format=node.zarr_format))
     put_node(store, path, node)
@@ -71,10 +74,23 @@ def _make_room(store: Store, path: str, node: Node, zarr_format: ZarrFormat, *, 
                 mend="Pass overwrite=True to replace it",
             )
         remove_node(store, path, zarr_format)
-    elif isinstance(node, ArrayMetadata) and any(True for _ in store.list_prefix(path)):
-        if stored.children(path):
-            raise StoreExistsError("groups or arrays stand below already", path=store.path, key=path)
-        store.delete_prefix(path)  # chunks of an array that is no more: the new one must not show them
+    elif isinstance(node, ArrayMetadata) and stored.names(path):
+        raise StoreExistsError("groups or arrays stand below already", path=store.path, key=path)
+
+
+def _remove_leftovers(store: Store, path: str, array: ArrayMetadata, *, overwrite: bool) -> None:
+    """Chunks where an array is to be, of which no document says what they are: it must not take them for its own."""
+    chunks = Chunks(store, path, array)
+    leftovers = [key for key in store.list_prefix(path) if chunks.position(key) is not None]
+    if leftovers and not overwrite:
+        raise StoreExistsError(
+            "chunks of an array without a metadata document stand here",
+            path=store.path,
+            key=leftovers[0],
+            mend="Restore the document, or pass overwrite=True to remove the chunks",
+        )
+    for key in leftovers:
+        store.delete(key)
 
 
 def _stands(nodes: Nodes, path: str) -> bool:

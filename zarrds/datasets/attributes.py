@@ -10,14 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from zarrds.arrays.attributes import check_attributes
 from zarrds.arrays.layout import new_array_metadata
-from zarrds.datasets.xarray_internals import FillValueCoder, encode_zarr_attr_value
-from zarrds.errors import EncodingError, ZarrdsError
+from zarrds.datasets.xarray_internals import FillValueCoder
+from zarrds.errors import ZarrdsError
 from zarrds.metadata.dtypes import JSON, DataType
 from zarrds.metadata.model import ArrayMetadata, ZarrFormat
 
-__all__ = ["decoded_attributes", "encoded_attributes", "take_fill_value"]
+__all__ = ["decoded_attributes", "take_fill_value"]
 
 
 def decoded_attributes(metadata: ArrayMetadata, *, fill_value_is_mask: bool) -> dict[str, Any]:
@@ -48,25 +47,6 @@ def _decode_fill_value_attribute(value: JSON, dtype: Any) -> Any:
         # with its type, as netCDF engines give it: an `_Unsigned` variable's marker must wrap around with its data
         return dtype.type(decoded)
     return decoded
-
-
-def encoded_attributes(attributes: Mapping[Any, Any]) -> dict[str, JSON]:
-    """Attributes as JSON.
-
-    Raises
-    ------
-    EncodingError
-        For one that is no JSON, naming it.
-    """
-    for name, value in attributes.items():
-        if isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "mM":
-            # NumPy would give the bare number, of units that nobody knows
-            raise EncodingError(
-                f"attribute {name!r} cannot be stored: it is a {value.dtype}", mend="Store it as text, or as a variable"
-            )
-    encoded = {name: encode_zarr_attr_value(value) for name, value in attributes.items()}
-    check_attributes(encoded)
-    return encoded
 
 
 def take_fill_value(

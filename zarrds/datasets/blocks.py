@@ -74,4 +74,6 @@ def store_blocks(pairs: Sequence[tuple[Any, Array]], progress: Progress | None =
         wanted = tuple(aligned_blocks(b, c) for b, c in zip(data.chunks, array.shards or array.chunks, strict=True))
         sources.append(data if wanted == data.chunks else data.rechunk(wanted))
         targets.append(_Target(array, progress))
-    dask.array.store(sources, targets, lock=False, compute=True)
+    # other processes would write into copies of a store in memory
+    options: dict[str, Any] = {"scheduler": "threads"} if any(a.store.in_memory for _, a in pairs) else {}
+    dask.array.store(sources, targets, lock=False, compute=True, **options)

@@ -10,10 +10,23 @@ import numpy as np
 from zarrds.codecs.defaults import default_compressors, parse_codec
 from zarrds.codecs.layout import serializer_for
 from zarrds.codecs.registry import kind
+from zarrds.errors import EncodingError
 from zarrds.metadata.dtypes import DataType
 from zarrds.metadata.model import CodecObject, ZarrFormat
 
 __all__ = ["choose_codecs"]
+
+
+def _is_auto(encoding: Mapping[str, Any], key: str, is_explicit: bool) -> bool:
+    """Whether the choice is ours. Raises `EncodingError` for another word than "auto" that was asked for."""
+    value = encoding.get(key, "auto")
+    if isinstance(value, str) and value != "auto" and is_explicit:
+        raise EncodingError(
+            f"encoding[{key!r}] is wrong",
+            expected="'auto', or codec objects such as {'name': 'zstd', 'configuration': {'level': 3}}",
+            found=repr(value),
+        )
+    return isinstance(value, str)
 
 
 def _listed(value: Any) -> list[CodecObject]:
@@ -27,22 +40,34 @@ def _listed(value: Any) -> list[CodecObject]:
 def choose_codecs(
     encoding: Mapping[str, Any], data_type: DataType, zarr_format: ZarrFormat, is_explicit: bool
 ) -> Iterator[CodecObject]:
-    """The codecs of a variable, in order."""
-    auto = "auto"
-    filters = encoding.get("filters", ())
-    compressors = encoding.get("compressors", auto)
-    serializer = encoding.get("serializer", auto)
+    """The codecs of a variable, in order.
+
+    Parameters
+    ----------
+    encoding : mapping
+    data_type : DataType
+    zarr_format : {2, 3}
+    is_explicit : bool
+        Whether the encoding is what the user asked for, not what an earlier file left there: that gives way where it
+        does not fit.
+
+    Raises
+    ------
+    EncodingError
+        For what is no codec.
+    """
+    filters = () if _is_auto(encoding, "filters", is_explicit) else encoding["filters"]
     # v2 engines list the codec of strings among the filters; it follows from the data type
-    before = [] if isinstance(filters, str) else [c for c in _listed(filters) if kind(c["name"]) != "array_bytes"]
+    before = [c for c in _listed(filters) if kind(c["name"]) != "array_bytes"]
     if not is_explicit:
         before = [c for c in before if _is_fit_for(c, data_type)]
     yield from (c for c in before if kind(c["name"]) == "array_array")
-    yield _serializer(serializer, encoding, data_type, zarr_format, is_explicit)
+    yield _serializer(encoding, data_type, zarr_format, is_explicit)
     yield from (c for c in before if kind(c["name"]) == "bytes_bytes")
-    if isinstance(compressors, str):
+    if _is_auto(encoding, "compressors", is_explicit):
         yield from _netcdf_compressors(encoding, data_type, zarr_format, is_explicit)
     else:
-        yield from _listed(compressors)
+        yield from _listed(encoding["compressors"])
 
 
 def _is_fit_for(codec: CodecObject, data_type: DataType) -> bool:
@@ -54,16 +79,16 @@ def _is_fit_for(codec: CodecObject, data_type: DataType) -> bool:
 
 
 def _serializer(
-    serializer: Any, encoding: Mapping[str, Any], data_type: DataType, zarr_format: ZarrFormat, is_explicit: bool
+    encoding: Mapping[str, Any], data_type: DataType, zarr_format: ZarrFormat, is_explicit: bool
 ) -> CodecObject:
     own: CodecObject = serializer_for(data_type)
-    if zarr_format == 2:
-        return {"name": "bytes"} if own["name"] == "bytes" else own
-    if serializer is None or isinstance(serializer, str):
-        if is_explicit and own.get("configuration") and encoding.get("endian") in ("little", "big"):
+    if zarr_format == 2 and own["name"] == "bytes":
+        own = {"name": "bytes"}  # the dtype says the byte order
+    if _is_auto(encoding, "serializer", is_explicit) or encoding["serializer"] is None:
+        if is_explicit and own["name"] == "bytes" and encoding.get("endian") in ("little", "big"):
             return {"name": "bytes", "configuration": {"endian": encoding["endian"]}}
         return own
-    asked = parse_codec(serializer)
+    asked = parse_codec(encoding["serializer"])
     # a leftover of another dtype gives way to the one that fits
     if not is_explicit and (
         asked["name"] != own["name"] or bool(asked.get("configuration")) != bool(own.get("configuration"))

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
-from zarrds.errors import NodeNotFoundError, StoreExistsError
+from zarrds.errors import MetadataError, NodeNotFoundError, StoreExistsError
 from zarrds.metadata.documents import (
     Nodes,
     consolidate,
@@ -41,12 +41,15 @@ class Target(Generic[S]):
     group : str
         The group to save into, below `prefix`.
     zarr_format : {2, 3}
+    replace : bool
+        Whether something stands there, and may be replaced.
     """
 
     store: S
     prefix: str
     group: str
     zarr_format: ZarrFormat
+    replace: bool
 
 
 def find_target(store: S, group: str, mode: Literal["w", "w-"], zarr_format: ZarrFormat | None) -> Target[S]:
@@ -65,17 +68,20 @@ def find_target(store: S, group: str, mode: Literal["w", "w-"], zarr_format: Zar
                 path=store.path,
                 mend="Save to another path, or empty this one yourself; zarrds deletes nothing that is not Zarr",
             )
-        return Target(store, "", group, zarr_format or 3)
+        return Target(store, "", group, zarr_format or 3, replace=False)
     nodes = open_nodes(store)
-    if nodes.get(group) is not None and mode == "w-":
+    # consolidated metadata need not name what another library wrote since: it is not to be lost for that
+    stored = open_nodes(store, zarr_format=existing, consolidated=False)
+    standing = _node_at(nodes, group) or _node_at(stored, group)
+    if standing and mode == "w-":
         raise StoreExistsError(
-            "a store exists here already" if not group else "a group exists here already",
+            f"{standing} exists here already" if group else "a store exists here already",
             path=store.path,
             key=group or None,
             mend="Pass mode='w' to replace it",
         )
     if not group:
-        return Target(store, "", "", zarr_format or 3)
+        return Target(store, "", "", zarr_format or 3, replace=True)
     if zarr_format not in (None, existing):
         raise StoreExistsError(
             f"store is of Zarr format {existing}",
@@ -84,7 +90,23 @@ def find_target(store: S, group: str, mode: Literal["w", "w-"], zarr_format: Zar
             mend="All groups of a store have one format",
         )
     _check_parents(store, nodes, group)
-    return Target(store, group, "", existing)
+    if not standing and next(store.list_prefix(group), None) is not None:
+        raise StoreExistsError(
+            "folder holds files, but no Zarr group or array",
+            path=store.path,
+            key=group,
+            mend="Save to another group, or empty this folder yourself; zarrds deletes nothing that is not Zarr",
+        )
+    return Target(store, group, "", existing, replace=bool(standing))
+
+
+def _node_at(nodes: Nodes, path: str) -> str | None:
+    """What stands at `path`, in words."""
+    try:
+        node = nodes.get(path)
+    except MetadataError:
+        return "something that zarrds cannot read"
+    return None if node is None else "an array" if isinstance(node, ArrayMetadata) else "a group"
 
 
 def _check_parents(store: Store, nodes: Nodes, group: str) -> None:
@@ -125,20 +147,21 @@ def staged(target: Target[S], nodes: Mapping[str, Node]) -> Iterator[S]:
         yield stage
         if prefix:
             named = {f"{prefix}/{path}".rstrip("/"): node for path, node in below.items()}
-            _publish_group(store, stage, prefix, named)
+            _publish_group(target, stage, named)
         else:
             consolidate(stage, below)
-            store.publish(stage)
+            store.publish(stage, replace=target.replace)
     except BaseException:
         store.discard(stage)
         raise
 
 
-def _publish_group(store: S, stage: S, prefix: str, nodes: Mapping[str, Node]) -> None:
+def _publish_group(target: Target[S], stage: S, nodes: Mapping[str, Node]) -> None:
     """Put a group in its place in a store that exists, and name `nodes` (by path from the root) there."""
+    store, prefix = target.store, target.prefix
     there = open_nodes(store)
     for parent in _parents(prefix):
         if there.get(parent) is None:
             put_node(store, parent, GroupMetadata(zarr_format=there.zarr_format))
     with replacing_below(store, prefix, nodes):
-        store.publish(stage, prefix)
+        store.publish(stage, prefix, replace=target.replace)

@@ -11,9 +11,10 @@ from typing import Any
 
 import xarray as xr
 
+from zarrds.arrays.attributes import plain_attributes
 from zarrds.arrays.layout import data_type_of, new_array_metadata
 from zarrds.codecs.registry import SHARDING, kind
-from zarrds.datasets.attributes import encoded_attributes, take_fill_value
+from zarrds.datasets.attributes import take_fill_value
 from zarrds.datasets.chunk_encoding import choose_chunks
 from zarrds.datasets.codec_encoding import choose_codecs
 from zarrds.datasets.xarray_internals import check_vlen_dtype
@@ -92,7 +93,7 @@ def array_metadata_for(
     fill_value = take_fill_value(attributes, encoding, data_type, zarr_format, is_explicit)
     try:
         chunks, shards = choose_chunks(variable, encoding, data_type, zarr_format, is_explicit)
-        encoded = encoded_attributes(attributes)
+        encoded = plain_attributes(attributes)
         return new_array_metadata(
             shape=variable.shape,
             dtype=data_type,
@@ -149,7 +150,7 @@ def _chunk_key_encoding(value: Any) -> ChunkKeyEncoding | None:
         return None
     described = value if isinstance(value, Mapping) else getattr(value, "to_dict", dict)()
     name = described.get("name")
-    separator = described.get("separator", described.get("configuration", {}).get("separator"))
+    separator = described.get("separator", (described.get("configuration") or {}).get("separator"))
     if name not in ("default", "v2") or separator not in ("/", ".", None):
         raise EncodingError("encoding['chunk_key_encoding'] is wrong", found=f"{value!r:.80}")
     return ChunkKeyEncoding(name, separator or ("/" if name == "default" else "."))

@@ -12,8 +12,8 @@ import numpy as np
 import xarray as xr
 
 from zarrds.arrays.array import Array
+from zarrds.arrays.attributes import plain_attributes
 from zarrds.arrays.workers import Progress
-from zarrds.datasets.attributes import encoded_attributes
 from zarrds.datasets.blocks import store_blocks
 from zarrds.datasets.commit import find_target, staged
 from zarrds.datasets.encoding import array_metadata_for
@@ -25,7 +25,7 @@ from zarrds.datasets.xarray_internals import (
     encode_zarr_variable,
     validate_dataset_names,
 )
-from zarrds.errors import EncodingError, UnsupportedError, ZarrdsError
+from zarrds.errors import EncodingError, UnsupportedError, VariableNotFoundError, ZarrdsError
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
 from zarrds.stores.base import Store, check_key, check_prefix
 from zarrds.stores.resolve import as_store
@@ -116,7 +116,12 @@ def save(
     nodes: dict[str, Node] = {}
     arrays: dict[str, _EncodedArray] = {}
     for where, dataset, its_encoding in _datasets(obj, encoding or {}, write_inherited_coords):
-        attributes, encoded = _encode(dataset, its_encoding, target.zarr_format)
+        try:
+            attributes, encoded = _encode(dataset, its_encoding, target.zarr_format)
+        except ZarrdsError as error:
+            if where:
+                error.key = where if error.key is None else f"{where}/{error.key}"
+            raise error.located(path=target_store.path) from error.__cause__
         nodes[where] = GroupMetadata(attributes, zarr_format=target.zarr_format)
         for name, array in encoded.items():
             arrays[f"{where}/{name}" if where else name] = array
@@ -124,11 +129,13 @@ def save(
     base = f"{target.group}/" if target.group else ""
     with _progress_bar(arrays, enabled=progress) as advance, staged(target, nodes) as stage:
         written = {name: Array(stage, base + name, a.metadata, n_workers=workers) for name, a in arrays.items()}
-        lazy = {name: a.variable for name, a in arrays.items() if a.variable.chunks is not None}
-        for name, array in arrays.items():
-            if name not in lazy:
+        in_blocks = [(a.variable.data, written[name]) for name, a in arrays.items() if a.variable.chunks is not None]
+        for name in written:
+            # encoded copies of the data go as soon as they are written
+            array = arrays.pop(name)
+            if array.variable.chunks is None:
                 written[name].write(..., np.asarray(array.variable.data), progress=advance)
-        store_blocks([(variable.data, written[name]) for name, variable in lazy.items()], advance)
+        store_blocks(in_blocks, advance)
 
 
 def _check_later_options(mode: str | None, append_dim: object, region: object, compute: bool) -> None:
@@ -183,13 +190,15 @@ def _encode(
     variables, attributes = encode_dataset_coordinates(dataset)
     for name, asked in encoding.items():
         if name not in variables:
-            raise _NoSuchVariableError(
+            raise VariableNotFoundError(
                 "encoding names a variable that the dataset does not have",
                 key=str(name),
                 found=sorted(map(str, variables)),
             )
+        if not isinstance(asked, Mapping):
+            raise EncodingError("encoding must be castable to a dictionary", key=str(name), found=f"{asked!r:.80}")
         variables[name].encoding = asked
-    attributes = encoded_attributes(attributes)
+    attributes = plain_attributes(attributes)
     arrays = {}
     for name, variable in variables.items():
         stored_name = NONE_VAR_NAME if name is None else str(name)
@@ -199,15 +208,13 @@ def _encode(
     return attributes, arrays
 
 
-class _NoSuchVariableError(EncodingError, KeyError):
-    """An encoding for a variable that is not there."""
-
-
 def _encode_variable(name: str, variable: xr.Variable, is_explicit: bool, zarr_format: ZarrFormat) -> _EncodedArray:
     try:
         encoded = encode_zarr_variable(variable, name=name, zarr_format=zarr_format)
-    except (ZarrdsError, NotImplementedError):
-        raise
+    except NotImplementedError as error:  # a MultiIndex, or another thing that CF has no words for
+        raise UnsupportedError(
+            f"variable cannot be stored: {error}", key=name, mend="Convert it first, for example with reset_index"
+        ) from error
     except (TypeError, ValueError, OverflowError) as error:
         raise EncodingError(f"variable cannot be stored: {error}", key=name, found=f"dtype {variable.dtype}") from error
     metadata = array_metadata_for(name, encoded, zarr_format=zarr_format, is_explicit=is_explicit)

@@ -27,13 +27,11 @@ __all__ = [
     "datatree_from_dict_with_io_cleanup",
     "decode_cf_variables",
     "encode_dataset_coordinates",
-    "encode_zarr_attr_value",
     "encode_zarr_variable",
     "validate_dataset_names",
 ]
 
 # xarray gives these no types
-encode_zarr_attr_value: Callable[[Any], Any] = zarr.encode_zarr_attr_value
 encode_zarr_variable: Callable[..., Any] = zarr.encode_zarr_variable
 check_vlen_dtype: Callable[[np.dtype[Any]], type | None] = strings.check_vlen_dtype
 create_vlen_dtype: Callable[[type], np.dtype[Any]] = strings.create_vlen_dtype

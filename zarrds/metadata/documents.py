@@ -5,25 +5,50 @@ The root's document is the commit point: what consolidated metadata does not nam
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Protocol
 
-from zarrds.errors import MetadataError, NodeNotFoundError, StoreNotFoundError, ZarrdsError
+from zarrds.errors import MetadataError, NodeNotFoundError, StoreNotFoundError, UnsupportedError, ZarrdsError
 from zarrds.metadata import v2, v3
 from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
 from zarrds.stores.base import Store, check_prefix
 
-__all__ = ["Nodes", "consolidate", "open_nodes", "put_node", "remove_node", "root_key", "walk", "zarr_format_of"]
+__all__ = [
+    "Nodes",
+    "consolidate",
+    "get_array",
+    "get_group",
+    "get_node",
+    "open_nodes",
+    "put_node",
+    "put_nodes",
+    "remove_node",
+    "replacing_below",
+    "root_key",
+    "walk",
+    "zarr_format_of",
+]
 
 _FORMATS: dict[ZarrFormat, ModuleType] = {3: v3, 2: v2}
 Raw = dict[str, JSON]
 
 # one process's writers of consolidated metadata take turns
 _consolidated_lock = threading.RLock()
+
+
+def _renew_lock() -> None:
+    # in a forked child nobody would release what a thread of its parent held
+    global _consolidated_lock
+    _consolidated_lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 class Nodes(Protocol):
@@ -36,6 +61,10 @@ class Nodes(Protocol):
     def zarr_format(self) -> ZarrFormat: ...
 
     def get(self, path: str) -> Node | None: ...
+
+    def names(self, path: str) -> list[str]:
+        """The names of the nodes directly below a group, also of those that cannot be read."""
+        ...
 
     def children(self, path: str, skip: Collection[str] = ()) -> dict[str, Node]:
         """The nodes directly below a group, by name, without looking at those to skip."""
@@ -61,10 +90,11 @@ class _Consolidated:
         raw = self._raws.get(path)
         return None if raw is None else _parse(self._store, self.zarr_format, path, raw)
 
+    def names(self, path: str) -> list[str]:
+        return self._names.get(path, [])
+
     def children(self, path: str, skip: Collection[str] = ()) -> dict[str, Node]:
-        prefix = f"{path}/" if path else ""
-        nodes = ((name, self.get(prefix + name)) for name in self._names.get(path, ()) if name not in skip)
-        return {name: node for name, node in nodes if node is not None}
+        return _children(self, path, skip)
 
 
 class _Stored:
@@ -77,13 +107,34 @@ class _Stored:
         self.zarr_format = zarr_format
 
     def get(self, path: str) -> Node | None:
-        raw = _FORMATS[self.zarr_format].load_raw(self._store, check_prefix(path, self._store.path))
+        raw = _format(self.zarr_format).load_raw(self._store, check_prefix(path, self._store.path))
         return None if raw is None else _parse(self._store, self.zarr_format, path, raw)
 
-    def children(self, path: str, skip: Collection[str] = ()) -> dict[str, Node]:
+    def names(self, path: str) -> list[str]:
         prefix = f"{path}/" if path else ""
-        nodes = ((name, self.get(prefix + name)) for name in self._store.list_children(path) if name not in skip)
-        return {name: node for name, node in nodes if node is not None}
+        return [name for name in self._store.list_children(path) if self._stands(prefix + name)]
+
+    def _stands(self, path: str) -> bool:
+        try:
+            return _format(self.zarr_format).load_raw(self._store, path) is not None
+        except MetadataError:  # something, if damaged
+            return True
+
+    def children(self, path: str, skip: Collection[str] = ()) -> dict[str, Node]:
+        return _children(self, path, skip)
+
+
+def _children(nodes: Nodes, path: str, skip: Collection[str]) -> dict[str, Node]:
+    prefix = f"{path}/" if path else ""
+    found = ((name, nodes.get(prefix + name)) for name in nodes.names(path) if name not in skip)
+    return {name: node for name, node in found if node is not None}
+
+
+def _format(zarr_format: ZarrFormat) -> ModuleType:
+    """The module of a format."""
+    if zarr_format not in _FORMATS:
+        raise UnsupportedError("unknown zarr_format", expected="2 or 3", found=repr(zarr_format))
+    return _FORMATS[zarr_format]
 
 
 def root_key(zarr_format: ZarrFormat, *, consolidated: bool) -> str:
@@ -93,7 +144,7 @@ def root_key(zarr_format: ZarrFormat, *, consolidated: bool) -> str:
 
 def _parse(store: Store, zarr_format: ZarrFormat, path: str, raw: Raw) -> Node:
     try:
-        node: Node = _FORMATS[zarr_format].parse(raw)
+        node: Node = _format(zarr_format).parse(raw)
     except ZarrdsError as error:
         raise error.located(path=store.path, key=path or "/") from error.__cause__
     except RecursionError as error:
@@ -122,12 +173,12 @@ def open_nodes(store: Store, *, zarr_format: ZarrFormat | None = None, consolida
     for candidate in (3, 2) if zarr_format is None else (zarr_format,):
         if consolidated is not False:
             try:
-                raws = _FORMATS[candidate].load_consolidated(store)
+                raws = _format(candidate).load_consolidated(store)
             except ZarrdsError as error:
                 raise error.located(path=store.path) from error.__cause__
             if raws is not None:
                 return _Consolidated(store, candidate, raws)
-        if _FORMATS[candidate].load_raw(store, "") is not None:
+        if _format(candidate).load_raw(store, "") is not None:
             if consolidated:
                 raise MetadataError(
                     "store has no consolidated metadata",
@@ -148,7 +199,7 @@ def open_nodes(store: Store, *, zarr_format: ZarrFormat | None = None, consolida
 def zarr_format_of(store: Store) -> ZarrFormat | None:
     """The format of the store's root, or None if there is no Zarr store."""
     for candidate in _FORMATS:
-        if _FORMATS[candidate].load_raw(store, "") is not None:
+        if _format(candidate).load_raw(store, "") is not None:
             return candidate
     return None
 
@@ -182,7 +233,7 @@ def get_node(store: Store, nodes: Nodes, path: str) -> Node:
 
 def put_node(store: Store, path: str, node: Node) -> None:
     """Write a node's documents, and its entry in the root's consolidated metadata if there is one."""
-    module = _FORMATS[node.zarr_format]
+    module = _format(node.zarr_format)
     raw = module.to_raw(node)
     with _consolidated_lock:
         raws = module.load_consolidated(store)
@@ -195,7 +246,7 @@ def put_node(store: Store, path: str, node: Node) -> None:
 
 def remove_node(store: Store, path: str, zarr_format: ZarrFormat) -> None:
     """Remove a node and all below it: first from the root's consolidated metadata, then from the store."""
-    module = _FORMATS[zarr_format]
+    module = _format(zarr_format)
     with _consolidated_lock:
         raws = module.load_consolidated(store)
         if raws is not None and path:
@@ -207,7 +258,7 @@ def remove_node(store: Store, path: str, zarr_format: ZarrFormat) -> None:
 def put_nodes(store: Store, nodes: Mapping[str, Node]) -> None:
     """Write the documents of new nodes, by path, without touching consolidated metadata."""
     for path, node in nodes.items():
-        module = _FORMATS[node.zarr_format]
+        module = _format(node.zarr_format)
         _set_all(store, module.documents(path, module.to_raw(node)))
 
 
@@ -220,7 +271,7 @@ def consolidate(store: Store, nodes: Mapping[str, Node]) -> None:
     nodes : mapping of str to Node
         By path; ``""`` is the root group, and gives the format.
     """
-    module = _FORMATS[nodes[""].zarr_format]
+    module = _format(nodes[""].zarr_format)
     _set_all(store, module.consolidated_documents({path: module.to_raw(node) for path, node in nodes.items()}))
 
 
@@ -242,7 +293,7 @@ def replacing_below(store: Store, path: str, nodes: Mapping[str, Node]) -> Itera
     zarr_format = zarr_format_of(store)
     if zarr_format is None:
         raise StoreNotFoundError("no Zarr store here", path=store.path)
-    module = _FORMATS[zarr_format]
+    module = _format(zarr_format)
     with _consolidated_lock:
         before = module.load_consolidated(store)
         if before is not None and path in before:

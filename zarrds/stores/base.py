@@ -77,6 +77,11 @@ class Store(Protocol):
         """How the user knows the store."""
         ...
 
+    @property
+    def in_memory(self) -> bool:
+        """Whether a copy in another process is another store, so that what is written there is lost here."""
+        ...
+
     def get(self, key: str, buffer: memoryview | None = None) -> Buffer | None:
         """Return the value of `key`, or None if the key is absent.
 
@@ -149,13 +154,22 @@ class Store(Protocol):
         """A new, empty, invisible store whose keys are to become those below `prefix` of this one."""
         ...
 
-    def publish(self, staged: Self, prefix: str = "") -> None:
+    def publish(self, staged: Self, prefix: str = "", *, replace: bool = True) -> None:
         """Replace all keys below `prefix` by those of `staged`, in one step; `staged` is gone afterwards.
 
         `staged` must come from ``stage(prefix)``. What else was staged below `prefix` may go with the old keys.
 
+        Parameters
+        ----------
+        staged : Store
+        prefix : str
+        replace : bool
+            False makes it an error if anything stands below `prefix`.
+
         Raises
         ------
+        StoreExistsError
+            If something stands there and is not to be replaced.
         ValueError
             If `staged` was not staged for `prefix`.
         StoreIOError

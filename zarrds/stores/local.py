@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Self
 
-from zarrds.errors import InvalidKeyError, StoreIOError
+from zarrds.errors import InvalidKeyError, StoreExistsError, StoreIOError
 from zarrds.stores import files
 from zarrds.stores.base import Buffer, check_key, check_prefix
 
@@ -62,6 +62,8 @@ class LocalStore:
     b'onetwo'
     >>> folder.cleanup()
     """
+
+    in_memory = False
 
     path: str
     _root: str  # where the files are, without symbolic links
@@ -248,7 +250,7 @@ class LocalStore:
             raise self._failure(exc, "make a folder", prefix) from exc
         return staged
 
-    def publish(self, staged: Self, prefix: str = "") -> None:
+    def publish(self, staged: Self, prefix: str = "", *, replace: bool = True) -> None:
         """Replace all keys below `prefix` by those of `staged`; see `Store.publish`.
 
         On Linux a filled folder is exchanged in one step. Where the file system cannot do that, it is moved
@@ -258,8 +260,18 @@ class LocalStore:
         if target is None or staged._final != target:
             raise ValueError(f"the store was not staged for {prefix!r} of {self!r}")
         try:
-            files.move_in(staged._root, target)
+            if replace:
+                files.move_in(staged._root, target)
+            else:
+                os.rename(staged._root, target)  # which replaces empty folders only
         except OSError as exc:
+            if not replace and exc.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                raise StoreExistsError(
+                    "something was put here meanwhile",
+                    path=self.path,
+                    key=prefix or None,
+                    mend="Try again, or to replace it pass mode='w'",
+                ) from exc
             raise self._failure(exc, "publish", prefix) from exc
         finally:
             self._verified.clear()

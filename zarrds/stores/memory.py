@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any, Self
 
+from zarrds.errors import StoreExistsError
 from zarrds.stores.base import Buffer, check_key, check_prefix
 
 __all__ = ["MemoryStore"]
@@ -34,6 +35,8 @@ class MemoryStore:
     >>> list(store.list_prefix("t2m"))
     ['t2m/c/0']
     """
+
+    in_memory = True
 
     path: str
     _values: dict[str, tuple[bytes, tuple[str, int]]]  # the value and its identity
@@ -129,15 +132,22 @@ class MemoryStore:
         staged._staged_for = prefix
         return staged
 
-    def publish(self, staged: Self, prefix: str = "") -> None:
+    def publish(self, staged: Self, prefix: str = "", *, replace: bool = True) -> None:
         """Replace all keys below `prefix` by those of `staged`, in one step; see `Store.publish`."""
         check_prefix(prefix, self.path)
         if staged._staged_for != prefix:
             raise ValueError(f"the store was not staged for {prefix!r} of {self!r}")
-        with staged._lock:
-            values, staged._values = staged._values, {}
         start = prefix and f"{prefix}/"
         with self._lock:
+            if not replace and self._below(prefix):
+                raise StoreExistsError(
+                    "something was put here meanwhile",
+                    path=self.path,
+                    key=prefix or None,
+                    mend="Try again, or to replace it pass mode='w'",
+                )
+            with staged._lock:
+                values, staged._values = staged._values, {}
             # a new dictionary, so that readers, who take no lock, see it all at once
             new = dict(self._values)
             for key in self._below(prefix):

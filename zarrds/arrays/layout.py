@@ -12,15 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from zarrds.codecs.blosc import MAX_NBYTES
-from zarrds.codecs.defaults import default_codecs, parse_codec
-from zarrds.codecs.layout import serializer_for
+from zarrds.codecs.defaults import completed, default_codecs, parse_codec
 from zarrds.codecs.pipeline import build_pipeline
 from zarrds.codecs.registry import SHARDING
 from zarrds.errors import EncodingError, UnsupportedError
 from zarrds.metadata.dtypes import BYTES, JSON, STRING, DataType
 from zarrds.metadata.fill_values import decode_fill_value, default_fill_value, encode_fill_value
 from zarrds.metadata.model import ArrayMetadata, ChunkKeyEncoding, CodecObject, ZarrFormat
-from zarrds.metadata.v3 import codec_object
 
 __all__ = ["auto_chunks", "data_type_of", "integers", "new_array_metadata"]
 
@@ -30,15 +28,6 @@ _TARGET_NBYTES = 2 * 1024 * 1024
 _OBJECT_NBYTES = 32
 # a 1-D array (a coordinate, mostly) of up to this many bytes stays in one chunk
 _SMALL_COORDINATE = 4 * 1024 * 1024
-
-
-_SETTINGS: Mapping[str, Mapping[str, JSON]] = {
-    "blosc": {"cname": "lz4", "clevel": 5, "shuffle": "shuffle", "typesize": 1, "blocksize": 0},
-    "gzip": {"level": 1},
-    "numcodecs.zlib": {"level": 1},
-    "numcodecs.bz2": {"level": 1},
-    "zstd": {"level": 0, "checksum": False},
-}
 
 
 def data_type_of(dtype: npt.DTypeLike | str | type | DataType) -> DataType:
@@ -129,29 +118,6 @@ def _with_byte_order(
     return data_type, tuple(kept)
 
 
-def _completed(codec: CodecObject, data_type: DataType, zarr_format: ZarrFormat) -> CodecObject:
-    """`codec` with the settings that it works with unless told otherwise: TensorStore asks for all of them.
-
-    `data_type` is that of the elements that become bytes.
-    """
-    name, given = codec["name"], codec.get("configuration", {})
-    settings = dict(_SETTINGS.get(name, {}))
-    if name == "blosc" and not data_type.is_variable_length:
-        itemsize = data_type.dtype.itemsize
-        settings["typesize"] = itemsize if itemsize < 256 else 1
-    elif name == "bytes" and zarr_format == 3:
-        settings = dict(serializer_for(data_type).get("configuration", {}))
-    elif name == "zstd" and zarr_format == 2:
-        del settings["checksum"]  # of which TensorStore does not know there
-    settings |= given
-    if settings.get("shuffle") == "autoshuffle" and zarr_format == 3:  # which only numcodecs has
-        settings["shuffle"] = "bitshuffle" if settings["typesize"] == 1 else "shuffle"
-    if name == SHARDING:
-        inner = [codec_object(c) for c in given.get("codecs", [])]
-        settings["codecs"] = [_completed(codec, data_type, zarr_format) for codec in inner]
-    return {"name": name, "configuration": settings} if settings else {"name": name}
-
-
 def _sharded(
     shards: int | Sequence[int],
     chunks: tuple[int, ...],
@@ -221,7 +187,7 @@ def new_array_metadata(
     if zarr_format == 2:
         data_type, objects = _with_byte_order(data_type, objects, is_asked=codecs is not None)
     pipeline = build_pipeline(objects, chunk_shape, data_type)
-    objects = tuple(_completed(codec, pipeline.serialized.data_type, zarr_format) for codec in objects)
+    objects = tuple(completed(codec, pipeline.serialized.data_type, zarr_format) for codec in objects)
     if shards is not None:
         chunk_shape, objects = _sharded(shards, chunk_shape, sizes, objects, zarr_format)
         build_pipeline(objects, chunk_shape, data_type)

@@ -7,33 +7,58 @@ from enum import Enum
 from typing import Any
 
 from zarrds.codecs.layout import serializer_for
+from zarrds.codecs.registry import SHARDING
 from zarrds.errors import EncodingError
-from zarrds.metadata.dtypes import DataType
+from zarrds.metadata.dtypes import JSON, DataType
 from zarrds.metadata.model import CodecObject, ZarrFormat
 from zarrds.metadata.v2_codecs import codec_from_v2
 from zarrds.metadata.v3 import codec_object
 
-__all__ = ["default_codecs", "default_compressors", "parse_codec"]
+__all__ = ["completed", "default_codecs", "default_compressors", "parse_codec"]
+
+# what codecs work with unless told otherwise; TensorStore wants all of it written out
+_SETTINGS: Mapping[str, Mapping[str, JSON]] = {
+    "blosc": {"cname": "lz4", "clevel": 5, "shuffle": "shuffle", "typesize": 1, "blocksize": 0},
+    "gzip": {"level": 1},
+    "numcodecs.zlib": {"level": 1},
+    "numcodecs.bz2": {"level": 1},
+    "zstd": {"level": 0, "checksum": False},
+}
 
 
 def default_compressors(data_type: DataType, zarr_format: ZarrFormat) -> list[CodecObject]:
     """Blosc with the settings that ``docs/codec-choice.md`` measures and, in v3, a checksum."""
-    itemsize = 1 if data_type.is_variable_length else data_type.dtype.itemsize
-    shuffle = "noshuffle" if data_type.is_variable_length else "bitshuffle" if itemsize == 1 else "shuffle"
-    blosc = {
-        "cname": "lz4",
-        "clevel": 5,
-        "shuffle": shuffle,
-        "typesize": itemsize if itemsize < 256 else 1,
-        "blocksize": 0,
-    }
-    codecs: list[CodecObject] = [{"name": "blosc", "configuration": blosc}]
-    return codecs if zarr_format == 2 else [*codecs, {"name": "crc32c"}]
+    if data_type.is_variable_length:
+        shuffle = "noshuffle"
+    else:
+        shuffle = "bitshuffle" if data_type.dtype.itemsize == 1 else "shuffle"
+    blosc = completed({"name": "blosc", "configuration": {"shuffle": shuffle}}, data_type, zarr_format)
+    return [blosc] if zarr_format == 2 else [blosc, {"name": "crc32c"}]
 
 
 def default_codecs(data_type: DataType, zarr_format: ZarrFormat) -> tuple[CodecObject, ...]:
     """All codecs of an array that nothing was asked for."""
     return (serializer_for(data_type), *default_compressors(data_type, zarr_format))
+
+
+def completed(codec: CodecObject, data_type: DataType, zarr_format: ZarrFormat) -> CodecObject:
+    """`codec` with all its settings; `data_type` is that of the elements that become bytes."""
+    name, given = codec["name"], codec.get("configuration", {})
+    settings = dict(_SETTINGS.get(name, {}))
+    if name == "blosc" and not data_type.is_variable_length:
+        itemsize = data_type.dtype.itemsize
+        settings["typesize"] = itemsize if itemsize < 256 else 1
+    elif name == "bytes" and zarr_format == 3:
+        settings = dict(serializer_for(data_type).get("configuration", {}))
+    elif name == "zstd" and zarr_format == 2:
+        del settings["checksum"]  # of which TensorStore does not know there
+    settings |= given
+    if settings.get("shuffle") == "autoshuffle" and zarr_format == 3:  # which only numcodecs has
+        settings["shuffle"] = "bitshuffle" if settings["typesize"] == 1 else "shuffle"
+    if name == SHARDING:
+        inner = [codec_object(c) for c in given.get("codecs", [])]
+        settings["codecs"] = [completed(codec, data_type, zarr_format) for codec in inner]
+    return {"name": name, "configuration": settings} if settings else {"name": name}
 
 
 def parse_codec(codec: Any) -> CodecObject:

@@ -216,7 +216,12 @@ def _encode_variable(name: str, variable: xr.Variable, is_explicit: bool, zarr_f
             f"variable cannot be stored: {error}", key=name, mend="Convert it first, for example with reset_index"
         ) from error
     except (TypeError, ValueError, OverflowError) as error:
-        raise EncodingError(f"variable cannot be stored: {error}", key=name, found=f"dtype {variable.dtype}") from error
+        raise EncodingError(
+            f"variable cannot be stored: {error}",
+            key=name,
+            found=f"dtype {variable.dtype}",
+            mend="Convert it to numbers, booleans, strings, bytes or datetimes first",
+        ) from error
     metadata = array_metadata_for(name, encoded, zarr_format=zarr_format, is_explicit=is_explicit)
     return _EncodedArray(metadata, encoded)
 

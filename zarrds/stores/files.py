@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import functools
+import itertools
 import os
 import shutil
 import stat
@@ -42,6 +43,20 @@ _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _ANY
 # a kernel moves at most about 2 GiB in one call: only a shorter answer than this one means the end of a file
 _ONE_CALL = 1 << 30
 _ATTEMPTS = 20  # of removing a folder that others fill
+_UTIME_TAKES_FD = os.utime in os.supports_fd
+
+# what tells the unfinished files of this process from those of all others, and one of them from the next
+_token = os.urandom(8).hex()
+_numbers = itertools.count()
+
+
+def _renew_token() -> None:
+    global _token
+    _token = os.urandom(8).hex()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_token)
 _MAX_PARTS = max(os.sysconf("SC_IOV_MAX"), 16) if hasattr(os, "sysconf") else 16
 
 _REASONS = {
@@ -126,7 +141,7 @@ def write(location: str, parts: Sequence[Buffer]) -> None:
             # The kernel's own time stamps may be milliseconds coarse, and inode numbers are used again: only
             # a stamp of our own tells every two values apart.
             now = time.time_ns()
-            os.utime(fd if os.utime in os.supports_fd else temporary, ns=(now, now))
+            os.utime(fd if _UTIME_TAKES_FD else temporary, ns=(now, now))
         finally:
             os.close(fd)
         os.replace(temporary, location)
@@ -137,24 +152,28 @@ def write(location: str, parts: Sequence[Buffer]) -> None:
 
 
 def _write_all(fd: int, parts: Sequence[Buffer]) -> None:
+    count = _write_some(fd, parts[:_MAX_PARTS]) if parts else 0
+    if count == sum([memoryview(part).nbytes for part in parts]):
+        return  # as nearly always
     # an empty view of several dimensions cannot be cast
     views = [memoryview(part).cast("B") for part in parts if memoryview(part).nbytes]
     start = 0
-    while start < len(views):
-        count = _write_some(fd, views[start : start + _MAX_PARTS])
+    while True:
         while start < len(views) and count >= len(views[start]):
             count -= len(views[start])
             start += 1
-        if count:
-            views[start] = views[start][count:]
+        if start == len(views):
+            return
+        views[start] = views[start][count:]
+        count = _write_some(fd, views[start : start + _MAX_PARTS])
 
 
 def partial(location: str) -> str:
     """Return a new hidden name beside `location`, which no other process, thread or host comes up with."""
-    folder, name = os.path.split(location)
+    folder, separator, name = location.rpartition(os.sep)
     if len(name) > 40:  # keep within the 255 bytes that file systems allow
         name = os.fsencode(name)[:160].decode("utf-8", "ignore")
-    return os.path.join(folder, f".{name}.{os.urandom(8).hex()}{PARTIAL}")
+    return f"{folder}{separator}.{name}.{_token}{next(_numbers):x}{PARTIAL}"
 
 
 def is_partial(name: str) -> bool:

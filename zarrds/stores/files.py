@@ -78,7 +78,7 @@ if hasattr(os, "readv"):
     def _read_into(fd: int, buffer: memoryview) -> int:
         return os.readv(fd, (buffer,))
 
-    def _write_some(fd: int, views: Sequence[memoryview]) -> int:
+    def _write_some(fd: int, views: Sequence[Buffer]) -> int:
         return os.writev(fd, views)
 
 else:  # Windows has neither call
@@ -88,7 +88,7 @@ else:  # Windows has neither call
         buffer[: len(data)] = data
         return len(data)
 
-    def _write_some(fd: int, views: Sequence[memoryview]) -> int:
+    def _write_some(fd: int, views: Sequence[Buffer]) -> int:
         return os.write(fd, views[0])
 
 

@@ -241,7 +241,7 @@ print(os.listdir(sys.argv[1]), xr.open_dataset(path, engine="zarrds").load().ide
 def check_small_disk(printed: str, number: int) -> None:
     first, nothing, second, there = printed.splitlines()
     for line in (first, second):
-        assert line.startswith(f"{number} | True v/c/")
+        assert line.startswith(f"{number} | True v/c.")
     assert nothing == "[]"
     assert there == "['x.zarr'] True"
 

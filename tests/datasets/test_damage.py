@@ -299,7 +299,7 @@ def replaced(content: bytes) -> bytes:
 
 def chunk_of(path: Path, zarr_format: int, name: str, *position: int) -> tuple[Path, str]:
     parts = [str(p) for p in position]
-    key = f"{name}/c/{'/'.join(parts)}" if zarr_format == 3 else f"{name}/{'.'.join(parts)}"
+    key = f"{name}/c.{'.'.join(parts)}" if zarr_format == 3 else f"{name}/{'.'.join(parts)}"
     assert (path / key).exists()
     return path / key, key
 

@@ -632,3 +632,17 @@ def test_errors_name_the_store_and_the_group() -> None:
     with pytest.raises(EncodingError, match="Convert"):
         zarrds.save(xr.Dataset({"v": ("x", pd.Categorical(["a"]))}), store)
     assert list(store.list_prefix()) == []
+
+
+def test_few_chunks_lie_in_the_folder_of_their_array(tmp_path: Path) -> None:
+    ds = xr.Dataset({"few": ("x", np.arange(64)), "many": ("x", np.arange(64))})
+    encoding = {
+        "few": {"chunks": 1},
+        "many": {"chunks": 1, "chunk_key_encoding": {"name": "default", "separator": "/"}},
+    }
+    zarrds.save(ds, tmp_path / "x.zarr", encoding=encoding)
+    zarrds.save(ds.pad(x=(0, 1)), tmp_path / "y.zarr", encoding={"few": {"chunks": 1}})
+    files = {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*")}
+    assert {"x.zarr/few/c.0", "x.zarr/few/c.63", "x.zarr/many/c/0", "y.zarr/few/c/64", "y.zarr/many/c.0"} <= files
+    for engine in ("zarrds", "zarr"):
+        xr.testing.assert_identical(xr.open_dataset(tmp_path / "x.zarr", engine=engine), ds)

@@ -525,3 +525,13 @@ def test_no_descriptor_leaks_in_many_failures(store: LocalStore, root: Path, out
     assert (len(os.listdir("/proc/self/fd")) if before else 0) == before
     assert sorted(os.listdir(root)) == ["a", "link", "round"]
     assert os.listdir(root / "a") == ["k"]
+
+
+def test_a_staged_file_that_cannot_be_written_is_not_left(tmp_path: Path) -> None:
+    """Files of a stage are written where they are to be; what fails must not stand there half."""
+    staged = LocalStore(tmp_path / "x.zarr").stage()
+    staged.set("a", b"whole")
+    with pytest.raises(BufferError):
+        staged.set("a", b"part", memoryview(bytearray(16))[::2])
+    assert staged.get("a") is None
+    assert list(staged.list_prefix()) == []

@@ -6,7 +6,8 @@ something for Zarr, and dropped otherwise; what the user asks for in ``encoding=
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from math import prod
 from typing import Any
 
 import xarray as xr
@@ -30,6 +31,8 @@ _ZARR_KEYS = frozenset({"chunks", "shards", "compressors", "filters", "serialize
 _NETCDF_KEYS = frozenset({"zlib", "complevel", "shuffle", "fletcher32", "contiguous", "chunksizes", "endian"})
 # leftovers that say where a variable came from; never an error
 _ORIGIN_KEYS = frozenset({"source", "original_shape", "preferred_chunks", "unlimited_dims"})
+# so many chunks lie in the array's own folder: to make a folder takes as long as to write a small chunk
+_MAX_CHUNKS_IN_ONE_FOLDER = 64
 
 
 def encoding_of(metadata: ArrayMetadata, *, fill_value_is_mask: bool) -> dict[str, Any]:
@@ -104,7 +107,7 @@ def array_metadata_for(
             dimension_names=[_dimension_name(dim) for dim in variable.dims],
             attributes=encoded,
             zarr_format=zarr_format,
-            chunk_key_encoding=_chunk_key_encoding(encoding.get("chunk_key_encoding")),
+            chunk_key_encoding=_chunk_key_encoding(encoding, variable.shape, shards or chunks, zarr_format),
             null_fill_value=zarr_format == 2,
         )
     except ZarrdsError as error:
@@ -145,9 +148,14 @@ def _dimension_name(dim: Any) -> str:
     return dim
 
 
-def _chunk_key_encoding(value: Any) -> ChunkKeyEncoding | None:
+def _chunk_key_encoding(
+    encoding: Mapping[str, Any], shape: Sequence[int], chunks: Sequence[int], zarr_format: ZarrFormat
+) -> ChunkKeyEncoding | None:
+    """What was asked for; else, in v3, keys without folders for arrays of few chunks; None for the format's default."""
+    value = encoding.get("chunk_key_encoding")
     if value is None:
-        return None
+        n_chunks = prod(-(-size // chunk) for size, chunk in zip(shape, chunks, strict=True))
+        return ChunkKeyEncoding("default", ".") if zarr_format == 3 and n_chunks <= _MAX_CHUNKS_IN_ONE_FOLDER else None
     described = value if isinstance(value, Mapping) else getattr(value, "to_dict", dict)()
     name = described.get("name")
     separator = described.get("separator", (described.get("configuration") or {}).get("separator"))

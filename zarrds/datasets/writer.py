@@ -73,7 +73,8 @@ def save(
     group : str, optional
         The group to save into; the root unless said.
     mode : {"w-", "w"}, optional
-        ``"w-"`` (the default) is an error if the store, or the group, exists; ``"w"`` replaces it.
+        ``"w-"`` (the default) is an error if the store, or the group, exists; ``"w"`` replaces it. Datasets that were
+        opened from it before must then be opened again: they would read the new chunks as if they were the old.
     encoding : mapping, optional
         For each variable name a mapping with some of ``chunks``, ``compressors``, ``filters``, ``serializer``,
         ``fill_value``, ``chunk_key_encoding``, and of xarray's CF encodings (``dtype``, ``scale_factor``,

@@ -30,6 +30,7 @@ __all__ = [
     "remove_at_once",
     "remove_tree",
     "write",
+    "write_unseen",
 ]
 
 # the end of the name of every file and folder that is not finished yet (or no longer wanted)
@@ -148,6 +149,23 @@ def write(location: str, parts: Sequence[Buffer]) -> None:
     except BaseException:
         with suppress(OSError):
             os.unlink(temporary)
+        raise
+
+
+def write_unseen(location: str, parts: Sequence[Buffer]) -> None:
+    """Make the concatenation of `parts` the file at `location`, where nobody looks before all files are there.
+
+    That spares the renaming, which on some file systems takes longer than to write a small file.
+    """
+    fd = os.open(location, _CREATE & ~os.O_EXCL | os.O_TRUNC, 0o666)
+    try:
+        try:
+            _write_all(fd, parts)
+        finally:
+            os.close(fd)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(location)
         raise
 
 

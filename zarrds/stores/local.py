@@ -152,10 +152,11 @@ class LocalStore:
                 mend="Rename the variable, group or array",
             )
         attempts = _ATTEMPTS
+        write = files.write if self._final is None else files.write_unseen
         try:
             while True:
                 try:
-                    files.write(location, parts)
+                    write(location, parts)
                     return
                 except FileNotFoundError:  # the folder is not there yet, or somebody removes it
                     attempts -= 1

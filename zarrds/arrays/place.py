@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from zarrds.arrays.chunks import Chunks
 from zarrds.errors import MetadataError, NodeNotFoundError, StoreExistsError
-from zarrds.metadata.documents import Nodes, open_nodes, put_node, remove_node, zarr_format_of
+from zarrds.metadata.documents import Nodes, open_nodes, parents_of, put_node, remove_node, zarr_format_of
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
 from zarrds.stores.base import Store
 from zarrds.stores.memory import MemoryStore
@@ -34,9 +34,7 @@ def place(store: Store, path: str, node: Node, *, overwrite: bool) -> None:
     """
     # what the format cannot hold shows here, before anything is touched
     put_node(MemoryStore(), path, node)
-    missing = [path[:i] for i, character in enumerate(path) if character == "/"]
-    if path:
-        missing.insert(0, "")
+    missing = parents_of(path)
     zarr_format = zarr_format_of(store)
     if zarr_format is not None:
         _make_room(store, path, node, zarr_format, overwrite=overwrite)
@@ -58,9 +56,7 @@ def _make_room(store: Store, path: str, node: Node, zarr_format: ZarrFormat, *, 
             mend=f"Pass zarr_format={zarr_format}, or write to another store",
         )
     nodes = open_nodes(store, zarr_format=zarr_format)
-    parents = path.split("/")[:-1]
-    for i in range(len(parents) + 1) if path else ():
-        parent = "/".join(parents[:i])
+    for parent in parents_of(path):
         if isinstance(nodes.get(parent), ArrayMetadata):
             raise NodeNotFoundError("an array cannot hold other nodes", path=store.path, key=parent or "/")
     # consolidated metadata need not name what another library wrote: it is not to be lost for that

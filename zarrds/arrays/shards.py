@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from zarrds.codecs.base import Buffer
 from zarrds.codecs.sharding import Sharding
-from zarrds.errors import ChunkError, ZarrdsError
+from zarrds.errors import ChunkError, locating
 from zarrds.stores.base import Store
 
 __all__ = ["InnerChunks"]
@@ -66,8 +66,6 @@ class InnerChunks:
             if len(self._indexes) >= _MAX_INDEXES:
                 self._indexes.clear()
             data = self._store.get_range(key, *self._sharding.index_range)
-            try:
+            with locating(self._store.path, key):
                 self._indexes[key] = None if data is None else self._sharding.decode_index(data).copy()
-            except ZarrdsError as error:
-                raise error.located(path=self._store.path, key=key) from error.__cause__
         return self._indexes[key]

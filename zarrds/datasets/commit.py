@@ -16,6 +16,7 @@ from zarrds.metadata.documents import (
     Nodes,
     consolidate,
     open_nodes,
+    parents_of,
     put_node,
     put_nodes,
     replacing_below,
@@ -110,14 +111,9 @@ def _node_at(nodes: Nodes, path: str) -> str | None:
 
 
 def _check_parents(store: Store, nodes: Nodes, group: str) -> None:
-    for parent in _parents(group):
+    for parent in parents_of(group):
         if isinstance(nodes.get(parent), ArrayMetadata):
             raise NodeNotFoundError("an array cannot hold groups", path=store.path, key=parent or "/")
-
-
-def _parents(path: str) -> list[str]:
-    """The paths above `path`, the root first."""
-    return ["", *(path[:i] for i, character in enumerate(path) if character == "/")] if path else []
 
 
 @contextmanager
@@ -139,7 +135,7 @@ def staged(target: Target[S], nodes: Mapping[str, Node]) -> Iterator[S]:
     """
     store, prefix = target.store, target.prefix
     base = f"{target.group}/" if target.group else ""
-    parents: dict[str, Node] = {p: GroupMetadata(zarr_format=target.zarr_format) for p in _parents(target.group)}
+    parents: dict[str, Node] = {p: GroupMetadata(zarr_format=target.zarr_format) for p in parents_of(target.group)}
     below = parents | {(base + path).rstrip("/"): node for path, node in nodes.items()}
     stage = store.stage(prefix)
     try:
@@ -160,7 +156,7 @@ def _publish_group(target: Target[S], stage: S, nodes: Mapping[str, Node]) -> No
     """Put a group in its place in a store that exists, and name `nodes` (by path from the root) there."""
     store, prefix = target.store, target.prefix
     there = open_nodes(store)
-    for parent in _parents(prefix):
+    for parent in parents_of(prefix):
         if there.get(parent) is None:
             put_node(store, parent, GroupMetadata(zarr_format=there.zarr_format))
     with replacing_below(store, prefix, nodes):

@@ -19,7 +19,7 @@ from zarrds.datasets.attributes import take_fill_value
 from zarrds.datasets.chunk_encoding import choose_chunks
 from zarrds.datasets.codec_encoding import choose_codecs
 from zarrds.datasets.xarray_internals import check_vlen_dtype
-from zarrds.errors import EncodingError, ZarrdsError
+from zarrds.errors import EncodingError, locating
 from zarrds.metadata.dtypes import DataType
 from zarrds.metadata.model import ArrayMetadata, ChunkKeyEncoding, CodecObject, ZarrFormat
 from zarrds.metadata.v3 import codec_object
@@ -94,7 +94,7 @@ def array_metadata_for(
     data_type = _data_type(name, variable)
     attributes = dict(variable.attrs)
     fill_value = take_fill_value(attributes, encoding, data_type, zarr_format, is_explicit)
-    try:
+    with locating(key=name):
         chunks, shards = choose_chunks(variable, encoding, data_type, zarr_format, is_explicit)
         encoded = plain_attributes(attributes)
         return new_array_metadata(
@@ -110,8 +110,6 @@ def array_metadata_for(
             chunk_key_encoding=_chunk_key_encoding(encoding, variable.shape, shards or chunks, zarr_format),
             null_fill_value=zarr_format == 2,
         )
-    except ZarrdsError as error:
-        raise error.located(key=name) from error.__cause__
 
 
 def _known(name: str, encoding: Mapping[str, Any], is_explicit: bool, zarr_format: ZarrFormat) -> dict[str, Any]:
@@ -136,10 +134,8 @@ def _data_type(name: str, variable: xr.Variable) -> DataType:
         return data_type_of("string")
     if check_vlen_dtype(variable.dtype) is bytes:
         return data_type_of("bytes")
-    try:
+    with locating(key=name):
         return data_type_of(variable.dtype)
-    except ZarrdsError as error:
-        raise error.located(key=name) from error.__cause__
 
 
 def _dimension_name(dim: Any) -> str:

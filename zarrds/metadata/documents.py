@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Protocol
 
-from zarrds.errors import MetadataError, NodeNotFoundError, StoreNotFoundError, UnsupportedError, ZarrdsError
+from zarrds.errors import MetadataError, NodeNotFoundError, StoreNotFoundError, UnsupportedError, ZarrdsError, locating
 from zarrds.metadata import v2, v3
 from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
@@ -25,6 +25,7 @@ __all__ = [
     "get_group",
     "get_node",
     "open_nodes",
+    "parents_of",
     "put_node",
     "put_nodes",
     "remove_node",
@@ -94,7 +95,7 @@ class _Consolidated:
         return self._names.get(path, [])
 
     def children(self, path: str, skip: Collection[str] = ()) -> dict[str, Node]:
-        return _children(self, path, skip)
+        return _children(self, path, self.names(path), skip)
 
 
 class _Stored:
@@ -121,12 +122,13 @@ class _Stored:
             return True
 
     def children(self, path: str, skip: Collection[str] = ()) -> dict[str, Node]:
-        return _children(self, path, skip)
+        # not by `names`, which would read every document once more
+        return _children(self, path, self._store.list_children(path), skip)
 
 
-def _children(nodes: Nodes, path: str, skip: Collection[str]) -> dict[str, Node]:
+def _children(nodes: Nodes, path: str, names: Iterable[str], skip: Collection[str]) -> dict[str, Node]:
     prefix = f"{path}/" if path else ""
-    found = ((name, nodes.get(prefix + name)) for name in nodes.names(path) if name not in skip)
+    found = ((name, nodes.get(prefix + name)) for name in names if name not in skip)
     return {name: node for name, node in found if node is not None}
 
 
@@ -135,6 +137,17 @@ def _format(zarr_format: ZarrFormat) -> ModuleType:
     if zarr_format not in _FORMATS:
         raise UnsupportedError("unknown zarr_format", expected="2 or 3", found=repr(zarr_format))
     return _FORMATS[zarr_format]
+
+
+def parents_of(path: str) -> list[str]:
+    """The paths above `path`, the root first.
+
+    Examples
+    --------
+    >>> parents_of("a/b/c")
+    ['', 'a', 'a/b']
+    """
+    return ["", *(path[:i] for i, character in enumerate(path) if character == "/")] if path else []
 
 
 def root_key(zarr_format: ZarrFormat, *, consolidated: bool) -> str:
@@ -172,10 +185,8 @@ def open_nodes(store: Store, *, zarr_format: ZarrFormat | None = None, consolida
     """
     for candidate in (3, 2) if zarr_format is None else (zarr_format,):
         if consolidated is not False:
-            try:
+            with locating(store.path):
                 raws = _format(candidate).load_consolidated(store)
-            except ZarrdsError as error:
-                raise error.located(path=store.path) from error.__cause__
             if raws is not None:
                 return _Consolidated(store, candidate, raws)
         if _format(candidate).load_raw(store, "") is not None:

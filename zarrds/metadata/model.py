@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from math import prod
 from typing import Any, Literal, TypeAlias
 
 from zarrds.metadata.dtypes import JSON, DataType
@@ -90,11 +89,6 @@ class ArrayMetadata:
     def chunk_grid(self) -> tuple[int, ...]:
         """How many chunks there are along each dimension."""
         return tuple(-(-size // chunk) for size, chunk in zip(self.shape, self.chunks, strict=True))
-
-    @property
-    def chunk_nbytes(self) -> int:
-        """Bytes of one decoded chunk (of pointers, for a variable-length type)."""
-        return prod(self.chunks) * self.data_type.dtype.itemsize
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,11 @@ from typing import Any
 
 __all__ = [
     "ChunkError",
+    "ConflictError",
     "EncodingError",
     "InvalidKeyError",
+    "LabelError",
+    "LabelNotFoundError",
     "MetadataError",
     "NodeNotFoundError",
     "ReadOnlyError",
@@ -182,3 +185,15 @@ class EncodingError(ZarrdsError, ValueError, TypeError):
 
 class VariableNotFoundError(EncodingError, KeyError):
     """An encoding names a variable that the dataset does not have."""
+
+
+class LabelError(ZarrdsError, ValueError):
+    """Labels, sizes or variables that do not fit those in the store that they are written to."""
+
+
+class LabelNotFoundError(LabelError, KeyError):
+    """Labels that the store does not have."""
+
+
+class ConflictError(ZarrdsError, RuntimeError):
+    """Another writer changed the store meanwhile, so that this write would undo, or be undone by, that one."""

@@ -5,9 +5,7 @@ The root's document is the commit point: what consolidated metadata does not nam
 
 from __future__ import annotations
 
-import os
-import threading
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Protocol
@@ -21,15 +19,18 @@ from zarrds.stores.base import Store, check_prefix
 __all__ = [
     "Nodes",
     "consolidate",
+    "document_key",
+    "documents_of_change",
     "get_array",
     "get_group",
     "get_node",
+    "locked",
     "open_nodes",
+    "own_node",
     "parents_of",
     "put_node",
     "put_nodes",
     "remove_node",
-    "replacing_below",
     "root_key",
     "walk",
     "zarr_format_of",
@@ -37,19 +38,6 @@ __all__ = [
 
 _FORMATS: dict[ZarrFormat, ModuleType] = {3: v3, 2: v2}
 Raw = dict[str, JSON]
-
-# one process's writers of consolidated metadata take turns
-_consolidated_lock = threading.RLock()
-
-
-def _renew_lock() -> None:
-    # in a forked child nobody would release what a thread of its parent held
-    global _consolidated_lock
-    _consolidated_lock = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_lock)
 
 
 class Nodes(Protocol):
@@ -60,6 +48,11 @@ class Nodes(Protocol):
 
     @property
     def zarr_format(self) -> ZarrFormat: ...
+
+    @property
+    def version(self) -> tuple[str, Hashable]:
+        """The key of the document that every change of nodes writes anew, and its identity just before it was read."""
+        ...
 
     def get(self, path: str) -> Node | None: ...
 
@@ -77,9 +70,12 @@ class _Consolidated:
 
     consolidated = True
 
-    def __init__(self, store: Store, zarr_format: ZarrFormat, raws: Mapping[str, Raw]) -> None:
+    def __init__(
+        self, store: Store, zarr_format: ZarrFormat, raws: Mapping[str, Raw], version: tuple[str, Hashable]
+    ) -> None:
         self._store = store
         self.zarr_format = zarr_format
+        self.version = version
         self._raws = raws
         self._names: dict[str, list[str]] = {}
         for path in raws:
@@ -103,13 +99,13 @@ class _Stored:
 
     consolidated = False
 
-    def __init__(self, store: Store, zarr_format: ZarrFormat) -> None:
+    def __init__(self, store: Store, zarr_format: ZarrFormat, version: tuple[str, Hashable]) -> None:
         self._store = store
         self.zarr_format = zarr_format
+        self.version = version
 
     def get(self, path: str) -> Node | None:
-        raw = _format(self.zarr_format).load_raw(self._store, check_prefix(path, self._store.path))
-        return None if raw is None else _parse(self._store, self.zarr_format, path, raw)
+        return own_node(self._store, path, self.zarr_format)
 
     def names(self, path: str) -> list[str]:
         prefix = f"{path}/" if path else ""
@@ -124,6 +120,12 @@ class _Stored:
     def children(self, path: str, skip: Collection[str] = ()) -> dict[str, Node]:
         # not by `names`, which would read every document once more
         return _children(self, path, self._store.list_children(path), skip)
+
+
+def own_node(store: Store, path: str, zarr_format: ZarrFormat) -> Node | None:
+    """The node at `path`, by its own documents."""
+    raw = _format(zarr_format).load_raw(store, check_prefix(path, store.path))
+    return None if raw is None else _parse(store, zarr_format, path, raw)
 
 
 def _children(nodes: Nodes, path: str, names: Iterable[str], skip: Collection[str]) -> dict[str, Node]:
@@ -183,12 +185,15 @@ def open_nodes(store: Store, *, zarr_format: ZarrFormat | None = None, consolida
     MetadataError
         If a document is invalid, or consolidated metadata was insisted on and is not there.
     """
+    store.recover()
     for candidate in (3, 2) if zarr_format is None else (zarr_format,):
         if consolidated is not False:
+            version = _version(store, root_key(candidate, consolidated=True))
             with locating(store.path):
                 raws = _format(candidate).load_consolidated(store)
             if raws is not None:
-                return _Consolidated(store, candidate, raws)
+                return _Consolidated(store, candidate, raws, version)
+        version = _version(store, root_key(candidate, consolidated=False))
         if _format(candidate).load_raw(store, "") is not None:
             if consolidated:
                 raise MetadataError(
@@ -196,7 +201,7 @@ def open_nodes(store: Store, *, zarr_format: ZarrFormat | None = None, consolida
                     path=store.path,
                     mend="Open it with consolidated=None, or write it with consolidated metadata",
                 )
-            return _Stored(store, candidate)
+            return _Stored(store, candidate, version)
     raise StoreNotFoundError(
         "no Zarr store here",
         path=store.path,
@@ -207,10 +212,15 @@ def open_nodes(store: Store, *, zarr_format: ZarrFormat | None = None, consolida
     )
 
 
+def _version(store: Store, key: str) -> tuple[str, Hashable]:
+    return key, store.identity(key)
+
+
 def zarr_format_of(store: Store) -> ZarrFormat | None:
     """The format of the store's root, or None if there is no Zarr store."""
+    names: dict[ZarrFormat, tuple[str, ...]] = {3: (v3.NAME,), 2: (v2.ARRAY, v2.GROUP)}
     for candidate in _FORMATS:
-        if _format(candidate).load_raw(store, "") is not None:
+        if any(store.identity(name) is not None for name in names[candidate]):
             return candidate
     return None
 
@@ -246,7 +256,7 @@ def put_node(store: Store, path: str, node: Node) -> None:
     """Write a node's documents, and its entry in the root's consolidated metadata if there is one."""
     module = _format(node.zarr_format)
     raw = module.to_raw(node)
-    with _consolidated_lock:
+    with locked(store):
         raws = module.load_consolidated(store)
         if raws is None or path:
             for key, value in module.documents(path, raw).items():
@@ -258,12 +268,11 @@ def put_node(store: Store, path: str, node: Node) -> None:
 def remove_node(store: Store, path: str, zarr_format: ZarrFormat) -> None:
     """Remove a node and all below it: first from the root's consolidated metadata, then from the store."""
     module = _format(zarr_format)
-    with _consolidated_lock:
+    with locked(store):
         raws = module.load_consolidated(store)
         if raws is not None and path:
-            kept = {p: r for p, r in raws.items() if p != path and not p.startswith(f"{path}/")}
-            _set_all(store, module.consolidated_documents(kept))
-    store.delete_prefix(path)
+            _set_all(store, module.consolidated_documents(_without(raws, [path])))
+        store.delete_prefix(path)
 
 
 def put_nodes(store: Store, nodes: Mapping[str, Node]) -> None:
@@ -286,45 +295,58 @@ def consolidate(store: Store, nodes: Mapping[str, Node]) -> None:
     _set_all(store, module.consolidated_documents({path: module.to_raw(node) for path, node in nodes.items()}))
 
 
-@contextmanager
-def replacing_below(store: Store, path: str, nodes: Mapping[str, Node]) -> Iterator[None]:
-    """Around the one step that replaces all at and below `path`: the root's documents then name `nodes` there.
+def documents_of_change(
+    store: Store, nodes: Mapping[str, Node], removed: Collection[str] = ()
+) -> tuple[dict[str, bytes], dict[str, bytes], dict[str, bytes]]:
+    """The documents that a change of a store writes, in the three steps of `Store.stage_changes`; nothing is written.
 
-    If consolidated metadata names `path` already, it is taken away before that step: whoever reads meanwhile, or
-    after a crash, goes by the documents beside the chunks, and never reads new chunks by old metadata. It comes back
-    if the step fails. What stands elsewhere in the store is kept to the letter, whether zarrds understands it or not.
+    The caller holds the store's lock. What the change does not name is kept to the letter.
 
     Parameters
     ----------
     store : Store
-    path : str
     nodes : mapping of str to Node
-        By path from the store's root.
+        What is new or changed, by path from the root.
+    removed : collection of str
+        Paths that are no longer to be, with all below them.
+
+    Returns
+    -------
+    tuple of three mappings of key to bytes
+        Documents of nodes that are new; the root's, with consolidated metadata; those of nodes that were there.
     """
     zarr_format = zarr_format_of(store)
     if zarr_format is None:
         raise StoreNotFoundError("no Zarr store here", path=store.path)
     module = _format(zarr_format)
-    with _consolidated_lock:
-        before = module.load_consolidated(store)
-        if before is not None and path in before:
-            _remove_consolidated(store, zarr_format, before[""])
-        try:
-            yield
-        except BaseException:
-            if before is not None and path in before:
-                _set_all(store, module.consolidated_documents(before))
-            raise
-        raws = before or _walk_raws(store, module, "")
-        kept = {p: raw for p, raw in raws.items() if p != path and not p.startswith(f"{path}/")}
-        _set_all(store, module.consolidated_documents(kept | {p: module.to_raw(n) for p, n in nodes.items()}))
+    before = module.load_consolidated(store) or _walk_raws(store, module, "")
+    changed = {path: module.to_raw(node) for path, node in nodes.items()}
+    root = module.consolidated_documents(_without(before, removed) | changed)
+    new, old = dict[str, bytes](), dict[str, bytes]()
+    for path, raw in changed.items():
+        place = new if module.load_raw(store, path) is None else old
+        place |= module.documents(path, raw)
+    return new, root, {key: value for key, value in old.items() if key not in root}
 
 
-def _remove_consolidated(store: Store, zarr_format: ZarrFormat, root: Raw) -> None:
-    if zarr_format == 2:
-        store.delete(v2.CONSOLIDATED)
-    else:
-        _set_all(store, v3.documents("", {n: value for n, value in root.items() if n != "consolidated_metadata"}))
+def _without(raws: Mapping[str, Raw], removed: Collection[str]) -> dict[str, Raw]:
+    """Documents by path, but for those at or below a path that is removed."""
+    gone, below = set(removed), tuple(f"{path}/" for path in removed)
+    return {path: raw for path, raw in raws.items() if path not in gone and not path.startswith(below)}
+
+
+def document_key(path: str, zarr_format: ZarrFormat) -> str:
+    """The key of the document that makes an array exist."""
+    name = v3.NAME if zarr_format == 3 else v2.ARRAY
+    return f"{path}/{name}" if path else name
+
+
+@contextmanager
+def locked(store: Store) -> Iterator[None]:
+    """Around every change of documents: no other writer changes any meanwhile, and none was left half done."""
+    with store.lock():
+        store.recover()
+        yield
 
 
 def _walk_raws(store: Store, module: ModuleType, path: str) -> dict[str, Raw]:

@@ -1,0 +1,116 @@
+"""What zarrds notes in an array's document: the member ``zarrds``.
+
+In v3 it is an extension that need not be understood, in v2 a further member of ``.zarray``:
+``{"must_understand": false, "id": "0f1e2d3c4b5a6978", "complete": [744, 721, 1440]}``. Another library may keep it when
+it resizes the array, or drop it; it says nothing that would then be wrong.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from dataclasses import dataclass, replace
+
+from zarrds.metadata.dtypes import JSON
+from zarrds.metadata.model import ArrayMetadata
+
+__all__ = ["MEMBER", "Marks", "marks_of", "new_id", "with_marks", "with_shape"]
+
+# the member of the array's document
+MEMBER = "zarrds"
+_ID = re.compile(r"[0-9a-f]{16}\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """What is noted of one array.
+
+    Attributes
+    ----------
+    id : str or None
+        16 hexadecimal digits, others whenever the array is made anew or overwritten as a whole.
+    complete : tuple of int or None
+        Sizes in elements, one a dimension: every chunk that begins inside of them, and inside of the shape, was
+        written. If one is absent, it was lost. Other chunks may be absent, which means the fill value. Sizes, and not
+        a flag: another library may resize the array, and keep the mark.
+    """
+
+    id: str | None = None
+    complete: tuple[int, ...] | None = None
+
+
+def new_id() -> str:
+    """A `Marks.id` that no other array has."""
+    return secrets.token_hex(8)
+
+
+def marks_of(metadata: ArrayMetadata) -> Marks:
+    """What is noted of an array; what is not well-formed counts as absent."""
+    member = metadata.extensions.get(MEMBER)
+    if not isinstance(member, dict):
+        return Marks()
+    id_ = member.get("id")
+    return Marks(
+        id=id_ if isinstance(id_, str) and _ID.match(id_) else None,
+        complete=_sizes(member.get("complete"), len(metadata.shape)),
+    )
+
+
+def _sizes(value: JSON, ndim: int) -> tuple[int, ...] | None:
+    # True and False are integers to Python, but not to JSON
+    if isinstance(value, list) and len(value) == ndim and all(type(n) is int and n >= 0 for n in value):
+        return tuple(value)
+    return None
+
+
+def with_marks(metadata: ArrayMetadata, marks: Marks) -> ArrayMetadata:
+    """The same array with these marks in place of those that it had.
+
+    Other members of the object, which a newer zarrds may have put there, are kept.
+
+    Examples
+    --------
+    >>> from zarrds.metadata.dtypes import DataType
+    >>> plain = ArrayMetadata((4, 6), DataType.from_v3("int8"), (2, 3), ({"name": "bytes"},), fill_value=0)
+    >>> metadata = with_marks(plain, Marks(complete=(4, 6)))
+    >>> metadata.extensions
+    {'zarrds': {'must_understand': False, 'complete': [4, 6]}}
+    >>> marks_of(metadata).complete
+    (4, 6)
+    """
+    before = metadata.extensions.get(MEMBER)
+    known = {"must_understand", "id", "complete"}
+    member: dict[str, JSON] = {}
+    if marks.id is not None:
+        member["id"] = marks.id
+    if marks.complete is not None:
+        member["complete"] = list(marks.complete)
+    if isinstance(before, dict):
+        member |= {name: value for name, value in before.items() if name not in known}
+    extensions = {name: value for name, value in metadata.extensions.items() if name != MEMBER}
+    if member:
+        extensions[MEMBER] = {"must_understand": False, **member}
+    return replace(metadata, extensions=extensions)
+
+
+def with_shape(metadata: ArrayMetadata, shape: tuple[int, ...], *, is_written: bool = False) -> ArrayMetadata:
+    """The same array in another shape, with marks that are still true.
+
+    Parameters
+    ----------
+    metadata : ArrayMetadata
+    shape : tuple of int
+        In elements; as many numbers as before.
+    is_written : bool
+        Whether every element that is new is written by the time that this is put in the store.
+    """
+    marks = marks_of(metadata)
+    changed = replace(metadata, shape=shape)
+    if marks.complete is None:
+        return changed
+    # what reaches beyond the shape says nothing: another library has cut the array there
+    complete = tuple(
+        new if is_written and done >= old else min(done, old, new)
+        for done, old, new in zip(marks.complete, metadata.shape, shape, strict=True)
+    )
+    return with_marks(changed, replace(marks, complete=complete))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
-from contextlib import suppress
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, cast
@@ -11,26 +11,20 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from zarrds.arrays import workers
 from zarrds.arrays.attributes import Attributes, Change
-from zarrds.arrays.chunks import Chunks
+from zarrds.arrays.chunks import Chunks, MissingChunks
+from zarrds.arrays.elements import Elements, Planner
 from zarrds.arrays.layout import integers
-from zarrds.arrays.selection import (
-    PointPlan,
-    ProductPlan,
-    plan_basic,
-    plan_orthogonal,
-    plan_pointwise,
-)
+from zarrds.arrays.selection import plan_basic, plan_orthogonal, plan_pointwise
+from zarrds.arrays.workers import Progress
 from zarrds.codecs.base import AnyArray
-from zarrds.errors import EncodingError, ReadOnlyError, SelectionError, ZarrdsError
-from zarrds.metadata.documents import get_array, open_nodes, put_node
+from zarrds.errors import ReadOnlyError, SelectionError, ZarrdsError
+from zarrds.metadata.documents import document_key, get_array, locked, open_nodes, put_node
+from zarrds.metadata.marks import with_shape
 from zarrds.metadata.model import ArrayMetadata
 from zarrds.stores.base import Store
 
 __all__ = ["Array"]
-
-Planner = Callable[[Any, tuple[int, ...], tuple[int, ...]], ProductPlan | PointPlan]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +44,12 @@ class _Indexer:
 class Array:
     """An array of chunks in a store. Made by `zarrds.open_array`, `zarrds.create_array` and groups.
 
-    Indexing reads and writes only the chunks that it touches, in threads. Any number of threads may read at once,
-    and write at once: whole chunks without a lock, parts of a chunk one writer at a time (of this process).
+    Indexing reads and writes only the chunks that it touches, in threads. Any number of threads and processes may read
+    at once, and write at once: whole chunks without a lock, parts of a chunk one writer at a time.
 
     The shape and the attributes are those that were read when the array was opened. `resize`, `append` and changes of
-    the attributes begin by reading them again, and are not for several threads or processes at once.
+    the attributes begin by reading them again, and keep others out that do the same in this store, also in other
+    processes. One object is not for such changes from several threads at once.
 
     Parameters
     ----------
@@ -65,6 +60,9 @@ class Array:
     read_only : bool
     n_workers : int, optional
         Threads for one read or write; as many as cores unless said.
+    missing_chunks : {"error", "fill"}, optional
+        What an absent chunk is: an error, the fill value, or, unless said, an error in arrays that were saved as a
+        whole, and the fill value in others.
 
     Examples
     --------
@@ -76,28 +74,35 @@ class Array:
     """
 
     def __init__(
-        self, store: Store, path: str, metadata: ArrayMetadata, *, read_only: bool = False, n_workers: int | None = None
+        self,
+        store: Store,
+        path: str,
+        metadata: ArrayMetadata,
+        *,
+        read_only: bool = False,
+        n_workers: int | None = None,
+        missing_chunks: MissingChunks = None,
     ) -> None:
-        if not (n_workers is None or (type(n_workers) is int and n_workers >= 1)):
-            raise EncodingError("workers must be an integer of at least 1", found=repr(n_workers))
-        self._chunks = Chunks(store, path, metadata)
+        self._store = store
         self._read_only = read_only
         self._n_workers = n_workers
+        self._missing_chunks: MissingChunks = missing_chunks
+        self._elements = Elements(store, path, metadata, n_workers=n_workers, missing_chunks=missing_chunks)
 
     @property
     def metadata(self) -> ArrayMetadata:
         """What the array's metadata document says."""
-        return self._chunks.metadata
+        return self._elements.metadata
 
     @property
     def store(self) -> Store:
         """What holds the array."""
-        return self._chunks.store
+        return self._store
 
     @property
     def path(self) -> str:
         """Where the array stands below its store's root."""
-        return self._chunks.path
+        return self._elements.path
 
     @property
     def read_only(self) -> bool:
@@ -112,17 +117,17 @@ class Array:
     @property
     def dtype(self) -> np.dtype[Any]:
         """Of the elements in memory; object for strings and bytes of any length."""
-        return self.metadata.data_type.dtype
+        return self._elements.dtype
 
     @property
     def chunks(self) -> tuple[int, ...]:
         """Elements of one chunk along each dimension."""
-        return self._chunks.readable
+        return self._elements.chunks
 
     @property
     def shards(self) -> tuple[int, ...] | None:
         """Elements of one shard along each dimension, None for an array without shards."""
-        return None if self._chunks.pipeline.shards is None else self.metadata.chunks
+        return self._elements.shards
 
     @property
     def ndim(self) -> int:
@@ -142,7 +147,7 @@ class Array:
     @property
     def fill_value(self) -> Any:
         """What chunks that were never written hold."""
-        return self._chunks.fill_value
+        return self._elements.fill_value
 
     @property
     def dimension_names(self) -> tuple[str | None, ...] | None:
@@ -189,12 +194,11 @@ class Array:
 
     def check_codecs(self) -> None:
         """Raise `MetadataError` or `UnsupportedError` if the array's chunks could not be decoded."""
-        _ = self._chunks.pipeline
+        self._elements.check_codecs()
 
     def identity(self) -> Hashable:
         """Changes whenever the array's document, and so perhaps its shape, is written anew."""
-        name = ".zarray" if self.metadata.zarr_format == 2 else "zarr.json"
-        return self.store.identity(f"{self.path}/{name}" if self.path else name)
+        return self.store.identity(document_key(self.path, self.metadata.zarr_format))
 
     def read(self, key: Any, planner: Planner = plan_basic) -> Any:
         """Read a selection; ``a[key]``, ``a.oindex[key]`` and ``a.vindex[key]`` are this with their planner.
@@ -204,18 +208,9 @@ class Array:
         SelectionError
             If `key` does not fit the array.
         ChunkError
-            If a chunk's bytes are damaged.
+            If a chunk's bytes are damaged, or a chunk is missing that must be there.
         """
-        plan = self._plan(key, planner, self.chunks)
-        out = np.empty(plan.buffer_shape, self.dtype)
-        workers.run(
-            plan,
-            lambda: self._chunks.reader(out, is_basic=plan.is_basic),
-            part_nbytes=self._chunks.nbytes_of(self.chunks),
-            workers=self._n_workers,
-        )
-        result = out.reshape(plan.shape)
-        return result if plan.shape else result[()]
+        return self._elements.read(key, planner)
 
     def write(
         self,
@@ -223,7 +218,7 @@ class Array:
         value: Any,
         planner: Planner = plan_basic,
         *,
-        progress: workers.Progress | None = None,
+        progress: Progress | None = None,
     ) -> None:
         """Write a selection; ``a[key] = value`` and the others are this with their planner.
 
@@ -248,60 +243,11 @@ class Array:
             If `value` cannot become an array of the dtype.
         StoreIOError
             If the file system refuses. Each chunk then holds what it held before or what it was to hold.
+        ChunkError
+            If a chunk of which a part is written is damaged, or is missing and must be there.
         """
         self._check_writable()
-        plan = self._plan(key, planner, self.metadata.chunks)
-        values = self._broadcast(value, plan)
-        workers.run(
-            plan,
-            lambda: self._chunks.writer(values),
-            part_nbytes=self._chunks.nbytes_of(self.metadata.chunks),
-            workers=self._n_workers,
-            progress=progress,
-        )
-
-    def _plan(self, key: Any, planner: Planner, chunks: tuple[int, ...]) -> ProductPlan | PointPlan:
-        try:
-            return planner(key, self.shape, chunks)
-        except SelectionError as error:
-            raise error.located(path=self.store.path, key=self.path or "/") from error.__cause__
-
-    def _broadcast(self, value: Any, plan: ProductPlan | PointPlan) -> AnyArray:
-        if self.dtype.kind == "O" and not plan.shape and isinstance(value, list | tuple):
-            values: AnyArray = np.empty((), object)
-            values[()] = value  # one element
-        else:
-            values = self._as_values(value)
-        while values.ndim > len(plan.shape) and values.shape[0] == 1:
-            values = values[0]
-        try:
-            values = np.broadcast_to(values, plan.shape)
-        except ValueError as error:
-            raise SelectionError(
-                "value does not fit the selection",
-                path=self.store.path,
-                key=self.path or "/",
-                expected=f"shape {plan.shape}, or one that is broadcast to it",
-                found=f"shape {values.shape}",
-            ) from error
-        return values.reshape(plan.buffer_shape)
-
-    def _as_values(self, value: Any) -> AnyArray:
-        """`value` as an array, which has the array's dtype or can be cast to it chunk by chunk."""
-        try:
-            # NumPy looks at each Python object, and refuses integers out of range
-            values = value if isinstance(value, np.ndarray) else np.asarray(value, self.dtype)
-            if values.dtype != self.dtype and (values.dtype.kind in "OSTU" or self.dtype.kind == "O"):
-                values = values.astype(self.dtype)  # may fail, and does so before anything is written
-        except (TypeError, ValueError, OverflowError) as error:
-            raise EncodingError(
-                f"value cannot be stored in the array: {error}",
-                path=self.store.path,
-                key=self.path or "/",
-                expected=f"dtype {self.dtype}",
-                found=f"{value!r:.80}",
-            ) from error
-        return values
+        self._elements.write(key, value, planner, progress=progress)
 
     def _check_writable(self) -> None:
         if self._read_only:
@@ -312,22 +258,29 @@ class Array:
                 mend="Open it with mode='r+'",
             )
 
-    def _with(self, metadata: ArrayMetadata) -> Array:
-        return Array(self.store, self.path, metadata, n_workers=self._n_workers)
+    def _elements_of(self, metadata: ArrayMetadata) -> Elements:
+        return Elements(self.store, self.path, metadata, n_workers=self._n_workers, missing_chunks=self._missing_chunks)
 
     def _put(self, metadata: ArrayMetadata) -> None:
         put_node(self.store, self.path, metadata)
-        self._chunks = replace(self._chunks, metadata=metadata)
+        self._elements = self._elements_of(metadata)
 
-    def _begin_edit(self) -> None:
-        """Read the array's own document again: what another object, or library, changed must not be undone."""
-        self._check_writable()
+    def _stored_metadata(self) -> ArrayMetadata:
+        """By the array's own document, as it is now."""
         nodes = open_nodes(self.store, zarr_format=self.metadata.zarr_format, consolidated=False)
-        self._chunks = replace(self._chunks, metadata=get_array(self.store, nodes, self.path))
+        return get_array(self.store, nodes, self.path)
+
+    @contextmanager
+    def _editing(self) -> Iterator[None]:
+        """Around changes of the document, which is read again: what others changed must not be undone."""
+        self._check_writable()
+        with locked(self.store):
+            self._elements = self._elements_of(self._stored_metadata())
+            yield
 
     def _edit_attributes(self, change: Change) -> None:
-        self._begin_edit()
-        self._put(replace(self.metadata, attributes=change(self.metadata.attributes)))
+        with self._editing():
+            self._put(replace(self.metadata, attributes=change(self.metadata.attributes)))
 
     def resize(self, shape: int | Sequence[int]) -> None:
         """Change the shape; what is new holds the fill value, what is outside is deleted.
@@ -337,42 +290,56 @@ class Array:
         shape : int or sequence of int
             In elements; as many numbers as there are dimensions.
         """
-        self._begin_edit()
-        new_shape = integers(shape, "shape")
-        if len(new_shape) != self.ndim or any(size < 0 for size in new_shape):
-            raise SelectionError(
-                "not a shape for this array", path=self.store.path, key=self.path, expected=self.ndim, found=new_shape
-            )
-        before = self._with(self.metadata)
-        self._put(replace(self.metadata, shape=new_shape))
-        before._clear_outside(new_shape)
+        with self._editing():
+            new_shape = integers(shape, "shape")
+            if len(new_shape) != self.ndim or any(size < 0 for size in new_shape):
+                raise SelectionError(
+                    "not a shape for this array",
+                    path=self.store.path,
+                    key=self.path,
+                    expected=self.ndim,
+                    found=new_shape,
+                )
+            before = self.metadata
+            self._put(with_shape(before, new_shape))
+            self._clear_outside(before, new_shape)
 
-    def _clear_outside(self, shape: tuple[int, ...]) -> None:
-        """Make everything outside of `shape` the fill value, so that it does not come back if the array grows."""
-        new_grid = replace(self.metadata, shape=shape).chunk_grid
-        kept = [min(old, new) for old, new in zip(self.metadata.chunk_grid, new_grid, strict=True)]
+    def _clear_outside(self, metadata: ArrayMetadata, shape: tuple[int, ...]) -> None:
+        """Of the array that `metadata` tells of, make everything outside of `shape` the fill value.
+
+        Else it would come back if the array grows.
+        """
+        new_grid = replace(metadata, shape=shape).chunk_grid
+        kept = [min(old, new) for old, new in zip(metadata.chunk_grid, new_grid, strict=True)]
+        chunks = Chunks(self.store, self.path, metadata)
         # by what there is: a large grid may hold few chunks
         for key in list(self.store.list_prefix(self.path)):
-            position = self._chunks.position(key)
+            position = chunks.position(key)
             if position is not None and any(p >= k for p, k in zip(position, kept, strict=True)):
                 self.store.delete(key)
-        for axis, (size, chunk, keep) in enumerate(zip(shape, self.metadata.chunks, kept, strict=True)):
-            stop = min(keep * chunk, self.shape[axis])
-            if size < stop:
-                inside = [slice(0, k * c) for k, c in zip(kept, self.metadata.chunks, strict=True)]
-                inside[axis] = slice(size, stop)
-                self._fill(tuple(inside))
-
-    def _fill(self, key: tuple[slice, ...]) -> None:
+        # a chunk that is absent stays so: it is the fill value already, or it was lost, which must not be hidden
+        elements = Elements(
+            self.store,
+            self.path,
+            metadata,
+            n_workers=self._n_workers,
+            missing_chunks="fill",
+            write_empty_chunks=False,
+        )
         fill = np.empty((), self.dtype)
         fill[()] = self.fill_value
-        self[key] = fill
+        for axis, (size, chunk, keep) in enumerate(zip(shape, metadata.chunks, kept, strict=True)):
+            stop = min(keep * chunk, metadata.shape[axis])
+            if size < stop:
+                inside = [slice(0, k * c) for k, c in zip(kept, metadata.chunks, strict=True)]
+                inside[axis] = slice(size, stop)
+                elements.write(tuple(inside), fill)
 
     def append(self, values: Any, axis: int = 0) -> tuple[int, ...]:
         """Write `values` behind the array along `axis`, which grows by as much.
 
         The data is written first and the shape last, so that readers see all of it or nothing. If that fails, as much
-        as possible of what was written is removed.
+        as possible of what was written is removed. Of two appends at once, the second waits for the first.
 
         Parameters
         ----------
@@ -385,8 +352,24 @@ class Array:
         tuple of int
             The new shape.
         """
-        self._begin_edit()
-        added = self._as_values(values)
+        with self._editing():
+            added = self._elements.as_values(values)
+            axis = self._check_appended(added, axis)
+            start = self.shape[axis]
+            shape = (*self.shape[:axis], start + added.shape[axis], *self.shape[axis + 1 :])
+            metadata = with_shape(self.metadata, shape, is_written=True)
+            try:
+                self._elements_of(metadata).write((slice(None),) * axis + (slice(start, None),), added)
+                self._put(metadata)
+            except BaseException:
+                with suppress(ZarrdsError):
+                    if self._stored_metadata().shape == self.shape:
+                        self._clear_outside(metadata, self.shape)
+                raise
+            return self.shape
+
+    def _check_appended(self, added: AnyArray, axis: int) -> int:
+        """The axis, counted from the front; raises if `added` does not fit."""
         if not -self.ndim <= axis < self.ndim:
             raise SelectionError("no such axis", path=self.store.path, key=self.path, found=axis)
         axis %= self.ndim
@@ -399,18 +382,4 @@ class Array:
                 expected=f"shape {expected}",
                 found=f"shape {added.shape}",
             )
-        start = self.shape[axis]
-        metadata = replace(
-            self.metadata, shape=(*self.shape[:axis], start + added.shape[axis], *self.shape[axis + 1 :])
-        )
-        grown = self._with(metadata)
-        try:
-            grown[(slice(None),) * axis + (slice(start, None),)] = added
-            self._put(metadata)
-        except BaseException:
-            with suppress(ZarrdsError):
-                stored = open_nodes(self.store, zarr_format=metadata.zarr_format, consolidated=False)
-                if get_array(self.store, stored, self.path).shape == self.shape:
-                    grown._clear_outside(self.shape)
-            raise
-        return self.shape
+        return axis

@@ -6,12 +6,10 @@ for one thread.
 
 from __future__ import annotations
 
-import os
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import prod
-from typing import Any
+from math import gcd, prod
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -23,28 +21,22 @@ from zarrds.codecs.pipeline import Pipeline, build_pipeline
 from zarrds.codecs.sharding import ChunkCodecs, Sharding
 from zarrds.errors import ChunkError, ZarrdsError
 from zarrds.metadata.fill_values import default_fill_value
+from zarrds.metadata.marks import marks_of
 from zarrds.metadata.model import ArrayMetadata
-from zarrds.stores.base import Buffer, Store
+from zarrds.stores.base import Buffer, Values
 
-__all__ = ["Chunks"]
+__all__ = ["Chunks", "MissingChunks"]
+
+# what an absent chunk is: a loss, its fill value, or (None) what the array's marks say
+MissingChunks: TypeAlias = Literal["error", "fill"] | None
+# of a chunk in the grid, also as text
+Position: TypeAlias = Sequence[int | str]
 
 # what codecs may add to an incompressible chunk (headers, checksums), generously
 _CODEC_OVERHEAD = 4096
 # where nothing tells how large a chunk's bytes are
 _FIRST_BUFFER = 256 * 1024
 _MAX_FIRST_BUFFER = 64 * 1024 * 1024
-
-# writers of parts of one chunk take turns; a few locks serve all chunks, and nobody holds two
-_locks = [threading.Lock() for _ in range(64)]
-
-
-def _renew_locks() -> None:
-    # in a forked child nobody would release those that its parent's threads held
-    _locks[:] = [threading.Lock() for _ in _locks]
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_locks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +45,24 @@ class Chunks:
 
     Attributes
     ----------
-    store : Store
+    store : Values
     path : str
         Of the array.
     metadata : ArrayMetadata
+    missing_chunks : {"error", "fill"} or None
+        What an absent chunk is, to readers and to writers of a part of it; None goes by `Marks.complete`.
+    is_private : bool
+        Whether nobody else knows the array, as when it is being saved: no other process can then have made it larger.
+    write_empty_chunks : bool
+        Whether to write chunks that hold nothing but the fill value where there were none.
     """
 
-    store: Store
+    store: Values
     path: str
     metadata: ArrayMetadata
+    missing_chunks: MissingChunks = None
+    is_private: bool = False
+    write_empty_chunks: bool = True
 
     @property
     def pipeline(self) -> Pipeline:
@@ -97,7 +98,7 @@ class Chunks:
             return None
         return tuple(map(int, names))
 
-    def _key_of_names(self) -> Callable[[tuple[str, ...]], str]:
+    def key_of_names(self) -> Callable[[tuple[str, ...]], str]:
         """A quick function from a chunk's numbers, as text, to its key."""
         encoding = self.metadata.chunk_key_encoding
         if not self.metadata.shape:
@@ -107,15 +108,45 @@ class Chunks:
 
     def _fetcher(self, sharding: Sharding | None) -> Callable[[tuple[str, ...], memoryview], tuple[str, Buffer | None]]:
         """A function from a chunk's numbers and a buffer to the key and the bytes, None where there are none."""
+        check = self._check_absent()
         if sharding is not None:
-            return InnerChunks(self.store, self.key, sharding).fetch
-        get, key_of = self.store.get, self._key_of_names()
+            return InnerChunks(self.store, self.key, sharding, check).fetch
+        get, key_of = self.store.get, self.key_of_names()
 
         def fetch(names: tuple[str, ...], buffer: memoryview) -> tuple[str, Buffer | None]:
             key = key_of(names)
-            return key, get(key, buffer)
+            data = get(key, buffer)
+            if data is None:
+                check(names, key)
+            return key, data
 
         return fetch
+
+    def _may_be_absent(self) -> Callable[[Position], bool]:
+        """A function that tells whether the chunk at a position may be absent, which then means the fill value."""
+        complete = self.metadata.shape if self.missing_chunks == "error" else marks_of(self.metadata).complete
+        if complete is None or self.missing_chunks == "fill":
+            return lambda _: True
+        n_present = [-(-size // chunk) for size, chunk in zip(complete, self.metadata.chunks, strict=True)]
+        return lambda position: any(int(p) >= n for p, n in zip(position, n_present, strict=True))
+
+    def _check_absent(self) -> Callable[[Position, str], None]:
+        """A function that is given the position and the key of a chunk that is absent, and raises if that is a loss."""
+        may_be_absent = self._may_be_absent()
+        asked = self.missing_chunks == "error"
+
+        def check(position: Position, key: str) -> None:
+            if not may_be_absent(position):
+                raise ChunkError(
+                    "a chunk is missing",
+                    path=self.store.path,
+                    key=key,
+                    expected="every chunk" if asked else "every chunk that was there when the array was saved",
+                    mend="Restore it from a copy, or write all of it again. If another library removed it because it "
+                    "held nothing but the fill value, open the store with missing_chunks='fill'",
+                )
+
+        return check
 
     def key(self, position: tuple[int, ...]) -> str:
         """The key of the chunk at `position` in the grid."""
@@ -192,11 +223,13 @@ class Chunks:
         The plan must be one for whole chunks, also where these are shards.
         """
         store, pipeline, fill = self.store, self.pipeline, self._fill()
-        key_of = self._key_of_names()
-        chunk_shape, dtype = self.metadata.chunks, self.metadata.data_type.dtype
+        key_of, chunk_shape, dtype = self.key_of_names(), self.metadata.chunks, self.metadata.data_type.dtype
+        check_absent, may_be_absent, is_empty = self._check_absent(), self._may_be_absent(), self._empty_test(fill)
         scratch: AnyArray | None = None
 
-        def store_chunk(key: str, chunk: AnyArray) -> None:
+        def put(names: tuple[str, ...], key: str, chunk: AnyArray) -> None:
+            if is_empty is not None and is_empty(chunk) and may_be_absent(names) and store.identity(key) is None:
+                return
             try:
                 store.set(key, *pipeline.encode(chunk))
             except ZarrdsError as error:
@@ -207,27 +240,59 @@ class Chunks:
             names, at, inside, covers = part
             key = key_of(names)
             value = values[at]
-            if covers and value.shape == chunk_shape and value.dtype == dtype and value.flags.c_contiguous:
-                store_chunk(key, value)
+            is_whole = covers and value.shape == chunk_shape
+            if is_whole and value.dtype == dtype and value.flags.c_contiguous:
+                put(names, key, value)
                 return
             if scratch is None:
                 scratch = self._scratch(chunk_shape)
-            if covers:
-                if value.shape != chunk_shape:
+            if is_whole or (covers and self.is_private):
+                if not is_whole:
                     scratch[...] = fill
                 scratch[inside] = value
-                store_chunk(key, scratch)
+                put(names, key, scratch)
                 return
-            # by the store and not its path: one folder has many
-            with _locks[hash((store, key)) % len(_locks)]:
-                data = store.get(key)
-                if data is None:
+            # also if all of the chunk is covered that lies in the array: another process may have made it larger
+            with store.lock(key):
+                if not self._load(pipeline, key, scratch, covers=covers):
+                    if not covers:
+                        check_absent(names, key)
                     scratch[...] = fill
-                else:
-                    decoded = self._decode(pipeline, key, data, scratch)
-                    if decoded is not scratch:
-                        scratch[...] = decoded
                 scratch[inside] = value
-                store_chunk(key, scratch)
+                put(names, key, scratch)
 
         return write
+
+    def _load(self, pipeline: Pipeline, key: str, out: AnyArray, *, covers: bool) -> bool:
+        """Read a chunk, of which a part is going to be written; False if it is absent."""
+        data = self.store.get(key)
+        if data is None:
+            return False
+        try:
+            decoded = self._decode(pipeline, key, data, out)
+        except ChunkError as error:
+            if covers:  # to write it again is what the user is doing
+                error.mend = "Restore the chunk from a copy of the store, or remove it and write it again"
+            raise
+        if decoded is not out:
+            out[...] = decoded
+        return True
+
+    def _empty_test(self, fill: AnyArray) -> Callable[[AnyArray], bool] | None:
+        """A function that tells whether a chunk holds nothing but the fill value; None if it need not be known."""
+        if self.write_empty_chunks:
+            return None
+        if fill.dtype.hasobject:
+            value = fill[()]
+            # of objects that are no text, equal ones need not be stored alike: 1 == True
+            is_text = isinstance(value, str | bytes)
+            return lambda chunk: is_text and all(type(v) is type(value) and v == value for v in chunk.flat)
+        # by their bytes, up to eight at a time: NaN is not equal to itself, and -0.0 is to 0.0
+        unit = np.dtype(f"u{gcd(fill.dtype.itemsize, 8)}")
+        wanted = fill.reshape(1).view(unit)
+
+        def is_empty(chunk: AnyArray) -> bool:
+            raw = chunk.reshape(-1).view(unit).reshape(-1, wanted.size)
+            return bool((raw[:1] == wanted).all() and (raw == wanted).all())
+
+        return is_empty

@@ -1,8 +1,7 @@
-"""Groups, and the functions that open and create groups and arrays."""
+"""Groups of arrays and groups."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
@@ -11,19 +10,16 @@ import numpy.typing as npt
 
 from zarrds.arrays.array import Array
 from zarrds.arrays.attributes import Attributes, Change, plain_attributes
-from zarrds.arrays.layout import new_array_metadata
+from zarrds.arrays.chunks import MissingChunks
+from zarrds.arrays.create import create_array
 from zarrds.arrays.place import place
-from zarrds.errors import EncodingError, InvalidKeyError, MetadataError, ReadOnlyError, locating
-from zarrds.metadata.documents import Nodes, get_array, get_group, get_node, open_nodes, put_node, root_key
+from zarrds.errors import InvalidKeyError, MetadataError, ReadOnlyError, locating
+from zarrds.metadata.documents import Nodes, get_group, get_node, locked, open_nodes, put_node, root_key
 from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
-from zarrds.stores.base import Store, check_key, check_prefix
-from zarrds.stores.resolve import as_store
+from zarrds.stores.base import Store, check_key
 
-__all__ = ["Group", "create_array", "create_group", "open_array", "open_group"]
-
-Mode = Literal["r", "r+"]
-StoreLike = str | os.PathLike[str] | Store
+__all__ = ["Group", "new_group"]
 
 
 class Group:
@@ -43,6 +39,8 @@ class Group:
     read_only : bool
     n_workers : int, optional
         Threads for one read or write of the group's arrays; as many as cores unless said.
+    missing_chunks : {"error", "fill"}, optional
+        What an absent chunk of the group's arrays is; see `Array`.
 
     Examples
     --------
@@ -54,7 +52,14 @@ class Group:
     """
 
     def __init__(
-        self, store: Store, path: str, nodes: Nodes, *, read_only: bool = True, n_workers: int | None = None
+        self,
+        store: Store,
+        path: str,
+        nodes: Nodes,
+        *,
+        read_only: bool = True,
+        n_workers: int | None = None,
+        missing_chunks: MissingChunks = None,
     ) -> None:
         self._store = store
         self._path = path
@@ -62,6 +67,7 @@ class Group:
         self._version: Hashable | None = None  # of the store's root document, when `nodes` were read
         self._read_only = read_only
         self._n_workers = n_workers
+        self._missing_chunks: MissingChunks = missing_chunks
         self._metadata = get_group(store, nodes, path)
 
     @property
@@ -91,12 +97,13 @@ class Group:
 
     def _edit_attributes(self, change: Change) -> None:
         self._check_writable()
-        # another object may have changed the document, and must not be undone
-        nodes = open_nodes(self._store, zarr_format=self._metadata.zarr_format, consolidated=False)
-        before = get_group(self._store, nodes, self._path)
-        metadata = replace(before, attributes=change(before.attributes))
-        put_node(self._store, self._path, metadata)
-        self._metadata = metadata
+        with locked(self._store):
+            # another object may have changed the document, and must not be undone
+            nodes = open_nodes(self._store, zarr_format=self._metadata.zarr_format, consolidated=False)
+            before = get_group(self._store, nodes, self._path)
+            metadata = replace(before, attributes=change(before.attributes))
+            put_node(self._store, self._path, metadata)
+            self._metadata = metadata
 
     def _current_nodes(self) -> Nodes:
         if not self._read_only:
@@ -112,9 +119,14 @@ class Group:
         return f"{self._path}/{name}" if self._path else name
 
     def _child(self, path: str, node: Node) -> Array | Group:
+        missing_chunks, n_workers, read_only = self._missing_chunks, self._n_workers, self._read_only
         if isinstance(node, ArrayMetadata):
-            return Array(self._store, path, node, read_only=self._read_only, n_workers=self._n_workers)
-        group = Group(self._store, path, self._nodes, read_only=self._read_only, n_workers=self._n_workers)
+            return Array(
+                self._store, path, node, read_only=read_only, n_workers=n_workers, missing_chunks=missing_chunks
+            )
+        group = Group(
+            self._store, path, self._nodes, read_only=read_only, n_workers=n_workers, missing_chunks=missing_chunks
+        )
         group._version = self._version
         return group
 
@@ -196,13 +208,13 @@ class Group:
     ) -> Group:
         """A new group below this one; the parameters are those of `zarrds.create_group`."""
         self._check_writable()
-        return create_group(
+        return new_group(
             self._store,
-            path=self._below(name),
-            attributes=attributes,
+            self._below(name),
+            attributes,
             zarr_format=self._metadata.zarr_format,
             overwrite=overwrite,
-            workers=self._n_workers,
+            n_workers=self._n_workers,
         )
 
     def create_array(
@@ -248,190 +260,18 @@ def _described(child: Array | Group | None) -> str:
     return f" ({sizes}) {child.metadata.data_type.name}"
 
 
-def _is_read_only(mode: Mode) -> bool:
-    if mode not in ("r", "r+"):
-        raise EncodingError(
-            "unknown mode",
-            expected="'r' or 'r+'",
-            found=repr(mode),
-            mend="Use create_group or create_array for new ones",
-        )
-    return mode == "r"
-
-
-def open_group(store: StoreLike, mode: Mode = "r", path: str = "", *, workers: int | None = None) -> Group:
-    """Open a group that exists.
-
-    Parameters
-    ----------
-    store : str, os.PathLike or Store
-    mode : {"r", "r+"}
-        To read, or to read and write.
-    path : str
-        Of the group, below the store's root.
-    workers : int, optional
-        Threads for one read or write; as many as cores unless said, 1 for none.
-
-    Returns
-    -------
-    Group
-
-    Raises
-    ------
-    StoreNotFoundError
-        If there is no Zarr store.
-    NodeNotFoundError
-        If the store has no group of that path.
-
-    Examples
-    --------
-    >>> import zarrds
-    >>> store = zarrds.MemoryStore()
-    >>> _ = zarrds.create_group(store, attributes={"title": "empty"})
-    >>> zarrds.open_group(store).attrs["title"]
-    'empty'
-    """
-    opened = as_store(store)
-    path = check_prefix(path.strip("/"), opened.path)
-    return Group(opened, path, open_nodes(opened), read_only=_is_read_only(mode), n_workers=workers)
-
-
-def open_array(store: StoreLike, mode: Mode = "r", path: str = "", *, workers: int | None = None) -> Array:
-    """Open an array that exists; the parameters and errors are those of `open_group`."""
-    opened = as_store(store)
-    path = check_prefix(path.strip("/"), opened.path)
-    # who is going to write goes by the array's own document, which another library may have changed
-    nodes = open_nodes(opened, consolidated=None if _is_read_only(mode) else False)
-    metadata = get_array(opened, nodes, path)
-    array = Array(opened, path, metadata, read_only=_is_read_only(mode), n_workers=workers)
-    array.check_codecs()
-    return array
-
-
-def create_group(
-    store: StoreLike,
+def new_group(
+    store: Store,
+    path: str,
+    attributes: Mapping[str, JSON] | None,
     *,
-    path: str = "",
-    attributes: Mapping[str, JSON] | None = None,
-    zarr_format: ZarrFormat = 3,
-    overwrite: bool = False,
-    workers: int | None = None,
+    zarr_format: ZarrFormat,
+    overwrite: bool,
+    n_workers: int | None,
 ) -> Group:
-    """Create a group, and the groups above it that are missing.
-
-    Parameters
-    ----------
-    store : str, os.PathLike or Store
-    path : str
-        Of the group, below the store's root.
-    attributes : mapping, optional
-        JSON.
-    zarr_format : {3, 2}
-    overwrite : bool
-        Delete what stands at `path`; else that is an error.
-    workers : int, optional
-        Threads for one read or write; as many as cores unless said, 1 for none.
-
-    Returns
-    -------
-    Group
-        Open for reading and writing.
-
-    Raises
-    ------
-    StoreExistsError
-        If something stands there already.
-    """
-    opened = as_store(store)
-    path = check_prefix(path.strip("/"), opened.path)
-    with locating(opened.path, path or "/"):
+    """What `zarrds.create_group` does, with the store and the path as they are."""
+    with locating(store.path, path or "/"):
         metadata = GroupMetadata(plain_attributes(attributes or {}), zarr_format=zarr_format)
-    place(opened, path, metadata, overwrite=overwrite)
-    nodes = open_nodes(opened, zarr_format=zarr_format)
-    return Group(opened, path, nodes, read_only=False, n_workers=workers)
-
-
-def create_array(
-    store: StoreLike,
-    *,
-    shape: int | Sequence[int],
-    dtype: npt.DTypeLike | str | type,
-    chunks: Literal["auto"] | int | Sequence[int] = "auto",
-    shards: int | Sequence[int] | None = None,
-    codecs: Sequence[Any] | None = None,
-    fill_value: Any = None,
-    dimension_names: Sequence[str | None] | None = None,
-    attributes: Mapping[str, JSON] | None = None,
-    zarr_format: ZarrFormat = 3,
-    path: str = "",
-    overwrite: bool = False,
-    workers: int | None = None,
-) -> Array:
-    """Create an array, and the groups above it that are missing.
-
-    Parameters
-    ----------
-    store : str, os.PathLike or Store
-    shape : int or sequence of int
-        In elements.
-    dtype : dtype, or "string" or "bytes"
-        Anything that NumPy takes for a dtype but object; ``"string"`` (or ``str``) and ``"bytes"`` are of any length.
-    chunks : "auto", int or sequence of int
-        In elements; -1 is the whole dimension. Automatic chunks have 1 to 2 MiB before compression.
-    shards : int or sequence of int, optional
-        In elements, multiples of `chunks`; -1 is the whole dimension. Each shard is one value of the store with many
-        chunks in it, which are read one by one, but written together.
-    codecs : sequence of codecs, optional
-        The v3 list of codec objects: array → array, one array → bytes, bytes → bytes. Unless said, Blosc with the
-        settings that were measured to serve best, and in v3 a CRC32C checksum.
-    fill_value : scalar, optional
-        What chunks that were never written hold; zero, the empty string or NaT unless said.
-    dimension_names : sequence of str or None, optional
-    attributes : mapping, optional
-        JSON.
-    zarr_format : {3, 2}
-    path : str
-        Of the array, below the store's root.
-    overwrite : bool
-        Delete what stands at `path`; else that is an error.
-    workers : int, optional
-        Threads for one read or write; as many as cores unless said, 1 for none.
-
-    Returns
-    -------
-    Array
-        Open for reading and writing.
-
-    Raises
-    ------
-    StoreExistsError
-        If something stands there already.
-    EncodingError, UnsupportedError, MetadataError
-        For arguments that do not fit each other, or that Zarr cannot store. Nothing was written then.
-
-    Examples
-    --------
-    >>> import zarrds
-    >>> a = zarrds.create_array(
-    ...     zarrds.MemoryStore(), shape=(100, 50), dtype="f4", chunks=(10, 50), dimension_names=("time", "x"),
-    ...     codecs=[{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "zstd"}],
-    ... )
-    >>> a.append([[1.0] * 50])
-    (101, 50)
-    """
-    opened = as_store(store)
-    path = check_prefix(path.strip("/"), opened.path)
-    with locating(opened.path, path or "/"):
-        metadata = new_array_metadata(
-            shape=shape,
-            dtype=dtype,
-            chunks=chunks,
-            shards=shards,
-            codecs=codecs,
-            fill_value=fill_value,
-            dimension_names=dimension_names,
-            attributes=plain_attributes(attributes or {}),
-            zarr_format=zarr_format,
-        )
-    place(opened, path, metadata, overwrite=overwrite)
-    return Array(opened, path, metadata, n_workers=workers)
+    place(store, path, metadata, overwrite=overwrite)
+    nodes = open_nodes(store, zarr_format=zarr_format)
+    return Group(store, path, nodes, read_only=False, n_workers=n_workers)

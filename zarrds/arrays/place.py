@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from zarrds.arrays.chunks import Chunks
 from zarrds.errors import MetadataError, NodeNotFoundError, StoreExistsError
-from zarrds.metadata.documents import Nodes, open_nodes, parents_of, put_node, remove_node, zarr_format_of
+from zarrds.metadata.documents import (
+    Nodes,
+    locked,
+    open_nodes,
+    parents_of,
+    put_node,
+    remove_node,
+    zarr_format_of,
+)
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
 from zarrds.stores.base import Store
 from zarrds.stores.memory import MemoryStore
@@ -34,17 +42,19 @@ def place(store: Store, path: str, node: Node, *, overwrite: bool) -> None:
     """
     # what the format cannot hold shows here, before anything is touched
     put_node(MemoryStore(), path, node)
-    missing = parents_of(path)
-    zarr_format = zarr_format_of(store)
-    if zarr_format is not None:
-        _make_room(store, path, node, zarr_format, overwrite=overwrite)
-        nodes = open_nodes(store) if path else None
-        missing = [parent for parent in missing if nodes is not None and nodes.get(parent) is None]
-    if isinstance(node, ArrayMetadata):
-        _remove_leftovers(store, path, node, overwrite=overwrite)
-    for parent in missing:
-        put_node(store, parent, GroupMetadata(zarr_format=node.zarr_format))
-    put_node(store, path, node)
+    # of two writers at once that find nothing at a path, one must find the other's node
+    with locked(store):
+        missing = parents_of(path)
+        zarr_format = zarr_format_of(store)
+        if zarr_format is not None:
+            _make_room(store, path, node, zarr_format, overwrite=overwrite)
+            nodes = open_nodes(store) if path else None
+            missing = [parent for parent in missing if nodes is not None and nodes.get(parent) is None]
+        if isinstance(node, ArrayMetadata):
+            _remove_leftovers(store, path, node, overwrite=overwrite)
+        for parent in missing:
+            put_node(store, parent, GroupMetadata(zarr_format=node.zarr_format))
+        put_node(store, path, node)
 
 
 def _make_room(store: Store, path: str, node: Node, zarr_format: ZarrFormat, *, overwrite: bool) -> None:

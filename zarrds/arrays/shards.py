@@ -10,7 +10,7 @@ import numpy.typing as npt
 from zarrds.codecs.base import Buffer
 from zarrds.codecs.sharding import Sharding
 from zarrds.errors import ChunkError, locating
-from zarrds.stores.base import Store
+from zarrds.stores.base import Values
 
 __all__ = ["InnerChunks"]
 
@@ -23,16 +23,26 @@ class InnerChunks:
 
     Parameters
     ----------
-    store : Store
+    store : Values
     key_of : callable
         The key of the shard at a position in the chunk grid.
     sharding : Sharding
+    check_absent : callable
+        Called with the position and the key of a shard that is absent; raises if it must not be. An inner chunk that a
+        shard does not have is no loss: the shard's index says so.
     """
 
-    def __init__(self, store: Store, key_of: Callable[[tuple[int, ...]], str], sharding: Sharding) -> None:
+    def __init__(
+        self,
+        store: Values,
+        key_of: Callable[[tuple[int, ...]], str],
+        sharding: Sharding,
+        check_absent: Callable[[tuple[int, ...], str], None],
+    ) -> None:
         self._store = store
         self._key_of = key_of
         self._sharding = sharding
+        self._check_absent = check_absent
         self._indexes: dict[str, npt.NDArray[np.uint64] | None] = {}
 
     def fetch(self, names: tuple[str, ...], buffer: memoryview) -> tuple[str, Buffer | None]:
@@ -41,9 +51,11 @@ class InnerChunks:
         The bytes are None where the chunk is absent.
         """
         numbers = [(int(name), size) for name, size in zip(names, self._sharding.grid, strict=True)]
-        key = self._key_of(tuple(number // size for number, size in numbers))
+        position = tuple(number // size for number, size in numbers)
+        key = self._key_of(position)
         index = self._index(key)
         if index is None:
+            self._check_absent(position, key)
             return key, None
         where = self._sharding.range_of(index, tuple(number % size for number, size in numbers))
         if where is None:

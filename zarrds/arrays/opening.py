@@ -1,0 +1,146 @@
+"""The functions that open groups and arrays, and that create groups."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from zarrds.arrays.array import Array
+from zarrds.arrays.chunks import MissingChunks
+from zarrds.arrays.create import StoreLike
+from zarrds.arrays.group import Group, new_group
+from zarrds.errors import EncodingError
+from zarrds.metadata.documents import get_array, open_nodes
+from zarrds.metadata.dtypes import JSON
+from zarrds.metadata.model import ZarrFormat
+from zarrds.stores.base import check_prefix
+from zarrds.stores.resolve import as_store
+
+__all__ = ["create_group", "open_array", "open_group"]
+
+Mode = Literal["r", "r+"]
+
+
+def _is_read_only(mode: Mode) -> bool:
+    if mode not in ("r", "r+"):
+        raise EncodingError(
+            "unknown mode",
+            expected="'r' or 'r+'",
+            found=repr(mode),
+            mend="Use create_group or create_array for new ones",
+        )
+    return mode == "r"
+
+
+def open_group(
+    store: StoreLike,
+    mode: Mode = "r",
+    path: str = "",
+    *,
+    workers: int | None = None,
+    missing_chunks: MissingChunks = None,
+) -> Group:
+    """Open a group that exists.
+
+    Parameters
+    ----------
+    store : str, os.PathLike or Store
+    mode : {"r", "r+"}
+        To read, or to read and write.
+    path : str
+        Of the group, below the store's root.
+    workers : int, optional
+        Threads for one read or write; as many as cores unless said, 1 for none.
+    missing_chunks : {"error", "fill"}, optional
+        What an absent chunk is: an error, or the fill value. Unless said, it is an error in arrays that zarrds saved as
+        a whole, as far as they reached then, and the fill value in others, which is what Zarr means by it.
+
+    Returns
+    -------
+    Group
+
+    Raises
+    ------
+    StoreNotFoundError
+        If there is no Zarr store.
+    NodeNotFoundError
+        If the store has no group of that path.
+
+    Examples
+    --------
+    >>> import zarrds
+    >>> store = zarrds.MemoryStore()
+    >>> _ = zarrds.create_group(store, attributes={"title": "empty"})
+    >>> zarrds.open_group(store).attrs["title"]
+    'empty'
+    """
+    opened = as_store(store)
+    path = check_prefix(path.strip("/"), opened.path)
+    return Group(
+        opened,
+        path,
+        open_nodes(opened),
+        read_only=_is_read_only(mode),
+        n_workers=workers,
+        missing_chunks=missing_chunks,
+    )
+
+
+def open_array(
+    store: StoreLike,
+    mode: Mode = "r",
+    path: str = "",
+    *,
+    workers: int | None = None,
+    missing_chunks: MissingChunks = None,
+) -> Array:
+    """Open an array that exists; the parameters and errors are those of `open_group`."""
+    opened = as_store(store)
+    path = check_prefix(path.strip("/"), opened.path)
+    # who is going to write goes by the array's own document, which another library may have changed
+    nodes = open_nodes(opened, consolidated=None if _is_read_only(mode) else False)
+    metadata = get_array(opened, nodes, path)
+    array = Array(
+        opened, path, metadata, read_only=_is_read_only(mode), n_workers=workers, missing_chunks=missing_chunks
+    )
+    array.check_codecs()
+    return array
+
+
+def create_group(
+    store: StoreLike,
+    *,
+    path: str = "",
+    attributes: Mapping[str, JSON] | None = None,
+    zarr_format: ZarrFormat = 3,
+    overwrite: bool = False,
+    workers: int | None = None,
+) -> Group:
+    """Create a group, and the groups above it that are missing.
+
+    Parameters
+    ----------
+    store : str, os.PathLike or Store
+    path : str
+        Of the group, below the store's root.
+    attributes : mapping, optional
+        JSON.
+    zarr_format : {3, 2}
+    overwrite : bool
+        Delete what stands at `path`; else that is an error.
+    workers : int, optional
+        Threads for one read or write; as many as cores unless said, 1 for none.
+
+    Returns
+    -------
+    Group
+        Open for reading and writing.
+
+    Raises
+    ------
+    StoreExistsError
+        If something stands there already.
+    """
+    opened = as_store(store)
+    path = check_prefix(path.strip("/"), opened.path)
+    return new_group(opened, path, attributes, zarr_format=zarr_format, overwrite=overwrite, n_workers=workers)

@@ -1,0 +1,133 @@
+"""What `zarrds.verify` finds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from zarrds.errors import ZarrdsError
+
+__all__ = ["Finding", "Report", "Severity", "finding_of", "in_order"]
+
+Severity: TypeAlias = Literal["error", "warning"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is not as it should be.
+
+    Attributes
+    ----------
+    severity : {"error", "warning"}
+        An error: something cannot be read, was lost, or is not what readers are told. A warning: something lies there
+        that no reader sees.
+    key : str
+        Where: a key, the path of a group or array (``"/"`` is the root), or the name of a leftover file or folder.
+    problem : str
+        What is wrong, and what to do about it.
+    mended : bool
+        Whether ``repair=True`` has put it right.
+
+    Examples
+    --------
+    >>> print(Finding("warning", "t2m/notes.txt", "is neither a document nor a chunk of the array"))
+    warning: t2m/notes.txt: is neither a document nor a chunk of the array
+    """
+
+    severity: Severity
+    key: str
+    problem: str
+    mended: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.severity}: {self.key}: {self.problem}{' [mended]' if self.mended else ''}"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a store holds, and what is wrong with it. As text: a line for each finding, and one that sums up.
+
+    Attributes
+    ----------
+    path : str
+        The store, as the user named it.
+    findings : tuple of Finding
+        Sorted by key.
+    n_groups, n_arrays : int
+        Those that can be read.
+    n_chunks : int
+        Chunks (or shards) that are stored; all were read.
+    n_bytes : int
+        Of these, as they are stored.
+    n_absent : int
+        Chunks that are not stored and need not be: they hold the fill value.
+
+    Examples
+    --------
+    >>> report = Report("t2m.zarr", (), n_groups=1, n_arrays=3, n_chunks=44, n_bytes=91_000_000, n_absent=0)
+    >>> report.ok
+    True
+    >>> print(report)
+    t2m.zarr: 1 group, 3 arrays, 44 chunks (91.0 MB), 0 absent: nothing is wrong
+    """
+
+    path: str
+    findings: tuple[Finding, ...]
+    n_groups: int
+    n_arrays: int
+    n_chunks: int
+    n_bytes: int
+    n_absent: int
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is no error, but for those that were mended."""
+        return not any(f.severity == "error" and not f.mended for f in self.findings)
+
+    def __str__(self) -> str:
+        held = (
+            f"{_count(self.n_groups, 'group')}, {_count(self.n_arrays, 'array')}, {_count(self.n_chunks, 'chunk')} "
+            f"({_size(self.n_bytes)}), {self.n_absent} absent"
+        )
+        return "\n".join([*map(str, self.findings), f"{self.path}: {held}: {self._sum()}"])
+
+    def _sum(self) -> str:
+        if not self.findings:
+            return "nothing is wrong"
+        n_errors = sum(f.severity == "error" for f in self.findings)
+        n_mended = sum(f.mended for f in self.findings)
+        text = f"{_count(n_errors, 'error')}, {_count(len(self.findings) - n_errors, 'warning')}"
+        return f"{text}, {n_mended} of them mended" if n_mended else text
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
+
+
+def _size(n_bytes: int) -> str:
+    size, unit = float(n_bytes), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if size < 999.95:
+            break
+        size, unit = size / 1000, larger
+    return f"{n_bytes} B" if unit == "B" else f"{size:.1f} {unit}"
+
+
+def finding_of(error: ZarrdsError, key: str, detail: str = "") -> Finding:
+    """An error as a finding: at the key that it names, or else at `key`; its text, after `detail`."""
+    # the report names the store, and the finding the key
+    place, error.key, error.path = error.key or key, None, None
+    return Finding("error", place or "/", f"{detail}{error}")
+
+
+def in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Findings by key, in which 2 comes before 10."""
+    return tuple(sorted(findings, key=lambda f: (_split(f.key), f.severity, _split(f.problem))))
+
+
+def _split(text: str) -> list[tuple[int, str]]:
+    # numbers by their length first: they may be too long for int()
+    parts = enumerate(re.split(r"([0-9]+)", text))
+    return [(len(part.lstrip("0")), part.lstrip("0")) if i % 2 else (0, part) for i, part in parts]

@@ -3,13 +3,10 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
-import threading
 import warnings
-from collections import Counter
-from collections.abc import Hashable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import dask
 import numpy as np
@@ -19,68 +16,9 @@ import xarray as xr
 import zarr
 
 import zarrds
+from tests.datasets.samples import FORMATS, Counting, open_zarrds
 from zarrds.datasets.backend import ZarrdsBackendEntrypoint
 from zarrds.errors import InvalidKeyError, MetadataError, UnsupportedError
-from zarrds.stores.base import Buffer
-
-FORMATS = [3, 2]
-
-
-class Counting:
-    """A store that counts what is read, and leaves the rest to another one."""
-
-    def __init__(self, store: zarrds.Store) -> None:
-        self.store = store
-        self.reads: Counter[str] = Counter()
-        self.listings = 0
-        self._lock = threading.Lock()
-
-    @property
-    def path(self) -> str:
-        return self.store.path
-
-    @property
-    def in_memory(self) -> bool:
-        return self.store.in_memory
-
-    def get(self, key: str, buffer: memoryview | None = None) -> Buffer | None:
-        with self._lock:
-            self.reads[key] += 1
-        return self.store.get(key, buffer)
-
-    def get_range(self, key: str, *args: Any, **kwargs: Any) -> Any:
-        with self._lock:
-            self.reads[key] += 1
-        return self.store.get_range(key, *args, **kwargs)
-
-    def set(self, key: str, *parts: Buffer) -> None:
-        self.store.set(key, *parts)
-
-    def delete(self, key: str) -> None:
-        self.store.delete(key)
-
-    def delete_prefix(self, prefix: str) -> None:
-        self.store.delete_prefix(prefix)
-
-    def list_prefix(self, prefix: str = "") -> Iterator[str]:
-        self.listings += 1
-        return self.store.list_prefix(prefix)
-
-    def list_children(self, prefix: str = "") -> list[str]:
-        self.listings += 1
-        return self.store.list_children(prefix)
-
-    def identity(self, key: str) -> Hashable | None:
-        return self.store.identity(key)
-
-    def stage(self, prefix: str = "") -> Self:
-        return type(self)(self.store.stage(prefix))
-
-    def publish(self, staged: Self, prefix: str = "", *, replace: bool = True) -> None:
-        self.store.publish(staged.store, prefix, replace=replace)
-
-    def discard(self, staged: Self) -> None:
-        self.store.discard(staged.store)
 
 
 def small(factor: float = 1.0) -> xr.Dataset:
@@ -113,10 +51,6 @@ def path(tmp_path: Path, zarr_format: int) -> Path:
     path = tmp_path / "x.zarr"
     zarrds.save(small(), path, encoding=CHUNKS, zarr_format=zarr_format)
     return path
-
-
-def open_zarrds(store: Any, **options: Any) -> xr.Dataset:
-    return xr.open_dataset(store, engine="zarrds", **options)
 
 
 # what may be opened
@@ -185,7 +119,7 @@ def test_every_way_to_name_a_store(path: Path, zarr_format: int, monkeypatch: py
     xr.testing.assert_identical(open_zarrds("~/x.zarr").load(), small())
 
 
-@pytest.mark.parametrize("url", ["https://host/x.zarr", "s3://bucket/x.zarr", "file:x.zarr", "file://host/x.zarr"])
+@pytest.mark.parametrize("url", ["nothing://host/x.zarr", "file:x.zarr", "file://host/x.zarr"])
 def test_urls_of_other_kinds(url: str) -> None:
     with pytest.raises((UnsupportedError, FileNotFoundError)):
         open_zarrds(url)
@@ -255,7 +189,7 @@ def test_default_indexes_can_be_left_out(path: Path) -> None:
 
 @pytest.mark.parametrize("options", [{}, {"chunks": {}}, {"chunks": "auto"}, {"chunks": None}, {"cache": False}])
 def test_opening_reads_one_document_and_the_indexes(zarr_format: int, options: dict[str, Any]) -> None:
-    store = Counting(zarrds.MemoryStore())
+    store = Counting()
     # where it is to make dask arrays, xarray looks at the first of all objects once more, and that time it must be told
     ds = small().drop_vars("s") if options.get("chunks") is not None else small()
     zarrds.save(ds, store, encoding=CHUNKS, zarr_format=zarr_format)
@@ -281,18 +215,18 @@ def test_opening_reads_one_document_and_the_indexes(zarr_format: int, options: d
 
 
 def test_opening_a_group_reads_one_document(zarr_format: int) -> None:
-    store = Counting(zarrds.MemoryStore())
+    store = Counting()
     zarrds.save(small(), store, zarr_format=zarr_format)
     zarrds.save(small(), store, group="a")
     store.reads.clear()
     open_zarrds(store, group="a", create_default_indexes=False, decode_times=False)
     xr.open_datatree(store, engine="zarrds", create_default_indexes=False, decode_times=False)
     document = "zarr.json" if zarr_format == 3 else ".zmetadata"
-    assert {key: n for key, n in store.reads.items() if store.store.get(key) is not None} == {document: 2}
+    assert {key: n for key, n in store.reads.items() if store.identity(key) is not None} == {document: 2}
 
 
 def test_selections_read_only_their_chunks(zarr_format: int) -> None:
-    store = Counting(zarrds.MemoryStore())
+    store = Counting()
     zarrds.save(small(), store, encoding=CHUNKS, zarr_format=zarr_format)
     ds = open_zarrds(store)
 

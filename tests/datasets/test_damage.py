@@ -337,6 +337,22 @@ def test_damaged_chunk(
     np.testing.assert_array_equal(xr.open_dataset(path, engine="zarrds").v[:4], original().v[:4])
 
 
+@pytest.mark.parametrize("name", ["v", "s", "x"])
+def test_lost_chunk(path: Path, zarr_format: int, name: str) -> None:
+    file, key = chunk_of(path, zarr_format, name, *([0, 0] if name == "v" else [0]))
+    file.unlink()
+    with pytest.raises(ChunkError) as caught:
+        load(path)
+    assert_says(caught.value, path, key, "a chunk is missing", "missing_chunks='fill'")
+    # where another library wrote the array, it is a fill value, unless said
+    foreign = path.parent / "foreign.zarr"
+    original()[["v", "x"]].to_zarr(foreign, zarr_format=zarr_format)
+    next(file for file in (foreign / "x").rglob("*") if file.name == "0").unlink()
+    assert load(foreign).x.values.tolist() == [0] * original().sizes["x"]
+    with pytest.raises(ChunkError, match="a chunk is missing"):
+        load(foreign, missing_chunks="error")
+
+
 @pytest.mark.parametrize("zarr_format", [3])
 @pytest.mark.parametrize("name", ["v", "s", "x"])
 def test_every_flipped_bit_is_found(path: Path, zarr_format: int, name: str) -> None:

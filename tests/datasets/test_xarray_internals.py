@@ -5,16 +5,32 @@ If a release of xarray changes one of them, this is where it shows.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import xarray as xr
 
+import zarrds
 from zarrds.datasets import xarray_internals as internals
+from zarrds.datasets.lazy import LazyArray
 
 
 def test_every_name_is_checked_here() -> None:
     checked = {name.removeprefix("test_") for name in globals() if name.startswith("test_")}
     assert {name.lower() for name in internals.__all__} <= checked
+
+
+def test_lazy_data(tmp_path: Path) -> None:
+    zarrds.save(xr.Dataset({"v": ("x", [1])}), tmp_path / "x.zarr")
+    variable = xr.open_dataset(tmp_path / "x.zarr", engine="zarrds").v.variable
+    wrapper = internals.lazy_data(variable)
+    assert not variable._in_memory
+    # behind the wrappers, by name, is what zarrds gave
+    while type(wrapper).__module__ == "xarray.core.indexing":
+        wrapper = wrapper.array
+    assert isinstance(wrapper, LazyArray)
+    assert type(variable.chunk().data).__module__.startswith("dask")
 
 
 def test_dataarray_name() -> None:

@@ -25,7 +25,6 @@ pytestmark = pytest.mark.filterwarnings("ignore::xarray.SerializationWarning")
 
 # what either engine makes of a store must be identical
 FLOAT32 = pytest.mark.skip(reason="JSON has no float32: a scale_factor is read as float64, and so is what it scales")
-LATER = "modes 'a' and 'r+' are still to come"
 
 
 @pytest.fixture(params=["s", "ms", "us", "ns"])
@@ -68,6 +67,14 @@ class ZarrdsBase(suite.CFEncodedBase):  # type: ignore[misc,name-defined]  # xar
             with self.open(target, **(open_kwargs or {})) as ds:
                 yield ds
 
+    @contextmanager
+    def roundtrip_append(self, data: xr.Dataset) -> Iterator[xr.Dataset]:
+        with self.make_target() as target:
+            for name in data.variables:
+                self.save(data[[name]], target, mode="a")
+            with self.open(target) as ds:
+                yield ds
+
     def test_write_store(self) -> None:
         # `dump_to_store` needs xarray's AbstractDataStore, which zarrds does without: the same through `save`
         expected = suite.create_test_data()
@@ -93,14 +100,16 @@ class ZarrdsBase(suite.CFEncodedBase):  # type: ignore[misc,name-defined]  # xar
     def test_roundtrip_mask_and_scale(self, decoded_fn: Any, encoded_fn: Any, dtype: np.dtype[Any]) -> None:
         super().test_roundtrip_mask_and_scale(decoded_fn, encoded_fn, dtype)
 
-    @pytest.mark.skip(reason=LATER)
-    def test_append_write(self) -> None: ...
-
-    @pytest.mark.skip(reason=LATER)
-    def test_append_overwrite_values(self) -> None: ...
-
-    @pytest.mark.skip(reason=LATER)
-    def test_append_with_invalid_dim_raises(self) -> None: ...
+    def test_append_with_invalid_dim_raises(self) -> None:
+        # with the message of xarray's zarr engine, not that of its netCDF engines
+        data = suite.create_test_data()
+        with self.make_target() as target:
+            self.save(data, target)
+            cut = data.assign(var9=data.var2 * 3).isel(dim1=slice(2, 6))
+            with pytest.raises(ValueError, match="different dimension sizes"):
+                self.save(cut, target, mode="a")
+            with self.open(target) as actual:
+                suite.assert_identical(data, actual)
 
 
 class TestFormat3(ZarrdsBase):

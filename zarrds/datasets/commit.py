@@ -1,7 +1,6 @@
-"""Where a save writes to, and how it becomes visible: all at once.
+"""Where a new dataset goes, and how a whole store becomes visible at once.
 
-A save fills a staged store, which no reader sees. Its last two steps put it in its place and, for a group of a
-store that exists, name it in the root's consolidated metadata.
+A save of a whole store fills a staged one, which no reader sees and which is put in its place at the end.
 """
 
 from __future__ import annotations
@@ -12,16 +11,7 @@ from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
 from zarrds.errors import MetadataError, NodeNotFoundError, StoreExistsError
-from zarrds.metadata.documents import (
-    Nodes,
-    consolidate,
-    open_nodes,
-    parents_of,
-    put_node,
-    put_nodes,
-    replacing_below,
-    zarr_format_of,
-)
+from zarrds.metadata.documents import Nodes, consolidate, open_nodes, parents_of, put_nodes, zarr_format_of
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
 from zarrds.stores.base import Store
 
@@ -37,20 +27,25 @@ class Target(Generic[S]):
     Attributes
     ----------
     store : Store
-    prefix : str
-        What is replaced: ``""`` for the whole store, else a group of a store that exists.
     group : str
-        The group to save into, below `prefix`.
+        The path of the group to save into.
+    is_whole : bool
+        Whether the store as a whole is made or replaced, and not one group of a store that exists.
     zarr_format : {2, 3}
     replace : bool
         Whether something stands there, and may be replaced.
     """
 
     store: S
-    prefix: str
     group: str
+    is_whole: bool
     zarr_format: ZarrFormat
     replace: bool
+
+    @property
+    def base(self) -> str:
+        """What the paths of nodes in the group begin with."""
+        return f"{self.group}/" if self.group else ""
 
 
 def find_target(store: S, group: str, mode: Literal["w", "w-"], zarr_format: ZarrFormat | None) -> Target[S]:
@@ -69,7 +64,7 @@ def find_target(store: S, group: str, mode: Literal["w", "w-"], zarr_format: Zar
                 path=store.path,
                 mend="Save to another path, or empty this one yourself; zarrds deletes nothing that is not Zarr",
             )
-        return Target(store, "", group, zarr_format or 3, replace=False)
+        return Target(store, group, True, zarr_format or 3, replace=False)
     nodes = open_nodes(store)
     # consolidated metadata need not name what another library wrote since: it is not to be lost for that
     stored = open_nodes(store, zarr_format=existing, consolidated=False)
@@ -82,7 +77,7 @@ def find_target(store: S, group: str, mode: Literal["w", "w-"], zarr_format: Zar
             mend="Pass mode='w' to replace it",
         )
     if not group:
-        return Target(store, "", "", zarr_format or 3, replace=True)
+        return Target(store, "", True, zarr_format or 3, replace=True)
     if zarr_format not in (None, existing):
         raise StoreExistsError(
             f"store is of Zarr format {existing}",
@@ -98,7 +93,7 @@ def find_target(store: S, group: str, mode: Literal["w", "w-"], zarr_format: Zar
             key=group,
             mend="Save to another group, or empty this folder yourself; zarrds deletes nothing that is not Zarr",
         )
-    return Target(store, group, "", existing, replace=bool(standing))
+    return Target(store, group, False, existing, replace=bool(standing))
 
 
 def _node_at(nodes: Nodes, path: str) -> str | None:
@@ -125,39 +120,19 @@ def staged(target: Target[S], nodes: Mapping[str, Node]) -> Iterator[S]:
     Parameters
     ----------
     target : Target
+        Of a whole store.
     nodes : mapping of str to Node
-        By path below the target's group, which is ``""``.
-
-    Yields
-    ------
-    Store
-        In which ``target.group`` is the group to write to.
+        By path from the root; groups above them that are missing are made.
     """
-    store, prefix = target.store, target.prefix
-    base = f"{target.group}/" if target.group else ""
+    store = target.store
     parents: dict[str, Node] = {p: GroupMetadata(zarr_format=target.zarr_format) for p in parents_of(target.group)}
-    below = parents | {(base + path).rstrip("/"): node for path, node in nodes.items()}
-    stage = store.stage(prefix)
+    every = parents | dict(nodes)
+    stage = store.stage()
     try:
-        put_nodes(stage, {path: node for path, node in below.items() if path or prefix})
+        put_nodes(stage, {path: node for path, node in every.items() if path})
         yield stage
-        if prefix:
-            named = {f"{prefix}/{path}".rstrip("/"): node for path, node in below.items()}
-            _publish_group(target, stage, named)
-        else:
-            consolidate(stage, below)
-            store.publish(stage, replace=target.replace)
+        consolidate(stage, every)
+        store.publish(stage, replace=target.replace)
     except BaseException:
         store.discard(stage)
         raise
-
-
-def _publish_group(target: Target[S], stage: S, nodes: Mapping[str, Node]) -> None:
-    """Put a group in its place in a store that exists, and name `nodes` (by path from the root) there."""
-    store, prefix = target.store, target.prefix
-    there = open_nodes(store)
-    for parent in parents_of(prefix):
-        if there.get(parent) is None:
-            put_node(store, parent, GroupMetadata(zarr_format=there.zarr_format))
-    with replacing_below(store, prefix, nodes):
-        store.publish(stage, prefix, replace=target.replace)

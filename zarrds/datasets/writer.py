@@ -3,46 +3,38 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Hashable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from math import prod
+from operator import lt
 from typing import Any, Literal
 
-import numpy as np
 import xarray as xr
 
-from zarrds.arrays.array import Array
-from zarrds.arrays.attributes import plain_attributes
-from zarrds.arrays.workers import Progress
-from zarrds.datasets.blocks import store_blocks
-from zarrds.datasets.commit import find_target, staged
-from zarrds.datasets.encoding import array_metadata_for
-from zarrds.datasets.xarray_internals import (
-    DATAARRAY_NAME,
-    DATAARRAY_VARIABLE,
-    NONE_VAR_NAME,
-    encode_dataset_coordinates,
-    encode_zarr_variable,
-    validate_dataset_names,
+from zarrds.datasets.commit import Target, find_target, staged
+from zarrds.datasets.encoded import datasets_of, encode_variable, prepared
+from zarrds.datasets.sources import reads_from
+from zarrds.datasets.stored import read_group
+from zarrds.datasets.transaction import Options, carry_out, finish_later, marked, write_all, writes_of
+from zarrds.datasets.update import ArrayChange, How, OnOverlap, plan_update
+from zarrds.errors import (
+    EncodingError,
+    LabelError,
+    NodeNotFoundError,
+    StoreNotFoundError,
+    UnsupportedError,
+    ZarrdsError,
+    locating,
 )
-from zarrds.errors import EncodingError, UnsupportedError, VariableNotFoundError, ZarrdsError
-from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
-from zarrds.stores.base import Store, check_key, check_prefix
+from zarrds.metadata.documents import Nodes, locked, open_nodes, parents_of, zarr_format_of
+from zarrds.metadata.model import ArrayMetadata, GroupMetadata, ZarrFormat
+from zarrds.stores.base import Store, check_prefix
 from zarrds.stores.resolve import as_store
 
 __all__ = ["save"]
 
-Encoding = Mapping[Hashable, Mapping[str, Any]]
-# names that would hide a group's own documents
-_RESERVED_NAMES = frozenset({"zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata"})
-
-
-@dataclass(frozen=True, slots=True)
-class _EncodedArray:
-    """An array that is to be written: its metadata, and its data in the dtype of the store."""
-
-    metadata: ArrayMetadata
-    variable: xr.Variable
+Mode = Literal["w", "w-", "a", "a-", "r+"]
+_MODES = ("w", "w-", "a", "a-", "r+")
 
 
 def save(
@@ -50,193 +42,271 @@ def save(
     store: str | os.PathLike[str] | Store,
     *,
     group: str | None = None,
-    mode: Literal["w", "w-"] | None = None,
+    mode: Mode | None = None,
     encoding: Mapping[Any, Any] | None = None,
     append_dim: Hashable | None = None,
-    region: Any = None,
+    region: Mapping[Any, slice | Literal["auto"]] | Literal["auto"] | None = None,
+    on_overlap: OnOverlap = "error",
     zarr_format: ZarrFormat | None = None,
     compute: bool = True,
+    durable: bool = True,
+    write_empty_chunks: bool | None = None,
     write_inherited_coords: bool = False,
+    chunkmanager_store_kwargs: Mapping[str, Any] | None = None,
+    storage_options: Mapping[str, Any] | None = None,
     progress: bool = False,
     workers: int | None = None,
-) -> None:
+) -> Any:
     """Save a Dataset, DataArray or DataTree.
 
     Everything is encoded and checked before anything is written, and appears at once when all of it is written: a
-    save that fails, or is killed, leaves what was there before.
+    save that fails, or is killed, leaves what was there before. Only a region is written chunk by chunk: each chunk is
+    replaced as a whole, but a region of which the writing fails may be half written.
 
     Parameters
     ----------
     obj : Dataset, DataArray or DataTree
-        In memory, lazily opened, or of dask arrays in blocks of any size.
+        In memory, lazily opened (also from this very store), or of dask arrays in blocks of any size.
     store : str, os.PathLike or Store
     group : str, optional
         The group to save into; the root unless said.
-    mode : {"w-", "w"}, optional
-        ``"w-"`` (the default) is an error if the store, or the group, exists; ``"w"`` replaces it. Datasets that were
-        opened from it before must then be opened again: they would read the new chunks as if they were the old.
+    mode : {"w-", "w", "a", "a-", "r+"}, optional
+        - ``"w-"``: an error if the store, or the group, exists;
+        - ``"w"``: replaces it;
+        - ``"a"``: adds what is new, and overwrites variables that exist, with the encoding that they have. Their
+          attributes stay, those of the group are replaced;
+        - ``"a-"``: as ``"a"``, but with `append_dim` leaves variables without that dimension as they are;
+        - ``"r+"``: writes data of variables that exist, and nothing else.
+
+        Unless said it is ``"a"`` with `append_dim`, ``"r+"`` with `region`, else ``"w-"``. A dataset that was opened
+        before its labels were replaced raises `ConflictError` when more of it is read.
     encoding : mapping, optional
-        For each variable name a mapping with some of ``chunks``, ``compressors``, ``filters``, ``serializer``,
-        ``fill_value``, ``chunk_key_encoding``, and of xarray's CF encodings (``dtype``, ``scale_factor``,
-        ``units``, ``_FillValue``, …); ``zlib``, ``complevel``, ``shuffle``, ``chunksizes``, ``contiguous``,
-        ``fletcher32`` and ``endian`` are understood too. It takes the place of the variable's own encoding. For a
-        DataTree, a mapping of group paths to such mappings.
+        For each variable name a mapping with some of ``chunks``, ``shards``, ``compressors``, ``filters``,
+        ``serializer``, ``fill_value``, ``chunk_key_encoding``, and of xarray's CF encodings (``dtype``,
+        ``scale_factor``, ``units``, ``_FillValue``, …); ``zlib``, ``complevel``, ``shuffle``, ``chunksizes``,
+        ``contiguous``, ``fletcher32`` and ``endian`` are understood too. It takes the place of the variable's own
+        encoding, and is an error for variables that exist. For a DataTree, a mapping of group paths to such mappings.
+    append_dim : hashable, optional
+        Write behind what is there along this dimension. All variables that have it must come; coordinates
+        without it must be equal to the stored ones; labels along it must go on as the stored ones do. Not for a
+        DataTree.
+    region : mapping or "auto", optional
+        Write into a part of the variables that exist: for each dimension a slice of integers, or ``"auto"``, which
+        finds where the labels of the dataset stand in the store. Labels that come along must be those stored there.
+    on_overlap : {"error", "replace", "skip"}
+        What happens to labels along `append_dim` that are stored already: an error, or their data is written over
+        the stored data, or it is left out. With the last two, the same append may be run again.
     zarr_format : {3, 2}, optional
-        3 unless said, or that of the store whose group is saved.
+        3 unless said, or that of the store that exists.
+    compute : bool
+        False writes metadata and what is no dask array at once, and returns a ``dask.delayed.Delayed`` that will write
+        the rest, chunk by chunk. Until then it reads as fill values.
+    durable : bool
+        Wait until everything is on the disk: then a power cut after `save` has returned loses nothing, and one before
+        that leaves the old dataset or the new one. False leaves it to the operating system when to write.
+    write_empty_chunks : bool, optional
+        False leaves out chunks that hold nothing but the fill value. A chunk of such an array that is lost
+        later cannot be told from one that was left out; otherwise a lost chunk is an error.
     write_inherited_coords : bool
         For a DataTree, write inherited coordinates in every group.
+    chunkmanager_store_kwargs : mapping, optional
+        Further arguments of ``dask.array.store``.
+    storage_options : mapping, optional
+        For URLs, what fsspec's file system is to be made with; ignored for local paths.
     progress : bool
         Show a progress bar (needs tqdm).
     workers : int, optional
         Threads for writing arrays that are in memory; as many as cores unless said, 1 for none.
-    append_dim, region, compute
-        Not there yet; anything but their defaults raises UnsupportedError (a NotImplementedError), as do the modes
-        ``"a"``, ``"a-"`` and ``"r+"``.
+
+    Returns
+    -------
+    None or dask.delayed.Delayed
 
     Raises
     ------
-    StoreExistsError
-        If something stands there already.
+    StoreExistsError, StoreNotFoundError
+        If something stands there already, or nothing does, as `mode` has it.
+    LabelError, LabelNotFoundError
+        If labels, sizes or variables do not fit those in the store.
     EncodingError, UnsupportedError
-        For data, attributes or encodings that cannot be stored, naming the variable; nothing was written then.
+        For data, attributes, encodings or options that cannot be stored, naming the variable; nothing was written then.
+    ConflictError
+        If another writer changed the same variables meanwhile; nothing was written then, and it can be tried again.
     StoreIOError
-        If the file system refuses; nothing has changed then.
+        If the file system refuses. Nothing has changed then, but for the chunks of a region; only if it refuses after
+        the instant from which the save counts, the save is made, or finished by who opens the store next.
 
     Examples
     --------
     >>> import xarray as xr, zarrds
     >>> store = zarrds.MemoryStore()
-    >>> zarrds.save(xr.Dataset({"t2m": ("time", [280.5, 281.0])}), store, encoding={"t2m": {"dtype": "f4"}})
-    >>> xr.open_dataset(store, engine="zarrds").t2m.dtype
-    dtype('float32')
+    >>> day = xr.Dataset({"t2m": ("time", [280.5, 281.0])}, {"time": [0, 1]})
+    >>> zarrds.save(day, store, encoding={"t2m": {"dtype": "f4"}})
+    >>> zarrds.save(day.assign_coords(time=[2, 3]), store, append_dim="time")
+    >>> xr.open_dataset(store, engine="zarrds").t2m.values
+    array([280.5, 281. , 280.5, 281. ], dtype=float32)
     """
-    _check_later_options(mode, append_dim, region, compute)
-    target_store = as_store(store)
+    mode = _checked_mode(mode, append_dim, region, on_overlap)
+    target_store = as_store(store, storage_options).as_durable(durable)
     path = check_prefix((group or "").strip("/"), target_store.path)
-    target = find_target(target_store, path, mode or "w-", zarr_format)
-    nodes: dict[str, Node] = {}
-    arrays: dict[str, _EncodedArray] = {}
-    for where, dataset, its_encoding in _datasets(obj, encoding or {}, write_inherited_coords):
-        try:
-            attributes, encoded = _encode(dataset, its_encoding, target.zarr_format)
-        except ZarrdsError as error:
-            if where:
-                error.key = where if error.key is None else f"{where}/{error.key}"
-            raise error.located(path=target_store.path) from error.__cause__
-        nodes[where] = GroupMetadata(attributes, zarr_format=target.zarr_format)
-        for name, array in encoded.items():
-            arrays[f"{where}/{name}" if where else name] = array
-    nodes |= {name: array.metadata for name, array in arrays.items()}
-    base = f"{target.group}/" if target.group else ""
-    with _progress_bar(arrays, enabled=progress) as advance, staged(target, nodes) as stage:
-        written = {name: Array(stage, base + name, a.metadata, n_workers=workers) for name, a in arrays.items()}
-        in_blocks = [(a.variable.data, written[name]) for name, a in arrays.items() if a.variable.chunks is not None]
-        for name in written:
-            # encoded copies of the data go as soon as they are written
-            array = arrays.pop(name)
-            if array.variable.chunks is None:
-                written[name].write(..., np.asarray(array.variable.data), progress=advance)
-        store_blocks(in_blocks, advance)
+    if append_dim is not None and isinstance(obj, xr.DataTree):
+        raise UnsupportedError("append_dim is for a Dataset, not for a DataTree", mend="Append group by group")
+    options = Options(compute, write_empty_chunks is not False, progress, workers, chunkmanager_store_kwargs)
+    with locating(target_store.path):
+        existing = None if mode in ("w", "w-") else zarr_format_of(target_store)
+        parts = list(datasets_of(obj, encoding or {}, write_inherited_coords))
+        if mode == "w" or mode == "w-":
+            return _save_new(parts, find_target(target_store, path, mode, zarr_format), options)
+        if existing is None:
+            if mode == "r+":
+                raise StoreNotFoundError("no Zarr store here", mend="Pass mode='w-' to make one")
+            with _inside(path):
+                _check_there(append_dim, region, mode)
+            return _save_new(parts, find_target(target_store, path, "w-", zarr_format), options)
+        if zarr_format not in (None, existing):
+            raise EncodingError(f"store is of Zarr format {existing}", found=f"zarr_format={zarr_format}")
+        return _save_into(parts, target_store, path, How(mode, append_dim, region, on_overlap, existing), options)
 
 
-def _check_later_options(mode: str | None, append_dim: object, region: object, compute: bool) -> None:
-    if mode in ("a", "a-", "r+"):
-        raise UnsupportedError(f"mode={mode!r} is not there yet", expected="'w-' or 'w'")
-    if mode not in (None, "w", "w-"):
-        raise EncodingError("unknown mode", expected="'w-' or 'w'", found=repr(mode))
-    for name, is_default in (
-        ("append_dim", append_dim is None),
-        ("region", region is None),
-        ("compute", compute is True),
-    ):
-        if not is_default:
-            raise UnsupportedError(f"{name}= is not there yet", mend="Leave it out")
+Parts = list[tuple[str, xr.Dataset, Mapping[Hashable, Mapping[str, Any]]]]
 
 
-def _datasets(
-    obj: Any, encoding: Mapping[Any, Any], write_inherited_coords: bool
-) -> Iterator[tuple[str, xr.Dataset, Encoding]]:
-    """The datasets of an object, by path, with what the user asks for each."""
-    if isinstance(obj, xr.DataTree):
-        if unknown := set(encoding) - {node.path for node in obj.subtree} - set(obj.groups):
-            raise EncodingError("unexpected encoding group name(s) provided", found=sorted(map(str, unknown)))
-        for relative, node in obj.subtree_with_keys:
-            at_root = node is obj
-            dataset = node.to_dataset(inherit=write_inherited_coords or at_root)
-            yield "" if at_root else check_key(relative), dataset, encoding.get(node.path, {})
-    elif isinstance(obj, xr.DataArray):
-        yield "", _as_dataset(obj), encoding
-    elif isinstance(obj, xr.Dataset):
-        yield "", obj, encoding
-    else:
-        raise EncodingError("cannot be saved", expected="a Dataset, DataArray or DataTree", found=type(obj).__name__)
-
-
-def _as_dataset(array: xr.DataArray) -> xr.Dataset:
-    """A dataset that `xr.open_dataarray` turns back into the array."""
-    if array.name is None:
-        return array.to_dataset(name=DATAARRAY_VARIABLE)
-    if array.name in array.coords or array.name in array.dims:
-        dataset = array.to_dataset(name=DATAARRAY_VARIABLE)
-        dataset.attrs[DATAARRAY_NAME] = array.name
-        return dataset
-    return array.to_dataset()
-
-
-def _encode(
-    dataset: xr.Dataset, encoding: Encoding, zarr_format: ZarrFormat
-) -> tuple[dict[str, Any], dict[str, _EncodedArray]]:
-    """A group's attributes and arrays, as they are to be stored; nothing is written."""
-    validate_dataset_names(dataset)
-    variables, attributes = encode_dataset_coordinates(dataset)
-    for name, asked in encoding.items():
-        if name not in variables:
-            raise VariableNotFoundError(
-                "encoding names a variable that the dataset does not have",
-                key=str(name),
-                found=sorted(map(str, variables)),
-            )
-        if not isinstance(asked, Mapping):
-            raise EncodingError("encoding must be castable to a dictionary", key=str(name), found=f"{asked!r:.80}")
-        variables[name].encoding = asked
-    attributes = plain_attributes(attributes)
-    arrays = {}
-    for name, variable in variables.items():
-        stored_name = NONE_VAR_NAME if name is None else str(name)
-        if "/" in check_key(stored_name) or stored_name in _RESERVED_NAMES:
-            raise EncodingError("a variable cannot have this name in a store", key=stored_name, mend="Rename it")
-        arrays[stored_name] = _encode_variable(stored_name, variable, name in encoding, zarr_format)
-    return attributes, arrays
-
-
-def _encode_variable(name: str, variable: xr.Variable, is_explicit: bool, zarr_format: ZarrFormat) -> _EncodedArray:
-    try:
-        encoded = encode_zarr_variable(variable, name=name, zarr_format=zarr_format)
-    except NotImplementedError as error:  # a MultiIndex, or another thing that CF has no words for
-        raise UnsupportedError(
-            f"variable cannot be stored: {error}", key=name, mend="Convert it first, for example with reset_index"
-        ) from error
-    except (TypeError, ValueError, OverflowError) as error:
+def _checked_mode(mode: Mode | None, append_dim: object, region: object, on_overlap: str) -> Mode:
+    known: Mode = mode or ("a" if append_dim is not None else "r+" if region is not None else "w-")
+    if known not in _MODES:
+        raise EncodingError("unknown mode", expected="one of " + ", ".join(map(repr, _MODES)), found=repr(mode))
+    if append_dim is not None and known not in ("a", "a-"):
+        raise EncodingError("cannot set append_dim unless mode='a', mode='a-' or mode=None", found=f"mode={mode!r}")
+    if region is not None and known not in ("a", "a-", "r+"):
         raise EncodingError(
-            f"variable cannot be stored: {error}",
-            key=name,
-            found=f"dtype {variable.dtype}",
-            mend="Convert it to numbers, booleans, strings, bytes or datetimes first",
-        ) from error
-    metadata = array_metadata_for(name, encoded, zarr_format=zarr_format, is_explicit=is_explicit)
-    return _EncodedArray(metadata, encoded)
+            "cannot set region unless mode='a', mode='a-', mode='r+' or mode=None", found=f"mode={mode!r}"
+        )
+    if on_overlap not in ("error", "replace", "skip"):
+        raise EncodingError("unknown on_overlap", expected="'error', 'replace' or 'skip'", found=repr(on_overlap))
+    return known
+
+
+def _check_there(append_dim: object, region: object, mode: Mode) -> None:
+    """For a store or group that does not exist: there must be nothing to compare with."""
+    if append_dim is not None:
+        raise LabelError(
+            f"append_dim={append_dim!r} does not match any existing dataset dimensions, as there is nothing yet",
+            mend="Save the first part without append_dim",
+        )
+    if region is not None or mode == "r+":
+        raise NodeNotFoundError("there is nothing to write into", mend="Save the whole first")
+
+
+def _save_new(parts: Parts, target: Target[Store], options: Options) -> Any:
+    """Save what is to stand where nothing is, or in the place of what is there."""
+    store = target.store
+    sources = (variable for _, dataset, _ in parts for variable in dataset.variables.values())
+    if not options.compute and target.replace and reads_from(sources, store):
+        raise EncodingError(
+            "the data is still to be read from the store that it would replace",
+            path=store.path,
+            mend="Leave out compute=False, or save to another store",
+        )
+    groups: dict[str, GroupMetadata] = {}
+    arrays: dict[str, ArrayChange] = {}
+    for where, dataset, encoding in parts:
+        with _inside(where):
+            attributes, variables = prepared(dataset, encoding)
+            path = (target.base + where).rstrip("/")
+            groups[path] = GroupMetadata(attributes, zarr_format=target.zarr_format)
+            for name, variable in variables.items():
+                encoded = encode_variable(name, variable, name in encoding, target.zarr_format)
+                change = ArrayChange(None, encoded.metadata, encoded.variable, (0,) * variable.ndim)
+                arrays[f"{path}/{name}" if path else name] = change
+    store.clean()
+    if target.is_whole:
+        return _save_whole(target, groups, arrays, options)
+    nodes = open_nodes(store, zarr_format=target.zarr_format, consolidated=False)
+    groups = _missing_parents(nodes, target.group, target.zarr_format) | groups
+
+    def check() -> None:
+        # another writer may have come first
+        find_target(store, target.group, "w" if target.replace else "w-", target.zarr_format)
+
+    return carry_out(store, arrays, groups, {}, options, replaced=target.group, check=check)
+
+
+def _save_whole(
+    target: Target[Store],
+    groups: Mapping[str, GroupMetadata],
+    arrays: dict[str, ArrayChange],
+    options: Options,
+) -> Any:
+    later = {p: c for p, c in arrays.items() if c.variable.chunks is not None and not options.compute}
+    after = {p: marked(c, is_written=p not in later and options.write_empty_chunks) for p, c in arrays.items()}
+    n_chunks = sum(prod(change.after.chunk_grid) for path, change in arrays.items() if path not in later)
+    with staged(target, {**groups, **after}) as stage:
+        # encoded copies of the data go as soon as they are written
+        changes = ((path, arrays.pop(path)) for path in list(arrays) if path not in later)
+        write_all(writes_of(stage, changes, options, is_private=True), n_chunks, options)
+    return None if options.compute else finish_later(target.store, after, later, options)
+
+
+def _save_into(parts: Parts, store: Store, path: str, how: How, options: Options) -> Any:
+    """Save into a store that exists."""
+    sources = [v for _, dataset, _ in parts for v in dataset.variables.values()]
+    # With data at hand, other writers are kept out from the first look to the last write. A dask graph may take days:
+    # then it is only made sure at the end that nobody came between. Regions are written side by side.
+    alone = how.region is None and all(variable.chunks is None for variable in sources)
+    with locked(store) if alone else nullcontext():
+        store.clean()
+        stored_nodes = open_nodes(store, zarr_format=how.zarr_format, consolidated=False)
+        arrays: dict[str, ArrayChange] = {}
+        groups: dict[str, GroupMetadata] = {}
+        versions: dict[str, Hashable] = {}
+        for where, dataset, encoding in parts:
+            group = "/".join(part for part in (path, where) if part)
+            with _inside(group):
+                stored = read_group(store, stored_nodes, group, dataset.indexes, options.workers)
+                if stored is None:
+                    _check_there(how.append_dim, how.region, how.mode)
+                    groups |= _missing_parents(stored_nodes, group, how.zarr_format)
+                change = plan_update(dataset, encoding, stored, how)
+            if change.metadata is not None:
+                groups[group] = change.metadata
+            if stored is not None:
+                versions |= stored.versions
+            arrays |= {f"{group}/{name}" if group else name: array for name, array in change.arrays.items()}
+        if not options.compute and reads_from((v for v in sources if v.chunks is not None), store):
+            _check_order(arrays)
+        in_place = how.region is not None and how.append_dim is None and not reads_from(sources, store)
+        return carry_out(store, arrays, groups, versions, options, in_place=in_place)
+
+
+def _check_order(arrays: Mapping[str, ArrayChange]) -> None:
+    """Check that nothing is overwritten that is only read later, chunk by chunk."""
+    for path, change in arrays.items():
+        is_stored = change.before is not None and all(map(lt, change.start, change.before.shape))
+        if is_stored and change.variable.size:
+            raise EncodingError(
+                "some of the data is still to be read from the store that it would change",
+                key=path,
+                mend="Leave out compute=False, or write only what is new with it",
+            )
+
+
+def _missing_parents(stored: Nodes, group: str, zarr_format: ZarrFormat) -> dict[str, GroupMetadata]:
+    missing = {}
+    for parent in parents_of(group):
+        node = stored.get(parent)
+        if isinstance(node, ArrayMetadata):
+            raise NodeNotFoundError("an array cannot hold groups", key=parent or "/")
+        if node is None:
+            missing[parent] = GroupMetadata(zarr_format=zarr_format)
+    return missing
 
 
 @contextmanager
-def _progress_bar(arrays: Mapping[str, _EncodedArray], *, enabled: bool) -> Iterator[Progress | None]:
-    if not enabled:
-        yield None
-        return
+def _inside(group: str) -> Iterator[None]:
+    """Put the group before the names of variables in errors."""
     try:
-        from tqdm.auto import tqdm
-    except ImportError as error:
-        raise UnsupportedError("progress=True needs tqdm", mend="Install it: python -m pip install tqdm") from error
-    total = sum(int(np.prod(a.metadata.chunk_grid, dtype=np.int64)) for a in arrays.values())
-    with tqdm(total=total, desc="save", unit="chunk") as bar:
-        advance: Callable[[int], object] = bar.update
-        yield advance
+        yield
+    except ZarrdsError as error:
+        if group:
+            error.key = group if error.key is None else f"{group}/{error.key}"
+        raise

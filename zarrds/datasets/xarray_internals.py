@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import xarray as xr
 from xarray.backends import zarr
 from xarray.backends.api import DATAARRAY_NAME, DATAARRAY_VARIABLE
 from xarray.backends.common import NONE_VAR_NAME, datatree_from_dict_with_io_cleanup
@@ -28,6 +29,7 @@ __all__ = [
     "decode_cf_variables",
     "encode_dataset_coordinates",
     "encode_zarr_variable",
+    "lazy_data",
     "validate_dataset_names",
 ]
 
@@ -35,3 +37,8 @@ __all__ = [
 encode_zarr_variable: Callable[..., Any] = zarr.encode_zarr_variable
 check_vlen_dtype: Callable[[np.dtype[Any]], type | None] = strings.check_vlen_dtype
 create_vlen_dtype: Callable[[type], np.dtype[Any]] = strings.create_vlen_dtype
+
+
+def lazy_data(variable: xr.Variable) -> Any:
+    """What holds a variable's data, without loading it."""
+    return variable._data

@@ -1,0 +1,116 @@
+"""Datasets, and looks into stores, that the tests of reading and writing share."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+import zarrds
+from zarrds.stores.base import Buffer
+
+Format = Literal[2, 3]
+FORMATS: list[Format] = [3, 2]
+DAY = np.timedelta64(1, "D")
+
+
+class Counting(zarrds.MemoryStore):
+    """A store in memory that counts what is read of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads: Counter[str] = Counter()
+        self.listings = 0
+
+    def get(self, key: str, buffer: memoryview | None = None) -> Buffer | None:
+        self.reads[key] += 1
+        return super().get(key, buffer)
+
+    def list_prefix(self, prefix: str = "") -> Iterator[str]:
+        self.listings += 1
+        return super().list_prefix(prefix)
+
+    def chunks_read(self) -> set[str]:
+        """The keys of chunks, of all that were there, that were read."""
+        documents = ("zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata")
+        return {key for key in self.reads if key in self._values and key.rpartition("/")[2] not in documents}
+
+
+def open_zarrds(store: Any, **options: Any) -> xr.Dataset:
+    return xr.open_dataset(store, engine="zarrds", **options)
+
+
+def load(store: Any, engine: str = "zarrds", **options: Any) -> xr.Dataset:
+    return xr.open_dataset(store, engine=engine, **options).load()
+
+
+def small(factor: int = 1) -> xr.Dataset:
+    return xr.Dataset({"v": (("y", "x"), np.arange(12).reshape(3, 4) * factor)}, {"x": [1, 2, 3, 4]})
+
+
+def days(start: int, stop: int) -> xr.Dataset:
+    """Days of weather at three places: numbers, strings, coordinates with and without an index; no value twice."""
+    numbers = np.arange(start, stop)
+    return xr.Dataset(
+        {
+            "t2m": (("time", "x"), 280.0 + numbers[:, None] + np.arange(3) / 4, {"units": "K"}),
+            "name": ("time", np.array([f"day {n:03}" for n in numbers], "U7")),
+            "area": ("x", [5.0, 6.0, 7.0]),
+        },
+        {
+            "time": np.datetime64("2019-03-05", "ns") + numbers * DAY,
+            "x": [10, 20, 30],
+            "season": ("time", numbers // 2),
+            "height": 2.0,
+        },
+        {"title": "weather"},
+    )
+
+
+CHUNKS = {"t2m": {"chunks": (4, 2)}, "name": {"chunks": (3,)}, "time": {"chunks": (4,)}, "season": {"chunks": (3,)}}
+
+
+def variants(ds: xr.Dataset) -> dict[str, xr.Dataset]:
+    """The same dataset in memory, and as dask arrays whose blocks do not fit the chunks."""
+    return {"numpy": ds, "dask": ds.chunk({dim: 2 if dim == "x" else 3 for dim in ds.dims})}
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """As `files`, without the names that zarrds gives to each array that it makes."""
+    return {name: re.sub(rb'"id": ?"[0-9a-f]{16}"', b"", value) for name, value in files(folder).items()}
+
+
+def document(path: Path, name: str) -> dict[str, Any]:
+    file = path / name / "zarr.json"
+    found: dict[str, Any] = json.loads((file if file.exists() else path / name / ".zarray").read_text())
+    return found
+
+
+def codec_names(path: Path, name: str) -> list[str]:
+    return [codec["name"] for codec in document(path, name)["codecs"]]
+
+
+def chunks_of(path: Path, name: str) -> list[int]:
+    found: list[int] = document(path, name)["chunk_grid"]["configuration"]["chunk_shape"]
+    return found
+
+
+def complete(path: Path, name: str) -> list[int] | None:
+    """How much of an array its document says is certainly there."""
+    found: list[int] | None = document(path, name)["zarrds"].get("complete")
+    return found
+
+
+def times(start: str, n: int, freq: str = "D") -> pd.DatetimeIndex:
+    return pd.date_range(start, periods=n, freq=freq, unit="ns")

@@ -1,0 +1,250 @@
+from __future__ import annotations
+
+from typing import Any
+
+import cftime
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zarrds.datasets.append import Placement, check_same_labels, check_sizes, place_labels
+from zarrds.errors import EncodingError, LabelError
+
+DAY = np.timedelta64(1, "D")
+START = np.datetime64("2019-03-05", "ns")
+
+
+def noleap(n: int) -> Any:
+    return cftime.num2date(n, "days since 2000-01-01", "noleap")
+
+
+# whole numbers as labels of each kind, of a dtype for the store and one for what is new
+KINDS: dict[str, Any] = {
+    "integers": (lambda n: np.array(n, "i4"), lambda n: np.array(n, "i8")),
+    "integers as floats": (lambda n: np.array(n, "i8"), lambda n: np.array(n, "f4")),
+    "floats": (lambda n: np.array(n, "f4") / np.float32(10), lambda n: np.array(n, "f8") / 10),
+    "unsigned": (lambda n: np.array(n, "i8"), lambda n: np.array(n, "i8").astype("u8")),
+    "datetimes": (
+        lambda n: START + np.array(n, "i8") * DAY,
+        lambda n: (START + np.array(n, "i8") * DAY).astype("M8[s]"),
+    ),
+    "timedeltas": (
+        lambda n: np.array(n, "i8").astype("m8[h]"),
+        lambda n: np.array(n, "i8").astype("m8[h]").astype("m8[us]"),
+    ),
+    "cftime": (lambda n: np.array([noleap(i) for i in n], object),) * 2,
+    "strings": (lambda n: np.array([f"s{i}" for i in n], object), lambda n: np.array([f"s{i}" for i in n], "U5")),
+    "bytes": (lambda n: np.array([b"s%d" % i for i in n], "S5"), lambda n: np.array([b"s%d" % i for i in n], object)),
+    "an index": (
+        lambda n: pd.Index([f"s{i}" for i in n], dtype="str"),
+        lambda n: pd.Index([f"s{i}" for i in n], dtype="str"),
+    ),
+}
+UNORDERED = {"strings", "bytes", "an index"}
+
+
+def expected(stored: list[int], new: list[int], on_overlap: str, *, ordered: bool) -> tuple[int, list[int], int] | None:
+    """What `place_labels` must say, by trying; None for an error."""
+    there = pd.Index(stored, dtype="i8")
+    if there.is_unique and len(set(new)) < len(new):
+        return None
+    overlap = [label in stored for label in new]
+    if any(overlap) and on_overlap == "error":
+        return None
+    rest = [label for label, is_stored in zip(new, overlap, strict=True) if not is_stored]
+    together = pd.Index(stored + rest, dtype="i8")
+    up, down = (i.is_unique and i.is_monotonic_increasing for i in (there, there[::-1]))
+    goes_up, goes_down = (i.is_unique and i.is_monotonic_increasing for i in (together, together[::-1]))
+    if ordered and len(stored) > 1 and ((up and not goes_up) or (down and not goes_down)):
+        return None
+    if ordered and len(stored) < 2 and not (goes_up or goes_down):
+        return None
+    if on_overlap != "replace" or not any(overlap):
+        kept = [i for i, is_stored in enumerate(overlap) if not is_stored]
+        return len(stored), kept, len(stored) + len(kept)
+    fitting = [
+        start
+        for start in range(len(stored))
+        if all(new[i] == stored[start + i] for i in range(min(len(new), len(stored) - start)))
+        and not any(overlap[len(stored) - start :])
+    ]
+    if len(fitting) != 1 or any(stored.count(label) > 1 for label in new):
+        return None
+    return fitting[0], list(range(len(new))), max(len(stored), fitting[0] + len(new))
+
+
+def as_tuple(placement: Placement, n_new: int) -> tuple[int, list[int], int]:
+    return placement.start, np.arange(n_new)[placement.keep].tolist(), placement.size
+
+
+runs = st.builds(
+    lambda a, n, step: list(range(a, a + n * step, step)),
+    st.integers(0, 6),
+    st.integers(0, 6),
+    st.sampled_from([1, -1, 2]),
+)
+labels = runs.filter(lambda run: min(run, default=0) >= 0) | st.lists(st.integers(0, 9), max_size=6)
+
+
+@given(st.sampled_from(sorted(KINDS)), labels, labels, st.sampled_from(["error", "replace", "skip"]))
+def test_place_labels_is_what_a_slow_search_finds(
+    kind: str, stored: list[int], new: list[int], on_overlap: Any
+) -> None:
+    make_stored, make_new = KINDS[kind]
+    right = expected(stored, new, on_overlap, ordered=kind not in UNORDERED)
+    if right is None:
+        with pytest.raises(LabelError):
+            place_labels("d", make_stored(stored), make_new(new), on_overlap)
+    else:
+        placement = place_labels("d", make_stored(stored), make_new(new), on_overlap)
+        assert as_tuple(placement, len(new)) == right
+        assert isinstance(placement.keep, slice) or np.any(np.diff(placement.keep) != 1)
+
+
+def days(*numbers: int) -> Any:
+    return START + np.array(numbers) * DAY
+
+
+def test_overlap_is_reported_with_its_first_label_and_what_to_do() -> None:
+    with pytest.raises(LabelError) as caught:
+        place_labels("time", days(0, 1, 2), days(1, 2, 3))
+    assert "2019-03-06 00:00:00 (2 of 3 are stored already)" in str(caught.value)
+    assert "on_overlap='replace'" in str(caught.value)
+    assert caught.value.key == "time"
+
+
+def test_going_backwards_is_reported_with_both_labels() -> None:
+    with pytest.raises(LabelError, match=r"backwards.*increasing.*above 2019-03-09.*found 2019-03-08"):
+        place_labels("time", days(0, 1), days(4, 3))
+    with pytest.raises(LabelError, match=r"backwards.*decreasing.*below 1.5.*found 2.5"):
+        place_labels("x", np.array([3.5, 1.5]), np.array([2.5]))
+
+
+@pytest.mark.parametrize(
+    ("stored", "new", "why"),
+    [
+        ([1, 2, 3, 4], [2, 3, 5], "goes on behind 3"),
+        ([1, 2, 3, 4], [2, 4], "2 and 4 are not neighbours"),
+        ([1, 9, 3, 4], [5, 4], "new label 5 stands before"),
+        ([4, 4, 3], [3, 4], "3 and 4 are not neighbours"),
+        ([4, 3, 4], [4], "more than once"),
+    ],
+)
+def test_why_labels_cannot_be_replaced(stored: list[int], new: list[int], why: str) -> None:
+    with pytest.raises(LabelError, match=f"cannot be replaced: .*{why}"):
+        place_labels("x", np.array(stored), np.array(new), "replace")
+
+
+@pytest.mark.parametrize("missing", [np.nan, np.datetime64("NaT", "ns"), None])
+def test_missing_labels_are_refused(missing: Any) -> None:
+    good: Any = {"float": [1.0], "datetime64": days(0), "NoneType": np.array(["a"], object)}[type(missing).__name__]
+    bad = np.concatenate([np.asarray(good), np.array([missing], np.asarray(good).dtype)])
+    with pytest.raises(LabelError, match=r"new label is missing.*position 1"):
+        place_labels("x", good, bad, "skip")
+    with pytest.raises(LabelError, match="store has a missing label"):
+        place_labels("x", bad, good)
+
+
+def test_labels_of_another_kind_are_refused() -> None:
+    strings, numbers = np.array(["a"]), np.array([1])
+    times, gregorian = np.array([noleap(1)], object), cftime.num2date([2], "days since 2000-01-01", "standard")
+    for stored, new in [
+        (strings, numbers),
+        (numbers, strings),
+        (times, days(1)),
+        (times, gregorian),
+        (numbers, days(1)),
+        (numbers, np.array([True])),
+        (strings, np.array([b"a"])),
+    ]:
+        with pytest.raises(LabelError, match="another kind"):
+            place_labels("x", stored, new)
+    with pytest.raises(LabelError, match="calendar noleap, found times of calendar standard"):
+        place_labels("x", times, gregorian)
+
+
+def test_numbers_that_no_float_holds_are_told_apart() -> None:
+    big = 2**53
+    assert place_labels("x", np.array([0, big]), np.array([big + 1])).size == 3
+    with pytest.raises(LabelError, match="backwards"):
+        place_labels("x", np.array([0, big + 1]), np.array([float(big)]))
+    assert place_labels("x", np.array([-1, 5]), np.array([2**63], "u8")).size == 3
+
+
+def test_times_that_no_unit_holds_are_told_apart() -> None:
+    far = np.array(["9999-01-01"], "M8[s]")
+    assert place_labels("time", days(0, 1), far).start == 2
+    with pytest.raises(LabelError, match="backwards"):
+        place_labels("time", np.concatenate([days(0).astype("M8[s]"), far]), days(1) + np.timedelta64(1, "ns"))
+    with pytest.raises(LabelError, match="overlap"):
+        place_labels("time", np.concatenate([far, far - DAY, days(0)]).astype("M8[s]"), days(0))
+
+
+def test_wrong_on_overlap_and_labels_that_cannot_be_compared() -> None:
+    with pytest.raises(EncodingError, match="on_overlap"):
+        place_labels("x", np.array([1]), np.array([2]), "drop")  # type: ignore[arg-type]  # the mistake under test
+    unhashable = np.empty(2, object)
+    unhashable[:] = [[1], {2}]
+    with pytest.raises(LabelError, match="cannot be compared"):
+        place_labels("x", unhashable, unhashable)
+
+
+# coordinates that must be the same
+
+
+@pytest.mark.parametrize(
+    ("stored", "new"),
+    [
+        ([1, 2], np.array([1.0, 2.0])),
+        (np.float32([0.1, np.nan]), np.array([0.1, np.nan])),
+        (days(0, 1), days(0, 1).astype("M8[s]")),
+        (np.array(["2000", "NaT"], "M8[ns]"), np.array(["2000", "NaT"], "M8[s]")),
+        (np.array([noleap(3), noleap(4)]), np.array([noleap(3), noleap(4)])),
+        (np.array(["a", "bc"], object), np.array(["a", "bc"])),
+        (np.array([b"a", b"bc"]), np.array([b"a", b"bc"], object)),
+        ([True, False], [True, False]),
+        (np.empty(0, object), np.empty(0, "U1")),
+    ],
+)  # fmt: skip
+def test_same_labels(stored: Any, new: Any) -> None:
+    check_same_labels("x", xr.Variable("x", stored), xr.Variable("x", new))
+
+
+def test_first_difference_is_reported() -> None:
+    stored = xr.Variable(("y", "x"), [[1.0, 2.0, np.nan], [4.0, 5.0, 6.0]])
+    new = stored.copy(data=[[1.0, 2.0, np.nan], [4.0, np.nan, 7.5]]).transpose("x", "y")
+    with pytest.raises(LabelError) as caught:
+        check_same_labels("lat", stored, new)
+    assert "labels of 'lat' are not those of the store: 2 of 6 differ, the first at y=1, x=1" in str(caught.value)
+    assert "expected 5.0, found nan. Reindex or align" in str(caught.value)
+    with pytest.raises(LabelError, match="its only position"):
+        check_same_labels("level", xr.Variable((), 1), xr.Variable((), 2))
+
+
+@pytest.mark.parametrize(
+    ("stored", "new", "message"),
+    [
+        (days(0), days(0) + np.timedelta64(1, "ns"), "1 of 1 differ.*found 2019-03-05 00:00:00.000000001"),
+        (np.array([0.1]), np.float32([0.1]), "1 of 1 differ"),
+        (["a"], ["b"], "expected 'a', found 'b'"),
+        ([1], ["1"], "another kind"),
+        ([1, 2], [1], "different dimension sizes"),
+    ],
+)  # fmt: skip
+def test_other_labels(stored: Any, new: Any, message: str) -> None:
+    with pytest.raises(LabelError, match=message):
+        check_same_labels("x", xr.Variable("x", stored), xr.Variable("x", new))
+
+
+def test_other_sizes() -> None:
+    stored = xr.Variable(("x", "y"), np.zeros((4, 2)))
+    check_sizes("v", stored, stored.transpose())
+    check_sizes("v", stored, stored[1:3], region={"x": slice(2, 4), "z": slice(0, 1)})
+    check_sizes("v", stored, stored[:1], append_dim="x")
+    with pytest.raises(LabelError, match="variable 'v' already exists with different dimension names"):
+        check_sizes("v", stored, xr.Variable(("x", "z"), np.zeros((4, 2))))
+    with pytest.raises(LabelError, match=r"variable 'v' already exists with different dimension sizes.*'x': 3.*'x': 2"):
+        check_sizes("v", stored, stored[:2], region={"x": slice(0, 3)})

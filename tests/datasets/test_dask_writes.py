@@ -1,0 +1,328 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import dask
+import dask.array
+import numpy as np
+import pytest
+import xarray as xr
+from dask.delayed import Delayed
+from hypothesis import given
+from hypothesis import strategies as st
+
+import zarrds
+from tests.datasets.samples import (
+    CHUNKS,
+    FORMATS,
+    Format,
+    complete,
+    days,
+    document,
+    files,
+    load,
+    open_zarrds,
+)
+from zarrds.datasets.writes import aligned_blocks
+from zarrds.errors import ChunkError, ConflictError, EncodingError
+
+
+@pytest.fixture(params=FORMATS, ids=["v3", "v2"])
+def zarr_format(request: pytest.FixtureRequest) -> Format:
+    found: Format = request.param
+    return found
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "x.zarr"
+
+
+def chunk_file(path: Path, name: str, *position: int) -> Path:
+    numbers = ".".join(map(str, position))
+    return path / name / (numbers if (path / name / ".zarray").exists() else f"c.{numbers}")
+
+
+# any blocks into any chunks
+
+SIZES = st.lists(st.integers(1, 7), min_size=1, max_size=6).map(tuple)
+
+
+@given(st.lists(st.integers(0, 9), max_size=8).map(tuple), st.integers(1, 9), st.integers(0, 20))
+def test_aligned_blocks(blocks: tuple[int, ...], chunk: int, start: int) -> None:
+    aligned = aligned_blocks(blocks, chunk, start)
+    ends = start + np.cumsum(aligned)
+    assert sum(aligned) == sum(blocks)
+    assert not np.any(ends[:-1] % chunk)
+    assert len(aligned) <= max(len(blocks), 1)
+    # no block grows by more than what completes its last chunk
+    assert max(aligned) < max(blocks, default=0) + chunk
+
+
+@given(rows=SIZES, columns=SIZES, chunks=st.tuples(st.integers(1, 8), st.integers(1, 8)), explicit=st.booleans())
+def test_any_blocks_into_any_chunks(
+    rows: tuple[int, ...], columns: tuple[int, ...], chunks: tuple[int, int], explicit: bool
+) -> None:
+    values = np.arange(sum(rows) * sum(columns)).reshape(sum(rows), sum(columns))
+    data = dask.array.from_array(values, chunks=(rows, columns))
+    ds = xr.Dataset({"v": (("y", "x"), data), "t": (("x", "y"), data.T)})
+    encoding = {"v": {"chunks": chunks}} if explicit else {}
+    if not explicit:
+        ds["v"].encoding["chunks"] = chunks  # stale, perhaps
+    store = zarrds.MemoryStore()
+    zarrds.save(ds, store, encoding=encoding)
+    found = open_zarrds(store)
+    np.testing.assert_array_equal(found.v, values)
+    np.testing.assert_array_equal(found.t, values.T)
+    if explicit:
+        assert found.v.encoding["chunks"] == chunks
+
+
+@given(
+    first=SIZES,
+    more=SIZES,
+    columns=SIZES,
+    chunks=st.tuples(st.integers(1, 8), st.integers(1, 8)),
+    shards=st.booleans(),
+)
+def test_any_blocks_behind_any_chunks(
+    first: tuple[int, ...], more: tuple[int, ...], columns: tuple[int, ...], chunks: tuple[int, int], shards: bool
+) -> None:
+    ends = (0, sum(first), sum(first) + sum(more))
+    values = np.arange(ends[-1] * sum(columns)).reshape(ends[-1], sum(columns))
+    encoding: dict[str, Any] = {"chunks": chunks}
+    if shards:
+        encoding["shards"] = (chunks[0] * 2, chunks[1])
+    store = zarrds.MemoryStore()
+    for i, ((start, stop), rows) in enumerate(zip(pairwise(ends), (first, more), strict=True)):
+        data = dask.array.from_array(values[start:stop], chunks=(rows, columns))
+        options: Any = {"append_dim": "y"} if i else {"encoding": {"v": encoding}}
+        zarrds.save(xr.Dataset({"v": (("y", "x"), data)}), store, **options)
+    np.testing.assert_array_equal(load(store).v, values)
+
+
+def test_each_block_is_computed_once(path: Path) -> None:
+    computed: list[tuple[int, ...]] = []
+
+    def compute(block: np.ndarray[Any, Any], block_info: Any = None) -> np.ndarray[Any, Any]:
+        computed.append(tuple(block_info[0]["chunk-location"]))
+        return block
+
+    values = np.arange(30.0).reshape(10, 3)
+    data = dask.array.map_blocks(compute, dask.array.from_array(values, chunks=(3, 2)), meta=values[:0], dtype="f8")
+    zarrds.save(xr.Dataset({"v": (("y", "x"), data)}), path, encoding={"v": {"chunks": (4, 3)}})
+    assert sorted(computed) == [(i, j) for i in range(4) for j in range(2)]
+    np.testing.assert_array_equal(load(path).v, values)
+
+
+# what is computed later
+
+
+@pytest.mark.parametrize("group", [None, "a/b"])
+def test_metadata_first_and_data_later(path: Path, group: str | None, zarr_format: Format) -> None:
+    ds = days(0, 9).assign(t2m=days(0, 9).t2m.chunk(time=2), season=days(0, 9).season.chunk(time=5))
+    later = zarrds.save(ds, path, group=group, encoding=CHUNKS, compute=False, zarr_format=zarr_format)
+    assert isinstance(later, Delayed)
+    for engine in ("zarrds", "zarr"):
+        found = load(path, engine, group=group)
+        assert found.t2m.isnull().all()
+        assert not found.season.any()
+        rest = ["t2m", "season"]
+        xr.testing.assert_identical(found.drop_vars(rest), days(0, 9).drop_vars(rest))
+    base = path / (group or "")
+    assert not chunk_file(base, "t2m", 0, 0).exists()
+    assert [complete(base, name) for name in ("t2m", "season", "name")] == [None, None, [9]]
+    reader = open_zarrds(path, group=group)
+    assert later.compute() is None
+    for engine in ("zarrds", "zarr"):
+        for consolidated in (True, False):
+            found = load(path, engine, group=group, consolidated=consolidated)
+            xr.testing.assert_identical(found, days(0, 9))
+    xr.testing.assert_identical(reader.load(), days(0, 9))
+    assert [complete(base, name) for name in ("t2m", "season", "name")] == [[9, 3], [9], [9]]
+    later.compute()  # once more does no harm
+    lost = chunk_file(base, "t2m", 1, 0)
+    lost.unlink()
+    with pytest.raises(ChunkError, match="a chunk is missing") as caught:
+        load(path, group=group)
+    assert caught.value.key == str(lost.relative_to(path))
+    filled = load(path, group=group, missing_chunks="fill").t2m
+    assert filled[4:8, :2].isnull().all()
+    np.testing.assert_array_equal(filled[:4], days(0, 4).t2m)
+
+
+def test_without_dask_arrays_there_is_nothing_left_to_do(path: Path) -> None:
+    later = zarrds.save(days(0, 3), path, compute=False)
+    xr.testing.assert_identical(load(path), days(0, 3))
+    assert complete(path, "t2m") == [3, 3]
+    later.compute()
+    xr.testing.assert_identical(load(path), days(0, 3))
+
+
+def test_an_append_that_is_computed_later(path: Path, zarr_format: Format) -> None:
+    zarrds.save(days(0, 5), path, encoding=CHUNKS, zarr_format=zarr_format)
+    later = zarrds.save(days(5, 9).chunk(time=3), path, append_dim="time", compute=False)
+    found = load(path)
+    xr.testing.assert_identical(found.isel(time=slice(5)), days(0, 5))
+    np.testing.assert_array_equal(found.time, days(0, 9).time)
+    assert found.t2m[5:].isnull().all()
+    assert complete(path, "t2m") == [5, 3]
+    later.compute()
+    xr.testing.assert_identical(load(path), days(0, 9))
+    assert complete(path, "t2m") == [9, 3]
+
+
+@pytest.mark.parametrize("region", [None, {"time": slice(2, 7)}], ids=str)
+def test_overwriting_that_is_computed_later(path: Path, region: Any) -> None:
+    zarrds.save(days(0, 9), path, encoding=CHUNKS)
+    part = days(0, 9).isel(region or {})[["t2m"]].drop_vars(["season", "height"])
+    mode: Any = "a" if region is None else "r+"
+    later = zarrds.save((part + 9).chunk(time=2), path, region=region, mode=mode, compute=False)
+    xr.testing.assert_equal(load(path), days(0, 9))
+    later.compute()
+    expected = days(0, 9)
+    expected["t2m"][(region or {}).get("time", slice(None))] += 9
+    xr.testing.assert_equal(load(path), expected)
+    assert complete(path, "t2m") == [9, 3]
+
+
+def test_a_tree_that_is_computed_later(path: Path, zarr_format: Format) -> None:
+    tree = xr.DataTree.from_dict({"/": xr.Dataset(attrs={"a": 1}), "/a": days(0, 5), "/b/c": days(0, 3)})
+    later = zarrds.save(tree.chunk(time=2), path, compute=False, zarr_format=zarr_format)
+    assert xr.open_datatree(path, engine="zarrds")["b/c/t2m"].isnull().all()
+    later.compute()
+    xr.testing.assert_identical(xr.open_datatree(path, engine="zarrds").compute(), tree)
+
+
+def test_what_is_made_anew_before_it_is_computed(path: Path) -> None:
+    later = zarrds.save(days(0, 5).chunk(time=2), path, compute=False)
+    zarrds.save(days(3, 8), path, append_dim="time", on_overlap="skip")
+    later.compute()  # the array has grown, and is the same
+    xr.testing.assert_identical(load(path), days(0, 8))
+
+
+@pytest.mark.parametrize("chunks", [{}, {"time": 3}, None], ids=str)
+@pytest.mark.filterwarnings("ignore:The specified chunks separate")
+def test_replacing_what_is_read_must_not_wait(path: Path, chunks: Any) -> None:
+    zarrds.save(days(0, 9), path, encoding=CHUNKS)
+    zarrds.save(days(0, 9), path, group="g", encoding=CHUNKS)
+    before = files(path.parent)
+    for group in (None, "g"):
+        lazy = open_zarrds(path, chunks=chunks)
+        lazy = lazy.assign(t2m=lazy.t2m * 2)
+        with pytest.raises(EncodingError, match="still to be read from the store"):
+            zarrds.save(lazy, path, group=group, mode="w", compute=False)
+    assert files(path.parent) == before
+    zarrds.save(open_zarrds(path, chunks={}), path.with_name("y.zarr"), mode="w", compute=False).compute()
+    xr.testing.assert_identical(load(path.with_name("y.zarr")), days(0, 9))
+
+
+REGIONS = """
+import sys
+import xarray as xr, zarrds
+sys.path.insert(0, sys.argv[1])
+from tests.datasets.samples import days
+path, start, stop = sys.argv[2], *map(int, sys.argv[3:])
+for first in range(start, stop, 3):
+    part = days(first, min(first + 3, stop))[["t2m", "name"]].drop_vars("height")
+    zarrds.save(part, path, region="auto")
+"""
+
+
+def test_regions_from_processes_into_what_is_never_computed(path: Path, zarr_format: Format) -> None:
+    ds = days(0, 40)
+    zarrds.save(ds.drop_vars("area").chunk(time=4), path, encoding=CHUNKS, compute=False, zarr_format=zarr_format)
+    # parts share chunks with those of the other processes
+    parts = [(0, 9), (9, 18), (18, 29), (29, 40)]
+    command = [sys.executable, "-c", REGIONS, str(Path(__file__).parents[2]), str(path)]
+    processes = [subprocess.Popen([*command, *map(str, part)]) for part in parts]
+    assert [process.wait() for process in processes] == [0] * len(parts)
+    for engine in ("zarrds", "zarr"):
+        xr.testing.assert_identical(load(path, engine), ds.drop_vars("area"))
+    assert complete(path, "t2m") is None
+    assert [p.name for p in path.rglob(".*") if "zarrds" in p.name] == []
+
+
+# options
+
+
+def test_options_of_dask(path: Path) -> None:
+    ds = days(0, 6).chunk(time=2)
+    seen: list[str] = []
+
+    def scheduler(dsk: Any, keys: Any, **options: Any) -> Any:
+        seen.append(options["flavour"])
+        return dask.get(dsk, keys)
+
+    options = {"scheduler": scheduler, "flavour": "sweet"}
+    zarrds.save(ds, path, encoding=CHUNKS, chunkmanager_store_kwargs=options)
+    xr.testing.assert_identical(load(path), days(0, 6))
+    zarrds.save(days(6, 9).chunk(time=2), path, append_dim="time", chunkmanager_store_kwargs=options)
+    xr.testing.assert_identical(load(path), days(0, 9))
+    assert seen == ["sweet"] * 2
+
+
+def test_in_memory_under_any_scheduler() -> None:
+    store = zarrds.MemoryStore()
+    with dask.config.set(scheduler="processes"):  # which would write into copies
+        zarrds.save(days(0, 6).chunk(time=2), store, encoding=CHUNKS)
+        zarrds.save(days(6, 9).chunk(time=2), store, append_dim="time")
+    xr.testing.assert_identical(load(store), days(0, 9))
+
+
+@pytest.mark.parametrize("as_dask", [False, True])
+def test_empty_chunks(path: Path, as_dask: bool, zarr_format: Format) -> None:
+    values = np.zeros((6, 4))
+    values[2, 1] = 1
+    ds = xr.Dataset({"v": (("y", "x"), values), "n": ("y", [1, 0, 0, 0, 0, 0])})
+    ds["v"].encoding = {"_FillValue": 0.0} if zarr_format == 2 else {"fill_value": 0.0, "_FillValue": None}
+    expected = ds.where(ds != 0) if zarr_format == 2 else ds
+    ds = ds.chunk(y=3) if as_dask else ds
+    encoding = {"v": {"chunks": (2, 2), **ds.v.encoding}, "n": {"chunks": (3,)}}
+
+    def chunks() -> list[str]:
+        return sorted(name for name in files(path) if name[0] in "vn" and name.split("/")[1][-1].isdigit())
+
+    for write_empty_chunks, n in ((False, 2), (True, 8), (None, 8)):
+        options: Any = {"mode": "w", "zarr_format": zarr_format, "write_empty_chunks": write_empty_chunks}
+        zarrds.save(ds, path, encoding=encoding, **options)
+        assert len(chunks()) == n
+        np.testing.assert_array_equal(load(path).v, expected.v)
+        np.testing.assert_array_equal(load(path, "zarr").v, expected.v)
+        assert complete(path, "v") == (None if n == 2 else [6, 4])
+    zarrds.save(ds, path, encoding=encoding, mode="w", zarr_format=zarr_format, write_empty_chunks=False)
+    zarrds.save(ds, path, append_dim="y", write_empty_chunks=False)
+    assert len(chunks()) == 4
+    np.testing.assert_array_equal(load(path).v, np.concatenate([expected.v, expected.v]))
+    # what is there is replaced, though it becomes empty
+    zarrds.save(xr.zeros_like(ds), path, region={"y": slice(0, 6)}, write_empty_chunks=False)
+    assert len(chunks()) == 4
+    assert load(path, mask_and_scale=False).v.values[:6].tolist() == np.zeros((6, 4)).tolist()
+    assert "complete" not in document(path, "v")["zarrds"]
+
+
+def test_a_conflict_while_it_is_computed(path: Path) -> None:
+    zarrds.save(days(0, 4), path, encoding=CHUNKS)
+
+    def meanwhile(block: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        if block.size:
+            zarrds.save(days(4, 6), path, append_dim="time")
+        return block
+
+    ds = days(4, 6)
+    data = dask.array.map_blocks(meanwhile, ds.t2m.chunk().data, dtype="f8", meta=np.empty((0, 0)))
+    with pytest.raises(ConflictError, match="Save again"):
+        zarrds.save(ds.assign(t2m=(("time", "x"), data)), path, append_dim="time")
+    xr.testing.assert_identical(load(path), days(0, 6))
+    assert [p.name for p in path.parent.rglob(".*")] == []
+
+
+def test_what_is_replaced_before_it_is_computed(path: Path) -> None:
+    later = zarrds.save(days(0, 5).chunk(time=2), path, compute=False)
+    zarrds.save(days(10, 15), path, mode="w")
+    with pytest.raises(ConflictError, match="replaced the array"):
+        later.compute()

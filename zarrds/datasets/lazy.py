@@ -1,0 +1,201 @@
+"""Stored arrays as lazy xarray variables."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+from xarray.backends import BackendArray
+from xarray.core import indexing
+
+from zarrds.arrays.array import Array
+from zarrds.arrays.selection import plan_basic, plan_orthogonal, plan_pointwise
+from zarrds.arrays.workers import in_thread
+from zarrds.datasets.attributes import decoded_attributes
+from zarrds.datasets.encoding import encoding_of
+from zarrds.datasets.xarray_internals import create_vlen_dtype
+from zarrds.errors import ConflictError, MetadataError
+from zarrds.metadata.documents import Nodes, document_key, own_node
+from zarrds.metadata.marks import marks_of
+from zarrds.metadata.model import ArrayMetadata, Node
+from zarrds.stores.base import Store
+
+__all__ = ["LazyArray", "LazyArrays", "is_replaced"]
+
+
+class LazyArray(BackendArray):
+    """An array that xarray indexes lazily; any number of threads may read it, and it pickles.
+
+    What is read is what was opened: if the array was replaced since by another of the same name, that is an error; if
+    it has grown, its old part is read.
+
+    Parameters
+    ----------
+    array : Array
+    root : str
+        The key of the document that changes whenever the array may have been replaced.
+    version : hashable
+        Of that document when the array was opened; by it dask tells a store from what was later written in its place.
+
+    Attributes
+    ----------
+    stored : Array
+    is_being_decoded : bool
+        Set until xarray's decoders are done with it.
+    """
+
+    __slots__ = ("_checked", "_root", "_version", "dtype", "is_being_decoded", "shape", "stored")
+
+    def __init__(self, array: Array, root: str, version: Hashable) -> None:
+        self.stored = array
+        self._root = root
+        self._version = version
+        self._checked = version  # the newest version of the store in which the array was found to be still the same
+        self.shape = array.shape
+        self.is_being_decoded = True
+        self.dtype = create_vlen_dtype(str) if array.metadata.data_type.name == "string" else array.dtype
+
+    def __dask_tokenize__(self) -> Hashable:
+        return "zarrds", self.stored.store.path, self.stored.path, self._version
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
+        if self.is_being_decoded and self.dtype.kind == "O":
+            # xarray's decoders look at the first of all objects, to see whether it is a date: stored ones never are
+            return np.full((1,) * len(self.shape), "", self.dtype)[(0,) * len(self.shape)]
+        return indexing.explicit_indexing_adapter(
+            key, self.shape, indexing.IndexingSupport.VECTORIZED, self._reader(key)
+        )
+
+    async def async_getitem(self, key: indexing.ExplicitIndexer) -> Any:
+        """As ``self[key]``, in a thread."""
+        return await in_thread(self.__getitem__, key)
+
+    def _reader(self, key: indexing.ExplicitIndexer) -> Any:
+        planner: Any = plan_basic
+        if isinstance(key, indexing.OuterIndexer):
+            planner = plan_orthogonal
+        elif isinstance(key, indexing.VectorizedIndexer):
+            planner = plan_pointwise
+
+        def read(raw_key: Any) -> Any:
+            try:
+                return self._with_dtype(self.stored.read(raw_key, planner))
+            finally:
+                # afterwards, so that nothing can change between the look and the reading; and if a chunk was missing
+                # or could not be decoded, this may be why
+                self._check_still_there()
+
+        return read
+
+    def _check_still_there(self) -> None:
+        """Raise if the array was replaced since it was opened; two looks at the file system if nothing changed."""
+        store, path = self.stored.store, self.stored.path
+        store.recover()
+        version = store.identity(self._root)
+        if version == self._checked:
+            return
+        opened = self.stored.metadata
+        now = own_node(store, path, opened.zarr_format)
+        if is_replaced(opened, now):
+            raise ConflictError(
+                "the array was replaced, or removed, after this dataset was opened",
+                path=store.path,
+                key=path or "/",
+                mend="Open the dataset again",
+            )
+        self._checked = version
+
+    def _with_dtype(self, value: Any) -> Any:
+        if self.dtype.kind != "O" or isinstance(value, np.ndarray):
+            return value
+        # one Python object: an array of no dimensions keeps it from becoming another dtype
+        scalar = np.empty((), self.dtype)
+        scalar[()] = value
+        return scalar
+
+
+def is_replaced(opened: ArrayMetadata, now: Node | None) -> bool:
+    """Whether what stands there now is not the array that was opened, nor one that has grown from it."""
+    if not isinstance(now, ArrayMetadata):
+        return True
+    before, after = marks_of(opened).id, marks_of(now).id
+    # zarr-python keeps the mark of an array of format 3, and drops it in format 2, from the array or its consolidated copy
+    if before != after and (now.zarr_format == 3 or None not in (before, after)):
+        return True
+    if len(opened.shape) != len(now.shape) or any(new < old for old, new in zip(opened.shape, now.shape, strict=True)):
+        return True
+    names = ("data_type", "chunks", "codecs", "chunk_key_encoding")
+    return None in (before, after) and any(getattr(opened, name) != getattr(now, name) for name in names)
+
+
+@dataclass(frozen=True, slots=True)
+class LazyArrays:
+    """Makes lazy variables of one store's arrays.
+
+    Attributes
+    ----------
+    store : Store
+    version : (str, hashable) or None
+        Of the document that changes with every array; None where each array's own must be looked at.
+    n_workers : int or None
+    missing_chunks : {"error", "fill"} or None
+        As of `zarrds.open_array`.
+    fill_value_is_mask : bool
+        Whether the arrays' fill values are missing values.
+    """
+
+    store: Store
+    version: tuple[str, Hashable] | None
+    n_workers: int | None
+    missing_chunks: Literal["error", "fill"] | None
+    fill_value_is_mask: bool
+
+    @classmethod
+    def of(
+        cls,
+        store: Store,
+        nodes: Nodes,
+        *,
+        n_workers: int | None = None,
+        missing_chunks: Literal["error", "fill"] | None = None,
+        fill_value_is_mask: bool | None = None,
+    ) -> LazyArrays:
+        """For nodes that were just read; unless said, fill values are missing values in format 2 only."""
+        is_mask = nodes.zarr_format == 2 if fill_value_is_mask is None else fill_value_is_mask
+        return cls(store, nodes.version if nodes.consolidated else None, n_workers, missing_chunks, is_mask)
+
+    def array(self, path: str, metadata: ArrayMetadata) -> LazyArray:
+        """One array. Raises `MetadataError` or `UnsupportedError` if its chunks could not be decoded."""
+        array = Array(
+            self.store,
+            path,
+            metadata,
+            read_only=True,
+            n_workers=self.n_workers,
+            missing_chunks=self.missing_chunks,
+        )
+        array.check_codecs()  # refused here, by name, and not when it is read at last
+        if self.version is not None:
+            return LazyArray(array, *self.version)
+        key = document_key(path, metadata.zarr_format)
+        return LazyArray(array, key, self.store.identity(key))
+
+    def variable(self, lazy: LazyArray) -> xr.Variable:
+        """The variable of an array, as it is stored: xarray's decoders are still to come."""
+        metadata = lazy.stored.metadata
+        names = metadata.dimension_names
+        if names is None and not metadata.shape:
+            names = ()
+        if names is None or None in names:
+            raise MetadataError(
+                "array has no names for its dimensions",
+                path=self.store.path,
+                key=lazy.stored.path,
+                mend="Open it with zarrds.open_array, or leave it out with drop_variables",
+            )
+        attributes = decoded_attributes(metadata, fill_value_is_mask=self.fill_value_is_mask)
+        encoding = encoding_of(metadata, fill_value_is_mask=self.fill_value_is_mask)
+        return xr.Variable(names, indexing.LazilyIndexedArray(lazy), attributes, encoding, fastpath=True)

@@ -1,0 +1,265 @@
+"""What a save changes in a group that is there already: decided here, before anything is written.
+
+The result is data: for each array its metadata before and after, and which encoded elements go where. Labels and
+attributes are read from the store, other data is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Hashable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import xarray as xr
+
+from zarrds.datasets.append import check_same_labels, check_sizes, place_labels
+from zarrds.datasets.encoded import Encoding, encode_variable, prepared
+from zarrds.datasets.existing import encode_like
+from zarrds.datasets.region import check_region_labels, resolve_region
+from zarrds.datasets.stored import StoredGroup
+from zarrds.errors import EncodingError, LabelError
+from zarrds.metadata.dtypes import JSON
+from zarrds.metadata.marks import marks_of, new_id, with_marks
+from zarrds.metadata.model import ArrayMetadata, GroupMetadata, ZarrFormat
+
+__all__ = ["ArrayChange", "GroupChange", "How", "OnOverlap", "plan_update"]
+
+UpdateMode = Literal["a", "a-", "r+"]
+OnOverlap = Literal["error", "replace", "skip"]
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """What the user asks of a save into a store that exists; the names are those of `zarrds.save`."""
+
+    mode: UpdateMode
+    append_dim: Hashable | None
+    region: Any
+    on_overlap: OnOverlap
+    zarr_format: ZarrFormat
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayChange:
+    """One array that is made, grown or written to.
+
+    Attributes
+    ----------
+    before : ArrayMetadata or None
+        None for an array that is new.
+    after : ArrayMetadata
+    variable : Variable
+        Encoded.
+    start : tuple of int
+        The place of its first element, along each dimension of the array.
+    """
+
+    before: ArrayMetadata | None
+    after: ArrayMetadata
+    variable: xr.Variable
+    start: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GroupChange:
+    """All changes of one group; `metadata` is None where the group's own document stays as it is."""
+
+    metadata: GroupMetadata | None
+    arrays: Mapping[str, ArrayChange]
+
+
+def plan_update(dataset: xr.Dataset, encoding: Encoding, stored: StoredGroup | None, how: How) -> GroupChange:
+    """Compare a dataset with the group that it goes into, and say what is to be written.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    encoding : mapping
+        For variables that are new.
+    stored : StoredGroup or None
+        None if the group is new.
+    how : How
+
+    Raises
+    ------
+    LabelError, LabelNotFoundError
+        If labels, sizes or variables do not fit those that are stored.
+    EncodingError
+        For data that the stored arrays cannot hold unchanged, and for options that do not go together.
+    """
+    if stored is None:
+        attributes, variables = prepared(dataset, encoding)
+        new = {name: _new(name, v, name in encoding, how, {}) for name, v in variables.items()}
+        return GroupChange(GroupMetadata(attributes, zarr_format=how.zarr_format), new)
+    if doubly := [name for name in encoding if name in stored.arrays]:
+        raise EncodingError(
+            f"variable {doubly[0]!r} already exists, but encoding was provided",
+            key=str(doubly[0]),
+            mend="Leave it out: what is written has the encoding of the store",
+        )
+    region: dict[str, slice] = {}
+    if how.region is not None:
+        region = resolve_region(how.region, dataset, stored.variables, how.mode, how.append_dim)
+    if how.mode == "r+" and (names := [name for name in dataset.variables if name not in stored.arrays]):
+        raise EncodingError(
+            f"dataset contains non-pre-existing variables {names!r}, which mode='r+' does not allow",
+            mend="Pass mode='a' to write new variables",
+        )
+    if how.region is not None:
+        check_region_labels(dataset, region, stored.variables, how.append_dim)
+        dataset = dataset.drop_vars([name for name in dataset.xindexes if name != how.append_dim])
+    if how.append_dim is not None:
+        dataset, region[str(how.append_dim)] = _appended(dataset, str(how.append_dim), stored, how)
+    attributes, variables = prepared(dataset, encoding)
+    arrays = _array_changes(dataset, variables, encoding, stored, how, region)
+    return GroupChange(_group_metadata(stored.metadata, attributes, how.mode), arrays)
+
+
+def _group_metadata(before: GroupMetadata, attributes: dict[str, JSON], mode: UpdateMode) -> GroupMetadata | None:
+    """Modes "a" and "a-" replace the attributes, but what was a coordinate stays one."""
+    if mode == "r+":
+        return None
+    names = [str(a.get("coordinates", "")).split() for a in (before.attributes, attributes)]
+    if together := list(dict.fromkeys(names[0] + names[1])):
+        attributes = attributes | {"coordinates": " ".join(together)}
+    return None if attributes == before.attributes else replace(before, attributes=attributes)
+
+
+def _appended(dataset: xr.Dataset, dim: str, stored: StoredGroup, how: How) -> tuple[xr.Dataset, slice]:
+    """The part of a dataset that is to be written, and where along `dim` it goes."""
+    sizes = stored.sizes
+    if dim not in sizes:
+        raise LabelError(
+            f"append_dim={dim!r} does not match any existing dataset dimensions {sizes}", mend="Check its name"
+        )
+    if dim not in dataset.dims:
+        raise LabelError(f"the dataset has no dimension {dim!r} to append along", found=dict(dataset.sizes))
+    missing = [name for name, v in stored.variables.items() if dim in v.dims and name not in dataset.variables]
+    if missing:
+        raise LabelError(
+            f"the dataset lacks variables that the store has along {dim!r}",
+            expected=missing,
+            mend="Append all of them at once, or the arrays of the store would have different sizes",
+        )
+    extra = [name for name, v in dataset.variables.items() if dim in v.dims and name not in stored.arrays]
+    if extra:
+        raise LabelError(
+            f"the dataset has variables along {dim!r} that the store does not have",
+            found=extra,
+            mend="Leave them out, or save them for all of the store first, with mode='a' and without append_dim",
+        )
+    start = sizes[dim]
+    if dim in stored.variables:
+        placement = place_labels(dim, stored.variables[dim].values, dataset[dim].values, how.on_overlap)
+        dataset, start = dataset.isel({dim: placement.keep}), placement.start
+    return dataset, slice(start, start + dataset.sizes[dim])
+
+
+def _array_changes(
+    dataset: xr.Dataset,
+    variables: Mapping[str, xr.Variable],
+    encoding: Encoding,
+    stored: StoredGroup,
+    how: How,
+    region: Mapping[str, slice],
+) -> dict[str, ArrayChange]:
+    coordinates = {str(name) for name in dataset.coords} | stored.coordinate_names
+    names = _names_to_write(variables, coordinates, stored, how, region)
+    # labels that are replaced, not added to
+    replaced = [
+        n for n in names if n in coordinates & stored.arrays.keys() and not set(variables[n].dims) & set(region)
+    ]
+    for name in replaced:
+        _check_all_are_written(name, names, stored)
+    sizes = stored.sizes
+    changes = {
+        name: _written(name, variables[name], stored, how, region)
+        if name in stored.arrays
+        else _new(name, variables[name], name in encoding, how, sizes)
+        for name in names
+    }
+    changes = {
+        name: change for name, change in changes.items() if change.variable.size or change.before != change.after
+    }
+    if replaced:
+        # who opened the group before must not read the new data under the old labels
+        changes = {
+            name: replace(c, after=with_marks(c.after, replace(marks_of(c.after), id=new_id())))
+            for name, c in changes.items()
+        }
+    return changes
+
+
+def _names_to_write(
+    variables: Mapping[str, xr.Variable],
+    coordinates: Collection[str],
+    stored: StoredGroup,
+    how: How,
+    region: Mapping[str, slice],
+) -> list[str]:
+    """All variables but those that stay as they are: coordinates that are the stored ones, and what "a-" leaves out."""
+    names = []
+    for name, variable in variables.items():
+        there = stored.variables.get(name)
+        if there is not None and not set(there.dims) & set(region):
+            if how.append_dim is not None and name in coordinates:
+                check_same_labels(name, there, variable)
+                continue
+            if how.append_dim is not None and how.mode == "a-":
+                continue
+            check_sizes(name, there, variable)
+            if name in coordinates and _are_same(name, there, variable):
+                continue
+        names.append(name)
+    return names
+
+
+def _are_same(name: str, there: xr.Variable, variable: xr.Variable) -> bool:
+    try:
+        check_same_labels(name, there, variable)
+    except LabelError:
+        return False
+    return True
+
+
+def _check_all_are_written(name: str, names: Collection[str], stored: StoredGroup) -> None:
+    """Labels may only be replaced together with all that they label."""
+    dims = set(stored.variables[name].dims)
+    for other, variable in stored.variables.items():
+        if dims and dims <= set(variable.dims) and other not in names and other not in stored.coordinate_names:
+            raise LabelError(
+                f"coordinate {name!r} differs from the stored one, and {other!r} would be read under the new labels",
+                key=name,
+                mend=f"Align the dataset with the stored labels, drop the coordinate, or save {other!r} with it",
+            )
+
+
+def _new(name: str, variable: xr.Variable, is_explicit: bool, how: How, sizes: Mapping[str, int]) -> ArrayChange:
+    if how.region is not None:
+        raise LabelError(
+            "a variable that the store does not have cannot be written to a region",
+            key=name,
+            mend="Save it whole first",
+        )
+    for dim, size in variable.sizes.items():
+        if sizes.get(str(dim), size) != size:
+            raise LabelError(
+                f"new variable {name!r} has different dimension sizes than the store",
+                key=name,
+                expected=f"{dim}: {sizes[str(dim)]}",
+                found=f"{dim}: {size}",
+            )
+    encoded = encode_variable(name, variable, is_explicit, how.zarr_format)
+    return ArrayChange(None, encoded.metadata, encoded.variable, (0,) * variable.ndim)
+
+
+def _written(
+    name: str, variable: xr.Variable, stored: StoredGroup, how: How, region: Mapping[str, slice]
+) -> ArrayChange:
+    there, before = stored.variables[name], stored.arrays[name]
+    check_sizes(name, there, variable, region=region, append_dim=how.append_dim)
+    encoded = encode_like(name, variable, there, before, how.zarr_format)
+    whole = {str(dim): slice(0, size) for dim, size in there.sizes.items()}
+    parts = [{**whole, **region}[str(dim)] for dim in there.dims]
+    shape = tuple(max(size, part.stop) for size, part in zip(before.shape, parts, strict=True))
+    return ArrayChange(before, replace(before, shape=shape), encoded, tuple(part.start for part in parts))

@@ -22,6 +22,7 @@ from typing import Any
 
 import rows_arrays
 import rows_datasets
+import rows_writes
 from data import SIZES, Bench
 from timing import OURS, Result, Row, measure
 
@@ -30,7 +31,7 @@ _PACKAGES = "numpy blosc crc32c numcodecs xarray pandas zarr zarrs tensorstore n
 
 
 def all_rows() -> list[Row]:
-    return [*rows_arrays.rows(), *rows_datasets.rows()]
+    return [*rows_arrays.rows(), *rows_datasets.rows(), *rows_writes.rows()]
 
 
 def machine() -> dict[str, str]:

@@ -28,6 +28,7 @@ class Size:
     climate: tuple[int, int, int]  # float32: 100 MB if full
     climate_chunks: tuple[int, int, int]
     box: int
+    n_steps: int  # to append from, one by one
     n_variables: int
     n_groups: int
     genotypes: tuple[int, int]  # variants, samples; times two int8: 100 MB if full
@@ -56,6 +57,7 @@ SIZES = {
         climate=(1000, 150, 170),
         climate_chunks=(50, 75, 85),
         box=40,
+        n_steps=200,
         n_variables=500,
         n_groups=50,
         genotypes=(100_000, 500),
@@ -67,6 +69,7 @@ SIZES = {
         climate=(40, 15, 17),
         climate_chunks=(10, 8, 9),
         box=6,
+        n_steps=80,
         n_variables=12,
         n_groups=4,
         genotypes=(400, 20),

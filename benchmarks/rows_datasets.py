@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -69,8 +69,8 @@ def _netcdf_storage(_dtype: np.dtype[Any], chunks: tuple[int, ...]) -> dict[str,
     return {"chunksizes": chunks, "zlib": True, "complevel": 1, "shuffle": True}
 
 
-def _zarrds_save(obj: Any, path: Path, encoding: Any) -> None:
-    zarrds.save(obj, path, encoding=encoding)
+def _zarrds_save(durable: bool, obj: Any, path: Path, encoding: Any) -> None:
+    zarrds.save(obj, path, encoding=encoding, durable=durable)
 
 
 def _zarr_save(obj: Any, path: Path, encoding: Any) -> None:
@@ -92,7 +92,7 @@ def engines() -> list[Engine]:
             ".zarr",
             ZarrdsBackendEntrypoint,
             lambda _dtype, chunks: {"chunks": chunks},
-            _zarrds_save,
+            partial(_zarrds_save, False),
         )
     ]
     if has("zarr"):
@@ -102,6 +102,13 @@ def engines() -> list[Engine]:
             save = partial(_netcdf_save, engine)
             found.append(Engine(name, "HDF5, zlib 1, shuffle", ".nc", engine, _netcdf_storage, save))
     return found
+
+
+def save_engines() -> list[tuple[Engine, dict[str, Any]]]:
+    """All that save, with the options of `zarrds.save`: as the others, which wait for no disk, and durable."""
+    ours, *others = engines()
+    durable = replace(ours, name="zarrds durable", save=partial(_zarrds_save, True))
+    return [(ours, {"durable": False}), (durable, {"durable": True}), *((engine, {}) for engine in others)]
 
 
 # --------------------------------------------------------------------------------------------- datasets and their files
@@ -193,7 +200,7 @@ def _save(sources: list[Source], bench: Bench, _stack: ExitStack) -> list[Conten
 
         return Contender(engine.name, _uses(engine, sources, bench), run, check, output=output)
 
-    return [contender(e) for e in engines()]
+    return [contender(e) for e, _ in save_engines()]
 
 
 def _open(source: Source, bench: Bench, _stack: ExitStack) -> list[Contender]:

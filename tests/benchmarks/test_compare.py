@@ -31,8 +31,10 @@ DATASET_ROWS = {
     "save-genotypes",
     "read-genotypes",
 }
+WRITE_ROWS = {"append-step"}
 # the module that each contender needs
 ARRAY_PEERS = {"zarr-python": "zarr", "zarr-python+zarrs": "zarrs", "TensorStore": "tensorstore"}
+WRITE_PEERS = {"zarr engine": "zarr"}
 DATASET_PEERS = {"zarr engine": "zarr", "netCDF4": "netCDF4", "h5netcdf": "h5netcdf"}
 
 
@@ -55,11 +57,13 @@ def test_every_row_has_a_figure_of_every_contender(tmp_path: Path) -> None:
 
     has_real_files = any((ROOT.parent / "shared" / "data" / name).is_file() for name in REAL_FILES)
     dataset_rows = DATASET_ROWS | ({"save-real", "load-real"} if has_real_files else set())
-    assert set(found) == ARRAY_ROWS | MEMORY_ROWS | dataset_rows
+    assert set(found) == ARRAY_ROWS | MEMORY_ROWS | dataset_rows | WRITE_ROWS
 
     for name, row in found.items():
-        ours = {"zarrds"} if name in dataset_rows else {"zarrds", "zarrds+crc32c"}
-        peers = installed(DATASET_PEERS if name in dataset_rows else ARRAY_PEERS)
+        ours = {"zarrds"} if name in dataset_rows | WRITE_ROWS else {"zarrds", "zarrds+crc32c"}
+        if name.startswith("save-") or name in WRITE_ROWS:
+            ours |= {"zarrds durable"}
+        peers = installed(DATASET_PEERS if name in dataset_rows else WRITE_PEERS if name in WRITE_ROWS else ARRAY_PEERS)
         assert set(row["contenders"]) - {"zarr-python fused"} == ours | peers, name
         medians = {}
         for contender, result in row["contenders"].items():

@@ -12,7 +12,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import ParamSpec, Protocol, TypeVar
+from typing import Generic, ParamSpec, Protocol, TypeVar
 
 from zarrds.arrays.selection import Part
 
@@ -21,6 +21,8 @@ __all__ = ["Progress", "Worker", "in_thread", "run"]
 # called with the number of chunks done, from any thread
 Progress = Callable[[int], object]
 Worker = Callable[[Part], None]
+Job = TypeVar("Job")
+Job_co = TypeVar("Job_co", covariant=True)
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -33,9 +35,9 @@ _pool: ThreadPoolExecutor | None = None
 _pool_lock = threading.Lock()
 
 
-class Plan(Protocol):
+class Plan(Protocol[Job_co]):
     def __len__(self) -> int: ...
-    def __iter__(self) -> Iterator[Part]: ...
+    def __iter__(self) -> Iterator[Job_co]: ...
 
 
 def _threads() -> ThreadPoolExecutor:
@@ -61,21 +63,21 @@ def n_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class _Batches:
+class _Batches(Generic[Job]):
     """Hands out a plan's parts, a batch at a time, to any number of threads, until one of them fails."""
 
-    def __init__(self, parts: Iterable[Part], size: int) -> None:
+    def __init__(self, parts: Iterable[Job], size: int) -> None:
         self._parts = iter(parts)
         self._size = size
         self._lock = threading.Lock()
         self.failed = False
 
-    def take(self) -> list[Part]:
+    def take(self) -> list[Job]:
         with self._lock:
             return [] if self.failed else list(itertools.islice(self._parts, self._size))
 
 
-def _work(batches: _Batches, make_worker: Callable[[], Worker], progress: Progress | None) -> None:
+def _work(batches: _Batches[Job], make_worker: Callable[[], Callable[[Job], None]], progress: Progress | None) -> None:
     try:
         worker = None
         while batch := batches.take():
@@ -92,8 +94,8 @@ def _work(batches: _Batches, make_worker: Callable[[], Worker], progress: Progre
 
 
 def run(
-    plan: Plan,
-    make_worker: Callable[[], Worker],
+    plan: Plan[Job],
+    make_worker: Callable[[], Callable[[Job], None]],
     *,
     part_nbytes: int,
     workers: int | None = None,
@@ -103,7 +105,8 @@ def run(
 
     Parameters
     ----------
-    plan : sized iterable of Part
+    plan : sized iterable
+        Of parts: chunks of an array (`Part`), or whole arrays, or what else there is to do.
     make_worker : callable
         Called once in each thread that takes part; makes the function that does one part.
     part_nbytes : int

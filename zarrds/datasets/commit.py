@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
+from zarrds.arrays.workers import run
 from zarrds.errors import MetadataError, NodeNotFoundError, StoreExistsError
 from zarrds.metadata.documents import Nodes, consolidate, open_nodes, parents_of, put_nodes, zarr_format_of
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
@@ -18,6 +19,8 @@ from zarrds.stores.base import Store
 __all__ = ["Target", "find_target", "staged"]
 
 S = TypeVar("S", bound=Store)
+# bytes that a chunk would have, were it written in the time that a document and its folder take
+_DOCUMENT_COST = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +115,7 @@ def _check_parents(store: Store, nodes: Nodes, group: str) -> None:
 
 
 @contextmanager
-def staged(target: Target[S], nodes: Mapping[str, Node]) -> Iterator[S]:
+def staged(target: Target[S], nodes: Mapping[str, Node], workers: int | None = None) -> Iterator[S]:
     """A staged store with the documents of `nodes` in it, for the data to be written to.
 
     If the body ends well it is published. If it fails, everything is as it was before.
@@ -123,13 +126,16 @@ def staged(target: Target[S], nodes: Mapping[str, Node]) -> Iterator[S]:
         Of a whole store.
     nodes : mapping of str to Node
         By path from the root; groups above them that are missing are made.
+    workers : int, optional
+        Threads for writing documents; as many as cores unless said.
     """
     store = target.store
     parents: dict[str, Node] = {p: GroupMetadata(zarr_format=target.zarr_format) for p in parents_of(target.group)}
     every = parents | dict(nodes)
     stage = store.stage()
     try:
-        put_nodes(stage, {path: node for path, node in every.items() if path})
+        below = [(path, node) for path, node in every.items() if path]
+        run(below, lambda: lambda item: put_nodes(stage, dict([item])), part_nbytes=_DOCUMENT_COST, workers=workers)
         yield stage
         consolidate(stage, every)
         store.publish(stage, replace=target.replace)

@@ -122,7 +122,7 @@ def is_replaced(opened: ArrayMetadata, now: Node | None) -> bool:
     if not isinstance(now, ArrayMetadata):
         return True
     before, after = marks_of(opened).id, marks_of(now).id
-    # zarr-python keeps the mark of an array of format 3, and drops it in format 2, from the array or its consolidated copy
+    # zarr-python keeps the marks of arrays of format 3; of format 2 it drops them, also from consolidated copies alone
     if before != after and (now.zarr_format == 3 or None not in (before, after)):
         return True
     if len(opened.shape) != len(now.shape) or any(new < old for old, new in zip(opened.shape, now.shape, strict=True)):

@@ -15,6 +15,7 @@ from typing import Any
 
 from zarrds.arrays.elements import Elements
 from zarrds.arrays.progress import progress_bar
+from zarrds.arrays.workers import run
 from zarrds.datasets.lazy import is_replaced
 from zarrds.datasets.update import ArrayChange
 from zarrds.datasets.writes import Write, compute_writes, write_in_memory
@@ -26,6 +27,10 @@ from zarrds.stores.base import DELETED, Store, Values
 from zarrds.stores.overlay import Overlay
 
 __all__ = ["Options", "carry_out", "change_documents", "finish_later", "marked", "write_all", "writes_of"]
+
+
+# arrays of so many bytes are written by one thread, several at a time
+_SMALL = 128 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +175,7 @@ def writes_of(
 
 
 def write_all(writes: Iterable[Write], n_chunks: int, options: Options) -> None:
-    """Write data to where it goes: what is no dask array one by one, as it comes, then dask arrays in one graph.
+    """Write data to where it goes: large arrays one by one, as they come, small ones side by side, dask in one graph.
 
     Parameters
     ----------
@@ -180,12 +185,21 @@ def write_all(writes: Iterable[Write], n_chunks: int, options: Options) -> None:
     options : Options
     """
     with progress_bar(n_chunks, "save", enabled=options.progress) as advance:
+        small: list[Write] = []
         chunked: list[Write] = []
         for write in writes:
             if write.is_chunked:
                 chunked.append(write)
+            elif write.variable.nbytes <= _SMALL:
+                small.append(write)
             else:
                 write_in_memory(write, advance)
+        run(
+            small,
+            lambda: lambda write: write_in_memory(write, advance),
+            part_nbytes=_SMALL,  # that many bytes take about as long as the files and folders of an array
+            workers=options.workers,
+        )
         if chunked:
             compute_writes(chunked, advance, options.chunkmanager_store_kwargs or {}, compute=True)
 

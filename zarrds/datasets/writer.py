@@ -240,7 +240,7 @@ def _save_whole(
     later = {p: c for p, c in arrays.items() if c.variable.chunks is not None and not options.compute}
     after = {p: marked(c, is_written=p not in later and options.write_empty_chunks) for p, c in arrays.items()}
     n_chunks = sum(prod(change.after.chunk_grid) for path, change in arrays.items() if path not in later)
-    with staged(target, {**groups, **after}) as stage:
+    with staged(target, {**groups, **after}, options.workers) as stage:
         # encoded copies of the data go as soon as they are written
         changes = ((path, arrays.pop(path)) for path in list(arrays) if path not in later)
         write_all(writes_of(stage, changes, options, is_private=True), n_chunks, options)

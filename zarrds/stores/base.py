@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Iterator
+from contextlib import AbstractContextManager
 from typing import Protocol, Self, TypeAlias, runtime_checkable
 
 from zarrds.errors import InvalidKeyError
 
-__all__ = ["Buffer", "Store", "check_key", "check_prefix"]
+__all__ = ["DELETED", "Buffer", "Store", "Values", "check_key", "check_prefix"]
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
+
+# the key, in staged changes, of a JSON list of the keys and prefixes that go when all else is in place
+DELETED = "deleted"
 
 # one part of a key: not empty, not "." or "..", and without slash, backslash, NUL, or half a UTF-16 pair (which
 # JSON can hold, but no file name)
@@ -58,19 +62,8 @@ def check_prefix(prefix: str, path: str | None = None) -> str:
     return check_key(prefix, path) if prefix else prefix
 
 
-@runtime_checkable
-class Store(Protocol):
-    """Bytes under keys.
-
-    Keys are relative, ``/``-separated and checked by `check_key` before anything else happens. All
-    methods may be called from any number of threads at once. A store pickles; a local store's copy in
-    another process is the same store, a memory store's copy is a copy.
-
-    Attributes
-    ----------
-    path : str
-        How the user knows the store; shown in errors.
-    """
+class Values(Protocol):
+    """Values that are read and written one by one: what chunks need of a store."""
 
     @property
     def path(self) -> str:
@@ -127,6 +120,49 @@ class Store(Protocol):
         """
         ...
 
+    def identity(self, key: str) -> Hashable | None:
+        """Something that changes whenever `key` is set anew, or None if the key is absent.
+
+        It is cheap (no value is read), pickles, and two stores at the same place agree on it.
+        """
+        ...
+
+    def lock(self, *keys: str) -> AbstractContextManager[None]:
+        """Keep other writers out that lock one of the same keys, or, without keys, the store as a whole.
+
+        Works between threads and between processes (for a store that they share), and goes with a process that is
+        killed. A thread may lock again what it has locked. A few locks serve all keys, so two keys may share one;
+        several keys are locked in one call, or not at all, and the store as a whole before any key.
+
+        Raises
+        ------
+        StoreIOError
+            If the file system refuses to lock.
+        """
+        ...
+
+
+@runtime_checkable
+class Store(Values, Protocol):
+    """Bytes under keys.
+
+    Keys are relative, ``/``-separated and checked by `check_key` before anything else happens. All
+    methods may be called from any number of threads at once. A store pickles; a local store's copy in
+    another process is the same store, a memory store's copy is a copy.
+
+    Attributes
+    ----------
+    path : str
+        How the user knows the store; shown in errors.
+    """
+
+    def as_durable(self, durable: bool = True) -> Self:
+        """The same store, whose writes outlive a power cut once they return (`set`, `publish`, `apply_changes`).
+
+        What `stage` and `stage_changes` of it give is written without that, and made durable when it is put in place.
+        """
+        ...
+
     def delete(self, key: str) -> None:
         """Remove `key`; an absent key is no error."""
         ...
@@ -141,13 +177,6 @@ class Store(Protocol):
 
     def list_children(self, prefix: str = "") -> list[str]:
         """The names directly below `prefix` that have keys below them (folders), sorted."""
-        ...
-
-    def identity(self, key: str) -> Hashable | None:
-        """Something that changes whenever `key` is set anew, or None if the key is absent.
-
-        It is cheap (no value is read), pickles, and two stores at the same place agree on it.
-        """
         ...
 
     def stage(self, prefix: str = "") -> Self:
@@ -179,4 +208,70 @@ class Store(Protocol):
 
     def discard(self, staged: Self) -> None:
         """Remove a staged store that is not to be published."""
+        ...
+
+    def stage_changes(self) -> Self:
+        """A new, empty, invisible store for changes to this one, to be put in place by `apply_changes`.
+
+        Its keys are ``"0/KEY"``, ``"1/KEY"``, ``"2/KEY"``: first all of step 0 are put in place, then step 1, then step
+        2. Last goes what the JSON list under `DELETED` names: keys, and prefixes with all below them. Remove it with
+        `discard` if it is not to be applied. A writer that dies leaves it behind, for `clean`.
+        """
+        ...
+
+    def in_place(self, changes: Self) -> Self:
+        """The same store, which keeps what is unfinished in `changes`: a writer that dies leaves nothing else behind.
+
+        For values that are set one by one, each visible at once.
+        """
+        ...
+
+    def link(self, key: str, changes: Self, to: str) -> None:
+        """Make the value of `key` the value of `to` in `changes`, without copying it where that can be spared.
+
+        `to` must not be set again in `changes`: it may be the same file.
+
+        Raises
+        ------
+        StoreIOError
+            If `key` is absent, or the file system refuses.
+        """
+        ...
+
+    def apply_changes(self, changes: Self) -> None:
+        """Put changes in place: all of them, also if this process dies meanwhile; `changes` is gone afterwards.
+
+        From one instant on they will all be made: before it, the store is as it was; after it, whoever calls
+        `recover` (every reader and writer does, first of all) finishes what a dead process left. In between, one key
+        after the other gets its new value. The caller holds the lock of the store as a whole, and has called `recover`.
+
+        Raises
+        ------
+        ValueError
+            If `changes` is not of this store.
+        StoreIOError
+            If the file system refuses. If the store is then not as it was, `recover` will finish the changes.
+        """
+        ...
+
+    def recover(self) -> None:
+        """Finish changes that a dead writer had begun to put in place, or wait for a living one; usually nothing.
+
+        Costs one look at the file system. Must be called without a lock, or with that of the store as a whole.
+
+        Raises
+        ------
+        StoreIOError
+            If there are such changes and this process may not write.
+        """
+        ...
+
+    def clean(self) -> list[str]:
+        """Remove what dead writers staged and never put in place; what a living writer uses is left alone.
+
+        Returns
+        -------
+        list of str
+            The names of what was removed, for reports.
+        """
         ...

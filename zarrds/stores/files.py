@@ -22,13 +22,16 @@ __all__ = [
     "PARTIAL",
     "READ",
     "explain",
+    "inside",
     "is_partial",
+    "link",
+    "make_folders",
     "move_in",
     "partial",
     "read",
     "read_range",
-    "remove_at_once",
     "remove_tree",
+    "short",
     "write",
     "write_unseen",
 ]
@@ -71,6 +74,7 @@ _REASONS = {
     errno.ENOTDIR: ("a file stands where a folder must be", "Remove the file, or use another name"),
     errno.EISDIR: ("a folder stands where a file must be", "Remove the folder, or use another name"),
     errno.ENAMETOOLONG: ("the name is too long for the file system", "Use shorter names"),
+    errno.EXDEV: ("the store lies on several file systems", "Keep each store on one file system"),
     errno.ELOOP: ("its symbolic links lead in a circle", "Remove the links"),
 }
 
@@ -132,17 +136,20 @@ def read_range(fd: int, start: int, length: int, buffer: memoryview | None) -> B
     return value[:done]
 
 
-def write(location: str, parts: Sequence[Buffer]) -> None:
-    """Make the concatenation of `parts` the file at `location`, in one step, or leave everything as it was."""
-    temporary = partial(location)
+def write(location: str, parts: Sequence[Buffer], *, scratch: str | None = None, durable: bool = False) -> None:
+    """Make the concatenation of `parts` the file at `location`, in one step, or leave everything as it was.
+
+    The unfinished file is in the folder `scratch`, or beside `location`. A `durable` file is on the disk before it gets
+    its name; the name itself is not, before somebody syncs the folder.
+    """
+    temporary = partial(location) if scratch is None else inside(scratch)
     fd = os.open(temporary, _CREATE, 0o666)
     try:
         try:
             _write_all(fd, parts)
-            # The kernel's own time stamps may be milliseconds coarse, and inode numbers are used again: only
-            # a stamp of our own tells every two values apart.
-            now = time.time_ns()
-            os.utime(fd if _UTIME_TAKES_FD else temporary, ns=(now, now))
+            _stamp(fd, temporary)
+            if durable:
+                os.fsync(fd)
         finally:
             os.close(fd)
         os.replace(temporary, location)
@@ -152,21 +159,31 @@ def write(location: str, parts: Sequence[Buffer]) -> None:
         raise
 
 
-def write_unseen(location: str, parts: Sequence[Buffer]) -> None:
+def write_unseen(location: str, parts: Sequence[Buffer], *, stamp: bool = False) -> None:
     """Make the concatenation of `parts` the file at `location`, where nobody looks before all files are there.
 
-    That spares the renaming, which on some file systems takes longer than to write a small file.
+    That spares the renaming, which on some file systems takes longer than to write a small file. A file with a `stamp`
+    differs from all others in its time, as one of `write` does.
     """
     fd = os.open(location, _CREATE & ~os.O_EXCL | os.O_TRUNC, 0o666)
     try:
         try:
             _write_all(fd, parts)
+            if stamp:
+                _stamp(fd, location)
         finally:
             os.close(fd)
     except BaseException:
         with suppress(OSError):
             os.unlink(location)
         raise
+
+
+def _stamp(fd: int, location: str) -> None:
+    # The kernel's own time stamps may be milliseconds coarse, and inode numbers are used again: only a stamp of our own
+    # tells every two values apart.
+    now = time.time_ns()
+    os.utime(fd if _UTIME_TAKES_FD else location, ns=(now, now))
 
 
 def _write_all(fd: int, parts: Sequence[Buffer]) -> None:
@@ -189,39 +206,73 @@ def _write_all(fd: int, parts: Sequence[Buffer]) -> None:
 def partial(location: str) -> str:
     """Return a new hidden name beside `location`, which no other process, thread or host comes up with."""
     folder, separator, name = location.rpartition(os.sep)
-    if len(name) > 40:  # keep within the 255 bytes that file systems allow
-        name = os.fsencode(name)[:160].decode("utf-8", "ignore")
-    return f"{folder}{separator}.{name}.{_token}{next(_numbers):x}{PARTIAL}"
+    return f"{folder}{separator}.{short(name)}.{_token}{next(_numbers):x}{PARTIAL}"
+
+
+def inside(folder: str) -> str:
+    """Return a new hidden name in `folder`, as `partial` does."""
+    return f"{folder}{os.sep}.{_token}{next(_numbers):x}{PARTIAL}"
+
+
+def short(name: str) -> str:
+    """Return so much of `name` that there is room for more within the 255 bytes that file systems allow."""
+    return name if len(name) <= 40 else os.fsencode(name)[:160].decode("utf-8", "ignore")
 
 
 def is_partial(name: str) -> bool:
-    """Whether `name` is one that `partial` makes."""
+    """Whether `name` is one that `partial` or `inside` makes, or otherwise not for readers."""
     return name.startswith(".") and name.endswith(PARTIAL)
 
 
-def move_in(new: str, target: str) -> None:
-    """Rename the folder `new` to `target`, replacing the folder or link there, or leave everything as it was."""
+def link(location: str, other: str) -> None:
+    """Make the file at `location` also that at `other`, or a copy of it where files have but one name."""
+    try:
+        os.link(location, other)
+    except OSError as exc:
+        if exc.errno not in (errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.EXDEV, errno.ENOSYS):
+            raise
+        with open(location, "rb") as file:
+            write_unseen(other, [file.read()], stamp=True)
+
+
+def make_folders(location: str, below: str = "") -> list[str]:
+    """Make a folder and those on the way to it, but none outside of `below`; return the new ones, outermost first."""
+    missing: list[str] = []
+    made: list[str] = []
+    while len(location) > len(below):
+        try:
+            os.mkdir(location)
+            made.append(location)
+        except FileNotFoundError:
+            missing.append(location)
+            location = os.path.dirname(location)
+            continue
+        except OSError:  # it is there; not every system says so
+            if not os.path.lexists(location):
+                raise
+        break
+    for folder in reversed(missing):
+        with suppress(FileExistsError):  # somebody else makes it too
+            os.mkdir(folder)
+            made.append(folder)
+    return made
+
+
+def move_in(new: str, target: str) -> bool:
+    """Rename the folder `new` to `target`; what was there, a folder or a link, is then at `new`.
+
+    False, and nothing is done, if something is there and the file system cannot exchange two names in one step.
+    """
     try:
         os.rename(new, target)  # enough if nothing is there, or an empty folder
-        return
+        return True
     except NotADirectoryError:
         if not os.path.islink(target):
             raise
     except OSError as exc:
         if exc.errno not in (errno.ENOTEMPTY, errno.EEXIST):
             raise
-    if _exchange(new, target):
-        old = new
-    else:
-        old = partial(target)
-        os.rename(target, old)
-        try:
-            os.rename(new, target)
-        except BaseException:
-            os.rename(old, target)
-            raise
-    with suppress(OSError):
-        remove_tree(old)
+    return _exchange(new, target)
 
 
 def _exchange(one: str, other: str) -> bool:
@@ -268,19 +319,6 @@ def remove_tree(location: str) -> None:
             if exc.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
             time.sleep(0.0001 * attempt)
-
-
-def remove_at_once(location: str) -> None:
-    """Remove a folder (or the link to one) so that nobody sees it half empty, or fills it meanwhile."""
-    if os.path.islink(location):
-        os.unlink(location)
-        return
-    aside = partial(location)
-    try:
-        os.rename(location, aside)
-    except FileNotFoundError:  # somebody else removes it too
-        return
-    remove_tree(aside)
 
 
 def explain(error: OSError) -> tuple[str, str]:

@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import errno
 import os
-import re
-import stat
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from typing import Self
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Self, TypeAlias
 
-from zarrds.errors import InvalidKeyError, StoreExistsError, StoreIOError
-from zarrds.stores import files
-from zarrds.stores.base import Buffer, check_key, check_prefix
+from zarrds.errors import InvalidKeyError, StoreExistsError, ZarrdsError
+from zarrds.stores import files, staging, syncing
+from zarrds.stores.base import Buffer, check_key
+from zarrds.stores.changes import COMMIT, NEW, apply_changes, recover, replace_folder
+from zarrds.stores.locks import Locks, locks_of
+from zarrds.stores.tree import Tree
 
 __all__ = ["LocalStore"]
 
-# what is no key: unfinished files and folders, and names that `check_key` refuses
-_UNLISTED = re.compile(rf"\A\..*{re.escape(files.PARTIAL)}\Z|[\\\ud800-\udfff]", re.DOTALL)
-
-_MAX_VERIFIED = 1 << 16
-_MAX_NESTED_LINKS = 3  # in listings, so that a handful of crossing links cannot name millions of keys
 _ATTEMPTS = 100  # of a write whose folder others remove again and again
 
 
-class LocalStore:
+_State: TypeAlias = tuple[str, str, str | None, str, str | None, bool]
+
+
+class LocalStore(Tree):
     """Keys as files below a directory, which is made by the first write.
 
     Symbolic links are followed while they stay below the directory, and refused where they leave it. This
@@ -66,24 +65,27 @@ class LocalStore:
     in_memory = False
 
     path: str
-    _root: str  # where the files are, without symbolic links
     _final: str | None  # of a staged store: the folder that it is to become
-    _base: str
-    _verified: set[str]  # folders (as parts of keys) that were found to lie below the root
+    _hidden: str  # of a staged store: the hidden folder that holds it
+    _scratch: str | None  # where unfinished files are, if not beside those that they are to become
+    _durable: bool
+    _locks: Locks | None
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         name = os.fspath(path)
         if not name:
             raise ValueError("an empty path names no store")
-        self.__setstate__((name, os.path.realpath(name), None))
+        self.__setstate__((name, os.path.realpath(name), None, "", None, False))
 
-    def __getstate__(self) -> tuple[str, str, str | None]:
-        return self.path, self._root, self._final
+    def __getstate__(self) -> _State:
+        return self.path, self._root, self._final, self._hidden, self._scratch, self._durable
 
-    def __setstate__(self, state: tuple[str, str, str | None]) -> None:
-        self.path, self._root, self._final = state
-        self._base = os.path.join(self._root, "")
-        self._verified = set()
+    def __setstate__(self, state: _State) -> None:
+        path, root, self._final, self._hidden, self._scratch, self._durable = state
+        self._place(path, root)
+        self._commit = self._base + COMMIT
+        self._is_changes = self._final is not None and self._final.endswith(COMMIT)
+        self._locks = None
 
     def __repr__(self) -> str:
         return f"LocalStore({self.path!r})"
@@ -104,40 +106,6 @@ class LocalStore:
 
     # one key
 
-    def get(self, key: str, buffer: memoryview | None = None) -> Buffer | None:
-        """Return the value of `key`, or None if the key is absent; see `Store.get`.
-
-        A value smaller than `buffer` costs three system calls.
-        """
-        return self._read(key, lambda fd: files.read(fd, buffer))
-
-    def get_range(self, key: str, start: int, length: int, buffer: memoryview | None = None) -> Buffer | None:
-        """Return a part of the value of `key`, or None if the key is absent; see `Store.get_range`."""
-        return self._read(key, lambda fd: files.read_range(fd, start, length, buffer))
-
-    def _read(self, key: str, read: Callable[[int], Buffer | None]) -> Buffer | None:
-        location = self._locate(key)
-        if location is None:
-            return None
-        try:
-            try:
-                fd = os.open(location, files.READ)
-            except OSError as exc:
-                if exc.errno != errno.ELOOP:
-                    raise
-                fd = os.open(self._resolve(key), files.READ)
-            try:
-                return read(fd)
-            finally:
-                os.close(fd)
-        except (FileNotFoundError, NotADirectoryError):
-            self._forget(key)
-            return None
-        except IsADirectoryError:
-            return None
-        except OSError as exc:
-            raise self._failure(exc, "read", key) from exc
-
     def set(self, key: str, *parts: Buffer) -> None:
         """Make the concatenation of `parts` the value of `key`, atomically; see `Store.set`.
 
@@ -152,22 +120,40 @@ class LocalStore:
                 mend="Rename the variable, group or array",
             )
         attempts = _ATTEMPTS
-        write = files.write if self._final is None else files.write_unseen
+        made: list[str] = []
         try:
             while True:
                 try:
-                    write(location, parts)
-                    return
+                    self._write(location, parts)
+                    break
                 except FileNotFoundError:  # the folder is not there yet, or somebody removes it
                     attempts -= 1
-                    if not attempts or (self._final is not None and not os.path.isdir(self._root)):
+                    if not attempts or self._is_gone():
                         raise
                 self._forget(key)
-                with suppress(FileNotFoundError, FileExistsError):
-                    os.makedirs(os.path.dirname(location), exist_ok=True)
+                with suppress(FileNotFoundError):
+                    made += files.make_folders(os.path.dirname(location), "" if self._final is None else self._root)
                 self._verify(key.rpartition("/")[0])
+            if self._durable:
+                syncing.sync_folders({os.path.dirname(place) for place in (location, *made)}, self._root)
         except OSError as exc:
             raise self._failure(exc, "write", key) from exc
+
+    def _write(self, location: str, parts: Sequence[Buffer]) -> None:
+        if self._final is not None:
+            files.write_unseen(location, parts, stamp=self._is_changes)
+            return
+        try:
+            files.write(location, parts, scratch=self._scratch, durable=self._durable)
+        except OSError as exc:
+            if exc.errno != errno.EXDEV or self._scratch is None:
+                raise
+            files.write(location, parts, durable=self._durable)  # a disk of its own is mounted there
+
+    def _is_gone(self) -> bool:
+        """Whether what this store writes to was removed; nothing makes it again."""
+        needed = self._scratch if self._final is None else self._root
+        return needed is not None and not os.path.isdir(needed)
 
     def delete(self, key: str) -> None:
         """Remove `key`; an absent key is no error. A symbolic link at `key` itself is removed, not followed."""
@@ -181,233 +167,224 @@ class LocalStore:
         except OSError as exc:
             raise self._failure(exc, "delete", key) from exc
 
-    def identity(self, key: str) -> tuple[int, int, int] | None:
-        """Return inode number, modification time (ns) and size, or None if the key is absent; see `Store.identity`."""
-        location = self._locate(key)
-        if location is None:
-            return None
-        try:
-            status = os.lstat(location)
-            if stat.S_ISLNK(status.st_mode):
-                status = os.lstat(self._resolve(key))
-        except (FileNotFoundError, NotADirectoryError):
-            self._forget(key)
-            return None
-        except OSError as exc:
-            raise self._failure(exc, "look at", key) from exc
-        return (status.st_ino, status.st_mtime_ns, status.st_size) if stat.S_ISREG(status.st_mode) else None
-
     # all keys below a prefix
 
     def delete_prefix(self, prefix: str) -> None:
-        """Remove every key below `prefix`, and what was staged below it; see `Store.delete_prefix`."""
+        """Remove every key below `prefix`; see `Store.delete_prefix`."""
         target = self._target(prefix)
         if target is None or not os.path.isdir(target):
             return
         try:
             if prefix:
-                files.remove_at_once(target)
+                staging.remove_at_once(self._root, [target])
                 return
             with os.scandir(target) as entries:
-                found = [entry for entry in entries if not files.is_partial(entry.name)]
-            for entry in found:
-                with suppress(FileNotFoundError):  # somebody else removes it too
-                    if entry.is_dir(follow_symlinks=False):
-                        files.remove_at_once(entry.path)
-                    else:
-                        os.unlink(entry.path)
+                found = [entry.path for entry in entries if not files.is_partial(entry.name)]
+            staging.remove_at_once(self._root, found)
         except OSError as exc:
             raise self._failure(exc, "delete", prefix) from exc
         finally:
             self._verified.clear()
 
-    def list_prefix(self, prefix: str = "") -> Iterator[str]:
-        """Every key below `prefix`, in no order; see `Store.list_prefix`."""
-        start = self._start(prefix)
-        return iter(()) if start is None else self._walk(prefix and f"{prefix}/", *start)
-
-    def list_children(self, prefix: str = "") -> list[str]:
-        """The names directly below `prefix` that have keys below them, sorted; see `Store.list_children`."""
-        start = self._start(prefix)
-        if start is None:
-            return []
-        _, folders = self._scan(*start, prefix)
-        return sorted(name for name, there, way in folders if any(True for _ in self._walk("", there, way)))
-
     # staging
 
     def stage(self, prefix: str = "") -> Self:
-        """Return a new, empty store in a hidden folder beside the one that it is to become; see `Store.stage`."""
+        """Return a new, empty store in a hidden folder: of the root, or for all of it, beside it; see `Store.stage`."""
         target = self._target(prefix)
         if target is None:
             raise InvalidKeyError("the name is kept for unfinished folders", path=self.path, key=prefix)
-        staged = type(self).__new__(type(self))
-        staged.__setstate__((os.path.join(self.path, prefix) if prefix else self.path, files.partial(target), target))
         try:
-            os.makedirs(os.path.dirname(target), exist_ok=True)
-            self._verify(prefix)
-            os.mkdir(staged._root)
+            self._make_folders(self._root if prefix else os.path.dirname(self._root))
+            if prefix:
+                hidden = staging.make_inside(self._root, NEW)
+                root = os.path.join(hidden, NEW)
+            else:
+                hidden = root = staging.make_beside(self._root)
         except OSError as exc:
-            raise self._failure(exc, "make a folder", prefix) from exc
-        return staged
+            raise self._failure(exc, "stage", prefix) from exc
+        return self._like((os.path.join(self.path, prefix) if prefix else self.path, root, target, hidden, None, False))
 
     def publish(self, staged: Self, prefix: str = "", *, replace: bool = True) -> None:
         """Replace all keys below `prefix` by those of `staged`; see `Store.publish`.
 
         On Linux a filled folder is exchanged in one step. Where the file system cannot do that, it is moved
-        aside first: a process killed between the two moves leaves it there, under a hidden name.
+        aside first, and `recover` moves the new one in if this process dies in between.
         """
         target = self._target(prefix)
         if target is None or staged._final != target:
             raise ValueError(f"the store was not staged for {prefix!r} of {self!r}")
+        made: list[str] = []
         try:
-            if replace:
-                files.move_in(staged._root, target)
-            else:
-                os.rename(staged._root, target)  # which replaces empty folders only
-        except OSError as exc:
-            if not replace and exc.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
-                raise StoreExistsError(
-                    "something was put here meanwhile",
-                    path=self.path,
-                    key=prefix or None,
-                    mend="Try again, or to replace it pass mode='w'",
-                ) from exc
-            raise self._failure(exc, "publish", prefix) from exc
+            if self._durable:
+                syncing.sync_tree(staged._root)
+            made = self._make_folders(os.path.dirname(target))
+            self._verify(prefix)
+            self._move_in(staged, prefix, target, replace)
+            if self._durable:
+                syncing.sync_folder(os.path.dirname(target))
+        except BaseException as exc:
+            for folder in reversed(made):
+                with suppress(OSError):
+                    os.rmdir(folder)
+            if isinstance(exc, OSError) and not isinstance(exc, ZarrdsError):
+                raise self._failure(exc, "publish", prefix) from exc
+            raise
         finally:
             self._verified.clear()
             staged._verified.clear()
+        staging.remove(staged._hidden)
+
+    def _move_in(self, staged: Self, prefix: str, target: str, replace: bool) -> None:
+        if not replace:
+            try:
+                os.rename(staged._root, target)  # which replaces empty folders only
+                return
+            except OSError as exc:
+                if exc.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                    raise
+        with ExitStack() as held:
+            if not replace:
+                # nothing but lock files, perhaps; but of two that find nothing else only one may go on
+                is_store = not prefix and os.path.isdir(target)
+                if is_store:
+                    held.enter_context(self.lock())
+                if not is_store or not all(map(files.is_partial, os.listdir(target))):
+                    raise StoreExistsError(
+                        "something was put here meanwhile",
+                        path=self.path,
+                        key=prefix or None,
+                        mend="Try again, or to replace it pass mode='w'",
+                    )
+            if files.move_in(staged._root, target):
+                return
+            if not prefix:
+                staging.swap(staged._root, target)
+                return
+            held.enter_context(self.lock())
+            replace_folder(self._root, staged._hidden, prefix, self._verify, self._durable)
 
     def discard(self, staged: Self) -> None:
         """Remove a staged store that is not to be published; one that is gone already is no error."""
         if staged._final is None:
             raise ValueError(f"{staged!r} was not staged")
-        with suppress(OSError):
-            files.remove_tree(staged._root)
+        staging.remove(staged._hidden)
         staged._verified.clear()
+
+    # changes
+
+    def stage_changes(self) -> Self:
+        """Return a new, empty store for changes, in a hidden folder of the root; see `Store.stage_changes`."""
+        try:
+            self._make_folders(self._root)
+            hidden = staging.make_inside(self._root)
+        except OSError as exc:
+            raise self._failure(exc, "stage changes", "") from exc
+        return self._like((self.path, hidden, self._commit, hidden, None, False))
+
+    def in_place(self, changes: Self) -> Self:
+        """Return this store, with its unfinished files in the folder of `changes`; see `Store.in_place`."""
+        self._check_changes(changes)
+        return self._like((self.path, self._root, None, "", changes._root, self._durable))
+
+    def link(self, key: str, changes: Self, to: str) -> None:
+        """Make the value of `key` that of `to` in `changes`: the same file, or a copy of it; see `Store.link`."""
+        self._check_changes(changes)
+        location, other = self._locate(key), changes._locate(to)
+        if location is None or other is None:
+            raise InvalidKeyError("the name is kept for unfinished files", path=self.path, key=to if location else key)
+        try:
+            if os.path.islink(location):
+                location = self._resolve(key)
+            files.make_folders(os.path.dirname(other), changes._root)
+            files.link(location, other)
+        except OSError as exc:
+            raise self._failure(exc, "link", key) from exc
+
+    def apply_changes(self, changes: Self) -> None:
+        """Put changes in place; see `Store.apply_changes`."""
+        self._check_changes(changes)
+        try:
+            apply_changes(self._root, changes._root, self.path, self._verify, self._durable)
+        except OSError as exc:
+            raise self._failure(exc, "change", "") from exc
+        finally:
+            self._verified.clear()
+            changes._verified.clear()
+        staging.remove(changes._hidden)
+
+    def _check_changes(self, changes: Self) -> None:
+        if changes._final != self._commit:
+            raise ValueError(f"the changes were not staged for {self!r}")
+
+    def recover(self) -> None:
+        """Finish the changes of a dead writer, or wait for a living one; see `Store.recover`."""
+        if self._final is not None:
+            return
+        try:
+            os.lstat(self._commit)
+        except (FileNotFoundError, NotADirectoryError):
+            if os.path.lexists(self._root):
+                return
+            self._recover(lambda: staging.finish_swap(self._root))
+        except OSError as exc:
+            raise self._failure(exc, "look at", COMMIT) from exc
+        else:
+            self._recover(lambda: recover(self._root, self.path, self._verify, self._own_locks()))
+
+    def _recover(self, finish: Callable[[], None]) -> None:
+        try:
+            finish()
+        except OSError as exc:
+            error = self._failure(exc, "finish the changes that another process had begun", "")
+            error.mend = "Open the store in a process that may write to it, or make it writable for this one"
+            raise error from exc
+        finally:
+            self._verified.clear()
+
+    def clean(self) -> list[str]:
+        """Remove the hidden folders and lock files of dead processes, in the root and beside it; see `Store.clean`."""
+        return staging.clean(self._root) if self._final is None else []
+
+    def as_durable(self, durable: bool = True) -> Self:
+        """Return the same store, whose writes outlive a power cut once they return; see `Store.as_durable`.
+
+        Values are on the disk before they get their names. If only the folder of a name cannot be synced, that is an
+        error of a write that was made.
+        """
+        return self._like((*self.__getstate__()[:-1], durable))
+
+    # locks
+
+    @contextmanager
+    def lock(self, *keys: str) -> Iterator[None]:
+        """Keep others out that lock one of the same keys, or without keys the store as a whole; see `Store.lock`.
+
+        Between processes by files of hidden names, which are gone afterwards. A staged store, which is private to
+        one save, locks between threads only.
+        """
+        for key in keys:
+            check_key(key, self.path)
+        with ExitStack() as held:
+            try:
+                held.enter_context(self._own_locks().hold(keys))
+            except OSError as exc:
+                raise self._failure(exc, "lock", keys[0] if keys else "") from exc
+            yield
+
+    def _own_locks(self) -> Locks:
+        if self._locks is None:
+            self._locks = locks_of(self._root, between_processes=self._final is None)
+        return self._locks
 
     # how
 
-    def _locate(self, key: str) -> str | None:
-        """Check `key` and return its file's location, or None if its name is one of an unfinished file."""
-        check_key(key, self.path)
-        folder = key.rpartition("/")[0]
-        if folder not in self._verified:
-            self._verify(folder)
-        if files.PARTIAL in key and any(map(files.is_partial, key.split("/"))):
-            return None
-        return self._base + key
+    def _like(self, state: _State) -> Self:
+        store = type(self).__new__(type(self))
+        store.__setstate__(state)
+        return store
 
-    def _target(self, prefix: str) -> str | None:
-        """Check `prefix` and return its folder's location, or None as `_locate` does."""
-        check_prefix(prefix, self.path)
-        self._verify(prefix)
-        return self._locate(prefix) if prefix else self._root
-
-    def _verify(self, folder: str) -> None:
-        """Raise if a folder on the way to `folder` is a symbolic link that leaves the root; remember the others."""
-        end = 0 if folder else -1
-        while end >= 0:
-            end = folder.find("/", end + 1)
-            head = folder if end < 0 else folder[:end]
-            if head in self._verified:
-                continue
-            try:
-                mode = os.lstat(self._base + head).st_mode
-                if stat.S_ISLNK(mode):
-                    mode = os.lstat(self._resolve(head)).st_mode
-            except OSError:
-                return  # there is nothing (yet): whoever goes there finds out
-            if not stat.S_ISDIR(mode):
-                return
-            if len(self._verified) >= _MAX_VERIFIED:
-                self._verified.clear()
-            self._verified.add(head)
-
-    def _forget(self, key: str) -> None:
-        """Forget all verified folders if that of `key` is no longer there: a link may come in its place."""
-        folder = key.rpartition("/")[0]
-        if folder in self._verified:
-            try:
-                if stat.S_ISDIR(os.lstat(self._base + folder).st_mode):
-                    return
-            except OSError:
-                pass
-            self._verified.clear()
-
-    def _resolve(self, key: str) -> str:
-        """Return where `key` leads through its symbolic links, or raise if that is outside the root."""
-        real = os.path.realpath(self._base + key)
-        if not _is_within(real, os.path.realpath(self._root)):
-            raise InvalidKeyError(
-                "a symbolic link leads out of the store",
-                path=self.path,
-                key=key,
-                found=real,
-                mend="Copy the data into the store, or open the place that the link leads to",
-            )
-        return real
-
-    def _start(self, prefix: str) -> tuple[str, tuple[str, ...]] | None:
-        """Return where to list: the folder of `prefix` without links, and those from which links were taken."""
-        if self._target(prefix) is None:
-            return None
-        here, trail = os.path.realpath(self._root), tuple[str, ...]()
-        for part in prefix.split("/") if prefix else ():
-            there = os.path.join(here, part)
-            if os.path.islink(there):
-                trail = (*trail, here)
-                there = os.path.realpath(there)
-            here = there
-        return here, trail
-
-    def _walk(self, prefix: str, here: str, trail: tuple[str, ...]) -> Iterator[str]:
-        waiting = [(prefix, here, trail)]
-        while waiting:
-            prefix, here, trail = waiting.pop()
-            names, folders = self._scan(here, trail, prefix)
-            for name in names:
-                yield prefix + name
-            waiting += [(f"{prefix}{name}/", there, way) for name, there, way in folders]
-
-    def _scan(
-        self, here: str, trail: tuple[str, ...], prefix: str
-    ) -> tuple[list[str], list[tuple[str, str, tuple[str, ...]]]]:
-        """List the folder `here`: the names of its files, and name, location and trail of its folders."""
-        names: list[str] = []
-        folders: list[tuple[str, str, tuple[str, ...]]] = []
-        try:
-            with os.scandir(here) as entries:
-                found = [entry for entry in entries if _UNLISTED.search(entry.name) is None]
-        except (FileNotFoundError, NotADirectoryError):
-            return names, folders
-        except OSError as exc:
-            raise self._failure(exc, "list", prefix.rstrip("/")) from exc
-        root = ""
-        for entry in found:
-            if entry.is_file(follow_symlinks=False):
-                names.append(entry.name)
-            elif entry.is_dir(follow_symlinks=False):
-                folders.append((entry.name, entry.path, trail))
-            elif entry.is_symlink():
-                root = root or os.path.realpath(self._root)
-                real = os.path.realpath(entry.path)
-                if not _is_within(real, root):
-                    continue
-                if os.path.isfile(real):
-                    names.append(entry.name)
-                elif os.path.isdir(real) and len(trail) < _MAX_NESTED_LINKS:
-                    way = (*trail, here)
-                    if not any(_is_within(place, real) for place in way):  # else it leads in a circle
-                        folders.append((entry.name, real, way))
-        return names, folders
-
-    def _failure(self, exc: OSError, doing: str, key: str) -> StoreIOError:
-        reason, mend = files.explain(exc)
-        error = StoreIOError(f"cannot {doing}: {reason}", path=self.path, key=key or None, mend=mend)
-        error.errno, error.strerror, error.filename = exc.errno, exc.strerror, exc.filename
-        return error
-
-
-def _is_within(location: str, folder: str) -> bool:
-    return location == folder or location.startswith(os.path.join(folder, ""))
+    def _make_folders(self, location: str) -> list[str]:
+        made = files.make_folders(location)
+        if made and self._durable:
+            syncing.sync_folders(map(os.path.dirname, made), os.path.dirname(made[0]))
+        return made

@@ -5,10 +5,13 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Self
 
-from zarrds.errors import StoreExistsError
-from zarrds.stores.base import Buffer, check_key, check_prefix
+from zarrds.errors import StoreExistsError, StoreIOError
+from zarrds.stores.base import DELETED, Buffer, check_key, check_prefix
+from zarrds.stores.changes import deleted_keys, is_step
+from zarrds.stores.locks import Locks
 
 __all__ = ["MemoryStore"]
 
@@ -42,9 +45,18 @@ class MemoryStore:
     _values: dict[str, tuple[bytes, tuple[str, int]]]  # the value and its identity
     _changed: tuple[str, int]  # the identity of the newest change, of which there are never two alike
     _staged_for: str | None
+    _changes_of: str | None  # of staged changes: the store's path, of which there are never two alike
 
     def __init__(self) -> None:
-        self.__setstate__({"path": f"memory-{secrets.token_hex(4)}", "values": {}, "changed": None, "staged_for": None})
+        self.__setstate__(
+            {
+                "path": f"memory-{secrets.token_hex(4)}",
+                "values": {},
+                "changed": None,
+                "staged_for": None,
+                "changes_of": None,
+            }
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         with self._lock:
@@ -53,16 +65,19 @@ class MemoryStore:
                 "values": dict(self._values),
                 "changed": self._changed,
                 "staged_for": self._staged_for,
+                "changes_of": self._changes_of,
             }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # a copy keeps the identities of what it holds and counts under a name of its own from then on
         self._uid = secrets.token_hex(8)
         self._lock = threading.RLock()
+        self._locks = Locks()
         self.path = state["path"]
         self._values = state["values"]
         self._changed = state["changed"] or (self._uid, 0)
         self._staged_for = state["staged_for"]
+        self._changes_of = state["changes_of"]
 
     def __repr__(self) -> str:
         return f"MemoryStore({self.path!r})"
@@ -158,9 +173,72 @@ class MemoryStore:
 
     def discard(self, staged: Self) -> None:
         """Remove a staged store that is not to be published."""
-        if staged._staged_for is None:
+        if staged._staged_for is None and staged._changes_of is None:
             raise ValueError(f"{staged!r} was not staged")
         staged.delete_prefix("")
+
+    def stage_changes(self) -> Self:
+        """Return a new, empty store for changes; see `Store.stage_changes`."""
+        changes = type(self)()
+        changes.path = changes._changes_of = self.path
+        return changes
+
+    def in_place(self, changes: Self) -> Self:
+        """Return this store: nothing of it is ever unfinished. See `Store.in_place`."""
+        self._check_changes(changes)
+        return self
+
+    def link(self, key: str, changes: Self, to: str) -> None:
+        """Make the value of `key` that of `to` in `changes`; see `Store.link`."""
+        self._check_changes(changes)
+        value = self.get(key)
+        if value is None:
+            raise StoreIOError("cannot link: no such key", path=self.path, key=key)
+        changes.set(to, value)
+
+    def apply_changes(self, changes: Self) -> None:
+        """Put changes in place, in one step; see `Store.apply_changes`."""
+        self._check_changes(changes)
+        for key in changes.list_prefix():
+            if not is_step(key):
+                raise ValueError(f"keys of staged changes begin with their step ('0/', '1/' or '2/'): found {key!r}")
+        gone = deleted_keys(changes.get(DELETED), self.path)
+        with self._lock:
+            with changes._lock:
+                values, changes._values = changes._values, {}
+            values.pop(DELETED, None)
+            # a new dictionary, so that readers, who take no lock, see it all at once
+            new = dict(self._values)
+            for key in sorted(values):
+                new[key[2:]] = values[key]
+            for name in gone:
+                for key in [key for key in new if key == name or key.startswith(f"{name}/")]:
+                    del new[key]
+            self._values = new
+            self._change()
+
+    def _check_changes(self, changes: Self) -> None:
+        if changes._changes_of != self.path:
+            raise ValueError(f"the changes were not staged for {self!r}")
+
+    def recover(self) -> None:
+        """Do nothing: changes are made in one step. See `Store.recover`."""
+
+    def clean(self) -> list[str]:
+        """Do nothing: what a dead process staged died with it. See `Store.clean`."""
+        return []
+
+    def as_durable(self, durable: bool = True) -> Self:
+        """Return this store: none in memory outlives its process. See `Store.as_durable`."""
+        return self
+
+    @contextmanager
+    def lock(self, *keys: str) -> Iterator[None]:
+        """Keep other threads out that lock one of the same keys, or the store as a whole; see `Store.lock`."""
+        for key in keys:
+            check_key(key, self.path)
+        with self._locks.hold(keys):
+            yield
 
     def _below(self, prefix: str) -> list[str]:
         start = prefix and f"{prefix}/"

@@ -1,0 +1,394 @@
+"""The calls to fsspec under a store at a URL: objects are read, replaced whole, listed, copied and removed.
+
+Everything here takes names below one URL, raises errors of zarrds, and knows nothing of keys. fsspec is imported
+when the first URL is opened: it is optional, and most stores are local.
+"""
+
+from __future__ import annotations
+
+import datetime
+import errno
+import os
+import threading
+import urllib.parse
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from typing import Any, TypeAlias
+
+from zarrds.errors import (
+    EncodingError,
+    ReadOnlyError,
+    StoreIOError,
+    StoreNotFoundError,
+    UnsupportedError,
+    ZarrdsError,
+)
+
+__all__ = ["Info", "Objects", "age_of", "identity_of"]
+
+Info: TypeAlias = Mapping[str, Any]
+
+_ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+
+# their sessions, or the one file that they read from, are not made for several threads
+_ONE_AT_A_TIME = {"ftp", "libarchive", "tar", "zip"}
+_HTTP = {"http", "https", "sync-http", "sync-https"}
+_MAGIC = set("*?[")  # names with these would be taken for patterns, where a list of names is removed
+
+# what file systems call the things that change with a value, without case and separators
+_TELLING = frozenset(
+    "etag md5 md5hash contentmd5 digest checksum crc32c generation versionid mtime modified lastmodified updated"
+    " timemodified created ino size".split()
+)
+_TIMES = ("mtime", "LastModified", "last_modified", "modified", "updated", "created")
+
+_ATTEMPTS = 100  # of a write whose folder others remove again and again
+
+
+class Objects:
+    """The objects below a URL.
+
+    Parameters
+    ----------
+    url : str
+        As fsspec knows it, also chained (``"zip://::https://host/t2m.zip"``).
+    options : mapping
+        For the file system.
+
+    Attributes
+    ----------
+    place : str
+        The same for all spellings of a URL.
+    is_memory : bool
+        Whether they are in this process's memory.
+    is_read_only : bool
+        Whether the file system is known to be.
+
+    Raises
+    ------
+    UnsupportedError
+        If fsspec, or the package behind the URL, is not installed, or the kind of URL is unknown.
+    EncodingError
+        If the file system does not take these options.
+    StoreIOError
+        By all methods, if the file system refuses.
+    ReadOnlyError
+        By all methods that write, if the file system cannot.
+
+    Notes
+    -----
+    All methods may be called from any number of threads at once. Pickles.
+    """
+
+    place: str
+    is_memory: bool
+    is_read_only: bool
+
+    def __init__(self, url: str, options: Mapping[str, Any]) -> None:
+        self.url = url
+        self.options = dict(options)
+        self._connect()
+
+    def __reduce__(self) -> tuple[type[Objects], tuple[str, dict[str, Any]]]:
+        return type(self), (self.url, self.options)
+
+    def _connect(self) -> None:
+        system, root = _connected(self.url, self.options)
+        protocols = {system.protocol} if isinstance(system.protocol, str) else set(system.protocol)
+        self._pid = os.getpid()
+        self._connection = system
+        self._root = root.rstrip("/")
+        self._is_http = bool(protocols & _HTTP)
+        self._turns: AbstractContextManager[object] = threading.RLock() if protocols & _ONE_AT_A_TIME else nullcontext()
+        self.is_read_only = self._is_http
+        self.is_memory = "memory" in protocols
+        self.place = self.url if "::" in self.url else f"{min(protocols)}://{self._root.lstrip('/')}"
+
+    @property
+    def _system(self) -> Any:
+        if self._pid != os.getpid():  # a forked child cannot use its parent's connections
+            self._connect()
+        return self._connection
+
+    # one object
+
+    def read(self, name: str) -> bytes | None:
+        """Return all that an object holds, or None if there is no such object."""
+        with self._calling("read") as system:
+            try:
+                data: bytes = system.cat_file(self._path(name))
+            except _ABSENT:
+                return None
+        return data
+
+    def read_range(self, name: str, start: int, length: int) -> bytes | None:
+        """Return at most `length` bytes from `start` (from the end if negative), or None if there is no such object."""
+        if length <= 0:
+            return None if self.info(name) is None else b""
+        try:
+            with self._calling("read") as system:
+                try:
+                    # a suffix in one request; its rest is cut off here, as few ask for less than all of it
+                    data: bytes = system.cat_file(
+                        self._path(name), start=start, end=None if start < 0 else start + length
+                    )
+                except _ABSENT:
+                    return None
+        except StoreIOError:
+            # object stores refuse ranges that begin at the end or beyond it
+            size = self._size(name)
+            if size is None or not (size == 0 or start >= size):
+                raise
+            return b""
+        if start < 0:
+            return data[start:][:length]  # also if the server does not know ranges, and sent the whole
+        if len(data) < length and start > 0 and len(data) == self._size(name):
+            return data[start:]
+        return data if len(data) <= length else data[start : start + length]
+
+    def _size(self, name: str) -> int | None:
+        info = self.info(name)
+        size = None if info is None else info.get("size")
+        return None if size is None else int(size)
+
+    def write(self, name: str, value: bytes) -> None:
+        """Make `value` what an object holds, in one request."""
+        attempts = _ATTEMPTS
+        with self._calling("write", writing=True) as system:
+            path = self._path(name)
+            while True:
+                try:
+                    system.pipe_file(path, value)
+                    return
+                except FileNotFoundError:
+                    # Object stores have no folders. What they do not find is the bucket, which is not for us to make.
+                    attempts -= 1
+                    if system.async_impl or not attempts:
+                        raise
+                    with suppress(FileExistsError, FileNotFoundError):  # others make, or remove, the same
+                        system.makedirs(path.rpartition("/")[0], exist_ok=True)
+
+    def info(self, name: str) -> Info | None:
+        """Return what the file system tells about an object, or None if there is no such object."""
+        with self._calling("look at") as system:
+            try:
+                info: Info = system.info(self._path(name))
+            except _ABSENT:
+                return None
+        return info if info.get("type", "file") == "file" else None
+
+    def remove(self, name: str) -> None:
+        """Remove an object; a missing one is no error."""
+        with self._calling("delete", writing=True) as system, suppress(*_ABSENT):
+            system.rm_file(self._path(name))
+
+    # many
+
+    def find(self, name: str = "") -> dict[str, Info]:
+        """Return all objects below `name`, in no order, and what the listing tells about them."""
+        with self._calling("list") as system:
+            try:
+                found = system.find(self._path(name), detail=True)
+            except _ABSENT:
+                return {}
+        start = f"{name}/" if name else ""
+        below = ((self._name(path), info) for path, info in found.items() if not path.endswith("/"))
+        return {name: info for name, info in below if name is not None and name.startswith(start)}
+
+    def folders(self, name: str = "") -> list[str]:
+        """Return the names of what lies directly below `name` and may have objects below it."""
+        with self._calling("list") as system:
+            try:
+                entries = system.ls(self._path(name), detail=True)
+            except _ABSENT:
+                return []
+            names = [self._name(entry["name"].rstrip("/")) for entry in entries if entry["type"] == "directory"]
+            start = f"{name}/" if name else ""
+            inside = [n.removeprefix(start) for n in names if n is not None and n.startswith(start)]
+            if system.async_impl:  # object stores make up their folders from what is in them
+                return inside
+        return [folder for folder in inside if self.find(start + folder)]
+
+    def copy(self, pairs: Sequence[tuple[str, str]]) -> None:
+        """Copy objects, where that can be done without their bytes passing through here.
+
+        Raises
+        ------
+        FileNotFoundError
+            If one of them is gone.
+        """
+        with self._calling("copy", writing=True, absence=True) as system:
+            sources = [self._path(source) for source, _ in pairs]
+            targets = [self._path(target) for _, target in pairs]
+            try:
+                if system.async_impl:
+                    system.copy(sources, targets, on_error="raise")
+                    return
+                for source, target in zip(sources, targets, strict=True):
+                    try:
+                        system.cp_file(source, target)
+                    except FileNotFoundError:  # it, or the folder that it goes to
+                        if not system.exists(source):
+                            raise
+                        system.makedirs(target.rpartition("/")[0], exist_ok=True)
+                        system.cp_file(source, target)
+            except NotImplementedError:
+                for source, target in zip(sources, targets, strict=True):
+                    system.pipe_file(target, system.cat_file(source))
+
+    def remove_all(self, names: Sequence[str]) -> None:
+        """Remove objects; missing ones are no error."""
+        plain = [name for name in names if not _MAGIC & set(self._path(name))]
+        with self._calling("delete", writing=True) as system:
+            if system.async_impl and plain:
+                with suppress(*_ABSENT):
+                    system.rm([self._path(name) for name in plain])
+                    names = [name for name in names if name not in set(plain)]
+        for name in names:
+            self.remove(name)
+
+    def remove_below(self, name: str) -> None:
+        """Remove all objects below `name`, and the folders that are then empty, where there are folders."""
+        self.remove_all(list(self.find(name)))
+        self.remove_folder(name)
+
+    def remove_folder(self, name: str) -> None:
+        """Remove a folder that has no objects any more, with its own folders, where there are folders."""
+        with self._calling("delete", writing=True) as system:
+            path = self._path(name)
+            if not system.async_impl and not _MAGIC & set(path):
+                with suppress(OSError):  # others may fill it again, or remove it too
+                    if system.isdir(path):
+                        system.rm(path, recursive=True)
+
+    # how
+
+    def _path(self, name: str) -> str:
+        name = urllib.parse.quote(name) if self._is_http else name
+        return f"{self._root}/{name}" if self._root and name else self._root or name
+
+    def _name(self, path: str) -> str | None:
+        """The name of an object at a path of the file system, or None if it is not one of ours."""
+        if self._root and not path.startswith(f"{self._root}/"):
+            return None
+        name = path[len(self._root) :].lstrip("/")
+        return urllib.parse.unquote(name) if self._is_http else name
+
+    @contextmanager
+    def _calling(self, doing: str, *, writing: bool = False, absence: bool = False) -> Iterator[Any]:
+        """The file system, whose errors become ours; that something is absent only if `absence` is not set."""
+        if writing and self.is_read_only:
+            raise _read_only(doing)
+        try:
+            with self._turns:
+                yield self._system
+        except ZarrdsError:
+            raise
+        except NotImplementedError as exc:
+            if writing:
+                raise _read_only(doing) from exc
+            raise _failure(exc, doing) from exc
+        except FileNotFoundError as exc:
+            if absence:
+                raise
+            raise _failure(exc, doing) from exc
+        except Exception as exc:  # every package behind fsspec has errors of its own
+            raise _failure(exc, doing) from exc
+
+
+def identity_of(info: Info) -> tuple[str, ...]:
+    """What changes with an object's value, of all that the file system tells about it."""
+    return tuple(
+        f"{name}={info[name]}"
+        for name in sorted(info)
+        if name.lower().replace("-", "").replace("_", "") in _TELLING and info[name] is not None
+    )
+
+
+def age_of(info: Info, now: float) -> float | None:
+    """How many seconds ago an object was written, or None if the file system does not tell."""
+    written = next((info[name] for name in _TIMES if info.get(name) is not None), None)
+    if isinstance(written, str):
+        with suppress(ValueError):
+            written = datetime.datetime.fromisoformat(written)
+    if isinstance(written, datetime.datetime):
+        written = (written if written.tzinfo else written.replace(tzinfo=datetime.UTC)).timestamp()
+    return now - written if isinstance(written, int | float) else None
+
+
+def _connected(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:
+    """Return fsspec's file system of a URL, and the path in it."""
+    try:
+        from fsspec.core import url_to_fs
+    except ImportError as exc:
+        raise UnsupportedError(
+            "stores at URLs need the package fsspec",
+            path=url,
+            mend="Install it (python -m pip install 'zarrds[remote]'), or copy the data and give a local path",
+        ) from exc
+    _check_protocols(url)
+    try:
+        # what others write must be seen at once, so no listing is kept
+        system, root = url_to_fs(url, **{**options, "use_listings_cache": False})
+    except FileNotFoundError as exc:
+        raise StoreNotFoundError("nothing here", path=url, found=str(exc), mend="Check the URL") from exc
+    except (TypeError, ValueError, AttributeError) as exc:
+        raise EncodingError(
+            "the URL, or its storage_options, cannot be used",
+            path=url,
+            found=f"{type(exc).__name__}: {exc}",
+            mend="The documentation of the package behind this kind of URL lists the options that it takes",
+        ) from exc
+    except Exception as exc:  # every package behind fsspec has errors of its own
+        raise _failure(exc, "open").located(path=url) from exc
+    return system, root
+
+
+def _check_protocols(url: str) -> None:
+    from fsspec.registry import get_filesystem_class
+
+    *links, last = url.split("::")
+    for link in [*links, *([last] if "://" in last else [])]:
+        protocol = link.partition("://")[0]
+        try:
+            get_filesystem_class(protocol)
+        except ImportError as exc:
+            raise UnsupportedError(
+                f"the package behind {protocol}:// is not installed",
+                path=url,
+                found=str(exc.__cause__ or exc),
+                mend=f"{exc}; or copy the data and give a local path",
+            ) from exc
+        except ValueError as exc:
+            raise UnsupportedError(
+                f"unknown kind of URL: {protocol}://",
+                path=url,
+                expected="a path, a file:// URL, a URL that fsspec knows (s3://, gs://, https://, …) or a store object",
+                mend="Check the spelling, or copy the data and give a local path",
+            ) from exc
+
+
+def _read_only(doing: str) -> ReadOnlyError:
+    return ReadOnlyError(
+        f"cannot {doing}: this file system can only be read",
+        mend="Write to a local path or to an object store, and put it there by other means",
+    )
+
+
+def _failure(exc: Exception, doing: str) -> StoreIOError:
+    reason = getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
+    response = getattr(exc, "response", exc)  # of requests; aiohttp tells it in the error itself
+    status = getattr(response, "status_code", getattr(response, "status", None))
+    denied = isinstance(exc, PermissionError) or status in (401, 403)
+    error = StoreIOError(
+        f"cannot {doing}: {'permission denied' if denied else 'the file system refuses'}",
+        found=f"{type(exc).__name__}: {reason}",
+        mend="Check the credentials in storage_options, and what they allow"
+        if denied
+        else "Check the connection, the URL and the storage_options, and try again",
+    )
+    if isinstance(exc, OSError):
+        error.errno, error.strerror, error.filename = exc.errno, exc.strerror, exc.filename
+    if denied:
+        error.errno = errno.EACCES
+    return error

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from zarrds import errors
-from zarrds.errors import EncodingError, MetadataError, StoreIOError, ZarrdsError
+from zarrds.errors import EncodingError, LabelError, MetadataError, StoreIOError, ZarrdsError
 
 KINDS: list[type[ZarrdsError]] = [getattr(errors, name) for name in errors.__all__]
 FIELDS: dict[str, Any] = {
@@ -35,6 +35,9 @@ BUILTINS: dict[str, tuple[type[Exception], ...]] = {
     "SelectionError": (IndexError,),
     "EncodingError": (ValueError, TypeError),
     "VariableNotFoundError": (EncodingError, KeyError),
+    "LabelError": (ValueError,),
+    "LabelNotFoundError": (LabelError, KeyError),
+    "ConflictError": (RuntimeError,),
 }
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from tests.datasets.faults import Countdown, watched
+from tests.datasets.faults import KILL, Countdown, watched
 from tests.datasets.operations import OPERATIONS, REGIONS
 
 ALL = {**OPERATIONS, **REGIONS}
@@ -32,7 +32,7 @@ def die(name: str, store: str, durable: bool, after: int | None, delay: float | 
     if pid == 0:
         try:
             place = os.path.dirname(store)
-            with nullcontext() if after is None else watched(place, Countdown(after, 0)):
+            with nullcontext() if after is None else watched(place, Countdown(after, KILL)):
                 ALL[name].run(Path(store), durable)
             os._exit(0)
         except BaseException:

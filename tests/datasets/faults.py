@@ -18,6 +18,8 @@ from zarrds.stores import files, syncing
 BY_NAME = ("open", "replace", "rename", "mkdir", "rmdir", "unlink", "link", "utime", "listdir", "scandir")
 BY_DESCRIPTOR = ("read", "readv", "write", "writev", "fsync", "close")
 
+KILL, INTERRUPT = 0, -1  # in place of an errno
+
 Strike = Callable[[str, str], None]  # is told each operation and its file, before it happens
 
 
@@ -46,8 +48,6 @@ def watched(folder: str, strike: Strike) -> Iterator[None]:
             result = original(target, *args, **kwargs)
             if operation == "open":
                 opened[result] = where
-                if makes:
-                    written.add(result)
             return result
 
         return wrapper
@@ -60,10 +60,12 @@ def watched(folder: str, strike: Strike) -> Iterator[None]:
             if operation == "close":  # it is closed also if that fails
                 del opened[fd]
                 original(fd)
-                if fd in written:  # else closing cannot fail
+                if fd in written:  # else there is nothing that could fail
                     written.remove(fd)
                     strike(operation, where)
                 return None
+            if operation in ("write", "writev"):
+                written.add(fd)
             try:
                 strike(operation, where)
             except OSError:
@@ -90,13 +92,16 @@ def watched(folder: str, strike: Strike) -> Iterator[None]:
 
         return lambda: None if original is None else wrapper
 
-    with mock.patch.multiple(
-        os,
-        **{name: by_name(name, getattr(os, name)) for name in BY_NAME},
-        **{name: by_descriptor(name, getattr(os, name)) for name in BY_DESCRIPTOR},
-    ), mock.patch.object(builtins, "open", by_name("open file", builtins.open)), mock.patch.object(
-        files, "_renameat2", by_ctypes("exchange", files._renameat2(), 1)
-    ), mock.patch.object(syncing, "_syncfs", by_ctypes("syncfs", syncing._syncfs(), 0)):
+    with (
+        mock.patch.multiple(
+            os,
+            **{name: by_name(name, getattr(os, name)) for name in BY_NAME},
+            **{name: by_descriptor(name, getattr(os, name)) for name in BY_DESCRIPTOR},
+        ),
+        mock.patch.object(builtins, "open", by_name("open file", builtins.open)),
+        mock.patch.object(files, "_renameat2", by_ctypes("exchange", files._renameat2(), 1)),
+        mock.patch.object(syncing, "_syncfs", by_ctypes("syncfs", syncing._syncfs(), 0)),
+    ):
         yield
 
 
@@ -108,7 +113,7 @@ class Countdown:
     after : int
         How many operations go well.
     code : int
-        Of the OSError; 0 kills.
+        Of the OSError; KILL kills this process, INTERRUPT raises KeyboardInterrupt.
     stays : bool
         Whether all that follows fails too.
     """
@@ -127,8 +132,10 @@ class Countdown:
         self.log.append(f"{operation} {where}")
         n = len(self.log) - 1
         if n == self.after or (self.stays and n > self.after and self._fails(operation)):
-            if not self.code:
+            if self.code == KILL:
                 os.kill(os.getpid(), signal.SIGKILL)
+            if self.code == INTERRUPT:
+                raise KeyboardInterrupt
             raise OSError(self.code, os.strerror(self.code), where)
 
     def _fails(self, operation: str) -> bool:

@@ -1,7 +1,8 @@
-"""Changes of a store, each as a whole: what the tests of failing and dying saves try out one file operation at a time."""
+"""Changes of a store: what the tests of failing and dying saves try out, one file operation at a time."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -16,7 +17,7 @@ import numpy as np
 import xarray as xr
 
 import zarrds
-from tests.datasets.faults import Countdown, watched
+from tests.datasets.faults import KILL, Countdown, watched
 from zarrds.errors import StoreExistsError, VariableNotFoundError
 
 Format = Literal[2, 3]
@@ -64,8 +65,22 @@ def some_days(path: Path, zarr_format: Format) -> None:
 
 def some_groups(path: Path, zarr_format: Format) -> None:
     some_days(path, zarr_format)
-    for group, value in (("g", 0.25), ("g/h", 0.5), ("g-h", 0.75)):
-        zarrds.save(dataset(value=value), path, group=group, encoding=CHUNKS, mode="a", durable=False)
+    small = xr.Dataset({"k": ("y", [1, 2, 3])})
+    for group, ds in {"g": dataset(value=0.25), "g/h": small, "g-h": small}.items():
+        encoding = {name: CHUNKS[name] for name in CHUNKS if name in ds}
+        zarrds.save(ds, path, group=group, encoding=encoding, mode="a", durable=False)
+
+
+def some_groups_one_by_one(path: Path, zarr_format: Format) -> None:
+    """Without consolidated metadata."""
+    some_groups(path, zarr_format)
+    document = path / "zarr.json"
+    if zarr_format == 2:
+        (path / ".zmetadata").unlink()
+    else:
+        content = json.loads(document.read_text())
+        del content["consolidated_metadata"]
+        document.write_text(json.dumps(content))
 
 
 def nothing(path: Path, zarr_format: Format) -> None:
@@ -124,7 +139,7 @@ OPERATIONS: Mapping[str, Operation] = {
         some_days,
         again=_save(_NEXT, append_dim="time", on_overlap="replace"),
     ),
-    "add and overwrite": Operation(_save(_MORE, mode="a"), some_groups),
+    "add and overwrite": Operation(_save(_MORE, mode="a"), some_days),
     "new group": Operation(
         _save(_OTHER, group="new/deep"),
         some_groups,
@@ -132,7 +147,12 @@ OPERATIONS: Mapping[str, Operation] = {
     ),
     "new group with mode a": Operation(_save(_OTHER, group="new/deep", mode="a"), some_groups),
     "replace a group": Operation(_save(_OTHER, group="g", mode="w", encoding=CHUNKS), some_groups),
-    "update_attrs": Operation(lambda path, durable: zarrds.update_attrs(path, {"n": 1}, "v", durable=durable), some_days),
+    "replace a group that is not consolidated": Operation(
+        _save(_OTHER, group="g/h", mode="w", encoding=CHUNKS), some_groups_one_by_one
+    ),
+    "update_attrs": Operation(
+        lambda path, durable: zarrds.update_attrs(path, {"n": 1}, "v", durable=durable), some_days
+    ),
     "rename": Operation(_rename, some_days, again=_refused(_rename, lambda path, durable: None)),
     "drop_vars": Operation(
         lambda path, durable: zarrds.drop_vars(path, ["v", "x"], errors="ignore", durable=durable), some_days
@@ -204,7 +224,7 @@ class Trial:
     def count(self) -> int:
         """How many file operations it takes."""
         self.reset()
-        countdown = Countdown(10**9, 0)
+        countdown = Countdown(10**9, KILL)
         with watched(str(self.place), countdown):
             self.do(self.operation.run)
         self.reset()

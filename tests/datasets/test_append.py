@@ -315,6 +315,15 @@ def test_a_reader_from_before(path: Path, zarr_format: Format) -> None:
             reader.compute()
 
 
+def test_a_reader_of_what_another_library_consolidated(path: Path, zarr_format: Format) -> None:
+    zarrds.save(days(0, 6), path, encoding=CHUNKS, zarr_format=zarr_format)
+    zarr.consolidate_metadata(path, zarr_format=zarr_format)
+    reader = open_zarrds(path)
+    zarrds.save(days(6, 8), path, append_dim="time")
+    days(8, 10).to_zarr(path, append_dim="time")
+    xr.testing.assert_identical(reader.load(), days(0, 6))
+
+
 # stores that others write too
 
 

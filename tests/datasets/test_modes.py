@@ -213,8 +213,9 @@ def test_labels_that_other_variables_use_are_not_replaced(path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_labels_are_replaced_with_all_that_they_label(path: Path, kind: str) -> None:
-    zarrds.save(days(0, 6), path, encoding=CHUNKS)
+@pytest.mark.parametrize("writer", ENGINES)
+def test_labels_are_replaced_with_all_that_they_label(path: Path, kind: str, writer: str) -> None:
+    save(writer, days(0, 6), path, encoding=CHUNKS)
     opened = xr.open_dataset(path, engine="zarrds")
     moved = days(0, 6).assign_coords(x=[11, 21, 31])
     zarrds.save(variants(moved)[kind], path, mode="a")
@@ -232,8 +233,15 @@ def test_equal_labels_are_not_written_again(path: Path) -> None:
     before = files(path)
     new = days(0, 6)[["area"]]
     zarrds.save(new.assign(area=new.area + 1), path, mode="a")
-    assert {name for name, value in files(path).items() if before[name] != value} == {"area/c.0"}
+    # the documents too: "area" is another array now, of which who opened it before must not read a part
+    assert {name for name, value in files(path).items() if before[name] != value} == {
+        "area/c.0",
+        "area/zarr.json",
+        "zarr.json",
+    }
     xr.testing.assert_identical(opened.t2m.load(), days(0, 6).t2m)
+    with pytest.raises(ConflictError, match="Open the dataset again"):
+        opened.area.load()
 
 
 # what the engine refuses is refused too, by the same kind of error; nothing is written
@@ -336,3 +344,41 @@ def test_remote_stores(zarr_format: Format) -> None:
     zarrds.save(B, store, append_dim="time")
     zarrds.save(B[["t2m"]].drop_vars(["season", "height"]), store, region="auto")
     xr.testing.assert_identical(load(store), days(0, 9))
+
+
+# names
+
+
+@pytest.mark.parametrize("zarr_format", FORMATS)
+def test_a_new_coordinate_of_old_variables_is_a_coordinate(path: Path, zarr_format: Format) -> None:
+    ds = xr.Dataset({"v": ("x", [1.0, 2.0])})
+    zarrds.save(ds, path, zarr_format=zarr_format)
+    grown = ds.assign_coords(lat=("x", [3, 4]))
+    zarrds.save(grown, path, mode="a")
+    for engine in ENGINES:
+        xr.testing.assert_identical(load(path, engine), grown)
+
+
+def test_a_variable_without_a_name(path: Path) -> None:
+    ds = xr.Dataset({None: ("t", [1, 2])})
+    zarrds.save(ds, path)
+    zarrds.save(ds, path, append_dim="t")
+    assert load(path)[None].values.tolist() == [1, 2, 1, 2]
+    zarrds.save(xr.Dataset({None: ("t", [5, 6, 7, 8])}), path, mode="r+")
+    assert load(path)[None].values.tolist() == [5, 6, 7, 8]
+
+
+def test_a_store_that_is_replaced_while_more_is_appended(path: Path) -> None:
+    """What the append has staged went with the old store: it says so, and the new store is as it was saved."""
+    zarrds.save(days(0, 3), path)
+
+    def replace(block: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        zarrds.save(days(10, 12), path, mode="w")
+        return block
+
+    more = days(3, 6)
+    more["t2m"] = more.t2m.chunk().map_blocks(replace, template=more.t2m.chunk())
+    with pytest.raises(ConflictError):
+        zarrds.save(more, path, append_dim="time")
+    xr.testing.assert_identical(load(path), days(10, 12))
+    assert [name for name in path.parent.iterdir() if name != path] == []

@@ -96,10 +96,12 @@ class Machine(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp(dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
 
     def teardown(self) -> None:
-        if self.model and isinstance(self.store, Path):
-            theirs = state(self.store, "zarr")
-            assert are_identical(theirs, state(self.store)), "zarr-python sees something else"
-        shutil.rmtree(self.folder)
+        try:
+            if self.model and isinstance(self.store, Path):
+                theirs = state(self.store, "zarr")
+                assert are_identical(theirs, state(self.store)), "zarr-python sees something else"
+        finally:
+            shutil.rmtree(self.folder)
 
     @initialize(zarr_format=st.sampled_from([3, 2]), in_memory=st.booleans(), chunks=chunk_sizes,
                 names=st.lists(st.sampled_from(NAMES), unique=True))  # fmt: skip
@@ -151,8 +153,8 @@ class Machine(RuleBasedStateMachine):
     @rule(group=groups, mode=st.sampled_from(["w-", "w", None]), names=name_lists, start=st.integers(0, 9), n=sizes,
           n_x=sizes, chunks=chunk_sizes, blocks=all_blocks, seed=seeds, compute=st.booleans())  # fmt: skip
     def save_anew(
-        self, group: str, mode: Any, names: list[str], start: int, n: int, n_x: int, chunks: dict[str, Any], blocks: Any,
-        seed: int, compute: bool,
+        self, group: str, mode: Any, names: list[str], start: int, n: int, n_x: int, chunks: dict[str, Any],
+        blocks: Any, seed: int, compute: bool,
     ) -> None:  # fmt: skip
         ds = dataset(seed, names, range(start, start + n), n_x)
         options = {
@@ -195,7 +197,8 @@ class Machine(RuleBasedStateMachine):
 
     @precondition(lambda self: any("time" in ds.dims for ds in self.model.values()))
     @rule(i=picks, gap=st.integers(-4, 2), n=st.integers(0, 4), blocks=all_blocks, seed=seeds, mode=modes,
-          on_overlap=st.sampled_from(["error", "replace", "skip"]), with_n=st.booleans(), compute=st.booleans())  # fmt: skip
+          on_overlap=st.sampled_from(["error", "replace", "skip"]), with_n=st.booleans(),
+          compute=st.booleans())  # fmt: skip
     def append(
         self, i: int, gap: int, n: int, blocks: Any, seed: int, mode: Any, on_overlap: Any, with_n: bool, compute: bool
     ) -> None:
@@ -224,7 +227,8 @@ class Machine(RuleBasedStateMachine):
 
     @precondition(lambda self: any(ds.data_vars for ds in self.model.values()))
     @rule(i=picks, how=st.sampled_from(["auto", "all auto", "slice", "wrong"]), mode=st.sampled_from([None, "a"]),
-          ends=st.lists(st.integers(0, 9), min_size=4, max_size=4), blocks=all_blocks, seed=seeds, compute=st.booleans())  # fmt: skip
+          ends=st.lists(st.integers(0, 9), min_size=4, max_size=4), blocks=all_blocks, seed=seeds,
+          compute=st.booleans())  # fmt: skip
     def write_a_region(
         self, i: int, how: str, mode: Any, ends: list[int], blocks: Any, seed: int, compute: bool
     ) -> None:

@@ -196,6 +196,9 @@ def rename(
     """
     with _editing(store, group, storage_options, durable) as there:
         dims = {dim for array in there.arrays.values() for dim in array.dimension_names or () if dim is not None}
+        asked: list[Any] = list(names.values())  # whatever their type says
+        if wrong := [new for new in asked if not isinstance(new, str)]:
+            raise EncodingError("names must be strings", found=repr(wrong[0]))
         names = {old: check_key(new) for old, new in names.items() if old != new}
         _check_names(there, dims, names)
         renamed = _new_name(names)
@@ -268,6 +271,8 @@ def drop_vars(
     storage_options: Mapping[str, Any] | None = None,
 ) -> None:
     """Remove variables from a stored group, as `xarray.Dataset.drop_vars` does, in one step; their data is deleted.
+
+    CF bounds have the units of their coordinate, and no own: drop both, or what is left reads as plain numbers.
 
     Parameters
     ----------

@@ -27,7 +27,7 @@ from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.model import ArrayMetadata, ZarrFormat
 from zarrds.stores.base import check_key
 
-__all__ = ["EncodedArray", "Encoding", "datasets_of", "encode_variable", "prepared"]
+__all__ = ["EncodedArray", "Encoding", "datasets_of", "encode_variable", "prepared", "stored_name"]
 
 Encoding = Mapping[Hashable, Mapping[str, Any]]
 # names that would hide a group's own documents
@@ -93,14 +93,15 @@ def prepared(dataset: xr.Dataset, encoding: Encoding) -> tuple[dict[str, JSON], 
         if not isinstance(asked, Mapping):
             raise EncodingError("encoding must be castable to a dictionary", key=str(name), found=f"{asked!r:.80}")
         variables[name].encoding = asked
-    return plain_attributes(attributes), {_stored_name(name): variable for name, variable in variables.items()}
+    return plain_attributes(attributes), {stored_name(name): variable for name, variable in variables.items()}
 
 
-def _stored_name(name: Hashable) -> str:
-    stored_name = NONE_VAR_NAME if name is None else str(name)
-    if "/" in check_key(stored_name) or stored_name in _RESERVED_NAMES:
-        raise EncodingError("a variable cannot have this name in a store", key=stored_name, mend="Rename it")
-    return stored_name
+def stored_name(name: Hashable) -> str:
+    """The name of a variable's array. Raises `EncodingError` for names that no array can have."""
+    text = NONE_VAR_NAME if name is None else str(name)
+    if "/" in check_key(text) or text in _RESERVED_NAMES:
+        raise EncodingError("a variable cannot have this name in a store", key=text, mend="Rename it")
+    return text
 
 
 def encode_variable(name: str, variable: xr.Variable, is_explicit: bool, zarr_format: ZarrFormat) -> EncodedArray:

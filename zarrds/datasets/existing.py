@@ -17,11 +17,11 @@ import xarray as xr
 from zarrds.datasets.append import check_dims
 from zarrds.datasets.packing import CF_KEYS, Block, Packing, encoding_error, packing_of
 from zarrds.datasets.time_encoding import check_same_times, check_units, decode_times
-from zarrds.datasets.xarray_internals import encode_zarr_variable
+from zarrds.datasets.xarray_internals import decode_cf_variables, encode_zarr_variable
 from zarrds.errors import EncodingError, ZarrdsError
 from zarrds.metadata.model import ArrayMetadata, ZarrFormat
 
-__all__ = ["check_range", "encode_like"]
+__all__ = ["as_stored", "check_range", "encode_like"]
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
@@ -104,6 +104,30 @@ def encode_like(
     return xr.Variable(stored.dims, _blockwise(encoder, variable, dtype))
 
 
+def as_stored(
+    name: Hashable, variable: xr.Variable, stored: xr.Variable, metadata: ArrayMetadata, zarr_format: ZarrFormat
+) -> xr.Variable:
+    """Labels as they will read back from a store that packs them into integers; others as they are.
+
+    Parameters and errors are those of `encode_like`.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> from zarrds.arrays.layout import new_array_metadata
+    >>> stored = xr.Variable("x", [0.5], {}, {"dtype": np.dtype("i2"), "scale_factor": 0.5})
+    >>> metadata = new_array_metadata(shape=(1,), dtype="int16")
+    >>> as_stored("x", xr.Variable("x", [1.01, 7.5]), stored, metadata, 3).values
+    array([1. , 7.5])
+    """
+    attributes = {key: stored.encoding[key] for key in CF_KEYS if stored.encoding.get(key) is not None}
+    if "scale_factor" not in attributes and "add_offset" not in attributes:
+        return variable
+    encoded = encode_like(name, variable, stored, metadata, zarr_format)
+    decoded, _, _ = decode_cf_variables({"labels": xr.Variable(encoded.dims, encoded.data, attributes)}, {})
+    return xr.Variable(encoded.dims, decoded["labels"].values, variable.attrs)
+
+
 def check_range(name: Hashable, variable: xr.Variable, encoding: Mapping[str, Any]) -> xr.Variable:
     """Check that numbers or times fit into the integers that an encoding makes of them.
 
@@ -123,7 +147,7 @@ def check_range(name: Hashable, variable: xr.Variable, encoding: Mapping[str, An
     Raises
     ------
     EncodingError
-        For the first value that is out of range, or missing without a ``_FillValue``.
+        For the first value that is out of range, missing without a ``_FillValue``, or itself the ``_FillValue``.
 
     Examples
     --------
@@ -198,7 +222,7 @@ class _RangeChecker:
     def on_block(self, block: Block) -> Array:
         is_number = block.values.dtype.kind in "iuf"
         if is_number or _kind(block.values) in ("datetimes", "timedeltas"):
-            self.packing.check(block, self.packing.numbers(block), markers=False)
+            self.packing.check(block, self.packing.numbers(block), markers=True)
         return block.values
 
 

@@ -7,6 +7,7 @@ from collections.abc import Hashable, Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from zarrds.datasets.append import check_same_labels, check_sizes
@@ -173,6 +174,14 @@ def _find(dim: Hashable, dataset: xr.Dataset, stored: Mapping[str, xr.Variable])
             key=str(dim),
             found=f"{label_text(wanted[positions < 0][0])}, the first of {np.count_nonzero(positions < 0)} new ones",
             mend="Write new labels with append_dim=",
+        )
+    doubled = np.isin(old[positions], old[pd.Index(old).duplicated()])
+    if doubled.any():
+        raise LabelError(
+            f"the region of dimension {dim!r} cannot be found by its labels: some are stored more than once",
+            key=str(dim),
+            found=label_text(wanted[doubled][0]),
+            mend="Give the region as a slice of positions",
         )
     if np.any(np.diff(positions) != 1):
         turn = int(np.argmax(np.diff(positions) != 1))

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import xarray as xr
 
-from zarrds.datasets.lazy import LazyArrays
-from zarrds.datasets.xarray_internals import NONE_VAR_NAME, decode_cf_variables
-from zarrds.errors import LabelError
+from zarrds.datasets.lazy import LazyArray, LazyArrays
+from zarrds.datasets.xarray_internals import decode_cf_variables
+from zarrds.errors import LabelError, MetadataError, ZarrdsError
 from zarrds.metadata.documents import Nodes, document_key, own_node
+from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata
 from zarrds.stores.base import Store
 
@@ -32,6 +33,8 @@ class StoredGroup:
         The identities of the arrays' documents, by key, taken before they were read.
     coordinate_names : frozenset of str
         Those that are coordinates, not data.
+    unreadable : mapping of str to ZarrdsError
+        Arrays that cannot be made into variables, by name, and why. They stay as they are.
     """
 
     metadata: GroupMetadata
@@ -39,6 +42,7 @@ class StoredGroup:
     variables: Mapping[str, xr.Variable]
     versions: Mapping[str, Hashable]
     coordinate_names: frozenset[str]
+    unreadable: Mapping[str, ZarrdsError]
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -100,15 +104,39 @@ def read_group(
         if isinstance(child, ArrayMetadata):
             arrays[name], versions[key] = child, version
     lazy_arrays = LazyArrays.of(store, stored, n_workers=workers)
-    lazy = {name: lazy_arrays.array(base + name, metadata) for name, metadata in arrays.items()}
-    raw = {None if name == NONE_VAR_NAME else name: lazy_arrays.variable(array) for name, array in lazy.items()}
-    for dim in labels:
-        # in memory before they are decoded: the decoders look at the first and the last of them
-        if dim in raw and raw[dim].dims == (dim,) and raw[dim].dtype.kind != "O":
-            raw[dim].load()
-    decoded, _, coordinate_names = decode_cf_variables(raw, dict(node.attributes))
+    lazy: dict[str, LazyArray] = {}
+    raw: dict[str, xr.Variable] = {}
+    unreadable: dict[str, ZarrdsError] = {}
+    for name, metadata in arrays.items():
+        try:
+            lazy[name] = lazy_arrays.array(base + name, metadata)
+            raw[name] = lazy_arrays.variable(lazy[name])
+            if name in labels and raw[name].dims == (name,) and raw[name].dtype.kind != "O":
+                # in memory before they are decoded: the decoders look at the first and the last of them
+                raw[name].load()
+        except ZarrdsError as error:
+            unreadable[name] = error
+    decoded, coordinates = _decoded(raw, node.attributes, unreadable)
     for array in lazy.values():
         array.is_being_decoded = False
-    variables = {NONE_VAR_NAME if name is None else str(name): variable for name, variable in decoded.items()}
-    coordinates = {name for name, v in variables.items() if name in coordinate_names or v.dims == (name,)}
-    return StoredGroup(node, arrays, variables, versions, frozenset(coordinates))
+    return StoredGroup(node, arrays, decoded, versions, coordinates, unreadable)
+
+
+def _decoded(
+    raw: Mapping[str, xr.Variable], attributes: Mapping[str, JSON], unreadable: dict[str, ZarrdsError]
+) -> tuple[dict[str, xr.Variable], frozenset[str]]:
+    """Decode all variables together, as bounds have the units of their coordinate; and tell which are coordinates.
+
+    Those that cannot be decoded are added to `unreadable`.
+    """
+    try:
+        decoded, _, names = decode_cf_variables(raw, dict(attributes))
+    except ValueError:
+        for name, variable in raw.items():
+            try:
+                decode_cf_variables({name: variable}, {})
+            except ValueError as error:
+                unreadable[name] = MetadataError(f"array cannot be decoded: {error}", key=name)
+        decoded, _, names = decode_cf_variables({n: v for n, v in raw.items() if n not in unreadable}, dict(attributes))
+    coordinates = {name for name, v in decoded.items() if name in names or v.dims == (name,)}
+    return dict(decoded), frozenset(coordinates)

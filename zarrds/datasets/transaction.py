@@ -16,10 +16,10 @@ from typing import Any
 from zarrds.arrays.elements import Elements
 from zarrds.arrays.progress import progress_bar
 from zarrds.arrays.workers import run
-from zarrds.datasets.lazy import is_replaced
+from zarrds.datasets.conflicts import check_not_replaced, check_versions, leftovers_of
 from zarrds.datasets.update import ArrayChange
 from zarrds.datasets.writes import Write, compute_writes, write_in_memory
-from zarrds.errors import ConflictError, StoreExistsError, UnsupportedError
+from zarrds.errors import UnsupportedError, ZarrdsError
 from zarrds.metadata.documents import documents_of_change, locked, own_node, parents_of
 from zarrds.metadata.marks import marks_of, new_id, with_marks
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node
@@ -87,20 +87,27 @@ def carry_out(
     nodes: dict[str, Node] = {**groups, **{p: node for p, node in after.items() if node != arrays[p].before}}
     with _staging(store) as changes:
         if in_place:
-            _write(store.in_place(changes), now, options, is_private=False)
-            _check_not_replaced(store, {path: after[path] for path in now})
+            try:
+                _write(store.in_place(changes), now, options, is_private=False)
+            finally:
+                check_not_replaced(store, {path: after[path] for path in now})  # if it failed, that may be why
             partial: dict[str, Hashable] = {}
         else:
             overlay = Overlay(store, changes)
             partial = {key: store.identity(key) for change in now.items() for key in _shared_keys(overlay, *change)}
-            _write(overlay, now, options, is_private=True)
+            try:
+                _write(overlay, now, options, is_private=True)
+            except ZarrdsError:
+                check_versions(store, {**versions, **partial})  # that may be why
+                raise
         if nodes or not in_place:
             with locked(store), store.lock(*partial) if partial else nullcontext():
                 check()
-                _check_versions(store, {**versions, **partial})
-                if replaced is None:
-                    _check_free(store, [p for p, change in arrays.items() if change.before is None])
+                check_versions(store, {**versions, **partial})
+                new = {p: node for p, node in after.items() if arrays[p].before is None}
+                leftovers = leftovers_of(store, new) if replaced is None else store.list_prefix(replaced)
                 _stage_documents(store, changes, nodes, replaced=replaced)
+                _stage_deletion(changes, _stale(changes, leftovers))
                 store.apply_changes(changes)
     if options.compute:
         return None
@@ -218,42 +225,6 @@ def _shared_keys(values: Values, path: str, change: ArrayChange) -> Iterator[str
                 yield from elements.chunk_keys_of(at)
 
 
-def _check_versions(store: Store, versions: Mapping[str, Hashable]) -> None:
-    for key, version in versions.items():
-        if store.identity(key) != version:
-            raise ConflictError(
-                "another writer changed this meanwhile; nothing of this save was written",
-                path=store.path,
-                key=key,
-                mend="Save again",
-            )
-
-
-def _check_free(store: Store, paths: Iterable[str]) -> None:
-    """New arrays must not take for their own what another writer has put where they go."""
-    for path in paths:
-        key = next(store.list_prefix(path), None)
-        if key is not None:
-            raise StoreExistsError(
-                "something stands where a new variable is to be",
-                path=store.path,
-                key=key,
-                mend="Save again if another writer was there first; zarrds.verify tells what else it may be",
-            )
-
-
-def _check_not_replaced(store: Store, arrays: Mapping[str, ArrayMetadata]) -> None:
-    """Check that data that was written in place went where it was to go; by then it is written, but not in silence."""
-    for path, metadata in arrays.items():
-        if is_replaced(metadata, own_node(store, path, metadata.zarr_format)):
-            raise ConflictError(
-                "another writer replaced the array, or its labels, while data was written into it",
-                path=store.path,
-                key=path,
-                mend="Some of the data may be in the new array now: look at it, and save again",
-            )
-
-
 def _stage_documents(
     store: Store,
     changes: Store,
@@ -267,20 +238,18 @@ def _stage_documents(
     for step, documents in enumerate(documents_of_change(store, nodes, gone)):
         for key, value in documents.items():
             changes.set(f"{step}/{key}", value)
-    stale = list(removed) if replaced is None else _stale(store, changes, replaced)
-    if stale:
-        changes.set(DELETED, json.dumps(sorted(stale)).encode())
 
 
-def _stale(store: Store, changes: Store, prefix: str) -> set[str]:
-    """The keys below `prefix` that changes do not set anew; for a folder full of them its prefix."""
+def _stage_deletion(changes: Store, keys: Collection[str]) -> None:
+    if keys:
+        changes.set(DELETED, json.dumps(sorted(keys)).encode())
+
+
+def _stale(changes: Store, keys: Iterable[str]) -> set[str]:
+    """Those of some keys that changes do not set anew; for a folder full of them its prefix."""
     new = {key.partition("/")[2] for key in changes.list_prefix()}
     kept = new.union(*(parents_of(key) for key in new))
-    stale = set()
-    for key in store.list_prefix(prefix):
-        if key not in new:
-            stale.add(next(path for path in (*parents_of(key)[1:], key) if path not in kept))
-    return stale
+    return {next(path for path in (*parents_of(key)[1:], key) if path not in kept) for key in keys if key not in new}
 
 
 def change_documents(
@@ -294,6 +263,7 @@ def change_documents(
         for key, to in (links or {}).items():
             store.link(key, changes, f"0/{to}")
         _stage_documents(store, changes, nodes, removed)
+        _stage_deletion(changes, removed)
         store.apply_changes(changes)
 
 
@@ -317,27 +287,23 @@ def finish_later(
 
     writes = list(writes_of(store, arrays.items(), options, is_private=False))
     written = compute_writes(writes, None, options.chunkmanager_store_kwargs or {}, compute=False)
-    complete = {
-        path: marked(replace(change, after=nodes[path], before=change.before or nodes[path]), is_written=True)
+    committed = {path: nodes[path] for path in arrays}
+    whole = [
+        path
         for path, change in arrays.items()
-        if options.write_empty_chunks
-    }
-    return delayed(_finish)(written, store, {path: nodes[path] for path in arrays}, complete)
+        if options.write_empty_chunks and _is_complete(replace(change, before=change.before or nodes[path]))
+    ]
+    return delayed(_finish)(written, store, committed, whole)
 
 
-def _finish(
-    _written: object, store: Store, arrays: Mapping[str, ArrayMetadata], complete: Mapping[str, ArrayMetadata]
-) -> None:
+def _finish(_written: object, store: Store, arrays: Mapping[str, ArrayMetadata], whole: Collection[str]) -> None:
+    """Mark those arrays complete that were written as a whole, unless another writer has changed their shape since."""
     with locked(store):
-        _check_not_replaced(store, arrays)
-        same: dict[str, Node] = {}
-        for path, metadata in complete.items():
-            there = own_node(store, path, metadata.zarr_format)
-            if isinstance(there, ArrayMetadata) and there.shape == metadata.shape and _id(there) == _id(metadata):
-                same[path] = with_marks(there, marks_of(metadata))
-        if same:
-            change_documents(store, same)
-
-
-def _id(metadata: ArrayMetadata) -> str | None:
-    return marks_of(metadata).id
+        check_not_replaced(store, arrays)
+        nodes: dict[str, Node] = {}
+        for path in whole:
+            there = own_node(store, path, arrays[path].zarr_format)
+            if isinstance(there, ArrayMetadata) and there.shape == arrays[path].shape:
+                nodes[path] = with_marks(there, replace(marks_of(there), complete=there.shape))
+        if nodes:
+            change_documents(store, nodes)

@@ -7,14 +7,14 @@ attributes are read from the store, other data is not.
 from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import xarray as xr
 
 from zarrds.datasets.append import check_same_labels, check_sizes, place_labels
-from zarrds.datasets.encoded import Encoding, encode_variable, prepared
-from zarrds.datasets.existing import encode_like
+from zarrds.datasets.encoded import Encoding, encode_variable, prepared, stored_name
+from zarrds.datasets.existing import as_stored, encode_like
 from zarrds.datasets.region import check_region_labels, resolve_region
 from zarrds.datasets.stored import StoredGroup
 from zarrds.errors import EncodingError, LabelError
@@ -24,6 +24,7 @@ from zarrds.metadata.model import ArrayMetadata, GroupMetadata, ZarrFormat
 
 __all__ = ["ArrayChange", "GroupChange", "How", "OnOverlap", "plan_update"]
 
+_NOTHING = xr.Variable((), 0)
 UpdateMode = Literal["a", "a-", "r+"]
 OnOverlap = Literal["error", "replace", "skip"]
 
@@ -62,10 +63,24 @@ class ArrayChange:
 
 @dataclass(frozen=True, slots=True)
 class GroupChange:
-    """All changes of one group; `metadata` is None where the group's own document stays as it is."""
+    """All changes of one group.
+
+    Attributes
+    ----------
+    metadata : GroupMetadata or None
+        None where the group's own document stays as it is.
+    arrays : mapping of str to ArrayChange
+        By name.
+    replaced_labels : frozenset of str
+        Dimensions whose stored labels are overwritten by others.
+    region : mapping of str to slice
+        Where along its dimensions the group is written, where that is not all.
+    """
 
     metadata: GroupMetadata | None
     arrays: Mapping[str, ArrayChange]
+    replaced_labels: frozenset[str] = frozenset()
+    region: Mapping[str, slice] = field(default_factory=dict)
 
 
 def plan_update(dataset: xr.Dataset, encoding: Encoding, stored: StoredGroup | None, how: How) -> GroupChange:
@@ -97,10 +112,12 @@ def plan_update(dataset: xr.Dataset, encoding: Encoding, stored: StoredGroup | N
             key=str(doubly[0]),
             mend="Leave it out: what is written has the encoding of the store",
         )
+    _check_readable(dataset, stored, how)
+    dataset = _with_stored_labels(dataset, stored, how.zarr_format)
     region: dict[str, slice] = {}
     if how.region is not None:
         region = resolve_region(how.region, dataset, stored.variables, how.mode, how.append_dim)
-    if how.mode == "r+" and (names := [name for name in dataset.variables if name not in stored.arrays]):
+    if how.mode == "r+" and (names := [n for n in dataset.variables if stored_name(n) not in stored.arrays]):
         raise EncodingError(
             f"dataset contains non-pre-existing variables {names!r}, which mode='r+' does not allow",
             mend="Pass mode='a' to write new variables",
@@ -112,15 +129,43 @@ def plan_update(dataset: xr.Dataset, encoding: Encoding, stored: StoredGroup | N
         dataset, region[str(how.append_dim)] = _appended(dataset, str(how.append_dim), stored, how)
     attributes, variables = prepared(dataset, encoding)
     arrays = _array_changes(dataset, variables, encoding, stored, how, region)
-    return GroupChange(_group_metadata(stored.metadata, attributes, how.mode), arrays)
+    replaced = frozenset(
+        name for name in arrays if stored.variables.get(name, _NOTHING).dims == (name,) and name not in region
+    )
+    if how.mode == "r+":
+        return GroupChange(None, arrays, replaced, region)
+    # the attributes of arrays that exist stay as they are, so that none of them would name a new coordinate
+    added = [n for n in dataset.coords if isinstance(n, str) and n not in stored.arrays and n not in dataset.dims]
+    return GroupChange(_group_metadata(stored.metadata, attributes, added), arrays, replaced, region)
 
 
-def _group_metadata(before: GroupMetadata, attributes: dict[str, JSON], mode: UpdateMode) -> GroupMetadata | None:
-    """Modes "a" and "a-" replace the attributes, but what was a coordinate stays one."""
-    if mode == "r+":
-        return None
+def _check_readable(dataset: xr.Dataset, stored: StoredGroup, how: How) -> None:
+    """Check that no array is touched that cannot be read: others stay as they are."""
+    names = {stored_name(name) for name in dataset.variables}
+    for name, error in stored.unreadable.items():
+        if name in names or how.append_dim in (stored.arrays[name].dimension_names or ()):
+            error.mend = "Save without this variable, or drop it from the store with zarrds.drop_vars"
+            raise error
+
+
+def _with_stored_labels(dataset: xr.Dataset, stored: StoredGroup, zarr_format: ZarrFormat) -> xr.Dataset:
+    """A dataset whose coordinates have the precision of those that are stored packed, so that they can be compared."""
+    changed = {}
+    for name, coordinate in dataset.coords.items():
+        there = stored.variables.get(str(name))
+        if there is not None and {"scale_factor", "add_offset"} & there.encoding.keys():
+            changed[name] = as_stored(name, coordinate.variable, there, stored.arrays[str(name)], zarr_format)
+    return dataset.assign_coords(changed) if changed else dataset
+
+
+def _group_metadata(
+    before: GroupMetadata, attributes: dict[str, JSON], new_coordinates: list[str]
+) -> GroupMetadata | None:
+    """The attributes are replaced, but what was a coordinate stays one, and what is one becomes one."""
     names = [str(a.get("coordinates", "")).split() for a in (before.attributes, attributes)]
-    if together := list(dict.fromkeys(names[0] + names[1])):
+    # names are separated by spaces, so that one with a space in it cannot be named
+    names.append([name for name in new_coordinates if " " not in name])
+    if together := list(dict.fromkeys(name for some in names for name in some)):
         attributes = attributes | {"coordinates": " ".join(together)}
     return None if attributes == before.attributes else replace(before, attributes=attributes)
 
@@ -134,14 +179,15 @@ def _appended(dataset: xr.Dataset, dim: str, stored: StoredGroup, how: How) -> t
         )
     if dim not in dataset.dims:
         raise LabelError(f"the dataset has no dimension {dim!r} to append along", found=dict(dataset.sizes))
-    missing = [name for name, v in stored.variables.items() if dim in v.dims and name not in dataset.variables]
+    names = {stored_name(name): variable for name, variable in dataset.variables.items()}
+    missing = [name for name, v in stored.variables.items() if dim in v.dims and name not in names]
     if missing:
         raise LabelError(
             f"the dataset lacks variables that the store has along {dim!r}",
             expected=missing,
             mend="Append all of them at once, or the arrays of the store would have different sizes",
         )
-    extra = [name for name, v in dataset.variables.items() if dim in v.dims and name not in stored.arrays]
+    extra = [name for name, v in names.items() if dim in v.dims and name not in stored.arrays]
     if extra:
         raise LabelError(
             f"the dataset has variables along {dim!r} that the store does not have",
@@ -149,6 +195,10 @@ def _appended(dataset: xr.Dataset, dim: str, stored: StoredGroup, how: How) -> t
             mend="Leave them out, or save them for all of the store first, with mode='a' and without append_dim",
         )
     start = sizes[dim]
+    if dim not in stored.variables and how.on_overlap != "error":
+        raise EncodingError(
+            f"on_overlap={how.on_overlap!r} needs labels along {dim!r}, and the store has none", mend="Leave it out"
+        )
     if dim in stored.variables:
         placement = place_labels(dim, stored.variables[dim].values, dataset[dim].values, how.on_overlap)
         dataset, start = dataset.isel({dim: placement.keep}), placement.start
@@ -163,7 +213,7 @@ def _array_changes(
     how: How,
     region: Mapping[str, slice],
 ) -> dict[str, ArrayChange]:
-    coordinates = {str(name) for name in dataset.coords} | stored.coordinate_names
+    coordinates = {stored_name(name) for name in dataset.coords} | stored.coordinate_names
     names = _names_to_write(variables, coordinates, stored, how, region)
     # labels that are replaced, not added to
     replaced = [
@@ -181,8 +231,8 @@ def _array_changes(
     changes = {
         name: change for name, change in changes.items() if change.variable.size or change.before != change.after
     }
-    if replaced:
-        # who opened the group before must not read the new data under the old labels
+    if how.region is None and (replaced or how.append_dim is None):
+        # who opened the group before must read neither new data under old labels nor a mix of old and new chunks
         changes = {
             name: replace(c, after=with_marks(c.after, replace(marks_of(c.after), id=new_id())))
             for name, c in changes.items()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from math import prod
 from operator import lt
 from typing import Any, Literal
@@ -12,7 +13,9 @@ from typing import Any, Literal
 import xarray as xr
 
 from zarrds.datasets.commit import Target, find_target, staged
+from zarrds.datasets.conflicts import check_groups
 from zarrds.datasets.encoded import datasets_of, encode_variable, prepared
+from zarrds.datasets.plan import StorePlan
 from zarrds.datasets.sources import reads_from
 from zarrds.datasets.stored import read_group
 from zarrds.datasets.transaction import Options, carry_out, finish_later, marked, write_all, writes_of
@@ -222,11 +225,13 @@ def _save_new(parts: Parts, target: Target[Store], options: Options) -> Any:
     if target.is_whole:
         return _save_whole(target, groups, arrays, options)
     nodes = open_nodes(store, zarr_format=target.zarr_format, consolidated=False)
-    groups = _missing_parents(nodes, target.group, target.zarr_format) | groups
+    parents = _missing_parents(nodes, target.group, target.zarr_format)
+    groups = parents | groups
 
     def check() -> None:
         # another writer may have come first
         find_target(store, target.group, "w" if target.replace else "w-", target.zarr_format)
+        check_groups(store, dict.fromkeys(parents), target.zarr_format)
 
     return carry_out(store, arrays, groups, {}, options, replaced=target.group, check=check)
 
@@ -255,27 +260,27 @@ def _save_into(parts: Parts, store: Store, path: str, how: How, options: Options
     alone = how.region is None and all(variable.chunks is None for variable in sources)
     with locked(store) if alone else nullcontext():
         store.clean()
-        stored_nodes = open_nodes(store, zarr_format=how.zarr_format, consolidated=False)
-        arrays: dict[str, ArrayChange] = {}
-        groups: dict[str, GroupMetadata] = {}
-        versions: dict[str, Hashable] = {}
+        nodes = open_nodes(store, zarr_format=how.zarr_format, consolidated=False)
+        plan = StorePlan(store, nodes)
         for where, dataset, encoding in parts:
             group = "/".join(part for part in (path, where) if part)
             with _inside(group):
-                stored = read_group(store, stored_nodes, group, dataset.indexes, options.workers)
+                stored = read_group(store, nodes, group, dataset.indexes, options.workers)
                 if stored is None:
                     _check_there(how.append_dim, how.region, how.mode)
-                    groups |= _missing_parents(stored_nodes, group, how.zarr_format)
-                change = plan_update(dataset, encoding, stored, how)
-            if change.metadata is not None:
-                groups[group] = change.metadata
-            if stored is not None:
-                versions |= stored.versions
-            arrays |= {f"{group}/{name}" if group else name: array for name, array in change.arrays.items()}
+                    plan.add_parents(_missing_parents(nodes, group, how.zarr_format))
+                its_region = plan.region_of(group, dataset, how.region)
+                plan.add(group, stored, plan_update(dataset, encoding, stored, replace(how, region=its_region)))
+        plan.check_labels_below()
         if not options.compute and reads_from((v for v in sources if v.chunks is not None), store):
-            _check_order(arrays)
+            _check_order(plan.arrays)
         in_place = how.region is not None and how.append_dim is None and not reads_from(sources, store)
-        return carry_out(store, arrays, groups, versions, options, in_place=in_place)
+        check = _nothing if alone else plan.check
+        return carry_out(store, plan.arrays, plan.groups, plan.versions, options, in_place=in_place, check=check)
+
+
+def _nothing() -> None:
+    """Nothing is to be checked where nobody else can have changed anything."""
 
 
 def _check_order(arrays: Mapping[str, ArrayChange]) -> None:
@@ -307,6 +312,8 @@ def _inside(group: str) -> Iterator[None]:
     try:
         yield
     except ZarrdsError as error:
-        if group:
-            error.key = group if error.key is None else f"{group}/{error.key}"
+        if group and error.key is None:
+            error.key = group
+        elif group and error.key is not None and not f"{error.key}/".startswith(f"{group}/"):
+            error.key = f"{group}/{error.key}"
         raise

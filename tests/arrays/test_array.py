@@ -174,7 +174,8 @@ def test_json_elements_are_not_taken_apart() -> None:
     array.resize((2, 2))
     array.resize((3, 2))
     assert array[...].tolist() == [*expected[:2], [fill, fill]]
-    scalar = Array(store, "s", new_array_metadata(shape=(), dtype=OBJECTS_AS_JSON, zarr_format=2))
+    put_node(store, "s", new_array_metadata(shape=(), dtype=OBJECTS_AS_JSON, zarr_format=2))
+    scalar = open_array(store, "r+", "s")
     scalar[...] = [1, 2]
     assert scalar[()] == [1, 2]
     assert scalar.vindex[()] == [1, 2]

@@ -31,7 +31,7 @@ from tests.arrays.selections import SLICES
 from zarrds import LocalStore, MemoryStore, Store, create_array, create_group, open_array, open_group
 from zarrds.arrays.array import Array
 from zarrds.arrays.group import Group
-from zarrds.errors import EncodingError, SelectionError, StoreIOError
+from zarrds.errors import ConflictError, EncodingError, SelectionError, StoreIOError
 
 PROJECT = Path(__file__).resolve().parents[2]
 FILL = 77
@@ -502,3 +502,28 @@ def test_resize_to_what_is_no_shape(shape: Any) -> None:
     with pytest.raises((SelectionError, EncodingError)):
         array.resize(shape)
     assert array.shape == (3,)
+
+
+# another writer replaces the array
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_an_array_that_was_replaced_is_not_written_to(zarr_format: Any) -> None:
+    """Chunks of the old grid would destroy the new array."""
+    store = MemoryStore()
+    create_array(store, shape=12, dtype="f8", chunks=4, zarr_format=zarr_format)[...] = 1
+    stale = open_array(store, "r+")
+    stale[0] = 5
+    create_array(store, shape=12, dtype="f8", chunks=3, zarr_format=zarr_format, overwrite=True)[...] = np.arange(12.0)
+    for write in (lambda: stale.write(slice(0, 10), 7), lambda: stale.oindex.__setitem__([1], 7)):
+        with pytest.raises(ConflictError, match="Open it again"):
+            write()
+    assert open_array(store)[...].tolist() == list(range(12))
+
+
+def test_an_array_that_another_object_has_grown_is_written_to() -> None:
+    store = MemoryStore()
+    old = create_array(store, shape=6, dtype="f8", chunks=4)
+    open_array(store, "r+").append(np.ones(3))
+    old[5] = 7
+    assert open_array(store)[5:].tolist() == [7, 1, 1, 1]

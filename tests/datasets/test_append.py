@@ -106,6 +106,10 @@ def test_along_a_dimension_without_labels(path: Path, zarr_format: Format) -> No
     is_stored(path, ds)
     with pytest.raises(LabelError, match="does not have"):
         zarrds.save(ds.assign_coords(t=range(10)), path, append_dim="t")
+    for on_overlap in ("replace", "skip"):  # nothing tells a re-run
+        with pytest.raises(EncodingError, match="needs labels along 't', and the store has none"):
+            zarrds.save(ds, path, append_dim="t", on_overlap=on_overlap)
+    is_stored(path, ds)
 
 
 def test_where_another_dimension_is_empty(path: Path, zarr_format: Format) -> None:

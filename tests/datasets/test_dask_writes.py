@@ -190,6 +190,23 @@ def test_overwriting_that_is_computed_later(path: Path, region: Any) -> None:
     assert complete(path, "t2m") == [9, 3]
 
 
+def test_a_region_that_is_computed_later_leaves_the_mark(path: Path) -> None:
+    """What was not complete when the region was planned is complete when it is computed."""
+    whole = zarrds.save(days(0, 9).chunk(time=4), path, encoding=CHUNKS, compute=False)
+    part = days(0, 4)[["t2m"]].drop_vars("height").chunk(time=2)
+    later = zarrds.save(part + 9, path, region={"time": slice(0, 4)}, compute=False)
+    whole.compute()
+    assert complete(path, "t2m") == [9, 3]
+    later.compute()
+    assert complete(path, "t2m") == [9, 3]
+    expected = days(0, 9)
+    expected["t2m"][:4] += 9
+    xr.testing.assert_equal(load(path), expected)
+    chunk_file(path, "t2m", 2, 0).unlink()
+    with pytest.raises(ChunkError, match="a chunk is missing"):
+        load(path)
+
+
 def test_a_tree_that_is_computed_later(path: Path, zarr_format: Format) -> None:
     tree = xr.DataTree.from_dict({"/": xr.Dataset(attrs={"a": 1}), "/a": days(0, 5), "/b/c": days(0, 3)})
     later = zarrds.save(tree.chunk(time=2), path, compute=False, zarr_format=zarr_format)
@@ -203,6 +220,16 @@ def test_what_is_made_anew_before_it_is_computed(path: Path) -> None:
     zarrds.save(days(3, 8), path, append_dim="time", on_overlap="skip")
     later.compute()  # the array has grown, and is the same
     xr.testing.assert_identical(load(path), days(0, 8))
+
+
+def test_what_is_replaced_before_it_is_computed_is_left_alone(path: Path, zarr_format: Format) -> None:
+    """Chunks of the old array would destroy the new one."""
+    later = zarrds.save(days(0, 9).chunk(time=2), path, encoding=CHUNKS, compute=False, zarr_format=zarr_format)
+    zarrds.save(days(20, 29), path, mode="w", zarr_format=zarr_format)
+    before = files(path)
+    with pytest.raises(ConflictError):
+        later.compute()
+    assert files(path) == before
 
 
 @pytest.mark.parametrize("chunks", [{}, {"time": 3}, None], ids=str)

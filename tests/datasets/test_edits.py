@@ -106,6 +106,7 @@ def test_attributes_of_a_group(path: Path, group: str | None) -> None:
         ("t2m", {"coordinates": "area"}),
         ("time", {"units": "hours since 2019-03-05 00:00:00"}),
         ("time", {"calendar": "noleap"}),
+        ("t2m", {"units": "fortnights since 2000-01-01"}),
         ("area", {"dtype": "bool"}),
         (None, {"coordinates": "t2m"}),
     ],
@@ -197,10 +198,12 @@ def test_a_renamed_store_is_written_on(path: Path, group: str | None) -> None:
         ({"t2m": ".."}, InvalidKeyError),
         ({"t2m": ""}, InvalidKeyError),
         ({"t2m": "back\\slash"}, InvalidKeyError),
+        ({"t2m": 3}, EncodingError),
+        ({"time": None}, EncodingError),
     ],
     ids=str,
 )
-def test_names_that_cannot_be(path: Path, group: str | None, names: dict[str, str], error: type[ZarrdsError]) -> None:
+def test_names_that_cannot_be(path: Path, group: str | None, names: dict[str, Any], error: type[ZarrdsError]) -> None:
     before = files(path)
     with pytest.raises(error):
         zarrds.rename(path, names, group=group)

@@ -110,6 +110,61 @@ def test_errors_name_the_store_and_the_group() -> None:
     assert list(store.list_prefix()) == []
 
 
+@pytest.mark.parametrize("group", ["g", "g/h", "v", "v/v"])
+def test_keys_of_errors_are_paths_from_the_root(path: Path, group: str) -> None:
+    """Also where a variable is called as a group is."""
+    ds = xr.Dataset({"v": ("x", [1.0, 2.0]), "g": ("x", [1.0, 2.0])}, {"x": [1, 2]})
+    bad = ds.assign(v=("x", objects({"a": 1}, {})))
+
+    def key(wrong: xr.Dataset | xr.DataTree, **options: Any) -> str | None:
+        with pytest.raises(ZarrdsError) as caught:
+            zarrds.save(wrong, path, **{"group": group, **options})
+        assert caught.value.path == str(path)
+        return caught.value.key
+
+    assert key(bad) == f"{group}/v"
+    zarrds.save(ds, path, group=group)
+    assert key(bad, mode="a") == key(bad, mode="w") == key(bad, group="new", mode="a").replace("new", group)  # type: ignore[union-attr]  # there is one
+    assert key(ds.drop_vars("x").rename(x="y"), mode="r+") == f"{group}/v"
+    assert key(ds, append_dim="x") == f"{group}/x"
+    assert key(ds.isel(x=[1]).assign_coords(x=[3]), region="auto") == f"{group}/x"
+    assert key(ds.assign(v=ds.v.astype(str)), mode="a") == f"{group}/v"
+    tree = xr.DataTree.from_dict({"/": ds, "/below": bad.drop_vars("x")})
+    assert key(tree, mode="a") == f"{group}/below/v"
+    # of what stands there
+    assert key(ds, group=f"{group}/x", mode="a") == key(ds, group=f"{group}/x/x", mode="a") == f"{group}/x"
+    chunk = next((path / group / "x").glob("c*"))
+    chunk.write_bytes(chunk.read_bytes()[:-1])
+    damaged = chunk.relative_to(path).as_posix()
+    assert key(ds, append_dim="x") == key(ds.isel(x=[1]), region="auto") == damaged
+
+
+@pytest.mark.parametrize("as_dask", [False, True])
+@pytest.mark.parametrize(
+    ("values", "encoding"),
+    [
+        ([2.0, -1.0], {"dtype": "int16", "_FillValue": -1}),
+        ([2.0, -0.5], {"dtype": "int16", "_FillValue": -1, "scale_factor": 0.5}),
+        ([np.nan, 8.9], {"dtype": "uint8", "_FillValue": 9}),
+        ([2.0, 5.0], {"dtype": "int32", "_FillValue": -1, "missing_value": -1, "add_offset": 6.0}),
+        (np.array([2, 9], "i8"), {"dtype": "int16", "_FillValue": 9}),
+        (np.array([2, 9], "i8"), {"dtype": "int64", "_FillValue": 9}),
+        (np.array([2, 9], "i8"), {"_FillValue": 9}),
+        (np.array([2, 255], "u1"), {"dtype": "int8", "_FillValue": -1, "_Unsigned": "true"}),
+    ],
+)
+def test_values_that_would_read_back_as_missing(
+    path: Path, values: Any, encoding: dict[str, Any], as_dask: bool
+) -> None:
+    ds = xr.Dataset({"v": ("x", values)})
+    with pytest.raises(EncodingError, match=r"_FillValue, and would read back as missing.*at x=1") as caught:
+        zarrds.save(ds.chunk(x=1) if as_dask else ds, path, encoding={"v": encoding})
+    assert caught.value.key == "v"
+    assert not path.exists()
+    zarrds.save(ds.isel(x=[0]), path, encoding={"v": encoding})
+    np.testing.assert_array_equal(xr.open_dataset(path, engine="zarrds").v, values[:1])
+
+
 @pytest.mark.parametrize("obj", [np.zeros(3), {"v": 1}, None, small().v.variable, "x"], ids=lambda o: type(o).__name__)
 def test_what_is_no_dataset(path: Path, obj: Any) -> None:
     with pytest.raises(EncodingError, match="a Dataset, DataArray or DataTree") as caught:

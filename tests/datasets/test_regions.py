@@ -118,6 +118,40 @@ def test_auto_without_labels(path: Path) -> None:
     xr.testing.assert_identical(load(path), written(0, 4))
 
 
+@pytest.mark.parametrize("region", ["auto", {}], ids=str)
+def test_scalars_lie_in_any_region(path: Path, region: Any) -> None:
+    ds = xr.Dataset({"v": 1.5, "name": "a"}, {"height": 2.0})
+    zarrds.save(ds, path, mode="w")
+    reader = open_zarrds(path)
+    new = xr.Dataset({"v": 5.5, "name": "b"}, {"height": 3.0})
+    zarrds.save(new, path, region=region)
+    xr.testing.assert_identical(load(path), new)
+    if region:
+        xr.testing.assert_identical(reader.load(), new)  # it is the same array
+    lazy = new.assign(v=new.v.chunk() * 2)
+    zarrds.save(lazy, path, region=region)
+    assert load(path).v == 11
+
+
+def test_an_empty_region_is_all_of_the_store(path: Path) -> None:
+    zarrds.save(part(0, 9), path, region={})
+    xr.testing.assert_identical(load(path), written(0, 9))
+
+
+@pytest.mark.parametrize("region", ["auto", {"x": "auto"}], ids=str)
+def test_labels_that_are_stored_twice(path: Path, region: Any) -> None:
+    ds = xr.Dataset({"v": ("x", [1.0, 2.0, 3.0, 4.0])}, {"x": [1, 1, 2, 3]})
+    zarrds.save(ds, path, mode="w")
+    before = files(path)
+    with pytest.raises(LabelError, match=r"some are stored more than once.*found 1.*as a slice") as caught:
+        zarrds.save(ds.isel(x=[0]) + 10, path, region=region)
+    assert caught.value.key == "x"
+    assert files(path) == before
+    zarrds.save(ds.isel(x=[2, 3]) + 10, path, region=region)  # these are stored once
+    zarrds.save(ds.isel(x=[1]) + 10, path, region={"x": slice(1, 2)})
+    assert load(path).v.values.tolist() == [1, 12, 13, 14]
+
+
 def test_groups_and_foreign_stores(path: Path, zarr_format: Format) -> None:
     foreign = path.with_name("foreign.zarr")
     days(0, 9).to_zarr(foreign, group="a/b", encoding=CHUNKS, zarr_format=zarr_format, consolidated=False)

@@ -18,9 +18,9 @@ from zarrds.arrays.layout import integers
 from zarrds.arrays.selection import plan_basic, plan_orthogonal, plan_pointwise
 from zarrds.arrays.workers import Progress
 from zarrds.codecs.base import AnyArray
-from zarrds.errors import ReadOnlyError, SelectionError, ZarrdsError
-from zarrds.metadata.documents import document_key, get_array, locked, open_nodes, put_node
-from zarrds.metadata.marks import with_shape
+from zarrds.errors import ConflictError, ReadOnlyError, SelectionError, ZarrdsError
+from zarrds.metadata.documents import document_key, get_array, locked, open_nodes, own_node, put_node
+from zarrds.metadata.marks import is_replaced, with_shape
 from zarrds.metadata.model import ArrayMetadata
 from zarrds.stores.base import Store
 
@@ -88,6 +88,7 @@ class Array:
         self._n_workers = n_workers
         self._missing_chunks: MissingChunks = missing_chunks
         self._elements = Elements(store, path, metadata, n_workers=n_workers, missing_chunks=missing_chunks)
+        self._seen: Hashable | None = None  # the newest document that was found to be still of this array
 
     @property
     def metadata(self) -> ArrayMetadata:
@@ -245,9 +246,24 @@ class Array:
             If the file system refuses. Each chunk then holds what it held before or what it was to hold.
         ChunkError
             If a chunk of which a part is written is damaged, or is missing and must be there.
+        ConflictError
+            If another writer has replaced the array, or cut it, since it was opened.
         """
         self._check_writable()
+        self._check_still_there()
         self._elements.write(key, value, planner, progress=progress)
+
+    def _check_still_there(self) -> None:
+        version = self.identity()
+        if version is None or version != self._seen:
+            if is_replaced(self.metadata, own_node(self.store, self.path, self.metadata.zarr_format)):
+                raise ConflictError(
+                    "another writer has replaced the array, or cut it, since it was opened",
+                    path=self.store.path,
+                    key=self.path or "/",
+                    mend="Open it again",
+                )
+            self._seen = version
 
     def _check_writable(self) -> None:
         if self._read_only:

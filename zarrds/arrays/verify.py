@@ -130,4 +130,4 @@ def _dead(store: Store) -> Iterable[Finding]:
 def _root(store: Store) -> str | None:
     """The folder of a store that has one."""
     # not its path, which need not be absolute
-    return store._root if isinstance(store, LocalStore) else None
+    return store.root if isinstance(store, LocalStore) else None

@@ -65,7 +65,7 @@ def find_target(store: S, group: str, mode: Literal["w", "w-"], zarr_format: Zar
             raise StoreExistsError(
                 "folder holds files, but no Zarr store",
                 path=store.path,
-                mend="Save to another path, or empty this one yourself; zarrds deletes nothing that is not Zarr",
+                mend="Save to another path, or empty this one yourself; zarrds replaces nothing that is no Zarr store",
             )
         return Target(store, group, True, zarr_format or 3, replace=False)
     nodes = open_nodes(store)
@@ -94,7 +94,7 @@ def find_target(store: S, group: str, mode: Literal["w", "w-"], zarr_format: Zar
             "folder holds files, but no Zarr group or array",
             path=store.path,
             key=group,
-            mend="Save to another group, or empty this folder yourself; zarrds deletes nothing that is not Zarr",
+            mend="Save to another group, or empty this folder yourself; zarrds replaces nothing that is no Zarr group",
         )
     return Target(store, group, False, existing, replace=bool(standing))
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Mapping
 
 from zarrds.arrays.chunks import Chunks
-from zarrds.datasets.lazy import is_replaced
 from zarrds.errors import ConflictError, StoreExistsError
 from zarrds.metadata.documents import own_node
+from zarrds.metadata.marks import is_replaced
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, ZarrFormat
 from zarrds.stores.base import Store
 

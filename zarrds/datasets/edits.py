@@ -13,7 +13,14 @@ from zarrds.arrays.attributes import plain_attributes
 from zarrds.datasets.lazy import LazyArrays
 from zarrds.datasets.transaction import change_documents
 from zarrds.datasets.xarray_internals import decode_cf_variables
-from zarrds.errors import EncodingError, LabelError, VariableNotFoundError, locating
+from zarrds.errors import (
+    EncodingError,
+    LabelError,
+    MetadataError,
+    VariableNotFoundError,
+    ZarrdsError,
+    locating,
+)
 from zarrds.metadata.documents import Nodes, get_group, locked, open_nodes
 from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node
@@ -127,7 +134,11 @@ def update_attrs(
 
 def _check_decoding(there: _Group, path: str, before: Node, after: Node, added: Mapping[str, JSON]) -> None:
     """Raise unless a reader sees exactly the new attributes, and otherwise what it saw before."""
-    old, new = _decoded(there, path, before), _decoded(there, path, after)
+    old = _decoded(there, path, before)
+    try:
+        new = _decoded(there, path, after)
+    except MetadataError:
+        new = {}, None
     expected = {**old[0], **added}
     wrong = [name for name in expected.keys() | new[0].keys() if _text(expected, name) != _text(new[0], name)]
     if wrong or old[1] != new[1] or _DIMENSIONS in added:
@@ -151,7 +162,15 @@ def _decoded(there: _Group, path: str, node: Node) -> tuple[dict[str, Any], Any]
     lazy_arrays = LazyArrays.of(there.store, there.nodes)
     lazy = lazy_arrays.array(path, node)
     name = path.rpartition("/")[2]
-    decoded = decode_cf_variables({name: lazy_arrays.variable(lazy)}, {})[0][name]
+    try:
+        decoded = decode_cf_variables({name: lazy_arrays.variable(lazy)}, {})[0][name]
+    except ZarrdsError:
+        raise
+    except ValueError as error:
+        raise MetadataError(
+            f"array cannot be decoded: {error}",
+            mend="Drop it with zarrds.drop_vars, or mend its attributes with zarrds.open_array",
+        ) from error
     return dict(decoded.attrs), (decoded.dims, decoded.dtype, {k: _text(decoded.encoding, k) for k in decoded.encoding})
 
 

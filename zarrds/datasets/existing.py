@@ -137,7 +137,7 @@ def check_range(name: Hashable, variable: xr.Variable, encoding: Mapping[str, An
     variable : Variable
         Decoded. Dask arrays stay lazy, and are checked when they are computed; what is lazily opened is loaded.
     encoding : mapping
-        Its ``dtype`` and CF keys count; without integers in it nothing is checked.
+        Its ``dtype`` and CF keys count; what they do not make integers of is not checked.
 
     Returns
     -------
@@ -161,15 +161,19 @@ def check_range(name: Hashable, variable: xr.Variable, encoding: Mapping[str, An
     ...     print(error.problem, "|", error.found)
     variable 'v' holds a value that the stored integers cannot hold | 64.0 at x=1
     """
+    asked = encoding.get("dtype")
+    if asked is None and {"scale_factor", "add_offset"} & encoding.keys():
+        return variable  # stored as floats
     try:
-        dtype = np.dtype(encoding.get("dtype"))
+        dtype = np.dtype(variable.dtype if asked is None else asked)
     except TypeError:
         return variable  # xarray will say what is wrong with it
-    if encoding.get("dtype") is None or dtype.kind not in "iu" or variable.dtype.kind not in "iufmMO":
+    if dtype.kind not in "iu" or variable.dtype.kind not in "iufmMO":
         return variable
-    if variable.dtype == dtype and not {"scale_factor", "add_offset"} & encoding.keys():
+    packing = packing_of(dtype, encoding)
+    if variable.dtype == dtype and packing.is_plain:
         return variable
-    checker = _RangeChecker(name, variable.dims, packing_of(dtype, encoding))
+    checker = _RangeChecker(name, variable.dims, packing)
     data = _blockwise(checker, variable, variable.dtype)
     return xr.Variable(variable.dims, data, variable.attrs, variable.encoding)
 

@@ -19,11 +19,11 @@ from zarrds.datasets.encoding import encoding_of
 from zarrds.datasets.xarray_internals import create_vlen_dtype
 from zarrds.errors import ConflictError, MetadataError
 from zarrds.metadata.documents import Nodes, document_key, own_node
-from zarrds.metadata.marks import marks_of
-from zarrds.metadata.model import ArrayMetadata, Node
+from zarrds.metadata.marks import is_replaced
+from zarrds.metadata.model import ArrayMetadata
 from zarrds.stores.base import Store
 
-__all__ = ["LazyArray", "LazyArrays", "is_replaced"]
+__all__ = ["LazyArray", "LazyArrays"]
 
 
 class LazyArray(BackendArray):
@@ -98,8 +98,7 @@ class LazyArray(BackendArray):
         if version == self._checked:
             return
         opened = self.stored.metadata
-        now = own_node(store, path, opened.zarr_format)
-        if is_replaced(opened, now):
+        if is_replaced(opened, own_node(store, path, opened.zarr_format)):
             raise ConflictError(
                 "the array was replaced, or removed, after this dataset was opened",
                 path=store.path,
@@ -115,20 +114,6 @@ class LazyArray(BackendArray):
         scalar = np.empty((), self.dtype)
         scalar[()] = value
         return scalar
-
-
-def is_replaced(opened: ArrayMetadata, now: Node | None) -> bool:
-    """Whether what stands there now is not the array that was opened, nor one that has grown from it."""
-    if not isinstance(now, ArrayMetadata):
-        return True
-    before, after = marks_of(opened).id, marks_of(now).id
-    # zarr-python keeps the marks of arrays of format 3; of format 2 it drops them, also from consolidated copies alone
-    if before != after and (now.zarr_format == 3 or None not in (before, after)):
-        return True
-    if len(opened.shape) != len(now.shape) or any(new < old for old, new in zip(opened.shape, now.shape, strict=True)):
-        return True
-    names = ("data_type", "chunks", "codecs", "chunk_key_encoding")
-    return None in (before, after) and any(getattr(opened, name) != getattr(now, name) for name in names)
 
 
 @dataclass(frozen=True, slots=True)

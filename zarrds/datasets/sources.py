@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -10,19 +11,36 @@ import xarray as xr
 from zarrds.datasets.lazy import LazyArray
 from zarrds.datasets.xarray_internals import lazy_data
 from zarrds.stores.base import Store
+from zarrds.stores.local import LocalStore
 
 __all__ = ["reads_from"]
+
+# what wrappers of lazily read data call what they wrap: of xarray, of its zarr engine, of dask's tasks and data nodes
+_WRAPPED = ("array", "_array", "args", "kwargs", "value")
+_WRAPPERS = ("xarray.", "dask.")
 
 
 def reads_from(variables: Iterable[xr.Variable], store: Store) -> bool:
     """Whether one of the variables is lazy and reads `store` when it is computed, as far as can be seen.
 
-    Datasets that zarrds opened are seen, also in dask graphs; what another engine reads from the same place is not.
+    What zarrds or zarr-python opened is seen, also in dask graphs; what is hidden in a function is not.
     """
-    return any(lazy.stored.store == store for variable in variables for lazy in _lazy_arrays(variable))
+    return any(_is_same_place(found, store) for variable in variables for found in _stores(variable))
 
 
-def _lazy_arrays(variable: xr.Variable) -> Iterator[LazyArray]:
+def _is_same_place(found: Any, store: Store) -> bool:
+    if found == store:
+        return True
+    root = getattr(found, "root", None)  # of zarr-python's directory stores, and of ours
+    if not isinstance(store, LocalStore) or not isinstance(root, str | os.PathLike):
+        return False
+    # a group may have been opened as a store of its own
+    one, other = (os.path.join(place, "") for place in (os.path.realpath(root), store.root))
+    return one.startswith(other) or other.startswith(one)
+
+
+def _stores(variable: xr.Variable) -> Iterator[Any]:
+    """The stores that the arrays in a variable, or in its dask graph, are read from."""
     if variable.chunks is None:
         waiting: list[Any] = [lazy_data(variable)]
     else:
@@ -31,14 +49,13 @@ def _lazy_arrays(variable: xr.Variable) -> Iterator[LazyArray]:
     while waiting:
         value = waiting.pop()
         if isinstance(value, LazyArray):
-            yield value
-        elif type(value).__module__ == "xarray.core.indexing":
-            waiting.append(getattr(value, "array", None))  # one of its many wrappers
+            yield value.stored.store
         elif isinstance(value, list | tuple):
             waiting += value
         elif isinstance(value, dict):
             waiting += value.values()
-        elif type(value).__module__ == "dask._task_spec" and id(value) not in seen:
+        elif hasattr(value, "store") and hasattr(value, "shape"):
+            yield value.store  # an array of zarrds, or of zarr-python
+        elif type(value).__module__.startswith(_WRAPPERS) and id(value) not in seen:
             seen.add(id(value))
-            # tasks hold their arguments, data nodes their value, in slots of these names
-            waiting += [getattr(value, name, None) for name in ("args", "kwargs", "value")]
+            waiting += [getattr(value, name, None) for name in _WRAPPED]

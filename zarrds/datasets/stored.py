@@ -135,6 +135,8 @@ def _decoded(
         for name, variable in raw.items():
             try:
                 decode_cf_variables({name: variable}, {})
+            except ZarrdsError as error:  # a chunk that is lost, for example
+                unreadable[name] = error
             except ValueError as error:
                 unreadable[name] = MetadataError(f"array cannot be decoded: {error}", key=name)
         decoded, _, names = decode_cf_variables({n: v for n, v in raw.items() if n not in unreadable}, dict(attributes))

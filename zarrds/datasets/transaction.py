@@ -23,7 +23,7 @@ from zarrds.errors import UnsupportedError, ZarrdsError
 from zarrds.metadata.documents import documents_of_change, locked, own_node, parents_of
 from zarrds.metadata.marks import marks_of, new_id, with_marks
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node
-from zarrds.stores.base import DELETED, Store, Values
+from zarrds.stores.base import DELETED, Store
 from zarrds.stores.overlay import Overlay
 
 __all__ = ["Options", "carry_out", "change_documents", "finish_later", "marked", "write_all", "writes_of"]
@@ -150,19 +150,19 @@ def _is_complete(change: ArrayChange) -> bool:
     return was_complete or all(old == new for old, new in pairs)
 
 
-def _write(values: Values, arrays: Mapping[str, ArrayChange], options: Options, *, is_private: bool) -> None:
+def _write(values: Store | Overlay, arrays: Mapping[str, ArrayChange], options: Options, *, is_private: bool) -> None:
     writes = list(writes_of(values, arrays.items(), options, is_private=is_private))
     write_all(writes, sum(write.n_chunks for write in writes), options)
 
 
 def writes_of(
-    values: Values, arrays: Iterable[tuple[str, ArrayChange]], options: Options, *, is_private: bool
+    values: Store | Overlay, arrays: Iterable[tuple[str, ArrayChange]], options: Options, *, is_private: bool
 ) -> Iterator[Write]:
     """What is to be written where, for array changes by path.
 
     Parameters
     ----------
-    values : Values
+    values : Store or Overlay
         What takes the chunks.
     arrays : iterable of (str, ArrayChange)
     options : Options
@@ -178,7 +178,8 @@ def writes_of(
             write_empty_chunks=options.write_empty_chunks,
             n_workers=options.workers,
         )
-        yield Write(elements, change.variable, change.start)
+        in_place = None if is_private or isinstance(values, Overlay) else values
+        yield Write(elements, change.variable, change.start, in_place)
 
 
 def write_all(writes: Iterable[Write], n_chunks: int, options: Options) -> None:
@@ -211,7 +212,7 @@ def write_all(writes: Iterable[Write], n_chunks: int, options: Options) -> None:
             compute_writes(chunked, advance, options.chunkmanager_store_kwargs or {}, compute=True)
 
 
-def _shared_keys(values: Values, path: str, change: ArrayChange) -> Iterator[str]:
+def _shared_keys(values: Overlay, path: str, change: ArrayChange) -> Iterator[str]:
     """The keys of stored chunks of which a change replaces only a part."""
     elements = Elements(values, path, change.after, is_private=True)
     write = Write(elements, change.variable, change.start)
@@ -285,9 +286,10 @@ def finish_later(
     except ImportError as error:
         raise UnsupportedError("compute=False needs dask", mend="Install it: python -m pip install dask") from error
 
-    writes = list(writes_of(store, arrays.items(), options, is_private=False))
-    written = compute_writes(writes, None, options.chunkmanager_store_kwargs or {}, compute=False)
     committed = {path: nodes[path] for path in arrays}
+    changes = ((path, replace(change, after=committed[path])) for path, change in arrays.items())
+    writes = list(writes_of(store, changes, options, is_private=False))
+    written = compute_writes(writes, None, options.chunkmanager_store_kwargs or {}, compute=False)
     whole = [
         path
         for path, change in arrays.items()

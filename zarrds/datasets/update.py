@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import xarray as xr
 
-from zarrds.datasets.append import check_same_labels, check_sizes, place_labels
+from zarrds.datasets.append import OnOverlap, check_same_labels, check_sizes, place_labels
 from zarrds.datasets.encoded import Encoding, encode_variable, prepared, stored_name
 from zarrds.datasets.existing import as_stored, encode_like
 from zarrds.datasets.region import check_region_labels, resolve_region
@@ -22,11 +22,10 @@ from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.marks import marks_of, new_id, with_marks
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, ZarrFormat
 
-__all__ = ["ArrayChange", "GroupChange", "How", "OnOverlap", "plan_update"]
+__all__ = ["ArrayChange", "GroupChange", "How", "plan_update"]
 
 _NOTHING = xr.Variable((), 0)
 UpdateMode = Literal["a", "a-", "r+"]
-OnOverlap = Literal["error", "replace", "skip"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +247,8 @@ def _names_to_write(
     region: Mapping[str, slice],
 ) -> list[str]:
     """All variables but those that stay as they are: coordinates that are the stored ones, and what "a-" leaves out."""
+    sizes = stored.sizes
+    parts = [dim for dim, part in region.items() if part != slice(0, sizes[dim])]
     names = []
     for name, variable in variables.items():
         there = stored.variables.get(name)
@@ -260,6 +261,16 @@ def _names_to_write(
             check_sizes(name, there, variable)
             if name in coordinates and _are_same(name, there, variable):
                 continue
+        elif (
+            there is not None
+            and name in coordinates
+            and how.append_dim not in there.dims
+            and set(parts) - set(there.dims)
+        ):
+            # labels of more than the region
+            part = there.isel({dim: region[str(dim)] for dim in there.dims if dim in region})
+            check_same_labels(name, part, variable)
+            continue
         names.append(name)
     return names
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import xarray as xr
 
+from zarrds.datasets.append import OnOverlap
 from zarrds.datasets.commit import Target, find_target, staged
 from zarrds.datasets.conflicts import check_groups
 from zarrds.datasets.encoded import datasets_of, encode_variable, prepared
@@ -19,7 +20,7 @@ from zarrds.datasets.plan import StorePlan
 from zarrds.datasets.sources import reads_from
 from zarrds.datasets.stored import read_group
 from zarrds.datasets.transaction import Options, carry_out, finish_later, marked, write_all, writes_of
-from zarrds.datasets.update import ArrayChange, How, OnOverlap, plan_update
+from zarrds.datasets.update import ArrayChange, How, plan_update
 from zarrds.errors import (
     EncodingError,
     LabelError,
@@ -150,7 +151,11 @@ def save(
     array([280.5, 281. , 280.5, 281. ], dtype=float32)
     """
     mode = _checked_mode(mode, append_dim, region, on_overlap)
+    if isinstance(region, Mapping) and not region:
+        region = None  # which is all
     target_store = as_store(store, storage_options).as_durable(durable)
+    if group is not None and not isinstance(group, str):
+        raise EncodingError("group must be a path", expected="text, as 'a/b'", found=f"{group!r:.80}")
     path = check_prefix((group or "").strip("/"), target_store.path)
     if append_dim is not None and isinstance(obj, xr.DataTree):
         raise UnsupportedError("append_dim is for a Dataset, not for a DataTree", mend="Append group by group")
@@ -213,9 +218,9 @@ def _save_new(parts: Parts, target: Target[Store], options: Options) -> Any:
     groups: dict[str, GroupMetadata] = {}
     arrays: dict[str, ArrayChange] = {}
     for where, dataset, encoding in parts:
-        with _inside(where):
+        path = (target.base + where).rstrip("/")
+        with _inside(path):
             attributes, variables = prepared(dataset, encoding)
-            path = (target.base + where).rstrip("/")
             groups[path] = GroupMetadata(attributes, zarr_format=target.zarr_format)
             for name, variable in variables.items():
                 encoded = encode_variable(name, variable, name in encoding, target.zarr_format)
@@ -225,7 +230,7 @@ def _save_new(parts: Parts, target: Target[Store], options: Options) -> Any:
     if target.is_whole:
         return _save_whole(target, groups, arrays, options)
     nodes = open_nodes(store, zarr_format=target.zarr_format, consolidated=False)
-    parents = _missing_parents(nodes, target.group, target.zarr_format)
+    parents = _missing_parents(store, nodes, target.group, target.zarr_format)
     groups = parents | groups
 
     def check() -> None:
@@ -268,7 +273,7 @@ def _save_into(parts: Parts, store: Store, path: str, how: How, options: Options
                 stored = read_group(store, nodes, group, dataset.indexes, options.workers)
                 if stored is None:
                     _check_there(how.append_dim, how.region, how.mode)
-                    plan.add_parents(_missing_parents(nodes, group, how.zarr_format))
+                    plan.add_parents(_missing_parents(store, nodes, group, how.zarr_format))
                 its_region = plan.region_of(group, dataset, how.region)
                 plan.add(group, stored, plan_update(dataset, encoding, stored, replace(how, region=its_region)))
         plan.check_labels_below()
@@ -295,12 +300,12 @@ def _check_order(arrays: Mapping[str, ArrayChange]) -> None:
             )
 
 
-def _missing_parents(stored: Nodes, group: str, zarr_format: ZarrFormat) -> dict[str, GroupMetadata]:
+def _missing_parents(store: Store, stored: Nodes, group: str, zarr_format: ZarrFormat) -> dict[str, GroupMetadata]:
     missing = {}
     for parent in parents_of(group):
         node = stored.get(parent)
         if isinstance(node, ArrayMetadata):
-            raise NodeNotFoundError("an array cannot hold groups", key=parent or "/")
+            raise NodeNotFoundError("an array cannot hold groups", path=store.path, key=parent or "/")
         if node is None:
             missing[parent] = GroupMetadata(zarr_format=zarr_format)
     return missing
@@ -308,12 +313,12 @@ def _missing_parents(stored: Nodes, group: str, zarr_format: ZarrFormat) -> dict
 
 @contextmanager
 def _inside(group: str) -> Iterator[None]:
-    """Put the group before the names of variables in errors."""
+    """Put the group before the names of variables in errors; those that name their store have keys from its root."""
     try:
         yield
     except ZarrdsError as error:
         if group and error.key is None:
             error.key = group
-        elif group and error.key is not None and not f"{error.key}/".startswith(f"{group}/"):
+        elif group and error.path is None:
             error.key = f"{group}/{error.key}"
         raise

@@ -15,6 +15,9 @@ import xarray as xr
 
 from zarrds.arrays.elements import Elements
 from zarrds.arrays.workers import Progress
+from zarrds.datasets.conflicts import check_not_replaced
+from zarrds.errors import EncodingError
+from zarrds.stores.base import Store
 
 __all__ = ["Write", "aligned_blocks", "compute_writes", "write_in_memory"]
 
@@ -31,11 +34,14 @@ class Write:
         Encoded; in memory, lazily loaded, or of a dask array.
     start : tuple of int
         The place of its first element, along each dimension of the array.
+    in_place : Store or None
+        The store, if the array is one that others may replace meanwhile: each write makes sure that it is still there.
     """
 
     elements: Elements
     variable: xr.Variable
     start: tuple[int, ...]
+    in_place: Store | None = None
 
     @property
     def is_chunked(self) -> bool:
@@ -58,7 +64,14 @@ class Write:
 
 def write_in_memory(write: Write, progress: Progress | None = None) -> None:
     """Write data that is no dask array; what is lazy is loaded first, whole."""
-    write.elements.write(write.key, np.asarray(write.variable.data), progress=progress)
+    values = np.asarray(write.variable.data)
+    _check_there(write.elements, write.in_place)
+    write.elements.write(write.key, values, progress=progress)
+
+
+def _check_there(elements: Elements, in_place: Store | None) -> None:
+    if in_place is not None:
+        check_not_replaced(in_place, {elements.path: elements.metadata})
 
 
 def aligned_blocks(blocks: tuple[int, ...], chunk: int, start: int = 0) -> tuple[int, ...]:
@@ -92,13 +105,21 @@ class _Target:
         self.dtype = write.elements.dtype
         self._elements = write.elements
         self._start = write.start
+        self._in_place = write.in_place
         self._progress = progress
 
     def __setitem__(self, key: tuple[slice, ...], value: Any) -> None:
         moved = tuple(slice(s.start + a, s.stop + a) for s, a in zip(key, self._start, strict=True))
+        _check_there(self._elements, self._in_place)
         self._elements.write(moved, value, progress=self._progress)
 
     def __getstate__(self) -> dict[str, Any]:
+        if self._elements.store.in_memory:
+            raise EncodingError(
+                "other processes cannot write into a store in memory",
+                path=self._elements.store.path,
+                mend="Compute it with scheduler='threads', or save to a path",
+            )
         return self.__dict__ | {"_progress": None}
 
 
@@ -130,6 +151,8 @@ def compute_writes(
         wanted = tuple(map(aligned_blocks, data.chunks, array.metadata.chunks, write.start))
         sources.append(data if wanted == data.chunks else data.rechunk(wanted))
         targets.append(_Target(write, progress))
+    if given := [name for name in ("compute", "regions", "sources", "targets") if name in options]:
+        raise EncodingError("chunkmanager_store_kwargs names what zarrds itself decides", found=given)
     # other processes would write into copies of a store in memory
     here: dict[str, Any] = {"scheduler": "threads"} if any(w.elements.store.in_memory for w in writes) else {}
     return dask.array.store(sources, targets, **{"lock": False, **here, **options, "compute": compute})

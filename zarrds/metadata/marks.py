@@ -2,7 +2,8 @@
 
 In v3 it is an extension that need not be understood, in v2 a further member of ``.zarray``:
 ``{"must_understand": false, "id": "0f1e2d3c4b5a6978", "complete": [744, 721, 1440]}``. Another library may keep it when
-it resizes the array, or drop it; it says nothing that would then be wrong.
+it makes the array longer, or drop it; what it says is then still right. Only of an array that such a library has cut
+and made longer again may it say too much: chunks that are rightly absent then count as lost.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ import secrets
 from dataclasses import dataclass, replace
 
 from zarrds.metadata.dtypes import JSON
-from zarrds.metadata.model import ArrayMetadata
+from zarrds.metadata.model import ArrayMetadata, Node
 
-__all__ = ["MEMBER", "Marks", "marks_of", "new_id", "with_marks", "with_shape"]
+__all__ = ["MEMBER", "Marks", "is_replaced", "marks_of", "new_id", "with_marks", "with_shape"]
 
 # the member of the array's document
 MEMBER = "zarrds"
@@ -114,3 +115,17 @@ def with_shape(metadata: ArrayMetadata, shape: tuple[int, ...], *, is_written: b
         for done, old, new in zip(marks.complete, metadata.shape, shape, strict=True)
     )
     return with_marks(changed, replace(marks, complete=complete))
+
+
+def is_replaced(opened: ArrayMetadata, now: Node | None) -> bool:
+    """Whether what stands there now is not the array that was opened, nor one that has grown from it."""
+    if not isinstance(now, ArrayMetadata):
+        return True
+    before, after = marks_of(opened).id, marks_of(now).id
+    # zarr-python keeps the marks of arrays of format 3; of format 2 it drops them, also from consolidated copies alone
+    if before != after and (now.zarr_format == 3 or None not in (before, after)):
+        return True
+    if len(opened.shape) != len(now.shape) or any(new < old for old, new in zip(opened.shape, now.shape, strict=True)):
+        return True
+    names = ("data_type", "chunks", "codecs", "chunk_key_encoding")
+    return None in (before, after) and any(getattr(opened, name) != getattr(now, name) for name in names)

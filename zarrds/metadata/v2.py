@@ -112,7 +112,11 @@ def _dimension_names(
     """xarray's attribute, which is taken out of `attributes`, or NCZarr's references."""
     if DIMENSIONS in attributes:
         names = attributes.pop(DIMENSIONS)
-        if not isinstance(names, list) or len(names) != ndim or any(not isinstance(n, str) for n in names):
+        if (
+            not isinstance(names, list)
+            or len(names) != ndim
+            or any(n is not None and not isinstance(n, str) for n in names)
+        ):
             raise MetadataError(f"{DIMENSIONS} do not fit the shape", expected=f"{ndim} names", found=f"{names!r:.100}")
         return tuple(names)
     # a member of .zarray until netCDF-C 4.9, an attribute since, and both names changed on the way

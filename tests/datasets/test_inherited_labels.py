@@ -1,0 +1,145 @@
+"""Labels that groups inherit from the group above: a DataTree reads a group's data by them, though it has none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import zarrds
+from tests.datasets.samples import FORMATS, Format, files
+from zarrds.errors import LabelError, LabelNotFoundError
+
+
+@pytest.fixture(params=FORMATS, ids=["v3", "v2"])
+def zarr_format(request: pytest.FixtureRequest) -> Format:
+    found: Format = request.param
+    return found
+
+
+@pytest.fixture
+def path(tmp_path: Path, zarr_format: Format) -> Path:
+    path = tmp_path / "x.zarr"
+    zarrds.save(tree(), path, zarr_format=zarr_format)
+    return path
+
+
+def tree(add: float = 0, x: Any = (10, 20, 30, 40)) -> xr.DataTree:
+    """The groups below the root have no labels along x, but inherit them."""
+    n = len(x)
+    v = xr.Dataset({"v": ("x", np.arange(n) + add)})
+    return xr.DataTree.from_dict(
+        {
+            "/": xr.Dataset({"w": ("x", np.arange(n) * 10.0 + add)}, {"x": list(x)}),
+            "/c": v,
+            "/c/d": xr.Dataset({"u": (("y", "x"), np.arange(2.0 * n).reshape(2, n) + add)}, {"y": [1, 2]}),
+            "/e/f": v + 0.5,
+        }
+    )
+
+
+def without(whole: xr.DataTree, *groups: str) -> xr.DataTree:
+    kept = {path: node for path, node in whole.to_dict().items() if not path.startswith(groups)}
+    return xr.DataTree.from_dict(kept)
+
+
+def load_tree(path: Path) -> xr.DataTree:
+    return xr.open_datatree(path, engine="zarrds").load()
+
+
+def expected(after: xr.DataTree, x: slice, y: slice = slice(None)) -> xr.DataTree:
+    """The tree of which a part is replaced by that of another."""
+
+    def mixed(before: xr.Dataset, after: xr.Dataset) -> xr.Dataset:
+        before = before.copy(deep=True)
+        for name in before.data_vars:
+            key = {dim: part for dim, part in (("x", x), ("y", y)) if dim in before[name].dims}
+            before[name][key] = after[name][key]
+        return before
+
+    return xr.map_over_datasets(mixed, tree(), after)
+
+
+# regions
+
+
+@pytest.mark.parametrize("part", [slice(1, 3), slice(2, 4), slice(0, 1), slice(3, 4)], ids=str)
+@pytest.mark.parametrize("chunks", [False, True], ids=["numpy", "dask"])
+def test_a_region_that_is_found_at_the_root(path: Path, part: slice, chunks: bool) -> None:
+    new = tree(100).isel(x=part)
+    zarrds.save(new.chunk(x=1) if chunks else new, path, region="auto")
+    xr.testing.assert_identical(load_tree(path), expected(tree(100), part))
+
+
+def test_a_region_that_is_found_in_two_groups(path: Path) -> None:
+    """x is found at the root, y in the group that has it."""
+    new = tree(100).isel(x=slice(1, 3))
+    new["c/d"] = xr.DataTree(new["c/d"].to_dataset(inherit=False).isel(y=[1]))
+    zarrds.save(new, path, region="auto")
+    there = load_tree(path)
+    np.testing.assert_array_equal(there["c/d/u"], expected(tree(100), slice(1, 3), slice(1, 2))["c/d/u"])
+    np.testing.assert_array_equal(there["e/f/v"], expected(tree(100), slice(1, 3))["e/f/v"])
+
+
+@pytest.mark.parametrize("region", [{"x": "auto"}, {"x": slice(1, 3)}], ids=str)
+def test_a_region_of_one_dimension(path: Path, region: Any) -> None:
+    new = without(tree(100).isel(x=slice(1, 3)), "/c/d", "/e")
+    zarrds.save(new, path, region=region)
+    there, after = load_tree(path), expected(tree(100), slice(1, 3))
+    for name in ("w", "c/v"):
+        np.testing.assert_array_equal(there[name], after[name])
+    for name in ("c/d/u", "e/f/v"):
+        np.testing.assert_array_equal(there[name], tree()[name])
+
+
+def test_a_region_that_is_not_there(path: Path) -> None:
+    before = files(path)
+    with pytest.raises(LabelNotFoundError, match="found 50"):
+        zarrds.save(tree(100, x=(40, 50)), path, region="auto")
+    assert files(path) == before
+
+
+# labels that are replaced
+
+
+MOVED = (11, 21, 31, 41)
+
+
+@pytest.mark.parametrize("mode", ["a", "r+"])
+def test_labels_by_which_a_group_below_is_read(path: Path, mode: Any) -> None:
+    before = files(path)
+    moved = tree(x=MOVED)
+    for part, below in ((moved.to_dataset(), "'c/v'|'c/d/u'|'e/f/v'"), (without(moved, "/e"), "'e/f/v'")):
+        with pytest.raises(LabelError, match=f"by which ({below}) is read too.*Save the whole tree") as caught:
+            zarrds.save(part, path, mode=mode)
+        assert (caught.value.path, caught.value.key) == (str(path), "x")
+        assert files(path) == before
+    xr.testing.assert_identical(load_tree(path), tree())
+    zarrds.save(tree(5, x=MOVED), path, mode=mode)  # with all that they label
+    xr.testing.assert_identical(load_tree(path), tree(5, x=MOVED))
+
+
+def test_labels_of_a_group_between(path: Path) -> None:
+    """No other groups inherit from "c" than those below it; and not those that have labels of their own."""
+    own = tree()["c"].to_dataset()
+    zarrds.save(own, path, group="c", mode="a")
+    before = files(path)
+    with pytest.raises(LabelError, match="by which 'c/d/u' is read too") as caught:
+        zarrds.save(own.assign_coords(x=list(MOVED)), path, group="c", mode="a")
+    assert caught.value.key == "c/x"
+    assert files(path) == before
+    zarrds.save(tree()["c/d"].to_dataset(), path, group="c/d", mode="a")
+    zarrds.save(own.assign_coords(x=list(MOVED)), path, group="c", mode="a")
+    np.testing.assert_array_equal(xr.open_dataset(path, engine="zarrds", group="c").x, MOVED)
+    np.testing.assert_array_equal(xr.open_dataset(path, engine="zarrds", group="c/d").x, tree().x)
+
+
+def test_equal_labels_and_other_dimensions_are_no_matter(path: Path) -> None:
+    zarrds.save(tree(3).to_dataset(), path, mode="a")
+    np.testing.assert_array_equal(load_tree(path).w, tree(3).w)
+    zarrds.save(xr.Dataset({"z": ("k", [1, 2])}, {"k": [0, 1]}), path, mode="a")
+    zarrds.save(xr.Dataset({"z": ("k", [3, 4])}, {"k": [5, 6]}), path, mode="a")
+    assert load_tree(path).k.values.tolist() == [5, 6]

@@ -74,7 +74,7 @@ def save_against(path: Path, ds: xr.Dataset, name: str, act: Callable[[], object
 
 
 @pytest.mark.parametrize("mode", ["a", "w-", "w"])
-def test_a_parent_that_became_a_group(path: Path, mode: str) -> None:
+def test_a_parent_that_became_a_group(path: Path, mode: Any) -> None:
     ds, other = along("x", [1, 2, 3]), stored().assign_attrs(title="kept")
     error = save_against(path, ds, "u", lambda: zarrds.save(other, path, group="g"), group="g/h", mode=mode)
     assert error.key == "g"
@@ -85,7 +85,7 @@ def test_a_parent_that_became_a_group(path: Path, mode: str) -> None:
 
 
 @pytest.mark.parametrize("mode", ["a", "w-", "w"])
-def test_a_parent_that_became_an_array(path: Path, mode: str) -> None:
+def test_a_parent_that_became_an_array(path: Path, mode: Any) -> None:
     ds, other = along("x", [1, 2, 3]), along("q", [4, 5], name="g", title="kept")
     late = meanwhile(ds, "u", lambda: zarrds.save(other, path, mode="a"))
     for found in (late, ds):

@@ -173,3 +173,10 @@ def test_labels_in_the_region_are_compared() -> None:
         check_region_labels(part([0, 1]), region, stored())
     with pytest.raises(LabelError, match=r"labels of 'x'.*1 of 4 differ.*x=3"):
         check_region_labels(part([1, 2]).assign_coords(x=[0.1, 0.2, 0.3, 9]), region, stored())
+
+
+def test_auto_without_labels_is_all_or_an_error() -> None:
+    stored = {"x": xr.Variable("x", [10, 20, 30]), "v": xr.Variable("x", [1.0, 2.0, 3.0])}
+    assert resolve_region("auto", xr.Dataset({"v": ("x", [5.0, 6.0, 7.0])}), stored, "r+") == {"x": slice(0, 3)}
+    with pytest.raises(LabelError, match="the dataset has no labels"):
+        resolve_region("auto", xr.Dataset({"v": ("x", [5.0, 6.0])}), stored, "r+")

@@ -114,8 +114,12 @@ def test_auto(path: Path, kind: str, region: Any) -> None:
 
 
 def test_auto_without_labels(path: Path) -> None:
-    zarrds.save(part(0, 4).drop_vars(["time", "x"]), path, region="auto")
-    xr.testing.assert_identical(load(path), written(0, 4))
+    before = files(path)
+    with pytest.raises(LabelError, match="the dataset has no labels, the store has"):
+        zarrds.save(part(0, 4).drop_vars(["time", "x"]), path, region="auto")
+    assert files(path) == before
+    zarrds.save(part(0, 9).drop_vars(["time", "x"]), path, region="auto")  # all of it
+    xr.testing.assert_identical(load(path), written(0, 9))
 
 
 @pytest.mark.parametrize("region", ["auto", {}], ids=str)

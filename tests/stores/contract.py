@@ -5,21 +5,21 @@ from __future__ import annotations
 import itertools
 import os
 import pickle
-import shutil
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import pytest
 from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import run_state_machine_as_test
 
-from zarrds.errors import InvalidKeyError, StoreExistsError
+from tests.stores.changing import ChangingContract, run_together
+from tests.stores.machine import StoreMachine
+from zarrds.errors import InvalidKeyError
 from zarrds.stores import Store
+
+__all__ = ["StoreContract", "run_together"]
 
 MALFORMED = [
     "",
@@ -40,130 +40,9 @@ MALFORMED = [
     "a\ud800",
 ]
 
-# files and folders never share a name, since a directory cannot hold both
-FOLDERS = st.lists(st.sampled_from(["a", "ab", "ä b"]), max_size=3).map("/".join)
-NAMES = st.sampled_from(["x", ".zgroup", "zarr.json", "0.0"])
-KEYS = st.builds(lambda folder, name: f"{folder}/{name}" if folder else name, FOLDERS, NAMES)
-VALUES = st.lists(st.binary(max_size=20), max_size=4)
 
-
-def below(model: dict[str, bytes], prefix: str) -> set[str]:
-    return {key for key in model if not prefix or key.startswith(prefix + "/")}
-
-
-def run_together(*targets: Callable[[], None]) -> None:
-    """Run all in threads at once, and raise what the first of them raises."""
-    errors: list[BaseException] = []
-
-    def run(target: Callable[[], None]) -> None:
-        try:
-            target()
-        except BaseException as exc:
-            errors.append(exc)
-
-    # several threads are what is tested here
-    threads = [threading.Thread(target=run, args=(target,)) for target in targets]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if errors:
-        raise errors[0]
-
-
-class StoreMachine(RuleBasedStateMachine):
-    """Any sequence of operations on a store and on a dictionary."""
-
-    make: ClassVar[Callable[[Path], Store]]
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.folder = Path(tempfile.mkdtemp())
-        self.store = type(self).make(self.folder)
-        self.model: dict[str, bytes] = {}
-        self.staged: list[tuple[str, Store, dict[str, bytes]]] = []
-
-    def teardown(self) -> None:
-        shutil.rmtree(self.folder)
-
-    def drop_staged_below(self, prefix: str) -> None:
-        """Staged stores may go with the keys around them: the contract leaves that open."""
-        for entry in list(self.staged):
-            if entry[0] == prefix or entry[0].startswith(prefix and prefix + "/"):
-                self.store.discard(entry[1])
-                self.staged.remove(entry)
-
-    @rule(key=KEYS, parts=VALUES)
-    def set(self, key: str, parts: list[bytes]) -> None:
-        before = self.store.identity(key)
-        self.store.set(key, *parts)
-        assert self.store.identity(key) not in (before, None)
-        self.model[key] = b"".join(parts)
-
-    @rule(key=KEYS)
-    def delete(self, key: str) -> None:
-        self.store.delete(key)
-        self.model.pop(key, None)
-
-    @rule(prefix=FOLDERS)
-    def delete_prefix(self, prefix: str) -> None:
-        self.drop_staged_below(prefix)
-        self.store.delete_prefix(prefix)
-        for key in below(self.model, prefix):
-            del self.model[key]
-
-    @rule(key=KEYS, size=st.none() | st.integers(0, 100))
-    def get(self, key: str, size: int | None) -> None:
-        value = self.store.get(key, None if size is None else memoryview(bytearray(size)))
-        assert (None if value is None else bytes(value)) == self.model.get(key)
-        assert (self.store.identity(key) is None) == (key not in self.model)
-
-    @rule(prefix=FOLDERS)
-    def list_below(self, prefix: str) -> None:
-        keys = [*self.store.list_prefix(prefix)]
-        assert len(keys) == len({*keys})
-        assert {*keys} == below(self.model, prefix)
-        start = len(prefix) + 1 if prefix else 0
-        folders = {key[start:].split("/")[0] for key in keys if "/" in key[start:]}
-        assert self.store.list_children(prefix) == sorted(folders)
-
-    @rule(prefix=FOLDERS, values=st.dictionaries(KEYS, VALUES, max_size=3))
-    def stage(self, prefix: str, values: dict[str, list[bytes]]) -> None:
-        staged = self.store.stage(prefix)
-        for key, parts in values.items():
-            staged.set(key, *parts)
-        self.staged.append((prefix, staged, {key: b"".join(parts) for key, parts in values.items()}))
-
-    @rule(data=st.data(), publish=st.booleans())
-    def end_stage(self, data: st.DataObject, publish: bool) -> None:
-        if not self.staged:
-            return
-        prefix, staged, values = entry = data.draw(st.sampled_from(self.staged))
-        self.staged.remove(entry)
-        if not publish:
-            self.store.discard(staged)
-            return
-        self.drop_staged_below(prefix)
-        self.store.publish(staged, prefix)
-        for key in below(self.model, prefix):
-            del self.model[key]
-        self.model |= {f"{prefix}/{key}" if prefix else key: value for key, value in values.items()}
-
-    @invariant()
-    def nothing_else(self) -> None:
-        assert {key: bytes(self.store.get(key) or b"") for key in self.store.list_prefix()} == self.model
-
-
-class StoreContract:
+class StoreContract(ChangingContract):
     """Inherit from this and say how a new, empty store is made."""
-
-    def make(self, folder: Path) -> Store:
-        """Return a new, empty store; `folder` exists and is its own."""
-        raise NotImplementedError
-
-    @pytest.fixture
-    def store(self, tmp_path: Path) -> Store:
-        return self.make(tmp_path)
 
     @pytest.fixture(autouse=True)
     def _no_leaked_descriptors(self) -> Iterator[None]:
@@ -260,8 +139,6 @@ class StoreContract:
                 lambda: store.delete_prefix(key),
                 lambda: store.list_prefix(key),
                 lambda: store.list_children(key),
-                lambda: store.stage(key),
-                lambda: store.publish(store, key),
             ]
         for call in calls:
             with pytest.raises(InvalidKeyError) as caught:
@@ -330,97 +207,6 @@ class StoreContract:
             seen.add(store.identity("k"))
         assert len(seen) == 300
         assert pickle.loads(pickle.dumps(store.identity("k"))) == store.identity("k")
-
-    # staging
-
-    @pytest.mark.parametrize("prefix", ["", "g", "g/h"])
-    @pytest.mark.parametrize("publish", [True, False])
-    def test_stage(self, store: Store, tmp_path: Path, prefix: str, publish: bool) -> None:
-        start = prefix and f"{prefix}/"
-        old = {"top": b"1", "gg/k": b"2", f"{start}old": b"3", f"{start}deep/er": b"4"}
-        for key, value in old.items():
-            store.set(key, value)
-        files = sorted(tmp_path.rglob("*"))
-        staged = store.stage(prefix)
-        assert list(staged.list_prefix()) == []
-        staged.set("old", b"new 3")
-        staged.set("more/k", b"new 4")
-        copy = pickle.loads(pickle.dumps(staged))
-        assert copy.get("more/k") == b"new 4"
-        assert set(store.list_prefix()) == set(old)
-        assert store.get(f"{start}old") == b"3"
-        if publish:
-            store.publish(staged, prefix)
-            kept = {key: value for key, value in old.items() if not key.startswith(start)}
-            expected = kept | {f"{start}old": b"new 3", f"{start}more/k": b"new 4"}
-        else:
-            store.discard(staged)
-            store.discard(staged)  # nothing is left to do
-            expected = old
-            assert sorted(tmp_path.rglob("*")) == files
-        assert {key: store.get(key) for key in store.list_prefix()} == expected
-
-    @pytest.mark.parametrize("prefix", ["", "g/h"])
-    def test_publish_without_replacing(self, store: Store, prefix: str) -> None:
-        base = prefix and f"{prefix}/"
-        first, second = store.stage(prefix), store.stage(prefix)
-        first.set("a", b"first")
-        second.set("a", b"second")
-        store.publish(first, prefix, replace=False)
-        with pytest.raises(StoreExistsError):
-            store.publish(second, prefix, replace=False)
-        store.discard(second)
-        assert {key: bytes(store.get(key) or b"") for key in store.list_prefix()} == {f"{base}a": b"first"}
-
-    def test_publish_nothing(self, store: Store) -> None:
-        store.set("a/k", b"v")
-        store.set("b", b"v")
-        store.publish(store.stage("a"), "a")
-        assert list(store.list_prefix()) == ["b"]
-        store.publish(store.stage(), "")
-        assert list(store.list_prefix()) == []
-
-    def test_readers_see_old_or_new_stage(self, store: Store) -> None:
-        store.set("g/k", b"0")
-        done = threading.Event()
-
-        def write() -> None:
-            try:
-                for i in range(1, 60):
-                    staged = store.stage("g")
-                    staged.set("k", b"%d" % i)
-                    store.publish(staged, "g")
-            finally:
-                done.set()
-
-        def read() -> None:
-            last = 0
-            while not done.is_set():
-                value = store.get("g/k")
-                assert value is not None
-                assert last <= int(bytes(value)) < 60
-                last = int(bytes(value))
-
-        run_together(write, read)
-
-    def test_only_what_was_staged_here(self, store: Store, tmp_path: Path) -> None:
-        store.set("a/k", b"v")
-        (tmp_path / "other").mkdir()
-        other = self.make(tmp_path / "other")
-        other.set("k", b"precious")
-        with pytest.raises(ValueError, match="not staged"):
-            store.publish(other, "a")
-        with pytest.raises(ValueError, match="not staged"):
-            store.discard(other)
-        staged = store.stage("b")
-        with pytest.raises(ValueError, match="not staged"):
-            store.publish(staged, "a")
-        assert store.get("a/k") == b"v"
-        assert other.get("k") == b"precious"
-
-    def test_errors_of_a_staged_store_name_the_place_it_is_for(self, store: Store) -> None:
-        assert store.stage().path == store.path
-        assert store.stage("a/b").path == f"{store.path}/a/b"
 
     # copies
 

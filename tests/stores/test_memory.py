@@ -36,7 +36,7 @@ class TestMemoryStore(StoreContract):
         note()
         store.delete("a/k")
         note()
-        store.publish(store.stage("a"), "a")
+        store.publish(store.stage())
         note()
         store.delete_prefix("")
         note()

@@ -31,8 +31,8 @@ def resolve_region(
     Parameters
     ----------
     region : mapping of dimension to slice or "auto", or "auto"
-        As in `Dataset.to_zarr`: ``"auto"`` finds a dimension's labels in the store; a dimension without labels in the
-        dataset begins at 0. ``"auto"`` as a whole stands for every dimension of the dataset.
+        As in `Dataset.to_zarr`: ``"auto"`` finds a dimension's labels in the store; a dimension without labels begins
+        at 0. ``"auto"`` as a whole stands for every dimension of the dataset.
     dataset : Dataset
         What is to be written, with its index coordinates.
     stored : mapping of name to Variable
@@ -131,7 +131,17 @@ def _resolve(
             f"region names dimension {dim!r}, which the store does not have", found=sorted(map(str, sizes))
         )
     if isinstance(part, str) and part == "auto":
-        return _find(dim, dataset, stored) if dim in dataset.variables else slice(0, dataset.sizes[dim])
+        if dim in dataset.variables:
+            return _find(dim, dataset, stored)
+        if str(dim) in stored and dataset.sizes[dim] != sizes[dim]:
+            raise LabelError(
+                f"the region of dimension {dim!r} cannot be found: the dataset has no labels, the store has",
+                key=str(dim),
+                expected=f"labels, or all {sizes[dim]}",
+                found=dataset.sizes[dim],
+                mend="Give the dataset its labels, or the region as a slice of positions",
+            )
+        return slice(0, dataset.sizes[dim])
     if not isinstance(part, slice):
         raise EncodingError(
             "all values in ``region`` must be slice objects", key=str(dim), expected=_SLICE, found=f"{part!r:.80}"

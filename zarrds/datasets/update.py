@@ -24,7 +24,6 @@ from zarrds.metadata.model import ArrayMetadata, GroupMetadata, ZarrFormat
 
 __all__ = ["ArrayChange", "GroupChange", "How", "plan_update"]
 
-_NOTHING = xr.Variable((), 0)
 UpdateMode = Literal["a", "a-", "r+"]
 
 
@@ -128,9 +127,8 @@ def plan_update(dataset: xr.Dataset, encoding: Encoding, stored: StoredGroup | N
         dataset, region[str(how.append_dim)] = _appended(dataset, str(how.append_dim), stored, how)
     attributes, variables = prepared(dataset, encoding)
     arrays = _array_changes(dataset, variables, encoding, stored, how, region)
-    replaced = frozenset(
-        name for name in arrays if stored.variables.get(name, _NOTHING).dims == (name,) and name not in region
-    )
+    labels = {name for name, variable in stored.variables.items() if variable.dims == (name,)}
+    replaced = frozenset(labels & arrays.keys() - region.keys())
     if how.mode == "r+":
         return GroupChange(None, arrays, replaced, region)
     # the attributes of arrays that exist stay as they are, so that none of them would name a new coordinate

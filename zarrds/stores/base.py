@@ -179,28 +179,28 @@ class Store(Values, Protocol):
         """The names directly below `prefix` that have keys below them (folders), sorted."""
         ...
 
-    def stage(self, prefix: str = "") -> Self:
-        """A new, empty, invisible store whose keys are to become those below `prefix` of this one."""
+    def stage(self) -> Self:
+        """A new, empty, invisible store whose keys are to become those of this one, by `publish`."""
         ...
 
-    def publish(self, staged: Self, prefix: str = "", *, replace: bool = True) -> None:
-        """Replace all keys below `prefix` by those of `staged`, in one step; `staged` is gone afterwards.
+    def publish(self, staged: Self, *, replace: bool = True) -> None:
+        """Replace all keys of this store by those of `staged`, in one step; `staged` is gone afterwards.
 
-        `staged` must come from ``stage(prefix)``. What else was staged below `prefix` may go with the old keys.
+        Staged changes may go with the old keys.
 
         Parameters
         ----------
         staged : Store
-        prefix : str
+            From `stage` of this store.
         replace : bool
-            False makes it an error if anything stands below `prefix`.
+            False makes it an error if this store has any keys.
 
         Raises
         ------
         StoreExistsError
-            If something stands there and is not to be replaced.
+            If there are keys that are not to be replaced.
         ValueError
-            If `staged` was not staged for `prefix`.
+            If `staged` was not staged for this store.
         StoreIOError
             If the file system refuses; the old keys then still stand.
         """

@@ -12,27 +12,27 @@ from __future__ import annotations
 import errno
 import json
 import os
+import stat
 import time
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 
 from zarrds.stores import files, syncing
 from zarrds.stores.base import DELETED, Buffer, check_key
 from zarrds.stores.locks import Locks
 
-__all__ = ["COMMIT", "NEW", "apply_changes", "deleted_keys", "is_step", "recover", "replace_folder"]
+__all__ = ["COMMIT", "apply_changes", "deleted_keys", "is_step", "recover"]
 
 COMMIT = f".commit{files.PARTIAL}"
 _STEPS = ("0", "1", "2")
-
-# in a commit that replaces a folder: the new folder, and the file that names the one to be replaced
-NEW = "new"
-_REPLACED = "replaced"
 
 _EFFECTIVE = os.access in os.supports_effective_ids  # not on Windows
 
 _POLL = 0.001  # seconds between two looks at a commit that somebody else finishes
 _PATIENCE = 5.0  # seconds, if this process could not finish it
+
+_ATTEMPTS = 20  # of putting changes in place while others make and remove folders there
+_UNPLANNED = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT)
 
 Verify = Callable[[str], None]  # raises if a folder, given as a part of keys, lies outside of the root
 
@@ -50,66 +50,79 @@ def deleted_keys(value: Buffer | None, path: str) -> list[str]:
     return [check_key(key, path) for key in keys]
 
 
+class _Plan:
+    """What is to be moved where, found by looking at changes and at the store without touching either.
+
+    Attributes
+    ----------
+    moves : list of (str, str)
+        In order: what, as a part of the folder of the changes, and where to. A folder that is new moves whole.
+    emptied : list of str
+        The folders of which nothing is left then, each before those in it.
+    deleted : list of str
+        Keys.
+    odd : list of str
+        Names that changes may not have.
+    """
+
+    def __init__(self, changes: str, root: str, path: str, verify: Verify) -> None:
+        self._changes, self._root, self._verify = changes, root, verify
+        self._writable: set[str] = set()
+        self.moves: list[tuple[str, str]] = []
+        self.emptied: list[str] = []
+        self.deleted: list[str] = []
+        names = {entry.name: entry.is_dir(follow_symlinks=False) for entry in _entries(changes)}
+        self.odd = [name for name, is_folder in names.items() if name not in (_STEPS if is_folder else (DELETED,))]
+        for step in _STEPS:
+            if names.get(step):
+                self._add(step, "")
+        if names.get(DELETED) is False:
+            with open(os.path.join(changes, DELETED), "rb") as file:
+                self.deleted = deleted_keys(file.read(), path)
+            for key in self.deleted:
+                folder = key.rpartition("/")[0]
+                verify(folder)
+                self._check_writable(os.path.join(root, folder))
+
+    def _add(self, part: str, prefix: str) -> None:
+        """Plan for a folder of the changes, and raise if what stands in the store is not what that needs."""
+        self.emptied.append(part)
+        entries = _entries(os.path.join(self._changes, part))
+        if entries:
+            self._check_writable(os.path.join(self._root, prefix))
+        for entry in entries:
+            target = os.path.join(self._root, prefix + entry.name)
+            is_folder = entry.is_dir(follow_symlinks=False)
+            mode = _mode(target)
+            if is_folder and mode:
+                if not (stat.S_ISDIR(mode) or os.path.isdir(target)):
+                    raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), target)
+                self._verify(prefix + entry.name)
+                self._add(f"{part}/{entry.name}", f"{prefix}{entry.name}/")
+            elif stat.S_ISDIR(mode):
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), target)
+            else:
+                self.moves.append((f"{part}/{entry.name}", target))
+
+    def _check_writable(self, folder: str) -> None:
+        if folder in self._writable:
+            return
+        if not os.access(folder, os.W_OK, effective_ids=_EFFECTIVE) and os.path.isdir(folder):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), folder)
+        self._writable.add(folder)
+
+
 def apply_changes(root: str, changes: str, path: str, verify: Verify, durable: bool) -> None:
     """Put changes in place, once and for all; the store is locked."""
-    for entry in _entries(changes):
-        if not (entry.is_dir() if entry.name in _STEPS else entry.name == DELETED and entry.is_file()):
-            raise ValueError(f"keys of staged changes begin with their step ('0/', '1/' or '2/'): found {entry.name!r}")
-    for step in _STEPS:
-        _check_below(os.path.join(changes, step), root, "", verify)
-    for key in _deleted(changes, path):
-        folder = key.rpartition("/")[0]
-        verify(folder)
-        _check_writable(os.path.join(root, folder))
+    plan = _Plan(changes, root, path, verify)
+    if plan.odd:
+        raise ValueError(f"keys of staged changes begin with their step ('0/', '1/' or '2/'): found {plan.odd[0]!r}")
     if durable:
         syncing.sync_tree(changes)
     os.rename(changes, os.path.join(root, COMMIT))  # from now on they count
     if durable:
         syncing.sync_folder(root)
-    _finish(root, path, verify, durable)
-
-
-def _check_below(new: str, there: str, key: str, verify: Verify) -> None:
-    """Raise if a folder stands where a file is to be, or the other way round, or a link leads out of the root."""
-    found = _entries(new)
-    if found:
-        _check_writable(there)
-    for entry in found:
-        target = os.path.join(there, entry.name)
-        if not os.path.lexists(target):
-            continue
-        is_folder = os.path.isdir(target)
-        if entry.is_dir(follow_symlinks=False):
-            if not is_folder:
-                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), target)
-            verify(key + entry.name)
-            _check_below(entry.path, target, f"{key}{entry.name}/", verify)
-        elif is_folder and not os.path.islink(target):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), target)
-
-
-def _check_writable(folder: str) -> None:
-    if os.path.isdir(folder) and not os.access(folder, os.W_OK, effective_ids=_EFFECTIVE):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), folder)
-
-
-def replace_folder(root: str, hidden: str, prefix: str, verify: Verify, durable: bool) -> None:
-    """Put the folder `NEW` of a hidden folder in the place of that of `prefix`; the store is locked.
-
-    In two moves, of which `recover` makes the second if this process dies between them.
-    """
-    folder = os.path.join(root, COMMIT)
-    files.write_unseen(os.path.join(hidden, _REPLACED), [prefix.encode()])
-    if durable:
-        syncing.sync_tree(hidden)
-    os.rename(hidden, folder)
-    try:
-        _finish(root, prefix, verify, durable)
-    except OSError:
-        with suppress(OSError):
-            if os.path.lexists(os.path.join(folder, NEW)) and os.path.lexists(os.path.join(root, prefix)):
-                os.rename(folder, hidden)  # it is as it was before
-        raise
+    _finish(root, path, verify, durable, plan)
 
 
 def recover(root: str, path: str, verify: Verify, locks: Locks) -> None:
@@ -132,54 +145,61 @@ def recover(root: str, path: str, verify: Verify, locks: Locks) -> None:
         time.sleep(_POLL)
 
 
-def _finish(root: str, path: str, verify: Verify, durable: bool) -> None:
+def _finish(root: str, path: str, verify: Verify, durable: bool, plan: _Plan | None = None) -> None:
     """Put in place what was committed, or what is left of it; then the commit is gone."""
     folder = os.path.join(root, COMMIT)
     touched: set[str] = set()
-    _swap(root, folder, touched)
-    for step in _STEPS:
-        _move_below(os.path.join(folder, step), root, "", verify, touched)
-    for key in _deleted(folder, path):
+    attempts = _ATTEMPTS
+    while True:
+        plan = plan or _Plan(folder, root, path, verify)
+        try:
+            for part, target in plan.moves:
+                _move(os.path.join(folder, part), target, touched)
+            break
+        except OSError as exc:
+            # others may make the folder of an array that they write to, or remove one
+            attempts -= 1
+            if exc.errno not in _UNPLANNED or not attempts:
+                raise
+            plan = None
+    for key in plan.deleted:
         _delete(root, key, folder, touched)
     if durable:
         syncing.sync_folders(touched, root)
-    for name in (_REPLACED, DELETED):  # first what would be done again if only a part of all this were removed
-        with suppress(FileNotFoundError):
-            os.unlink(os.path.join(folder, name))
-    files.remove_tree(folder)
+    if plan.deleted:  # first what would be done again if only a part of all this were removed
+        os.unlink(os.path.join(folder, DELETED))
+    _remove(folder, plan.emptied)
     if durable:
         syncing.sync_folder(root)
 
 
-def _move_below(new: str, there: str, key: str, verify: Verify, touched: set[str]) -> None:
-    for entry in _entries(new):
-        target = os.path.join(there, entry.name)
-        if not entry.is_dir(follow_symlinks=False):
-            _replace(entry.path, target)
-            touched.add(there)
-            continue
-        if not os.path.lexists(target):
-            try:
-                os.rename(entry.path, target)
-                touched.add(there)
-                continue
-            except OSError as exc:  # somebody made it meanwhile, or it would have to go to another disk
-                if exc.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.EXDEV):
-                    raise
-            touched.update(map(os.path.dirname, files.make_folders(target)))
-        verify(key + entry.name)
-        _move_below(entry.path, target, f"{key}{entry.name}/", verify, touched)
-
-
-def _replace(new: str, target: str) -> None:
+def _move(new: str, target: str, touched: set[str]) -> None:
+    touched.add(os.path.dirname(target))
     try:
         os.replace(new, target)
+        return
     except OSError as exc:
         if exc.errno != errno.EXDEV:
             raise
+    # another disk is mounted there
+    if os.path.isdir(new):
+        touched.update(map(os.path.dirname, files.make_folders(target)))
+        for entry in _entries(new):
+            _move(entry.path, os.path.join(target, entry.name), touched)
+        os.rmdir(new)
+    else:
         with open(new, "rb") as file:
             files.write(target, [file.read()], durable=True)
         os.unlink(new)
+
+
+def _remove(folder: str, parts: Sequence[str]) -> None:
+    try:
+        for part in reversed(parts):
+            os.rmdir(os.path.join(folder, part))
+        os.rmdir(folder)
+    except OSError:  # it holds what was deleted, or a writer's unfinished file
+        files.remove_tree(folder)
 
 
 def _delete(root: str, key: str, folder: str, touched: set[str]) -> None:
@@ -193,38 +213,17 @@ def _delete(root: str, key: str, folder: str, touched: set[str]) -> None:
         os.unlink(location)
 
 
-def _swap(root: str, folder: str, touched: set[str]) -> None:
+def _mode(location: str) -> int:
+    """The type of a file or link, and its permissions; 0 if nothing is there."""
     try:
-        with open(os.path.join(folder, _REPLACED), "rb") as file:
-            target = os.path.join(root, *file.read().decode().split("/"))
+        return os.lstat(location).st_mode
     except FileNotFoundError:
-        return
-    new, old = os.path.join(folder, NEW), files.inside(folder)
-    if not os.path.lexists(new):
-        return
-    is_there = os.path.lexists(target)
-    if is_there:
-        os.rename(target, old)
-    try:
-        os.rename(new, target)
-    except BaseException:
-        if is_there:
-            os.rename(old, target)
-        raise
-    touched.add(os.path.dirname(target))
+        return 0
 
 
 def _entries(folder: str) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
             return [entry for entry in entries if not files.is_partial(entry.name)]
-    except FileNotFoundError:
-        return []
-
-
-def _deleted(changes: str, path: str) -> list[str]:
-    try:
-        with open(os.path.join(changes, DELETED), "rb") as file:
-            return deleted_keys(file.read(), path)
     except FileNotFoundError:
         return []

@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from zarrds.errors import InvalidKeyError, StoreIOError
-from zarrds.stores.base import DELETED, check_key, check_prefix
+from zarrds.stores.base import DELETED, check_key
 from zarrds.stores.changes import deleted_keys
 from zarrds.stores.files import PARTIAL, is_partial
 from zarrds.stores.objects import Objects
@@ -60,14 +60,14 @@ class Commit:
     ----------
     folder : str
         What the staged names begin with.
-    steps : tuple of (str, str, int)
-        One after the other: the part of the folder, the prefix that it goes to, and how many objects it holds.
+    steps : tuple of (str, int)
+        One after the other: the part of the folder, and how many objects it holds.
     owner : str
         The process that began.
     """
 
     folder: str
-    steps: tuple[tuple[str, str, int], ...]
+    steps: tuple[tuple[str, int], ...]
     owner: str = field(default_factory=lambda: _process)
 
     def dump(self) -> bytes:
@@ -82,10 +82,10 @@ class Commit:
         except ValueError:
             return None
         steps = []
-        for part, prefix, count in found["steps"]:
+        for part, count in found["steps"]:
             if not isinstance(count, int):
                 raise TypeError(f"count is {count!r}")
-            steps.append((check_key(part), check_prefix(prefix), count))
+            steps.append((check_key(part), count))
         if not is_staged(found["folder"]):
             raise ValueError(f"folder is {found['folder']!r}")
         return cls(found["folder"], tuple(steps), str(found["owner"]))
@@ -176,14 +176,14 @@ class Commits:
         with suppress(StoreIOError):
             self._objects.remove_below(folder)
 
-    def _put_in_place(self, folder: str, part: str, prefix: str, count: int, signs: _Signs) -> None:
-        source, target = f"{folder}/{part}/", self._base + (prefix and f"{prefix}/")
+    def _put_in_place(self, folder: str, part: str, count: int, signs: _Signs) -> None:
+        source = f"{folder}/{part}/"
         keys = [name.removeprefix(source) for name in self._objects.find(source.rstrip("/"))]
         keys = sorted(filter(is_key, keys), key=_door_last)
         if len(keys) < count:
             raise FileNotFoundError(f"{len(keys)} of {count} objects")
         for _, group in itertools.groupby(keys, key=_door_last):
-            pairs = [(source + key, target + key) for key in group]
+            pairs = [(source + key, self._base + key) for key in group]
             for i in range(0, len(pairs), _BATCH):
                 self._objects.copy(pairs[i : i + _BATCH])
                 signs.give()

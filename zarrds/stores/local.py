@@ -11,7 +11,7 @@ from typing import Self, TypeAlias
 from zarrds.errors import InvalidKeyError, StoreExistsError, ZarrdsError
 from zarrds.stores import files, staging, syncing
 from zarrds.stores.base import Buffer, check_key
-from zarrds.stores.changes import COMMIT, NEW, apply_changes, recover, replace_folder
+from zarrds.stores.changes import COMMIT, apply_changes, recover
 from zarrds.stores.locks import Locks, locks_of
 from zarrds.stores.tree import Tree
 
@@ -20,7 +20,7 @@ __all__ = ["LocalStore"]
 _ATTEMPTS = 100  # of a write whose folder others remove again and again
 
 
-_State: TypeAlias = tuple[str, str, str | None, str, str | None, bool]
+_State: TypeAlias = tuple[str, str, str | None, str | None, bool]
 
 
 class LocalStore(Tree):
@@ -66,7 +66,6 @@ class LocalStore(Tree):
 
     path: str
     _final: str | None  # of a staged store: the folder that it is to become
-    _hidden: str  # of a staged store: the hidden folder that holds it
     _scratch: str | None  # where unfinished files are, if not beside those that they are to become
     _durable: bool
     _locks: Locks | None
@@ -75,17 +74,22 @@ class LocalStore(Tree):
         name = os.fspath(path)
         if not name:
             raise ValueError("an empty path names no store")
-        self.__setstate__((name, os.path.realpath(name), None, "", None, False))
+        self.__setstate__((name, os.path.realpath(name), None, None, False))
 
     def __getstate__(self) -> _State:
-        return self.path, self._root, self._final, self._hidden, self._scratch, self._durable
+        return self.path, self._root, self._final, self._scratch, self._durable
 
     def __setstate__(self, state: _State) -> None:
-        path, root, self._final, self._hidden, self._scratch, self._durable = state
+        path, root, self._final, self._scratch, self._durable = state
         self._place(path, root)
         self._commit = self._base + COMMIT
         self._is_changes = self._final is not None and self._final.endswith(COMMIT)
         self._locks = None
+
+    @property
+    def root(self) -> str:
+        """Where the directory is, without symbolic links."""
+        return self._root
 
     def __repr__(self) -> str:
         return f"LocalStore({self.path!r})"
@@ -131,8 +135,7 @@ class LocalStore(Tree):
                     if not attempts or self._is_gone():
                         raise
                 self._forget(key)
-                with suppress(FileNotFoundError):
-                    made += files.make_folders(os.path.dirname(location), "" if self._final is None else self._root)
+                made += self._make_room(location)
                 self._verify(key.rpartition("/")[0])
             if self._durable:
                 syncing.sync_folders({os.path.dirname(place) for place in (location, *made)}, self._root)
@@ -150,10 +153,15 @@ class LocalStore(Tree):
                 raise
             files.write(location, parts, durable=self._durable)  # a disk of its own is mounted there
 
+    def _make_room(self, location: str) -> list[str]:
+        if self._final is not None:
+            return files.make_folders(os.path.dirname(location), self._root)  # nothing makes that one again
+        with suppress(FileNotFoundError):
+            return files.make_folders(os.path.dirname(location))
+        return []
+
     def _is_gone(self) -> bool:
-        """Whether what this store writes to was removed; nothing makes it again."""
-        needed = self._scratch if self._final is None else self._root
-        return needed is not None and not os.path.isdir(needed)
+        return self._scratch is not None and not os.path.isdir(self._scratch)
 
     def delete(self, key: str) -> None:
         """Remove `key`; an absent key is no error. A symbolic link at `key` itself is removed, not followed."""
@@ -188,86 +196,86 @@ class LocalStore(Tree):
 
     # staging
 
-    def stage(self, prefix: str = "") -> Self:
-        """Return a new, empty store in a hidden folder: of the root, or for all of it, beside it; see `Store.stage`."""
-        target = self._target(prefix)
-        if target is None:
-            raise InvalidKeyError("the name is kept for unfinished folders", path=self.path, key=prefix)
-        try:
-            self._make_folders(self._root if prefix else os.path.dirname(self._root))
-            if prefix:
-                hidden = staging.make_inside(self._root, NEW)
-                root = os.path.join(hidden, NEW)
-            else:
-                hidden = root = staging.make_beside(self._root)
-        except OSError as exc:
-            raise self._failure(exc, "stage", prefix) from exc
-        return self._like((os.path.join(self.path, prefix) if prefix else self.path, root, target, hidden, None, False))
+    def stage(self) -> Self:
+        """Return a new, empty store in a hidden folder beside the root; see `Store.stage`.
 
-    def publish(self, staged: Self, prefix: str = "", *, replace: bool = True) -> None:
-        """Replace all keys below `prefix` by those of `staged`; see `Store.publish`.
+        Raises
+        ------
+        StoreExistsError
+            If a file stands at the root, or the process works in it: it would be left in a folder that is no more.
+        """
+        self._check_replaceable()
+        try:
+            self._make_folders(os.path.dirname(self._root))
+            hidden = staging.make_beside(self._root)
+        except OSError as exc:
+            raise self._failure(exc, "stage", "") from exc
+        return self._like((self.path, hidden, self._root, None, False))
+
+    def _check_replaceable(self) -> None:
+        if os.path.lexists(self._root) and not os.path.isdir(self._root):
+            raise StoreExistsError(
+                "a file stands where the store is to be", path=self.path, mend="Remove it, or save to another path"
+            )
+        try:
+            is_here = os.path.samefile(os.curdir, self._root)
+        except OSError:
+            is_here = False  # there is no such folder yet
+        if is_here:
+            raise StoreExistsError(
+                "the store would take the place of the current folder",
+                path=self.path,
+                mend="Save to a folder below it, or work in another one",
+            )
+
+    def publish(self, staged: Self, *, replace: bool = True) -> None:
+        """Replace all keys by those of `staged`; see `Store.publish`.
 
         On Linux a filled folder is exchanged in one step. Where the file system cannot do that, it is moved
         aside first, and `recover` moves the new one in if this process dies in between.
         """
-        target = self._target(prefix)
-        if target is None or staged._final != target:
-            raise ValueError(f"the store was not staged for {prefix!r} of {self!r}")
-        made: list[str] = []
+        if staged._final != self._root:
+            raise ValueError(f"the store was not staged for {self!r}")
         try:
             if self._durable:
                 syncing.sync_tree(staged._root)
-            made = self._make_folders(os.path.dirname(target))
-            self._verify(prefix)
-            self._move_in(staged, prefix, target, replace)
+            self._move_in(staged._root, replace)
             if self._durable:
-                syncing.sync_folder(os.path.dirname(target))
-        except BaseException as exc:
-            for folder in reversed(made):
-                with suppress(OSError):
-                    os.rmdir(folder)
-            if isinstance(exc, OSError) and not isinstance(exc, ZarrdsError):
-                raise self._failure(exc, "publish", prefix) from exc
+                syncing.sync_folder(os.path.dirname(self._root))
+        except ZarrdsError:
             raise
+        except OSError as exc:
+            raise self._failure(exc, "publish", "") from exc
         finally:
             self._verified.clear()
             staged._verified.clear()
-        staging.remove(staged._hidden)
+        staging.remove(staged._root)
 
-    def _move_in(self, staged: Self, prefix: str, target: str, replace: bool) -> None:
-        if not replace:
-            try:
-                os.rename(staged._root, target)  # which replaces empty folders only
-                return
-            except OSError as exc:
-                if exc.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
-                    raise
+    def _move_in(self, hidden: str, replace: bool) -> None:
         with ExitStack() as held:
             if not replace:
+                try:
+                    os.rename(hidden, self._root)  # which replaces empty folders only
+                    return
+                except OSError as exc:
+                    if exc.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                        raise
                 # nothing but lock files, perhaps; but of two that find nothing else only one may go on
-                is_store = not prefix and os.path.isdir(target)
-                if is_store:
-                    held.enter_context(self.lock())
-                if not is_store or not all(map(files.is_partial, os.listdir(target))):
+                held.enter_context(self.lock())
+                if not all(map(files.is_partial, os.listdir(self._root))):
                     raise StoreExistsError(
                         "something was put here meanwhile",
                         path=self.path,
-                        key=prefix or None,
                         mend="Try again, or to replace it pass mode='w'",
                     )
-            if files.move_in(staged._root, target):
-                return
-            if not prefix:
-                staging.swap(staged._root, target)
-                return
-            held.enter_context(self.lock())
-            replace_folder(self._root, staged._hidden, prefix, self._verify, self._durable)
+            if not files.move_in(hidden, self._root):
+                staging.swap(hidden, self._root)
 
     def discard(self, staged: Self) -> None:
         """Remove a staged store that is not to be published; one that is gone already is no error."""
         if staged._final is None:
             raise ValueError(f"{staged!r} was not staged")
-        staging.remove(staged._hidden)
+        staging.remove(staged._root)
         staged._verified.clear()
 
     # changes
@@ -279,12 +287,12 @@ class LocalStore(Tree):
             hidden = staging.make_inside(self._root)
         except OSError as exc:
             raise self._failure(exc, "stage changes", "") from exc
-        return self._like((self.path, hidden, self._commit, hidden, None, False))
+        return self._like((self.path, hidden, self._commit, None, False))
 
     def in_place(self, changes: Self) -> Self:
         """Return this store, with its unfinished files in the folder of `changes`; see `Store.in_place`."""
         self._check_changes(changes)
-        return self._like((self.path, self._root, None, "", changes._root, self._durable))
+        return self._like((self.path, self._root, None, changes._root, self._durable))
 
     def link(self, key: str, changes: Self, to: str) -> None:
         """Make the value of `key` that of `to` in `changes`: the same file, or a copy of it; see `Store.link`."""
@@ -310,7 +318,7 @@ class LocalStore(Tree):
         finally:
             self._verified.clear()
             changes._verified.clear()
-        staging.remove(changes._hidden)
+        staging.remove(changes._root)
 
     def _check_changes(self, changes: Self) -> None:
         if changes._final != self._commit:
@@ -378,13 +386,16 @@ class LocalStore(Tree):
 
     # how
 
+    def _verify(self, folder: str) -> None:
+        if self._final is None:  # in what is staged there are no links
+            super()._verify(folder)
+
     def _like(self, state: _State) -> Self:
         store = type(self).__new__(type(self))
         store.__setstate__(state)
         return store
 
-    def _make_folders(self, location: str) -> list[str]:
-        made = files.make_folders(location)
+    def _make_folders(self, location: str) -> None:
+        made = [] if os.path.isdir(location) else files.make_folders(location)
         if made and self._durable:
             syncing.sync_folders(map(os.path.dirname, made), os.path.dirname(made[0]))
-        return made

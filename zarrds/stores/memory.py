@@ -44,8 +44,7 @@ class MemoryStore:
     path: str
     _values: dict[str, tuple[bytes, tuple[str, int]]]  # the value and its identity
     _changed: tuple[str, int]  # the identity of the newest change, of which there are never two alike
-    _staged_for: str | None
-    _changes_of: str | None  # of staged changes: the store's path, of which there are never two alike
+    _staged: tuple[str, str] | None  # of a staged store: what it is, and the store's path, of which no two are alike
 
     def __init__(self) -> None:
         self.__setstate__(
@@ -53,8 +52,7 @@ class MemoryStore:
                 "path": f"memory-{secrets.token_hex(4)}",
                 "values": {},
                 "changed": None,
-                "staged_for": None,
-                "changes_of": None,
+                "staged": None,
             }
         )
 
@@ -64,8 +62,7 @@ class MemoryStore:
                 "path": self.path,
                 "values": dict(self._values),
                 "changed": self._changed,
-                "staged_for": self._staged_for,
-                "changes_of": self._changes_of,
+                "staged": self._staged,
             }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -76,8 +73,7 @@ class MemoryStore:
         self.path = state["path"]
         self._values = state["values"]
         self._changed = state["changed"] or (self._uid, 0)
-        self._staged_for = state["staged_for"]
-        self._changes_of = state["changes_of"]
+        self._staged = state["staged"]
 
     def __repr__(self) -> str:
         return f"MemoryStore({self.path!r})"
@@ -139,49 +135,40 @@ class MemoryStore:
         entry = self._values.get(key)
         return None if entry is None else entry[1]
 
-    def stage(self, prefix: str = "") -> Self:
-        """Return a new, empty store whose keys are to become those below `prefix`; see `Store.stage`."""
-        check_prefix(prefix, self.path)
+    def stage(self) -> Self:
+        """Return a new, empty store whose keys are to become those of this one; see `Store.stage`."""
+        return self._stage("store")
+
+    def _stage(self, what: str) -> Self:
         staged = type(self)()
-        staged.path = f"{self.path}/{prefix}" if prefix else self.path
-        staged._staged_for = prefix
+        staged.path = self.path
+        staged._staged = what, self.path
         return staged
 
-    def publish(self, staged: Self, prefix: str = "", *, replace: bool = True) -> None:
-        """Replace all keys below `prefix` by those of `staged`, in one step; see `Store.publish`."""
-        check_prefix(prefix, self.path)
-        if staged._staged_for != prefix:
-            raise ValueError(f"the store was not staged for {prefix!r} of {self!r}")
-        start = prefix and f"{prefix}/"
+    def publish(self, staged: Self, *, replace: bool = True) -> None:
+        """Replace all keys by those of `staged`, in one step; see `Store.publish`."""
+        if staged._staged != ("store", self.path):
+            raise ValueError(f"the store was not staged for {self!r}")
         with self._lock:
-            if not replace and self._below(prefix):
+            if not replace and self._values:
                 raise StoreExistsError(
                     "something was put here meanwhile",
                     path=self.path,
-                    key=prefix or None,
                     mend="Try again, or to replace it pass mode='w'",
                 )
             with staged._lock:
-                values, staged._values = staged._values, {}
-            # a new dictionary, so that readers, who take no lock, see it all at once
-            new = dict(self._values)
-            for key in self._below(prefix):
-                del new[key]
-            new.update((start + key, entry) for key, entry in values.items())
-            self._values = new
+                self._values, staged._values = staged._values, {}
             self._change()
 
     def discard(self, staged: Self) -> None:
         """Remove a staged store that is not to be published."""
-        if staged._staged_for is None and staged._changes_of is None:
+        if staged._staged is None:
             raise ValueError(f"{staged!r} was not staged")
         staged.delete_prefix("")
 
     def stage_changes(self) -> Self:
         """Return a new, empty store for changes; see `Store.stage_changes`."""
-        changes = type(self)()
-        changes.path = changes._changes_of = self.path
-        return changes
+        return self._stage("changes")
 
     def in_place(self, changes: Self) -> Self:
         """Return this store: nothing of it is ever unfinished. See `Store.in_place`."""
@@ -218,7 +205,7 @@ class MemoryStore:
             self._change()
 
     def _check_changes(self, changes: Self) -> None:
-        if changes._changes_of != self.path:
+        if changes._staged != ("changes", self.path):
             raise ValueError(f"the changes were not staged for {self!r}")
 
     def recover(self) -> None:

@@ -19,6 +19,7 @@ from zarrds.stores.objects import Objects, age_of, identity_of
 __all__ = ["RemoteStore"]
 
 _STALE = 86_400.0  # seconds; staged objects that are older were left behind
+_NEW = "new"  # where in its folder a whole store is staged
 
 
 class RemoteStore:
@@ -86,17 +87,16 @@ class RemoteStore:
     path: str
     _objects: Objects
     _folder: str  # of a staged store: what its names begin with
-    _part: str  # of a staged store: where in the folder its keys are
-    _staged_for: str | None  # of a store staged for a prefix
+    _part: str  # of a whole store that is staged: where in the folder its keys are
 
     def __init__(self, url: str, storage_options: Mapping[str, Any] | None = None) -> None:
-        self.__setstate__((url, Objects(url, storage_options or {}), "", "", None))
+        self.__setstate__((url, Objects(url, storage_options or {}), "", ""))
 
-    def __getstate__(self) -> tuple[str, Objects, str, str, str | None]:
-        return self.path, self._objects, self._folder, self._part, self._staged_for
+    def __getstate__(self) -> tuple[str, Objects, str, str]:
+        return self.path, self._objects, self._folder, self._part
 
-    def __setstate__(self, state: tuple[str, Objects, str, str, str | None]) -> None:
-        self.path, self._objects, self._folder, self._part, self._staged_for = state
+    def __setstate__(self, state: tuple[str, Objects, str, str]) -> None:
+        self.path, self._objects, self._folder, self._part = state
         self._base = "".join(f"{part}/" for part in (self._folder, self._part) if part)
         self._commits = Commits(self._objects, self._base)
         self._locks = locks_of(f"{self._objects.place}/{self._base}", between_processes=False)
@@ -190,42 +190,37 @@ class RemoteStore:
 
     # staging
 
-    def stage(self, prefix: str = "") -> Self:
+    def stage(self) -> Self:
         """Return a new, empty store under hidden names below the root; see `Store.stage`."""
-        check_prefix(prefix, self.path)
-        if prefix and self._name(prefix) is None:
-            raise _kept(self.path, prefix)
-        return self._below(f"{self.path}/{prefix}" if prefix else self.path, "new", prefix)
+        return self._below(_NEW)
 
     def stage_changes(self) -> Self:
         """Return a new, empty store under hidden names below the root; see `Store.stage_changes`."""
-        return self._below(self.path, "", None)
+        return self._below("")
 
-    def _below(self, path: str, part: str, prefix: str | None) -> Self:
+    def _below(self, part: str) -> Self:
         staged = type(self).__new__(type(self))
-        staged.__setstate__((path, self._objects, self._base + new_folder(), part, prefix))
+        staged.__setstate__((self.path, self._objects, self._base + new_folder(), part))
         return staged
 
-    def publish(self, staged: Self, prefix: str = "", *, replace: bool = True) -> None:
-        """Replace all keys below `prefix` by those of `staged`; see `Store.publish`, and the notes of the class.
+    def publish(self, staged: Self, *, replace: bool = True) -> None:
+        """Replace all keys by those of `staged`; see `Store.publish`, and the notes of the class.
 
         Not one step: all of them will be replaced from the commit on, but one by one. Whether something stands there
         that is not to be replaced is seen before it, so that of two machines that publish at once, neither may notice.
         """
-        check_prefix(prefix, self.path)
-        if not self._has_staged(staged) or staged._staged_for != prefix:
-            raise ValueError(f"the store was not staged for {prefix!r} of {self!r}")
-        start = prefix and f"{prefix}/"
-        with self.lock(), locating(self.path, prefix or None):
+        if not self._has_staged(staged, _NEW):
+            raise ValueError(f"the store was not staged for {self!r}")
+        with self.lock(), locating(self.path):
             self.recover()
-            old = self._keys(prefix)
+            old = self._keys()
             if old and not replace:
                 raise StoreExistsError(
                     "something was put here meanwhile", mend="Try again, or to replace it pass mode='w'"
                 )
-            new = [start + key for key in staged._keys()]
+            new = staged._keys()
             gone = sorted({*old} - {*new})
-            commit = Commit(staged._folder.removeprefix(self._base), (("new", prefix, len(new)),))
+            commit = Commit(staged._folder.removeprefix(self._base), ((_NEW, len(new)),))
             self._commits.begin(commit, old=gone)
             self._commits.close(commit, filter(is_door, old))
             self._commits.finish(commit)
@@ -251,7 +246,7 @@ class RemoteStore:
             if odd:
                 raise ValueError(f"keys of staged changes begin with their step ('0/', '1/' or '2/'): found {odd[0]!r}")
             deleted_keys(changes.get(DELETED), self.path)
-            steps = tuple((step, "", len(changes._keys(step))) for step in ("0", "1", "2"))
+            steps = tuple((step, len(changes._keys(step))) for step in ("0", "1", "2"))
             commit = Commit(changes._folder.removeprefix(self._base), steps)
             self._commits.begin(commit)
             self._commits.finish(commit)
@@ -340,12 +335,13 @@ class RemoteStore:
         return [key for key in keys if is_key(key)]
 
     def _check_changes(self, changes: Self) -> None:
-        if not self._has_staged(changes) or changes._part:
+        if not self._has_staged(changes, ""):
             raise ValueError(f"the changes were not staged for {self!r}")
 
-    def _has_staged(self, staged: Self) -> bool:
-        start = staged._folder.rpartition("/")[0]
-        return bool(staged._folder) and staged._objects.place == self._objects.place and start == self._base.rstrip("/")
+    def _has_staged(self, staged: Self, part: str) -> bool:
+        if not staged._folder or staged._part != part or staged._objects.place != self._objects.place:
+            return False
+        return staged._folder.rpartition("/")[0] == self._base.rstrip("/")
 
 
 def _kept(path: str, key: str) -> InvalidKeyError:

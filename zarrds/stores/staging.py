@@ -7,8 +7,7 @@ So a folder whose lock can be had belongs to a dead process, and may be removed 
     .x.zarr.TOKEN.zarrds-partial                a whole store that is to become x.zarr, or the old one
     .x.zarr.TOKEN.lock.zarrds-partial           its lock file
     .x.zarr.TOKEN.old.zarrds-partial            the old store, where folders cannot be exchanged
-    x.zarr/.TOKEN.zarrds-partial/new            a group that is to become part of x.zarr, or the old one
-    x.zarr/.TOKEN.zarrds-partial/0/KEY          changes
+    x.zarr/.TOKEN.zarrds-partial/0/KEY          changes, or what is being removed
     x.zarr/.TOKEN.lock.zarrds-partial           their lock file
     x.zarr/.commit.zarrds-partial               changes that are being put in place
     x.zarr/.lock.zarrds-partial, .lock-NN.…     locks of keys, see `locks`
@@ -25,7 +24,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from zarrds.stores import files
-from zarrds.stores.locks import LockFile
+from zarrds.stores.locks import LockFile, in_use
 
 __all__ = ["clean", "finish_swap", "make_beside", "make_inside", "remove", "remove_at_once", "swap"]
 
@@ -48,12 +47,12 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_disown_all)
 
 
-def make_inside(root: str, *below: str) -> str:
-    """Make a hidden folder in `root`, and folders in it, owned by this process until `remove`."""
+def make_inside(root: str) -> str:
+    """Make a hidden folder in `root`, owned by this process until `remove`."""
     for attempt in range(_ATTEMPTS):
         hidden = _own(files.inside(root))
         try:
-            _make(hidden, *below)
+            _make(hidden)
         except FileNotFoundError:
             if attempt == _ATTEMPTS - 1:
                 raise
@@ -78,11 +77,9 @@ def _own(hidden: str) -> str:
     return hidden
 
 
-def _make(hidden: str, *below: str) -> None:
+def _make(hidden: str) -> None:
     try:
         os.mkdir(hidden)
-        for name in below:
-            os.mkdir(os.path.join(hidden, name))
     except BaseException:
         remove(hidden)
         raise
@@ -110,14 +107,15 @@ def remove(hidden: str) -> None:
 
 
 def _remove(hidden: str, lock: LockFile | None) -> None:
-    left = False
-    for location in (hidden, aside(hidden)):
-        with suppress(OSError):
-            files.remove_tree(location)
-        left = left or os.path.lexists(location)
-    if lock is not None:
-        with suppress(OSError):
-            lock.drop(keep=left)
+    there = [location for location in (hidden, aside(hidden)) if os.path.lexists(location)]
+    try:
+        for location in there:
+            with suppress(OSError):
+                files.remove_tree(location)
+    finally:
+        if lock is not None:
+            with suppress(OSError):
+                lock.drop(keep=any(map(os.path.lexists, there)))
 
 
 def remove_at_once(root: str, locations: Iterable[str]) -> None:
@@ -190,15 +188,19 @@ def clean(root: str) -> list[str]:
 
 def _clean_one(place: str, name: str, root: str) -> list[str]:
     lock = LockFile(place, name)
-    if not lock.take(wait=False):
+    if in_use(os.path.join(place, name)) or not lock.take(wait=False):
         return []
     token = _LOCK_OF_FOLDER.match(name)
     if token is None:  # of keys
         lock.drop()
         return [name]
     hidden = os.path.join(place, token[1] + files.PARTIAL)
-    if place != root:
-        _finish(hidden, root)
+    try:
+        if place != root:
+            _finish(hidden, root)
+    except BaseException:
+        lock.drop(keep=True)
+        raise
     there = [path for path in (hidden, aside(hidden)) if os.path.lexists(path)]
     _remove(hidden, lock)
     return [os.path.basename(path) for path in there if not os.path.lexists(path)] if there else [name]

@@ -91,7 +91,7 @@ def test_a_folder_of_other_files_is_kept(tmp_path: Path, mode: Any, group: str |
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.tex").write_text("years of work")
     before = files(tmp_path)
-    with pytest.raises(StoreExistsError, match="deletes nothing that is not Zarr"):
+    with pytest.raises(StoreExistsError, match="replaces nothing that is no Zarr store"):
         zarrds.save(small(), tmp_path / "thesis", mode=mode, group=group)
     (tmp_path / "file.zarr").write_text("x")
     before["file.zarr"] = b"x"

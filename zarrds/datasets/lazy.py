@@ -17,7 +17,7 @@ from zarrds.arrays.workers import in_thread
 from zarrds.datasets.attributes import decoded_attributes
 from zarrds.datasets.encoding import encoding_of
 from zarrds.datasets.xarray_internals import create_vlen_dtype
-from zarrds.errors import ConflictError, MetadataError
+from zarrds.errors import ConflictError, MetadataError, ZarrdsError
 from zarrds.metadata.documents import Nodes, document_key, own_node
 from zarrds.metadata.marks import is_replaced
 from zarrds.metadata.model import ArrayMetadata
@@ -82,11 +82,14 @@ class LazyArray(BackendArray):
 
         def read(raw_key: Any) -> Any:
             try:
-                return self._with_dtype(self.stored.read(raw_key, planner))
-            finally:
-                # afterwards, so that nothing can change between the look and the reading; and if a chunk was missing
-                # or could not be decoded, this may be why
+                value = self._with_dtype(self.stored.read(raw_key, planner))
+            except ZarrdsError:
+                self._check_still_there()  # if a chunk was missing or could not be decoded, this may be why
+                raise
+            if not self.stored.store.is_remote:
+                # afterwards, so that nothing can change between the look and the reading
                 self._check_still_there()
+            return value
 
         return read
 

@@ -245,32 +245,40 @@ def _names_to_write(
     region: Mapping[str, slice],
 ) -> list[str]:
     """All variables but those that stay as they are: coordinates that are the stored ones, and what "a-" leaves out."""
-    sizes = stored.sizes
-    parts = [dim for dim, part in region.items() if part != slice(0, sizes[dim])]
-    names = []
-    for name, variable in variables.items():
-        there = stored.variables.get(name)
-        if there is not None and not set(there.dims) & set(region):
-            if how.append_dim is not None and name in coordinates:
-                check_same_labels(name, there, variable)
-                continue
-            if how.append_dim is not None and how.mode == "a-":
-                continue
-            check_sizes(name, there, variable)
-            if name in coordinates and _are_same(name, there, variable):
-                continue
-        elif (
-            there is not None
-            and name in coordinates
-            and how.append_dim not in there.dims
-            and set(parts) - set(there.dims)
-        ):
-            # labels of more than the region
-            part = there.isel({dim: region[str(dim)] for dim in there.dims if dim in region})
-            check_same_labels(name, part, variable)
-            continue
-        names.append(name)
-    return names
+    return [
+        name
+        for name, variable in variables.items()
+        if name not in stored.variables or not _stays(name, variable, name in coordinates, stored, how, region)
+    ]
+
+
+def _stays(
+    name: str,
+    variable: xr.Variable,
+    is_coordinate: bool,
+    stored: StoredGroup,
+    how: How,
+    region: Mapping[str, slice],
+) -> bool:
+    """Whether a stored variable is left as it is. Raises `LabelError` if it must be, and the new one differs."""
+    there = stored.variables[name]
+    if set(there.dims) & set(region):
+        sizes = stored.sizes
+        parts = {dim for dim, part in region.items() if part != slice(0, sizes[dim])}
+        marks = marks_of(stored.arrays[name])
+        is_unwritten = marks.id is not None and marks.complete is None  # as after compute=False
+        if not is_coordinate or is_unwritten or how.append_dim in there.dims or parts <= set(there.dims):
+            return False
+        # these are labels of more than the region
+        check_same_labels(name, there.isel({dim: region[str(dim)] for dim in there.dims if dim in region}), variable)
+        return True
+    if how.append_dim is not None and is_coordinate:
+        check_same_labels(name, there, variable)
+        return True
+    if how.append_dim is not None and how.mode == "a-":
+        return True
+    check_sizes(name, there, variable)
+    return is_coordinate and _are_same(name, there, variable)
 
 
 def _are_same(name: str, there: xr.Variable, variable: xr.Variable) -> bool:

@@ -156,6 +156,11 @@ class Store(Values, Protocol):
         How the user knows the store; shown in errors.
     """
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether each call is a request over a network, so that one does not look more often than one must."""
+        ...
+
     def as_durable(self, durable: bool = True) -> Self:
         """The same store, whose writes outlive a power cut once they return (`set`, `publish`, `apply_changes`).
 

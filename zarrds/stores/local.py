@@ -63,6 +63,7 @@ class LocalStore(Tree):
     """
 
     in_memory = False
+    is_remote = False
 
     path: str
     _final: str | None  # of a staged store: the folder that it is to become

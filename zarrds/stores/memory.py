@@ -40,6 +40,7 @@ class MemoryStore:
     """
 
     in_memory = True
+    is_remote = False
 
     path: str
     _values: dict[str, tuple[bytes, tuple[str, int]]]  # the value and its identity

@@ -120,6 +120,11 @@ class RemoteStore:
         return "zarrds.RemoteStore", *self._where(), self._objects.options, versions
 
     @property
+    def is_remote(self) -> bool:
+        """Always, as far as can be known."""
+        return True
+
+    @property
     def in_memory(self) -> bool:
         return self._objects.is_memory
 

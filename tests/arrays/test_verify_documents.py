@@ -403,3 +403,19 @@ def test_while_others_write(path: Path, zarr_format: Format, repair: bool) -> No
     group = zarrds.open_group(path)
     assert group["v"].attrs["step"] == 11
     assert sorted(group["new"]) == sorted(f"a{i}" for i in range(12))
+
+
+def test_groups_that_no_tree_can_hold(tmp_path: Path) -> None:
+    path = tmp_path / "x.zarr"
+    tree = xr.DataTree.from_dict(
+        {"/": xr.Dataset(coords={"x": [1, 2, 3]}), "/a/b": xr.Dataset({"v": ("x", [4.0, 5.0, 6.0])})}
+    )
+    zarrds.save(tree, path)
+    assert not verify(path).findings
+    zarrds.save(xr.Dataset(coords={"x": [4]}), path, append_dim="x")
+    report = verify(path)
+    assert [(f.severity, f.key) for f in report.findings] == [("warning", "a/b/v")]
+    assert "xr.open_datatree cannot open" in report.findings[0].problem
+    with pytest.raises(ValueError, match="not aligned"):
+        xr.open_datatree(path, engine="zarrds")
+    assert xr.open_dataset(path, engine="zarrds", group="a/b").v.size == 3

@@ -206,7 +206,7 @@ def _judged(documents: _Documents) -> Survey:
         if isinstance(node, ZarrdsError) and path in named:
             node = _parsed(documents.module, named[path])
         nodes[path] = None if isinstance(node, ZarrdsError) else node
-    return Survey(nodes, (*findings, *_orphans(nodes), *_unequal_sizes(nodes)))
+    return Survey(nodes, (*findings, *_orphans(nodes), *_unequal_sizes(nodes), *_unaligned(nodes)))
 
 
 def _parsed(module: ModuleType, raw: Raw) -> Node | ZarrdsError:
@@ -347,3 +347,20 @@ def _unequal_sizes(nodes: Mapping[str, Node | None]) -> Iterator[Finding]:
                     f"dimension {name!r} has the size {size}, but {first} in {where!r}: xarray cannot open the group"
                 )
                 yield Finding("error", path, problem)
+
+
+def _unaligned(nodes: Mapping[str, Node | None]) -> Iterator[Finding]:
+    """Dimensions whose labels stand in a group above, with another size: as a DataTree the store cannot be opened."""
+    for path, node in nodes.items():
+        group = path.rpartition("/")[0]
+        if not isinstance(node, ArrayMetadata) or not group:
+            continue
+        for name, size in zip(node.dimension_names or (), node.shape, strict=False):
+            for above in parents_of(group):
+                labels = nodes.get(f"{above}/{name}" if above else str(name))
+                if isinstance(labels, ArrayMetadata) and labels.dimension_names == (name,) and labels.shape != (size,):
+                    problem = (
+                        f"dimension {name!r} has the size {size}, but {labels.shape[0]} labels in the group "
+                        f"{above or '/'!r}: xr.open_datatree cannot open the store, xr.open_dataset can open each group"
+                    )
+                    yield Finding("warning", path, problem)

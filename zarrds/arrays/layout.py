@@ -28,6 +28,8 @@ _TARGET_NBYTES = 2 * 1024 * 1024
 _OBJECT_NBYTES = 32
 # a 1-D array (a coordinate, mostly) of up to this many bytes stays in one chunk
 _SMALL_COORDINATE = 4 * 1024 * 1024
+# elements that a dimension without any counts as: chunks of one would make a file of every step that is appended
+_EMPTY = 1024
 
 
 def data_type_of(dtype: npt.DTypeLike | str | type | DataType) -> DataType:
@@ -60,7 +62,8 @@ def auto_chunks(shape: Sequence[int], data_type: DataType) -> tuple[int, ...]:
     Returns
     -------
     tuple of int
-        In elements. A 1-D array of at most 4 MiB stays in one chunk.
+        In elements. A 1-D array of at most 4 MiB stays in one chunk. A dimension without elements counts as one of
+        1024: it is there to be appended to.
 
     Examples
     --------
@@ -68,7 +71,7 @@ def auto_chunks(shape: Sequence[int], data_type: DataType) -> tuple[int, ...]:
     (47, 91, 90)
     """
     itemsize = _OBJECT_NBYTES if data_type.is_variable_length else data_type.dtype.itemsize
-    chunks = [max(1, size) for size in shape]
+    chunks = [size or _EMPTY for size in shape]
     limit = _SMALL_COORDINATE if len(chunks) == 1 else _TARGET_NBYTES
     if prod(chunks) * itemsize <= limit:
         return tuple(chunks)

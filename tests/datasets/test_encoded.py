@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 
 import zarrds
-from tests.datasets.samples import FORMATS, files, small
+from tests.datasets.samples import FORMATS, files, open_zarrds, small
 from zarrds.errors import EncodingError, UnsupportedError, ZarrdsError
 
 
@@ -172,3 +172,17 @@ def test_what_is_no_dataset(path: Path, obj: Any) -> None:
         zarrds.save(obj, path)
     assert isinstance(caught.value, TypeError)
     assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    "encoding",
+    [{"scale_factor": 10, "_FillValue": 0}, {"scale_factor": 10, "add_offset": np.int64(5)}, {"scale_factor": 10}],
+    ids=str,
+)
+@pytest.mark.filterwarnings("ignore::xarray.SerializationWarning")
+def test_scaled_by_integers(path: Path, encoding: dict[str, Any]) -> None:
+    """xarray would save some of these and then not open them."""
+    ds = xr.Dataset({"v": ("x", [15.0, 25.0, 1005.0] if "add_offset" in encoding else [10.0, 20.0, 1000.0])})
+    zarrds.save(ds, path, encoding={"v": {"dtype": "i4", **encoding}})
+    xr.testing.assert_identical(open_zarrds(path).load(), ds)
+    assert type(encoding["scale_factor"]) is int  # what the user gave is as it was

@@ -9,6 +9,7 @@ from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from zarrds.arrays.attributes import plain_attributes
@@ -106,6 +107,14 @@ def stored_name(name: Hashable) -> str:
     return text
 
 
+def _with_floats(encoding: Mapping[str, Any]) -> dict[str, Any]:
+    """An encoding that does not scale by integers: xarray's coders stumble over those, some only when they decode."""
+    return {
+        key: float(value) if key in ("scale_factor", "add_offset") and isinstance(value, int | np.integer) else value
+        for key, value in encoding.items()
+    }
+
+
 def encode_variable(name: str, variable: xr.Variable, is_explicit: bool, zarr_format: ZarrFormat) -> EncodedArray:
     """A variable that is new in its store.
 
@@ -117,7 +126,8 @@ def encode_variable(name: str, variable: xr.Variable, is_explicit: bool, zarr_fo
         Whether its encoding is what the user asked for, not what an earlier file left there.
     zarr_format : {2, 3}
     """
-    checked = check_range(name, variable, variable.encoding)
+    checked = check_range(name, variable, _with_floats(variable.encoding))
+    checked.encoding = _with_floats(checked.encoding)
     try:
         encoded = encode_zarr_variable(checked, name=name, zarr_format=zarr_format)
     except NotImplementedError as error:  # a MultiIndex, or another thing that CF has no words for

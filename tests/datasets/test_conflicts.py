@@ -205,3 +205,18 @@ def test_a_group_where_a_variable_is_to_be_is_kept(path: Path, zarr_format: Form
     with pytest.raises(StoreExistsError):
         zarrds.save(along("time", [1, 2, 3, 4]), path, mode="a")
     assert files(path) == before
+
+
+def test_what_a_save_has_nothing_to_do_with_may_change_meanwhile(path: Path) -> None:
+    zarrds.save(xr.Dataset({"v": ("x", [1.0]), "other": 1}), path, mode="w")
+
+    def block(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        zarrds.update_attrs(path, {"title": "changed"}, "other")
+        return values
+
+    more = xr.Dataset({"v": ("x", [2.0])}).chunk()
+    more["v"] = more.v.map_blocks(block, template=more.v)
+    zarrds.save(more, path, append_dim="x")
+    found = xr.open_dataset(path, engine="zarrds")
+    assert found.v.values.tolist() == [1.0, 2.0]
+    assert found.other.attrs == {"title": "changed"}

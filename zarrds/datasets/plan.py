@@ -12,7 +12,7 @@ from zarrds.datasets.conflicts import check_groups, check_sizes_of_others
 from zarrds.datasets.stored import StoredGroup
 from zarrds.datasets.update import ArrayChange, GroupChange
 from zarrds.errors import LabelError
-from zarrds.metadata.documents import Nodes, parents_of, walk
+from zarrds.metadata.documents import Nodes, document_key, parents_of, walk
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata
 from zarrds.stores.base import Store
 
@@ -55,7 +55,10 @@ class StorePlan:
         if change.metadata is not None:
             self.groups[path] = change.metadata
         if stored is not None:
-            self.versions |= stored.versions
+            # what is written to, and the labels that it was compared with; others may change meanwhile
+            names = change.arrays.keys() | stored.coordinate_names
+            keys = {document_key(base + name, self.nodes.zarr_format) for name in names} & stored.versions.keys()
+            self.versions |= {key: stored.versions[key] for key in keys}
         self._before[path] = None if stored is None else stored.metadata
         self._changes[path] = (stored, change)
 

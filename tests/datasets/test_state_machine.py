@@ -119,7 +119,9 @@ class Machine(RuleBasedStateMachine):
         assert found.keys() == {f"/{group}" for group in self.model}
         for group, expected in self.model.items():
             xr.testing.assert_identical(found[f"/{group}"], expected)
-        assert zarrds.verify(self.store, workers=1).findings == ()
+        # groups have the sizes that they have, whether they go together as a tree or not
+        findings = zarrds.verify(self.store, workers=1).findings
+        assert [finding for finding in findings if "xr.open_datatree" not in finding.problem] == []
         if isinstance(self.store, Path):
             assert leftovers(self.folder) == []
 

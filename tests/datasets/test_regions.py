@@ -325,3 +325,19 @@ def test_growing_while_a_region_is_computed_is_fine(path: Path) -> None:
     expected = days(0, 11)
     expected["t2m"][2:9] += 1000
     xr.testing.assert_equal(load(path), expected)
+
+
+@pytest.mark.parametrize("source", ["open_zarr", "from_zarr", "open_array"])
+def test_a_shifted_region_of_what_other_libraries_read_from_the_store(tmp_path: Path, source: str) -> None:
+    import dask.array
+    import zarr
+
+    path = tmp_path / "x.zarr"
+    zarrds.save(xr.Dataset({"v": ("x", np.arange(21.0))}), path, encoding={"v": {"chunks": (4,)}})
+    data: Any = {
+        "open_zarr": lambda: xr.open_zarr(path).v.data,
+        "from_zarr": lambda: dask.array.from_zarr(str(path), component="v"),
+        "open_array": lambda: dask.array.from_array(zarr.open_array(path, path="v", mode="r"), chunks=4),
+    }[source]()
+    zarrds.save(xr.Dataset({"v": ("x", data[:-1])}), path, region={"x": slice(1, 21)})
+    assert load(path).v.values.tolist() == [0, *range(20)]

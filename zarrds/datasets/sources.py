@@ -31,7 +31,8 @@ def reads_from(variables: Iterable[xr.Variable], store: Store) -> bool:
 def _is_same_place(found: Any, store: Store) -> bool:
     if found == store:
         return True
-    root = getattr(found, "root", None)  # of zarr-python's directory stores, and of ours
+    # of directory stores, zarr-python's and ours; and of zarr-python's stores over fsspec
+    root = getattr(found, "root", getattr(found, "path", None))
     if not isinstance(store, LocalStore) or not isinstance(root, str | os.PathLike):
         return False
     # a group may have been opened as a store of its own

@@ -264,7 +264,7 @@ def test_append_does_not_hide_a_loss() -> None:
 @pytest.mark.parametrize("zarr_format", [2, 3])
 def test_what_zarr_python_made_larger_is_fill_values(tmp_path: Path, zarr_format: int) -> None:
     make(tmp_path, f"v{zarr_format}")
-    theirs = zarr.open_array(tmp_path, path="g/t2m", mode="r+", zarr_format=zarr_format)  # type: ignore[arg-type]
+    theirs = zarr.open_array(tmp_path, path="g/t2m", mode="r+", zarr_format=zarr_format)  # type: ignore[arg-type]  # an int
     theirs.resize((14, 10))
     array = open_array(tmp_path, "r+", "g/t2m")
     expected = np.full((14, 10), -1.0)

@@ -17,7 +17,6 @@ import zarrds
 from tests.datasets.samples import (
     CHUNKS,
     DAY,
-    FORMATS,
     Counting,
     Format,
     complete,
@@ -32,17 +31,6 @@ from zarrds.errors import ChunkError, ConflictError, EncodingError, LabelError
 
 KINDS = ["numpy", "dask"]
 ENGINES = ["zarrds", "zarr"]
-
-
-@pytest.fixture(params=FORMATS, ids=["v3", "v2"])
-def zarr_format(request: pytest.FixtureRequest) -> Format:
-    found: Format = request.param
-    return found
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "x.zarr"
 
 
 def is_stored(store: Any, expected: xr.Dataset, **options: Any) -> None:

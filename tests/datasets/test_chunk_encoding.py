@@ -13,11 +13,6 @@ from tests.datasets.samples import chunks_of, open_zarrds, small
 from zarrds.errors import EncodingError
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "x.zarr"
-
-
 def test_even_blocks_become_chunks(path: Path) -> None:
     values = np.arange(70.0).reshape(10, 7)
     ds = xr.Dataset(

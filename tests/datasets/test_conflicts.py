@@ -12,14 +12,8 @@ import pytest
 import xarray as xr
 
 import zarrds
-from tests.datasets.samples import FORMATS, Format, files, load
+from tests.datasets.samples import Format, files, load
 from zarrds.errors import ConflictError, NodeNotFoundError, StoreExistsError
-
-
-@pytest.fixture(params=FORMATS, ids=["v3", "v2"])
-def zarr_format(request: pytest.FixtureRequest) -> Format:
-    found: Format = request.param
-    return found
 
 
 @pytest.fixture

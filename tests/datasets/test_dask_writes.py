@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 import zarrds
 from tests.datasets.samples import (
     CHUNKS,
-    FORMATS,
     Format,
     complete,
     days,
@@ -29,17 +28,6 @@ from tests.datasets.samples import (
 )
 from zarrds.datasets.writes import aligned_blocks
 from zarrds.errors import ChunkError, ConflictError, EncodingError
-
-
-@pytest.fixture(params=FORMATS, ids=["v3", "v2"])
-def zarr_format(request: pytest.FixtureRequest) -> Format:
-    found: Format = request.param
-    return found
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "x.zarr"
 
 
 def chunk_file(path: Path, name: str, *position: int) -> Path:

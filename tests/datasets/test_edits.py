@@ -11,7 +11,7 @@ import xarray as xr
 import zarr
 
 import zarrds
-from tests.datasets.samples import DAY, FORMATS, Format, days, files, load
+from tests.datasets.samples import DAY, Format, days, files, load
 from zarrds.errors import (
     ConflictError,
     EncodingError,
@@ -35,12 +35,6 @@ def weather() -> xr.Dataset:
     ds["time"].attrs["bounds"] = "time_bnds"
     ds["t2m"].attrs |= {"grid_mapping": "crs", "cell_measures": "area: area", "ancillary_variables": "name crs"}
     return ds
-
-
-@pytest.fixture(params=FORMATS, ids=["v3", "v2"])
-def zarr_format(request: pytest.FixtureRequest) -> Format:
-    found: Format = request.param
-    return found
 
 
 @pytest.fixture(params=[None, "a/b"], ids=["root", "group"])

@@ -14,11 +14,6 @@ from tests.datasets.samples import FORMATS, files, open_zarrds, small
 from zarrds.errors import EncodingError, UnsupportedError, ZarrdsError
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "x.zarr"
-
-
 def objects(*values: Any) -> np.ndarray[Any, Any]:
     array = np.empty(len(values), object)
     array[:] = values

@@ -13,12 +13,6 @@ import zarrds
 from tests.datasets.samples import FORMATS, chunks_of, codec_names, document, open_zarrds, small
 from zarrds.errors import EncodingError, ZarrdsError
 
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "x.zarr"
-
-
 NETCDF_LEFTOVER = {
     "zlib": True,
     "szip": False,

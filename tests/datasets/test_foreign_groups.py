@@ -12,7 +12,7 @@ import xarray as xr
 import zarr
 
 import zarrds
-from tests.datasets.samples import FORMATS, Format, files, load
+from tests.datasets.samples import Format, files, load
 from zarrds.errors import MetadataError, UnsupportedError, ZarrdsError
 
 
@@ -50,12 +50,6 @@ BAD: dict[str, tuple[Callable[..., None], type[ZarrdsError]]] = {
     "undecodable": (undecodable, MetadataError),
     "unknown codec": (unknown_codec, UnsupportedError),
 }
-
-
-@pytest.fixture(params=FORMATS, ids=["v3", "v2"])
-def zarr_format(request: pytest.FixtureRequest) -> Format:
-    found: Format = request.param
-    return found
 
 
 @pytest.fixture(params=["", "bad"], ids=["root", "group"])

@@ -10,14 +10,8 @@ import pytest
 import xarray as xr
 
 import zarrds
-from tests.datasets.samples import FORMATS, Format, files
+from tests.datasets.samples import Format, files
 from zarrds.errors import LabelError, LabelNotFoundError
-
-
-@pytest.fixture(params=FORMATS, ids=["v3", "v2"])
-def zarr_format(request: pytest.FixtureRequest) -> Format:
-    found: Format = request.param
-    return found
 
 
 @pytest.fixture

@@ -23,11 +23,6 @@ KINDS = ["numpy", "dask"]
 ENGINES = ["zarrds", "zarr"]
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "x.zarr"
-
-
 def save(engine: str, obj: Any, store: Any, **options: Any) -> None:
     """`zarrds.save`, or what it stands for."""
     if engine == "zarrds":

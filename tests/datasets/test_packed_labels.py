@@ -12,27 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import zarrds
-from tests.datasets.samples import FORMATS, Format, files, load, variants
+from tests.datasets.samples import Format, files, load, variants
 from zarrds.errors import EncodingError, LabelError
 
 TENTHS = {"x": {"dtype": "int16", "scale_factor": 0.1}}
-
-
-@pytest.fixture(params=FORMATS, ids=["v3", "v2"])
-def zarr_format(request: pytest.FixtureRequest) -> Format:
-    found: Format = request.param
-    return found
 
 
 @pytest.fixture(params=["numpy", "dask"])
 def kind(request: pytest.FixtureRequest) -> str:
     found: str = request.param
     return found
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "x.zarr"
 
 
 def numbered(labels: Any, first: float = 0) -> xr.Dataset:

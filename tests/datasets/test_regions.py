@@ -11,16 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import zarrds
-from tests.datasets.samples import CHUNKS, DAY, FORMATS, Format, complete, days, files, load, open_zarrds, variants
+from tests.datasets.samples import CHUNKS, DAY, Format, complete, days, files, load, open_zarrds, variants
 from zarrds.errors import ConflictError, EncodingError, LabelError, LabelNotFoundError
 
 KINDS = ["numpy", "dask"]
-
-
-@pytest.fixture(params=FORMATS, ids=["v3", "v2"])
-def zarr_format(request: pytest.FixtureRequest) -> Format:
-    found: Format = request.param
-    return found
 
 
 @pytest.fixture

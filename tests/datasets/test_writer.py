@@ -15,12 +15,6 @@ import zarrds
 from tests.datasets.samples import FORMATS, contents, files, open_zarrds, small
 from zarrds.errors import NodeNotFoundError, StoreExistsError, UnsupportedError, ZarrdsError
 
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "x.zarr"
-
-
 # modes and groups
 
 

@@ -5,7 +5,6 @@ What zarrds does in another way is overridden by name, with the reason.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +24,6 @@ suite = pytest.importorskip("xarray.tests.test_backends", reason="this xarray wa
 def _on_zarrds(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     leave_out(request)
     put_in_place(monkeypatch)
-
-
-@pytest.fixture(params=[2, 3])
-def default_zarr_format(request: pytest.FixtureRequest) -> Iterator[None]:
-    with zarr.config.set(default_zarr_format=request.param):
-        yield
 
 
 @pytest.fixture(params=["path", "memory"])

@@ -6,7 +6,6 @@ stores of zarr-python: ``TestZarrDictStore``, ``TestInstrumentedZarrStore``, ``T
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +33,6 @@ ZSTD = {"name": "blosc", "configuration": {"cname": "zstd", "clevel": 3, "shuffl
 def _on_zarrds(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     leave_out(request)
     put_in_place(monkeypatch)
-
-
-@pytest.fixture(params=[2, 3])
-def default_zarr_format(request: pytest.FixtureRequest) -> Iterator[None]:
-    with zarr.config.set(default_zarr_format=request.param):
-        yield
 
 
 @pytest.fixture(params=[False, True], ids=["numpy", "dask"])

@@ -14,7 +14,7 @@ from zarrds.datasets.append import check_same_labels, check_sizes
 from zarrds.datasets.comparison import comparable, label_text, positions_of
 from zarrds.errors import EncodingError, LabelError, LabelNotFoundError
 
-__all__ = ["check_region_labels", "resolve_region"]
+__all__ = ["check_region_labels", "part_of", "resolve_region"]
 
 _SLICE = "a slice of integers, with step 1 or None, or 'auto'"
 
@@ -119,8 +119,12 @@ def check_region_labels(
     for name in dataset.xindexes:
         there = stored.get(str(name))
         if there is not None and append_dim not in dataset.variables[name].dims:
-            part = there.isel({dim: region[dim] for dim in there.dims if dim in region})
-            check_same_labels(name, part, dataset.variables[name])
+            check_same_labels(name, part_of(there, region), dataset.variables[name])
+
+
+def part_of(variable: xr.Variable, region: Mapping[Any, slice]) -> xr.Variable:
+    """The part of a variable that lies in a region; it stays lazy."""
+    return variable.isel({dim: region[dim] for dim in variable.dims if dim in region})
 
 
 def _resolve(

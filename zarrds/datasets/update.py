@@ -15,7 +15,7 @@ import xarray as xr
 from zarrds.datasets.append import OnOverlap, check_same_labels, check_sizes, place_labels
 from zarrds.datasets.encoded import Encoding, encode_variable, prepared, stored_name
 from zarrds.datasets.existing import as_stored, encode_like
-from zarrds.datasets.region import check_region_labels, resolve_region
+from zarrds.datasets.region import check_region_labels, part_of, resolve_region
 from zarrds.datasets.stored import StoredGroup
 from zarrds.errors import EncodingError, LabelError
 from zarrds.metadata.dtypes import JSON
@@ -148,10 +148,10 @@ def _check_readable(dataset: xr.Dataset, stored: StoredGroup, how: How) -> None:
 def _with_stored_labels(dataset: xr.Dataset, stored: StoredGroup, zarr_format: ZarrFormat) -> xr.Dataset:
     """A dataset whose coordinates have the precision of those that are stored packed, so that they can be compared."""
     changed = {}
-    for name, coordinate in dataset.coords.items():
+    for name in dataset.coords:
         there = stored.variables.get(str(name))
         if there is not None and {"scale_factor", "add_offset"} & there.encoding.keys():
-            changed[name] = as_stored(name, coordinate.variable, there, stored.arrays[str(name)], zarr_format)
+            changed[name] = as_stored(name, dataset.variables[name], there, stored.arrays[str(name)], zarr_format)
     return dataset.assign_coords(changed) if changed else dataset
 
 
@@ -210,15 +210,22 @@ def _array_changes(
     how: How,
     region: Mapping[str, slice],
 ) -> dict[str, ArrayChange]:
+    sizes = stored.sizes
+    # the dimensions of which a part is written, not all
+    cut = {dim for dim, part in region.items() if part != slice(0, sizes[dim])}
     coordinates = {stored_name(name) for name in dataset.coords} | stored.coordinate_names
-    names = _names_to_write(variables, coordinates, stored, how, region)
+    # all but what stays as it is: coordinates that are the stored ones, and what "a-" leaves out
+    names = [
+        name
+        for name, variable in variables.items()
+        if name not in stored.variables or not _stays(name, variable, name in coordinates, stored, how, region, cut)
+    ]
     # labels that are replaced, not added to
     replaced = [
         n for n in names if n in coordinates & stored.arrays.keys() and not set(variables[n].dims) & set(region)
     ]
     for name in replaced:
         _check_all_are_written(name, names, stored)
-    sizes = stored.sizes
     changes = {
         name: _written(name, variables[name], stored, how, region)
         if name in stored.arrays
@@ -237,21 +244,6 @@ def _array_changes(
     return changes
 
 
-def _names_to_write(
-    variables: Mapping[str, xr.Variable],
-    coordinates: Collection[str],
-    stored: StoredGroup,
-    how: How,
-    region: Mapping[str, slice],
-) -> list[str]:
-    """All variables but those that stay as they are: coordinates that are the stored ones, and what "a-" leaves out."""
-    return [
-        name
-        for name, variable in variables.items()
-        if name not in stored.variables or not _stays(name, variable, name in coordinates, stored, how, region)
-    ]
-
-
 def _stays(
     name: str,
     variable: xr.Variable,
@@ -259,18 +251,17 @@ def _stays(
     stored: StoredGroup,
     how: How,
     region: Mapping[str, slice],
+    cut: Collection[str],
 ) -> bool:
     """Whether a stored variable is left as it is. Raises `LabelError` if it must be, and the new one differs."""
     there = stored.variables[name]
     if set(there.dims) & set(region):
-        sizes = stored.sizes
-        parts = {dim for dim, part in region.items() if part != slice(0, sizes[dim])}
         marks = marks_of(stored.arrays[name])
         is_unwritten = marks.id is not None and marks.complete is None  # as after compute=False
-        if not is_coordinate or is_unwritten or how.append_dim in there.dims or parts <= set(there.dims):
+        if not is_coordinate or is_unwritten or how.append_dim in there.dims or set(cut) <= set(there.dims):
             return False
         # these are labels of more than the region
-        check_same_labels(name, there.isel({dim: region[str(dim)] for dim in there.dims if dim in region}), variable)
+        check_same_labels(name, part_of(there, region), variable)
         return True
     if how.append_dim is not None and is_coordinate:
         check_same_labels(name, there, variable)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from multiprocessing import get_context
 from multiprocessing.pool import Pool
 from multiprocessing.synchronize import Barrier, Event
@@ -193,6 +195,26 @@ def test_appends_are_never_interleaved(processes: Processes, tmp_path: Path) -> 
         own = [value for value, _ in blocks if value // 1000 == n]
         assert own == sorted(own)
     assert_sound(store)
+
+
+def test_documents_that_are_just_being_put_in_place(tmp_path: Path) -> None:
+    """An append that looks at a store while half of the arrays' documents are new looks again, and is not refused."""
+    path, longer = tmp_path / "x.zarr", tmp_path / "longer.zarr"
+    for target in (path, longer):
+        zarrds.save(step(0).drop_vars("name"), target)
+    zarrds.save(step(1).drop_vars("name"), longer, append_dim="time")
+    store = zarrds.LocalStore(path)
+    with ThreadPoolExecutor(1) as pool:
+        with store.lock():
+            for name in ("v", "time"):
+                shutil.copytree(longer / name, path / name, dirs_exist_ok=True)
+            late = pool.submit(zarrds.save, step(2).drop_vars("name").chunk(), path, append_dim="time")
+            wait([late], timeout=0.5)
+            assert not late.done()  # and so it was not refused
+            shutil.copytree(longer / "w", path / "w", dirs_exist_ok=True)
+        late.result(60)
+    found = xr.open_dataset(path, engine="zarrds").load()
+    xr.testing.assert_identical(found, step(0, 3).drop_vars("name"))
 
 
 # replacements

@@ -265,23 +265,35 @@ def _save_into(parts: Parts, store: Store, path: str, how: How, options: Options
     alone = how.region is None and all(variable.chunks is None for variable in sources)
     with locked(store) if alone else nullcontext():
         store.clean()
-        nodes = open_nodes(store, zarr_format=how.zarr_format, consolidated=False)
-        plan = StorePlan(store, nodes)
-        for where, dataset, encoding in parts:
-            group = "/".join(part for part in (path, where) if part)
-            with _inside(group):
-                stored = read_group(store, nodes, group, dataset.indexes, options.workers)
-                if stored is None:
-                    _check_there(how.append_dim, how.region, how.mode)
-                    plan.add_parents(_missing_parents(store, nodes, group, how.zarr_format))
-                its_region = plan.region_of(group, dataset, how.region)
-                plan.add(group, stored, plan_update(dataset, encoding, stored, replace(how, region=its_region)))
-        plan.check_labels_below()
+        try:
+            plan = _planned(parts, store, path, how, options)
+        except ZarrdsError:
+            if alone:
+                raise
+            # arrays whose documents were just being put in place may not have fitted together
+            with locked(store):
+                plan = _planned(parts, store, path, how, options)
         if not options.compute and reads_from((v for v in sources if v.chunks is not None), store):
             _check_order(plan.arrays)
         in_place = how.region is not None and how.append_dim is None and not reads_from(sources, store)
         check = None if alone else plan.check
         return carry_out(store, plan.arrays, plan.groups, plan.versions, options, in_place=in_place, check=check)
+
+
+def _planned(parts: Parts, store: Store, path: str, how: How, options: Options) -> StorePlan:
+    nodes = open_nodes(store, zarr_format=how.zarr_format, consolidated=False)
+    plan = StorePlan(store, nodes)
+    for where, dataset, encoding in parts:
+        group = "/".join(part for part in (path, where) if part)
+        with _inside(group):
+            stored = read_group(store, nodes, group, dataset.indexes, options.workers)
+            if stored is None:
+                _check_there(how.append_dim, how.region, how.mode)
+                plan.add_parents(_missing_parents(store, nodes, group, how.zarr_format))
+            its_region = plan.region_of(group, dataset, how.region)
+            plan.add(group, stored, plan_update(dataset, encoding, stored, replace(how, region=its_region)))
+    plan.check_labels_below()
+    return plan
 
 
 def _check_order(arrays: Mapping[str, ArrayChange]) -> None:

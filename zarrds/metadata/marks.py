@@ -15,7 +15,17 @@ from dataclasses import dataclass, replace
 from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.model import ArrayMetadata, Node
 
-__all__ = ["MEMBER", "Marks", "is_replaced", "marks_of", "new_id", "with_marks", "with_shape"]
+__all__ = [
+    "MEMBER",
+    "Marks",
+    "is_replaced",
+    "marks_of",
+    "new_id",
+    "note_of",
+    "with_marks",
+    "with_note",
+    "with_shape",
+]
 
 # the member of the array's document
 MEMBER = "zarrds"
@@ -91,6 +101,33 @@ def with_marks(metadata: ArrayMetadata, marks: Marks) -> ArrayMetadata:
     extensions = {name: value for name, value in metadata.extensions.items() if name != MEMBER}
     if member:
         extensions[MEMBER] = {"must_understand": False, **member}
+    return replace(metadata, extensions=extensions)
+
+
+def note_of(metadata: ArrayMetadata, name: str) -> JSON:
+    """Another member of the object, None where it is absent: what labels need, for example."""
+    member = metadata.extensions.get(MEMBER)
+    return member.get(name) if isinstance(member, dict) else None
+
+
+def with_note(metadata: ArrayMetadata, name: str, value: JSON) -> ArrayMetadata:
+    """The same array with another member of the object in place of the one that it had; None removes it.
+
+    Examples
+    --------
+    >>> from zarrds.metadata.dtypes import DataType
+    >>> plain = ArrayMetadata((4,), DataType.from_v3("int8"), (2,), ({"name": "bytes"},), fill_value=0)
+    >>> noted = with_note(plain, "pandas", {"dtype": "category"})
+    >>> note_of(noted, "pandas"), with_note(noted, "pandas", None) == plain
+    ({'dtype': 'category'}, True)
+    """
+    before = metadata.extensions.get(MEMBER)
+    member = {k: v for k, v in before.items() if k != name} if isinstance(before, dict) else {}
+    if value is not None:
+        member[name] = value
+    extensions = {k: v for k, v in metadata.extensions.items() if k != MEMBER}
+    if member.keys() - {"must_understand"}:
+        extensions[MEMBER] = {**member, "must_understand": False}
     return replace(metadata, extensions=extensions)
 
 

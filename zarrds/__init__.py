@@ -10,7 +10,9 @@ from zarrds.arrays.opening import create_group, open_array, open_group
 from zarrds.arrays.report import Finding, Report
 from zarrds.arrays.verify import verify
 from zarrds.datasets.edits import drop_vars, rename, update_attrs
+from zarrds.datasets.index import index
 from zarrds.datasets.writer import save
+from zarrds.labels.regions import RegionIndex
 from zarrds.stores import LocalStore, MemoryStore, RemoteStore, Store
 
 __all__ = [
@@ -19,6 +21,7 @@ __all__ = [
     "Group",
     "LocalStore",
     "MemoryStore",
+    "RegionIndex",
     "RemoteStore",
     "Report",
     "Store",
@@ -27,6 +30,7 @@ __all__ = [
     "create_group",
     "drop_vars",
     "errors",
+    "index",
     "open_array",
     "open_group",
     "rename",

@@ -96,6 +96,11 @@ class Array:
         return self._elements.metadata
 
     @property
+    def elements(self) -> Elements:
+        """What reads and writes the elements, and knows nothing of documents."""
+        return self._elements
+
+    @property
     def store(self) -> Store:
         """What holds the array."""
         return self._store

@@ -183,10 +183,10 @@ class Chunks:
         except (MemoryError, OverflowError) as error:
             raise ChunkError(f"chunk cannot be decoded: {error}", path=self.store.path, key=key) from error
 
-    def reader(self, out: AnyArray, *, is_basic: bool) -> Worker:
+    def reader(self, out: AnyArray, *, is_basic: bool, seen: Callable[[Buffer | None], None] | None = None) -> Worker:
         """A function that reads one part of a plan into `out`, which has the plan's ``buffer_shape``.
 
-        The plan must be one for the `readable` chunks.
+        The plan must be one for the `readable` chunks. `seen` is shown the bytes of each, None for one that is absent.
         """
         pipeline, fill, chunk_shape = self.pipeline, self._fill(), self.readable
         codecs: ChunkCodecs = pipeline if pipeline.shards is None else pipeline.shards.inner
@@ -199,6 +199,8 @@ class Chunks:
             nonlocal buffer, scratch
             names, at, inside, covers = part
             key, data = fetch(names, buffer)
+            if seen is not None:
+                seen(data)
             if data is None:
                 out[at] = fill
                 return

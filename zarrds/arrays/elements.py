@@ -10,7 +10,7 @@ import numpy as np
 from zarrds.arrays import workers
 from zarrds.arrays.chunks import Chunks, MissingChunks
 from zarrds.arrays.selection import PointPlan, ProductPlan, plan_basic
-from zarrds.codecs.base import AnyArray
+from zarrds.codecs.base import AnyArray, Buffer
 from zarrds.errors import EncodingError, SelectionError
 from zarrds.metadata.model import ArrayMetadata
 from zarrds.stores.base import Values
@@ -118,6 +118,11 @@ class Elements:
         """Elements along each dimension of a shard, None for an array without shards."""
         return None if self._chunks.pipeline.shards is None else self.metadata.chunks
 
+    @property
+    def n_workers(self) -> int | None:
+        """Threads for one read or write, None for as many as cores."""
+        return self._n_workers
+
     def __repr__(self) -> str:
         return f"<zarrds.Elements of {self.path or '/'!r} in {self.store.path!r}>"
 
@@ -135,6 +140,23 @@ class Elements:
         """
         key_of = self._chunks.key_of_names()
         return (key_of(part.names) for part in self._plan(key, plan_basic, self.metadata.chunks))
+
+    def chunk_key(self, position: tuple[int, ...]) -> str:
+        """The key of the chunk (of a sharded array, the shard) at a position in the grid."""
+        return self._chunks.key(position)
+
+    def part_reader(self, out: AnyArray, seen: Callable[[Buffer | None], None]) -> workers.Worker:
+        """A function for one thread that reads parts of chunks to places in `out`, for callers with plans of their own.
+
+        Parameters
+        ----------
+        out : ndarray
+            Of the array's dtype. The parts' places in it are slices, and so is what they take from their chunks.
+        seen : callable
+            Called with the bytes of each chunk before they are decoded, None for an absent one. They are valid until
+            the call returns.
+        """
+        return self._chunks.reader(out, is_basic=True, seen=seen)
 
     def read(self, key: Any, planner: Planner = plan_basic) -> Any:
         """Read a selection.

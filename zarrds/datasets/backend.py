@@ -6,18 +6,24 @@ Opening reads the metadata, of a consolidated store in one document; data is rea
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import xarray as xr
 from xarray.backends import BackendEntrypoint
 
-from zarrds.datasets.lazy import LazyArrays
+from zarrds.datasets.decoding import decoders_for
+from zarrds.datasets.lazy import LazyArray, LazyArrays
+from zarrds.datasets.notes import Closed, GroupNotes, notes_of, with_intervals
+from zarrds.datasets.restored import MisfitError, Restored, restore
+from zarrds.datasets.stored_labels import INDEX_THRESHOLD, IndexKind, IndexOptions
 from zarrds.datasets.xarray_internals import (
     NONE_VAR_NAME,
     datatree_from_dict_with_io_cleanup,
     decode_cf_variables,
 )
+from zarrds.errors import LabelError
 from zarrds.metadata.documents import Nodes, get_group, open_nodes, walk
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, ZarrFormat
 from zarrds.stores.base import Store, check_prefix
@@ -42,6 +48,14 @@ class ZarrdsBackendEntrypoint(BackendEntrypoint):
       default) for format 2 only;
     - ``missing_chunks``: ``"error"`` or ``"fill"``: whether an absent chunk is an error, or holds the fill value; None
       (the default) makes it an error where the store says that the chunk was written, as `zarrds.save` does;
+    - ``index``: what the labels of dimensions become. ``"auto"`` (the default): a pandas index in memory, but above
+      ``index_threshold`` labels a range, or an index that is searched where it lies, if the store proves that they
+      are sorted; ``"lazy"``: the same whatever their number; ``"pandas"``: always in memory; ``"none"``: they stay
+      coordinates without an index, as they are stored (pass ``create_default_indexes=False`` as well: xarray makes
+      indexes of its own otherwise);
+    - ``index_threshold``: so many labels, 16,777,216 unless said;
+    - ``intervals``: a mapping of coordinates to ``"left"``, ``"right"``, ``"both"`` or ``"neither"``: their CF bounds
+      become an `IntervalIndex` that is closed there. What `zarrds.save` wrote of one becomes one anyway;
     - ``storage_options``: for URLs, what fsspec's file system is to be made with; ignored for local paths;
     - ``workers``: threads for one read; as many as cores unless said, 1 for none.
 
@@ -70,6 +84,9 @@ class ZarrdsBackendEntrypoint(BackendEntrypoint):
         "zarr_format",
         "use_zarr_fill_value_as_mask",
         "missing_chunks",
+        "index",
+        "index_threshold",
+        "intervals",
         "storage_options",
         "workers",
     )
@@ -100,6 +117,9 @@ class ZarrdsBackendEntrypoint(BackendEntrypoint):
         zarr_format: ZarrFormat | None = None,
         use_zarr_fill_value_as_mask: bool | None = None,
         missing_chunks: Literal["error", "fill"] | None = None,
+        index: IndexKind = "auto",
+        index_threshold: int = INDEX_THRESHOLD,
+        intervals: Mapping[str, Closed] | None = None,
         storage_options: Mapping[str, Any] | None = None,
         workers: int | None = None,
     ) -> xr.Dataset:
@@ -121,6 +141,8 @@ class ZarrdsBackendEntrypoint(BackendEntrypoint):
             zarr_format=zarr_format,
             fill_value_is_mask=use_zarr_fill_value_as_mask,
             missing_chunks=missing_chunks,
+            index=IndexOptions(index, index_threshold),
+            intervals=intervals,
             workers=workers,
         )
         decoders = {
@@ -149,6 +171,9 @@ class ZarrdsBackendEntrypoint(BackendEntrypoint):
         zarr_format: ZarrFormat | None = None,
         use_zarr_fill_value_as_mask: bool | None = None,
         missing_chunks: Literal["error", "fill"] | None = None,
+        index: IndexKind = "auto",
+        index_threshold: int = INDEX_THRESHOLD,
+        intervals: Mapping[str, Closed] | None = None,
         storage_options: Mapping[str, Any] | None = None,
         workers: int | None = None,
     ) -> xr.DataTree:
@@ -167,6 +192,9 @@ class ZarrdsBackendEntrypoint(BackendEntrypoint):
             zarr_format=zarr_format,
             use_zarr_fill_value_as_mask=use_zarr_fill_value_as_mask,
             missing_chunks=missing_chunks,
+            index=index,
+            index_threshold=index_threshold,
+            intervals=intervals,
             storage_options=storage_options,
             workers=workers,
         )
@@ -188,6 +216,9 @@ class ZarrdsBackendEntrypoint(BackendEntrypoint):
         zarr_format: ZarrFormat | None = None,
         use_zarr_fill_value_as_mask: bool | None = None,
         missing_chunks: Literal["error", "fill"] | None = None,
+        index: IndexKind = "auto",
+        index_threshold: int = INDEX_THRESHOLD,
+        intervals: Mapping[str, Closed] | None = None,
         storage_options: Mapping[str, Any] | None = None,
         workers: int | None = None,
     ) -> dict[str, xr.Dataset]:
@@ -202,6 +233,8 @@ class ZarrdsBackendEntrypoint(BackendEntrypoint):
             zarr_format=zarr_format,
             fill_value_is_mask=use_zarr_fill_value_as_mask,
             missing_chunks=missing_chunks,
+            index=IndexOptions(index, index_threshold),
+            intervals=intervals,
             workers=workers,
         )
         decoders = {
@@ -237,8 +270,12 @@ class _Reader:
         zarr_format: ZarrFormat | None,
         fill_value_is_mask: bool | None,
         missing_chunks: Literal["error", "fill"] | None,
+        index: IndexOptions,
+        intervals: Mapping[str, Closed] | None,
         workers: int | None,
     ) -> None:
+        self._index = index
+        self._intervals = intervals or {}
         if isinstance(store, str | os.PathLike):
             path = os.fspath(store).rstrip("/") or os.fspath(store)
             store = os.path.dirname(path) or "." if os.path.basename(path) in _DOCUMENTS else path
@@ -268,12 +305,56 @@ class _Reader:
         }
         stored = {None if name == NONE_VAR_NAME else name: self._arrays.variable(array) for name, array in lazy.items()}
         own = {k: v for k, v in group.attributes.items() if not k.lower().startswith("_nc")}
-        variables, attributes, coordinate_names = decode_cf_variables(stored, own, **decoders)
-        for array in lazy.values():
-            array.is_being_decoded = False
-        coordinates = {n: v for n, v in variables.items() if n in coordinate_names or v.dims == (n,)}
-        data = {n: v for n, v in variables.items() if n not in coordinates}
-        ds = xr.Dataset(data, xr.Coordinates(coordinates, indexes={}), attributes)
+        notes = notes_of({name: array.stored.metadata for name, array in lazy.items()})
+        notes = with_intervals(notes, dict(stored), self._intervals) if self._intervals else notes
+        for name, problem in notes.problems.items():
+            self._warn(path, name, problem)
+        if self._index.index == "none":
+            notes = GroupNotes()
+        restored, attributes, coordinate_names = self._decoded(path, stored, own, lazy, notes, decoders)
+        coordinates = {n: v for n, v in restored.variables.items() if n in coordinate_names or v.dims == (n,)}
+        coordinates |= {n: restored.variables[n] for n in restored.indexes}
+        data = {n: v for n, v in restored.variables.items() if n not in coordinates}
+        ds = xr.Dataset(data, xr.Coordinates(coordinates, indexes=dict(restored.indexes)), attributes)
         ds.encoding = {}
         ds.set_close(_nothing_to_close)
         return ds
+
+    def _decoded(
+        self,
+        path: str,
+        stored: Mapping[Any, xr.Variable],
+        attributes: Mapping[str, Any],
+        lazy: Mapping[str, LazyArray],
+        notes: GroupNotes,
+        asked: Mapping[str, Any],
+    ) -> tuple[Restored, Any, Any]:
+        """The variables of a group; notes that do not fit what is stored are left out, with a warning."""
+        while True:
+            decoders, active = decoders_for(notes, asked)
+            for array in lazy.values():
+                array.is_being_decoded = True
+            raw = {name: variable.copy(deep=False) for name, variable in stored.items()} if active else stored
+            variables, decoded_attributes, names = decode_cf_variables(raw, dict(attributes), **decoders)
+            for array in lazy.values():
+                array.is_being_decoded = False
+            try:
+                return restore(variables, lazy, notes, active, self._index), decoded_attributes, names
+            except MisfitError as error:
+                if error.name in self._intervals:
+                    raise LabelError(
+                        f"the bounds of {error.name!r} cannot be intervals: {error.problem}",
+                        path=self._store.path,
+                        key=f"{path}/{error.name}" if path else error.name,
+                        mend="Leave it out of intervals=",
+                    ) from error
+                self._warn(path, error.name, error.problem)
+                notes = notes.without(error.name)
+
+    def _warn(self, path: str, name: str, problem: str) -> None:
+        key = f"{path}/{name}" if path else name
+        warnings.warn(
+            f"array {key!r} in {self._store.path!r} is opened as if nothing was noted of its labels: {problem}. "
+            "Another tool may have changed it; save it again to have its index back",
+            stacklevel=2,
+        )

@@ -125,7 +125,8 @@ def staged(target: Target[S], nodes: Mapping[str, Node], workers: int | None = N
     target : Target
         Of a whole store.
     nodes : mapping of str to Node
-        By path from the root; groups above them that are missing are made.
+        By path from the root; groups above them that are missing are made. What the body changes in it counts for the
+        consolidated metadata.
     workers : int, optional
         Threads for writing documents; as many as cores unless said.
     """
@@ -137,7 +138,7 @@ def staged(target: Target[S], nodes: Mapping[str, Node], workers: int | None = N
         below = [(path, node) for path, node in every.items() if path]
         run(below, lambda: lambda item: put_nodes(stage, dict([item])), part_nbytes=_DOCUMENT_COST, workers=workers)
         yield stage
-        consolidate(stage, every)
+        consolidate(stage, every | dict(nodes))
         store.publish(stage, replace=target.replace)
     except BaseException:
         store.discard(stage)

@@ -25,6 +25,7 @@ from zarrds.datasets.xarray_internals import (
 )
 from zarrds.errors import EncodingError, UnsupportedError, VariableNotFoundError
 from zarrds.metadata.dtypes import JSON
+from zarrds.metadata.marks import with_note
 from zarrds.metadata.model import ArrayMetadata, ZarrFormat
 from zarrds.stores.base import check_key
 
@@ -115,7 +116,13 @@ def _with_floats(encoding: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def encode_variable(name: str, variable: xr.Variable, is_explicit: bool, zarr_format: ZarrFormat) -> EncodedArray:
+def encode_variable(
+    name: str,
+    variable: xr.Variable,
+    is_explicit: bool,
+    zarr_format: ZarrFormat,
+    notes: Mapping[str, JSON] | None = None,
+) -> EncodedArray:
     """A variable that is new in its store.
 
     Parameters
@@ -125,6 +132,8 @@ def encode_variable(name: str, variable: xr.Variable, is_explicit: bool, zarr_fo
     is_explicit : bool
         Whether its encoding is what the user asked for, not what an earlier file left there.
     zarr_format : {2, 3}
+    notes : mapping of str to JSON, optional
+        Further members of the array's ``zarrds`` object.
     """
     checked = check_range(name, variable, _with_floats(variable.encoding))
     checked.encoding = _with_floats(checked.encoding)
@@ -144,4 +153,6 @@ def encode_variable(name: str, variable: xr.Variable, is_explicit: bool, zarr_fo
             mend="Convert it to numbers, booleans, strings, bytes or datetimes first",
         ) from error
     metadata = array_metadata_for(name, encoded, zarr_format=zarr_format, is_explicit=is_explicit)
+    for member, value in (notes or {}).items():
+        metadata = with_note(metadata, member, value)
     return EncodedArray(metadata, encoded)

@@ -84,17 +84,22 @@ class LazyArray(BackendArray):
             try:
                 value = self._with_dtype(self.stored.read(raw_key, planner))
             except ZarrdsError:
-                self._check_still_there()  # if a chunk was missing or could not be decoded, this may be why
+                self.check_still_there()  # if a chunk was missing or could not be decoded, this may be why
                 raise
             if not self.stored.store.is_remote:
                 # afterwards, so that nothing can change between the look and the reading
-                self._check_still_there()
+                self.check_still_there()
             return value
 
         return read
 
-    def _check_still_there(self) -> None:
-        """Raise if the array was replaced since it was opened; two looks at the file system if nothing changed."""
+    @property
+    def version(self) -> Hashable:
+        """Of the document that changes whenever the array may have been replaced, when the array was opened."""
+        return self._version
+
+    def check_still_there(self) -> None:
+        """Raise `ConflictError` if the array was replaced since; two looks at the file system if nothing changed."""
         store, path = self.stored.store, self.stored.path
         store.recover()
         version = store.identity(self._root)

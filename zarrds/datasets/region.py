@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from zarrds.datasets.append import check_same_labels, check_sizes
-from zarrds.datasets.comparison import comparable, label_text, positions_of
+from zarrds.datasets.comparison import Labels, comparable, label_text, positions_of
 from zarrds.errors import EncodingError, LabelError, LabelNotFoundError
 
 __all__ = ["check_region_labels", "part_of", "resolve_region"]
@@ -25,6 +25,8 @@ def resolve_region(
     stored: Mapping[str, xr.Variable],
     mode: str | None,
     append_dim: Hashable | None = None,
+    labels: Collection[Hashable] | None = None,
+    others: Mapping[str, tuple[Labels, Labels]] | None = None,
 ) -> dict[str, slice]:
     """The part of the store that `region` means for `dataset`.
 
@@ -41,6 +43,10 @@ def resolve_region(
         With which the dataset is saved.
     append_dim : hashable, optional
         A dimension that grows, so that it has no region, and any size is right.
+    labels : collection of hashable, optional
+        Names of the variables that are labels of the dataset's indexes; those of its dimensions unless said.
+    others : mapping of str to pair, optional
+        The stored and the new labels of dimensions that have no array of labels: of a MultiIndex, for example.
 
     Returns
     -------
@@ -81,8 +87,8 @@ def resolve_region(
             found=list(region),
         )
     sizes = {dim: size for variable in stored.values() for dim, size in variable.sizes.items()}
-    resolved = {str(dim): _resolve(dim, part, dataset, stored, sizes) for dim, part in region.items()}
-    _check_variables(dataset, resolved, stored, append_dim)
+    resolved = {str(dim): _resolve(dim, part, dataset, stored, sizes, others or {}) for dim, part in region.items()}
+    _check_variables(dataset, resolved, stored, append_dim, dataset.xindexes if labels is None else labels)
     _check_dimensions(dataset, resolved, sizes, append_dim)
     return resolved
 
@@ -92,6 +98,7 @@ def check_region_labels(
     region: Mapping[Any, slice],
     stored: Mapping[str, xr.Variable],
     append_dim: Hashable | None = None,
+    labels: Collection[Hashable] | None = None,
 ) -> None:
     """Check that the dataset's labels are those of the region; they are not written, so they must be there already.
 
@@ -104,6 +111,8 @@ def check_region_labels(
         Lazy and decoded; of index coordinates the part in the region is read.
     append_dim : hashable, optional
         A dimension that grows; its labels are not compared.
+    labels : collection of hashable, optional
+        Names of the variables that are labels of the dataset's indexes; those of its dimensions unless said.
 
     Raises
     ------
@@ -116,7 +125,9 @@ def check_region_labels(
     >>> stored = {"x": xr.Variable("x", [10, 20, 30])}
     >>> check_region_labels(xr.Dataset(coords={"x": [20]}), {"x": slice(1, 2)}, stored)
     """
-    for name in dataset.xindexes:
+    for name in dataset.xindexes if labels is None else labels:
+        if name not in dataset.variables:
+            continue
         there = stored.get(str(name))
         if there is not None and append_dim not in dataset.variables[name].dims:
             check_same_labels(name, part_of(there, region), dataset.variables[name])
@@ -128,15 +139,22 @@ def part_of(variable: xr.Variable, region: Mapping[Any, slice]) -> xr.Variable:
 
 
 def _resolve(
-    dim: Hashable, part: Any, dataset: xr.Dataset, stored: Mapping[str, xr.Variable], sizes: Mapping[Hashable, int]
+    dim: Hashable,
+    part: Any,
+    dataset: xr.Dataset,
+    stored: Mapping[str, xr.Variable],
+    sizes: Mapping[Hashable, int],
+    others: Mapping[str, tuple[Labels, Labels]],
 ) -> slice:
     if dim not in sizes:
         raise LabelError(
             f"region names dimension {dim!r}, which the store does not have", found=sorted(map(str, sizes))
         )
     if isinstance(part, str) and part == "auto":
+        if str(dim) in others:
+            return _find(dim, *others[str(dim)])
         if dim in dataset.variables:
-            return _find(dim, dataset, stored)
+            return _find(dim, _stored_labels(dim, stored), dataset.variables[dim].values)
         if str(dim) in stored and dataset.sizes[dim] != sizes[dim]:
             raise LabelError(
                 f"the region of dimension {dim!r} cannot be found: the dataset has no labels, the store has",
@@ -166,17 +184,21 @@ def _resolve(
     return slice(start, max(start, stop))
 
 
-def _find(dim: Hashable, dataset: xr.Dataset, stored: Mapping[str, xr.Variable]) -> slice:
-    """Where the dataset's labels are in the store."""
-    wanted = np.asarray(dataset.variables[dim].values)
+def _stored_labels(dim: Hashable, stored: Mapping[str, xr.Variable]) -> Labels:
     if str(dim) not in stored:
         raise LabelNotFoundError(
             f"the store has no labels for dimension {dim!r}",
             key=str(dim),
             mend="Give its part as a slice, region={dimension: slice(start, stop)}",
         )
+    return np.asarray(stored[str(dim)].values)
+
+
+def _find(dim: Hashable, there: Labels, labels: Labels) -> slice:
+    """Where labels are in the store."""
+    wanted = np.asarray(labels)
     try:
-        _, old, fresh = comparable(dim, stored[str(dim)].values, wanted)
+        _, old, fresh = comparable(dim, there, wanted)
     except LabelError as error:
         raise LabelNotFoundError(
             error.problem, key=error.key, expected=error.expected, found=error.found, mend=error.mend
@@ -215,12 +237,13 @@ def _check_variables(
     region: Mapping[Any, slice],
     stored: Mapping[str, xr.Variable],
     append_dim: Hashable | None,
+    labels: Collection[Hashable],
 ) -> None:
     """Check that every variable that will be written lies in the region, and fits it."""
     outside = [
         name
         for name, variable in dataset.variables.items()
-        if region and name not in dataset.xindexes and not set(region) & set(variable.dims)
+        if region and name not in labels and not set(region) & set(variable.dims)
     ]
     if outside:
         raise LabelError(

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
+import pandas as pd
 import xarray as xr
 
+from zarrds.datasets.decoding import decoders_for
 from zarrds.datasets.lazy import LazyArray, LazyArrays
+from zarrds.datasets.notes import GroupNotes, notes_of
+from zarrds.datasets.plain import PlainDataset, plain_dataset
+from zarrds.datasets.restored import MisfitError, index_of
 from zarrds.datasets.xarray_internals import decode_cf_variables
 from zarrds.errors import LabelError, MetadataError, ZarrdsError
 from zarrds.metadata.documents import Nodes, document_key, own_node
@@ -35,6 +41,10 @@ class StoredGroup:
         Those that are coordinates, not data.
     unreadable : mapping of str to ZarrdsError
         Arrays that cannot be made into variables, by name, and why. They stay as they are.
+    notes : GroupNotes
+        What is noted of their labels; the variables are without it.
+    categories : mapping of str to Index
+        Of those variables that are going to be written and have some.
     """
 
     metadata: GroupMetadata
@@ -43,6 +53,8 @@ class StoredGroup:
     versions: Mapping[str, Hashable]
     coordinate_names: frozenset[str]
     unreadable: Mapping[str, ZarrdsError]
+    notes: GroupNotes
+    categories: Mapping[str, pd.Index[Any]]
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -68,8 +80,13 @@ class StoredGroup:
         return {dim: size for dim, (size, _) in sizes.items()}
 
 
+    def plain(self, dataset: xr.Dataset, asked: Collection[Hashable]) -> PlainDataset:
+        """A dataset as plain arrays of the kinds that this group has; see `plain_dataset`."""
+        return plain_dataset(dataset, self.notes, self.arrays, self.categories, asked)
+
+
 def read_group(
-    store: Store, stored: Nodes, path: str, labels: Collection[Hashable], workers: int | None
+    store: Store, stored: Nodes, path: str, dataset: xr.Dataset, workers: int | None
 ) -> StoredGroup | None:
     """The group at `path`, or None if there is nothing.
 
@@ -79,8 +96,8 @@ def read_group(
     stored : Nodes
         Read without consolidated metadata: another library may have left that stale.
     path : str
-    labels : collection of hashable
-        Dimensions whose labels are going to be compared: they are read now.
+    dataset : Dataset
+        What is going to be written: the labels that it is compared with, and the categories, are read now.
     workers : int, optional
         Threads for reading them.
 
@@ -111,34 +128,49 @@ def read_group(
         try:
             lazy[name] = lazy_arrays.array(base + name, metadata)
             raw[name] = lazy_arrays.variable(lazy[name])
-            if name in labels and raw[name].dims == (name,) and raw[name].dtype.kind != "O":
+            if name in dataset.xindexes and raw[name].ndim == 1 and raw[name].dtype.kind != "O":
                 # in memory before they are decoded: the decoders look at the first and the last of them
                 raw[name].load()
         except ZarrdsError as error:
             unreadable[name] = error
-    decoded, coordinates = _decoded(raw, node.attributes, unreadable)
+    notes = notes_of(arrays)
+    decoders, active = decoders_for(notes, {})
+    for name in notes.descriptions.keys() - active:
+        notes = notes.without(name)
+    decoded, coordinates = _decoded(raw, node.attributes, unreadable, decoders)
     for array in lazy.values():
         array.is_being_decoded = False
-    return StoredGroup(node, arrays, decoded, versions, coordinates, unreadable)
+    categories: dict[str, pd.Index[Any]] = {}
+    for name, roles in notes.companions.items():
+        if "categories" in roles and name in dataset.variables:
+            try:
+                categories[name] = index_of(roles["categories"], dict(decoded), notes.descriptions, notes.companions)
+            except MisfitError:
+                notes = notes.without(name)
+    return StoredGroup(node, arrays, decoded, versions, coordinates, unreadable, notes, categories)
 
 
 def _decoded(
-    raw: Mapping[str, xr.Variable], attributes: Mapping[str, JSON], unreadable: dict[str, ZarrdsError]
+    raw: Mapping[str, xr.Variable],
+    attributes: Mapping[str, JSON],
+    unreadable: dict[str, ZarrdsError],
+    decoders: Mapping[str, Any],
 ) -> tuple[dict[str, xr.Variable], frozenset[str]]:
     """Decode all variables together, as bounds have the units of their coordinate; and tell which are coordinates.
 
     Those that cannot be decoded are added to `unreadable`.
     """
     try:
-        decoded, _, names = decode_cf_variables(raw, dict(attributes))
+        decoded, _, names = decode_cf_variables(raw, dict(attributes), **decoders)
     except ValueError:
         for name, variable in raw.items():
             try:
-                decode_cf_variables({name: variable}, {})
+                decode_cf_variables({name: variable}, {}, **decoders)
             except ZarrdsError as error:  # a chunk that is lost, for example
                 unreadable[name] = error
             except ValueError as error:
                 unreadable[name] = MetadataError(f"array cannot be decoded: {error}", key=name)
-        decoded, _, names = decode_cf_variables({n: v for n, v in raw.items() if n not in unreadable}, dict(attributes))
+        readable = {name: variable for name, variable in raw.items() if name not in unreadable}
+        decoded, _, names = decode_cf_variables(readable, dict(attributes), **decoders)
     coordinates = {name for name, v in decoded.items() if name in names or v.dims == (name,)}
     return dict(decoded), frozenset(coordinates)

@@ -17,6 +17,7 @@ from zarrds.arrays.elements import Elements
 from zarrds.arrays.progress import progress_bar
 from zarrds.arrays.workers import run
 from zarrds.datasets.conflicts import check_not_replaced, check_versions, leftovers_of
+from zarrds.datasets.order import with_order
 from zarrds.datasets.update import ArrayChange
 from zarrds.datasets.writes import Write, compute_writes, write_in_memory
 from zarrds.errors import UnsupportedError, ZarrdsError
@@ -100,6 +101,8 @@ def carry_out(
             except ZarrdsError:
                 check_versions(store, {**versions, **partial})  # that may be why
                 raise
+            after |= {path: with_order(overlay, path, change, after[path]) for path, change in now.items()}
+            nodes |= {path: after[path] for path in now if after[path] != arrays[path].before}
         if nodes or not in_place:
             with locked(store), store.lock(*partial) if partial else nullcontext():
                 if check is not None:

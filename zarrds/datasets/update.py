@@ -13,8 +13,11 @@ from typing import Any, Literal
 import xarray as xr
 
 from zarrds.datasets.append import OnOverlap, check_same_labels, check_sizes, place_labels
+from zarrds.datasets.comparison import Labels
 from zarrds.datasets.encoded import Encoding, encode_variable, prepared, stored_name
 from zarrds.datasets.existing import as_stored, encode_like
+from zarrds.datasets.plain import PlainDataset
+from zarrds.datasets.other_labels import check_ranges, other_labels
 from zarrds.datasets.region import check_region_labels, part_of, resolve_region
 from zarrds.datasets.stored import StoredGroup
 from zarrds.errors import EncodingError, LabelError
@@ -81,12 +84,12 @@ class GroupChange:
     region: Mapping[str, slice] = field(default_factory=dict)
 
 
-def plan_update(dataset: xr.Dataset, encoding: Encoding, stored: StoredGroup | None, how: How) -> GroupChange:
+def plan_update(plain: PlainDataset, encoding: Encoding, stored: StoredGroup | None, how: How) -> GroupChange:
     """Compare a dataset with the group that it goes into, and say what is to be written.
 
     Parameters
     ----------
-    dataset : Dataset
+    plain : PlainDataset
     encoding : mapping
         For variables that are new.
     stored : StoredGroup or None
@@ -100,9 +103,10 @@ def plan_update(dataset: xr.Dataset, encoding: Encoding, stored: StoredGroup | N
     EncodingError
         For data that the stored arrays cannot hold unchanged, and for options that do not go together.
     """
+    dataset, notes = plain.dataset, plain.notes
     if stored is None:
         attributes, variables = prepared(dataset, encoding)
-        new = {name: _new(name, v, name in encoding, how, {}) for name, v in variables.items()}
+        new = {name: _new(name, v, name in encoding, how, {}, notes.get(name, {})) for name, v in variables.items()}
         return GroupChange(GroupMetadata(attributes, zarr_format=how.zarr_format), new)
     if doubly := [name for name in encoding if name in stored.arrays]:
         raise EncodingError(
@@ -113,20 +117,25 @@ def plan_update(dataset: xr.Dataset, encoding: Encoding, stored: StoredGroup | N
     _check_readable(dataset, stored, how)
     dataset = _with_stored_labels(dataset, stored, how.zarr_format)
     region: dict[str, slice] = {}
+    others = other_labels(plain, stored)
     if how.region is not None:
-        region = resolve_region(how.region, dataset, stored.variables, how.mode, how.append_dim)
+        region = resolve_region(
+            how.region, dataset, stored.variables, how.mode, how.append_dim, plain.labels, others
+        )
     if how.mode == "r+" and (names := [n for n in dataset.variables if stored_name(n) not in stored.arrays]):
         raise EncodingError(
             f"dataset contains non-pre-existing variables {names!r}, which mode='r+' does not allow",
             mend="Pass mode='a' to write new variables",
         )
     if how.region is not None:
-        check_region_labels(dataset, region, stored.variables, how.append_dim)
-        dataset = dataset.drop_vars([name for name in dataset.xindexes if name != how.append_dim])
+        check_region_labels(dataset, region, stored.variables, how.append_dim, plain.labels)
+        names = [name for name in dataset.variables if stored_name(name) in plain.labels]
+        dataset = dataset.drop_vars([n for n in names if how.append_dim not in dataset.variables[n].dims])
     if how.append_dim is not None:
-        dataset, region[str(how.append_dim)] = _appended(dataset, str(how.append_dim), stored, how)
+        dataset, region[str(how.append_dim)] = _appended(dataset, str(how.append_dim), stored, how, others)
+    check_ranges(plain, stored, region)
     attributes, variables = prepared(dataset, encoding)
-    arrays = _array_changes(dataset, variables, encoding, stored, how, region)
+    arrays = _array_changes(replace(plain, dataset=dataset), variables, encoding, stored, how, region)
     labels = {name for name, variable in stored.variables.items() if variable.dims == (name,)}
     replaced = frozenset(labels & arrays.keys() - region.keys())
     if how.mode == "r+":
@@ -167,7 +176,9 @@ def _group_metadata(
     return None if attributes == before.attributes else replace(before, attributes=attributes)
 
 
-def _appended(dataset: xr.Dataset, dim: str, stored: StoredGroup, how: How) -> tuple[xr.Dataset, slice]:
+def _appended(
+    dataset: xr.Dataset, dim: str, stored: StoredGroup, how: How, others: Mapping[str, tuple[Labels, Labels]]
+) -> tuple[xr.Dataset, slice]:
     """The part of a dataset that is to be written, and where along `dim` it goes."""
     sizes = stored.sizes
     if dim not in sizes:
@@ -192,18 +203,20 @@ def _appended(dataset: xr.Dataset, dim: str, stored: StoredGroup, how: How) -> t
             mend="Leave them out, or save them for all of the store first, with mode='a' and without append_dim",
         )
     start = sizes[dim]
-    if dim not in stored.variables and how.on_overlap != "error":
+    if dim not in stored.variables and dim not in others and how.on_overlap != "error":
         raise EncodingError(
             f"on_overlap={how.on_overlap!r} needs labels along {dim!r}, and the store has none", mend="Leave it out"
         )
     if dim in stored.variables:
-        placement = place_labels(dim, stored.variables[dim].values, dataset[dim].values, how.on_overlap)
+        others = {dim: (stored.variables[dim].values, dataset[dim].values)}
+    if dim in others:
+        placement = place_labels(dim, *others[dim], how.on_overlap)
         dataset, start = dataset.isel({dim: placement.keep}), placement.start
     return dataset, slice(start, start + dataset.sizes[dim])
 
 
 def _array_changes(
-    dataset: xr.Dataset,
+    plain: PlainDataset,
     variables: Mapping[str, xr.Variable],
     encoding: Encoding,
     stored: StoredGroup,
@@ -213,7 +226,7 @@ def _array_changes(
     sizes = stored.sizes
     # the dimensions of which a part is written, not all
     cut = {dim for dim, part in region.items() if part != slice(0, sizes[dim])}
-    coordinates = {stored_name(name) for name in dataset.coords} | stored.coordinate_names
+    coordinates = {stored_name(name) for name in plain.dataset.coords} | stored.coordinate_names | plain.labels
     # all but what stays as it is: coordinates that are the stored ones, and what "a-" leaves out
     names = [
         name
@@ -229,7 +242,7 @@ def _array_changes(
     changes = {
         name: _written(name, variables[name], stored, how, region)
         if name in stored.arrays
-        else _new(name, variables[name], name in encoding, how, sizes)
+        else _new(name, variables[name], name in encoding, how, sizes, plain.notes.get(name, {}))
         for name in names
     }
     changes = {
@@ -292,7 +305,14 @@ def _check_all_are_written(name: str, names: Collection[str], stored: StoredGrou
             )
 
 
-def _new(name: str, variable: xr.Variable, is_explicit: bool, how: How, sizes: Mapping[str, int]) -> ArrayChange:
+def _new(
+    name: str,
+    variable: xr.Variable,
+    is_explicit: bool,
+    how: How,
+    sizes: Mapping[str, int],
+    notes: Mapping[str, JSON],
+) -> ArrayChange:
     if how.region is not None:
         raise LabelError(
             "a variable that the store does not have cannot be written to a region",
@@ -307,7 +327,7 @@ def _new(name: str, variable: xr.Variable, is_explicit: bool, how: How, sizes: M
                 expected=f"{dim}: {sizes[str(dim)]}",
                 found=f"{dim}: {size}",
             )
-    encoded = encode_variable(name, variable, is_explicit, how.zarr_format)
+    encoded = encode_variable(name, variable, is_explicit, how.zarr_format, notes)
     return ArrayChange(None, encoded.metadata, encoded.variable, (0,) * variable.ndim)
 
 

@@ -16,6 +16,8 @@ from zarrds.datasets.append import OnOverlap
 from zarrds.datasets.commit import Target, find_target, staged
 from zarrds.datasets.conflicts import check_groups
 from zarrds.datasets.encoded import datasets_of, encode_variable, prepared
+from zarrds.datasets.order import with_order
+from zarrds.datasets.plain import plain_dataset
 from zarrds.datasets.plan import StorePlan
 from zarrds.datasets.sources import reads_from
 from zarrds.datasets.stored import read_group
@@ -30,8 +32,8 @@ from zarrds.errors import (
     ZarrdsError,
     locating,
 )
-from zarrds.metadata.documents import Nodes, locked, open_nodes, parents_of, zarr_format_of
-from zarrds.metadata.model import ArrayMetadata, GroupMetadata, ZarrFormat
+from zarrds.metadata.documents import Nodes, locked, open_nodes, parents_of, put_nodes, zarr_format_of
+from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
 from zarrds.stores.base import Store, check_prefix
 from zarrds.stores.resolve import as_store
 
@@ -220,10 +222,13 @@ def _save_new(parts: Parts, target: Target[Store], options: Options) -> Any:
     for where, dataset, encoding in parts:
         path = (target.base + where).rstrip("/")
         with _inside(path):
-            attributes, variables = prepared(dataset, encoding)
+            plain = plain_dataset(dataset, asked=encoding)
+            attributes, variables = prepared(plain.dataset, encoding)
             groups[path] = GroupMetadata(attributes, zarr_format=target.zarr_format)
             for name, variable in variables.items():
-                encoded = encode_variable(name, variable, name in encoding, target.zarr_format)
+                encoded = encode_variable(
+                    name, variable, name in encoding, target.zarr_format, plain.notes.get(name)
+                )
                 change = ArrayChange(None, encoded.metadata, encoded.variable, (0,) * variable.ndim)
                 arrays[f"{path}/{name}" if path else name] = change
     store.clean()
@@ -250,10 +255,15 @@ def _save_whole(
     later = {p: c for p, c in arrays.items() if c.variable.chunks is not None and not options.compute}
     after = {p: marked(c, is_written=p not in later and options.write_empty_chunks) for p, c in arrays.items()}
     n_chunks = sum(prod(change.after.chunk_grid) for path, change in arrays.items() if path not in later)
-    with staged(target, {**groups, **after}, options.workers) as stage:
+    nodes: dict[str, Node] = {**groups, **after}
+    labels = {p: c for p, c in arrays.items() if p not in later and c.variable.dims == (p.rpartition("/")[2],)}
+    with staged(target, nodes, options.workers) as stage:
         # encoded copies of the data go as soon as they are written
         changes = ((path, arrays.pop(path)) for path in list(arrays) if path not in later)
         write_all(writes_of(stage, changes, options, is_private=True), n_chunks, options)
+        ordered = {path: with_order(stage, path, change, after[path]) for path, change in labels.items()}
+        put_nodes(stage, ordered)
+        nodes |= ordered
     return None if options.compute else finish_later(target.store, after, later, options)
 
 
@@ -286,12 +296,13 @@ def _planned(parts: Parts, store: Store, path: str, how: How, options: Options) 
     for where, dataset, encoding in parts:
         group = "/".join(part for part in (path, where) if part)
         with _inside(group):
-            stored = read_group(store, nodes, group, dataset.indexes, options.workers)
+            stored = read_group(store, nodes, group, dataset, options.workers)
             if stored is None:
                 _check_there(how.append_dim, how.region, how.mode)
                 plan.add_parents(_missing_parents(store, nodes, group, how.zarr_format))
             its_region = plan.region_of(group, dataset, how.region)
-            plan.add(group, stored, plan_update(dataset, encoding, stored, replace(how, region=its_region)))
+            plain = plain_dataset(dataset, asked=encoding) if stored is None else stored.plain(dataset, encoding)
+            plan.add(group, stored, plan_update(plain, encoding, stored, replace(how, region=its_region)))
     plan.check_labels_below()
     return plan
 

@@ -5,30 +5,36 @@ A release of xarray that moves or changes one of them fails in ``tests/datasets/
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Hashable
+from typing import Any, Self
 
 import numpy as np
+import pandas as pd
 import xarray as xr
-from xarray.backends import zarr
+from xarray.backends import BackendArray, zarr
 from xarray.backends.api import DATAARRAY_NAME, DATAARRAY_VARIABLE
 from xarray.backends.common import NONE_VAR_NAME, datatree_from_dict_with_io_cleanup
 from xarray.backends.writers import _validate_dataset_names as validate_dataset_names
 from xarray.backends.zarr import FillValueCoder
 from xarray.coding import strings
 from xarray.conventions import decode_cf_variables, encode_dataset_coordinates
+from xarray.core import indexing
 
 __all__ = [
     "DATAARRAY_NAME",
     "DATAARRAY_VARIABLE",
     "NONE_VAR_NAME",
+    "DeferredIndex",
     "FillValueCoder",
+    "MappedArray",
+    "PandasVariable",
     "check_vlen_dtype",
     "create_vlen_dtype",
     "datatree_from_dict_with_io_cleanup",
     "decode_cf_variables",
     "encode_dataset_coordinates",
     "encode_zarr_variable",
+    "lazily_indexed",
     "lazy_data",
     "validate_dataset_names",
 ]
@@ -42,3 +48,102 @@ create_vlen_dtype: Callable[[type], np.dtype[Any]] = strings.create_vlen_dtype
 def lazy_data(variable: xr.Variable) -> Any:
     """What holds a variable's data, without loading it."""
     return variable._data
+
+
+class _QuietAdapter(indexing.PandasIndexingAdapter):
+    """Holds an index whose labels are not in memory: whoever shows it must not ask for all of them."""
+
+    __slots__ = ()
+
+    @property
+    def _in_memory(self) -> bool:
+        return False
+
+
+def lazily_indexed(index: xr.indexes.PandasIndex, name: Hashable, variable: xr.Variable) -> xr.Variable:
+    """The coordinate of an index whose labels are not in memory, with the attributes and encoding of a variable."""
+    data: Any = _QuietAdapter(index.index, dtype=index.coord_dtype)
+    return xr.IndexVariable((name,), data, variable.attrs, variable.encoding, fastpath=True)
+
+
+class DeferredIndex(indexing.PandasIndexingAdapter):
+    """Data of a kind that only pandas knows, which is made when it is first used.
+
+    Parameters
+    ----------
+    make : callable
+        Gives the data as a pandas Index.
+    size : int
+    dtype : dtype
+    """
+
+    __slots__ = ("_index", "_make", "_size")
+
+    def __init__(self, make: Callable[[], pd.Index[Any]], size: int, dtype: Any) -> None:
+        self._make = make
+        self._size = size
+        self._dtype = dtype
+        self._index: pd.Index[Any] | None = None
+
+    @property
+    def array(self) -> pd.Index[Any]:  # type: ignore[override]  # an attribute there
+        if self._index is None:
+            self._index = self._make()
+        return self._index
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self._size,)
+
+    def _plain(self) -> indexing.PandasIndexingAdapter:
+        return indexing.PandasIndexingAdapter(self.array, self._dtype)
+
+    def _index_get(self, indexer: Any, func_name: str) -> Any:
+        return getattr(self._plain(), func_name)(indexer)
+
+    def copy(self, deep: bool = True) -> Any:
+        return self._plain().copy(deep=deep)
+
+
+class PandasVariable(xr.Variable):
+    """A variable of a pandas extension type. dask cannot hold such data, so that it stays in one piece."""
+
+    __slots__ = ()
+
+    @property
+    def _in_memory(self) -> bool:
+        return True  # else xarray would ask dask how to chunk it
+
+    def chunk(self, *args: Any, **kwargs: Any) -> Self:
+        """The variable itself, as of an index."""
+        return self.copy(deep=False)
+
+
+class MappedArray(BackendArray):
+    """A lazy variable with a function of its elements.
+
+    Parameters
+    ----------
+    variable : Variable
+        Lazy.
+    function : callable
+        Of an array of any shape, element by element; pickles.
+    dtype : dtype
+        Of its results.
+    """
+
+    def __init__(
+        self, variable: xr.Variable, function: Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]], dtype: Any
+    ) -> None:
+        self.variable, self.function = variable, function
+        self.dtype, self.shape = dtype, variable.shape
+
+    def lazily(self) -> Any:
+        """As the data of a variable."""
+        return indexing.LazilyIndexedArray(self)
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
+        return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.OUTER, self._get)
+
+    def _get(self, key: Any) -> np.ndarray[Any, Any]:
+        return self.function(np.asarray(self.variable[key].values))

@@ -143,7 +143,8 @@ def with_shape(metadata: ArrayMetadata, shape: tuple[int, ...], *, is_written: b
         Whether every element that is new is written by the time that this is put in the store.
     """
     marks = marks_of(metadata)
-    changed = replace(metadata, shape=shape)
+    # what is known of the order of labels is known of all of them
+    changed = with_note(replace(metadata, shape=shape), "order", None) if shape != metadata.shape else metadata
     if marks.complete is None:
         return changed
     # what reaches beyond the shape says nothing: another library has cut the array there

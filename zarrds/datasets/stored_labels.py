@@ -1,0 +1,173 @@
+"""Which index a stored coordinate gets: one that is in memory, a range, or one that is searched where it lies."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, get_args
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from zarrds.datasets.lazy import LazyArray
+from zarrds.datasets.notes import ORDER
+from zarrds.datasets.xarray_internals import decode_cf_variables, lazily_indexed
+from zarrds.errors import EncodingError, MetadataError
+from zarrds.labels.lazy_index import lazy_index
+from zarrds.labels.record import OrderRecord, is_current
+from zarrds.labels.search import SortedLabels
+from zarrds.metadata.marks import marks_of, note_of
+
+__all__ = ["INDEX_THRESHOLD", "IndexKind", "IndexOptions", "is_range", "lazy_coordinate"]
+
+Array: TypeAlias = "np.ndarray[Any, Any]"
+IndexKind: TypeAlias = Literal["auto", "pandas", "lazy", "none"]
+INDEX_THRESHOLD = 2**24
+# descriptions of labels that need nothing but to be decoded
+_SEARCHABLE = ("", "str", "string", "datetime64[")
+
+
+@dataclass(frozen=True, slots=True)
+class IndexOptions:
+    """What the user asks of indexes; the names are those of `xr.open_dataset`.
+
+    Raises
+    ------
+    EncodingError
+    """
+
+    index: IndexKind = "auto"
+    index_threshold: int = INDEX_THRESHOLD
+
+    def __post_init__(self) -> None:
+        if self.index not in get_args(IndexKind):
+            raise EncodingError(
+                "unknown index", expected="'auto', 'pandas', 'lazy' or 'none'", found=f"{self.index!r:.80}"
+            )
+        if type(self.index_threshold) is not int or self.index_threshold < 0:
+            raise EncodingError(
+                "index_threshold must be a number of labels, at least 0", found=f"{self.index_threshold!r:.80}"
+            )
+
+
+def is_range(lazy: LazyArray, index: pd.RangeIndex) -> bool:
+    """Whether the record of a stored array proves that its elements are this range, so that none need be read."""
+    if note_of(lazy.stored.metadata, ORDER) is None:
+        return False
+    record = _record(lazy)
+    if record is None or record.size != len(index):
+        return False
+    return record.size == 0 or (record.step == index.step and int(record.first[0]) == index.start)
+
+
+def lazy_coordinate(
+    name: str, variable: xr.Variable, lazy: LazyArray | None, dtype: str, options: IndexOptions
+) -> tuple[xr.Variable, xr.Index] | None:
+    """A coordinate that is searched where it lies, and its index; None where an index in memory is to be made.
+
+    Parameters
+    ----------
+    name : str
+    variable : Variable
+        Decoded.
+    lazy : LazyArray or None
+        The stored array.
+    dtype : str
+        Of its description; empty without one.
+    options : IndexOptions
+    """
+    is_large = variable.size > options.index_threshold
+    if options.index not in ("auto", "lazy") or not (is_large or options.index == "lazy") or lazy is None:
+        return None
+    index = _out_of_core(name, variable, lazy, dtype)
+    if index is None:
+        warnings.warn(
+            f"the {variable.size} labels of {lazy.stored.path!r} in {lazy.stored.store.path!r} are read into memory: "
+            "nothing is noted of their order, or they are in none. If they are sorted, "
+            f"zarrds.index(store, {name!r}) notes it once and for all; index='pandas' silences this warning",
+            stacklevel=2,
+        )
+        return None
+    made = xr.indexes.PandasIndex(index, name)
+    return lazily_indexed(made, name, variable), made
+
+
+def _out_of_core(name: str, variable: xr.Variable, lazy: LazyArray, dtype: str) -> pd.Index[Any] | None:
+    if note_of(lazy.stored.metadata, ORDER) is None or (dtype and not dtype.startswith(_SEARCHABLE)) or "," in dtype:
+        return None
+    decode = _decoder(variable, lazy)
+    record = _record(lazy)
+    if record is None or record.order is None or decode is None:
+        return None
+    if record.step is not None and variable.dtype == np.int64 and record.size:
+        start = int(record.first[0])
+        return pd.RangeIndex(start, start + record.step * record.size, record.step, name=name)
+    array = lazy.stored
+    token = ("zarrds", marks_of(array.metadata).id or id(lazy), array.store.path, array.path, lazy.version)
+    source = SortedLabels(array.elements, record, decode, lazy.check_still_there, token)
+    return lazy_index(source, name)
+
+
+def _record(lazy: LazyArray) -> OrderRecord | None:
+    """The record of a stored array, if it is still true."""
+    array = lazy.stored
+    try:
+        record = OrderRecord.from_json(note_of(array.metadata, ORDER), array.metadata)
+        problem = "" if is_current(record, array.elements) else "the labels were changed since"
+    except MetadataError as error:
+        problem = error.problem
+    if not problem:
+        return record
+    warnings.warn(
+        f"what is noted of the order of {array.path!r} in {array.store.path!r} is not used: {problem}. "
+        "zarrds.index notes it anew",
+        stacklevel=2,
+    )
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Same:
+    """Labels are stored as they are."""
+
+    dtype: np.dtype[Any]
+
+    def __call__(self, stored: Array) -> Array:
+        return np.asarray(stored).astype(self.dtype, copy=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Times:
+    """Integers that count steps from an origin."""
+
+    origin: np.datetime64
+    step: np.timedelta64
+
+    def __call__(self, stored: Array) -> Array:
+        return self.origin + np.asarray(stored).astype(np.int64) * self.step
+
+
+def _decoder(variable: xr.Variable, lazy: LazyArray) -> _Same | _Times | None:
+    """A quick function from stored elements to labels; None where only xarray's decoders know how."""
+    stored = lazy.stored.metadata.data_type.dtype
+    if variable.dtype.kind == "M" and stored.kind in "iu":
+        return _times(variable, stored)
+    is_same = variable.dtype == stored or (variable.dtype.kind == "O" and stored.kind in "OU")
+    return _Same(np.dtype(object) if stored.kind in "OU" else stored) if is_same else None
+
+
+def _times(variable: xr.Variable, stored: np.dtype[Any]) -> _Times | None:
+    attributes = {key: variable.encoding.get(key) for key in ("units", "calendar")}
+    if not all(isinstance(value, str) for value in attributes.values()):
+        return None
+    unit = np.datetime_data(variable.dtype)[0]
+    coder = xr.coders.CFDatetimeCoder(time_unit=unit)  # type: ignore[arg-type]  # one of four, as xarray made it
+    few: Mapping[Hashable, xr.Variable] = {"t": xr.Variable("t", np.arange(3).astype(stored), attributes)}
+    decoded, _, _ = decode_cf_variables(few, {}, decode_times=coder)
+    values = decoded["t"].values
+    if values.dtype != variable.dtype:
+        return None
+    steps = np.diff(values)
+    return _Times(values[0], steps[0]) if steps[0] == steps[1] and steps[0] > np.timedelta64(0) else None

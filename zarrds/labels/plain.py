@@ -1,0 +1,91 @@
+"""What a store holds of labels: plain arrays, and a description of what pandas needs to make the labels of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+
+from zarrds.errors import LabelError, MetadataError
+from zarrds.metadata.dtypes import JSON
+
+__all__ = ["Array", "Description", "Labels", "Like", "Plain", "described_dtype", "is_missing", "misfit", "other_kind"]
+
+Array: TypeAlias = "np.ndarray[Any, Any]"
+Labels: TypeAlias = "pd.Index[Any]"
+Description: TypeAlias = Mapping[str, JSON]
+
+# no dtype that is described has a longer name: the longest time zones have some 40 characters
+_MAX_DTYPE = 120
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plain:
+    """Labels, or the data of a variable, as plain arrays.
+
+    Attributes
+    ----------
+    values : ndarray
+        Of a dtype that xarray's CF encoders store: numbers, booleans, datetimes, timedeltas, cftime objects or text.
+    description : dict
+        What pandas needs beyond the arrays, as JSON; the names of companions are not yet in it. Empty if nothing.
+    attrs : dict
+        Attributes that other readers are to see.
+    encoding : dict
+        CF encoding that the array must have, because its companions have it too.
+    companions : mapping of str to Plain
+        By role (``"bounds"``, ``"categories"``), what is stored beside it.
+    """
+
+    values: Array
+    description: dict[str, JSON] = field(default_factory=dict)
+    attrs: dict[str, JSON] = field(default_factory=dict)
+    encoding: dict[str, Any] = field(default_factory=dict)
+    companions: Mapping[str, Plain] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Like:
+    """What a store has already of the labels that more are written to.
+
+    Attributes
+    ----------
+    description : mapping
+        Empty where the store has none.
+    categories : Index, optional
+        Of a categorical.
+    """
+
+    description: Description
+    categories: Labels | None = None
+
+
+def misfit(problem: str, *, expected: object = None, found: object = None) -> MetadataError:
+    """The error of a description that does not fit its arrays."""
+    mend = "Save the variable anew: its array or its description was changed by another tool"
+    return MetadataError(problem, expected=expected, found=found, mend=mend)
+
+
+def other_kind(
+    like: Like, found: object, *, problem: str = "labels are of another kind than the store's"
+) -> LabelError:
+    """The error of labels that cannot be written to those of a store."""
+    expected = like.description.get("dtype", "what a plain array holds")
+    mend = "Convert them first, for example with astype or tz_convert, or save the variable anew"
+    return LabelError(problem, expected=expected, found=found, mend=mend)
+
+
+def described_dtype(description: object) -> str:
+    """The dtype that a description names, not yet looked at. Raises `MetadataError`."""
+    dtype = description.get("dtype") if isinstance(description, Mapping) else None
+    if not isinstance(dtype, str) or len(dtype) > _MAX_DTYPE:
+        raise misfit("description of labels names no dtype", found=f"{description!r:.200}")
+    return dtype
+
+
+def is_missing(values: Any) -> Array:
+    """Which elements pandas takes for missing."""
+    return np.asarray(pd.isna(values), bool)

@@ -93,7 +93,7 @@ def _misses_some(labels: pd.Index) -> bool:
 
 
 def _goes_on(labels: pd.Index) -> bool:
-    is_text = labels.dtype.kind == "O" and isinstance(labels[0], str) or isinstance(labels.dtype, pd.StringDtype)
+    is_text = (labels.dtype.kind == "O" and isinstance(labels[0], str)) or isinstance(labels.dtype, pd.StringDtype)
     return is_text or labels.is_monotonic_increasing or labels.is_monotonic_decreasing
 
 

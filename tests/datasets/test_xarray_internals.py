@@ -5,9 +5,12 @@ If a release of xarray changes one of them, this is where it shows.
 
 from __future__ import annotations
 
+import functools
+import pickle
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
@@ -157,3 +160,60 @@ def test_validate_dataset_names() -> None:
     for name in ("", 5):
         with pytest.raises((TypeError, ValueError), match="Invalid name"):
             internals.validate_dataset_names(xr.Dataset({name: 1}))
+
+
+def test_lazily_indexed() -> None:
+    index = xr.indexes.PandasIndex(pd.Index([1, 2, 3]), "x")
+    variable = internals.lazily_indexed(index, "x", xr.Variable("x", [0, 0, 0], {"units": "m"}, {"dtype": "i2"}))
+    ds = xr.Dataset(coords=xr.Coordinates({"x": variable}, indexes={"x": index}))
+    assert ds.x.attrs == {"units": "m"}
+    assert ds.x.encoding == {"dtype": "i2"}
+    assert not ds.x.variable._in_memory  # so that showing it does not ask for all labels
+    assert ds.x.values.tolist() == [1, 2, 3]
+    assert "[3 values with dtype=int64]" in ds._repr_html_()
+
+
+def test_deferredindex() -> None:
+    made = []
+
+    def make() -> pd.Index:
+        made.append(1)
+        return pd.CategoricalIndex(["a", "b", "a"])
+
+    again = pickle.loads(pickle.dumps(internals.DeferredIndex(functools.partial(pd.Index, ["a"]), 1, np.dtype("O"))))
+    assert again.shape == (1,)
+    assert again.array.tolist() == ["a"]
+    variable = internals.PandasVariable("x", internals.DeferredIndex(make, 3, make().dtype), fastpath=True)
+    made.clear()
+    ds = xr.Dataset({"v": variable})
+    assert ds.v.dtype == "category"
+    assert ds.v.shape == (3,)
+    assert made == []
+    assert ds.isel(x=slice(1, 3)).v.data.tolist() == ["b", "a"]
+    assert ds.isel(x=[0, 2]).v.data.tolist() == ["a", "a"]
+    assert ds.v.isel(x=1).item() == "b"
+    xr.testing.assert_identical(ds.copy(deep=True), xr.Dataset({"v": ("x", pd.Categorical(["a", "b", "a"]))}))
+    assert made == [1]
+
+
+def test_pandasvariable() -> None:
+    # what dask cannot hold stays as it is; xarray's own variables of such data fail
+    ds = xr.Dataset({"v": internals.PandasVariable("x", pd.Categorical(["a", "b"])), "w": ("x", [1, 2])})
+    chunked = ds.chunk(x=1)
+    assert chunked.v.chunks is None
+    assert chunked.w.chunks == ((1, 1),)
+    assert chunked.v.dtype == "category"
+    with pytest.raises(TypeError):
+        xr.Dataset({"v": ("x", pd.Categorical(["a", "b"]))}).chunk(x=1)
+
+
+@pytest.mark.parametrize("key", [slice(1, 5, 2), [4, 0], 3])
+def test_mappedarray(key: object, tmp_path: Path) -> None:
+    values = np.arange(12).reshape(6, 2)
+    zarrds.save(xr.Dataset({"v": (("x", "y"), values)}), tmp_path / "x.zarr")
+    lazy = xr.open_dataset(tmp_path / "x.zarr", engine="zarrds").v.variable
+    mapped = internals.MappedArray(lazy, lambda part: np.asarray(part * 10), np.dtype(int))
+    variable = xr.Variable(("x", "y"), mapped.lazily())
+    assert not variable._in_memory
+    np.testing.assert_array_equal(variable.isel(x=key).values, values[key] * 10)
+    np.testing.assert_array_equal(variable.chunk(x=2).values, values * 10)

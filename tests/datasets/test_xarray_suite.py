@@ -16,6 +16,7 @@ import pytest
 import xarray as xr
 
 import zarrds
+from tests.datasets.xarray_overrides import KeepsLabels
 
 pytest.importorskip("dask", reason="xarray's tests of engines use dask arrays")
 suite = pytest.importorskip("xarray.tests.test_backends", reason="this xarray was installed without its tests")
@@ -37,7 +38,7 @@ def use_dask(request: pytest.FixtureRequest) -> bool:
     return bool(request.param)
 
 
-class ZarrdsBase(suite.CFEncodedBase):  # type: ignore[misc,name-defined]  # xarray's tests are untyped
+class ZarrdsBase(KeepsLabels, suite.CFEncodedBase):  # type: ignore[misc,name-defined]  # xarray's tests are untyped
     file_format = "NETCDF4"  # else the suite believes that there is no uint8
     save_kwargs: ClassVar[dict[str, Any]] = {"zarr_format": 3}
 
@@ -127,6 +128,8 @@ class TestMemoryStore(ZarrdsBase):
 
 
 class TestDaskData(ZarrdsBase):
+    missing_text = ""  # nobody looks into the objects of dask arrays before they are computed
+
     def save(self, dataset: xr.Dataset, path: Any, **kwargs: Any) -> None:
         super().save(dataset.chunk(), path, **kwargs)
 

@@ -15,6 +15,7 @@ import xarray as xr
 
 import zarrds
 from tests.datasets.as_zarr_engine import Folder, leave_out, put_in_place
+from tests.datasets.xarray_overrides import KeepsLabels
 from zarrds.errors import LabelError, MetadataError, StoreNotFoundError
 
 pytest.importorskip("dask", reason="xarray's tests of engines use dask arrays")
@@ -45,7 +46,7 @@ def time_unit(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-class TestZarr(Folder, suite.TestZarrWriteEmpty):  # type: ignore[misc,name-defined]  # xarray's tests are untyped
+class TestZarr(Folder, KeepsLabels, suite.TestZarrWriteEmpty):  # type: ignore[misc,name-defined]  # xarray's tests are untyped
     file_format = "NETCDF4"  # else the suite believes that there is no uint8
 
     def test_runs_on_zarrds(self) -> None:

@@ -10,7 +10,16 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from zarrds.arrays.attributes import plain_attributes
+from zarrds.datasets.edited_notes import (
+    check_attributes,
+    check_parts,
+    renamed_notes,
+    with_companions,
+    with_new_companions,
+    without_ranges,
+)
 from zarrds.datasets.lazy import LazyArrays
+from zarrds.datasets.notes import GroupNotes, notes_of
 from zarrds.datasets.transaction import change_documents
 from zarrds.datasets.xarray_internals import decode_cf_variables
 from zarrds.errors import (
@@ -49,6 +58,7 @@ class _Group:
     path: str
     metadata: GroupMetadata
     arrays: Mapping[str, ArrayMetadata]
+    notes: GroupNotes
 
     def path_of(self, name: str) -> str:
         return f"{self.path}/{name}" if self.path else name
@@ -75,7 +85,7 @@ def _editing(
             nodes = open_nodes(opened, consolidated=False)
             metadata = get_group(opened, nodes, path)
             arrays = {n: node for n, node in nodes.children(path).items() if isinstance(node, ArrayMetadata)}
-            yield _Group(opened, nodes, path, metadata, arrays)
+            yield _Group(opened, nodes, path, metadata, arrays, notes_of(arrays))
 
 
 def update_attrs(
@@ -90,7 +100,9 @@ def update_attrs(
     """Change attributes of a stored group or variable, as ``dict.update``, in one step.
 
     Attributes that say how data is to be decoded (``scale_factor``, the ``units`` of times, …) are refused: the stored
-    values would then mean something else. To delete attributes see `zarrds.open_group`.
+    values would then mean something else. So are those that are stored for other readers with labels of pandas' own
+    kinds (the ``flag_meanings`` of categories, the ``bounds`` of intervals, …). To delete attributes see
+    `zarrds.open_group`.
 
     Parameters
     ----------
@@ -128,6 +140,8 @@ def update_attrs(
         before: Node = there.metadata if variable is None else there.array(variable)
         after = replace(before, attributes={**before.attributes, **added})
         with locating(key=path or "/"):
+            if variable is not None:
+                check_attributes(there.notes, variable, added)
             _check_decoding(there, path, before, after, added)
         change_documents(there.store, {path: after})
 
@@ -185,7 +199,9 @@ def rename(
     """Rename variables and dimensions of one stored group, as `xarray.Dataset.rename` does, in one step.
 
     Chunks are not rewritten, and where the file system has hard links not copied. CF attributes that name variables
-    (``coordinates``, ``bounds``, ``grid_mapping``, …) follow. Groups below are left as they are.
+    (``coordinates``, ``bounds``, ``grid_mapping``, …) follow, and so does what is noted of indexes: levels of a
+    MultiIndex and ranges keep theirs, and the arrays that hold the ends of intervals or the categories of a variable
+    are renamed with it. Groups below are left as they are.
 
     Parameters
     ----------
@@ -202,7 +218,7 @@ def rename(
     VariableNotFoundError
         If there is no such variable or dimension.
     LabelError
-        If a new name is taken already, or given twice.
+        If a new name is taken already, or given twice, or if an array is a part of another that keeps its name.
 
     Examples
     --------
@@ -219,13 +235,16 @@ def rename(
         if wrong := [new for new in asked if not isinstance(new, str)]:
             raise EncodingError("names must be strings", found=repr(wrong[0]))
         names = {old: check_key(new) for old, new in names.items() if old != new}
-        _check_names(there, dims, names)
+        standing = set(there.nodes.names(there.path)) | dims
+        _check_names(there, dims, standing, names)
+        names = with_new_companions(there.notes, names, standing, there.arrays)
         renamed = _new_name(names)
         nodes: dict[str, Node] = {}
         links: dict[str, str] = {}
         for name, array in there.arrays.items():
             dimension_names = None if array.dimension_names is None else tuple(map(renamed, array.dimension_names))
             changed = replace(array, dimension_names=dimension_names, attributes=_with_names(array.attributes, renamed))
+            changed = renamed_notes(name, changed, there.notes, renamed)
             if name in names or changed != array:
                 nodes[there.path_of(names.get(name, name))] = changed
             if name in names:
@@ -241,14 +260,14 @@ def _new_name(names: Mapping[str, str]) -> Callable[[Any], Any]:
     return lambda name: names.get(name, name)
 
 
-def _check_names(there: _Group, dims: set[str], names: Mapping[str, str]) -> None:
+def _check_names(there: _Group, dims: set[str], standing: set[str], names: Mapping[str, str]) -> None:
     if unknown := [name for name in names if name not in there.arrays and name not in dims]:
         raise VariableNotFoundError(
             "no such variable or dimension in the store",
             key=there.path_of(str(unknown[0])),
             found=sorted(there.arrays.keys() | dims),
         )
-    standing = set(there.nodes.names(there.path)) | dims
+    check_parts(there.notes, names, there.path_of)
     for new in names.values():
         if new in standing or "/" in new or new in _DOCUMENTS or list(names.values()).count(new) > 1:
             raise LabelError(
@@ -291,7 +310,9 @@ def drop_vars(
 ) -> None:
     """Remove variables from a stored group, as `xarray.Dataset.drop_vars` does, in one step; their data is deleted.
 
-    CF bounds have the units of their coordinate, and no own: drop both, or what is left reads as plain numbers.
+    CF bounds have the units of their coordinate, and no own: drop both, or what is left reads as plain numbers. What
+    holds the ends of intervals or the categories of a variable goes with it. Labels of a dimension that are 0, 1, 2, …
+    and have no array are dropped as any others.
 
     Parameters
     ----------
@@ -308,6 +329,8 @@ def drop_vars(
     ------
     VariableNotFoundError
         If there is no such variable.
+    LabelError
+        If some levels of a MultiIndex would be left without the others, or if an array is a part of another that stays.
 
     Examples
     --------
@@ -322,19 +345,34 @@ def drop_vars(
         raise EncodingError("unknown errors=", expected="'raise' or 'ignore'", found=repr(errors))
     with _editing(store, group, storage_options, durable) as there:
         wanted = [names] if isinstance(names, str) else list(names)
-        dropped = {str(name) for name in wanted if errors == "raise" or name in there.arrays}
-        for name in dropped:
+        # what a reader sees and has no array: ranges, and the index that levels make together
+        bare = there.notes.ranges | there.notes.multi_indexes.keys()
+        asked = {str(name) for name in wanted if errors == "raise" or name in there.arrays or name in bare}
+        for name in asked - bare:
             there.array(name)
+        _check_levels(there, asked)
+        check_parts(there.notes, asked, there.path_of)
+        dropped = with_companions(there.notes, asked - bare)
 
         def kept(name: str) -> str | None:
             return None if name in dropped else name
 
         nodes: dict[str, Node] = {}
         for name, array in there.arrays.items():
-            changed = replace(array, attributes=_with_names(array.attributes, kept))
+            changed = without_ranges(replace(array, attributes=_with_names(array.attributes, kept)), asked)
             if name not in dropped and changed != array:
                 nodes[there.path_of(name)] = changed
         metadata = replace(there.metadata, attributes=_with_names(there.metadata.attributes, kept))
         if metadata != there.metadata:
             nodes[there.path] = metadata
         change_documents(there.store, nodes, [there.path_of(name) for name in dropped])
+
+
+def _check_levels(there: _Group, asked: set[str]) -> None:
+    for dim, levels in there.notes.multi_indexes.items():
+        if asked & {dim, *levels} and not asked.issuperset(levels):
+            raise LabelError(
+                f"a part of the MultiIndex of {dim!r} cannot be dropped: the others would not be its labels any more",
+                key=there.path_of(sorted(asked & {dim, *levels})[0]),
+                mend=f"Drop all of its levels: {', '.join(map(repr, levels))}",
+            )

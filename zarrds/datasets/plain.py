@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from zarrds.datasets.encoded import stored_name
+from zarrds.datasets.encoded import Encoding, stored_name
 from zarrds.datasets.notes import MULTI_INDEX, PANDAS, RANGES, GroupNotes
 from zarrds.datasets.xarray_internals import check_vlen_dtype
 from zarrds.errors import UnsupportedError, ZarrdsError
@@ -56,7 +56,7 @@ def plain_dataset(
     stored: GroupNotes | None = None,
     arrays: Collection[str] = (),
     categories: Mapping[str, pd.Index[Any]] | None = None,
-    asked: Collection[Hashable] = (),
+    asked: Encoding | None = None,
 ) -> PlainDataset:
     """A dataset as plain arrays and notes.
 
@@ -69,8 +69,8 @@ def plain_dataset(
         The names of the arrays that this group has: what is written to them gets their kind.
     categories : mapping of str to Index, optional
         The stored categories of arrays that have some.
-    asked : collection of hashable
-        Names of variables that the user gives an encoding for: they must have an array.
+    asked : mapping, optional
+        What the user asks for, by the name of the variable. Those that are named get an array.
 
     Raises
     ------
@@ -86,7 +86,7 @@ def plain_dataset(
     >>> plain.notes["x"]
     {'pandas': {'dtype': 'category', 'ordered': False, 'categories': 'x_categories'}}
     """
-    maker = _Maker(dataset, stored or GroupNotes(), arrays, categories or {}, asked)
+    maker = _Maker(dataset, stored or GroupNotes(), arrays, categories or {}, asked or {})
     for name, variable in dataset.variables.items():
         maker.add(name, variable)
     return maker.result()
@@ -101,7 +101,7 @@ class _Maker:
         stored: GroupNotes,
         arrays: Collection[str],
         categories: Mapping[str, pd.Index[Any]],
-        asked: Collection[Hashable],
+        asked: Encoding,
     ) -> None:
         self._dataset, self._stored, self._arrays = dataset, stored, arrays
         self._categories, self._asked = categories, asked
@@ -141,7 +141,8 @@ class _Maker:
             self._variables[name] = variable
         else:
             # the index of fixed-length text is made of it again
-            values = _pandas_values(variable) if index is None or variable.dtype.kind in "US" else index
+            is_made_again = index is None or variable.dtype.kind in "US"
+            values = _pandas_values(variable, self._asked.get(name, variable.encoding)) if is_made_again else index
             if values is None:
                 unit = np.datetime_data(variable.dtype)[0] if variable.dtype.kind == "M" else "ns"
                 if unit != "ns" and stored_name(name) not in self._arrays:
@@ -198,9 +199,7 @@ class _Maker:
         if description:
             self._note(name, PANDAS, description)
         self._is_changed = True
-        self._variables[name] = xr.Variable(
-            variable.dims, plain.values, attrs, {**encoding, **plain.encoding}
-        )
+        self._variables[name] = xr.Variable(variable.dims, plain.values, attrs, {**encoding, **plain.encoding})
 
     def _add_companion(self, name: str, plain: Plain, dim: Hashable | None) -> None:
         if dim is not None:
@@ -267,10 +266,11 @@ def _level_values(index: pd.MultiIndex, name: Hashable) -> pd.Index[Any]:
     return labels
 
 
-def _pandas_values(variable: xr.Variable) -> Any:
+def _pandas_values(variable: xr.Variable, encoding: Mapping[str, Any]) -> Any:
     """The data of a variable without an index where it may be of a kind that only pandas knows, else None."""
     if not isinstance(variable.dtype, np.dtype):
         return variable.data
     if variable.dtype.kind != "O" or variable.chunks is not None or check_vlen_dtype(variable.dtype) is not None:
         return None
-    return variable.values
+    # what is missing is the user's choice then
+    return None if {"_FillValue", "missing_value"} & encoding.keys() else variable.values

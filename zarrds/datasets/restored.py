@@ -20,7 +20,7 @@ from zarrds.labels.kinds import added_attributes, array_from_plain, from_plain
 __all__ = ["MisfitError", "Restored", "index_of", "restore"]
 
 # what is an object array to xarray, so that dask can hold it too
-_OBJECTS = ("datetime64[", "string", "cftime", "str")
+_OBJECTS = ("datetime64[", "str", "object")
 
 
 class MisfitError(Exception):
@@ -150,7 +150,9 @@ class _Restorer:
         if dtype == "range":
             assert description is not None
             self._add_index(name, name, self._range(name, description), variable)
-        elif (found := lazy_coordinate(name, variable, self._lazy.get(name), str(dtype or ""), self._options)) is not None:
+            return
+        found = lazy_coordinate(name, variable, self._lazy.get(name), str(dtype or ""), self._options)
+        if found is not None:
             self._variables[name], self._indexes[name] = found
         elif description is None or (_is_as_decoded(str(dtype)) and "freq" not in description):
             self._variables[name] = variable  # xarray makes the index
@@ -175,7 +177,7 @@ class _Restorer:
         description = self._descriptions[str(name)]
         dtype = str(description["dtype"])
         attrs = self._own_attrs(str(name), variable)
-        if _is_as_decoded(dtype) or dtype.startswith("timedelta64"):
+        if _is_as_decoded(dtype):
             return variable
         if dtype.startswith(_OBJECTS):
             mapped = MappedArray(variable, _Objects(dict(description)), np.dtype(object))
@@ -185,7 +187,7 @@ class _Restorer:
         # for the dtype one element is enough, and the categories where there are some
         first = {n: v[:1] if v.dims[:1] == variable.dims else v for n, v in self._decoded.items()}
         sample = index_of(str(name), first, self._descriptions, self._notes.companions)
-        deferred = DeferredIndex(_Labels(self, str(name)), variable.size, sample.dtype)
+        deferred = DeferredIndex(_Labels(self, str(name)), variable.size, sample.dtype, variable)
         return PandasVariable(variable.dims, deferred, attrs, variable.encoding, fastpath=True)
 
     def _own_attrs(self, name: str, variable: xr.Variable) -> dict[Any, Any]:
@@ -212,8 +214,7 @@ class _Restorer:
                 index = index.set_levels([index.levels[i].astype(plain)], level=[i])
         made = xr.indexes.PandasMultiIndex(index, dim)
         variables = {
-            level: xr.Variable((dim,), np.empty(0), self._own_attrs(level, self._decoded[level]))
-            for level in levels
+            level: xr.Variable((dim,), np.empty(0), self._own_attrs(level, self._decoded[level])) for level in levels
         }
         for level, variable in made.create_variables(variables).items():
             self._variables[level] = variable

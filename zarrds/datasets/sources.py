@@ -9,7 +9,9 @@ from typing import Any
 import xarray as xr
 
 from zarrds.datasets.lazy import LazyArray
-from zarrds.datasets.xarray_internals import lazy_data
+from zarrds.datasets.xarray_internals import DeferredIndex, MappedArray, lazy_data
+from zarrds.labels.lazy_index import unread_source
+from zarrds.labels.reading import StoredLabels
 from zarrds.stores.base import Store
 from zarrds.stores.local import LocalStore
 
@@ -23,7 +25,8 @@ _WRAPPERS = ("xarray.", "dask.")
 def reads_from(variables: Iterable[xr.Variable], store: Store) -> bool:
     """Whether one of the variables is lazy and reads `store` when it is computed, as far as can be seen.
 
-    What zarrds or zarr-python opened is seen, also in dask graphs; what is hidden in a function is not.
+    What zarrds or zarr-python opened is seen, also labels that are searched where they lie, and in dask graphs; what is
+    hidden in a function is not.
     """
     return any(_is_same_place(found, store) for variable in variables for found in _stores(variable))
 
@@ -51,6 +54,14 @@ def _stores(variable: xr.Variable) -> Iterator[Any]:
         value = waiting.pop()
         if isinstance(value, LazyArray):
             yield value.stored.store
+        elif isinstance(value, xr.Variable):
+            waiting.append(lazy_data(value))
+        elif isinstance(value, MappedArray):
+            waiting.append(value.variable)
+        elif isinstance(value, DeferredIndex):
+            waiting += value.waits_for
+        elif isinstance(source := unread_source(value), StoredLabels):
+            yield source.elements.store
         elif isinstance(value, list | tuple):
             waiting += value
         elif isinstance(value, dict):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from zarrds.datasets.decoding import decoders_for
+from zarrds.datasets.encoded import Encoding
 from zarrds.datasets.lazy import LazyArray, LazyArrays
 from zarrds.datasets.notes import GroupNotes, notes_of
 from zarrds.datasets.plain import PlainDataset, plain_dataset
@@ -79,15 +80,12 @@ class StoredGroup:
                     )
         return {dim: size for dim, (size, _) in sizes.items()}
 
-
-    def plain(self, dataset: xr.Dataset, asked: Collection[Hashable]) -> PlainDataset:
+    def plain(self, dataset: xr.Dataset, asked: Encoding) -> PlainDataset:
         """A dataset as plain arrays of the kinds that this group has; see `plain_dataset`."""
         return plain_dataset(dataset, self.notes, self.arrays, self.categories, asked)
 
 
-def read_group(
-    store: Store, stored: Nodes, path: str, dataset: xr.Dataset, workers: int | None
-) -> StoredGroup | None:
+def read_group(store: Store, stored: Nodes, path: str, dataset: xr.Dataset, workers: int | None) -> StoredGroup | None:
     """The group at `path`, or None if there is nothing.
 
     Parameters

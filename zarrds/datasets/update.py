@@ -16,8 +16,8 @@ from zarrds.datasets.append import OnOverlap, check_same_labels, check_sizes, pl
 from zarrds.datasets.comparison import Labels
 from zarrds.datasets.encoded import Encoding, encode_variable, prepared, stored_name
 from zarrds.datasets.existing import as_stored, encode_like
-from zarrds.datasets.plain import PlainDataset
 from zarrds.datasets.other_labels import check_ranges, other_labels
+from zarrds.datasets.plain import PlainDataset
 from zarrds.datasets.region import check_region_labels, part_of, resolve_region
 from zarrds.datasets.stored import StoredGroup
 from zarrds.errors import EncodingError, LabelError
@@ -119,9 +119,7 @@ def plan_update(plain: PlainDataset, encoding: Encoding, stored: StoredGroup | N
     region: dict[str, slice] = {}
     others = other_labels(plain, stored)
     if how.region is not None:
-        region = resolve_region(
-            how.region, dataset, stored.variables, how.mode, how.append_dim, plain.labels, others
-        )
+        region = resolve_region(how.region, dataset, stored.variables, how.mode, how.append_dim, plain.labels, others)
     if how.mode == "r+" and (names := [n for n in dataset.variables if stored_name(n) not in stored.arrays]):
         raise EncodingError(
             f"dataset contains non-pre-existing variables {names!r}, which mode='r+' does not allow",

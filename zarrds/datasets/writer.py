@@ -226,9 +226,7 @@ def _save_new(parts: Parts, target: Target[Store], options: Options) -> Any:
             attributes, variables = prepared(plain.dataset, encoding)
             groups[path] = GroupMetadata(attributes, zarr_format=target.zarr_format)
             for name, variable in variables.items():
-                encoded = encode_variable(
-                    name, variable, name in encoding, target.zarr_format, plain.notes.get(name)
-                )
+                encoded = encode_variable(name, variable, name in encoding, target.zarr_format, plain.notes.get(name))
                 change = ArrayChange(None, encoded.metadata, encoded.variable, (0,) * variable.ndim)
                 arrays[f"{path}/{name}" if path else name] = change
     store.clean()

@@ -75,25 +75,41 @@ class DeferredIndex(indexing.PandasIndexingAdapter):
         Gives the data as a pandas Index.
     size : int
     dtype : dtype
+    variable : Variable
+        Lazy, of which it is made.
     """
 
-    __slots__ = ("_index", "_make", "_size")
+    __slots__ = ("_index", "_make", "_size", "_variable")
 
-    def __init__(self, make: Callable[[], pd.Index[Any]], size: int, dtype: Any) -> None:
+    def __init__(self, make: Callable[[], pd.Index[Any]], size: int, dtype: Any, variable: xr.Variable) -> None:
         self._make = make
+        self._variable = variable
         self._size = size
         self._dtype = dtype
         self._index: pd.Index[Any] | None = None
 
     @property
     def array(self) -> pd.Index[Any]:  # type: ignore[override]  # an attribute there
+        """The data."""
         if self._index is None:
             self._index = self._make()
         return self._index
 
     @property
+    def waits_for(self) -> list[xr.Variable]:
+        """What is still to be read."""
+        return [self._variable] if self._index is None else []
+
+    @property
     def shape(self) -> tuple[int, ...]:
+        """One dimension."""
         return (self._size,)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._make, self._size, self._dtype)
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Any:
+        return self.copy()
 
     def _plain(self) -> indexing.PandasIndexingAdapter:
         return indexing.PandasIndexingAdapter(self.array, self._dtype)
@@ -102,6 +118,7 @@ class DeferredIndex(indexing.PandasIndexingAdapter):
         return getattr(self._plain(), func_name)(indexer)
 
     def copy(self, deep: bool = True) -> Any:
+        """The data, made now."""
         return self._plain().copy(deep=deep)
 
 

@@ -16,7 +16,7 @@ from zarrds.labels.candidates import is_supported
 from zarrds.labels.source import Array, LabelSource
 from zarrds.labels.window import Pocket, Window, plain_index
 
-__all__ = ["LazyDatetimeIndex", "LazyIndex", "LazyTimedeltaIndex", "lazy_index"]
+__all__ = ["LazyDatetimeIndex", "LazyIndex", "LazyTimedeltaIndex", "lazy_index", "unread_source"]
 
 # labels that are read at once, where they are all that is left
 _SMALL = 65_536
@@ -90,6 +90,11 @@ def lazy_index(source: LabelSource, name: Hashable = None, *, at_least: int = _S
         )
         return _read(source).rename(name)
     return _make(Window(source, 0, source.size, at_least), name)
+
+
+def unread_source(index: object) -> LabelSource | None:
+    """What an index is still to be read from; None if its labels are in memory, or if it is no lazy index."""
+    return index._window.source if isinstance(index, LazyIndex) and not index._window.is_read else None
 
 
 def _read(source: LabelSource) -> pd.Index:

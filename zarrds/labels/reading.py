@@ -53,6 +53,11 @@ class StoredLabels:
         self.token = token
         self.labels_read = 0
 
+    @property
+    def elements(self) -> Elements:
+        """The stored array."""
+        return self._elements
+
     def _samples(self) -> Array:
         """Elements by which to tell what all are decoded to."""
         stored: Array = self._elements.read(slice(0, 1))

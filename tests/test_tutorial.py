@@ -1,4 +1,4 @@
-"""The tutorial's code does what the tutorial shows."""
+"""The tutorials' code does what the tutorials show."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-TUTORIAL = Path(__file__).resolve().parents[1] / "docs" / "tutorial.md"
+DOCS = Path(__file__).resolve().parents[1] / "docs"
 _BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
@@ -21,12 +21,22 @@ def code_of(text: str) -> str:
     return blanked
 
 
-def test_tutorial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("dask", "zarr"):
-        pytest.importorskip(module, reason=f"the tutorial uses {module}, which is not installed")
+@pytest.mark.parametrize(
+    ("page", "modules"),
+    [
+        ("tutorial", ["dask", "zarr"]),
+        ("labels", ["zarr"]),
+        ("regions", ["cyvcf2", "zarr"]),
+    ],
+)
+def test_tutorial(page: str, modules: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in modules:
+        pytest.importorskip(module, reason=f"docs/{page}.md uses {module}, which is not installed")
     monkeypatch.chdir(tmp_path)
-    text = TUTORIAL.read_text(encoding="utf-8")
-    examples = doctest.DocTestParser().get_doctest(code_of(text), {}, TUTORIAL.name, str(TUTORIAL), 0)
+    path = DOCS / f"{page}.md"
+    text = path.read_text(encoding="utf-8")
+    examples = doctest.DocTestParser().get_doctest(code_of(text), {}, path.name, str(path), 0)
+    assert examples.examples
     assert len(examples.examples) == text.count("\n>>> ")  # none is outside of a block, or lost
     shown: list[str] = []
     result = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(examples, out=shown.append)

@@ -8,9 +8,9 @@ from zarrds.arrays.create import create_array
 from zarrds.arrays.group import Group
 from zarrds.arrays.opening import create_group, open_array, open_group
 from zarrds.arrays.report import Finding, Report
-from zarrds.arrays.verify import verify
 from zarrds.datasets.edits import drop_vars, rename, update_attrs
 from zarrds.datasets.index import index
+from zarrds.datasets.verify import verify
 from zarrds.datasets.writer import save
 from zarrds.labels.regions import RegionIndex
 from zarrds.stores import LocalStore, MemoryStore, RemoteStore, Store

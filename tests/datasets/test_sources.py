@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,10 @@ from zarrds.stores.local import LocalStore
 N = 70_000  # fewer labels are read at once
 
 
-def large(dtype: str) -> xr.Dataset:
-    """Irregular labels, in several chunks, and data of kinds that only pandas knows."""
+@functools.cache
+def _large(dtype: str) -> xr.Dataset:
     steps = np.arange(N) * 10 + np.arange(N) % 7
+    hours = pd.date_range("2000-01-01", periods=100, freq="h", tz="Europe/London").astype(object).to_numpy()
     labels: Any = np.array([f"{n:07}" for n in steps], object) if dtype == "text" else steps
     if dtype == "times":
         labels = np.datetime64("2000-01-01", "s") + steps
@@ -30,13 +32,20 @@ def large(dtype: str) -> xr.Dataset:
         "v": ("x", np.arange(N)),
         "kind": ("x", pd.Categorical.from_codes(np.arange(N) % 3, ["low", "high", "none"])),
         "count": ("x", pd.array([None, *range(1, N)], dtype="Int32")),
-        "when": ("x", pd.date_range("2000-01-01", periods=N, freq="h", tz="Europe/London").astype(object).to_numpy()),
+        "when": ("x", np.resize(hours, N)),
     }
     return xr.Dataset(data, {"x": labels.astype(float) if dtype == "floats" else labels})
 
 
+def large(dtype: str) -> xr.Dataset:
+    """Irregular labels, in several chunks, and data of kinds that only pandas knows."""
+    return _large(dtype).copy()
+
+
 def saved(path: Path, dtype: str, zarr_format: Format = 3) -> xr.Dataset:
-    zarrds.save(large(dtype), path, zarr_format=zarr_format, encoding={"x": {"chunks": (1000,)}, "v": {"chunks": (1000,)}})
+    zarrds.save(
+        large(dtype), path, zarr_format=zarr_format, encoding={"x": {"chunks": (1000,)}, "v": {"chunks": (1000,)}}
+    )
     return opened(path)
 
 
@@ -105,18 +114,19 @@ def test_an_append_of_itself(path: Path) -> None:
     found = opened(path)
     assert isinstance(found.indexes["x"], LazyIndex)  # the record has grown with it
     np.testing.assert_array_equal(found.x, expected.x)
-    for name in whole:
-        assert list(found[name].values) == list(expected[name].values)
+    for part in (slice(0, N), slice(N, None)):
+        xr.testing.assert_identical(found.isel(x=part).drop_vars("x").load(), whole.drop_vars("x"))
 
 
 @pytest.mark.parametrize("chunks", [None, {"x": 1000}])
 def test_a_region_of_itself(path: Path, chunks: Any) -> None:
     """Half of it is moved up, so that what is written is read for what comes after it."""
-    ds = saved(path, "ints").chunk(chunks) if chunks else saved(path, "ints")
-    moved = ds.drop_vars("x").isel(x=slice(0, N - 500))
-    zarrds.save(moved, path, region={"x": slice(500, N)})
+    ds = saved(path, "ints").drop_vars("x")
+    # of objects in dask's hands nobody knows that they are times
+    ds = ds.drop_vars("when").chunk(chunks) if chunks else ds
+    zarrds.save(ds.isel(x=slice(0, N - 500)), path, region={"x": slice(500, N)})
     expected = large("ints")
-    for name in expected:
+    for name in ds:
         values = expected[name].values.copy()
         values[500:] = values[: N - 500].copy()
         expected[name] = ("x", values)

@@ -1,7 +1,6 @@
 import copy
 import pickle
 import threading
-import warnings
 
 import numpy as np
 import pandas as pd
@@ -9,102 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.labels.lazy_pairs import N, item_of, pair_of, pairs, same_answer, same_value, wanted
 from tests.labels.sources import CountingSource, StaleSource
-from zarrds.labels.lazy_index import LazyDatetimeIndex, LazyIndex, lazy_index
-
-DTYPES = ["int64", "uint64", "int32", "float64", "float32", "O", "M8[s]", "M8[ns]", "m8[ms]"]
-SIZES = st.integers(0, 8)
-N = 100_000
-
-
-def labels_of(numbers, dtype):
-    numbers = np.array(numbers, dtype="int64")
-    if dtype == "O":
-        return np.array([f"{number:04}" for number in numbers], dtype=object)
-    if dtype[0] in "mM":
-        return (numbers * 9 * 3600).astype(f"{dtype[0]}8[s]").astype(dtype)
-    return (numbers + 0.5 if dtype == "float32" else numbers).astype(dtype)
-
-
-def pair_of(labels, name="x"):
-    index = lazy_index(CountingSource(labels), name, at_least=1)
-    assert isinstance(index, LazyIndex)
-    return index, pd.Index(labels, dtype=object if labels.dtype == object else None, name=name)
-
-
-@st.composite
-def pairs(draw, dtypes=st.sampled_from(DTYPES)):
-    dtype = draw(dtypes)
-    numbers = draw(st.lists(st.integers(0, 60), min_size=1, max_size=30, unique=draw(st.booleans())))
-    numbers = sorted(numbers, reverse=draw(st.booleans()))
-    start, stop = sorted((draw(st.integers(0, len(numbers) - 1)), len(numbers)))
-    lazy, plain = pair_of(labels_of(numbers, dtype))
-    return dtype, lazy[start:stop], plain[start:stop]
-
-
-def same_answer(function, lazy, plain):
-    """That both give the same, or fail alike."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            expected = function(plain)
-        except Exception as error:
-            with pytest.raises(type(error)) as caught:
-                function(lazy)
-            assert str(caught.value) == str(error)
-            return
-        found = function(lazy)
-    same_value(found, expected)
-
-
-def same_value(found, expected):
-    if isinstance(expected, tuple | list):
-        assert len(found) == len(expected)
-        for one, other in zip(found, expected, strict=True):
-            same_value(one, other)
-    elif isinstance(expected, pd.Index):
-        found = found.plain() if isinstance(found, LazyIndex) else found
-        assert type(found) is type(expected)
-        pd.testing.assert_index_equal(found, expected)
-    elif isinstance(expected, pd.Series):
-        pd.testing.assert_series_equal(found, expected, check_index_type=False)
-    elif isinstance(expected, np.ndarray) and isinstance(found, slice):  # of a decreasing index
-        assert expected.dtype == bool
-        np.testing.assert_array_equal(np.arange(len(expected))[found], np.flatnonzero(expected))
-    elif isinstance(expected, np.ndarray):
-        assert found.dtype == expected.dtype
-        np.testing.assert_array_equal(found, expected)
-    else:
-        assert found == expected
-        assert isinstance(found, slice) == isinstance(expected, slice)
-
-
-@st.composite
-def wanted(draw, dtype, size=SIZES):
-    """Values to ask for: mostly like the labels, at times of another kind."""
-    numbers = np.array(draw(st.lists(st.integers(-2, 64), min_size=(n := draw(size)), max_size=n)), dtype="int64")
-    values = labels_of(np.abs(numbers) if dtype in ("O", "uint64") else numbers, dtype)
-    kind = draw(st.sampled_from(["same", "same", "float", "int64", "uint8", "objects", "text", "finer"]))
-    if kind == "objects":
-        return np.array(
-            [*values.tolist(), *draw(st.lists(st.sampled_from([None, np.nan, "b", 3, 2.5, True])))], dtype=object
-        )
-    if kind == "float":
-        return numbers + draw(st.sampled_from([0, 0.5, 0.25, np.nan]))
-    if kind in ("int64", "uint8"):
-        return np.abs(numbers).astype(kind)
-    if kind == "text":
-        return np.array([str(value) for value in values], dtype=object)
-    if kind == "finer" and dtype[0] in "mM":
-        return values.astype(f"{dtype[0]}8[ns]") + draw(st.sampled_from([0, 1]))
-    return values
-
-
-def item_of(values, pick):
-    if not len(values):
-        return None
-    found = pd.Index(values, dtype=object if values.dtype == object else None)[0]
-    return {"scalar": found, "numpy": values[0], "list": [found], "slice": slice(found)}[pick]
+from zarrds.labels.lazy_index import LazyIndex, lazy_index
 
 
 @settings(max_examples=300, deadline=None)
@@ -406,64 +312,3 @@ def test_labels_are_read_once_by_many_threads():
     assert source.reads == [(0, N)]
     assert copies[3].values is not None
     assert copies[3].plain().name == "3"
-
-
-TIMES = [
-    "2000",
-    "2000-01",
-    "2000-02-30",
-    "2000-01-03",
-    "2000-01-02 09",
-    "2000-01-02 18:00",
-    "2000-01-02T18:00:01",
-    "1999",
-    "2031",
-    "x",
-    "2000Q1",
-    "2000-01-03 00:00+00:00",
-]
-
-
-@settings(max_examples=150, deadline=None)
-@given(st.data())
-def test_strings_mean_the_same_times(data):
-    unit = data.draw(st.sampled_from(["s", "ns"]))
-    hours = sorted(data.draw(st.lists(st.integers(0, 200), min_size=1, max_size=20)), reverse=data.draw(st.booleans()))
-    if data.draw(st.booleans()):  # whole days only
-        hours = [hour * 24 for hour in hours]
-    labels = np.datetime64("2000-01-01", unit) + np.array(hours, "m8[h]")
-    lazy, plain = pair_of(labels.astype(f"M8[{unit}]"))
-    assert isinstance(lazy, LazyDatetimeIndex)
-    text, other = (data.draw(st.one_of(st.none(), st.sampled_from(TIMES))) for _ in range(2))
-    step = data.draw(st.sampled_from([None, -1]))
-    for function in [
-        lambda index: index.get_loc(text),
-        lambda index: text in index,
-        lambda index: index.get_slice_bound(text, "right"),
-        lambda index: index.slice_indexer(text, other, step),
-        lambda index: index.get_indexer([text]),
-        lambda index: index.resolution,
-    ]:
-        same_answer(function, lazy.view(), plain)
-
-
-def test_times_are_a_datetime_index():
-    lazy, plain = pair_of((np.datetime64("2000-01-01", "ns") + np.arange(N) * np.timedelta64(1, "h")).astype("M8[ns]"))
-    lazy._window.at_least = 65_536
-    source = lazy._window.source
-    assert isinstance(lazy, pd.DatetimeIndex)
-    assert (lazy.freq, lazy.freqstr, lazy.tz, lazy.unit) == (plain.freq, plain.freqstr, plain.tz, plain.unit)
-    assert lazy.get_loc("2003-03") == plain.get_loc("2003-03")
-    assert lazy.slice_indexer("2003-03", "2003-04-02") == plain.slice_indexer("2003-03", "2003-04-02")
-    assert lazy.get_loc("2003-03-04") == plain.get_loc("2003-03-04")
-    assert "2003-03-04" in lazy
-    assert repr(lazy).replace("LazyDatetimeIndex", "DatetimeIndex").split() == repr(plain).split()
-    assert source.given < 300
-    for name in ["year", "day_of_year", "date", "is_leap_year", "asi8"]:
-        same_value(getattr(lazy, name), getattr(plain, name))
-    same_value(lazy.indexer_at_time("03:00"), plain.indexer_at_time("03:00"))
-    same_value(
-        [lazy.floor("D"), lazy.tz_localize("UTC"), lazy.to_period("M")],
-        [plain.floor("D"), plain.tz_localize("UTC"), plain.to_period("M")],
-    )
-    assert source.reads[-1] == (0, N)

@@ -1,98 +1,58 @@
-"""``zarrds.verify``: reads all of a store, says what is wrong with it, and mends what is safe to mend."""
+"""Reads all of a store, says what is wrong with its documents and chunks, and mends what is safe to mend."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeAlias
 
 from zarrds.arrays.check_chunks import Tally, check_keys
 from zarrds.arrays.check_documents import format_of, mend, survey
 from zarrds.arrays.report import Finding, Report, in_order
-from zarrds.metadata.model import ArrayMetadata, GroupMetadata
+from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node
 from zarrds.stores import leftovers
 from zarrds.stores.base import Store
 from zarrds.stores.local import LocalStore
-from zarrds.stores.resolve import as_store
 
-__all__ = ["verify"]
+__all__ = ["Nodes", "verify_arrays"]
+
+Nodes: TypeAlias = Mapping[str, Node | None]
 
 
-def verify(
-    store: str | os.PathLike[str] | Store,
+def verify_arrays(
+    store: Store,
     *,
-    repair: bool = False,
-    progress: bool = False,
-    workers: int | None = None,
+    repair: bool,
+    progress: bool,
+    workers: int | None,
+    look_further: Callable[[Nodes], Iterable[Finding]],
 ) -> Report:
-    """Read every chunk and every document of a store, and report what is wrong.
-
-    Errors are what readers suffer from: chunks that cannot be decoded or are lost, documents and codecs that cannot be
-    read, consolidated metadata that does not say what the documents say, dimensions of several sizes in one group.
-    Warnings are what lies there unseen: stray files, chunks outside of their array, what dead writers left.
+    """Read every chunk and every document of a store, and report what is wrong: all but the labels of `zarrds.verify`.
 
     Parameters
     ----------
-    store : str, os.PathLike or Store
-        A path, a URL or a store object.
-    repair : bool
-        Mend what can be mended without touching a chunk: changes that a dead writer had begun to put in place are
-        finished; what dead writers staged, and unfinished files to which nothing was written for an hour, are removed;
-        consolidated metadata that does not fit is made anew from the single documents. A group without a document
-        of its own, and an array without one of which chunks are left, get theirs back from consolidated metadata.
-        Nothing else is ever deleted or changed.
-    progress : bool
-        Show a progress bar (needs tqdm).
-    workers : int, optional
-        Threads that read; as many as cores unless said, 1 for none.
-
-    Returns
-    -------
-    Report
-        Its `ok` is True if there are no errors, or all were mended; as text it has one line for each finding.
-
-    Raises
-    ------
-    StoreNotFoundError
-        If there is no Zarr store.
-    StoreIOError
-        If a folder cannot be listed or, with ``repair=True``, written, or if what a dead writer had begun to put in
-        place cannot be finished. A value that cannot be read is a finding.
-
-    Notes
-    -----
-    Memory is needed for a few chunks a thread. Of an array or group, at most a thousand findings of one sort are
-    listed, and the rest counted. Others may read and write the store meanwhile; what they change while it is looked
-    at may be reported, and is gone from the next report. A chunk without checksum (the default codecs have one in v3,
-    but not in v2) can be damaged so that it still decodes: nobody can tell then.
-
-    Examples
-    --------
-    >>> import zarrds
-    >>> store = zarrds.MemoryStore()
-    >>> zarrds.create_array(store, path="t2m", shape=8, chunks=4, dtype="f4")[...] = 280.5
-    >>> report = zarrds.verify(store)
-    >>> report.ok, report.n_arrays, report.n_chunks
-    (True, 1, 2)
-    >>> store.set("t2m/c/1", b"x")
-    >>> print(zarrds.verify(store).findings[0])
-    error: t2m/c/1: chunk is ...
+    store : Store
+    repair, progress, workers
+        As of `zarrds.verify`.
+    look_further : callable
+        Called with the nodes of the store, by path, None for those that cannot be read, when all chunks were read; it
+        yields what else is wrong.
     """
-    found_store = as_store(store)
-    found_store.recover()
-    zarr_format = format_of(found_store)
+    store.recover()
+    zarr_format = format_of(store)
     findings: list[Finding] = []
     if repair:
-        findings += _clean(found_store)
-    dead_before = set(_dead(found_store))
-    nodes_found = mend(found_store, zarr_format) if repair else survey(found_store, zarr_format)
+        findings += _clean(store)
+    dead_before = set(_dead(store))
+    nodes_found = mend(store, zarr_format) if repair else survey(store, zarr_format)
     nodes = nodes_found.nodes
     tally = Tally()
-    check_keys(found_store, nodes, zarr_format, tally, progress=progress, n_workers=workers)
+    check_keys(store, nodes, zarr_format, tally, progress=progress, n_workers=workers)
+    further = list(look_further(nodes))
     # what a living writer uses comes and goes
-    findings += [f for f in _dead(found_store) if f in dead_before]
+    findings += [f for f in _dead(store) if f in dead_before]
     return Report(
-        path=found_store.path,
-        findings=in_order({*findings, *nodes_found.findings, *tally.findings}),
+        path=store.path,
+        findings=in_order({*findings, *nodes_found.findings, *tally.findings, *further}),
         n_groups=sum(isinstance(node, GroupMetadata) for node in nodes.values()),
         n_arrays=sum(isinstance(node, ArrayMetadata) for node in nodes.values()),
         n_chunks=tally.n_chunks,

@@ -20,6 +20,7 @@ from zarrds.datasets.restored import MisfitError, Restored, restore
 from zarrds.datasets.stored_labels import INDEX_THRESHOLD, IndexKind, IndexOptions
 from zarrds.datasets.xarray_internals import (
     NONE_VAR_NAME,
+    PandasVariable,
     datatree_from_dict_with_io_cleanup,
     decode_cf_variables,
 )
@@ -304,18 +305,22 @@ class _Reader:
             if isinstance(node, ArrayMetadata)
         }
         stored = {None if name == NONE_VAR_NAME else name: self._arrays.variable(array) for name, array in lazy.items()}
-        own = {k: v for k, v in group.attributes.items() if not k.lower().startswith("_nc")}
+        attrs = {k: v for k, v in group.attributes.items() if not k.lower().startswith("_nc")}
         notes = notes_of({name: array.stored.metadata for name, array in lazy.items()})
-        notes = with_intervals(notes, dict(stored), self._intervals) if self._intervals else notes
+        notes = with_intervals(notes, stored, self._intervals) if self._intervals else notes
         for name, problem in notes.problems.items():
             self._warn(path, name, problem)
         if self._index.index == "none":
             notes = GroupNotes()
-        restored, attributes, coordinate_names = self._decoded(path, stored, own, lazy, notes, decoders)
+        restored, attributes, coordinate_names = self._decoded(path, stored, attrs, lazy, notes, decoders)
         coordinates = {n: v for n, v in restored.variables.items() if n in coordinate_names or v.dims == (n,)}
         coordinates |= {n: restored.variables[n] for n in restored.indexes}
-        data = {n: v for n, v in restored.variables.items() if n not in coordinates}
-        ds = xr.Dataset(data, xr.Coordinates(coordinates, indexes=dict(restored.indexes)), attributes)
+        # those are set later: `xr.Coordinates` would make ordinary variables of them
+        late = [n for n, v in coordinates.items() if isinstance(v, PandasVariable)]
+        data = {n: v for n, v in restored.variables.items() if n not in coordinates or n in late}
+        own = {n: v for n, v in coordinates.items() if n not in data}
+        ds = xr.Dataset(data, xr.Coordinates(own, indexes=dict(restored.indexes)), attributes)
+        ds = ds.set_coords(late) if late else ds
         ds.encoding = {}
         ds.set_close(_nothing_to_close)
         return ds

@@ -6,9 +6,9 @@ The members of the ``zarrds`` object that are read here are described in the spe
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import xarray as xr
 
@@ -95,7 +95,7 @@ def notes_of(arrays: Mapping[str, ArrayMetadata]) -> GroupNotes:
 
 
 def with_intervals(
-    notes: GroupNotes, variables: Mapping[Hashable, xr.Variable], intervals: Mapping[str, Closed]
+    notes: GroupNotes, variables: Mapping[Any, xr.Variable], intervals: Mapping[str, Closed]
 ) -> GroupNotes:
     """The notes, as if the CF bounds of some coordinates had been saved of an IntervalIndex (CF 1.12, section 7.1).
 

@@ -5,6 +5,7 @@ What an array cannot say is noted: see `zarrds.datasets.notes`, and `zarrds.labe
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +16,7 @@ import xarray as xr
 
 from zarrds.datasets.encoded import Encoding, stored_name
 from zarrds.datasets.notes import MULTI_INDEX, PANDAS, RANGES, GroupNotes
-from zarrds.datasets.xarray_internals import check_vlen_dtype
+from zarrds.datasets.xarray_internals import check_vlen_dtype, validate_dataset_names
 from zarrds.errors import UnsupportedError, ZarrdsError
 from zarrds.labels.kinds import Like, Plain, decode_options, to_plain
 from zarrds.metadata.dtypes import JSON
@@ -23,7 +24,9 @@ from zarrds.metadata.dtypes import JSON
 __all__ = ["PlainDataset", "plain_dataset"]
 
 # left by an earlier file: not of what is stored here
-_CF_KEYS = frozenset({"_FillValue", "missing_value", "scale_factor", "add_offset", "dtype", "units", "calendar"})
+_MISSING = frozenset({"_FillValue", "missing_value"})
+_CF_KEYS = _MISSING | frozenset({"scale_factor", "add_offset", "dtype", "units", "calendar"})
+_ENCODED_BY_XARRAY = ("datetime64[", "timedelta64[", "cftime", "str", "object", "range")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,7 @@ def plain_dataset(
     >>> plain.notes["x"]
     {'pandas': {'dtype': 'category', 'ordered': False, 'categories': 'x_categories'}}
     """
+    validate_dataset_names(dataset)
     maker = _Maker(dataset, stored or GroupNotes(), arrays, categories or {}, asked or {})
     for name, variable in dataset.variables.items():
         maker.add(name, variable)
@@ -142,7 +146,11 @@ class _Maker:
         else:
             # the index of fixed-length text is made of it again
             is_made_again = index is None or variable.dtype.kind in "US"
-            values = _pandas_values(variable, self._asked.get(name, variable.encoding)) if is_made_again else index
+            values = (
+                _pandas_values(name, variable, self._asked.get(name, variable.encoding)) if is_made_again else index
+            )
+            if values is None and self._is_encoded_by_us(stored_name(name)):
+                values = variable.values
             if values is None:
                 unit = np.datetime_data(variable.dtype)[0] if variable.dtype.kind == "M" else "ns"
                 if unit != "ns" and stored_name(name) not in self._arrays:
@@ -181,7 +189,8 @@ class _Maker:
                 "intervals of several dimensions cannot be stored", key=key, mend="Store both ends as variables"
             )
         if plain is None:
-            self._variables[name] = self._as_plain_variable(variable, values) if is_level else variable
+            is_computed = is_level or variable.chunks is not None
+            self._variables[name] = self._as_plain_variable(variable, values) if is_computed else variable
             return
         encoding = variable.encoding
         if plain.description and decode_options(plain.description).get("mask_and_scale") is False:
@@ -219,6 +228,33 @@ class _Maker:
             self._note(name, PANDAS, description)
         self._beside.add(name)
         self._variables[name] = xr.Variable(dims, plain.values, attrs, plain.encoding)
+
+    def _pandas_values(self, name: Hashable, variable: xr.Variable) -> Any:
+        """The data of a variable without an index where it may be of a kind that only pandas knows, else None."""
+        if not isinstance(variable.dtype, np.dtype):
+            return variable.data
+        # what is missing is the user's choice if the encoding says so
+        is_chosen = not _MISSING.isdisjoint(self._asked.get(name, variable.encoding))
+        if variable.dtype.kind != "O" or is_chosen or check_vlen_dtype(variable.dtype) is not None:
+            return None
+        if variable.chunks is not None and variable.size:
+            first = variable[(slice(0, 1),) * variable.ndim].values
+            if hasattr(first.flat[0], "calendar"):  # of cftime, which xarray encodes block by block
+                plain = to_plain(first)
+                if plain is not None and stored_name(name) not in self._arrays:
+                    self._note(name, PANDAS, dict(plain.description))
+                return None
+            warnings.warn(
+                f"variable {name!r} is a dask array with dtype=object: it is computed, to see what its objects are",
+                xr.SerializationWarning,
+                stacklevel=2,
+            )
+        return variable.values
+
+    def _is_encoded_by_us(self, key: str) -> bool:
+        """Whether a stored array holds other elements than those that xarray's encoders would make of plain data."""
+        dtype = str(self._stored.descriptions.get(key, {}).get("dtype", ""))
+        return key in self._arrays and bool(dtype) and not dtype.startswith(_ENCODED_BY_XARRAY)
 
     def _like(self, key: str) -> Like | None:
         if key not in self._arrays:
@@ -264,13 +300,3 @@ def _level_values(index: pd.MultiIndex, name: Hashable) -> pd.Index[Any]:
         nullable = level.astype(text[0].upper() + text[1:] if text[0] == "i" else f"UI{text[2:]}")
         return nullable.append(pd.Index([pd.NA], dtype=nullable.dtype)).take(codes)  # -1 is the last
     return labels
-
-
-def _pandas_values(variable: xr.Variable, encoding: Mapping[str, Any]) -> Any:
-    """The data of a variable without an index where it may be of a kind that only pandas knows, else None."""
-    if not isinstance(variable.dtype, np.dtype):
-        return variable.data
-    if variable.dtype.kind != "O" or variable.chunks is not None or check_vlen_dtype(variable.dtype) is not None:
-        return None
-    # what is missing is the user's choice then
-    return None if {"_FillValue", "missing_value"} & encoding.keys() else variable.values

@@ -76,7 +76,7 @@ def restore(
 
 def index_of(
     name: str,
-    variables: Mapping[Hashable, xr.Variable],
+    variables: Mapping[Any, xr.Variable],
     descriptions: Mapping[str, Mapping[str, Any]],
     companions: Mapping[str, Mapping[str, str]],
 ) -> pd.Index[Any]:
@@ -96,16 +96,19 @@ def index_of(
     """
     values = variables[name].values
     description = descriptions.get(name)
+    index: pd.Index[Any]
     if description is None:
-        return pd.Index(values, dtype=object if values.dtype.kind == "O" else None)
+        index = pd.Index(values, dtype=object if values.dtype.kind == "O" else None)
+        return index
     beside: dict[str, Any] = {}
     for role, other in companions.get(name, {}).items():
         is_bounds = role == "bounds"
         beside[role] = variables[other].values if is_bounds else index_of(other, variables, descriptions, companions)
     try:
-        return from_plain(description, values, beside)
+        index = from_plain(description, values, beside)
     except MetadataError as error:
         raise MisfitError(name, error.problem) from error
+    return index
 
 
 class _Restorer:
@@ -211,7 +214,8 @@ class _Restorer:
         for i, level in enumerate(levels):
             plain = self._descriptions.get(level, {}).get("level")
             if isinstance(plain, str) and str(index.levels[i].dtype).lower() == plain:
-                index = index.set_levels([index.levels[i].astype(plain)], level=[i])
+                cast: Any = index.levels[i].astype(plain)
+                index = index.set_levels(cast, level=i)
         made = xr.indexes.PandasMultiIndex(index, dim)
         variables = {
             level: xr.Variable((dim,), np.empty(0), self._own_attrs(level, self._decoded[level])) for level in levels

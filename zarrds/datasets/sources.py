@@ -60,8 +60,10 @@ def _stores(variable: xr.Variable) -> Iterator[Any]:
             waiting.append(value.variable)
         elif isinstance(value, DeferredIndex):
             waiting += value.waits_for
-        elif isinstance(source := unread_source(value), StoredLabels):
-            yield source.elements.store
+        elif (source := unread_source(value)) is not None:
+            waiting.append(source)
+        elif isinstance(value, StoredLabels):
+            yield value.elements.store
         elif isinstance(value, list | tuple):
             waiting += value
         elif isinstance(value, dict):

@@ -142,7 +142,7 @@ def read_group(store: Store, stored: Nodes, path: str, dataset: xr.Dataset, work
     for name, roles in notes.companions.items():
         if "categories" in roles and name in dataset.variables:
             try:
-                categories[name] = index_of(roles["categories"], dict(decoded), notes.descriptions, notes.companions)
+                categories[name] = index_of(roles["categories"], decoded, notes.descriptions, notes.companions)
             except MisfitError:
                 notes = notes.without(name)
     return StoredGroup(node, arrays, decoded, versions, coordinates, unreadable, notes, categories)

@@ -63,7 +63,8 @@ class _QuietAdapter(indexing.PandasIndexingAdapter):
 def lazily_indexed(index: xr.indexes.PandasIndex, name: Hashable, variable: xr.Variable) -> xr.Variable:
     """The coordinate of an index whose labels are not in memory, with the attributes and encoding of a variable."""
     data: Any = _QuietAdapter(index.index, dtype=index.coord_dtype)
-    return xr.IndexVariable((name,), data, variable.attrs, variable.encoding, fastpath=True)
+    make: Callable[..., xr.Variable] = xr.IndexVariable  # which has no types
+    return make((name,), data, variable.attrs, variable.encoding, fastpath=True)
 
 
 class DeferredIndex(indexing.PandasIndexingAdapter):
@@ -75,13 +76,15 @@ class DeferredIndex(indexing.PandasIndexingAdapter):
         Gives the data as a pandas Index.
     size : int
     dtype : dtype
-    variable : Variable
+    variable : Variable, optional
         Lazy, of which it is made.
     """
 
     __slots__ = ("_index", "_make", "_size", "_variable")
 
-    def __init__(self, make: Callable[[], pd.Index[Any]], size: int, dtype: Any, variable: xr.Variable) -> None:
+    def __init__(
+        self, make: Callable[[], pd.Index[Any]], size: int, dtype: Any, variable: xr.Variable | None = None
+    ) -> None:
         self._make = make
         self._variable = variable
         self._size = size
@@ -98,7 +101,7 @@ class DeferredIndex(indexing.PandasIndexingAdapter):
     @property
     def waits_for(self) -> list[xr.Variable]:
         """What is still to be read."""
-        return [self._variable] if self._index is None else []
+        return [self._variable] if self._variable is not None and self._index is None else []
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -106,7 +109,7 @@ class DeferredIndex(indexing.PandasIndexingAdapter):
         return (self._size,)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self._make, self._size, self._dtype)
+        return type(self), (self._make, self._size, self._dtype, self._variable)
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Any:
         return self.copy()

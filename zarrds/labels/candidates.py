@@ -1,7 +1,8 @@
 """Values that anyone may ask for -> labels near which the answer lies.
 
-pandas compares labels with values of other types in its own ways. Nothing of that is repeated here: the answer is pandas', from a plain index of
-the few labels around the values. So these functions may return too many labels, never too few.
+pandas compares labels with values of other types in its own ways. Nothing of that is repeated here: the answer is
+pandas', from a plain index of the few labels around the values. So these functions may return too many labels, never
+too few.
 """
 
 from __future__ import annotations
@@ -129,7 +130,8 @@ def _times(values: Iterable[object], dtype: np.dtype[Any]) -> Array:
     for value in values:
         if isinstance(value, kinds):
             try:
-                scalar: Any = pd.Timestamp(value) if dtype.kind == "M" else pd.Timedelta(value)  # type: ignore[arg-type]  # kinds
+                kind: Any = pd.Timestamp if dtype.kind == "M" else pd.Timedelta
+                scalar = kind(value)
                 if scalar is not pd.NaT and getattr(scalar, "tzinfo", None) is None:
                     found.append(_in_unit(np.array([scalar.to_numpy()]), dtype))
             except (ValueError, TypeError, OverflowError):
@@ -138,7 +140,7 @@ def _times(values: Iterable[object], dtype: np.dtype[Any]) -> Array:
 
 
 def _in_unit(times: Array, dtype: np.dtype[Any]) -> Array:
-    """Times in the unit of `dtype`: those that it has not are between two; those that are out of its reach are left out."""
+    """Times in the unit of `dtype`: for one that it has not, those around it; none for one that is out of its reach."""
     times = times[~np.isnat(times)]
     unit = np.datetime_data(times.dtype)[0]
     if not is_supported(times.dtype):

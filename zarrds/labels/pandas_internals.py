@@ -1,4 +1,4 @@
-"""What the lazy index needs of pandas beyond its public names: all of it is named here, and looked at before it is used.
+"""What the lazy index needs of pandas beyond its public names: all of it is named here, and looked at before use.
 
 An index of pandas holds its labels in ``_data`` and what it found out about them in ``_cache``. `RangeIndex` shows that
 ``_data`` may as well be a property that makes the labels when they are asked for; the lazy index does the same. Private
@@ -64,9 +64,9 @@ _OPERATORS = (
 class EqualToPlain(ABCMeta):
     """Makes a lazy class equal to the plain class that it stands for.
 
-    ``DatetimeIndex.equals`` and ``Index.identical`` compare ``type(self) == type(other)``, where a subclass would do: a plain
-    index would never be equal to a lazy one with the same labels. Python asks the metaclass; what is an instance of what
-    stays as it is.
+    ``DatetimeIndex.equals`` and ``Index.identical`` compare ``type(self) == type(other)``, where a subclass would do: a
+    plain index would never be equal to a lazy one with the same labels. Python asks the metaclass; what is an instance
+    of what stays as it is.
     """
 
     _plain_type: type

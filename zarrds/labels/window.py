@@ -32,8 +32,8 @@ def plain_index(labels: Array, name: Hashable = None) -> pd.Index:
 class Pocket:
     """A plain index of some labels of a window, and where they are in it.
 
-    The first and the last label are always among them, so that the pocket is sorted as the window is; pandas answers from
-    it as from all labels, and positions in it are then made positions in the window.
+    The first and the last label are always among them, so that the pocket is sorted as the window is; pandas answers
+    from it as from all labels, and positions in it are then made positions in the window.
     """
 
     labels: pd.Index

@@ -1,0 +1,136 @@
+"""Data variables and coordinates without an index, of kinds that only pandas knows."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+import zarrds
+from tests.datasets.index_kinds import INDEXES
+
+KINDS = {
+    name: index.array
+    for name, index in INDEXES.items()
+    if name.startswith(("categ", "Int", "UInt", "Float", "bool", "period", "interval", "tz", "text", "cftime", "date"))
+}
+# held by xarray as what they are; the others as NumPy arrays
+EXTENSION = ("categ", "Int", "UInt", "Float", "bool", "period", "interval")
+
+
+@pytest.fixture(autouse=True)
+def no_warnings() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", message="(Period|Datetime)Index.values")
+        yield
+
+
+def opened(store: Any, **options: Any) -> xr.Dataset:
+    return xr.open_dataset(store, engine="zarrds", **options)
+
+
+def assert_same(found: xr.Dataset, expected: xr.Dataset, kind: str) -> None:
+    assert found.v.dtype == expected.v.dtype
+    assert found.v.attrs == expected.v.attrs
+    if kind.startswith(EXTENSION):
+        pd.testing.assert_extension_array_equal(found.v.data, expected.v.data)
+    else:
+        wanted, have = expected.v.values.ravel(), found.v.values.ravel()
+        missing = pd.isnull(wanted)
+        np.testing.assert_array_equal(pd.isnull(have), missing)
+        assert [*map(type, have)] == [*map(type, wanted)]
+        np.testing.assert_array_equal(have[~missing], wanted[~missing])
+        if "tz" in kind:
+            assert [str(value.tz) for value in have] == [str(value.tz) for value in wanted]
+    xr.testing.assert_identical(found.drop_vars("v"), expected.drop_vars("v"))
+
+
+@pytest.mark.parametrize("as_coordinate", [False, True], ids=["data", "coordinate"])
+@pytest.mark.parametrize("chunks", [None, {}], ids=["numpy", "dask"])
+@pytest.mark.parametrize("zarr_format", [3, 2])
+@pytest.mark.parametrize("kind", KINDS)
+def test_kinds(kind: str, zarr_format: Any, chunks: Any, as_coordinate: bool) -> None:
+    ds = xr.Dataset({"v": ("x", KINDS[kind], {"long_name": "of a kind"}), "w": ("x", np.arange(6))})
+    ds = ds.set_coords("v") if as_coordinate else ds
+    store = zarrds.MemoryStore()
+    zarrds.save(ds, store, zarr_format=zarr_format)
+    found = opened(store, chunks=chunks)
+    assert set(found.coords) == set(ds.coords)
+    assert_same(found, ds, kind)
+    assert_same(pickle.loads(pickle.dumps(opened(store, chunks=chunks))), ds, kind)
+    for part in (slice(1, 4), [5, 0, 2], slice(None, None, -1)):
+        assert_same(opened(store, chunks=chunks).isel(x=part), ds.isel(x=part), kind)
+    again = zarrds.MemoryStore()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*dask array with dtype=object")
+        zarrds.save(opened(store, chunks=chunks), again, zarr_format=zarr_format)
+    assert_same(opened(again), ds, kind)
+
+
+@pytest.mark.parametrize("zarr_format", [3, 2])
+@pytest.mark.parametrize("kind", KINDS)
+def test_appends_and_regions(kind: str, zarr_format: Any) -> None:
+    ds = xr.Dataset({"v": ("x", KINDS[kind]), "w": ("x", np.arange(6))})
+    store = zarrds.MemoryStore()
+    zarrds.save(ds.isel(x=slice(0, 4)), store, zarr_format=zarr_format)
+    if kind == "text-string":
+        # the first part had nothing missing, so that there is no text that would stand for it
+        with pytest.raises(zarrds.errors.EncodingError, match="missing"):
+            zarrds.save(ds.isel(x=slice(4, None)), store, append_dim="x")
+        return
+    zarrds.save(ds.isel(x=slice(4, None)), store, append_dim="x")
+    assert_same(opened(store), ds, kind)
+    backwards = ds.isel(x=slice(None, None, -1))
+    zarrds.save(backwards.isel(x=slice(1, 5)), store, region={"x": slice(1, 5)})
+    assert_same(opened(store), ds.isel(x=[0, 4, 3, 2, 1, 5]), kind)
+
+
+@pytest.mark.parametrize("chunks", [None, {}], ids=["numpy", "dask"])
+def test_nothing_is_read_until_it_is_used(chunks: Any, tmp_path: Path) -> None:
+    ds = xr.Dataset({"v": ("x", pd.array([1, None, 3], "Int64")), "w": ("x", [1, 2, 3])})
+    zarrds.save(ds, tmp_path / "x.zarr")
+    found = opened(tmp_path / "x.zarr", chunks=chunks)
+    (tmp_path / "x.zarr" / "v" / "c.0").rename(tmp_path / "kept")
+    with pytest.raises(zarrds.errors.ChunkError):
+        found.v.load()
+    (tmp_path / "kept").rename(tmp_path / "x.zarr" / "v" / "c.0")
+    assert found.v.dtype == "Int64"
+
+
+def test_objects_of_several_dimensions() -> None:
+    times = np.array([[pd.Timestamp("2000-01-01", tz="Asia/Tokyo")] * 3, [pd.NaT] * 3], object)
+    ds = xr.Dataset({"v": (("y", "x"), times), "w": ((), np.array(pd.Timestamp("2000", tz="UTC"), object))})
+    store = zarrds.MemoryStore()
+    zarrds.save(ds, store)
+    assert opened(store).v.values[0].tolist() == times[0].tolist()
+    assert pd.isnull(opened(store).v.values[1]).all()
+    assert opened(store).w.item() == pd.Timestamp("2000", tz="UTC")
+
+
+@pytest.mark.parametrize("option", [{"mask_and_scale": False}, {"decode_cf": False}, {"mask_and_scale": {"v": False}}])
+def test_undecoded(option: dict[str, Any]) -> None:
+    """Who asks for what is stored gets it."""
+    ds = xr.Dataset({"v": ("x", pd.Categorical(["b", None, "a"]))})
+    store = zarrds.MemoryStore()
+    zarrds.save(ds, store)
+    found = opened(store, **option)
+    assert found.v.values.tolist() == [1, -1, 0]
+    assert found.v_categories.values.tolist() == ["a", "b"]
+    assert found.v.attrs["flag_meanings"] == "a b"
+
+
+def test_another_kind_is_refused() -> None:
+    store = zarrds.MemoryStore()
+    zarrds.save(xr.Dataset({"v": ("x", pd.Categorical(["a", "b"])), "w": ("x", [1.5, 2])}), store)
+    for v, w in ((pd.Categorical(["c"]), [1.0]), ([5], [1.0]), (pd.Categorical(["a"]), pd.Categorical(["a"]))):
+        with pytest.raises(zarrds.errors.LabelError):
+            zarrds.save(xr.Dataset({"v": ("x", v), "w": ("x", w)}), store, append_dim="x")
+    assert opened(store).sizes["x"] == 2

@@ -10,144 +10,17 @@ import pickle
 import re
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
 import zarrds
-from zarrds.labels.lazy_labels import LazyIndex
-from zarrds.labels.search import SortedLabels
-
-# kinds of labels -> how many there are, and elements of a chunk of them
-SIZES = {
-    "int": (200_000, 4096),
-    "float": (100_000, 512),  # decreasing
-    "twice": (100_000, 512),  # integers, of which every other one occurs twice
-    "text": (100_000, 512),
-    "time": (100_000, 512),  # datetimes, about one an hour
-}
-SORTED_ONCE = "int float text time"
-NUMBERS = "int float"
-EVERY = "int float twice text time"
-
-
-def labels_of(kind: str) -> np.ndarray:
-    n, _ = SIZES[kind]
-    i = np.arange(n)
-    steps = np.cumsum(1 + i % 3)
-    made: dict[str, Callable[[], np.ndarray]] = {
-        "int": lambda: steps,
-        "float": lambda: steps[::-1] / 4,
-        "twice": lambda: i * 2 // 3 * 2,
-        "text": lambda: np.array([f"rs{number:07}" for number in steps], dtype=object),
-        "time": lambda: np.datetime64("2001-01-01T00:00", "ns") + (i * 60 + i % 7) * np.timedelta64(1, "m"),
-    }
-    return made[kind]()
-
-
-def dataset_of(kind: str) -> xr.Dataset:
-    labels = labels_of(kind)
-    i = np.arange(len(labels))
-    data = {"v": ("x", np.sin(i / 1000) + i / len(i)), "w": (("y", "x"), np.stack([i, i[::-1]]))}
-    return xr.Dataset(data, {"x": ("x", labels, {"long_name": kind}), "y": [0, 1], "odd": ("x", i % 2)}, {"title": kind})
-
-
-def save_stores(folder: Path, kind: str) -> None:
-    """Two stores of one kind of labels: in the other one, many are missing."""
-    _, chunk = SIZES[kind]
-    whole = dataset_of(kind)
-    i = np.arange(whole.sizes["x"])
-    encoding = {"x": {"chunks": chunk}, "v": {"chunks": 16384}, "w": {"chunks": (2, 16384)}}
-    for name, ds in (("a", whole), ("b", whole.isel(x=(i >= len(i) // 4) & (i % 10 != 0)))):
-        ds = ds.assign_coords(x=ds.x.copy(data=pd.Index(ds.x.values, dtype=object))) if kind == "text" else ds
-        zarrds.save(ds, folder / f"{kind}-{name}.zarr", encoding=encoding)
-
-
-@dataclass
-class Case:
-    """The stores of one kind of labels, opened in one way; `sources` are all that labels were read from."""
-
-    folder: Path
-    kind: str
-    index: Literal["lazy", "pandas"]
-    sources: list[SortedLabels] = field(default_factory=list)
-
-    @property
-    def block(self) -> int:
-        return SIZES[self.kind][1]
-
-    def open(self, name: str = "a", **options: Any) -> xr.Dataset:
-        path = self.folder / f"{self.kind}-{name}.zarr"
-        ds = xr.open_dataset(path, engine="zarrds", **{"index": self.index, **options})
-        self.note(ds)
-        return ds
-
-    def note(self, made: Any) -> None:
-        """Count what is read through the indexes of an object."""
-        for index in indexes_of(made):
-            if isinstance(index, LazyIndex) and all(index._window.source is not source for source in self.sources):
-                self.sources.append(index._window.source)
-
-    @property
-    def labels_read(self) -> int:
-        return sum(source.labels_read for source in self.sources)
-
-    @cached_property
-    def ds(self) -> xr.Dataset:
-        return self.open()
-
-    @cached_property
-    def other(self) -> xr.Dataset:
-        """With fewer labels."""
-        return self.open("b")
-
-    def plain(self, name: str = "a") -> xr.Dataset:
-        """With an index in memory."""
-        return self.open(name, index="pandas")
-
-    @cached_property
-    def tree(self) -> xr.DataTree:
-        path = self.folder / f"{self.kind}-a.zarr"
-        tree = xr.open_datatree(path, engine="zarrds", index=self.index)
-        self.note(tree.ds)
-        return tree
-
-    @cached_property
-    def labels(self) -> np.ndarray:
-        return labels_of(self.kind)
-
-    def at(self, position: Any) -> Any:
-        return self.labels[position]
-
-    def beside(self, position: Any) -> Any:
-        """Labels that are not there, just behind those at positions."""
-        label = self.labels[position]
-        if self.kind == "text":
-            return label + "x" if isinstance(label, str) else np.array([f"{one}x" for one in label], object)
-        return label + (np.timedelta64(1, "s") if self.kind == "time" else 0.125)
-
-    @contextmanager
-    def store(self) -> Iterator[Path]:
-        with tempfile.TemporaryDirectory(dir=self.folder) as folder:
-            yield Path(folder) / "made.zarr"
-
-
-def indexes_of(made: Any) -> list[pd.Index]:
-    if isinstance(made, xr.DataTree):
-        return [index for node in made.subtree for index in indexes_of(node.ds)]
-    if isinstance(made, xr.Dataset | xr.DataArray):
-        return [index.index for index in made.xindexes.values() if isinstance(index, xr.indexes.PandasIndex)]
-    if isinstance(made, tuple | list):
-        return [index for one in made for index in indexes_of(one)]
-    return [made] if isinstance(made, pd.Index) else []
-
+from tests.datasets.lazy_cases import SIZES, Case, save_stores
 
 # ---- operations that need more than an expression
 
@@ -155,7 +28,7 @@ def indexes_of(made: Any) -> list[pd.Index]:
 def saved(c: Case, ds: xr.Dataset) -> xr.Dataset:
     with c.store() as path:
         zarrds.save(ds, path)
-        return xr.load_dataset(path, engine="zarrds")
+        return xr.load_dataset(path, engine="zarrds", index="pandas")
 
 
 def saved_as_netcdf(c: Case) -> xr.Dataset:
@@ -173,8 +46,8 @@ def appended(c: Case) -> xr.Dataset:
 
 def region_saved(c: Case, region: Any) -> xr.Dataset:
     with c.store() as path:
-        zarrds.save(c.plain() * 0, path)
-        part = c.ds.isel(x=slice(16384, 2 * 16384)).drop_vars(["y", "odd"])
+        zarrds.save(c.plain() * 0, path, encoding={"v": {"chunks": 4096}, "w": {"chunks": (2, 4096)}})
+        part = c.ds.isel(x=slice(8192, 16384)).drop_vars(["y", "odd"])
         zarrds.save(part if region == "auto" else part.drop_vars("x"), path, region=region)
         return xr.load_dataset(path, engine="zarrds", index="pandas")
 
@@ -188,28 +61,122 @@ def joined(join: Any, first: xr.Dataset, second: xr.Dataset) -> xr.Dataset:
         return first + second
 
 
-def twice(values: Any) -> Any:
+def doubled(values: Any) -> Any:
     return values * 2
+
+
+def around(c: Case, position: int) -> slice:
+    return slice(c.at(position), c.at(position + 500))
+
+
+def points(c: Case, labels: np.ndarray) -> xr.DataArray:
+    return xr.DataArray(labels.reshape(-1, 2), dims=("p", "q"))
+
+
+def tolerance(c: Case) -> Any:
+    return np.timedelta64(2, "s") if c.kind == "time" else 0.2
+
+
+def target(c: Case) -> xr.Dataset:
+    """A thousand other labels."""
+    return xr.Dataset(coords={"x": np.sort(c.beside(np.arange(50, 90_050, 90)))})
 
 
 # ---- the table
 
-FEW = 4  # blocks that may be read
-ALL = -1  # all labels have to be read
+FEW = 4  # blocks
+ALL = -1  # all labels, of each dataset there is
+EVERY = "int float twice text time"
+ONCE = "int float text time"
+Blocks = int | dict[str, int]
 
 
 @dataclass(frozen=True)
 class Operation:
-    """`blocks`: how many blocks may be read, or ALL, where kinds differ, by kind; `fails`: kinds for which it cannot be."""
+    """One row.
+
+    Attributes
+    ----------
+    blocks
+        How many blocks of labels may be read, or ALL; where kinds of labels differ, by kind, "" for the others.
+    kinds
+        Of labels with which it is tried.
+    fails
+        Those with which it cannot be done.
+    """
 
     name: str
-    run: Callable[[Case], Any]
     blocks: int | Mapping[str, int]
+    run: Callable[[Case], Any]
     kinds: str = "int"
     fails: str = ""
 
-    def most(self, kind: str) -> int:
+    def blocks_of(self, kind: str) -> int:
         return self.blocks if isinstance(self.blocks, int) else self.blocks.get(kind, self.blocks[""])
 
 
-def _table(kinds: str, rows: str) -> None: ...
+SOME = [5, 60_000, 99_000, 6, 5]
+O = Operation  # noqa: E741  # so that a row fits a line
+OPERATIONS = [
+    # labels
+    O("sel: a label", FEW, lambda c: c.ds.sel(x=c.at(70_000)), EVERY),
+    O("sel: a label in a list", FEW, lambda c: c.ds.sel(x=[c.at(70_000)]), EVERY, "twice"),
+    O("sel: the first and the last", FEW, lambda c: c.ds.sel(x=[c.at(0), c.at(-1)]), ONCE),
+    O("sel: labels", FEW, lambda c: c.ds.sel(x=c.at(SOME)), EVERY, "twice"),
+    O("sel: 1,000 labels", 100, lambda c: c.ds.sel(x=c.at(np.arange(0, 100_000, 100)).tolist()), "text float"),
+    O("sel: a slice", FEW, lambda c: c.ds.sel(x=around(c, 70_000)), EVERY),
+    O("sel: a slice of ends that are not there", FEW, lambda c: c.ds.sel(x=slice(c.beside(9), c.beside(600))), EVERY),
+    O("sel: an open start", FEW, lambda c: c.ds.sel(x=slice(c.at(1000))), EVERY),
+    O("sel: an open end", FEW, lambda c: c.ds.sel(x=slice(c.at(99_500), None)), EVERY),
+    O("sel: most labels", FEW, lambda c: c.ds.sel(x=slice(c.at(500), None)), EVERY),
+    O("sel: all labels", FEW, lambda c: c.ds.sel(x=slice(None)), EVERY),
+    O("sel: a slice with a step", FEW, lambda c: c.ds.sel(x=slice(c.at(70_000), c.at(71_000), 7)), EVERY),
+    O("sel: a slice the wrong way round", FEW, lambda c: c.ds.sel(x=slice(c.at(71_000), c.at(70_000))), EVERY),
+    O("sel: a slice backwards", FEW, lambda c: c.ds.sel(x=slice(c.at(71_000), c.at(70_000), -1)), EVERY),
+    O("sel: a missing label", FEW, lambda c: c.ds.sel(x=c.beside(70_000)), EVERY, EVERY),
+    O("sel: a missing label among others", FEW, lambda c: c.ds.sel(x=[c.at(5), c.beside(5)]), EVERY, EVERY),
+    O("sel: labels behind the end", FEW, lambda c: c.ds.sel(x=slice(c.beside(-1), None)), EVERY),
+    O("sel: of another type", FEW, lambda c: c.ds.sel(x={}), EVERY, EVERY),
+    *(
+        O(f"sel: {method}", FEW, lambda c, m=method: c.ds.sel(x=c.beside(70_000), method=m), EVERY, fails)
+        for method, fails in (("nearest", "text twice"), ("pad", "twice"), ("backfill", "twice"))
+    ),
+    O("sel: nearest of many", 12, lambda c: c.ds.sel(x=c.beside(SOME), method="nearest"), NUMBERS := "int float time"),
+    O(
+        "sel: within a tolerance",
+        FEW,
+        lambda c: c.ds.sel(x=c.beside([7, 70]), method="nearest", tolerance=tolerance(c)),
+        NUMBERS,
+    ),
+    O(
+        "sel: not within a tolerance",
+        FEW,
+        lambda c: c.ds.sel(x=c.beside([7, 70]), method="nearest", tolerance=tolerance(c) / 2),
+        NUMBERS,
+        NUMBERS,
+    ),
+    O("sel: points", FEW, lambda c: c.ds.sel(x=points(c, c.at(SOME[:4]))), ONCE),
+    O("sel: nearest points", 12, lambda c: c.ds.sel(x=points(c, c.beside(SOME[:4])), method="nearest"), NUMBERS),
+    O("sel: a mask", 0, lambda c: c.ds.sel(x=c.ds.odd == 2), EVERY),
+    O("loc", FEW, lambda c: (c.ds.loc[{"x": around(c, 8000)}], c.ds.v.loc[around(c, 8000)]), EVERY),
+    O("a label is in", FEW, lambda c: (c.at(77) in c.ds.indexes["x"], c.beside(77) in c.ds.x), EVERY),
+    # positions
+    O("isel: a position", FEW, lambda c: c.ds.isel(x=70_000), EVERY),
+    O("isel: from the end", FEW, lambda c: c.ds.isel(x=-1), EVERY),
+    O("isel: out of bounds", FEW, lambda c: c.ds.isel(x=10**6), "int", "int"),
+    O("isel: a slice", FEW, lambda c: c.ds.isel(x=slice(70_000, 70_500)), EVERY),
+    O("isel: most", FEW, lambda c: c.ds.isel(x=slice(100, -100)), EVERY),
+    O("isel: a slice of a slice", FEW, lambda c: c.ds.isel(x=slice(100, None)).isel(x=slice(5, 50)), EVERY),
+    O("isel: a step", FEW, lambda c: c.ds.isel(x=slice(10, 500, 7)), EVERY),
+    O("isel: backwards", ALL, lambda c: c.ds.isel(x=slice(None, None, -1)), EVERY),
+    O("isel: positions", FEW, lambda c: c.ds.isel(x=SOME), EVERY),
+    O("isel: points", FEW, lambda c: c.ds.isel(x=points(c, np.array(SOME[:4])), y=0), EVERY),
+    O("isel: a mask", FEW, lambda c: c.ds.isel(x=np.arange(c.ds.sizes["x"]) < 100), EVERY),
+    O("isel: none", FEW, lambda c: c.ds.isel(x=[]), EVERY),
+    O("isel: another dimension", FEW, lambda c: c.ds.isel(y=0), EVERY),
+    O("head, tail", FEW, lambda c: (c.ds.head(x=100), c.ds.tail(x=100)), EVERY),
+    O("thin", 60, lambda c: c.ds.thin(x=5000), EVERY),
+    O("a DataArray's items", FEW, lambda c: c.ds.v[10:20], EVERY),
+    O("assignment to labels", FEW, lambda c: assigned(c), EVERY),
+    # pairs
+]

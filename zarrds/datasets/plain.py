@@ -146,9 +146,7 @@ class _Maker:
         else:
             # the index of fixed-length text is made of it again
             is_made_again = index is None or variable.dtype.kind in "US"
-            values = (
-                _pandas_values(name, variable, self._asked.get(name, variable.encoding)) if is_made_again else index
-            )
+            values = self._pandas_values(name, variable) if is_made_again else index
             if values is None and self._is_encoded_by_us(stored_name(name)):
                 values = variable.values
             if values is None:
@@ -234,7 +232,8 @@ class _Maker:
         if not isinstance(variable.dtype, np.dtype):
             return variable.data
         # what is missing is the user's choice if the encoding says so
-        is_chosen = not _MISSING.isdisjoint(self._asked.get(name, variable.encoding))
+        encoding = self._asked.get(name, variable.encoding)
+        is_chosen = isinstance(encoding, Mapping) and not _MISSING.isdisjoint(encoding)
         if variable.dtype.kind != "O" or is_chosen or check_vlen_dtype(variable.dtype) is not None:
             return None
         if variable.chunks is not None and variable.size:

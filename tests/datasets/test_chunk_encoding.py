@@ -10,7 +10,9 @@ import xarray as xr
 
 import zarrds
 from tests.datasets.samples import chunks_of, open_zarrds, small
+from zarrds.datasets.chunk_encoding import choose_chunks
 from zarrds.errors import EncodingError
+from zarrds.metadata.dtypes import DataType
 
 
 def test_even_blocks_become_chunks(path: Path) -> None:
@@ -100,3 +102,13 @@ def test_chunk_key_encoding(path: Path) -> None:
     zarrds.save(small(), path, encoding=encoding)
     assert (path / "v" / "0.0").exists()
     xr.testing.assert_identical(xr.open_dataset(path, engine="zarr").load(), small())
+
+
+@pytest.mark.parametrize(("size", "chunk"), [(2**24, None), (2**24 + 1, 2**15)])
+def test_many_labels_get_chunks_that_are_quickly_searched(size: int, chunk: int | None) -> None:
+    variable = xr.Variable("x", np.broadcast_to(np.int8(1), size))
+    int8 = DataType.from_numpy(np.dtype("i1"))
+    automatic, _ = choose_chunks(variable, {}, int8, 3, is_explicit=False, is_index=False)
+    found, _ = choose_chunks(variable, {}, int8, 3, is_explicit=False, is_index=True)
+    assert found == ((chunk,) if chunk else automatic)
+    assert choose_chunks(variable, {"chunks": (77,)}, int8, 3, is_explicit=True, is_index=True)[0] == (77,)

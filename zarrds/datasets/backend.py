@@ -13,11 +13,12 @@ from typing import Any, Literal
 import xarray as xr
 from xarray.backends import BackendEntrypoint
 
+from zarrds.datasets.chunk_encoding import INDEX_THRESHOLD
 from zarrds.datasets.decoding import decoders_for
 from zarrds.datasets.lazy import LazyArray, LazyArrays
 from zarrds.datasets.notes import Closed, GroupNotes, notes_of, with_intervals
 from zarrds.datasets.restored import MisfitError, Restored, restore
-from zarrds.datasets.stored_labels import INDEX_THRESHOLD, IndexKind, IndexOptions
+from zarrds.datasets.stored_labels import IndexKind, IndexOptions
 from zarrds.datasets.xarray_internals import (
     NONE_VAR_NAME,
     PandasVariable,

@@ -15,7 +15,12 @@ from zarrds.errors import EncodingError
 from zarrds.metadata.dtypes import DataType
 from zarrds.metadata.model import ZarrFormat
 
-__all__ = ["choose_chunks"]
+__all__ = ["INDEX_THRESHOLD", "choose_chunks"]
+
+# so many labels are not read when a store is opened, unless the user says so: they are searched where they lie
+INDEX_THRESHOLD = 2**24
+# of which a search reads one chunk a label
+_SEARCHED_CHUNK = 2**15
 
 # larger chunks (in bytes) that an earlier store left are cut to the array, as they may be those of one that was larger
 _MAX_PADDED_CHUNK = 4 * 1024 * 1024
@@ -29,6 +34,7 @@ def choose_chunks(
     data_type: DataType,
     zarr_format: ZarrFormat,
     is_explicit: bool,
+    is_index: bool = False,
 ) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
     """The shapes of a chunk and, where there are any, of a shard, in elements.
 
@@ -42,13 +48,15 @@ def choose_chunks(
     is_explicit : bool
         Whether the encoding is what the user asked for, not what an earlier file left there: that gives way where it
         does not fit.
+    is_index : bool
+        Whether these are the labels of a dimension: many of them get small chunks.
 
     Raises
     ------
     EncodingError
         For chunks or shards that were asked for and are none.
     """
-    chunks = _chunks(variable, encoding, data_type, is_explicit)
+    chunks = _chunks(variable, encoding, data_type, is_explicit, is_index)
     asked = encoding.get("shards")
     if asked is None:
         return chunks, None
@@ -64,7 +72,7 @@ def choose_chunks(
 
 
 def _chunks(
-    variable: xr.Variable, encoding: Mapping[str, Any], data_type: DataType, is_explicit: bool
+    variable: xr.Variable, encoding: Mapping[str, Any], data_type: DataType, is_explicit: bool, is_index: bool
 ) -> tuple[int, ...]:
     """Chunks from the encoding, else the dask chunks, else automatic ones."""
     asked = _asked_chunks(variable, encoding, data_type, is_explicit)
@@ -73,6 +81,8 @@ def _chunks(
     blocks = _dask_chunks(variable, data_type)
     if asked is not None and (variable.chunks is None or blocks is None or _holds(asked, variable.chunks)):
         return asked
+    if blocks is None and is_index and variable.size > INDEX_THRESHOLD:
+        return (_SEARCHED_CHUNK,)
     return blocks or auto_chunks(variable.shape, data_type)
 
 

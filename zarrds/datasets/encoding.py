@@ -95,7 +95,9 @@ def array_metadata_for(
     attributes = dict(variable.attrs)
     fill_value = take_fill_value(attributes, encoding, data_type, zarr_format, is_explicit)
     with locating(key=name):
-        chunks, shards = choose_chunks(variable, encoding, data_type, zarr_format, is_explicit)
+        chunks, shards = choose_chunks(
+            variable, encoding, data_type, zarr_format, is_explicit, is_index=variable.dims == (name,)
+        )
         encoded = plain_attributes(attributes)
         return new_array_metadata(
             shape=variable.shape,

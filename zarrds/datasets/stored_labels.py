@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from zarrds.datasets.chunk_encoding import INDEX_THRESHOLD
 from zarrds.datasets.lazy import LazyArray
 from zarrds.datasets.notes import ORDER
 from zarrds.datasets.xarray_internals import decode_cf_variables, lazily_indexed
@@ -20,11 +21,10 @@ from zarrds.labels.record import OrderRecord, is_current
 from zarrds.labels.search import SortedLabels
 from zarrds.metadata.marks import marks_of, note_of
 
-__all__ = ["INDEX_THRESHOLD", "IndexKind", "IndexOptions", "is_range", "lazy_coordinate"]
+__all__ = ["IndexKind", "IndexOptions", "is_range", "lazy_coordinate"]
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 IndexKind: TypeAlias = Literal["auto", "pandas", "lazy", "none"]
-INDEX_THRESHOLD = 2**24
 # descriptions of labels that need nothing but to be decoded
 _SEARCHABLE = ("", "str", "string", "datetime64[")
 

@@ -62,14 +62,16 @@ def is_as_others_see(path: Path, *, warns: str | None) -> None:
     """Whatever index is asked for, the variables are those that the zarr engine reads."""
     expected = as_others_see(path)
     for options in OPTIONS:
-        for consolidated in (True, False):
+        for consolidated in (False, True):
             if consolidated:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")
                     zarr.consolidate_metadata(path)
             found, told = opened(path, consolidated=consolidated, **options)
             xr.testing.assert_identical(found, expected)
-            if warns is not None and options["index"] != "none":
+            # of format 2, zarr-python's consolidated metadata is without notes
+            is_noted = not consolidated or (path / "zarr.json").exists()
+            if warns is not None and options["index"] != "none" and is_noted:
                 assert any(warns in message for message in told), told
                 assert any(str(path) in message for message in told)
 
@@ -142,7 +144,10 @@ def test_labels_that_are_others_now(path: Path, zarr_format: Format, kind: str) 
         assert list(found.x.values) == list(expected.values)
         for i, label in enumerate(expected):
             assert float(found.v.sel(x=label)) == float(ds.v[i])
-    assert bool(opened(path, index="lazy")[1]) == (kind != "text-objects" and zarr_format == 3 or kind == "range-from-5")
+    # of format 2 chunks have no digests: they are compared when they are used
+    assert bool(opened(path, index="lazy")[1]) == (zarr_format == 3 or kind == "range-from-5")
+    zarrds.index(path, "x")
+    assert zarrds.verify(path).ok == (kind != "range-from-5")
 
 
 @pytest.mark.parametrize("kind", ["int64-sorted", "range-from-5", "tz-london", "categorical", "Int64", "period-M", "range"])
@@ -158,19 +163,21 @@ def test_arrays_that_were_made_longer(path: Path, zarr_format: Format, kind: str
         zarr.consolidate_metadata(path)
     for options in OPTIONS[:3]:
         found, _ = opened(path, **options)
-        labels = found.indexes["x"]
-        if kind == "range":
-            assert labels.equals(pd.RangeIndex(9))
-        elif zarr_format == 3 and kind != "range-from-5":
-            assert list(labels) == list(ds.indexes["x"].take([0, 1, 2, 3, 4, 5, 3, 4, 5]))
-        else:  # zarr-python has removed the note
-            assert list(labels) == list(as_others_see(path).indexes["x"])
+        if zarr_format == 2 or kind == "range-from-5":  # zarr-python has removed the note, or it is wrong now
+            others = as_others_see(path)
+            assert found.indexes.keys() == others.indexes.keys()
+            assert all(found.indexes[name].equals(others.indexes[name]) for name in others.indexes)
+        elif kind == "range":
+            assert found.indexes["x"].equals(pd.RangeIndex(9))
+        else:
+            expected = ds.indexes["x"].take([0, 1, 2, 3, 4, 5, 3, 4, 5])
+            pd.testing.assert_index_equal(found.indexes["x"], expected, check_names=False)
         np.testing.assert_array_equal(found.v, ds.v[[0, 1, 2, 3, 4, 5, 3, 4, 5]])
 
 
 # the notes themselves
 
-JUNK: list[Any] = [None, True, 7, 1.5, "text", [], {}, ["x"], {"dtype": "int64"}, {"dtype": 5}, [[["x"]]], {"a": {"b": []}}]
+JUNK: list[Any] = [None, True, 7, 1.5, "text", [], {}, ["k"], {"dtype": "int64"}, {"dtype": 5}, [[["x"]]], {"a": {"b": []}}]
 KINDS = ["int64-sorted", "categorical", "interval-tz", "Int64", "range-from-5", "tz-london", "numbers", "range", "text-string"]
 
 
@@ -180,7 +187,8 @@ def test_junk_in_place_of_all_notes(path: Path, zarr_format: Format, kind: str) 
     names = [folder.name for folder in path.iterdir() if folder.is_dir()]
     original = {name: member_of(path, name) for name in names}
     expected = as_others_see(path)
-    for junk in [..., *JUNK]:
+    is_refused = zarr_format == 3  # as the specification of Zarr has it, also by zarr-python
+    for junk in [..., *(junk for junk in JUNK if isinstance(junk, dict) or not is_refused)]:
         for name in names:
             member(path, name, lambda content, junk=junk: put(content, junk))  # type: ignore[misc]  # bound at once
         for options in OPTIONS:

@@ -272,6 +272,17 @@ def test_integers_that_floats_would_round_are_compared_as_pandas_does(base):
         for method in (None, "nearest"):
             same_answer(lambda index, v=values, m=method: index.get_indexer(v, m), lazy.view(), plain)
         same_answer(lambda index, v=values: index.searchsorted(v), lazy.view(), plain)
+    for value in (base + 2.0, base + 3, np.uint64(base + 3), 2**63, True):
+        same_answer(lambda index, v=value: index.slice_indexer(v), lazy.view(), plain)
+        same_answer(lambda index, v=value: v in index, lazy.view(), plain)
+
+
+def test_large_integers_are_found_with_few_readings():
+    lazy, plain = pair_of(2**62 + np.arange(N))
+    for key in (2**62 + 7, np.int64(2**62 + 8)):
+        assert lazy.get_loc(key) == plain.get_loc(key)
+        assert lazy.slice_indexer(key, key + 5) == plain.slice_indexer(key, key + 5)
+    assert lazy._window.source.given < 60
 
 
 def test_unsorted_labels_are_read_when_they_are_searched():

@@ -187,12 +187,9 @@ def test_only_what_must_be_read_is_read() -> None:
     record = record_of(elements)
     source = SortedLabels(elements, record, None, nothing, "x")
     store.asked.clear()
-    # ends, gaps, and what is beyond need no more than the fences
+    # for ends, gaps, and what is beyond, the blocks beside them, to see that they are as recorded
     check(source, list(range(0, 1000, 10)), np.array([0, 45, 50, -7, 5000, 490]), lambda v: v.tolist())
-    assert (sorted(set(store.asked)), source.labels_read) == (
-        ["x/c/0", "x/c/10", "x/c/9"],
-        0,
-    ) or source.labels_read <= 15
+    assert (sorted(set(store.asked)), source.labels_read) == (["x/c/0", "x/c/1", "x/c/19", "x/c/9"], 20)
     store.asked.clear()
     check(source, list(range(0, 1000, 10)), np.array([512, 513, 728, 520, 512]), lambda v: v.tolist())
     assert sorted(store.asked) == ["x/c/10", "x/c/14"]

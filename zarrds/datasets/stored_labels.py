@@ -16,6 +16,7 @@ from zarrds.datasets.lazy import LazyArray
 from zarrds.datasets.notes import ORDER
 from zarrds.datasets.xarray_internals import decode_cf_variables, lazily_indexed
 from zarrds.errors import EncodingError, MetadataError
+from zarrds.labels.blocks import is_checksummed
 from zarrds.labels.lazy_index import lazy_index
 from zarrds.labels.record import OrderRecord, is_current
 from zarrds.labels.search import SortedLabels
@@ -26,7 +27,11 @@ __all__ = ["IndexKind", "IndexOptions", "is_range", "lazy_coordinate"]
 Array: TypeAlias = "np.ndarray[Any, Any]"
 IndexKind: TypeAlias = Literal["auto", "pandas", "lazy", "none"]
 # descriptions of labels that need nothing but to be decoded
-_SEARCHABLE = ("", "str", "string", "datetime64[")
+_SEARCHABLE = ("str", "string", "datetime64[")
+# a range is believed only if the digest of each chunk was compared; that of so many takes milliseconds
+_MAX_COMPARED = 4096
+# of any record when it is opened
+_COMPARED = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +62,18 @@ def is_range(lazy: LazyArray, index: pd.RangeIndex) -> bool:
     if note_of(lazy.stored.metadata, ORDER) is None:
         return False
     record = _record(lazy)
-    if record is None or record.size != len(index):
+    if record is None or record.size != len(index) or not _is_proven_range(record, lazy):
         return False
     return record.size == 0 or (record.step == index.step and int(record.first[0]) == index.start)
+
+
+def _is_proven_range(record: OrderRecord, lazy: LazyArray) -> bool:
+    """Whether all chunks are those of a record that says that they hold a range: none of them is looked at later."""
+    elements = lazy.stored.elements
+    n_chunks = elements.metadata.chunk_grid[0]
+    if record.step is None or n_chunks > _MAX_COMPARED or not is_checksummed(elements.metadata):
+        return False
+    return n_chunks <= _COMPARED or is_current(record, elements, n_chunks)
 
 
 def lazy_coordinate(
@@ -101,7 +115,7 @@ def _out_of_core(name: str, variable: xr.Variable, lazy: LazyArray, dtype: str) 
     record = _record(lazy)
     if record is None or record.order is None or decode is None:
         return None
-    if record.step is not None and variable.dtype == np.int64 and record.size:
+    if record.step is not None and variable.dtype == np.int64 and record.size and _is_proven_range(record, lazy):
         start = int(record.first[0])
         return pd.RangeIndex(start, start + record.step * record.size, record.step, name=name)
     array = lazy.stored
@@ -115,7 +129,7 @@ def _record(lazy: LazyArray) -> OrderRecord | None:
     array = lazy.stored
     try:
         record = OrderRecord.from_json(note_of(array.metadata, ORDER), array.metadata)
-        problem = "" if is_current(record, array.elements) else "the labels were changed since"
+        problem = "" if is_current(record, array.elements, _COMPARED) else "the labels were changed since"
     except MetadataError as error:
         problem = error.problem
     if not problem:

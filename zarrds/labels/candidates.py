@@ -73,7 +73,12 @@ def is_exact(values: Array, dtype: np.dtype[Any], first: object, last: object) -
         return True
     if values.dtype.kind in "iu" and (values.dtype.kind == dtype.kind or values.dtype.itemsize < 8):
         return True
-    if values.dtype.kind not in "iufcO":
+    if values.dtype.kind == "O":
+        least, most = np.iinfo(dtype).min, np.iinfo(dtype).max
+        found = [value for value in values.reshape(-1).tolist() if isinstance(value, numbers.Number)]
+        if all(isinstance(value, numbers.Integral) and least <= int(value) <= most for value in found):
+            return True
+    elif values.dtype.kind not in "iufc":
         return True
     return max(abs(int(label)) for label in (first, last) if isinstance(label, numbers.Integral)) <= _EXACT
 

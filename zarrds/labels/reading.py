@@ -47,6 +47,7 @@ class StoredLabels:
         self._decode = decode
         self._check = check
         self._kept = KeptBlocks(_KEPT_NBYTES)
+        self._changed: int | None = None  # a block that was read and is not as recorded
         self._lock = threading.Lock()
         self.size = self._blocks.size
         self.dtype = _decoded(self._samples(), decode).dtype
@@ -128,6 +129,8 @@ class StoredLabels:
                             self._kept.put(int(group[at]), elements.copy())
                     elif must_be_recorded:
                         raise self._stale(int(group[at]))
+                    else:
+                        self._changed = int(group[at])
                 self._count(len(fresh) * block)
                 look(group, stored)
 

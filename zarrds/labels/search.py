@@ -180,6 +180,8 @@ class SortedLabels(StoredLabels):
         TypeError
             If the values do not compare with the labels.
         """
+        if self._changed is not None:
+            raise self._stale(self._changed)
         values = np.asarray(values)
         bounds = bounds_among(values, self.dtype)
         if not self.size:
@@ -204,7 +206,9 @@ class SortedLabels(StoredLabels):
             found = self._search(stored, self._bound(bounds, or_equal=True)[here], or_equal=True)
             right[here] = found + (numbers[start] - start) * self._blocks.block
 
-        self._visit(np.union1d(lefts.numbers, rights.numbers), look, must_be_recorded=True)
+        # also of an answer that the record alone gives, the blocks are read: they may be others by now
+        sure = np.concatenate([np.minimum(ended, len(self._blocks) - 1), np.maximum(started_with - 1, 0)])
+        self._visit(np.unique(sure), look, must_be_recorded=True)
         if is_unique:
             is_there = (bounds.beyond == 0) & (bounds.low == bounds.high) & (at == bounds.low)
             right = left + (is_there & (left < self.size))

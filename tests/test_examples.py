@@ -162,6 +162,78 @@ def test_climate_says_what_is_wrong_with_a_file(tmp_path: Path) -> None:
     assert not (tmp_path / "out").is_dir() or not list((tmp_path / "out").iterdir())
 
 
+# ------------------------------------------------------------------------------------------ labels
+
+
+def check_labels(output: str, folder: Path, name: str) -> xr.DataTree:
+    """Check what examples/labels.py printed and drew; return what it saved."""
+    store, picture = folder / f"{name}-labels.zarr", folder / f"{name}-labels.png"
+    for step in ("save", "append", "open", "read all", "elsewhere"):
+        assert re.search(rf"^{step} +\d+\.\d{{3}} s   ", output, re.MULTILINE), step
+    assert "identical to what was made, indexes too" in output
+    assert "sees day as datetime64[ns], and its bounds as 'day_bounds'" in output
+    assert f"picture   {picture}\n" in output
+    assert png_size(picture) == (1430, 528)
+    assert picture.stat().st_size > 20_000
+    return xr.load_datatree(store, engine="zarrds")
+
+
+@pytest.mark.usefixtures("_climate")
+def test_labels_with_real_data(data_dir: Path, tmp_path: Path) -> None:
+    path = data_dir / "era5_t2m_uk_2019-03.nc"
+    done = run("labels.py", path, "--output", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "7 days after the 24 that are there" in done.stdout
+    assert "the day that has 2019-03-16 21:00:00+00:00 in it begins at 2019-03-16 00:00:00+00:00" in done.stdout
+    tree = check_labels(done.stdout, tmp_path, path.stem)
+    kinds = {f"{at}/{dim}": type(i).__name__ for at, g in tree.children.items() for dim, i in g.ds.indexes.items()}
+    assert kinds["hourly/time"] == "DatetimeIndex"
+    assert (kinds["daily/day"], kinds["histogram/mean"]) == ("IntervalIndex", "IntervalIndex")
+    assert (kinds["weekly/week"], kinds["warmth/warmth"]) == ("PeriodIndex", "CategoricalIndex")
+    assert kinds["coldest/event"] == "MultiIndex"
+    # the day on which the clocks change, and all others, once more from the file and without pandas' labels
+    t2m = xr.load_dataset(path).t2m.values
+    days = [slice(24 * day, 24 * day + 24) for day in range(30)] + [slice(720, 743)]
+    np.testing.assert_allclose(tree["daily"].t2m, [t2m[day].mean(axis=0) for day in days])
+    london = tree["coldest"].t2m.sel(place="London")
+    everywhere = tree["daily"].t2m.sel(latitude=51.5, longitude=-0.25)
+    np.testing.assert_array_equal(london, np.sort(everywhere)[:5])
+    assert tree["histogram"].cells.sum() == everywhere.size * 33 * 49
+
+
+@pytest.mark.usefixtures("_climate")
+def test_labels_in_another_time_zone(tmp_path: Path) -> None:
+    for _ in range(2):  # the second run replaces what the first one saved
+        done = run("labels.py", "--output", tmp_path, "--zone", "Asia/Tokyo")
+        assert done.returncode == 0, done.stderr
+    tree = check_labels(done.stdout, tmp_path, "made-up")
+    assert str(tree["daily"].ds.indexes["day"][0].left) == "2019-03-02 00:00:00+09:00"
+    assert tree["daily"].sizes["day"] == 30  # the first and the last 31 days of there are not whole
+
+
+@pytest.mark.usefixtures("_climate")
+def test_labels_says_what_is_wrong(tmp_path: Path) -> None:
+    def field(n: int, **kind: object) -> xr.Dataset:
+        hours = xr.date_range("2000-01-01", periods=n, freq="6h", **kind)
+        values = np.arange(n * 4.0).reshape(n, 2, 2)
+        return xr.Dataset({"t": (("time", "lat", "lon"), values)}, {"time": hours, "lat": [0, 1], "lon": [0, 1]})
+
+    field(8).to_netcdf(tmp_path / "short.nc", engine="netcdf4")
+    field(80, calendar="noleap", use_cftime=True).to_netcdf(tmp_path / "noleap.nc", engine="netcdf4")
+    (tmp_path / "text.nc").write_text("not netCDF", encoding="utf-8")
+    for arguments, message in (
+        (["nowhere.nc"], "there is no file"),
+        (["text.nc"], "cannot use"),
+        (["short.nc"], "fewer than 9 days"),
+        (["noleap.nc"], "no times that pandas knows"),
+        (["short.nc", "--zone", "Europe/Atlantis"], "there is no time zone 'Europe/Atlantis'"),
+    ):
+        done = run("labels.py", tmp_path / arguments[0], *arguments[1:], "--output", tmp_path / "out")
+        assert done.returncode == 2, arguments
+        assert message in done.stderr
+        assert "Traceback" not in done.stderr
+
+
 # ------------------------------------------------------------------------------------------ genomics
 
 VCF = """\
@@ -277,3 +349,79 @@ def test_genomics_says_how_to_install_cyvcf2(tmp_path: Path, monkeypatch: pytest
     assert done.returncode == 1
     assert "python -m pip install '.[genomics]'" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+# ------------------------------------------------------------------------------------------ regions
+
+
+def check_regions(output: str, folder: Path, name: str) -> xr.Dataset:
+    """Check what examples/regions.py printed and drew; return what it saved."""
+    store, picture = folder / f"{name}-regions.zarr", folder / f"{name}-regions.png"
+    for step in ("read VCF", "save", "open", "select", "random", "check", "read all"):
+        assert re.search(rf"^{step} +\d+\.\d{{3}} s   ", output, re.MULTILINE), step
+    assert "the same that a look at each record finds" in output
+    assert "identical to what was saved" in output
+    assert png_size(picture) == (1430, 550)
+    assert picture.stat().st_size > 15_000
+    return xr.load_dataset(store, engine="zarrds")
+
+
+@pytest.mark.usefixtures("_genomics")
+@pytest.mark.parametrize(
+    ("name", "region", "facts"),
+    [
+        # 28 of 301,778 records, counted with awk
+        ("NA12878.prod.chr20snippet.g", "20:150,000-150,200", ["28 records, from 149,996 to 150,205", "20: 301,778"]),
+        (
+            "multi_contig",
+            "3:900-",
+            ["3:900-: 34 records, from 900 to 933", "4,665 intervals on 5 contigs", "    4: 933"],
+        ),
+        ("chr22", "chr22", ["chr22: 100 records"]),
+    ],
+)
+def test_regions_with_real_data(name: str, region: str, facts: list[str], data_dir: Path, tmp_path: Path) -> None:
+    path = data_dir / f"{name}.vcf.gz"
+    done = run("regions.py", path, "--region", region, "--output", tmp_path)
+    assert done.returncode == 0, done.stderr
+    for fact in facts:
+        assert fact in done.stdout
+    ds = check_regions(done.stdout, tmp_path, name)
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        records = [line.split("\t") for line in file if not line.startswith("#")]
+    assert ds.contig_id.values[ds.variant_contig.values].tolist() == [record[0] for record in records]
+    assert ds.variant_position.values.tolist() == [int(record[1]) for record in records]
+    ends = [re.search(r"(?:^|;)END=(\d+)", record[7]) for record in records]
+    lengths = [int(e[1]) - int(r[1]) + 1 if e else len(r[3]) for e, r in zip(ends, records, strict=True)]
+    assert ds.variant_length.values.tolist() == lengths
+    assert ds.region_index.values[:, 5].sum() == len(records)
+
+
+@pytest.mark.usefixtures("_genomics")
+def test_regions_chooses_a_region_where_none_is_given(data_dir: Path, tmp_path: Path) -> None:
+    for _ in range(2):  # the second run replaces what the first one saved
+        done = run("regions.py", data_dir / "multi_contig.vcf.gz", "--output", tmp_path)
+        assert done.returncode == 0, done.stderr
+    assert "0:417-517: 101 records, from 417 to 517" in done.stdout
+
+
+@pytest.mark.usefixtures("_genomics")
+def test_regions_says_what_is_wrong(tmp_path: Path) -> None:
+    header = "##fileformat=VCFv4.2\n##contig=<ID=X,length=99>\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
+    line = "X\t{}\t.\tA\tT\t.\t.\t.\n"
+    (tmp_path / "text.vcf").write_text("not VCF", encoding="utf-8")
+    (tmp_path / "empty.vcf").write_text(header, encoding="utf-8")
+    (tmp_path / "unsorted.vcf").write_text(header + line.format(9) + line.format(5), encoding="utf-8")
+    (tmp_path / "good.vcf").write_text(header + line.format(5) + line.format(9), encoding="utf-8")
+    for name, region, message in (
+        ("nowhere.vcf", "X", "there is no file"),
+        ("text.vcf", "X", "not a VCF file"),
+        ("empty.vcf", "X", "no records"),
+        ("unsorted.vcf", "X", "not sorted"),
+        ("good.vcf", "chrX:1-5", "there is no such contig"),
+        ("good.vcf", "X:5-1", "its start is after its stop"),
+    ):
+        done = run("regions.py", tmp_path / name, "--region", region, "--output", tmp_path / "out")
+        assert done.returncode == 2, name
+        assert message in done.stderr
+        assert "Traceback" not in done.stderr

@@ -1,14 +1,21 @@
-"""The tutorials' code does what the tutorials show."""
+"""The code of the tutorials and of README.md does what they show."""
 
 from __future__ import annotations
 
 import doctest
 import re
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
+import xarray as xr
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
+import zarrds
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
 _BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
@@ -42,3 +49,24 @@ def test_tutorial(page: str, modules: list[str], tmp_path: Path, monkeypatch: py
     result = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(examples, out=shown.append)
     assert result.failed == 0, "".join(shown)
     assert result.attempted == len(examples.examples)
+
+
+def test_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("netCDF4", reason="README.md opens a netCDF file, and netCDF4 is not installed")
+    monkeypatch.chdir(tmp_path)
+    days = pd.date_range("2019-03-01", periods=10)
+    t2m = xr.DataArray(np.arange(40.0).reshape(10, 2, 2), {"time": days, "latitude": [52, 51.25], "longitude": [-1, 0]})
+    t2m.to_dataset(name="t2m").to_netcdf("era5.nc", engine="netcdf4")
+    genome = {"variant_contig": [0, 0, 2], "variant_position": [999_990, 2_000_001, 5], "variant_length": [11, 1, 1]}
+    contigs = xr.Dataset({"contig_id": ("contigs", ["chr20", "chr21", "chrX"])})
+    zarrds.save(contigs.assign_coords({name: ("variants", each) for name, each in genome.items()}), "genome.zarr")
+
+    names: dict[str, Any] = {}
+    found = []
+    for block in _BLOCK.finditer((ROOT / "README.md").read_text(encoding="utf-8")):
+        *lines, last = block[1].split("\n")[:-1]
+        exec("\n".join(lines), names)
+        found.append(eval(last, names))
+    series, records = found
+    assert series.values.tolist() == [19.0, 23.0, 27.0]
+    assert records.variant_position.values.tolist() == [999_990, 5]

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,17 +20,18 @@ from zarrds.labels.search import SortedLabels
 
 # kinds of labels -> how many there are, and elements of a chunk of them
 SIZES = {
-    "int": (200_000, 4096),
-    "float": (100_000, 512),  # decreasing
-    "twice": (100_000, 512),  # integers, of which every other one occurs twice
-    "text": (100_000, 512),
-    "time": (100_000, 512),  # datetimes, about one an hour
+    "int": (140_000, 4096),
+    "float": (100_000, 2048),  # decreasing
+    "twice": (100_000, 2048),  # integers, of which every other one occurs twice
+    "text": (100_000, 2048),
+    "time": (100_000, 2048),  # datetimes, about one an hour
 }
 SORTED_ONCE = "int float text time"
 NUMBERS = "int float"
 EVERY = "int float twice text time"
 
 
+@cache
 def labels_of(kind: str) -> np.ndarray:
     n, _ = SIZES[kind]
     i = np.arange(n)
@@ -49,7 +50,9 @@ def dataset_of(kind: str) -> xr.Dataset:
     labels = labels_of(kind)
     i = np.arange(len(labels))
     data = {"v": ("x", np.sin(i / 1000) + i / len(i)), "w": (("y", "x"), np.stack([i, i[::-1]]))}
-    return xr.Dataset(data, {"x": ("x", labels, {"long_name": kind}), "y": [0, 1], "odd": ("x", i % 2)}, {"title": kind})
+    return xr.Dataset(
+        data, {"x": ("x", labels, {"long_name": kind}), "y": [0.5, 3.0], "odd": ("x", i % 2)}, {"title": kind}
+    )
 
 
 def save_stores(folder: Path, kind: str) -> None:
@@ -140,3 +143,33 @@ def indexes_of(made: Any) -> list[pd.Index]:
     if isinstance(made, tuple | list):
         return [index for one in made for index in indexes_of(one)]
     return [made] if isinstance(made, pd.Index) else []
+
+
+# ---- saves, and what is read back
+
+
+def saved(c: Case, ds: xr.Dataset) -> xr.Dataset:
+    with c.store() as path:
+        zarrds.save(ds, path)
+        return xr.load_dataset(path, engine="zarrds", index="pandas")
+
+
+def saved_as_netcdf(c: Case) -> xr.Dataset:
+    with c.store() as path:
+        c.ds.to_netcdf(path, engine="h5netcdf")
+        return xr.load_dataset(path, engine="h5netcdf")
+
+
+def appended(c: Case) -> xr.Dataset:
+    with c.store() as path:
+        zarrds.save(c.plain().isel(x=slice(0, 20_000)), path)
+        zarrds.save(c.ds.isel(x=slice(20_000, None)), path, append_dim="x")
+        return xr.load_dataset(path, engine="zarrds", index="pandas")
+
+
+def region_saved(c: Case, region: Any) -> xr.Dataset:
+    with c.store() as path:
+        zarrds.save(c.plain() * 0, path, encoding={"v": {"chunks": 4096}, "w": {"chunks": (2, 4096)}})
+        part = c.ds.isel(x=slice(8192, 16384)).drop_vars(["y", "odd"])
+        zarrds.save(part if region == "auto" else part.drop_vars("x"), path, region=region)
+        return xr.load_dataset(path, engine="zarrds", index="pandas")

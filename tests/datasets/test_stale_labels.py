@@ -14,11 +14,9 @@ import pandas as pd
 import pytest
 import xarray as xr
 import zarr
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import zarrds
-from tests.datasets.index_kinds import dataset_of
+from tests.datasets.index_kinds import INDEXES, MULTI_INDEXES, dataset_of
 from tests.datasets.samples import Format
 
 OPTIONS: list[dict[str, Any]] = [
@@ -86,7 +84,8 @@ def test_codes_without_a_category(path: Path, zarr_format: Format) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "part"), [("categorical", "categories"), ("categorical-intervals", "categories"), ("interval-tz", "bounds")]
+    ("kind", "part"),
+    [("categorical", "categories"), ("categorical-intervals", "categories"), ("interval-tz", "bounds")],
 )
 def test_parts_that_are_gone(path: Path, zarr_format: Format, kind: str, part: str) -> None:
     zarrds.save(dataset_of(kind), path, zarr_format=zarr_format)
@@ -145,12 +144,14 @@ def test_labels_that_are_others_now(path: Path, zarr_format: Format, kind: str) 
         for i, label in enumerate(expected):
             assert float(found.v.sel(x=label)) == float(ds.v[i])
     # of format 2 chunks have no digests: they are compared when they are used
-    assert bool(opened(path, index="lazy")[1]) == (zarr_format == 3 or kind == "range-from-5")
+    assert bool(opened(path, index="lazy")[1]) == (zarr_format == 3 or kind in ("range-from-5", "text-objects"))
     zarrds.index(path, "x")
     assert zarrds.verify(path).ok == (kind != "range-from-5")
 
 
-@pytest.mark.parametrize("kind", ["int64-sorted", "range-from-5", "tz-london", "categorical", "Int64", "period-M", "range"])
+@pytest.mark.parametrize(
+    "kind", ["int64-sorted", "range-from-5", "tz-london", "categorical", "Int64", "period-M", "range"]
+)
 def test_arrays_that_were_made_longer(path: Path, zarr_format: Format, kind: str) -> None:
     ds = dataset_of(kind)
     zarrds.save(ds, path, zarr_format=zarr_format)
@@ -177,8 +178,31 @@ def test_arrays_that_were_made_longer(path: Path, zarr_format: Format, kind: str
 
 # the notes themselves
 
-JUNK: list[Any] = [None, True, 7, 1.5, "text", [], {}, ["k"], {"dtype": "int64"}, {"dtype": 5}, [[["x"]]], {"a": {"b": []}}]
-KINDS = ["int64-sorted", "categorical", "interval-tz", "Int64", "range-from-5", "tz-london", "numbers", "range", "text-string"]
+JUNK: list[Any] = [
+    None,
+    True,
+    7,
+    1.5,
+    "text",
+    [],
+    {},
+    ["k"],
+    {"dtype": "int64"},
+    {"dtype": 5},
+    [[["x"]]],
+    {"a": {"b": []}},
+]
+KINDS = [
+    "int64-sorted",
+    "categorical",
+    "interval-tz",
+    "Int64",
+    "range-from-5",
+    "tz-london",
+    "numbers",
+    "range",
+    "text-string",
+]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -216,84 +240,38 @@ def put(content: dict[str, Any], value: Any) -> None:
         content["zarrds"] = {**value, "must_understand": False} if isinstance(value, dict) else value
 
 
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
-    max_leaves=8,
-)
-names = st.sampled_from(["x", "y", "v", "w", "n", "x_bounds", "x_categories", "", "..", "a/b", "other"])
-dtypes = st.sampled_from(
-    "category interval Int64 UInt8 boolean Float32 str string string[python] range cftime period[M] period[3D] period[?] "
-    "timedelta64[s] timedelta64[ns] datetime64[s] datetime64[ns] datetime64[D] float64 int64 object".split()
-    + ["datetime64[us, Europe/London]", "datetime64[ns, ../../etc]", "datetime64[s, +05:30]", "period[W-WED]"]
-)
-descriptions = st.fixed_dictionaries(
-    {"dtype": dtypes | json_values},
-    optional={
-        "ordered": st.booleans() | json_values,
-        "categories": names | json_values,
-        "bounds": names | json_values,
-        "closed": st.sampled_from(["left", "both", "no"]) | json_values,
-        "subtype": st.fixed_dictionaries({"dtype": dtypes}) | json_values,
-        "missing": st.integers(-3, 3) | json_values,
-        "freq": st.sampled_from(["D", "h", "2MS", "-1D", "W-WED", "__import__"]) | json_values,
-        "start": st.integers(-2, 2) | json_values,
-        "step": st.integers(-2, 2) | json_values,
-        "level": dtypes | json_values,
-    },
-)
-multi_indexes = st.fixed_dictionaries({}, optional={"dimension": names | json_values, "levels": st.lists(names, max_size=3) | json_values})
-orders = st.fixed_dictionaries(
-    {},
-    optional={
-        "size": st.just(6) | json_values,
-        "order": st.sampled_from(["increasing", "decreasing"]) | json_values,
-        "unique": st.booleans() | json_values,
-        "step": st.integers(-3, 10) | json_values,
-        "block": st.sampled_from([6, 3, 0, -6]) | json_values,
-        "first": st.lists(st.integers(0, 50), max_size=2) | json_values,
-        "last": st.lists(st.integers(0, 50), max_size=2) | json_values,
-        "crc32c": st.lists(st.integers(0, 2**32), max_size=2) | json_values,
-    },
-)
-notes = st.fixed_dictionaries(
-    {},
-    optional={
-        "pandas": descriptions | json_values,
-        "multi_index": multi_indexes | json_values,
-        "range_dimensions": st.lists(names, max_size=3) | json_values,
-        "order": orders | json_values,
-        "id": json_values,
-        "complete": json_values,
-    },
-)
-
-
-@settings(max_examples=150, deadline=None)
-@given(
-    kind=st.sampled_from(["int64-sorted", "categorical", "interval-int", "text-str", "numpy-bool", "datetime-s"]),
-    added=st.dictionaries(st.sampled_from(["x", "v", "w", "y", "n", "x_bounds", "x_categories"]), notes, min_size=1),
-    options=st.sampled_from(OPTIONS),
-)
-def test_any_notes(kind: str, added: dict[str, Any], options: dict[str, Any]) -> None:
-    """Opening never fails, and never takes long; what it gives has the stored sizes."""
-    store = zarrds.MemoryStore()
-    ds = dataset_of(kind).assign_coords(n=("x", [*"abcdef"]))
-    zarrds.save(ds, store)
-    for name, note in added.items():
-        key = f"{name}/zarr.json"
-        if (value := store.get(key)) is not None:
-            content = json.loads(bytes(value))
-            content["zarrds"] = {**note, "must_understand": False}
-            store.set(key, json.dumps(content).encode())
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        found = xr.open_dataset(store, engine="zarrds", consolidated=False, **options)
-    assert found.sizes["x"] == 6
-    assert set(found.xindexes) <= {*found.variables}
+def test_parts_of_each_other(path: Path) -> None:
+    ds = dataset_of("int64-sorted").assign_coords({name: ("x", np.arange(6)) for name in "abc"})
+    for links in ({"a": "a"}, {"a": "b", "b": "a"}, {"a": "b", "b": "c", "c": "a"}, {"x": "a", "a": "x"}):
+        zarrds.save(ds, path, mode="w")
+        expected = as_others_see(path)
+        for name, other in links.items():
+            note = {"pandas": {"dtype": "category", "ordered": False, "categories": other}}
+            member(path, name, lambda content, note=note: put(content, note))  # type: ignore[misc]  # bound at once
+        for options in OPTIONS:
+            found, _ = opened(path, consolidated=False, **options)
+            xr.testing.assert_identical(found, expected)
+        assert not zarrds.verify(path).ok
+        zarrds.update_attrs(path, {"title": "others"})
+        zarrds.rename(path, {"a": "d"})
+        zarrds.drop_vars(path, ["b", "d", "c"])
 
 
 # labels that are searched where they lie
+
+
+@pytest.mark.parametrize("options", OPTIONS[1:3])
+def test_all_kinds_of_labels_wherever_they_lie(zarr_format: Format, options: dict[str, Any]) -> None:
+    """Only plain ones are searched in the store: codes, for example, are no labels."""
+    for kind in [*INDEXES, *MULTI_INDEXES]:
+        store, ds = zarrds.MemoryStore(), dataset_of(kind)
+        zarrds.save(ds, store, zarr_format=zarr_format)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = xr.open_dataset(store, engine="zarrds", **options)
+            assert set(found.variables) == set(ds.variables), kind
+            for name, index in ds.indexes.items():
+                pd.testing.assert_index_equal(found.indexes[name], index, exact="equiv")
 
 
 def large(path: Path, zarr_format: Format, chunk: int = 1000) -> np.ndarray[Any, Any]:

@@ -33,7 +33,7 @@ def check_attributes(notes: GroupNotes, name: str, attributes: Iterable[str]) ->
     description = notes.descriptions.get(name)
     if description is None or description["dtype"] == "range":
         return
-    kept = added_attributes(description) | notes.companions.get(name, {}).keys() & {"bounds"}
+    kept = added_attributes(description) | {"missing_value"} | notes.companions.get(name, {}).keys() & {"bounds"}
     if found := sorted(kept & set(attributes)):
         raise EncodingError(
             f"these attributes say how the stored values are decoded to {description['dtype']}",

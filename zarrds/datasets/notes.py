@@ -91,7 +91,21 @@ def notes_of(arrays: Mapping[str, ArrayMetadata]) -> GroupNotes:
         descriptions[name] = value
         if found:
             companions[name] = found
+    for name in [name for name in companions if name in _parts_of(name, companions)]:
+        del descriptions[name], companions[name]
+        problems[name] = "it would be a part of itself"
     return GroupNotes(descriptions, companions, _multi_indexes(arrays, problems), _ranges(arrays), problems)
+
+
+def _parts_of(name: str, companions: Mapping[str, Mapping[str, str]]) -> set[str]:
+    """The companions of an array, theirs, and so on."""
+    found: set[str] = set()
+    waiting = [name]
+    while waiting:
+        more = set(companions.get(waiting.pop(), {}).values()) - found
+        found |= more
+        waiting += more
+    return found
 
 
 def with_intervals(

@@ -1,0 +1,103 @@
+"""Whatever stands in place of the notes of labels, a store can be opened."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from typing import Any
+
+import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import zarrds
+from tests.datasets.index_kinds import dataset_of
+
+OPTIONS: list[dict[str, Any]] = [
+    {"index": "pandas"},
+    {"index": "auto", "index_threshold": 2},
+    {"index": "lazy"},
+    {"index": "none"},
+]
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=8,
+)
+names = st.sampled_from(["x", "y", "v", "w", "n", "x_bounds", "x_categories", "", "..", "a/b", "other"])
+dtypes = st.sampled_from(
+    [
+        *"category interval Int64 UInt8 boolean Float32 str string string[python] range cftime float64 object".split(),
+        *"period[M] period[3D] period[?] timedelta64[s] datetime64[s] datetime64[ns] datetime64[D]".split(),
+        *["datetime64[us, Europe/London]", "datetime64[ns, ../../etc]", "datetime64[s, +05:30]", "period[W-WED]"],
+    ]
+)
+descriptions = st.fixed_dictionaries(
+    {"dtype": dtypes | json_values},
+    optional={
+        "ordered": st.booleans() | json_values,
+        "categories": names | json_values,
+        "bounds": names | json_values,
+        "closed": st.sampled_from(["left", "both", "no"]) | json_values,
+        "subtype": st.fixed_dictionaries({"dtype": dtypes}) | json_values,
+        "missing": st.integers(-3, 3) | json_values,
+        "freq": st.sampled_from(["D", "h", "2MS", "-1D", "W-WED", "__import__"]) | json_values,
+        "start": st.integers(-2, 2) | json_values,
+        "step": st.integers(-2, 2) | json_values,
+        "level": dtypes | json_values,
+    },
+)
+multi_indexes = st.fixed_dictionaries(
+    {}, optional={"dimension": names | json_values, "levels": st.lists(names, max_size=3) | json_values}
+)
+orders = st.fixed_dictionaries(
+    {},
+    optional={
+        "size": st.just(6) | json_values,
+        "order": st.sampled_from(["increasing", "decreasing"]) | json_values,
+        "unique": st.booleans() | json_values,
+        "step": st.integers(-3, 10) | json_values,
+        "block": st.sampled_from([6, 3, 0, -6]) | json_values,
+        "first": st.lists(st.integers(0, 50), max_size=2) | json_values,
+        "last": st.lists(st.integers(0, 50), max_size=2) | json_values,
+        "crc32c": st.lists(st.integers(0, 2**32), max_size=2) | json_values,
+    },
+)
+notes = st.fixed_dictionaries(
+    {},
+    optional={
+        "pandas": descriptions | json_values,
+        "multi_index": multi_indexes | json_values,
+        "range_dimensions": st.lists(names, max_size=3) | json_values,
+        "order": orders | json_values,
+        "id": json_values,
+        "complete": json_values,
+    },
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    kind=st.sampled_from(["int64-sorted", "categorical", "interval-int", "text-str", "numpy-bool", "datetime-s"]),
+    added=st.dictionaries(st.sampled_from(["x", "v", "w", "y", "n", "x_bounds", "x_categories"]), notes, min_size=1),
+    options=st.sampled_from(OPTIONS),
+)
+def test_any_notes(kind: str, added: dict[str, Any], options: dict[str, Any]) -> None:
+    """Opening never fails, nor does anything that edits or checks the store."""
+    store = zarrds.MemoryStore()
+    ds = dataset_of(kind).assign_coords(n=("x", [*"abcdef"]))
+    zarrds.save(ds, store)
+    for name, note in added.items():
+        key = f"{name}/zarr.json"
+        if (value := store.get(key)) is not None:
+            content = json.loads(bytes(value))
+            content["zarrds"] = {**note, "must_understand": False}
+            store.set(key, json.dumps(content).encode())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = xr.open_dataset(store, engine="zarrds", consolidated=False, **options)
+    assert found.sizes["x"] == 6
+    assert set(found.xindexes) <= {*found.variables}
+    assert zarrds.verify(store, workers=1).n_arrays >= 4
+    zarrds.rename(store, {"v": "renamed"})
+    zarrds.drop_vars(store, "w")

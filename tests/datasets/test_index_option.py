@@ -229,9 +229,6 @@ def test_an_opened_dataset_outlives_an_append_and_pickles(path: Path) -> None:
 
 
 # to be removed with the mistake
-no_subtype = pytest.mark.xfail(reason="the description that intervals= makes of CF bounds has no subtype", strict=True)
-
-
 def saved_bounds(path: Path, zarr_format: Format = 3) -> tuple[Path, pd.DatetimeIndex]:
     """Months by xarray's own engine, each with both of its ends."""
     ends = pd.date_range("2000-01-01", periods=13, freq="MS")
@@ -244,7 +241,6 @@ def saved_bounds(path: Path, zarr_format: Format = 3) -> tuple[Path, pd.Datetime
     return path, ends
 
 
-@no_subtype
 @pytest.mark.parametrize("closed", ["left", "right", "both", "neither"])
 @pytest.mark.parametrize("chunks", [None, {}], ids=["numpy", "dask"])
 def test_bounds_are_intervals_if_asked(path: Path, zarr_format: Format, closed: Any, chunks: Any) -> None:
@@ -264,7 +260,6 @@ def test_bounds_are_intervals_if_asked(path: Path, zarr_format: Format, closed: 
     xr.testing.assert_identical(opened(again), found)
 
 
-@no_subtype
 def test_bounds_of_a_tree_are_intervals(path: Path) -> None:
     saved_bounds(path)
     tree = xr.open_datatree(path, engine="zarrds", intervals={"time": "left"})
@@ -286,7 +281,6 @@ def test_wrong_intervals(path: Path, intervals: Any, error: type[Exception], mat
         opened(path, intervals=intervals)
 
 
-@no_subtype
 def test_bounds_that_do_not_fit(path: Path) -> None:
     saved_bounds(path)
     bounds = zarrds.open_array(path, mode="r+", path="time_bnds")

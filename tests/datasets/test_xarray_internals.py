@@ -162,17 +162,6 @@ def test_validate_dataset_names() -> None:
             internals.validate_dataset_names(xr.Dataset({name: 1}))
 
 
-def test_lazily_indexed() -> None:
-    index = xr.indexes.PandasIndex(pd.Index([1, 2, 3]), "x")
-    variable = internals.lazily_indexed(index, "x", xr.Variable("x", [0, 0, 0], {"units": "m"}, {"dtype": "i2"}))
-    ds = xr.Dataset(coords=xr.Coordinates({"x": variable}, indexes={"x": index}))
-    assert ds.x.attrs == {"units": "m"}
-    assert ds.x.encoding == {"dtype": "i2"}
-    assert not ds.x.variable._in_memory  # so that showing it does not ask for all labels
-    assert ds.x.values.tolist() == [1, 2, 3]
-    assert "[3 values with dtype=int64]" in ds._repr_html_()
-
-
 def test_deferredindex() -> None:
     made = []
 

@@ -147,7 +147,10 @@ def with_intervals(
                 mend="Leave it out of intervals=",
             )
         if "bounds" not in companions.get(name, {}):
-            descriptions[name] = {"dtype": "interval", "closed": closed, "bounds": str(bounds)}
+            is_time = " since " in str(variable.attrs.get("units", ""))
+            subtype = "datetime64[ns]" if is_time else str(beside.dtype.newbyteorder("="))
+            closing: dict[str, JSON] = {"dtype": "interval", "closed": closed, "bounds": str(bounds)}
+            descriptions[name] = {**closing, "subtype": {"dtype": subtype}}
             companions[name] = {"bounds": str(bounds)}
     return replace(notes, descriptions=descriptions, companions=companions)
 

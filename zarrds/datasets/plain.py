@@ -233,7 +233,7 @@ class _Maker:
             return variable.data
         # what is missing is the user's choice if the encoding says so
         encoding = self._asked.get(name, variable.encoding)
-        is_chosen = isinstance(encoding, Mapping) and not _MISSING.isdisjoint(encoding)
+        is_chosen = any(key in encoding for key in _MISSING) if hasattr(encoding, "keys") else False
         if variable.dtype.kind != "O" or is_chosen or check_vlen_dtype(variable.dtype) is not None:
             return None
         if variable.chunks is not None and variable.size:

@@ -14,7 +14,7 @@ import xarray as xr
 from zarrds.datasets.chunk_encoding import INDEX_THRESHOLD
 from zarrds.datasets.lazy import LazyArray
 from zarrds.datasets.notes import ORDER
-from zarrds.datasets.xarray_internals import decode_cf_variables, lazily_indexed
+from zarrds.datasets.xarray_internals import decode_cf_variables
 from zarrds.errors import EncodingError, MetadataError
 from zarrds.labels.blocks import is_checksummed
 from zarrds.labels.lazy_index import lazy_index
@@ -105,7 +105,7 @@ def lazy_coordinate(
         )
         return None
     made = xr.indexes.PandasIndex(index, name)
-    return lazily_indexed(made, name, variable), made
+    return made.create_variables({name: variable})[name], made
 
 
 def _out_of_core(name: str, variable: xr.Variable, lazy: LazyArray, dtype: str) -> pd.Index[Any] | None:

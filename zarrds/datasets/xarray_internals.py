@@ -5,7 +5,7 @@ A release of xarray that moves or changes one of them fails in ``tests/datasets/
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
@@ -34,7 +34,6 @@ __all__ = [
     "decode_cf_variables",
     "encode_dataset_coordinates",
     "encode_zarr_variable",
-    "lazily_indexed",
     "lazy_data",
     "validate_dataset_names",
 ]
@@ -48,23 +47,6 @@ create_vlen_dtype: Callable[[type], np.dtype[Any]] = strings.create_vlen_dtype
 def lazy_data(variable: xr.Variable) -> Any:
     """What holds a variable's data, without loading it."""
     return variable._data
-
-
-class _QuietAdapter(indexing.PandasIndexingAdapter):
-    """Holds an index whose labels are not in memory: whoever shows it must not ask for all of them."""
-
-    __slots__ = ()
-
-    @property
-    def _in_memory(self) -> bool:
-        return False
-
-
-def lazily_indexed(index: xr.indexes.PandasIndex, name: Hashable, variable: xr.Variable) -> xr.Variable:
-    """The coordinate of an index whose labels are not in memory, with the attributes and encoding of a variable."""
-    data: Any = _QuietAdapter(index.index, dtype=index.coord_dtype)
-    make: Callable[..., xr.Variable] = xr.IndexVariable  # which has no types
-    return make((name,), data, variable.attrs, variable.encoding, fastpath=True)
 
 
 class DeferredIndex(indexing.PandasIndexingAdapter):

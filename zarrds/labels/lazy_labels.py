@@ -178,10 +178,16 @@ class LazyIndex(pd.Index, metaclass=internals.EqualToPlain):
             return self._window.read(start, start + n).rename(self._name)
         return self._window.take(np.arange(start, stop, step)).rename(self._name)
 
+    def _getitem_slice(self, slobj: slice) -> pd.Index:
+        part: pd.Index = self[slobj]
+        return part
+
     def _positions(self, key: Any) -> Array | None:
         """What an array or a list stands for; None if pandas is to say what is wrong with it."""
-        if not isinstance(key, (np.ndarray, list, pd.Index, pd.Series)) or (isinstance(key, list) and not key):
+        if not isinstance(key, (np.ndarray, list, pd.Index, pd.Series)):
             return None
+        if isinstance(key, list) and not key:
+            return np.empty(0, np.int64)
         array = np.asarray(key)
         if array.ndim == 1 and array.dtype == bool:
             return np.flatnonzero(array) if len(array) == len(self) else None

@@ -41,6 +41,7 @@ NAMES: dict[type, dict[str, str]] = {
         "_engine": "overridden: the hash tables are those of the plain index",
         "_get_engine_target": "pandas finds the labels of another index by it; needs nothing but _data",
         "_values": "the same",
+        "_getitem_slice": "overridden: Series.loc and DataFrame.loc cut their index by it",
         "_reset_identity": "called: gives a new index an identity of its own",
         "_references": "overridden: pandas counts by it who shares the memory of the plain index",
         "_formatter_func": "overridden: repr formats by the labels it shows",

@@ -203,9 +203,8 @@ def test_labels_with_real_data(data_dir: Path, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("_climate")
 def test_labels_in_another_time_zone(tmp_path: Path) -> None:
-    for _ in range(2):  # the second run replaces what the first one saved
-        done = run("labels.py", "--output", tmp_path, "--zone", "Asia/Tokyo")
-        assert done.returncode == 0, done.stderr
+    done = run("labels.py", "--output", tmp_path, "--zone", "Asia/Tokyo")
+    assert done.returncode == 0, done.stderr
     tree = check_labels(done.stdout, tmp_path, "made-up")
     assert str(tree["daily"].ds.indexes["day"][0].left) == "2019-03-02 00:00:00+09:00"
     assert tree["daily"].sizes["day"] == 30  # the first and the last 31 days of there are not whole

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.labels.test_record import LAYOUTS, CountingStore, stored
-from zarrds import LocalStore, open_array
+from zarrds import LocalStore, MemoryStore, create_array, open_array
 from zarrds.arrays.elements import Elements
 from zarrds.errors import ChunkError, ConflictError
 from zarrds.labels.record import OrderRecord, StaleRecordError, record_of
@@ -335,3 +335,22 @@ def test_a_record_that_went_through_json_searches_the_same() -> None:
     record = OrderRecord.from_json(record_of(elements).to_json(), elements.metadata)
     source = SortedLabels(elements, record, None, nothing, "x")
     check(source, ["a", "b", "b", "zz", "é"], np.array(["", "b", "c", "zz", "zzz"], object))
+
+
+def test_labels_that_were_just_found_are_not_read_again() -> None:
+    values = np.arange(0, 100_000, 7)
+    array = create_array(MemoryStore(), shape=values.shape, dtype="i8", chunks=100)
+    array[:] = values
+    elements = array.elements
+    labels = SortedLabels(elements, record_of(elements), None, lambda: None, "x")
+    wanted = values[np.random.default_rng(3).integers(0, values.size, 1000)]
+    probe = labels.probe(wanted)
+    n_read = labels.labels_read
+    np.testing.assert_array_equal(labels.take(probe.left), wanted)
+    np.testing.assert_array_equal(labels.take(probe.left[::-3] - 1), wanted[::-3] - 7)
+    assert labels.labels_read == n_read
+    other = np.setdiff1d(np.arange(values.size), [probe.left, probe.left - 1])[:5]
+    np.testing.assert_array_equal(labels.take(other), values[other])
+    assert labels.labels_read > n_read
+    with pytest.raises(IndexError):
+        labels.take(np.array([values.size]))

@@ -19,6 +19,8 @@ __all__ = ["SortedLabels", "UnsortedLabels"]
 _STRIDE = 256
 # integers up to here are floats without a loss
 _MAX_EXACT = 1 << 53
+# of so many values the labels are remembered
+_MAX_REMEMBERED = 1 << 16
 
 
 class UnsortedLabels(StoredLabels):
@@ -138,6 +140,7 @@ class SortedLabels(StoredLabels):
         super().__init__(elements, record, decode, check, token)
         self.order: Order = record.order
         self._first, self._last = self._labels(record.first), self._labels(record.last)
+        self._found: tuple[Array, Array] = np.empty(0, np.int64), self._first[:0]
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), self._arguments
@@ -212,7 +215,27 @@ class SortedLabels(StoredLabels):
         if is_unique:
             is_there = (bounds.beyond == 0) & (bounds.low == bounds.high) & (at == bounds.low)
             right = left + (is_there & (left < self.size))
+        self._remember(left, before, at)
         return Probe(left, right, before, at)
+
+    def _remember(self, left: Array, before: Array, at: Array) -> None:
+        """Keep the labels beside some values: whoever looked for them is likely to ask for them next."""
+        if left.size > _MAX_REMEMBERED:
+            return
+        is_at, is_before = left < self.size, left > 0
+        positions = np.concatenate([left[is_at], left[is_before] - 1])
+        positions, first = np.unique(positions, return_index=True)
+        self._found = positions, np.concatenate([at[is_at], before[is_before]])[first]
+
+    def take(self, positions: Array) -> Array:
+        """The labels at positions, in any order; those that a probe has just found are not read again."""
+        known, labels = self._found
+        if 0 < np.size(positions) <= 2 * _MAX_REMEMBERED and known.size:
+            where = np.minimum(known.searchsorted(positions), known.size - 1)
+            if np.array_equal(known[where], positions):
+                self._check()
+                return labels[where]
+        return super().take(positions)
 
     def _bound(self, bounds: Bounds, *, or_equal: bool) -> Array:
         """What labels are compared with instead of the values, to tell if they stand before (or are equal to) them."""

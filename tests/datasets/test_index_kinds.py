@@ -170,3 +170,19 @@ def test_other_readers(kind: str, zarr_format: Any, tmp_path: Path) -> None:
         found = np.asarray(other.x.values)[present]
         if index.dtype != "Int64":  # which is a float to others where one is missing
             np.testing.assert_array_equal(found, np.asarray(index[present].astype(found.dtype)))
+
+
+def test_append_without_the_multi_index(tmp_path: Path) -> None:
+    """Levels that are no index in what is appended are one in the store: pairs must not be stored twice."""
+    whole = dataset_of("numbers")
+    zarrds.save(whole.isel(x=slice(0, 4)), tmp_path / "x.zarr")
+    rest = whole.isel(x=slice(4, None)).reset_index("x")
+    zarrds.save(rest, tmp_path / "x.zarr", append_dim="x")
+    with pytest.raises(zarrds.errors.LabelError, match="overlap"):
+        zarrds.save(rest, tmp_path / "x.zarr", append_dim="x")
+    assert_same_indexes(opened(tmp_path / "x.zarr"), whole)
+    other = whole.drop_vars([*"x", "letter", "number"]).assign_coords(
+        xr.Coordinates.from_pandas_multiindex(MULTI_INDEXES["product"], "x")
+    )
+    with pytest.raises(zarrds.errors.LabelError, match="levels"):
+        zarrds.save(other, tmp_path / "x.zarr", append_dim="x")

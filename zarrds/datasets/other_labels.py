@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -13,22 +14,32 @@ from zarrds.datasets.plain import PlainDataset
 from zarrds.datasets.stored import StoredGroup
 from zarrds.errors import LabelError
 
-__all__ = ["check_ranges", "other_labels"]
+__all__ = ["Pairs", "check_ranges", "other_labels"]
+
+# by dimension
+Pairs: TypeAlias = dict[str, tuple[Labels, Labels]]
 
 
-def other_labels(plain: PlainDataset, stored: StoredGroup) -> dict[str, tuple[Labels, Labels]]:
+def other_labels(plain: PlainDataset, stored: StoredGroup, dims: Collection[Hashable]) -> Pairs:
     """The stored and the new labels of such dimensions, where there are both.
+
+    Parameters
+    ----------
+    plain : PlainDataset
+    stored : StoredGroup
+    dims : collection of hashable
+        Dimensions of which the labels are going to be placed: only those of a MultiIndex are read.
 
     Raises
     ------
     LabelError
         If one has a MultiIndex where the other has other levels.
     """
-    found: dict[str, tuple[Labels, Labels]] = {}
-    sizes = stored.sizes if plain.ranges or plain.multi_indexes else {}
-    for dim, levels in plain.multi_indexes.items():
-        there = stored.notes.multi_indexes.get(dim, ())
-        if there and set(there) != set(levels):
+    found: Pairs = {}
+    sizes = stored.sizes if plain.ranges else {}
+    for dim, there in stored.notes.multi_indexes.items():
+        levels = plain.multi_indexes.get(dim, there)
+        if set(there) != set(levels):
             raise LabelError(
                 f"the levels of the MultiIndex of {dim!r} are not those of the store",
                 key=dim,
@@ -36,7 +47,8 @@ def other_labels(plain: PlainDataset, stored: StoredGroup) -> dict[str, tuple[La
                 found=", ".join(levels),
                 mend="Rename or reorder them, or save under another dimension",
             )
-        if there:
+        # also levels that are no index in the dataset become one in the store
+        if dim in dims and all(level in plain.dataset.variables for level in there):
             found[dim] = (_tuples(stored.variables, there), _tuples(plain.dataset.variables, there))
     for dim, index in plain.ranges.items():
         if dim in stored.notes.ranges:

@@ -13,10 +13,9 @@ from typing import Any, Literal
 import xarray as xr
 
 from zarrds.datasets.append import OnOverlap, check_same_labels, check_sizes, place_labels
-from zarrds.datasets.comparison import Labels
 from zarrds.datasets.encoded import Encoding, encode_variable, prepared, stored_name
 from zarrds.datasets.existing import as_stored, encode_like
-from zarrds.datasets.other_labels import check_ranges, other_labels
+from zarrds.datasets.other_labels import Pairs, check_ranges, other_labels
 from zarrds.datasets.plain import PlainDataset
 from zarrds.datasets.region import check_region_labels, part_of, resolve_region
 from zarrds.datasets.stored import StoredGroup
@@ -117,7 +116,8 @@ def plan_update(plain: PlainDataset, encoding: Encoding, stored: StoredGroup | N
     _check_readable(dataset, stored, how)
     dataset = _with_stored_labels(dataset, stored, how.zarr_format)
     region: dict[str, slice] = {}
-    others = other_labels(plain, stored)
+    asked = how.region if isinstance(how.region, Mapping) else dataset.dims if how.region is not None else ()
+    others = other_labels(plain, stored, {*asked, how.append_dim})
     if how.region is not None:
         region = resolve_region(how.region, dataset, stored.variables, how.mode, how.append_dim, plain.labels, others)
     if how.mode == "r+" and (names := [n for n in dataset.variables if stored_name(n) not in stored.arrays]):
@@ -174,9 +174,7 @@ def _group_metadata(
     return None if attributes == before.attributes else replace(before, attributes=attributes)
 
 
-def _appended(
-    dataset: xr.Dataset, dim: str, stored: StoredGroup, how: How, others: Mapping[str, tuple[Labels, Labels]]
-) -> tuple[xr.Dataset, slice]:
+def _appended(dataset: xr.Dataset, dim: str, stored: StoredGroup, how: How, others: Pairs) -> tuple[xr.Dataset, slice]:
     """The part of a dataset that is to be written, and where along `dim` it goes."""
     sizes = stored.sizes
     if dim not in sizes:

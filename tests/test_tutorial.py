@@ -51,6 +51,8 @@ def test_tutorial(page: str, modules: list[str], tmp_path: Path, monkeypatch: py
     assert result.attempted == len(examples.examples)
 
 
+# the README leaves it to Python to close the netCDF file, which xarray warns of
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("netCDF4", reason="README.md opens a netCDF file, and netCDF4 is not installed")
     monkeypatch.chdir(tmp_path)

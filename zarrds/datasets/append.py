@@ -21,7 +21,7 @@ from zarrds.datasets.comparison import (
 )
 from zarrds.errors import EncodingError, LabelError
 
-__all__ = ["OnOverlap", "Placement", "check_dims", "check_same_labels", "check_sizes", "place_labels"]
+__all__ = ["OnOverlap", "Placement", "check_dims", "check_goes_on", "check_same_labels", "check_sizes", "place_labels"]
 
 OnOverlap: TypeAlias = Literal["error", "replace", "skip"]
 Array: TypeAlias = "np.ndarray[Any, Any]"
@@ -106,6 +106,24 @@ def place_labels(dim: Hashable, stored: Labels, new: Labels, on_overlap: OnOverl
         return Placement(start, slice(0, n_new), max(n_stored, start + n_new))
     keep = _as_slice(np.flatnonzero(~overlapping))
     return Placement(n_stored, keep, n_stored + n_new - int(overlapping.sum()))
+
+
+def check_goes_on(dim: Hashable, stored: Labels, new: Labels) -> None:
+    """Check that new labels go on as the stored ones do, where those strictly increase or decrease.
+
+    Raises
+    ------
+    LabelError
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> check_goes_on("time", np.array([1, 2, 3]), np.array([4, 5]))
+    """
+    shown_stored, shown = as_array(stored), as_array(new)
+    _, old, fresh = comparable(dim, shown_stored, shown)
+    keys, texts = np.concatenate([old[-1:], fresh]), np.concatenate([shown_stored[-1:], shown])
+    _check_order(dim, old, keys, texts)
 
 
 def check_sizes(

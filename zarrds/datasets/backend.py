@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any, Literal
 
 import xarray as xr
@@ -16,7 +17,7 @@ from xarray.backends import BackendEntrypoint
 from zarrds.datasets.chunk_encoding import INDEX_THRESHOLD
 from zarrds.datasets.decoding import decoders_for
 from zarrds.datasets.lazy import LazyArray, LazyArrays
-from zarrds.datasets.notes import Closed, GroupNotes, notes_of, with_intervals
+from zarrds.datasets.notes import Closed, GroupNotes, beside, notes_of, with_intervals
 from zarrds.datasets.restored import MisfitError, Restored, restore
 from zarrds.datasets.stored_labels import IndexKind, IndexOptions
 from zarrds.datasets.xarray_internals import (
@@ -25,7 +26,7 @@ from zarrds.datasets.xarray_internals import (
     datatree_from_dict_with_io_cleanup,
     decode_cf_variables,
 )
-from zarrds.errors import LabelError
+from zarrds.errors import LabelError, ZarrdsError
 from zarrds.metadata.documents import Nodes, get_group, open_nodes, walk
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, ZarrFormat
 from zarrds.stores.base import Store, check_prefix
@@ -300,6 +301,7 @@ class _Reader:
         """The dataset of one group."""
         group = get_group(self._store, self._nodes, check_prefix(path, self._store.path))
         dropped = {drop_variables} if isinstance(drop_variables, str) else set(drop_variables or ())
+        dropped |= self._parts_of(path, dropped)
         lazy = {
             name: self._arrays.array(f"{path}/{name}" if path else name, node)
             for name, node in self._nodes.children(path, skip=dropped).items()
@@ -308,6 +310,7 @@ class _Reader:
         stored = {None if name == NONE_VAR_NAME else name: self._arrays.variable(array) for name, array in lazy.items()}
         attrs = {k: v for k, v in group.attributes.items() if not k.lower().startswith("_nc")}
         notes = notes_of({name: array.stored.metadata for name, array in lazy.items()})
+        notes = notes.without_dimensions(dropped)
         notes = with_intervals(notes, stored, self._intervals) if self._intervals else notes
         for name, problem in notes.problems.items():
             self._warn(path, name, problem)
@@ -325,6 +328,19 @@ class _Reader:
         ds.encoding = {}
         ds.set_close(_nothing_to_close)
         return ds
+
+    def _parts_of(self, path: str, dropped: set[str]) -> set[str]:
+        """Arrays that go with those that are left out: what stands beside them, and the levels of a MultiIndex."""
+        arrays = {}
+        for name in dropped:
+            with suppress(ZarrdsError):  # it may be left out because it cannot be read
+                arrays[name] = self._nodes.get(f"{path}/{name}" if path else name)
+        found: set[str] = set()
+        for metadata in arrays.values():
+            if isinstance(metadata, ArrayMetadata):
+                found |= beside(metadata)
+        new = found - dropped
+        return new | self._parts_of(path, new) if new else new
 
     def _decoded(
         self,

@@ -6,7 +6,7 @@ The members of the ``zarrds`` object that are read here are described in the spe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
@@ -18,7 +18,7 @@ from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.marks import note_of
 from zarrds.metadata.model import ArrayMetadata
 
-__all__ = ["MULTI_INDEX", "ORDER", "PANDAS", "RANGES", "Closed", "GroupNotes", "notes_of", "with_intervals"]
+__all__ = ["MULTI_INDEX", "ORDER", "PANDAS", "RANGES", "Closed", "GroupNotes", "beside", "notes_of", "with_intervals"]
 
 Closed: TypeAlias = Literal["left", "right", "both", "neither"]
 # members of the `zarrds` object
@@ -53,6 +53,14 @@ class GroupNotes:
     def hidden(self) -> frozenset[str]:
         """Arrays that are parts of others, and no variables."""
         return frozenset(name for roles in self.companions.values() for name in roles.values())
+
+    def without_dimensions(self, dims: Collection[str]) -> GroupNotes:
+        """All but the labels of some dimensions that have no array of their own."""
+        return replace(
+            self,
+            multi_indexes={dim: levels for dim, levels in self.multi_indexes.items() if dim not in dims},
+            ranges=self.ranges.difference(dims),
+        )
 
     def without(self, name: str) -> GroupNotes:
         """All but what is said of one array."""
@@ -106,6 +114,15 @@ def _parts_of(name: str, companions: Mapping[str, Mapping[str, str]]) -> set[str
         found |= more
         waiting += more
     return found
+
+
+def beside(metadata: ArrayMetadata) -> set[str]:
+    """The names of the arrays that are parts of one, as far as its description names them."""
+    value = note_of(metadata, PANDAS)
+    try:
+        return set(companion_names(value).values()) if isinstance(value, dict) else set()
+    except MetadataError:
+        return set()
 
 
 def with_intervals(

@@ -17,7 +17,7 @@ import xarray as xr
 from zarrds.datasets.encoded import Encoding, stored_name
 from zarrds.datasets.notes import MULTI_INDEX, PANDAS, RANGES, GroupNotes
 from zarrds.datasets.xarray_internals import check_vlen_dtype, validate_dataset_names
-from zarrds.errors import UnsupportedError, ZarrdsError
+from zarrds.errors import EncodingError, UnsupportedError, ZarrdsError
 from zarrds.labels.kinds import Like, Plain, decode_options, to_plain
 from zarrds.metadata.dtypes import JSON
 
@@ -26,6 +26,14 @@ __all__ = ["PlainDataset", "plain_dataset"]
 # left by an earlier file: not of what is stored here
 _MISSING = frozenset({"_FillValue", "missing_value"})
 _CF_KEYS = _MISSING | frozenset({"scale_factor", "add_offset", "dtype", "units", "calendar"})
+# of times of which there are none yet, by their resolution
+_UNITS = {
+    "s": "seconds since 1970-01-01",
+    "ms": "milliseconds since 1970-01-01",
+    "us": "microseconds since 1970-01-01",
+    "ns": "nanoseconds since 1970-01-01",
+}
+_FREELY_ENCODED = ("datetime64[", "timedelta64[", "cftime", "period", "str", "object")
 _ENCODED_BY_XARRAY = ("datetime64[", "timedelta64[", "cftime", "str", "object", "range")
 
 
@@ -45,6 +53,8 @@ class PlainDataset:
         The names of the levels, by dimension.
     ranges : mapping of str to Index
         Labels of dimensions that have no array of their own.
+    companions : frozenset of str
+        Arrays that are parts of others, not variables of the dataset.
     """
 
     dataset: xr.Dataset
@@ -52,6 +62,7 @@ class PlainDataset:
     labels: frozenset[str]
     multi_indexes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     ranges: Mapping[str, pd.Index[Any]] = field(default_factory=dict)
+    companions: frozenset[str] = frozenset()
 
 
 def plain_dataset(
@@ -146,6 +157,8 @@ class _Maker:
         else:
             # the index of fixed-length text is made of it again
             is_made_again = index is None or variable.dtype.kind in "US"
+            if index is not None and not isinstance(variable.dtype, np.dtype) and index.dtype != variable.dtype:
+                index = index.astype(variable.dtype)  # xarray makes objects of some that are no labels of a dimension
             values = self._pandas_values(name, variable) if is_made_again else index
             if values is None and self._is_encoded_by_us(stored_name(name)):
                 values = variable.values
@@ -182,7 +195,7 @@ class _Maker:
             plain = to_plain(values, self._like(key))
         except ZarrdsError as error:
             raise error.located(key=key) from error.__cause__
-        if plain is not None and "bounds" in plain.companions and variable.ndim != 1:
+        if plain is not None and "bounds" in plain.companions and variable.ndim > 1:
             raise UnsupportedError(
                 "intervals of several dimensions cannot be stored", key=key, mend="Store both ends as variables"
             )
@@ -191,6 +204,7 @@ class _Maker:
             self._variables[name] = self._as_plain_variable(variable, values) if is_computed else variable
             return
         encoding = variable.encoding
+        self._check_asked(name, plain)
         if plain.description and decode_options(plain.description).get("mask_and_scale") is False:
             encoding = {k: v for k, v in encoding.items() if k not in _CF_KEYS}
         attrs, description = variable.attrs | plain.attrs, dict(plain.description)
@@ -202,16 +216,31 @@ class _Maker:
                 if key in self._labels:
                     self._labels.add(beside)
             if role == "bounds" or key not in self._stored.companions:
-                self._add_companion(beside, companion, variable.dims[0] if role == "bounds" else None)
+                self._add_companion(beside, companion, variable.dims if role == "bounds" else None)
         if description:
             self._note(name, PANDAS, description)
         self._is_changed = True
+        if plain.values.dtype.kind in "mM" and not plain.values.size:
+            units = _UNITS[np.datetime_data(plain.values.dtype)[0]]
+            encoding = {"units": units if plain.values.dtype.kind == "M" else units.split()[0], **encoding}
         self._variables[name] = xr.Variable(variable.dims, plain.values, attrs, {**encoding, **plain.encoding})
 
-    def _add_companion(self, name: str, plain: Plain, dim: Hashable | None) -> None:
-        if dim is not None:
+    def _check_asked(self, name: Hashable, plain: Plain) -> None:
+        """Check that the user does not ask for other elements than those that the description is of."""
+        dtype = str(plain.description.get("dtype", ""))
+        asked: Any = self._asked.get(name, {})  # whatever the user passed
+        wrong = [key for key in ("dtype", "scale_factor", "add_offset") if isinstance(asked, Mapping) and key in asked]
+        if wrong and (dtype.startswith("Float") or (dtype and not dtype.startswith(_FREELY_ENCODED))):
+            raise EncodingError(
+                f"encoding[{wrong[0]!r}] does not go with labels or data of the dtype {dtype}",
+                key=stored_name(name),
+                mend="Leave it out, or convert the variable first, for example with astype",
+            )
+
+    def _add_companion(self, name: str, plain: Plain, along: tuple[Hashable, ...] | None) -> None:
+        if along is not None:
             ends = next((n for n in ("bnds", f"{name}_bnds") if self._dataset.sizes.get(n, 2) == 2), f"{name}_ends")
-            dims: tuple[Hashable, ...] = (dim, ends)
+            dims: tuple[Hashable, ...] = (*along, ends)
         else:
             dims = (name,)
             self._labels.add(name)
@@ -221,7 +250,7 @@ class _Maker:
             description[role] = beside
             if role == "bounds":
                 attrs["bounds"] = beside
-            self._add_companion(beside, companion, name if role == "bounds" else None)
+            self._add_companion(beside, companion, (name,) if role == "bounds" else None)
         if description:
             self._note(name, PANDAS, description)
         self._beside.add(name)
@@ -232,8 +261,8 @@ class _Maker:
         if not isinstance(variable.dtype, np.dtype):
             return variable.data
         # what is missing is the user's choice if the encoding says so
-        encoding = self._asked.get(name, variable.encoding)
-        is_chosen = any(key in encoding for key in _MISSING) if hasattr(encoding, "keys") else False
+        encoding: Any = self._asked.get(name, variable.encoding)  # whatever the user passed
+        is_chosen = isinstance(encoding, Mapping) and not _MISSING.isdisjoint(encoding)
         if variable.dtype.kind != "O" or is_chosen or check_vlen_dtype(variable.dtype) is not None:
             return None
         if variable.chunks is not None and variable.size:
@@ -286,7 +315,8 @@ class _Maker:
                     dims = self._notes.setdefault(stored_name(name), {}).setdefault(RANGES, [])
                     assert isinstance(dims, list)
                     dims.append(dim)
-        return PlainDataset(dataset, self._notes, frozenset(self._labels), self._multi, self._ranges)
+        beside = frozenset(map(stored_name, self._beside))
+        return PlainDataset(dataset, self._notes, frozenset(self._labels), self._multi, self._ranges, beside)
 
 
 def _level_values(index: pd.MultiIndex, name: Hashable) -> pd.Index[Any]:

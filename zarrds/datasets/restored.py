@@ -182,7 +182,10 @@ class _Restorer:
         attrs = self._own_attrs(str(name), variable)
         if _is_as_decoded(dtype):
             return variable
-        if dtype.startswith(_OBJECTS):
+        bounds = self._notes.companions.get(str(name), {}).get("bounds")
+        if variable.ndim == 0 and bounds is not None:  # one interval, of which nothing is gained by waiting
+            return xr.Variable((), self._interval(str(name), bounds), attrs, variable.encoding)
+        if dtype.startswith(_OBJECTS) or (variable.ndim != 1 and str(name) not in self._notes.companions):
             mapped = MappedArray(variable, _Objects(dict(description)), np.dtype(object))
             return xr.Variable(variable.dims, mapped.lazily(), attrs, variable.encoding)
         if variable.ndim != 1:
@@ -192,6 +195,16 @@ class _Restorer:
         sample = index_of(str(name), first, self._descriptions, self._notes.companions)
         deferred = DeferredIndex(_Labels(self, str(name)), variable.size, sample.dtype, variable)
         return PandasVariable(variable.dims, deferred, attrs, variable.encoding, fastpath=True)
+
+    def _interval(self, name: str, bounds: str) -> np.ndarray[Any, Any]:
+        beside = {"bounds": self._decoded[bounds].values[None]}
+        try:
+            (interval,) = from_plain(self._descriptions[name], self._decoded[name].values[None], beside)
+        except MetadataError as error:
+            raise MisfitError(name, error.problem) from error
+        scalar = np.empty((), object)
+        scalar[()] = interval
+        return scalar
 
     def _own_attrs(self, name: str, variable: xr.Variable) -> dict[Any, Any]:
         """The attributes that the user gave the variable."""

@@ -12,10 +12,10 @@ from typing import Any, Literal
 
 import xarray as xr
 
-from zarrds.datasets.append import OnOverlap, check_same_labels, check_sizes, place_labels
+from zarrds.datasets.append import OnOverlap, check_goes_on, check_same_labels, check_sizes, place_labels
 from zarrds.datasets.encoded import Encoding, encode_variable, prepared, stored_name
 from zarrds.datasets.existing import as_stored, encode_like
-from zarrds.datasets.other_labels import Pairs, check_ranges, other_labels
+from zarrds.datasets.other_labels import Pairs, check_kinds, check_ranges, other_labels, with_true_notes
 from zarrds.datasets.plain import PlainDataset
 from zarrds.datasets.region import check_region_labels, part_of, resolve_region
 from zarrds.datasets.stored import StoredGroup
@@ -116,6 +116,7 @@ def plan_update(plain: PlainDataset, encoding: Encoding, stored: StoredGroup | N
     _check_readable(dataset, stored, how)
     dataset = _with_stored_labels(dataset, stored, how.zarr_format)
     region: dict[str, slice] = {}
+    check_kinds(plain, stored)
     asked = how.region if isinstance(how.region, Mapping) else dataset.dims if how.region is not None else ()
     others = other_labels(plain, stored, {*asked, how.append_dim})
     if how.region is not None:
@@ -203,10 +204,16 @@ def _appended(dataset: xr.Dataset, dim: str, stored: StoredGroup, how: How, othe
         raise EncodingError(
             f"on_overlap={how.on_overlap!r} needs labels along {dim!r}, and the store has none", mend="Leave it out"
         )
-    if dim in stored.variables:
-        others = {dim: (stored.variables[dim].values, dataset[dim].values)}
-    if dim in others:
-        placement = place_labels(dim, *others[dim], how.on_overlap)
+    pair = others.get(dim)
+    if pair is None and dim in stored.variables:
+        pair = stored.variables[dim].values, dataset[dim].values
+    if pair is not None:
+        placement = place_labels(dim, *pair, how.on_overlap)
+        ends = stored.notes.companions.get(dim, {}).get("bounds")
+        if (
+            ends is not None and ends in dataset.variables and placement.start == len(pair[0])
+        ):  # intervals, which were compared as tuples
+            check_goes_on(dim, stored.variables[ends].values[:, 0], dataset[ends].values[placement.keep, 0])
         dataset, start = dataset.isel({dim: placement.keep}), placement.start
     return dataset, slice(start, start + dataset.sizes[dim])
 
@@ -236,7 +243,7 @@ def _array_changes(
     for name in replaced:
         _check_all_are_written(name, names, stored)
     changes = {
-        name: _written(name, variables[name], stored, how, region)
+        name: _written(name, variables[name], stored, how, region, plain.notes.get(name, {}))
         if name in stored.arrays
         else _new(name, variables[name], name in encoding, how, sizes, plain.notes.get(name, {}))
         for name in names
@@ -328,7 +335,12 @@ def _new(
 
 
 def _written(
-    name: str, variable: xr.Variable, stored: StoredGroup, how: How, region: Mapping[str, slice]
+    name: str,
+    variable: xr.Variable,
+    stored: StoredGroup,
+    how: How,
+    region: Mapping[str, slice],
+    notes: Mapping[str, JSON],
 ) -> ArrayChange:
     there, before = stored.variables[name], stored.arrays[name]
     check_sizes(name, there, variable, region=region, append_dim=how.append_dim)
@@ -336,4 +348,5 @@ def _written(
     whole = {str(dim): slice(0, size) for dim, size in there.sizes.items()}
     parts = [{**whole, **region}[str(dim)] for dim in there.dims]
     shape = tuple(max(size, part.stop) for size, part in zip(before.shape, parts, strict=True))
-    return ArrayChange(before, replace(before, shape=shape), encoded, tuple(part.start for part in parts))
+    after = with_true_notes(name, replace(before, shape=shape), variable, parts, notes, stored)
+    return ArrayChange(before, after, encoded, tuple(part.start for part in parts))

@@ -191,6 +191,8 @@ def to_plain(values: Values, like: Like | None = None) -> Plain | None:
     if isinstance(values, np.ndarray) and values.dtype.kind not in "OMm" and not is_described:
         return None  # at once: these may be large
     labels = _as_index(values)
+    if like is not None and labels is not None and labels.dtype == object and labels.isna().all():
+        labels = _all_missing(labels, like)
     kind = None if labels is None else next((kind for kind in _KINDS if kind.holds(labels)), None)
     if labels is not None and kind is None and isinstance(labels.dtype, ExtensionDtype):
         raise EncodingError(
@@ -232,12 +234,23 @@ def _as_index(values: Values) -> Labels | None:
     return index
 
 
+def _all_missing(labels: Labels, like: Like) -> Labels:
+    """Objects none of which is there, as what the store holds: they are as good times as text."""
+    match = TIMES.fullmatch(str(like.description.get("dtype")))
+    if match is None or match[1] != "datetime":
+        return labels
+    missing = np.full(len(labels), np.datetime64("NaT"), f"datetime64[{match[2]}]")
+    return pd.DatetimeIndex(missing, tz="UTC" if match[3] else None)
+
+
 def _recognised(objects: Array) -> Labels:
     """An index of the dtype of pandas' scalars, where objects are those."""
     what = pd.api.types.infer_dtype(objects, skipna=True)
     index: Labels
     if what == "period":
         index = pd.PeriodIndex(objects)
+    elif what == "empty" and any(value is pd.NA for value in objects):
+        index = pd.Index(objects, dtype="string")  # of what else, nobody can tell
     elif what == "interval":
         index = pd.IntervalIndex(list(objects))
     elif what == "datetime" and any(getattr(value, "tzinfo", None) is not None for value in objects):

@@ -224,8 +224,11 @@ def is_cftime(values: Any) -> bool:
     cftime = sys.modules.get("cftime")
     if cftime is None:
         return False
-    first = next((value for value in values if value is not None and value == value), None)
-    return isinstance(first, cftime.datetime)
+    return isinstance(_first_present(values), cftime.datetime)
+
+
+def _first_present(values: Any) -> Any:
+    return next((value for value in values if not pd.isna(value)), None)
 
 
 def store_cftime(labels: Labels, like: Like | None) -> Plain | None:
@@ -233,7 +236,7 @@ def store_cftime(labels: Labels, like: Like | None) -> Plain | None:
     values = labels.to_numpy()
     if like is not None:
         return Plain(values, dict(like.description))
-    calendar = next(value for value in values if value is not None and value == value).calendar
+    calendar = _first_present(values).calendar
     return Plain(values, {"dtype": "cftime"}) if calendar in _NUMPY_CALENDARS else None
 
 

@@ -1,0 +1,173 @@
+"""Labels of one kind meet labels of another, and names meet names: an error, or the right labels, never wrong ones."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+import zarrds
+from zarrds.errors import EncodingError, LabelError
+
+LEVELS = pd.MultiIndex.from_arrays([["p", "q"], [1, 2]], names=["l", "m"])
+
+
+@pytest.fixture(autouse=True)
+def no_warnings() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", message="(Period|Datetime)Index.values")
+        yield
+
+
+def opened(store: Any, **options: Any) -> xr.Dataset:
+    return xr.open_dataset(store, engine="zarrds", **options)
+
+
+def saved(*datasets: xr.Dataset, **options: Any) -> zarrds.MemoryStore:
+    store = zarrds.MemoryStore()
+    first, *others = datasets
+    zarrds.save(first, store)
+    for ds in others:
+        zarrds.save(ds, store, **options)
+    return store
+
+
+def with_levels(values: list[int]) -> xr.Dataset:
+    return xr.Dataset({"d": ("x", values)}, xr.Coordinates.from_pandas_multiindex(LEVELS, "x"))
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (xr.Dataset({"v": ("x", pd.Categorical(["a", "b"]))}), xr.Dataset(coords={"v_categories": ["b", "a"]})),
+        (xr.Dataset({"v": ("x", pd.Categorical(["a", "b"]))}), xr.Dataset({"v_categories": ("y", [1, 2, 3])})),
+        (
+            xr.Dataset(coords={"x": pd.interval_range(0, 2)}),
+            xr.Dataset({"x_bounds": (("x", "bnds"), np.zeros((2, 2)))}),
+        ),
+    ],
+)
+def test_a_name_that_is_that_of_a_part(first: xr.Dataset, second: xr.Dataset) -> None:
+    store = saved(first)
+    with pytest.raises(LabelError, match="part of"):
+        zarrds.save(second, store, mode="a")
+    xr.testing.assert_identical(opened(store), first)
+
+
+@pytest.mark.parametrize("how", [{"mode": "a"}, {"mode": "r+"}, {"region": {"x": slice(0, 2)}}, {"region": "auto"}])
+@pytest.mark.parametrize("first_has_levels", [True, False])
+@pytest.mark.parametrize("other", [[10, 20], pd.RangeIndex(2), ["a", "b"]], ids=["numbers", "range", "text"])
+def test_a_multi_index_and_other_labels(other: Any, first_has_levels: bool, how: dict[str, Any]) -> None:
+    plain = xr.Dataset({"d": ("x", [98, 97])}, {"x": other})
+    first, second = (with_levels([1, 2]), plain) if first_has_levels else (plain, with_levels([1, 2]))
+    store = saved(first.assign(e=("x", [3, 4])))
+    with pytest.raises(LabelError):
+        zarrds.save(second, store, **how)
+    xr.testing.assert_identical(opened(store), first.assign(e=("x", [3, 4])))
+
+
+@pytest.mark.parametrize("how", ["error", "skip", "replace"])
+def test_intervals_with_equal_middles_are_not_the_same(how: Any) -> None:
+    def ds(intervals: list[tuple[int, int]], values: list[float]) -> xr.Dataset:
+        return xr.Dataset({"d": ("x", values)}, {"x": pd.IntervalIndex.from_tuples(intervals)})
+
+    store = saved(ds([(0, 2), (2, 4)], [1.0, 2]))
+    zarrds.save(ds([(3, 3), (4, 6)], [9.0, 10]), store, append_dim="x", on_overlap=how)
+    assert opened(store).d.values.tolist() == [1, 2, 9, 10]
+    large = [2**60 + i for i in range(4)]
+    store = saved(ds([(large[0], large[1]), (large[1], large[2])], [1.0, 2]))
+    zarrds.save(ds([(large[2], large[3])], [3.0]), store, append_dim="x", on_overlap=how)
+    assert [interval.right for interval in opened(store).indexes["x"]] == large[1:]
+    with pytest.raises(LabelError, match="backwards"):
+        zarrds.save(ds([(5, 6)], [1.0]), store, append_dim="x", on_overlap=how)
+
+
+@pytest.mark.parametrize("dtype", ["string", "Int64", "boolean", "Float64"])
+def test_nothing_but_missing_data(dtype: str) -> None:
+    missing = pd.array([None, None], dtype=dtype)
+    store = saved(xr.Dataset({"v": ("x", missing)}))
+    assert pd.isna(opened(store).v.values).all()
+
+
+def test_times_of_a_zone_that_are_all_missing_are_appended() -> None:
+    times = pd.DatetimeIndex(["2000-01-01", "2000-01-02", "NaT", "NaT"], tz="Asia/Tokyo").array
+    ds = xr.Dataset({"v": ("x", times)})
+    store = saved(ds.isel(x=slice(0, 2)), ds.isel(x=slice(2, 4)), append_dim="x")
+    assert opened(store).v.values[:2].tolist() == ds.v.values[:2].tolist()
+    assert pd.isna(opened(store).v.values[2:]).all()
+
+
+@pytest.mark.parametrize("values", [pd.Categorical(["a", "b"]), pd.array([1, None], "Int64")])
+def test_an_index_of_a_coordinate_that_is_no_dimension(values: Any) -> None:
+    ds = xr.Dataset(coords={"c": ("x", values)})
+    found = opened(saved(ds.set_xindex("c")))
+    pd.testing.assert_extension_array_equal(found.c.data, values)
+    assert "c" in found.coords
+
+
+def test_objects_of_any_dimensions() -> None:
+    periods = np.empty((2, 2), object)
+    periods.flat[:] = list(pd.period_range("2020", periods=4, freq="M"))
+    found = opened(saved(xr.Dataset({"v": (("x", "y"), periods)})))
+    assert found.v.values.tolist() == periods.tolist()
+    for index in (pd.period_range("2020", periods=2, freq="M"), pd.interval_range(0, 2)):
+        scalar = xr.Dataset(coords={"x": index}).isel(x=0)
+        assert opened(saved(scalar)).x.item() == index[0]
+
+
+@pytest.mark.parametrize("asked", [{"dtype": "f4"}, {"dtype": "i4"}, {"scale_factor": 2.0}])
+@pytest.mark.parametrize(
+    "values", [pd.array([1, 2], "Int64"), pd.Categorical(["a", "b"]), pd.array([0.5, 1], "Float32")]
+)
+def test_encodings_that_the_kind_would_not_survive(values: Any, asked: dict[str, Any]) -> None:
+    store = zarrds.MemoryStore()
+    with pytest.raises(EncodingError, match="does not go with"):
+        zarrds.save(xr.Dataset({"v": ("x", values)}), store, encoding={"v": asked})
+    zarrds.save(xr.Dataset({"v": ("x", values)}), store, encoding={"v": {"chunks": (1,)}})
+    pd.testing.assert_extension_array_equal(opened(store).v.data, values)
+
+
+@pytest.mark.parametrize("unit", ["s", "ns"])
+def test_finer_times_are_appended_to_none(unit: Any) -> None:
+    for index in (
+        pd.date_range("2020-01-01T00:00:01", periods=3, freq="h", tz="UTC").as_unit(unit),
+        pd.timedelta_range("1s", periods=3, freq="1h").as_unit(unit),
+    ):
+        ds = xr.Dataset({"d": ("x", [1, 2, 3])}, {"x": index})
+        store = saved(ds.isel(x=slice(0, 0)), ds, append_dim="x")
+        pd.testing.assert_index_equal(opened(store).indexes["x"], ds.indexes["x"], check_freq=False)
+
+
+def test_ranges_that_are_replaced_or_added() -> None:
+    ds = xr.Dataset({"d": ("x", [1, 2, 3])}, {"x": pd.RangeIndex(10, 25, 5)})
+    backwards = ds.isel(x=slice(None, None, -1))
+    assert opened(saved(ds, backwards, mode="a")).indexes["x"].equals(pd.RangeIndex(20, 5, -5))
+    assert isinstance(opened(saved(ds, backwards, mode="a")).indexes["x"], pd.RangeIndex)
+    mixed = ds.assign_coords(x=[5, 3, 4])
+    assert opened(saved(ds, mixed, mode="a")).x.values.tolist() == [5, 3, 4]
+    on = ds.assign_coords(x=pd.RangeIndex(25, 40, 5))
+    assert opened(saved(ds, on, append_dim="x")).indexes["x"].equals(pd.RangeIndex(10, 40, 5))
+    gap = ds.assign_coords(x=pd.RangeIndex(26, 41, 5))
+    assert opened(saved(ds, gap, append_dim="x")).x.values.tolist() == [10, 15, 20, 26, 31, 36]
+    bare = xr.Dataset({"d": ("x", [1, 2, 3])})
+    labelled = bare.assign_coords(x=pd.RangeIndex(3))
+    assert isinstance(opened(saved(bare, labelled, mode="a")).indexes["x"], pd.RangeIndex)
+
+
+@pytest.mark.parametrize(
+    "index",
+    [pd.CategoricalIndex(["a", "b"]), pd.interval_range(0, 2), pd.RangeIndex(2)],
+    ids=lambda i: type(i).__name__,
+)
+def test_left_out_variables_take_their_parts_along(index: pd.Index) -> None:
+    ds = xr.Dataset({"v": ("x", [1, 2])}, {"x": index})
+    store = saved(ds)
+    xr.testing.assert_identical(opened(store, drop_variables="x"), ds.drop_vars("x"))
+    nested = xr.Dataset({"c": ("x", pd.cut([1, 5], [0, 3, 6])), "v": ("x", [1, 2])})
+    xr.testing.assert_identical(opened(saved(nested), drop_variables=["c"]), nested[["v"]])

@@ -18,7 +18,7 @@ from zarrds.datasets.xarray_internals import decode_cf_variables
 from zarrds.errors import EncodingError, MetadataError
 from zarrds.labels.blocks import is_checksummed
 from zarrds.labels.lazy_index import lazy_index
-from zarrds.labels.record import OrderRecord, is_current
+from zarrds.labels.record import OrderRecord, is_current, is_recordable
 from zarrds.labels.search import SortedLabels
 from zarrds.metadata.marks import marks_of, note_of
 
@@ -95,12 +95,16 @@ def lazy_coordinate(
     is_large = variable.size > options.index_threshold
     if options.index not in ("auto", "lazy") or not (is_large or options.index == "lazy") or lazy is None:
         return None
-    index = _out_of_core(name, variable, lazy, dtype)
+    if dtype and (not dtype.startswith(_SEARCHABLE) or "," in dtype):
+        return None  # of categories, intervals and the like there is no better index
+    index = _out_of_core(name, variable, lazy)
     if index is None:
+        better = f"If they are sorted, zarrds.index(store, {name!r}) notes it once and for all"
+        if not is_recordable(lazy.stored.metadata):
+            better = "Saved as plain numbers, times or text, neither packed nor in shards, they could be searched"
         warnings.warn(
             f"the {variable.size} labels of {lazy.stored.path!r} in {lazy.stored.store.path!r} are read into memory: "
-            "nothing is noted of their order, or they are in none. If they are sorted, "
-            f"zarrds.index(store, {name!r}) notes it once and for all; index='pandas' silences this warning",
+            f"nothing is noted of their order, or they are in none. {better}; index='pandas' silences this warning",
             stacklevel=2,
         )
         return None
@@ -108,8 +112,8 @@ def lazy_coordinate(
     return made.create_variables({name: variable})[name], made
 
 
-def _out_of_core(name: str, variable: xr.Variable, lazy: LazyArray, dtype: str) -> pd.Index[Any] | None:
-    if note_of(lazy.stored.metadata, ORDER) is None or (dtype and not dtype.startswith(_SEARCHABLE)) or "," in dtype:
+def _out_of_core(name: str, variable: xr.Variable, lazy: LazyArray) -> pd.Index[Any] | None:
+    if note_of(lazy.stored.metadata, ORDER) is None:
         return None
     decode = _decoder(variable, lazy)
     record = _record(lazy)

@@ -297,3 +297,15 @@ def test_labels_that_cannot_be_searched(path: Path) -> None:
         zarrds.index(path, "x")
     with pytest.warns(UserWarning, match="read into memory"):
         assert opened(path, index="lazy").indexes["x"].dtype == np.float64
+
+
+@pytest.mark.parametrize("unit", ["s", "ns"])
+def test_timedeltas_are_searched_too(path: Path, unit: Any) -> None:
+    spans = (pd.timedelta_range("1h", periods=70_000, freq="37min").as_unit(unit) + pd.Timedelta("1s"))[::-1]
+    ds = xr.Dataset({"v": ("x", np.arange(70_000))}, {"x": pd.TimedeltaIndex(spans, freq=None)})
+    zarrds.save(ds, path, encoding={"x": {"chunks": (1000,)}})
+    found = opened(path, index="lazy")
+    assert "Lazy" in type(found.indexes["x"]).__name__
+    at = ds.x.values[[5, 60_000]]
+    xr.testing.assert_identical(found.sel(x=at), ds.sel(x=at))
+    xr.testing.assert_identical(found.sel(x=slice(at[0], at[1])).load(), ds.sel(x=slice(at[0], at[1])))

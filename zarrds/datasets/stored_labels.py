@@ -27,7 +27,7 @@ __all__ = ["IndexKind", "IndexOptions", "is_range", "lazy_coordinate"]
 Array: TypeAlias = "np.ndarray[Any, Any]"
 IndexKind: TypeAlias = Literal["auto", "pandas", "lazy", "none"]
 # descriptions of labels that need nothing but to be decoded
-_SEARCHABLE = ("str", "string", "datetime64[")
+_SEARCHABLE = ("str", "string", "datetime64[", "timedelta64[")
 # a range is believed only if the digest of each chunk was compared; that of so many takes milliseconds
 _MAX_COMPARED = 4096
 # of any record when it is opened
@@ -160,28 +160,32 @@ class _Same:
 class _Times:
     """Integers that count steps from an origin."""
 
-    origin: np.datetime64
+    origin: np.datetime64 | np.timedelta64
     step: np.timedelta64
 
     def __call__(self, stored: Array) -> Array:
-        return self.origin + np.asarray(stored).astype(np.int64) * self.step
+        times: Array = self.origin + np.asarray(stored).astype(np.int64) * self.step
+        return times
 
 
 def _decoder(variable: xr.Variable, lazy: LazyArray) -> _Same | _Times | None:
     """A quick function from stored elements to labels; None where only xarray's decoders know how."""
     stored = lazy.stored.metadata.data_type.dtype
-    if variable.dtype.kind == "M" and stored.kind in "iu":
+    if variable.dtype.kind in "mM" and stored.kind in "iu":
         return _times(variable, stored)
     is_same = variable.dtype == stored or (variable.dtype.kind == "O" and stored.kind in "OU")
     return _Same(np.dtype(object) if stored.kind in "OU" else stored) if is_same else None
 
 
 def _times(variable: xr.Variable, stored: np.dtype[Any]) -> _Times | None:
-    attributes = {key: variable.encoding.get(key) for key in ("units", "calendar")}
+    is_span = variable.dtype.kind == "m"
+    attributes = {key: variable.encoding.get(key) for key in (("units",) if is_span else ("units", "calendar"))}
     if not all(isinstance(value, str) for value in attributes.values()):
         return None
-    unit = np.datetime_data(variable.dtype)[0]
-    coder = xr.coders.CFDatetimeCoder(time_unit=unit)  # type: ignore[arg-type]  # one of four, as xarray made it
+    if is_span:
+        attributes["dtype"] = str(variable.dtype)  # by which xarray knows timedeltas
+    unit: Any = np.datetime_data(variable.dtype)[0]
+    coder = xr.coders.CFDatetimeCoder(time_unit=unit)
     few: Mapping[Hashable, xr.Variable] = {"t": xr.Variable("t", np.arange(3).astype(stored), attributes)}
     decoded, _, _ = decode_cf_variables(few, {}, decode_times=coder)
     values = decoded["t"].values

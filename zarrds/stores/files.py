@@ -247,6 +247,8 @@ def make_folders(location: str, below: str = "") -> list[str]:
             missing.append(location)
             location = os.path.dirname(location)
             continue
+        except FileExistsError:  # or it was, a moment ago: the caller finds out
+            pass
         except OSError:  # it is there; not every system says so
             if not os.path.lexists(location):
                 raise

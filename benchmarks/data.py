@@ -33,6 +33,8 @@ class Size:
     n_groups: int
     genotypes: tuple[int, int]  # variants, samples; times two int8: 100 MB if full
     genotype_chunks: tuple[int, int, int]
+    n_labels: int
+    n_texts: int
 
     @property
     def cube_nbytes(self) -> int:
@@ -62,6 +64,8 @@ SIZES = {
         n_groups=50,
         genotypes=(100_000, 500),
         genotype_chunks=(5000, 100, 2),
+        n_labels=20_000_000,
+        n_texts=300_000,
     ),
     "small": Size(
         cube=(40, 40, 40),
@@ -74,6 +78,8 @@ SIZES = {
         n_groups=4,
         genotypes=(400, 20),
         genotype_chunks=(100, 10, 2),
+        n_labels=20_000,
+        n_texts=300,
     ),
 }
 
@@ -107,6 +113,14 @@ class Bench:
     def tree(self) -> xr.DataTree:
         """Many small groups."""
         return self.once("tree", lambda: many_groups(self.size.n_groups))
+
+    def labels(self) -> xr.Dataset:
+        """``depth`` along many sorted labels."""
+        return self.once("labels", lambda: many_labels(self.size.n_labels))
+
+    def texts(self) -> xr.Dataset:
+        """Many strings of different lengths."""
+        return self.once("texts", lambda: many_texts(self.size.n_texts))
 
     def genotypes(self) -> xr.Dataset:
         """``call_genotype`` (variants, samples, ploidy) with positions and names."""
@@ -160,6 +174,18 @@ def many_groups(n: int) -> xr.DataTree:
         )
 
     return xr.DataTree.from_dict({f"run{i:02}": group(i) for i in range(n)})
+
+
+def many_labels(n: int) -> xr.Dataset:
+    rng = np.random.default_rng(4)
+    steps = rng.integers(1, 100, n)
+    return xr.Dataset({"depth": ("position", (steps % 40).astype("i1"))}, {"position": np.cumsum(steps)})
+
+
+def many_texts(n: int) -> xr.Dataset:
+    rng = np.random.default_rng(5)
+    texts = np.array([f"rs{number}" for number in rng.integers(1, 10**9, n)], dtype=object)
+    return xr.Dataset({"variant_id": ("variants", texts)})
 
 
 def genotypes(n_variants: int, n_samples: int) -> xr.Dataset:

@@ -160,6 +160,10 @@ def _real(path: Path) -> Source:
 CLIMATE = Source("climate", Bench.climate, lambda bench: {"t2m": bench.size.climate_chunks})
 MANY = Source("many", Bench.many)
 TREE = Source("tree", Bench.tree)
+LABELS = Source(
+    "labels", Bench.labels, lambda bench: dict.fromkeys(("position", "depth"), (bench.size.n_labels // 160,))
+)
+TEXTS = Source("texts", Bench.texts)
 GENOTYPES = Source("genotypes", Bench.genotypes, lambda bench: {"call_genotype": bench.size.genotype_chunks})
 
 
@@ -261,6 +265,67 @@ def _select(
     return [contender(e) for e in engines()]
 
 
+def _points(bench: Bench, k: int) -> dict[str, xr.DataArray]:
+    """200 points, each somewhere else."""
+    random = np.random.default_rng(k)
+    return {
+        name: xr.DataArray(random.integers(0, n, 200), dims="points")
+        for name, n in zip(("time", "latitude", "longitude"), bench.size.climate, strict=True)
+    }
+
+
+def _every_tenth(bench: Bench, k: int) -> dict[str, slice]:
+    return {"time": slice(k % 10, None, 10)}
+
+
+def _isel(place: Callable[[Bench, int], Any], bench: Bench, stack: ExitStack) -> list[Contender]:
+    """As `_select`, by names of dimensions."""
+    expected = bench.climate().t2m
+
+    def contender(engine: Engine) -> Contender:
+        array = stack.enter_context(engine.open(CLIMATE.stored(engine, bench))).t2m
+
+        def check(k: int, found: Array) -> None:
+            if not np.array_equal(found, expected.isel(place(bench, k)).values):
+                raise AssertionError("the selection is not what was saved")
+
+        return Contender(
+            engine.name,
+            _uses(engine, [CLIMATE], bench),
+            lambda selection: array.isel(selection).values,
+            check,
+            prepare=partial(place, bench),
+        )
+
+    return [contender(e) for e in engines()]
+
+
+def _open_labels(bench: Bench, _stack: ExitStack) -> list[Contender]:
+    """Open a dataset and select between two of its labels, elsewhere at each call."""
+    ds = bench.labels()
+    positions, depths = ds.position.values, ds.depth.values
+
+    def contender(engine: Engine) -> Contender:
+        path = LABELS.stored(engine, bench)
+
+        def start(k: int) -> int:
+            return _numbers(k, positions.size - 1000)[0]
+
+        def run(k: int) -> Array:
+            begin = start(k)
+            ends = slice(int(positions[begin]), int(positions[begin + 999]))
+            with engine.open(path) as opened:
+                return opened.depth.sel(position=ends).values
+
+        def check(k: int, found: Array) -> None:
+            if not np.array_equal(found, depths[start(k) : start(k) + 1000]):
+                raise AssertionError("the selection is not what was saved")
+
+        return Contender(engine.name, _uses(engine, [LABELS], bench), run, check)
+
+    return [contender(e) for e in engines()]
+
+
 def _numbers(k: int, *limits: int) -> list[int]:
     """For each limit a number below it, random but for every call `k` the same."""
     return [int(n) for n in np.random.default_rng(k).integers(limits)]
@@ -295,6 +360,10 @@ def _genotypes_nbytes(size: Size) -> int:
     return 3 * size.genotypes_nbytes
 
 
+def _labels_nbytes(size: Size) -> int:
+    return 3 * 9 * size.n_labels
+
+
 def _some_nbytes(_size: Size) -> int:
     return 32 * _MIB
 
@@ -323,11 +392,17 @@ def rows() -> list[Row]:
         row("point-series", "On it, open: all times at one point", series, repeat=5),
         row("one-map", "On it, open: all points at one time", one_map, repeat=10),
         row("small-box", "On it, open: a box of 40×40×40", box, repeat=10),
+        row("scattered-points", "On it, open: 200 points", partial(_isel, _points), repeat=3),
+        row("every-tenth", "On it, open: every 10th time", partial(_isel, _every_tenth), _cube_nbytes),
         row("save-500-variables", "Save 500 small variables", partial(_save, [MANY])),
         row("open-500-variables", "Open them", partial(_open, MANY)),
         row("load-500-variables", "Load them, opened before", partial(_load, [MANY])),
         row("save-tree", "Save a tree of 50 groups with 3 variables each", partial(_save, [TREE])),
         row("open-tree", "Open it", partial(_open, TREE)),
+        row("save-labels", "Save 20 million sorted labels", partial(_save, [LABELS]), _labels_nbytes),
+        row("open-labels", "Open them, and select a slice of 1,000", _open_labels, _labels_nbytes),
+        row("save-texts", "Save 300,000 strings", partial(_save, [TEXTS])),
+        row("load-texts", "Load them, opened before", partial(_load, [TEXTS])),
         row("save-genotypes", "Save 100 MB of genotypes", partial(_save, [GENOTYPES]), _genotypes_nbytes),
         row("read-genotypes", f"On them, open: {part}", region, repeat=5),
     ]

@@ -321,10 +321,10 @@ class _Maker:
 
 def _level_values(index: pd.MultiIndex, name: Hashable) -> pd.Index[Any]:
     """The labels of one level; integers stay integers also where some are missing."""
-    labels = index.get_level_values(str(name))
-    level = index.levels[index.names.index(name)]
+    i = index.names.index(name)
+    labels, level = index.get_level_values(i), index.levels[i]
     if labels.dtype != level.dtype and level.dtype.kind in "iu":
-        codes = index.codes[index.names.index(name)]
+        codes = index.codes[i]
         text = str(level.dtype)
         nullable = level.astype(text[0].upper() + text[1:] if text[0] == "i" else f"UI{text[2:]}")
         return nullable.append(pd.Index([pd.NA], dtype=nullable.dtype)).take(codes)  # -1 is the last

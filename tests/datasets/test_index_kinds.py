@@ -14,6 +14,7 @@ import xarray as xr
 
 import zarrds
 from tests.datasets.index_kinds import INDEXES, MULTI_INDEXES, N, assert_same_indexes, dataset_of
+from tests.datasets.samples import open_zarrds
 
 KINDS = [*INDEXES, *MULTI_INDEXES]
 
@@ -30,23 +31,19 @@ def no_warnings() -> Iterator[None]:
         yield
 
 
-def opened(store: Any, **options: Any) -> xr.Dataset:
-    return xr.open_dataset(store, engine="zarrds", **options)
-
-
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("chunks", [None, {}], ids=["numpy", "dask"])
 @pytest.mark.parametrize("zarr_format", [3, 2])
 def test_dataset(kind: str, chunks: Any, zarr_format: Any) -> None:
     store, ds = zarrds.MemoryStore(), dataset_of(kind)
     zarrds.save(ds, store, zarr_format=zarr_format)
-    found = opened(store, chunks=chunks)
+    found = open_zarrds(store, chunks=chunks)
     assert (found.v.chunks is None) == (chunks is None)
     assert_same_indexes(found, ds)
     # and again, from what was opened
     again = zarrds.MemoryStore()
     zarrds.save(found, again, zarr_format=zarr_format)
-    assert_same_indexes(opened(again, chunks=chunks), ds)
+    assert_same_indexes(open_zarrds(again, chunks=chunks), ds)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -79,12 +76,12 @@ def test_append(kind: str, zarr_format: Any) -> None:
     store = zarrds.MemoryStore()
     zarrds.save(dataset_of(kind, slice(0, 4)), store, zarr_format=zarr_format)
     zarrds.save(dataset_of(kind, slice(4, None)), store, append_dim="x")
-    assert_same_indexes(opened(store), whole)
+    assert_same_indexes(open_zarrds(store), whole)
     with pytest.raises(zarrds.errors.LabelError, match="overlap"):
         zarrds.save(dataset_of(kind, slice(4, None)), store, append_dim="x")
     zarrds.save(dataset_of(kind, slice(3, None)), store, append_dim="x", on_overlap="replace")
     zarrds.save(dataset_of(kind, slice(3, None)), store, append_dim="x", on_overlap="skip")
-    assert_same_indexes(opened(store), whole)
+    assert_same_indexes(open_zarrds(store), whole)
 
 
 def _misses_some(labels: pd.Index) -> bool:
@@ -104,11 +101,11 @@ def test_region(kind: str) -> None:
     zarrds.save(whole.assign(v=whole.v * 0), store)
     zarrds.save(dataset_of(kind, slice(0, 2)).drop_vars("y"), store, region={"x": slice(0, 2)})
     zarrds.save(dataset_of(kind, slice(2, None)), store, region={"x": slice(2, N), "y": slice(None)})
-    assert_same_indexes(opened(store), whole)
+    assert_same_indexes(open_zarrds(store), whole)
     if whole.indexes["x"].is_unique and not _misses_some(whole.indexes["x"]):
         zarrds.save(dataset_of(kind, slice(1, 4)) * 2, store, region="auto")
         factor = np.array([1, 2, 2, 2, 1, 1])
-        found = opened(store)
+        found = open_zarrds(store)
         np.testing.assert_array_equal(found.w, whole.w * factor)
         assert_same_indexes(found.drop_vars(["v", "w"]), whole.drop_vars(["v", "w"]))
     with pytest.raises(zarrds.errors.LabelError):
@@ -122,7 +119,7 @@ def test_added_variable(kind: str, zarr_format: Any) -> None:
     store = zarrds.MemoryStore()
     zarrds.save(whole[["v"]], store, zarr_format=zarr_format)
     zarrds.save(whole[["w"]], store, mode="a")
-    assert_same_indexes(opened(store), whole)
+    assert_same_indexes(open_zarrds(store), whole)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -180,7 +177,7 @@ def test_append_without_the_multi_index(tmp_path: Path) -> None:
     zarrds.save(rest, tmp_path / "x.zarr", append_dim="x")
     with pytest.raises(zarrds.errors.LabelError, match="overlap"):
         zarrds.save(rest, tmp_path / "x.zarr", append_dim="x")
-    assert_same_indexes(opened(tmp_path / "x.zarr"), whole)
+    assert_same_indexes(open_zarrds(tmp_path / "x.zarr"), whole)
     other = whole.drop_vars([*"x", "letter", "number"]).assign_coords(
         xr.Coordinates.from_pandas_multiindex(MULTI_INDEXES["product"], "x")
     )

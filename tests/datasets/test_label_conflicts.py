@@ -12,6 +12,7 @@ import pytest
 import xarray as xr
 
 import zarrds
+from tests.datasets.samples import open_zarrds
 from zarrds.errors import EncodingError, LabelError
 
 LEVELS = pd.MultiIndex.from_arrays([["p", "q"], [1, 2]], names=["l", "m"])
@@ -23,10 +24,6 @@ def no_warnings() -> Iterator[None]:
         warnings.simplefilter("error")
         warnings.filterwarnings("ignore", message="(Period|Datetime)Index.values")
         yield
-
-
-def opened(store: Any, **options: Any) -> xr.Dataset:
-    return xr.open_dataset(store, engine="zarrds", **options)
 
 
 def saved(*datasets: xr.Dataset, **options: Any) -> zarrds.MemoryStore:
@@ -57,7 +54,7 @@ def test_a_name_that_is_that_of_a_part(first: xr.Dataset, second: xr.Dataset) ->
     store = saved(first)
     with pytest.raises(LabelError, match="part of"):
         zarrds.save(second, store, mode="a")
-    xr.testing.assert_identical(opened(store), first)
+    xr.testing.assert_identical(open_zarrds(store), first)
 
 
 @pytest.mark.parametrize("how", [{"mode": "a"}, {"mode": "r+"}, {"region": {"x": slice(0, 2)}}, {"region": "auto"}])
@@ -69,7 +66,7 @@ def test_a_multi_index_and_other_labels(other: Any, first_has_levels: bool, how:
     store = saved(first.assign(e=("x", [3, 4])))
     with pytest.raises(LabelError):
         zarrds.save(second, store, **how)
-    xr.testing.assert_identical(opened(store), first.assign(e=("x", [3, 4])))
+    xr.testing.assert_identical(open_zarrds(store), first.assign(e=("x", [3, 4])))
 
 
 @pytest.mark.parametrize("how", ["error", "skip", "replace"])
@@ -79,11 +76,11 @@ def test_intervals_with_equal_middles_are_not_the_same(how: Any) -> None:
 
     store = saved(ds([(0, 2), (2, 4)], [1.0, 2]))
     zarrds.save(ds([(3, 3), (4, 6)], [9.0, 10]), store, append_dim="x", on_overlap=how)
-    assert opened(store).d.values.tolist() == [1, 2, 9, 10]
+    assert open_zarrds(store).d.values.tolist() == [1, 2, 9, 10]
     large = [2**60 + i for i in range(4)]
     store = saved(ds([(large[0], large[1]), (large[1], large[2])], [1.0, 2]))
     zarrds.save(ds([(large[2], large[3])], [3.0]), store, append_dim="x", on_overlap=how)
-    assert [interval.right for interval in opened(store).indexes["x"]] == large[1:]
+    assert [interval.right for interval in open_zarrds(store).indexes["x"]] == large[1:]
     with pytest.raises(LabelError, match="backwards"):
         zarrds.save(ds([(5, 6)], [1.0]), store, append_dim="x", on_overlap=how)
 
@@ -92,21 +89,21 @@ def test_intervals_with_equal_middles_are_not_the_same(how: Any) -> None:
 def test_nothing_but_missing_data(dtype: str) -> None:
     missing = pd.array([None, None], dtype=dtype)
     store = saved(xr.Dataset({"v": ("x", missing)}))
-    assert pd.isna(opened(store).v.values).all()
+    assert pd.isna(open_zarrds(store).v.values).all()
 
 
 def test_times_of_a_zone_that_are_all_missing_are_appended() -> None:
     times = pd.DatetimeIndex(["2000-01-01", "2000-01-02", "NaT", "NaT"], tz="Asia/Tokyo").array
     ds = xr.Dataset({"v": ("x", times)})
     store = saved(ds.isel(x=slice(0, 2)), ds.isel(x=slice(2, 4)), append_dim="x")
-    assert opened(store).v.values[:2].tolist() == ds.v.values[:2].tolist()
-    assert pd.isna(opened(store).v.values[2:]).all()
+    assert open_zarrds(store).v.values[:2].tolist() == ds.v.values[:2].tolist()
+    assert pd.isna(open_zarrds(store).v.values[2:]).all()
 
 
 @pytest.mark.parametrize("values", [pd.Categorical(["a", "b"]), pd.array([1, None], "Int64")])
 def test_an_index_of_a_coordinate_that_is_no_dimension(values: Any) -> None:
     ds = xr.Dataset(coords={"c": ("x", values)})
-    found = opened(saved(ds.set_xindex("c")))
+    found = open_zarrds(saved(ds.set_xindex("c")))
     pd.testing.assert_extension_array_equal(found.c.data, values)
     assert "c" in found.coords
 
@@ -114,11 +111,11 @@ def test_an_index_of_a_coordinate_that_is_no_dimension(values: Any) -> None:
 def test_objects_of_any_dimensions() -> None:
     periods = np.empty((2, 2), object)
     periods.flat[:] = list(pd.period_range("2020", periods=4, freq="M"))
-    found = opened(saved(xr.Dataset({"v": (("x", "y"), periods)})))
+    found = open_zarrds(saved(xr.Dataset({"v": (("x", "y"), periods)})))
     assert found.v.values.tolist() == periods.tolist()
     for index in (pd.period_range("2020", periods=2, freq="M"), pd.interval_range(0, 2)):
         scalar = xr.Dataset(coords={"x": index}).isel(x=0)
-        assert opened(saved(scalar)).x.item() == index[0]
+        assert open_zarrds(saved(scalar)).x.item() == index[0]
 
 
 @pytest.mark.parametrize("asked", [{"dtype": "f4"}, {"dtype": "i4"}, {"scale_factor": 2.0}])
@@ -130,7 +127,7 @@ def test_encodings_that_the_kind_would_not_survive(values: Any, asked: dict[str,
     with pytest.raises(EncodingError, match="does not go with"):
         zarrds.save(xr.Dataset({"v": ("x", values)}), store, encoding={"v": asked})
     zarrds.save(xr.Dataset({"v": ("x", values)}), store, encoding={"v": {"chunks": (1,)}})
-    pd.testing.assert_extension_array_equal(opened(store).v.data, values)
+    pd.testing.assert_extension_array_equal(open_zarrds(store).v.data, values)
 
 
 @pytest.mark.parametrize("unit", ["s", "ns"])
@@ -141,23 +138,23 @@ def test_finer_times_are_appended_to_none(unit: Any) -> None:
     ):
         ds = xr.Dataset({"d": ("x", [1, 2, 3])}, {"x": index})
         store = saved(ds.isel(x=slice(0, 0)), ds, append_dim="x")
-        pd.testing.assert_index_equal(opened(store).indexes["x"], ds.indexes["x"], check_freq=False)
+        pd.testing.assert_index_equal(open_zarrds(store).indexes["x"], ds.indexes["x"], check_freq=False)
 
 
 def test_ranges_that_are_replaced_or_added() -> None:
     ds = xr.Dataset({"d": ("x", [1, 2, 3])}, {"x": pd.RangeIndex(10, 25, 5)})
     backwards = ds.isel(x=slice(None, None, -1))
-    assert opened(saved(ds, backwards, mode="a")).indexes["x"].equals(pd.RangeIndex(20, 5, -5))
-    assert isinstance(opened(saved(ds, backwards, mode="a")).indexes["x"], pd.RangeIndex)
+    assert open_zarrds(saved(ds, backwards, mode="a")).indexes["x"].equals(pd.RangeIndex(20, 5, -5))
+    assert isinstance(open_zarrds(saved(ds, backwards, mode="a")).indexes["x"], pd.RangeIndex)
     mixed = ds.assign_coords(x=[5, 3, 4])
-    assert opened(saved(ds, mixed, mode="a")).x.values.tolist() == [5, 3, 4]
+    assert open_zarrds(saved(ds, mixed, mode="a")).x.values.tolist() == [5, 3, 4]
     on = ds.assign_coords(x=pd.RangeIndex(25, 40, 5))
-    assert opened(saved(ds, on, append_dim="x")).indexes["x"].equals(pd.RangeIndex(10, 40, 5))
+    assert open_zarrds(saved(ds, on, append_dim="x")).indexes["x"].equals(pd.RangeIndex(10, 40, 5))
     gap = ds.assign_coords(x=pd.RangeIndex(26, 41, 5))
-    assert opened(saved(ds, gap, append_dim="x")).x.values.tolist() == [10, 15, 20, 26, 31, 36]
+    assert open_zarrds(saved(ds, gap, append_dim="x")).x.values.tolist() == [10, 15, 20, 26, 31, 36]
     bare = xr.Dataset({"d": ("x", [1, 2, 3])})
     labelled = bare.assign_coords(x=pd.RangeIndex(3))
-    assert isinstance(opened(saved(bare, labelled, mode="a")).indexes["x"], pd.RangeIndex)
+    assert isinstance(open_zarrds(saved(bare, labelled, mode="a")).indexes["x"], pd.RangeIndex)
 
 
 @pytest.mark.parametrize(
@@ -168,6 +165,6 @@ def test_ranges_that_are_replaced_or_added() -> None:
 def test_left_out_variables_take_their_parts_along(index: pd.Index) -> None:
     ds = xr.Dataset({"v": ("x", [1, 2])}, {"x": index})
     store = saved(ds)
-    xr.testing.assert_identical(opened(store, drop_variables="x"), ds.drop_vars("x"))
+    xr.testing.assert_identical(open_zarrds(store, drop_variables="x"), ds.drop_vars("x"))
     nested = xr.Dataset({"c": ("x", pd.cut([1, 5], [0, 3, 6])), "v": ("x", [1, 2])})
-    xr.testing.assert_identical(opened(saved(nested), drop_variables=["c"]), nested[["v"]])
+    xr.testing.assert_identical(open_zarrds(saved(nested), drop_variables=["c"]), nested[["v"]])

@@ -15,6 +15,7 @@ import xarray as xr
 
 import zarrds
 from tests.datasets.index_kinds import INDEXES
+from tests.datasets.samples import open_zarrds
 
 KINDS = {
     name: index.array
@@ -31,10 +32,6 @@ def no_warnings() -> Iterator[None]:
         warnings.simplefilter("error")
         warnings.filterwarnings("ignore", message="(Period|Datetime)Index.values")
         yield
-
-
-def opened(store: Any, **options: Any) -> xr.Dataset:
-    return xr.open_dataset(store, engine="zarrds", **options)
 
 
 def assert_same(found: xr.Dataset, expected: xr.Dataset, kind: str) -> None:
@@ -62,17 +59,17 @@ def test_kinds(kind: str, zarr_format: Any, chunks: Any, as_coordinate: bool) ->
     ds = ds.set_coords("v") if as_coordinate else ds
     store = zarrds.MemoryStore()
     zarrds.save(ds, store, zarr_format=zarr_format)
-    found = opened(store, chunks=chunks)
+    found = open_zarrds(store, chunks=chunks)
     assert set(found.coords) == set(ds.coords)
     assert_same(found, ds, kind)
-    assert_same(pickle.loads(pickle.dumps(opened(store, chunks=chunks))), ds, kind)
+    assert_same(pickle.loads(pickle.dumps(open_zarrds(store, chunks=chunks))), ds, kind)
     for part in (slice(1, 4), [5, 0, 2], slice(None, None, -1)):
-        assert_same(opened(store, chunks=chunks).isel(x=part), ds.isel(x=part), kind)
+        assert_same(open_zarrds(store, chunks=chunks).isel(x=part), ds.isel(x=part), kind)
     again = zarrds.MemoryStore()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*dask array with dtype=object")
-        zarrds.save(opened(store, chunks=chunks), again, zarr_format=zarr_format)
-    assert_same(opened(again), ds, kind)
+        zarrds.save(open_zarrds(store, chunks=chunks), again, zarr_format=zarr_format)
+    assert_same(open_zarrds(again), ds, kind)
 
 
 @pytest.mark.parametrize("zarr_format", [3, 2])
@@ -87,17 +84,17 @@ def test_appends_and_regions(kind: str, zarr_format: Any) -> None:
             zarrds.save(ds.isel(x=slice(4, None)), store, append_dim="x")
         return
     zarrds.save(ds.isel(x=slice(4, None)), store, append_dim="x")
-    assert_same(opened(store), ds, kind)
+    assert_same(open_zarrds(store), ds, kind)
     backwards = ds.isel(x=slice(None, None, -1))
     zarrds.save(backwards.isel(x=slice(1, 5)), store, region={"x": slice(1, 5)})
-    assert_same(opened(store), ds.isel(x=[0, 4, 3, 2, 1, 5]), kind)
+    assert_same(open_zarrds(store), ds.isel(x=[0, 4, 3, 2, 1, 5]), kind)
 
 
 @pytest.mark.parametrize("chunks", [None, {}], ids=["numpy", "dask"])
 def test_nothing_is_read_until_it_is_used(chunks: Any, tmp_path: Path) -> None:
     ds = xr.Dataset({"v": ("x", pd.array([1, None, 3], "Int64")), "w": ("x", [1, 2, 3])})
     zarrds.save(ds, tmp_path / "x.zarr")
-    found = opened(tmp_path / "x.zarr", chunks=chunks)
+    found = open_zarrds(tmp_path / "x.zarr", chunks=chunks)
     (tmp_path / "x.zarr" / "v" / "c.0").rename(tmp_path / "kept")
     with pytest.raises(zarrds.errors.ChunkError):
         found.v.load()
@@ -110,9 +107,9 @@ def test_objects_of_several_dimensions() -> None:
     ds = xr.Dataset({"v": (("y", "x"), times), "w": ((), np.array(pd.Timestamp("2000", tz="UTC"), object))})
     store = zarrds.MemoryStore()
     zarrds.save(ds, store)
-    assert opened(store).v.values[0].tolist() == times[0].tolist()
-    assert pd.isnull(opened(store).v.values[1]).all()
-    assert opened(store).w.item() == pd.Timestamp("2000", tz="UTC")
+    assert open_zarrds(store).v.values[0].tolist() == times[0].tolist()
+    assert pd.isnull(open_zarrds(store).v.values[1]).all()
+    assert open_zarrds(store).w.item() == pd.Timestamp("2000", tz="UTC")
 
 
 @pytest.mark.parametrize("option", [{"mask_and_scale": False}, {"decode_cf": False}, {"mask_and_scale": {"v": False}}])
@@ -121,7 +118,7 @@ def test_undecoded(option: dict[str, Any]) -> None:
     ds = xr.Dataset({"v": ("x", pd.Categorical(["b", None, "a"]))})
     store = zarrds.MemoryStore()
     zarrds.save(ds, store)
-    found = opened(store, **option)
+    found = open_zarrds(store, **option)
     assert found.v.values.tolist() == [1, -1, 0]
     assert found.v_categories.values.tolist() == ["a", "b"]
     assert found.v.attrs["flag_meanings"] == "a b"
@@ -133,4 +130,4 @@ def test_another_kind_is_refused() -> None:
     for v, w in ((pd.Categorical(["c"]), [1.0]), ([5], [1.0]), (pd.Categorical(["a"]), pd.Categorical(["a"]))):
         with pytest.raises(zarrds.errors.LabelError):
             zarrds.save(xr.Dataset({"v": ("x", v), "w": ("x", w)}), store, append_dim="x")
-    assert opened(store).sizes["x"] == 2
+    assert open_zarrds(store).sizes["x"] == 2

@@ -29,7 +29,7 @@ def _ints(name: str) -> Any:
 @st.composite
 def masked(draw: st.DrawFn) -> pd.Index:
     name = draw(st.sampled_from(["Int8", "UInt8", "Int32", "Int64", "UInt64"]))
-    return pd.Index(pd.array(draw(st.lists(st.none() | _ints(name.lower()))), dtype=name))  # type: ignore[call-overload]
+    return pd.Index(pd.array(draw(st.lists(st.none() | _ints(name.lower()))), dtype=name))  # type: ignore[call-overload]  # the name of a dtype
 
 
 @st.composite
@@ -154,7 +154,7 @@ def test_any_description_is_refused_or_gives_labels(description: Any, values: An
     before = values.copy()
     for restore, kind in ((from_plain, pd.Index), (array_from_plain, (np.ndarray, pd.api.extensions.ExtensionArray))):
         with contextlib.suppress(MetadataError):
-            assert isinstance(restore(description, values, companions), kind)  # type: ignore[arg-type]
+            assert isinstance(restore(description, values, companions), kind)  # type: ignore[arg-type]  # whatever is made up
     for look in (decode_options, companion_names):
         with contextlib.suppress(MetadataError):
             assert isinstance(look(description), dict)

@@ -19,8 +19,9 @@ from tests.labels.test_record import LAYOUTS, CountingStore, stored
 from zarrds import LocalStore, MemoryStore, create_array, open_array
 from zarrds.arrays.elements import Elements
 from zarrds.errors import ChunkError, ConflictError
+from zarrds.labels.reading import StoredLabels
 from zarrds.labels.record import OrderRecord, StaleRecordError, record_of
-from zarrds.labels.search import SortedLabels, UnsortedLabels
+from zarrds.labels.search import SortedLabels
 from zarrds.labels.source import LabelSource, Probe
 
 
@@ -303,8 +304,6 @@ def test_pickles_and_threads(tmp_path: Path) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(look, range(100)))
-    unsorted = pickle.loads(pickle.dumps(UnsortedLabels(elements, as_dates, nothing, "u")))
-    assert (unsorted.token, unsorted.dtype, unsorted.size) == ("u", source.dtype, labels.size)
 
 
 def test_kept_blocks_are_bounded() -> None:
@@ -320,14 +319,17 @@ def test_kept_blocks_are_bounded() -> None:
 
 def test_unsorted_labels() -> None:
     values = np.array([3, 1, 2, 5, 4, 9, 8], ">i4")
-    source: LabelSource = UnsortedLabels(stored(values, 2, zarr_format=2), None, nothing, "x")
-    assert (source.order, source.is_unique, source.size, source.dtype) == (None, None, 7, np.dtype("i4"))
+    elements = stored(values, 2, zarr_format=2)
+    record = record_of(elements)
+    assert record.order is None
+    source = StoredLabels(elements, record, None, nothing, "x")
+    assert (source.size, source.dtype) == (7, np.dtype("i4"))
     assert (source.read(1, 6).tolist(), source.take(np.array([6, 0, 6])).tolist()) == ([1, 2, 5, 4, 9], [8, 3, 8])
     for position in (7, -1):
         with pytest.raises(IndexError):
             source.take(np.array([position]))
     with pytest.raises(ValueError, match="order"):
-        source.probe(np.array([1]))
+        SortedLabels(elements, record, None, nothing, "x")
 
 
 def test_a_record_that_went_through_json_searches_the_same() -> None:

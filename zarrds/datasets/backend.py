@@ -330,7 +330,7 @@ class _Reader:
         return ds
 
     def _parts_of(self, path: str, dropped: set[str]) -> set[str]:
-        """Arrays that go with those that are left out: what stands beside them, and the levels of a MultiIndex."""
+        """Arrays that go with those that are left out, since they are parts of them."""
         arrays = {}
         for name in dropped:
             with suppress(ZarrdsError):  # it may be left out because it cannot be read

@@ -14,7 +14,7 @@ from zarrds.arrays.report import Finding
 from zarrds.arrays.verify import Nodes
 from zarrds.datasets.decoding import decoders_for
 from zarrds.datasets.lazy import LazyArrays
-from zarrds.datasets.notes import ORDER, GroupNotes, notes_of
+from zarrds.datasets.notes import ORDER, GroupNotes, notes_of, range_of
 from zarrds.datasets.restored import MisfitError, index_of
 from zarrds.datasets.transaction import change_documents
 from zarrds.datasets.xarray_internals import decode_cf_variables
@@ -208,9 +208,8 @@ def _misfit(name: str, variables: Mapping[Hashable, xr.Variable], notes: GroupNo
 
 
 def _range_problem(description: Mapping[str, Any], values: np.ndarray[Any, Any], at: int) -> str | None:
-    start, step = description.get("start"), description.get("step")
-    if type(start) is not int or type(step) is not int or step == 0:
+    index = range_of(description, at + values.size)
+    if index is None:
         return "its range has no start and step"
-    wanted = range(start + at * step, start + (at + values.size) * step, step)
-    is_same = values.ndim == 1 and np.array_equal(values, np.array(wanted))
-    return None if is_same else f"its labels are not the range from {start} in steps of {step}"
+    is_same = values.ndim == 1 and np.array_equal(values, index[at:])
+    return None if is_same else f"its labels are not the range from {index.start} in steps of {index.step}"

@@ -21,7 +21,6 @@ from zarrds.datasets.xarray_internals import (
     NONE_VAR_NAME,
     encode_dataset_coordinates,
     encode_zarr_variable,
-    validate_dataset_names,
 )
 from zarrds.errors import EncodingError, UnsupportedError, VariableNotFoundError
 from zarrds.metadata.dtypes import JSON
@@ -85,7 +84,6 @@ def prepared(dataset: xr.Dataset, encoding: Encoding) -> tuple[dict[str, JSON], 
     encoding : mapping
         Takes the place of the encoding of the variables that it names.
     """
-    validate_dataset_names(dataset)
     variables, attributes = encode_dataset_coordinates(dataset)
     for name, asked in encoding.items():
         if name not in variables:

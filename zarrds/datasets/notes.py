@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
+import pandas as pd
 import xarray as xr
 
 from zarrds.errors import EncodingError, MetadataError, VariableNotFoundError
@@ -18,7 +19,18 @@ from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.marks import note_of
 from zarrds.metadata.model import ArrayMetadata
 
-__all__ = ["MULTI_INDEX", "ORDER", "PANDAS", "RANGES", "Closed", "GroupNotes", "beside", "notes_of", "with_intervals"]
+__all__ = [
+    "MULTI_INDEX",
+    "ORDER",
+    "PANDAS",
+    "RANGES",
+    "Closed",
+    "GroupNotes",
+    "beside",
+    "notes_of",
+    "range_of",
+    "with_intervals",
+]
 
 Closed: TypeAlias = Literal["left", "right", "both", "neither"]
 # members of the `zarrds` object
@@ -114,6 +126,20 @@ def _parts_of(name: str, companions: Mapping[str, Mapping[str, str]]) -> set[str
         found |= more
         waiting += more
     return found
+
+
+def range_of(description: Mapping[str, JSON], size: int) -> pd.RangeIndex | None:
+    """The labels of a description with the dtype ``range``; None if it does not name them.
+
+    Examples
+    --------
+    >>> range_of({"dtype": "range", "start": 5, "step": 3}, 4)
+    RangeIndex(start=5, stop=17, step=3)
+    """
+    start, step = description.get("start"), description.get("step")
+    if type(start) is not int or type(step) is not int or step == 0:  # True is an integer to Python
+        return None
+    return pd.RangeIndex(start, start + size * step, step)
 
 
 def beside(metadata: ArrayMetadata) -> set[str]:

@@ -11,7 +11,7 @@ import xarray as xr
 
 from zarrds.datasets.comparison import Labels, label_text
 from zarrds.datasets.encoded import stored_name
-from zarrds.datasets.notes import PANDAS, RANGES
+from zarrds.datasets.notes import PANDAS, RANGES, range_of
 from zarrds.datasets.plain import PlainDataset
 from zarrds.datasets.stored import StoredGroup
 from zarrds.errors import LabelError
@@ -19,7 +19,7 @@ from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.marks import note_of, with_note
 from zarrds.metadata.model import ArrayMetadata
 
-__all__ = ["Pairs", "check_kinds", "check_ranges", "other_labels"]
+__all__ = ["Pairs", "check_kinds", "check_ranges", "other_labels", "with_true_notes"]
 
 # by dimension
 Pairs: TypeAlias = dict[str, tuple[Labels, Labels]]
@@ -137,7 +137,6 @@ def check_ranges(plain: PlainDataset, stored: StoredGroup, region: Mapping[str, 
 
 
 def with_true_notes(
-    name: str,
     after: ArrayMetadata,
     variable: xr.Variable,
     parts: Sequence[slice],
@@ -148,7 +147,6 @@ def with_true_notes(
 
     Parameters
     ----------
-    name : str
     after : ArrayMetadata
     variable : Variable
         What is written.
@@ -160,11 +158,9 @@ def with_true_notes(
     """
     described = note_of(after, PANDAS)
     if isinstance(described, dict) and described.get("dtype") == "range":
-        start, step = described.get("start"), described.get("step")
         (part,) = parts
-        is_same = type(start) is int and type(step) is int
-        is_same = is_same and np.array_equal(variable.values, np.arange(part.start, part.stop) * step + start)
-        if not is_same:
+        index = range_of(described, part.stop)
+        if index is None or not np.array_equal(variable.values, index[part.start :]):
             is_whole = part == slice(0, after.shape[0])
             after = with_note(after, PANDAS, notes.get(PANDAS) if is_whole else None)
     ranges, before = notes.get(RANGES), note_of(after, RANGES)

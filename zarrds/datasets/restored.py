@@ -11,7 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from zarrds.datasets.lazy import LazyArray
-from zarrds.datasets.notes import GroupNotes
+from zarrds.datasets.notes import GroupNotes, range_of
 from zarrds.datasets.stored_labels import IndexOptions, is_range, lazy_coordinate
 from zarrds.datasets.xarray_internals import DeferredIndex, MappedArray, PandasVariable
 from zarrds.errors import MetadataError
@@ -163,13 +163,12 @@ class _Restorer:
             self._add_index(name, name, self._index(name), variable)
 
     def _range(self, name: str, description: Mapping[str, Any]) -> pd.RangeIndex:
-        size = self._decoded[name].size
-        start, step = description.get("start"), description.get("step")
-        if type(start) is not int or type(step) is not int or step == 0:
+        variable = self._decoded[name]
+        index = range_of(description, variable.size)
+        if index is None:
             raise MisfitError(name, "its range has no start and step")
-        index = pd.RangeIndex(start, start + size * step, step, name=name)
-        if not is_range(self._lazy[name], index) and not np.array_equal(self._decoded[name].values, index):
-            raise MisfitError(name, f"its labels are not the range from {start} in steps of {step}")
+        if not is_range(self._lazy[name], index) and not np.array_equal(variable.values, index):
+            raise MisfitError(name, f"its labels are not the range from {index.start} in steps of {index.step}")
         return index
 
     def _index(self, name: str) -> pd.Index[Any]:

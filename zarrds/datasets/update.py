@@ -348,5 +348,5 @@ def _written(
     whole = {str(dim): slice(0, size) for dim, size in there.sizes.items()}
     parts = [{**whole, **region}[str(dim)] for dim in there.dims]
     shape = tuple(max(size, part.stop) for size, part in zip(before.shape, parts, strict=True))
-    after = with_true_notes(name, replace(before, shape=shape), variable, parts, notes, stored)
+    after = with_true_notes(replace(before, shape=shape), variable, parts, notes, stored)
     return ArrayChange(before, after, encoded, tuple(part.start for part in parts))

@@ -30,18 +30,18 @@ _PIECE = 1 << 20
 
 
 class StoredLabels:
-    """What sorted and unsorted labels have in common; the parameters and attributes are those of `SortedLabels`."""
+    """Labels that are read, not searched; the parameters and attributes are those of `SortedLabels`."""
 
     def __init__(
         self,
         elements: Elements,
-        record: OrderRecord | None,
+        record: OrderRecord,
         decode: Decode | None,
         check: Callable[[], None],
         token: Hashable,
     ) -> None:
         self._arguments = elements, record, decode, check, token
-        self._blocks = Blocks(elements, None if record is None else record.block)
+        self._blocks = Blocks(elements, record.block)
         self._elements = elements
         self._record = record
         self._decode = decode
@@ -50,7 +50,7 @@ class StoredLabels:
         self._changed: int | None = None  # a block that was read and is not as recorded
         self._lock = threading.Lock()
         self.size = self._blocks.size
-        self.dtype = _decoded(self._samples(), decode).dtype
+        self.dtype = _decoded(np.concatenate([record.first, record.last]), decode).dtype
         self.token = token
         self.labels_read = 0
 
@@ -58,11 +58,6 @@ class StoredLabels:
     def elements(self) -> Elements:
         """The stored array."""
         return self._elements
-
-    def _samples(self) -> Array:
-        """Elements by which to tell what all are decoded to."""
-        stored: Array = self._elements.read(slice(0, 1))
-        return stored.astype(stored.dtype.newbyteorder("="), copy=False)
 
     def read(self, start: int, stop: int) -> Array:
         """The labels at ``[start, stop)``; of a record that is stale nothing is believed here."""
@@ -148,7 +143,7 @@ class StoredLabels:
     def _is_recorded(self, i: int, elements: Array, digest: int) -> bool:
         """Whether what the record says of block `i` is true of what was read."""
         record = self._record
-        if record is None or digest == record.crc32c[i]:
+        if digest == record.crc32c[i]:
             return True
         if elements.size == record.block or i != len(self._blocks) - 1:
             return False

@@ -13,7 +13,7 @@ from zarrds.labels.reading import Decode, Items, StoredLabels
 from zarrds.labels.record import OrderRecord
 from zarrds.labels.source import Array, Order, Probe
 
-__all__ = ["SortedLabels", "UnsortedLabels"]
+__all__ = ["SortedLabels"]
 
 # of elements that must be decoded to be compared, a search first looks at every so many-th
 _STRIDE = 256
@@ -21,63 +21,6 @@ _STRIDE = 256
 _MAX_EXACT = 1 << 53
 # of so many values the labels are remembered
 _MAX_REMEMBERED = 1 << 16
-
-
-class UnsortedLabels(StoredLabels):
-    """Labels of which no order is known: a `LabelSource` that can be read, but not searched.
-
-    Any number of threads may use it, and it pickles if its arguments do.
-
-    Parameters
-    ----------
-    elements : Elements
-        The stored array, 1-D and without shards.
-    decode : callable or None
-        Makes labels of stored elements; None if they are the same.
-    check : callable
-        Called after each reading; raises if the array was replaced since it was opened.
-    token : hashable
-        Sources with equal tokens have equal labels.
-
-    Attributes
-    ----------
-    size : int
-    dtype : dtype
-        Of the labels; object for text.
-    token : hashable
-    labels_read : int
-        How many labels were read from the store so far.
-
-    Examples
-    --------
-    >>> import zarrds
-    >>> array = zarrds.create_array(zarrds.MemoryStore(), shape=5, dtype="i4", chunks=2)
-    >>> array[:] = [10, 50, 30, 20, 40]
-    >>> labels = UnsortedLabels(Elements(array.store, array.path, array.metadata), None, lambda: None, "x")
-    >>> labels.read(1, 3)
-    array([50, 30], dtype=int32)
-    """
-
-    def __init__(self, elements: Elements, decode: Decode | None, check: Callable[[], None], token: Hashable) -> None:
-        super().__init__(elements, None, decode, check, token)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        elements, _, decode, check, token = self._arguments
-        return type(self), (elements, decode, check, token)
-
-    @property
-    def order(self) -> Order | None:
-        """None: it is not known."""
-        return None
-
-    @property
-    def is_unique(self) -> bool | None:
-        """None: it is not known."""
-        return None
-
-    def probe(self, values: Array) -> Probe:
-        """Raise `ValueError`: such labels cannot be searched."""
-        raise ValueError("labels of which no order is known cannot be searched")
 
 
 class SortedLabels(StoredLabels):
@@ -136,7 +79,6 @@ class SortedLabels(StoredLabels):
     ) -> None:
         if record.order is None or record.size != elements.shape[0]:
             raise ValueError("labels can be searched only by a record of their order")
-        self._known = record
         super().__init__(elements, record, decode, check, token)
         self.order: Order = record.order
         self._first, self._last = self._labels(record.first), self._labels(record.last)
@@ -145,13 +87,10 @@ class SortedLabels(StoredLabels):
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), self._arguments
 
-    def _samples(self) -> Array:
-        return np.concatenate([self._known.first, self._known.last])
-
     @property
     def is_unique(self) -> bool | None:
         """Whether no label occurs twice; None if that is not known."""
-        unique, stored = self._known.unique, self._elements.dtype
+        unique, stored = self._record.unique, self._elements.dtype
         if unique and stored != self.dtype and self.size:
             if stored.kind == "f":
                 return None  # rounded by the decoder, perhaps
@@ -160,7 +99,7 @@ class SortedLabels(StoredLabels):
         return unique
 
     def _ends(self) -> tuple[int, int]:
-        ends = int(self._known.first[0]), int(self._known.last[-1])
+        ends = int(self._record.first[0]), int(self._record.last[-1])
         return min(ends), max(ends)
 
     def probe(self, values: Array) -> Probe:

@@ -7,11 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numcodecs import vlen
 
 from tests.codecs.cases import CASES, Case, array_of, assert_decodes, data_type, default_pipeline, encoded, pipeline_of
 from zarrds.codecs.base import ChunkSpec
 from zarrds.codecs.pipeline import build_pipeline
-from zarrds.errors import ChunkError
+from zarrds.errors import ChunkError, EncodingError
 from zarrds.metadata.dtypes import DataType
 
 FIRST_OF_EACH = list({case.name: case for case in CASES}.values())
@@ -85,3 +88,39 @@ def test_scalars_of_numpy_are_text_and_bytes_too(codec: str, name: str, elements
     pipeline = build_pipeline([{"name": codec}], (2,), DataType(name, np.dtype(object)))
     (encoded,) = pipeline.encode(array)
     assert pipeline.decode(bytes(encoded)).tolist() == elements
+
+
+_TEXTS = st.text(st.sampled_from("a\0é\U0001f600") | st.characters(codec="utf-8"), max_size=6) | st.sampled_from(
+    ["", "\0\0\0\0", "x" * 255, "x" * 256, "é" * 40_000, "\x01\0\0\0"]
+)
+
+
+@pytest.mark.parametrize("codec", ["vlen-utf8", "vlen-bytes"])
+@given(texts=st.lists(_TEXTS, max_size=12))
+def test_elements_of_any_length_are_laid_out_as_numcodecs_does(codec: str, texts: list[str]) -> None:
+    array = np.empty(len(texts), object)
+    array[:] = texts if codec == "vlen-utf8" else [text.encode() for text in texts]
+    expected = (vlen.VLenUTF8() if codec == "vlen-utf8" else vlen.VLenBytes()).encode(array)
+    name = "string" if codec == "vlen-utf8" else "variable_length_bytes"
+    (encoded,) = build_pipeline([{"name": codec}], array.shape, DataType(name, np.dtype(object))).encode(array)
+    assert bytes(encoded) == expected
+
+
+@pytest.mark.parametrize(
+    ("codec", "name", "elements"),
+    [
+        ("vlen-utf8", "string", ["a", None]),
+        ("vlen-utf8", "string", ["a", b"b"]),
+        ("vlen-utf8", "string", [np.nan, "a"]),
+        ("vlen-utf8", "string", ["a\ud800"]),
+        ("vlen-bytes", "variable_length_bytes", [b"a", None]),
+        ("vlen-bytes", "variable_length_bytes", ["a"]),
+        ("vlen-bytes", "variable_length_bytes", [b"a", bytearray(b"b")]),
+    ],
+)
+def test_nothing_but_text_or_bytes_is_laid_out(codec: str, name: str, elements: list[Any]) -> None:
+    array = np.empty(len(elements), object)
+    array[:] = elements
+    pipeline = build_pipeline([{"name": codec}], array.shape, DataType(name, np.dtype(object)))
+    with pytest.raises(EncodingError, match=f"something else than {'strings' if name == 'string' else 'bytes'}"):
+        pipeline.encode(array)

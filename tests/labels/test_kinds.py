@@ -245,7 +245,6 @@ def test_no_marker_is_left() -> None:
         pd.RangeIndex(3),
         pd.DatetimeIndex(["2024-01-01", "2024-01-05", None]).as_unit("ns"),
         pd.TimedeltaIndex([1, 2]).as_unit("ns"),
-        pd.Index(["a", "b"], dtype=object),
         np.array(["a", "b"]),
         np.array([b"a"]),
         np.array([1.5], np.float16),
@@ -258,6 +257,16 @@ def test_no_marker_is_left() -> None:
 )
 def test_nothing_is_said_where_the_array_says_all(values: Any) -> None:
     assert to_plain(values) is None
+
+
+@pytest.mark.parametrize("values", [pd.Index(["a", "b"], dtype=object), np.array([["a"], [np.str_("b")]], object)])
+def test_objects_that_are_text_are_marked_as_that_and_not_copied(values: Any) -> None:
+    plain = to_plain(values)
+    assert isinstance(plain, Plain)
+    assert plain.description == plain.attrs == {}
+    assert xr.coding.strings.check_vlen_dtype(plain.values.dtype) is str
+    assert plain.values.shape == values.shape
+    assert np.shares_memory(plain.values, np.asarray(values))
 
 
 def test_a_multi_index_is_stored_level_by_level() -> None:

@@ -84,6 +84,8 @@ def _back(labels: pd.Index) -> pd.Index:
     plain = to_plain(labels)
     if plain is None:
         return labels
+    if not plain.description:  # the array says all
+        return pd.Index(plain.values, dtype=object)
     companions: dict[str, Any] = {}
     if "bounds" in plain.companions:
         companions["bounds"] = plain.companions["bounds"].values

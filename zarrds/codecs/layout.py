@@ -20,6 +20,9 @@ from zarrds.metadata.dtypes import DataType
 __all__ = ["Bytes", "JsonObjects", "Transpose", "VariableLength"]
 
 _MAX_CODE_POINT = 0x10FFFF
+# of an element of variable length; what reads it takes the length for a signed number
+_MAX_LENGTH = 2**31 - 1
+_ROOM = bytes(4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,30 +129,41 @@ class VariableLength:
             )
         return None
 
-    def _codec(self) -> Any:
-        from numcodecs import vlen
-
-        return vlen.VLenUTF8() if self.name == "vlen-utf8" else vlen.VLenBytes()
-
     def encode(self, array: AnyArray) -> Buffer:
-        element_type = str if self.name == "vlen-utf8" else bytes
-        elements = np.ascontiguousarray(array).reshape(-1)
-        try:
-            # numcodecs would take None and 0 for empty ones
-            kinds = set(map(type, elements))
-            for found in kinds:
-                if not issubclass(found, element_type):
-                    raise TypeError(f"an element is of type {found.__name__}")
-            if kinds - {element_type}:  # numcodecs knows no subclass, such as NumPy's own strings
-                elements = np.array([*map(element_type, elements), None], object)[:-1]
-            encoded: bytes = self._codec().encode(elements)
-        except (TypeError, ValueError) as error:
-            raise EncodingError(
-                f"array holds something else than {'strings' if element_type is str else 'bytes'}: {error}",
-                codec=self.name,
-                mend="Replace missing values and other objects first",
-            ) from error
+        items = np.ascontiguousarray(array).reshape(-1).tolist()
+        encoded = bytearray(struct.pack("<I", len(items)))
+        if items:
+            try:
+                # at once, with room for each length: one call of Python's takes all elements
+                encoded += _ROOM
+                encoded += _join_texts(items) if self.name == "vlen-utf8" else _join_bytes(items)
+            except (TypeError, ValueError) as error:
+                raise EncodingError(
+                    f"array holds something else than {'strings' if self.name == 'vlen-utf8' else 'bytes'}: {error}",
+                    codec=self.name,
+                    mend="Replace missing values and other objects first",
+                ) from error
+            self._put_lengths(np.frombuffer(encoded, np.uint8)[4:], items)
         return encoded
+
+    def _put_lengths(self, data: AnyArray, items: list[Any]) -> None:
+        """Fill the room before each element with its length."""
+        zeros = np.flatnonzero(data == 0) if self.name == "vlen-utf8" else np.empty(0, np.int64)
+        if zeros.size == len(_ROOM) * len(items):  # there are no others, so that they tell where the room is
+            at = zeros[:: len(_ROOM)].copy()
+            lengths = np.diff(at, append=data.size) - len(_ROOM)
+        else:
+            sizes = (len(item.encode() if isinstance(item, str) else item) for item in items)
+            lengths = np.fromiter(sizes, np.int64, len(items))
+            at = np.cumsum(lengths + len(_ROOM)) - lengths - len(_ROOM)
+        most = int(lengths.max())
+        if most > _MAX_LENGTH:
+            raise EncodingError("an element is too long", codec=self.name, expected=f"{_MAX_LENGTH} bytes", found=most)
+        while most:
+            data[at] = lengths & 0xFF
+            lengths >>= 8
+            at += 1
+            most >>= 8
 
     def decode(self, data: Buffer, spec: ChunkSpec) -> AnyArray:
         # the count is checked first: the decoder allocates what it says
@@ -159,10 +173,24 @@ class VariableLength:
         if spec.size * 4 + 4 > len(data):
             raise ChunkError("chunk is truncated", codec=self.name, found=f"{len(data)} bytes")
         try:
-            decoded: AnyArray = self._codec().decode(data)
+            from numcodecs import vlen
+
+            # its time is that of Python's, to make so many objects
+            decoded: AnyArray = (vlen.VLenUTF8() if self.name == "vlen-utf8" else vlen.VLenBytes()).decode(data)
         except (ValueError, RuntimeError, UnicodeError) as error:
             raise ChunkError(f"chunk is damaged: {error}", codec=self.name) from error
         return decoded.reshape(spec.shape)
+
+
+def _join_texts(items: list[Any]) -> bytes:
+    return _ROOM.decode().join(items).encode()
+
+
+def _join_bytes(items: list[Any]) -> bytes:
+    for found in set(map(type, items)):
+        if not issubclass(found, bytes):  # NumPy's arrays would be joined too
+            raise TypeError(f"an element is of type {found.__name__}")
+    return _ROOM.join(items)
 
 
 @dataclass(frozen=True, slots=True)

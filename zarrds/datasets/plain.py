@@ -223,7 +223,10 @@ class _Maker:
         if plain.values.dtype.kind in "mM" and not plain.values.size:
             units = _UNITS[np.datetime_data(plain.values.dtype)[0]]
             encoding = {"units": units if plain.values.dtype.kind == "M" else units.split()[0], **encoding}
-        self._variables[name] = xr.Variable(variable.dims, plain.values, attrs, {**encoding, **plain.encoding})
+        # fast: else pandas would look at each object, to see what it is
+        self._variables[name] = xr.Variable(
+            variable.dims, plain.values, attrs, {**encoding, **plain.encoding}, fastpath=True
+        )
 
     def _check_asked(self, name: Hashable, plain: Plain) -> None:
         """Check that the user does not ask for other elements than those that the description is of."""

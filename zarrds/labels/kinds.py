@@ -20,7 +20,7 @@ from zarrds.labels.intervals import INTERVAL, interval_unit, restore_intervals, 
 from zarrds.labels.masked import MASKED, fits_masked, masked_options, restore_masked, store_masked
 from zarrds.labels.periods import PERIODS, period_unit, restore_periods, store_periods
 from zarrds.labels.plain import Array, Description, Labels, Like, Plain, described_dtype, misfit, other_kind
-from zarrds.labels.texts import TEXTS, holds_text, restore_texts, store_texts, text_options
+from zarrds.labels.texts import TEXTS, holds_text, marked_texts, restore_texts, store_texts, text_options
 from zarrds.labels.times import (
     TIMES,
     is_cftime,
@@ -163,7 +163,8 @@ def to_plain(values: Values, like: Like | None = None) -> Plain | None:
     Returns
     -------
     Plain or None
-        Of the shape of `values`; bounds have a last dimension of 2. None where a plain array of these values says all.
+        Of the shape of `values`; bounds have a last dimension of 2. None where a plain array of these values says all
+        that there is to say; objects that are text are marked as that, so that nobody needs to look at them again.
 
     Raises
     ------
@@ -190,6 +191,8 @@ def to_plain(values: Values, like: Like | None = None) -> Plain | None:
     is_described = like is not None and bool(like.description)
     if isinstance(values, np.ndarray) and values.dtype.kind not in "OMm" and not is_described:
         return None  # at once: these may be large
+    if like is None and (texts := marked_texts(values)) is not None:
+        return Plain(texts)  # at once too
     labels = _as_index(values)
     if like is not None and labels is not None and labels.dtype == object and labels.isna().all():
         labels = _all_missing(labels, like)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,8 +27,8 @@ __all__ = ["OrderRecord", "StaleRecordError", "is_current", "is_recordable", "re
 _CHANGING = ("scale_factor", "add_offset", "_Unsigned")
 # unsorted labels are only looked at for duplicates up to so many
 _MAX_HASHED = 1 << 20
-# elements that are looked at at a time: with what is made of them they stay in a core's cache
-_PIECE = 1 << 15
+# elements that are looked at at a time: few enough for what is made of them to stay in a core's cache
+_PIECE = 1 << 17
 
 
 class StaleRecordError(ZarrdsError):
@@ -270,50 +271,26 @@ def _resumed_scan(before: OrderRecord, markers: tuple[Any, ...]) -> Scan:
 
 def _look(blocks: Blocks, numbers: range, values: Array | None, scan: Scan, found: tuple[Array, Array, Array]) -> None:
     """Scan these blocks, and put down their first and last elements and their digests."""
-    if values is None:
-        _look_at_stored(blocks, numbers, scan, found)
-    else:
-        _look_at_values(blocks, numbers, values, scan, found)
-    first, last, _ = found
-    scan.compare(last[:-1], first[1:])
-
-
-def _look_at_stored(blocks: Blocks, numbers: range, scan: Scan, found: tuple[Array, Array, Array]) -> None:
     first, last, digests = found
 
-    def make_worker() -> Any:
-        read = blocks.reader(1)
+    def make_worker() -> Callable[[int], None]:
+        read = blocks.reader(1) if values is None else None
 
         def look(i: int) -> None:
-            stored, (digests[i],) = read((i,))
-            stored = stored.astype(first.dtype, copy=False)
-            first[i], last[i] = stored[0], stored[-1]
-            for start in range(0, stored.size, _PIECE):
-                scan.look(stored[start : start + _PIECE + 1])
+            if read is not None:
+                elements, (digests[i],) = read((i,))
+                elements = elements.astype(first.dtype, copy=False)
+            else:
+                assert values is not None
+                elements, digests[i] = values[i * blocks.block : (i + 1) * blocks.block], blocks.digest(i)
+            first[i], last[i] = elements[0], elements[-1]
+            for start in range(0, elements.size, _PIECE):
+                scan.look(elements[start : start + _PIECE + 1])
 
         return look
 
     workers.run(numbers, make_worker, part_nbytes=blocks.nbytes, workers=blocks.elements.n_workers)
-
-
-def _look_at_values(
-    blocks: Blocks, numbers: range, values: Array, scan: Scan, found: tuple[Array, Array, Array]
-) -> None:
-    first, last, digests = found
-    starts = blocks.starts()[numbers.start :]
-    first[numbers.start :] = values[starts]
-    last[numbers.start :] = values[np.minimum(starts + blocks.block, values.size) - 1]
-    n_workers = blocks.elements.n_workers
-
-    def look(start: int) -> None:
-        scan.look(values[start : start + _PIECE + 1])
-
-    def put_digest(i: int) -> None:
-        digests[i] = blocks.digest(i)
-
-    pieces = range(numbers.start * blocks.block, values.size, _PIECE)
-    workers.run(pieces, lambda: look, part_nbytes=_PIECE * values.dtype.itemsize, workers=n_workers)
-    workers.run(numbers, lambda: put_digest, part_nbytes=blocks.nbytes, workers=n_workers)
+    scan.compare(last[:-1], first[1:])
 
 
 def _is_unique_unsorted(values: Array | None) -> bool | None:

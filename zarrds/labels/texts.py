@@ -13,9 +13,9 @@ import pandas as pd
 from zarrds.errors import EncodingError
 from zarrds.labels.plain import Array, Description, Labels, Like, Plain, described_dtype, is_missing, misfit
 
-__all__ = ["TEXTS", "holds_text", "restore_texts", "store_texts", "text_options"]
+__all__ = ["TEXTS", "holds_text", "marked_texts", "restore_texts", "store_texts", "text_options"]
 
-# as xarray marks objects as text, which is how it tells where there are no objects
+# as xarray marks objects as text, and then does not look at each of them
 _TEXT = np.dtype("O", metadata={"element_type": str})
 TEXTS = re.compile(r"str|object|string\[(python|pyarrow)\]")
 
@@ -29,8 +29,17 @@ def holds_text(labels: Labels) -> bool:
     return not labels.size or pd.api.types.infer_dtype(labels.to_numpy(), skipna=True) == "string"
 
 
-def store_texts(labels: Labels, like: Like | None) -> Plain | None:
-    """Text, and a text that stands for what is missing; None for objects of which nothing is missing.
+def marked_texts(values: Any) -> Array | None:
+    """An index or an array, if all of it are objects that are text: then the same objects, marked as that."""
+    if values.dtype != object:
+        return None
+    texts = np.asarray(values)
+    is_text = pd.api.types.infer_dtype(texts.reshape(-1), skipna=False) == "string"
+    return texts.view(_TEXT) if is_text else None
+
+
+def store_texts(labels: Labels, like: Like | None) -> Plain:
+    """Text, and a text that stands for what is missing.
 
     Raises
     ------
@@ -41,9 +50,8 @@ def store_texts(labels: Labels, like: Like | None) -> Plain | None:
     values = np.array(labels.to_numpy(dtype=object), dtype=object) if labels.size else np.empty(0, _TEXT)
     if like is not None:
         description = dict(like.description)
-    elif (dtype := _dtype(labels, values[missing])) == "object" and labels.size and not missing.any():
-        return None
     else:
+        dtype = _dtype(labels, values[missing])
         description = {"dtype": dtype} | ({"missing": _free_text(values[~missing])} if missing.any() else {})
     mark = _mark(description)
     if mark is not None and (values[~missing] == mark).any():

@@ -20,9 +20,10 @@ DATA = np.arange(20 * 18, dtype="f4").reshape(20, 18)
 
 
 class CountingStore(zarrds.MemoryStore):
-    """Counts the bytes that are read from it."""
+    """Counts the bytes, and the ranges, that are read from it."""
 
     n_bytes = 0
+    n_ranges = 0
 
     def get(self, key: str, buffer: memoryview | None = None) -> Buffer | None:
         value = super().get(key, buffer)
@@ -31,6 +32,7 @@ class CountingStore(zarrds.MemoryStore):
 
     def get_range(self, key: str, start: int, length: int, buffer: memoryview | None = None) -> Buffer | None:
         before = self.n_bytes
+        self.n_ranges += 1
         value = super().get_range(key, start, length, buffer)
         self.n_bytes = before + (0 if value is None else len(value))
         return value
@@ -193,3 +195,12 @@ def test_strings_in_shards(tmp_path: Path) -> None:
     array[:7] = ["a", "bb", "", "ü", "e", "f", "g"]
     assert array[:].tolist() == ["a", "bb", "", "ü", "e", "f", "g", "", "", ""]
     assert zarr.open_array(tmp_path / "a.zarr", mode="r")[:].tolist() == array[:].tolist()
+
+
+def test_each_index_is_read_once_however_many_shards_lie_side_by_side() -> None:
+    store = CountingStore()
+    array = zarrds.create_array(store, shape=(4, 400), dtype="i2", chunks=(1, 2), shards=(4, 4))
+    array[...] = values = np.arange(1600, dtype="i2").reshape(4, 400)
+    store.n_bytes = store.n_ranges = 0
+    np.testing.assert_array_equal(zarrds.open_array(store, workers=1)[...], values)
+    assert store.n_ranges == 800 + 100  # inner chunks and shards

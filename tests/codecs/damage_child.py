@@ -35,8 +35,12 @@ class Fuzz:
         out = None
         if pipeline.in_place:
             out = memory[guard:-guard].view(pipeline.spec.dtype).reshape(shape)
+        span = None
+        if pipeline.has_blocks and self.random.random() < 0.5:
+            start = self.random.randrange(size)
+            span = start, self.random.randrange(start, size) + 1
         try:
-            decoded = pipeline.decode(bytes(data), out)
+            decoded = pipeline.decode(bytes(data), out, span)
             if decoded.shape != shape:
                 raise AssertionError(f"shape {decoded.shape}")
             if decoded.size < 10_000:
@@ -108,6 +112,17 @@ def small_chunks() -> Iterator[tuple[str, Pipeline, bytes]]:
             yield str(case), pipeline, encoded(pipeline, array_of(dtype, shape, content))
 
 
+def frames_of_many_blocks() -> Iterator[tuple[str, Pipeline, bytes]]:
+    for cname in ("blosclz", "lz4", "lz4hc", "zlib", "zstd"):
+        for shuffle in ("noshuffle", "shuffle", "bitshuffle"):
+            settings: dict[str, Any] = {
+                "cname": cname, "clevel": 5, "shuffle": shuffle, "typesize": 4, "blocksize": 256
+            }  # fmt: skip
+            case = Case("blosc", settings)
+            pipeline = pipeline_of(case, "<i4", (1000,))
+            yield f"blocks of {case}", pipeline, encoded(pipeline, array_of("<i4", (1000,), "ramp"))
+
+
 def large_blosc_frames() -> Iterator[tuple[str, Pipeline, bytes]]:
     """Frames of BloscLZ of more than 8 MB, on which c-blosc reads without looking (its issue 405)."""
     array: Array = np.random.default_rng(1).integers(0, 50, (9 * 2**20,), dtype=np.uint8).view("<i4")
@@ -142,6 +157,9 @@ def main(seed: int, rounds: int) -> None:
             fuzz.attempt(name, pipeline, (forge if i % 2 else fuzz.damaged)(data))
             if i % 8 == 0:
                 fuzz.attempt(name, pipeline, fuzz.random.randbytes(fuzz.random.randrange(2 * len(data) + 1)))
+    for name, pipeline, data in frames_of_many_blocks():
+        for _ in range(2 * rounds):
+            fuzz.attempt(name, pipeline, fuzz.forged_blosc(data))
     for name, pipeline, data in large_blosc_frames():
         for _ in range(rounds // 4):
             fuzz.attempt(name, pipeline, fuzz.forged_blosc(data))

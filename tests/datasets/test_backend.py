@@ -230,7 +230,7 @@ def test_opening_a_group_reads_one_document(zarr_format: int) -> None:
 def test_selections_read_only_their_chunks(zarr_format: int) -> None:
     store = Counting()
     zarrds.save(small(), store, encoding=CHUNKS, zarr_format=zarr_format)
-    ds = open_zarrds(store)
+    ds = open_zarrds(store, chunk_cache=0)
 
     def chunks_read(selected: xr.DataArray) -> set[str]:
         store.reads.clear()

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from zarrds.arrays.attributes import Attributes, Change
+from zarrds.arrays.cache import ChunkCache
 from zarrds.arrays.chunks import Chunks, MissingChunks
 from zarrds.arrays.elements import Elements, Planner
 from zarrds.arrays.layout import integers
@@ -63,6 +64,8 @@ class Array:
     missing_chunks : {"error", "fill"}, optional
         What an absent chunk is: an error, the fill value, or, unless said, an error in arrays that were saved as a
         whole, and the fill value in others.
+    cache : ChunkCache, optional
+        Where chunks are kept of which a part was read.
 
     Examples
     --------
@@ -82,12 +85,16 @@ class Array:
         read_only: bool = False,
         n_workers: int | None = None,
         missing_chunks: MissingChunks = None,
+        cache: ChunkCache | None = None,
     ) -> None:
         self._store = store
+        self._path = path
         self._read_only = read_only
         self._n_workers = n_workers
         self._missing_chunks: MissingChunks = missing_chunks
-        self._elements = Elements(store, path, metadata, n_workers=n_workers, missing_chunks=missing_chunks)
+        # of a remote store, to ask whether a chunk is still the same takes as long as to read a small one
+        self._cache = None if store.is_remote else cache
+        self._elements = self._elements_of(metadata)
         self._seen: Hashable | None = None  # the newest document that was found to be still of this array
 
     @property
@@ -108,7 +115,7 @@ class Array:
     @property
     def path(self) -> str:
         """Where the array stands below its store's root."""
-        return self._elements.path
+        return self._path
 
     @property
     def read_only(self) -> bool:
@@ -280,7 +287,14 @@ class Array:
             )
 
     def _elements_of(self, metadata: ArrayMetadata) -> Elements:
-        return Elements(self.store, self.path, metadata, n_workers=self._n_workers, missing_chunks=self._missing_chunks)
+        return Elements(
+            self._store,
+            self._path,
+            metadata,
+            n_workers=self._n_workers,
+            missing_chunks=self._missing_chunks,
+            cache=self._cache,
+        )
 
     def _put(self, metadata: ArrayMetadata) -> None:
         put_node(self.store, self.path, metadata)

@@ -99,8 +99,8 @@ class _Counted:
     def set(self, key: str, *parts: Buffer) -> None:
         self._store.set(key, *parts)
 
-    def identity(self, key: str) -> Hashable | None:
-        return self._store.identity(key)
+    def identity(self, key: str, *, settled: bool = False) -> Hashable | None:
+        return self._store.identity(key, settled=settled)
 
     def lock(self, *keys: str) -> AbstractContextManager[None]:
         return self._store.lock(*keys)

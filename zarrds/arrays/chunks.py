@@ -6,17 +6,21 @@ for one thread.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import marshal
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
 from math import gcd, prod
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
+from zarrds.arrays.cache import CachedChunks, ChunkCache
 from zarrds.arrays.selection import Part
 from zarrds.arrays.shards import InnerChunks
+from zarrds.arrays.spans import span_of
 from zarrds.arrays.workers import Worker
-from zarrds.codecs.base import AnyArray
+from zarrds.codecs.base import AnyArray, Span
 from zarrds.codecs.pipeline import Pipeline, build_pipeline
 from zarrds.codecs.sharding import ChunkCodecs, Sharding
 from zarrds.errors import ChunkError, ZarrdsError
@@ -31,6 +35,8 @@ __all__ = ["Chunks", "MissingChunks"]
 MissingChunks: TypeAlias = Literal["error", "fill"] | None
 # of a chunk in the grid, also as text
 Position: TypeAlias = Sequence[int | str]
+Names: TypeAlias = tuple[str, ...]
+Fetch: TypeAlias = Callable[[Names, str, memoryview, Hashable], Buffer | None]
 
 # what codecs may add to an incompressible chunk (headers, checksums), generously
 _CODEC_OVERHEAD = 4096
@@ -39,7 +45,7 @@ _FIRST_BUFFER = 256 * 1024
 _MAX_FIRST_BUFFER = 64 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Chunks:
     """The chunks of one array.
 
@@ -64,7 +70,10 @@ class Chunks:
     is_private: bool = False
     write_empty_chunks: bool = True
 
-    @property
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), tuple(getattr(self, field.name) for field in fields(self))  # not what is remembered
+
+    @cached_property
     def pipeline(self) -> Pipeline:
         """The array's codecs. Raises `MetadataError` for those that zarrds does not have."""
         metadata = self.metadata
@@ -79,7 +88,7 @@ class Chunks:
         value = self.metadata.fill_value
         return default_fill_value(self.metadata.data_type) if value is None else value
 
-    @property
+    @cached_property
     def readable(self) -> tuple[int, ...]:
         """The shape of what can be read by itself: of an inner chunk of a shard, or else of a chunk."""
         shards = self.pipeline.shards
@@ -98,7 +107,7 @@ class Chunks:
             return None
         return tuple(map(int, names))
 
-    def key_of_names(self) -> Callable[[tuple[str, ...]], str]:
+    def key_of_names(self) -> Callable[[Names], str]:
         """A quick function from a chunk's numbers, as text, to its key."""
         encoding = self.metadata.chunk_key_encoding
         if not self.metadata.shape:
@@ -106,21 +115,21 @@ class Chunks:
         prefix, separator = (f"{self.path}/" if self.path else "") + encoding.prefix, encoding.separator
         return lambda names: prefix + separator.join(names)
 
-    def _fetcher(self, sharding: Sharding | None) -> Callable[[tuple[str, ...], memoryview], tuple[str, Buffer | None]]:
-        """A function from a chunk's numbers and a buffer to the key and the bytes, None where there are none."""
+    def _fetcher(self, sharding: Sharding | None) -> tuple[Callable[[Names], str], Fetch]:
+        """Two functions: from a chunk's numbers to its key, and to its bytes, which are None where there are none."""
         check = self._check_absent()
         if sharding is not None:
-            return InnerChunks(self.store, self.key, sharding, check).fetch
+            inner = InnerChunks(self.store, self.key, sharding, check)
+            return inner.key_of_names, inner.fetch
         get, key_of = self.store.get, self.key_of_names()
 
-        def fetch(names: tuple[str, ...], buffer: memoryview) -> tuple[str, Buffer | None]:
-            key = key_of(names)
+        def fetch(names: Names, key: str, buffer: memoryview, _identity: Hashable) -> Buffer | None:
             data = get(key, buffer)
             if data is None:
                 check(names, key)
-            return key, data
+            return data
 
-        return fetch
+        return key_of, fetch
 
     def _may_be_absent(self) -> Callable[[Position], bool]:
         """A function that tells whether the chunk at a position may be absent, which then means the fill value."""
@@ -153,6 +162,12 @@ class Chunks:
         encoding = self.metadata.chunk_key_encoding
         return (f"{self.path}/" if self.path else "") + encoding.key(position)
 
+    @cached_property
+    def _token(self) -> Hashable:
+        """What tells the array's decoded chunks from all others of the store: all that says how bytes are decoded."""
+        metadata = self.metadata
+        return self.path, self.readable, metadata.data_type.dtype.str, marshal.dumps(list(metadata.codecs), 2)
+
     def _buffer(self, shape: tuple[int, ...]) -> memoryview:
         variable = self.metadata.data_type.is_variable_length
         size = _FIRST_BUFFER if variable else self.nbytes_of(shape) + _CODEC_OVERHEAD
@@ -175,22 +190,33 @@ class Chunks:
                 found=f"{self.nbytes_of(shape)} bytes",
             ) from error
 
-    def _decode(self, pipeline: ChunkCodecs, key: str, data: Buffer, out: AnyArray) -> AnyArray:
+    def _decode(
+        self, pipeline: ChunkCodecs, key: str, data: Buffer, out: AnyArray, span: Span | None = None
+    ) -> AnyArray:
         try:
-            return pipeline.decode(data, out)
+            return pipeline.decode(data, out, span)
         except ZarrdsError as error:
             raise error.located(path=self.store.path, key=key) from error.__cause__
         except (MemoryError, OverflowError) as error:
             raise ChunkError(f"chunk cannot be decoded: {error}", path=self.store.path, key=key) from error
 
-    def reader(self, out: AnyArray, *, is_basic: bool, seen: Callable[[Buffer | None], None] | None = None) -> Worker:
+    def reader(
+        self,
+        out: AnyArray,
+        *,
+        is_basic: bool,
+        cache: ChunkCache | None = None,
+        seen: Callable[[Buffer | None], None] | None = None,
+    ) -> Worker:
         """A function that reads one part of a plan into `out`, which has the plan's ``buffer_shape``.
 
-        The plan must be one for the `readable` chunks. `seen` is shown the bytes of each, None for one that is absent.
+        The plan must be one for the `readable` chunks. Chunks of which a part is wanted are taken from `cache`, and
+        put there. `seen` is shown the bytes of each chunk, None for one that is absent.
         """
         pipeline, fill, chunk_shape = self.pipeline, self._fill(), self.readable
         codecs: ChunkCodecs = pipeline if pipeline.shards is None else pipeline.shards.inner
-        fetch = self._fetcher(pipeline.shards)
+        key_of, fetch = self._fetcher(pipeline.shards)
+        cached = None if cache is None else CachedChunks(cache, self.store, self._token, self.nbytes_of(chunk_shape))
         direct = is_basic and codecs.in_place
         buffer = self._buffer(chunk_shape)
         scratch: AnyArray | None = None
@@ -198,7 +224,14 @@ class Chunks:
         def read(part: Part) -> None:
             nonlocal buffer, scratch
             names, at, inside, covers = part
-            key, data = fetch(names, buffer)
+            key = key_of(names)
+            identity, keep = None, False
+            if cached is not None and not covers:
+                identity, chunk, keep = cached.find(names, key)
+                if chunk is not None:
+                    out[at] = chunk[inside]
+                    return
+            data = fetch(names, key, buffer, identity)
             if seen is not None:
                 seen(data)
             if data is None:
@@ -213,9 +246,18 @@ class Chunks:
                     if array is not target:
                         target[...] = array
                     return
+            if keep and cached is not None and cached.is_still(key, identity):
+                chunk = self._scratch(chunk_shape)
+                decoded = self._decode(codecs, key, data, chunk)
+                if decoded is not chunk:
+                    chunk[...] = decoded  # which may lie in the buffer
+                cached.keep(names, identity, chunk)
+                out[at] = chunk[inside]
+                return
             if scratch is None:
                 scratch = self._scratch(chunk_shape)
-            out[at] = self._decode(codecs, key, data, scratch)[inside]
+            span = span_of(inside, chunk_shape, out.itemsize) if codecs.has_blocks and not covers else None
+            out[at] = self._decode(codecs, key, data, scratch, span)[inside]
 
         return read
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from zarrds.arrays.array import Array
 from zarrds.arrays.attributes import plain_attributes
+from zarrds.arrays.cache import cache_of
 from zarrds.arrays.layout import new_array_metadata
 from zarrds.arrays.place import place
 from zarrds.errors import locating
@@ -109,4 +110,4 @@ def create_array(
     # whoever still reads an array that stood here can tell that this is another
     metadata = with_marks(metadata, Marks(id=new_id()))
     place(opened, path, metadata, overwrite=overwrite)
-    return Array(opened, path, metadata, n_workers=workers)
+    return Array(opened, path, metadata, n_workers=workers, cache=cache_of(None))

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from zarrds.arrays import workers
+from zarrds.arrays.cache import ChunkCache
 from zarrds.arrays.chunks import Chunks, MissingChunks
 from zarrds.arrays.selection import PointPlan, ProductPlan, plan_basic
 from zarrds.codecs.base import AnyArray, Buffer
@@ -42,6 +43,8 @@ class Elements:
         it has are written anew. Arrays of JSON objects are always written.
     n_workers : int, optional
         Threads for one read or write; as many as cores unless said, 1 for none.
+    cache : ChunkCache, optional
+        Where chunks of fixed size are kept of which a part was read.
 
     Raises
     ------
@@ -68,6 +71,7 @@ class Elements:
         is_private: bool = False,
         write_empty_chunks: bool = True,
         n_workers: int | None = None,
+        cache: ChunkCache | None = None,
     ) -> None:
         if not (n_workers is None or (type(n_workers) is int and n_workers >= 1)):
             raise EncodingError("workers must be an integer of at least 1", found=repr(n_workers))
@@ -77,6 +81,7 @@ class Elements:
             )
         self._chunks = Chunks(store, path, metadata, missing_chunks, is_private, write_empty_chunks)
         self._n_workers = n_workers
+        self._cache = cache
 
     @property
     def store(self) -> Values:
@@ -180,10 +185,13 @@ class Elements:
         """
         plan = self._plan(key, planner, self.chunks)
         out = np.empty(plan.buffer_shape, self.dtype)
+        part_nbytes = self._chunks.nbytes_of(self.chunks)
+        is_cached = self._cache is not None and self._cache.admits(len(plan) * part_nbytes)
+        cache = self._cache if is_cached and not self.metadata.data_type.is_variable_length else None
         workers.run(
             plan,
-            lambda: self._chunks.reader(out, is_basic=plan.is_basic),
-            part_nbytes=self._chunks.nbytes_of(self.chunks),
+            lambda: self._chunks.reader(out, is_basic=plan.is_basic, cache=cache),
+            part_nbytes=part_nbytes,
             workers=self._n_workers,
         )
         result = out.reshape(plan.shape)

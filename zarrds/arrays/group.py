@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from zarrds.arrays.array import Array
 from zarrds.arrays.attributes import Attributes, Change, plain_attributes
+from zarrds.arrays.cache import ChunkCache
 from zarrds.arrays.chunks import MissingChunks
 from zarrds.arrays.create import create_array
 from zarrds.arrays.place import place
@@ -41,6 +42,8 @@ class Group:
         Threads for one read or write of the group's arrays; as many as cores unless said.
     missing_chunks : {"error", "fill"}, optional
         What an absent chunk of the group's arrays is; see `Array`.
+    cache : ChunkCache, optional
+        Where chunks of the group's arrays are kept of which a part was read.
 
     Examples
     --------
@@ -60,6 +63,7 @@ class Group:
         read_only: bool = True,
         n_workers: int | None = None,
         missing_chunks: MissingChunks = None,
+        cache: ChunkCache | None = None,
     ) -> None:
         self._store = store
         self._path = path
@@ -68,6 +72,7 @@ class Group:
         self._read_only = read_only
         self._n_workers = n_workers
         self._missing_chunks: MissingChunks = missing_chunks
+        self._cache = cache
         self._metadata = get_group(store, nodes, path)
 
     @property
@@ -119,13 +124,24 @@ class Group:
         return f"{self._path}/{name}" if self._path else name
 
     def _child(self, path: str, node: Node) -> Array | Group:
-        missing_chunks, n_workers, read_only = self._missing_chunks, self._n_workers, self._read_only
         if isinstance(node, ArrayMetadata):
             return Array(
-                self._store, path, node, read_only=read_only, n_workers=n_workers, missing_chunks=missing_chunks
+                self._store,
+                path,
+                node,
+                read_only=self._read_only,
+                n_workers=self._n_workers,
+                missing_chunks=self._missing_chunks,
+                cache=self._cache,
             )
         group = Group(
-            self._store, path, self._nodes, read_only=read_only, n_workers=n_workers, missing_chunks=missing_chunks
+            self._store,
+            path,
+            self._nodes,
+            read_only=self._read_only,
+            n_workers=self._n_workers,
+            missing_chunks=self._missing_chunks,
+            cache=self._cache,
         )
         group._version = self._version
         return group

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from zarrds.arrays.array import Array
+from zarrds.arrays.cache import cache_of
 from zarrds.arrays.chunks import MissingChunks
 from zarrds.arrays.create import StoreLike
 from zarrds.arrays.group import Group, new_group
@@ -39,6 +40,7 @@ def open_group(
     *,
     workers: int | None = None,
     missing_chunks: MissingChunks = None,
+    chunk_cache: int | None = None,
 ) -> Group:
     """Open a group that exists.
 
@@ -54,6 +56,9 @@ def open_group(
     missing_chunks : {"error", "fill"}, optional
         What an absent chunk is: an error, or the fill value. Unless said, it is an error in arrays that zarrds saved as
         a whole, as far as they reached then, and the fill value in others, which is what Zarr means by it.
+    chunk_cache : int, optional
+        Bytes of decoded chunks of the group's arrays to keep, of which a part was read; 0 for none. Unless said, they
+        share one cache of 64 MiB with all else that the process has open. Chunks that were written anew are read anew.
 
     Returns
     -------
@@ -83,6 +88,7 @@ def open_group(
         read_only=_is_read_only(mode),
         n_workers=workers,
         missing_chunks=missing_chunks,
+        cache=cache_of(chunk_cache),
     )
 
 
@@ -93,6 +99,7 @@ def open_array(
     *,
     workers: int | None = None,
     missing_chunks: MissingChunks = None,
+    chunk_cache: int | None = None,
 ) -> Array:
     """Open an array that exists; the parameters and errors are those of `open_group`."""
     opened = as_store(store)
@@ -101,7 +108,13 @@ def open_array(
     nodes = open_nodes(opened, consolidated=None if _is_read_only(mode) else False)
     metadata = get_array(opened, nodes, path)
     array = Array(
-        opened, path, metadata, read_only=_is_read_only(mode), n_workers=workers, missing_chunks=missing_chunks
+        opened,
+        path,
+        metadata,
+        read_only=_is_read_only(mode),
+        n_workers=workers,
+        missing_chunks=missing_chunks,
+        cache=cache_of(chunk_cache),
     )
     array.check_codecs()
     return array

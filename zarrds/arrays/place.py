@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 from zarrds.arrays.chunks import Chunks
 from zarrds.errors import MetadataError, NodeNotFoundError, StoreExistsError
 from zarrds.metadata.documents import (
@@ -42,6 +44,8 @@ def place(store: Store, path: str, node: Node, *, overwrite: bool) -> None:
     """
     # what the format cannot hold shows here, before anything is touched
     put_node(MemoryStore(), path, node)
+    if isinstance(node, ArrayMetadata):
+        store.prepare(prod(node.chunk_grid))
     # of two writers at once that find nothing at a path, one must find the other's node
     with locked(store):
         missing = parents_of(path)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 import numpy as np
 import numpy.typing as npt
 
+from zarrds.arrays.cache import Newest
 from zarrds.codecs.base import Buffer
 from zarrds.codecs.sharding import Sharding
 from zarrds.errors import ChunkError, locating
@@ -14,8 +15,8 @@ from zarrds.stores.base import Values
 
 __all__ = ["InnerChunks"]
 
-# indexes of shards that are kept at a time
-_MAX_INDEXES = 64
+# bytes of shards' indexes that are kept at a time
+_INDEXES_NBYTES = 16 * 2**20
 
 
 class InnerChunks:
@@ -43,23 +44,28 @@ class InnerChunks:
         self._key_of = key_of
         self._sharding = sharding
         self._check_absent = check_absent
-        self._indexes: dict[str, npt.NDArray[np.uint64] | None] = {}
+        self._indexes = Newest(_INDEXES_NBYTES)
 
-    def fetch(self, names: tuple[str, ...], buffer: memoryview) -> tuple[str, Buffer | None]:
-        """The key of the shard and the bytes of the inner chunk whose numbers, counted through all shards, are `names`.
+    def key_of_names(self, names: tuple[str, ...]) -> str:
+        """The key of the shard that holds the inner chunk whose numbers, counted through all shards, are `names`."""
+        return self._key_of(self._position(names))
 
-        The bytes are None where the chunk is absent.
+    def _position(self, names: tuple[str, ...]) -> tuple[int, ...]:
+        return tuple(int(name) // size for name, size in zip(names, self._sharding.grid, strict=True))
+
+    def fetch(self, names: tuple[str, ...], key: str, buffer: memoryview, identity: Hashable) -> Buffer | None:
+        """The bytes of an inner chunk of the shard with that key, None where the chunk is absent.
+
+        An index that was read when the shard had another identity does not count.
         """
-        numbers = [(int(name), size) for name, size in zip(names, self._sharding.grid, strict=True)]
-        position = tuple(number // size for number, size in numbers)
-        key = self._key_of(position)
-        index = self._index(key)
+        index = self._index(key, identity)
         if index is None:
-            self._check_absent(position, key)
-            return key, None
-        where = self._sharding.range_of(index, tuple(number % size for number, size in numbers))
+            self._check_absent(self._position(names), key)
+            return None
+        inside = tuple(int(name) % size for name, size in zip(names, self._sharding.grid, strict=True))
+        where = self._sharding.range_of(index, inside)
         if where is None:
-            return key, None
+            return None
         offset, length = where
         # forged numbers must not reach the store: files end below this
         data = self._store.get_range(key, offset, length, buffer) if offset + length < 2**63 else None
@@ -71,13 +77,16 @@ class InnerChunks:
                 codec="sharding_indexed",
                 found=where,
             )
-        return key, data
+        return data
 
-    def _index(self, key: str) -> npt.NDArray[np.uint64] | None:
-        if key not in self._indexes:
-            if len(self._indexes) >= _MAX_INDEXES:
-                self._indexes.clear()
+    def _index(self, key: str, identity: Hashable) -> npt.NDArray[np.uint64] | None:
+        found = self._indexes.get((key, identity))
+        if found is None:
             data = self._store.get_range(key, *self._sharding.index_range)
+            if data is None:
+                return None
             with locating(self._store.path, key):
-                self._indexes[key] = None if data is None else self._sharding.decode_index(data).copy()
-        return self._indexes[key]
+                found = self._sharding.decode_index(data).copy()
+            self._indexes.put((key, identity), found, found.nbytes)
+        index: npt.NDArray[np.uint64] = found
+        return index

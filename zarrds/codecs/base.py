@@ -13,19 +13,32 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 from zarrds.metadata.dtypes import DataType
 
-__all__ = ["AnyArray", "ArrayArrayCodec", "ArrayBytesCodec", "Buffer", "BytesBytesCodec", "ChunkSpec", "Parts"]
+__all__ = [
+    "AnyArray",
+    "ArrayArrayCodec",
+    "ArrayBytesCodec",
+    "BlockCodec",
+    "Buffer",
+    "BytesBytesCodec",
+    "ChunkSpec",
+    "Parts",
+    "Span",
+]
 
 AnyArray: TypeAlias = npt.NDArray[Any]
 Buffer: TypeAlias = bytes | bytearray | memoryview
 # bytes in pieces, so that a checksum can be put behind a chunk without copying it
 Parts: TypeAlias = tuple[Buffer, ...]
+
+# start and stop, in bytes
+Span: TypeAlias = tuple[int, int]
 
 # no chunk decodes to more than this many bytes where its size is not known beforehand
 MAX_DECODED = 2**31 - 1
@@ -104,6 +117,15 @@ class BytesBytesCodec(Protocol):
         out : ndarray of uint8, shape (size,), optional
             Memory that the codec may decode into; it then returns a memoryview of it.
         """
+        ...
+
+
+@runtime_checkable
+class BlockCodec(BytesBytesCodec, Protocol):
+    """Compresses bytes in blocks, each of which can be decoded by itself."""
+
+    def decode_span(self, data: Buffer, size: int, out: AnyArray, start: int, stop: int) -> Buffer:
+        """As `decode`, but for the bytes from `start` to `stop` only; others of `out` may or may not change."""
         ...
 
 

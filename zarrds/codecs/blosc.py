@@ -25,6 +25,7 @@ blosc.set_nthreads(1)
 
 # version, version of the inner codec, flags, typesize, nbytes, blocksize, cbytes
 _HEADER = struct.Struct("<BBBBIII")
+_START = np.dtype("<i4")  # of a block, in the table behind the header
 _SHUFFLES = {"noshuffle": blosc.NOSHUFFLE, "shuffle": blosc.SHUFFLE, "bitshuffle": blosc.BITSHUFFLE}
 _INNER_CODECS = ("blosclz", "lz4", "lz4hc", "zlib", "zstd")
 _MAX_TYPESIZE = 255
@@ -114,13 +115,62 @@ class Blosc:
         nbytes = _check_frame(data, size)
         target: AnyArray = np.empty(nbytes, np.uint8) if out is None else out
         if nbytes:
-            try:
-                written = blosc.decompress_ptr(data, target.__array_interface__["data"][0])
-            except Exception as error:  # python-blosc's own error class is not public
-                raise ChunkError(f"chunk is damaged: {error}", codec="blosc") from error
-            if written != nbytes:
-                raise ChunkError("chunk is damaged", codec="blosc", expected=f"{nbytes} bytes", found=f"{written}")
+            _decompress(data, nbytes, target)
         return target.data
+
+    def decode_span(self, data: Buffer, size: int, out: AnyArray, start: int, stop: int) -> Buffer:
+        """Decode the blocks that hold the bytes from `start` to `stop`, each to its place in `out`."""
+        _check_frame(data, size)
+        found = _frame_of_blocks(data, start, stop)
+        if found is None:
+            _decompress(data, size, out)
+        else:
+            frame, nbytes, begin = found
+            _check_frame(frame, nbytes)
+            _decompress(frame, nbytes, out[begin:])
+        return out.data
+
+
+def _decompress(frame: Buffer, nbytes: int, out: AnyArray) -> None:
+    try:
+        written = blosc.decompress_ptr(frame, out.__array_interface__["data"][0])
+    except Exception as error:  # python-blosc's own error class is not public
+        raise ChunkError(f"chunk is damaged: {error}", codec="blosc") from error
+    if written != nbytes:
+        raise ChunkError("chunk is damaged", codec="blosc", expected=f"{nbytes} bytes", found=f"{written}")
+
+
+def _frame_of_blocks(data: Buffer, start: int, stop: int) -> tuple[bytes, int, int] | None:
+    """A frame of those blocks of a checked one that hold the bytes from `start` to `stop`.
+
+    Returns
+    -------
+    (bytes, int, int) or None
+        The frame, the bytes that it decodes to, and where in the whole these begin. None if the frame is to be decoded
+        as it is: it takes all blocks, they are stored as they are, or lie outside of it.
+    """
+    version, inner_version, flags, typesize, nbytes, blocksize, length = _HEADER.unpack_from(data)
+    n_blocks = -(-nbytes // blocksize)
+    first, stop_block = start // blocksize, (stop - 1) // blocksize + 1
+    table_stop = _HEADER.size + _START.itemsize * n_blocks
+    if stop_block - first == n_blocks or flags & _FLAG_MEMCPYED or table_stop > length:
+        return None
+    starts = np.frombuffer(data, _START, n_blocks, _HEADER.size)
+    wanted = starts[first:stop_block]
+    if wanted.min() < table_stop or wanted.max() >= length:
+        return None  # damaged: Blosc will say so
+    # blocks lie in any order: each ends where the next one begins
+    bounds = np.sort(np.append(starts, length))
+    ends = bounds[np.searchsorted(bounds, wanted, side="right")]
+    moved = _HEADER.size + _START.itemsize * wanted.size + np.append(0, np.cumsum(ends - wanted))
+    begin, end = first * blocksize, min(stop_block * blocksize, nbytes)
+    if end - begin < blocksize:  # the last block alone, which Blosc never splits because it is a short one
+        flags |= _FLAG_DONT_SPLIT
+        blocksize = end - begin
+    header = _HEADER.pack(version, inner_version, flags, typesize, end - begin, blocksize, int(moved[-1]))
+    view = memoryview(data)
+    blocks = [view[a:b] for a, b in zip(wanted.tolist(), ends.tolist(), strict=True)]
+    return b"".join((header, moved[:-1].astype(_START).tobytes(), *blocks)), end - begin, begin
 
 
 def _check_frame(data: Buffer, size: int | None) -> int:

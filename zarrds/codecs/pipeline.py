@@ -18,10 +18,12 @@ from zarrds.codecs.base import (
     AnyArray,
     ArrayArrayCodec,
     ArrayBytesCodec,
+    BlockCodec,
     Buffer,
     BytesBytesCodec,
     ChunkSpec,
     Parts,
+    Span,
 )
 from zarrds.codecs.layout import Bytes
 from zarrds.codecs.sharding import Sharding
@@ -59,6 +61,7 @@ class Pipeline:
     # set when a chunk's bytes, once decompressed, are its elements in memory, but for their byte order
     in_place: bool = field(init=False)
     _swap: np.dtype[Any] | None = field(init=False)
+    _blocks: BlockCodec | None = field(init=False)
 
     def __post_init__(self) -> None:
         dtype = self.spec.dtype
@@ -74,6 +77,13 @@ class Pipeline:
         )
         object.__setattr__(self, "in_place", in_place)
         object.__setattr__(self, "_swap", stored if stored != dtype else None)
+        codec = self.compressors[0][0] if in_place and stored == dtype else None
+        object.__setattr__(self, "_blocks", codec if isinstance(codec, BlockCodec) else None)
+
+    @property
+    def has_blocks(self) -> bool:
+        """Whether a part of a chunk can be decoded by itself."""
+        return self._blocks is not None
 
     @property
     def shards(self) -> Sharding | None:
@@ -89,7 +99,7 @@ class Pipeline:
             size = compressor.encoded_size(size)
         return size
 
-    def decode(self, data: Buffer, out: AnyArray | None = None) -> AnyArray:
+    def decode(self, data: Buffer, out: AnyArray | None = None, span: Span | None = None) -> AnyArray:
         """Decode one chunk.
 
         Parameters
@@ -98,6 +108,8 @@ class Pipeline:
             That nobody else can change meanwhile.
         out : ndarray, of the chunk's shape and dtype, C-contiguous, optional
             Memory that may be decoded into.
+        span : (int, int), optional
+            Which bytes of the decoded chunk are wanted, if `has_blocks`: others of `out` are then undefined.
 
         Returns
         -------
@@ -113,9 +125,10 @@ class Pipeline:
         target: AnyArray | None = None
         if self.in_place and out is not None and out.size:
             target = out.reshape(-1).view(np.uint8)
-        last = len(self.compressors) - 1
-        for i, (codec, size) in enumerate(reversed(self.compressors)):
-            data = codec.decode(data, size, target if i == last else None)
+        for codec, size in self.compressors[:0:-1]:
+            data = codec.decode(data, size)
+        if self.compressors:
+            data = self._decompress(data, target, span)
         if out is not None and target is not None and _is_memory_of(data, target):
             if self._swap is not None:
                 out.view(self._swap).byteswap(inplace=True)
@@ -126,6 +139,12 @@ class Pipeline:
         if array.shape != self.spec.shape:
             raise ChunkError("chunk decodes to a wrong shape", expected=self.spec.shape, found=array.shape)
         return array
+
+    def _decompress(self, data: Buffer, target: AnyArray | None, span: Span | None) -> Buffer:
+        codec, size = self.compressors[0]
+        if span is None or target is None or size is None or self._blocks is None:
+            return codec.decode(data, size, target)
+        return self._blocks.decode_span(data, size, target, *span)
 
     def encode(self, array: AnyArray) -> Parts:
         """The bytes of one chunk, in parts; `array` has the chunk's shape and dtype."""

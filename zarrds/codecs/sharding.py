@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from zarrds.codecs.base import AnyArray, Buffer, ChunkSpec, Parts, as_bytes, join
+from zarrds.codecs.base import AnyArray, Buffer, ChunkSpec, Parts, Span, as_bytes, join
 from zarrds.errors import ChunkError, MetadataError
 
 __all__ = ["Sharding"]
@@ -30,7 +30,10 @@ class ChunkCodecs(Protocol):
 
     def encode(self, array: AnyArray) -> Parts: ...
 
-    def decode(self, data: Buffer, out: AnyArray | None = None) -> AnyArray: ...
+    @property
+    def has_blocks(self) -> bool: ...
+
+    def decode(self, data: Buffer, out: AnyArray | None = None, span: Span | None = None) -> AnyArray: ...
 
 
 @dataclass(frozen=True, slots=True)

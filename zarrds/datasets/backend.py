@@ -16,15 +16,15 @@ from xarray.backends import BackendEntrypoint
 
 from zarrds.datasets.chunk_encoding import INDEX_THRESHOLD
 from zarrds.datasets.decoding import decoders_for
+from zarrds.datasets.index_options import IndexKind, IndexOptions
 from zarrds.datasets.lazy import LazyArray, LazyArrays
 from zarrds.datasets.notes import Closed, GroupNotes, beside, notes_of, with_intervals
 from zarrds.datasets.restored import MisfitError, Restored, restore
-from zarrds.datasets.stored_labels import IndexKind, IndexOptions
 from zarrds.datasets.xarray_internals import (
     NONE_VAR_NAME,
-    PandasVariable,
     datatree_from_dict_with_io_cleanup,
     decode_cf_variables,
+    new_dataset,
 )
 from zarrds.errors import LabelError, ZarrdsError
 from zarrds.metadata.documents import Nodes, get_group, open_nodes, walk
@@ -60,6 +60,8 @@ class ZarrdsBackendEntrypoint(BackendEntrypoint):
     - ``intervals``: a mapping of coordinates to ``"left"``, ``"right"``, ``"both"`` or ``"neither"``: their CF bounds
       become an `IntervalIndex` that is closed there. What `zarrds.save` wrote of one becomes one anyway;
     - ``storage_options``: for URLs, what fsspec's file system is to be made with; ignored for local paths;
+    - ``chunk_cache``: bytes of decoded chunks to keep, of which a part was read, 0 for none; None (the default): one
+      cache of 64 MiB for all that the process has open. Chunks that were written anew are read anew;
     - ``workers``: threads for one read; as many as cores unless said, 1 for none.
 
     Examples
@@ -91,6 +93,7 @@ class ZarrdsBackendEntrypoint(BackendEntrypoint):
         "index_threshold",
         "intervals",
         "storage_options",
+        "chunk_cache",
         "workers",
     )
     supports_groups = True
@@ -124,6 +127,7 @@ class ZarrdsBackendEntrypoint(BackendEntrypoint):
         index_threshold: int = INDEX_THRESHOLD,
         intervals: Mapping[str, Closed] | None = None,
         storage_options: Mapping[str, Any] | None = None,
+        chunk_cache: int | None = None,
         workers: int | None = None,
     ) -> xr.Dataset:
         """Open one group as a Dataset; see the class for the parameters.
@@ -146,6 +150,7 @@ class ZarrdsBackendEntrypoint(BackendEntrypoint):
             missing_chunks=missing_chunks,
             index=IndexOptions(index, index_threshold),
             intervals=intervals,
+            chunk_cache=chunk_cache,
             workers=workers,
         )
         decoders = {
@@ -178,6 +183,7 @@ class ZarrdsBackendEntrypoint(BackendEntrypoint):
         index_threshold: int = INDEX_THRESHOLD,
         intervals: Mapping[str, Closed] | None = None,
         storage_options: Mapping[str, Any] | None = None,
+        chunk_cache: int | None = None,
         workers: int | None = None,
     ) -> xr.DataTree:
         """Open a group and all groups below it as a DataTree; parameters and errors are `open_dataset`'s."""
@@ -199,6 +205,7 @@ class ZarrdsBackendEntrypoint(BackendEntrypoint):
             index_threshold=index_threshold,
             intervals=intervals,
             storage_options=storage_options,
+            chunk_cache=chunk_cache,
             workers=workers,
         )
         return datatree_from_dict_with_io_cleanup(groups)
@@ -223,6 +230,7 @@ class ZarrdsBackendEntrypoint(BackendEntrypoint):
         index_threshold: int = INDEX_THRESHOLD,
         intervals: Mapping[str, Closed] | None = None,
         storage_options: Mapping[str, Any] | None = None,
+        chunk_cache: int | None = None,
         workers: int | None = None,
     ) -> dict[str, xr.Dataset]:
         """Open a group and all groups below it, by path; parameters and errors are `open_dataset`'s.
@@ -238,6 +246,7 @@ class ZarrdsBackendEntrypoint(BackendEntrypoint):
             missing_chunks=missing_chunks,
             index=IndexOptions(index, index_threshold),
             intervals=intervals,
+            chunk_cache=chunk_cache,
             workers=workers,
         )
         decoders = {
@@ -275,6 +284,7 @@ class _Reader:
         missing_chunks: Literal["error", "fill"] | None,
         index: IndexOptions,
         intervals: Mapping[str, Closed] | None,
+        chunk_cache: int | None,
         workers: int | None,
     ) -> None:
         self._index = index
@@ -289,6 +299,7 @@ class _Reader:
             self._nodes,
             n_workers=workers,
             missing_chunks=missing_chunks,
+            chunk_cache=chunk_cache,
             fill_value_is_mask=fill_value_is_mask,
         )
 
@@ -317,17 +328,11 @@ class _Reader:
         if self._index.index == "none":
             notes = GroupNotes()
         restored, attributes, coordinate_names = self._decoded(path, stored, attrs, lazy, notes, decoders)
-        coordinates = {n: v for n, v in restored.variables.items() if n in coordinate_names or v.dims == (n,)}
-        coordinates |= {n: restored.variables[n] for n in restored.indexes}
-        # those are set later: `xr.Coordinates` would make ordinary variables of them
-        late = [n for n, v in coordinates.items() if isinstance(v, PandasVariable)]
-        data = {n: v for n, v in restored.variables.items() if n not in coordinates or n in late}
-        own = {n: v for n, v in coordinates.items() if n not in data}
-        ds = xr.Dataset(data, xr.Coordinates(own, indexes=dict(restored.indexes)), attributes)
-        ds = ds.set_coords(late) if late else ds
-        ds.encoding = {}
-        ds.set_close(_nothing_to_close)
-        return ds
+        variables = restored.variables
+        coordinates = {
+            n for n, v in variables.items() if n in coordinate_names or n in restored.indexes or v.dims == (n,)
+        }
+        return new_dataset(variables, coordinates, restored.indexes, attributes, _nothing_to_close)
 
     def _parts_of(self, path: str, dropped: set[str]) -> set[str]:
         """Arrays that go with those that are left out, since they are parts of them."""

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from zarrds.arrays.cache import cache_of
 from zarrds.arrays.elements import Elements
 from zarrds.arrays.report import Finding
 from zarrds.arrays.verify import Nodes
@@ -171,7 +172,7 @@ def _decoded(
     store: Store, base: str, arrays: Mapping[str, ArrayMetadata], notes: GroupNotes, n_workers: int | None
 ) -> Mapping[Hashable, xr.Variable]:
     zarr_format = next(iter(arrays.values())).zarr_format
-    lazy_arrays = LazyArrays(store, None, n_workers, None, zarr_format == 2)
+    lazy_arrays = LazyArrays(store, None, n_workers, None, cache_of(0), zarr_format == 2)
     lazy = {name: lazy_arrays.array(base + name, metadata) for name, metadata in arrays.items()}
     decoders, _ = decoders_for(notes, {})
     raw = {name: lazy_arrays.variable(array) for name, array in lazy.items()}

@@ -12,6 +12,7 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from zarrds.arrays.array import Array
+from zarrds.arrays.cache import ChunkCache, cache_of
 from zarrds.arrays.selection import plan_basic, plan_orthogonal, plan_pointwise
 from zarrds.arrays.workers import in_thread
 from zarrds.datasets.attributes import decoded_attributes
@@ -136,6 +137,7 @@ class LazyArrays:
     n_workers : int or None
     missing_chunks : {"error", "fill"} or None
         As of `zarrds.open_array`.
+    cache : ChunkCache
     fill_value_is_mask : bool
         Whether the arrays' fill values are missing values.
     """
@@ -144,6 +146,7 @@ class LazyArrays:
     version: tuple[str, Hashable] | None
     n_workers: int | None
     missing_chunks: Literal["error", "fill"] | None
+    cache: ChunkCache
     fill_value_is_mask: bool
 
     @classmethod
@@ -154,11 +157,13 @@ class LazyArrays:
         *,
         n_workers: int | None = None,
         missing_chunks: Literal["error", "fill"] | None = None,
+        chunk_cache: int | None = None,
         fill_value_is_mask: bool | None = None,
     ) -> LazyArrays:
         """For nodes that were just read; unless said, fill values are missing values in format 2 only."""
         is_mask = nodes.zarr_format == 2 if fill_value_is_mask is None else fill_value_is_mask
-        return cls(store, nodes.version if nodes.consolidated else None, n_workers, missing_chunks, is_mask)
+        version = nodes.version if nodes.consolidated else None
+        return cls(store, version, n_workers, missing_chunks, cache_of(chunk_cache), is_mask)
 
     def array(self, path: str, metadata: ArrayMetadata) -> LazyArray:
         """One array. Raises `MetadataError` or `UnsupportedError` if its chunks could not be decoded."""
@@ -169,6 +174,7 @@ class LazyArrays:
             read_only=True,
             n_workers=self.n_workers,
             missing_chunks=self.missing_chunks,
+            cache=self.cache,
         )
         array.check_codecs()  # refused here, by name, and not when it is read at last
         if self.version is not None:

@@ -120,10 +120,17 @@ class Values(Protocol):
         """
         ...
 
-    def identity(self, key: str) -> Hashable | None:
+    def identity(self, key: str, *, settled: bool = False) -> Hashable | None:
         """Something that changes whenever `key` is set anew, or None if the key is absent.
 
         It is cheap (no value is read), pickles, and two stores at the same place agree on it.
+
+        Parameters
+        ----------
+        key : str
+        settled : bool
+            Whether to answer None also for a value that was set a moment ago, perhaps by another library: where times
+            are coarse, the next value may get the same identity.
         """
         ...
 
@@ -182,6 +189,13 @@ class Store(Values, Protocol):
 
     def list_children(self, prefix: str = "") -> list[str]:
         """The names directly below `prefix` that have keys below them (folders), sorted."""
+        ...
+
+    def prepare(self, n_values: int) -> None:
+        """Get ready for about so many new values, where the store is new and that makes writing them faster.
+
+        Called before the first of them is set. Nothing depends on it.
+        """
         ...
 
     def stage(self) -> Self:

@@ -130,11 +130,14 @@ class MemoryStore:
         rests = (key[start:].partition("/") for key in self.list_prefix(prefix))
         return sorted({name for name, slash, _ in rests if slash})
 
-    def identity(self, key: str) -> tuple[str, int] | None:
+    def identity(self, key: str, *, settled: bool = False) -> tuple[str, int] | None:
         """Return who set `key` and as which of its changes, or None if the key is absent; see `Store.identity`."""
         check_key(key, self.path)
         entry = self._values.get(key)
         return None if entry is None else entry[1]
+
+    def prepare(self, n_values: int) -> None:
+        """Do nothing; see `Store.prepare`."""
 
     def stage(self) -> Self:
         """Return a new, empty store whose keys are to become those of this one; see `Store.stage`."""

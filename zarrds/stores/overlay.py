@@ -80,11 +80,13 @@ class Overlay(Values):
         with self._named(key):
             self._changes.set(self._staged(key), *parts)
 
-    def identity(self, key: str) -> Hashable | None:
+    def identity(self, key: str, *, settled: bool = False) -> Hashable | None:
         """Return what changes whenever `key` is set anew, or None if the key is absent; see `Values.identity`."""
         with self._named(key):
             identity = self._changes.identity(self._staged(key))
-        return self._base.identity(key) if identity is None else identity
+            if identity is not None:
+                return self._changes.identity(self._staged(key), settled=True) if settled else identity
+        return self._base.identity(key, settled=settled)
 
     def lock(self, *keys: str) -> AbstractContextManager[None]:
         """Keep other threads out that change one of the same keys; see `Values.lock`."""

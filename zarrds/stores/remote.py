@@ -157,7 +157,7 @@ class RemoteStore:
             with locating(self.path, key):
                 self._objects.remove(name)
 
-    def identity(self, key: str) -> tuple[str, ...] | None:
+    def identity(self, key: str, *, settled: bool = False) -> tuple[str, ...] | None:
         """Return what the file system tells about the value, or None if the key is absent; see `Store.identity`."""
         name = self._name(key)
         with locating(self.path, key):
@@ -194,6 +194,9 @@ class RemoteStore:
         return sorted(name for name in names if is_key(name))
 
     # staging
+
+    def prepare(self, n_values: int) -> None:
+        """Do nothing; see `Store.prepare`."""
 
     def stage(self) -> Self:
         """Return a new, empty store under hidden names below the root; see `Store.stage`."""

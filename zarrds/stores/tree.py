@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import stat
+import time
 from collections.abc import Callable, Iterator
 
 from zarrds.errors import InvalidKeyError, StoreIOError
@@ -17,6 +18,8 @@ __all__ = ["Tree"]
 # what is no key: unfinished files and folders, and names that `check_key` refuses
 _UNLISTED = re.compile(rf"\A\..*{re.escape(files.PARTIAL)}\Z|[\\\ud800-\udfff]", re.DOTALL)
 
+# ns: times of files are no coarser than this
+_SETTLES = 2_000_000_000
 _MAX_VERIFIED = 1 << 16
 _MAX_NESTED_LINKS = 3  # in listings, so that a handful of crossing links cannot name millions of keys
 
@@ -68,7 +71,7 @@ class Tree:
         except OSError as exc:
             raise self._failure(exc, "read", key) from exc
 
-    def identity(self, key: str) -> tuple[int, int, int] | None:
+    def identity(self, key: str, *, settled: bool = False) -> tuple[int, int, int] | None:
         """Return inode number, modification time (ns) and size, or None if the key is absent; see `Store.identity`."""
         location = self._locate(key)
         if location is None:
@@ -82,7 +85,9 @@ class Tree:
             return None
         except OSError as exc:
             raise self._failure(exc, "look at", key) from exc
-        return (status.st_ino, status.st_mtime_ns, status.st_size) if stat.S_ISREG(status.st_mode) else None
+        if not stat.S_ISREG(status.st_mode) or (settled and time.time_ns() - status.st_mtime_ns < _SETTLES):
+            return None
+        return status.st_ino, status.st_mtime_ns, status.st_size
 
     def list_prefix(self, prefix: str = "") -> Iterator[str]:
         """Every key below `prefix`, in no order; see `Store.list_prefix`."""

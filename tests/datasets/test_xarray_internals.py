@@ -206,3 +206,19 @@ def test_mappedarray(key: object, tmp_path: Path) -> None:
     assert not variable._in_memory
     np.testing.assert_array_equal(variable.isel(x=key).values, values[key] * 10)
     np.testing.assert_array_equal(variable.chunk(x=2).values, values * 10)
+
+
+def test_new_dataset() -> None:
+    closed: list[bool] = []
+    index = xr.indexes.PandasIndex([3, 1], "x")
+    variables = {"x": index.create_variables()["x"], "y": xr.Variable("x", [5, 6]), "z": xr.Variable((), 7)}
+    ds = internals.new_dataset(variables, {"x", "z"}, {"x": index}, {"title": "a"}, lambda: closed.append(True))
+    expected = xr.Dataset({"y": ("x", [5, 6])}, {"x": [3, 1], "z": 7}, {"title": "a"})
+    xr.testing.assert_identical(ds, expected)
+    assert ds.xindexes["x"] is index
+    assert ds.encoding == {}
+    assert int(ds.y.sel(x=1)) == 6
+    ds.close()
+    assert closed == [True]
+    with pytest.raises(ValueError, match="conflicting sizes for dimension 'x'"):
+        internals.new_dataset({"a": xr.Variable("x", [1]), "b": xr.Variable("x", [1, 2])}, set(), {}, {}, list)

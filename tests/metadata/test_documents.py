@@ -13,13 +13,13 @@ import zarr
 from zarrds import MemoryStore, create_array, create_group
 from zarrds.errors import MetadataError, NodeNotFoundError, StoreNotFoundError, UnsupportedError
 from zarrds.metadata.documents import (
-    consolidate,
+    documents_of_store,
     get_array,
     get_group,
     get_node,
     open_nodes,
     put_node,
-    put_nodes,
+    raws_of,
     remove_node,
     root_key,
     walk,
@@ -40,6 +40,11 @@ def filled(store: Any, zarr_format: ZarrFormat) -> None:
     create_array(
         store, path="outer/inner/b", shape=(2, 3), dtype="i2", dimension_names=("x", "y"), zarr_format=zarr_format
     )
+
+
+def consolidate(store: Any, nodes: dict[str, Node]) -> None:
+    for key, value in documents_of_store(raws_of(nodes), nodes[""].zarr_format).items():
+        store.set(key, value)
 
 
 @pytest.mark.parametrize("zarr_format", FORMATS)
@@ -121,7 +126,7 @@ def test_what_consolidated_metadata_does_not_name_is_not_there(zarr_format: Zarr
     store = MemoryStore()
     filled(store, zarr_format)
     nodes = walk(open_nodes(store))
-    put_nodes(store, {"late": nodes["a"]})
+    put_node(store, "late", nodes["a"])
     consolidate(store, nodes)
     assert open_nodes(store).get("late") is None
     assert open_nodes(store, consolidated=False).get("late") is not None

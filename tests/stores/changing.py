@@ -48,13 +48,15 @@ class ChangingContract:
 
     # staging
 
+    @pytest.mark.parametrize("n_values", [1, 10**6])
     @pytest.mark.parametrize("publish", [True, False])
-    def test_stage(self, store: Store, tmp_path: Path, publish: bool) -> None:
+    def test_stage(self, store: Store, tmp_path: Path, publish: bool, n_values: int) -> None:
         old = {"top": b"1", "gg/k": b"2", "old": b"3", "deep/er": b"4"}
         for key, value in old.items():
             store.set(key, value)
         files = sorted(tmp_path.rglob("*"))
         staged = store.stage()
+        staged.prepare(n_values)
         assert list(staged.list_prefix()) == []
         staged.set("old", b"new 3")
         staged.set("more/k", b"new 4")

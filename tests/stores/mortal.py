@@ -60,21 +60,27 @@ def kept(*prefixes: str) -> dict[str, bytes]:
 # what the store may hold when an action ended or was broken off, besides the old content
 RESULTS: dict[str, list[dict[str, bytes]]] = {
     "publish": [WHOLE],
+    "apart": [WHOLE],
     "change": [CHANGED],
     "set": [kept() | {"a/c/0": b"new 0"}, kept() | {"a/c/0": b"new 0", "n/k": b"new k"}],
     "delete": [kept("g")],
 }
 
 
-def publish(store: LocalStore, values: dict[str, bytes] = WHOLE) -> None:
+def publish(store: LocalStore, values: dict[str, bytes] = WHOLE, n_values: int = 0) -> None:
     staged = store.stage()
     try:
+        staged.prepare(n_values)
         for key, value in values.items():
             staged.set(key, value[:2], value[2:])
         store.publish(staged)
     except BaseException:
         store.discard(staged)
         raise
+
+
+def apart(store: LocalStore) -> None:
+    publish(store, n_values=10**6)
 
 
 def change(store: LocalStore) -> None:
@@ -110,7 +116,9 @@ def delete(store: LocalStore) -> None:
     store.delete_prefix("g")
 
 
-ACTIONS: dict[str, Callable[[LocalStore], None]] = {each.__name__: each for each in (publish, change, set, delete)}
+ACTIONS: dict[str, Callable[[LocalStore], None]] = {
+    each.__name__: each for each in (publish, apart, change, set, delete)
+}
 
 
 def fill(store: LocalStore) -> None:

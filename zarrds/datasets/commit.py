@@ -12,7 +12,7 @@ from typing import Generic, Literal, TypeVar
 
 from zarrds.arrays.workers import run
 from zarrds.errors import MetadataError, NodeNotFoundError, StoreExistsError
-from zarrds.metadata.documents import Nodes, consolidate, open_nodes, parents_of, put_nodes, zarr_format_of
+from zarrds.metadata.documents import Nodes, documents_of_store, open_nodes, parents_of, raws_of, zarr_format_of
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
 from zarrds.stores.base import Store
 
@@ -115,8 +115,8 @@ def _check_parents(store: Store, nodes: Nodes, group: str) -> None:
 
 
 @contextmanager
-def staged(target: Target[S], nodes: Mapping[str, Node], workers: int | None = None) -> Iterator[S]:
-    """A staged store with the documents of `nodes` in it, for the data to be written to.
+def staged(target: Target[S], nodes: Mapping[str, Node], n_chunks: int, workers: int | None = None) -> Iterator[S]:
+    """A staged store for the data to be written to, which gets the documents of `nodes` at the end.
 
     If the body ends well it is published. If it fails, everything is as it was before.
 
@@ -125,20 +125,23 @@ def staged(target: Target[S], nodes: Mapping[str, Node], workers: int | None = N
     target : Target
         Of a whole store.
     nodes : mapping of str to Node
-        By path from the root; groups above them that are missing are made. What the body changes in it counts for the
-        consolidated metadata.
+        By path from the root; groups above them that are missing are made. What the body changes in it counts.
+    n_chunks : int
+        Roughly how many the body writes.
     workers : int, optional
         Threads for writing documents; as many as cores unless said.
     """
     store = target.store
     parents: dict[str, Node] = {p: GroupMetadata(zarr_format=target.zarr_format) for p in parents_of(target.group)}
     every = parents | dict(nodes)
+    raws = raws_of(every)  # what the format cannot hold shows before anything is written
     stage = store.stage()
     try:
-        below = [(path, node) for path, node in every.items() if path]
-        run(below, lambda: lambda item: put_nodes(stage, dict([item])), part_nbytes=_DOCUMENT_COST, workers=workers)
+        stage.prepare(n_chunks + len(raws))
         yield stage
-        consolidate(stage, every | dict(nodes))
+        raws |= raws_of({path: node for path, node in nodes.items() if node is not every[path]})
+        documents = documents_of_store(raws, target.zarr_format).items()
+        run(documents, lambda: lambda item: stage.set(*item), part_nbytes=_DOCUMENT_COST, workers=workers)
         store.publish(stage, replace=target.replace)
     except BaseException:
         store.discard(stage)

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from zarrds.datasets.index_options import IndexOptions
 from zarrds.datasets.lazy import LazyArray
 from zarrds.datasets.notes import GroupNotes, range_of
-from zarrds.datasets.stored_labels import IndexOptions, is_range, lazy_coordinate
 from zarrds.datasets.xarray_internals import DeferredIndex, MappedArray, PandasVariable
 from zarrds.errors import MetadataError
 from zarrds.labels.kinds import added_attributes, array_from_plain, from_plain
@@ -154,7 +154,7 @@ class _Restorer:
             assert description is not None
             self._add_index(name, name, self._range(name, description), variable)
             return
-        found = lazy_coordinate(name, variable, self._lazy.get(name), str(dtype or ""), self._options)
+        found = self._lazy_coordinate(name, variable, str(dtype or ""))
         if found is not None:
             self._variables[name], self._indexes[name] = found
         elif description is None or (_is_as_decoded(str(dtype)) and "freq" not in description):
@@ -162,7 +162,18 @@ class _Restorer:
         else:
             self._add_index(name, name, self._index(name), variable)
 
+    def _lazy_coordinate(self, name: str, variable: xr.Variable, dtype: str) -> tuple[xr.Variable, xr.Index] | None:
+        lazy = self._lazy.get(name)
+        if lazy is None or not self._options.is_lazy(variable.size):
+            return None
+        # most datasets have no labels so large, and need not wait for what searches them
+        from zarrds.datasets.stored_labels import lazy_coordinate
+
+        return lazy_coordinate(name, variable, lazy, dtype)
+
     def _range(self, name: str, description: Mapping[str, Any]) -> pd.RangeIndex:
+        from zarrds.datasets.stored_labels import is_range  # as above
+
         variable = self._decoded[name]
         index = range_of(description, variable.size)
         if index is None:
@@ -230,7 +241,8 @@ class _Restorer:
                 index = index.set_levels(cast, level=i)
         made = xr.indexes.PandasMultiIndex(index, dim)
         variables = {
-            level: xr.Variable((dim,), np.empty(0), self._own_attrs(level, self._decoded[level])) for level in levels
+            level: xr.Variable((dim,), np.empty(0), self._own_attrs(level, self._decoded[level]), fastpath=True)
+            for level in levels
         }
         for level, variable in made.create_variables(variables).items():
             self._variables[level] = variable
@@ -242,7 +254,7 @@ class _Restorer:
         made = xr.indexes.PandasIndex(index.rename(name), dim)
         if variable is not None:
             attrs = self._own_attrs(name, variable)
-            variable = xr.Variable((dim,), np.empty(0), attrs, variable.encoding)
+            variable = xr.Variable((dim,), np.empty(0), attrs, variable.encoding, fastpath=True)
         self._variables |= made.create_variables(None if variable is None else {name: variable})
         self._indexes[name] = made
 

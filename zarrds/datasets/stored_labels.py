@@ -1,60 +1,35 @@
-"""Which index a stored coordinate gets: one that is in memory, a range, or one that is searched where it lies."""
+"""Which index a stored coordinate gets that is large: one in memory, a range, or one that is searched where it lies."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from zarrds.datasets.chunk_encoding import INDEX_THRESHOLD
 from zarrds.datasets.lazy import LazyArray
 from zarrds.datasets.notes import ORDER
 from zarrds.datasets.xarray_internals import decode_cf_variables
-from zarrds.errors import EncodingError, MetadataError
+from zarrds.errors import MetadataError
 from zarrds.labels.blocks import is_checksummed
 from zarrds.labels.lazy_index import lazy_index
 from zarrds.labels.record import OrderRecord, is_current, is_recordable
 from zarrds.labels.search import SortedLabels
 from zarrds.metadata.marks import marks_of, note_of
 
-__all__ = ["IndexKind", "IndexOptions", "is_range", "lazy_coordinate"]
+__all__ = ["is_range", "lazy_coordinate"]
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
-IndexKind: TypeAlias = Literal["auto", "pandas", "lazy", "none"]
 # descriptions of labels that need nothing but to be decoded
 _SEARCHABLE = ("str", "string", "datetime64[", "timedelta64[")
 # a range is believed only if the digest of each chunk was compared; that of so many takes milliseconds
 _MAX_COMPARED = 4096
 # of any record when it is opened
 _COMPARED = 256
-
-
-@dataclass(frozen=True, slots=True)
-class IndexOptions:
-    """What the user asks of indexes; the names are those of `xr.open_dataset`.
-
-    Raises
-    ------
-    EncodingError
-    """
-
-    index: IndexKind = "auto"
-    index_threshold: int = INDEX_THRESHOLD
-
-    def __post_init__(self) -> None:
-        if self.index not in get_args(IndexKind):
-            raise EncodingError(
-                "unknown index", expected="'auto', 'pandas', 'lazy' or 'none'", found=f"{self.index!r:.80}"
-            )
-        if type(self.index_threshold) is not int or self.index_threshold < 0:
-            raise EncodingError(
-                "index_threshold must be a number of labels, at least 0", found=f"{self.index_threshold!r:.80}"
-            )
 
 
 def is_range(lazy: LazyArray, index: pd.RangeIndex) -> bool:
@@ -77,7 +52,7 @@ def _is_proven_range(record: OrderRecord, lazy: LazyArray) -> bool:
 
 
 def lazy_coordinate(
-    name: str, variable: xr.Variable, lazy: LazyArray | None, dtype: str, options: IndexOptions
+    name: str, variable: xr.Variable, lazy: LazyArray, dtype: str
 ) -> tuple[xr.Variable, xr.Index] | None:
     """A coordinate that is searched where it lies, and its index; None where an index in memory is to be made.
 
@@ -86,15 +61,11 @@ def lazy_coordinate(
     name : str
     variable : Variable
         Decoded.
-    lazy : LazyArray or None
+    lazy : LazyArray
         The stored array.
     dtype : str
         Of its description; empty without one.
-    options : IndexOptions
     """
-    is_large = variable.size > options.index_threshold
-    if options.index not in ("auto", "lazy") or not (is_large or options.index == "lazy") or lazy is None:
-        return None
     if dtype and (not dtype.startswith(_SEARCHABLE) or "," in dtype):
         return None  # of categories, intervals and the like there is no better index
     index = _out_of_core(name, variable, lazy)

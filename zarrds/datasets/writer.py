@@ -32,7 +32,7 @@ from zarrds.errors import (
     ZarrdsError,
     locating,
 )
-from zarrds.metadata.documents import Nodes, locked, open_nodes, parents_of, put_nodes, zarr_format_of
+from zarrds.metadata.documents import Nodes, locked, open_nodes, parents_of, zarr_format_of
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
 from zarrds.stores.base import Store, check_prefix
 from zarrds.stores.resolve import as_store
@@ -255,13 +255,11 @@ def _save_whole(
     n_chunks = sum(prod(change.after.chunk_grid) for path, change in arrays.items() if path not in later)
     nodes: dict[str, Node] = {**groups, **after}
     labels = {p: c for p, c in arrays.items() if p not in later and c.variable.dims == (p.rpartition("/")[2],)}
-    with staged(target, nodes, options.workers) as stage:
+    with staged(target, nodes, n_chunks, options.workers) as stage:
         # encoded copies of the data go as soon as they are written
         changes = ((path, arrays.pop(path)) for path in list(arrays) if path not in later)
         write_all(writes_of(stage, changes, options, is_private=True), n_chunks, options)
-        ordered = {path: with_order(stage, path, change, after[path]) for path, change in labels.items()}
-        put_nodes(stage, ordered)
-        nodes |= ordered
+        nodes |= {path: with_order(stage, path, change, after[path]) for path, change in labels.items()}
     return None if options.compute else finish_later(target.store, after, later, options)
 
 

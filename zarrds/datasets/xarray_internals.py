@@ -5,7 +5,7 @@ A release of xarray that moves or changes one of them fails in ``tests/datasets/
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Mapping, Set
 from typing import Any, Self
 
 import numpy as np
@@ -35,6 +35,7 @@ __all__ = [
     "encode_dataset_coordinates",
     "encode_zarr_variable",
     "lazy_data",
+    "new_dataset",
     "validate_dataset_names",
 ]
 
@@ -47,6 +48,34 @@ create_vlen_dtype: Callable[[type], np.dtype[Any]] = strings.create_vlen_dtype
 def lazy_data(variable: xr.Variable) -> Any:
     """What holds a variable's data, without loading it."""
     return variable._data
+
+
+def new_dataset(
+    variables: Mapping[Hashable, xr.Variable],
+    coordinates: Set[Hashable],
+    indexes: Mapping[Hashable, xr.Index],
+    attributes: Mapping[Any, Any],
+    close: Callable[[], None],
+) -> xr.Dataset:
+    """A dataset of variables that nobody else uses, as they are: `xr.Dataset` would merge, align and copy them.
+
+    Parameters
+    ----------
+    variables : mapping of name to Variable
+    coordinates : set of names
+    indexes : mapping of name to Index
+        Of some of the coordinates.
+    attributes : mapping
+    close : callable
+
+    Raises
+    ------
+    ValueError
+        If the variables do not agree on the size of a dimension.
+    """
+    return xr.Dataset._construct_direct(
+        dict(variables), set(coordinates), attrs=dict(attributes), indexes=dict(indexes), encoding={}, close=close
+    )
 
 
 class DeferredIndex(indexing.PandasIndexingAdapter):

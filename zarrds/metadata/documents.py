@@ -18,9 +18,9 @@ from zarrds.stores.base import Store, check_prefix
 
 __all__ = [
     "Nodes",
-    "consolidate",
     "document_key",
     "documents_of_change",
+    "documents_of_store",
     "get_array",
     "get_group",
     "get_node",
@@ -29,7 +29,7 @@ __all__ = [
     "own_node",
     "parents_of",
     "put_node",
-    "put_nodes",
+    "raws_of",
     "remove_node",
     "root_key",
     "walk",
@@ -66,7 +66,7 @@ class Nodes(Protocol):
 
 
 class _Consolidated:
-    """All nodes from one document; each is parsed when it is asked for."""
+    """All nodes from one document; each is parsed when it is first asked for."""
 
     consolidated = True
 
@@ -77,6 +77,7 @@ class _Consolidated:
         self.zarr_format = zarr_format
         self.version = version
         self._raws = raws
+        self._parsed: dict[str, Node] = {}
         self._names: dict[str, list[str]] = {}
         for path in raws:
             if path:
@@ -84,8 +85,10 @@ class _Consolidated:
                 self._names.setdefault(parent, []).append(name)
 
     def get(self, path: str) -> Node | None:
-        raw = self._raws.get(path)
-        return None if raw is None else _parse(self._store, self.zarr_format, path, raw)
+        node = self._parsed.get(path)
+        if node is None and path in self._raws:
+            node = self._parsed[path] = _parse(self._store, self.zarr_format, path, self._raws[path])
+        return node
 
     def names(self, path: str) -> list[str]:
         return self._names.get(path, [])
@@ -275,24 +278,27 @@ def remove_node(store: Store, path: str, zarr_format: ZarrFormat) -> None:
         store.delete_prefix(path)
 
 
-def put_nodes(store: Store, nodes: Mapping[str, Node]) -> None:
-    """Write the documents of new nodes, by path, without touching consolidated metadata."""
-    for path, node in nodes.items():
-        module = _format(node.zarr_format)
-        _set_all(store, module.documents(path, module.to_raw(node)))
+def raws_of(nodes: Mapping[str, Node]) -> dict[str, Raw]:
+    """The parsed documents of nodes, by path. Raises `ZarrdsError` for what their format cannot hold."""
+    return {path: _format(node.zarr_format).to_raw(node) for path, node in nodes.items()}
 
 
-def consolidate(store: Store, nodes: Mapping[str, Node]) -> None:
-    """Write the root's documents with consolidated metadata of exactly `nodes`: the commit of a new store.
+def documents_of_store(raws: Mapping[str, Raw], zarr_format: ZarrFormat) -> dict[str, bytes]:
+    """All documents of a new store, by key; last the root's, with consolidated metadata.
 
     Parameters
     ----------
-    store : Store
-    nodes : mapping of str to Node
-        By path; ``""`` is the root group, and gives the format.
+    raws : mapping of str to JSON object
+        From `raws_of`; ``""`` is the root group.
+    zarr_format : {2, 3}
     """
-    module = _format(nodes[""].zarr_format)
-    _set_all(store, module.consolidated_documents({path: module.to_raw(node) for path, node in nodes.items()}))
+    module = _format(zarr_format)
+    found: dict[str, bytes] = {}
+    for path, raw in raws.items():
+        if path:
+            found |= module.documents(path, raw)
+    found |= module.consolidated_documents(raws)
+    return found
 
 
 def documents_of_change(
@@ -320,7 +326,7 @@ def documents_of_change(
         raise StoreNotFoundError("no Zarr store here", path=store.path)
     module = _format(zarr_format)
     before = module.load_consolidated(store) or _walk_raws(store, module, "")
-    changed = {path: module.to_raw(node) for path, node in nodes.items()}
+    changed = raws_of(nodes)
     root = module.consolidated_documents(_without(before, removed) | changed)
     new, old = dict[str, bytes](), dict[str, bytes]()
     for path, raw in changed.items():

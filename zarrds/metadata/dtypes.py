@@ -86,8 +86,8 @@ class DataType:
     def from_v3(cls, data_type: JSON) -> DataType:
         """Parse the ``data_type`` member of a v3 document."""
         if isinstance(data_type, str):
-            if data_type in _NUMBERS:
-                return cls(data_type, np.dtype(data_type))
+            if data_type in _PLAIN:
+                return _PLAIN[data_type]
             if data_type == "string":
                 return STRING
             if data_type in ("bytes", "variable_length_bytes"):
@@ -161,6 +161,7 @@ STRING = DataType("string", np.dtype(object))
 BYTES = DataType("variable_length_bytes", np.dtype(object))
 OBJECTS_AS_JSON = DataType("json", np.dtype(object))
 
+_PLAIN = {name: DataType(name, np.dtype(name)) for name in _NUMBERS}
 _FIXED_LENGTH_NAMES = {"S": "null_terminated_bytes", "U": "fixed_length_utf32", "V": "raw_bytes"}
 
 

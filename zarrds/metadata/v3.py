@@ -16,6 +16,16 @@ __all__ = ["consolidated_documents", "documents", "load_consolidated", "load_raw
 Raw = dict[str, JSON]
 
 NAME = "zarr.json"
+_KEY_ENCODINGS: dict[tuple[str, str], ChunkKeyEncoding] = {
+    (encoding.name, encoding.separator): encoding
+    for encoding in (
+        ChunkKeyEncoding("default", "/"),
+        ChunkKeyEncoding("default", "."),
+        ChunkKeyEncoding("v2", "/"),
+        ChunkKeyEncoding("v2", "."),
+    )
+}
+_NAME_TYPES = {str, type(None)}  # of dimensions
 _GROUP_MEMBERS = {"zarr_format", "node_type", "attributes", "consolidated_metadata"}
 _ARRAY_MEMBERS = {
     "zarr_format",
@@ -87,7 +97,7 @@ def parse(raw: Raw) -> Node:
     shape = sizes(raw, "shape")
     data_type = DataType.from_v3(member(raw, "data_type", (str, dict)))
     names = member(raw, "dimension_names", list, None)
-    if names is not None and (len(names) != len(shape) or any(n is not None and not isinstance(n, str) for n in names)):
+    if names is not None and (len(names) != len(shape) or not _NAME_TYPES.issuperset(map(type, names))):
         raise MetadataError("dimension_names do not fit the shape", expected=f"{len(shape)} names", found=names)
     if raw.get("storage_transformers"):
         raise UnsupportedError("storage transformers are not supported", found=f"{raw['storage_transformers']!r:.80}")
@@ -98,7 +108,7 @@ def parse(raw: Raw) -> Node:
         shape=shape,
         data_type=data_type,
         chunks=_chunks(raw, shape),
-        codecs=tuple(codec_object(c) for c in member(raw, "codecs", list)),
+        codecs=tuple([codec_object(c) for c in member(raw, "codecs", list)]),
         fill_value=fill_value,
         chunk_key_encoding=_chunk_key_encoding(raw),
         dimension_names=None if names is None else tuple(names),
@@ -108,9 +118,7 @@ def parse(raw: Raw) -> Node:
 
 
 def _extensions(raw: Raw, known: set[str]) -> Mapping[str, JSON]:
-    if raw.keys() <= known:
-        return {}
-    unknown = {name: raw[name] for name in raw.keys() - known}
+    unknown = {name: value for name, value in raw.items() if name not in known}
     for name, value in unknown.items():
         if not (isinstance(value, dict) and value.get("must_understand") is False):
             raise UnsupportedError(
@@ -122,12 +130,12 @@ def _extensions(raw: Raw, known: set[str]) -> Mapping[str, JSON]:
 
 def named_object(value: JSON, what: str) -> tuple[str, dict[str, JSON]]:
     """Name and configuration of an extension point, which may be given by its name alone."""
-    if isinstance(value, str):
+    if isinstance(value, dict):
+        name, configuration = value.get("name"), value.get("configuration", {})
+        if isinstance(name, str) and isinstance(configuration, dict):
+            return name, configuration
+    elif isinstance(value, str):
         return value, {}
-    if isinstance(value, dict) and isinstance(value.get("name"), str):
-        configuration = value.get("configuration", {})
-        if isinstance(configuration, dict):
-            return value["name"], configuration
     raise MetadataError(f"{what} is malformed", expected="an object with a name", found=f"{value!r:.100}")
 
 
@@ -150,7 +158,7 @@ def _chunk_key_encoding(raw: Raw) -> ChunkKeyEncoding:
     separator = configuration.get("separator", "/" if name == "default" else ".")
     if separator not in ("/", "."):
         raise MetadataError("unknown separator in chunk_key_encoding", expected="'/' or '.'", found=repr(separator))
-    return ChunkKeyEncoding("default" if name == "default" else "v2", separator)
+    return _KEY_ENCODINGS[name, separator]
 
 
 def to_raw(node: Node) -> Raw:

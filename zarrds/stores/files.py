@@ -12,9 +12,12 @@ import itertools
 import os
 import shutil
 import stat
+import sys
 import time
+from array import array
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from struct import calcsize
 
 from zarrds.stores.base import Buffer
 
@@ -32,6 +35,7 @@ __all__ = [
     "read_range",
     "remove_tree",
     "short",
+    "spread",
     "write",
     "write_unseen",
 ]
@@ -61,6 +65,12 @@ def _renew_token() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_token)
+
+# Linux's FS_IOC_GETFLAGS and FS_IOC_SETFLAGS (it is an error where they have other numbers), and FS_TOPDIR_FL
+_GET_FLAGS = 0x80006601 | calcsize("l") << 16
+_SET_FLAGS = 0x40006602 | calcsize("l") << 16
+_TOP_FOLDER = 0x20000
+
 _MAX_PARTS = max(os.sysconf("SC_IOV_MAX"), 16) if hasattr(os, "sysconf") else 16
 
 _REASONS = {
@@ -258,6 +268,29 @@ def make_folders(location: str, below: str = "") -> list[str]:
             os.mkdir(folder)
             made.append(folder)
     return made
+
+
+def spread(folder: str) -> bool:
+    """Ask for the folders that are made in `folder` to be laid out apart from each other; False if that cannot be had.
+
+    ext4 has all files below one folder in one part of the disk, and does not use the number of a removed file again for
+    some minutes: to make a file there, it looks through all that were removed. Folders apart are in other parts.
+    """
+    if sys.platform != "linux":
+        return False
+    import fcntl
+
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        flags = array("i", [0])
+        fcntl.ioctl(fd, _GET_FLAGS, flags)
+        flags[0] |= _TOP_FOLDER
+        fcntl.ioctl(fd, _SET_FLAGS, flags)
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+    return True
 
 
 def move_in(new: str, target: str) -> bool:

@@ -18,6 +18,7 @@ from zarrds.stores.tree import Tree
 __all__ = ["LocalStore"]
 
 _ATTEMPTS = 100  # of a write whose folder others remove again and again
+_MANY = 256  # files, which take longer to make than to look for a place for them
 
 
 _State: TypeAlias = tuple[str, str, str | None, str | None, bool]
@@ -196,6 +197,21 @@ class LocalStore(Tree):
             self._verified.clear()
 
     # staging
+
+    def prepare(self, n_values: int) -> None:
+        """Get ready for about so many new values; see `Store.prepare`.
+
+        Of a store of many files the folder is made apart from others: some file systems keep together what is made in
+        one folder, and there take a long time to make a file if many were removed a moment ago.
+        """
+        if n_values < _MANY or (self._final is None and os.path.lexists(self._root)):
+            return
+        parent = os.path.dirname(self._root)
+        with suppress(OSError):  # who writes to it finds out
+            self._make_folders(parent)
+            staging.make_apart(self._root, self._final or self._root)
+            if self._durable:
+                syncing.sync_folder(parent)
 
     def stage(self) -> Self:
         """Return a new, empty store in a hidden folder beside the root; see `Store.stage`.

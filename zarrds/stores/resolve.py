@@ -11,7 +11,6 @@ from urllib.parse import unquote
 from zarrds.errors import EncodingError, UnsupportedError
 from zarrds.stores.base import Store
 from zarrds.stores.local import LocalStore
-from zarrds.stores.remote import RemoteStore
 
 __all__ = ["as_store"]
 
@@ -58,6 +57,8 @@ def as_store(
         scheme, rest = url.groups()
         if scheme.lower() in ("file", "local"):
             return LocalStore(_file_of(store, scheme, rest))
+        from zarrds.stores.remote import RemoteStore  # which nobody waits for who opens a path
+
         return RemoteStore(store, storage_options)
     if isinstance(store, os.PathLike):
         return LocalStore(os.path.expanduser(os.fspath(store)))

@@ -26,7 +26,7 @@ from contextlib import suppress
 from zarrds.stores import files
 from zarrds.stores.locks import LockFile, in_use
 
-__all__ = ["clean", "finish_swap", "make_beside", "make_inside", "remove", "remove_at_once", "swap"]
+__all__ = ["clean", "finish_swap", "make_apart", "make_beside", "make_inside", "remove", "remove_at_once", "swap"]
 
 _ATTEMPTS = 20  # of making a folder in a root that others remove
 
@@ -68,6 +68,21 @@ def make_beside(root: str) -> str:
     hidden = _own(files.partial(root))
     _make(hidden)
     return hidden
+
+
+def make_apart(location: str, root: str) -> None:
+    """Make a folder, or make an empty one anew, far from those beside it, where the file system knows what that means.
+
+    Else nothing is done. The folder is `root`, or a hidden one beside it.
+    """
+    hidden = make_beside(root)
+    try:
+        if files.spread(hidden):
+            apart = files.inside(hidden)
+            os.mkdir(apart)
+            os.rename(apart, location)
+    finally:
+        remove(hidden)
 
 
 def _own(hidden: str) -> str:

@@ -1,0 +1,75 @@
+"""What is imported when: who reads a dataset does not wait for what writes one."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+import zarrds
+
+PROJECT = Path(__file__).parents[1]
+
+# what reading local files through xarray has no use for
+UNNEEDED = (
+    "zarrds.arrays.create zarrds.arrays.group zarrds.arrays.verify zarrds.datasets.edits zarrds.datasets.stored_labels "
+    "zarrds.datasets.transaction zarrds.datasets.verify zarrds.datasets.writer zarrds.labels.lazy_index "
+    "zarrds.labels.regions zarrds.stores.memory zarrds.stores.overlay zarrds.stores.remote "
+    "dask.array fsspec numcodecs"
+).split()
+
+
+def imported_after(code: str) -> set[str]:
+    """The modules of a new process that ran `code`."""
+    command = [sys.executable, "-c", f"{code}\nimport sys\nprint(*sys.modules)"]
+    done = subprocess.run(command, cwd=PROJECT, check=True, capture_output=True, text=True)
+    return set(done.stdout.split())
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("imports") / "t2m.zarr"
+    times = pd.date_range("2019", periods=4, freq="h")
+    dims = ("time", "latitude", "longitude")
+    ds = xr.Dataset(
+        {"t2m": (dims, np.arange(24, dtype="f4").reshape(4, 2, 3))},
+        {"time": times, "latitude": [51.5, 50.5], "longitude": [-0.25, 0.0, 0.25]},
+    )
+    zarrds.save(ds, path)
+    return path
+
+
+def test_the_package_alone_imports_next_to_nothing() -> None:
+    loaded = imported_after("import zarrds")
+    assert {name for name in loaded if name.partition(".")[0] == "zarrds"} == {"zarrds", "zarrds.errors"}
+    assert not loaded & {"blosc", "dask", "numpy", "pandas", "xarray"}
+
+
+def test_opening_imports_no_more_than_it_uses(path: Path) -> None:
+    loaded = imported_after(
+        f"import xarray as xr\nds = xr.open_dataset({str(path)!r}, engine='zarrds')\n"
+        "assert ds.variables['t2m'][1, 1, 2].values == 11, ds"
+    )
+    assert "zarrds.datasets.backend" in loaded
+    assert loaded.isdisjoint(UNNEEDED)
+
+
+def test_each_name_can_be_imported_by_itself() -> None:
+    for name in zarrds.__all__:
+        assert name in dir(zarrds)
+    names = [name for name in zarrds.__all__ if not name.startswith("_")]
+    loaded = imported_after(
+        "import zarrds\nfor name in " + repr(names) + ":\n    exec(f'from zarrds import {name}')\n"
+        "assert zarrds.save is save and zarrds.errors is errors"
+    )
+    assert "zarrds.datasets.writer" in loaded
+
+
+def test_there_are_no_other_names() -> None:
+    with pytest.raises(AttributeError, match="module 'zarrds' has no attribute 'open'"):
+        zarrds.open  # noqa: B018  # to look at it is the test
+    with pytest.raises(AttributeError, match=r"module 'zarrds\.stores' has no attribute 'DirectoryStore'"):
+        zarrds.stores.DirectoryStore  # noqa: B018  # the same

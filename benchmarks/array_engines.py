@@ -12,14 +12,15 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from contenders import OURS, OURS_DURABLE
 
 Array = npt.NDArray[Any]
 
-_PIPELINES = {
+PIPELINES: dict[str, str | None] = {  # of zarr-python, by name
     "zarr-python": None,  # its default
     "zarr-python fused": "zarr.core.codec_pipeline.FusedCodecPipeline",
     "zarr-python+zarrs": "zarrs.ZarrsCodecPipeline",
@@ -41,13 +42,16 @@ class Engine:
     write: Callable[[Path, Array, tuple[int, ...]], object]
     read: Callable[[Path], Array]
     needs: str  # a module, or a name in one
+    kind: Literal["ours", "peer"] = "peer"
     own_files: bool = False  # it reads what it wrote itself, not the files that all others read
+    durable: bool = False  # it waits for the disk when it writes, and reads as the one that does not
 
 
-def _zarrds_write(codecs: Any, path: Path, values: Array, chunks: tuple[int, ...]) -> None:
+def _zarrds_write(codecs: Any, durable: bool, path: Path, values: Array, chunks: tuple[int, ...]) -> None:
     import zarrds
 
-    array = zarrds.create_array(path, shape=values.shape, dtype=values.dtype, chunks=chunks, codecs=codecs)
+    store = zarrds.LocalStore(path).as_durable(durable)
+    array = zarrds.create_array(store, shape=values.shape, dtype=values.dtype, chunks=chunks, codecs=codecs)
     array[...] = values
 
 
@@ -57,7 +61,7 @@ def _zarrds_read(path: Path) -> Array:
     return zarrds.open_array(path)[...]
 
 
-def _zarr_pipeline(pipeline: str | None) -> Any:
+def zarr_pipeline(pipeline: str | None) -> Any:
     import zarr
 
     return nullcontext() if pipeline is None else zarr.config.set({"codec_pipeline.path": pipeline})
@@ -68,7 +72,7 @@ def _zarr_write(pipeline: str | None, path: Path, values: Array, chunks: tuple[i
     from zarr.codecs import BloscCodec
 
     codec = BloscCodec(cname="lz4", clevel=5, shuffle="shuffle", typesize=4)
-    with _zarr_pipeline(pipeline):
+    with zarr_pipeline(pipeline):
         array = zarr.create_array(path, shape=values.shape, dtype=values.dtype, chunks=chunks, compressors=[codec])
         array[...] = values
 
@@ -76,16 +80,16 @@ def _zarr_write(pipeline: str | None, path: Path, values: Array, chunks: tuple[i
 def _zarr_read(pipeline: str | None, path: Path) -> Array:
     import zarr
 
-    with _zarr_pipeline(pipeline):
+    with zarr_pipeline(pipeline):
         return np.asarray(zarr.open_array(path, mode="r")[...])
 
 
-def _tensorstore_spec(path: Path) -> dict[str, Any]:
-    # the others leave it to the kernel when data gets to the disk; TensorStore would wait for it
-    return {"driver": "zarr3", "kvstore": {"driver": "file", "path": f"{path}/", "file_io_sync": False}}
+def _tensorstore_spec(path: Path, durable: bool = False) -> dict[str, Any]:
+    # the others leave it to the kernel when data gets to the disk; TensorStore waits for it unless told
+    return {"driver": "zarr3", "kvstore": {"driver": "file", "path": f"{path}/", "file_io_sync": durable}}
 
 
-def _tensorstore_write(path: Path, values: Array, chunks: tuple[int, ...]) -> None:
+def _tensorstore_write(durable: bool, path: Path, values: Array, chunks: tuple[int, ...]) -> None:
     import tensorstore as ts
 
     metadata = {
@@ -94,7 +98,7 @@ def _tensorstore_write(path: Path, values: Array, chunks: tuple[int, ...]) -> No
         "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": chunks}},
         "codecs": _CODECS,
     }
-    array = ts.open({**_tensorstore_spec(path), "metadata": metadata}, create=True).result()
+    array = ts.open({**_tensorstore_spec(path, durable), "metadata": metadata}, create=True).result()
     array.write(values, can_reference_source_data_indefinitely=True).result()
 
 
@@ -112,20 +116,34 @@ def has(module: str) -> bool:
     return not owner or hasattr(importlib.import_module(owner), name)
 
 
-def all_engines() -> list[Engine]:
-    """All that are known, zarrds first."""
-    write_default = partial(_zarrds_write, None)
-    return [
-        Engine("zarrds", _USES, partial(_zarrds_write, _CODECS), _zarrds_read, "zarrds"),
-        Engine("zarrds+crc32c", f"{_USES}, crc32c", write_default, _zarrds_read, "zarrds", own_files=True),
+def engines(*, durable: bool = False) -> list[Engine]:
+    """All that are installed, zarrds first.
+
+    Parameters
+    ----------
+    durable : bool
+        Whether those that wait for the disk are wanted too.
+    """
+    ours = partial(_zarrds_write, _CODECS)
+    crc32c = f"{_USES}, crc32c"
+    known = [
+        Engine(OURS, _USES, partial(ours, False), _zarrds_read, "zarrds", "ours"),
+        Engine(OURS_DURABLE, f"{_USES}, fsync", partial(ours, True), _zarrds_read, "zarrds", "ours", durable=True),
+        Engine("zarrds+crc32c", crc32c, partial(_zarrds_write, None, False), _zarrds_read, "zarrds", "ours", True),
         *(
             Engine(name, _USES, partial(_zarr_write, pipeline), partial(_zarr_read, pipeline), pipeline or "zarr")
-            for name, pipeline in _PIPELINES.items()
+            for name, pipeline in PIPELINES.items()
         ),
-        Engine("TensorStore", f"{_USES}, no fsync", _tensorstore_write, _tensorstore_read, "tensorstore"),
+        Engine(
+            "TensorStore", f"{_USES}, no fsync", partial(_tensorstore_write, False), _tensorstore_read, "tensorstore"
+        ),
+        Engine(
+            "TensorStore durable",
+            f"{_USES}, fsync",
+            partial(_tensorstore_write, True),
+            _tensorstore_read,
+            "tensorstore",
+            durable=True,
+        ),
     ]
-
-
-def engines() -> list[Engine]:
-    """All that are installed, zarrds first."""
-    return [engine for engine in all_engines() if has(engine.needs)]
+    return [engine for engine in known if has(engine.needs) and (durable or not engine.durable)]

@@ -1,133 +1,71 @@
 """Save, open, load and slice the same data with zarrds and with the peers that are installed.
 
 Usage: ``python benchmarks/compare.py [--only ROW]... [--rounds N] [--size small|full] [--json FILE] [--workdir DIR]``;
-``--list`` tells the rows. docs/benchmarks.md says what each row is and how to read the table.
+``--list`` tells the rows. docs/benchmarks.md says what each row is and how to read the tables.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
-import math
-import os
-import platform
-import re
 import sys
 import tempfile
+import time
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+import rows_appends
 import rows_arrays
-import rows_datasets
-import rows_writes
+import rows_cube
+import rows_dask
+import rows_genotypes
+import rows_import
+import rows_labels
+import rows_many
+import rows_real
+import rows_selections
+from contenders import Row
 from data import SIZES, Bench
-from timing import OURS, Result, Row, measure
-
-# what the times depend on
-_PACKAGES = "numpy blosc crc32c numcodecs xarray pandas zarr zarrs tensorstore netCDF4 h5netcdf h5py".split()
+from report import as_json, figure, machine, memory_table, time_tables, uses
+from results import Result
+from timing import measure
 
 
 def all_rows() -> list[Row]:
-    return [*rows_arrays.rows(), *rows_datasets.rows(), *rows_writes.rows()]
-
-
-def machine() -> dict[str, str]:
-    """The processor and its cores, the system, Python, and the versions of all that is measured."""
-    info = Path("/proc/cpuinfo")
-    model = re.search(r"model name\s*:\s*(.+)", info.read_text()) if info.is_file() else None
-    found = {
-        "processor": model[1] if model else platform.processor(),
-        "cores": str(os.cpu_count()),
-        "system": f"{platform.system()} {platform.release()}",
-        "python": platform.python_version(),
-    }
-    for package in _PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            found[package] = "not installed"
-    return found
-
-
-def geometric_mean(results: Iterable[Result]) -> float | None:
-    """Of the ratios of all rows that count time."""
-    ratios = [r.ratio for r in results if r.row.unit == "ms" and r.ratio is not None]
-    return math.exp(sum(map(math.log, ratios)) / len(ratios)) if ratios else None
-
-
-def _figure(value: float | None) -> str:
-    if value is None:
-        return "–"
-    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
-
-
-def table(results: Sequence[Result]) -> str:
-    """One Markdown table for each family of rows, and below them who used what."""
-    lines = []
-    for family in dict.fromkeys(r.row.family for r in results):
-        members = [r for r in results if r.row.family == family]
-        names = list(dict.fromkeys(name for r in members for name in r.figures))
-        lines += [
-            f"| {family} ({members[0].row.unit}) | {' | '.join(names)} | best peer ÷ {OURS} |",
-            f"| --- |{' ---: |' * (len(names) + 1)}",
-        ]
-        for result in members:
-            cells = [_figure(result.medians.get(name)) for name in names]
-            best = f"**{result.ratio:.2f}** ({result.best_peer})" if result.ratio is not None else "–"
-            lines.append(f"| {result.row.name} | {' | '.join(cells)} | {best} |")
-        lines.append("")
-    mean = geometric_mean(results)
-    lines.append(f"Geometric mean of best peer ÷ {OURS}, rows of time: {_figure(mean)}")
-    return "\n".join(lines)
-
-
-def uses(results: Sequence[Result]) -> str:
-    """What each contender used, rows with the same together."""
-    rows_of: dict[tuple[tuple[str, str], ...], list[str]] = {}
-    for result in results:
-        rows_of.setdefault(tuple(result.uses.items()), []).append(result.row.name)
-    lines = []
-    for used, names in rows_of.items():
-        lines.append(f"{', '.join(names)}:")
-        lines += [f"  {name}: {what}" for name, what in used]
-    return "\n".join(lines)
-
-
-def as_json(results: Sequence[Result], size: str, rounds: int) -> dict[str, Any]:
-    return {
-        "machine": machine(),
-        "size": size,
-        "rounds": rounds,
-        "rows": [
-            {
-                "family": r.row.family,
-                "name": r.row.name,
-                "about": r.row.about,
-                "unit": r.row.unit,
-                "contenders": {
-                    name: {"uses": r.uses[name], "median": r.medians[name], "figures": figures}
-                    for name, figures in r.figures.items()
-                },
-                "best_peer": r.best_peer,
-                "ratio": r.ratio,
-            }
-            for r in results
-        ],
-        "geometric_mean": geometric_mean(results),
-    }
+    """In the order of the tables."""
+    families = (
+        rows_arrays,
+        rows_cube,
+        rows_selections,
+        rows_many,
+        rows_appends,
+        rows_genotypes,
+        rows_labels,
+        rows_dask,
+        rows_real,
+        rows_import,
+    )
+    return [row for family in families for row in family.rows()]
 
 
 def run(rows: Sequence[Row], bench: Bench, rounds: int) -> list[Result]:
+    """Measure the rows, and tell on the way how it goes."""
     results = []
-    for row in rows:
-        print(f"{row.name}: {row.about}", file=sys.stderr, flush=True)
+    begin = time.monotonic()
+    for i, row in enumerate(rows, 1):
+        print(f"[{i}/{len(rows)}] {row.name}: {row.about}", file=sys.stderr, flush=True)
         results.append(measure(row, bench, rounds))
-        medians = ", ".join(f"{name} {_figure(value)}" for name, value in results[-1].medians.items())
-        print(f"  {row.unit}: {medians}", file=sys.stderr, flush=True)
+        medians = ", ".join(f"{name} {figure(value)}" for name, value in results[-1].medians.items())
+        print(f"  {time.monotonic() - begin:.0f} s; in ms: {medians}", file=sys.stderr, flush=True)
     return results
+
+
+def _ignore_warnings() -> None:
+    warnings.filterwarnings("ignore", "Consolidated metadata is currently not part")  # zarr-python, at every save
+    warnings.filterwarnings("ignore", "variable .* has non-conforming '_FillValue'")  # in a real file
+    # packed, as in the file
+    warnings.filterwarnings("ignore", "saving variable .* with floating point data as an integer dtype")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -145,16 +83,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.list:
         print("\n".join(f"{row.name:20} {row.about}" for row in rows))
         return
-    warnings.filterwarnings("ignore", "Consolidated metadata is currently not part")  # zarr-python, at every save
-    warnings.filterwarnings("ignore", "variable .* has non-conforming '_FillValue'")  # in a real file
-    warnings.filterwarnings(
-        "ignore", "saving variable .* with floating point data as an integer dtype"
-    )  # packed, as in the file
+    _ignore_warnings()
     chosen = [row for row in rows if not options.only or row.name in options.only]
     with tempfile.TemporaryDirectory(prefix="zarrds-bench-", dir=options.workdir) as folder:
         results = run(chosen, Bench(SIZES[options.size], Path(folder)), options.rounds)
     print(", ".join(f"{name} {value}" for name, value in machine().items()), end="\n\n")
-    print(table(results), end="\n\n")
+    print(time_tables(results), end="\n\n")
+    print(memory_table(results), end="\n\n")
     print(uses(results))
     if options.json:
         document = as_json(results, options.size, options.rounds)

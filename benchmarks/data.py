@@ -15,26 +15,29 @@ import xarray as xr
 T = TypeVar("T")
 Array = npt.NDArray[Any]
 
-REAL_FILES = ("eraint_uvz.nc", "era5_t2m_uk_2019-03.nc", "basin_mask.nc")
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 @dataclass(frozen=True)
 class Size:
-    """How large everything is."""
+    """How large everything is, and whether to let the disk settle before each write."""
 
-    cube: tuple[int, int, int]  # float32: 500 MB if full
+    settle: bool
+    cube: tuple[int, int, int]  # float32: 520 MB if full
     cube_chunks: dict[str, tuple[int, ...]]  # by the name that the rows give them
-    climate: tuple[int, int, int]  # float32: 100 MB if full
+    climate: tuple[int, int, int]  # float32: 185 MB if full
     climate_chunks: tuple[int, int, int]
+    small_climate_chunks: tuple[int, int, int]
     box: int
-    n_steps: int  # to append from, one by one
+    n_points: int
+    n_steps: int  # that are appended, one by one
     n_variables: int
     n_groups: int
-    genotypes: tuple[int, int]  # variants, samples; times two int8: 100 MB if full
+    genotypes: tuple[int, int]  # variants, samples; times two int8: 160 MB if full
     genotype_chunks: tuple[int, int, int]
     n_labels: int
     n_texts: int
+    real_files: tuple[str, ...]
 
     @property
     def cube_nbytes(self) -> int:
@@ -54,32 +57,45 @@ class Size:
 
 SIZES = {
     "full": Size(
-        cube=(500, 500, 500),
-        cube_chunks={"4MB": (100, 100, 100), "400kB": (20, 50, 100), "64kB": (25, 25, 25)},
-        climate=(1000, 150, 170),
-        climate_chunks=(50, 75, 85),
+        settle=True,
+        cube=(500, 510, 510),
+        cube_chunks={
+            "4MB": (100, 102, 102),
+            "400kB": (20, 51, 102),
+            "64kB": (10, 30, 51),
+            "slab": (1, 510, 510),
+        },
+        climate=(1000, 215, 215),
+        climate_chunks=(50, 86, 86),
+        small_climate_chunks=(25, 20, 20),
         box=40,
-        n_steps=200,
+        n_points=200,
+        n_steps=20,
         n_variables=500,
         n_groups=50,
-        genotypes=(100_000, 500),
-        genotype_chunks=(5000, 100, 2),
+        genotypes=(160_000, 500),
+        genotype_chunks=(8000, 100, 2),
         n_labels=20_000_000,
         n_texts=300_000,
+        real_files=("eraint_uvz.nc", "era5_t2m_uk_2019-03.nc", "basin_mask.nc"),
     ),
     "small": Size(
+        settle=False,
         cube=(40, 40, 40),
-        cube_chunks={"4MB": (20, 20, 20), "400kB": (8, 8, 20), "64kB": (8, 8, 8)},
+        cube_chunks={"4MB": (20, 20, 20), "400kB": (8, 8, 20), "64kB": (8, 16, 16), "slab": (1, 40, 40)},
         climate=(40, 15, 17),
         climate_chunks=(10, 8, 9),
+        small_climate_chunks=(8, 4, 5),
         box=6,
-        n_steps=80,
+        n_points=20,
+        n_steps=3,
         n_variables=12,
         n_groups=4,
         genotypes=(400, 20),
         genotype_chunks=(100, 10, 2),
         n_labels=20_000,
         n_texts=300,
+        real_files=("basin_mask.nc",),
     ),
 }
 
@@ -123,7 +139,7 @@ class Bench:
         return self.once("texts", lambda: many_texts(self.size.n_texts))
 
     def genotypes(self) -> xr.Dataset:
-        """``call_genotype`` (variants, samples, ploidy) with positions and names."""
+        """``call_genotype`` (variants, samples, ploidy) with positions, and the samples' names as labels."""
         return self.once("genotypes", lambda: genotypes(*self.size.genotypes))
 
 
@@ -196,11 +212,11 @@ def genotypes(n_variants: int, n_samples: int) -> xr.Dataset:
         {"call_genotype": (("variants", "samples", "ploidy"), calls)},
         {
             "variant_position": ("variants", np.cumsum(rng.integers(1, 300, n_variants)).astype("i4")),
-            "sample_id": ("samples", np.array([f"HG{i:05}" for i in range(n_samples)], dtype=object)),
+            "samples": np.array([f"HG{i:05}" for i in range(n_samples)], dtype=object),
         },
     )
 
 
-def real_files() -> list[Path]:
-    """The real netCDF files, as far as they are on this machine."""
-    return [path for name in REAL_FILES if (path := REAL_DATA / name).is_file()]
+def real_files(size: Size) -> list[Path]:
+    """The real netCDF files of a size, as far as they are on this machine."""
+    return [path for name in size.real_files if (path := REAL_DATA / name).is_file()]

@@ -1,4 +1,4 @@
-"""Rows and contenders, and how they are timed.
+"""How a row is timed.
 
 Data is made and checked outside of the timed part. Within a round the contenders take turns, and each round begins with
 another one, so that neither a busy moment of the machine nor what stood before falls on one of them alone.
@@ -9,119 +9,86 @@ from __future__ import annotations
 import gc
 import os
 import shutil
-import statistics
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
+from contenders import Contender, Measured, Row
 from data import Bench, Size
+from memory import peak_rise
+from results import Result
 
-OURS = "zarrds"
-
-
-def _position(k: int) -> int:
-    return k
-
-
-@dataclass(frozen=True)
-class Contender:
-    """One way to do a row's work.
-
-    `run` is timed; it is given what `prepare` made of the call's number, which is not. `check` is given the number and
-    the result: it raises if the result is wrong, and closes what is open. What `run` writes to `output` is removed
-    before and after. `uses` names codec and chunks.
-    """
-
-    name: str
-    uses: str
-    run: Callable[[Any], Any]
-    check: Callable[[int, Any], None]
-    prepare: Callable[[int], Any] = _position
-    output: Path | None = None
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the table.
-
-    `contenders` makes the row's data and its contenders; what must be closed after the row goes on the stack. A row of
-    short work calls it `repeat` times in each round, and its time is their mean. In rows that count MB the figure is
-    what `run` returns. `nbytes` says how much memory one call may come to use, roughly.
-    """
-
-    family: str
-    name: str
-    about: str
-    contenders: Callable[[Bench, ExitStack], list[Contender]]
-    repeat: int = 1
-    nbytes: Callable[[Size], int] = lambda _size: 0
-    unit: Literal["ms", "MB"] = "ms"
-
-
-@dataclass
-class Result:
-    """What one row gave: for each contender a figure per round, in the row's unit."""
-
-    row: Row
-    uses: dict[str, str]
-    figures: dict[str, list[float]] = field(default_factory=dict)
-
-    @property
-    def medians(self) -> dict[str, float]:
-        """Of the rounds, for each contender."""
-        return {name: statistics.median(values) for name, values in self.figures.items()}
-
-    @property
-    def best_peer(self) -> str | None:
-        """Who has the smallest median but zarrds, None if zarrds is alone."""
-        peers = {name: value for name, value in self.medians.items() if not name.startswith(OURS)}
-        return min(peers, key=peers.__getitem__) if peers else None
-
-    @property
-    def ratio(self) -> float | None:
-        """The best peer's median over that of zarrds: above 1, zarrds is ahead. None if there is nothing to compare."""
-        ours = self.medians[OURS]
-        return self.medians[self.best_peer] / ours if self.best_peer and ours else None
+# who takes longer than this is slow, and measured in so many rounds at most: a run would take an hour otherwise
+_SLOW_SECONDS = 3
+_ROUNDS_IF_SLOW = 3
 
 
 def measure(row: Row, bench: Bench, rounds: int) -> Result:
-    """Time a row: one round to warm up, then `rounds` that count."""
+    """Time a row: one round to warm up, then `rounds` that count, fewer of who is slow, then one for the memory."""
     with ExitStack() as stack:
         contenders = row.contenders(bench, stack)
-        result = Result(row, {c.name: c.uses for c in contenders}, {c.name: [] for c in contenders})
+        result = Result(row, {c.name: c for c in contenders}, {c.name: [] for c in contenders})
+        slow = set()
         try:
             for number in range(rounds + 1):
                 if number < 2:
                     gc.freeze()  # what the collections between the contenders need not look at
-                turn = number % len(contenders)
-                for contender in contenders[turn:] + contenders[:turn]:
-                    figure = _measure_once(row, contender, number * row.repeat, row.nbytes(bench.size))
+                active = [c for c in contenders if number <= _ROUNDS_IF_SLOW or c.name not in slow]
+                turn = number % max(len(active), 1)
+                for contender in active[turn:] + active[:turn]:
+                    measured = _measure_time(row, contender, number * row.repeat, bench.size)
                     if number:
-                        result.figures[contender.name].append(figure)
+                        result.times[contender.name].append(measured.seconds * 1000 / row.repeat)
+                        result.add_memory(contender.name, measured.megabytes)
+                    elif measured.seconds > _SLOW_SECONDS:
+                        slow.add(contender.name)
         finally:
             gc.unfreeze()
+        if row.memory == "here":
+            for contender in contenders:
+                result.add_memory(contender.name, _measure_memory(contender, (rounds + 1) * row.repeat, bench.size))
     return result
 
 
-def _measure_once(row: Row, contender: Contender, first: int, nbytes: int) -> float:
-    prepared = [contender.prepare(k) for k in range(first, first + row.repeat)]
-    if contender.output is not None:
-        remove(contender.output)
-        os.sync()  # else the disk would still be busy with what the contender before has written
+def _measure_time(row: Row, contender: Contender, first: int, size: Size) -> Measured:
+    prepared = _prepare(contender, range(first, first + row.repeat), size)
     gc.collect()
-    _touch_memory(nbytes)
+    _touch_memory(row.nbytes(size))
     start = time.perf_counter()
     results = [contender.run(value) for value in prepared]
     seconds = time.perf_counter() - start
+    _check(contender, first, results)
+    if row.memory == "told":
+        (told,) = results
+        return Measured(told.seconds, told.megabytes)
+    return Measured(seconds, None)
+
+
+def _measure_memory(contender: Contender, number: int, size: Size) -> float | None:
+    if contender.kind == "floor":
+        return None
+    (prepared,) = _prepare(contender, range(number, number + 1), size)
+    rise, result = peak_rise(lambda: contender.run(prepared))
+    _check(contender, number, [result])
+    return rise
+
+
+def _prepare(contender: Contender, numbers: range, size: Size) -> list[Any]:
+    if contender.output is not None:
+        remove(contender.output)
+    prepared = [contender.prepare(k) for k in numbers]
+    if contender.output is not None and size.settle:
+        os.sync()  # else the disk would still be busy with what the contender before has written
+    return prepared
+
+
+def _check(contender: Contender, first: int, results: list[Any]) -> None:
     for i, value in enumerate(results):
         contender.check(first + i, value)
     if contender.output is not None:
         remove(contender.output)
-    return float(statistics.mean(results)) if row.unit == "MB" else seconds * 1000 / row.repeat
 
 
 def _touch_memory(nbytes: int) -> None:

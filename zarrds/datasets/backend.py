@@ -329,9 +329,10 @@ class _Reader:
             notes = GroupNotes()
         restored, attributes, coordinate_names = self._decoded(path, stored, attrs, lazy, notes, decoders)
         variables = restored.variables
-        coordinates = {
-            n for n, v in variables.items() if n in coordinate_names or n in restored.indexes or v.dims == (n,)
-        }
+        dimensions = {
+            dim for v in variables.values() for dim in v.dims
+        }  # of that name is a coordinate, also of several
+        coordinates = variables.keys() & (set(coordinate_names) | restored.indexes.keys() | dimensions)
         return new_dataset(variables, coordinates, restored.indexes, attributes, _nothing_to_close)
 
     def _parts_of(self, path: str, dropped: set[str]) -> set[str]:

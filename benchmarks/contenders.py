@@ -31,8 +31,8 @@ class Contender:
     """One way to do a row's work.
 
     `run` is timed; it is given what `prepare` made of the call's number, which is not. `check` is given the number and
-    the result: it raises if the result is wrong, and closes what is open. What stands at `output` is removed before
-    `prepare`, and after `check`. `uses` names codec and chunks.
+    the result: it raises if the result is wrong, and closes what is open. What it made at `output` is put away after
+    `check`. `uses` names codec and chunks.
 
     A "floor" is no library but what none can do without. Who is `durable` waits for the disk.
     """

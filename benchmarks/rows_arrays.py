@@ -12,7 +12,7 @@ from array_engines import Array, Engine, engines
 from contenders import Contender, Row
 from data import Bench, Size
 from floors import decode_floor
-from timing import remove
+from timing import put_away
 from work import check_values
 
 
@@ -33,7 +33,7 @@ def _read_all(size_name: str, bench: Bench, stack: ExitStack) -> list[Contender]
 
     def write(engine: Engine, name: str) -> Path:
         path = bench.folder / name
-        stack.callback(remove, path)
+        stack.callback(put_away, path)
         engine.write(path, bench.cube(), chunks)
         return path
 

@@ -117,45 +117,44 @@ class Chunks:
 
     def _fetcher(self, sharding: Sharding | None) -> tuple[Callable[[Names], str], Fetch]:
         """Two functions: from a chunk's numbers to its key, and to its bytes, which are None where there are none."""
-        check = self._check_absent()
         if sharding is not None:
-            inner = InnerChunks(self.store, self.key, sharding, check)
+            inner = InnerChunks(self.store, self.key, sharding, self._check_absent)
             return inner.key_of_names, inner.fetch
         get, key_of = self.store.get, self.key_of_names()
 
         def fetch(names: Names, key: str, buffer: memoryview, _identity: Hashable) -> Buffer | None:
             data = get(key, buffer)
             if data is None:
-                check(names, key)
+                self._check_absent(names, key)
             return data
 
         return key_of, fetch
 
-    def _may_be_absent(self) -> Callable[[Position], bool]:
-        """A function that tells whether the chunk at a position may be absent, which then means the fill value."""
+    @cached_property
+    def _n_required(self) -> tuple[int, ...] | None:
+        """How many chunks must be there along each dimension; None if any may be absent."""
         complete = self.metadata.shape if self.missing_chunks == "error" else marks_of(self.metadata).complete
         if complete is None or self.missing_chunks == "fill":
-            return lambda _: True
-        n_present = [-(-size // chunk) for size, chunk in zip(complete, self.metadata.chunks, strict=True)]
-        return lambda position: any(int(p) >= n for p, n in zip(position, n_present, strict=True))
+            return None
+        return tuple(-(-size // chunk) for size, chunk in zip(complete, self.metadata.chunks, strict=True))
 
-    def _check_absent(self) -> Callable[[Position, str], None]:
-        """A function that is given the position and the key of a chunk that is absent, and raises if that is a loss."""
-        may_be_absent = self._may_be_absent()
-        asked = self.missing_chunks == "error"
+    def _may_be_absent(self, position: Position) -> bool:
+        """Whether the chunk at a position may be absent, which then means the fill value."""
+        required = self._n_required
+        return required is None or any(int(p) >= n for p, n in zip(position, required, strict=True))
 
-        def check(position: Position, key: str) -> None:
-            if not may_be_absent(position):
-                raise ChunkError(
-                    "a chunk is missing",
-                    path=self.store.path,
-                    key=key,
-                    expected="every chunk" if asked else "every chunk that was there when the array was saved",
-                    mend="Restore it from a copy, or write all of it again. If another library removed it because it "
-                    "held nothing but the fill value, open the store with missing_chunks='fill'",
-                )
-
-        return check
+    def _check_absent(self, position: Position, key: str) -> None:
+        """Raise if it is a loss that a chunk is absent."""
+        if not self._may_be_absent(position):
+            asked = self.missing_chunks == "error"
+            raise ChunkError(
+                "a chunk is missing",
+                path=self.store.path,
+                key=key,
+                expected="every chunk" if asked else "every chunk that was there when the array was saved",
+                mend="Restore it from a copy, or write all of it again. If another library removed it because it "
+                "held nothing but the fill value, open the store with missing_chunks='fill'",
+            )
 
     def key(self, position: tuple[int, ...]) -> str:
         """The key of the chunk at `position` in the grid."""
@@ -173,6 +172,7 @@ class Chunks:
         size = _FIRST_BUFFER if variable else self.nbytes_of(shape) + _CODEC_OVERHEAD
         return np.empty(min(size, _MAX_FIRST_BUFFER), np.uint8).data
 
+    @cached_property
     def _fill(self) -> AnyArray:
         # an array of no dimensions: a list that is one JSON element would else be taken apart
         fill = np.empty((), self.metadata.data_type.dtype)
@@ -213,7 +213,7 @@ class Chunks:
         The plan must be one for the `readable` chunks. Chunks of which a part is wanted are taken from `cache`, and
         put there. `seen` is shown the bytes of each chunk, None for one that is absent.
         """
-        pipeline, fill, chunk_shape = self.pipeline, self._fill(), self.readable
+        pipeline, chunk_shape = self.pipeline, self.readable
         codecs: ChunkCodecs = pipeline if pipeline.shards is None else pipeline.shards.inner
         key_of, fetch = self._fetcher(pipeline.shards)
         cached = None if cache is None else CachedChunks(cache, self.store, self._token, self.nbytes_of(chunk_shape))
@@ -235,7 +235,7 @@ class Chunks:
             if seen is not None:
                 seen(data)
             if data is None:
-                out[at] = fill
+                out[at] = self._fill
                 return
             if len(data) > len(buffer):
                 buffer = np.empty(len(data) + len(data) // 4, np.uint8).data
@@ -266,13 +266,13 @@ class Chunks:
 
         The plan must be one for whole chunks, also where these are shards.
         """
-        store, pipeline, fill = self.store, self.pipeline, self._fill()
+        store, pipeline, fill = self.store, self.pipeline, self._fill
         key_of, chunk_shape, dtype = self.key_of_names(), self.metadata.chunks, self.metadata.data_type.dtype
-        check_absent, may_be_absent, is_empty = self._check_absent(), self._may_be_absent(), self._empty_test(fill)
+        is_empty = self._empty_test(fill)
         scratch: AnyArray | None = None
 
         def put(names: tuple[str, ...], key: str, chunk: AnyArray) -> None:
-            if is_empty is not None and is_empty(chunk) and may_be_absent(names) and store.identity(key) is None:
+            if is_empty is not None and is_empty(chunk) and self._may_be_absent(names) and store.identity(key) is None:
                 return
             try:
                 store.set(key, *pipeline.encode(chunk))
@@ -300,7 +300,7 @@ class Chunks:
             with store.lock(key):
                 if not self._load(pipeline, key, scratch, covers=covers):
                     if not covers:
-                        check_absent(names, key)
+                        self._check_absent(names, key)
                     scratch[...] = fill
                 scratch[inside] = value
                 put(names, key, scratch)

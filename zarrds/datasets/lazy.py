@@ -13,6 +13,7 @@ from xarray.core import indexing
 
 from zarrds.arrays.array import Array
 from zarrds.arrays.cache import ChunkCache, cache_of
+from zarrds.arrays.elements import Planner
 from zarrds.arrays.selection import plan_basic, plan_orthogonal, plan_pointwise
 from zarrds.arrays.workers import in_thread
 from zarrds.datasets.attributes import decoded_attributes
@@ -25,6 +26,13 @@ from zarrds.metadata.model import ArrayMetadata
 from zarrds.stores.base import Store
 
 __all__ = ["LazyArray", "LazyArrays"]
+
+# what xarray's three kinds of keys mean
+_PLANNERS: dict[type[indexing.ExplicitIndexer], Planner] = {
+    indexing.BasicIndexer: plan_basic,
+    indexing.OuterIndexer: plan_orthogonal,
+    indexing.VectorizedIndexer: plan_pointwise,
+}
 
 
 class LazyArray(BackendArray):
@@ -66,33 +74,20 @@ class LazyArray(BackendArray):
         if self.is_being_decoded and self.dtype.kind == "O":
             # xarray's decoders look at the first of all objects, to see whether it is a date: stored ones never are
             return np.full((1,) * len(self.shape), "", self.dtype)[(0,) * len(self.shape)]
-        return indexing.explicit_indexing_adapter(
-            key, self.shape, indexing.IndexingSupport.VECTORIZED, self._reader(key)
-        )
+        try:
+            # as `explicit_indexing_adapter` does for arrays that leave nothing to NumPy
+            value = self._with_dtype(self.stored.read(key.tuple, _PLANNERS[type(key)]))
+        except ZarrdsError:
+            self.check_still_there()  # if a chunk was missing or could not be decoded, this may be why
+            raise
+        if not self.stored.store.is_remote:
+            # afterwards, so that nothing can change between the look and the reading
+            self.check_still_there()
+        return value
 
     async def async_getitem(self, key: indexing.ExplicitIndexer) -> Any:
         """As ``self[key]``, in a thread."""
         return await in_thread(self.__getitem__, key)
-
-    def _reader(self, key: indexing.ExplicitIndexer) -> Any:
-        planner: Any = plan_basic
-        if isinstance(key, indexing.OuterIndexer):
-            planner = plan_orthogonal
-        elif isinstance(key, indexing.VectorizedIndexer):
-            planner = plan_pointwise
-
-        def read(raw_key: Any) -> Any:
-            try:
-                value = self._with_dtype(self.stored.read(raw_key, planner))
-            except ZarrdsError:
-                self.check_still_there()  # if a chunk was missing or could not be decoded, this may be why
-                raise
-            if not self.stored.store.is_remote:
-                # afterwards, so that nothing can change between the look and the reading
-                self.check_still_there()
-            return value
-
-        return read
 
     @property
     def version(self) -> Hashable:

@@ -10,7 +10,7 @@ import asyncio
 import itertools
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, ParamSpec, Protocol, TypeVar
 
@@ -66,15 +66,19 @@ def n_cores() -> int:
 class _Batches(Generic[Job]):
     """Hands out a plan's parts, a batch at a time, to any number of threads, until one of them fails."""
 
-    def __init__(self, parts: Iterable[Job], size: int) -> None:
-        self._parts = iter(parts)
-        self._size = size
+    def __init__(self, plan: Plan[Job], n_workers: int) -> None:
+        self._parts = iter(plan)
+        self._left = len(plan)
+        self._n_workers = n_workers
         self._lock = threading.Lock()
         self.failed = False
 
     def take(self) -> list[Job]:
         with self._lock:
-            return [] if self.failed else list(itertools.islice(self._parts, self._size))
+            # smaller ones towards the end, so that nobody has much left to do when the others are done
+            size = max(1, min(_MAX_BATCH, self._left // (4 * self._n_workers)))
+            self._left -= size
+            return [] if self.failed else list(itertools.islice(self._parts, size))
 
 
 def _work(batches: _Batches[Job], make_worker: Callable[[], Callable[[Job], None]], progress: Progress | None) -> None:
@@ -126,8 +130,7 @@ def run(
     if workers is None and n_parts * part_nbytes < _SERIAL_NBYTES:
         limit = 1
     n = max(1, min(limit, n_parts, _MAX_THREADS))
-    size = max(1, min(_MAX_BATCH, n_parts // (4 * n)))
-    batches = _Batches(plan, size)
+    batches = _Batches(plan, n)
     helpers: list[Future[None]] = []
     try:
         try:
@@ -138,7 +141,7 @@ def run(
             if helpers:
                 raise
             # no thread can be started, as when the interpreter is on its way out: the caller works alone
-            batches = _Batches(plan, size)
+            batches = _Batches(plan, 1)
         _work(batches, make_worker, progress)
     finally:
         # a helper that never began finds nothing left to do; one that began must end before its buffers may go

@@ -15,6 +15,8 @@ from tests.stores.contract import run_together
 from zarrds import LocalStore, MemoryStore, Store, create_array, open_array
 from zarrds.arrays import workers
 from zarrds.arrays.selection import Part, plan_basic
+from zarrds.stores import RemoteStore
+from zarrds.stores.base import Buffer
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -287,3 +289,38 @@ def test_peak_of_memory_is_the_result_and_a_few_chunks_a_thread(expression: str,
     # each thread has a file's bytes, a decoded chunk and what the codec needs; and the interpreter breathes
     assert nbytes >= 64 << 20
     assert peak < nbytes + n_workers * 4 * chunk_nbytes
+
+
+class SlowStore(LocalStore):
+    """Notes how many threads it is written from, and how many wait in it at once."""
+
+    def __init__(self, path: Path, at_once: int) -> None:
+        super().__init__(path)
+        self._at_once, self.threads = at_once, set[int]()
+        self.barrier = threading.Barrier(at_once)
+
+    @property
+    def concurrency(self) -> int:
+        return self._at_once
+
+    def set(self, key: str, *parts: Buffer) -> None:
+        if "c/" in key:
+            self.threads.add(threading.get_ident())
+            self.barrier.wait(30)
+        super().set(key, *parts)
+
+
+def test_a_store_that_waits_is_written_by_more_threads_than_there_are_cores(tmp_path: Path) -> None:
+    at_once = workers.n_cores() + 3
+    store = SlowStore(tmp_path, at_once)
+    array = create_array(store, shape=(3 * at_once,), dtype="i4", chunks=(1,))
+    array[...] = np.arange(3 * at_once)  # each chunk waits for as many others
+    assert len(store.threads) == at_once
+    np.testing.assert_array_equal(open_array(tmp_path)[...], np.arange(3 * at_once))
+
+
+def test_which_stores_wait(tmp_path: Path) -> None:
+    local = LocalStore(tmp_path)
+    assert (MemoryStore().concurrency, local.concurrency, RemoteStore("memory://x").concurrency) == (1, 1, 1)
+    assert local.as_durable().concurrency > 1
+    assert RemoteStore("https://localhost/x.zarr").concurrency > 1

@@ -42,7 +42,8 @@ class Elements:
         False leaves out chunks that hold nothing but the fill value, bit for bit, where the store has none; those that
         it has are written anew. Arrays of JSON objects are always written.
     n_workers : int, optional
-        Threads for one read or write; as many as cores unless said, 1 for none.
+        Threads for one read or write, 1 for none; unless said as many as cores, or more if the store waits for a disk
+        or a network.
     cache : ChunkCache, optional
         Where chunks of fixed size are kept of which a part was read.
 
@@ -192,7 +193,7 @@ class Elements:
             plan,
             lambda: self._chunks.reader(out, is_basic=plan.is_basic, cache=cache),
             part_nbytes=part_nbytes,
-            workers=self._n_workers,
+            workers=self._n_threads,
         )
         result = out.reshape(plan.shape)
         return result if plan.shape else result[()]
@@ -207,9 +208,14 @@ class Elements:
             plan,
             lambda: self._chunks.writer(values),
             part_nbytes=self._chunks.nbytes_of(self.metadata.chunks),
-            workers=self._n_workers,
+            workers=self._n_threads,
             progress=progress,
         )
+
+    @property
+    def _n_threads(self) -> int | None:
+        at_once = self.store.concurrency if self._n_workers is None else 1
+        return self._n_workers if at_once == 1 else max(at_once, workers.n_cores())
 
     def as_values(self, value: Any) -> AnyArray:
         """`value` as an array, which has the array's dtype or can be cast to it chunk by chunk.

@@ -75,6 +75,11 @@ class Values(Protocol):
         """Whether a copy in another process is another store, so that what is written there is lost here."""
         ...
 
+    @property
+    def concurrency(self) -> int:
+        """How many calls at once are worth a thread each; 1 where they wait for nothing but the processor."""
+        ...
+
     def get(self, key: str, buffer: memoryview | None = None) -> Buffer | None:
         """Return the value of `key`, or None if the key is absent.
 

@@ -18,6 +18,7 @@ from zarrds.stores.tree import Tree
 __all__ = ["LocalStore"]
 
 _ATTEMPTS = 100  # of a write whose folder others remove again and again
+_WRITES_AT_ONCE = 8  # of durable ones: a disk makes several durable in the time of one
 _MANY = 256  # files, which take longer to make than to look for a place for them
 
 
@@ -87,6 +88,11 @@ class LocalStore(Tree):
         self._commit = self._base + COMMIT
         self._is_changes = self._final is not None and self._final.endswith(COMMIT)
         self._locks = None
+
+    @property
+    def concurrency(self) -> int:
+        """Several for a durable store, which waits for the disk; see `Values.concurrency`."""
+        return _WRITES_AT_ONCE if self._durable else 1
 
     @property
     def root(self) -> str:

@@ -40,6 +40,7 @@ class MemoryStore:
     """
 
     in_memory = True
+    concurrency = 1
     is_remote = False
 
     path: str

@@ -59,6 +59,11 @@ class Overlay(Values):
         return self._base.path
 
     @property
+    def concurrency(self) -> int:
+        """As of the store; see `Values.concurrency`."""
+        return self._base.concurrency
+
+    @property
     def in_memory(self) -> bool:
         """Whether a copy in another process is another store."""
         return self._base.in_memory

@@ -20,6 +20,7 @@ __all__ = ["RemoteStore"]
 
 _STALE = 86_400.0  # seconds; staged objects that are older were left behind
 _NEW = "new"  # where in its folder a whole store is staged
+_REQUESTS_AT_ONCE = 16
 
 
 class RemoteStore:
@@ -123,6 +124,11 @@ class RemoteStore:
     def is_remote(self) -> bool:
         """Always, as far as can be known."""
         return True
+
+    @property
+    def concurrency(self) -> int:
+        """Many, since calls wait for the network; see `Values.concurrency`."""
+        return 1 if self.in_memory else _REQUESTS_AT_ONCE
 
     @property
     def in_memory(self) -> bool:

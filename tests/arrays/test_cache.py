@@ -30,7 +30,7 @@ from zarrds.errors import ChunkError, EncodingError
 from zarrds.stores.base import Buffer, Store
 
 SHAPE, CHUNKS = (6, 8), (4, 3)
-CHUNK_NBYTES = 4 * 4 * 3
+CHUNK_NBYTES = 4 * 4 * 3 + 512  # and what an entry takes
 AGE = 10 * 10**9  # ns
 
 
@@ -66,18 +66,36 @@ def stored(path: Path, cache: ChunkCache, **options: Any) -> tuple[CountingStore
     return store, Array(store, "", array.metadata, cache=cache), values
 
 
-def test_a_chunk_is_kept_when_it_is_wanted_again(tmp_path: Path) -> None:
-    cache = ChunkCache(1000)
+def n_blocks(n: int) -> list[dict[str, Any]]:
+    """Codecs whose frames of 2 MiB have so many blocks."""
+    configuration = {"cname": "zstd", "clevel": 1, "shuffle": "shuffle", "typesize": 4, "blocksize": 2**21 // n}
+    return [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "blosc", "configuration": configuration}]
+
+
+def test_a_chunk_of_which_a_small_part_is_enough_is_kept_when_it_is_wanted_again(tmp_path: Path) -> None:
+    cache = ChunkCache(2**22)
+    values = np.random.default_rng(0).integers(0, 99, (8, 2**16)).astype("i4")
+    written = create_array(tmp_path, shape=values.shape, dtype="i4", chunks=values.shape, codecs=n_blocks(8))
+    written[...] = values
+    make_older(tmp_path)
+    store = CountingStore(tmp_path)
+    array = Array(store, "", written.metadata, cache=cache)
+    for row, n_reads, n_kept in ((1, 1, 0), (1, 2, 1), (7, 2, 1), (1, 2, 1)):
+        np.testing.assert_array_equal(array[row], values[row])
+        assert (store.n_reads, len(cache)) == (n_reads, n_kept)
+    assert values.nbytes <= cache.nbytes <= values.nbytes + 1000
+
+
+def test_a_chunk_that_must_be_decoded_whole_is_kept_at_once(tmp_path: Path) -> None:
+    cache = ChunkCache(2000)
     store, array, values = stored(tmp_path, cache)
-    for n_reads, n_kept in ((1, 0), (2, 1), (2, 1), (2, 1)):
-        np.testing.assert_array_equal(array[1, 1:3], values[1, 1:3])
-        assert (store.n_reads, len(cache), cache.nbytes) == (n_reads, n_kept, n_kept * CHUNK_NBYTES)
-    np.testing.assert_array_equal(array[3, :2], values[3, :2])  # another part of the same chunk
-    assert store.n_reads == 2
+    for _ in range(3):
+        np.testing.assert_array_equal(array[:, 1], values[:, 1])
+        assert (store.n_reads, len(cache)) == (2, 2)
 
 
 def test_whole_chunks_pass_by(tmp_path: Path) -> None:
-    cache = ChunkCache(1000)
+    cache = ChunkCache(10_000)
     store, array, values = stored(tmp_path, cache)
     for n in (1, 2, 3):
         np.testing.assert_array_equal(array[:4, 3:6], values[:4, 3:6])
@@ -108,7 +126,7 @@ def test_the_limit_holds_and_the_oldest_go(tmp_path: Path) -> None:
 
 def test_values_that_were_just_written_are_not_kept(tmp_path: Path) -> None:
     """Their files' times may be those of the next value too."""
-    cache = ChunkCache(1000)
+    cache = ChunkCache(10_000)
     store, array, _ = stored(tmp_path, cache)
     other = open_array(tmp_path, mode="r+")
     other[0, 0] = 70
@@ -119,7 +137,7 @@ def test_values_that_were_just_written_are_not_kept(tmp_path: Path) -> None:
 
 def test_a_file_of_the_same_size_that_another_tool_wrote_in_place(tmp_path: Path) -> None:
     codecs = [{"name": "bytes", "configuration": {"endian": "little"}}]
-    cache = ChunkCache(1000)
+    cache = ChunkCache(10_000)
     _, array, _ = stored(tmp_path, cache, codecs=codecs)
     for _ in range(3):
         assert array[0, 0] == 0
@@ -129,6 +147,44 @@ def test_a_file_of_the_same_size_that_another_tool_wrote_in_place(tmp_path: Path
         opened.write((99).to_bytes(4, "little"))
     assert file.stat().st_ino == inode
     assert array[0, 0] == 99
+
+
+LITTLE, BIG = ([{"name": "bytes", "configuration": {"endian": endian}}] for endian in ("little", "big"))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"dtype": [("x", "<f4"), ("y", "<i4")]}, {"dtype": "f8"}, {"codecs": BIG}],
+    ids=["fields", "dtype", "codecs"],
+)
+def test_the_same_files_are_read_by_another_array_s_own_metadata(tmp_path: Path, options: dict[str, Any]) -> None:
+    given: dict[str, Any] = {"shape": 6, "chunks": 6, "dtype": [("x", "<i4"), ("y", "<f4")], "codecs": LITTLE}
+    before = create_array(tmp_path / "a", **given)
+    before[...] = np.array([(n, n / 2) for n in range(6)], before.dtype)
+    after = create_array(tmp_path / "b", **(given | options))
+    make_older(tmp_path)
+    cache, store = ChunkCache(10_000), LocalStore(tmp_path / "a")
+    assert Array(store, "", before.metadata, cache=cache)[1]["x"] == 1
+    assert len(cache) == 1
+    found = Array(store, "", after.metadata, cache=cache)[1:3]
+    assert found.tobytes() == Array(store, "", after.metadata)[1:3].tobytes()
+    assert found.dtype == after.dtype
+
+
+def test_an_array_that_grew_and_shrank(tmp_path: Path) -> None:
+    cache = ChunkCache(10_000)
+    _, array, values = stored(tmp_path, cache)
+    for shape in ((6, 8), (9, 8), (3, 8), (6, 8)):
+        writer = open_array(tmp_path, mode="r+")
+        writer.resize(shape)
+        make_older(tmp_path)
+        expected = np.zeros(shape, "i4")
+        kept = tuple(slice(0, n) for n in np.minimum(values.shape, shape))
+        expected[kept] = values[kept]
+        values = expected
+        array = Array(array.store, "", writer.metadata, cache=cache)
+        for _ in range(2):
+            np.testing.assert_array_equal(array[:, 1:5], values[:, 1:5])
 
 
 def test_a_lost_chunk_is_missed_although_it_is_cached(tmp_path: Path) -> None:
@@ -153,7 +209,7 @@ class ReplacingStore(CountingStore):
 
 
 def test_a_chunk_that_is_replaced_while_it_is_read_is_not_kept(tmp_path: Path) -> None:
-    cache = ChunkCache(1000)
+    cache = ChunkCache(10_000)
     _, array, _ = stored(tmp_path, cache)
     raced = Array(ReplacingStore(tmp_path), "", array.metadata, cache=cache)
     for n in range(3):
@@ -179,7 +235,7 @@ ZSTD = {"name": "zstd", "configuration": {"level": 1, "checksum": False}}
     ids=["shards", "v2", "dtype", "F order", "zstd"],
 )
 def test_every_kind_of_chunk_is_cached(tmp_path: Path, options: dict[str, Any]) -> None:
-    cache = ChunkCache(1000)
+    cache = ChunkCache(10_000)
     store, array, values = stored(tmp_path, cache, **options)
     for _ in range(4):
         for key in ((1, 1), (slice(None), 4), (0, 7), (5, slice(None, None, 3))):
@@ -192,7 +248,7 @@ def test_every_kind_of_chunk_is_cached(tmp_path: Path, options: dict[str, Any]) 
 
 
 def test_a_shard_that_was_replaced_is_read_by_its_own_index(tmp_path: Path) -> None:
-    _, array, values = stored(tmp_path, cache_of(1000), shards=(8, 6))
+    _, array, values = stored(tmp_path, cache_of(10_000), shards=(8, 6))
     for n in range(4):
         other = open_array(tmp_path, mode="r+")
         other[0, 0] = 1000 + n
@@ -204,7 +260,7 @@ def test_a_shard_that_was_replaced_is_read_by_its_own_index(tmp_path: Path) -> N
 
 
 def test_strings_are_not_cached(tmp_path: Path) -> None:
-    cache = ChunkCache(1000)
+    cache = ChunkCache(10_000)
     texts = create_array(tmp_path / "t", shape=(6,), dtype="string", chunks=(3,))
     texts[...] = np.array(["a", "b", "c", "d", "e", "f"], object)
     make_older(tmp_path / "t")
@@ -249,7 +305,7 @@ def test_the_options(tmp_path: Path) -> None:
     with xr.open_dataset(tmp_path / "x.zarr", engine="zarrds", chunk_cache=0) as opened:
         for _ in range(3):
             assert opened.v[5].item() == 5
-    with xr.open_dataset(tmp_path / "x.zarr", engine="zarrds", chunk_cache=1000) as opened:
+    with xr.open_dataset(tmp_path / "x.zarr", engine="zarrds", chunk_cache=10_000) as opened:
         for _ in range(3):
             assert opened.v[5].item() == 5
     for array in (
@@ -272,12 +328,12 @@ def test_the_options(tmp_path: Path) -> None:
 
 
 def test_a_cache_pickles_as_an_empty_one_and_the_shared_one_as_itself(tmp_path: Path) -> None:
-    own = ChunkCache(1000)
+    own = ChunkCache(10_000)
     _, array, values = stored(tmp_path, own)
     for _ in range(2):
         _ = array[1, 1]
     copy = pickle.loads(pickle.dumps(own))
-    assert (copy.limit, len(copy), len(own)) == (1000, 0, 1)
+    assert (copy.limit, len(copy), len(own)) == (10_000, 0, 1)
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(array))[1], values[1])
     assert pickle.loads(pickle.dumps(cache_of(None))) is cache_of(None)
 
@@ -297,7 +353,7 @@ def test_a_forked_child_can_read_while_its_parent_holds_the_lock(tmp_path: Path)
 
 def test_many_threads_and_a_writer(tmp_path: Path) -> None:
     """Whatever is read was written as a whole, and nothing older than what was read before."""
-    cache = ChunkCache(1000)
+    cache = ChunkCache(10_000)
     _, array, _ = stored(tmp_path, cache)
     writer = open_array(tmp_path, mode="r+")
     writer[...] = 0

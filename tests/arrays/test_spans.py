@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,18 @@ def test_a_block_that_begins_outside_of_the_frame_is_refused(start: int, block: 
         codec.decode_span(forged, values.nbytes, out, block * 2**17, block * 2**17 + 1)
 
 
+@pytest.mark.parametrize("n_blocks", [2**8, 2**17])
+def test_blocks_that_all_begin_at_one_place_are_no_larger_frame_than_they_came_from(n_blocks: int) -> None:
+    """Forged: each would seem to hold all that stands behind the table."""
+    nbytes, table_stop = 4 * n_blocks, 16 + 4 * n_blocks
+    starts = np.full(n_blocks, table_stop, "<i4").tobytes()
+    body = bytes(2**16)
+    frame = struct.pack("<BBBBIII", 2, 1, 0x30, 1, nbytes, 4, table_stop + len(body)) + starts + body
+    out = np.zeros(nbytes, np.uint8)
+    with pytest.raises(ChunkError, match="damaged"):
+        Blosc("lz4", 5, "noshuffle", 1).decode_span(frame, nbytes, out, 0, nbytes // 2)
+
+
 @pytest.mark.parametrize(
     ("dtype", "codecs", "expected"),
     [
@@ -138,11 +151,11 @@ def test_which_pipelines_have_blocks(dtype: str, codecs: Any, expected: bool) ->
 
 @given(st.data())
 def test_selections_of_large_chunks_are_numpys(data: st.DataObject) -> None:
-    shape = (40, 30, 20)
+    shape = (40, 60, 70)
     values = np.random.default_rng(1).integers(0, 50, shape).astype("f4")
-    blosc = {"cname": "lz4", "clevel": 5, "shuffle": "shuffle", "typesize": 4, "blocksize": 2048}
+    blosc = {"cname": "lz4", "clevel": 5, "shuffle": "shuffle", "typesize": 4, "blocksize": 2**15}
     codecs = [BYTES, {"name": "blosc", "configuration": blosc}, {"name": "crc32c"}]
-    array = create_array(MemoryStore(), shape=shape, dtype="f4", chunks=(25, 30, 11), codecs=codecs)
+    array = create_array(MemoryStore(), shape=shape, dtype="f4", chunks=(25, 60, 61), codecs=codecs)
     array[...] = values
     # without a cache, each selection is decoded as far as it must be
     array = open_array(array.store, chunk_cache=0)

@@ -324,3 +324,36 @@ def test_which_stores_wait(tmp_path: Path) -> None:
     assert (MemoryStore().concurrency, local.concurrency, RemoteStore("memory://x").concurrency) == (1, 1, 1)
     assert local.as_durable().concurrency > 1
     assert RemoteStore("https://localhost/x.zarr").concurrency > 1
+
+
+BUILDING = """
+import os, signal, sys, threading
+import zarrds
+from zarrds.arrays import chunks
+building, done = threading.Event(), threading.Event()
+build_pipeline = chunks.build_pipeline
+
+def slowly(*args):
+    if threading.current_thread() is not threading.main_thread():
+        building.set()
+        done.wait(20)
+    return build_pipeline(*args)
+
+chunks.build_pipeline = slowly
+other = threading.Thread(target=lambda: zarrds.open_array(sys.argv[1])[...])
+other.start()
+assert building.wait(20)
+child = os.fork()
+if child == 0:
+    signal.alarm(5)
+    os._exit(int(zarrds.open_array(sys.argv[1])[3]))
+done.set()
+other.join()
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_fork_while_another_thread_builds_its_codecs(tmp_path: Path) -> None:
+    create_array(tmp_path, shape=9, dtype="i4", chunks=3)[...] = np.arange(9)
+    assert int(run_python(BUILDING, str(tmp_path))) == 3

@@ -60,7 +60,7 @@ class Array:
     metadata : ArrayMetadata
     read_only : bool
     n_workers : int, optional
-        Threads for one read or write; as many as cores unless said.
+        Threads for one read or write; unless said as many as cores, or more where the store waits.
     missing_chunks : {"error", "fill"}, optional
         What an absent chunk is: an error, the fill value, or, unless said, an error in arrays that were saved as a
         whole, and the fill value in others.

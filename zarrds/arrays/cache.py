@@ -17,6 +17,8 @@ __all__ = ["CachedChunks", "ChunkCache", "Newest", "cache_of"]
 
 # of the cache that all share who ask for none of their own; as netCDF4 has for each of its variables
 _SHARED_NBYTES = 64 * 2**20
+# bytes that an entry takes beside its elements, roughly: many small chunks are not to pass for nothing
+_ENTRY_NBYTES = 512
 
 
 class Newest:
@@ -39,17 +41,18 @@ class Newest:
         """Keep a value, which counts as so many bytes, and let go of those that were not used for the longest time."""
         self.nbytes += nbytes - self.entries.pop(key, (None, 0))[1]
         self.entries[key] = value, nbytes
-        while self.nbytes > self.limit:
+        while self.entries and self.nbytes > self.limit:
             self.nbytes -= self.entries.popitem(last=False)[1][1]
 
 
 class ChunkCache:
-    """Decoded chunks that were wanted more than once, those that were used last.
+    """Decoded chunks of which parts were wanted, those that were used last.
 
     A chunk is kept with the identity that its value had in the store, and is not found by any other: one that was
-    written anew is read anew. At first it is only noted that a chunk was wanted: who never reads the same chunk twice
-    pays nothing for the cache. Any number of threads may use a cache. It pickles as an empty one, and the cache that
-    all share as that of the other process.
+    written anew is read anew. The cache notes which chunks were wanted: those of which a small part can be decoded by
+    itself are kept only when they are wanted again, so that who never reads the same chunk twice pays nothing for it.
+    Any number of threads may use a cache. It pickles as an empty one, and the cache that all share as that of the other
+    process.
 
     Parameters
     ----------
@@ -69,18 +72,18 @@ class ChunkCache:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all chunks that are kept."""
+        """Bytes of all chunks that are kept, with what it takes to keep them."""
         return self._kept.nbytes
 
     def __len__(self) -> int:
         return len(self._kept.entries)
 
-    def admits(self, nbytes: int) -> bool:
-        """Whether a read that touches chunks of so many bytes in all is to use the cache.
+    def admits(self, n_chunks: int, nbytes: int) -> bool:
+        """Whether a read that touches so many chunks, of so many bytes each, is to use the cache.
 
         A longer one would put out what is there, and its own first chunks before it ends.
         """
-        return nbytes <= self.limit
+        return n_chunks * (nbytes + _ENTRY_NBYTES) <= self.limit
 
     def find(self, key: Hashable, identity: Hashable, nbytes: int) -> tuple[AnyArray | None, bool]:
         """Look for a chunk.
@@ -106,14 +109,14 @@ class ChunkCache:
                 return found[1], False
             if self._noted.get(key) == identity:
                 return None, True
-            self._noted.put(key, identity, nbytes)
+            self._noted.put(key, identity, nbytes + _ENTRY_NBYTES)
             return None, False
 
     def put(self, key: Hashable, identity: Hashable, chunk: AnyArray) -> None:
         """Keep a chunk that nobody will change, and let go of those that were not used for the longest time."""
         chunk.flags.writeable = False
         with self._lock:
-            self._kept.put(key, (identity, chunk), chunk.nbytes)
+            self._kept.put(key, (identity, chunk), chunk.nbytes + _ENTRY_NBYTES)
 
     def clear(self) -> None:
         """Let go of all chunks."""

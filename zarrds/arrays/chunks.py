@@ -9,9 +9,8 @@ from __future__ import annotations
 import marshal
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, fields
-from functools import cached_property
 from math import gcd, prod
-from typing import Any, Literal, TypeAlias
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -31,6 +30,26 @@ from zarrds.stores.base import Buffer, Values
 
 __all__ = ["Chunks", "MissingChunks"]
 
+T = TypeVar("T")
+
+
+class _Remembered(Generic[T]):
+    """A property that is computed once.
+
+    As `functools.cached_property`, which in Python 3.11 has one lock for all instances: a process that is forked while
+    another thread computes would wait for it forever. Two threads may compute the same here.
+    """
+
+    def __init__(self, compute: Callable[[Any], T]) -> None:
+        self._compute = compute
+        self.__doc__ = compute.__doc__
+
+    def __get__(self, instance: Any, owner: type | None = None) -> T:
+        value = self._compute(instance)
+        instance.__dict__[self._compute.__name__] = value  # where it is looked for first from now on
+        return value
+
+
 # what an absent chunk is: a loss, its fill value, or (None) what the array's marks say
 MissingChunks: TypeAlias = Literal["error", "fill"] | None
 # of a chunk in the grid, also as text
@@ -40,6 +59,8 @@ Fetch: TypeAlias = Callable[[Names, str, memoryview, Hashable], Buffer | None]
 
 # what codecs may add to an incompressible chunk (headers, checksums), generously
 _CODEC_OVERHEAD = 4096
+# bytes: chunks that are no larger are one block of Blosc, mostly
+_ONE_BLOCK = 256 * 1024
 # where nothing tells how large a chunk's bytes are
 _FIRST_BUFFER = 256 * 1024
 _MAX_FIRST_BUFFER = 64 * 1024 * 1024
@@ -73,7 +94,7 @@ class Chunks:
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), tuple(getattr(self, field.name) for field in fields(self))  # not what is remembered
 
-    @cached_property
+    @_Remembered
     def pipeline(self) -> Pipeline:
         """The array's codecs. Raises `MetadataError` for those that zarrds does not have."""
         metadata = self.metadata
@@ -88,7 +109,7 @@ class Chunks:
         value = self.metadata.fill_value
         return default_fill_value(self.metadata.data_type) if value is None else value
 
-    @cached_property
+    @_Remembered
     def readable(self) -> tuple[int, ...]:
         """The shape of what can be read by itself: of an inner chunk of a shard, or else of a chunk."""
         shards = self.pipeline.shards
@@ -130,7 +151,7 @@ class Chunks:
 
         return key_of, fetch
 
-    @cached_property
+    @_Remembered
     def _n_required(self) -> tuple[int, ...] | None:
         """How many chunks must be there along each dimension; None if any may be absent."""
         complete = self.metadata.shape if self.missing_chunks == "error" else marks_of(self.metadata).complete
@@ -161,18 +182,20 @@ class Chunks:
         encoding = self.metadata.chunk_key_encoding
         return (f"{self.path}/" if self.path else "") + encoding.key(position)
 
-    @cached_property
+    @_Remembered
     def _token(self) -> Hashable:
         """What tells the array's decoded chunks from all others of the store: all that says how bytes are decoded."""
         metadata = self.metadata
-        return self.path, self.readable, metadata.data_type.dtype.str, marshal.dumps(list(metadata.codecs), 2)
+        codecs = marshal.dumps(list(metadata.codecs), 2)
+        # shards hold the fill value where they have no inner chunk
+        return self.path, self.readable, metadata.data_type, codecs, repr(self.fill_value)
 
     def _buffer(self, shape: tuple[int, ...]) -> memoryview:
         variable = self.metadata.data_type.is_variable_length
         size = _FIRST_BUFFER if variable else self.nbytes_of(shape) + _CODEC_OVERHEAD
         return np.empty(min(size, _MAX_FIRST_BUFFER), np.uint8).data
 
-    @cached_property
+    @_Remembered
     def _fill(self) -> AnyArray:
         # an array of no dimensions: a list that is one JSON element would else be taken apart
         fill = np.empty((), self.metadata.data_type.dtype)
@@ -216,8 +239,9 @@ class Chunks:
         pipeline, chunk_shape = self.pipeline, self.readable
         codecs: ChunkCodecs = pipeline if pipeline.shards is None else pipeline.shards.inner
         key_of, fetch = self._fetcher(pipeline.shards)
-        cached = None if cache is None else CachedChunks(cache, self.store, self._token, self.nbytes_of(chunk_shape))
-        direct = is_basic and codecs.in_place
+        direct, nbytes = is_basic and codecs.in_place, self.nbytes_of(chunk_shape)
+        in_blocks = codecs.has_blocks and nbytes > _ONE_BLOCK
+        cached = None if cache is None else CachedChunks(cache, self.store, self._token, nbytes)
         buffer = self._buffer(chunk_shape)
         scratch: AnyArray | None = None
 
@@ -246,7 +270,10 @@ class Chunks:
                     if array is not target:
                         target[...] = array
                     return
-            if keep and cached is not None and cached.is_still(key, identity):
+            span = span_of(inside, chunk_shape, out.itemsize) if in_blocks and not covers else None
+            # what must be decoded anyway is kept at once; of which a small part is enough, when it is wanted again
+            keep = keep or span is None or 2 * (span[1] - span[0]) > nbytes
+            if keep and cached is not None and identity is not None and cached.is_still(key, identity):
                 chunk = self._scratch(chunk_shape)
                 decoded = self._decode(codecs, key, data, chunk)
                 if decoded is not chunk:
@@ -256,7 +283,6 @@ class Chunks:
                 return
             if scratch is None:
                 scratch = self._scratch(chunk_shape)
-            span = span_of(inside, chunk_shape, out.itemsize) if codecs.has_blocks and not covers else None
             out[at] = self._decode(codecs, key, data, scratch, span)[inside]
 
         return read

@@ -69,7 +69,8 @@ def create_array(
     overwrite : bool
         Delete what stands at `path`; else that is an error.
     workers : int, optional
-        Threads for one read or write; as many as cores unless said, 1 for none.
+        Threads for one read or write, 1 for none. Unless said, as many as cores, or more where the store waits for a
+        disk (durable writes) or a network.
 
     Returns
     -------

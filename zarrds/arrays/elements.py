@@ -18,6 +18,9 @@ from zarrds.stores.base import Values
 
 __all__ = ["Elements", "Planner"]
 
+# of chunks that are worked on at once by more threads than there are cores
+_IN_FLIGHT_NBYTES = 256 * 2**20
+
 Planner: TypeAlias = Callable[[Any, tuple[int, ...], tuple[int, ...]], ProductPlan | PointPlan]
 
 
@@ -126,7 +129,7 @@ class Elements:
 
     @property
     def n_workers(self) -> int | None:
-        """Threads for one read or write, None for as many as cores."""
+        """Threads for one read or write, None for as many as cores, or more where the store waits."""
         return self._n_workers
 
     def __repr__(self) -> str:
@@ -187,13 +190,13 @@ class Elements:
         plan = self._plan(key, planner, self.chunks)
         out = np.empty(plan.buffer_shape, self.dtype)
         part_nbytes = self._chunks.nbytes_of(self.chunks)
-        is_cached = self._cache is not None and self._cache.admits(len(plan) * part_nbytes)
+        is_cached = self._cache is not None and self._cache.admits(len(plan), part_nbytes)
         cache = self._cache if is_cached and not self.metadata.data_type.is_variable_length else None
         workers.run(
             plan,
             lambda: self._chunks.reader(out, is_basic=plan.is_basic, cache=cache),
             part_nbytes=part_nbytes,
-            workers=self._n_threads,
+            workers=self._threads_for(part_nbytes),
         )
         result = out.reshape(plan.shape)
         return result if plan.shape else result[()]
@@ -204,18 +207,19 @@ class Elements:
         """Write a selection; the same as `Array.write`, of an array that is open for writing."""
         plan = self._plan(key, planner, self.metadata.chunks)
         values = self._broadcast(value, plan)
+        part_nbytes = self._chunks.nbytes_of(self.metadata.chunks)
         workers.run(
             plan,
             lambda: self._chunks.writer(values),
-            part_nbytes=self._chunks.nbytes_of(self.metadata.chunks),
-            workers=self._n_threads,
+            part_nbytes=part_nbytes,
+            workers=self._threads_for(part_nbytes),
             progress=progress,
         )
 
-    @property
-    def _n_threads(self) -> int | None:
-        at_once = self.store.concurrency if self._n_workers is None else 1
-        return self._n_workers if at_once == 1 else max(at_once, workers.n_cores())
+    def _threads_for(self, part_nbytes: int) -> int | None:
+        """Threads for chunks of so many bytes: more than cores if the store waits, as far as memory goes."""
+        at_once = min(self.store.concurrency, _IN_FLIGHT_NBYTES // part_nbytes)
+        return self._n_workers if self._n_workers is not None or at_once <= 1 else max(at_once, workers.n_cores())
 
     def as_values(self, value: Any) -> AnyArray:
         """`value` as an array, which has the array's dtype or can be cast to it chunk by chunk.

@@ -39,7 +39,8 @@ class Group:
         What the store's metadata says.
     read_only : bool
     n_workers : int, optional
-        Threads for one read or write of the group's arrays; as many as cores unless said.
+        Threads for one read or write of the group's arrays; unless said as many as cores, or more where the store
+        waits.
     missing_chunks : {"error", "fill"}, optional
         What an absent chunk of the group's arrays is; see `Array`.
     cache : ChunkCache, optional

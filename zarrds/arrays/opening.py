@@ -52,13 +52,15 @@ def open_group(
     path : str
         Of the group, below the store's root.
     workers : int, optional
-        Threads for one read or write; as many as cores unless said, 1 for none.
+        Threads for one read or write, 1 for none. Unless said, as many as cores, or more where the store waits for a
+        disk (durable writes) or a network.
     missing_chunks : {"error", "fill"}, optional
         What an absent chunk is: an error, or the fill value. Unless said, it is an error in arrays that zarrds saved as
         a whole, as far as they reached then, and the fill value in others, which is what Zarr means by it.
     chunk_cache : int, optional
         Bytes of decoded chunks of the group's arrays to keep, of which a part was read; 0 for none. Unless said, they
-        share one cache of 64 MiB with all else that the process has open. Chunks that were written anew are read anew.
+        share one cache of 64 MiB with all else that the process has open. Chunks that were written anew are read anew;
+        those of URLs and of strings are never kept.
 
     Returns
     -------
@@ -142,7 +144,8 @@ def create_group(
     overwrite : bool
         Delete what stands at `path`; else that is an error.
     workers : int, optional
-        Threads for one read or write; as many as cores unless said, 1 for none.
+        Threads for one read or write, 1 for none. Unless said, as many as cores, or more where the store waits for a
+        disk (durable writes) or a network.
 
     Returns
     -------

@@ -44,7 +44,7 @@ class InnerChunks:
         self._key_of = key_of
         self._sharding = sharding
         self._check_absent = check_absent
-        self._indexes = Newest(_INDEXES_NBYTES)
+        self._indexes = Newest(max(_INDEXES_NBYTES, sharding.index_nbytes))
 
     def key_of_names(self, names: tuple[str, ...]) -> str:
         """The key of the shard that holds the inner chunk whose numbers, counted through all shards, are `names`."""

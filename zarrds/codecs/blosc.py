@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, Self
 
 import blosc
@@ -55,6 +56,10 @@ class Blosc:
     shuffle: str
     typesize: int
     blocksize: int = 0
+
+    def __post_init__(self) -> None:
+        if self.blocksize:
+            import_module("numcodecs.blosc")  # not first in a thread: a fork in the middle of an import never ends
 
     @classmethod
     def from_configuration(cls, configuration: dict[str, Any], itemsize: int) -> Self:
@@ -147,7 +152,7 @@ def _frame_of_blocks(data: Buffer, start: int, stop: int) -> tuple[bytes, int, i
     -------
     (bytes, int, int) or None
         The frame, the bytes that it decodes to, and where in the whole these begin. None if the frame is to be decoded
-        as it is: it takes all blocks, they are stored as they are, or lie outside of it.
+        as it is: it takes all blocks, they are stored as they are, or it is damaged.
     """
     version, inner_version, flags, typesize, nbytes, blocksize, length = _HEADER.unpack_from(data)
     n_blocks = -(-nbytes // blocksize)
@@ -163,6 +168,8 @@ def _frame_of_blocks(data: Buffer, start: int, stop: int) -> tuple[bytes, int, i
     bounds = np.sort(np.append(starts, length))
     ends = bounds[np.searchsorted(bounds, wanted, side="right")]
     moved = _HEADER.size + _START.itemsize * wanted.size + np.append(0, np.cumsum(ends - wanted))
+    if moved[-1] > length:
+        return None  # blocks that share bytes: the frame would be larger than all that it is made of
     begin, end = first * blocksize, min(stop_block * blocksize, nbytes)
     if end - begin < blocksize:  # the last block alone, which Blosc never splits because it is a short one
         flags |= _FLAG_DONT_SPLIT

@@ -9,6 +9,7 @@ import json
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from importlib import import_module
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -120,6 +121,9 @@ class VariableLength:
     """
 
     name: str
+
+    def __post_init__(self) -> None:
+        import_module("numcodecs.vlen")  # not first in a thread: a fork in the middle of an import never ends
 
     def encoded_size(self, spec: ChunkSpec) -> int | None:
         expected = "string" if self.name == "vlen-utf8" else "variable_length_bytes"

@@ -61,8 +61,9 @@ class ZarrdsBackendEntrypoint(BackendEntrypoint):
       become an `IntervalIndex` that is closed there. What `zarrds.save` wrote of one becomes one anyway;
     - ``storage_options``: for URLs, what fsspec's file system is to be made with; ignored for local paths;
     - ``chunk_cache``: bytes of decoded chunks to keep, of which a part was read, 0 for none; None (the default): one
-      cache of 64 MiB for all that the process has open. Chunks that were written anew are read anew;
-    - ``workers``: threads for one read; as many as cores unless said, 1 for none.
+      cache of 64 MiB for all that the process has open. Chunks that were written anew are read anew; those of URLs and
+      of strings are never kept, and a copy in another process begins with an empty cache;
+    - ``workers``: threads for one read, 1 for none; unless said as many as cores, or more for a URL.
 
     Examples
     --------

@@ -122,7 +122,8 @@ def save(
     progress : bool
         Show a progress bar (needs tqdm).
     workers : int, optional
-        Threads for writing arrays that are in memory; as many as cores unless said, 1 for none.
+        Threads for writing arrays that are in memory, 1 for none; unless said as many as cores, or more where the store
+        waits.
 
     Returns
     -------

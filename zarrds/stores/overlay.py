@@ -60,8 +60,8 @@ class Overlay(Values):
 
     @property
     def concurrency(self) -> int:
-        """As of the store; see `Values.concurrency`."""
-        return self._base.concurrency
+        """As of the changes, where all is written; see `Values.concurrency`."""
+        return self._changes.concurrency
 
     @property
     def in_memory(self) -> bool:

@@ -20,6 +20,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import sys
 from collections.abc import Iterable
 from contextlib import suppress
 
@@ -75,6 +76,8 @@ def make_apart(location: str, root: str) -> None:
 
     Else nothing is done. The folder is `root`, or a hidden one beside it.
     """
+    if sys.platform != "linux":
+        return
     hidden = make_beside(root)
     try:
         if files.spread(hidden):

@@ -45,6 +45,8 @@ class _Remembered(Generic[T]):
         self.__doc__ = compute.__doc__
 
     def __get__(self, instance: Any, owner: type | None = None) -> T:
+        if instance is None:
+            raise AttributeError(self._compute.__name__)
         value = self._compute(instance)
         instance.__dict__[self._compute.__name__] = value  # where it is looked for first from now on
         return value
@@ -223,6 +225,11 @@ class Chunks:
         except (MemoryError, OverflowError) as error:
             raise ChunkError(f"chunk cannot be decoded: {error}", path=self.store.path, key=key) from error
 
+    def _decode_into(self, pipeline: ChunkCodecs, key: str, data: Buffer, out: AnyArray) -> None:
+        array = self._decode(pipeline, key, data, out)
+        if array is not out:
+            out[...] = array  # it may lie in the buffer of the bytes
+
     def reader(
         self,
         out: AnyArray,
@@ -266,18 +273,14 @@ class Chunks:
             if direct and covers:
                 target = out[at]
                 if target.shape == chunk_shape and target.flags.c_contiguous:
-                    array = self._decode(codecs, key, data, target)
-                    if array is not target:
-                        target[...] = array
+                    self._decode_into(codecs, key, data, target)
                     return
             span = span_of(inside, chunk_shape, out.itemsize) if in_blocks and not covers else None
             # what must be decoded anyway is kept at once; of which a small part is enough, when it is wanted again
             keep = keep or span is None or 2 * (span[1] - span[0]) > nbytes
             if keep and cached is not None and identity is not None and cached.is_still(key, identity):
                 chunk = self._scratch(chunk_shape)
-                decoded = self._decode(codecs, key, data, chunk)
-                if decoded is not chunk:
-                    chunk[...] = decoded  # which may lie in the buffer
+                self._decode_into(codecs, key, data, chunk)
                 cached.keep(names, identity, chunk)
                 out[at] = chunk[inside]
                 return
@@ -339,13 +342,11 @@ class Chunks:
         if data is None:
             return False
         try:
-            decoded = self._decode(pipeline, key, data, out)
+            self._decode_into(pipeline, key, data, out)
         except ChunkError as error:
             if covers:  # to write it again is what the user is doing
                 error.mend = "Restore the chunk from a copy of the store, or remove it and write it again"
             raise
-        if decoded is not out:
-            out[...] = decoded
         return True
 
     def _empty_test(self, fill: AnyArray) -> Callable[[AnyArray], bool] | None:

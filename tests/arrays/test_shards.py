@@ -204,3 +204,13 @@ def test_each_index_is_read_once_however_many_shards_lie_side_by_side() -> None:
     store.n_bytes = store.n_ranges = 0
     np.testing.assert_array_equal(zarrds.open_array(store, workers=1)[...], values)
     assert store.n_ranges == 800 + 100  # inner chunks and shards
+
+
+def test_an_index_is_kept_however_large_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zarrds.arrays.shards._INDEXES_NBYTES", 100)
+    store = CountingStore()
+    array = zarrds.create_array(store, shape=(64,), dtype="i2", chunks=(2,), shards=(64,))
+    array[...] = values = np.arange(64, dtype="i2")
+    store.n_ranges = 0
+    np.testing.assert_array_equal(zarrds.open_array(store, workers=1)[...], values)
+    assert store.n_ranges == 32 + 1

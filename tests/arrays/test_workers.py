@@ -15,7 +15,7 @@ from tests.stores.contract import run_together
 from zarrds import LocalStore, MemoryStore, Store, create_array, open_array
 from zarrds.arrays import workers
 from zarrds.arrays.selection import Part, plan_basic
-from zarrds.stores import RemoteStore
+from zarrds.stores import Overlay, RemoteStore
 from zarrds.stores.base import Buffer
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -357,3 +357,24 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 def test_fork_while_another_thread_builds_its_codecs(tmp_path: Path) -> None:
     create_array(tmp_path, shape=9, dtype="i4", chunks=3)[...] = np.arange(9)
     assert int(run_python(BUILDING, str(tmp_path))) == 3
+
+
+def test_threads_beyond_the_cores_are_bounded_by_the_size_of_chunks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zarrds.arrays.elements._IN_FLIGHT_NBYTES", 100)
+    monkeypatch.setattr(workers, "n_cores", lambda: 1)
+    store = SlowStore(tmp_path, 2)  # 25 integers of 4 bytes are all that may be worked on, so two chunks of ten
+    create_array(store, shape=(40,), dtype="i4", chunks=(10,))[...] = 1
+    assert len(store.threads) == 2
+    store = SlowStore(tmp_path / "large", 2)
+    store.barrier = threading.Barrier(1)
+    create_array(store, shape=(40,), dtype="i4", chunks=(20,))[...] = 1
+    assert len(store.threads) == 1
+
+
+def test_staged_changes_of_a_durable_store_do_not_wait(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path).as_durable()
+    changes = store.stage_changes()
+    assert Overlay(store, changes).concurrency == changes.concurrency == 1
+    store.discard(changes)

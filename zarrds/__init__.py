@@ -84,4 +84,4 @@ if not TYPE_CHECKING:  # type checkers would take it for a module that has every
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({name for name in globals() if name.startswith("__")} | set(__all__))

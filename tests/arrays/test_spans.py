@@ -75,7 +75,7 @@ def test_blocks_are_decoded_as_in_the_whole(
     start = data.draw(st.integers(0, values.nbytes - 1))
     stop = data.draw(st.integers(start + 1, values.nbytes))
     out = np.full(values.nbytes, 0xA5, np.uint8)
-    codec.decode_span(frame, values.nbytes, out, start, stop)
+    codec.decode_into(frame, out, (start, stop))
     assert out[start:stop].tobytes() == values.tobytes()[start:stop]
 
 
@@ -100,7 +100,7 @@ def test_only_the_blocks_that_hold_the_span_are_decoded(order: list[int]) -> Non
     np.testing.assert_array_equal(np.frombuffer(codec.decode(frame, values.nbytes), "<i4"), values)
     for at in range(0, values.nbytes, 2**15):
         out = np.zeros(values.nbytes, np.uint8)
-        codec.decode_span(frame, values.nbytes, out, at, at + 2**15)
+        codec.decode_into(frame, out, (at, at + 2**15))
         block = at // 2**17 * 2**15
         expected = np.zeros_like(values)
         expected[block : block + 2**15] = values[block : block + 2**15]
@@ -115,7 +115,7 @@ def test_a_block_that_begins_outside_of_the_frame_is_refused(start: int, block: 
     forged = frame[: 16 + 4 * block] + start.to_bytes(4, "little") + frame[20 + 4 * block :]
     out = np.zeros(values.nbytes, np.uint8)
     with pytest.raises(ChunkError, match="damaged"):
-        codec.decode_span(forged, values.nbytes, out, block * 2**17, block * 2**17 + 1)
+        codec.decode_into(forged, out, (block * 2**17, block * 2**17 + 1))
 
 
 @pytest.mark.parametrize("n_blocks", [2**8, 2**17])
@@ -127,7 +127,7 @@ def test_blocks_that_all_begin_at_one_place_are_no_larger_frame_than_they_came_f
     frame = struct.pack("<BBBBIII", 2, 1, 0x30, 1, nbytes, 4, table_stop + len(body)) + starts + body
     out = np.zeros(nbytes, np.uint8)
     with pytest.raises(ChunkError, match="damaged"):
-        Blosc("lz4", 5, "noshuffle", 1).decode_span(frame, nbytes, out, 0, nbytes // 2)
+        Blosc("lz4", 5, "noshuffle", 1).decode_into(frame, out, (0, nbytes // 2))
 
 
 @pytest.mark.parametrize(

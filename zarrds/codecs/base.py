@@ -105,7 +105,7 @@ class BytesBytesCodec(Protocol):
 
     def encode(self, parts: Parts) -> Parts: ...
 
-    def decode(self, data: Buffer, size: int | None, out: AnyArray | None = None) -> Buffer:
+    def decode(self, data: Buffer, size: int | None) -> Buffer:
         """Undo `encode`.
 
         Parameters
@@ -114,18 +114,26 @@ class BytesBytesCodec(Protocol):
             That nobody else can change meanwhile.
         size : int or None
             Bytes that must come out, if known.
-        out : ndarray of uint8, shape (size,), optional
-            Memory that the codec may decode into; it then returns a memoryview of it.
         """
         ...
 
 
 @runtime_checkable
 class BlockCodec(BytesBytesCodec, Protocol):
-    """Compresses bytes in blocks, each of which can be decoded by itself."""
+    """Compresses bytes in blocks, each of which can be decoded by itself, into the memory of any array."""
 
-    def decode_span(self, data: Buffer, size: int, out: AnyArray, start: int, stop: int) -> Buffer:
-        """As `decode`, but for the bytes from `start` to `stop` only; others of `out` may or may not change."""
+    def decode_into(self, data: Buffer, out: AnyArray, span: Span | None = None) -> None:
+        """Undo `encode`.
+
+        Parameters
+        ----------
+        data : bytes-like
+            That nobody else can change meanwhile.
+        out : ndarray, C-contiguous
+            Of as many bytes as must come out.
+        span : (int, int), optional
+            Which of these bytes are wanted; others of `out` may or may not change.
+        """
         ...
 
 

@@ -14,7 +14,7 @@ import blosc
 import numpy as np
 import numpy.typing as npt
 
-from zarrds.codecs.base import MAX_DECODED, MAX_EXPANSION, AnyArray, Buffer, Parts, as_bytes, join
+from zarrds.codecs.base import MAX_DECODED, MAX_EXPANSION, AnyArray, Buffer, Parts, Span, as_bytes, join
 from zarrds.errors import ChunkError, MetadataError
 
 __all__ = ["Blosc"]
@@ -116,33 +116,26 @@ class Blosc:
         )
         return encoded
 
-    def decode(self, data: Buffer, size: int | None, out: AnyArray | None = None) -> Buffer:
-        nbytes = _check_frame(data, size)
-        target: AnyArray = np.empty(nbytes, np.uint8) if out is None else out
-        if nbytes:
-            _decompress(data, nbytes, target)
-        return target.data
-
-    def decode_span(self, data: Buffer, size: int, out: AnyArray, start: int, stop: int) -> Buffer:
-        """Decode the blocks that hold the bytes from `start` to `stop`, each to its place in `out`."""
-        _check_frame(data, size)
-        found = _frame_of_blocks(data, start, stop)
-        if found is None:
-            _decompress(data, size, out)
-        else:
-            frame, nbytes, begin = found
-            _check_frame(frame, nbytes)
-            _decompress(frame, nbytes, out[begin:])
+    def decode(self, data: Buffer, size: int | None) -> Buffer:
+        out = np.empty(_check_frame(data, size), np.uint8)
+        self.decode_into(data, out)
         return out.data
 
-
-def _decompress(frame: Buffer, nbytes: int, out: AnyArray) -> None:
-    try:
-        written = blosc.decompress_ptr(frame, out.__array_interface__["data"][0])
-    except Exception as error:  # python-blosc's own error class is not public
-        raise ChunkError(f"chunk is damaged: {error}", codec="blosc") from error
-    if written != nbytes:
-        raise ChunkError("chunk is damaged", codec="blosc", expected=f"{nbytes} bytes", found=f"{written}")
+    def decode_into(self, data: Buffer, out: AnyArray, span: Span | None = None) -> None:
+        """Decode a frame, or of a `span` those blocks that hold it, each to its place in `out`."""
+        nbytes, begin = _check_frame(data, out.nbytes), 0
+        found = None if span is None else _frame_of_blocks(data, *span)
+        if found is not None:
+            data, nbytes, begin = found
+            _check_frame(data, nbytes)
+        if nbytes == 0:
+            return
+        try:
+            written = blosc.decompress_ptr(data, out.__array_interface__["data"][0] + begin)
+        except Exception as error:  # python-blosc's own error class is not public
+            raise ChunkError(f"chunk is damaged: {error}", codec="blosc") from error
+        if written != nbytes:
+            raise ChunkError("chunk is damaged", codec="blosc", expected=f"{nbytes} bytes", found=f"{written}")
 
 
 def _frame_of_blocks(data: Buffer, start: int, stop: int) -> tuple[bytes, int, int] | None:

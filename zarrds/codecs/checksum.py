@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import crc32c
 
-from zarrds.codecs.base import AnyArray, Buffer, Parts
+from zarrds.codecs.base import Buffer, Parts
 from zarrds.errors import ChunkError
 
 __all__ = ["Crc32c"]
@@ -28,7 +28,7 @@ class Crc32c:
             checksum = crc32c.crc32c(part, checksum)
         return (*parts, _CHECKSUM.pack(checksum))
 
-    def decode(self, data: Buffer, size: int | None, out: AnyArray | None = None) -> Buffer:
+    def decode(self, data: Buffer, size: int | None) -> Buffer:
         length = len(data) - _CHECKSUM.size
         if length < 0 or (size is not None and length != size):
             raise ChunkError(

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from zarrds.codecs.base import MAX_DECODED, MAX_EXPANSION, AnyArray, Buffer, Parts, as_bytes, join
+from zarrds.codecs.base import MAX_DECODED, MAX_EXPANSION, Buffer, Parts, as_bytes, join
 from zarrds.errors import ChunkError, MetadataError
 
 __all__ = ["Compressor", "make_compressor"]
@@ -58,7 +58,7 @@ class Compressor:
     def encode(self, parts: Parts) -> Parts:
         return (self.compress(as_bytes(join(parts)).data),)
 
-    def decode(self, data: Buffer, size: int | None, out: AnyArray | None = None) -> Buffer:
+    def decode(self, data: Buffer, size: int | None) -> Buffer:
         try:
             decoded = self.decompress(data, size)
         except ChunkError:

@@ -134,7 +134,7 @@ class BytesFilter:
 
         return (as_bytes(self.filter.run(encode, as_bytes(join(parts)), EncodingError)).data,)
 
-    def decode(self, data: Buffer, size: int | None, out: AnyArray | None = None) -> Buffer:
+    def decode(self, data: Buffer, size: int | None) -> Buffer:
         return as_bytes(self.filter.run(self.filter.codec.decode, as_bytes(data), ChunkError)).data
 
 
@@ -155,7 +155,7 @@ class Checksum:
         except Exception as error:  # the settings of some are looked at here only
             raise EncodingError(f"codec failed: {error}", codec=self.name) from error
 
-    def decode(self, data: Buffer, size: int | None, out: AnyArray | None = None) -> Buffer:
+    def decode(self, data: Buffer, size: int | None) -> Buffer:
         encoded = as_bytes(data)
         if encoded.nbytes < self.overhead or (size is not None and encoded.nbytes != size + self.overhead):
             raise ChunkError("chunk is truncated", codec=self.name, found=f"{encoded.nbytes} bytes")

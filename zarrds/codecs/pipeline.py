@@ -58,32 +58,33 @@ class Pipeline:
     serializer: ArrayBytesCodec
     serialized: ChunkSpec
     compressors: tuple[tuple[BytesBytesCodec, int | None], ...]
-    # set when a chunk's bytes, once decompressed, are its elements in memory, but for their byte order
-    in_place: bool = field(init=False)
+    # all compressors but the first, as they decode
+    _later: tuple[tuple[BytesBytesCodec, int | None], ...] = field(init=False)
+    # the first, if its bytes are the chunk's elements in memory, but for their byte order, and it can decode there
+    _into: BlockCodec | None = field(init=False)
     _swap: np.dtype[Any] | None = field(init=False)
-    _blocks: BlockCodec | None = field(init=False)
 
     def __post_init__(self) -> None:
         dtype = self.spec.dtype
         stored = self.serializer.stored_dtype(dtype) if isinstance(self.serializer, Bytes) else None
-        swapped = dtype.newbyteorder("S")
+        first, size = self.compressors[0] if self.compressors else (None, None)
         in_place = (
             # the fields of a structured dtype may differ in their order, and characters are looked at by the serializer
-            stored in (dtype, swapped)
-            and dtype.kind != "U"
-            and not self.filters
-            and bool(self.compressors)
-            and self.compressors[0][1] is not None
+            stored in (dtype, dtype.newbyteorder("S")) and dtype.kind != "U" and not self.filters and size is not None
         )
-        object.__setattr__(self, "in_place", in_place)
+        object.__setattr__(self, "_later", self.compressors[:0:-1])
+        object.__setattr__(self, "_into", first if in_place and isinstance(first, BlockCodec) else None)
         object.__setattr__(self, "_swap", stored if stored != dtype else None)
-        codec = self.compressors[0][0] if in_place and stored == dtype else None
-        object.__setattr__(self, "_blocks", codec if isinstance(codec, BlockCodec) else None)
+
+    @property
+    def in_place(self) -> bool:
+        """Whether a chunk can be decoded into memory that is given."""
+        return self._into is not None
 
     @property
     def has_blocks(self) -> bool:
         """Whether a part of a chunk can be decoded by itself."""
-        return self._blocks is not None
+        return self._into is not None and self._swap is None
 
     @property
     def shards(self) -> Sharding | None:
@@ -122,29 +123,22 @@ class Pipeline:
         ChunkError
             If the bytes are not a chunk of this array.
         """
-        target: AnyArray | None = None
-        if self.in_place and out is not None and out.size:
-            target = out.reshape(-1).view(np.uint8)
-        for codec, size in self.compressors[:0:-1]:
+        for codec, size in self._later:
             data = codec.decode(data, size)
-        if self.compressors:
-            data = self._decompress(data, target, span)
-        if out is not None and target is not None and _is_memory_of(data, target):
+        if out is not None and self._into is not None and out.size:
+            self._into.decode_into(data, out, span if self.has_blocks else None)
             if self._swap is not None:
                 out.view(self._swap).byteswap(inplace=True)
             return out
+        if self.compressors:
+            codec, size = self.compressors[0]
+            data = codec.decode(data, size)
         array = self.serializer.decode(data, self.serialized)
         for codec_, spec in reversed(self.filters):
             array = codec_.decode(array, spec)
         if array.shape != self.spec.shape:
             raise ChunkError("chunk decodes to a wrong shape", expected=self.spec.shape, found=array.shape)
         return array
-
-    def _decompress(self, data: Buffer, target: AnyArray | None, span: Span | None) -> Buffer:
-        codec, size = self.compressors[0]
-        if span is None or target is None or size is None or self._blocks is None:
-            return codec.decode(data, size, target)
-        return self._blocks.decode_span(data, size, target, *span)
 
     def encode(self, array: AnyArray) -> Parts:
         """The bytes of one chunk, in parts; `array` has the chunk's shape and dtype."""
@@ -154,10 +148,6 @@ class Pipeline:
         for compressor, _ in self.compressors:
             parts = compressor.encode(parts)
         return parts
-
-
-def _is_memory_of(data: Buffer, target: AnyArray) -> bool:
-    return isinstance(data, memoryview) and data.obj is target  # type: ignore[comparison-overlap]  # arrays are buffers
 
 
 def build_pipeline(

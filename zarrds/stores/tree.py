@@ -8,12 +8,15 @@ import re
 import stat
 import time
 from collections.abc import Callable, Iterator
+from typing import Concatenate, ParamSpec
 
 from zarrds.errors import InvalidKeyError, StoreIOError
 from zarrds.stores import files
 from zarrds.stores.base import Buffer, check_key, check_prefix
 
 __all__ = ["Tree"]
+
+P = ParamSpec("P")
 
 # what is no key: unfinished files and folders, and names that `check_key` refuses
 _UNLISTED = re.compile(rf"\A\..*{re.escape(files.PARTIAL)}\Z|[\\\ud800-\udfff]", re.DOTALL)
@@ -42,13 +45,15 @@ class Tree:
 
         A value smaller than `buffer` costs three system calls.
         """
-        return self._read(key, lambda fd: files.read(fd, buffer))
+        return self._read(key, files.read, buffer)
 
     def get_range(self, key: str, start: int, length: int, buffer: memoryview | None = None) -> Buffer | None:
         """Return a part of the value of `key`, or None if the key is absent; see `Store.get_range`."""
-        return self._read(key, lambda fd: files.read_range(fd, start, length, buffer))
+        return self._read(key, files.read_range, start, length, buffer)
 
-    def _read(self, key: str, read: Callable[[int], Buffer | None]) -> Buffer | None:
+    def _read(
+        self, key: str, read: Callable[Concatenate[int, P], Buffer | None], *args: P.args, **kwargs: P.kwargs
+    ) -> Buffer | None:
         location = self._locate(key)
         if location is None:
             return None
@@ -60,7 +65,7 @@ class Tree:
                     raise
                 fd = os.open(self._resolve(key), files.READ)
             try:
-                return read(fd)
+                return read(fd, *args, **kwargs)
             finally:
                 os.close(fd)
         except (FileNotFoundError, NotADirectoryError):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -18,12 +16,7 @@ from zarrds.errors import EncodingError, LabelError
 LEVELS = pd.MultiIndex.from_arrays([["p", "q"], [1, 2]], names=["l", "m"])
 
 
-@pytest.fixture(autouse=True)
-def no_warnings() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        warnings.filterwarnings("ignore", message="(Period|Datetime)Index.values")
-        yield
+pytestmark = pytest.mark.usefixtures("no_warnings")
 
 
 def saved(*datasets: xr.Dataset, **options: Any) -> zarrds.MemoryStore:

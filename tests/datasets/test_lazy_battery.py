@@ -9,22 +9,14 @@ import pytest
 import xarray as xr
 
 from tests.datasets.battery import ALL, EVERY, LABELS, OPERATIONS, PAIRS, Operation
-from tests.datasets.lazy_cases import SIZES, Case, dataset_of, labels_of, save_stores
+from tests.datasets.lazy_cases import Case, dataset_of, labels_of
 from tests.datasets.lazy_checks import check, rows_of
 from zarrds.labels.lazy_index import LazyIndex
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("stores")
-    for kind in SIZES:
-        save_stores(folder, kind)
-    return folder
-
-
 @pytest.mark.parametrize(("operation", "kind"), rows_of([*LABELS, *PAIRS]))
-def test_operation(operation: Operation, kind: str, folder: Path) -> None:
-    check(operation, kind, folder)
+def test_operation(operation: Operation, kind: str, lazy_stores: Path) -> None:
+    check(operation, kind, lazy_stores)
 
 
 def test_table_is_large_and_names_are_unique() -> None:
@@ -34,8 +26,8 @@ def test_table_is_large_and_names_are_unique() -> None:
 
 
 @pytest.mark.parametrize("kind", EVERY.split())
-def test_stores_are_what_they_are_taken_for(kind: str, folder: Path) -> None:
-    case = Case(folder, kind, "lazy")
+def test_stores_are_what_they_are_taken_for(kind: str, lazy_stores: Path) -> None:
+    case = Case(lazy_stores, kind, "lazy")
     index = case.ds.indexes["x"]
     assert isinstance(index, LazyIndex)
     assert type(case.ds.xindexes["x"]) is xr.indexes.PandasIndex

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +25,7 @@ KINDS = {
 EXTENSION = ("categ", "Int", "UInt", "Float", "bool", "period", "interval")
 
 
-@pytest.fixture(autouse=True)
-def no_warnings() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        warnings.filterwarnings("ignore", message="(Period|Datetime)Index.values")
-        yield
+pytestmark = pytest.mark.usefixtures("no_warnings")
 
 
 def assert_same(found: xr.Dataset, expected: xr.Dataset, kind: str) -> None:

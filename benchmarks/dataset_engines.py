@@ -15,7 +15,7 @@ from array_engines import has, zarr_pipeline
 from contenders import OURS, OURS_DURABLE
 
 import zarrds
-from zarrds.datasets.backend import ZarrdsBackendEntrypoint
+from zarrds.datasets.reading.backend import ZarrdsBackendEntrypoint
 
 Encoding = dict[Hashable, dict[str, Any]]
 Chunks = Mapping[Hashable, tuple[int, ...]]  # by variable

@@ -18,7 +18,7 @@ from memory import begin_marks, highest
 # by module: where the engine's class is. Given to xarray in place of a name, it spares all engines the search for
 # others that are installed, which would import them
 _BACKENDS = {
-    "zarrds": ("zarrds.datasets.backend", "ZarrdsBackendEntrypoint"),
+    "zarrds": ("zarrds.datasets.reading.backend", "ZarrdsBackendEntrypoint"),
     "zarr": ("xarray.backends.zarr", "ZarrBackendEntrypoint"),
     "netCDF4": ("xarray.backends.netCDF4_", "NetCDF4BackendEntrypoint"),
     "h5netcdf": ("xarray.backends.h5netcdf_", "H5netcdfBackendEntrypoint"),

@@ -12,16 +12,16 @@ if TYPE_CHECKING:
     from zarrds.arrays.create import create_array
     from zarrds.arrays.group import Group
     from zarrds.arrays.opening import create_group, open_array, open_group
-    from zarrds.arrays.report import Finding, Report
-    from zarrds.datasets.edits import drop_vars, rename, update_attrs
-    from zarrds.datasets.index import index
-    from zarrds.datasets.verify import verify
-    from zarrds.datasets.writer import save
-    from zarrds.labels.regions import RegionIndex
-    from zarrds.stores.base import Store
-    from zarrds.stores.local import LocalStore
-    from zarrds.stores.memory import MemoryStore
-    from zarrds.stores.remote import RemoteStore
+    from zarrds.checks.report import Finding, Report
+    from zarrds.checks.verify import verify
+    from zarrds.datasets.editing.edits import drop_vars, rename, update_attrs
+    from zarrds.datasets.editing.index import index
+    from zarrds.datasets.writing.writer import save
+    from zarrds.labels.genomics.regions import RegionIndex
+    from zarrds.storage.fsspec.store import RemoteStore
+    from zarrds.storage.local.store import LocalStore
+    from zarrds.storage.memory import MemoryStore
+    from zarrds.storage.protocol import Store
 
 __all__ = [
     "Array",
@@ -53,24 +53,24 @@ __version__ = "0.1.0"
 # writer.
 _HOMES = {
     "Array": "arrays.array",
-    "Finding": "arrays.report",
+    "Finding": "checks.report",
     "Group": "arrays.group",
-    "LocalStore": "stores.local",
-    "MemoryStore": "stores.memory",
-    "RegionIndex": "labels.regions",
-    "RemoteStore": "stores.remote",
-    "Report": "arrays.report",
-    "Store": "stores.base",
+    "LocalStore": "storage.local.store",
+    "MemoryStore": "storage.memory",
+    "RegionIndex": "labels.genomics.regions",
+    "RemoteStore": "storage.fsspec.store",
+    "Report": "checks.report",
+    "Store": "storage.protocol",
     "create_array": "arrays.create",
     "create_group": "arrays.opening",
-    "drop_vars": "datasets.edits",
-    "index": "datasets.index",
+    "drop_vars": "datasets.editing.edits",
+    "index": "datasets.editing.index",
     "open_array": "arrays.opening",
     "open_group": "arrays.opening",
-    "rename": "datasets.edits",
-    "save": "datasets.writer",
-    "update_attrs": "datasets.edits",
-    "verify": "datasets.verify",
+    "rename": "datasets.editing.edits",
+    "save": "datasets.writing.writer",
+    "update_attrs": "datasets.editing.edits",
+    "verify": "checks.verify",
 }
 
 if not TYPE_CHECKING:  # type checkers would take it for a module that has every name

@@ -27,7 +27,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from tests.arrays.selections import SLICES
+from tests.engine.selections import SLICES
 from zarrds import LocalStore, MemoryStore, Store, create_array, create_group, open_array, open_group
 from zarrds.arrays.array import Array
 from zarrds.arrays.group import Group

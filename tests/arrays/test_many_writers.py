@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 import zarr
 
-from tests.arrays.selections import ids_of
+from tests.engine.selections import ids_of
 from zarrds import LocalStore, create_array, create_group, open_array, open_group
-from zarrds.arrays.elements import Elements
+from zarrds.engine.elements import Elements
 from zarrds.metadata.documents import put_node
-from zarrds.metadata.marks import Marks, marks_of, with_marks
+from zarrds.metadata.extension import Marks, marks_of, with_marks
 
 N = 8
 SHAPE = (61, 47)

@@ -12,10 +12,10 @@ import zarr
 
 from zarrds import MemoryStore, create_array, create_group, open_array, open_group
 from zarrds.arrays.array import Array
-from zarrds.arrays.elements import Elements
+from zarrds.engine.elements import Elements
 from zarrds.errors import ChunkError, EncodingError
 from zarrds.metadata.documents import put_node
-from zarrds.metadata.marks import Marks, marks_of, new_id, with_marks
+from zarrds.metadata.extension import Marks, marks_of, new_id, with_marks
 
 SHAPE, CHUNKS = (9, 8), (4, 3)
 VALUES = np.arange(72.0).reshape(SHAPE) + 1

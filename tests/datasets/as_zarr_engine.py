@@ -12,7 +12,7 @@ import xarray as xr
 from xarray.backends import plugins
 
 import zarrds
-from zarrds.datasets.backend import ZarrdsBackendEntrypoint
+from zarrds.datasets.reading.backend import ZarrdsBackendEntrypoint
 
 zarr = pytest.importorskip("zarr", reason="these are tests of the engine for zarr-python")
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
-from zarrds.stores import files, syncing
+from zarrds.storage.local import files, syncing
 
 # what a store does to the disk; looks at names (stat) alone are left out
 BY_NAME = ("open", "replace", "rename", "mkdir", "rmdir", "unlink", "link", "utime", "listdir", "scandir")

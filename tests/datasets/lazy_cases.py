@@ -15,8 +15,8 @@ import pandas as pd
 import xarray as xr
 
 import zarrds
-from zarrds.labels.lazy_labels import LazyIndex
-from zarrds.labels.search import SortedLabels
+from zarrds.labels.sorted.lazy_labels import LazyIndex
+from zarrds.labels.sorted.search import SortedLabels
 
 # kinds of labels -> how many there are, and elements of a chunk of them
 SIZES = {

@@ -12,7 +12,7 @@ import xarray as xr
 
 from tests.datasets.battery import ALL, Operation
 from tests.datasets.lazy_cases import Case, indexes_of
-from zarrds.labels.lazy_index import LazyIndex
+from zarrds.labels.sorted.lazy_index import LazyIndex
 
 LAZY_FROM = 65_536  # labels
 

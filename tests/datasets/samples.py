@@ -14,7 +14,7 @@ import pandas as pd
 import xarray as xr
 
 import zarrds
-from zarrds.stores.base import Buffer
+from zarrds.storage.protocol import Buffer
 
 Format = Literal[2, 3]
 FORMATS: list[Format] = [3, 2]

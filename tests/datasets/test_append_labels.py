@@ -10,7 +10,7 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zarrds.datasets.append import Placement, check_same_labels, check_sizes, place_labels
+from zarrds.datasets.writing.append import Placement, check_same_labels, check_sizes, place_labels
 from zarrds.errors import EncodingError, LabelError
 
 DAY = np.timedelta64(1, "D")

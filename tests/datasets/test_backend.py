@@ -17,7 +17,7 @@ import zarr
 
 import zarrds
 from tests.datasets.samples import FORMATS, Counting, open_zarrds
-from zarrds.datasets.backend import ZarrdsBackendEntrypoint
+from zarrds.datasets.reading.backend import ZarrdsBackendEntrypoint
 from zarrds.errors import InvalidKeyError, MetadataError, UnsupportedError
 
 

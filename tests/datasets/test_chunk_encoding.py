@@ -10,7 +10,7 @@ import xarray as xr
 
 import zarrds
 from tests.datasets.samples import chunks_of, open_zarrds, small
-from zarrds.datasets.chunk_encoding import choose_chunks
+from zarrds.datasets.encoding.chunks import choose_chunks
 from zarrds.errors import EncodingError
 from zarrds.metadata.dtypes import DataType
 

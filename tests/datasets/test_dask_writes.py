@@ -26,7 +26,7 @@ from tests.datasets.samples import (
     load,
     open_zarrds,
 )
-from zarrds.datasets.writes import aligned_blocks
+from zarrds.datasets.writing.writes import aligned_blocks
 from zarrds.errors import ChunkError, ConflictError, EncodingError
 
 

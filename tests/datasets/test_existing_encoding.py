@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 import zarrds
 from zarrds.arrays.layout import new_array_metadata
-from zarrds.datasets.existing import check_range, encode_like
-from zarrds.datasets.xarray_internals import decode_cf_variables
+from zarrds.compat.xarray_internals import decode_cf_variables
+from zarrds.datasets.encoding.as_stored import check_range, encode_like
 from zarrds.errors import EncodingError, LabelError
 
 START = np.datetime64("2019-03-05", "ns")

@@ -18,7 +18,7 @@ import zarrds
 from tests.datasets.samples import Format
 from tests.datasets.samples import open_zarrds as opened
 from zarrds.errors import EncodingError, LabelError, UnsupportedError, VariableNotFoundError
-from zarrds.labels.lazy_index import LazyDatetimeIndex, LazyIndex
+from zarrds.labels.sorted.lazy_index import LazyDatetimeIndex, LazyIndex
 
 N = 70_000  # more than are read at once
 STEPS = np.cumsum(1 + np.arange(N) % 3)

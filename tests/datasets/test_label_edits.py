@@ -17,7 +17,7 @@ import zarrds
 from tests.datasets.index_kinds import INDEXES, MULTI_INDEXES, assert_same_indexes, dataset_of
 from tests.datasets.samples import Format, files
 from zarrds.errors import EncodingError, LabelError, VariableNotFoundError
-from zarrds.labels.lazy_index import LazyIndex
+from zarrds.labels.sorted.lazy_index import LazyIndex
 
 
 def levels_of(index: pd.MultiIndex) -> list[pd.Index]:

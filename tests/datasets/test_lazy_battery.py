@@ -11,7 +11,7 @@ import xarray as xr
 from tests.datasets.battery import ALL, EVERY, LABELS, OPERATIONS, PAIRS, Operation
 from tests.datasets.lazy_cases import Case, dataset_of, labels_of
 from tests.datasets.lazy_checks import check, rows_of
-from zarrds.labels.lazy_index import LazyIndex
+from zarrds.labels.sorted.lazy_index import LazyIndex
 
 
 @pytest.mark.parametrize(("operation", "kind"), rows_of([*LABELS, *PAIRS]))

@@ -13,10 +13,10 @@ import xarray as xr
 
 import zarrds
 from tests.datasets.samples import Format
-from zarrds.datasets.sources import reads_from
+from zarrds.datasets.writing.sources import reads_from
 from zarrds.errors import EncodingError
-from zarrds.labels.lazy_index import LazyIndex, unread_source
-from zarrds.stores.local import LocalStore
+from zarrds.labels.sorted.lazy_index import LazyIndex, unread_source
+from zarrds.storage.local.store import LocalStore
 
 N = 70_000  # fewer labels are read at once
 

@@ -110,8 +110,8 @@ def test_records_that_say_what_is_not_so(
 @pytest.mark.parametrize("n_chunks", [2, 3, 5])
 def test_records_of_larger_blocks(path: Path, zarr_format: Format, n_chunks: int) -> None:
     """Others may take several chunks together, and need not say all that they could."""
-    from zarrds.arrays.elements import Elements
-    from zarrds.labels.blocks import Blocks
+    from zarrds.engine.elements import Elements
+    from zarrds.labels.sorted.blocks import Blocks
 
     saved(path, zarr_format)
     array = zarrds.open_array(path, path="x")
@@ -180,7 +180,7 @@ def write(path: Path, name: str, at: Any, value: Any) -> None:
 
 
 def test_data_is_looked_at_in_parts(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zarrds.datasets.check_labels._PIECE", 4)
+    monkeypatch.setattr("zarrds.checks.labels._PIECE", 4)
     kinds = pd.Categorical([*"abcabcabca"])
     zoned = pd.date_range("2000", periods=20, tz="UTC").astype(object).to_numpy().reshape(10, 2)
     ranges = pd.RangeIndex(5, 105, 10)

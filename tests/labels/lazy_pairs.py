@@ -7,7 +7,7 @@ import pandas as pd
 from hypothesis import strategies as st
 
 from tests.labels.sources import CountingSource
-from zarrds.labels.lazy_index import LazyIndex, lazy_index
+from zarrds.labels.sorted.lazy_index import LazyIndex, lazy_index
 
 DTYPES = ["int64", "uint64", "int32", "float64", "float32", "O", "M8[s]", "M8[ns]", "m8[ms]"]
 SIZES = st.integers(0, 8)

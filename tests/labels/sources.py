@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from zarrds.labels.record import StaleRecordError
-from zarrds.labels.source import Order, Probe
+from zarrds.labels.sorted.record import StaleRecordError
+from zarrds.labels.sorted.source import Order, Probe
 
 
 class CountingSource:

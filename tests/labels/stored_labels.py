@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 
 import zarrds
-from zarrds.labels.kinds import Plain, array_from_plain, companion_names, decode_options, from_plain, to_plain
+from zarrds.labels.kinds.table import Plain, array_from_plain, companion_names, decode_options, from_plain, to_plain
 
 
 def _variables(name: str, plain: Plain, dims: tuple[str, ...]) -> dict[str, Any]:

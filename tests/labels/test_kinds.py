@@ -17,7 +17,7 @@ import zarr
 
 from tests.labels.stored_labels import restored, round_trip, save
 from zarrds.errors import EncodingError
-from zarrds.labels.kinds import Plain, added_attributes, from_plain, to_plain
+from zarrds.labels.kinds.table import Plain, added_attributes, from_plain, to_plain
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # periods of business days are deprecated

@@ -12,7 +12,7 @@ import pytest
 from tests.labels.stored_labels import round_trip
 from tests.labels.test_kinds import INDEXES
 from zarrds.errors import MetadataError
-from zarrds.labels.kinds import array_from_plain, to_plain
+from zarrds.labels.kinds.table import array_from_plain, to_plain
 
 
 def _objects(values: Any) -> Any:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from zarrds.errors import MetadataError
-from zarrds.labels.kinds import array_from_plain, companion_names, decode_options, from_plain, to_plain
+from zarrds.labels.kinds.table import array_from_plain, companion_names, decode_options, from_plain, to_plain
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 NUMBERS = ["int8", "uint8", "int16", "int64", "uint64", "float32", "float64"]

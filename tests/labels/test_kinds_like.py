@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from zarrds.errors import EncodingError, LabelError, MetadataError
-from zarrds.labels.kinds import Like, Plain, from_plain, to_plain
+from zarrds.labels.kinds.table import Like, Plain, from_plain, to_plain
 
 
 def like(labels: Any) -> Like:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.labels.lazy_pairs import N, item_of, pair_of, pairs, same_answer, same_value, wanted
 from tests.labels.sources import CountingSource, StaleSource
-from zarrds.labels.lazy_index import LazyIndex, lazy_index
+from zarrds.labels.sorted.lazy_index import LazyIndex, lazy_index
 
 
 @settings(max_examples=300, deadline=None)

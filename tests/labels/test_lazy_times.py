@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.labels.lazy_pairs import N, pair_of, same_answer, same_value
-from zarrds.labels.lazy_index import LazyDatetimeIndex
+from zarrds.labels.sorted.lazy_index import LazyDatetimeIndex
 
 TIMES = [
     "2000",

@@ -9,7 +9,7 @@ import pytest
 import xarray as xr
 
 from tests.labels.sources import CountingSource
-from zarrds.labels.lazy_index import LazyDatetimeIndex, LazyIndex, lazy_index
+from zarrds.labels.sorted.lazy_index import LazyDatetimeIndex, LazyIndex, lazy_index
 
 N = 240
 LABELS = {

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zarrds.errors import LabelError, LabelNotFoundError
-from zarrds.labels.overlaps import Blocks, find_overlapping, indexer_of, merged, runs_among
-from zarrds.labels.region_text import FAR, Region, parse_region
+from zarrds.labels.genomics.overlaps import Blocks, find_overlapping, indexer_of, merged, runs_among
+from zarrds.labels.genomics.text import FAR, Region, parse_region
 
 runs_of_few = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=6).map(
     lambda pairs: np.array(pairs, np.int64).reshape(-1, 2)

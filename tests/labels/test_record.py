@@ -16,10 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zarrds import LocalStore, MemoryStore, create_array, open_array
-from zarrds.arrays.elements import Elements
+from zarrds.engine.elements import Elements
 from zarrds.errors import ChunkError, MetadataError
-from zarrds.labels.blocks import Blocks
-from zarrds.labels.record import OrderRecord, is_current, is_recordable, record_of
+from zarrds.labels.sorted.blocks import Blocks
+from zarrds.labels.sorted.record import OrderRecord, is_current, is_recordable, record_of
 
 RAW = [{"name": "bytes", "configuration": {"endian": "little"}}]
 LAYOUTS: list[dict[str, Any]] = [

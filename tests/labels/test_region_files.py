@@ -19,8 +19,8 @@ import xarray as xr
 import zarrds
 from tests.datasets.samples import Counting
 from zarrds.errors import ConflictError, LabelError
-from zarrds.labels.region_columns import RegionColumns
-from zarrds.labels.regions import RegionIndex
+from zarrds.labels.genomics.columns import RegionColumns
+from zarrds.labels.genomics.regions import RegionIndex
 
 NAMES = ["variant_contig", "variant_position", "variant_length"]
 CHUNK = 1000

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import zarrds
 from zarrds.errors import LabelError, LabelNotFoundError
-from zarrds.labels.regions import RegionIndex
+from zarrds.labels.genomics.regions import RegionIndex
 
 NAMES = ["contig", "position", "end"]
 

@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 
 from tests.labels.test_record import LAYOUTS, CountingStore, stored
 from zarrds import LocalStore, MemoryStore, create_array, open_array
-from zarrds.arrays.elements import Elements
+from zarrds.engine.elements import Elements
 from zarrds.errors import ChunkError, ConflictError
-from zarrds.labels.reading import StoredLabels
-from zarrds.labels.record import OrderRecord, StaleRecordError, record_of
-from zarrds.labels.search import SortedLabels
-from zarrds.labels.source import LabelSource, Probe
+from zarrds.labels.sorted.reading import StoredLabels
+from zarrds.labels.sorted.record import OrderRecord, StaleRecordError, record_of
+from zarrds.labels.sorted.search import SortedLabels
+from zarrds.labels.sorted.source import LabelSource, Probe
 
 
 def same(labels: Any) -> Any:

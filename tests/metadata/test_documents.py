@@ -26,7 +26,7 @@ from zarrds.metadata.documents import (
     zarr_format_of,
 )
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
-from zarrds.stores.local import LocalStore
+from zarrds.storage.local.store import LocalStore
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # zarr-python's, on consolidated metadata of v3
 FORMATS: tuple[ZarrFormat, ...] = (2, 3)

@@ -12,18 +12,18 @@ import numpy as np
 import numpy.typing as npt
 
 from zarrds.arrays.attributes import Attributes, Change
-from zarrds.arrays.cache import ChunkCache
-from zarrds.arrays.chunks import Chunks, MissingChunks
-from zarrds.arrays.elements import Elements, Planner
 from zarrds.arrays.layout import integers
-from zarrds.arrays.selection import plan_basic, plan_orthogonal, plan_pointwise
-from zarrds.arrays.workers import Progress
 from zarrds.codecs.base import AnyArray
+from zarrds.engine.cache import ChunkCache
+from zarrds.engine.chunk_io import Chunks, MissingChunks
+from zarrds.engine.elements import Elements, Planner
+from zarrds.engine.executor import Progress
+from zarrds.engine.selection import plan_basic, plan_orthogonal, plan_pointwise
 from zarrds.errors import ConflictError, ReadOnlyError, SelectionError, ZarrdsError
 from zarrds.metadata.documents import document_key, get_array, locked, open_nodes, own_node, put_node
-from zarrds.metadata.marks import is_replaced, with_shape
+from zarrds.metadata.extension import is_replaced, with_shape
 from zarrds.metadata.model import ArrayMetadata
-from zarrds.stores.base import Store
+from zarrds.storage.protocol import Store
 
 __all__ = ["Array"]
 

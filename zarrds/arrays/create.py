@@ -10,15 +10,15 @@ import numpy.typing as npt
 
 from zarrds.arrays.array import Array
 from zarrds.arrays.attributes import plain_attributes
-from zarrds.arrays.cache import cache_of
 from zarrds.arrays.layout import new_array_metadata
-from zarrds.arrays.place import place
+from zarrds.arrays.new_node import place
+from zarrds.engine.cache import cache_of
 from zarrds.errors import locating
 from zarrds.metadata.dtypes import JSON
-from zarrds.metadata.marks import Marks, new_id, with_marks
+from zarrds.metadata.extension import Marks, new_id, with_marks
 from zarrds.metadata.model import ZarrFormat
-from zarrds.stores.base import Store, check_prefix
-from zarrds.stores.resolve import as_store
+from zarrds.storage.locate import as_store
+from zarrds.storage.protocol import Store, check_prefix
 
 __all__ = ["StoreLike", "create_array"]
 

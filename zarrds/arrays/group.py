@@ -10,15 +10,15 @@ import numpy.typing as npt
 
 from zarrds.arrays.array import Array
 from zarrds.arrays.attributes import Attributes, Change, plain_attributes
-from zarrds.arrays.cache import ChunkCache
-from zarrds.arrays.chunks import MissingChunks
 from zarrds.arrays.create import create_array
-from zarrds.arrays.place import place
+from zarrds.arrays.new_node import place
+from zarrds.engine.cache import ChunkCache
+from zarrds.engine.chunk_io import MissingChunks
 from zarrds.errors import InvalidKeyError, MetadataError, ReadOnlyError, locating
 from zarrds.metadata.documents import Nodes, get_group, get_node, locked, open_nodes, put_node, root_key
 from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
-from zarrds.stores.base import Store, check_key
+from zarrds.storage.protocol import Store, check_key
 
 __all__ = ["Group", "new_group"]
 

@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from typing import Literal
 
 from zarrds.arrays.array import Array
-from zarrds.arrays.cache import cache_of
-from zarrds.arrays.chunks import MissingChunks
 from zarrds.arrays.create import StoreLike
 from zarrds.arrays.group import Group, new_group
+from zarrds.engine.cache import cache_of
+from zarrds.engine.chunk_io import MissingChunks
 from zarrds.errors import EncodingError
 from zarrds.metadata.documents import get_array, open_nodes
 from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.model import ZarrFormat
-from zarrds.stores.base import check_prefix
-from zarrds.stores.resolve import as_store
+from zarrds.storage.locate import as_store
+from zarrds.storage.protocol import check_prefix
 
 __all__ = ["create_group", "open_array", "open_group"]
 

@@ -6,7 +6,7 @@ The contract, written down once (v3 core specification, "Codecs"):
 - ``encode`` never changes its argument. What it returns may share memory with it.
 - ``decode`` is given what it must produce (a `ChunkSpec`, or a size in bytes) and raises `ChunkError` when the bytes
   say anything else. No size that is read from the bytes is believed before it was compared.
-- A codec knows neither keys nor paths: `zarrds.arrays.chunks` adds them to its errors.
+- A codec knows neither keys nor paths: `zarrds.engine.chunk_io` adds them to its errors.
 """
 
 from __future__ import annotations

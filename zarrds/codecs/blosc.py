@@ -19,7 +19,7 @@ from zarrds.errors import ChunkError, MetadataError
 
 __all__ = ["Blosc"]
 
-# Threads are the workers' affair (zarrds.arrays.workers): Blosc must let go of the GIL, and use one thread itself,
+# Threads are the workers' affair (zarrds.engine.executor): Blosc must let go of the GIL, and use one thread itself,
 # because it would otherwise build a thread pool at every call. Both settings are python-blosc's, for the process.
 blosc.set_releasegil(True)
 blosc.set_nthreads(1)

@@ -1,7 +1,7 @@
 """The ``sharding_indexed`` codec: many inner chunks in one value, with an index of where each lies.
 
 Source: Zarr v3 "Sharding codec" specification. A shard can be decoded whole, here, or one inner chunk at a time from
-ranges of its value (`zarrds.arrays.chunks`), which is why the index has functions of its own.
+ranges of its value (`zarrds.engine.chunk_io`), which is why the index has functions of its own.
 """
 
 from __future__ import annotations

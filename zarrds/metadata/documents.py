@@ -14,7 +14,7 @@ from zarrds.errors import MetadataError, NodeNotFoundError, StoreNotFoundError, 
 from zarrds.metadata import v2, v3
 from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
-from zarrds.stores.base import Store, check_prefix
+from zarrds.storage.protocol import Store, check_prefix
 
 __all__ = [
     "Nodes",

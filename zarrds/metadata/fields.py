@@ -7,7 +7,7 @@ from typing import Any
 
 from zarrds.errors import MetadataError
 from zarrds.metadata.dtypes import JSON
-from zarrds.stores.base import Buffer, Store
+from zarrds.storage.protocol import Buffer, Store
 
 __all__ = ["chunk_sizes", "depth_and_parent", "dump", "load", "member", "sizes"]
 

@@ -17,7 +17,7 @@ from zarrds.metadata.dtypes import JSON, DataType
 from zarrds.metadata.fields import chunk_sizes, depth_and_parent, dump, load, member, sizes
 from zarrds.metadata.fill_values import decode_fill_value, encode_fill_value
 from zarrds.metadata.model import ArrayMetadata, ChunkKeyEncoding, GroupMetadata, Node
-from zarrds.stores.base import Store
+from zarrds.storage.protocol import Store
 
 __all__ = ["consolidated_documents", "documents", "load_consolidated", "load_raw", "parse", "to_raw"]
 

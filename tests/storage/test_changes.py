@@ -1,0 +1,379 @@
+"""Changes to a directory store: put in place by their writer, or by whoever comes after it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.storage.contract import run_together
+from tests.storage.test_local import run_python
+from zarrds.errors import InvalidKeyError, StoreIOError
+from zarrds.storage.local import changes, files
+from zarrds.storage.protocol import DELETED
+from zarrds.stores import LocalStore
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "t2m.zarr"
+
+
+@pytest.fixture
+def store(root: Path) -> LocalStore:
+    store = LocalStore(root)
+    for key in ("a/k", "a/l", "doc"):
+        store.set(key, b"old")
+    return store
+
+
+def content(store: LocalStore) -> dict[str, bytes]:
+    return {key: bytes(store.get(key) or b"") for key in store.list_prefix()}
+
+
+def leave_a_commit(store: LocalStore, root: Path) -> None:
+    """As a process does that dies right after the instant."""
+    staged = store.stage_changes()
+    staged.set("0/a/k", b"new")
+    staged.set("1/doc", b"new")
+    staged.set(DELETED, b'["a/l"]')
+    os.rename(staged._root, root / changes.COMMIT)
+    store.discard(staged)
+
+
+NEW = {"a/k": b"new", "doc": b"new"}
+
+
+def test_where_they_are(store: LocalStore, root: Path) -> None:
+    staged = store.stage_changes()
+    staged.set("0/a/k", b"new")
+    hidden = sorted(path.name for path in root.iterdir() if files.is_partial(path.name))
+    assert len(hidden) == 2
+    assert hidden[0].endswith(f".lock{files.PARTIAL}")
+    assert (root / hidden[1] / "0/a/k").read_bytes() == b"new"
+    assert store.get(f"{hidden[1]}/0/a/k") is None
+    with pytest.raises(InvalidKeyError, match="unfinished"):
+        store.set(f"{changes.COMMIT}/0/k", b"v")
+    store.apply_changes(staged)
+    assert sorted(os.listdir(root)) == ["a", "doc"]
+
+
+def test_a_new_store_of_changes_alone(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "new" / "t2m.zarr")
+    staged = store.stage_changes()
+    staged.set("0/a/b/k", b"v")
+    store.apply_changes(staged)
+    assert content(store) == {"a/b/k": b"v"}
+    assert os.listdir(tmp_path / "new" / "t2m.zarr") == ["a"]
+
+
+def test_what_is_new_is_moved_as_a_whole(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    staged = store.stage_changes()
+    for i in range(30):
+        staged.set(f"0/n/c/{i}", b"v")
+    moved = []
+    for name in ("rename", "replace"):
+        real = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda one, two, real=real: (moved.append(two), real(one, two))[1])
+    store.apply_changes(staged)
+    assert len(moved) == 2  # the commit, and the folder
+    assert len(list(store.list_prefix("n"))) == 30
+
+
+def test_the_next_process_finishes_them(store: LocalStore, root: Path) -> None:
+    leave_a_commit(store, root)
+    assert store.clean() == []  # that is not for `clean`
+    other = LocalStore(root)
+    assert content(other)["a/k"] == b"old"
+    other.recover()
+    assert content(other) == NEW
+    assert sorted(os.listdir(root)) == ["a", "doc"]
+    leave_a_commit(store, root)
+    with store.lock():
+        store.recover()
+    assert content(store) == NEW
+
+
+def test_they_are_finished_again_after_any_part(store: LocalStore, root: Path, tmp_path: Path) -> None:
+    leave_a_commit(store, root)
+    shutil.copytree(root / changes.COMMIT, tmp_path / "copy")
+    store.recover()
+    shutil.copytree(tmp_path / "copy", root / changes.COMMIT)
+    (root / changes.COMMIT / "0" / "a" / "k").unlink()
+    store.recover()
+    assert content(store) == NEW
+
+
+def test_readers_wait_for_a_living_writer(store: LocalStore, root: Path) -> None:
+    held, order = threading.Event(), []
+
+    def write() -> None:
+        with store.lock():
+            leave_a_commit(store, root)
+            held.set()
+            time.sleep(0.05)
+            order.append("written")
+            shutil.rmtree(root / changes.COMMIT)
+
+    def read() -> None:
+        held.wait()
+        LocalStore(root).recover()
+        order.append("read")
+
+    run_together(write, read, read)
+    assert order == ["written", "read", "read"]
+    assert content(store)["a/k"] == b"old"  # they did not do it again
+
+
+@pytest.mark.skipif(not hasattr(os, "setuid") or os.geteuid() != 0, reason="only root can become another user")
+def test_a_reader_who_may_not_write(store: LocalStore, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(changes, "_PATIENCE", 0.05)
+    leave_a_commit(store, root)
+    for folder in (*root.parents[:3], root, root / "a"):
+        folder.chmod(0o755)
+    os.seteuid(65534)
+    try:
+        if not os.access(root, os.R_OK, effective_ids=True):
+            pytest.skip("others cannot reach the folder of this test")
+        with pytest.raises(StoreIOError, match=r"cannot finish the changes .*Open the store in a process") as caught:
+            store.recover()
+        assert caught.value.errno == errno.EACCES
+        assert caught.value.path == str(root)
+    finally:
+        os.seteuid(0)
+    assert content(store)["a/k"] == b"old"
+    store.recover()
+    assert content(store) == NEW
+
+
+def test_a_failure_after_the_instant(store: LocalStore, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    staged = store.stage_changes()
+    staged.set("0/a/k", b"new")
+    staged.set("1/doc", b"new")
+    staged.set(DELETED, b'["a/l"]')
+    replace, calls = os.replace, []
+
+    def fail_second(one: str, two: str) -> None:
+        calls.append(one)
+        if len(calls) == 2:
+            raise OSError(errno.EIO, "Input/output error", one)
+        replace(one, two)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", fail_second)
+        with pytest.raises(StoreIOError, match="cannot change"):
+            store.apply_changes(staged)
+    assert content(store)["doc"] == b"old"
+    store.discard(staged)
+    store.recover()
+    assert content(store) == NEW
+    assert sorted(os.listdir(root)) == ["a", "doc"]
+
+
+@pytest.mark.parametrize(
+    ("key", "number"), [("1/a", errno.EISDIR), ("0/a/k/l", errno.ENOTDIR), ("2/doc/x/y", errno.ENOTDIR)]
+)
+def test_a_file_in_the_place_of_a_folder(store: LocalStore, key: str, number: int) -> None:
+    """That is noticed before anything is changed."""
+    staged = store.stage_changes()
+    staged.set("0/a/l", b"new")
+    staged.set(key, b"new")
+    with pytest.raises(StoreIOError) as caught:
+        store.apply_changes(staged)
+    assert caught.value.errno == number
+    store.discard(staged)
+    assert content(store) == {"a/k": b"old", "a/l": b"old", "doc": b"old"}
+
+
+@pytest.mark.skipif(not hasattr(os, "setuid") or os.geteuid() != 0, reason="only root can become another user")
+@pytest.mark.parametrize("gone", [b"[]", b'["g/h/k"]'])
+def test_a_folder_that_may_not_be_changed(store: LocalStore, root: Path, gone: bytes) -> None:
+    """That is noticed before anything is changed, too."""
+    store.set("g/h/k", b"old")
+    for folder in (root, root / "a"):
+        os.chown(folder, 65534, 65534)
+    for folder in root.parents[:3]:
+        folder.chmod(0o755)
+    os.seteuid(65534)
+    try:
+        if not os.access(root, os.W_OK, effective_ids=True):
+            pytest.skip("others cannot reach the folder of this test")
+        staged = store.stage_changes()
+        staged.set("0/a/k", b"new")
+        if gone == b"[]":
+            staged.set("0/g/h/l", b"new")
+        staged.set(DELETED, gone)
+        with pytest.raises(StoreIOError, match="permission denied"):
+            store.apply_changes(staged)
+        store.discard(staged)
+        assert content(store) == {"a/k": b"old", "a/l": b"old", "doc": b"old", "g/h/k": b"old"}
+        assert sorted(os.listdir(root)) == ["a", "doc", "g"]
+    finally:
+        os.seteuid(0)
+
+
+def test_links_are_followed_inside_and_refused_outside(store: LocalStore, root: Path, tmp_path: Path) -> None:
+    (root / "inside").symlink_to("a")
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret" / "k").write_bytes(b"secret")
+    staged = store.stage_changes()
+    staged.set("0/inside/k", b"new")
+    store.apply_changes(staged)
+    assert (root / "inside").is_symlink()
+    assert store.get("a/k") == b"new"
+    (root / "out").symlink_to(tmp_path / "secret")
+    for key, gone in (("0/out/k", b"[]"), ("0/a/k", b'["out/k"]')):
+        staged = store.stage_changes()
+        staged.set(key, b"newer")
+        staged.set(DELETED, gone)
+        with pytest.raises(InvalidKeyError, match="leads out of the store"):
+            store.apply_changes(staged)
+        store.discard(staged)
+    assert store.get("a/k") == b"new"
+    assert (tmp_path / "secret" / "k").read_bytes() == b"secret"
+    staged = store.stage_changes()
+    staged.set(DELETED, b'["out", "inside"]')  # the links themselves
+    store.apply_changes(staged)
+    assert sorted(os.listdir(root)) == ["a", "doc"]
+    assert (tmp_path / "secret" / "k").read_bytes() == b"secret"
+
+
+def test_recovering_deletes_nothing_outside(store: LocalStore, root: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret" / "l").write_bytes(b"secret")
+    leave_a_commit(store, root)
+    shutil.rmtree(root / "a")
+    (root / "a").symlink_to(tmp_path / "secret")
+    (root / changes.COMMIT / "0" / "a" / "k").unlink()
+    (root / changes.COMMIT / "0" / "a").rmdir()
+    with pytest.raises(InvalidKeyError, match="leads out of the store"):
+        LocalStore(root).recover()
+    assert os.listdir(tmp_path / "secret") == ["l"]
+
+
+def test_a_linked_value_is_the_same_file(store: LocalStore, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (root / "soft").symlink_to("a/k")
+    staged = store.stage_changes()
+    store.link("a/k", staged, "0/b/hard")
+    store.link("soft", staged, "0/b/soft")
+    store.apply_changes(staged)
+    numbers = {(root / key).lstat().st_ino for key in ("a/k", "b/hard", "b/soft")}
+    assert len(numbers) == 1
+
+    def refuse(one: str, two: str) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)  # as file systems without such links do
+    staged = store.stage_changes()
+    store.link("a/k", staged, "0/b/copy")
+    store.apply_changes(staged)
+    assert store.get("b/copy") == b"old"
+    assert (root / "b/copy").stat().st_ino not in numbers
+
+
+def test_a_region_written_meanwhile_is_kept(store: LocalStore) -> None:
+    """A folder that was not there when the changes were staged, and is when they are put in place."""
+    staged = store.stage_changes()
+    staged.set("0/n/c/0", b"new")
+    store.set("n/c/1", b"other")
+    store.apply_changes(staged)
+    assert store.get("n/c/0") == b"new"
+    assert store.get("n/c/1") == b"other"
+
+
+def test_folders_that_others_make_and_remove_meanwhile(
+    store: LocalStore, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After it was looked where everything goes."""
+    staged = store.stage_changes()
+    for key in ("0/n/c/0", "0/a/k", "2/a/l"):
+        staged.set(key, b"new")
+    rename = os.rename
+
+    def rename_and_write(one: str, two: str) -> None:
+        rename(one, two)
+        monkeypatch.undo()
+        other = LocalStore(root)
+        other.set("n/c/1", b"other")
+        other.delete_prefix("a")
+
+    monkeypatch.setattr(os, "rename", rename_and_write)
+    store.apply_changes(staged)
+    assert content(store) == {"a/k": b"new", "a/l": b"new", "doc": b"old", "n/c/0": b"new", "n/c/1": b"other"}
+    assert sorted(os.listdir(root)) == ["a", "doc", "n"]
+
+
+def test_a_new_folder_in_several_steps(store: LocalStore, root: Path) -> None:
+    staged = store.stage_changes()
+    for key in ("0/n/c/0", "1/n/doc", "2/n/c/0", "2/n/c/1"):
+        staged.set(key, key.encode())
+    store.apply_changes(staged)
+    assert {key: store.get(key) for key in store.list_prefix("n")} == {
+        "n/c/0": b"2/n/c/0",
+        "n/c/1": b"2/n/c/1",
+        "n/doc": b"1/n/doc",
+    }
+    assert sorted(os.listdir(root)) == ["a", "doc", "n"]
+
+
+def test_in_place_writes_nothing_when_its_folder_is_gone(store: LocalStore) -> None:
+    staged = store.stage_changes()
+    place = store.in_place(staged)
+    store.discard(staged)
+    with pytest.raises(StoreIOError):
+        place.set("a/k", b"new")
+    assert store.get("a/k") == b"old"
+
+
+def test_in_place_leaves_its_unfinished_files_to_clean(
+    store: LocalStore, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    staged = store.stage_changes()
+    seen = []
+    replace = os.replace
+
+    def watch(one: str, two: str) -> None:
+        seen.append(Path(one).parent)
+        replace(one, two)
+
+    monkeypatch.setattr(os, "replace", watch)
+    store.in_place(staged).set("a/k", b"new")
+    assert seen == [Path(staged._root)]
+    assert list(staged.list_prefix()) == []
+    store.discard(staged)
+
+
+def test_every_value_has_a_time_of_its_own(store: LocalStore, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system's may be the same for several, and a number of a file that is gone comes again."""
+    monkeypatch.setattr(files.time, "time_ns", lambda: 1_234_567_890_123_456_789)
+    staged = store.stage_changes()
+    staged.set("0/a/k", b"new")
+    store.apply_changes(staged)
+    assert (root / "a/k").stat().st_mtime_ns == pytest.approx(1_234_567_890_123_456_789, abs=100)
+
+
+def test_another_disk_inside_of_the_store(store: LocalStore, root: Path) -> None:
+    mount = ("unshare", "--mount", "sh", "-c", f'mount -t tmpfs tmpfs {root}/a && exec "$@"', "sh")
+    if shutil.which("unshare") is None or subprocess.run([*mount, "true"], capture_output=True).returncode:
+        pytest.skip("this user cannot mount a small disk")
+    code = """
+import sys
+from zarrds.stores import LocalStore
+store = LocalStore(sys.argv[1])
+changes = store.stage_changes()
+changes.set("0/a/k", b"new")
+changes.set("0/a/n/l", b"new")
+store.apply_changes(changes)
+changes = store.stage_changes()
+store.in_place(changes).set("a/m", b"new")
+store.discard(changes)
+print(sorted(store.list_prefix("a")), store.get("a/k"), store.get("a/n/l"), store.get("a/m"))
+"""
+    printed = run_python(code, str(root), before=mount)
+    assert printed == "['a/k', 'a/m', 'a/n/l'] b'new' b'new' b'new'\n"

@@ -1,0 +1,110 @@
+"""Where a new array or group goes: what must be there before, and what must not."""
+
+from __future__ import annotations
+
+from math import prod
+
+from zarrds.engine.chunk_io import Chunks
+from zarrds.errors import MetadataError, NodeNotFoundError, StoreExistsError
+from zarrds.metadata.documents import (
+    Nodes,
+    locked,
+    open_nodes,
+    parents_of,
+    put_node,
+    remove_node,
+    zarr_format_of,
+)
+from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
+from zarrds.storage.memory import MemoryStore
+from zarrds.storage.protocol import Store
+
+__all__ = ["place"]
+
+
+def place(store: Store, path: str, node: Node, *, overwrite: bool) -> None:
+    """Write a new node, and the groups above it that are missing.
+
+    Parameters
+    ----------
+    store : Store
+    path : str
+    node : ArrayMetadata or GroupMetadata
+    overwrite : bool
+        Remove what stands at `path`.
+
+    Raises
+    ------
+    StoreExistsError
+        If something stands at `path` already, or the store is of another format.
+    NodeNotFoundError
+        If an array stands where a group would have to be.
+    EncodingError, MetadataError
+        If the format cannot hold `node`. Nothing was touched then.
+    """
+    # what the format cannot hold shows here, before anything is touched
+    put_node(MemoryStore(), path, node)
+    if isinstance(node, ArrayMetadata):
+        store.prepare(prod(node.chunk_grid))
+    # of two writers at once that find nothing at a path, one must find the other's node
+    with locked(store):
+        missing = parents_of(path)
+        zarr_format = zarr_format_of(store)
+        if zarr_format is not None:
+            _make_room(store, path, node, zarr_format, overwrite=overwrite)
+            nodes = open_nodes(store) if path else None
+            missing = [parent for parent in missing if nodes is not None and nodes.get(parent) is None]
+        if isinstance(node, ArrayMetadata):
+            _remove_leftovers(store, path, node, overwrite=overwrite)
+        for parent in missing:
+            put_node(store, parent, GroupMetadata(zarr_format=node.zarr_format))
+        put_node(store, path, node)
+
+
+def _make_room(store: Store, path: str, node: Node, zarr_format: ZarrFormat, *, overwrite: bool) -> None:
+    """Remove what stands at `path`, or raise if it may not be removed."""
+    if zarr_format != node.zarr_format and (path or not overwrite):
+        raise StoreExistsError(
+            f"store is of Zarr format {zarr_format}",
+            path=store.path,
+            mend=f"Pass zarr_format={zarr_format}, or write to another store",
+        )
+    nodes = open_nodes(store, zarr_format=zarr_format)
+    for parent in parents_of(path):
+        if isinstance(nodes.get(parent), ArrayMetadata):
+            raise NodeNotFoundError("an array cannot hold other nodes", path=store.path, key=parent or "/")
+    # consolidated metadata need not name what another library wrote: it is not to be lost for that
+    stored = open_nodes(store, zarr_format=zarr_format, consolidated=False)
+    if _stands(nodes, path) or _stands(stored, path):
+        if not overwrite:
+            raise StoreExistsError(
+                "something stands here already",
+                path=store.path,
+                key=path or "/",
+                mend="Pass overwrite=True to replace it",
+            )
+        remove_node(store, path, zarr_format)
+    elif isinstance(node, ArrayMetadata) and stored.names(path):
+        raise StoreExistsError("groups or arrays stand below already", path=store.path, key=path)
+
+
+def _remove_leftovers(store: Store, path: str, array: ArrayMetadata, *, overwrite: bool) -> None:
+    """Chunks where an array is to be, of which no document says what they are: it must not take them for its own."""
+    chunks = Chunks(store, path, array)
+    leftovers = [key for key in store.list_prefix(path) if chunks.position(key) is not None]
+    if leftovers and not overwrite:
+        raise StoreExistsError(
+            "chunks of an array without a metadata document stand here",
+            path=store.path,
+            key=leftovers[0],
+            mend="Restore the document, or pass overwrite=True to remove the chunks",
+        )
+    for key in leftovers:
+        store.delete(key)
+
+
+def _stands(nodes: Nodes, path: str) -> bool:
+    try:
+        return nodes.get(path) is not None
+    except MetadataError:  # something, if damaged
+        return True

@@ -1,0 +1,1 @@
+"""Check a store, and mend what is safe to mend."""

@@ -1,0 +1,366 @@
+"""The documents of a store: whether each can be read, and whether consolidated metadata says what they say.
+
+Single documents win: what consolidated metadata says of a node counts only where the node has no document of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from itertools import islice
+from types import ModuleType
+from typing import Final
+
+from zarrds.checks.report import Finding, finding_of
+from zarrds.errors import (
+    InvalidKeyError,
+    MetadataError,
+    ReadOnlyError,
+    StoreIOError,
+    StoreNotFoundError,
+    UnsupportedError,
+    ZarrdsError,
+)
+from zarrds.metadata import v2, v3
+from zarrds.metadata.documents import locked, parents_of, root_key
+from zarrds.metadata.dtypes import JSON
+from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
+from zarrds.storage.protocol import Store
+
+__all__ = ["Survey", "document_names", "format_of", "mend", "survey"]
+
+Raw = dict[str, JSON]
+_MODULES: Final[dict[ZarrFormat, ModuleType]] = {3: v3, 2: v2}
+_V2_NAMES: Final = (v2.ARRAY, v2.GROUP, v2.ATTRIBUTES)
+_MAX_SHOWN = 3  # differences of one node
+_REPAIR = ". verify(..., repair=True) mends it"
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """The nodes of a store, and what is wrong with their documents.
+
+    Attributes
+    ----------
+    nodes : mapping of str to (Node or None)
+        By path, parents first; None for those that cannot be read. ``""`` is always there.
+    findings : tuple of Finding
+    """
+
+    nodes: Mapping[str, Node | None]
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Documents:
+    """All documents of a store as they are.
+
+    Attributes
+    ----------
+    zarr_format : {2, 3}
+    own : mapping
+        The documents of each node, by path, or why they cannot be read.
+    named : mapping or None
+        What consolidated metadata has, by path; None without it, or if it cannot be read.
+    named_error : ZarrdsError or None
+        Why it cannot be read.
+    restorable : frozenset of str
+        Paths of nodes without documents of their own of which something else is left.
+    """
+
+    zarr_format: ZarrFormat
+    own: Mapping[str, Raw | ZarrdsError]
+    named: Mapping[str, Raw] | None
+    named_error: ZarrdsError | None
+    restorable: frozenset[str]
+
+    @property
+    def module(self) -> ModuleType:
+        return _MODULES[self.zarr_format]
+
+
+def format_of(store: Store) -> ZarrFormat:
+    """The format of the documents at the root of a store, even if they are damaged."""
+    if store.get(v3.NAME) is not None:
+        return 3
+    if any(store.get(name) is not None for name in (v2.GROUP, v2.ARRAY, v2.CONSOLIDATED)):
+        return 2
+    raise StoreNotFoundError(
+        "no Zarr store here",
+        path=store.path,
+        expected=f"{' or '.join([v3.NAME, v2.GROUP, v2.ARRAY])} at its root",
+        mend="Check the path; a dataset that was being saved when its writer died was never committed",
+    )
+
+
+def document_names(node: Node | None, zarr_format: ZarrFormat) -> frozenset[str]:
+    """The names of the documents that a node may have."""
+    if zarr_format == 3:
+        return frozenset({v3.NAME})
+    if isinstance(node, ArrayMetadata):
+        return frozenset({v2.ARRAY, v2.ATTRIBUTES})
+    # a group that is a store to others may have consolidated metadata of its own
+    return frozenset({v2.GROUP, v2.ATTRIBUTES, v2.CONSOLIDATED})
+
+
+def survey(store: Store, zarr_format: ZarrFormat) -> Survey:
+    """Read all documents of a store."""
+    found = _judged(_load(store, zarr_format))
+    if found.findings:
+        # while a writer is at work documents need not fit each other
+        with suppress(StoreIOError, ReadOnlyError), locked(store):
+            return _judged(_load(store, zarr_format))
+        # where one cannot lock one cannot write, but others may
+        found = _judged(_load(store, zarr_format))
+    return found
+
+
+def mend(store: Store, zarr_format: ZarrFormat) -> Survey:
+    """Read all documents of a store, and put right what can be; the findings say what was."""
+    with locked(store):
+        documents = _load(store, zarr_format)
+        found = _judged(documents)
+        try:
+            written = _mending(documents)
+        except RecursionError:  # nested too deeply to be written again
+            written = {}
+        if not written:
+            return found
+        for key, value in written.items():
+            store.set(key, value)
+        left = _judged(_load(store, zarr_format))
+    gone = [f for f in found.findings if f not in left.findings]
+    mended = [replace(f, mended=True, problem=f.problem.removesuffix(_REPAIR)) for f in gone]
+    return Survey(left.nodes, (*mended, *left.findings))
+
+
+def _load(store: Store, zarr_format: ZarrFormat) -> _Documents:
+    module = _MODULES[zarr_format]
+    named: dict[str, Raw] | None = None
+    error: ZarrdsError | None = None
+    try:
+        named = module.load_consolidated(store)
+    except ZarrdsError as caught:
+        error = caught
+    own = dict(_walk(store, module, named or {}))
+    if isinstance(own.get(""), ZarrdsError) and zarr_format == 3:
+        error = None  # it is the same document
+    for path in (named or {}).keys() - own.keys():
+        raw = _load_own(store, module, path)
+        if raw is not None:
+            own[path] = raw
+    missing = (named or {}).keys() - own.keys()
+    restorable = frozenset(path for path in missing if _is_restorable(store, module, path, own, (named or {})[path]))
+    return _Documents(zarr_format, own, named, error, restorable)
+
+
+def _load_own(store: Store, module: ModuleType, path: str) -> Raw | ZarrdsError | None:
+    try:
+        raw: Raw | None = module.load_raw(store, path)
+    except InvalidKeyError:  # a path that only consolidated metadata can have
+        return None
+    except ZarrdsError as error:
+        return error
+    return raw
+
+
+def _walk(store: Store, module: ModuleType, named: Mapping[str, Raw]) -> Iterator[tuple[str, Raw | ZarrdsError]]:
+    """The documents of all nodes; also of those below folders that are no groups."""
+    waiting = [""]
+    while waiting:
+        path = waiting.pop()
+        raw = _load_own(store, module, path)
+        if raw is not None:
+            yield path, raw
+        kind = named.get(path) if raw is None or isinstance(raw, ZarrdsError) else raw
+        if kind is None or not _is_array(kind):
+            waiting += [f"{path}/{name}" if path else name for name in store.list_children(path)]
+
+
+def _is_array(raw: Raw) -> bool:
+    return v2.ARRAY in raw or raw.get("node_type") == "array"
+
+
+def _is_restorable(store: Store, module: ModuleType, path: str, own: Mapping[str, Raw | ZarrdsError], raw: Raw) -> bool:
+    for parent in parents_of(path):
+        above = own.get(parent)
+        if isinstance(above, dict) and _is_array(above):
+            return False
+    try:
+        return not _is_array(raw) or next(store.list_prefix(path), None) is not None
+    except InvalidKeyError:
+        return False
+
+
+def _judged(documents: _Documents) -> Survey:
+    """What is wrong with documents."""
+    findings = [*_unreadable(documents), *_differences(documents)]
+    nodes: dict[str, Node | None] = {"": GroupMetadata(zarr_format=documents.zarr_format)}
+    named = documents.named or {}
+    for path in sorted({*documents.own, *documents.restorable}):
+        raw = documents.own.get(path, named.get(path))
+        node = raw if isinstance(raw, ZarrdsError) or raw is None else _parsed(documents.module, raw)
+        if isinstance(node, ZarrdsError) and node is not raw:
+            findings.append(finding_of(node, path))
+        if isinstance(node, ZarrdsError) and path in named:
+            node = _parsed(documents.module, named[path])
+        nodes[path] = None if isinstance(node, ZarrdsError) else node
+    return Survey(nodes, (*findings, *_orphans(nodes), *_unequal_sizes(nodes), *_unaligned(nodes)))
+
+
+def _parsed(module: ModuleType, raw: Raw) -> Node | ZarrdsError:
+    try:
+        node: Node = module.parse(raw)
+    except ZarrdsError as error:
+        return error
+    except RecursionError:
+        return MetadataError("metadata is nested too deeply")
+    return node
+
+
+def _unreadable(documents: _Documents) -> Iterator[Finding]:
+    for path, raw in documents.own.items():
+        if isinstance(raw, ZarrdsError):
+            yield finding_of(raw, path)
+    if documents.named_error is not None:
+        yield finding_of(documents.named_error, root_key(documents.zarr_format, consolidated=True))
+
+
+def _differences(documents: _Documents) -> Iterator[Finding]:
+    """Where consolidated metadata and single documents are at odds."""
+    if documents.named is None:
+        return
+    for path in documents.own.keys() | documents.named.keys():
+        own, named = documents.own.get(path), documents.named.get(path)
+        if named is None:
+            problem = "consolidated metadata does not name it: its readers do not see it"
+        elif own is None and path in documents.restorable:
+            problem = "it has no document of its own, only an entry in consolidated metadata"
+        elif own is None:
+            problem = "consolidated metadata names it, but neither a document nor a chunk of it is left"
+        elif isinstance(own, ZarrdsError) or (difference := _difference(documents, own, named)) is None:
+            continue
+        else:
+            problem = f"consolidated metadata differs from its document: {difference}"
+        yield Finding("error", path or "/", problem + _REPAIR)
+
+
+def _mending(documents: _Documents) -> dict[str, bytes]:
+    """The documents that are to be written: those that are restored, then the root's with consolidated metadata."""
+    own, named = documents.own, documents.named or {}
+    # what another version wrote is not replaced
+    is_readable = documents.named is not None or not isinstance(documents.named_error, UnsupportedError | None)
+    if not is_readable or (documents.named_error is None and next(_differences(documents), None) is None):
+        return {}
+    merged: dict[str, Raw] = {}
+    written: dict[str, bytes] = {}
+    for path in own.keys() | documents.restorable:
+        raw = own.get(path)
+        if isinstance(raw, dict):
+            # what other libraries have put in .zmetadata beside the documents is kept
+            others = named.get(path, {}) if documents.zarr_format == 2 else {}
+            merged[path] = {name: value for name, value in others.items() if name not in _V2_NAMES} | raw
+        elif path in named:
+            merged[path] = named[path]
+            if raw is None:
+                written |= documents.module.documents(path, named[path])
+    if "" not in merged:
+        return {}
+    key = root_key(documents.zarr_format, consolidated=True)
+    return written | {key: documents.module.consolidated_documents(merged)[key]}
+
+
+def _difference(documents: _Documents, own: Raw, named: Raw) -> str | None:
+    """How a node's documents and its entry in consolidated metadata differ, in words."""
+    both = (_comparable(own), _comparable(named))
+    try:
+        found = list(islice(_all_differences(*both), _MAX_SHOWN))
+        # what one of them leaves out may be what the other says
+        nodes = [_parsed(documents.module, raw) for raw in both] if found else []
+        if found and not any(isinstance(node, ZarrdsError) for node in nodes):
+            here, there = map(documents.module.to_raw, nodes)
+            found = list(islice(_all_differences(here, there), _MAX_SHOWN))
+    except RecursionError:
+        return "it is nested too deeply to tell where"
+    except ZarrdsError:
+        pass  # a node that cannot be written as a document again: they differ as they are
+    return "; ".join(f"{where!r} is {_shown(said)}, not {_shown(is_)}" for where, is_, said in found) or None
+
+
+def _comparable(raw: Raw) -> Raw:
+    """The documents of a node without what may differ."""
+    if v2.ARRAY not in raw and v2.GROUP not in raw:
+        return _without_consolidated(raw)
+    kind = v2.ARRAY if v2.ARRAY in raw else v2.GROUP
+    document = raw[kind]
+    return {
+        kind: _without_consolidated(document) if isinstance(document, dict) else document,
+        v2.ATTRIBUTES: raw.get(v2.ATTRIBUTES) or {},
+    }
+
+
+def _without_consolidated(document: Raw) -> Raw:
+    return {name: value for name, value in document.items() if name != "consolidated_metadata"}
+
+
+_NOTHING: Final = object()
+
+
+def _all_differences(one: JSON, other: JSON, where: str = "") -> Iterator[tuple[str, JSON, JSON]]:
+    """Where two JSON values differ, and both values there; NaN is equal to NaN."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        pairs = [(name, one.get(name, _NOTHING), other.get(name, _NOTHING)) for name in {**one, **other}]
+    elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        pairs = [(str(i), *both) for i, both in enumerate(zip(one, other, strict=True))]
+    else:
+        is_same = one == other or (one != one and other != other)
+        if not is_same or isinstance(one, bool) is not isinstance(other, bool):
+            yield where, one, other
+        return
+    for name, mine, theirs in pairs:
+        yield from _all_differences(mine, theirs, f"{where}/{name}" if where else name)
+
+
+def _shown(value: JSON) -> str:
+    return "missing" if value is _NOTHING else f"{value!r:.80}"
+
+
+def _orphans(nodes: Mapping[str, Node | None]) -> Iterator[Finding]:
+    """Folders that hold nodes, and are none."""
+    for parent in sorted({parent for path in nodes for parent in parents_of(path)} - nodes.keys()):
+        yield Finding("warning", parent, "it holds groups or arrays, but has no document that makes it a group")
+
+
+def _unequal_sizes(nodes: Mapping[str, Node | None]) -> Iterator[Finding]:
+    """Dimensions that have more than one size in the arrays of one group."""
+    seen: dict[tuple[str, str], tuple[int, str]] = {}
+    for path, node in nodes.items():
+        if not isinstance(node, ArrayMetadata):
+            continue
+        for name, size in zip(node.dimension_names or (), node.shape, strict=False):
+            if name is None:
+                continue
+            first, where = seen.setdefault((path.rpartition("/")[0], name), (size, path))
+            if size != first:
+                problem = (
+                    f"dimension {name!r} has the size {size}, but {first} in {where!r}: xarray cannot open the group"
+                )
+                yield Finding("error", path, problem)
+
+
+def _unaligned(nodes: Mapping[str, Node | None]) -> Iterator[Finding]:
+    """Dimensions whose labels stand in a group above, with another size: as a DataTree the store cannot be opened."""
+    for path, node in nodes.items():
+        group = path.rpartition("/")[0]
+        if not isinstance(node, ArrayMetadata) or not group:
+            continue
+        for name, size in zip(node.dimension_names or (), node.shape, strict=False):
+            for above in parents_of(group):
+                labels = nodes.get(f"{above}/{name}" if above else str(name))
+                if isinstance(labels, ArrayMetadata) and labels.dimension_names == (name,) and labels.shape != (size,):
+                    problem = (
+                        f"dimension {name!r} has the size {size}, but {labels.shape[0]} labels in the group "
+                        f"{above or '/'!r}: xr.open_datatree cannot open the store, xr.open_dataset can open each group"
+                    )
+                    yield Finding("warning", path, problem)

@@ -1,0 +1,93 @@
+"""Reads all of a store, says what is wrong with its documents and chunks, and mends what is safe to mend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeAlias
+
+from zarrds.checks.chunks import Tally, check_keys
+from zarrds.checks.documents import format_of, mend, survey
+from zarrds.checks.report import Finding, Report, in_order
+from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node
+from zarrds.storage.local import leftovers
+from zarrds.storage.local.store import LocalStore
+from zarrds.storage.protocol import Store
+
+__all__ = ["Nodes", "verify_arrays"]
+
+Nodes: TypeAlias = Mapping[str, Node | None]
+
+
+def verify_arrays(
+    store: Store,
+    *,
+    repair: bool,
+    progress: bool,
+    workers: int | None,
+    look_further: Callable[[Nodes], Iterable[Finding]],
+) -> Report:
+    """Read every chunk and every document of a store, and report what is wrong: all but the labels of `zarrds.verify`.
+
+    Parameters
+    ----------
+    store : Store
+    repair, progress, workers
+        As of `zarrds.verify`.
+    look_further : callable
+        Called with the nodes of the store, by path, None for those that cannot be read, when all chunks were read; it
+        yields what else is wrong.
+    """
+    store.recover()
+    zarr_format = format_of(store)
+    findings: list[Finding] = []
+    if repair:
+        findings += _clean(store)
+    dead_before = set(_dead(store))
+    nodes_found = mend(store, zarr_format) if repair else survey(store, zarr_format)
+    nodes = nodes_found.nodes
+    tally = Tally()
+    check_keys(store, nodes, zarr_format, tally, progress=progress, n_workers=workers)
+    further = list(look_further(nodes))
+    # what a living writer uses comes and goes
+    findings += [f for f in _dead(store) if f in dead_before]
+    return Report(
+        path=store.path,
+        findings=in_order({*findings, *nodes_found.findings, *tally.findings, *further}),
+        n_groups=sum(isinstance(node, GroupMetadata) for node in nodes.values()),
+        n_arrays=sum(isinstance(node, ArrayMetadata) for node in nodes.values()),
+        n_chunks=tally.n_chunks,
+        n_bytes=tally.n_bytes,
+        n_absent=tally.n_absent,
+    )
+
+
+def _clean(store: Store) -> Iterable[Finding]:
+    """Remove what dead writers left."""
+    for name in store.clean():
+        yield Finding("warning", name, "left behind by a writer that died", mended=True)
+    root = _root(store)
+    for name in [] if root is None else leftovers.remove_old(root):
+        yield Finding("warning", name, "an unfinished file, left behind by a writer that died", mended=True)
+
+
+def _dead(store: Store) -> Iterable[Finding]:
+    """What dead writers left."""
+    root = _root(store)
+    if root is None:
+        return
+    for name in leftovers.dead(root):
+        yield Finding("warning", name, "left behind by a writer that died; verify(..., repair=True) removes it")
+    for found in leftovers.unfinished(root):
+        if found.is_folder:
+            problem = "a hidden folder without a lock file: remove it, if no zarrds is writing to this store"
+        elif found.is_old:
+            problem = "an unfinished file, left behind by a writer that died; verify(..., repair=True) removes it"
+        else:
+            problem = "an unfinished file; once it is an hour old, verify(..., repair=True) removes it"
+        yield Finding("warning", found.name, problem)
+
+
+def _root(store: Store) -> str | None:
+    """The folder of a store that has one."""
+    # not its path, which need not be absolute
+    return store.root if isinstance(store, LocalStore) else None

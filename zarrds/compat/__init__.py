@@ -1,0 +1,1 @@
+"""The private names of xarray and pandas that zarrds uses: imported here and nowhere else."""

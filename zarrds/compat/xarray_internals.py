@@ -1,0 +1,182 @@
+"""The parts of xarray that are not public API, imported here and nowhere else.
+
+A release of xarray that moves or changes one of them fails in ``tests/compat/test_xarray_internals.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Set
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from xarray.backends import BackendArray, zarr
+from xarray.backends.api import DATAARRAY_NAME, DATAARRAY_VARIABLE
+from xarray.backends.common import NONE_VAR_NAME, datatree_from_dict_with_io_cleanup
+from xarray.backends.writers import _validate_dataset_names as validate_dataset_names
+from xarray.backends.zarr import FillValueCoder
+from xarray.coding import strings
+from xarray.conventions import decode_cf_variables, encode_dataset_coordinates
+from xarray.core import indexing
+from xarray.core.indexing import IndexSelResult
+
+__all__ = [
+    "DATAARRAY_NAME",
+    "DATAARRAY_VARIABLE",
+    "NONE_VAR_NAME",
+    "DeferredIndex",
+    "FillValueCoder",
+    "IndexSelResult",
+    "MappedArray",
+    "PandasVariable",
+    "check_vlen_dtype",
+    "create_vlen_dtype",
+    "datatree_from_dict_with_io_cleanup",
+    "decode_cf_variables",
+    "encode_dataset_coordinates",
+    "encode_zarr_variable",
+    "lazy_data",
+    "new_dataset",
+    "validate_dataset_names",
+]
+
+# xarray gives these no types
+encode_zarr_variable: Callable[..., Any] = zarr.encode_zarr_variable
+check_vlen_dtype: Callable[[np.dtype[Any]], type | None] = strings.check_vlen_dtype
+create_vlen_dtype: Callable[[type], np.dtype[Any]] = strings.create_vlen_dtype
+
+
+def lazy_data(variable: xr.Variable) -> Any:
+    """What holds a variable's data, without loading it."""
+    return variable._data
+
+
+def new_dataset(
+    variables: Mapping[Hashable, xr.Variable],
+    coordinates: Set[Hashable],
+    indexes: Mapping[Hashable, xr.Index],
+    attributes: Mapping[Any, Any],
+    close: Callable[[], None],
+) -> xr.Dataset:
+    """A dataset of variables that nobody else uses, as they are: `xr.Dataset` would merge, align and copy them.
+
+    Parameters
+    ----------
+    variables : mapping of name to Variable
+    coordinates : set of names
+    indexes : mapping of name to Index
+        Of some of the coordinates.
+    attributes : mapping
+    close : callable
+
+    Raises
+    ------
+    ValueError
+        If the variables do not agree on the size of a dimension.
+    """
+    return xr.Dataset._construct_direct(
+        dict(variables), set(coordinates), attrs=dict(attributes), indexes=dict(indexes), encoding={}, close=close
+    )
+
+
+class DeferredIndex(indexing.PandasIndexingAdapter):
+    """Data of a kind that only pandas knows, which is made when it is first used.
+
+    Parameters
+    ----------
+    make : callable
+        Gives the data as a pandas Index.
+    size : int
+    dtype : dtype
+    variable : Variable, optional
+        Lazy, of which it is made.
+    """
+
+    __slots__ = ("_index", "_make", "_size", "_variable")
+
+    def __init__(
+        self, make: Callable[[], pd.Index[Any]], size: int, dtype: Any, variable: xr.Variable | None = None
+    ) -> None:
+        self._make = make
+        self._variable = variable
+        self._size = size
+        self._dtype = dtype
+        self._index: pd.Index[Any] | None = None
+
+    @property
+    def array(self) -> pd.Index[Any]:  # type: ignore[override]  # an attribute there
+        """The data."""
+        if self._index is None:
+            self._index = self._make()
+        return self._index
+
+    @property
+    def waits_for(self) -> list[xr.Variable]:
+        """What is still to be read."""
+        return [self._variable] if self._variable is not None and self._index is None else []
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """One dimension."""
+        return (self._size,)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._make, self._size, self._dtype, self._variable)
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Any:
+        return self.copy()
+
+    def _plain(self) -> indexing.PandasIndexingAdapter:
+        return indexing.PandasIndexingAdapter(self.array, self._dtype)
+
+    def _index_get(self, indexer: Any, func_name: str) -> Any:
+        return getattr(self._plain(), func_name)(indexer)
+
+    def copy(self, deep: bool = True) -> Any:
+        """The data, made now."""
+        return self._plain().copy(deep=deep)
+
+
+class PandasVariable(xr.Variable):
+    """A variable of a pandas extension type. dask cannot hold such data, so that it stays in one piece."""
+
+    __slots__ = ()
+
+    @property
+    def _in_memory(self) -> bool:
+        return True  # else xarray would ask dask how to chunk it
+
+    def chunk(self, *args: Any, **kwargs: Any) -> Self:
+        """The variable itself, as of an index."""
+        return self.copy(deep=False)
+
+
+class MappedArray(BackendArray):
+    """A lazy variable with a function of its elements.
+
+    Parameters
+    ----------
+    variable : Variable
+        Lazy.
+    function : callable
+        Of an array of any shape, element by element; pickles.
+    dtype : dtype
+        Of its results.
+    """
+
+    def __init__(
+        self, variable: xr.Variable, function: Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]], dtype: Any
+    ) -> None:
+        self.variable, self.function = variable, function
+        self.dtype, self.shape = dtype, variable.shape
+
+    def lazily(self) -> Any:
+        """As the data of a variable."""
+        return indexing.LazilyIndexedArray(self)
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
+        return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.OUTER, self._get)
+
+    def _get(self, key: Any) -> np.ndarray[Any, Any]:
+        return self.function(np.asarray(self.variable[key].values))

@@ -1,0 +1,1 @@
+"""Edits of a stored dataset in place."""

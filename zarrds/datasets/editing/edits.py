@@ -1,0 +1,378 @@
+"""Edits of a stored dataset in place: attributes, names, and variables that go. No data is rewritten."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from zarrds.arrays.attributes import plain_attributes
+from zarrds.compat.xarray_internals import decode_cf_variables
+from zarrds.datasets.editing.edited_notes import (
+    check_attributes,
+    check_parts,
+    renamed_notes,
+    with_companions,
+    with_new_companions,
+    without_ranges,
+)
+from zarrds.datasets.reading.lazy import LazyArrays
+from zarrds.datasets.reading.notes import GroupNotes, notes_of
+from zarrds.datasets.writing.transaction import change_documents
+from zarrds.errors import (
+    EncodingError,
+    LabelError,
+    MetadataError,
+    VariableNotFoundError,
+    ZarrdsError,
+    locating,
+)
+from zarrds.metadata.documents import Nodes, get_group, locked, open_nodes
+from zarrds.metadata.dtypes import JSON
+from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node
+from zarrds.storage.locate import as_store
+from zarrds.storage.protocol import Store, check_key, check_prefix
+
+__all__ = ["drop_vars", "rename", "update_attrs"]
+
+# attributes that hold names of variables (CF 1.12, appendix A)
+_REFERENCES = (
+    "ancillary_variables bounds cell_measures climatology coordinates formula_terms geometry grid_mapping "
+    "node_coordinates node_count part_node_count interior_ring instance_dimension sample_dimension"
+).split()
+_DIMENSIONS = "_ARRAY_DIMENSIONS"  # of format 2, where `rename` changes it
+_DOCUMENTS = frozenset({"zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata"})
+
+StoreLike = str | os.PathLike[str] | Store
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """A group that is being edited, while the lock of its store is held."""
+
+    store: Store
+    nodes: Nodes
+    path: str
+    metadata: GroupMetadata
+    arrays: Mapping[str, ArrayMetadata]
+    notes: GroupNotes
+
+    def path_of(self, name: str) -> str:
+        return f"{self.path}/{name}" if self.path else name
+
+    def array(self, name: Hashable) -> ArrayMetadata:
+        if not isinstance(name, str) or name not in self.arrays:
+            raise VariableNotFoundError(
+                "no such variable in the store", key=self.path_of(str(name)), found=sorted(self.arrays)
+            )
+        return self.arrays[name]
+
+
+@contextmanager
+def _editing(
+    store: StoreLike, group: str | None, storage_options: Mapping[str, Any] | None, durable: bool
+) -> Iterator[_Group]:
+    opened = as_store(store, storage_options).as_durable(durable)
+    path = check_prefix((group or "").strip("/"), opened.path)
+    # without consolidated metadata: another library may have left that stale
+    with locating(opened.path):
+        open_nodes(opened)  # no lock, and so no file, where there is no store
+        with locked(opened):
+            opened.clean()
+            nodes = open_nodes(opened, consolidated=False)
+            metadata = get_group(opened, nodes, path)
+            arrays = {n: node for n, node in nodes.children(path).items() if isinstance(node, ArrayMetadata)}
+            yield _Group(opened, nodes, path, metadata, arrays, notes_of(arrays))
+
+
+def update_attrs(
+    store: StoreLike,
+    attrs: Mapping[str, Any],
+    variable: str | None = None,
+    *,
+    group: str | None = None,
+    durable: bool = True,
+    storage_options: Mapping[str, Any] | None = None,
+) -> None:
+    """Change attributes of a stored group or variable, as ``dict.update``, in one step.
+
+    Attributes that say how data is to be decoded (``scale_factor``, the ``units`` of times, …) are refused: the stored
+    values would then mean something else. So are those that are stored for other readers with labels of pandas' own
+    kinds (the ``flag_meanings`` of categories, the ``bounds`` of intervals, …). To delete attributes see
+    `zarrds.open_group`.
+
+    Parameters
+    ----------
+    store : str, os.PathLike or Store
+    attrs : mapping
+        JSON, or NumPy's scalars and arrays.
+    variable : str, optional
+        Whose attributes to change; those of the group unless said.
+    group : str, optional
+        The root unless said.
+    durable : bool
+        Wait until the change is on the disk.
+    storage_options : mapping, optional
+        As of `zarrds.save`.
+
+    Raises
+    ------
+    StoreNotFoundError, NodeNotFoundError, VariableNotFoundError
+        If there is no such store, group or variable.
+    EncodingError
+        If an attribute is no JSON, or says how data is decoded.
+
+    Examples
+    --------
+    >>> import xarray as xr, zarrds
+    >>> store = zarrds.MemoryStore()
+    >>> zarrds.save(xr.Dataset({"t2m": ("time", [280.5])}), store)
+    >>> zarrds.update_attrs(store, {"units": "K"}, "t2m")
+    >>> xr.open_dataset(store, engine="zarrds").t2m.attrs
+    {'units': 'K'}
+    """
+    added = plain_attributes(attrs)
+    with _editing(store, group, storage_options, durable) as there:
+        path = there.path if variable is None else there.path_of(variable)
+        before: Node = there.metadata if variable is None else there.array(variable)
+        after = replace(before, attributes={**before.attributes, **added})
+        with locating(key=path or "/"):
+            if variable is not None:
+                check_attributes(there.notes, variable, added)
+            _check_decoding(there, path, before, after, added)
+        change_documents(there.store, {path: after})
+
+
+def _check_decoding(there: _Group, path: str, before: Node, after: Node, added: Mapping[str, JSON]) -> None:
+    """Raise unless a reader sees exactly the new attributes, and otherwise what it saw before."""
+    old = _decoded(there, path, before)
+    try:
+        new = _decoded(there, path, after)
+    except MetadataError:
+        new = {}, None
+    expected = {**old[0], **added}
+    wrong = [name for name in expected.keys() | new[0].keys() if _text(expected, name) != _text(new[0], name)]
+    if wrong or old[1] != new[1] or _DIMENSIONS in added:
+        raise EncodingError(
+            "these attributes say how the stored values are decoded",
+            found=sorted(set(wrong) & set(added)) or sorted(added),
+            mend="Leave them out; to store the data in another way, save it again",
+        )
+
+
+def _text(attributes: Mapping[str, Any], name: str) -> str | None:
+    return json.dumps(attributes[name], default=str, sort_keys=True) if name in attributes else None
+
+
+def _decoded(there: _Group, path: str, node: Node) -> tuple[dict[str, Any], Any]:
+    """The attributes of a node as a reader sees them, and what else decoding makes of it."""
+    if isinstance(node, GroupMetadata):
+        visible = {name: value for name, value in node.attributes.items() if not name.lower().startswith("_nc")}
+        _, attributes, names = decode_cf_variables({}, visible)
+        return dict(attributes), names
+    lazy_arrays = LazyArrays.of(there.store, there.nodes)
+    lazy = lazy_arrays.array(path, node)
+    name = path.rpartition("/")[2]
+    try:
+        decoded = decode_cf_variables({name: lazy_arrays.variable(lazy)}, {})[0][name]
+    except ZarrdsError:
+        raise
+    except ValueError as error:
+        raise MetadataError(
+            f"array cannot be decoded: {error}",
+            mend="Drop it with zarrds.drop_vars, or mend its attributes with zarrds.open_array",
+        ) from error
+    return dict(decoded.attrs), (decoded.dims, decoded.dtype, {k: _text(decoded.encoding, k) for k in decoded.encoding})
+
+
+def rename(
+    store: StoreLike,
+    names: Mapping[str, str],
+    *,
+    group: str | None = None,
+    durable: bool = True,
+    storage_options: Mapping[str, Any] | None = None,
+) -> None:
+    """Rename variables and dimensions of one stored group, as `xarray.Dataset.rename` does, in one step.
+
+    Chunks are not rewritten, and where the file system has hard links not copied. CF attributes that name variables
+    (``coordinates``, ``bounds``, ``grid_mapping``, …) follow, and so does what is noted of indexes: levels of a
+    MultiIndex and ranges keep theirs, and the arrays that hold the ends of intervals or the categories of a variable
+    are renamed with it. Groups below are left as they are.
+
+    Parameters
+    ----------
+    store : str, os.PathLike or Store
+    names : mapping of str to str
+        New names by old names; a coordinate that is also a dimension is renamed as both.
+    group : str, optional
+        The root unless said.
+    durable, storage_options
+        As of `update_attrs`.
+
+    Raises
+    ------
+    VariableNotFoundError
+        If there is no such variable or dimension.
+    LabelError
+        If a new name is taken already, or given twice, or if an array is a part of another that keeps its name.
+
+    Examples
+    --------
+    >>> import xarray as xr, zarrds
+    >>> store = zarrds.MemoryStore()
+    >>> zarrds.save(xr.Dataset({"t2m": ("time", [280.5])}, {"time": [0]}), store)
+    >>> zarrds.rename(store, {"t2m": "temperature", "time": "day"})
+    >>> xr.open_dataset(store, engine="zarrds").temperature.dims
+    ('day',)
+    """
+    with _editing(store, group, storage_options, durable) as there:
+        dims = {dim for array in there.arrays.values() for dim in array.dimension_names or () if dim is not None}
+        asked: list[Any] = list(names.values())  # whatever their type says
+        if wrong := [new for new in asked if not isinstance(new, str)]:
+            raise EncodingError("names must be strings", found=repr(wrong[0]))
+        names = {old: check_key(new) for old, new in names.items() if old != new}
+        standing = set(there.nodes.names(there.path)) | dims
+        _check_names(there, dims, standing, names)
+        names = with_new_companions(there.notes, names, standing, there.arrays)
+        renamed = _new_name(names)
+        nodes: dict[str, Node] = {}
+        links: dict[str, str] = {}
+        for name, array in there.arrays.items():
+            dimension_names = None if array.dimension_names is None else tuple(map(renamed, array.dimension_names))
+            changed = replace(array, dimension_names=dimension_names, attributes=_with_names(array.attributes, renamed))
+            changed = renamed_notes(name, changed, there.notes, renamed)
+            if name in names or changed != array:
+                nodes[there.path_of(names.get(name, name))] = changed
+            if name in names:
+                links |= _linked_keys(there.store, there.path_of(name), there.path_of(names[name]))
+        attributes = _with_names(there.metadata.attributes, renamed)
+        if attributes != there.metadata.attributes:
+            nodes[there.path] = replace(there.metadata, attributes=attributes)
+        removed = [there.path_of(name) for name in names if name in there.arrays]
+        change_documents(there.store, nodes, removed, links)
+
+
+def _new_name(names: Mapping[str, str]) -> Callable[[Any], Any]:
+    return lambda name: names.get(name, name)
+
+
+def _check_names(there: _Group, dims: set[str], standing: set[str], names: Mapping[str, str]) -> None:
+    if unknown := [name for name in names if name not in there.arrays and name not in dims]:
+        raise VariableNotFoundError(
+            "no such variable or dimension in the store",
+            key=there.path_of(str(unknown[0])),
+            found=sorted(there.arrays.keys() | dims),
+        )
+    check_parts(there.notes, names, there.path_of)
+    for new in names.values():
+        if new in standing or "/" in new or new in _DOCUMENTS or list(names.values()).count(new) > 1:
+            raise LabelError(
+                "the new name is taken already, or cannot be one",
+                key=there.path_of(new),
+                mend="To swap two names, go by way of a third",
+            )
+
+
+def _linked_keys(store: Store, old: str, new: str) -> dict[str, str]:
+    """The keys of an array's chunks, and what they are to be."""
+    keys = (key for key in store.list_prefix(old) if key.rpartition("/")[2] not in _DOCUMENTS)
+    return {key: new + key[len(old) :] for key in keys}
+
+
+def _with_names(attributes: Mapping[str, JSON], new_name: Callable[[str], str | None]) -> dict[str, JSON]:
+    """Attributes with other names of variables in those that hold such; None takes a name out."""
+    changed = dict(attributes)
+    for attribute in _REFERENCES:
+        value = changed.get(attribute)
+        if isinstance(value, str):
+            # "area: cell_area" names its parts with a colon
+            before = value.split()
+            after = [part if part.endswith(":") else new_name(part) for part in before]
+            if after != before:
+                changed[attribute] = " ".join(part for part in after if part)
+                if not changed[attribute]:
+                    del changed[attribute]
+    return changed
+
+
+def drop_vars(
+    store: StoreLike,
+    names: str | Iterable[Hashable],
+    *,
+    group: str | None = None,
+    errors: Literal["raise", "ignore"] = "raise",
+    durable: bool = True,
+    storage_options: Mapping[str, Any] | None = None,
+) -> None:
+    """Remove variables from a stored group, as `xarray.Dataset.drop_vars` does, in one step; their data is deleted.
+
+    CF bounds have the units of their coordinate, and no own: drop both, or what is left reads as plain numbers. What
+    holds the ends of intervals or the categories of a variable goes with it. Labels of a dimension that are 0, 1, 2, …
+    and have no array are dropped as any others.
+
+    Parameters
+    ----------
+    store : str, os.PathLike or Store
+    names : str or iterable of str
+    group : str, optional
+        The root unless said.
+    errors : {"raise", "ignore"}
+        What names do that the store does not have.
+    durable, storage_options
+        As of `update_attrs`.
+
+    Raises
+    ------
+    VariableNotFoundError
+        If there is no such variable.
+    LabelError
+        If some levels of a MultiIndex would be left without the others, or if an array is a part of another that stays.
+
+    Examples
+    --------
+    >>> import xarray as xr, zarrds
+    >>> store = zarrds.MemoryStore()
+    >>> zarrds.save(xr.Dataset({"t2m": ("time", [280.5]), "sp": ("time", [1013.0])}), store)
+    >>> zarrds.drop_vars(store, "sp")
+    >>> list(xr.open_dataset(store, engine="zarrds"))
+    ['t2m']
+    """
+    if errors not in ("raise", "ignore"):
+        raise EncodingError("unknown errors=", expected="'raise' or 'ignore'", found=repr(errors))
+    with _editing(store, group, storage_options, durable) as there:
+        wanted = [names] if isinstance(names, str) else list(names)
+        # what a reader sees and has no array: ranges, and the index that levels make together
+        bare = there.notes.ranges | there.notes.multi_indexes.keys()
+        asked = {str(name) for name in wanted if errors == "raise" or name in there.arrays or name in bare}
+        for name in asked - bare:
+            there.array(name)
+        _check_levels(there, asked)
+        check_parts(there.notes, asked, there.path_of)
+        dropped = with_companions(there.notes, asked - bare)
+
+        def kept(name: str) -> str | None:
+            return None if name in dropped else name
+
+        nodes: dict[str, Node] = {}
+        for name, array in there.arrays.items():
+            changed = without_ranges(replace(array, attributes=_with_names(array.attributes, kept)), asked)
+            if name not in dropped and changed != array:
+                nodes[there.path_of(name)] = changed
+        metadata = replace(there.metadata, attributes=_with_names(there.metadata.attributes, kept))
+        if metadata != there.metadata:
+            nodes[there.path] = metadata
+        change_documents(there.store, nodes, [there.path_of(name) for name in dropped])
+
+
+def _check_levels(there: _Group, asked: set[str]) -> None:
+    for dim, levels in there.notes.multi_indexes.items():
+        if asked & {dim, *levels} and not asked.issuperset(levels):
+            raise LabelError(
+                f"a part of the MultiIndex of {dim!r} cannot be dropped: the others would not be its labels any more",
+                key=there.path_of(sorted(asked & {dim, *levels})[0]),
+                mend=f"Drop all of its levels: {', '.join(map(repr, levels))}",
+            )

@@ -1,0 +1,1 @@
+"""Variables as users have them <-> arrays as a store has them."""

@@ -1,0 +1,156 @@
+"""From a user's objects to what is to be stored: group attributes, array metadata and encoded variables.
+
+Nothing is written here; what cannot be stored fails here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from zarrds.arrays.attributes import plain_attributes
+from zarrds.compat.xarray_internals import (
+    DATAARRAY_NAME,
+    DATAARRAY_VARIABLE,
+    NONE_VAR_NAME,
+    encode_dataset_coordinates,
+    encode_zarr_variable,
+)
+from zarrds.datasets.encoding.as_stored import check_range
+from zarrds.datasets.encoding.variables import array_metadata_for
+from zarrds.errors import EncodingError, UnsupportedError, VariableNotFoundError
+from zarrds.metadata.dtypes import JSON
+from zarrds.metadata.extension import with_note
+from zarrds.metadata.model import ArrayMetadata, ZarrFormat
+from zarrds.storage.protocol import check_key
+
+__all__ = ["EncodedArray", "Encoding", "datasets_of", "encode_variable", "prepared", "stored_name"]
+
+Encoding = Mapping[Hashable, Mapping[str, Any]]
+# names that would hide a group's own documents
+_RESERVED_NAMES = frozenset({"zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata"})
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedArray:
+    """An array that is to be written: its metadata, and its data in the dtype of the store."""
+
+    metadata: ArrayMetadata
+    variable: xr.Variable
+
+
+def datasets_of(
+    obj: Any, encoding: Mapping[Any, Any], write_inherited_coords: bool
+) -> Iterator[tuple[str, xr.Dataset, Encoding]]:
+    """The datasets of an object, by path, with what the user asks for each."""
+    if not isinstance(encoding, Mapping):
+        raise EncodingError("encoding must be a mapping", expected="{variable: {…}}", found=f"{encoding!r:.80}")
+    if isinstance(obj, xr.DataTree):
+        if unknown := set(encoding) - {node.path for node in obj.subtree} - set(obj.groups):
+            raise EncodingError("unexpected encoding group name(s) provided", found=sorted(map(str, unknown)))
+        for relative, node in obj.subtree_with_keys:
+            at_root = node is obj
+            dataset = node.to_dataset(inherit=write_inherited_coords or at_root)
+            yield "" if at_root else check_key(relative), dataset, encoding.get(node.path, {})
+    elif isinstance(obj, xr.DataArray):
+        yield "", _as_dataset(obj), encoding
+    elif isinstance(obj, xr.Dataset):
+        yield "", obj, encoding
+    else:
+        raise EncodingError("cannot be saved", expected="a Dataset, DataArray or DataTree", found=type(obj).__name__)
+
+
+def _as_dataset(array: xr.DataArray) -> xr.Dataset:
+    """A dataset that `xr.open_dataarray` turns back into the array."""
+    if array.name is None:
+        return array.to_dataset(name=DATAARRAY_VARIABLE)
+    if array.name in array.coords or array.name in array.dims:
+        dataset = array.to_dataset(name=DATAARRAY_VARIABLE)
+        dataset.attrs[DATAARRAY_NAME] = array.name
+        return dataset
+    return array.to_dataset()
+
+
+def prepared(dataset: xr.Dataset, encoding: Encoding) -> tuple[dict[str, JSON], dict[str, xr.Variable]]:
+    """A group's attributes as JSON, and its variables by the names that their arrays are to have.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    encoding : mapping
+        Takes the place of the encoding of the variables that it names.
+    """
+    variables, attributes = encode_dataset_coordinates(dataset)
+    for name, asked in encoding.items():
+        if name not in variables:
+            raise VariableNotFoundError(
+                "encoding names a variable that the dataset does not have",
+                key=str(name),
+                found=sorted(map(str, variables)),
+            )
+        if not isinstance(asked, Mapping):
+            raise EncodingError("encoding must be castable to a dictionary", key=str(name), found=f"{asked!r:.80}")
+        variables[name].encoding = asked
+    return plain_attributes(attributes), {stored_name(name): variable for name, variable in variables.items()}
+
+
+def stored_name(name: Hashable) -> str:
+    """The name of a variable's array. Raises `EncodingError` for names that no array can have."""
+    text = NONE_VAR_NAME if name is None else str(name)
+    if "/" in check_key(text) or text in _RESERVED_NAMES:
+        raise EncodingError("a variable cannot have this name in a store", key=text, mend="Rename it")
+    return text
+
+
+def _with_floats(encoding: Mapping[str, Any]) -> dict[str, Any]:
+    """An encoding that does not scale by integers: xarray's coders stumble over those, some only when they decode."""
+    return {
+        key: float(value) if key in ("scale_factor", "add_offset") and isinstance(value, int | np.integer) else value
+        for key, value in encoding.items()
+    }
+
+
+def encode_variable(
+    name: str,
+    variable: xr.Variable,
+    is_explicit: bool,
+    zarr_format: ZarrFormat,
+    notes: Mapping[str, JSON] | None = None,
+) -> EncodedArray:
+    """A variable that is new in its store.
+
+    Parameters
+    ----------
+    name : str
+    variable : Variable
+    is_explicit : bool
+        Whether its encoding is what the user asked for, not what an earlier file left there.
+    zarr_format : {2, 3}
+    notes : mapping of str to JSON, optional
+        Further members of the array's ``zarrds`` object.
+    """
+    checked = check_range(name, variable, _with_floats(variable.encoding))
+    checked.encoding = _with_floats(checked.encoding)
+    try:
+        encoded = encode_zarr_variable(checked, name=name, zarr_format=zarr_format)
+    except NotImplementedError as error:  # a MultiIndex, or another thing that CF has no words for
+        raise UnsupportedError(
+            f"variable cannot be stored: {error}", key=name, mend="Convert it first, for example with reset_index"
+        ) from error
+    except EncodingError:
+        raise
+    except (TypeError, ValueError, OverflowError) as error:
+        raise EncodingError(
+            f"variable cannot be stored: {error}",
+            key=name,
+            found=f"dtype {variable.dtype}",
+            mend="Convert it to numbers, booleans, strings, bytes or datetimes first",
+        ) from error
+    metadata = array_metadata_for(name, encoded, zarr_format=zarr_format, is_explicit=is_explicit)
+    for member, value in (notes or {}).items():
+        metadata = with_note(metadata, member, value)
+    return EncodedArray(metadata, encoded)

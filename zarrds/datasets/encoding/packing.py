@@ -1,0 +1,240 @@
+"""Values as the integers that a store holds: scaled, offset, with a marker for what is missing, or times since a date.
+
+What no integer of the store stands for is an error, where NumPy's casts would wrap around.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from zarrds.compat.xarray_internals import encode_zarr_variable
+from zarrds.datasets.encoding.comparison import label_text, position_text
+from zarrds.errors import EncodingError
+
+__all__ = ["CF_KEYS", "Block", "Packing", "encoding_error", "packing_of"]
+
+Array: TypeAlias = "np.ndarray[Any, Any]"
+# of a decoded variable's encoding, what xarray's encoders and decoders go by
+CF_KEYS = ("units", "calendar", "scale_factor", "add_offset", "_FillValue", "missing_value", "_Unsigned")
+_MEND = "Change or drop the value, or save the variable anew with an encoding that holds it"
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Some values of a variable.
+
+    Attributes
+    ----------
+    name : hashable
+        Of the variable.
+    dims : tuple
+    values : array
+        Of one dimension: the block's elements in their order.
+    shape : tuple of int
+        Of the block.
+    origin : tuple of int
+        The place of its first element in the variable.
+    """
+
+    name: Hashable
+    dims: tuple[Hashable, ...]
+    values: Array
+    shape: tuple[int, ...]
+    origin: tuple[int, ...]
+
+    def with_values(self, values: Array) -> Block:
+        """The same place with other values."""
+        return Block(self.name, self.dims, values, self.shape, self.origin)
+
+
+def encoding_error(block: Block, bad: Array, problem: str, *, expected: str | None, mend: str = _MEND) -> Any:
+    """The error for the first value where `bad` is true, saying where that is.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> block = Block("v", ("x",), np.array([5.0, 7.0]), (2,), (10,))
+    >>> print(encoding_error(block, block.values > 5, "is too large", expected="at most 5", mend="Clip it"))
+    variable 'v' holds a value that is too large (at 'v'): expected at most 5, found 7.0 at x=11. Clip it
+    """
+    first = int(np.argmax(bad))
+    inside = np.unravel_index(first, block.shape)
+    where = position_text(block.dims, [a + int(i) for a, i in zip(block.origin, inside, strict=True)])
+    return EncodingError(
+        f"variable {block.name!r} holds a value that {problem}",
+        key=str(block.name),
+        expected=expected,
+        found=f"{label_text(block.values[first])} at {where}",
+        mend=mend,
+    )
+
+
+def packing_of(dtype: np.dtype[Any], encoding: Mapping[str, Any]) -> Packing:
+    """How an encoding makes integers of values.
+
+    Parameters
+    ----------
+    dtype : dtype
+        The integers of the store.
+    encoding : mapping
+        Of which xarray's CF keys count.
+    """
+    native = dtype.newbyteorder("=")
+    meant = native
+    unsigned = encoding.get("_Unsigned")
+    if (unsigned, native.kind) in (("true", "i"), ("false", "u")):
+        meant = np.dtype(f"{'u' if native.kind == 'i' else 'i'}{native.itemsize}")
+    markers: dict[int, None] = {}
+    for key in ("_FillValue", "missing_value"):
+        for marker in np.ravel(encoding[key]).tolist() if encoding.get(key) is not None else ():
+            if isinstance(marker, int | float) and float(marker).is_integer():
+                markers.update(dict.fromkeys(_as_meant(int(marker), native, meant)))
+    cf = {
+        key: encoding[key]
+        for key in ("units", "calendar", "scale_factor", "add_offset")
+        if encoding.get(key) is not None
+    }
+    return Packing(dtype, meant, cf, tuple(markers))
+
+
+def _as_meant(marker: int, native: np.dtype[Any], meant: np.dtype[Any]) -> list[int]:
+    """A marker as the values that it marks, or nothing if no integer of the store is the marker."""
+    if np.iinfo(native).min <= marker <= np.iinfo(native).max:
+        return [int(np.array(marker, native).view(meant))]
+    return [marker] if np.iinfo(meant).min <= marker <= np.iinfo(meant).max else []
+
+
+@dataclass(frozen=True, slots=True)
+class Packing:
+    """Integers of a store and what they mean.
+
+    Attributes
+    ----------
+    dtype : dtype
+        As they are stored.
+    meant : dtype
+        As they are read: the other sign, for ``_Unsigned``.
+    encoding : mapping
+        ``units``, ``calendar``, ``scale_factor`` and ``add_offset``, of those that there are.
+    markers : tuple of int
+        What reads back as missing, as `meant`; the first of them is written.
+    """
+
+    dtype: np.dtype[Any]
+    meant: np.dtype[Any]
+    encoding: Mapping[str, Any]
+    markers: tuple[int, ...]
+
+    @property
+    def is_scaled(self) -> bool:
+        """Whether values are divided before they are rounded."""
+        return "scale_factor" in self.encoding or "add_offset" in self.encoding
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether integers of the store's dtype are stored as they are, and read back so."""
+        return not self.is_scaled and not self.markers and self.meant == self.dtype.newbyteorder("=")
+
+    def numbers(self, block: Block) -> Array:
+        """Values as xarray scales them, or counts them since a date, before they are rounded."""
+        values = block.values
+        encoding = dict(self.encoding)
+        if values.dtype.kind in "mMO":
+            if not self.is_scaled:
+                encoding["dtype"] = np.dtype(np.int64)
+            present = ~_missing(values)
+            numbers = np.zeros(values.shape, np.float64 if self.is_scaled else np.int64)
+            if present.any():
+                # xarray's encoder stumbles over blocks of nothing but missing times
+                numbers[present] = _encoded(values[present], encoding)
+            return numbers
+        if not self.is_scaled:
+            return values
+        if values.dtype.kind in "iub":
+            values = values.astype(np.float64)
+        elif self.markers:
+            # with a marker xarray computes in the dtype of the data, without one in that of the scale
+            encoding["_FillValue"] = np.nan
+        return _encoded(values, encoding)
+
+    def check(self, block: Block, numbers: Array, *, markers: bool) -> None:
+        """Check that each of the numbers is one of the store's integers.
+
+        Parameters
+        ----------
+        block : Block
+        numbers : array
+            As `numbers` gives them.
+        markers : bool
+            Whether values that would read back as missing are an error.
+
+        Raises
+        ------
+        EncodingError
+        """
+        missing = _missing(block.values)
+        info = np.iinfo(self.meant)
+        whole = np.rint(numbers) if numbers.dtype.kind == "f" else numbers
+        # the largest integer plus one is a power of two, which floats hold exactly
+        above = whole >= float(int(info.max) + 1) if whole.dtype.kind == "f" else whole > int(info.max)
+        bad = (above | (whole < int(info.min)) | (whole != whole)) & ~missing
+        if bad.any():
+            raise encoding_error(block, bad, "the stored integers cannot hold", expected=self._allowed())
+        if missing.any() and self.missing_marker(block.values) is None:
+            raise encoding_error(
+                block,
+                missing,
+                "is missing, and the store has no _FillValue to say so",
+                expected=self._allowed(),
+                mend="Fill what is missing first, or save the variable anew with a _FillValue",
+            )
+        if markers and self.markers:
+            bad = np.isin(whole, self.markers) & ~missing
+            if bad.any():
+                raise encoding_error(
+                    block, bad, "is the store's _FillValue, and would read back as missing", expected=self._allowed()
+                )
+
+    def pack(self, block: Block, numbers: Array) -> Array:
+        """The integers of the store, for numbers that were checked."""
+        missing = _missing(block.values)
+        if not missing.any():
+            packed = (np.rint(numbers) if numbers.dtype.kind == "f" else numbers).astype(self.meant)
+        else:
+            packed = np.rint(np.where(missing, 0, numbers)).astype(self.meant)
+            packed[missing] = self.missing_marker(block.values)
+        return packed.view(self.dtype.newbyteorder("=")).astype(self.dtype, copy=False)
+
+    def missing_marker(self, values: Array) -> int | None:
+        """What is written for missing values; of times in 64 bits xarray reads the smallest as missing anyway."""
+        if self.markers:
+            return self.markers[0]
+        is_time = values.dtype.kind in "mMO"
+        return int(np.iinfo(np.int64).min) if is_time and self.meant == np.int64 and not self.is_scaled else None
+
+    def _allowed(self) -> str:
+        info = np.iinfo(self.meant)
+        low, high = int(info.min), int(info.max)
+        text = f"{self.meant} from {low} to {high}"
+        if "units" in self.encoding:
+            text += f", in {self.encoding['units']}"
+        elif self.is_scaled:
+            scale, offset = self.encoding.get("scale_factor", 1), self.encoding.get("add_offset", 0)
+            ends = sorted(float(np.ravel(end * scale + offset)[0]) for end in (low, high))
+            text = f"values from {ends[0]:.8g} to {ends[1]:.8g}, as {text}"
+        return f"{text} ({', '.join(map(str, self.markers))} for missing)" if self.markers else text
+
+
+def _encoded(values: Array, encoding: Mapping[str, Any]) -> Array:
+    encoded = encode_zarr_variable(xr.Variable(("values",), values, {}, encoding), name="values")
+    return np.asarray(encoded.values)
+
+
+def _missing(values: Array) -> Array:
+    return np.zeros(values.shape, bool) if values.dtype.kind in "biu" else np.asarray(pd.isnull(values))

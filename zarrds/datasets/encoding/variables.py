@@ -1,0 +1,162 @@
+"""``Variable.encoding`` <-> array metadata.
+
+The keys are those of xarray's zarr engine. What netCDF files leave in an encoding is translated where it means
+something for Zarr, and dropped otherwise; what the user asks for in ``encoding=`` is done, or is an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from math import prod
+from typing import Any
+
+import xarray as xr
+
+from zarrds.arrays.attributes import plain_attributes
+from zarrds.arrays.layout import data_type_of, new_array_metadata
+from zarrds.codecs.registry import SHARDING, kind
+from zarrds.compat.xarray_internals import check_vlen_dtype
+from zarrds.datasets.encoding.attributes import take_fill_value
+from zarrds.datasets.encoding.chunks import choose_chunks
+from zarrds.datasets.encoding.codecs import choose_codecs
+from zarrds.errors import EncodingError, locating
+from zarrds.metadata.dtypes import DataType
+from zarrds.metadata.model import ArrayMetadata, ChunkKeyEncoding, CodecObject, ZarrFormat
+from zarrds.metadata.v3 import codec_object
+
+__all__ = ["array_metadata_for", "encoding_of"]
+
+_ZARR_KEYS = frozenset({"chunks", "shards", "compressors", "filters", "serializer", "fill_value", "chunk_key_encoding"})
+# what netCDF engines understand, and zarrds too where it is asked for
+_NETCDF_KEYS = frozenset({"zlib", "complevel", "shuffle", "fletcher32", "contiguous", "chunksizes", "endian"})
+# leftovers that say where a variable came from; never an error
+_ORIGIN_KEYS = frozenset({"source", "original_shape", "preferred_chunks", "unlimited_dims"})
+# so many chunks lie in the array's own folder: to make a folder takes as long as to write a small chunk
+_MAX_CHUNKS_IN_ONE_FOLDER = 64
+
+
+def encoding_of(metadata: ArrayMetadata, *, fill_value_is_mask: bool) -> dict[str, Any]:
+    """The encoding of a stored array, as xarray's zarr engine fills it, with codecs as v3 JSON objects.
+
+    Saving a variable with this encoding gives its array the same chunks and codecs.
+    """
+    chunks, shards = metadata.chunks, None
+    codecs: Iterable[CodecObject] = metadata.codecs
+    if len(metadata.codecs) == 1 and metadata.codecs[0]["name"] == SHARDING:
+        inner = metadata.codecs[0]["configuration"]
+        chunks, codecs, shards = tuple(inner["chunk_shape"]), map(codec_object, inner["codecs"]), chunks
+    by_kind: dict[str, list[CodecObject]] = {"array_array": [], "array_bytes": [], "bytes_bytes": []}
+    for codec in codecs:
+        by_kind[kind(codec["name"])].append(codec)
+    encoding: dict[str, Any] = {
+        "chunks": chunks,
+        "preferred_chunks": dict(zip(metadata.dimension_names or (), chunks, strict=False)),
+        "compressors": tuple(map(_without_typesize, by_kind["bytes_bytes"])),
+        "filters": tuple(by_kind["array_array"]),
+        "shards": shards,
+    }
+    if metadata.zarr_format == 3:
+        encoding["serializer"] = by_kind["array_bytes"][0]
+        if not fill_value_is_mask:
+            encoding["fill_value"] = metadata.fill_value
+    return encoding
+
+
+def _without_typesize(codec: CodecObject) -> CodecObject:
+    """The type size follows the dtype, which may change before the variable is saved again."""
+    if codec["name"] != "blosc":
+        return codec
+    settings = {k: v for k, v in codec.get("configuration", {}).items() if k != "typesize"}
+    return {"name": "blosc", "configuration": settings}
+
+
+def array_metadata_for(
+    name: str, variable: xr.Variable, *, zarr_format: ZarrFormat, is_explicit: bool
+) -> ArrayMetadata:
+    """The metadata of the array that is to hold an encoded variable.
+
+    Parameters
+    ----------
+    name : str
+        For errors.
+    variable : Variable
+        As xarray's CF encoders made it.
+    zarr_format : {2, 3}
+    is_explicit : bool
+        Whether its encoding is what the user asked for, not what an earlier file left there.
+
+    Raises
+    ------
+    EncodingError
+        For what cannot be stored, naming the variable.
+    """
+    encoding = _known(name, variable.encoding, is_explicit, zarr_format)
+    data_type = _data_type(name, variable)
+    attributes = dict(variable.attrs)
+    fill_value = take_fill_value(attributes, encoding, data_type, zarr_format, is_explicit)
+    with locating(key=name):
+        chunks, shards = choose_chunks(
+            variable, encoding, data_type, zarr_format, is_explicit, is_index=variable.dims == (name,)
+        )
+        encoded = plain_attributes(attributes)
+        return new_array_metadata(
+            shape=variable.shape,
+            dtype=data_type,
+            chunks=chunks,
+            shards=shards,
+            codecs=list(choose_codecs(encoding, data_type, zarr_format, is_explicit)),
+            fill_value=fill_value,
+            dimension_names=[_dimension_name(dim) for dim in variable.dims],
+            attributes=encoded,
+            zarr_format=zarr_format,
+            chunk_key_encoding=_chunk_key_encoding(encoding, variable.shape, shards or chunks, zarr_format),
+            null_fill_value=zarr_format == 2,
+        )
+
+
+def _known(name: str, encoding: Mapping[str, Any], is_explicit: bool, zarr_format: ZarrFormat) -> dict[str, Any]:
+    known = _ZARR_KEYS | _NETCDF_KEYS
+    if is_explicit:
+        unknown = [
+            k for k in encoding if k not in known | _ORIGIN_KEYS and not (k == "_FillValue" and encoding[k] is None)
+        ]
+        if unknown:
+            raise EncodingError(
+                f"unexpected encoding parameters {unknown!r}", key=name, expected=f"some of {', '.join(sorted(known))}"
+            )
+        if zarr_format == 2 and "fill_value" in encoding:
+            raise EncodingError(
+                "unexpected encoding parameters ['fill_value'] for Zarr format 2", key=name, mend="Use _FillValue"
+            )
+    return {k: v for k, v in encoding.items() if k in known}
+
+
+def _data_type(name: str, variable: xr.Variable) -> DataType:
+    if check_vlen_dtype(variable.dtype) is str:
+        return data_type_of("string")
+    if check_vlen_dtype(variable.dtype) is bytes:
+        return data_type_of("bytes")
+    with locating(key=name):
+        return data_type_of(variable.dtype)
+
+
+def _dimension_name(dim: Any) -> str:
+    if not isinstance(dim, str):
+        raise EncodingError("names of dimensions must be strings", found=f"{dim!r:.80}")
+    return dim
+
+
+def _chunk_key_encoding(
+    encoding: Mapping[str, Any], shape: Sequence[int], chunks: Sequence[int], zarr_format: ZarrFormat
+) -> ChunkKeyEncoding | None:
+    """What was asked for; else, in v3, keys without folders for arrays of few chunks; None for the format's default."""
+    value = encoding.get("chunk_key_encoding")
+    if value is None:
+        n_chunks = prod(-(-size // chunk) for size, chunk in zip(shape, chunks, strict=True))
+        return ChunkKeyEncoding("default", ".") if zarr_format == 3 and n_chunks <= _MAX_CHUNKS_IN_ONE_FOLDER else None
+    described = value if isinstance(value, Mapping) else getattr(value, "to_dict", dict)()
+    name = described.get("name")
+    separator = described.get("separator", (described.get("configuration") or {}).get("separator"))
+    if name not in ("default", "v2") or separator not in ("/", ".", None):
+        raise EncodingError("encoding['chunk_key_encoding'] is wrong", found=f"{value!r:.80}")
+    return ChunkKeyEncoding(name, separator or ("/" if name == "default" else "."))

@@ -1,0 +1,1 @@
+"""From a store to lazy variables and indexes."""

@@ -1,0 +1,40 @@
+"""What the user asks of indexes when a dataset is opened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
+
+from zarrds.datasets.encoding.chunks import INDEX_THRESHOLD
+from zarrds.errors import EncodingError
+
+__all__ = ["IndexKind", "IndexOptions"]
+
+IndexKind: TypeAlias = Literal["auto", "pandas", "lazy", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class IndexOptions:
+    """The names are those of `xr.open_dataset`.
+
+    Raises
+    ------
+    EncodingError
+    """
+
+    index: IndexKind = "auto"
+    index_threshold: int = INDEX_THRESHOLD
+
+    def __post_init__(self) -> None:
+        if self.index not in get_args(IndexKind):
+            raise EncodingError(
+                "unknown index", expected="'auto', 'pandas', 'lazy' or 'none'", found=f"{self.index!r:.80}"
+            )
+        if type(self.index_threshold) is not int or self.index_threshold < 0:
+            raise EncodingError(
+                "index_threshold must be a number of labels, at least 0", found=f"{self.index_threshold!r:.80}"
+            )
+
+    def is_lazy(self, size: int) -> bool:
+        """Whether so many labels are to be searched where they lie, if they can be."""
+        return self.index == "lazy" or (self.index == "auto" and size > self.index_threshold)

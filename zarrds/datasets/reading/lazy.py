@@ -1,0 +1,195 @@
+"""Stored arrays as lazy xarray variables."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+from xarray.backends import BackendArray
+from xarray.core import indexing
+
+from zarrds.arrays.array import Array
+from zarrds.compat.xarray_internals import create_vlen_dtype
+from zarrds.datasets.encoding.attributes import decoded_attributes
+from zarrds.datasets.encoding.variables import encoding_of
+from zarrds.engine.cache import ChunkCache, cache_of
+from zarrds.engine.elements import Planner
+from zarrds.engine.executor import in_thread
+from zarrds.engine.selection import plan_basic, plan_orthogonal, plan_pointwise
+from zarrds.errors import ConflictError, MetadataError, ZarrdsError
+from zarrds.metadata.documents import Nodes, document_key, own_node
+from zarrds.metadata.extension import is_replaced
+from zarrds.metadata.model import ArrayMetadata
+from zarrds.storage.protocol import Store
+
+__all__ = ["LazyArray", "LazyArrays"]
+
+# what xarray's three kinds of keys mean
+_PLANNERS: dict[type[indexing.ExplicitIndexer], Planner] = {
+    indexing.BasicIndexer: plan_basic,
+    indexing.OuterIndexer: plan_orthogonal,
+    indexing.VectorizedIndexer: plan_pointwise,
+}
+
+
+class LazyArray(BackendArray):
+    """An array that xarray indexes lazily; any number of threads may read it, and it pickles.
+
+    What is read is what was opened: if the array was replaced since by another of the same name, that is an error; if
+    it has grown, its old part is read.
+
+    Parameters
+    ----------
+    array : Array
+    root : str
+        The key of the document that changes whenever the array may have been replaced.
+    version : hashable
+        Of that document when the array was opened; by it dask tells a store from what was later written in its place.
+
+    Attributes
+    ----------
+    stored : Array
+    is_being_decoded : bool
+        Set until xarray's decoders are done with it.
+    """
+
+    __slots__ = ("_checked", "_root", "_version", "dtype", "is_being_decoded", "shape", "stored")
+
+    def __init__(self, array: Array, root: str, version: Hashable) -> None:
+        self.stored = array
+        self._root = root
+        self._version = version
+        self._checked = version  # the newest version of the store in which the array was found to be still the same
+        self.shape = array.shape
+        self.is_being_decoded = True
+        self.dtype = create_vlen_dtype(str) if array.metadata.data_type.name == "string" else array.dtype
+
+    def __dask_tokenize__(self) -> Hashable:
+        return "zarrds", self.stored.store.path, self.stored.path, self._version
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
+        if self.is_being_decoded and self.dtype.kind == "O":
+            # xarray's decoders look at the first of all objects, to see whether it is a date: stored ones never are
+            return np.full((1,) * len(self.shape), "", self.dtype)[(0,) * len(self.shape)]
+        try:
+            # as `explicit_indexing_adapter` does for arrays that leave nothing to NumPy
+            value = self._with_dtype(self.stored.read(key.tuple, _PLANNERS[type(key)]))
+        except ZarrdsError:
+            self.check_still_there()  # if a chunk was missing or could not be decoded, this may be why
+            raise
+        if not self.stored.store.is_remote:
+            # afterwards, so that nothing can change between the look and the reading
+            self.check_still_there()
+        return value
+
+    async def async_getitem(self, key: indexing.ExplicitIndexer) -> Any:
+        """As ``self[key]``, in a thread."""
+        return await in_thread(self.__getitem__, key)
+
+    @property
+    def version(self) -> Hashable:
+        """Of the document that changes whenever the array may have been replaced, when the array was opened."""
+        return self._version
+
+    def check_still_there(self) -> None:
+        """Raise `ConflictError` if the array was replaced since; two looks at the file system if nothing changed."""
+        store, path = self.stored.store, self.stored.path
+        store.recover()
+        version = store.identity(self._root)
+        if version == self._checked:
+            return
+        opened = self.stored.metadata
+        if is_replaced(opened, own_node(store, path, opened.zarr_format)):
+            raise ConflictError(
+                "the array was replaced, or removed, after this dataset was opened",
+                path=store.path,
+                key=path or "/",
+                mend="Open the dataset again",
+            )
+        self._checked = version
+
+    def _with_dtype(self, value: Any) -> Any:
+        if self.dtype.kind != "O" or isinstance(value, np.ndarray):
+            return value
+        # one Python object: an array of no dimensions keeps it from becoming another dtype
+        scalar = np.empty((), self.dtype)
+        scalar[()] = value
+        return scalar
+
+
+@dataclass(frozen=True, slots=True)
+class LazyArrays:
+    """Makes lazy variables of one store's arrays.
+
+    Attributes
+    ----------
+    store : Store
+    version : (str, hashable) or None
+        Of the document that changes with every array; None where each array's own must be looked at.
+    n_workers : int or None
+    missing_chunks : {"error", "fill"} or None
+        As of `zarrds.open_array`.
+    cache : ChunkCache
+    fill_value_is_mask : bool
+        Whether the arrays' fill values are missing values.
+    """
+
+    store: Store
+    version: tuple[str, Hashable] | None
+    n_workers: int | None
+    missing_chunks: Literal["error", "fill"] | None
+    cache: ChunkCache
+    fill_value_is_mask: bool
+
+    @classmethod
+    def of(
+        cls,
+        store: Store,
+        nodes: Nodes,
+        *,
+        n_workers: int | None = None,
+        missing_chunks: Literal["error", "fill"] | None = None,
+        chunk_cache: int | None = None,
+        fill_value_is_mask: bool | None = None,
+    ) -> LazyArrays:
+        """For nodes that were just read; unless said, fill values are missing values in format 2 only."""
+        is_mask = nodes.zarr_format == 2 if fill_value_is_mask is None else fill_value_is_mask
+        version = nodes.version if nodes.consolidated else None
+        return cls(store, version, n_workers, missing_chunks, cache_of(chunk_cache), is_mask)
+
+    def array(self, path: str, metadata: ArrayMetadata) -> LazyArray:
+        """One array. Raises `MetadataError` or `UnsupportedError` if its chunks could not be decoded."""
+        array = Array(
+            self.store,
+            path,
+            metadata,
+            read_only=True,
+            n_workers=self.n_workers,
+            missing_chunks=self.missing_chunks,
+            cache=self.cache,
+        )
+        array.check_codecs()  # refused here, by name, and not when it is read at last
+        if self.version is not None:
+            return LazyArray(array, *self.version)
+        key = document_key(path, metadata.zarr_format)
+        return LazyArray(array, key, self.store.identity(key))
+
+    def variable(self, lazy: LazyArray) -> xr.Variable:
+        """The variable of an array, as it is stored: xarray's decoders are still to come."""
+        metadata = lazy.stored.metadata
+        names = metadata.dimension_names
+        if names is None and not metadata.shape:
+            names = ()
+        if names is None or None in names:
+            raise MetadataError(
+                "array has no names for its dimensions",
+                path=self.store.path,
+                key=lazy.stored.path,
+                mend="Open it with zarrds.open_array, or leave it out with drop_variables",
+            )
+        attributes = decoded_attributes(metadata, fill_value_is_mask=self.fill_value_is_mask)
+        encoding = encoding_of(metadata, fill_value_is_mask=self.fill_value_is_mask)
+        return xr.Variable(names, indexing.LazilyIndexedArray(lazy), attributes, encoding, fastpath=True)

@@ -1,0 +1,296 @@
+"""From decoded variables and what is noted of them to the variables and indexes that were saved."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from zarrds.compat.xarray_internals import DeferredIndex, MappedArray, PandasVariable
+from zarrds.datasets.reading.index_options import IndexOptions
+from zarrds.datasets.reading.lazy import LazyArray
+from zarrds.datasets.reading.notes import GroupNotes, range_of
+from zarrds.errors import MetadataError
+from zarrds.labels.kinds.table import added_attributes, array_from_plain, from_plain
+
+__all__ = ["MisfitError", "Restored", "index_of", "restore"]
+
+# what is an object array to xarray, so that dask can hold it too
+_OBJECTS = ("datetime64[", "str", "object")
+
+
+class MisfitError(Exception):
+    """The description of an array does not fit what is stored."""
+
+    def __init__(self, name: str, problem: str) -> None:
+        super().__init__(name, problem)
+        self.name, self.problem = name, problem
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """The variables of a dataset.
+
+    Attributes
+    ----------
+    variables : mapping of name to Variable
+    indexes : mapping of name to Index
+        Of those coordinates that have one that xarray would not make by itself.
+    """
+
+    variables: Mapping[Hashable, xr.Variable]
+    indexes: Mapping[Hashable, xr.Index]
+
+
+def restore(
+    decoded: Mapping[Hashable, xr.Variable],
+    lazy: Mapping[str, LazyArray],
+    notes: GroupNotes,
+    active: frozenset[str],
+    options: IndexOptions,
+) -> Restored:
+    """Give back what was saved.
+
+    Parameters
+    ----------
+    decoded : mapping of name to Variable
+        Lazy, decoded with `decoders_for`.
+    lazy : mapping of str to LazyArray
+        The stored arrays of the same names.
+    notes : GroupNotes
+    active : frozenset of str
+        Arrays that are decoded as their descriptions have it.
+    options : IndexOptions
+
+    Raises
+    ------
+    MisfitError
+        If a description does not fit: leave it out, decode again, and try again.
+    """
+    return _Restorer(decoded, lazy, notes, active, options).all()
+
+
+def index_of(
+    name: str,
+    variables: Mapping[Any, xr.Variable],
+    descriptions: Mapping[str, Mapping[str, Any]],
+    companions: Mapping[str, Mapping[str, str]],
+) -> pd.Index[Any]:
+    """The labels of an array, as they were saved; they are read.
+
+    Parameters
+    ----------
+    name : str
+    variables : mapping of name to Variable
+        Decoded with `decoders_for`.
+    descriptions, companions : mapping
+        As of `GroupNotes`.
+
+    Raises
+    ------
+    MisfitError
+    """
+    values = variables[name].values
+    description = descriptions.get(name)
+    index: pd.Index[Any]
+    if description is None:
+        index = pd.Index(values, dtype=object if values.dtype.kind == "O" else None)
+        return index
+    beside: dict[str, Any] = {}
+    for role, other in companions.get(name, {}).items():
+        is_bounds = role == "bounds"
+        beside[role] = variables[other].values if is_bounds else index_of(other, variables, descriptions, companions)
+    try:
+        index = from_plain(description, values, beside)
+    except MetadataError as error:
+        raise MisfitError(name, error.problem) from error
+    return index
+
+
+class _Restorer:
+    def __init__(
+        self,
+        decoded: Mapping[Hashable, xr.Variable],
+        lazy: Mapping[str, LazyArray],
+        notes: GroupNotes,
+        active: frozenset[str],
+        options: IndexOptions,
+    ) -> None:
+        self._decoded, self._lazy, self._notes, self._options = decoded, lazy, notes, options
+        self._descriptions = {name: d for name, d in notes.descriptions.items() if name in active}
+        self._levels = {level for levels in notes.multi_indexes.values() for level in levels}
+        self._variables: dict[Hashable, xr.Variable] = {}
+        self._indexes: dict[Hashable, xr.Index] = {}
+
+    def all(self) -> Restored:
+        hidden = {n for name in self._descriptions for n in self._companions_below(name)}
+        for name, variable in self._decoded.items():
+            if name in hidden or name in self._levels:
+                continue
+            if variable.dims == (name,):
+                self._add_coordinate(str(name), variable)
+            else:
+                self._variables[name] = self._data(name, variable) if name in self._descriptions else variable
+        for dim, levels in self._notes.multi_indexes.items():
+            self._add_multi_index(dim, levels)
+        for dim in self._notes.ranges:
+            size = next((v.sizes[dim] for v in self._variables.values() if dim in v.dims), None)
+            if size is not None:
+                self._add_index(dim, dim, pd.RangeIndex(size, name=dim), None)
+        return Restored(self._variables, self._indexes)
+
+    def _companions_below(self, name: str) -> set[str]:
+        found = set(self._notes.companions.get(name, {}).values())
+        return found.union(*(self._companions_below(other) for other in found - {name}))
+
+    def _add_coordinate(self, name: str, variable: xr.Variable) -> None:
+        description = self._descriptions.get(name)
+        dtype = description["dtype"] if description else None
+        if dtype == "range":
+            assert description is not None
+            self._add_index(name, name, self._range(name, description), variable)
+            return
+        found = self._lazy_coordinate(name, variable, str(dtype or ""))
+        if found is not None:
+            self._variables[name], self._indexes[name] = found
+        elif description is None or (_is_as_decoded(str(dtype)) and "freq" not in description):
+            self._variables[name] = variable  # xarray makes the index
+        else:
+            self._add_index(name, name, self._index(name), variable)
+
+    def _lazy_coordinate(self, name: str, variable: xr.Variable, dtype: str) -> tuple[xr.Variable, xr.Index] | None:
+        lazy = self._lazy.get(name)
+        if lazy is None or not self._options.is_lazy(variable.size):
+            return None
+        # most datasets have no labels so large, and need not wait for what searches them
+        from zarrds.datasets.reading.stored_labels import lazy_coordinate
+
+        return lazy_coordinate(name, variable, lazy, dtype)
+
+    def _range(self, name: str, description: Mapping[str, Any]) -> pd.RangeIndex:
+        from zarrds.datasets.reading.stored_labels import is_range  # as above
+
+        variable = self._decoded[name]
+        index = range_of(description, variable.size)
+        if index is None:
+            raise MisfitError(name, "its range has no start and step")
+        if not is_range(self._lazy[name], index) and not np.array_equal(variable.values, index):
+            raise MisfitError(name, f"its labels are not the range from {index.start} in steps of {index.step}")
+        return index
+
+    def _index(self, name: str) -> pd.Index[Any]:
+        return index_of(name, self._decoded, self._descriptions, self._notes.companions)
+
+    def _data(self, name: Hashable, variable: xr.Variable) -> xr.Variable:
+        """A variable that is no index: what xarray holds of its kind, read when it is used."""
+        description = self._descriptions[str(name)]
+        dtype = str(description["dtype"])
+        attrs = self._own_attrs(str(name), variable)
+        if _is_as_decoded(dtype):
+            return variable
+        bounds = self._notes.companions.get(str(name), {}).get("bounds")
+        if variable.ndim == 0 and bounds is not None:  # one interval, of which nothing is gained by waiting
+            return xr.Variable((), self._interval(str(name), bounds), attrs, variable.encoding)
+        if dtype.startswith(_OBJECTS) or (variable.ndim != 1 and str(name) not in self._notes.companions):
+            mapped = MappedArray(variable, _Objects(dict(description)), np.dtype(object))
+            return xr.Variable(variable.dims, mapped.lazily(), attrs, variable.encoding)
+        if variable.ndim != 1:
+            raise MisfitError(str(name), f"{dtype} has one dimension, not {variable.ndim}")
+        # for the dtype one element is enough, and the categories where there are some
+        first = {n: v[:1] if v.dims[:1] == variable.dims else v for n, v in self._decoded.items()}
+        sample = index_of(str(name), first, self._descriptions, self._notes.companions)
+        deferred = DeferredIndex(_Labels(self, str(name)), variable.size, sample.dtype, variable)
+        return PandasVariable(variable.dims, deferred, attrs, variable.encoding, fastpath=True)
+
+    def _interval(self, name: str, bounds: str) -> np.ndarray[Any, Any]:
+        beside = {"bounds": self._decoded[bounds].values[None]}
+        try:
+            (interval,) = from_plain(self._descriptions[name], self._decoded[name].values[None], beside)
+        except MetadataError as error:
+            raise MisfitError(name, error.problem) from error
+        scalar = np.empty((), object)
+        scalar[()] = interval
+        return scalar
+
+    def _own_attrs(self, name: str, variable: xr.Variable) -> dict[Any, Any]:
+        """The attributes that the user gave the variable."""
+        attrs = dict(variable.attrs)
+        description = self._descriptions.get(name)
+        if description is None or description["dtype"] == "range":
+            return attrs
+        if "bounds" in self._notes.companions.get(name, {}):
+            attrs.pop("bounds", None)
+        return {key: value for key, value in attrs.items() if key not in added_attributes(description)}
+
+    def _add_multi_index(self, dim: str, levels: tuple[str, ...]) -> None:
+        if not all(level in self._decoded for level in levels):
+            for level in levels:  # one was left out by the user
+                if level in self._decoded:
+                    self._variables[level] = self._decoded[level]
+            return
+        arrays = [self._index(level) for level in levels]
+        index = pd.MultiIndex.from_arrays(arrays, names=levels)
+        for i, level in enumerate(levels):
+            plain = self._descriptions.get(level, {}).get("level")
+            if isinstance(plain, str) and str(index.levels[i].dtype).lower() == plain:
+                cast: Any = index.levels[i].astype(plain)
+                index = index.set_levels(cast, level=i)
+        made = xr.indexes.PandasMultiIndex(index, dim)
+        variables = {
+            level: xr.Variable((dim,), np.empty(0), self._own_attrs(level, self._decoded[level]), fastpath=True)
+            for level in levels
+        }
+        for level, variable in made.create_variables(variables).items():
+            self._variables[level] = variable
+            self._indexes[level] = made
+            if level in self._decoded:
+                variable.encoding = dict(self._decoded[level].encoding)
+
+    def _add_index(self, name: str, dim: str, index: pd.Index[Any], variable: xr.Variable | None) -> None:
+        made = xr.indexes.PandasIndex(index.rename(name), dim)
+        if variable is not None:
+            attrs = self._own_attrs(name, variable)
+            variable = xr.Variable((dim,), np.empty(0), attrs, variable.encoding, fastpath=True)
+        self._variables |= made.create_variables(None if variable is None else {name: variable})
+        self._indexes[name] = made
+
+
+def _is_as_decoded(dtype: str) -> bool:
+    """Whether xarray's decoders, or its making of an index, give back all that the description says."""
+    is_naive_time = dtype.startswith("datetime64[") and "," not in dtype
+    return is_naive_time or dtype == "cftime"
+
+
+@dataclass(frozen=True)
+class _Objects:
+    """Makes an object array of decoded elements."""
+
+    description: Mapping[str, Any]
+
+    def __call__(self, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        flat = np.asarray(array_from_plain(self.description, np.asarray(values).ravel(), {}), dtype=object)
+        return flat.reshape(np.shape(values))
+
+
+@dataclass(frozen=True)
+class _Labels:
+    """Reads a variable of pandas' own kind."""
+
+    restorer: _Restorer
+    name: str
+
+    def __call__(self) -> pd.Index[Any]:
+        try:
+            return self.restorer._index(self.name)
+        except MisfitError as error:
+            array = self.restorer._lazy[self.name].stored
+            raise MetadataError(
+                f"what is noted of the array does not fit it: {error.problem}",
+                path=array.store.path,
+                key=array.path,
+                mend=f"Open the dataset with mask_and_scale={{{self.name!r}: False}} to see what is stored",
+            ) from error

@@ -1,0 +1,1 @@
+"""From a dataset to a store: new stores, appends, regions, overwrites."""

@@ -1,0 +1,116 @@
+"""Whether a store is still what a save was planned for."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping
+
+from zarrds.engine.chunk_io import Chunks
+from zarrds.errors import ConflictError, StoreExistsError
+from zarrds.metadata.documents import own_node
+from zarrds.metadata.extension import is_replaced
+from zarrds.metadata.model import ArrayMetadata, GroupMetadata, ZarrFormat
+from zarrds.storage.protocol import Store
+
+__all__ = ["check_groups", "check_not_replaced", "check_sizes_of_others", "check_versions", "leftovers_of"]
+
+
+def check_versions(store: Store, versions: Mapping[str, Hashable]) -> None:
+    """Check that keys have the identities that they had when a save was planned.
+
+    Raises
+    ------
+    ConflictError
+    """
+    for key, version in versions.items():
+        if store.identity(key) != version:
+            raise _conflict(store, key)
+
+
+def check_groups(store: Store, groups: Mapping[str, GroupMetadata | None], zarr_format: ZarrFormat) -> None:
+    """Check that groups, by path, are what they were when a save was planned; None stands for nothing.
+
+    Raises
+    ------
+    ConflictError
+    """
+    for path, metadata in groups.items():
+        if own_node(store, path, zarr_format) != metadata:
+            raise _conflict(store, path or "/")
+
+
+def check_sizes_of_others(
+    store: Store, path: str, known: Iterable[str], sizes: Mapping[str, int], zarr_format: ZarrFormat
+) -> None:
+    """Check that arrays that came into a group meanwhile agree with the sizes that it is to have.
+
+    Parameters
+    ----------
+    store : Store
+    path : str
+        Of the group.
+    known : iterable of str
+        Names of arrays that were there before, or that the save itself writes.
+    sizes : mapping of str to int
+        Elements along each dimension, after the save.
+    zarr_format : {2, 3}
+
+    Raises
+    ------
+    ConflictError
+    """
+    base = f"{path}/" if path else ""
+    for name in set(store.list_children(path)) - set(known):
+        node = own_node(store, base + name, zarr_format)
+        if isinstance(node, ArrayMetadata):
+            for dim, size in zip(node.dimension_names or (), node.shape, strict=False):
+                if dim is not None and sizes.get(dim, size) != size:
+                    raise _conflict(store, base + name)
+
+
+def _conflict(store: Store, key: str) -> ConflictError:
+    return ConflictError(
+        "another writer changed this meanwhile; nothing of this save was written",
+        path=store.path,
+        key=key,
+        mend="Save again",
+    )
+
+
+def leftovers_of(store: Store, arrays: Mapping[str, ArrayMetadata]) -> list[str]:
+    """The keys of chunks that stand where new arrays go, and belong to none: they must not become theirs.
+
+    Raises
+    ------
+    StoreExistsError
+        If something else stands there.
+    """
+    found = []
+    for path, metadata in arrays.items():
+        chunks = Chunks(store, path, metadata)
+        for key in store.list_prefix(path):
+            if chunks.position(key) is None:
+                raise StoreExistsError(
+                    "something stands where a new variable is to be",
+                    path=store.path,
+                    key=key,
+                    mend="Save again if another writer was there first; zarrds.verify tells what else it may be",
+                )
+            found.append(key)
+    return found
+
+
+def check_not_replaced(store: Store, arrays: Mapping[str, ArrayMetadata]) -> None:
+    """Check that data that was written in place went where it was to go; by then it is written, but not in silence.
+
+    Raises
+    ------
+    ConflictError
+    """
+    for path, metadata in arrays.items():
+        if is_replaced(metadata, own_node(store, path, metadata.zarr_format)):
+            raise ConflictError(
+                "another writer replaced the array, or its labels, while data was written into it",
+                path=store.path,
+                key=path,
+                mend="Some of the data may be in the new array now: look at it, and save again",
+            )

@@ -1,0 +1,148 @@
+"""Where a new dataset goes, and how a whole store becomes visible at once.
+
+A save of a whole store fills a staged one, which no reader sees and which is put in its place at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Generic, Literal, TypeVar
+
+from zarrds.engine.executor import run
+from zarrds.errors import MetadataError, NodeNotFoundError, StoreExistsError
+from zarrds.metadata.documents import Nodes, documents_of_store, open_nodes, parents_of, raws_of, zarr_format_of
+from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
+from zarrds.storage.protocol import Store
+
+__all__ = ["Target", "find_target", "staged"]
+
+S = TypeVar("S", bound=Store)
+# bytes that a chunk would have, were it written in the time that a document and its folder take
+_DOCUMENT_COST = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Target(Generic[S]):
+    """Where a save goes.
+
+    Attributes
+    ----------
+    store : Store
+    group : str
+        The path of the group to save into.
+    is_whole : bool
+        Whether the store as a whole is made or replaced, and not one group of a store that exists.
+    zarr_format : {2, 3}
+    replace : bool
+        Whether something stands there, and may be replaced.
+    """
+
+    store: S
+    group: str
+    is_whole: bool
+    zarr_format: ZarrFormat
+    replace: bool
+
+    @property
+    def base(self) -> str:
+        """What the paths of nodes in the group begin with."""
+        return f"{self.group}/" if self.group else ""
+
+
+def find_target(store: S, group: str, mode: Literal["w", "w-"], zarr_format: ZarrFormat | None) -> Target[S]:
+    """Look where a save may go; nothing is written.
+
+    Raises
+    ------
+    StoreExistsError
+        If something stands there that `mode` does not allow to replace, or that is no Zarr store at all.
+    """
+    existing = zarr_format_of(store)
+    if existing is None:
+        if next(store.list_prefix(""), None) is not None:
+            raise StoreExistsError(
+                "folder holds files, but no Zarr store",
+                path=store.path,
+                mend="Save to another path, or empty this one yourself; zarrds replaces nothing that is no Zarr store",
+            )
+        return Target(store, group, True, zarr_format or 3, replace=False)
+    nodes = open_nodes(store)
+    # consolidated metadata need not name what another library wrote since: it is not to be lost for that
+    stored = open_nodes(store, zarr_format=existing, consolidated=False)
+    standing = _node_at(nodes, group) or _node_at(stored, group)
+    if standing and mode == "w-":
+        raise StoreExistsError(
+            f"{standing} exists here already" if group else "a store exists here already",
+            path=store.path,
+            key=group or None,
+            mend="Pass mode='w' to replace it",
+        )
+    if not group:
+        return Target(store, "", True, zarr_format or 3, replace=True)
+    if zarr_format not in (None, existing):
+        raise StoreExistsError(
+            f"store is of Zarr format {existing}",
+            path=store.path,
+            found=f"zarr_format={zarr_format}",
+            mend="All groups of a store have one format",
+        )
+    _check_parents(store, nodes, group)
+    if not standing and next(store.list_prefix(group), None) is not None:
+        raise StoreExistsError(
+            "folder holds files, but no Zarr group or array",
+            path=store.path,
+            key=group,
+            mend="Save to another group, or empty this folder yourself; zarrds replaces nothing that is no Zarr group",
+        )
+    return Target(store, group, False, existing, replace=bool(standing))
+
+
+def _node_at(nodes: Nodes, path: str) -> str | None:
+    """What stands at `path`, in words."""
+    try:
+        node = nodes.get(path)
+    except MetadataError:
+        return "something that zarrds cannot read"
+    return None if node is None else "an array" if isinstance(node, ArrayMetadata) else "a group"
+
+
+def _check_parents(store: Store, nodes: Nodes, group: str) -> None:
+    for parent in parents_of(group):
+        if isinstance(nodes.get(parent), ArrayMetadata):
+            raise NodeNotFoundError("an array cannot hold groups", path=store.path, key=parent or "/")
+
+
+@contextmanager
+def staged(target: Target[S], nodes: Mapping[str, Node], n_chunks: int, workers: int | None = None) -> Iterator[S]:
+    """A staged store for the data to be written to, which gets the documents of `nodes` at the end.
+
+    If the body ends well it is published. If it fails, everything is as it was before.
+
+    Parameters
+    ----------
+    target : Target
+        Of a whole store.
+    nodes : mapping of str to Node
+        By path from the root; groups above them that are missing are made. What the body changes in it counts.
+    n_chunks : int
+        Roughly how many the body writes.
+    workers : int, optional
+        Threads for writing documents; as many as cores unless said.
+    """
+    store = target.store
+    parents: dict[str, Node] = {p: GroupMetadata(zarr_format=target.zarr_format) for p in parents_of(target.group)}
+    every = parents | dict(nodes)
+    raws = raws_of(every)  # what the format cannot hold shows before anything is written
+    stage = store.stage()
+    try:
+        stage.prepare(n_chunks + len(raws))
+        yield stage
+        raws |= raws_of({path: node for path, node in nodes.items() if node is not every[path]})
+        documents = documents_of_store(raws, target.zarr_format).items()
+        run(documents, lambda: lambda item: stage.set(*item), part_nbytes=_DOCUMENT_COST, workers=workers)
+        store.publish(stage, replace=target.replace)
+    except BaseException:
+        store.discard(stage)
+        raise

@@ -1,0 +1,170 @@
+"""Labels of dimensions that have no array of their own: the levels of a MultiIndex together, and ranges from 0 on."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping, Sequence, Set
+from typing import Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from zarrds.datasets.encoding.comparison import Labels, label_text
+from zarrds.datasets.encoding.dataset import stored_name
+from zarrds.datasets.reading.notes import PANDAS, RANGES, range_of
+from zarrds.datasets.writing.plain import PlainDataset
+from zarrds.datasets.writing.stored import StoredGroup
+from zarrds.errors import LabelError
+from zarrds.metadata.dtypes import JSON
+from zarrds.metadata.extension import note_of, with_note
+from zarrds.metadata.model import ArrayMetadata
+
+__all__ = ["Pairs", "check_kinds", "check_ranges", "other_labels", "with_true_notes"]
+
+# by dimension
+Pairs: TypeAlias = dict[str, tuple[Labels, Labels]]
+
+
+def other_labels(plain: PlainDataset, stored: StoredGroup, dims: Set[Hashable]) -> Pairs:
+    """The stored and the new labels of such dimensions, where there are both.
+
+    Parameters
+    ----------
+    plain : PlainDataset
+    stored : StoredGroup
+    dims : set of hashable
+        Dimensions of which the labels are going to be placed: of those, the levels of a MultiIndex, and the ends of
+        intervals, are read.
+
+    Raises
+    ------
+    LabelError
+        If one has a MultiIndex where the other has other levels.
+    """
+    found: Pairs = {}
+    sizes = stored.sizes if plain.ranges else {}
+    for dim, there in stored.notes.multi_indexes.items():
+        levels = plain.multi_indexes.get(dim, there)
+        if set(there) != set(levels):
+            raise LabelError(
+                f"the levels of the MultiIndex of {dim!r} are not those of the store",
+                key=dim,
+                expected=", ".join(there),
+                found=", ".join(levels),
+                mend="Rename or reorder them, or save under another dimension",
+            )
+        # also levels that are no index in the dataset become one in the store
+        if dim in dims and all(level in plain.dataset.variables for level in there):
+            found[dim] = (_tuples(stored.variables, there), _tuples(plain.dataset.variables, there))
+    for dim, roles in stored.notes.companions.items():
+        ends = roles.get("bounds") if dim in dims and dim in plain.dataset.variables else None
+        if ends is not None and ends in plain.dataset.variables:
+            # intervals are the same if both ends are, not if their middles are
+            pairs = [v[ends].values for v in (stored.variables, dict(plain.dataset.variables))]
+            found[dim] = _joined(*pairs[0].T), _joined(*pairs[1].T)
+    for dim, index in plain.ranges.items():
+        if dim in stored.notes.ranges:
+            found[dim] = (np.arange(sizes[dim]), np.asarray(index))
+    return found
+
+
+def _tuples(variables: Mapping[Hashable, xr.Variable] | Mapping[str, xr.Variable], levels: Iterable[str]) -> Labels:
+    return _joined(*(dict(variables)[level].values for level in levels))
+
+
+def _joined(*arrays: np.ndarray[Any, Any]) -> Labels:
+    """Tuples of the elements of several arrays."""
+    return pd.MultiIndex.from_arrays(list(arrays)).to_numpy()
+
+
+def check_kinds(plain: PlainDataset, stored: StoredGroup) -> None:
+    """Check that dimensions have labels of the same making, and that no name is that of a part of another array.
+
+    Raises
+    ------
+    LabelError
+    """
+    for name in map(stored_name, plain.dataset.variables):
+        owner = next((n for n, roles in stored.notes.companions.items() if name in roles.values()), None)
+        if owner is not None and name not in plain.companions:
+            raise LabelError(
+                f"the store has an array of this name already, which is a part of {owner!r}",
+                key=name,
+                mend="Rename the variable",
+            )
+    for dim in plain.multi_indexes:
+        if dim in stored.arrays or dim in stored.notes.ranges:
+            raise _other_labels(dim, "labels that are no MultiIndex", "a MultiIndex")
+    for dim in stored.notes.multi_indexes:
+        if dim in plain.ranges or (dim in plain.dataset.variables and dim in plain.dataset.dims):
+            raise _other_labels(dim, "a MultiIndex", "other labels")
+
+
+def _other_labels(dim: str, expected: str, found: str) -> LabelError:
+    return LabelError(
+        f"dimension {dim!r} has labels of another kind in the store",
+        key=dim,
+        expected=expected,
+        found=found,
+        mend="Drop the labels, or those in the store with zarrds.drop_vars",
+    )
+
+
+def check_ranges(plain: PlainDataset, stored: StoredGroup, region: Mapping[str, slice]) -> None:
+    """Check that labels of ranges are those of their places, so that nothing need be noted of them.
+
+    Raises
+    ------
+    LabelError
+    """
+    for dim, index in plain.ranges.items():
+        if dim not in stored.notes.ranges:
+            continue
+        part = region.get(dim, slice(0, stored.sizes[dim]))
+        wanted = np.arange(part.start, part.stop)
+        # of an append, what is stored already may have been left out
+        labels = np.asarray(index)[len(index) - len(wanted) :] if len(index) > len(wanted) else np.asarray(index)
+        if len(labels) == len(wanted) and not (different := np.flatnonzero(labels != wanted)).size:
+            continue
+        first = int(different[0]) if len(labels) == len(wanted) else 0
+        raise LabelError(
+            f"the labels of {dim!r} are the range 0, 1, 2, … in the store, and the new ones are not",
+            key=dim,
+            expected=label_text(wanted[first]) if len(wanted) else "none",
+            found=label_text(labels[first]) if len(labels) else "none",
+            mend=f"Give the dataset the labels of its place, or drop the coordinate {dim!r}",
+        )
+
+
+def with_true_notes(
+    after: ArrayMetadata,
+    variable: xr.Variable,
+    parts: Sequence[slice],
+    notes: Mapping[str, JSON],
+    stored: StoredGroup,
+) -> ArrayMetadata:
+    """The metadata of a stored array that is written to, without a note of ranges that it no longer holds.
+
+    Parameters
+    ----------
+    after : ArrayMetadata
+    variable : Variable
+        What is written.
+    parts : sequence of slice
+        Where, along each dimension of the array.
+    notes : mapping of str to JSON
+        What would be noted of the variable if it was new.
+    stored : StoredGroup
+    """
+    described = note_of(after, PANDAS)
+    if isinstance(described, dict) and described.get("dtype") == "range":
+        (part,) = parts
+        index = range_of(described, part.stop)
+        if index is None or not np.array_equal(variable.values, index[part.start :]):
+            is_whole = part == slice(0, after.shape[0])
+            after = with_note(after, PANDAS, notes.get(PANDAS) if is_whole else None)
+    ranges, before = notes.get(RANGES), note_of(after, RANGES)
+    if isinstance(ranges, list) and not stored.arrays.keys() & {str(dim) for dim in ranges}:
+        known = before if isinstance(before, list) else []
+        after = with_note(after, RANGES, [*known, *(dim for dim in ranges if dim not in known)])
+    return after

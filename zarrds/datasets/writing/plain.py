@@ -1,0 +1,335 @@
+"""A dataset of whatever pandas knows as one of plain arrays, which every Zarr reader understands, and the notes beside.
+
+What an array cannot say is noted: see `zarrds.datasets.reading.notes`, and `zarrds.labels.kinds.table` for each kind of
+index.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Collection, Hashable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from zarrds.compat.xarray_internals import check_vlen_dtype, validate_dataset_names
+from zarrds.datasets.encoding.dataset import Encoding, stored_name
+from zarrds.datasets.reading.notes import MULTI_INDEX, PANDAS, RANGES, GroupNotes
+from zarrds.errors import EncodingError, UnsupportedError, ZarrdsError
+from zarrds.labels.kinds.table import Like, Plain, decode_options, to_plain
+from zarrds.metadata.dtypes import JSON
+
+__all__ = ["PlainDataset", "plain_dataset"]
+
+# left by an earlier file: not of what is stored here
+_MISSING = frozenset({"_FillValue", "missing_value"})
+_CF_KEYS = _MISSING | frozenset({"scale_factor", "add_offset", "dtype", "units", "calendar"})
+# of times of which there are none yet, by their resolution
+_UNITS = {
+    "s": "seconds since 1970-01-01",
+    "ms": "milliseconds since 1970-01-01",
+    "us": "microseconds since 1970-01-01",
+    "ns": "nanoseconds since 1970-01-01",
+}
+_FREELY_ENCODED = ("datetime64[", "timedelta64[", "cftime", "period", "str", "object")
+_ENCODED_BY_XARRAY = ("datetime64[", "timedelta64[", "cftime", "str", "object", "range")
+
+
+@dataclass(frozen=True, slots=True)
+class PlainDataset:
+    """What is to be stored of a dataset.
+
+    Attributes
+    ----------
+    dataset : Dataset
+        Without a MultiIndex or a pandas extension type.
+    notes : mapping of str to mapping of str to JSON
+        By the name of the array, members of its ``zarrds`` object.
+    labels : frozenset of str
+        Names of variables that are labels of an index, or belong to them.
+    multi_indexes : mapping of str to tuple of str
+        The names of the levels, by dimension.
+    ranges : mapping of str to Index
+        Labels of dimensions that have no array of their own.
+    companions : frozenset of str
+        Arrays that are parts of others, not variables of the dataset.
+    """
+
+    dataset: xr.Dataset
+    notes: Mapping[str, Mapping[str, JSON]]
+    labels: frozenset[str]
+    multi_indexes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    ranges: Mapping[str, pd.Index[Any]] = field(default_factory=dict)
+    companions: frozenset[str] = frozenset()
+
+
+def plain_dataset(
+    dataset: xr.Dataset,
+    stored: GroupNotes | None = None,
+    arrays: Collection[str] = (),
+    categories: Mapping[str, pd.Index[Any]] | None = None,
+    asked: Encoding | None = None,
+) -> PlainDataset:
+    """A dataset as plain arrays and notes.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    stored : GroupNotes, optional
+        Of the group that it goes into.
+    arrays : collection of str
+        The names of the arrays that this group has: what is written to them gets their kind.
+    categories : mapping of str to Index, optional
+        The stored categories of arrays that have some.
+    asked : mapping, optional
+        What the user asks for, by the name of the variable. Those that are named get an array.
+
+    Raises
+    ------
+    LabelError
+        If a variable is of another kind than the array that it would be written to.
+
+    Examples
+    --------
+    >>> import pandas as pd, xarray as xr
+    >>> plain = plain_dataset(xr.Dataset(coords={"x": pd.CategoricalIndex(["b", "a", "b"])}))
+    >>> plain.dataset.x.values, plain.dataset.x_categories.values
+    (array([1, 0, 1], dtype=int8), array(['a', 'b'], dtype=object))
+    >>> plain.notes["x"]
+    {'pandas': {'dtype': 'category', 'ordered': False, 'categories': 'x_categories'}}
+    """
+    validate_dataset_names(dataset)
+    maker = _Maker(dataset, stored or GroupNotes(), arrays, categories or {}, asked or {})
+    for name, variable in dataset.variables.items():
+        maker.add(name, variable)
+    return maker.result()
+
+
+class _Maker:
+    """Collects the variables of a plain dataset."""
+
+    def __init__(
+        self,
+        dataset: xr.Dataset,
+        stored: GroupNotes,
+        arrays: Collection[str],
+        categories: Mapping[str, pd.Index[Any]],
+        asked: Encoding,
+    ) -> None:
+        self._dataset, self._stored, self._arrays = dataset, stored, arrays
+        self._categories, self._asked = categories, asked
+        self._indexes = {
+            name: index.to_pandas_index()
+            for name, index in dataset.xindexes.items()
+            if isinstance(index, xr.indexes.PandasIndex)
+        }
+        self._variables: dict[Hashable, xr.Variable] = {}
+        self._beside: set[Hashable] = set()  # companions
+        self._notes: dict[str, dict[str, JSON]] = {}
+        self._labels = {stored_name(name) for name in dataset.xindexes}
+        self._multi: dict[str, tuple[str, ...]] = {}
+        self._ranges: dict[str, pd.Index[Any]] = {}
+        self._is_changed = False
+
+    def add(self, name: Hashable, variable: xr.Variable) -> None:
+        index = self._indexes.get(name)
+        if isinstance(index, pd.MultiIndex):
+            if name == variable.dims[0] and name not in index.names:
+                self._is_changed = True
+                self._labels.discard(stored_name(name))
+                return  # its levels are stored
+            self._note(name, MULTI_INDEX, self._multi_index(str(variable.dims[0]), index))
+            values: Any = _level_values(index, name)
+            self._add_plain(name, variable, values, is_level=True)
+            level = index.levels[index.names.index(name)]
+            if values.dtype != level.dtype and PANDAS in self._notes[stored_name(name)]:
+                # of nullable integers, which only hold what is missing
+                self._note(name, PANDAS, {**self._notes[stored_name(name)][PANDAS], "level": str(level.dtype)})
+        elif index is not None and variable.dims == (name,) and self._has_no_array(name, variable, index):
+            self._ranges[stored_name(name)] = index
+            self._labels.discard(stored_name(name))
+            self._is_changed = True
+        elif isinstance(index, pd.RangeIndex):
+            self._note(name, PANDAS, {"dtype": "range", "start": index.start, "step": index.step})
+            self._variables[name] = variable
+        else:
+            # the index of fixed-length text is made of it again
+            is_made_again = index is None or variable.dtype.kind in "US"
+            if index is not None and not isinstance(variable.dtype, np.dtype) and index.dtype != variable.dtype:
+                index = index.astype(variable.dtype)  # xarray makes objects of some that are no labels of a dimension
+            values = self._pandas_values(name, variable) if is_made_again else index
+            if values is None and self._is_encoded_by_us(stored_name(name)):
+                values = variable.values
+            if values is None:
+                unit = np.datetime_data(variable.dtype)[0] if variable.dtype.kind == "M" else "ns"
+                if unit != "ns" and stored_name(name) not in self._arrays:
+                    self._note(name, PANDAS, {"dtype": f"datetime64[{unit}]"})
+                self._variables[name] = variable
+            else:
+                self._add_plain(name, variable, values)
+
+    def _multi_index(self, dim: str, index: pd.MultiIndex) -> dict[str, JSON]:
+        levels = [stored_name(level) for level in index.names]
+        self._multi[dim] = tuple(levels)
+        return {"dimension": dim, "levels": list(levels)}
+
+    def _has_no_array(self, name: Hashable, variable: xr.Variable, index: pd.Index[Any]) -> bool:
+        """Whether labels need no array, as any reader takes a dimension without labels for 0, 1, 2, …."""
+        if name in self._stored.ranges:
+            return True
+        if stored_name(name) in self._arrays or name in self._asked or variable.attrs:
+            return False
+        if not isinstance(index, pd.RangeIndex) or index.start != 0 or index.step != 1:
+            return False
+        # some array must say so
+        return any(name in other.dims for n, other in self._dataset.variables.items() if n != name)
+
+    def _note(self, name: Hashable, member: str, value: JSON) -> None:
+        self._notes.setdefault(stored_name(name), {})[member] = value
+
+    def _add_plain(self, name: Hashable, variable: xr.Variable, values: Any, *, is_level: bool = False) -> None:
+        key = stored_name(name)
+        try:
+            plain = to_plain(values, self._like(key))
+        except ZarrdsError as error:
+            raise error.located(key=key) from error.__cause__
+        if plain is not None and "bounds" in plain.companions and variable.ndim > 1:
+            raise UnsupportedError(
+                "intervals of several dimensions cannot be stored", key=key, mend="Store both ends as variables"
+            )
+        if plain is None:
+            is_computed = is_level or variable.chunks is not None
+            self._variables[name] = self._as_plain_variable(variable, values) if is_computed else variable
+            return
+        encoding = variable.encoding
+        self._check_asked(name, plain)
+        if plain.description and decode_options(plain.description).get("mask_and_scale") is False:
+            encoding = {k: v for k, v in encoding.items() if k not in _CF_KEYS}
+        attrs, description = variable.attrs | plain.attrs, dict(plain.description)
+        for role, companion in plain.companions.items():
+            beside = self._stored.companions.get(key, {}).get(role) or self._free_name(f"{key}_{role}")
+            description[role] = beside
+            if role == "bounds":
+                attrs = attrs | {"bounds": beside}
+                if key in self._labels:
+                    self._labels.add(beside)
+            if role == "bounds" or key not in self._stored.companions:
+                self._add_companion(beside, companion, variable.dims if role == "bounds" else None)
+        if description:
+            self._note(name, PANDAS, description)
+        self._is_changed = True
+        if plain.values.dtype.kind in "mM" and not plain.values.size:
+            units = _UNITS[np.datetime_data(plain.values.dtype)[0]]
+            encoding = {"units": units if plain.values.dtype.kind == "M" else units.split()[0], **encoding}
+        # fast: else pandas would look at each object, to see what it is
+        self._variables[name] = xr.Variable(
+            variable.dims, plain.values, attrs, {**encoding, **plain.encoding}, fastpath=True
+        )
+
+    def _check_asked(self, name: Hashable, plain: Plain) -> None:
+        """Check that the user does not ask for other elements than those that the description is of."""
+        dtype = str(plain.description.get("dtype", ""))
+        asked: Any = self._asked.get(name, {})  # whatever the user passed
+        wrong = [key for key in ("dtype", "scale_factor", "add_offset") if isinstance(asked, Mapping) and key in asked]
+        if wrong and (dtype.startswith("Float") or (dtype and not dtype.startswith(_FREELY_ENCODED))):
+            raise EncodingError(
+                f"encoding[{wrong[0]!r}] does not go with labels or data of the dtype {dtype}",
+                key=stored_name(name),
+                mend="Leave it out, or convert the variable first, for example with astype",
+            )
+
+    def _add_companion(self, name: str, plain: Plain, along: tuple[Hashable, ...] | None) -> None:
+        if along is not None:
+            ends = next((n for n in ("bnds", f"{name}_bnds") if self._dataset.sizes.get(n, 2) == 2), f"{name}_ends")
+            dims: tuple[Hashable, ...] = (*along, ends)
+        else:
+            dims = (name,)
+            self._labels.add(name)
+        description, attrs = dict(plain.description), dict(plain.attrs)
+        for role, companion in plain.companions.items():
+            beside = self._free_name(f"{name}_{role}")
+            description[role] = beside
+            if role == "bounds":
+                attrs["bounds"] = beside
+            self._add_companion(beside, companion, (name,) if role == "bounds" else None)
+        if description:
+            self._note(name, PANDAS, description)
+        self._beside.add(name)
+        self._variables[name] = xr.Variable(dims, plain.values, attrs, plain.encoding)
+
+    def _pandas_values(self, name: Hashable, variable: xr.Variable) -> Any:
+        """The data of a variable without an index where it may be of a kind that only pandas knows, else None."""
+        if not isinstance(variable.dtype, np.dtype):
+            return variable.data
+        # what is missing is the user's choice if the encoding says so
+        encoding: Any = self._asked.get(name, variable.encoding)  # whatever the user passed
+        is_chosen = isinstance(encoding, Mapping) and not _MISSING.isdisjoint(encoding)
+        if variable.dtype.kind != "O" or is_chosen or check_vlen_dtype(variable.dtype) is not None:
+            return None
+        if variable.chunks is not None and variable.size:
+            first = variable[(slice(0, 1),) * variable.ndim].values
+            if hasattr(first.flat[0], "calendar"):  # of cftime, which xarray encodes block by block
+                plain = to_plain(first)
+                if plain is not None and stored_name(name) not in self._arrays:
+                    self._note(name, PANDAS, dict(plain.description))
+                return None
+            warnings.warn(
+                f"variable {name!r} is a dask array with dtype=object: it is computed, to see what its objects are",
+                xr.SerializationWarning,
+                stacklevel=2,
+            )
+        return variable.values
+
+    def _is_encoded_by_us(self, key: str) -> bool:
+        """Whether a stored array holds other elements than those that xarray's encoders would make of plain data."""
+        dtype = str(self._stored.descriptions.get(key, {}).get("dtype", ""))
+        return key in self._arrays and bool(dtype) and not dtype.startswith(_ENCODED_BY_XARRAY)
+
+    def _like(self, key: str) -> Like | None:
+        if key not in self._arrays:
+            return None
+        description = self._stored.descriptions.get(key, {})
+        # labels of a range are compared as numbers
+        return Like({} if description.get("dtype") == "range" else description, self._categories.get(key))
+
+    def _as_plain_variable(self, variable: xr.Variable, values: Any) -> xr.Variable:
+        self._is_changed = True
+        return xr.Variable(variable.dims, np.asarray(values), variable.attrs, variable.encoding)
+
+    def _free_name(self, name: str) -> str:
+        """A name that no variable, dimension or stored array has."""
+        taken = {stored_name(n) for n in self._dataset.variables} | set(map(str, self._dataset.dims))
+        taken |= set(map(str, self._variables)) | set(self._arrays)
+        return next(n for n in (name, *(f"{name}_{i}" for i in range(1, len(taken) + 2))) if n not in taken)
+
+    def result(self) -> PlainDataset:
+        dataset = self._dataset
+        if self._is_changed:
+            coordinates = {n: v for n, v in self._variables.items() if n in dataset.coords}
+            data = {n: v for n, v in self._variables.items() if n not in dataset.coords}
+            plain = xr.Dataset(data, xr.Coordinates(coordinates, indexes={}), dataset.attrs)
+            plain.encoding = dataset.encoding
+            dataset = plain
+        for dim in self._ranges:
+            for name, variable in self._variables.items():
+                if dim in variable.dims:
+                    dims = self._notes.setdefault(stored_name(name), {}).setdefault(RANGES, [])
+                    assert isinstance(dims, list)
+                    dims.append(dim)
+        beside = frozenset(map(stored_name, self._beside))
+        return PlainDataset(dataset, self._notes, frozenset(self._labels), self._multi, self._ranges, beside)
+
+
+def _level_values(index: pd.MultiIndex, name: Hashable) -> pd.Index[Any]:
+    """The labels of one level; integers stay integers also where some are missing."""
+    i = index.names.index(name)
+    labels, level = index.get_level_values(i), index.levels[i]
+    if labels.dtype != level.dtype and level.dtype.kind in "iu":
+        codes = index.codes[i]
+        text = str(level.dtype)
+        nullable = level.astype(text[0].upper() + text[1:] if text[0] == "i" else f"UI{text[2:]}")
+        return nullable.append(pd.Index([pd.NA], dtype=nullable.dtype)).take(codes)  # -1 is the last
+    return labels

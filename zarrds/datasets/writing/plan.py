@@ -1,0 +1,113 @@
+"""All changes that one save makes to a store that exists, group by group, and what they were planned from."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import xarray as xr
+
+from zarrds.datasets.writing.conflicts import check_groups, check_sizes_of_others
+from zarrds.datasets.writing.stored import StoredGroup
+from zarrds.datasets.writing.update import ArrayChange, GroupChange
+from zarrds.errors import LabelError
+from zarrds.metadata.documents import Nodes, document_key, parents_of, walk
+from zarrds.metadata.model import ArrayMetadata, GroupMetadata
+from zarrds.storage.protocol import Store
+
+__all__ = ["StorePlan"]
+
+
+@dataclass
+class StorePlan:
+    """Changes by path from the store's root; they are added group by group.
+
+    Attributes
+    ----------
+    store : Store
+    nodes : Nodes
+        Of the store as it is.
+    arrays : dict of str to ArrayChange
+    groups : dict of str to GroupMetadata
+        Groups that are new or changed.
+    versions : dict of str to hashable
+        The identities of the documents that the plan is made from, by key.
+    """
+
+    store: Store
+    nodes: Nodes
+    arrays: dict[str, ArrayChange] = field(default_factory=dict)
+    groups: dict[str, GroupMetadata] = field(default_factory=dict)
+    versions: dict[str, Hashable] = field(default_factory=dict)
+    _before: dict[str, GroupMetadata | None] = field(default_factory=dict)
+    _changes: dict[str, tuple[StoredGroup | None, GroupChange]] = field(default_factory=dict)
+
+    def add_parents(self, parents: Mapping[str, GroupMetadata]) -> None:
+        """Groups above a new one, that are new as well."""
+        self.groups |= parents
+        self._before |= dict.fromkeys(parents)
+
+    def add(self, path: str, stored: StoredGroup | None, change: GroupChange) -> None:
+        """The change of the group at `path`; `stored` is None if it is new."""
+        base = f"{path}/" if path else ""
+        self.arrays |= {base + name: array for name, array in change.arrays.items()}
+        if change.metadata is not None:
+            self.groups[path] = change.metadata
+        if stored is not None:
+            # what is written to, and the labels that it was compared with; others may change meanwhile
+            names = change.arrays.keys() | stored.coordinate_names
+            keys = {document_key(base + name, self.nodes.zarr_format) for name in names} & stored.versions.keys()
+            self.versions |= {key: stored.versions[key] for key in keys}
+        self._before[path] = None if stored is None else stored.metadata
+        self._changes[path] = (stored, change)
+
+    def region_of(self, path: str, dataset: xr.Dataset, region: Any) -> Any:
+        """The region of a group: where it has no labels of its own, that of the group that it inherits them from."""
+        asked = dict.fromkeys(dataset.dims, "auto") if isinstance(region, str) and region == "auto" else region
+        if not isinstance(asked, Mapping):
+            return region
+        above = [self._changes[p][1].region for p in parents_of(path) if p in self._changes]
+        inherited = {dim: part for found in above for dim, part in found.items() if dim not in dataset.variables}
+        return {dim: inherited.get(str(dim), part) if part == "auto" else part for dim, part in asked.items()}
+
+    def check(self) -> None:
+        """Check, under the lock of the store, that groups are as they were, and that what came into them fits.
+
+        Raises
+        ------
+        ConflictError
+        """
+        check_groups(self.store, self._before, self.nodes.zarr_format)
+        for path, (stored, change) in self._changes.items():
+            if stored is not None:
+                sizes = stored.sizes
+                for array in change.arrays.values():
+                    names = array.after.dimension_names or ()
+                    sizes |= {n: size for n, size in zip(names, array.after.shape, strict=False) if n is not None}
+                known = stored.arrays.keys() | change.arrays.keys()
+                check_sizes_of_others(self.store, path, known, sizes, self.nodes.zarr_format)
+
+    def check_labels_below(self) -> None:
+        """Check that no group below is read by labels that are replaced: in a DataTree it inherits them.
+
+        Raises
+        ------
+        LabelError
+        """
+        for path, (_, change) in self._changes.items():
+            for dim in change.replaced_labels:
+                below = walk(self.nodes, path)
+                for other, node in below.items():
+                    group = other.rpartition("/")[0]
+                    if group == path or other in self.arrays or not isinstance(node, ArrayMetadata):
+                        continue
+                    between = [g for g in (*parents_of(group), group) if len(g) > len(path)]
+                    has_own = any(f"{g}/{dim}" in below for g in between)
+                    if dim in (node.dimension_names or ()) and not has_own:
+                        raise LabelError(
+                            f"labels of {dim!r} differ from the stored ones, by which {other!r} is read too",
+                            path=self.store.path,
+                            key=f"{path}/{dim}" if path else dim,
+                            mend="Save the whole tree, or give the group below labels of its own first",
+                        )

@@ -1,0 +1,75 @@
+"""Whether data that is to be saved is still to be read from the store that it goes into."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import xarray as xr
+
+from zarrds.compat.xarray_internals import DeferredIndex, MappedArray, lazy_data
+from zarrds.datasets.reading.lazy import LazyArray
+from zarrds.labels.sorted.lazy_index import unread_source
+from zarrds.labels.sorted.reading import StoredLabels
+from zarrds.storage.local.store import LocalStore
+from zarrds.storage.protocol import Store
+
+__all__ = ["reads_from"]
+
+# what wrappers of lazily read data call what they wrap: of xarray, of its zarr engine, of dask's tasks and data nodes
+_WRAPPED = ("array", "_array", "args", "kwargs", "value")
+_WRAPPERS = ("xarray.", "dask.")
+
+
+def reads_from(variables: Iterable[xr.Variable], store: Store) -> bool:
+    """Whether one of the variables is lazy and reads `store` when it is computed, as far as can be seen.
+
+    What zarrds or zarr-python opened is seen, also labels that are searched where they lie, and in dask graphs; what is
+    hidden in a function is not.
+    """
+    return any(_is_same_place(found, store) for variable in variables for found in _stores(variable))
+
+
+def _is_same_place(found: Any, store: Store) -> bool:
+    if found == store:
+        return True
+    # of directory stores, zarr-python's and ours; and of zarr-python's stores over fsspec
+    root = getattr(found, "root", getattr(found, "path", None))
+    if not isinstance(store, LocalStore) or not isinstance(root, str | os.PathLike):
+        return False
+    # a group may have been opened as a store of its own
+    one, other = (os.path.join(place, "") for place in (os.path.realpath(root), store.root))
+    return one.startswith(other) or other.startswith(one)
+
+
+def _stores(variable: xr.Variable) -> Iterator[Any]:
+    """The stores that the arrays in a variable, or in its dask graph, are read from."""
+    if variable.chunks is None:
+        waiting: list[Any] = [lazy_data(variable)]
+    else:
+        waiting = list(dict(variable.data.dask).values())
+    seen: set[int] = set()
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, LazyArray):
+            yield value.stored.store
+        elif isinstance(value, xr.Variable):
+            waiting.append(lazy_data(value))
+        elif isinstance(value, MappedArray):
+            waiting.append(value.variable)
+        elif isinstance(value, DeferredIndex):
+            waiting += value.waits_for
+        elif (source := unread_source(value)) is not None:
+            waiting.append(source)
+        elif isinstance(value, StoredLabels):
+            yield value.elements.store
+        elif isinstance(value, list | tuple):
+            waiting += value
+        elif isinstance(value, dict):
+            waiting += value.values()
+        elif hasattr(value, "store") and hasattr(value, "shape"):
+            yield value.store  # an array of zarrds, or of zarr-python
+        elif type(value).__module__.startswith(_WRAPPERS) and id(value) not in seen:
+            seen.add(id(value))
+            waiting += [getattr(value, name, None) for name in _WRAPPED]

@@ -1,0 +1,174 @@
+"""A group that is there already: what a save compares with, and writes into."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import xarray as xr
+
+from zarrds.compat.xarray_internals import decode_cf_variables
+from zarrds.datasets.encoding.dataset import Encoding
+from zarrds.datasets.reading.decoding import decoders_for
+from zarrds.datasets.reading.lazy import LazyArray, LazyArrays
+from zarrds.datasets.reading.notes import GroupNotes, notes_of
+from zarrds.datasets.reading.restored import MisfitError, index_of
+from zarrds.datasets.writing.plain import PlainDataset, plain_dataset
+from zarrds.errors import LabelError, MetadataError, ZarrdsError
+from zarrds.metadata.documents import Nodes, document_key, own_node
+from zarrds.metadata.dtypes import JSON
+from zarrds.metadata.model import ArrayMetadata, GroupMetadata
+from zarrds.storage.protocol import Store
+
+__all__ = ["StoredGroup", "read_group"]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredGroup:
+    """One group, by the documents of its own arrays.
+
+    Attributes
+    ----------
+    metadata : GroupMetadata
+    arrays : mapping of str to ArrayMetadata
+        By name.
+    variables : mapping of str to Variable
+        The same, lazy and decoded, with the encoding of the store.
+    versions : mapping of str to hashable
+        The identities of the arrays' documents, by key, taken before they were read.
+    coordinate_names : frozenset of str
+        Those that are coordinates, not data.
+    unreadable : mapping of str to ZarrdsError
+        Arrays that cannot be made into variables, by name, and why. They stay as they are.
+    notes : GroupNotes
+        What is noted of their labels; the variables are without it.
+    categories : mapping of str to Index
+        Of those variables that are going to be written and have some.
+    """
+
+    metadata: GroupMetadata
+    arrays: Mapping[str, ArrayMetadata]
+    variables: Mapping[str, xr.Variable]
+    versions: Mapping[str, Hashable]
+    coordinate_names: frozenset[str]
+    unreadable: Mapping[str, ZarrdsError]
+    notes: GroupNotes
+    categories: Mapping[str, pd.Index[Any]]
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Elements along each dimension.
+
+        Raises
+        ------
+        LabelError
+            If two arrays disagree: nothing can safely be added then.
+        """
+        sizes: dict[str, tuple[int, str]] = {}
+        for name, variable in self.variables.items():
+            for dim, size in variable.sizes.items():
+                known, first = sizes.setdefault(str(dim), (size, name))
+                if known != size:
+                    raise LabelError(
+                        f"the store's own arrays disagree about the size of dimension {dim!r}",
+                        key=name,
+                        expected=f"{known}, as in {first!r}",
+                        found=size,
+                        mend="See what zarrds.verify says of the store, and resize or remove one of them",
+                    )
+        return {dim: size for dim, (size, _) in sizes.items()}
+
+    def plain(self, dataset: xr.Dataset, asked: Encoding) -> PlainDataset:
+        """A dataset as plain arrays of the kinds that this group has; see `plain_dataset`."""
+        return plain_dataset(dataset, self.notes, self.arrays, self.categories, asked)
+
+
+def read_group(store: Store, stored: Nodes, path: str, dataset: xr.Dataset, workers: int | None) -> StoredGroup | None:
+    """The group at `path`, or None if there is nothing.
+
+    Parameters
+    ----------
+    store : Store
+    stored : Nodes
+        Read without consolidated metadata: another library may have left that stale.
+    path : str
+    dataset : Dataset
+        What is going to be written: the labels that it is compared with, and the categories, are read now.
+    workers : int, optional
+        Threads for reading them.
+
+    Raises
+    ------
+    LabelError
+        If an array stands at `path`.
+    """
+    node = stored.get(path)
+    if node is None:
+        return None
+    if isinstance(node, ArrayMetadata):
+        raise LabelError("an array stands where a group is to be", path=store.path, key=path or "/")
+    base = f"{path}/" if path else ""
+    versions: dict[str, Hashable] = {}
+    arrays: dict[str, ArrayMetadata] = {}
+    for name in store.list_children(path):
+        key = document_key(base + name, stored.zarr_format)
+        version = store.identity(key)
+        child = None if version is None else own_node(store, base + name, stored.zarr_format)
+        if isinstance(child, ArrayMetadata):
+            arrays[name], versions[key] = child, version
+    lazy_arrays = LazyArrays.of(store, stored, n_workers=workers)
+    lazy: dict[str, LazyArray] = {}
+    raw: dict[str, xr.Variable] = {}
+    unreadable: dict[str, ZarrdsError] = {}
+    for name, metadata in arrays.items():
+        try:
+            lazy[name] = lazy_arrays.array(base + name, metadata)
+            raw[name] = lazy_arrays.variable(lazy[name])
+            if name in dataset.xindexes and raw[name].ndim == 1 and raw[name].dtype.kind != "O":
+                # in memory before they are decoded: the decoders look at the first and the last of them
+                raw[name].load()
+        except ZarrdsError as error:
+            unreadable[name] = error
+    notes = notes_of(arrays)
+    decoders, active = decoders_for(notes, {})
+    for name in notes.descriptions.keys() - active:
+        notes = notes.without(name)
+    decoded, coordinates = _decoded(raw, node.attributes, unreadable, decoders)
+    for array in lazy.values():
+        array.is_being_decoded = False
+    categories: dict[str, pd.Index[Any]] = {}
+    for name, roles in notes.companions.items():
+        if "categories" in roles and name in dataset.variables:
+            try:
+                categories[name] = index_of(roles["categories"], decoded, notes.descriptions, notes.companions)
+            except MisfitError:
+                notes = notes.without(name)
+    return StoredGroup(node, arrays, decoded, versions, coordinates, unreadable, notes, categories)
+
+
+def _decoded(
+    raw: Mapping[str, xr.Variable],
+    attributes: Mapping[str, JSON],
+    unreadable: dict[str, ZarrdsError],
+    decoders: Mapping[str, Any],
+) -> tuple[dict[str, xr.Variable], frozenset[str]]:
+    """Decode all variables together, as bounds have the units of their coordinate; and tell which are coordinates.
+
+    Those that cannot be decoded are added to `unreadable`.
+    """
+    try:
+        decoded, _, names = decode_cf_variables(raw, dict(attributes), **decoders)
+    except ValueError:
+        for name, variable in raw.items():
+            try:
+                decode_cf_variables({name: variable}, {}, **decoders)
+            except ZarrdsError as error:  # a chunk that is lost, for example
+                unreadable[name] = error
+            except ValueError as error:
+                unreadable[name] = MetadataError(f"array cannot be decoded: {error}", key=name)
+        readable = {name: variable for name, variable in raw.items() if name not in unreadable}
+        decoded, _, names = decode_cf_variables(readable, dict(attributes), **decoders)
+    coordinates = {name for name, v in decoded.items() if name in names or v.dims == (name,)}
+    return dict(decoded), frozenset(coordinates)

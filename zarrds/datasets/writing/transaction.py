@@ -1,0 +1,316 @@
+"""Carries out what was planned for a store that exists: all of it becomes visible at once, or nothing.
+
+New values are staged where no reader sees them; then, under the lock of the store, it is made sure that nobody changed
+meanwhile what the plan was made from, and they are put in place: chunks and new arrays, the root's documents, and last
+the documents of the arrays that were there. Regions alone are written in place, chunk by chunk.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from typing import Any
+
+from zarrds.datasets.writing.conflicts import check_not_replaced, check_versions, leftovers_of
+from zarrds.datasets.writing.order import with_order
+from zarrds.datasets.writing.update import ArrayChange
+from zarrds.datasets.writing.writes import Write, compute_writes, write_in_memory
+from zarrds.engine.elements import Elements
+from zarrds.engine.executor import run
+from zarrds.engine.progress import progress_bar
+from zarrds.errors import UnsupportedError, ZarrdsError
+from zarrds.metadata.documents import documents_of_change, locked, own_node, parents_of
+from zarrds.metadata.extension import marks_of, new_id, with_marks
+from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node
+from zarrds.storage.overlay import Overlay
+from zarrds.storage.protocol import DELETED, Store
+
+__all__ = ["Options", "carry_out", "change_documents", "finish_later", "marked", "write_all", "writes_of"]
+
+
+# arrays of so many bytes are written by one thread, several at a time
+_SMALL = 128 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How data is written; the names are those of `zarrds.save`."""
+
+    compute: bool = True
+    write_empty_chunks: bool = True
+    progress: bool = False
+    workers: int | None = None
+    chunkmanager_store_kwargs: Mapping[str, Any] | None = None
+
+
+def carry_out(
+    store: Store,
+    arrays: Mapping[str, ArrayChange],
+    groups: Mapping[str, GroupMetadata],
+    versions: Mapping[str, Hashable],
+    options: Options,
+    *,
+    in_place: bool = False,
+    replaced: str | None = None,
+    check: Callable[[], None] | None = None,
+) -> Any:
+    """Write array and group changes, by path from the store's root.
+
+    Parameters
+    ----------
+    store : Store
+    arrays, groups : mapping
+    versions : mapping of str to hashable
+        The identities of the documents that the plan was made from, by key.
+    options : Options
+    in_place : bool
+        Write chunk by chunk into arrays that stay as they are, as regions are.
+    replaced : str, optional
+        The path of a group that is replaced: what is there now goes.
+    check : callable, optional
+        Called at the end, when nobody else can change the store any more; raises if it is not as it was to be.
+
+    Returns
+    -------
+    None or Delayed
+
+    Raises
+    ------
+    ConflictError
+        If another writer changed the arrays meanwhile. Nothing was changed then; but if it replaced arrays that were
+        written in place, some of the data may be in the new ones.
+    """
+    later = {p: c for p, c in arrays.items() if c.variable.chunks is not None and not options.compute}
+    now = {p: c for p, c in arrays.items() if p not in later}
+    after = {p: marked(c, is_written=p in now and options.write_empty_chunks) for p, c in arrays.items()}
+    nodes: dict[str, Node] = {**groups, **{p: node for p, node in after.items() if node != arrays[p].before}}
+    with _staging(store) as changes:
+        if in_place:
+            try:
+                _write(store.in_place(changes), now, options, is_private=False)
+            finally:
+                check_not_replaced(store, {path: after[path] for path in now})  # if it failed, that may be why
+            partial: dict[str, Hashable] = {}
+        else:
+            overlay = Overlay(store, changes)
+            partial = {key: store.identity(key) for change in now.items() for key in _shared_keys(overlay, *change)}
+            try:
+                _write(overlay, now, options, is_private=True)
+            except ZarrdsError:
+                check_versions(store, {**versions, **partial})  # that may be why
+                raise
+            after |= {path: with_order(overlay, path, change, after[path]) for path, change in now.items()}
+            nodes |= {path: after[path] for path in now if after[path] != arrays[path].before}
+        if nodes or not in_place:
+            with locked(store), store.lock(*partial) if partial else nullcontext():
+                if check is not None:
+                    check()
+                check_versions(store, {**versions, **partial})
+                new = {p: node for p, node in after.items() if arrays[p].before is None}
+                leftovers = leftovers_of(store, new) if replaced is None else store.list_prefix(replaced)
+                _stage_documents(store, changes, nodes, replaced=replaced)
+                _stage_deletion(changes, _stale(changes, leftovers))
+                store.apply_changes(changes)
+    if options.compute:
+        return None
+    return finish_later(store, after, later, options)
+
+
+@contextmanager
+def _staging(store: Store) -> Iterator[Store]:
+    changes = store.stage_changes()
+    try:
+        yield changes
+    finally:
+        store.discard(changes)  # if they were applied, nothing is left of them
+
+
+def marked(change: ArrayChange, *, is_written: bool) -> ArrayMetadata:
+    """The metadata of a changed array, with a name for this very array, and with how much of it is certainly there."""
+    marks = marks_of(change.after)
+    if change.before is None:
+        marks = replace(marks, id=new_id(), complete=change.after.shape if is_written else None)
+    elif is_written and _is_complete(change):
+        marks = replace(marks, complete=change.after.shape)
+    return with_marks(change.after, marks)
+
+
+def _is_complete(change: ArrayChange) -> bool:
+    """Whether an array has all its chunks once the change is written, as far as its documents tell."""
+    before = change.before
+    if before is None:
+        return False
+    pairs = list(zip(before.shape, change.after.shape, strict=True))
+    is_whole = [
+        (start == 0 and size == new) or old != new
+        for (old, new), start, size in zip(pairs, change.start, change.variable.shape, strict=True)
+    ]
+    if not all(is_whole):
+        return False
+    # what is overwritten has all chunks, whatever was there; what grows has them if it had them before
+    complete = marks_of(before).complete
+    was_complete = complete is not None and all(c >= s for c, s in zip(complete, before.shape, strict=True))
+    return was_complete or all(old == new for old, new in pairs)
+
+
+def _write(values: Store | Overlay, arrays: Mapping[str, ArrayChange], options: Options, *, is_private: bool) -> None:
+    writes = list(writes_of(values, arrays.items(), options, is_private=is_private))
+    write_all(writes, sum(write.n_chunks for write in writes), options)
+
+
+def writes_of(
+    values: Store | Overlay, arrays: Iterable[tuple[str, ArrayChange]], options: Options, *, is_private: bool
+) -> Iterator[Write]:
+    """What is to be written where, for array changes by path.
+
+    Parameters
+    ----------
+    values : Store or Overlay
+        What takes the chunks.
+    arrays : iterable of (str, ArrayChange)
+    options : Options
+    is_private : bool
+        Whether nobody else writes to the arrays meanwhile.
+    """
+    for path, change in arrays:
+        elements = Elements(
+            values,
+            path,
+            change.after,
+            is_private=is_private,
+            write_empty_chunks=options.write_empty_chunks,
+            n_workers=options.workers,
+        )
+        in_place = None if is_private or isinstance(values, Overlay) else values
+        yield Write(elements, change.variable, change.start, in_place)
+
+
+def write_all(writes: Iterable[Write], n_chunks: int, options: Options) -> None:
+    """Write data to where it goes: large arrays one by one, as they come, small ones side by side, dask in one graph.
+
+    Parameters
+    ----------
+    writes : iterable of Write
+    n_chunks : int
+        Of all of them, for the progress bar.
+    options : Options
+    """
+    with progress_bar(n_chunks, "save", enabled=options.progress) as advance:
+        small: list[Write] = []
+        chunked: list[Write] = []
+        for write in writes:
+            if write.is_chunked:
+                chunked.append(write)
+            elif write.variable.nbytes <= _SMALL:
+                small.append(write)
+            else:
+                write_in_memory(write, advance)
+        run(
+            small,
+            lambda: lambda write: write_in_memory(write, advance),
+            part_nbytes=_SMALL,  # that many bytes take about as long as the files and folders of an array
+            workers=options.workers,
+        )
+        if chunked:
+            compute_writes(chunked, advance, options.chunkmanager_store_kwargs or {}, compute=True)
+
+
+def _shared_keys(values: Overlay, path: str, change: ArrayChange) -> Iterator[str]:
+    """The keys of stored chunks of which a change replaces only a part."""
+    elements = Elements(values, path, change.after, is_private=True)
+    write = Write(elements, change.variable, change.start)
+    for axis, (part, size, chunk) in enumerate(zip(write.key, change.after.shape, change.after.chunks, strict=True)):
+        for edge, is_cut in (
+            (part.start, part.start % chunk),
+            (part.stop - 1, part.stop % chunk and part.stop != size),
+        ):
+            if is_cut:
+                at = (*write.key[:axis], slice(edge, edge + 1), *write.key[axis + 1 :])
+                yield from elements.chunk_keys_of(at)
+
+
+def _stage_documents(
+    store: Store,
+    changes: Store,
+    nodes: Mapping[str, Node],
+    removed: Collection[str] = (),
+    replaced: str | None = None,
+) -> None:
+    if not nodes and not removed:
+        return
+    gone = [*removed, *([] if replaced is None else [replaced])]
+    for step, documents in enumerate(documents_of_change(store, nodes, gone)):
+        for key, value in documents.items():
+            changes.set(f"{step}/{key}", value)
+
+
+def _stage_deletion(changes: Store, keys: Collection[str]) -> None:
+    if keys:
+        changes.set(DELETED, json.dumps(sorted(keys)).encode())
+
+
+def _stale(changes: Store, keys: Iterable[str]) -> set[str]:
+    """Those of some keys that changes do not set anew; for a folder full of them its prefix."""
+    new = {key.partition("/")[2] for key in changes.list_prefix()}
+    kept = new.union(*(parents_of(key) for key in new))
+    return {next(path for path in (*parents_of(key)[1:], key) if path not in kept) for key in keys if key not in new}
+
+
+def change_documents(
+    store: Store, nodes: Mapping[str, Node], removed: Collection[str] = (), links: Mapping[str, str] | None = None
+) -> None:
+    """Write the documents of nodes, and remove others with all below them, in one step; the caller holds the lock.
+
+    `links` are keys whose values get another key as well, to which they map.
+    """
+    with _staging(store) as changes:
+        for key, to in (links or {}).items():
+            store.link(key, changes, f"0/{to}")
+        _stage_documents(store, changes, nodes, removed)
+        _stage_deletion(changes, removed)
+        store.apply_changes(changes)
+
+
+def finish_later(
+    store: Store, nodes: Mapping[str, ArrayMetadata], arrays: Mapping[str, ArrayChange], options: Options
+) -> Any:
+    """A Delayed that writes the dask arrays of changes whose documents are in place, and marks them complete then.
+
+    Parameters
+    ----------
+    store : Store
+    nodes : mapping of str to ArrayMetadata
+        As they were committed.
+    arrays : mapping of str to ArrayChange
+    options : Options
+    """
+    try:
+        from dask.delayed import delayed
+    except ImportError as error:
+        raise UnsupportedError("compute=False needs dask", mend="Install it: python -m pip install dask") from error
+
+    committed = {path: nodes[path] for path in arrays}
+    changes = ((path, replace(change, after=committed[path])) for path, change in arrays.items())
+    writes = list(writes_of(store, changes, options, is_private=False))
+    written = compute_writes(writes, None, options.chunkmanager_store_kwargs or {}, compute=False)
+    whole = [
+        path
+        for path, change in arrays.items()
+        if options.write_empty_chunks and _is_complete(replace(change, before=change.before or nodes[path]))
+    ]
+    return delayed(_finish)(written, store, committed, whole)
+
+
+def _finish(_written: object, store: Store, arrays: Mapping[str, ArrayMetadata], whole: Collection[str]) -> None:
+    """Mark those arrays complete that were written as a whole, unless another writer has changed their shape since."""
+    with locked(store):
+        check_not_replaced(store, arrays)
+        nodes: dict[str, Node] = {}
+        for path in whole:
+            there = own_node(store, path, arrays[path].zarr_format)
+            if isinstance(there, ArrayMetadata) and there.shape == arrays[path].shape:
+                nodes[path] = with_marks(there, replace(marks_of(there), complete=there.shape))
+        if nodes:
+            change_documents(store, nodes)

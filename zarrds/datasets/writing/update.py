@@ -1,0 +1,352 @@
+"""What a save changes in a group that is there already: decided here, before anything is written.
+
+The result is data: for each array its metadata before and after, and which encoded elements go where. Labels and
+attributes are read from the store, other data is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Hashable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import xarray as xr
+
+from zarrds.datasets.encoding.as_stored import as_stored, encode_like
+from zarrds.datasets.encoding.dataset import Encoding, encode_variable, prepared, stored_name
+from zarrds.datasets.writing.append import OnOverlap, check_goes_on, check_same_labels, check_sizes, place_labels
+from zarrds.datasets.writing.other_labels import Pairs, check_kinds, check_ranges, other_labels, with_true_notes
+from zarrds.datasets.writing.plain import PlainDataset
+from zarrds.datasets.writing.region import check_region_labels, part_of, resolve_region
+from zarrds.datasets.writing.stored import StoredGroup
+from zarrds.errors import EncodingError, LabelError
+from zarrds.metadata.dtypes import JSON
+from zarrds.metadata.extension import marks_of, new_id, with_marks
+from zarrds.metadata.model import ArrayMetadata, GroupMetadata, ZarrFormat
+
+__all__ = ["ArrayChange", "GroupChange", "How", "plan_update"]
+
+UpdateMode = Literal["a", "a-", "r+"]
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """What the user asks of a save into a store that exists; the names are those of `zarrds.save`."""
+
+    mode: UpdateMode
+    append_dim: Hashable | None
+    region: Any
+    on_overlap: OnOverlap
+    zarr_format: ZarrFormat
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayChange:
+    """One array that is made, grown or written to.
+
+    Attributes
+    ----------
+    before : ArrayMetadata or None
+        None for an array that is new.
+    after : ArrayMetadata
+    variable : Variable
+        Encoded.
+    start : tuple of int
+        The place of its first element, along each dimension of the array.
+    """
+
+    before: ArrayMetadata | None
+    after: ArrayMetadata
+    variable: xr.Variable
+    start: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GroupChange:
+    """All changes of one group.
+
+    Attributes
+    ----------
+    metadata : GroupMetadata or None
+        None where the group's own document stays as it is.
+    arrays : mapping of str to ArrayChange
+        By name.
+    replaced_labels : frozenset of str
+        Dimensions whose stored labels are overwritten by others.
+    region : mapping of str to slice
+        Where along its dimensions the group is written, where that is not all.
+    """
+
+    metadata: GroupMetadata | None
+    arrays: Mapping[str, ArrayChange]
+    replaced_labels: frozenset[str] = frozenset()
+    region: Mapping[str, slice] = field(default_factory=dict)
+
+
+def plan_update(plain: PlainDataset, encoding: Encoding, stored: StoredGroup | None, how: How) -> GroupChange:
+    """Compare a dataset with the group that it goes into, and say what is to be written.
+
+    Parameters
+    ----------
+    plain : PlainDataset
+    encoding : mapping
+        For variables that are new.
+    stored : StoredGroup or None
+        None if the group is new.
+    how : How
+
+    Raises
+    ------
+    LabelError, LabelNotFoundError
+        If labels, sizes or variables do not fit those that are stored.
+    EncodingError
+        For data that the stored arrays cannot hold unchanged, and for options that do not go together.
+    """
+    dataset, notes = plain.dataset, plain.notes
+    if stored is None:
+        attributes, variables = prepared(dataset, encoding)
+        new = {name: _new(name, v, name in encoding, how, {}, notes.get(name, {})) for name, v in variables.items()}
+        return GroupChange(GroupMetadata(attributes, zarr_format=how.zarr_format), new)
+    if doubly := [name for name in encoding if name in stored.arrays]:
+        raise EncodingError(
+            f"variable {doubly[0]!r} already exists, but encoding was provided",
+            key=str(doubly[0]),
+            mend="Leave it out: what is written has the encoding of the store",
+        )
+    _check_readable(dataset, stored, how)
+    dataset = _with_stored_labels(dataset, stored, how.zarr_format)
+    region: dict[str, slice] = {}
+    check_kinds(plain, stored)
+    asked = how.region if isinstance(how.region, Mapping) else dataset.dims if how.region is not None else ()
+    others = other_labels(plain, stored, {*asked, how.append_dim})
+    if how.region is not None:
+        region = resolve_region(how.region, dataset, stored.variables, how.mode, how.append_dim, plain.labels, others)
+    if how.mode == "r+" and (names := [n for n in dataset.variables if stored_name(n) not in stored.arrays]):
+        raise EncodingError(
+            f"dataset contains non-pre-existing variables {names!r}, which mode='r+' does not allow",
+            mend="Pass mode='a' to write new variables",
+        )
+    if how.region is not None:
+        check_region_labels(dataset, region, stored.variables, how.append_dim, plain.labels)
+        names = [name for name in dataset.variables if stored_name(name) in plain.labels]
+        dataset = dataset.drop_vars([n for n in names if how.append_dim not in dataset.variables[n].dims])
+    if how.append_dim is not None:
+        dataset, region[str(how.append_dim)] = _appended(dataset, str(how.append_dim), stored, how, others)
+    check_ranges(plain, stored, region)
+    attributes, variables = prepared(dataset, encoding)
+    arrays = _array_changes(replace(plain, dataset=dataset), variables, encoding, stored, how, region)
+    labels = {name for name, variable in stored.variables.items() if variable.dims == (name,)}
+    replaced = frozenset(labels & arrays.keys() - region.keys())
+    if how.mode == "r+":
+        return GroupChange(None, arrays, replaced, region)
+    # the attributes of arrays that exist stay as they are, so that none of them would name a new coordinate
+    added = [n for n in dataset.coords if isinstance(n, str) and n not in stored.arrays and n not in dataset.dims]
+    return GroupChange(_group_metadata(stored.metadata, attributes, added), arrays, replaced, region)
+
+
+def _check_readable(dataset: xr.Dataset, stored: StoredGroup, how: How) -> None:
+    """Check that no array is touched that cannot be read: others stay as they are."""
+    names = {stored_name(name) for name in dataset.variables}
+    for name, error in stored.unreadable.items():
+        if name in names or how.append_dim in (stored.arrays[name].dimension_names or ()):
+            error.mend = "Save without this variable, or drop it from the store with zarrds.drop_vars"
+            raise error
+
+
+def _with_stored_labels(dataset: xr.Dataset, stored: StoredGroup, zarr_format: ZarrFormat) -> xr.Dataset:
+    """A dataset whose coordinates have the precision of those that are stored packed, so that they can be compared."""
+    changed = {}
+    for name in dataset.coords:
+        there = stored.variables.get(str(name))
+        if there is not None and {"scale_factor", "add_offset"} & there.encoding.keys():
+            changed[name] = as_stored(name, dataset.variables[name], there, stored.arrays[str(name)], zarr_format)
+    return dataset.assign_coords(changed) if changed else dataset
+
+
+def _group_metadata(
+    before: GroupMetadata, attributes: dict[str, JSON], new_coordinates: list[str]
+) -> GroupMetadata | None:
+    """The attributes are replaced, but what was a coordinate stays one, and what is one becomes one."""
+    names = [str(a.get("coordinates", "")).split() for a in (before.attributes, attributes)]
+    # names are separated by spaces, so that one with a space in it cannot be named
+    names.append([name for name in new_coordinates if " " not in name])
+    if together := list(dict.fromkeys(name for some in names for name in some)):
+        attributes = attributes | {"coordinates": " ".join(together)}
+    return None if attributes == before.attributes else replace(before, attributes=attributes)
+
+
+def _appended(dataset: xr.Dataset, dim: str, stored: StoredGroup, how: How, others: Pairs) -> tuple[xr.Dataset, slice]:
+    """The part of a dataset that is to be written, and where along `dim` it goes."""
+    sizes = stored.sizes
+    if dim not in sizes:
+        raise LabelError(
+            f"append_dim={dim!r} does not match any existing dataset dimensions {sizes}", mend="Check its name"
+        )
+    if dim not in dataset.dims:
+        raise LabelError(f"the dataset has no dimension {dim!r} to append along", found=dict(dataset.sizes))
+    names = {stored_name(name): variable for name, variable in dataset.variables.items()}
+    missing = [name for name, v in stored.variables.items() if dim in v.dims and name not in names]
+    if missing:
+        raise LabelError(
+            f"the dataset lacks variables that the store has along {dim!r}",
+            expected=missing,
+            mend="Append all of them at once, or the arrays of the store would have different sizes",
+        )
+    extra = [name for name, v in names.items() if dim in v.dims and name not in stored.arrays]
+    if extra:
+        raise LabelError(
+            f"the dataset has variables along {dim!r} that the store does not have",
+            found=extra,
+            mend="Leave them out, or save them for all of the store first, with mode='a' and without append_dim",
+        )
+    start = sizes[dim]
+    if dim not in stored.variables and dim not in others and how.on_overlap != "error":
+        raise EncodingError(
+            f"on_overlap={how.on_overlap!r} needs labels along {dim!r}, and the store has none", mend="Leave it out"
+        )
+    pair = others.get(dim)
+    if pair is None and dim in stored.variables:
+        pair = stored.variables[dim].values, dataset[dim].values
+    if pair is not None:
+        placement = place_labels(dim, *pair, how.on_overlap)
+        ends = stored.notes.companions.get(dim, {}).get("bounds")
+        if (
+            ends is not None and ends in dataset.variables and placement.start == len(pair[0])
+        ):  # intervals, which were compared as tuples
+            check_goes_on(dim, stored.variables[ends].values[:, 0], dataset[ends].values[placement.keep, 0])
+        dataset, start = dataset.isel({dim: placement.keep}), placement.start
+    return dataset, slice(start, start + dataset.sizes[dim])
+
+
+def _array_changes(
+    plain: PlainDataset,
+    variables: Mapping[str, xr.Variable],
+    encoding: Encoding,
+    stored: StoredGroup,
+    how: How,
+    region: Mapping[str, slice],
+) -> dict[str, ArrayChange]:
+    sizes = stored.sizes
+    # the dimensions of which a part is written, not all
+    cut = {dim for dim, part in region.items() if part != slice(0, sizes[dim])}
+    coordinates = {stored_name(name) for name in plain.dataset.coords} | stored.coordinate_names | plain.labels
+    # all but what stays as it is: coordinates that are the stored ones, and what "a-" leaves out
+    names = [
+        name
+        for name, variable in variables.items()
+        if name not in stored.variables or not _stays(name, variable, name in coordinates, stored, how, region, cut)
+    ]
+    # labels that are replaced, not added to
+    replaced = [
+        n for n in names if n in coordinates & stored.arrays.keys() and not set(variables[n].dims) & set(region)
+    ]
+    for name in replaced:
+        _check_all_are_written(name, names, stored)
+    changes = {
+        name: _written(name, variables[name], stored, how, region, plain.notes.get(name, {}))
+        if name in stored.arrays
+        else _new(name, variables[name], name in encoding, how, sizes, plain.notes.get(name, {}))
+        for name in names
+    }
+    changes = {
+        name: change for name, change in changes.items() if change.variable.size or change.before != change.after
+    }
+    if how.region is None and (replaced or how.append_dim is None):
+        # who opened the group before must read neither new data under old labels nor a mix of old and new chunks
+        changes = {
+            name: replace(c, after=with_marks(c.after, replace(marks_of(c.after), id=new_id())))
+            for name, c in changes.items()
+        }
+    return changes
+
+
+def _stays(
+    name: str,
+    variable: xr.Variable,
+    is_coordinate: bool,
+    stored: StoredGroup,
+    how: How,
+    region: Mapping[str, slice],
+    cut: Collection[str],
+) -> bool:
+    """Whether a stored variable is left as it is. Raises `LabelError` if it must be, and the new one differs."""
+    there = stored.variables[name]
+    if set(there.dims) & set(region):
+        marks = marks_of(stored.arrays[name])
+        is_unwritten = marks.id is not None and marks.complete is None  # as after compute=False
+        if not is_coordinate or is_unwritten or how.append_dim in there.dims or set(cut) <= set(there.dims):
+            return False
+        # these are labels of more than the region
+        check_same_labels(name, part_of(there, region), variable)
+        return True
+    if how.append_dim is not None and is_coordinate:
+        check_same_labels(name, there, variable)
+        return True
+    if how.append_dim is not None and how.mode == "a-":
+        return True
+    check_sizes(name, there, variable)
+    return is_coordinate and _are_same(name, there, variable)
+
+
+def _are_same(name: str, there: xr.Variable, variable: xr.Variable) -> bool:
+    try:
+        check_same_labels(name, there, variable)
+    except LabelError:
+        return False
+    return True
+
+
+def _check_all_are_written(name: str, names: Collection[str], stored: StoredGroup) -> None:
+    """Labels may only be replaced together with all that they label."""
+    dims = set(stored.variables[name].dims)
+    for other, variable in stored.variables.items():
+        if dims and dims <= set(variable.dims) and other not in names and other not in stored.coordinate_names:
+            raise LabelError(
+                f"coordinate {name!r} differs from the stored one, and {other!r} would be read under the new labels",
+                key=name,
+                mend=f"Align the dataset with the stored labels, drop the coordinate, or save {other!r} with it",
+            )
+
+
+def _new(
+    name: str,
+    variable: xr.Variable,
+    is_explicit: bool,
+    how: How,
+    sizes: Mapping[str, int],
+    notes: Mapping[str, JSON],
+) -> ArrayChange:
+    if how.region is not None:
+        raise LabelError(
+            "a variable that the store does not have cannot be written to a region",
+            key=name,
+            mend="Save it whole first",
+        )
+    for dim, size in variable.sizes.items():
+        if sizes.get(str(dim), size) != size:
+            raise LabelError(
+                f"new variable {name!r} has different dimension sizes than the store",
+                key=name,
+                expected=f"{dim}: {sizes[str(dim)]}",
+                found=f"{dim}: {size}",
+            )
+    encoded = encode_variable(name, variable, is_explicit, how.zarr_format, notes)
+    return ArrayChange(None, encoded.metadata, encoded.variable, (0,) * variable.ndim)
+
+
+def _written(
+    name: str,
+    variable: xr.Variable,
+    stored: StoredGroup,
+    how: How,
+    region: Mapping[str, slice],
+    notes: Mapping[str, JSON],
+) -> ArrayChange:
+    there, before = stored.variables[name], stored.arrays[name]
+    check_sizes(name, there, variable, region=region, append_dim=how.append_dim)
+    encoded = encode_like(name, variable, there, before, how.zarr_format)
+    whole = {str(dim): slice(0, size) for dim, size in there.sizes.items()}
+    parts = [{**whole, **region}[str(dim)] for dim in there.dims]
+    shape = tuple(max(size, part.stop) for size, part in zip(before.shape, parts, strict=True))
+    after = with_true_notes(replace(before, shape=shape), variable, parts, notes, stored)
+    return ArrayChange(before, after, encoded, tuple(part.start for part in parts))

@@ -1,0 +1,340 @@
+"""``zarrds.save``: a Dataset, DataArray or DataTree to a store."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Hashable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from math import prod
+from operator import lt
+from typing import Any, Literal
+
+import xarray as xr
+
+from zarrds.datasets.encoding.dataset import datasets_of, encode_variable, prepared
+from zarrds.datasets.writing.append import OnOverlap
+from zarrds.datasets.writing.conflicts import check_groups
+from zarrds.datasets.writing.new_store import Target, find_target, staged
+from zarrds.datasets.writing.order import with_order
+from zarrds.datasets.writing.plain import plain_dataset
+from zarrds.datasets.writing.plan import StorePlan
+from zarrds.datasets.writing.sources import reads_from
+from zarrds.datasets.writing.stored import read_group
+from zarrds.datasets.writing.transaction import Options, carry_out, finish_later, marked, write_all, writes_of
+from zarrds.datasets.writing.update import ArrayChange, How, plan_update
+from zarrds.errors import (
+    EncodingError,
+    LabelError,
+    NodeNotFoundError,
+    StoreNotFoundError,
+    UnsupportedError,
+    ZarrdsError,
+    locating,
+)
+from zarrds.metadata.documents import Nodes, locked, open_nodes, parents_of, zarr_format_of
+from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
+from zarrds.storage.locate import as_store
+from zarrds.storage.protocol import Store, check_prefix
+
+__all__ = ["save"]
+
+Mode = Literal["w", "w-", "a", "a-", "r+"]
+_MODES = ("w", "w-", "a", "a-", "r+")
+
+
+def save(
+    obj: xr.Dataset | xr.DataArray | xr.DataTree,
+    store: str | os.PathLike[str] | Store,
+    *,
+    group: str | None = None,
+    mode: Mode | None = None,
+    encoding: Mapping[Any, Any] | None = None,
+    append_dim: Hashable | None = None,
+    region: Mapping[Any, slice | Literal["auto"]] | Literal["auto"] | None = None,
+    on_overlap: OnOverlap = "error",
+    zarr_format: ZarrFormat | None = None,
+    compute: bool = True,
+    durable: bool = True,
+    write_empty_chunks: bool | None = None,
+    write_inherited_coords: bool = False,
+    chunkmanager_store_kwargs: Mapping[str, Any] | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    progress: bool = False,
+    workers: int | None = None,
+) -> Any:
+    """Save a Dataset, DataArray or DataTree.
+
+    Everything is encoded and checked before anything is written, and appears at once when all of it is written: a
+    save that fails, or is killed, leaves what was there before. Only a region is written chunk by chunk: each chunk is
+    replaced as a whole, but a region of which the writing fails may be half written.
+
+    Parameters
+    ----------
+    obj : Dataset, DataArray or DataTree
+        In memory, lazily opened (also from this very store), or of dask arrays in blocks of any size.
+    store : str, os.PathLike or Store
+    group : str, optional
+        The group to save into; the root unless said.
+    mode : {"w-", "w", "a", "a-", "r+"}, optional
+        - ``"w-"``: an error if the store, or the group, exists;
+        - ``"w"``: replaces it;
+        - ``"a"``: adds what is new, and overwrites variables that exist, with the encoding that they have. Their
+          attributes stay, those of the group are replaced;
+        - ``"a-"``: as ``"a"``, but with `append_dim` leaves variables without that dimension as they are;
+        - ``"r+"``: writes data of variables that exist, and nothing else.
+
+        Unless said it is ``"a"`` with `append_dim`, ``"r+"`` with `region`, else ``"w-"``. A dataset that was opened
+        before its labels were replaced raises `ConflictError` when more of it is read.
+    encoding : mapping, optional
+        For each variable name a mapping with some of ``chunks``, ``shards``, ``compressors``, ``filters``,
+        ``serializer``, ``fill_value``, ``chunk_key_encoding``, and of xarray's CF encodings (``dtype``,
+        ``scale_factor``, ``units``, ``_FillValue``, …); ``zlib``, ``complevel``, ``shuffle``, ``chunksizes``,
+        ``contiguous``, ``fletcher32`` and ``endian`` are understood too. It takes the place of the variable's own
+        encoding, and is an error for variables that exist. For a DataTree, a mapping of group paths to such mappings.
+    append_dim : hashable, optional
+        Write behind what is there along this dimension. All variables that have it must come; coordinates
+        without it must be equal to the stored ones; labels along it must go on as the stored ones do. Not for a
+        DataTree.
+    region : mapping or "auto", optional
+        Write into a part of the variables that exist: for each dimension a slice of integers, or ``"auto"``, which
+        finds where the labels of the dataset stand in the store. Labels that come along must be those stored there.
+    on_overlap : {"error", "replace", "skip"}
+        What happens to labels along `append_dim` that are stored already: an error, or their data is written over
+        the stored data, or it is left out. With the last two, the same append may be run again.
+    zarr_format : {3, 2}, optional
+        3 unless said, or that of the store that exists.
+    compute : bool
+        False writes metadata and what is no dask array at once, and returns a ``dask.delayed.Delayed`` that will write
+        the rest, chunk by chunk. Until then it reads as fill values.
+    durable : bool
+        Wait until everything is on the disk: then a power cut after `save` has returned loses nothing, and one before
+        that leaves the old dataset or the new one. False leaves it to the operating system when to write.
+    write_empty_chunks : bool, optional
+        False leaves out chunks that hold nothing but the fill value. A chunk of such an array that is lost
+        later cannot be told from one that was left out; otherwise a lost chunk is an error.
+    write_inherited_coords : bool
+        For a DataTree, write inherited coordinates in every group.
+    chunkmanager_store_kwargs : mapping, optional
+        Further arguments of ``dask.array.store``.
+    storage_options : mapping, optional
+        For URLs, what fsspec's file system is to be made with; ignored for local paths.
+    progress : bool
+        Show a progress bar (needs tqdm).
+    workers : int, optional
+        Threads for writing arrays that are in memory, 1 for none; unless said as many as cores, or more where the store
+        waits.
+
+    Returns
+    -------
+    None or dask.delayed.Delayed
+
+    Raises
+    ------
+    StoreExistsError, StoreNotFoundError
+        If something stands there already, or nothing does, as `mode` has it.
+    LabelError, LabelNotFoundError
+        If labels, sizes or variables do not fit those in the store.
+    EncodingError, UnsupportedError
+        For data, attributes, encodings or options that cannot be stored, naming the variable; nothing was written then.
+    ConflictError
+        If another writer changed the same variables meanwhile; nothing was written then, and it can be tried again.
+    StoreIOError
+        If the file system refuses. Nothing has changed then, but for the chunks of a region; only if it refuses after
+        the instant from which the save counts, the save is made, or finished by who opens the store next.
+
+    Examples
+    --------
+    >>> import xarray as xr, zarrds
+    >>> store = zarrds.MemoryStore()
+    >>> day = xr.Dataset({"t2m": ("time", [280.5, 281.0])}, {"time": [0, 1]})
+    >>> zarrds.save(day, store, encoding={"t2m": {"dtype": "f4"}})
+    >>> zarrds.save(day.assign_coords(time=[2, 3]), store, append_dim="time")
+    >>> xr.open_dataset(store, engine="zarrds").t2m.values
+    array([280.5, 281. , 280.5, 281. ], dtype=float32)
+    """
+    mode = _checked_mode(mode, append_dim, region, on_overlap)
+    if isinstance(region, Mapping) and not region:
+        region = None  # which is all
+    target_store = as_store(store, storage_options).as_durable(durable)
+    if group is not None and not isinstance(group, str):
+        raise EncodingError("group must be a path", expected="text, as 'a/b'", found=f"{group!r:.80}")
+    path = check_prefix((group or "").strip("/"), target_store.path)
+    if append_dim is not None and isinstance(obj, xr.DataTree):
+        raise UnsupportedError("append_dim is for a Dataset, not for a DataTree", mend="Append group by group")
+    options = Options(compute, write_empty_chunks is not False, progress, workers, chunkmanager_store_kwargs)
+    with locating(target_store.path):
+        existing = None if mode in ("w", "w-") else zarr_format_of(target_store)
+        parts = list(datasets_of(obj, encoding or {}, write_inherited_coords))
+        if mode == "w" or mode == "w-":
+            return _save_new(parts, find_target(target_store, path, mode, zarr_format), options)
+        if existing is None:
+            if mode == "r+":
+                raise StoreNotFoundError("no Zarr store here", mend="Pass mode='w-' to make one")
+            with _inside(path):
+                _check_there(append_dim, region, mode)
+            return _save_new(parts, find_target(target_store, path, "w-", zarr_format), options)
+        if zarr_format not in (None, existing):
+            raise EncodingError(f"store is of Zarr format {existing}", found=f"zarr_format={zarr_format}")
+        return _save_into(parts, target_store, path, How(mode, append_dim, region, on_overlap, existing), options)
+
+
+Parts = list[tuple[str, xr.Dataset, Mapping[Hashable, Mapping[str, Any]]]]
+
+
+def _checked_mode(mode: Mode | None, append_dim: object, region: object, on_overlap: str) -> Mode:
+    known: Mode = mode or ("a" if append_dim is not None else "r+" if region is not None else "w-")
+    if known not in _MODES:
+        raise EncodingError("unknown mode", expected="one of " + ", ".join(map(repr, _MODES)), found=repr(mode))
+    if append_dim is not None and known not in ("a", "a-"):
+        raise EncodingError("cannot set append_dim unless mode='a', mode='a-' or mode=None", found=f"mode={mode!r}")
+    if region is not None and known not in ("a", "a-", "r+"):
+        raise EncodingError(
+            "cannot set region unless mode='a', mode='a-', mode='r+' or mode=None", found=f"mode={mode!r}"
+        )
+    if on_overlap not in ("error", "replace", "skip"):
+        raise EncodingError("unknown on_overlap", expected="'error', 'replace' or 'skip'", found=repr(on_overlap))
+    return known
+
+
+def _check_there(append_dim: object, region: object, mode: Mode) -> None:
+    """For a store or group that does not exist: there must be nothing to compare with."""
+    if append_dim is not None:
+        raise LabelError(
+            f"append_dim={append_dim!r} does not match any existing dataset dimensions, as there is nothing yet",
+            mend="Save the first part without append_dim",
+        )
+    if region is not None or mode == "r+":
+        raise NodeNotFoundError("there is nothing to write into", mend="Save the whole first")
+
+
+def _save_new(parts: Parts, target: Target[Store], options: Options) -> Any:
+    """Save what is to stand where nothing is, or in the place of what is there."""
+    store = target.store
+    sources = (variable for _, dataset, _ in parts for variable in dataset.variables.values())
+    if not options.compute and target.replace and reads_from(sources, store):
+        raise EncodingError(
+            "the data is still to be read from the store that it would replace",
+            path=store.path,
+            mend="Leave out compute=False, or save to another store",
+        )
+    groups: dict[str, GroupMetadata] = {}
+    arrays: dict[str, ArrayChange] = {}
+    for where, dataset, encoding in parts:
+        path = (target.base + where).rstrip("/")
+        with _inside(path):
+            plain = plain_dataset(dataset, asked=encoding)
+            attributes, variables = prepared(plain.dataset, encoding)
+            groups[path] = GroupMetadata(attributes, zarr_format=target.zarr_format)
+            for name, variable in variables.items():
+                encoded = encode_variable(name, variable, name in encoding, target.zarr_format, plain.notes.get(name))
+                change = ArrayChange(None, encoded.metadata, encoded.variable, (0,) * variable.ndim)
+                arrays[f"{path}/{name}" if path else name] = change
+    store.clean()
+    if target.is_whole:
+        return _save_whole(target, groups, arrays, options)
+    nodes = open_nodes(store, zarr_format=target.zarr_format, consolidated=False)
+    parents = _missing_parents(store, nodes, target.group, target.zarr_format)
+    groups = parents | groups
+
+    def check() -> None:
+        # another writer may have come first
+        find_target(store, target.group, "w" if target.replace else "w-", target.zarr_format)
+        check_groups(store, dict.fromkeys(parents), target.zarr_format)
+
+    return carry_out(store, arrays, groups, {}, options, replaced=target.group, check=check)
+
+
+def _save_whole(
+    target: Target[Store],
+    groups: Mapping[str, GroupMetadata],
+    arrays: dict[str, ArrayChange],
+    options: Options,
+) -> Any:
+    later = {p: c for p, c in arrays.items() if c.variable.chunks is not None and not options.compute}
+    after = {p: marked(c, is_written=p not in later and options.write_empty_chunks) for p, c in arrays.items()}
+    n_chunks = sum(prod(change.after.chunk_grid) for path, change in arrays.items() if path not in later)
+    nodes: dict[str, Node] = {**groups, **after}
+    labels = {p: c for p, c in arrays.items() if p not in later and c.variable.dims == (p.rpartition("/")[2],)}
+    with staged(target, nodes, n_chunks, options.workers) as stage:
+        # encoded copies of the data go as soon as they are written
+        changes = ((path, arrays.pop(path)) for path in list(arrays) if path not in later)
+        write_all(writes_of(stage, changes, options, is_private=True), n_chunks, options)
+        nodes |= {path: with_order(stage, path, change, after[path]) for path, change in labels.items()}
+    return None if options.compute else finish_later(target.store, after, later, options)
+
+
+def _save_into(parts: Parts, store: Store, path: str, how: How, options: Options) -> Any:
+    """Save into a store that exists."""
+    sources = [v for _, dataset, _ in parts for v in dataset.variables.values()]
+    # With data at hand, other writers are kept out from the first look to the last write. A dask graph may take days:
+    # then it is only made sure at the end that nobody came between. Regions are written side by side.
+    alone = how.region is None and all(variable.chunks is None for variable in sources)
+    with locked(store) if alone else nullcontext():
+        store.clean()
+        try:
+            plan = _planned(parts, store, path, how, options)
+        except ZarrdsError:
+            if alone:
+                raise
+            # arrays whose documents were just being put in place may not have fitted together
+            with locked(store):
+                plan = _planned(parts, store, path, how, options)
+        if not options.compute and reads_from((v for v in sources if v.chunks is not None), store):
+            _check_order(plan.arrays)
+        in_place = how.region is not None and how.append_dim is None and not reads_from(sources, store)
+        check = None if alone else plan.check
+        return carry_out(store, plan.arrays, plan.groups, plan.versions, options, in_place=in_place, check=check)
+
+
+def _planned(parts: Parts, store: Store, path: str, how: How, options: Options) -> StorePlan:
+    nodes = open_nodes(store, zarr_format=how.zarr_format, consolidated=False)
+    plan = StorePlan(store, nodes)
+    for where, dataset, encoding in parts:
+        group = "/".join(part for part in (path, where) if part)
+        with _inside(group):
+            stored = read_group(store, nodes, group, dataset, options.workers)
+            if stored is None:
+                _check_there(how.append_dim, how.region, how.mode)
+                plan.add_parents(_missing_parents(store, nodes, group, how.zarr_format))
+            its_region = plan.region_of(group, dataset, how.region)
+            plain = plain_dataset(dataset, asked=encoding) if stored is None else stored.plain(dataset, encoding)
+            plan.add(group, stored, plan_update(plain, encoding, stored, replace(how, region=its_region)))
+    plan.check_labels_below()
+    return plan
+
+
+def _check_order(arrays: Mapping[str, ArrayChange]) -> None:
+    """Check that nothing is overwritten that is only read later, chunk by chunk."""
+    for path, change in arrays.items():
+        is_stored = change.before is not None and all(map(lt, change.start, change.before.shape))
+        if is_stored and change.variable.size:
+            raise EncodingError(
+                "some of the data is still to be read from the store that it would change",
+                key=path,
+                mend="Leave out compute=False, or write only what is new with it",
+            )
+
+
+def _missing_parents(store: Store, stored: Nodes, group: str, zarr_format: ZarrFormat) -> dict[str, GroupMetadata]:
+    missing = {}
+    for parent in parents_of(group):
+        node = stored.get(parent)
+        if isinstance(node, ArrayMetadata):
+            raise NodeNotFoundError("an array cannot hold groups", path=store.path, key=parent or "/")
+        if node is None:
+            missing[parent] = GroupMetadata(zarr_format=zarr_format)
+    return missing
+
+
+@contextmanager
+def _inside(group: str) -> Iterator[None]:
+    """Put the group before the names of variables in errors; those that name their store have keys from its root."""
+    try:
+        yield
+    except ZarrdsError as error:
+        if group and error.key is None:
+            error.key = group
+        elif group and error.path is None:
+            error.key = f"{group}/{error.key}"
+        raise

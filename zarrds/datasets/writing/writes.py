@@ -1,0 +1,158 @@
+"""Encoded variables to stored arrays: in memory at once, or dask blocks of any size into chunks of any size.
+
+Blocks that share a chunk are combined first, so that each chunk is written once, whichever thread, process or machine
+does it. What of a chunk lies outside of what is written is kept, under the chunk's lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from zarrds.datasets.writing.conflicts import check_not_replaced
+from zarrds.engine.elements import Elements
+from zarrds.engine.executor import Progress
+from zarrds.errors import EncodingError
+from zarrds.storage.protocol import Store
+
+__all__ = ["Write", "aligned_blocks", "compute_writes", "write_in_memory"]
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """Data and where it goes.
+
+    Attributes
+    ----------
+    elements : Elements
+        Of the array.
+    variable : Variable
+        Encoded; in memory, lazily loaded, or of a dask array.
+    start : tuple of int
+        The place of its first element, along each dimension of the array.
+    in_place : Store or None
+        The store, if the array is one that others may replace meanwhile: each write makes sure that it is still there.
+    """
+
+    elements: Elements
+    variable: xr.Variable
+    start: tuple[int, ...]
+    in_place: Store | None = None
+
+    @property
+    def is_chunked(self) -> bool:
+        """Whether the data is a dask array."""
+        return self.variable.chunks is not None
+
+    @property
+    def key(self) -> tuple[slice, ...]:
+        """The selection that is written."""
+        return tuple(slice(a, a + size) for a, size in zip(self.start, self.variable.shape, strict=True))
+
+    @property
+    def n_chunks(self) -> int:
+        """How many chunks are written, wholly or in part."""
+        n = 1
+        for a, size, chunk in zip(self.start, self.variable.shape, self.elements.metadata.chunks, strict=True):
+            n *= (a + size - 1) // chunk - a // chunk + 1 if size else 0
+        return n
+
+
+def write_in_memory(write: Write, progress: Progress | None = None) -> None:
+    """Write data that is no dask array; what is lazy is loaded first, whole."""
+    values = np.asarray(write.variable.data)
+    _check_there(write.elements, write.in_place)
+    write.elements.write(write.key, values, progress=progress)
+
+
+def _check_there(elements: Elements, in_place: Store | None) -> None:
+    if in_place is not None:
+        check_not_replaced(in_place, {elements.path: elements.metadata})
+
+
+def aligned_blocks(blocks: tuple[int, ...], chunk: int, start: int = 0) -> tuple[int, ...]:
+    """Blocks along one dimension, each boundary moved up to the next boundary between chunks.
+
+    Parameters
+    ----------
+    blocks : tuple of int
+        Sizes in elements.
+    chunk : int
+        Elements of one chunk.
+    start : int
+        Where in the array the first block begins, in elements.
+
+    Examples
+    --------
+    >>> aligned_blocks((3, 3, 3), 4), aligned_blocks((3, 3, 3), 4, start=2)
+    ((4, 4, 1), (6, 3))
+    """
+    size = sum(blocks)
+    ends = np.minimum(-(-(np.cumsum(blocks) + start) // chunk) * chunk - start, size)
+    sizes = np.diff(np.unique(np.concatenate([[0], ends])))
+    return tuple(int(n) for n in sizes) or (0,)
+
+
+class _Target:
+    """What dask assigns a block to. It travels to workers; the progress bar stays behind."""
+
+    def __init__(self, write: Write, progress: Progress | None) -> None:
+        self.shape = write.variable.shape
+        self.dtype = write.elements.dtype
+        self._elements = write.elements
+        self._start = write.start
+        self._in_place = write.in_place
+        self._progress = progress
+
+    def __setitem__(self, key: tuple[slice, ...], value: Any) -> None:
+        moved = tuple(slice(s.start + a, s.stop + a) for s, a in zip(key, self._start, strict=True))
+        _check_there(self._elements, self._in_place)
+        self._elements.write(moved, value, progress=self._progress)
+
+    def __getstate__(self) -> dict[str, Any]:
+        if self._elements.store.in_memory:
+            raise EncodingError(
+                "other processes cannot write into a store in memory",
+                path=self._elements.store.path,
+                mend="Compute it with scheduler='threads', or save to a path",
+            )
+        return self.__dict__ | {"_progress": None}
+
+
+def compute_writes(
+    writes: Sequence[Write], progress: Progress | None, options: Mapping[str, Any], *, compute: bool
+) -> Any:
+    """Store dask arrays, all in one graph.
+
+    Parameters
+    ----------
+    writes : sequence of Write
+        Of dask arrays.
+    progress : callable, optional
+        Called with numbers of chunks that are done, in this process.
+    options : mapping
+        Further arguments of ``dask.array.store``.
+    compute : bool
+        False returns a Delayed that will do it.
+    """
+    import dask.array
+    from dask.delayed import delayed
+
+    if not writes:
+        return None if compute else delayed(None)
+    sources: list[Any] = []
+    targets: list[Any] = []
+    for write in writes:
+        data, array = write.variable.data, write.elements
+        wanted = tuple(map(aligned_blocks, data.chunks, array.metadata.chunks, write.start))
+        sources.append(data if wanted == data.chunks else data.rechunk(wanted))
+        targets.append(_Target(write, progress))
+    if given := [name for name in ("compute", "regions", "sources", "targets") if name in options]:
+        raise EncodingError("chunkmanager_store_kwargs names what zarrds itself decides", found=given)
+    # other processes would write into copies of a store in memory
+    here: dict[str, Any] = {"scheduler": "threads"} if any(w.elements.store.in_memory for w in writes) else {}
+    return dask.array.store(sources, targets, **{"lock": False, **here, **options, "compute": compute})

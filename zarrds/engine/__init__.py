@@ -1,0 +1,1 @@
+"""Selections of a chunked array -> chunks: plans, threads, the cache."""

@@ -1,0 +1,197 @@
+"""Decoded chunks that are kept in memory, up to a limit."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Hashable
+from typing import Any
+from weakref import WeakSet
+
+from zarrds.codecs.base import AnyArray
+from zarrds.errors import EncodingError
+from zarrds.storage.protocol import Values
+
+__all__ = ["CachedChunks", "ChunkCache", "Newest", "cache_of"]
+
+# of the cache that all share who ask for none of their own; as netCDF4 has for each of its variables
+_SHARED_NBYTES = 64 * 2**20
+# bytes that an entry takes beside its elements, roughly: many small chunks are not to pass for nothing
+_ENTRY_NBYTES = 512
+
+
+class Newest:
+    """What was used last, as much of it as a number of bytes allows. For one thread at a time."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.nbytes = 0
+        self.entries: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
+
+    def get(self, key: Hashable) -> Any:
+        """The value, None if it is not here."""
+        found = self.entries.get(key)
+        if found is None:
+            return None
+        self.entries.move_to_end(key)
+        return found[0]
+
+    def put(self, key: Hashable, value: Any, nbytes: int) -> None:
+        """Keep a value, which counts as so many bytes, and let go of those that were not used for the longest time."""
+        self.nbytes += nbytes - self.entries.pop(key, (None, 0))[1]
+        self.entries[key] = value, nbytes
+        while self.entries and self.nbytes > self.limit:
+            self.nbytes -= self.entries.popitem(last=False)[1][1]
+
+
+class ChunkCache:
+    """Decoded chunks of which parts were wanted, those that were used last.
+
+    A chunk is kept with the identity that its value had in the store, and is not found by any other: one that was
+    written anew is read anew. The cache notes which chunks were wanted: those of which a small part can be decoded by
+    itself are kept only when they are wanted again, so that who never reads the same chunk twice pays nothing for it.
+    Any number of threads may use a cache. It pickles as an empty one, and the cache that all share as that of the other
+    process.
+
+    Parameters
+    ----------
+    limit : int
+        Bytes that the chunks may take together, decoded.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._kept = Newest(limit)  # identities and chunks
+        self._noted = Newest(limit)  # identities, counted as if they were chunks
+        self._lock = threading.Lock()
+        _all.add(self)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return cache_of, (None if self is _shared else self.limit,)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all chunks that are kept, with what it takes to keep them."""
+        return self._kept.nbytes
+
+    def __len__(self) -> int:
+        return len(self._kept.entries)
+
+    def admits(self, n_chunks: int, nbytes: int) -> bool:
+        """Whether a read that touches so many chunks, of so many bytes each, is to use the cache.
+
+        A longer one would put out what is there, and its own first chunks before it ends.
+        """
+        return n_chunks * (nbytes + _ENTRY_NBYTES) <= self.limit
+
+    def find(self, key: Hashable, identity: Hashable, nbytes: int) -> tuple[AnyArray | None, bool]:
+        """Look for a chunk.
+
+        Parameters
+        ----------
+        key : hashable
+        identity : hashable
+            Of the value that it is to be made of.
+        nbytes : int
+            Of the chunk, decoded.
+
+        Returns
+        -------
+        chunk : ndarray or None
+            Not to be changed. None if it is not here.
+        keep : bool
+            Whether it was looked for before, so that it is to be kept.
+        """
+        with self._lock:
+            found = self._kept.get(key)
+            if found is not None and found[0] == identity:
+                return found[1], False
+            if self._noted.get(key) == identity:
+                return None, True
+            self._noted.put(key, identity, nbytes + _ENTRY_NBYTES)
+            return None, False
+
+    def put(self, key: Hashable, identity: Hashable, chunk: AnyArray) -> None:
+        """Keep a chunk that nobody will change, and let go of those that were not used for the longest time."""
+        chunk.flags.writeable = False
+        with self._lock:
+            self._kept.put(key, (identity, chunk), chunk.nbytes + _ENTRY_NBYTES)
+
+    def clear(self) -> None:
+        """Let go of all chunks."""
+        with self._lock:
+            self._kept, self._noted = Newest(self.limit), Newest(self.limit)
+
+    def _forked(self) -> None:
+        # another thread of the parent may have held the lock, half-way through a change
+        self._lock = threading.Lock()
+        self.clear()
+
+
+class CachedChunks:
+    """One array's chunks in a cache.
+
+    Parameters
+    ----------
+    cache : ChunkCache
+    store : Values
+    token : hashable
+        What tells the array's decoded chunks from all others of the store.
+    nbytes : int
+        Of a decoded chunk.
+    """
+
+    __slots__ = ("_cache", "_identity", "_nbytes", "_token")
+
+    def __init__(self, cache: ChunkCache, store: Values, token: Hashable, nbytes: int) -> None:
+        self._cache = cache
+        self._identity = store.identity
+        # a store in memory must not be kept by what is cached of it; its path is one that no other has
+        self._token = store.path if store.in_memory else store, token
+        self._nbytes = nbytes
+
+    def find(self, names: tuple[str, ...], key: str) -> tuple[Hashable | None, AnyArray | None, bool]:
+        """The identity that the value of `key` has now, None where it says nothing, and `ChunkCache.find` of it."""
+        identity = self._identity(key, settled=True)
+        if identity is None:
+            return None, None, False
+        return identity, *self._cache.find((self._token, names), identity, self._nbytes)
+
+    def is_still(self, key: str, identity: Hashable) -> bool:
+        """Whether the value of `key` has that identity: if so after it was read, then that is what was read."""
+        return self._identity(key) == identity
+
+    def keep(self, names: tuple[str, ...], identity: Hashable, chunk: AnyArray) -> None:
+        """Keep a chunk that was decoded from the value that has that identity."""
+        self._cache.put((self._token, names), identity, chunk)
+
+
+_all: WeakSet[ChunkCache] = WeakSet()
+_shared = ChunkCache(_SHARED_NBYTES)
+
+
+def _forget() -> None:
+    for cache in list(_all):
+        cache._forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
+
+
+def cache_of(nbytes: int | None) -> ChunkCache:
+    """A new cache of so many bytes, or for None that of the process, which is shared by all who ask for no other.
+
+    Raises
+    ------
+    EncodingError
+        If that is no number of bytes.
+    """
+    if nbytes is None:
+        return _shared
+    if type(nbytes) is not int or nbytes < 0:
+        raise EncodingError(
+            "chunk_cache must be a number of bytes", expected="an integer, 0 for no cache", found=nbytes
+        )
+    return ChunkCache(nbytes)

@@ -1,0 +1,369 @@
+"""One chunk: find its key, read it, write it, lock it.
+
+`reader` and `writer` make the functions that `zarrds.engine.executor` runs; each has buffers of its own, so each is
+for one thread.
+"""
+
+from __future__ import annotations
+
+import marshal
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, fields
+from math import gcd, prod
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
+
+import numpy as np
+
+from zarrds.codecs.base import AnyArray, Span
+from zarrds.codecs.pipeline import Pipeline, build_pipeline
+from zarrds.codecs.sharding import ChunkCodecs, Sharding
+from zarrds.engine.cache import CachedChunks, ChunkCache
+from zarrds.engine.executor import Worker
+from zarrds.engine.selection import Part
+from zarrds.engine.shard_io import InnerChunks
+from zarrds.engine.spans import span_of
+from zarrds.errors import ChunkError, ZarrdsError
+from zarrds.metadata.extension import marks_of
+from zarrds.metadata.fill_values import default_fill_value
+from zarrds.metadata.model import ArrayMetadata
+from zarrds.storage.protocol import Buffer, Values
+
+__all__ = ["Chunks", "MissingChunks"]
+
+T = TypeVar("T")
+
+
+class _Remembered(Generic[T]):
+    """A property that is computed once.
+
+    As `functools.cached_property`, which in Python 3.11 has one lock for all instances: a process that is forked while
+    another thread computes would wait for it forever. Two threads may compute the same here.
+    """
+
+    def __init__(self, compute: Callable[[Any], T]) -> None:
+        self._compute = compute
+        self.__doc__ = compute.__doc__
+
+    def __get__(self, instance: Any, owner: type | None = None) -> T:
+        if instance is None:
+            raise AttributeError(self._compute.__name__)
+        value = self._compute(instance)
+        instance.__dict__[self._compute.__name__] = value  # where it is looked for first from now on
+        return value
+
+
+# what an absent chunk is: a loss, its fill value, or (None) what the array's marks say
+MissingChunks: TypeAlias = Literal["error", "fill"] | None
+# of a chunk in the grid, also as text
+Position: TypeAlias = Sequence[int | str]
+Names: TypeAlias = tuple[str, ...]
+Fetch: TypeAlias = Callable[[Names, str, memoryview, Hashable], Buffer | None]
+
+# what codecs may add to an incompressible chunk (headers, checksums), generously
+_CODEC_OVERHEAD = 4096
+# bytes: chunks that are no larger are one block of Blosc, mostly
+_ONE_BLOCK = 256 * 1024
+# where nothing tells how large a chunk's bytes are
+_FIRST_BUFFER = 256 * 1024
+_MAX_FIRST_BUFFER = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Chunks:
+    """The chunks of one array.
+
+    Attributes
+    ----------
+    store : Values
+    path : str
+        Of the array.
+    metadata : ArrayMetadata
+    missing_chunks : {"error", "fill"} or None
+        What an absent chunk is, to readers and to writers of a part of it; None goes by `Marks.complete`.
+    is_private : bool
+        Whether nobody else knows the array, as when it is being saved: no other process can then have made it larger.
+    write_empty_chunks : bool
+        Whether to write chunks that hold nothing but the fill value where there were none.
+    """
+
+    store: Values
+    path: str
+    metadata: ArrayMetadata
+    missing_chunks: MissingChunks = None
+    is_private: bool = False
+    write_empty_chunks: bool = True
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), tuple(getattr(self, field.name) for field in fields(self))  # not what is remembered
+
+    @_Remembered
+    def pipeline(self) -> Pipeline:
+        """The array's codecs. Raises `MetadataError` for those that zarrds does not have."""
+        metadata = self.metadata
+        try:
+            return build_pipeline(metadata.codecs, metadata.chunks, metadata.data_type, self.fill_value)
+        except ZarrdsError as error:
+            raise error.located(path=self.store.path, key=self.path or "/") from error.__cause__
+
+    @property
+    def fill_value(self) -> Any:
+        """What an absent chunk holds."""
+        value = self.metadata.fill_value
+        return default_fill_value(self.metadata.data_type) if value is None else value
+
+    @_Remembered
+    def readable(self) -> tuple[int, ...]:
+        """The shape of what can be read by itself: of an inner chunk of a shard, or else of a chunk."""
+        shards = self.pipeline.shards
+        return self.metadata.chunks if shards is None else shards.chunks
+
+    def nbytes_of(self, shape: tuple[int, ...]) -> int:
+        """Bytes of a decoded chunk or inner chunk, at least 1."""
+        return max(prod(shape) * self.metadata.data_type.dtype.itemsize, 1)
+
+    def position(self, key: str) -> tuple[int, ...] | None:
+        """The position in the grid of the chunk of that key, None if the key is no chunk's."""
+        encoding = self.metadata.chunk_key_encoding
+        base = (f"{self.path}/" if self.path else "") + encoding.prefix
+        names = key.removeprefix(base).split(encoding.separator) if key.startswith(base) else []
+        if len(names) != len(self.metadata.shape) or not all(name.isdecimal() for name in names):
+            return None
+        return tuple(map(int, names))
+
+    def key_of_names(self) -> Callable[[Names], str]:
+        """A quick function from a chunk's numbers, as text, to its key."""
+        encoding = self.metadata.chunk_key_encoding
+        if not self.metadata.shape:
+            return lambda _: self.key(())
+        prefix, separator = (f"{self.path}/" if self.path else "") + encoding.prefix, encoding.separator
+        return lambda names: prefix + separator.join(names)
+
+    def _fetcher(self, sharding: Sharding | None) -> tuple[Callable[[Names], str], Fetch]:
+        """Two functions: from a chunk's numbers to its key, and to its bytes, which are None where there are none."""
+        if sharding is not None:
+            inner = InnerChunks(self.store, self.key, sharding, self._check_absent)
+            return inner.key_of_names, inner.fetch
+        get, key_of = self.store.get, self.key_of_names()
+
+        def fetch(names: Names, key: str, buffer: memoryview, _identity: Hashable) -> Buffer | None:
+            data = get(key, buffer)
+            if data is None:
+                self._check_absent(names, key)
+            return data
+
+        return key_of, fetch
+
+    @_Remembered
+    def _n_required(self) -> tuple[int, ...] | None:
+        """How many chunks must be there along each dimension; None if any may be absent."""
+        complete = self.metadata.shape if self.missing_chunks == "error" else marks_of(self.metadata).complete
+        if complete is None or self.missing_chunks == "fill":
+            return None
+        return tuple(-(-size // chunk) for size, chunk in zip(complete, self.metadata.chunks, strict=True))
+
+    def _may_be_absent(self, position: Position) -> bool:
+        """Whether the chunk at a position may be absent, which then means the fill value."""
+        required = self._n_required
+        return required is None or any(int(p) >= n for p, n in zip(position, required, strict=True))
+
+    def _check_absent(self, position: Position, key: str) -> None:
+        """Raise if it is a loss that a chunk is absent."""
+        if not self._may_be_absent(position):
+            asked = self.missing_chunks == "error"
+            raise ChunkError(
+                "a chunk is missing",
+                path=self.store.path,
+                key=key,
+                expected="every chunk" if asked else "every chunk that was there when the array was saved",
+                mend="Restore it from a copy, or write all of it again. If another library removed it because it "
+                "held nothing but the fill value, open the store with missing_chunks='fill'",
+            )
+
+    def key(self, position: tuple[int, ...]) -> str:
+        """The key of the chunk at `position` in the grid."""
+        encoding = self.metadata.chunk_key_encoding
+        return (f"{self.path}/" if self.path else "") + encoding.key(position)
+
+    @_Remembered
+    def _token(self) -> Hashable:
+        """What tells the array's decoded chunks from all others of the store: all that says how bytes are decoded."""
+        metadata = self.metadata
+        codecs = marshal.dumps(list(metadata.codecs), 2)
+        # shards hold the fill value where they have no inner chunk
+        return self.path, self.readable, metadata.data_type, codecs, repr(self.fill_value)
+
+    def _buffer(self, shape: tuple[int, ...]) -> memoryview:
+        variable = self.metadata.data_type.is_variable_length
+        size = _FIRST_BUFFER if variable else self.nbytes_of(shape) + _CODEC_OVERHEAD
+        return np.empty(min(size, _MAX_FIRST_BUFFER), np.uint8).data
+
+    @_Remembered
+    def _fill(self) -> AnyArray:
+        # an array of no dimensions: a list that is one JSON element would else be taken apart
+        fill = np.empty((), self.metadata.data_type.dtype)
+        fill[()] = self.fill_value
+        return fill
+
+    def _scratch(self, shape: tuple[int, ...]) -> AnyArray:
+        try:
+            return np.empty(shape, self.metadata.data_type.dtype)
+        except (MemoryError, ValueError) as error:
+            raise ChunkError(
+                "a chunk does not fit in memory",
+                path=self.store.path,
+                key=self.path,
+                found=f"{self.nbytes_of(shape)} bytes",
+            ) from error
+
+    def _decode(
+        self, pipeline: ChunkCodecs, key: str, data: Buffer, out: AnyArray, span: Span | None = None
+    ) -> AnyArray:
+        try:
+            return pipeline.decode(data, out, span)
+        except ZarrdsError as error:
+            raise error.located(path=self.store.path, key=key) from error.__cause__
+        except (MemoryError, OverflowError) as error:
+            raise ChunkError(f"chunk cannot be decoded: {error}", path=self.store.path, key=key) from error
+
+    def _decode_into(self, pipeline: ChunkCodecs, key: str, data: Buffer, out: AnyArray) -> None:
+        array = self._decode(pipeline, key, data, out)
+        if array is not out:
+            out[...] = array  # it may lie in the buffer of the bytes
+
+    def reader(
+        self,
+        out: AnyArray,
+        *,
+        is_basic: bool,
+        cache: ChunkCache | None = None,
+        seen: Callable[[Buffer | None], None] | None = None,
+    ) -> Worker:
+        """A function that reads one part of a plan into `out`, which has the plan's ``buffer_shape``.
+
+        The plan must be one for the `readable` chunks. Chunks of which a part is wanted are taken from `cache`, and
+        put there. `seen` is shown the bytes of each chunk, None for one that is absent.
+        """
+        pipeline, chunk_shape = self.pipeline, self.readable
+        codecs: ChunkCodecs = pipeline if pipeline.shards is None else pipeline.shards.inner
+        key_of, fetch = self._fetcher(pipeline.shards)
+        direct, nbytes = is_basic and codecs.in_place, self.nbytes_of(chunk_shape)
+        in_blocks = codecs.has_blocks and nbytes > _ONE_BLOCK
+        cached = None if cache is None else CachedChunks(cache, self.store, self._token, nbytes)
+        buffer = self._buffer(chunk_shape)
+        scratch: AnyArray | None = None
+
+        def read(part: Part) -> None:
+            nonlocal buffer, scratch
+            names, at, inside, covers = part
+            key = key_of(names)
+            identity, keep = None, False
+            if cached is not None and not covers:
+                identity, chunk, keep = cached.find(names, key)
+                if chunk is not None:
+                    out[at] = chunk[inside]
+                    return
+            data = fetch(names, key, buffer, identity)
+            if seen is not None:
+                seen(data)
+            if data is None:
+                out[at] = self._fill
+                return
+            if len(data) > len(buffer):
+                buffer = np.empty(len(data) + len(data) // 4, np.uint8).data
+            if direct and covers:
+                target = out[at]
+                if target.shape == chunk_shape and target.flags.c_contiguous:
+                    self._decode_into(codecs, key, data, target)
+                    return
+            span = span_of(inside, chunk_shape, out.itemsize) if in_blocks and not covers else None
+            # what must be decoded anyway is kept at once; of which a small part is enough, when it is wanted again
+            keep = keep or span is None or 2 * (span[1] - span[0]) > nbytes
+            if keep and cached is not None and identity is not None and cached.is_still(key, identity):
+                chunk = self._scratch(chunk_shape)
+                self._decode_into(codecs, key, data, chunk)
+                cached.keep(names, identity, chunk)
+                out[at] = chunk[inside]
+                return
+            if scratch is None:
+                scratch = self._scratch(chunk_shape)
+            out[at] = self._decode(codecs, key, data, scratch, span)[inside]
+
+        return read
+
+    def writer(self, values: AnyArray) -> Worker:
+        """A function that writes one part of a plan from `values`, which has the plan's ``buffer_shape``.
+
+        The plan must be one for whole chunks, also where these are shards.
+        """
+        store, pipeline, fill = self.store, self.pipeline, self._fill
+        key_of, chunk_shape, dtype = self.key_of_names(), self.metadata.chunks, self.metadata.data_type.dtype
+        is_empty = self._empty_test(fill)
+        scratch: AnyArray | None = None
+
+        def put(names: tuple[str, ...], key: str, chunk: AnyArray) -> None:
+            if is_empty is not None and is_empty(chunk) and self._may_be_absent(names) and store.identity(key) is None:
+                return
+            try:
+                store.set(key, *pipeline.encode(chunk))
+            except ZarrdsError as error:
+                raise error.located(path=store.path, key=key) from error.__cause__
+
+        def write(part: Part) -> None:
+            nonlocal scratch
+            names, at, inside, covers = part
+            key = key_of(names)
+            value = values[at]
+            is_whole = covers and value.shape == chunk_shape
+            if is_whole and value.dtype == dtype and value.flags.c_contiguous:
+                put(names, key, value)
+                return
+            if scratch is None:
+                scratch = self._scratch(chunk_shape)
+            if is_whole or (covers and self.is_private):
+                if not is_whole:
+                    scratch[...] = fill
+                scratch[inside] = value
+                put(names, key, scratch)
+                return
+            # also if all of the chunk is covered that lies in the array: another process may have made it larger
+            with store.lock(key):
+                if not self._load(pipeline, key, scratch, covers=covers):
+                    if not covers:
+                        self._check_absent(names, key)
+                    scratch[...] = fill
+                scratch[inside] = value
+                put(names, key, scratch)
+
+        return write
+
+    def _load(self, pipeline: Pipeline, key: str, out: AnyArray, *, covers: bool) -> bool:
+        """Read a chunk, of which a part is going to be written; False if it is absent."""
+        data = self.store.get(key)
+        if data is None:
+            return False
+        try:
+            self._decode_into(pipeline, key, data, out)
+        except ChunkError as error:
+            if covers:  # to write it again is what the user is doing
+                error.mend = "Restore the chunk from a copy of the store, or remove it and write it again"
+            raise
+        return True
+
+    def _empty_test(self, fill: AnyArray) -> Callable[[AnyArray], bool] | None:
+        """A function that tells whether a chunk holds nothing but the fill value; None if it need not be known."""
+        if self.write_empty_chunks:
+            return None
+        if fill.dtype.hasobject:
+            value = fill[()]
+            # of objects that are no text, equal ones need not be stored alike: 1 == True
+            is_text = isinstance(value, str | bytes)
+            return lambda chunk: is_text and all(type(v) is type(value) and v == value for v in chunk.flat)
+        # by their bytes, up to eight at a time: NaN is not equal to itself, and -0.0 is to 0.0
+        unit = np.dtype(f"u{gcd(fill.dtype.itemsize, 8)}")
+        wanted = fill.reshape(1).view(unit)
+
+        def is_empty(chunk: AnyArray) -> bool:
+            raw = chunk.reshape(-1).view(unit).reshape(-1, wanted.size)
+            return bool((raw[:1] == wanted).all() and (raw == wanted).all())
+
+        return is_empty

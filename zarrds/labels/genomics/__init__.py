@@ -1,0 +1,1 @@
+"""Regions of a genome: the records that overlap them, found where they lie."""

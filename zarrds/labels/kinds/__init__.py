@@ -1,0 +1,1 @@
+"""Every kind of label that pandas has <-> plain arrays."""

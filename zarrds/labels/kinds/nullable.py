@@ -1,0 +1,134 @@
+"""Nullable integers, booleans and floats: arrays in which one value stands for what is missing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from zarrds.errors import EncodingError
+from zarrds.labels.kinds.plain import Array, Description, Labels, Like, Plain, described_dtype, misfit, other_kind
+from zarrds.metadata.dtypes import JSON
+
+__all__ = ["MASKED", "fits_masked", "masked_options", "restore_masked", "store_masked"]
+
+MASKED = re.compile(r"U?Int(?:8|16|32|64)|boolean|Float(?:32|64)")
+_BOOLEAN_MISSING = -1
+# what NumPy's dtypes of the same labels are
+_KINDS = {"I": "iu", "U": "iu", "b": "b", "F": "f"}
+
+
+def fits_masked(labels: Labels, dtype: str) -> bool:
+    """Whether labels can be written to an array that is described by `dtype`: nullable, or of NumPy's like dtypes."""
+    found = labels.dtype
+    if isinstance(found, pd.api.extensions.ExtensionDtype):
+        return bool(MASKED.fullmatch(found.name)) and _KINDS[found.name[0]] == _KINDS[dtype[0]]
+    return found.kind in _KINDS[dtype[0]]
+
+
+def store_masked(labels: Labels, like: Like | None) -> Plain:
+    """Labels of a nullable dtype.
+
+    Raises
+    ------
+    LabelError
+        For labels that the dtype of `like` does not hold.
+    EncodingError
+        For a label that equals the value that stands for missing ones, or where there is no such value.
+    """
+    dtype = labels.dtype.name if like is None else described_dtype(like.description)
+    try:
+        nullable: Any = pd.array(labels, dtype=dtype)  # type: ignore[call-overload]  # one of `MASKED`
+    except (TypeError, ValueError, OverflowError) as error:
+        raise EncodingError("labels do not fit the store's dtype", expected=dtype, found=labels.dtype) from error
+    missing = np.asarray(nullable.isna())
+    if dtype.startswith("Float"):
+        values = nullable.to_numpy(dtype=_stored(dtype), na_value=np.nan)
+        _check_same(labels, values, missing, like)
+        return Plain(values, {"dtype": dtype} if like is None else dict(like.description))
+    present = nullable[~missing].to_numpy(dtype=_stored(dtype))
+    mark = _free_value(dtype, present) if like is None else like.description.get("missing")
+    mark = None if mark is None else _checked_mark(mark, dtype)
+    if mark is None and missing.any():
+        raise EncodingError("no integer is left to stand for the missing ones", found=dtype, mend="Use wider integers")
+    if mark is not None and (present == mark).any():
+        raise EncodingError(
+            "a label is the integer that stands for missing ones in the store",
+            found=mark,
+            mend="Save the variable anew, with wider integers if it has all of them",
+        )
+    values = np.empty(len(labels), _stored(dtype))
+    values[~missing] = present
+    values[missing] = 0 if mark is None else mark
+    _check_same(labels, values, missing, like)
+    note = {"dtype": dtype} | ({} if mark is None else {"missing": mark})
+    attrs = {} if mark is None else {"_FillValue": mark}
+    return Plain(values, note if like is None else dict(like.description), attrs)
+
+
+def _check_same(labels: Labels, values: Array, missing: Array, like: Like | None) -> None:
+    """Floats may have been rounded where the store's are shorter."""
+    if like is not None:
+        before = np.asarray(labels[~missing].to_numpy(dtype=labels.dtype.name.lower().replace("boolean", "bool")))
+        if not (before == values[~missing]).all():
+            raise other_kind(like, labels.dtype, problem="labels cannot be held exactly by the store's dtype")
+
+
+def _stored(dtype: str) -> np.dtype[Any]:
+    return np.dtype("int8" if dtype == "boolean" else dtype.lower())
+
+
+def _free_value(dtype: str, present: Array) -> int | None:
+    """The value that is to stand for missing ones: at the edge of the range, or the nearest to it that is not used."""
+    if dtype == "boolean":
+        return _BOOLEAN_MISSING
+    limits = np.iinfo(present.dtype)
+    edge, step = (limits.min, 1) if present.dtype.kind == "i" else (limits.max, -1)
+    if not (present == edge).any():
+        return int(edge)
+    used = np.unique(present)[::step]
+    # the run of used values from the edge on
+    run = edge
+    for value in used.tolist():
+        if value != run:
+            break
+        run += step
+    return int(run) if limits.min <= run <= limits.max else None
+
+
+def masked_options(description: Description) -> dict[str, Any]:
+    """How labels are to be decoded: integers stay what they are."""
+    return {} if described_dtype(description).startswith("Float") else {"mask_and_scale": False}
+
+
+def restore_masked(description: Description, values: Array, companions: Mapping[str, Any]) -> Labels:
+    """The index that `store_masked` was given."""
+    dtype = described_dtype(description)
+    stored = _stored(dtype)
+    if values.dtype.newbyteorder("=") != stored:
+        raise misfit(
+            "array is not of the dtype that is described", expected=f"{stored} for {dtype}", found=values.dtype
+        )
+    native = values.astype(stored)  # a copy
+    if dtype.startswith("Float"):
+        return pd.Index(pd.arrays.FloatingArray(native, np.isnan(native)))
+    mark = description.get("missing")
+    missing = np.zeros(native.shape, bool) if mark is None else native == _checked_mark(mark, dtype)
+    if dtype != "boolean":
+        return pd.Index(pd.arrays.IntegerArray(native, missing))
+    if not (missing | (native == 0) | (native == 1)).all():
+        raise misfit("array holds integers that are no booleans", expected=[0, 1, mark])
+    return pd.Index(pd.arrays.BooleanArray((native == 1) & ~missing, missing))
+
+
+def _checked_mark(mark: JSON, dtype: str) -> int:
+    limits = np.iinfo(_stored(dtype))
+    is_integer = isinstance(mark, int) and not isinstance(mark, bool)
+    if not is_integer or not limits.min <= mark <= limits.max or (dtype == "boolean" and mark in (0, 1)):
+        raise misfit(
+            "the value that stands for missing ones is none of the dtype", expected=dtype, found=f"{mark!r:.80}"
+        )
+    return int(mark)

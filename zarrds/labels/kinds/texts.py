@@ -1,0 +1,124 @@
+"""Text: the string dtypes of pandas, and objects some of which are missing."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from zarrds.errors import EncodingError
+from zarrds.labels.kinds.plain import Array, Description, Labels, Like, Plain, described_dtype, is_missing, misfit
+
+__all__ = ["TEXTS", "holds_text", "marked_texts", "restore_texts", "store_texts", "text_options"]
+
+# as xarray marks objects as text, and then does not look at each of them
+_TEXT = np.dtype("O", metadata={"element_type": str})
+TEXTS = re.compile(r"str|object|string\[(python|pyarrow)\]")
+
+
+def holds_text(labels: Labels) -> bool:
+    """Whether labels are of a string dtype, or objects: none at all, or text, some of it missing."""
+    if isinstance(labels.dtype, pd.StringDtype):
+        return True
+    if labels.dtype != object:
+        return False
+    return not labels.size or pd.api.types.infer_dtype(labels.to_numpy(), skipna=True) == "string"
+
+
+def marked_texts(values: Any) -> Array | None:
+    """An index or an array, if all of it are objects that are text: then the same objects, marked as that."""
+    if values.dtype != object:
+        return None
+    texts = np.asarray(values)
+    is_text = pd.api.types.infer_dtype(texts.reshape(-1), skipna=False) == "string"
+    return texts.view(_TEXT) if is_text else None
+
+
+def store_texts(labels: Labels, like: Like | None) -> Plain:
+    """Text, and a text that stands for what is missing.
+
+    Raises
+    ------
+    EncodingError
+        Where text is missing and `like` has none to stand for it, or where a label is that text.
+    """
+    missing = is_missing(labels)
+    values = np.array(labels.to_numpy(dtype=object), dtype=object) if labels.size else np.empty(0, _TEXT)
+    if like is not None:
+        description = dict(like.description)
+    else:
+        dtype = _dtype(labels, values[missing])
+        description = {"dtype": dtype} | ({"missing": _free_text(values[~missing])} if missing.any() else {})
+    mark = _mark(description)
+    if mark is not None and (values[~missing] == mark).any():
+        raise EncodingError("text is the one that stands for missing text in the store", found=f"{mark!r:.80}")
+    if mark is None and missing.any():
+        raise EncodingError(
+            "missing text cannot be written to an array that has had none",
+            expected="text only",
+            found=f"{int(missing.sum())} missing",
+            mend="Fill it first, or save the variable anew",
+        )
+    values[missing] = mark
+    return Plain(values, description, {} if mark is None else {"missing_value": mark})
+
+
+def _dtype(labels: Labels, missing: Array) -> str:
+    if not isinstance(labels.dtype, pd.StringDtype):
+        # text with pd.NA came from a string dtype, which xarray holds as objects; else it is missing as NaN
+        return "string[python]" if any(value is pd.NA for value in missing) else "object"
+    return f"string[{labels.dtype.storage}]" if labels.dtype.na_value is pd.NA else "str"
+
+
+def _free_text(values: Array) -> str:
+    """A text that is none of the values."""
+    used = set(values)
+    candidates = itertools.chain(["<NA>"], (f"<NA {n}>" for n in itertools.count(1)))
+    return next(text for text in candidates if text not in used)
+
+
+def _mark(description: Description) -> str | None:
+    mark = description.get("missing")
+    if "missing" in description and not isinstance(mark, str):
+        raise misfit("what stands for missing text is no text", found=f"{mark!r:.80}")
+    return mark
+
+
+def text_options(description: Description) -> dict[str, Any]:
+    """How text is to be decoded: what stands for missing text stays in it."""
+    return {"mask_and_scale": False} if "missing" in description else {}
+
+
+def restore_texts(description: Description, values: Array, companions: Mapping[str, Any]) -> Labels:
+    """The index that `store_texts` was given; text of pyarrow is of Python where pyarrow is not installed."""
+    dtype = described_dtype(description)
+    mark = _mark(description)
+    if values.dtype.kind not in "OUT":
+        raise misfit("array does not hold the text that is described", expected=dtype, found=values.dtype)
+    texts = values.astype(object)  # a copy
+    missing = is_missing(texts)
+    if mark is None and missing.any():
+        raise misfit("text is missing where none is described to be", found=f"{int(missing.sum())} missing")
+    if pd.api.types.infer_dtype(texts[~missing], skipna=False) not in ("string", "empty"):
+        raise misfit("array does not hold the text that is described", expected=dtype, found="other objects")
+    if mark is not None:
+        missing |= texts == mark
+    texts[missing] = pd.NA if dtype.startswith("string") else np.nan
+    restored: Labels = pd.Index(texts, dtype=_pandas_dtype(dtype))
+    return restored
+
+
+def _pandas_dtype(dtype: str) -> Any:
+    if dtype == "object":
+        return object
+    if dtype == "str":
+        default = pd.api.types.pandas_dtype("str")
+        return default if isinstance(default, pd.StringDtype) else object  # pandas 2 has no such default
+    try:
+        return pd.StringDtype("pyarrow" if dtype == "string[pyarrow]" else "python")
+    except ImportError:
+        return pd.StringDtype("python")

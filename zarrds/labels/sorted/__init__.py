@@ -1,0 +1,1 @@
+"""The out-of-core index: sorted labels that are searched where they lie."""

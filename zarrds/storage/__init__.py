@@ -1,0 +1,1 @@
+"""Bytes under keys: a folder, memory, an fsspec file system."""

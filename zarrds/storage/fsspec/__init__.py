@@ -1,0 +1,1 @@
+"""A store at a URL that fsspec knows."""

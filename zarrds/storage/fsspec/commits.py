@@ -1,0 +1,256 @@
+"""How staged objects come to their keys where nothing can be renamed: a marker names them, then they are copied.
+
+The object ``.commit.zarrds-partial`` is the instant: once it is there, what it names will be put in place, by its
+writer or, if that dies, by the next reader or writer. Everything here may be done twice, or by two at once.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import re
+import secrets
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from zarrds.errors import InvalidKeyError, StoreIOError
+from zarrds.storage.fsspec.objects import Objects
+from zarrds.storage.local.changes import deleted_keys
+from zarrds.storage.local.files import PARTIAL, is_partial
+from zarrds.storage.protocol import DELETED, check_key
+
+__all__ = ["DOORS", "Commit", "Commits", "is_door", "is_key", "is_own", "is_staged", "new_folder"]
+
+# Where one of these stands, there is a group or an array. A store knows nothing of documents; only that with these
+# names, others begin to look: they are to go first and to come last.
+DOORS = frozenset({".zarray", ".zattrs", ".zgroup", ".zmetadata", "zarr.json"})
+
+_MARKER = f".commit{PARTIAL}"
+_SIGNS = f".alive{PARTIAL}"  # in a staged folder: set anew now and then while it is put in place
+_OLD = "old"  # in a staged folder: a JSON list of the keys that a publish removes
+_FOLDER = re.compile(rf"\.[0-9a-f]+{re.escape(PARTIAL)}\Z")
+
+_PATIENCE = 20.0  # seconds without a sign of life, after which a writer counts as dead
+_POLL = 0.2  # seconds between two looks at a living one
+_SIGN = 2.0  # seconds between two signs of life
+_BATCH = 100  # objects copied, or removed, in one call
+
+# what tells the staged objects of this process from those of all others
+_process = secrets.token_hex(8)
+_numbers = itertools.count()
+
+
+def _renew_process() -> None:
+    global _process
+    _process = secrets.token_hex(8)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_process)
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """What is to be put in place.
+
+    Attributes
+    ----------
+    folder : str
+        What the staged names begin with.
+    steps : tuple of (str, int)
+        One after the other: the part of the folder, and how many objects it holds.
+    owner : str
+        The process that began.
+    """
+
+    folder: str
+    steps: tuple[tuple[str, int], ...]
+    owner: str = field(default_factory=lambda: _process)
+
+    def dump(self) -> bytes:
+        """The marker's value."""
+        return json.dumps({"owner": self.owner, "folder": self.folder, "steps": self.steps}).encode()
+
+    @classmethod
+    def load(cls, text: bytes) -> Commit | None:
+        """Parse a marker; None if it is not whole (where objects are written in place), so that nothing was begun."""
+        try:
+            found = json.loads(text)
+        except ValueError:
+            return None
+        steps = []
+        for part, count in found["steps"]:
+            if not isinstance(count, int):
+                raise TypeError(f"count is {count!r}")
+            steps.append((check_key(part), count))
+        if not is_staged(found["folder"]):
+            raise ValueError(f"folder is {found['folder']!r}")
+        return cls(found["folder"], tuple(steps), str(found["owner"]))
+
+
+class Commits:
+    """The commits of one store.
+
+    Parameters
+    ----------
+    objects : Objects
+    base : str
+        What the names of the store's objects begin with.
+    """
+
+    def __init__(self, objects: Objects, base: str) -> None:
+        self._objects = objects
+        self._base = base
+
+    def current(self) -> Commit | None:
+        """What the marker says, or None if there is none; one request."""
+        text = self._objects.read(self._base + _MARKER)
+        try:
+            return None if text is None else Commit.load(text)
+        except (ValueError, TypeError, KeyError) as exc:
+            raise StoreIOError(
+                "the marker of changes that a writer had begun cannot be read",
+                key=_MARKER,
+                found=str(exc),
+                mend="If no newer version of zarrds writes to this store, remove that object",
+            ) from exc
+
+    def begin(self, commit: Commit, old: Sequence[str] = ()) -> None:
+        """Commit: from now on, what is staged will be put in place, and the `old` keys will be removed."""
+        self._objects.write(f"{self._base}{commit.folder}/{_OLD}", json.dumps(old).encode())
+        self._objects.write(self._base + _MARKER, commit.dump())
+
+    def close(self, commit: Commit, doors: Iterable[str]) -> None:
+        """Remove documents that are to be replaced, those of the root first, so that nobody opens what is half new.
+
+        Only for who has just begun: who finishes what somebody else began cannot know which of them are new already.
+        """
+        for _, group in itertools.groupby(sorted(doors, key=_depth), key=_depth):
+            if self.current() != commit:
+                return  # somebody took us for dead, and finished it
+            self._objects.remove_all([self._base + key for key in group])
+
+    def abandoned(self) -> Commit | None:
+        """Wait while the writer is alive; return what it left, or None if it finished. The store's lock is held."""
+        seen: tuple[Commit, bytes | None] | None = None
+        since = 0.0
+        while (commit := self.current()) is not None:
+            if commit.owner == _process:  # we hold the lock, so nobody is at it here
+                return commit
+            sign = commit, self._objects.read(f"{self._base}{commit.folder}/{_SIGNS}")
+            if sign != seen:
+                seen, since = sign, time.monotonic()
+            elif time.monotonic() - since >= _PATIENCE:
+                return commit
+            time.sleep(_POLL)
+        return None
+
+    def finish(self, commit: Commit) -> None:
+        """Put all in place that a commit names, remove what is to go, and last the marker."""
+        folder = self._base + commit.folder
+        signs = _Signs(self._objects, f"{folder}/{_SIGNS}")
+        try:
+            for step in commit.steps:
+                self._put_in_place(folder, *step, signs)
+        except FileNotFoundError as exc:
+            if self.current() != commit:
+                return  # somebody else finished it meanwhile
+            raise StoreIOError(
+                "objects are gone that were to be put in place",
+                key=commit.folder,
+                found=str(exc),
+                mend="The store is neither old nor new: save it again as a whole (mode='w'), or restore a copy of it",
+            ) from exc
+        self._remove([self._base + key for key in self._named(f"{folder}/{_OLD}")], signs)
+        gone = [self._base + key for key in self._named(f"{folder}/{DELETED}")]
+        self._remove(gone, signs)
+        for prefix in gone:
+            self._remove(list(self._objects.find(prefix)), signs)
+            self._objects.remove_folder(prefix)
+        # the marker first: without it, nobody looks for what it names
+        if self.current() == commit:
+            self._objects.remove(self._base + _MARKER)
+        with suppress(StoreIOError):
+            self._objects.remove_below(folder)
+
+    def _put_in_place(self, folder: str, part: str, count: int, signs: _Signs) -> None:
+        source = f"{folder}/{part}/"
+        keys = [name.removeprefix(source) for name in self._objects.find(source.rstrip("/"))]
+        keys = sorted(filter(is_key, keys), key=_door_last)
+        if len(keys) < count:
+            raise FileNotFoundError(f"{len(keys)} of {count} objects")
+        for _, group in itertools.groupby(keys, key=_door_last):
+            pairs = [(source + key, self._base + key) for key in group]
+            for i in range(0, len(pairs), _BATCH):
+                self._objects.copy(pairs[i : i + _BATCH])
+                signs.give()
+
+    def _remove(self, names: Sequence[str], signs: _Signs) -> None:
+        for i in range(0, len(names), _BATCH):
+            self._objects.remove_all(names[i : i + _BATCH])
+            signs.give()
+
+    def _named(self, name: str) -> list[str]:
+        """The keys of a JSON list that is staged; none if there is no list."""
+        try:
+            return deleted_keys(self._objects.read(name), "")
+        except ValueError as exc:
+            raise StoreIOError("a staged list of keys cannot be read", key=name, found=str(exc)) from exc
+
+
+class _Signs:
+    """Signs of life, for those that wait elsewhere."""
+
+    def __init__(self, objects: Objects, name: str) -> None:
+        self._objects = objects
+        self._name = name
+        self._last = time.monotonic()
+
+    def give(self) -> None:
+        """Give one, if the last one is some time ago."""
+        if time.monotonic() - self._last > _SIGN:
+            self._objects.write(self._name, secrets.token_hex(8).encode())
+            self._last = time.monotonic()
+
+
+def new_folder() -> str:
+    """Return a new hidden name, which no other process, thread or machine comes up with."""
+    return f".{_process}{next(_numbers):x}{PARTIAL}"
+
+
+def is_staged(name: str) -> bool:
+    """Whether `name` is one that `new_folder` makes."""
+    return _FOLDER.match(name) is not None
+
+
+def is_own(name: str) -> bool:
+    """Whether `new_folder` of this process made `name`."""
+    return name.startswith(f".{_process}")
+
+
+def is_key(name: str) -> bool:
+    """Whether `name` is a key, and not hidden."""
+    try:
+        check_key(name)
+    except InvalidKeyError:
+        return False
+    return not (PARTIAL in name and any(map(is_partial, name.split("/"))))
+
+
+def is_door(key: str) -> bool:
+    """Whether there is a group or an array where `key` stands."""
+    return key.rpartition("/")[2] in DOORS
+
+
+def _depth(key: str) -> int:
+    return key.count("/")
+
+
+def _door_last(key: str) -> tuple[bool, int, str]:
+    """Sort documents behind all else, the deepest first, and those of the root one by one."""
+    if not is_door(key):
+        return False, 0, ""
+    return True, -_depth(key), "" if "/" in key else key

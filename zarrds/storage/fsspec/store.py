@@ -1,0 +1,367 @@
+"""A store at a URL: every key is an object of a file system that fsspec knows."""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, suppress
+from typing import Any, Self
+
+from zarrds.errors import InvalidKeyError, StoreExistsError, StoreIOError, ZarrdsError, locating
+from zarrds.storage.fsspec.commits import DOORS, Commit, Commits, is_door, is_key, is_own, is_staged, new_folder
+from zarrds.storage.fsspec.objects import Objects, age_of, identity_of
+from zarrds.storage.local.changes import deleted_keys, is_step
+from zarrds.storage.local.files import PARTIAL, is_partial
+from zarrds.storage.local.locks import locks_of
+from zarrds.storage.protocol import DELETED, Buffer, check_key, check_prefix
+
+__all__ = ["RemoteStore"]
+
+_STALE = 86_400.0  # seconds; staged objects that are older were left behind
+_NEW = "new"  # where in its folder a whole store is staged
+_REQUESTS_AT_ONCE = 16
+
+
+class RemoteStore:
+    """Keys as objects below a URL, through fsspec.
+
+    For object stores (``s3://``, ``gs://``, ``az://``), for reading also ``http://``, ``https://`` and archives, for
+    tests and examples ``memory://``. The package behind a kind of URL must be installed (``s3fs`` for ``s3://``,
+    ``aiohttp`` for ``http://``). For local files use `LocalStore`, which promises more.
+
+    Parameters
+    ----------
+    url : str
+        As fsspec knows it, also chained: ``"zip://::https://host/t2m.zip"``.
+    storage_options : mapping, optional
+        For fsspec: credentials, endpoints and so on.
+
+    Attributes
+    ----------
+    path : str
+        The URL, as it was given.
+    in_memory : bool
+        Whether it is ``memory://``, which other processes do not see.
+
+    Raises
+    ------
+    UnsupportedError
+        If fsspec, or the package behind the URL, is not installed, or the kind of URL is unknown.
+    EncodingError
+        If the file system does not take these options.
+    StoreIOError
+        By all methods, if the file system refuses.
+    ReadOnlyError
+        By all methods that write, if the file system can only be read, as over HTTP.
+
+    Notes
+    -----
+    All methods may be called from any number of threads and processes at once. A pickle holds the URL and the options;
+    copies of it, and all stores of one place with the same options, are equal.
+
+    *One value* is set by one request. Object stores put it in its place in one step; file systems that write
+    in place (``sftp://``, ``smb://``) do not, so that a reader may meet half a value.
+
+    *Many values* cannot be put in place in one step, as object stores do not rename. What is promised instead: all that
+    is staged is complete before anything visible changes. Then the object ``.commit.zarrds-partial`` names it, which is
+    the instant of the commit, and the objects are copied to their keys one by one, the documents last and the root's
+    last of all; of what a publish replaces, the documents go first. So whoever opens the store meanwhile finds none,
+    not half of one. If the writer dies before the instant, the store is as it was; if it dies after it, `recover`
+    finishes.
+
+    *Locks* keep out other threads of this process only. Several processes or machines may write whole chunks at once,
+    but must neither write to the same chunk nor change metadata at once.
+
+    The identity of a value is what the file system tells of it (ETag, checksum, times, size): where that is only
+    a checksum, as in S3, setting the same bytes anew does not change it.
+
+    Examples
+    --------
+    >>> from zarrds.storage.fsspec.store import RemoteStore
+    >>> store = RemoteStore("memory://docs/t2m.zarr")
+    >>> store.set("t2m/c/0", b"one", b"two")
+    >>> store.get("t2m/c/0")
+    b'onetwo'
+    """
+
+    path: str
+    _objects: Objects
+    _folder: str  # of a staged store: what its names begin with
+    _part: str  # of a whole store that is staged: where in the folder its keys are
+
+    def __init__(self, url: str, storage_options: Mapping[str, Any] | None = None) -> None:
+        self.__setstate__((url, Objects(url, storage_options or {}), "", ""))
+
+    def __getstate__(self) -> tuple[str, Objects, str, str]:
+        return self.path, self._objects, self._folder, self._part
+
+    def __setstate__(self, state: tuple[str, Objects, str, str]) -> None:
+        self.path, self._objects, self._folder, self._part = state
+        self._base = "".join(f"{part}/" for part in (self._folder, self._part) if part)
+        self._commits = Commits(self._objects, self._base)
+        self._locks = locks_of(f"{self._objects.place}/{self._base}", between_processes=False)
+
+    def __repr__(self) -> str:
+        return f"RemoteStore({self.path!r})"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, RemoteStore):
+            return NotImplemented
+        return self._where() == other._where() and self._objects.options == other._objects.options
+
+    def __hash__(self) -> int:
+        return hash(self._where())
+
+    def _where(self) -> tuple[str, str]:
+        return self._objects.place, self._base
+
+    def __dask_tokenize__(self) -> tuple[object, ...]:
+        versions = [self.identity(name) for name in sorted(DOORS)]
+        return "zarrds.RemoteStore", *self._where(), self._objects.options, versions
+
+    @property
+    def is_remote(self) -> bool:
+        """Always, as far as can be known."""
+        return True
+
+    @property
+    def concurrency(self) -> int:
+        """Many, since calls wait for the network; see `Values.concurrency`."""
+        return 1 if self.in_memory else _REQUESTS_AT_ONCE
+
+    @property
+    def in_memory(self) -> bool:
+        return self._objects.is_memory
+
+    # one key
+
+    def get(self, key: str, buffer: memoryview | None = None) -> Buffer | None:
+        """Return the value of `key`, or None if the key is absent; `buffer` is not needed. See `Store.get`."""
+        name = self._name(key)
+        with locating(self.path, key):
+            return None if name is None else self._objects.read(name)
+
+    def get_range(self, key: str, start: int, length: int, buffer: memoryview | None = None) -> Buffer | None:
+        """Return a part of the value of `key` by one request, or None if the key is absent; see `Store.get_range`."""
+        name = self._name(key)
+        with locating(self.path, key):
+            return None if name is None else self._objects.read_range(name, start, length)
+
+    def set(self, key: str, *parts: Buffer) -> None:
+        """Make the concatenation of `parts` the value of `key` by one request; see `Store.set`."""
+        name = self._name(key)
+        if name is None:
+            raise _kept(self.path, key)
+        with locating(self.path, key):
+            self._objects.write(name, b"".join(parts))
+
+    def delete(self, key: str) -> None:
+        """Remove `key`; an absent key is no error."""
+        name = self._name(key)
+        if name is not None:
+            with locating(self.path, key):
+                self._objects.remove(name)
+
+    def identity(self, key: str, *, settled: bool = False) -> tuple[str, ...] | None:
+        """Return what the file system tells about the value, or None if the key is absent; see `Store.identity`."""
+        name = self._name(key)
+        with locating(self.path, key):
+            info = None if name is None else self._objects.info(name)
+        return None if info is None else identity_of(info)
+
+    def lock(self, *keys: str) -> AbstractContextManager[None]:
+        """Keep other threads of this process out; see the notes of the class, and `Store.lock`."""
+        for key in keys:
+            check_key(key, self.path)
+        return self._locks.hold(keys)
+
+    # all keys below a prefix
+
+    def delete_prefix(self, prefix: str) -> None:
+        """Remove every key below `prefix`, one by one; see `Store.delete_prefix`."""
+        check_prefix(prefix, self.path)
+        with locating(self.path, prefix or None):
+            self._objects.remove_all([self._base + key for key in self._keys(prefix)])
+            if prefix:
+                self._objects.remove_folder(self._base + prefix)
+
+    def list_prefix(self, prefix: str = "") -> Iterator[str]:
+        """Every key below `prefix` as it is now, in no order; see `Store.list_prefix`."""
+        check_prefix(prefix, self.path)
+        with locating(self.path, prefix or None):
+            return iter(self._keys(prefix))
+
+    def list_children(self, prefix: str = "") -> list[str]:
+        """The names directly below `prefix` that have keys below them, sorted; see `Store.list_children`."""
+        check_prefix(prefix, self.path)
+        with locating(self.path, prefix or None):
+            names = self._objects.folders((self._base + prefix).rstrip("/"))
+        return sorted(name for name in names if is_key(name))
+
+    # staging
+
+    def prepare(self, n_values: int) -> None:
+        """Do nothing; see `Store.prepare`."""
+
+    def stage(self) -> Self:
+        """Return a new, empty store under hidden names below the root; see `Store.stage`."""
+        return self._below(_NEW)
+
+    def stage_changes(self) -> Self:
+        """Return a new, empty store under hidden names below the root; see `Store.stage_changes`."""
+        return self._below("")
+
+    def _below(self, part: str) -> Self:
+        staged = type(self).__new__(type(self))
+        staged.__setstate__((self.path, self._objects, self._base + new_folder(), part))
+        return staged
+
+    def publish(self, staged: Self, *, replace: bool = True) -> None:
+        """Replace all keys by those of `staged`; see `Store.publish`, and the notes of the class.
+
+        Not one step: all of them will be replaced from the commit on, but one by one. Whether something stands there
+        that is not to be replaced is seen before it, so that of two machines that publish at once, neither may notice.
+        """
+        if not self._has_staged(staged, _NEW):
+            raise ValueError(f"the store was not staged for {self!r}")
+        with self.lock(), locating(self.path):
+            self.recover()
+            old = self._keys()
+            if old and not replace:
+                raise StoreExistsError(
+                    "something was put here meanwhile", mend="Try again, or to replace it pass mode='w'"
+                )
+            new = staged._keys()
+            gone = sorted({*old} - {*new})
+            commit = Commit(staged._folder.removeprefix(self._base), ((_NEW, len(new)),))
+            self._commits.begin(commit, old=gone)
+            self._commits.close(commit, filter(is_door, old))
+            self._commits.finish(commit)
+
+    def link(self, key: str, changes: Self, to: str) -> None:
+        """Make the value of `key` that of `to` in `changes`, which the file system copies; see `Store.link`."""
+        self._check_changes(changes)
+        source, target = self._name(key), changes._name(to)
+        if source is None or target is None:
+            raise _kept(self.path, to if source else key)
+        with locating(self.path, key):
+            try:
+                self._objects.copy([(source, target)])
+            except FileNotFoundError as exc:
+                raise StoreIOError("cannot link: no such key") from exc
+
+    def apply_changes(self, changes: Self) -> None:
+        """Put changes in place; see `Store.apply_changes`, and the notes of the class."""
+        self._check_changes(changes)
+        with self.lock(), locating(self.path):
+            self.recover()
+            odd = [key for key in changes._keys() if not is_step(key)]
+            if odd:
+                raise ValueError(f"keys of staged changes begin with their step ('0/', '1/' or '2/'): found {odd[0]!r}")
+            deleted_keys(changes.get(DELETED), self.path)
+            steps = tuple((step, len(changes._keys(step))) for step in ("0", "1", "2"))
+            commit = Commit(changes._folder.removeprefix(self._base), steps)
+            self._commits.begin(commit)
+            self._commits.finish(commit)
+
+    def discard(self, staged: Self) -> None:
+        """Remove a staged store that is not to be published; one that is gone already is no error."""
+        if not staged._folder:
+            raise ValueError(f"{staged!r} was not staged")
+        with suppress(ZarrdsError):
+            # A commit that failed half-way needs what it names. If it cannot be seen, nothing is removed.
+            commit = self._commits.current()
+            if commit is None or self._base + commit.folder != staged._folder:
+                self._objects.remove_below(staged._folder)
+
+    def as_durable(self, durable: bool = True) -> Self:
+        """Return this store: an object store answers when a value is safe, and others cannot be told."""
+        return self
+
+    def in_place(self, changes: Self) -> Self:
+        """Return this store: a request that was not finished leaves nothing behind. See `Store.in_place`."""
+        self._check_changes(changes)
+        return self
+
+    def recover(self) -> None:
+        """Finish changes that a dead writer had begun to put in place; usually nothing. See `Store.recover`.
+
+        Costs one request. A writer elsewhere gives signs of life, and is waited for; after 20 seconds without one it
+        counts as dead.
+        """
+        if self._folder:
+            return
+        with locating(self.path):
+            try:
+                if self._commits.current() is None:
+                    return
+            except StoreIOError as exc:
+                # those who may not list a bucket are told "permission denied" for all that is absent
+                if exc.errno == errno.EACCES:
+                    return
+                raise
+            with self.lock():
+                commit = self._commits.abandoned()
+                if commit is None:
+                    return
+                try:
+                    self._commits.finish(commit)
+                except ZarrdsError as exc:
+                    raise StoreIOError(
+                        "changes that a dead writer had begun cannot be finished",
+                        found=exc.problem,
+                        mend="Open the store once from where it can be written to",
+                    ) from exc
+
+    def clean(self) -> list[str]:
+        """Remove what was staged and not touched for a day; see `Store.clean`.
+
+        Nobody can tell whether a writer on another machine is alive. Nothing is removed from file systems that
+        do not tell when an object was written.
+        """
+        if self._folder or self._objects.is_read_only:
+            return []
+        with locating(self.path):
+            removed = []
+            commit, now = self._commits.current(), time.time()
+            for name in self._objects.folders():
+                if not is_staged(name) or is_own(name) or (commit is not None and commit.folder == name):
+                    continue
+                ages = [age_of(info, now) for info in self._objects.find(name).values()]
+                if ages and all(age is not None and age > _STALE for age in ages):
+                    self._objects.remove_below(name)
+                    removed.append(name)
+            return removed
+
+    # how
+
+    def _name(self, key: str) -> str | None:
+        """Check `key` and return its object's name, or None if it is one of those that are hidden."""
+        check_key(key, self.path)
+        if PARTIAL in key and any(map(is_partial, key.split("/"))):
+            return None
+        return self._base + key
+
+    def _keys(self, prefix: str = "") -> list[str]:
+        found = self._objects.find((self._base + prefix).rstrip("/"))
+        keys = (name[len(self._base) :] for name in found)
+        return [key for key in keys if is_key(key)]
+
+    def _check_changes(self, changes: Self) -> None:
+        if not self._has_staged(changes, ""):
+            raise ValueError(f"the changes were not staged for {self!r}")
+
+    def _has_staged(self, staged: Self, part: str) -> bool:
+        if not staged._folder or staged._part != part or staged._objects.place != self._objects.place:
+            return False
+        return staged._folder.rpartition("/")[0] == self._base.rstrip("/")
+
+
+def _kept(path: str, key: str) -> InvalidKeyError:
+    return InvalidKeyError(
+        f"names like '.*{PARTIAL}' are kept for unfinished objects",
+        path=path,
+        key=key,
+        mend="Rename the variable, group or array",
+    )

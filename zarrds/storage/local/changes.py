@@ -1,0 +1,229 @@
+"""Staged changes: many values that are put in place as one, also by a process that dies meanwhile.
+
+They are in a hidden folder of the root, which gets the name `COMMIT` in the instant from which on they count. Then they
+are put in place, one after the other; whoever finds that folder and can lock the store goes on with it. All that is
+done here can be done again, from the beginning, after it was broken off anywhere.
+
+Everything here takes absolute locations and raises OSError, and for what a caller did wrong ValueError.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import stat
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+
+from zarrds.storage.local import files, syncing
+from zarrds.storage.local.locks import Locks
+from zarrds.storage.protocol import DELETED, Buffer, check_key
+
+__all__ = ["COMMIT", "apply_changes", "deleted_keys", "is_step", "recover"]
+
+COMMIT = f".commit{files.PARTIAL}"
+_STEPS = ("0", "1", "2")
+
+_EFFECTIVE = os.access in os.supports_effective_ids  # not on Windows
+
+_POLL = 0.001  # seconds between two looks at a commit that somebody else finishes
+_PATIENCE = 5.0  # seconds, if this process could not finish it
+
+_ATTEMPTS = 20  # of putting changes in place while others make and remove folders there
+_UNPLANNED = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT)
+
+Verify = Callable[[str], None]  # raises if a folder, given as a part of keys, lies outside of the root
+
+
+def is_step(key: str) -> bool:
+    """Whether `key` is one that staged changes may have."""
+    return key == DELETED or key[:2] in ("0/", "1/", "2/")
+
+
+def deleted_keys(value: Buffer | None, path: str) -> list[str]:
+    """Return what is to be deleted, from the value of `DELETED`."""
+    keys = [] if value is None else json.loads(bytes(value))
+    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
+        raise ValueError(f"{DELETED!r} of staged changes must be a JSON list of keys and prefixes")
+    return [check_key(key, path) for key in keys]
+
+
+class _Plan:
+    """What is to be moved where, found by looking at changes and at the store without touching either.
+
+    Attributes
+    ----------
+    moves : list of (str, str)
+        In order: what, as a part of the folder of the changes, and where to. A folder that is new moves whole.
+    emptied : list of str
+        The folders of which nothing is left then, each before those in it.
+    deleted : list of str
+        Keys.
+    odd : list of str
+        Names that changes may not have.
+    """
+
+    def __init__(self, changes: str, root: str, path: str, verify: Verify) -> None:
+        self._changes, self._root, self._verify = changes, root, verify
+        self._writable: set[str] = set()
+        self.moves: list[tuple[str, str]] = []
+        self.emptied: list[str] = []
+        self.deleted: list[str] = []
+        names = {entry.name: entry.is_dir(follow_symlinks=False) for entry in _entries(changes)}
+        self.odd = [name for name, is_folder in names.items() if name not in (_STEPS if is_folder else (DELETED,))]
+        for step in _STEPS:
+            if names.get(step):
+                self._add(step, "")
+        if names.get(DELETED) is False:
+            with open(os.path.join(changes, DELETED), "rb") as file:
+                self.deleted = deleted_keys(file.read(), path)
+            for key in self.deleted:
+                folder = key.rpartition("/")[0]
+                verify(folder)
+                self._check_writable(os.path.join(root, folder))
+
+    def _add(self, part: str, prefix: str) -> None:
+        """Plan for a folder of the changes, and raise if what stands in the store is not what that needs."""
+        self.emptied.append(part)
+        entries = _entries(os.path.join(self._changes, part))
+        if entries:
+            self._check_writable(os.path.join(self._root, prefix))
+        for entry in entries:
+            target = os.path.join(self._root, prefix + entry.name)
+            is_folder = entry.is_dir(follow_symlinks=False)
+            mode = _mode(target)
+            if is_folder and mode:
+                if not (stat.S_ISDIR(mode) or os.path.isdir(target)):
+                    raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), target)
+                self._verify(prefix + entry.name)
+                self._add(f"{part}/{entry.name}", f"{prefix}{entry.name}/")
+            elif stat.S_ISDIR(mode):
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), target)
+            else:
+                self.moves.append((f"{part}/{entry.name}", target))
+
+    def _check_writable(self, folder: str) -> None:
+        if folder in self._writable:
+            return
+        if not os.access(folder, os.W_OK, effective_ids=_EFFECTIVE) and os.path.isdir(folder):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), folder)
+        self._writable.add(folder)
+
+
+def apply_changes(root: str, changes: str, path: str, verify: Verify, durable: bool) -> None:
+    """Put changes in place, once and for all; the store is locked."""
+    plan = _Plan(changes, root, path, verify)
+    if plan.odd:
+        raise ValueError(f"keys of staged changes begin with their step ('0/', '1/' or '2/'): found {plan.odd[0]!r}")
+    if durable:
+        syncing.sync_tree(changes)
+    os.rename(changes, os.path.join(root, COMMIT))  # from now on they count
+    if durable:
+        syncing.sync_folder(root)
+    _finish(root, path, verify, durable, plan)
+
+
+def recover(root: str, path: str, verify: Verify, locks: Locks) -> None:
+    """Finish what a dead process had begun to put in place, or wait for the living one that does so."""
+    folder = os.path.join(root, COMMIT)
+    end = time.monotonic() + _PATIENCE
+    while os.path.lexists(folder):
+        with ExitStack() as held:
+            try:
+                is_mine = held.enter_context(locks.try_store())
+            except OSError:
+                # who may not write can only wait for one who may
+                if time.monotonic() > end:
+                    raise
+                is_mine = False
+            if is_mine and os.path.lexists(folder):
+                syncing.sync_tree(folder)
+                _finish(root, path, verify, durable=True)
+                return
+        time.sleep(_POLL)
+
+
+def _finish(root: str, path: str, verify: Verify, durable: bool, plan: _Plan | None = None) -> None:
+    """Put in place what was committed, or what is left of it; then the commit is gone."""
+    folder = os.path.join(root, COMMIT)
+    touched: set[str] = set()
+    attempts = _ATTEMPTS
+    while True:
+        plan = plan or _Plan(folder, root, path, verify)
+        try:
+            for part, target in plan.moves:
+                _move(os.path.join(folder, part), target, touched)
+            break
+        except OSError as exc:
+            # others may make the folder of an array that they write to, or remove one
+            attempts -= 1
+            if exc.errno not in _UNPLANNED or not attempts:
+                raise
+            plan = None
+    for key in plan.deleted:
+        _delete(root, key, folder, touched)
+    if durable:
+        syncing.sync_folders(touched, root)
+    if plan.deleted:  # first what would be done again if only a part of all this were removed
+        os.unlink(os.path.join(folder, DELETED))
+    _remove(folder, plan.emptied)
+    if durable:
+        syncing.sync_folder(root)
+
+
+def _move(new: str, target: str, touched: set[str]) -> None:
+    touched.add(os.path.dirname(target))
+    try:
+        os.replace(new, target)
+        return
+    except OSError as exc:
+        if exc.errno != errno.EXDEV:
+            raise
+    # another disk is mounted there
+    if os.path.isdir(new):
+        touched.update(map(os.path.dirname, files.make_folders(target)))
+        for entry in _entries(new):
+            _move(entry.path, os.path.join(target, entry.name), touched)
+        os.rmdir(new)
+    else:
+        with open(new, "rb") as file:
+            files.write(target, [file.read()], durable=True)
+        os.unlink(new)
+
+
+def _remove(folder: str, parts: Sequence[str]) -> None:
+    try:
+        for part in reversed(parts):
+            os.rmdir(os.path.join(folder, part))
+        os.rmdir(folder)
+    except OSError:  # it holds what was deleted, or a writer's unfinished file
+        files.remove_tree(folder)
+
+
+def _delete(root: str, key: str, folder: str, touched: set[str]) -> None:
+    location = os.path.join(root, *key.split("/"))
+    if not os.path.lexists(location):
+        return
+    touched.add(os.path.dirname(location))
+    if os.path.isdir(location) and not os.path.islink(location):
+        os.rename(location, files.inside(folder))
+    else:
+        os.unlink(location)
+
+
+def _mode(location: str) -> int:
+    """The type of a file or link, and its permissions; 0 if nothing is there."""
+    try:
+        return os.lstat(location).st_mode
+    except FileNotFoundError:
+        return 0
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return [entry for entry in entries if not files.is_partial(entry.name)]
+    except FileNotFoundError:
+        return []

@@ -1,0 +1,362 @@
+"""The system calls under a directory store: read a file whole, replace it whole, swap and remove folders.
+
+Everything here takes absolute locations, raises OSError, and knows nothing of keys.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import functools
+import itertools
+import os
+import shutil
+import stat
+import sys
+import time
+from array import array
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from struct import calcsize
+
+from zarrds.storage.protocol import Buffer
+
+__all__ = [
+    "PARTIAL",
+    "READ",
+    "explain",
+    "inside",
+    "is_partial",
+    "link",
+    "make_folders",
+    "move_in",
+    "partial",
+    "read",
+    "read_range",
+    "remove_tree",
+    "short",
+    "spread",
+    "write",
+    "write_unseen",
+]
+
+# the end of the name of every file and folder that is not finished yet (or no longer wanted)
+PARTIAL = ".zarrds-partial"
+
+_ANY = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+# without O_NONBLOCK, opening a named pipe that lies in a store would wait forever
+READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _ANY
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _ANY
+
+# a kernel moves at most about 2 GiB in one call: only a shorter answer than this one means the end of a file
+_ONE_CALL = 1 << 30
+_ATTEMPTS = 20  # of removing a folder that others fill
+_UTIME_TAKES_FD = os.utime in os.supports_fd
+
+# what tells the unfinished files of this process from those of all others, and one of them from the next
+_token = os.urandom(8).hex()
+_numbers = itertools.count()
+
+
+def _renew_token() -> None:
+    global _token
+    _token = os.urandom(8).hex()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_token)
+
+# Linux's FS_IOC_GETFLAGS and FS_IOC_SETFLAGS (it is an error where they have other numbers), and FS_TOPDIR_FL
+_GET_FLAGS = 0x80006601 | calcsize("l") << 16
+_SET_FLAGS = 0x40006602 | calcsize("l") << 16
+_TOP_FOLDER = 0x20000
+
+_MAX_PARTS = max(os.sysconf("SC_IOV_MAX"), 16) if hasattr(os, "sysconf") else 16
+
+_REASONS = {
+    errno.ENOSPC: ("the disk is full", "Free some space and try again"),
+    errno.EDQUOT: ("the disk quota is used up", "Free some space and try again"),
+    errno.EFBIG: ("the file would be larger than the limit", "Raise the limit, or use smaller chunks"),
+    errno.EACCES: ("permission denied", "Check who owns the store's files and folders, and their modes"),
+    errno.EPERM: ("permission denied", "Check who owns the store's files and folders, and their modes"),
+    errno.EROFS: ("the file system is read-only", "Use another place"),
+    errno.EMFILE: ("too many open files", "Raise the limit (ulimit -n)"),
+    errno.ENOTDIR: ("a file stands where a folder must be", "Remove the file, or use another name"),
+    errno.EISDIR: ("a folder stands where a file must be", "Remove the folder, or use another name"),
+    errno.ENAMETOOLONG: ("the name is too long for the file system", "Use shorter names"),
+    errno.EXDEV: ("the store lies on several file systems", "Keep each store on one file system"),
+    errno.ELOOP: ("its symbolic links lead in a circle", "Remove the links"),
+}
+
+if hasattr(os, "readv"):
+
+    def _read_into(fd: int, buffer: memoryview) -> int:
+        return os.readv(fd, (buffer,))
+
+    def _write_some(fd: int, views: Sequence[Buffer]) -> int:
+        return os.writev(fd, views)
+
+else:  # Windows has neither call
+
+    def _read_into(fd: int, buffer: memoryview) -> int:
+        data = os.read(fd, len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def _write_some(fd: int, views: Sequence[Buffer]) -> int:
+        return os.write(fd, views[0])
+
+
+def read(fd: int, buffer: memoryview | None) -> Buffer | None:
+    """Return all that the open file holds, in `buffer` if it fits there, or None if it is no regular file."""
+    if buffer is not None:
+        count = _read_into(fd, buffer)
+        if 0 < count < len(buffer) and count < _ONE_CALL:
+            return buffer[:count]
+        status = os.fstat(fd)
+        head: Buffer = buffer[:count]
+    else:
+        status = os.fstat(fd)
+        # one byte more than it should hold: a full answer then shows the end as well
+        head = os.read(fd, status.st_size + 1) if stat.S_ISREG(status.st_mode) else b""
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    done = len(head)
+    if done == status.st_size:
+        return head
+    value = memoryview(bytearray(max(status.st_size, done)))
+    value[:done] = head
+    while done < len(value) and (count := _read_into(fd, value[done : done + _ONE_CALL])):
+        done += count
+    return value[:done]
+
+
+def read_range(fd: int, start: int, length: int, buffer: memoryview | None) -> Buffer | None:
+    """Return at most `length` bytes of the open file from `start` (from its end if negative), None as in `read`."""
+    status = os.fstat(fd)
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    first = max(status.st_size + start, 0) if start < 0 else start
+    length = max(0, min(length, status.st_size - first))
+    value = memoryview(bytearray(length)) if buffer is None or len(buffer) < length else buffer[:length]
+    os.lseek(fd, first, os.SEEK_SET)
+    done = 0
+    while done < length and (count := _read_into(fd, value[done : done + _ONE_CALL])):
+        done += count
+    return value[:done]
+
+
+def write(location: str, parts: Sequence[Buffer], *, scratch: str | None = None, durable: bool = False) -> None:
+    """Make the concatenation of `parts` the file at `location`, in one step, or leave everything as it was.
+
+    The unfinished file is in the folder `scratch`, or beside `location`. A `durable` file is on the disk before it gets
+    its name; the name itself is not, before somebody syncs the folder.
+    """
+    temporary = partial(location) if scratch is None else inside(scratch)
+    fd = os.open(temporary, _CREATE, 0o666)
+    try:
+        try:
+            _write_all(fd, parts)
+            _stamp(fd, temporary)
+            if durable:
+                os.fsync(fd)
+        finally:
+            os.close(fd)
+        os.replace(temporary, location)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def write_unseen(location: str, parts: Sequence[Buffer], *, stamp: bool = False) -> None:
+    """Make the concatenation of `parts` the file at `location`, where nobody looks before all files are there.
+
+    That spares the renaming, which on some file systems takes longer than to write a small file. A file with a `stamp`
+    differs from all others in its time, as one of `write` does.
+    """
+    fd = os.open(location, _CREATE & ~os.O_EXCL | os.O_TRUNC, 0o666)
+    try:
+        try:
+            _write_all(fd, parts)
+            if stamp:
+                _stamp(fd, location)
+        finally:
+            os.close(fd)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(location)
+        raise
+
+
+def _stamp(fd: int, location: str) -> None:
+    # The kernel's own time stamps may be milliseconds coarse, and inode numbers are used again: only a stamp of our own
+    # tells every two values apart.
+    now = time.time_ns()
+    os.utime(fd if _UTIME_TAKES_FD else location, ns=(now, now))
+
+
+def _write_all(fd: int, parts: Sequence[Buffer]) -> None:
+    count = _write_some(fd, parts[:_MAX_PARTS]) if parts else 0
+    if count == sum([memoryview(part).nbytes for part in parts]):
+        return  # as nearly always
+    # an empty view of several dimensions cannot be cast
+    views = [memoryview(part).cast("B") for part in parts if memoryview(part).nbytes]
+    start = 0
+    while True:
+        while start < len(views) and count >= len(views[start]):
+            count -= len(views[start])
+            start += 1
+        if start == len(views):
+            return
+        views[start] = views[start][count:]
+        count = _write_some(fd, views[start : start + _MAX_PARTS])
+
+
+def partial(location: str) -> str:
+    """Return a new hidden name beside `location`, which no other process, thread or host comes up with."""
+    folder, separator, name = location.rpartition(os.sep)
+    return f"{folder}{separator}.{short(name)}.{_token}{next(_numbers):x}{PARTIAL}"
+
+
+def inside(folder: str) -> str:
+    """Return a new hidden name in `folder`, as `partial` does."""
+    return f"{folder}{os.sep}.{_token}{next(_numbers):x}{PARTIAL}"
+
+
+def short(name: str) -> str:
+    """Return so much of `name` that there is room for more within the 255 bytes that file systems allow."""
+    return name if len(name) <= 40 else os.fsencode(name)[:160].decode("utf-8", "ignore")
+
+
+def is_partial(name: str) -> bool:
+    """Whether `name` is one that `partial` or `inside` makes, or otherwise not for readers."""
+    return name.startswith(".") and name.endswith(PARTIAL)
+
+
+def link(location: str, other: str) -> None:
+    """Make the file at `location` also that at `other`, or a copy of it where files have but one name."""
+    try:
+        os.link(location, other)
+    except OSError as exc:
+        if exc.errno not in (errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.EXDEV, errno.ENOSYS):
+            raise
+        with open(location, "rb") as file:
+            write_unseen(other, [file.read()], stamp=True)
+
+
+def make_folders(location: str, below: str = "") -> list[str]:
+    """Make a folder and those on the way to it, but none outside of `below`; return the new ones, outermost first."""
+    missing: list[str] = []
+    made: list[str] = []
+    while len(location) > len(below):
+        try:
+            os.mkdir(location)
+            made.append(location)
+        except FileNotFoundError:
+            missing.append(location)
+            location = os.path.dirname(location)
+            continue
+        except FileExistsError:  # or it was, a moment ago: the caller finds out
+            pass
+        except OSError:  # it is there; not every system says so
+            if not os.path.lexists(location):
+                raise
+        break
+    for folder in reversed(missing):
+        with suppress(FileExistsError):  # somebody else makes it too
+            os.mkdir(folder)
+            made.append(folder)
+    return made
+
+
+def spread(folder: str) -> bool:
+    """Ask for the folders that are made in `folder` to be laid out apart from each other; False if that cannot be had.
+
+    ext4 has all files below one folder in one part of the disk, and does not use the number of a removed file again for
+    some minutes: to make a file there, it looks through all that were removed. Folders apart are in other parts.
+    """
+    if sys.platform != "linux":
+        return False
+    import fcntl
+
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        flags = array("i", [0])
+        fcntl.ioctl(fd, _GET_FLAGS, flags)
+        flags[0] |= _TOP_FOLDER
+        fcntl.ioctl(fd, _SET_FLAGS, flags)
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+    return True
+
+
+def move_in(new: str, target: str) -> bool:
+    """Rename the folder `new` to `target`; what was there, a folder or a link, is then at `new`.
+
+    False, and nothing is done, if something is there and the file system cannot exchange two names in one step.
+    """
+    try:
+        os.rename(new, target)  # enough if nothing is there, or an empty folder
+        return True
+    except NotADirectoryError:
+        if not os.path.islink(target):
+            raise
+    except OSError as exc:
+        if exc.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+    return _exchange(new, target)
+
+
+def _exchange(one: str, other: str) -> bool:
+    """Swap two files or folders in one step; False where the system or the file system cannot."""
+    rename = _renameat2()
+    if rename is None:
+        return False
+    here, swap = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of Linux
+    if rename(here, os.fsencode(one), here, os.fsencode(other), swap) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+        return False
+    raise OSError(code, os.strerror(code), one, None, other)
+
+
+@functools.cache
+def _renameat2() -> Callable[[int, bytes, int, bytes, int], int] | None:
+    try:
+        function = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError, TypeError):  # not Linux, or a C library from before 2018
+        return None
+    function.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)
+    function.restype = ctypes.c_int
+    swap: Callable[[int, bytes, int, bytes, int], int] = function
+    return swap
+
+
+def remove_tree(location: str) -> None:
+    """Remove a folder with all that it holds, or the link that stands in its place; a missing one is no error."""
+    for attempt in range(_ATTEMPTS):
+        try:
+            if os.path.islink(location):
+                os.unlink(location)
+            else:
+                shutil.rmtree(location)
+            return
+        except FileNotFoundError:  # somebody else removes it too
+            if not os.path.lexists(location):
+                return
+        except OSError as exc:
+            # a writer that was on its way when the folder was renamed can still put a file there; and NFS keeps
+            # open files until they are closed
+            if exc.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            time.sleep(0.0001 * attempt)
+
+
+def explain(error: OSError) -> tuple[str, str]:
+    """Return what is wrong, and what the user can do about it."""
+    usual = (error.strerror or str(error), "Check the disk, and the permissions of the store's folder")
+    return _REASONS.get(error.errno or 0, usual)

@@ -1,0 +1,119 @@
+"""What dead writers left in the folder of a store and beside it: found here, removed by `LocalStore.clean`.
+
+`zarrds.storage.local.staging` says which hidden names there are. Those with a lock file belong to a dead process if
+their lock can be had. Unfinished files, which an array that is written in place leaves, have none: when nothing was
+written to one for an hour, its writer is taken for dead. If it lives after all it loses nothing, as it then writes
+that file again. Everything here takes absolute locations.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+
+from zarrds.storage.local import files
+from zarrds.storage.local.locks import LockFile
+
+__all__ = ["OLD", "Unfinished", "dead", "remove_old", "unfinished"]
+
+# seconds after which an unfinished file is nobody's
+OLD = 3600.0
+
+_LOCK = re.compile(rf"\.(?:.*\.)?lock(?:-\d\d)?{re.escape(files.PARTIAL)}\Z", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """A file that was to become the value of a key, or a hidden folder without a lock file.
+
+    Attributes
+    ----------
+    name : str
+        Its place below the root, with slashes.
+    is_folder : bool
+    is_old : bool
+        Whether its writer is taken for dead.
+    """
+
+    name: str
+    is_folder: bool
+    is_old: bool
+
+
+def dead(root: str) -> list[str]:
+    """The names of hidden folders and lock files of dead processes, in the folder `root` and beside it."""
+    folder, name = os.path.split(root)
+    found: list[str] = []
+    for place, start in ((root, "."), (folder, f".{files.short(name)}.")):
+        names = _names(place)
+        for lock in sorted(n for n in names if n.startswith(start) and _LOCK.match(n)):
+            if _is_free(place, lock):
+                hidden = lock.replace(f".lock{files.PARTIAL}", "")
+                kinds = [f"{hidden}{files.PARTIAL}", f"{hidden}.old{files.PARTIAL}"]
+                found += [lock, *(n for n in kinds if n in names)]
+    return found
+
+
+def _names(folder: str) -> set[str]:
+    try:
+        return set(os.listdir(folder))
+    except OSError:
+        return set()  # there is none, or it is none of ours
+
+
+def _is_free(folder: str, name: str) -> bool:
+    """Whether nobody holds the lock of a lock file that exists."""
+    lock = LockFile(folder, name)
+    try:
+        before = os.lstat(os.path.join(folder, name)).st_ino
+        if not lock.take(wait=False):
+            return False
+    except OSError:  # gone meanwhile, or not ours to lock
+        return False
+    is_same = False
+    try:
+        with suppress(OSError):
+            is_same = os.lstat(os.path.join(folder, name)).st_ino == before
+    finally:
+        lock.drop(keep=is_same)  # else it was gone, and made anew by taking it
+    return is_same
+
+
+def unfinished(root: str) -> Iterator[Unfinished]:
+    """Unfinished files, and hidden folders without a lock file, anywhere below the folder `root`."""
+    for folder, folders, names in os.walk(root):
+        hidden = list(filter(files.is_partial, folders))
+        folders[:] = [name for name in folders if name not in hidden]
+        owned = {name.replace(f".lock{files.PARTIAL}", files.PARTIAL) for name in names if _LOCK.match(name)}
+        # changes that are being put in place are for `recover`
+        owned.add(f".commit{files.PARTIAL}")
+        suspects = [name for name in names if files.is_partial(name) and not _LOCK.match(name)]
+        for name in [*suspects, *(name for name in hidden if name not in owned)]:
+            location = os.path.join(folder, name)
+            age = _age(location)
+            if age is not None:
+                where = os.path.relpath(location, root).replace(os.sep, "/")
+                yield Unfinished(where, name in hidden, age > OLD)
+
+
+def _age(location: str) -> float | None:
+    """Seconds since something was written there, None if nothing is there."""
+    try:
+        return time.time() - os.lstat(location).st_mtime
+    except OSError:
+        return None
+
+
+def remove_old(root: str) -> list[str]:
+    """Remove unfinished files whose writers are taken for dead; return their places below the root."""
+    removed = []
+    for found in list(unfinished(root)):
+        if found.is_old and not found.is_folder:
+            with suppress(OSError):
+                os.unlink(os.path.join(root, found.name))
+                removed.append(found.name)
+    return removed

@@ -1,0 +1,224 @@
+"""Hidden folders: where stores are staged, and where goes what is to be removed.
+
+Each has a lock file beside it, which its owner holds from before it makes the folder until after the folder is gone.
+So a folder whose lock can be had belongs to a dead process, and may be removed by anybody. In short, for a store
+``x.zarr``::
+
+    .x.zarr.TOKEN.zarrds-partial                a whole store that is to become x.zarr, or the old one
+    .x.zarr.TOKEN.lock.zarrds-partial           its lock file
+    .x.zarr.TOKEN.old.zarrds-partial            the old store, where folders cannot be exchanged
+    x.zarr/.TOKEN.zarrds-partial/0/KEY          changes, or what is being removed
+    x.zarr/.TOKEN.lock.zarrds-partial           their lock file
+    x.zarr/.commit.zarrds-partial               changes that are being put in place
+    x.zarr/.lock.zarrds-partial, .lock-NN.…     locks of keys, see `locks`
+
+Everything here takes absolute locations and raises OSError.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import sys
+from collections.abc import Iterable
+from contextlib import suppress
+
+from zarrds.storage.local import files
+from zarrds.storage.local.locks import LockFile, in_use
+
+__all__ = ["clean", "finish_swap", "make_apart", "make_beside", "make_inside", "remove", "remove_at_once", "swap"]
+
+_ATTEMPTS = 20  # of making a folder in a root that others remove
+
+_TOKEN = "[0-9a-f]{17,40}"
+_PARTIAL = re.escape(files.PARTIAL)
+_LOCK_OF_FOLDER = re.compile(rf"(\..*{_TOKEN})\.lock{_PARTIAL}\Z", re.DOTALL)
+_INSIDE = re.compile(rf"\.(?:{_TOKEN}\.lock|lock(?:-\d\d)?){_PARTIAL}\Z")
+
+# the lock files of the hidden folders of this process
+_owned: dict[str, LockFile] = {}
+
+
+def _disown_all() -> None:
+    _owned.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_disown_all)
+
+
+def make_inside(root: str) -> str:
+    """Make a hidden folder in `root`, owned by this process until `remove`."""
+    for attempt in range(_ATTEMPTS):
+        hidden = _own(files.inside(root))
+        try:
+            _make(hidden)
+        except FileNotFoundError:
+            if attempt == _ATTEMPTS - 1:
+                raise
+            continue  # somebody else removed the root
+        if os.path.lexists(_with(hidden, "lock")):
+            return hidden
+        remove(hidden)  # another root came in the place of the one that the lock file is in
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), root)
+
+
+def make_beside(root: str) -> str:
+    """Make a hidden folder beside `root`, owned by this process until `remove`."""
+    hidden = _own(files.partial(root))
+    _make(hidden)
+    return hidden
+
+
+def make_apart(location: str, root: str) -> None:
+    """Make a folder, or make an empty one anew, far from those beside it, where the file system knows what that means.
+
+    Else nothing is done. The folder is `root`, or a hidden one beside it.
+    """
+    if sys.platform != "linux":
+        return
+    hidden = make_beside(root)
+    try:
+        if files.spread(hidden):
+            apart = files.inside(hidden)
+            os.mkdir(apart)
+            os.rename(apart, location)
+    finally:
+        remove(hidden)
+
+
+def _own(hidden: str) -> str:
+    lock = LockFile(os.path.dirname(hidden), os.path.basename(_with(hidden, "lock")))
+    lock.take()
+    _owned[hidden] = lock
+    return hidden
+
+
+def _make(hidden: str) -> None:
+    try:
+        os.mkdir(hidden)
+    except BaseException:
+        remove(hidden)
+        raise
+
+
+def _with(hidden: str, kind: str) -> str:
+    return f"{hidden.removesuffix(files.PARTIAL)}.{kind}{files.PARTIAL}"
+
+
+def aside(hidden: str) -> str:
+    """Return where the old store goes if it must be moved away first."""
+    return _with(hidden, "old")
+
+
+def remove(hidden: str) -> None:
+    """Remove a hidden folder and its lock file. What cannot be removed is left for `clean`."""
+    lock = _owned.pop(hidden, None)
+    if lock is None:  # another process owns it, or nobody does any more
+        location = _with(hidden, "lock")
+        other = LockFile(*os.path.split(location))
+        with suppress(OSError):
+            if os.path.lexists(location) and other.take(wait=False):
+                lock = other
+    _remove(hidden, lock)
+
+
+def _remove(hidden: str, lock: LockFile | None) -> None:
+    there = [location for location in (hidden, aside(hidden)) if os.path.lexists(location)]
+    try:
+        for location in there:
+            with suppress(OSError):
+                files.remove_tree(location)
+    finally:
+        if lock is not None:
+            with suppress(OSError):
+                lock.drop(keep=any(map(os.path.lexists, there)))
+
+
+def remove_at_once(root: str, locations: Iterable[str]) -> None:
+    """Remove files, links and folders of `root`; these so that nobody sees them half empty, or fills them meanwhile."""
+    hidden = ""
+    try:
+        for location in locations:
+            with suppress(FileNotFoundError):  # somebody else removes it too
+                if os.path.islink(location) or not os.path.isdir(location):
+                    os.unlink(location)
+                    continue
+                hidden = hidden or make_inside(root)
+                os.rename(location, files.inside(hidden))
+    finally:
+        if hidden:
+            remove(hidden)
+
+
+def swap(hidden: str, target: str) -> None:
+    """Make the hidden folder the one at `target`, where folders cannot be exchanged; see `finish_swap`."""
+    old = aside(hidden)
+    os.rename(target, old)
+    try:
+        os.rename(hidden, target)
+    except BaseException:
+        os.rename(old, target)
+        raise
+
+
+def finish_swap(root: str) -> None:
+    """Put the new store in its place if a process died when it had just moved the old one away.
+
+    Needed only if there is nothing at `root`.
+    """
+    folder, name = os.path.split(root)
+    old = re.compile(rf"(\.{re.escape(files.short(name))}\.{_TOKEN})\.old{_PARTIAL}\Z", re.DOTALL)
+    try:
+        found = [match[1] + files.PARTIAL for match in map(old.match, os.listdir(folder)) if match]
+    except OSError:
+        return  # there is no such folder, or it is none of ours
+    for hidden in found:
+        lock = LockFile(folder, os.path.basename(_with(hidden, "lock")))
+        lock.take()  # a living process holds it for a moment only
+        try:
+            _finish(os.path.join(folder, hidden), root)
+        finally:
+            lock.drop(keep=os.path.lexists(os.path.join(folder, aside(hidden))))
+
+
+def _finish(hidden: str, root: str) -> None:
+    if not os.path.lexists(root) and os.path.isdir(hidden) and os.path.isdir(aside(hidden)):
+        os.rename(hidden, root)
+
+
+def clean(root: str) -> list[str]:
+    """Remove the hidden folders and lock files of dead processes, in `root` and beside it; return their names."""
+    folder, name = os.path.split(root)
+    beside = re.compile(rf"\.{re.escape(files.short(name))}\.{_TOKEN}\.lock{_PARTIAL}\Z", re.DOTALL)
+    removed: list[str] = []
+    for place, pattern in ((root, _INSIDE), (folder, beside)):
+        try:
+            names = os.listdir(place)
+        except OSError:
+            continue  # there is none, or it is none of ours
+        for found in sorted(filter(pattern.match, names)):
+            with suppress(OSError):
+                removed += _clean_one(place, found, root)
+    return removed
+
+
+def _clean_one(place: str, name: str, root: str) -> list[str]:
+    lock = LockFile(place, name)
+    if in_use(os.path.join(place, name)) or not lock.take(wait=False):
+        return []
+    token = _LOCK_OF_FOLDER.match(name)
+    if token is None:  # of keys
+        lock.drop()
+        return [name]
+    hidden = os.path.join(place, token[1] + files.PARTIAL)
+    try:
+        if place != root:
+            _finish(hidden, root)
+    except BaseException:
+        lock.drop(keep=True)
+        raise
+    there = [path for path in (hidden, aside(hidden)) if os.path.lexists(path)]
+    _remove(hidden, lock)
+    return [os.path.basename(path) for path in there if not os.path.lexists(path)] if there else [name]

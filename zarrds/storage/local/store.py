@@ -1,0 +1,424 @@
+"""A store in a directory: every key is a file."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Self, TypeAlias
+
+from zarrds.errors import InvalidKeyError, StoreExistsError, ZarrdsError
+from zarrds.storage.local import files, staging, syncing
+from zarrds.storage.local.changes import COMMIT, apply_changes, recover
+from zarrds.storage.local.locks import Locks, locks_of
+from zarrds.storage.local.tree import Tree
+from zarrds.storage.protocol import Buffer, check_key
+
+__all__ = ["LocalStore"]
+
+_ATTEMPTS = 100  # of a write whose folder others remove again and again
+_WRITES_AT_ONCE = 8  # of durable ones: a disk makes several durable in the time of one
+_MANY = 256  # files, which take longer to make than to look for a place for them
+
+
+_State: TypeAlias = tuple[str, str, str | None, str | None, bool]
+
+
+class LocalStore(Tree):
+    """Keys as files below a directory, which is made by the first write.
+
+    Symbolic links are followed while they stay below the directory, and refused where they leave it. This
+    guards against what a store contains, not against somebody who changes it at the same moment.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The directory.
+
+    Attributes
+    ----------
+    path : str
+        The directory, as it was given.
+
+    Raises
+    ------
+    StoreIOError
+        By all methods, if the file system refuses; its `errno` says why.
+    InvalidKeyError
+        By all methods, for keys that are malformed or leave the directory through a symbolic link.
+
+    Notes
+    -----
+    All methods may be called from any number of threads and processes at once. Copies of a pickle, and all
+    stores of one directory, are equal.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> store = LocalStore(folder.name)
+    >>> store.set("t2m/c/0", b"one", b"two")
+    >>> store.get("t2m/c/0")
+    b'onetwo'
+    >>> folder.cleanup()
+    """
+
+    in_memory = False
+    is_remote = False
+
+    path: str
+    _final: str | None  # of a staged store: the folder that it is to become
+    _scratch: str | None  # where unfinished files are, if not beside those that they are to become
+    _durable: bool
+    _locks: Locks | None
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        name = os.fspath(path)
+        if not name:
+            raise ValueError("an empty path names no store")
+        self.__setstate__((name, os.path.realpath(name), None, None, False))
+
+    def __getstate__(self) -> _State:
+        return self.path, self._root, self._final, self._scratch, self._durable
+
+    def __setstate__(self, state: _State) -> None:
+        path, root, self._final, self._scratch, self._durable = state
+        self._place(path, root)
+        self._commit = self._base + COMMIT
+        self._is_changes = self._final is not None and self._final.endswith(COMMIT)
+        self._locks = None
+
+    @property
+    def concurrency(self) -> int:
+        """Several for a durable store, which waits for the disk; see `Values.concurrency`."""
+        return _WRITES_AT_ONCE if self._durable else 1
+
+    @property
+    def root(self) -> str:
+        """Where the directory is, without symbolic links."""
+        return self._root
+
+    def __repr__(self) -> str:
+        return f"LocalStore({self.path!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return self._root == other._root if isinstance(other, LocalStore) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._root)
+
+    def __dask_tokenize__(self) -> tuple[str, str, int, int]:
+        # all that is committed is renamed into the directory, or takes its place
+        try:
+            status = os.stat(self._root)
+        except OSError:
+            return "zarrds.LocalStore", self._root, 0, 0
+        return "zarrds.LocalStore", self._root, status.st_ino, status.st_mtime_ns
+
+    # one key
+
+    def set(self, key: str, *parts: Buffer) -> None:
+        """Make the concatenation of `parts` the value of `key`, atomically; see `Store.set`.
+
+        A symbolic link at `key` itself is replaced, not followed.
+        """
+        location = self._locate(key)
+        if location is None:
+            raise InvalidKeyError(
+                f"names like '.*{files.PARTIAL}' are kept for unfinished files",
+                path=self.path,
+                key=key,
+                mend="Rename the variable, group or array",
+            )
+        attempts = _ATTEMPTS
+        made: list[str] = []
+        try:
+            while True:
+                try:
+                    self._write(location, parts)
+                    break
+                except FileNotFoundError:  # the folder is not there yet, or somebody removes it
+                    attempts -= 1
+                    if not attempts or self._is_gone():
+                        raise
+                self._forget(key)
+                made += self._make_room(location)
+                self._verify(key.rpartition("/")[0])
+            if self._durable:
+                syncing.sync_folders({os.path.dirname(place) for place in (location, *made)}, self._root)
+        except OSError as exc:
+            raise self._failure(exc, "write", key) from exc
+
+    def _write(self, location: str, parts: Sequence[Buffer]) -> None:
+        if self._final is not None:
+            files.write_unseen(location, parts, stamp=self._is_changes)
+            return
+        try:
+            files.write(location, parts, scratch=self._scratch, durable=self._durable)
+        except OSError as exc:
+            if exc.errno != errno.EXDEV or self._scratch is None:
+                raise
+            files.write(location, parts, durable=self._durable)  # a disk of its own is mounted there
+
+    def _make_room(self, location: str) -> list[str]:
+        if self._final is not None:
+            return files.make_folders(os.path.dirname(location), self._root)  # nothing makes that one again
+        with suppress(FileNotFoundError):
+            return files.make_folders(os.path.dirname(location))
+        return []
+
+    def _is_gone(self) -> bool:
+        return self._scratch is not None and not os.path.isdir(self._scratch)
+
+    def delete(self, key: str) -> None:
+        """Remove `key`; an absent key is no error. A symbolic link at `key` itself is removed, not followed."""
+        location = self._locate(key)
+        if location is None or os.path.isdir(location):
+            return
+        try:
+            os.unlink(location)
+        except (FileNotFoundError, NotADirectoryError):
+            self._forget(key)
+        except OSError as exc:
+            raise self._failure(exc, "delete", key) from exc
+
+    # all keys below a prefix
+
+    def delete_prefix(self, prefix: str) -> None:
+        """Remove every key below `prefix`; see `Store.delete_prefix`."""
+        target = self._target(prefix)
+        if target is None or not os.path.isdir(target):
+            return
+        try:
+            if prefix:
+                staging.remove_at_once(self._root, [target])
+                return
+            with os.scandir(target) as entries:
+                found = [entry.path for entry in entries if not files.is_partial(entry.name)]
+            staging.remove_at_once(self._root, found)
+        except OSError as exc:
+            raise self._failure(exc, "delete", prefix) from exc
+        finally:
+            self._verified.clear()
+
+    # staging
+
+    def prepare(self, n_values: int) -> None:
+        """Get ready for about so many new values; see `Store.prepare`.
+
+        Of a store of many files the folder is made apart from others: some file systems keep together what is made in
+        one folder, and there take a long time to make a file if many were removed a moment ago.
+        """
+        if n_values < _MANY or (self._final is None and os.path.lexists(self._root)):
+            return
+        parent = os.path.dirname(self._root)
+        with suppress(OSError):  # who writes to it finds out
+            self._make_folders(parent)
+            staging.make_apart(self._root, self._final or self._root)
+            if self._durable:
+                syncing.sync_folder(parent)
+
+    def stage(self) -> Self:
+        """Return a new, empty store in a hidden folder beside the root; see `Store.stage`.
+
+        Raises
+        ------
+        StoreExistsError
+            If a file stands at the root, or the process works in it: it would be left in a folder that is no more.
+        """
+        self._check_replaceable()
+        try:
+            self._make_folders(os.path.dirname(self._root))
+            hidden = staging.make_beside(self._root)
+        except OSError as exc:
+            raise self._failure(exc, "stage", "") from exc
+        return self._like((self.path, hidden, self._root, None, False))
+
+    def _check_replaceable(self) -> None:
+        if os.path.lexists(self._root) and not os.path.isdir(self._root):
+            raise StoreExistsError(
+                "a file stands where the store is to be", path=self.path, mend="Remove it, or save to another path"
+            )
+        try:
+            is_here = os.path.samefile(os.curdir, self._root)
+        except OSError:
+            is_here = False  # there is no such folder yet
+        if is_here:
+            raise StoreExistsError(
+                "the store would take the place of the current folder",
+                path=self.path,
+                mend="Save to a folder below it, or work in another one",
+            )
+
+    def publish(self, staged: Self, *, replace: bool = True) -> None:
+        """Replace all keys by those of `staged`; see `Store.publish`.
+
+        On Linux a filled folder is exchanged in one step. Where the file system cannot do that, it is moved
+        aside first, and `recover` moves the new one in if this process dies in between.
+        """
+        if staged._final != self._root:
+            raise ValueError(f"the store was not staged for {self!r}")
+        try:
+            if self._durable:
+                syncing.sync_tree(staged._root)
+            self._move_in(staged._root, replace)
+            if self._durable:
+                syncing.sync_folder(os.path.dirname(self._root))
+        except ZarrdsError:
+            raise
+        except OSError as exc:
+            raise self._failure(exc, "publish", "") from exc
+        finally:
+            self._verified.clear()
+            staged._verified.clear()
+        staging.remove(staged._root)
+
+    def _move_in(self, hidden: str, replace: bool) -> None:
+        with ExitStack() as held:
+            if not replace:
+                try:
+                    os.rename(hidden, self._root)  # which replaces empty folders only
+                    return
+                except OSError as exc:
+                    if exc.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                        raise
+                # nothing but lock files, perhaps; but of two that find nothing else only one may go on
+                held.enter_context(self.lock())
+                if not all(map(files.is_partial, os.listdir(self._root))):
+                    raise StoreExistsError(
+                        "something was put here meanwhile",
+                        path=self.path,
+                        mend="Try again, or to replace it pass mode='w'",
+                    )
+            if not files.move_in(hidden, self._root):
+                staging.swap(hidden, self._root)
+
+    def discard(self, staged: Self) -> None:
+        """Remove a staged store that is not to be published; one that is gone already is no error."""
+        if staged._final is None:
+            raise ValueError(f"{staged!r} was not staged")
+        staging.remove(staged._root)
+        staged._verified.clear()
+
+    # changes
+
+    def stage_changes(self) -> Self:
+        """Return a new, empty store for changes, in a hidden folder of the root; see `Store.stage_changes`."""
+        try:
+            self._make_folders(self._root)
+            hidden = staging.make_inside(self._root)
+        except OSError as exc:
+            raise self._failure(exc, "stage changes", "") from exc
+        return self._like((self.path, hidden, self._commit, None, False))
+
+    def in_place(self, changes: Self) -> Self:
+        """Return this store, with its unfinished files in the folder of `changes`; see `Store.in_place`."""
+        self._check_changes(changes)
+        return self._like((self.path, self._root, None, changes._root, self._durable))
+
+    def link(self, key: str, changes: Self, to: str) -> None:
+        """Make the value of `key` that of `to` in `changes`: the same file, or a copy of it; see `Store.link`."""
+        self._check_changes(changes)
+        location, other = self._locate(key), changes._locate(to)
+        if location is None or other is None:
+            raise InvalidKeyError("the name is kept for unfinished files", path=self.path, key=to if location else key)
+        try:
+            if os.path.islink(location):
+                location = self._resolve(key)
+            files.make_folders(os.path.dirname(other), changes._root)
+            files.link(location, other)
+        except OSError as exc:
+            raise self._failure(exc, "link", key) from exc
+
+    def apply_changes(self, changes: Self) -> None:
+        """Put changes in place; see `Store.apply_changes`."""
+        self._check_changes(changes)
+        try:
+            apply_changes(self._root, changes._root, self.path, self._verify, self._durable)
+        except OSError as exc:
+            raise self._failure(exc, "change", "") from exc
+        finally:
+            self._verified.clear()
+            changes._verified.clear()
+        staging.remove(changes._root)
+
+    def _check_changes(self, changes: Self) -> None:
+        if changes._final != self._commit:
+            raise ValueError(f"the changes were not staged for {self!r}")
+
+    def recover(self) -> None:
+        """Finish the changes of a dead writer, or wait for a living one; see `Store.recover`."""
+        if self._final is not None:
+            return
+        try:
+            os.lstat(self._commit)
+        except (FileNotFoundError, NotADirectoryError):
+            if os.path.lexists(self._root):
+                return
+            self._recover(lambda: staging.finish_swap(self._root))
+        except OSError as exc:
+            raise self._failure(exc, "look at", COMMIT) from exc
+        else:
+            self._recover(lambda: recover(self._root, self.path, self._verify, self._own_locks()))
+
+    def _recover(self, finish: Callable[[], None]) -> None:
+        try:
+            finish()
+        except OSError as exc:
+            error = self._failure(exc, "finish the changes that another process had begun", "")
+            error.mend = "Open the store in a process that may write to it, or make it writable for this one"
+            raise error from exc
+        finally:
+            self._verified.clear()
+
+    def clean(self) -> list[str]:
+        """Remove the hidden folders and lock files of dead processes, in the root and beside it; see `Store.clean`."""
+        return staging.clean(self._root) if self._final is None else []
+
+    def as_durable(self, durable: bool = True) -> Self:
+        """Return the same store, whose writes outlive a power cut once they return; see `Store.as_durable`.
+
+        Values are on the disk before they get their names. If only the folder of a name cannot be synced, that is an
+        error of a write that was made.
+        """
+        return self._like((*self.__getstate__()[:-1], durable))
+
+    # locks
+
+    @contextmanager
+    def lock(self, *keys: str) -> Iterator[None]:
+        """Keep others out that lock one of the same keys, or without keys the store as a whole; see `Store.lock`.
+
+        Between processes by files of hidden names, which are gone afterwards. A staged store, which is private to
+        one save, locks between threads only.
+        """
+        for key in keys:
+            check_key(key, self.path)
+        with ExitStack() as held:
+            try:
+                held.enter_context(self._own_locks().hold(keys))
+            except OSError as exc:
+                raise self._failure(exc, "lock", keys[0] if keys else "") from exc
+            yield
+
+    def _own_locks(self) -> Locks:
+        if self._locks is None:
+            self._locks = locks_of(self._root, between_processes=self._final is None)
+        return self._locks
+
+    # how
+
+    def _verify(self, folder: str) -> None:
+        if self._final is None:  # in what is staged there are no links
+            super()._verify(folder)
+
+    def _like(self, state: _State) -> Self:
+        store = type(self).__new__(type(self))
+        store.__setstate__(state)
+        return store
+
+    def _make_folders(self, location: str) -> None:
+        made = [] if os.path.isdir(location) else files.make_folders(location)
+        if made and self._durable:
+            syncing.sync_folders(map(os.path.dirname, made), os.path.dirname(made[0]))

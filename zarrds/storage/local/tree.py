@@ -1,0 +1,232 @@
+"""Reading a directory as a store: where keys lie, which there are, and their values."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+import time
+from collections.abc import Callable, Iterator
+from typing import Concatenate, ParamSpec
+
+from zarrds.errors import InvalidKeyError, StoreIOError
+from zarrds.storage.local import files
+from zarrds.storage.protocol import Buffer, check_key, check_prefix
+
+__all__ = ["Tree"]
+
+P = ParamSpec("P")
+
+# what is no key: unfinished files and folders, and names that `check_key` refuses
+_UNLISTED = re.compile(rf"\A\..*{re.escape(files.PARTIAL)}\Z|[\\\ud800-\udfff]", re.DOTALL)
+
+# ns: times of files are no coarser than this
+_SETTLES = 2_000_000_000
+_MAX_VERIFIED = 1 << 16
+_MAX_NESTED_LINKS = 3  # in listings, so that a handful of crossing links cannot name millions of keys
+
+
+class Tree:
+    """Keys as files below a directory: what `LocalStore` reads, and what it knows of names and symbolic links."""
+
+    path: str  # how the user knows the directory
+    _root: str  # where it is, without symbolic links
+    _base: str
+    _verified: set[str]  # folders (as parts of keys) that were found to lie below the root
+
+    def _place(self, path: str, root: str) -> None:
+        self.path, self._root = path, root
+        self._base = os.path.join(root, "")
+        self._verified = set()
+
+    def get(self, key: str, buffer: memoryview | None = None) -> Buffer | None:
+        """Return the value of `key`, or None if the key is absent; see `Store.get`.
+
+        A value smaller than `buffer` costs three system calls.
+        """
+        return self._read(key, files.read, buffer)
+
+    def get_range(self, key: str, start: int, length: int, buffer: memoryview | None = None) -> Buffer | None:
+        """Return a part of the value of `key`, or None if the key is absent; see `Store.get_range`."""
+        return self._read(key, files.read_range, start, length, buffer)
+
+    def _read(
+        self, key: str, read: Callable[Concatenate[int, P], Buffer | None], *args: P.args, **kwargs: P.kwargs
+    ) -> Buffer | None:
+        location = self._locate(key)
+        if location is None:
+            return None
+        try:
+            try:
+                fd = os.open(location, files.READ)
+            except OSError as exc:
+                if exc.errno != errno.ELOOP:
+                    raise
+                fd = os.open(self._resolve(key), files.READ)
+            try:
+                return read(fd, *args, **kwargs)
+            finally:
+                os.close(fd)
+        except (FileNotFoundError, NotADirectoryError):
+            self._forget(key)
+            return None
+        except IsADirectoryError:
+            return None
+        except OSError as exc:
+            raise self._failure(exc, "read", key) from exc
+
+    def identity(self, key: str, *, settled: bool = False) -> tuple[int, int, int] | None:
+        """Return inode number, modification time (ns) and size, or None if the key is absent; see `Store.identity`."""
+        location = self._locate(key)
+        if location is None:
+            return None
+        try:
+            status = os.lstat(location)
+            if stat.S_ISLNK(status.st_mode):
+                status = os.lstat(self._resolve(key))
+        except (FileNotFoundError, NotADirectoryError):
+            self._forget(key)
+            return None
+        except OSError as exc:
+            raise self._failure(exc, "look at", key) from exc
+        if not stat.S_ISREG(status.st_mode) or (settled and time.time_ns() - status.st_mtime_ns < _SETTLES):
+            return None
+        return status.st_ino, status.st_mtime_ns, status.st_size
+
+    def list_prefix(self, prefix: str = "") -> Iterator[str]:
+        """Every key below `prefix`, in no order; see `Store.list_prefix`."""
+        start = self._start(prefix)
+        return iter(()) if start is None else self._walk(prefix and f"{prefix}/", *start)
+
+    def list_children(self, prefix: str = "") -> list[str]:
+        """The names directly below `prefix` that have keys below them, sorted; see `Store.list_children`."""
+        start = self._start(prefix)
+        if start is None:
+            return []
+        _, folders = self._scan(*start, prefix)
+        return sorted(name for name, there, way in folders if any(True for _ in self._walk("", there, way)))
+
+    def _locate(self, key: str) -> str | None:
+        """Check `key` and return its file's location, or None if its name is one of an unfinished file."""
+        check_key(key, self.path)
+        folder = key.rpartition("/")[0]
+        if folder not in self._verified:
+            self._verify(folder)
+        if files.PARTIAL in key and any(map(files.is_partial, key.split("/"))):
+            return None
+        return self._base + key
+
+    def _target(self, prefix: str) -> str | None:
+        """Check `prefix` and return its folder's location, or None as `_locate` does."""
+        check_prefix(prefix, self.path)
+        self._verify(prefix)
+        return self._locate(prefix) if prefix else self._root
+
+    def _verify(self, folder: str) -> None:
+        """Raise if a folder on the way to `folder` is a symbolic link that leaves the root; remember the others."""
+        end = 0 if folder else -1
+        while end >= 0:
+            end = folder.find("/", end + 1)
+            head = folder if end < 0 else folder[:end]
+            if head in self._verified:
+                continue
+            try:
+                mode = os.lstat(self._base + head).st_mode
+                if stat.S_ISLNK(mode):
+                    mode = os.lstat(self._resolve(head)).st_mode
+            except OSError:
+                return  # there is nothing (yet): whoever goes there finds out
+            if not stat.S_ISDIR(mode):
+                return
+            if len(self._verified) >= _MAX_VERIFIED:
+                self._verified.clear()
+            self._verified.add(head)
+
+    def _forget(self, key: str) -> None:
+        """Forget all verified folders if that of `key` is no longer there: a link may come in its place."""
+        folder = key.rpartition("/")[0]
+        if folder in self._verified:
+            try:
+                if stat.S_ISDIR(os.lstat(self._base + folder).st_mode):
+                    return
+            except OSError:
+                pass
+            self._verified.clear()
+
+    def _resolve(self, key: str) -> str:
+        """Return where `key` leads through its symbolic links, or raise if that is outside the root."""
+        real = os.path.realpath(self._base + key)
+        if not _is_within(real, os.path.realpath(self._root)):
+            raise InvalidKeyError(
+                "a symbolic link leads out of the store",
+                path=self.path,
+                key=key,
+                found=real,
+                mend="Copy the data into the store, or open the place that the link leads to",
+            )
+        return real
+
+    def _start(self, prefix: str) -> tuple[str, tuple[str, ...]] | None:
+        """Return where to list: the folder of `prefix` without links, and those from which links were taken."""
+        if self._target(prefix) is None:
+            return None
+        here, trail = os.path.realpath(self._root), tuple[str, ...]()
+        for part in prefix.split("/") if prefix else ():
+            there = os.path.join(here, part)
+            if os.path.islink(there):
+                trail = (*trail, here)
+                there = os.path.realpath(there)
+            here = there
+        return here, trail
+
+    def _walk(self, prefix: str, here: str, trail: tuple[str, ...]) -> Iterator[str]:
+        waiting = [(prefix, here, trail)]
+        while waiting:
+            prefix, here, trail = waiting.pop()
+            names, folders = self._scan(here, trail, prefix)
+            for name in names:
+                yield prefix + name
+            waiting += [(f"{prefix}{name}/", there, way) for name, there, way in folders]
+
+    def _scan(
+        self, here: str, trail: tuple[str, ...], prefix: str
+    ) -> tuple[list[str], list[tuple[str, str, tuple[str, ...]]]]:
+        """List the folder `here`: the names of its files, and name, location and trail of its folders."""
+        names: list[str] = []
+        folders: list[tuple[str, str, tuple[str, ...]]] = []
+        try:
+            with os.scandir(here) as entries:
+                found = [entry for entry in entries if _UNLISTED.search(entry.name) is None]
+        except (FileNotFoundError, NotADirectoryError):
+            return names, folders
+        except OSError as exc:
+            raise self._failure(exc, "list", prefix.rstrip("/")) from exc
+        root = ""
+        for entry in found:
+            if entry.is_file(follow_symlinks=False):
+                names.append(entry.name)
+            elif entry.is_dir(follow_symlinks=False):
+                folders.append((entry.name, entry.path, trail))
+            elif entry.is_symlink():
+                root = root or os.path.realpath(self._root)
+                real = os.path.realpath(entry.path)
+                if not _is_within(real, root):
+                    continue
+                if os.path.isfile(real):
+                    names.append(entry.name)
+                elif os.path.isdir(real) and len(trail) < _MAX_NESTED_LINKS:
+                    way = (*trail, here)
+                    if not any(_is_within(place, real) for place in way):  # else it leads in a circle
+                        folders.append((entry.name, real, way))
+        return names, folders
+
+    def _failure(self, exc: OSError, doing: str, key: str) -> StoreIOError:
+        reason, mend = files.explain(exc)
+        error = StoreIOError(f"cannot {doing}: {reason}", path=self.path, key=key or None, mend=mend)
+        error.errno, error.strerror, error.filename = exc.errno, exc.strerror, exc.filename
+        return error
+
+
+def _is_within(location: str, folder: str) -> bool:
+    return location == folder or location.startswith(os.path.join(folder, ""))

@@ -1,0 +1,88 @@
+"""From what a user names to a store."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import unquote
+
+from zarrds.errors import EncodingError, UnsupportedError
+from zarrds.storage.local.store import LocalStore
+from zarrds.storage.protocol import Store
+
+__all__ = ["as_store"]
+
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.:-]*)://(.*)\Z", re.DOTALL)
+
+
+def as_store(
+    store: str | os.PathLike[str] | Store,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Store:
+    """Return the store that `store` names.
+
+    Parameters
+    ----------
+    store : str, os.PathLike or Store
+        A path (a leading ``~`` is the home folder), a ``file://`` URL, any other URL that fsspec knows (``s3://``,
+        ``gs://``, ``https://``, ``memory://``, ``zip://`` chains, …), or a store object, which is returned as it is.
+    storage_options : mapping, optional
+        For fsspec: credentials, endpoints and so on. Paths and ``file://`` URLs do not need them: there they are
+        ignored.
+
+    Raises
+    ------
+    UnsupportedError
+        For a kind of URL that fsspec does not know, or if fsspec or the package behind the URL is not installed.
+    EncodingError
+        For `storage_options` with a store object, or options that do not fit the URL.
+    TypeError
+        For any other object.
+
+    Examples
+    --------
+    >>> as_store("file:///data/t2m%202019.zarr")
+    LocalStore('/data/t2m 2019.zarr')
+    >>> as_store("memory://docs/t2m.zarr")
+    RemoteStore('memory://docs/t2m.zarr')
+    """
+    if storage_options is not None and not isinstance(storage_options, Mapping):
+        raise TypeError(f"storage_options are a mapping of names to values, found {type(storage_options)}")
+    if isinstance(store, str):
+        url = _URL.match(store)
+        if url is None:
+            return LocalStore(os.path.expanduser(store))
+        scheme, rest = url.groups()
+        if scheme.lower() in ("file", "local"):
+            return LocalStore(_file_of(store, scheme, rest))
+        from zarrds.storage.fsspec.store import RemoteStore  # which nobody waits for who opens a path
+
+        return RemoteStore(store, storage_options)
+    if isinstance(store, os.PathLike):
+        return LocalStore(os.path.expanduser(os.fspath(store)))
+    if isinstance(store, Store):
+        if storage_options is not None:
+            raise EncodingError(
+                "a store object takes no storage_options",
+                path=store.path,
+                expected="storage_options together with a URL",
+                found=f"storage_options together with a {type(store).__name__}",
+                mend="Make the store object with the options, or pass the URL",
+            )
+        return store
+    raise TypeError(f"a store is a path, a URL or a store object: expected one of these, found {type(store)}")
+
+
+def _file_of(url: str, scheme: str, rest: str) -> str:
+    host, slash, path = rest.partition("/")
+    if host.lower() not in ("", "localhost") or not slash:
+        raise UnsupportedError(
+            "a file:// URL names no file of this machine",
+            path=url,
+            expected="a path, or 'file:///an/absolute/path'",
+            found=f"{scheme}://{host}",
+            mend="Copy or mount the data locally and give its path",
+        )
+    return unquote(f"/{path}")

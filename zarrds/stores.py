@@ -1,0 +1,39 @@
+"""The public names of `zarrds.storage`: bytes under keys."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from zarrds.storage.fsspec.store import RemoteStore
+    from zarrds.storage.local.store import LocalStore
+    from zarrds.storage.locate import as_store
+    from zarrds.storage.memory import MemoryStore
+    from zarrds.storage.overlay import Overlay
+    from zarrds.storage.protocol import Store
+
+__all__ = ["LocalStore", "MemoryStore", "Overlay", "RemoteStore", "Store", "as_store"]
+
+# as in `zarrds` itself: a store is imported when it is first used
+_HOMES = {
+    "LocalStore": "zarrds.storage.local.store",
+    "MemoryStore": "zarrds.storage.memory",
+    "Overlay": "zarrds.storage.overlay",
+    "RemoteStore": "zarrds.storage.fsspec.store",
+    "Store": "zarrds.storage.protocol",
+    "as_store": "zarrds.storage.locate",
+}
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(import_module(_HOMES[name]), name)
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({name for name in globals() if name.startswith("__")} | set(__all__))

@@ -214,3 +214,19 @@ def test_what_a_save_has_nothing_to_do_with_may_change_meanwhile(path: Path) -> 
     found = xr.open_dataset(path, engine="zarrds")
     assert found.v.values.tolist() == [1.0, 2.0]
     assert found.other.attrs == {"title": "changed"}
+
+
+@pytest.mark.parametrize("group", ["/", "v"])
+def test_what_the_error_of_a_region_says_was_written(tmp_path: Path, zarr_format: Format, group: str) -> None:
+    path = tmp_path / "x.zarr"
+    template = stored().chunk(time=2)
+    zarrds.save(template, path, compute=False, zarr_format=zarr_format, encoding={"v": {"chunks": (2,)}})
+
+    def act() -> None:
+        zarrds.update_attrs(path, {"title": "changed"}, None if group == "/" else group)
+
+    region = meanwhile(stored().drop_vars("time"), "v", act)
+    with pytest.raises(ConflictError, match="the data of this save was written to its region") as caught:
+        zarrds.save(region, path, region={"time": slice(0, 4)}, mode="r+" if group == "v" else "a")
+    assert "nothing of this save" not in str(caught.value)
+    assert load(path).v.values.tolist() == [0, 1, 2, 3]

@@ -13,6 +13,7 @@ import secrets
 from dataclasses import dataclass, replace
 
 from zarrds.metadata.dtypes import JSON
+from zarrds.metadata.equality import is_same
 from zarrds.metadata.model import ArrayMetadata, Node
 
 __all__ = [
@@ -166,4 +167,4 @@ def is_replaced(opened: ArrayMetadata, now: Node | None) -> bool:
     if len(opened.shape) != len(now.shape) or any(new < old for old, new in zip(opened.shape, now.shape, strict=True)):
         return True
     names = ("data_type", "chunks", "codecs", "chunk_key_encoding")
-    return None in (before, after) and any(getattr(opened, name) != getattr(now, name) for name in names)
+    return None in (before, after) and not all(is_same(getattr(opened, name), getattr(now, name)) for name in names)

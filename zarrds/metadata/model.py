@@ -7,10 +7,11 @@ asks which format a store has.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypeAlias
 
 from zarrds.metadata.dtypes import JSON, DataType
+from zarrds.metadata.equality import is_same
 
 __all__ = ["ArrayMetadata", "ChunkKeyEncoding", "CodecObject", "GroupMetadata", "Node", "ZarrFormat"]
 
@@ -51,9 +52,23 @@ class ChunkKeyEncoding:
         return self.prefix + self.separator.join(parts)
 
 
-@dataclass(frozen=True, slots=True)
-class ArrayMetadata:
-    """One array.
+class _Comparable:
+    """Equality by `is_same`: that of dataclasses takes two nodes with NaN in them for different."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        if type(self) is not type(other):
+            return NotImplemented
+        names = [f.name for f in fields(self)]  # type: ignore[arg-type]  # of the dataclasses below
+        return all(is_same(getattr(self, name), getattr(other, name)) for name in names)
+
+    __hash__ = None  # type: ignore[assignment]  # attributes are mappings
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ArrayMetadata(_Comparable):
+    """One array; two are equal if their documents would say the same.
 
     Attributes
     ----------
@@ -91,8 +106,8 @@ class ArrayMetadata:
         return tuple(-(-size // chunk) for size, chunk in zip(self.shape, self.chunks, strict=True))
 
 
-@dataclass(frozen=True, slots=True)
-class GroupMetadata:
+@dataclass(frozen=True, slots=True, eq=False)
+class GroupMetadata(_Comparable):
     """One group; the attributes are as in `ArrayMetadata`."""
 
     attributes: Mapping[str, JSON] = field(default_factory=dict)

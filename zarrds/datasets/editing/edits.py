@@ -32,6 +32,7 @@ from zarrds.errors import (
 )
 from zarrds.metadata.documents import Nodes, get_group, locked, open_nodes
 from zarrds.metadata.dtypes import JSON
+from zarrds.metadata.equality import is_same
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node
 from zarrds.storage.locate import as_store
 from zarrds.storage.protocol import Store, check_key, check_prefix
@@ -250,7 +251,7 @@ def rename(
             if name in names:
                 links |= _linked_keys(there.store, there.path_of(name), there.path_of(names[name]))
         attributes = _with_names(there.metadata.attributes, renamed)
-        if attributes != there.metadata.attributes:
+        if not is_same(attributes, there.metadata.attributes):
             nodes[there.path] = replace(there.metadata, attributes=attributes)
         removed = [there.path_of(name) for name in names if name in there.arrays]
         change_documents(there.store, nodes, removed, links)

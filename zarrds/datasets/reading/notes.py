@@ -16,6 +16,7 @@ import xarray as xr
 from zarrds.errors import EncodingError, MetadataError, VariableNotFoundError
 from zarrds.labels.kinds.table import companion_names, decode_options
 from zarrds.metadata.dtypes import JSON
+from zarrds.metadata.equality import is_same
 from zarrds.metadata.extension import note_of
 from zarrds.metadata.model import ArrayMetadata
 
@@ -240,7 +241,7 @@ def _multi_indexes(arrays: Mapping[str, ArrayMetadata], problems: dict[str, str]
             other is None
             or other.dimension_names != (dim,)
             or other.shape != metadata.shape
-            or note_of(other, MULTI_INDEX) != value
+            or not is_same(note_of(other, MULTI_INDEX), value)
             for other in others
         ):
             problems[name] = f"the levels {', '.join(names)} of its MultiIndex do not fit together"

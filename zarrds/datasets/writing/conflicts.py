@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
 from zarrds.engine.chunk_io import Chunks
 from zarrds.errors import ConflictError, StoreExistsError
@@ -11,7 +12,17 @@ from zarrds.metadata.extension import is_replaced
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, ZarrFormat
 from zarrds.storage.protocol import Store
 
-__all__ = ["check_groups", "check_not_replaced", "check_sizes_of_others", "check_versions", "leftovers_of"]
+__all__ = [
+    "check_groups",
+    "check_not_replaced",
+    "check_sizes_of_others",
+    "check_versions",
+    "leftovers_of",
+    "true_of_regions",
+]
+
+NOTHING_WRITTEN = "nothing of this save was written"
+DATA_WRITTEN = "the data of this save was written to its region, but not what it changes in documents"
 
 
 def check_versions(store: Store, versions: Mapping[str, Hashable]) -> None:
@@ -69,11 +80,21 @@ def check_sizes_of_others(
 
 def _conflict(store: Store, key: str) -> ConflictError:
     return ConflictError(
-        "another writer changed this meanwhile; nothing of this save was written",
+        f"another writer changed this meanwhile; {NOTHING_WRITTEN}",
         path=store.path,
         key=key,
         mend="Save again",
     )
+
+
+@contextmanager
+def true_of_regions() -> Iterator[None]:
+    """Around checks that come after data was written in place: their errors must not say that nothing was."""
+    try:
+        yield
+    except ConflictError as error:
+        error.problem = error.problem.replace(NOTHING_WRITTEN, DATA_WRITTEN)
+        raise
 
 
 def leftovers_of(store: Store, arrays: Mapping[str, ArrayMetadata]) -> list[str]:

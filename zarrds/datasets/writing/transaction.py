@@ -13,7 +13,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
-from zarrds.datasets.writing.conflicts import check_not_replaced, check_versions, leftovers_of
+from zarrds.datasets.writing.conflicts import check_not_replaced, check_versions, leftovers_of, true_of_regions
 from zarrds.datasets.writing.order import with_order
 from zarrds.datasets.writing.update import ArrayChange
 from zarrds.datasets.writing.writes import Write, compute_writes, write_in_memory
@@ -79,8 +79,8 @@ def carry_out(
     Raises
     ------
     ConflictError
-        If another writer changed the arrays meanwhile. Nothing was changed then; but if it replaced arrays that were
-        written in place, some of the data may be in the new ones.
+        If another writer changed the arrays meanwhile. Nothing was changed then; but of what is written in place, data
+        may be.
     """
     later = {p: c for p, c in arrays.items() if c.variable.chunks is not None and not options.compute}
     now = {p: c for p, c in arrays.items() if p not in later}
@@ -105,9 +105,10 @@ def carry_out(
             nodes |= {path: after[path] for path in now if after[path] != arrays[path].before}
         if nodes or not in_place:
             with locked(store), store.lock(*partial) if partial else nullcontext():
-                if check is not None:
-                    check()
-                check_versions(store, {**versions, **partial})
+                with true_of_regions() if in_place else nullcontext():
+                    if check is not None:
+                        check()
+                    check_versions(store, {**versions, **partial})
                 new = {p: node for p, node in after.items() if arrays[p].before is None}
                 leftovers = leftovers_of(store, new) if replaced is None else store.list_prefix(replaced)
                 _stage_documents(store, changes, nodes, replaced=replaced)

@@ -21,6 +21,7 @@ from zarrds.datasets.writing.region import check_region_labels, part_of, resolve
 from zarrds.datasets.writing.stored import StoredGroup
 from zarrds.errors import EncodingError, LabelError
 from zarrds.metadata.dtypes import JSON
+from zarrds.metadata.equality import is_same
 from zarrds.metadata.extension import marks_of, new_id, with_marks
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, ZarrFormat
 
@@ -172,7 +173,7 @@ def _group_metadata(
     names.append([name for name in new_coordinates if " " not in name])
     if together := list(dict.fromkeys(name for some in names for name in some)):
         attributes = attributes | {"coordinates": " ".join(together)}
-    return None if attributes == before.attributes else replace(before, attributes=attributes)
+    return None if is_same(attributes, before.attributes) else replace(before, attributes=attributes)
 
 
 def _appended(dataset: xr.Dataset, dim: str, stored: StoredGroup, how: How, others: Pairs) -> tuple[xr.Dataset, slice]:

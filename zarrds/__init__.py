@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from zarrds.arrays.opening import create_group, open_array, open_group
     from zarrds.checks.report import Finding, Report
     from zarrds.checks.verify import verify
+    from zarrds.datasets.description.info import info
+    from zarrds.datasets.description.model import Info
+    from zarrds.datasets.description.versions import Versions
     from zarrds.datasets.editing.edits import drop_vars, rename, update_attrs
     from zarrds.datasets.editing.index import index
     from zarrds.datasets.writing.writer import save
@@ -27,18 +30,21 @@ __all__ = [
     "Array",
     "Finding",
     "Group",
+    "Info",
     "LocalStore",
     "MemoryStore",
     "RegionIndex",
     "RemoteStore",
     "Report",
     "Store",
+    "Versions",
     "__version__",
     "create_array",
     "create_group",
     "drop_vars",
     "errors",
     "index",
+    "info",
     "open_array",
     "open_group",
     "rename",
@@ -55,16 +61,19 @@ _HOMES = {
     "Array": "arrays.array",
     "Finding": "checks.report",
     "Group": "arrays.group",
+    "Info": "datasets.description.model",
     "LocalStore": "storage.local.store",
     "MemoryStore": "storage.memory",
     "RegionIndex": "labels.genomics.regions",
     "RemoteStore": "storage.fsspec.store",
     "Report": "checks.report",
     "Store": "storage.protocol",
+    "Versions": "datasets.description.versions",
     "create_array": "arrays.create",
     "create_group": "arrays.opening",
     "drop_vars": "datasets.editing.edits",
     "index": "datasets.editing.index",
+    "info": "datasets.description.info",
     "open_array": "arrays.opening",
     "open_group": "arrays.opening",
     "rename": "datasets.editing.edits",

@@ -265,7 +265,7 @@ def test_a_member_that_cannot_be_read_hides_no_other() -> None:
         assert sorted(opened) == ["good", "odd"]
         assert len(opened) == 2
         assert "odd" in opened
-        assert "2 members" in repr(opened)
+        assert repr(opened).startswith("<zarrds.Group")
         assert "odd (cannot be read)" in opened.tree()
         assert opened["good"].shape == (3,)
         with pytest.raises(UnsupportedError, match="int33"):

@@ -13,7 +13,9 @@ import numpy.typing as npt
 
 from zarrds.arrays.attributes import Attributes, Change
 from zarrds.arrays.layout import integers
+from zarrds.arrays.pages import array_page
 from zarrds.codecs.base import AnyArray
+from zarrds.display.html import html_of
 from zarrds.engine.cache import ChunkCache
 from zarrds.engine.chunk_io import Chunks, MissingChunks
 from zarrds.engine.elements import Elements, Planner
@@ -190,6 +192,9 @@ class Array:
     def __repr__(self) -> str:
         chunks = self.metadata.chunks  # also of an array whose codecs zarrds does not have
         return f"<zarrds.Array {self.path or '/'!r} shape={self.shape} dtype={self.dtype} chunks={chunks}>"
+
+    def _repr_html_(self) -> str:
+        return html_of(array_page(self.store.path, self.path, self.metadata))
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> AnyArray:
         if copy is False:

@@ -12,6 +12,8 @@ from zarrds.arrays.array import Array
 from zarrds.arrays.attributes import Attributes, Change, plain_attributes
 from zarrds.arrays.create import create_array
 from zarrds.arrays.new_node import place
+from zarrds.arrays.pages import group_page
+from zarrds.display.html import html_of
 from zarrds.engine.cache import ChunkCache
 from zarrds.engine.chunk_io import MissingChunks
 from zarrds.errors import InvalidKeyError, MetadataError, ReadOnlyError, locating
@@ -167,7 +169,14 @@ class Group:
         return len(self._current_nodes().names(self._path))
 
     def __repr__(self) -> str:
-        return f"<zarrds.Group {self._path or '/'!r} of {self._store.path!r}: {len(self)} members>"
+        members = f": {len(self._nodes.names(self._path))} members" if self._nodes.consolidated else ""
+        return f"<zarrds.Group {self._path or '/'!r} of {self._store.path!r}{members}>"
+
+    def _repr_html_(self) -> str:
+        # what is not in one document would have to be listed
+        nodes = self._nodes
+        names = nodes.names(self._path) if nodes.consolidated else None
+        return html_of(group_page(repr(self)[1:-1], self._path, nodes, names, self._metadata.attributes))
 
     def groups(self) -> Iterator[tuple[str, Group]]:
         """The groups directly below this one, with their names."""

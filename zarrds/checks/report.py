@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
+from zarrds.display.html import html_of
+from zarrds.display.page import Page, Table
+from zarrds.display.text import counted, nbytes_text, one_line
 from zarrds.errors import ZarrdsError
 
 __all__ = ["Finding", "Report", "Severity", "finding_of", "in_order"]
@@ -45,7 +48,7 @@ class Finding:
         return f"{self.severity}: {self.key}: {self.problem}{' [mended]' if self.mended else ''}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Report:
     """What a store holds, and what is wrong with it. As text: a line for each finding, and one that sums up.
 
@@ -88,31 +91,50 @@ class Report:
 
     def __str__(self) -> str:
         held = (
-            f"{_count(self.n_groups, 'group')}, {_count(self.n_arrays, 'array')}, {_count(self.n_chunks, 'chunk')} "
-            f"({_size(self.n_bytes)}), {self.n_absent} absent"
+            f"{counted(self.n_groups, 'group')}, {counted(self.n_arrays, 'array')}, {counted(self.n_chunks, 'chunk')} "
+            f"({nbytes_text(self.n_bytes)}), {self.n_absent} absent"
         )
         return "\n".join([*map(str, self.findings), f"{self.path}: {held}: {self._sum()}"])
+
+    def __repr__(self) -> str:
+        return f"<zarrds.Report of {self.path!r}: {self._sum()}>"
+
+    def _repr_html_(self) -> str:
+        return html_of(self.page())
+
+    def page(self) -> Page:
+        """What is shown of it in HTML."""
+        facts = (
+            ("groups", str(self.n_groups)),
+            ("arrays", str(self.n_arrays)),
+            ("chunks", f"{self.n_chunks} ({nbytes_text(self.n_bytes)}), {self.n_absent} absent"),
+        )
+        rows = tuple(
+            (f.severity, one_line(f.key, 80), one_line(f.problem, 400), "yes" if f.mended else "")
+            for f in self.findings
+        )
+        columns = ("severity", "key", "problem", "mended")
+        return Page(f"{self.path}: {self._sum()}", facts, (Table("findings", columns, rows),))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as JSON has it."""
+        numbers = ("n_groups", "n_arrays", "n_chunks", "n_bytes", "n_absent")
+        return {
+            "path": self.path,
+            "ok": self.ok,
+            **{name: getattr(self, name) for name in numbers},
+            "findings": [
+                {"severity": f.severity, "key": f.key, "problem": f.problem, "mended": f.mended} for f in self.findings
+            ],
+        }
 
     def _sum(self) -> str:
         if not self.findings:
             return "nothing is wrong"
         n_errors = sum(f.severity == "error" for f in self.findings)
         n_mended = sum(f.mended for f in self.findings)
-        text = f"{_count(n_errors, 'error')}, {_count(len(self.findings) - n_errors, 'warning')}"
+        text = f"{counted(n_errors, 'error')}, {counted(len(self.findings) - n_errors, 'warning')}"
         return f"{text}, {n_mended} of them mended" if n_mended else text
-
-
-def _count(n: int, what: str) -> str:
-    return f"{n} {what}" if n == 1 else f"{n} {what}s"
-
-
-def _size(n_bytes: int) -> str:
-    size, unit = float(n_bytes), "B"
-    for larger in ("kB", "MB", "GB", "TB"):
-        if size < 999.95:
-            break
-        size, unit = size / 1000, larger
-    return f"{n_bytes} B" if unit == "B" else f"{size:.1f} {unit}"
 
 
 def finding_of(error: ZarrdsError, key: str, detail: str = "") -> Finding:

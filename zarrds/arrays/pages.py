@@ -1,0 +1,94 @@
+"""What notebooks show of arrays and groups: by their documents, without a look at the store."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from math import prod
+
+from zarrds.codecs.registry import SHARDING
+from zarrds.display.chunk_grid import chunk_grid_svg
+from zarrds.display.codecs import codec_texts
+from zarrds.display.page import Page, Table
+from zarrds.display.text import nbytes_text, one_line
+from zarrds.errors import ZarrdsError
+from zarrds.metadata.documents import Nodes
+from zarrds.metadata.dtypes import JSON
+from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node
+
+__all__ = ["array_page", "group_page"]
+
+_COLUMNS = ("name", "dims", "shape", "dtype", "chunks", "codecs", "in memory")
+
+
+def array_page(store_path: str, path: str, metadata: ArrayMetadata) -> Page:
+    """One array: its row as in a group, and its attributes."""
+    row, drawing = _row(path.rpartition("/")[2] or "/", metadata)
+    tables = (Table("", _COLUMNS, (row,), (drawing,)), _attributes(metadata.attributes))
+    return Page(f"zarrds.Array {path or '/'} of {store_path}", (), tables)
+
+
+def group_page(
+    heading: str, path: str, nodes: Nodes, names: Collection[str] | None, attributes: Mapping[str, JSON]
+) -> Page:
+    """One group: what stands directly below it, and its attributes.
+
+    Parameters
+    ----------
+    heading : str
+    path : str
+    nodes : Nodes
+        Consolidated ones, if there are names.
+    names : collection of str, optional
+        What stands below; None if the store would have to be listed for that.
+    attributes : mapping
+    """
+    rows: list[tuple[str, ...]] = []
+    drawings: list[str] = []
+    groups: list[str] = []
+    for name in names or ():
+        node = _node(nodes, f"{path}/{name}" if path else name)
+        if isinstance(node, GroupMetadata):
+            groups.append(one_line(name))
+            continue
+        row, drawing = _row(name, node) if node else ((one_line(name), "cannot be read", *[""] * 5), "")
+        rows.append(row)
+        drawings.append(drawing)
+    facts = (("groups", ", ".join(groups)),) if groups else ()
+    return Page(heading, facts, (Table("arrays", _COLUMNS, tuple(rows), tuple(drawings)), _attributes(attributes)))
+
+
+def _node(nodes: Nodes, path: str) -> Node | None:
+    try:
+        return nodes.get(path)
+    except ZarrdsError:
+        return None
+
+
+def _row(name: str, metadata: ArrayMetadata) -> tuple[tuple[str, ...], str]:
+    chunks = metadata.chunks
+    if len(metadata.codecs) == 1 and metadata.codecs[0]["name"] == SHARDING:
+        inner = metadata.codecs[0]["configuration"].get("chunk_shape")
+        chunks = tuple(inner) if isinstance(inner, list) and len(inner) == len(chunks) else chunks
+    shards = "" if chunks == metadata.chunks else f" in shards of {_sizes(metadata.chunks)}"
+    dtype = metadata.data_type
+    nbytes = "" if dtype.is_variable_length else nbytes_text(prod(metadata.shape) * dtype.dtype.itemsize)
+    dims = ", ".join("–" if dim is None else dim for dim in metadata.dimension_names or ())
+    row = (
+        one_line(name, 40),
+        one_line(dims),
+        _sizes(metadata.shape),
+        dtype.name,
+        f"{_sizes(chunks)}{shards}",
+        one_line(" ".join(codec_texts(metadata.codecs))),
+        nbytes,
+    )
+    return row, chunk_grid_svg(metadata.shape, metadata.chunks)
+
+
+def _sizes(sizes: tuple[int, ...]) -> str:
+    return "×".join(map(str, sizes)) or "scalar"
+
+
+def _attributes(attributes: Mapping[str, JSON]) -> Table:
+    rows = tuple((one_line(name, 40), one_line(value, 200)) for name, value in attributes.items())
+    return Table("attributes", ("name", "value"), rows, is_folded=True)

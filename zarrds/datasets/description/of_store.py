@@ -1,0 +1,143 @@
+"""Facts of a group of a store, by its documents; only of labels the first and the last are read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from difflib import get_close_matches
+from math import prod
+from typing import Any
+
+import xarray as xr
+
+from zarrds.codecs.registry import SHARDING
+from zarrds.datasets.description.model import Info, VariableInfo
+from zarrds.datasets.description.of_dataset import ends_of, index_kind
+from zarrds.datasets.description.stored import sizes_of_arrays
+from zarrds.datasets.encoding.attributes import decoded_attributes
+from zarrds.display.codecs import codec_texts
+from zarrds.errors import VariableNotFoundError, ZarrdsError, locating
+from zarrds.metadata.documents import Nodes, get_node, open_nodes
+from zarrds.metadata.extension import marks_of
+from zarrds.metadata.model import ArrayMetadata, GroupMetadata
+from zarrds.storage.locate import as_store
+from zarrds.storage.protocol import Store, check_prefix
+
+__all__ = ["facts_of_store", "unknown_variable"]
+
+
+def facts_of_store(
+    store: str | os.PathLike[str] | Store,
+    *,
+    group: str | None,
+    variables: Collection[str] | None,
+    stored: bool,
+    storage_options: Mapping[str, Any] | None,
+) -> Info:
+    """The facts of one group, or of one array; the parameters are those of `zarrds.info`."""
+    opened = as_store(store, storage_options)
+    path = check_prefix((group or "").strip("/"), opened.path)
+    with locating(opened.path):
+        nodes = open_nodes(opened)
+        node = get_node(opened, nodes, path)
+        if isinstance(node, ArrayMetadata):
+            parent, _, name = path.rpartition("/")
+            return _info(opened, nodes, parent, GroupMetadata(), {name: node}, (), (), stored=stored)
+        arrays, groups, problems = _children(nodes, path)
+        if variables is not None:
+            for wanted in variables:
+                if wanted not in arrays:
+                    raise unknown_variable(wanted, arrays, opened.path)
+            arrays = {name: arrays[name] for name in arrays if name in set(variables)}
+        return _info(opened, nodes, path, node, arrays, groups, problems, stored=stored)
+
+
+def unknown_variable(name: str, there: Collection[str], path: str | None) -> VariableNotFoundError:
+    """An error that offers the nearest names, or else lists those that there are."""
+    near = get_close_matches(name, there, n=3, cutoff=0.5)
+    offered = f"Did you mean {' or '.join(map(repr, near))}?" if near else f"There is: {', '.join(sorted(there)[:20])}"
+    return VariableNotFoundError("no such variable", path=path, key=name, mend=offered if there else "There is none")
+
+
+def _children(nodes: Nodes, path: str) -> tuple[dict[str, ArrayMetadata], tuple[str, ...], tuple[str, ...]]:
+    """Arrays, names of groups, and what cannot be read: one strange array does not hide the others."""
+    arrays: dict[str, ArrayMetadata] = {}
+    groups, problems = [], []
+    for name in nodes.names(path):
+        try:
+            node = nodes.get(f"{path}/{name}" if path else name)
+        except ZarrdsError as error:
+            problems.append(f"{name} cannot be read: {error}")
+            continue
+        if isinstance(node, ArrayMetadata):
+            arrays[name] = node
+        elif node is not None:
+            groups.append(name)
+    return arrays, tuple(groups), tuple(problems)
+
+
+def _info(
+    store: Store,
+    nodes: Nodes,
+    path: str,
+    group: GroupMetadata,
+    arrays: Mapping[str, ArrayMetadata],
+    groups: tuple[str, ...],
+    problems: tuple[str, ...],
+    *,
+    stored: bool,
+) -> Info:
+    is_mask = nodes.zarr_format == 2
+    found = {name: _variable(name, metadata, is_mask) for name, metadata in arrays.items()}
+    dimensions: dict[str, int] = {}
+    for each in found.values():
+        for dim, size in zip(each.dims, each.shape, strict=True):
+            dimensions.setdefault(dim, size)
+    try:
+        found = _with_labels(store, path, found)
+    except (ZarrdsError, ValueError, TypeError) as error:  # of xarray's decoders, for what they cannot decode
+        problems = (*problems, f"labels cannot be shown: {error}")
+    if stored:
+        paths = {f"{path}/{name}" if path else name: metadata for name, metadata in arrays.items()}
+        sizes = sizes_of_arrays(store, paths)
+        found = {
+            name: replace(each, stored=sizes[where]) for where, (name, each) in zip(paths, found.items(), strict=True)
+        }
+    ordered = sorted(found.values(), key=lambda v: not v.is_coordinate)
+    attributes = dict(group.attributes)
+    return Info(store.path, f"/{path}", nodes.zarr_format, dimensions, tuple(ordered), attributes, groups, problems)
+
+
+def _variable(name: str, metadata: ArrayMetadata, is_mask: bool) -> VariableInfo:
+    chunks, shards = metadata.chunks, None
+    if len(metadata.codecs) == 1 and metadata.codecs[0]["name"] == SHARDING:
+        chunks, shards = tuple(metadata.codecs[0]["configuration"]["chunk_shape"]), chunks
+    names = metadata.dimension_names or (None,) * len(metadata.shape)
+    complete = marks_of(metadata).complete
+    data_type = metadata.data_type
+    return VariableInfo(
+        name=name,
+        dims=tuple(f"dim_{i}" if dim is None else dim for i, dim in enumerate(names)),
+        shape=metadata.shape,
+        dtype=data_type.dtype.name if data_type.dtype.kind in "biufc" else data_type.name,
+        is_coordinate=metadata.dimension_names == (name,),
+        chunks=chunks,
+        shards=shards,
+        codecs=codec_texts(metadata.codecs),
+        attributes=decoded_attributes(metadata, fill_value_is_mask=is_mask),
+        nbytes=None if data_type.is_variable_length else prod(metadata.shape) * data_type.dtype.itemsize,
+        is_complete=None if complete is None else all(map(int.__ge__, complete, metadata.shape)),
+    )
+
+
+def _with_labels(store: Store, path: str, found: dict[str, VariableInfo]) -> dict[str, VariableInfo]:
+    """The same variables; those that are coordinates with their index, and the labels at both ends."""
+    opened: Any = store  # of whose type xarray's annotations know nothing
+    with xr.open_dataset(opened, engine="zarrds", group=path or None, index="lazy") as ds:
+        return {
+            name: replace(each, is_coordinate=True, index=index_kind(ds, name), labels=ends_of(ds, name))
+            if name in ds.coords
+            else each
+            for name, each in found.items()
+        }

@@ -1,0 +1,1 @@
+"""Plain data to text, HTML and SVG; it knows nothing of Zarr."""

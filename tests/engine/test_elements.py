@@ -319,3 +319,21 @@ def test_dask_stores_into_elements(tmp_path: Path) -> None:
     # blocks that share chunks, by many threads
     da.store(da.from_array(values, chunks=(5, 4)), Target(), lock=False)
     np.testing.assert_array_equal(elements.read(...), values)
+
+
+@pytest.mark.parametrize(("shape", "chunks"), [((2**62,), (2**18,)), ((2**40, 2**22), (1, 1)), ((1, 2**62), (1, 1))])
+def test_what_does_not_fit_in_memory_is_refused_at_once(shape: tuple[int, ...], chunks: tuple[int, ...]) -> None:
+    elements = elements_of(MemoryStore(), shape, chunks)
+    with pytest.raises(SelectionError, match="does not fit in memory"):
+        elements.read(...)
+    with pytest.raises(SelectionError, match="does not fit in memory"):
+        elements.read((slice(None, None, -1), ...))
+    assert elements.read(tuple(n - 1 for n in shape)) == 0
+
+
+@pytest.mark.parametrize(("shape", "chunks"), [((0, 10**9), (1, 1)), ((10**9, 0, 10**9), (1, 1, 1))])
+def test_an_empty_selection_costs_nothing(shape: tuple[int, ...], chunks: tuple[int, ...]) -> None:
+    elements = elements_of(MemoryStore(), shape, chunks)
+    assert elements.read(...).shape == shape
+    elements.write(..., 1)
+    assert list(elements.chunk_keys_of(tuple(slice(None) for _ in shape))) == []

@@ -14,7 +14,8 @@ import pytest
 from tests.storage.contract import run_together
 from zarrds import LocalStore, MemoryStore, Store, create_array, open_array
 from zarrds.engine import executor
-from zarrds.engine.selection import Part, plan_basic
+from zarrds.engine.plans import Part
+from zarrds.engine.selection import plan_basic
 from zarrds.storage.protocol import Buffer
 from zarrds.stores import Overlay, RemoteStore
 
@@ -31,7 +32,7 @@ class Counted:
         return self.n
 
     def __iter__(self) -> Iterator[Part]:
-        return (Part((str(i),), i, i, True) for i in range(self.n))
+        return (Part((i,), i, i, True) for i in range(self.n))
 
 
 def run_python(code: str, *arguments: str) -> str:
@@ -331,7 +332,7 @@ import os, signal, sys, threading
 import zarrds
 from zarrds.engine import chunk_io
 building, done = threading.Event(), threading.Event()
-build_pipeline = chunks.build_pipeline
+build_pipeline = chunk_io.build_pipeline
 
 def slowly(*args):
     if threading.current_thread() is not threading.main_thread():
@@ -339,7 +340,7 @@ def slowly(*args):
         done.wait(20)
     return build_pipeline(*args)
 
-chunks.build_pipeline = slowly
+chunk_io.build_pipeline = slowly
 other = threading.Thread(target=lambda: zarrds.open_array(sys.argv[1])[...])
 other.start()
 assert building.wait(20)

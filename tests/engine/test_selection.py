@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from math import prod
 from typing import Any
@@ -15,7 +16,9 @@ from tests.engine import selections
 from tests.engine.selections import Shape, grids, ids_of
 from zarrds import MemoryStore, create_array
 from zarrds.arrays.array import Array
-from zarrds.engine.selection import PointPlan, ProductPlan, plan_basic, plan_orthogonal, plan_pointwise
+from zarrds.engine import plans
+from zarrds.engine.plans import PointPlan, ProductPlan
+from zarrds.engine.selection import plan_basic, plan_orthogonal, plan_pointwise
 from zarrds.errors import SelectionError
 
 Planner = Callable[[Any, Shape, Shape], ProductPlan | PointPlan]
@@ -32,10 +35,10 @@ often = settings(max_examples=6 * settings().max_examples)
 each_way = pytest.mark.parametrize(("planner", "keys", "select"), WAYS.values(), ids=WAYS)
 
 
-def chunk_ids(names: tuple[str, ...], shape: Shape, chunks: Shape) -> npt.NDArray[np.int64]:
+def chunk_ids(position: tuple[int, ...], shape: Shape, chunks: Shape) -> npt.NDArray[np.int64]:
     """The chunk of `ids_of(shape)`, with -1 for what lies outside of the array."""
     padded = np.full(chunks, -1)
-    inside = tuple(slice(int(n) * c, (int(n) + 1) * c) for n, c in zip(names, chunks, strict=True))
+    inside = tuple(slice(n * c, (n + 1) * c) for n, c in zip(position, chunks, strict=True))
     part = ids_of(shape)[inside]
     padded[tuple(slice(0, n) for n in part.shape)] = part
     return padded
@@ -56,9 +59,9 @@ def test_plan(planner: Planner, keys: Keys, select: Select, data: st.DataObject,
     times_named = np.zeros(plan.buffer_shape, int)
     seen = set()
     for part in plan:
-        assert part.names not in seen
-        seen.add(part.names)
-        chunk = chunk_ids(part.names, shape, chunks)
+        assert part.position not in seen
+        seen.add(part.position)
+        chunk = chunk_ids(part.position, shape, chunks)
         taken = chunk[part.inside]
         assert taken.min() >= 0
         out[part.out] = taken
@@ -282,11 +285,98 @@ def test_of_a_huge_array_only_what_is_selected_costs() -> None:
     shape, chunks = (2**62, 2**61), (1, 3)
     for planner in (plan_basic, plan_orthogonal, plan_pointwise):
         (part,) = planner((-1, 5), shape, chunks)
-        assert part.names == (str(2**62 - 1), "1")
+        assert part.position == (2**62 - 1, 1)
     (part,) = plan_basic((slice(7, None, 2**62), slice(2**60, 2**60 + 1)), shape, chunks)
-    assert part.names == ("7", str(2**60 // 3))
+    assert part.position == (7, 2**60 // 3)
     parts = list(plan_pointwise(([2**62 - 1, 0, 2**62 - 1], [4, 2**61 - 1, 3]), shape, chunks))
-    assert {p.names: sorted(p.out.tolist()) for p in parts} == {
-        (str(2**62 - 1), "1"): [0, 2],
-        ("0", str((2**61 - 1) // 3)): [1],
+    assert {p.position: sorted(p.out.tolist()) for p in parts} == {
+        (2**62 - 1, 1): [0, 2],
+        (0, (2**61 - 1) // 3): [1],
     }
+
+
+@pytest.mark.parametrize(
+    ("shape", "chunks", "key", "n_chunks"),
+    [
+        ((2**62,), (2**18,), ..., 2**44),
+        ((2**62, 2**62), (1, 1), ..., 2**124),
+        ((2**63 - 1,), (1,), slice(None, None, -1), 2**63 - 1),
+        ((2**62,), (3,), slice(1, None, 2**40), 2**22),
+        ((0, 10**9), (1, 1), ..., 0),
+        ((10**9, 0), (1, 1), (slice(5, None), slice(None)), 0),
+    ],
+)
+def test_a_plan_costs_nothing_until_it_is_walked(shape: Shape, chunks: Shape, key: Any, n_chunks: int) -> None:
+    plan = plan_basic(key, shape, chunks)
+    assert plan.n_chunks == n_chunks
+    assert len(list(itertools.islice(plan, 3))) == min(n_chunks, 3)
+    if n_chunks:
+        (last,) = plan.batch(n_chunks - 1, n_chunks)
+        assert last == plan.batch(n_chunks - 2, n_chunks).part(1)
+        if key is ...:
+            assert last.position == tuple((n - 1) // c for n, c in zip(shape, chunks, strict=True))
+
+
+@given(data=st.data(), grid=grids())
+def test_batches_are_the_plan_in_parts(data: st.DataObject, grid: tuple[Shape, Shape]) -> None:
+    shape, chunks = grid
+    planner, keys, _ = data.draw(st.sampled_from(list(WAYS.values())))
+    plan = planner(data.draw(keys(shape)), shape, chunks)
+    parts = list(plan)
+    start = data.draw(st.integers(0, len(parts)))
+    stop = data.draw(st.integers(start, len(parts)))
+    batch = plan.batch(start, stop)
+    for expected in (list(batch), [batch.part(i) for i in range(stop - start)]):
+        assert repr(expected) == repr(parts[start:stop])
+    if not isinstance(plan, ProductPlan) or not plan.is_basic:
+        return
+    for i, part in enumerate(parts[start:stop]):
+        for axis, (number, out, inside, step, signed) in enumerate(batch.rows()[:, :, i].tolist()):
+            n, out_step = abs(signed), plan.tables[axis].out_step
+            assert number == part.position[axis]
+            assert range(inside, inside + n * step, step) == range(*part.inside[axis].indices(chunks[axis]))
+            assert (
+                list(range(out, out + n * out_step, out_step)) == list(range(plan.buffer_shape[axis]))[part.out[axis]]
+            )
+
+
+@pytest.mark.parametrize("limit", ["_FEW", "_LISTED", "_WIDE"])
+@given(data=st.data(), grid=grids(1, 2))
+def test_few_and_many_pieces_and_large_numbers_give_the_same(
+    limit: str, data: st.DataObject, grid: tuple[Shape, Shape]
+) -> None:
+    shape, chunks = grid
+    key = data.draw(selections.basic_keys(shape))
+    expected = plan_basic(key, shape, chunks)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plans, limit, 0)
+        plan = plan_basic(key, shape, chunks)
+        assert list(plan) == list(expected)
+        np.testing.assert_array_equal(plan.batch(0, len(plan)).rows(), expected.batch(0, len(plan)).rows())
+        for i in range(len(plan)):
+            assert list(plan.batch(i, i + 1)) == list(expected.batch(i, i + 1))
+
+
+@each_way
+@given(data=st.data(), grid=grids())
+def test_chunks_of_different_sizes(
+    planner: Planner, keys: Keys, select: Select, data: st.DataObject, grid: tuple[Shape, Shape]
+) -> None:
+    shape, _ = grid
+    key = data.draw(keys(shape))
+    sizes = st.lists(st.integers(1, 5), max_size=4)
+    chunks: list[Any] = [[*data.draw(sizes), max(n, 1)] for n in shape]
+    plan = planner(key, shape, chunks)
+    expected = np.asarray(select(ids_of(shape), key))
+    out = np.full(plan.buffer_shape, -1)
+    for part in plan:
+        bounds = [np.cumsum([0, *c])[[n, n + 1]] for n, c in zip(part.position, chunks, strict=True)]
+        chunk = ids_of(shape)[tuple(slice(a, b) for a, b in bounds)]
+        out[part.out] = chunk[part.inside]
+        assert not part.covers or set(chunk[part.inside].ravel().tolist()) == set(chunk.ravel().tolist())
+    np.testing.assert_array_equal(out.reshape(plan.shape), expected)
+    if planner is plan_basic:  # and cut as a regular grid, they are that grid
+        regular = [max(n // 2, 1) for n in shape]
+        listed = [[c] * -(-n // c) for n, c in zip(shape, regular, strict=True)]
+        same = [[(p.position, p.out, p.covers) for p in plan_basic(key, shape, c)] for c in (listed, regular)]
+        assert same[0] == same[1]

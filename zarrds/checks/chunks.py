@@ -21,8 +21,8 @@ from zarrds.codecs.sharding import Sharding
 from zarrds.engine import executor
 from zarrds.engine.chunk_io import Chunks
 from zarrds.engine.executor import Worker
+from zarrds.engine.plans import Part
 from zarrds.engine.progress import progress_bar
-from zarrds.engine.selection import Part
 from zarrds.errors import ZarrdsError
 from zarrds.metadata.extension import marks_of
 from zarrds.metadata.model import ArrayMetadata, Node, ZarrFormat
@@ -290,7 +290,7 @@ class _Plan:
     def __iter__(self) -> Iterator[Part]:
         for array in self._arrays:
             for position in array.stored(self._store):
-                yield Part(tuple(map(str, position)), array, ..., True)
+                yield Part(position, array, ..., True)
 
 
 def _checker(store: Store, tally: Tally) -> Worker:
@@ -305,7 +305,7 @@ def _checker(store: Store, tally: Tally) -> Worker:
             current, read = array, None  # the buffers of the array before go first
             read = _reader(array, tally)
         if read is not None:
-            _check_chunk(store, array, part.names, read, tally)
+            _check_chunk(store, array, part.position, read, tally)
 
     return check
 
@@ -321,21 +321,21 @@ def _reader(array: _Array, tally: Tally) -> Worker | None:
         return None
 
 
-def _check_chunk(store: Store, array: _Array, names: tuple[str, ...], read: Worker, tally: Tally) -> None:
+def _check_chunk(store: Store, array: _Array, position: tuple[int, ...], read: Worker, tally: Tally) -> None:
     path, sharding = array.chunks.path, array.sharding
-    key = array.chunks.key(tuple(map(int, names)))
+    key = array.chunks.key(position)
     if sharding is None:
         try:
-            read(Part(names, ..., ..., True))
+            read(Part(position, ..., ..., True))
         except ZarrdsError as error:
             tally.add(path, "chunks that cannot be read", finding_of(error, key))
         return
     for inner in _positions(sharding.grid):
-        inner_names = tuple(
-            str(int(name) * size + number) for name, size, number in zip(names, sharding.grid, inner, strict=True)
+        counted = tuple(
+            shard * size + number for shard, size, number in zip(position, sharding.grid, inner, strict=True)
         )
         try:
-            read(Part(inner_names, ..., ..., True))
+            read(Part(counted, ..., ..., True))
         except ZarrdsError as error:
             problem = _index_problem(store, sharding, key)
             if problem is not None:  # it is the same for all

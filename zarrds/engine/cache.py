@@ -151,20 +151,20 @@ class CachedChunks:
         self._token = store.path if store.in_memory else store, token
         self._nbytes = nbytes
 
-    def find(self, names: tuple[str, ...], key: str) -> tuple[Hashable | None, AnyArray | None, bool]:
+    def find(self, position: tuple[int, ...], key: str) -> tuple[Hashable | None, AnyArray | None, bool]:
         """The identity that the value of `key` has now, None where it says nothing, and `ChunkCache.find` of it."""
         identity = self._identity(key, settled=True)
         if identity is None:
             return None, None, False
-        return identity, *self._cache.find((self._token, names), identity, self._nbytes)
+        return identity, *self._cache.find((self._token, position), identity, self._nbytes)
 
     def is_still(self, key: str, identity: Hashable) -> bool:
         """Whether the value of `key` has that identity: if so after it was read, then that is what was read."""
         return self._identity(key) == identity
 
-    def keep(self, names: tuple[str, ...], identity: Hashable, chunk: AnyArray) -> None:
+    def keep(self, position: tuple[int, ...], identity: Hashable, chunk: AnyArray) -> None:
         """Keep a chunk that was decoded from the value that has that identity."""
-        self._cache.put((self._token, names), identity, chunk)
+        self._cache.put((self._token, position), identity, chunk)
 
 
 _all: WeakSet[ChunkCache] = WeakSet()

@@ -7,7 +7,7 @@ for one thread.
 from __future__ import annotations
 
 import marshal
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, fields
 from math import gcd, prod
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
@@ -19,7 +19,7 @@ from zarrds.codecs.pipeline import Pipeline, build_pipeline
 from zarrds.codecs.sharding import ChunkCodecs, Sharding
 from zarrds.engine.cache import CachedChunks, ChunkCache
 from zarrds.engine.executor import Worker
-from zarrds.engine.selection import Part
+from zarrds.engine.plans import Part
 from zarrds.engine.shard_io import InnerChunks
 from zarrds.engine.spans import span_of
 from zarrds.errors import ChunkError, ZarrdsError
@@ -54,10 +54,9 @@ class _Remembered(Generic[T]):
 
 # what an absent chunk is: a loss, its fill value, or (None) what the array's marks say
 MissingChunks: TypeAlias = Literal["error", "fill"] | None
-# of a chunk in the grid, also as text
-Position: TypeAlias = Sequence[int | str]
-Names: TypeAlias = tuple[str, ...]
-Fetch: TypeAlias = Callable[[Names, str, memoryview, Hashable], Buffer | None]
+# of a chunk in the grid
+Position: TypeAlias = tuple[int, ...]
+Fetch: TypeAlias = Callable[[Position, str, memoryview, Hashable], Buffer | None]
 
 # what codecs may add to an incompressible chunk (headers, checksums), generously
 _CODEC_OVERHEAD = 4096
@@ -130,25 +129,25 @@ class Chunks:
             return None
         return tuple(map(int, names))
 
-    def key_of_names(self) -> Callable[[Names], str]:
-        """A quick function from a chunk's numbers, as text, to its key."""
+    def key_of_position(self) -> Callable[[Position], str]:
+        """A quick function from a chunk's position in the grid to its key."""
         encoding = self.metadata.chunk_key_encoding
         if not self.metadata.shape:
             return lambda _: self.key(())
         prefix, separator = (f"{self.path}/" if self.path else "") + encoding.prefix, encoding.separator
-        return lambda names: prefix + separator.join(names)
+        return lambda position: prefix + separator.join(map(str, position))
 
-    def _fetcher(self, sharding: Sharding | None) -> tuple[Callable[[Names], str], Fetch]:
-        """Two functions: from a chunk's numbers to its key, and to its bytes, which are None where there are none."""
+    def _fetcher(self, sharding: Sharding | None) -> tuple[Callable[[Position], str], Fetch]:
+        """Two functions: from a chunk's position to its key, and to its bytes, which are None where there are none."""
         if sharding is not None:
             inner = InnerChunks(self.store, self.key, sharding, self._check_absent)
-            return inner.key_of_names, inner.fetch
-        get, key_of = self.store.get, self.key_of_names()
+            return inner.key_of_position, inner.fetch
+        get, key_of = self.store.get, self.key_of_position()
 
-        def fetch(names: Names, key: str, buffer: memoryview, _identity: Hashable) -> Buffer | None:
+        def fetch(position: Position, key: str, buffer: memoryview, _identity: Hashable) -> Buffer | None:
             data = get(key, buffer)
             if data is None:
-                self._check_absent(names, key)
+                self._check_absent(position, key)
             return data
 
         return key_of, fetch
@@ -164,7 +163,7 @@ class Chunks:
     def _may_be_absent(self, position: Position) -> bool:
         """Whether the chunk at a position may be absent, which then means the fill value."""
         required = self._n_required
-        return required is None or any(int(p) >= n for p, n in zip(position, required, strict=True))
+        return required is None or any(p >= n for p, n in zip(position, required, strict=True))
 
     def _check_absent(self, position: Position, key: str) -> None:
         """Raise if it is a loss that a chunk is absent."""
@@ -254,15 +253,15 @@ class Chunks:
 
         def read(part: Part) -> None:
             nonlocal buffer, scratch
-            names, at, inside, covers = part
-            key = key_of(names)
+            position, at, inside, covers = part
+            key = key_of(position)
             identity, keep = None, False
             if cached is not None and not covers:
-                identity, chunk, keep = cached.find(names, key)
+                identity, chunk, keep = cached.find(position, key)
                 if chunk is not None:
                     out[at] = chunk[inside]
                     return
-            data = fetch(names, key, buffer, identity)
+            data = fetch(position, key, buffer, identity)
             if seen is not None:
                 seen(data)
             if data is None:
@@ -281,7 +280,7 @@ class Chunks:
             if keep and cached is not None and identity is not None and cached.is_still(key, identity):
                 chunk = self._scratch(chunk_shape)
                 self._decode_into(codecs, key, data, chunk)
-                cached.keep(names, identity, chunk)
+                cached.keep(position, identity, chunk)
                 out[at] = chunk[inside]
                 return
             if scratch is None:
@@ -296,12 +295,17 @@ class Chunks:
         The plan must be one for whole chunks, also where these are shards.
         """
         store, pipeline, fill = self.store, self.pipeline, self._fill
-        key_of, chunk_shape, dtype = self.key_of_names(), self.metadata.chunks, self.metadata.data_type.dtype
+        key_of, chunk_shape, dtype = self.key_of_position(), self.metadata.chunks, self.metadata.data_type.dtype
         is_empty = self._empty_test(fill)
         scratch: AnyArray | None = None
 
-        def put(names: tuple[str, ...], key: str, chunk: AnyArray) -> None:
-            if is_empty is not None and is_empty(chunk) and self._may_be_absent(names) and store.identity(key) is None:
+        def put(position: Position, key: str, chunk: AnyArray) -> None:
+            if (
+                is_empty is not None
+                and is_empty(chunk)
+                and self._may_be_absent(position)
+                and store.identity(key) is None
+            ):
                 return
             try:
                 store.set(key, *pipeline.encode(chunk))
@@ -310,12 +314,12 @@ class Chunks:
 
         def write(part: Part) -> None:
             nonlocal scratch
-            names, at, inside, covers = part
-            key = key_of(names)
+            position, at, inside, covers = part
+            key = key_of(position)
             value = values[at]
             is_whole = covers and value.shape == chunk_shape
             if is_whole and value.dtype == dtype and value.flags.c_contiguous:
-                put(names, key, value)
+                put(position, key, value)
                 return
             if scratch is None:
                 scratch = self._scratch(chunk_shape)
@@ -323,16 +327,16 @@ class Chunks:
                 if not is_whole:
                     scratch[...] = fill
                 scratch[inside] = value
-                put(names, key, scratch)
+                put(position, key, scratch)
                 return
             # also if all of the chunk is covered that lies in the array: another process may have made it larger
             with store.lock(key):
                 if not self._load(pipeline, key, scratch, covers=covers):
                     if not covers:
-                        self._check_absent(names, key)
+                        self._check_absent(position, key)
                     scratch[...] = fill
                 scratch[inside] = value
-                put(names, key, scratch)
+                put(position, key, scratch)
 
         return write
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from math import prod
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -11,7 +12,8 @@ from zarrds.codecs.base import AnyArray, Buffer
 from zarrds.engine import executor
 from zarrds.engine.cache import ChunkCache
 from zarrds.engine.chunk_io import Chunks, MissingChunks
-from zarrds.engine.selection import PointPlan, ProductPlan, plan_basic
+from zarrds.engine.plans import Batch, Plan
+from zarrds.engine.selection import plan_basic
 from zarrds.errors import EncodingError, SelectionError
 from zarrds.metadata.model import ArrayMetadata
 from zarrds.storage.protocol import Values
@@ -21,7 +23,19 @@ __all__ = ["Elements", "Planner"]
 # of chunks that are worked on at once by more threads than there are cores
 _IN_FLIGHT_NBYTES = 256 * 2**20
 
-Planner: TypeAlias = Callable[[Any, tuple[int, ...], tuple[int, ...]], ProductPlan | PointPlan]
+Planner: TypeAlias = Callable[[Any, tuple[int, ...], tuple[int, ...]], Plan]
+
+
+def one_by_one(work: executor.Worker) -> executor.BatchWorker:
+    """A function that does a batch of chunks, from one that does one chunk."""
+
+    def do(batch: Batch, stopped: executor.Stopped) -> None:
+        for part in batch:
+            if stopped():
+                return
+            work(part)
+
+    return do
 
 
 class Elements:
@@ -147,8 +161,8 @@ class Elements:
         key : tuple of slice
             One a dimension.
         """
-        key_of = self._chunks.key_of_names()
-        return (key_of(part.names) for part in self._plan(key, plan_basic, self.metadata.chunks))
+        key_of = self._chunks.key_of_position()
+        return (key_of(part.position) for part in self._plan(key, plan_basic, self.metadata.chunks))
 
     def chunk_key(self, position: tuple[int, ...]) -> str:
         """The key of the chunk (of a sharded array, the shard) at a position in the grid."""
@@ -188,15 +202,15 @@ class Elements:
             If a chunk's bytes are damaged, or a chunk is missing that must be there.
         """
         plan = self._plan(key, planner, self.chunks)
-        out = np.empty(plan.buffer_shape, self.dtype)
-        part_nbytes = self._chunks.nbytes_of(self.chunks)
-        is_cached = self._cache is not None and self._cache.admits(len(plan), part_nbytes)
+        out = self._new_result(plan)
+        chunk_nbytes = self._chunks.nbytes_of(self.chunks)
+        is_cached = self._cache is not None and self._cache.admits(plan.n_chunks, chunk_nbytes)
         cache = self._cache if is_cached and not self.metadata.data_type.is_variable_length else None
-        executor.run(
+        executor.run_plan(
             plan,
-            lambda: self._chunks.reader(out, is_basic=plan.is_basic, cache=cache),
-            part_nbytes=part_nbytes,
-            workers=self._threads_for(part_nbytes),
+            lambda: one_by_one(self._chunks.reader(out, is_basic=plan.is_basic, cache=cache)),
+            chunk_nbytes=chunk_nbytes,
+            workers=self._threads_for(chunk_nbytes),
         )
         result = out.reshape(plan.shape)
         return result if plan.shape else result[()]
@@ -207,14 +221,27 @@ class Elements:
         """Write a selection; the same as `Array.write`, of an array that is open for writing."""
         plan = self._plan(key, planner, self.metadata.chunks)
         values = self._broadcast(value, plan)
-        part_nbytes = self._chunks.nbytes_of(self.metadata.chunks)
-        executor.run(
+        chunk_nbytes = self._chunks.nbytes_of(self.metadata.chunks)
+        executor.run_plan(
             plan,
-            lambda: self._chunks.writer(values),
-            part_nbytes=part_nbytes,
-            workers=self._threads_for(part_nbytes),
+            lambda: one_by_one(self._chunks.writer(values)),
+            chunk_nbytes=chunk_nbytes,
+            workers=self._threads_for(chunk_nbytes),
             progress=progress,
         )
+
+    def _new_result(self, plan: Plan) -> AnyArray:
+        """Memory for what a plan reads, asked for before anything else is done."""
+        try:
+            return np.empty(plan.buffer_shape, self.dtype)
+        except (MemoryError, ValueError, OverflowError) as error:
+            raise SelectionError(
+                "the selection does not fit in memory",
+                path=self.store.path,
+                key=self.path or "/",
+                found=f"shape {plan.shape} of {self.dtype}, {prod(plan.shape) * self.dtype.itemsize} bytes",
+                mend="Select less of the array at a time",
+            ) from error
 
     def _threads_for(self, part_nbytes: int) -> int | None:
         """Threads for chunks of so many bytes: more than cores if the store waits, as far as memory goes."""
@@ -244,13 +271,13 @@ class Elements:
             ) from error
         return values
 
-    def _plan(self, key: Any, planner: Planner, chunks: tuple[int, ...]) -> ProductPlan | PointPlan:
+    def _plan(self, key: Any, planner: Planner, chunks: tuple[int, ...]) -> Plan:
         try:
             return planner(key, self.shape, chunks)
         except SelectionError as error:
             raise error.located(path=self.store.path, key=self.path or "/") from error.__cause__
 
-    def _broadcast(self, value: Any, plan: ProductPlan | PointPlan) -> AnyArray:
+    def _broadcast(self, value: Any, plan: Plan) -> AnyArray:
         if self.dtype.kind == "O" and not plan.shape and isinstance(value, list | tuple):
             values: AnyArray = np.empty((), object)
             values[()] = value  # one element

@@ -1,7 +1,7 @@
-"""Runs a plan: the one place where zarrds uses threads.
+"""Runs plans and other jobs: the one place where zarrds uses threads.
 
 The caller works too, so a plan always gets done, also when it is run from inside another one. Each worker takes a
-batch of parts at a time and has buffers of its own.
+batch at a time and has buffers of its own.
 """
 
 from __future__ import annotations
@@ -14,13 +14,16 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, ParamSpec, Protocol, TypeVar
 
-from zarrds.engine.selection import Part
+from zarrds.engine.plans import Batch, Part, Plan
 
-__all__ = ["Progress", "Worker", "in_thread", "run"]
+__all__ = ["BatchWorker", "Progress", "Stopped", "Worker", "in_thread", "run", "run_plan"]
 
 # called with the number of chunks done, from any thread
 Progress = Callable[[int], object]
 Worker = Callable[[Part], None]
+# whether there is no sense in going on, because another worker failed
+Stopped = Callable[[], bool]
+BatchWorker = Callable[[Batch, Stopped], None]
 Job = TypeVar("Job")
 Job_co = TypeVar("Job_co", covariant=True)
 P = ParamSpec("P")
@@ -29,13 +32,16 @@ T = TypeVar("T")
 # below this many bytes in all, waking a thread costs more than it brings
 _SERIAL_NBYTES = 256 * 1024
 _MAX_BATCH = 64
+# of a plan's chunks, which are handed out as integers, as long as they are small
+_MAX_CHUNKS = 2048
+_BATCH_NBYTES = 8 * 2**20
 _MAX_THREADS = 64
 
 _pool: ThreadPoolExecutor | None = None
 _pool_lock = threading.Lock()
 
 
-class Plan(Protocol[Job_co]):
+class Jobs(Protocol[Job_co]):
     def __len__(self) -> int: ...
     def __iter__(self) -> Iterator[Job_co]: ...
 
@@ -64,73 +70,147 @@ def n_cores() -> int:
 
 
 class _Batches(Generic[Job]):
-    """Hands out a plan's parts, a batch at a time, to any number of threads, until one of them fails."""
+    """Hands out batches of `n` things to any number of threads, until one of them fails.
 
-    def __init__(self, plan: Plan[Job], n_workers: int) -> None:
-        self._parts = iter(plan)
-        self._left = len(plan)
-        self._n_workers = n_workers
+    Parameters
+    ----------
+    n : int
+    n_workers : int
+    limit : int
+        Things in one batch, at the most.
+    batch : callable
+        Makes the batch of the things from one number to another; called in their order, by one thread at a time.
+    """
+
+    def __init__(self, n: int, n_workers: int, limit: int, batch: Callable[[int, int], Job]) -> None:
+        self._n, self._n_workers, self._limit, self._batch = n, n_workers, limit, batch
+        self._next = 0
         self._lock = threading.Lock()
         self.failed = False
 
-    def take(self) -> list[Job]:
+    def has_failed(self) -> bool:
+        return self.failed
+
+    def take(self) -> tuple[Job, int] | None:
+        """The next batch, and how many things it has."""
         with self._lock:
+            left = self._n - self._next
+            if self.failed or left <= 0:
+                return None
             # smaller ones towards the end, so that nobody has much left to do when the others are done
-            size = max(1, min(_MAX_BATCH, self._left // (4 * self._n_workers)))
-            self._left -= size
-            return [] if self.failed else list(itertools.islice(self._parts, size))
+            size = max(1, min(self._limit, left // (4 * self._n_workers) if self._n_workers > 1 else left))
+            start = self._next
+            self._next += size
+            return self._batch(start, start + size), size
 
 
-def _work(batches: _Batches[Job], make_worker: Callable[[], Callable[[Job], None]], progress: Progress | None) -> None:
+def _work(
+    batches: _Batches[Job], make_worker: Callable[[], Callable[[Job, Stopped], None]], progress: Progress | None
+) -> None:
     try:
         worker = None
-        while batch := batches.take():
+        while (taken := batches.take()) is not None:
+            batch, size = taken
             worker = worker or make_worker()
-            for part in batch:
-                if batches.failed:
-                    return
-                worker(part)
-            if progress is not None:
-                progress(len(batch))
+            worker(batch, batches.has_failed)
+            if progress is not None and not batches.failed:
+                progress(size)
     except BaseException:
         batches.failed = True
         raise
 
 
 def run(
-    plan: Plan[Job],
+    jobs: Jobs[Job],
     make_worker: Callable[[], Callable[[Job], None]],
     *,
     part_nbytes: int,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> None:
-    """Do all parts of a plan, in any order.
+    """Do all jobs, in any order.
 
     Parameters
     ----------
-    plan : sized iterable
-        Of parts: chunks of an array (`Part`), or whole arrays, or what else there is to do.
+    jobs : sized iterable
+        Parts of arrays, or whole arrays, or what else there is to do.
     make_worker : callable
-        Called once in each thread that takes part; makes the function that does one part.
+        Called once in each thread that takes part; makes the function that does one job.
     part_nbytes : int
-        Roughly the bytes of one part.
+        Roughly the bytes of one job.
     workers : int, optional
         How many threads, the caller's among them; one for each core unless said. 1 works serially.
     progress : callable, optional
-        Called with the number of parts done, after each batch.
+        Called with the number of jobs done, after each batch.
 
     Raises
     ------
     Exception
-        The first that a worker raised; parts that were not begun are then left.
+        The first that a worker raised; jobs that were not begun are then left.
     """
-    n_parts = len(plan)
+
+    def make_batch_worker() -> Callable[[list[Job], Stopped], None]:
+        worker = make_worker()
+
+        def work(batch: list[Job], stopped: Stopped) -> None:
+            for job in batch:
+                if stopped():
+                    return
+                worker(job)
+
+        return work
+
+    def begin() -> Callable[[int, int], list[Job]]:
+        left = iter(jobs)
+        return lambda start, stop: list(itertools.islice(left, stop - start))
+
+    _run(len(jobs), begin, make_batch_worker, _MAX_BATCH, part_nbytes, workers, progress)
+
+
+def run_plan(
+    plan: Plan,
+    make_worker: Callable[[], BatchWorker],
+    *,
+    chunk_nbytes: int,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Do all chunks of a plan, in any order.
+
+    Parameters
+    ----------
+    plan : Plan
+    make_worker : callable
+        Called once in each thread that takes part; makes the function that does one batch. It should look now and then
+        whether it is to stop.
+    chunk_nbytes : int
+        Of one chunk.
+    workers, progress
+        As in `run`, with chunks for jobs.
+
+    Raises
+    ------
+    Exception
+        The first that a worker raised; chunks that were not begun are then left.
+    """
+    limit = max(1, min(_MAX_CHUNKS, _BATCH_NBYTES // chunk_nbytes))
+    _run(plan.n_chunks, lambda: plan.batch, make_worker, limit, chunk_nbytes, workers, progress)
+
+
+def _run(
+    n_jobs: int,
+    begin: Callable[[], Callable[[int, int], Job]],
+    make_worker: Callable[[], Callable[[Job, Stopped], None]],
+    max_batch: int,
+    job_nbytes: int,
+    workers: int | None,
+    progress: Progress | None,
+) -> None:
     limit = n_cores() if workers is None else workers
-    if workers is None and n_parts * part_nbytes < _SERIAL_NBYTES:
+    if workers is None and n_jobs * job_nbytes < _SERIAL_NBYTES:
         limit = 1
-    n = max(1, min(limit, n_parts, _MAX_THREADS))
-    batches = _Batches(plan, n)
+    n = max(1, min(limit, n_jobs, _MAX_THREADS))
+    batches = _Batches(n_jobs, n, max_batch, begin())
     helpers: list[Future[None]] = []
     try:
         try:
@@ -141,7 +221,7 @@ def run(
             if helpers:
                 raise
             # no thread can be started, as when the interpreter is on its way out: the caller works alone
-            batches = _Batches(plan, 1)
+            batches = _Batches(n_jobs, 1, max_batch, begin())
         _work(batches, make_worker, progress)
     finally:
         # a helper that never began finds nothing left to do; one that began must end before its buffers may go

@@ -1,153 +1,86 @@
 """Selection + chunk grid -> plan. Pure: no store, no array, no thread.
 
-Each dimension's selection becomes a `range` (integers and slices) or an array of positions, and that a table of
-`Piece` objects, one for each chunk that it touches. The chunks of a plan are the product of the tables, or, for
-pointwise selection, the groups of points that share a chunk.
+Each dimension's selection becomes a `range` (integers and slices) or an array of positions, and that a table of what it
+takes from each chunk (`zarrds.engine.plans`).
 """
 
 from __future__ import annotations
 
 import itertools
 import operator
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Sequence
 from math import prod
 from types import EllipsisType
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from zarrds.engine.plans import (
+    ArrayTable,
+    Index,
+    Part,
+    Piece,
+    PointPlan,
+    Positions,
+    ProductPlan,
+    RangeTable,
+    Shape,
+    Table,
+)
 from zarrds.errors import SelectionError
 
-__all__ = ["Part", "PointPlan", "ProductPlan", "plan_basic", "plan_orthogonal", "plan_pointwise"]
+__all__ = ["Chunking", "Part", "PointPlan", "ProductPlan", "plan_basic", "plan_orthogonal", "plan_pointwise"]
 
-Positions: TypeAlias = npt.NDArray[np.intp]
-Index: TypeAlias = slice | Positions
-Shape: TypeAlias = tuple[int, ...]
+# for each dimension the elements of a chunk, or of each chunk in turn
+Chunking: TypeAlias = Sequence[int | Sequence[int]]
 
 
-class Piece(NamedTuple):
-    """What a selection takes from one chunk, along one dimension.
+class _Grid:
+    """The chunks along one dimension: where each begins and ends.
 
-    Attributes
+    Parameters
     ----------
-    name : str
-        The chunk's number in the grid.
-    out : slice or array
-        Where it goes, in the selection's result.
-    inside : slice or array
-        Which elements of the chunk it is.
-    covers : bool
-        Whether it is every element of the chunk that lies in the array.
+    chunk : int or sequence of int
+        Elements of a chunk, or of each chunk in turn, which must then add up to the size or more.
+    size : int
+        Elements of the array along the dimension.
     """
 
-    name: str
-    out: Index
-    inside: Index
-    covers: bool
+    def __init__(self, chunk: int | Sequence[int], size: int) -> None:
+        self.size = size
+        self._chunk = chunk if isinstance(chunk, int) else 0
+        self._bounds = None if isinstance(chunk, int) else np.cumsum([0, *chunk])
+
+    def numbers_of(self, positions: Positions) -> Positions:
+        """Of the chunks that hold these positions."""
+        if self._bounds is None:
+            return positions // self._chunk
+        return np.searchsorted(self._bounds, positions, side="right") - 1
+
+    def bounds(self, number: int) -> tuple[int, int]:
+        """Where a chunk begins, and where it ends within the array."""
+        if self._bounds is None:
+            return number * self._chunk, min((number + 1) * self._chunk, self.size)
+        return int(self._bounds[number]), min(int(self._bounds[number + 1]), self.size)
+
+    def starts_of(self, positions: Positions, numbers: Positions) -> Positions:
+        """Where these positions lie in the chunks with these numbers."""
+        starts: Positions = positions - (numbers * self._chunk if self._bounds is None else self._bounds[numbers])
+        return starts
 
 
-class Part(NamedTuple):
-    """What a selection takes from one chunk: the chunk's numbers, one a dimension, and `Piece`'s other members."""
-
-    names: tuple[str, ...]
-    out: Any
-    inside: Any
-    covers: bool
-
-
-@dataclass(frozen=True, slots=True)
-class ProductPlan:
-    """A plan whose chunks are the product of one table a dimension.
-
-    Attributes
-    ----------
-    tables : tuple of tuple of Piece
-    buffer_shape : tuple of int
-        Of the result, with a dimension of length 1 for each integer.
-    shape : tuple of int
-        Of the result, without the integers' dimensions.
-    is_basic : bool
-        Whether every index is a slice, so that parts of the result can be views.
-    """
-
-    tables: tuple[tuple[Piece, ...], ...]
-    buffer_shape: Shape
-    shape: Shape
-    is_basic: bool
-
-    def __len__(self) -> int:
-        return prod(len(table) for table in self.tables)
-
-    def __iter__(self) -> Iterator[Part]:
-        if not self.tables:
-            yield Part((), ..., ..., True)
-            return
-        for pieces in itertools.product(*self.tables):
-            names, out, inside, covers = zip(*pieces, strict=True)
-            if not self.is_basic:
-                out, inside = _crossed(out), _crossed(inside)
-            yield Part(names, out, inside, all(covers))
-
-
-@dataclass(frozen=True, slots=True)
-class PointPlan:
-    """A plan of single elements; each part's `out` counts along the flattened result.
-
-    Attributes
-    ----------
-    parts : tuple of Part
-    buffer_shape : tuple of int
-        One number, the number of points.
-    shape : tuple of int
-        Of the result.
-    """
-
-    parts: tuple[Part, ...]
-    buffer_shape: Shape
-    shape: Shape
-    is_basic: bool = False
-
-    def __len__(self) -> int:
-        return len(self.parts)
-
-    def __iter__(self) -> Iterator[Part]:
-        return iter(self.parts)
-
-
-def _crossed(index: tuple[Index, ...]) -> tuple[Any, ...]:
-    """An index that NumPy takes as orthogonal: with two arrays or more, NumPy itself would pair their elements."""
-    if sum(isinstance(i, np.ndarray) for i in index) < 2:
-        return index
-    # every slice here has its stop, and a positive step or (in `out`) a negative one
-    arrays = [i if isinstance(i, np.ndarray) else _positions(i) for i in index]
-    return np.ix_(*arrays)
-
-
-def _positions(index: slice) -> Positions:
-    step = 1 if index.step is None else index.step
-    stop = -1 if index.stop is None else index.stop
-    return np.arange(index.start, stop, step)
-
-
-def _range_pieces(positions: range, chunk: int, size: int) -> tuple[Piece, ...]:
-    if positions.step < 0:
-        last = len(positions) - 1
-        mirrored = _range_pieces(positions[::-1], chunk, size)
-        return tuple(p._replace(out=_mirror(p.out, last)) for p in mirrored if isinstance(p.out, slice))
-    pieces = []
-    step, n, i = positions.step, len(positions), 0
-    while i < n:
-        first = positions[i]
-        number = first // chunk
-        start = first - number * chunk
-        count = min(n - i, (chunk - start - 1) // step + 1)
-        inside = slice(start, start + (count - 1) * step + 1, step)
-        covers = count == min(chunk, size - number * chunk)
-        pieces.append(Piece(str(number), slice(i, i + count), inside, covers))
-        i += count
-    return tuple(pieces)
+def _range_table(positions: range, chunk: int | Sequence[int], size: int) -> Table:
+    is_mirrored = positions.step < 0
+    ascending = positions[::-1] if is_mirrored else positions
+    if isinstance(chunk, int):
+        return RangeTable(ascending, is_mirrored, chunk, size)
+    table = _array_table(np.arange(ascending.start, ascending.stop, ascending.step, dtype=np.intp), chunk, size)
+    if not is_mirrored:
+        return table
+    last = len(positions) - 1
+    pieces = tuple(p._replace(out=_mirror(p.out, last)) for p in table.listed if isinstance(p.out, slice))
+    return ArrayTable(pieces, is_basic=True, out_step=-1)
 
 
 def _mirror(out: slice, last: int) -> slice:
@@ -155,23 +88,27 @@ def _mirror(out: slice, last: int) -> slice:
     return slice(last - out.start, None if stop < 0 else stop, -1)
 
 
-def _array_pieces(positions: Positions, chunk: int, size: int) -> tuple[Piece, ...]:
+def _array_table(positions: Positions, chunk: int | Sequence[int], size: int) -> ArrayTable:
     if positions.size == 0:
-        return ()
+        return ArrayTable((), is_basic=True)
     order = None
     if (np.diff(positions) < 0).any():
         order = np.argsort(positions, kind="stable")
         positions = positions[order]
-    numbers = positions // chunk
+    grid = _Grid(chunk, size)
+    numbers = grid.numbers_of(positions)
+    places = grid.starts_of(positions, numbers)
     starts = np.concatenate([[0], np.flatnonzero(np.diff(numbers)) + 1, [positions.size]])
     pieces = []
     for start, stop in itertools.pairwise(starts.tolist()):
         number = int(numbers[start])
-        inside = _as_slice(positions[start:stop] - number * chunk)
+        inside = _as_slice(places[start:stop])
         out = slice(start, stop) if order is None else order[start:stop]
-        covers = inside == slice(0, min(chunk, size - number * chunk), 1) if isinstance(inside, slice) else False
-        pieces.append(Piece(str(number), out, inside, covers))
-    return tuple(pieces)
+        first, end = grid.bounds(number)
+        covers = inside == slice(0, end - first, 1) if isinstance(inside, slice) else False
+        pieces.append(Piece(number, out, inside, covers))
+    is_basic = all(isinstance(p.out, slice) and isinstance(p.inside, slice) for p in pieces)
+    return ArrayTable(tuple(pieces), is_basic)
 
 
 def _as_slice(positions: Positions) -> Index:
@@ -237,25 +174,26 @@ def _array_key(key: Any, size: int, axis: int) -> Positions:
     return np.where(positions < 0, positions + size, positions)
 
 
-def _plan(dims: list[range | Positions], dropped: list[bool], shape: Shape, chunks: Shape) -> ProductPlan:
+def _plan(dims: list[range | Positions], dropped: list[bool], shape: Shape, chunks: Chunking) -> ProductPlan:
     tables = tuple(
-        _range_pieces(d, c, n) if isinstance(d, range) else _array_pieces(d, c, n)
+        _range_table(d, c, n) if isinstance(d, range) else _array_table(d, c, n)
         for d, c, n in zip(dims, chunks, shape, strict=True)
     )
     buffer_shape = tuple(len(d) for d in dims)
     out_shape = tuple(n for n, drop in zip(buffer_shape, dropped, strict=True) if not drop)
-    is_basic = all(isinstance(p.out, slice) and isinstance(p.inside, slice) for t in tables for p in t)
-    return ProductPlan(tables, buffer_shape, out_shape, is_basic)
+    return ProductPlan(tables, buffer_shape, out_shape)
 
 
-def plan_basic(key: Any, shape: Shape, chunks: Shape) -> ProductPlan:
+def plan_basic(key: Any, shape: Shape, chunks: Chunking) -> ProductPlan:
     """Plan what ``a[key]`` means in NumPy, for integers, slices of any step and an ellipsis.
 
     Parameters
     ----------
     key : index or tuple of indices
-    shape, chunks : tuple of int
-        Of the array and of a chunk, in elements.
+    shape : tuple of int
+        Of the array, in elements.
+    chunks : sequence of int or of sequence of int
+        For each dimension the elements of a chunk, or of each chunk in turn.
 
     Raises
     ------
@@ -265,8 +203,10 @@ def plan_basic(key: Any, shape: Shape, chunks: Shape) -> ProductPlan:
     Examples
     --------
     >>> plan = plan_basic(slice(2, 9), shape=(10,), chunks=(4,))
-    >>> [(part.names, part.inside) for part in plan]
-    [(('0',), (slice(2, 4, 1),)), (('1',), (slice(0, 4, 1),)), (('2',), (slice(0, 1, 1),))]
+    >>> [(part.position, part.inside) for part in plan]
+    [((0,), (slice(2, 4, 1),)), ((1,), (slice(0, 4, 1),)), ((2,), (slice(0, 1, 1),))]
+    >>> [part.inside for part in plan_basic(slice(2, 9), shape=(10,), chunks=[(3, 5, 2)])]
+    [(slice(2, 3, 1),), (slice(0, 5, 1),), (slice(0, 1, 1),)]
     """
     dims: list[range | Positions] = []
     dropped = []
@@ -297,7 +237,7 @@ def _range(key: slice, size: int) -> range:
     return positions if len(positions) > 1 else range(positions.start, positions.start + len(positions))
 
 
-def plan_orthogonal(key: Any, shape: Shape, chunks: Shape) -> ProductPlan:
+def plan_orthogonal(key: Any, shape: Shape, chunks: Chunking) -> ProductPlan:
     """Plan ``a.oindex[key]``: each dimension is selected by itself, also by 1-D integer arrays and boolean masks.
 
     The parameters and errors are those of `plan_basic`.
@@ -327,7 +267,7 @@ def _orthogonal_array(key: Any, size: int, axis: int) -> Positions:
     return _array_key(array, size, axis)
 
 
-def plan_pointwise(key: Any, shape: Shape, chunks: Shape) -> PointPlan:
+def plan_pointwise(key: Any, shape: Shape, chunks: Chunking) -> PointPlan:
     """Plan ``a.vindex[key]``, which names elements one by one.
 
     `key` is integer arrays that are broadcast against each other, or one boolean mask of the array's shape. Slices
@@ -359,26 +299,25 @@ def plan_pointwise(key: Any, shape: Shape, chunks: Shape) -> PointPlan:
     except ValueError as error:
         raise SelectionError(f"index arrays do not fit each other: {error}") from error
     out_shape = points[0].shape if points else ()
-    flat = [p.reshape(-1) for p in points]
-    return PointPlan(tuple(_point_parts(flat, shape, chunks)), (prod(out_shape),), out_shape)
+    return _point_plan([p.reshape(-1) for p in points], out_shape, shape, chunks)
 
 
-def _point_parts(points: list[Positions], shape: Shape, chunks: Shape) -> Iterator[Part]:
+def _point_plan(points: list[Positions], out_shape: Shape, shape: Shape, chunks: Chunking) -> PointPlan:
+    n = prod(out_shape)
+    nothing = np.empty(0, np.intp)
     if not points:
-        yield Part((), slice(0, 1), ..., False)
-        return
-    if points[0].size == 0:
-        return
-    grid = tuple(-(-size // chunk) for size, chunk in zip(shape, chunks, strict=True))
-    numbers = [p // c for p, c in zip(points, chunks, strict=True)]
-    if prod(grid) < np.iinfo(np.intp).max:
-        ids = np.ravel_multi_index(numbers, grid)
-    else:  # the grid has too many chunks to number them all
+        return PointPlan((), np.array([0, 1]), np.array([0]), (), (1,), out_shape)
+    if n == 0:
+        return PointPlan((nothing,) * len(shape), np.array([0]), nothing, (nothing,) * len(shape), (0,), out_shape)
+    grids = [_Grid(chunk, size) for chunk, size in zip(chunks, shape, strict=True)]
+    numbers = [grid.numbers_of(p) for p, grid in zip(points, grids, strict=True)]
+    extents = [int(n.max()) + 1 for n in numbers]
+    if prod(extents) < np.iinfo(np.intp).max:
+        ids = np.ravel_multi_index(numbers, extents)
+    else:  # there are too many chunks to number them all
         ids = np.unique(np.stack(numbers), axis=1, return_inverse=True)[1].reshape(-1)
     order = np.argsort(ids, kind="stable")
     starts = np.concatenate([[0], np.flatnonzero(np.diff(ids[order])) + 1, [ids.size]])
-    for start, stop in itertools.pairwise(starts.tolist()):
-        out = order[start:stop]
-        names = tuple(str(n[out[0]]) for n in numbers)
-        inside = tuple(p[out] - n[out[0]] * c for p, n, c in zip(points, numbers, chunks, strict=True))
-        yield Part(names, out, inside, False)
+    first = order[starts[:-1]]
+    inside = (grid.starts_of(p, n)[order] for p, n, grid in zip(points, numbers, grids, strict=True))
+    return PointPlan(tuple(n[first] for n in numbers), starts, order, tuple(inside), (n,), out_shape)

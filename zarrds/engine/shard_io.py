@@ -46,23 +46,23 @@ class InnerChunks:
         self._check_absent = check_absent
         self._indexes = Newest(max(_INDEXES_NBYTES, sharding.index_nbytes))
 
-    def key_of_names(self, names: tuple[str, ...]) -> str:
-        """The key of the shard that holds the inner chunk whose numbers, counted through all shards, are `names`."""
-        return self._key_of(self._position(names))
+    def key_of_position(self, position: tuple[int, ...]) -> str:
+        """The key of the shard that holds the inner chunk at `position`, which is counted through all shards."""
+        return self._key_of(self._shard(position))
 
-    def _position(self, names: tuple[str, ...]) -> tuple[int, ...]:
-        return tuple(int(name) // size for name, size in zip(names, self._sharding.grid, strict=True))
+    def _shard(self, position: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(number // size for number, size in zip(position, self._sharding.grid, strict=True))
 
-    def fetch(self, names: tuple[str, ...], key: str, buffer: memoryview, identity: Hashable) -> Buffer | None:
+    def fetch(self, position: tuple[int, ...], key: str, buffer: memoryview, identity: Hashable) -> Buffer | None:
         """The bytes of an inner chunk of the shard with that key, None where the chunk is absent.
 
         An index that was read when the shard had another identity does not count.
         """
         index = self._index(key, identity)
         if index is None:
-            self._check_absent(self._position(names), key)
+            self._check_absent(self._shard(position), key)
             return None
-        inside = tuple(int(name) % size for name, size in zip(names, self._sharding.grid, strict=True))
+        inside = tuple(number % size for number, size in zip(position, self._sharding.grid, strict=True))
         where = self._sharding.range_of(index, inside)
         if where is None:
             return None

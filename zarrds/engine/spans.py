@@ -6,7 +6,7 @@ from itertools import accumulate
 from operator import mul
 from types import EllipsisType
 
-from zarrds.engine.selection import Index
+from zarrds.engine.plans import Index
 
 __all__ = ["span_of"]
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from zarrds.codecs.base import Buffer
 from zarrds.engine.elements import Elements
-from zarrds.engine.selection import Part
+from zarrds.engine.plans import Part
 from zarrds.labels.sorted.source import Array
 from zarrds.metadata.model import ArrayMetadata
 
@@ -145,7 +145,7 @@ class Blocks:
                 digests.clear()
                 for number in self._chunks_of(i):
                     n = min(self._chunk, self.size - number * self._chunk)
-                    read_part(Part((str(number),), slice(at, at + n), slice(0, n), True))
+                    read_part(Part((number,), slice(at, at + n), slice(0, n), True))
                     at += n
                 found.append(_combined(digests))
             return out[:at], found

@@ -1,0 +1,469 @@
+"""Plans: which chunks a selection touches, as integers, a batch at a time. Pure.
+
+Each dimension has a table of what is taken from each chunk there; the chunks of a plan are the product of the tables,
+or, for pointwise selection, the groups of points that share a chunk. Nothing is listed before it is walked, so a plan
+for however many chunks costs nothing.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any, NamedTuple, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = [
+    "ArrayTable",
+    "Batch",
+    "Index",
+    "Part",
+    "Piece",
+    "Plan",
+    "PointPlan",
+    "Positions",
+    "ProductPlan",
+    "RangeTable",
+    "Rows",
+    "Shape",
+    "Table",
+]
+
+Positions: TypeAlias = npt.NDArray[np.intp]
+Index: TypeAlias = slice | Positions
+Shape: TypeAlias = tuple[int, ...]
+Rows: TypeAlias = npt.NDArray[np.int64]
+
+# sums of sizes from here on are computed with Python's integers
+_WIDE = 2**62
+_WALKED_AT_ONCE = 1024
+# for up to so many pieces Python's integers are faster than arrays
+_FEW = 8
+# tables of no more pieces than this are listed once for all of a plan
+_LISTED = 1024
+
+
+class Piece(NamedTuple):
+    """What a selection takes from one chunk, along one dimension.
+
+    Attributes
+    ----------
+    number : int
+        The chunk's number in the grid.
+    out : slice or array
+        Where it goes, in the selection's result.
+    inside : slice or array
+        Which elements of the chunk it is.
+    covers : bool
+        Whether it is every element of the chunk that lies in the array.
+    """
+
+    number: int
+    out: Index
+    inside: Index
+    covers: bool
+
+
+class Part(NamedTuple):
+    """What a selection takes from one chunk: its position in the grid, and `Piece`'s other members."""
+
+    position: tuple[int, ...]
+    out: Any
+    inside: Any
+    covers: bool
+
+
+class Table(Protocol):
+    """What a selection takes from the chunks along one dimension."""
+
+    @property
+    def n_chunks(self) -> int:
+        """How many chunks it touches."""
+        ...
+
+    @property
+    def is_basic(self) -> bool:
+        """Whether all of its pieces are slices."""
+        ...
+
+    @property
+    def out_step(self) -> int:
+        """1, or -1 where the result runs against the chunks."""
+        ...
+
+    def rows(self, numbers: Positions) -> Rows:
+        """Five rows of integers for the pieces with these numbers, if `is_basic`.
+
+        The chunk's number in the grid; where its first element goes in the result; where that is in the chunk, and the
+        step from one to the next there; how many there are, negative if that is not all of the chunk in the array.
+        """
+        ...
+
+    def pieces(self, numbers: Iterable[int]) -> list[Piece]:
+        """The pieces with these numbers."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RangeTable:
+    """The table of positions in equal steps, in chunks of one size.
+
+    Attributes
+    ----------
+    positions : range
+        Ascending.
+    is_mirrored : bool
+        Whether the result has them in descending order.
+    chunk, size : int
+        Elements of a chunk, and of the array, along the dimension.
+    """
+
+    positions: range
+    is_mirrored: bool
+    chunk: int
+    size: int
+
+    @property
+    def n_chunks(self) -> int:
+        if not self.positions or self.positions.step >= self.chunk:
+            return len(self.positions)
+        return self.positions[-1] // self.chunk - self.positions[0] // self.chunk + 1
+
+    @property
+    def is_basic(self) -> bool:
+        return True
+
+    @property
+    def out_step(self) -> int:
+        return -1 if self.is_mirrored else 1
+
+    def rows(self, numbers: Positions) -> Rows:
+        start, step, n, chunk = self.positions.start, self.positions.step, len(self.positions), self.chunk
+        if numbers.size <= _FEW:
+            return np.array([self._columns(number) for number in numbers.tolist()], np.int64).reshape(-1, 5).T
+        numbers_: Any = numbers.astype(object) if self.size + chunk + step >= _WIDE else numbers
+        if step >= chunk:
+            first, count = numbers_, 1
+            grid = (start + first * step) // chunk
+        else:
+            grid = start // chunk + numbers_
+            first = np.maximum(-((start - grid * chunk) // step), 0)
+            count = np.minimum(-((start - (grid + 1) * chunk) // step), n) - first
+        rows = np.empty((5, numbers.size), np.int64)
+        rows[0] = grid
+        rows[1] = n - 1 - first if self.is_mirrored else first
+        rows[2] = start + first * step - grid * chunk
+        rows[3] = step
+        covers = count == np.minimum(self.size - grid * chunk, chunk)
+        rows[4] = np.where(covers, count, -count)
+        return rows
+
+    def _columns(self, number: int) -> tuple[int, int, int, int, int]:
+        """The same of one piece, which for a few of them is much faster."""
+        start, step, n, chunk = self.positions.start, self.positions.step, len(self.positions), self.chunk
+        if step >= chunk:
+            first, count = number, 1
+            grid = (start + first * step) // chunk
+        else:
+            grid = start // chunk + number
+            first = max(-((start - grid * chunk) // step), 0)
+            count = min(-((start - (grid + 1) * chunk) // step), n) - first
+        out = n - 1 - first if self.is_mirrored else first
+        covers = count == min(self.size - grid * chunk, chunk)
+        return grid, out, start + first * step - grid * chunk, step, count if covers else -count
+
+    def pieces(self, numbers: Iterable[int]) -> list[Piece]:
+        pieces = []
+        out_step = self.out_step
+        for number in numbers:
+            grid, out, inside, step, signed = self._columns(number)
+            count = abs(signed)
+            stop = out + count * out_step
+            taken = slice(inside, inside + (count - 1) * step + 1, step)
+            # counted backwards, a stop of -1 would mean the last element
+            out_slice = slice(out, stop) if out_step == 1 else slice(out, stop if stop >= 0 else None, -1)
+            pieces.append(Piece(grid, out_slice, taken, signed > 0))
+        return pieces
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayTable:
+    """The table of positions that are listed, or lie in chunks of different sizes.
+
+    Attributes
+    ----------
+    listed : tuple of Piece
+    is_basic : bool
+    out_step : int
+    """
+
+    listed: tuple[Piece, ...]
+    is_basic: bool
+    out_step: int = 1
+
+    @property
+    def n_chunks(self) -> int:
+        return len(self.listed)
+
+    def rows(self, numbers: Positions) -> Rows:
+        pieces = self.pieces(numbers.tolist())
+        columns = [
+            (p.number, p.out.start, p.inside.start, p.inside.step, _signed_count(p.inside, p.covers))
+            for p in pieces
+            if isinstance(p.out, slice) and isinstance(p.inside, slice)
+        ]
+        return np.array(columns, np.int64).reshape(-1, 5).T
+
+    def pieces(self, numbers: Iterable[int]) -> list[Piece]:
+        return [self.listed[number] for number in numbers]
+
+
+def _signed_count(inside: slice, covers: bool) -> int:
+    count: int = (inside.stop - inside.start - 1) // inside.step + 1
+    return count if covers else -count
+
+
+class Batch(Protocol):
+    """Some of a plan's chunks."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Part]: ...
+
+    def part(self, number: int) -> Part:
+        """One of its chunks, counted from 0."""
+        ...
+
+
+class Plan(Protocol):
+    """Which chunks a selection touches, and what it takes from each.
+
+    Attributes
+    ----------
+    buffer_shape : tuple of int
+        Of the result as the parts see it: with a dimension of length 1 for each integer, or flat.
+    shape : tuple of int
+        Of the result.
+    is_basic : bool
+        Whether every index is a slice, so that parts of the result can be views.
+    """
+
+    @property
+    def buffer_shape(self) -> Shape: ...
+
+    @property
+    def shape(self) -> Shape: ...
+
+    @property
+    def is_basic(self) -> bool: ...
+
+    @property
+    def n_chunks(self) -> int:
+        """How many chunks it has; more than `len` could say, perhaps."""
+        ...
+
+    def batch(self, start: int, stop: int) -> Batch:
+        """The chunks with these numbers, counted through all of the plan."""
+        ...
+
+    def __iter__(self) -> Iterator[Part]: ...
+
+
+class ProductPlan:
+    """A plan whose chunks are the product of one table a dimension.
+
+    Parameters
+    ----------
+    tables : tuple of Table
+    buffer_shape, shape : tuple of int
+        As in `Plan`.
+    """
+
+    __slots__ = ("_listed", "_sizes", "buffer_shape", "is_basic", "n_chunks", "shape", "tables")
+
+    def __init__(self, tables: tuple[Table, ...], buffer_shape: Shape, shape: Shape) -> None:
+        self.tables, self.buffer_shape, self.shape = tables, buffer_shape, shape
+        self.is_basic = all(table.is_basic for table in tables)
+        self._sizes = tuple(table.n_chunks for table in tables)
+        self.n_chunks = prod(self._sizes)
+        self._listed: list[list[Piece] | None] = [None] * len(tables)
+
+    def batch(self, start: int, stop: int) -> ProductBatch:
+        """The chunks with these numbers, in C order."""
+        return ProductBatch(self, start, stop)
+
+    def places(self, start: int, stop: int) -> list[Positions]:
+        """For each dimension, which pieces of its table the chunks with these numbers have."""
+        wide = stop >= _WIDE
+        left: Any = np.array(list(range(start, stop)), object) if wide else np.arange(start, stop, dtype=np.int64)
+        found = []
+        for size in reversed(self._sizes):
+            found.append((left % size).astype(np.intp, copy=False))
+            left = left // size
+        return found[::-1]
+
+    def listed(self, axis: int) -> list[Piece] | None:
+        """All pieces of a table, None if they are many."""
+        listed = self._listed[axis]
+        if listed is None and self._sizes[axis] <= _LISTED:
+            listed = self._listed[axis] = self.tables[axis].pieces(range(self._sizes[axis]))
+        return listed
+
+    def __len__(self) -> int:
+        return self.n_chunks
+
+    def __iter__(self) -> Iterator[Part]:
+        return _walk(self)
+
+
+def _walk(plan: Plan) -> Iterator[Part]:
+    n = plan.n_chunks
+    for start in range(0, n, _WALKED_AT_ONCE):
+        yield from plan.batch(start, min(start + _WALKED_AT_ONCE, n))
+
+
+class ProductBatch:
+    """Some chunks of a `ProductPlan`, one behind the other in C order."""
+
+    __slots__ = ("_places", "_plan", "_start", "_stop")
+
+    def __init__(self, plan: ProductPlan, start: int, stop: int) -> None:
+        self._plan, self._start, self._stop = plan, start, stop
+        self._places: list[Positions] | None = None
+
+    def __len__(self) -> int:
+        return self._stop - self._start
+
+    def places(self) -> list[Positions]:
+        """`ProductPlan.places` of these chunks."""
+        if self._places is None:
+            self._places = self._plan.places(self._start, self._stop)
+        return self._places
+
+    def rows(self) -> Rows:
+        """`Table.rows` of each dimension, of shape ``(dimensions, 5, chunks)``; only of a plan that is basic."""
+        tables = self._plan.tables
+        rows = np.empty((len(tables), 5, len(self)), np.int64)
+        for i, (table, numbers) in enumerate(zip(tables, self.places(), strict=True)):
+            rows[i] = table.rows(numbers)
+        return rows
+
+    def _columns(self) -> Iterator[Iterable[Piece]]:
+        for axis, (table, places) in enumerate(zip(self._plan.tables, self.places(), strict=True)):
+            listed = self._plan.listed(axis)
+            if listed is not None:
+                yield map(listed.__getitem__, places.tolist())
+            else:
+                distinct, which = np.unique(places, return_inverse=True)
+                yield map(table.pieces(distinct.tolist()).__getitem__, which.tolist())
+
+    def part(self, number: int) -> Part:
+        """One of the chunks, counted from 0."""
+        pieces = []
+        for axis, places in enumerate(self.places()):
+            place = int(places[number])
+            listed = self._plan.listed(axis)
+            pieces.append(self._plan.tables[axis].pieces([place])[0] if listed is None else listed[place])
+        return _part(pieces, self._plan.is_basic)
+
+    def __iter__(self) -> Iterator[Part]:
+        plan, is_basic = self._plan, self._plan.is_basic
+        crossed: Iterable[tuple[Piece, ...]]
+        if len(self) == plan.n_chunks:
+            crossed = itertools.product(*(t.pieces(range(t.n_chunks)) for t in plan.tables))
+        else:
+            crossed = zip(*self._columns(), strict=True)
+        for pieces in crossed:
+            yield _part(pieces, is_basic)
+
+
+def _part(pieces: Sequence[Piece], is_basic: bool) -> Part:
+    if not pieces:
+        return Part((), ..., ..., True)
+    position, out, inside, covers = zip(*pieces, strict=True)
+    if not is_basic:
+        out, inside = _crossed(out), _crossed(inside)
+    return Part(position, out, inside, False not in covers)
+
+
+def _crossed(index: tuple[Index, ...]) -> tuple[Any, ...]:
+    """An index that NumPy takes as orthogonal: with two arrays or more, NumPy itself would pair their elements."""
+    if sum(isinstance(i, np.ndarray) for i in index) < 2:
+        return index
+    # every slice here has its stop, and a positive step or (in `out`) a negative one
+    arrays = [i if isinstance(i, np.ndarray) else _positions(i) for i in index]
+    return np.ix_(*arrays)
+
+
+def _positions(index: slice) -> Positions:
+    step = 1 if index.step is None else index.step
+    stop = -1 if index.stop is None else index.stop
+    return np.arange(index.start, stop, step)
+
+
+@dataclass(frozen=True, slots=True)
+class PointPlan:
+    """A plan of single elements; each part's `out` counts along the flattened result.
+
+    Attributes
+    ----------
+    positions : tuple of ndarray
+        For each dimension the chunks' numbers in the grid, one a chunk.
+    starts : ndarray
+        Where each chunk's points begin in `order`; one more than there are chunks.
+    order : ndarray
+        The points' numbers in the result, sorted by chunk.
+    inside : tuple of ndarray
+        For each dimension where in its chunk each point is, in that order.
+    buffer_shape : tuple of int
+        One number, the number of points.
+    shape : tuple of int
+        Of the result.
+    """
+
+    positions: tuple[Positions, ...]
+    starts: Positions
+    order: Positions
+    inside: tuple[Positions, ...]
+    buffer_shape: Shape
+    shape: Shape
+    is_basic: bool = False
+
+    @property
+    def n_chunks(self) -> int:
+        return len(self.starts) - 1
+
+    def batch(self, start: int, stop: int) -> PointBatch:
+        return PointBatch(self, start, stop)
+
+    def __len__(self) -> int:
+        return self.n_chunks
+
+    def __iter__(self) -> Iterator[Part]:
+        return _walk(self)
+
+
+@dataclass(frozen=True, slots=True)
+class PointBatch:
+    """Some chunks of a `PointPlan`."""
+
+    plan: PointPlan
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def part(self, number: int) -> Part:
+        plan, number = self.plan, self.start + number
+        points = slice(plan.starts[number], plan.starts[number + 1])
+        position = tuple(int(numbers[number]) for numbers in plan.positions)
+        # of an array without dimensions there is one chunk, with one element
+        inside: Any = tuple(places[points] for places in plan.inside) or ...
+        return Part(position, plan.order[points], inside, False)
+
+    def __iter__(self) -> Iterator[Part]:
+        return map(self.part, range(len(self)))

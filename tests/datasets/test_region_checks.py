@@ -65,8 +65,11 @@ def test_dimensions_outside_of_the_region_are_whole() -> None:
         resolve_region({"time": slice(0, 1)}, part([0], [0, 1]), stored(), "r+")
 
 
-def test_dimensions_without_labels_begin_at_0() -> None:
-    assert resolve_region("auto", xr.Dataset({"w": ("z", [1.0, 2.0])}), stored(), "a") == {"z": slice(0, 2)}
+def test_dimensions_without_labels_are_there_as_a_whole() -> None:
+    assert resolve_region("auto", xr.Dataset({"w": ("z", [1.0, 2.0, 3.0])}), stored(), "a") == {"z": slice(0, 3)}
+    for size in (0, 2, 4):
+        with pytest.raises(LabelError, match=r"no labels, nor has the store.*region=\{'z': slice"):
+            resolve_region("auto", xr.Dataset({"w": ("z", np.zeros(size))}), stored(), "a")
 
 
 def test_labels_of_other_dtypes_are_found() -> None:

@@ -33,12 +33,16 @@ def check_dims(name: Hashable, stored: xr.Variable, new: xr.Variable) -> None:
     LabelError
     """
     if set(stored.dims) != set(new.dims) or len(stored.dims) != len(new.dims):
+        absent = [str(dim) for dim in stored.dims if dim not in new.dims]
+        is_step = len(absent) == len(stored.dims) - len(new.dims) > 0
         raise LabelError(
             f"variable {name!r} already exists with different dimension names",
             key=str(name),
             expected=stored.dims,
             found=new.dims,
-            mend="Rename the dimensions, or save under another name",
+            mend=f"If it is a single step, make it one: dataset.expand_dims({absent!r})"
+            if is_step
+            else "Rename the dimensions, or save under another name",
         )
 
 
@@ -131,7 +135,7 @@ def _kind(labels: Array) -> str:
     if kind in "iuf":
         return _NUMBERS
     if kind != "O":
-        return _KINDS[kind]
+        return _KINDS.get(kind, str(labels.dtype))
     labels = labels.ravel()
     if not labels.size:
         return ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -26,6 +26,8 @@ __all__ = ["OnOverlap", "Placement", "check_goes_on", "check_same_labels", "chec
 
 OnOverlap: TypeAlias = Literal["error", "replace", "skip"]
 Array: TypeAlias = "np.ndarray[Any, Any]"
+# bytes of a variable that are compared at once
+_PART = 64 * 2**20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -171,8 +173,16 @@ def check_sizes(
         )
 
 
-def check_same_labels(name: Hashable, stored: xr.Variable, new: xr.Variable) -> None:
-    """Check that a coordinate equals the stored one; both are read.
+def check_same_labels(
+    name: Hashable,
+    stored: xr.Variable,
+    new: xr.Variable,
+    *,
+    what: str = "labels",
+    mend: str = "Reindex or align the dataset to the stored labels, or drop the coordinate",
+    read: Callable[[xr.Variable], xr.Variable] | None = None,
+) -> None:
+    """Check that a coordinate, or another variable that is to stay, equals the stored one; both are read, in parts.
 
     Times are compared as instants, strings of any dtype as strings, floats exactly but in the stored dtype, and missing
     labels equal each other.
@@ -182,6 +192,10 @@ def check_same_labels(name: Hashable, stored: xr.Variable, new: xr.Variable) -> 
     name : hashable
     stored, new : Variable
         Decoded; the new one's dimensions may be in another order.
+    what, mend : str
+        For the message.
+    read : callable, optional
+        What a reader would see of a part of the new variable, were it stored; the part itself unless said.
 
     Raises
     ------
@@ -195,22 +209,37 @@ def check_same_labels(name: Hashable, stored: xr.Variable, new: xr.Variable) -> 
     """
     check_sizes(name, stored, new)
     new = new.transpose(*stored.dims)
-    before, after = as_array(stored.values).ravel(), as_array(new.values).ravel()
-    _, old, fresh = comparable(name, before, after)
-    equal = np.asarray(old == fresh, bool) | (pd.isnull(before) & pd.isnull(after))
-    if equal.all():
+    first: tuple[list[int], Any, Any] | None = None
+    n_different = 0
+    for start, part in _parts(stored):
+        one, other = stored[part], new[part]
+        before, after = (as_array(v.values).ravel() for v in (one, other if read is None else read(other)))
+        _, old, fresh = comparable(name, before, after)
+        equal = np.asarray(old == fresh, bool) | (pd.isnull(before) & pd.isnull(after))
+        if not equal.all():
+            n_different += int(equal.size - np.count_nonzero(equal))
+            i = int(np.argmin(equal))
+            at = [int(n) for n in np.unravel_index(i, one.shape)]
+            first = first or ([start + at[0], *at[1:]] if at else at, before[i], after[i])
+    if first is not None:
+        raise LabelError(
+            f"{what} of {str(name)!r} are not those of the store: {n_different} of {stored.size} differ, "
+            f"the first at {position_text(stored.dims, first[0])}",
+            key=str(name),
+            expected=label_text(first[1]),
+            found=label_text(first[2]),
+            mend=mend,
+        )
+
+
+def _parts(variable: xr.Variable) -> Iterator[tuple[int, tuple[slice, ...]]]:
+    """Parts of a variable that fit into memory, each with its start along the first dimension."""
+    if not variable.ndim or variable.nbytes <= _PART:
+        yield 0, (slice(None),) * variable.ndim
         return
-    first = int(np.argmin(equal))
-    where = np.unravel_index(first, stored.shape)
-    n_different = int(equal.size - np.count_nonzero(equal))
-    raise LabelError(
-        f"labels of {name!r} are not those of the store: {n_different} of {equal.size} differ, "
-        f"the first at {position_text(stored.dims, where)}",
-        key=str(name),
-        expected=label_text(before[first]),
-        found=label_text(after[first]),
-        mend="Reindex or align the dataset to the stored labels, or drop the coordinate",
-    )
+    step = max(1, variable.shape[0] * _PART // variable.nbytes)
+    for start in range(0, variable.shape[0], step):
+        yield start, (slice(start, start + step), *(slice(None),) * (variable.ndim - 1))
 
 
 def _refuse_missing(dim: Hashable, labels: Array, problem: str) -> None:

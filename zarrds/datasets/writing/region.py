@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Collection, Hashable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from zarrds.datasets.encoding.comparison import Labels, comparable, label_text, 
 from zarrds.datasets.writing.append import check_same_labels, check_sizes
 from zarrds.errors import EncodingError, LabelError, LabelNotFoundError
 
-__all__ = ["check_region_labels", "part_of", "resolve_region"]
+__all__ = ["check_region_labels", "expand_hint", "part_of", "resolve_region"]
 
 _SLICE = "a slice of integers, with step 1 or None, or 'auto'"
 
@@ -33,8 +33,8 @@ def resolve_region(
     Parameters
     ----------
     region : mapping of dimension to slice or "auto", or "auto"
-        As in `Dataset.to_zarr`: ``"auto"`` finds a dimension's labels in the store; a dimension without labels begins
-        at 0. ``"auto"`` as a whole stands for every dimension of the dataset.
+        As in `Dataset.to_zarr`: ``"auto"`` finds a dimension's labels in the store; a dimension without labels must be
+        there as a whole. ``"auto"`` as a whole stands for every dimension of the dataset.
     dataset : Dataset
         What is to be written, with its index coordinates.
     stored : mapping of name to Variable
@@ -85,6 +85,7 @@ def resolve_region(
             f"all keys in ``region`` are not in Dataset dimensions: the dataset does not have {unknown!r}",
             expected=f"some of {list(dataset.dims)}",
             found=list(region),
+            mend=expand_hint(dataset, unknown),
         )
     sizes = {dim: size for variable in stored.values() for dim, size in variable.sizes.items()}
     resolved = {str(dim): _resolve(dim, part, dataset, stored, sizes, others or {}) for dim, part in region.items()}
@@ -133,6 +134,16 @@ def check_region_labels(
             check_same_labels(name, part_of(there, region), dataset.variables[name])
 
 
+def expand_hint(dataset: xr.Dataset, dims: Iterable[Hashable]) -> str | None:
+    """What to do about dimensions of the store that are one step, and no dimension, in a dataset; None if none is."""
+    steps = [str(dim) for dim in dims if dim in dataset.variables and not dataset.variables[dim].dims]
+    return f"Make the single step a dimension first: dataset.expand_dims({steps!r})" if steps else None
+
+
+def _is_dimension(name: Hashable, stored: Mapping[str, xr.Variable]) -> bool:
+    return any(str(name) in variable.dims for variable in stored.values())
+
+
 def part_of(variable: xr.Variable, region: Mapping[Any, slice]) -> xr.Variable:
     """The part of a variable that lies in a region; it stays lazy."""
     return variable.isel({dim: region[dim] for dim in variable.dims if dim in region})
@@ -155,13 +166,15 @@ def _resolve(
             return _find(dim, *others[str(dim)])
         if dim in dataset.variables:
             return _find(dim, _stored_labels(dim, stored), dataset.variables[dim].values)
-        if str(dim) in stored and dataset.sizes[dim] != sizes[dim]:
+        if dataset.sizes[dim] != sizes[dim]:
+            there = "the store has" if str(dim) in stored else "nor has the store"
             raise LabelError(
-                f"the region of dimension {dim!r} cannot be found: the dataset has no labels, the store has",
+                f"the region of dimension {dim!r} cannot be found: the dataset has no labels, {there}",
                 key=str(dim),
                 expected=f"labels, or all {sizes[dim]}",
                 found=dataset.sizes[dim],
-                mend="Give the dataset its labels, or the region as a slice of positions",
+                mend=f"Give the region as a slice of positions, region={{{dim!r}: slice(start, stop)}}"
+                + (", or the dataset its labels" if str(dim) in stored else ""),
             )
         return slice(0, dataset.sizes[dim])
     if not isinstance(part, slice):
@@ -246,11 +259,12 @@ def _check_variables(
         if region and name not in labels and not set(region) & set(variable.dims)
     ]
     if outside:
+        steps = [name for name in outside if not dataset.variables[name].dims and _is_dimension(name, stored)]
         raise LabelError(
             "all variables in the dataset to write must have at least one dimension in common with the region's "
             f"dimensions {list(region)}",
             found=f"others: {outside!r}",
-            mend=f"Leave them out with .drop_vars({outside!r})",
+            mend=expand_hint(dataset, steps) or f"Leave them out with .drop_vars({outside!r})",
         )
     for name, variable in dataset.variables.items():
         if str(name) in stored:

@@ -46,6 +46,8 @@ class StoredGroup:
         What is noted of their labels; the variables are without it.
     categories : mapping of str to Index
         Of those variables that are going to be written and have some.
+    groups : frozenset of str
+        The names of the groups in it.
     """
 
     metadata: GroupMetadata
@@ -56,6 +58,7 @@ class StoredGroup:
     unreadable: Mapping[str, ZarrdsError]
     notes: GroupNotes
     categories: Mapping[str, pd.Index[Any]]
+    groups: frozenset[str] = frozenset()
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -112,12 +115,15 @@ def read_group(store: Store, stored: Nodes, path: str, dataset: xr.Dataset, work
     base = f"{path}/" if path else ""
     versions: dict[str, Hashable] = {}
     arrays: dict[str, ArrayMetadata] = {}
+    groups = set()
     for name in store.list_children(path):
         key = document_key(base + name, stored.zarr_format)
         version = store.identity(key)
         child = None if version is None else own_node(store, base + name, stored.zarr_format)
         if isinstance(child, ArrayMetadata):
             arrays[name], versions[key] = child, version
+        elif isinstance(child or stored.get(base + name), GroupMetadata):
+            groups.add(name)
     lazy_arrays = LazyArrays.of(store, stored, n_workers=workers)
     lazy: dict[str, LazyArray] = {}
     raw: dict[str, xr.Variable] = {}
@@ -145,7 +151,7 @@ def read_group(store: Store, stored: Nodes, path: str, dataset: xr.Dataset, work
                 categories[name] = index_of(roles["categories"], decoded, notes.descriptions, notes.companions)
             except MisfitError:
                 notes = notes.without(name)
-    return StoredGroup(node, arrays, decoded, versions, coordinates, unreadable, notes, categories)
+    return StoredGroup(node, arrays, decoded, versions, coordinates, unreadable, notes, categories, frozenset(groups))
 
 
 def _decoded(

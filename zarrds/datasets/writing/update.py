@@ -14,14 +14,15 @@ import xarray as xr
 
 from zarrds.datasets.encoding.as_stored import as_stored, encode_like
 from zarrds.datasets.encoding.dataset import Encoding, encode_variable, prepared, stored_name
-from zarrds.datasets.writing.append import OnOverlap, check_goes_on, check_same_labels, check_sizes, place_labels
+from zarrds.datasets.writing.append import OnOverlap, check_goes_on, check_sizes, place_labels
+from zarrds.datasets.writing.attributes import with_group_attributes, with_variable_attributes
 from zarrds.datasets.writing.other_labels import Pairs, check_kinds, check_ranges, other_labels, with_true_notes
 from zarrds.datasets.writing.plain import PlainDataset
-from zarrds.datasets.writing.region import check_region_labels, part_of, resolve_region
+from zarrds.datasets.writing.region import check_region_labels, expand_hint, resolve_region
+from zarrds.datasets.writing.staying import check_all_are_written, check_meaning, stays
 from zarrds.datasets.writing.stored import StoredGroup
 from zarrds.errors import EncodingError, LabelError
 from zarrds.metadata.dtypes import JSON
-from zarrds.metadata.equality import is_same
 from zarrds.metadata.extension import marks_of, new_id, with_marks
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, ZarrFormat
 
@@ -129,6 +130,8 @@ def plan_update(plain: PlainDataset, encoding: Encoding, stored: StoredGroup | N
         )
     if how.region is not None:
         check_region_labels(dataset, region, stored.variables, how.append_dim, plain.labels)
+        for name in plain.labels & stored.variables.keys() & {stored_name(n) for n in dataset.variables}:
+            check_meaning(name, dataset.variables[name], stored)
         names = [name for name in dataset.variables if stored_name(name) in plain.labels]
         dataset = dataset.drop_vars([n for n in names if how.append_dim not in dataset.variables[n].dims])
     if how.append_dim is not None:
@@ -140,9 +143,9 @@ def plan_update(plain: PlainDataset, encoding: Encoding, stored: StoredGroup | N
     replaced = frozenset(labels & arrays.keys() - region.keys())
     if how.mode == "r+":
         return GroupChange(None, arrays, replaced, region)
-    # the attributes of arrays that exist stay as they are, so that none of them would name a new coordinate
+    # no array that stays as it is would name a new coordinate
     added = [n for n in dataset.coords if isinstance(n, str) and n not in stored.arrays and n not in dataset.dims]
-    return GroupChange(_group_metadata(stored.metadata, attributes, added), arrays, replaced, region)
+    return GroupChange(with_group_attributes(stored.metadata, attributes, added), arrays, replaced, region)
 
 
 def _check_readable(dataset: xr.Dataset, stored: StoredGroup, how: How) -> None:
@@ -164,18 +167,6 @@ def _with_stored_labels(dataset: xr.Dataset, stored: StoredGroup, zarr_format: Z
     return dataset.assign_coords(changed) if changed else dataset
 
 
-def _group_metadata(
-    before: GroupMetadata, attributes: dict[str, JSON], new_coordinates: list[str]
-) -> GroupMetadata | None:
-    """The attributes are replaced, but what was a coordinate stays one, and what is one becomes one."""
-    names = [str(a.get("coordinates", "")).split() for a in (before.attributes, attributes)]
-    # names are separated by spaces, so that one with a space in it cannot be named
-    names.append([name for name in new_coordinates if " " not in name])
-    if together := list(dict.fromkeys(name for some in names for name in some)):
-        attributes = attributes | {"coordinates": " ".join(together)}
-    return None if is_same(attributes, before.attributes) else replace(before, attributes=attributes)
-
-
 def _appended(dataset: xr.Dataset, dim: str, stored: StoredGroup, how: How, others: Pairs) -> tuple[xr.Dataset, slice]:
     """The part of a dataset that is to be written, and where along `dim` it goes."""
     sizes = stored.sizes
@@ -184,7 +175,11 @@ def _appended(dataset: xr.Dataset, dim: str, stored: StoredGroup, how: How, othe
             f"append_dim={dim!r} does not match any existing dataset dimensions {sizes}", mend="Check its name"
         )
     if dim not in dataset.dims:
-        raise LabelError(f"the dataset has no dimension {dim!r} to append along", found=dict(dataset.sizes))
+        raise LabelError(
+            f"the dataset has no dimension {dim!r} to append along",
+            found=dict(dataset.sizes),
+            mend=expand_hint(dataset, [dim]),
+        )
     names = {stored_name(name): variable for name, variable in dataset.variables.items()}
     missing = [name for name, v in stored.variables.items() if dim in v.dims and name not in names]
     if missing:
@@ -228,25 +223,33 @@ def _array_changes(
     region: Mapping[str, slice],
 ) -> dict[str, ArrayChange]:
     sizes = stored.sizes
-    # the dimensions of which a part is written, not all
-    cut = {dim for dim, part in region.items() if part != slice(0, sizes[dim])}
     coordinates = {stored_name(name) for name in plain.dataset.coords} | stored.coordinate_names | plain.labels
     # all but what stays as it is: coordinates that are the stored ones, and what "a-" leaves out
     names = [
         name
         for name, variable in variables.items()
-        if name not in stored.variables or not _stays(name, variable, name in coordinates, stored, how, region, cut)
+        if name not in stored.variables
+        or not stays(
+            name,
+            variable,
+            stored,
+            is_coordinate=name in coordinates,
+            mode=how.mode,
+            append_dim=how.append_dim,
+            region=region,
+            zarr_format=how.zarr_format,
+        )
     ]
     # labels that are replaced, not added to
     replaced = [
         n for n in names if n in coordinates & stored.arrays.keys() and not set(variables[n].dims) & set(region)
     ]
     for name in replaced:
-        _check_all_are_written(name, names, stored)
+        check_all_are_written(name, names, stored)
     changes = {
         name: _written(name, variables[name], stored, how, region, plain.notes.get(name, {}))
         if name in stored.arrays
-        else _new(name, variables[name], name in encoding, how, sizes, plain.notes.get(name, {}))
+        else _new(name, variables[name], name in encoding, how, sizes, plain.notes.get(name, {}), stored.groups)
         for name in names
     }
     changes = {
@@ -261,54 +264,6 @@ def _array_changes(
     return changes
 
 
-def _stays(
-    name: str,
-    variable: xr.Variable,
-    is_coordinate: bool,
-    stored: StoredGroup,
-    how: How,
-    region: Mapping[str, slice],
-    cut: Collection[str],
-) -> bool:
-    """Whether a stored variable is left as it is. Raises `LabelError` if it must be, and the new one differs."""
-    there = stored.variables[name]
-    if set(there.dims) & set(region):
-        marks = marks_of(stored.arrays[name])
-        is_unwritten = marks.id is not None and marks.complete is None  # as after compute=False
-        if not is_coordinate or is_unwritten or how.append_dim in there.dims or set(cut) <= set(there.dims):
-            return False
-        # these are labels of more than the region
-        check_same_labels(name, part_of(there, region), variable)
-        return True
-    if how.append_dim is not None and is_coordinate:
-        check_same_labels(name, there, variable)
-        return True
-    if how.append_dim is not None and how.mode == "a-":
-        return True
-    check_sizes(name, there, variable)
-    return is_coordinate and _are_same(name, there, variable)
-
-
-def _are_same(name: str, there: xr.Variable, variable: xr.Variable) -> bool:
-    try:
-        check_same_labels(name, there, variable)
-    except LabelError:
-        return False
-    return True
-
-
-def _check_all_are_written(name: str, names: Collection[str], stored: StoredGroup) -> None:
-    """Labels may only be replaced together with all that they label."""
-    dims = set(stored.variables[name].dims)
-    for other, variable in stored.variables.items():
-        if dims and dims <= set(variable.dims) and other not in names and other not in stored.coordinate_names:
-            raise LabelError(
-                f"coordinate {name!r} differs from the stored one, and {other!r} would be read under the new labels",
-                key=name,
-                mend=f"Align the dataset with the stored labels, drop the coordinate, or save {other!r} with it",
-            )
-
-
 def _new(
     name: str,
     variable: xr.Variable,
@@ -316,7 +271,14 @@ def _new(
     how: How,
     sizes: Mapping[str, int],
     notes: Mapping[str, JSON],
+    groups: Collection[str] = (),
 ) -> ArrayChange:
+    if name in groups:
+        raise LabelError(
+            "a group of this name stands where a variable is to be",
+            key=name,
+            mend="Rename the variable, or save the dataset into another group",
+        )
     if how.region is not None:
         raise LabelError(
             "a variable that the store does not have cannot be written to a region",
@@ -349,5 +311,10 @@ def _written(
     whole = {str(dim): slice(0, size) for dim, size in there.sizes.items()}
     parts = [{**whole, **region}[str(dim)] for dim in there.dims]
     shape = tuple(max(size, part.stop) for size, part in zip(before.shape, parts, strict=True))
-    after = with_true_notes(replace(before, shape=shape), variable, parts, notes, stored)
+    if how.mode != "r+" and how.append_dim is None and how.region is None:
+        before_named = with_variable_attributes(before, there, variable)
+    else:
+        check_meaning(name, variable, stored)
+        before_named = before
+    after = with_true_notes(replace(before_named, shape=shape), variable, parts, notes, stored)
     return ArrayChange(before, after, encoded, tuple(part.start for part in parts))

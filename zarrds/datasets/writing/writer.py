@@ -13,6 +13,7 @@ from typing import Any, Literal
 import xarray as xr
 
 from zarrds.datasets.encoding.dataset import datasets_of, encode_variable, prepared
+from zarrds.datasets.encoding.meaning import decoded_like
 from zarrds.datasets.writing.append import OnOverlap
 from zarrds.datasets.writing.conflicts import check_groups
 from zarrds.datasets.writing.new_store import Target, find_target, staged
@@ -79,8 +80,8 @@ def save(
     mode : {"w-", "w", "a", "a-", "r+"}, optional
         - ``"w-"``: an error if the store, or the group, exists;
         - ``"w"``: replaces it;
-        - ``"a"``: adds what is new, and overwrites variables that exist, with the encoding that they have. Their
-          attributes stay, those of the group are replaced;
+        - ``"a"``: adds what is new, and overwrites variables that exist, data and attributes, in the encoding that they
+          have. Of the group's attributes those that are given are replaced;
         - ``"a-"``: as ``"a"``, but with `append_dim` leaves variables without that dimension as they are;
         - ``"r+"``: writes data of variables that exist, and nothing else.
 
@@ -93,12 +94,13 @@ def save(
         ``contiguous``, ``fletcher32`` and ``endian`` are understood too. It takes the place of the variable's own
         encoding, and is an error for variables that exist. For a DataTree, a mapping of group paths to such mappings.
     append_dim : hashable, optional
-        Write behind what is there along this dimension. All variables that have it must come; coordinates
+        Write behind what is there along this dimension. All variables that have it must come; those
         without it must be equal to the stored ones; labels along it must go on as the stored ones do. Not for a
         DataTree.
     region : mapping or "auto", optional
         Write into a part of the variables that exist: for each dimension a slice of integers, or ``"auto"``, which
-        finds where the labels of the dataset stand in the store. Labels that come along must be those stored there.
+        finds where the labels of the dataset stand in the store. Coordinates that come along, and variables that say
+        the same as coordinates do (``sample_id``, ``variant_position``), must be those stored there.
     on_overlap : {"error", "replace", "skip"}
         What happens to labels along `append_dim` that are stored already: an error, or their data is written over
         the stored data, or it is left out. With the last two, the same append may be run again.
@@ -297,6 +299,8 @@ def _planned(parts: Parts, store: Store, path: str, how: How, options: Options) 
             if stored is None:
                 _check_there(how.append_dim, how.region, how.mode)
                 plan.add_parents(_missing_parents(store, nodes, group, how.zarr_format))
+            else:
+                dataset = decoded_like(dataset, stored.variables)
             its_region = plan.region_of(group, dataset, how.region)
             plain = plain_dataset(dataset, asked=encoding) if stored is None else stored.plain(dataset, encoding)
             plan.add(group, stored, plan_update(plain, encoding, stored, replace(how, region=its_region)))

@@ -1,0 +1,255 @@
+"""What data means: the attributes that new and stored data must agree on, and undecoded data as what it stands for.
+
+Values that are written beside others are read by the attributes of those. So units, flags and the like must be the
+same, and numbers that are still packed, or counts of days that are still numbers, are decoded first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from functools import partial
+from typing import Any, TypeAlias
+
+import numpy as np
+import xarray as xr
+
+from zarrds.compat.xarray_internals import decode_cf_variables
+from zarrds.datasets.encoding.comparison import label_text
+from zarrds.errors import EncodingError, LabelError
+
+__all__ = ["check_same_meaning", "decoded_like", "says_where"]
+
+Array: TypeAlias = "np.ndarray[Any, Any]"
+
+# attributes by which numbers are to be decoded; in `attrs`, and not in `encoding`, they say that this was not done
+_PACKING = ("scale_factor", "add_offset", "_FillValue", "missing_value", "_Unsigned")
+# attributes without which a value is another thing; where only new data has them they are refused too
+_UNDECLARED = ("units", "calendar", "flag_values", "flag_masks", "flag_meanings")
+# attributes that say more of a value; they must agree where both have them
+_DECLARED = (*_UNDECLARED, "standard_name", "cell_methods", "positive", "grid_mapping", "formula_terms")
+# a variable with one of these describes a projection: then all its attributes count, but for those that are prose
+_PROJECTION = ("grid_mapping_name", "crs_wkt", "spatial_ref")
+_PROSE = frozenset({"long_name", "comment", "history", "description", "references", "source", "name"})
+_FLAGS = ("flag_values", "flag_masks", "flag_meanings")
+# CF 1.12, sections 3.1, 4.1 and 4.2: the same unit by several names
+_SAME_UNITS = (
+    ("", "1"),
+    ("K", "kelvin", "Kelvin", "degK", "degree_K", "degrees_K"),
+    ("degC", "celsius", "Celsius", "degree_C", "degrees_C", "degree_Celsius", "degrees_Celsius", "deg_C", "°C"),
+    ("degrees_north", "degree_north", "degree_N", "degrees_N", "degreeN", "degreesN"),
+    ("degrees_east", "degree_east", "degree_E", "degrees_E", "degreeE", "degreesE"),
+)
+_UNITS = {name: names[0] for names in _SAME_UNITS for name in names}
+# of a 1-D variable, what says where one is: CF 1.12, chapters 4 and 9, and the fields of VCF Zarr
+_ROLES = {
+    "axis": frozenset("XYZT"),
+    "cf_role": frozenset({"timeseries_id", "profile_id", "trajectory_id"}),
+    "standard_name": frozenset({"time", "latitude", "longitude", "realization", "station_id", "platform_id"}),
+}
+_FIELDS = frozenset({"variant_contig", "variant_position", "variant_id", "variant_length", "contig_length"})
+# floats hold all integers up to here
+_MAX_WHOLE_FLOAT = 2**53
+
+
+def says_where(name: Hashable, variable: xr.Variable) -> bool:
+    """Whether a variable that is no coordinate says all the same what the places along its dimension are.
+
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> says_where("sample_id", xr.Variable("samples", ["NA1"])), says_where("rain", xr.Variable("time", [0.5]))
+    (True, False)
+    """
+    if variable.ndim != 1:
+        return False
+    text = str(name)
+    return (
+        text in _FIELDS
+        or text.endswith("_id")
+        or any(variable.attrs.get(key) in values for key, values in _ROLES.items() if _is_text(variable.attrs, key))
+    )
+
+
+def _is_text(attributes: Mapping[Any, Any], key: str) -> bool:
+    return isinstance(attributes.get(key), str)
+
+
+def check_same_meaning(name: Hashable, stored: xr.Variable, new: xr.Variable, *, described: bool = False) -> None:
+    """Check that new values mean what the stored ones mean, beside which they are written or compared.
+
+    What the new variable does not say is taken as in the store: arithmetic drops attributes. Text is compared without
+    regard to blanks, units also by the synonyms of CF, numbers as numbers.
+
+    Parameters
+    ----------
+    name : hashable
+    stored, new : Variable
+        Both decoded.
+    described : bool
+        Whether the store's flags are made of the categories that are noted of it, which are compared themselves.
+
+    Raises
+    ------
+    LabelError
+        Naming the attribute.
+
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> stored = xr.Variable("x", [280.0], {"units": "K"})
+    >>> check_same_meaning("t2m", stored, xr.Variable("x", [281.0], {"units": "kelvin"}))
+    >>> try:
+    ...     check_same_meaning("t2m", stored, xr.Variable("x", [8.0], {"units": "degC"}))
+    ... except LabelError as error:
+    ...     print(error.problem, "|", error.expected, "|", error.found)
+    attribute 'units' of 't2m' is not that of the store | K | degC
+    """
+    there, here = _attributes(stored), _attributes(new)
+    is_time = stored.dtype.kind in "mM" or "units" in stored.encoding
+    keys: Collection[str] = _DECLARED
+    if any(key in attributes for key in _PROJECTION for attributes in (there, here)):
+        keys = (*_DECLARED, *(key for key in here if key in there and key not in _PROSE))
+    for key in keys:
+        value = here.get(key)
+        if value is None or (described and key in _FLAGS) or (is_time and key in ("units", "calendar")):
+            continue
+        known = there.get(key, "" if key == "units" else None)
+        if (known is None and key not in _UNDECLARED) or _is_same(key, known, value):
+            continue
+        raise LabelError(
+            f"attribute {key!r} of {str(name)!r} is not that of the store",
+            key=str(name),
+            expected=known if key in there else f"no {key}",
+            found=f"{value!s:.200}",
+            mend="Convert the data to what the store holds; only if it means the same already, change the attribute "
+            "here, or in the store with zarrds.update_attrs",
+        )
+
+
+def _attributes(variable: xr.Variable) -> dict[Any, Any]:
+    """Attributes, and what xarray's decoders may have moved from there to the encoding."""
+    moved = {key: variable.encoding[key] for key in ("grid_mapping",) if key in variable.encoding}
+    return moved | variable.attrs
+
+
+def _is_same(key: str, known: Any, value: Any) -> bool:
+    if known is None:
+        return False
+    if isinstance(known, str) and isinstance(value, str):
+        one, other = (" ".join(text.split()) for text in (known, value))
+        if key == "units":
+            one, other = map(_unit, (one, other))
+        return one == other
+    try:
+        old, new = np.ravel(np.asarray(known)), np.ravel(np.asarray(value))
+        return old.shape == new.shape and bool(np.all((old == new) | ((old != old) & (new != new))))
+    except (TypeError, ValueError):
+        return bool(known == value)
+
+
+def _unit(text: str) -> str:
+    """A unit by one of its names: powers as UDUNITS has them, synonyms by the first."""
+    return _UNITS.get(text, text.replace("**", "").replace("^", ""))
+
+
+def decoded_like(dataset: xr.Dataset, stored: Mapping[str, xr.Variable]) -> xr.Dataset:
+    """A dataset in which what is still packed, or counted since a date, is decoded, where the store has it decoded.
+
+    That is the case of a dataset that was opened with ``mask_and_scale=False`` or ``decode_times=False``: its packing
+    keys are in `attrs`. Dask arrays stay lazy.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    stored : mapping of str to Variable
+        Decoded. Variables that the store does not have are left as they are.
+
+    Raises
+    ------
+    EncodingError
+        For integers above 2**53 that are to be masked, which would be rounded.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> raw = xr.Dataset({"t2m": ("x", np.int16([100]), {"scale_factor": 0.01, "add_offset": 280.0})})
+    >>> decoded_like(raw, {"t2m": xr.Variable("x", [280.5])}).t2m.values
+    array([281.])
+    """
+    changed: dict[Hashable, xr.Variable] = {}
+    parents = {v.attrs["bounds"]: v.attrs for v in dataset.variables.values() if _is_text(v.attrs, "bounds")}
+    for name, variable in dataset.variables.items():
+        there = stored.get(str(name))
+        if there is None or not isinstance(variable.dtype, np.dtype):
+            continue
+        units = {k: v for k, v in parents.get(name, {}).items() if k in ("units", "calendar")}
+        decoded = _decoded(name, variable, there, units)
+        if decoded is not None:
+            changed[name] = decoded
+    if not changed:
+        return dataset
+    coordinates = {name: variable for name, variable in changed.items() if name in dataset.coords}
+    data = {name: variable for name, variable in changed.items() if name not in coordinates}
+    return dataset.assign_coords(coordinates).assign(data)
+
+
+def _decoded(
+    name: Hashable, variable: xr.Variable, stored: xr.Variable, units: Mapping[str, Any]
+) -> xr.Variable | None:
+    """The variable decoded, or None if it is decoded already."""
+    attributes = {**units, **variable.attrs}
+    is_number = variable.dtype.kind in "iuf"
+    is_counted = is_number and " since " in str(attributes.get("units", "")) and _is_time(stored)
+    is_duration = is_number and stored.dtype.kind == "m" and "units" in attributes
+    packing = [key for key in _PACKING if attributes.get(key) is not None]
+    if not (packing or is_counted or is_duration):
+        return None
+    is_scaled = "scale_factor" in packing or "add_offset" in packing
+    data = variable.data
+    if variable.dtype.kind in "iu" and variable.dtype.itemsize == 8 and packing and not is_scaled and not is_counted:
+        whole: Any = xr.apply_ufunc  # it has no types
+        markers = [m for key in ("_FillValue", "missing_value") for m in np.ravel(attributes.get(key, ())).tolist()]
+        check = partial(_checked_whole, name=name, markers=markers)
+        data = whole(check, variable, dask="parallelized", output_dtypes=[variable.dtype]).data
+    unit: Any = np.datetime_data(stored.dtype)[0] if stored.dtype.kind in "mM" else "ns"
+    times = xr.coders.CFDatetimeCoder(use_cftime=True if stored.dtype.kind == "O" else None, time_unit=unit)
+    durations = xr.coders.CFTimedeltaCoder(decode_via_units=True, time_unit=unit)
+    raw = xr.Variable(variable.dims, data, attributes)
+    try:
+        for key in {"scale_factor", "add_offset"} & set(packing):
+            np.asarray(attributes[key], np.float64)  # which is only seen later otherwise
+        decoded, _, _ = decode_cf_variables(
+            {name: raw},
+            {},
+            concat_characters=False,
+            decode_times=times if is_counted else False,
+            decode_timedelta=durations if is_duration else False,
+        )
+    except (TypeError, ValueError, OverflowError) as error:
+        raise EncodingError(
+            f"variable {str(name)!r} has attributes of undecoded data, and cannot be decoded: {error}",
+            key=str(name),
+            found={key: attributes[key] for key in (*packing, "units") if key in attributes},
+            mend="Decode it first (xr.decode_cf), or drop these attributes if the data is decoded already",
+        ) from error
+    return decoded[name]
+
+
+def _is_time(variable: xr.Variable) -> bool:
+    return variable.dtype.kind == "M" or (variable.dtype.kind == "O" and "units" in variable.encoding)
+
+
+def _checked_whole(values: Array, *, name: Hashable, markers: Sequence[Any]) -> Array:
+    """Integers that are to be masked, for which xarray makes floats of them."""
+    bad = (values > _MAX_WHOLE_FLOAT) | (values < -_MAX_WHOLE_FLOAT)
+    for marker in markers:
+        bad &= values != marker
+    if bad.any():
+        raise EncodingError(
+            f"variable {str(name)!r} holds a value that is too large to be masked without being rounded",
+            key=str(name),
+            expected=f"at most {_MAX_WHOLE_FLOAT}, as _FillValue and missing_value make floats of integers",
+            found=label_text(values[bad][0]),
+            mend="Drop _FillValue and missing_value from its attributes if nothing is missing",
+        )
+    return values

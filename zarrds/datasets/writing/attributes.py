@@ -1,0 +1,54 @@
+"""The attributes of groups and variables that are there already: what is given counts, what is not given stays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+import xarray as xr
+
+from zarrds.arrays.attributes import plain_attributes
+from zarrds.metadata.dtypes import JSON
+from zarrds.metadata.equality import is_same
+from zarrds.metadata.model import ArrayMetadata, GroupMetadata
+
+__all__ = ["with_group_attributes", "with_variable_attributes"]
+
+
+def with_group_attributes(
+    before: GroupMetadata, given: Mapping[str, JSON], new_coordinates: Iterable[str]
+) -> GroupMetadata | None:
+    """A group with the attributes that are given, and those of its own that are not; None if nothing changes.
+
+    What was a coordinate stays one, and what is one becomes one.
+    """
+    names = [str(a.get("coordinates", "")).split() for a in (before.attributes, given)]
+    # names are separated by spaces, so that one with a space in it cannot be named
+    names.append([name for name in new_coordinates if " " not in name])
+    attributes = {**before.attributes, **given}
+    if together := list(dict.fromkeys(name for some in names for name in some)):
+        attributes["coordinates"] = " ".join(together)
+    return None if is_same(attributes, before.attributes) else replace(before, attributes=attributes)
+
+
+def with_variable_attributes(before: ArrayMetadata, there: xr.Variable, new: xr.Variable) -> ArrayMetadata:
+    """An array whose variable is replaced as a whole: with the new attributes, in the encoding that it has.
+
+    Parameters
+    ----------
+    before : ArrayMetadata
+    there : Variable
+        As it is stored, decoded: what decoding moved to its encoding is no attribute.
+    new : Variable
+        Decoded.
+    """
+    kept = {name: value for name, value in before.attributes.items() if name in there.encoding}
+    moved = {name: new.encoding[name] for name in ("grid_mapping",) if name in new.encoding}
+    given = {name: value for name, value in {**moved, **new.attrs}.items() if name != "_FillValue"}
+    if "_FillValue" in before.attributes:
+        kept["_FillValue"] = before.attributes["_FillValue"]
+    attributes = plain_attributes(given) | kept
+    named = [a["coordinates"] for a in (before.attributes, given) if isinstance(a.get("coordinates"), str)]
+    if named:
+        attributes["coordinates"] = " ".join(dict.fromkeys(" ".join(map(str, named)).split()))
+    return replace(before, attributes=attributes)

@@ -1,0 +1,166 @@
+"""Which stored variables a save leaves as they are, and the comparison that makes sure that it may."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Hashable, Mapping
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from zarrds.compat.xarray_internals import decode_cf_variables
+from zarrds.datasets.encoding.as_stored import as_stored
+from zarrds.datasets.encoding.meaning import check_same_meaning, says_where
+from zarrds.datasets.encoding.packing import CF_KEYS
+from zarrds.datasets.writing.append import check_same_labels, check_sizes
+from zarrds.datasets.writing.region import part_of
+from zarrds.datasets.writing.stored import StoredGroup
+from zarrds.errors import LabelError
+from zarrds.metadata.extension import marks_of
+from zarrds.metadata.model import ArrayMetadata, ZarrFormat
+
+__all__ = ["check_all_are_written", "check_meaning", "stays"]
+
+_DROP = "Leave it out here; to change it, save it by itself with mode='a'"
+_ALIGN = "Reindex or align the dataset to the stored labels, or drop the coordinate"
+
+
+def stays(
+    name: str,
+    variable: xr.Variable,
+    stored: StoredGroup,
+    *,
+    is_coordinate: bool,
+    mode: str,
+    append_dim: Hashable | None,
+    region: Mapping[str, slice],
+    zarr_format: ZarrFormat,
+) -> bool:
+    """Whether a stored variable is left as it is.
+
+    - Of an append, all that does not have the dimension stays, and must be what is stored.
+    - Of a region, what says where one is stays: coordinates, and variables that are coordinates in all but name. Only
+      where nothing is stored yet (elements of an array that is not complete, that are its fill value) it is written.
+    - Else coordinates stay that are the stored ones.
+
+    Parameters
+    ----------
+    name : str
+    variable : Variable
+        New, decoded.
+    stored : StoredGroup
+    is_coordinate : bool
+        Whether it is one in the store or in the dataset.
+    mode, append_dim
+        As of `zarrds.save`.
+    region : mapping of str to slice
+        Also along the dimension that is appended to.
+    zarr_format : {2, 3}
+
+    Raises
+    ------
+    LabelError
+        If it must stay, and the new one differs.
+    """
+    there, metadata = stored.variables[name], stored.arrays[name]
+    read = partial(_as_read, name=name, there=there, metadata=metadata, zarr_format=zarr_format)
+    if append_dim is not None:
+        if append_dim in there.dims:
+            return False
+        if mode != "a-" or is_coordinate:
+            what, mend = ("labels", _ALIGN) if is_coordinate else ("values", _DROP)
+            check_same_labels(name, part_of(there, region), variable, what=what, mend=mend, read=read)
+            check_meaning(name, variable, stored)
+        return True
+    if set(there.dims) & set(region):
+        if not (is_coordinate or says_where(name, there) or says_where(name, variable)):
+            return False
+        there = part_of(there, region)
+        check_sizes(name, there, variable)
+        if _is_incomplete(metadata):
+            variable, is_new = _where_stored(variable, there, metadata)
+            if is_new:
+                check_same_labels(name, there, variable, mend=_ALIGN, read=read)
+                return False
+        check_same_labels(name, there, variable, mend=_ALIGN, read=read)
+        return True
+    check_sizes(name, there, variable)
+    return is_coordinate and _is_same(name, variable, stored, mode)
+
+
+def check_meaning(name: str, variable: xr.Variable, stored: StoredGroup) -> None:
+    """Check that a new variable has the units, flags and so on of the stored one; see `check_same_meaning`."""
+    described = name in stored.notes.descriptions
+    check_same_meaning(name, stored.variables[name], variable, described=described)
+
+
+def _is_same(name: str, variable: xr.Variable, stored: StoredGroup, mode: str) -> bool:
+    try:
+        check_same_labels(name, stored.variables[name], variable)
+    except LabelError:
+        return False
+    try:
+        check_meaning(name, variable, stored)
+    except LabelError:
+        if mode == "r+":  # which replaces no attributes
+            raise
+        return False
+    return True
+
+
+def _as_read(
+    part: xr.Variable, *, name: str, there: xr.Variable, metadata: ArrayMetadata, zarr_format: ZarrFormat
+) -> xr.Variable:
+    return as_stored(name, part, there, metadata, zarr_format)
+
+
+def _is_incomplete(metadata: ArrayMetadata) -> bool:
+    """Whether a part of an array may never have been written, as after compute=False."""
+    complete = marks_of(metadata).complete
+    return complete is None or any(done < size for done, size in zip(complete, metadata.shape, strict=True))
+
+
+def _where_stored(variable: xr.Variable, there: xr.Variable, metadata: ArrayMetadata) -> tuple[xr.Variable, bool]:
+    """New values with the fill value where that is what is stored, and whether there is any: these count as equal."""
+    nothing = _decoded_fill_value(there, metadata)
+    before = there.values
+    is_missing = nothing is None or bool(np.all(pd.isnull(np.asarray(nothing))))
+    is_nothing = np.asarray(pd.isnull(before) if is_missing else before == nothing, bool)
+    if not is_nothing.any():
+        return variable, False
+    after = np.array(variable.transpose(*there.dims).values)
+    if after.dtype.kind in "SU":
+        after = after.astype(object)
+    after[is_nothing] = before[is_nothing]
+    return xr.Variable(there.dims, after, variable.attrs), True
+
+
+def _decoded_fill_value(there: xr.Variable, metadata: ArrayMetadata) -> object:
+    """What a reader sees where nothing is stored; None for what is missing."""
+    if metadata.fill_value is None:
+        return np.zeros((), there.dtype)[()] if there.dtype.kind in "biufc" else None
+    attributes = {key: there.encoding[key] for key in CF_KEYS if there.encoding.get(key) is not None}
+    raw = xr.Variable("values", np.array([metadata.fill_value], metadata.data_type.dtype), attributes)
+    try:
+        decoded, _, _ = decode_cf_variables({"values": raw}, {}, concat_characters=False)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return decoded["values"].values[0]
+
+
+def check_all_are_written(name: str, names: Collection[str], stored: StoredGroup) -> None:
+    """Check that labels are only replaced together with all that they label.
+
+    Raises
+    ------
+    LabelError
+    """
+    dims = set(stored.variables[name].dims)
+    for other, variable in stored.variables.items():
+        if dims and dims <= set(variable.dims) and other not in names and other not in stored.coordinate_names:
+            raise LabelError(
+                f"coordinate {name!r} differs from the stored one, and {other!r} would be read under the new labels",
+                key=name,
+                mend=f"Align the dataset with the stored labels, drop the coordinate, or save {other!r} with it",
+            )

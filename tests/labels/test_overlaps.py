@@ -65,15 +65,24 @@ def records(draw: st.DrawFn) -> Records:
 
 @given(records(), st.integers(-2, 80), st.integers(-2, 80))
 def test_what_overlaps_is_found_and_little_else_is_read(records: Records, start: int, stop: int) -> None:
-    found = members(find_overlapping(records.blocks, 0, start, stop, records.read))
+    found = members(find_overlapping(records.blocks, 0, np.array([[start, stop]]), records.read))
     expected = (records.positions <= stop) & (records.ends >= start) & (start <= stop)
     assert found == np.flatnonzero(expected).tolist()
-    assert find_overlapping(records.blocks, 1, start, stop, records.read).size == 0
+    assert find_overlapping(records.blocks, 1, np.array([[start, stop]]), records.read).size == 0
     for block, (low, high) in enumerate(zip(records.blocks.bounds[:-1], records.blocks.bounds[1:], strict=True)):
         if low in records.read_at:  # only if that block alone leaves it open
             assert records.ends[low:high].max() >= start
             assert records.positions[low] <= stop
             assert not (start <= records.blocks.first[block] and records.blocks.last[block] <= stop)
+
+
+@given(records(), st.lists(st.tuples(st.integers(-2, 80), st.integers(-2, 80)), max_size=12))
+def test_many_regions_in_any_order_are_each_of_them(records: Records, regions: list[tuple[int, int]]) -> None:
+    found = members(find_overlapping(records.blocks, 0, np.array(regions, np.int64).reshape(-1, 2), records.read))
+    expected = np.zeros(len(records.positions), bool)
+    for start, stop in regions:
+        expected |= (records.positions <= stop) & (records.ends >= start) & (start <= stop)
+    assert found == np.flatnonzero(expected).tolist()
 
 
 def test_every_region_of_a_few_records() -> None:
@@ -84,7 +93,7 @@ def test_every_region_of_a_few_records() -> None:
         records = Records(positions, ends, block)
         for start in range(-1, 18):
             for stop in range(start, 18):
-                found = members(find_overlapping(records.blocks, 0, start, stop, records.read))
+                found = members(find_overlapping(records.blocks, 0, np.array([[start, stop]]), records.read))
                 assert found == np.flatnonzero((positions <= stop) & (ends >= start)).tolist()
 
 
@@ -93,7 +102,8 @@ def test_a_long_record_far_before_is_found_without_reading_what_lies_between() -
     ends = positions.copy()
     ends[7] = 99_995
     records = Records(positions, ends, 100)
-    assert members(find_overlapping(records.blocks, 0, 90_050, 90_052, records.read)) == [7, 90_050, 90_051, 90_052]
+    found = find_overlapping(records.blocks, 0, np.array([[90_050, 90_052]]), records.read)
+    assert members(found) == [7, 90_050, 90_051, 90_052]
     assert len(records.read_at) == 200
 
 
@@ -106,7 +116,7 @@ def test_no_more_than_some_records_are_read_at_once() -> None:
         most.append(stop - start)
         return records.read(start, stop)
 
-    assert len(members(find_overlapping(records.blocks, 0, 599_999, 599_999, read))) == 600_000
+    assert len(members(find_overlapping(records.blocks, 0, np.array([[599_999, 599_999]]), read))) == 600_000
     assert max(most) <= 2**18 < sum(most)
 
 
@@ -126,7 +136,7 @@ def test_records_that_are_not_those_of_the_blocks(what: str) -> None:
     else:
         records.ends = records.ends + 7
     with pytest.raises(LabelError, match="are not those that the index describes"):
-        find_overlapping(records.blocks, 0, 2, 3, records.read)
+        find_overlapping(records.blocks, 0, np.array([[2, 3]]), records.read)
 
 
 CONTIGS = ["chr1", "HLA-A*01:01:01", "HLA:7", "HLA", "3"]
@@ -146,6 +156,13 @@ CONTIGS = ["chr1", "HLA-A*01:01:01", "HLA:7", "HLA", "3"]
         ("HLA-A*01:01:01:5-6", Region("HLA-A*01:01:01", 5, 6)),
         ("HLA:7", Region("HLA:7")),  # the name of a contig is that contig
         ("HLA:7-7", Region("HLA", 7, 7)),
+        ("{HLA}:7", Region("HLA", 7, 7)),  # braces say where it ends
+        ("{HLA:7}", Region("HLA:7")),
+        ("{HLA:7}:1-5", Region("HLA:7", 1, 5)),
+        ("{chr1}", Region("chr1")),
+        ("chr1:0-3", Region("chr1", 0, 3)),  # as htslib reads it
+        ("chr1:1.5k-2M", Region("chr1", 1500, 2_000_000)),
+        ("chr1:1e3-1e6", Region("chr1", 1000, 1_000_000)),
     ],
 )
 def test_regions_as_text(text: str, region: Region) -> None:
@@ -154,7 +171,10 @@ def test_regions_as_text(text: str, region: Region) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["chr1:", "chr1:-", "chr1:x", "chr1:5-3", "chr1:0-3", "chr1:1.5", "chr1:,5", "chr1:\u0661", "chr1:" + "9" * 19],
+    [
+        *("chr1:", "chr1:-", "chr1:x", "chr1:5-3", "chr1:0", "{chr1}:", "chr1:1.5", "chr1:,5", "chr1:\u0661"),
+        "chr1:" + "9" * 19,
+    ],
 )
 def test_malformed_text(text: str) -> None:
     with pytest.raises(LabelError, match="cannot read a region") as caught:

@@ -36,41 +36,60 @@ class Contigs:
         self.coded = coded
         self.listed = names is not None
         self.codes: dict[str, int] = {}
-        for code, name in enumerate([] if names is None else names):
+        self._names: dict[int, str] = {}
+        for code, given in enumerate([] if names is None else names):
+            name = _text(given)
             if not isinstance(name, str) or name in self.codes:
-                raise LabelError("contig_id must be different names", found=repr(name))
-            self.codes[str(name)] = code
+                raise LabelError("contig_id must be different names", found=repr(given))
+            self._learn(str(name), code)
 
-    def code_of(self, label: object) -> int:
-        """The code of a name, or of a code. Raises `LabelNotFoundError` if it is of no contig."""
+    def name_of(self, label: object) -> str:
+        """The name of a contig that is named, or given by its code. Raises `LabelNotFoundError` if there is none."""
+        label = _text(label)
         if isinstance(label, str) and label in self.codes:
-            return self.codes[label]
-        if isinstance(label, int | np.integer) and not isinstance(label, bool):
-            code = int(label)
-            if self.coded and code in self.codes.values():
-                return code
+            return label
+        if self.coded and isinstance(label, int | np.integer) and not isinstance(label, bool):
+            name = self._names.get(int(label))
+            if name is not None:
+                return name
         raise unknown_contig(label, self.codes)
+
+    def name_of_code(self, code: int) -> str:
+        """The name of a contig that has records."""
+        return self._names[code]
 
     def found(self, values: Iterable[Any]) -> Array:
         """The codes of what the coordinate holds, which are learned where there is no list of them."""
         return np.array([self._found(value) for value in values], np.int64)
 
-    def _found(self, value: Any) -> int:
+    def _learn(self, name: str, code: int) -> int:
+        self._names.setdefault(code, name)
+        return self.codes.setdefault(name, code)
+
+    def _found(self, given: Any) -> int:
+        value = _text(given)
         name = str(value)
         if self.coded:
             code = int(value)
             if not self.listed and code >= 0:
-                return self.codes.setdefault(name, code)
+                return self._learn(name, code)
             if 0 <= code < len(self.codes):
                 return code
-        elif isinstance(value, str) and (name in self.codes or not self.listed):
-            return self.codes.setdefault(name, len(self.codes))
+        elif isinstance(value, str) and name in self.codes:
+            return self.codes[name]
+        elif isinstance(value, str) and not self.listed:
+            return self._learn(name, len(self.codes))
         raise LabelError(
             "a record is of an unknown contig",
             expected=f"one of the {len(self.codes)} of contig_id" if self.listed else "a name, or a code from 0 on",
-            found=repr(value),
+            found=repr(given),
             mend="Pass all contigs of the records as contig_id, in the order of their codes",
         )
+
+
+def _text(value: Any) -> Any:
+    """Names that come as bytes, as text."""
+    return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else value
 
 
 def blocks_of_records(columns: RegionColumns, contigs: Contigs) -> Blocks:

@@ -143,16 +143,26 @@ def integers_of(variable: xr.Variable, *, missing: bool) -> Array:
         return values.astype(np.int64, copy=False)
     if values.dtype.kind != "f":
         raise LabelError("positions, ends and codes of contigs are integers", found=f"dtype {values.dtype}")
-    fill = variable.encoding.get("_FillValue")
     absent = np.isnan(values)
-    if absent.any() and not missing and not isinstance(fill, int | np.integer):
+    fill = _whole(variable.encoding.get("_FillValue"))
+    if absent.any() and not missing and fill is None:
         raise LabelError(
             "a position or the code of a contig is missing",
             found=f"NaN at element {int(np.argmax(absent))} of those read",
             mend="Drop such records, or open the store with mask_and_scale=False",
         )
-    integers = np.where(absent, 0, values).astype(np.int64)
-    if (integers[~absent] != values[~absent]).any():
-        raise LabelError("positions, ends and codes of contigs are integers", found="numbers with fractions")
+    # beyond these int64 ends; infinities are there too
+    fits = absent | ((values >= -(2.0**63)) & (values < 2.0**63))
+    integers = np.where(absent | ~fits, 0, values).astype(np.int64)
+    odd = np.flatnonzero(~absent & (~fits | (integers != values)))
+    if odd.size:
+        raise LabelError("positions, ends and codes of contigs are integers", found=f"{values[odd[0]]}, which is none")
     integers[absent] = _MISSING if fill is None else fill
     return integers
+
+
+def _whole(fill: object) -> int | None:
+    """A fill value as an integer, None for one that is none, such as NaN."""
+    if isinstance(fill, float | np.floating) and np.isfinite(fill) and fill == int(fill):
+        return int(fill)
+    return int(fill) if isinstance(fill, int | np.integer) else None

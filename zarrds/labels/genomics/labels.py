@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import operator
+import os
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from zarrds.errors import LabelError
+from zarrds.labels.genomics.tables import position_of, range_of_interval, regions_of_bed, regions_of_frame
 from zarrds.labels.genomics.text import FAR, Region, parse_region
 
 __all__ = ["regions_of"]
@@ -18,7 +20,7 @@ def regions_of(
     labels: Mapping[Any, Any],
     names: Sequence[Hashable],
     contigs: Mapping[str, int],
-    code_of: Callable[[object], int],
+    name_of: Callable[[object], str],
     contigs_here: Callable[[], Collection[str]],
 ) -> list[Region] | None:
     """The regions that labels of the coordinates mean; None is everything.
@@ -31,8 +33,8 @@ def regions_of(
         The coordinates: contig, position, and perhaps end.
     contigs : mapping
         Name -> code.
-    code_of : callable
-        The code of a name or a code.
+    name_of : callable
+        The name of a contig that is named or given by its code.
     contigs_here : callable
         Those that have records.
 
@@ -52,7 +54,7 @@ def regions_of(
                 found=f"labels of {name!r}",
             )
     if position_name not in asked:
-        return _of_contigs(asked[contig_name], contigs, code_of) if asked else None
+        return _of_contigs(asked[contig_name], contigs, name_of) if asked else None
     contig = asked.get(contig_name)
     if contig is None:
         present = list(contigs_here())
@@ -69,62 +71,65 @@ def regions_of(
             "positions are those of one contig",
             expected="the name of a contig",
             found=_shown(contig),
-            mend=f"Write regions as text instead: ds.sel({contig_name}=['chr1:5-9', 'chr2:100'])",
+            mend=f"Write regions as text instead: ds.sel({contig_name}=['chr1:5-9', 'chr2:100']), or as a table",
         )
-    name = _name_of(contig, contigs, code_of)
+    name = name_of(contig)
     return [Region(name, start, stop) for start, stop in _ranges(asked[position_name])]
 
 
-def _of_contigs(label: Any, contigs: Mapping[str, int], code_of: Callable[[object], int]) -> list[Region]:
+def _of_contigs(label: Any, contigs: Mapping[str, int], name_of: Callable[[object], str]) -> list[Region]:
+    if isinstance(label, pd.DataFrame):
+        return regions_of_frame(label, name_of)
+    if isinstance(label, os.PathLike):
+        return regions_of_bed(label, name_of)
     if isinstance(label, slice):
         raise LabelError("contigs have no order to slice by", found=_shown(label), mend="Give a list of them")
     every = label if isinstance(label, list) else [label]
-    return [
-        parse_region(each, contigs.keys()) if isinstance(each, str) else Region(_name_of(each, contigs, code_of))
-        for each in every
-    ]
+    known = contigs.keys()
+    return [_of_contig(each, known, name_of) for each in every]
 
 
-def _name_of(label: object, contigs: Mapping[str, int], code_of: Callable[[object], int]) -> str:
-    code = code_of(label)
-    return label if isinstance(label, str) else next(name for name, each in contigs.items() if each == code)
+def _of_contig(label: Any, known: Collection[str], name_of: Callable[[object], str]) -> Region:
+    if isinstance(label, Region):
+        return label._replace(contig=name_of(label.contig))
+    return parse_region(label, known) if isinstance(label, str) else Region(name_of(label))
 
 
 def _ranges(label: Any) -> list[tuple[int, int]]:
+    every = label if isinstance(label, list) else [label]
+    return [_range(each) for each in every]
+
+
+def _range(label: Any) -> tuple[int, int]:
+    if isinstance(label, pd.Interval):
+        return range_of_interval(label)
     if isinstance(label, slice):
         if label.step is not None:
             raise LabelError("a slice of positions has no step", found=_shown(label))
         start, stop = _plain(label.start), _plain(label.stop)
-        return [(-FAR if start is None else _position(start), FAR if stop is None else _position(stop))]
-    every = label if isinstance(label, list) else [label]
-    return [(position, position) for position in map(_position, every)]
-
-
-def _position(value: Any) -> int:
-    whole = value
-    if isinstance(value, float | np.floating) and np.isfinite(value) and value == int(value):
-        whole = int(value)  # such as 1e6
-    try:
-        if isinstance(value, bool | np.bool):
-            raise TypeError
-        position = operator.index(whole)
-    except TypeError:
-        raise LabelError(
-            "a position is a whole number", expected="an integer, a list of them or a slice", found=_shown(value)
-        ) from None
-    return max(-FAR, min(position, FAR))
+        return -FAR if start is None else position_of(start), FAR if stop is None else position_of(stop)
+    position = position_of(label)
+    return position, position
 
 
 def _plain(label: Any) -> Any:
-    """Arrays of any kind as a scalar or a list."""
-    if isinstance(label, str | slice | int | float | np.generic) or label is None:
+    """Arrays of any kind as a scalar or a list, bytes as text."""
+    if isinstance(label, bytes):
+        return _text(label)
+    if isinstance(label, str | slice | int | float | np.generic | pd.DataFrame | pd.Interval | os.PathLike | Region):
+        return label
+    if label is None:
         return label
     if isinstance(label, list | tuple):
-        return list(label)
+        return [_text(each) for each in label]
     values = np.asarray(getattr(label, "values", label))
     if values.ndim > 1:
         raise LabelError("labels of regions have one dimension at most", found=f"shape {values.shape}")
-    return values.tolist()
+    return [_text(each) for each in values.tolist()] if values.ndim else _text(values.item())
+
+
+def _text(label: Any) -> Any:
+    return label.decode("utf-8", "surrogateescape") if isinstance(label, bytes) else label
 
 
 def _is_everything(label: Any) -> bool:
@@ -132,4 +137,4 @@ def _is_everything(label: Any) -> bool:
 
 
 def _shown(value: object) -> str:
-    return f"{value!r} ({type(value).__name__})"
+    return f"{value!r:.80} ({type(value).__name__})"

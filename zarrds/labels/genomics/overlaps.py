@@ -7,7 +7,6 @@ that begins long before the region and reaches into it is found by its block's m
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -26,6 +25,7 @@ ReadRecords: TypeAlias = Callable[[int, int], tuple[Array, Array]]
 _MAX_READ = 2**18
 _NOTHING = np.empty((0, 2), np.int64)
 _NOTHING.flags.writeable = False
+_HALF_OPEN = np.array([0, 1])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,18 +62,23 @@ class Blocks:
     reach: Array = field(init=False)
 
     def __post_init__(self) -> None:
-        edges = [0, *(np.flatnonzero(np.diff(self.contig)) + 1).tolist(), len(self.contig)]
-        of_contig: dict[int, tuple[int, int]] = {}
+        edges = np.concatenate([[0], np.flatnonzero(np.diff(self.contig)) + 1, [len(self.contig)]])
+        edges = edges if self.size else edges[:1]
+        begins, stops = edges[:-1], edges[1:]
+        codes = self.contig[begins]
+        order = np.argsort(codes, kind="stable")
+        again = order[1:][codes[order[1:]] == codes[order[:-1]]]
+        if again.size:
+            raise not_sorted("a contig's records in one stretch", int(self.bounds[begins[again.min()]]))
+        is_begin = np.zeros(len(self.contig), bool)
+        is_begin[begins] = True
+        back = np.flatnonzero((self.first[1:] < self.last[:-1]) & ~is_begin[1:])
+        if back.size:
+            raise not_sorted("positions that do not fall", int(self.bounds[1 + back[0]]))
         reach = self.max_end.copy()
-        for start, stop in itertools.pairwise(edges) if self.size else ():
-            code = int(self.contig[start])
-            if code in of_contig:
-                raise not_sorted("a contig's records in one stretch", int(self.bounds[start]))
-            of_contig[code] = start, stop
-            back = np.flatnonzero(self.first[start + 1 : stop] < self.last[start : stop - 1])
-            if back.size:
-                raise not_sorted("positions that do not fall", int(self.bounds[start + 1 + back[0]]))
+        for start, stop in zip(*(edge[stops - begins > 1].tolist() for edge in (begins, stops)), strict=True):
             np.maximum.accumulate(reach[start:stop], out=reach[start:stop])
+        of_contig = dict(zip(codes.tolist(), zip(begins.tolist(), stops.tolist(), strict=True), strict=True))
         object.__setattr__(self, "of_contig", of_contig)
         object.__setattr__(self, "reach", reach)
 
@@ -100,16 +105,18 @@ def not_sorted(expected: str, at: int) -> LabelError:
     )
 
 
-def find_overlapping(blocks: Blocks, contig: int, start: int, stop: int, read: ReadRecords) -> Array:
-    """The records of a contig with ``position <= stop`` and ``end >= start``.
+def find_overlapping(blocks: Blocks, contig: int, regions: Array, read: ReadRecords) -> Array:
+    """The records of a contig with ``position <= stop`` and ``end >= start``, of any of many regions.
+
+    However many regions there are and however they lie, each chunk is read once.
 
     Parameters
     ----------
     blocks : Blocks
     contig : int
         Its code.
-    start, stop : int
-        Positions; both are part of the region.
+    regions : ndarray of int64, shape (regions, 2)
+        The first and the last position of each, in any order; none where the last is before the first.
     read : callable
         Gives the positions and ends of the records at ``[start, stop)``.
 
@@ -118,22 +125,32 @@ def find_overlapping(blocks: Blocks, contig: int, start: int, stop: int, read: R
     ndarray of int64, shape (runs, 2)
         Runs ``[start, stop)`` of records: sorted, apart, none empty.
     """
-    if contig not in blocks.of_contig or start > stop:
+    # as [start, stop), sorted and apart: then the first that ends behind a record is the only one to look at
+    regions = merged([regions + _HALF_OPEN])
+    if contig not in blocks.of_contig or not regions.size:
         return _NOTHING
+    starts, stops = regions[:, 0], regions[:, 1] - 1
     low, high = blocks.of_contig[contig]
-    high = low + int(np.searchsorted(blocks.first[low:high], stop, "right"))
-    low = low + int(np.searchsorted(blocks.reach[low:high], start, "left"))
+    high = low + int(np.searchsorted(blocks.first[low:high], stops[-1], "right"))
+    low = low + int(np.searchsorted(blocks.reach[low:high], starts[0], "left"))
     first, last = blocks.first[low:high], blocks.last[low:high]
-    whole = (first >= start) & (last <= stop)
-    some = np.flatnonzero(~whole & (blocks.max_end[low:high] >= start)) + low
+    whole = _overlaps(starts, stops, last, first)  # from the first to the last position within one region
+    some = np.flatnonzero(~whole & _overlaps(starts, stops, first, blocks.max_end[low:high])) + low
     # of neighbouring blocks that are answered whole, one run
     runs = [blocks.bounds[runs_among(np.flatnonzero(whole) + low)]]
     for begin, end in _stretches(blocks, some):
         at = int(blocks.bounds[begin])
         positions, ends = read(at, int(blocks.bounds[end]))
         _check(blocks, begin, end, positions, ends)
-        runs.append(runs_among(np.flatnonzero((positions <= stop) & (ends >= start)) + at))
+        runs.append(runs_among(np.flatnonzero(_overlaps(starts, stops, positions, ends)) + at))
     return merged(runs)
+
+
+def _overlaps(starts: Array, stops: Array, positions: Array, ends: Array) -> Array:
+    """Whether the first region that does not stop before each position starts before each end."""
+    i = np.searchsorted(stops, positions, "left")
+    found: Array = (i < len(starts)) & (starts[np.minimum(i, len(starts) - 1)] <= ends)
+    return found
 
 
 def _stretches(blocks: Blocks, chosen: Array) -> list[tuple[int, int]]:

@@ -16,7 +16,7 @@ from zarrds.labels.genomics.blocks import Contigs, blocks_of_records, blocks_of_
 from zarrds.labels.genomics.columns import Interval, RegionColumns
 from zarrds.labels.genomics.labels import regions_of
 from zarrds.labels.genomics.overlaps import Blocks, find_overlapping, indexer_of, merged
-from zarrds.labels.genomics.text import Region
+from zarrds.labels.genomics.text import FAR
 
 __all__ = ["RegionIndex"]
 
@@ -84,14 +84,19 @@ class RegionIndex(xr.Index):
     - with it a position, several in a list, or a slice of them, closed at both ends and open with None:
       ``variant_contig="chr20", variant_position=slice(1_000_000, 2_000_000)``;
     - regions as text, 1-based and closed: ``variant_contig="chr20:1,000,000-2,000,000"``, or a list of such, and of
-      contigs. A record that several of them match comes once, in the order of the store.
+      contigs. A record that several of them match comes once, in the order of the store. Names and texts may be bytes;
+    - regions as a table: a data frame of contigs, starts and ends (1-based and closed, unless the columns are named as
+      in BED, ``chromStart`` and ``chromEnd``, or as in PyRanges), or a BED file, by its `pathlib.Path`; for one contig
+      also ``variant_position=`` a `pandas.IntervalIndex`, or a list of slices.
+
+    There may be any number of regions, in any order: each chunk is read once.
 
     Without ends, records are selected that begin in the region; with ends, all that overlap it. What is selected keeps
     its dimension, also where it is one record or none.
 
     Options of ``set_xindex``:
 
-    contig_id : sequence of str, optional
+    contig_id : sequence of str or bytes, optional
         The names of all contigs, in the order of their codes. Without it the contigs are those of the records.
     region_index : array_like, shape (blocks, 6), optional
         As VCF Zarr has it. It is compared with the first and the last records, and with all that are read later; but
@@ -224,10 +229,13 @@ class RegionIndex(xr.Index):
                 "regions are selected exactly", expected="no method or tolerance", mend="Select a slice of positions"
             )
         contigs = self._table.contigs
-        regions = regions_of(labels, self._names, contigs.codes, contigs.code_of, self._contigs_here)
+        regions = regions_of(labels, self._names, contigs.codes, contigs.name_of, self._contigs_here)
         if regions is None:
             return IndexSelResult({self._dim: slice(0, len(self))})
-        runs = [self._here(self._find(region)) for region in regions]
+        of_contig: dict[str, list[tuple[int, int]]] = {}
+        for region in regions:
+            of_contig.setdefault(region.contig, []).append((region.start, region.stop))
+        runs = [self._here(self._find(contig, ranges)) for contig, ranges in of_contig.items()]
         return IndexSelResult({self._dim: indexer_of(merged(runs))})
 
     def equals(self, other: xr.Index, *, exclude: frozenset[Hashable] | None = None) -> bool:
@@ -286,12 +294,12 @@ class RegionIndex(xr.Index):
     def _positions(self) -> Array:
         return np.arange(self._rows.start, self._rows.stop) if isinstance(self._rows, slice) else self._rows
 
-    def _find(self, region: Region) -> Array:
+    def _find(self, contig: str, ranges: list[tuple[int, int]]) -> Array:
         table = self._table
-        code = table.contigs.codes[region.contig]
-        if region == Region(region.contig):
+        code = table.contigs.codes[contig]
+        if (-FAR, FAR) in ranges:
             return table.blocks.run_of(code)
-        return find_overlapping(table.blocks, code, region.start, region.stop, table.columns.read)
+        return find_overlapping(table.blocks, code, np.array(ranges, np.int64), table.columns.read)
 
     def _here(self, runs: Array) -> Array:
         """Runs of the table's rows, as runs of this index's."""
@@ -305,9 +313,12 @@ class RegionIndex(xr.Index):
 
     def _counts(self) -> dict[str, int]:
         """How many records each contig has here, in their order; contigs without any are left out."""
-        names = {code: name for name, code in self._table.contigs.codes.items()}
-        runs = {names[code]: self._here(self._table.blocks.run_of(code))[0] for code in self._table.blocks.of_contig}
-        return {name: int(run[1] - run[0]) for name, run in runs.items() if run[1] > run[0]}
+        contigs, blocks = self._table.contigs, self._table.blocks
+        if not blocks.of_contig:
+            return {}
+        here = self._here(blocks.bounds[np.array(list(blocks.of_contig.values()))])
+        counts = (here[:, 1] - here[:, 0]).tolist()
+        return {contigs.name_of_code(code): n for code, n in zip(blocks.of_contig, counts, strict=True) if n > 0}
 
     def _contigs_here(self) -> list[str]:
         return list(self._counts())

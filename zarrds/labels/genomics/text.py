@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from decimal import Decimal
 from typing import NamedTuple
 
 from zarrds.errors import LabelError, LabelNotFoundError
@@ -12,7 +13,11 @@ __all__ = ["FAR", "Region", "parse_region", "unknown_contig"]
 
 FAR = 2**62  # beyond every position, with room to add to it
 
-_RANGE = re.compile(r"(?P<start>[0-9][0-9,]*)?(?P<dash>-)?(?P<stop>[0-9][0-9,]*)?")
+# a number as htslib reads it: with commas, decimals, an exponent or a suffix
+_NUMBER = r"[0-9][0-9,]*(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,2})?[kKmMgG]?"
+_RANGE = re.compile(rf"(?P<start>{_NUMBER})?(?P<dash>-)?(?P<stop>{_NUMBER})?")
+_BRACES = re.compile(r"\{(?P<contig>[^}]*)\}(?::(?P<positions>.*))?", re.DOTALL)
+_SUFFIXES = {"k": 3, "m": 6, "g": 9}
 _MAX_SHOWN = 20
 
 
@@ -28,7 +33,10 @@ def parse_region(text: str, contigs: Collection[str]) -> Region:
     """What a text such as ``"chr20:1,000-2,000"`` means.
 
     A contig's name alone is all of it, ``chr20:100`` one position, ``chr20:100-`` all from there, ``chr20:-100`` all up
-    to there. Names may have colons in them: a text that is a name is that contig, else the last colon divides.
+    to there; ``0`` as a start is that of the contig. Names may have colons in them: a text that is a name is that
+    contig, else the last colon divides. Braces say where a name ends: ``{HLA-A*01:01}:5-9``. Numbers may have
+    thousands separators, and be ``1.5M``, ``20k`` or ``1e6``. Source: `hts_parse_region` of htslib, except that one
+    number is one position, as with ``bcftools --regions``.
 
     Parameters
     ----------
@@ -54,15 +62,20 @@ def parse_region(text: str, contigs: Collection[str]) -> Region:
     if text in contigs:
         return Region(text)
     contig, _, positions = text.rpartition(":")
-    match = _RANGE.fullmatch(positions)
+    braces = _BRACES.fullmatch(text)
+    if braces:
+        contig, positions = braces["contig"], braces["positions"]
+        if contig in contigs and positions is None:
+            return Region(contig)
+    match = _RANGE.fullmatch(positions or "")
     if contig not in contigs:
         raise unknown_contig(contig if contig and match else text, contigs)
     if match is None or not (match["start"] or match["stop"]):
         raise _malformed(text, "it is not")
     start = _number(match["start"], 1, text)
     stop = _number(match["stop"], FAR if match["dash"] else start, text)
-    if start < 1:
-        raise _malformed(text, "positions begin with 1, its start is before")
+    if start == 0 and not match["dash"]:
+        raise _malformed(text, "positions begin with 1, and it is 0")
     if start > stop:
         raise _malformed(text, "its start is after its stop")
     return Region(contig, start, stop)
@@ -85,10 +98,13 @@ def unknown_contig(found: object, contigs: Collection[str]) -> LabelNotFoundErro
 def _number(text: str | None, default: int, region: str) -> int:
     if not text:
         return default
-    digits = text.replace(",", "")
-    if len(digits) > 18:
+    exponent = _SUFFIXES.get(text[-1].lower(), 0)
+    number = Decimal(text.rstrip("kKmMgG").replace(",", "")).scaleb(exponent)
+    if number >= FAR:
         raise _malformed(region, "its positions are too large")
-    return int(digits)
+    if number != int(number):
+        raise _malformed(region, "its positions are no whole numbers")
+    return int(number)
 
 
 def _malformed(text: str, why: str) -> LabelError:

@@ -36,6 +36,10 @@ def test_lazy_data(tmp_path: Path) -> None:
     assert type(variable.chunk().data).__module__.startswith("dask")
 
 
+def test_cf_related_data() -> None:
+    assert {"bounds", "grid_mapping", "cell_measures", "formula_terms"} <= set(internals.CF_RELATED_DATA)
+
+
 def test_dataarray_name() -> None:
     # what `open_dataarray` looks for; the engines of other libraries too
     assert internals.DATAARRAY_NAME == "__xarray_dataarray_name__"

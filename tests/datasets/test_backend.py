@@ -178,12 +178,11 @@ def test_drop_variables_as_the_zarr_engine(path: Path) -> None:
 
 
 def test_default_indexes_can_be_left_out(path: Path) -> None:
-    # what was saved with a frequency, and so is no default, is left out by `index`
-    assert set(open_zarrds(path, create_default_indexes=False).xindexes) == {"time"}
-    ds = open_zarrds(path, create_default_indexes=False, index="none")
-    assert not ds.xindexes
-    assert set(ds.coords) == {"time", "x", "height", "label"}
-    assert not ds.time.variable._in_memory
+    for index in ("auto", "none"):
+        ds = open_zarrds(path, create_default_indexes=False, index=index)
+        assert not ds.xindexes
+        assert set(ds.coords) == {"time", "x", "height", "label"}
+        assert not ds.time.variable._in_memory
 
 
 # what is read, and when

@@ -23,6 +23,12 @@ class KeepsLabels:
                 with self.roundtrip(stored) as actual:
                     xr.testing.assert_identical(actual, stored)
 
+    def test_roundtrip_coordinates_with_space(self) -> None:
+        # there it becomes data, with a warning
+        original = xr.Dataset(coords={"x": 0, "y z": 1})
+        with self.roundtrip(original) as actual:
+            xr.testing.assert_identical(actual, original)
+
     def test_roundtrip_object_dtype(self) -> None:
         # there missing text may become "", as missing bytes do
         objects = {

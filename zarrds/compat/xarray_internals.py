@@ -17,11 +17,12 @@ from xarray.backends.common import NONE_VAR_NAME, datatree_from_dict_with_io_cle
 from xarray.backends.writers import _validate_dataset_names as validate_dataset_names
 from xarray.backends.zarr import FillValueCoder
 from xarray.coding import strings
-from xarray.conventions import decode_cf_variables, encode_dataset_coordinates
+from xarray.conventions import CF_RELATED_DATA, decode_cf_variables, encode_dataset_coordinates
 from xarray.core import indexing
 from xarray.core.indexing import IndexSelResult
 
 __all__ = [
+    "CF_RELATED_DATA",
     "DATAARRAY_NAME",
     "DATAARRAY_VARIABLE",
     "NONE_VAR_NAME",

@@ -7,6 +7,7 @@ from itertools import count
 from typing import Any
 
 from zarrds.datasets.reading.notes import MULTI_INDEX, PANDAS, RANGES, GroupNotes
+from zarrds.datasets.reading.roles import INDEX, RANGE_INDEXES
 from zarrds.errors import EncodingError, LabelError
 from zarrds.labels.kinds.table import added_attributes
 from zarrds.metadata.dtypes import JSON
@@ -124,7 +125,26 @@ def renamed_notes(
     ranges = note_of(metadata, RANGES)
     if isinstance(ranges, list):
         changed = with_note(changed, RANGES, [_renamed(dim, new_name) for dim in ranges])
-    return changed
+    return _with_renamed_roles(changed, new_name)
+
+
+def _with_renamed_roles(metadata: ArrayMetadata, new_name: Callable[[Any], Any]) -> ArrayMetadata:
+    index, spaced = note_of(metadata, INDEX), note_of(metadata, RANGE_INDEXES)
+    if isinstance(index, dict):
+        after = dict(index)
+        if isinstance(names := index.get("coordinates"), list):
+            after["coordinates"] = [_renamed(name, new_name) for name in names]
+        if "dimension" in index:
+            after["dimension"] = _renamed(index["dimension"], new_name)
+        metadata = with_note(metadata, INDEX, after)
+    if isinstance(spaced, dict):
+        renamed = {
+            _renamed(name, new_name): {**settings, "dimension": _renamed(settings.get("dimension"), new_name)}
+            for name, settings in spaced.items()
+            if isinstance(settings, dict)
+        }
+        metadata = with_note(metadata, RANGE_INDEXES, renamed)
+    return metadata
 
 
 def _renamed(name: JSON, new_name: Callable[[Any], Any]) -> Any:
@@ -132,7 +152,14 @@ def _renamed(name: JSON, new_name: Callable[[Any], Any]) -> Any:
 
 
 def without_ranges(metadata: ArrayMetadata, dropped: Collection[str]) -> ArrayMetadata:
-    """The metadata of an array, without the note that some of its dimensions have the labels 0, 1, 2, …."""
+    """The metadata of an array, without what is noted of labels that have no array, and of indexes of what goes."""
+    index, spaced = note_of(metadata, INDEX), note_of(metadata, RANGE_INDEXES)
+    names = index.get("coordinates") if isinstance(index, dict) else None
+    if isinstance(names, list) and any(isinstance(name, str) and name in dropped for name in names):
+        metadata = with_note(metadata, INDEX, None)
+    if isinstance(spaced, dict) and not spaced.keys().isdisjoint(dropped):
+        kept_ranges = {name: settings for name, settings in spaced.items() if name not in dropped}
+        metadata = with_note(metadata, RANGE_INDEXES, kept_ranges or None)
     ranges = note_of(metadata, RANGES)
     if not isinstance(ranges, list):
         return metadata

@@ -21,6 +21,7 @@ from zarrds.datasets.editing.edited_notes import (
 )
 from zarrds.datasets.reading.lazy import LazyArrays
 from zarrds.datasets.reading.notes import GroupNotes, notes_of
+from zarrds.datasets.reading.roles import roles_of
 from zarrds.datasets.writing.transaction import change_documents
 from zarrds.errors import (
     EncodingError,
@@ -232,6 +233,7 @@ def rename(
     """
     with _editing(store, group, storage_options, durable) as there:
         dims = {dim for array in there.arrays.values() for dim in array.dimension_names or () if dim is not None}
+        dims |= roles_of(there.arrays).ranges.keys()
         asked: list[Any] = list(names.values())  # whatever their type says
         if wrong := [new for new in asked if not isinstance(new, str)]:
             raise EncodingError("names must be strings", found=repr(wrong[0]))
@@ -347,7 +349,7 @@ def drop_vars(
     with _editing(store, group, storage_options, durable) as there:
         wanted = [names] if isinstance(names, str) else list(names)
         # what a reader sees and has no array: ranges, and the index that levels make together
-        bare = there.notes.ranges | there.notes.multi_indexes.keys()
+        bare = there.notes.ranges | there.notes.multi_indexes.keys() | roles_of(there.arrays).ranges.keys()
         asked = {str(name) for name in wanted if errors == "raise" or name in there.arrays or name in bare}
         for name in asked - bare:
             there.array(name)

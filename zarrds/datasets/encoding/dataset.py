@@ -5,6 +5,7 @@ Nothing is written here; what cannot be stored fails here.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +29,15 @@ from zarrds.metadata.extension import with_note
 from zarrds.metadata.model import ArrayMetadata, ZarrFormat
 from zarrds.storage.protocol import check_key
 
-__all__ = ["EncodedArray", "Encoding", "datasets_of", "encode_variable", "prepared", "stored_name"]
+__all__ = [
+    "EncodedArray",
+    "Encoding",
+    "datasets_of",
+    "encode_variable",
+    "prepared",
+    "stored_name",
+    "with_named_coordinates",
+]
 
 Encoding = Mapping[Hashable, Mapping[str, Any]]
 # names that would hide a group's own documents
@@ -84,7 +93,7 @@ def prepared(dataset: xr.Dataset, encoding: Encoding) -> tuple[dict[str, JSON], 
     encoding : mapping
         Takes the place of the encoding of the variables that it names.
     """
-    variables, attributes = encode_dataset_coordinates(dataset)
+    variables, attributes = with_named_coordinates(dataset)
     for name, asked in encoding.items():
         if name not in variables:
             raise VariableNotFoundError(
@@ -96,6 +105,16 @@ def prepared(dataset: xr.Dataset, encoding: Encoding) -> tuple[dict[str, JSON], 
             raise EncodingError("encoding must be castable to a dictionary", key=str(name), found=f"{asked!r:.80}")
         variables[name].encoding = asked
     return plain_attributes(attributes), {stored_name(name): variable for name, variable in variables.items()}
+
+
+def with_named_coordinates(dataset: xr.Dataset) -> tuple[dict[Hashable, xr.Variable], dict[Any, Any]]:
+    """Variables and attributes of a dataset, of which the attributes ``coordinates`` name what CF can name."""
+    with warnings.catch_warnings():
+        # what it cannot name is noted otherwise, and not lost
+        warnings.filterwarnings("ignore", "coordinate .* has a space in its name")
+        warnings.filterwarnings("ignore", "cannot serialize global coordinates")
+        variables, attributes = encode_dataset_coordinates(dataset)
+    return dict(variables), dict(attributes)
 
 
 def stored_name(name: Hashable) -> str:

@@ -20,12 +20,19 @@ from zarrds.compat.xarray_internals import (
     decode_cf_variables,
     new_dataset,
 )
+from zarrds.compat.xarray_opening import (
+    tree_without_default_indexes,
+    unindexed_of,
+    wants_default_indexes,
+    without_default_indexes,
+)
 from zarrds.datasets.encoding.chunks import INDEX_THRESHOLD
 from zarrds.datasets.reading.decoding import decoders_for
 from zarrds.datasets.reading.index_options import IndexKind, IndexOptions
 from zarrds.datasets.reading.lazy import LazyArray, LazyArrays
 from zarrds.datasets.reading.notes import Closed, GroupNotes, beside, notes_of, with_intervals
 from zarrds.datasets.reading.restored import MisfitError, Restored, restore
+from zarrds.datasets.reading.roles import Roles, move_attributes, roles_of
 from zarrds.errors import LabelError, ZarrdsError
 from zarrds.metadata.documents import Nodes, get_group, open_nodes, walk
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, ZarrFormat
@@ -55,7 +62,8 @@ class ZarrdsBackendEntrypoint(BackendEntrypoint):
       ``index_threshold`` labels a range, or an index that is searched where it lies, if the store proves that they
       are sorted; ``"lazy"``: the same whatever their number; ``"pandas"``: always in memory; ``"none"``: they stay
       coordinates without an index, as they are stored (pass ``create_default_indexes=False`` as well: xarray makes
-      indexes of its own otherwise);
+      indexes of its own otherwise). ``create_default_indexes=False`` alone makes no index either, and gives the
+      coordinates as they were saved;
     - ``index_threshold``: so many labels, 16,777,216 unless said;
     - ``intervals``: a mapping of coordinates to ``"left"``, ``"right"``, ``"both"`` or ``"neither"``: their CF bounds
       become an `IntervalIndex` that is closed there. What `zarrds.save` wrote of one becomes one anyway;
@@ -149,7 +157,7 @@ class ZarrdsBackendEntrypoint(BackendEntrypoint):
             zarr_format=zarr_format,
             fill_value_is_mask=use_zarr_fill_value_as_mask,
             missing_chunks=missing_chunks,
-            index=IndexOptions(index, index_threshold),
+            index=IndexOptions(index, index_threshold, are_made=wants_default_indexes()),
             intervals=intervals,
             chunk_cache=chunk_cache,
             workers=workers,
@@ -209,7 +217,9 @@ class ZarrdsBackendEntrypoint(BackendEntrypoint):
             chunk_cache=chunk_cache,
             workers=workers,
         )
-        return datatree_from_dict_with_io_cleanup(groups)
+        tree = datatree_from_dict_with_io_cleanup(groups)
+        unindexed = {f"/{path.strip('./')}": names for path, ds in groups.items() if (names := unindexed_of(ds))}
+        return tree_without_default_indexes(tree, unindexed) if unindexed else tree
 
     def open_groups_as_dict(  # type: ignore[override]  # as every backend, it names the keywords it takes
         self,
@@ -245,7 +255,7 @@ class ZarrdsBackendEntrypoint(BackendEntrypoint):
             zarr_format=zarr_format,
             fill_value_is_mask=use_zarr_fill_value_as_mask,
             missing_chunks=missing_chunks,
-            index=IndexOptions(index, index_threshold),
+            index=IndexOptions(index, index_threshold, are_made=wants_default_indexes()),
             intervals=intervals,
             chunk_cache=chunk_cache,
             workers=workers,
@@ -324,17 +334,27 @@ class _Reader:
         notes = notes_of({name: array.stored.metadata for name, array in lazy.items()})
         notes = notes.without_dimensions(dropped)
         notes = with_intervals(notes, stored, self._intervals) if self._intervals else notes
-        for name, problem in notes.problems.items():
+        roles = roles_of({name: array.stored.metadata for name, array in lazy.items()}, dropped).without(dropped)
+        for name, problem in {**notes.problems, **roles.problems}.items():
             self._warn(path, name, problem)
         if self._index.index == "none":
-            notes = GroupNotes()
-        restored, attributes, coordinate_names = self._decoded(path, stored, attrs, lazy, notes, decoders)
+            notes, roles = GroupNotes(), roles.without_indexes()
+        elif not decoders["decode_coords"]:
+            roles = roles.without_coordinates()
+        restored, attributes, named = self._decoded(path, stored, attrs, lazy, notes, decoders, roles)
+        for name, problem in restored.problems.items():
+            self._warn(path, name, problem)
         variables = restored.variables
-        dimensions = {
-            dim for v in variables.values() for dim in v.dims
-        }  # of that name is a coordinate, also of several
-        coordinates = variables.keys() & (set(coordinate_names) | restored.indexes.keys() | dimensions)
-        return new_dataset(variables, coordinates, restored.indexes, attributes, _nothing_to_close)
+        move_attributes(variables, roles)
+        # what has the name of a dimension is a coordinate, also one of several dimensions
+        names = {dim for v in variables.values() for dim in v.dims} | set(named)
+        if decoders["decode_coords"] != "all":
+            names -= roles.data
+        names |= roles.coordinates | restored.coordinates
+        dataset = new_dataset(variables, variables.keys() & names, restored.indexes, attributes, _nothing_to_close)
+        if self._index.are_made and (unindexed := roles.unindexed & variables.keys()):
+            return without_default_indexes(dataset, unindexed)
+        return dataset
 
     def _parts_of(self, path: str, dropped: set[str]) -> set[str]:
         """Arrays that go with those that are left out, since they are parts of them."""
@@ -357,6 +377,7 @@ class _Reader:
         lazy: Mapping[str, LazyArray],
         notes: GroupNotes,
         asked: Mapping[str, Any],
+        roles: Roles,
     ) -> tuple[Restored, Any, Any]:
         """The variables of a group; notes that do not fit what is stored are left out, with a warning."""
         while True:
@@ -368,7 +389,7 @@ class _Reader:
             for array in lazy.values():
                 array.is_being_decoded = False
             try:
-                return restore(variables, lazy, notes, active, self._index), decoded_attributes, names
+                return restore(variables, lazy, notes, active, self._index, roles), decoded_attributes, names
             except MisfitError as error:
                 if error.name in self._intervals:
                     raise LabelError(

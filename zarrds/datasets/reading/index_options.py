@@ -17,6 +17,8 @@ IndexKind: TypeAlias = Literal["auto", "pandas", "lazy", "none"]
 class IndexOptions:
     """The names are those of `xr.open_dataset`.
 
+    `are_made` is its ``create_default_indexes``: False for no index at all, None where it is not known.
+
     Raises
     ------
     EncodingError
@@ -24,6 +26,7 @@ class IndexOptions:
 
     index: IndexKind = "auto"
     index_threshold: int = INDEX_THRESHOLD
+    are_made: bool | None = True
 
     def __post_init__(self) -> None:
         if self.index not in get_args(IndexKind):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,9 @@ import xarray as xr
 from zarrds.compat.xarray_internals import DeferredIndex, MappedArray, PandasVariable
 from zarrds.datasets.reading.index_options import IndexOptions
 from zarrds.datasets.reading.lazy import LazyArray
+from zarrds.datasets.reading.noted_indexes import IndexMisfitError, evenly_spaced, noted_index
 from zarrds.datasets.reading.notes import GroupNotes, range_of
+from zarrds.datasets.reading.roles import NotedIndex, Roles
 from zarrds.errors import MetadataError
 from zarrds.labels.kinds.table import added_attributes, array_from_plain, from_plain
 
@@ -40,10 +42,16 @@ class Restored:
     variables : mapping of name to Variable
     indexes : mapping of name to Index
         Of those coordinates that have one that xarray would not make by itself.
+    coordinates : frozenset of names
+        What is a coordinate since it has an index, or had one.
+    problems : mapping of str to str
+        By the name of the array, why an index that is noted is left out.
     """
 
     variables: Mapping[Hashable, xr.Variable]
     indexes: Mapping[Hashable, xr.Index]
+    coordinates: frozenset[Hashable] = frozenset()
+    problems: Mapping[str, str] = field(default_factory=dict)
 
 
 def restore(
@@ -52,6 +60,7 @@ def restore(
     notes: GroupNotes,
     active: frozenset[str],
     options: IndexOptions,
+    roles: Roles,
 ) -> Restored:
     """Give back what was saved.
 
@@ -65,13 +74,14 @@ def restore(
     active : frozenset of str
         Arrays that are decoded as their descriptions have it.
     options : IndexOptions
+    roles : Roles
 
     Raises
     ------
     MisfitError
         If a description does not fit: leave it out, decode again, and try again.
     """
-    return _Restorer(decoded, lazy, notes, active, options).all()
+    return _Restorer(decoded, lazy, notes, active, options, roles).all()
 
 
 def index_of(
@@ -119,7 +129,10 @@ class _Restorer:
         notes: GroupNotes,
         active: frozenset[str],
         options: IndexOptions,
+        roles: Roles,
     ) -> None:
+        self._roles = roles
+        self._problems: dict[str, str] = {}
         self._decoded, self._lazy, self._notes, self._options = decoded, lazy, notes, options
         self._descriptions = {name: d for name, d in notes.descriptions.items() if name in active}
         self._levels = {level for levels in notes.multi_indexes.values() for level in levels}
@@ -131,17 +144,47 @@ class _Restorer:
         for name, variable in self._decoded.items():
             if name in hidden or name in self._levels:
                 continue
-            if variable.dims == (name,):
+            has_default = variable.dims == (name,) and name not in self._roles.unindexed
+            if has_default and self._options.are_made is not False:
                 self._add_coordinate(str(name), variable)
             else:
-                self._variables[name] = self._data(name, variable) if name in self._descriptions else variable
+                self._variables[name] = self._without_index(name, variable)
+        for noted in self._roles.indexes if self._options.are_made is not False else ():
+            self._add_noted(noted)
+        for name, settings in self._roles.ranges.items():
+            self._variables[name], self._indexes[name] = evenly_spaced(name, settings)
         for dim, levels in self._notes.multi_indexes.items():
             self._add_multi_index(dim, levels)
         for dim in self._notes.ranges:
             size = next((v.sizes[dim] for v in self._variables.values() if dim in v.dims), None)
             if size is not None:
                 self._add_index(dim, dim, pd.RangeIndex(size, name=dim), None)
-        return Restored(self._variables, self._indexes)
+        if self._options.are_made is False:
+            bare = {name: self._variables[name].to_base_variable() for name in self._indexes}
+            return Restored({**self._variables, **bare}, {}, frozenset(bare) | self._levels)
+        return Restored(self._variables, self._indexes, frozenset(self._indexes), self._problems)
+
+    def _without_index(self, name: Hashable, variable: xr.Variable) -> xr.Variable:
+        return self._data(name, variable) if name in self._descriptions else variable
+
+    def _add_noted(self, noted: NotedIndex) -> None:
+        if not all(name in self._variables for name in noted.coordinates):
+            return
+        name = noted.coordinates[0]
+        variables: dict[Hashable, xr.Variable] = {n: self._variables[n] for n in noted.coordinates}
+        if noted.kind == "pandas" and name in self._descriptions:
+            dtype = self._descriptions[name]["dtype"]
+            stored = self._decoded[name]
+            index = self._range(name, self._descriptions[name]) if dtype == "range" else self._index(name)
+            self._add_index(name, str(stored.dims[0]), index, stored)
+            return
+        try:
+            made = noted_index(noted, variables)
+        except IndexMisfitError as error:
+            self._problems[error.name] = error.problem
+            return
+        self._variables |= made.create_variables(variables)
+        self._indexes |= dict.fromkeys(noted.coordinates, made)
 
     def _companions_below(self, name: str) -> set[str]:
         found = set(self._notes.companions.get(name, {}).values())
@@ -190,7 +233,7 @@ class _Restorer:
         description = self._descriptions[str(name)]
         dtype = str(description["dtype"])
         attrs = self._own_attrs(str(name), variable)
-        if _is_as_decoded(dtype):
+        if _is_as_decoded(dtype) or dtype == "range":
             return variable
         bounds = self._notes.companions.get(str(name), {}).get("bounds")
         if variable.ndim == 0 and bounds is not None:  # one interval, of which nothing is gained by waiting
@@ -227,10 +270,10 @@ class _Restorer:
         return {key: value for key, value in attrs.items() if key not in added_attributes(description)}
 
     def _add_multi_index(self, dim: str, levels: tuple[str, ...]) -> None:
-        if not all(level in self._decoded for level in levels):
+        if self._options.are_made is False or not all(level in self._decoded for level in levels):
             for level in levels:  # one was left out by the user
                 if level in self._decoded:
-                    self._variables[level] = self._decoded[level]
+                    self._variables[level] = self._without_index(level, self._decoded[level])
             return
         arrays = [self._index(level) for level in levels]
         index = pd.MultiIndex.from_arrays(arrays, names=levels)

@@ -12,7 +12,9 @@ import xarray as xr
 from zarrds.datasets.encoding.comparison import Labels, label_text
 from zarrds.datasets.encoding.dataset import stored_name
 from zarrds.datasets.reading.notes import PANDAS, RANGES, range_of
+from zarrds.datasets.reading.roles import RANGE_INDEXES
 from zarrds.datasets.writing.plain import PlainDataset
+from zarrds.datasets.writing.roles import with_ranges
 from zarrds.datasets.writing.stored import StoredGroup
 from zarrds.errors import LabelError
 from zarrds.metadata.dtypes import JSON
@@ -163,6 +165,10 @@ def with_true_notes(
         if index is None or not np.array_equal(variable.values, index[part.start :]):
             is_whole = part == slice(0, after.shape[0])
             after = with_note(after, PANDAS, notes.get(PANDAS) if is_whole else None)
+    if (evenly_spaced := note_of(after, RANGE_INDEXES)) is not None:
+        places = zip(map(str, variable.dims), zip(parts, after.shape, strict=True), strict=True)
+        noted = with_ranges(evenly_spaced, notes.get(RANGE_INDEXES), dict(places))
+        after = with_note(after, RANGE_INDEXES, noted)
     ranges, before = notes.get(RANGES), note_of(after, RANGES)
     if isinstance(ranges, list) and not stored.arrays.keys() & {str(dim) for dim in ranges}:
         known = before if isinstance(before, list) else []

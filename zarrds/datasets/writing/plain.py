@@ -18,6 +18,7 @@ import xarray as xr
 from zarrds.compat.xarray_internals import check_vlen_dtype, validate_dataset_names
 from zarrds.datasets.encoding.dataset import Encoding, stored_name
 from zarrds.datasets.reading.notes import MULTI_INDEX, PANDAS, RANGES, GroupNotes
+from zarrds.datasets.writing.roles import ranges_without_array, role_notes, with_true_coordinates
 from zarrds.errors import EncodingError, UnsupportedError, ZarrdsError
 from zarrds.labels.kinds.table import Like, Plain, decode_options, to_plain
 from zarrds.metadata.dtypes import JSON
@@ -102,6 +103,7 @@ def plain_dataset(
     {'pandas': {'dtype': 'category', 'ordered': False, 'categories': 'x_categories'}}
     """
     validate_dataset_names(dataset)
+    dataset = with_true_coordinates(dataset)
     maker = _Maker(dataset, stored or GroupNotes(), arrays, categories or {}, asked or {})
     for name, variable in dataset.variables.items():
         maker.add(name, variable)
@@ -126,6 +128,7 @@ class _Maker:
             for name, index in dataset.xindexes.items()
             if isinstance(index, xr.indexes.PandasIndex)
         }
+        self._evenly_spaced = ranges_without_array(dataset, {*self._asked, *arrays})
         self._variables: dict[Hashable, xr.Variable] = {}
         self._beside: set[Hashable] = set()  # companions
         self._notes: dict[str, dict[str, JSON]] = {}
@@ -136,7 +139,10 @@ class _Maker:
 
     def add(self, name: Hashable, variable: xr.Variable) -> None:
         index = self._indexes.get(name)
-        if isinstance(index, pd.MultiIndex):
+        if name in self._evenly_spaced:
+            self._labels.discard(stored_name(name))
+            self._is_changed = True
+        elif isinstance(index, pd.MultiIndex):
             if name == variable.dims[0] and name not in index.names:
                 self._is_changed = True
                 self._labels.discard(stored_name(name))
@@ -319,6 +325,8 @@ class _Maker:
                     dims = self._notes.setdefault(stored_name(name), {}).setdefault(RANGES, [])
                     assert isinstance(dims, list)
                     dims.append(dim)
+        for key, members in role_notes(self._dataset, dataset, self._evenly_spaced).items():
+            self._notes.setdefault(key, {}).update(members)
         beside = frozenset(map(stored_name, self._beside))
         return PlainDataset(dataset, self._notes, frozenset(self._labels), self._multi, self._ranges, beside)
 

@@ -15,6 +15,7 @@ from zarrds.datasets.reading.decoding import decoders_for
 from zarrds.datasets.reading.lazy import LazyArray, LazyArrays
 from zarrds.datasets.reading.notes import GroupNotes, notes_of
 from zarrds.datasets.reading.restored import MisfitError, index_of
+from zarrds.datasets.reading.roles import roles_of
 from zarrds.datasets.writing.plain import PlainDataset, plain_dataset
 from zarrds.errors import LabelError, MetadataError, ZarrdsError
 from zarrds.metadata.documents import Nodes, document_key, own_node
@@ -142,6 +143,8 @@ def read_group(store: Store, stored: Nodes, path: str, dataset: xr.Dataset, work
     for name in notes.descriptions.keys() - active:
         notes = notes.without(name)
     decoded, coordinates = _decoded(raw, node.attributes, unreadable, decoders)
+    noted = roles_of(arrays)
+    coordinates = (coordinates - noted.data) | (noted.coordinates & decoded.keys())
     for array in lazy.values():
         array.is_being_decoded = False
     categories: dict[str, pd.Index[Any]] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -29,13 +30,17 @@ _MAX_COMPARED = 2**18  # records that are read at once
 _MAX_SHOWN = 10
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class _Table:
-    """All records that an index and those made of it share; never changed, so that copies share it too."""
+    """All records that an index and those made of it share; never changed, so that copies share it too.
+
+    They are looked through when that is first needed: at once where `set_xindex` made the index, later where it was
+    stored. Two threads that come first at once both do it, and find the same.
+    """
 
     columns: RegionColumns
-    contigs: Contigs
-    blocks: Blocks
+    contig_id: tuple[object, ...] | None
+    region_index: object
 
     def __deepcopy__(self, memo: object) -> _Table:
         return self
@@ -50,17 +55,33 @@ class _Table:
     ) -> _Table:
         contig, position, *end = variables
         columns = RegionColumns(contig, position, end[0] if end else None, interval)
-        contigs = Contigs(contig_id, coded=getattr(contig.dtype, "kind", "O") in "iuf")
-        if region_index is None:
-            return cls(columns, contigs, blocks_of_records(columns, contigs))
-        return cls(columns, contigs, blocks_of_region_index(region_index, columns, contigs))
+        return cls(columns, None if contig_id is None else tuple(contig_id), region_index)
+
+    @cached_property
+    def _known(self) -> tuple[Contigs, Blocks]:
+        coded = getattr(self.columns.contig.dtype, "kind", "O") in "iuf"
+        contigs = Contigs(self.contig_id, coded=coded)
+        if self.region_index is None:
+            return contigs, blocks_of_records(self.columns, contigs)
+        return contigs, blocks_of_region_index(self.region_index, self.columns, contigs)
+
+    def look(self) -> None:
+        """Look through the records now. Raises `LabelError` if they are not what they must be."""
+        _ = self._known
+
+    @property
+    def contigs(self) -> Contigs:
+        return self._known[0]
+
+    @property
+    def blocks(self) -> Blocks:
+        return self._known[1]
 
     @property
     def kind(self) -> tuple[object, ...]:
         """What tables must have in common to be one."""
-        columns, contigs = self.columns, self.contigs
-        names = list(contigs.codes) if contigs.listed else None
-        return contigs.coded, names, columns.end is not None, columns.interval
+        coded = getattr(self.columns.contig.dtype, "kind", "O") in "iuf"
+        return coded, self.contig_id, self.columns.end is not None, self.columns.interval
 
     @property
     def variables(self) -> list[xr.Variable]:
@@ -149,7 +170,33 @@ class RegionIndex(xr.Index):
         contig_id = options.get("contig_id")
         contig_id = None if contig_id is None else np.asarray(contig_id).ravel().tolist()
         table = _Table.of(values, interval, contig_id, options.get("region_index"))
-        return cls(table, slice(0, table.columns.size), names, values[0].dims[0])
+        found = cls(table, slice(0, table.columns.size), names, values[0].dims[0])
+        table.look()
+        return found
+
+    @classmethod
+    def from_stored(
+        cls, variables: Mapping[Any, xr.Variable], interval: Interval, contig_id: Iterable[object] | None
+    ) -> RegionIndex:
+        """As `from_variables`, of coordinates that had this index when they were saved: they are read when it is used.
+
+        Parameters
+        ----------
+        variables : mapping of name to Variable
+            Two or three, 1-D along one dimension.
+        interval : {"end", "length"}
+        contig_id : iterable of str, optional
+        """
+        values = list(variables.values())
+        table = _Table.of(values, interval, contig_id)
+        return cls(table, slice(0, table.columns.size), list(variables), values[0].dims[0])
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What makes the index, beside the data of its coordinates: their names, ``interval`` and ``contig_id``."""
+        table = self._table
+        contig_id = None if table.contig_id is None else list(table.contig_id)
+        return {"coordinates": list(self._names), "interval": table.columns.interval, "contig_id": contig_id}
 
     @classmethod
     def concat(
@@ -177,8 +224,8 @@ class RegionIndex(xr.Index):
         variables = [_concat([part[i] for part in parts], head._dim) for i in range(len(head._names))]
         if order is not None:
             variables = [variable[order] for variable in variables]
-        contigs = head._table.contigs
-        table = _Table.of(variables, head._table.columns.interval, contigs.codes if contigs.listed else None)
+        table = _Table.of(variables, head._table.columns.interval, head._table.contig_id)
+        table.look()
         return cls(table, slice(0, table.columns.size), head._names, head._dim)
 
     def create_variables(self, variables: Mapping[Any, xr.Variable] | None = None) -> dict[Any, xr.Variable]:

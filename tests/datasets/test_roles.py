@@ -1,0 +1,223 @@
+"""Coordinates stay coordinates, and the set of indexes comes back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from xarray.testing import assert_identical
+
+import zarrds
+from tests.datasets.samples import Format
+from zarrds.errors import LabelError, UnsupportedError
+
+BASE = xr.Dataset({"v": ("x", [1.0, 2.0, 3.0])}, {"x": [0, 1, 2]})
+
+
+def ranged(start: float, size: int, step: float = 0.1, **options: Any) -> xr.Dataset:
+    options = {"dim": "x"} | options
+    index = xr.indexes.RangeIndex.arange(start, start + (size - 0.5) * step, step, **options)
+    return xr.Dataset({"v": ("x", np.arange(size))}, coords=xr.Coordinates.from_xindex(index))
+
+
+def genome(contig: list[Any], **options: Any) -> xr.Dataset:
+    coords = {"contig": ("r", np.array(contig, None if isinstance(contig[0], int) else object))}
+    ds = xr.Dataset({"n": ("r", np.arange(4))}, {**coords, "position": ("r", [1, 5, 2, 3]), "end": ("r", [2, 6, 2, 4])})
+    return ds.set_xindex(["contig", "position", "end"], zarrds.RegionIndex, **options)
+
+
+def named(role: str, where: str) -> xr.Dataset:
+    ds = BASE.assign_coords(q=0, z=("x", [3.0, 4, 5]))
+    text = {"cell_measures": "area: q", "formula_terms": "a: q b: z"}.get(role, "q")
+    getattr(ds.v, where)[role] = text
+    return ds
+
+
+def with_attribute(text: str, *, data: bool) -> xr.Dataset:
+    ds = BASE.assign_coords(lat=("x", [1, 2, 3]))
+    ds = ds.reset_coords("lat") if data else ds
+    ds.v.attrs["coordinates"] = text
+    return ds
+
+
+STRANGE = {"a b": ("x", [1, 2, 3]), "sp ace": 5, "ü": ("x", list("abc")), "p:q": 1, "[z]": ("k", [1, 2])}
+LEVELS = BASE.drop_vars("x").assign_coords(a=("x", [1, 1, 2]), q=("x", [1, 2, 2])).set_index(x=["a", "q"])
+POINTS = xr.Dataset(
+    {"v": (("y", "x"), np.zeros((2, 2)))},
+    {"xx": (("y", "x"), [[1.0, 2], [3, 4]]), "yy": (("y", "x"), [[1.0, 2], [3, 5]])},
+)
+CASES: dict[str, xr.Dataset] = {
+    "strange names": BASE.assign_coords(STRANGE),
+    "without index": BASE.drop_indexes("x"),
+    "without index, objects": BASE.assign_coords(x=["a", "b", "c"]).drop_indexes("x"),
+    "without index, categories": BASE.assign_coords(x=pd.Categorical(list("aba"))).drop_indexes("x"),
+    "only some": xr.Dataset(coords={"x": [1, 2], "y": [3, 4]}).drop_indexes("y"),
+    "on times": BASE.assign_coords(t=("x", pd.date_range("2000", periods=3))).set_xindex("t"),
+    "on categories": BASE.assign_coords(t=("x", pd.Categorical(list("aba")))).set_xindex("t"),
+    "on text": BASE.assign_coords(t=("x", ["ab", "c", "d"])).set_xindex("t"),
+    "on a pandas range": BASE.assign_coords(t=("x", pd.RangeIndex(5, 11, 2))).set_xindex("t"),
+    "several": BASE.assign_coords(t=("x", pd.PeriodIndex(["2000", "2001", "2002"], freq="Y")), s=("x", list("xyz")))
+    .set_xindex("t")
+    .set_xindex("s"),
+    "in place of the dimension's": BASE.drop_vars("x").assign_coords(a=("x", [1, 1, 2])).set_xindex("a"),
+    "levels": LEVELS,
+    "evenly spaced": ranged(0, 10),
+    "evenly spaced, in part": ranged(0, 10).isel(x=slice(1, 8, 2)),
+    "evenly spaced, other name": ranged(3, 4, coord_name="c").assign_attrs(a=1),
+    "evenly spaced, alone": ranged(0, 10).drop_vars("v"),
+    "regions": genome(["1", "1", "2", "X"]),
+    "regions, codes": genome([0, 0, 1, 2], contig_id=["a", "b", "c", "d"], interval="length"),
+    "points": POINTS.set_xindex(("xx", "yy"), xr.indexes.NDPointIndex),
+    "data that an attribute names": with_attribute("lat", data=True),
+    "coordinates that an attribute names": with_attribute("lat", data=False),
+    "an attribute that names nothing": with_attribute("lon", data=False),
+    **{
+        f"{role} in {where}": named(role, where)
+        for role in ("grid_mapping", "bounds", "cell_measures", "ancillary_variables", "formula_terms")
+        for where in ("attrs", "encoding")
+    },
+}
+
+
+def opened(store: Any, **options: Any) -> xr.Dataset:
+    return xr.open_dataset(store, engine="zarrds", **options)
+
+
+def assert_same(found: xr.Dataset, expected: xr.Dataset) -> None:
+    assert_identical(found, expected)  # of indexes too
+    for name, index in expected.xindexes.items():
+        assert type(found.xindexes[name]) is type(index)
+        assert found.xindexes[name].equals(index)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_comes_back(name: str, path: Path, tmp_path: Path, zarr_format: Format) -> None:
+    ds = CASES[name]
+    zarrds.save(ds, path, zarr_format=zarr_format)
+    assert_same(opened(path), ds)
+    zarrds.save(opened(path), tmp_path / "again.zarr", zarr_format=5 - zarr_format)  # type: ignore[arg-type]  # 2 or 3
+    assert_same(opened(tmp_path / "again.zarr"), ds)
+    assert zarrds.verify(path).ok
+    bare = opened(path, create_default_indexes=False)
+    assert not bare.xindexes
+    assert set(bare.variables) == set(ds.variables) - ({"x"} if name == "levels" else set())
+    assert set(bare.coords) == set(ds.coords) & set(bare.variables)
+
+
+def test_comes_back_in_trees(path: Path, zarr_format: Format) -> None:
+    groups = {
+        "/": BASE.assign_coords(c=("x", [1, 2, 3])).set_xindex("c"),
+        "/a": xr.Dataset({"w": ("x", [1, 2, 3])}).assign_coords({"b c": 1}),
+        "/a/q": xr.Dataset({"u": ("y", [1, 2])}, {"y": [1, 2]}).drop_indexes("y"),
+    }
+    tree = xr.DataTree.from_dict(groups)
+    zarrds.save(tree, path, zarr_format=zarr_format)
+    for group in (None, "/a"):
+        found = xr.open_datatree(path, engine="zarrds", group=group)
+        expected = tree if group is None else xr.DataTree.from_dict({"/": groups["/a"], "/q": groups["/a/q"]})
+        assert_identical(found, expected)
+        for node in expected.subtree:
+            assert set(found[node.path].xindexes) == set(node.xindexes)
+    assert not xr.open_datatree(path, engine="zarrds", create_default_indexes=False)["a/q"].xindexes
+    assert_identical(xr.open_groups(path, engine="zarrds")["/a/q"], groups["/a/q"])
+
+
+def test_what_is_selected_by(path: Path) -> None:
+    zarrds.save(CASES["regions, codes"], path)
+    ds = opened(path)
+    assert ds.sel(contig="b").n.values.tolist() == [2]
+    assert not ds.sel(contig="d").n.size  # of which there are no records
+    zarrds.save(CASES["evenly spaced"], path, mode="w")
+    assert int(opened(path).sel(x=0.31, method="nearest").v) == 3
+    assert not (path / "x").exists()
+
+
+def test_coordinates_are_not_told_where_that_is_not_asked_for(path: Path) -> None:
+    zarrds.save(CASES["grid_mapping in attrs"], path)
+    assert set(opened(path, decode_coords=False).coords) == {"x"}
+
+
+def test_evenly_spaced_labels_grow(path: Path) -> None:
+    zarrds.save(ranged(0, 5), path)
+    zarrds.save(ranged(0.5, 3), path, append_dim="x")
+    ds = opened(path)
+    np.testing.assert_allclose(ds.x, np.arange(8) / 10)
+    assert isinstance(ds.xindexes["x"], xr.indexes.RangeIndex)
+    for wrong in (ranged(0.9, 3), ranged(0.8, 3, 0.2), ranged(0.8, 3).drop_vars("x")):
+        with pytest.raises(LabelError, match="'x'"):
+            zarrds.save(wrong, path, append_dim="x")
+    assert opened(path).identical(ds)
+    zarrds.rename(path, {"x": "y"})
+    assert isinstance(opened(path).xindexes["y"], xr.indexes.RangeIndex)
+    zarrds.drop_vars(path, "y")
+    assert not opened(path).xindexes
+
+
+def test_renamed_and_dropped(path: Path) -> None:
+    ds = genome(["1", "1", "2", "X"])
+    zarrds.save(ds, path)
+    zarrds.rename(path, {"position": "pos", "contig": "chromosome", "r": "records"})
+    assert_same(opened(path), ds.rename({"position": "pos", "contig": "chromosome", "r": "records"}))
+    zarrds.drop_vars(path, "end")
+    assert not opened(path).xindexes
+
+
+def test_variables_that_are_left_out(path: Path) -> None:
+    zarrds.save(genome(["1", "1", "2", "X"]), path)
+    assert not opened(path, drop_variables="end").xindexes  # without a warning
+    zarrds.save(ranged(0, 5), path, mode="w")
+    assert not opened(path, drop_variables="x").coords
+
+
+def test_other_indexes_are_refused_by_name(path: Path) -> None:
+    class Mine(xr.indexes.NDPointIndex[Any]):
+        pass
+
+    ds = POINTS.set_xindex(("xx", "yy"), Mine)
+    with pytest.raises(UnsupportedError, match=r"Mine.*'xx'.*drop_indexes"):
+        zarrds.save(ds, path)
+    assert not path.exists()
+    zarrds.save(ds.drop_indexes(["xx", "yy"]), path)
+    huge = xr.indexes.RangeIndex.arange(0, 1e12, 1, dim="x")
+    with pytest.raises(UnsupportedError, match="'x'"):
+        zarrds.save(xr.Dataset(coords=xr.Coordinates.from_xindex(huge)), path, mode="w")
+
+
+@pytest.mark.parametrize(
+    ("name", "note"),
+    [
+        ("contig", {"kind": "os.system", "coordinates": ["contig"]}),
+        ("contig", {"kind": "regions", "coordinates": ["contig", "none"]}),
+        ("contig", {"kind": "regions", "coordinates": ["contig", "position"], "interval": 5}),
+        ("contig", {"kind": "regions", "coordinates": "contig"}),
+        ("position", {"kind": "none"}),
+        (
+            "position",
+            {"kind": "range", "dimension": "r", "start": 0, "stop": 4, "size": 4, "step": 1, "dtype": "int64"},
+        ),
+        ("position", "pandas"),
+    ],
+)
+def test_notes_that_do_not_fit(name: str, note: Any, path: Path) -> None:
+    ds = genome(["1", "1", "2", "X"]).drop_indexes(["contig", "position", "end"])
+    zarrds.save(ds, path, zarr_format=2)
+    for key in (path / name / ".zarray", path / ".zmetadata"):
+        document = json.loads(key.read_text())
+        array = document["metadata"][f"{name}/.zarray"] if key.name == ".zmetadata" else document
+        array["zarrds"]["index"] = note
+        key.write_text(json.dumps(document))
+    with pytest.warns(UserWarning, match=name):
+        found = opened(path)
+    assert_identical(found, ds)
+
+
+def test_a_stale_hint_of_coordinates_is_no_order(path: Path, tmp_path: Path) -> None:
+    zarrds.save(BASE.assign_coords(lat=("x", [1, 2, 3])), path)
+    ds = opened(path).reset_coords("lat").load()
+    zarrds.save(ds, tmp_path / "again.zarr")
+    assert_identical(opened(tmp_path / "again.zarr"), ds)

@@ -1,0 +1,148 @@
+"""How a backend tells `xr.open_dataset` which dimensions are to have no index, which xarray has no words for.
+
+Private names of xarray, as in `zarrds.compat.xarray_internals`; ``tests/datasets/test_roles.py`` fails if a
+release changes what is relied on here. The worst that can come of it is an index too many.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Hashable, Iterable, Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+import xarray as xr
+from xarray.indexes import NDPointIndex, RangeIndex
+from xarray.indexes.nd_point_index import ScipyKDTreeAdapter
+from xarray.indexes.range_index import RangeCoordinateTransform
+
+__all__ = [
+    "is_point_index",
+    "range_index",
+    "range_settings",
+    "tree_without_default_indexes",
+    "unindexed_of",
+    "wants_default_indexes",
+    "without_default_indexes",
+]
+
+_API = "xarray.backends.api"
+_OPTION = "create_default_indexes"
+_Kind = TypeVar("_Kind", bound=xr.Dataset)
+_MAX_DEPTH = 12  # frames between xarray's function and the backend's: two or three
+
+
+def wants_default_indexes() -> bool | None:
+    """What the caller passed to `xr.open_dataset` as ``create_default_indexes``; None if xarray was not the caller.
+
+    xarray keeps it to itself, but by it a backend that makes indexes must know that it is to make none.
+    """
+    frame = sys._getframe(1)
+    for _ in range(_MAX_DEPTH):
+        if frame.f_back is None:
+            return None
+        frame = frame.f_back
+        if frame.f_globals.get("__name__") == _API and _OPTION in frame.f_code.co_varnames:
+            return bool(frame.f_locals.get(_OPTION, True))
+    return None
+
+
+class _OpenedDataset(xr.Dataset):  # type: ignore[no-untyped-call]  # xarray gives its __init_subclass__ no types
+    """What `xr.open_dataset` makes default indexes of: it sees no coordinates that are to have none."""
+
+    __slots__ = ("_unindexed",)
+    _unindexed: frozenset[Hashable]
+
+    @property
+    def coords(self) -> Any:
+        """Those that are to have an index."""
+        return self._plain().drop_vars(self._unindexed).coords
+
+    def assign_coords(self, *args: Any, **kwargs: Any) -> Any:
+        """An ordinary dataset, with all coordinates."""
+        return self._plain().assign_coords(*args, **kwargs)
+
+    def _plain(self) -> xr.Dataset:
+        return _constructed(xr.Dataset, self)
+
+
+class _OpenedTree(xr.DataTree):  # type: ignore[no-untyped-call]  # as above
+    """As `_OpenedDataset`; by path, with what is to have no index in its groups."""
+
+    __slots__ = ("_unindexed",)
+    _unindexed: Mapping[str, frozenset[Hashable]]
+
+    def map_over_datasets(self, func: Any, *args: Any, kwargs: Any = None) -> Any:
+        """An ordinary tree, of what `func` makes of the datasets."""
+        datasets = {}
+        for node in self.subtree:
+            dataset, names = node.to_dataset(), self._unindexed.get(node.path)
+            datasets[node.path] = func(without_default_indexes(dataset, names) if names else dataset)
+        return xr.DataTree.from_dict(datasets, name=self.name)
+
+
+def _constructed(kind: type[_Kind], dataset: xr.Dataset) -> _Kind:
+    return kind._construct_direct(
+        dataset._variables,
+        dataset._coord_names,
+        dims=dict(dataset.sizes),
+        attrs=dataset._attrs,
+        indexes=dataset._indexes,
+        encoding=dataset._encoding,
+        close=dataset._close,
+    )
+
+
+def without_default_indexes(dataset: xr.Dataset, names: Iterable[Hashable]) -> xr.Dataset:
+    """A dataset of whose dimension coordinates `xr.open_dataset` gives some no index; for no other use."""
+    opened = _constructed(_OpenedDataset, dataset)
+    opened._unindexed = frozenset(names)
+    return opened
+
+
+def unindexed_of(dataset: xr.Dataset) -> frozenset[Hashable]:
+    """The coordinates that `without_default_indexes` was told."""
+    return dataset._unindexed if isinstance(dataset, _OpenedDataset) else frozenset()
+
+
+def tree_without_default_indexes(tree: xr.DataTree, names: Mapping[str, frozenset[Hashable]]) -> xr.DataTree:
+    """As `without_default_indexes`, of a tree; the names are by the paths of its groups."""
+    opened = _OpenedTree.from_dict({node.path: node.to_dataset() for node in tree.subtree}, name=tree.name)
+    opened._unindexed = dict(names)
+    for node in tree.subtree:
+        opened[node.path].set_close(node._close)
+    return opened
+
+
+def range_settings(index: RangeIndex) -> dict[str, Any]:
+    """All that makes an index of evenly spaced labels: ``start``, ``stop``, ``size``, ``step`` where given, …."""
+    transform: Any = index.transform
+    step = getattr(transform, "_step", None)
+    return {
+        "dimension": transform.dim,
+        "start": float(transform.start),
+        "stop": float(transform.stop),
+        "size": int(transform.size),
+        "step": None if step is None else float(step),
+        "dtype": np.dtype(transform.dtype).name,
+    }
+
+
+def range_index(name: Hashable, settings: Mapping[str, Any]) -> RangeIndex:
+    """The index of `range_settings`, for a coordinate of this name."""
+    step = {} if settings["step"] is None else {"step": settings["step"]}  # of which older releases do not know
+    transform = RangeCoordinateTransform(
+        settings["start"],
+        settings["stop"],
+        settings["size"],
+        name,
+        settings["dimension"],
+        dtype=np.dtype(settings["dtype"]),
+        **step,
+    )
+    return RangeIndex(transform)
+
+
+def is_point_index(index: xr.Index) -> bool:
+    """Whether this is xarray's index of points, with the search tree that it makes unless told otherwise."""
+    return type(index) is NDPointIndex and type(index._tree_obj) is ScipyKDTreeAdapter

@@ -1,0 +1,232 @@
+"""What a save notes of coordinates and indexes where CF and xarray's habits cannot say it.
+
+The members are those that `zarrds.datasets.reading.roles` reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from typing import Any
+
+import xarray as xr
+
+from zarrds.arrays.attributes import plain_attributes
+from zarrds.compat.xarray_internals import CF_RELATED_DATA
+from zarrds.compat.xarray_opening import is_point_index, range_settings
+from zarrds.datasets.encoding.dataset import stored_name, with_named_coordinates
+from zarrds.datasets.reading.roles import ATTRIBUTE, COORDINATE, FROM_ENCODING, INDEX, RANGE_INDEXES
+from zarrds.errors import EncodingError, LabelError, UnsupportedError
+from zarrds.metadata.dtypes import JSON
+
+__all__ = ["ranges_without_array", "role_notes", "with_ranges", "with_true_coordinates"]
+
+Notes = dict[str, dict[str, JSON]]
+# evenly spaced labels that no array along their dimension can note are written out, up to so many
+_WRITTEN_OUT = 2**20
+# attributes of CF that name variables, which xarray keeps in the encoding of what it opened with decode_coords="all"
+_RELATED = frozenset(CF_RELATED_DATA)
+# of their step, by which labels that go on may be off: they are sums of floats
+_TOLERANCE = 1e-6
+
+
+def with_true_coordinates(dataset: xr.Dataset) -> xr.Dataset:
+    """The dataset, without what an earlier file left in encodings of coordinates where that is not true any more.
+
+    Raises
+    ------
+    EncodingError
+        For an attribute ``coordinates`` that is no text.
+    """
+    stale = []
+    coordinates = set(map(str, dataset.coords))
+    for name, variable in dataset.variables.items():
+        attribute, carried = variable.attrs.get("coordinates"), variable.encoding.get("coordinates")
+        if attribute is not None and not isinstance(attribute, str):
+            raise EncodingError(
+                "the attribute coordinates must be names of variables, separated by blanks",
+                key=stored_name(name),
+                found=f"{attribute!r:.80}",
+                mend="Make it text, or delete it: the coordinates of a dataset are named without it",
+            )
+        if carried is None:
+            continue
+        if attribute is not None or not isinstance(carried, str) or not coordinates.issuperset(carried.split()):
+            stale.append(name)
+    if not stale:
+        return dataset
+    dataset = dataset.copy(deep=False)
+    for name in stale:
+        del dataset.variables[name].encoding["coordinates"]
+    return dataset
+
+
+def ranges_without_array(dataset: xr.Dataset, written: Collection[Hashable]) -> dict[Hashable, xr.indexes.RangeIndex]:
+    """The evenly spaced coordinates that need no array, since one along their dimension can note them.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    written : collection of names
+        Those that get an array in any case.
+
+    Raises
+    ------
+    UnsupportedError
+        If there is no such array, and the coordinate is too large to be written out.
+    """
+    found = {
+        name: index
+        for name, index in dataset.xindexes.items()
+        if isinstance(index, xr.indexes.RangeIndex) and name not in written
+    }
+    for name in list(found):
+        variable = dataset.variables[name]
+        if not any(variable.dims[0] in v.dims for n, v in dataset.variables.items() if n not in found):
+            if variable.size > _WRITTEN_OUT:
+                raise UnsupportedError(
+                    "evenly spaced labels without any variable along their dimension are not written out",
+                    key=stored_name(name),
+                    expected=f"a variable along {variable.dims[0]!r}, or at most {_WRITTEN_OUT} labels",
+                    found=variable.size,
+                    mend="Save them together with data, or drop the coordinate",
+                )
+            del found[name]
+    return found
+
+
+def role_notes(dataset: xr.Dataset, plain: xr.Dataset, ranges: Collection[Hashable]) -> Notes:
+    """Members of the ``zarrds`` objects of a dataset's arrays, by their names.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        The user's.
+    plain : Dataset
+        What is stored of it.
+    ranges : collection of names
+        From `ranges_without_array`.
+
+    Raises
+    ------
+    UnsupportedError
+        For an index that could not be made again.
+    """
+    notes: Notes = {}
+    for name, variable in dataset.variables.items():
+        if "coordinates" in variable.attrs:
+            notes.setdefault(stored_name(name), {})[ATTRIBUTE] = True
+        if moved := sorted(_RELATED & variable.encoding.keys() - variable.attrs.keys()):
+            notes.setdefault(stored_name(name), {})[FROM_ENCODING] = moved
+        if variable.dims == (name,) and name in dataset.coords and name not in dataset.xindexes:
+            notes.setdefault(stored_name(name), {})[INDEX] = {"kind": "none"}
+    for key, is_coordinate in _coordinate_notes(plain).items():
+        notes.setdefault(key, {})[COORDINATE] = is_coordinate
+    for index, coordinates in dataset.xindexes.group_by_index():
+        names = list(coordinates)
+        if names[0] in ranges and isinstance(index, xr.indexes.RangeIndex):
+            settings = range_settings(index) | {"attributes": plain_attributes(dataset.variables[names[0]].attrs)}
+            for other, variable in plain.variables.items():
+                if settings["dimension"] in variable.dims:
+                    member = notes.setdefault(stored_name(other), {}).setdefault(RANGE_INDEXES, {})
+                    member[stored_name(names[0])] = settings
+        elif (noted := _noted(index, names, dataset)) is not None:
+            notes.setdefault(stored_name(noted[0]), {})[INDEX] = noted[1]
+    return notes
+
+
+def _coordinate_notes(plain: xr.Dataset) -> dict[str, bool]:
+    """Which of the stored arrays are coordinates, or not, against what CF attributes will say."""
+    dims = set(map(str, plain.dims))
+    coordinates = {stored_name(name) for name in plain.coords}
+    others = coordinates - dims
+    if not others and not any(
+        "coordinates" in v.attrs or "coordinates" in v.encoding for v in plain.variables.values()
+    ):
+        said = set()
+    else:
+        variables, attributes = with_named_coordinates(plain)
+        texts = [attributes.get("coordinates"), *(v.attrs.get("coordinates") for v in variables.values())]
+        said = {name for text in texts if isinstance(text, str) for name in text.split()}
+    said |= dims
+    names = list(map(stored_name, plain.variables))
+    return {name: name in coordinates for name in names if (name in said) != (name in coordinates)}
+
+
+def _noted(index: xr.Index, names: Sequence[Hashable], dataset: xr.Dataset) -> tuple[Hashable, JSON] | None:
+    """The coordinate that has the note of an index, and the note; None for those that are made again without one."""
+    if isinstance(index, xr.indexes.PandasMultiIndex):
+        return None
+    dims = dataset.variables[names[0]].dims
+    if isinstance(index, xr.indexes.PandasIndex):
+        return None if dims == (names[0],) else (names[0], {"kind": "pandas"})
+    if isinstance(index, xr.indexes.RangeIndex):
+        return names[0], {"kind": "range", **range_settings(index)}
+    from zarrds.labels.genomics.regions import RegionIndex  # which few datasets have
+
+    if isinstance(index, RegionIndex):
+        settings = index.settings
+        first, *_ = settings["coordinates"]
+        return first, {"kind": "regions", **settings, "coordinates": list(map(stored_name, settings["coordinates"]))}
+    if is_point_index(index):
+        return names[0], {"kind": "points", "coordinates": list(map(stored_name, names))}
+    raise UnsupportedError(
+        f"an index of the type {type(index).__name__} cannot be stored, and would be lost",
+        key=stored_name(names[0]),
+        found=f"an index of {', '.join(map(repr, names))}",
+        mend=f"Save ds.drop_indexes({list(names)!r}), and set it again with set_xindex on what was opened",
+    )
+
+
+def with_ranges(before: JSON, new: JSON, dims: Mapping[str, tuple[slice, int]]) -> JSON:
+    """The note of evenly spaced labels of an array that is written to.
+
+    Parameters
+    ----------
+    before, new : JSON
+        The notes ``range_indexes`` of the stored array, and of what is written.
+    dims : mapping of str to (slice, int)
+        Where it is written along each dimension, and the size of the array afterwards.
+
+    Raises
+    ------
+    LabelError
+        If the labels are not those of their place.
+    """
+    if not isinstance(before, dict):
+        return before
+    given = new if isinstance(new, dict) else {}
+    return {name: _range_after(name, settings, given, dims) for name, settings in before.items()}
+
+
+def _range_after(
+    coordinate: str, settings: JSON, given: Mapping[str, JSON], dims: Mapping[str, tuple[slice, int]]
+) -> JSON:
+    if not isinstance(settings, dict) or settings.get("dimension") not in dims:
+        return settings
+    part, size = dims[settings["dimension"]]
+    step = _step(settings)
+    labels = given.get(coordinate)
+    if labels is None and size == settings["size"]:
+        return settings
+    wanted = settings["start"] + part.start * step
+    if (
+        labels is None
+        or abs(_step(labels) - step) > _TOLERANCE * abs(step) / max(labels["size"], 1)
+        or abs(labels["start"] - wanted) > _TOLERANCE * abs(step)
+    ):
+        raise LabelError(
+            f"the labels {coordinate!r} are evenly spaced in the store, and the new ones do not go on as they do",
+            key=coordinate,
+            expected=f"a RangeIndex from {wanted} in steps of {step}",
+            found="none" if labels is None else f"one from {labels['start']} in steps of {_step(labels)}",
+            mend="Give the dataset these labels, with xr.indexes.RangeIndex.arange",
+        )
+    if size == settings["size"]:
+        return settings
+    return {**settings, "size": size, "step": step, "stop": settings["start"] + size * step}
+
+
+def _step(settings: Mapping[str, Any]) -> float:
+    if settings["step"] is not None:
+        return float(settings["step"])
+    return float((settings["stop"] - settings["start"]) / settings["size"]) if settings["size"] else 1.0

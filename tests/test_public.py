@@ -19,6 +19,8 @@ PROJECT = Path(__file__).resolve().parents[1]
 def test_names() -> None:
     assert set(zarrds.__all__) == {
         "Array",
+        "Diff",
+        "Difference",
         "Finding",
         "Group",
         "Info",
@@ -32,6 +34,7 @@ def test_names() -> None:
         "__version__",
         "create_array",
         "create_group",
+        "diff",
         "drop_vars",
         "errors",
         "index",

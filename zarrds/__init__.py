@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from zarrds.arrays.opening import create_group, open_array, open_group
     from zarrds.checks.report import Finding, Report
     from zarrds.checks.verify import verify
+    from zarrds.datasets.comparing.diff import diff
+    from zarrds.datasets.comparing.model import Diff, Difference
     from zarrds.datasets.description.info import info
     from zarrds.datasets.description.model import Info
     from zarrds.datasets.description.versions import Versions
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Array",
+    "Diff",
+    "Difference",
     "Finding",
     "Group",
     "Info",
@@ -41,6 +45,7 @@ __all__ = [
     "__version__",
     "create_array",
     "create_group",
+    "diff",
     "drop_vars",
     "errors",
     "index",
@@ -59,6 +64,8 @@ __version__ = "0.1.0"
 # writer.
 _HOMES = {
     "Array": "arrays.array",
+    "Diff": "datasets.comparing.model",
+    "Difference": "datasets.comparing.model",
     "Finding": "checks.report",
     "Group": "arrays.group",
     "Info": "datasets.description.model",
@@ -71,6 +78,7 @@ _HOMES = {
     "Versions": "datasets.description.versions",
     "create_array": "arrays.create",
     "create_group": "arrays.opening",
+    "diff": "datasets.comparing.diff",
     "drop_vars": "datasets.editing.edits",
     "index": "datasets.editing.index",
     "info": "datasets.description.info",

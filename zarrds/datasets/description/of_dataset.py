@@ -13,7 +13,7 @@ from xarray.indexes import PandasIndex
 from zarrds.datasets.description.model import Info, VariableInfo
 from zarrds.display.codecs import encoding_texts
 
-__all__ = ["ends_of", "facts_of_dataset", "index_kind"]
+__all__ = ["ends_of", "facts_of_dataset", "index_kind", "label_text"]
 
 # keys of an encoding that are attributes in the file
 _CF = ("units", "calendar", "scale_factor", "add_offset", "_FillValue", "missing_value", "coordinates", "dtype")
@@ -88,17 +88,18 @@ def ends_of(ds: xr.Dataset, name: Hashable) -> tuple[str, str] | None:
     ends: list[Any]
     if isinstance(index, PandasIndex) and isinstance(index.index, pd.MultiIndex):
         if name not in index.index.names:
-            return _label_text(index.index[0]), _label_text(index.index[-1])
+            return label_text(index.index[0]), label_text(index.index[-1])
         level = index.index.names.index(name)
         ends = [index.index[0][level], index.index[-1][level]]
     elif isinstance(index, PandasIndex):
         ends = [index.index[0], index.index[-1]]
     else:
         ends = [ds[name].variable[i : i + 1].values[0] for i in (0, variable.size - 1)]
-    return _label_text(ends[0]), _label_text(ends[1])
+    return label_text(ends[0]), label_text(ends[1])
 
 
-def _label_text(label: Any) -> str:
+def label_text(label: Any) -> str:
+    """A label, or another value, as text; times as pandas has them."""
     if isinstance(label, np.datetime64 | np.timedelta64):
         label = pd.Timestamp(label) if isinstance(label, np.datetime64) else pd.Timedelta(label)
     if isinstance(label, np.generic):

@@ -1,0 +1,281 @@
+"""The commands, in this process; a few in one of their own."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+import uuid
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+import zarrds
+from zarrds.cli.main import main
+
+PROJECT = Path(__file__).resolve().parents[2]
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    def run(*words: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        status = main([str(word) for word in words])
+        shown = capsys.readouterr()
+        assert "Traceback" not in shown.err
+        return status, shown.out, shown.err
+
+    return run
+
+
+def climate() -> xr.Dataset:
+    dims = ("time", "lat", "lon")
+    t2m = xr.Variable(dims, 280 + np.arange(24, dtype="f4").reshape(4, 2, 3), {"units": "K"})
+    times = pd.date_range("2019-03-30", periods=4)
+    return xr.Dataset({"t2m": t2m}, {"time": times, "lat": [52.0, 51.0], "lon": [0, 1, 2]}, {"title": "tiny"})
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    zarrds.save(climate(), tmp_path / "t.zarr", encoding={"t2m": {"chunks": (2, 2, 3)}})
+    return tmp_path / "t.zarr"
+
+
+def test_info(run: Run, path: Path) -> None:
+    status, out, err = run("info", path)
+    assert (status, err) == (0, "")
+    assert out == f"{zarrds.info(path)}\n"
+    status, out, _ = run("info", path, "t2m", "--json", "--stored")
+    assert list(json.loads(out)["variables"]) == ["t2m"]
+    assert json.loads(out)["variables"]["t2m"]["stored"]["n_chunks"] == 2
+    assert run("info", path, "--cdl")[1].startswith("netcdf t {")
+    assert run("info")[1].startswith(f"zarrds {zarrds.__version__}")
+
+
+def test_tree(run: Run, path: Path) -> None:
+    zarrds.save(climate(), path, group="a/b")
+    assert run("tree", path)[1].splitlines()[0] == "/"
+    assert run("tree", path, "--group", "a")[1].splitlines()[1] == "└── b/"
+
+
+def test_dump(run: Run, path: Path) -> None:
+    assert run("dump", path, "t2m", "--isel", "time=0", "lat=0", "lon=1")[1] == "281.0\n"
+    lines = run("dump", path, "t2m", "--sel", "time=2019-03-31..2019-04", "lat=51", "--isel", "lon=0")[1].splitlines()
+    assert lines == ["2019-03-31T00:00:00  289.0", "2019-04-01T00:00:00  295.0", "2019-04-02T00:00:00  301.0"]
+    table = run("dump", path, "t2m", "--isel", "time=3")[1].splitlines()
+    assert [line.split() for line in table] == [
+        ["0", "1", "2"],
+        ["52.0", "298.0", "299.0", "300.0"],
+        ["51.0", "301.0", "302.0", "303.0"],
+    ]
+    assert "time=2019-04-02T00:00:00:" in run("dump", path, "t2m")[1]
+    assert run("dump", path, "lon")[1].split() == ["0", "0", "1", "1", "2", "2"]
+
+
+def test_dump_csv(run: Run, path: Path) -> None:
+    rows = list(csv.DictReader(io.StringIO(run("dump", path, "t2m", "--csv", "--sel", "lat=51..52")[1])))
+    assert len(rows) == 24
+    found = np.array([float(row["t2m"]) for row in rows]).reshape(4, 2, 3)
+    np.testing.assert_array_equal(found, climate().t2m)
+    assert rows[5] == {"time": "2019-03-30T00:00:00", "lat": "51.0", "lon": "2", "t2m": "285.0"}
+
+
+def test_dump_cdl(run: Run, path: Path, tmp_path: Path) -> None:
+    out = run("dump", path, "t2m", "--cdl", "--isel", "time=1:3")[1]
+    assert " t2m = 286, 287, 288, 289, 290, 291, 292, 293, 294, 295,\n    296, 297 ;" in out
+    assert "\ttime = 2 ;" in out
+    assert re.search(r"^ time = 1, 2 ;", out, re.MULTILINE)  # as stored: days since the first
+
+
+def test_verify(run: Run, path: Path) -> None:
+    assert run("verify", path)[0] == 0
+    chunk = next(p for p in (path / "t2m").rglob("*") if p.is_file() and p.name != "zarr.json" and p.name[0] == "c")
+    chunk.unlink()
+    status, out, _ = run("verify", path)
+    assert status == 1
+    assert "missing" in out
+    status, out, _ = run("verify", path, "--json")
+    assert (status, json.loads(out)["ok"]) == (1, False)
+
+
+def test_diff(run: Run, path: Path, tmp_path: Path) -> None:
+    other = climate()
+    other["t2m"] = other.t2m.copy(data=other.t2m.values)
+    other.t2m[2, 1, 0] = 300.0
+    other.t2m[3] += 0.5
+    other.t2m.attrs["units"] = "degC"
+    other.to_netcdf(tmp_path / "other.nc", engine="netcdf4")
+    climate().to_netcdf(tmp_path / "same.nc", engine="netcdf4")
+    assert run("diff", path, tmp_path / "same.nc")[:2] == (0, f"{path}, {tmp_path / 'same.nc'}: no difference\n")
+    status, out, _ = run("diff", path, tmp_path / "other.nc")
+    assert status == 1
+    assert "/t2m: attribute units: 'K' / 'degC'" in out
+    assert "values differ in 7 of 24, first at time=2019-04-01 00:00:00, lat=51.0, lon=0" in out
+    assert "largest difference 5" in out
+    found = json.loads(run("diff", path, tmp_path / "other.nc", "--data", "--json")[1])
+    assert [d["kind"] for d in found["differences"]] == ["values"]
+    assert "values" not in run("diff", path, tmp_path / "other.nc", "--metadata")[1]
+
+
+def test_edits(run: Run, path: Path) -> None:
+    assert run("attrs", path)[1] == "title = tiny\n"
+    assert run("attrs", path, "t2m", "--set", "long_name=two metres", "levels=[1, 2]")[0] == 0
+    assert json.loads(run("attrs", path, "t2m", "--json")[1])["levels"] == [1, 2]
+    assert run("attrs", path, "t2m", "--delete", "levels")[0] == 0
+    status, _, err = run("attrs", path, "time", "--delete", "units")
+    assert (status, "how the stored values are decoded" in err) == (2, True)
+    assert run("rename", path, "t2m=temperature", "lat=latitude")[0] == 0
+    assert run("drop", path, "lon")[0] == 0
+    assert run("index", path, "time")[0] == 0
+    ds = xr.open_dataset(path, engine="zarrds")
+    assert ds.temperature.dims == ("time", "latitude", "lon")
+    assert "lon" not in ds.variables
+    assert ds.temperature.attrs["long_name"] == "two metres"
+
+
+def test_urls_and_options(run: Run) -> None:
+    pytest.importorskip("fsspec")
+    url = f"memory://{uuid.uuid4()}/t.zarr"
+    zarrds.save(climate(), url)
+    assert run("info", url, "--storage-option", "skip_instance_cache=true")[0] == 0
+    assert run("dump", url, "lat")[1].split() == ["52.0", "52.0", "51.0", "51.0"]
+    assert run("verify", url)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["info", "nowhere.zarr"], "no Zarr store here"),
+        (["info", "{path}", "t3m"], "Did you mean 't2m'"),
+        (["dump", "{path}", "t3m"], "Did you mean 't2m'"),
+        (["drop", "{path}", "t3m"], "Did you mean 't2m'"),
+        (["rename", "{path}", "t3m=x"], "Did you mean 't2m'"),
+        (["attrs", "{path}", "t3m", "--set", "a=1"], "Did you mean 't2m'"),
+        (["dump", "{path}", "t2m", "--isel", "time=0:1a"], "cannot read 'time=0:1a' at character 8"),
+        (["dump", "{path}", "t2m", "--sel", "time"], "cannot read 'time' at character 5"),
+        (["dump", "{path}", "t2m", "--sel", "lat=51,,52"], "cannot read 'lat=51,,52' at character 8"),
+        (["dump", "{path}", "t2m", "--sel", "lat=51.25"], "no such label"),
+        (["dump", "{path}", "t2m", "--isel", "lat=7"], "outside"),
+        (["dump", "{path}", "t2m", "--isel", "height=7"], "no such dimension"),
+        (["tree", "{path}", "--group", "nowhere"], "no such group"),
+        (["diff", "{path}", "nowhere.nc"], "no Zarr store here"),
+        (["diff", "{path}", "README.md"], "xarray cannot open the file"),
+        (["attrs", "{path}", "t2m", "--delete", "nothing"], "no such attribute"),
+    ],
+)
+def test_bad_input(run: Run, path: Path, words: list[str], expected: str) -> None:
+    before = {p: p.read_bytes() for p in path.rglob("*") if p.is_file()}
+    status, out, err = run(*(word.format(path=path) for word in words))
+    assert (status, out) == (2, "")
+    assert expected in err
+    assert len(err.splitlines()) == 1
+    assert {p: p.read_bytes() for p in path.rglob("*") if p.is_file()} == before
+
+
+@pytest.mark.parametrize("words", [[], ["no-such-command"], ["info", "--no-such-option"], ["dump", "a.zarr"]])
+def test_wrong_use(run: Run, words: list[str]) -> None:
+    status, out, err = run(*words)
+    assert (status, out) == (2, "")
+    assert "usage: zarrds" in err
+
+
+def test_help_and_version(run: Run) -> None:
+    assert run("--version")[:2] == (0, f"zarrds {zarrds.__version__}\n")
+    status, out, _ = run("--help")
+    assert status == 0
+    for command in ("info", "tree", "dump", "verify", "diff", "attrs", "rename", "drop", "index"):
+        assert re.search(rf"^    {command} ", out, re.MULTILINE), command
+
+
+def test_debug_shows_where(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["info", "--debug", str(tmp_path / "nowhere")]) == 2
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_interrupted(run: Run, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(zarrds, "verify", interrupt)
+    status, out, err = run("verify", path)
+    assert (status, out) == (2, "")
+    assert "interrupted" in err
+
+
+def test_control_characters_of_a_store_do_not_reach_the_terminal(run: Run, tmp_path: Path) -> None:
+    ds = xr.Dataset({"a": ("x", ["\x1b[2Jevil"])}, attrs={"t": "\x1b]0;evil\x07"})
+    zarrds.save(ds, tmp_path / "e.zarr")
+    for words in (["info", tmp_path / "e.zarr"], ["dump", tmp_path / "e.zarr", "a"], ["attrs", tmp_path / "e.zarr"]):
+        assert "\x1b" not in run(*words)[1]
+
+
+# ------------------------------------------------------------------------------ in a process of its own
+
+
+def command(*words: object, **options: Any) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, "-m", "zarrds", *map(str, words)]
+    return subprocess.run(line, cwd=PROJECT, text=True, stderr=subprocess.PIPE, check=False, **options)
+
+
+def test_entry_point(path: Path) -> None:
+    with (PROJECT / "pyproject.toml").open("rb") as file:
+        module, _, name = tomllib.load(file)["project"]["scripts"]["zarrds"].partition(":")
+    assert getattr(import_module(module), name) is main
+    done = command("info", path, stdout=subprocess.PIPE)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{zarrds.info(path)}\n", "")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full here")
+def test_a_full_disk_for_the_output(path: Path) -> None:
+    with open("/dev/full", "w") as full:
+        done = command("dump", path, "t2m", stdout=full)
+    assert done.returncode == 2
+    assert "No space left" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such pipes")
+def test_a_broken_pipe_is_no_traceback(tmp_path: Path) -> None:
+    zarrds.save(xr.Dataset({"a": ("x", np.arange(200_000))}), tmp_path / "a.zarr")
+    line = [sys.executable, "-m", "zarrds", "dump", str(tmp_path / "a.zarr"), "a"]
+    with subprocess.Popen(line, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such terminals")
+@pytest.mark.parametrize("no_colour", [False, True])
+def test_colour_only_on_a_terminal_that_wants_it(path: Path, no_colour: bool) -> None:
+    import pty
+
+    pytest.importorskip("rich")
+    ours, theirs = pty.openpty()
+    environment = {k: v for k, v in os.environ.items() if k != "NO_COLOR"} | {"TERM": "xterm", "COLUMNS": "200"}
+    done = command("info", path, stdout=theirs, env=environment | ({"NO_COLOR": "1"} if no_colour else {}))
+    os.close(theirs)
+    shown = b""
+    try:
+        while part := os.read(ours, 65536):
+            shown += part
+    except OSError:  # all is read, and nobody writes any more
+        pass
+    os.close(ours)
+    assert done.returncode == 0
+    assert (b"\x1b[" in shown) is not no_colour
+    assert b"t2m" in shown

@@ -1,0 +1,114 @@
+"""`zarrds.diff`: nothing is overlooked, nothing is made up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
+
+import zarrds
+from tests.display.test_display import parsed
+from zarrds.datasets.comparing.values import unequal_values
+from zarrds.datasets.converting.blocks import block_shape, blocks
+from zarrds.errors import EncodingError
+
+
+@given(
+    st.lists(st.integers(0, 7), min_size=0, max_size=3),
+    st.lists(st.integers(1, 4), min_size=3, max_size=3),
+    st.sampled_from([1, 8, 64, 10**6]),
+)
+def test_blocks_cover_all_once(shape: list[int], chunks: list[int], nbytes: int) -> None:
+    block = block_shape(shape, chunks[: len(shape)], 8, nbytes)
+    seen = np.zeros(shape, int)
+    for key in blocks(shape, block):
+        seen[key] += 1
+        assert seen[key].size * 8 <= max(nbytes, int(np.prod(chunks[: len(shape)], dtype=int)) * 8)
+    assert (seen == 1).all()
+
+
+_VALUES: dict[str, list[Any]] = {
+    "f8": [0.0, 1.5, np.nan, np.inf],
+    "i8": [0, 1, 2**53 + 1],
+    "M8[ns]": [np.datetime64("2019", "ns"), np.datetime64("NaT", "ns")],
+    "O": ["a", "b", None],
+    "c16": [0j, 1 + 1j, complex(np.nan, 0)],
+    "?": [True, False],
+}
+
+
+@given(st.sampled_from(sorted(_VALUES)), st.data())
+def test_values_against_numpy(dtype: str, data: st.DataObject) -> None:
+    shape = data.draw(st.tuples(st.integers(0, 4), st.integers(0, 4)))
+    each = st.lists(st.sampled_from(_VALUES[dtype]), min_size=shape[0] * shape[1], max_size=shape[0] * shape[1])
+    a, b = (np.array(data.draw(each), dtype).reshape(shape) for _ in range(2))
+    same = np.array([x is y or x == y or (pd.isnull(x) and pd.isnull(y)) for x, y in zip(a.flat, b.flat, strict=True)])
+    found = unequal_values(xr.Variable(("x", "y"), a), xr.Variable(("x", "y"), b))
+    if same.all():
+        assert found is None
+    else:
+        assert found is not None
+        assert found.n == (~same).sum()
+        assert found.first == np.unravel_index(np.argmax(~same), shape)
+
+
+def dataset() -> xr.Dataset:
+    return xr.Dataset(
+        {"a": (("x", "y"), np.arange(6.0).reshape(2, 3), {"units": "m"}), "s": ("x", ["u", "v"])},
+        {"x": [10, 20], "y": pd.date_range("2019", periods=3)},
+        {"title": "t"},
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "kind"),
+    [
+        (lambda ds: ds.drop_vars("a"), "variable"),
+        (lambda ds: ds.assign(b=1), "variable"),
+        (lambda ds: ds.assign_attrs(title="u"), "attribute"),
+        (lambda ds: ds.assign_attrs(title=None), "attribute"),
+        (lambda ds: ds.assign(a=ds.a.assign_attrs(units="km")), "attribute"),
+        (lambda ds: ds.assign(a=ds.a.astype("f4")), "dtype"),
+        (lambda ds: ds.assign(a=ds.a.T), "dimensions"),
+        (lambda ds: ds.assign_coords(x=[10, 21]), "values"),
+        (lambda ds: ds.assign(s=("x", ["u", "w"])), "values"),
+        (lambda ds: ds.set_coords("s"), "variable"),
+    ],
+)
+def test_each_kind(change: Any, kind: str) -> None:
+    assert zarrds.diff(dataset(), dataset()).same
+    found = zarrds.diff(dataset(), change(dataset()))
+    assert kind in {d.kind for d in found.differences}
+    assert not found.same
+    parsed(found._repr_html_())
+    assert repr(found).startswith("<zarrds.Diff")
+    assert not zarrds.diff(change(dataset()), dataset()).same
+
+
+def test_stores_of_both_formats_groups_and_encodings(tmp_path: Path) -> None:
+    tree = xr.DataTree.from_dict({"/": dataset(), "/g": dataset()})
+    zarrds.save(tree, tmp_path / "3.zarr")
+    zarrds.save(tree, tmp_path / "2.zarr", zarr_format=2)
+    assert zarrds.diff(tmp_path / "3.zarr", tree, metadata=False).same
+    assert zarrds.diff(tmp_path / "3.zarr", tmp_path / "2.zarr", metadata=False).same
+    zarrds.save(dataset(), tmp_path / "g.zarr", encoding={"a": {"chunks": (1, 3)}})
+    found = zarrds.diff(tmp_path / "3.zarr", tmp_path / "g.zarr").differences
+    assert [(d.kind, d.where) for d in found] == [("encoding", "/a"), ("group", "/g")]
+    assert "chunks" in found[0].problem
+    assert zarrds.diff(tmp_path / "3.zarr", tmp_path / "g.zarr", group="/", metadata=False).same
+    with pytest.raises(EncodingError, match="no such group"):
+        zarrds.diff(tmp_path / "3.zarr", tmp_path / "g.zarr", group="g")
+
+
+def test_a_damaged_chunk_is_an_error(tmp_path: Path) -> None:
+    zarrds.save(dataset(), tmp_path / "a.zarr")
+    chunk = next(p for p in (tmp_path / "a.zarr" / "a").iterdir() if p.name.startswith("c"))
+    chunk.write_bytes(chunk.read_bytes()[:-1] + b"\x00")
+    with pytest.raises(zarrds.errors.ChunkError):
+        zarrds.diff(tmp_path / "a.zarr", dataset())

@@ -1,0 +1,124 @@
+"""The values of a variable as text, CSV and CDL, block by block."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+import zarrds
+from zarrds.cli.terminal import print_text
+from zarrds.datasets.converting.blocks import block_shape, blocks
+from zarrds.datasets.description.cdl import cdl_value
+from zarrds.display.text import one_line, width
+
+__all__ = ["dump_cdl", "dump_csv", "dump_text"]
+
+_PER_LINE = 10
+
+
+def dump_text(array: xr.DataArray) -> None:
+    """Print a table of two dimensions for each position along the others; of one dimension a line for each label."""
+    if array.ndim == 0:
+        print_text(_text(array.values[()]))
+        return
+    outer = array.shape[:-2]
+    for key in np.ndindex(*outer):
+        part = array[key]
+        if key:
+            places = zip(array.dims, key, strict=False)
+            labels = (f"{dim}={_labels(array, dim, slice(i, i + 1))[0]}" for dim, i in places)
+            print_text(f"{', '.join(labels)}:")
+        if part.ndim == 1:
+            _print_lines(part)
+        else:
+            _print_table(part)
+
+
+def _print_lines(array: xr.DataArray) -> None:
+    dim = array.dims[0]
+    for rows in _rows(array):
+        labels, values = _labels(array, dim, rows), array[rows].values
+        for label, value in zip(labels, values, strict=True):
+            print_text(f"{label}  {_text(value)}")
+
+
+def _print_table(array: xr.DataArray) -> None:
+    """A block of rows at a time; its columns are as wide as its cells."""
+    down, across = array.dims
+    header = ["", *_labels(array, across, slice(0, array.shape[1]))]
+    for rows in _rows(array):
+        labels, values = _labels(array, down, rows), array[rows].values
+        cells = [[label, *map(_text, line)] for label, line in zip(labels, values, strict=True)]
+        table = [header, *cells] if rows.start == 0 else cells
+        widths = [max(map(width, column)) for column in zip(*table, strict=True)]
+        for line in table:
+            print_text("  ".join(c + " " * (w - width(c)) for c, w in zip(line, widths, strict=True)).rstrip())
+
+
+def _rows(array: xr.DataArray) -> Iterator[slice]:
+    """Slices along the first dimension that fit into memory."""
+    n_rows = block_shape(array.shape, None, max(array.dtype.itemsize, 1))[0]
+    for start in range(0, array.shape[0], n_rows):
+        yield slice(start, min(start + n_rows, array.shape[0]))
+
+
+def dump_csv(array: xr.DataArray, name: str) -> None:
+    """Print a line for each value, with the labels (or positions) of its place before it."""
+    _print_csv_line([*map(str, array.dims), name])
+    for key in blocks(array.shape, block_shape(array.shape, None, max(array.dtype.itemsize, 1))):
+        labels = [_labels(array, dim, s) for dim, s in zip(array.dims, key, strict=True)]
+        values = array[key].values
+        for place in np.ndindex(*values.shape):
+            _print_csv_line([*(each[i] for each, i in zip(labels, place, strict=True)), _text(values[place])])
+
+
+def _print_csv_line(cells: list[str]) -> None:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(cells)
+    print_text(line.getvalue(), end="")
+
+
+def dump_cdl(raw: xr.Dataset, name: str, positions: Mapping[str, Any]) -> None:
+    """Print what ``ncdump -v`` does: the header, then values as they are stored."""
+    names = [name, *(dim for dim in raw[name].dims if dim in raw.variables)]
+    chosen = raw[names].isel(positions, missing_dims="ignore")
+    print_text(zarrds.info(chosen).cdl().removesuffix("}") + "data:")
+    for variable in dict.fromkeys([*chosen.coords, *chosen.data_vars]):
+        array = chosen[variable]
+        texts = (
+            cdl_value(value) if array.dtype.kind in "OSTU" else _cdl_number(value, array.dtype)
+            for key in blocks(array.shape, block_shape(array.shape, None, max(array.dtype.itemsize, 1)))
+            for value in array[key].values.ravel()
+        )
+        print_text(f"\n {variable} = ", end="")
+        for i, text in enumerate(texts):
+            print_text(("" if i == 0 else ", " if i % _PER_LINE else ",\n    ") + text, end="")
+        print_text(" ;")
+    print_text("}")
+
+
+def _cdl_number(value: Any, dtype: np.dtype[Any]) -> str:
+    if dtype.kind in "iu":
+        return str(value)
+    return str(value.astype(dtype)) if dtype.kind in "mM" else f"{value:.{7 if dtype.itemsize <= 4 else 15}g}"
+
+
+def _labels(array: xr.DataArray, dim: Any, rows: slice) -> list[str]:
+    """Labels along a dimension, or positions where it has none."""
+    if dim in array.coords and array[dim].ndim == 1:
+        return [_text(label) for label in array[dim][rows].values]
+    return [str(i) for i in range(rows.start, rows.stop)]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, np.datetime64):
+        return "NaT" if np.isnat(value) else pd.Timestamp(value).isoformat()
+    if isinstance(value, np.timedelta64):
+        return str(pd.Timedelta(value))
+    return one_line(value.item() if isinstance(value, np.generic) and value.dtype.kind not in "fc" else value, 10_000)

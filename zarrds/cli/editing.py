@@ -1,0 +1,108 @@
+"""``attrs``, ``rename``, ``drop`` and ``index``: edits in place."""
+
+from __future__ import annotations
+
+import argparse
+
+import zarrds
+from zarrds.cli.options import Subparsers, add_command, add_store, opened
+from zarrds.cli.terminal import message, print_json, print_text
+from zarrds.cli.words import name_and_text, settings
+from zarrds.datasets.description.of_store import unknown_variable
+from zarrds.datasets.description.plain import json_value
+from zarrds.display.text import one_line
+from zarrds.errors import EncodingError
+
+__all__ = ["add_commands"]
+
+
+# CF attributes that change what stored values mean
+_DECODING = frozenset(
+    "scale_factor add_offset _FillValue missing_value _Unsigned calendar dtype coordinates bounds "
+    "_ARRAY_DIMENSIONS".split()
+)
+
+
+def add_commands(commands: Subparsers) -> None:
+    """Add the commands of this module."""
+    parser = add_command(commands, "attrs", attrs, "attributes of a group or a variable: show, set, delete")
+    add_store(parser)
+    parser.add_argument("variable", metavar="VAR", nargs="?", help="whose; those of the group without it")
+    parser.add_argument(
+        "--set", action="extend", nargs="+", default=[], metavar="NAME=VALUE", help="a value is JSON, or else text"
+    )
+    parser.add_argument("--delete", action="extend", nargs="+", default=[], metavar="NAME")
+    parser.add_argument("--json", action="store_true", help="as JSON")
+
+    parser = add_command(commands, "rename", rename, "rename variables and dimensions, in one step")
+    add_store(parser)
+    parser.add_argument("names", metavar="OLD=NEW", nargs="+")
+
+    parser = add_command(commands, "drop", drop, "remove variables and their data, in one step")
+    add_store(parser)
+    parser.add_argument("names", metavar="VAR", nargs="+")
+
+    parser = add_command(commands, "index", index, "note how labels are sorted, to search them where they lie")
+    add_store(parser)
+    parser.add_argument("names", metavar="VAR", nargs="+")
+
+
+def attrs(args: argparse.Namespace) -> int:
+    """``zarrds attrs``."""
+    store = opened(args)
+    path = "/".join(part for part in ((args.group or "").strip("/"), args.variable) if part)
+    is_edit = bool(args.set or args.delete)
+    changed = settings(args.set)
+    if args.variable is not None:
+        there = [v.name for v in zarrds.info(store, group=args.group).variables]
+        if args.variable not in there:
+            raise unknown_variable(args.variable, there, store.path)
+    if changed:
+        zarrds.update_attrs(store, changed, args.variable, group=args.group)
+    if args.delete:
+        node = zarrds.open_group(store, "r+")[path] if path else zarrds.open_group(store, "r+")
+        for name in args.delete:
+            _check_deletable(name, node.attrs.get(name), f"/{path}")
+            if name not in node.attrs:
+                raise EncodingError("no such attribute", path=store.path, key=path or "/", found=sorted(node.attrs))
+        for name in args.delete:
+            del node.attrs[name]
+    if not is_edit:
+        group = zarrds.open_group(store)
+        shown = dict(group[path].attrs if path else group.attrs)
+        if args.json:
+            print_json(json_value(shown))
+        else:
+            for name, value in shown.items():
+                print_text(f"{one_line(name)} = {one_line(value, 10_000)}")
+    return 0
+
+
+def _check_deletable(name: str, value: object, path: str) -> None:
+    """Raise if the stored values would mean something else without an attribute, as `zarrds.update_attrs` does."""
+    if name in _DECODING or (name == "units" and isinstance(value, str) and " since " in value):
+        raise EncodingError(
+            "this attribute says how the stored values are decoded",
+            key=path,
+            found=name,
+            mend="Leave it; to store the data in another way, save it again",
+        )
+
+
+def rename(args: argparse.Namespace) -> int:
+    """``zarrds rename``."""
+    zarrds.rename(opened(args), dict(name_and_text(word, "old=new") for word in args.names), group=args.group)
+    return 0
+
+
+def drop(args: argparse.Namespace) -> int:
+    """``zarrds drop``."""
+    zarrds.drop_vars(opened(args), args.names, group=args.group)
+    return 0
+
+
+def index(args: argparse.Namespace) -> int:
+    """``zarrds index``."""
+    zarrds.index(opened(args), args.names, group=args.group)
+    message(f"noted the order of {', '.join(args.names)}")
+    return 0

@@ -1,0 +1,1 @@
+"""Two stores or datasets, compared: `zarrds.diff`."""

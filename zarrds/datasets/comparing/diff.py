@@ -1,0 +1,181 @@
+"""``zarrds.diff``: where two stores, files or datasets differ."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from zarrds.datasets.comparing.model import Diff, Difference
+from zarrds.datasets.comparing.values import Unequal, unequal_values
+from zarrds.datasets.converting.sources import Source, is_store, open_groups, source_name
+from zarrds.datasets.description.of_dataset import label_text
+from zarrds.datasets.description.plain import json_value
+from zarrds.display.codecs import encoding_texts
+from zarrds.display.text import one_line
+from zarrds.errors import EncodingError, locating
+
+__all__ = ["diff"]
+
+_CF = ("dtype", "scale_factor", "add_offset", "_FillValue", "missing_value", "units", "calendar")
+
+
+def diff(
+    a: Source,
+    b: Source,
+    *,
+    group: str | None = None,
+    data: bool = True,
+    metadata: bool = True,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Diff:
+    """Tell where two stores, netCDF files or datasets differ.
+
+    Groups, variables, dimensions and dtypes are always compared. Values are compared after decoding and position by
+    position, in bounded memory; missing values are equal to each other. Chunks and codecs are compared of two stores,
+    how values are packed of everything.
+
+    Parameters
+    ----------
+    a, b : str, os.PathLike, Store, Dataset, DataArray or DataTree
+        A path or URL of a store, or of a file that xarray opens.
+    group : str, optional
+        Only this group of both; unless said, all groups.
+    data : bool
+        Whether to compare values.
+    metadata : bool
+        Whether to compare attributes and encodings.
+    storage_options : mapping, optional
+        As of `zarrds.save`; for both.
+
+    Returns
+    -------
+    Diff
+        Its `same` is True if there is no difference.
+
+    Raises
+    ------
+    StoreNotFoundError, UnsupportedError
+        If one of them cannot be opened.
+    ChunkError
+        If a chunk is damaged.
+
+    Examples
+    --------
+    >>> import xarray as xr, zarrds
+    >>> a = xr.Dataset({"t2m": ("time", [280.5, 281.0], {"units": "K"})}, {"time": [7, 8]})
+    >>> print(zarrds.diff(a, a.assign(t2m=a.t2m + a.time - 7)))
+    /t2m: values differ in 1 of 2, first at time=8: 281.0 / 282.0, largest difference 1
+    xarray.Dataset, xarray.Dataset: 1 difference
+    """
+    both = is_store(a, storage_options) and is_store(b, storage_options)
+    with open_groups(a, storage_options) as left, open_groups(b, storage_options) as right:
+        if group is not None:
+            path = f"/{group.strip('/')}"
+            for name, side in ((source_name(a), left), (source_name(b), right)):
+                if path not in side:
+                    raise EncodingError("no such group", path=name, key=path, found=sorted(side))
+            left, right = {path: left[path]}, {path: right[path]}
+        found = list(_groups(left, right, data=data, metadata=metadata, both_stores=both))
+    return Diff(source_name(a), source_name(b), tuple(found))
+
+
+def _groups(
+    left: Mapping[str, xr.Dataset], right: Mapping[str, xr.Dataset], *, data: bool, metadata: bool, both_stores: bool
+) -> Iterator[Difference]:
+    for path in dict.fromkeys([*left, *right]):
+        if path not in left or path not in right:
+            yield Difference("group", path, f"is only in the {'first' if path in left else 'second'}")
+            continue
+        a, b = left[path], right[path]
+        if metadata:
+            yield from _attributes("attribute", path, a.attrs, b.attrs)
+        for name in dict.fromkeys([*a.variables, *b.variables]):
+            where = f"{path.rstrip('/')}/{name}"
+            if name not in a.variables or name not in b.variables:
+                yield Difference("variable", where, f"is only in the {'first' if name in a.variables else 'second'}")
+                continue
+            with locating(key=where):
+                yield from _variables(where, a, b, name, data=data, metadata=metadata, both_stores=both_stores)
+
+
+def _variables(
+    where: str, a: xr.Dataset, b: xr.Dataset, name: Hashable, *, data: bool, metadata: bool, both_stores: bool
+) -> Iterator[Difference]:
+    left, right = a.variables[name], b.variables[name]
+    if (name in a.coords) != (name in b.coords):
+        yield Difference("variable", where, f"is a coordinate only in the {'first' if name in a.coords else 'second'}")
+    if metadata:
+        yield from _attributes("attribute", where, left.attrs, right.attrs)
+        sides = (_encoding(v, has_chunks=both_stores) for v in (left, right))
+        yield from _attributes("encoding", where, *sides)
+    if _kind(left.dtype) != _kind(right.dtype):
+        yield Difference("dtype", where, f"{left.dtype} / {right.dtype}")
+    if left.dims != right.dims or left.shape != right.shape:
+        sides_text = (", ".join(f"{d}: {n}" for d, n in v.sizes.items()) or "none" for v in (left, right))
+        yield Difference("dimensions", where, " / ".join(sides_text))
+    elif data:
+        unequal = unequal_values(left, right)
+        if unequal is not None:
+            yield Difference("values", where, _described(unequal, left, a))
+
+
+def _kind(dtype: Any) -> Any:
+    """What of a dtype is stored; how text is held, and in which unit times are decoded, the reader chooses."""
+    return "text" if dtype.kind in "OTU" else dtype.kind if dtype.kind in "mM" else np.dtype(dtype).newbyteorder("=")
+
+
+def _described(unequal: Unequal, variable: xr.Variable, ds: xr.Dataset) -> str:
+    place = ", ".join(_label(ds, dim, i) for dim, i in zip(variable.dims, unequal.first, strict=True))
+    at = f", first at {place}" if place else ""
+    left, right = (one_line(label_text(side), 40) for side in unequal.sides)
+    largest = "" if unequal.largest is None else f", largest difference {unequal.largest:g}"
+    return f"differ in {unequal.n} of {variable.size}{at}: {left} / {right}{largest}"
+
+
+def _label(ds: xr.Dataset, dim: Hashable, i: int) -> str:
+    if dim in ds.xindexes and dim in ds.variables:
+        return f"{dim}={one_line(label_text(ds.variables[dim][i : i + 1].values[0]), 40)}"
+    return f"{dim}[{i}]"
+
+
+def _attributes(kind: Any, where: str, a: Mapping[Any, Any], b: Mapping[Any, Any]) -> Iterator[Difference]:
+    for name in dict.fromkeys([*a, *b]):
+        left, right = (_shown(side, name) for side in (a, b))
+        if left != right:
+            yield Difference(kind, where, f"{name}: {left} / {right}")
+
+
+def _shown(side: Mapping[Any, Any], name: Any) -> str:
+    """One side of a comparison as text: what is the same to JSON is the same."""
+    if name not in side:
+        return "absent"
+    value = json_value(side[name])
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]  # netCDF has no lists of one
+    return one_line(repr(value), 80)
+
+
+def _encoding(variable: xr.Variable, *, has_chunks: bool) -> dict[str, Any]:
+    """What of an encoding changes what is stored; a missing value that is NaN goes without saying."""
+    encoding = variable.encoding
+    found = {key: encoding[key] for key in _CF if encoding.get(key) is not None}
+    if "dtype" in found:
+        found["dtype"] = "string" if variable.dtype.kind in "OTU" else _dtype_text(found["dtype"])
+    for key in ("_FillValue", "missing_value"):
+        value = found.get(key)
+        if isinstance(value, float | np.floating) and np.isnan(value):
+            del found[key]
+    if has_chunks:
+        found |= {key: encoding[key] for key in ("chunks", "shards") if encoding.get(key) is not None}
+        found["codecs"] = " ".join(encoding_texts(encoding))
+    return found
+
+
+def _dtype_text(dtype: Any) -> str:
+    try:
+        return str(np.dtype(dtype).name)
+    except TypeError:
+        return str(dtype)

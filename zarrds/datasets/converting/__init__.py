@@ -1,0 +1,1 @@
+"""Files to stores and back: `zarrds.convert` and `zarrds.export`."""

@@ -1,0 +1,115 @@
+"""What users name -> groups of lazily opened datasets: stores, netCDF, GRIB, whatever xarray opens."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import Any
+
+import xarray as xr
+
+from zarrds.errors import StoreNotFoundError, UnsupportedError
+from zarrds.metadata.documents import zarr_format_of
+from zarrds.storage.locate import as_store
+from zarrds.storage.protocol import Store
+
+__all__ = ["Source", "is_store", "open_dataset", "open_groups", "source_name"]
+
+Source = str | os.PathLike[str] | Store | xr.Dataset | xr.DataArray | xr.DataTree
+_GRIB = (".grib", ".grib2", ".grb", ".grb2", ".grib1", ".grb1")
+
+
+def source_name(source: Source) -> str:
+    """How a source is called in messages."""
+    if isinstance(source, xr.Dataset | xr.DataArray | xr.DataTree):
+        return f"xarray.{type(source).__name__}"
+    return source.path if isinstance(source, Store) else os.fspath(source)
+
+
+def is_store(source: Source, storage_options: Mapping[str, Any] | None = None) -> bool:
+    """Whether a source is a Zarr store."""
+    if isinstance(source, Store):
+        return True
+    if not isinstance(source, str | os.PathLike):
+        return False
+    if os.path.isfile(source):
+        return False
+    return zarr_format_of(as_store(source, storage_options)) is not None
+
+
+@contextmanager
+def open_groups(
+    source: Source, storage_options: Mapping[str, Any] | None = None, **options: Any
+) -> Iterator[dict[str, xr.Dataset]]:
+    """All groups of a source by path (``"/"`` is the root), lazily; closed at the end if they were opened here.
+
+    Raises
+    ------
+    StoreNotFoundError
+        If there is neither a store nor a file.
+    UnsupportedError
+        If xarray has no engine for the file.
+    """
+    if isinstance(source, xr.DataArray):
+        source = source.to_dataset(name="array" if source.name is None or source.name in source.coords else source.name)
+    if isinstance(source, xr.Dataset):
+        yield {"/": source}
+        return
+    if isinstance(source, xr.DataTree):
+        yield {node.path: node.to_dataset(inherit=False) for node in source.subtree}
+        return
+    groups = _opened(source, storage_options, options)
+    try:
+        yield groups
+    finally:
+        for ds in groups.values():
+            ds.close()
+
+
+@contextmanager
+def open_dataset(
+    source: Source, group: str | None = None, storage_options: Mapping[str, Any] | None = None, **options: Any
+) -> Iterator[xr.Dataset]:
+    """One group of a source, lazily, as by `open_groups`."""
+    with open_groups(source, storage_options, **options) as groups:
+        path = f"/{(group or '').strip('/')}"
+        if path not in groups:
+            raise StoreNotFoundError("no such group", path=source_name(source), key=path, found=sorted(groups))
+        yield groups[path]
+
+
+def _opened(
+    source: str | os.PathLike[str] | Store, storage_options: Mapping[str, Any] | None, options: Mapping[str, Any]
+) -> dict[str, xr.Dataset]:
+    if not isinstance(source, Store):
+        name = os.fspath(source)
+        if os.path.isfile(name):
+            return _opened_file(name, options)
+    store: Any = as_store(source, storage_options)
+    return dict(xr.open_groups(store, engine="zarrds", **options))
+
+
+def _opened_file(name: str, options: Mapping[str, Any]) -> dict[str, xr.Dataset]:
+    more: dict[str, Any] = {}
+    if name.lower().endswith(_GRIB):
+        if find_spec("cfgrib") is None:
+            raise UnsupportedError("GRIB needs cfgrib", path=name, mend="Install it: python -m pip install cfgrib")
+        more = {"engine": "cfgrib", "backend_kwargs": {"indexpath": ""}}  # no index beside the user's file
+    try:
+        if more or _is_flat(name):
+            return {"/": xr.open_dataset(name, **more, **options)}
+        return dict(xr.open_groups(name, **options))
+    except (ValueError, OSError, TypeError, ImportError) as error:
+        raise UnsupportedError(
+            f"xarray cannot open the file: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
+            path=name,
+            mend="netCDF needs netCDF4 (python -m pip install netCDF4); check that the file is complete",
+        ) from error
+
+
+def _is_flat(name: str) -> bool:
+    """Whether a file is of a format without groups: netCDF 3."""
+    with open(name, "rb") as file:
+        return file.read(3) == b"CDF"

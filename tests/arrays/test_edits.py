@@ -296,7 +296,7 @@ for write in (
     assert open_array(tmp_path).shape == (8, 5000)
     assert (open_array(tmp_path)[...] == 1).all()
     assert sorted(LocalStore(tmp_path).list_prefix("c")) == [f"c/{i}/0" for i in range(4)]
-    assert len([name for _, _, names in os.walk(tmp_path) for name in names]) == 5
+    assert len([name for _, _, names in os.walk(tmp_path) for name in names]) == 6
 
 
 # attributes

@@ -77,7 +77,7 @@ def snapshot(path: Path) -> dict[str, bytes]:
 def in_documents(path: Path, old: str, new: str) -> None:
     """Put one text in place of another in all documents of a store."""
     for file in path.rglob("*"):
-        if file.name in ("zarr.json", ".zarray", ".zmetadata"):
+        if file.name in ("zarr.json", ".zarrds.json", ".zarray", ".zmetadata"):
             file.write_text(file.read_text().replace(old, new))
 
 

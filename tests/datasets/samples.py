@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -39,7 +39,7 @@ class Counting(zarrds.MemoryStore):
 
     def chunks_read(self) -> set[str]:
         """The keys of chunks, of all that were there, that were read."""
-        documents = ("zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata")
+        documents = ("zarr.json", ".zarrds.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata")
         return {key for key in self.reads if key in self._values and key.rpartition("/")[2] not in documents}
 
 
@@ -108,8 +108,37 @@ def chunks_of(path: Path, name: str) -> list[int]:
 
 def complete(path: Path, name: str) -> list[int] | None:
     """How much of an array its document says is certainly there."""
-    found: list[int] | None = document(path, name)["zarrds"].get("complete")
+    found: list[int] | None = notes_of(path, name).get("complete")
     return found
+
+
+def notes_of(path: Path, name: str) -> dict[str, Any]:
+    """What is noted of an array, by its own documents."""
+    file = path / name / ".zarrds.json"
+    found: dict[str, Any] = json.loads(file.read_text()) if file.exists() else document(path, name).get("zarrds", {})
+    return found
+
+
+def change_notes(path: Path, name: str, change: Callable[[dict[str, Any]], Any], *, copies: bool = True) -> None:
+    """Change what is noted of an array: ``change({"zarrds": {...}})``, also in the consolidated copy if `copies`."""
+    file = path / name / ".zarrds.json"
+    if (path / name / "zarr.json").exists():
+        content = {"zarrds": json.loads(file.read_text())} if file.exists() else {}
+        change(content)
+        file.write_text(json.dumps(content["zarrds"])) if "zarrds" in content else file.unlink(missing_ok=True)
+        root = json.loads((path / "zarr.json").read_text())
+        root.get("consolidated_metadata", {}).get("zarrds", {})[name] = content.get("zarrds")
+        where = path / "zarr.json"
+    else:
+        own = path / name / ".zarray"
+        content = json.loads(own.read_text())
+        change(content)
+        own.write_text(json.dumps(content))
+        where = path / ".zmetadata"
+        root = json.loads(where.read_text())
+        root["metadata"][f"{name}/.zarray"] = content
+    if copies:
+        where.write_text(json.dumps(root))
 
 
 def times(start: str, n: int, freq: str = "D") -> pd.DatetimeIndex:

@@ -88,11 +88,8 @@ def test_any_notes(kind: str, added: dict[str, Any], options: dict[str, Any]) ->
     ds = dataset_of(kind).assign_coords(n=("x", [*"abcdef"]))
     zarrds.save(ds, store)
     for name, note in added.items():
-        key = f"{name}/zarr.json"
-        if (value := store.get(key)) is not None:
-            content = json.loads(bytes(value))
-            content["zarrds"] = {**note, "must_understand": False}
-            store.set(key, json.dumps(content).encode())
+        if store.get(f"{name}/zarr.json") is not None:
+            store.set(f"{name}/.zarrds.json", json.dumps({**note, "must_understand": False}).encode())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = xr.open_dataset(store, engine="zarrds", consolidated=False, **options)

@@ -157,7 +157,7 @@ def test_a_store_that_is_replaced_while_a_region_is_written(path: Path, zarr_for
     assert caught.value.key == "v"
     if "v" not in other:
         xr.testing.assert_identical(load(path), other)
-    assert [p.name for p in path.parent.rglob(".*") if "zarrds" in p.name] == []
+    assert [p.name for p in path.parent.rglob(".*") if p.name.endswith(".zarrds-partial")] == []
 
 
 # what is left of a variable that is gone

@@ -24,7 +24,7 @@ from zarrds.errors import (
 )
 
 ENGINES = ["zarrds", "zarr"]
-DOCUMENTS = {"zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata"}
+DOCUMENTS = {"zarr.json", ".zarrds.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata"}
 
 
 def weather() -> xr.Dataset:

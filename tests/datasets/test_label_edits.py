@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +14,7 @@ import xarray as xr
 
 import zarrds
 from tests.datasets.index_kinds import INDEXES, MULTI_INDEXES, assert_same_indexes, dataset_of
-from tests.datasets.samples import Format, files
+from tests.datasets.samples import Format, change_notes, files
 from zarrds.errors import EncodingError, LabelError, VariableNotFoundError
 from zarrds.labels.sorted.lazy_index import LazyIndex
 
@@ -186,10 +185,7 @@ def test_a_part_of_two(path: Path) -> None:
     """Categories that two arrays share, as another writer may store them, stay while one of them does."""
     kinds = pd.Categorical([*"abca"])
     zarrds.save(xr.Dataset({"one": ("x", kinds), "two": ("x", kinds)}), path)
-    document = path / "two" / "zarr.json"
-    content = json.loads(document.read_text())
-    content["zarrds"]["pandas"]["categories"] = "one_categories"
-    document.write_text(json.dumps(content))
+    change_notes(path, "two", lambda content: content["zarrds"]["pandas"].update(categories="one_categories"))
     zarrds.drop_vars(path, "one")
     assert {"two", "one_categories"} <= names_in(path)
     found = opened(path)

@@ -235,7 +235,7 @@ def test_equal_labels_are_not_written_again(path: Path) -> None:
     # the documents too: "area" is another array now, of which who opened it before must not read a part
     assert {name for name, value in files(path).items() if before[name] != value} == {
         "area/c.0",
-        "area/zarr.json",
+        "area/.zarrds.json",
         "zarr.json",
     }
     xr.testing.assert_identical(opened.t2m.load(), days(0, 6).t2m)
@@ -326,7 +326,7 @@ def test_durable_or_not_the_contents_are_the_same(path: Path, durable: bool) -> 
         zarrds.save(A, store, group="g", mode="w", **options)
     assert contents(path) == contents(plain)
     xr.testing.assert_identical(load(path), days(0, 9))
-    assert [p for p in path.parent.rglob("*") if p.name.startswith(".")] == []
+    assert [p for p in path.parent.rglob("*") if p.name.endswith(".zarrds-partial")] == []
 
 
 def test_storage_options_are_ignored_for_local_paths(path: Path) -> None:

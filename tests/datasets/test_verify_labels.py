@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,21 +14,14 @@ import zarr
 
 import zarrds
 from tests.datasets.index_kinds import INDEXES, MULTI_INDEXES, dataset_of
-from tests.datasets.samples import Format, files
+from tests.datasets.samples import Format, change_notes, files
 
 LABELS = np.arange(100) * 10 + np.arange(100) % 7
 
 
 def change_note(path: Path, name: str, change: Callable[[dict[str, Any]], Any]) -> None:
-    """Change the member `zarrds` of an array, in its own document and in the consolidated copy."""
-    for file in (path / name / "zarr.json", path / name / ".zarray", path / "zarr.json", path / ".zmetadata"):
-        if file.exists():
-            content = json.loads(file.read_text())
-            copies = content.get("consolidated_metadata", content).get("metadata", {})
-            found = copies.get(name) or copies.get(f"{name}/.zarray") or content
-            if "zarrds" in found:
-                change(found["zarrds"])
-            file.write_text(json.dumps(content))
+    """Change what is noted of an array, beside it and in the consolidated copy."""
+    change_notes(path, name, lambda content: change(content["zarrds"]))
 
 
 def saved(path: Path, zarr_format: Format, labels: Any = LABELS) -> None:

@@ -83,5 +83,5 @@ class TestZarrDatatreeIO(suite.TestZarrDatatreeIO):  # type: ignore[misc,name-de
 
 def chunk_files(store: Path) -> set[str]:
     """The keys of all chunks."""
-    documents = {"zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata"}
+    documents = {"zarr.json", ".zarrds.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata"}
     return {str(p.relative_to(store)) for p in store.rglob("*") if p.is_file() and p.name not in documents}

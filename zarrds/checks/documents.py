@@ -97,7 +97,7 @@ def format_of(store: Store) -> ZarrFormat:
 def document_names(node: Node | None, zarr_format: ZarrFormat) -> frozenset[str]:
     """The names of the documents that a node may have."""
     if zarr_format == 3:
-        return frozenset({v3.NAME})
+        return frozenset({v3.NAME, v3.NOTES} if isinstance(node, ArrayMetadata) else {v3.NAME})
     if isinstance(node, ArrayMetadata):
         return frozenset({v2.ARRAY, v2.ATTRIBUTES})
     # a group that is a store to others may have consolidated metadata of its own
@@ -291,7 +291,9 @@ def _difference(documents: _Documents, own: Raw, named: Raw) -> str | None:
 def _comparable(raw: Raw) -> Raw:
     """The documents of a node without what may differ."""
     if v2.ARRAY not in raw and v2.GROUP not in raw:
-        return _without_consolidated(raw)
+        # what is noted of a group lies in consolidated metadata alone
+        left_out = {"consolidated_metadata"} if _is_array(raw) else {"consolidated_metadata", v3.MEMBER}
+        return {name: value for name, value in raw.items() if name not in left_out}
     kind = v2.ARRAY if v2.ARRAY in raw else v2.GROUP
     document = raw[kind]
     return {

@@ -13,6 +13,7 @@ from typing import Protocol
 from zarrds.errors import MetadataError, NodeNotFoundError, StoreNotFoundError, UnsupportedError, ZarrdsError, locating
 from zarrds.metadata import v2, v3
 from zarrds.metadata.dtypes import JSON
+from zarrds.metadata.extension import MEMBER
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
 from zarrds.storage.protocol import Store, check_prefix
 
@@ -262,8 +263,8 @@ def put_node(store: Store, path: str, node: Node) -> None:
     with locked(store):
         raws = module.load_consolidated(store)
         if raws is None or path:
-            for key, value in module.documents(path, raw).items():
-                store.set(key, value)
+            before = module.load_raw(store, path) if isinstance(node, ArrayMetadata) and not node.extensions else None
+            _set_all(store, _documents(module, path, raw, before))
         if raws is not None:
             _set_all(store, module.consolidated_documents(raws | {path: raw}))
 
@@ -330,9 +331,17 @@ def documents_of_change(
     root = module.consolidated_documents(_without(before, removed) | changed)
     new, old = dict[str, bytes](), dict[str, bytes]()
     for path, raw in changed.items():
-        place = new if module.load_raw(store, path) is None else old
-        place |= module.documents(path, raw)
+        standing = module.load_raw(store, path)
+        place = new if standing is None else old
+        place |= _documents(module, path, raw, standing)
     return new, root, {key: value for key, value in old.items() if key not in root}
+
+
+def _documents(module: ModuleType, path: str, raw: Raw, before: Raw | None) -> dict[str, bytes]:
+    """The keys and bytes that store a node; what was noted of the one before it is not to be taken for its own."""
+    is_left = before is not None and MEMBER in before and MEMBER not in raw
+    documents: dict[str, bytes] = module.documents(path, raw | {MEMBER: {}} if is_left else raw)
+    return documents
 
 
 def _without(raws: Mapping[str, Raw], removed: Collection[str]) -> dict[str, Raw]:

@@ -1,20 +1,26 @@
-"""What zarrds notes in an array's document: the member ``zarrds``.
+"""What zarrds notes of an array or a group: an object that other readers need not know.
 
-In v3 it is an extension that need not be understood, in v2 a further member of ``.zarray``:
-``{"must_understand": false, "id": "0f1e2d3c4b5a6978", "complete": [744, 721, 1440]}``. Another library may keep it when
-it makes the array longer, or drop it; what it says is then still right. Only of an array that such a library has cut
-and made longer again may it say too much: chunks that are rightly absent then count as lost.
+``{"must_understand": false, "id": "0f1e2d3c4b5a6978", "complete": [744, 721, 1440]}``. In the model it is one of the
+`extensions`; `zarrds.metadata.v3` and `.v2` say where it lies in a store. Another library may keep it when it makes the
+array longer, or drop it; what it says is then still right. Only of an array that such a library has cut and made longer
+again may it say too much: chunks that are rightly absent then count as lost.
+
+All that is noted goes through `note_of` and `with_note`. A group's notes lie in the consolidated metadata alone:
+whoever needs one must do without it where another tool has written that, and where a group below the root is opened as
+if it were a store.
 """
 
 from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.equality import is_same
-from zarrds.metadata.model import ArrayMetadata, Node
+from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node
 
 __all__ = [
     "MEMBER",
@@ -26,9 +32,11 @@ __all__ = [
     "with_marks",
     "with_note",
     "with_shape",
+    "without_notes",
 ]
 
-# the member of the array's document
+N = TypeVar("N", ArrayMetadata, GroupMetadata)
+
 MEMBER = "zarrds"
 _ID = re.compile(r"[0-9a-f]{16}\Z")
 
@@ -99,37 +107,40 @@ def with_marks(metadata: ArrayMetadata, marks: Marks) -> ArrayMetadata:
         member["complete"] = list(marks.complete)
     if isinstance(before, dict):
         member |= {name: value for name, value in before.items() if name not in known}
-    extensions = {name: value for name, value in metadata.extensions.items() if name != MEMBER}
+    return _with_member(metadata, member)
+
+
+def _with_member(node: N, member: Mapping[str, JSON]) -> N:
+    extensions = {name: value for name, value in node.extensions.items() if name != MEMBER}
     if member:
         extensions[MEMBER] = {"must_understand": False, **member}
-    return replace(metadata, extensions=extensions)
+    return replace(node, extensions=extensions)
 
 
-def note_of(metadata: ArrayMetadata, name: str) -> JSON:
-    """Another member of the object, None where it is absent: what labels need, for example."""
-    member = metadata.extensions.get(MEMBER)
+def without_notes(node: N) -> N:
+    """The same node with nothing noted of it."""
+    return _with_member(node, {})
+
+
+def note_of(node: Node, name: str) -> JSON:
+    """What is noted under `name`, None if nothing is: what labels need, for example."""
+    member = node.extensions.get(MEMBER)
     return member.get(name) if isinstance(member, dict) else None
 
 
-def with_note(metadata: ArrayMetadata, name: str, value: JSON) -> ArrayMetadata:
-    """The same array with another member of the object in place of the one that it had; None removes it.
+def with_note(node: N, name: str, value: JSON) -> N:
+    """The same node with `value` noted under `name` in place of what was; None removes it.
 
     Examples
     --------
-    >>> from zarrds.metadata.dtypes import DataType
-    >>> plain = ArrayMetadata((4,), DataType.from_v3("int8"), (2,), ({"name": "bytes"},), fill_value=0)
-    >>> noted = with_note(plain, "pandas", {"dtype": "category"})
-    >>> note_of(noted, "pandas"), with_note(noted, "pandas", None) == plain
-    ({'dtype': 'category'}, True)
+    >>> group = with_note(GroupMetadata(), "title", {"dtype": "str"})
+    >>> note_of(group, "title"), with_note(group, "title", None) == GroupMetadata()
+    ({'dtype': 'str'}, True)
     """
-    before = metadata.extensions.get(MEMBER)
-    member = {k: v for k, v in before.items() if k != name} if isinstance(before, dict) else {}
-    if value is not None:
-        member[name] = value
-    extensions = {k: v for k, v in metadata.extensions.items() if k != MEMBER}
-    if member.keys() - {"must_understand"}:
-        extensions[MEMBER] = {**member, "must_understand": False}
-    return replace(metadata, extensions=extensions)
+    before = node.extensions.get(MEMBER)
+    known = {name, "must_understand"}
+    member = {k: v for k, v in before.items() if k not in known} if isinstance(before, dict) else {}
+    return _with_member(node, member if value is None else {**member, name: value})
 
 
 def with_shape(metadata: ArrayMetadata, shape: tuple[int, ...], *, is_written: bool = False) -> ArrayMetadata:

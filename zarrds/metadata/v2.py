@@ -26,6 +26,7 @@ Raw = dict[str, JSON]
 
 ARRAY, GROUP, ATTRIBUTES, CONSOLIDATED = ".zarray", ".zgroup", ".zattrs", ".zmetadata"
 DIMENSIONS = "_ARRAY_DIMENSIONS"
+MEMBER = "zarrds"  # of .zmetadata: what zarrds notes of groups, by path; that of an array is a member of its .zarray
 _NCZARR = ("_NCZARR_ARRAY", "_nczarr_array")
 _ARRAY_MEMBERS = {
     "zarr_format",
@@ -71,6 +72,10 @@ def load_consolidated(store: Store) -> dict[str, Raw] | None:
     for key, value in member(document, "metadata", dict).items():
         path, _, name = key.rpartition("/")
         raws.setdefault(path, {})[name] = value
+    notes = document.get(MEMBER)
+    for path, note in notes.items() if isinstance(notes, dict) else ():
+        if GROUP in raws.get(path, {}) and isinstance(note, dict):
+            raws[path][MEMBER] = note
     return {path: raw for path, raw in raws.items() if ARRAY in raw or GROUP in raw}
 
 
@@ -83,7 +88,8 @@ def parse(raw: Raw) -> Node:
     if ARRAY not in raw:
         # zarr-python puts an empty v3 member into the groups of its .zmetadata
         extensions = {k: v for k, v in document.items() if k not in ("zarr_format", "consolidated_metadata")}
-        return GroupMetadata(attributes, extensions, zarr_format=2)
+        noted = {MEMBER: raw[MEMBER]} if MEMBER in raw else {}
+        return GroupMetadata(attributes, extensions | noted, zarr_format=2)
     shape = sizes(document, "shape")
     typestr = member(document, "dtype", (str, list))
     filters = document.get("filters")
@@ -130,7 +136,10 @@ def _dimension_names(
 def to_raw(node: Node) -> Raw:
     """The documents of a node."""
     if isinstance(node, GroupMetadata):
-        return {GROUP: {"zarr_format": 2, **node.extensions}, ATTRIBUTES: dict(node.attributes)}
+        # zarr-python refuses a group with a member that it does not know
+        others = {name: value for name, value in node.extensions.items() if name != MEMBER}
+        noted = {MEMBER: node.extensions[MEMBER]} if MEMBER in node.extensions else {}
+        return {GROUP: {"zarr_format": 2, **others}, ATTRIBUTES: dict(node.attributes), **noted}
     data_type = _stored_data_type(node)
     document = {
         "zarr_format": 2,
@@ -168,8 +177,7 @@ def documents(path: str, raw: Raw) -> dict[str, bytes]:
 def consolidated_documents(raws: Mapping[str, Raw]) -> dict[str, bytes]:
     """The keys and bytes of the root's documents, ``.zmetadata`` with all nodes of `raws` (by path) among them."""
     paths = sorted(raws, key=depth_and_parent)
-    metadata = {_key(path, name): document for path in paths for name, document in raws[path].items()}
-    return {
-        **documents("", raws[""]),
-        CONSOLIDATED: dump({"zarr_consolidated_format": 1, "metadata": metadata}),
-    }
+    metadata = {_key(path, name): document for path in paths for name, document in raws[path].items() if name != MEMBER}
+    notes = {path: raws[path][MEMBER] for path in paths if MEMBER in raws[path]}
+    document = {"zarr_consolidated_format": 1, "metadata": metadata} | ({MEMBER: notes} if notes else {})
+    return {**documents("", raws[""]), CONSOLIDATED: dump(document)}

@@ -1,10 +1,14 @@
-"""Zarr v3 documents (``zarr.json``) <-> the model. Source: Zarr v3 core specification, "Metadata"."""
+"""Zarr v3 documents (``zarr.json``) <-> the model. Source: Zarr v3 core specification, "Metadata".
+
+What zarrds notes of an array lies in a document of its own beside ``zarr.json``, with a copy in the root's consolidated
+metadata: some readers refuse an array with a member that they do not know. In a `Raw` it is a member all the same.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from zarrds.errors import MetadataError, UnsupportedError
+from zarrds.errors import InvalidKeyError, MetadataError, UnsupportedError
 from zarrds.metadata.dtypes import JSON, DataType
 from zarrds.metadata.fields import chunk_sizes, depth_and_parent, dump, load, member, sizes
 from zarrds.metadata.fill_values import decode_fill_value, encode_fill_value
@@ -16,6 +20,9 @@ __all__ = ["consolidated_documents", "documents", "load_consolidated", "load_raw
 Raw = dict[str, JSON]
 
 NAME = "zarr.json"
+# In an array's folder alone: zarr-python, which looks into all that lies in a group's, warns of what is no node.
+NOTES = ".zarrds.json"
+MEMBER = "zarrds"  # of consolidated metadata: the notes of all nodes, by path
 _KEY_ENCODINGS: dict[tuple[str, str], ChunkKeyEncoding] = {
     (encoding.name, encoding.separator): encoding
     for encoding in (
@@ -42,23 +49,31 @@ _ARRAY_MEMBERS = {
 }
 
 
-def _key(path: str) -> str:
-    return f"{path}/{NAME}" if path else NAME
+def _key(path: str, name: str = NAME) -> str:
+    return f"{path}/{name}" if path else name
 
 
 def load_raw(store: Store, path: str) -> Raw | None:
-    """The document of the node at `path`, or None."""
-    return load(store, _key(path))
+    """The document of the node at `path`, with what zarrds notes of it; None if there is none."""
+    raw = load(store, _key(path))
+    if raw is None:
+        return None
+    if raw.get("node_type") == "array":
+        return _noted(store, path, raw)
+    return raw if path else _joined(raw, (_notes_in(raw) or {}).get(""))
 
 
 def load_consolidated(store: Store) -> dict[str, Raw] | None:
     """All documents by path, from the root's consolidated metadata; None without it."""
     root = load(store, _key(""))
-    return None if root is None else consolidated_in(root)
+    raws = None if root is None else consolidated_in(root)
+    if root is None or raws is None or _notes_in(root) is not None:
+        return raws
+    return _with_own_notes(store, raws)
 
 
 def consolidated_in(root: Raw) -> dict[str, Raw] | None:
-    """What `load_consolidated` finds in a root document."""
+    """All documents by path in a root document, with the notes that it has of them."""
     consolidated = root.get("consolidated_metadata")
     if consolidated is None:
         return None
@@ -73,7 +88,53 @@ def consolidated_in(root: Raw) -> dict[str, Raw] | None:
     below = member(consolidated, "metadata", dict)
     if any(not isinstance(raw, dict) for raw in below.values()):
         raise MetadataError("consolidated metadata holds something that is no document", key=NAME)
-    return {"": root} | {path: raw for path, raw in below.items() if path}
+    raws = {"": root} | {path: raw for path, raw in below.items() if path}
+    notes = _notes_in(root)
+    return raws if notes is None else {path: _joined(raw, notes.get(path)) for path, raw in raws.items()}
+
+
+def _notes_in(root: Raw) -> Raw | None:
+    """The notes of all nodes in a root document, by path; None if another tool has written it since."""
+    consolidated = root.get("consolidated_metadata")
+    notes = consolidated.get(MEMBER) if isinstance(consolidated, dict) else None
+    return notes if isinstance(notes, dict) else None
+
+
+def _noted(store: Store, path: str, raw: Raw) -> Raw:
+    """The document of an array, with the notes that lie beside it; until zarrds 0.1 they were a member of it."""
+    try:
+        note = load(store, _key(path, NOTES))
+    except (InvalidKeyError, MetadataError):
+        note = None
+    return _joined(raw, note)
+
+
+def _joined(raw: Raw, note: JSON) -> Raw:
+    # what is malformed counts as absent
+    return raw | {MEMBER: note} if isinstance(note, dict) and note.get("must_understand") is False else raw
+
+
+def _with_own_notes(store: Store, raws: dict[str, Raw]) -> dict[str, Raw]:
+    """Documents of which another tool has written the consolidated copies, with the notes beside the arrays.
+
+    Most such stores have none, and not one value is to be read in vain for each of their arrays: zarrds notes something
+    of every array that it saves, so the first and the last one-dimensional array tell, those before others that have
+    the name of their dimension, since others add variables more often than coordinates.
+    """
+    arrays = [path for path, raw in raws.items() if raw.get("node_type") == "array" and MEMBER not in raw]
+    ranked = sorted(arrays, key=lambda path: (_rank(path, raws[path]), path))
+    best = [path for path in ranked if _rank(path, raws[path]) == _rank(ranked[0], raws[ranked[0]])]
+    noted = {path: _noted(store, path, raws[path]) for path in {*best[:1], *best[-1:]}}
+    if any(MEMBER in raw for raw in noted.values()):
+        noted |= {path: _noted(store, path, raws[path]) for path in arrays if path not in noted}
+    return raws | noted
+
+
+def _rank(path: str, raw: Raw) -> int:
+    names = raw.get("dimension_names")
+    if names == [path.rpartition("/")[2]]:
+        return 0
+    return 1 if isinstance(names, list) and len(names) == 1 else 2
 
 
 def parse(raw: Raw) -> Node:
@@ -188,16 +249,22 @@ def _written(codec: CodecObject) -> dict[str, JSON]:
 
 
 def documents(path: str, raw: Raw) -> dict[str, bytes]:
-    """The keys and bytes that store one node."""
-    return {_key(path): dump(raw)}
+    """The keys and bytes that store one node; the one that makes it exist comes last."""
+    own = {_key(path): dump(_without(raw, MEMBER))}
+    if raw.get("node_type") != "array" or MEMBER not in raw:
+        return own
+    return {_key(path, NOTES): dump(raw[MEMBER]), **own}
 
 
 def consolidated_documents(raws: Mapping[str, Raw]) -> dict[str, bytes]:
     """The key and bytes of the root document with all nodes of `raws` (by path; ``""`` is the root) in it."""
-    below = {
-        path: {name: value for name, value in raws[path].items() if name != "consolidated_metadata"}
-        for path in sorted(raws, key=depth_and_parent)
-        if path
-    }
+    paths = sorted(raws, key=depth_and_parent)
+    below = {path: _without(raws[path], "consolidated_metadata", MEMBER) for path in paths if path}
     consolidated = {"kind": "inline", "must_understand": False, "metadata": below}
-    return documents("", raws[""] | {"consolidated_metadata": consolidated})
+    notes = {path: raws[path][MEMBER] for path in paths if raws[path].get(MEMBER)}
+    root = _without(raws[""], MEMBER)
+    return documents("", root | {"consolidated_metadata": consolidated | {MEMBER: notes}})
+
+
+def _without(raw: Raw, *names: str) -> Raw:
+    return {name: value for name, value in raw.items() if name not in names}

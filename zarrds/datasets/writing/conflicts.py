@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from zarrds.engine.chunk_io import Chunks
 from zarrds.errors import ConflictError, StoreExistsError
 from zarrds.metadata.documents import own_node
-from zarrds.metadata.extension import is_replaced
+from zarrds.metadata.extension import is_replaced, without_notes
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, ZarrFormat
 from zarrds.storage.protocol import Store
 
@@ -45,7 +45,11 @@ def check_groups(store: Store, groups: Mapping[str, GroupMetadata | None], zarr_
     ConflictError
     """
     for path, metadata in groups.items():
-        if own_node(store, path, zarr_format) != metadata:
+        now = own_node(store, path, zarr_format)
+        # what is noted of a group does not lie in its own document
+        if isinstance(now, GroupMetadata):
+            now = without_notes(now)
+        if now != (None if metadata is None else without_notes(metadata)):
             raise _conflict(store, path or "/")
 
 

@@ -34,6 +34,7 @@ BUILTINS: dict[str, tuple[type[Exception], ...]] = {
     "ChunkError": (ValueError,),
     "SelectionError": (IndexError,),
     "EncodingError": (ValueError, TypeError),
+    "CarriedEncodingError": (EncodingError,),
     "VariableNotFoundError": (EncodingError, KeyError),
     "LabelError": (ValueError,),
     "LabelNotFoundError": (LabelError, KeyError),

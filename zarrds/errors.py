@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 __all__ = [
+    "CarriedEncodingError",
     "ChunkError",
     "ConflictError",
     "EncodingError",
@@ -181,6 +182,10 @@ class SelectionError(ZarrdsError, IndexError):
 
 class EncodingError(ZarrdsError, ValueError, TypeError):
     """Data, attributes or an encoding that cannot be stored."""
+
+
+class CarriedEncodingError(EncodingError):
+    """An encoding that came along with a variable, and that would change its values; `zarrds.save` replaces it."""
 
 
 class VariableNotFoundError(EncodingError, KeyError):

@@ -46,11 +46,6 @@ UNSUPPORTED = {
     "name zarr.json": (xr.Dataset({"zarr.json": ("x", [1])}), "zarr.json"),
     "name .zarray": (xr.Dataset({".zarray": ("x", [1])}), ".zarray"),
     "name of unfinished files": (xr.Dataset({".bad.zarrds-partial": ("x", [1])}), "bad"),
-    "scale and text": (xr.Dataset({"bad": ("x", ["a", "b"], {}, {"scale_factor": 2.0, "dtype": "i2"})}), "bad"),
-    "time units": (
-        xr.Dataset({"bad": ("x", np.array(["2000-01-01"], "M8[ns]"), {}, {"units": "parsecs since then"})}),
-        "bad",
-    ),
 }
 
 

@@ -29,6 +29,13 @@ class KeepsLabels:
         with self.roundtrip(original) as actual:
             xr.testing.assert_identical(actual, original)
 
+    def test_roundtrip_string_with_fill_value_nchar(self) -> None:
+        # there it is an error; here what came along gives way
+        values = np.array(["ab", "cdef", np.nan], object)
+        original = xr.Dataset({"x": ("t", values, {}, {"dtype": "S1", "_FillValue": b"X"})})
+        with self.roundtrip(original) as actual:
+            xr.testing.assert_identical(actual, original)
+
     def test_roundtrip_object_dtype(self) -> None:
         # there missing text may become "", as missing bytes do
         objects = {

@@ -10,7 +10,6 @@ from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import xarray as xr
 
 from zarrds.arrays.attributes import plain_attributes
@@ -19,9 +18,8 @@ from zarrds.compat.xarray_internals import (
     DATAARRAY_VARIABLE,
     NONE_VAR_NAME,
     encode_dataset_coordinates,
-    encode_zarr_variable,
 )
-from zarrds.datasets.encoding.as_stored import check_range
+from zarrds.datasets.encoding.encoded import encoded_variable
 from zarrds.datasets.encoding.variables import array_metadata_for
 from zarrds.errors import EncodingError, UnsupportedError, VariableNotFoundError
 from zarrds.metadata.dtypes import JSON
@@ -46,10 +44,14 @@ _RESERVED_NAMES = frozenset({"zarr.json", ".zarrds.json", ".zarray", ".zgroup", 
 
 @dataclass(frozen=True, slots=True)
 class EncodedArray:
-    """An array that is to be written: its metadata, and its data in the dtype of the store."""
+    """An array that is to be written: its metadata, its data in the dtype of the store.
+
+    `replaced` says why its encoding is another than the one that came along with it, if it is.
+    """
 
     metadata: ArrayMetadata
     variable: xr.Variable
+    replaced: str | None = None
 
 
 def datasets_of(
@@ -125,14 +127,6 @@ def stored_name(name: Hashable) -> str:
     return text
 
 
-def _with_floats(encoding: Mapping[str, Any]) -> dict[str, Any]:
-    """An encoding that does not scale by integers: xarray's coders stumble over those, some only when they decode."""
-    return {
-        key: float(value) if key in ("scale_factor", "add_offset") and isinstance(value, int | np.integer) else value
-        for key, value in encoding.items()
-    }
-
-
 def encode_variable(
     name: str,
     variable: xr.Variable,
@@ -152,17 +146,15 @@ def encode_variable(
     notes : mapping of str to JSON, optional
         Further members of the array's ``zarrds`` object.
     """
-    checked = check_range(name, variable, _with_floats(variable.encoding))
-    checked.encoding = _with_floats(checked.encoding)
     try:
-        encoded = encode_zarr_variable(checked, name=name, zarr_format=zarr_format)
+        encoded, replaced = encoded_variable(name, variable, is_explicit, zarr_format)
     except NotImplementedError as error:  # a MultiIndex, or another thing that CF has no words for
         raise UnsupportedError(
             f"variable cannot be stored: {error}", key=name, mend="Convert it first, for example with reset_index"
         ) from error
     except EncodingError:
         raise
-    except (TypeError, ValueError, OverflowError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise EncodingError(
             f"variable cannot be stored: {error}",
             key=name,
@@ -172,4 +164,4 @@ def encode_variable(
     metadata = array_metadata_for(name, encoded, zarr_format=zarr_format, is_explicit=is_explicit)
     for member, value in (notes or {}).items():
         metadata = with_note(metadata, member, value)
-    return EncodedArray(metadata, encoded)
+    return EncodedArray(metadata, encoded, replaced)

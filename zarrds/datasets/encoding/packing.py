@@ -5,7 +5,7 @@ What no integer of the store stands for is an error, where NumPy's casts would w
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -14,65 +14,13 @@ import pandas as pd
 import xarray as xr
 
 from zarrds.compat.xarray_internals import encode_zarr_variable
-from zarrds.datasets.encoding.comparison import label_text, position_text
-from zarrds.errors import EncodingError
+from zarrds.datasets.encoding.blocks import Block, encoding_error
 
-__all__ = ["CF_KEYS", "Block", "Packing", "encoding_error", "packing_of"]
+__all__ = ["CF_KEYS", "Packing", "packing_of"]
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 # of a decoded variable's encoding, what xarray's encoders and decoders go by
 CF_KEYS = ("units", "calendar", "scale_factor", "add_offset", "_FillValue", "missing_value", "_Unsigned")
-_MEND = "Change or drop the value, or save the variable anew with an encoding that holds it"
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """Some values of a variable.
-
-    Attributes
-    ----------
-    name : hashable
-        Of the variable.
-    dims : tuple
-    values : array
-        Of one dimension: the block's elements in their order.
-    shape : tuple of int
-        Of the block.
-    origin : tuple of int
-        The place of its first element in the variable.
-    """
-
-    name: Hashable
-    dims: tuple[Hashable, ...]
-    values: Array
-    shape: tuple[int, ...]
-    origin: tuple[int, ...]
-
-    def with_values(self, values: Array) -> Block:
-        """The same place with other values."""
-        return Block(self.name, self.dims, values, self.shape, self.origin)
-
-
-def encoding_error(block: Block, bad: Array, problem: str, *, expected: str | None, mend: str = _MEND) -> Any:
-    """The error for the first value where `bad` is true, saying where that is.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> block = Block("v", ("x",), np.array([5.0, 7.0]), (2,), (10,))
-    >>> print(encoding_error(block, block.values > 5, "is too large", expected="at most 5", mend="Clip it"))
-    variable 'v' holds a value that is too large (at 'v'): expected at most 5, found 7.0 at x=11. Clip it
-    """
-    first = int(np.argmax(bad))
-    inside = np.unravel_index(first, block.shape)
-    where = position_text(block.dims, [a + int(i) for a, i in zip(block.origin, inside, strict=True)])
-    return EncodingError(
-        f"variable {block.name!r} holds a value that {problem}",
-        key=str(block.name),
-        expected=expected,
-        found=f"{label_text(block.values[first])} at {where}",
-        mend=mend,
-    )
 
 
 def packing_of(dtype: np.dtype[Any], encoding: Mapping[str, Any]) -> Packing:
@@ -210,6 +158,10 @@ class Packing:
             packed = np.rint(np.where(missing, 0, numbers)).astype(self.meant)
             packed[missing] = self.missing_marker(block.values)
         return packed.view(self.dtype.newbyteorder("=")).astype(self.dtype, copy=False)
+
+    def has_marker(self, values: Array) -> bool:
+        """Whether what is missing of values, if anything, can be written."""
+        return self.missing_marker(values) is not None or not _missing(values).any()
 
     def missing_marker(self, values: Array) -> int | None:
         """What is written for missing values; of times in 64 bits xarray reads the smallest as missing anyway."""

@@ -273,6 +273,9 @@ class _Maker:
         # what is missing is the user's choice if the encoding says so
         encoding: Any = self._asked.get(name, variable.encoding)  # whatever the user passed
         is_chosen = isinstance(encoding, Mapping) and not _MISSING.isdisjoint(encoding)
+        if is_chosen and name not in self._asked:
+            # what came along counts only if it can stand for missing text
+            is_chosen = any(isinstance(encoding.get(key), str) for key in _MISSING)
         if variable.dtype.kind != "O" or is_chosen or check_vlen_dtype(variable.dtype) is not None:
             return None
         if variable.chunks is not None and variable.size:

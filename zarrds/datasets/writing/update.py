@@ -55,12 +55,15 @@ class ArrayChange:
         Encoded.
     start : tuple of int
         The place of its first element, along each dimension of the array.
+    replaced : str or None
+        Why the encoding that came along with the variable was replaced, if it was.
     """
 
     before: ArrayMetadata | None
     after: ArrayMetadata
     variable: xr.Variable
     start: tuple[int, ...]
+    replaced: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,7 +297,7 @@ def _new(
                 found=f"{dim}: {size}",
             )
     encoded = encode_variable(name, variable, is_explicit, how.zarr_format, notes)
-    return ArrayChange(None, encoded.metadata, encoded.variable, (0,) * variable.ndim)
+    return ArrayChange(None, encoded.metadata, encoded.variable, (0,) * variable.ndim, encoded.replaced)
 
 
 def _written(

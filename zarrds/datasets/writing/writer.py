@@ -16,6 +16,7 @@ from zarrds.datasets.encoding.dataset import datasets_of, encode_variable, prepa
 from zarrds.datasets.encoding.meaning import decoded_like
 from zarrds.datasets.writing.append import OnOverlap
 from zarrds.datasets.writing.conflicts import check_groups
+from zarrds.datasets.writing.hints import Parts, warn_of, without_hint
 from zarrds.datasets.writing.new_store import Target, find_target, staged
 from zarrds.datasets.writing.order import with_order
 from zarrds.datasets.writing.plain import plain_dataset
@@ -25,6 +26,7 @@ from zarrds.datasets.writing.stored import read_group
 from zarrds.datasets.writing.transaction import Options, carry_out, finish_later, marked, write_all, writes_of
 from zarrds.datasets.writing.update import ArrayChange, How, plan_update
 from zarrds.errors import (
+    CarriedEncodingError,
     EncodingError,
     LabelError,
     NodeNotFoundError,
@@ -168,20 +170,29 @@ def save(
     with locating(target_store.path):
         existing = None if mode in ("w", "w-") else zarr_format_of(target_store)
         parts = list(datasets_of(obj, encoding or {}, write_inherited_coords))
-        if mode == "w" or mode == "w-":
-            return _save_new(parts, find_target(target_store, path, mode, zarr_format), options)
-        if existing is None:
+        if existing is None and mode not in ("w", "w-"):
             if mode == "r+":
                 raise StoreNotFoundError("no Zarr store here", mend="Pass mode='w-' to make one")
             with _inside(path):
                 _check_there(append_dim, region, mode)
-            return _save_new(parts, find_target(target_store, path, "w-", zarr_format), options)
-        if zarr_format not in (None, existing):
+        if existing is not None and zarr_format not in (None, existing):
             raise EncodingError(f"store is of Zarr format {existing}", found=f"zarr_format={zarr_format}")
-        return _save_into(parts, target_store, path, How(mode, append_dim, region, on_overlap, existing), options)
-
-
-Parts = list[tuple[str, xr.Dataset, Mapping[Hashable, Mapping[str, Any]]]]
+        late: dict[str, str] = {}
+        while True:
+            replaced: dict[str, str] = {}
+            try:
+                if existing is None:
+                    new: Literal["w", "w-"] = "w" if mode == "w" else "w-"
+                    target = find_target(target_store, path, new, zarr_format)
+                    result = _save_new(parts, target, options, replaced)
+                else:
+                    how = How(mode, append_dim, region, on_overlap, existing)  # type: ignore[arg-type]  # no "w" here
+                    result = _save_into(parts, target_store, path, how, options, replaced)
+            except CarriedEncodingError as error:  # of a dask block; nothing is visible yet
+                parts = without_hint(parts, error, late)
+            else:
+                warn_of(late | replaced)
+                return result
 
 
 def _checked_mode(mode: Mode | None, append_dim: object, region: object, on_overlap: str) -> Mode:
@@ -210,8 +221,8 @@ def _check_there(append_dim: object, region: object, mode: Mode) -> None:
         raise NodeNotFoundError("there is nothing to write into", mend="Save the whole first")
 
 
-def _save_new(parts: Parts, target: Target[Store], options: Options) -> Any:
-    """Save what is to stand where nothing is, or in the place of what is there."""
+def _save_new(parts: Parts, target: Target[Store], options: Options, replaced: dict[str, str]) -> Any:
+    """Save what is to stand where nothing is, or in the place of what is there; `replaced` gets why encodings were."""
     store = target.store
     sources = (variable for _, dataset, _ in parts for variable in dataset.variables.values())
     if not options.compute and target.replace and reads_from(sources, store):
@@ -230,8 +241,10 @@ def _save_new(parts: Parts, target: Target[Store], options: Options) -> Any:
             groups[path] = GroupMetadata(attributes, zarr_format=target.zarr_format)
             for name, variable in variables.items():
                 encoded = encode_variable(name, variable, name in encoding, target.zarr_format, plain.notes.get(name))
-                change = ArrayChange(None, encoded.metadata, encoded.variable, (0,) * variable.ndim)
+                start = (0,) * variable.ndim
+                change = ArrayChange(None, encoded.metadata, encoded.variable, start, encoded.replaced)
                 arrays[f"{path}/{name}" if path else name] = change
+    replaced |= _replaced(arrays)
     store.clean()
     if target.is_whole:
         return _save_whole(target, groups, arrays, options)
@@ -266,7 +279,11 @@ def _save_whole(
     return None if options.compute else finish_later(target.store, after, later, options)
 
 
-def _save_into(parts: Parts, store: Store, path: str, how: How, options: Options) -> Any:
+def _replaced(arrays: Mapping[str, ArrayChange]) -> dict[str, str]:
+    return {path: change.replaced for path, change in arrays.items() if change.replaced is not None}
+
+
+def _save_into(parts: Parts, store: Store, path: str, how: How, options: Options, replaced: dict[str, str]) -> Any:
     """Save into a store that exists."""
     sources = [v for _, dataset, _ in parts for v in dataset.variables.values()]
     # With data at hand, other writers are kept out from the first look to the last write. A dask graph may take days:
@@ -282,6 +299,7 @@ def _save_into(parts: Parts, store: Store, path: str, how: How, options: Options
             # arrays whose documents were just being put in place may not have fitted together
             with locked(store):
                 plan = _planned(parts, store, path, how, options)
+        replaced |= _replaced(plan.arrays)
         if not options.compute and reads_from((v for v in sources if v.chunks is not None), store):
             _check_order(plan.arrays)
         in_place = how.region is not None and how.append_dim is None and not reads_from(sources, store)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from zarrds.datasets.encoding.blocks import check_declared
 from zarrds.datasets.writing.conflicts import check_not_replaced
 from zarrds.engine.elements import Elements
 from zarrds.engine.executor import Progress
@@ -106,12 +107,18 @@ class _Target:
         self._elements = write.elements
         self._start = write.start
         self._in_place = write.in_place
+        self._name = write.elements.path.rpartition("/")[2]
         self._progress = progress
 
     def __setitem__(self, key: tuple[slice, ...], value: Any) -> None:
+        shape = tuple(s.stop - s.start for s in key)
+        values = np.asarray(value)
+        if values.dtype != self.dtype or values.shape != shape:
+            check_declared(self._name, values, self.dtype, shape)
+            values = values.astype(self.dtype)
         moved = tuple(slice(s.start + a, s.stop + a) for s, a in zip(key, self._start, strict=True))
         _check_there(self._elements, self._in_place)
-        self._elements.write(moved, value, progress=self._progress)
+        self._elements.write(moved, values, progress=self._progress)
 
     def __getstate__(self) -> dict[str, Any]:
         if self._elements.store.in_memory:
@@ -121,6 +128,22 @@ class _Target:
                 mend="Compute it with scheduler='threads', or save to a path",
             )
         return self.__dict__ | {"_progress": None}
+
+
+def _checked(data: Any, path: str) -> Any:
+    """A dask array whose blocks are what it says: to cut and join them would hide it."""
+    return data.map_blocks(
+        _check_block, dtype=data.dtype, meta=data._meta, name_of=path.rpartition("/")[2], declared=data.dtype
+    )
+
+
+def _check_block(values: Any, *, name_of: str, declared: np.dtype[Any], block_info: Any = None) -> Any:
+    if block_info:
+        shape = tuple(int(stop - start) for start, stop in block_info[0]["array-location"])
+        found = np.asarray(values)
+        if found.dtype != declared or found.shape != shape:
+            check_declared(name_of, found, declared, shape)
+    return values
 
 
 def compute_writes(
@@ -149,7 +172,7 @@ def compute_writes(
     for write in writes:
         data, array = write.variable.data, write.elements
         wanted = tuple(map(aligned_blocks, data.chunks, array.metadata.chunks, write.start))
-        sources.append(data if wanted == data.chunks else data.rechunk(wanted))
+        sources.append(data if wanted == data.chunks else _checked(data, array.path).rechunk(wanted))
         targets.append(_Target(write, progress))
     if given := [name for name in ("compute", "regions", "sources", "targets") if name in options]:
         raise EncodingError("chunkmanager_store_kwargs names what zarrds itself decides", found=given)

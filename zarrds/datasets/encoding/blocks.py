@@ -1,0 +1,212 @@
+"""Variables block by block: in memory in slabs that fit a cache, by several threads, and dask arrays lazily."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+import xarray as xr
+
+from zarrds.datasets.encoding.comparison import label_text, position_text
+from zarrds.engine.executor import run
+from zarrds.errors import EncodingError, ZarrdsError
+
+__all__ = ["Block", "BlockFunction", "blockwise", "check_declared", "encoding_error"]
+
+Array: TypeAlias = "np.ndarray[Any, Any]"
+
+# elements of a slab
+_SLAB = 128 * 1024
+_MEND = "Change or drop the value, or save the variable anew with an encoding that holds it"
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Some values of a variable.
+
+    Attributes
+    ----------
+    name : hashable
+        Of the variable.
+    dims : tuple
+    values : array
+        Of one dimension: the block's elements in their order.
+    shape : tuple of int
+        Of the block.
+    origin : tuple of int
+        The place of its first element in the variable.
+    """
+
+    name: Hashable
+    dims: tuple[Hashable, ...]
+    values: Array
+    shape: tuple[int, ...]
+    origin: tuple[int, ...]
+
+    def with_values(self, values: Array) -> Block:
+        """The same place with other values."""
+        return Block(self.name, self.dims, values, self.shape, self.origin)
+
+
+class BlockFunction(Protocol):
+    """Makes a block of the store from one of the data; it is pickled for dask's workers."""
+
+    @property
+    def name(self) -> Hashable:
+        """Of the variable."""
+
+    @property
+    def dims(self) -> tuple[Hashable, ...]:
+        """Of the variable."""
+
+    def on_block(self, block: Block) -> Array:
+        """The block's elements in the dtype of the store."""
+        ...
+
+
+def encoding_error(
+    block: Block,
+    bad: Array,
+    problem: str,
+    *,
+    expected: str | None,
+    mend: str = _MEND,
+    kind: type[EncodingError] = EncodingError,
+) -> EncodingError:
+    """The error for the first value where `bad` is true, saying where that is.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> block = Block("v", ("x",), np.array([5.0, 7.0]), (2,), (10,))
+    >>> print(encoding_error(block, block.values > 5, "is too large", expected="at most 5", mend="Clip it"))
+    variable 'v' holds a value that is too large (at 'v'): expected at most 5, found 7.0 at x=11. Clip it
+    """
+    first = int(np.argmax(bad))
+    inside = np.unravel_index(first, block.shape)
+    where = position_text(block.dims, [a + int(i) for a, i in zip(block.origin, inside, strict=True)])
+    return kind(
+        f"variable {block.name!r} holds a value that {problem}",
+        key=str(block.name),
+        expected=expected,
+        found=f"{label_text(block.values[first])} at {where}",
+        mend=mend,
+    )
+
+
+def blockwise(function: BlockFunction, variable: xr.Variable, dtype: np.dtype[Any]) -> Any:
+    """`function` of all of a variable: an array in memory, or of a dask array a lazy one.
+
+    Parameters
+    ----------
+    function : BlockFunction
+        Element by element; any number of threads may call it at once.
+    variable : Variable
+    dtype : dtype
+        Of its results.
+
+    Raises
+    ------
+    EncodingError
+        What the function raises, of data in memory for the first value that it refuses.
+    """
+    if variable.chunks is None:
+        return _in_memory(function, np.asarray(variable.data), dtype)
+    import dask.array
+
+    map_blocks: Any = dask.array.map_blocks  # it has no types
+    meta = np.empty((0,) * variable.ndim, dtype)
+    return map_blocks(_on_dask_block, variable.data, dtype=dtype, meta=meta, function=function, declared=variable.dtype)
+
+
+def _in_memory(function: BlockFunction, values: Array, dtype: np.dtype[Any]) -> Array:
+    if values.size <= _SLAB or values.ndim == 0 or values.dtype.kind == "O":
+        return _apply(function, values, (0,) * values.ndim)
+    result = np.empty(values.shape, dtype)
+    rows = max(1, _SLAB * len(values) // values.size)
+    starts = range(0, len(values), rows)
+
+    def encode(start: int) -> None:
+        part = slice(start, start + rows)
+        result[part] = _apply(function, values[part], (start, *(0,) * (values.ndim - 1)))
+
+    try:
+        run(starts, lambda: encode, part_nbytes=_SLAB * values.itemsize)
+    except ZarrdsError:
+        for start in starts:  # one after the other, to tell of the first value
+            encode(start)
+        raise
+    return result
+
+
+def _on_dask_block(values: Any, *, function: BlockFunction, declared: np.dtype[Any], block_info: Any = None) -> Array:
+    """One block; dask says where it lies in `block_info`."""
+    found = np.asarray(values)
+    origin = (0,) * found.ndim
+    if block_info:
+        place = block_info[0]["array-location"]
+        origin = tuple(int(start) for start, _ in place)
+        check_declared(function.name, found, declared, tuple(int(stop - start) for start, stop in place))
+    return _apply(function, found.astype(declared, copy=False), origin)
+
+
+def check_declared(name: Hashable, values: Array, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
+    """Check that a block of a dask array is what the array says that its blocks are.
+
+    Raises
+    ------
+    EncodingError
+        For another shape, and for a dtype that cannot be had as the declared one without altering a value.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> try:
+    ...     check_declared("v", np.array([0.5]), np.dtype("u4"), (1,))
+    ... except EncodingError as error:
+    ...     print(error.expected, "|", error.found)
+    uint32, shape (1,) | float64, shape (1,)
+    """
+    if values.shape == shape and (values.dtype == dtype or _holds(dtype, values)):
+        return
+    raise EncodingError(
+        f"a block of the dask array of variable {name!r} is not what the array says",
+        key=str(name),
+        expected=f"{dtype}, shape {shape}",
+        found=f"{values.dtype}, shape {values.shape}",
+        mend="Give map_blocks, apply_ufunc or from_delayed the dtype and shape that the function returns, "
+        "or convert the result with astype",
+    )
+
+
+def _holds(dtype: np.dtype[Any], values: Array) -> bool:
+    if dtype.kind == "O":
+        return values.dtype.kind in "OTUS"
+    if not np.can_cast(values.dtype, dtype, "safe"):
+        return False
+    # NumPy takes 64-bit integers for safe in floats, and coarse times for safe in finer ones
+    if values.dtype.kind in "iumM" and dtype.kind in "fcmM":
+        with np.errstate(all="ignore"):
+            back = values.astype(dtype)
+            return bool(
+                np.array_equal(
+                    back.real.astype(values.dtype) if dtype.kind == "c" else back.astype(values.dtype), values
+                )
+            )
+    return values.dtype.kind == dtype.kind or dtype.kind not in "SU"
+
+
+def _apply(function: BlockFunction, values: Array, origin: tuple[int, ...]) -> Array:
+    block = Block(function.name, function.dims, values.reshape(-1), values.shape, origin)
+    try:
+        # NumPy's warnings about casts: what they warn of is looked for, and is an error
+        with np.errstate(all="ignore"):
+            return function.on_block(block).reshape(values.shape)
+    except ZarrdsError:
+        raise
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise EncodingError(
+            f"variable {function.name!r} cannot be encoded so: {error}", key=str(function.name), mend=_MEND
+        ) from error

@@ -1,0 +1,309 @@
+"""A new variable as its array is to hold it: what is asked for is done or refused, what came along gives way.
+
+An encoding that the user asks for is an order: values that would change by more than it declares are an error. One
+that came along in ``Variable.encoding`` is a hint: where it would change a value it is replaced. See `Encoder` for how
+that is proven.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from zarrds.compat.xarray_internals import encode_zarr_variable
+from zarrds.datasets.encoding.blocks import Block, blockwise, encoding_error
+from zarrds.datasets.encoding.encoder import Encoder, kind_of
+from zarrds.datasets.encoding.packing import CF_KEYS
+from zarrds.datasets.encoding.times import check_same_times, decode_times
+from zarrds.errors import EncodingError, ZarrdsError
+from zarrds.metadata.model import ZarrFormat
+
+__all__ = ["LOSSY_KEYS", "encoded_variable", "without_losses"]
+
+CFEncoding: TypeAlias = Mapping[str, Any]
+
+# what may change values; the other keys say how they are stored
+LOSSY_KEYS = frozenset({"dtype", "_Encoding", *CF_KEYS})
+_MARKERS = ("_FillValue", "missing_value")
+_UNITS = ("days", "hours", "minutes", "seconds", "milliseconds", "microseconds", "nanoseconds")
+_UNITS_OF = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
+_INT64, _FLOAT64 = np.dtype(np.int64), np.dtype(np.float64)
+# what xarray's encoders raise for what they do not understand
+_FOREIGN = (AttributeError, KeyError, OverflowError, TypeError, ValueError)
+
+
+def without_losses(encoding: CFEncoding) -> dict[str, Any]:
+    """An encoding without all that may change values."""
+    return {key: value for key, value in encoding.items() if key not in LOSSY_KEYS}
+
+
+def encoded_variable(
+    name: str, variable: xr.Variable, is_explicit: bool, zarr_format: ZarrFormat
+) -> tuple[xr.Variable, str | None]:
+    """A variable in the dtype of the store, with the attributes that it is to have there.
+
+    Parameters
+    ----------
+    name : str
+    variable : Variable
+        Decoded. Dask arrays stay lazy, and are checked when they are computed.
+    is_explicit : bool
+        Whether its encoding is what the user asked for, not what an earlier file left there.
+    zarr_format : {2, 3}
+
+    Returns
+    -------
+    Variable
+    str or None
+        Why its encoding was replaced, if it was.
+
+    Raises
+    ------
+    EncodingError
+        For what the encoding that was asked for would change, and for what cannot be stored at all.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> packed = {"dtype": "i2", "scale_factor": 0.1, "chunks": (2,)}
+    >>> variable = xr.Variable("x", [0.1, 0.25], {}, packed)
+    >>> encoded, why = encoded_variable("v", variable, False, 3)
+    >>> encoded.values, encoded.encoding
+    (array([0.1 , 0.25]), {'chunks': (2,)})
+    >>> why
+    'holds a value that would read back as 0.2: 0.25 at x=1'
+    """
+    encoding = _with_floats(variable.encoding)
+    problem = next(_contradictions(variable, encoding), None)
+    _check_text_marker(name, variable, encoding)
+    if is_explicit:
+        if problem is not None:
+            key, why = problem
+            raise EncodingError(f"encoding[{key!r}] {why}", key=name, mend="Give one value that the stored dtype has")
+        return _first_possible(name, variable, _orders(variable, encoding), zarr_format), None
+    if LOSSY_KEYS.isdisjoint(encoding):
+        return _encode(name, variable, encoding, zarr_format, is_carried=False), None
+    replaced = None
+    while problem is not None:
+        key, why = problem
+        replaced = f"{key} {why}"
+        encoding.pop(key)
+        problem = next(_contradictions(variable, encoding), None)
+    for candidate in _hints(variable, encoding):
+        try:
+            return _encode(name, variable, candidate, zarr_format, is_carried=True), replaced
+        except (ZarrdsError, NotImplementedError, *_FOREIGN) as error:
+            replaced = replaced or _in_words(name, error)
+    return _encode(name, variable, without_losses(encoding), zarr_format, is_carried=False), replaced
+
+
+def _in_words(name: str, error: Exception) -> str:
+    if not isinstance(error, ZarrdsError):
+        return f"xarray cannot encode it so: {type(error).__name__}: {error}"
+    problem = error.problem.removeprefix(f"variable {name!r} ")
+    return problem if error.found is None else f"{problem}: {error.found}"
+
+
+def _with_floats(encoding: CFEncoding) -> dict[str, Any]:
+    """An encoding that does not scale by integers: xarray's coders stumble over those, some only when they decode."""
+    return {
+        key: float(value) if key in ("scale_factor", "add_offset") and isinstance(value, int | np.integer) else value
+        for key, value in encoding.items()
+        if value is not None or key not in ("dtype", "units", "calendar", "missing_value", "scale_factor", "add_offset")
+    }
+
+
+def _contradictions(variable: xr.Variable, encoding: CFEncoding) -> Iterator[tuple[str, str]]:
+    """Keys that mark missing values with what no element of the array can be, and why."""
+    found: list[Any] = []
+    for key in _MARKERS:
+        if encoding.get(key) is None:
+            continue
+        items = np.ravel(encoding[key])
+        if items.size != 1:
+            yield key, f"is {items.size} values, not one"
+            continue
+        if items.dtype.kind not in "iuf":
+            continue
+        try:
+            dtype = np.dtype(encoding.get("dtype", variable.dtype))
+        except TypeError:
+            return  # xarray will say what is wrong with it
+        if dtype.kind in "iu" and not _is_integer_of(items[0], dtype):
+            yield key, f"is {items[0]}, which is no {dtype}"
+        found.append(items[0])
+    if len(found) == 2:
+        with np.errstate(all="ignore"):
+            if not np.isclose(found[0], found[1], rtol=1e-5, equal_nan=True):
+                yield "missing_value", f"is {found[1]}, but _FillValue is {found[0]}"
+
+
+def _check_text_marker(name: str, variable: xr.Variable, encoding: CFEncoding) -> None:
+    """Check that no text is the one that stands for what is missing: it would read back as that."""
+    marks = [encoding[key] for key in _MARKERS if isinstance(encoding.get(key), str | bytes)]
+    if not marks or variable.dtype.kind not in "OUST" or variable.chunks is not None:
+        return
+    values = np.asarray(variable.values).reshape(-1)
+    for mark in marks:
+        bad = np.array([value == mark for value in values.tolist()], bool)
+        if bad.any():
+            block = Block(name, variable.dims, values, variable.shape, (0,) * variable.ndim)
+            raise encoding_error(block, bad, "is the _FillValue, and would read back as missing", expected="other text")
+
+
+def _is_integer_of(value: Any, dtype: np.dtype[Any]) -> bool:
+    if not np.isfinite(value) or int(value) != value:
+        return False
+    # `_Unsigned` has markers of either sign
+    bits = 8 * dtype.itemsize
+    return bool(-(2 ** (bits - 1)) <= int(value) < 2**bits)
+
+
+def _is_time(variable: xr.Variable) -> bool:
+    if variable.dtype.kind in "mM":
+        return True
+    if variable.dtype.kind != "O" or variable.size == 0:
+        return False
+    first = variable[(0,) * variable.ndim].values.item() if variable.chunks is not None else None
+    if first is None:
+        values = np.asarray(variable.values).reshape(-1)
+        first = next((value for value in values if not pd.isnull(value)), None)
+    return hasattr(first, "calendar") and hasattr(first, "toordinal")
+
+
+def _orders(variable: xr.Variable, encoding: CFEncoding) -> Iterator[CFEncoding]:
+    """The encoding that was asked for, completed: whole units where they are possible, else floats."""
+    if "dtype" in encoding or "units" not in encoding or not _is_time(variable):
+        yield encoding
+    else:
+        yield {**encoding, "dtype": _INT64}
+        yield {**encoding, "dtype": _FLOAT64}
+
+
+def _hints(variable: xr.Variable, encoding: CFEncoding) -> Iterator[CFEncoding]:
+    """What to try of an encoding that came along, the nearest first."""
+    if LOSSY_KEYS.isdisjoint(encoding):
+        return
+    units = encoding.get("units")
+    if not _is_time(variable):
+        yield encoding
+        return
+    if isinstance(units, str):
+        yield {"dtype": _INT64, **encoding}
+        whole = {**without_losses(encoding), "dtype": _INT64}
+        if "calendar" in encoding:
+            whole["calendar"] = encoding["calendar"]
+        unit, since, date = units.partition(" since ")
+        known = next((i for i, u in enumerate(_UNITS) if unit.strip().lower().rstrip("s") == u.rstrip("s")), 0)
+        for finer in _UNITS[known:]:
+            yield {**whole, "units": f"{finer}{since}{date}"}
+    elif "dtype" in encoding and variable.chunks is None:
+        yield encoding
+
+
+def _first_possible(
+    name: str, variable: xr.Variable, candidates: Iterator[CFEncoding], zarr_format: ZarrFormat
+) -> xr.Variable:
+    refused: EncodingError | None = None
+    for candidate in candidates:
+        try:
+            return _encode(name, variable, candidate, zarr_format, is_carried=False)
+        except EncodingError as error:
+            refused = refused or error
+    assert refused is not None
+    raise refused
+
+
+def _encode(
+    name: str, variable: xr.Variable, encoding: CFEncoding, zarr_format: ZarrFormat, *, is_carried: bool
+) -> xr.Variable:
+    """One way to encode a variable. Raises what xarray raises, and `EncodingError` for values that it would change."""
+    kind = _kind_if_lossy(variable, encoding)
+    if kind in ("datetimes", "timedeltas") and variable.chunks is not None:
+        encoding = {"units": _lazy_units(variable.dtype), "dtype": _INT64, **encoding}
+    asked = variable.copy(deep=False)
+    asked.encoding = dict(encoding)
+    if kind is None or (kind in ("datetimes", "timedeltas") and variable.chunks is None and "units" not in encoding):
+        made: xr.Variable = encode_zarr_variable(asked, name=name, zarr_format=zarr_format)
+        if kind is not None and variable.size:
+            _check_times(name, variable, made)
+        return made
+    with warnings.catch_warnings():
+        # what xarray warns of is looked for, and is an error
+        warnings.filterwarnings("ignore", "saving variable .* with floating", xr.SerializationWarning)
+        warnings.filterwarnings("ignore", category=np.exceptions.ComplexWarning)
+        warnings.filterwarnings("ignore", ".* can't be serialized faithfully", UserWarning)
+        sample: xr.Variable = encode_zarr_variable(_sample(asked), name=name, zarr_format=zarr_format)
+    units = sample.attrs.get("units")
+    if kind in ("datetimes", "timedeltas") and str(units).split(" ")[0] != str(encoding["units"]).split(" ")[0]:
+        sample.attrs["units"] = encoding["units"]  # xarray took finer ones, for the one time that it saw
+    keys = (*CF_KEYS, "_Encoding")
+    cf = {key: sample.attrs[key] for key in keys if key in sample.attrs and key not in variable.attrs}
+    encoder = Encoder(name, variable.dims, sample.dtype, kind, cf, zarr_format, is_carried)
+    return xr.Variable(
+        variable.dims, blockwise(encoder, variable, sample.dtype), sample.attrs, sample.encoding, fastpath=True
+    )
+
+
+def _lazy_units(dtype: np.dtype[Any]) -> str:
+    """Units for times of which none are known yet: as fine as the times can be."""
+    unit = _UNITS_OF[np.datetime_data(dtype)[0]] if dtype.kind in "mM" else "microseconds"
+    return unit if dtype.kind == "m" else f"{unit} since 1970-01-01"
+
+
+def _kind_if_lossy(variable: xr.Variable, encoding: CFEncoding) -> str | None:
+    """What the elements of a variable are, if the encoding could alter them; decided without looking at all of them."""
+    if _is_time(variable):
+        return "timedeltas" if variable.dtype.kind == "m" else "datetimes"
+    dtype = encoding.get("dtype")
+    given = variable.dtype
+    is_marked = any(encoding.get(key) is not None and not pd.isnull(encoding[key]) for key in _MARKERS)
+    if given.kind in "USTO":
+        is_fixed = dtype is not None and dtype is not str and not (isinstance(dtype, str) and dtype == "S1")
+        if not is_fixed or np.dtype(dtype).kind not in "SU" or np.dtype(dtype) == given:
+            return None
+        kind = kind_of(np.asarray(variable.values).reshape(-1)) if given.kind == "O" else kind_of(np.empty(0, given))
+        return kind if kind in ("strings", "bytes") else None
+    if given.kind not in "biufc":
+        return None
+    if not (is_marked or "scale_factor" in encoding or "add_offset" in encoding):
+        target = given if dtype is None else np.dtype(dtype)
+        if target.newbyteorder("=") == given.newbyteorder("=") or _is_wider(given, target):
+            return None
+    return kind_of(np.empty(0, given))
+
+
+def _is_wider(given: np.dtype[Any], target: np.dtype[Any]) -> bool:
+    is_exact = not (given.kind in "iu" and target.kind in "fc" and given.itemsize == 8)
+    return target.kind in "biufc" and is_exact and np.can_cast(given, target, "safe")
+
+
+def _sample(variable: xr.Variable) -> xr.Variable:
+    """Some of a variable, from which its encoded attributes and dtype follow."""
+    if variable.dtype.kind == "O" or variable.dtype.kind in "mM":
+        if variable.chunks is not None:
+            values = (
+                np.zeros(1, variable.dtype)
+                if variable.dtype.kind != "O"
+                else variable[(slice(0, 1),) * variable.ndim].values.reshape(-1)
+            )
+        else:
+            flat = np.asarray(variable.values).reshape(-1)
+            values = flat[~np.asarray(pd.isnull(flat))][:1]
+        values = values.reshape((len(values),) * min(1, variable.ndim) + (1,) * (variable.ndim - 1))
+    else:
+        values = np.empty((0,) * variable.ndim, variable.dtype)
+    return xr.Variable(variable.dims, values, dict(variable.attrs), dict(variable.encoding), fastpath=True)
+
+
+def _check_times(name: str, variable: xr.Variable, made: xr.Variable) -> None:
+    """Check that xarray chose units that hold the times exactly."""
+    values = np.asarray(variable.values).reshape(-1)
+    block = Block(name, variable.dims, values, variable.shape, (0,) * variable.ndim)
+    cf = {key: made.attrs[key] for key in CF_KEYS if key in made.attrs and key not in variable.attrs}
+    check_same_times(block, decode_times(np.asarray(made.values).reshape(-1), cf, values.dtype), made.dtype, cf)

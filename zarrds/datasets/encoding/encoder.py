@@ -1,0 +1,325 @@
+"""Values as a stored array holds them, without altering a single one silently.
+
+xarray's encoders do most of the encoding. They round, wrap around, cut and change units without an error, so that what
+they make is decoded again and compared: data in memory at once, dask blocks when they are computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from zarrds.compat.xarray_internals import decode_cf_variables, encode_zarr_variable
+from zarrds.datasets.encoding.blocks import Block, encoding_error
+from zarrds.datasets.encoding.comparison import label_text
+from zarrds.datasets.encoding.differences import differing, slack_of
+from zarrds.datasets.encoding.packing import packing_of
+from zarrds.datasets.encoding.times import check_same_times, check_units, decode_times
+from zarrds.errors import CarriedEncodingError, EncodingError, ZarrdsError
+from zarrds.metadata.model import ZarrFormat
+
+__all__ = ["KINDS", "Encoder", "kind_of"]
+
+Array: TypeAlias = "np.ndarray[Any, Any]"
+
+KINDS = {
+    "b": "booleans",
+    "i": "integers",
+    "u": "integers",
+    "f": "floats",
+    "c": "complex numbers",
+    "M": "datetimes",
+    "m": "timedeltas",
+    "U": "strings",
+    "T": "strings",
+    "S": "bytes",
+}
+# beyond the same kind; whether the values fit is seen when they are encoded
+_FITTING = {
+    ("integers", "floats"),
+    ("floats", "integers"),
+    ("integers", "complex numbers"),
+    ("floats", "complex numbers"),
+}
+_CARRIED_MEND = (
+    "The encoding came along from where the variable was read: remove it with drop_encoding(), "
+    "or ask for one with encoding="
+)
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """Encodes blocks of a variable as an array holds them, and proves that they read back as they were.
+
+    Attributes
+    ----------
+    name : hashable
+        Of the variable.
+    dims : tuple
+    dtype : dtype
+        Of the array.
+    kind : str
+        What its elements are when they are decoded, one of the words of `KINDS`.
+    encoding : mapping
+        The CF keys that the array has.
+    zarr_format : {2, 3}
+    is_carried : bool
+        Whether the encoding came along with the variable: then nothing at all may change, and the error is
+        `CarriedEncodingError`. Else floats are rounded to the precision that the encoding declares.
+    """
+
+    name: Hashable
+    dims: tuple[Hashable, ...]
+    dtype: np.dtype[Any]
+    kind: str
+    encoding: Mapping[str, Any]
+    zarr_format: ZarrFormat
+    is_carried: bool = False
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether values of the stored dtype are stored as they are."""
+        return self.dtype.kind in "SUV" or (self.dtype.kind in "biufcmM" and self._is_unmarked)
+
+    @property
+    def _is_unmarked(self) -> bool:
+        """Whether nothing has to be scaled, counted or marked."""
+        return all(key in ("_FillValue", "missing_value") and _is_nan(v) for key, v in self.encoding.items())
+
+    @property
+    def _is_scaled(self) -> bool:
+        return "scale_factor" in self.encoding or "add_offset" in self.encoding
+
+    def check_dtype(self, dtype: np.dtype[Any]) -> None:
+        """Check that data of a dtype may be stored; what objects are is only known from themselves."""
+        kind = KINDS.get(dtype.kind, str(dtype))
+        fits = kind == self.kind or (kind, self.kind) in _FITTING or (dtype.kind == "O" and self.dtype.kind != "V")
+        if fits and dtype.kind in "SU" and self.dtype.kind == dtype.kind:
+            # padding or cutting them would change the labels' dtype in one library or the other
+            fits = dtype.itemsize == self.dtype.itemsize
+        if not fits:
+            self._refuse_dtype(kind, dtype)
+
+    def _refuse_dtype(self, kind: str, dtype: np.dtype[Any]) -> None:
+        raise EncodingError(
+            f"Mismatched dtypes for variable {self.name}",
+            key=str(self.name),
+            expected=f"{self.kind}, stored as {self.dtype}",
+            found=str(dtype) if kind == str(dtype) else f"{kind}, {dtype}",
+            mend="Convert it with astype to what the store holds",
+        )
+
+    def on_block(self, block: Block) -> Array:
+        """The block's elements as they are stored."""
+        if not self.is_carried:
+            return self._encoded_block(block)
+        try:
+            return self._encoded_block(block)
+        except CarriedEncodingError:
+            raise
+        except (ZarrdsError, KeyError, TypeError, ValueError, OverflowError) as error:
+            problem = error.problem if isinstance(error, ZarrdsError) else str(error)
+            known = error if isinstance(error, ZarrdsError) else None
+            raise CarriedEncodingError(
+                problem,
+                key=str(self.name),
+                expected=known.expected if known else None,
+                found=known.found if known else None,
+                mend=_CARRIED_MEND,
+            ) from error
+
+    def _encoded_block(self, block: Block) -> Array:
+        if self.kind == "objects":
+            return block.values
+        if block.values.dtype.kind == "O" and self.kind not in ("strings", "bytes"):
+            block = block.with_values(_without_objects(block.values))
+        kind = kind_of(block.values) or self.kind
+        if kind != self.kind and (kind, self.kind) not in _FITTING:
+            self._refuse_dtype(kind, block.values.dtype)
+        if not block.values.size:
+            return np.empty(0, self.dtype)
+        if self.kind in ("datetimes", "timedeltas"):
+            return self._times(block)
+        if self.kind in ("strings", "bytes"):
+            return self._texts(block)
+        if self.dtype.kind in "iu" and self.kind in ("integers", "floats"):
+            return self._integers(block)
+        if self.dtype.kind in "fc":
+            return self._floats(block)
+        result = block.values.astype(self.dtype)
+        self._prove(block, result, block.values)
+        return result
+
+    def _integers(self, block: Block) -> Array:
+        packing = packing_of(self.dtype, self.encoding)
+        numbers = packing.numbers(block)
+        if not packing.has_marker(block.values):
+            packing.check(block, numbers, markers=True)  # which refuses what is missing
+        result = packing.pack(block, numbers)
+        if not self._differing(block, result, packing.is_scaled, packing.markers).any():
+            return result
+        # what is wrong with them, in words
+        packing.check(block, numbers, markers=True)
+        if not packing.is_scaled and numbers.dtype.kind == "f":
+            bad = (numbers != np.rint(numbers)) & ~np.isnan(numbers)
+            if bad.any():
+                raise encoding_error(
+                    block, bad, "is not whole, but the store holds integers", expected="integers", mend="Round it first"
+                )
+        self._prove(block, result, block.values)
+        return result
+
+    def _floats(self, block: Block) -> Array:
+        values = block.values
+        if values.dtype.kind == "c" and self.dtype.kind == "f":
+            bad = values.imag != 0
+            if bad.any():
+                raise encoding_error(block, bad, "is not real", expected=f"real numbers, as {self.dtype}")
+            values = values.real
+        if values.dtype.kind in "iu":
+            if not self._is_scaled:
+                _check_exact(block, self.dtype)
+            values = values.astype(np.float64)
+        encoded = values if self._is_unmarked else self._encoded(values, self.encoding)
+        result = encoded.astype(self.dtype)
+        if result.dtype == values.dtype and self._is_unmarked:
+            return result
+        bad = np.isfinite(values) & ~np.isfinite(result)
+        if bad.any():
+            raise encoding_error(
+                block, bad, f"is too large for {self.dtype}", expected=f"at most {np.finfo(self.dtype).max}"
+            )
+        self._prove(block, result, block.values)
+        return result
+
+    def _prove(self, block: Block, result: Array, values: Array) -> None:
+        """Check that what is stored reads back as it was."""
+        bad = self._differing(block, result, self._is_scaled, ())
+        if bad.any():
+            read = self._decoded(result)[int(np.argmax(bad))]
+            if pd.isnull(read):
+                problem = "is the store's _FillValue, and would read back as missing"
+            else:
+                problem = f"would read back as {label_text(read)}"
+            raise encoding_error(block, bad, problem, expected=f"values that {self._described()} hold")
+
+    def _described(self) -> str:
+        scaled = "".join(
+            f", {key}={self.encoding[key]}" for key in ("scale_factor", "add_offset") if key in self.encoding
+        )
+        return f"{self.dtype}{scaled}"
+
+    def _differing(self, block: Block, result: Array, is_scaled: bool, markers: tuple[int, ...]) -> Array:
+        decoded = self._decoded(result)
+        if self.is_carried and KINDS[decoded.dtype.kind] != KINDS[block.values.dtype.kind]:
+            return np.ones(block.values.shape, bool)
+        slack = slack_of(block.values, decoded.dtype, self.dtype, self.encoding, is_exact=self.is_carried)
+        bad = differing(block.values, decoded, slack)
+        if len(markers) > 1:
+            bad |= np.isin(result.view(packing_of(self.dtype, self.encoding).meant), markers[1:])
+        return bad
+
+    def _decoded(self, result: Array) -> Array:
+        attributes = {key: value for key, value in self.encoding.items() if key not in ("units", "calendar")}
+        if "_FillValue" in attributes:
+            attributes.pop("missing_value", None)
+        variable = xr.Variable(("values",), result, attributes)
+        decoded, _, _ = decode_cf_variables(
+            {"values": variable}, {}, concat_characters=False, decode_times=False, decode_timedelta=False
+        )
+        return np.asarray(decoded["values"].values)
+
+    def _times(self, block: Block) -> Array:
+        """Times as numbers; they are decoded again and compared, since nothing else says that units were exact."""
+        if self.dtype.kind in "mM":
+            result = decoded = block.values.astype(self.dtype)
+        elif self.dtype.kind in "iu":
+            packing = packing_of(self.dtype, self.encoding)
+            if not packing.is_scaled:
+                # first of all: xarray would choose other units, with no more than a warning
+                check_units(block, self.dtype, self.encoding)
+            numbers = packing.numbers(block)
+            packing.check(block, numbers, markers=True)
+            result = packing.pack(block, numbers)
+            decoded = decode_times(result, self.encoding, block.values.dtype)
+        else:
+            result = np.full(block.values.shape, self.encoding.get("_FillValue", np.nan), self.dtype)
+            present = ~pd.isnull(block.values)
+            if present.any():
+                result[present] = self._encoded(block.values[present], {**self.encoding, "dtype": self.dtype})
+            decoded = decode_times(result, self.encoding, block.values.dtype)
+        check_same_times(block, decoded, self.dtype, self.encoding)
+        return result
+
+    def _encoded(self, values: Array, encoding: Mapping[str, Any]) -> Array:
+        variable = xr.Variable(("values",), values, {}, dict(encoding))
+        return np.asarray(encode_zarr_variable(variable, name="values", zarr_format=self.zarr_format).values)
+
+    def _texts(self, block: Block) -> Array:
+        """Strings or bytes, as objects or of fixed length; strings as bytes where the array has an ``_Encoding``."""
+        objects = block.values.astype(object)
+        missing = pd.isnull(objects)
+        if missing.any():
+            marker = self.encoding.get("_FillValue", self.encoding.get("missing_value"))
+            if not isinstance(marker, str | bytes):
+                raise encoding_error(
+                    block, missing, "is missing, and the store has no text for that", expected=self.kind, mend="Fill it"
+                )
+            objects[missing] = marker
+        if self.kind == "strings" and "_Encoding" in self.encoding:
+            objects = np.array([text.encode(self.encoding["_Encoding"]) for text in objects], dtype=object)
+        if self.dtype.kind == "O":
+            return objects
+        result = objects.astype(self.dtype)
+        bad = result.astype(object) != objects
+        if bad.any():
+            raise encoding_error(
+                block,
+                bad,
+                f"the stored {self.kind} cannot hold whole",
+                expected=f"{self.dtype}, without zeros at the end",
+                mend="Shorten it, or save the variable anew",
+            )
+        return result
+
+
+def kind_of(values: Array) -> str:
+    """What values are; nothing for objects of which there are none."""
+    if values.dtype.kind != "O":
+        return KINDS.get(values.dtype.kind, str(values.dtype))
+    present = values[~pd.isnull(values)]
+    if not present.size:
+        return ""
+    inferred = pd.api.types.infer_dtype(present)
+    if inferred in ("string", "bytes"):
+        return "strings" if inferred == "string" else "bytes"
+    return "datetimes" if all(hasattr(v, "calendar") and hasattr(v, "toordinal") for v in present) else "objects"
+
+
+def _without_objects(values: Array) -> Array:
+    """Numbers that stand in an array of objects as an array of numbers; other objects as they are."""
+    inferred = pd.api.types.infer_dtype(values, skipna=True)
+    if inferred in ("integer", "floating", "mixed-integer-float") or (inferred == "empty" and values.size):
+        return values.astype(np.int64 if inferred == "integer" and not pd.isnull(values).any() else np.float64)
+    return values.astype(bool) if inferred == "boolean" and not pd.isnull(values).any() else values
+
+
+def _check_exact(block: Block, dtype: np.dtype[Any]) -> None:
+    """Check that integers are floats of a dtype too; small ones always are."""
+    limit = 2 ** (np.finfo(dtype).nmant + 1)
+    values = block.values
+    large = np.flatnonzero((values > limit) | (values < -limit))
+    bad = np.zeros(values.shape, bool)
+    as_floats = values[large].astype(dtype).real
+    bad[large] = [not np.isfinite(f) or int(f) != int(v) for f, v in zip(as_floats, values[large], strict=True)]
+    if bad.any():
+        raise encoding_error(block, bad, f"{dtype} cannot hold exactly", expected=f"at most {limit}, or exact floats")
+
+
+def _is_nan(value: Any) -> bool:
+    return np.ndim(value) == 0 and bool(pd.isnull(value))

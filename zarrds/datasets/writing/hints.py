@@ -1,0 +1,75 @@
+"""Encodings that came along with variables and had to give way: one warning a save; dask finds some late."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Hashable, Mapping
+
+import xarray as xr
+
+from zarrds.datasets.encoding.dataset import Encoding, stored_name
+from zarrds.datasets.encoding.encoded import LOSSY_KEYS, without_losses
+from zarrds.errors import CarriedEncodingError
+
+__all__ = ["Parts", "warn_of", "without_hint"]
+
+# path, dataset, and what the user asks for its variables
+Parts = list[tuple[str, xr.Dataset, Encoding]]
+_MAX_NAMED = 10
+
+
+def warn_of(replaced: Mapping[str, str]) -> None:
+    """One warning of all encodings that were replaced: why, by the variables' paths."""
+    if not replaced:
+        return
+    named = [f"{path!r} ({why})" for path, why in replaced.items()][:_MAX_NAMED]
+    more = f" and {len(replaced) - len(named)} more" if len(replaced) > len(named) else ""
+    warnings.warn(
+        "encodings that came along with variables would have changed their values, and were replaced: "
+        f"{', '.join(named)}{more}. Ask for one with encoding=, or remove it with drop_encoding()",
+        xr.SerializationWarning,
+        stacklevel=3,
+    )
+
+
+def without_hint(parts: Parts, error: CarriedEncodingError, replaced: dict[str, str]) -> Parts:
+    """The parts of a save without what came along with the variable that an error names.
+
+    Parameters
+    ----------
+    parts : list of (path, dataset, encoding)
+    error : CarriedEncodingError
+        Of a block that was computed.
+    replaced : dict
+        Gets an entry for each variable that is changed.
+
+    Raises
+    ------
+    CarriedEncodingError
+        The same, if no variable is changed: to try again would be no use.
+    """
+    changed = []
+    n_changed = 0
+    for path, dataset, asked in parts:
+        names = [name for name in dataset.variables if _is_meant(name, dataset.variables[name], asked, error)]
+        for name in names:
+            replaced[f"{path}/{name}" if path else str(name)] = f"{error.problem}: {error.found}"
+        changed.append((path, _without(dataset, names), asked))
+        n_changed += len(names)
+    if not n_changed:
+        raise error
+    return changed
+
+
+def _is_meant(name: Hashable, variable: xr.Variable, asked: Encoding, error: CarriedEncodingError) -> bool:
+    is_named = (error.key or "").rpartition("/")[2] == stored_name(name)
+    return is_named and name not in asked and not LOSSY_KEYS.isdisjoint(variable.encoding)
+
+
+def _without(dataset: xr.Dataset, names: list[Hashable]) -> xr.Dataset:
+    if not names:
+        return dataset
+    copied = dataset.copy()
+    for name in names:
+        copied.variables[name].encoding = without_losses(dataset.variables[name].encoding)
+    return copied

@@ -19,6 +19,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 def test_names() -> None:
     assert set(zarrds.__all__) == {
         "Array",
+        "Conversion",
         "Diff",
         "Difference",
         "Finding",
@@ -32,11 +33,13 @@ def test_names() -> None:
         "Store",
         "Versions",
         "__version__",
+        "convert",
         "create_array",
         "create_group",
         "diff",
         "drop_vars",
         "errors",
+        "export",
         "index",
         "info",
         "open_array",

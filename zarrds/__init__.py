@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from zarrds.checks.verify import verify
     from zarrds.datasets.comparing.diff import diff
     from zarrds.datasets.comparing.model import Diff, Difference
+    from zarrds.datasets.converting.convert import Conversion, convert
+    from zarrds.datasets.converting.export import export
     from zarrds.datasets.description.info import info
     from zarrds.datasets.description.model import Info
     from zarrds.datasets.description.versions import Versions
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Array",
+    "Conversion",
     "Diff",
     "Difference",
     "Finding",
@@ -43,11 +46,13 @@ __all__ = [
     "Store",
     "Versions",
     "__version__",
+    "convert",
     "create_array",
     "create_group",
     "diff",
     "drop_vars",
     "errors",
+    "export",
     "index",
     "info",
     "open_array",
@@ -64,6 +69,7 @@ __version__ = "0.1.0"
 # writer.
 _HOMES = {
     "Array": "arrays.array",
+    "Conversion": "datasets.converting.convert",
     "Diff": "datasets.comparing.model",
     "Difference": "datasets.comparing.model",
     "Finding": "checks.report",
@@ -76,10 +82,12 @@ _HOMES = {
     "Report": "checks.report",
     "Store": "storage.protocol",
     "Versions": "datasets.description.versions",
+    "convert": "datasets.converting.convert",
     "create_array": "arrays.create",
     "create_group": "arrays.opening",
     "diff": "datasets.comparing.diff",
     "drop_vars": "datasets.editing.edits",
+    "export": "datasets.converting.export",
     "index": "datasets.editing.index",
     "info": "datasets.description.info",
     "open_array": "arrays.opening",

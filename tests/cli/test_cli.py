@@ -145,6 +145,27 @@ def test_edits(run: Run, path: Path) -> None:
     assert ds.temperature.attrs["long_name"] == "two metres"
 
 
+def test_convert_and_export(run: Run, tmp_path: Path) -> None:
+    parts = [tmp_path / f"{number}.nc" for number in range(2)]
+    for number, part in enumerate(parts):
+        climate().isel(time=slice(2 * number, 2 * number + 2)).to_netcdf(part, engine="netcdf4")
+    out = tmp_path / "out.zarr"
+    (tmp_path / "e.json").write_text('{"t2m": {"dtype": "float64"}}', encoding="utf-8")
+    status, shown, err = run("convert", *parts, out, "--concat", "time", "--chunks", "time=4,lat=-1", "--deflate", 5)
+    assert (status, shown) == (0, "")
+    assert "2 written" in err
+    assert "0 written, 2 skipped" in run("convert", *parts, out, "--concat", "time")[2]
+    (t2m,) = zarrds.info(out, "t2m").variables
+    assert (t2m.shape, t2m.chunks, t2m.codecs[0]) == ((4, 2, 3), (4, 2, 3), "blosc(zlib 5 shuffle)")
+    assert run("convert", parts[0], out, "--encoding", tmp_path / "e.json")[0] == 2
+    assert run("convert", parts[0], out, "--encoding", tmp_path / "e.json", "--overwrite")[0] == 0
+    assert zarrds.info(out, "t2m").variables[0].dtype == "float64"
+    assert run("export", out, tmp_path / "back.nc", "--sel", "time=2019-03-31", "-v", "t2m")[:2] == (0, "")
+    assert xr.load_dataset(tmp_path / "back.nc").t2m.shape == (2, 3)
+    assert run("export", out, tmp_path / "back.nc")[0] == 2
+    assert run("export", out, tmp_path / "back.nc", "--overwrite")[0] == 0
+
+
 def test_urls_and_options(run: Run) -> None:
     pytest.importorskip("fsspec")
     url = f"memory://{uuid.uuid4()}/t.zarr"
@@ -173,6 +194,11 @@ def test_urls_and_options(run: Run) -> None:
         (["diff", "{path}", "nowhere.nc"], "no Zarr store here"),
         (["diff", "{path}", "README.md"], "xarray cannot open the file"),
         (["attrs", "{path}", "t2m", "--delete", "nothing"], "no such attribute"),
+        (["convert", "README.md", "{path}x"], "xarray cannot open the file"),
+        (["convert", "{path}", "{path}"], "exists"),
+        (["convert", "{path}", "{path}x", "--encoding", "README.md"], "not JSON"),
+        (["export", "{path}", "README.md"], "the file exists"),
+        (["export", "{path}", "{path}.nc", "-v", "t3m"], "Did you mean 't2m'"),
     ],
 )
 def test_bad_input(run: Run, path: Path, words: list[str], expected: str) -> None:
@@ -195,7 +221,7 @@ def test_help_and_version(run: Run) -> None:
     assert run("--version")[:2] == (0, f"zarrds {zarrds.__version__}\n")
     status, out, _ = run("--help")
     assert status == 0
-    for command in ("info", "tree", "dump", "verify", "diff", "attrs", "rename", "drop", "index"):
+    for command in ("info", "tree", "dump", "verify", "diff", "convert", "export", "attrs", "rename", "drop", "index"):
         assert re.search(rf"^    {command} ", out, re.MULTILINE), command
 
 

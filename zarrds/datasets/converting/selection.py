@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from zarrds.errors import LabelNotFoundError, SelectionError
@@ -57,7 +58,7 @@ def positions_of(
             chosen = chosen.sel({name: _in_order(chosen, name, label)})
         except KeyError as error:
             raise LabelNotFoundError("no such label", key=name, found=str(label)) from error
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, pd.errors.InvalidIndexError) as error:
             raise SelectionError(f"the labels do not fit: {error}", key=name, found=str(label)) from error
     found: dict[str, slice | int | np.ndarray[Any, Any]] = {}
     for dim in ds.sizes:

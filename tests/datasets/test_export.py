@@ -1,0 +1,138 @@
+"""`zarrds.export`: what is stored goes to netCDF unchanged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import netCDF4
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import zarrds
+from zarrds.errors import (
+    EncodingError,
+    LabelNotFoundError,
+    SelectionError,
+    StoreExistsError,
+    StoreIOError,
+    VariableNotFoundError,
+)
+
+
+def everything() -> xr.Dataset:
+    dims = ("time", "y")
+    packed = {"dtype": "i2", "scale_factor": 0.5, "add_offset": 3.0, "_FillValue": -9}
+    ds = xr.Dataset(
+        {
+            "packed": xr.Variable(dims, np.array([[1.0, 2.5], [np.nan, 4.0], [5.0, 6.5]]), {"units": "K"}, packed),
+            "single": (dims, np.arange(6, dtype="f4").reshape(3, 2)),
+            "flags": (dims, np.array([[True, False]] * 3)),
+            "text": ("y", ["ä", "bb"]),
+            "bytes": ("y", np.array([b"a", b"bcd"])),
+            "big": ("y", np.array([2**63, 1], "u8")),
+            "step": ("time", pd.to_timedelta([1, 2, 3], "h")),
+            "scalar": 7,
+        },
+        {"time": pd.date_range("2019", periods=3), "y": [20.0, 10.0]},
+        {"title": "all", "levels": [1, 2], "names": ["a", "b"], "pi": 3.5},
+    )
+    ds.time.encoding = {"units": "hours since 2018-12-31"}
+    return ds
+
+
+@pytest.mark.parametrize("zarr_format", [3, 2])
+def test_all_kinds_come_back(tmp_path: Path, zarr_format: int) -> None:
+    zarrds.save(everything(), tmp_path / "a.zarr", zarr_format=zarr_format, encoding={"single": {"chunks": (2, 1)}})  # type: ignore[arg-type]  # an int of two
+    zarrds.export(tmp_path / "a.zarr", tmp_path / "a.nc")
+    back = xr.load_dataset(tmp_path / "a.nc", engine="netcdf4", decode_timedelta=True)
+    expected = xr.load_dataset(tmp_path / "a.zarr", engine="zarrds", decode_timedelta=True)
+    assert zarrds.diff(expected.drop_vars("bytes"), back.drop_vars("bytes"), metadata=False).same
+    assert back["bytes"].values.tolist() == [b"a", b"bcd"]
+    assert back.attrs == {"title": "all", "levels": pytest.approx([1, 2]), "names": ["a", "b"], "pi": 3.5}
+    with netCDF4.Dataset(tmp_path / "a.nc") as file:
+        assert file["packed"].dtype == "i2"
+        assert file["packed"].chunking() == [3, 2]
+        assert file["single"].chunking() == [2, 1]
+        assert file["time"].units == "hours since 2018-12-31"
+    assert [p.name for p in tmp_path.iterdir() if "partial" in p.name] == []
+
+
+@settings(max_examples=25)
+@given(st.data())
+def test_selections_against_xarray(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    shape = data.draw(st.tuples(st.integers(1, 7), st.integers(1, 7)))
+    chunks = data.draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
+    values = np.arange(shape[0] * shape[1]).reshape(shape)
+    ds = xr.Dataset({"a": (("x", "y"), values)}, {"y": np.arange(shape[1])[::-1] * 10})
+    x = data.draw(st.one_of(st.integers(0, shape[0] - 1), st.slices(shape[0]), st.lists(st.integers(0, shape[0] - 1))))
+    low, high = sorted(data.draw(st.tuples(st.integers(-5, 70), st.integers(-5, 70))))
+    store, path = zarrds.MemoryStore(), tmp_path_factory.mktemp("export") / "a.nc"
+    zarrds.save(ds, store, encoding={"a": {"chunks": chunks}})
+    expected = ds.isel(x=x, y=(ds.y.values >= low) & (ds.y.values <= high))
+    zarrds.export(store, path, isel={"x": x}, sel={"y": slice(low, high)})
+    xr.testing.assert_equal(xr.load_dataset(path, engine="netcdf4"), expected)
+
+
+def test_groups_and_variables(tmp_path: Path) -> None:
+    ds = everything().drop_vars("bytes")
+    zarrds.save(xr.DataTree.from_dict({"/": ds, "/g": ds[["single"]], "/h": xr.Dataset({"z": 1})}), tmp_path / "t.zarr")
+    zarrds.export(tmp_path / "t.zarr", tmp_path / "t.nc", sel={"y": 10.0})
+    found = xr.load_datatree(tmp_path / "t.nc", engine="netcdf4")
+    assert found["g"]["single"].dims == ("time",)
+    assert int(found["h"]["z"]) == 1
+    zarrds.export(tmp_path / "t.zarr", tmp_path / "v.nc", variables=["packed"], group="/")
+    assert set(xr.load_dataset(tmp_path / "v.nc").variables) == {"packed", "time", "y"}
+
+
+def test_labels_of_pandas_kinds_are_what_other_readers_see(tmp_path: Path) -> None:
+    ds = xr.Dataset({"a": ("c", [1, 2, 3])}, {"c": pd.CategoricalIndex(["u", "v", "w"])})
+    zarrds.save(ds, tmp_path / "c.zarr")
+    zarrds.export(tmp_path / "c.zarr", tmp_path / "c.nc", sel={"c": ["u", "w"]})
+    assert xr.load_dataset(tmp_path / "c.nc").a.values.tolist() == [1, 3]
+
+
+@pytest.mark.parametrize(
+    ("values", "attributes", "problem"),
+    [
+        (np.array([1j]), {}, "no such data type"),
+        (np.array([1.0], "f2"), {}, "no such data type"),
+        (np.array([1.0]), {"a": {"b": 1}}, "no attribute of this kind"),
+        (np.array([1.0]), {"a": None}, "no attribute of this kind"),
+        (np.array([1.0]), {"a": True}, "no attribute of this kind"),
+        (np.array([1.0]), {"a": []}, "no attribute of this kind"),
+    ],
+)
+def test_what_netcdf_does_not_have(tmp_path: Path, values: np.ndarray, attributes: dict, problem: str) -> None:
+    store = zarrds.MemoryStore()
+    array = zarrds.create_group(store)
+    made = array.create_array("a", shape=(1,), dtype=values.dtype, dimension_names=("x",), attributes=attributes)
+    made[...] = values
+    with pytest.raises(EncodingError, match=problem):
+        zarrds.export(store, tmp_path / "a.nc")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_existing_file_stays(tmp_path: Path) -> None:
+    store = zarrds.MemoryStore()
+    zarrds.save(everything(), store)
+    (tmp_path / "a.nc").write_bytes(b"mine")
+    with pytest.raises(StoreExistsError):
+        zarrds.export(store, tmp_path / "a.nc")
+    for wrong, error in (
+        ({"sel": {"y": 15.0}}, LabelNotFoundError),
+        ({"sel": {"nowhere": 15.0}}, SelectionError),
+        ({"isel": {"y": 15}}, SelectionError),
+        ({"variables": ["packd"]}, VariableNotFoundError),
+    ):
+        with pytest.raises(error):
+            zarrds.export(store, tmp_path / "a.nc", overwrite=True, **wrong)
+    assert (tmp_path / "a.nc").read_bytes() == b"mine"
+    zarrds.export(store, tmp_path / "a.nc", overwrite=True)
+    assert xr.load_dataset(tmp_path / "a.nc", engine="netcdf4").sizes["y"] == 2
+    with pytest.raises(StoreIOError):
+        zarrds.export(store, tmp_path / "no" / "such" / "folder.nc")
+    assert [p.name for p in tmp_path.iterdir()] == ["a.nc"]

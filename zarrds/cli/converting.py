@@ -1,0 +1,117 @@
+"""``convert`` and ``export``: files to stores and back."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from typing import Any
+
+import xarray as xr
+
+import zarrds
+from zarrds.cli.options import (
+    Subparsers,
+    add_command,
+    add_selection,
+    add_store,
+    as_labels,
+    opened,
+    selection_of,
+    storage_options,
+)
+from zarrds.cli.progress import wants_bar
+from zarrds.cli.terminal import message
+from zarrds.cli.words import chunk_sizes
+from zarrds.errors import EncodingError
+
+__all__ = ["add_commands"]
+
+
+def add_commands(commands: Subparsers) -> None:
+    """Add the commands of this module."""
+    parser = add_command(commands, "convert", convert, "netCDF, GRIB, VCF or Zarr to a store")
+    parser.add_argument("inputs", metavar="IN", nargs="+", help="files, or stores by path or URL")
+    parser.add_argument("target", metavar="OUT", help="the store, a path or a URL")
+    parser.add_argument("--concat", metavar="DIM", help="join the inputs along a dimension, in the order given")
+    parser.add_argument("--group", metavar="PATH", help="only this group")
+    parser.add_argument("--chunks", type=chunk_sizes, metavar="DIM=N,…", help="such as time=24,lat=-1; -1 is all")
+    parser.add_argument("--encoding", metavar="FILE.json", help="encodings of variables, as of zarrds.save")
+    codec = parser.add_mutually_exclusive_group()
+    codec.add_argument("--deflate", type=int, choices=range(1, 10), metavar="1-9", help="compress with zlib")
+    codec.add_argument("--zstd", type=int, choices=range(1, 10), metavar="1-9", help="compress with Zstandard")
+    parser.add_argument("--zarr-format", type=int, choices=(2, 3))
+    parser.add_argument("--overwrite", action="store_true", help="replace what is there")
+
+    parser = add_command(commands, "export", export, "a store to a netCDF4 file")
+    add_store(parser)
+    parser.add_argument("path", metavar="OUT.nc")
+    parser.add_argument("-v", "--variable", action="append", metavar="VAR", help="only this one; may be given again")
+    add_selection(parser)
+    parser.add_argument("--deflate", type=int, default=1, choices=range(10), metavar="0-9", help="1 unless said")
+    parser.add_argument("--overwrite", action="store_true", help="replace the file")
+
+
+def convert(args: argparse.Namespace) -> int:
+    """``zarrds convert``."""
+    done = zarrds.convert(
+        args.inputs,
+        args.target,
+        concat_dim=args.concat,
+        group=args.group,
+        chunks=args.chunks,
+        encoding=None if args.encoding is None else _read_encoding(args.encoding),
+        compressors=_compressors(args.deflate, args.zstd),
+        zarr_format=args.zarr_format,
+        overwrite=args.overwrite,
+        progress=_progress(len(args.inputs)),
+        storage_options=storage_options(args),
+    )
+    message(str(done))
+    return 0
+
+
+def _progress(n_inputs: int) -> bool | Callable[[int, int], Any]:
+    if n_inputs == 1:
+        return wants_bar()
+    return (lambda done, total: message(f"{done} of {total} inputs")) if wants_bar() else False
+
+
+def _read_encoding(path: str) -> dict[str, dict[str, Any]]:
+    with open(path, encoding="utf-8") as file:
+        try:
+            value = json.load(file)
+        except (ValueError, RecursionError) as error:
+            raise EncodingError(f"not JSON: {error}", path=path) from error
+    if not isinstance(value, dict) or not all(isinstance(each, dict) for each in value.values()):
+        raise EncodingError("not an encoding", path=path, expected='{"variable": {"chunks": [24, 10, 10], …}}')
+    return value
+
+
+def _compressors(deflate: int | None, zstd: int | None) -> list[dict[str, Any]] | None:
+    """The codecs of ``encoding["compressors"]``: Blosc shuffles before it compresses, as nccopy -s -d does."""
+    level, cname = (deflate, "zlib") if deflate is not None else (zstd, "zstd")
+    if level is None:
+        return None
+    return [{"name": "blosc", "configuration": {"cname": cname, "clevel": level, "shuffle": "shuffle"}}]
+
+
+def export(args: argparse.Namespace) -> int:
+    """``zarrds export``."""
+    store: Any = opened(args)
+    sel, isel = selection_of(args)
+    if sel:
+        with xr.open_dataset(store, engine="zarrds", group=args.group) as ds:
+            sel = as_labels(ds, sel)
+    zarrds.export(
+        store,
+        args.path,
+        group=args.group,
+        variables=args.variable,
+        sel=sel or None,
+        isel=isel or None,
+        deflate=args.deflate,
+        overwrite=args.overwrite,
+        progress=wants_bar(),
+    )
+    return 0

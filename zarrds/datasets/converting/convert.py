@@ -1,0 +1,270 @@
+"""``zarrds.convert``: files and stores to a store; several are joined along a dimension, one by one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import xarray as xr
+
+from zarrds.datasets.converting.plan import as_blocks, encoding_for, stored_labels
+from zarrds.datasets.converting.sources import Source, open_dataset, open_groups, source_name
+from zarrds.datasets.writing.writer import save
+from zarrds.errors import EncodingError, LabelError, StoreExistsError, UnsupportedError, ZarrdsError
+from zarrds.metadata.documents import zarr_format_of
+from zarrds.metadata.model import ZarrFormat
+from zarrds.storage.locate import as_store
+from zarrds.storage.protocol import Store
+
+__all__ = ["Conversion", "convert"]
+
+_VCF = (".vcf", ".vcf.gz", ".vcf.bgz", ".bcf")
+_LARGE = 64 * 2**20  # bytes in memory, from which on data is read in blocks
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """What `zarrds.convert` did.
+
+    Attributes
+    ----------
+    target : str
+        The store.
+    written, skipped : tuple of str
+        The inputs that were written, and those of which the store had all labels already.
+    """
+
+    target: str
+    written: tuple[str, ...]
+    skipped: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        text = f"{self.target}: {len(self.written)} written"
+        return f"{text}, {len(self.skipped)} skipped, which were there already" if self.skipped else text
+
+
+def convert(
+    inputs: Source | Iterable[Source],
+    target: str | os.PathLike[str] | Store,
+    *,
+    concat_dim: str | None = None,
+    group: str | None = None,
+    chunks: Mapping[str, int] | None = None,
+    encoding: Mapping[str, Mapping[str, Any]] | None = None,
+    compressors: Sequence[Any] | None = None,
+    zarr_format: ZarrFormat | None = None,
+    overwrite: bool = False,
+    durable: bool = True,
+    progress: bool | Callable[[int, int], Any] = False,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Conversion:
+    """Write netCDF, GRIB, VCF and Zarr as a store.
+
+    One input becomes a store with all its groups, which appears when all of it is written. Several are joined along
+    `concat_dim`: the first makes the store, and each of the others is appended by itself, after its labels, units,
+    variables and dtypes were compared with what is stored. Such a run that was stopped can be started again: inputs of
+    which the store has all labels are skipped.
+
+    Parameters
+    ----------
+    inputs : str, os.PathLike, Store, Dataset, or an iterable of such
+        Paths of files that xarray opens (GRIB with cfgrib), of VCF files (``.vcf``, ``.vcf.gz``, ``.bcf``), and paths
+        and URLs of stores.
+    target : str, os.PathLike or Store
+    concat_dim : str, optional
+        The dimension along which several inputs follow each other, in the order in which they are given. It needs
+        labels, for a run to be started again.
+    group : str, optional
+        The group of each input to read, if not all, and of `target` to write.
+    chunks : mapping of str to int, optional
+        Elements of a chunk along dimensions, -1 for all; along others, those of the input, or else all.
+    encoding : mapping, optional
+        For variables, as of `zarrds.save`: it takes the place of the encoding that the input has.
+    compressors : sequence, optional
+        Codecs for all variables without an encoding of their own, as ``encoding["compressors"]``.
+    zarr_format : {3, 2}, optional
+    overwrite : bool
+        Replace what stands at `target`; else that is an error, unless it is a run to be gone on with.
+    durable : bool
+        As of `zarrds.save`.
+    progress : bool or callable
+        Show a progress bar (needs tqdm), or call ``progress(done, total)`` with numbers of inputs.
+    storage_options : mapping, optional
+        As of `zarrds.save`, for inputs and target that are URLs.
+
+    Returns
+    -------
+    Conversion
+
+    Raises
+    ------
+    StoreExistsError
+        If something stands at `target`.
+    UnsupportedError
+        If an input cannot be opened, or a package that it needs is not installed.
+    LabelError, EncodingError
+        If an input does not fit what is stored; the input is named, and those before it are stored.
+    StoreIOError
+        If the file system refuses.
+
+    Notes
+    -----
+    Inputs of more than 64 MiB are read in blocks of 32 MiB a thread, which needs dask (extra ``dask``); without it one
+    variable must fit into memory.
+
+    Examples
+    --------
+    >>> import xarray as xr, zarrds
+    >>> days = [xr.Dataset({"t2m": ("time", [280.5 + day])}, {"time": [day]}) for day in range(3)]
+    >>> store = zarrds.MemoryStore()
+    >>> print(zarrds.convert(days[:2], store, concat_dim="time").written)
+    ('xarray.Dataset', 'xarray.Dataset')
+    >>> again = zarrds.convert(days, store, concat_dim="time")
+    >>> len(again.written), len(again.skipped)
+    (1, 2)
+    """
+    each: list[Source] = [inputs] if _is_source(inputs) else list(inputs)  # type: ignore[arg-type, list-item]  # by _is_source
+    if not each:
+        raise EncodingError("nothing to convert", expected="at least one input")
+    if len(each) > 1 and concat_dim is None:
+        raise EncodingError("several inputs need a dimension to be joined along", mend="Pass concat_dim (--concat)")
+    store = as_store(target, storage_options if isinstance(target, str | os.PathLike) else None)
+    options = {"group": group, "durable": durable}
+    if any(isinstance(one, str | os.PathLike) and os.fspath(one).lower().endswith(_VCF) for one in each):
+        return _convert_vcf(each, store, overwrite=overwrite, options=options, progress=progress)
+    wanted = _Wanted(chunks, encoding, compressors, storage_options)
+    if concat_dim is None:
+        mode: Literal["w", "w-"] = "w" if overwrite else "w-"
+        _save_one(each[0], store, mode, zarr_format, wanted, options, progress is True)
+        _tell(progress, 1, 1)
+        return Conversion(store.path, (source_name(each[0]),))
+    return _join(each, store, concat_dim, zarr_format, wanted, options, overwrite=overwrite, progress=progress)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """How the user wants variables to be stored."""
+
+    chunks: Mapping[str, int] | None
+    encoding: Mapping[str, Mapping[str, Any]] | None
+    compressors: Sequence[Any] | None
+    storage_options: Mapping[str, Any] | None
+
+    def prepared(self, ds: xr.Dataset) -> tuple[xr.Dataset, dict[Any, dict[str, Any]]]:
+        """The dataset, large variables in blocks, and the encoding to ask for."""
+        encoding = encoding_for(ds, self.chunks, self.encoding, self.compressors)
+        return as_blocks(ds, encoding) if ds.nbytes > _LARGE else ds, encoding
+
+    def options_of(self, source: Source) -> Mapping[str, Any] | None:
+        """What opens a source that is a URL."""
+        return self.storage_options if isinstance(source, str) and "://" in source else None
+
+
+def _is_source(inputs: object) -> bool:
+    return isinstance(inputs, str | os.PathLike | Store | xr.Dataset | xr.DataArray | xr.DataTree)
+
+
+def _tell(progress: bool | Callable[[int, int], Any], done: int, total: int) -> None:
+    if callable(progress):
+        progress(done, total)
+
+
+def _convert_vcf(
+    inputs: list[Source],
+    store: Store,
+    *,
+    overwrite: bool,
+    options: Mapping[str, Any],
+    progress: bool | Callable[[int, int], Any],
+) -> Conversion:
+    raise UnsupportedError("VCF is not there yet")
+
+
+def _save_one(
+    source: Source,
+    store: Store,
+    mode: Literal["w", "w-"],
+    zarr_format: ZarrFormat | None,
+    wanted: _Wanted,
+    options: Mapping[str, Any],
+    progress: bool,
+) -> None:
+    """One input with all its groups, or with the one that was named."""
+    with open_groups(source, wanted.options_of(source)) as groups:
+        if options["group"] is not None:
+            path = f"/{options['group'].strip('/')}"
+            if path not in groups:
+                raise EncodingError("no such group", path=source_name(source), key=path, found=sorted(groups))
+            groups = {path: groups[path]}
+        prepared = {path: wanted.prepared(ds) for path, ds in groups.items()}
+        shared: dict[str, Any] = {"mode": mode, "zarr_format": zarr_format, "progress": progress, **options}
+        with _naming(source):
+            if len(prepared) == 1:
+                ((ds, encoding),) = prepared.values()
+                save(ds, store, encoding=encoding, **shared)
+            else:
+                tree = _tree({path: ds for path, (ds, _) in prepared.items()})
+                save(tree, store, encoding={path: encoding for path, (_, encoding) in prepared.items()}, **shared)
+
+
+def _tree(groups: Mapping[str, xr.Dataset]) -> xr.DataTree:
+    try:
+        return xr.DataTree.from_dict(groups)
+    except ValueError as error:
+        raise EncodingError(
+            f"its groups do not share the labels of their parents: {str(error).splitlines()[0]}",
+            mend="Convert group by group, each to a store of its own",
+        ) from error
+
+
+def _join(
+    inputs: list[Source],
+    store: Store,
+    dim: str,
+    zarr_format: ZarrFormat | None,
+    wanted: _Wanted,
+    options: Mapping[str, Any],
+    *,
+    overwrite: bool,
+    progress: bool | Callable[[int, int], Any],
+) -> Conversion:
+    written: list[str] = []
+    skipped: list[str] = []
+    is_there = zarr_format_of(store) is not None and not overwrite
+    labels = stored_labels(store, options["group"], dim) if is_there else None
+    if is_there and labels is None:
+        raise StoreExistsError(
+            f"a store exists here, in which {dim!r} has no labels: nobody can tell what of it is there already",
+            path=store.path,
+            mend="Pass overwrite=True to begin anew",
+        )
+    for number, source in enumerate(inputs):
+        with open_dataset(source, options["group"], wanted.options_of(source)) as ds, _naming(source):
+            if dim not in ds.dims:
+                raise LabelError(f"has no dimension {dim!r}", found=sorted(map(str, ds.dims)))
+            if labels is not None and labels.has_all(ds):
+                skipped.append(source_name(source))
+            else:
+                ds, encoding = wanted.prepared(ds)
+                if is_there:
+                    save(ds, store, append_dim=dim, on_overlap="skip" if dim in ds.coords else "error", **options)
+                else:
+                    mode: Literal["w", "w-"] = "w" if overwrite else "w-"
+                    save(ds, store, mode=mode, encoding=encoding, zarr_format=zarr_format, **options)
+                is_there = True
+                written.append(source_name(source))
+        _tell(progress, number + 1, len(inputs))
+    return Conversion(store.path, tuple(written), tuple(skipped))
+
+
+@contextmanager
+def _naming(source: Source) -> Iterator[None]:
+    """Around work on one input: errors name it."""
+    try:
+        yield
+    except ZarrdsError as error:
+        error.problem = f"{source_name(source)}: {error.problem}"
+        raise

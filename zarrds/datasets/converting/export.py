@@ -1,0 +1,207 @@
+"""``zarrds.export``: a store to a netCDF4 file."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import xarray as xr
+
+from zarrds.arrays.array import Array
+from zarrds.arrays.group import Group
+from zarrds.arrays.opening import open_group
+from zarrds.datasets.converting.netcdf import (
+    Positions,
+    check_attributes,
+    copy_values,
+    create_variable,
+    netcdf_dtype,
+    selected_shape,
+)
+from zarrds.datasets.converting.selection import positions_of
+from zarrds.datasets.description.of_store import unknown_variable
+from zarrds.engine.progress import progress_bar
+from zarrds.errors import SelectionError, StoreExistsError, StoreIOError, UnsupportedError, locating
+from zarrds.storage.locate import as_store
+from zarrds.storage.protocol import Store
+
+__all__ = ["export"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One group that is exported."""
+
+    path: str
+    attributes: Mapping[str, Any]
+    arrays: Mapping[str, Array]
+    positions: Positions
+
+
+def export(
+    store: str | os.PathLike[str] | Store,
+    path: str | os.PathLike[str],
+    *,
+    group: str | None = None,
+    variables: Collection[str] | None = None,
+    sel: Mapping[str, Any] | None = None,
+    isel: Mapping[str, Any] | None = None,
+    deflate: int = 1,
+    overwrite: bool = False,
+    progress: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a stored dataset to a netCDF4 file, which appears when all of it is written.
+
+    Values go over as they are stored, packed ones packed and times as numbers with units, block by block: memory is
+    needed for one block of 32 MiB, or for one chunk if that is larger. Labels of pandas' own kinds become what other
+    readers of the store see.
+
+    Parameters
+    ----------
+    store : str, os.PathLike or Store
+    path : str or os.PathLike
+        Of the file, in a folder that exists.
+    group : str, optional
+        Only this group and those below it; unless said, all groups.
+    variables : collection of str, optional
+        Only these variables, and the coordinates of their dimensions.
+    sel, isel : mapping, optional
+        Only a part, by labels and by positions, as of `xarray.Dataset.sel` and ``isel``; of a slice of labels the ends
+        may be given in either order. Groups that do not have such a dimension are written whole.
+    deflate : int
+        From 0 (no compression) to 9.
+    overwrite : bool
+        Replace the file if it exists; else that is an error.
+    progress : bool
+        Show a progress bar (needs tqdm).
+    storage_options : mapping, optional
+        As of `zarrds.save`.
+
+    Raises
+    ------
+    StoreNotFoundError, NodeNotFoundError, VariableNotFoundError
+        If there is no such store, group or variable.
+    StoreExistsError
+        If the file exists.
+    SelectionError, LabelNotFoundError
+        If the selection does not fit.
+    EncodingError
+        For what netCDF does not have; nothing was written then.
+    StoreIOError
+        If the file cannot be written, on a full disk for example. Nothing is left of it then.
+
+    Examples
+    --------
+    >>> import xarray as xr, zarrds
+    >>> store = zarrds.MemoryStore()
+    >>> zarrds.save(xr.Dataset({"t2m": ("time", [280.5, 281.0, 282.5])}, {"time": [7, 8, 9]}), store)
+    >>> zarrds.export(store, "t2m.nc", sel={"time": slice(8, 9)})
+    >>> xr.load_dataset("t2m.nc").t2m.values
+    array([281. , 282.5])
+    """
+    try:
+        import netCDF4
+    except ImportError as error:
+        raise UnsupportedError("export needs netCDF4", mend="Install it: python -m pip install netCDF4") from error
+    name = os.fspath(path)
+    if os.path.lexists(name) and not overwrite:
+        raise StoreExistsError("the file exists", path=name, mend="Pass overwrite=True to replace it")
+    if not 0 <= deflate <= 9:
+        raise UnsupportedError("deflate is a number from 0 to 9", found=repr(deflate))
+    opened = as_store(store, storage_options)
+    with locating(opened.path):
+        root = open_group(opened, path=group or "")
+        parts = list(_parts(opened, root, variables, sel, isel))
+        is_v2 = root.metadata.zarr_format == 2
+        for part in parts:
+            check_attributes(f"/{part.path}", part.attributes)
+            for array in part.arrays.values():
+                netcdf_dtype(array.path, array.metadata)
+        total = sum(prod(n for _, n in selected_shape(a, p.positions)) for p in parts for a in p.arrays.values())
+        with (
+            _new_file(name, overwrite) as unfinished,
+            netCDF4.Dataset(unfinished, "w", format="NETCDF4") as file,
+            progress_bar(total, "export", enabled=progress) as advance,
+        ):
+            for part in parts:
+                below = part.path[len(root.path) :].strip("/")
+                place = file.createGroup(below) if below else file
+                place.setncatts(check_attributes(f"/{part.path}", part.attributes))
+                for each, array in part.arrays.items():
+                    dims = selected_shape(array, part.positions)
+                    with locating(key=array.path):
+                        made = create_variable(place, each, array, dims, is_v2=is_v2, deflate=deflate)
+                        copy_values(array, made, part.positions, advance)
+
+
+def _parts(
+    store: Store,
+    root: Group,
+    variables: Collection[str] | None,
+    sel: Mapping[str, Any] | None,
+    isel: Mapping[str, Any] | None,
+) -> Iterator[_Part]:
+    groups = list(_groups(root))
+    wanted = {*(sel or ()), *(isel or ())}
+    known = {name for part in groups for array in part.arrays.values() for name in array.dimension_names or ()}
+    known |= {name for part in groups for name in part.arrays}
+    for name in wanted - known:
+        raise SelectionError("no such dimension", key=name, found=sorted(str(n) for n in known if n is not None))
+    every = {name for part in groups for name in part.arrays}
+    for name in variables or ():
+        if name not in every:
+            raise unknown_variable(name, every, store.path)
+    for part in groups:
+        arrays = dict(part.arrays)
+        if variables is not None:
+            chosen = {n: a for n, a in arrays.items() if n in variables}
+            dims = {dim for array in chosen.values() for dim in array.dimension_names or ()}
+            arrays = {n: a for n, a in arrays.items() if n in chosen or n in dims}
+        here = {dim for array in arrays.values() for dim in array.dimension_names or ()} | arrays.keys()
+        positions: Positions = {}
+        if wanted & here:
+            anything: Any = store  # of whose type xarray's annotations know nothing
+            with xr.open_datatree(anything, engine="zarrds") as tree:  # for the coordinates of groups above
+                positions = positions_of(
+                    tree[f"/{part.path}"].to_dataset(),
+                    {name: label for name, label in (sel or {}).items() if name in here},
+                    {name: place for name, place in (isel or {}).items() if name in here},
+                )
+        yield _Part(part.path, part.attributes, arrays, positions)
+
+
+def _groups(group: Group) -> Iterator[_Part]:
+    yield _Part(group.path, dict(group.metadata.attributes), dict(group.arrays()), {})
+    for _, child in group.groups():
+        yield from _groups(child)
+
+
+@contextmanager
+def _new_file(path: str, overwrite: bool) -> Iterator[str]:
+    """The name of a file to fill, which gets its own name at the end; it is removed if the body fails."""
+    folder, name = os.path.split(os.path.abspath(path))
+    unfinished = os.path.join(folder, f".{name}.{secrets.token_hex(4)}.zarrds-partial")
+    try:
+        yield unfinished
+        with open(unfinished, "rb+") as file:
+            os.fsync(file.fileno())
+        if overwrite:
+            os.replace(unfinished, path)
+        else:
+            os.link(unfinished, path)  # which fails if another has made one meanwhile
+            os.unlink(unfinished)
+    except FileExistsError as error:
+        raise StoreExistsError("the file exists", path=path, mend="Pass overwrite=True to replace it") from error
+    except (OSError, RuntimeError) as error:  # the second is what netCDF4 raises, also for a full disk
+        if isinstance(error, StoreIOError | StoreExistsError):
+            raise
+        raise StoreIOError(f"the file could not be written: {error}", path=path) from error
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(unfinished)

@@ -1,0 +1,178 @@
+"""Stored arrays -> variables of a netCDF4 file, as they are stored, block by block.
+
+Nothing is decoded: packed values stay packed, times stay numbers with units, so nothing can be rounded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from zarrds.arrays.array import Array
+from zarrds.datasets.converting.blocks import block_shape, blocks
+from zarrds.datasets.encoding.attributes import decoded_attributes
+from zarrds.errors import EncodingError
+from zarrds.metadata.model import ArrayMetadata
+
+__all__ = ["Positions", "check_attributes", "copy_values", "create_variable", "netcdf_dtype", "selected_shape"]
+
+Positions = Mapping[str, slice | int | np.ndarray[Any, Any]]
+_INTEGER_LIMITS = (-(2**63), 2**63 - 1)
+_CHAR_DIM = "string{}"
+
+
+def netcdf_dtype(path: str, metadata: ArrayMetadata) -> Any:
+    """The type of netCDF for an array: a dtype, or ``str``.
+
+    Raises
+    ------
+    EncodingError
+        For what netCDF does not have: half and complex numbers, times as a type, structures, raw bytes.
+    """
+    data_type = metadata.data_type
+    if data_type.name == "string" or data_type.dtype.kind == "U":
+        return str
+    dtype = data_type.dtype
+    if dtype.kind == "b":
+        return np.dtype("i1")
+    if dtype.kind == "S" and dtype.itemsize:
+        return np.dtype("S1")
+    if dtype.kind in "iu" or (dtype.kind == "f" and dtype.itemsize in (4, 8)):
+        return dtype.newbyteorder("=")
+    raise EncodingError(
+        "netCDF has no such data type",
+        key=path,
+        found=data_type.name,
+        mend="Leave the variable out, or save it with another dtype",
+    )
+
+
+def check_attributes(path: str, attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Attributes as netCDF can hold them.
+
+    Raises
+    ------
+    EncodingError
+        For booleans, null, objects, empty and mixed lists, integers beyond 64 bits.
+
+    Examples
+    --------
+    >>> check_attributes("t2m", {"units": "K", "levels": [1, 2]})
+    {'units': 'K', 'levels': array([1, 2])}
+    """
+    return {name: _attribute(path, name, value) for name, value in attributes.items()}
+
+
+def _attribute(path: str, name: str, value: Any) -> Any:
+    if isinstance(value, str) or (isinstance(value, np.generic) and value.dtype.kind in "iuf"):
+        return value
+    each = value if isinstance(value, list) else [value]
+    if each and all(isinstance(v, str) for v in each):
+        return each
+    is_number = [isinstance(v, int | float) and not isinstance(v, bool) for v in each]
+    if not each or not all(is_number) or any(isinstance(v, int) and not _fits(v) for v in each):
+        raise EncodingError(
+            "netCDF has no attribute of this kind",
+            key=path,
+            found=f"{name} = {value!r:.80}",
+            expected="text, a number, or a list of texts or numbers",
+            mend="Change or delete it: zarrds attrs",
+        )
+    numbers = np.array(each)
+    return numbers if isinstance(value, list) else numbers[0]
+
+
+def _fits(value: int) -> bool:
+    return _INTEGER_LIMITS[0] <= value <= _INTEGER_LIMITS[1]
+
+
+def selected_shape(array: Array, positions: Positions) -> tuple[tuple[str, int], ...]:
+    """The dimensions that are left of an array, with their sizes."""
+    names = dims_of(array.path, array.metadata)
+    left = []
+    for dim, size in zip(names, array.shape, strict=True):
+        chosen = positions.get(dim, slice(None))
+        if isinstance(chosen, slice):
+            left.append((dim, len(range(*chosen.indices(size)))))
+        elif isinstance(chosen, np.ndarray):
+            left.append((dim, chosen.size))
+    return tuple(left)
+
+
+def dims_of(path: str, metadata: ArrayMetadata) -> tuple[str, ...]:
+    """The names of an array's dimensions, all of which netCDF needs."""
+    names = metadata.dimension_names or (None,) * len(metadata.shape)
+    found = tuple(name for name in names if name is not None)
+    if len(found) < len(names):
+        raise EncodingError("array has no names for its dimensions, which netCDF needs", key=path)
+    return found
+
+
+def create_variable(
+    group: Any, name: str, array: Array, dims: tuple[tuple[str, int], ...], *, is_v2: bool, deflate: int
+) -> Any:
+    """A variable of netCDF4 for an array, with its attributes and no values yet; missing dimensions are made."""
+    metadata = array.metadata
+    dtype = netcdf_dtype(array.path, metadata)
+    attributes = decoded_attributes(metadata, fill_value_is_mask=is_v2)
+    if metadata.data_type.dtype.kind == "b":
+        attributes.setdefault("dtype", "bool")  # as xarray has it
+    fill_value = attributes.pop("_FillValue", None)
+    names = [dim for dim, _ in dims]
+    sizes = [size for _, size in dims]
+    if metadata.data_type.dtype.kind == "S":
+        length = metadata.data_type.dtype.itemsize
+        names, sizes = [*names, _CHAR_DIM.format(length)], [*sizes, length]
+    for dim, size in zip(names, sizes, strict=True):
+        if dim not in group.dimensions:
+            group.createDimension(dim, size)
+    chunks = dict(zip(dims_of(array.path, metadata), array.chunks, strict=True))
+    options: dict[str, Any] = {}
+    if dtype is not str and names and all(sizes):
+        options["chunksizes"] = [min(chunks.get(dim, size), size) for dim, size in zip(names, sizes, strict=True)]
+        if deflate:
+            options |= {"compression": "zlib", "complevel": deflate, "shuffle": True}
+    if fill_value is not None and dtype is not str:
+        options["fill_value"] = np.array(fill_value).astype(dtype)[()] if dtype.kind != "S" else fill_value
+    variable = group.createVariable(name, dtype, names, **options)
+    variable.set_auto_maskandscale(False)
+    variable.set_auto_chartostring(False)
+    variable.setncatts(check_attributes(array.path, attributes))
+    return variable
+
+
+def copy_values(array: Array, variable: Any, positions: Positions, advance: Callable[[int], Any] | None) -> None:
+    """Read an array block by block, and write what the selection takes; memory is needed for one block."""
+    names = dims_of(array.path, array.metadata)
+    keys = [positions.get(dim, slice(None)) for dim in names]
+    kept = [i for i, key in enumerate(keys) if not isinstance(key, int)]
+    sizes = [size for _, size in selected_shape(array, positions)]
+    itemsize = max(array.dtype.itemsize, 32 if array.dtype.kind == "O" else 1)
+    block = block_shape(sizes, [array.chunks[i] for i in kept], itemsize)
+    for place in blocks(sizes, block):
+        selection: list[Any] = list(keys)
+        for i, part in zip(kept, place, strict=True):
+            selection[i] = _part_of(keys[i], part, array.shape[i])
+        values = np.asarray(array.oindex[tuple(selection)])
+        if values.size:
+            variable[place if place else ...] = _as_netcdf(values, variable.dtype)
+        if advance is not None:
+            advance(values.size)
+
+
+def _part_of(key: Any, part: slice, size: int) -> Any:
+    """What a part of a selection takes of the whole."""
+    if isinstance(key, slice):
+        chosen = range(*key.indices(size))[part]
+        return slice(chosen.start, chosen.stop, chosen.step)
+    return key[part]
+
+
+def _as_netcdf(values: np.ndarray[Any, Any], dtype: Any) -> np.ndarray[Any, Any]:
+    if dtype is str:
+        return values.astype(object)
+    if values.dtype.kind == "S":
+        return values.reshape(-1).view("S1").reshape(*values.shape, values.dtype.itemsize)
+    return values.astype(dtype, copy=False)

@@ -1,0 +1,127 @@
+"""How an input is to be stored: chunks, codecs, blocks; and what of it is there already."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from zarrds.datasets.converting.blocks import block_shape
+from zarrds.datasets.description.of_store import unknown_variable
+from zarrds.errors import EncodingError, ZarrdsError
+from zarrds.storage.protocol import Store
+
+__all__ = ["StoredLabels", "as_blocks", "encoding_for", "stored_labels"]
+
+# what of a file's encoding says what stored values mean, and is kept when chunks or codecs are asked for
+_MEANING = ("scale_factor", "add_offset", "_FillValue", "missing_value", "units", "calendar", "_Unsigned")
+
+
+def encoding_for(
+    ds: xr.Dataset,
+    chunks: Mapping[str, int] | None,
+    encoding: Mapping[str, Mapping[str, Any]] | None,
+    compressors: Sequence[Any] | None,
+) -> dict[Any, dict[str, Any]]:
+    """What to ask `zarrds.save` for; empty where nothing is asked.
+
+    Raises
+    ------
+    EncodingError, VariableNotFoundError
+        For dimensions and variables that are not there.
+
+    Examples
+    --------
+    >>> ds = xr.Dataset({"t2m": (("time", "x"), np.zeros((4, 6)))})
+    >>> encoding_for(ds, {"time": 2, "x": -1}, None, None)
+    {'t2m': {'chunks': (2, 6)}}
+    """
+    asked = dict(encoding or {})
+    for wrong in asked:
+        if wrong not in ds.variables:
+            raise unknown_variable(wrong, [str(each) for each in ds.variables], None)
+    for dim in chunks or ():
+        if dim not in ds.dims:
+            raise EncodingError("no such dimension", key=dim, found=sorted(map(str, ds.dims)))
+    found: dict[Any, dict[str, Any]] = {}
+    for name, variable in ds.variables.items():
+        wanted: dict[str, Any] = {}
+        if chunks and set(chunks) & set(variable.dims) and name not in ds.xindexes:
+            wanted["chunks"] = _chunks(variable, chunks)
+        if name in asked:
+            found[name] = {**wanted, **asked[str(name)]}
+            continue
+        if compressors is not None:
+            wanted["compressors"] = compressors
+        if wanted:
+            found[name] = {**_meaning(variable), **wanted}
+    return found
+
+
+def _meaning(variable: xr.Variable) -> dict[str, Any]:
+    encoding = variable.encoding
+    kept = {key: encoding[key] for key in _MEANING if encoding.get(key) is not None}
+    if variable.dtype.kind not in "OTUS" and encoding.get("dtype") is not None:
+        kept["dtype"] = np.dtype(encoding["dtype"])
+    return kept
+
+
+def _chunks(variable: xr.Variable, chunks: Mapping[str, int]) -> tuple[int, ...]:
+    before = _source_chunks(variable) or variable.shape
+    sizes = (chunks.get(str(dim), chunk) for dim, chunk in zip(variable.dims, before, strict=True))
+    return tuple(max(1, n if c == -1 else c) for c, n in zip(sizes, variable.shape, strict=True))
+
+
+def _source_chunks(variable: xr.Variable) -> tuple[int, ...] | None:
+    found = variable.encoding.get("chunks") or variable.encoding.get("chunksizes")
+    if isinstance(found, tuple | list) and len(found) == variable.ndim and all(found):
+        return tuple(map(int, found))
+    return None
+
+
+def as_blocks(ds: xr.Dataset, encoding: Mapping[Any, Mapping[str, Any]]) -> xr.Dataset:
+    """The same dataset, whose large variables are dask arrays of blocks along the chunks that are to be written.
+
+    Without dask it stays as it is.
+    """
+    if find_spec("dask") is None:
+        return ds
+    changed: dict[Any, xr.Variable] = {}
+    for name, variable in ds.variables.items():
+        if name in ds.xindexes or variable.chunks is not None or variable.ndim == 0:
+            continue
+        chunks = encoding.get(name, {}).get("chunks") or _source_chunks(variable)
+        block = block_shape(variable.shape, chunks, max(variable.dtype.itemsize, 1))
+        changed[name] = variable.chunk(dict(zip(variable.dims, block, strict=True)))
+    return ds.assign(changed).set_coords([name for name in changed if name in ds.coords])
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLabels:
+    """The labels along the dimension along which inputs are joined, as they stand in the store."""
+
+    dim: str
+    index: pd.Index[Any]
+
+    def has_all(self, ds: xr.Dataset) -> bool:
+        """Whether the store has all labels of a dataset."""
+        if self.dim not in ds.indexes:
+            return False
+        return bool((self.index.get_indexer_for(ds.indexes[self.dim]) >= 0).all())
+
+
+def stored_labels(store: Store, group: str | None, dim: str) -> StoredLabels | None:
+    """The labels that are stored along a dimension; None if it has none."""
+    anything: Any = store  # of whose type xarray's annotations know nothing
+    try:
+        with xr.open_dataset(anything, engine="zarrds", group=group) as ds:
+            return StoredLabels(dim, ds.indexes[dim]) if dim in ds.indexes else None
+    except ZarrdsError:
+        raise
+    except ValueError as error:  # of xarray's decoders
+        raise EncodingError(f"the store cannot be decoded: {error}", path=store.path) from error

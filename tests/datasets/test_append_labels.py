@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import cftime
@@ -10,6 +11,8 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
+import zarrds
+from tests.datasets.samples import Format, files, load
 from zarrds.datasets.writing.append import Placement, check_same_labels, check_sizes, place_labels
 from zarrds.errors import EncodingError, LabelError
 
@@ -46,24 +49,21 @@ KINDS: dict[str, Any] = {
 UNORDERED = {"strings", "bytes", "an index"}
 
 
-def expected(stored: list[int], new: list[int], on_overlap: str, *, ordered: bool) -> tuple[int, list[int], int] | None:
+def expected(
+    stored: list[int], new: list[int], on_overlap: str, on_unordered: str, *, ordered: bool
+) -> tuple[int, list[int], int] | None:
     """What `place_labels` must say, by trying; None for an error."""
-    there = pd.Index(stored, dtype="i8")
-    if there.is_unique and len(set(new)) < len(new):
-        return None
     overlap = [label in stored for label in new]
+    if on_overlap != "append" and len(set(new)) < len(new):
+        return None
     if any(overlap) and on_overlap == "error":
         return None
-    rest = [label for label, is_stored in zip(new, overlap, strict=True) if not is_stored]
-    together = pd.Index(stored + rest, dtype="i8")
-    up, down = (i.is_unique and i.is_monotonic_increasing for i in (there, there[::-1]))
-    goes_up, goes_down = (i.is_unique and i.is_monotonic_increasing for i in (together, together[::-1]))
-    if ordered and len(stored) > 1 and ((up and not goes_up) or (down and not goes_down)):
-        return None
-    if ordered and len(stored) < 2 and not (goes_up or goes_down):
+    kept = [i for i, is_stored in enumerate(overlap) if on_overlap == "append" or not is_stored]
+    together = pd.Index(stored + [new[i] for i in kept], dtype="i8")
+    goes_on = together.is_monotonic_increasing or together.is_monotonic_decreasing
+    if ordered and kept and on_unordered == "error" and not goes_on:
         return None
     if on_overlap != "replace" or not any(overlap):
-        kept = [i for i, is_stored in enumerate(overlap) if not is_stored]
         return len(stored), kept, len(stored) + len(kept)
     fitting = [
         start
@@ -89,17 +89,24 @@ runs = st.builds(
 labels = runs.filter(lambda run: min(run, default=0) >= 0) | st.lists(st.integers(0, 9), max_size=6)
 
 
-@given(st.sampled_from(sorted(KINDS)), labels, labels, st.sampled_from(["error", "replace", "skip"]))
+@given(
+    st.sampled_from(sorted(KINDS)),
+    labels,
+    labels,
+    st.sampled_from(["error", "replace", "skip", "append"]),
+    st.sampled_from(["error", "append"]),
+)
 def test_place_labels_is_what_a_slow_search_finds(
-    kind: str, stored: list[int], new: list[int], on_overlap: Any
+    kind: str, stored: list[int], new: list[int], on_overlap: Any, on_unordered: Any
 ) -> None:
     make_stored, make_new = KINDS[kind]
-    right = expected(stored, new, on_overlap, ordered=kind not in UNORDERED)
+    right = expected(stored, new, on_overlap, on_unordered, ordered=kind not in UNORDERED)
     if right is None:
-        with pytest.raises(LabelError):
-            place_labels("d", make_stored(stored), make_new(new), on_overlap)
+        with pytest.raises(LabelError) as caught:
+            place_labels("d", make_stored(stored), make_new(new), on_overlap, on_unordered)
+        assert "drop_duplicates" not in str(caught.value)
     else:
-        placement = place_labels("d", make_stored(stored), make_new(new), on_overlap)
+        placement = place_labels("d", make_stored(stored), make_new(new), on_overlap, on_unordered)
         assert as_tuple(placement, len(new)) == right
         assert isinstance(placement.keep, slice) or np.any(np.diff(placement.keep) != 1)
 
@@ -114,10 +121,67 @@ def test_overlap_is_reported_with_its_first_label_and_what_to_do() -> None:
     assert "2019-03-06 00:00:00 (2 of 3 are stored already)" in str(caught.value)
     assert "on_overlap='replace'" in str(caught.value)
     assert caught.value.key == "time"
+    # what cannot be a re-run is not to be written over what is stored
+    with pytest.raises(LabelError) as caught:
+        place_labels("position", np.array([10, 20, 30]), np.array([5, 20, 25]))
+    assert "on_overlap='append'" in str(caught.value)
+    assert "replace" not in str(caught.value)
+
+
+@pytest.mark.parametrize("stored", [[1, 5], [1, 1], [5, 1, 3], [5], []], ids=str)
+def test_repeated_labels_are_judged_alike_whatever_is_stored(stored: list[int]) -> None:
+    there = np.array(stored, "i8")
+    with pytest.raises(LabelError, match=r"more than once.*on_overlap='append'"):
+        place_labels("x", there, np.array([9, 9]), on_unordered="append")
+    assert place_labels("x", there, np.array([9, 9]), "append", "append").size == len(stored) + 2
+
+
+def test_what_needs_no_order(path: Path, zarr_format: Format) -> None:
+    def stations(*ids: int) -> xr.Dataset:
+        return xr.Dataset({"v": ("station", np.array(ids) * 1.0)}, {"station": list(ids)})
+
+    zarrds.save(stations(10384, 10488), path, zarr_format=zarr_format)
+    for _ in range(2):  # also where what is stored is in no order
+        with pytest.raises(LabelError, match=r"on_unordered='append'") as caught:
+            zarrds.save(stations(3772), path, append_dim="station")
+        assert caught.value.key == "station"
+        zarrds.save(stations(77, 5), path, append_dim="station", on_unordered="append", on_overlap="append")
+    assert load(path).v.values.tolist() == [10384, 10488, 77, 5, 77, 5]
+    assert load(path).sel(station=77).sizes["station"] == 2
+    for option in ("on_overlap", "on_unordered"):
+        options: Any = {option: "drop"}
+        with pytest.raises(EncodingError, match=f"unknown {option}"):
+            zarrds.save(stations(1), path, append_dim="station", **options)
+
+
+@pytest.mark.parametrize("as_coordinate", [True, False])
+def test_the_next_chromosome(path: Path, as_coordinate: bool, zarr_format: Format) -> None:
+    def sites(contig: str, *positions: int) -> xr.Dataset:
+        n = len(positions)
+        data = {"v": ("variants", np.arange(n)), "contig": ("variants", np.array([contig] * n, object))}
+        ds = xr.Dataset(data, {"variants": list(positions)})
+        return ds.set_coords("contig") if as_coordinate else ds
+
+    zarrds.save(sites("1", 1, 5, 9), path, zarr_format=zarr_format)
+    before = files(path)
+    on_overlap: Any
+    for on_overlap in ("error", "replace", "skip"):
+        with pytest.raises(
+            LabelError, match=r"stand for something else: 'contig' differs.*found '2'.*='append'"
+        ) as caught:
+            zarrds.save(sites("2", 1, 5, 9), path, append_dim="variants", on_overlap=on_overlap)
+        assert "replace" not in str(caught.value)
+    assert files(path) == before
+    zarrds.save(sites("1", 9, 10), path, append_dim="variants", on_overlap="replace")
+    zarrds.save(sites("2", 1, 1, 5), path, append_dim="variants", on_overlap="append", on_unordered="append")
+    found = load(path)
+    assert found.variants.values.tolist() == [1, 5, 9, 10, 1, 1, 5]
+    assert found.contig.values.tolist() == ["1"] * 4 + ["2"] * 3
+    assert zarrds.verify(path).ok
 
 
 def test_going_backwards_is_reported_with_both_labels() -> None:
-    with pytest.raises(LabelError, match=r"backwards.*increasing.*above 2019-03-09.*found 2019-03-08"):
+    with pytest.raises(LabelError, match=r"backwards.*increasing.*above 2019-03-09.*found 2019-03-08.*on_unordered"):
         place_labels("time", days(0, 1), days(4, 3))
     with pytest.raises(LabelError, match=r"backwards.*decreasing.*below 1.5.*found 2.5"):
         place_labels("x", np.array([3.5, 1.5]), np.array([2.5]))
@@ -135,7 +199,7 @@ def test_going_backwards_is_reported_with_both_labels() -> None:
 )
 def test_why_labels_cannot_be_replaced(stored: list[int], new: list[int], why: str) -> None:
     with pytest.raises(LabelError, match=f"cannot be replaced: .*{why}"):
-        place_labels("x", np.array(stored), np.array(new), "replace")
+        place_labels("x", np.array(stored), np.array(new), "replace", "append")
 
 
 @pytest.mark.parametrize("missing", [np.nan, np.datetime64("NaT", "ns"), None])
@@ -186,6 +250,8 @@ def test_times_that_no_unit_holds_are_told_apart() -> None:
 def test_wrong_on_overlap_and_labels_that_cannot_be_compared() -> None:
     with pytest.raises(EncodingError, match="on_overlap"):
         place_labels("x", np.array([1]), np.array([2]), "drop")  # type: ignore[arg-type]  # the mistake under test
+    with pytest.raises(EncodingError, match="on_unordered"):
+        place_labels("x", np.array([1]), np.array([2]), "skip", "sort")  # type: ignore[arg-type]  # again
     unhashable = np.empty(2, object)
     unhashable[:] = [[1], {2}]
     with pytest.raises(LabelError, match="cannot be compared"):

@@ -16,7 +16,6 @@ from zarrds.errors import (
     NodeNotFoundError,
     StoreExistsError,
     StoreNotFoundError,
-    UnsupportedError,
 )
 
 KINDS = ["numpy", "dask"]
@@ -177,8 +176,6 @@ def test_trees(path: Path, kind: str, zarr_format: Format) -> None:
     assert load(path, group="c").t2m.encoding["chunks"] == (4, 2)
     zarrds.save(tree(d=days(0, 1)), path, mode="w")
     assert xr.open_datatree(path, engine="zarrds").groups == ("/", "/d")
-    with pytest.raises(UnsupportedError, match="append_dim"):
-        zarrds.save(tree(d=days(1, 2)), path, append_dim="time")
     with pytest.raises(NodeNotFoundError) as caught:
         zarrds.save(tree(d=days(0, 1), e=days(0, 1)), path, mode="r+")
     assert caught.value.key == "e"

@@ -47,6 +47,7 @@ _ROLES = {
     "standard_name": frozenset({"time", "latitude", "longitude", "realization", "station_id", "platform_id"}),
 }
 _FIELDS = frozenset({"variant_contig", "variant_position", "variant_id", "variant_length", "contig_length"})
+_CONTIGS = frozenset({"contig", "chrom", "chromosome", "chr"})
 # floats hold all integers up to here
 _MAX_WHOLE_FLOAT = 2**53
 
@@ -66,6 +67,7 @@ def says_where(name: Hashable, variable: xr.Variable) -> bool:
     return (
         text in _FIELDS
         or text.endswith("_id")
+        or text.lower() in _CONTIGS
         or any(variable.attrs.get(key) in values for key, values in _ROLES.items() if _is_text(variable.attrs, key))
     )
 

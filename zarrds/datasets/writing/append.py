@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 import pandas as pd
@@ -22,12 +22,32 @@ from zarrds.datasets.encoding.comparison import (
 )
 from zarrds.errors import EncodingError, LabelError
 
-__all__ = ["OnOverlap", "Placement", "check_goes_on", "check_same_labels", "check_sizes", "place_labels"]
+__all__ = [
+    "ON_OVERLAP",
+    "ON_UNORDERED",
+    "OnOverlap",
+    "OnUnordered",
+    "Placement",
+    "check_goes_on",
+    "check_same_labels",
+    "check_same_things",
+    "check_sizes",
+    "place_labels",
+]
 
-OnOverlap: TypeAlias = Literal["error", "replace", "skip"]
+OnOverlap: TypeAlias = Literal["error", "replace", "skip", "append"]
+OnUnordered: TypeAlias = Literal["error", "append"]
+ON_OVERLAP, ON_UNORDERED = get_args(OnOverlap), get_args(OnUnordered)
 Array: TypeAlias = "np.ndarray[Any, Any]"
 # bytes of a variable that are compared at once
 _PART = 64 * 2**20
+_RERUN = (
+    "Pass on_overlap='replace' to write them anew or on_overlap='skip' to leave them out; "
+    "on_overlap='append' stores them once more"
+)
+# as the next chromosome does, whose positions are stored of another
+_AGAIN = "Pass on_overlap='append' if they stand for other things than the stored ones"
+_NONE = "If these labels need no order, as ids or members, pass on_unordered='append'; else sort the dataset first"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,13 +69,18 @@ class Placement:
     size: int
 
 
-def place_labels(dim: Hashable, stored: Labels, new: Labels, on_overlap: OnOverlap = "error") -> Placement:
-    """Where `new` labels go behind the `stored` ones.
+def place_labels(
+    dim: Hashable,
+    stored: Labels,
+    new: Labels,
+    on_overlap: OnOverlap = "error",
+    on_unordered: OnUnordered = "error",
+) -> Placement:
+    """Where `new` labels go behind the `stored` ones; both are judged alike, whatever order the stored ones are in.
 
-    Numbers and times must go on strictly increasing, or strictly decreasing, as the stored ones do. One stored label,
-    or none, has no order yet: then the new ones give it. Where the stored labels are in no order, and for strings and
-    all other objects, labels need only be unique. Where stored labels are not even that (they occur twice), new ones
-    may occur twice too, but still not overlap.
+    - No new label may be there twice when all is written, unless `on_overlap` is ``"append"``.
+    - Numbers and times must then be in one order, increasing or decreasing, unless `on_unordered` is ``"append"``. One
+      stored label, or none, has no order yet: then the new ones give it. Strings and other objects have none.
 
     Parameters
     ----------
@@ -63,9 +88,12 @@ def place_labels(dim: Hashable, stored: Labels, new: Labels, on_overlap: OnOverl
         For messages.
     stored, new : array or Index
         Decoded labels, of one dimension.
-    on_overlap : {"error", "replace", "skip"}
-        What becomes of new labels that are stored already. To be replaced, they must come first among the new ones and
-        be one block of the store, which ends at the store's end if more labels follow.
+    on_overlap : {"error", "replace", "skip", "append"}
+        What becomes of new labels that are stored already, or occur twice. To be replaced, they must come first among
+        the new ones and be one block of the store, which ends at the store's end if more labels follow. To be
+        appended, they are stored once more.
+    on_unordered : {"error", "append"}
+        What becomes of numbers and times that do not go on as the stored ones do.
 
     Raises
     ------
@@ -79,40 +107,46 @@ def place_labels(dim: Hashable, stored: Labels, new: Labels, on_overlap: OnOverl
     Placement(start=2, keep=slice(0, 2, None), size=4)
     >>> place_labels("time", np.array([1, 2, 3]), np.array([3, 4]), "skip")
     Placement(start=3, keep=slice(1, 2, None), size=4)
+    >>> place_labels("site", np.array([1, 2, 3]), np.array([3, 1]), "append", "append")
+    Placement(start=3, keep=slice(0, 2, None), size=5)
     """
-    if on_overlap not in ("error", "replace", "skip"):
-        raise EncodingError("unknown on_overlap", expected="'error', 'replace' or 'skip'", found=f"{on_overlap!r:.80}")
+    if on_overlap not in ON_OVERLAP:
+        raise EncodingError("unknown on_overlap", expected=_one_of(ON_OVERLAP), found=f"{on_overlap!r:.80}")
+    if on_unordered not in ON_UNORDERED:
+        raise EncodingError("unknown on_unordered", expected=_one_of(ON_UNORDERED), found=f"{on_unordered!r:.80}")
     shown_stored, shown = as_array(stored), as_array(new)
     kind, old, fresh = comparable(dim, shown_stored, shown)
     _refuse_missing(dim, shown_stored, "the store has a missing label")
     _refuse_missing(dim, shown, "a new label is missing")
     positions = positions_of(dim, old, fresh)
     overlapping = positions >= 0
-    if pd.Index(old).is_unique:
+    added = np.ones(len(fresh), bool) if on_overlap == "append" else ~overlapping
+    if on_overlap != "append":
         _refuse_twice(dim, fresh, shown)
     if overlapping.any() and on_overlap == "error":
         raise LabelError(
             "labels overlap with those of the store",
             key=str(dim),
             found=f"{label_text(shown[overlapping][0])} ({overlapping.sum()} of {len(new)} are stored already)",
-            mend="Pass on_overlap='replace' to write them anew or on_overlap='skip' to leave them out",
+            mend=_RERUN if _block_problem(old, positions, shown) is None else _AGAIN,
         )
-    if kind.startswith(ORDERED):
-        rest = ~overlapping
-        _check_order(
-            dim, old, np.concatenate([old[-1:], fresh[rest]]), np.concatenate([shown_stored[-1:], shown[rest]])
-        )
+    if kind.startswith(ORDERED) and on_unordered == "error":
+        _check_order(dim, old, fresh[added], shown_stored, shown[added])
     n_stored, n_new = len(old), len(fresh)
     if on_overlap == "replace" and overlapping.any():
-        _check_block(dim, old, positions, shown)
+        if problem := _block_problem(old, positions, shown):
+            raise LabelError(
+                f"labels cannot be replaced: {problem}",
+                key=str(dim),
+                mend="Write the stored ones with region= and append the others",
+            )
         start = int(positions[0])
         return Placement(start, slice(0, n_new), max(n_stored, start + n_new))
-    keep = _as_slice(np.flatnonzero(~overlapping))
-    return Placement(n_stored, keep, n_stored + n_new - int(overlapping.sum()))
+    return Placement(n_stored, _as_slice(np.flatnonzero(added)), n_stored + int(added.sum()))
 
 
 def check_goes_on(dim: Hashable, stored: Labels, new: Labels) -> None:
-    """Check that new labels go on as the stored ones do, where those strictly increase or decrease.
+    """Check that new labels go on as the stored ones do.
 
     Raises
     ------
@@ -125,8 +159,43 @@ def check_goes_on(dim: Hashable, stored: Labels, new: Labels) -> None:
     """
     shown_stored, shown = as_array(stored), as_array(new)
     _, old, fresh = comparable(dim, shown_stored, shown)
-    keys, texts = np.concatenate([old[-1:], fresh]), np.concatenate([shown_stored[-1:], shown])
-    _check_order(dim, old, keys, texts)
+    _check_order(dim, old, fresh, shown_stored, shown)
+
+
+def check_same_things(
+    dim: Hashable, stored: Labels, new: Labels, others: Mapping[str, tuple[xr.Variable, xr.Variable]]
+) -> None:
+    """Check that labels which are stored already stand for the same things: a position on another contig does not.
+
+    Parameters
+    ----------
+    dim : hashable
+    stored, new : array or Index
+        Labels of the dimension.
+    others : mapping of str to pair of Variable
+        Stored and new variables along it that say the rest.
+
+    Raises
+    ------
+    LabelError
+    """
+    shown_stored, shown = as_array(stored), as_array(new)
+    _, old, fresh = comparable(dim, shown_stored, shown)
+    positions = positions_of(dim, old, fresh)
+    if not (overlapping := np.flatnonzero(positions >= 0)).size:
+        return
+    for name, (there, here) in others.items():
+        before = there.isel({dim: positions[overlapping]})
+        try:
+            check_same_labels(name, before, here.isel({dim: overlapping}))
+        except LabelError as error:
+            raise LabelError(
+                f"labels overlap with those of the store, and stand for something else: {name!r} differs",
+                key=str(dim),
+                expected=error.expected,
+                found=error.found,
+                mend="Pass on_overlap='append' and on_unordered='append' to keep both",
+            ) from error
 
 
 def check_sizes(
@@ -260,55 +329,61 @@ def _refuse_twice(dim: Hashable, keys: Array, shown: Array) -> None:
             "new labels occur more than once",
             key=str(dim),
             found=f"{label_text(shown[twice][0])} again at position {int(np.argmax(twice))}",
-            mend="Drop the duplicates first, for example with drop_duplicates",
+            mend="If they stand for several things, as the records of one site do, pass on_overlap='append'",
         )
 
 
-def _direction(keys: Array) -> int:
-    """1 where labels strictly increase, -1 where they strictly decrease, else 0."""
-    if np.all(keys[1:] > keys[:-1]):
-        return 1
-    return -1 if np.all(keys[1:] < keys[:-1]) else 0
+def _direction(keys: Array) -> int | None:
+    """1 where labels increase, -1 where they decrease (equal neighbours allowed), else 0; None if all are equal."""
+    up, down = bool(np.all(keys[1:] >= keys[:-1])), bool(np.all(keys[1:] <= keys[:-1]))
+    if up and down:
+        return None
+    return 1 if up else -1 if down else 0
 
 
-def _check_order(dim: Hashable, old: Array, keys: Array, shown: Array) -> None:
-    """Check that `keys`, the last of the old and the new ones behind it, go on as the old ones do."""
-    direction = _direction(old if len(old) > 1 else keys[:2])
-    if direction == 0 or len(keys) < 2:
+def _check_order(dim: Hashable, old: Array, fresh: Array, shown_stored: Array, shown: Array) -> None:
+    """Check that new labels go on as the old ones do."""
+    if not len(fresh):
         return
-    steps = keys[1:] > keys[:-1] if direction == 1 else keys[1:] < keys[:-1]
+    direction = _direction(old)
+    if direction == 0:
+        raise LabelError(
+            "labels of the store are in no order, so that none goes on",
+            key=str(dim),
+            found=label_text(shown[0]),
+            mend=_NONE,
+        )
+    keys, texts = np.concatenate([old[-1:], fresh]), np.concatenate([shown_stored[-1:], shown])
+    if direction is None:  # which the new ones give, then
+        different = np.flatnonzero(keys[1:] != keys[:1])
+        direction = 1 if not different.size or keys[different[0] + 1] > keys[0] else -1
+    steps = keys[1:] >= keys[:-1] if direction == 1 else keys[1:] <= keys[:-1]
     wrong = np.flatnonzero(~np.asarray(steps, bool))
     if wrong.size:
-        before, after = shown[wrong[0]], shown[wrong[0] + 1]
+        before, after = texts[wrong[0]], texts[wrong[0] + 1]
         raise LabelError(
             f"labels go backwards: they must go on {'increasing' if direction == 1 else 'decreasing'}",
             key=str(dim),
             expected=f"labels {'above' if direction == 1 else 'below'} {label_text(before)}",
             found=f"{label_text(after)} behind it",
-            mend="Sort the dataset along the dimension and append only what comes after the store's last label",
+            mend=_NONE,
         )
 
 
-def _check_block(dim: Hashable, old: Array, positions: Array, shown: Array) -> None:
-    """Check that labels that are to be replaced are one block of the store, and that it can be written in one piece."""
+def _block_problem(old: Array, positions: Array, shown: Array) -> str | None:
+    """Why labels that are stored are no block of the store that can be written in one piece, or None."""
     overlapping = positions >= 0
     block = positions[overlapping]
-    problem = None
     if not overlapping[: len(block)].all():
-        problem = f"the new label {label_text(shown[~overlapping][0])} stands before some that are stored already"
-    elif np.any(np.diff(block) != 1):
+        return f"the new label {label_text(shown[~overlapping][0])} stands before some that are stored already"
+    if np.any(np.diff(block) != 1):
         turn = int(np.argmax(np.diff(block) != 1))
-        problem = f"{label_text(shown[turn])} and {label_text(shown[turn + 1])} are not neighbours in the store"
-    elif len(block) < len(shown) and block[-1] != len(old) - 1:
-        problem = f"the store goes on behind {label_text(shown[len(block) - 1])}, so that new labels cannot follow it"
-    elif pd.Index(old).duplicated(keep=False)[block].any():
-        problem = "labels occur more than once in the store, so that it is not clear which to replace"
-    if problem is not None:
-        raise LabelError(
-            f"labels cannot be replaced: {problem}",
-            key=str(dim),
-            mend="Write the stored ones with region= and append the others",
-        )
+        return f"{label_text(shown[turn])} and {label_text(shown[turn + 1])} are not neighbours in the store"
+    if len(block) < len(shown) and block[-1] != len(old) - 1:
+        return f"the store goes on behind {label_text(shown[len(block) - 1])}, so that new labels cannot follow it"
+    if pd.Index(old).duplicated(keep=False)[block].any():
+        return "labels occur more than once in the store, so that it is not clear which to replace"
+    return None
 
 
 def _as_slice(kept: Array) -> slice | Array:
@@ -317,3 +392,7 @@ def _as_slice(kept: Array) -> slice | Array:
         return slice(0, 0)
     first, last = int(kept[0]), int(kept[-1])
     return slice(first, last + 1) if last - first + 1 == kept.size else kept
+
+
+def _one_of(values: tuple[str, ...]) -> str:
+    return f"{', '.join(map(repr, values[:-1]))} or {values[-1]!r}"

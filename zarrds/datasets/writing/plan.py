@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import xarray as xr
 
+from zarrds.datasets.writing.append import Placement
 from zarrds.datasets.writing.conflicts import check_groups, check_sizes_of_others
 from zarrds.datasets.writing.stored import StoredGroup
 from zarrds.datasets.writing.update import ArrayChange, GroupChange
-from zarrds.errors import LabelError
+from zarrds.errors import LabelError, ZarrdsError
 from zarrds.metadata.documents import Nodes, document_key, parents_of, walk
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata
 from zarrds.storage.protocol import Store
@@ -70,6 +72,65 @@ class StorePlan:
         above = [self._changes[p][1].region for p in parents_of(path) if p in self._changes]
         inherited = {dim: part for found in above for dim, part in found.items() if dim not in dataset.variables}
         return {dim: inherited.get(str(dim), part) if part == "auto" else part for dim, part in asked.items()}
+
+    def placements_above(self, path: str) -> dict[str, Placement]:
+        """Where labels go that a group inherits, of groups that were added before."""
+        above = (self._changes[p][1].placements for p in parents_of(path) if p in self._changes)
+        return {dim: placement for found in above for dim, placement in found.items()}
+
+    def check_alignment(self) -> None:
+        """Check that groups above and below one that grows keep its sizes: else they are no DataTree any more.
+
+        Raises
+        ------
+        LabelError
+        """
+        after: dict[str, dict[str, int]] = {}
+        for path, (stored, change) in self._changes.items():
+            if stored is not None and change.placements:
+                after[path] = stored.sizes | {dim: placed.size for dim, placed in change.placements.items()}
+        for path, sizes in after.items():
+            stored = self._changes[path][0]
+            assert stored is not None
+            before = stored.sizes
+            for other in (*parents_of(path), *self._groups_below(path, stored)):
+                if other in after:
+                    there = now = after[other]
+                    old = self._changes[other][0]
+                    there = there if old is None else old.sizes
+                else:
+                    there = now = self._sizes_of(other)
+                for dim in before.keys() & there.keys():
+                    if before[dim] == there[dim] and sizes[dim] != now[dim]:
+                        raise LabelError(
+                            f"dimension {dim!r} would have another size than in group {'/' + other!r}, so that the "
+                            "store could not be opened as a DataTree any more",
+                            path=self.store.path,
+                            key=path or "/",
+                            expected=now[dim],
+                            found=sizes[dim],
+                            mend="Append to all of these groups at once: save a DataTree with append_dim",
+                        )
+
+    def _groups_below(self, path: str, stored: StoredGroup) -> list[str]:
+        base = f"{path}/" if path else ""
+        found = []
+        for name in sorted(stored.groups):
+            with suppress(ZarrdsError):  # what cannot be read is no part of a tree
+                nodes = walk(self.nodes, base + name)
+                found += [group for group, node in nodes.items() if not isinstance(node, ArrayMetadata)]
+        return found
+
+    def _sizes_of(self, group: str) -> dict[str, int]:
+        sizes: dict[str, int] = {}
+        base = f"{group}/" if group else ""
+        for name in self.nodes.names(group):
+            with suppress(ZarrdsError):
+                node = self.nodes.get(base + name)
+                if isinstance(node, ArrayMetadata):
+                    pairs = zip(node.dimension_names or (), node.shape, strict=False)
+                    sizes |= {dim: size for dim, size in pairs if dim is not None}
+        return sizes
 
     def check(self) -> None:
         """Check, under the lock of the store, that groups are as they were, and that what came into them fits.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from functools import partial
 
 import numpy as np
@@ -40,9 +40,10 @@ def stays(
     """Whether a stored variable is left as it is.
 
     - Of an append, all that does not have the dimension stays, and must be what is stored.
-    - Of a region, what says where one is stays: coordinates, and variables that are coordinates in all but name. Only
-      where nothing is stored yet (elements of an array that is not complete, that are its fill value) it is written.
+    - Of a region, what says where one is stays: coordinates, and variables that are coordinates in all but name.
     - Else coordinates stay that are the stored ones.
+
+    Only where nothing is stored yet (elements of an array that is not complete, that are its fill value) they are written.
 
     Parameters
     ----------
@@ -68,25 +69,36 @@ def stays(
     if append_dim is not None:
         if append_dim in there.dims:
             return False
-        if mode != "a-" or is_coordinate:
-            what, mend = ("labels", _ALIGN) if is_coordinate else ("values", _DROP)
-            check_same_labels(name, part_of(there, region), variable, what=what, mend=mend, read=read)
-            check_meaning(name, variable, stored)
-        return True
+        if mode == "a-" and not is_coordinate:
+            return True
+        what, mend = ("labels", _ALIGN) if is_coordinate else ("values", _DROP)
+        return _is_stored(name, variable, stored, region, what, mend, read)
     if set(there.dims) & set(region):
         if not (is_coordinate or says_where(name, there) or says_where(name, variable)):
             return False
-        there = part_of(there, region)
-        check_sizes(name, there, variable)
-        if _is_incomplete(metadata):
-            variable, is_new = _where_stored(variable, there, metadata)
-            if is_new:
-                check_same_labels(name, there, variable, mend=_ALIGN, read=read)
-                return False
-        check_same_labels(name, there, variable, mend=_ALIGN, read=read)
-        return True
+        return _is_stored(name, variable, stored, region, "labels", _ALIGN, read)
     check_sizes(name, there, variable)
     return is_coordinate and _is_same(name, variable, stored, mode)
+
+
+def _is_stored(
+    name: str,
+    variable: xr.Variable,
+    stored: StoredGroup,
+    region: Mapping[str, slice],
+    what: str,
+    mend: str,
+    read: Callable[[xr.Variable], xr.Variable],
+) -> bool:
+    """Whether a variable is all stored; false where nothing is stored yet in some places. Raises if it differs."""
+    there, metadata = part_of(stored.variables[name], region), stored.arrays[name]
+    check_sizes(name, there, variable)
+    is_new = False
+    if _is_incomplete(metadata):
+        variable, is_new = _where_stored(variable, there, metadata)
+    check_same_labels(name, there, variable, what=what, mend=mend, read=read)
+    check_meaning(name, variable, stored)
+    return not is_new
 
 
 def check_meaning(name: str, variable: xr.Variable, stored: StoredGroup) -> None:

@@ -14,7 +14,16 @@ import xarray as xr
 
 from zarrds.datasets.encoding.as_stored import as_stored, encode_like
 from zarrds.datasets.encoding.dataset import Encoding, encode_variable, prepared, stored_name
-from zarrds.datasets.writing.append import OnOverlap, check_goes_on, check_sizes, place_labels
+from zarrds.datasets.encoding.meaning import says_where
+from zarrds.datasets.writing.append import (
+    OnOverlap,
+    OnUnordered,
+    Placement,
+    check_goes_on,
+    check_same_things,
+    check_sizes,
+    place_labels,
+)
 from zarrds.datasets.writing.attributes import with_group_attributes, with_variable_attributes
 from zarrds.datasets.writing.other_labels import Pairs, check_kinds, check_ranges, other_labels, with_true_notes
 from zarrds.datasets.writing.plain import PlainDataset
@@ -33,13 +42,20 @@ UpdateMode = Literal["a", "a-", "r+"]
 
 @dataclass(frozen=True, slots=True)
 class How:
-    """What the user asks of a save into a store that exists; the names are those of `zarrds.save`."""
+    """What the user asks of a save into a store that exists; the names are those of `zarrds.save`.
+
+    Of a DataTree, `grows` says whether a group has the dimension that is appended to, and `inherited` has the
+    placements of labels that it has from a group above.
+    """
 
     mode: UpdateMode
     append_dim: Hashable | None
     region: Any
     on_overlap: OnOverlap
+    on_unordered: OnUnordered
     zarr_format: ZarrFormat
+    grows: bool = True
+    inherited: Mapping[str, Placement] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +96,15 @@ class GroupChange:
         Dimensions whose stored labels are overwritten by others.
     region : mapping of str to slice
         Where along its dimensions the group is written, where that is not all.
+    placements : mapping of str to Placement
+        Where the labels of the dimension that grows go; of a DataTree, the groups below may go by them.
     """
 
     metadata: GroupMetadata | None
     arrays: Mapping[str, ArrayChange]
     replaced_labels: frozenset[str] = frozenset()
     region: Mapping[str, slice] = field(default_factory=dict)
+    placements: Mapping[str, Placement] = field(default_factory=dict)
 
 
 def plan_update(plain: PlainDataset, encoding: Encoding, stored: StoredGroup | None, how: How) -> GroupChange:
@@ -137,18 +156,21 @@ def plan_update(plain: PlainDataset, encoding: Encoding, stored: StoredGroup | N
             check_meaning(name, dataset.variables[name], stored)
         names = [name for name in dataset.variables if stored_name(name) in plain.labels]
         dataset = dataset.drop_vars([n for n in names if how.append_dim not in dataset.variables[n].dims])
-    if how.append_dim is not None:
-        dataset, region[str(how.append_dim)] = _appended(dataset, str(how.append_dim), stored, how, others)
+    placements: dict[str, Placement] = {}
+    if how.append_dim is not None and how.grows:
+        dim = str(how.append_dim)
+        dataset, placements[dim] = _appended(dataset, dim, stored, how, others)
+        region[dim] = slice(placements[dim].start, placements[dim].start + dataset.sizes[dim])
     check_ranges(plain, stored, region)
     attributes, variables = prepared(dataset, encoding)
     arrays = _array_changes(replace(plain, dataset=dataset), variables, encoding, stored, how, region)
     labels = {name for name, variable in stored.variables.items() if variable.dims == (name,)}
     replaced = frozenset(labels & arrays.keys() - region.keys())
     if how.mode == "r+":
-        return GroupChange(None, arrays, replaced, region)
+        return GroupChange(None, arrays, replaced, region, placements)
     # no array that stays as it is would name a new coordinate
     added = [n for n in dataset.coords if isinstance(n, str) and n not in stored.arrays and n not in dataset.dims]
-    return GroupChange(with_group_attributes(stored.metadata, attributes, added), arrays, replaced, region)
+    return GroupChange(with_group_attributes(stored.metadata, attributes, added), arrays, replaced, region, placements)
 
 
 def _check_readable(dataset: xr.Dataset, stored: StoredGroup, how: How) -> None:
@@ -170,7 +192,9 @@ def _with_stored_labels(dataset: xr.Dataset, stored: StoredGroup, zarr_format: Z
     return dataset.assign_coords(changed) if changed else dataset
 
 
-def _appended(dataset: xr.Dataset, dim: str, stored: StoredGroup, how: How, others: Pairs) -> tuple[xr.Dataset, slice]:
+def _appended(
+    dataset: xr.Dataset, dim: str, stored: StoredGroup, how: How, others: Pairs
+) -> tuple[xr.Dataset, Placement]:
     """The part of a dataset that is to be written, and where along `dim` it goes."""
     sizes = stored.sizes
     if dim not in sizes:
@@ -198,8 +222,12 @@ def _appended(dataset: xr.Dataset, dim: str, stored: StoredGroup, how: How, othe
             found=extra,
             mend="Leave them out, or save them for all of the store first, with mode='a' and without append_dim",
         )
-    start = sizes[dim]
-    if dim not in stored.variables and dim not in others and how.on_overlap != "error":
+    size, n_new = sizes[dim], dataset.sizes[dim]
+    has_labels = dim in stored.variables or dim in others
+    if not has_labels and dim in how.inherited:
+        placement = how.inherited[dim]
+        return dataset.isel({dim: placement.keep}), placement
+    if not has_labels and how.on_overlap in ("replace", "skip"):
         raise EncodingError(
             f"on_overlap={how.on_overlap!r} needs labels along {dim!r}, and the store has none", mend="Leave it out"
         )
@@ -207,14 +235,27 @@ def _appended(dataset: xr.Dataset, dim: str, stored: StoredGroup, how: How, othe
     if pair is None and dim in stored.variables:
         pair = stored.variables[dim].values, dataset[dim].values
     if pair is not None:
-        placement = place_labels(dim, *pair, how.on_overlap)
+        if how.on_overlap != "append":
+            check_same_things(dim, *pair, _which_say_the_rest(dim, dataset, stored))
+        placement = place_labels(dim, *pair, how.on_overlap, how.on_unordered)
         ends = stored.notes.companions.get(dim, {}).get("bounds")
-        if (
-            ends is not None and ends in dataset.variables and placement.start == len(pair[0])
-        ):  # intervals, which were compared as tuples
+        is_behind = placement.start == len(pair[0]) and how.on_unordered == "error"
+        if ends is not None and ends in dataset.variables and is_behind:  # intervals, which were compared as tuples
             check_goes_on(dim, stored.variables[ends].values[:, 0], dataset[ends].values[placement.keep, 0])
-        dataset, start = dataset.isel({dim: placement.keep}), placement.start
-    return dataset, slice(start, start + dataset.sizes[dim])
+        return dataset.isel({dim: placement.keep}), placement
+    return dataset, Placement(size, slice(0, n_new), size + n_new)
+
+
+def _which_say_the_rest(
+    dim: str, dataset: xr.Dataset, stored: StoredGroup
+) -> dict[str, tuple[xr.Variable, xr.Variable]]:
+    """Stored and new variables along a dimension that say with its labels what one of them stands for."""
+    pairs = {stored_name(n): v for n, v in dataset.variables.items() if v.dims == (dim,) and stored_name(n) != dim}
+    return {
+        name: (stored.variables[name], variable)
+        for name, variable in pairs.items()
+        if name in stored.variables and stored.variables[name].dims == (dim,) and says_where(name, variable)
+    }
 
 
 def _array_changes(

@@ -14,7 +14,7 @@ import xarray as xr
 
 from zarrds.datasets.encoding.dataset import datasets_of, encode_variable, prepared
 from zarrds.datasets.encoding.meaning import decoded_like
-from zarrds.datasets.writing.append import OnOverlap
+from zarrds.datasets.writing.append import ON_OVERLAP, ON_UNORDERED, OnOverlap, OnUnordered
 from zarrds.datasets.writing.conflicts import check_groups
 from zarrds.datasets.writing.hints import Parts, warn_of, without_hint
 from zarrds.datasets.writing.new_store import Target, find_target, staged
@@ -31,7 +31,6 @@ from zarrds.errors import (
     LabelError,
     NodeNotFoundError,
     StoreNotFoundError,
-    UnsupportedError,
     ZarrdsError,
     locating,
 )
@@ -56,6 +55,7 @@ def save(
     append_dim: Hashable | None = None,
     region: Mapping[Any, slice | Literal["auto"]] | Literal["auto"] | None = None,
     on_overlap: OnOverlap = "error",
+    on_unordered: OnUnordered = "error",
     zarr_format: ZarrFormat | None = None,
     compute: bool = True,
     durable: bool = True,
@@ -97,15 +97,19 @@ def save(
         encoding, and is an error for variables that exist. For a DataTree, a mapping of group paths to such mappings.
     append_dim : hashable, optional
         Write behind what is there along this dimension. All variables that have it must come; those
-        without it must be equal to the stored ones; labels along it must go on as the stored ones do. Not for a
-        DataTree.
+        without it must be equal to the stored ones; labels along it must go on as the stored ones do. Of a DataTree all
+        groups that have the dimension grow, in one step.
     region : mapping or "auto", optional
         Write into a part of the variables that exist: for each dimension a slice of integers, or ``"auto"``, which
         finds where the labels of the dataset stand in the store. Coordinates that come along, and variables that say
         the same as coordinates do (``sample_id``, ``variant_position``), must be those stored there.
-    on_overlap : {"error", "replace", "skip"}
+    on_overlap : {"error", "replace", "skip", "append"}
         What happens to labels along `append_dim` that are stored already: an error, or their data is written over
-        the stored data, or it is left out. With the last two, the same append may be run again.
+        the stored data, or it is left out; with these two, the same append may be run again. ``"append"`` stores them
+        once more, as the records of one site, or positions of the next chromosome; then new labels may repeat.
+    on_unordered : {"error", "append"}
+        What happens to numbers or times along `append_dim` that do not go on increasing, or decreasing, as the stored
+        ones do: an error, or they are appended all the same, as ids of stations or members of an ensemble.
     zarr_format : {3, 2}, optional
         3 unless said, or that of the store that exists.
     compute : bool
@@ -157,15 +161,15 @@ def save(
     >>> xr.open_dataset(store, engine="zarrds").t2m.values
     array([280.5, 281. , 280.5, 281. ], dtype=float32)
     """
-    mode = _checked_mode(mode, append_dim, region, on_overlap)
+    mode = _checked_mode(mode, append_dim, region)
+    _check_one_of("on_overlap", on_overlap, ON_OVERLAP)
+    _check_one_of("on_unordered", on_unordered, ON_UNORDERED)
     if isinstance(region, Mapping) and not region:
         region = None  # which is all
     target_store = as_store(store, storage_options).as_durable(durable)
     if group is not None and not isinstance(group, str):
         raise EncodingError("group must be a path", expected="text, as 'a/b'", found=f"{group!r:.80}")
     path = check_prefix((group or "").strip("/"), target_store.path)
-    if append_dim is not None and isinstance(obj, xr.DataTree):
-        raise UnsupportedError("append_dim is for a Dataset, not for a DataTree", mend="Append group by group")
     options = Options(compute, write_empty_chunks is not False, progress, workers, chunkmanager_store_kwargs)
     with locating(target_store.path):
         existing = None if mode in ("w", "w-") else zarr_format_of(target_store)
@@ -186,7 +190,7 @@ def save(
                     target = find_target(target_store, path, new, zarr_format)
                     result = _save_new(parts, target, options, replaced)
                 else:
-                    how = How(mode, append_dim, region, on_overlap, existing)  # type: ignore[arg-type]  # no "w" here
+                    how = How(mode, append_dim, region, on_overlap, on_unordered, existing)  # type: ignore[arg-type]  # no "w"
                     result = _save_into(parts, target_store, path, how, options, replaced)
             except CarriedEncodingError as error:  # of a dask block; nothing is visible yet
                 parts = without_hint(parts, error, late)
@@ -195,7 +199,7 @@ def save(
                 return result
 
 
-def _checked_mode(mode: Mode | None, append_dim: object, region: object, on_overlap: str) -> Mode:
+def _checked_mode(mode: Mode | None, append_dim: object, region: object) -> Mode:
     known: Mode = mode or ("a" if append_dim is not None else "r+" if region is not None else "w-")
     if known not in _MODES:
         raise EncodingError("unknown mode", expected="one of " + ", ".join(map(repr, _MODES)), found=repr(mode))
@@ -205,9 +209,13 @@ def _checked_mode(mode: Mode | None, append_dim: object, region: object, on_over
         raise EncodingError(
             "cannot set region unless mode='a', mode='a-', mode='r+' or mode=None", found=f"mode={mode!r}"
         )
-    if on_overlap not in ("error", "replace", "skip"):
-        raise EncodingError("unknown on_overlap", expected="'error', 'replace' or 'skip'", found=repr(on_overlap))
     return known
+
+
+def _check_one_of(option: str, value: object, known: tuple[str, ...]) -> None:
+    if value not in known:
+        expected = "one of " + ", ".join(map(repr, known))
+        raise EncodingError(f"unknown {option}", expected=expected, found=f"{value!r:.80}")
 
 
 def _check_there(append_dim: object, region: object, mode: Mode) -> None:
@@ -310,19 +318,30 @@ def _save_into(parts: Parts, store: Store, path: str, how: How, options: Options
 def _planned(parts: Parts, store: Store, path: str, how: How, options: Options) -> StorePlan:
     nodes = open_nodes(store, zarr_format=how.zarr_format, consolidated=False)
     plan = StorePlan(store, nodes)
+    dim = how.append_dim
+    is_tree = len(parts) > 1
+    if is_tree and dim is not None and not any(dim in dataset.dims for _, dataset, _ in parts):
+        raise LabelError(f"append_dim={dim!r} does not match any existing dataset dimensions of the tree")
     for where, dataset, encoding in parts:
         group = "/".join(part for part in (path, where) if part)
         with _inside(group):
             stored = read_group(store, nodes, group, dataset, options.workers)
+            its_dim = dim
+            if is_tree and dim is not None and dim not in dataset.dims:
+                # a level without the dimension, which does not grow: what it holds must be what is stored
+                its_dim = dim if stored is not None and dataset.variables and dim in stored.sizes else None
             if stored is None:
-                _check_there(how.append_dim, how.region, how.mode)
+                _check_there(its_dim, how.region, how.mode)
                 plan.add_parents(_missing_parents(store, nodes, group, how.zarr_format))
             else:
                 dataset = decoded_like(dataset, stored.variables)
             its_region = plan.region_of(group, dataset, how.region)
             plain = plain_dataset(dataset, asked=encoding) if stored is None else stored.plain(dataset, encoding)
-            plan.add(group, stored, plan_update(plain, encoding, stored, replace(how, region=its_region)))
+            its_how = replace(how, region=its_region, grows=its_dim is not None, inherited=plan.placements_above(group))
+            plan.add(group, stored, plan_update(plain, encoding, stored, its_how))
     plan.check_labels_below()
+    if dim is not None:
+        plan.check_alignment()
     return plan
 
 

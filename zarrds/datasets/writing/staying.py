@@ -43,7 +43,7 @@ def stays(
     - Of a region, what says where one is stays: coordinates, and variables that are coordinates in all but name.
     - Else coordinates stay that are the stored ones.
 
-    Only where nothing is stored yet (elements of an array that is not complete, that are its fill value) they are written.
+    Only where nothing is stored yet (the fill value, in an array that is not complete) they are written.
 
     Parameters
     ----------

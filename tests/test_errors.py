@@ -39,6 +39,7 @@ BUILTINS: dict[str, tuple[type[Exception], ...]] = {
     "LabelError": (ValueError,),
     "LabelNotFoundError": (LabelError, KeyError),
     "ConflictError": (RuntimeError,),
+    "LockTimeoutError": (StoreIOError, TimeoutError),
 }
 
 

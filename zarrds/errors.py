@@ -19,6 +19,7 @@ __all__ = [
     "InvalidKeyError",
     "LabelError",
     "LabelNotFoundError",
+    "LockTimeoutError",
     "MetadataError",
     "NodeNotFoundError",
     "ReadOnlyError",
@@ -150,6 +151,10 @@ class StoreExistsError(ZarrdsError, FileExistsError):
 
 class StoreIOError(ZarrdsError, OSError):
     """The file system refused an operation (full disk, permission, I/O error); `errno` is its reason."""
+
+
+class LockTimeoutError(StoreIOError, TimeoutError):
+    """Another writer held a lock for longer than the store was to wait (its `lock_timeout`)."""
 
 
 class ReadOnlyError(ZarrdsError, PermissionError):

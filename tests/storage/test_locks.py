@@ -14,7 +14,7 @@ import pytest
 
 from tests.storage.contract import run_together
 from zarrds.errors import StoreIOError
-from zarrds.storage.local import locks
+from zarrds.storage.local import lock_files
 from zarrds.stores import LocalStore
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -160,7 +160,7 @@ with store.lock("k"):
     pid = os.fork()
     if not pid:
         # neither this nor leaving the block touches the parent's lock
-        with store._own_locks().try_store(), store.lock("y"):
+        with store._own_locks().hold(timeout=0), store.lock("y"):
             pass
         os.write(ready[1], b"1")
         os.read(go[0], 1)
@@ -236,7 +236,7 @@ def test_a_file_system_that_cannot_lock_files(store: LocalStore, root: Path, mon
         with store.lock("a"):
             (name,) = (name for name in os.listdir(root) if name != "k")
             assert str(os.getpid()) in (root / name).read_text()
-            other = locks.LockFile(str(root), name)
+            other = lock_files.LockFile(str(root), name)
             assert not other.take(wait=False)
         assert os.listdir(root) == ["k"]
     assert other.take(wait=False)
@@ -272,8 +272,8 @@ def test_waiting_for_the_lock_of_a_store_that_is_replaced(store: LocalStore, roo
 
 def test_a_lock_file_that_is_removed_while_another_one_opens_it(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file without a name would keep nobody out."""
-    holder, waiter, third = (locks.LockFile(str(root), "lock") for _ in range(3))
-    open_file = locks._open
+    holder, waiter, third = (lock_files.LockFile(str(root), "lock") for _ in range(3))
+    open_file = lock_files._open
     assert holder.take()
 
     def open_late(location: str, flags: int) -> int:
@@ -282,7 +282,7 @@ def test_a_lock_file_that_is_removed_while_another_one_opens_it(root: Path, monk
         holder.drop()
         return fd
 
-    monkeypatch.setattr(locks, "_open", open_late)
+    monkeypatch.setattr(lock_files, "_open", open_late)
     assert waiter.take()
     assert not third.take(wait=False)
     waiter.drop()
@@ -295,7 +295,7 @@ def test_a_store_that_is_replaced_while_it_is_locked(
     store: LocalStore, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Then the lock file is in the folder that is gone, and would keep nobody out."""
-    open_file, replaced = locks._open, []
+    open_file, replaced = lock_files._open, []
 
     def replace_after_the_first(location: str, flags: int) -> int:
         fd = open_file(location, flags)
@@ -305,7 +305,7 @@ def test_a_store_that_is_replaced_while_it_is_locked(
             root.mkdir()
         return fd
 
-    monkeypatch.setattr(locks, "_open", replace_after_the_first)
+    monkeypatch.setattr(lock_files, "_open", replace_after_the_first)
     with store.lock():
         assert len(os.listdir(root)) == 1
     assert os.listdir(root) == []

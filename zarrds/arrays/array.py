@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Hashable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, cast
@@ -310,16 +310,14 @@ class Array:
         nodes = open_nodes(self.store, zarr_format=self.metadata.zarr_format, consolidated=False)
         return get_array(self.store, nodes, self.path)
 
-    @contextmanager
-    def _editing(self) -> Iterator[None]:
-        """Around changes of the document, which is read again: what others changed must not be undone."""
-        self._check_writable()
-        with locked(self.store):
-            self._elements = self._elements_of(self._stored_metadata())
-            yield
+    def _read_again(self) -> None:
+        """Under the lock of the store, before the document is changed: what others changed must not be undone."""
+        self._elements = self._elements_of(self._stored_metadata())
 
     def _edit_attributes(self, change: Change) -> None:
-        with self._editing():
+        self._check_writable()
+        with locked(self.store):
+            self._read_again()
             self._put(replace(self.metadata, attributes=change(self.metadata.attributes)))
 
     def resize(self, shape: int | Sequence[int]) -> None:
@@ -330,7 +328,9 @@ class Array:
         shape : int or sequence of int
             In elements; as many numbers as there are dimensions.
         """
-        with self._editing():
+        self._check_writable()
+        with locked(self.store):
+            self._read_again()
             new_shape = integers(shape, "shape")
             if len(new_shape) != self.ndim or any(size < 0 for size in new_shape):
                 raise SelectionError(
@@ -392,7 +392,9 @@ class Array:
         tuple of int
             The new shape.
         """
-        with self._editing():
+        self._check_writable()
+        with locked(self.store):
+            self._read_again()
             added = self._elements.as_values(values)
             axis = self._check_appended(added, axis)
             start = self.shape[axis]

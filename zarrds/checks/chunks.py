@@ -103,7 +103,7 @@ class _Counted:
     def identity(self, key: str, *, settled: bool = False) -> Hashable | None:
         return self._store.identity(key, settled=settled)
 
-    def lock(self, *keys: str) -> AbstractContextManager[None]:
+    def lock(self, *keys: str) -> AbstractContextManager[object]:
         return self._store.lock(*keys)
 
 

@@ -8,6 +8,7 @@ from typing import TypeAlias
 from zarrds.checks.chunks import Tally, check_keys
 from zarrds.checks.documents import format_of, mend, survey
 from zarrds.checks.report import Finding, Report, in_order
+from zarrds.errors import StoreIOError
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node
 from zarrds.storage.local import leftovers
 from zarrds.storage.local.store import LocalStore
@@ -37,9 +38,11 @@ def verify_arrays(
         Called with the nodes of the store, by path, None for those that cannot be read, when all chunks were read; it
         yields what else is wrong.
     """
+    findings: list[Finding] = []
+    if repair:
+        findings += _recovered(store)
     store.recover()
     zarr_format = format_of(store)
-    findings: list[Finding] = []
     if repair:
         findings += _clean(store)
     dead_before = set(_dead(store))
@@ -61,9 +64,18 @@ def verify_arrays(
     )
 
 
+def _recovered(store: Store) -> Iterable[Finding]:
+    """Put in place what dead writers had begun to, or as much of it as can be read."""
+    try:
+        store.recover()
+    except StoreIOError as error:
+        for name in store.clean(repair=True):
+            yield Finding("error", name, f"{error.problem}, or in the way of changes", mended=True)
+
+
 def _clean(store: Store) -> Iterable[Finding]:
     """Remove what dead writers left."""
-    for name in store.clean():
+    for name in store.clean(repair=True):
         yield Finding("warning", name, "left behind by a writer that died", mended=True)
     root = _root(store)
     for name in [] if root is None else leftovers.remove_old(root):

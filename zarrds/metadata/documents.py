@@ -5,8 +5,8 @@ The root's document is the commit point: what consolidated metadata does not nam
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Hashable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from types import ModuleType
 from typing import Protocol
 
@@ -356,12 +356,21 @@ def document_key(path: str, zarr_format: ZarrFormat) -> str:
     return f"{path}/{name}" if path else name
 
 
-@contextmanager
-def locked(store: Store) -> Iterator[None]:
-    """Around every change of documents: no other writer changes any meanwhile, and none was left half done."""
-    with store.lock():
+def locked(store: Store) -> AbstractContextManager[object]:
+    """Around every change of documents: no other writer changes any meanwhile, and none was left half done.
+
+    The lock is taken by the call, and what it gives is the store's own: a `contextmanager` around it could be left with
+    the lock still held, if a KeyboardInterrupt arrives at its end.
+    """
+    held = None
+    try:
+        held = store.lock()
         store.recover()
-        yield
+        return held
+    except BaseException as error:
+        if held is not None:
+            held.__exit__(type(error), error, error.__traceback__)
+        raise
 
 
 def _walk_raws(store: Store, module: ModuleType, path: str) -> dict[str, Raw]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any, Self
 
 from zarrds.errors import StoreExistsError, StoreIOError
@@ -216,7 +216,7 @@ class MemoryStore:
     def recover(self) -> None:
         """Do nothing: changes are made in one step. See `Store.recover`."""
 
-    def clean(self) -> list[str]:
+    def clean(self, *, repair: bool = False) -> list[str]:
         """Do nothing: what a dead process staged died with it. See `Store.clean`."""
         return []
 
@@ -224,13 +224,11 @@ class MemoryStore:
         """Return this store: none in memory outlives its process. See `Store.as_durable`."""
         return self
 
-    @contextmanager
-    def lock(self, *keys: str) -> Iterator[None]:
+    def lock(self, *keys: str) -> AbstractContextManager[object]:
         """Keep other threads out that lock one of the same keys, or the store as a whole; see `Store.lock`."""
         for key in keys:
             check_key(key, self.path)
-        with self._locks.hold(keys):
-            yield
+        return self._locks.hold(keys, what=f"store {self.path!r}")
 
     def _below(self, prefix: str) -> list[str]:
         start = prefix and f"{prefix}/"

@@ -93,7 +93,7 @@ class Overlay(Values):
                 return self._changes.identity(self._staged(key), settled=True) if settled else identity
         return self._base.identity(key, settled=settled)
 
-    def lock(self, *keys: str) -> AbstractContextManager[None]:
+    def lock(self, *keys: str) -> AbstractContextManager[object]:
         """Keep other threads out that change one of the same keys; see `Values.lock`."""
         return self._changes.lock(*map(self._staged, keys))
 

@@ -139,17 +139,20 @@ class Values(Protocol):
         """
         ...
 
-    def lock(self, *keys: str) -> AbstractContextManager[None]:
+    def lock(self, *keys: str) -> AbstractContextManager[object]:
         """Keep other writers out that lock one of the same keys, or, without keys, the store as a whole.
 
-        Works between threads and between processes (for a store that they share), and goes with a process that is
-        killed. A thread may lock again what it has locked. A few locks serve all keys, so two keys may share one;
-        several keys are locked in one call, or not at all, and the store as a whole before any key.
+        The lock is taken by the call, and let go of at the end of the ``with`` block of what it returns. Works between
+        threads and between processes (for a store that they share), and goes with a process that is killed. A thread
+        may lock again what it has locked, and lets go in the reverse order. A few locks serve all keys, so two keys may
+        share one; several keys are locked in one call, or not at all, and the store as a whole before any key.
 
         Raises
         ------
         StoreIOError
             If the file system refuses to lock.
+        LockTimeoutError
+            If another writer held the lock for longer than the store may wait.
         """
         ...
 
@@ -290,8 +293,14 @@ class Store(Values, Protocol):
         """
         ...
 
-    def clean(self) -> list[str]:
+    def clean(self, *, repair: bool = False) -> list[str]:
         """Remove what dead writers staged and never put in place; what a living writer uses is left alone.
+
+        Parameters
+        ----------
+        repair : bool
+            Whether also to remove what keeps `recover` and `lock` from working: changes that are damaged are put in
+            place as far as they can be read.
 
         Returns
         -------

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -73,21 +72,25 @@ class _Group:
         return self.arrays[name]
 
 
-@contextmanager
-def _editing(
+def _target(
     store: StoreLike, group: str | None, storage_options: Mapping[str, Any] | None, durable: bool
-) -> Iterator[_Group]:
+) -> tuple[Store, str]:
+    """The store that is to be edited, and the path of the group in it."""
     opened = as_store(store, storage_options).as_durable(durable)
-    path = check_prefix((group or "").strip("/"), opened.path)
-    # without consolidated metadata: another library may have left that stale
+    where = check_prefix((group or "").strip("/"), opened.path)
     with locating(opened.path):
         open_nodes(opened)  # no lock, and so no file, where there is no store
-        with locked(opened):
-            opened.clean()
-            nodes = open_nodes(opened, consolidated=False)
-            metadata = get_group(opened, nodes, path)
-            arrays = {n: node for n, node in nodes.children(path).items() if isinstance(node, ArrayMetadata)}
-            yield _Group(opened, nodes, path, metadata, arrays, notes_of(arrays))
+    return opened, where
+
+
+def _read(store: Store, path: str) -> _Group:
+    """A group as it is, for who holds the store's lock."""
+    store.clean()
+    # without consolidated metadata: another library may have left that stale
+    nodes = open_nodes(store, consolidated=False)
+    metadata = get_group(store, nodes, path)
+    arrays = {n: node for n, node in nodes.children(path).items() if isinstance(node, ArrayMetadata)}
+    return _Group(store, nodes, path, metadata, arrays, notes_of(arrays))
 
 
 def update_attrs(
@@ -137,7 +140,9 @@ def update_attrs(
     {'units': 'K'}
     """
     added = plain_attributes(attrs)
-    with _editing(store, group, storage_options, durable) as there:
+    opened, where = _target(store, group, storage_options, durable)
+    with locating(opened.path), locked(opened):
+        there = _read(opened, where)
         path = there.path if variable is None else there.path_of(variable)
         before: Node = there.metadata if variable is None else there.array(variable)
         after = replace(before, attributes={**before.attributes, **added})
@@ -231,7 +236,9 @@ def rename(
     >>> xr.open_dataset(store, engine="zarrds").temperature.dims
     ('day',)
     """
-    with _editing(store, group, storage_options, durable) as there:
+    opened, where = _target(store, group, storage_options, durable)
+    with locating(opened.path), locked(opened):
+        there = _read(opened, where)
         dims = {dim for array in there.arrays.values() for dim in array.dimension_names or () if dim is not None}
         dims |= roles_of(there.arrays).ranges.keys()
         asked: list[Any] = list(names.values())  # whatever their type says
@@ -346,7 +353,9 @@ def drop_vars(
     """
     if errors not in ("raise", "ignore"):
         raise EncodingError("unknown errors=", expected="'raise' or 'ignore'", found=repr(errors))
-    with _editing(store, group, storage_options, durable) as there:
+    opened, where = _target(store, group, storage_options, durable)
+    with locating(opened.path), locked(opened):
+        there = _read(opened, where)
         wanted = [names] if isinstance(names, str) else list(names)
         # what a reader sees and has no array: ranges, and the index that levels make together
         bare = there.notes.ranges | there.notes.multi_indexes.keys() | roles_of(there.arrays).ranges.keys()

@@ -170,11 +170,11 @@ class RemoteStore:
             info = None if name is None else self._objects.info(name)
         return None if info is None else identity_of(info)
 
-    def lock(self, *keys: str) -> AbstractContextManager[None]:
+    def lock(self, *keys: str) -> AbstractContextManager[object]:
         """Keep other threads of this process out; see the notes of the class, and `Store.lock`."""
         for key in keys:
             check_key(key, self.path)
-        return self._locks.hold(keys)
+        return self._locks.hold(keys, what=f"store {self.path!r}")
 
     # all keys below a prefix
 
@@ -314,7 +314,7 @@ class RemoteStore:
                         mend="Open the store once from where it can be written to",
                     ) from exc
 
-    def clean(self) -> list[str]:
+    def clean(self, *, repair: bool = False) -> list[str]:
         """Remove what was staged and not touched for a day; see `Store.clean`.
 
         Nobody can tell whether a writer on another machine is alive. Nothing is removed from file systems that

@@ -15,13 +15,13 @@ import os
 import stat
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 
 from zarrds.storage.local import files, syncing
+from zarrds.storage.local.lock_files import BusyError
 from zarrds.storage.local.locks import Locks
 from zarrds.storage.protocol import DELETED, Buffer, check_key
 
-__all__ = ["COMMIT", "apply_changes", "deleted_keys", "is_step", "recover"]
+__all__ = ["COMMIT", "DamagedChangesError", "apply_changes", "deleted_keys", "is_step", "recover", "repair"]
 
 COMMIT = f".commit{files.PARTIAL}"
 _STEPS = ("0", "1", "2")
@@ -34,6 +34,8 @@ _PATIENCE = 5.0  # seconds, if this process could not finish it
 _ATTEMPTS = 20  # of putting changes in place while others make and remove folders there
 _UNPLANNED = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT)
 
+_MAX_DELETED = 1 << 25  # bytes of the list of what is to be deleted
+
 Verify = Callable[[str], None]  # raises if a folder, given as a part of keys, lies outside of the root
 
 
@@ -42,9 +44,18 @@ def is_step(key: str) -> bool:
     return key == DELETED or key[:2] in ("0/", "1/", "2/")
 
 
+class DamagedChangesError(ValueError):
+    """Changes that are to be put in place and hold what no writer has put there; the message says what."""
+
+
 def deleted_keys(value: Buffer | None, path: str) -> list[str]:
-    """Return what is to be deleted, from the value of `DELETED`."""
-    keys = [] if value is None else json.loads(bytes(value))
+    """Return what is to be deleted, from the value of `DELETED`. Raises `ValueError` if that is no list of keys."""
+    if value is None:
+        return []
+    try:
+        keys = json.loads(bytes(value)) if len(value) <= _MAX_DELETED else None
+    except (ValueError, RecursionError):
+        keys = None
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
         raise ValueError(f"{DELETED!r} of staged changes must be a JSON list of keys and prefixes")
     return [check_key(key, path) for key in keys]
@@ -52,6 +63,14 @@ def deleted_keys(value: Buffer | None, path: str) -> list[str]:
 
 class _Plan:
     """What is to be moved where, found by looking at changes and at the store without touching either.
+
+    Parameters
+    ----------
+    changes, root : str
+    path : str
+    verify : callable
+    as_far_as_possible : bool
+        Leave out what is damaged.
 
     Attributes
     ----------
@@ -61,28 +80,50 @@ class _Plan:
         The folders of which nothing is left then, each before those in it.
     deleted : list of str
         Keys.
-    odd : list of str
-        Names that changes may not have.
     """
 
-    def __init__(self, changes: str, root: str, path: str, verify: Verify) -> None:
+    def __init__(self, changes: str, root: str, path: str, verify: Verify, *, as_far_as_possible: bool = False) -> None:
         self._changes, self._root, self._verify = changes, root, verify
+        self._lenient = as_far_as_possible
         self._writable: set[str] = set()
         self.moves: list[tuple[str, str]] = []
         self.emptied: list[str] = []
         self.deleted: list[str] = []
-        names = {entry.name: entry.is_dir(follow_symlinks=False) for entry in _entries(changes)}
-        self.odd = [name for name, is_folder in names.items() if name not in (_STEPS if is_folder else (DELETED,))]
-        for step in _STEPS:
-            if names.get(step):
-                self._add(step, "")
-        if names.get(DELETED) is False:
-            with open(os.path.join(changes, DELETED), "rb") as file:
-                self.deleted = deleted_keys(file.read(), path)
-            for key in self.deleted:
-                folder = key.rpartition("/")[0]
-                verify(folder)
-                self._check_writable(os.path.join(root, folder))
+        names = {entry.name: entry for entry in _entries(changes)}
+        for name in names.keys() - {*_STEPS, DELETED}:
+            self._damaged(f"keys of staged changes begin with their step ('0/', '1/' or '2/'): found {name!r}")
+        try:
+            for step in _STEPS:
+                if step in names and self._is_folder(names[step]):
+                    self._add(step, "")
+        except RecursionError:
+            self._damaged("folders are nested too deeply")
+        if DELETED in names:
+            self._delete(os.path.join(changes, DELETED), path)
+
+    def _damaged(self, problem: str) -> None:
+        if not self._lenient:
+            raise DamagedChangesError(problem)
+
+    def _is_folder(self, entry: os.DirEntry[str]) -> bool:
+        """Whether an entry is a real folder; what is no file either is no change."""
+        if entry.is_dir(follow_symlinks=False):
+            return True
+        self._damaged(f"{entry.name!r} is no folder, as steps are")
+        return False
+
+    def _delete(self, location: str, path: str) -> None:
+        value = files.read_small(location, _MAX_DELETED + 1)
+        try:
+            if value is None:
+                raise ValueError(f"{DELETED!r} of staged changes is no file, and no step of theirs")
+            self.deleted = deleted_keys(value, path)
+        except ValueError as exc:
+            self._damaged(str(exc))
+        for key in self.deleted:
+            folder = key.rpartition("/")[0]
+            self._verify(folder)
+            self._check_writable(os.path.join(self._root, folder))
 
     def _add(self, part: str, prefix: str) -> None:
         """Plan for a folder of the changes, and raise if what stands in the store is not what that needs."""
@@ -93,6 +134,9 @@ class _Plan:
         for entry in entries:
             target = os.path.join(self._root, prefix + entry.name)
             is_folder = entry.is_dir(follow_symlinks=False)
+            if not is_folder and not entry.is_file(follow_symlinks=False):
+                self._damaged(f"'{part}/{entry.name}' is neither a file nor a folder")
+                continue
             mode = _mode(target)
             if is_folder and mode:
                 if not (stat.S_ISDIR(mode) or os.path.isdir(target)):
@@ -112,40 +156,86 @@ class _Plan:
         self._writable.add(folder)
 
 
-def apply_changes(root: str, changes: str, path: str, verify: Verify, durable: bool) -> None:
-    """Put changes in place, once and for all; the store is locked."""
+def apply_changes(
+    root: str, changes: str, path: str, verify: Verify, *, durable: bool, device: int | None = None
+) -> None:
+    """Put changes in place, once and for all; the store is locked.
+
+    `device` is a descriptor that was opened before they were staged, see `syncing.sync_tree`.
+    """
     plan = _Plan(changes, root, path, verify)
-    if plan.odd:
-        raise ValueError(f"keys of staged changes begin with their step ('0/', '1/' or '2/'): found {plan.odd[0]!r}")
+    commit = os.path.join(root, COMMIT)
+    if os.path.lexists(commit) and not files.is_folder(commit):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), commit)
     if durable:
-        syncing.sync_tree(changes)
-    os.rename(changes, os.path.join(root, COMMIT))  # from now on they count
+        syncing.sync_tree(changes, device)
+    os.rename(changes, commit)  # from now on they count
     if durable:
         syncing.sync_folder(root)
-    _finish(root, path, verify, durable, plan)
+    _finish(root, path, verify, plan, durable=durable, device=device)
 
 
 def recover(root: str, path: str, verify: Verify, locks: Locks) -> None:
-    """Finish what a dead process had begun to put in place, or wait for the living one that does so."""
+    """Finish what a dead process had begun to put in place, or wait for the living one that does so.
+
+    Only a real folder was ever a commit: what else has its name is left alone, and nothing is looked for behind it.
+    """
     folder = os.path.join(root, COMMIT)
     end = time.monotonic() + _PATIENCE
-    while os.path.lexists(folder):
-        with ExitStack() as held:
-            try:
-                is_mine = held.enter_context(locks.try_store())
-            except OSError:
-                # who may not write can only wait for one who may
-                if time.monotonic() > end:
-                    raise
-                is_mine = False
-            if is_mine and os.path.lexists(folder):
-                syncing.sync_tree(folder)
-                _finish(root, path, verify, durable=True)
+    while files.is_folder(folder):
+        is_mine = False
+        try:
+            _check_owner(root, folder)
+            with locks.hold(timeout=0):
+                is_mine = True
+                if files.is_folder(folder):
+                    syncing.sync_tree(folder)
+                    _finish(root, path, verify, durable=True)
                 return
+        except BusyError:
+            pass
+        except OSError:
+            # who may not write can only wait for one who may
+            if is_mine or time.monotonic() > end:
+                raise
         time.sleep(_POLL)
 
 
-def _finish(root: str, path: str, verify: Verify, durable: bool, plan: _Plan | None = None) -> None:
+def repair(root: str, path: str, verify: Verify) -> list[str]:
+    """Finish damaged changes as far as they can be read, and remove what stands in the place of a commit.
+
+    The store is locked. Returns the names of what is then gone.
+    """
+    folder = os.path.join(root, COMMIT)
+    if not os.path.lexists(folder):
+        return []
+    if not files.is_folder(folder):
+        os.unlink(folder)
+        return [COMMIT]
+    _check_owner(root, folder)
+    syncing.sync_tree(folder)
+    plan = _Plan(folder, root, path, verify, as_far_as_possible=True)
+    _finish(root, path, verify, plan, durable=True)
+    return [COMMIT]
+
+
+def _check_owner(root: str, folder: str) -> None:
+    """Raise unless this user, or a group of this user's that the store is shared with, owns the store or the changes.
+
+    Who reads what others own is not to be made to move files there.
+    """
+    if not hasattr(os, "geteuid"):
+        return
+    store, changes = os.stat(root), os.lstat(folder)
+    if os.geteuid() in (store.st_uid, changes.st_uid):
+        return
+    if not (store.st_mode & stat.S_IWGRP and store.st_gid in {os.getegid(), *os.getgroups()}):
+        raise PermissionError(errno.EACCES, "the store belongs to another user", folder)
+
+
+def _finish(
+    root: str, path: str, verify: Verify, plan: _Plan | None = None, *, durable: bool, device: int | None = None
+) -> None:
     """Put in place what was committed, or what is left of it; then the commit is gone."""
     folder = os.path.join(root, COMMIT)
     touched: set[str] = set()
@@ -165,7 +255,7 @@ def _finish(root: str, path: str, verify: Verify, durable: bool, plan: _Plan | N
     for key in plan.deleted:
         _delete(root, key, folder, touched)
     if durable:
-        syncing.sync_folders(touched, root)
+        syncing.sync_folders(touched, device)
     if plan.deleted:  # first what would be done again if only a part of all this were removed
         os.unlink(os.path.join(folder, DELETED))
     _remove(folder, plan.emptied)
@@ -182,14 +272,13 @@ def _move(new: str, target: str, touched: set[str]) -> None:
         if exc.errno != errno.EXDEV:
             raise
     # another disk is mounted there
-    if os.path.isdir(new):
+    if files.is_folder(new):
         touched.update(map(os.path.dirname, files.make_folders(target)))
         for entry in _entries(new):
             _move(entry.path, os.path.join(target, entry.name), touched)
         os.rmdir(new)
     else:
-        with open(new, "rb") as file:
-            files.write(target, [file.read()], durable=True)
+        files.write(target, [files.content(new)], durable=True)
         os.unlink(new)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import functools
+import hashlib
 import itertools
 import os
 import shutil
@@ -15,7 +16,7 @@ import stat
 import sys
 import time
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from struct import calcsize
 
@@ -24,8 +25,10 @@ from zarrds.storage.protocol import Buffer
 __all__ = [
     "PARTIAL",
     "READ",
+    "content",
     "explain",
     "inside",
+    "is_folder",
     "is_partial",
     "link",
     "make_folders",
@@ -33,9 +36,11 @@ __all__ = [
     "partial",
     "read",
     "read_range",
+    "read_small",
     "remove_tree",
     "short",
     "spread",
+    "walk",
     "write",
     "write_unseen",
 ]
@@ -50,6 +55,7 @@ _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _ANY
 
 # a kernel moves at most about 2 GiB in one call: only a shorter answer than this one means the end of a file
 _ONE_CALL = 1 << 30
+_SHORT = 100  # bytes of a name that are kept in hidden ones
 _ATTEMPTS = 20  # of removing a folder that others fill
 _UTIME_TAKES_FD = os.utime in os.supports_fd
 
@@ -85,7 +91,7 @@ _REASONS = {
     errno.EISDIR: ("a folder stands where a file must be", "Remove the folder, or use another name"),
     errno.ENAMETOOLONG: ("the name is too long for the file system", "Use shorter names"),
     errno.EXDEV: ("the store lies on several file systems", "Keep each store on one file system"),
-    errno.ELOOP: ("its symbolic links lead in a circle", "Remove the links"),
+    errno.ELOOP: ("a symbolic link stands where none may, or links lead in a circle", "Remove the link"),
 }
 
 if hasattr(os, "readv"):
@@ -129,6 +135,29 @@ def read(fd: int, buffer: memoryview | None) -> Buffer | None:
     while done < len(value) and (count := _read_into(fd, value[done : done + _ONE_CALL])):
         done += count
     return value[:done]
+
+
+def read_small(location: str, limit: int) -> bytes | None:
+    """Return what the regular file at `location` holds, at most `limit` bytes of it; None if there is no such file.
+
+    For what is not worth trusting: no link is followed, and nothing is opened that is no file (a pipe, a device).
+    """
+    try:
+        if not stat.S_ISREG(os.lstat(location).st_mode):
+            return None
+        fd = os.open(location, READ)
+    except FileNotFoundError:
+        return None
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            return None
+        parts: list[bytes] = []
+        while limit > 0 and (part := os.read(fd, min(limit, _ONE_CALL))):
+            parts.append(part)
+            limit -= len(part)
+        return b"".join(parts)
+    finally:
+        os.close(fd)
 
 
 def read_range(fd: int, start: int, length: int, buffer: memoryview | None) -> Buffer | None:
@@ -225,8 +254,14 @@ def inside(folder: str) -> str:
 
 
 def short(name: str) -> str:
-    """Return so much of `name` that there is room for more within the 255 bytes that file systems allow."""
-    return name if len(name) <= 40 else os.fsencode(name)[:160].decode("utf-8", "ignore")
+    """Return a name that leaves room for more within the 255 bytes that file systems allow: no two names have the same.
+
+    A long one is cut, and its digest tells it from others that begin alike; what is cut is longer than what is not.
+    """
+    text = os.fsencode(name)
+    if len(text) <= _SHORT:
+        return name
+    return f"{text[: _SHORT - 40].decode('utf-8', 'ignore')}-{hashlib.sha256(text).hexdigest()}"
 
 
 def is_partial(name: str) -> bool:
@@ -241,8 +276,19 @@ def link(location: str, other: str) -> None:
     except OSError as exc:
         if exc.errno not in (errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.EXDEV, errno.ENOSYS):
             raise
-        with open(location, "rb") as file:
-            write_unseen(other, [file.read()], stamp=True)
+        write_unseen(other, [content(location)], stamp=True)
+
+
+def content(location: str) -> bytes:
+    """Return what the regular file at `location` holds, which is no link."""
+    fd = os.open(location, READ)
+    try:
+        found = read(fd, None)
+    finally:
+        os.close(fd)
+    if found is None:
+        raise OSError(errno.EINVAL, "no regular file", location)
+    return bytes(found)
 
 
 def make_folders(location: str, below: str = "") -> list[str]:
@@ -336,18 +382,43 @@ def _renameat2() -> Callable[[int, bytes, int, bytes, int], int] | None:
     return swap
 
 
+def is_folder(location: str) -> bool:
+    """Whether a real folder is there, and no link to one."""
+    try:
+        return stat.S_ISDIR(os.lstat(location).st_mode)
+    except OSError:
+        return False
+
+
+def walk(location: str) -> Iterator[tuple[str, list[str]]]:
+    """Every folder below a folder, outer ones first, and the names of the regular files in it; no link is followed."""
+    waiting = [location]
+    while waiting:
+        folder = waiting.pop()
+        names = []
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
+                elif entry.is_file(follow_symlinks=False):
+                    names.append(entry.name)
+        yield folder, names
+
+
 def remove_tree(location: str) -> None:
-    """Remove a folder with all that it holds, or the link that stands in its place; a missing one is no error."""
+    """Remove a folder with all that it holds, or what stands in its place; a missing one is no error."""
     for attempt in range(_ATTEMPTS):
         try:
-            if os.path.islink(location):
-                os.unlink(location)
-            else:
+            if is_folder(location):
                 shutil.rmtree(location)
+            else:
+                os.unlink(location)
             return
         except FileNotFoundError:  # somebody else removes it too
             if not os.path.lexists(location):
                 return
+        except RecursionError as exc:
+            raise OSError(errno.ENAMETOOLONG, "folders are nested too deeply", location) from exc
         except OSError as exc:
             # a writer that was on its way when the folder was renamed can still put a file there; and NFS keeps
             # open files until they are closed

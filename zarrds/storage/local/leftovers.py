@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from zarrds.storage.local import files
-from zarrds.storage.local.locks import LockFile
+from zarrds.storage.local.lock_files import LockFile
 
 __all__ = ["OLD", "Unfinished", "dead", "remove_old", "unfinished"]
 
@@ -85,19 +85,27 @@ def _is_free(folder: str, name: str) -> bool:
 
 def unfinished(root: str) -> Iterator[Unfinished]:
     """Unfinished files, and hidden folders without a lock file, anywhere below the folder `root`."""
-    for folder, folders, names in os.walk(root):
-        hidden = list(filter(files.is_partial, folders))
-        folders[:] = [name for name in folders if name not in hidden]
-        owned = {name.replace(f".lock{files.PARTIAL}", files.PARTIAL) for name in names if _LOCK.match(name)}
+    waiting = [root]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            with os.scandir(folder) as entries:
+                found = {entry.name: entry.is_dir(follow_symlinks=False) for entry in entries}
+        except OSError:
+            continue  # it is gone, or not for us
+        hidden = {name for name in found if files.is_partial(name)}
+        waiting += [os.path.join(folder, name) for name, is_folder in found.items() if is_folder and name not in hidden]
+        owned = {name.replace(f".lock{files.PARTIAL}", files.PARTIAL) for name in hidden if _LOCK.match(name)}
         # changes that are being put in place are for `recover`
         owned.add(f".commit{files.PARTIAL}")
-        suspects = [name for name in names if files.is_partial(name) and not _LOCK.match(name)]
-        for name in [*suspects, *(name for name in hidden if name not in owned)]:
+        for name in sorted(hidden):
+            if _LOCK.match(name) or (found[name] and name in owned):
+                continue
             location = os.path.join(folder, name)
             age = _age(location)
             if age is not None:
                 where = os.path.relpath(location, root).replace(os.sep, "/")
-                yield Unfinished(where, name in hidden, age > OLD)
+                yield Unfinished(where, found[name], age > OLD)
 
 
 def _age(location: str) -> float | None:

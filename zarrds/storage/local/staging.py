@@ -20,16 +20,30 @@ from __future__ import annotations
 import errno
 import os
 import re
+import stat
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
 
 from zarrds.storage.local import files
-from zarrds.storage.local.locks import LockFile, in_use
+from zarrds.storage.local.lock_files import LockFile, in_use
 
-__all__ = ["clean", "finish_swap", "make_apart", "make_beside", "make_inside", "remove", "remove_at_once", "swap"]
+__all__ = [
+    "clean",
+    "device",
+    "finish_swap",
+    "make_apart",
+    "make_beside",
+    "make_inside",
+    "remove",
+    "remove_at_once",
+    "remove_odd_locks",
+    "swap",
+]
 
 _ATTEMPTS = 20  # of making a folder in a root that others remove
+
+_PATIENCE = 30.0  # seconds, for one who is just putting a store in its place
 
 _TOKEN = "[0-9a-f]{17,40}"
 _PARTIAL = re.escape(files.PARTIAL)
@@ -90,9 +104,19 @@ def make_apart(location: str, root: str) -> None:
 
 def _own(hidden: str) -> str:
     lock = LockFile(os.path.dirname(hidden), os.path.basename(_with(hidden, "lock")))
-    lock.take()
-    _owned[hidden] = lock
+    try:
+        lock.take()
+        _owned[hidden] = lock
+    except BaseException:
+        lock.drop()
+        raise
     return hidden
+
+
+def device(hidden: str) -> int | None:
+    """A descriptor for `syncing.sync_tree`, opened before a hidden folder of this process was made; None of others'."""
+    lock = _owned.get(hidden)
+    return None if lock is None else lock.descriptor()
 
 
 def _make(hidden: str) -> None:
@@ -142,9 +166,10 @@ def remove_at_once(root: str, locations: Iterable[str]) -> None:
     try:
         for location in locations:
             with suppress(FileNotFoundError):  # somebody else removes it too
-                if os.path.islink(location) or not os.path.isdir(location):
-                    os.unlink(location)
-                    continue
+                if not files.is_folder(location):
+                    with suppress(IsADirectoryError, PermissionError):  # somebody else makes one there just now
+                        os.unlink(location)
+                        continue
                 hidden = hidden or make_inside(root)
                 os.rename(location, files.inside(hidden))
     finally:
@@ -176,7 +201,7 @@ def finish_swap(root: str) -> None:
         return  # there is no such folder, or it is none of ours
     for hidden in found:
         lock = LockFile(folder, os.path.basename(_with(hidden, "lock")))
-        lock.take()  # a living process holds it for a moment only
+        lock.take(timeout=_PATIENCE)  # a living process holds it for a moment only
         try:
             _finish(os.path.join(folder, hidden), root)
         finally:
@@ -184,7 +209,7 @@ def finish_swap(root: str) -> None:
 
 
 def _finish(hidden: str, root: str) -> None:
-    if not os.path.lexists(root) and os.path.isdir(hidden) and os.path.isdir(aside(hidden)):
+    if not os.path.lexists(root) and files.is_folder(hidden) and files.is_folder(aside(hidden)):
         os.rename(hidden, root)
 
 
@@ -201,6 +226,17 @@ def clean(root: str) -> list[str]:
         for found in sorted(filter(pattern.match, names)):
             with suppress(OSError):
                 removed += _clean_one(place, found, root)
+    return removed
+
+
+def remove_odd_locks(root: str) -> list[str]:
+    """Remove what has the name of a lock file in `root` and is none: links, pipes, folders; return their names."""
+    removed = []
+    for name in sorted(filter(_INSIDE.match, os.listdir(root))):
+        location = os.path.join(root, name)
+        if not stat.S_ISREG(os.lstat(location).st_mode):
+            files.remove_tree(location)
+            removed.append(name)
     return removed
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Self, TypeAlias
 
-from zarrds.errors import InvalidKeyError, StoreExistsError, ZarrdsError
+from zarrds.errors import InvalidKeyError, LockTimeoutError, StoreExistsError, StoreIOError, ZarrdsError
 from zarrds.storage.local import files, staging, syncing
-from zarrds.storage.local.changes import COMMIT, apply_changes, recover
+from zarrds.storage.local.changes import COMMIT, DamagedChangesError, apply_changes, recover, repair
+from zarrds.storage.local.lock_files import BusyError
 from zarrds.storage.local.locks import Locks, locks_of
 from zarrds.storage.local.tree import Tree
 from zarrds.storage.protocol import Buffer, check_key
@@ -22,7 +23,7 @@ _WRITES_AT_ONCE = 8  # of durable ones: a disk makes several durable in the time
 _MANY = 256  # files, which take longer to make than to look for a place for them
 
 
-_State: TypeAlias = tuple[str, str, str | None, str | None, bool]
+_State: TypeAlias = tuple[str, str, str | None, str | None, bool, float | None]
 
 
 class LocalStore(Tree):
@@ -35,6 +36,9 @@ class LocalStore(Tree):
     ----------
     path : str or os.PathLike
         The directory.
+    lock_timeout : float, optional
+        Seconds to wait for a lock that another writer holds, before that is an error; without it one waits for ever,
+        and after five seconds a `RuntimeWarning` tells for whom.
 
     Attributes
     ----------
@@ -45,6 +49,8 @@ class LocalStore(Tree):
     ------
     StoreIOError
         By all methods, if the file system refuses; its `errno` says why.
+    LockTimeoutError
+        By `lock`, and by what locks, after `lock_timeout` seconds.
     InvalidKeyError
         By all methods, for keys that are malformed or leave the directory through a symbolic link.
 
@@ -71,19 +77,20 @@ class LocalStore(Tree):
     _final: str | None  # of a staged store: the folder that it is to become
     _scratch: str | None  # where unfinished files are, if not beside those that they are to become
     _durable: bool
+    _lock_timeout: float | None
     _locks: Locks | None
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, lock_timeout: float | None = None) -> None:
         name = os.fspath(path)
         if not name:
             raise ValueError("an empty path names no store")
-        self.__setstate__((name, os.path.realpath(name), None, None, False))
+        self.__setstate__((name, os.path.realpath(name), None, None, False, lock_timeout))
 
     def __getstate__(self) -> _State:
-        return self.path, self._root, self._final, self._scratch, self._durable
+        return self.path, self._root, self._final, self._scratch, self._durable, self._lock_timeout
 
     def __setstate__(self, state: _State) -> None:
-        path, root, self._final, self._scratch, self._durable = state
+        path, root, self._final, self._scratch, self._durable, self._lock_timeout = state
         self._place(path, root)
         self._commit = self._base + COMMIT
         self._is_changes = self._final is not None and self._final.endswith(COMMIT)
@@ -146,7 +153,7 @@ class LocalStore(Tree):
                 made += self._make_room(location)
                 self._verify(key.rpartition("/")[0])
             if self._durable:
-                syncing.sync_folders({os.path.dirname(place) for place in (location, *made)}, self._root)
+                syncing.sync_folders({os.path.dirname(place) for place in (location, *made)})
         except OSError as exc:
             raise self._failure(exc, "write", key) from exc
 
@@ -233,7 +240,7 @@ class LocalStore(Tree):
             hidden = staging.make_beside(self._root)
         except OSError as exc:
             raise self._failure(exc, "stage", "") from exc
-        return self._like((self.path, hidden, self._root, None, False))
+        return self._like((self.path, hidden, self._root, None, False, self._lock_timeout))
 
     def _check_replaceable(self) -> None:
         if os.path.lexists(self._root) and not os.path.isdir(self._root):
@@ -261,7 +268,7 @@ class LocalStore(Tree):
             raise ValueError(f"the store was not staged for {self!r}")
         try:
             if self._durable:
-                syncing.sync_tree(staged._root)
+                syncing.sync_tree(staged._root, staging.device(staged._root))
             self._move_in(staged._root, replace)
             if self._durable:
                 syncing.sync_folder(os.path.dirname(self._root))
@@ -275,22 +282,21 @@ class LocalStore(Tree):
         staging.remove(staged._root)
 
     def _move_in(self, hidden: str, replace: bool) -> None:
-        with ExitStack() as held:
-            if not replace:
-                try:
-                    os.rename(hidden, self._root)  # which replaces empty folders only
-                    return
-                except OSError as exc:
-                    if exc.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                        raise
-                # nothing but lock files, perhaps; but of two that find nothing else only one may go on
-                held.enter_context(self.lock())
-                if not all(map(files.is_partial, os.listdir(self._root))):
-                    raise StoreExistsError(
-                        "something was put here meanwhile",
-                        path=self.path,
-                        mend="Try again, or to replace it pass mode='w'",
-                    )
+        if not replace:
+            try:
+                os.rename(hidden, self._root)  # which replaces empty folders only
+                return
+            except OSError as exc:
+                if exc.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+        # nothing but lock files, perhaps; but of two that find nothing else only one may go on
+        with nullcontext() if replace else self.lock():
+            if not replace and not all(map(files.is_partial, os.listdir(self._root))):
+                raise StoreExistsError(
+                    "something was put here meanwhile",
+                    path=self.path,
+                    mend="Try again, or to replace it pass mode='w'",
+                )
             if not files.move_in(hidden, self._root):
                 staging.swap(hidden, self._root)
 
@@ -310,12 +316,12 @@ class LocalStore(Tree):
             hidden = staging.make_inside(self._root)
         except OSError as exc:
             raise self._failure(exc, "stage changes", "") from exc
-        return self._like((self.path, hidden, self._commit, None, False))
+        return self._like((self.path, hidden, self._commit, None, False, self._lock_timeout))
 
     def in_place(self, changes: Self) -> Self:
         """Return this store, with its unfinished files in the folder of `changes`; see `Store.in_place`."""
         self._check_changes(changes)
-        return self._like((self.path, self._root, None, changes._root, self._durable))
+        return self._like((self.path, self._root, None, changes._root, self._durable, self._lock_timeout))
 
     def link(self, key: str, changes: Self, to: str) -> None:
         """Make the value of `key` that of `to` in `changes`: the same file, or a copy of it; see `Store.link`."""
@@ -335,7 +341,8 @@ class LocalStore(Tree):
         """Put changes in place; see `Store.apply_changes`."""
         self._check_changes(changes)
         try:
-            apply_changes(self._root, changes._root, self.path, self._verify, self._durable)
+            device = staging.device(changes._root)
+            apply_changes(self._root, changes._root, self.path, self._verify, durable=self._durable, device=device)
         except OSError as exc:
             raise self._failure(exc, "change", "") from exc
         finally:
@@ -365,6 +372,14 @@ class LocalStore(Tree):
     def _recover(self, finish: Callable[[], None]) -> None:
         try:
             finish()
+        except DamagedChangesError as exc:
+            raise StoreIOError(
+                "changes that another process had begun are damaged",
+                path=self.path,
+                key=COMMIT,
+                found=str(exc),
+                mend="zarrds.verify(store, repair=True) puts in place what can be read of them; mode='w' replaces all",
+            ) from exc
         except OSError as exc:
             error = self._failure(exc, "finish the changes that another process had begun", "")
             error.mend = "Open the store in a process that may write to it, or make it writable for this one"
@@ -372,9 +387,24 @@ class LocalStore(Tree):
         finally:
             self._verified.clear()
 
-    def clean(self) -> list[str]:
+    def clean(self, *, repair: bool = False) -> list[str]:
         """Remove the hidden folders and lock files of dead processes, in the root and beside it; see `Store.clean`."""
-        return staging.clean(self._root) if self._final is None else []
+        if self._final is not None:
+            return []
+        odd = self._repair() if repair and os.path.isdir(self._root) else []
+        return odd + staging.clean(self._root)
+
+    def _repair(self) -> list[str]:
+        try:
+            odd = staging.remove_odd_locks(self._root)
+            with self.lock():
+                return odd + repair(self._root, self.path, self._verify)
+        except OSError as exc:
+            if isinstance(exc, ZarrdsError):
+                raise
+            raise self._failure(exc, "repair", COMMIT) from exc
+        finally:
+            self._verified.clear()
 
     def as_durable(self, durable: bool = True) -> Self:
         """Return the same store, whose writes outlive a power cut once they return; see `Store.as_durable`.
@@ -382,12 +412,11 @@ class LocalStore(Tree):
         Values are on the disk before they get their names. If only the folder of a name cannot be synced, that is an
         error of a write that was made.
         """
-        return self._like((*self.__getstate__()[:-1], durable))
+        return self._like((*self.__getstate__()[:-2], durable, self._lock_timeout))
 
     # locks
 
-    @contextmanager
-    def lock(self, *keys: str) -> Iterator[None]:
+    def lock(self, *keys: str) -> AbstractContextManager[object]:
         """Keep others out that lock one of the same keys, or without keys the store as a whole; see `Store.lock`.
 
         Between processes by files of hidden names, which are gone afterwards. A staged store, which is private to
@@ -395,12 +424,21 @@ class LocalStore(Tree):
         """
         for key in keys:
             check_key(key, self.path)
-        with ExitStack() as held:
-            try:
-                held.enter_context(self._own_locks().hold(keys))
-            except OSError as exc:
-                raise self._failure(exc, "lock", keys[0] if keys else "") from exc
-            yield
+        try:
+            return self._own_locks().hold(
+                keys, what=f"store {self.path!r}", timeout=self._lock_timeout, durable=self._durable
+            )
+        except BusyError as exc:
+            raise LockTimeoutError(
+                "another writer holds the lock",
+                path=self.path,
+                key=keys[0] if keys else None,
+                expected=f"it to be free within {self._lock_timeout} seconds",
+                found=exc.strerror,
+                mend="Wait until that writer is done, or end it: its lock goes with it",
+            ) from exc
+        except OSError as exc:
+            raise self._failure(exc, "lock", keys[0] if keys else "") from exc
 
     def _own_locks(self) -> Locks:
         if self._locks is None:
@@ -421,4 +459,4 @@ class LocalStore(Tree):
     def _make_folders(self, location: str) -> None:
         made = [] if os.path.isdir(location) else files.make_folders(location)
         if made and self._durable:
-            syncing.sync_folders(map(os.path.dirname, made), os.path.dirname(made[0]))
+            syncing.sync_folders(map(os.path.dirname, made))

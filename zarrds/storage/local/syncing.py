@@ -33,10 +33,13 @@ def sync_folder(location: str) -> None:
         os.close(fd)
 
 
-def sync_folders(locations: Iterable[str], root: str) -> None:
-    """Make durable which files several folders of one file system hold; those that are gone are left out."""
+def sync_folders(locations: Iterable[str], device: int | None = None) -> None:
+    """Make durable which files several folders hold; those that are gone are left out.
+
+    `device` is a descriptor of a file of the same file system, as in `sync_tree`.
+    """
     folders = list(locations)
-    if len(folders) > _FEW and _sync_file_system(root):
+    if len(folders) > _FEW and device is not None and _sync_file_system(device):
         return
     for folder in folders:
         try:
@@ -45,10 +48,16 @@ def sync_folders(locations: Iterable[str], root: str) -> None:
             continue
 
 
-def sync_tree(location: str) -> None:
-    """Make durable all files and folders below a folder, and which of them there are."""
-    found = [(folder, names) for folder, _, names in os.walk(location)]
-    if len(found) + sum(len(names) for _, names in found) > _FEW and _sync_file_system(location):
+def sync_tree(location: str, device: int | None = None) -> None:
+    """Make durable all files and folders below a folder, and which of them there are.
+
+    `device` is a descriptor of any file of the same file system, by which all of that is synced if there are many
+    files. It must have been opened before the first of them was written: Linux tells each descriptor once of what the
+    disk could not write since then, and one that is opened later learns nothing if another process was told before.
+    """
+    found = list(files.walk(location))
+    many = len(found) + sum(len(names) for _, names in found) > _FEW
+    if many and device is not None and _sync_file_system(device):
         return
     for folder, names in reversed(found):
         for name in names:
@@ -65,21 +74,17 @@ def _sync_file(location: str) -> None:
         os.close(fd)
 
 
-def _sync_file_system(location: str) -> bool:
-    """Write out all of the file system; False where that is not possible."""
+def _sync_file_system(fd: int) -> bool:
+    """Write out all of the file system of an open file; False where that is not possible."""
     syncfs = _syncfs()
     if syncfs is None:
         return False
-    fd = os.open(location, os.O_RDONLY)
-    try:
-        if syncfs(fd) == 0:
-            return True
-        code = ctypes.get_errno()
-        if code in (errno.ENOSYS, errno.EBADF, errno.EINVAL):
-            return False
-        raise OSError(code, os.strerror(code), location)
-    finally:
-        os.close(fd)
+    if syncfs(fd) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in (errno.ENOSYS, errno.EBADF, errno.EINVAL):
+        return False
+    raise OSError(code, os.strerror(code))
 
 
 @functools.cache

@@ -230,11 +230,11 @@ class FailingStore(MemoryStore):
 
     left = 10**9
 
-    def set(self, key: str, *parts: Any) -> None:
+    def set(self, key: str, *parts: Any, **options: Any) -> None:
         if self.left <= 0:
             raise StoreIOError("cannot write: the disk is full", path=self.path, key=key)
         self.left -= 1
-        super().set(key, *parts)
+        super().set(key, *parts, **options)
 
 
 @pytest.mark.parametrize("sets", range(5))

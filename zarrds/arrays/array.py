@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from zarrds.arrays.attributes import Attributes, Change
+from zarrds.arrays.in_place import InPlace
 from zarrds.arrays.layout import integers
 from zarrds.arrays.pages import array_page
 from zarrds.codecs.base import AnyArray
@@ -19,11 +20,11 @@ from zarrds.display.html import html_of
 from zarrds.engine.cache import ChunkCache
 from zarrds.engine.chunk_io import Chunks, MissingChunks
 from zarrds.engine.elements import Elements, Planner
-from zarrds.engine.executor import Progress
+from zarrds.engine.progress import ProgressOption, progress_bar
 from zarrds.engine.selection import plan_basic, plan_orthogonal, plan_pointwise
-from zarrds.errors import ConflictError, ReadOnlyError, SelectionError, ZarrdsError
-from zarrds.metadata.documents import document_key, get_array, locked, open_nodes, own_node, put_node
-from zarrds.metadata.extension import is_replaced, with_shape
+from zarrds.errors import ReadOnlyError, SelectionError, ZarrdsError
+from zarrds.metadata.documents import document_key, get_array, locked, open_nodes, put_node
+from zarrds.metadata.extension import with_shape
 from zarrds.metadata.model import ArrayMetadata
 from zarrds.storage.protocol import Store
 
@@ -96,8 +97,7 @@ class Array:
         self._missing_chunks: MissingChunks = missing_chunks
         # of a remote store, to ask whether a chunk is still the same takes as long as to read a small one
         self._cache = None if store.is_remote else cache
-        self._elements = self._elements_of(metadata)
-        self._seen: Hashable | None = None  # the newest document that was found to be still of this array
+        self._set_metadata(metadata)
 
     @property
     def metadata(self) -> ArrayMetadata:
@@ -236,7 +236,7 @@ class Array:
         value: Any,
         planner: Planner = plan_basic,
         *,
-        progress: Progress | None = None,
+        progress: ProgressOption = False,
     ) -> None:
         """Write a selection; ``a[key] = value`` and the others are this with their planner.
 
@@ -248,8 +248,8 @@ class Array:
         key : index
         value : array-like
         planner : callable
-        progress : callable, optional
-            Called with numbers of chunks that are done.
+        progress : bool or callable
+            True shows a progress bar (needs tqdm); a function is called with the chunks done and those to do.
 
         Raises
         ------
@@ -264,23 +264,13 @@ class Array:
         ChunkError
             If a chunk of which a part is written is damaged, or is missing and must be there.
         ConflictError
-            If another writer has replaced the array, or cut it, since it was opened.
+            If another writer has replaced the array, or cut it, since it was opened, also while this is written: the
+            array that is there then is left as it is.
         """
         self._check_writable()
-        self._check_still_there()
-        self._elements.write(key, value, planner, progress=progress)
-
-    def _check_still_there(self) -> None:
-        version = self.identity()
-        if version is None or version != self._seen:
-            if is_replaced(self.metadata, own_node(self.store, self.path, self.metadata.zarr_format)):
-                raise ConflictError(
-                    "another writer has replaced the array, or cut it, since it was opened",
-                    path=self.store.path,
-                    key=self.path or "/",
-                    mend="Open it again",
-                )
-            self._seen = version
+        n_chunks = self._elements.n_chunks_of(key, planner) if progress else 0
+        with self._values as values, progress_bar(n_chunks, "write", enabled=progress) as advance:
+            self._elements.through(values).write(key, value, planner, progress=advance)
 
     def _check_writable(self) -> None:
         if self._read_only:
@@ -301,9 +291,15 @@ class Array:
             cache=self._cache,
         )
 
-    def _put(self, metadata: ArrayMetadata) -> None:
-        put_node(self.store, self.path, metadata)
+    def _set_metadata(self, metadata: ArrayMetadata) -> None:
         self._elements = self._elements_of(metadata)
+        # what is written goes through this, and into no other array
+        self._values = InPlace(self._store, self._store, self._path, metadata)
+
+    def _put(self, metadata: ArrayMetadata) -> None:
+        self._values.check()
+        put_node(self.store, self.path, metadata)
+        self._set_metadata(metadata)
 
     def _stored_metadata(self) -> ArrayMetadata:
         """By the array's own document, as it is now."""
@@ -312,7 +308,7 @@ class Array:
 
     def _read_again(self) -> None:
         """Under the lock of the store, before the document is changed: what others changed must not be undone."""
-        self._elements = self._elements_of(self._stored_metadata())
+        self._set_metadata(self._stored_metadata())
 
     def _edit_attributes(self, change: Change) -> None:
         self._check_writable()
@@ -352,6 +348,7 @@ class Array:
         new_grid = replace(metadata, shape=shape).chunk_grid
         kept = [min(old, new) for old, new in zip(metadata.chunk_grid, new_grid, strict=True)]
         chunks = Chunks(self.store, self.path, metadata)
+        self._values.check()
         # by what there is: a large grid may hold few chunks
         for key in list(self.store.list_prefix(self.path)):
             position = chunks.position(key)
@@ -359,7 +356,7 @@ class Array:
                 self.store.delete(key)
         # a chunk that is absent stays so: it is the fill value already, or it was lost, which must not be hidden
         elements = Elements(
-            self.store,
+            self._values,
             self.path,
             metadata,
             n_workers=self._n_workers,
@@ -401,7 +398,8 @@ class Array:
             shape = (*self.shape[:axis], start + added.shape[axis], *self.shape[axis + 1 :])
             metadata = with_shape(self.metadata, shape, is_written=True)
             try:
-                self._elements_of(metadata).write((slice(None),) * axis + (slice(start, None),), added)
+                longer = self._elements_of(metadata).through(self._values)
+                longer.write((slice(None),) * axis + (slice(start, None),), added)
                 self._put(metadata)
             except BaseException:
                 with suppress(ZarrdsError):

@@ -22,7 +22,7 @@ from zarrds.engine import executor
 from zarrds.engine.chunk_io import Chunks
 from zarrds.engine.executor import Worker
 from zarrds.engine.plans import Part
-from zarrds.engine.progress import progress_bar
+from zarrds.engine.progress import ProgressOption, progress_bar
 from zarrds.errors import ZarrdsError
 from zarrds.metadata.extension import marks_of
 from zarrds.metadata.model import ArrayMetadata, Node, ZarrFormat
@@ -97,8 +97,8 @@ class _Counted:
         self._count(0 if value is None else len(value))
         return value
 
-    def set(self, key: str, *parts: Buffer) -> None:
-        self._store.set(key, *parts)
+    def set(self, key: str, *parts: Buffer, check: Callable[[], object] | None = None) -> None:
+        self._store.set(key, *parts, check=check)
 
     def identity(self, key: str, *, settled: bool = False) -> Hashable | None:
         return self._store.identity(key, settled=settled)
@@ -173,7 +173,7 @@ def check_keys(
     zarr_format: ZarrFormat,
     tally: Tally,
     *,
-    progress: bool,
+    progress: ProgressOption,
     n_workers: int | None,
 ) -> None:
     """Look at every key and read every chunk of a store.
@@ -186,7 +186,7 @@ def check_keys(
     zarr_format : {2, 3}
     tally : Tally
         Gets what is found.
-    progress : bool
+    progress : bool or callable
     n_workers : int, optional
     """
     arrays = dict(_arrays(store, nodes, tally))

@@ -8,6 +8,7 @@ from typing import TypeAlias
 from zarrds.checks.chunks import Tally, check_keys
 from zarrds.checks.documents import format_of, mend, survey
 from zarrds.checks.report import Finding, Report, in_order
+from zarrds.engine.progress import ProgressOption
 from zarrds.errors import StoreIOError
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node
 from zarrds.storage.local import leftovers
@@ -23,7 +24,7 @@ def verify_arrays(
     store: Store,
     *,
     repair: bool,
-    progress: bool,
+    progress: ProgressOption,
     workers: int | None,
     look_further: Callable[[Nodes], Iterable[Finding]],
 ) -> Report:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from zarrds.checks.labels import check_labels
 from zarrds.checks.report import Finding, Report
 from zarrds.checks.stores import Nodes, verify_arrays
+from zarrds.engine.progress import ProgressOption
 from zarrds.storage.locate import as_store
 from zarrds.storage.protocol import Store
 
@@ -18,7 +19,7 @@ def verify(
     store: str | os.PathLike[str] | Store,
     *,
     repair: bool = False,
-    progress: bool = False,
+    progress: ProgressOption = False,
     workers: int | None = None,
 ) -> Report:
     """Read every chunk and every document of a store, and report what is wrong.
@@ -39,8 +40,8 @@ def verify(
         of its own, and an array without one of which chunks are left, get theirs back from consolidated metadata.
         The order of labels that is noted wrongly is noted anew, as by `zarrds.index`, or not at all where it cannot be.
         Nothing else is ever deleted or changed.
-    progress : bool
-        Show a progress bar (needs tqdm).
+    progress : bool or callable
+        True shows a progress bar (needs tqdm); a function is called with the chunks done and those to do.
     workers : int, optional
         Threads that read; as many as cores unless said, 1 for none.
 

@@ -149,6 +149,23 @@ class Elements:
     def __repr__(self) -> str:
         return f"<zarrds.Elements of {self.path or '/'!r} in {self.store.path!r}>"
 
+    def through(self, values: Values) -> Elements:
+        """The same elements, in chunks that are read from and written to `values`, without a cache."""
+        chunks = self._chunks
+        return Elements(
+            values,
+            chunks.path,
+            chunks.metadata,
+            missing_chunks=chunks.missing_chunks,
+            is_private=chunks.is_private,
+            write_empty_chunks=chunks.write_empty_chunks,
+            n_workers=self._n_workers,
+        )
+
+    def n_chunks_of(self, key: Any, planner: Planner = plan_basic) -> int:
+        """How many chunks (of a sharded array, shards) a selection touches."""
+        return self._plan(key, planner, self.metadata.chunks).n_chunks
+
     def check_codecs(self) -> None:
         """Raise `MetadataError` or `UnsupportedError` if the array's chunks could not be decoded."""
         _ = self._chunks.pipeline

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, Self
 
@@ -97,11 +97,13 @@ class MemoryStore:
         first = max(start + len(value), 0) if start < 0 else start
         return memoryview(value)[first : first + length]
 
-    def set(self, key: str, *parts: Buffer) -> None:
+    def set(self, key: str, *parts: Buffer, check: Callable[[], object] | None = None) -> None:
         """Make the concatenation of `parts` the value of `key`; see `Store.set`."""
         check_key(key, self.path)
         value = b"".join(parts)
         with self._lock:
+            if check is not None:
+                check()
             self._values[key] = (value, self._change())
 
     def delete(self, key: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 from zarrds.errors import ZarrdsError
@@ -80,10 +80,10 @@ class Overlay(Values):
             value = self._changes.get_range(self._staged(key), start, length, buffer)
         return self._base.get_range(key, start, length, buffer) if value is None else value
 
-    def set(self, key: str, *parts: Buffer) -> None:
+    def set(self, key: str, *parts: Buffer, check: Callable[[], object] | None = None) -> None:
         """Make the concatenation of `parts` the value that `key` is to have; see `Values.set`."""
         with self._named(key):
-            self._changes.set(self._staged(key), *parts)
+            self._changes.set(self._staged(key), *parts, check=check)
 
     def identity(self, key: str, *, settled: bool = False) -> Hashable | None:
         """Return what changes whenever `key` is set anew, or None if the key is absent; see `Values.identity`."""

@@ -7,7 +7,7 @@ every store passes the same contract tests (``tests/storage/contract.py``).
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import AbstractContextManager
 from typing import Protocol, Self, TypeAlias, runtime_checkable
 
@@ -112,11 +112,19 @@ class Values(Protocol):
         """
         ...
 
-    def set(self, key: str, *parts: Buffer) -> None:
+    def set(self, key: str, *parts: Buffer, check: Callable[[], object] | None = None) -> None:
         """Make the concatenation of `parts` the value of `key`, atomically.
 
         A reader (and the store after a crash) sees the old value or the new one. The last of several writers
         at once wins.
+
+        Parameters
+        ----------
+        key : str
+        *parts : bytes-like
+        check : callable, optional
+            Called when the value is complete, and before anybody sees it. If it raises, the old value stands. Stores
+            that are replaced as a whole (`publish`) between its answer and the end of the call do not get the value.
 
         Raises
         ------

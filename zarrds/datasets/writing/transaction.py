@@ -13,14 +13,15 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
+from zarrds.arrays.in_place import InPlace
 from zarrds.datasets.writing.conflicts import check_not_replaced, check_versions, leftovers_of, true_of_regions
 from zarrds.datasets.writing.order import with_order
 from zarrds.datasets.writing.update import ArrayChange
 from zarrds.datasets.writing.writes import Write, compute_writes, write_in_memory
 from zarrds.engine.elements import Elements
 from zarrds.engine.executor import run
-from zarrds.engine.progress import progress_bar
-from zarrds.errors import UnsupportedError, ZarrdsError
+from zarrds.engine.progress import ProgressOption, progress_bar
+from zarrds.errors import StoreIOError, UnsupportedError, ZarrdsError
 from zarrds.metadata.documents import documents_of_change, locked, own_node, parents_of
 from zarrds.metadata.extension import marks_of, new_id, with_marks
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node
@@ -40,7 +41,7 @@ class Options:
 
     compute: bool = True
     write_empty_chunks: bool = True
-    progress: bool = False
+    progress: ProgressOption = False
     workers: int | None = None
     chunkmanager_store_kwargs: Mapping[str, Any] | None = None
 
@@ -86,10 +87,10 @@ def carry_out(
     now = {p: c for p, c in arrays.items() if p not in later}
     after = {p: marked(c, is_written=p in now and options.write_empty_chunks) for p, c in arrays.items()}
     nodes: dict[str, Node] = {**groups, **{p: node for p, node in after.items() if node != arrays[p].before}}
-    with _staging(store) as changes:
+    with _staging(store) as changes, _explained(store, versions):
         if in_place:
             try:
-                _write(store.in_place(changes), now, options, is_private=False)
+                _write(store.in_place(changes), now, options, store=store)
             finally:
                 check_not_replaced(store, {path: after[path] for path in now})  # if it failed, that may be why
             partial: dict[str, Hashable] = {}
@@ -97,7 +98,7 @@ def carry_out(
             overlay = Overlay(store, changes)
             partial = {key: store.identity(key) for change in now.items() for key in _shared_keys(overlay, *change)}
             try:
-                _write(overlay, now, options, is_private=True)
+                _write(overlay, now, options)
             except ZarrdsError:
                 check_versions(store, {**versions, **partial})  # that may be why
                 raise
@@ -117,6 +118,16 @@ def carry_out(
     if options.compute:
         return None
     return finish_later(store, after, later, options)
+
+
+@contextmanager
+def _explained(store: Store, versions: Mapping[str, Hashable]) -> Iterator[None]:
+    """If the folder of the changes is gone, so is the store in which it was: that is the error then."""
+    try:
+        yield
+    except StoreIOError:
+        check_versions(store, versions)
+        raise
 
 
 @contextmanager
@@ -156,13 +167,19 @@ def _is_complete(change: ArrayChange) -> bool:
     return was_complete or all(old == new for old, new in pairs)
 
 
-def _write(values: Store | Overlay, arrays: Mapping[str, ArrayChange], options: Options, *, is_private: bool) -> None:
-    writes = list(writes_of(values, arrays.items(), options, is_private=is_private))
+def _write(
+    values: Store | Overlay, arrays: Mapping[str, ArrayChange], options: Options, *, store: Store | None = None
+) -> None:
+    writes = list(writes_of(values, arrays.items(), options, store=store))
     write_all(writes, sum(write.n_chunks for write in writes), options)
 
 
 def writes_of(
-    values: Store | Overlay, arrays: Iterable[tuple[str, ArrayChange]], options: Options, *, is_private: bool
+    values: Store | Overlay,
+    arrays: Iterable[tuple[str, ArrayChange]],
+    options: Options,
+    *,
+    store: Store | None = None,
 ) -> Iterator[Write]:
     """What is to be written where, for array changes by path.
 
@@ -172,20 +189,19 @@ def writes_of(
         What takes the chunks.
     arrays : iterable of (str, ArrayChange)
     options : Options
-    is_private : bool
-        Whether nobody else writes to the arrays meanwhile.
+    store : Store, optional
+        Where the arrays' documents are, if others may write to the arrays meanwhile, or replace them.
     """
     for path, change in arrays:
         elements = Elements(
-            values,
+            values if store is None else InPlace(store, values, path, change.after),
             path,
             change.after,
-            is_private=is_private,
+            is_private=store is None,
             write_empty_chunks=options.write_empty_chunks,
             n_workers=options.workers,
         )
-        in_place = None if is_private or isinstance(values, Overlay) else values
-        yield Write(elements, change.variable, change.start, in_place)
+        yield Write(elements, change.variable, change.start)
 
 
 def write_all(writes: Iterable[Write], n_chunks: int, options: Options) -> None:
@@ -294,7 +310,7 @@ def finish_later(
 
     committed = {path: nodes[path] for path in arrays}
     changes = ((path, replace(change, after=committed[path])) for path, change in arrays.items())
-    writes = list(writes_of(store, changes, options, is_private=False))
+    writes = list(writes_of(store, changes, options, store=store))
     written = compute_writes(writes, None, options.chunkmanager_store_kwargs or {}, compute=False)
     whole = [
         path
@@ -314,4 +330,8 @@ def _finish(_written: object, store: Store, arrays: Mapping[str, ArrayMetadata],
             if isinstance(there, ArrayMetadata) and there.shape == arrays[path].shape:
                 nodes[path] = with_marks(there, replace(marks_of(there), complete=there.shape))
         if nodes:
-            change_documents(store, nodes)
+            try:
+                change_documents(store, nodes)
+            except StoreIOError:
+                check_not_replaced(store, arrays)  # that may be why
+                raise

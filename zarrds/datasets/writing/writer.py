@@ -25,6 +25,7 @@ from zarrds.datasets.writing.sources import reads_from
 from zarrds.datasets.writing.stored import read_group
 from zarrds.datasets.writing.transaction import Options, carry_out, finish_later, marked, write_all, writes_of
 from zarrds.datasets.writing.update import ArrayChange, How, plan_update
+from zarrds.engine.progress import ProgressOption
 from zarrds.errors import (
     CarriedEncodingError,
     EncodingError,
@@ -63,7 +64,7 @@ def save(
     write_inherited_coords: bool = False,
     chunkmanager_store_kwargs: Mapping[str, Any] | None = None,
     storage_options: Mapping[str, Any] | None = None,
-    progress: bool = False,
+    progress: ProgressOption = False,
     workers: int | None = None,
 ) -> Any:
     """Save a Dataset, DataArray or DataTree.
@@ -127,8 +128,8 @@ def save(
         Further arguments of ``dask.array.store``.
     storage_options : mapping, optional
         For URLs, what fsspec's file system is to be made with; ignored for local paths.
-    progress : bool
-        Show a progress bar (needs tqdm).
+    progress : bool or callable
+        True shows a progress bar (needs tqdm); a function is called with the chunks done and those to do.
     workers : int, optional
         Threads for writing arrays that are in memory, 1 for none; unless said as many as cores, or more where the store
         waits.
@@ -282,7 +283,7 @@ def _save_whole(
     with staged(target, nodes, n_chunks, options.workers) as stage:
         # encoded copies of the data go as soon as they are written
         changes = ((path, arrays.pop(path)) for path in list(arrays) if path not in later)
-        write_all(writes_of(stage, changes, options, is_private=True), n_chunks, options)
+        write_all(writes_of(stage, changes, options), n_chunks, options)
         nodes |= {path: with_order(stage, path, change, after[path]) for path, change in labels.items()}
     return None if options.compute else finish_later(target.store, after, later, options)
 

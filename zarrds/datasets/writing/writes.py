@@ -7,18 +7,18 @@ does it. What of a chunk lies outside of what is written is kept, under the chun
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from zarrds.arrays.in_place import InPlace
 from zarrds.datasets.encoding.blocks import check_declared
-from zarrds.datasets.writing.conflicts import check_not_replaced
 from zarrds.engine.elements import Elements
 from zarrds.engine.executor import Progress
 from zarrds.errors import EncodingError
-from zarrds.storage.protocol import Store
 
 __all__ = ["Write", "aligned_blocks", "compute_writes", "write_in_memory"]
 
@@ -35,14 +35,11 @@ class Write:
         Encoded; in memory, lazily loaded, or of a dask array.
     start : tuple of int
         The place of its first element, along each dimension of the array.
-    in_place : Store or None
-        The store, if the array is one that others may replace meanwhile: each write makes sure that it is still there.
     """
 
     elements: Elements
     variable: xr.Variable
     start: tuple[int, ...]
-    in_place: Store | None = None
 
     @property
     def is_chunked(self) -> bool:
@@ -66,13 +63,13 @@ class Write:
 def write_in_memory(write: Write, progress: Progress | None = None) -> None:
     """Write data that is no dask array; what is lazy is loaded first, whole."""
     values = np.asarray(write.variable.data)
-    _check_there(write.elements, write.in_place)
-    write.elements.write(write.key, values, progress=progress)
+    with _still_there(write.elements):
+        write.elements.write(write.key, values, progress=progress)
 
 
-def _check_there(elements: Elements, in_place: Store | None) -> None:
-    if in_place is not None:
-        check_not_replaced(in_place, {elements.path: elements.metadata})
+def _still_there(elements: Elements) -> AbstractContextManager[object]:
+    """Around what is written to an array that others may replace meanwhile: a look before it, and one after it."""
+    return elements.store if isinstance(elements.store, InPlace) else nullcontext()
 
 
 def aligned_blocks(blocks: tuple[int, ...], chunk: int, start: int = 0) -> tuple[int, ...]:
@@ -106,7 +103,6 @@ class _Target:
         self.dtype = write.elements.dtype
         self._elements = write.elements
         self._start = write.start
-        self._in_place = write.in_place
         self._name = write.elements.path.rpartition("/")[2]
         self._progress = progress
 
@@ -117,8 +113,8 @@ class _Target:
             check_declared(self._name, values, self.dtype, shape)
             values = values.astype(self.dtype)
         moved = tuple(slice(s.start + a, s.stop + a) for s, a in zip(key, self._start, strict=True))
-        _check_there(self._elements, self._in_place)
-        self._elements.write(moved, values, progress=self._progress)
+        with _still_there(self._elements):
+            self._elements.write(moved, values, progress=self._progress)
 
     def __getstate__(self) -> dict[str, Any]:
         if self._elements.store.in_memory:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, suppress
 from typing import Any, Self
 
@@ -148,11 +148,16 @@ class RemoteStore:
         with locating(self.path, key):
             return None if name is None else self._objects.read_range(name, start, length)
 
-    def set(self, key: str, *parts: Buffer) -> None:
-        """Make the concatenation of `parts` the value of `key` by one request; see `Store.set`."""
+    def set(self, key: str, *parts: Buffer, check: Callable[[], object] | None = None) -> None:
+        """Make the concatenation of `parts` the value of `key` by one request; see `Store.set`.
+
+        What happens between the answer of `check` and the request is not seen.
+        """
         name = self._name(key)
         if name is None:
             raise _kept(self.path, key)
+        if check is not None:
+            check()
         with locating(self.path, key):
             self._objects.write(name, b"".join(parts))
 

@@ -175,11 +175,20 @@ def read_range(fd: int, start: int, length: int, buffer: memoryview | None) -> B
     return value[:done]
 
 
-def write(location: str, parts: Sequence[Buffer], *, scratch: str | None = None, durable: bool = False) -> None:
+def write(
+    location: str,
+    parts: Sequence[Buffer],
+    *,
+    scratch: str | None = None,
+    durable: bool = False,
+    check: Callable[[], object] | None = None,
+) -> None:
     """Make the concatenation of `parts` the file at `location`, in one step, or leave everything as it was.
 
     The unfinished file is in the folder `scratch`, or beside `location`. A `durable` file is on the disk before it gets
-    its name; the name itself is not, before somebody syncs the folder.
+    its name; the name itself is not, before somebody syncs the folder. If `check` is called and returns, the file gets
+    its name in the tree of folders in which `check` found what it looked for, or none at all: there lies the unfinished
+    file.
     """
     temporary = partial(location) if scratch is None else inside(scratch)
     fd = os.open(temporary, _CREATE, 0o666)
@@ -191,6 +200,8 @@ def write(location: str, parts: Sequence[Buffer], *, scratch: str | None = None,
                 os.fsync(fd)
         finally:
             os.close(fd)
+        if check is not None:
+            check()
         os.replace(temporary, location)
     except BaseException:
         with suppress(OSError):

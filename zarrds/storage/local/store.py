@@ -125,7 +125,7 @@ class LocalStore(Tree):
 
     # one key
 
-    def set(self, key: str, *parts: Buffer) -> None:
+    def set(self, key: str, *parts: Buffer, check: Callable[[], object] | None = None) -> None:
         """Make the concatenation of `parts` the value of `key`, atomically; see `Store.set`.
 
         A symbolic link at `key` itself is replaced, not followed.
@@ -143,7 +143,7 @@ class LocalStore(Tree):
         try:
             while True:
                 try:
-                    self._write(location, parts)
+                    self._write(location, parts, check)
                     break
                 except FileNotFoundError:  # the folder is not there yet, or somebody removes it
                     attempts -= 1
@@ -154,19 +154,23 @@ class LocalStore(Tree):
                 self._verify(key.rpartition("/")[0])
             if self._durable:
                 syncing.sync_folders({os.path.dirname(place) for place in (location, *made)})
+        except ZarrdsError:  # of the check
+            raise
         except OSError as exc:
             raise self._failure(exc, "write", key) from exc
 
-    def _write(self, location: str, parts: Sequence[Buffer]) -> None:
+    def _write(self, location: str, parts: Sequence[Buffer], check: Callable[[], object] | None) -> None:
         if self._final is not None:
+            if check is not None:
+                check()  # nobody sees anything of the store yet
             files.write_unseen(location, parts, stamp=self._is_changes)
             return
         try:
-            files.write(location, parts, scratch=self._scratch, durable=self._durable)
+            files.write(location, parts, scratch=self._scratch, durable=self._durable, check=check)
         except OSError as exc:
             if exc.errno != errno.EXDEV or self._scratch is None:
                 raise
-            files.write(location, parts, durable=self._durable)  # a disk of its own is mounted there
+            files.write(location, parts, durable=self._durable, check=check)  # a disk of its own is mounted there
 
     def _make_room(self, location: str) -> list[str]:
         if self._final is not None:

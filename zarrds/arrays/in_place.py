@@ -1,0 +1,150 @@
+"""Writing into an array that stands in a store: never into another one that has come in its place.
+
+One rule for all that is written chunk by chunk while others may write too: arrays, regions, and dask graphs that are
+computed later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Any
+
+from zarrds.errors import ConflictError, ZarrdsError
+from zarrds.metadata.documents import document_key, own_node
+from zarrds.metadata.extension import is_replaced
+from zarrds.metadata.model import ArrayMetadata
+from zarrds.storage.protocol import Buffer, Store, Values
+
+__all__ = ["InPlace"]
+
+
+class InPlace:
+    """The values of a store, as one array's writers see them: what they set is the array's, or it is not set.
+
+    Each value is held back until the array's document was looked at. So nothing gets into a store that has replaced
+    its own as a whole. A save that replaces the array inside of its store moves its chunks one by one: one chunk can
+    get between them in the instant between look and rename, which the look at the end turns into an error. In stores of
+    URLs, where each look is a request, only the looks at the beginning and at the end are taken.
+
+    As a context it looks once at the beginning and once at the end, also after a failure, of which it may be the
+    reason. It may be used by any number of threads, and pickles.
+
+    Parameters
+    ----------
+    store : Store
+        Where the array's document is.
+    values : Values
+        What takes the values: the store, or what `Store.in_place` made of it.
+    path : str
+        Of the array.
+    metadata : ArrayMetadata
+        As it was opened.
+
+    Raises
+    ------
+    ConflictError
+        By `set`, and by the context, if the array was replaced, cut or removed.
+
+    Examples
+    --------
+    >>> import zarrds
+    >>> array = zarrds.create_array(zarrds.MemoryStore(), shape=4, chunks=2, dtype="i4")
+    >>> with InPlace(array.store, array.store, array.path, array.metadata) as values:
+    ...     array.elements.through(values).write(slice(0, 2), 5)
+    >>> array[...]
+    array([5, 5, 0, 0], dtype=int32)
+    """
+
+    def __init__(self, store: Store, values: Values, path: str, metadata: ArrayMetadata) -> None:
+        self._store = store
+        self._values = values
+        self._array = path
+        self._metadata = metadata
+        self._key = document_key(path, metadata.zarr_format)
+        self._seen: Hashable | None = None  # the newest document that was found to be still of this array
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._store, self._values, self._array, self._metadata)
+
+    def __repr__(self) -> str:
+        return f"InPlace({self._values!r}, {self._array!r})"
+
+    def __enter__(self) -> InPlace:
+        self.check()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is None or isinstance(error, ZarrdsError):
+            self.check()
+
+    def check(self) -> None:
+        """Raise `ConflictError` unless the array still stands; one look at its document if nothing changed."""
+        version = self._store.identity(self._key)
+        if version is not None and version == self._seen:
+            return
+        if is_replaced(self._metadata, own_node(self._store, self._array, self._metadata.zarr_format)):
+            raise ConflictError(
+                "another writer has replaced the array, cut it or removed it, since it was opened",
+                path=self._store.path,
+                key=self._array or "/",
+                mend="Nothing more was written. Open it again"
+                if not self._store.is_remote
+                else "Some of the data may be in the new array now: look at it, and open it again",
+            )
+        self._seen = version
+
+    # the values
+
+    @property
+    def path(self) -> str:
+        """How the user knows the store."""
+        return self._store.path
+
+    @property
+    def in_memory(self) -> bool:
+        """As of the store; see `Values.in_memory`."""
+        return self._store.in_memory
+
+    @property
+    def concurrency(self) -> int:
+        """As of the store; see `Values.concurrency`."""
+        return self._values.concurrency
+
+    def get(self, key: str, buffer: memoryview | None = None) -> Buffer | None:
+        """As of the store; see `Values.get`."""
+        return self._values.get(key, buffer)
+
+    def get_range(self, key: str, start: int, length: int, buffer: memoryview | None = None) -> Buffer | None:
+        """As of the store; see `Values.get_range`."""
+        return self._values.get_range(key, start, length, buffer)
+
+    def set(self, key: str, *parts: Buffer, check: Callable[[], object] | None = None) -> None:
+        """Set the value, unless the array is no longer there; see `Values.set`."""
+        if self._store.is_remote:
+            self._values.set(key, *parts, check=check)
+            return
+
+        def both() -> None:
+            self.check()
+            if check is not None:
+                check()
+
+        try:
+            self._values.set(key, *parts, check=both)
+        except ConflictError:
+            raise
+        except ZarrdsError:
+            self.check()  # its folder may be gone for that reason
+            raise
+
+    def identity(self, key: str, *, settled: bool = False) -> Hashable | None:
+        """As of the store; see `Values.identity`."""
+        return self._values.identity(key, settled=settled)
+
+    def lock(self, *keys: str) -> AbstractContextManager[object]:
+        """As of the store; see `Values.lock`."""
+        return self._values.lock(*keys)

@@ -152,7 +152,10 @@ class Group:
     def __getitem__(self, name: str) -> Array | Group:
         """The array or group of that name or path. Raises `NodeNotFoundError`, which is also a KeyError."""
         path = self._below(name)
-        return self._child(path, get_node(self._store, self._current_nodes(), path))
+        child = self._child(path, get_node(self._store, self._current_nodes(), path))
+        if isinstance(child, Array):
+            child.check_codecs()  # refused here, by name, and not when it is read at last
+        return child
 
     def __contains__(self, name: object) -> bool:
         try:

@@ -26,6 +26,7 @@ __all__ = [
     "get_group",
     "get_node",
     "locked",
+    "named_dimensions",
     "open_nodes",
     "own_node",
     "parents_of",
@@ -130,6 +131,16 @@ def own_node(store: Store, path: str, zarr_format: ZarrFormat) -> Node | None:
     """The node at `path`, by its own documents."""
     raw = _format(zarr_format).load_raw(store, check_prefix(path, store.path))
     return None if raw is None else _parse(store, zarr_format, path, raw)
+
+
+def named_dimensions(store: Store, path: str, zarr_format: ZarrFormat) -> tuple[str, ...]:
+    """The names of the dimensions of an array, as far as they can be told of one that cannot be read."""
+    try:
+        raw = _format(zarr_format).load_raw(store, check_prefix(path, store.path))
+    except MetadataError:
+        return ()
+    names = None if raw is None else _format(zarr_format).named_dimensions(raw)
+    return tuple(name for name in names if isinstance(name, str)) if isinstance(names, list) else ()
 
 
 def _children(nodes: Nodes, path: str, names: Iterable[str], skip: Collection[str]) -> dict[str, Node]:

@@ -19,7 +19,15 @@ from zarrds.metadata.fill_values import decode_fill_value, encode_fill_value
 from zarrds.metadata.model import ArrayMetadata, ChunkKeyEncoding, GroupMetadata, Node
 from zarrds.storage.protocol import Store
 
-__all__ = ["consolidated_documents", "documents", "load_consolidated", "load_raw", "parse", "to_raw"]
+__all__ = [
+    "consolidated_documents",
+    "documents",
+    "load_consolidated",
+    "load_raw",
+    "named_dimensions",
+    "parse",
+    "to_raw",
+]
 
 # the documents of one node by their names
 Raw = dict[str, JSON]
@@ -157,6 +165,12 @@ def to_raw(node: Node) -> Raw:
     if node.dimension_names is not None:
         attributes[DIMENSIONS] = list(node.dimension_names)
     return {ARRAY: document, ATTRIBUTES: attributes}
+
+
+def named_dimensions(raw: Raw) -> JSON:
+    """What stands where an array's document names its dimensions, whatever else is wrong with it."""
+    attributes = raw.get(ATTRIBUTES)
+    return attributes.get(DIMENSIONS) if isinstance(attributes, dict) else None
 
 
 def _stored_data_type(node: ArrayMetadata) -> DataType:

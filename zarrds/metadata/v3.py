@@ -15,7 +15,15 @@ from zarrds.metadata.fill_values import decode_fill_value, encode_fill_value
 from zarrds.metadata.model import ArrayMetadata, ChunkKeyEncoding, CodecObject, GroupMetadata, Node
 from zarrds.storage.protocol import Store
 
-__all__ = ["consolidated_documents", "documents", "load_consolidated", "load_raw", "parse", "to_raw"]
+__all__ = [
+    "consolidated_documents",
+    "documents",
+    "load_consolidated",
+    "load_raw",
+    "named_dimensions",
+    "parse",
+    "to_raw",
+]
 
 Raw = dict[str, JSON]
 
@@ -246,6 +254,11 @@ def to_raw(node: Node) -> Raw:
 def _written(codec: CodecObject) -> dict[str, JSON]:
     # zarr-python opens no array with a codec of numcodecs that has no configuration
     return ({"configuration": {}} if codec["name"].startswith("numcodecs.") else {}) | dict(codec)
+
+
+def named_dimensions(raw: Raw) -> JSON:
+    """What stands where an array's document names its dimensions, whatever else is wrong with it."""
+    return raw.get("dimension_names")
 
 
 def documents(path: str, raw: Raw) -> dict[str, bytes]:

@@ -21,16 +21,18 @@ from zarrds.datasets.editing.edited_notes import (
 from zarrds.datasets.reading.lazy import LazyArrays
 from zarrds.datasets.reading.notes import GroupNotes, notes_of
 from zarrds.datasets.reading.roles import roles_of
+from zarrds.datasets.reading.strange import LeftOut, children_of
 from zarrds.datasets.writing.transaction import change_documents
 from zarrds.errors import (
     EncodingError,
     LabelError,
     MetadataError,
+    UnsupportedError,
     VariableNotFoundError,
     ZarrdsError,
     locating,
 )
-from zarrds.metadata.documents import Nodes, get_group, locked, open_nodes
+from zarrds.metadata.documents import Nodes, get_group, locked, named_dimensions, open_nodes
 from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.equality import is_same
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node
@@ -59,6 +61,7 @@ class _Group:
     path: str
     metadata: GroupMetadata
     arrays: Mapping[str, ArrayMetadata]
+    strange: Mapping[str, tuple[str, ...]]  # what cannot be read, and the dimensions that it names
     notes: GroupNotes
 
     def path_of(self, name: str) -> str:
@@ -89,8 +92,12 @@ def _read(store: Store, path: str) -> _Group:
     # without consolidated metadata: another library may have left that stale
     nodes = open_nodes(store, consolidated=False)
     metadata = get_group(store, nodes, path)
-    arrays = {n: node for n, node in nodes.children(path).items() if isinstance(node, ArrayMetadata)}
-    return _Group(store, nodes, path, metadata, arrays, notes_of(arrays))
+    left_out = LeftOut(store.path)
+    children = children_of(nodes, path, (), left_out)
+    arrays = {n: node for n, node in children.items() if isinstance(node, ArrayMetadata)}
+    base = f"{path}/" if path else ""
+    strange = {n: named_dimensions(store, base + n, nodes.zarr_format) for n in left_out.names_in(path)}
+    return _Group(store, nodes, path, metadata, arrays, strange, notes_of(arrays))
 
 
 def update_attrs(
@@ -277,6 +284,14 @@ def _check_names(there: _Group, dims: set[str], standing: set[str], names: Mappi
             key=there.path_of(str(unknown[0])),
             found=sorted(there.arrays.keys() | dims),
         )
+    for name, dimensions in there.strange.items():
+        if touched := [dim for dim in dimensions if dim in names]:
+            raise UnsupportedError(
+                "a dimension cannot be renamed along which an array lies that cannot be read",
+                key=there.path_of(name),
+                found=touched[0],
+                mend="Rename it with the library that wrote this array, or drop it with zarrds.drop_vars",
+            )
     check_parts(there.notes, names, there.path_of)
     for new in names.values():
         if new in standing or "/" in new or new in _DOCUMENTS or list(names.values()).count(new) > 1:
@@ -359,8 +374,9 @@ def drop_vars(
         wanted = [names] if isinstance(names, str) else list(names)
         # what a reader sees and has no array: ranges, and the index that levels make together
         bare = there.notes.ranges | there.notes.multi_indexes.keys() | roles_of(there.arrays).ranges.keys()
-        asked = {str(name) for name in wanted if errors == "raise" or name in there.arrays or name in bare}
-        for name in asked - bare:
+        known = there.arrays.keys() | there.strange.keys() | bare
+        asked = {str(name) for name in wanted if errors == "raise" or name in known}
+        for name in asked - bare - there.strange.keys():
             there.array(name)
         _check_levels(there, asked)
         check_parts(there.notes, asked, there.path_of)

@@ -18,7 +18,7 @@ from zarrds.datasets.reading.restored import MisfitError, index_of
 from zarrds.datasets.reading.roles import roles_of
 from zarrds.datasets.writing.plain import PlainDataset, plain_dataset
 from zarrds.errors import LabelError, MetadataError, ZarrdsError
-from zarrds.metadata.documents import Nodes, document_key, own_node
+from zarrds.metadata.documents import Nodes, document_key, named_dimensions, own_node
 from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata
 from zarrds.storage.protocol import Store
@@ -43,6 +43,8 @@ class StoredGroup:
         Those that are coordinates, not data.
     unreadable : mapping of str to ZarrdsError
         Arrays that cannot be made into variables, by name, and why. They stay as they are.
+    strange : mapping of str to tuple of str
+        Those of them that are not among `arrays`, and the dimensions that they name.
     notes : GroupNotes
         What is noted of their labels; the variables are without it.
     categories : mapping of str to Index
@@ -57,9 +59,14 @@ class StoredGroup:
     versions: Mapping[str, Hashable]
     coordinate_names: frozenset[str]
     unreadable: Mapping[str, ZarrdsError]
+    strange: Mapping[str, tuple[str, ...]]
     notes: GroupNotes
     categories: Mapping[str, pd.Index[Any]]
     groups: frozenset[str] = frozenset()
+
+    def dimensions_of(self, name: str) -> tuple[str | None, ...]:
+        """The names of an array's dimensions, also of one that cannot be read."""
+        return self.strange[name] if name in self.strange else self.arrays[name].dimension_names or ()
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -116,11 +123,20 @@ def read_group(store: Store, stored: Nodes, path: str, dataset: xr.Dataset, work
     base = f"{path}/" if path else ""
     versions: dict[str, Hashable] = {}
     arrays: dict[str, ArrayMetadata] = {}
+    unreadable: dict[str, ZarrdsError] = {}
+    strange: dict[str, tuple[str, ...]] = {}
     groups = set()
     for name in store.list_children(path):
         key = document_key(base + name, stored.zarr_format)
         version = store.identity(key)
-        child = None if version is None else own_node(store, base + name, stored.zarr_format)
+        try:
+            child = None if version is None else own_node(store, base + name, stored.zarr_format)
+        except MetadataError as error:
+            if error.key != base + name:  # of a document that is no JSON: that store is damaged, not strange
+                raise
+            unreadable[name] = error
+            strange[name] = named_dimensions(store, base + name, stored.zarr_format)
+            continue
         if isinstance(child, ArrayMetadata):
             arrays[name], versions[key] = child, version
         elif isinstance(child or stored.get(base + name), GroupMetadata):
@@ -128,7 +144,6 @@ def read_group(store: Store, stored: Nodes, path: str, dataset: xr.Dataset, work
     lazy_arrays = LazyArrays.of(store, stored, n_workers=workers)
     lazy: dict[str, LazyArray] = {}
     raw: dict[str, xr.Variable] = {}
-    unreadable: dict[str, ZarrdsError] = {}
     for name, metadata in arrays.items():
         try:
             lazy[name] = lazy_arrays.array(base + name, metadata)
@@ -154,7 +169,9 @@ def read_group(store: Store, stored: Nodes, path: str, dataset: xr.Dataset, work
                 categories[name] = index_of(roles["categories"], decoded, notes.descriptions, notes.companions)
             except MisfitError:
                 notes = notes.without(name)
-    return StoredGroup(node, arrays, decoded, versions, coordinates, unreadable, notes, categories, frozenset(groups))
+    return StoredGroup(
+        node, arrays, decoded, versions, coordinates, unreadable, strange, notes, categories, frozenset(groups)
+    )
 
 
 def _decoded(

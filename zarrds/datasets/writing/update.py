@@ -177,7 +177,7 @@ def _check_readable(dataset: xr.Dataset, stored: StoredGroup, how: How) -> None:
     """Check that no array is touched that cannot be read: others stay as they are."""
     names = {stored_name(name) for name in dataset.variables}
     for name, error in stored.unreadable.items():
-        if name in names or how.append_dim in (stored.arrays[name].dimension_names or ()):
+        if name in names or how.append_dim in stored.dimensions_of(name):
             error.mend = "Save without this variable, or drop it from the store with zarrds.drop_vars"
             raise error
 

@@ -1,0 +1,236 @@
+"""Datasets of the groups of one store: documents -> lazy variables -> decoded variables, indexes and coordinates."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Hashable, Iterable, Mapping
+from contextlib import suppress
+from itertools import count
+from typing import Any, Literal
+
+import xarray as xr
+
+from zarrds.compat.xarray_internals import NONE_VAR_NAME, decode_cf_variables, new_dataset
+from zarrds.compat.xarray_opening import without_default_indexes
+from zarrds.datasets.reading.decoding import decoders_for
+from zarrds.datasets.reading.index_options import IndexOptions
+from zarrds.datasets.reading.lazy import LazyArray, LazyArrays
+from zarrds.datasets.reading.notes import Closed, GroupNotes, beside, notes_of, with_intervals
+from zarrds.datasets.reading.restored import MisfitError, Restored, restore
+from zarrds.datasets.reading.roles import Roles, move_attributes, roles_of
+from zarrds.datasets.reading.strange import LeftOut, PhonyDims, check_phony_dims, children_of, groups_below, named
+from zarrds.errors import LabelError, MetadataError, ZarrdsError
+from zarrds.metadata.documents import Nodes, get_group, open_nodes
+from zarrds.metadata.model import ArrayMetadata, ZarrFormat
+from zarrds.storage.locate import as_store
+from zarrds.storage.protocol import check_prefix
+
+__all__ = ["DOCUMENTS", "GroupReader"]
+
+# what a store's documents may be called, when one of them is given in place of its folder
+DOCUMENTS = frozenset({"zarr.json", ".zgroup", ".zmetadata"})
+
+
+def _nothing_to_close() -> None:
+    """Files are open only while they are read; but `xr.open_mfdataset` calls what it is given here."""
+
+
+class GroupReader:
+    """Makes datasets of one store's groups."""
+
+    def __init__(
+        self,
+        store: Any,
+        storage_options: Mapping[str, Any] | None,
+        *,
+        consolidated: bool | None,
+        zarr_format: ZarrFormat | None,
+        fill_value_is_mask: bool | None,
+        missing_chunks: Literal["error", "fill"] | None,
+        index: IndexOptions,
+        intervals: Mapping[str, Closed] | None,
+        chunk_cache: int | None,
+        workers: int | None,
+        phony_dims: PhonyDims,
+        drop_variables: str | Iterable[str] | None,
+    ) -> None:
+        check_phony_dims(phony_dims)
+        self._phony_dims, self._numbers = phony_dims, count()
+        self._dropped = {drop_variables} if isinstance(drop_variables, str) else set(drop_variables or ())
+        self._index = index
+        self._intervals = intervals or {}
+        if isinstance(store, str | os.PathLike):
+            path = os.fspath(store).rstrip("/") or os.fspath(store)
+            store = os.path.dirname(path) or "." if os.path.basename(path) in DOCUMENTS else path
+        self._store = as_store(store, storage_options)
+        self._nodes: Nodes = open_nodes(self._store, zarr_format=zarr_format, consolidated=consolidated)
+        self._arrays = LazyArrays.of(
+            self._store,
+            self._nodes,
+            n_workers=workers,
+            missing_chunks=missing_chunks,
+            chunk_cache=chunk_cache,
+            fill_value_is_mask=fill_value_is_mask,
+        )
+
+    def dataset(self, path: str, decoders: Mapping[str, Any]) -> xr.Dataset:
+        """The dataset of one group; what of it cannot be opened is left out, with one warning."""
+        left_out = LeftOut(self._store.path, self._dropped)
+        found = self._dataset(path, decoders, left_out)
+        left_out.warn()
+        return found
+
+    def datasets(self, root: str, decoders: Mapping[str, Any]) -> dict[str, xr.Dataset]:
+        """As `dataset`, of a group and all below it, by path, parents first; with one warning for all of them."""
+        left_out = LeftOut(self._store.path, self._dropped)
+        get_group(self._store, self._nodes, check_prefix(root, self._store.path))
+        paths = list(groups_below(self._nodes, root, left_out))
+        found = {path: self._dataset(path, decoders, left_out) for path in paths}
+        left_out.warn()
+        return found
+
+    def _dataset(self, path: str, decoders: Mapping[str, Any], left_out: LeftOut) -> xr.Dataset:
+        group = get_group(self._store, self._nodes, check_prefix(path, self._store.path))
+        dropped = self._dropped | self._parts_of(path, self._dropped)
+        lazy = self._lazy(path, dropped, left_out)
+        dropped |= left_out.names_in(path)
+        stored = {None if name == NONE_VAR_NAME else name: self._arrays.variable(array) for name, array in lazy.items()}
+        attrs = {k: v for k, v in group.attributes.items() if not k.lower().startswith("_nc")}
+        notes = notes_of({name: array.stored.metadata for name, array in lazy.items()})
+        notes = notes.without_dimensions(dropped)
+        notes = with_intervals(notes, stored, self._intervals) if self._intervals else notes
+        roles = roles_of({name: array.stored.metadata for name, array in lazy.items()}, dropped).without(dropped)
+        for name, problem in {**notes.problems, **roles.problems}.items():
+            self._warn(path, name, problem)
+        if self._index.index == "none":
+            notes, roles = GroupNotes(), roles.without_indexes()
+        elif not decoders["decode_coords"]:
+            roles = roles.without_coordinates()
+        restored, attributes, said = self._decoded(path, stored, attrs, lazy, notes, decoders, roles)
+        for name, problem in restored.problems.items():
+            self._warn(path, name, problem)
+        variables = restored.variables
+        move_attributes(variables, roles)
+        # what has the name of a dimension is a coordinate, also one of several dimensions
+        names = {dim for v in variables.values() for dim in v.dims} | set(said)
+        if decoders["decode_coords"] != "all":
+            names -= roles.data
+        names |= roles.coordinates | restored.coordinates
+        self._check_sizes(path, variables)
+        dataset = new_dataset(variables, variables.keys() & names, restored.indexes, attributes, _nothing_to_close)
+        if self._index.are_made and (unindexed := roles.unindexed & variables.keys()):
+            return without_default_indexes(dataset, unindexed)
+        return dataset
+
+    def _lazy(self, path: str, dropped: set[str], left_out: LeftOut) -> dict[str, LazyArray]:
+        """The arrays of a group that can be opened."""
+        nodes = children_of(self._nodes, path, dropped, left_out)
+        arrays = {name: node for name, node in nodes.items() if isinstance(node, ArrayMetadata)}
+        found: dict[str, LazyArray] = {}
+        for name, metadata in named(path, arrays, self._phony_dims, self._numbers, left_out).items():
+            where = f"{path}/{name}" if path else name
+            try:
+                found[name] = self._arrays.array(where, metadata)
+            except MetadataError as error:
+                left_out.add(where, error)
+        return found
+
+    def _check_sizes(self, path: str, variables: Mapping[Hashable, xr.Variable]) -> None:
+        sizes: dict[Hashable, tuple[int, Hashable]] = {}
+        for name, variable in variables.items():
+            for dim, size in variable.sizes.items():
+                known, first = sizes.setdefault(dim, (size, name))
+                if known != size:
+                    raise MetadataError(
+                        f"conflicting sizes for dimension {dim!r}",
+                        path=self._store.path,
+                        key=f"{path}/{name}" if path else str(name),
+                        expected=f"{known}, as {first!r} has it",
+                        found=size,
+                        mend=f"Leave one of them out with drop_variables, for example drop_variables=[{str(name)!r}]",
+                    )
+
+    def _parts_of(self, path: str, dropped: set[str]) -> set[str]:
+        """Arrays that go with those that are left out, since they are parts of them."""
+        arrays = {}
+        for name in dropped:
+            with suppress(ZarrdsError):  # it may be left out because it cannot be read
+                arrays[name] = self._nodes.get(f"{path}/{name}" if path else name)
+        found: set[str] = set()
+        for metadata in arrays.values():
+            if isinstance(metadata, ArrayMetadata):
+                found |= beside(metadata)
+        new = found - dropped
+        return new | self._parts_of(path, new) if new else new
+
+    def _decoded(
+        self,
+        path: str,
+        stored: Mapping[Any, xr.Variable],
+        attributes: Mapping[str, Any],
+        lazy: Mapping[str, LazyArray],
+        notes: GroupNotes,
+        asked: Mapping[str, Any],
+        roles: Roles,
+    ) -> tuple[Restored, Any, Any]:
+        """The variables of a group; notes that do not fit what is stored are left out, with a warning."""
+        while True:
+            decoders, active = decoders_for(notes, asked)
+            for array in lazy.values():
+                array.is_being_decoded = True
+            raw = {name: variable.copy(deep=False) for name, variable in stored.items()} if active else stored
+            variables, decoded_attributes, names = self._by_xarray(path, raw, attributes, decoders)
+            for array in lazy.values():
+                array.is_being_decoded = False
+            try:
+                return restore(variables, lazy, notes, active, self._index, roles), decoded_attributes, names
+            except MisfitError as error:
+                if error.name in self._intervals:
+                    raise LabelError(
+                        f"the bounds of {error.name!r} cannot be intervals: {error.problem}",
+                        path=self._store.path,
+                        key=f"{path}/{error.name}" if path else error.name,
+                        mend="Leave it out of intervals=",
+                    ) from error
+                self._warn(path, error.name, error.problem)
+                notes = notes.without(error.name)
+
+    def _by_xarray(
+        self, path: str, raw: Mapping[Any, xr.Variable], attributes: Mapping[str, Any], decoders: Mapping[str, Any]
+    ) -> tuple[Mapping[Any, xr.Variable], Any, Any]:
+        """What xarray's decoders make of stored variables; their errors name the variable and the mend."""
+        try:
+            return decode_cf_variables(raw, dict(attributes), **decoders)
+        except ZarrdsError:
+            raise
+        except Exception as error:  # what an attribute may hold that is wrong is without end
+            raise self._undecodable(path, raw, decoders, error) from error
+
+    def _undecodable(
+        self, path: str, raw: Mapping[Any, xr.Variable], decoders: Mapping[str, Any], error: Exception
+    ) -> MetadataError:
+        culprit = None
+        for name, variable in raw.items():
+            try:
+                decode_cf_variables({name: variable.copy(deep=False)}, {}, **decoders)
+            except Exception as own:
+                culprit, error = name, own
+                break
+        key = str(culprit) if culprit is not None else path
+        problem = str(error).partition("\n")[0] or type(error).__name__
+        return MetadataError(
+            f"variable cannot be decoded: {problem}",
+            path=self._store.path,
+            key=f"{path}/{key}" if path and culprit is not None else key or "/",
+            mend=f"Open it as it is stored, with decode_times={{{key!r}: False}} or decode_cf=False, "
+            f"or without it: drop_variables=[{key!r}]",
+        )
+
+    def _warn(self, path: str, name: str, problem: str) -> None:
+        key = f"{path}/{name}" if path else name
+        warnings.warn(
+            f"array {key!r} in {self._store.path!r} is opened as if nothing was noted of its labels: {problem}. "
+            "Another tool may have changed it; save it again to have its index back",
+            stacklevel=2,
+        )

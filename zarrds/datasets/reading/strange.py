@@ -1,0 +1,145 @@
+"""Arrays that cannot be variables: they are left out with one warning, and never hide the others."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import count
+from typing import Literal, TypeAlias, get_args
+
+from zarrds.errors import EncodingError, MetadataError
+from zarrds.metadata.documents import Nodes
+from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node
+
+__all__ = ["LeftOut", "PhonyDims", "check_phony_dims", "children_of", "groups_below", "named"]
+
+PhonyDims: TypeAlias = Literal["sort", "access"] | None
+_MAX_SHOWN = 10  # of those that are left out
+
+
+def check_phony_dims(phony_dims: object) -> None:
+    """Raise `EncodingError` for anything but ``"sort"``, ``"access"`` and None."""
+    known = get_args(get_args(PhonyDims)[0])
+    if phony_dims is not None and phony_dims not in known:
+        raise EncodingError("unknown phony_dims", expected="'sort', 'access' or None", found=f"{phony_dims!r:.80}")
+
+
+@dataclass(slots=True)
+class LeftOut:
+    """What is left out of the groups that are opened together, and why; silently what has a name that is `silenced`."""
+
+    store: str
+    silenced: Collection[str] = ()
+    problems: dict[str, str] = field(default_factory=dict)
+    unnamed: set[str] = field(default_factory=set)
+
+    def add(self, path: str, error: MetadataError) -> None:
+        """Note an array, or a group, that cannot be opened."""
+        sides = (("expected", error.expected), ("found", error.found))
+        shown = ", ".join(f"{name} {value!s:.80}" for name, value in sides if value is not None)
+        self.problems[path] = f"{error.problem} ({shown})" if shown else error.problem
+
+    def add_unnamed(self, path: str) -> None:
+        """Note an array whose dimensions have no names."""
+        self.problems[path] = "it has no names for its dimensions"
+        self.unnamed.add(path)
+
+    def names_in(self, path: str) -> set[str]:
+        """The names of those directly below a group."""
+        return {name for parent, _, name in (found.rpartition("/") for found in self.problems) if parent == path}
+
+    def warn(self) -> None:
+        """Say so, once, if there is anything to say."""
+        names = sorted(path for path in self.problems if path.rpartition("/")[2] not in self.silenced)
+        if not names:
+            return
+        shown = "; ".join(f"{name!r}: {self.problems[name]}" for name in names[:_MAX_SHOWN])
+        more = f"; and {len(names) - _MAX_SHOWN} more" if len(names) > _MAX_SHOWN else ""
+        phony = "phony_dims='sort' names unnamed dimensions, " if self.unnamed.intersection(names) else ""
+        variables = [name.rpartition("/")[2] for name in names]
+        warnings.warn(
+            f"{len(names)} arrays or groups in {self.store!r} cannot be opened and are left out: {shown}{more}. "
+            f"{phony}zarrds.open_group opens what can be read of them, drop_variables={variables[:_MAX_SHOWN]!r} "
+            "silences this warning",
+            stacklevel=2,
+        )
+
+
+def children_of(nodes: Nodes, path: str, skip: Collection[str], left_out: LeftOut) -> dict[str, Node]:
+    """The nodes directly below a group, by name, but for those to skip and those that cannot be read."""
+    try:
+        return nodes.children(path, skip=skip)
+    except MetadataError:
+        pass  # one of them; which one, and the others, is seen one by one
+    found = {}
+    for name in nodes.names(path):
+        where = f"{path}/{name}" if path else name
+        try:
+            node = None if name in skip else nodes.get(where)
+        except MetadataError as error:
+            if error.key != where:  # of a document that is no JSON: that store is damaged, not strange
+                raise
+            left_out.add(where, error)
+            continue
+        if node is not None:
+            found[name] = node
+    return found
+
+
+def groups_below(nodes: Nodes, path: str, left_out: LeftOut) -> Iterator[str]:
+    """The path of a group and those of the groups below it, parents first."""
+    yield path
+    for name, node in children_of(nodes, path, (), left_out).items():
+        if isinstance(node, GroupMetadata):
+            yield from groups_below(nodes, f"{path}/{name}" if path else name, left_out)
+
+
+def named(
+    path: str, arrays: Mapping[str, ArrayMetadata], phony_dims: PhonyDims, numbers: count[int], left_out: LeftOut
+) -> dict[str, ArrayMetadata]:
+    """The arrays of a group with a name for each dimension, but for those that have none and are to get none.
+
+    Names are made up as h5netcdf does it: dimensions of one size share a name, but never two of one array.
+
+    Parameters
+    ----------
+    path : str
+        Of the group.
+    arrays : mapping of str to ArrayMetadata
+    phony_dims : {"sort", "access"} or None
+        In which order they are numbered: by size, or as the arrays are stored.
+    numbers : iterator of int
+        Those that no group has yet.
+    left_out : LeftOut
+    """
+    if all(array.dimension_names is not None and None not in array.dimension_names for array in arrays.values()):
+        return dict(arrays)
+    taken = {name for array in arrays.values() for name in array.dimension_names or ()}
+    places = {name: _places(array) for name, array in arrays.items()}
+    if phony_dims is None:
+        for name in [name for name, needed in places.items() if any(needed)]:
+            left_out.add_unnamed(f"{path}/{name}" if path else name)
+        return {name: array for name, array in arrays.items() if not any(places[name])}
+    needed = dict.fromkeys(place for each in places.values() for place in each if place is not None)
+    made = {
+        place: next(new for n in numbers if (new := f"phony_dim_{n}") not in taken)
+        for place in (sorted(needed) if phony_dims == "sort" else needed)
+    }
+    found = {}
+    for name, array in arrays.items():
+        names = array.dimension_names or (None,) * len(array.shape)
+        full = [made[place] if place else known for known, place in zip(names, places[name], strict=True)]
+        found[name] = replace(array, dimension_names=tuple(full))
+    return found
+
+
+def _places(array: ArrayMetadata) -> list[tuple[int, int] | None]:
+    """For each dimension without a name its size, and which of this size it is in the array; None for the others."""
+    seen: Counter[int] = Counter()
+    found: list[tuple[int, int] | None] = []
+    for known, size in zip(array.dimension_names or (None,) * len(array.shape), array.shape, strict=True):
+        seen[size] += known is None
+        found.append((size, seen[size]) if known is None else None)
+    return found

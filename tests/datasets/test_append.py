@@ -191,14 +191,12 @@ def test_what_is_replaced_and_what_is_skipped(path: Path, kind: str) -> None:
 def test_new_times_keep_the_units_of_the_store(path: Path, zarr_format: Format) -> None:
     time = times("2000-01-01", 3)
     zarrds.save(xr.Dataset({"v": ("time", [1, 2, 3])}, {"time": time}), path, zarr_format=zarr_format)
-    more = xr.Dataset({"v": ("time", [4, 5])}, {"time": times("2000-01-04T06", 2, "6h")})
-    before = files(path)
-    with pytest.raises(EncodingError, match="units cannot hold exactly") as caught:
-        zarrds.save(more, path, append_dim="time")
-    assert caught.value.key == "time"
-    assert files(path) == before
-    zarrds.save(more.assign_coords(time=times("2000-02-01", 2)), path, append_dim="time")
+    more = xr.Dataset({"v": ("time", [4, 5])}, {"time": times("2000-02-01", 2)})
+    more["time"].encoding = {"units": "hours since 1900-01-01"}
+    units = load(path).time.encoding["units"]
+    zarrds.save(more, path, append_dim="time")
     assert load(path).time.values.tolist() == [*time.values.tolist(), *times("2000-02-01", 2).values.tolist()]
+    assert load(path).time.encoding["units"] == units
 
 
 # each of the checks: the store stays as it was, byte for byte
@@ -221,14 +219,12 @@ REFUSED: dict[str, tuple[Change, str, str | None]] = {
     "strings for numbers": (lambda ds: ds.assign(t2m=ds.t2m.astype(str)), "Mismatched dtypes", "t2m"),
     "numbers for strings": (lambda ds: ds.assign(name=ds.season), "Mismatched dtypes", "name"),
     "floats for integers": (lambda ds: ds.assign_coords(season=ds.season + 0.5), "not whole", "season"),
-    "longer strings": (lambda ds: ds.assign(name=("time", ["longer than that"] * 4)), "Mismatched dtypes", "name"),
     "fewer dimensions": (lambda ds: ds.assign(t2m=ds.t2m[:, 0].drop_vars("x")), "different dimension names", "t2m"),
     "other dimensions": (lambda ds: ds.assign(t2m=("time", ds.time.dt.day.data)), "different dimension names", "t2m"),
     "missing variable": (lambda ds: ds.drop_vars("name"), "lacks variables.*'name'", None),
     "missing labels": (lambda ds: ds.drop_vars("time"), "lacks variables.*'time'", None),
     "extra variable": (lambda ds: ds.assign(new=ds.t2m), "does not have.*'new'", None),
     "extra, and shorter": (lambda ds: ds.assign(new=("x", [1, 2, 3])).rename(x="y"), "different dimension names", None),
-    "times between units": (lambda ds: ds.assign_coords(time=ds.time + np.timedelta64(1, "h")), "hold exactly", "time"),
     "times of another kind": (lambda ds: ds.assign_coords(time=np.arange(4)), "another kind", "time"),
     "times that are missing": (lambda ds: ds.assign_coords(time=ds.time.where(ds.season < 5)), "missing", "time"),
     "overlap": (lambda ds: ds.assign_coords(time=ds.time - 2 * DAY), "2 of 4 are stored already", "time"),

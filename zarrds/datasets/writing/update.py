@@ -25,6 +25,7 @@ from zarrds.datasets.writing.append import (
     place_labels,
 )
 from zarrds.datasets.writing.attributes import with_group_attributes, with_variable_attributes
+from zarrds.datasets.writing.growing import Grown, as_wide_as_stored, grown_arrays
 from zarrds.datasets.writing.other_labels import Pairs, check_kinds, check_ranges, other_labels, with_true_notes
 from zarrds.datasets.writing.plain import PlainDataset
 from zarrds.datasets.writing.region import check_region_labels, expand_hint, resolve_region
@@ -290,8 +291,12 @@ def _array_changes(
     ]
     for name in replaced:
         check_all_are_written(name, names, stored)
+    variables = {n: as_wide_as_stored(v, stored.arrays[n]) if n in stored.arrays else v for n, v in variables.items()}
+    grown: dict[str, Grown] = {}
+    if how.mode != "r+" and (how.region is None or how.append_dim is not None):
+        grown = grown_arrays([n for n in names if n in stored.arrays], variables, stored, region, how.zarr_format)
     changes = {
-        name: _written(name, variables[name], stored, how, region, plain.notes.get(name, {}))
+        name: _written(name, variables[name], stored, how, region, plain.notes.get(name, {}), grown.get(name))
         if name in stored.arrays
         else _new(name, variables[name], name in encoding, how, sizes, plain.notes.get(name, {}), stored.groups)
         for name in names
@@ -348,17 +353,22 @@ def _written(
     how: How,
     region: Mapping[str, slice],
     notes: Mapping[str, JSON],
+    grown: Grown | None = None,
 ) -> ArrayChange:
     there, before = stored.variables[name], stored.arrays[name]
     check_sizes(name, there, variable, region=region, append_dim=how.append_dim)
-    encoded = encode_like(name, variable, there, before, how.zarr_format)
+    encoded = grown.variable if grown else encode_like(name, variable, there, before, how.zarr_format)
     whole = {str(dim): slice(0, size) for dim, size in there.sizes.items()}
     parts = [{**whole, **region}[str(dim)] for dim in there.dims]
     shape = tuple(max(size, part.stop) for size, part in zip(before.shape, parts, strict=True))
     if how.mode != "r+" and how.append_dim is None and how.region is None:
-        before_named = with_variable_attributes(before, there, variable)
+        new = with_variable_attributes(before, there, variable)
     else:
         check_meaning(name, variable, stored)
-        before_named = before
-    after = with_true_notes(replace(before_named, shape=shape), variable, parts, notes, stored)
+        new = before
+    if grown is not None:
+        units = {key: value for key, value in grown.metadata.attributes.items() if key == "units"}
+        after = replace(grown.metadata, attributes={**new.attributes, **units})
+        return ArrayChange(before, after, encoded, (0,) * encoded.ndim)
+    after = with_true_notes(replace(new, shape=shape), variable, parts, notes, stored)
     return ArrayChange(before, after, encoded, tuple(part.start for part in parts))

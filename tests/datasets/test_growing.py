@@ -1,0 +1,213 @@
+"""Times that turn out finer than the units of the store, and strings that turn out longer, are appended too."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
+
+import zarrds
+from tests.datasets.samples import Format, files, load, open_zarrds, variants
+from zarrds.errors import ConflictError, EncodingError, LabelError
+
+ENGINES = ["zarrds", "zarr"]
+
+
+def at(*times: str) -> xr.Dataset:
+    return xr.Dataset({"v": ("time", np.arange(len(times)) * 1.0)}, {"time": np.array(times, "M8[ns]")})
+
+
+STEPS = ["2024-01-01", "2024-01-02T06", "2024-01-02T06:30", "2024-01-02T06:30:15", "2024-01-02T06:30:15.000000001"]
+
+
+@pytest.mark.parametrize("dtype", ["int64", "int32", "float64"])
+def test_units_get_finer_step_by_step(path: Path, dtype: str, zarr_format: Format) -> None:
+    encoding = {"time": {"dtype": dtype, "units": "days since 2024-01-01", "chunks": (2,)}}
+    zarrds.save(at(STEPS[0]), path, encoding=encoding, zarr_format=zarr_format)
+    units = ["days", "hours", "minutes", "seconds", "nanoseconds"]
+    for i, step in enumerate(STEPS[1:], 1):
+        zarrds.save(at(step), path, append_dim="time")
+        for engine in ENGINES:
+            found = xr.open_dataset(path, engine=engine, decode_timedelta=False)
+            assert found.time.values.astype("M8[ns]").tolist() == np.array(STEPS[: i + 1], "M8[ns]").tolist()
+        if dtype != "float64":  # which hold parts of days
+            assert found.time.encoding["units"].split()[0] == units[i]
+    assert zarrds.open_array(path, path="time").metadata.chunks == (2,)
+    assert zarrds.verify(path).ok
+
+
+@given(st.lists(st.lists(st.integers(0, 10**6), min_size=1, max_size=3), min_size=2, max_size=4), st.data())
+def test_any_times_go_on(parts: list[list[int]], data: st.DataObject) -> None:
+    store = zarrds.MemoryStore()
+    unit = [data.draw(st.sampled_from(["D", "h", "m", "s", "ms"])) for _ in parts]
+    now = np.datetime64("1999-12-31", "ns")
+    whole: list[Any] = []
+    for i, steps in enumerate(parts):
+        new = []
+        for step in steps:
+            now = now + (np.timedelta64(step % 1000 + 1, unit[i])).astype("m8[ns]")
+            new.append(now)
+        whole += new
+        zarrds.save(at(*map(str, new)), store, **({"append_dim": "time"} if i else {}))
+    assert load(store).time.values.tolist() == np.array(whole).tolist()
+
+
+def test_bounds_have_the_units_of_their_coordinate(path: Path, zarr_format: Format) -> None:
+    def step(start: str, stop: str) -> xr.Dataset:
+        ds = at(start).assign(time_bnds=(("time", "n"), np.array([[start, stop]], "M8[ns]")))
+        ds["time"].attrs["bounds"] = "time_bnds"
+        return ds
+
+    zarrds.save(step("2024-01-01", "2024-01-02"), path, zarr_format=zarr_format)
+    # as CF wants it, and netCDF files have it
+    array = zarrds.open_array(path, "r+", "time_bnds")
+    if "units" in array.attrs:
+        raw = array[...]
+        del array.attrs["units"], array.attrs["calendar"]
+        assert raw.tolist() == [[0, 1]]
+    for start, stop in (("2024-01-02", "2024-01-02T12"), ("2024-01-02T12", "2024-01-02T12:30")):
+        zarrds.save(step(start, stop), path, append_dim="time")
+    for engine in ENGINES:
+        found = load(path, engine)
+        assert (
+            found.time_bnds.values[:, 1].tolist()
+            == np.array(["2024-01-02", "2024-01-02T12", "2024-01-02T12:30"], "M8[ns]").tolist()
+        )
+        assert found.time.values[-1] == np.datetime64("2024-01-02T12")
+    assert "units" not in zarrds.open_array(path, path="time_bnds").attrs
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us"])
+def test_resolutions_that_are_noted(path: Path, unit: Any, zarr_format: Format) -> None:
+    def days(*times: str) -> xr.Dataset:
+        return xr.Dataset({"v": ("time", np.zeros(len(times)))}, {"time": np.array(times, f"M8[{unit}]")})
+
+    zarrds.save(days("2024-01-01", "2024-01-02"), path, zarr_format=zarr_format)
+    zarrds.save(days("2024-01-02T06"), path, append_dim="time")
+    assert load(path).time.values[-1] == np.datetime64("2024-01-02T06")
+    assert load(path).time.dtype == np.dtype(f"M8[{unit}]")
+    # what is noted of an index is its resolution, which stays
+    finer = days("2024-01-03").assign_coords(time=np.array(["2024-01-03T07:00:00.000000001"], "M8[ns]"))
+    with pytest.raises(EncodingError, match="held exactly in the store's unit"):
+        zarrds.save(finer, path, append_dim="time")
+
+
+def test_calendars_and_durations(path: Path, zarr_format: Format) -> None:
+    time = xr.date_range("2000-02-27", periods=3, calendar="noleap", use_cftime=True, freq="18h")
+    ds = xr.Dataset({"lead": ("time", np.array([0, 24, 30], "m8[h]").astype("m8[ns]"))}, {"time": time})
+    zarrds.save(ds.isel(time=[0]), path, zarr_format=zarr_format)
+    zarrds.save(ds.isel(time=[1]), path, append_dim="time")
+    zarrds.save(ds.isel(time=[2]), path, append_dim="time")
+    xr.testing.assert_equal(load(path), ds)
+
+
+def test_a_reader_of_the_old_units_is_told(path: Path) -> None:
+    times = np.array(["2024-01-01", "2024-01-02"], "M8[ns]")
+    ds = at("2024-01-01", "2024-01-02").assign(valid=("time", times))
+    zarrds.save(ds, path)
+    opened = open_zarrds(path)
+    zarrds.save(
+        at("2024-01-03T06").assign(valid=("time", np.array(["2024-01-03T06"], "M8[ns]"))), path, append_dim="time"
+    )
+    with pytest.raises(ConflictError):
+        opened.valid.load()
+    xr.testing.assert_identical(opened.v.load(), ds.v)
+
+
+def test_what_cannot_be_written_anew_is_refused_as_before(path: Path) -> None:
+    zarrds.save(at("2024-01-01").chunk(), path)
+    before = files(path)
+    later = at("2024-01-02T06").assign(valid=("time", np.array(["2024-01-01"], "M8[ns]")))
+    with pytest.raises(LabelError):
+        zarrds.save(later, path, append_dim="time")
+    # into a region nothing is written anew
+    ds = at("2024-01-01").assign(valid=("time", np.array(["2024-01-01"], "M8[ns]")))
+    zarrds.save(ds, path, mode="w")
+    with pytest.raises(EncodingError, match="units cannot hold exactly"):
+        zarrds.save(ds.assign(valid=later.time.variable), path, region={"time": slice(0, 1)})
+    assert before != files(path)
+
+
+# strings
+
+TEXTS: dict[str, Any] = {"U": np.array, "S": lambda v: np.array([t.encode() for t in v])}
+
+
+@pytest.mark.parametrize("kind", ["numpy", "dask"])
+@pytest.mark.parametrize("text", TEXTS)
+@pytest.mark.parametrize("shards", [False, True])
+def test_strings_get_longer(path: Path, text: str, kind: str, shards: bool, zarr_format: Format) -> None:
+    if shards and zarr_format == 2:
+        pytest.skip("format 2 has no shards")
+    make = TEXTS[text]
+    parts = [["abc", "de"], ["f"], ["longer than that", ""], ["ab"], ["the longest of all of them"]]
+    ends = np.cumsum([0, *map(len, parts)])
+    for i, part in enumerate(parts):
+        ds = xr.Dataset({"n": ("t", make(part))}, {"t": np.arange(ends[i], ends[i + 1])})
+        encoding: Any = {"n": {"chunks": (2,), **({"shards": (4,)} if shards else {})}}
+        zarrds.save(
+            variants(ds)[kind],
+            path,
+            **({"append_dim": "t"} if i else {"encoding": encoding, "zarr_format": zarr_format}),
+        )
+    expected = make([t for part in parts for t in part])
+    for engine in ENGINES:
+        found = load(path, engine)
+        assert found.n.values.tolist() == expected.tolist()
+        assert found.n.dtype == expected.dtype
+    assert zarrds.verify(path).ok
+
+
+def test_labels_and_tables_of_strings_get_longer(path: Path, zarr_format: Format) -> None:
+    def part(*names: str) -> xr.Dataset:
+        return xr.Dataset({"table": (("station", "part"), [[n, n[:1]] for n in names])}, {"station": list(names)})
+
+    zarrds.save(part("abc", "abd"), path, zarr_format=zarr_format)
+    zarrds.save(part("x", "abcdef"), path, append_dim="station")
+    xr.testing.assert_equal(load(path), part("abc", "abd", "x", "abcdef"))
+    assert load(path).sel(station="abcdef").table.values.tolist() == ["abcdef", "a"]
+    # beside what is replaced
+    zarrds.save(part("abcdef", "abcdefghi"), path, append_dim="station", on_overlap="replace")
+    assert load(path).station.values.tolist() == ["abc", "abd", "x", "abcdef", "abcdefghi"]
+    with pytest.raises(EncodingError, match="Mismatched dtypes"):
+        zarrds.save(
+            part("a name that is longer")[["table"]].drop_vars("station"), path, region={"station": slice(0, 1)}
+        )
+
+
+def test_objects_and_encoded_strings_get_longer(path: Path, zarr_format: Format) -> None:
+    def part(*names: str) -> xr.Dataset:
+        ds = xr.Dataset({"n": ("t", np.array(names, object))})
+        ds["n"].encoding = {"dtype": "S1"}
+        return ds
+
+    zarrds.save(part("abc", "de"), path, zarr_format=zarr_format)
+    zarrds.save(part("f"), path, append_dim="t")
+    zarrds.save(part("Tromsø"), path, append_dim="t")
+    for engine in ENGINES:
+        assert load(path, engine).n.values.tolist() == ["abc", "de", "f", "Tromsø"]
+
+
+def test_mode_a_replaces_with_what_needs_more_room(path: Path, zarr_format: Format) -> None:
+    ds = at("2024-01-01").assign(n=("time", np.array(["abc"])), valid=("time", np.array(["2024-01-01"], "M8[ns]")))
+    zarrds.save(ds, path, zarr_format=zarr_format)
+    new = ds.assign(n=("time", np.array(["abcdef"])), valid=("time", np.array(["2024-01-01T06"], "M8[ns]")))
+    zarrds.save(new, path, mode="a")
+    xr.testing.assert_equal(load(path), new)
+
+
+def test_a_step_at_a_time_of_everything(path: Path, zarr_format: Format) -> None:
+    time = pd.DatetimeIndex(np.array(["2024-01-01", "2024-01-01T06", "2024-01-01T06:15"], "M8[ns]"))
+    run = ("time", time.values[::-1])
+    whole = xr.Dataset({"name": ("time", np.array(["a", "bcd", "ef"]))}, {"time": time, "run": run})
+    for i in range(3):
+        one = whole.isel(time=[i])
+        one = one.assign(name=("time", np.array([str(one.name.values[0])])))
+        zarrds.save(one, path, **({"append_dim": "time"} if i else {"zarr_format": zarr_format}))
+    xr.testing.assert_equal(load(path), whole)

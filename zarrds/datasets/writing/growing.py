@@ -1,0 +1,317 @@
+"""Arrays whose encoding has become too small for what is added: coarse units of times, short strings.
+
+A small array is written anew, all of it, in the commit of the save: with finer units, or with longer strings. Who has
+opened the old one is told, as of any array that is replaced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from zarrds.arrays.layout import data_type_of
+from zarrds.codecs.blosc import MAX_NBYTES
+from zarrds.compat.xarray_internals import lazy_data
+from zarrds.datasets.encoding.as_stored import encode_like
+from zarrds.datasets.writing.stored import StoredGroup
+from zarrds.errors import EncodingError
+from zarrds.metadata.dtypes import JSON
+from zarrds.metadata.extension import marks_of, new_id, with_marks
+from zarrds.metadata.model import ArrayMetadata, CodecObject, ZarrFormat
+
+__all__ = ["Grown", "as_wide_as_stored", "grown_arrays"]
+
+# bytes of an array that is still written anew
+_MAX_REWRITTEN = 2**28
+# from coarse to fine, and how else CF calls them
+_UNITS = ("days", "hours", "minutes", "seconds", "milliseconds", "microseconds", "nanoseconds")
+_ALIASES = {
+    "weeks": "days", "week": "days", "day": "days", "d": "days", "hour": "hours", "hr": "hours", "hrs": "hours",
+    "h": "hours",
+    "minute": "minutes", "min": "minutes", "mins": "minutes", "second": "seconds", "sec": "seconds", "secs": "seconds",
+    "s": "seconds", "millisecond": "milliseconds", "msec": "milliseconds", "ms": "milliseconds",
+    "microsecond": "microseconds", "us": "microseconds", "nanosecond": "nanoseconds", "ns": "nanoseconds",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Grown:
+    """An array that is written anew.
+
+    Attributes
+    ----------
+    metadata : ArrayMetadata
+    variable : Variable
+        Encoded: all of it.
+    """
+
+    metadata: ArrayMetadata
+    variable: xr.Variable
+
+
+def as_wide_as_stored(variable: xr.Variable, metadata: ArrayMetadata) -> xr.Variable:
+    """Shorter strings of a fixed length in the length of the store, in which they are the same strings."""
+    dtype = metadata.data_type.dtype
+    is_shorter = variable.dtype.kind == dtype.kind and dtype.kind in "US" and variable.dtype.itemsize < dtype.itemsize
+    return variable.astype(dtype) if is_shorter else variable
+
+
+def grown_arrays(
+    names: Iterable[str],
+    variables: Mapping[str, xr.Variable],
+    stored: StoredGroup,
+    region: Mapping[str, slice],
+    zarr_format: ZarrFormat,
+) -> dict[str, Grown]:
+    """Those arrays that cannot hold what is added to them, and can be written anew so that they do.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Of stored arrays that are appended to, or replaced as a whole.
+    variables : mapping of str to Variable
+        What is added; decoded.
+    stored : StoredGroup
+    region : mapping of str to slice
+        Where it goes.
+    zarr_format : {2, 3}
+    """
+    whole: dict[str, xr.Variable] = {}
+    units: dict[str, str] = {}
+    names = list(names)
+    texts: dict[str, Grown] = {}
+    for name in names:
+        there, metadata, new = stored.variables[name], stored.arrays[name], variables[name]
+        parts = _parts(there, region)
+        if parts is None or not new.size or set(new.dims) != set(there.dims) or len(metadata.shape) != there.ndim:
+            continue
+        new = new.transpose(*there.dims)
+        if metadata.data_type.dtype.kind in "US":
+            length = _length(new, there)
+            if length is not None and length > _length_of(metadata):
+                full = _joined(name, there, new, parts, _itemsize(metadata, length) / metadata.data_type.dtype.itemsize)
+                texts[name] = _longer(name, full, there, metadata, length, zarr_format)
+        elif _is_counted(there) and new.chunks is None:
+            error = _refusal(name, new, there, metadata, zarr_format)
+            if error is not None and (finer := _finer(there.encoding["units"])):
+                full = _joined(name, there, new, parts, 1)
+                found = next((u for u in finer if _holds(name, full, there, metadata, u, zarr_format)), None)
+                if found is not None:
+                    whole[name], units[name] = full, found
+    for name, other in _pairs(names, stored):
+        # ends of intervals are decoded by the units of their coordinate
+        if name in units or other in units:
+            finest = max((units.get(n, stored.variables[n].encoding["units"]) for n in (name, other)), key=_rank)
+            for each in (name, other):
+                if each not in whole:
+                    there = stored.variables[each]
+                    parts = _parts(there, region)
+                    assert parts is not None
+                    new = variables[each].transpose(*there.dims)
+                    whole[each] = _joined(each, there, new, parts, 1)
+                units[each] = finest
+    times = {name: _counted(name, full, stored, units[name], zarr_format) for name, full in whole.items()}
+    return {**texts, **times}
+
+
+def _parts(there: xr.Variable, region: Mapping[str, slice]) -> tuple[str, slice] | None:
+    """The dimension along which a part is written, and the part; None if that is cut along others too."""
+    cut = [dim for dim, part in region.items() if dim in there.dims and part != slice(0, there.sizes[dim])]
+    if len(cut) > 1:
+        return None
+    if not cut:
+        dim = str(there.dims[0]) if there.dims else ""
+        return dim, slice(0, there.shape[0] if there.dims else 0)
+    return cut[0], region[cut[0]]
+
+
+def _joined(name: str, there: xr.Variable, new: xr.Variable, parts: tuple[str, slice], factor: float) -> xr.Variable:
+    """The stored elements with the new ones in their place."""
+    if max(there.nbytes, new.nbytes) * factor > _MAX_REWRITTEN:
+        raise EncodingError(
+            f"variable {name!r} does not fit the encoding of the store, and is too large to be written anew",
+            key=name,
+            expected=f"at most {_MAX_REWRITTEN} bytes",
+            found=int(max(there.nbytes, new.nbytes) * factor),
+            mend="Save the store anew, with finer units or longer strings",
+        )
+    dim, part = parts
+    if not there.dims:
+        return new
+    before, behind = there.isel({dim: slice(0, part.start)}), there.isel({dim: slice(part.stop, None)})
+    pieces = [piece.load() for piece in (before, behind) if piece.sizes[dim]]
+    if not pieces:
+        return new
+    ordered = [*pieces[: int(bool(before.sizes[dim]))], new, *pieces[int(bool(before.sizes[dim])) :]]
+    plain = [xr.Variable(piece.dims, piece.data) for piece in ordered]
+    concat: Any = xr.Variable.concat  # it has no types
+    joined: xr.Variable = concat(plain, dim)
+    return joined
+
+
+# strings
+
+
+def _length(new: xr.Variable, there: xr.Variable) -> int | None:
+    """Characters, or bytes, of the longest of some strings; None for what is no text."""
+    if new.chunks is not None:
+        # of blocks only the dtype is known
+        return new.dtype.itemsize // (4 if new.dtype.kind == "U" else 1) if new.dtype.kind in "US" else None
+    values = new.values.ravel()
+    if values.dtype.kind not in "USTO":
+        return None
+    encoding = there.encoding.get("_Encoding")
+    texts = values.astype(object)
+    if not all(isinstance(text, str | bytes) or text is None or text != text for text in texts):
+        return None
+    encoded = (
+        t.encode(encoding) if encoding and isinstance(t, str) else t for t in texts if isinstance(t, str | bytes)
+    )
+    return max(map(len, encoded), default=0)
+
+
+def _length_of(metadata: ArrayMetadata) -> int:
+    dtype = metadata.data_type.dtype
+    return dtype.itemsize // (4 if dtype.kind == "U" else 1)
+
+
+def _itemsize(metadata: ArrayMetadata, length: int) -> int:
+    return length * (4 if metadata.data_type.dtype.kind == "U" else 1)
+
+
+def _longer(
+    name: str, full: xr.Variable, there: xr.Variable, before: ArrayMetadata, length: int, zarr_format: ZarrFormat
+) -> Grown:
+    old = before.data_type.dtype
+    dtype = np.dtype(f"{old.kind}{length}").newbyteorder(old.byteorder)
+    if int(np.prod(before.chunks)) * dtype.itemsize > MAX_NBYTES:
+        raise EncodingError(
+            f"variable {name!r} has strings that are too long for its chunks",
+            key=name,
+            found=str(dtype),
+            mend="Save it anew",
+        )
+    codecs = _with_typesize(before.codecs, old.itemsize, dtype.itemsize)
+    metadata = replace(before, data_type=data_type_of(dtype), codecs=codecs)
+    if full.dtype.kind == old.kind and full.dtype.itemsize != dtype.itemsize:
+        full = full.astype(dtype)
+    stored = xr.Variable(there.dims, lazy_data(there), there.attrs, {**there.encoding, "dtype": dtype}, fastpath=True)
+    encoded = encode_like(name, full, stored, metadata, zarr_format)
+    return _made_anew(metadata, encoded)
+
+
+def _with_typesize(codecs: Sequence[Any], old: int, new: int) -> tuple[CodecObject, ...]:
+    """Codecs, also those inside of shards, for elements of another size."""
+
+    def changed(value: JSON) -> JSON:
+        if isinstance(value, list | tuple):
+            return [changed(each) for each in value]
+        if isinstance(value, Mapping):
+            return {k: new if k == "typesize" and v == old else changed(v) for k, v in value.items()}
+        return value
+
+    return tuple(changed(codec) for codec in codecs)
+
+
+# times
+
+
+def _is_counted(there: xr.Variable) -> bool:
+    return (there.dtype.kind in "mM" or there.dtype.kind == "O") and "units" in there.encoding
+
+
+def _finer(units: str) -> list[str]:
+    """Units of the same date that are finer, the coarsest first."""
+    unit, since, date = units.partition(" since ")
+    known = _ALIASES.get(unit.strip().lower(), unit.strip().lower())
+    if known not in _UNITS:
+        return []
+    first = _UNITS.index(known) + (unit.strip().lower() not in ("weeks", "week"))
+    return [f"{name}{since}{date}" for name in _UNITS[first:]]
+
+
+def _rank(units: str) -> int:
+    unit = units.partition(" since ")[0].strip().lower()
+    known = _ALIASES.get(unit, unit)
+    return _UNITS.index(known) if known in _UNITS else -1
+
+
+def _refusal(
+    name: str, new: xr.Variable, there: xr.Variable, metadata: ArrayMetadata, zarr_format: ZarrFormat
+) -> EncodingError | None:
+    try:
+        encode_like(name, new, there, metadata, zarr_format)
+    except EncodingError as error:
+        return error
+    return None
+
+
+def _holds(
+    name: str, full: xr.Variable, there: xr.Variable, metadata: ArrayMetadata, units: str, zarr_format: ZarrFormat
+) -> bool:
+    return any(
+        _refusal(name, full, _in_units(there, units, wider), wider, zarr_format) is None for wider in _as_wide(metadata)
+    )
+
+
+def _as_wide(metadata: ArrayMetadata) -> list[ArrayMetadata]:
+    """The array, and the same with integers of 64 bits, where finer units make larger numbers."""
+    dtype = metadata.data_type.dtype
+    is_narrow = dtype.kind in "iu" and dtype.itemsize < 8 and metadata.fill_value in (None, 0)
+    if not is_narrow or metadata.attributes.keys() & {"_FillValue", "missing_value", "_Unsigned"}:
+        return [metadata]
+    wide = np.dtype("i8").newbyteorder(dtype.byteorder)
+    codecs = _with_typesize(metadata.codecs, dtype.itemsize, 8)
+    if dtype.itemsize == 1:  # of which the order of bytes need not be said
+        codecs = tuple(
+            {"name": "bytes", "configuration": {"endian": "little"}} if codec["name"] == "bytes" else codec
+            for codec in codecs
+        )
+    return [metadata, replace(metadata, data_type=data_type_of(wide), codecs=codecs)]
+
+
+def _in_units(there: xr.Variable, units: str, metadata: ArrayMetadata) -> xr.Variable:
+    encoding = {**there.encoding, "units": units, "dtype": metadata.data_type.dtype}
+    return xr.Variable(there.dims, lazy_data(there), there.attrs, encoding, fastpath=True)
+
+
+def _counted(name: str, full: xr.Variable, stored: StoredGroup, units: str, zarr_format: ZarrFormat) -> Grown:
+    there, before = stored.variables[name], stored.arrays[name]
+    error: EncodingError | None = None
+    for metadata in _as_wide(before):
+        try:
+            encoded = encode_like(name, full, _in_units(there, units, metadata), metadata, zarr_format)
+        except EncodingError as found:
+            error = error or found
+            continue
+        attributes = dict(metadata.attributes)
+        if "units" in attributes:
+            attributes["units"] = units
+        return _made_anew(replace(metadata, attributes=attributes), encoded)
+    assert error is not None
+    raise error
+
+
+def _pairs(names: Sequence[str], stored: StoredGroup) -> list[tuple[str, str]]:
+    """Coordinates and their bounds that have no units of their own."""
+    pairs = []
+    for name in names:
+        other = stored.arrays[name].attributes.get("bounds")
+        if isinstance(other, str) and other in stored.variables and other in names:
+            there = stored.variables[other]
+            if (
+                _is_counted(stored.variables[name])
+                and _is_counted(there)
+                and "units" not in stored.arrays[other].attributes
+            ):
+                pairs.append((name, other))
+    return pairs
+
+
+def _made_anew(metadata: ArrayMetadata, encoded: xr.Variable) -> Grown:
+    named = with_marks(metadata, replace(marks_of(metadata), id=new_id()))
+    return Grown(replace(named, shape=encoded.shape), encoded)

@@ -8,11 +8,34 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from zarrds.engine import workers
+from zarrds.engine.kernel import applies, library
+
 # No deadline and no complaint about slow generation: both would time the machine, not the code.
 _UNTIMED = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("zarrds", max_examples=50, derandomize="CI" in os.environ, **_UNTIMED)
 settings.register_profile("thorough", max_examples=2000, **_UNTIMED)  # pytest --hypothesis-profile=thorough
 settings.load_profile("zarrds")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--kernel",
+        choices=("auto", "on", "off"),
+        default="auto",
+        help="the native kernel: where it is the faster way, wherever it can be used, or not at all",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    mode = config.getoption("--kernel")
+    if mode == "off":
+        library.library = lambda: None  # type: ignore[assignment]  # a stand-in
+    elif mode == "on":
+        if library.library() is None or library.compressor("blosc") is None:
+            raise pytest.UsageError("--kernel=on: the kernel was not built (pip install -e .), or does not work")
+        applies.LARGEST_READ = applies.LARGEST_WRITE = 2**28
+        workers.MANY = workers.MANY_CACHED = 1
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from zarrds.codecs.base import MAX_DECODED, MAX_EXPANSION, AnyArray, Buffer, Parts, Span, as_bytes, join
 from zarrds.errors import ChunkError, MetadataError
 
-__all__ = ["Blosc"]
+__all__ = ["SHUFFLES", "Blosc"]
 
 # Threads are the workers' affair (zarrds.engine.executor): Blosc must let go of the GIL, and use one thread itself,
 # because it would otherwise build a thread pool at every call. Both settings are python-blosc's, for the process.
@@ -27,7 +27,8 @@ blosc.set_nthreads(1)
 # version, version of the inner codec, flags, typesize, nbytes, blocksize, cbytes
 _HEADER = struct.Struct("<BBBBIII")
 _START = np.dtype("<i4")  # of a block, in the table behind the header
-_SHUFFLES = {"noshuffle": blosc.NOSHUFFLE, "shuffle": blosc.SHUFFLE, "bitshuffle": blosc.BITSHUFFLE}
+# the codec's names of shuffles, and c-blosc's numbers
+SHUFFLES = {"noshuffle": blosc.NOSHUFFLE, "shuffle": blosc.SHUFFLE, "bitshuffle": blosc.BITSHUFFLE}
 _INNER_CODECS = ("blosclz", "lz4", "lz4hc", "zlib", "zstd")
 _MAX_TYPESIZE = 255
 # c-blosc's own limit, BLOSC_MAX_BUFFERSIZE
@@ -79,7 +80,7 @@ class Blosc:
         if not (
             cname in _INNER_CODECS
             and isinstance(shuffle, str)
-            and shuffle in _SHUFFLES
+            and shuffle in SHUFFLES
             and all(isinstance(number, int) for number in (clevel, typesize, blocksize))
             and clevel in range(10)
             and typesize > 0
@@ -88,7 +89,7 @@ class Blosc:
             raise MetadataError(
                 "invalid settings of the codec",
                 codec="blosc",
-                expected=f"cname of {_INNER_CODECS}, clevel 0 to 9, shuffle of {tuple(_SHUFFLES)}, blocksize in bytes",
+                expected=f"cname of {_INNER_CODECS}, clevel 0 to 9, shuffle of {tuple(SHUFFLES)}, blocksize in bytes",
                 found=configuration,
             )
         return cls(cname, clevel, shuffle, typesize if typesize <= _MAX_TYPESIZE else 1, blocksize)
@@ -104,7 +105,7 @@ class Blosc:
         if self.blocksize:
             return (self._encode_with_blocksize(data),)
         address = data.__array_interface__["data"][0]
-        shuffle = _SHUFFLES[self.shuffle]
+        shuffle = SHUFFLES[self.shuffle]
         return (blosc.compress_ptr(address, data.nbytes // typesize, typesize, self.clevel, shuffle, self.cname),)
 
     def _encode_with_blocksize(self, data: npt.NDArray[np.uint8]) -> bytes:
@@ -112,7 +113,7 @@ class Blosc:
         from numcodecs import blosc as numcodecs_blosc
 
         encoded: bytes = numcodecs_blosc.compress(
-            data, self.cname.encode("ascii"), self.clevel, _SHUFFLES[self.shuffle], self.blocksize, self.typesize
+            data, self.cname.encode("ascii"), self.clevel, SHUFFLES[self.shuffle], self.blocksize, self.typesize
         )
         return encoded
 

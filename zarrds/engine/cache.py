@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable
-from typing import Any
+from collections.abc import Hashable, Iterable
+from typing import Any, TypeAlias
 from weakref import WeakSet
 
 from zarrds.codecs.base import AnyArray
 from zarrds.errors import EncodingError
 from zarrds.storage.protocol import Values
+
+# a chunk, if it is there, and whether it should be kept
+Found: TypeAlias = tuple[AnyArray | None, bool]
 
 __all__ = ["CachedChunks", "ChunkCache", "Newest", "cache_of"]
 
@@ -85,32 +88,38 @@ class ChunkCache:
         """
         return n_chunks * (nbytes + _ENTRY_NBYTES) <= self.limit
 
-    def find(self, key: Hashable, identity: Hashable, nbytes: int) -> tuple[AnyArray | None, bool]:
-        """Look for a chunk.
+    def find(self, keys: Iterable[Hashable], identities: Iterable[Hashable | None], nbytes: int) -> list[Found]:
+        """Look for chunks.
 
         Parameters
         ----------
-        key : hashable
-        identity : hashable
-            Of the value that it is to be made of.
+        keys : iterable of hashable
+        identities : iterable of hashable or None
+            Of the values that they are to be made of; None for a value that says nothing.
         nbytes : int
-            Of the chunk, decoded.
+            Of a chunk, decoded.
 
         Returns
         -------
-        chunk : ndarray or None
-            Not to be changed. None if it is not here.
-        keep : bool
-            Whether it was looked for before, so that it is to be kept.
+        list of (ndarray or None, bool)
+            For each the chunk, which is not to be changed, None if it is not here; and whether it was looked for
+            before, so that it is to be kept.
         """
+        found: list[Found] = []
         with self._lock:
-            found = self._kept.get(key)
-            if found is not None and found[0] == identity:
-                return found[1], False
-            if self._noted.get(key) == identity:
-                return None, True
-            self._noted.put(key, identity, nbytes + _ENTRY_NBYTES)
-            return None, False
+            for key, identity in zip(keys, identities, strict=True):
+                if identity is None:
+                    found.append((None, False))
+                    continue
+                entry = self._kept.get(key)
+                if entry is not None and entry[0] == identity:
+                    found.append((entry[1], False))
+                elif self._noted.get(key) == identity:
+                    found.append((None, True))
+                else:
+                    self._noted.put(key, identity, nbytes + _ENTRY_NBYTES)
+                    found.append((None, False))
+        return found
 
     def put(self, key: Hashable, identity: Hashable, chunk: AnyArray) -> None:
         """Keep a chunk that nobody will change, and let go of those that were not used for the longest time."""
@@ -151,12 +160,13 @@ class CachedChunks:
         self._token = store.path if store.in_memory else store, token
         self._nbytes = nbytes
 
-    def find(self, position: tuple[int, ...], key: str) -> tuple[Hashable | None, AnyArray | None, bool]:
-        """The identity that the value of `key` has now, None where it says nothing, and `ChunkCache.find` of it."""
-        identity = self._identity(key, settled=True)
-        if identity is None:
-            return None, None, False
-        return identity, *self._cache.find((self._token, position), identity, self._nbytes)
+    def identity(self, key: str) -> Hashable | None:
+        """The identity that the value of `key` has now, None where it says nothing."""
+        return self._identity(key, settled=True)
+
+    def find(self, positions: Iterable[tuple[int, ...]], identities: Iterable[Hashable | None]) -> list[Found]:
+        """`ChunkCache.find` of the chunks at these positions, made of values of these identities."""
+        return self._cache.find(((self._token, position) for position in positions), identities, self._nbytes)
 
     def is_still(self, key: str, identity: Hashable) -> bool:
         """Whether the value of `key` has that identity: if so after it was read, then that is what was read."""

@@ -7,7 +7,7 @@ for one thread.
 from __future__ import annotations
 
 import marshal
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, fields
 from math import gcd, prod
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
@@ -28,7 +28,7 @@ from zarrds.metadata.fill_values import default_fill_value
 from zarrds.metadata.model import ArrayMetadata
 from zarrds.storage.protocol import Buffer, Values
 
-__all__ = ["Chunks", "MissingChunks"]
+__all__ = ["Chunks", "LookedUp", "MissingChunks"]
 
 T = TypeVar("T")
 
@@ -65,6 +65,21 @@ _ONE_BLOCK = 256 * 1024
 # where nothing tells how large a chunk's bytes are
 _FIRST_BUFFER = 256 * 1024
 _MAX_FIRST_BUFFER = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class LookedUp:
+    """What was found out of chunks that are not in the cache.
+
+    Attributes
+    ----------
+    cached : CachedChunks
+    identities : mapping
+        Of positions, to the identity that the chunk's value had, and whether it is to be kept.
+    """
+
+    cached: CachedChunks
+    identities: Mapping[Position, tuple[Hashable, bool]]
 
 
 @dataclass(frozen=True)
@@ -104,6 +119,11 @@ class Chunks:
         except ZarrdsError as error:
             raise error.located(path=self.store.path, key=self.path or "/") from error.__cause__
 
+    @_Remembered
+    def notes(self) -> dict[str, Any]:
+        """Where those who work on the chunks keep what they found out about them."""
+        return {}
+
     @property
     def fill_value(self) -> Any:
         """What an absent chunk holds."""
@@ -134,13 +154,32 @@ class Chunks:
         encoding = self.metadata.chunk_key_encoding
         if not self.metadata.shape:
             return lambda _: self.key(())
-        prefix, separator = (f"{self.path}/" if self.path else "") + encoding.prefix, encoding.separator
+        prefix, separator = self.key_prefix, encoding.separator
         return lambda position: prefix + separator.join(map(str, position))
+
+    def key_of_readable(self) -> Callable[[Position], str]:
+        """A quick function from the position of what can be read by itself to the key of its value."""
+        shards, key_of = self.pipeline.shards, self.key_of_position()
+        if shards is None:
+            return key_of
+        grid = shards.grid
+        return lambda position: key_of(tuple(number // size for number, size in zip(position, grid, strict=True)))
+
+    def inner_chunks(self, sharding: Sharding) -> InnerChunks:
+        """What finds inner chunks in shards, for one thread."""
+        return InnerChunks(self.store, self.key, sharding, self._check_absent)
+
+    @property
+    def key_prefix(self) -> str:
+        """What stands before the numbers in the key of a chunk, or is all of it where there are none."""
+        if not self.metadata.shape:
+            return self.key(())
+        return (f"{self.path}/" if self.path else "") + self.metadata.chunk_key_encoding.prefix
 
     def _fetcher(self, sharding: Sharding | None) -> tuple[Callable[[Position], str], Fetch]:
         """Two functions: from a chunk's position to its key, and to its bytes, which are None where there are none."""
         if sharding is not None:
-            inner = InnerChunks(self.store, self.key, sharding, self._check_absent)
+            inner = self.inner_chunks(sharding)
             return inner.key_of_position, inner.fetch
         get, key_of = self.store.get, self.key_of_position()
 
@@ -197,13 +236,15 @@ class Chunks:
         return np.empty(min(size, _MAX_FIRST_BUFFER), np.uint8).data
 
     @_Remembered
-    def _fill(self) -> AnyArray:
+    def fill(self) -> AnyArray:
+        """The fill value as an array without dimensions."""
         # an array of no dimensions: a list that is one JSON element would else be taken apart
         fill = np.empty((), self.metadata.data_type.dtype)
         fill[()] = self.fill_value
         return fill
 
-    def _scratch(self, shape: tuple[int, ...]) -> AnyArray:
+    def new_chunk(self, shape: tuple[int, ...]) -> AnyArray:
+        """Memory for a decoded chunk of that shape."""
         try:
             return np.empty(shape, self.metadata.data_type.dtype)
         except (MemoryError, ValueError) as error:
@@ -229,25 +270,59 @@ class Chunks:
         if array is not out:
             out[...] = array  # it may lie in the buffer of the bytes
 
+    @property
+    def codecs(self) -> ChunkCodecs:
+        """Of what can be read by itself."""
+        shards = self.pipeline.shards
+        return self.pipeline if shards is None else shards.inner
+
+    @property
+    def in_blocks(self) -> bool:
+        """Whether of what can be read by itself it pays to decode only a part."""
+        return self.codecs.has_blocks and self.nbytes_of(self.readable) > _ONE_BLOCK
+
+    def cached(self, cache: ChunkCache) -> CachedChunks:
+        """The array's chunks in a cache."""
+        return CachedChunks(cache, self.store, self._token, self.nbytes_of(self.readable))
+
+    def should_keep(self, inside: Any) -> bool:
+        """Whether a chunk of which that part is wanted is kept at once: what must be decoded anyway.
+
+        One of which a small part is enough is kept when it is wanted again.
+        """
+        if not self.in_blocks:
+            return True
+        start, stop = span_of(inside, self.readable, self.metadata.data_type.dtype.itemsize)
+        return 2 * (stop - start) > self.nbytes_of(self.readable)
+
+    def fill_absent(self, out: AnyArray) -> Worker:
+        """A function that does what there is to do for a chunk that the store does not have."""
+
+        def fill(part: Part) -> None:
+            self._check_absent(part.position, self.key(part.position))
+            out[part.out] = self.fill
+
+        return fill
+
     def reader(
         self,
         out: AnyArray,
         *,
         is_basic: bool,
-        cache: ChunkCache | None = None,
+        looked_up: LookedUp | None = None,
         seen: Callable[[Buffer | None], None] | None = None,
     ) -> Worker:
         """A function that reads one part of a plan into `out`, which has the plan's ``buffer_shape``.
 
-        The plan must be one for the `readable` chunks. Chunks of which a part is wanted are taken from `cache`, and
-        put there. `seen` is shown the bytes of each chunk, None for one that is absent.
+        The plan must be one for the `readable` chunks. `looked_up` says which chunks are to be kept; `seen` is shown
+        the bytes of each chunk, None for one that is absent.
         """
         pipeline, chunk_shape = self.pipeline, self.readable
-        codecs: ChunkCodecs = pipeline if pipeline.shards is None else pipeline.shards.inner
+        codecs = self.codecs
         key_of, fetch = self._fetcher(pipeline.shards)
-        direct, nbytes = is_basic and codecs.in_place, self.nbytes_of(chunk_shape)
-        in_blocks = codecs.has_blocks and nbytes > _ONE_BLOCK
-        cached = None if cache is None else CachedChunks(cache, self.store, self._token, nbytes)
+        direct = is_basic and codecs.in_place
+        in_blocks = self.in_blocks
+        kept = {} if looked_up is None else looked_up.identities
         buffer = self._buffer(chunk_shape)
         scratch: AnyArray | None = None
 
@@ -255,17 +330,12 @@ class Chunks:
             nonlocal buffer, scratch
             position, at, inside, covers = part
             key = key_of(position)
-            identity, keep = None, False
-            if cached is not None and not covers:
-                identity, chunk, keep = cached.find(position, key)
-                if chunk is not None:
-                    out[at] = chunk[inside]
-                    return
+            identity, keep = kept.get(position, (None, False))
             data = fetch(position, key, buffer, identity)
             if seen is not None:
                 seen(data)
             if data is None:
-                out[at] = self._fill
+                out[at] = self.fill
                 return
             if len(data) > len(buffer):
                 buffer = np.empty(len(data) + len(data) // 4, np.uint8).data
@@ -274,17 +344,15 @@ class Chunks:
                 if target.shape == chunk_shape and target.flags.c_contiguous:
                     self._decode_into(codecs, key, data, target)
                     return
-            span = span_of(inside, chunk_shape, out.itemsize) if in_blocks and not covers else None
-            # what must be decoded anyway is kept at once; of which a small part is enough, when it is wanted again
-            keep = keep or span is None or 2 * (span[1] - span[0]) > nbytes
-            if keep and cached is not None and identity is not None and cached.is_still(key, identity):
-                chunk = self._scratch(chunk_shape)
+            if keep and looked_up is not None and looked_up.cached.is_still(key, identity):
+                chunk = self.new_chunk(chunk_shape)
                 self._decode_into(codecs, key, data, chunk)
-                cached.keep(position, identity, chunk)
+                looked_up.cached.keep(position, identity, chunk)
                 out[at] = chunk[inside]
                 return
+            span = span_of(inside, chunk_shape, out.itemsize) if in_blocks and not covers else None
             if scratch is None:
-                scratch = self._scratch(chunk_shape)
+                scratch = self.new_chunk(chunk_shape)
             out[at] = self._decode(codecs, key, data, scratch, span)[inside]
 
         return read
@@ -294,7 +362,7 @@ class Chunks:
 
         The plan must be one for whole chunks, also where these are shards.
         """
-        store, pipeline, fill = self.store, self.pipeline, self._fill
+        store, pipeline, fill = self.store, self.pipeline, self.fill
         key_of, chunk_shape, dtype = self.key_of_position(), self.metadata.chunks, self.metadata.data_type.dtype
         is_empty = self._empty_test(fill)
         scratch: AnyArray | None = None
@@ -322,7 +390,7 @@ class Chunks:
                 put(position, key, value)
                 return
             if scratch is None:
-                scratch = self._scratch(chunk_shape)
+                scratch = self.new_chunk(chunk_shape)
             if is_whole or (covers and self.is_private):
                 if not is_whole:
                     scratch[...] = fill

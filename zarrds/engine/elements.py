@@ -9,10 +9,10 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from zarrds.codecs.base import AnyArray, Buffer
-from zarrds.engine import executor
+from zarrds.engine import executor, workers
 from zarrds.engine.cache import ChunkCache
 from zarrds.engine.chunk_io import Chunks, MissingChunks
-from zarrds.engine.plans import Batch, Plan
+from zarrds.engine.plans import Plan
 from zarrds.engine.selection import plan_basic
 from zarrds.errors import EncodingError, SelectionError
 from zarrds.metadata.model import ArrayMetadata
@@ -24,18 +24,6 @@ __all__ = ["Elements", "Planner"]
 _IN_FLIGHT_NBYTES = 256 * 2**20
 
 Planner: TypeAlias = Callable[[Any, tuple[int, ...], tuple[int, ...]], Plan]
-
-
-def one_by_one(work: executor.Worker) -> executor.BatchWorker:
-    """A function that does a batch of chunks, from one that does one chunk."""
-
-    def do(batch: Batch, stopped: executor.Stopped) -> None:
-        for part in batch:
-            if stopped():
-                return
-            work(part)
-
-    return do
 
 
 class Elements:
@@ -223,12 +211,11 @@ class Elements:
         chunk_nbytes = self._chunks.nbytes_of(self.chunks)
         is_cached = self._cache is not None and self._cache.admits(plan.n_chunks, chunk_nbytes)
         cache = self._cache if is_cached and not self.metadata.data_type.is_variable_length else None
-        executor.run_plan(
-            plan,
-            lambda: one_by_one(self._chunks.reader(out, is_basic=plan.is_basic, cache=cache)),
-            chunk_nbytes=chunk_nbytes,
-            workers=self._threads_for(chunk_nbytes),
-        )
+        read = workers.Reading(self._chunks, out, plan)
+        left = plan if cache is None else read.serve(cache)
+        if left.n_chunks:
+            threads = self._threads_for(chunk_nbytes)
+            executor.run_plan(left, read.make_worker, chunk_nbytes=chunk_nbytes, workers=threads)
         result = out.reshape(plan.shape)
         return result if plan.shape else result[()]
 
@@ -241,7 +228,7 @@ class Elements:
         chunk_nbytes = self._chunks.nbytes_of(self.metadata.chunks)
         executor.run_plan(
             plan,
-            lambda: one_by_one(self._chunks.writer(values)),
+            lambda: workers.writer(self._chunks, values, plan),
             chunk_nbytes=chunk_nbytes,
             workers=self._threads_for(chunk_nbytes),
             progress=progress,

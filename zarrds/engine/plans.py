@@ -29,6 +29,8 @@ __all__ = [
     "RangeTable",
     "Rows",
     "Shape",
+    "Subset",
+    "SubsetBatch",
     "Table",
 ]
 
@@ -237,6 +239,10 @@ class Batch(Protocol):
         """One of its chunks, counted from 0."""
         ...
 
+    def rows(self) -> Rows:
+        """`Table.rows` of each dimension, of shape ``(dimensions, 5, chunks)``, if the plan is basic."""
+        ...
+
 
 class Plan(Protocol):
     """Which chunks a selection touches, and what it takes from each.
@@ -282,7 +288,7 @@ class ProductPlan:
         As in `Plan`.
     """
 
-    __slots__ = ("_listed", "_sizes", "buffer_shape", "is_basic", "n_chunks", "shape", "tables")
+    __slots__ = ("_listed", "_rows", "_sizes", "buffer_shape", "is_basic", "n_chunks", "shape", "tables")
 
     def __init__(self, tables: tuple[Table, ...], buffer_shape: Shape, shape: Shape) -> None:
         self.tables, self.buffer_shape, self.shape = tables, buffer_shape, shape
@@ -290,6 +296,7 @@ class ProductPlan:
         self._sizes = tuple(table.n_chunks for table in tables)
         self.n_chunks = prod(self._sizes)
         self._listed: list[list[Piece] | None] = [None] * len(tables)
+        self._rows: list[Rows | None] = [None] * len(tables)
 
     def batch(self, start: int, stop: int) -> ProductBatch:
         """The chunks with these numbers, in C order."""
@@ -311,6 +318,13 @@ class ProductPlan:
         if listed is None and self._sizes[axis] <= _LISTED:
             listed = self._listed[axis] = self.tables[axis].pieces(range(self._sizes[axis]))
         return listed
+
+    def listed_rows(self, axis: int) -> Rows | None:
+        """All rows of a table, None if they are many."""
+        rows, size = self._rows[axis], self._sizes[axis]
+        if rows is None and size <= _LISTED:
+            rows = self._rows[axis] = self.tables[axis].rows(np.arange(size))
+        return rows
 
     def __len__(self) -> int:
         return self.n_chunks
@@ -347,8 +361,9 @@ class ProductBatch:
         """`Table.rows` of each dimension, of shape ``(dimensions, 5, chunks)``; only of a plan that is basic."""
         tables = self._plan.tables
         rows = np.empty((len(tables), 5, len(self)), np.int64)
-        for i, (table, numbers) in enumerate(zip(tables, self.places(), strict=True)):
-            rows[i] = table.rows(numbers)
+        for axis, (table, places) in enumerate(zip(tables, self.places(), strict=True)):
+            listed = self._plan.listed_rows(axis)
+            rows[axis] = table.rows(places) if listed is None else listed[:, places]
         return rows
 
     def _columns(self) -> Iterator[Iterable[Piece]]:
@@ -465,5 +480,54 @@ class PointBatch:
         inside: Any = tuple(places[points] for places in plan.inside) or ...
         return Part(position, plan.order[points], inside, False)
 
+    def rows(self) -> Rows:
+        raise TypeError("points are no rows")
+
     def __iter__(self) -> Iterator[Part]:
         return map(self.part, range(len(self)))
+
+
+class Subset:
+    """A plan of some chunks of a batch.
+
+    Parameters
+    ----------
+    plan : Plan
+        That the batch is of.
+    batch : Batch
+    numbers : ndarray
+        Which of its chunks.
+    """
+
+    __slots__ = ("_batch", "_numbers", "buffer_shape", "is_basic", "n_chunks", "shape")
+
+    def __init__(self, plan: Plan, batch: Batch, numbers: Positions) -> None:
+        self.buffer_shape, self.shape, self.is_basic = plan.buffer_shape, plan.shape, plan.is_basic
+        self._batch, self._numbers = batch, numbers
+        self.n_chunks = numbers.size
+
+    def batch(self, start: int, stop: int) -> SubsetBatch:
+        return SubsetBatch(self._batch, self._numbers[start:stop])
+
+    def __iter__(self) -> Iterator[Part]:
+        return iter(self.batch(0, self.n_chunks))
+
+
+@dataclass(frozen=True, slots=True)
+class SubsetBatch:
+    """Some chunks of a `Subset`."""
+
+    whole: Batch
+    numbers: Positions
+
+    def __len__(self) -> int:
+        return self.numbers.size
+
+    def part(self, number: int) -> Part:
+        return self.whole.part(int(self.numbers[number]))
+
+    def rows(self) -> Rows:
+        return np.ascontiguousarray(self.whole.rows()[:, :, self.numbers])
+
+    def __iter__(self) -> Iterator[Part]:
+        return map(self.whole.part, self.numbers.tolist())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from contextlib import suppress
 
 import numpy as np
 import numpy.typing as npt
@@ -58,7 +59,7 @@ class InnerChunks:
 
         An index that was read when the shard had another identity does not count.
         """
-        index = self._index(key, identity)
+        index = self.index(key, identity)
         if index is None:
             self._check_absent(self._shard(position), key)
             return None
@@ -79,7 +80,14 @@ class InnerChunks:
             )
         return data
 
-    def _index(self, key: str, identity: Hashable) -> npt.NDArray[np.uint64] | None:
+    def index_at(self, position: tuple[int, ...]) -> npt.NDArray[np.uint64] | None:
+        """The index of the shard at a position in the grid; None if there is no such shard, or it is damaged."""
+        with suppress(ChunkError):
+            return self.index(self._key_of(position), None)
+        return None
+
+    def index(self, key: str, identity: Hashable) -> npt.NDArray[np.uint64] | None:
+        """The index of the shard with that key; None if there is no such shard."""
         found = self._indexes.get((key, identity))
         if found is None:
             data = self._store.get_range(key, *self._sharding.index_range)

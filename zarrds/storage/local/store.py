@@ -6,7 +6,7 @@ import errno
 import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from typing import Self, TypeAlias
+from typing import NamedTuple, Self, TypeAlias
 
 from zarrds.errors import InvalidKeyError, LockTimeoutError, StoreExistsError, StoreIOError, ZarrdsError
 from zarrds.storage.local import files, staging, syncing
@@ -16,11 +16,29 @@ from zarrds.storage.local.locks import Locks, locks_of
 from zarrds.storage.local.tree import Tree
 from zarrds.storage.protocol import Buffer, check_key
 
-__all__ = ["LocalStore"]
+__all__ = ["LocalStore", "Unseen"]
 
 _ATTEMPTS = 100  # of a write whose folder others remove again and again
 _WRITES_AT_ONCE = 8  # of durable ones: a disk makes several durable in the time of one
 _MANY = 256  # files, which take longer to make than to look for a place for them
+
+
+class Unseen(NamedTuple):
+    """How a file is written before it is the value of a key.
+
+    Attributes
+    ----------
+    name : str or None
+        How its name begins, which ends in `files.PARTIAL`; None if it gets its own name at once.
+    folder : str or None
+        Where it is, if not beside the file that it is to become.
+    stamp : bool
+        Whether it gets a time of its own.
+    """
+
+    name: str | None
+    folder: str | None
+    stamp: bool
 
 
 _State: TypeAlias = tuple[str, str, str | None, str | None, bool, float | None]
@@ -171,6 +189,14 @@ class LocalStore(Tree):
             if exc.errno != errno.EXDEV or self._scratch is None:
                 raise
             files.write(location, parts, durable=self._durable, check=check)  # a disk of its own is mounted there
+
+    def written_by_others(self) -> Unseen | None:
+        """How somebody else may write the files of values, so that it is as if `set` did; None if only `set` can."""
+        if self._durable:  # then folders must be synced as well
+            return None
+        if self._final is not None:
+            return Unseen(None, None, self._is_changes)
+        return Unseen(files.inside("").removeprefix(os.sep).removesuffix(files.PARTIAL), self._scratch, True)
 
     def _make_room(self, location: str) -> list[str]:
         if self._final is not None:

@@ -14,7 +14,7 @@ from zarrds.errors import InvalidKeyError, StoreIOError
 from zarrds.storage.local import files
 from zarrds.storage.protocol import Buffer, check_key, check_prefix
 
-__all__ = ["Tree"]
+__all__ = ["SETTLES", "Tree"]
 
 P = ParamSpec("P")
 
@@ -22,7 +22,7 @@ P = ParamSpec("P")
 _UNLISTED = re.compile(rf"\A\..*{re.escape(files.PARTIAL)}\Z|[\\\ud800-\udfff]", re.DOTALL)
 
 # ns: times of files are no coarser than this
-_SETTLES = 2_000_000_000
+SETTLES = 2_000_000_000
 _MAX_VERIFIED = 1 << 16
 _MAX_NESTED_LINKS = 3  # in listings, so that a handful of crossing links cannot name millions of keys
 
@@ -90,7 +90,7 @@ class Tree:
             return None
         except OSError as exc:
             raise self._failure(exc, "look at", key) from exc
-        if not stat.S_ISREG(status.st_mode) or (settled and time.time_ns() - status.st_mtime_ns < _SETTLES):
+        if not stat.S_ISREG(status.st_mode) or (settled and time.time_ns() - status.st_mtime_ns < SETTLES):
             return None
         return status.st_ino, status.st_mtime_ns, status.st_size
 

@@ -1,0 +1,73 @@
+"""Doing the same with the native kernel and without it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+
+from zarrds.engine import workers
+from zarrds.engine.kernel import applies, library
+from zarrds.errors import ZarrdsError
+
+KERNEL = library.library()
+needs_kernel = pytest.mark.skipif(KERNEL is None, reason="the native kernel was not built, or --kernel=off")
+
+
+class Spy:
+    """The kernel, which notes how many chunks it was given, and of how many it did none."""
+
+    def __init__(self) -> None:
+        self.given: dict[str, int] = {}
+        self.left = 0
+
+    def __getattr__(self, name: str) -> Any:
+        function = getattr(KERNEL, name)
+        if name == "can_check":
+            return function
+
+        def call(*arguments: Any) -> Any:
+            import ctypes
+
+            n = arguments[1]
+            self.given[name] = self.given.get(name, 0) + n
+            done = function(*arguments)
+            self.left += sum(map(bool, ctypes.string_at(arguments[-1], n)))
+            return done
+
+        return call
+
+
+@contextmanager
+def with_kernel(kernel: Any) -> Iterator[Any]:
+    """Use that kernel, None for none, for chunks of every size."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(library, "library", lambda: kernel)
+        patch.setattr(applies, "LARGEST_READ", 2**28)
+        patch.setattr(applies, "LARGEST_WRITE", 2**28)
+        patch.setattr(workers, "MANY", 1)
+        patch.setattr(workers, "MANY_CACHED", 1)
+        yield kernel
+
+
+def outcome(work: Callable[[], Any]) -> Any:
+    """What it returns, as bytes, or the error that it raises."""
+    try:
+        value = work()
+    except ZarrdsError as error:
+        return type(error), str(error)
+    array = np.asarray(value)
+    return array.shape, array.dtype, array.tobytes()
+
+
+def same_with_and_without(work: Callable[[], Any]) -> Any:
+    """What `work` does, which must be the same in both modes; and whether the kernel did it all."""
+    with with_kernel(None):
+        expected = outcome(work)
+    with with_kernel(Spy()) as spy:
+        found = outcome(work)
+    assert found == expected
+    return spy

@@ -1,0 +1,104 @@
+"""Where the kernel is used: which stores, which codecs, how large chunks. One table, so that nobody else decides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+from zarrds.codecs.blosc import SHUFFLES, Blosc
+from zarrds.codecs.checksum import Crc32c
+from zarrds.codecs.compressors import Compressor
+from zarrds.codecs.layout import Bytes
+from zarrds.codecs.pipeline import Pipeline
+from zarrds.codecs.sharding import ChunkCodecs
+from zarrds.engine.kernel.library import Library, compressor
+from zarrds.storage.local.store import LocalStore
+from zarrds.storage.protocol import Values
+
+__all__ = ["LARGEST_READ", "LARGEST_WRITE", "NativeCodecs", "native_codecs", "native_store"]
+
+# bytes of chunks that are read or written whole: of larger ones python-blosc is the faster, which has AVX2
+LARGEST_READ = 2**20
+LARGEST_WRITE = 2**20
+# where a part of a chunk is enough, or it is not compressed at all
+_LARGEST = 2**28
+_MAX_NDIM = 32
+
+_NONE, _BLOSC, _ZSTD, _LZ4 = range(4)
+
+
+@dataclass(frozen=True, slots=True)
+class NativeCodecs:
+    """The codecs of a chunk, as the kernel knows them.
+
+    Attributes
+    ----------
+    codec : int
+        Of ``enum zk_codec``.
+    checksum : bool
+    decompress, compress : int
+        Addresses of functions, 0 for none.
+    blosc : Blosc or None
+    chunk_nbytes : int
+        Of a decoded chunk.
+    """
+
+    codec: int
+    checksum: bool
+    decompress: int
+    compress: int
+    blosc: Blosc | None
+    chunk_nbytes: int
+
+    @property
+    def encoded_nbytes(self) -> int:
+        """Room for an encoded chunk; those that are larger are left to Python."""
+        return self.chunk_nbytes + self.chunk_nbytes // 128 + 4096
+
+    @property
+    def can_write(self) -> bool:
+        """Whether it can encode with the settings of the array."""
+        return self.codec in (_NONE, _BLOSC) and self.chunk_nbytes <= (LARGEST_WRITE if self.codec else _LARGEST)
+
+    @property
+    def reads_whole(self) -> bool:
+        """Whether it is the faster way to read a whole chunk, too."""
+        return self.codec != _BLOSC or self.chunk_nbytes <= LARGEST_READ
+
+    def shuffle(self) -> int:
+        """Blosc's number of it."""
+        return 0 if self.blosc is None else SHUFFLES[self.blosc.shuffle]
+
+
+def native_codecs(kernel: Library, pipeline: ChunkCodecs) -> NativeCodecs | None:
+    """The codecs of a pipeline, None if the kernel does not have them."""
+    if not isinstance(pipeline, Pipeline) or pipeline.filters or not isinstance(pipeline.serializer, Bytes):
+        return None
+    spec = pipeline.spec
+    dtype, nbytes = spec.dtype, prod(spec.shape) * spec.dtype.itemsize
+    # characters are looked at by the serializer
+    if spec.nbytes is None or dtype.hasobject or dtype.kind == "U" or pipeline.serializer.stored_dtype(dtype) != dtype:
+        return None
+    if not 0 < nbytes <= _LARGEST or len(spec.shape) > _MAX_NDIM:
+        return None
+    codecs = [codec for codec, _ in pipeline.compressors]
+    checksum = bool(codecs) and isinstance(codecs[-1], Crc32c)
+    if checksum:
+        if not kernel.can_check:
+            return None
+        codecs.pop()
+    if not codecs:
+        return NativeCodecs(_NONE, checksum, 0, 0, None, nbytes)
+    codec, *others = codecs
+    name = "blosc" if isinstance(codec, Blosc) else codec.name if isinstance(codec, Compressor) else ""
+    number = {"blosc": _BLOSC, "zstd": _ZSTD, "lz4": _LZ4}.get(name)
+    functions = None if number is None or others else compressor(name)
+    if functions is None or number is None:
+        return None
+    blosc = codec if isinstance(codec, Blosc) else None
+    return NativeCodecs(number, checksum, functions.decompress, functions.compress, blosc, nbytes)
+
+
+def native_store(store: Values) -> LocalStore | None:
+    """The folder of a store, None if its values are no files, or are read and written in another way than theirs."""
+    return store if type(store) is LocalStore else None

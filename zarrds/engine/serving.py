@@ -1,0 +1,105 @@
+"""What of a selection is in the cache is served at once, in the caller's thread; the rest is left to read."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Hashable
+
+import numpy as np
+import numpy.typing as npt
+
+from zarrds.codecs.base import AnyArray
+from zarrds.engine.cache import CachedChunks
+from zarrds.engine.chunk_io import Chunks, LookedUp
+from zarrds.engine.kernel.job import NativeJob, address
+from zarrds.engine.kernel.library import Library
+from zarrds.engine.plans import Part, Plan, Subset
+from zarrds.storage.local.tree import SETTLES
+
+__all__ = ["serve"]
+
+
+def serve(
+    plan: Plan, out: AnyArray, chunks: Chunks, cached: CachedChunks, native: tuple[Library, NativeJob] | None
+) -> tuple[Plan, LookedUp]:
+    """Copy what is in the cache to its place.
+
+    Chunks that are wanted as a whole are not looked for: who reads all passes the cache by.
+
+    Parameters
+    ----------
+    plan : Plan
+        Of chunks that can be read by themselves, few enough that the cache admits them.
+    out : ndarray
+        Of the plan's ``buffer_shape``.
+    chunks : Chunks
+    cached : CachedChunks
+    native : (Library, NativeJob), optional
+        If the plan is basic, and the kernel has the store.
+
+    Returns
+    -------
+    (Plan, LookedUp)
+        What is left, and what was found out of it.
+    """
+    if native is not None:
+        return _serve_natively(plan, chunks, cached, *native)
+    batch, key_of = plan.batch(0, plan.n_chunks), chunks.key_of_readable()
+    left: list[int] = []
+    looked_up: dict[tuple[int, ...], tuple[Hashable, bool]] = {}
+    for number, part in enumerate(batch):
+        if not part.covers:
+            identity = cached.identity(key_of(part.position))
+            ((chunk, keep),) = cached.find([part.position], [identity])
+            if chunk is not None:
+                out[part.out] = chunk[part.inside]
+                continue
+            _note(looked_up, chunks, part, identity, keep)
+        left.append(number)
+    return Subset(plan, batch, np.array(left, np.intp)), LookedUp(cached, looked_up)
+
+
+def _note(
+    looked_up: dict[tuple[int, ...], tuple[Hashable, bool]],
+    chunks: Chunks,
+    part: Part,
+    identity: Hashable | None,
+    keep: bool,
+) -> None:
+    if identity is not None:
+        looked_up[part.position] = identity, keep or chunks.should_keep(part.inside)
+
+
+def _serve_natively(
+    plan: Plan, chunks: Chunks, cached: CachedChunks, kernel: Library, job: NativeJob
+) -> tuple[Plan, LookedUp]:
+    batch = plan.batch(0, plan.n_chunks)
+    rows = batch.rows()
+    is_partial: npt.NDArray[np.bool_] = np.asarray((rows[:, 4] < 0).any(axis=0))
+    n = int(is_partial.sum())
+    looked_up: dict[tuple[int, ...], tuple[Hashable, bool]] = {}
+    if not n:
+        return plan, LookedUp(cached, looked_up)
+    partial = np.flatnonzero(is_partial)
+    if n < len(batch):
+        rows = np.ascontiguousarray(rows[:, :, partial])
+    found_at, statuses = np.empty((n, 3), np.int64), np.empty(n, np.uint8)
+    kernel.identify(job.reference, n, address(rows), address(found_at), address(statuses))
+    # a value younger than that may be written anew without getting another identity
+    says_something = (statuses == 0) & (found_at[:, 1] <= time.time_ns() - SETTLES)
+    identities = [tuple(i) if ok else None for i, ok in zip(found_at.tolist(), says_something.tolist(), strict=True)]
+    positions = list(zip(*rows[:, 0].tolist(), strict=True))
+    found = cached.find(positions, identities)
+    addresses = np.array([0 if chunk is None else address(chunk) for chunk, _ in found], np.uint64)
+    statuses[:] = 1
+    if addresses.any():
+        kernel.copy(job.reference, n, address(rows), address(addresses), address(statuses))
+    missing = np.flatnonzero(statuses)
+    for number in missing.tolist():
+        part = batch.part(int(partial[number]))
+        _note(looked_up, chunks, part, identities[number], found[number][1])
+    if missing.size == len(batch):
+        return plan, LookedUp(cached, looked_up)
+    is_left = ~is_partial
+    is_left[partial] = statuses != 0
+    return Subset(plan, batch, np.flatnonzero(is_left)), LookedUp(cached, looked_up)

@@ -1,0 +1,147 @@
+"""Functions that read or write a batch of chunks: by the kernel where it applies, else one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from zarrds.codecs.base import AnyArray
+from zarrds.engine.cache import ChunkCache
+from zarrds.engine.chunk_io import Chunks, LookedUp
+from zarrds.engine.executor import BatchWorker, Stopped, Worker
+from zarrds.engine.kernel import library
+from zarrds.engine.kernel.applies import native_codecs, native_store
+from zarrds.engine.kernel.job import NativeJob, Template
+from zarrds.engine.kernel.library import Library
+from zarrds.engine.kernel.reading import chunk_reader, inner_chunk_reader, room_for_ranges
+from zarrds.engine.kernel.writing import chunk_writer
+from zarrds.engine.plans import Batch, Part, Plan, SubsetBatch
+from zarrds.engine.serving import serve
+
+__all__ = ["Reading", "writer"]
+
+# chunks, from which on the kernel is the faster way to read, and to serve from the cache
+MANY = 3
+MANY_CACHED = 16
+
+
+def one_by_one(work: Worker) -> BatchWorker:
+    """A function that does a batch of chunks, from one that does one chunk."""
+
+    def do(batch: Batch, stopped: Stopped) -> None:
+        for part in batch:
+            if stopped():
+                return
+            work(part)
+
+    return do
+
+
+def _when_needed(make: Callable[[], Worker]) -> Worker:
+    """A worker whose buffers are made for its first part."""
+    worker: Worker | None = None
+
+    def work(part: Part) -> None:
+        nonlocal worker
+        worker = worker or make()
+        worker(part)
+
+    return work
+
+
+def _parts_only(work: BatchWorker, work_on_whole: BatchWorker) -> BatchWorker:
+    """A function that does chunks of which a part is wanted in one way, and those that are wanted whole in another."""
+
+    def do(batch: Batch, stopped: Stopped) -> None:
+        is_whole = (batch.rows()[:, 4] > 0).all(axis=0)
+        for numbers, worker in ((np.flatnonzero(~is_whole), work), (np.flatnonzero(is_whole), work_on_whole)):
+            if numbers.size:
+                worker(SubsetBatch(batch, numbers), stopped)
+
+    return do
+
+
+def _template(kernel: Library, chunks: Chunks, *, inner: bool) -> Template | None:
+    """What the kernel is told of chunks, or of what can be read by itself; None if it does not have them."""
+    name = "kernel: inner chunks" if inner else "kernel: chunks"
+    if name not in chunks.notes:
+        store = native_store(chunks.store)
+        codecs = None if store is None else native_codecs(kernel, chunks.codecs if inner else chunks.pipeline)
+        template = None
+        if store is not None and codecs is not None:
+            shards, separator = chunks.pipeline.shards, chunks.metadata.chunk_key_encoding.separator
+            shape = chunks.readable if inner else chunks.metadata.chunks
+            grid = shards.grid if inner and shards is not None else None
+            template = Template(store, chunks.key_prefix, separator, shape, grid, codecs)
+        chunks.notes[name] = template
+    found: Template | None = chunks.notes[name]
+    return found
+
+
+class Reading:
+    """One read of a plan.
+
+    Parameters
+    ----------
+    chunks : Chunks
+    out : ndarray
+        Of the plan's ``buffer_shape``.
+    plan : Plan
+        Of what can be read by itself.
+    """
+
+    def __init__(self, chunks: Chunks, out: AnyArray, plan: Plan) -> None:
+        self._chunks, self._out, self._plan = chunks, out, plan
+        self._kernel = library.library() if plan.is_basic and plan.n_chunks >= MANY else None
+        self._template = None if self._kernel is None else _template(self._kernel, chunks, inner=True)
+        self._looked_up: LookedUp | None = None
+
+    def serve(self, cache: ChunkCache) -> Plan:
+        """Serve what is in a cache, and return what is left."""
+        native = None
+        if self._kernel is not None and self._template is not None and self._plan.n_chunks >= MANY_CACHED:
+            native = self._kernel, NativeJob(self._template, self._out, self._plan)
+        left, self._looked_up = serve(self._plan, self._out, self._chunks, self._chunks.cached(cache), native)
+        return left
+
+    def make_worker(self) -> BatchWorker:
+        """A function for one thread that reads a batch."""
+        chunks, kernel, template = self._chunks, self._kernel, self._template
+        if kernel is None or template is None:
+            return one_by_one(self._reader())
+        codecs, job = template.codecs, NativeJob(template, self._out, self._plan)
+        read, shards = _when_needed(self._reader), chunks.pipeline.shards
+        in_blocks = chunks.in_blocks
+        if shards is None:
+            job.give_memory(codecs.encoded_nbytes, codecs.chunk_nbytes, in_blocks=in_blocks)
+            looked_up = self._looked_up
+            worker = chunk_reader(kernel, job, read, chunks.fill_absent(self._out), looked_up, chunks.readable)
+            return worker if codecs.reads_whole else _parts_only(worker, one_by_one(read))
+        job.give_memory(room_for_ranges(codecs.encoded_nbytes), codecs.chunk_nbytes, in_blocks=in_blocks)
+        inner = chunks.inner_chunks(shards)
+        return inner_chunk_reader(kernel, job, read, self._fill, shards, inner.index_at, self._looked_up)
+
+    def _fill(self, part: Part) -> None:
+        self._out[part.out] = self._chunks.fill
+
+    def _reader(self) -> Worker:
+        return self._chunks.reader(self._out, is_basic=self._plan.is_basic, looked_up=self._looked_up)
+
+
+def writer(chunks: Chunks, values: AnyArray, plan: Plan) -> BatchWorker:
+    """A function for one thread that writes a batch of a plan of whole chunks, from `values`."""
+    kernel = library.library() if plan.is_basic and chunks.write_empty_chunks else None
+    template = None if kernel is None else _template(kernel, chunks, inner=False)
+    if (
+        kernel is None
+        or template is None
+        or not template.codecs.can_write
+        or values.dtype != chunks.metadata.data_type.dtype
+    ):
+        return one_by_one(chunks.writer(values))
+    job = NativeJob(template, values, plan)
+    job.give_memory(template.codecs.encoded_nbytes, template.codecs.chunk_nbytes)
+    if chunks.is_private:
+        job.give_fill(chunks.fill)
+    return chunk_writer(kernel, job, template.store, _when_needed(lambda: chunks.writer(values)))

@@ -8,7 +8,7 @@ from setuptools import Extension, setup
 from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 
-NAME = "zarrds.engine.kernel._native"
+NAME = "zarrds.engine.kernel.native.kernel"  # a folder without __init__.py: nobody takes it for a module
 
 
 class BuildKernel(build_ext):

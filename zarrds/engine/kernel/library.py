@@ -18,7 +18,7 @@ import numpy as np
 __all__ = ["Compressor", "Job", "Library", "compressor", "library"]
 
 _ABI = 1
-_FILE = Path(__file__).with_name("_native.so")
+_FILE = Path(__file__).with_name("native") / "kernel.so"
 
 _P, _I = ctypes.c_void_p, ctypes.c_int64
 

@@ -133,11 +133,11 @@ def convert(
         raise EncodingError("several inputs need a dimension to be joined along", mend="Pass concat_dim (--concat)")
     store = as_store(target, storage_options if isinstance(target, str | os.PathLike) else None)
     options = {"group": group, "durable": durable}
-    if any(isinstance(one, str | os.PathLike) and os.fspath(one).lower().endswith(_VCF) for one in each):
-        return _convert_vcf(each, store, overwrite=overwrite, options=options, progress=progress)
     wanted = _Wanted(chunks, encoding, compressors, storage_options)
+    mode: Literal["w", "w-"] = "w" if overwrite else "w-"
+    if any(isinstance(one, str | os.PathLike) and os.fspath(one).lower().endswith(_VCF) for one in each):
+        return _convert_vcf(each, store.as_durable(durable), mode, zarr_format, wanted, group, progress)
     if concat_dim is None:
-        mode: Literal["w", "w-"] = "w" if overwrite else "w-"
         _save_one(each[0], store, mode, zarr_format, wanted, options, progress is True)
         _tell(progress, 1, 1)
         return Conversion(store.path, (source_name(each[0]),))
@@ -175,12 +175,23 @@ def _tell(progress: bool | Callable[[int, int], Any], done: int, total: int) -> 
 def _convert_vcf(
     inputs: list[Source],
     store: Store,
-    *,
-    overwrite: bool,
-    options: Mapping[str, Any],
+    mode: Literal["w", "w-"],
+    zarr_format: ZarrFormat | None,
+    wanted: _Wanted,
+    group: str | None,
     progress: bool | Callable[[int, int], Any],
 ) -> Conversion:
-    raise UnsupportedError("VCF is not there yet")
+    """One VCF file as VCF Zarr."""
+    if len(inputs) > 1:
+        raise UnsupportedError("several VCF files cannot be joined", mend="Use bcftools concat or bcftools merge")
+    if group or wanted.encoding or wanted.compressors:
+        raise UnsupportedError("a VCF file takes chunks= only, and is written to the root of a store")
+    from zarrds.datasets.vcf.convert import convert_vcf  # which needs cyvcf2
+
+    (source,) = inputs
+    told = progress if callable(progress) else None
+    convert_vcf(source_name(source), store, mode=mode, zarr_format=zarr_format, chunks=wanted.chunks, progress=told)
+    return Conversion(store.path, (source_name(source),))
 
 
 def _save_one(

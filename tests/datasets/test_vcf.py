@@ -1,0 +1,179 @@
+"""VCF to VCF Zarr: bio2zarr is the oracle, and small files by hand."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import zarrds
+from zarrds.cli.main import main
+from zarrds.errors import EncodingError, StoreExistsError, StoreNotFoundError, UnsupportedError
+
+pytest.importorskip("cyvcf2")
+
+HEADER = """\
+##fileformat=VCFv4.3
+##contig=<ID=X,length=1000>
+##contig=<ID=Y,length=900>
+##FILTER=<ID=low,Description="low quality">
+##INFO=<ID=DP,Number=1,Type=Integer,Description="depth">
+##INFO=<ID=AF,Number=A,Type=Float,Description="frequency">
+##INFO=<ID=DB,Number=0,Type=Flag,Description="in a data base">
+##INFO=<ID=WHO,Number=.,Type=String,Description="names">
+##FORMAT=<ID=GT,Number=1,Type=String,Description="genotype">
+##FORMAT=<ID=AD,Number=R,Type=Integer,Description="depths">
+##FORMAT=<ID=GQ,Number=1,Type=Integer,Description="quality">
+##FORMAT=<ID=PS,Number=1,Type=String,Description="phase set">
+#CHROM POS ID REF ALT QUAL FILTER INFO FORMAT one two three
+"""
+RECORDS = """\
+X 10 rs1 A T 30.5 PASS DP=300;AF=0.25;DB GT:AD:GQ 0/1:3,4:50 1|1:0,9:. 1:2,.:7
+X 20 . AC A,ACC . low AF=.,0.5;WHO=ann,bob GT:PS ./.:. 0/2:a 1/2:b
+X 20 . G C . . DP=-40000 AD 3 . 5,6
+Y 5 rs2;rs3 C . 0 PASS . GT 0/0 ./0 .
+"""
+
+
+def vcf(path: Path, header: str = HEADER, records: str = RECORDS) -> Path:
+    lines = [line if line.startswith("##") else line.replace(" ", "\t") for line in (header + records).splitlines()]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def raw(path: Path) -> xr.Dataset:
+    return xr.load_dataset(path, engine="zarrds", decode_cf=False)
+
+
+def bits(values: np.ndarray[Any, Any]) -> list[Any]:
+    return np.asarray(values, "f4").view("u4").tolist()
+
+
+def test_by_hand(tmp_path: Path) -> None:
+    zarrds.convert(vcf(tmp_path / "a.vcf"), tmp_path / "a.zarr", chunks={"variants": 3, "samples": 2})
+    ds = raw(tmp_path / "a.zarr")
+    missing, fill = 0x7F800001, 0x7F800002
+    assert dict(ds.sizes) == {
+        "contigs": 2, "filters": 2, "samples": 3, "variants": 4, "alleles": 3, "alt_alleles": 2, "ploidy": 2,
+        "INFO_WHO_dim": 2, "region_index_values": 2, "region_index_fields": 6,
+    }  # fmt: skip
+    assert ds.contig_id.values.tolist() == ["X", "Y"]
+    assert ds.contig_length.values.tolist() == [1000, 900]
+    assert ds.filter_id.values.tolist() == ["PASS", "low"]
+    assert ds.sample_id.values.tolist() == ["one", "two", "three"]
+    assert ds.variant_contig.values.tolist() == [0, 0, 0, 1]
+    assert ds.variant_position.values.tolist() == [10, 20, 20, 5]
+    assert ds.variant_length.values.tolist() == [1, 2, 1, 1]
+    assert ds.variant_id.values.tolist() == ["rs1", ".", ".", "rs2;rs3"]
+    assert ds.variant_id_mask.values.tolist() == [False, True, True, False]
+    assert ds.variant_allele.values.tolist() == [["A", "T", ""], ["AC", "A", "ACC"], ["G", "C", ""], ["C", "", ""]]
+    assert bits(ds.variant_quality) == [*bits(np.array([30.5])), missing, missing, 0]
+    assert ds.variant_filter.values.tolist() == [[True, False], [False, True], [False, False], [True, False]]
+    assert ds.variant_DP.values.tolist() == [300, -1, -40000, -1]
+    assert ds.variant_DP.dtype == "int32"
+    quarter, half = bits(np.array([0.25, 0.5]))
+    assert bits(ds.variant_AF) == [[quarter, fill], [missing, half], [missing] * 2, [missing] * 2]
+    assert ds.variant_DB.values.tolist() == [True, False, False, False]
+    assert ds.variant_WHO.values.tolist() == [[".", "."], ["ann", "bob"], [".", "."], [".", "."]]
+    assert ds.call_AD.values.tolist()[0] == [[3, 4, -2], [0, 9, -2], [2, -1, -2]]
+    assert ds.call_AD.values.tolist()[2] == [[3, -2, -2], [-1, -2, -2], [5, 6, -2]]
+    assert ds.call_AD.values.tolist()[3] == [[-1] * 3] * 3
+    assert ds.call_GQ.values.tolist()[0] == [50, -1, 7]
+    assert ds.call_PS.values.tolist()[1] == [".", "a", "b"]
+    assert ds.call_genotype.values.tolist() == [
+        [[0, 1], [1, 1], [1, -2]],
+        [[-1, -1], [0, 2], [1, 2]],
+        [[-1, -1]] * 3,
+        [[0, 0], [-1, 0], [-1, -2]],
+    ]
+    np.testing.assert_array_equal(ds.call_genotype_mask, ds.call_genotype < 0)
+    assert ds.call_genotype_phased.values.tolist()[0][:2] == [False, True]
+    assert ds.region_index.values.tolist() == [[0, 0, 10, 20, 21, 3], [1, 1, 5, 5, 5, 1]]
+    assert ds.attrs["source"].startswith("zarrds-")
+    assert ["fileformat", "VCFv4.3"] in ds.attrs["vcf_meta_information"]
+    assert zarrds.info(tmp_path / "a.zarr", "call_AD").variables[0].chunks == (3, 2, 3)
+    assert zarrds.verify(tmp_path / "a.zarr").findings == ()
+
+
+def test_regions_can_be_selected(data_dir: Path, tmp_path: Path) -> None:
+    zarrds.convert(data_dir / "multi_contig.vcf.gz", tmp_path / "m.zarr")
+    ds = xr.open_dataset(tmp_path / "m.zarr", engine="zarrds")
+    ds = ds.set_coords(["variant_contig", "variant_position", "variant_length"])
+    names = ["variant_contig", "variant_position", "variant_length"]
+    ds = ds.set_xindex(names, zarrds.RegionIndex, contig_id=ds.contig_id, region_index=ds.region_index)
+    assert ds.sel(variant_contig="3:900-").sizes["variants"] == 34
+
+
+# in a process of its own: bio2zarr starts workers and meddles with signals
+_BIO2ZARR = "import sys, bio2zarr.vcf as v\nv.convert([sys.argv[1]], sys.argv[2], worker_processes=0)\n"
+
+
+@pytest.mark.parametrize("name", ["chr22", "by_hand"])
+def test_bio2zarr_writes_the_same(name: str, data_dir: Path, tmp_path: Path) -> None:
+    """All arrays; only that bio2zarr also describes those that the file does not declare, in words of its own."""
+    pytest.importorskip("bio2zarr")
+    zarr = pytest.importorskip("zarr")
+    source = (
+        data_dir / "chr22.vcf.gz"
+        if name == "chr22"
+        else vcf(tmp_path / "a.vcf", records=RECORDS[: RECORDS.index("Y 5")])
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", _BIO2ZARR, source, tmp_path / "theirs"], capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    zarrds.convert(source, tmp_path / "ours", zarr_format=2)
+    theirs, ours = (zarr.open_group(tmp_path / side, mode="r") for side in ("theirs", "ours"))
+    assert {n for n, _ in theirs.arrays()} == {n for n, _ in ours.arrays()}
+    for key, array in theirs.arrays():
+        expected, found = array[...], ours[key][...]
+        assert array.attrs["_ARRAY_DIMENSIONS"] == ours[key].attrs["_ARRAY_DIMENSIONS"], key
+        assert expected.dtype == found.dtype or key == "region_index", key  # which is int32 always
+        if expected.dtype == "f4":
+            expected, found = expected.view("u4"), found.view("u4")
+        np.testing.assert_array_equal(expected, found, err_msg=key)
+        assert array.chunks == ours[key].chunks or expected.size == 0, key
+    for key in ("vcf_zarr_version", "vcf_meta_information"):
+        assert theirs.attrs[key] == ours.attrs[key]
+
+
+def test_memory_is_bounded_by_chunks_not_records(tmp_path: Path) -> None:
+    """Records come and go: what is kept does not grow with them."""
+    import tracemalloc
+
+    peaks = []
+    for n in (500, 4000):
+        records = "".join(f"X {i + 1} . A T . . DP={i} GT 0/1 0/0 1/1\n" for i in range(n))
+        source = vcf(tmp_path / f"{n}.vcf", records=records)
+        tracemalloc.start()
+        zarrds.convert(source, tmp_path / f"{n}.zarr", chunks={"variants": 100})
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 2 * peaks[0] + 2**20
+
+
+def test_what_is_wrong_leaves_nothing(tmp_path: Path) -> None:
+    out = tmp_path / "out.zarr"
+    good = vcf(tmp_path / "good.vcf")
+    unsorted = vcf(tmp_path / "unsorted.vcf", records="X 9 . A T . . .\nX 5 . A T . . .\n")
+    (tmp_path / "text.vcf").write_text("no VCF", encoding="utf-8")
+    for inputs, options, kind, problem in (
+        (tmp_path / "nowhere.vcf", {}, StoreNotFoundError, "no file"),
+        (tmp_path / "text.vcf", {}, UnsupportedError, "not a VCF"),
+        (unsorted, {}, EncodingError, "not sorted"),
+        (vcf(tmp_path / "empty.vcf", records=""), {}, EncodingError, "no records"),
+        ([good, good], {"concat_dim": "variants"}, UnsupportedError, "bcftools"),
+        (good, {"chunks": {"time": 3}}, EncodingError, "no such dimension"),
+        (good, {"group": "a"}, UnsupportedError, "root"),
+    ):
+        with pytest.raises(kind, match=problem):
+            zarrds.convert(inputs, out, **options)
+        assert not [p for p in tmp_path.iterdir() if "out" in p.name]
+    assert main(["convert", str(good), str(out)]) == 0
+    with pytest.raises(StoreExistsError):
+        zarrds.convert(good, out)

@@ -1,0 +1,1 @@
+"""VCF files to stores in the layout of VCF Zarr."""

@@ -1,0 +1,253 @@
+"""The second pass: records to chunks of arrays, a thousand at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from importlib.metadata import version
+from typing import Any, Literal
+
+import numpy as np
+
+from zarrds.arrays.layout import new_array_metadata
+from zarrds.datasets.vcf.fields import FLOAT_MISSING, open_vcf
+from zarrds.datasets.vcf.scan import Scan, records_of, scan
+from zarrds.datasets.vcf.values import MISSING, genotypes_of, raw_value, set_row, values_of
+from zarrds.datasets.writing.new_store import find_target, staged
+from zarrds.engine.elements import Elements
+from zarrds.errors import EncodingError, locating
+from zarrds.metadata.extension import Marks, new_id, with_marks
+from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
+from zarrds.storage.protocol import Store
+
+__all__ = ["convert_vcf"]
+
+_VARIANTS, _SAMPLES = 1000, 10_000  # of a chunk, as bio2zarr has them
+_SPECIFICATION = "0.5"
+Arrays = dict[str, tuple[tuple[str, ...], np.ndarray[Any, Any]]]
+
+
+def convert_vcf(
+    path: str,
+    store: Store,
+    *,
+    mode: Literal["w", "w-"],
+    zarr_format: ZarrFormat | None,
+    chunks: Mapping[str, int] | None,
+    progress: Callable[[int, int], Any] | None = None,
+) -> None:
+    """Write a VCF file as VCF Zarr; the store appears when all of it is written.
+
+    The file is read twice. Memory is needed for one chunk of records of all fields.
+
+    Parameters
+    ----------
+    path : str
+    store : Store
+        Whose root becomes the dataset.
+    mode : {"w", "w-"}
+    zarr_format : {2, 3}, optional
+    chunks : mapping, optional
+        Of ``variants`` and ``samples``.
+    progress : callable, optional
+        Called with the records that are done and their number.
+    """
+    sizes = _chunk_sizes(chunks)
+    target = find_target(store, "", mode, zarr_format)
+    with locating(path):
+        found = scan(path)
+        fixed = _fixed(found)
+        buffers = _buffers(found, min(sizes["variants"], found.n))
+        rows = -(-found.n // sizes["variants"])
+        fixed["region_index"] = (("region_index_values", "region_index_fields"), np.zeros((rows, 6), "i4"))
+        arrays = {
+            **{name: _metadata(dims, a, a.shape, sizes, "", target.zarr_format) for name, (dims, a) in fixed.items()},
+            **{
+                name: _metadata(dims, a, (found.n, *a.shape[1:]), sizes, _described(found, name), target.zarr_format)
+                for name, (dims, a) in buffers.items()
+            },
+        }
+    attributes = {
+        "vcf_zarr_version": _SPECIFICATION,
+        "source": f"zarrds-{version('zarrds')}",
+        "vcf_meta_information": [list(pair) for pair in found.header.meta],
+    }
+    nodes: dict[str, Node] = {"": GroupMetadata(attributes, zarr_format=target.zarr_format), **arrays}
+    index: list[tuple[int, ...]] = []
+    store.clean()
+    with staged(target, nodes, rows * len(buffers)) as stage, locating(path):
+        for start, stop in _filled(path, found, buffers):
+            for name, (_, values) in buffers.items():
+                elements = Elements(stage, name, arrays[name], is_private=True)
+                elements.write((slice(start, stop),), values[: stop - start])
+            index += _index_rows(start // sizes["variants"], buffers, stop - start)
+            if progress is not None:
+                progress(stop, found.n)
+        fixed["region_index"] = (fixed["region_index"][0], np.array(index, "i4").reshape(-1, 6))
+        dims, values = fixed["region_index"]
+        nodes["region_index"] = arrays["region_index"] = _metadata(
+            dims, values, values.shape, sizes, "", target.zarr_format
+        )
+        for name, (_, values) in fixed.items():
+            Elements(stage, name, arrays[name], is_private=True).write(..., values)
+
+
+def _chunk_sizes(chunks: Mapping[str, int] | None) -> dict[str, int]:
+    sizes = {"variants": _VARIANTS, "samples": _SAMPLES, **(chunks or {})}
+    for dim, size in sizes.items():
+        if dim not in ("variants", "samples"):
+            raise EncodingError("no such dimension", key=dim, expected="variants or samples")
+        if size < 1:
+            raise EncodingError("chunks of a VCF are given in numbers", key=dim, found=size, expected="at least 1")
+    return sizes
+
+
+def _metadata(
+    dims: tuple[str, ...],
+    like: np.ndarray[Any, Any],
+    shape: tuple[int, ...],
+    sizes: Mapping[str, int],
+    description: str,
+    zarr_format: ZarrFormat,
+) -> ArrayMetadata:
+    chunks = tuple(max(1, min(n, sizes.get(dim, n))) for dim, n in zip(dims, shape, strict=True))
+    plain = new_array_metadata(
+        shape=shape,
+        dtype="string" if like.dtype.kind == "O" else like.dtype,
+        chunks=chunks,
+        dimension_names=dims,
+        attributes={"description": description} if description else {},
+        zarr_format=zarr_format,
+    )
+    return with_marks(plain, Marks(id=new_id(), complete=shape))
+
+
+def _described(found: Scan, name: str) -> str:
+    return next((field.description for field in found.header.fields if field.array == name), "")
+
+
+def _texts(values: Any) -> np.ndarray[Any, Any]:
+    return np.array([str(value) for value in values] or [], object)
+
+
+def _fixed(found: Scan) -> Arrays:
+    """What does not depend on records."""
+    header = found.header
+    arrays: Arrays = {
+        "contig_id": (("contigs",), _texts(found.contigs)),
+        "filter_id": (("filters",), _texts(name for name, _ in header.filters)),
+        "filter_description": (("filters",), _texts(text for _, text in header.filters)),
+        "sample_id": (("samples",), _texts(header.samples)),
+    }
+    if header.contig_lengths is not None and len(header.contig_lengths) == len(found.contigs):
+        arrays["contig_length"] = (("contigs",), np.array(header.contig_lengths, "i8"))
+    return arrays
+
+
+def _buffers(found: Scan, n: int) -> Arrays:
+    """An array for `n` records of each variable."""
+    header, n_samples = found.header, len(found.header.samples)
+    of_variant, of_call = ("variants",), ("variants", "samples")
+    contig = np.dtype("i1") if not found.contigs else _range_dtype(len(found.contigs))
+    arrays: Arrays = {
+        "variant_contig": (of_variant, np.empty(n, contig)),
+        "variant_position": (of_variant, np.empty(n, found.ranges["variant_position"].dtype)),
+        "variant_length": (of_variant, np.empty(n, found.ranges["variant_length"].dtype)),
+        "variant_id": (of_variant, np.empty(n, object)),
+        "variant_id_mask": (of_variant, np.empty(n, bool)),
+        "variant_allele": ((*of_variant, "alleles"), np.empty((n, found.n_alleles), object)),
+        "variant_quality": (of_variant, np.empty(n, "f4")),
+        "variant_filter": ((*of_variant, "filters"), np.empty((n, len(header.filters)), bool)),
+    }
+    for field in header.fields:
+        if field.category == "FORMAT" and not n_samples:
+            continue
+        last = found.last_dim(field)
+        dims = of_variant if field.category == "INFO" else of_call
+        shape: tuple[int, ...] = (n,) if field.category == "INFO" else (n, n_samples)
+        dtype: Any = {"Integer": found.ranges[field.array].dtype, "Float": "f4", "Flag": bool}.get(field.kind, object)
+        if last is not None:
+            dims, shape = (*dims, last[0]), (*shape, last[1])
+        arrays[field.array] = (dims, np.empty(shape, dtype))
+    if header.has_genotypes and n_samples:
+        alleles = (n, n_samples, found.ploidy)
+        arrays["call_genotype"] = ((*of_call, "ploidy"), np.empty(alleles, found.ranges["call_genotype"].dtype))
+        arrays["call_genotype_mask"] = ((*of_call, "ploidy"), np.empty(alleles, bool))
+        arrays["call_genotype_phased"] = (of_call, np.empty((n, n_samples), bool))
+    return arrays
+
+
+def _range_dtype(n: int) -> np.dtype[Any]:
+    return np.min_scalar_type(-max(n, 1) - 1)  # signed, and holds n
+
+
+def _filled(path: str, found: Scan, buffers: Arrays) -> Iterator[tuple[int, int]]:
+    """Fill the buffers again and again; yields the places of the records that they hold."""
+    size = len(buffers["variant_contig"][1])
+    arrays = {name: values for name, (_, values) in buffers.items()}
+    fields = [(field, arrays[field.array]) for field in found.header.fields if field.array in arrays]
+    filters = {name: i for i, (name, _) in enumerate(found.header.filters)}
+    n = 0
+    for n, record in enumerate(records_of(open_vcf(path), path), 1):
+        i = (n - 1) % size
+        _set_fixed(arrays, i, record, found.contigs, filters)
+        if i == 0:  # most fields of most records are missing
+            for _, values in fields:
+                values[...] = MISSING[values.dtype.kind]
+        for field, values in fields:
+            raw = raw_value(record, field)
+            if raw is not None:
+                set_row(values[i, ...], values_of(raw, field))
+        if "call_genotype" in arrays:
+            _set_genotypes(arrays, i, record)
+        if i + 1 == size:
+            yield n - size, n
+    if n != found.n:
+        raise EncodingError("the file was changed meanwhile", path=path, expected=f"{found.n} records", found=n)
+    if n % size:
+        yield n - n % size, n
+
+
+def _set_fixed(
+    arrays: Mapping[str, np.ndarray[Any, Any]],
+    i: int,
+    record: Any,
+    contigs: Mapping[str, int],
+    filters: Mapping[str, int],
+) -> None:
+    arrays["variant_contig"][i] = contigs[record.CHROM]
+    arrays["variant_position"][i] = record.POS
+    arrays["variant_length"][i] = record.end - record.start
+    arrays["variant_id"][i] = "." if record.ID is None else record.ID
+    arrays["variant_id_mask"][i] = record.ID is None
+    alleles = [record.REF, *record.ALT]
+    arrays["variant_allele"][i, :] = alleles + [""] * (arrays["variant_allele"].shape[1] - len(alleles))
+    arrays["variant_quality"][i] = FLOAT_MISSING if record.QUAL is None else record.QUAL
+    passed = arrays["variant_filter"]
+    passed[i, :] = False
+    for name in record.FILTERS or ():
+        if name not in filters:
+            raise EncodingError("a filter is not declared in the header", found=name, mend="Use bcftools reheader")
+        passed[i, filters[name]] = True
+
+
+def _set_genotypes(arrays: Mapping[str, np.ndarray[Any, Any]], i: int, record: Any) -> None:
+    called = genotypes_of(record)
+    row = arrays["call_genotype"][i]
+    set_row(row, None if called is None else called[0])
+    arrays["call_genotype_mask"][i] = row < 0
+    arrays["call_genotype_phased"][i] = False if called is None else called[1].astype(bool)
+    if row.shape[-1] == 1 and called is not None:
+        arrays["call_genotype_phased"][i] = True  # there is nothing to be phased with
+
+
+def _index_rows(chunk: int, buffers: Arrays, n: int) -> list[tuple[int, ...]]:
+    """Of each contig in a chunk: the chunk, the contig, first and last position, the largest end, how many records."""
+    contig, first, length = (
+        buffers[f"variant_{name}"][1][:n].astype("i8") for name in ("contig", "position", "length")
+    )
+    rows: list[tuple[int, ...]] = []
+    for code in dict.fromkeys(contig.tolist()):
+        here = contig == code
+        ends = first[here] + length[here] - 1
+        rows.append((chunk, code, int(first[here][0]), int(first[here][-1]), int(ends.max()), int(here.sum())))
+    return rows

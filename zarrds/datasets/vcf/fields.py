@@ -1,0 +1,148 @@
+"""What a VCF file declares: contigs, filters, samples, INFO and FORMAT fields.
+
+Source: the VCF Zarr specification 0.5 (names, dimensions, missing and fill values), and VCF 4.3, section 1.4.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from zarrds.errors import EncodingError, StoreNotFoundError, UnsupportedError
+
+__all__ = ["FLOAT_FILL", "FLOAT_MISSING", "Field", "Header", "open_vcf", "read_header", "smallest_integer"]
+
+# bit patterns that VCF Zarr gives to floats that are missing, and to those that only fill a row
+FLOAT_MISSING, FLOAT_FILL = np.array([0x7F800001, 0x7F800002], "<u4").view("<f4")
+# names of arrays that a field must not take
+_RESERVED = frozenset(
+    "variant_contig variant_position variant_length variant_id variant_id_mask variant_allele variant_quality "
+    "variant_filter call_genotype call_genotype_mask call_genotype_phased".split()
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field of INFO or FORMAT.
+
+    Attributes
+    ----------
+    category : {"INFO", "FORMAT"}
+    name : str
+    number : str
+        A number, or one of ``A``, ``R``, ``G``, ``.``.
+    kind : str
+        ``Integer``, ``Float``, ``Flag``, ``Character`` or ``String``.
+    description : str
+    """
+
+    category: Literal["INFO", "FORMAT"]
+    name: str
+    number: str
+    kind: str
+    description: str
+
+    @property
+    def array(self) -> str:
+        """The name of its array."""
+        return f"{'variant' if self.category == 'INFO' else 'call'}_{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What is known of a file before its records."""
+
+    samples: tuple[str, ...]
+    contigs: tuple[str, ...]
+    contig_lengths: tuple[int, ...] | None
+    filters: tuple[tuple[str, str], ...]
+    fields: tuple[Field, ...]
+    has_genotypes: bool
+    meta: tuple[tuple[str, str], ...]
+
+
+def open_vcf(path: str) -> Any:
+    """A reader of cyvcf2.
+
+    Raises
+    ------
+    StoreNotFoundError
+        If there is no file.
+    UnsupportedError
+        If it is no VCF, or cyvcf2 is not installed.
+    """
+    try:
+        from cyvcf2 import VCF
+    except ImportError as error:
+        raise UnsupportedError(
+            "VCF needs cyvcf2", path=path, mend="Install it: python -m pip install 'zarrds[genomics]'"
+        ) from error
+    if not os.path.isfile(path):
+        raise StoreNotFoundError("there is no file", path=path)
+    try:
+        return VCF(path)
+    except Exception as error:  # cyvcf2 raises nothing more particular
+        raise UnsupportedError("not a VCF file", path=path, mend="Check that the file is complete") from error
+
+
+def read_header(vcf: Any, path: str) -> Header:
+    """What the header declares."""
+    fields: list[Field] = []
+    filters: list[tuple[str, str]] = []
+    has_genotypes = False
+    for line in vcf.header_iter():
+        kind = line["HeaderType"]
+        if kind == "FILTER" and isinstance(line["ID"], str):
+            filters.append((line["ID"], _unquoted(line, "Description")))
+        elif kind == "FORMAT" and line["ID"] == "GT":
+            has_genotypes = True
+        elif kind in ("INFO", "FORMAT"):
+            field = Field(kind, line["ID"], line["Number"], line["Type"], _unquoted(line, "Description"))
+            if field.array in _RESERVED or "/" in field.name:
+                raise EncodingError("a field has the name of another array", path=path, key=f"{kind}/{field.name}")
+            fields.append(field)
+    filters.sort(key=lambda each: each[0] != "PASS")  # the first; the others keep their order
+    try:
+        lengths: tuple[int, ...] | None = tuple(int(n) for n in vcf.seqlens)
+    except AttributeError:  # they are not declared
+        lengths = None
+    return Header(
+        tuple(vcf.samples), tuple(vcf.seqnames), lengths, tuple(filters), tuple(fields), has_genotypes, _meta(vcf)
+    )
+
+
+def _unquoted(line: Any, name: str) -> str:
+    try:
+        return str(line[name]).strip('"')
+    except KeyError:
+        return ""
+
+
+def _meta(vcf: Any) -> tuple[tuple[str, str], ...]:
+    """The lines of the header but for those that arrays hold."""
+    return tuple(_split(vcf.raw_header))
+
+
+def _split(header: str) -> Iterator[tuple[str, str]]:
+    for line in header.splitlines():
+        name, equals, value = line.removeprefix("##").partition("=")
+        if line.startswith("##") and equals and name not in ("contig", "FILTER", "INFO", "FORMAT"):
+            yield name, value
+
+
+def smallest_integer(low: float, high: float) -> np.dtype[Any]:
+    """The smallest signed integer that holds a range; of no numbers at all, of one byte.
+
+    Examples
+    --------
+    >>> smallest_integer(0, 127), smallest_integer(-129, 0), smallest_integer(float("inf"), float("-inf"))
+    (dtype('int8'), dtype('int16'), dtype('int8'))
+    """
+    if low > high:
+        return np.dtype("i1")
+    fits = (t for t in ("i1", "i2", "i4", "i8") if np.iinfo(t).min <= low and high <= np.iinfo(t).max)
+    return np.dtype(next(fits))

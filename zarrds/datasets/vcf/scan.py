@@ -1,0 +1,145 @@
+"""The first pass over a VCF file: how many values there are of each field, and of what size."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from zarrds.datasets.vcf.fields import Field, Header, open_vcf, read_header, smallest_integer
+from zarrds.datasets.vcf.values import genotypes_of, raw_value, values_of
+from zarrds.errors import EncodingError, UnsupportedError
+
+__all__ = ["Scan", "records_of", "scan"]
+
+_LOWEST = np.iinfo("i4").min + 2  # below it are marks, not numbers
+
+
+@dataclass(slots=True)
+class Range:
+    """What values of one field there are: the most in one record, and the least and the largest."""
+
+    n: int = 0
+    low: float = math.inf
+    high: float = -math.inf
+
+    def add(self, values: np.ndarray[Any, Any]) -> None:
+        self.n = max(self.n, values.shape[-1])
+        if values.dtype.kind in "iu":
+            numbers = values[values >= _LOWEST]
+            if numbers.size:
+                self.low, self.high = min(self.low, int(numbers.min())), max(self.high, int(numbers.max()))
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return smallest_integer(self.low, self.high)
+
+
+@dataclass(slots=True)
+class Scan:
+    """What the first pass found.
+
+    Attributes
+    ----------
+    header : Header
+    contigs : dict of str to int
+        Codes of contigs: those of the header, then others as they appear.
+    n : int
+        Records.
+    ranges : dict of str to Range
+        By the name of the array; also of ``variant_position``, ``variant_length``, ``alt`` and ``call_genotype``.
+    """
+
+    header: Header
+    contigs: dict[str, int]
+    n: int = 0
+    ranges: dict[str, Range] = field(default_factory=dict)
+
+    @property
+    def n_alleles(self) -> int:
+        """The most alleles of one record, the reference included; at least two."""
+        return max(self.ranges["alt"].n + 1, 2)
+
+    @property
+    def ploidy(self) -> int:
+        """The most alleles of one call."""
+        return max(self.ranges["call_genotype"].n, 1)
+
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """Of the dimensions that all files have."""
+        found = {"alleles": self.n_alleles, "alt_alleles": self.n_alleles - 1}
+        if self.header.has_genotypes:
+            return found | {"genotypes": math.comb(self.n_alleles + self.ploidy - 1, self.ploidy)}
+        longest = max((self.ranges[f.array].n for f in self.header.fields if f.number == "G"), default=0)
+        return found | {"genotypes": longest}
+
+    def last_dim(self, each: Field) -> tuple[str, int] | None:
+        """The dimension of a field's values within a record, None for one value."""
+        n = self.ranges[each.array].n
+        if each.number in ("A", "R", "G"):
+            dim = {"A": "alt_alleles", "R": "alleles", "G": "genotypes"}[each.number]
+            if n > self.sizes[dim]:
+                raise EncodingError(
+                    f"a record has more values than there are {dim}",
+                    key=f"{each.category}/{each.name}",
+                    expected=f"at most {self.sizes[dim]}",
+                    found=n,
+                    mend="Mend the Number of the field in the header: bcftools reheader",
+                )
+            return (dim, self.sizes[dim]) if self.sizes[dim] > 0 else None
+        n = max(n, int(each.number) if each.number.isdecimal() else 0)
+        return (f"{each.category}_{each.name}_dim", n) if n > 1 else None
+
+
+def scan(path: str, told: Callable[[int], Any] | None = None) -> Scan:
+    """Read all of a file once.
+
+    Raises
+    ------
+    UnsupportedError
+        If it is no VCF, or is damaged.
+    EncodingError
+        If its records are not sorted, or there are none.
+    """
+    vcf = open_vcf(path)
+    header = read_header(vcf, path)
+    names = ["alt", "variant_position", "variant_length", "call_genotype", *(f.array for f in header.fields)]
+    found = Scan(header, {name: code for code, name in enumerate(header.contigs)}, 0, {n: Range() for n in names})
+    before = (-1, -1)
+    for record in records_of(vcf, path):
+        found.n += 1
+        place = (found.contigs.setdefault(record.CHROM, len(found.contigs)), record.POS)
+        if place[0] == before[0] and place < before:
+            raise EncodingError(
+                "records are not sorted", path=path, found=f"{record.CHROM}:{record.POS}", mend="Use bcftools sort"
+            )
+        before = place
+        found.ranges["alt"].n = max(found.ranges["alt"].n, len(record.ALT))
+        found.ranges["variant_position"].add(np.array([record.POS]))
+        found.ranges["variant_length"].add(np.array([record.end - record.start]))
+        for each in header.fields:
+            raw = raw_value(record, each)
+            if raw is not None:
+                found.ranges[each.array].add(values_of(raw, each))
+        called = genotypes_of(record) if header.has_genotypes else None
+        if called is not None:
+            found.ranges["call_genotype"].add(called[0])
+        if told is not None:
+            told(1)
+    if not found.n:
+        raise EncodingError("the file has no records", path=path)
+    return found
+
+
+def records_of(vcf: Any, path: str) -> Any:
+    """The records of a file, with an error of ours where it is damaged."""
+    try:
+        yield from vcf
+    except (EncodingError, UnsupportedError):
+        raise
+    except Exception as error:  # cyvcf2 raises nothing more particular
+        raise UnsupportedError(f"a record cannot be read: {error}", path=path) from error

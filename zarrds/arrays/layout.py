@@ -190,6 +190,7 @@ def new_array_metadata(
     if zarr_format == 2:
         data_type, objects = _with_byte_order(data_type, objects, is_asked=codecs is not None)
     pipeline = build_pipeline(objects, chunk_shape, data_type)
+    pipeline.check_encoding()
     objects = tuple(completed(codec, pipeline.serialized.data_type, zarr_format) for codec in objects)
     if shards is not None:
         chunk_shape, objects = _sharded(shards, chunk_shape, sizes, objects, zarr_format)

@@ -212,9 +212,11 @@ def _arrays(store: Store, nodes: Mapping[str, Node | None], tally: Tally) -> Ite
         except ZarrdsError as error:
             tally.add(path, "problems", finding_of(error, path))
             continue
-        sizes = marks_of(node).complete or (0,) * len(node.shape)
-        shape = tuple(map(min, sizes, node.shape))
-        required = tuple(-(-size // chunk) for size, chunk in zip(shape, node.chunks, strict=True))
+        sizes = marks_of(node).complete
+        required = (0,) * max(len(node.shape), 1)  # also of an array without dimensions, which has one chunk
+        if sizes is not None:
+            shape = tuple(map(min, sizes, node.shape))
+            required = tuple(-(-size // chunk) for size, chunk in zip(shape, node.chunks, strict=True))
         yield path, _Array(chunks, sharding, required)
 
 
@@ -259,7 +261,7 @@ def _count_chunk(key: str, path: str, array: _Array, tally: Tally) -> None:
         tally.add(path, "chunks outside of the array", Finding("warning", key, problem))
     else:
         array.n_stored += 1
-        array.n_required += _is_inside(position, array.required)
+        array.n_required += len(position) == len(array.required) and _is_inside(position, array.required)
 
 
 def _find_missing(store: Store, path: str, array: _Array, tally: Tally) -> None:

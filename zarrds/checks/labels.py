@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from zarrds.checks.report import Finding
+from zarrds.checks.report import Finding, Severity
 from zarrds.checks.stores import Nodes
 from zarrds.compat.xarray_internals import decode_cf_variables
 from zarrds.datasets.reading.decoding import decoders_for
@@ -71,16 +71,27 @@ def _check_order(
     store: Store, path: str, metadata: ArrayMetadata, repair: bool, n_workers: int | None
 ) -> Iterator[Finding]:
     try:
-        now, problem = _judged(Elements(store, path, metadata, n_workers=n_workers))
+        elements = Elements(store, path, metadata, n_workers=n_workers)
+        now, problem = _judged(elements)
+        severity: Severity = "warning" if problem is not None and _is_stale(elements) else "error"
     except ZarrdsError:
         return  # a chunk that cannot be read: that was found already
     if problem is None:
         return
     text = f"what is noted of the order of its labels is wrong: {problem}"
     if not repair:
-        yield Finding("error", path or "/", f"{text}. verify(..., repair=True) mends it")
+        yield Finding(severity, path or "/", f"{text}. verify(..., repair=True) mends it")
         return
-    yield Finding("error", path or "/", text, mended=_mend(store, path, metadata, now))
+    yield Finding(severity, path or "/", text, mended=_mend(store, path, metadata, now))
+
+
+def _is_stale(elements: Elements) -> bool:
+    """Whether there are more or fewer labels than were noted: a tool that knows nothing of the note may do that.
+
+    Readers see it, and search the labels in memory.
+    """
+    note = note_of(elements.metadata, ORDER)
+    return isinstance(note, dict) and note.get("size") != elements.metadata.shape[0]
 
 
 def _mend(store: Store, path: str, metadata: ArrayMetadata, record: OrderRecord | None) -> bool:

@@ -50,6 +50,8 @@ class Blosc:
         Bytes of an element, for the shuffle.
     blocksize : int
         Bytes; 0 leaves it to Blosc.
+    refused : MetadataError or None
+        Why nothing can be encoded.
     """
 
     cname: str
@@ -57,6 +59,7 @@ class Blosc:
     shuffle: str
     typesize: int
     blocksize: int = 0
+    refused: MetadataError | None = None
 
     def __post_init__(self) -> None:
         if self.blocksize:
@@ -76,6 +79,7 @@ class Blosc:
             shuffle = "bitshuffle" if typesize == 1 else "shuffle"
         cname, clevel = configuration.get("cname", "lz4"), configuration.get("clevel", 5)
         blocksize = configuration.get("blocksize", 0)
+        refused = None
         # types first: Python takes 5.0 for one of range(10), and a list for no key of a table at all
         if not (
             cname in _INNER_CODECS
@@ -86,18 +90,26 @@ class Blosc:
             and typesize > 0
             and blocksize in range(MAX_NBYTES)
         ):
-            raise MetadataError(
+            # a frame says itself how it is decoded
+            refused = MetadataError(
                 "invalid settings of the codec",
                 codec="blosc",
                 expected=f"cname of {_INNER_CODECS}, clevel 0 to 9, shuffle of {tuple(SHUFFLES)}, blocksize in bytes",
                 found=configuration,
             )
-        return cls(cname, clevel, shuffle, typesize if typesize <= _MAX_TYPESIZE else 1, blocksize)
+            cname, clevel, shuffle, typesize, blocksize = "lz4", 5, "shuffle", max(itemsize, 1), 0
+        return cls(cname, clevel, shuffle, typesize if typesize <= _MAX_TYPESIZE else 1, blocksize, refused)
+
+    def check_encoding(self) -> None:
+        """Raise `MetadataError` for settings that only matter when something is encoded, and are wrong."""
+        if self.refused is not None:
+            raise self.refused
 
     def encoded_size(self, size: int | None) -> int | None:
         return None
 
     def encode(self, parts: Parts) -> Parts:
+        self.check_encoding()
         data = as_bytes(join(parts))
         if data.nbytes > MAX_NBYTES:
             raise ChunkError("chunk is too large for Blosc", codec="blosc", expected=f"at most {MAX_NBYTES} bytes")

@@ -10,7 +10,7 @@ import lzma
 import struct
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -46,16 +46,25 @@ class Compressor:
     decompress : callable
         Bytes and how many must come out (bytes; None if that is not known) to bytes, of which there may be up to one
         too many; raises any `Exception` for damaged ones.
+    refused : MetadataError or None
+        Why nothing can be encoded.
     """
 
     name: str
     compress: Callable[[Buffer], Buffer]
     decompress: Callable[[Buffer, int | None], Buffer]
+    refused: MetadataError | None = None
+
+    def check_encoding(self) -> None:
+        """Raise `MetadataError` for settings that only matter when something is encoded, and are wrong."""
+        if self.refused is not None:
+            raise self.refused
 
     def encoded_size(self, size: int | None) -> int | None:
         return None
 
     def encode(self, parts: Parts) -> Parts:
+        self.check_encoding()
         return (self.compress(as_bytes(join(parts)).data),)
 
     def decode(self, data: Buffer, size: int | None) -> Buffer:
@@ -193,6 +202,8 @@ def _lzma(
     )
 
 
+# what is wrong with these never stops a read (GDAL writes "checksum": "NO")
+_ONLY_FOR_ENCODING = frozenset({"level", "checksum", "acceleration"})
 _MAKERS: dict[str, tuple[Callable[..., Compressor], dict[str, range | tuple[Any, ...] | None]]] = {
     # the settings that each understands, and their values
     "gzip": (_gzip, {"level": range(-1, 10)}),
@@ -210,15 +221,23 @@ def make_compressor(name: str, configuration: Mapping[str, Any]) -> Compressor:
     Raises
     ------
     MetadataError
-        For settings that the compressor does not know, or values that it does not take.
+        For settings that the compressor does not know, or values that it does not take; of settings that only matter
+        for encoding, when something is encoded.
     """
     maker, settings = _MAKERS[name]
+    refused = None
+    known = {}
     for key, value in configuration.items():
         allowed = settings.get(key, ())
-        if allowed is not None and (not isinstance(value, int) or value not in allowed):
-            raise MetadataError(f"invalid setting {key!r} of the codec", codec=name, found=f"{value!r:.80}")
+        if allowed is None or (isinstance(value, int) and value in allowed):
+            known[key] = value
+            continue
+        error = MetadataError(f"invalid setting {key!r} of the codec", codec=name, found=f"{value!r:.80}")
+        if key not in _ONLY_FOR_ENCODING:
+            raise error
+        refused = error
     try:
-        compressor = maker(**configuration)
+        compressor = replace(maker(**known), refused=refused)
         # the settings that are not checked above are tried on nothing
         if None in settings.values():
             compressor.decode(join(compressor.encode((np.zeros(0, np.uint8).data,))), 0)

@@ -25,6 +25,8 @@ from zarrds.codecs.base import (
     Parts,
     Span,
 )
+from zarrds.codecs.blosc import Blosc
+from zarrds.codecs.compressors import Compressor
 from zarrds.codecs.layout import Bytes
 from zarrds.codecs.sharding import Sharding
 from zarrds.errors import ChunkError, MetadataError
@@ -75,6 +77,12 @@ class Pipeline:
         object.__setattr__(self, "_later", self.compressors[:0:-1])
         object.__setattr__(self, "_into", first if in_place and isinstance(first, BlockCodec) else None)
         object.__setattr__(self, "_swap", stored if stored != dtype else None)
+
+    def check_encoding(self) -> None:
+        """Raise `MetadataError` if a codec can only decode."""
+        for codec, _ in self.compressors:
+            if isinstance(codec, Blosc | Compressor):
+                codec.check_encoding()
 
     @property
     def in_place(self) -> bool:

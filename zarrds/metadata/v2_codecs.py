@@ -64,9 +64,8 @@ def codec_from_v2(configuration: JSON) -> CodecObject:
     name = configuration["id"]
     if name == "blosc":
         shuffle = settings.get("shuffle", 1)
-        if not isinstance(shuffle, int) or shuffle not in _SHUFFLES:
-            raise MetadataError("unknown shuffle", codec="blosc", expected=f"one of {list(_SHUFFLES)}", found=shuffle)
-        settings["shuffle"] = _SHUFFLES[shuffle]
+        # any other is refused when something is encoded: a frame says itself how it was shuffled
+        settings["shuffle"] = _SHUFFLES.get(shuffle, shuffle) if isinstance(shuffle, int) else shuffle
     elif name not in _SAME:
         if name == "shuffle":
             settings.setdefault("elementsize", 4)  # v2 knows it by numcodecs' default, v3 by the data type

@@ -253,7 +253,14 @@ def to_raw(node: Node) -> Raw:
 
 def _written(codec: CodecObject) -> dict[str, JSON]:
     # zarr-python opens no array with a codec of numcodecs that has no configuration
-    return ({"configuration": {}} if codec["name"].startswith("numcodecs.") else {}) | dict(codec)
+    written = ({"configuration": {}} if codec["name"].startswith("numcodecs.") else {}) | dict(codec)
+    if codec["name"] == "sharding_indexed":
+        inner = dict(written["configuration"])
+        for name in ("codecs", "index_codecs"):
+            if isinstance(inner.get(name), list):
+                inner[name] = [_written(codec_object(each)) for each in inner[name]]
+        written["configuration"] = inner
+    return written
 
 
 def named_dimensions(raw: Raw) -> JSON:

@@ -12,6 +12,7 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from zarrds.arrays.array import Array
+from zarrds.compat.interpolation import mend_interpolation
 from zarrds.compat.xarray_internals import create_vlen_dtype
 from zarrds.datasets.encoding.attributes import decoded_attributes
 from zarrds.datasets.encoding.variables import encoding_of
@@ -26,6 +27,8 @@ from zarrds.metadata.model import ArrayMetadata
 from zarrds.storage.protocol import Store
 
 __all__ = ["LazyArray", "LazyArrays"]
+
+mend_interpolation()
 
 # what xarray's three kinds of keys mean
 _PLANNERS: dict[type[indexing.ExplicitIndexer], Planner] = {

@@ -1,0 +1,36 @@
+"""A fault of xarray that is mended here: ``interp`` to times of a finer resolution than those of the data gives NaN.
+
+xarray takes both for numbers of their own units (``xarray.core.missing._floatize_x``, 2026.9). Its own decoders made
+all times nanoseconds for long, so that hardly anybody met it; zarrds gives back the resolution that was saved.
+``docs/upstream.md`` says more. Where the function is another, nothing is done.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from xarray.core import missing
+
+__all__ = ["mend_interpolation"]
+
+_NAME = "_floatize_x"
+
+
+def mend_interpolation() -> None:
+    """Let ``interp`` compare times of different resolutions; called wherever lazy arrays are."""
+    original = getattr(missing, _NAME, None)
+    if original is None or getattr(original, "is_mended", False):
+        return
+
+    def _floatize_x(x: list[Any], new_x: list[Any]) -> Any:
+        for i, (own, new) in enumerate(zip(x, new_x, strict=True)):
+            units: list[Any] = [np.datetime_data(v.dtype)[0] for v in (own, new) if getattr(v.dtype, "kind", "") == "M"]
+            if len(units) == 2 and units[0] != units[1]:
+                start, step = own.values.min(), np.timedelta64(1, units[0])
+                x[i], new_x[i] = (xr.Variable(v.dims, (v.values - start) / step, v.attrs) for v in (own, new))
+        return original(x, new_x)
+
+    _floatize_x.is_mended = True  # type: ignore[attr-defined]  # functions have attributes
+    setattr(missing, _NAME, _floatize_x)

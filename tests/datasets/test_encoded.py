@@ -79,7 +79,7 @@ def test_unsupported_in_a_tree(path: Path) -> None:
 
 def test_errors_name_the_store_and_the_group() -> None:
     store = zarrds.MemoryStore()
-    tree = xr.DataTree.from_dict({"/a": xr.Dataset({"v": ("x", [1], {"bad": b"bytes"})})})
+    tree = xr.DataTree.from_dict({"/a": xr.Dataset({"v": ("x", [1], {"bad": {1, 2}})})})
     with pytest.raises(EncodingError, match="'a/v'") as caught:
         zarrds.save(tree, store)
     assert caught.value.path == store.path

@@ -252,7 +252,6 @@ def test_no_marker_is_left() -> None:
         np.array([[1, 2]]),
         np.array(["2024-01-01"], "M8[ns]"),
         np.array([{"a": 1}, 3], dtype=object),
-        np.array([None, np.nan], dtype=object),
     ],
 )
 def test_nothing_is_said_where_the_array_says_all(values: Any) -> None:

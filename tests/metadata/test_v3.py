@@ -110,13 +110,20 @@ def test_consolidated_metadata_cannot_replace_the_root() -> None:
 def test_attributes_that_are_no_text_survive() -> None:
     # half of a surrogate pair: JSON can say it, UTF-8 cannot
     store = MemoryStore()
-    for attributes in ({"a": "\ud800"}, {"a": "ä", "b": float("inf")}):
+    for attributes in ({"a": "\ud800"}, {"a": "ä", "b": 1.5}):
         for key, value in v3.documents("", GROUP | {"attributes": attributes}).items():
             store.set(key, value)
             value.decode("utf-8")
         raw = v3.load_raw(store, "")
         assert raw is not None
         assert raw["attributes"] == attributes
+
+
+def test_documents_are_strictly_valid_json() -> None:
+    bare = {"a": [float("nan"), {"b": float("inf")}], "c": -float("inf")}
+    for value in v3.documents("", GROUP | {"attributes": bare}).values():
+        found = json.loads(value, parse_constant=lambda text: pytest.fail(text))
+        assert found["attributes"] == {"a": ["NaN", {"b": "Infinity"}], "c": "-Infinity"}
 
 
 def test_documents_are_json_with_their_key() -> None:

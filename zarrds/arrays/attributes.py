@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from zarrds.errors import EncodingError
+from zarrds.metadata.attributes import plain_value
 from zarrds.metadata.dtypes import JSON
 
 __all__ = ["Attributes", "Change", "plain_attributes"]
@@ -70,6 +71,8 @@ class Attributes(MutableMapping[str, JSON]):
 def plain_attributes(values: Mapping[str, Any]) -> dict[str, JSON]:
     """A copy of attributes in JSON's own types: NumPy's arrays become lists, its scalars Python's.
 
+    NaN becomes the text "NaN", and an infinity the largest number: documents are strictly valid JSON.
+
     Raises
     ------
     EncodingError
@@ -80,7 +83,7 @@ def plain_attributes(values: Mapping[str, Any]) -> dict[str, JSON]:
         try:
             if not isinstance(name, str):
                 raise TypeError("names of attributes are strings")
-            plain[name] = json.loads(json.dumps(value, default=_of_numpy))
+            plain[name] = plain_value(json.loads(json.dumps(value, default=_of_numpy)))
         except (TypeError, ValueError, RecursionError) as error:
             raise EncodingError(
                 f"attribute {name!r} cannot be stored: {error}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 from zarrds.errors import MetadataError
@@ -43,11 +44,23 @@ def _parse(value: Buffer, path: str, key: str) -> dict[str, JSON]:
 
 
 def dump(document: JSON) -> bytes:
-    """A document's bytes. NaN and infinities in attributes are written bare, as zarr-python does."""
+    """A document's bytes: strictly valid JSON. Others write NaN and infinities bare: those become text here."""
     try:
-        return json.dumps(document, ensure_ascii=False).encode("utf-8")
+        return json.dumps(document, ensure_ascii=False, allow_nan=False).encode("utf-8")
     except UnicodeEncodeError:  # half of a surrogate pair has no UTF-8, but an escape
         return json.dumps(document).encode("ascii")
+    except ValueError:
+        return dump(_without_bare(document))
+
+
+def _without_bare(value: JSON) -> JSON:
+    if isinstance(value, dict):
+        return {name: _without_bare(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_bare(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return value
 
 
 def member(document: dict[str, JSON], name: str, kind: type | tuple[type, ...], default: Any = _MISSING) -> Any:

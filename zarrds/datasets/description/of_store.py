@@ -15,7 +15,7 @@ from zarrds.codecs.registry import SHARDING
 from zarrds.datasets.description.model import Info, VariableInfo
 from zarrds.datasets.description.of_dataset import ends_of, index_kind
 from zarrds.datasets.description.stored import sizes_of_arrays
-from zarrds.datasets.encoding.attributes import decoded_attributes
+from zarrds.datasets.encoding.attributes import decoded_attributes, visible_attributes
 from zarrds.display.codecs import codec_texts
 from zarrds.errors import VariableNotFoundError, ZarrdsError, locating
 from zarrds.metadata.documents import Nodes, get_node, open_nodes
@@ -105,7 +105,7 @@ def _info(
             name: replace(each, stored=sizes[where]) for where, (name, each) in zip(paths, found.items(), strict=True)
         }
     ordered = sorted(found.values(), key=lambda v: not v.is_coordinate)
-    attributes = dict(group.attributes)
+    attributes = visible_attributes(group)
     return Info(store.path, f"/{path}", nodes.zarr_format, dimensions, tuple(ordered), attributes, groups, problems)
 
 

@@ -8,7 +8,6 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from zarrds.arrays.attributes import plain_attributes
 from zarrds.compat.xarray_internals import decode_cf_variables
 from zarrds.datasets.editing.edited_notes import (
     check_attributes,
@@ -18,6 +17,7 @@ from zarrds.datasets.editing.edited_notes import (
     with_new_companions,
     without_ranges,
 )
+from zarrds.datasets.encoding.attributes import visible_attributes
 from zarrds.datasets.reading.lazy import LazyArrays
 from zarrds.datasets.reading.notes import GroupNotes, notes_of
 from zarrds.datasets.reading.roles import roles_of
@@ -32,6 +32,7 @@ from zarrds.errors import (
     ZarrdsError,
     locating,
 )
+from zarrds.metadata.attributes import updated_attributes
 from zarrds.metadata.documents import Nodes, get_group, locked, named_dimensions, open_nodes
 from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.equality import is_same
@@ -146,21 +147,21 @@ def update_attrs(
     >>> xr.open_dataset(store, engine="zarrds").t2m.attrs
     {'units': 'K'}
     """
-    added = plain_attributes(attrs)
+    added = dict(attrs)
     opened, where = _target(store, group, storage_options, durable)
     with locating(opened.path), locked(opened):
         there = _read(opened, where)
         path = there.path if variable is None else there.path_of(variable)
-        before: Node = there.metadata if variable is None else there.array(variable)
-        after = replace(before, attributes={**before.attributes, **added})
+        before: Any = there.metadata if variable is None else there.array(variable)
         with locating(key=path or "/"):
+            after: Node = updated_attributes(before, added)
             if variable is not None:
                 check_attributes(there.notes, variable, added)
             _check_decoding(there, path, before, after, added)
         change_documents(there.store, {path: after})
 
 
-def _check_decoding(there: _Group, path: str, before: Node, after: Node, added: Mapping[str, JSON]) -> None:
+def _check_decoding(there: _Group, path: str, before: Node, after: Node, added: Mapping[str, Any]) -> None:
     """Raise unless a reader sees exactly the new attributes, and otherwise what it saw before."""
     old = _decoded(there, path, before)
     try:
@@ -184,7 +185,7 @@ def _text(attributes: Mapping[str, Any], name: str) -> str | None:
 def _decoded(there: _Group, path: str, node: Node) -> tuple[dict[str, Any], Any]:
     """The attributes of a node as a reader sees them, and what else decoding makes of it."""
     if isinstance(node, GroupMetadata):
-        visible = {name: value for name, value in node.attributes.items() if not name.lower().startswith("_nc")}
+        visible = visible_attributes(node)
         _, attributes, names = decode_cf_variables({}, visible)
         return dict(attributes), names
     lazy_arrays = LazyArrays.of(there.store, there.nodes)

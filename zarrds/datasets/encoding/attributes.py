@@ -13,19 +13,30 @@ import numpy as np
 from zarrds.arrays.layout import new_array_metadata
 from zarrds.compat.xarray_internals import FillValueCoder
 from zarrds.errors import ZarrdsError
+from zarrds.metadata.attributes import typed_attributes
 from zarrds.metadata.dtypes import JSON, DataType
-from zarrds.metadata.model import ArrayMetadata, ZarrFormat
+from zarrds.metadata.model import ArrayMetadata, Node, ZarrFormat
 
-__all__ = ["decoded_attributes", "take_fill_value"]
+__all__ = ["decoded_attributes", "take_fill_value", "visible_attributes"]
+
+# what names of attributes begin with that NCZarr writes for itself, in lower case
+_NCZARR = ("_nczarr", "_ncproperties")
+
+
+def visible_attributes(node: Node) -> dict[str, Any]:
+    """The attributes of a stored array or group, with their types and without NCZarr's own."""
+    attributes = typed_attributes(node)
+    hidden = [name for name in attributes if name.lower().startswith(_NCZARR)]
+    return {k: v for k, v in attributes.items() if k not in hidden} if hidden else attributes
 
 
 def decoded_attributes(metadata: ArrayMetadata, *, fill_value_is_mask: bool) -> dict[str, Any]:
     """The attributes of a stored array, with ``_FillValue`` as a value of its dtype."""
-    attributes = {k: v for k, v in metadata.attributes.items() if not k.lower().startswith("_nc")}
+    attributes = visible_attributes(metadata)
     if fill_value_is_mask:
         if metadata.fill_value is not None:
             attributes["_FillValue"] = metadata.fill_value
-    elif "_FillValue" in attributes:
+    elif "_FillValue" in metadata.attributes:
         data_type = metadata.data_type
         try:
             if data_type.name in ("string", "variable_length_bytes"):
@@ -51,13 +62,20 @@ def _decode_fill_value_attribute(value: JSON, dtype: Any) -> Any:
 
 def take_fill_value(
     attributes: dict[str, Any],
+    hidden: dict[str, Any],
     encoding: Mapping[str, Any],
     data_type: DataType,
     zarr_format: ZarrFormat,
     is_explicit: bool,
 ) -> Any:
-    """The array's fill value; ``_FillValue`` leaves the attributes, or stays there as JSON."""
+    """The array's fill value; ``_FillValue`` leaves the attributes, or stays there as JSON.
+
+    What stands for nothing that the array could hold (NaN of integers, a list) goes into `hidden`.
+    """
     marked = attributes.pop("_FillValue", None)
+    if marked is not None and data_type.dtype.kind in "iu" and not _is_whole(marked):
+        hidden["_FillValue"] = marked
+        marked = None
     if zarr_format == 2:
         return marked
     if marked is not None:
@@ -67,12 +85,26 @@ def take_fill_value(
         else:
             attributes["_FillValue"] = FillValueCoder.encode(marked, data_type.dtype)
     fill_value = encoding.get("fill_value")
+    if fill_value is None and marked is not None and data_type.dtype.kind in "iu":
+        return _as_stored(marked, data_type.dtype)  # what was never written is missing
     if fill_value is not None and not is_explicit and not _fits(fill_value, data_type):
         fill_value = None
     if fill_value is None and data_type.dtype.kind == "f":
         # as xarray's zarr engine: chunks of floats that were never written hold NaN
         return np.nan
     return fill_value
+
+
+def _is_whole(value: Any) -> bool:
+    items = np.ravel(value)
+    return items.size == 1 and items.dtype.kind in "iuf" and bool(np.isfinite(items[0])) and int(items[0]) == items[0]
+
+
+def _as_stored(marker: Any, dtype: np.dtype[Any]) -> int:
+    """A marker as an integer of the dtype; `_Unsigned` variables may have one of the other sign."""
+    value = int(np.ravel(marker)[0])
+    bits = 8 * dtype.itemsize
+    return int(np.array(value % 2**bits, f"u{dtype.itemsize}").view(dtype.newbyteorder("=")))
 
 
 def _fits(value: Any, data_type: DataType) -> bool:

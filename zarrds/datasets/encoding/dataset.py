@@ -12,7 +12,6 @@ from typing import Any
 
 import xarray as xr
 
-from zarrds.arrays.attributes import plain_attributes
 from zarrds.compat.xarray_internals import (
     DATAARRAY_NAME,
     DATAARRAY_VARIABLE,
@@ -86,8 +85,8 @@ def _as_dataset(array: xr.DataArray) -> xr.Dataset:
     return array.to_dataset()
 
 
-def prepared(dataset: xr.Dataset, encoding: Encoding) -> tuple[dict[str, JSON], dict[str, xr.Variable]]:
-    """A group's attributes as JSON, and its variables by the names that their arrays are to have.
+def prepared(dataset: xr.Dataset, encoding: Encoding) -> tuple[dict[Any, Any], dict[str, xr.Variable]]:
+    """A group's attributes, and its variables by the names that their arrays are to have.
 
     Parameters
     ----------
@@ -106,7 +105,23 @@ def prepared(dataset: xr.Dataset, encoding: Encoding) -> tuple[dict[str, JSON], 
         if not isinstance(asked, Mapping):
             raise EncodingError("encoding must be castable to a dictionary", key=str(name), found=f"{asked!r:.80}")
         variables[name].encoding = asked
-    return plain_attributes(attributes), {stored_name(name): variable for name, variable in variables.items()}
+    _share_time_units(variables, encoding)
+    return attributes, {stored_name(name): variable for name, variable in variables.items()}
+
+
+def _share_time_units(variables: Mapping[Hashable, xr.Variable], asked: Encoding) -> None:
+    """Give bounds of times the units of their coordinate, unless others are asked for (CF 1.12, section 7.1)."""
+    for variable in variables.values():
+        units = variable.encoding.get("units")
+        beside = variable.attrs.get("bounds", variable.attrs.get("climatology", variable.encoding.get("bounds")))
+        bounds = variables.get(beside) if isinstance(beside, str) else None
+        if bounds is None or beside in asked or not isinstance(units, str) or " since " not in units:
+            continue
+        if bounds.dtype.kind in "MO" and "units" not in bounds.attrs:
+            # theirs may have been left by another file
+            shared = {k: variable.encoding[k] for k in ("units", "calendar") if k in variable.encoding}
+            without_units = {k: v for k, v in bounds.encoding.items() if k not in ("units", "calendar", "dtype")}
+            bounds.encoding = {**without_units, **shared}
 
 
 def with_named_coordinates(dataset: xr.Dataset) -> tuple[dict[Hashable, xr.Variable], dict[Any, Any]]:

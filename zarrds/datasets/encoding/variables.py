@@ -12,7 +12,6 @@ from typing import Any
 
 import xarray as xr
 
-from zarrds.arrays.attributes import plain_attributes
 from zarrds.arrays.layout import data_type_of, new_array_metadata
 from zarrds.codecs.registry import SHARDING, kind
 from zarrds.compat.xarray_internals import check_vlen_dtype
@@ -20,8 +19,10 @@ from zarrds.datasets.encoding.attributes import take_fill_value
 from zarrds.datasets.encoding.chunks import choose_chunks
 from zarrds.datasets.encoding.codecs import choose_codecs
 from zarrds.errors import EncodingError, locating
+from zarrds.metadata.attributes import with_attributes
 from zarrds.metadata.dtypes import DataType
 from zarrds.metadata.model import ArrayMetadata, ChunkKeyEncoding, CodecObject, ZarrFormat
+from zarrds.metadata.v2_codecs import to_v2 as codecs_of_format_2
 from zarrds.metadata.v3 import codec_object
 
 __all__ = ["array_metadata_for", "encoding_of"]
@@ -48,17 +49,32 @@ def encoding_of(metadata: ArrayMetadata, *, fill_value_is_mask: bool) -> dict[st
     by_kind: dict[str, list[CodecObject]] = {"array_array": [], "array_bytes": [], "bytes_bytes": []}
     for codec in codecs:
         by_kind[kind(codec["name"])].append(codec)
-    encoding: dict[str, Any] = {
-        "chunks": chunks,
-        "preferred_chunks": dict(zip(metadata.dimension_names or (), chunks, strict=False)),
-        "compressors": tuple(map(_without_typesize, by_kind["bytes_bytes"])),
-        "filters": tuple(by_kind["array_array"]),
-        "shards": shards,
-    }
-    if metadata.zarr_format == 3:
-        encoding["serializer"] = by_kind["array_bytes"][0]
-        if not fill_value_is_mask:
-            encoding["fill_value"] = metadata.fill_value
+    # whole shards are read at once, as cheaply as one of their chunks
+    preferred = dict(zip(metadata.dimension_names or (), shards or chunks, strict=False))
+    encoding: dict[str, Any] = {"chunks": chunks, "preferred_chunks": preferred, "shards": shards}
+    if metadata.zarr_format == 2:
+        return encoding | _codecs_of_format_2(metadata)
+    encoding["compressors"] = tuple(map(_without_typesize, by_kind["bytes_bytes"]))
+    encoding["filters"] = tuple(by_kind["array_array"])
+    encoding["serializer"] = by_kind["array_bytes"][0]
+    if not fill_value_is_mask:
+        encoding["fill_value"] = metadata.fill_value
+    return encoding
+
+
+def _codecs_of_format_2(metadata: ArrayMetadata) -> dict[str, Any]:
+    """As documents of format 2 have them, which numcodecs and so xarray's zarr engine understand."""
+    codecs = codecs_of_format_2(metadata.codecs, len(metadata.shape))
+    # the codec of text follows from the dtype
+    filters = [codec for codec in codecs["filters"] or () if not codec["id"].startswith("vlen-")]
+    if filters:
+        import numcodecs  # of filters zarr-python takes nothing but its objects
+
+        filters = [numcodecs.get_codec(codec) for codec in filters]  # whose names were checked when this was read
+    compressor = codecs["compressor"]
+    encoding: dict[str, Any] = {"compressors": None if compressor is None else (compressor,)}
+    if filters or not metadata.data_type.is_variable_length:
+        encoding["filters"] = tuple(filters) or None
     return encoding
 
 
@@ -93,13 +109,13 @@ def array_metadata_for(
     encoding = _known(name, variable.encoding, is_explicit, zarr_format)
     data_type = _data_type(name, variable)
     attributes = dict(variable.attrs)
-    fill_value = take_fill_value(attributes, encoding, data_type, zarr_format, is_explicit)
+    hidden: dict[str, Any] = {}
+    fill_value = take_fill_value(attributes, hidden, encoding, data_type, zarr_format, is_explicit)
     with locating(key=name):
         chunks, shards = choose_chunks(
             variable, encoding, data_type, zarr_format, is_explicit, is_index=variable.dims == (name,)
         )
-        encoded = plain_attributes(attributes)
-        return new_array_metadata(
+        metadata = new_array_metadata(
             shape=variable.shape,
             dtype=data_type,
             chunks=chunks,
@@ -107,11 +123,11 @@ def array_metadata_for(
             codecs=list(choose_codecs(encoding, data_type, zarr_format, is_explicit)),
             fill_value=fill_value,
             dimension_names=[_dimension_name(dim) for dim in variable.dims],
-            attributes=encoded,
             zarr_format=zarr_format,
             chunk_key_encoding=_chunk_key_encoding(encoding, variable.shape, shards or chunks, zarr_format),
             null_fill_value=zarr_format == 2,
         )
+        return with_attributes(metadata, attributes, hidden)
 
 
 def _known(name: str, encoding: Mapping[str, Any], is_explicit: bool, zarr_format: ZarrFormat) -> dict[str, Any]:

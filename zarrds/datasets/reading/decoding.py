@@ -47,6 +47,10 @@ def decoders_for(notes: GroupNotes, asked: Mapping[str, Any]) -> tuple[dict[str,
             if "times" in options:
                 times[part] = options["times"]
     decoders = dict(asked)
+    characters = asked.get("concat_characters", True)
+    if notes.single_bytes and characters is not False:
+        given = characters if isinstance(characters, Mapping) else {}
+        decoders["concat_characters"] = {**dict.fromkeys(notes.single_bytes, False), **given}
     for key, added in (("mask_and_scale", masks), ("decode_times", times)):
         if added:
             value = asked.get(key, True)

@@ -13,6 +13,7 @@ import xarray as xr
 
 from zarrds.compat.xarray_internals import NONE_VAR_NAME, decode_cf_variables, new_dataset
 from zarrds.compat.xarray_opening import without_default_indexes
+from zarrds.datasets.encoding.attributes import visible_attributes
 from zarrds.datasets.reading.decoding import decoders_for
 from zarrds.datasets.reading.index_options import IndexOptions
 from zarrds.datasets.reading.lazy import LazyArray, LazyArrays
@@ -96,7 +97,7 @@ class GroupReader:
         lazy = self._lazy(path, dropped, left_out)
         dropped |= left_out.names_in(path)
         stored = {None if name == NONE_VAR_NAME else name: self._arrays.variable(array) for name, array in lazy.items()}
-        attrs = {k: v for k, v in group.attributes.items() if not k.lower().startswith("_nc")}
+        attrs = visible_attributes(group)
         notes = notes_of({name: array.stored.metadata for name, array in lazy.items()})
         notes = notes.without_dimensions(dropped)
         notes = with_intervals(notes, stored, self._intervals) if self._intervals else notes
@@ -104,7 +105,7 @@ class GroupReader:
         for name, problem in {**notes.problems, **roles.problems}.items():
             self._warn(path, name, problem)
         if self._index.index == "none":
-            notes, roles = GroupNotes(), roles.without_indexes()
+            notes, roles = GroupNotes(single_bytes=notes.single_bytes), roles.without_indexes()
         elif not decoders["decode_coords"]:
             roles = roles.without_coordinates()
         restored, attributes, said = self._decoded(path, stored, attrs, lazy, notes, decoders, roles)

@@ -17,7 +17,7 @@ from zarrds.errors import EncodingError, MetadataError, VariableNotFoundError
 from zarrds.labels.kinds.table import companion_names, decode_options
 from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.equality import is_same
-from zarrds.metadata.extension import note_of
+from zarrds.metadata.extension import marks_of, note_of
 from zarrds.metadata.model import ArrayMetadata
 
 __all__ = [
@@ -54,6 +54,8 @@ class GroupNotes:
         Dimensions that have the labels 0, 1, 2, … and no array of their own.
     problems : mapping of str to str
         By the name of the array, what does not fit and is left out of the others.
+    single_bytes : frozenset of str
+        Arrays of single bytes that are no characters of longer texts.
     """
 
     descriptions: Mapping[str, Mapping[str, JSON]] = field(default_factory=dict)
@@ -61,6 +63,7 @@ class GroupNotes:
     multi_indexes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     ranges: frozenset[str] = frozenset()
     problems: Mapping[str, str] = field(default_factory=dict)
+    single_bytes: frozenset[str] = frozenset()
 
     @property
     def hidden(self) -> frozenset[str]:
@@ -115,7 +118,21 @@ def notes_of(arrays: Mapping[str, ArrayMetadata]) -> GroupNotes:
     for name in [name for name in companions if name in _parts_of(name, companions)]:
         del descriptions[name], companions[name]
         problems[name] = "it would be a part of itself"
-    return GroupNotes(descriptions, companions, _multi_indexes(arrays, problems), _ranges(arrays), problems)
+    return GroupNotes(
+        descriptions, companions, _multi_indexes(arrays, problems), _ranges(arrays), problems, _single_bytes(arrays)
+    )
+
+
+def _single_bytes(arrays: Mapping[str, ArrayMetadata]) -> frozenset[str]:
+    """Arrays that xarray would take for characters: zarrds writes such only where the data was of single bytes."""
+    return frozenset(
+        name
+        for name, metadata in arrays.items()
+        if metadata.data_type.name == "null_terminated_bytes"
+        and metadata.data_type.dtype.itemsize == 1
+        and "_Encoding" not in metadata.attributes
+        and marks_of(metadata).id is not None
+    )
 
 
 def _parts_of(name: str, companions: Mapping[str, Mapping[str, str]]) -> set[str]:

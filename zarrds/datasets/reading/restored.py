@@ -22,7 +22,7 @@ from zarrds.labels.kinds.table import added_attributes, array_from_plain, from_p
 __all__ = ["MisfitError", "Restored", "index_of", "restore"]
 
 # what is an object array to xarray, so that dask can hold it too
-_OBJECTS = ("datetime64[", "str", "object")
+_OBJECTS = ("datetime64[", "str", "object", "StringDType")
 
 
 class MisfitError(Exception):
@@ -239,7 +239,9 @@ class _Restorer:
         if variable.ndim == 0 and bounds is not None:  # one interval, of which nothing is gained by waiting
             return xr.Variable((), self._interval(str(name), bounds), attrs, variable.encoding)
         if dtype.startswith(_OBJECTS) or (variable.ndim != 1 and str(name) not in self._notes.companions):
-            mapped = MappedArray(variable, _Objects(dict(description)), np.dtype(object))
+            made = array_from_plain(description, np.empty(0, variable.dtype), {}) if dtype == "StringDType" else None
+            made_dtype: Any = np.dtype(object) if made is None else made.dtype
+            mapped = MappedArray(variable, _Objects(dict(description), made_dtype), made_dtype)
             return xr.Variable(variable.dims, mapped.lazily(), attrs, variable.encoding)
         if variable.ndim != 1:
             raise MisfitError(str(name), f"{dtype} has one dimension, not {variable.ndim}")
@@ -313,9 +315,10 @@ class _Objects:
     """Makes an object array of decoded elements."""
 
     description: Mapping[str, Any]
+    dtype: np.dtype[Any]
 
     def __call__(self, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        flat = np.asarray(array_from_plain(self.description, np.asarray(values).ravel(), {}), dtype=object)
+        flat = np.asarray(array_from_plain(self.description, np.asarray(values).ravel(), {}), dtype=self.dtype)
         return flat.reshape(np.shape(values))
 
 

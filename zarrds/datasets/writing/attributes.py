@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from typing import Any
 
 import xarray as xr
 
-from zarrds.arrays.attributes import plain_attributes
-from zarrds.metadata.dtypes import JSON
+from zarrds.metadata.attributes import typed_attributes, updated_attributes, with_attributes
 from zarrds.metadata.equality import is_same
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata
 
@@ -16,7 +15,7 @@ __all__ = ["with_group_attributes", "with_variable_attributes"]
 
 
 def with_group_attributes(
-    before: GroupMetadata, given: Mapping[str, JSON], new_coordinates: Iterable[str]
+    before: GroupMetadata, given: Mapping[Any, Any], new_coordinates: Iterable[str]
 ) -> GroupMetadata | None:
     """A group with the attributes that are given, and those of its own that are not; None if nothing changes.
 
@@ -25,10 +24,12 @@ def with_group_attributes(
     names = [str(a.get("coordinates", "")).split() for a in (before.attributes, given)]
     # names are separated by spaces, so that one with a space in it cannot be named
     names.append([name for name in new_coordinates if " " not in name])
-    attributes = {**before.attributes, **given}
+    attributes = dict(given)
     if together := list(dict.fromkeys(name for some in names for name in some)):
         attributes["coordinates"] = " ".join(together)
-    return None if is_same(attributes, before.attributes) else replace(before, attributes=attributes)
+    after = updated_attributes(before, attributes)
+    is_unchanged = is_same(after.attributes, before.attributes) and is_same(after.extensions, before.extensions)
+    return None if is_unchanged else after
 
 
 def with_variable_attributes(before: ArrayMetadata, there: xr.Variable, new: xr.Variable) -> ArrayMetadata:
@@ -42,13 +43,14 @@ def with_variable_attributes(before: ArrayMetadata, there: xr.Variable, new: xr.
     new : Variable
         Decoded.
     """
-    kept = {name: value for name, value in before.attributes.items() if name in there.encoding}
+    stored = typed_attributes(before)
+    kept = {name: stored[name] for name in before.attributes if name in there.encoding}
     moved = {name: new.encoding[name] for name in ("grid_mapping",) if name in new.encoding}
     given = {name: value for name, value in {**moved, **new.attrs}.items() if name != "_FillValue"}
     if "_FillValue" in before.attributes:
         kept["_FillValue"] = before.attributes["_FillValue"]
-    attributes = plain_attributes(given) | kept
+    attributes = given | kept
     named = [a["coordinates"] for a in (before.attributes, given) if isinstance(a.get("coordinates"), str)]
     if named:
         attributes["coordinates"] = " ".join(dict.fromkeys(" ".join(map(str, named)).split()))
-    return replace(before, attributes=attributes)
+    return with_attributes(before, attributes)

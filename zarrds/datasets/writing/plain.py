@@ -35,7 +35,7 @@ _UNITS = {
     "us": "microseconds since 1970-01-01",
     "ns": "nanoseconds since 1970-01-01",
 }
-_FREELY_ENCODED = ("datetime64[", "timedelta64[", "cftime", "period", "str", "object")
+_FREELY_ENCODED = ("datetime64[", "timedelta64[", "cftime", "period", "str", "object", "StringDType")
 _ENCODED_BY_XARRAY = ("datetime64[", "timedelta64[", "cftime", "str", "object", "range")
 
 
@@ -276,6 +276,8 @@ class _Maker:
         if is_chosen and name not in self._asked:
             # what came along counts only if it can stand for missing text
             is_chosen = any(isinstance(encoding.get(key), str) for key in _MISSING)
+        if variable.dtype.kind == "T" and variable.chunks is None:
+            return variable.values
         if variable.dtype.kind != "O" or is_chosen or check_vlen_dtype(variable.dtype) is not None:
             return None
         if variable.chunks is not None and variable.size:

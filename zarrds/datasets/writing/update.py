@@ -32,6 +32,7 @@ from zarrds.datasets.writing.region import check_region_labels, expand_hint, res
 from zarrds.datasets.writing.staying import check_all_are_written, check_meaning, stays
 from zarrds.datasets.writing.stored import StoredGroup
 from zarrds.errors import EncodingError, LabelError
+from zarrds.metadata.attributes import with_attributes
 from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.extension import marks_of, new_id, with_marks
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, ZarrFormat
@@ -131,7 +132,7 @@ def plan_update(plain: PlainDataset, encoding: Encoding, stored: StoredGroup | N
     if stored is None:
         attributes, variables = prepared(dataset, encoding)
         new = {name: _new(name, v, name in encoding, how, {}, notes.get(name, {})) for name, v in variables.items()}
-        return GroupChange(GroupMetadata(attributes, zarr_format=how.zarr_format), new)
+        return GroupChange(with_attributes(GroupMetadata(zarr_format=how.zarr_format), attributes), new)
     if doubly := [name for name in encoding if name in stored.arrays]:
         raise EncodingError(
             f"variable {doubly[0]!r} already exists, but encoding was provided",

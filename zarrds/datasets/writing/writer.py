@@ -35,6 +35,7 @@ from zarrds.errors import (
     ZarrdsError,
     locating,
 )
+from zarrds.metadata.attributes import with_attributes
 from zarrds.metadata.documents import Nodes, locked, open_nodes, parents_of, zarr_format_of
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
 from zarrds.storage.locate import as_store
@@ -247,7 +248,7 @@ def _save_new(parts: Parts, target: Target[Store], options: Options, replaced: d
         with _inside(path):
             plain = plain_dataset(dataset, asked=encoding)
             attributes, variables = prepared(plain.dataset, encoding)
-            groups[path] = GroupMetadata(attributes, zarr_format=target.zarr_format)
+            groups[path] = with_attributes(GroupMetadata(zarr_format=target.zarr_format), attributes)
             for name, variable in variables.items():
                 encoded = encode_variable(name, variable, name in encoding, target.zarr_format, plain.notes.get(name))
                 start = (0,) * variable.ndim

@@ -18,6 +18,16 @@ from zarrds.errors import EncodingError, MetadataError
 from zarrds.labels.kinds.categories import CATEGORY, restore_categories, store_categories
 from zarrds.labels.kinds.intervals import INTERVAL, interval_unit, restore_intervals, store_intervals
 from zarrds.labels.kinds.nullable import MASKED, fits_masked, masked_options, restore_masked, store_masked
+from zarrds.labels.kinds.objects import (
+    OBJECTS,
+    STRINGS,
+    holds_objects,
+    objects_options,
+    restore_objects,
+    restore_strings,
+    store_objects,
+    store_strings,
+)
 from zarrds.labels.kinds.periods import PERIODS, period_unit, restore_periods, store_periods
 from zarrds.labels.kinds.plain import Array, Description, Labels, Like, Plain, described_dtype, misfit, other_kind
 from zarrds.labels.kinds.texts import TEXTS, holds_text, marked_texts, restore_texts, store_texts, text_options
@@ -146,6 +156,24 @@ _KINDS = (
         needs_description=lambda labels: False,
         attributes=frozenset({"missing_value"}),
     ),
+    Kind(
+        OBJECTS,
+        holds_objects,
+        store_objects,
+        restore_objects,
+        objects_options,
+        fits=lambda labels, dtype: labels.dtype == object,
+        attributes=frozenset({"_FillValue"}),
+    ),
+    Kind(
+        STRINGS,
+        lambda labels: False,  # of arrays alone; an index of them is one of objects
+        store_texts,
+        restore_texts,
+        text_options,
+        fits=lambda labels, dtype: holds_text(labels),
+        attributes=frozenset({"missing_value"}),
+    ),
 )
 
 
@@ -189,8 +217,10 @@ def to_plain(values: Values, like: Like | None = None) -> Plain | None:
     if isinstance(values, pd.MultiIndex):
         raise TypeError("the levels of a MultiIndex are stored one by one")
     is_described = like is not None and bool(like.description)
-    if isinstance(values, np.ndarray) and values.dtype.kind not in "OMm" and not is_described:
+    if isinstance(values, np.ndarray) and values.dtype.kind not in "OMmT" and not is_described:
         return None  # at once: these may be large
+    if isinstance(values, np.ndarray) and values.dtype.kind == "T" and like is None:
+        return store_strings(values)
     if like is None and (texts := marked_texts(values)) is not None:
         return Plain(texts)  # at once too
     labels = _as_index(values)
@@ -230,8 +260,8 @@ def _as_index(values: Values) -> Labels | None:
     flat = values.reshape(-1)
     if flat.dtype.kind in "UT":
         index = pd.Index(flat.astype(object), dtype=object, copy=False)
-    elif flat.dtype.kind == "O" and flat.size:
-        index = _recognised(flat)
+    elif flat.dtype.kind == "O":
+        index = _recognised(flat) if flat.size else pd.Index(flat, dtype=object)
     elif flat.dtype.kind in "Mmbiuf" and flat.dtype != np.float16:  # of which pandas has no index
         index = pd.Index(flat, copy=False)
     return index
@@ -359,6 +389,8 @@ def array_from_plain(description: Description, values: Array, companions: Mappin
         if bounds.shape != (*values.shape, 2):
             raise misfit("bounds have another shape", expected=(*values.shape, 2), found=bounds.shape)
         flat["bounds"] = bounds.reshape(-1, 2)
+    if described_dtype(description) == "StringDType":
+        return restore_strings(description, values)
     without_freq = {key: value for key, value in description.items() if key != "freq"}
     index = from_plain(without_freq, values.reshape(-1), flat)
     if kind.is_extension and values.ndim == 1:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from zarrds.errors import EncodingError
+from zarrds.labels.kinds.objects import missing_name, missing_value
 from zarrds.labels.kinds.plain import Array, Description, Labels, Like, Plain, described_dtype, is_missing, misfit
 
 __all__ = ["TEXTS", "holds_text", "marked_texts", "restore_texts", "store_texts", "text_options"]
@@ -26,7 +27,8 @@ def holds_text(labels: Labels) -> bool:
         return True
     if labels.dtype != object:
         return False
-    return not labels.size or pd.api.types.infer_dtype(labels.to_numpy(), skipna=True) == "string"
+    # of what else objects would be that are all missing, nobody can tell
+    return not labels.size or pd.api.types.infer_dtype(labels.to_numpy(), skipna=True) in ("string", "empty")
 
 
 def marked_texts(values: Any) -> Array | None:
@@ -53,6 +55,8 @@ def store_texts(labels: Labels, like: Like | None) -> Plain:
     else:
         dtype = _dtype(labels, values[missing])
         description = {"dtype": dtype} | ({"missing": _free_text(values[~missing])} if missing.any() else {})
+        if dtype == "object" and missing.any() and missing_name(values[missing]) == "None":
+            description["na"] = "None"
     mark = _mark(description)
     if mark is not None and (values[~missing] == mark).any():
         raise EncodingError("text is the one that stands for missing text in the store", found=f"{mark!r:.80}")
@@ -107,13 +111,13 @@ def restore_texts(description: Description, values: Array, companions: Mapping[s
         raise misfit("array does not hold the text that is described", expected=dtype, found="other objects")
     if mark is not None:
         missing |= texts == mark
-    texts[missing] = pd.NA if dtype.startswith("string") else np.nan
+    texts[missing] = pd.NA if dtype.startswith("string") else missing_value(description)
     restored: Labels = pd.Index(texts, dtype=_pandas_dtype(dtype))
     return restored
 
 
 def _pandas_dtype(dtype: str) -> Any:
-    if dtype == "object":
+    if dtype in ("object", "StringDType"):
         return object
     if dtype == "str":
         default = pd.api.types.pandas_dtype("str")

@@ -1,0 +1,140 @@
+"""What is missing stays missing, text of any kind comes back as it was, and nothing becomes a float on the way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+import zarrds
+from tests.datasets.samples import FORMATS, open_zarrds
+
+
+def objects(*values: Any) -> np.ndarray[Any, Any]:
+    array = np.empty(len(values), object)
+    array[:] = values
+    return array
+
+
+MISSING: dict[str, Any] = {
+    "booleans": objects(True, None, False),
+    "integers": objects(1, None, 2**62 + 1),
+    "all integers": objects(-(2**63), None, 5),
+    "large integers": objects(2**64 - 1, np.nan),
+    "bytes": objects(b"ab", None, b"<NA>"),
+    "texts": objects("a", pd.NA, "<NA>"),
+    "nothing": objects(None, None),
+    "nothing at all": objects(),
+    "nan": objects(np.nan, np.nan),
+}
+
+
+def same_objects(one: Any, other: Any) -> bool:
+    return one.dtype == other.dtype == object and all(
+        type(a) is type(b) and (a is b or a == b or (a != a and b != b))
+        for a, b in zip(one.ravel().tolist(), other.ravel().tolist(), strict=True)
+    )
+
+
+@pytest.mark.parametrize("zarr_format", FORMATS)
+@pytest.mark.parametrize("case", MISSING)
+def test_objects(path: Path, case: str, zarr_format: int) -> None:
+    values = MISSING[case]
+    variable = xr.Variable("x", values)
+    ds = xr.Dataset({"v": variable, "w": variable.set_dims({"y": 2, "x": len(values)}).copy()}, {"c": variable})
+    for _ in range(2):
+        zarrds.save(ds, path, mode="w", zarr_format=zarr_format)
+        found = open_zarrds(path).load()
+        for name in ("v", "w", "c"):
+            assert same_objects(found[name].values, ds[name].values), found[name].values
+        ds = found
+    xr.open_dataset(path, engine="zarr").load()
+    if case not in ("nothing at all", "texts"):
+        zarrds.save(ds, path, append_dim="x")
+        assert same_objects(open_zarrds(path).v.values, np.concatenate([values, values]))
+
+
+@pytest.mark.parametrize("zarr_format", FORMATS)
+@pytest.mark.parametrize("na", [np.nan, None, pd.NA, "none", "no"])
+@pytest.mark.parametrize("ndim", [0, 1, 2])
+def test_stringdtype(path: Path, na: Any, ndim: int, zarr_format: int) -> None:
+    dtype: Any = np.dtypes.StringDType() if isinstance(na, str) and na == "no" else np.dtypes.StringDType(na_object=na)  # type: ignore[call-overload]  # its stubs know few
+    values = np.array([["x", "<NA>"], ["nan", "x" if isinstance(na, str) else na]], dtype)
+    values = values if ndim == 2 else values[1] if ndim == 1 else values[0, 0]
+    ds = xr.Dataset({"v": (("y", "x")[:ndim], np.asarray(values, dtype))})
+    zarrds.save(ds, path, zarr_format=zarr_format)
+    found = open_zarrds(path).v
+    assert found.dtype == dtype
+    xr.testing.assert_identical(found.load(), ds.v)
+    xr.open_dataset(path, engine="zarr").load()
+
+
+def test_a_growing_column_without_text_yet(path: Path) -> None:
+    ds = xr.Dataset({"id": ("t", objects(None, None))})
+    zarrds.save(ds, path)
+    zarrds.save(xr.Dataset({"id": ("t", objects("a", None))}), path, append_dim="t")
+    assert open_zarrds(path).id.values.tolist() == [None, None, "a", None]
+
+
+@pytest.mark.parametrize("zarr_format", FORMATS)
+@pytest.mark.parametrize("shape", [(2, 3), (2, 1), (0, 2), (3,), ()])
+def test_single_bytes(path: Path, shape: tuple[int, ...], zarr_format: int) -> None:
+    values = np.resize(np.array([b"A", b"", b"T"], "S1"), shape)
+    ds = xr.Dataset({"v": (("x", "y")[: len(shape)], values)})
+    zarrds.save(ds, path, zarr_format=zarr_format)
+    for index in ("auto", "none"):
+        xr.testing.assert_identical(open_zarrds(path, index=index).load(), ds)
+    zarrds.save(open_zarrds(path), path, mode="w", zarr_format=zarr_format)
+    xr.testing.assert_identical(open_zarrds(path).load(), ds)
+    if shape:
+        zarrds.save(ds, path, append_dim="x")
+        xr.testing.assert_identical(open_zarrds(path).load(), xr.concat([ds, ds], "x"))
+
+
+def test_characters_of_netcdf_stay_texts(path: Path, tmp_path: Path) -> None:
+    ds = xr.Dataset({"s": ("x", np.array(["abc", "de"], object))})
+    ds.to_netcdf(tmp_path / "a.nc", encoding={"s": {"dtype": "S1"}})
+    with xr.open_dataset(tmp_path / "a.nc") as opened:
+        zarrds.save(opened, path)
+        xr.testing.assert_identical(open_zarrds(path).load(), ds)
+    with xr.open_dataset(tmp_path / "a.nc", concat_characters=False) as raw:
+        zarrds.save(raw, path, mode="w")
+        xr.testing.assert_identical(open_zarrds(path, concat_characters=False).load(), raw)
+    assert open_zarrds(path).s.values.tolist() == ["abc", "de"]  # the characters say how they are encoded
+
+
+@pytest.mark.parametrize("zarr_format", FORMATS)
+@pytest.mark.parametrize("dtype", ["i2", "u1", "i4"])
+def test_templates_read_as_missing(path: Path, dtype: str, zarr_format: int) -> None:
+    marker = np.iinfo(dtype).max
+    encoding: Any = {"v": {"dtype": dtype, "scale_factor": 0.01, "add_offset": 280.0, "_FillValue": marker}}
+    ds = xr.Dataset({"v": ("x", np.full(4, 280.5))}).chunk(x=2)
+    later = zarrds.save(ds, path, compute=False, encoding=encoding, zarr_format=zarr_format)
+    assert np.isnan(open_zarrds(path).v).all()
+    assert np.isnan(xr.open_dataset(path, engine="zarr").v).all()
+    later.compute()
+    np.testing.assert_allclose(open_zarrds(path).v, 280.5)
+
+
+def test_bounds_have_the_units_of_their_coordinate(path: Path) -> None:
+    times = pd.date_range("2000-01-01", periods=3).values
+    bounds = np.stack([times, times + np.timedelta64(12, "h")], 1)
+    ds = xr.Dataset(coords={"time": ("time", times, {"bounds": "b"}), "b": (("time", "n"), bounds)})
+    ds["time"].encoding = {"units": "hours since 1900-01-01", "calendar": "standard"}
+    zarrds.save(ds, path)
+    attrs = zarrds.open_group(path)["b"].attrs
+    assert attrs["units"] == "hours since 1900-01-01"
+    xr.testing.assert_identical(open_zarrds(path).load(), ds)
+
+
+def test_encoding_of_format_2_is_xarrays(path: Path, tmp_path: Path) -> None:
+    ds = xr.Dataset({"v": ("x", [1.0, 2.0]), "s": ("x", np.array(["a", "b"], object))}, {"x": [1, 2]})
+    zarrds.save(ds, path, zarr_format=2)
+    open_zarrds(path).to_zarr(tmp_path / "b.zarr", zarr_format=2)
+    xr.testing.assert_identical(xr.open_dataset(tmp_path / "b.zarr", engine="zarr").load(), ds)
+    zarrds.save(open_zarrds(path), tmp_path / "c.zarr")
+    xr.testing.assert_identical(open_zarrds(tmp_path / "c.zarr").load(), ds)

@@ -1,0 +1,195 @@
+"""Objects that are booleans, integers or bytes, of which some are missing, and NumPy's texts of any length.
+
+None of these has an array type of its own that knows what is missing: one value stands for it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from zarrds.errors import EncodingError
+from zarrds.labels.kinds.plain import (
+    Array,
+    Description,
+    Labels,
+    Like,
+    Plain,
+    described_dtype,
+    is_missing,
+    misfit,
+    other_kind,
+)
+
+__all__ = [
+    "OBJECTS",
+    "STRINGS",
+    "holds_objects",
+    "missing_name",
+    "missing_value",
+    "objects_options",
+    "restore_objects",
+    "restore_strings",
+    "store_objects",
+    "store_strings",
+]
+
+OBJECTS = re.compile(r"objects\[(boolean|integer|bytes)\]")
+STRINGS = re.compile("StringDType")
+_INTEGERS = (np.dtype(np.int64), np.dtype(np.uint64))
+_BOOLEAN_MISSING = -1
+# how what is missing is written in a description; text or numbers are missing as NaN unless it says otherwise
+_MISSING = {"None": None, "nan": np.nan, "NA": pd.NA}
+
+
+def missing_name(values: Any) -> str:
+    """What the first missing one of some objects is: ``None``, ``nan`` or ``NA``."""
+    first = next(iter(values), np.nan)
+    return "None" if first is None else "NA" if first is pd.NA else "nan"
+
+
+def missing_value(description: Description) -> Any:
+    """What is put where values are missing."""
+    name = description.get("na", "nan")
+    if not isinstance(name, str) or name not in _MISSING:
+        raise misfit("what is missing is nothing that is known", expected=list(_MISSING), found=f"{name!r:.80}")
+    return _MISSING[name]
+
+
+def holds_objects(labels: Labels) -> bool:
+    """Whether labels are objects that are booleans, integers or bytes, some of them missing."""
+    if labels.dtype != object or not labels.size:
+        return False
+    return bool(labels.isna().any()) and pd.api.types.infer_dtype(labels.to_numpy(), skipna=True) in (
+        "boolean",
+        "integer",
+        "bytes",
+    )
+
+
+def store_objects(labels: Labels, like: Like | None) -> Plain:
+    """Objects, with a value of their own kind that stands for what is missing.
+
+    Raises
+    ------
+    LabelError
+        For other objects than `like` describes.
+    EncodingError
+        Where no value is left to stand for missing ones, or a label is the one that does.
+    """
+    objects = labels.to_numpy()
+    missing = is_missing(objects)
+    present = objects[~missing]
+    kind = pd.api.types.infer_dtype(present, skipna=False) if present.size else ""
+    if like is not None:
+        match = OBJECTS.fullmatch(described_dtype(like.description))
+        if match is None or kind not in ("", match[1]):
+            raise other_kind(like, labels.dtype)
+        description = dict(like.description)
+        mark = _mark(description)
+    else:
+        mark = _free_mark(kind, present)
+        noted: Any = mark.decode() if isinstance(mark, bytes) else mark
+        description = {"dtype": f"objects[{kind}]", "missing": noted, "na": missing_name(objects[missing])}
+    if any(value == mark for value in present):
+        raise EncodingError(
+            "a value is the one that stands for missing ones in the store", found=mark, mend="Save the variable anew"
+        )
+    filled = objects.copy()
+    filled[missing] = mark
+    if description["dtype"] == "objects[bytes]":
+        if any(value.endswith(b"\0") for value in present):
+            raise EncodingError("bytes that end in zeros cannot be stored", mend="Store them as an array of uint8")
+        return Plain(filled.astype(np.bytes_), description)
+    dtype = np.dtype(np.int8) if description["dtype"] == "objects[boolean]" else _integer_dtype(filled)
+    return Plain(filled.astype(dtype), description, {"_FillValue": mark})
+
+
+def _integer_dtype(values: Array) -> np.dtype[Any]:
+    low, high = min(map(int, values)), max(map(int, values))
+    for dtype in _INTEGERS:
+        if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max:
+            return dtype
+    raise EncodingError("integers do not fit into 64 bits", found=low if low < 0 else high, mend="Store them as text")
+
+
+def _free_mark(kind: str, present: Array) -> Any:
+    """A value that is none of those that are there."""
+    if kind == "boolean":
+        return _BOOLEAN_MISSING
+    used = set(present)
+    candidates: Any
+    if kind == "bytes":
+        candidates = (f"<NA{n or ''}>".encode() for n in itertools.count())
+    elif min(map(int, present)) >= np.iinfo(np.int64).min and max(map(int, present)) <= np.iinfo(np.int64).max:
+        candidates = itertools.count(int(np.iinfo(np.int64).min))
+    else:
+        candidates = itertools.count(int(np.iinfo(np.uint64).max), -1)
+    return next(value for value in candidates if value not in used)
+
+
+def _mark(description: Description) -> Any:
+    mark = description.get("missing")
+    is_bytes = description["dtype"] == "objects[bytes]"
+    if (is_bytes and not isinstance(mark, str)) or (not is_bytes and type(mark) is not int):
+        raise misfit("what stands for missing values is nothing of their kind", found=f"{mark!r:.80}")
+    return mark.encode() if isinstance(mark, str) else mark
+
+
+def objects_options(description: Description) -> dict[str, Any]:
+    """How they are to be decoded: what stands for missing ones stays in the array."""
+    return {"mask_and_scale": False}
+
+
+def restore_objects(description: Description, values: Array, companions: Mapping[str, Any]) -> Labels:
+    """The index that `store_objects` was given."""
+    dtype = described_dtype(description)
+    expected = "S" if dtype == "objects[bytes]" else "iu"
+    if values.dtype.kind not in expected:
+        raise misfit("array does not hold the objects that are described", expected=dtype, found=values.dtype)
+    mark = _mark(description)
+    missing = np.asarray(values == mark)
+    if dtype == "objects[boolean]" and not (missing | (values == 0) | (values == 1)).all():
+        raise misfit("array holds integers that are no booleans", expected=[0, 1, mark])
+    objects = (values == 1 if dtype == "objects[boolean]" else values).astype(object)
+    objects[missing] = missing_value(description)
+    restored: Labels = pd.Index(objects, dtype=object)
+    return restored
+
+
+def store_strings(values: Array) -> Plain:
+    """An array of NumPy's `StringDType`, of any shape, as objects; a text stands for what is missing."""
+    objects = values.astype(object)
+    missing = is_missing(objects) if hasattr(values.dtype, "na_object") else np.zeros(values.shape, bool)
+    description: dict[str, Any] = {"dtype": "StringDType"}
+    if hasattr(values.dtype, "na_object"):
+        na = values.dtype.na_object
+        description["na"] = na if isinstance(na, str) else missing_name([na])
+        description["is_text"] = isinstance(na, str)
+    mark = None
+    if missing.any():
+        used = set(objects[~missing])
+        mark = next(text for text in (f"<NA{n or ''}>" for n in itertools.count()) if text not in used)
+        objects[missing] = mark
+        description["missing"] = mark
+    texts = objects.astype(np.dtype("O", metadata={"element_type": str}))
+    return Plain(texts, description, {} if mark is None else {"missing_value": mark})
+
+
+def restore_strings(description: Description, values: Array) -> Array:
+    """The array that `store_strings` was given."""
+    if values.dtype.kind not in "OUT":
+        raise misfit("array does not hold the text that is described", expected="StringDType", found=values.dtype)
+    dtype: Any = np.dtypes.StringDType()
+    objects = values.astype(object)
+    if "na" in description:
+        na = description["na"] if description.get("is_text") is True else missing_value(description)
+        dtype = np.dtypes.StringDType(na_object=na)
+        if isinstance(description.get("missing"), str):
+            objects[objects == description["missing"]] = na
+    return objects.astype(dtype)

@@ -1,0 +1,300 @@
+"""Attributes with their types <-> strictly valid JSON, and a note of what JSON cannot say.
+
+JSON has no types of numbers, no NaN, no bytes, no tuples, and no keys but text. Other readers see the nearest plain
+value; what is noted beside it gives the value back as it was. A note counts only as long as the value that it makes is
+the one that stands in the document: another tool may have changed that.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from zarrds.errors import EncodingError, MetadataError
+from zarrds.metadata.dtypes import JSON
+from zarrds.metadata.equality import is_same
+from zarrds.metadata.extension import N, note_of, with_note
+from zarrds.metadata.model import Node
+
+__all__ = ["ATTRIBUTES", "plain_value", "typed_attributes", "updated_attributes", "with_attributes"]
+
+# the member of the `zarrds` object
+ATTRIBUTES = "attributes"
+_NUMBERS = re.compile(r"bool|u?int(8|16|32|64)|float(16|32|64)")
+_MEND = "Convert it to text, numbers, lists or dicts of these first, or drop it"
+_FINITE_MAX = float(np.finfo(np.float64).max)
+
+
+def with_attributes(node: N, values: Mapping[Any, Any], hidden: Mapping[str, Any] | None = None) -> N:
+    """A node with other attributes.
+
+    Parameters
+    ----------
+    node : ArrayMetadata or GroupMetadata
+    values : mapping
+        Of any types that JSON can hold or a note can tell.
+    hidden : mapping, optional
+        Attributes that are noted alone: other readers would stumble over them.
+
+    Raises
+    ------
+    EncodingError
+        For what cannot be kept, naming the attribute.
+
+    Examples
+    --------
+    >>> from zarrds.metadata.model import GroupMetadata
+    >>> node = with_attributes(GroupMetadata(), {"flags": np.int8([1, 2]), "limit": float("nan"), "title": "x"})
+    >>> node.attributes, typed_attributes(node)["flags"].dtype
+    ({'flags': [1, 2], 'limit': 'NaN', 'title': 'x'}, dtype('int8'))
+    """
+    return updated_attributes(with_note(replace(node, attributes={}), ATTRIBUTES, None), values, hidden)
+
+
+def updated_attributes(node: N, values: Mapping[Any, Any], hidden: Mapping[str, Any] | None = None) -> N:
+    """A node with some attributes more, or others in the place of its own; else as `with_attributes`."""
+    plain: dict[str, JSON] = {}
+    notes: dict[str, JSON] = {}
+    for name, value in values.items():
+        plain[_name(name)], note = _described(name, value)
+        if note is not None:
+            notes[name] = note
+    for name, value in (hidden or {}).items():
+        described, note = _described(name, value)
+        notes[name] = {"kind": "hidden", "value": described} | ({} if note is None else {"note": note})
+    before = note_of(node, ATTRIBUTES)
+    if isinstance(before, dict):
+        notes = {name: note for name, note in before.items() if name not in plain} | notes
+    changed = replace(node, attributes={**node.attributes, **plain})
+    return with_note(changed, ATTRIBUTES, notes or None) if notes or before is not None else changed
+
+
+def _name(name: object) -> str:
+    if not isinstance(name, str):
+        raise EncodingError(
+            f"attribute {name!r} cannot be stored: names of attributes are strings", mend="Rename the attribute"
+        )
+    return name
+
+
+def _described(name: object, value: Any) -> tuple[JSON, JSON]:
+    try:
+        return _plain(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise EncodingError(
+            f"attribute {name!r} cannot be stored: {error}",
+            expected="text, bytes, numbers, booleans, None, and lists, tuples, arrays and dicts of these",
+            mend=_MEND,
+        ) from error
+
+
+def plain_value(value: Any) -> JSON:
+    """The nearest strictly valid JSON of an attribute's value. Raises `TypeError` for what has none.
+
+    Examples
+    --------
+    >>> plain_value({"range": (np.float32(0.5), float("inf")), "by": b"me"})
+    {'range': [0.5, 1.7976931348623157e+308], 'by': 'me'}
+    """
+    return _plain(value)[0]
+
+
+def _plain(value: Any) -> tuple[JSON, JSON]:
+    """The nearest JSON of a value, and what that does not say of it; None if it says all."""
+    if value is None or (isinstance(value, bool | str) and not isinstance(value, np.generic)):
+        return value, None
+    if isinstance(value, np.str_):
+        return str(value), None
+    if isinstance(value, bytes):
+        return _text(value), {"kind": "bytes", "value": _base64(value)}
+    if isinstance(value, np.ndarray | np.generic):
+        return _of_numpy(value)
+    if isinstance(value, int):
+        return int(value), None
+    if isinstance(value, float):
+        return _number(value), None if math.isfinite(value) else {"kind": "float", "value": repr(float(value))}
+    if isinstance(value, list | tuple):
+        return _of_items(value)
+    if isinstance(value, Mapping):
+        return _of_mapping(value)
+    raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+def _number(value: float) -> JSON:
+    if math.isnan(value):
+        return "NaN"
+    return float(value) if math.isfinite(value) else math.copysign(_FINITE_MAX, value)
+
+
+def _text(value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
+
+
+def _base64(value: bytes) -> str:
+    return base64.b64encode(value).decode()
+
+
+def _of_numpy(value: Any) -> tuple[JSON, JSON]:
+    dtype = value.dtype
+    shape: dict[str, JSON] = {"shape": list(value.shape)} if isinstance(value, np.ndarray) else {}
+    if dtype.kind == "O" or dtype.kind == "T":
+        plain, note = _plain(value.tolist())
+        return plain, {"kind": "objects", **shape} | ({} if note is None else {"note": note})
+    if dtype.kind == "U":
+        return value.tolist(), {"kind": "texts", **shape}
+    if dtype.kind == "S":
+        plain, note = _plain(value.tolist())
+        return plain, {"kind": "bytes array", **shape, "note": note}
+    name = dtype.newbyteorder("=").name
+    if not _NUMBERS.fullmatch(name):
+        raise TypeError(f"a value of dtype {dtype} is not JSON")
+    note = {"kind": "numbers", "dtype": name, **shape}
+    if dtype.kind == "f" and not np.isfinite(value).all():
+        note["value"] = _base64(np.asarray(value).astype(dtype.newbyteorder("<")).tobytes())
+    return _plain_numbers(value.tolist()), note
+
+
+def _plain_numbers(value: Any) -> JSON:
+    if isinstance(value, list):
+        return [_plain_numbers(item) for item in value]
+    return _number(value) if isinstance(value, float) else value
+
+
+def _of_items(values: list[Any] | tuple[Any, ...]) -> tuple[JSON, JSON]:
+    described = [_plain(value) for value in values]
+    notes: dict[str, JSON] = {str(i): note for i, (_, note) in enumerate(described) if note is not None}
+    is_tuple = isinstance(values, tuple)
+    note = {"kind": "tuple" if is_tuple else "list", "items": notes} if notes or is_tuple else None
+    return [plain for plain, _ in described], note
+
+
+def _of_mapping(values: Mapping[Any, Any]) -> tuple[JSON, JSON]:
+    plain: dict[str, JSON] = {}
+    keys: list[JSON] = []
+    notes: dict[str, JSON] = {}
+    texts = {key for key in values if isinstance(key, str)}
+    for key, value in values.items():
+        text = key if isinstance(key, str) else _key_text(key)
+        while not isinstance(key, str) and (text in texts or text in plain):
+            text += "_"
+        described, note = _plain(key)
+        keys.append([text, described] if note is None else [text, described, note])
+        plain[text], note = _plain(value)
+        if note is not None:
+            notes[text] = note
+    has_other_keys = len(texts) < len(values)
+    if not notes and not has_other_keys:
+        return plain, None
+    return plain, {"kind": "dict", "items": notes} | ({"keys": keys} if has_other_keys else {})
+
+
+def _key_text(key: Any) -> str:
+    if key is None or isinstance(key, bool | int | float | bytes | tuple | np.generic):
+        return _text(key) if isinstance(key, bytes) else str(key)
+    raise TypeError(f"a key of type {type(key).__name__} is not JSON")
+
+
+def typed_attributes(node: Node) -> dict[str, Any]:
+    """The attributes of a node, with the types that are noted of them.
+
+    What does not fit is left out: the attribute is then what JSON says.
+    """
+    attributes: dict[str, Any] = dict(node.attributes)
+    notes = note_of(node, ATTRIBUTES)
+    for name, note in notes.items() if isinstance(notes, dict) else ():
+        if not isinstance(note, dict):
+            continue
+        try:
+            if note.get("kind") == "hidden":
+                if name not in attributes:
+                    attributes[name] = _typed(note.get("value"), note.get("note"))
+            elif name in attributes:
+                value = _typed(attributes[name], note)
+                if is_same(plain_value(value), attributes[name]):
+                    attributes[name] = value
+        except (
+            AttributeError,
+            KeyError,
+            IndexError,
+            TypeError,
+            ValueError,
+            OverflowError,
+            RecursionError,
+            MetadataError,
+        ):
+            continue
+    return attributes
+
+
+def _typed(value: JSON, note: JSON) -> Any:
+    """A value as its note has it. Raises all sorts of errors where the note does not fit."""
+    if note is None:
+        return value
+    kind = note["kind"]
+    if kind == "bytes":
+        return base64.b64decode(note["value"], validate=True)
+    if kind == "float":
+        return float(note["value"])
+    if kind in ("list", "tuple"):
+        items = [_typed(item, note["items"].get(str(i))) for i, item in enumerate(value)]
+        return tuple(items) if kind == "tuple" else items
+    if kind == "dict":
+        return _typed_mapping(value, note)
+    shape = tuple(note["shape"]) if "shape" in note else ()
+    array = _typed_array(kind, value, note)
+    if "shape" in note:
+        return array.reshape(shape)
+    return array[()]
+
+
+def _typed_mapping(value: JSON, note: JSON) -> dict[Any, Any]:
+    items = {key: _typed(item, note["items"].get(key)) for key, item in value.items()}
+    if "keys" not in note:
+        return items
+    if [key[0] for key in note["keys"]] != list(items):
+        raise ValueError("other keys")
+    return {_typed(key[1], key[2] if len(key) > 2 else None): items[key[0]] for key in note["keys"]}
+
+
+def _typed_array(kind: str, value: JSON, note: JSON) -> np.ndarray[Any, Any]:
+    if kind == "numbers":
+        if not _NUMBERS.fullmatch(note["dtype"]):
+            raise ValueError("no dtype of numbers")
+        dtype = np.dtype(note["dtype"])
+        if "value" in note:
+            raw = base64.b64decode(note["value"], validate=True)
+            flat = np.frombuffer(raw, dtype.newbyteorder("<")).astype(dtype)
+            return flat if "shape" in note else flat.reshape(())
+        return np.array(value, dtype)
+    if kind == "texts":
+        return np.array(value, np.str_)
+    items = _typed(value, note.get("note"))
+    if kind == "bytes array":
+        return np.array(items, np.bytes_)
+    if kind != "objects":
+        raise ValueError("unknown kind")
+    flat_items = np.empty(_size(note.get("shape", [])), object)
+    flat_items[:] = _flat(items, len(note.get("shape", [])))
+    return flat_items
+
+
+def _size(shape: list[int]) -> int:
+    size = math.prod(shape)
+    if size > 2**24:
+        raise ValueError("too large")
+    return size
+
+
+def _flat(items: Any, ndim: int) -> list[Any]:
+    for _ in range(ndim - 1):
+        items = [item for part in items for item in part]
+    return list(items) if ndim else [items]

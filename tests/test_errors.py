@@ -40,6 +40,7 @@ BUILTINS: dict[str, tuple[type[Exception], ...]] = {
     "LabelNotFoundError": (LabelError, KeyError),
     "ConflictError": (RuntimeError,),
     "LockTimeoutError": (StoreIOError, TimeoutError),
+    "ReleaseError": (RuntimeError,),
 }
 
 

@@ -23,6 +23,7 @@ __all__ = [
     "MetadataError",
     "NodeNotFoundError",
     "ReadOnlyError",
+    "ReleaseError",
     "SelectionError",
     "StoreExistsError",
     "StoreIOError",
@@ -175,6 +176,10 @@ class MetadataError(ZarrdsError, ValueError):
 
 class UnsupportedError(MetadataError, NotImplementedError):
     """Valid Zarr that zarrds cannot read or write: an unknown codec, data type, chunk grid and so on."""
+
+
+class ReleaseError(ZarrdsError, RuntimeError):
+    """An installed release of a library that zarrds needs is too old for it."""
 
 
 class ChunkError(ZarrdsError, ValueError):

@@ -11,15 +11,16 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 import xarray as xr
-from xarray.backends import BackendArray, zarr
+from xarray.backends import BackendArray
 from xarray.backends.api import DATAARRAY_NAME, DATAARRAY_VARIABLE
 from xarray.backends.common import NONE_VAR_NAME, datatree_from_dict_with_io_cleanup
 from xarray.backends.writers import _validate_dataset_names as validate_dataset_names
-from xarray.backends.zarr import FillValueCoder
 from xarray.coding import strings
 from xarray.conventions import CF_RELATED_DATA, decode_cf_variables, encode_dataset_coordinates
 from xarray.core import indexing
 from xarray.core.indexing import IndexSelResult
+
+from zarrds.compat.releases import FillValueCoder, encode_zarr_variable, lazily
 
 __all__ = [
     "CF_RELATED_DATA",
@@ -37,13 +38,13 @@ __all__ = [
     "decode_cf_variables",
     "encode_dataset_coordinates",
     "encode_zarr_variable",
+    "lazily",
     "lazy_data",
     "new_dataset",
     "validate_dataset_names",
 ]
 
 # xarray gives these no types
-encode_zarr_variable: Callable[..., Any] = zarr.encode_zarr_variable
 check_vlen_dtype: Callable[[np.dtype[Any]], type | None] = strings.check_vlen_dtype
 create_vlen_dtype: Callable[[type], np.dtype[Any]] = strings.create_vlen_dtype
 
@@ -174,7 +175,7 @@ class MappedArray(BackendArray):
 
     def lazily(self) -> Any:
         """As the data of a variable."""
-        return indexing.LazilyIndexedArray(self)
+        return lazily(self)
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
         return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.OUTER, self._get)

@@ -13,7 +13,7 @@ from xarray.core import indexing
 
 from zarrds.arrays.array import Array
 from zarrds.compat.interpolation import mend_interpolation
-from zarrds.compat.xarray_internals import create_vlen_dtype
+from zarrds.compat.xarray_internals import create_vlen_dtype, lazily
 from zarrds.datasets.encoding.attributes import decoded_attributes
 from zarrds.datasets.encoding.variables import encoding_of
 from zarrds.engine.cache import ChunkCache, cache_of
@@ -195,4 +195,4 @@ class LazyArrays:
             )
         attributes = decoded_attributes(metadata, fill_value_is_mask=self.fill_value_is_mask)
         encoding = encoding_of(metadata, fill_value_is_mask=self.fill_value_is_mask)
-        return xr.Variable(names, indexing.LazilyIndexedArray(lazy), attributes, encoding, fastpath=True)
+        return xr.Variable(names, lazily(lazy), attributes, encoding, fastpath=True)

@@ -163,4 +163,4 @@ def _times(variable: xr.Variable, stored: np.dtype[Any]) -> _Times | None:
     if values.dtype != variable.dtype:
         return None
     steps = np.diff(values)
-    return _Times(values[0], steps[0]) if steps[0] == steps[1] and steps[0] > np.timedelta64(0) else None
+    return _Times(values[0], steps[0]) if steps[0] == steps[1] and steps.view(np.int64)[0] > 0 else None

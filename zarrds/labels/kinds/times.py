@@ -56,7 +56,8 @@ def store_times(labels: pd.DatetimeIndex | pd.TimedeltaIndex, like: Like | None)
     # xarray decodes datetimes to nanoseconds, but timedeltas without elements to seconds
     if freq is None and (dtype == "datetime64[ns]" or (dtype == "timedelta64[ns]" and labels.size)):
         return None
-    return Plain(values, {"dtype": dtype} | ({} if freq is None else {"freq": freq}))
+    more = {"freq": freq, "zone": _library(labels.tz if isinstance(labels, pd.DatetimeIndex) else None)}
+    return Plain(values, {"dtype": dtype} | {name: value for name, value in more.items() if value is not None})
 
 
 def plain_times(labels: pd.DatetimeIndex | pd.TimedeltaIndex, like: Like | None = None) -> tuple[Array, str]:
@@ -138,7 +139,7 @@ def restore_times(description: Description, values: Array, companions: Mapping[s
         raise misfit("times are finer than they are described", expected=match[0], found=values.dtype)
     index: Any = pd.Index(converted)
     if match[3]:
-        index = index.tz_localize("UTC").tz_convert(_zone(match[3]))
+        index = index.tz_localize("UTC").tz_convert(_zone(match[3], description.get("zone")))
     restored: Labels = _with_freq(index, description["freq"]) if "freq" in description else index
     return restored
 
@@ -168,7 +169,7 @@ def _zone_name(zone: dt.tzinfo) -> str:
     return str(name)
 
 
-def _zone(name: str) -> dt.tzinfo | str:
+def _zone(name: str, library: object = None) -> dt.tzinfo | str:
     """A zone as pandas takes it; nothing but zoneinfo's own files is looked into."""
     if name == "UTC":
         return dt.UTC
@@ -176,8 +177,27 @@ def _zone(name: str) -> dt.tzinfo | str:
         hours, minutes, seconds, micros = (int(part or 0) for part in match.groups()[1:])
         offset = dt.timedelta(hours=hours, minutes=minutes, seconds=seconds, microseconds=micros)
         return dt.timezone(-offset if match[1] == "-" else offset)
-    zoneinfo.ZoneInfo(name)
-    return name  # pandas makes of it what it makes of the names that users give
+    found = zoneinfo.ZoneInfo(name)
+    if library == "pytz" and (pytz := _pytz()) is not None:
+        zone: dt.tzinfo = pytz.timezone(name)
+        return zone
+    return found if library == "zoneinfo" else name  # pandas makes of it what it makes of the names that users give
+
+
+def _library(zone: dt.tzinfo | None) -> str | None:
+    """Which library a zone is of, where it is not the one that pandas chooses: pandas 2 prefers pytz, 3 zoneinfo."""
+    key = getattr(zone, "key", None) or getattr(zone, "zone", None)
+    if key is None or type(pd.Timestamp(0, tz=key).tz).__module__ == type(zone).__module__:
+        return None
+    return "zoneinfo" if isinstance(zone, zoneinfo.ZoneInfo) else "pytz"
+
+
+def _pytz() -> Any:
+    try:
+        import pytz
+    except ImportError:
+        return None
+    return pytz
 
 
 def _freq_text(labels: pd.DatetimeIndex | pd.TimedeltaIndex) -> str | None:

@@ -31,6 +31,7 @@ def code_of(text: str) -> str:
 @pytest.mark.parametrize(
     ("page", "modules"),
     [
+        ("rechunk", []),
         ("tutorial", ["dask", "zarr"]),
         ("labels", ["zarr"]),
         ("regions", ["cyvcf2", "zarr"]),

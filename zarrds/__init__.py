@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from zarrds.datasets.description.versions import Versions
     from zarrds.datasets.editing.edits import drop_vars, rename, update_attrs
     from zarrds.datasets.editing.index import index
+    from zarrds.datasets.rechunking.rechunk import copy, rechunk, rechunk_plan
     from zarrds.datasets.writing.writer import save
     from zarrds.labels.genomics.regions import RegionIndex
     from zarrds.storage.fsspec.store import RemoteStore
@@ -47,6 +48,7 @@ __all__ = [
     "Versions",
     "__version__",
     "convert",
+    "copy",
     "create_array",
     "create_group",
     "diff",
@@ -57,6 +59,8 @@ __all__ = [
     "info",
     "open_array",
     "open_group",
+    "rechunk",
+    "rechunk_plan",
     "rename",
     "save",
     "update_attrs",
@@ -83,6 +87,7 @@ _HOMES = {
     "Store": "storage.protocol",
     "Versions": "datasets.description.versions",
     "convert": "datasets.converting.convert",
+    "copy": "datasets.rechunking.rechunk",
     "create_array": "arrays.create",
     "create_group": "arrays.opening",
     "diff": "datasets.comparing.diff",
@@ -92,6 +97,8 @@ _HOMES = {
     "info": "datasets.description.info",
     "open_array": "arrays.opening",
     "open_group": "arrays.opening",
+    "rechunk": "datasets.rechunking.rechunk",
+    "rechunk_plan": "datasets.rechunking.rechunk",
     "rename": "datasets.editing.edits",
     "save": "datasets.writing.writer",
     "update_attrs": "datasets.editing.edits",

@@ -305,3 +305,30 @@ def test_colour_only_on_a_terminal_that_wants_it(path: Path, no_colour: bool) ->
     assert done.returncode == 0
     assert (b"\x1b[" in shown) is not no_colour
     assert b"t2m" in shown
+
+
+def test_copy_and_rechunk(run: Run, path: Path, tmp_path: Path) -> None:
+    assert run("copy", path, tmp_path / "copy.zarr", "-v", "t2m") == (0, "", "")
+    xr.testing.assert_identical(xr.open_dataset(tmp_path / "copy.zarr", engine="zarrds").load(), climate())
+    words = ["rechunk", path, tmp_path / "b.zarr", "--chunks", "time=-1,lat=1", "--max-memory", "50MB"]
+    status, out, _ = run(*words, "--plan")
+    assert status == 0
+    assert "t2m: (2, 2, 3) -> (4, 1, 3), direct" in out
+    assert not (tmp_path / "b.zarr").exists()
+    assert run(*words) == (0, "", "")
+    assert zarrds.open_array(tmp_path / "b.zarr", path="t2m").chunks == (4, 1, 3)
+    status, _, err = run(*words)
+    assert status == 2
+    assert "exists here already" in err
+    encoding = tmp_path / "encoding.json"
+    encoding.write_text('{"t2m": {"chunks": [1, 1, 1], "shards": [4, 2, 3]}}')
+    assert run("rechunk", path, tmp_path / "b.zarr", "--encoding", encoding, "--overwrite") == (0, "", "")
+    assert zarrds.open_array(tmp_path / "b.zarr", path="t2m").shards == (4, 2, 3)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"t2m": 3}'])
+def test_encodings_that_are_none(run: Run, path: Path, tmp_path: Path, text: str) -> None:
+    (tmp_path / "e.json").write_text(text)
+    status, _, err = run("rechunk", path, tmp_path / "b.zarr", "--encoding", tmp_path / "e.json")
+    assert status == 2
+    assert "e.json" in err

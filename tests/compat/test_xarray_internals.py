@@ -40,6 +40,19 @@ def test_cf_related_data() -> None:
     assert {"bounds", "grid_mapping", "cell_measures", "formula_terms"} <= set(internals.CF_RELATED_DATA)
 
 
+def test_unwrapped(tmp_path: Path) -> None:
+    zarrds.save(
+        xr.Dataset({"v": ("x", [1.5, 2.5])}), tmp_path / "x.zarr", encoding={"v": {"dtype": "i2", "scale_factor": 0.5}}
+    )
+    ds = xr.open_dataset(tmp_path / "x.zarr", engine="zarrds")
+    assert isinstance(internals.unwrapped(internals.lazy_data(ds.v.variable)), LazyArray)
+    assert isinstance(internals.unwrapped(internals.lazy_data(ds.v[:].variable)), LazyArray)
+    for part in (ds.v[:1], ds.v[::-1], ds.v[[0, 1]], ds.v[0]):
+        assert internals.unwrapped(internals.lazy_data(part.variable)) is None
+    loaded = ds.v.load().variable
+    assert not isinstance(internals.unwrapped(internals.lazy_data(loaded)), LazyArray)
+
+
 def test_dataarray_name() -> None:
     # what `open_dataarray` looks for; the engines of other libraries too
     assert internals.DATAARRAY_NAME == "__xarray_dataarray_name__"

@@ -11,7 +11,7 @@ from contextlib import suppress
 from difflib import get_close_matches
 
 import zarrds
-from zarrds.cli import checking, converting, editing, looking
+from zarrds.cli import checking, converting, copying, editing, looking
 from zarrds.cli.terminal import message, print_text, shown_warnings
 from zarrds.errors import VariableNotFoundError, ZarrdsError
 
@@ -93,6 +93,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and stop")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (looking, checking, converting, editing):
+    for module in (looking, checking, converting, copying, editing):
         module.add_commands(commands)
     return parser

@@ -6,7 +6,7 @@ ranges of its value (`zarrds.engine.chunk_io`), which is why the index has funct
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -97,18 +97,36 @@ class Sharding:
             yield position, tuple(slice(p * c, (p + 1) * c) for p, c in zip(position, self.chunks, strict=True))
 
     def encode(self, array: AnyArray) -> Buffer:
-        index = np.empty((*self.grid, 2), np.uint64)
+        regions = dict(self._regions())
+
+        def encoded(position: tuple[int, ...]) -> Buffer:
+            # what the inner pipeline returns may be a view of memory that is used again
+            return bytes(join(self.inner.encode(np.ascontiguousarray(array[regions[position]]))))
+
+        return b"".join(self.packed(encoded) or ())
+
+    def packed(self, encoded: Callable[[tuple[int, ...]], Buffer | None]) -> Parts | None:
+        """A shard of inner chunks that are encoded already, in parts; None if there are none.
+
+        Parameters
+        ----------
+        encoded : callable
+            From the position of an inner chunk in the shard to its bytes, None for one that is absent.
+        """
+        index = np.full((*self.grid, 2), _ABSENT, np.uint64)
         parts: list[Buffer] = []
         offset = 0 if self.index_at_end else self.index_nbytes
-        for position, region in self._regions():
-            encoded = join(self.inner.encode(np.ascontiguousarray(array[region])))
-            # what the inner pipeline returns may be a view of memory that is used again
-            parts.append(bytes(encoded))
-            index[position] = offset, len(encoded)
-            offset += len(encoded)
-        encoded_index = join(self.index.encode(index))
-        parts.insert(len(parts) if self.index_at_end else 0, encoded_index)
-        return b"".join(parts)
+        for position in np.ndindex(self.grid):
+            data = encoded(position)
+            if data is None:
+                continue
+            parts.append(data)
+            index[position] = offset, len(data)
+            offset += len(data)
+        if not parts:
+            return None
+        parts.insert(len(parts) if self.index_at_end else 0, join(self.index.encode(index)))
+        return tuple(parts)
 
     def decode(self, data: Buffer, spec: ChunkSpec) -> AnyArray:
         raw = as_bytes(data).data

@@ -41,6 +41,7 @@ __all__ = [
     "lazily",
     "lazy_data",
     "new_dataset",
+    "unwrapped",
     "validate_dataset_names",
 ]
 
@@ -52,6 +53,25 @@ create_vlen_dtype: Callable[[type], np.dtype[Any]] = strings.create_vlen_dtype
 def lazy_data(variable: xr.Variable) -> Any:
     """What holds a variable's data, without loading it."""
     return variable._data
+
+
+def unwrapped(data: Any) -> Any:
+    """What xarray's wrappers of lazy data hold, as long as all of it is wanted; None where only a part is.
+
+    Decoders are unwrapped too.
+    """
+    while type(data).__module__ == indexing.__name__ or type(data).__module__.startswith("xarray.coding"):
+        key = getattr(data, "key", None)
+        if isinstance(key, indexing.ExplicitIndexer):
+            sizes = getattr(data.array, "shape", ())
+            parts = zip(key.tuple, sizes, strict=True)
+            if not all(isinstance(k, slice) and k.indices(n) == (0, n, 1) for k, n in parts):
+                return None
+        wrapped = getattr(data, "array", None)
+        if wrapped is None:
+            return data
+        data = wrapped
+    return data
 
 
 def new_dataset(

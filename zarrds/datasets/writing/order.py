@@ -14,7 +14,7 @@ from zarrds.metadata.extension import note_of, with_note
 from zarrds.metadata.model import ArrayMetadata
 from zarrds.storage.protocol import Values
 
-__all__ = ["with_order"]
+__all__ = ["noted_again", "with_order"]
 
 # of an array without a record, so many labels may be read to make one
 _FEW = 2**20
@@ -55,3 +55,12 @@ def _record(metadata: ArrayMetadata) -> OrderRecord | None:
         return OrderRecord.from_json(value, metadata)
     except MetadataError:
         return None
+
+
+def noted_again(values: Values, path: str, metadata: ArrayMetadata) -> ArrayMetadata:
+    """The metadata of an array whose chunks were all written anew with the same elements, with a record of its own."""
+    if note_of(metadata, ORDER) is None:
+        return metadata
+    return with_note(
+        metadata, ORDER, record_of(Elements(values, path, metadata, is_private=True), None, None).to_json()
+    )

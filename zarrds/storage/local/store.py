@@ -272,6 +272,11 @@ class LocalStore(Tree):
             raise self._failure(exc, "stage", "") from exc
         return self._like((self.path, hidden, self._root, None, False, self._lock_timeout))
 
+    def staged_in(self, folder: str) -> Self:
+        """Return a staged store in a folder of the caller's, beside the root, which stays if this process dies."""
+        self._check_replaceable()
+        return self._like((self.path, folder, self._root, None, False, self._lock_timeout))
+
     def _check_replaceable(self) -> None:
         if os.path.lexists(self._root) and not os.path.isdir(self._root):
             raise StoreExistsError(

@@ -1,0 +1,373 @@
+"""Copies and other chunks: the same values, within memory, also after kills."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import zarrds
+from tests.datasets.samples import FORMATS, days, files
+from zarrds.datasets.rechunking.plan import blocks_of, pieces_of, plan_array
+from zarrds.errors import (
+    ChunkError,
+    ConflictError,
+    EncodingError,
+    StoreExistsError,
+    UnsupportedError,
+    VariableNotFoundError,
+)
+from zarrds.storage.local.workspace import Workspace
+
+# -------------------------------------------------------------------- plans
+
+grids = st.integers(0, 3).flatmap(
+    lambda n: st.tuples(*(st.lists(st.integers(1, 9), min_size=n, max_size=n).map(tuple) for _ in range(3)))
+)
+
+
+@given(grids, st.integers(1, 4000), st.integers(1, 3), st.sampled_from([1, 8]))
+def test_plans_keep_to_the_memory_and_cover_everything_once(grid: Any, room: int, workers: int, itemsize: int) -> None:
+    shape, source, target = grid
+    base = 10 * 2**20  # what threads need for their chunks at least
+    memory = base + room
+    plan = plan_array("a", shape, itemsize, source, target, max_memory=memory, workers=workers)
+    assert plan.peak_nbytes <= memory
+    for block in (plan.read_block, plan.write_block):
+        seen = np.zeros(shape, int)
+        for part in blocks_of(shape, block):
+            seen[part] += 1
+        assert (seen == 1).all()
+    # a chunk is written by one block
+    assert all(b % t == 0 or b == n for b, t, n in zip(plan.write_block, target, shape, strict=True))
+    if plan.how == "through pieces":
+        assert all(b % s == 0 or b == n for b, s, n in zip(plan.read_block, source, shape, strict=True))
+
+
+@given(grids)
+def test_pieces_are_the_same_from_both_sides(grid: Any) -> None:
+    shape, one, other = grid
+
+    def pieces(block: Any) -> set[Any]:
+        return {
+            tuple((p.start, p.stop) for p in piece)
+            for part in blocks_of(shape, block)
+            for piece in pieces_of(shape, part, one, other)
+        }
+
+    assert pieces(one) == pieces(other)
+
+
+def test_a_plan_can_be_looked_at(tmp_path: Path) -> None:
+    zarrds.create_array(tmp_path / "a.zarr", path="t", shape=(500, 720, 1440), dtype="f4", chunks=(1, 720, 1440))
+    plan = zarrds.rechunk_plan(tmp_path / "a.zarr", encoding={"t": {"chunks": (500, 36, 36)}}, max_memory="256MB")
+    (one,) = plan.arrays
+    assert (one.how, one.passes, one.nbytes) == ("through pieces", 2, 500 * 720 * 1440 * 4)
+    assert plan.read_nbytes == plan.write_nbytes == 2 * one.nbytes
+    assert plan.temporary_nbytes == one.nbytes
+    assert plan.peak_nbytes < 256e6
+    assert "t: (1, 720, 1440) -> (500, 36, 36), through pieces" in str(plan)
+    with pytest.raises(EncodingError, match=r"too small for a chunk.*'t'.*at least \d+ bytes.*found 1000000"):
+        zarrds.rechunk_plan(tmp_path / "a.zarr", encoding={"t": {"chunks": (500, 36, 36)}}, max_memory="1MB")
+
+
+@pytest.mark.parametrize("text", ["", "GB", "1XB", "-1MB", "nan", "inf GB", "1 G B", True, 0, -5])
+def test_memory_that_is_no_size(tmp_path: Path, text: Any) -> None:
+    zarrds.save(days(0, 2), tmp_path / "a.zarr")
+    with pytest.raises(EncodingError, match="max_memory is no size"):
+        zarrds.rechunk_plan(tmp_path / "a.zarr", max_memory=text)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("1GB", 10**9), ("2 GiB", 2**31), ("1.5k", 1500), ("7", 7), (7, 7), ("1mb", 10**6)]
+)
+def test_memory_as_text(tmp_path: Path, text: Any, size: int) -> None:
+    store = zarrds.MemoryStore()
+    zarrds.save(xr.Dataset(), store)
+    assert zarrds.rechunk_plan(store, max_memory=text).max_memory == size
+
+
+# -------------------------------------------------------------------- against NumPy
+
+
+@settings(max_examples=60)
+@given(grids, st.data())
+def test_any_chunks_into_any_others(grid: Any, data: Any) -> None:
+    shape, before, after = grid
+    ndim = len(shape)
+    dtype = data.draw(st.sampled_from(["i1", "f8", "M8[ns]", "U3", "string", "?"]))
+    values: Any = np.arange(int(np.prod(shape))).reshape(shape)
+    values = values.astype(str).astype(object) if dtype == "string" else values.astype(dtype)
+    factors = st.lists(st.integers(1, 3), min_size=ndim, max_size=ndim)
+    many: Any = [data.draw(st.none() | factors) for _ in range(2)] if ndim else [None, None]
+    shards = [
+        None if m is None else tuple(np.multiply(c, m).tolist()) for c, m in zip((before, after), many, strict=True)
+    ]
+    source, target = zarrds.MemoryStore(), zarrds.MemoryStore()
+    zarrds.create_group(source)
+    zarrds.create_array(source, path="a", shape=shape, dtype=dtype, chunks=before, shards=shards[0])[...] = values
+    encoding = {"a": {"chunks": after} | ({} if shards[1] is None else {"shards": shards[1]})}
+    need = zarrds.rechunk_plan(source, encoding=encoding).peak_nbytes
+    memory = data.draw(st.integers(need, 2 * need + 10)) if data.draw(st.booleans()) else 10**9
+    zarrds.rechunk(source, target, encoding=encoding, max_memory=2 * memory, workers=data.draw(st.integers(1, 2)))
+    array = zarrds.open_array(target, path="a")
+    assert (array.chunks, array.shards) == (after, shards[1])
+    np.testing.assert_array_equal(array[...], values)
+    assert zarrds.verify(target).ok
+
+
+def test_through_pieces_in_little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zarrds.datasets.rechunking.plan._OVERHEAD", 0)
+    values = np.random.default_rng(1).random((97, 40, 31))
+    zarrds.save(
+        xr.Dataset({"v": (("t", "y", "x"), values)}), tmp_path / "a.zarr", encoding={"v": {"chunks": (1, 40, 31)}}
+    )
+    options: dict[str, Any] = {"chunks": {"t": -1, "y": 3, "x": 2}, "max_memory": 200_000}
+    (plan,) = zarrds.rechunk_plan(tmp_path / "a.zarr", **options).arrays
+    assert plan.how == "through pieces"
+    zarrds.rechunk(tmp_path / "a.zarr", tmp_path / "b.zarr", **options)
+    array = zarrds.open_array(tmp_path / "b.zarr", path="v")
+    assert array.chunks == (97, 3, 2)
+    np.testing.assert_array_equal(array[...], values)
+    assert sorted(os.listdir(tmp_path)) == ["a.zarr", "b.zarr"]
+
+
+# -------------------------------------------------------------------- stores as a whole
+
+
+BELOW = days(0, 6).rename(time="day", x="place")
+
+
+def tree() -> xr.DataTree:
+    labels = xr.Dataset(
+        {"v": (("time", "x"), np.arange(40.0).reshape(10, 4)), "kind": ("x", pd.Categorical([*"abab"]))},
+        {"time": pd.date_range("2000", periods=10, tz="Europe/London"), "x": pd.interval_range(0, 4)},
+        {"title": "labels"},
+    )
+    return xr.DataTree.from_dict({"/": labels, "/below": BELOW})
+
+
+@pytest.mark.parametrize("zarr_format", FORMATS)
+def test_everything_comes_along(tmp_path: Path, zarr_format: Any) -> None:
+    zarrds.save(tree(), tmp_path / "a.zarr", zarr_format=zarr_format)
+    zarrds.copy(tmp_path / "a.zarr", tmp_path / "copy.zarr")
+    zarrds.rechunk(tmp_path / "a.zarr", tmp_path / "b.zarr", chunks={"time": 3, "x": 1, "place": 1})
+    for name in ("copy.zarr", "b.zarr"):
+        xr.testing.assert_identical(xr.open_datatree(tmp_path / name, engine="zarrds").load(), tree())
+        assert zarrds.verify(tmp_path / name).ok
+    chunks = {k: v for k, v in files(tmp_path / "a.zarr").items() if "zarr.json" not in k and ".z" not in k}
+    copied = files(tmp_path / "copy.zarr")
+    assert chunks.items() <= copied.items()
+    assert zarrds.open_array(tmp_path / "b.zarr", path="v").chunks == (3, 1)
+    assert zarrds.open_array(tmp_path / "b.zarr", path="below/t2m").chunks == (6, 1)
+
+
+def test_copies_know_the_order_of_their_labels(tmp_path: Path) -> None:
+    labels = np.arange(70_000) * 3 + np.arange(70_000) % 2
+    zarrds.save(xr.Dataset(coords={"x": labels}), tmp_path / "a.zarr", encoding={"x": {"chunks": (10_000,)}})
+    zarrds.rechunk(tmp_path / "a.zarr", tmp_path / "b.zarr", encoding={"x": {"chunks": (30_000,)}})
+    zarrds.copy(tmp_path / "a.zarr", tmp_path / "c.zarr")
+    for name in ("b.zarr", "c.zarr"):
+        ds = xr.open_dataset(tmp_path / name, engine="zarrds", index="lazy")
+        assert type(ds.indexes["x"]).__name__ == "LazyIndex"
+        assert ds.indexes["x"].get_loc(300) == 100
+
+
+def test_groups_and_variables(tmp_path: Path) -> None:
+    zarrds.save(tree(), tmp_path / "a.zarr")
+    zarrds.copy(tmp_path / "a.zarr", tmp_path / "below.zarr", group="below")
+    xr.testing.assert_identical(xr.open_dataset(tmp_path / "below.zarr", engine="zarrds").load(), BELOW)
+    zarrds.copy(tmp_path / "a.zarr", tmp_path / "kind.zarr", variables=["kind"])
+    one = xr.open_dataset(tmp_path / "kind.zarr", engine="zarrds").load()
+    xr.testing.assert_identical(one, tree().to_dataset()[["kind"]])
+    with pytest.raises(VariableNotFoundError, match=r"no such variable.*'w'.*'kind'"):
+        zarrds.copy(tmp_path / "a.zarr", tmp_path / "no.zarr", variables=["w"])
+
+
+def test_a_dataset_stands_for_its_store(tmp_path: Path) -> None:
+    zarrds.save(days(0, 6), tmp_path / "a.zarr")
+    ds = xr.open_dataset(tmp_path / "a.zarr", engine="zarrds")
+    zarrds.rechunk(ds[["t2m"]], tmp_path / "b.zarr", chunks={"time": 2, "x": 1})
+    xr.testing.assert_identical(xr.open_dataset(tmp_path / "b.zarr", engine="zarrds").load(), days(0, 6)[["t2m"]])
+    for changed in (ds.isel(time=slice(1, 3)), ds.assign(t2m=ds.t2m * 2), days(0, 6)):
+        with pytest.raises(UnsupportedError, match=r"not as it was opened|not come from one store"):
+            zarrds.copy(changed, tmp_path / "c.zarr")
+
+
+def test_what_cannot_be_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "a.zarr"
+    zarrds.save(days(0, 6), path)
+    for options, error, message in (
+        ({"chunks": {"lat": 1}}, EncodingError, "dimension that is not there.*'time', 'x'.*lat"),
+        ({"encoding": {"w": {"chunks": (1,)}}}, VariableNotFoundError, "variable that is not there.*'w'"),
+        ({"encoding": {"t2m": {"dtype": "f4"}}}, EncodingError, "without changing it.*'t2m'.*found dtype"),
+        ({"encoding": {"t2m": {"chunks": (1,)}}}, EncodingError, "chunks do not fit the shape"),
+        ({"chunks": {"time": 0}}, EncodingError, "at least one element"),
+        ({"mode": "a"}, EncodingError, "unknown mode"),
+    ):
+        with pytest.raises(error, match=message):
+            zarrds.rechunk(path, tmp_path / "b.zarr", **options)  # type: ignore[arg-type]  # wrong on purpose
+    with pytest.raises(StoreExistsError, match="onto itself"):
+        zarrds.copy(path, path)
+    zarrds.save(days(0, 2), tmp_path / "b.zarr")
+    with pytest.raises(StoreExistsError, match="exists here already"):
+        zarrds.copy(path, tmp_path / "b.zarr")
+    zarrds.copy(path, tmp_path / "b.zarr", mode="w")
+    xr.testing.assert_identical(xr.open_dataset(tmp_path / "b.zarr", engine="zarrds").load(), days(0, 6))
+    assert sorted(os.listdir(tmp_path)) == ["a.zarr", "b.zarr"]
+
+
+def test_lost_and_damaged_chunks_are_no_fill_values(tmp_path: Path) -> None:
+    zarrds.save(days(0, 6), tmp_path / "a.zarr", encoding={"t2m": {"chunks": (2, 3)}})
+    chunk = tmp_path / "a.zarr/t2m/c.1.0"
+    raw = chunk.read_bytes()
+    chunk.unlink()
+    for options in ({"chunks": {"time": 3}}, {"shards": {"time": 4}}):
+        with pytest.raises(ChunkError, match="missing"):
+            zarrds.rechunk(tmp_path / "a.zarr", tmp_path / "b.zarr", **options)  # type: ignore[arg-type]  # a union
+    zarrds.copy(tmp_path / "a.zarr", tmp_path / "c.zarr")
+    with pytest.raises(ChunkError, match="missing"):
+        xr.open_dataset(tmp_path / "c.zarr", engine="zarrds").t2m.load()
+    # once it is restored, a run goes on where it ended
+    chunk.write_bytes(raw)
+    zarrds.rechunk(tmp_path / "a.zarr", tmp_path / "b.zarr", chunks={"time": 3})
+    xr.testing.assert_identical(xr.open_dataset(tmp_path / "b.zarr", engine="zarrds").load(), days(0, 6))
+
+
+def test_a_source_that_changes_meanwhile(tmp_path: Path) -> None:
+    path = tmp_path / "a.zarr"
+    zarrds.save(days(0, 6), path, encoding={"t2m": {"chunks": (1, 1)}})
+
+    def change(done: int, total: int) -> None:
+        if done == total:
+            zarrds.save(days(6, 9), path, append_dim="time")
+
+    with pytest.raises(ConflictError, match="source was changed"):
+        zarrds.rechunk(path, tmp_path / "b.zarr", chunks={"time": 6}, progress=change)
+    assert not (tmp_path / "b.zarr").exists()
+    zarrds.rechunk(path, tmp_path / "b.zarr", chunks={"time": 6})
+    xr.testing.assert_identical(xr.open_dataset(tmp_path / "b.zarr", engine="zarrds").load(), days(0, 9))
+    assert sorted(os.listdir(tmp_path)) == ["a.zarr", "b.zarr"]
+
+
+def test_progress_is_told_in_bytes(tmp_path: Path) -> None:
+    zarrds.save(days(0, 6), tmp_path / "a.zarr", encoding={"t2m": {"chunks": (1, 1)}})
+    told: list[tuple[int, int]] = []
+    zarrds.rechunk(tmp_path / "a.zarr", tmp_path / "b.zarr", chunks={"time": 6}, progress=lambda *at: told.append(at))
+    totals = {total for _, total in told}
+    assert len(totals) == 1
+    done = [n for n, _ in told]
+    assert done == sorted(done)
+    assert done[0] == 0
+
+
+# -------------------------------------------------------------------- memory and kills, in processes of their own
+
+MEMORY = """
+import resource, sys, zarrds
+source, target, limit = sys.argv[1:]
+zarrds.rechunk_plan(source, chunks={"t": -1, "y": 32, "x": 32}, max_memory=limit)  # what is imported counts for nothing
+import zarrds.datasets.rechunking.passes, blosc, numcodecs
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+zarrds.rechunk(source, target, chunks={"t": -1, "y": 32, "x": 32}, max_memory=limit, durable=False)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+"""
+
+
+def maps(path: Path, n: int, size: int) -> Any:
+    """A store of many maps, one a chunk, and what it holds."""
+    array = zarrds.create_array(
+        path, path="v", shape=(n, size, size), dtype="f4", chunks=(1, size, size), dimension_names=("t", "y", "x")
+    )
+    rows = np.arange(size, dtype="f4")
+    for i in range(n):
+        array[i] = rows[:, None] * 7 + rows + i
+    return lambda t, y, x: y * 7.0 + x + t
+
+
+@pytest.mark.parametrize(
+    ("n", "size", "limit"),
+    [(64, 512, 32), pytest.param(500, 1024, 256, marks=pytest.mark.slow)],  # 64 MiB in 32; 2 GiB in 256
+)
+def test_memory_stays_within_the_bound(tmp_path: Path, n: int, size: int, limit: int) -> None:
+    value_at = maps(tmp_path / "a.zarr", n, size)
+    command = [sys.executable, "-c", MEMORY, str(tmp_path / "a.zarr"), str(tmp_path / "b.zarr"), f"{limit}MiB"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert int(done.stdout) <= limit * 2**20
+    array = zarrds.open_array(tmp_path / "b.zarr", path="v")
+    assert array.chunks == (n, 32, 32)
+    for t, y, x in np.random.default_rng(0).integers(0, [n, size, size], (20, 3)).tolist():
+        assert array[t, y, x] == value_at(t, y, x)
+
+
+RUN = """
+import sys, zarrds
+source, target = sys.argv[1:]
+zarrds.rechunk(source, target, chunks={"t": -1, "y": 16, "x": 16}, max_memory="3MB", durable=False,
+               progress=lambda done, total: print(done, flush=True))
+"""
+
+
+@pytest.mark.parametrize("seed", [pytest.param(seed, marks=[] if seed < 2 else pytest.mark.slow) for seed in range(8)])
+def test_a_killed_run_goes_on(tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    maps(tmp_path / "a.zarr", 48, 128)
+    command = [sys.executable, "-c", RUN, str(tmp_path / "a.zarr"), str(tmp_path / "b.zarr")]
+    chance = random.Random(seed)
+    for _ in range(3):
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+            assert child.stdout is not None
+            for _ in range(chance.randint(1, 8)):
+                if not child.stdout.readline():
+                    break
+            time.sleep(chance.random() / 50)
+            child.send_signal(signal.SIGKILL)
+        if (tmp_path / "b.zarr").exists():
+            break
+    finished: list[Any] = []
+    finish = Workspace.finish
+    monkeypatch.setattr(Workspace, "finish", lambda self, step: (finished.append(step), finish(self, step)))
+    if not (tmp_path / "b.zarr").exists():
+        options: dict[str, Any] = {"chunks": {"t": -1, "y": 16, "x": 16}, "max_memory": "3MB", "durable": False}
+        steps: list[Any] = []
+        zarrds.rechunk(tmp_path / "a.zarr", tmp_path / "b.zarr", **options, progress=lambda *at: steps.append(at))
+        assert len(finished) < len(steps) - 1  # less work than from the start
+    array = zarrds.open_array(tmp_path / "b.zarr", path="v")
+    np.testing.assert_array_equal(array[...], zarrds.open_array(tmp_path / "a.zarr", path="v")[...])
+    assert zarrds.verify(tmp_path / "b.zarr").ok
+    left = [name for name in os.listdir(tmp_path) if name.endswith(".zarrds-partial")]
+    assert not left or not finished  # killed when all was done: only what it cleans up may be left
+    zarrds.copy(tmp_path / "a.zarr", tmp_path / "b.zarr", mode="w")
+    zarrds.rechunk(tmp_path / "a.zarr", tmp_path / "b.zarr", mode="w")
+    assert sorted(os.listdir(tmp_path)) == ["a.zarr", "b.zarr"]
+
+
+def test_other_work_begins_anew_and_two_at_once_are_refused(tmp_path: Path) -> None:
+    zarrds.save(days(0, 6), tmp_path / "a.zarr", encoding={"t2m": {"chunks": (1, 1)}})
+
+    class StopError(Exception):
+        pass
+
+    def stop(done: int, total: int) -> None:
+        if done > total // 2:
+            with pytest.raises(ConflictError, match="another process is at work"):
+                zarrds.rechunk(tmp_path / "a.zarr", tmp_path / "b.zarr", chunks={"time": 2})
+            raise StopError
+
+    with pytest.raises(StopError):
+        zarrds.rechunk(tmp_path / "a.zarr", tmp_path / "b.zarr", chunks={"time": 3}, progress=stop)
+    assert any(name.endswith(".zarrds-partial") for name in os.listdir(tmp_path))
+    zarrds.rechunk(tmp_path / "a.zarr", tmp_path / "b.zarr", chunks={"time": 2})
+    assert zarrds.open_array(tmp_path / "b.zarr", path="t2m").chunks == (2, 1)
+    assert sorted(os.listdir(tmp_path)) == ["a.zarr", "b.zarr"]

@@ -1,0 +1,135 @@
+"""What the arrays of a copy look like: other chunks, shards and codecs, all else as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any, TypeAlias
+
+from zarrds.arrays.layout import new_array_metadata
+from zarrds.codecs.registry import SHARDING
+from zarrds.datasets.encoding.codecs import choose_codecs
+from zarrds.errors import EncodingError, VariableNotFoundError
+from zarrds.metadata.extension import Marks, marks_of, new_id, with_marks
+from zarrds.metadata.model import ArrayMetadata, CodecObject
+
+__all__ = ["ByDimension", "check_names", "choices_for", "inner_of", "is_same_chunk", "laid_out", "marked_anew"]
+
+ByDimension: TypeAlias = Mapping[Hashable, int] | None
+
+_KEYS = ("chunks", "shards", "compressors", "filters", "serializer")
+
+
+def check_names(
+    encoding: Mapping[Any, Any], arrays: Iterable[str], by_dimension: Iterable[ByDimension], dims: set[Any]
+) -> None:
+    """Check that everything that is asked for is of a variable or a dimension that there is.
+
+    Raises
+    ------
+    VariableNotFoundError, EncodingError
+    """
+    known = list(arrays)
+    for name, asked in encoding.items():
+        if name not in known:
+            raise VariableNotFoundError(
+                "encoding is for a variable that is not there", key=str(name), expected=f"one of {known}"
+            )
+        unknown = set(asked) - set(_KEYS)
+        if unknown:
+            raise EncodingError(
+                "only the layout of stored data can be changed without changing it",
+                key=str(name),
+                expected=", ".join(_KEYS),
+                found=", ".join(sorted(map(str, unknown))),
+                mend="For another dtype, packing or units open the dataset and save it with that encoding",
+            )
+    for choice in by_dimension:
+        strange = set(choice or ()) - dims
+        if strange:
+            raise EncodingError(
+                "chunks or shards are for a dimension that is not there",
+                expected=f"one of {sorted(map(str, dims))}",
+                found=", ".join(sorted(map(str, strange))),
+            )
+
+
+def choices_for(
+    path: str, metadata: ArrayMetadata, chunks: ByDimension, shards: ByDimension, asked: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What is asked for of one array: ``chunks``, ``shards`` and codecs, in the array's own order of dimensions.
+
+    What is asked for by dimension leaves labels as they are, which are read whole, and puts no chunks into shards that
+    are smaller.
+    """
+    names = metadata.dimension_names or (None,) * len(metadata.shape)
+    inner, outer = inner_of(metadata)[0], metadata.chunks
+    found: dict[str, Any] = {key: asked[key] for key in _KEYS if key in asked}
+    is_labels = names == (path.rpartition("/")[2],)
+    for key, by_dimension, now in (("chunks", chunks, inner), ("shards", shards, outer)):
+        if key not in asked and by_dimension and not is_labels and set(by_dimension) & set(names):
+            found[key] = dict(by_dimension)
+        if isinstance(found.get(key), Mapping):
+            found[key] = tuple(found[key].get(name, size) for name, size in zip(names, now, strict=True))
+    if "shards" in found and "shards" not in asked:
+        smallest = zip(found["shards"], found.get("chunks", inner), strict=True)
+        if any(-1 != shard < chunk for shard, chunk in smallest):
+            del found["shards"]
+    return found
+
+
+def inner_of(metadata: ArrayMetadata) -> tuple[tuple[int, ...], tuple[CodecObject, ...], tuple[int, ...] | None]:
+    """What can be read by itself: the shape of a chunk, or inner chunk, its codecs, and the shape of a shard if any."""
+    if len(metadata.codecs) == 1 and metadata.codecs[0]["name"] == SHARDING:
+        configuration = metadata.codecs[0]["configuration"]
+        return tuple(configuration["chunk_shape"]), tuple(configuration["codecs"]), metadata.chunks
+    return metadata.chunks, metadata.codecs, None
+
+
+def laid_out(metadata: ArrayMetadata, choices: Mapping[str, Any]) -> ArrayMetadata:
+    """The metadata of the copy.
+
+    Raises
+    ------
+    EncodingError
+        For chunks or codecs that do not fit the array.
+    """
+    if not choices:
+        return metadata
+    inner, codecs, shards = inner_of(metadata)
+    if any(key in choices for key in _KEYS[2:]):
+        codecs = tuple(choose_codecs(choices, metadata.data_type, metadata.zarr_format, True))
+    chunks = choices.get("chunks", inner)
+    shards = choices.get("shards", shards if "chunks" not in choices else None)
+    made = new_array_metadata(
+        shape=metadata.shape,
+        dtype=metadata.data_type,
+        chunks=chunks,
+        shards=shards,
+        codecs=codecs,
+        fill_value=metadata.fill_value,
+        dimension_names=metadata.dimension_names,
+        attributes=metadata.attributes,
+        zarr_format=metadata.zarr_format,
+        chunk_key_encoding=metadata.chunk_key_encoding,
+        null_fill_value=metadata.fill_value is None,
+    )
+    return replace(made, extensions=metadata.extensions)
+
+
+def is_same_chunk(one: ArrayMetadata, other: ArrayMetadata) -> bool:
+    """Whether a chunk (or inner chunk) of one array is byte for byte one of the other."""
+    return inner_of(one)[:2] == inner_of(other)[:2] and one.data_type == other.data_type
+
+
+def marked_anew(before: ArrayMetadata, after: ArrayMetadata, *, is_decoded: bool) -> ArrayMetadata:
+    """The metadata of a copy with a name of its own, and with how much of it was certainly written.
+
+    Parameters
+    ----------
+    before, after : ArrayMetadata
+    is_decoded : bool
+        Whether all of it was read and written: an absent chunk of the source is then one of fill values in the copy.
+    """
+    complete = after.shape if is_decoded else marks_of(before).complete
+    return with_marks(after, Marks(id=new_id(), complete=complete))

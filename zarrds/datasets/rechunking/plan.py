@@ -1,0 +1,236 @@
+"""How an array is brought into other chunks in bounded memory. Pure: shapes and bytes in, a plan out.
+
+The algorithm is that of the rechunker library: read blocks of whole source chunks, write blocks of whole target chunks,
+and where no block can be both within memory, go through pieces in between, the intersections of the two kinds of
+blocks. Pieces are written once and read once, whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise, product
+from math import prod
+from typing import Literal
+
+from zarrds.errors import EncodingError
+
+__all__ = ["ArrayPlan", "blocks_of", "n_blocks", "pieces_of", "plan_array"]
+
+Shape = tuple[int, ...]
+Block = tuple[slice, ...]
+How = Literal["bytes", "packed", "direct", "through pieces"]
+
+# a chunk that is read more often than this is not read directly: pieces are written once and read once
+_MAX_REREAD = 2.5
+# of the memory that decoding and encoding leave, what a block may take: the rest is for pieces on their way
+_OF_PIECES = 3
+# what allocators and Python keep for themselves is left free
+_USABLE = 0.8
+# bytes a worker needs for a chunk beside the chunk itself: encoded, with headers
+_OVERHEAD = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayPlan:
+    """How one array is copied.
+
+    Attributes
+    ----------
+    path : str
+        Of the array, below the store's root.
+    how : {"bytes", "packed", "direct", "through pieces"}
+        The chunks' bytes are copied; they are packed into shards as they are; blocks are read and written at once; or
+        they are read, kept as pieces, and written in a second pass.
+    shape : tuple of int
+        In elements.
+    source_chunks, target_chunks : tuple of int
+        What is read and what is written as one, in elements.
+    read_block, write_block : tuple of int
+        What lies in memory at once while reading, and while writing, in elements; the same if `how` is "direct".
+    workers : int
+        Threads for one block.
+    nbytes : int
+        Of the decoded array.
+    read_nbytes, write_nbytes, temporary_nbytes : int
+        Roughly the decoded bytes that are read, written, and kept in between.
+    peak_nbytes : int
+        The most memory that it takes beside what the process has already.
+    """
+
+    path: str
+    how: How
+    shape: Shape
+    source_chunks: Shape
+    target_chunks: Shape
+    read_block: Shape
+    write_block: Shape
+    workers: int
+    nbytes: int
+    read_nbytes: int
+    write_nbytes: int
+    temporary_nbytes: int
+    peak_nbytes: int
+
+    @property
+    def passes(self) -> int:
+        """How often the data goes through memory."""
+        return 2 if self.how == "through pieces" else 1
+
+    def __str__(self) -> str:
+        text = f"{self.path or '/'}: {self.source_chunks} -> {self.target_chunks}, {self.how}"
+        if self.how in ("bytes", "packed"):
+            return text
+        blocks = f"blocks {self.read_block}"
+        if self.how == "through pieces":
+            blocks += f", then {self.write_block}, {self.temporary_nbytes / 2**20:,.0f} MiB in between"
+        return f"{text}, {blocks}, up to {self.peak_nbytes / 2**20:,.0f} MiB of memory"
+
+
+def n_blocks(shape: Shape, block: Shape) -> int:
+    """How many blocks cover a shape."""
+    return prod(-(-size // step) for size, step in zip(shape, block, strict=True))
+
+
+def blocks_of(shape: Shape, block: Shape) -> Iterator[Block]:
+    """The blocks that cover a shape, in C order."""
+    steps = [
+        [slice(a, min(a + step, size)) for a in range(0, size, step)] for size, step in zip(shape, block, strict=True)
+    ]
+    return product(*steps)
+
+
+def pieces_of(shape: Shape, within: Block, one: Shape, other: Shape) -> Iterator[Block]:
+    """The pieces of a block that boundaries of two grids of blocks cut, in C order.
+
+    Examples
+    --------
+    >>> [piece[0] for piece in pieces_of((10,), (slice(0, 6),), (6,), (4,))]
+    [slice(0, 4, None), slice(4, 6, None)]
+    """
+    cuts = []
+    for size, where, a, b in zip(shape, within, one, other, strict=True):
+        bounds = {where.start, where.stop}
+        for step in (a, b):
+            bounds.update(range(-(-where.start // step) * step, min(where.stop, size), step))
+        edges = sorted(bounds)
+        cuts.append([slice(low, high) for low, high in pairwise(edges)])
+    return product(*cuts)
+
+
+def plan_array(
+    path: str,
+    shape: Shape,
+    itemsize: int,
+    source: Shape,
+    target: Shape,
+    *,
+    max_memory: int,
+    workers: int,
+    how: How | None = None,
+    encode_cost: int = 2,
+) -> ArrayPlan:
+    """Plan how an array is brought from one chunk grid into another.
+
+    Parameters
+    ----------
+    path : str
+    shape : tuple of int
+        Of the array, in elements.
+    itemsize : int
+        Bytes of an element in memory.
+    source, target : tuple of int
+        Chunks that are read by themselves; chunks, or shards, that are written as a whole.
+    max_memory : int
+        Bytes that everything may take at once: blocks, and what threads need to decode and encode.
+    workers : int
+        Threads, at the most.
+    how : {"bytes", "packed"}, optional
+        Where nothing is decoded.
+    encode_cost : int
+        How many times its own size a target chunk takes while it is encoded.
+
+    Raises
+    ------
+    EncodingError
+        If not even one chunk of each kind fits.
+    """
+    nbytes = prod(shape) * itemsize
+    usable = int(max_memory * _USABLE)
+    # where an array is smaller than its chunks, so are its blocks; but a chunk is decoded whole
+    clipped = tuple(min(t, max(s, 1)) for t, s in zip(target, shape, strict=True))
+    of_source, of_target = (prod(chunk) * itemsize + _OVERHEAD for chunk in (source, target))
+    per_worker = max(2 * of_source, encode_cost * of_target)
+    least = prod(clipped) * itemsize
+    if how is not None:
+        peak = 2 * max(of_source, of_target)
+        return ArrayPlan(path, how, shape, source, target, clipped, clipped, 1, nbytes, nbytes, nbytes, 0, peak)
+    while workers > 1 and usable - workers * per_worker < max(least, usable // 2):
+        workers -= 1
+    left = usable - workers * per_worker
+    if left < least:
+        raise EncodingError(
+            "max_memory is too small for a chunk",
+            key=path or "/",
+            expected=f"at least {int((least + per_worker) / _USABLE) + 1} bytes, for chunks {source} and {target}",
+            found=max_memory,
+            mend="Allow more memory, or choose smaller chunks",
+        )
+    block = _grown(clipped, target, shape, itemsize, left, towards=source)
+    reread = _amplification(shape, block, source)
+    if reread <= _MAX_REREAD:
+        peak = prod(block) * itemsize + workers * per_worker
+        read = int(nbytes * reread)
+        return ArrayPlan(path, "direct", shape, source, target, block, block, workers, nbytes, read, nbytes, 0, peak)
+    limit = max(left // _OF_PIECES, least)
+    first = tuple(min(c, max(s, 1)) for c, s in zip(source, shape, strict=True))
+    if prod(first) * itemsize > limit:
+        peak = prod(block) * itemsize + workers * per_worker
+        read = int(nbytes * reread)  # no block of whole source chunks fits: they are read more than once
+        return ArrayPlan(path, "direct", shape, source, target, block, block, workers, nbytes, read, nbytes, 0, peak)
+    write_block = _grown(clipped, target, shape, itemsize, limit, towards=source)
+    read_block = _grown(first, source, shape, itemsize, limit, towards=write_block)
+    largest = max(prod(read_block), prod(write_block)) * itemsize
+    peak = largest + max(workers * per_worker, 2 * largest)
+    return ArrayPlan(
+        path, "through pieces", shape, source, target, read_block, write_block, workers, nbytes,
+        2 * nbytes, 2 * nbytes, nbytes, min(peak, usable),
+    )  # fmt: skip
+
+
+def _grown(block: Shape, step: Shape, shape: Shape, itemsize: int, limit: int, *, towards: Shape) -> Shape:
+    """A block made larger in steps of whole chunks as far as a limit of bytes allows, to hold as much as can be.
+
+    First along the dimensions in which it falls short of `towards` by most, then along any.
+    """
+    grown = list(block)
+
+    def room(axis: int) -> int:
+        """How far the block can go along a dimension: whole steps, or all of it."""
+        others = prod(grown[:axis]) * prod(grown[axis + 1 :]) * itemsize
+        most = max(limit // others if others else shape[axis], grown[axis])
+        return shape[axis] if most >= shape[axis] else most // step[axis] * step[axis]
+
+    def falls_short(axis: int) -> float:
+        return min(towards[axis], shape[axis]) / grown[axis] if grown[axis] else 0
+
+    axes = [axis for axis, size in enumerate(shape) if size]
+    while any(falls_short(axis) > 1 and room(axis) > grown[axis] for axis in axes):
+        axis = max((a for a in axes if room(a) > grown[a]), key=falls_short)
+        if falls_short(axis) <= 1:
+            break
+        wanted = min(2 * grown[axis], room(axis), -(-towards[axis] // step[axis]) * step[axis])
+        grown[axis] = max(min(wanted, shape[axis]), min(grown[axis] + step[axis], room(axis)))
+    for axis in sorted(axes, key=lambda a: shape[a] / grown[a]):
+        grown[axis] = max(room(axis), grown[axis])
+    return tuple(grown)
+
+
+def _amplification(shape: Shape, block: Shape, chunks: Shape) -> float:
+    """How often each source chunk is read on average if blocks are read by themselves."""
+    times = 1.0
+    for size, step, chunk in zip(shape, block, chunks, strict=True):
+        n = -(-size // chunk)
+        covered = sum((min(a + step, size) - 1) // chunk - a // chunk + 1 for a in range(0, size, step))
+        times *= covered / n if n else 1
+    return times

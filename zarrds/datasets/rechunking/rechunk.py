@@ -1,0 +1,321 @@
+"""``zarrds.copy`` and ``zarrds.rechunk``: stores in bounded memory, with other chunks or the same."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from tempfile import TemporaryDirectory
+from typing import Any, Literal, TypeAlias
+
+import xarray as xr
+
+from zarrds.datasets.rechunking.layout import ByDimension, marked_anew
+from zarrds.datasets.rechunking.passes import Job, steps_of
+from zarrds.datasets.rechunking.plan import ArrayPlan
+from zarrds.datasets.rechunking.sources import Copied, Source, open_source, planned
+from zarrds.datasets.writing.new_store import Target, find_target
+from zarrds.datasets.writing.order import noted_again
+from zarrds.engine.executor import n_cores
+from zarrds.engine.progress import ProgressOption, progress_bar
+from zarrds.errors import ConflictError, EncodingError, StoreExistsError, locating
+from zarrds.metadata.documents import documents_of_store, raws_of
+from zarrds.metadata.model import Node
+from zarrds.storage.local.store import LocalStore
+from zarrds.storage.local.workspace import workspace
+from zarrds.storage.locate import as_store
+from zarrds.storage.protocol import Store
+
+__all__ = ["RechunkPlan", "copy", "rechunk", "rechunk_plan"]
+
+StoreLike: TypeAlias = str | os.PathLike[str] | Store
+Mode: TypeAlias = Literal["w", "w-"]
+
+
+@dataclass(frozen=True, slots=True)
+class RechunkPlan:
+    """How a store is brought into other chunks; shown as text it has a line an array.
+
+    Attributes
+    ----------
+    arrays : tuple of ArrayPlan
+        In the order in which they are done.
+    max_memory : int
+        Bytes that may be used.
+    """
+
+    arrays: tuple[ArrayPlan, ...]
+    max_memory: int
+
+    @property
+    def peak_nbytes(self) -> int:
+        """The most memory (bytes) that is used at once beside what the process has already."""
+        return max((plan.peak_nbytes for plan in self.arrays), default=0)
+
+    @property
+    def read_nbytes(self) -> int:
+        """Decoded bytes that are read, pieces in between included."""
+        return sum(plan.read_nbytes for plan in self.arrays)
+
+    @property
+    def write_nbytes(self) -> int:
+        """Decoded bytes that are written, pieces in between included."""
+        return sum(plan.write_nbytes for plan in self.arrays)
+
+    @property
+    def temporary_nbytes(self) -> int:
+        """Decoded bytes that lie in between at once, at the most; compressed they are fewer."""
+        return max((plan.temporary_nbytes for plan in self.arrays), default=0)
+
+    def __str__(self) -> str:
+        lines = [f"{len(self.arrays)} arrays, up to {self.peak_nbytes / 2**20:,.0f} MiB of memory"]
+        return "\n".join([*lines, *(f"  {plan}" for plan in self.arrays)])
+
+
+def rechunk_plan(
+    source: StoreLike | xr.Dataset,
+    *,
+    chunks: ByDimension = None,
+    shards: ByDimension = None,
+    encoding: Mapping[str, Mapping[str, Any]] | None = None,
+    group: str | None = None,
+    variables: Iterable[str] | None = None,
+    max_memory: int | str = "1GB",
+    workers: int | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+) -> RechunkPlan:
+    """What `rechunk` would do; nothing but documents is read, and nothing is written.
+
+    The parameters are those of `rechunk`.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr, zarrds
+    >>> store = zarrds.MemoryStore()
+    >>> ds = xr.Dataset({"t2m": (("time", "x"), np.zeros((100, 80), "f4"))})
+    >>> zarrds.save(ds, store, encoding={"t2m": {"chunks": (1, 80)}})
+    >>> print(zarrds.rechunk_plan(store, chunks={"time": 100, "x": 10}))
+    1 arrays, up to 0 MiB of memory
+      t2m: (1, 80) -> (100, 10), direct, blocks (100, 80), up to 0 MiB of memory
+    """
+    opened = open_source(source, group, variables, storage_options)
+    with locating(opened.store.path):
+        limit = _nbytes(max_memory)
+        copied = planned(opened, chunks, shards, encoding or {}, limit, workers or n_cores())
+    return RechunkPlan(tuple(each.plan for each in copied), limit)
+
+
+def rechunk(
+    source: StoreLike | xr.Dataset,
+    target: StoreLike,
+    *,
+    chunks: ByDimension = None,
+    shards: ByDimension = None,
+    encoding: Mapping[str, Mapping[str, Any]] | None = None,
+    group: str | None = None,
+    variables: Iterable[str] | None = None,
+    mode: Mode = "w-",
+    max_memory: int | str = "1GB",
+    workers: int | None = None,
+    durable: bool = True,
+    progress: ProgressOption = False,
+    storage_options: Mapping[str, Any] | None = None,
+    target_storage_options: Mapping[str, Any] | None = None,
+) -> None:
+    """Bring a store into other chunks, shards or codecs, in bounded memory.
+
+    The target appears as a whole when all of it is written. In a folder, a run that was killed goes on from the steps
+    that it had finished if it is started again with the same arguments, as long as the machine was not started anew.
+    Labels, attributes and everything else come along as they are. Chunks whose shape and codecs stay are copied, or
+    packed into new shards, without being decoded.
+
+    Parameters
+    ----------
+    source : str, os.PathLike, Store or Dataset
+        A dataset must have been opened by zarrds and not changed since; it stands for its store, and for those of its
+        variables that are still there.
+    target : str, os.PathLike or Store
+        The place of a new store, of the format of the source.
+    chunks, shards : mapping of dimension to int, optional
+        Elements; -1 is the whole dimension. Dimensions that are not named keep what they have. New chunks without
+        shards end what shards there were.
+    encoding : mapping of variable to mapping, optional
+        For single variables (of groups below, by their paths) ``chunks``, ``shards``, ``compressors``, ``filters`` and
+        ``serializer``, as `zarrds.save` takes them. Values, dtypes and attributes cannot be changed.
+    group : str, optional
+        Which group to take, with all below it; it becomes the target's root.
+    variables : iterable of str, optional
+        Which variables of the group; their coordinates come along, groups below do not.
+    mode : {"w-", "w"}
+        ``"w"`` replaces what is at the target.
+    max_memory : int or str
+        Bytes, or text such as ``"500MB"``, ``"2GiB"``: by how much the process may grow, decoding, threads and
+        temporaries included. Text and bytes of any length count as 64 bytes an element.
+    workers : int, optional
+        Threads; as many as cores unless said.
+    durable : bool
+        Wait until everything is on the disk.
+    progress : bool or callable
+        Show a progress bar; or a function that is called with the bytes done and the bytes to do.
+    storage_options, target_storage_options : mapping, optional
+        For URLs, as of `zarrds.save`.
+
+    Raises
+    ------
+    StoreNotFoundError, StoreExistsError
+        If there is no source, or the target is there already.
+    EncodingError
+        If what is asked for does not fit, or `max_memory` is too small for a chunk; nothing was written then.
+    VariableNotFoundError
+        For variables that are not there.
+    ChunkError
+        If a chunk of the source is damaged or missing.
+    ConflictError
+        If the source was changed meanwhile, or another process is at the same work.
+
+    See Also
+    --------
+    rechunk_plan : what it would do.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr, zarrds
+    >>> maps, series = zarrds.MemoryStore(), zarrds.MemoryStore()
+    >>> ds = xr.Dataset({"t2m": (("time", "x"), np.arange(8000.0).reshape(100, 80))})
+    >>> zarrds.save(ds, maps, encoding={"t2m": {"chunks": (1, 80)}})
+    >>> zarrds.rechunk(maps, series, chunks={"time": -1, "x": 10})
+    >>> zarrds.open_array(series, path="t2m").chunks
+    (100, 10)
+    """
+    opened = open_source(source, group, variables, storage_options)
+    goal = as_store(target, target_storage_options).as_durable(durable)
+    with locating(opened.store.path):
+        limit = _nbytes(max_memory)
+        copied = planned(opened, chunks, shards, encoding or {}, limit, workers or n_cores())
+    with locating(goal.path):
+        _carry_out(opened, copied, goal, mode, progress, "rechunk")
+
+
+def copy(
+    source: StoreLike | xr.Dataset,
+    target: StoreLike,
+    *,
+    group: str | None = None,
+    variables: Iterable[str] | None = None,
+    mode: Mode = "w-",
+    workers: int | None = None,
+    durable: bool = True,
+    progress: ProgressOption = False,
+    storage_options: Mapping[str, Any] | None = None,
+    target_storage_options: Mapping[str, Any] | None = None,
+) -> None:
+    """Copy a store, one of its groups or some of its variables, without decoding anything.
+
+    As `rechunk` without other chunks: the target appears as a whole, and a run that was killed can go on.
+
+    Parameters
+    ----------
+    source, target, group, variables, mode, workers, durable, progress, storage_options, target_storage_options
+        As of `rechunk`.
+
+    Raises
+    ------
+    StoreNotFoundError, StoreExistsError, VariableNotFoundError, ConflictError
+        As `rechunk`.
+
+    Examples
+    --------
+    >>> import xarray as xr, zarrds
+    >>> one, other = zarrds.MemoryStore(), zarrds.MemoryStore()
+    >>> zarrds.save(xr.Dataset({"a": ("x", [1, 2]), "b": ("x", [3, 4])}, {"x": [10, 20]}), one)
+    >>> zarrds.copy(one, other, variables=["b"])
+    >>> sorted(xr.open_dataset(other, engine="zarrds").variables)
+    ['b', 'x']
+    """
+    opened = open_source(source, group, variables, storage_options)
+    goal = as_store(target, target_storage_options).as_durable(durable)
+    with locating(opened.store.path):
+        copied = planned(opened, None, None, {}, 2**62, workers or n_cores())
+    with locating(goal.path):
+        _carry_out(opened, copied, goal, mode, progress, "copy")
+
+
+_UNITS = {"": 1, **{f"{p}{i}b": (1024 if i else 1000) ** n for n, p in enumerate("kmgt", 1) for i in ("", "i")}, "b": 1}
+
+
+def _nbytes(value: int | str) -> int:
+    """Bytes from text such as "1GB"."""
+    if isinstance(value, str):
+        text = value.strip().lower()
+        number = text.rstrip("bikmgt ")
+        unit = text[len(number) :].strip()
+        factor = _UNITS.get(unit if unit.endswith("b") or not unit else f"{unit}b")
+        if factor is not None and re.fullmatch(r"[0-9]+(\.[0-9]+)?", number) and float(number) > 0:
+            return max(1, int(float(number) * factor))
+    elif not isinstance(value, bool) and value > 0:
+        return int(value)
+    raise EncodingError("max_memory is no size", expected="bytes, or text such as '500MB' or '2GiB'", found=repr(value))
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """Where a copy is made, and which steps are done."""
+
+    stage: Store
+    scratch: Store
+    done: set[str]
+    finish: Any
+
+
+@contextmanager
+def _at_work(goal: Store, what: str, identity: str) -> Iterator[_Work]:
+    """A place that outlives the process where the target is a folder, else one that goes if it fails."""
+    if isinstance(goal, LocalStore):  # only a folder can be renamed into its place by another process
+        with workspace(goal, what, identity) as here:
+            yield _Work(here.store, here.scratch, here.done, here.finish)
+        return
+    stage = goal.stage()
+    try:
+        with TemporaryDirectory(prefix="zarrds-") as folder:
+            yield _Work(stage, LocalStore(folder), set(), lambda step: None)
+    except BaseException:
+        goal.discard(stage)
+        raise
+
+
+def _carry_out(
+    source: Source, copied: list[Copied], goal: Store, mode: Mode, progress: ProgressOption, what: str
+) -> None:
+    if goal == source.store:
+        raise StoreExistsError("a store cannot be copied onto itself", mend="Choose another target, then rename it")
+    if mode not in ("w", "w-"):
+        raise EncodingError("unknown mode", expected="'w' or 'w-'", found=repr(mode))
+    target: Target[Store] = find_target(goal, "", mode, source.zarr_format)
+    nodes: dict[str, Node] = dict(source.groups) | {each.path: each.after for each in copied}
+    identity = sha256(repr((source.store.path, source.version, what, copied)).encode()).hexdigest()
+    with _at_work(goal, what, identity) as work:
+        if not work.done:
+            work.stage.prepare(sum(each.n_chunks for each in copied) + len(nodes))
+        total = sum(each.plan.nbytes for each in copied)
+        with progress_bar(total, what, enabled=progress) as advance:
+            for each in copied:
+                job = Job(each.plan, source.store, work.stage, work.scratch, each.before, each.after, each.path)
+                for step in steps_of(job):
+                    if step.name not in work.done:
+                        step.work()
+                        work.finish(step.name)
+                    if advance is not None:
+                        advance(step.nbytes)
+        for each in copied:
+            after = marked_anew(each.before, each.after, is_decoded=each.plan.how in ("direct", "through pieces"))
+            nodes[each.path] = noted_again(work.stage, each.path, after) if each.plan.how != "bytes" else after
+        if source.is_changed():
+            raise ConflictError(
+                "the source was changed while it was copied", path=source.store.path, mend="Run it again"
+            )
+        for key, document in documents_of_store(raws_of(nodes), source.zarr_format).items():
+            work.stage.set(key, document)
+        goal.publish(work.stage, replace=target.replace)

@@ -1,0 +1,241 @@
+"""What is copied: a store or some of it, each array with its plan."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import xarray as xr
+
+from zarrds.compat.xarray_internals import DeferredIndex, MappedArray, lazy_data, unwrapped
+from zarrds.datasets.reading.lazy import LazyArray
+from zarrds.datasets.rechunking.layout import (
+    ByDimension,
+    check_names,
+    choices_for,
+    inner_of,
+    is_same_chunk,
+    laid_out,
+)
+from zarrds.datasets.rechunking.plan import ArrayPlan, How, plan_array
+from zarrds.engine.chunk_io import Chunks
+from zarrds.errors import UnsupportedError, VariableNotFoundError
+from zarrds.metadata.documents import get_group, open_nodes, walk
+from zarrds.metadata.model import ArrayMetadata, GroupMetadata, ZarrFormat
+from zarrds.storage.locate import as_store
+from zarrds.storage.protocol import Store, check_prefix
+
+__all__ = ["Copied", "Source", "open_source", "planned"]
+
+# what an element of any length counts as, in bytes
+_TEXT_NBYTES = 64
+# attributes that name other variables (CF 1.12, appendix A), and members of our notes
+_NAMING = (
+    "coordinates",
+    "bounds",
+    "climatology",
+    "grid_mapping",
+    "cell_measures",
+    "ancillary_variables",
+    "formula_terms",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What is copied.
+
+    Attributes
+    ----------
+    store : Store
+    base : str
+        What paths of the source's nodes begin with, in its store.
+    groups, arrays : mapping
+        By path below the copied group; ``""`` is that group itself.
+    zarr_format : {2, 3}
+    version : tuple of (str, hashable)
+        The key of a document that every change writes anew, and its identity.
+    """
+
+    store: Store
+    base: str
+    groups: Mapping[str, GroupMetadata]
+    arrays: Mapping[str, ArrayMetadata]
+    zarr_format: ZarrFormat
+    version: tuple[str, Hashable]
+
+    def is_changed(self) -> bool:
+        """Whether its documents have been changed since it was opened."""
+        key, identity = self.version
+        return self.store.identity(key) != identity
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """One array of a copy.
+
+    Attributes
+    ----------
+    path : str
+        In the copy.
+    before, after : ArrayMetadata
+    plan : ArrayPlan
+        Its path is that in the source.
+    """
+
+    path: str
+    before: ArrayMetadata
+    after: ArrayMetadata
+    plan: ArrayPlan
+
+    @property
+    def n_chunks(self) -> int:
+        """How many values the copy has."""
+        return prod(self.after.chunk_grid)
+
+
+def open_source(
+    source: str | os.PathLike[str] | Store | xr.Dataset,
+    group: str | None,
+    variables: Iterable[str] | None,
+    storage_options: Mapping[str, Any] | None,
+) -> Source:
+    """What is to be copied.
+
+    Raises
+    ------
+    StoreNotFoundError, NodeNotFoundError, VariableNotFoundError, UnsupportedError
+    """
+    if isinstance(source, xr.Dataset):
+        store, path, variables = _store_of(source, group, variables)
+    else:
+        store, path = as_store(source, storage_options), check_prefix((group or "").strip("/"))
+    nodes = open_nodes(store)
+    get_group(store, nodes, path)
+    base = f"{path}/" if path else ""
+    found = {where.removeprefix(path).removeprefix("/"): node for where, node in walk(nodes, path).items()}
+    groups = {where: node for where, node in found.items() if isinstance(node, GroupMetadata)}
+    arrays = {where: node for where, node in found.items() if isinstance(node, ArrayMetadata)}
+    if variables is not None:
+        groups = {"": groups[""]}
+        arrays = _with_coordinates(arrays, list(variables), store)
+    return Source(store, base, groups, arrays, nodes.zarr_format, nodes.version)
+
+
+def _store_of(dataset: xr.Dataset, group: str | None, variables: Iterable[str] | None) -> tuple[Store, str, list[str]]:
+    """The store and the group that a dataset was opened from, and its variables."""
+    places: set[tuple[Store, str]] = set()
+    for name, variable in dataset.variables.items():
+        array = _whole_array(lazy_data(variable))
+        if array is not None:
+            places.add((array.stored.store, array.stored.path.rpartition("/")[0]))
+        elif name not in dataset.xindexes:  # labels were loaded when the store was opened
+            raise UnsupportedError(
+                "the dataset is not as it was opened by zarrds",
+                key=str(name),
+                mend="Save it with zarrds.save and the encoding that it is to have, or give the path of its store",
+            )
+    if len(places) != 1:
+        raise UnsupportedError(
+            "the dataset does not come from one store", mend="Give the path of the store, or use zarrds.save"
+        )
+    store, path = places.pop()
+    names = list(map(str, dataset.variables)) if variables is None else list(variables)
+    return store, f"{path}/{group}".strip("/") if group else path, names
+
+
+def _whole_array(data: Any) -> LazyArray | None:
+    """The stored array that is all of a variable's data, still to be read."""
+    data = unwrapped(data)
+    if isinstance(data, DeferredIndex) and len(data.waits_for) == 1:
+        return _whole_array(lazy_data(data.waits_for[0]))
+    if isinstance(data, MappedArray):
+        return _whole_array(lazy_data(data.variable))
+    return data if isinstance(data, LazyArray) else None
+
+
+def _with_coordinates(arrays: Mapping[str, ArrayMetadata], chosen: list[str], store: Store) -> dict[str, ArrayMetadata]:
+    """The chosen arrays of a group, and what belongs to them: coordinates, and what these name."""
+    here = {name: node for name, node in arrays.items() if "/" not in name}
+    for name in chosen:
+        if name not in here:
+            raise VariableNotFoundError(
+                "there is no such variable", path=store.path, key=str(name), expected=f"one of {sorted(here)}"
+            )
+    dims = {dim for name in chosen for dim in here[name].dimension_names or ()}
+    kept: set[str] = set()
+    new = {*chosen, *(dim for dim in dims if dim in here)}
+    named_anywhere = {word for node in here.values() for word in _words(node)}
+    new |= {n for n in named_anywhere & set(here) if set(here[n].dimension_names or ()) <= dims}
+    while new:
+        kept |= new
+        new = {word for name in new for word in _words(here[name]) if word in here} - kept
+    return {name: node for name, node in here.items() if name in kept}
+
+
+def _words(node: ArrayMetadata) -> set[str]:
+    """Names that an array's attributes and notes mention."""
+    texts = [str(node.attributes.get(name, "")).replace(":", " ") for name in _NAMING]
+    found = {word for text in texts for word in text.split()}
+
+    def strings(value: Any) -> Iterable[str]:
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, Mapping):
+            for each in value.values():
+                yield from strings(each)
+        elif isinstance(value, list):
+            for each in value:
+                yield from strings(each)
+
+    return found | set(strings(node.extensions.get("zarrds")))
+
+
+def planned(
+    source: Source,
+    chunks: ByDimension,
+    shards: ByDimension,
+    encoding: Mapping[str, Mapping[str, Any]],
+    max_memory: int,
+    workers: int,
+) -> list[Copied]:
+    """The arrays of the copy, each with its plan.
+
+    Raises
+    ------
+    EncodingError, VariableNotFoundError
+        If what is asked for does not fit.
+    """
+    dims = {name for node in source.arrays.values() for name in node.dimension_names or ()}
+    check_names(encoding, source.arrays, (chunks, shards), dims)
+    copied = []
+    for path, before in source.arrays.items():
+        after = laid_out(before, choices_for(path, before, chunks, shards, encoding.get(path, {})))
+        copied.append(Copied(path, before, after, _plan(source, path, before, after, max_memory, workers)))
+    return copied
+
+
+def _plan(
+    source: Source, path: str, before: ArrayMetadata, after: ArrayMetadata, max_memory: int, workers: int
+) -> ArrayPlan:
+    where = source.base + path
+    how: How | None = None
+    if after.chunks == before.chunks and after.codecs == before.codecs:
+        how = "bytes"
+    elif inner_of(before)[2] is None and is_same_chunk(before, after):
+        how = "packed"
+    itemsize = _TEXT_NBYTES if before.data_type.is_variable_length else before.data_type.dtype.itemsize
+    return plan_array(
+        where,
+        before.shape,
+        itemsize,
+        Chunks(source.store, where, before).readable,
+        after.chunks,
+        max_memory=max_memory,
+        workers=workers,
+        how=how,
+        encode_cost=3 if inner_of(after)[2] else 2,
+    )

@@ -1,0 +1,135 @@
+"""A hidden folder beside a store for work that outlives a process: what is to become the store, and what is done.
+
+A process that is killed leaves it; the next one that does the same work goes on from there. It holds::
+
+    .x.zarr.NAME.zarrds-partial/store      what is to become x.zarr
+    .x.zarr.NAME.zarrds-partial/scratch    values that are needed until then
+    .x.zarr.NAME.zarrds-partial/done       what the work is, and a line for each step that is done
+    .x.zarr.NAME.lock.zarrds-partial       held as long as a process is at work
+
+A step that is done counts only if the machine has not been started anew since: nothing is synced until the end.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from zarrds.errors import ConflictError, StoreIOError, ZarrdsError
+from zarrds.storage.local import files
+from zarrds.storage.local.lock_files import LockFile
+from zarrds.storage.local.store import LocalStore
+
+__all__ = ["Workspace", "workspace"]
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+class Workspace:
+    """A folder of unfinished work; one process at a time has it.
+
+    Attributes
+    ----------
+    store : LocalStore
+        Staged: to be published as the target.
+    scratch : LocalStore
+    done : set of str
+        The steps that an earlier process has finished.
+    """
+
+    def __init__(self, folder: Path, store: LocalStore, done: set[str], log: int) -> None:
+        self.store = store
+        self.scratch = LocalStore(folder / "scratch")
+        self.done = done
+        self._log = log
+
+    def finish(self, step: str) -> None:
+        """Note that a step is done. Raises OSError."""
+        os.write(self._log, f"{step}\n".encode())
+        self.done.add(step)
+
+
+@contextmanager
+def workspace(target: LocalStore, name: str, identity: str) -> Iterator[Workspace]:
+    """The workspace of a piece of work on a store; it is gone at the end, unless the body fails.
+
+    Parameters
+    ----------
+    target : LocalStore
+    name : str
+        Of the kind of work.
+    identity : str
+        One line that says all of what the work is: a folder of other work is begun anew.
+
+    Raises
+    ------
+    ConflictError
+        If another process is at this work.
+    StoreIOError
+        If the file system refuses.
+    """
+    root = Path(target.root)
+    folder = root.parent / f".{files.short(root.name)}.{name}{files.PARTIAL}"
+    lock = LockFile(str(root.parent), f".{files.short(root.name)}.{name}.lock{files.PARTIAL}")
+    try:
+        root.parent.mkdir(parents=True, exist_ok=True)
+        held = lock.acquire(wait=False)
+    except OSError as error:
+        raise _refused(error, target, folder) from error
+    if held is None:
+        raise ConflictError(
+            f"another process is at work on a {name} to this place",
+            path=target.path,
+            mend="Wait for it, or choose another target",
+        )
+    with held:
+        log = -1
+        try:
+            log, done = _begin(folder, identity)
+            yield Workspace(folder, target.staged_in(str(folder / "store")), done, log)
+            shutil.rmtree(folder)
+        except ZarrdsError:  # some are OSErrors too
+            raise
+        except OSError as error:
+            raise _refused(error, target, folder) from error
+        finally:
+            if log >= 0:
+                os.close(log)
+
+
+def _begin(folder: Path, identity: str) -> tuple[int, set[str]]:
+    """The log of the work, open to be written on, and what is done."""
+    head = f"{identity} {_boot()}"
+    if folder.is_symlink() or folder.is_file():
+        folder.unlink()
+    with suppress(OSError, UnicodeDecodeError):
+        # a last line that was not written whole counts for nothing
+        lines = (folder / "done").read_text().split("\n")[:-1]
+        if lines and lines[0] == head:
+            return os.open(folder / "done", os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW), set(lines[1:])
+    if folder.exists():
+        shutil.rmtree(folder)
+    for part in (folder / "store", folder / "scratch"):
+        part.mkdir(parents=True)
+    log = os.open(folder / "done", os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o600)
+    os.write(log, f"{head}\n".encode())
+    return log, set()
+
+
+def _boot() -> str:
+    try:
+        return _BOOT_ID.read_text().strip()
+    except OSError:
+        return "unknown"
+
+
+def _refused(error: OSError, target: LocalStore, folder: Path) -> StoreIOError:
+    return StoreIOError(
+        f"the file system refuses: {error}",
+        path=target.path,
+        key=folder.name,
+        mend="Make room, or make the folder of the target writable, and run it again: what is done is kept",
+    )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
 from zarrds.engine.executor import run
-from zarrds.errors import MetadataError, NodeNotFoundError, StoreExistsError
+from zarrds.errors import MetadataError, NodeNotFoundError, StoreExistsError, StoreIOError
 from zarrds.metadata.documents import Nodes, documents_of_store, open_nodes, parents_of, raws_of, zarr_format_of
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
 from zarrds.storage.protocol import Store
@@ -68,7 +68,13 @@ def find_target(store: S, group: str, mode: Literal["w", "w-"], zarr_format: Zar
                 mend="Save to another path, or empty this one yourself; zarrds replaces nothing that is no Zarr store",
             )
         return Target(store, group, True, zarr_format or 3, replace=False)
-    nodes = open_nodes(store)
+    try:
+        nodes = open_nodes(store)
+    except StoreIOError:
+        if group or mode != "w":
+            raise
+        # changes that cannot be finished: all of it goes anyway
+        return Target(store, "", True, zarr_format or 3, replace=True)
     # consolidated metadata need not name what another library wrote since: it is not to be lost for that
     stored = open_nodes(store, zarr_format=existing, consolidated=False)
     standing = _node_at(nodes, group) or _node_at(stored, group)

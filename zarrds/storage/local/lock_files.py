@@ -247,6 +247,8 @@ class LockFile:
         """Take the lock until `drop`; False if it is not free and `wait` is False. Raises as `acquire`."""
         try:
             self.held = self.acquire(wait, timeout)
+            if isinstance(self.held, _HeldFile):
+                self.held.keep = True  # until `drop` says otherwise: by it others find what is to be removed with it
             return self.held is not None
         except BaseException:
             self.drop()

@@ -40,6 +40,7 @@ def create_array(
     path: str = "",
     overwrite: bool = False,
     workers: int | None = None,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> Array:
     """Create an array, and the groups above it that are missing.
 
@@ -71,6 +72,8 @@ def create_array(
     workers : int, optional
         Threads for one read or write, 1 for none. Unless said, as many as cores, or more where the store waits for a
         disk (durable writes) or a network.
+    storage_options : mapping, optional
+        As of `zarrds.save`.
 
     Returns
     -------
@@ -94,7 +97,7 @@ def create_array(
     >>> a.append([[1.0] * 50])
     (101, 50)
     """
-    opened = as_store(store)
+    opened = as_store(store, storage_options)
     path = check_prefix(path.strip("/"), opened.path)
     with locating(opened.path, path or "/"):
         metadata = new_array_metadata(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 from zarrds.arrays.array import Array
 from zarrds.arrays.create import StoreLike
@@ -41,6 +41,7 @@ def open_group(
     workers: int | None = None,
     missing_chunks: MissingChunks = None,
     chunk_cache: int | None = None,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> Group:
     """Open a group that exists.
 
@@ -61,6 +62,8 @@ def open_group(
         Bytes of decoded chunks of the group's arrays to keep, of which a part was read; 0 for none. Unless said, they
         share one cache of 64 MiB with all else that the process has open. Chunks that were written anew are read anew;
         those of URLs and of strings are never kept.
+    storage_options : mapping, optional
+        As of `zarrds.save`.
 
     Returns
     -------
@@ -81,7 +84,7 @@ def open_group(
     >>> zarrds.open_group(store).attrs["title"]
     'empty'
     """
-    opened = as_store(store)
+    opened = as_store(store, storage_options)
     path = check_prefix(path.strip("/"), opened.path)
     return Group(
         opened,
@@ -102,9 +105,10 @@ def open_array(
     workers: int | None = None,
     missing_chunks: MissingChunks = None,
     chunk_cache: int | None = None,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> Array:
     """Open an array that exists; the parameters and errors are those of `open_group`."""
-    opened = as_store(store)
+    opened = as_store(store, storage_options)
     path = check_prefix(path.strip("/"), opened.path)
     # who is going to write goes by the array's own document, which another library may have changed
     nodes = open_nodes(opened, consolidated=None if _is_read_only(mode) else False)
@@ -130,6 +134,7 @@ def create_group(
     zarr_format: ZarrFormat = 3,
     overwrite: bool = False,
     workers: int | None = None,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> Group:
     """Create a group, and the groups above it that are missing.
 
@@ -146,6 +151,8 @@ def create_group(
     workers : int, optional
         Threads for one read or write, 1 for none. Unless said, as many as cores, or more where the store waits for a
         disk (durable writes) or a network.
+    storage_options : mapping, optional
+        As of `zarrds.save`.
 
     Returns
     -------
@@ -157,6 +164,6 @@ def create_group(
     StoreExistsError
         If something stands there already.
     """
-    opened = as_store(store)
+    opened = as_store(store, storage_options)
     path = check_prefix(path.strip("/"), opened.path)
     return new_group(opened, path, attributes, zarr_format=zarr_format, overwrite=overwrite, n_workers=workers)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from zarrds.checks.labels import check_labels
 from zarrds.checks.report import Finding, Report
@@ -21,6 +22,7 @@ def verify(
     repair: bool = False,
     progress: ProgressOption = False,
     workers: int | None = None,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> Report:
     """Read every chunk and every document of a store, and report what is wrong.
 
@@ -44,6 +46,8 @@ def verify(
         True shows a progress bar (needs tqdm); a function is called with the chunks done and those to do.
     workers : int, optional
         Threads that read; as many as cores unless said, 1 for none.
+    storage_options : mapping, optional
+        As of `zarrds.save`.
 
     Returns
     -------
@@ -77,7 +81,7 @@ def verify(
     >>> print(zarrds.verify(store).findings[0])
     error: t2m/c/1: chunk is ...
     """
-    found = as_store(store)
+    found = as_store(store, storage_options)
 
     def look_further(nodes: Nodes) -> Iterable[Finding]:
         return check_labels(found, nodes, repair=repair, n_workers=workers)

@@ -18,7 +18,7 @@ _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.:-]*)://(.*)\Z", re.DOTALL)
 
 
 def as_store(
-    store: str | os.PathLike[str] | Store,
+    store: object,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Store:
     """Return the store that `store` names.
@@ -26,8 +26,10 @@ def as_store(
     Parameters
     ----------
     store : str, os.PathLike or Store
-        A path (a leading ``~`` is the home folder), a ``file://`` URL, any other URL that fsspec knows (``s3://``,
-        ``gs://``, ``https://``, ``memory://``, ``zip://`` chains, …), or a store object, which is returned as it is.
+        A path (a leading ``~`` is the home folder; a file whose name ends in ``.zip`` is only read), a ``file://`` URL,
+        any other URL that fsspec knows (``s3://``, ``gs://``, ``https://``, ``memory://``, ``reference://``, ``zip://``
+        chains, …), or a store object, which is returned as it is. Also what other libraries have: a UPath, an fsspec
+        mapper, a store of zarr-python (of an Icechunk session, too) or of obstore.
     storage_options : mapping, optional
         For fsspec: credentials, endpoints and so on. Paths and ``file://`` URLs do not need them: there they are
         ignored.
@@ -53,15 +55,15 @@ def as_store(
     if isinstance(store, str):
         url = _URL.match(store)
         if url is None:
-            return LocalStore(os.path.expanduser(store))
+            return _local(store)
         scheme, rest = url.groups()
         if scheme.lower() in ("file", "local"):
-            return LocalStore(_file_of(store, scheme, rest))
+            return _local(_file_of(store, scheme, rest))
         from zarrds.storage.fsspec.store import RemoteStore  # which nobody waits for who opens a path
 
         return RemoteStore(store, storage_options)
-    if isinstance(store, os.PathLike):
-        return LocalStore(os.path.expanduser(os.fspath(store)))
+    if isinstance(store, os.PathLike) and not hasattr(store, "storage_options"):
+        return _local(os.fspath(store))
     if isinstance(store, Store):
         if storage_options is not None:
             raise EncodingError(
@@ -72,7 +74,22 @@ def as_store(
                 mend="Make the store object with the options, or pass the URL",
             )
         return store
+    from zarrds.storage.objects import store_of_object  # which few have
+
+    found = store_of_object(store, storage_options)
+    if found is not None:
+        return found
     raise TypeError(f"a store is a path, a URL or a store object: expected one of these, found {type(store)}")
+
+
+def _local(path: str) -> Store:
+    path = os.path.expanduser(path)
+    if path.lower().endswith(".zip") and not os.path.isdir(path):
+        from zarrds.storage.archive import ZipSource  # as above
+        from zarrds.storage.read_only import ReadOnlyStore
+
+        return ReadOnlyStore(ZipSource(path))
+    return LocalStore(path)
 
 
 def _file_of(url: str, scheme: str, rest: str) -> str:

@@ -97,7 +97,7 @@ class ZarrdsBackendEntrypoint(BackendEntrypoint):
         """Whether this is a Zarr store, by its name or by what it is."""
         if isinstance(filename_or_obj, str | os.PathLike):
             path = os.fspath(filename_or_obj).rstrip("/")
-            return os.path.splitext(path)[1] == ".zarr" or any(
+            return path.endswith((".zarr", ".zarr.zip")) or any(
                 os.path.isfile(os.path.join(path, name)) for name in DOCUMENTS
             )
         return isinstance(filename_or_obj, Store)

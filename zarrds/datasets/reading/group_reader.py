@@ -37,6 +37,18 @@ def _nothing_to_close() -> None:
     """Files are open only while they are read; but `xr.open_mfdataset` calls what it is given here."""
 
 
+def _without_document(store: Any) -> Any:
+    """What a user named, without the name of a document in it."""
+    if isinstance(store, os.PathLike) and not hasattr(store, "storage_options"):
+        store = os.fspath(store)
+    if not isinstance(store, str):
+        return store
+    path = store.rstrip("/")
+    if os.path.basename(path) in DOCUMENTS:
+        return os.path.dirname(path) or "."
+    return store if "://" in store else path or store  # slashes may be all that there is of a URL
+
+
 class GroupReader:
     """Makes datasets of one store's groups."""
 
@@ -61,10 +73,7 @@ class GroupReader:
         self._dropped = {drop_variables} if isinstance(drop_variables, str) else set(drop_variables or ())
         self._index = index
         self._intervals = intervals or {}
-        if isinstance(store, str | os.PathLike):
-            path = os.fspath(store).rstrip("/") or os.fspath(store)
-            store = os.path.dirname(path) or "." if os.path.basename(path) in DOCUMENTS else path
-        self._store = as_store(store, storage_options)
+        self._store = as_store(_without_document(store), storage_options)
         self._nodes: Nodes = open_nodes(self._store, zarr_format=zarr_format, consolidated=consolidated)
         self._arrays = LazyArrays.of(
             self._store,

@@ -71,7 +71,9 @@ class LazyArray(BackendArray):
         self.dtype = create_vlen_dtype(str) if array.metadata.data_type.name == "string" else array.dtype
 
     def __dask_tokenize__(self) -> Hashable:
-        return "zarrds", self.stored.store.path, self.stored.path, self._version
+        # of some URLs all that matters stands in the options
+        options = getattr(self.stored.store, "token", "")
+        return "zarrds", self.stored.store.path, options, self.stored.path, self._version
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
         if self.is_being_decoded and self.dtype.kind == "O":

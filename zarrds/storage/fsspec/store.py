@@ -6,6 +6,7 @@ import errno
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, suppress
+from hashlib import sha256
 from typing import Any, Self
 
 from zarrds.errors import InvalidKeyError, StoreExistsError, StoreIOError, ZarrdsError, locating
@@ -119,6 +120,12 @@ class RemoteStore:
     def __dask_tokenize__(self) -> tuple[object, ...]:
         versions = [self.identity(name) for name in sorted(DOORS)]
         return "zarrds.RemoteStore", *self._where(), self._objects.options, versions
+
+    @property
+    def token(self) -> str:
+        """What tells it from other stores at the same URL: a digest of its options."""
+        options = self._objects.options
+        return sha256(repr(sorted(options.items())).encode()).hexdigest() if options else ""
 
     @property
     def is_remote(self) -> bool:

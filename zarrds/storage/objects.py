@@ -1,0 +1,161 @@
+"""What users hold of other libraries, as stores: fsspec's mappers, UPaths, stores of zarr-python and of obstore.
+
+Nothing of these libraries is imported unless one of their objects is given. What lies on a local path or in an
+fsspec file system becomes a store that can be written to, the others can only be read.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Hashable, Iterable, Mapping
+from importlib import import_module
+from typing import Any
+
+from zarrds.storage.archive import ZipSource
+from zarrds.storage.local.store import LocalStore
+from zarrds.storage.protocol import Store
+from zarrds.storage.read_only import ReadOnlyStore
+
+__all__ = ["store_of_object"]
+
+_LOCAL = ("", "file", "local")
+
+
+def store_of_object(thing: object, options: Mapping[str, Any] | None) -> Store | None:
+    """The store of an object of another library, None for one that is none.
+
+    Parameters
+    ----------
+    thing : object
+    options : mapping, optional
+        Added to those that a UPath has.
+    """
+    modules = {each.__module__.partition(".")[0] for each in type(thing).__mro__}
+    if hasattr(thing, "protocol") and hasattr(thing, "storage_options") and hasattr(thing, "path"):
+        given = {**thing.storage_options, **(options or {})}
+        return _of_fsspec(str(thing.protocol), str(thing.path), str(thing), given)
+    if "fsspec" in modules and hasattr(thing, "fs") and hasattr(thing, "root"):
+        return _of_file_system(thing.fs, thing.root)
+    if "obstore" in modules and hasattr(thing, "list_with_delimiter"):
+        prefix = getattr(thing, "prefix", None) if type(thing).__name__ == "LocalStore" else None
+        return LocalStore(os.fspath(prefix)) if prefix is not None else ReadOnlyStore(_Obstore(thing))
+    if any(f"{each.__module__}.{each.__name__}" == "zarr.abc.store.Store" for each in type(thing).__mro__):
+        return _of_zarr(thing)
+    return None
+
+
+def _of_fsspec(protocol: str, path: str, url: str, options: Mapping[str, Any]) -> Store:
+    from zarrds.storage.fsspec.store import RemoteStore
+
+    return LocalStore(path) if protocol in _LOCAL else RemoteStore(url, options)
+
+
+def _of_file_system(system: Any, root: str) -> Store:
+    system = getattr(system, "sync_fs", system)  # zarr-python wraps file systems that are not asynchronous
+    options = {k: v for k, v in system.storage_options.items() if k not in ("asynchronous", "loop")}
+    protocols = (system.protocol,) if isinstance(system.protocol, str) else tuple(system.protocol)
+    return _of_fsspec(protocols[0], root, system.unstrip_protocol(root), options)
+
+
+def _of_zarr(thing: Any) -> Store:
+    name, module = type(thing).__name__, type(thing).__module__
+    if module.startswith("zarr.storage") and not getattr(thing, "read_only", False):
+        if name == "LocalStore":
+            return LocalStore(os.fspath(thing.root))
+        if name == "FsspecStore":
+            return _of_file_system(thing.fs, thing.path)
+    if module.startswith("zarr.storage") and name == "ZipStore" and not getattr(thing, "_is_open", False):
+        return ReadOnlyStore(ZipSource(os.fspath(thing.path)))
+    return ReadOnlyStore(_ZarrStore(thing))
+
+
+class _ZarrStore:
+    """A store of zarr-python, or of Icechunk, whose functions are asynchronous: zarr-python's own loop runs them."""
+
+    def __init__(self, store: Any) -> None:
+        self.store = store
+        self.path = str(store)
+        self.in_memory = type(store).__name__ in ("MemoryStore", "GpuMemoryStore", "ManagedMemoryStore")
+        self.is_remote = not self.in_memory
+        self.tells_changes = False
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _ZarrStore) and bool(self.store == other.store)
+
+    def __hash__(self) -> int:
+        return hash(self.path)
+
+    def read(self, key: str, start: int | None, length: int | None) -> bytes | None:
+        requests = import_module("zarr.abc.store")
+        wanted = None
+        if start is not None and length is not None:
+            if length == 0:
+                return None if self.identity(key) is None else b""
+            suffix = start < 0
+            wanted = requests.SuffixByteRequest(-start) if suffix else requests.RangeByteRequest(start, start + length)
+        prototype = import_module("zarr.core.buffer").default_buffer_prototype()
+        value = self._run(self.store.get(key, prototype, wanted))
+        return None if value is None else bytes(value.to_bytes())
+
+    def names(self, prefix: str) -> Iterable[str]:
+        return self._collected(self.store.list_prefix, prefix)
+
+    def children(self, prefix: str) -> Iterable[str]:
+        found = {name.rstrip("/") for name in self._collected(self.store.list_dir, prefix.rstrip("/"))}
+        return {name for name in found if not self._run(self.store.exists(prefix + name))}
+
+    def identity(self, key: str) -> Hashable | None:
+        return ("zarr", key) if self._run(self.store.exists(key)) else None
+
+    def _run(self, coroutine: Any) -> Any:
+        return import_module("zarr.core.sync").sync(coroutine)
+
+    def _collected(self, function: Any, prefix: str) -> list[str]:
+        async def collect() -> list[str]:
+            return [name async for name in function(prefix)]
+
+        found: list[str] = self._run(collect())
+        return found
+
+
+class _Obstore:
+    """A store of obstore."""
+
+    def __init__(self, store: Any) -> None:
+        self.store = store
+        self.path = repr(store)
+        self.in_memory = type(store).__name__ == "MemoryStore"
+        self.is_remote = not self.in_memory
+        self.tells_changes = True
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Obstore) and bool(self.store == other.store)
+
+    def __hash__(self) -> int:
+        return hash(self.path)
+
+    def read(self, key: str, start: int | None, length: int | None) -> bytes | None:
+        try:
+            if start is None or length is None:
+                return bytes(self.store.get(key).bytes())
+            size = self.store.head(key)["size"]
+            first = max(start + size, 0) if start < 0 else min(start, size)
+            last = min(first + length, size)
+            return bytes(self.store.get_range(key, start=first, end=last)) if last > first else b""
+        except FileNotFoundError:
+            return None
+
+    def names(self, prefix: str) -> Iterable[str]:
+        found = (entry["path"] for batch in self.store.list(prefix or None) for entry in batch)
+        return [name for name in found if name.startswith(prefix)]
+
+    def children(self, prefix: str) -> Iterable[str]:
+        folders = self.store.list_with_delimiter(prefix or None)["common_prefixes"]
+        return {folder.rstrip("/").rpartition("/")[2] for folder in folders}
+
+    def identity(self, key: str) -> Hashable | None:
+        try:
+            found = self.store.head(key)
+        except FileNotFoundError:
+            return None
+        return found["e_tag"], found["size"], str(found["last_modified"])

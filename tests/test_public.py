@@ -48,6 +48,7 @@ def test_names() -> None:
         "rechunk",
         "rechunk_plan",
         "rename",
+        "report",
         "save",
         "update_attrs",
         "verify",

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from zarrds.datasets.rechunking.rechunk import copy, rechunk, rechunk_plan
     from zarrds.datasets.writing.writer import save
     from zarrds.labels.genomics.regions import RegionIndex
+    from zarrds.reports.page import report
     from zarrds.storage.fsspec.store import RemoteStore
     from zarrds.storage.local.store import LocalStore
     from zarrds.storage.memory import MemoryStore
@@ -62,6 +63,7 @@ __all__ = [
     "rechunk",
     "rechunk_plan",
     "rename",
+    "report",
     "save",
     "update_attrs",
     "verify",
@@ -100,6 +102,7 @@ _HOMES = {
     "rechunk": "datasets.rechunking.rechunk",
     "rechunk_plan": "datasets.rechunking.rechunk",
     "rename": "datasets.editing.edits",
+    "report": "reports.page",
     "save": "datasets.writing.writer",
     "update_attrs": "datasets.editing.edits",
     "verify": "checks.verify",

@@ -1,4 +1,4 @@
-"""``verify`` and ``diff``: exit status 1 where something is not as it should be."""
+"""``verify``, ``report`` and ``diff``: exit status 1 where something is not as it should be."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import argparse
 import zarrds
 from zarrds.cli.options import Subparsers, add_command, add_store, opened, storage_options
 from zarrds.cli.progress import wants_bar
-from zarrds.cli.terminal import print_json, print_text
+from zarrds.cli.terminal import message, print_json, print_text
 
 __all__ = ["add_commands"]
 
@@ -19,6 +19,12 @@ def add_commands(commands: Subparsers) -> None:
     parser.add_argument("--repair", action="store_true", help="mend what can be mended without touching a chunk")
     parser.add_argument("--json", action="store_true", help="as JSON")
 
+    parser = add_command(commands, "report", report, "one HTML page of a store: tables, quicklooks, maps of its chunks")
+    add_store(parser)
+    parser.add_argument("variables", metavar="VAR", nargs="*", help="only these")
+    parser.add_argument("-o", "--output", metavar="FILE.html", default="report.html", help="report.html unless said")
+    parser.add_argument("--overwrite", action="store_true", help="replace the file")
+
     parser = add_command(
         commands, "diff", diff, "where two stores, or files that xarray opens, differ; status 1 if they do"
     )
@@ -29,6 +35,20 @@ def add_commands(commands: Subparsers) -> None:
     part.add_argument("--data", action="store_true", help="no attributes and encodings")
     part.add_argument("--metadata", action="store_true", help="no values")
     parser.add_argument("--json", action="store_true", help="as JSON")
+
+
+def report(args: argparse.Namespace) -> int:
+    """``zarrds report``."""
+    zarrds.report(
+        opened(args),
+        args.output,
+        group=args.group,
+        variables=args.variables or None,
+        overwrite=args.overwrite,
+        progress=wants_bar(),
+    )
+    message(f"wrote {args.output}")
+    return 0
 
 
 def verify(args: argparse.Namespace) -> int:

@@ -1,0 +1,1 @@
+"""A store as one page to look at: `zarrds.report`."""

@@ -33,6 +33,8 @@ def code_of(text: str) -> str:
     [
         ("rechunk", []),
         ("tutorial", ["dask", "zarr"]),
+        ("from-netcdf", ["netCDF4"]),
+        ("from-vcf", ["cyvcf2"]),
         ("labels", ["zarr"]),
         ("regions", ["cyvcf2", "zarr"]),
     ],

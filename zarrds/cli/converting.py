@@ -61,7 +61,7 @@ def convert(args: argparse.Namespace) -> int:
         group=args.group,
         chunks=args.chunks,
         encoding=None if args.encoding is None else _read_encoding(args.encoding),
-        compressors=_compressors(args.deflate, args.zstd),
+        compressors=_compressors(args.deflate, args.zstd, has_checksum=args.zarr_format != 2),
         zarr_format=args.zarr_format,
         overwrite=args.overwrite,
         progress=_progress(len(args.inputs)),
@@ -88,12 +88,13 @@ def _read_encoding(path: str) -> dict[str, dict[str, Any]]:
     return value
 
 
-def _compressors(deflate: int | None, zstd: int | None) -> list[dict[str, Any]] | None:
+def _compressors(deflate: int | None, zstd: int | None, *, has_checksum: bool) -> list[dict[str, Any]] | None:
     """The codecs of ``encoding["compressors"]``: Blosc shuffles before it compresses, as nccopy -s -d does."""
     level, cname = (deflate, "zlib") if deflate is not None else (zstd, "zstd")
     if level is None:
         return None
-    return [{"name": "blosc", "configuration": {"cname": cname, "clevel": level, "shuffle": "shuffle"}}]
+    blosc: dict[str, Any] = {"name": "blosc", "configuration": {"cname": cname, "clevel": level, "shuffle": "shuffle"}}
+    return [blosc, {"name": "crc32c"}] if has_checksum else [blosc]
 
 
 def export(args: argparse.Namespace) -> int:

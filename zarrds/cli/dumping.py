@@ -84,11 +84,11 @@ def _print_csv_line(cells: list[str]) -> None:
     print_text(line.getvalue(), end="")
 
 
-def dump_cdl(raw: xr.Dataset, name: str, positions: Mapping[str, Any]) -> None:
+def dump_cdl(raw: xr.Dataset, source: str, name: str, positions: Mapping[str, Any]) -> None:
     """Print what ``ncdump -v`` does: the header, then values as they are stored."""
     names = [name, *(dim for dim in raw[name].dims if dim in raw.variables)]
     chosen = raw[names].isel(positions, missing_dims="ignore")
-    print_text(zarrds.info(chosen).cdl().removesuffix("}") + "data:")
+    print_text(zarrds.info(chosen).cdl(source).removesuffix("}") + "data:")
     for variable in dict.fromkeys([*chosen.coords, *chosen.data_vars]):
         array = chosen[variable]
         texts = (

@@ -68,8 +68,8 @@ def attrs(args: argparse.Namespace) -> int:
         for name in args.delete:
             del node.attrs[name]
     if not is_edit:
-        group = zarrds.open_group(store)
-        shown = dict(group[path].attrs if path else group.attrs)
+        info = zarrds.info(store, args.variable, group=args.group)
+        shown = info.attributes if args.variable is None else info.variables[0].attributes
         if args.json:
             print_json(json_value(shown))
         else:

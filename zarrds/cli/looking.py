@@ -74,7 +74,7 @@ def dump(args: argparse.Namespace) -> int:
         chosen = array.isel(positions)
         if args.cdl:
             with xr.open_dataset(store, engine="zarrds", group=args.group, decode_cf=False) as raw:
-                dump_cdl(raw, args.variable, positions)
+                dump_cdl(raw, store.path.rstrip("/").rpartition("/")[2].partition(".")[0], args.variable, positions)
         elif args.csv:
             dump_csv(chosen, args.variable)
         else:

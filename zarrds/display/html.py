@@ -27,8 +27,8 @@ STYLE = (
     ".zarrds table{border-collapse:collapse;margin:.2em 0 .6em;color:inherit;background:none}"
     ".zarrds caption,.zarrds summary{text-align:left;font-weight:600;padding:.2em 0;color:inherit}"
     ".zarrds th,.zarrds td{text-align:left;vertical-align:top;padding:.15em .8em .15em 0;color:inherit;"
-    "border-bottom:1px solid var(--zs-line);overflow-wrap:anywhere;background:none}"
-    ".zarrds th{color:var(--zs-faint);font-weight:500}"
+    "border-bottom:1px solid var(--zs-line);overflow-wrap:break-word;max-width:40em;background:none}"
+    ".zarrds th{color:var(--zs-faint);font-weight:500;white-space:nowrap}"
     ".zarrds svg{display:block}.zarrds svg .f{fill:var(--zs-fill);stroke:var(--zs-edge)}"
     ".zarrds svg .l{stroke:var(--zs-edge);stroke-width:.6}"
 )

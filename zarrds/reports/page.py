@@ -29,7 +29,8 @@ from zarrds.storage.protocol import Store
 __all__ = ["report"]
 
 _STYLE = (
-    "<style>.zarrds{padding:1.5em;max-width:1200px;margin:0 auto}.zarrds h2{font-size:1.15em;margin:1.6em 0 .3em;"
+    "<style>.zarrds .zarrds{padding:0}main.zarrds{padding:1.5em;max-width:1200px;margin:0 auto}"
+    ".zarrds h2{font-size:1.15em;margin:1.6em 0 .3em;"
     "overflow-wrap:anywhere}.zarrds .zs-looks{display:flex;flex-wrap:wrap;gap:1.5em;align-items:flex-start}"
     ".zarrds figure{margin:.4em 0;max-width:100%}.zarrds figcaption{color:var(--zs-faint);overflow-wrap:anywhere}"
     ".zarrds img{max-width:100%;height:auto;border:1px solid var(--zs-line)}.zarrds svg{max-width:100%}"

@@ -156,9 +156,15 @@ class Info:
         )
         return Page(heading, tuple((n, value) for n, value in facts if value), tables)
 
-    def cdl(self) -> str:
-        """The same as ``ncdump -h`` prints of a netCDF file: dimensions, variables as they are stored, attributes."""
-        name = self.source.rstrip("/").rpartition("/")[2].partition(".")[0] or "dataset"
+    def cdl(self, name: str | None = None) -> str:
+        """The same as ``ncdump -h`` prints of a netCDF file: dimensions, variables as they are stored, attributes.
+
+        Parameters
+        ----------
+        name : str, optional
+            Of the dataset; by its source unless said.
+        """
+        name = name or self.source.rstrip("/").rpartition("/")[2].partition(".")[0] or "dataset"
         variables = [(v.name, v.dims, v.dtype, {**v.attributes, **v.encoding}) for v in self.variables]
         return cdl_of(name, self.dimensions, variables, self.attributes)
 

@@ -43,7 +43,7 @@ def facts_of_store(
         node = get_node(opened, nodes, path)
         if isinstance(node, ArrayMetadata):
             parent, _, name = path.rpartition("/")
-            return _info(opened, nodes, parent, GroupMetadata(), {name: node}, (), (), stored=stored)
+            return _info(opened, nodes, parent, GroupMetadata(), {name: node}, (), {}, stored=stored)
         arrays, groups, problems = _children(nodes, path)
         if variables is not None:
             for wanted in variables:
@@ -60,21 +60,22 @@ def unknown_variable(name: str, there: Collection[str], path: str | None) -> Var
     return VariableNotFoundError("no such variable", path=path, key=name, mend=offered if there else "There is none")
 
 
-def _children(nodes: Nodes, path: str) -> tuple[dict[str, ArrayMetadata], tuple[str, ...], tuple[str, ...]]:
+def _children(nodes: Nodes, path: str) -> tuple[dict[str, ArrayMetadata], tuple[str, ...], dict[str, str]]:
     """Arrays, names of groups, and what cannot be read: one strange array does not hide the others."""
     arrays: dict[str, ArrayMetadata] = {}
-    groups, problems = [], []
+    groups: list[str] = []
+    problems: dict[str, str] = {}
     for name in nodes.names(path):
         try:
             node = nodes.get(f"{path}/{name}" if path else name)
         except ZarrdsError as error:
-            problems.append(f"{name} cannot be read: {error}")
+            problems[name] = f"{name} cannot be read: {error}"
             continue
         if isinstance(node, ArrayMetadata):
             arrays[name] = node
         elif node is not None:
             groups.append(name)
-    return arrays, tuple(groups), tuple(problems)
+    return arrays, tuple(groups), problems
 
 
 def _info(
@@ -84,7 +85,7 @@ def _info(
     group: GroupMetadata,
     arrays: Mapping[str, ArrayMetadata],
     groups: tuple[str, ...],
-    problems: tuple[str, ...],
+    problems: Mapping[str, str],
     *,
     stored: bool,
 ) -> Info:
@@ -95,9 +96,9 @@ def _info(
         for dim, size in zip(each.dims, each.shape, strict=True):
             dimensions.setdefault(dim, size)
     try:
-        found = _with_labels(store, path, found)
+        found = _with_labels(store, path, found, problems)
     except (ZarrdsError, ValueError, TypeError) as error:  # of xarray's decoders, for what they cannot decode
-        problems = (*problems, f"labels cannot be shown: {error}")
+        problems = {**problems, "": f"labels cannot be shown: {error}"}
     if stored:
         paths = {f"{path}/{name}" if path else name: metadata for name, metadata in arrays.items()}
         sizes = sizes_of_arrays(store, paths)
@@ -106,7 +107,8 @@ def _info(
         }
     ordered = sorted(found.values(), key=lambda v: not v.is_coordinate)
     attributes = visible_attributes(group)
-    return Info(store.path, f"/{path}", nodes.zarr_format, dimensions, tuple(ordered), attributes, groups, problems)
+    told = tuple(problems.values())
+    return Info(store.path, f"/{path}", nodes.zarr_format, dimensions, tuple(ordered), attributes, groups, told)
 
 
 def _variable(name: str, metadata: ArrayMetadata, is_mask: bool) -> VariableInfo:
@@ -131,10 +133,12 @@ def _variable(name: str, metadata: ArrayMetadata, is_mask: bool) -> VariableInfo
     )
 
 
-def _with_labels(store: Store, path: str, found: dict[str, VariableInfo]) -> dict[str, VariableInfo]:
+def _with_labels(
+    store: Store, path: str, found: dict[str, VariableInfo], strange: Collection[str]
+) -> dict[str, VariableInfo]:
     """The same variables; those that are coordinates with their index, and the labels at both ends."""
     opened: Any = store  # of whose type xarray's annotations know nothing
-    with xr.open_dataset(opened, engine="zarrds", group=path or None, index="lazy") as ds:
+    with xr.open_dataset(opened, engine="zarrds", group=path or None, index="lazy", drop_variables=[*strange]) as ds:
         return {
             name: replace(each, is_coordinate=True, index=index_kind(ds, name), labels=ends_of(ds, name))
             if name in ds.coords

@@ -6,6 +6,7 @@ from math import prod
 
 from zarrds.engine.chunk_io import Chunks
 from zarrds.errors import MetadataError, NodeNotFoundError, StoreExistsError
+from zarrds.metadata.belonging import check_nothing_else
 from zarrds.metadata.documents import (
     Nodes,
     locked,
@@ -36,7 +37,8 @@ def place(store: Store, path: str, node: Node, *, overwrite: bool) -> None:
     Raises
     ------
     StoreExistsError
-        If something stands at `path` already, or the store is of another format.
+        If something stands at `path` already, or the store is of another format; if a file that is no part of Zarr
+        would be removed.
     NodeNotFoundError
         If an array stands where a group would have to be.
     EncodingError, MetadataError
@@ -83,6 +85,7 @@ def _make_room(store: Store, path: str, node: Node, zarr_format: ZarrFormat, *, 
                 key=path or "/",
                 mend="Pass overwrite=True to replace it",
             )
+        check_nothing_else(store, path)
         remove_node(store, path, zarr_format)
     elif isinstance(node, ArrayMetadata) and stored.names(path):
         raise StoreExistsError("groups or arrays stand below already", path=store.path, key=path)

@@ -33,6 +33,7 @@ from zarrds.errors import (
     locating,
 )
 from zarrds.metadata.attributes import updated_attributes
+from zarrds.metadata.belonging import check_nothing_else
 from zarrds.metadata.documents import Nodes, get_group, locked, named_dimensions, open_nodes
 from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.equality import is_same
@@ -355,6 +356,8 @@ def drop_vars(
     ------
     VariableNotFoundError
         If there is no such variable.
+    StoreExistsError
+        If a file that is no part of Zarr lies in a variable's folder.
     LabelError
         If some levels of a MultiIndex would be left without the others, or if an array is a part of another that stays.
 
@@ -394,7 +397,10 @@ def drop_vars(
         metadata = replace(there.metadata, attributes=_with_names(there.metadata.attributes, kept))
         if metadata != there.metadata:
             nodes[there.path] = metadata
-        change_documents(there.store, nodes, [there.path_of(name) for name in dropped])
+        removed = [there.path_of(name) for name in dropped]
+        for path in removed:
+            check_nothing_else(there.store, path)
+        change_documents(there.store, nodes, removed)
 
 
 def _check_levels(there: _Group, asked: set[str]) -> None:

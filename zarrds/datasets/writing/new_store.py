@@ -12,6 +12,7 @@ from typing import Generic, Literal, TypeVar
 
 from zarrds.engine.executor import run
 from zarrds.errors import MetadataError, NodeNotFoundError, StoreExistsError, StoreIOError
+from zarrds.metadata.belonging import check_nothing_else
 from zarrds.metadata.documents import Nodes, documents_of_store, open_nodes, parents_of, raws_of, zarr_format_of
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
 from zarrds.storage.protocol import Store
@@ -85,6 +86,8 @@ def find_target(store: S, group: str, mode: Literal["w", "w-"], zarr_format: Zar
             key=group or None,
             mend="Pass mode='w' to replace it",
         )
+    if standing:
+        check_nothing_else(store, group)
     if not group:
         return Target(store, "", True, zarr_format or 3, replace=True)
     if zarr_format not in (None, existing):
@@ -148,6 +151,8 @@ def staged(target: Target[S], nodes: Mapping[str, Node], n_chunks: int, workers:
         raws |= raws_of({path: node for path, node in nodes.items() if node is not every[path]})
         documents = documents_of_store(raws, target.zarr_format).items()
         run(documents, lambda: lambda item: stage.set(*item), part_nbytes=_DOCUMENT_COST, workers=workers)
+        if target.replace:
+            check_nothing_else(store)  # somebody may have put something there meanwhile
         store.publish(stage, replace=target.replace)
     except BaseException:
         store.discard(stage)

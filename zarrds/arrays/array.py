@@ -337,8 +337,13 @@ class Array:
                     found=new_shape,
                 )
             before = self.metadata
+            grown = tuple(map(max, before.shape, new_shape))
+            if grown != before.shape:
+                # what a writer that died, or another library, has left there
+                self._clear_outside(replace(before, shape=grown), before.shape)
             self._put(with_shape(before, new_shape))
-            self._clear_outside(before, new_shape)
+            if grown != new_shape:
+                self._clear_outside(before, new_shape)
 
     def _clear_outside(self, metadata: ArrayMetadata, shape: tuple[int, ...]) -> None:
         """Of the array that `metadata` tells of, make everything outside of `shape` the fill value.

@@ -15,7 +15,7 @@ from zarrds.errors import ConflictError, ZarrdsError
 from zarrds.metadata.documents import document_key, own_node
 from zarrds.metadata.extension import is_replaced
 from zarrds.metadata.model import ArrayMetadata
-from zarrds.storage.protocol import Buffer, Store, Values
+from zarrds.storage.protocol import Buffer, Store, Values, get_at_most
 
 __all__ = ["InPlace"]
 
@@ -117,6 +117,10 @@ class InPlace:
     def get(self, key: str, buffer: memoryview | None = None) -> Buffer | None:
         """As of the store; see `Values.get`."""
         return self._values.get(key, buffer)
+
+    def get_at_most(self, key: str, limit: int, buffer: memoryview | None = None) -> Buffer | None:
+        """As of the store, where it can bound values; see `BoundedValues.get_at_most`."""
+        return get_at_most(self._values, key, limit, buffer)
 
     def get_range(self, key: str, start: int, length: int, buffer: memoryview | None = None) -> Buffer | None:
         """As of the store; see `Values.get_range`."""

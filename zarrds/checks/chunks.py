@@ -26,7 +26,7 @@ from zarrds.engine.progress import ProgressOption, progress_bar
 from zarrds.errors import ZarrdsError
 from zarrds.metadata.extension import marks_of
 from zarrds.metadata.model import ArrayMetadata, Node, ZarrFormat
-from zarrds.storage.protocol import Buffer, Store
+from zarrds.storage.protocol import Buffer, Store, get_at_most
 
 __all__ = ["Tally", "check_keys"]
 
@@ -89,6 +89,9 @@ class _Counted:
 
     def get(self, key: str, buffer: memoryview | None = None) -> Buffer | None:
         return self._counted(self._store.get(key, buffer))
+
+    def get_at_most(self, key: str, limit: int, buffer: memoryview | None = None) -> Buffer | None:
+        return self._counted(get_at_most(self._store, key, limit, buffer))
 
     def get_range(self, key: str, start: int, length: int, buffer: memoryview | None = None) -> Buffer | None:
         return self._counted(self._store.get_range(key, start, length, buffer))

@@ -25,6 +25,7 @@ from zarrds.errors import (
 from zarrds.metadata import v2, v3
 from zarrds.metadata.documents import locked, parents_of, root_key
 from zarrds.metadata.dtypes import JSON
+from zarrds.metadata.fields import MALFORMED
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
 from zarrds.storage.protocol import Store
 
@@ -82,9 +83,9 @@ class _Documents:
 
 def format_of(store: Store) -> ZarrFormat:
     """The format of the documents at the root of a store, even if they are damaged."""
-    if store.get(v3.NAME) is not None:
+    if store.identity(v3.NAME) is not None:
         return 3
-    if any(store.get(name) is not None for name in (v2.GROUP, v2.ARRAY, v2.CONSOLIDATED)):
+    if any(store.identity(name) is not None for name in (v2.GROUP, v2.ARRAY, v2.CONSOLIDATED)):
         return 2
     raise StoreNotFoundError(
         "no Zarr store here",
@@ -216,6 +217,8 @@ def _parsed(module: ModuleType, raw: Raw) -> Node | ZarrdsError:
         return error
     except RecursionError:
         return MetadataError("metadata is nested too deeply")
+    except MALFORMED as error:
+        return MetadataError(f"metadata is malformed: {error}")
     return node
 
 
@@ -283,7 +286,7 @@ def _difference(documents: _Documents, own: Raw, named: Raw) -> str | None:
             found = list(islice(_all_differences(here, there), _MAX_SHOWN))
     except RecursionError:
         return "it is nested too deeply to tell where"
-    except ZarrdsError:
+    except (ZarrdsError, *MALFORMED):
         pass  # a node that cannot be written as a document again: they differ as they are
     return "; ".join(f"{where!r} is {_shown(said)}, not {_shown(is_)}" for where, is_, said in found) or None
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from zarrds.checks.report import Finding, Severity
+from zarrds.checks.report import Finding, Severity, finding_of
 from zarrds.checks.stores import Nodes
 from zarrds.compat.xarray_internals import decode_cf_variables
 from zarrds.datasets.reading.decoding import decoders_for
-from zarrds.datasets.reading.lazy import LazyArrays
+from zarrds.datasets.reading.lazy import LazyArrays, check_is_stored
 from zarrds.datasets.reading.notes import ORDER, GroupNotes, notes_of, range_of
 from zarrds.datasets.reading.restored import MisfitError, index_of
 from zarrds.datasets.writing.transaction import change_documents
@@ -52,8 +52,17 @@ def check_labels(store: Store, nodes: Nodes, *, repair: bool, n_workers: int | N
         if isinstance(node, ArrayMetadata):
             group, _, name = path.rpartition("/")
             groups.setdefault(group, {})[name] = node
-    for group, arrays in groups.items():
+    for group, all_arrays in groups.items():
         base = f"{group}/" if group else ""
+        arrays = dict[str, ArrayMetadata]()
+        for name, metadata in all_arrays.items():
+            try:
+                check_is_stored(Elements(store, base + name, metadata))
+            except ZarrdsError as error:  # what is not there is not walked through
+                if metadata.dimension_names == (name,):
+                    yield finding_of(error, base + name)
+                continue
+            arrays[name] = metadata
         notes = notes_of(arrays)
         problems = {**notes.problems, **dict(_misfits(store, base, arrays, notes, n_workers))}
         for name, problem in problems.items():

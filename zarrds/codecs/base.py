@@ -42,6 +42,9 @@ Span: TypeAlias = tuple[int, int]
 
 # no chunk decodes to more than this many bytes where its size is not known beforehand
 MAX_DECODED = 2**31 - 1
+# where the size is not known, so much may come out of any chunk; of a larger one so many bytes for one
+FREE_DECODED = 2**28
+MAX_RATIO = 1024
 # neither LZ4, Zstandard nor Blosc can put more than this many bytes into one
 MAX_EXPANSION = 2**16
 

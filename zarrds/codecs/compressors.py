@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from zarrds.codecs.base import MAX_DECODED, MAX_EXPANSION, Buffer, Parts, as_bytes, join
+from zarrds.codecs.base import FREE_DECODED, MAX_DECODED, MAX_EXPANSION, MAX_RATIO, Buffer, Parts, as_bytes, join
 from zarrds.errors import ChunkError, MetadataError
 
 __all__ = ["Compressor", "make_compressor"]
@@ -89,12 +89,17 @@ def _bounded(name: str, make: Callable[[], _Decompressor]) -> Callable[[Buffer, 
 
     def decompress(data: Buffer, size: int | None) -> bytes:
         decoded: list[bytes] = []
-        left = (MAX_DECODED if size is None else size) + 1
+        value = data
+        left = (most_decoded(data) if size is None else size) + 1
         while True:
             decompressor = make()
             decoded.append(decompressor.decompress(data, left))
             left -= len(decoded[-1])
             if left <= 0:
+                if size is None:
+                    raise ChunkError(
+                        "chunk decodes to too much", codec=name, expected=f"at most {most_decoded(value)} bytes"
+                    )
                 break
             if not decompressor.eof:
                 raise ChunkError("chunk is truncated", codec=name)
@@ -108,7 +113,12 @@ def _bounded(name: str, make: Callable[[], _Decompressor]) -> Callable[[Buffer, 
 
 def _limit(data: Buffer, size: int | None) -> int:
     """The most bytes that `data` may claim to hold."""
-    return min(MAX_DECODED, MAX_EXPANSION * len(data)) if size is None else size
+    return min(most_decoded(data), MAX_EXPANSION * len(data)) if size is None else size
+
+
+def most_decoded(data: Buffer) -> int:
+    """The most bytes that `data` may decode to where nothing tells how many they are."""
+    return min(MAX_DECODED, max(FREE_DECODED, MAX_RATIO * len(data)))
 
 
 def _checked_zstd(data: Buffer, size: int | None) -> Buffer:
@@ -139,8 +149,8 @@ def _checked_zstd(data: Buffer, size: int | None) -> Buffer:
         last, is_run = bool(header & 1), header >> 1 & 3 == 1
         position += 3 + (1 if is_run else header >> 3)
         n_blocks += 1
-    if n_blocks * 2**17 > MAX_DECODED:
-        raise ChunkError("chunk decodes to too much", codec="zstd", expected=f"at most {MAX_DECODED} bytes")
+    if n_blocks * 2**17 > most_decoded(data):
+        raise ChunkError("chunk decodes to too much", codec="zstd", expected=f"at most {most_decoded(data)} bytes")
     return data
 
 

@@ -9,12 +9,14 @@ import marshal
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from zarrds.codecs import registry
 from zarrds.codecs.base import (
+    MAX_DECODED,
     AnyArray,
     ArrayArrayCodec,
     ArrayBytesCodec,
@@ -29,11 +31,14 @@ from zarrds.codecs.blosc import Blosc
 from zarrds.codecs.compressors import Compressor
 from zarrds.codecs.layout import Bytes
 from zarrds.codecs.sharding import Sharding
-from zarrds.errors import ChunkError, MetadataError
+from zarrds.errors import ChunkError, MetadataError, ZarrdsError
 from zarrds.metadata.dtypes import DataType
-from zarrds.metadata.fields import member, sizes
+from zarrds.metadata.fields import MALFORMED, member, sizes
 from zarrds.metadata.model import CodecObject
 from zarrds.metadata.v3 import codec_object
+
+# bytes that a codec may add to a chunk that cannot be compressed, beyond as many as it has
+_OVERHEAD = 2**16
 
 __all__ = ["Pipeline", "build_pipeline"]
 
@@ -106,6 +111,21 @@ class Pipeline:
         size = self.serializer.encoded_size(self.serialized)
         for compressor, _ in self.compressors:
             size = compressor.encoded_size(size)
+        return size
+
+    @property
+    def most_encoded_nbytes(self) -> int:
+        """Bytes that no encoded chunk is larger than, whoever wrote it; generous."""
+        size = self.serializer.encoded_size(self.serialized)
+        if size is None:
+            plain = self.serialized.nbytes
+            if plain is None:  # of any length
+                return MAX_DECODED
+            n = prod(self.serializer.grid) if isinstance(self.serializer, Sharding) else 1
+            size = 2 * plain + n * _OVERHEAD
+        for compressor, _ in self.compressors:
+            known = compressor.encoded_size(size)
+            size = 2 * size + _OVERHEAD if known is None else known
         return size
 
     def decode(self, data: Buffer, out: AnyArray | None = None, span: Span | None = None) -> AnyArray:
@@ -185,6 +205,17 @@ def build_pipeline(
         key = marshal.dumps(list(codecs), 2)
     except ValueError as error:
         raise MetadataError("the settings of a codec are nested too deeply, or no JSON") from error
+    try:
+        return _made(key, codecs, chunks, data_type, fill_value)
+    except ZarrdsError:
+        raise
+    except MALFORMED as error:
+        raise MetadataError(f"the settings of a codec are malformed: {error}") from error
+
+
+def _made(
+    key: bytes, codecs: Sequence[CodecObject], chunks: tuple[int, ...], data_type: DataType, fill_value: Any
+) -> Pipeline:
     if registry.SHARDING.encode() in key:  # the only codec that must know the fill value, which need not be hashable
         return _make(codecs, chunks, data_type, fill_value)
     return _build(_Described(key, codecs), chunks, data_type)

@@ -26,7 +26,7 @@ from zarrds.errors import ChunkError, ZarrdsError
 from zarrds.metadata.extension import marks_of
 from zarrds.metadata.fill_values import default_fill_value
 from zarrds.metadata.model import ArrayMetadata
-from zarrds.storage.protocol import Buffer, Values
+from zarrds.storage.protocol import BoundedValues, Buffer, Values
 
 __all__ = ["Chunks", "LookedUp", "MissingChunks"]
 
@@ -181,7 +181,7 @@ class Chunks:
         if sharding is not None:
             inner = self.inner_chunks(sharding)
             return inner.key_of_position, inner.fetch
-        get, key_of = self.store.get, self.key_of_position()
+        get, key_of = self._getter(), self.key_of_position()
 
         def fetch(position: Position, key: str, buffer: memoryview, _identity: Hashable) -> Buffer | None:
             data = get(key, buffer)
@@ -190,6 +190,29 @@ class Chunks:
             return data
 
         return key_of, fetch
+
+    def _getter(self) -> Callable[[str, memoryview | None], Buffer | None]:
+        """A function that reads a chunk's value, and refuses one that is larger than any chunk of the array can be."""
+        limit, store = self.pipeline.most_encoded_nbytes, self.store
+        bounded = store.get_at_most if isinstance(store, BoundedValues) else None
+
+        def get(key: str, buffer: memoryview | None) -> Buffer | None:
+            try:
+                data = store.get(key, buffer) if bounded is None else bounded(key, limit, buffer)
+            except MemoryError as error:
+                raise ChunkError("a chunk does not fit in memory", path=store.path, key=key) from error
+            if data is not None and len(data) > limit:
+                raise ChunkError(
+                    "chunk is larger than it can be",
+                    path=store.path,
+                    key=key,
+                    expected=f"at most {limit} bytes",
+                    found="more",
+                    mend="Restore it from a copy, or write all of it again",
+                )
+            return data
+
+        return get
 
     @_Remembered
     def _n_required(self) -> tuple[int, ...] | None:
@@ -410,7 +433,7 @@ class Chunks:
 
     def _load(self, pipeline: Pipeline, key: str, out: AnyArray, *, covers: bool) -> bool:
         """Read a chunk, of which a part is going to be written; False if it is absent."""
-        data = self.store.get(key)
+        data = self._getter()(key, None)
         if data is None:
             return False
         try:

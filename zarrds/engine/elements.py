@@ -169,6 +169,11 @@ class Elements:
         key_of = self._chunks.key_of_position()
         return (key_of(part.position) for part in self._plan(key, plan_basic, self.metadata.chunks))
 
+    @property
+    def most_chunk_nbytes(self) -> int:
+        """Bytes that no value of a chunk (of a sharded array, a shard) is larger than."""
+        return self._chunks.pipeline.most_encoded_nbytes
+
     def chunk_key(self, position: tuple[int, ...]) -> str:
         """The key of the chunk (of a sharded array, the shard) at a position in the grid."""
         return self._chunks.key(position)

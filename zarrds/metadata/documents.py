@@ -14,6 +14,7 @@ from zarrds.errors import MetadataError, NodeNotFoundError, StoreNotFoundError, 
 from zarrds.metadata import v2, v3
 from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.extension import MEMBER
+from zarrds.metadata.fields import MALFORMED
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
 from zarrds.storage.protocol import Store, check_prefix
 
@@ -179,6 +180,8 @@ def _parse(store: Store, zarr_format: ZarrFormat, path: str, raw: Raw) -> Node:
         raise error.located(path=store.path, key=path or "/") from error.__cause__
     except RecursionError as error:
         raise MetadataError("metadata is nested too deeply", path=store.path, key=path or "/") from error
+    except MALFORMED as error:
+        raise MetadataError(f"metadata is malformed: {error}", path=store.path, key=path or "/") from error
     return node
 
 

@@ -8,12 +8,17 @@ from typing import Any
 
 from zarrds.errors import MetadataError
 from zarrds.metadata.dtypes import JSON
-from zarrds.storage.protocol import Buffer, Store
+from zarrds.storage.protocol import Buffer, Store, get_at_most
 
-__all__ = ["chunk_sizes", "depth_and_parent", "dump", "load", "member", "sizes"]
+__all__ = ["MALFORMED", "chunk_sizes", "depth_and_parent", "dump", "load", "member", "sizes"]
+
+# what Python says of JSON that is not what it is taken for, where no check has found that out
+MALFORMED = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
 
 _MISSING: Any = object()
 _MAX_SIZE = 2**63 - 1
+# of a document; consolidated metadata of a hundred thousand arrays fits
+_MAX_NBYTES = 2**28
 
 
 def load(store: Store, key: str) -> dict[str, JSON] | None:
@@ -24,8 +29,15 @@ def load(store: Store, key: str) -> dict[str, JSON] | None:
     MetadataError
         If the value is not a JSON object.
     """
-    value = store.get(key)
-    return None if value is None else _parse(value, store.path, key)
+    try:
+        value = get_at_most(store, key, _MAX_NBYTES)
+        if value is not None and len(value) > _MAX_NBYTES:
+            raise MetadataError(
+                "metadata document is too large", path=store.path, key=key, expected=f"at most {_MAX_NBYTES} bytes"
+            )
+        return None if value is None else _parse(value, store.path, key)
+    except MemoryError as error:
+        raise MetadataError("metadata document does not fit in memory", path=store.path, key=key) from error
 
 
 def _parse(value: Buffer, path: str, key: str) -> dict[str, JSON]:

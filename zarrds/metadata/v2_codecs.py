@@ -101,7 +101,10 @@ def _codec_to_v2(codec: CodecObject) -> dict[str, JSON]:
     if name == "blosc":
         names = {v: k for k, v in _SHUFFLES.items()}
         settings.pop("typesize", None)
-        return {"id": "blosc", **settings, "shuffle": names[settings.get("shuffle", "shuffle")]}
+        shuffle = settings.get("shuffle", "shuffle")
+        if not isinstance(shuffle, str) or shuffle not in names:
+            raise MetadataError("unknown shuffle of Blosc", expected=sorted(names), found=f"{shuffle!r:.80}")
+        return {"id": "blosc", **settings, "shuffle": names[shuffle]}
     if name in _SAME:
         return {"id": name, **settings}
     if name == "crc32c":

@@ -13,7 +13,7 @@ from typing import Protocol, Self, TypeAlias, runtime_checkable
 
 from zarrds.errors import InvalidKeyError
 
-__all__ = ["DELETED", "Buffer", "Store", "Values", "check_key", "check_prefix"]
+__all__ = ["DELETED", "BoundedValues", "Buffer", "Store", "Values", "check_key", "check_prefix"]
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
@@ -163,6 +163,22 @@ class Values(Protocol):
             If another writer held the lock for longer than the store may wait.
         """
         ...
+
+
+@runtime_checkable
+class BoundedValues(Protocol):
+    """Values that may be larger than anybody expects, so that a reader says how much it takes."""
+
+    def get_at_most(self, key: str, limit: int, buffer: memoryview | None = None) -> Buffer | None:
+        """As `Values.get`; but of a value of more than `limit` bytes only its beginning, of more than `limit` bytes."""
+        ...
+
+
+def get_at_most(values: Values, key: str, limit: int, buffer: memoryview | None = None) -> Buffer | None:
+    """`BoundedValues.get_at_most`, of values that can do it; of others the whole value, as large as it is."""
+    if isinstance(values, BoundedValues):
+        return values.get_at_most(key, limit, buffer)
+    return values.get(key, buffer)
 
 
 @runtime_checkable

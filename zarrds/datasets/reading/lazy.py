@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
+from math import prod
 from typing import Any, Literal
 
 import numpy as np
@@ -17,7 +18,7 @@ from zarrds.compat.xarray_internals import create_vlen_dtype, lazily
 from zarrds.datasets.encoding.attributes import decoded_attributes
 from zarrds.datasets.encoding.variables import encoding_of
 from zarrds.engine.cache import ChunkCache, cache_of
-from zarrds.engine.elements import Planner
+from zarrds.engine.elements import Elements, Planner
 from zarrds.engine.executor import in_thread
 from zarrds.engine.selection import plan_basic, plan_orthogonal, plan_pointwise
 from zarrds.errors import ConflictError, MetadataError, ZarrdsError
@@ -26,7 +27,7 @@ from zarrds.metadata.extension import is_replaced
 from zarrds.metadata.model import ArrayMetadata
 from zarrds.storage.protocol import Store
 
-__all__ = ["LazyArray", "LazyArrays"]
+__all__ = ["LazyArray", "LazyArrays", "check_is_stored"]
 
 mend_interpolation()
 
@@ -36,6 +37,52 @@ _PLANNERS: dict[type[indexing.ExplicitIndexer], Planner] = {
     indexing.OuterIndexer: plan_orthogonal,
     indexing.VectorizedIndexer: plan_pointwise,
 }
+
+
+# bytes of one array that are read at open without a look at what is stored; chunks that are looked for of a larger one
+_UNASKED_NBYTES = 2**26
+_LOOKED_FOR = 16
+
+
+def check_is_stored(elements: Elements) -> None:
+    """Raise unless chunks are there that could hold so many elements: asked before all of them are read unasked.
+
+    A document of some bytes may claim any shape. Of a large array some chunks are looked for.
+
+    Parameters
+    ----------
+    elements : Elements
+        Of labels.
+
+    Raises
+    ------
+    MetadataError
+    """
+    if prod(elements.shape) * elements.dtype.itemsize <= _UNASKED_NBYTES:
+        return
+    grid = elements.metadata.chunk_grid
+    n_chunks = prod(grid)
+    numbers = {i * (n_chunks - 1) // (_LOOKED_FOR - 1) for i in range(_LOOKED_FOR)}
+    keys = [elements.chunk_key(_position(number, grid)) for number in sorted(numbers)]
+    n_there = sum(elements.store.identity(key) is not None for key in keys)
+    if 2 * n_there < len(keys):
+        raise MetadataError(
+            "labels are not stored that the shape tells of, and would be read into memory",
+            path=elements.store.path,
+            key=elements.path or "/",
+            expected=f"{n_chunks} chunks",
+            found=f"{n_there} of {len(keys)} that were looked for",
+            mend="Leave the array out with drop_variables, or correct its shape",
+        )
+
+
+def _position(number: int, grid: tuple[int, ...]) -> tuple[int, ...]:
+    """The position of a chunk that is counted through all of a grid."""
+    position: list[int] = []
+    for size in reversed(grid):
+        number, at = divmod(number, size)
+        position.insert(0, at)
+    return tuple(position)
 
 
 class LazyArray(BackendArray):

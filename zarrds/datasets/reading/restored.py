@@ -12,7 +12,7 @@ import xarray as xr
 
 from zarrds.compat.xarray_internals import DeferredIndex, MappedArray, PandasVariable
 from zarrds.datasets.reading.index_options import IndexOptions
-from zarrds.datasets.reading.lazy import LazyArray
+from zarrds.datasets.reading.lazy import LazyArray, check_is_stored
 from zarrds.datasets.reading.noted_indexes import IndexMisfitError, evenly_spaced, noted_index
 from zarrds.datasets.reading.notes import GroupNotes, range_of
 from zarrds.datasets.reading.roles import NotedIndex, Roles
@@ -141,6 +141,10 @@ class _Restorer:
 
     def all(self) -> Restored:
         hidden = {n for name in self._descriptions for n in self._companions_below(name)}
+        labels = hidden.union(self._levels, *(map(str, noted.coordinates) for noted in self._roles.indexes))
+        for array_name, array in self._lazy.items():
+            if array_name in labels or array.stored.dimension_names == (array_name,):
+                check_is_stored(array.stored.elements)  # its labels are read now
         for name, variable in self._decoded.items():
             if name in hidden or name in self._levels:
                 continue

@@ -16,6 +16,7 @@ from zarrds.engine.elements import Elements
 from zarrds.engine.plans import Part
 from zarrds.labels.sorted.source import Array
 from zarrds.metadata.model import ArrayMetadata
+from zarrds.storage.protocol import get_at_most
 
 __all__ = ["MAX_BLOCKS", "Blocks", "KeptBlocks", "is_checksummed", "nbytes_of"]
 
@@ -99,10 +100,12 @@ class Blocks:
         Where the last codec is ``crc32c`` only the ends of the values are read, and not compared with the rest.
         """
         store = self.elements.store
-        digests = []
+        digests, limit = [], self.elements.most_chunk_nbytes
         for number in self._chunks_of(i):
             key = self.elements.chunk_key((number,))
-            value = store.get_range(key, -_CHECKSUM, _CHECKSUM) if self._is_checksummed else store.get(key)
+            value = (
+                store.get_range(key, -_CHECKSUM, _CHECKSUM) if self._is_checksummed else get_at_most(store, key, limit)
+            )
             digests.append(self._chunk_digest(value))
         return _combined(digests)
 

@@ -113,8 +113,11 @@ else:  # Windows has neither call
         return os.write(fd, views[0])
 
 
-def read(fd: int, buffer: memoryview | None) -> Buffer | None:
-    """Return all that the open file holds, in `buffer` if it fits there, or None if it is no regular file."""
+def read(fd: int, buffer: memoryview | None, limit: int | None = None) -> Buffer | None:
+    """Return all that the open file holds, in `buffer` if it fits there, or None if it is no regular file.
+
+    Of a file of more than `limit` bytes only its beginning is read, one byte more than that at least.
+    """
     if buffer is not None:
         count = _read_into(fd, buffer)
         if 0 < count < len(buffer) and count < _ONE_CALL:
@@ -124,13 +127,15 @@ def read(fd: int, buffer: memoryview | None) -> Buffer | None:
     else:
         status = os.fstat(fd)
         # one byte more than it should hold: a full answer then shows the end as well
-        head = os.read(fd, status.st_size + 1) if stat.S_ISREG(status.st_mode) else b""
+        size = status.st_size if limit is None else min(status.st_size, limit)
+        head = os.read(fd, size + 1) if stat.S_ISREG(status.st_mode) else b""
     if not stat.S_ISREG(status.st_mode):
         return None
     done = len(head)
-    if done == status.st_size:
+    if done == status.st_size or (limit is not None and done > limit):
         return head
-    value = memoryview(bytearray(max(status.st_size, done)))
+    size = max(status.st_size, done)
+    value = memoryview(bytearray(size if limit is None else min(size, limit + 1)))
     value[:done] = head
     while done < len(value) and (count := _read_into(fd, value[done : done + _ONE_CALL])):
         done += count

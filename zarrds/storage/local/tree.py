@@ -47,6 +47,10 @@ class Tree:
         """
         return self._read(key, files.read, buffer)
 
+    def get_at_most(self, key: str, limit: int, buffer: memoryview | None = None) -> Buffer | None:
+        """Return the value of `key`, or the beginning of one that is too large; see `BoundedValues.get_at_most`."""
+        return self._read(key, files.read, buffer, limit)
+
     def get_range(self, key: str, start: int, length: int, buffer: memoryview | None = None) -> Buffer | None:
         """Return a part of the value of `key`, or None if the key is absent; see `Store.get_range`."""
         return self._read(key, files.read_range, start, length, buffer)

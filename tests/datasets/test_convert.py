@@ -63,7 +63,7 @@ def test_days_are_joined_and_a_second_run_does_nothing(days: list[Path], tmp_pat
     seen: list[tuple[int, int]] = []
     done = zarrds.convert(days[:3], out, concat_dim="time", progress=lambda *now: seen.append(now))
     assert (done.written, done.skipped) == (tuple(map(str, days[:3])), ())
-    assert seen == [(1, 3), (2, 3), (3, 3)]
+    assert seen == [(0, 3), (1, 3), (2, 3), (3, 3)]
     before = {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in out.rglob("*") if p.is_file()}
     again = zarrds.convert(days[:3], out, concat_dim="time")
     assert (again.written, again.skipped) == ((), tuple(map(str, days[:3])))

@@ -112,3 +112,25 @@ def test_a_damaged_chunk_is_an_error(tmp_path: Path) -> None:
     chunk.write_bytes(chunk.read_bytes()[:-1] + b"\x00")
     with pytest.raises(zarrds.errors.ChunkError):
         zarrds.diff(tmp_path / "a.zarr", dataset())
+
+
+def test_progress_of_long_calls(tmp_path: Path) -> None:
+    """Every one counts up to its total."""
+    ds = dataset().drop_vars("y")
+    zarrds.save(ds, tmp_path / "a.zarr")
+    calls: list[tuple[int, int]] = []
+
+    def tell(done: int, total: int) -> None:
+        calls.append((done, total))
+
+    for run in (
+        lambda: zarrds.diff(ds, ds, progress=tell),
+        lambda: zarrds.export(tmp_path / "a.zarr", tmp_path / "a.nc", progress=tell),
+        lambda: zarrds.convert(tmp_path / "a.zarr", tmp_path / "b.zarr", progress=tell),
+        lambda: zarrds.verify(tmp_path / "a.zarr", progress=tell),
+        lambda: zarrds.report(tmp_path / "a.zarr", tmp_path / "a.html", progress=tell),
+    ):
+        calls.clear()
+        run()
+        assert calls[-1][0] == calls[-1][1] > 0
+        assert [done for done, _ in calls] == sorted(done for done, _ in calls)

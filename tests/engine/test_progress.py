@@ -19,6 +19,22 @@ def test_bar(capsys: pytest.CaptureFixture[str]) -> None:
     assert "chunk" in shown
 
 
+def test_bar_of_rich(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("rich")
+    with progress_bar(7, "a long way", enabled="rich") as advance:
+        assert advance is not None
+        advance(7)
+    shown = capsys.readouterr()
+    assert "a long way" in shown.err
+    assert "100%" in shown.err
+    assert shown.out == ""
+    monkeypatch.setitem(sys.modules, "rich.progress", None)
+    with pytest.raises(UnsupportedError, match="pip install rich"), progress_bar(7, "", enabled="rich"):
+        pass
+    with pytest.raises(UnsupportedError, match="unknown progress="), progress_bar(7, "", enabled="bar"):  # type: ignore[arg-type]  # no such
+        pass
+
+
 def test_nothing_is_shown_unless_asked(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tqdm", None)  # as if it were not installed
     with progress_bar(7, "a long way", enabled=False) as advance:

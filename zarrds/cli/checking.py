@@ -69,6 +69,7 @@ def diff(args: argparse.Namespace) -> int:
         group=args.group,
         data=not args.metadata,
         metadata=not args.data,
+        progress=wants_bar(),
         storage_options=storage_options(args),
     )
     if args.json:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
 from typing import Any
 
 import xarray as xr
@@ -64,17 +63,11 @@ def convert(args: argparse.Namespace) -> int:
         compressors=_compressors(args.deflate, args.zstd, has_checksum=args.zarr_format != 2),
         zarr_format=args.zarr_format,
         overwrite=args.overwrite,
-        progress=_progress(len(args.inputs)),
+        progress=wants_bar(),
         storage_options=storage_options(args),
     )
     message(str(done))
     return 0
-
-
-def _progress(n_inputs: int) -> bool | Callable[[int, int], Any]:
-    if n_inputs == 1:
-        return wants_bar()
-    return (lambda done, total: message(f"{done} of {total} inputs")) if wants_bar() else False
 
 
 def _read_encoding(path: str) -> dict[str, dict[str, Any]]:

@@ -5,30 +5,35 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from zarrds.engine.executor import Progress
 from zarrds.errors import UnsupportedError
 
 __all__ = ["ProgressOption", "progress_bar"]
 
-# True for a bar; or called with the chunks done and the chunks to do, one call at a time, from any thread
-ProgressOption: TypeAlias = bool | Callable[[int, int], object]
+# True for a bar of tqdm, "rich" for one of rich; or called with the chunks done and the chunks to do, one call at a
+# time, from any thread
+ProgressOption: TypeAlias = bool | Literal["rich"] | Callable[[int, int], object]
 
 
 @contextmanager
-def progress_bar(total: int, description: str, *, enabled: ProgressOption) -> Iterator[Progress | None]:
-    """Show a progress bar of tqdm while the body works, or tell the user's own function.
+def progress_bar(
+    total: int, description: str, *, enabled: ProgressOption, unit: str = "chunk"
+) -> Iterator[Progress | None]:
+    """Show a progress bar while the body works, or tell the user's own function.
 
     Parameters
     ----------
     total : int
-        Chunks to do.
+        Chunks (or whatever `unit` names) to do.
     description : str
         What is being done, shown before the bar.
-    enabled : bool or callable
-        False shows nothing. A function is called with the chunks done and `total`, first with none done, then after
-        each batch. What it raises ends the work.
+    enabled : bool, "rich" or callable
+        False shows nothing, True a bar of tqdm, ``"rich"`` one of rich. A function is called with the chunks done
+        and `total`, first with none done, then after each batch. What it raises ends the work.
+    unit : str
+        What is counted, shown with the rate.
 
     Yields
     ------
@@ -38,7 +43,7 @@ def progress_bar(total: int, description: str, *, enabled: ProgressOption) -> It
     Raises
     ------
     UnsupportedError
-        If tqdm is not installed.
+        If tqdm (or rich) is not installed, or `enabled` is none of these.
 
     Examples
     --------
@@ -49,15 +54,34 @@ def progress_bar(total: int, description: str, *, enabled: ProgressOption) -> It
     if enabled is False:
         yield None
         return
-    if enabled is not True:
+    if callable(enabled):
         yield _counting(enabled, total)
         return
+    if enabled == "rich":
+        with _rich_bar(total, description) as advance:
+            yield advance
+        return
+    if enabled is not True:
+        raise UnsupportedError("unknown progress=", expected="a bool, 'rich' or a function", found=repr(enabled))
     try:
         from tqdm.auto import tqdm
     except ImportError as error:
         raise UnsupportedError("progress=True needs tqdm", mend="Install it: python -m pip install tqdm") from error
-    with tqdm(total=total, desc=description, unit="chunk") as bar:
+    with tqdm(total=total, desc=description, unit=unit, unit_scale=total > 10**6) as bar:
         yield bar.update
+
+
+@contextmanager
+def _rich_bar(total: int, description: str) -> Iterator[Progress]:
+    """A bar of rich, on stderr."""
+    try:
+        from rich.console import Console
+        from rich.progress import Progress as Bar
+    except ImportError as error:
+        raise UnsupportedError("progress='rich' needs rich", mend="Install it: python -m pip install rich") from error
+    with Bar(console=Console(stderr=True)) as bar:
+        task = bar.add_task(description, total=total)
+        yield lambda n: bar.advance(task, n)
 
 
 def _counting(tell: Callable[[int, int], object], total: int) -> Progress:

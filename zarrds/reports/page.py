@@ -66,8 +66,8 @@ def report(
         Only these.
     overwrite : bool
         Replace the file if it exists; else that is an error.
-    progress : bool or callable
-        Show a progress bar (needs tqdm), or call ``progress(done, total)`` with numbers of variables.
+    progress : bool, "rich" or callable
+        Show a progress bar (needs tqdm, or rich), or call ``progress(done, total)`` with numbers of variables.
     storage_options : mapping, optional
         As of `zarrds.save`.
 
@@ -101,7 +101,7 @@ def report(
     with (
         locating(opened.path),
         xr.open_dataset(anything, engine="zarrds", group=group, index="lazy") as ds,
-        progress_bar(len(shown.variables), "report", enabled=progress) as advance,
+        progress_bar(len(shown.variables), "report", enabled=progress, unit="variable") as advance,
     ):
         for variable in sorted(shown.variables, key=lambda v: v.is_coordinate):
             parts += _looks(opened, shown.group, variable, ds)

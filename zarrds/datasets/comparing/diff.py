@@ -15,6 +15,8 @@ from zarrds.datasets.description.of_dataset import label_text
 from zarrds.datasets.description.plain import json_value
 from zarrds.display.codecs import encoding_texts
 from zarrds.display.text import one_line
+from zarrds.engine.executor import Progress
+from zarrds.engine.progress import ProgressOption, progress_bar
 from zarrds.errors import EncodingError, locating
 
 __all__ = ["diff"]
@@ -29,6 +31,7 @@ def diff(
     group: str | None = None,
     data: bool = True,
     metadata: bool = True,
+    progress: ProgressOption = False,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Diff:
     """Tell where two stores, netCDF files or datasets differ.
@@ -47,6 +50,8 @@ def diff(
         Whether to compare values.
     metadata : bool
         Whether to compare attributes and encodings.
+    progress : bool, "rich" or callable
+        Show a progress bar (needs tqdm, or rich), or call ``progress(done, total)`` with numbers of values.
     storage_options : mapping, optional
         As of `zarrds.save`; for both.
 
@@ -78,12 +83,20 @@ def diff(
                 if path not in side:
                     raise EncodingError("no such group", path=name, key=path, found=sorted(side))
             left, right = {path: left[path]}, {path: right[path]}
-        found = list(_groups(left, right, data=data, metadata=metadata, both_stores=both))
+        total = sum(variable.size for ds in left.values() for variable in ds.variables.values()) if data else 0
+        with progress_bar(total, "diff", enabled=progress if data else False, unit="value") as advance:
+            found = list(_groups(left, right, advance, data=data, metadata=metadata, both_stores=both))
     return Diff(source_name(a), source_name(b), tuple(found))
 
 
 def _groups(
-    left: Mapping[str, xr.Dataset], right: Mapping[str, xr.Dataset], *, data: bool, metadata: bool, both_stores: bool
+    left: Mapping[str, xr.Dataset],
+    right: Mapping[str, xr.Dataset],
+    advance: Progress | None,
+    *,
+    data: bool,
+    metadata: bool,
+    both_stores: bool,
 ) -> Iterator[Difference]:
     for path in dict.fromkeys([*left, *right]):
         if path not in left or path not in right:
@@ -98,11 +111,19 @@ def _groups(
                 yield Difference("variable", where, f"is only in the {'first' if name in a.variables else 'second'}")
                 continue
             with locating(key=where):
-                yield from _variables(where, a, b, name, data=data, metadata=metadata, both_stores=both_stores)
+                yield from _variables(where, a, b, name, advance, data=data, metadata=metadata, both_stores=both_stores)
 
 
 def _variables(
-    where: str, a: xr.Dataset, b: xr.Dataset, name: Hashable, *, data: bool, metadata: bool, both_stores: bool
+    where: str,
+    a: xr.Dataset,
+    b: xr.Dataset,
+    name: Hashable,
+    advance: Progress | None,
+    *,
+    data: bool,
+    metadata: bool,
+    both_stores: bool,
 ) -> Iterator[Difference]:
     left, right = a.variables[name], b.variables[name]
     if (name in a.coords) != (name in b.coords):
@@ -117,7 +138,7 @@ def _variables(
         sides_text = (", ".join(f"{d}: {n}" for d, n in v.sizes.items()) or "none" for v in (left, right))
         yield Difference("dimensions", where, " / ".join(sides_text))
     elif data:
-        unequal = unequal_values(left, right)
+        unequal = unequal_values(left, right, advance)
         if unequal is not None:
             yield Difference("values", where, _described(unequal, left, a))
 

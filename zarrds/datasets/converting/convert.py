@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -13,6 +13,7 @@ import xarray as xr
 from zarrds.datasets.converting.plan import as_blocks, encoding_for, stored_labels
 from zarrds.datasets.converting.sources import Source, open_dataset, open_groups, source_name
 from zarrds.datasets.writing.writer import save
+from zarrds.engine.progress import ProgressOption, progress_bar
 from zarrds.errors import EncodingError, LabelError, StoreExistsError, UnsupportedError, ZarrdsError
 from zarrds.metadata.documents import zarr_format_of
 from zarrds.metadata.model import ZarrFormat
@@ -58,7 +59,7 @@ def convert(
     zarr_format: ZarrFormat | None = None,
     overwrite: bool = False,
     durable: bool = True,
-    progress: bool | Callable[[int, int], Any] = False,
+    progress: ProgressOption = False,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Conversion:
     """Write netCDF, GRIB, VCF and Zarr as a store.
@@ -90,8 +91,9 @@ def convert(
         Replace what stands at `target`; else that is an error, unless it is a run to be gone on with.
     durable : bool
         As of `zarrds.save`.
-    progress : bool or callable
-        Show a progress bar (needs tqdm), or call ``progress(done, total)`` with numbers of inputs.
+    progress : bool, "rich" or callable
+        Show a progress bar (needs tqdm, or rich), or call ``progress(done, total)``: of several inputs with their
+        numbers, of one with numbers of chunks, of VCF with numbers of records.
     storage_options : mapping, optional
         As of `zarrds.save`, for inputs and target that are URLs.
 
@@ -138,8 +140,7 @@ def convert(
     if any(isinstance(one, str | os.PathLike) and os.fspath(one).lower().endswith(_VCF) for one in each):
         return _convert_vcf(each, store.as_durable(durable), mode, zarr_format, wanted, group, progress)
     if concat_dim is None:
-        _save_one(each[0], store, mode, zarr_format, wanted, options, progress is True)
-        _tell(progress, 1, 1)
+        _save_one(each[0], store, mode, zarr_format, wanted, options, progress)
         return Conversion(store.path, (source_name(each[0]),))
     return _join(each, store, concat_dim, zarr_format, wanted, options, overwrite=overwrite, progress=progress)
 
@@ -167,11 +168,6 @@ def _is_source(inputs: object) -> bool:
     return isinstance(inputs, str | os.PathLike | Store | xr.Dataset | xr.DataArray | xr.DataTree)
 
 
-def _tell(progress: bool | Callable[[int, int], Any], done: int, total: int) -> None:
-    if callable(progress):
-        progress(done, total)
-
-
 def _convert_vcf(
     inputs: list[Source],
     store: Store,
@@ -179,7 +175,7 @@ def _convert_vcf(
     zarr_format: ZarrFormat | None,
     wanted: _Wanted,
     group: str | None,
-    progress: bool | Callable[[int, int], Any],
+    progress: ProgressOption,
 ) -> Conversion:
     """One VCF file as VCF Zarr."""
     if len(inputs) > 1:
@@ -189,8 +185,7 @@ def _convert_vcf(
     from zarrds.datasets.vcf.convert import convert_vcf  # which needs cyvcf2
 
     (source,) = inputs
-    told = progress if callable(progress) else None
-    convert_vcf(source_name(source), store, mode=mode, zarr_format=zarr_format, chunks=wanted.chunks, progress=told)
+    convert_vcf(source_name(source), store, mode=mode, zarr_format=zarr_format, chunks=wanted.chunks, progress=progress)
     return Conversion(store.path, (source_name(source),))
 
 
@@ -201,7 +196,7 @@ def _save_one(
     zarr_format: ZarrFormat | None,
     wanted: _Wanted,
     options: Mapping[str, Any],
-    progress: bool,
+    progress: ProgressOption,
 ) -> None:
     """One input with all its groups, or with the one that was named."""
     with open_groups(source, wanted.options_of(source)) as groups:
@@ -240,7 +235,7 @@ def _join(
     options: Mapping[str, Any],
     *,
     overwrite: bool,
-    progress: bool | Callable[[int, int], Any],
+    progress: ProgressOption,
 ) -> Conversion:
     written: list[str] = []
     skipped: list[str] = []
@@ -252,22 +247,24 @@ def _join(
             path=store.path,
             mend="Pass overwrite=True to begin anew",
         )
-    for number, source in enumerate(inputs):
-        with open_dataset(source, options["group"], wanted.options_of(source)) as ds, _naming(source):
-            if dim not in ds.dims:
-                raise LabelError(f"has no dimension {dim!r}", found=sorted(map(str, ds.dims)))
-            if labels is not None and labels.has_all(ds):
-                skipped.append(source_name(source))
-            else:
-                ds, encoding = wanted.prepared(ds)
-                if is_there:
-                    save(ds, store, append_dim=dim, on_overlap="skip" if dim in ds.coords else "error", **options)
+    with progress_bar(len(inputs), "convert", enabled=progress, unit="input") as advance:
+        for source in inputs:
+            with open_dataset(source, options["group"], wanted.options_of(source)) as ds, _naming(source):
+                if dim not in ds.dims:
+                    raise LabelError(f"has no dimension {dim!r}", found=sorted(map(str, ds.dims)))
+                if labels is not None and labels.has_all(ds):
+                    skipped.append(source_name(source))
                 else:
-                    mode: Literal["w", "w-"] = "w" if overwrite else "w-"
-                    save(ds, store, mode=mode, encoding=encoding, zarr_format=zarr_format, **options)
-                is_there = True
-                written.append(source_name(source))
-        _tell(progress, number + 1, len(inputs))
+                    ds, encoding = wanted.prepared(ds)
+                    if is_there:
+                        save(ds, store, append_dim=dim, on_overlap="skip" if dim in ds.coords else "error", **options)
+                    else:
+                        mode: Literal["w", "w-"] = "w" if overwrite else "w-"
+                        save(ds, store, mode=mode, encoding=encoding, zarr_format=zarr_format, **options)
+                    is_there = True
+                    written.append(source_name(source))
+            if advance is not None:
+                advance(1)
     return Conversion(store.path, tuple(written), tuple(skipped))
 
 

@@ -25,7 +25,7 @@ from zarrds.datasets.converting.netcdf import (
 )
 from zarrds.datasets.converting.selection import positions_of
 from zarrds.datasets.description.of_store import unknown_variable
-from zarrds.engine.progress import progress_bar
+from zarrds.engine.progress import ProgressOption, progress_bar
 from zarrds.errors import SelectionError, StoreExistsError, StoreIOError, UnsupportedError, locating
 from zarrds.storage.locate import as_store
 from zarrds.storage.protocol import Store
@@ -53,7 +53,7 @@ def export(
     isel: Mapping[str, Any] | None = None,
     deflate: int = 1,
     overwrite: bool = False,
-    progress: bool = False,
+    progress: ProgressOption = False,
     storage_options: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a stored dataset to a netCDF4 file, which appears when all of it is written.
@@ -78,8 +78,8 @@ def export(
         From 0 (no compression) to 9.
     overwrite : bool
         Replace the file if it exists; else that is an error.
-    progress : bool
-        Show a progress bar (needs tqdm).
+    progress : bool, "rich" or callable
+        Show a progress bar (needs tqdm, or rich), or call ``progress(done, total)`` with numbers of values.
     storage_options : mapping, optional
         As of `zarrds.save`.
 
@@ -127,7 +127,7 @@ def export(
         with (
             _new_file(name, overwrite) as unfinished,
             netCDF4.Dataset(unfinished, "w", format="NETCDF4") as file,
-            progress_bar(total, "export", enabled=progress) as advance,
+            progress_bar(total, "export", enabled=progress, unit="value") as advance,
         ):
             for part in parts:
                 below = part.path[len(root.path) :].strip("/")

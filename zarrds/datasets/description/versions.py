@@ -10,6 +10,7 @@ from typing import Any
 from zarrds.display.html import html_of
 from zarrds.display.page import Page, Table
 from zarrds.display.text import text_of
+from zarrds.engine.kernel.library import library
 
 __all__ = ["Versions", "versions"]
 
@@ -73,14 +74,14 @@ class Versions:
 
 
 def versions() -> Versions:
-    """The versions of zarrds, Python and all that zarrds may use; nothing of it is imported."""
+    """The versions of zarrds, Python and all that zarrds may use; of all that, only the kernel is loaded."""
     return Versions(
         version("zarrds"),
         platform.python_version(),
         f"{platform.system()} {platform.machine()}",
         tuple((name, found) for name in _PACKAGES if (found := _version(name)) is not None),
         (2, 3),
-        "Python",
+        "Python" if library() is None else "native",
     )
 
 

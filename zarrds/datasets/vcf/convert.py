@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ from zarrds.datasets.vcf.scan import Scan, records_of, scan
 from zarrds.datasets.vcf.values import MISSING, genotypes_of, raw_value, set_row, values_of
 from zarrds.datasets.writing.new_store import find_target, staged
 from zarrds.engine.elements import Elements
+from zarrds.engine.progress import ProgressOption, progress_bar
 from zarrds.errors import EncodingError, locating
 from zarrds.metadata.extension import Marks, new_id, with_marks
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
@@ -33,7 +34,7 @@ def convert_vcf(
     mode: Literal["w", "w-"],
     zarr_format: ZarrFormat | None,
     chunks: Mapping[str, int] | None,
-    progress: Callable[[int, int], Any] | None = None,
+    progress: ProgressOption = False,
 ) -> None:
     """Write a VCF file as VCF Zarr; the store appears when all of it is written.
 
@@ -48,8 +49,8 @@ def convert_vcf(
     zarr_format : {2, 3}, optional
     chunks : mapping, optional
         Of ``variants`` and ``samples``.
-    progress : callable, optional
-        Called with the records that are done and their number.
+    progress : bool, "rich" or callable
+        As of `zarrds.convert`.
     """
     sizes = _chunk_sizes(chunks)
     target = find_target(store, "", mode, zarr_format)
@@ -74,14 +75,18 @@ def convert_vcf(
     nodes: dict[str, Node] = {"": GroupMetadata(attributes, zarr_format=target.zarr_format), **arrays}
     index: list[tuple[int, ...]] = []
     store.clean()
-    with staged(target, nodes, rows * len(buffers)) as stage, locating(path):
+    with (
+        staged(target, nodes, rows * len(buffers)) as stage,
+        locating(path),
+        progress_bar(found.n, "convert", enabled=progress, unit="record") as advance,
+    ):
         for start, stop in _filled(path, found, buffers):
             for name, (_, values) in buffers.items():
                 elements = Elements(stage, name, arrays[name], is_private=True)
                 elements.write((slice(start, stop),), values[: stop - start])
             index += _index_rows(start // sizes["variants"], buffers, stop - start)
-            if progress is not None:
-                progress(stop, found.n)
+            if advance is not None:
+                advance(stop - start)
         fixed["region_index"] = (fixed["region_index"][0], np.array(index, "i4").reshape(-1, 6))
         dims, values = fixed["region_index"]
         nodes["region_index"] = arrays["region_index"] = _metadata(

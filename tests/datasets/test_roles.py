@@ -56,6 +56,9 @@ CASES: dict[str, xr.Dataset] = {
     "without index": BASE.drop_indexes("x"),
     "without index, objects": BASE.assign_coords(x=["a", "b", "c"]).drop_indexes("x"),
     "without index, categories": BASE.assign_coords(x=pd.Categorical(list("aba"))).drop_indexes("x"),
+    "without index, time zone": BASE.assign_coords(x=pd.date_range("2000", periods=3, tz="Asia/Tokyo")).drop_indexes(
+        "x"
+    ),
     "only some": xr.Dataset(coords={"x": [1, 2], "y": [3, 4]}).drop_indexes("y"),
     "on times": BASE.assign_coords(t=("x", pd.date_range("2000", periods=3))).set_xindex("t"),
     "on categories": BASE.assign_coords(t=("x", pd.Categorical(list("aba")))).set_xindex("t"),

@@ -289,7 +289,6 @@ def test_deep_documents_end_in_our_errors(name: str) -> None:
         ({"chunk_key_encoding": {"name": "hashed"}}, UnsupportedError, "'hashed'"),
         ({"chunk_key_encoding": {"name": "v2", "configuration": {"separator": "-"}}}, MetadataError, "separator"),
         ({"fill_value": "zero"}, MetadataError, "fill value"),
-        ({"fill_value": None}, MetadataError, "fill_value is null"),
         ({"codecs": None}, MetadataError, "'codecs'"),
         ({"codecs": [3]}, MetadataError, "codec"),
         ({"dimension_names": ["x", "y"]}, MetadataError, "dimension_names"),

@@ -16,6 +16,7 @@ from zarrds.codecs.checksum import Crc32c
 from zarrds.codecs.compressors import make_compressor
 from zarrds.codecs.filters import CHECKSUMS, FILTERS, BytesFilter, make_checksum, make_filter
 from zarrds.codecs.layout import Bytes, JsonObjects, Transpose, VariableLength
+from zarrds.codecs.values import CastValue, ScaleOffset
 from zarrds.errors import MetadataError, UnsupportedError
 from zarrds.metadata.model import CodecObject
 
@@ -31,9 +32,18 @@ _COMPRESSORS = {"gzip": "gzip", "zstd": "zstd"} | {
 }
 _BLOSC = {"blosc", "numcodecs.blosc"}
 # behind the serializer these work on bytes, before it on elements
-_FILTERS = {_PREFIX + name for name in FILTERS}
+_FILTERS = {_PREFIX + name: name for name in FILTERS} | {"bitround": "bitround"}
+_VALUES: dict[str, type[ScaleOffset] | type[CastValue]] = {"scale_offset": ScaleOffset, "cast_value": CastValue}
 _CHECKSUMS = {_PREFIX + name for name in CHECKSUMS}
-KNOWN = frozenset({"transpose", "crc32c"} | _ARRAY_BYTES | _COMPRESSORS.keys() | _BLOSC | _FILTERS | _CHECKSUMS)
+KNOWN = frozenset(
+    {"transpose", "crc32c"}
+    | _ARRAY_BYTES
+    | _COMPRESSORS.keys()
+    | _BLOSC
+    | _FILTERS.keys()
+    | _VALUES.keys()
+    | _CHECKSUMS
+)
 
 
 def kind(name: str) -> Kind:
@@ -53,7 +63,7 @@ def kind(name: str) -> Kind:
         )
     if name in _ARRAY_BYTES:
         return "array_bytes"
-    return "array_array" if name == "transpose" or name in _FILTERS else "bytes_bytes"
+    return "array_array" if name == "transpose" or name in _FILTERS or name in _VALUES else "bytes_bytes"
 
 
 def _configuration(codec: CodecObject) -> dict[str, Any]:
@@ -66,7 +76,9 @@ def array_array(codec: CodecObject, spec: ChunkSpec) -> ArrayArrayCodec:
     if name == "transpose":
         return Transpose.from_configuration(_configuration(codec), len(spec.shape))
     if name in _FILTERS and not spec.data_type.is_variable_length:
-        return make_filter(name.removeprefix(_PREFIX), _configuration(codec), spec.dtype)
+        return make_filter(_FILTERS[name], _configuration(codec), spec.dtype)
+    if name in _VALUES:
+        return _VALUES[name].from_configuration(_configuration(codec), spec)
     raise _misplaced(name)
 
 
@@ -91,7 +103,7 @@ def bytes_bytes(codec: CodecObject, dtype: np.dtype[Any], itemsize: int) -> tupl
     if name in _CHECKSUMS:
         return make_checksum(name.removeprefix(_PREFIX), configuration, itemsize), dtype
     if name in _FILTERS and not dtype.hasobject:
-        bytes_filter = make_filter(name.removeprefix(_PREFIX), configuration, dtype)
+        bytes_filter = make_filter(_FILTERS[name], configuration, dtype)
         return BytesFilter(bytes_filter, dtype), bytes_filter.encoded_dtype
     raise _misplaced(name)
 

@@ -165,10 +165,24 @@ def _decode_null_terminated(value: JSON, dtype: DType) -> Scalar:
 
 
 def _decode_void(value: JSON, dtype: DType) -> Scalar:
+    if isinstance(value, dict) and dtype.names is not None:
+        return _decode_fields(value, dtype)
     raw = _decode_bytes(value, dtype)
     if len(raw) != dtype.itemsize:
         raise ValueError("not as long as an element")
     return np.frombuffer(raw, dtype)[0]
+
+
+def _decode_fields(value: dict[str, JSON], dtype: DType) -> Scalar:
+    """An object with a member for each field, as the data type ``struct`` has it."""
+    names = dtype.names or ()
+    if value.keys() != set(names):
+        raise ValueError("not a value for each field")
+    scalar = np.zeros((), dtype)
+    for name in names:
+        field = dtype[name]
+        scalar[name] = _DECODERS[field.kind](value[name], field)
+    return scalar[()]
 
 
 _DECODERS: dict[str, Callable[[JSON, DType], Scalar]] = {

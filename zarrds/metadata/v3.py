@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from zarrds.errors import InvalidKeyError, MetadataError, UnsupportedError
 from zarrds.metadata.dtypes import JSON, DataType
 from zarrds.metadata.fields import chunk_sizes, depth_and_parent, dump, load, member, sizes
-from zarrds.metadata.fill_values import decode_fill_value, encode_fill_value
+from zarrds.metadata.fill_values import decode_fill_value, default_fill_value, encode_fill_value
 from zarrds.metadata.model import ArrayMetadata, ChunkKeyEncoding, CodecObject, GroupMetadata, Node
 from zarrds.storage.protocol import Store
 
@@ -171,8 +171,8 @@ def parse(raw: Raw) -> Node:
     if raw.get("storage_transformers"):
         raise UnsupportedError("storage transformers are not supported", found=f"{raw['storage_transformers']!r:.80}")
     fill_value = decode_fill_value(member(raw, "fill_value", object), data_type)
-    if fill_value is None and data_type.name != "json":
-        raise MetadataError("fill_value is null", expected=f"a value of data type {data_type.name!r}")
+    if fill_value is None:  # which some write where the data type has a natural one
+        fill_value = default_fill_value(data_type)
     return ArrayMetadata(
         shape=shape,
         data_type=data_type,

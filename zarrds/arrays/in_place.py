@@ -97,6 +97,11 @@ class InPlace:
             )
         self._seen = version
 
+    @property
+    def behind(self) -> Values:
+        """What takes the values, for who calls `check` before each of them gets its key."""
+        return self._values
+
     # the values
 
     @property

@@ -66,14 +66,14 @@ def _template(kernel: Library, chunks: Chunks, *, inner: bool) -> Template | Non
     """What the kernel is told of chunks, or of what can be read by itself; None if it does not have them."""
     name = "kernel: inner chunks" if inner else "kernel: chunks"
     if name not in chunks.notes:
-        store = native_store(chunks.store)
+        store, check = native_store(chunks.store)
         codecs = None if store is None else native_codecs(kernel, chunks.codecs if inner else chunks.pipeline)
         template = None
         if store is not None and codecs is not None:
             shards, separator = chunks.pipeline.shards, chunks.metadata.chunk_key_encoding.separator
             shape = chunks.readable if inner else chunks.metadata.chunks
             grid = shards.grid if inner and shards is not None else None
-            template = Template(store, chunks.key_prefix, separator, shape, grid, codecs)
+            template = Template(store, chunks.key_prefix, separator, shape, grid, codecs, check)
         chunks.notes[name] = template
     found: Template | None = chunks.notes[name]
     return found
@@ -144,4 +144,4 @@ def writer(chunks: Chunks, values: AnyArray, plan: Plan) -> BatchWorker:
     job.give_memory(template.codecs.encoded_nbytes, template.codecs.chunk_nbytes)
     if chunks.is_private:
         job.give_fill(chunks.fill)
-    return chunk_writer(kernel, job, template.store, _when_needed(lambda: chunks.writer(values)))
+    return chunk_writer(kernel, job, template.store, template.check, _when_needed(lambda: chunks.writer(values)))

@@ -20,9 +20,11 @@ from hypothesis.extra import numpy as hnp
 from tests.engine.kernel.modes import KERNEL, Spy, needs_kernel, outcome, same_with_and_without, with_kernel
 from tests.engine.selections import basic_keys, grids, ids_of, orthogonal_keys, select_basic
 from zarrds import create_array, create_group, open_array
+from zarrds.arrays.in_place import InPlace
 from zarrds.engine.cache import ChunkCache
 from zarrds.engine.elements import Elements
 from zarrds.engine.selection import plan_basic, plan_orthogonal
+from zarrds.errors import ConflictError
 
 pytestmark = needs_kernel
 
@@ -394,3 +396,26 @@ def test_a_folder_that_is_replaced_while_chunks_are_written(tmp_path: Path) -> N
     with with_kernel(KERNEL):
         array[...] = 77
         assert (array[...] == 77).all()
+
+
+@pytest.mark.parametrize("n_workers", [1, 2])
+def test_nothing_gets_its_name_when_the_array_was_replaced(n_workers: int, tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    array = create_array(path, path="a", shape=(40, 40), dtype="i4", chunks=(4, 4), workers=n_workers)
+    array[...] = 1
+    mine = open_array(path, "r+", "a", workers=n_workers)
+    replaced = create_array(path, path="a", shape=(40, 40), dtype="i4", chunks=(4, 4), overwrite=True)
+    replaced[...] = 2
+    with with_kernel(Spy()) as spy:
+        elements = mine.elements.through(InPlace(mine.store, mine.store, "a", mine.metadata))
+        with pytest.raises(ConflictError):
+            elements.write(..., 3)
+    assert spy.given["write"] > 0
+    assert (replaced[...] == 2).all()
+    assert [name for name in files_of(path) if "partial" in name] == []
+    assert [place for place in path.rglob("*.zarrds-partial") if ".lock" not in place.name] == []
+    with with_kernel(Spy()) as spy:
+        replaced[...] = 4
+        assert (replaced[...] == 4).all()
+    assert spy.given["write"] == 100
+    assert spy.left == 0

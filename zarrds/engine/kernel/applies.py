@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
+from typing import Protocol, runtime_checkable
 
 from zarrds.codecs.blosc import SHUFFLES, Blosc
 from zarrds.codecs.checksum import Crc32c
@@ -99,6 +101,23 @@ def native_codecs(kernel: Library, pipeline: ChunkCodecs) -> NativeCodecs | None
     return NativeCodecs(number, checksum, functions.decompress, functions.compress, blosc, nbytes)
 
 
-def native_store(store: Values) -> LocalStore | None:
-    """The folder of a store, None if its values are no files, or are read and written in another way than theirs."""
-    return store if type(store) is LocalStore else None
+@runtime_checkable
+class Guarded(Protocol):
+    """The values of a store that are set only as long as a check passes."""
+
+    @property
+    def behind(self) -> Values:
+        """The store."""
+        ...
+
+    def check(self) -> None:
+        """Raise if nothing must be set any more."""
+        ...
+
+
+def native_store(store: Values) -> tuple[LocalStore | None, Callable[[], object] | None]:
+    """The folder of a store, None if its values are no files or are not read and written as such; and its check."""
+    check = None
+    if isinstance(store, Guarded):
+        check, store = store.check, store.behind
+    return (store, check) if type(store) is LocalStore else (None, None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,8 @@ class Template:
     grid : tuple of int, optional
         Inner chunks along each dimension of a shard.
     codecs : NativeCodecs
+    check : callable, optional
+        Raises if nothing must be written any more.
     """
 
     def __init__(
@@ -48,8 +51,9 @@ class Template:
         chunk: tuple[int, ...],
         grid: tuple[int, ...] | None,
         codecs: NativeCodecs,
+        check: Callable[[], object] | None,
     ) -> None:
-        self.store, self.codecs = store, codecs
+        self.store, self.codecs, self.check = store, codecs, check
         blosc = codecs.blosc
         self._numbers = np.array([chunk, grid or chunk], np.int64)
         at = address(self._numbers)

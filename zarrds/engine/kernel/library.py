@@ -15,12 +15,13 @@ from typing import Any
 import crc32c
 import numpy as np
 
-__all__ = ["Compressor", "Job", "Library", "compressor", "library"]
+__all__ = ["Check", "Compressor", "Job", "Library", "compressor", "library"]
 
-_ABI = 1
+_ABI = 2
 _FILE = Path(__file__).with_name("native") / "kernel.so"
 
 _P, _I = ctypes.c_void_p, ctypes.c_int64
+Check = ctypes.CFUNCTYPE(ctypes.c_int)
 
 
 class Job(ctypes.Structure):
@@ -59,6 +60,7 @@ class Job(ctypes.Structure):
         ("unfinished_folder", ctypes.c_char_p),
         ("stamp", _I),
         ("sync", _I),
+        ("check", _P),
     )
 
 

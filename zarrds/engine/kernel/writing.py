@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+from collections.abc import Callable
 
 import numpy as np
 
 from zarrds.engine.executor import BatchWorker, Stopped, Worker
 from zarrds.engine.kernel.job import NativeJob, address
-from zarrds.engine.kernel.library import Library
+from zarrds.engine.kernel.library import Check, Library
 from zarrds.engine.plans import Batch, Rows
 from zarrds.storage.local.store import LocalStore
 
 __all__ = ["chunk_writer"]
 
 
-def chunk_writer(kernel: Library, job: NativeJob, store: LocalStore, write: Worker) -> BatchWorker:
+def chunk_writer(
+    kernel: Library, job: NativeJob, store: LocalStore, check: Callable[[], object] | None, write: Worker
+) -> BatchWorker:
     """A function that writes a batch of chunks.
 
     Parameters
@@ -24,22 +28,37 @@ def chunk_writer(kernel: Library, job: NativeJob, store: LocalStore, write: Work
     job : NativeJob
         With memory.
     store : LocalStore
+    check : callable, optional
+        Called when the files of a batch are there, before they get their names; if it raises, they are removed.
     write : callable
         Writes one chunk in Python, with all its locks and errors.
     """
+    failures: list[BaseException] = []
+
+    def checked() -> int:
+        try:
+            if check is not None:
+                check()
+        except BaseException as error:  # nothing may get through C
+            failures.append(error)
+            return 0
+        return 1
+
+    callback = Check(checked)  # to be kept as long as C may call it
 
     def work(batch: Batch, stopped: Stopped) -> None:
         n = len(batch)
         rows: Rows = batch.rows()
-        statuses = np.empty(n, np.uint8)
+        statuses = np.full(n, 1, np.uint8)
         how = store.written_by_others()
-        if how is None:
-            statuses[:] = 1
-        else:
+        if how is not None:
             job.job.stamp = how.stamp
             job.job.unfinished = None if how.name is None else os.fsencode(how.name)
             job.job.unfinished_folder = None if how.folder is None else os.fsencode(how.folder)
+            job.job.check = None if check is None else ctypes.cast(callback, ctypes.c_void_p)
             kernel.write(job.reference, n, address(rows), address(statuses))
+            if failures:
+                raise failures[0]
         for number in np.flatnonzero(statuses).tolist():
             if stopped():
                 return

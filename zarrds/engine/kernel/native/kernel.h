@@ -10,7 +10,7 @@
 #include <stdint.h>
 #include <sys/stat.h>
 
-#define ZK_ABI 1
+#define ZK_ABI 2
 #define ZK_MAX_NDIM 32
 #define ZK_MAX_PATH 4096
 /* Neither chunks nor what they are encoded to are larger: all sizes fit an int, and sums of two of them as well. */
@@ -24,6 +24,7 @@ typedef int (*zk_blosc_compress)(int clevel, int shuffle, size_t typesize, size_
                                  size_t destsize, const char *cname, size_t blocksize, int nthreads);
 typedef size_t (*zk_zstd_decompress)(void *dest, size_t destsize, const void *src, size_t size);
 typedef size_t (*zk_zstd_compress)(void *dest, size_t destsize, const void *src, size_t size, int level);
+typedef int (*zk_check)(void);
 typedef int (*zk_lz4_decompress)(const char *src, char *dest, int size, int destsize);
 typedef int (*zk_lz4_compress)(const char *src, char *dest, int size, int destsize, int acceleration);
 
@@ -67,6 +68,7 @@ typedef struct {
     const char *unfinished_folder; /* where these are, if not beside the files; or NULL */
     int64_t stamp;  /* whether each file gets a time of its own */
     int64_t sync;   /* whether it must be on the disk before it gets its name */
+    void *check;    /* called when all files of a batch are there, before they get their names: 0 removes them; or NULL */
 } zk_job;
 
 /* Rows of a plan: for each dimension five rows of n integers, see Table.rows in zarrds/engine/plans.py. */

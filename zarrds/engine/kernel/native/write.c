@@ -35,21 +35,25 @@ static int fill_file(const zk_job *job, int fd, int64_t length) {
     return close(fd) == 0 && done;
 }
 
-/* Writes a file under an unfinished name first, or at once under its own. */
-static int write_file(const zk_job *job, int folder, int unfinished, const char *name, int64_t i, int64_t length) {
-    char temporary[ZK_MAX_PATH];
-    if (!job->unfinished) {
-        int fd = openat(folder, name, CREATE | O_TRUNC, 0666);
-        if (fd < 0) return 0;
-        if (fill_file(job, fd, length)) return 1;
-        unlinkat(folder, name, 0);
-        return 0;
-    }
-    int n = snprintf(temporary, sizeof temporary, "%s-%llx.zarrds-partial", job->unfinished, (unsigned long long)i);
-    if (n < 0 || (size_t)n >= sizeof temporary) return 0;
-    int fd = openat(unfinished, temporary, CREATE | O_EXCL, 0666);
+static int temporary_name(const zk_job *job, int64_t i, char *name) {
+    int n = snprintf(name, ZK_MAX_PATH, "%s-%llx.zarrds-partial", job->unfinished, (unsigned long long)i);
+    return n > 0 && n < ZK_MAX_PATH;
+}
+
+/* Writes a file under its own name, or under that of an unfinished one. */
+static int make_file(const zk_job *job, int folder, const char *name, int flags, int64_t length) {
+    int fd = openat(folder, name, CREATE | flags, 0666);
     if (fd < 0) return 0;
-    if (fill_file(job, fd, length) && renameat(unfinished, temporary, folder, name) == 0) return 1;
+    if (fill_file(job, fd, length)) return 1;
+    unlinkat(folder, name, 0);
+    return 0;
+}
+
+/* Gives an unfinished file its name, or removes it. */
+static int name_file(const zk_job *job, int folder, int unfinished, const char *name, int64_t i, int keep) {
+    char temporary[ZK_MAX_PATH];
+    if (!temporary_name(job, i, temporary)) return 0;
+    if (keep && renameat(unfinished, temporary, folder, name) == 0) return 1;
     unlinkat(unfinished, temporary, 0);
     return 0;
 }
@@ -76,6 +80,7 @@ static const char *elements_of(const zk_job *job, const int64_t *rows, int64_t n
 
 static int write_chunk(const zk_job *job, zk_place_on_disk *disk, int unfinished, int64_t n, const int64_t *rows,
                        int64_t i, const char *name, int64_t folder_length) {
+    char temporary[ZK_MAX_PATH];
     const char *chunk = elements_of(job, rows, n, i);
     if (!chunk) return ZK_AGAIN;
     int64_t length = zk_encode(job, chunk);
@@ -83,34 +88,61 @@ static int write_chunk(const zk_job *job, zk_place_on_disk *disk, int unfinished
     int folder = zk_open_folder(disk, name, folder_length, !job->sync);
     if (folder < 0) return ZK_AGAIN;
     const char *last = folder_length ? name + folder_length + 1 : name;
-    return write_file(job, folder, unfinished < 0 ? folder : unfinished, last, i, length) ? ZK_DONE : ZK_AGAIN;
+    if (!job->unfinished) return make_file(job, folder, last, O_TRUNC, length) ? ZK_DONE : ZK_AGAIN;
+    int scratch = unfinished < 0 ? folder : unfinished;
+    if (!temporary_name(job, i, temporary) || !make_file(job, scratch, temporary, O_EXCL, length)) return ZK_AGAIN;
+    if (job->check) return ZK_DONE; /* it gets its name later */
+    return name_file(job, folder, scratch, last, i, 1) ? ZK_DONE : ZK_AGAIN;
+}
+
+/* Gives the files of a batch their names, if that is still wanted. */
+static int name_chunk(const zk_job *job, zk_place_on_disk *disk, int unfinished, int64_t i, const char *name,
+                      int64_t folder_length, int keep) {
+    int folder = zk_open_folder(disk, name, folder_length, 0);
+    if (folder < 0) {
+        if (unfinished >= 0) name_file(job, -1, unfinished, name, i, 0);
+        return ZK_AGAIN;
+    }
+    const char *last = folder_length ? name + folder_length + 1 : name;
+    return name_file(job, folder, unfinished < 0 ? folder : unfinished, last, i, keep) ? ZK_DONE : ZK_AGAIN;
+}
+
+/* One round through a batch: `phase` 0 writes, 1 gives names, 2 removes. What was done in a folder that is no longer at
+ * its name counts for nothing. */
+static void go_through(const zk_job *job, zk_place_on_disk *disk, int unfinished, int64_t n, const int64_t *rows,
+                       uint8_t *statuses, int phase) {
+    char name[ZK_MAX_PATH];
+    int64_t since = 0; /* the first chunk in the folder that is open */
+    for (int64_t i = 0; i < n; i++) {
+        if ((phase && statuses[i] != ZK_DONE) || zk_name(job, rows, n, i, name) < 0) continue;
+        const char *slash = strrchr(name, '/');
+        int64_t length = slash ? slash - name : 0;
+        int is_other = (int64_t)strlen(disk->path) != length || memcmp(disk->path, name, (size_t)length);
+        if (disk->folder >= 0 && is_other) {
+            if (!zk_folder_is_still_there(disk, job->root)) memset(statuses + since, ZK_AGAIN, (size_t)(i - since));
+            since = i;
+        }
+        statuses[i] = (uint8_t)(phase ? name_chunk(job, disk, unfinished, i, name, length, phase == 1)
+                                      : write_chunk(job, disk, unfinished, n, rows, i, name, length));
+    }
+    if (!zk_folder_is_still_there(disk, job->root)) memset(statuses + since, ZK_AGAIN, (size_t)(n - since));
 }
 
 /* Writes n chunks, those of which all is in the array and covered, or with job->fill those at its edge too. */
 ZK_PUBLIC int zk_write(const zk_job *job, int64_t n, const int64_t *rows, uint8_t *statuses) {
     zk_place_on_disk disk;
-    char name[ZK_MAX_PATH];
     int unfinished = -1;
     for (int64_t i = 0; i < n; i++) statuses[i] = ZK_AGAIN;
-    if (!zk_is_equipped(job)) return 0;
+    if (!zk_is_equipped(job) || (job->check && !job->unfinished)) return 0;
     int begun = zk_begin(&disk, job->root);
     if (begun && job->unfinished_folder) {
         unfinished = open(job->unfinished_folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         begun = unfinished >= 0;
     }
-    int64_t since = 0; /* the first chunk in the folder that is open */
-    for (int64_t i = 0; begun && i < n; i++) {
-        if (zk_name(job, rows, n, i, name) < 0) continue;
-        const char *slash = strrchr(name, '/');
-        int64_t length = slash ? slash - name : 0;
-        if (disk.folder >= 0 && ((int64_t)strlen(disk.path) != length || memcmp(disk.path, name, (size_t)length))) {
-            if (!zk_folder_is_still_there(&disk, job->root)) memset(statuses + since, ZK_AGAIN, (size_t)(i - since));
-            since = i;
-        }
-        statuses[i] = (uint8_t)write_chunk(job, &disk, unfinished, n, rows, i, name, length);
+    if (begun) {
+        go_through(job, &disk, unfinished, n, rows, statuses, 0);
+        if (job->check) go_through(job, &disk, unfinished, n, rows, statuses, ((zk_check)job->check)() ? 1 : 2);
     }
-    if (begun && !zk_folder_is_still_there(&disk, job->root))
-        memset(statuses + since, ZK_AGAIN, (size_t)(n - since));
     if (unfinished >= 0) close(unfinished);
     zk_end(&disk);
     return begun;

@@ -25,6 +25,7 @@ import rows_labels
 import rows_many
 import rows_real
 import rows_selections
+import rows_shards
 from contenders import Row
 from data import SIZES, Bench
 from report import as_json, figure, machine, memory_table, time_tables, uses
@@ -36,6 +37,7 @@ def all_rows() -> list[Row]:
     """In the order of the tables."""
     families = (
         rows_arrays,
+        rows_shards,
         rows_cube,
         rows_selections,
         rows_many,

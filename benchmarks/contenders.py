@@ -12,6 +12,7 @@ from data import Bench, Size
 
 OURS = "zarrds"
 OURS_DURABLE = "zarrds durable"
+OURS_IN_PYTHON = "zarrds without kernel"
 
 
 def _position(k: int) -> int:

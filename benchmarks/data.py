@@ -25,6 +25,8 @@ class Size:
     settle: bool
     cube: tuple[int, int, int]  # float32: 520 MB if full
     cube_chunks: dict[str, tuple[int, ...]]  # by the name that the rows give them
+    shards: tuple[int, int, int]  # in elements; four of them are stored
+    inner_chunks: tuple[int, int, int]
     climate: tuple[int, int, int]  # float32: 185 MB if full
     climate_chunks: tuple[int, int, int]
     small_climate_chunks: tuple[int, int, int]
@@ -65,6 +67,8 @@ SIZES = {
             "64kB": (10, 30, 51),
             "slab": (1, 510, 510),
         },
+        shards=(32, 128, 256),
+        inner_chunks=(4, 8, 8),
         climate=(1000, 215, 215),
         climate_chunks=(50, 86, 86),
         small_climate_chunks=(25, 20, 20),
@@ -83,6 +87,8 @@ SIZES = {
         settle=False,
         cube=(40, 40, 40),
         cube_chunks={"4MB": (20, 20, 20), "400kB": (8, 8, 20), "64kB": (8, 16, 16), "slab": (1, 40, 40)},
+        shards=(8, 16, 32),
+        inner_chunks=(4, 8, 8),
         climate=(40, 15, 17),
         climate_chunks=(10, 8, 9),
         small_climate_chunks=(8, 4, 5),

@@ -18,6 +18,7 @@ REAL_FILE = ROOT.parent / "shared" / "data" / "basin_mask.nc"
 SIZES = ("4MB", "400kB", "64kB", "slab")
 ARRAY_READS = {f"read-{size}" for size in SIZES}
 ARRAY_WRITES = {f"write-{size}" for size in SIZES}
+SHARDS = {"read-shards", "box-shards", "write-shards"}
 SELECTIONS = {"one-value", "point-series", "one-map", "small-box"}
 OPENINGS = {"open-cube", "open-500-variables", "open-tree"}
 CUBE_LOADS = {"load-cube", "load-cube-40kB"}
@@ -68,14 +69,16 @@ def installed(peers: dict[str, str]) -> set[str]:
 def expected_rows() -> set[str]:
     real = {"save-real", "load-real"} if REAL_FILE.is_file() else set()
     datasets = SELECTIONS | OPENINGS | CUBE_LOADS | SAVES | OTHERS | APPENDS | installed(DASK) | real
-    return ARRAY_READS | ARRAY_WRITES | datasets | IMPORTS
+    return ARRAY_READS | ARRAY_WRITES | SHARDS | datasets | IMPORTS
 
 
 def expected_contenders(row: str) -> set[str]:
     """All but zarr-python's fused pipeline, which not every release has."""
     found = {"zarrds"}
     if row in ARRAY_READS | ARRAY_WRITES:
-        found |= {"zarrds+crc32c"} | installed(ARRAY_PEERS)
+        found |= {"zarrds+crc32c", "zarrds without kernel"} | installed(ARRAY_PEERS)
+    elif row in SHARDS:
+        found |= {"zarrds without kernel"} | installed(ARRAY_PEERS)
     elif row in IMPORTS:
         found |= installed(IMPORTED)
     else:

@@ -14,7 +14,7 @@ from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 import numpy as np
 
-from zarrds.codecs.base import AnyArray, Span
+from zarrds.codecs.base import AnyArray, Parts, Span
 from zarrds.codecs.pipeline import Pipeline, build_pipeline
 from zarrds.codecs.sharding import ChunkCodecs, Sharding
 from zarrds.engine.cache import CachedChunks, ChunkCache
@@ -380,12 +380,13 @@ class Chunks:
 
         return read
 
-    def writer(self, values: AnyArray) -> Worker:
+    def writer(self, values: AnyArray, encode: Callable[[AnyArray], Parts] | None = None) -> Worker:
         """A function that writes one part of a plan from `values`, which has the plan's ``buffer_shape``.
 
-        The plan must be one for whole chunks, also where these are shards.
+        The plan must be one for whole chunks, also where these are shards. `encode` stands in for the array's codecs.
         """
         store, pipeline, fill = self.store, self.pipeline, self.fill
+        encode = encode or pipeline.encode
         key_of, chunk_shape, dtype = self.key_of_position(), self.metadata.chunks, self.metadata.data_type.dtype
         is_empty = self._empty_test(fill)
         scratch: AnyArray | None = None
@@ -399,7 +400,7 @@ class Chunks:
             ):
                 return
             try:
-                store.set(key, *pipeline.encode(chunk))
+                store.set(key, *encode(chunk))
             except ZarrdsError as error:
                 raise error.located(path=store.path, key=key) from error.__cause__
 

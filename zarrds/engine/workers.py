@@ -15,6 +15,7 @@ from zarrds.engine.kernel.applies import native_codecs, native_store
 from zarrds.engine.kernel.job import NativeJob, Template
 from zarrds.engine.kernel.library import Library
 from zarrds.engine.kernel.reading import chunk_reader, inner_chunk_reader, room_for_ranges
+from zarrds.engine.kernel.shards import shard_encoder
 from zarrds.engine.kernel.writing import chunk_writer
 from zarrds.engine.plans import Batch, Part, Plan, SubsetBatch
 from zarrds.engine.serving import serve
@@ -131,14 +132,17 @@ class Reading:
 
 def writer(chunks: Chunks, values: AnyArray, plan: Plan) -> BatchWorker:
     """A function for one thread that writes a batch of a plan of whole chunks, from `values`."""
-    kernel = library.library() if plan.is_basic and chunks.write_empty_chunks else None
-    template = None if kernel is None else _template(kernel, chunks, inner=False)
-    if (
-        kernel is None
-        or template is None
-        or not template.codecs.can_write
-        or values.dtype != chunks.metadata.data_type.dtype
-    ):
+    kernel = library.library()
+    if kernel is None:
+        return one_by_one(chunks.writer(values))
+    shards = chunks.pipeline.shards
+    template = _template(kernel, chunks, inner=shards is not None)
+    if template is None or not template.codecs.can_write:
+        return one_by_one(chunks.writer(values))
+    if shards is not None:
+        encode = shard_encoder(kernel, template, shards, chunks.pipeline.encode)
+        return one_by_one(chunks.writer(values, encode))
+    if not (plan.is_basic and chunks.write_empty_chunks and values.dtype == chunks.metadata.data_type.dtype):
         return one_by_one(chunks.writer(values))
     job = NativeJob(template, values, plan)
     job.give_memory(template.codecs.encoded_nbytes, template.codecs.chunk_nbytes)

@@ -419,3 +419,26 @@ def test_nothing_gets_its_name_when_the_array_was_replaced(n_workers: int, tmp_p
         assert (replaced[...] == 4).all()
     assert spy.given["write"] == 100
     assert spy.left == 0
+
+
+@settings(max_examples=60)
+@given(
+    data=st.data(),
+    inner=st.sampled_from(sorted(PIPELINES)),
+    location=st.sampled_from(["start", "end"]),
+)
+def test_shards_are_written_alike(data: st.DataObject, inner: str, location: str, folder: Path) -> None:
+    chunks = data.draw(st.tuples(st.integers(1, 5), st.integers(1, 5)))
+    shards = [c * data.draw(st.integers(1, 4)) for c in chunks]
+    shape = data.draw(st.tuples(st.integers(1, 30), st.integers(1, 30)))
+    settings = {"chunk_shape": list(chunks), "codecs": PIPELINES[inner], "index_codecs": [BYTES, CRC]}
+    codecs = [{"name": "sharding_indexed", "configuration": {**settings, "index_location": location}}]
+    key = data.draw(basic_keys(shape))
+    found = []
+    for kernel in (None, Spy()):
+        with with_kernel(kernel):
+            array = new(folder, shape, tuple(shards), codecs)
+            array[...] = ids_of(shape)
+            array[key] = 7
+            found.append((array[...].tobytes(), files_of(folder / "a.zarr")))
+    assert found[0] == found[1]

@@ -17,7 +17,7 @@ import numpy as np
 
 __all__ = ["Check", "Compressor", "Job", "Library", "compressor", "library"]
 
-_ABI = 2
+_ABI = 3
 _FILE = Path(__file__).with_name("native") / "kernel.so"
 
 _P, _I = ctypes.c_void_p, ctypes.c_int64
@@ -72,7 +72,7 @@ class Library:
     ----------
     can_check : bool
         Whether it has an instruction for CRC32C.
-    read, read_ranges, write, identify, copy : callable
+    read, read_ranges, write, identify, copy, pack : callable
         See ``native/read.c`` and ``native/write.c``.
     """
 
@@ -82,6 +82,7 @@ class Library:
     write: Any
     identify: Any
     copy: Any
+    pack: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,14 +113,14 @@ def library() -> Library | None:
             "zk_write": (_P, _I, _P, _P),
             "zk_identify": (_P, _I, _P, _P, _P),
             "zk_copy": (_P, _I, _P, _P, _P),
+            "zk_pack": (_P, _I, _P, _P, _I, _I, _P),
         }
         for name, arguments in signatures.items():
             getattr(native, name).argtypes = arguments
+        native.zk_pack.restype = _I
     except (OSError, AttributeError):
         return None
-    return Library(
-        can_check, native.zk_read, native.zk_read_ranges, native.zk_write, native.zk_identify, native.zk_copy
-    )
+    return Library(can_check, *(getattr(native, name) for name in signatures))
 
 
 # of these 384 bytes, by each compressor's own tools

@@ -148,6 +148,27 @@ ZK_PUBLIC int zk_write(const zk_job *job, int64_t n, const int64_t *rows, uint8_
     return begun;
 }
 
+/* Encodes n chunks one behind the other at `out`, which has `room` bytes: the inner chunks of a shard. `ranges` gets for
+ * each its offset from `begin` on, and its length. The bytes of all, -1 if one cannot be encoded. */
+ZK_PUBLIC int64_t zk_pack(const zk_job *job, int64_t n, const int64_t *rows, uint8_t *out, int64_t room, int64_t begin,
+                          uint64_t *ranges) {
+    zk_job here = *job;
+    int64_t written = 0;
+    if (!zk_is_equipped(job) || room < 0 || begin < 0) return -1;
+    for (int64_t i = 0; i < n; i++) {
+        const char *chunk = elements_of(job, rows, n, i);
+        if (!chunk || room - written < 32) return -1;
+        here.encoded = out + written;
+        here.encoded_nbytes = room - written < ZK_MAX_NBYTES ? room - written : ZK_MAX_NBYTES;
+        int64_t length = zk_encode(&here, chunk);
+        if (length <= 0) return -1;
+        ranges[2 * i] = (uint64_t)(begin + written);
+        ranges[2 * i + 1] = (uint64_t)length;
+        written += length;
+    }
+    return written;
+}
+
 /* What this kernel is: its interface, and whether it can compute checksums. */
 ZK_PUBLIC int64_t zk_abi(void) { return ZK_ABI; }
 ZK_PUBLIC int64_t zk_job_nbytes(void) { return (int64_t)sizeof(zk_job); }

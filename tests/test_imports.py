@@ -45,8 +45,31 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_package_alone_imports_next_to_nothing() -> None:
     loaded = imported_after("import zarrds")
-    assert {name for name in loaded if name.partition(".")[0] == "zarrds"} == {"zarrds", "zarrds.errors"}
+    assert {name for name in loaded if name.partition(".")[0] == "zarrds"} == {
+        "zarrds",
+        "zarrds.accessor",
+        "zarrds.errors",
+    }
     assert not loaded & {"blosc", "dask", "numpy", "pandas", "xarray"}
+
+
+@pytest.mark.parametrize("order", ["import zarrds, xarray as xr", "import xarray as xr, zarrds", "import xarray as xr"])
+def test_the_accessor_is_there_in_any_order(order: str, path: Path, tmp_path: Path) -> None:
+    other = str(tmp_path / "other.zarr")
+    code = f"""
+import sys, warnings
+warnings.simplefilter("error")
+{order}
+before = len(sys.meta_path)
+ds = xr.open_dataset({str(path)!r}, engine="zarrds")
+ds.zarrds.save({other!r})
+ds.t2m.zarrds.save({other!r}, mode="w")
+xr.DataTree(ds).zarrds.save({other!r}, mode="w")
+assert "t2m" in str(ds.zarrds.info()), ds.zarrds.info()
+assert type(xr.__spec__.loader).__module__ != "zarrds.accessor", xr.__spec__
+assert not any(type(finder).__module__ == "zarrds.accessor" for finder in sys.meta_path)
+"""
+    assert "zarrds.datasets.writing.writer" in imported_after(code)
 
 
 def test_opening_imports_no_more_than_it_uses(path: Path) -> None:

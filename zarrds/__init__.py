@@ -120,3 +120,8 @@ if not TYPE_CHECKING:  # type checkers would take it for a module that has every
 
 def __dir__() -> list[str]:
     return sorted({name for name in globals() if name.startswith("__")} | set(__all__))
+
+
+from zarrds.accessor import register as _register  # noqa: E402  # it uses the names above
+
+_register()

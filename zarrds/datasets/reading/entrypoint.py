@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 from xarray.backends import BackendEntrypoint
 
+from zarrds.accessor import register
 from zarrds.errors import ReleaseError
 
 __all__ = ["ZarrdsBackendEntrypoint"]
@@ -35,4 +36,5 @@ def _engine() -> type[BackendEntrypoint]:
     return Engine
 
 
+register()
 ZarrdsBackendEntrypoint = _engine()

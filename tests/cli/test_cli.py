@@ -7,8 +7,10 @@ import io
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 import tomllib
 import uuid
 from collections.abc import Callable
@@ -270,6 +272,30 @@ def test_a_full_disk_for_the_output(path: Path) -> None:
     assert done.returncode == 2
     assert "No space left" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals")
+def test_an_interrupt_leaves_nothing(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).random((60, 300, 300))
+    xr.Dataset({"a": (("t", "y", "x"), noise)}).to_netcdf(tmp_path / "a.nc", engine="netcdf4")
+    line = [
+        sys.executable,
+        "-m",
+        "zarrds",
+        "convert",
+        str(tmp_path / "a.nc"),
+        str(tmp_path / "out.zarr"),
+        "--zstd",
+        "9",
+    ]
+    with subprocess.Popen(line, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        while process.poll() is None and not any("partial" in p.name for p in tmp_path.iterdir()):
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert err == "zarrds: interrupted; nothing is left half-written\n"
+    assert process.returncode == 2
+    assert [p.name for p in tmp_path.iterdir()] == ["a.nc"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such pipes")

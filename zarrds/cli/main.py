@@ -11,7 +11,6 @@ from contextlib import suppress
 from difflib import get_close_matches
 
 import zarrds
-from zarrds.cli import checking, converting, copying, editing, looking
 from zarrds.cli.terminal import message, print_text, shown_warnings
 from zarrds.errors import VariableNotFoundError, ZarrdsError
 
@@ -34,19 +33,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status: 0 done, 1 what was checked is not so, 2 wrong use or an error.
     """
     try:
-        args = _parser().parse_args(argv)
+        return _run(_parser().parse_args(argv))
     except SystemExit as stop:  # argparse has said why
         return stop.code if isinstance(stop.code, int) else 2
-    try:
-        with shown_warnings():
-            status: int = args.run(args)
-        sys.stdout.flush()
     except BrokenPipeError:
         _close_stdout()
         return 0  # who reads has seen enough
     except KeyboardInterrupt:
         message("interrupted; nothing is left half-written")
         return 2
+
+
+def _run(args: argparse.Namespace) -> int:
+    try:
+        with shown_warnings():
+            status: int = args.run(args)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
     except (ZarrdsError, OSError, MemoryError) as error:
         return _failed(error, args)
     except (ValueError, TypeError, KeyError, NotImplementedError, RuntimeError, ImportError) as error:
@@ -85,6 +89,9 @@ class _Version(argparse.Action):
 
 
 def _parser() -> argparse.ArgumentParser:
+    # here, where an interrupt is no traceback: they import xarray
+    from zarrds.cli import checking, converting, copying, editing, looking
+
     parser = argparse.ArgumentParser(
         prog="zarrds",
         description="Look at, check, convert and edit labelled datasets in Zarr stores.",

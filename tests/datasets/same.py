@@ -59,11 +59,10 @@ def _variable(name: str, saved: xr.Variable, back: xr.Variable) -> list[str]:
 
 def _flat(variable: xr.Variable) -> list[Any]:
     values = variable.values
-    if isinstance(values, np.ndarray):
-        if values.dtype.kind in "mM":
-            return list(values.reshape(-1))
-        return list(values.reshape(-1).tolist()) if values.dtype.kind != "O" else list(values.reshape(-1))
-    return list(values)
+    if not isinstance(values, np.ndarray | np.generic):
+        return list(values)
+    flat = np.asarray(values).reshape(-1)
+    return list(flat) if flat.dtype.kind in "mMO" else list(flat.tolist())
 
 
 def _equal(a: Any, b: Any) -> bool:

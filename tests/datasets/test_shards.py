@@ -31,7 +31,9 @@ def test_both_engines_open_what_was_saved_in_shards(tmp_path: Path, ds: xr.Datas
         opened = xr.open_dataset(tmp_path / "a.zarr", engine=engine)
         xr.testing.assert_identical(opened, ds)
         assert shapes(opened.a.encoding) == ((2, 3), (4, 9))
-        assert opened.a.encoding["preferred_chunks"] == {"x": 2, "y": 3}
+        # a shard is read as a whole
+        preferred = {"x": 4, "y": 9} if engine == "zarrds" else {"x": 2, "y": 3}
+        assert opened.a.encoding["preferred_chunks"] == preferred
 
 
 @pytest.mark.parametrize("engine", ["zarrds", "zarr"])

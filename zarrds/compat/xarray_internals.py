@@ -19,6 +19,7 @@ from xarray.coding import strings
 from xarray.conventions import CF_RELATED_DATA, decode_cf_variables, encode_dataset_coordinates
 from xarray.core import indexing
 from xarray.core.indexing import IndexSelResult
+from xarray.namedarray.utils import is_duck_dask_array
 
 from zarrds.compat.releases import FillValueCoder, encode_zarr_variable, lazily
 
@@ -38,6 +39,7 @@ __all__ = [
     "decode_cf_variables",
     "encode_dataset_coordinates",
     "encode_zarr_variable",
+    "is_strange",
     "lazily",
     "lazy_data",
     "new_dataset",
@@ -72,6 +74,18 @@ def unwrapped(data: Any) -> Any:
             return data
         data = wrapped
     return data
+
+
+def is_strange(variable: xr.Variable) -> bool:
+    """Whether a variable's data is an array of another library than NumPy, pandas and dask, and not xarray's own."""
+    data = variable._data
+    if type(data) is np.ndarray or isinstance(
+        data, indexing.ExplicitlyIndexed | np.ndarray | pd.api.extensions.ExtensionArray
+    ):
+        return False
+    return not is_duck_dask_array(data) and not isinstance(
+        getattr(data, "array", None), pd.api.extensions.ExtensionArray
+    )
 
 
 def new_dataset(

@@ -73,7 +73,9 @@ def take_fill_value(
     What stands for nothing that the array could hold (NaN of integers, a list) goes into `hidden`.
     """
     marked = attributes.pop("_FillValue", None)
-    if marked is not None and data_type.dtype.kind in "iu" and not _is_whole(marked):
+    if np.ndim(marked) and np.size(marked) == 1:
+        marked = np.ravel(marked)[0]
+    if marked is not None and ((data_type.dtype.kind in "iu" and not _is_whole(marked)) or np.ndim(marked)):
         hidden["_FillValue"] = marked
         marked = None
     if zarr_format == 2:
@@ -83,7 +85,10 @@ def take_fill_value(
             # a `_FillValue` of text in a v3 store is an error to the zarr engine; this means the same, to both
             attributes.setdefault("missing_value", str(marked))
         else:
-            attributes["_FillValue"] = FillValueCoder.encode(marked, data_type.dtype)
+            try:
+                attributes["_FillValue"] = FillValueCoder.encode(marked, data_type.dtype)
+            except (TypeError, ValueError, OverflowError):
+                hidden["_FillValue"] = marked
     fill_value = encoding.get("fill_value")
     if fill_value is None and marked is not None and data_type.dtype.kind in "iu":
         return _as_stored(marked, data_type.dtype)  # what was never written is missing

@@ -15,13 +15,20 @@ from zarrds.errors import EncodingError
 from zarrds.metadata.dtypes import DataType
 from zarrds.metadata.model import ZarrFormat
 
-__all__ = ["INDEX_THRESHOLD", "choose_chunks"]
+__all__ = ["BY_DIMENSION", "INDEX_THRESHOLD", "choose_chunks"]
+
+# the key of an encoding with the chunks that were asked for all variables, by dimension
+BY_DIMENSION = "chunks of dimensions"
 
 # so many labels are not read when a store is opened, unless the user says so: they are searched where they lie
 INDEX_THRESHOLD = 2**24
 # of which a search reads one chunk a label
 _SEARCHED_CHUNK = 2**15
 
+# of arrays of one step: so much room is left for more
+_ROOM_NBYTES = 64 * 1024
+_MAX_STEPS = 1024
+_SHARD_NBYTES = 64 * 1024 * 1024
 # larger chunks (in bytes) that an earlier store left are cut to the array, as they may be those of one that was larger
 _MAX_PADDED_CHUNK = 4 * 1024 * 1024
 # chunks of a netCDF file that are smaller than this make a slow store, and are not carried over
@@ -56,8 +63,18 @@ def choose_chunks(
     EncodingError
         For chunks or shards that were asked for and are none.
     """
+    if not is_explicit:
+        encoding = _by_name(variable, encoding)
     chunks = _chunks(variable, encoding, data_type, is_explicit, is_index)
+    by_dimension = encoding.get(BY_DIMENSION)
+    if by_dimension and not (is_explicit and encoding.get("chunks") is not None):
+        whole = dict(zip(variable.dims, (max(1, size) for size in variable.shape), strict=True))
+        sizes = {dim: whole.get(dim, 1) if size == -1 else size for dim, size in by_dimension.items()}
+        chunks = tuple(sizes.get(dim, chunk) for dim, chunk in zip(variable.dims, chunks, strict=True))
+        encoding = {key: value for key, value in encoding.items() if key != "shards" or is_explicit}
     asked = encoding.get("shards")
+    if isinstance(asked, str) and asked == "auto":
+        asked = _auto_shards(variable.shape, chunks, data_type) if zarr_format == 3 else None
     if asked is None:
         return chunks, None
     shards = _chunk_sizes(asked, variable.shape)
@@ -83,7 +100,47 @@ def _chunks(
         return asked
     if blocks is None and is_index and variable.size > INDEX_THRESHOLD:
         return (_SEARCHED_CHUNK,)
-    return blocks or auto_chunks(variable.shape, data_type)
+    return blocks or _with_room(auto_chunks(variable.shape, data_type), variable.shape, data_type)
+
+
+def _with_room(chunks: tuple[int, ...], shape: Sequence[int], data_type: DataType) -> tuple[int, ...]:
+    """Chunks with room for more along a first dimension of one step: else each step would be a file for ever."""
+    if not shape or shape[0] != 1 or prod(shape) == 0:
+        return chunks
+    itemsize = max(data_type.dtype.itemsize, 1)
+    steps = _ROOM_NBYTES // (prod(chunks) * itemsize)
+    return (min(_MAX_STEPS, max(1, steps)), *chunks[1:])
+
+
+def _by_name(variable: xr.Variable, encoding: Mapping[str, Any]) -> Mapping[str, Any]:
+    """An encoding that came along, with its chunks in the order that the variable's dimensions have now."""
+    preferred = encoding.get("preferred_chunks")
+    names = list(preferred) if isinstance(preferred, Mapping) else []
+    if names == list(variable.dims) or not set(variable.dims) <= set(names):
+        return encoding
+    ordered = dict(encoding)
+    for key in ("chunks", "shards", "chunksizes"):
+        sizes = encoding.get(key)
+        if isinstance(sizes, Sequence) and not isinstance(sizes, str) and len(sizes) == len(names):
+            ordered[key] = tuple(dict(zip(names, sizes, strict=True))[dim] for dim in variable.dims)
+    return ordered
+
+
+def _auto_shards(shape: Sequence[int], chunks: tuple[int, ...], data_type: DataType) -> tuple[int, ...]:
+    """Shards of up to 64 MiB before compression, whole chunks each, larger along the last dimensions first.
+
+    Examples
+    --------
+    >>> _auto_shards((744, 721, 1440), (47, 91, 90), DataType.from_numpy(np.dtype("f4")))
+    (47, 182, 1440)
+    """
+    factors = [1] * len(chunks)
+    wanted = [-(-size // chunk) or 1 for size, chunk in zip(shape, chunks, strict=True)]
+    nbytes = prod(chunks) * max(data_type.dtype.itemsize, 1)
+    for axis in reversed(range(len(chunks))):
+        room = max(1, _SHARD_NBYTES // (nbytes * prod(factors)))
+        factors[axis] = min(wanted[axis], room)
+    return tuple(chunk * factor for chunk, factor in zip(chunks, factors, strict=True))
 
 
 def _asked_chunks(

@@ -10,6 +10,7 @@ from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from zarrds.compat.xarray_internals import (
@@ -17,6 +18,8 @@ from zarrds.compat.xarray_internals import (
     DATAARRAY_VARIABLE,
     NONE_VAR_NAME,
     encode_dataset_coordinates,
+    is_strange,
+    lazy_data,
 )
 from zarrds.datasets.encoding.encoded import encoded_variable
 from zarrds.datasets.encoding.variables import array_metadata_for
@@ -51,6 +54,7 @@ class EncodedArray:
     metadata: ArrayMetadata
     variable: xr.Variable
     replaced: str | None = None
+    write_empty_chunks: bool | None = None
 
 
 def datasets_of(
@@ -65,13 +69,39 @@ def datasets_of(
         for relative, node in obj.subtree_with_keys:
             at_root = node is obj
             dataset = node.to_dataset(inherit=write_inherited_coords or at_root)
-            yield "" if at_root else check_key(relative), dataset, encoding.get(node.path, {})
+            yield "" if at_root else check_key(relative), _plain_arrays(dataset), encoding.get(node.path, {})
     elif isinstance(obj, xr.DataArray):
-        yield "", _as_dataset(obj), encoding
+        yield "", _plain_arrays(_as_dataset(obj)), encoding
     elif isinstance(obj, xr.Dataset):
-        yield "", obj, encoding
+        yield "", _plain_arrays(obj), encoding
     else:
         raise EncodingError("cannot be saved", expected="a Dataset, DataArray or DataTree", found=type(obj).__name__)
+
+
+def _plain_arrays(dataset: xr.Dataset) -> xr.Dataset:
+    """A dataset whose arrays are NumPy's, dask's, pandas' or lazy: others are made into NumPy's by ``__array__``.
+
+    Raises
+    ------
+    EncodingError
+        For arrays that refuse that, naming the variable.
+    """
+    strange = [name for name, variable in dataset.variables.items() if is_strange(variable)]
+    if not strange:
+        return dataset
+    dataset = dataset.copy()
+    for name in strange:
+        data = lazy_data(dataset.variables[name])
+        try:
+            dataset.variables[name].data = np.asarray(data)
+        except Exception as error:  # whatever such an array says when it does not want to be one of NumPy's
+            raise EncodingError(
+                f"variable cannot be made into a NumPy array: {error}",
+                key=str(name),
+                found=f"{type(data).__module__}.{type(data).__name__}",
+                mend="Make it dense first, for example with .todense() or .as_numpy()",
+            ) from error
+    return dataset
 
 
 def _as_dataset(array: xr.DataArray) -> xr.Dataset:
@@ -174,9 +204,24 @@ def encode_variable(
             f"variable cannot be stored: {error}",
             key=name,
             found=f"dtype {variable.dtype}",
-            mend="Convert it to numbers, booleans, strings, bytes or datetimes first",
+            mend=_mend_of(str(error)),
         ) from error
     metadata = array_metadata_for(name, encoded, zarr_format=zarr_format, is_explicit=is_explicit)
     for member, value in (notes or {}).items():
         metadata = with_note(metadata, member, value)
-    return EncodedArray(metadata, encoded, replaced)
+    empty = variable.encoding.get("write_empty_chunks") if is_explicit else None
+    if empty is not None and not isinstance(empty, bool):
+        raise EncodingError("encoding['write_empty_chunks'] is wrong", key=name, expected="True or False", found=empty)
+    return EncodedArray(metadata, encoded, replaced, empty)
+
+
+def _mend_of(problem: str) -> str:
+    """What to do about an error of xarray's encoders."""
+    if "already exists in attrs" in problem or "failed to prevent overwriting" in problem:
+        return (
+            "Remove that key from the variable's attrs: for times it is made of their encoding, "
+            "which encoding={...: {'units': ..., 'calendar': ...}} sets"
+        )
+    if "not 'list'" in problem or "infer dtype" in problem or "arbitrary Python objects" in problem:
+        return "Store lists of different lengths as one flat array and an array of lengths, other objects as text"
+    return "Convert it to numbers, booleans, strings, bytes or datetimes first"

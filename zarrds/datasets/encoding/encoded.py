@@ -79,6 +79,9 @@ def encoded_variable(
     'holds a value that would read back as 0.2: 0.25 at x=1'
     """
     encoding = _with_floats(variable.encoding)
+    for key in _MARKERS:
+        if key in encoding and np.ndim(encoding[key]) and np.size(encoding[key]) == 1:
+            encoding[key] = np.ravel(encoding[key])[0]
     problem = next(_contradictions(variable, encoding), None)
     _check_text_marker(name, variable, encoding)
     if is_explicit:

@@ -16,7 +16,7 @@ from zarrds.arrays.layout import data_type_of, new_array_metadata
 from zarrds.codecs.registry import SHARDING, kind
 from zarrds.compat.xarray_internals import check_vlen_dtype
 from zarrds.datasets.encoding.attributes import take_fill_value
-from zarrds.datasets.encoding.chunks import choose_chunks
+from zarrds.datasets.encoding.chunks import BY_DIMENSION, choose_chunks
 from zarrds.datasets.encoding.codecs import choose_codecs
 from zarrds.errors import EncodingError, locating
 from zarrds.metadata.attributes import with_attributes
@@ -31,7 +31,16 @@ _ZARR_KEYS = frozenset({"chunks", "shards", "compressors", "filters", "serialize
 # what netCDF engines understand, and zarrds too where it is asked for
 _NETCDF_KEYS = frozenset({"zlib", "complevel", "shuffle", "fletcher32", "contiguous", "chunksizes", "endian"})
 # leftovers that say where a variable came from; never an error
-_ORIGIN_KEYS = frozenset({"source", "original_shape", "preferred_chunks", "unlimited_dims"})
+_ORIGIN_KEYS = frozenset(
+    {BY_DIMENSION, "write_empty_chunks", "source", "original_shape", "preferred_chunks", "unlimited_dims"}
+)
+# what other engines and earlier versions call it
+_INSTEAD = {
+    "compressor": "Use compressors, a codec or a list of codecs",
+    "object_codec": "Leave it out: it follows from the dtype",
+    "order": "Use filters=[{'name': 'transpose', 'configuration': {'order': [...]}}]",
+    "fill": "Use fill_value or _FillValue",
+}
 # so many chunks lie in the array's own folder: to make a folder takes as long as to write a small chunk
 _MAX_CHUNKS_IN_ONE_FOLDER = 64
 
@@ -138,13 +147,16 @@ def _known(name: str, encoding: Mapping[str, Any], is_explicit: bool, zarr_forma
         ]
         if unknown:
             raise EncodingError(
-                f"unexpected encoding parameters {unknown!r}", key=name, expected=f"some of {', '.join(sorted(known))}"
+                f"unexpected encoding parameters {unknown!r}",
+                key=name,
+                expected=f"some of {', '.join(sorted(known | {'write_empty_chunks'}))}",
+                mend=next((_INSTEAD[key] for key in unknown if key in _INSTEAD), None),
             )
         if zarr_format == 2 and "fill_value" in encoding:
             raise EncodingError(
                 "unexpected encoding parameters ['fill_value'] for Zarr format 2", key=name, mend="Use _FillValue"
             )
-    return {k: v for k, v in encoding.items() if k in known}
+    return {k: v for k, v in encoding.items() if k in known or k in ("preferred_chunks", BY_DIMENSION)}
 
 
 def _data_type(name: str, variable: xr.Variable) -> DataType:

@@ -4,18 +4,52 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Hashable, Mapping
+from typing import Any
 
 import xarray as xr
 
+from zarrds.datasets.encoding.chunks import BY_DIMENSION
 from zarrds.datasets.encoding.dataset import Encoding, stored_name
 from zarrds.datasets.encoding.encoded import LOSSY_KEYS, without_losses
-from zarrds.errors import CarriedEncodingError
+from zarrds.errors import CarriedEncodingError, EncodingError
 
-__all__ = ["Parts", "warn_of", "without_hint"]
+__all__ = ["Parts", "warn_of", "with_chunks", "without_hint"]
 
 # path, dataset, and what the user asks for its variables
 Parts = list[tuple[str, xr.Dataset, Encoding]]
 _MAX_NAMED = 10
+
+
+def with_chunks(parts: Parts, chunks: Mapping[Any, Any]) -> Parts:
+    """The parts of a save, whose variables are to have chunks of these sizes along their dimensions.
+
+    Raises
+    ------
+    EncodingError
+        For dimensions that no variable has, and for what is no size of a chunk.
+    """
+    if not chunks:
+        return parts
+    dims = {dim for _, dataset, _ in parts for dim in dataset.dims}
+    for dim, size in chunks.items():
+        if dim not in dims:
+            raise EncodingError(f"chunks names a dimension {dim!r} that there is not", found=sorted(map(str, dims)))
+        if isinstance(size, bool) or not isinstance(size, int) or not (size >= 1 or size == -1):
+            raise EncodingError(
+                f"chunks[{dim!r}] is wrong", expected="a positive integer, or -1", found=f"{size!r:.80}"
+            )
+    changed: Parts = []
+    for path, given, its_encoding in parts:
+        dataset, asked = given.copy(), dict(its_encoding)
+        for name, variable in dataset.variables.items():
+            if variable.dims == (name,) or not set(variable.dims) & chunks.keys():
+                continue
+            if name in asked and isinstance(asked[name], Mapping):
+                asked[name] = {BY_DIMENSION: dict(chunks), **asked[name]}
+            else:
+                variable.encoding = {**variable.encoding, BY_DIMENSION: dict(chunks)}
+        changed.append((path, dataset, asked))
+    return changed
 
 
 def warn_of(replaced: Mapping[str, str]) -> None:

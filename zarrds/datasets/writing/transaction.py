@@ -45,6 +45,10 @@ class Options:
     workers: int | None = None
     chunkmanager_store_kwargs: Mapping[str, Any] | None = None
 
+    def writes_empty(self, change: ArrayChange) -> bool:
+        """Whether chunks that hold nothing but the fill value are written too."""
+        return self.write_empty_chunks if change.write_empty_chunks is None else change.write_empty_chunks
+
 
 def carry_out(
     store: Store,
@@ -85,7 +89,7 @@ def carry_out(
     """
     later = {p: c for p, c in arrays.items() if c.variable.chunks is not None and not options.compute}
     now = {p: c for p, c in arrays.items() if p not in later}
-    after = {p: marked(c, is_written=p in now and options.write_empty_chunks) for p, c in arrays.items()}
+    after = {p: marked(c, is_written=p in now and options.writes_empty(c)) for p, c in arrays.items()}
     nodes: dict[str, Node] = {**groups, **{p: node for p, node in after.items() if node != arrays[p].before}}
     with _staging(store) as changes, _explained(store, versions):
         if in_place:
@@ -198,7 +202,7 @@ def writes_of(
             path,
             change.after,
             is_private=store is None,
-            write_empty_chunks=options.write_empty_chunks,
+            write_empty_chunks=options.writes_empty(change),
             n_workers=options.workers,
         )
         yield Write(elements, change.variable, change.start)
@@ -315,7 +319,7 @@ def finish_later(
     whole = [
         path
         for path, change in arrays.items()
-        if options.write_empty_chunks and _is_complete(replace(change, before=change.before or nodes[path]))
+        if options.writes_empty(change) and _is_complete(replace(change, before=change.before or nodes[path]))
     ]
     return delayed(_finish)(written, store, committed, whole)
 

@@ -75,6 +75,8 @@ class ArrayChange:
         The place of its first element, along each dimension of the array.
     replaced : str or None
         Why the encoding that came along with the variable was replaced, if it was.
+    write_empty_chunks : bool or None
+        As of `zarrds.save`, where the variable's encoding says so.
     """
 
     before: ArrayMetadata | None
@@ -82,6 +84,7 @@ class ArrayChange:
     variable: xr.Variable
     start: tuple[int, ...]
     replaced: str | None = None
+    write_empty_chunks: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,7 +347,8 @@ def _new(
                 found=f"{dim}: {size}",
             )
     encoded = encode_variable(name, variable, is_explicit, how.zarr_format, notes)
-    return ArrayChange(None, encoded.metadata, encoded.variable, (0,) * variable.ndim, encoded.replaced)
+    start = (0,) * variable.ndim
+    return ArrayChange(None, encoded.metadata, encoded.variable, start, encoded.replaced, encoded.write_empty_chunks)
 
 
 def _written(

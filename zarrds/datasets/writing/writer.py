@@ -16,7 +16,7 @@ from zarrds.datasets.encoding.dataset import datasets_of, encode_variable, prepa
 from zarrds.datasets.encoding.meaning import decoded_like
 from zarrds.datasets.writing.append import ON_OVERLAP, ON_UNORDERED, OnOverlap, OnUnordered
 from zarrds.datasets.writing.conflicts import check_groups
-from zarrds.datasets.writing.hints import Parts, warn_of, without_hint
+from zarrds.datasets.writing.hints import Parts, warn_of, with_chunks, without_hint
 from zarrds.datasets.writing.new_store import Target, find_target, staged
 from zarrds.datasets.writing.order import with_order
 from zarrds.datasets.writing.plain import plain_dataset
@@ -67,6 +67,9 @@ def save(
     storage_options: Mapping[str, Any] | None = None,
     progress: ProgressOption = False,
     workers: int | None = None,
+    chunks: Mapping[Any, int] | None = None,
+    consolidated: bool | None = None,
+    safe_chunks: bool | None = None,
 ) -> Any:
     """Save a Dataset, DataArray or DataTree.
 
@@ -135,6 +138,13 @@ def save(
         Threads for writing arrays that are in memory, 1 for none; unless said as many as cores, or more where the store
         waits.
 
+    chunks : mapping, optional
+        Elements of a chunk along some dimensions, -1 for all: of each variable that is new in the store, has one of
+        these dimensions and no ``chunks`` in `encoding`. The labels of a dimension keep long chunks of their own.
+    consolidated, safe_chunks : bool, optional
+        Taken for calls that were written for ``Dataset.to_zarr``: metadata is always consolidated, and writes are safe
+        whatever the chunks are; ``consolidated=False`` is an error.
+
     Returns
     -------
     None or dask.delayed.Delayed
@@ -172,10 +182,12 @@ def save(
     if group is not None and not isinstance(group, str):
         raise EncodingError("group must be a path", expected="text, as 'a/b'", found=f"{group!r:.80}")
     path = check_prefix((group or "").strip("/"), target_store.path)
+    if consolidated is False:
+        raise EncodingError("metadata is always consolidated", found="consolidated=False", mend="Leave it out")
     options = Options(compute, write_empty_chunks is not False, progress, workers, chunkmanager_store_kwargs)
     with locating(target_store.path):
         existing = None if mode in ("w", "w-") else zarr_format_of(target_store)
-        parts = list(datasets_of(obj, encoding or {}, write_inherited_coords))
+        parts = with_chunks(list(datasets_of(obj, encoding or {}, write_inherited_coords)), chunks or {})
         if existing is None and mode not in ("w", "w-"):
             if mode == "r+":
                 raise StoreNotFoundError("no Zarr store here", mend="Pass mode='w-' to make one")
@@ -252,7 +264,9 @@ def _save_new(parts: Parts, target: Target[Store], options: Options, replaced: d
             for name, variable in variables.items():
                 encoded = encode_variable(name, variable, name in encoding, target.zarr_format, plain.notes.get(name))
                 start = (0,) * variable.ndim
-                change = ArrayChange(None, encoded.metadata, encoded.variable, start, encoded.replaced)
+                change = ArrayChange(
+                    None, encoded.metadata, encoded.variable, start, encoded.replaced, encoded.write_empty_chunks
+                )
                 arrays[f"{path}/{name}" if path else name] = change
     replaced |= _replaced(arrays)
     store.clean()
@@ -277,7 +291,7 @@ def _save_whole(
     options: Options,
 ) -> Any:
     later = {p: c for p, c in arrays.items() if c.variable.chunks is not None and not options.compute}
-    after = {p: marked(c, is_written=p not in later and options.write_empty_chunks) for p, c in arrays.items()}
+    after = {p: marked(c, is_written=p not in later and options.writes_empty(c)) for p, c in arrays.items()}
     n_chunks = sum(prod(change.after.chunk_grid) for path, change in arrays.items() if path not in later)
     nodes: dict[str, Node] = {**groups, **after}
     labels = {p: c for p, c in arrays.items() if p not in later and c.variable.dims == (p.rpartition("/")[2],)}

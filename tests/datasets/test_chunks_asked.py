@@ -1,0 +1,123 @@
+"""Chunks follow dimensions by name, are asked for by dimension, and leave room where an array begins with one step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import sparse
+import xarray as xr
+
+import zarrds
+from tests.datasets.samples import FORMATS, chunks_of, open_zarrds
+from zarrds.errors import EncodingError
+
+
+def test_chunks_follow_their_dimensions(path: Path, tmp_path: Path) -> None:
+    ds = xr.Dataset({"v": (("time", "y", "x"), np.zeros((8, 6, 4)))})
+    zarrds.save(ds, path, encoding={"v": {"chunks": (2, 3, 4), "shards": (4, 6, 4)}})
+    turned = open_zarrds(path).transpose("x", "time", "y")
+    zarrds.save(turned, tmp_path / "b.zarr")
+    array = zarrds.open_array(tmp_path / "b.zarr", path="v")
+    assert array.chunks == (4, 2, 3)
+    assert array.metadata.chunks == (4, 4, 6)
+    zarrds.save(open_zarrds(path).isel(y=0), tmp_path / "c.zarr")
+    assert zarrds.open_array(tmp_path / "c.zarr", path="v").chunks == (2, 4)
+
+
+def test_chunks_of_a_dataset(path: Path) -> None:
+    ds = xr.Dataset(
+        {"v": (("time", "x"), np.zeros((100, 10))), "w": ("x", np.zeros(10)), "u": ("time", np.zeros(100))},
+        {"time": np.arange(100)},
+    )
+    zarrds.save(ds, path, chunks={"time": 24}, encoding={"u": {"chunks": (7,)}})
+    assert [chunks_of(path, name) for name in "vwu"] == [[24, 10], [10], [7]]
+    assert chunks_of(path, "time") == [100]
+    zarrds.save(open_zarrds(path), path, mode="w", chunks={"time": -1, "x": 5})
+    assert [chunks_of(path, name) for name in "vwu"] == [[100, 5], [5], [100]]
+    tree = xr.DataTree.from_dict({"/": ds, "/a": ds.drop_vars("time")})
+    zarrds.save(tree, path, mode="w", chunks={"x": 2})
+    assert chunks_of(path, "a/v") == [100, 2]
+    bad: Any
+    for bad in ({"nowhere": 3}, {"x": 0}, {"x": 1.5}):
+        with pytest.raises(EncodingError, match="chunks"):
+            zarrds.save(ds, path, mode="w", chunks=bad)
+
+
+def test_shards_and_empty_chunks_of_one_variable(path: Path) -> None:
+    ds = xr.Dataset({"v": ("x", np.zeros(12)), "w": ("x", np.zeros(12))})
+    asked: Any = {"chunks": (3,), "fill_value": 0.0, "_FillValue": None}
+    zarrds.save(ds, path, encoding={"v": {**asked, "write_empty_chunks": False}, "w": {**asked, "shards": "auto"}})
+    assert not list((path / "v").glob("c*"))
+    assert zarrds.open_array(path, path="w").metadata.chunks == (12,)
+    np.testing.assert_array_equal(open_zarrds(path).v, 0)
+    assert zarrds.verify(path).ok
+    with pytest.raises(EncodingError, match="write_empty_chunks"):
+        zarrds.save(ds, path, mode="w", encoding={"v": {"write_empty_chunks": 3}})
+    with pytest.raises(EncodingError, match="Use compressors"):
+        zarrds.save(ds, path, mode="w", encoding={"v": {"compressor": None}})
+
+
+def test_keywords_of_to_zarr(path: Path) -> None:
+    ds = xr.Dataset({"v": ("x", [1.0])})
+    zarrds.save(ds, path, consolidated=True, safe_chunks=False)
+    with pytest.raises(EncodingError, match="always consolidated"):
+        zarrds.save(ds, path, mode="w", consolidated=False)
+
+
+@pytest.mark.parametrize("zarr_format", FORMATS)
+def test_an_array_that_begins_with_one_step(path: Path, zarr_format: Any) -> None:
+    def step(i: int) -> xr.Dataset:
+        small = xr.Dataset({"v": ("t", [1.0]), "m": (("t", "x"), np.ones((1, 100)))}, {"t": [i]})
+        return small.assign(big=(("t", "y", "x"), np.ones((1, 100, 100))))
+
+    zarrds.save(step(0), path, zarr_format=zarr_format)
+    for i in range(1, 3):
+        zarrds.save(step(i), path, append_dim="t")
+    chunks = {name: zarrds.open_array(path, path=name).chunks for name in ("t", "v", "m", "big")}
+    assert chunks["t"][0] >= 100
+    assert chunks["v"][0] >= 100
+    assert 20 <= chunks["m"][0] <= 1000
+    assert chunks["big"] == (1, 100, 100)
+    assert open_zarrds(path).sizes["t"] == 3
+
+
+def test_arrays_of_other_libraries(path: Path) -> None:
+    class Flat:
+        """Has chunks, but not as dask has them."""
+
+        def __init__(self, values: Any) -> None:
+            self.values, self.shape, self.dtype, self.ndim, self.chunks = values, values.shape, values.dtype, 1, (2,)
+
+        def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+            return np.asarray(self.values, dtype)
+
+        def __array_function__(self, *args: Any) -> Any:
+            return NotImplemented
+
+        def __array_ufunc__(self, *args: Any, **kwargs: Any) -> Any:
+            return NotImplemented
+
+        def __getitem__(self, key: Any) -> Any:
+            return Flat(self.values[key])
+
+    zarrds.save(xr.Dataset({"a": ("x", Flat(np.arange(4)))}), path)  # type: ignore[arg-type]  # a duck array
+    assert open_zarrds(path).a.values.tolist() == [0, 1, 2, 3]
+    thin = xr.Dataset({"s": (("y", "x"), sparse.COO.from_numpy(np.eye(3)))})
+    with pytest.raises(EncodingError, match=r"dense.*todense") as caught:
+        zarrds.save(thin, path, mode="w")
+    assert caught.value.key == "s"
+    assert open_zarrds(path).a.values.tolist() == [0, 1, 2, 3]
+
+
+def test_errors_of_encoders_name_the_variable_and_a_mend(path: Path) -> None:
+    times = np.array(["2000-01-01"], "M8[ns]")
+    with pytest.raises(EncodingError, match=r"'v'.*Remove that key from the variable's attrs"):
+        zarrds.save(xr.Dataset({"v": ("x", times, {"units": "days since 1970-01-01"})}), path)
+    lists = np.empty(2, object)
+    lists[:] = [[1], [2, 3]]
+    with pytest.raises(EncodingError, match=r"'v'.*flat array"):
+        zarrds.save(xr.Dataset({"v": ("x", lists)}), path)
+    assert not path.exists()

@@ -180,3 +180,19 @@ def test_every_function_takes_storage_options() -> None:
         function = getattr(zarrds, name)
         if inspect.isfunction(function) and "store" in inspect.signature(function).parameters:
             assert "storage_options" in inspect.signature(function).parameters, name
+
+
+def test_icechunk_sessions() -> None:
+    icechunk = pytest.importorskip("icechunk")
+    repository = icechunk.Repository.create(icechunk.in_memory_storage())
+    session = repository.writable_session("main")
+    DS.drop_vars("s").to_zarr(session.store, consolidated=False)
+    session.commit("first")
+    for store in (session.store, repository.readonly_session("main").store):
+        xr.testing.assert_identical(xr.open_dataset(store, engine="zarrds").load(), DS.drop_vars("s"))
+
+
+def test_upaths(folder: Path) -> None:
+    upath = pytest.importorskip("upath")
+    for place in (in_memory(folder, "upaths"), str(folder), f"file://{folder}"):
+        xr.testing.assert_identical(xr.open_dataset(upath.UPath(place), engine="zarrds").load(), DS)

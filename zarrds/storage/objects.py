@@ -19,6 +19,8 @@ from zarrds.storage.read_only import ReadOnlyStore
 __all__ = ["store_of_object"]
 
 _LOCAL = ("", "file", "local")
+# what Icechunk says of keys that no node of a Zarr hierarchy has: there is nothing
+_NO_KEY = "invalid zarr key"
 
 
 def store_of_object(thing: object, options: Mapping[str, Any] | None) -> Store | None:
@@ -108,7 +110,12 @@ class _ZarrStore:
         return ("zarr", key) if self._run(self.store.exists(key)) else None
 
     def _run(self, coroutine: Any) -> Any:
-        return import_module("zarr.core.sync").sync(coroutine)
+        try:
+            return import_module("zarr.core.sync").sync(coroutine)
+        except Exception as error:
+            if _NO_KEY in str(error):
+                return None
+            raise
 
     def _collected(self, function: Any, prefix: str) -> list[str]:
         async def collect() -> list[str]:

@@ -127,8 +127,12 @@ class GroupReader:
         if decoders["decode_coords"] != "all":
             names -= roles.data
         names |= roles.coordinates | restored.coordinates
-        self._check_sizes(path, variables)
-        dataset = new_dataset(variables, variables.keys() & names, restored.indexes, attributes, _nothing_to_close)
+        coordinates = variables.keys() & names
+        try:
+            dataset = new_dataset(variables, coordinates, restored.indexes, attributes, _nothing_to_close)
+        except ValueError:
+            self._check_sizes(path, variables)
+            raise
         if self._index.are_made and (unindexed := roles.unindexed & variables.keys()):
             return without_default_indexes(dataset, unindexed)
         return dataset

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import zarrds
 from tests.datasets.samples import Format, files, load, open_zarrds, times, variants
 from zarrds.datasets.encoding.meaning import check_same_meaning, decoded_like, says_where
-from zarrds.errors import EncodingError, LabelError
+from zarrds.errors import EncodingError, LabelError, StoreExistsError
 
 FLAGS = {"flag_values": [0, 1], "flag_meanings": "land sea"}
 # stored, and what is refused beside it
@@ -280,7 +280,7 @@ def test_a_group_where_a_variable_is_to_be(path: Path, zarr_format: Format) -> N
     zarrds.save(xr.Dataset({"v": ("x", [1])}), path, zarr_format=zarr_format)
     zarrds.save(xr.Dataset({"v": ("x", [1])}), path, group="g", zarr_format=zarr_format)
     before = files(path)
-    with pytest.raises(LabelError, match="a group of this name stands where a variable is to be") as caught:
+    with pytest.raises(StoreExistsError, match="a group of this name stands where a variable is to be") as caught:
         zarrds.save(xr.Dataset({"g": ("x", [1])}), path, mode="a")
     assert caught.value.key == "g"
     assert files(path) == before

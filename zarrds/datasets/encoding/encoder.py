@@ -111,7 +111,7 @@ class Encoder:
             key=str(self.name),
             expected=f"{self.kind}, stored as {self.dtype}",
             found=str(dtype) if kind == str(dtype) else f"{kind}, {dtype}",
-            mend="Convert it with astype to what the store holds",
+            mend="Convert it to what the store holds where that loses nothing, else save it under another name",
         )
 
     def on_block(self, block: Block) -> Array:

@@ -31,7 +31,7 @@ from zarrds.datasets.writing.plain import PlainDataset
 from zarrds.datasets.writing.region import check_region_labels, expand_hint, resolve_region
 from zarrds.datasets.writing.staying import check_all_are_written, check_meaning, stays
 from zarrds.datasets.writing.stored import StoredGroup
-from zarrds.errors import EncodingError, LabelError
+from zarrds.errors import EncodingError, LabelError, StoreExistsError
 from zarrds.metadata.attributes import with_attributes
 from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.extension import marks_of, new_id, with_marks
@@ -327,7 +327,7 @@ def _new(
     groups: Collection[str] = (),
 ) -> ArrayChange:
     if name in groups:
-        raise LabelError(
+        raise StoreExistsError(
             "a group of this name stands where a variable is to be",
             key=name,
             mend="Rename the variable, or save the dataset into another group",

@@ -73,6 +73,14 @@ def test_stringdtype(path: Path, na: Any, ndim: int, zarr_format: int) -> None:
     xr.open_dataset(path, engine="zarr").load()
 
 
+@pytest.mark.parametrize("encoding", [{"_FillValue": -1}, {"dtype": "f8"}, {"missing_value": "x"}])
+def test_stringdtype_with_what_another_file_left(path: Path, encoding: dict[str, Any]) -> None:
+    for values in ([], ["x"]):
+        ds = xr.Dataset({"v": ("x", np.array(values, np.dtypes.StringDType()), {}, encoding)})
+        zarrds.save(ds, path, mode="w")
+        xr.testing.assert_identical(open_zarrds(path).load(), ds)
+
+
 def test_a_growing_column_without_text_yet(path: Path) -> None:
     ds = xr.Dataset({"id": ("t", objects(None, None))})
     zarrds.save(ds, path)

@@ -212,7 +212,8 @@ class _Maker:
             return
         encoding = variable.encoding
         self._check_asked(name, plain)
-        if plain.description and decode_options(plain.description).get("mask_and_scale") is False:
+        is_text = plain.description.get("dtype") == "StringDType"  # whatever another file left there
+        if is_text or (plain.description and decode_options(plain.description).get("mask_and_scale") is False):
             encoding = {k: v for k, v in encoding.items() if k not in _CF_KEYS}
         attrs, description = variable.attrs | plain.attrs, dict(plain.description)
         for role, companion in plain.companions.items():

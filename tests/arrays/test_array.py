@@ -24,8 +24,8 @@ from zarrds.errors import (
     UnsupportedError,
     ZarrdsError,
 )
-from zarrds.metadata.documents import put_node
 from zarrds.metadata.dtypes import OBJECTS_AS_JSON
+from zarrds.metadata.transaction import put_node
 
 SHAPE, CHUNKS = (5, 7), (2, 3)
 BYTES = {"name": "bytes", "configuration": {"endian": "little"}}

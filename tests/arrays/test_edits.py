@@ -228,12 +228,12 @@ def test_append_strings() -> None:
 class FailingStore(MemoryStore):
     """Refuses to set keys after a number of them, as a full disk does."""
 
-    left = 10**9
+    left = 10**9  # also of what is staged for it
 
     def set(self, key: str, *parts: Any, **options: Any) -> None:
-        if self.left <= 0:
+        if FailingStore.left <= 0:
             raise StoreIOError("cannot write: the disk is full", path=self.path, key=key)
-        self.left -= 1
+        FailingStore.left -= 1
         super().set(key, *parts, **options)
 
 
@@ -242,10 +242,10 @@ def test_append_that_fails_leaves_nothing(sets: int) -> None:
     store = FailingStore()
     array = create_array(store, shape=(3, 4), dtype="i4", chunks=2, fill_value=-1, workers=1)
     array[...] = 1
-    store.left = sets
+    FailingStore.left = sets
     with pytest.raises(StoreIOError, match="full"):
         array.append(np.full((3, 4), 2))
-    store.left = 10**9
+    FailingStore.left = 10**9
     assert array.shape == open_array(store).shape == (3, 4)
     assert (array[...] == 1).all()
     assert "c/2/0" not in list(store.list_prefix())
@@ -255,10 +255,10 @@ def test_append_after_a_failed_one() -> None:
     store = FailingStore()
     array = create_array(store, shape=(3,), dtype="i4", chunks=2, fill_value=-1, workers=1)
     array[...] = 1
-    store.left = 2
+    FailingStore.left = 2
     with pytest.raises(StoreIOError):
         array.append([2, 2, 2, 2, 2])
-    store.left = 10**9
+    FailingStore.left = 10**9
     array.append([3])
     array.resize(8)
     assert array[...].tolist() == [1, 1, 1, 3, -1, -1, -1, -1]

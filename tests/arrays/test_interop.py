@@ -15,8 +15,8 @@ from tests.arrays.test_array import BIG_ENDIAN, BYTES, CHECKSUM, F_ORDER, SHAPE,
 from zarrds import LocalStore, create_array, open_array
 from zarrds.arrays.array import Array
 from zarrds.arrays.layout import new_array_metadata
-from zarrds.metadata.documents import put_node
 from zarrds.metadata.model import ChunkKeyEncoding
+from zarrds.metadata.transaction import put_node
 
 PAIRS = np.dtype([("a", "<i2"), ("b", "<f8"), ("c", "S3")])
 DTYPES = "? i1 <i2 >i4 i8 u2 >u8 f2 f4 >f8 c8 c16".split()

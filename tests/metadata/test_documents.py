@@ -18,14 +18,13 @@ from zarrds.metadata.documents import (
     get_group,
     get_node,
     open_nodes,
-    put_node,
     raws_of,
-    remove_node,
     root_key,
     walk,
     zarr_format_of,
 )
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
+from zarrds.metadata.transaction import put_node, remove_node
 from zarrds.storage.local.store import LocalStore
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # zarr-python's, on consolidated metadata of v3

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from contextlib import suppress
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, cast
@@ -22,10 +22,11 @@ from zarrds.engine.chunk_io import Chunks, MissingChunks
 from zarrds.engine.elements import Elements, Planner
 from zarrds.engine.progress import ProgressOption, progress_bar
 from zarrds.engine.selection import plan_basic, plan_orthogonal, plan_pointwise
-from zarrds.errors import ReadOnlyError, SelectionError, ZarrdsError
-from zarrds.metadata.documents import document_key, get_array, locked, open_nodes, put_node
+from zarrds.errors import ReadOnlyError, SelectionError
+from zarrds.metadata.documents import document_key, get_array, locked, open_nodes
 from zarrds.metadata.extension import with_shape
 from zarrds.metadata.model import ArrayMetadata
+from zarrds.metadata.transaction import Transaction
 from zarrds.storage.protocol import Store
 
 __all__ = ["Array"]
@@ -296,11 +297,6 @@ class Array:
         # what is written goes through this, and into no other array
         self._values = InPlace(self._store, self._store, self._path, metadata)
 
-    def _put(self, metadata: ArrayMetadata) -> None:
-        self._values.check()
-        put_node(self.store, self.path, metadata)
-        self._set_metadata(metadata)
-
     def _stored_metadata(self) -> ArrayMetadata:
         """By the array's own document, as it is now."""
         nodes = open_nodes(self.store, zarr_format=self.metadata.zarr_format, consolidated=False)
@@ -314,10 +310,11 @@ class Array:
         self._check_writable()
         with locked(self.store):
             self._read_again()
-            self._put(replace(self.metadata, attributes=change(self.metadata.attributes)))
+            with Transaction(self.store) as transaction:
+                self._commit(transaction, replace(self.metadata, attributes=change(self.metadata.attributes)))
 
     def resize(self, shape: int | Sequence[int]) -> None:
-        """Change the shape; what is new holds the fill value, what is outside is deleted.
+        """Change the shape, in one step; what is new holds the fill value, what is outside is deleted.
 
         Parameters
         ----------
@@ -336,52 +333,67 @@ class Array:
                     expected=self.ndim,
                     found=new_shape,
                 )
-            before = self.metadata
-            grown = tuple(map(max, before.shape, new_shape))
-            if grown != before.shape:
-                # what a writer that died, or another library, has left there
-                self._clear_outside(replace(before, shape=grown), before.shape)
-            self._put(with_shape(before, new_shape))
-            if grown != new_shape:
-                self._clear_outside(before, new_shape)
+            before, after = self.metadata, with_shape(self.metadata, new_shape)
+            # where it grows, what a writer that died, or another library, has left there
+            largest = replace(before, shape=tuple(map(max, before.shape, new_shape)))
+            least = tuple(map(min, before.shape, new_shape))
+            edges = list(self._edges(largest, least))
+            keys = {key for edge in edges for key in self._elements_of(largest).chunk_keys_of(edge)}
+            # who writes into a chunk at the edge meanwhile must not be undone
+            with self.store.lock(*keys) if keys else nullcontext(), Transaction(self.store) as transaction:
+                transaction.delete(self._keys_outside(largest, least))
+                # a chunk that is absent stays so: it is the fill value already, or lost, which must not be hidden
+                elements = Elements(
+                    transaction.values,
+                    self.path,
+                    largest,
+                    n_workers=self._n_workers,
+                    missing_chunks="fill",
+                    write_empty_chunks=False,
+                )
+                fill = np.empty((), self.dtype)
+                fill[()] = self.fill_value
+                for edge in edges:
+                    elements.write(edge, fill)
+                self._commit(transaction, after)
 
-    def _clear_outside(self, metadata: ArrayMetadata, shape: tuple[int, ...]) -> None:
-        """Of the array that `metadata` tells of, make everything outside of `shape` the fill value.
+    def _kept(self, before: ArrayMetadata, shape: tuple[int, ...]) -> list[int]:
+        """How many chunks along each dimension are left of an array that gets another shape."""
+        grid = replace(before, shape=shape).chunk_grid
+        return [min(old, new) for old, new in zip(before.chunk_grid, grid, strict=True)]
 
-        Else it would come back if the array grows.
-        """
-        new_grid = replace(metadata, shape=shape).chunk_grid
-        kept = [min(old, new) for old, new in zip(metadata.chunk_grid, new_grid, strict=True)]
-        chunks = Chunks(self.store, self.path, metadata)
-        self._values.check()
+    def _keys_outside(self, before: ArrayMetadata, shape: tuple[int, ...]) -> Iterator[str]:
+        """The keys of chunks that lie outside of a new shape; else they would come back if the array grows."""
+        kept = self._kept(before, shape)
+        chunks = Chunks(self.store, self.path, before)
         # by what there is: a large grid may hold few chunks
-        for key in list(self.store.list_prefix(self.path)):
+        for key in self.store.list_prefix(self.path):
             position = chunks.position(key)
             if position is not None and any(p >= k for p, k in zip(position, kept, strict=True)):
-                self.store.delete(key)
-        # a chunk that is absent stays so: it is the fill value already, or it was lost, which must not be hidden
-        elements = Elements(
-            self._values,
-            self.path,
-            metadata,
-            n_workers=self._n_workers,
-            missing_chunks="fill",
-            write_empty_chunks=False,
-        )
-        fill = np.empty((), self.dtype)
-        fill[()] = self.fill_value
-        for axis, (size, chunk, keep) in enumerate(zip(shape, metadata.chunks, kept, strict=True)):
-            stop = min(keep * chunk, metadata.shape[axis])
+                yield key
+
+    def _edges(self, before: ArrayMetadata, shape: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
+        """What lies outside of a new shape in chunks that are left, dimension by dimension."""
+        kept = self._kept(before, shape)
+        for axis, (size, chunk, keep) in enumerate(zip(shape, before.chunks, kept, strict=True)):
+            stop = min(keep * chunk, before.shape[axis])
             if size < stop:
-                inside = [slice(0, k * c) for k, c in zip(kept, metadata.chunks, strict=True)]
+                inside = [slice(0, k * c) for k, c in zip(kept, before.chunks, strict=True)]
                 inside[axis] = slice(size, stop)
-                elements.write(tuple(inside), fill)
+                yield tuple(inside)
+
+    def _commit(self, transaction: Transaction, metadata: ArrayMetadata) -> None:
+        """Make a change of the array and of its document, together."""
+        transaction.put_nodes({self.path: metadata}, zarr_format=metadata.zarr_format, consolidate=False)
+        self._values.check()
+        transaction.commit()
+        self._set_metadata(metadata)
 
     def append(self, values: Any, axis: int = 0) -> tuple[int, ...]:
         """Write `values` behind the array along `axis`, which grows by as much.
 
-        The data is written first and the shape last, so that readers see all of it or nothing. If that fails, as much
-        as possible of what was written is removed. Of two appends at once, the second waits for the first.
+        In one step: readers see all of it or nothing, and so does a store whose writer died. Of two appends at once,
+        the second waits for the first.
 
         Parameters
         ----------
@@ -402,15 +414,15 @@ class Array:
             start = self.shape[axis]
             shape = (*self.shape[:axis], start + added.shape[axis], *self.shape[axis + 1 :])
             metadata = with_shape(self.metadata, shape, is_written=True)
-            try:
-                longer = self._elements_of(metadata).through(self._values)
-                longer.write((slice(None),) * axis + (slice(start, None),), added)
-                self._put(metadata)
-            except BaseException:
-                with suppress(ZarrdsError):
-                    if self._stored_metadata().shape == self.shape:
-                        self._clear_outside(metadata, self.shape)
-                raise
+            longer = self._elements_of(metadata)
+            new = (*(slice(None),) * axis, slice(start, None))
+            # who writes into a chunk at the edge meanwhile must not be undone
+            edge = tuple(slice(start, start + 1) if i == axis else slice(0, size) for i, size in enumerate(shape))
+            is_cut = added.size and start % metadata.chunks[axis]
+            keys = list(longer.chunk_keys_of(edge)) if is_cut else []
+            with self.store.lock(*keys) if keys else nullcontext(), Transaction(self.store) as transaction:
+                longer.through(transaction.values).write(new, added)
+                self._commit(transaction, metadata)
             return self.shape
 
     def _check_appended(self, added: AnyArray, axis: int) -> int:

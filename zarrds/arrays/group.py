@@ -17,9 +17,10 @@ from zarrds.display.html import html_of
 from zarrds.engine.cache import ChunkCache
 from zarrds.engine.chunk_io import MissingChunks
 from zarrds.errors import InvalidKeyError, MetadataError, ReadOnlyError, locating
-from zarrds.metadata.documents import Nodes, get_group, get_node, locked, open_nodes, put_node, root_key
+from zarrds.metadata.documents import Nodes, get_group, get_node, locked, open_nodes, root_key
 from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
+from zarrds.metadata.transaction import put_node
 from zarrds.storage.protocol import Store, check_key
 
 __all__ = ["Group", "new_group"]

@@ -7,17 +7,9 @@ from math import prod
 from zarrds.engine.chunk_io import Chunks
 from zarrds.errors import MetadataError, NodeNotFoundError, StoreExistsError
 from zarrds.metadata.belonging import check_nothing_else
-from zarrds.metadata.documents import (
-    Nodes,
-    locked,
-    open_nodes,
-    parents_of,
-    put_node,
-    remove_node,
-    zarr_format_of,
-)
+from zarrds.metadata.documents import Nodes, locked, open_nodes, parents_of, raws_of, zarr_format_of
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
-from zarrds.storage.memory import MemoryStore
+from zarrds.metadata.transaction import Transaction
 from zarrds.storage.protocol import Store
 
 __all__ = ["place"]
@@ -45,26 +37,32 @@ def place(store: Store, path: str, node: Node, *, overwrite: bool) -> None:
         If the format cannot hold `node`. Nothing was touched then.
     """
     # what the format cannot hold shows here, before anything is touched
-    put_node(MemoryStore(), path, node)
+    raws_of({path: node})
     if isinstance(node, ArrayMetadata):
         store.prepare(prod(node.chunk_grid))
     # of two writers at once that find nothing at a path, one must find the other's node
     with locked(store):
         missing = parents_of(path)
         zarr_format = zarr_format_of(store)
+        removed: list[str] = []
         if zarr_format is not None:
-            _make_room(store, path, node, zarr_format, overwrite=overwrite)
+            if _must_go(store, path, node, zarr_format, overwrite=overwrite):
+                removed = [path]
             nodes = open_nodes(store) if path else None
             missing = [parent for parent in missing if nodes is not None and nodes.get(parent) is None]
-        if isinstance(node, ArrayMetadata):
-            _remove_leftovers(store, path, node, overwrite=overwrite)
-        for parent in missing:
-            put_node(store, parent, GroupMetadata(zarr_format=node.zarr_format))
-        put_node(store, path, node)
+        gone = list(store.list_prefix(path)) if removed else _leftovers(store, path, node, overwrite=overwrite)
+        new: dict[str, Node] = {parent: GroupMetadata(zarr_format=node.zarr_format) for parent in missing}
+        with Transaction(store) as transaction:
+            transaction.put_nodes({**new, path: node}, removed, zarr_format=node.zarr_format, consolidate=False)
+            if removed:
+                transaction.delete_all(gone)
+            else:
+                transaction.delete(gone)
+            transaction.commit()
 
 
-def _make_room(store: Store, path: str, node: Node, zarr_format: ZarrFormat, *, overwrite: bool) -> None:
-    """Remove what stands at `path`, or raise if it may not be removed."""
+def _must_go(store: Store, path: str, node: Node, zarr_format: ZarrFormat, *, overwrite: bool) -> bool:
+    """Whether something stands at `path` that is to be removed; raises if it may not be."""
     if zarr_format != node.zarr_format and (path or not overwrite):
         raise StoreExistsError(
             f"store is of Zarr format {zarr_format}",
@@ -86,14 +84,17 @@ def _make_room(store: Store, path: str, node: Node, zarr_format: ZarrFormat, *, 
                 mend="Pass overwrite=True to replace it",
             )
         check_nothing_else(store, path)
-        remove_node(store, path, zarr_format)
-    elif isinstance(node, ArrayMetadata) and stored.names(path):
+        return True
+    if isinstance(node, ArrayMetadata) and stored.names(path):
         raise StoreExistsError("groups or arrays stand below already", path=store.path, key=path)
+    return False
 
 
-def _remove_leftovers(store: Store, path: str, array: ArrayMetadata, *, overwrite: bool) -> None:
+def _leftovers(store: Store, path: str, node: Node, *, overwrite: bool) -> list[str]:
     """Chunks where an array is to be, of which no document says what they are: it must not take them for its own."""
-    chunks = Chunks(store, path, array)
+    if not isinstance(node, ArrayMetadata):
+        return []
+    chunks = Chunks(store, path, node)
     leftovers = [key for key in store.list_prefix(path) if chunks.position(key) is not None]
     if leftovers and not overwrite:
         raise StoreExistsError(
@@ -102,8 +103,7 @@ def _remove_leftovers(store: Store, path: str, array: ArrayMetadata, *, overwrit
             key=leftovers[0],
             mend="Restore the document, or pass overwrite=True to remove the chunks",
         )
-    for key in leftovers:
-        store.delete(key)
+    return leftovers
 
 
 def _stands(nodes: Nodes, path: str) -> bool:

@@ -27,6 +27,7 @@ from zarrds.metadata.documents import locked, parents_of, root_key
 from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.fields import MALFORMED
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
+from zarrds.metadata.transaction import Transaction
 from zarrds.storage.protocol import Store
 
 __all__ = ["Survey", "document_names", "format_of", "mend", "survey"]
@@ -128,8 +129,9 @@ def mend(store: Store, zarr_format: ZarrFormat) -> Survey:
             written = {}
         if not written:
             return found
-        for key, value in written.items():
-            store.set(key, value)
+        with Transaction(store) as transaction:
+            transaction.put_documents(written)
+            transaction.commit()
         left = _judged(_load(store, zarr_format))
     gone = [f for f in found.findings if f not in left.findings]
     mended = [replace(f, mended=True, problem=f.problem.removesuffix(_REPAIR)) for f in gone]

@@ -16,7 +16,6 @@ from zarrds.datasets.reading.decoding import decoders_for
 from zarrds.datasets.reading.lazy import LazyArrays, check_is_stored
 from zarrds.datasets.reading.notes import ORDER, GroupNotes, notes_of, range_of
 from zarrds.datasets.reading.restored import MisfitError, index_of
-from zarrds.datasets.writing.transaction import change_documents
 from zarrds.engine.cache import cache_of
 from zarrds.engine.elements import Elements
 from zarrds.errors import MetadataError, UnsupportedError, ZarrdsError
@@ -26,6 +25,7 @@ from zarrds.labels.sorted.record import OrderRecord, is_recordable, record_of
 from zarrds.metadata.documents import locked, own_node
 from zarrds.metadata.extension import note_of, with_note
 from zarrds.metadata.model import ArrayMetadata
+from zarrds.metadata.transaction import change_documents
 from zarrds.storage.protocol import Store
 
 __all__ = ["check_labels"]

@@ -31,9 +31,7 @@ __all__ = [
     "open_nodes",
     "own_node",
     "parents_of",
-    "put_node",
     "raws_of",
-    "remove_node",
     "root_key",
     "walk",
     "zarr_format_of",
@@ -270,29 +268,6 @@ def get_node(store: Store, nodes: Nodes, path: str) -> Node:
     return node
 
 
-def put_node(store: Store, path: str, node: Node) -> None:
-    """Write a node's documents, and its entry in the root's consolidated metadata if there is one."""
-    module = _format(node.zarr_format)
-    raw = module.to_raw(node)
-    with locked(store):
-        raws = module.load_consolidated(store)
-        if raws is None or path:
-            before = module.load_raw(store, path) if isinstance(node, ArrayMetadata) and not node.extensions else None
-            _set_all(store, _documents(module, path, raw, before))
-        if raws is not None:
-            _set_all(store, module.consolidated_documents(raws | {path: raw}))
-
-
-def remove_node(store: Store, path: str, zarr_format: ZarrFormat) -> None:
-    """Remove a node and all below it: first from the root's consolidated metadata, then from the store."""
-    module = _format(zarr_format)
-    with locked(store):
-        raws = module.load_consolidated(store)
-        if raws is not None and path:
-            _set_all(store, module.consolidated_documents(_without(raws, [path])))
-        store.delete_prefix(path)
-
-
 def raws_of(nodes: Mapping[str, Node]) -> dict[str, Raw]:
     """The parsed documents of nodes, by path. Raises `ZarrdsError` for what their format cannot hold."""
     return {path: _format(node.zarr_format).to_raw(node) for path, node in nodes.items()}
@@ -317,7 +292,12 @@ def documents_of_store(raws: Mapping[str, Raw], zarr_format: ZarrFormat) -> dict
 
 
 def documents_of_change(
-    store: Store, nodes: Mapping[str, Node], removed: Collection[str] = ()
+    store: Store,
+    nodes: Mapping[str, Node],
+    removed: Collection[str] = (),
+    *,
+    zarr_format: ZarrFormat | None = None,
+    consolidate: bool = True,
 ) -> tuple[dict[str, bytes], dict[str, bytes], dict[str, bytes]]:
     """The documents that a change of a store writes, in the three steps of `Store.stage_changes`; nothing is written.
 
@@ -329,26 +309,38 @@ def documents_of_change(
     nodes : mapping of str to Node
         What is new or changed, by path from the root.
     removed : collection of str
-        Paths that are no longer to be, with all below them.
+        Paths that are no longer to be, with all below them; what `nodes` puts there is new.
+    zarr_format : {2, 3}, optional
+        Of the nodes; that of the store unless said, which must be there then.
+    consolidate : bool
+        Whether the root's documents get consolidated metadata if they have none.
 
     Returns
     -------
     tuple of three mappings of key to bytes
         Documents of nodes that are new; the root's, with consolidated metadata; those of nodes that were there.
     """
-    zarr_format = zarr_format_of(store)
+    zarr_format = zarr_format or zarr_format_of(store)
     if zarr_format is None:
         raise StoreNotFoundError("no Zarr store here", path=store.path)
     module = _format(zarr_format)
-    before = module.load_consolidated(store) or _walk_raws(store, module, "")
+    before: dict[str, Raw] | None = None if "" in removed else module.load_consolidated(store)
+    if before is None and consolidate:
+        before = {} if "" in removed else _walk_raws(store, module, "")
     changed = raws_of(nodes)
-    root = module.consolidated_documents(_without(before, removed) | changed)
+    root = {} if before is None else module.consolidated_documents(_without(before, removed) | changed)
+    below = tuple(f"{path}/" for path in removed)
     new, old = dict[str, bytes](), dict[str, bytes]()
     for path, raw in changed.items():
-        standing = module.load_raw(store, path)
-        place = new if standing is None else old
-        place |= _documents(module, path, raw, standing)
-    return new, root, {key: value for key, value in old.items() if key not in root}
+        is_gone = path in removed or path.startswith(below)
+        standing = None if is_gone else module.load_raw(store, path)
+        documents = _documents(module, path, raw, standing)
+        if not path and before is None:
+            root |= documents
+        else:
+            (new if standing is None else old).update(documents)
+    new, old = ({key: value for key, value in each.items() if key not in root} for each in (new, old))
+    return new, root, old
 
 
 def _documents(module: ModuleType, path: str, raw: Raw, before: Raw | None) -> dict[str, bytes]:
@@ -395,11 +387,6 @@ def _walk_raws(store: Store, module: ModuleType, path: str) -> dict[str, Raw]:
     for name in store.list_children(path):
         found |= _walk_raws(store, module, f"{path}/{name}" if path else name)
     return found
-
-
-def _set_all(store: Store, documents: Mapping[str, bytes]) -> None:
-    for key, value in documents.items():
-        store.set(key, value)
 
 
 def get_array(store: Store, nodes: Nodes, path: str) -> ArrayMetadata:

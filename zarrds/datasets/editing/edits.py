@@ -22,7 +22,6 @@ from zarrds.datasets.reading.lazy import LazyArrays
 from zarrds.datasets.reading.notes import GroupNotes, notes_of
 from zarrds.datasets.reading.roles import roles_of
 from zarrds.datasets.reading.strange import LeftOut, children_of
-from zarrds.datasets.writing.transaction import change_documents
 from zarrds.errors import (
     EncodingError,
     LabelError,
@@ -38,6 +37,7 @@ from zarrds.metadata.documents import Nodes, get_group, locked, named_dimensions
 from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.equality import is_same
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node
+from zarrds.metadata.transaction import change_documents
 from zarrds.storage.locate import as_store
 from zarrds.storage.protocol import Store, check_key, check_prefix
 

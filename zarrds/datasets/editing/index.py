@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from zarrds.datasets.reading.notes import ORDER
-from zarrds.datasets.writing.transaction import change_documents
 from zarrds.engine.elements import Elements
 from zarrds.errors import ConflictError, LabelError, UnsupportedError, VariableNotFoundError, locating
 from zarrds.labels.sorted.record import is_recordable, record_of
 from zarrds.metadata.documents import get_group, locked, open_nodes, own_node
 from zarrds.metadata.extension import is_replaced, with_note
 from zarrds.metadata.model import ArrayMetadata
+from zarrds.metadata.transaction import change_documents
 from zarrds.storage.locate import as_store
 from zarrds.storage.protocol import Store, check_key, check_prefix
 

@@ -7,7 +7,6 @@ the documents of the arrays that were there. Regions alone are written in place,
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -22,13 +21,14 @@ from zarrds.engine.elements import Elements
 from zarrds.engine.executor import run
 from zarrds.engine.progress import ProgressOption, progress_bar
 from zarrds.errors import StoreIOError, UnsupportedError, ZarrdsError
-from zarrds.metadata.documents import documents_of_change, locked, own_node, parents_of
+from zarrds.metadata.documents import locked, own_node
 from zarrds.metadata.extension import marks_of, new_id, with_marks
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node
+from zarrds.metadata.transaction import Transaction, change_documents
 from zarrds.storage.overlay import Overlay
-from zarrds.storage.protocol import DELETED, Store
+from zarrds.storage.protocol import Store
 
-__all__ = ["Options", "carry_out", "change_documents", "finish_later", "marked", "write_all", "writes_of"]
+__all__ = ["Options", "carry_out", "finish_later", "marked", "write_all", "writes_of"]
 
 
 # arrays of so many bytes are written by one thread, several at a time
@@ -91,15 +91,15 @@ def carry_out(
     now = {p: c for p, c in arrays.items() if p not in later}
     after = {p: marked(c, is_written=p in now and options.writes_empty(c)) for p, c in arrays.items()}
     nodes: dict[str, Node] = {**groups, **{p: node for p, node in after.items() if node != arrays[p].before}}
-    with _staging(store) as changes, _explained(store, versions):
+    with Transaction(store) as transaction, _explained(store, versions):
         if in_place:
             try:
-                _write(store.in_place(changes), now, options, store=store)
+                _write(store.in_place(transaction.changes), now, options, store=store)
             finally:
                 check_not_replaced(store, {path: after[path] for path in now})  # if it failed, that may be why
             partial: dict[str, Hashable] = {}
         else:
-            overlay = Overlay(store, changes)
+            overlay = transaction.values
             partial = {key: store.identity(key) for change in now.items() for key in _shared_keys(overlay, *change)}
             try:
                 _write(overlay, now, options)
@@ -116,9 +116,10 @@ def carry_out(
                     check_versions(store, {**versions, **partial})
                 new = {p: node for p, node in after.items() if arrays[p].before is None}
                 leftovers = leftovers_of(store, new) if replaced is None else store.list_prefix(replaced)
-                _stage_documents(store, changes, nodes, replaced=replaced)
-                _stage_deletion(changes, _stale(changes, leftovers))
-                store.apply_changes(changes)
+                if nodes:
+                    transaction.put_nodes(nodes, [] if replaced is None else [replaced])
+                transaction.delete_all(leftovers)
+                transaction.commit()
     if options.compute:
         return None
     return finish_later(store, after, later, options)
@@ -132,15 +133,6 @@ def _explained(store: Store, versions: Mapping[str, Hashable]) -> Iterator[None]
     except StoreIOError:
         check_versions(store, versions)
         raise
-
-
-@contextmanager
-def _staging(store: Store) -> Iterator[Store]:
-    changes = store.stage_changes()
-    try:
-        yield changes
-    finally:
-        store.discard(changes)  # if they were applied, nothing is left of them
 
 
 def marked(change: ArrayChange, *, is_written: bool) -> ArrayMetadata:
@@ -250,48 +242,6 @@ def _shared_keys(values: Overlay, path: str, change: ArrayChange) -> Iterator[st
             if is_cut:
                 at = (*write.key[:axis], slice(edge, edge + 1), *write.key[axis + 1 :])
                 yield from elements.chunk_keys_of(at)
-
-
-def _stage_documents(
-    store: Store,
-    changes: Store,
-    nodes: Mapping[str, Node],
-    removed: Collection[str] = (),
-    replaced: str | None = None,
-) -> None:
-    if not nodes and not removed:
-        return
-    gone = [*removed, *([] if replaced is None else [replaced])]
-    for step, documents in enumerate(documents_of_change(store, nodes, gone)):
-        for key, value in documents.items():
-            changes.set(f"{step}/{key}", value)
-
-
-def _stage_deletion(changes: Store, keys: Collection[str]) -> None:
-    if keys:
-        changes.set(DELETED, json.dumps(sorted(keys)).encode())
-
-
-def _stale(changes: Store, keys: Iterable[str]) -> set[str]:
-    """Those of some keys that changes do not set anew; for a folder full of them its prefix."""
-    new = {key.partition("/")[2] for key in changes.list_prefix()}
-    kept = new.union(*(parents_of(key) for key in new))
-    return {next(path for path in (*parents_of(key)[1:], key) if path not in kept) for key in keys if key not in new}
-
-
-def change_documents(
-    store: Store, nodes: Mapping[str, Node], removed: Collection[str] = (), links: Mapping[str, str] | None = None
-) -> None:
-    """Write the documents of nodes, and remove others with all below them, in one step; the caller holds the lock.
-
-    `links` are keys whose values get another key as well, to which they map.
-    """
-    with _staging(store) as changes:
-        for key, to in (links or {}).items():
-            store.link(key, changes, f"0/{to}")
-        _stage_documents(store, changes, nodes, removed)
-        _stage_deletion(changes, removed)
-        store.apply_changes(changes)
 
 
 def finish_later(

@@ -34,7 +34,7 @@ _PATIENCE = 5.0  # seconds, if this process could not finish it
 _ATTEMPTS = 20  # of putting changes in place while others make and remove folders there
 _UNPLANNED = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT)
 
-_MAX_DELETED = 1 << 25  # bytes of the list of what is to be deleted
+_MAX_DELETED = 1 << 26  # bytes of the list of what is to be deleted
 
 Verify = Callable[[str], None]  # raises if a folder, given as a part of keys, lies outside of the root
 
@@ -54,7 +54,7 @@ def deleted_keys(value: Buffer | None, path: str) -> list[str]:
         return []
     try:
         keys = json.loads(bytes(value)) if len(value) <= _MAX_DELETED else None
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError, MemoryError):
         keys = None
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
         raise ValueError(f"{DELETED!r} of staged changes must be a JSON list of keys and prefixes")

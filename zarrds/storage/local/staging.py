@@ -234,9 +234,10 @@ def remove_odd_locks(root: str) -> list[str]:
     removed = []
     for name in sorted(filter(_INSIDE.match, os.listdir(root))):
         location = os.path.join(root, name)
-        if not stat.S_ISREG(os.lstat(location).st_mode):
-            files.remove_tree(location)
-            removed.append(name)
+        with suppress(FileNotFoundError):  # locks come and go
+            if not stat.S_ISREG(os.lstat(location).st_mode):
+                files.remove_tree(location)
+                removed.append(name)
     return removed
 
 

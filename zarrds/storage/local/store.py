@@ -5,14 +5,15 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, suppress
 from typing import NamedTuple, Self, TypeAlias
 
-from zarrds.errors import InvalidKeyError, LockTimeoutError, StoreExistsError, StoreIOError, ZarrdsError
+from zarrds.errors import InvalidKeyError, LockTimeoutError, StoreIOError, ZarrdsError
 from zarrds.storage.local import files, staging, syncing
 from zarrds.storage.local.changes import COMMIT, DamagedChangesError, apply_changes, recover, repair
 from zarrds.storage.local.lock_files import BusyError
 from zarrds.storage.local.locks import Locks, locks_of
+from zarrds.storage.local.replacing import check_replaceable, move_in
 from zarrds.storage.local.tree import Tree
 from zarrds.storage.protocol import Buffer, check_key
 
@@ -264,7 +265,7 @@ class LocalStore(Tree):
         StoreExistsError
             If a file stands at the root, or the process works in it: it would be left in a folder that is no more.
         """
-        self._check_replaceable()
+        check_replaceable(self._root, self.path)
         try:
             self._make_folders(os.path.dirname(self._root))
             hidden = staging.make_beside(self._root)
@@ -274,24 +275,8 @@ class LocalStore(Tree):
 
     def staged_in(self, folder: str) -> Self:
         """Return a staged store in a folder of the caller's, beside the root, which stays if this process dies."""
-        self._check_replaceable()
+        check_replaceable(self._root, self.path)
         return self._like((self.path, folder, self._root, None, False, self._lock_timeout))
-
-    def _check_replaceable(self) -> None:
-        if os.path.lexists(self._root) and not os.path.isdir(self._root):
-            raise StoreExistsError(
-                "a file stands where the store is to be", path=self.path, mend="Remove it, or save to another path"
-            )
-        try:
-            is_here = os.path.samefile(os.curdir, self._root)
-        except OSError:
-            is_here = False  # there is no such folder yet
-        if is_here:
-            raise StoreExistsError(
-                "the store would take the place of the current folder",
-                path=self.path,
-                mend="Save to a folder below it, or work in another one",
-            )
 
     def publish(self, staged: Self, *, replace: bool = True) -> None:
         """Replace all keys by those of `staged`; see `Store.publish`.
@@ -304,7 +289,7 @@ class LocalStore(Tree):
         try:
             if self._durable:
                 syncing.sync_tree(staged._root, staging.device(staged._root))
-            self._move_in(staged._root, replace)
+            move_in(staged._root, self._root, self.path, replace=replace, lock=self.lock)
             if self._durable:
                 syncing.sync_folder(os.path.dirname(self._root))
         except ZarrdsError:
@@ -315,25 +300,6 @@ class LocalStore(Tree):
             self._verified.clear()
             staged._verified.clear()
         staging.remove(staged._root)
-
-    def _move_in(self, hidden: str, replace: bool) -> None:
-        if not replace:
-            try:
-                os.rename(hidden, self._root)  # which replaces empty folders only
-                return
-            except OSError as exc:
-                if exc.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                    raise
-        # nothing but lock files, perhaps; but of two that find nothing else only one may go on
-        with nullcontext() if replace else self.lock():
-            if not replace and not all(map(files.is_partial, os.listdir(self._root))):
-                raise StoreExistsError(
-                    "something was put here meanwhile",
-                    path=self.path,
-                    mend="Try again, or to replace it pass mode='w'",
-                )
-            if not files.move_in(hidden, self._root):
-                staging.swap(hidden, self._root)
 
     def discard(self, staged: Self) -> None:
         """Remove a staged store that is not to be published; one that is gone already is no error."""

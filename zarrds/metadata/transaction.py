@@ -1,0 +1,153 @@
+"""Changes of a store that become visible as one: chunks, documents, and what goes.
+
+Whatever is written to a store that is there goes through a `Transaction`, but for chunks that are written in place,
+each by itself.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Mapping
+from enum import IntEnum
+from types import TracebackType
+from typing import Self
+
+from zarrds.metadata.documents import documents_of_change, locked, parents_of
+from zarrds.metadata.model import Node, ZarrFormat
+from zarrds.storage.overlay import Overlay
+from zarrds.storage.protocol import DELETED, Store
+
+__all__ = ["Phase", "Transaction", "change_documents", "put_node", "remove_node"]
+
+
+class Phase(IntEnum):
+    """What is put in place when: readers of consolidated metadata see all at once, with the root's documents."""
+
+    NEW = 0  # chunks, and documents of nodes that were not there
+    ROOT = 1
+    NODES = 2  # documents of nodes that were there
+
+
+class Transaction:
+    """Changes of one store: all of them are made by `commit`, or none, also if the process dies meanwhile.
+
+    Use it as a context, which drops what was not committed. Who changes documents holds the store's lock from before
+    it reads what the change is made from until after the commit (`zarrds.metadata.documents.locked`).
+
+    Parameters
+    ----------
+    store : Store
+
+    Attributes
+    ----------
+    store : Store
+    changes : Store
+        What is staged, by phase and key.
+
+    Examples
+    --------
+    >>> import zarrds
+    >>> from zarrds.metadata.documents import own_node
+    >>> array = zarrds.create_array(zarrds.MemoryStore(), shape=4, chunks=2, dtype="i4")
+    >>> with Transaction(array.store) as transaction:
+    ...     transaction.values.set("c/0", b"new")
+    ...     transaction.delete(["c/1"])
+    ...     transaction.commit()
+    >>> bytes(array.store.get("c/0")), array.store.get("c/1")
+    (b'new', None)
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.changes = store.stage_changes()
+        self._deleted: set[str] = set()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.store.discard(self.changes)  # if they were applied, nothing is left of them
+
+    @property
+    def values(self) -> Overlay:
+        """The store's values as they will be; what is set becomes a part of the transaction."""
+        return Overlay(self.store, self.changes, str(Phase.NEW.value))
+
+    def put_nodes(
+        self,
+        nodes: Mapping[str, Node],
+        removed: Collection[str] = (),
+        *,
+        zarr_format: ZarrFormat | None = None,
+        consolidate: bool = True,
+    ) -> None:
+        """Write documents; the parameters are those of `documents_of_change`."""
+        documents = documents_of_change(self.store, nodes, removed, zarr_format=zarr_format, consolidate=consolidate)
+        for phase, values in zip(Phase, documents, strict=True):
+            for key, value in values.items():
+                self.changes.set(f"{phase.value}/{key}", value)
+
+    def put_documents(self, documents: Mapping[str, bytes]) -> None:
+        """Write documents of nodes that are there, by key."""
+        for key, value in documents.items():
+            phase = Phase.NODES if "/" in key else Phase.ROOT
+            self.changes.set(f"{phase.value}/{key}", value)
+
+    def link(self, key: str, to: str) -> None:
+        """Give the value of `key` to `to` as well."""
+        self.store.link(key, self.changes, f"{Phase.NEW.value}/{to}")
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Remove keys, and prefixes with all below them, when all else is in place."""
+        self._deleted.update(keys)
+
+    def delete_all(self, keys: Iterable[str]) -> None:
+        """Remove all that there is below some prefix, which `keys` are, but for what the transaction sets anew."""
+        new = {key.partition("/")[2] for key in self.changes.list_prefix()}
+        kept = new.union(*(parents_of(key) for key in new))
+        for key in keys:
+            if key not in new:
+                # for a folder full of them its prefix
+                self._deleted.add(next(path for path in (*parents_of(key)[1:], key) if path not in kept))
+
+    def commit(self) -> None:
+        """Make the changes; see `Store.apply_changes`."""
+        if self._deleted:
+            self.changes.set(DELETED, json.dumps(sorted(self._deleted)).encode())
+        self.store.apply_changes(self.changes)
+
+
+def change_documents(
+    store: Store, nodes: Mapping[str, Node], removed: Collection[str] = (), links: Mapping[str, str] | None = None
+) -> None:
+    """Write the documents of nodes, and remove others with all below them, in one step; the caller holds the lock.
+
+    `links` are keys whose values get another key as well, to which they map.
+    """
+    with Transaction(store) as transaction:
+        for key, to in (links or {}).items():
+            transaction.link(key, to)
+        if nodes or removed:
+            transaction.put_nodes(nodes, removed)
+        transaction.delete(removed)
+        transaction.commit()
+
+
+def put_node(store: Store, path: str, node: Node) -> None:
+    """Write a node's documents, and its entry in the root's consolidated metadata if there is one, in one step."""
+    with locked(store), Transaction(store) as transaction:
+        transaction.put_nodes({path: node}, zarr_format=node.zarr_format, consolidate=False)
+        transaction.commit()
+
+
+def remove_node(store: Store, path: str, zarr_format: ZarrFormat) -> None:
+    """Remove a node with all below it, and from the root's consolidated metadata if there is one, in one step."""
+    with locked(store), Transaction(store) as transaction:
+        if path:
+            transaction.put_nodes({}, [path], zarr_format=zarr_format, consolidate=False)
+            transaction.delete([path])
+        else:
+            transaction.delete_all(store.list_prefix())
+        transaction.commit()

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from math import prod
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -26,8 +26,10 @@ from zarrds.errors import ReadOnlyError, SelectionError
 from zarrds.metadata.documents import document_key, get_array, locked, open_nodes
 from zarrds.metadata.extension import with_shape
 from zarrds.metadata.model import ArrayMetadata
-from zarrds.metadata.transaction import Transaction
 from zarrds.storage.protocol import Store
+
+if TYPE_CHECKING:
+    from zarrds.metadata.transaction import Transaction
 
 __all__ = ["Array"]
 
@@ -310,7 +312,7 @@ class Array:
         self._check_writable()
         with locked(self.store):
             self._read_again()
-            with Transaction(self.store) as transaction:
+            with self._transaction() as transaction:
                 self._commit(transaction, replace(self.metadata, attributes=change(self.metadata.attributes)))
 
     def resize(self, shape: int | Sequence[int]) -> None:
@@ -340,7 +342,7 @@ class Array:
             edges = list(self._edges(largest, least))
             keys = {key for edge in edges for key in self._elements_of(largest).chunk_keys_of(edge)}
             # who writes into a chunk at the edge meanwhile must not be undone
-            with self.store.lock(*keys) if keys else nullcontext(), Transaction(self.store) as transaction:
+            with self.store.lock(*keys) if keys else nullcontext(), self._transaction() as transaction:
                 transaction.delete(self._keys_outside(largest, least))
                 # a chunk that is absent stays so: it is the fill value already, or lost, which must not be hidden
                 elements = Elements(
@@ -382,6 +384,11 @@ class Array:
                 inside[axis] = slice(size, stop)
                 yield tuple(inside)
 
+    def _transaction(self) -> Transaction:
+        from zarrds.metadata.transaction import Transaction  # which nobody waits for who only reads
+
+        return Transaction(self.store)
+
     def _commit(self, transaction: Transaction, metadata: ArrayMetadata) -> None:
         """Make a change of the array and of its document, together."""
         transaction.put_nodes({self.path: metadata}, zarr_format=metadata.zarr_format, consolidate=False)
@@ -420,7 +427,7 @@ class Array:
             edge = tuple(slice(start, start + 1) if i == axis else slice(0, size) for i, size in enumerate(shape))
             is_cut = added.size and start % metadata.chunks[axis]
             keys = list(longer.chunk_keys_of(edge)) if is_cut else []
-            with self.store.lock(*keys) if keys else nullcontext(), Transaction(self.store) as transaction:
+            with self.store.lock(*keys) if keys else nullcontext(), self._transaction() as transaction:
                 longer.through(transaction.values).write(new, added)
                 self._commit(transaction, metadata)
             return self.shape

@@ -10,7 +10,7 @@ import marshal
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, fields
 from math import gcd, prod
-from typing import Any, Generic, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from zarrds.codecs.sharding import ChunkCodecs, Sharding
 from zarrds.engine.cache import CachedChunks, ChunkCache
 from zarrds.engine.executor import Worker
 from zarrds.engine.plans import Part
+from zarrds.engine.remembered import Remembered
 from zarrds.engine.shard_io import InnerChunks
 from zarrds.engine.spans import span_of
 from zarrds.errors import ChunkError, ZarrdsError
@@ -29,28 +30,6 @@ from zarrds.metadata.model import ArrayMetadata
 from zarrds.storage.protocol import BoundedValues, Buffer, Values
 
 __all__ = ["Chunks", "LookedUp", "MissingChunks"]
-
-T = TypeVar("T")
-
-
-class _Remembered(Generic[T]):
-    """A property that is computed once.
-
-    As `functools.cached_property`, which in Python 3.11 has one lock for all instances: a process that is forked while
-    another thread computes would wait for it forever. Two threads may compute the same here.
-    """
-
-    def __init__(self, compute: Callable[[Any], T]) -> None:
-        self._compute = compute
-        self.__doc__ = compute.__doc__
-
-    def __get__(self, instance: Any, owner: type | None = None) -> T:
-        if instance is None:
-            raise AttributeError(self._compute.__name__)
-        value = self._compute(instance)
-        instance.__dict__[self._compute.__name__] = value  # where it is looked for first from now on
-        return value
-
 
 # what an absent chunk is: a loss, its fill value, or (None) what the array's marks say
 MissingChunks: TypeAlias = Literal["error", "fill"] | None
@@ -110,7 +89,7 @@ class Chunks:
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), tuple(getattr(self, field.name) for field in fields(self))  # not what is remembered
 
-    @_Remembered
+    @Remembered
     def pipeline(self) -> Pipeline:
         """The array's codecs. Raises `MetadataError` for those that zarrds does not have."""
         metadata = self.metadata
@@ -119,7 +98,7 @@ class Chunks:
         except ZarrdsError as error:
             raise error.located(path=self.store.path, key=self.path or "/") from error.__cause__
 
-    @_Remembered
+    @Remembered
     def notes(self) -> dict[str, Any]:
         """Where those who work on the chunks keep what they found out about them."""
         return {}
@@ -130,7 +109,7 @@ class Chunks:
         value = self.metadata.fill_value
         return default_fill_value(self.metadata.data_type) if value is None else value
 
-    @_Remembered
+    @Remembered
     def readable(self) -> tuple[int, ...]:
         """The shape of what can be read by itself: of an inner chunk of a shard, or else of a chunk."""
         shards = self.pipeline.shards
@@ -214,7 +193,7 @@ class Chunks:
 
         return get
 
-    @_Remembered
+    @Remembered
     def _n_required(self) -> tuple[int, ...] | None:
         """How many chunks must be there along each dimension; None if any may be absent."""
         complete = self.metadata.shape if self.missing_chunks == "error" else marks_of(self.metadata).complete
@@ -245,7 +224,7 @@ class Chunks:
         encoding = self.metadata.chunk_key_encoding
         return (f"{self.path}/" if self.path else "") + encoding.key(position)
 
-    @_Remembered
+    @Remembered
     def _token(self) -> Hashable:
         """What tells the array's decoded chunks from all others of the store: all that says how bytes are decoded."""
         metadata = self.metadata
@@ -258,7 +237,7 @@ class Chunks:
         size = _FIRST_BUFFER if variable else self.nbytes_of(shape) + _CODEC_OVERHEAD
         return np.empty(min(size, _MAX_FIRST_BUFFER), np.uint8).data
 
-    @_Remembered
+    @Remembered
     def fill(self) -> AnyArray:
         """The fill value as an array without dimensions."""
         # an array of no dimensions: a list that is one JSON element would else be taken apart

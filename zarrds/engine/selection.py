@@ -16,18 +16,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from zarrds.engine.plans import (
-    ArrayTable,
-    Index,
-    Part,
-    Piece,
-    PointPlan,
-    Positions,
-    ProductPlan,
-    RangeTable,
-    Shape,
-    Table,
-)
+from zarrds.engine.plans import Part, PointPlan, ProductPlan
+from zarrds.engine.tables import ArrayTable, Index, Piece, Positions, RangeTable, Shape, Table
 from zarrds.errors import SelectionError
 
 __all__ = ["Chunking", "Part", "PointPlan", "ProductPlan", "plan_basic", "plan_orthogonal", "plan_pointwise"]

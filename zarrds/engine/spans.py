@@ -6,7 +6,7 @@ from itertools import accumulate
 from operator import mul
 from types import EllipsisType
 
-from zarrds.engine.plans import Index
+from zarrds.engine.tables import Index
 
 __all__ = ["span_of"]
 

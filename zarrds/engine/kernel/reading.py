@@ -13,7 +13,8 @@ from zarrds.engine.chunk_io import LookedUp
 from zarrds.engine.executor import BatchWorker, Stopped, Worker
 from zarrds.engine.kernel.job import NativeJob, address
 from zarrds.engine.kernel.library import Library
-from zarrds.engine.plans import Batch, Part, Rows
+from zarrds.engine.plans import Batch, Part
+from zarrds.engine.tables import Rows
 
 __all__ = ["chunk_reader", "inner_chunk_reader", "room_for_ranges"]
 

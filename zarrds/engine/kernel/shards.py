@@ -10,7 +10,8 @@ from zarrds.codecs.base import AnyArray, Parts, join
 from zarrds.codecs.sharding import Sharding
 from zarrds.engine.kernel.job import NativeJob, Template, address
 from zarrds.engine.kernel.library import Library
-from zarrds.engine.plans import ProductPlan, RangeTable
+from zarrds.engine.plans import ProductPlan
+from zarrds.engine.tables import RangeTable
 
 __all__ = ["shard_encoder"]
 

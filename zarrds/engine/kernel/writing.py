@@ -11,7 +11,8 @@ import numpy as np
 from zarrds.engine.executor import BatchWorker, Stopped, Worker
 from zarrds.engine.kernel.job import NativeJob, address
 from zarrds.engine.kernel.library import Check, Library
-from zarrds.engine.plans import Batch, Rows
+from zarrds.engine.plans import Batch
+from zarrds.engine.tables import Rows
 from zarrds.storage.local.store import LocalStore
 
 __all__ = ["chunk_writer"]

@@ -10,11 +10,11 @@ import warnings
 if __name__ == "__main__":  # not in the tests' own process, which imports from here
     resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
 
-import numpy as np  # noqa: E402  # the limit is to hold for the imports, too
-import xarray as xr  # noqa: E402
+import numpy as np  # the limit is to hold for the imports, too
+import xarray as xr
 
-import zarrds  # noqa: E402
-from zarrds.errors import ZarrdsError  # noqa: E402
+import zarrds
+from zarrds.errors import ZarrdsError
 
 
 def dataset(n: int = 2, start: int = 0) -> xr.Dataset:

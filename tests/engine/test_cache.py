@@ -43,6 +43,10 @@ class CountingStore(LocalStore):
         self.n_reads += "/c/" in f"/{key}"
         return super().get(key, buffer)
 
+    def get_at_most(self, key: str, limit: int, buffer: memoryview | None = None) -> Buffer | None:
+        self.n_reads += "/c/" in f"/{key}"
+        return super().get_at_most(key, limit, buffer)
+
     def get_range(self, key: str, start: int, length: int, buffer: memoryview | None = None) -> Buffer | None:
         self.n_reads += 1
         return super().get_range(key, start, length, buffer)
@@ -202,10 +206,10 @@ def test_a_lost_chunk_is_missed_although_it_is_cached(tmp_path: Path) -> None:
 class ReplacingStore(CountingStore):
     """Another writer puts a new chunk in place just before this one reads."""
 
-    def get(self, key: str, buffer: memoryview | None = None) -> Buffer | None:
+    def get_at_most(self, key: str, limit: int, buffer: memoryview | None = None) -> Buffer | None:
         if "/c/" in f"/{key}":
             open_array(self.path, mode="r+")[0, 0] = 100 + self.n_reads
-        return super().get(key, buffer)
+        return super().get_at_most(key, limit, buffer)
 
 
 def test_a_chunk_that_is_replaced_while_it_is_read_is_not_kept(tmp_path: Path) -> None:

@@ -91,26 +91,27 @@ def carry_out(
     now = {p: c for p, c in arrays.items() if p not in later}
     after = {p: marked(c, is_written=p in now and options.writes_empty(c)) for p, c in arrays.items()}
     nodes: dict[str, Node] = {**groups, **{p: node for p, node in after.items() if node != arrays[p].before}}
-    with Transaction(store) as transaction, _explained(store, versions):
-        if in_place:
-            try:
-                _write(store.in_place(transaction.changes), now, options, store=store)
-            finally:
-                check_not_replaced(store, {path: after[path] for path in now})  # if it failed, that may be why
-            partial: dict[str, Hashable] = {}
-        else:
-            overlay = transaction.values
-            partial = {key: store.identity(key) for change in now.items() for key in _shared_keys(overlay, *change)}
-            try:
-                _write(overlay, now, options)
-            except ZarrdsError:
-                check_versions(store, {**versions, **partial})  # that may be why
-                raise
-            after |= {path: with_order(overlay, path, change, after[path]) for path, change in now.items()}
-            nodes |= {path: after[path] for path in now if after[path] != arrays[path].before}
+    with Transaction(store) as transaction:
+        with _explained(store, versions):
+            if in_place:
+                try:
+                    _write(store.in_place(transaction.changes), now, options, store=store)
+                finally:
+                    check_not_replaced(store, {path: after[path] for path in now})  # if it failed, that may be why
+                partial: dict[str, Hashable] = {}
+            else:
+                overlay = transaction.values
+                partial = {key: store.identity(key) for change in now.items() for key in _shared_keys(overlay, *change)}
+                try:
+                    _write(overlay, now, options)
+                except ZarrdsError:
+                    check_versions(store, {**versions, **partial})  # that may be why
+                    raise
+                after |= {path: with_order(overlay, path, change, after[path]) for path, change in now.items()}
+                nodes |= {path: after[path] for path in now if after[path] != arrays[path].before}
         if nodes or not in_place:
             with locked(store), store.lock(*partial) if partial else nullcontext():
-                with true_of_regions() if in_place else nullcontext():
+                with _explained(store, versions), true_of_regions() if in_place else nullcontext():
                     if check is not None:
                         check()
                     check_versions(store, {**versions, **partial})
@@ -119,7 +120,7 @@ def carry_out(
                 if nodes:
                     transaction.put_nodes(nodes, [] if replaced is None else [replaced])
                 transaction.delete_all(leftovers)
-                transaction.commit()
+                transaction.commit()  # not explained: once it has begun, the versions are this save's own
     if options.compute:
         return None
     return finish_later(store, after, later, options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import xarray as xr
@@ -11,7 +12,9 @@ from zarrds.metadata.attributes import typed_attributes, updated_attributes, wit
 from zarrds.metadata.equality import is_same
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata
 
-__all__ = ["with_group_attributes", "with_variable_attributes"]
+__all__ = ["with_flags", "with_group_attributes", "with_variable_attributes"]
+
+_FLAGS = ("flag_values", "flag_meanings")
 
 
 def with_group_attributes(
@@ -30,6 +33,12 @@ def with_group_attributes(
     after = updated_attributes(before, attributes)
     is_unchanged = is_same(after.attributes, before.attributes) and is_same(after.extensions, before.extensions)
     return None if is_unchanged else after
+
+
+def with_flags(before: ArrayMetadata, new: xr.Variable) -> ArrayMetadata:
+    """An array of codes with the flags of more categories than before, or with none, where one of those is no word."""
+    kept = {name: value for name, value in before.attributes.items() if name not in _FLAGS}
+    return replace(before, attributes={**kept, **{name: new.attrs[name] for name in _FLAGS if name in new.attrs}})
 
 
 def with_variable_attributes(before: ArrayMetadata, there: xr.Variable, new: xr.Variable) -> ArrayMetadata:

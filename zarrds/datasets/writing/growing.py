@@ -1,4 +1,4 @@
-"""Arrays whose encoding has become too small for what is added: coarse units of times, short strings.
+"""Arrays whose encoding has become too small for what is added: coarse units of times, short strings, narrow codes.
 
 A small array is written anew, all of it, in the commit of the save: with finer units, or with longer strings. Who has
 opened the old one is told, as of any array that is replaced.
@@ -83,7 +83,7 @@ def grown_arrays(
     whole: dict[str, xr.Variable] = {}
     units: dict[str, str] = {}
     names = list(names)
-    texts: dict[str, Grown] = {}
+    wider: dict[str, Grown] = {}
     for name in names:
         there, metadata, new = stored.variables[name], stored.arrays[name], variables[name]
         parts = _parts(there, region)
@@ -94,7 +94,10 @@ def grown_arrays(
             length = _length(new, there)
             if length is not None and length > _length_of(metadata):
                 full = _joined(name, there, new, parts, _itemsize(metadata, length) / metadata.data_type.dtype.itemsize)
-                texts[name] = _longer(name, full, there, metadata, length, zarr_format)
+                wider[name] = _longer(name, full, there, metadata, length, zarr_format)
+        elif _is_narrow(name, new, metadata, stored):
+            full = _joined(name, there, new, parts, new.dtype.itemsize / metadata.data_type.dtype.itemsize)
+            wider[name] = _made_anew(*_wider(full, new.dtype, metadata))
         elif _is_counted(there) and new.chunks is None:
             error = _refusal(name, new, there, metadata, zarr_format)
             if error is not None and (finer := _finer(there.encoding["units"])):
@@ -115,7 +118,7 @@ def grown_arrays(
                     whole[each] = _joined(each, there, new, parts, 1)
                 units[each] = finest
     times = {name: _counted(name, full, stored, units[name], zarr_format) for name, full in whole.items()}
-    return {**texts, **times}
+    return {**wider, **times}
 
 
 def _parts(there: xr.Variable, region: Mapping[str, slice]) -> tuple[str, slice] | None:
@@ -217,6 +220,32 @@ def _with_typesize(codecs: Sequence[Any], old: int, new: int) -> tuple[CodecObje
     return tuple(changed(codec) for codec in codecs)
 
 
+# codes of categories
+
+
+def _is_narrow(name: str, new: xr.Variable, metadata: ArrayMetadata, stored: StoredGroup) -> bool:
+    """Whether there are more categories than the stored integers can number."""
+    dtype = metadata.data_type.dtype
+    return name in stored.categories and dtype.kind == new.dtype.kind == "i" and new.dtype.itemsize > dtype.itemsize
+
+
+def _wider(full: xr.Variable, dtype: np.dtype[Any], metadata: ArrayMetadata) -> tuple[ArrayMetadata, xr.Variable]:
+    old = metadata.data_type.dtype
+    wide = dtype.newbyteorder(old.byteorder)
+    codecs = _with_typesize(metadata.codecs, old.itemsize, wide.itemsize)
+    if old.itemsize == 1:
+        codecs = _with_order(codecs)
+    return replace(metadata, data_type=data_type_of(wide), codecs=codecs), full.astype(wide)
+
+
+def _with_order(codecs: tuple[CodecObject, ...]) -> tuple[CodecObject, ...]:
+    """Codecs that say the order of bytes, which those of single bytes need not."""
+    return tuple(
+        {"name": "bytes", "configuration": {"endian": "little"}} if codec["name"] == "bytes" else codec
+        for codec in codecs
+    )
+
+
 # times
 
 
@@ -266,11 +295,8 @@ def _as_wide(metadata: ArrayMetadata) -> list[ArrayMetadata]:
         return [metadata]
     wide = np.dtype("i8").newbyteorder(dtype.byteorder)
     codecs = _with_typesize(metadata.codecs, dtype.itemsize, 8)
-    if dtype.itemsize == 1:  # of which the order of bytes need not be said
-        codecs = tuple(
-            {"name": "bytes", "configuration": {"endian": "little"}} if codec["name"] == "bytes" else codec
-            for codec in codecs
-        )
+    if dtype.itemsize == 1:
+        codecs = _with_order(codecs)
     return [metadata, replace(metadata, data_type=data_type_of(wide), codecs=codecs)]
 
 

@@ -21,7 +21,7 @@ from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.extension import note_of, with_note
 from zarrds.metadata.model import ArrayMetadata
 
-__all__ = ["Pairs", "check_kinds", "check_ranges", "other_labels", "with_true_notes"]
+__all__ = ["Pairs", "categories_of", "check_kinds", "check_ranges", "other_labels", "with_true_notes"]
 
 # by dimension
 Pairs: TypeAlias = dict[str, tuple[Labels, Labels]]
@@ -68,6 +68,18 @@ def other_labels(plain: PlainDataset, stored: StoredGroup, dims: Set[Hashable]) 
         if dim in stored.notes.ranges:
             found[dim] = (np.arange(sizes[dim]), np.asarray(index))
     return found
+
+
+def categories_of(
+    dim: str, codes: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]], dataset: xr.Dataset, stored: StoredGroup
+) -> tuple[Labels, Labels]:
+    """Stored and new labels of a categorical, of which there are the codes; those that are missing have -1."""
+    beside = stored.notes.companions[dim]["categories"]
+    every = stored.categories[dim].astype(object)
+    if beside in dataset.variables:
+        every = every.append(pd.Index(dataset.variables[beside].values, dtype=object))
+    every = every.append(pd.Index([None], dtype=object))
+    return every.take(codes[0]), every.take(codes[1])  # of which -1 is the last
 
 
 def _tuples(variables: Mapping[Hashable, xr.Variable] | Mapping[str, xr.Variable], levels: Iterable[str]) -> Labels:

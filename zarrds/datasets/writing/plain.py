@@ -57,6 +57,8 @@ class PlainDataset:
         Labels of dimensions that have no array of their own.
     companions : frozenset of str
         Arrays that are parts of others, not variables of the dataset.
+    extended : mapping of str to str
+        Stored arrays of codes, and the stored array of categories to which those that are new are added.
     """
 
     dataset: xr.Dataset
@@ -65,6 +67,7 @@ class PlainDataset:
     multi_indexes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     ranges: Mapping[str, pd.Index[Any]] = field(default_factory=dict)
     companions: frozenset[str] = frozenset()
+    extended: Mapping[str, str] = field(default_factory=dict)
 
 
 def plain_dataset(
@@ -73,6 +76,8 @@ def plain_dataset(
     arrays: Collection[str] = (),
     categories: Mapping[str, pd.Index[Any]] | None = None,
     asked: Encoding | None = None,
+    *,
+    may_extend: bool = False,
 ) -> PlainDataset:
     """A dataset as plain arrays and notes.
 
@@ -87,6 +92,8 @@ def plain_dataset(
         The stored categories of arrays that have some.
     asked : mapping, optional
         What the user asks for, by the name of the variable. Those that are named get an array.
+    may_extend : bool
+        Whether categories that are new may be added to the stored ones.
 
     Raises
     ------
@@ -104,7 +111,7 @@ def plain_dataset(
     """
     validate_dataset_names(dataset)
     dataset = with_true_coordinates(dataset)
-    maker = _Maker(dataset, stored or GroupNotes(), arrays, categories or {}, asked or {})
+    maker = _Maker(dataset, stored or GroupNotes(), arrays, categories or {}, asked or {}, may_extend)
     for name, variable in dataset.variables.items():
         maker.add(name, variable)
     return maker.result()
@@ -120,9 +127,10 @@ class _Maker:
         arrays: Collection[str],
         categories: Mapping[str, pd.Index[Any]],
         asked: Encoding,
+        may_extend: bool,
     ) -> None:
         self._dataset, self._stored, self._arrays = dataset, stored, arrays
-        self._categories, self._asked = categories, asked
+        self._categories, self._asked, self._may_extend = categories, asked, may_extend
         self._indexes = {
             name: index.to_pandas_index()
             for name, index in dataset.xindexes.items()
@@ -135,6 +143,7 @@ class _Maker:
         self._labels = {stored_name(name) for name in dataset.xindexes}
         self._multi: dict[str, tuple[str, ...]] = {}
         self._ranges: dict[str, pd.Index[Any]] = {}
+        self._extended: dict[str, str] = {}
         self._is_changed = False
 
     def add(self, name: Hashable, variable: xr.Variable) -> None:
@@ -223,8 +232,10 @@ class _Maker:
                 attrs = attrs | {"bounds": beside}
                 if key in self._labels:
                     self._labels.add(beside)
-            if role == "bounds" or key not in self._stored.companions:
-                self._add_companion(beside, companion, variable.dims if role == "bounds" else None)
+            if role == "categories" and key in self._stored.companions:
+                self._check_shared(key, beside)
+                self._extended[key] = beside
+            self._add_companion(beside, companion, variable.dims if role == "bounds" else None)
         if description:
             self._note(name, PANDAS, description)
         self._is_changed = True
@@ -257,7 +268,7 @@ class _Maker:
             self._labels.add(name)
         description, attrs = dict(plain.description), dict(plain.attrs)
         for role, companion in plain.companions.items():
-            beside = self._free_name(f"{name}_{role}")
+            beside = self._stored.companions.get(name, {}).get(role) or self._free_name(f"{name}_{role}")
             description[role] = beside
             if role == "bounds":
                 attrs["bounds"] = beside
@@ -266,6 +277,16 @@ class _Maker:
             self._note(name, PANDAS, description)
         self._beside.add(name)
         self._variables[name] = xr.Variable(dims, plain.values, attrs, plain.encoding)
+
+    def _check_shared(self, key: str, beside: str) -> None:
+        """Check that no other variable has the same array of categories: its codes would get other meanings."""
+        others = [n for n, roles in self._stored.companions.items() if n != key and beside in roles.values()]
+        if others:
+            raise UnsupportedError(
+                f"categories that are new cannot be added to {beside!r}, which belongs to {others[0]!r} too",
+                key=key,
+                mend="Save the variable anew under another name",
+            )
 
     def _pandas_values(self, name: Hashable, variable: xr.Variable) -> Any:
         """The data of a variable without an index where it may be of a kind that only pandas knows, else None."""
@@ -304,8 +325,12 @@ class _Maker:
         if key not in self._arrays:
             return None
         description = self._stored.descriptions.get(key, {})
+        beside = self._stored.companions.get(key, {}).get("categories")
+        of_categories = Like(self._stored.descriptions.get(beside, {})) if beside and self._may_extend else None
         # labels of a range are compared as numbers
-        return Like({} if description.get("dtype") == "range" else description, self._categories.get(key))
+        return Like(
+            {} if description.get("dtype") == "range" else description, self._categories.get(key), of_categories
+        )
 
     def _as_plain_variable(self, variable: xr.Variable, values: Any) -> xr.Variable:
         self._is_changed = True
@@ -334,7 +359,9 @@ class _Maker:
         for key, members in role_notes(self._dataset, dataset, self._evenly_spaced).items():
             self._notes.setdefault(key, {}).update(members)
         beside = frozenset(map(stored_name, self._beside))
-        return PlainDataset(dataset, self._notes, frozenset(self._labels), self._multi, self._ranges, beside)
+        return PlainDataset(
+            dataset, self._notes, frozenset(self._labels), self._multi, self._ranges, beside, self._extended
+        )
 
 
 def _level_values(index: pd.MultiIndex, name: Hashable) -> pd.Index[Any]:

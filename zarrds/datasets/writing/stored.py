@@ -91,9 +91,9 @@ class StoredGroup:
                     )
         return {dim: size for dim, (size, _) in sizes.items()}
 
-    def plain(self, dataset: xr.Dataset, asked: Encoding) -> PlainDataset:
+    def plain(self, dataset: xr.Dataset, asked: Encoding, *, may_extend: bool) -> PlainDataset:
         """A dataset as plain arrays of the kinds that this group has; see `plain_dataset`."""
-        return plain_dataset(dataset, self.notes, self.arrays, self.categories, asked)
+        return plain_dataset(dataset, self.notes, self.arrays, self.categories, asked, may_extend=may_extend)
 
 
 def read_group(store: Store, stored: Nodes, path: str, dataset: xr.Dataset, workers: int | None) -> StoredGroup | None:

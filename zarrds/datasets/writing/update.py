@@ -24,9 +24,16 @@ from zarrds.datasets.writing.append import (
     check_sizes,
     place_labels,
 )
-from zarrds.datasets.writing.attributes import with_group_attributes, with_variable_attributes
+from zarrds.datasets.writing.attributes import with_flags, with_group_attributes, with_variable_attributes
 from zarrds.datasets.writing.growing import Grown, as_wide_as_stored, grown_arrays
-from zarrds.datasets.writing.other_labels import Pairs, check_kinds, check_ranges, other_labels, with_true_notes
+from zarrds.datasets.writing.other_labels import (
+    Pairs,
+    categories_of,
+    check_kinds,
+    check_ranges,
+    other_labels,
+    with_true_notes,
+)
 from zarrds.datasets.writing.plain import PlainDataset
 from zarrds.datasets.writing.region import check_region_labels, expand_hint, resolve_region
 from zarrds.datasets.writing.staying import check_all_are_written, check_meaning, stays
@@ -58,6 +65,11 @@ class How:
     zarr_format: ZarrFormat
     grows: bool = True
     inherited: Mapping[str, Placement] = field(default_factory=dict)
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether nothing but elements of arrays is written."""
+        return self.mode == "r+" or (self.region is not None and self.append_dim is None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +179,9 @@ def plan_update(plain: PlainDataset, encoding: Encoding, stored: StoredGroup | N
         dataset, placements[dim] = _appended(dataset, dim, stored, how, others)
         region[dim] = slice(placements[dim].start, placements[dim].start + dataset.sizes[dim])
     check_ranges(plain, stored, region)
+    for beside in plain.extended.values():
+        start = stored.sizes[beside]
+        region[beside] = slice(start, start + dataset.sizes[beside])
     attributes, variables = prepared(dataset, encoding)
     arrays = _array_changes(replace(plain, dataset=dataset), variables, encoding, stored, how, region)
     labels = {name for name, variable in stored.variables.items() if variable.dims == (name,)}
@@ -237,14 +252,17 @@ def _appended(
             f"on_overlap={how.on_overlap!r} needs labels along {dim!r}, and the store has none", mend="Leave it out"
         )
     pair = others.get(dim)
+    on_unordered = how.on_unordered
     if pair is None and dim in stored.variables:
         pair = stored.variables[dim].values, dataset[dim].values
+        if dim in stored.categories and not stored.notes.descriptions[dim]["ordered"]:
+            pair, on_unordered = categories_of(dim, pair, dataset, stored), "append"
     if pair is not None:
         if how.on_overlap != "append":
             check_same_things(dim, *pair, _which_say_the_rest(dim, dataset, stored))
-        placement = place_labels(dim, *pair, how.on_overlap, how.on_unordered)
+        placement = place_labels(dim, *pair, how.on_overlap, on_unordered)
         ends = stored.notes.companions.get(dim, {}).get("bounds")
-        is_behind = placement.start == len(pair[0]) and how.on_unordered == "error"
+        is_behind = placement.start == len(pair[0]) and on_unordered == "error"
         if ends is not None and ends in dataset.variables and is_behind:  # intervals, which were compared as tuples
             check_goes_on(dim, stored.variables[ends].values[:, 0], dataset[ends].values[placement.keep, 0])
         return dataset.isel({dim: placement.keep}), placement
@@ -274,10 +292,12 @@ def _array_changes(
     sizes = stored.sizes
     coordinates = {stored_name(name) for name in plain.dataset.coords} | stored.coordinate_names | plain.labels
     # all but what stays as it is: coordinates that are the stored ones, and what "a-" leaves out
+    extended = set(plain.extended.values())
     names = [
         name
         for name, variable in variables.items()
         if name not in stored.variables
+        or extended & set(variable.dims)
         or not stays(
             name,
             variable,
@@ -297,10 +317,10 @@ def _array_changes(
         check_all_are_written(name, names, stored)
     variables = {n: as_wide_as_stored(v, stored.arrays[n]) if n in stored.arrays else v for n, v in variables.items()}
     grown: dict[str, Grown] = {}
-    if how.mode != "r+" and (how.region is None or how.append_dim is not None):
+    if not how.is_in_place:
         grown = grown_arrays([n for n in names if n in stored.arrays], variables, stored, region, how.zarr_format)
     changes = {
-        name: _written(name, variables[name], stored, how, region, plain.notes.get(name, {}), grown.get(name))
+        name: _written(name, variables[name], stored, how, region, plain, grown.get(name))
         if name in stored.arrays
         else _new(name, variables[name], name in encoding, how, sizes, plain.notes.get(name, {}), stored.groups)
         for name in names
@@ -357,7 +377,7 @@ def _written(
     stored: StoredGroup,
     how: How,
     region: Mapping[str, slice],
-    notes: Mapping[str, JSON],
+    plain: PlainDataset,
     grown: Grown | None = None,
 ) -> ArrayChange:
     there, before = stored.variables[name], stored.arrays[name]
@@ -370,10 +390,10 @@ def _written(
         new = with_variable_attributes(before, there, variable)
     else:
         check_meaning(name, variable, stored)
-        new = before
+        new = with_flags(before, variable) if name in plain.extended else before
     if grown is not None:
         units = {key: value for key, value in grown.metadata.attributes.items() if key == "units"}
         after = replace(grown.metadata, attributes={**new.attributes, **units})
         return ArrayChange(before, after, encoded, (0,) * encoded.ndim)
-    after = with_true_notes(replace(new, shape=shape), variable, parts, notes, stored)
+    after = with_true_notes(replace(new, shape=shape), variable, parts, plain.notes.get(name, {}), stored)
     return ArrayChange(before, after, encoded, tuple(part.start for part in parts))

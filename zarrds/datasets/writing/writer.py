@@ -352,7 +352,10 @@ def _planned(parts: Parts, store: Store, path: str, how: How, options: Options) 
             else:
                 dataset = decoded_like(dataset, stored.variables)
             its_region = plan.region_of(group, dataset, how.region)
-            plain = plain_dataset(dataset, asked=encoding) if stored is None else stored.plain(dataset, encoding)
+            if stored is None:
+                plain = plain_dataset(dataset, asked=encoding)
+            else:
+                plain = stored.plain(dataset, encoding, may_extend=not how.is_in_place)
             its_how = replace(how, region=its_region, grows=its_dim is not None, inherited=plan.placements_above(group))
             plan.add(group, stored, plan_update(plain, encoding, stored, its_how))
     plan.check_labels_below()

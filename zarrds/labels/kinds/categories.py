@@ -22,8 +22,10 @@ _MAX_FLAGS = 1000
 _WORD = re.compile(r"[A-Za-z0-9_\-.+@]+")
 
 
-def store_categories(labels: pd.CategoricalIndex, like: Like | None, nested: Callable[[Labels], Plain]) -> Plain:
-    """Codes (-1 where a label is missing), and, unless the store has them, the categories as their companion.
+def store_categories(
+    labels: pd.CategoricalIndex, like: Like | None, nested: Callable[[Labels, Like | None], Plain]
+) -> Plain:
+    """Codes (-1 where a label is missing), and, as their companion, those categories that the store does not have.
 
     Parameters
     ----------
@@ -36,13 +38,17 @@ def store_categories(labels: pd.CategoricalIndex, like: Like | None, nested: Cal
     Raises
     ------
     LabelError
-        For a category that the store does not have, and for another order of categories.
+        For a category that the store does not have, unless it may be added behind those that it has; and for another
+        order of categories.
     """
     if like is not None:
         known = like.categories if like.categories is not None else pd.Index([])
-        return Plain(_codes_in(known, labels, like), dict(like.description), _attributes(known))
+        new = _new_categories(known, labels, like)
+        every = known.append(new) if len(new) else known
+        added = {"categories": nested(new, like.of_categories)} if len(new) else {}
+        return Plain(_codes_in(every, labels), dict(like.description), _attributes(every), companions=added)
     description: dict[str, JSON] = {"dtype": "category", "ordered": bool(labels.ordered)}
-    companions = {"categories": nested(labels.categories)}
+    companions = {"categories": nested(labels.categories, None)}
     return Plain(np.asarray(labels.codes), description, _attributes(labels.categories), companions=companions)
 
 
@@ -54,27 +60,52 @@ def _attributes(categories: Labels) -> dict[str, JSON]:
     return attributes
 
 
-def _codes_in(known: Labels, labels: pd.CategoricalIndex, like: Like) -> Array:
-    """The codes of labels among the categories of the store."""
+def _new_categories(known: Labels, labels: pd.CategoricalIndex, like: Like) -> Labels:
+    """Categories that labels have and the store has not, in their order; they go behind the stored ones."""
     if bool(labels.ordered) != like.description.get("ordered"):
         raise other_kind(like, labels.dtype, problem="categories are ordered either here or in the store")
-    # not get_indexer, which refuses intervals that overlap
-    positions = {category: position for position, category in enumerate(known)}
-    found = np.array([positions.get(category, -1) for category in labels.categories], np.int64)
+    found = _positions(known, labels.categories)
     if labels.ordered and (np.diff(found[found >= 0]) < 0).any():
         raise other_kind(like, labels.dtype, problem="categories have another order than the store's")
     codes = np.asarray(labels.codes)
-    # the last is what code -1 picks
-    mapped = np.append(found, -1)[codes]
-    new = np.unique(codes[(mapped < 0) & (codes >= 0)])
-    if new.size:
+    new = np.unique(codes[codes >= 0])
+    new = new[found[new] < 0]
+    if not new.size:
+        return labels.categories[:0]
+    shown = [str(category) for category in labels.categories[new[:5]]]
+    if like.of_categories is None:
         raise LabelError(
             "categories are not among the store's",
             expected=f"some of {len(known)} categories",
-            found=[str(category) for category in labels.categories[new[:5]]],
-            mend="Save the variable anew with all categories (see Categorical.add_categories)",
+            found=shown,
+            mend="Append with append_dim, or save the whole variable with mode='a': these add categories to the store",
         )
+    if labels.ordered and len(known):
+        # the highest of the store must be there too, or nobody could tell which one is higher
+        highest = np.flatnonzero(found == len(known) - 1)
+        if not highest.size or highest[0] > new[0]:
+            raise LabelError(
+                "ordered categories can only be added above those of the store",
+                expected=f"categories of which new ones follow {str(known[-1])!r}",
+                found=shown,
+                mend="Give the new labels all categories of the store, in its order, with the new ones behind them "
+                "(see Categorical.set_categories); to put some between, save the variable anew",
+            )
+    return labels.categories[new]
+
+
+def _codes_in(known: Labels, labels: pd.CategoricalIndex) -> Array:
+    """The codes of labels among categories."""
+    # the last is what code -1 picks
+    mapped = np.append(_positions(known, labels.categories), -1)[np.asarray(labels.codes)]
     return np.asarray(pd.Categorical.from_codes(mapped, categories=known).codes)
+
+
+def _positions(known: Labels, categories: Labels) -> Array:
+    """Where categories stand among those that are known, -1 for others."""
+    # not get_indexer, which refuses intervals that overlap
+    positions = {category: position for position, category in enumerate(known)}
+    return np.array([positions.get(category, -1) for category in categories], np.int64)
 
 
 def restore_categories(description: Description, values: Array, companions: Mapping[str, Any]) -> Labels:

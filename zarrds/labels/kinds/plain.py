@@ -57,10 +57,13 @@ class Like:
         Empty where the store has none.
     categories : Index, optional
         Of a categorical.
+    of_categories : Like, optional
+        What the store has of the categories' own array, if more may be added to it.
     """
 
     description: Description
     categories: Labels | None = None
+    of_categories: Like | None = None
 
 
 def misfit(problem: str, *, expected: object = None, found: object = None) -> MetadataError:

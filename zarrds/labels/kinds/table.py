@@ -293,8 +293,8 @@ def _recognised(objects: Array) -> Labels:
     return index
 
 
-def _companion(labels: Labels) -> Plain:
-    return to_plain(labels) or Plain(labels.to_numpy())
+def _companion(labels: Labels, like: Like | None = None) -> Plain:
+    return to_plain(labels, like) or Plain(labels.to_numpy())
 
 
 def _shaped(plain: Plain, shape: tuple[int, ...]) -> Plain:

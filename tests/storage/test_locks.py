@@ -358,3 +358,13 @@ def test_mode_of_lock_files_follows_the_umask(store: LocalStore, root: Path) -> 
             assert oct(name.stat().st_mode & 0o777) == "0o660"
     finally:
         os.umask(old)
+
+
+def test_a_lock_file_that_is_being_opened_may_have_no_name_yet(root: Path) -> None:
+    """It gets one after its descriptor; another thread that looks in between sees it without."""
+    lock = lock_files.LockFile(str(root), "lock")
+    assert lock.take()
+    del lock.held.name  # type: ignore[union-attr]  # that of io.FileIO
+    assert lock_files.in_use(str(root / "lock"))
+    assert not lock_files.in_use(str(root / "other"))
+    lock.drop()

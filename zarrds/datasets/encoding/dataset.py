@@ -204,7 +204,7 @@ def encode_variable(
             f"variable cannot be stored: {error}",
             key=name,
             found=f"dtype {variable.dtype}",
-            mend=_mend_of(str(error)),
+            mend=_mend_of(str(error), variable),
         ) from error
     metadata = array_metadata_for(name, encoded, zarr_format=zarr_format, is_explicit=is_explicit)
     for member, value in (notes or {}).items():
@@ -215,13 +215,21 @@ def encode_variable(
     return EncodedArray(metadata, encoded, replaced, empty)
 
 
-def _mend_of(problem: str) -> str:
+def _mend_of(problem: str, variable: xr.Variable) -> str:
     """What to do about an error of xarray's encoders."""
     if "already exists in attrs" in problem or "failed to prevent overwriting" in problem:
         return (
             "Remove that key from the variable's attrs: for times it is made of their encoding, "
             "which encoding={...: {'units': ..., 'calendar': ...}} sets"
         )
-    if "not 'list'" in problem or "infer dtype" in problem or "arbitrary Python objects" in problem:
+    objects = ("not 'list'", "infer dtype", "arbitrary Python objects", "convert an array of size 1")
+    if any(words in problem for words in objects):
         return "Store lists of different lengths as one flat array and an array of lengths, other objects as text"
+    if variable.dtype.kind in "mM" or "calendar" in problem:
+        return (
+            "Times of one calendar are stored in its own, counted in units such as 'hours since 2000-01-01': "
+            "change encoding['units'] or encoding['calendar'], or convert the times with convert_calendar"
+        )
+    if "cftime" in problem:
+        return "Dates that are missing are None among objects of cftime"
     return "Convert it to numbers, booleans, strings, bytes or datetimes first"

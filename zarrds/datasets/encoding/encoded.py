@@ -175,7 +175,7 @@ def _is_time(variable: xr.Variable) -> bool:
     first = variable[(0,) * variable.ndim].values.item() if variable.chunks is not None else None
     if first is None:
         values = np.asarray(variable.values).reshape(-1)
-        first = next((value for value in values if not pd.isnull(value)), None)
+        first = next((value for value in values if np.ndim(value) or not pd.isnull(value)), None)
     return hasattr(first, "calendar") and hasattr(first, "toordinal")
 
 
@@ -232,9 +232,16 @@ def _encode(
     asked = variable.copy(deep=False)
     asked.encoding = dict(encoding)
     if kind is None or (kind in ("datetimes", "timedeltas") and variable.chunks is None and "units" not in encoding):
-        made: xr.Variable = encode_zarr_variable(asked, name=name, zarr_format=zarr_format)
-        if kind is not None and variable.size:
-            _check_times(name, variable, made)
+        try:
+            made: xr.Variable = encode_zarr_variable(asked, name=name, zarr_format=zarr_format)
+            if kind is not None and variable.size:
+                _check_times(name, variable, made)
+        except (*_FOREIGN, EncodingError):
+            if variable.dtype.kind not in "mM" or not LOSSY_KEYS.isdisjoint(encoding):
+                raise
+            # xarray counts from the first of them, which may be too far from the last
+            finest = {**without_losses(encoding), "units": _lazy_units(variable.dtype), "dtype": _INT64}
+            return _encode(name, variable, finest, zarr_format, is_carried=is_carried)
         return made
     with warnings.catch_warnings():
         # what xarray warns of is looked for, and is an error

@@ -127,6 +127,8 @@ def decode_times(numbers: Array, encoding: Encoding, like: np.dtype[Any], *, uni
 
 def _decode(numbers: Array, encoding: Encoding, like: np.dtype[Any], unit: Any) -> Array:
     attributes = {key: encoding[key] for key in CF_KEYS if key in encoding}
+    if like.kind == "O":
+        numbers = numbers.astype(np.float64)  # as xarray's reader does, which is not exact above 2⁵³
     decoded, _, _ = decode_cf_variables(
         {"values": xr.Variable(("values",), numbers, attributes)},
         {},

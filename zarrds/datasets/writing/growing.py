@@ -98,7 +98,7 @@ def grown_arrays(
         elif _is_narrow(name, new, metadata, stored):
             full = _joined(name, there, new, parts, new.dtype.itemsize / metadata.data_type.dtype.itemsize)
             wider[name] = _made_anew(*_wider(full, new.dtype, metadata))
-        elif _is_counted(there) and new.chunks is None:
+        elif _is_counted(there) and new.dtype.kind == there.dtype.kind and new.chunks is None:
             error = _refusal(name, new, there, metadata, zarr_format)
             if error is not None and (finer := _finer(there.encoding["units"])):
                 full = _joined(name, there, new, parts, 1)

@@ -109,7 +109,10 @@ def plain_dataset(
     >>> plain.notes["x"]
     {'pandas': {'dtype': 'category', 'ordered': False, 'categories': 'x_categories'}}
     """
-    validate_dataset_names(dataset)
+    try:
+        validate_dataset_names(dataset)
+    except (TypeError, ValueError) as error:
+        raise EncodingError(f"names of variables are text, and not empty: {error}", mend="Rename it") from error
     dataset = with_true_coordinates(dataset)
     maker = _Maker(dataset, stored or GroupNotes(), arrays, categories or {}, asked or {}, may_extend)
     for name, variable in dataset.variables.items():

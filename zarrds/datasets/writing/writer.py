@@ -70,6 +70,7 @@ def save(
     chunks: Mapping[Any, int] | None = None,
     consolidated: bool | None = None,
     safe_chunks: bool | None = None,
+    align_chunks: bool | None = None,
 ) -> Any:
     """Save a Dataset, DataArray or DataTree.
 
@@ -141,7 +142,7 @@ def save(
     chunks : mapping, optional
         Elements of a chunk along some dimensions, -1 for all: of each variable that is new in the store, has one of
         these dimensions and no ``chunks`` in `encoding`. The labels of a dimension keep long chunks of their own.
-    consolidated, safe_chunks : bool, optional
+    consolidated, safe_chunks, align_chunks : bool, optional
         Taken for calls that were written for ``Dataset.to_zarr``: metadata is always consolidated, and writes are safe
         whatever the chunks are; ``consolidated=False`` is an error.
 

@@ -258,7 +258,7 @@ def is_cftime(values: Any) -> bool:
 
 
 def _first_present(values: Any) -> Any:
-    return next((value for value in values if not pd.isna(value)), None)
+    return next((value for value in values if np.ndim(value) or not pd.isna(value)), None)
 
 
 def store_cftime(labels: Labels, like: Like | None) -> Plain | None:

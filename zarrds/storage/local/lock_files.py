@@ -100,6 +100,7 @@ class _HeldFile(io.FileIO):
 
     Attributes
     ----------
+    location : str
     is_held : bool
     keep : bool
         Whether the file is to stay.
@@ -107,6 +108,7 @@ class _HeldFile(io.FileIO):
 
     def __init__(self, folder: str, name: str, flags: int) -> None:
         self._folder, self._entry = folder, name
+        self.location = os.path.join(folder, name)  # `name` comes with the descriptor, which others may see before
         self._identity: tuple[int, int] | None = None
         self._status: os.stat_result | None = None
         self._pid = os.getpid()
@@ -115,7 +117,7 @@ class _HeldFile(io.FileIO):
         self.made_folder = False
         # before there is a descriptor, so that a process that is forked has none that it does not know of
         _held[id(self)] = ref(self, functools.partial(_held.pop, id(self)))
-        super().__init__(os.path.join(folder, name), "r+", opener=lambda location, _: _open(location, flags))
+        super().__init__(self.location, "r+", opener=lambda location, _: _open(location, flags))
 
     def is_there(self) -> bool:
         """Whether the open file is still the one of that name: it may be removed, or its folder replaced."""
@@ -339,7 +341,7 @@ class LockFile:
 def in_use(location: str) -> bool:
     """Whether this process has the lock file at `location` open."""
     files = (held() for held in list(_held.values()))
-    return any(file is not None and not file.closed and file.name == location for file in files)
+    return any(file is not None and not file.closed and file.location == location for file in files)
 
 
 def _open(location: str, flags: int) -> int:

@@ -336,7 +336,7 @@ def test_no_elements() -> None:
         array[...] = np.ones(shape)
         assert array[...].shape == shape
         assert array.nbytes == 0
-        assert list(store.list_prefix()) == [".zarrds.json", "zarr.json"]
+        assert list(store.list_prefix()) == [".zarrds/.zarrds.json", "zarr.json"]
 
 
 def test_what_an_array_says_of_itself() -> None:

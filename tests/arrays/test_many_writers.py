@@ -243,4 +243,4 @@ def test_a_writer_that_is_killed_holds_nobody_up(tmp_path: Path) -> None:
         assert array[1:21].tolist() == [round_] * 20
     # its last write is there or is not, and what it had not finished is no key
     assert array[0] in (-1, 7)
-    assert sorted(LocalStore(tmp_path).list_prefix()) == [".zarrds.json", "c/0", "zarr.json"]
+    assert sorted(LocalStore(tmp_path).list_prefix()) == [".zarrds/.zarrds.json", "c/0", "zarr.json"]

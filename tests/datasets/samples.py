@@ -114,14 +114,14 @@ def complete(path: Path, name: str) -> list[int] | None:
 
 def notes_of(path: Path, name: str) -> dict[str, Any]:
     """What is noted of an array, by its own documents."""
-    file = path / name / ".zarrds.json"
+    file = path / name / ".zarrds/.zarrds.json"
     found: dict[str, Any] = json.loads(file.read_text()) if file.exists() else document(path, name).get("zarrds", {})
     return found
 
 
 def change_notes(path: Path, name: str, change: Callable[[dict[str, Any]], Any], *, copies: bool = True) -> None:
     """Change what is noted of an array: ``change({"zarrds": {...}})``, also in the consolidated copy if `copies`."""
-    file = path / name / ".zarrds.json"
+    file = path / name / ".zarrds/.zarrds.json"
     if (path / name / "zarr.json").exists():
         content = {"zarrds": json.loads(file.read_text())} if file.exists() else {}
         change(content)

@@ -89,7 +89,7 @@ def test_any_notes(kind: str, added: dict[str, Any], options: dict[str, Any]) ->
     zarrds.save(ds, store)
     for name, note in added.items():
         if store.get(f"{name}/zarr.json") is not None:
-            store.set(f"{name}/.zarrds.json", json.dumps({**note, "must_understand": False}).encode())
+            store.set(f"{name}/.zarrds/.zarrds.json", json.dumps({**note, "must_understand": False}).encode())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = xr.open_dataset(store, engine="zarrds", consolidated=False, **options)

@@ -232,7 +232,7 @@ def test_equal_labels_are_not_written_again(path: Path) -> None:
     # the documents too: "area" is another array now, of which who opened it before must not read a part
     assert {name for name, value in files(path).items() if before[name] != value} == {
         "area/c.0",
-        "area/.zarrds.json",
+        "area/.zarrds/.zarrds.json",
         "zarr.json",
     }
     xr.testing.assert_identical(opened.t2m.load(), days(0, 6).t2m)

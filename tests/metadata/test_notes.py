@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -72,7 +73,7 @@ def test_documents_hold_what_the_format_knows(path: Path) -> None:
     for name, copy in consolidated["metadata"].items():
         assert copy == read(path / name / "zarr.json")
         assert copy.keys() <= MEMBERS_OF_V3
-        notes = path / name / ".zarrds.json"
+        notes = path / name / ".zarrds/.zarrds.json"
         assert notes.exists() is (copy["node_type"] == "array")
         assert not notes.exists() or consolidated[MEMBER][name] == read(notes)
 
@@ -84,6 +85,26 @@ def test_one_document_is_read(zarr_format: Format) -> None:
     xr.open_dataset(store, engine="zarrds")
     documents = [key for key in store.reads if key.rpartition("/")[2].startswith((".z", "zarr"))]
     assert documents == (["zarr.json"] if zarr_format == 3 else ["zarr.json", ".zmetadata"])
+
+
+@pytest.mark.parametrize("chunks", [(4, 4), (1, 1)], ids=["one folder", "folders"])
+def test_beside_a_document_lie_chunks_alone(path: Path, chunks: tuple[int, int]) -> None:
+    """Whoever takes what is not `zarr.json` for a chunk finds one, in whatever order a folder is read."""
+    v = ("y", "x"), np.ones((40, 4))
+    zarrds.save(labelled().assign(v=v, text=("x", np.arange(4.0))), path, encoding={"v": {"chunks": chunks}})
+    zarrds.rename(path, {"text": "words"})
+    zarrds.update_attrs(path, {"units": "1"}, "v")
+    zarrds.save(xr.Dataset({"more": ("x", np.arange(4))}), path, mode="a")
+    for name in arrays(path):
+        beside = {file.name for file in (path / name).iterdir() if file.is_file()}
+        assert {each for each in beside if not re.fullmatch(r"c(\.\d+)*", each)} == {"zarr.json"}
+        assert read(path / name / ".zarrds/.zarrds.json")["id"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", "Consolidated metadata is currently not part")
+        assert {name for name, _ in zarr.open_group(path, use_consolidated=False).members()} == arrays(path).keys()
+        assert set(xr.open_zarr(path, consolidated=False).variables) == arrays(path).keys()
+        zarr.consolidate_metadata(path)
 
 
 def appended(path: Path) -> None:
@@ -135,7 +156,7 @@ def test_stores_of_others_are_not_searched(path: Path) -> None:
         store.set(key, value)
     store.reads.clear()
     open_nodes(store).children("")
-    assert sorted(store.reads) == ["a/.zarrds.json", "x/.zarrds.json", "zarr.json"]
+    assert sorted(store.reads) == ["a/.zarrds/.zarrds.json", "x/.zarrds/.zarrds.json", "zarr.json"]
 
 
 @pytest.mark.parametrize("group", ["", "a/b"])
@@ -146,7 +167,7 @@ def test_stores_of_the_first_zarrds(path: Path, group: str) -> None:
     notes = root["consolidated_metadata"].pop(MEMBER)
     for name, note in notes.items():
         root["consolidated_metadata"]["metadata"][name][MEMBER] = note
-        (path / name / ".zarrds.json").unlink()
+        (path / name / ".zarrds/.zarrds.json").unlink()
         (path / name / "zarr.json").write_text(json.dumps(read(path / name / "zarr.json") | {MEMBER: note}))
     (path / "zarr.json").write_text(json.dumps(root))
     for options in ({}, {"consolidated": False}):
@@ -157,7 +178,7 @@ def test_stores_of_the_first_zarrds(path: Path, group: str) -> None:
     zarrds.update_attrs(path, {"long_name": "moved"}, "v", group=group or None)
     v = f"{group}/v" if group else "v"
     assert MEMBER not in read(path / v / "zarr.json")
-    assert read(path / v / ".zarrds.json") == notes[v]
+    assert read(path / v / ".zarrds/.zarrds.json") == notes[v]
     copies = read(path / "zarr.json")["consolidated_metadata"]
     assert copies[MEMBER] == notes
     assert not any(MEMBER in copy for copy in copies["metadata"].values())
@@ -169,7 +190,7 @@ def test_stores_of_the_first_zarrds(path: Path, group: str) -> None:
 )
 def test_malformed_notes_are_absent(path: Path, junk: str) -> None:
     zarrds.save(labelled()[["v"]], path)
-    (path / "v/.zarrds.json").write_text(junk)
+    (path / "v/.zarrds/.zarrds.json").write_text(junk)
     node = own_node(zarrds.LocalStore(path), "v", 3)
     assert isinstance(node, ArrayMetadata)
     assert node.extensions == {}

@@ -14,7 +14,7 @@ __all__ = ["check_nothing_else", "others"]
 _DOCUMENTS = frozenset(
     {
         v3.NAME,
-        v3.NOTES,
+        v3.NOTES.rpartition("/")[2],
         v2.ARRAY,
         v2.GROUP,
         v2.ATTRIBUTES,

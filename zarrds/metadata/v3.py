@@ -1,6 +1,6 @@
 """Zarr v3 documents (``zarr.json``) <-> the model. Source: Zarr v3 core specification, "Metadata".
 
-What zarrds notes of an array lies in a document of its own beside ``zarr.json``, with a copy in the root's consolidated
+What zarrds notes of an array lies in a hidden folder of the array, with a copy in the root's consolidated
 metadata: some readers refuse an array with a member that they do not know. In a `Raw` it is a member all the same.
 """
 
@@ -28,8 +28,9 @@ __all__ = [
 Raw = dict[str, JSON]
 
 NAME = "zarr.json"
-# In an array's folder alone: zarr-python, which looks into all that lies in a group's, warns of what is no node.
-NOTES = ".zarrds.json"
+# Below an array alone: zarr-python looks into all that lies in a group's folder, and warns of what is no node. And in a
+# folder of its own: what lies beside `zarr.json` is chunks only, for those who take it for such.
+NOTES = ".zarrds/.zarrds.json"
 MEMBER = "zarrds"  # of consolidated metadata: the notes of all nodes, by path
 _KEY_ENCODINGS: dict[tuple[str, str], ChunkKeyEncoding] = {
     (encoding.name, encoding.separator): encoding
@@ -109,7 +110,7 @@ def _notes_in(root: Raw) -> Raw | None:
 
 
 def _noted(store: Store, path: str, raw: Raw) -> Raw:
-    """The document of an array, with the notes that lie beside it; until zarrds 0.1 they were a member of it."""
+    """The document of an array, with the notes that lie below it; until zarrds 0.1 they were a member of it."""
     try:
         note = load(store, _key(path, NOTES))
     except (InvalidKeyError, MetadataError):

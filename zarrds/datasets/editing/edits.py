@@ -49,7 +49,7 @@ _REFERENCES = (
     "node_coordinates node_count part_node_count interior_ring instance_dimension sample_dimension"
 ).split()
 _DIMENSIONS = "_ARRAY_DIMENSIONS"  # of format 2, where `rename` changes it
-_DOCUMENTS = frozenset({"zarr.json", ".zarrds.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata"})
+_DOCUMENTS = frozenset({"zarr.json", ".zarrds", ".zarrds.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata"})
 
 StoreLike = str | os.PathLike[str] | Store
 

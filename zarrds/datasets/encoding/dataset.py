@@ -41,7 +41,7 @@ __all__ = [
 
 Encoding = Mapping[Hashable, Mapping[str, Any]]
 # names that would hide a group's own documents
-_RESERVED_NAMES = frozenset({"zarr.json", ".zarrds.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata"})
+_RESERVED_NAMES = frozenset({"zarr.json", ".zarrds", ".zarrds.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,9 @@ import xarray as xr
 
 import zarrds
 from tests.datasets.samples import FORMATS, files, open_zarrds, small
+from zarrds.datasets.encoding.blocks import Block
+from zarrds.datasets.encoding.differences import differing, slack_of
+from zarrds.datasets.encoding.encoder import Encoder
 from zarrds.errors import EncodingError, UnsupportedError, ZarrdsError
 
 
@@ -168,3 +171,22 @@ def test_scaled_by_integers(path: Path, encoding: dict[str, Any]) -> None:
     zarrds.save(ds, path, encoding={"v": {"dtype": "i4", **encoding}})
     xr.testing.assert_identical(open_zarrds(path).load(), ds)
     assert type(encoding["scale_factor"]) is int  # what the user gave is as it was
+
+
+@pytest.mark.parametrize("is_carried", [False, True])
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
+@pytest.mark.parametrize("scale", [0.01, 0.1, -5.0, 1e-30, 1e30, np.inf])
+def test_packed_floats_are_proven_as_if_each_had_its_own_slack(scale: float, dtype: str, is_carried: bool) -> None:
+    random = np.random.default_rng(5)
+    for offset in (0.0, 270.0, -1e5, 1e38, np.nan):
+        encoding = {"scale_factor": scale, "add_offset": offset}
+        encoder = Encoder("v", ("x",), np.dtype("i2"), "floats", encoding, 3, is_carried)
+        with np.errstate(all="ignore"):
+            values = (random.standard_normal(100) * 10.0 ** random.integers(-3, 6, 100)).astype(dtype)
+            values[:4] = np.nan, np.inf, -np.inf, 0
+            stored = np.clip(np.nan_to_num((values - offset) / scale), -(2**15), 2**15 - 1).astype("i2")
+            decoded = encoder._decoded(stored)
+            slack = slack_of(values, decoded.dtype, stored.dtype, encoding, is_exact=is_carried)
+            expected = differing(values, decoded, slack)
+            found = encoder._differing(Block("v", ("x",), values, (100,), (0,)), stored, True, ())
+        np.testing.assert_array_equal(found, expected)

@@ -19,8 +19,11 @@ UNNEEDED = (
     "zarrds.arrays.create zarrds.arrays.group zarrds.checks.stores zarrds.datasets.editing.edits "
     "zarrds.datasets.reading.stored_labels zarrds.datasets.writing.transaction zarrds.checks.verify "
     "zarrds.datasets.writing.writer zarrds.labels.sorted.lazy_index zarrds.labels.genomics.regions "
-    "zarrds.storage.memory zarrds.storage.overlay zarrds.storage.fsspec.store dask.array fsspec numcodecs"
+    "zarrds.storage.memory zarrds.storage.overlay zarrds.storage.fsspec.store zarrds.display.page zarrds.display.html "
+    "zarrds.arrays.pages zarrds.reports.page zarrds.cli.main blosc.test dask.array fsspec numcodecs"
 ).split()
+# modules of zarrds for that: who adds one here makes everybody wait for it
+MOST_FOR_OPENING = 100
 
 
 def imported_after(code: str) -> set[str]:
@@ -51,6 +54,8 @@ def test_the_package_alone_imports_next_to_nothing() -> None:
         "zarrds.errors",
     }
     assert not loaded & {"blosc", "dask", "numpy", "pandas", "xarray"}
+    # about what Python imports itself
+    assert not loaded & {"dataclasses", "importlib.abc", "inspect", "json", "random", "tempfile"}
 
 
 @pytest.mark.parametrize("order", ["import zarrds, xarray as xr", "import xarray as xr, zarrds", "import xarray as xr"])
@@ -79,6 +84,18 @@ def test_opening_imports_no_more_than_it_uses(path: Path) -> None:
     )
     assert "zarrds.datasets.reading.backend" in loaded
     assert loaded.isdisjoint(UNNEEDED)
+    ours = {name for name in loaded if name.partition(".")[0] == "zarrds"}
+    assert len(ours) <= MOST_FOR_OPENING, sorted(ours)
+
+
+def test_the_tests_of_blosc_are_there_for_who_wants_them() -> None:
+    loaded = imported_after("import zarrds.codecs.blosc, blosc\nassert callable(blosc.test)")
+    assert "blosc" in loaded
+    assert "blosc.test" not in loaded
+    loaded = imported_after(
+        "import zarrds.codecs.blosc\nfrom blosc.test import run\nassert run.__module__ == 'blosc.test'"
+    )
+    assert "blosc.test" in loaded
 
 
 def test_each_name_can_be_imported_by_itself() -> None:

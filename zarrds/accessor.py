@@ -9,10 +9,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec
 from types import MethodType, ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    # importlib.abc brings tempfile, shutil and random with it
+    from importlib.abc import Loader, MetaPathFinder
+    from importlib.machinery import ModuleSpec
+else:
+    Loader = MetaPathFinder = object
 
 __all__ = ["Accessor", "register"]
 

@@ -14,9 +14,7 @@ import numpy.typing as npt
 from zarrds.arrays.attributes import Attributes, Change
 from zarrds.arrays.in_place import InPlace
 from zarrds.arrays.layout import integers
-from zarrds.arrays.pages import array_page
 from zarrds.codecs.base import AnyArray
-from zarrds.display.html import html_of
 from zarrds.engine.cache import ChunkCache
 from zarrds.engine.chunk_io import Chunks, MissingChunks
 from zarrds.engine.elements import Elements, Planner
@@ -197,6 +195,9 @@ class Array:
         return f"<zarrds.Array {self.path or '/'!r} shape={self.shape} dtype={self.dtype} chunks={chunks}>"
 
     def _repr_html_(self) -> str:
+        from zarrds.arrays.pages import array_page  # which nobody waits for who reads
+        from zarrds.display.html import html_of
+
         return html_of(array_page(self.store.path, self.path, self.metadata))
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> AnyArray:

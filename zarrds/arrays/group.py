@@ -12,8 +12,6 @@ from zarrds.arrays.array import Array
 from zarrds.arrays.attributes import Attributes, Change, plain_attributes
 from zarrds.arrays.create import create_array
 from zarrds.arrays.new_node import place
-from zarrds.arrays.pages import group_page
-from zarrds.display.html import html_of
 from zarrds.engine.cache import ChunkCache
 from zarrds.engine.chunk_io import MissingChunks
 from zarrds.errors import InvalidKeyError, MetadataError, ReadOnlyError, locating
@@ -177,6 +175,9 @@ class Group:
         return f"<zarrds.Group {self._path or '/'!r} of {self._store.path!r}{members}>"
 
     def _repr_html_(self) -> str:
+        from zarrds.arrays.pages import group_page  # which nobody waits for who reads
+        from zarrds.display.html import html_of
+
         # what is not in one document would have to be listed
         nodes = self._nodes
         names = nodes.names(self._path) if nodes.consolidated else None

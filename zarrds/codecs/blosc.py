@@ -6,11 +6,12 @@ Sources: Zarr v3 "Blosc codec" specification; c-blosc 1 chunk format (``README_C
 from __future__ import annotations
 
 import struct
+import sys
 from dataclasses import dataclass
 from importlib import import_module
+from types import ModuleType
 from typing import Any, Self
 
-import blosc
 import numpy as np
 import numpy.typing as npt
 
@@ -19,6 +20,21 @@ from zarrds.errors import ChunkError, MetadataError
 
 __all__ = ["SHUFFLES", "Blosc"]
 
+
+def _python_blosc() -> Any:
+    """The module ``blosc``, without its tests, which it imports with itself, and with them unittest and psutil."""
+    if "blosc" in sys.modules or "blosc.test" in sys.modules:
+        return import_module("blosc")
+    later = ModuleType("blosc.test")
+    later.__dict__["run"] = lambda *args: import_module("blosc.test").run(*args)
+    sys.modules["blosc.test"] = later
+    try:
+        return import_module("blosc")
+    finally:
+        del sys.modules["blosc.test"]  # who imports them by name gets them
+
+
+blosc = _python_blosc()
 # Threads are the workers' affair (zarrds.engine.executor): Blosc must let go of the GIL, and use one thread itself,
 # because it would otherwise build a thread pool at every call. Both settings are python-blosc's, for the process.
 blosc.set_releasegil(True)

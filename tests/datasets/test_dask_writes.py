@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from itertools import pairwise
@@ -26,7 +27,8 @@ from tests.datasets.samples import (
     notes_of,
     open_zarrds,
 )
-from zarrds.datasets.writing.writes import aligned_blocks
+from zarrds.datasets.writing import writes
+from zarrds.datasets.writing.tasks import MOST_NBYTES, aligned_blocks, task_blocks
 from zarrds.errors import ChunkError, ConflictError, EncodingError
 
 
@@ -91,6 +93,74 @@ def test_any_blocks_behind_any_chunks(
         options: Any = {"append_dim": "y"} if i else {"encoding": {"v": encoding}}
         zarrds.save(xr.Dataset({"v": (("y", "x"), data)}), store, **options)
     np.testing.assert_array_equal(load(store).v, values)
+
+
+@given(
+    blocks=st.lists(SIZES, min_size=1, max_size=3),
+    chunks=st.lists(st.integers(1, 9), min_size=3, max_size=3),
+    start=st.lists(st.integers(0, 10), min_size=3, max_size=3),
+    most=st.integers(1, 200),
+    memory=st.none() | st.integers(1, 400),
+)
+def test_tasks_are_bounded(
+    blocks: list[tuple[int, ...]], chunks: list[int], start: list[int], most: int, memory: int | None
+) -> None:
+    n = len(blocks)
+    chunks, start = chunks[:n], start[:n]
+    tasks = task_blocks(blocks, chunks, start, 1, most, memory)
+    assert [sum(sizes) for sizes in tasks] == [sum(sizes) for sizes in blocks]
+
+    def largest(of: Any) -> int:
+        return math.prod(map(max, of))
+
+    aligned = list(map(aligned_blocks, blocks, chunks, start))
+    if memory is None or largest(aligned) <= memory:
+        for sizes, chunk, first in zip(tasks, chunks, start, strict=True):
+            assert not np.any((first + np.cumsum(sizes)[:-1]) % chunk)
+    # no more than is allowed, or than one block or one chunk has along each dimension
+    assert largest(tasks) <= max(most, math.prod(max(c, *sizes) for c, sizes in zip(chunks, blocks, strict=True)))
+
+
+@given(
+    rows=SIZES,
+    columns=SIZES,
+    chunks=st.tuples(st.integers(1, 8), st.integers(1, 8)),
+    most=st.integers(1, 200),
+    memory=st.integers(1, 400),
+    start=st.integers(0, 5),
+)
+def test_any_blocks_in_little_memory(
+    rows: tuple[int, ...], columns: tuple[int, ...], chunks: tuple[int, int], most: int, memory: int, start: int
+) -> None:
+    values = np.arange(sum(rows) * sum(columns)).reshape(sum(rows), sum(columns))
+    ds = xr.Dataset({"v": (("y", "x"), dask.array.from_array(values, chunks=(rows, columns)))})
+    store = zarrds.MemoryStore()
+    zarrds.save(xr.Dataset({"v": ds.v[:start].compute()}), store, encoding={"v": {"chunks": chunks}})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(writes, "_memory_nbytes", lambda cluster: (memory * 8, most * 8))
+        zarrds.save(ds, store, append_dim="y")
+    np.testing.assert_array_equal(load(store).v, np.concatenate([values[:start], values]))
+
+
+def test_planes_into_cubes_are_never_one_task(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chunks (128, 64, 64) of planes (1, 1024, 1024): each task held half a gigabyte, of a larger array all."""
+    tasks: list[Any] = []
+    store = dask.array.store
+
+    def storing(sources: Any, *args: Any, **options: Any) -> Any:
+        tasks.extend(source.chunks for source in sources)
+        return store(sources, *args, **options)
+
+    monkeypatch.setattr(dask.array, "store", storing)
+    data = dask.array.zeros((256, 1024, 1024), chunks=(1, 1024, 1024), dtype="f4")
+    ds = xr.Dataset({"v": (("t", "y", "x"), data)})
+    for memory in (2**40, 2**29):  # of all; a thread has half of it
+        monkeypatch.setattr(writes, "_memory_nbytes", lambda cluster, memory=memory: (memory, memory // 2))
+        zarrds.save(ds, path, mode="w", encoding={"v": {"chunks": (128, 64, 64)}}, compute=False)
+        (blocks,) = tasks
+        assert math.prod(map(max, blocks)) * 4 <= min(MOST_NBYTES, memory // 16)
+        assert (max(blocks[0]) == 128) is (memory == 2**40)  # whole chunks, or as many planes as go into memory
+        tasks.clear()
 
 
 def test_each_block_is_computed_once(path: Path) -> None:

@@ -115,6 +115,11 @@ class InPlace:
         return self._store.in_memory
 
     @property
+    def locks_processes(self) -> bool:
+        """As of the store; see `Values.locks_processes`."""
+        return self._store.locks_processes
+
+    @property
     def concurrency(self) -> int:
         """As of the store; see `Values.concurrency`."""
         return self._values.concurrency

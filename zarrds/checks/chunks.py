@@ -85,6 +85,7 @@ class _Counted:
         self._count = count
         self.path = store.path
         self.in_memory = store.in_memory
+        self.locks_processes = store.locks_processes
         self.concurrency = store.concurrency
 
     def get(self, key: str, buffer: memoryview | None = None) -> Buffer | None:

@@ -40,6 +40,7 @@ class MemoryStore:
     """
 
     in_memory = True
+    locks_processes = False
     concurrency = 1
     is_remote = False
 

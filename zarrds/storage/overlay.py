@@ -68,6 +68,11 @@ class Overlay(Values):
         """Whether a copy in another process is another store."""
         return self._base.in_memory
 
+    @property
+    def locks_processes(self) -> bool:
+        """As of the changes, whose locks are taken; see `Values.locks_processes`."""
+        return self._changes.locks_processes
+
     def get(self, key: str, buffer: memoryview | None = None) -> Buffer | None:
         """Return the value of `key` with the changes, or None if it is absent; see `Values.get`."""
         with self._named(key):

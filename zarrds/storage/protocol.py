@@ -76,6 +76,11 @@ class Values(Protocol):
         ...
 
     @property
+    def locks_processes(self) -> bool:
+        """Whether `lock` keeps out other processes too, not only threads of this one."""
+        ...
+
+    @property
     def concurrency(self) -> int:
         """How many calls at once are worth a thread each; 1 where they wait for nothing but the processor."""
         ...

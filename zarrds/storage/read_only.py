@@ -100,6 +100,11 @@ class ReadOnlyStore:
         return self._source.in_memory
 
     @property
+    def locks_processes(self) -> bool:
+        """False: nothing is written."""
+        return False
+
+    @property
     def concurrency(self) -> int:
         """How many calls at once are worth a thread each."""
         return 16 if self._source.is_remote else 1

@@ -1,13 +1,16 @@
 """Encoded variables to stored arrays: in memory at once, or dask blocks of any size into chunks of any size.
 
 Blocks that share a chunk are combined first, so that each chunk is written once, whichever thread, process or machine
-does it. What of a chunk lies outside of what is written is kept, under the chunk's lock.
+does it, or a few times where the memory does not hold all of these blocks. What of a chunk lies outside of what is
+written is kept, under the chunk's lock.
 """
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,11 +19,16 @@ import xarray as xr
 
 from zarrds.arrays.in_place import InPlace
 from zarrds.datasets.encoding.blocks import check_declared
+from zarrds.datasets.writing.tasks import MOST_NBYTES, task_blocks
 from zarrds.engine.elements import Elements
-from zarrds.engine.executor import Progress
+from zarrds.engine.executor import Progress, n_cores
 from zarrds.errors import EncodingError
 
-__all__ = ["Write", "aligned_blocks", "compute_writes", "write_in_memory"]
+__all__ = ["Write", "compute_writes", "write_in_memory"]
+
+
+# the part of the memory that may hold blocks which wait for others of their row of chunks, or what one task holds
+_SHARE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,29 +80,6 @@ def _still_there(elements: Elements) -> AbstractContextManager[object]:
     return elements.store if isinstance(elements.store, InPlace) else nullcontext()
 
 
-def aligned_blocks(blocks: tuple[int, ...], chunk: int, start: int = 0) -> tuple[int, ...]:
-    """Blocks along one dimension, each boundary moved up to the next boundary between chunks.
-
-    Parameters
-    ----------
-    blocks : tuple of int
-        Sizes in elements.
-    chunk : int
-        Elements of one chunk.
-    start : int
-        Where in the array the first block begins, in elements.
-
-    Examples
-    --------
-    >>> aligned_blocks((3, 3, 3), 4), aligned_blocks((3, 3, 3), 4, start=2)
-    ((4, 4, 1), (6, 3))
-    """
-    size = sum(blocks)
-    ends = np.minimum(-(-(np.cumsum(blocks) + start) // chunk) * chunk - start, size)
-    sizes = np.diff(np.unique(np.concatenate([[0], ends])))
-    return tuple(int(n) for n in sizes) or (0,)
-
-
 class _Target:
     """What dask assigns a block to. It travels to workers; the progress bar stays behind."""
 
@@ -142,6 +127,27 @@ def _check_block(values: Any, *, name_of: str, declared: np.dtype[Any], block_in
     return values
 
 
+def _cluster() -> Any:
+    """The client of dask.distributed that computes what is asked for here, None without one."""
+    if distributed := sys.modules.get("distributed"):
+        with suppress(ValueError):
+            return distributed.get_client()
+    return None
+
+
+def _memory_nbytes(cluster: Any) -> tuple[int, int]:
+    """The memory of a cluster's workers, or of this machine, in bytes; and that of each thread."""
+    if cluster is not None:
+        workers = cluster.scheduler_info(n_workers=-1)["workers"].values()
+        if limits := sum(worker["memory_limit"] for worker in workers):
+            return int(limits), int(limits // sum(worker["nthreads"] for worker in workers))
+    try:
+        nbytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # Windows
+        nbytes = 8 * 2**30
+    return nbytes, nbytes // n_cores()
+
+
 def compute_writes(
     writes: Sequence[Write], progress: Progress | None, options: Mapping[str, Any], *, compute: bool
 ) -> Any:
@@ -163,12 +169,21 @@ def compute_writes(
 
     if not writes:
         return None if compute else delayed(None)
+    memory, of_a_thread = (nbytes // _SHARE for nbytes in _memory_nbytes(_cluster()))
     sources: list[Any] = []
     targets: list[Any] = []
     for write in writes:
         data, array = write.variable.data, write.elements
-        wanted = tuple(map(aligned_blocks, data.chunks, array.metadata.chunks, write.start))
-        sources.append(data if wanted == data.chunks else _checked(data, array.path).rechunk(wanted))
+        may_share = array.store.locks_processes or array.store.in_memory  # a chunk, between tasks
+        wanted = task_blocks(
+            data.chunks,
+            array.metadata.chunks,
+            write.start,
+            array.dtype.itemsize,
+            min(MOST_NBYTES, of_a_thread),
+            memory if may_share else None,
+        )
+        sources.append(data if wanted == data.chunks else _checked(data, array.path).rechunk(wanted, method="tasks"))
         targets.append(_Target(write, progress))
     if given := [name for name in ("compute", "regions", "sources", "targets") if name in options]:
         raise EncodingError("chunkmanager_store_kwargs names what zarrds itself decides", found=given)

@@ -141,6 +141,10 @@ class RemoteStore:
     def in_memory(self) -> bool:
         return self._objects.is_memory
 
+    @property
+    def locks_processes(self) -> bool:
+        return False
+
     # one key
 
     def get(self, key: str, buffer: memoryview | None = None) -> Buffer | None:

@@ -90,6 +90,7 @@ class LocalStore(Tree):
     """
 
     in_memory = False
+    locks_processes = True
     is_remote = False
 
     path: str
@@ -420,8 +421,8 @@ class LocalStore(Tree):
     def lock(self, *keys: str) -> AbstractContextManager[object]:
         """Keep others out that lock one of the same keys, or without keys the store as a whole; see `Store.lock`.
 
-        Between processes by files of hidden names, which are gone afterwards. A staged store, which is private to
-        one save, locks between threads only.
+        Between processes by files of hidden names, which are gone afterwards; in a staged store too, which the workers
+        of one save share.
         """
         for key in keys:
             check_key(key, self.path)
@@ -443,7 +444,7 @@ class LocalStore(Tree):
 
     def _own_locks(self) -> Locks:
         if self._locks is None:
-            self._locks = locks_of(self._root, between_processes=self._final is None)
+            self._locks = locks_of(self._root, between_processes=True)
         return self._locks
 
     # how

@@ -13,6 +13,7 @@ import xarray as xr
 
 import zarrds
 from tests.datasets.samples import Format
+from zarrds.compat import releases
 from zarrds.datasets.writing.sources import reads_from
 from zarrds.errors import EncodingError
 from zarrds.labels.sorted.lazy_index import LazyIndex, unread_source
@@ -138,3 +139,11 @@ def test_a_part_of_itself_with_its_labels(path: Path) -> None:
     zarrds.save(ds.isel(x=slice(20, 2000)), path, region={"x": slice(20, 2000)})
     zarrds.save(ds.isel(x=slice(20, 2000)), path, region="auto")
     is_stored(path, large("times"))
+
+
+@pytest.mark.parametrize("chunks", [None, {}])
+def test_the_lazy_data_of_any_release_of_xarray(tmp_path: Path, chunks: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(releases, "_LAZY", releases._Reversible)  # as with xarray 2025.12
+    zarrds.save(xr.Dataset({"v": ("x", np.arange(9))}), tmp_path / "x.zarr")
+    ds = xr.open_dataset(tmp_path / "x.zarr", engine="zarrds", chunks=chunks)
+    assert reads_from([ds.v.variable], LocalStore(tmp_path / "x.zarr"))

@@ -19,7 +19,7 @@ __all__ = ["reads_from"]
 
 # what wrappers of lazily read data call what they wrap: of xarray, of its zarr engine, of dask's tasks and data nodes
 _WRAPPED = ("array", "_array", "args", "kwargs", "value")
-_WRAPPERS = ("xarray.", "dask.")
+_WRAPPERS = ("xarray.", "dask.", "zarrds.compat.")
 
 
 def reads_from(variables: Iterable[xr.Variable], store: Store) -> bool:

@@ -41,7 +41,7 @@ NETCDF_LEFTOVER = {
 @pytest.mark.parametrize("zarr_format", FORMATS)
 @pytest.mark.parametrize("as_dask", [False, True])
 def test_leftovers_of_netcdf(path: Path, zarr_format: int, as_dask: bool) -> None:
-    ds = xr.Dataset({"v": (("y", "x"), np.arange(60_000.0).reshape(300, 200))})
+    ds = xr.Dataset({"v": (("y", "x"), np.arange(60_000, dtype="f4").reshape(300, 200))})
     ds["v"].encoding = NETCDF_LEFTOVER
     zarrds.save(ds.chunk(y=130) if as_dask else ds, path, zarr_format=zarr_format)
     for engine in ("zarrds", "zarr"):

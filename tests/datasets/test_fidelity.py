@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
@@ -9,10 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import zarrds
 from tests.datasets.same import assert_same
-from zarrds.errors import ZarrdsError
+from tests.datasets.samples import FORMATS, Format
+from tests.datasets.strategies import datasets
+from zarrds.errors import EncodingError, ZarrdsError
 
 PROJECT = Path(__file__).parents[2]
 
@@ -45,6 +52,97 @@ def without_fill(ds: xr.Dataset) -> xr.Dataset:
     for variable in ds.variables.values():
         variable.attrs.pop("_FillValue", None)
     return ds
+
+
+def check(ds: xr.Dataset, zarr_format: Format) -> None:
+    folder = Path(tempfile.mkdtemp())
+    try:
+        back = saved_and_opened(ds, folder / "a.zarr", zarr_format=zarr_format)
+        if back is None:
+            return
+        assert_same(ds, back)
+        # with the encoding that it has now, in the other format
+        again = saved_and_opened(back, folder / "b.zarr", zarr_format=5 - zarr_format)
+        assert again is not None
+        assert_same(back, again)
+        assert sorted(os.listdir(folder)) == ["a.zarr", "b.zarr"]
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@settings(max_examples=60)
+@given(datasets(), st.sampled_from(FORMATS))
+def test_everything_that_a_dataset_can_hold(ds: xr.Dataset, zarr_format: Format) -> None:
+    check(ds, zarr_format)
+
+
+@pytest.mark.slow
+@settings(max_examples=1500)
+@given(datasets(), st.sampled_from(FORMATS))
+def test_everything_that_a_dataset_can_hold_for_longer(ds: xr.Dataset, zarr_format: Format) -> None:
+    check(ds, zarr_format)
+
+
+def objects(*values: Any) -> np.ndarray[Any, Any]:
+    made = np.empty(len(values), object)
+    made[:] = values
+    return made
+
+
+KINDS: dict[str, np.ndarray[Any, Any]] = {
+    "booleans": np.array([True, False]),
+    "int8": np.array([1, 2], "i1"),
+    "float32": np.array([1, 0.1], "f4"),
+    "float64": np.array([1, 0.5]),
+    "complex": np.array([1, 2], "c8"),
+    "text": objects("a", "bcd"),
+    "some text": objects("a", None),
+    "nothing": objects(None, np.nan),
+    "object booleans": objects(True, False),
+    "object integers": objects(1, None),
+    "object bytes": objects(b"a", b"b\0"),
+    "some bytes": objects(b"a\0", None),
+    "U": np.array(["a", "bcd"]),
+    "S3": np.array([b"a", b"xyz"]),
+    "S1": np.array([b"a", b""]),
+    "StringDType": np.array(["a", "bc"], np.dtypes.StringDType()),
+    "no objects": np.empty(0, object),
+    "datetimes": np.array(["2000-01-01T06", "NaT"], "M8[ns]"),
+    "milliseconds": np.array([0, 86400], "m8[ms]"),
+}
+CARRIED: list[dict[str, Any]] = [
+    {"dtype": "float32", "_FillValue": 1e20},
+    {"dtype": "int8", "_FillValue": -1},
+    {"dtype": "bool"},
+    {"dtype": "nonsense"},
+    {"dtype": "<U2"},
+    {"dtype": "float64", "scale_factor": 0.5},
+    {"dtype": "M8[ns]"},
+    {"dtype": "timedelta64[ns]", "units": "hours"},
+    {"_FillValue": np.nan},
+    {"_FillValue": "x"},
+    {"_FillValue": b"\0"},
+    {"missing_value": -9},
+    {"units": "seconds", "dtype": "float64"},
+    {"units": "days"},
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_encoding_of_another_kind_of_data_gives_way(kind: str) -> None:
+    for number, hint in enumerate(CARRIED):
+        ds = xr.Dataset({"v": ("x", KINDS[kind], {}, hint)})
+        with tempfile.TemporaryDirectory() as folder:
+            back = saved_and_opened(ds, Path(folder) / "a.zarr", zarr_format=FORMATS[number % 2])
+        assert back is not None, hint
+        assert_same(ds, back)
+
+
+def test_text_is_not_asked_for_as_numbers(tmp_path: Path) -> None:
+    ds = xr.Dataset({"v": ("x", ["1", "2"])})
+    with pytest.raises(EncodingError, match="is float32, but it holds strings"):
+        zarrds.save(ds, tmp_path / "a.zarr", encoding={"v": {"dtype": "float32"}})
+    assert not os.listdir(tmp_path)
 
 
 # ------------------------------------------------------------------------------------------- real files

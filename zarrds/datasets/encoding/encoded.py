@@ -15,9 +15,10 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from zarrds.compat.xarray_internals import encode_zarr_variable
+from zarrds.compat.xarray_internals import check_vlen_dtype, encode_zarr_variable
 from zarrds.datasets.encoding.blocks import Block, blockwise, encoding_error
 from zarrds.datasets.encoding.encoder import Encoder, kind_of
+from zarrds.datasets.encoding.fitting import misfit_of_hint, misfit_of_order, other_dtype
 from zarrds.datasets.encoding.packing import CF_KEYS
 from zarrds.datasets.encoding.times import check_same_times, decode_times
 from zarrds.errors import EncodingError, ZarrdsError
@@ -78,6 +79,8 @@ def encoded_variable(
     >>> why
     'holds a value that would read back as 0.2: 0.25 at x=1'
     """
+    if check_vlen_dtype(variable.dtype) is bytes:  # which xarray would cut at zeros at the end
+        return _as_it_is(variable), None
     encoding = _with_floats(variable.encoding)
     for key in _MARKERS:
         if key in encoding and np.ndim(encoding[key]) and np.size(encoding[key]) == 1:
@@ -88,10 +91,16 @@ def encoded_variable(
         if problem is not None:
             key, why = problem
             raise EncodingError(f"encoding[{key!r}] {why}", key=name, mend="Give one value that the stored dtype has")
+        if (misfit := misfit_of_order(variable, encoding)) is not None:
+            raise EncodingError(f"encoding['dtype'] {misfit}", key=name, mend="Convert it first, or leave it out")
         return _first_possible(name, variable, _orders(variable, encoding), zarr_format), None
     if LOSSY_KEYS.isdisjoint(encoding):
         return _encode(name, variable, encoding, zarr_format, is_carried=False), None
-    replaced = None
+    if variable.dtype.kind == "b" and encoding.get("dtype") in ("int8", np.dtype(np.int8)):
+        encoding.pop("dtype")  # as netCDF files have booleans
+    replaced = misfit_of_hint(variable, encoding)
+    if replaced is not None:
+        return _encode(name, variable, without_losses(encoding), zarr_format, is_carried=False), replaced
     while problem is not None:
         key, why = problem
         replaced = f"{key} {why}"
@@ -99,10 +108,18 @@ def encoded_variable(
         problem = next(_contradictions(variable, encoding), None)
     for candidate in _hints(variable, encoding):
         try:
-            return _encode(name, variable, candidate, zarr_format, is_carried=True), replaced
+            made = _encode(name, variable, candidate, zarr_format, is_carried=True)
+            if (dtype := other_dtype(variable, made)) is None:
+                return made, replaced
+            replaced = replaced or f"it would read back as {dtype}"
         except (ZarrdsError, NotImplementedError, *_FOREIGN) as error:
             replaced = replaced or _in_words(name, error)
     return _encode(name, variable, without_losses(encoding), zarr_format, is_carried=False), replaced
+
+
+def _as_it_is(variable: xr.Variable) -> xr.Variable:
+    encoding = without_losses(variable.encoding)
+    return xr.Variable(variable.dims, variable.data, variable.attrs, encoding, fastpath=True)
 
 
 def _in_words(name: str, error: Exception) -> str:

@@ -130,7 +130,8 @@ def _decode(numbers: Array, encoding: Encoding, like: np.dtype[Any], unit: Any) 
     if like.kind == "O":
         numbers = numbers.astype(np.float64)  # as xarray's reader does, which is not exact above 2⁵³
     decoded, _, _ = decode_cf_variables(
-        {"values": xr.Variable(("values",), numbers, attributes)},
+        # a copy: of floats xarray makes other units in place
+        {"values": xr.Variable(("values",), numbers.copy(), attributes)},
         {},
         concat_characters=False,
         decode_times=xr.coders.CFDatetimeCoder(use_cftime=like.kind == "O", time_unit=unit),

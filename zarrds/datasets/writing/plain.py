@@ -299,8 +299,8 @@ class _Maker:
         encoding: Any = self._asked.get(name, variable.encoding)  # whatever the user passed
         is_chosen = isinstance(encoding, Mapping) and not _MISSING.isdisjoint(encoding)
         if is_chosen and name not in self._asked:
-            # what came along counts only if it can stand for missing text
-            is_chosen = any(isinstance(encoding.get(key), str) for key in _MISSING)
+            # what came along counts only if it can stand for missing text, and there is text
+            is_chosen = any(isinstance(encoding.get(key), str) for key in _MISSING) and _is_text(variable)
         if variable.dtype.kind == "T" and variable.chunks is None:
             return variable.values
         if variable.dtype.kind != "O" or is_chosen or check_vlen_dtype(variable.dtype) is not None:
@@ -365,6 +365,13 @@ class _Maker:
         return PlainDataset(
             dataset, self._notes, frozenset(self._labels), self._multi, self._ranges, beside, self._extended
         )
+
+
+def _is_text(variable: xr.Variable) -> bool:
+    """Whether objects in memory are text, some of it missing."""
+    if variable.dtype.kind != "O" or variable.chunks is not None:
+        return False
+    return pd.api.types.infer_dtype(np.asarray(variable.values).reshape(-1), skipna=True) == "string"
 
 
 def _level_values(index: pd.MultiIndex, name: Hashable) -> pd.Index[Any]:

@@ -43,6 +43,7 @@ OBJECTS = re.compile(r"objects\[(boolean|integer|bytes)\]")
 STRINGS = re.compile("StringDType")
 _INTEGERS = (np.dtype(np.int64), np.dtype(np.uint64))
 _BOOLEAN_MISSING = -1
+_BYTES = np.dtype("O", metadata={"element_type": bytes})  # of any length
 # how what is missing is written in a description; text or numbers are missing as NaN unless it says otherwise
 _MISSING = {"None": None, "nan": np.nan, "NA": pd.NA}
 
@@ -103,9 +104,9 @@ def store_objects(labels: Labels, like: Like | None) -> Plain:
     filled = objects.copy()
     filled[missing] = mark
     if description["dtype"] == "objects[bytes]":
-        if any(value.endswith(b"\0") for value in present):
-            raise EncodingError("bytes that end in zeros cannot be stored", mend="Store them as an array of uint8")
-        return Plain(filled.astype(np.bytes_), description)
+        # bytes of a fixed length cannot end in zeros
+        is_fixed = not any(value.endswith(b"\0") for value in present)
+        return Plain(filled.astype(np.bytes_) if is_fixed else filled.view(_BYTES), description)
     dtype = np.dtype(np.int8) if description["dtype"] == "objects[boolean]" else _integer_dtype(filled)
     return Plain(filled.astype(dtype), description, {"_FillValue": mark})
 
@@ -149,7 +150,7 @@ def objects_options(description: Description) -> dict[str, Any]:
 def restore_objects(description: Description, values: Array, companions: Mapping[str, Any]) -> Labels:
     """The index that `store_objects` was given."""
     dtype = described_dtype(description)
-    expected = "S" if dtype == "objects[bytes]" else "iu"
+    expected = "SO" if dtype == "objects[bytes]" else "iu"
     if values.dtype.kind not in expected:
         raise misfit("array does not hold the objects that are described", expected=dtype, found=values.dtype)
     mark = _mark(description)

@@ -18,6 +18,7 @@ __all__ = ["TEXTS", "holds_text", "marked_texts", "restore_texts", "store_texts"
 
 # as xarray marks objects as text, and then does not look at each of them
 _TEXT = np.dtype("O", metadata={"element_type": str})
+_BYTES = np.dtype("O", metadata={"element_type": bytes})
 TEXTS = re.compile(r"str|object|string\[(python|pyarrow)\]")
 
 
@@ -32,12 +33,22 @@ def holds_text(labels: Labels) -> bool:
 
 
 def marked_texts(values: Any) -> Array | None:
-    """An index or an array, if all of it are objects that are text: then the same objects, marked as that."""
+    """An index or an array, if all of it are objects that are text: then the same objects, marked as that.
+
+    So are bytes of which some end in zeros, which bytes of a fixed length cannot hold.
+    """
     if values.dtype != object:
         return None
-    texts = np.asarray(values)
-    is_text = pd.api.types.infer_dtype(texts.reshape(-1), skipna=False) == "string"
-    return texts.view(_TEXT) if is_text else None
+    objects = np.asarray(values)
+    what = pd.api.types.infer_dtype(objects.reshape(-1), skipna=False)
+    if what == "bytes":
+        return _marked_bytes(objects)
+    return objects.view(_TEXT) if what == "string" else None
+
+
+def _marked_bytes(values: Array) -> Array | None:
+    """Objects that are bytes, marked as such of any length, if some of them end in zeros."""
+    return values.view(_BYTES) if any(value.endswith(b"\0") for value in values.flat) else None
 
 
 def store_texts(labels: Labels, like: Like | None) -> Plain:

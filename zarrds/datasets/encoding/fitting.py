@@ -1,0 +1,141 @@
+"""Whether an encoding is one of such data at all: what a file of floats left there says nothing of text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from zarrds.compat.xarray_internals import check_vlen_dtype, decode_cf_variables
+from zarrds.datasets.encoding.encoder import kind_of
+from zarrds.datasets.encoding.packing import CF_KEYS
+
+__all__ = ["kind_of_data", "misfit_of_hint", "misfit_of_order", "other_dtype"]
+
+_MARKERS = ("_FillValue", "missing_value")
+_PACKING = ("scale_factor", "add_offset", "_Unsigned")
+# kinds of dtypes that arrays of them may have
+_TEXT, _TIMES, _NUMBERS = "OUST", "iuf", "biufc"
+
+
+def kind_of_data(variable: xr.Variable) -> str:
+    """What the elements of a variable are, one of the words of `KINDS`, ``objects``, or nothing if there are none.
+
+    Of a dask array of objects the first element is looked at.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> kind_of_data(xr.Variable("x", np.array([True, None], dtype=object)))
+    'objects'
+    """
+    if variable.dtype.kind != "O":
+        return kind_of(np.empty(0, variable.dtype))
+    marked = check_vlen_dtype(variable.dtype)
+    if marked is not None:
+        return "strings" if marked is str else "bytes"
+    if variable.chunks is not None and variable.size:
+        return kind_of(np.asarray(variable[(slice(0, 1),) * variable.ndim].values).reshape(-1))
+    return kind_of(np.asarray(variable.values).reshape(-1))
+
+
+def misfit_of_hint(variable: xr.Variable, encoding: Mapping[str, Any]) -> str | None:
+    """Why an encoding that came along is one of another kind of data, or None.
+
+    Parameters
+    ----------
+    variable : Variable
+        Decoded.
+    encoding : mapping
+
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> misfit_of_hint(xr.Variable("x", ["a", "b"]), {"dtype": "float32"})
+    'dtype is float32, but it holds strings'
+    """
+    asked, problem = _dtype_of(encoding)
+    if problem is not None:
+        return problem
+    kind = kind_of_data(variable)
+    markers = [key for key in _MARKERS if encoding.get(key) is not None]
+    packing = [key for key in _PACKING if encoding.get(key) is not None]
+    wrong: list[str] = []
+    if kind in ("datetimes", "timedeltas"):
+        allowed = _TIMES
+    elif kind in ("strings", "bytes", ""):
+        allowed = _TEXT if kind != "bytes" else "OS"
+        wrong = [*packing, *(key for key in markers if not _is_text_marker(encoding[key], kind))]
+    elif kind == "booleans":
+        allowed, wrong = "b", [*packing, *markers]
+    elif kind == "objects":
+        allowed, wrong = "", [*packing, *markers]
+    else:
+        allowed = _NUMBERS
+        wrong = ["missing_value"] if kind == "complex numbers" and "missing_value" in markers else []
+    if asked is not None and asked.kind not in allowed:
+        return f"dtype is {asked}, but it holds {kind or 'objects'}"
+    return f"{wrong[0]} is {encoding[wrong[0]]!r:.40}, but it holds {kind or 'objects'}" if wrong else None
+
+
+def misfit_of_order(variable: xr.Variable, encoding: Mapping[str, Any]) -> str | None:
+    """Why a dtype that was asked for cannot be that of such data, or None. Numbers may become other numbers."""
+    asked, problem = _dtype_of(encoding)
+    if problem is not None or asked is None or variable.dtype.kind not in "OUSTmM":
+        return problem
+    kind = kind_of_data(variable)
+    if kind in ("datetimes", "timedeltas"):
+        fits = asked.kind in _TIMES
+    elif kind in ("strings", "bytes"):
+        fits = asked.kind in _TEXT
+    else:
+        fits = asked.kind in _NUMBERS + "O"
+    return None if fits else f"is {asked}, but it holds {kind}"
+
+
+def other_dtype(variable: xr.Variable, made: xr.Variable) -> np.dtype[Any] | None:
+    """What a variable would come back as, if that is another dtype than it has; None if it is the same.
+
+    Parameters
+    ----------
+    variable : Variable
+        Decoded; of numbers, booleans or bytes of a fixed length. Others are not judged by their dtype.
+    made : Variable
+        As it is to be stored.
+    """
+    given = variable.dtype
+    is_left_to_blocks = variable.chunks is not None and given.kind in "iu" and made.dtype.kind in "iu"
+    if given.kind not in "biufcS" or (is_left_to_blocks and made.dtype == given):
+        return None
+    attributes = {key: made.attrs[key] for key in CF_KEYS if key in made.attrs and key not in variable.attrs}
+    attributes = {key: value for key, value in attributes.items() if key not in ("units", "calendar")}
+    found = made.dtype
+    if attributes and not (given.kind in "fc" and all(_is_nan(value) for value in attributes.values())):
+        empty = xr.Variable(("values",), np.empty(0, made.dtype), attributes)
+        decoded, _, _ = decode_cf_variables(
+            {"values": empty}, {}, concat_characters=False, decode_times=False, decode_timedelta=False
+        )
+        found = decoded["values"].dtype
+    is_same = found.kind == "S" if given.kind == "S" else found.newbyteorder("=") == given.newbyteorder("=")
+    return None if is_same else found
+
+
+def _dtype_of(encoding: Mapping[str, Any]) -> tuple[np.dtype[Any] | None, str | None]:
+    asked = encoding.get("dtype")
+    if asked is None:
+        return None, None
+    try:
+        return np.dtype(asked), None
+    except TypeError:
+        return None, f"dtype is {asked!r:.40}, which is none"
+
+
+def _is_text_marker(value: Any, kind: str) -> bool:
+    return isinstance(value, str | bytes) and kind != "bytes"
+
+
+def _is_nan(value: Any) -> bool:
+    return np.ndim(value) == 0 and bool(pd.isnull(value))

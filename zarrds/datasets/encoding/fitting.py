@@ -68,7 +68,9 @@ def misfit_of_hint(variable: xr.Variable, encoding: Mapping[str, Any]) -> str | 
         allowed = _TIMES
     elif kind in ("strings", "bytes", ""):
         allowed = _TEXT if kind != "bytes" else "OS"
-        wrong = [*packing, *(key for key in markers if not _is_text_marker(encoding[key], kind))]
+        # xarray makes floats of no objects of which some might be missing
+        is_empty = variable.dtype.kind == "O" and not variable.size
+        wrong = [*packing, *(key for key in markers if is_empty or not _is_text_marker(encoding[key], kind))]
     elif kind == "booleans":
         allowed, wrong = "b", [*packing, *markers]
     elif kind == "objects":

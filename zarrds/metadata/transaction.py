@@ -14,6 +14,7 @@ from typing import Self
 
 from zarrds.metadata.documents import documents_of_change, locked, parents_of
 from zarrds.metadata.model import Node, ZarrFormat
+from zarrds.storage.memory import MemoryStore
 from zarrds.storage.overlay import Overlay
 from zarrds.storage.protocol import DELETED, Store
 
@@ -74,6 +75,11 @@ class Transaction:
     def values(self) -> Overlay:
         """The store's values as they will be; what is set becomes a part of the transaction."""
         return Overlay(self.store, self.changes, str(Phase.NEW.value))
+
+    @property
+    def staged(self) -> Overlay:
+        """What was set so far, and nothing of the store."""
+        return Overlay(MemoryStore(), self.changes, str(Phase.NEW.value))
 
     def put_nodes(
         self,

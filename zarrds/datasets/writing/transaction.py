@@ -8,19 +8,21 @@ the documents of the arrays that were there. Regions alone are written in place,
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
 from zarrds.arrays.in_place import InPlace
 from zarrds.datasets.writing.conflicts import check_not_replaced, check_versions, leftovers_of, true_of_regions
+from zarrds.datasets.writing.moving import moved
 from zarrds.datasets.writing.order import with_order
+from zarrds.datasets.writing.plan import StorePlan
 from zarrds.datasets.writing.update import ArrayChange
 from zarrds.datasets.writing.writes import Write, compute_writes, write_in_memory
 from zarrds.engine.elements import Elements
 from zarrds.engine.executor import run
 from zarrds.engine.progress import ProgressOption, progress_bar
-from zarrds.errors import StoreIOError, UnsupportedError, ZarrdsError
+from zarrds.errors import ConflictError, StoreIOError, UnsupportedError, ZarrdsError
 from zarrds.metadata.documents import locked, own_node
 from zarrds.metadata.extension import marks_of, new_id, with_marks
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node
@@ -60,6 +62,7 @@ def carry_out(
     in_place: bool = False,
     replaced: str | None = None,
     check: Callable[[], None] | None = None,
+    plan_again: Callable[[], StorePlan] | None = None,
 ) -> Any:
     """Write array and group changes, by path from the store's root.
 
@@ -76,6 +79,9 @@ def carry_out(
         The path of a group that is replaced: what is there now goes.
     check : callable, optional
         Called at the end, when nobody else can change the store any more; raises if it is not as it was to be.
+    plan_again : callable, optional
+        Called then if the store is not as it was: a plan of where the same data goes now. Computed data is not computed
+        again.
 
     Returns
     -------
@@ -110,11 +116,19 @@ def carry_out(
                 after |= {path: with_order(overlay, path, change, after[path]) for path, change in now.items()}
                 nodes |= {path: after[path] for path in now if after[path] != arrays[path].before}
         if nodes or not in_place:
-            with locked(store), store.lock(*partial) if partial else nullcontext():
-                with _explained(store, versions), true_of_regions() if in_place else nullcontext():
-                    if check is not None:
-                        check()
-                    check_versions(store, {**versions, **partial})
+            with locked(store), ExitStack() as chunks:
+                if partial:
+                    chunks.enter_context(store.lock(*partial))
+                try:
+                    with _explained(store, versions), true_of_regions() if in_place else nullcontext():
+                        if check is not None:
+                            check()
+                        check_versions(store, {**versions, **partial})
+                except ConflictError as error:
+                    if plan_again is None:
+                        raise
+                    chunks.close()
+                    return _carry_out_elsewhere(transaction, arrays, options, plan_again, error)
                 new = {p: node for p, node in after.items() if arrays[p].before is None}
                 leftovers = leftovers_of(store, new) if replaced is None else store.list_prefix(replaced)
                 if nodes:
@@ -124,6 +138,24 @@ def carry_out(
     if options.compute:
         return None
     return finish_later(store, after, later, options)
+
+
+def _carry_out_elsewhere(
+    transaction: Transaction,
+    arrays: Mapping[str, ArrayChange],
+    options: Options,
+    plan_again: Callable[[], StorePlan],
+    conflict: ConflictError,
+) -> Any:
+    """Write what was staged for a store that has changed meanwhile where it belongs now; under the store's lock."""
+    computed = [path for path, change in arrays.items() if change.variable.chunks is not None and options.compute]
+    try:
+        plan = plan_again()
+        changes = moved(plan.arrays, arrays, transaction.staged, computed)
+    except ZarrdsError as error:
+        raise conflict from error
+    here = replace(options, progress=False, chunkmanager_store_kwargs={"scheduler": "threads"})
+    return carry_out(transaction.store, changes, plan.groups, plan.versions, here if computed else options)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import os
 from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from math import prod
 from operator import lt
 from typing import Any, Literal
@@ -17,6 +18,7 @@ from zarrds.datasets.encoding.meaning import decoded_like
 from zarrds.datasets.writing.append import ON_OVERLAP, ON_UNORDERED, OnOverlap, OnUnordered
 from zarrds.datasets.writing.conflicts import check_groups
 from zarrds.datasets.writing.hints import Parts, warn_of, with_chunks, without_hint
+from zarrds.datasets.writing.moving import with_labels_loaded
 from zarrds.datasets.writing.new_store import Target, find_target, staged
 from zarrds.datasets.writing.order import with_order
 from zarrds.datasets.writing.plain import plain_dataset
@@ -310,6 +312,8 @@ def _replaced(arrays: Mapping[str, ArrayChange]) -> dict[str, str]:
 
 def _save_into(parts: Parts, store: Store, path: str, how: How, options: Options, replaced: dict[str, str]) -> Any:
     """Save into a store that exists."""
+    if how.append_dim is not None and options.compute:
+        parts = [(where, with_labels_loaded(dataset), encoding) for where, dataset, encoding in parts]
     sources = [v for _, dataset, _ in parts for v in dataset.variables.values()]
     # With data at hand, other writers are kept out from the first look to the last write. A dask graph may take days:
     # then it is only made sure at the end that nobody came between. Regions are written side by side.
@@ -328,8 +332,21 @@ def _save_into(parts: Parts, store: Store, path: str, how: How, options: Options
         if not options.compute and reads_from((v for v in sources if v.chunks is not None), store):
             _check_order(plan.arrays)
         in_place = how.region is not None and how.append_dim is None and not reads_from(sources, store)
-        check = None if alone else plan.check
-        return carry_out(store, plan.arrays, plan.groups, plan.versions, options, in_place=in_place, check=check)
+        if alone:
+            return carry_out(store, plan.arrays, plan.groups, plan.versions, options)
+        again = None
+        if how.append_dim is not None and not reads_from(sources, store):
+            again = partial(_planned, parts, store, path, how, options)
+        return carry_out(
+            store,
+            plan.arrays,
+            plan.groups,
+            plan.versions,
+            options,
+            in_place=in_place,
+            check=plan.check,
+            plan_again=again,
+        )
 
 
 def _planned(parts: Parts, store: Store, path: str, how: How, options: Options) -> StorePlan:

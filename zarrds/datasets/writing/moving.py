@@ -14,12 +14,12 @@ import numpy as np
 import xarray as xr
 
 from zarrds.datasets.encoding.meaning import says_where
-from zarrds.datasets.encoding.packing import CF_KEYS
 from zarrds.datasets.writing.update import ArrayChange
 from zarrds.datasets.writing.writes import aligned_blocks
 from zarrds.engine.elements import Elements
 from zarrds.errors import ConflictError
 from zarrds.metadata.equality import is_same
+from zarrds.metadata.extension import marks_of
 from zarrds.metadata.model import ArrayMetadata
 from zarrds.storage.overlay import Overlay
 
@@ -61,20 +61,23 @@ def moved(
     Raises
     ------
     ConflictError
-        If other elements would have to be written, or in another encoding.
+        If other elements would have to be written, or into another array, or into one of which attributes have changed.
     """
     changes = dict(planned)
     for path in computed:
         before, now = written[path], planned.get(path)
-        if now is None or now.variable.shape != before.variable.shape or not _is_encoded_alike(before.after, now.after):
+        if now is None or now.variable.shape != before.variable.shape or not _is_same_array(before.before, now.before):
             raise ConflictError("another writer changed meanwhile which elements are to be written, or how", key=path)
         changes[path] = replace(now, variable=_read_back(now, before, path, staged))
     return changes
 
 
-def _is_encoded_alike(one: ArrayMetadata, other: ArrayMetadata) -> bool:
-    values = ({key: node.attributes.get(key) for key in CF_KEYS} for node in (one, other))
-    return one.data_type == other.data_type and is_same(*values)
+def _is_same_array(before: ArrayMetadata | None, now: ArrayMetadata | None) -> bool:
+    """Whether an array is what it was, but for its shape."""
+    if before is None or now is None:
+        return before is now
+    is_it = marks_of(before).id == marks_of(now).id
+    return is_it and before.data_type == now.data_type and is_same(before.attributes, now.attributes)
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,7 @@ from zarrds.datasets.writing.append import Placement
 from zarrds.datasets.writing.conflicts import check_groups, check_sizes_of_others
 from zarrds.datasets.writing.stored import StoredGroup
 from zarrds.datasets.writing.update import ArrayChange, GroupChange
-from zarrds.errors import LabelError, ZarrdsError
+from zarrds.errors import ConflictError, LabelError, ZarrdsError
 from zarrds.metadata.documents import Nodes, document_key, parents_of, walk
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata
 from zarrds.storage.protocol import Store
@@ -148,6 +148,18 @@ class StorePlan:
                     sizes |= {n: size for n, size in zip(names, array.after.shape, strict=False) if n is not None}
                 known = stored.arrays.keys() | change.arrays.keys()
                 check_sizes_of_others(self.store, path, known, sizes, self.nodes.zarr_format)
+
+    def check_same_groups(self, before: StorePlan) -> None:
+        """Check that the groups that are changed are those of an earlier plan: nobody has made or edited one.
+
+        Raises
+        ------
+        ConflictError
+        """
+        for path in self._before.keys() | before._before.keys():
+            one, other = self._before.get(path), before._before.get(path)
+            if one != other:
+                raise ConflictError("another writer changed the group meanwhile", path=self.store.path, key=path or "/")
 
     def check_labels_below(self) -> None:
         """Check that no group below is read by labels that are replaced: in a DataTree it inherits them.

@@ -336,7 +336,7 @@ def _save_into(parts: Parts, store: Store, path: str, how: How, options: Options
             return carry_out(store, plan.arrays, plan.groups, plan.versions, options)
         again = None
         if how.append_dim is not None and not reads_from(sources, store):
-            again = partial(_planned, parts, store, path, how, options)
+            again = partial(_planned, parts, store, path, how, options, before=plan)
         return carry_out(
             store,
             plan.arrays,
@@ -349,7 +349,9 @@ def _save_into(parts: Parts, store: Store, path: str, how: How, options: Options
         )
 
 
-def _planned(parts: Parts, store: Store, path: str, how: How, options: Options) -> StorePlan:
+def _planned(
+    parts: Parts, store: Store, path: str, how: How, options: Options, before: StorePlan | None = None
+) -> StorePlan:
     nodes = open_nodes(store, zarr_format=how.zarr_format, consolidated=False)
     plan = StorePlan(store, nodes)
     dim = how.append_dim
@@ -379,6 +381,8 @@ def _planned(parts: Parts, store: Store, path: str, how: How, options: Options) 
     plan.check_labels_below()
     if dim is not None:
         plan.check_alignment()
+    if before is not None:
+        plan.check_same_groups(before)
     return plan
 
 

@@ -292,6 +292,8 @@ elif sys.argv[2] == "commit":
         os.replace = die
         store.apply_changes(changes)
 elif sys.argv[2] == "file":
+    from zarrds.engine.kernel import library
+    library.library = lambda: None  # the native kernel renames by itself
     array = zarrds.open_group(store, "r+")["v"]
     os.replace = die
     array[:5, :7] = 1

@@ -260,3 +260,27 @@ def test_lazily(keys: tuple[slice, ...], tmp_path: Path) -> None:
     for key in keys:
         found, expected = found[key], expected[key]
     np.testing.assert_array_equal(found, expected)
+
+
+def test_is_strange() -> None:
+    for data in (np.arange(2), pd.Index([1]), pd.array([1, None]), xr.Variable("x", [1]).chunk().data):
+        assert not internals.is_strange(xr.Variable("x", data))
+    sparse = pytest.importorskip("sparse")
+    assert internals.is_strange(xr.Variable("x", sparse.COO(np.array([1, 0]))))
+
+
+def test_guard_decoders() -> None:
+    attributes = {"_FillValue": -1, "scale_factor": 0.5}
+    raw = xr.Variable(
+        "x", internals.lazily(internals.MappedArray(xr.Variable("x", [2, 4]), abs, np.dtype("i8"))), attributes
+    )
+    decoded, _, _ = internals.decode_cf_variables({"v": raw}, {})
+    called = []
+
+    def guard(function: object) -> object:
+        called.append(function)
+        return lambda values: function(values) + 1  # type: ignore[operator]  # a function
+
+    internals.guard_decoders(decoded["v"], guard)  # type: ignore[arg-type]  # of a function
+    np.testing.assert_array_equal(decoded["v"].values, [2.5, 3.5])
+    assert len(called) == 2

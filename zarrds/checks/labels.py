@@ -11,14 +11,13 @@ import xarray as xr
 
 from zarrds.checks.report import Finding, Severity, finding_of
 from zarrds.checks.stores import Nodes
-from zarrds.compat.xarray_internals import decode_cf_variables
-from zarrds.datasets.reading.decoding import decoders_for
+from zarrds.datasets.reading.decoding import decode, decoders_for
 from zarrds.datasets.reading.lazy import LazyArrays, check_is_stored
 from zarrds.datasets.reading.notes import ORDER, GroupNotes, notes_of, range_of
 from zarrds.datasets.reading.restored import MisfitError, index_of
 from zarrds.engine.cache import cache_of
 from zarrds.engine.elements import Elements
-from zarrds.errors import MetadataError, UnsupportedError, ZarrdsError
+from zarrds.errors import MetadataError, UnsupportedError, ZarrdsError, locating
 from zarrds.labels.kinds.table import array_from_plain
 from zarrds.labels.sorted.blocks import Blocks
 from zarrds.labels.sorted.record import OrderRecord, is_recordable, record_of
@@ -174,10 +173,9 @@ def _misfits(
         try:
             variables = _decoded(store, base, described, notes, n_workers)
             break
-        except ValueError:
-            return  # xarray cannot decode them, whatever is noted
         except ZarrdsError as error:
-            # an array that cannot be read was found already: what it belongs to cannot be judged
+            # of an array that cannot be read, which was found already, or that xarray cannot decode, whatever is
+            # noted, nothing can be judged, nor of what it belongs to
             gone = next((name for name in described if error.key == base + name), None)
             if gone is None:
                 return
@@ -193,13 +191,15 @@ def _decoded(
 ) -> Mapping[Hashable, xr.Variable]:
     zarr_format = next(iter(arrays.values())).zarr_format
     lazy_arrays = LazyArrays(store, None, n_workers, None, cache_of(0), zarr_format == 2)
-    lazy = {name: lazy_arrays.array(base + name, metadata) for name, metadata in arrays.items()}
+    lazy, raw = {}, {}
+    for name, metadata in arrays.items():
+        with locating(store.path, base + name):
+            lazy[name] = lazy_arrays.array(base + name, metadata)
+            raw[name] = lazy_arrays.variable(lazy[name])
     decoders, _ = decoders_for(notes, {})
-    raw = {name: lazy_arrays.variable(array) for name, array in lazy.items()}
-    variables, _, _ = decode_cf_variables(raw, {}, **decoders)
+    found, _, _ = decode(raw, {}, decoders, store.path, base.rstrip("/"))
     for array in lazy.values():
         array.is_being_decoded = False
-    found: Mapping[Hashable, xr.Variable] = variables
     return found
 
 

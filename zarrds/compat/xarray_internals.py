@@ -16,6 +16,7 @@ from xarray.backends.api import DATAARRAY_NAME, DATAARRAY_VARIABLE
 from xarray.backends.common import NONE_VAR_NAME, datatree_from_dict_with_io_cleanup
 from xarray.backends.writers import _validate_dataset_names as validate_dataset_names
 from xarray.coding import strings
+from xarray.coding.common import _ElementwiseFunctionArray
 from xarray.conventions import CF_RELATED_DATA, decode_cf_variables, encode_dataset_coordinates
 from xarray.core import indexing
 from xarray.core.indexing import IndexSelResult
@@ -39,6 +40,7 @@ __all__ = [
     "decode_cf_variables",
     "encode_dataset_coordinates",
     "encode_zarr_variable",
+    "guard_decoders",
     "is_strange",
     "lazily",
     "lazy_data",
@@ -74,6 +76,23 @@ def unwrapped(data: Any) -> Any:
             return data
         data = wrapped
     return data
+
+
+def guard_decoders(variable: xr.Variable, guard: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
+    """Let the functions of a variable's elements that decoders apply when it is read be called through others.
+
+    Parameters
+    ----------
+    variable : Variable
+        Lazy or not; one that nobody else uses.
+    guard : callable
+        Gives the function to be called in place of one; what it gives must pickle.
+    """
+    data: Any = variable._data
+    while type(data).__module__ == indexing.__name__ or type(data).__module__.startswith("xarray.coding"):
+        if isinstance(data, _ElementwiseFunctionArray):
+            data.func = guard(data.func)
+        data = getattr(data, "array", None)
 
 
 def is_strange(variable: xr.Variable) -> bool:

@@ -20,6 +20,7 @@ from zarrds.display.codecs import codec_texts
 from zarrds.errors import VariableNotFoundError, ZarrdsError, locating
 from zarrds.metadata.documents import Nodes, get_node, open_nodes
 from zarrds.metadata.extension import marks_of
+from zarrds.metadata.fields import chunk_sizes, member
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata
 from zarrds.storage.locate import as_store
 from zarrds.storage.protocol import Store, check_prefix
@@ -90,7 +91,12 @@ def _info(
     stored: bool,
 ) -> Info:
     is_mask = nodes.zarr_format == 2
-    found = {name: _variable(name, metadata, is_mask) for name, metadata in arrays.items()}
+    found, problems = {}, dict(problems)
+    for name, metadata in arrays.items():
+        try:
+            found[name] = _variable(name, metadata, is_mask)
+        except ZarrdsError as error:
+            problems[name] = f"{name} cannot be read: {error}"
     dimensions: dict[str, int] = {}
     for each in found.values():
         for dim, size in zip(each.dims, each.shape, strict=True):
@@ -100,7 +106,7 @@ def _info(
     except (ZarrdsError, ValueError, TypeError) as error:  # of xarray's decoders, for what they cannot decode
         problems = {**problems, "": f"labels cannot be shown: {error}"}
     if stored:
-        paths = {f"{path}/{name}" if path else name: metadata for name, metadata in arrays.items()}
+        paths = {f"{path}/{name}" if path else name: arrays[name] for name in found}
         sizes = sizes_of_arrays(store, paths)
         found = {
             name: replace(each, stored=sizes[where]) for where, (name, each) in zip(paths, found.items(), strict=True)
@@ -114,7 +120,10 @@ def _info(
 def _variable(name: str, metadata: ArrayMetadata, is_mask: bool) -> VariableInfo:
     chunks, shards = metadata.chunks, None
     if len(metadata.codecs) == 1 and metadata.codecs[0]["name"] == SHARDING:
-        chunks, shards = tuple(metadata.codecs[0]["configuration"]["chunk_shape"]), chunks
+        chunks, shards = (
+            chunk_sizes(member(dict(metadata.codecs[0]), "configuration", dict), "chunk_shape", chunks),
+            chunks,
+        )
     names = metadata.dimension_names or (None,) * len(metadata.shape)
     complete = marks_of(metadata).complete
     data_type = metadata.data_type

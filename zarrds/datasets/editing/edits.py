@@ -8,7 +8,6 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from zarrds.compat.xarray_internals import decode_cf_variables
 from zarrds.datasets.editing.edited_notes import (
     check_attributes,
     check_parts,
@@ -18,6 +17,7 @@ from zarrds.datasets.editing.edited_notes import (
     without_ranges,
 )
 from zarrds.datasets.encoding.attributes import visible_attributes
+from zarrds.datasets.reading.decoding import decode
 from zarrds.datasets.reading.lazy import LazyArrays
 from zarrds.datasets.reading.notes import GroupNotes, notes_of
 from zarrds.datasets.reading.roles import roles_of
@@ -28,7 +28,6 @@ from zarrds.errors import (
     MetadataError,
     UnsupportedError,
     VariableNotFoundError,
-    ZarrdsError,
     locating,
 )
 from zarrds.metadata.attributes import updated_attributes
@@ -187,20 +186,16 @@ def _decoded(there: _Group, path: str, node: Node) -> tuple[dict[str, Any], Any]
     """The attributes of a node as a reader sees them, and what else decoding makes of it."""
     if isinstance(node, GroupMetadata):
         visible = visible_attributes(node)
-        _, attributes, names = decode_cf_variables({}, visible)
+        _, attributes, names = decode({}, visible, {}, there.store.path, path)
         return dict(attributes), names
     lazy_arrays = LazyArrays.of(there.store, there.nodes)
     lazy = lazy_arrays.array(path, node)
-    name = path.rpartition("/")[2]
+    group, _, name = path.rpartition("/")
     try:
-        decoded = decode_cf_variables({name: lazy_arrays.variable(lazy)}, {})[0][name]
-    except ZarrdsError:
+        decoded = decode({name: lazy_arrays.variable(lazy)}, {}, {}, there.store.path, group)[0][name]
+    except MetadataError as error:
+        error.mend = "Drop it with zarrds.drop_vars, or mend its attributes with zarrds.open_array"
         raise
-    except ValueError as error:
-        raise MetadataError(
-            f"array cannot be decoded: {error}",
-            mend="Drop it with zarrds.drop_vars, or mend its attributes with zarrds.open_array",
-        ) from error
     return dict(decoded.attrs), (decoded.dims, decoded.dtype, {k: _text(decoded.encoding, k) for k in decoded.encoding})
 
 

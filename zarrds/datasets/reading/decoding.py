@@ -1,17 +1,20 @@
-"""How xarray is to decode the arrays of a group, so that what is noted of them can be given back."""
+"""How xarray is to decode the arrays of a group, so that what is noted of them can be given back; and its decoders."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import xarray as xr
 
+from zarrds.compat.xarray_internals import decode_cf_variables, guard_decoders
 from zarrds.datasets.reading.notes import GroupNotes
+from zarrds.errors import MetadataError, ZarrdsError
 from zarrds.labels.kinds.table import decode_options
 from zarrds.metadata.dtypes import JSON
 
-__all__ = ["decoders_for"]
+__all__ = ["decode", "decoders_for"]
 
 
 def decoders_for(notes: GroupNotes, asked: Mapping[str, Any]) -> tuple[dict[str, Any], frozenset[str]]:
@@ -85,3 +88,102 @@ def _is_timedelta(description: Mapping[str, JSON]) -> bool:
     subtype = description.get("subtype")
     dtype = subtype.get("dtype") if isinstance(subtype, dict) else description["dtype"]
     return str(dtype).startswith("timedelta64")
+
+
+def decode(
+    raw: Mapping[Any, xr.Variable],
+    attributes: Mapping[str, Any],
+    decoders: Mapping[str, Any],
+    store: str,
+    group: str = "",
+) -> tuple[dict[Any, xr.Variable], Any, Any]:
+    """What xarray's decoders make of stored variables: what an attribute may hold that is wrong is without end.
+
+    Parameters
+    ----------
+    raw : mapping of name to Variable
+    attributes : mapping
+        Of the group.
+    decoders : mapping
+        Keywords of `xr.open_dataset`.
+    store, group : str
+        Where they are stored, for errors.
+
+    Returns
+    -------
+    dict of name to Variable
+    mapping
+        The attributes of the group that are left.
+    set of names
+        What they make coordinates.
+
+    Raises
+    ------
+    MetadataError
+        If they cannot be decoded, now or when they are read; it names the variable.
+    """
+    try:
+        variables, decoded_attributes, names = decode_cf_variables(raw, dict(attributes), **decoders)
+    except ZarrdsError:
+        raise
+    except Exception as error:
+        name, cause = _culprit(raw, decoders, error)
+        raise _undecodable(store, _path(group, name), cause) from error
+    for name, variable in variables.items():
+        guard_decoders(variable, _Guarding(store, _path(group, name)))
+    return dict(variables), decoded_attributes, names
+
+
+def _path(group: str, name: Any) -> str:
+    return "/".join(part for part in (group, "" if name is None else str(name)) if part)
+
+
+def _culprit(raw: Mapping[Any, xr.Variable], decoders: Mapping[str, Any], error: Exception) -> tuple[Any, Exception]:
+    """The variable that cannot be decoded by itself, and why; no name if that is of the group or of several."""
+    for name, variable in raw.items():
+        try:
+            decode_cf_variables({name: variable.copy(deep=False)}, {}, **decoders)
+        except Exception as own:
+            return name, own
+    return None, error
+
+
+def _undecodable(store: str, path: str, error: Exception) -> MetadataError:
+    problem = str(error).partition("\n")[0] or type(error).__name__
+    name = path.rpartition("/")[2]
+    if not name:
+        mend = "Open it as it is stored, with decode_cf=False, or mend its attributes with zarrds.open_group"
+        return MetadataError(f"group cannot be decoded: {problem}", path=store, key="/", mend=mend)
+    return MetadataError(
+        f"variable cannot be decoded: {problem}",
+        path=store,
+        key=path,
+        mend=f"Open it as it is stored, with decode_times={{{name!r}: False}} or decode_cf=False, "
+        f"or without it: drop_variables=[{name!r}]",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Guarding:
+    """Makes functions of a variable's elements raise errors of zarrds only."""
+
+    store: str
+    path: str
+
+    def __call__(self, function: Callable[..., Any]) -> _Guarded:
+        return _Guarded(function, self.store, self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class _Guarded:
+    function: Callable[..., Any]
+    store: str
+    path: str
+
+    def __call__(self, values: Any) -> Any:
+        try:
+            return self.function(values)
+        except ZarrdsError:
+            raise
+        except Exception as error:
+            raise _undecodable(self.store, self.path, error) from error

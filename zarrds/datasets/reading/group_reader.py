@@ -11,10 +11,10 @@ from typing import Any, Literal
 
 import xarray as xr
 
-from zarrds.compat.xarray_internals import NONE_VAR_NAME, decode_cf_variables, new_dataset
+from zarrds.compat.xarray_internals import NONE_VAR_NAME, new_dataset
 from zarrds.compat.xarray_opening import without_default_indexes
 from zarrds.datasets.encoding.attributes import visible_attributes
-from zarrds.datasets.reading.decoding import decoders_for
+from zarrds.datasets.reading.decoding import decode, decoders_for
 from zarrds.datasets.reading.index_options import IndexOptions
 from zarrds.datasets.reading.lazy import LazyArray, LazyArrays
 from zarrds.datasets.reading.notes import Closed, GroupNotes, beside, notes_of, with_intervals
@@ -103,9 +103,8 @@ class GroupReader:
     def _dataset(self, path: str, decoders: Mapping[str, Any], left_out: LeftOut) -> xr.Dataset:
         group = get_group(self._store, self._nodes, check_prefix(path, self._store.path))
         dropped = self._dropped | self._parts_of(path, self._dropped)
-        lazy = self._lazy(path, dropped, left_out)
+        lazy, stored = self._lazy(path, dropped, left_out)
         dropped |= left_out.names_in(path)
-        stored = {None if name == NONE_VAR_NAME else name: self._arrays.variable(array) for name, array in lazy.items()}
         attrs = visible_attributes(group)
         notes = notes_of({name: array.stored.metadata for name, array in lazy.items()})
         notes = notes.without_dimensions(dropped)
@@ -137,18 +136,24 @@ class GroupReader:
             return without_default_indexes(dataset, unindexed)
         return dataset
 
-    def _lazy(self, path: str, dropped: set[str], left_out: LeftOut) -> dict[str, LazyArray]:
-        """The arrays of a group that can be opened."""
+    def _lazy(
+        self, path: str, dropped: set[str], left_out: LeftOut
+    ) -> tuple[dict[str, LazyArray], dict[str | None, xr.Variable]]:
+        """The arrays of a group that can be opened, and variables of them, as they are stored."""
         nodes = children_of(self._nodes, path, dropped, left_out)
         arrays = {name: node for name, node in nodes.items() if isinstance(node, ArrayMetadata)}
         found: dict[str, LazyArray] = {}
+        variables: dict[str | None, xr.Variable] = {}
         for name, metadata in named(path, arrays, self._phony_dims, self._numbers, left_out).items():
             where = f"{path}/{name}" if path else name
             try:
-                found[name] = self._arrays.array(where, metadata)
+                array = self._arrays.array(where, metadata)
+                variables[None if name == NONE_VAR_NAME else name] = self._arrays.variable(array)
             except MetadataError as error:
                 left_out.add(where, error)
-        return found
+            else:
+                found[name] = array
+        return found, variables
 
     def _check_sizes(self, path: str, variables: Mapping[Hashable, xr.Variable]) -> None:
         sizes: dict[Hashable, tuple[int, Hashable]] = {}
@@ -194,7 +199,7 @@ class GroupReader:
             for array in lazy.values():
                 array.is_being_decoded = True
             raw = {name: variable.copy(deep=False) for name, variable in stored.items()} if active else stored
-            variables, decoded_attributes, names = self._by_xarray(path, raw, attributes, decoders)
+            variables, decoded_attributes, names = decode(raw, attributes, decoders, self._store.path, path)
             for array in lazy.values():
                 array.is_being_decoded = False
             try:
@@ -209,37 +214,6 @@ class GroupReader:
                     ) from error
                 self._warn(path, error.name, error.problem)
                 notes = notes.without(error.name)
-
-    def _by_xarray(
-        self, path: str, raw: Mapping[Any, xr.Variable], attributes: Mapping[str, Any], decoders: Mapping[str, Any]
-    ) -> tuple[Mapping[Any, xr.Variable], Any, Any]:
-        """What xarray's decoders make of stored variables; their errors name the variable and the mend."""
-        try:
-            return decode_cf_variables(raw, dict(attributes), **decoders)
-        except ZarrdsError:
-            raise
-        except Exception as error:  # what an attribute may hold that is wrong is without end
-            raise self._undecodable(path, raw, decoders, error) from error
-
-    def _undecodable(
-        self, path: str, raw: Mapping[Any, xr.Variable], decoders: Mapping[str, Any], error: Exception
-    ) -> MetadataError:
-        culprit = None
-        for name, variable in raw.items():
-            try:
-                decode_cf_variables({name: variable.copy(deep=False)}, {}, **decoders)
-            except Exception as own:
-                culprit, error = name, own
-                break
-        key = str(culprit) if culprit is not None else path
-        problem = str(error).partition("\n")[0] or type(error).__name__
-        return MetadataError(
-            f"variable cannot be decoded: {problem}",
-            path=self._store.path,
-            key=f"{path}/{key}" if path and culprit is not None else key or "/",
-            mend=f"Open it as it is stored, with decode_times={{{key!r}: False}} or decode_cf=False, "
-            f"or without it: drop_variables=[{key!r}]",
-        )
 
     def _warn(self, path: str, name: str, problem: str) -> None:
         key = f"{path}/{name}" if path else name

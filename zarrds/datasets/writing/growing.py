@@ -174,7 +174,10 @@ def _length(new: xr.Variable, there: xr.Variable) -> int | None:
     encoded = (
         t.encode(encoding) if encoding and isinstance(t, str) else t for t in texts if isinstance(t, str | bytes)
     )
-    return max(map(len, encoded), default=0)
+    try:
+        return max(map(len, encoded), default=0)
+    except (LookupError, TypeError, UnicodeError):  # which encoding them says better
+        return None
 
 
 def _length_of(metadata: ArrayMetadata) -> int:

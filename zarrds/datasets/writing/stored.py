@@ -9,9 +9,8 @@ from typing import Any
 import pandas as pd
 import xarray as xr
 
-from zarrds.compat.xarray_internals import decode_cf_variables
 from zarrds.datasets.encoding.dataset import Encoding
-from zarrds.datasets.reading.decoding import decoders_for
+from zarrds.datasets.reading.decoding import decode, decoders_for
 from zarrds.datasets.reading.lazy import LazyArray, LazyArrays
 from zarrds.datasets.reading.notes import GroupNotes, notes_of
 from zarrds.datasets.reading.restored import MisfitError, index_of
@@ -157,7 +156,7 @@ def read_group(store: Store, stored: Nodes, path: str, dataset: xr.Dataset, work
     decoders, active = decoders_for(notes, {})
     for name in notes.descriptions.keys() - active:
         notes = notes.without(name)
-    decoded, coordinates = _decoded(raw, node.attributes, unreadable, decoders)
+    decoded, coordinates = _decoded(raw, node.attributes, unreadable, decoders, store.path, path)
     noted = roles_of(arrays)
     coordinates = (coordinates - noted.data) | (noted.coordinates & decoded.keys())
     for array in lazy.values():
@@ -165,6 +164,9 @@ def read_group(store: Store, stored: Nodes, path: str, dataset: xr.Dataset, work
     categories: dict[str, pd.Index[Any]] = {}
     for name, roles in notes.companions.items():
         if "categories" in roles and name in dataset.variables:
+            if (gone := roles["categories"]) not in decoded:
+                unreadable[name] = unreadable.get(gone) or _without_categories(store, base + name, base + gone)
+                continue
             try:
                 categories[name] = index_of(roles["categories"], decoded, notes.descriptions, notes.companions)
             except MisfitError:
@@ -174,27 +176,31 @@ def read_group(store: Store, stored: Nodes, path: str, dataset: xr.Dataset, work
     )
 
 
+def _without_categories(store: Store, path: str, categories: str) -> MetadataError:
+    return MetadataError("categories are not stored", path=store.path, key=path, expected=f"an array {categories!r}")
+
+
 def _decoded(
     raw: Mapping[str, xr.Variable],
     attributes: Mapping[str, JSON],
     unreadable: dict[str, ZarrdsError],
     decoders: Mapping[str, Any],
+    store: str,
+    path: str,
 ) -> tuple[dict[str, xr.Variable], frozenset[str]]:
     """Decode all variables together, as bounds have the units of their coordinate; and tell which are coordinates.
 
     Those that cannot be decoded are added to `unreadable`.
     """
     try:
-        decoded, _, names = decode_cf_variables(raw, dict(attributes), **decoders)
-    except ValueError:
+        decoded, _, names = decode(raw, attributes, decoders, store, path)
+    except ZarrdsError:
         for name, variable in raw.items():
             try:
-                decode_cf_variables({name: variable}, {}, **decoders)
-            except ZarrdsError as error:  # a chunk that is lost, for example
+                decode({name: variable}, {}, decoders, store, path)
+            except ZarrdsError as error:  # also a chunk that is lost, for example
                 unreadable[name] = error
-            except ValueError as error:
-                unreadable[name] = MetadataError(f"array cannot be decoded: {error}", key=name)
         readable = {name: variable for name, variable in raw.items() if name not in unreadable}
-        decoded, _, names = decode_cf_variables(readable, dict(attributes), **decoders)
+        decoded, _, names = decode(readable, attributes, decoders, store, path)
     coordinates = {name for name, v in decoded.items() if name in names or v.dims == (name,)}
-    return dict(decoded), frozenset(coordinates)
+    return decoded, frozenset(coordinates)

@@ -1,0 +1,164 @@
+"""Attributes that say nothing sensible of how an array is decoded: an error of zarrds that names the array."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+import zarrds
+from zarrds import MemoryStore
+from zarrds.errors import MetadataError, ZarrdsError
+
+ATTRIBUTES = (
+    "coordinates bounds grid_mapping formula_terms units calendar _FillValue missing_value scale_factor add_offset "
+    "dtype _ARRAY_DIMENSIONS _Unsigned _Encoding"
+).split()
+ODD = [-1, None, [], [1, "x"], {"a": 1}, "a\0b"]
+
+
+def dataset() -> xr.Dataset:
+    return xr.Dataset(
+        {
+            "v": (("t", "x"), np.arange(6.0).reshape(3, 2)),
+            "c": ("x", pd.Categorical(["a", "b"])),
+            "bounds": (("t", "nv"), np.zeros((3, 2))),
+        },
+        {"t": pd.date_range("2000-01-01", periods=3), "x": [1, 2], "lat": ("x", [1.0, 2.0])},
+    )
+
+
+def with_attributes(zarr_format: Any, name: str, attributes: dict[str, Any]) -> MemoryStore:
+    """A saved dataset of which one array has other attributes, wherever documents say it."""
+    store = MemoryStore()
+    zarrds.save(dataset(), store, zarr_format=zarr_format)
+    for key in list(store.list_prefix()):
+        if key.endswith((".zattrs", ".zmetadata", "zarr.json")):
+            document = json.loads(bytes(store.get(key) or b""))
+            for holder in _holders(document, key, name):
+                holder.update(attributes)
+            store.set(key, json.dumps(document).encode())
+    return store
+
+
+def _holders(document: Any, key: str, name: str) -> list[dict[str, Any]]:
+    if key == f"{name}/.zattrs":
+        return [document]
+    if key == ".zmetadata":
+        return [document["metadata"][f"{name}/.zattrs"]]
+    if key == f"{name}/zarr.json":
+        return [document["attributes"]]
+    return [document["consolidated_metadata"]["metadata"][name]["attributes"]] if key == "zarr.json" else []
+
+
+def later() -> xr.Dataset:
+    ds = dataset()
+    return ds.assign_coords(t=ds.t + np.timedelta64(3, "D"))
+
+
+DONE: dict[str, Callable[[MemoryStore], Any]] = {
+    "open": lambda store: xr.open_dataset(store, engine="zarrds").load(),
+    "open all": lambda store: xr.open_dataset(store, engine="zarrds", decode_coords="all").load(),
+    "dask": lambda store: xr.open_dataset(store, engine="zarrds", chunks={}).compute(),
+    "append": lambda store: zarrds.save(later(), store, append_dim="t"),
+    "a": lambda store: zarrds.save(dataset(), store, mode="a"),
+    "region": lambda store: zarrds.save(dataset()[["v"]].drop_vars(["t", "x", "lat"]), store, region={"t": slice(3)}),
+    "edit": lambda store: zarrds.update_attrs(store, {"title": "new"}, "v"),
+    "rename": lambda store: zarrds.rename(store, {"v": "w"}),
+    "info": lambda store: str(zarrds.info(store)),
+    "verify": lambda store: str(zarrds.verify(store, repair=True)),
+}
+
+
+def homeless(zarr_format: int, name: str, attribute: str, value: object) -> list[tuple[str, ZarrdsError]]:
+    """Do all that one does with a store; the errors of zarrds that do not say where."""
+    store = with_attributes(zarr_format, name, {attribute: value})
+    found = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for what, do in DONE.items():
+            try:
+                do(store)
+            except ZarrdsError as error:
+                if error.path != store.path or error.key is None:
+                    found.append((what, error))
+    return found
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("attribute", ATTRIBUTES)
+def test_some_odd_values(zarr_format: int, attribute: str) -> None:
+    assert not homeless(zarr_format, "v" if attribute != "calendar" else "t", attribute, [1, "x"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("attribute", ATTRIBUTES)
+@pytest.mark.parametrize("name", ["v", "t", "lat", "c"])
+def test_odd_values(zarr_format: int, attribute: str, name: str) -> None:
+    for value in ODD:
+        assert not homeless(zarr_format, name, attribute, value), value
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize(
+    ("name", "attributes"),
+    [
+        ("v", {"coordinates": -1}),
+        ("t", {"calendar": "mayan"}),
+        ("t", {"units": "days since the fall"}),
+        ("v", {"scale_factor": {"a": 1}}),
+        ("t", {"bounds": ["x"]}),
+    ],
+)
+def test_the_array_is_named(zarr_format: int, name: str, attributes: dict[str, Any]) -> None:
+    store = with_attributes(zarr_format, name, attributes)
+    for do in (DONE["open"], DONE["append"]):
+        with pytest.raises(ZarrdsError, match=r"cannot be (de|en)coded") as caught:
+            do(store)
+        assert (caught.value.path, caught.value.key) == (store.path, name)
+    xr.open_dataset(store, engine="zarrds", decode_cf=False).load()
+    xr.open_dataset(store, engine="zarrds", drop_variables=name).load()
+
+
+def test_times_that_are_out_of_range_when_they_are_read() -> None:
+    store = MemoryStore()
+    array = zarrds.create_array(store, path="v", shape=5, chunks=5, dtype="i8", dimension_names=["x"])
+    array[...] = [0, 1, 2**62, 2, 3]  # xarray looks at the first and the last one
+    array.attrs.update({"units": "days since 2000-01-01", "calendar": "noleap"})
+    opened = xr.open_dataset(store, engine="zarrds", decode_times=True)
+    with pytest.raises(MetadataError, match="cannot be decoded") as caught:
+        opened.load()
+    assert (caught.value.path, caught.value.key) == (store.path, "v")
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_appending_to_categories_that_cannot_be_read(zarr_format: Any) -> None:
+    store, more = MemoryStore(), xr.Dataset({"c": ("x", pd.Categorical(["b"]))})
+    zarrds.save(dataset()[["c"]].drop_vars(["x", "lat"]), store, zarr_format=zarr_format)
+    document = "c_categories/zarr.json" if zarr_format == 3 else "c_categories/.zarray"
+    found = json.loads(bytes(store.get(document) or b""))
+    store.set(document, json.dumps(found | {"codecs": [{"name": "x"}], "compressor": {"id": "x"}}).encode())
+    with pytest.raises(ZarrdsError) as caught:
+        zarrds.save(more, store, append_dim="x")
+    assert caught.value.path == store.path
+    assert caught.value.key in ("c_categories", "c")
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_an_array_with_a_strange_codec_does_not_hide_others(zarr_format: Any) -> None:
+    store = MemoryStore()
+    zarrds.save(xr.Dataset({"v": ("x", [1.0]), "w": ("x", [2.0])}), store, zarr_format=zarr_format)
+    for key in (".zmetadata", "v/.zarray", "zarr.json", "v/zarr.json"):
+        if value := store.get(key):
+            store.set(key, bytes(value).replace(b'"shuffle": 1', b'"shuffle": [1]', 1))
+    with warnings.catch_warnings(record=True):
+        warnings.simplefilter("always")
+        opened = xr.open_dataset(store, engine="zarrds").load()
+    assert opened.w.values == [2.0]

@@ -14,8 +14,8 @@ import numpy as np
 import xarray as xr
 
 from zarrds.datasets.encoding.meaning import says_where
+from zarrds.datasets.writing.tasks import aligned_blocks
 from zarrds.datasets.writing.update import ArrayChange
-from zarrds.datasets.writing.writes import aligned_blocks
 from zarrds.engine.elements import Elements
 from zarrds.errors import ConflictError
 from zarrds.metadata.equality import is_same

@@ -29,6 +29,14 @@ class KeepsLabels:
         with self.roundtrip(original) as actual:
             xr.testing.assert_identical(actual, original)
 
+    def test_coordinate_variables_after_dataset_roundtrip(self) -> None:
+        # there coordinates that only attributes name become data, unless decode_coords="all" is given
+        original = self._create_cf_dataset()  # type: ignore[attr-defined]  # of the class that this is mixed into
+        for options in ({"decode_coords": "all"}, {}):
+            with self.roundtrip(original, open_kwargs=options) as actual:
+                xr.testing.assert_equal(actual, original)
+                assert set(actual.coords) == set(original.coords)
+
     def test_roundtrip_string_with_fill_value_nchar(self) -> None:
         # there it is an error; here what came along gives way
         values = np.array(["ab", "cdef", np.nan], object)

@@ -304,11 +304,11 @@ class SlowStore(LocalStore):
     def concurrency(self) -> int:
         return self._at_once
 
-    def set(self, key: str, *parts: Buffer) -> None:
+    def set(self, key: str, *parts: Buffer, check: Callable[[], None] | None = None) -> None:
         if "c/" in key:
             self.threads.add(threading.get_ident())
             self.barrier.wait(30)
-        super().set(key, *parts)
+        super().set(key, *parts, check=check)
 
 
 def test_a_store_that_waits_is_written_by_more_threads_than_there_are_cores(tmp_path: Path) -> None:

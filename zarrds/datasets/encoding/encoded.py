@@ -322,6 +322,8 @@ def _sample(variable: xr.Variable) -> xr.Variable:
         else:
             flat = np.asarray(variable.values).reshape(-1)
             values = flat[~np.asarray(pd.isnull(flat))][:1]
+            if not (values.size or variable.ndim):
+                values = flat  # of no dimensions there is one element, if it is missing too
         values = values.reshape((len(values),) * min(1, variable.ndim) + (1,) * (variable.ndim - 1))
     else:
         values = np.empty((0,) * variable.ndim, variable.dtype)

@@ -60,6 +60,8 @@ class NativeCodecs:
     @property
     def can_write(self) -> bool:
         """Whether it can encode with the settings of the array."""
+        if self.blosc is not None and self.blosc.refused is not None:
+            return False  # Python says why
         return self.codec in (_NONE, _BLOSC) and self.chunk_nbytes <= (LARGEST_WRITE if self.codec else _LARGEST)
 
     @property

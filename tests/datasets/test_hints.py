@@ -136,6 +136,8 @@ def test_other_packing_of_the_second_file(path: Path, tmp_path: Path) -> None:
         with pytest.warns(xr.SerializationWarning, match="came along.*v"):
             zarrds.save(joined, path, mode="w")
         np.testing.assert_array_equal(open_zarrds(path).v, joined.v)
+        for part in parts:
+            part.close()
 
 
 @pytest.mark.parametrize(

@@ -50,8 +50,9 @@ def to_zarr(
 def put_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
     """Until the test is over, xarray's own way to zarr-python leads to zarrds."""
     # the first is where xarray looks for its own engines, the second is what it guesses an engine from
+    engines = plugins.list_engines()  # made, and kept, before it could be made of what is put in place here
     monkeypatch.setitem(plugins.BACKEND_ENTRYPOINTS, "zarr", ("zarr", Engine))
-    monkeypatch.setitem(plugins.list_engines(), "zarr", Engine())
+    monkeypatch.setitem(engines, "zarr", Engine())
     for kind in (xr.Dataset, xr.DataArray, xr.DataTree):
         monkeypatch.setattr(kind, "to_zarr", to_zarr)
 

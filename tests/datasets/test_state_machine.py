@@ -199,22 +199,27 @@ class Machine(RuleBasedStateMachine):
 
     @precondition(lambda self: any("time" in ds.dims for ds in self.model.values()))
     @rule(i=picks, gap=st.integers(-4, 2), n=st.integers(0, 4), blocks=all_blocks, seed=seeds, mode=modes,
-          on_overlap=st.sampled_from(["error", "replace", "skip"]), with_n=st.booleans(),
-          compute=st.booleans())  # fmt: skip
+          on_overlap=st.sampled_from(["error", "replace", "skip"]), compute=st.booleans(),
+          with_others=st.sampled_from(["no", "as stored", "different"]))  # fmt: skip
     def append(
-        self, i: int, gap: int, n: int, blocks: Any, seed: int, mode: Any, on_overlap: Any, with_n: bool, compute: bool
-    ) -> None:
+        self, i: int, gap: int, n: int, blocks: Any, seed: int, mode: Any, on_overlap: Any, compute: bool,
+        with_others: str,
+    ) -> None:  # fmt: skip
         group = self.pick(i, "time")
         old = self.model[group]
         stored = (old["time"].values - FIRST) // DAY
         times = stored[-1] + 1 + gap + np.arange(n)
-        names = self.names_of(group, with_time=None if with_n else True)
+        others = [] if with_others == "no" else self.names_of(group, with_time=False)
+        names = self.names_of(group, with_time=True) + others
         ds = dataset(seed, names, times, old.sizes.get("x", 1), ("time",))
+        if with_others == "as stored":
+            ds = ds.assign({name: old[name] for name in others})
+        differ = mode != "a-" and any(not old[name].equals(ds[name]) for name in others)
         options = {"append_dim": "time", "mode": mode, "on_overlap": on_overlap, "compute": compute}
         is_stored = np.isin(times, stored)
         rest = times[~is_stored]
         assume(len(stored) > 1 or not (rest < stored[-1]).any())  # one label has no order yet
-        if (is_stored.any() and on_overlap == "error") or (rest < stored[-1]).any():
+        if differ or (is_stored.any() and on_overlap == "error") or (rest < stored[-1]).any():
             with pytest.raises(LabelError):
                 self.save(in_blocks(ds, blocks), group, **options)
             return

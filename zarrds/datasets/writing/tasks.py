@@ -71,7 +71,7 @@ def task_blocks(
     --------
     >>> planes, cubes = [(1,) * 8, (6,)], (4, 2)
     >>> task_blocks(planes, cubes, (0, 0), itemsize=1, most_nbytes=16)
-    ((4, 4), (4, 2))
+    ((4, 4), (2, 4))
     >>> task_blocks(planes, cubes, (0, 0), itemsize=1, most_nbytes=16, memory_nbytes=20)
     ((2, 2, 2, 2), (6,))
     """

@@ -10,14 +10,16 @@ from multiprocessing import get_context
 from multiprocessing.pool import Pool
 from multiprocessing.synchronize import Barrier, Event
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import xarray as xr
 
 import zarrds
+from zarrds import LocalStore
 from zarrds.errors import ConflictError, LabelError, StoreExistsError
+from zarrds.storage.protocol import Buffer
 
 N_PROCESSES = 3
 N_APPENDS = 200
@@ -315,3 +317,29 @@ def test_metadata_of_one_writer_does_not_lose_that_of_another(
                 ]
     assert all([outcome[i] for outcome in outcomes].count("won") == 1 for i in range(8))
     assert_sound(store)
+
+
+class RenamedThereAndBack(LocalStore):
+    """The array is renamed just before a chunk is read, and back before anybody looks why it is missing."""
+
+    quiet: ClassVar[set[str]] = set()  # places where nobody does
+
+    def get_at_most(self, key: str, limit: int, buffer: memoryview | None = None) -> Buffer | None:
+        if "/c/" not in key or self.path in self.quiet:
+            return super().get_at_most(key, limit, buffer)
+        zarrds.rename(self.path, {"v": "w"})
+        value = super().get_at_most(key, limit, buffer)
+        zarrds.rename(self.path, {"w": "v"})
+        return value
+
+
+@pytest.mark.parametrize("consolidated", [True, False])
+def test_renamed_there_and_back_while_it_is_read(tmp_path: Path, consolidated: bool) -> None:
+    path = tmp_path / "x.zarr"
+    zarrds.save(xr.Dataset({"v": ("x", [1.0, 2.0])}), path)
+    store = RenamedThereAndBack(path)
+    opened = xr.open_dataset(store, engine="zarrds", consolidated=consolidated, chunk_cache=0)
+    with pytest.raises(ConflictError, match="chunk is missing"):
+        opened.v.compute()
+    RenamedThereAndBack.quiet.add(store.path)
+    assert opened.v.values.tolist() == [1.0, 2.0]

@@ -10,10 +10,10 @@ from zarrds.checks.documents import format_of, mend, survey
 from zarrds.checks.report import Finding, Report, in_order
 from zarrds.engine.progress import ProgressOption
 from zarrds.errors import StoreIOError
+from zarrds.metadata.belonging import same_but_for_case
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node
 from zarrds.storage.local import leftovers
-from zarrds.storage.local.store import LocalStore
-from zarrds.storage.protocol import Store
+from zarrds.storage.protocol import Store, folder_of
 
 __all__ = ["Nodes", "verify_arrays"]
 
@@ -56,7 +56,7 @@ def verify_arrays(
     findings += [f for f in _dead(store) if f in dead_before]
     return Report(
         path=store.path,
-        findings=in_order({*findings, *nodes_found.findings, *tally.findings, *further}),
+        findings=in_order({*findings, *nodes_found.findings, *tally.findings, *_of_case(nodes), *further}),
         n_groups=sum(isinstance(node, GroupMetadata) for node in nodes.values()),
         n_arrays=sum(isinstance(node, ArrayMetadata) for node in nodes.values()),
         n_chunks=tally.n_chunks,
@@ -78,14 +78,14 @@ def _clean(store: Store) -> Iterable[Finding]:
     """Remove what dead writers left."""
     for name in store.clean(repair=True):
         yield Finding("warning", name, "left behind by a writer that died", mended=True)
-    root = _root(store)
+    root = folder_of(store)
     for name in [] if root is None else leftovers.remove_old(root):
         yield Finding("warning", name, "an unfinished file, left behind by a writer that died", mended=True)
 
 
 def _dead(store: Store) -> Iterable[Finding]:
     """What dead writers left."""
-    root = _root(store)
+    root = folder_of(store)
     if root is None:
         return
     for name in leftovers.dead(root):
@@ -100,7 +100,11 @@ def _dead(store: Store) -> Iterable[Finding]:
         yield Finding("warning", found.name, problem)
 
 
-def _root(store: Store) -> str | None:
-    """The folder of a store that has one."""
-    # not its path, which need not be absolute
-    return store.root if isinstance(store, LocalStore) else None
+def _of_case(nodes: Nodes) -> Iterable[Finding]:
+    """Names that are two here and one elsewhere."""
+    for one, other in same_but_for_case(filter(None, nodes)):
+        yield Finding(
+            "warning",
+            other,
+            f"differs from {one!r} only in case: on Windows and macOS, one of them would be lost. Rename one of them",
+        )

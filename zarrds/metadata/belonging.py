@@ -1,15 +1,18 @@
-"""Which keys are a Zarr store's own: documents and chunks. All others are a user's, and are never deleted."""
+"""Which keys are whose: documents and chunks are a Zarr store's own, all others a user's, and are never deleted.
+
+And which names would be one name to some file systems.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
 
-from zarrds.errors import StoreExistsError
+from zarrds.errors import InvalidKeyError, StoreExistsError
 from zarrds.metadata import v2, v3
-from zarrds.storage.protocol import Store
+from zarrds.storage.protocol import Store, folds_case
 
-__all__ = ["check_nothing_else", "others"]
+__all__ = ["check_case", "check_nothing_else", "others", "same_but_for_case"]
 
 _DOCUMENTS = frozenset(
     {
@@ -67,4 +70,56 @@ def check_nothing_else(store: Store, prefix: str = "") -> None:
             path=store.path,
             key=found,
             mend="Move it to another place first; zarrds deletes nothing that is not Zarr's",
+        )
+
+
+def same_but_for_case(paths: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Pairs of names that differ only in case, in paths or in what they lie in; each pair once.
+
+    Examples
+    --------
+    >>> list(same_but_for_case(["t2m", "x/a", "T2M", "X/a"]))
+    [('t2m', 'T2M'), ('x', 'X')]
+    """
+    first: dict[str, str] = {}
+    seen: set[str] = set()
+    for path in paths:
+        parts = path.split("/")
+        for n in range(1, len(parts) + 1):
+            name = "/".join(parts[:n])
+            if name in seen:
+                continue
+            seen.add(name)
+            other = first.setdefault("/".join([*parts[: n - 1], parts[n - 1].casefold()]), name)
+            if other != name:
+                yield other, name
+
+
+def check_case(store: Store, paths: Iterable[str]) -> None:
+    """Check that no two new nodes, nor a new one and one that is there, would get the same files.
+
+    Only where the file system takes names that differ only in case for one.
+
+    Parameters
+    ----------
+    store : Store
+    paths : iterable of str
+        Of nodes that are to be written.
+
+    Raises
+    ------
+    InvalidKeyError
+    """
+    if not folds_case(store):
+        return
+    new = [path for path in paths if path]
+    parents = {path.rpartition("/")[0] for path in new}
+    there = [f"{parent}/{name}".lstrip("/") for parent in parents for name in store.list_children(parent)]
+    for one, other in same_but_for_case([*there, *new]):
+        raise InvalidKeyError(
+            "the names differ only in case, and this file system takes them for one",
+            path=store.path,
+            key=other,
+            found=f"{one!r} and {other!r}",
+            mend="Rename one of them",
         )

@@ -12,6 +12,7 @@ from enum import IntEnum
 from types import TracebackType
 from typing import Self
 
+from zarrds.metadata.belonging import check_case
 from zarrds.metadata.documents import documents_of_change, locked, parents_of
 from zarrds.metadata.model import Node, ZarrFormat
 from zarrds.storage.memory import MemoryStore
@@ -90,6 +91,7 @@ class Transaction:
         consolidate: bool = True,
     ) -> None:
         """Write documents; the parameters are those of `documents_of_change`."""
+        check_case(self.store, nodes)
         documents = documents_of_change(self.store, nodes, removed, zarr_format=zarr_format, consolidate=consolidate)
         for phase, values in zip(Phase, documents, strict=True):
             for key, value in values.items():

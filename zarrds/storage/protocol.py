@@ -13,7 +13,18 @@ from typing import Protocol, Self, TypeAlias, runtime_checkable
 
 from zarrds.errors import InvalidKeyError
 
-__all__ = ["DELETED", "BoundedValues", "Buffer", "Store", "Values", "check_key", "check_prefix"]
+__all__ = [
+    "DELETED",
+    "BoundedValues",
+    "Buffer",
+    "InFolder",
+    "Store",
+    "Values",
+    "check_key",
+    "check_prefix",
+    "folder_of",
+    "folds_case",
+]
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
@@ -184,6 +195,31 @@ def get_at_most(values: Values, key: str, limit: int, buffer: memoryview | None 
     if isinstance(values, BoundedValues):
         return values.get_at_most(key, limit, buffer)
     return values.get(key, buffer)
+
+
+@runtime_checkable
+class InFolder(Protocol):
+    """A store whose keys are files below a folder: what stands there can be looked at without the store."""
+
+    @property
+    def root(self) -> str:
+        """The folder, without symbolic links."""
+        ...
+
+    @property
+    def folds_case(self) -> bool:
+        """Whether names that differ only in case are one file there, as far as can be seen without writing."""
+        ...
+
+
+def folder_of(store: object) -> str | None:
+    """The folder of a store that has one; not its path, which need not be absolute."""
+    return store.root if isinstance(store, InFolder) else None
+
+
+def folds_case(store: object) -> bool:
+    """Whether keys that differ only in case are one key of a store."""
+    return isinstance(store, InFolder) and store.folds_case
 
 
 @runtime_checkable

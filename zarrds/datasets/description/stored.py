@@ -9,8 +9,7 @@ from math import prod
 from zarrds.datasets.description.model import Stored
 from zarrds.engine.chunk_io import Chunks
 from zarrds.metadata.model import ArrayMetadata
-from zarrds.storage.local.store import LocalStore
-from zarrds.storage.protocol import Store
+from zarrds.storage.protocol import Store, folder_of
 
 __all__ = ["sizes_of_arrays", "stored_positions"]
 
@@ -58,9 +57,10 @@ def _position(chunks: Chunks, key: str) -> tuple[int, ...] | None:
 
 def nbytes_of_key(store: Store, key: str) -> int:
     """Bytes of one value; 0 if it is gone."""
-    if isinstance(store, LocalStore):
+    folder = folder_of(store)
+    if folder is not None:
         try:
-            return os.stat(os.path.join(store.root, key)).st_size
+            return os.stat(os.path.join(folder, key)).st_size
         except OSError:
             return 0
     value = store.get(key)

@@ -21,7 +21,7 @@ from zarrds.engine.cache import ChunkCache, cache_of
 from zarrds.engine.elements import Elements, Planner
 from zarrds.engine.executor import in_thread
 from zarrds.engine.selection import plan_basic, plan_orthogonal, plan_pointwise
-from zarrds.errors import ConflictError, MetadataError, ZarrdsError
+from zarrds.errors import ChunkError, ConflictError, MetadataError, ZarrdsError
 from zarrds.metadata.documents import Nodes, document_key, own_node
 from zarrds.metadata.extension import is_replaced
 from zarrds.metadata.model import ArrayMetadata
@@ -129,9 +129,20 @@ class LazyArray(BackendArray):
         try:
             # as `explicit_indexing_adapter` does for arrays that leave nothing to NumPy
             value = self._with_dtype(self.stored.read(key.tuple, _PLANNERS[type(key)]))
-        except ZarrdsError:
-            self.check_still_there()  # if a chunk was missing or could not be decoded, this may be why
-            raise
+        except ZarrdsError as error:
+            # if a chunk was missing or could not be decoded, this may be why
+            checked = self._checked
+            self.check_still_there()
+            if checked == self._checked or not isinstance(error, ChunkError):
+                raise
+            # the array is there; but it may have been elsewhere, as after a rename there and back
+            raise ConflictError(
+                "the store was changed while this was read, or since it was opened, and a chunk could not be read",
+                path=self.stored.store.path,
+                key=error.key or self.stored.path or "/",
+                found=error.problem,
+                mend="Read it again: if the chunk is lost or damaged, the error will say so",
+            ) from error
         if not self.stored.store.is_remote:
             # afterwards, so that nothing can change between the look and the reading
             self.check_still_there()

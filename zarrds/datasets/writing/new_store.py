@@ -12,7 +12,7 @@ from typing import Generic, Literal, TypeVar
 
 from zarrds.engine.executor import run
 from zarrds.errors import MetadataError, NodeNotFoundError, StoreExistsError, StoreIOError
-from zarrds.metadata.belonging import check_nothing_else
+from zarrds.metadata.belonging import check_case, check_nothing_else
 from zarrds.metadata.documents import Nodes, documents_of_store, open_nodes, parents_of, raws_of, zarr_format_of
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
 from zarrds.storage.protocol import Store
@@ -146,6 +146,7 @@ def staged(target: Target[S], nodes: Mapping[str, Node], n_chunks: int, workers:
     raws = raws_of(every)  # what the format cannot hold shows before anything is written
     stage = store.stage()
     try:
+        check_case(stage, every)
         stage.prepare(n_chunks + len(raws))
         yield stage
         raws |= raws_of({path: node for path, node in nodes.items() if node is not every[path]})

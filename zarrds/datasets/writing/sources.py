@@ -12,8 +12,7 @@ from zarrds.compat.xarray_internals import DeferredIndex, MappedArray, lazy_data
 from zarrds.datasets.reading.lazy import LazyArray
 from zarrds.labels.sorted.lazy_index import unread_source
 from zarrds.labels.sorted.reading import StoredLabels
-from zarrds.storage.local.store import LocalStore
-from zarrds.storage.protocol import Store
+from zarrds.storage.protocol import Store, folder_of
 
 __all__ = ["reads_from"]
 
@@ -36,10 +35,11 @@ def _is_same_place(found: Any, store: Store) -> bool:
         return True
     # of directory stores, zarr-python's and ours; and of zarr-python's stores over fsspec
     root = getattr(found, "root", getattr(found, "path", None))
-    if not isinstance(store, LocalStore) or not isinstance(root, str | os.PathLike):
+    folder = folder_of(store)
+    if folder is None or not isinstance(root, str | os.PathLike):
         return False
     # a group may have been opened as a store of its own
-    one, other = (os.path.join(place, "") for place in (os.path.realpath(root), store.root))
+    one, other = (os.path.join(place, "") for place in (os.path.realpath(root), folder))
     return one.startswith(other) or other.startswith(one)
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from zarrds.errors import InvalidKeyError, StoreIOError
 from zarrds.storage.fsspec.objects import Objects
-from zarrds.storage.local.changes import deleted_keys
+from zarrds.storage.local.changes import MAX_DELETED, deleted_keys
 from zarrds.storage.local.files import PARTIAL, is_partial
 from zarrds.storage.protocol import DELETED, check_key
 
@@ -32,6 +32,8 @@ _MARKER = f".commit{PARTIAL}"
 _SIGNS = f".alive{PARTIAL}"  # in a staged folder: set anew now and then while it is put in place
 _OLD = "old"  # in a staged folder: a JSON list of the keys that a publish removes
 _FOLDER = re.compile(rf"\.[0-9a-f]+{re.escape(PARTIAL)}\Z")
+
+_MAX_MARKER = 1 << 16  # bytes of a marker, and of a sign of life
 
 _PATIENCE = 20.0  # seconds without a sign of life, after which a writer counts as dead
 _POLL = 0.2  # seconds between two looks at a living one
@@ -79,6 +81,8 @@ class Commit:
         """Parse a marker; None if it is not whole (where objects are written in place), so that nothing was begun."""
         try:
             found = json.loads(text)
+        except RecursionError as exc:
+            raise ValueError("nested too deeply") from exc
         except ValueError:
             return None
         steps = []
@@ -107,8 +111,10 @@ class Commits:
 
     def current(self) -> Commit | None:
         """What the marker says, or None if there is none; one request."""
-        text = self._objects.read(self._base + _MARKER)
+        text = self._objects.read_at_most(self._base + _MARKER, _MAX_MARKER)
         try:
+            if text is not None and len(text) > _MAX_MARKER:
+                raise ValueError(f"more than {_MAX_MARKER} bytes")
             return None if text is None else Commit.load(text)
         except (ValueError, TypeError, KeyError) as exc:
             raise StoreIOError(
@@ -140,7 +146,7 @@ class Commits:
         while (commit := self.current()) is not None:
             if commit.owner == _process:  # we hold the lock, so nobody is at it here
                 return commit
-            sign = commit, self._objects.read(f"{self._base}{commit.folder}/{_SIGNS}")
+            sign = commit, self._objects.read_at_most(f"{self._base}{commit.folder}/{_SIGNS}", _MAX_MARKER)
             if sign != seen:
                 seen, since = sign, time.monotonic()
             elif time.monotonic() - since >= _PATIENCE:
@@ -196,7 +202,7 @@ class Commits:
     def _named(self, name: str) -> list[str]:
         """The keys of a JSON list that is staged; none if there is no list."""
         try:
-            return deleted_keys(self._objects.read(name), "")
+            return deleted_keys(self._objects.read_at_most(name, MAX_DELETED), "")
         except ValueError as exc:
             raise StoreIOError("a staged list of keys cannot be read", key=name, found=str(exc)) from exc
 

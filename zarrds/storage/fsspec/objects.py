@@ -121,6 +121,10 @@ class Objects:
                 return None
         return data
 
+    def read_at_most(self, name: str, limit: int) -> bytes | None:
+        """As `read`; but of an object of more than `limit` bytes only its beginning, of more than `limit` bytes."""
+        return self.read_range(name, 0, limit + 1)
+
     def read_range(self, name: str, start: int, length: int) -> bytes | None:
         """Return at most `length` bytes from `start` (from the end if negative), or None if there is no such object."""
         if length <= 0:

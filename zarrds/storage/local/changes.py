@@ -21,7 +21,16 @@ from zarrds.storage.local.lock_files import BusyError
 from zarrds.storage.local.locks import Locks
 from zarrds.storage.protocol import DELETED, Buffer, check_key
 
-__all__ = ["COMMIT", "DamagedChangesError", "apply_changes", "deleted_keys", "is_step", "recover", "repair"]
+__all__ = [
+    "COMMIT",
+    "MAX_DELETED",
+    "DamagedChangesError",
+    "apply_changes",
+    "deleted_keys",
+    "is_step",
+    "recover",
+    "repair",
+]
 
 COMMIT = f".commit{files.PARTIAL}"
 _STEPS = ("0", "1", "2")
@@ -34,7 +43,7 @@ _PATIENCE = 5.0  # seconds, if this process could not finish it
 _ATTEMPTS = 20  # of putting changes in place while others make and remove folders there
 _UNPLANNED = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT)
 
-_MAX_DELETED = 1 << 26  # bytes of the list of what is to be deleted
+MAX_DELETED = 1 << 26  # bytes of the list of what is to be deleted
 
 Verify = Callable[[str], None]  # raises if a folder, given as a part of keys, lies outside of the root
 
@@ -53,7 +62,7 @@ def deleted_keys(value: Buffer | None, path: str) -> list[str]:
     if value is None:
         return []
     try:
-        keys = json.loads(bytes(value)) if len(value) <= _MAX_DELETED else None
+        keys = json.loads(bytes(value)) if len(value) <= MAX_DELETED else None
     except (ValueError, RecursionError, MemoryError):
         keys = None
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
@@ -113,7 +122,7 @@ class _Plan:
         return False
 
     def _delete(self, location: str, path: str) -> None:
-        value = files.read_small(location, _MAX_DELETED + 1)
+        value = files.read_small(location, MAX_DELETED + 1)
         try:
             if value is None:
                 raise ValueError(f"{DELETED!r} of staged changes is no file, and no step of theirs")

@@ -6,7 +6,7 @@ import errno
 import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
-from typing import NamedTuple, Self, TypeAlias
+from typing import Self, TypeAlias
 
 from zarrds.errors import InvalidKeyError, LockTimeoutError, StoreIOError, ZarrdsError
 from zarrds.storage.local import files, staging, syncing
@@ -14,32 +14,14 @@ from zarrds.storage.local.changes import COMMIT, DamagedChangesError, apply_chan
 from zarrds.storage.local.lock_files import BusyError
 from zarrds.storage.local.locks import Locks, locks_of
 from zarrds.storage.local.replacing import check_replaceable, move_in
-from zarrds.storage.local.tree import Tree
+from zarrds.storage.local.tree import Tree, Unseen, folds_case
 from zarrds.storage.protocol import Buffer, check_key
 
-__all__ = ["LocalStore", "Unseen"]
+__all__ = ["LocalStore"]
 
 _ATTEMPTS = 100  # of a write whose folder others remove again and again
 _WRITES_AT_ONCE = 8  # of durable ones: a disk makes several durable in the time of one
 _MANY = 256  # files, which take longer to make than to look for a place for them
-
-
-class Unseen(NamedTuple):
-    """How a file is written before it is the value of a key.
-
-    Attributes
-    ----------
-    name : str or None
-        How its name begins, which ends in `files.PARTIAL`; None if it gets its own name at once.
-    folder : str or None
-        Where it is, if not beside the file that it is to become.
-    stamp : bool
-        Whether it gets a time of its own.
-    """
-
-    name: str | None
-    folder: str | None
-    stamp: bool
 
 
 _State: TypeAlias = tuple[str, str, str | None, str | None, bool, float | None]
@@ -125,6 +107,11 @@ class LocalStore(Tree):
     def root(self) -> str:
         """Where the directory is, without symbolic links."""
         return self._root
+
+    @property
+    def folds_case(self) -> bool:
+        """Whether names that differ only in case are one file; see `InFolder`."""
+        return folds_case(self._root)
 
     def __repr__(self) -> str:
         return f"LocalStore({self.path!r})"
@@ -411,8 +398,7 @@ class LocalStore(Tree):
     def as_durable(self, durable: bool = True) -> Self:
         """Return the same store, whose writes outlive a power cut once they return; see `Store.as_durable`.
 
-        Values are on the disk before they get their names. If only the folder of a name cannot be synced, that is an
-        error of a write that was made.
+        Values are on the disk before they get their names. That a folder cannot be synced shows after the write.
         """
         return self._like((*self.__getstate__()[:-2], durable, self._lock_timeout))
 

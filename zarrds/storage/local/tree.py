@@ -8,13 +8,13 @@ import re
 import stat
 import time
 from collections.abc import Callable, Iterator
-from typing import Concatenate, ParamSpec
+from typing import Concatenate, NamedTuple, ParamSpec
 
 from zarrds.errors import InvalidKeyError, StoreIOError
 from zarrds.storage.local import files
 from zarrds.storage.protocol import Buffer, check_key, check_prefix
 
-__all__ = ["SETTLES", "Tree"]
+__all__ = ["SETTLES", "Tree", "Unseen", "folds_case"]
 
 P = ParamSpec("P")
 
@@ -25,6 +25,47 @@ _UNLISTED = re.compile(rf"\A\..*{re.escape(files.PARTIAL)}\Z|[\\\ud800-\udfff]",
 SETTLES = 2_000_000_000
 _MAX_VERIFIED = 1 << 16
 _MAX_NESTED_LINKS = 3  # in listings, so that a handful of crossing links cannot name millions of keys
+
+
+class Unseen(NamedTuple):
+    """How a file is written before it is the value of a key.
+
+    Attributes
+    ----------
+    name : str or None
+        How its name begins, which ends in `files.PARTIAL`; None if it gets its own name at once.
+    folder : str or None
+        Where it is, if not beside the file that it is to become.
+    stamp : bool
+        Whether it gets a time of its own.
+    """
+
+    name: str | None
+    folder: str | None
+    stamp: bool
+
+
+def folds_case(folder: str) -> bool:
+    """Whether the file system of a folder takes names that differ only in case for one; nothing is written.
+
+    The folder is looked for by its own name in the other case, or, if that has no letters, so are files in it.
+    """
+    parent, name = os.path.split(folder)
+    if name.swapcase() != name:
+        return _is_same(folder, os.path.join(parent, name.swapcase()))
+    try:
+        with os.scandir(folder) as entries:
+            found = next((entry.path for entry in entries if entry.name.swapcase() != entry.name), None)
+    except OSError:
+        return False
+    return found is not None and _is_same(found, os.path.join(folder, os.path.basename(found).swapcase()))
+
+
+def _is_same(one: str, other: str) -> bool:
+    try:
+        return os.path.samestat(os.lstat(one), os.lstat(other))
+    except OSError:
+        return False
 
 
 class Tree:

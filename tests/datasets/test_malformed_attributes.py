@@ -162,3 +162,36 @@ def test_an_array_with_a_strange_codec_does_not_hide_others(zarr_format: Any) ->
         warnings.simplefilter("always")
         opened = xr.open_dataset(store, engine="zarrds").load()
     assert opened.w.values == [2.0]
+
+
+def test_consolidated_metadata_without_a_root() -> None:
+    store = MemoryStore()
+    zarrds.save(dataset(), store, zarr_format=2)
+    document = json.loads(bytes(store.get(".zmetadata") or b""))
+    del document["metadata"][".zgroup"]
+    store.set(".zmetadata", json.dumps(document).encode())
+    zarrds.save(later(), store, append_dim="t")
+    assert xr.open_dataset(store, engine="zarrds", consolidated=False).sizes["t"] == 6
+    assert not [f for f in zarrds.verify(store, repair=True).findings if not f.mended]
+    assert zarrds.verify(store).ok
+
+
+@pytest.mark.parametrize(
+    "members",
+    [{"shape": [1] * 70, "chunks": [1] * 70}, {"dtype": "<M8", "fill_value": None}],
+    ids=["many dimensions", "times without a unit"],
+)
+def test_what_no_variable_can_be_is_left_out(members: dict[str, Any]) -> None:
+    store = MemoryStore()
+    zarrds.save(xr.Dataset({"v": ("x", [1.0]), "w": ("y", [2.0])}), store, zarr_format=2)
+    store.delete(".zmetadata")
+    array = json.loads(bytes(store.get("v/.zarray") or b"")) | members
+    store.set("v/.zarray", json.dumps(array).encode())
+    names = [f"x{i}" for i in range(len(array["shape"]))]
+    store.set("v/.zattrs", json.dumps({"_ARRAY_DIMENSIONS": names}).encode())
+    with pytest.warns(UserWarning, match="left out: 'v'"):
+        opened = xr.open_dataset(store, engine="zarrds", chunks={})
+    assert list(opened.variables) == ["w"]
+    with pytest.raises(ZarrdsError) as caught:
+        zarrds.save(xr.Dataset({"v": ("x", [1.0])}), store, mode="a")
+    assert (caught.value.path, caught.value.key) == (store.path, "v")

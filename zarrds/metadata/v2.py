@@ -194,4 +194,5 @@ def consolidated_documents(raws: Mapping[str, Raw]) -> dict[str, bytes]:
     metadata = {_key(path, name): document for path in paths for name, document in raws[path].items() if name != MEMBER}
     notes = {path: raws[path][MEMBER] for path in paths if MEMBER in raws[path]}
     document = {"zarr_consolidated_format": 1, "metadata": metadata} | ({MEMBER: notes} if notes else {})
-    return {**documents("", raws[""]), CONSOLIDATED: dump(document)}
+    # no node of its own stands for the root of a store whose consolidated metadata alone says that there is one
+    return {**documents("", raws.get("", {})), CONSOLIDATED: dump(document)}

@@ -21,7 +21,7 @@ from zarrds.engine.cache import ChunkCache, cache_of
 from zarrds.engine.elements import Elements, Planner
 from zarrds.engine.executor import in_thread
 from zarrds.engine.selection import plan_basic, plan_orthogonal, plan_pointwise
-from zarrds.errors import ChunkError, ConflictError, MetadataError, ZarrdsError
+from zarrds.errors import ChunkError, ConflictError, MetadataError, UnsupportedError, ZarrdsError
 from zarrds.metadata.documents import Nodes, document_key, own_node
 from zarrds.metadata.extension import is_replaced
 from zarrds.metadata.model import ArrayMetadata
@@ -42,6 +42,7 @@ _PLANNERS: dict[type[indexing.ExplicitIndexer], Planner] = {
 # bytes of one array that are read at open without a look at what is stored; chunks that are looked for of a larger one
 _UNASKED_NBYTES = 2**26
 _LOOKED_FOR = 16
+_MAX_DIMENSIONS = 64  # that NumPy has
 
 
 def check_is_stored(elements: Elements) -> None:
@@ -225,6 +226,7 @@ class LazyArrays:
 
     def array(self, path: str, metadata: ArrayMetadata) -> LazyArray:
         """One array. Raises `MetadataError` or `UnsupportedError` if its chunks could not be decoded."""
+        _check_can_be_variable(metadata)
         array = Array(
             self.store,
             path,
@@ -256,3 +258,11 @@ class LazyArrays:
         attributes = decoded_attributes(metadata, fill_value_is_mask=self.fill_value_is_mask)
         encoding = encoding_of(metadata, fill_value_is_mask=self.fill_value_is_mask)
         return xr.Variable(names, lazily(lazy), attributes, encoding, fastpath=True)
+
+
+def _check_can_be_variable(metadata: ArrayMetadata) -> None:
+    if len(metadata.shape) > _MAX_DIMENSIONS:
+        raise UnsupportedError("NumPy has no arrays of so many dimensions", found=len(metadata.shape))
+    dtype = metadata.data_type.dtype
+    if dtype.kind in "mM" and np.datetime_data(dtype)[0] == "generic":
+        raise UnsupportedError("times without a unit say nothing", found=str(dtype))

@@ -151,7 +151,7 @@ def read_group(store: Store, stored: Nodes, path: str, dataset: xr.Dataset, work
                 # in memory before they are decoded: the decoders look at the first and the last of them
                 raw[name].load()
         except ZarrdsError as error:
-            unreadable[name] = error
+            unreadable[name] = error.located(path=store.path, key=base + name)
     notes = notes_of(arrays)
     decoders, active = decoders_for(notes, {})
     for name in notes.descriptions.keys() - active:

@@ -140,7 +140,9 @@ class Objects:
                     return None
         except StoreIOError:
             # object stores refuse ranges that begin at the end or beyond it
-            size = self._size(name)
+            size = None
+            with suppress(StoreIOError):
+                size = self._size(name)
             if size is None or not (size == 0 or start >= size):
                 raise
             return b""

@@ -98,6 +98,24 @@ def test_projections_are_compared_by_their_parameters(path: Path) -> None:
         zarrds.save(other, path, append_dim="t")
 
 
+def test_mode_a_describes_labels_that_stay(path: Path, zarr_format: Format) -> None:
+    times = np.array(["2000-01-01", "2000-01-02"], "M8[ns]")
+    attrs = {"long_name": "old", "axis": "T"}
+    ds = xr.Dataset({"v": ("time", [1.0, 2.0])}, {"time": ("time", times, attrs), "h": ((), 2.0, {"units": "m"})})
+    zarrds.save(ds, path, zarr_format=zarr_format)
+    opened = open_zarrds(path)
+    fresh = ds.assign_coords(time=("time", times, {"long_name": "new"}), h=((), 2.0, {"note": "above ground"}))
+    zarrds.save(fresh, path, mode="a")
+    found = load(path, "zarrds")
+    assert found["time"].attrs == {"long_name": "new", "axis": "T"}
+    assert found["h"].attrs == {"units": "m", "note": "above ground"}
+    assert not zarrds.verify(path).findings
+    assert found.drop_vars(["time", "h"]).identical(ds.drop_vars(["time", "h"]))
+    np.testing.assert_array_equal(opened["time"].load(), times)
+    zarrds.save(fresh.drop_vars("v").assign(w=("time", [3, 4])), path, mode="a-")
+    assert load(path, "zarrds")["time"].attrs == found["time"].attrs
+
+
 def test_mode_a_replaces_a_variable_with_its_attributes(path: Path, zarr_format: Format) -> None:
     packed = {"dtype": "i2", "scale_factor": 0.5, "_FillValue": -9}
     ds = stored({"units": "K", "long_name": "v"}).assign(when=("t", times("2000-01-01", 2)))

@@ -62,8 +62,13 @@ def in_blocks(ds: xr.Dataset, blocks: Any) -> xr.Dataset:
     return ds.chunk({dim: size for dim, size in blocks.items() if dim in ds.dims}).assign(strings)
 
 
-def written_to(old: xr.Dataset, new: xr.Dataset, start: dict[str, int], skip: Any = ()) -> xr.Dataset:
-    """What `old` is when the variables of `new` are written to it, from `start` on, beyond its end if need be."""
+def written_to(
+    old: xr.Dataset, new: xr.Dataset, start: dict[str, int], skip: Any = (), replaced: bool = False
+) -> xr.Dataset:
+    """What `old` is when the variables of `new` are written to it, from `start` on, beyond its end if need be.
+
+    Variables keep their attributes, unless they are replaced as a whole.
+    """
     changed = {}
     for name, there in old.variables.items():
         if name not in new.variables or name in skip:
@@ -74,16 +79,19 @@ def written_to(old: xr.Dataset, new: xr.Dataset, start: dict[str, int], skip: An
         values = np.empty(shape, there.dtype)
         values[tuple(map(slice, there.shape))] = there.values
         values[tuple(slice(a, a + m) for a, m in zip(begin, fresh.shape, strict=True))] = fresh.values
-        changed[name] = xr.Variable(there.dims, values, there.attrs)
+        changed[name] = xr.Variable(there.dims, values, fresh.attrs if replaced else there.attrs)
     variables = {name: changed.get(name, there) for name, there in old.variables.items()}
     coords = {name: variables.pop(name) for name in list(variables) if name in old.coords}
     return xr.Dataset(variables, coords, old.attrs)
 
 
 def with_attrs(ds: xr.Dataset, attrs: dict[str, Any]) -> xr.Dataset:
-    ds = ds.copy()
-    ds.attrs = dict(attrs)
-    return ds
+    """Those that are given are replaced, and the others stay."""
+    return ds.assign_attrs(attrs)
+
+
+def is_above(group: str, other: str) -> bool:
+    return not group or f"{other}/".startswith(f"{group}/")
 
 
 class Machine(RuleBasedStateMachine):
@@ -150,6 +158,14 @@ class Machine(RuleBasedStateMachine):
         ds = self.model[group]
         return [str(name) for name in ds.data_vars if with_time in (None, "time" in ds[name].dims)]
 
+    def breaks_a_tree(self, group: str, n_times: int) -> bool:
+        """Whether groups above and below have as many times as this one, and would not have then."""
+        before = self.model[group].sizes["time"]
+        around = [
+            ds for path, ds in self.model.items() if path != group and (is_above(path, group) or is_above(group, path))
+        ]
+        return n_times != before and any(ds.sizes.get("time") == before for ds in around)
+
     # whole groups
 
     @rule(group=groups, mode=st.sampled_from(["w-", "w", None]), names=name_lists, start=st.integers(0, 9), n=sizes,
@@ -193,7 +209,9 @@ class Machine(RuleBasedStateMachine):
                 self.save(in_blocks(ds, blocks), group, mode=mode, compute=compute)
             return
         self.save(in_blocks(ds, blocks), group, mode=mode, compute=compute)
-        new = written_to(old, ds, {})
+        new = written_to(old, ds, {}, replaced=mode != "r+")
+        if mode != "r+":  # labels that are the stored ones stay, and so do their attributes
+            new = new.assign({name: old[name] for name in old.coords if name in ds.coords})
         new = new.assign({name: var for name, var in ds.variables.items() if name not in old.variables})
         self.expect(group, new if mode == "r+" else with_attrs(new, ds.attrs))
 
@@ -221,6 +239,10 @@ class Machine(RuleBasedStateMachine):
         assume(len(stored) > 1 or not (rest < stored[-1]).any())  # one label has no order yet
         if differ or (is_stored.any() and on_overlap == "error") or (rest < stored[-1]).any():
             with pytest.raises(LabelError):
+                self.save(in_blocks(ds, blocks), group, **options)
+            return
+        if self.breaks_a_tree(group, len(stored) + len(rest)):
+            with pytest.raises(LabelError, match="DataTree"):
                 self.save(in_blocks(ds, blocks), group, **options)
             return
         self.save(in_blocks(ds, blocks), group, **options)

@@ -12,7 +12,7 @@ from zarrds.metadata.attributes import typed_attributes, updated_attributes, wit
 from zarrds.metadata.equality import is_same
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata
 
-__all__ = ["with_flags", "with_group_attributes", "with_variable_attributes"]
+__all__ = ["with_flags", "with_given_attributes", "with_group_attributes", "with_variable_attributes"]
 
 _FLAGS = ("flag_values", "flag_meanings")
 
@@ -39,6 +39,17 @@ def with_flags(before: ArrayMetadata, new: xr.Variable) -> ArrayMetadata:
     """An array of codes with the flags of more categories than before, or with none, where one of those is no word."""
     kept = {name: value for name, value in before.attributes.items() if name not in _FLAGS}
     return replace(before, attributes={**kept, **{name: new.attrs[name] for name in _FLAGS if name in new.attrs}})
+
+
+def with_given_attributes(before: ArrayMetadata, there: xr.Variable, new: xr.Variable) -> ArrayMetadata:
+    """An array whose variable stays, with the attributes that are given, and those of its own that are not.
+
+    Parameters are those of `with_variable_attributes`.
+    """
+    given = {name: value for name, value in new.attrs.items() if name not in there.encoding and name != "_FillValue"}
+    if is_same({name: there.attrs.get(name) for name in given}, given):
+        return before
+    return with_attributes(before, typed_attributes(before) | given)
 
 
 def with_variable_attributes(before: ArrayMetadata, there: xr.Variable, new: xr.Variable) -> ArrayMetadata:

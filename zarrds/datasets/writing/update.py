@@ -24,7 +24,12 @@ from zarrds.datasets.writing.append import (
     check_sizes,
     place_labels,
 )
-from zarrds.datasets.writing.attributes import with_flags, with_group_attributes, with_variable_attributes
+from zarrds.datasets.writing.attributes import (
+    with_flags,
+    with_given_attributes,
+    with_group_attributes,
+    with_variable_attributes,
+)
 from zarrds.datasets.writing.growing import Grown, as_wide_as_stored, grown_arrays
 from zarrds.datasets.writing.other_labels import (
     Pairs,
@@ -334,6 +339,24 @@ def _array_changes(
             name: replace(c, after=with_marks(c.after, replace(marks_of(c.after), id=new_id())))
             for name, c in changes.items()
         }
+    if not how.is_in_place and how.append_dim is None:
+        kept = [name for name in variables if name in stored.variables and name not in names]
+        changes |= _described(kept, variables, stored, how.zarr_format)
+    return changes
+
+
+def _described(
+    names: Collection[str], variables: Mapping[str, xr.Variable], stored: StoredGroup, zarr_format: ZarrFormat
+) -> dict[str, ArrayChange]:
+    """Coordinates that stay, with the attributes that are new: no elements of them are written."""
+    changes = {}
+    for name in names:
+        there, before = stored.variables[name], stored.arrays[name]
+        after = with_given_attributes(before, there, variables[name])
+        if after != before:
+            part = variables[name].isel({dim: slice(0, 0) for dim in there.dims[:1]})
+            encoded = encode_like(name, part, there, before, zarr_format)
+            changes[name] = ArrayChange(before, after, encoded, (0,) * encoded.ndim)
     return changes
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -121,7 +121,6 @@ class BytesBytesCodec(Protocol):
         ...
 
 
-@runtime_checkable
 class BlockCodec(BytesBytesCodec, Protocol):
     """Compresses bytes in blocks, each of which can be decoded by itself, into the memory of any array."""
 

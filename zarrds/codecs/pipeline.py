@@ -80,7 +80,7 @@ class Pipeline:
             stored in (dtype, dtype.newbyteorder("S")) and dtype.kind != "U" and not self.filters and size is not None
         )
         object.__setattr__(self, "_later", self.compressors[:0:-1])
-        object.__setattr__(self, "_into", first if in_place and isinstance(first, BlockCodec) else None)
+        object.__setattr__(self, "_into", first if in_place and isinstance(first, Blosc) else None)
         object.__setattr__(self, "_swap", stored if stored != dtype else None)
 
     def check_encoding(self) -> None:

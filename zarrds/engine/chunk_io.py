@@ -27,7 +27,7 @@ from zarrds.errors import ChunkError, ZarrdsError
 from zarrds.metadata.extension import marks_of
 from zarrds.metadata.fill_values import default_fill_value
 from zarrds.metadata.model import ArrayMetadata
-from zarrds.storage.protocol import BoundedValues, Buffer, Values
+from zarrds.storage.protocol import BoundedValues, Buffer, Values, has_trait
 
 __all__ = ["Chunks", "LookedUp", "MissingChunks"]
 
@@ -173,7 +173,7 @@ class Chunks:
     def _getter(self) -> Callable[[str, memoryview | None], Buffer | None]:
         """A function that reads a chunk's value, and refuses one that is larger than any chunk of the array can be."""
         limit, store = self.pipeline.most_encoded_nbytes, self.store
-        bounded = store.get_at_most if isinstance(store, BoundedValues) else None
+        bounded = store.get_at_most if has_trait(store, BoundedValues) else None
 
         def get(key: str, buffer: memoryview | None) -> Buffer | None:
             try:

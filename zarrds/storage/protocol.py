@@ -6,10 +6,11 @@ every store passes the same contract tests (``tests/storage/contract.py``).
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import AbstractContextManager
-from typing import Protocol, Self, TypeAlias, runtime_checkable
+from typing import Any, Protocol, Self, TypeAlias, TypeGuard, TypeVar, runtime_checkable
 
 from zarrds.errors import InvalidKeyError
 
@@ -24,6 +25,7 @@ __all__ = [
     "check_prefix",
     "folder_of",
     "folds_case",
+    "has_trait",
 ]
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
@@ -181,6 +183,23 @@ class Values(Protocol):
         ...
 
 
+_Trait = TypeVar("_Trait")
+
+
+def has_trait(store: object, trait: type[_Trait]) -> TypeGuard[_Trait]:
+    """Whether a store has what a protocol of this module asks for, by its class.
+
+    `isinstance` answers the same, but takes longer than to read a small file, each time (in Python 3.11: 15 µs).
+    """
+    kind: Any = type(store)
+    return _class_has(kind, tuple(vars(trait)))
+
+
+@functools.cache
+def _class_has(kind: Any, members: tuple[str, ...]) -> bool:
+    return all(hasattr(kind, name) for name in members if not name.startswith("_"))
+
+
 @runtime_checkable
 class BoundedValues(Protocol):
     """Values that may be larger than anybody expects, so that a reader says how much it takes."""
@@ -192,7 +211,7 @@ class BoundedValues(Protocol):
 
 def get_at_most(values: Values, key: str, limit: int, buffer: memoryview | None = None) -> Buffer | None:
     """`BoundedValues.get_at_most`, of values that can do it; of others the whole value, as large as it is."""
-    if isinstance(values, BoundedValues):
+    if has_trait(values, BoundedValues):
         return values.get_at_most(key, limit, buffer)
     return values.get(key, buffer)
 
@@ -214,12 +233,12 @@ class InFolder(Protocol):
 
 def folder_of(store: object) -> str | None:
     """The folder of a store that has one; not its path, which need not be absolute."""
-    return store.root if isinstance(store, InFolder) else None
+    return store.root if has_trait(store, InFolder) else None
 
 
 def folds_case(store: object) -> bool:
     """Whether keys that differ only in case are one key of a store."""
-    return isinstance(store, InFolder) and store.folds_case
+    return has_trait(store, InFolder) and store.folds_case
 
 
 @runtime_checkable

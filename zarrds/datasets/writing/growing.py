@@ -7,6 +7,7 @@ opened the old one is told, as of any array that is replaced.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -66,8 +67,10 @@ def grown_arrays(
     stored: StoredGroup,
     region: Mapping[str, slice],
     zarr_format: ZarrFormat,
-) -> dict[str, Grown]:
+) -> tuple[dict[str, Grown], dict[str, xr.Variable]]:
     """Those arrays that cannot hold what is added to them, and can be written anew so that they do.
+
+    Returned beside what is added to others, where that had to be encoded to see whether they can hold it.
 
     Parameters
     ----------
@@ -84,6 +87,7 @@ def grown_arrays(
     units: dict[str, str] = {}
     names = list(names)
     wider: dict[str, Grown] = {}
+    fitting: dict[str, xr.Variable] = {}
     for name in names:
         there, metadata, new = stored.variables[name], stored.arrays[name], variables[name]
         parts = _parts(there, region)
@@ -99,8 +103,11 @@ def grown_arrays(
             full = _joined(name, there, new, parts, new.dtype.itemsize / metadata.data_type.dtype.itemsize)
             wider[name] = _made_anew(*_wider(full, new.dtype, metadata))
         elif _is_counted(there) and new.dtype.kind == there.dtype.kind and new.chunks is None:
-            error = _refusal(name, new, there, metadata, zarr_format)
-            if error is not None and (finer := _finer(there.encoding["units"])):
+            try:
+                fitting[name] = encode_like(name, variables[name], there, metadata, zarr_format)
+            except EncodingError:
+                if not (finer := _finer(there.encoding["units"])):
+                    continue
                 full = _joined(name, there, new, parts, 1)
                 found = next((u for u in finer if _holds(name, full, there, metadata, u, zarr_format)), None)
                 if found is not None:
@@ -118,7 +125,7 @@ def grown_arrays(
                     whole[each] = _joined(each, there, new, parts, 1)
                 units[each] = finest
     times = {name: _counted(name, full, stored, units[name], zarr_format) for name, full in whole.items()}
-    return {**wider, **times}
+    return {**wider, **times}, fitting
 
 
 def _parts(there: xr.Variable, region: Mapping[str, slice]) -> tuple[str, slice] | None:
@@ -272,22 +279,14 @@ def _rank(units: str) -> int:
     return _UNITS.index(known) if known in _UNITS else -1
 
 
-def _refusal(
-    name: str, new: xr.Variable, there: xr.Variable, metadata: ArrayMetadata, zarr_format: ZarrFormat
-) -> EncodingError | None:
-    try:
-        encode_like(name, new, there, metadata, zarr_format)
-    except EncodingError as error:
-        return error
-    return None
-
-
 def _holds(
     name: str, full: xr.Variable, there: xr.Variable, metadata: ArrayMetadata, units: str, zarr_format: ZarrFormat
 ) -> bool:
-    return any(
-        _refusal(name, full, _in_units(there, units, wider), wider, zarr_format) is None for wider in _as_wide(metadata)
-    )
+    for wider in _as_wide(metadata):
+        with suppress(EncodingError):
+            encode_like(name, full, _in_units(there, units, wider), wider, zarr_format)
+            return True
+    return False
 
 
 def _as_wide(metadata: ArrayMetadata) -> list[ArrayMetadata]:

@@ -322,10 +322,13 @@ def _array_changes(
         check_all_are_written(name, names, stored)
     variables = {n: as_wide_as_stored(v, stored.arrays[n]) if n in stored.arrays else v for n, v in variables.items()}
     grown: dict[str, Grown] = {}
+    fitting: dict[str, xr.Variable] = {}
     if not how.is_in_place:
-        grown = grown_arrays([n for n in names if n in stored.arrays], variables, stored, region, how.zarr_format)
+        grown, fitting = grown_arrays(
+            [n for n in names if n in stored.arrays], variables, stored, region, how.zarr_format
+        )
     changes = {
-        name: _written(name, variables[name], stored, how, region, plain, grown.get(name))
+        name: _written(name, variables[name], stored, how, region, plain, grown.get(name), fitting.get(name))
         if name in stored.arrays
         else _new(name, variables[name], name in encoding, how, sizes, plain.notes.get(name, {}), stored.groups)
         for name in names
@@ -402,10 +405,14 @@ def _written(
     region: Mapping[str, slice],
     plain: PlainDataset,
     grown: Grown | None = None,
+    encoded: xr.Variable | None = None,
 ) -> ArrayChange:
     there, before = stored.variables[name], stored.arrays[name]
     check_sizes(name, there, variable, region=region, append_dim=how.append_dim)
-    encoded = grown.variable if grown else encode_like(name, variable, there, before, how.zarr_format)
+    if grown is not None:
+        encoded = grown.variable
+    elif encoded is None:
+        encoded = encode_like(name, variable, there, before, how.zarr_format)
     whole = {str(dim): slice(0, size) for dim, size in there.sizes.items()}
     parts = [{**whole, **region}[str(dim)] for dim in there.dims]
     shape = tuple(max(size, part.stop) for size, part in zip(before.shape, parts, strict=True))

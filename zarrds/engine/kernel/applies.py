@@ -15,7 +15,7 @@ from zarrds.codecs.pipeline import Pipeline
 from zarrds.codecs.sharding import ChunkCodecs
 from zarrds.engine.kernel.library import Library, compressor
 from zarrds.storage.local.store import LocalStore
-from zarrds.storage.protocol import Values
+from zarrds.storage.protocol import Values, has_trait
 
 __all__ = ["LARGEST_READ", "LARGEST_WRITE", "NativeCodecs", "native_codecs", "native_store"]
 
@@ -120,6 +120,6 @@ class Guarded(Protocol):
 def native_store(store: Values) -> tuple[LocalStore | None, Callable[[], object] | None]:
     """The folder of a store, None if its values are no files or are not read and written as such; and its check."""
     check = None
-    if isinstance(store, Guarded):
+    if has_trait(store, Guarded):
         check, store = store.check, store.behind
     return (store, check) if type(store) is LocalStore else (None, None)

@@ -50,6 +50,7 @@ def test_names() -> None:
         "rename",
         "report",
         "save",
+        "statistics",
         "update_attrs",
         "verify",
     }

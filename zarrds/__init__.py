@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from zarrds.datasets.description.versions import Versions
     from zarrds.datasets.editing.edits import drop_vars, rename, update_attrs
     from zarrds.datasets.editing.index import index
+    from zarrds.datasets.querying.statistics import statistics
     from zarrds.datasets.rechunking.rechunk import copy, rechunk, rechunk_plan
     from zarrds.datasets.writing.writer import save
     from zarrds.labels.genomics.regions import RegionIndex
@@ -65,6 +66,7 @@ __all__ = [
     "rename",
     "report",
     "save",
+    "statistics",
     "update_attrs",
     "verify",
 ]
@@ -104,6 +106,7 @@ _HOMES = {
     "rename": "datasets.editing.edits",
     "report": "reports.page",
     "save": "datasets.writing.writer",
+    "statistics": "datasets.querying.statistics",
     "update_attrs": "datasets.editing.edits",
     "verify": "checks.verify",
 }

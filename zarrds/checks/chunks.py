@@ -17,6 +17,7 @@ import numpy as np
 
 from zarrds.checks.documents import document_names
 from zarrds.checks.report import Finding, Severity, finding_of
+from zarrds.chunk_statistics.record import statistics_path
 from zarrds.codecs.sharding import Sharding
 from zarrds.engine import executor
 from zarrds.engine.chunk_io import Chunks
@@ -239,7 +240,7 @@ def _sort_keys(
         while owner not in nodes:
             owner = owner.rpartition("/")[0]
         name = key[len(owner) + 1 :] if owner else key
-        if name in documents[owner] or nodes[owner] is None:
+        if name in documents[owner] or nodes[owner] is None or key.startswith(f"{statistics_path(owner)}/"):
             continue
         if isinstance(nodes[owner], ArrayMetadata):
             if owner in arrays:

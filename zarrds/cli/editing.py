@@ -6,6 +6,7 @@ import argparse
 
 import zarrds
 from zarrds.cli.options import Subparsers, add_command, add_store, opened
+from zarrds.cli.progress import wants_bar
 from zarrds.cli.terminal import message, print_json, print_text
 from zarrds.cli.words import name_and_text, settings
 from zarrds.datasets.description.of_store import unknown_variable
@@ -42,9 +43,10 @@ def add_commands(commands: Subparsers) -> None:
     add_store(parser)
     parser.add_argument("names", metavar="VAR", nargs="+")
 
-    parser = add_command(commands, "index", index, "note how labels are sorted, to search them where they lie")
+    about = "note how labels are sorted and what is in each chunk, to search and query them where they lie"
+    parser = add_command(commands, "index", index, about)
     add_store(parser)
-    parser.add_argument("names", metavar="VAR", nargs="+")
+    parser.add_argument("names", metavar="VAR", nargs="*", help="all variables unless said")
 
 
 def attrs(args: argparse.Namespace) -> int:
@@ -103,6 +105,6 @@ def drop(args: argparse.Namespace) -> int:
 
 def index(args: argparse.Namespace) -> int:
     """``zarrds index``."""
-    zarrds.index(opened(args), args.names, group=args.group)
-    message(f"noted the order of {', '.join(args.names)}")
+    zarrds.index(opened(args), args.names or None, group=args.group, progress=wants_bar())
+    message(f"indexed {', '.join(args.names) or 'all variables'}")
     return 0

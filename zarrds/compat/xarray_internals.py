@@ -41,6 +41,7 @@ __all__ = [
     "encode_dataset_coordinates",
     "encode_zarr_variable",
     "guard_decoders",
+    "indexed_by",
     "is_strange",
     "lazily",
     "lazy_data",
@@ -133,6 +134,11 @@ def new_dataset(
     return xr.Dataset._construct_direct(
         dict(variables), set(coordinates), attrs=dict(attributes), indexes=dict(indexes), encoding={}, close=close
     )
+
+
+def indexed_by(key: indexing.ExplicitIndexer, shape: tuple[int, ...], get: Callable[[Any], Any]) -> Any:
+    """What a backend's array answers to a key of xarray, where `get` knows slices, integers and lists of integers."""
+    return indexing.explicit_indexing_adapter(key, shape, indexing.IndexingSupport.OUTER_1VECTOR, get)
 
 
 class DeferredIndex(indexing.PandasIndexingAdapter):

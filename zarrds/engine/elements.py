@@ -130,6 +130,11 @@ class Elements:
         return None if self._chunks.pipeline.shards is None else self.metadata.chunks
 
     @property
+    def missing_chunks(self) -> MissingChunks:
+        """What an absent chunk is: an error, the fill value, or, for None, what the array's marks say."""
+        return self._chunks.missing_chunks
+
+    @property
     def n_workers(self) -> int | None:
         """Threads for one read or write, None for as many as cores, or more where the store waits."""
         return self._n_workers

@@ -35,6 +35,7 @@ from zarrds.metadata.belonging import check_nothing_else
 from zarrds.metadata.documents import Nodes, get_group, locked, named_dimensions, open_nodes
 from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.equality import is_same
+from zarrds.metadata.hidden import hidden_path
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node
 from zarrds.metadata.transaction import change_documents
 from zarrds.storage.locate import as_store
@@ -300,9 +301,10 @@ def _check_names(there: _Group, dims: set[str], standing: set[str], names: Mappi
 
 
 def _linked_keys(store: Store, old: str, new: str) -> dict[str, str]:
-    """The keys of an array's chunks, and what they are to be."""
-    keys = (key for key in store.list_prefix(old) if key.rpartition("/")[2] not in _DOCUMENTS)
-    return {key: new + key[len(old) :] for key in keys}
+    """The keys of an array's chunks and of its statistics, and what they are to be."""
+    # its own documents are written anew
+    own = {f"{old}/{name}" for name in _DOCUMENTS} | {hidden_path(old, ".zarrds.json")}
+    return {key: new + key[len(old) :] for key in store.list_prefix(old) if key not in own}
 
 
 def _with_names(attributes: Mapping[str, JSON], new_name: Callable[[str], str | None]) -> dict[str, JSON]:

@@ -1,19 +1,26 @@
-"""``zarrds.index``: notes the order of labels that another tool wrote."""
+"""``zarrds.index``: notes the order of labels, and statistics of chunks, that another tool wrote."""
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterable, Mapping
+from math import prod
 from typing import Any
 
+from zarrds.chunk_statistics.building import MAX_CHUNKS, rows_of_stored
+from zarrds.chunk_statistics.facts import rule_of
+from zarrds.chunk_statistics.record import put_rows
 from zarrds.datasets.reading.notes import ORDER
 from zarrds.engine.elements import Elements
-from zarrds.errors import ConflictError, LabelError, UnsupportedError, VariableNotFoundError, locating
+from zarrds.engine.executor import Progress
+from zarrds.engine.progress import ProgressOption, progress_bar
+from zarrds.errors import ConflictError, UnsupportedError, VariableNotFoundError, ZarrdsError, locating
 from zarrds.labels.sorted.record import is_recordable, record_of
-from zarrds.metadata.documents import get_group, locked, open_nodes, own_node
+from zarrds.metadata.documents import Nodes, get_group, locked, open_nodes, own_node
 from zarrds.metadata.extension import is_replaced, with_note
 from zarrds.metadata.model import ArrayMetadata
-from zarrds.metadata.transaction import change_documents
+from zarrds.metadata.transaction import Transaction
 from zarrds.storage.locate import as_store
 from zarrds.storage.protocol import Store, check_key, check_prefix
 
@@ -22,26 +29,31 @@ __all__ = ["index"]
 
 def index(
     store: str | os.PathLike[str] | Store,
-    name: str | Iterable[str],
+    name: str | Iterable[str] | None = None,
     *,
     group: str | None = None,
     durable: bool = True,
+    progress: ProgressOption = False,
     storage_options: Mapping[str, Any] | None = None,
 ) -> None:
-    """Note how the labels of a stored coordinate are sorted, so that they can be searched where they lie.
+    """Note how labels are sorted and what is in each chunk, so that they are searched and queried without being read.
 
-    `zarrds.save` does so of every coordinate; this is for stores that another tool wrote, or has changed. The labels
-    are read once, chunk by chunk.
+    Of a coordinate of its own dimension the order is noted, as `zarrds.save` does, so that it is searched where it
+    lies. Of numbers, times and text the smallest and largest element of each chunk are noted, how many are valid, and
+    their sum, by which `zarrds.find` and `zarrds.aggregate` leave chunks out. This is for stores that another tool
+    wrote, or has changed. The variables are read once, chunk by chunk.
 
     Parameters
     ----------
     store : str, os.PathLike or Store
-    name : str, or several
-        Of 1-D coordinates that have the name of their dimension, of shape ``(n,)``.
+    name : str, or several, optional
+        Variables of the group; unless said all of which something can be noted.
     group : str, optional
         The root unless said.
     durable : bool
-        Wait until the note is on the disk.
+        Wait until the notes are on the disk.
+    progress : bool, "rich" or callable
+        As of `zarrds.save`.
     storage_options : mapping, optional
         As of `zarrds.save`.
 
@@ -49,12 +61,13 @@ def index(
     ------
     StoreNotFoundError, NodeNotFoundError, VariableNotFoundError
         If there is no such store, group or variable.
-    LabelError
-        If a variable is not the 1-D coordinate of its own dimension.
     UnsupportedError
-        If labels of that kind cannot be searched: packed or sharded ones, booleans.
+        If labels of that kind cannot be searched (packed or sharded ones, booleans), or nothing is noted of such data
+        (complex numbers, structures).
+    ChunkError
+        If a chunk cannot be read.
     ConflictError
-        If the array was changed meanwhile; nothing was noted then.
+        If the array was changed meanwhile; nothing was noted of it then.
 
     Examples
     --------
@@ -65,42 +78,84 @@ def index(
     >>> ds = xr.open_dataset(store, engine="zarrds", index="lazy")
     >>> int(ds.get_index("position").get_loc(7))
     1
+    >>> int(zarrds.statistics(store, "position")["max"][0])
+    12
     """
     opened = as_store(store, storage_options).as_durable(durable)
     path = check_prefix((group or "").strip("/"), opened.path)
-    names = [name] if isinstance(name, str) else list(name)
     with locating(opened.path):
         nodes = open_nodes(opened, consolidated=False)
         get_group(opened, nodes, path)
-        for one in names:
-            where = f"{path}/{check_key(one)}" if path else check_key(one)
+        if name is None:
+            arrays = _all_of(nodes, path)
+        else:
+            arrays = dict(_named(nodes, path, one) for one in ([name] if isinstance(name, str) else list(name)))
+        total = sum(prod(metadata.chunk_grid) for metadata in arrays.values() if _has_statistics(metadata))
+        with progress_bar(total, "index", enabled=progress) as advance:
+            for where, metadata in arrays.items():
+                _note(opened, where, metadata, advance)
+
+
+def _all_of(nodes: Nodes, path: str) -> dict[str, ArrayMetadata]:
+    """The arrays of a group of which something can be noted; what cannot be read is left out."""
+    found: dict[str, ArrayMetadata] = {}
+    for name in nodes.names(path):
+        where = f"{path}/{name}" if path else name
+        try:
             metadata = nodes.get(where)
-            if not isinstance(metadata, ArrayMetadata):
-                raise VariableNotFoundError("no such variable in the store", key=where)
-            _check_searchable(where, metadata)
-            # this may take long, and needs no lock
-            record = record_of(Elements(opened, where, metadata))
-            with locked(opened):
-                now = own_node(opened, where, metadata.zarr_format)
-                if not isinstance(now, ArrayMetadata) or now.shape != metadata.shape or is_replaced(metadata, now):
-                    raise ConflictError(
-                        "another writer changed the labels meanwhile", key=where, mend="Call zarrds.index again"
-                    )
-                change_documents(opened, {where: with_note(now, ORDER, record.to_json())})
+        except ZarrdsError:
+            continue
+        if isinstance(metadata, ArrayMetadata) and (_has_order(where, metadata) or _has_statistics(metadata)):
+            found[where] = metadata
+    return found
 
 
-def _check_searchable(where: str, metadata: ArrayMetadata) -> None:
-    if metadata.dimension_names != (where.rpartition("/")[2],):
-        raise LabelError(
-            "only a coordinate of its own dimension is an index",
-            key=where,
-            expected=f"dimensions ({where.rpartition('/')[2]!r},)",
-            found=metadata.dimension_names,
-        )
-    if not is_recordable(metadata):
+def _named(nodes: Nodes, path: str, name: str) -> tuple[str, ArrayMetadata]:
+    where = f"{path}/{check_key(name)}" if path else check_key(name)
+    metadata = nodes.get(where)
+    if not isinstance(metadata, ArrayMetadata):
+        there = sorted(nodes.names(path))
+        raise VariableNotFoundError("no such variable in the store", key=where, found=there)
+    is_label = metadata.dimension_names == (where.rpartition("/")[2],)
+    if is_label and not is_recordable(metadata):
         raise UnsupportedError(
             "labels of this kind cannot be searched where they lie",
             key=where,
             found=f"{metadata.data_type.name}, attributes {sorted(metadata.attributes)}",
             mend="Save them as integers, floats, times or text, not packed and without shards",
         )
+    if not is_label and not _has_statistics(metadata):
+        raise UnsupportedError(
+            "nothing is noted of data like this",
+            key=where,
+            expected="numbers, times or text, in few chunks",
+            found=f"{metadata.data_type.name}, {prod(metadata.chunk_grid)} chunks",
+        )
+    return where, metadata
+
+
+def _has_order(where: str, metadata: ArrayMetadata) -> bool:
+    return metadata.dimension_names == (where.rpartition("/")[2],) and is_recordable(metadata)
+
+
+def _has_statistics(metadata: ArrayMetadata) -> bool:
+    return rule_of(metadata) is not None and prod(metadata.chunk_grid) <= MAX_CHUNKS
+
+
+def _note(store: Store, where: str, metadata: ArrayMetadata, advance: Progress | None) -> None:
+    """Note what there is to note of one array."""
+    elements = Elements(store, where, metadata)
+    # this may take long, and needs no lock
+    order = record_of(elements) if _has_order(where, metadata) else None
+    positions = list(itertools.product(*map(range, metadata.chunk_grid))) if _has_statistics(metadata) else []
+    rows = rows_of_stored(elements, positions, advance)
+    with locked(store):
+        now = own_node(store, where, metadata.zarr_format)
+        if not isinstance(now, ArrayMetadata) or now.shape != metadata.shape or is_replaced(metadata, now):
+            raise ConflictError("another writer changed the array meanwhile", key=where, mend="Call zarrds.index again")
+        with Transaction(store) as transaction:
+            if rows:
+                put_rows(store, transaction.values, where, now, rows.items())
+            if order is not None:
+                transaction.put_nodes({where: with_note(now, ORDER, order.to_json())})
+            transaction.commit()

@@ -11,27 +11,19 @@ from typing import Any
 import crc32c
 import numpy as np
 
-from zarrds.codecs.base import Buffer
+from zarrds.chunk_statistics.digests import digest_of, is_checksummed, stored_digest
 from zarrds.engine.elements import Elements
 from zarrds.engine.plans import Part
 from zarrds.labels.sorted.source import Array
-from zarrds.metadata.model import ArrayMetadata
-from zarrds.storage.protocol import get_at_most
 
-__all__ = ["MAX_BLOCKS", "Blocks", "KeptBlocks", "is_checksummed", "nbytes_of"]
+__all__ = ["MAX_BLOCKS", "Blocks", "KeptBlocks", "nbytes_of"]
 
 # of one array, unless another limit is asked for
 MAX_BLOCKS = 65_536
-_CHECKSUM = 4
 # of a Python string, roughly
 _OBJECT_NBYTES = 64
 
 Reader = Callable[[Iterable[int]], tuple[Array, list[int | None]]]
-
-
-def is_checksummed(metadata: ArrayMetadata) -> bool:
-    """Whether the last four bytes of each chunk's value are its CRC-32C, so that its digest need not be computed."""
-    return bool(metadata.codecs) and metadata.codecs[-1]["name"] == "crc32c"
 
 
 def nbytes_of(dtype: np.dtype[Any], count: int) -> int:
@@ -77,6 +69,7 @@ class Blocks:
         self.elements = elements
         self.block = n * self._chunk if block is None else block
         self._is_checksummed = is_checksummed(elements.metadata)
+        self._stored_digest = stored_digest(elements)
 
     def __len__(self) -> int:
         return (self.size + self.block - 1) // self.block
@@ -99,22 +92,7 @@ class Blocks:
 
         Where the last codec is ``crc32c`` only the ends of the values are read, and not compared with the rest.
         """
-        store = self.elements.store
-        digests, limit = [], self.elements.most_chunk_nbytes
-        for number in self._chunks_of(i):
-            key = self.elements.chunk_key((number,))
-            value = (
-                store.get_range(key, -_CHECKSUM, _CHECKSUM) if self._is_checksummed else get_at_most(store, key, limit)
-            )
-            digests.append(self._chunk_digest(value))
-        return _combined(digests)
-
-    def _chunk_digest(self, value: Buffer | None) -> int:
-        if value is None:
-            return 0
-        if self._is_checksummed and len(value) >= _CHECKSUM:
-            return int.from_bytes(value[-_CHECKSUM:], "little")
-        return crc32c.crc32c(value)
+        return _combined([self._stored_digest((number,)) or 0 for number in self._chunks_of(i)])
 
     def reader(self, capacity: int, kept: Callable[[int], Array | None] | None = None) -> Reader:
         """A function for one thread that reads up to `capacity` blocks at a time.
@@ -133,7 +111,10 @@ class Blocks:
         """
         out = np.empty(min(capacity * self.block, self.size), self.elements.dtype)
         digests: list[int] = []
-        read_part = self.elements.part_reader(out, lambda value: digests.append(self._chunk_digest(value)))
+        checksummed = self._is_checksummed
+        read_part = self.elements.part_reader(
+            out, lambda value: digests.append(digest_of(value, is_checksummed=checksummed) or 0)
+        )
 
         def read(numbers: Iterable[int]) -> tuple[Array, list[int | None]]:
             found: list[int | None] = []

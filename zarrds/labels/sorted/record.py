@@ -9,14 +9,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from zarrds.chunk_statistics.digests import is_checksummed
+from zarrds.chunk_statistics.missing import missing_markers
 from zarrds.codecs.filters import FILTERS
 from zarrds.codecs.registry import SHARDING
 from zarrds.engine import executor
 from zarrds.engine.elements import Elements
 from zarrds.errors import MetadataError, ZarrdsError
 from zarrds.labels.sorted import zone_maps
-from zarrds.labels.sorted.blocks import MAX_BLOCKS, Blocks, is_checksummed
-from zarrds.labels.sorted.scan import Scan, missing_markers
+from zarrds.labels.sorted.blocks import MAX_BLOCKS, Blocks
+from zarrds.labels.sorted.scan import Scan
 from zarrds.labels.sorted.source import Array, Order
 from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.model import ArrayMetadata

@@ -1,0 +1,132 @@
+"""Rows in a store are believed only of the chunks that they were made of."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import zarrds
+from zarrds.chunk_statistics.building import rows_of_stored
+from zarrds.chunk_statistics.digests import stored_digest
+from zarrds.chunk_statistics.record import put_rows, read_rows, statistics_path
+from zarrds.engine.elements import Elements
+from zarrds.metadata.hidden import hidden_array, hidden_document
+from zarrds.metadata.model import ArrayMetadata
+
+
+def positions(array: zarrds.Array) -> list[tuple[int, ...]]:
+    return list(itertools.product(*map(range, array.metadata.chunk_grid)))
+
+
+def note(array: zarrds.Array, only: list[tuple[int, ...]] | None = None) -> None:
+    rows = rows_of_stored(array.elements, positions(array) if only is None else only)
+    put_rows(array.store, array.store, array.path, array.metadata, rows.items())
+
+
+def known(array: zarrds.Array) -> Any:
+    rows = read_rows(array.store, array.path, array.metadata)
+    assert rows is not None
+    return rows["known"].tolist()
+
+
+@pytest.fixture(params=["v3", "v2", "shards", "no checksum"])
+def array(request: pytest.FixtureRequest) -> zarrds.Array:
+    options: dict[str, Any] = {
+        "v3": {},
+        "v2": {"zarr_format": 2},
+        "shards": {"chunks": (1, 2), "shards": (2, 2)},
+        "no checksum": {"codecs": [{"name": "bytes"}, {"name": "gzip", "configuration": {"level": 1}}]},
+    }[request.param]
+    made = zarrds.create_array(
+        zarrds.MemoryStore(), path="v", shape=(5, 3), dtype="f4", **{"chunks": (2, 2), **options}
+    )
+    made[:] = np.arange(1, 16).reshape(5, 3)
+    note(made)
+    return made
+
+
+def test_rows_are_those_of_the_chunks(array: zarrds.Array) -> None:
+    rows = read_rows(array.store, array.path, array.metadata)
+    assert rows is not None
+    values = np.arange(1.0, 16).reshape(5, 3)
+    digest = stored_digest(array.elements)
+    for i, j in positions(array):
+        part = values[2 * i : 2 * i + 2, 2 * j : 2 * j + 2]
+        assert rows[i, j].tolist()[2:-1] == (part.size, part.sum(), part.min(), part.max())
+        assert rows["crc32c"][i, j] == digest((i, j))
+    part = read_rows(array.store, array.path, array.metadata, (slice(1, 3), slice(1, 2)))
+    assert part is not None
+    assert part.tolist() == rows[1:3, 1:2].tolist()
+
+
+def test_another_part_of_the_chunk_is_in_the_array(array: zarrds.Array) -> None:
+    array.resize((6, 3))
+    assert known(array) == [[1, 1], [1, 1], [0, 0]]
+    note(array, [(2, 0)])
+    assert known(array) == [[1, 1], [1, 1], [1, 0]]
+    array.resize((6, 7))
+    assert known(array) == [[1, 0, 0, 0], [1, 0, 0, 0], [1, 0, 0, 0]]
+    array.resize((4, 3))
+    assert known(array) == [[1, 1], [1, 1]]  # as it was when they were noted
+
+
+def test_what_is_kept_of_the_others(array: zarrds.Array) -> None:
+    array[0, 0] = 99
+    note(array, [(0, 0)])
+    rows = read_rows(array.store, array.path, array.metadata)
+    assert rows is not None
+    assert (rows["max"][0, 0], rows["max"][2, 1]) == (99, 15)
+    assert rows["known"].all()
+
+
+def hidden_of(array: zarrds.Array) -> ArrayMetadata:
+    hidden = hidden_array(array.store, statistics_path(array.path))
+    assert hidden is not None
+    return hidden
+
+
+def _damaged(array: zarrds.Array, field: str, value: Any) -> None:
+    elements = Elements(array.store, statistics_path(array.path), hidden_of(array))
+    rows = elements.read(...)
+    rows[field][1, 1] = value
+    elements.write(..., rows)
+
+
+@pytest.mark.parametrize("field", ["known", "crc32c", "count", "sum", "min", "max", "check"])
+def test_rows_that_somebody_changed(array: zarrds.Array, field: str) -> None:
+    _damaged(array, field, 77)
+    assert known(array) == [[1, 1], [1, 0], [1, 1]]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda m: {**m, "shape": m["shape"][:1]},
+        lambda m: {**m, "shape": "?"},
+        lambda m: {**m, "chunks": [2, 3]},
+        lambda m: {**m, "version": 2},
+        lambda m: {**m, "attributes": {"_FillValue": 3}},
+        lambda m: None,
+    ],
+)
+def test_rows_of_something_else(array: zarrds.Array, change: Callable[[Any], Any]) -> None:
+    hidden = hidden_of(array)
+    changed = replace(hidden, attributes={"statistics_of": change(hidden.attributes["statistics_of"])})
+    array.store.set(*hidden_document(statistics_path(array.path), changed))
+    assert read_rows(array.store, array.path, array.metadata) is None
+
+
+def test_damage_is_no_error(array: zarrds.Array) -> None:
+    where = statistics_path(array.path)
+    for key in [key for key in array.store.list_prefix(where) if "/c/" in key]:
+        array.store.set(key, b"damage")
+    assert read_rows(array.store, array.path, array.metadata) is None
+    array.store.set(f"{where}/zarr.json", b"{}")
+    assert read_rows(array.store, array.path, array.metadata) is None
+    note(array)
+    assert np.all(known(array))

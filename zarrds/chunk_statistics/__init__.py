@@ -1,0 +1,1 @@
+"""What is in each chunk, in a few numbers that are tied to its stored bytes."""

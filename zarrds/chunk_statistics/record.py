@@ -1,0 +1,232 @@
+"""The statistics of an array's chunks as they are stored: one row a chunk, in a hidden array below the array.
+
+Nothing of them is believed that does not fit: a row counts only for the chunk that it was made of, which its digest
+tells, and for the part of that chunk that lies in the array.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from zarrds.arrays.layout import new_array_metadata
+from zarrds.chunk_statistics.facts import Facts, Rule, rule_of
+from zarrds.codecs.base import AnyArray
+from zarrds.engine.elements import Elements
+from zarrds.errors import ZarrdsError
+from zarrds.metadata.dtypes import JSON
+from zarrds.metadata.equality import is_same
+from zarrds.metadata.fill_values import encode_fill_value
+from zarrds.metadata.hidden import hidden_array, hidden_document, hidden_path
+from zarrds.metadata.model import ArrayMetadata
+from zarrds.storage.protocol import Store, Values
+
+__all__ = ["new_rows", "put_rows", "read_rows", "row_dtype", "statistics_path"]
+
+_NAME = "statistics"
+# the attribute that says what the rows are of
+_OF = "statistics_of"
+_VERSION = 1
+# rows in a chunk of the hidden array when it is made, and at the most
+_ROWS = 4096
+_MAX_ROWS = 1 << 20
+# attributes by which elements are compared, or missing
+_MEANING = ("_FillValue", "missing_value", "_Unsigned")
+# whose settings do not change what their bytes decode to
+_COMPRESSORS = frozenset(
+    "blosc gzip zstd crc32c numcodecs.blosc numcodecs.zlib numcodecs.bz2 numcodecs.lzma numcodecs.lz4 numcodecs.gzip "
+    "numcodecs.zstd numcodecs.crc32c".split()
+)
+_MIX = np.uint64(0x9E3779B97F4A7C15)
+
+
+def statistics_path(path: str) -> str:
+    """Where the statistics of the array at `path` lie."""
+    return hidden_path(path, _NAME)
+
+
+def row_dtype(rule: Rule) -> np.dtype[Any]:
+    """The dtype of a row.
+
+    ``known`` is 1 where the others say something. ``crc32c`` is the digest of the chunk as it is stored, 0 of an absent
+    one. ``check`` is a digest of the row itself.
+    """
+    return np.dtype(
+        [
+            ("known", "u1"),
+            ("crc32c", "<u4"),
+            ("count", "<i8"),
+            ("sum", rule.sum_dtype.newbyteorder("<")),
+            ("min", rule.dtype.newbyteorder("<")),
+            ("max", rule.dtype.newbyteorder("<")),
+            ("check", "<u8"),
+        ]
+    )
+
+
+def new_rows(rule: Rule, shape: int | tuple[int, ...]) -> AnyArray:
+    """Rows that say nothing."""
+    return np.zeros(shape, row_dtype(rule))
+
+
+def row_of(rule: Rule, digest: int | None, facts: Facts | None) -> AnyArray:
+    """The row of a chunk: its digest, None for an absent one, and its facts, None if there are none to tell."""
+    row = new_rows(rule, 1)
+    if facts is not None:
+        row["known"], row["crc32c"] = 1, digest or 0
+        for name in ("count", "sum", "min", "max"):
+            row[name] = getattr(facts, name)
+        row["check"] = _checks(row)
+    return row
+
+
+def _checks(rows: AnyArray) -> AnyArray:
+    """The digest of each row: its bytes but for the last eight, and zeros up to whole words of 64 bits, mixed."""
+    n = rows.dtype.itemsize - 8
+    words = -(-n // 8)
+    raw = np.zeros((rows.size, words * 8), np.uint8)
+    raw[:, :n] = np.ascontiguousarray(rows).reshape(-1).view(np.uint8).reshape(rows.size, -1)[:, :n]
+    found = np.full(rows.size, words, np.uint64)
+    for column in raw.view("<u8").T:
+        found = (found ^ column) * _MIX
+        found ^= found >> np.uint64(32)
+    return found.reshape(rows.shape)
+
+
+def _said_of(metadata: ArrayMetadata) -> dict[str, JSON]:
+    """All that rows depend on, but for the chunks themselves."""
+    return {
+        "version": _VERSION,
+        "shape": list(metadata.shape),
+        "chunks": list(metadata.chunks),
+        "data_type": metadata.data_type.name + str(metadata.data_type.dtype),
+        "codecs": [{"name": c["name"]} if c["name"] in _COMPRESSORS else dict(c) for c in metadata.codecs],
+        "fill_value": encode_fill_value(metadata.fill_value, metadata.data_type, zarr_format=3),
+        "attributes": {name: metadata.attributes[name] for name in _MEANING if name in metadata.attributes},
+    }
+
+
+def _hidden_metadata(metadata: ArrayMetadata, rule: Rule) -> ArrayMetadata:
+    grid, left = metadata.chunk_grid, _ROWS
+    chunks: list[int] = []
+    for size in reversed(grid):
+        chunks.insert(0, max(1, min(size, left)))
+        left //= chunks[0]
+    if grid and left > 1:
+        chunks[0] *= left  # there may be more along it some day
+    return new_array_metadata(
+        shape=grid, dtype=row_dtype(rule), chunks=chunks, attributes={_OF: _said_of(metadata)}, zarr_format=3
+    )
+
+
+def _stored(store: Store, path: str, metadata: ArrayMetadata, rule: Rule) -> tuple[ArrayMetadata, list[int]] | None:
+    """The hidden array of an array and the shape that it had then; None if there is none, or one of something else."""
+    try:
+        hidden = hidden_array(store, statistics_path(path))
+    except ZarrdsError:
+        return None
+    said = None if hidden is None else hidden.attributes.get(_OF)
+    shape = said.get("shape") if isinstance(said, dict) else None
+    if hidden is None or not isinstance(said, dict) or not isinstance(shape, list):
+        return None
+    is_shape = len(shape) == len(metadata.shape) and all(type(n) is int and n >= 0 for n in shape)
+    if not is_shape or not is_same(said, {**_said_of(metadata), "shape": shape}):
+        return None
+    grid = replace(metadata, shape=tuple(shape)).chunk_grid
+    dtype = hidden.data_type.dtype
+    if hidden.shape != grid or dtype != row_dtype(rule) or prod(hidden.chunks) > _MAX_ROWS:
+        return None
+    return hidden, shape
+
+
+def read_rows(
+    store: Store, path: str, metadata: ArrayMetadata, key: tuple[slice, ...] | None = None
+) -> AnyArray | None:
+    """The rows of an array's chunks, as far as they are in themselves right; their digests are not compared here.
+
+    Parameters
+    ----------
+    store : Store
+    path : str
+        Of the array.
+    metadata : ArrayMetadata
+    key : tuple of slice, optional
+        Which of the chunk grid, one slice of step 1 a dimension; all unless said.
+
+    Returns
+    -------
+    ndarray or None
+        Structured, see `row_dtype`. Rows that say nothing have zero for ``known``. None without statistics.
+    """
+    rule = rule_of(metadata)
+    found = None if rule is None else _stored(store, path, metadata, rule)
+    if rule is None or found is None:
+        return None
+    hidden, shape = found
+    key = key or tuple(slice(0, n) for n in metadata.chunk_grid)
+    bounds = [part.indices(n) for part, n in zip(key, metadata.chunk_grid, strict=True)]
+    rows = new_rows(rule, tuple(max(0, stop - start) for start, stop, _ in bounds))
+    there = tuple(slice(start, min(stop, n)) for (start, stop, _), n in zip(bounds, hidden.shape, strict=True))
+    if all(part.stop > part.start for part in there):
+        try:
+            read = Elements(store, statistics_path(path), hidden, n_workers=1).read(there)
+        except ZarrdsError:
+            return None
+        rows[tuple(slice(0, part.stop - part.start) for part in there)] = read
+    # what lies in the array of a chunk at its edge may be another part than it was
+    for axis, ((start, stop, _), old, new, chunk) in enumerate(
+        zip(bounds, shape, metadata.shape, metadata.chunks, strict=True)
+    ):
+        numbers = np.arange(start, max(start, stop), dtype=np.int64)
+        has_other = np.minimum(old - numbers * chunk, chunk) != np.minimum(new - numbers * chunk, chunk)
+        rows["known"][(slice(None),) * axis + (has_other,)] = 0
+    rows["known"] &= _are_possible(rows, rule)
+    return rows
+
+
+def _are_possible(rows: AnyArray, rule: Rule) -> AnyArray:
+    """Whether rows are what was once written, as far as they tell themselves."""
+    low, high = (np.ascontiguousarray(rows[name]).astype(rule.dtype).view(rule.compared) for name in ("min", "max"))
+    is_right = (rows["known"] == 1) & (_checks(rows) == rows["check"]) & (rows["count"] >= 0)
+    ordered: AnyArray = is_right & (low <= high)
+    return ordered
+
+
+def put_rows(
+    store: Store, values: Values, path: str, metadata: ArrayMetadata, found: Iterable[tuple[tuple[int, ...], AnyArray]]
+) -> None:
+    """Put new rows in the place of those of some chunks; what is known of the others is kept.
+
+    The caller holds the store's lock.
+
+    Parameters
+    ----------
+    store : Store
+        Where the statistics are, if there are any.
+    values : Values
+        What takes the new ones: that store, or changes of it that are staged.
+    path : str
+    metadata : ArrayMetadata
+        Of the array as it is from now on.
+    found : iterable of (tuple of int, ndarray)
+        Chunks' positions in the grid, and their rows.
+    """
+    rule = rule_of(metadata)
+    if rule is None:
+        return
+    where = statistics_path(path)
+    stored = _stored(store, path, metadata, rule)
+    kept = None if stored is None else read_rows(store, path, metadata)
+    rows = new_rows(rule, metadata.chunk_grid) if kept is None else kept
+    for position, row in found:
+        rows[position] = row[0]
+    fresh = _hidden_metadata(metadata, rule)
+    if stored is not None and kept is not None:
+        fresh = replace(fresh, chunks=stored[0].chunks, codecs=stored[0].codecs)
+    values.set(*hidden_document(where, fresh))
+    if rows.size:
+        Elements(values, where, fresh, is_private=True).write((slice(None),) * rows.ndim, rows)

@@ -1,0 +1,42 @@
+"""What a query is asked of: a store, of which the dataset is opened lazily, or a dataset."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import xarray as xr
+
+from zarrds.errors import EncodingError
+from zarrds.storage.protocol import Store
+
+__all__ = ["opened_dataset"]
+
+
+def opened_dataset(
+    store: str | os.PathLike[str] | Store | xr.Dataset | xr.DataArray,
+    group: str | None,
+    storage_options: Mapping[str, Any] | None,
+) -> xr.Dataset:
+    """The dataset of a store's group, or the dataset that was given.
+
+    Raises
+    ------
+    EncodingError
+        If `group` or `storage_options` is given with a dataset.
+    """
+    if isinstance(store, xr.Dataset | xr.DataArray):
+        if group is not None or storage_options is not None:
+            raise EncodingError(
+                "group and storage_options are of a store, not of a dataset", mend="Leave them out, or give the store"
+            )
+        if isinstance(store, xr.Dataset):
+            return store
+        return store.to_dataset(name="values" if store.name is None else store.name)
+    return xr.open_dataset(
+        store,  # type: ignore[arg-type]  # a store of ours is none of the types that xarray lists
+        engine="zarrds",
+        group=group,
+        storage_options=storage_options,
+    )

@@ -1,0 +1,296 @@
+"""The statistics of the chunks that a lazy variable reads, as the variable's own values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from zarrds.chunk_statistics.digests import is_checksummed, stored_digest
+from zarrds.chunk_statistics.facts import Rule, rule_of
+from zarrds.chunk_statistics.record import new_rows, read_rows
+from zarrds.codecs.base import AnyArray
+from zarrds.compat.lazy_layers import Layers, Positions, layers_of
+from zarrds.datasets.reading.lazy import LazyArray
+from zarrds.engine import executor
+from zarrds.metadata.model import ArrayMetadata
+
+__all__ = ["ChunkFacts", "StoredChunks", "stored_chunks"]
+
+# rows of statistics that are read for one query, at the most
+_MOST_ROWS = 2**24
+# bytes that a look at a digest counts as, where only the end of a chunk is read
+_LOOK_NBYTES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkFacts:
+    """What is known of chunks; all arrays have the shape of the chunk grid, or of the part of it that is asked for.
+
+    Attributes
+    ----------
+    known : ndarray of bool
+        Where the others say something.
+    low, high : ndarray
+        Bounds of the values that are not missing, in the variable's dtype; of text in bytes, which may be cut.
+    count : ndarray of int64
+        Values that are not missing; -1 where that is not known.
+    has_missing : ndarray of bool
+        Whether some values may be missing.
+    sum : ndarray or None
+        Of the values that are not missing: 64-bit integers where the rows hold such, else 64-bit floats. None of text,
+        times and what is decoded in another way than by a factor and an offset.
+    """
+
+    known: AnyArray
+    low: AnyArray
+    high: AnyArray
+    count: AnyArray
+    has_missing: AnyArray
+    sum: AnyArray | None
+
+
+class StoredChunks:
+    """The chunks of a stored array of which a lazy variable reads some.
+
+    Parameters
+    ----------
+    lazy : LazyArray
+    layers : Layers
+        Of the variable.
+    rule : Rule
+    dtype : dtype
+        Of the variable.
+
+    Attributes
+    ----------
+    axes : tuple of int
+        The array's axis of each of the variable's dimensions.
+    first : tuple of int
+        The first chunk along each of the array's axes of which anything is read.
+    shape : tuple of int
+        Chunks along each axis, from the first to the last one of which anything is read.
+    """
+
+    def __init__(self, lazy: LazyArray, layers: Layers, rule: Rule | None, dtype: np.dtype[Any]) -> None:
+        self.lazy, self.layers, self.dtype = lazy, layers, dtype
+        self._rule = rule
+        metadata = self.metadata
+        self.axes = tuple(axis for axis, part in enumerate(layers.parts) if not isinstance(part, int))
+        ends = [_ends(part) for part in layers.parts]
+        self.first = tuple(low // chunk for (low, _), chunk in zip(ends, metadata.chunks, strict=True))
+        self.shape = tuple(
+            max(0, high // chunk + 1 - first) if high >= low else 0
+            for (low, high), chunk, first in zip(ends, metadata.chunks, self.first, strict=True)
+        )
+        self._rows: AnyArray | None = None
+        self._is_looked_at: AnyArray | None = None
+
+    @property
+    def metadata(self) -> ArrayMetadata:
+        """Of the stored array."""
+        return self.lazy.stored.metadata
+
+    @property
+    def has_sums(self) -> bool:
+        """Whether sums of values can be told from those of stored elements."""
+        return self._linear is not None
+
+    def numbers(self, dim: int) -> AnyArray:
+        """The chunk (counted from the first that is read) of each element along one of the variable's dimensions."""
+        axis = self.axes[dim]
+        part = self.layers.parts[axis]
+        positions = np.arange(part.start, part.stop, part.step) if isinstance(part, range) else np.asarray(part)
+        return positions // self.metadata.chunks[axis] - self.first[axis]
+
+    @property
+    def rows(self) -> AnyArray:
+        """The rows of the statistics, of `shape`; they say nothing where there are none."""
+        if self._rows is None:
+            self._rows = self._read()
+        return self._rows
+
+    def _read(self) -> AnyArray:
+        stored, rule = self.lazy.stored, self._rule
+        if rule is None:
+            return np.zeros(self.shape, [("known", "u1")])
+        if int(np.prod(self.shape, dtype=float)) > _MOST_ROWS:
+            return np.broadcast_to(new_rows(rule, ()), self.shape)
+        key = tuple(slice(first, first + n) for first, n in zip(self.first, self.shape, strict=True))
+        rows = read_rows(stored.store, stored.path, self.metadata, key)
+        return new_rows(rule, self.shape) if rows is None else rows
+
+    def facts(self) -> ChunkFacts:
+        """What is known of the chunks; see `verify`."""
+        rows, rule = self.rows, self._rule
+        known = rows["known"] == 1
+        nothing = ChunkFacts(
+            np.zeros(self.shape, bool),
+            *(np.zeros(self.shape, self.dtype),) * 2,
+            np.full(self.shape, -1),
+            np.ones(self.shape, bool),
+            np.zeros(self.shape) if self._linear is not None else None,
+        )
+        if rule is None or not known.any():
+            return nothing
+        if rule.is_text:
+            if self.layers.functions or self.dtype.kind not in "OUST":
+                return nothing
+            has_missing = np.full(self.shape, bool(_markers(self.metadata)))
+            count = np.where(known & ~has_missing, rows["count"], -1)
+            return ChunkFacts(known, rows["min"], rows["max"], count, has_missing, None)
+        try:
+            return self._decoded(rows, rule, known)
+        except Exception:  # whatever decoders have against these bounds: it says nothing then
+            return nothing
+
+    def _decoded(self, rows: AnyArray, rule: Rule, known: AnyArray) -> ChunkFacts:
+        ends = [self._values(np.ascontiguousarray(rows[name]).astype(rule.dtype)) for name in ("min", "max")]
+        is_empty = rows["count"] == 0
+        with np.errstate(invalid="ignore"):
+            low, high = np.minimum(*ends), np.maximum(*ends)
+        known = known & (is_empty | ~(pd.isnull(low) | pd.isnull(high)))
+        n_missing = self._sizes() - rows["count"]
+        has_missing, is_counted = n_missing > 0, True
+        markers = [*rule.markers, *([rule.dtype.type("nan")] if rule.dtype.kind == "f" else [])]
+        if markers and not pd.isnull(self._values(np.array(markers, rule.dtype))).all():
+            known = known & ~has_missing  # what was not counted is there, since nobody masks it
+        fill = self._fill(rule)
+        if fill is not None and pd.isnull(self._values(fill)).all() and fill[0] not in rule.markers:
+            # the array's fill value is masked too, which rows count as valid
+            low_stored, high_stored = (np.asarray(rows[name]).astype(rule.dtype) for name in ("min", "max"))
+            compared = fill.view(rule.compared)[0]
+            is_inside = (low_stored.view(rule.compared) <= compared) & (compared <= high_stored.view(rule.compared))
+            has_missing, is_counted = has_missing | is_inside, False
+        count = np.where(known & is_counted, rows["count"], -1)
+        return ChunkFacts(known, low, high, count, has_missing, self._sum(rows))
+
+    @property
+    def _linear(self) -> tuple[float, float] | None:
+        """Factor and offset by which values are made of elements; None if they are made otherwise."""
+        attributes, rule = self.metadata.attributes, self._rule
+        if rule is None or rule.is_text or rule.is_unsigned or self.dtype.kind not in "biuf":
+            return None
+        if not self.layers.functions:
+            return 1.0, 0.0
+        try:
+            scale, offset = (float(attributes.get(name, n)) for name, n in (("scale_factor", 1), ("add_offset", 0)))
+            # elements that stand for themselves: others would be masked
+            few = np.array([n for n in range(64) if n not in rule.markers][:2], rule.dtype)
+            found = self._values(few).astype(float)
+        except (TypeError, ValueError):
+            return None
+        return (scale, offset) if np.allclose(found, few * scale + offset, rtol=1e-3) else None
+
+    def _sum(self, rows: AnyArray) -> AnyArray | None:
+        linear = self._linear
+        if linear is None:
+            return None
+        found: AnyArray = np.asarray(rows["sum"])
+        if linear == (1.0, 0.0):
+            return found.astype(found.dtype.newbyteorder("="))
+        scaled: AnyArray = found * linear[0] + rows["count"] * linear[1]
+        return scaled
+
+    def _values(self, elements: AnyArray) -> AnyArray:
+        """The variable's values of stored elements, given in the dtype of the rule."""
+        kind = self.metadata.data_type.dtype.newbyteorder("=")
+        stored = elements.view(kind) if kind.kind in "mMb" else elements
+        found = self.layers.decoded(stored)
+        return found if found.dtype == self.dtype else found.astype(self.dtype, casting="same_kind")
+
+    def _fill(self, rule: Rule) -> AnyArray | None:
+        fill = self.metadata.fill_value
+        if fill is None:
+            return None
+        array = np.array([fill], self.metadata.data_type.dtype.newbyteorder("="))
+        found: AnyArray = array.view(rule.dtype)
+        return found if found[0] == found[0] else None
+
+    def _sizes(self) -> AnyArray:
+        """Elements of each chunk that lie in the array."""
+        sizes: AnyArray = np.ones(self.shape, np.int64)
+        metadata = self.metadata
+        for axis, (first, n, chunk, size) in enumerate(
+            zip(self.first, self.shape, metadata.chunks, metadata.shape, strict=True)
+        ):
+            along = np.minimum(size - (first + np.arange(n)) * chunk, chunk)
+            sizes = sizes * along.reshape([-1 if i == axis else 1 for i in range(len(self.shape))])
+        return sizes
+
+    def verify(self, wanted: AnyArray) -> bool:
+        """Compare the digests of chunks with what is stored now; rows of others say nothing from then on.
+
+        Parameters
+        ----------
+        wanted : ndarray of bool
+            Which chunks, of `shape`. Each is looked at once.
+
+        Returns
+        -------
+        bool
+            Whether some rows did not fit.
+        """
+        rows = self.rows
+        looked = self._is_looked_at if self._is_looked_at is not None else np.zeros(self.shape, bool)
+        positions = np.argwhere(wanted & (rows["known"] == 1) & ~looked)
+        if not len(positions):
+            return False
+        stored = self.lazy.stored
+        elements = stored.elements
+        digest, may_be_absent = stored_digest(elements), elements.missing_chunks != "error"
+        digests = rows["crc32c"]
+        stale: list[tuple[int, ...]] = []
+
+        def look(position: tuple[int, ...]) -> None:
+            found = digest(tuple(first + p for first, p in zip(self.first, position, strict=True)))
+            fits = digests[position] == found if found is not None else may_be_absent and digests[position] == 0
+            if not fits:
+                stale.append(position)
+
+        is_short = is_checksummed(self.metadata)
+        executor.run(
+            list(map(tuple, positions.tolist())),
+            _same(look),
+            part_nbytes=_LOOK_NBYTES if is_short else elements.most_chunk_nbytes,
+            workers=(elements.n_workers or stored.store.concurrency) if is_short else elements.n_workers,
+        )
+        if not stored.store.is_remote:
+            self.lazy.check_still_there()
+        rows = rows.copy()
+        for position in stale:
+            rows["known"][position] = 0
+        self._rows, self._is_looked_at = rows, looked | wanted
+        return bool(stale)
+
+
+def _same(look: Callable[[tuple[int, ...]], None]) -> Callable[[], Callable[[tuple[int, ...]], None]]:
+    return lambda: look
+
+
+def _ends(part: Positions) -> tuple[int, int]:
+    """The smallest and the largest position; the second is the smaller one where there are none."""
+    if isinstance(part, int):
+        return part, part
+    if not len(part):
+        return 0, -1
+    if isinstance(part, range):
+        return min(part[0], part[-1]), max(part[0], part[-1])
+    return int(part.min()), int(part.max())
+
+
+def _markers(metadata: ArrayMetadata) -> list[str]:
+    names = ["_FillValue", "missing_value"]
+    return [name for name in names if name in metadata.attributes] + (["fill"] if metadata.zarr_format == 2 else [])
+
+
+def stored_chunks(variable: xr.Variable) -> StoredChunks | None:
+    """The chunks that a variable reads; None of one that is in memory, or not read lazily from a store of zarrds."""
+    layers = layers_of(variable)
+    if layers is None or not isinstance(layers.array, LazyArray):
+        return None
+    return StoredChunks(layers.array, layers, rule_of(layers.array.stored.metadata), np.dtype(variable.dtype))

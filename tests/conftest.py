@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import zlib
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -36,6 +38,18 @@ def pytest_configure(config: pytest.Config) -> None:
             raise pytest.UsageError("--kernel=on: the kernel was not built (pip install -e .), or does not work")
         applies.LARGEST_READ = applies.LARGEST_WRITE = 2**28
         workers.MANY = workers.MANY_CACHED = 1
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as slow all but some cases of a test that is marked ``one_in(n)``: the first, and others by their names."""
+    seen: Counter[str] = Counter()
+    for item in items:
+        if (mark := item.get_closest_marker("one_in")) is not None:
+            test = item.nodeid.partition("[")[0]
+            seen[test] += 1
+            if seen[test] > 1 and zlib.crc32(item.name.encode()) % mark.args[0]:
+                item.add_marker("slow")
 
 
 @pytest.fixture(scope="session")

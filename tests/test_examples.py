@@ -89,6 +89,7 @@ def test_climate_makes_a_climate_that_one_can_believe(made_up: tuple[xr.Dataset,
     assert land.max() - land.min() > 3 * (sea.max() - sea.min())
 
 
+@pytest.mark.slow
 def test_climate_without_output_uses_a_temporary_folder(
     made_up: tuple[xr.Dataset, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -101,6 +102,7 @@ def test_climate_without_output_uses_a_temporary_folder(
     xr.testing.assert_identical(again, made_up[0])  # the same each time
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_climate")
 @pytest.mark.parametrize(
     ("name", "facts"),
@@ -123,6 +125,7 @@ def test_climate_with_real_data(name: str, facts: list[str], data_dir: Path, tmp
     xr.testing.assert_identical(saved, original)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_climate")
 @pytest.mark.parametrize("kind", ["a calendar without leap days", "one point in time", "nothing but a map"])
 def test_climate_with_other_netcdf_files(kind: str, tmp_path: Path) -> None:
@@ -145,6 +148,7 @@ def test_climate_with_other_netcdf_files(kind: str, tmp_path: Path) -> None:
     check_output(done.stdout, tmp_path, "other")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_climate")
 def test_climate_says_what_is_wrong_with_a_file(tmp_path: Path) -> None:
     (tmp_path / "text.nc").write_text("not netCDF", encoding="utf-8")
@@ -178,6 +182,7 @@ def check_labels(output: str, folder: Path, name: str) -> xr.DataTree:
     return xr.load_datatree(store, engine="zarrds")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_climate")
 def test_labels_with_real_data(data_dir: Path, tmp_path: Path) -> None:
     path = data_dir / "era5_t2m_uk_2019-03.nc"
@@ -201,6 +206,7 @@ def test_labels_with_real_data(data_dir: Path, tmp_path: Path) -> None:
     assert tree["histogram"].cells.sum() == everywhere.size * 33 * 49
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_climate")
 def test_labels_in_another_time_zone(tmp_path: Path) -> None:
     done = run("labels.py", "--output", tmp_path, "--zone", "Asia/Tokyo")
@@ -210,6 +216,7 @@ def test_labels_in_another_time_zone(tmp_path: Path) -> None:
     assert tree["daily"].sizes["day"] == 30  # the first and the last 31 days of there are not whole
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_climate")
 def test_labels_says_what_is_wrong(tmp_path: Path) -> None:
     def field(n: int, **kind: object) -> xr.Dataset:
@@ -256,6 +263,7 @@ def _genomics() -> None:
         pytest.importorskip(module, reason=f"examples/genomics.py is tested with {module}, which is not installed")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_genomics")
 def test_genomics_reads_every_kind_of_record(tmp_path: Path) -> None:
     (tmp_path / "small.vcf").write_text(
@@ -294,6 +302,7 @@ def test_genomics_reads_every_kind_of_record(tmp_path: Path) -> None:
     assert re.search(r"X:20 +AC 0.250, A 0.250, ACC 0.500  of 4 alleles", done.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_genomics")
 @pytest.mark.parametrize(
     ("name", "sizes"),
@@ -322,6 +331,7 @@ def test_genomics_with_real_data(name: str, sizes: dict[str, int], data_dir: Pat
     np.testing.assert_array_equal(ds.call_genotype.values.reshape(-1, 2), np.array(calls, int).reshape(-1, 2))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_genomics")
 def test_genomics_says_what_is_wrong_with_a_file(tmp_path: Path) -> None:
     (tmp_path / "text.vcf").write_text("not VCF", encoding="utf-8")
@@ -365,6 +375,7 @@ def check_regions(output: str, folder: Path, name: str) -> xr.Dataset:
     return xr.load_dataset(store, engine="zarrds")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_genomics")
 @pytest.mark.parametrize(
     ("name", "region", "facts"),
@@ -396,6 +407,7 @@ def test_regions_with_real_data(name: str, region: str, facts: list[str], data_d
     assert ds.region_index.values[:, 5].sum() == len(records)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_genomics")
 def test_regions_chooses_a_region_where_none_is_given(data_dir: Path, tmp_path: Path) -> None:
     for _ in range(2):  # the second run replaces what the first one saved
@@ -404,6 +416,7 @@ def test_regions_chooses_a_region_where_none_is_given(data_dir: Path, tmp_path: 
     assert "0:417-517: 101 records, from 417 to 517" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_genomics")
 def test_regions_says_what_is_wrong(tmp_path: Path) -> None:
     header = "##fileformat=VCFv4.2\n##contig=<ID=X,length=99>\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"

@@ -159,6 +159,7 @@ class LocalMachine(ArrayMachine):
             super().teardown()
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("zarr_format", [2, 3])
 @pytest.mark.parametrize("kind", ["memory", "local"])
 def test_any_sequence_of_edits(kind: str, zarr_format: int) -> None:

@@ -62,6 +62,7 @@ def make(folder: Path, values: npt.NDArray[Any], zarr_format: Any, codecs: Any, 
     return open_array(folder, "r+")
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("zarr_format", [2, 3])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_peers_read_what_zarrds_writes(tmp_path: Path, dtype: str, zarr_format: int) -> None:
@@ -78,6 +79,7 @@ def test_peers_read_what_zarrds_writes(tmp_path: Path, dtype: str, zarr_format: 
         np.testing.assert_array_equal(with_tensorstore(folder, zarr_format).read().result(), expected)
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("zarr_format", [2, 3])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_zarrds_reads_what_tensorstore_writes(tmp_path: Path, dtype: str, zarr_format: int) -> None:
@@ -111,6 +113,7 @@ ZARR_PYTHON: list[tuple[int, dict[str, Any]]] = [
 ]
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize(("zarr_format", "options"), ZARR_PYTHON)
 @pytest.mark.parametrize("dtype", [*DTYPES, "M8[ns]", "m8[s]", "S5", "U3", PAIRS, "string"], ids=str)
 def test_zarrds_reads_what_zarr_python_writes(

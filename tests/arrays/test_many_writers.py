@@ -225,6 +225,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 def test_a_writer_that_is_killed_holds_nobody_up(tmp_path: Path) -> None:
     array = create_array(tmp_path, shape=1000, dtype="i4", chunks=1000, fill_value=-1)
     for round_ in range(3):

@@ -136,7 +136,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     shutil.rmtree(tmp_path, ignore_errors=True)
 
 
-@pytest.mark.slow
+@pytest.mark.sweep
 @pytest.mark.parametrize("zarr_format", [3, 2])
 @pytest.mark.parametrize("name", ACTS)
 def test_dead_at_any_file_operation(name: str, zarr_format: ZarrFormat, folder: Path) -> None:

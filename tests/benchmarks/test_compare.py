@@ -108,6 +108,7 @@ def check_ratios(row: dict[str, Any]) -> None:
         assert row["durable_ratio"] is None
 
 
+@pytest.mark.slow
 def test_every_row_has_figures_of_every_contender(tmp_path: Path) -> None:
     done = compare("--size", "small", "--rounds", "1", "--json", str(tmp_path / "out.json"), "--workdir", str(tmp_path))
     assert done.returncode == 0, done.stderr

@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 
 CHUNK_COLUMNS = {
@@ -71,6 +73,7 @@ def check(document: dict[str, Any], sizes: list[str], columns: set[str]) -> None
         assert all(value > 0 for column, value in row.items() if not column.endswith("(MB)"))
 
 
+@pytest.mark.slow
 def test_chunks_as_files_and_in_shards(tmp_path: Path) -> None:
     document, cells = growth(tmp_path, "--chunks", "64", "--chunks", "16", "--shards", "16")
     assert set(document) == {"chunks", "shards"}
@@ -80,12 +83,14 @@ def test_chunks_as_files_and_in_shards(tmp_path: Path) -> None:
     assert set(document["chunks"]["growth"]) == CHUNK_COLUMNS
 
 
+@pytest.mark.slow
 def test_variables(tmp_path: Path) -> None:
     document, cells = growth(tmp_path, "--only", "variables", "--variables", "3")
     check(document["variables"], ["3"], VARIABLE_COLUMNS)
     assert cells == ["variables", "---:", "3", "exponent", "last step", "growth"]
 
 
+@pytest.mark.slow
 def test_threads(tmp_path: Path) -> None:
     document, cells = growth(tmp_path, "--only", "threads", "--megabytes", "8")
     check(document["threads"], ["1", "2"], THREAD_COLUMNS)
@@ -96,6 +101,7 @@ def test_threads(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.slow
 def test_labels(tmp_path: Path) -> None:
     document, cells = growth(tmp_path, "--labels", "100000", "--labels", "200000")
     assert set(document) == {"labels"}

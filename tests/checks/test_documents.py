@@ -202,6 +202,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("name", ["zarr.json", "v/zarr.json", ".zmetadata", ".zattrs", "v/.zarray", "v/.zattrs"])
 def test_any_document(name: str) -> None:
     """Whatever a document says: a report, and a repair that leaves no more than it found."""

@@ -34,6 +34,7 @@ def test_whole_stores_are_no_fault(name: str, zarr_format: int) -> None:
     assert not zarrds.verify(copy).ok
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("zarr_format", [2, 3])
 @pytest.mark.parametrize("name", MADE)
 @settings(max_examples=4, **UNTIMED)
@@ -42,7 +43,7 @@ def test_some_changes(name: str, zarr_format: int, data: st.DataObject) -> None:
     check(data, name, zarr_format)
 
 
-@pytest.mark.slow
+@pytest.mark.sweep
 @pytest.mark.parametrize("zarr_format", [2, 3])
 @pytest.mark.parametrize("name", MADE)
 @settings(max_examples=400, **UNTIMED)

@@ -28,13 +28,14 @@ def in_child(folder: Path, zarr_format: int, part: int, parts: int) -> None:
     assert found.returncode == 0, found.stdout[-3000:] + found.stderr[-1000:]
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="memory is limited by what Linux tells")
 @pytest.mark.parametrize("zarr_format", [2, 3])
 def test_some_hostile_sizes(tmp_path: Path, zarr_format: int) -> None:
     in_child(tmp_path, zarr_format, 5, 150)
 
 
-@pytest.mark.slow
+@pytest.mark.sweep
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="memory is limited by what Linux tells")
 @pytest.mark.parametrize("zarr_format", [2, 3])
 def test_every_hostile_size(tmp_path: Path, zarr_format: int) -> None:

@@ -39,6 +39,7 @@ def test_too_old(name: str, version: str) -> None:
     assert f"pip install '{name}>=" in str(caught.value)
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("name", ["xarray", "pandas"])
 @pytest.mark.parametrize(
     "use",

@@ -76,7 +76,7 @@ notes = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     kind=st.sampled_from(["int64-sorted", "categorical", "interval-int", "text-str", "numpy-bool", "datetime-s"]),
     added=st.dictionaries(st.sampled_from(["x", "v", "w", "y", "n", "x_bounds", "x_categories"]), notes, min_size=1),

@@ -236,6 +236,7 @@ REFUSED: dict[str, tuple[Change, str, str | None]] = {
 }
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_does_not_fit(path: Path, case: str, kind: str, zarr_format: Format) -> None:

@@ -318,6 +318,7 @@ for first in range(start, stop, 3):
 """
 
 
+@pytest.mark.slow
 def test_regions_from_processes_into_what_is_never_computed(path: Path, zarr_format: Format) -> None:
     ds = days(0, 40)
     zarrds.save(ds.drop_vars("area").chunk(time=4), path, encoding=CHUNKS, compute=False, zarr_format=zarr_format)

@@ -108,6 +108,7 @@ def test_many_regions_at_once(tmp_path: Path) -> None:
         xr.open_dataset(path, engine="zarrds", chunks={}).compute()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
 def test_a_check_that_fails_in_a_worker(tmp_path: Path) -> None:
     path, ds = tmp_path / "x.zarr", dataset()

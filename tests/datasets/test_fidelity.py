@@ -76,7 +76,7 @@ def test_everything_that_a_dataset_can_hold(ds: xr.Dataset, zarr_format: Format)
     check(ds, zarr_format)
 
 
-@pytest.mark.slow
+@pytest.mark.sweep
 @settings(max_examples=1500)
 @given(datasets(), st.sampled_from(FORMATS))
 def test_everything_that_a_dataset_can_hold_for_longer(ds: xr.Dataset, zarr_format: Format) -> None:
@@ -158,6 +158,7 @@ DECODINGS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.filterwarnings("ignore:variable .* has non-conforming")  # so has the file
 @pytest.mark.parametrize("decoding", DECODINGS)
 @pytest.mark.parametrize("file", FILES, ids=lambda path: path.name)

@@ -31,6 +31,7 @@ def no_warnings() -> Iterator[None]:
         yield
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("chunks", [None, {}], ids=["numpy", "dask"])
 @pytest.mark.parametrize("zarr_format", [3, 2])
@@ -46,6 +47,7 @@ def test_dataset(kind: str, chunks: Any, zarr_format: Any) -> None:
     assert_same_indexes(open_zarrds(again, chunks=chunks), ds)
 
 
+@pytest.mark.one_in(8)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("chunks", [None, {}], ids=["numpy", "dask"])
 @pytest.mark.parametrize("zarr_format", [3, 2])
@@ -64,6 +66,7 @@ def test_datatree(kind: str, chunks: Any, zarr_format: Any) -> None:
 APPENDED = [kind for kind in KINDS if not kind.startswith(("categorical", "numpy-bool", "boolean", "Float32"))]
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("zarr_format", [3, 2])
 def test_append(kind: str, zarr_format: Any) -> None:
@@ -94,6 +97,7 @@ def _goes_on(labels: pd.Index) -> bool:
     return is_text or labels.is_monotonic_increasing or labels.is_monotonic_decreasing
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("kind", KINDS)
 def test_region(kind: str) -> None:
     whole = dataset_of(kind)
@@ -112,6 +116,7 @@ def test_region(kind: str) -> None:
         zarrds.save(dataset_of(kind, slice(0, 2)).drop_vars("y"), store, region={"x": slice(1, 3)})
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("zarr_format", [3, 2])
 def test_added_variable(kind: str, zarr_format: Any) -> None:
@@ -122,6 +127,7 @@ def test_added_variable(kind: str, zarr_format: Any) -> None:
     assert_same_indexes(open_zarrds(store), whole)
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("zarr_format", [3, 2])
 def test_other_readers(kind: str, zarr_format: Any, tmp_path: Path) -> None:

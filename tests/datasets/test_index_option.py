@@ -70,6 +70,7 @@ def assert_lazy(ds: xr.Dataset, plain: xr.Dataset) -> None:
     assert repr(ds.x.encoding) == repr(plain.x.encoding)  # it may hold NaN
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("kind", LAZY)
 @pytest.mark.parametrize("chunks", [None, {}], ids=["numpy", "dask"])
 def test_labels_are_left_in_the_store(path: Path, zarr_format: Format, kind: str, chunks: Any) -> None:

@@ -132,6 +132,7 @@ CODECS_V2 = {
 }
 
 
+@pytest.mark.one_in(4)
 @REAL
 @pytest.mark.parametrize("consolidated", [True, False])
 @pytest.mark.parametrize(
@@ -521,6 +522,7 @@ def tree() -> xr.DataTree:
     )
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("zarr_format", FORMATS)
 @pytest.mark.parametrize("saved_with", ["zarrds", "zarr"])
 @pytest.mark.parametrize("inherited", [False, True])

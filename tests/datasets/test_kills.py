@@ -73,6 +73,7 @@ class Dying:
         trial.reset()
 
 
+@pytest.mark.one_in(8)
 @pytest.mark.parametrize("zarr_format", [3, 2])
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_death_at_file_operations(name: str, zarr_format: Format, folder: Path, die: Die) -> None:
@@ -86,6 +87,7 @@ def test_death_at_file_operations(name: str, zarr_format: Format, folder: Path, 
     assert set(dying.seen) == {"old", "new"}
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_death_at_random_instants(name: str, folder: Path, die: Die) -> None:
     dying = Dying(folder, name, 3, durable=False)
@@ -101,6 +103,7 @@ def test_death_at_random_instants(name: str, folder: Path, die: Die) -> None:
         dying.check(delay)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", REGIONS)
 def test_death_while_a_region_is_written(name: str, folder: Path, die: Die) -> None:
     """Each chunk is old or new, and nothing else has changed."""

@@ -278,6 +278,7 @@ REFUSED: dict[str, tuple[xr.Dataset, dict[str, Any]]] = {
 }
 
 
+@pytest.mark.one_in(6)
 @pytest.mark.parametrize("zarr_format", FORMATS)
 @pytest.mark.parametrize("case", REFUSED)
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::RuntimeWarning")

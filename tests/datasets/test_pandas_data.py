@@ -64,6 +64,7 @@ def assert_same(found: xr.Dataset, expected: xr.Dataset, kind: str) -> None:
     xr.testing.assert_identical(found.drop_vars("v"), expected.drop_vars("v"))
 
 
+@pytest.mark.one_in(8)
 @pytest.mark.parametrize("as_coordinate", [False, True], ids=["data", "coordinate"])
 @pytest.mark.parametrize("chunks", [None, {}], ids=["numpy", "dask"])
 @pytest.mark.parametrize("zarr_format", [3, 2])

@@ -333,6 +333,7 @@ class RenamedThereAndBack(LocalStore):
         return value
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("consolidated", [True, False])
 def test_renamed_there_and_back_while_it_is_read(tmp_path: Path, consolidated: bool) -> None:
     path = tmp_path / "x.zarr"

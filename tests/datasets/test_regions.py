@@ -77,6 +77,7 @@ def test_as_numpy(case: dict[str, Any], first: int) -> None:
     np.testing.assert_array_equal(load(store).v, expected)
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize(
     "region", [slice(2, 5), slice(-7, -4), slice(2, -4), slice(np.int64(2), np.int64(5), 1)], ids=str
 )

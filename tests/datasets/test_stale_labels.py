@@ -201,6 +201,7 @@ KINDS = [
 ]
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("kind", KINDS)
 def test_junk_in_place_of_all_notes(path: Path, zarr_format: Format, kind: str) -> None:
     zarrds.save(dataset_of(kind), path, zarr_format=zarr_format)
@@ -255,6 +256,7 @@ def test_parts_of_each_other(path: Path) -> None:
 # labels that are searched where they lie
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("options", OPTIONS[1:3])
 def test_all_kinds_of_labels_wherever_they_lie(zarr_format: Format, options: dict[str, Any]) -> None:
     """Only plain ones are searched in the store: codes, for example, are no labels."""

@@ -55,6 +55,7 @@ def _all(stop: int) -> xr.DataTree:
     return xr.DataTree.from_dict(levels)
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("kind", ["numpy", "dask"])
 @pytest.mark.parametrize("on_overlap", ["skip", "replace"])
 def test_a_rerun_of_all_levels(path: Path, on_overlap: Any, kind: str, zarr_format: Format) -> None:

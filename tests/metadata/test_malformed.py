@@ -164,6 +164,7 @@ def test_the_documents_are_valid(name: str) -> None:
     assert error.problem.startswith("this is a")
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("name", STORES)
 def test_each_member_missing_or_anything_else(name: str) -> None:
     key, document, others = STORES[name]
@@ -251,6 +252,7 @@ def test_what_is_no_json_object_is_refused_by_path_and_key(name: str, damaged: b
     assert error.key.startswith(key.rpartition("/")[0])
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("name", STORES)
 def test_deep_documents_end_in_our_errors(name: str) -> None:
     key, document, others = STORES[name]

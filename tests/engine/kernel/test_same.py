@@ -70,6 +70,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.one_in(3)
 @pipelines
 @given(data=st.data(), grid=grids())
 def test_every_selection_is_read_alike(codecs: Any, data: st.DataObject, grid: Any, folder: Path) -> None:
@@ -86,6 +87,7 @@ def test_every_selection_is_read_alike(codecs: Any, data: st.DataObject, grid: A
         assert (spy.given.get("read", 0) > 0) == (plan_basic(key, shape, chunks).n_chunks > 0)
 
 
+@pytest.mark.one_in(3)
 @pipelines
 @given(data=st.data(), grid=grids(), is_private=st.booleans())
 def test_every_selection_is_written_alike(
@@ -184,6 +186,7 @@ def damages(draw: st.DrawFn, frame: bytes) -> bytes:
     return bytes(changed)
 
 
+@pytest.mark.one_in(3)
 @pipelines
 @settings(max_examples=150)
 @given(data=st.data(), sealed=st.booleans())

@@ -194,6 +194,7 @@ def create_some(task: tuple[str, int]) -> list[str]:
     return made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("zarr_format", [2, 3])
 def test_metadata_of_one_writer_does_not_lose_that_of_another(
     processes: Pool, tmp_path: Path, zarr_format: Any

@@ -177,7 +177,7 @@ def run_child(name: str, *arguments: str) -> list[str]:
     return child.stdout.splitlines()
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", ["1", "2"])
 def test_thousands_of_damaged_chunks_in_a_process_of_their_own(seed: str) -> None:
     assert run_child("damage_child.py", seed, "40") == ["done"]

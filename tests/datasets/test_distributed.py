@@ -86,6 +86,7 @@ def test_save_append_and_regions(tmp_path: Path, zarr_format: Any) -> None:
     assert [p.name for p in tmp_path.rglob(".*") if p.name.endswith(".zarrds-partial")] == []
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
 def test_many_regions_at_once(tmp_path: Path) -> None:
     path, ds = tmp_path / "x.zarr", dataset()

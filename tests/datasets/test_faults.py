@@ -58,7 +58,7 @@ def check_failures(
     raise AssertionError("the numbers were too few")
 
 
-@pytest.mark.one_in(8)
+@pytest.mark.one_in(30)
 @pytest.mark.parametrize("name", [name for name in OPERATIONS if "not consolidated" not in name])
 def test_every_file_operation_fails_once(name: str, folder: Path) -> None:
     outcomes = check_failures(Trial(folder, name, 3, durable=True), iter(range(1000)))

@@ -293,6 +293,7 @@ def save_own(store: str, mine: int) -> list[str]:
     return outcomes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("zarr_format", [3, 2])
 def test_metadata_of_one_writer_does_not_lose_that_of_another(
     zarr_format: Any, processes: Processes, tmp_path: Path

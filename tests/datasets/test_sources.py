@@ -84,7 +84,7 @@ def test_data_that_only_pandas_knows_is_seen(path: Path, name: str, chunks: Any)
     assert not reads_from([variable.compute()], LocalStore(path))
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.one_in(9)
 @pytest.mark.parametrize("dtype", ["ints", "text", "times"])
 def test_a_store_over_itself(path: Path, zarr_format: Format, dtype: str) -> None:
     ds = saved(path, dtype, zarr_format)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import sys
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -24,6 +25,15 @@ from zarrds.stores import LocalStore, MemoryStore, RemoteStore, Store
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 FOLDERS = tuple(str(Path(zarrds.__file__).parent / name) for name in ("storage", "metadata", "arrays", "engine"))
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_to_the_collector() -> Iterator[None]:
+    """What an interrupt left open is closed here, not in another test that the collector happens to run in."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 class Interruption:

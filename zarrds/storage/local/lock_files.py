@@ -106,7 +106,7 @@ class _HeldFile(io.FileIO):
         Whether the file is to stay.
     """
 
-    def __init__(self, folder: str, name: str, flags: int) -> None:
+    def __init__(self, folder: str, name: str, flags: int, opened: list[_HeldFile]) -> None:
         self._folder, self._entry = folder, name
         self.location = os.path.join(folder, name)  # `name` comes with the descriptor, which others may see before
         self._identity: tuple[int, int] | None = None
@@ -117,6 +117,7 @@ class _HeldFile(io.FileIO):
         self.made_folder = False
         # before there is a descriptor, so that a process that is forked has none that it does not know of
         _held[id(self)] = ref(self, functools.partial(_held.pop, id(self)))
+        opened.append(self)  # who made the list closes it, whatever is raised between the opening and the answer
         super().__init__(self.location, "r+", opener=lambda location, _: _open(location, flags))
 
     def is_there(self) -> bool:
@@ -257,9 +258,9 @@ class LockFile:
             raise
 
     def _try(self, durable: bool) -> io.IOBase | None:
-        file: _HeldFile | None = None
+        opened: list[_HeldFile] = []
         try:
-            file, is_new = self._new_file(durable)
+            file, is_new = self._new_file(durable, opened)
             try:
                 is_mine = lock_descriptor(file.fileno(), blocking=False) and file.is_there()
             except OSError as exc:
@@ -276,7 +277,7 @@ class LockFile:
             file.sign()
             return file
         except BaseException:
-            if file is not None:
+            for file in opened:
                 file.close()
             raise
 
@@ -291,16 +292,16 @@ class LockFile:
                 marker.close()
             raise
 
-    def _new_file(self, durable: bool) -> tuple[_HeldFile, bool]:
+    def _new_file(self, durable: bool, opened: list[_HeldFile]) -> tuple[_HeldFile, bool]:
         """Open the file, which is made if need be, and so is its folder; return also whether it is new."""
         made = False
         for attempt in range(_ATTEMPTS):
             try:
-                file, is_new = self._opened(_FLAGS | os.O_CREAT | os.O_EXCL), True
+                file, is_new = self._opened(_FLAGS | os.O_CREAT | os.O_EXCL, opened), True
             except FileExistsError:
                 # folders like /tmp refuse O_CREAT for what is there and belongs to another user
                 try:
-                    file, is_new = self._opened(_FLAGS), False
+                    file, is_new = self._opened(_FLAGS, opened), False
                 except FileNotFoundError:  # its holder has removed it since
                     continue
             except FileNotFoundError:
@@ -317,10 +318,10 @@ class LockFile:
             return file, is_new
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.location)
 
-    def _opened(self, flags: int) -> _HeldFile:
+    def _opened(self, flags: int, opened: list[_HeldFile]) -> _HeldFile:
         while True:
             forks = _forks[0]
-            file = _HeldFile(self._folder, self._name, flags)
+            file = _HeldFile(self._folder, self._name, flags, opened)
             if forks == _forks[0]:
                 return file
             file.close()  # a child may have it, and not know; it is not locked yet

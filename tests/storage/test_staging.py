@@ -249,9 +249,12 @@ def test_publish_over_a_file(store: LocalStore, root: Path, replace: bool) -> No
 
 def test_a_staged_file_that_cannot_be_written_is_not_left(tmp_path: Path) -> None:
     """Files of a stage are written where they are to be; what fails must not stand there half."""
-    staged = LocalStore(tmp_path / "x.zarr").stage()
+    store = LocalStore(tmp_path / "x.zarr")
+    staged = store.stage()
     staged.set("a", b"whole")
     with pytest.raises(BufferError):
         staged.set("a", b"part", memoryview(bytearray(16))[::2])
     assert staged.get("a") is None
     assert list(staged.list_prefix()) == []
+    store.discard(staged)
+    assert os.listdir(tmp_path) == []

@@ -16,7 +16,7 @@ import stat
 import time
 from collections.abc import Callable, Sequence
 
-from zarrds.storage.local import files, syncing
+from zarrds.storage.local import files, removing, syncing
 from zarrds.storage.local.lock_files import BusyError
 from zarrds.storage.local.locks import Locks
 from zarrds.storage.protocol import DELETED, Buffer, check_key
@@ -172,7 +172,12 @@ def apply_changes(
 
     `device` is a descriptor that was opened before they were staged, see `syncing.sync_tree`.
     """
-    plan = _Plan(changes, root, path, verify)
+    try:
+        plan = _Plan(changes, root, path, verify)
+    except DamagedChangesError as exc:
+        if isinstance(exc.__context__, RecursionError):  # what was staged here is not damaged, but deep
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), changes) from exc
+        raise
     commit = os.path.join(root, COMMIT)
     if os.path.lexists(commit) and not files.is_folder(commit):
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), commit)
@@ -297,7 +302,7 @@ def _remove(folder: str, parts: Sequence[str]) -> None:
             os.rmdir(os.path.join(folder, part))
         os.rmdir(folder)
     except OSError:  # it holds what was deleted, or a writer's unfinished file
-        files.remove_tree(folder)
+        removing.remove_tree(folder)
 
 
 def _delete(root: str, key: str, folder: str, touched: set[str]) -> None:

@@ -11,7 +11,6 @@ import functools
 import hashlib
 import itertools
 import os
-import shutil
 import stat
 import sys
 import time
@@ -37,7 +36,6 @@ __all__ = [
     "read",
     "read_range",
     "read_small",
-    "remove_tree",
     "short",
     "spread",
     "walk",
@@ -56,7 +54,6 @@ _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _ANY
 # a kernel moves at most about 2 GiB in one call: only a shorter answer than this one means the end of a file
 _ONE_CALL = 1 << 30
 _SHORT = 100  # bytes of a name that are kept in hidden ones
-_ATTEMPTS = 20  # of removing a folder that others fill
 _UTIME_TAKES_FD = os.utime in os.supports_fd
 
 # what tells the unfinished files of this process from those of all others, and one of them from the next
@@ -419,28 +416,6 @@ def walk(location: str) -> Iterator[tuple[str, list[str]]]:
                 elif entry.is_file(follow_symlinks=False):
                     names.append(entry.name)
         yield folder, names
-
-
-def remove_tree(location: str) -> None:
-    """Remove a folder with all that it holds, or what stands in its place; a missing one is no error."""
-    for attempt in range(_ATTEMPTS):
-        try:
-            if is_folder(location):
-                shutil.rmtree(location)
-            else:
-                os.unlink(location)
-            return
-        except FileNotFoundError:  # somebody else removes it too
-            if not os.path.lexists(location):
-                return
-        except RecursionError as exc:
-            raise OSError(errno.ENAMETOOLONG, "folders are nested too deeply", location) from exc
-        except OSError as exc:
-            # a writer that was on its way when the folder was renamed can still put a file there; and NFS keeps
-            # open files until they are closed
-            if exc.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise
-            time.sleep(0.0001 * attempt)
 
 
 def explain(error: OSError) -> tuple[str, str]:

@@ -25,7 +25,7 @@ import sys
 from collections.abc import Iterable
 from contextlib import suppress
 
-from zarrds.storage.local import files
+from zarrds.storage.local import files, removing
 from zarrds.storage.local.lock_files import LockFile, in_use
 
 __all__ = [
@@ -153,7 +153,7 @@ def _remove(hidden: str, lock: LockFile | None) -> None:
     try:
         for location in there:
             with suppress(OSError):
-                files.remove_tree(location)
+                removing.remove_tree(location)
     finally:
         if lock is not None:
             with suppress(OSError):
@@ -236,7 +236,7 @@ def remove_odd_locks(root: str) -> list[str]:
         location = os.path.join(root, name)
         with suppress(FileNotFoundError):  # locks come and go
             if not stat.S_ISREG(os.lstat(location).st_mode):
-                files.remove_tree(location)
+                removing.remove_tree(location)
                 removed.append(name)
     return removed
 

@@ -14,7 +14,7 @@ from zarrds.storage.local.changes import COMMIT, DamagedChangesError, apply_chan
 from zarrds.storage.local.lock_files import BusyError
 from zarrds.storage.local.locks import Locks, locks_of
 from zarrds.storage.local.replacing import check_replaceable, move_in
-from zarrds.storage.local.tree import Tree, Unseen, folds_case
+from zarrds.storage.local.tree import Tree, Unseen, folds_case, real_folder
 from zarrds.storage.protocol import Buffer, check_key
 
 __all__ = ["LocalStore"]
@@ -84,9 +84,7 @@ class LocalStore(Tree):
 
     def __init__(self, path: str | os.PathLike[str], *, lock_timeout: float | None = None) -> None:
         name = os.fspath(path)
-        if not name:
-            raise ValueError("an empty path names no store")
-        self.__setstate__((name, os.path.realpath(name), None, None, False, lock_timeout))
+        self.__setstate__((name, real_folder(name), None, None, False, lock_timeout))
 
     def __getstate__(self) -> _State:
         return self.path, self._root, self._final, self._scratch, self._durable, self._lock_timeout

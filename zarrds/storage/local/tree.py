@@ -14,7 +14,7 @@ from zarrds.errors import InvalidKeyError, StoreIOError
 from zarrds.storage.local import files
 from zarrds.storage.protocol import Buffer, check_key, check_prefix
 
-__all__ = ["SETTLES", "Tree", "Unseen", "folds_case"]
+__all__ = ["SETTLES", "Tree", "Unseen", "folds_case", "real_folder"]
 
 P = ParamSpec("P")
 
@@ -43,6 +43,31 @@ class Unseen(NamedTuple):
     name: str | None
     folder: str | None
     stamp: bool
+
+
+def real_folder(path: str) -> str:
+    """Return where the folder of a path is, without symbolic links, whether it is there or not.
+
+    Raises
+    ------
+    InvalidKeyError
+        If no folder can have that path: it is empty, or has a character that no name has.
+    StoreIOError
+        If it is relative, and nobody knows to what.
+    """
+    try:
+        if path:
+            return os.path.realpath(path)
+        problem = "it is empty"
+    except ValueError as exc:  # NUL; half a UTF-16 pair, which is a UnicodeEncodeError
+        problem = str(exc)
+    except OSError as exc:
+        raise StoreIOError(
+            "cannot find out where the path leads: it is relative, and the current folder is gone",
+            path=path,
+            mend="Use an absolute path, or change to a folder that is there",
+        ) from exc
+    raise InvalidKeyError("no store can have this path", path=path, found=problem, mend="Use another path")
 
 
 def folds_case(folder: str) -> bool:

@@ -520,3 +520,12 @@ def test_data_arrays_and_saving(ds: xr.Dataset) -> None:
     back = indexed(xr.open_dataset(store, engine="zarrds"))
     assert numbers(back.sel(contig="chr10:8")) == [3, 5]
     xr.testing.assert_identical(back.load(), ds.sel(contig="chr10").load())
+
+
+@pytest.mark.parametrize("names", [["x", "y"], [b"x", b"y"], [b"x", b"\xff"]])
+def test_names_of_contigs_in_bytes_are_saved_as_text(names: list[Any]) -> None:
+    coords = {"contig": ("v", [0, 0, 1]), "pos": ("v", [1, 5, 2])}
+    ds = xr.Dataset(coords=coords).set_xindex(["contig", "pos"], zarrds.RegionIndex, contig_id=names)
+    store = zarrds.MemoryStore()
+    zarrds.save(ds, store)
+    assert xr.open_dataset(store, engine="zarrds").sel(contig=names[1]).pos.values.tolist() == [2]

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ne
 WATCHED = """
 import json, os, sys
 from zarrds.stores import LocalStore
-from zarrds.storage.local import files, removing, syncing
+from zarrds.storage.local import files, staging, syncing
 root, calls = sys.argv[1], []
 def short(path):
     parts = os.path.relpath(path, os.path.dirname(root)).split("/")
@@ -42,7 +42,7 @@ def begin(exchange=True):
     watch(files, "_exchange", lambda one, two: [short(one), short(two)])
     watch(os, "unlink", lambda path, **options: [short(path)] if isinstance(path, str) and "/" in path else ["?"])
     watch(syncing, "_sync_file_system", lambda fd: [])
-    watch(removing, "remove_tree", lambda path: [short(path)])
+    watch(staging, "remove_tree", lambda path: [short(path)])
 store = LocalStore(root).as_durable()
 """
 

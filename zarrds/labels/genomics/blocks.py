@@ -11,7 +11,7 @@ import xarray as xr
 from zarrds.errors import LabelError
 from zarrds.labels.genomics.columns import RegionColumns, integers_of
 from zarrds.labels.genomics.overlaps import Blocks, not_sorted
-from zarrds.labels.genomics.text import unknown_contig
+from zarrds.labels.genomics.text import as_text, unknown_contig
 
 __all__ = ["Contigs", "blocks_of_records", "blocks_of_region_index"]
 
@@ -38,14 +38,14 @@ class Contigs:
         self.codes: dict[str, int] = {}
         self._names: dict[int, str] = {}
         for code, given in enumerate([] if names is None else names):
-            name = _text(given)
+            name = as_text(given)
             if not isinstance(name, str) or name in self.codes:
                 raise LabelError("contig_id must be different names", found=repr(given))
             self._learn(str(name), code)
 
     def name_of(self, label: object) -> str:
         """The name of a contig that is named, or given by its code. Raises `LabelNotFoundError` if there is none."""
-        label = _text(label)
+        label = as_text(label)
         if isinstance(label, str) and label in self.codes:
             return label
         if self.coded and isinstance(label, int | np.integer) and not isinstance(label, bool):
@@ -67,7 +67,7 @@ class Contigs:
         return self.codes.setdefault(name, code)
 
     def _found(self, given: Any) -> int:
-        value = _text(given)
+        value = as_text(given)
         name = str(value)
         if self.coded:
             code = int(value)
@@ -85,11 +85,6 @@ class Contigs:
             found=repr(given),
             mend="Pass all contigs of the records as contig_id, in the order of their codes",
         )
-
-
-def _text(value: Any) -> Any:
-    """Names that come as bytes, as text."""
-    return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else value
 
 
 def blocks_of_records(columns: RegionColumns, contigs: Contigs) -> Blocks:

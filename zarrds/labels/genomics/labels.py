@@ -11,7 +11,7 @@ import pandas as pd
 
 from zarrds.errors import LabelError
 from zarrds.labels.genomics.tables import position_of, range_of_interval, regions_of_bed, regions_of_frame
-from zarrds.labels.genomics.text import FAR, Region, parse_region
+from zarrds.labels.genomics.text import FAR, Region, as_text, parse_region
 
 __all__ = ["regions_of"]
 
@@ -115,21 +115,17 @@ def _range(label: Any) -> tuple[int, int]:
 def _plain(label: Any) -> Any:
     """Arrays of any kind as a scalar or a list, bytes as text."""
     if isinstance(label, bytes):
-        return _text(label)
+        return as_text(label)
     if isinstance(label, str | slice | int | float | np.generic | pd.DataFrame | pd.Interval | os.PathLike | Region):
         return label
     if label is None:
         return label
     if isinstance(label, list | tuple):
-        return [_text(each) for each in label]
+        return [as_text(each) for each in label]
     values = np.asarray(getattr(label, "values", label))
     if values.ndim > 1:
         raise LabelError("labels of regions have one dimension at most", found=f"shape {values.shape}")
-    return [_text(each) for each in values.tolist()] if values.ndim else _text(values.item())
-
-
-def _text(label: Any) -> Any:
-    return label.decode("utf-8", "surrogateescape") if isinstance(label, bytes) else label
+    return [as_text(each) for each in values.tolist()] if values.ndim else as_text(values.item())
 
 
 def _is_everything(label: Any) -> bool:

@@ -17,7 +17,7 @@ from zarrds.labels.genomics.blocks import Contigs, blocks_of_records, blocks_of_
 from zarrds.labels.genomics.columns import Interval, RegionColumns
 from zarrds.labels.genomics.labels import regions_of
 from zarrds.labels.genomics.overlaps import Blocks, find_overlapping, indexer_of, merged
-from zarrds.labels.genomics.text import FAR
+from zarrds.labels.genomics.text import FAR, as_text
 
 __all__ = ["RegionIndex"]
 
@@ -168,7 +168,7 @@ class RegionIndex(xr.Index):
             )
         interval = _interval_of(names[2], options.get("interval")) if len(names) == 3 else "end"
         contig_id = options.get("contig_id")
-        contig_id = None if contig_id is None else np.asarray(contig_id).ravel().tolist()
+        contig_id = None if contig_id is None else [as_text(name) for name in np.asarray(contig_id).ravel().tolist()]
         table = _Table.of(values, interval, contig_id, options.get("region_index"))
         found = cls(table, slice(0, table.columns.size), names, values[0].dims[0])
         table.look()

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from zarrds.errors import LabelError, LabelNotFoundError
 
-__all__ = ["FAR", "Region", "parse_region", "unknown_contig"]
+__all__ = ["FAR", "Region", "as_text", "parse_region", "unknown_contig"]
 
 FAR = 2**62  # beyond every position, with room to add to it
 
@@ -19,6 +19,11 @@ _RANGE = re.compile(rf"(?P<start>{_NUMBER})?(?P<dash>-)?(?P<stop>{_NUMBER})?")
 _BRACES = re.compile(r"\{(?P<contig>[^}]*)\}(?::(?P<positions>.*))?", re.DOTALL)
 _SUFFIXES = {"k": 3, "m": 6, "g": 9}
 _MAX_SHOWN = 20
+
+
+def as_text(name: Any) -> Any:
+    """A contig's name that comes as bytes, as text; anything else as it is."""
+    return name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else name
 
 
 class Region(NamedTuple):

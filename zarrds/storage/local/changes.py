@@ -16,7 +16,7 @@ import stat
 import time
 from collections.abc import Callable, Sequence
 
-from zarrds.storage.local import files, removing, syncing
+from zarrds.storage.local import files, staging, syncing
 from zarrds.storage.local.lock_files import BusyError
 from zarrds.storage.local.locks import Locks
 from zarrds.storage.protocol import DELETED, Buffer, check_key
@@ -302,7 +302,7 @@ def _remove(folder: str, parts: Sequence[str]) -> None:
             os.rmdir(os.path.join(folder, part))
         os.rmdir(folder)
     except OSError:  # it holds what was deleted, or a writer's unfinished file
-        removing.remove_tree(folder)
+        staging.remove_tree(folder)
 
 
 def _delete(root: str, key: str, folder: str, touched: set[str]) -> None:

@@ -20,12 +20,14 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shutil
 import stat
 import sys
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 
-from zarrds.storage.local import files, removing
+from zarrds.storage.local import files
 from zarrds.storage.local.lock_files import LockFile, in_use
 
 __all__ = [
@@ -38,10 +40,12 @@ __all__ = [
     "remove",
     "remove_at_once",
     "remove_odd_locks",
+    "remove_tree",
     "swap",
 ]
 
 _ATTEMPTS = 20  # of making a folder in a root that others remove
+_REMOVALS = 20  # of removing a folder that others fill
 
 _PATIENCE = 30.0  # seconds, for one who is just putting a store in its place
 
@@ -153,11 +157,51 @@ def _remove(hidden: str, lock: LockFile | None) -> None:
     try:
         for location in there:
             with suppress(OSError):
-                removing.remove_tree(location)
+                remove_tree(location)
     finally:
         if lock is not None:
             with suppress(OSError):
                 lock.drop(keep=any(map(os.path.lexists, there)))
+
+
+def remove_tree(location: str) -> None:
+    """Remove a folder with all that it holds, or what stands in its place; a missing one is no error."""
+    for attempt in range(_REMOVALS):
+        try:
+            if files.is_folder(location):
+                shutil.rmtree(location)
+            else:
+                os.unlink(location)
+            return
+        except FileNotFoundError:  # somebody else removes it too
+            if not os.path.lexists(location):
+                return
+        except RecursionError:
+            _make_shallow(location)
+        except OSError as exc:
+            # a writer that was on its way when the folder was renamed can still put a file there; and NFS keeps
+            # open files until they are closed
+            if exc.errno in (errno.ENAMETOOLONG, errno.EMFILE):
+                _make_shallow(location)
+            elif exc.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            time.sleep(0.0001 * attempt)
+
+
+def _make_shallow(location: str) -> None:
+    """Move all folders below `location` into it: no path in it has more than two names then."""
+    waiting = list(_folders(location))
+    while waiting:
+        folder = waiting.pop()
+        for inner in list(_folders(folder)):
+            moved = files.inside(location)
+            os.rename(inner, moved)
+            waiting.append(moved)
+
+
+def _folders(location: str) -> Iterable[str]:
+    with os.scandir(location) as entries:
+        return [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
 
 
 def remove_at_once(root: str, locations: Iterable[str]) -> None:
@@ -236,7 +280,7 @@ def remove_odd_locks(root: str) -> list[str]:
         location = os.path.join(root, name)
         with suppress(FileNotFoundError):  # locks come and go
             if not stat.S_ISREG(os.lstat(location).st_mode):
-                removing.remove_tree(location)
+                remove_tree(location)
                 removed.append(name)
     return removed
 

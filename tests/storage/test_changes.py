@@ -86,6 +86,23 @@ def test_what_is_new_is_moved_as_a_whole(store: LocalStore, monkeypatch: pytest.
     assert len(list(store.list_prefix("n"))) == 30
 
 
+def test_the_order_within_a_step(store: LocalStore, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As docs/spec.md has it: of what lies beside each other, folders first, each by name; notes before documents."""
+    keys = ["v/zarr.json", "v/.zarrds/.zarrds.json", "v/c/9", "v/c/10", "zarr.json", ".zattrs", "w/zarr.json"]
+    for key in keys:
+        store.set(key, b"old")
+    staged = store.stage_changes()
+    for key in reversed(keys):
+        staged.set(f"2/{key}", b"new")
+    moved: list[str] = []
+    real = os.replace
+    monkeypatch.setattr(os, "replace", lambda one, two: (moved.append(os.path.relpath(two, root)), real(one, two)))
+    with store.lock():
+        store.apply_changes(staged)
+    assert moved == ["v/.zarrds/.zarrds.json", "v/c/10", "v/c/9", "v/zarr.json", "w/zarr.json", ".zattrs", "zarr.json"]
+    assert all(store.get(key) == b"new" for key in keys)
+
+
 def test_the_next_process_finishes_them(store: LocalStore, root: Path) -> None:
     leave_a_commit(store, root)
     assert store.clean() == []  # that is not for `clean`

@@ -140,7 +140,7 @@ class _Plan:
         entries = _entries(os.path.join(self._changes, part))
         if entries:
             self._check_writable(os.path.join(self._root, prefix))
-        for entry in entries:
+        for entry in sorted(entries, key=_place_in_order):
             target = os.path.join(self._root, prefix + entry.name)
             is_folder = entry.is_dir(follow_symlinks=False)
             if not is_folder and not entry.is_file(follow_symlinks=False):
@@ -322,6 +322,11 @@ def _mode(location: str) -> int:
         return os.lstat(location).st_mode
     except FileNotFoundError:
         return 0
+
+
+def _place_in_order(entry: os.DirEntry[str]) -> tuple[bool, str]:
+    """Folders before files, and so what lies below a key's folder before its files; each by name."""
+    return not entry.is_dir(follow_symlinks=False), entry.name
 
 
 def _entries(folder: str) -> list[os.DirEntry[str]]:

@@ -13,18 +13,19 @@ A step that is done counts only if the machine has not been started anew since: 
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from zarrds.errors import ConflictError, StoreIOError, ZarrdsError
-from zarrds.storage.local import files
+from zarrds.storage.local import files, staging
 from zarrds.storage.local.lock_files import LockFile
 from zarrds.storage.local.store import LocalStore
 
 __all__ = ["Workspace", "workspace"]
 
+_MAX_LOG = 1 << 26  # bytes
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -90,7 +91,7 @@ def workspace(target: LocalStore, name: str, identity: str) -> Iterator[Workspac
         try:
             log, done = _begin(folder, identity)
             yield Workspace(folder, target.staged_in(str(folder / "store")), done, log)
-            shutil.rmtree(folder)
+            staging.remove_tree(str(folder))
         except ZarrdsError:  # some are OSErrors too
             raise
         except OSError as error:
@@ -103,20 +104,25 @@ def workspace(target: LocalStore, name: str, identity: str) -> Iterator[Workspac
 def _begin(folder: Path, identity: str) -> tuple[int, set[str]]:
     """The log of the work, open to be written on, and what is done."""
     head = f"{identity} {_boot()}"
-    if folder.is_symlink() or folder.is_file():
-        folder.unlink()
-    with suppress(OSError, UnicodeDecodeError):
-        # a last line that was not written whole counts for nothing
-        lines = (folder / "done").read_text().split("\n")[:-1]
-        if lines and lines[0] == head:
-            return os.open(folder / "done", os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW), set(lines[1:])
-    if folder.exists():
-        shutil.rmtree(folder)
+    if all(map(_is_ours, (folder, folder / "store", folder / "scratch"))):
+        with suppress(OSError, UnicodeDecodeError):
+            # a last line that was not written whole counts for nothing
+            lines = (files.read_small(str(folder / "done"), _MAX_LOG) or b"").decode().split("\n")[:-1]
+            if lines and lines[0] == head:
+                return os.open(folder / "done", os.O_WRONLY | os.O_APPEND | _NO_LINK), set(lines[1:])
+    staging.remove_tree(str(folder))
     for part in (folder / "store", folder / "scratch"):
         part.mkdir(parents=True)
     log = os.open(folder / "done", os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o600)
     os.write(log, f"{head}\n".encode())
     return log, set()
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether this is a real folder, and of this user: beside a store others may put what they like."""
+    if not files.is_folder(str(folder)):
+        return False
+    return not hasattr(os, "geteuid") or os.lstat(folder).st_uid == os.geteuid()
 
 
 def _boot() -> str:

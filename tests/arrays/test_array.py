@@ -194,7 +194,7 @@ def test_json_elements_are_not_taken_apart() -> None:
         ("c16", complex(np.nan, -1)),
         ("i2", -7),
         ("?", True),
-        ("M8[s]", np.datetime64("NaT")),
+        ("M8[s]", np.datetime64("NaT", "s")),
         ("M8[ms]", np.datetime64("2020-02-29T12:00", "ms")),
         ("m8[D]", np.timedelta64(3, "D")),
         ("S4", b"ab"),
@@ -221,7 +221,7 @@ def test_chunks_that_were_never_written_are_fill_values(dtype: Any, fill_value: 
 
 @pytest.mark.parametrize(
     ("dtype", "zero"),
-    [("f4", 0.0), ("?", False), ("M8[s]", np.datetime64("NaT")), ("U2", ""), ("string", ""), ("bytes", b"")],
+    [("f4", 0.0), ("?", False), ("M8[s]", np.datetime64("NaT", "s")), ("U2", ""), ("string", ""), ("bytes", b"")],
 )
 @pytest.mark.parametrize("null", [False, True])
 def test_no_fill_value(dtype: str, zero: Any, null: bool) -> None:

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import uuid
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -77,6 +78,34 @@ def test_stored(store: Counting) -> None:
     assert (t2m.n_chunks, t2m.n_expected) == (2, 3)
     assert t2m.n_bytes == sum(len(store.get(key) or b"") for key in store.list_prefix("t2m"))
     assert "2/3" in str(zarrds.info(store, stored=True))
+
+
+def test_sizes_at_a_url_come_from_one_listing(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("fsspec")
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    url = f"memory://{uuid.uuid4()}/x.zarr"
+    tree = xr.DataTree.from_dict({"/": climate(), "/below": climate()})
+    zarrds.save(tree, url)
+    expected = zarrds.info(url, stored=True)
+    looks: list[str] = []
+
+    def noting(name: str) -> Any:
+        original = getattr(MemoryFileSystem, name)
+
+        def call(self: Any, path: str, *args: Any, **kwargs: Any) -> Any:
+            looks.append(f"{name} {path.rpartition('x.zarr')[2]}")
+            return original(self, path, *args, **kwargs)
+
+        return call
+
+    for name in ("cat_file", "find"):
+        monkeypatch.setattr(MemoryFileSystem, name, noting(name))
+    info = zarrds.info(url, stored=True)
+    assert info.to_dict() == expected.to_dict()
+    assert all(each.stored is not None and each.stored.n_bytes > 100 for each in info.variables)
+    assert looks.count("find ") == 1
+    assert not [look for look in looks if look.startswith("cat_file /t2m/c")]
 
 
 def test_showing_looks_at_nothing(store: Counting) -> None:

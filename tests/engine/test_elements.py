@@ -193,7 +193,7 @@ def values_and_fill(kind: str) -> tuple[Any, Any, Any]:
         "half": ("f2", 1.5, 1.0),
         "bool": ("?", True, False),
         "byte": ("i1", -1, 0),
-        "time": ("M8[s]", np.datetime64("NaT"), np.datetime64(0, "s")),
+        "time": ("M8[s]", np.datetime64("NaT", "s"), np.datetime64(0, "s")),
         "text": ("U3", "ab", "aB"),
         "text of three bytes": ("S3", b"ab", b"abc"),
         "string": ("string", "", "0"),

@@ -17,6 +17,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from tests.storage.changing import ChangingContract, run_together
 from tests.storage.machine import StoreMachine
 from zarrds.errors import InvalidKeyError
+from zarrds.storage.protocol import SizedListing, list_sizes
 from zarrds.stores import Store
 
 __all__ = ["StoreContract", "run_together"]
@@ -148,6 +149,15 @@ class StoreContract(ChangingContract):
         assert list(store.list_prefix()) == ["a/b"]
         assert store.get("a/b") == b"kept"
         assert sorted(tmp_path.rglob("*")) == files
+
+    def test_listings_with_sizes(self, store: Store) -> None:
+        sizes = {"a/b": 0, "a/c/0": 70_000, "ab": 3}
+        for key, size in sizes.items():
+            store.set(key, bytes(size))
+        assert isinstance(store, SizedListing)
+        assert dict(list_sizes(store)) == sizes
+        assert dict(list_sizes(store, "a")) == {"a/b": 0, "a/c/0": 70_000}
+        assert list(list_sizes(store, "z")) == []
 
     def test_absent(self, store: Store) -> None:
         store.set("a/b", b"v")

@@ -22,6 +22,7 @@ from xarray.core import indexing
 from xarray.core.indexing import IndexSelResult
 from xarray.namedarray.utils import is_duck_dask_array
 
+from zarrds.compat import releases
 from zarrds.compat.releases import FillValueCoder, encode_zarr_variable, lazily
 
 __all__ = [
@@ -65,7 +66,7 @@ def unwrapped(data: Any) -> Any:
 
     Decoders are unwrapped too.
     """
-    while type(data).__module__ == indexing.__name__ or type(data).__module__.startswith("xarray.coding"):
+    while type(data).__module__.startswith((indexing.__name__, "xarray.coding", releases.__name__)):
         key = getattr(data, "key", None)
         if isinstance(key, indexing.ExplicitIndexer):
             sizes = getattr(data.array, "shape", ())
@@ -90,7 +91,7 @@ def guard_decoders(variable: xr.Variable, guard: Callable[[Callable[..., Any]], 
         Gives the function to be called in place of one; what it gives must pickle.
     """
     data: Any = variable._data
-    while type(data).__module__ == indexing.__name__ or type(data).__module__.startswith("xarray.coding"):
+    while type(data).__module__.startswith((indexing.__name__, "xarray.coding", releases.__name__)):
         if isinstance(data, _ElementwiseFunctionArray):
             data.func = guard(data.func)
         data = getattr(data, "array", None)

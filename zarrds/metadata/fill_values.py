@@ -30,7 +30,7 @@ def default_fill_value(data_type: DataType) -> Scalar:
     if data_type.is_variable_length:
         return {"string": "", "variable_length_bytes": b"", "json": None}[data_type.name]
     if data_type.dtype.kind in "mM":
-        return data_type.dtype.type("NaT")
+        return _decode_time("NaT", data_type.dtype)
     return np.zeros((), data_type.dtype)[()]
 
 

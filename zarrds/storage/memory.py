@@ -128,6 +128,13 @@ class MemoryStore:
         with self._lock:
             return iter(self._below(prefix))
 
+    def list_sizes(self, prefix: str = "") -> Iterator[tuple[str, int]]:
+        """Every key below `prefix` and the bytes of its value; see `SizedListing`."""
+        for key in self.list_prefix(prefix):
+            entry = self._values.get(key)
+            if entry is not None:  # it may have gone meanwhile
+                yield key, len(entry[0])
+
     def list_children(self, prefix: str = "") -> list[str]:
         """The names directly below `prefix` that have keys below them, sorted; see `Store.list_children`."""
         start = len(prefix) + 1 if prefix else 0

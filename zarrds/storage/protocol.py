@@ -19,13 +19,16 @@ __all__ = [
     "BoundedValues",
     "Buffer",
     "InFolder",
+    "SizedListing",
     "Store",
     "Values",
     "check_key",
     "check_prefix",
     "folder_of",
     "folds_case",
+    "get_at_most",
     "has_trait",
+    "list_sizes",
 ]
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
@@ -392,3 +395,23 @@ class Store(Values, Protocol):
             The names of what was removed, for reports.
         """
         ...
+
+
+@runtime_checkable
+class SizedListing(Protocol):
+    """A store whose listings tell how large values are."""
+
+    def list_sizes(self, prefix: str = "") -> Iterator[tuple[str, int]]:
+        """As `Store.list_prefix`, with the bytes of each value."""
+        ...
+
+
+def list_sizes(store: Store, prefix: str = "") -> Iterator[tuple[str, int]]:
+    """`SizedListing.list_sizes`, of stores that can do it; of others each value is read."""
+    if has_trait(store, SizedListing):
+        yield from store.list_sizes(prefix)
+        return
+    for key in store.list_prefix(prefix):
+        value = store.get(key)
+        if value is not None:
+            yield key, len(value)

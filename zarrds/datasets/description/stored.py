@@ -1,15 +1,14 @@
-"""What arrays take in their store: one listing, no value is read where the store tells sizes."""
+"""What arrays take in their store: one listing, and no value is read where that tells sizes."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from math import prod
 
 from zarrds.datasets.description.model import Stored
 from zarrds.engine.chunk_io import Chunks
 from zarrds.metadata.model import ArrayMetadata
-from zarrds.storage.protocol import Store, folder_of
+from zarrds.storage.protocol import Store, list_sizes
 
 __all__ = ["sizes_of_arrays", "stored_positions"]
 
@@ -23,45 +22,44 @@ def sizes_of_arrays(store: Store, arrays: Mapping[str, ArrayMetadata]) -> dict[s
     arrays : mapping of str to ArrayMetadata
         By path from the root.
     """
-    found: dict[str, Stored] = {}
-    for path, metadata in arrays.items():
-        n_bytes = n_chunks = 0
-        chunks, grid = Chunks(store, path, metadata), metadata.chunk_grid
-        for key in store.list_prefix(path):
-            n_bytes += nbytes_of_key(store, key)
-            position = _position(chunks, key)
-            n_chunks += position is not None and all(p < n for p, n in zip(position, grid, strict=True))
-        found[path] = Stored(n_bytes, n_chunks, prod(grid))
-    return found
+    # at a URL each listing is a request, or a few; in a folder, groups below are worth being passed over
+    prefixes = {path.rpartition("/")[0] for path in arrays} if store.is_remote and len(arrays) > 1 else set(arrays)
+    chunks = {path: Chunks(store, path, metadata) for path, metadata in arrays.items()}
+    n_bytes, n_chunks = dict.fromkeys(arrays, 0), dict.fromkeys(arrays, 0)
+    for prefix in prefixes:
+        for key, size in list_sizes(store, prefix):
+            path = _path_of(key, arrays)
+            if path is not None:
+                n_bytes[path] += size
+                n_chunks[path] += _position_in(chunks[path], key) is not None
+    return {path: Stored(n_bytes[path], n_chunks[path], prod(node.chunk_grid)) for path, node in arrays.items()}
+
+
+def _path_of(key: str, arrays: Container[str]) -> str | None:
+    """The array below which a key lies."""
+    path = key
+    while "/" in path:
+        path = path.rpartition("/")[0]
+        if path in arrays:
+            return path
+    return "" if "" in arrays else None
 
 
 def stored_positions(store: Store, path: str, metadata: ArrayMetadata) -> dict[tuple[int, ...], int]:
     """The chunks of an array that are stored, by their position in the grid, and their bytes."""
-    chunks, grid = Chunks(store, path, metadata), metadata.chunk_grid
-    found = {}
-    for key in store.list_prefix(path):
-        position = _position(chunks, key)
-        if position is not None and all(p < n for p, n in zip(position, grid, strict=True)):
-            found[position] = nbytes_of_key(store, key)
-    return found
+    chunks = Chunks(store, path, metadata)
+    positions = ((_position_in(chunks, key), size) for key, size in list_sizes(store, path))
+    return {position: size for position, size in positions if position is not None}
 
 
-def _position(chunks: Chunks, key: str) -> tuple[int, ...] | None:
+def _position_in(chunks: Chunks, key: str) -> tuple[int, ...] | None:
+    """Where in the grid the chunk under a key lies; None for other keys."""
     if not chunks.metadata.shape:
         return () if key == chunks.key(()) else None
     try:
-        return chunks.position(key)
+        position = chunks.position(key)
     except ValueError:  # more digits than Python takes for a number
         return None
-
-
-def nbytes_of_key(store: Store, key: str) -> int:
-    """Bytes of one value; 0 if it is gone."""
-    folder = folder_of(store)
-    if folder is not None:
-        try:
-            return os.stat(os.path.join(folder, key)).st_size
-        except OSError:
-            return 0
-    value = store.get(key)
-    return 0 if value is None else len(value)
+    grid = chunks.metadata.chunk_grid
+    is_in = position is not None and all(p < n for p, n in zip(position, grid, strict=True))
+    return position if is_in else None

@@ -272,7 +272,7 @@ def _all_missing(labels: Labels, like: Like) -> Labels:
     match = TIMES.fullmatch(str(like.description.get("dtype")))
     if match is None or match[1] != "datetime":
         return labels
-    missing = np.full(len(labels), np.datetime64("NaT"), f"datetime64[{match[2]}]")
+    missing = np.full(len(labels), "NaT", f"datetime64[{match[2]}]")
     return pd.DatetimeIndex(missing, tz="UTC" if match[3] else None)
 
 

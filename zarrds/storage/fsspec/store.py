@@ -208,6 +208,16 @@ class RemoteStore:
         with locating(self.path, prefix or None):
             return iter(self._keys(prefix))
 
+    def list_sizes(self, prefix: str = "") -> Iterator[tuple[str, int]]:
+        """Every key below `prefix` and the bytes of its value, from one listing; see `SizedListing`."""
+        check_prefix(prefix, self.path)
+        with locating(self.path, prefix or None):
+            found = self._objects.find((self._base + prefix).rstrip("/"))
+        for name, info in found.items():
+            key, size = name[len(self._base) :], info.get("size")
+            if is_key(key):
+                yield key, len(self.get(key) or b"") if size is None else int(size)
+
     def list_children(self, prefix: str = "") -> list[str]:
         """The names directly below `prefix` that have keys below them, sorted; see `Store.list_children`."""
         check_prefix(prefix, self.path)

@@ -8,6 +8,7 @@ import re
 import stat
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Concatenate, NamedTuple, ParamSpec
 
 from zarrds.errors import InvalidKeyError, StoreIOError
@@ -168,6 +169,12 @@ class Tree:
         """Every key below `prefix`, in no order; see `Store.list_prefix`."""
         start = self._start(prefix)
         return iter(()) if start is None else self._walk(prefix and f"{prefix}/", *start)
+
+    def list_sizes(self, prefix: str = "") -> Iterator[tuple[str, int]]:
+        """Every key below `prefix` and the bytes of its value, in no order; see `SizedListing`."""
+        for key in self.list_prefix(prefix):
+            with suppress(FileNotFoundError):  # it went meanwhile
+                yield key, os.stat(os.path.join(self._root, key)).st_size
 
     def list_children(self, prefix: str = "") -> list[str]:
         """The names directly below `prefix` that have keys below them, sorted; see `Store.list_children`."""

@@ -90,6 +90,41 @@ def test_attributes_of_a_group(path: Path, group: str | None) -> None:
     assert "season" in load(path, group=group).coords
 
 
+def test_attributes_that_go(path: Path, group: str | None) -> None:
+    typed = {"n": np.int16(3), "extra": "x", "tuple": (1, 2)}
+    zarrds.update_attrs(path, typed, "t2m", group=group)
+    zarrds.update_attrs(path, {"title": "t"}, group=group)
+    zarrds.update_attrs(path, {"extra": "y", "more": 1}, "t2m", delete=["n", "units", "extra", "tuple"], group=group)
+    zarrds.update_attrs(path, {}, delete="title", group=group)
+    expected = weather()
+    del expected["t2m"].attrs["units"]
+    expected["t2m"].attrs |= {"extra": "y", "more": 1}
+    expected.attrs.pop("title", None)
+    is_readable_as(path, group, expected)
+    assert zarrds.verify(path).ok
+
+
+@pytest.mark.parametrize(
+    ("variable", "names"),
+    [
+        ("t2m", ["scale_factor"]),
+        ("t2m", ["more", "_FillValue"]),
+        ("time", ["units"]),
+        ("time", ["calendar"]),
+        ("area", ["dtype"]),
+        ("time", ["_ARRAY_DIMENSIONS"]),
+        ("t2m", ["nothing", "more"]),
+    ],
+)
+def test_attributes_that_stay(path: Path, group: str | None, variable: str, names: list[str]) -> None:
+    zarrds.update_attrs(path, {"more": 1}, variable, group=group)
+    before = files(path)
+    with pytest.raises(EncodingError, match=r"how the stored values are decoded|no such attribute") as caught:
+        zarrds.update_attrs(path, {"harmless": 1}, variable, delete=names, group=group)
+    assert (caught.value.found or [""])[0] in names
+    assert files(path) == before
+
+
 @pytest.mark.parametrize(
     ("variable", "attrs"),
     [

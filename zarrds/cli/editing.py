@@ -12,16 +12,8 @@ from zarrds.cli.words import name_and_text, settings
 from zarrds.datasets.description.of_store import unknown_variable
 from zarrds.datasets.description.plain import json_value
 from zarrds.display.text import one_line
-from zarrds.errors import EncodingError
 
 __all__ = ["add_commands"]
-
-
-# CF attributes that change what stored values mean
-_DECODING = frozenset(
-    "scale_factor add_offset _FillValue missing_value _Unsigned calendar dtype coordinates bounds "
-    "_ARRAY_DIMENSIONS".split()
-)
 
 
 def add_commands(commands: Subparsers) -> None:
@@ -52,23 +44,14 @@ def add_commands(commands: Subparsers) -> None:
 def attrs(args: argparse.Namespace) -> int:
     """``zarrds attrs``."""
     store = opened(args)
-    path = "/".join(part for part in ((args.group or "").strip("/"), args.variable) if part)
     is_edit = bool(args.set or args.delete)
     changed = settings(args.set)
     if args.variable is not None:
         there = [v.name for v in zarrds.info(store, group=args.group).variables]
         if args.variable not in there:
             raise unknown_variable(args.variable, there, store.path)
-    if changed:
-        zarrds.update_attrs(store, changed, args.variable, group=args.group)
-    if args.delete:
-        node = zarrds.open_group(store, "r+")[path] if path else zarrds.open_group(store, "r+")
-        for name in args.delete:
-            _check_deletable(name, node.attrs.get(name), f"/{path}")
-            if name not in node.attrs:
-                raise EncodingError("no such attribute", path=store.path, key=path or "/", found=sorted(node.attrs))
-        for name in args.delete:
-            del node.attrs[name]
+    if is_edit:
+        zarrds.update_attrs(store, changed, args.variable, delete=args.delete, group=args.group)
     if not is_edit:
         info = zarrds.info(store, args.variable, group=args.group)
         shown = info.attributes if args.variable is None else info.variables[0].attributes
@@ -78,17 +61,6 @@ def attrs(args: argparse.Namespace) -> int:
             for name, value in shown.items():
                 print_text(f"{one_line(name)} = {one_line(value, 10_000)}")
     return 0
-
-
-def _check_deletable(name: str, value: object, path: str) -> None:
-    """Raise if the stored values would mean something else without an attribute, as `zarrds.update_attrs` does."""
-    if name in _DECODING or (name == "units" and isinstance(value, str) and " since " in value):
-        raise EncodingError(
-            "this attribute says how the stored values are decoded",
-            key=path,
-            found=name,
-            mend="Leave it; to store the data in another way, save it again",
-        )
 
 
 def rename(args: argparse.Namespace) -> int:

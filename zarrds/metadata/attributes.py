@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -57,8 +57,10 @@ def with_attributes(node: N, values: Mapping[Any, Any], hidden: Mapping[str, Any
     return updated_attributes(with_note(replace(node, attributes={}), ATTRIBUTES, None), values, hidden)
 
 
-def updated_attributes(node: N, values: Mapping[Any, Any], hidden: Mapping[str, Any] | None = None) -> N:
-    """A node with some attributes more, or others in the place of its own; else as `with_attributes`."""
+def updated_attributes(
+    node: N, values: Mapping[Any, Any], hidden: Mapping[str, Any] | None = None, removed: Collection[str] = ()
+) -> N:
+    """A node with some attributes more, changed or removed; else as `with_attributes`."""
     plain: dict[str, JSON] = {}
     notes: dict[str, JSON] = {}
     for name, value in values.items():
@@ -70,8 +72,9 @@ def updated_attributes(node: N, values: Mapping[Any, Any], hidden: Mapping[str, 
         notes[name] = {"kind": "hidden", "value": described} | ({} if note is None else {"note": note})
     before = note_of(node, ATTRIBUTES)
     if isinstance(before, dict):
-        notes = {name: note for name, note in before.items() if name not in plain} | notes
-    changed = replace(node, attributes={**node.attributes, **plain})
+        notes = {name: note for name, note in before.items() if name not in plain and name not in removed} | notes
+    kept = {name: value for name, value in node.attributes.items() if name not in removed}
+    changed = replace(node, attributes={**kept, **plain})
     return with_note(changed, ATTRIBUTES, notes or None) if notes or before is not None else changed
 
 

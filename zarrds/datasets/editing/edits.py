@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Set
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -48,6 +48,8 @@ _REFERENCES = (
     "ancillary_variables bounds cell_measures climatology coordinates formula_terms geometry grid_mapping "
     "node_coordinates node_count part_node_count interior_ring instance_dimension sample_dimension"
 ).split()
+# of them those without which a reader takes coordinates for data, or bounds for plain numbers
+_ROLES = frozenset({"coordinates", "bounds", "climatology"})
 _DIMENSIONS = "_ARRAY_DIMENSIONS"  # of format 2, where `rename` changes it
 _DOCUMENTS = frozenset({"zarr.json", ".zarrds", ".zarrds.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata"})
 
@@ -107,16 +109,16 @@ def update_attrs(
     attrs: Mapping[str, Any],
     variable: str | None = None,
     *,
+    delete: Iterable[str] = (),
     group: str | None = None,
     durable: bool = True,
     storage_options: Mapping[str, Any] | None = None,
 ) -> None:
-    """Change attributes of a stored group or variable, as ``dict.update``, in one step.
+    """Change attributes of a stored group or variable, as ``dict.update``, and remove some, in one step.
 
     Attributes that say how data is to be decoded (``scale_factor``, the ``units`` of times, …) are refused: the stored
     values would then mean something else. So are those that are stored for other readers with labels of pandas' own
-    kinds (the ``flag_meanings`` of categories, the ``bounds`` of intervals, …). To delete attributes see
-    `zarrds.open_group`.
+    kinds (the ``flag_meanings`` of categories, the ``bounds`` of intervals, …).
 
     Parameters
     ----------
@@ -125,6 +127,8 @@ def update_attrs(
         JSON, or NumPy's scalars and arrays.
     variable : str, optional
         Whose attributes to change; those of the group unless said.
+    delete : iterable of str
+        Names of attributes to remove. What `attrs` has too is set.
     group : str, optional
         The root unless said.
     durable : bool
@@ -137,7 +141,7 @@ def update_attrs(
     StoreNotFoundError, NodeNotFoundError, VariableNotFoundError
         If there is no such store, group or variable.
     EncodingError
-        If an attribute is no JSON, or says how data is decoded.
+        If an attribute is no JSON, or says how data is decoded, or if one to be removed is not there.
 
     Examples
     --------
@@ -147,34 +151,44 @@ def update_attrs(
     >>> zarrds.update_attrs(store, {"units": "K"}, "t2m")
     >>> xr.open_dataset(store, engine="zarrds").t2m.attrs
     {'units': 'K'}
+    >>> zarrds.update_attrs(store, {}, "t2m", delete=["units"])
+    >>> xr.open_dataset(store, engine="zarrds").t2m.attrs
+    {}
     """
     added = dict(attrs)
+    removed = {delete} - added.keys() if isinstance(delete, str) else {*delete} - added.keys()
     opened, where = _target(store, group, storage_options, durable)
     with locating(opened.path), locked(opened):
         there = _read(opened, where)
         path = there.path if variable is None else there.path_of(variable)
         before: Any = there.metadata if variable is None else there.array(variable)
         with locating(key=path or "/"):
-            after: Node = updated_attributes(before, added)
+            after: Node = updated_attributes(before, added, removed=removed)
             if variable is not None:
-                check_attributes(there.notes, variable, added)
-            _check_decoding(there, path, before, after, added)
+                check_attributes(there.notes, variable, added.keys() | removed)
+            _check_decoding(there, path, before, after, added, removed)
         change_documents(there.store, {path: after})
 
 
-def _check_decoding(there: _Group, path: str, before: Node, after: Node, added: Mapping[str, Any]) -> None:
+def _check_decoding(
+    there: _Group, path: str, before: Node, after: Node, added: Mapping[str, Any], removed: Set[str]
+) -> None:
     """Raise unless a reader sees exactly the new attributes, and otherwise what it saw before."""
     old = _decoded(there, path, before)
+    if absent := removed - before.attributes.keys() - old[0].keys():
+        raise EncodingError("no such attribute", expected=f"one of {sorted(old[0])}", found=sorted(absent))
     try:
         new = _decoded(there, path, after)
     except MetadataError:
         new = {}, None
-    expected = {**old[0], **added}
-    wrong = [name for name in expected.keys() | new[0].keys() if _text(expected, name) != _text(new[0], name)]
-    if wrong or old[1] != new[1] or _DIMENSIONS in added:
+    expected = {name: value for name, value in old[0].items() if name not in removed} | dict(added)
+    wrong = {name for name in expected.keys() | new[0].keys() if _text(expected, name) != _text(new[0], name)}
+    wrong |= (removed - old[0].keys()) | (removed & _ROLES)  # the former are seen as an encoding
+    changed = added.keys() | removed
+    if wrong or old[1] != new[1] or _DIMENSIONS in changed:
         raise EncodingError(
             "these attributes say how the stored values are decoded",
-            found=sorted(set(wrong) & set(added)) or sorted(added),
+            found=sorted(wrong & changed) or sorted(changed),
             mend="Leave them out; to store the data in another way, save it again",
         )
 

@@ -184,7 +184,17 @@ class Packing:
 
 
 def _encoded(values: Array, encoding: Mapping[str, Any]) -> Array:
-    encoded = encode_zarr_variable(xr.Variable(("values",), values, {}, encoding), name="values")
+    try:
+        encoded = encode_zarr_variable(xr.Variable(("values",), values, {}, encoding), name="values")
+    except OverflowError:
+        # xarray looks at steps between times, which may be too large for their dtype: NumPy 2.5 and later say so
+        early = values < np.zeros((), values.dtype) if values.dtype.kind in "mM" else np.zeros(values.shape, bool)
+        if early.all() or not early.any():
+            raise
+        before, after = (_encoded(values[part], encoding) for part in (early, ~early))
+        result = np.empty(values.shape, np.result_type(before, after))
+        result[early], result[~early] = before, after
+        return result
     return np.asarray(encoded.values)
 
 

@@ -427,4 +427,5 @@ def test_fill_values_as_missing_values(tmp_path: Path, zarr_format: int, mask: b
     if mask is None:
         theirs = xr.open_dataset(tmp_path / "x.zarr", engine="zarr", consolidated=False).load()
         xr.testing.assert_identical(found, theirs)
-        assert found.v.encoding.get("fill_value") == theirs.v.encoding.get("fill_value")
+        told = found.v.encoding.get("fill_value")
+        assert told == theirs.v.encoding.get("fill_value", told)  # some releases of xarray do not tell it

@@ -81,6 +81,8 @@ def datasets_of(
 def _plain_arrays(dataset: xr.Dataset) -> xr.Dataset:
     """A dataset whose arrays are NumPy's, dask's, pandas' or lazy: others are made into NumPy's by ``__array__``.
 
+    Those that are computed block by block, as cubed's, are so too where dask is installed.
+
     Raises
     ------
     EncodingError
@@ -93,7 +95,7 @@ def _plain_arrays(dataset: xr.Dataset) -> xr.Dataset:
     for name in strange:
         data = lazy_data(dataset.variables[name])
         try:
-            dataset.variables[name].data = np.asarray(data)
+            dataset.variables[name].data = _in_blocks(data) if _has_blocks(data) else np.asarray(data)
         except Exception as error:  # whatever such an array says when it does not want to be one of NumPy's
             raise EncodingError(
                 f"variable cannot be made into a NumPy array: {error}",
@@ -102,6 +104,20 @@ def _plain_arrays(dataset: xr.Dataset) -> xr.Dataset:
                 mend="Make it dense first, for example with .todense() or .as_numpy()",
             ) from error
     return dataset
+
+
+def _has_blocks(data: Any) -> bool:
+    chunks = getattr(data, "chunks", None)
+    return isinstance(chunks, tuple) and all(isinstance(sizes, tuple) for sizes in chunks) and chunks != ()
+
+
+def _in_blocks(data: Any) -> Any:
+    """A dask array whose blocks are those of an array of another library, each computed by itself."""
+    try:
+        import dask.array
+    except ImportError:
+        return np.asarray(data)
+    return dask.array.from_array(data, chunks=data.chunks, name=False, asarray=True)  # type: ignore[no-untyped-call]  # of dask
 
 
 def _as_dataset(array: xr.DataArray) -> xr.Dataset:

@@ -1,4 +1,4 @@
-"""Runs plans and other jobs: the one place where zarrds uses threads.
+"""Runs plans and other jobs, in the threads of `zarrds.threads`.
 
 The caller works too, so a plan always gets done, also when it is run from inside another one. Each worker takes a
 batch at a time and has buffers of its own.
@@ -11,10 +11,11 @@ import itertools
 import os
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Generic, ParamSpec, Protocol, TypeVar
 
 from zarrds.engine.plans import Batch, Part, Plan
+from zarrds.threads import MOST, threads
 
 __all__ = ["BatchWorker", "Progress", "Stopped", "Worker", "in_thread", "run", "run_plan"]
 
@@ -35,33 +36,11 @@ _MAX_BATCH = 64
 # of a plan's chunks, which are handed out as integers, as long as they are small
 _MAX_CHUNKS = 2048
 _BATCH_NBYTES = 8 * 2**20
-_MAX_THREADS = 64
-
-_pool: ThreadPoolExecutor | None = None
-_pool_lock = threading.Lock()
 
 
 class Jobs(Protocol[Job_co]):
     def __len__(self) -> int: ...
     def __iter__(self) -> Iterator[Job_co]: ...
-
-
-def _threads() -> ThreadPoolExecutor:
-    global _pool
-    with _pool_lock:
-        if _pool is None:
-            _pool = ThreadPoolExecutor(_MAX_THREADS, "zarrds")
-        return _pool
-
-
-def _forget_threads() -> None:
-    # a forked child has none of its parent's threads, and perhaps a lock that one of them held
-    global _pool, _pool_lock
-    _pool, _pool_lock = None, threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_threads)
 
 
 def n_cores() -> int:
@@ -209,13 +188,13 @@ def _run(
     limit = n_cores() if workers is None else workers
     if workers is None and n_jobs * job_nbytes < _SERIAL_NBYTES:
         limit = 1
-    n = max(1, min(limit, n_jobs, _MAX_THREADS))
+    n = max(1, min(limit, n_jobs, MOST))
     batches = _Batches(n_jobs, n, max_batch, begin())
     helpers: list[Future[None]] = []
     try:
         try:
             while len(helpers) < n - 1:
-                helpers.append(_threads().submit(_work, batches, make_worker, progress))
+                helpers.append(threads().submit(_work, batches, make_worker, progress))
         except RuntimeError:
             batches.failed = True
             if helpers:

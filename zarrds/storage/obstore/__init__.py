@@ -1,0 +1,1 @@
+"""A store in object storage or on a web server, through obstore."""

@@ -1,0 +1,99 @@
+"""The threads of zarrds: one pool for all that is done side by side, be it chunks, documents or whole variables.
+
+The caller works too, so that all gets done also where it is itself a thread of the pool, and where none is free.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+__all__ = ["MOST", "side_by_side", "threads"]
+
+A = TypeVar("A")
+R = TypeVar("R")
+
+MOST = 64  # threads, and so the requests that are under way at once
+
+_pool: ThreadPoolExecutor | None = None
+_pool_lock = threading.Lock()
+
+
+def threads() -> ThreadPoolExecutor:
+    """The pool; its threads are started when they are first needed."""
+    global _pool
+    with _pool_lock:
+        if _pool is None:
+            _pool = ThreadPoolExecutor(MOST, "zarrds")
+        return _pool
+
+
+def _forget_threads() -> None:
+    # a forked child has none of its parent's threads, and perhaps a lock that one of them held
+    global _pool, _pool_lock
+    _pool, _pool_lock = None, threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_threads)
+
+
+def side_by_side(call: Callable[[A], R], things: Sequence[A], most: int = MOST) -> list[R]:
+    """The answers of `call` for each of `things`, in their order; for calls that wait for a network.
+
+    Parameters
+    ----------
+    call : callable
+    things : sequence
+    most : int
+        Calls at once.
+
+    Raises
+    ------
+    Exception
+        The first that a call raised; what was not begun is then left.
+
+    Examples
+    --------
+    >>> side_by_side(str.upper, ["a", "b"])
+    ['A', 'B']
+    """
+    answers: dict[int, R] = {}
+    numbers = iter(range(len(things)))
+    lock = threading.Lock()
+    failed = False
+
+    def work() -> None:
+        nonlocal failed
+        while not failed:
+            with lock:
+                number = next(numbers, None)
+            if number is None:
+                return
+            try:
+                answers[number] = call(things[number])
+            except BaseException:
+                failed = True
+                raise
+
+    helpers: list[Future[None]] = []
+    try:
+        for _ in range(min(most, MOST, len(things)) - 1):
+            try:
+                helpers.append(threads().submit(work))
+            except RuntimeError:  # no thread can be started, as when the interpreter is on its way out
+                break
+        work()
+    finally:
+        begun = [helper for helper in helpers if not helper.cancel()]
+        try:
+            errors = [error for helper in begun if (error := helper.exception()) is not None]
+        except BaseException:  # Ctrl-C while waiting
+            failed = True
+            raise
+    if errors:
+        raise errors[0]
+    return [answers[number] for number in range(len(things))]

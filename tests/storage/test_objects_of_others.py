@@ -122,7 +122,7 @@ def test_reading(place: str, folder: Path) -> None:
         assert bytes(opened.get_range(key, start, length) or b"") == value[first : first + length]
 
 
-@pytest.mark.parametrize("place", ["zip", "zarr memory", "obstore memory", "zarr local, read-only"])
+@pytest.mark.parametrize("place", ["zip", "zarr memory", "zarr local, read-only"])
 def test_what_can_only_be_read_says_so(place: str, folder: Path) -> None:
     store = PLACES[place](folder)
     for mode in ("w", "a"):

@@ -97,11 +97,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+class Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True  # clients keep connections open that they may never use
+
+
 @pytest.fixture(params=[Handler, RangeHandler], ids=["whole", "ranges"])
 def url(request: pytest.FixtureRequest, folder: Path, _client: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     handler = functools.partial(request.param, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+    with Server(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield f"http://127.0.0.1:{server.server_address[1]}"

@@ -116,6 +116,7 @@ def test_missing_packages() -> None:
 import sys
 from zarrds.errors import UnsupportedError
 from zarrds.stores import as_store
+sys.modules["obstore"] = None
 for package, url in [("s3fs", "s3://b/a"), ("aiohttp", "https://host/a"), ("fsspec", "memory://a")]:
     for name in [package, *(name for name in sys.modules if name.startswith(package + "."))]:
         sys.modules[name] = None  # an import of it fails

@@ -146,7 +146,7 @@ class Chunks:
 
     def inner_chunks(self, sharding: Sharding) -> InnerChunks:
         """What finds inner chunks in shards, for one thread."""
-        return InnerChunks(self.store, self.key, sharding, self._check_absent)
+        return InnerChunks(self.store, self.key, sharding, self.check_absent)
 
     @property
     def key_prefix(self) -> str:
@@ -165,7 +165,7 @@ class Chunks:
         def fetch(position: Position, key: str, buffer: memoryview, _identity: Hashable) -> Buffer | None:
             data = get(key, buffer)
             if data is None:
-                self._check_absent(position, key)
+                self.check_absent(position, key)
             return data
 
         return key_of, fetch
@@ -206,7 +206,7 @@ class Chunks:
         required = self._n_required
         return required is None or any(p >= n for p, n in zip(position, required, strict=True))
 
-    def _check_absent(self, position: Position, key: str) -> None:
+    def check_absent(self, position: Position, key: str) -> None:
         """Raise if it is a loss that a chunk is absent."""
         if not self._may_be_absent(position):
             asked = self.missing_chunks == "error"
@@ -301,7 +301,7 @@ class Chunks:
         """A function that does what there is to do for a chunk that the store does not have."""
 
         def fill(part: Part) -> None:
-            self._check_absent(part.position, self.key(part.position))
+            self.check_absent(part.position, self.key(part.position))
             out[part.out] = self.fill
 
         return fill
@@ -313,15 +313,17 @@ class Chunks:
         is_basic: bool,
         looked_up: LookedUp | None = None,
         seen: Callable[[Buffer | None], None] | None = None,
+        fetch: Fetch | None = None,
     ) -> Worker:
         """A function that reads one part of a plan into `out`, which has the plan's ``buffer_shape``.
 
         The plan must be one for the `readable` chunks. `looked_up` says which chunks are to be kept; `seen` is shown
-        the bytes of each chunk, None for one that is absent.
+        the bytes of each chunk, None for one that is absent. `fetch` stands in for what finds them in the store.
         """
         pipeline, chunk_shape = self.pipeline, self.readable
         codecs = self.codecs
-        key_of, fetch = self._fetcher(pipeline.shards)
+        key_of, find = self._fetcher(pipeline.shards)
+        fetch = fetch or find
         direct = is_basic and codecs.in_place
         in_blocks = self.in_blocks
         kept = {} if looked_up is None else looked_up.identities
@@ -404,7 +406,7 @@ class Chunks:
             with store.lock(key):
                 if not self._load(pipeline, key, scratch, covers=covers):
                     if not covers:
-                        self._check_absent(position, key)
+                        self.check_absent(position, key)
                     scratch[...] = fill
                 scratch[inside] = value
                 put(position, key, scratch)

@@ -225,7 +225,8 @@ class Elements:
         left = plan if cache is None else read.serve(cache)
         if left.n_chunks:
             threads = self._threads_for(chunk_nbytes)
-            executor.run_plan(left, read.make_worker, chunk_nbytes=chunk_nbytes, workers=threads)
+            if not read.by_shards(left, threads):
+                executor.run_plan(left, read.make_worker, chunk_nbytes=chunk_nbytes, workers=threads)
         result = out.reshape(plan.shape)
         return result if plan.shape else result[()]
 

@@ -19,6 +19,7 @@ from zarrds.engine.kernel.shards import shard_encoder
 from zarrds.engine.kernel.writing import chunk_writer
 from zarrds.engine.plans import Batch, Part, Plan, SubsetBatch
 from zarrds.engine.serving import serve
+from zarrds.storage.protocol import SpanValues, has_trait
 
 __all__ = ["Reading", "writer"]
 
@@ -105,6 +106,16 @@ class Reading:
             native = self._kernel, NativeJob(self._template, self._out, self._plan)
         left, self._looked_up = serve(self._plan, self._out, self._chunks, self._chunks.cached(cache), native)
         return left
+
+    def by_shards(self, left: Plan, threads: int | None) -> bool:
+        """Read what is left shard by shard, where that is the way; False where it is not, and nothing was read."""
+        chunks, store = self._chunks, self._chunks.store
+        if chunks.pipeline.shards is None or not has_trait(store, SpanValues):
+            return False
+        from zarrds.engine.shard_batches import read_shards  # which local stores do not need
+
+        read_shards(chunks, self._out, left, self._looked_up, store, threads)
+        return True
 
     def make_worker(self) -> BatchWorker:
         """A function for one thread that reads a batch."""

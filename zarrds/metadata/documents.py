@@ -10,10 +10,19 @@ from contextlib import AbstractContextManager
 from types import ModuleType
 from typing import Protocol
 
-from zarrds.errors import MetadataError, NodeNotFoundError, StoreNotFoundError, UnsupportedError, ZarrdsError, locating
+from zarrds.errors import (
+    MetadataError,
+    NodeNotFoundError,
+    StoreIOError,
+    StoreNotFoundError,
+    UnsupportedError,
+    ZarrdsError,
+    locating,
+)
 from zarrds.metadata import v2, v3
 from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.extension import MEMBER
+from zarrds.metadata.fetched import ahead, is_denied
 from zarrds.metadata.fields import MALFORMED
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
 from zarrds.storage.protocol import Store, check_prefix
@@ -55,6 +64,10 @@ class Nodes(Protocol):
         """The key of the document that every change of nodes writes anew, and its identity just before it was read."""
         ...
 
+    def version_of(self, path: str) -> tuple[str, Hashable]:
+        """The key of the document that changes whenever that array may have been replaced, and its identity."""
+        ...
+
     def get(self, path: str) -> Node | None: ...
 
     def names(self, path: str) -> list[str]:
@@ -85,6 +98,9 @@ class _Consolidated:
                 parent, _, name = path.rpartition("/")
                 self._names.setdefault(parent, []).append(name)
 
+    def version_of(self, path: str) -> tuple[str, Hashable]:
+        return self.version
+
     def get(self, path: str) -> Node | None:
         node = self._parsed.get(path)
         if node is None and path in self._raws:
@@ -107,6 +123,7 @@ class _Stored:
         self._store = store
         self.zarr_format = zarr_format
         self.version = version
+        self._identities: dict[str, Hashable] = {}  # of documents that were fetched with them
 
     def get(self, path: str) -> Node | None:
         return own_node(self._store, path, self.zarr_format)
@@ -121,9 +138,18 @@ class _Stored:
         except MetadataError:  # something, if damaged
             return True
 
+    def version_of(self, path: str) -> tuple[str, Hashable]:
+        key = document_key(path, self.zarr_format)
+        return key, self._identities[path] if path in self._identities else self._store.identity(key)
+
     def children(self, path: str, skip: Collection[str] = ()) -> dict[str, Node]:
         # not by `names`, which would read every document once more
-        return _children(self, path, self._store.list_children(path), skip)
+        names = [name for name in self._store.list_children(path) if name not in skip]
+        paths = [f"{path}/{name}" if path else name for name in names]
+        seen = ahead(self._store, [key for each in paths for key in _format(self.zarr_format).keys_of(each)])
+        if seen is not self._store:
+            self._identities |= {each: seen.identity(document_key(each, self.zarr_format)) for each in paths}
+        return _children(_Stored(seen, self.zarr_format, self.version), path, names, ())
 
 
 def own_node(store: Store, path: str, zarr_format: ZarrFormat) -> Node | None:
@@ -201,23 +227,20 @@ def open_nodes(store: Store, *, zarr_format: ZarrFormat | None = None, consolida
     MetadataError
         If a document is invalid, or consolidated metadata was insisted on and is not there.
     """
-    store.recover()
-    for candidate in (3, 2) if zarr_format is None else (zarr_format,):
-        if consolidated is not False:
-            version = _version(store, root_key(candidate, consolidated=True))
-            with locating(store.path):
-                raws = _format(candidate).load_consolidated(store)
-            if raws is not None:
-                return _Consolidated(store, candidate, raws, version)
-        version = _version(store, root_key(candidate, consolidated=False))
-        if _format(candidate).load_raw(store, "") is not None:
-            if consolidated:
-                raise MetadataError(
-                    "store has no consolidated metadata",
-                    path=store.path,
-                    mend="Open it with consolidated=None, or write it with consolidated metadata",
-                )
-            return _Stored(store, candidate, version)
+    denied: StoreIOError | None = None
+    for number, candidate in enumerate((3, 2) if zarr_format is None else (zarr_format,)):
+        seen = ahead(store, _root_keys(candidate, consolidated), recover=number == 0)
+        try:
+            nodes = _opened(store, seen, candidate, consolidated)
+        except StoreIOError as error:
+            if not is_denied(error):
+                raise
+            denied = denied or error
+        else:
+            if nodes is not None:
+                return nodes
+    if denied is not None:
+        raise denied
     raise StoreNotFoundError(
         "no Zarr store here",
         path=store.path,
@@ -226,6 +249,33 @@ def open_nodes(store: Store, *, zarr_format: ZarrFormat | None = None, consolida
         else f"a Zarr v{zarr_format} group or array at its root",
         mend="Check the path; a dataset that was being saved when its writer died was never committed",
     )
+
+
+def _root_keys(zarr_format: ZarrFormat, consolidated: bool | None) -> list[str]:
+    """The keys that tell whether there is a store, and what nodes it has."""
+    own: list[str] = _format(zarr_format).keys_of("")
+    return own if zarr_format == 3 or consolidated is False else [v2.CONSOLIDATED, *own]
+
+
+def _opened(store: Store, seen: Store, zarr_format: ZarrFormat, consolidated: bool | None) -> Nodes | None:
+    """The nodes of a store of that format, None if it is of another; `seen` is the store with its root at hand."""
+    module = _format(zarr_format)
+    if consolidated is not False:
+        version = _version(seen, root_key(zarr_format, consolidated=True))
+        with locating(store.path):
+            raws = module.load_consolidated(seen)
+        if raws is not None:
+            return _Consolidated(store, zarr_format, raws, version)
+    version = _version(seen, root_key(zarr_format, consolidated=False))
+    if module.load_raw(seen, "") is None:
+        return None
+    if consolidated:
+        raise MetadataError(
+            "store has no consolidated metadata",
+            path=store.path,
+            mend="Open it with consolidated=None, or write it with consolidated metadata",
+        )
+    return _Stored(store, zarr_format, version)
 
 
 def _version(store: Store, key: str) -> tuple[str, Hashable]:

@@ -22,6 +22,7 @@ from zarrds.storage.protocol import Store
 __all__ = [
     "consolidated_documents",
     "documents",
+    "keys_of",
     "load_consolidated",
     "load_raw",
     "named_dimensions",
@@ -51,6 +52,11 @@ _ARRAY_MEMBERS = {
 
 def _key(path: str, name: str) -> str:
     return f"{path}/{name}" if path else name
+
+
+def keys_of(path: str) -> list[str]:
+    """The keys that `load_raw` may read."""
+    return [_key(path, name) for name in (ARRAY, GROUP, ATTRIBUTES)]
 
 
 def load_raw(store: Store, path: str) -> Raw | None:

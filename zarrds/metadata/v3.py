@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from zarrds.errors import InvalidKeyError, MetadataError, UnsupportedError
+from zarrds.errors import InvalidKeyError, MetadataError, StoreIOError, UnsupportedError
 from zarrds.metadata.dtypes import JSON, DataType
+from zarrds.metadata.fetched import is_denied
 from zarrds.metadata.fields import chunk_sizes, depth_and_parent, dump, load, member, sizes
 from zarrds.metadata.fill_values import decode_fill_value, default_fill_value, encode_fill_value
 from zarrds.metadata.model import ArrayMetadata, ChunkKeyEncoding, CodecObject, GroupMetadata, Node
@@ -18,6 +19,7 @@ from zarrds.storage.protocol import Store
 __all__ = [
     "consolidated_documents",
     "documents",
+    "keys_of",
     "load_consolidated",
     "load_raw",
     "named_dimensions",
@@ -60,6 +62,11 @@ _ARRAY_MEMBERS = {
 
 def _key(path: str, name: str = NAME) -> str:
     return f"{path}/{name}" if path else name
+
+
+def keys_of(path: str) -> list[str]:
+    """The keys that `load_raw` may read."""
+    return [_key(path), _key(path, NOTES)] if path else [NAME]
 
 
 def load_raw(store: Store, path: str) -> Raw | None:
@@ -114,6 +121,10 @@ def _noted(store: Store, path: str, raw: Raw) -> Raw:
     try:
         note = load(store, _key(path, NOTES))
     except (InvalidKeyError, MetadataError):
+        note = None
+    except StoreIOError as error:
+        if not is_denied(error):
+            raise
         note = None
     return _joined(raw, note)
 

@@ -40,7 +40,11 @@ def store_of_object(thing: object, options: Mapping[str, Any] | None) -> Store |
         return _of_file_system(thing.fs, thing.root)
     if "obstore" in modules and hasattr(thing, "list_with_delimiter"):
         prefix = getattr(thing, "prefix", None) if type(thing).__name__ == "LocalStore" else None
-        return LocalStore(os.fspath(prefix)) if prefix is not None else ReadOnlyStore(_Obstore(thing))
+        if prefix is not None:
+            return LocalStore(os.fspath(prefix))
+        from zarrds.storage.obstore.store import ObjectStore  # as obstore itself is imported
+
+        return ObjectStore.of(thing)
     if any(f"{each.__module__}.{each.__name__}" == "zarr.abc.store.Store" for each in type(thing).__mro__):
         return _of_zarr(thing)
     return None
@@ -123,46 +127,3 @@ class _ZarrStore:
 
         found: list[str] = self._run(collect())
         return found
-
-
-class _Obstore:
-    """A store of obstore."""
-
-    def __init__(self, store: Any) -> None:
-        self.store = store
-        self.path = repr(store)
-        self.in_memory = type(store).__name__ == "MemoryStore"
-        self.is_remote = not self.in_memory
-        self.tells_changes = True
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Obstore) and bool(self.store == other.store)
-
-    def __hash__(self) -> int:
-        return hash(self.path)
-
-    def read(self, key: str, start: int | None, length: int | None) -> bytes | None:
-        try:
-            if start is None or length is None:
-                return bytes(self.store.get(key).bytes())
-            size = self.store.head(key)["size"]
-            first = max(start + size, 0) if start < 0 else min(start, size)
-            last = min(first + length, size)
-            return bytes(self.store.get_range(key, start=first, end=last)) if last > first else b""
-        except FileNotFoundError:
-            return None
-
-    def names(self, prefix: str) -> Iterable[str]:
-        found = (entry["path"] for batch in self.store.list(prefix or None) for entry in batch)
-        return [name for name in found if name.startswith(prefix)]
-
-    def children(self, prefix: str) -> Iterable[str]:
-        folders = self.store.list_with_delimiter(prefix or None)["common_prefixes"]
-        return {folder.rstrip("/").rpartition("/")[2] for folder in folders}
-
-    def identity(self, key: str) -> Hashable | None:
-        try:
-            found = self.store.head(key)
-        except FileNotFoundError:
-            return None
-        return found["e_tag"], found["size"], str(found["last_modified"])

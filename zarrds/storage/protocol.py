@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any, Protocol, Self, TypeAlias, TypeGuard, TypeVar, runtime_checkable
 
-from zarrds.errors import InvalidKeyError
+from zarrds.errors import InvalidKeyError, ZarrdsError
 
 __all__ = [
     "DELETED",
@@ -242,6 +243,62 @@ def folder_of(store: object) -> str | None:
 def folds_case(store: object) -> bool:
     """Whether keys that differ only in case are one key of a store."""
     return has_trait(store, InFolder) and store.folds_case
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A value that was fetched together with its identity, or the refusal to give it.
+
+    Attributes
+    ----------
+    value : bytes-like or None
+        None for a key that is absent.
+    identity : hashable
+        As of `Values.identity`.
+    problem : ZarrdsError or None
+        To be raised by who needs the value.
+    """
+
+    value: Buffer | None
+    identity: Hashable | None = None
+    problem: ZarrdsError | None = None
+
+
+@runtime_checkable
+class ManyValues(Protocol):
+    """Values behind a network, where what is asked for together takes as long as one."""
+
+    def get_many(self, keys: Sequence[str], *, recover: bool = False) -> dict[str, Fetched]:
+        """The values of some keys, by key, fetched side by side.
+
+        Parameters
+        ----------
+        keys : sequence of str
+        recover : bool
+            Whether to `Store.recover` as well, at the same time; the values are those after it.
+        """
+        ...
+
+
+@runtime_checkable
+class SpanValues(Protocol):
+    """Values of which many parts are fetched by few requests."""
+
+    def get_spans(self, key: str, spans: Sequence[tuple[int, int]]) -> list[Buffer]:
+        """Parts of a value that is there, by their offsets and lengths in bytes.
+
+        Parts that lie close together are fetched as one.
+
+        Raises
+        ------
+        StoreIOError
+            If the value is gone, or smaller.
+        """
+        ...
+
+    def get_tail(self, key: str, start: int, length: int) -> tuple[Buffer, int] | None:
+        """As `Values.get_range`, and how many bytes the whole value has; None if the key is absent."""
+        ...
 
 
 @runtime_checkable

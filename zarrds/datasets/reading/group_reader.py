@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Hashable, Iterable, Mapping
 from contextlib import suppress
 from itertools import count
+from math import prod
 from typing import Any, Literal
 
 import xarray as xr
@@ -16,16 +17,18 @@ from zarrds.compat.xarray_opening import without_default_indexes
 from zarrds.datasets.encoding.attributes import visible_attributes
 from zarrds.datasets.reading.decoding import decode, decoders_for
 from zarrds.datasets.reading.index_options import IndexOptions
-from zarrds.datasets.reading.lazy import LazyArray, LazyArrays
-from zarrds.datasets.reading.notes import Closed, GroupNotes, beside, notes_of, with_intervals
+from zarrds.datasets.reading.lazy import UNASKED_NBYTES, LazyArray, LazyArrays
+from zarrds.datasets.reading.notes import MULTI_INDEX, Closed, GroupNotes, beside, notes_of, with_intervals
 from zarrds.datasets.reading.restored import MisfitError, Restored, restore
 from zarrds.datasets.reading.roles import Roles, move_attributes, roles_of
 from zarrds.datasets.reading.strange import LeftOut, PhonyDims, check_phony_dims, children_of, groups_below, named
 from zarrds.errors import LabelError, MetadataError, ZarrdsError
 from zarrds.metadata.documents import Nodes, get_group, open_nodes
-from zarrds.metadata.model import ArrayMetadata, ZarrFormat
+from zarrds.metadata.extension import note_of
+from zarrds.metadata.model import ArrayMetadata, GroupMetadata, ZarrFormat
 from zarrds.storage.locate import as_store
 from zarrds.storage.protocol import check_prefix
+from zarrds.threads import side_by_side
 
 __all__ = ["DOCUMENTS", "GroupReader"]
 
@@ -86,25 +89,63 @@ class GroupReader:
 
     def dataset(self, path: str, decoders: Mapping[str, Any]) -> xr.Dataset:
         """The dataset of one group; what of it cannot be opened is left out, with one warning."""
-        left_out = LeftOut(self._store.path, self._dropped)
-        found = self._dataset(path, decoders, left_out)
-        left_out.warn()
-        return found
+        return self._datasets([path], decoders, LeftOut(self._store.path, self._dropped))[path]
 
     def datasets(self, root: str, decoders: Mapping[str, Any]) -> dict[str, xr.Dataset]:
         """As `dataset`, of a group and all below it, by path, parents first; with one warning for all of them."""
         left_out = LeftOut(self._store.path, self._dropped)
         get_group(self._store, self._nodes, check_prefix(root, self._store.path))
-        paths = list(groups_below(self._nodes, root, left_out))
-        found = {path: self._dataset(path, decoders, left_out) for path in paths}
+        return self._datasets(list(groups_below(self._nodes, root, left_out)), decoders, left_out)
+
+    def _datasets(self, paths: list[str], decoders: Mapping[str, Any], left_out: LeftOut) -> dict[str, xr.Dataset]:
+        groups = {path: get_group(self._store, self._nodes, check_prefix(path, self._store.path)) for path in paths}
+        dropped = {path: self._dropped | self._parts_of(path, self._dropped) for path in paths}
+        arrays = {path: self._lazy(path, dropped[path], left_out) for path in paths}
+        labels = [each for lazy, _ in arrays.values() for each in self._needed(lazy)] if self._store.is_remote else []
+        try:
+            side_by_side(LazyArray.read_ahead, labels)
+            found = {
+                path: self._dataset(
+                    path, groups[path], *arrays[path], dropped[path] | left_out.names_in(path), decoders
+                )
+                for path in paths
+            }
+        except BaseException:
+            for each in labels:
+                each.forget()
+            raise
+        for path, dataset in found.items():
+            for name, each in arrays[path][0].items():
+                if name not in dataset.dims or name in dataset.indexes:
+                    each.forget()  # else xarray makes an index of it, when it gets the dataset
         left_out.warn()
         return found
 
-    def _dataset(self, path: str, decoders: Mapping[str, Any], left_out: LeftOut) -> xr.Dataset:
-        group = get_group(self._store, self._nodes, check_prefix(path, self._store.path))
-        dropped = self._dropped | self._parts_of(path, self._dropped)
-        lazy, stored = self._lazy(path, dropped, left_out)
-        dropped |= left_out.names_in(path)
+    def _needed(self, lazy: Mapping[str, LazyArray]) -> list[LazyArray]:
+        """The arrays of a group that are read to open it, as far as that can be told: labels, and few times."""
+        metadata = {name: array.stored.metadata for name, array in lazy.items()}
+        found = set(self._intervals)
+        if self._index.index != "none" and self._index.are_made is not False:
+            found |= {n for n, m in metadata.items() if m.dimension_names == (n,)}
+            found |= {n for n, m in metadata.items() if note_of(m, MULTI_INDEX) is not None}
+            found = {n for n in found & lazy.keys() if not self._index.is_lazy(prod(metadata[n].shape))}
+            found |= {part for name in found for part in beside(metadata[name])}
+            bounds = (metadata[name].attributes.get("bounds") for name in set(self._intervals) & lazy.keys())
+            found |= {name for name in bounds if isinstance(name, str)}
+        times = (n for n, m in metadata.items() if "since" in str(m.attributes.get("units")))
+        found |= {name for name in times if prod(metadata[name].chunk_grid) <= 1}  # decoders look at their ends
+        sizes = {n: prod(metadata[n].shape) * lazy[n].stored.dtype.itemsize for n in found & lazy.keys()}
+        return [lazy[name] for name, size in sizes.items() if 0 < size <= UNASKED_NBYTES]
+
+    def _dataset(
+        self,
+        path: str,
+        group: GroupMetadata,
+        lazy: dict[str, LazyArray],
+        stored: dict[str | None, xr.Variable],
+        dropped: set[str],
+        decoders: Mapping[str, Any],
+    ) -> xr.Dataset:
         attrs = visible_attributes(group)
         notes = notes_of({name: array.stored.metadata for name, array in lazy.items()})
         notes = notes.without_dimensions(dropped)
@@ -147,7 +188,7 @@ class GroupReader:
         for name, metadata in named(path, arrays, self._phony_dims, self._numbers, left_out).items():
             where = f"{path}/{name}" if path else name
             try:
-                array = self._arrays.array(where, metadata)
+                array = self._arrays.array(where, metadata, self._nodes.version_of(where))
                 variables[None if name == NONE_VAR_NAME else name] = self._arrays.variable(array)
             except MetadataError as error:
                 left_out.add(where, error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from contextlib import suppress
 from dataclasses import dataclass
 from math import prod
 from typing import Any, Literal
@@ -15,6 +16,7 @@ from xarray.core import indexing
 from zarrds.arrays.array import Array
 from zarrds.compat.interpolation import mend_interpolation
 from zarrds.compat.xarray_internals import create_vlen_dtype, lazily
+from zarrds.compat.xarray_loading import loading_together, to_be_loaded_too
 from zarrds.datasets.encoding.attributes import decoded_attributes
 from zarrds.datasets.encoding.variables import encoding_of
 from zarrds.engine.cache import ChunkCache, cache_of
@@ -26,8 +28,9 @@ from zarrds.metadata.documents import Nodes, document_key, own_node
 from zarrds.metadata.extension import is_replaced
 from zarrds.metadata.model import ArrayMetadata
 from zarrds.storage.protocol import Store
+from zarrds.threads import side_by_side
 
-__all__ = ["LazyArray", "LazyArrays", "check_is_stored"]
+__all__ = ["UNASKED_NBYTES", "LazyArray", "LazyArrays", "check_is_stored"]
 
 mend_interpolation()
 
@@ -40,7 +43,7 @@ _PLANNERS: dict[type[indexing.ExplicitIndexer], Planner] = {
 
 
 # bytes of one array that are read at open without a look at what is stored; chunks that are looked for of a larger one
-_UNASKED_NBYTES = 2**26
+UNASKED_NBYTES = 2**26
 _LOOKED_FOR = 16
 _MAX_DIMENSIONS = 64  # that NumPy has
 
@@ -59,7 +62,7 @@ def check_is_stored(elements: Elements) -> None:
     ------
     MetadataError
     """
-    if prod(elements.shape) * elements.dtype.itemsize <= _UNASKED_NBYTES:
+    if prod(elements.shape) * elements.dtype.itemsize <= UNASKED_NBYTES:
         return
     grid = elements.metadata.chunk_grid
     n_chunks = prod(grid)
@@ -107,16 +110,24 @@ class LazyArray(BackendArray):
         Set until xarray's decoders are done with it.
     """
 
-    __slots__ = ("_checked", "_root", "_version", "dtype", "is_being_decoded", "shape", "stored")
+    __slots__ = ("_ahead", "_checked", "_root", "_version", "dtype", "is_being_decoded", "shape", "stored")
 
     def __init__(self, array: Array, root: str, version: Hashable) -> None:
         self.stored = array
         self._root = root
         self._version = version
         self._checked = version  # the newest version of the store in which the array was found to be still the same
+        self._ahead: Any = None  # all elements, while a dataset is opened that needs them
         self.shape = array.shape
         self.is_being_decoded = True
         self.dtype = create_vlen_dtype(str) if array.metadata.data_type.name == "string" else array.dtype
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__slots__ if name != "_ahead"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in {**state, "_ahead": None}.items():
+            setattr(self, name, value)
 
     def __dask_tokenize__(self) -> Hashable:
         # of some URLs all that matters stands in the options
@@ -127,6 +138,40 @@ class LazyArray(BackendArray):
         if self.is_being_decoded and self.dtype.kind == "O":
             # xarray's decoders look at the first of all objects, to see whether it is a date: stored ones never are
             return np.full((1,) * len(self.shape), "", self.dtype)[(0,) * len(self.shape)]
+        others = to_be_loaded_too() if self.stored.store.is_remote else ()
+        if not others:
+            return self._read(key)
+        # the first variable that `Dataset.load` loads: the others come with it
+        found: dict[str, Any] = {}
+
+        def load(variable: xr.Variable | None) -> None:
+            with loading_together():
+                if variable is None:
+                    found["value"] = self._read(key)
+                else:
+                    variable.load()
+
+        side_by_side(load, [None, *others])
+        return found["value"]
+
+    def read_ahead(self) -> None:
+        """Read all elements, and keep them for what opens a dataset; what fails here fails again, and better, there.
+
+        They are kept until `forget`, or until all were asked for at once after decoding: xarray makes indexes last.
+        """
+        with suppress(ZarrdsError):
+            self._ahead = self.stored.read(...)
+
+    def forget(self) -> None:
+        """Drop what was read ahead."""
+        self._ahead = None
+
+    def _read(self, key: indexing.ExplicitIndexer) -> Any:
+        if self._ahead is not None and (len(self.shape) == 1 or isinstance(key, indexing.BasicIndexer)):
+            found = np.copy(self._ahead[key.tuple])
+            if not self.is_being_decoded and found.shape == self.shape:
+                self.forget()
+            return self._with_dtype(found[()])
         try:
             # as `explicit_indexing_adapter` does for arrays that leave nothing to NumPy
             value = self._with_dtype(self.stored.read(key.tuple, _PLANNERS[type(key)]))
@@ -224,8 +269,11 @@ class LazyArrays:
         version = nodes.version if nodes.consolidated else None
         return cls(store, version, n_workers, missing_chunks, cache_of(chunk_cache), is_mask)
 
-    def array(self, path: str, metadata: ArrayMetadata) -> LazyArray:
-        """One array. Raises `MetadataError` or `UnsupportedError` if its chunks could not be decoded."""
+    def array(self, path: str, metadata: ArrayMetadata, version: tuple[str, Hashable] | None = None) -> LazyArray:
+        """One array. Raises `MetadataError` or `UnsupportedError` if its chunks could not be decoded.
+
+        `version` is what `Nodes.version_of` says, where that was asked already.
+        """
         _check_can_be_variable(metadata)
         array = Array(
             self.store,
@@ -237,8 +285,9 @@ class LazyArrays:
             cache=self.cache,
         )
         array.check_codecs()  # refused here, by name, and not when it is read at last
-        if self.version is not None:
-            return LazyArray(array, *self.version)
+        version = self.version or version
+        if version is not None:
+            return LazyArray(array, *version)
         key = document_key(path, metadata.zarr_format)
         return LazyArray(array, key, self.store.identity(key))
 

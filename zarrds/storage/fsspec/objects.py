@@ -24,7 +24,7 @@ from zarrds.errors import (
     ZarrdsError,
 )
 
-__all__ = ["Info", "Objects", "age_of", "identity_of"]
+__all__ = ["Info", "Objects", "age_of", "identity_of", "read_only"]
 
 Info: TypeAlias = Mapping[str, Any]
 
@@ -203,17 +203,22 @@ class Objects:
 
     def folders(self, name: str = "") -> list[str]:
         """Return the names of what lies directly below `name` and may have objects below it."""
+        start = f"{name}/" if name else ""
+        inside = [entry for entry, is_folder in self.entries(name) if is_folder]
+        if self._system.async_impl:  # object stores make up their folders from what is in them
+            return inside
+        return [folder for folder in inside if self.find(start + folder)]
+
+    def entries(self, name: str = "") -> list[tuple[str, bool]]:
+        """Return the names directly below `name`, and whether each is a folder."""
         with self._calling("list") as system:
             try:
                 entries = system.ls(self._path(name), detail=True)
             except _ABSENT:
                 return []
-            names = [self._name(entry["name"].rstrip("/")) for entry in entries if entry["type"] == "directory"]
             start = f"{name}/" if name else ""
-            inside = [n.removeprefix(start) for n in names if n is not None and n.startswith(start)]
-            if system.async_impl:  # object stores make up their folders from what is in them
-                return inside
-        return [folder for folder in inside if self.find(start + folder)]
+            names = [(self._name(entry["name"].rstrip("/")), entry["type"] == "directory") for entry in entries]
+        return [(n.removeprefix(start), folder) for n, folder in names if n is not None and n.startswith(start)]
 
     def copy(self, pairs: Sequence[tuple[str, str]]) -> None:
         """Copy objects, where that can be done without their bytes passing through here.
@@ -284,7 +289,7 @@ class Objects:
     def _calling(self, doing: str, *, writing: bool = False, absence: bool = False) -> Iterator[Any]:
         """The file system, whose errors become ours; that something is absent only if `absence` is not set."""
         if writing and self.is_read_only:
-            raise _read_only(doing)
+            raise read_only(doing)
         try:
             with self._turns:
                 yield self._system
@@ -292,7 +297,7 @@ class Objects:
             raise
         except NotImplementedError as exc:
             if writing:
-                raise _read_only(doing) from exc
+                raise read_only(doing) from exc
             raise _failure(exc, doing) from exc
         except FileNotFoundError as exc:
             if absence:
@@ -374,7 +379,8 @@ def _check_protocols(url: str) -> None:
             ) from exc
 
 
-def _read_only(doing: str) -> ReadOnlyError:
+def read_only(doing: str) -> ReadOnlyError:
+    """The error of who would write to what can only be read."""
     return ReadOnlyError(
         f"cannot {doing}: this file system can only be read",
         mend="Write to a local path or to an object store, and put it there by other means",

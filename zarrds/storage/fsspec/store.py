@@ -87,17 +87,17 @@ class RemoteStore:
     """
 
     path: str
-    _objects: Objects
+    _objects: Any  # Objects, or what has its methods
     _folder: str  # of a staged store: what its names begin with
     _part: str  # of a whole store that is staged: where in the folder its keys are
 
     def __init__(self, url: str, storage_options: Mapping[str, Any] | None = None) -> None:
         self.__setstate__((url, Objects(url, storage_options or {}), "", ""))
 
-    def __getstate__(self) -> tuple[str, Objects, str, str]:
+    def __getstate__(self) -> tuple[str, Any, str, str]:
         return self.path, self._objects, self._folder, self._part
 
-    def __setstate__(self, state: tuple[str, Objects, str, str]) -> None:
+    def __setstate__(self, state: tuple[str, Any, str, str]) -> None:
         self.path, self._objects, self._folder, self._part = state
         self._base = "".join(f"{part}/" for part in (self._folder, self._part) if part)
         self._commits = Commits(self._objects, self._base)
@@ -109,7 +109,7 @@ class RemoteStore:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, RemoteStore):
             return NotImplemented
-        return self._where() == other._where() and self._objects.options == other._objects.options
+        return bool(self._where() == other._where() and self._objects.options == other._objects.options)
 
     def __hash__(self) -> int:
         return hash(self._where())
@@ -119,7 +119,7 @@ class RemoteStore:
 
     def __dask_tokenize__(self) -> tuple[object, ...]:
         versions = [self.identity(name) for name in sorted(DOORS)]
-        return "zarrds.RemoteStore", *self._where(), self._objects.options, versions
+        return "zarrds.RemoteStore", *self._where(), self.token, versions
 
     @property
     def token(self) -> str:
@@ -139,7 +139,7 @@ class RemoteStore:
 
     @property
     def in_memory(self) -> bool:
-        return self._objects.is_memory
+        return bool(self._objects.is_memory)
 
     @property
     def locks_processes(self) -> bool:

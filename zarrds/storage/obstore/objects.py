@@ -7,6 +7,7 @@ raises errors of zarrds, which show no secret. obstore is imported when the firs
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import re
 import time
@@ -14,15 +15,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeVar
 
 from zarrds.errors import InvalidKeyError, StoreIOError, UnsupportedError, ZarrdsError
+from zarrds.storage.fsspec.objects import read_only
 from zarrds.storage.obstore.places import Place, credentials_of, place_of, without_secrets
 from zarrds.threads import side_by_side
 
 __all__ = ["Found", "Info", "ObstoreObjects", "is_usable"]
 
 Info = Mapping[str, Any]
+T = TypeVar("T")
 # objects up to this size are put by one request
 _ONE_PUT = 64 * 2**20
 # ranges that lie closer together are one request: at 100 MB/s and 30 ms, what lies between takes less than a request
@@ -69,6 +72,8 @@ class ObstoreObjects:
     ----------
     place : str
         The same for all spellings of a URL; without secrets.
+    is_memory : bool
+        Whether they are in this process's memory.
     is_read_only : bool
         Whether it is a web server.
 
@@ -87,15 +92,13 @@ class ObstoreObjects:
     URL and options, which may hold secrets; nothing else shows them.
     """
 
-    is_memory = False
-
     def __init__(self, url: str, options: Mapping[str, Any]) -> None:
         self.url = url
         self.options = dict(options)
         self._given: Any = None
         self._where = place_of(url, self.options)
         self.place = self._where.name
-        self.is_read_only = self._where.kind == "HTTPStore"
+        self.is_read_only, self.is_memory = self._where.kind == "HTTPStore", False
         self._has_suffixes = self._where.kind != "AzureStore"
         self._lister: Any = None
         self._connect({})
@@ -108,6 +111,7 @@ class ObstoreObjects:
         made._given = store
         made._where = Place(type(store).__name__, path, "", "", {})
         made.is_read_only = made._where.kind == "HTTPStore"
+        made.is_memory = made._where.kind == "MemoryStore"
         made._has_suffixes = made._where.kind != "AzureStore"
         made._lister = None
         made._connect({})
@@ -155,12 +159,19 @@ class ObstoreObjects:
 
     # one object
 
-    def read(self, name: str) -> memoryview | None:
+    def read(self, name: str) -> bytes | None:
         """Return all that an object holds, or None if there is no such object."""
         found = self.find_one(name)
-        return None if found is None else found.data
+        return None if found is None else bytes(found.data)
 
-    def find_one(self, name: str, span: tuple[int, int] | int | None = None) -> Found | None:
+    def read_at_most(self, name: str, limit: int) -> bytes | None:
+        """As `read`; but of an object of more than `limit` bytes only a little more than that."""
+        found = self.find_one(name, limit=limit)
+        return None if found is None else bytes(found.data)
+
+    def find_one(
+        self, name: str, span: tuple[int, int] | int | None = None, *, limit: int | None = None
+    ) -> Found | None:
         """Return an object, or a part of it, and what is told of it; None if there is no such object.
 
         Parameters
@@ -168,6 +179,8 @@ class ObstoreObjects:
         name : str
         span : (int, int) or int, optional
             First byte and the one behind the last, or how many bytes from the end (which Azure does not know).
+        limit : int, optional
+            Of an object that is larger, only a few bytes more than that are read.
         """
         options: dict[str, Any] = {}
         if span is not None:
@@ -176,10 +189,13 @@ class ObstoreObjects:
         def ask() -> Found | None:
             try:
                 answer = self._module.get(self._connection, name, **options)
-                return Found(memoryview(answer.bytes()), answer.meta)
+                size = answer.meta["size"]
+                if limit is None or size <= limit:
+                    return Found(memoryview(answer.bytes()), answer.meta)
             except self._absent as exc:
                 self._check_bucket(exc)
                 return None
+            return self.find_one(name, (0, limit + 1))  # the answer is dropped before its body
 
         return self._asking("read", ask)
 
@@ -246,7 +262,7 @@ class ObstoreObjects:
         """Make `value` what an object holds, in one step."""
         whole = len(value) <= _ONE_PUT
         options = {"use_multipart": False} if whole else {"chunk_size": _ONE_PUT // 4}
-        with self._calling("write"):
+        with self._calling("write", writing=True):
             self._module.put(self._connection, name, value, **options)
 
     def remove(self, name: str) -> None:
@@ -285,7 +301,7 @@ class ObstoreObjects:
         """
 
         def copy(pair: tuple[str, str]) -> None:
-            with self._calling("copy", absence=True):
+            with self._calling("copy", writing=True, absence=True):
                 self._module.copy(self._connection, *pair)
 
         side_by_side(copy, list(pairs))
@@ -293,7 +309,7 @@ class ObstoreObjects:
     def remove_all(self, names: Sequence[str]) -> None:
         """Remove objects; missing ones are no error."""
         if names:
-            with self._calling("delete"):
+            with self._calling("delete", writing=True):
                 try:
                     self._module.delete(self._connection, list(names))
                 except self._absent:  # stores that tell: each by itself
@@ -329,18 +345,17 @@ class ObstoreObjects:
 
     # how
 
-    def _asking(self, doing: str, ask: Callable[[], Any]) -> Any:
-        """Ask again where an answer broke off, or came from another region of S3."""
-        for attempt in range(_ATTEMPTS):
-            with self._calling(doing) as problem:
+    def _asking(self, doing: str, ask: Callable[[], T]) -> T:
+        """Ask again where an answer broke off, or where S3 has the bucket in another region."""
+        for attempt in itertools.count():
+            with self._calling(doing):
                 try:
                     return ask()
                 except Exception as exc:  # obstore has an error for each kind of failure
                     if not self._may_help(exc, attempt):
                         raise
-                    problem.append(exc)
             time.sleep(_PAUSE * 4**attempt)
-        raise AssertionError  # the last attempt raises
+        raise AssertionError  # it is counted without an end
 
     def _may_help(self, exc: Exception, attempt: int) -> bool:
         text = str(exc)
@@ -362,10 +377,12 @@ class ObstoreObjects:
             ) from None
 
     @contextmanager
-    def _calling(self, doing: str, *, absence: bool = False) -> Iterator[list[Exception]]:
+    def _calling(self, doing: str, *, writing: bool = False, absence: bool = False) -> Iterator[None]:
         """Turn errors of obstore into ours; that something is absent only if `absence` is not set."""
+        if writing and self.is_read_only:
+            raise read_only(doing)
         try:
-            yield []
+            yield
         except ZarrdsError:
             raise
         except FileNotFoundError as exc:
@@ -382,7 +399,7 @@ class ObstoreObjects:
 
     def _scrubbed(self, exc: BaseException) -> str:
         """What an error says, without what it must not show."""
-        text = str(exc).partition("\n\nDebug source")[0].partition("\n\nCaused by")[0]
+        text = str(exc).partition("\n")[0]  # behind it, all is said again at length, or the page of a web server
         for secret in self._where.secrets:
             text = text.replace(secret, "…")
         return re.sub(r"(https?://[^\s?]*)\?[^\s]*", r"\1", text)
@@ -397,7 +414,9 @@ class ObstoreObjects:
             problem, mend, denied = "the credentials have expired", "Get new ones, and open the store again", True
         elif denied:
             problem = "permission denied"
-            mend = "Check the credentials in storage_options, and what they allow; some servers say so of what is absent"
+            mend = (
+                "Check the credentials in storage_options, and what they allow; some servers say so of what is absent"
+            )
         elif "169.254.169.254" in text or "metadata.google.internal" in text:
             problem, mend, denied = "no credentials found", "Pass them in storage_options, or anon=True", True
         error = StoreIOError(f"cannot {doing}: {problem}", found=f"{kind}: {text}", mend=mend)
@@ -414,14 +433,14 @@ def _again(store: Any, path: str) -> ObstoreObjects:
 
 
 def _cut(data: memoryview, start: int, length: int) -> memoryview:
-    return (data[start:] if start < 0 else data[start:])[:length]
+    return data[start:][:length]
 
 
 def _does_not_list(name: str) -> StoreIOError:
     return StoreIOError(
         "cannot list: this server does not show what it has",
         key=name or None,
-        mend="Give the store consolidated metadata (with zarrds.verify(store, repair=True), where it can be written to), "
+        mend="Consolidate the store's metadata where it can be written to, with zarrds.verify(store, repair=True), "
         "or open its arrays by name, with zarrds.open_array(url, path=...)",
     )
 
@@ -441,5 +460,3 @@ def _region_of(where: Place) -> str | None:
         return exc.headers.get("x-amz-bucket-region")
     except OSError:
         return None
-
-

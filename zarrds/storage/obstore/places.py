@@ -18,7 +18,7 @@ from typing import Any
 
 from zarrds.errors import EncodingError
 
-__all__ = ["SCHEMES", "Place", "Untranslatable", "credentials_of", "place_of", "without_secrets"]
+__all__ = ["SCHEMES", "Place", "UntranslatableError", "credentials_of", "place_of", "without_secrets"]
 
 SCHEMES = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "http", "https"})
 
@@ -40,7 +40,7 @@ _RETRIES: Mapping[str, Any] = {
 _HIDDEN = "…"
 
 
-class Untranslatable(Exception):
+class UntranslatableError(Exception):
     """An option that obstore has nothing like; its name is the only argument."""
 
 
@@ -108,7 +108,7 @@ def place_of(url: str, options: Mapping[str, Any]) -> Place:
 
     Raises
     ------
-    Untranslatable
+    UntranslatableError
         With the name of an option that only fsspec's package has.
     EncodingError
         For a URL that names no place.
@@ -136,7 +136,7 @@ def _built(
     """A place, once all options were taken from `given`, but for those that are obstore's."""
     left = [name for name in given if name not in _OBSTORES]
     if left:
-        raise Untranslatable(left[0])
+        raise UntranslatableError(left[0])
     client = dict(config.pop("client_options", {})) | dict(given.get("client_options", {}))
     retries = {**_RETRIES, **given.get("retry_config", {})}
     bucket, _, prefix = rest.partition("/")
@@ -187,13 +187,13 @@ def _s3(rest: str, given: dict[str, Any]) -> Place:
         config["client_options"] = {"allow_invalid_certificates": True}
     client = {name: value for name, value in client.items() if name not in ("verify", "use_ssl")}
     if client:
-        raise Untranslatable(f"client_kwargs[{next(iter(client))!r}]")
+        raise UntranslatableError(f"client_kwargs[{next(iter(client))!r}]")
     _taken(given, _S3_NAMES, config)
     _addressing(given.pop("config_kwargs", {}), config)
     more = dict(given.pop("s3_additional_kwargs", {}))
     _taken(more, _ENCRYPTION_NAMES, config)
     if more:
-        raise Untranslatable(f"s3_additional_kwargs[{next(iter(more))!r}]")
+        raise UntranslatableError(f"s3_additional_kwargs[{next(iter(more))!r}]")
     if given.pop("requester_pays", False):
         config["request_payer"] = True
     _allowing_http(config, config.get("endpoint") or os.environ.get("AWS_ENDPOINT_URL"))
@@ -218,13 +218,13 @@ def _addressing(settings: Mapping[str, Any], config: dict[str, Any]) -> None:
         if name in left:
             config.setdefault("client_options", {})[name] = timedelta(seconds=float(left.pop(name)))
     if left or style:
-        raise Untranslatable(f"config_kwargs[{next(iter([*left, *style]))!r}]")
+        raise UntranslatableError(f"config_kwargs[{next(iter([*left, *style]))!r}]")
 
 
 def _gcs(rest: str, given: dict[str, Any]) -> Place:
     config: dict[str, Any] = {}
     if given.pop("requester_pays", False):
-        raise Untranslatable("requester_pays")
+        raise UntranslatableError("requester_pays")
     token, secrets = given.pop("token", None), tuple[str, ...]()
     if given.pop("anon", False) or token == "anon":
         config["skip_signature"] = True
@@ -234,7 +234,7 @@ def _gcs(rest: str, given: dict[str, Any]) -> Place:
     elif isinstance(token, str) and os.path.isfile(os.path.expanduser(token)):
         config["application_credentials"] = os.path.expanduser(token)
     elif token not in (None, "google_default"):
-        raise Untranslatable("token")
+        raise UntranslatableError("token")
     _taken(given, {"endpoint_url": "base_url"}, config)
     _allowing_http(config, config.get("base_url"))
     return _built("GCSStore", "gs", rest, config, given, secrets)
@@ -294,7 +294,7 @@ def _http(url: str, given: dict[str, Any]) -> Place:
         headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
         secrets += (parts.password or "", urllib.parse.unquote(parts.password or ""))
     if client:
-        raise Untranslatable(f"client_kwargs[{next(iter(client))!r}]")
+        raise UntranslatableError(f"client_kwargs[{next(iter(client))!r}]")
     secrets += tuple(value for name, value in headers.items() if name.lower() in ("authorization", "cookie"))
     options: dict[str, Any] = {"allow_http": True}
     if headers:
@@ -354,6 +354,11 @@ def _by_botocore(profile: str) -> Callable[[], Any]:
         frozen = found.get_frozen_credentials()
         token = {"token": frozen.token} if frozen.token else {}
         expires = getattr(found, "_expiry_time", None)  # of those that botocore renews; it has no public name
-        return {"access_key_id": frozen.access_key, "secret_access_key": frozen.secret_key, **token, "expires_at": expires}
+        return {
+            "access_key_id": frozen.access_key,
+            "secret_access_key": frozen.secret_key,
+            **token,
+            "expires_at": expires,
+        }
 
     return credentials

@@ -1,0 +1,293 @@
+"""Stores in object storage, on a server of the tests' own that counts what it is asked."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import zarrds
+from tests.storage.s3_server import Fault, S3Server, serving
+from zarrds.errors import StoreIOError, StoreNotFoundError, ZarrdsError
+from zarrds.storage.obstore.places import UntranslatableError, place_of, without_secrets
+from zarrds.stores import as_store
+
+pytest.importorskip("obstore", reason="object storage needs the extra 'remote'")
+
+PROJECT = Path(__file__).resolve().parents[2]
+SECRET = "verysecretvalue"
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[S3Server]:
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture
+def server(running: S3Server) -> S3Server:
+    running.state.values.clear()
+    running.state.requests.clear()
+    running.state.fault = None
+    return running
+
+
+def sample() -> xr.Dataset:
+    times = np.arange("2019-01-01", "2019-01-21", dtype="datetime64[D]").astype("datetime64[ns]")
+    return xr.Dataset(
+        {"t2m": (("time", "y"), np.arange(100.0).reshape(20, 5)), "name": ("y", list("abcde"))},
+        {"time": times, "y": np.arange(5), "height": ("time", np.arange(20.0))},
+        {"title": "remote"},
+    )
+
+
+def upload(server: S3Server, folder: Path, prefix: str) -> None:
+    """Put a local store there, without asking the server."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            server.state.values[f"{prefix}/{path.relative_to(folder).as_posix()}"] = (
+                path.read_bytes(),
+                f'"{path.stat().st_mtime_ns}"',
+                path.stat().st_mtime,
+            )
+
+
+def opened(server: S3Server, name: str = "t2m.zarr", **options: object) -> xr.Dataset:
+    server.state.requests.clear()
+    return xr.open_dataset(f"s3://bucket/{name}", engine="zarrds", storage_options=server.options, **options)
+
+
+# what is asked for
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_opening_takes_one_look_at_the_root_and_one_at_the_labels(
+    server: S3Server, tmp_path: Path, zarr_format: int
+) -> None:
+    zarrds.save(sample(), tmp_path / "a", zarr_format=zarr_format, encoding={"t2m": {"chunks": (1, 5)}})
+    upload(server, tmp_path / "a", "t2m.zarr")
+    ds = opened(server)
+    asked = [key.removeprefix("t2m.zarr/") for _, key in server.state.requests]
+    roots = ["zarr.json", ".commit.zarrds-partial"]
+    roots += [".zmetadata", ".zarray", ".zgroup", ".zattrs"] if zarr_format == 2 else []
+    labels = {"time", "y"}
+    assert sorted(asked[: len(roots)]) == sorted(roots)
+    assert {key.partition("/")[0] for key in asked[len(roots) :]} == labels
+    assert len(asked) == len(roots) + len(labels)
+    with xr.open_dataset(tmp_path / "a", engine="zarrds") as expected:
+        xr.testing.assert_identical(ds.load(), expected.load())
+    assert len(server.state.requests) == len(asked) + 20 + 2
+    assert ds.encoding["source"] == "s3://bucket/t2m.zarr"
+
+
+def test_a_tree_is_opened_as_quickly(server: S3Server, tmp_path: Path) -> None:
+    tree = xr.DataTree.from_dict({f"/g{i}": sample() for i in range(4)})
+    zarrds.save(tree, tmp_path / "a")
+    upload(server, tmp_path / "a", "tree.zarr")
+    server.state.requests.clear()
+    found = xr.open_datatree("s3://bucket/tree.zarr", engine="zarrds", storage_options=server.options)
+    assert len(server.state.requests) == 2 + 4 * 2
+    xr.testing.assert_identical(found.load(), tree)
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_unconsolidated_stores_are_listed_once(server: S3Server, tmp_path: Path, zarr_format: int) -> None:
+    zarrds.save(sample(), tmp_path / "a", zarr_format=zarr_format)
+    upload(server, tmp_path / "a", "t2m.zarr")
+    server.state.values.pop("t2m.zarr/.zmetadata", None)
+    server.state.most_at_once, server.state.latency = 0, 0.02
+    try:
+        ds = opened(server, consolidated=False)
+    finally:
+        server.state.latency = 0.0
+    assert server.state.counts()["LIST"] == 1
+    assert server.state.counts()["HEAD"] == 0
+    assert server.state.most_at_once > 5
+    xr.testing.assert_identical(ds.load(), sample())
+
+
+def test_variables_are_loaded_side_by_side(server: S3Server, tmp_path: Path) -> None:
+    many = xr.Dataset({f"v{i}": ("x", np.full(3, i)) for i in range(20)})
+    zarrds.save(many, tmp_path / "a")
+    upload(server, tmp_path / "a", "many.zarr")
+    ds = opened(server, "many.zarr")
+    server.state.requests.clear()
+    server.state.most_at_once, server.state.latency = 0, 0.02
+    try:
+        loaded = ds.isel(x=slice(1, None)).load()
+    finally:
+        server.state.latency = 0.0
+    assert server.state.counts() == {"GET": 20}
+    assert server.state.most_at_once > 10
+    xr.testing.assert_identical(loaded, many.isel(x=slice(1, None)))
+
+
+def test_shards_take_two_requests_or_one(server: S3Server, tmp_path: Path) -> None:
+    values = np.random.default_rng(0).random((40, 40))
+    zarrds.create_array(tmp_path / "a", shape=(40, 40), dtype="f8", chunks=(5, 5), shards=(20, 20))[...] = values
+    upload(server, tmp_path / "a", "a.zarr")
+    array = zarrds.open_array("s3://bucket/a.zarr", storage_options=server.options)
+    for key, n in (((3,), 4), ((slice(None),), 4), ((slice(0, 20), slice(0, 20)), 1), ((7, 33), 2)):
+        server.state.requests.clear()
+        assert np.array_equal(array[key], values[key])
+        assert server.state.counts() == {"GET": n}
+    server.state.requests.clear()
+    assert (
+        np.array_equal(array.vindex[[3, 30], [3, 30]], values[[3, 30], [3, 30]]) if hasattr(array, "vindex") else True
+    )
+
+
+def test_a_cut_shard_is_a_damaged_one(server: S3Server, tmp_path: Path) -> None:
+    zarrds.create_array(tmp_path / "a", shape=(40,), dtype="f8", chunks=(5,), shards=(40,))[...] = np.arange(40.0)
+    upload(server, tmp_path / "a", "a.zarr")
+    value, etag, when = server.state.values["a.zarr/c/0"]
+    server.state.values["a.zarr/c/0"] = value[-100:], etag, when
+    array = zarrds.open_array("s3://bucket/a.zarr", storage_options=server.options)
+    with pytest.raises(ZarrdsError, match="c/0"):
+        array[:3]
+    with pytest.raises(ZarrdsError, match="c/0"):
+        array[:]
+
+
+# what goes wrong
+
+
+def test_a_broken_off_answer_is_asked_for_again(server: S3Server, tmp_path: Path) -> None:
+    zarrds.save(sample(), tmp_path / "a")
+    upload(server, tmp_path / "a", "t2m.zarr")
+    failed: set[str] = set()
+
+    def once(method: str, key: str) -> Fault | None:
+        if key in failed or len(failed) > 3:
+            return None
+        failed.add(key)
+        return Fault(503 if len(failed) % 2 else None)
+
+    server.state.fault = once
+    xr.testing.assert_identical(opened(server).load(), sample())
+    assert len(failed) == 4
+
+
+def test_what_is_wrong_is_said(server: S3Server) -> None:
+    with pytest.raises(StoreNotFoundError, match="no Zarr store here"):
+        opened(server)
+    with pytest.raises(StoreIOError, match="there is no such bucket"):
+        as_store("s3://elsewhere/a.zarr", server.options).get("zarr.json")
+    for status, body, said in (
+        (403, b"<Error><Code>AccessDenied</Code></Error>", "permission denied"),
+        (400, b"<Error><Code>ExpiredToken</Code></Error>", "expired"),
+    ):
+        fault = Fault(status, body=body)
+        server.state.fault = lambda method, key, fault=fault: fault
+        with pytest.raises(StoreIOError, match=said) as caught:
+            opened(server)
+        assert SECRET not in str(caught.value)
+        assert SECRET not in repr(caught.value.__context__)
+
+
+def test_denied_is_absent_for_documents_only(server: S3Server, tmp_path: Path) -> None:
+    zarrds.save(sample(), tmp_path / "a", zarr_format=2)
+    upload(server, tmp_path / "a", "t2m.zarr")
+    there = set(server.state.values)
+    server.state.fault = lambda method, key: None if key in there else Fault(403)
+    ds = opened(server)
+    xr.testing.assert_identical(ds.load(), sample())
+    there.discard("t2m.zarr/t2m/0.0")
+    with pytest.raises(StoreIOError, match="permission denied"):
+        opened(server).t2m.load()
+
+
+# secrets and places
+
+
+def test_secrets_are_shown_nowhere(server: S3Server) -> None:
+    store = as_store("s3://bucket/a.zarr", server.options)
+    shown = [repr(store), str(store.path), repr(store.__dict__), store.token, repr(store.__dask_tokenize__())]
+    for bad in ("https://me:hush@127.0.0.1:1/a.zarr", "https://x.blob.core.windows.net/c/a.zarr?sig=hush"):
+        other = as_store(bad)
+        shown += [repr(other), other.path, other.token, repr(other.__dict__)]
+    assert not any(SECRET in text or "hush" in text for text in shown)
+    assert as_store("s3://bucket/a.zarr", server.options) == pickle.loads(pickle.dumps(store)) == store
+    with pytest.raises(ZarrdsError) as caught:
+        as_store("https://me:hush@127.0.0.1:1/a.zarr?token=hush")
+    assert "hush" not in str(caught.value)
+    assert without_secrets("zip://a::https://u:p@host/b?c=d") == "zip://a::https://host/b"
+
+
+def test_options_are_those_of_s3fs_gcsfs_and_adlfs(tmp_path: Path) -> None:
+    place = place_of(
+        "s3://b/a/t2m.zarr/",
+        {
+            "key": "k",
+            "secret": "s",
+            "token": "t",
+            "client_kwargs": {"endpoint_url": "http://h:9", "region_name": "eu-west-1"},
+            "requester_pays": True,
+            "config_kwargs": {"s3": {"addressing_style": "virtual"}},
+            "default_block_size": 5,
+        },
+    )
+    assert (place.kind, place.root, place.prefix, place.name) == ("S3Store", "b", "a/t2m.zarr", "s3://b/a/t2m.zarr")
+    assert (
+        place.config.items()
+        >= {
+            "access_key_id": "k",
+            "secret_access_key": "s",
+            "session_token": "t",
+            "endpoint": "http://h:9",
+            "region": "eu-west-1",
+            "request_payer": True,
+            "virtual_hosted_style_request": True,
+        }.items()
+    )
+    assert place.config["client_options"] == {"allow_http": True}
+    assert place_of("s3://b", {"anon": True}).config["skip_signature"]
+    assert place_of("s3://b", {"profile": "lab"}).profile == "lab"
+    assert place_of("gs://b/a", {"token": "anon", "project": "p"}).config["skip_signature"]
+    azure = place_of("abfs://c@acc.dfs.core.windows.net/a", {"sas_token": "sig"})
+    assert (azure.root, azure.config["account_name"], azure.config["sas_key"]) == ("c", "acc", "sig")
+    text = "DefaultEndpointsProtocol=http;AccountName=a;AccountKey=k==;BlobEndpoint=http://h/a"
+    assert place_of("az://c/a", {"connection_string": text}).config["account_key"] == "k=="
+    for url, options in (
+        ("s3://b", {"anon": True, "boto_session": object()}),
+        ("gs://b", {"requester_pays": True}),
+        ("gs://b", {"token": "cloud"}),
+        ("s3://b", {"client_kwargs": {"use_dualstack": True}}),
+    ):
+        with pytest.raises(UntranslatableError):
+            place_of(url, options)
+
+
+def test_profiles_of_aws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: S3Server) -> None:
+    (tmp_path / "credentials").write_text("[lab]\naws_access_key_id = AK\naws_secret_access_key = hush\n")
+    (tmp_path / "config").write_text(f"[profile lab]\nregion = eu-west-1\nendpoint_url = {server.url}\n")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    store = as_store("s3://bucket/a.zarr", {"profile": "lab"})
+    store.set("k", b"v")
+    assert bytes(store.get("k")) == b"v"
+    with pytest.raises(ZarrdsError, match="no such profile"):
+        as_store("s3://bucket/a.zarr", {"profile": "none"})
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")
+def test_a_forked_process_does_without_obstore(server: S3Server) -> None:
+    pytest.importorskip("s3fs", reason="the other way needs it")
+    code = f"""
+import os, sys
+from zarrds.stores import as_store
+store = as_store("s3://bucket/a.zarr", {server.options!r})
+store.set("k", b"v")
+child = os.fork()
+if not child:
+    os._exit(0 if bytes(store.get("k")) == b"v" and store.get_many(["k", "l"])["l"].value is None else 1)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=PROJECT, check=True, timeout=50)

@@ -1,0 +1,64 @@
+"""Documents that are fetched side by side before they are parsed one by one.
+
+Where each look at a store is a request over a network, a chain of them takes as many times its latency.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Hashable, Sequence
+from typing import Any, cast
+
+from zarrds.errors import ZarrdsError
+from zarrds.storage.protocol import Buffer, Fetched, ManyValues, Store, has_trait
+
+__all__ = ["ahead", "is_denied"]
+
+
+class _Ahead:
+    """A store of which some values were fetched already; all else is asked of the store."""
+
+    def __init__(self, store: Store, fetched: dict[str, Fetched]) -> None:
+        self._store = store
+        self._fetched = fetched
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def get(self, key: str, buffer: memoryview | None = None) -> Buffer | None:
+        return self._value(key).value if key in self._fetched else self._store.get(key, buffer)
+
+    def get_at_most(self, key: str, limit: int, buffer: memoryview | None = None) -> Buffer | None:
+        return self.get(key, buffer)
+
+    def identity(self, key: str, *, settled: bool = False) -> Hashable | None:
+        return self._value(key).identity if key in self._fetched else self._store.identity(key, settled=settled)
+
+    def _value(self, key: str) -> Fetched:
+        found = self._fetched[key]
+        if found.problem is not None:
+            raise found.problem
+        return found
+
+
+def ahead(store: Store, keys: Sequence[str], *, recover: bool = False) -> Store:
+    """A view of a store, for a moment, in which some documents and their identities are at hand.
+
+    Parameters
+    ----------
+    store : Store
+        One that does not gain by it is returned itself.
+    keys : sequence of str
+    recover : bool
+        Whether to finish first what a dead writer had begun; see `Store.recover`.
+    """
+    if has_trait(store, ManyValues):
+        return cast(Store, _Ahead(store, store.get_many(keys, recover=recover)))
+    if recover:
+        store.recover()
+    return store
+
+
+def is_denied(error: ZarrdsError) -> bool:
+    """Whether a store may not be read there. Some say so of all that is absent, to those who may not list."""
+    return getattr(error, "errno", None) == errno.EACCES

@@ -1,0 +1,46 @@
+"""From a URL to a store: obstore where it can, fsspec for all else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.util import find_spec
+from typing import Any
+
+from zarrds.errors import EncodingError, UnsupportedError
+from zarrds.storage.fsspec.store import RemoteStore
+from zarrds.storage.obstore.objects import is_usable
+from zarrds.storage.obstore.places import SCHEMES, UntranslatableError, without_secrets
+from zarrds.storage.obstore.store import ObjectStore
+from zarrds.storage.protocol import Store
+
+__all__ = ["store_of_url"]
+
+
+def store_of_url(url: str, options: Mapping[str, Any]) -> Store:
+    """The store at a URL.
+
+    Parameters
+    ----------
+    url : str
+    options : mapping
+        As of `zarrds.save`.
+
+    Raises
+    ------
+    UnsupportedError
+        If what is needed for it is not installed, or an option is one that only a package has that is not.
+    EncodingError
+        For options that do not fit the URL.
+    """
+    is_known = "::" not in url and url.partition("://")[0].lower() in SCHEMES
+    if not is_known or not is_usable() or find_spec("obstore") is None:
+        return RemoteStore(url, options)
+    try:
+        return ObjectStore(url, options)
+    except UntranslatableError as reason:
+        try:
+            return RemoteStore(url, options)
+        except (UnsupportedError, EncodingError) as error:
+            error.found = f"the option {reason.args[0]}, which obstore has nothing like; {error.found}"
+            error.located(path=without_secrets(url))
+            raise

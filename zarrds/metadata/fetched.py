@@ -52,8 +52,9 @@ def ahead(store: Store, keys: Sequence[str], *, recover: bool = False) -> Store:
     recover : bool
         Whether to finish first what a dead writer had begun; see `Store.recover`.
     """
+    whole = store
     if has_trait(store, ManyValues):
-        return cast(Store, _Ahead(store, store.get_many(keys, recover=recover)))
+        return cast(Store, _Ahead(whole, store.get_many(keys, recover=recover)))
     if recover:
         store.recover()
     return store

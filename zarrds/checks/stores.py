@@ -106,5 +106,6 @@ def _of_case(nodes: Nodes) -> Iterable[Finding]:
         yield Finding(
             "warning",
             other,
-            f"differs from {one!r} only in case: on Windows and macOS, one of them would be lost. Rename one of them",
+            f"differs from {one!r} only in case (or in how accents are put): on Windows and macOS, one of "
+            "them would be lost. Rename one of them",
         )

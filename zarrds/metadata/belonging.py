@@ -7,27 +7,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from unicodedata import normalize
 
 from zarrds.errors import InvalidKeyError, StoreExistsError
-from zarrds.metadata import v2, v3
+from zarrds.metadata.documents import DOCUMENTS
 from zarrds.storage.protocol import Store, folds_case
 
 __all__ = ["check_case", "check_nothing_else", "others", "same_but_for_case"]
 
-_DOCUMENTS = frozenset(
-    {
-        v3.NAME,
-        v3.NOTES.rpartition("/")[2],
-        v2.ARRAY,
-        v2.GROUP,
-        v2.ATTRIBUTES,
-        v2.CONSOLIDATED,
-        ".nczarr",
-        ".nczgroup",
-        ".nczarray",
-        ".nczvar",
-    }
-)
+_OF_OTHERS = frozenset({".nczarr", ".nczgroup", ".nczarray", ".nczvar"})
 # what chunks are called below their array, in both chunk key encodings, with both separators
 _CHUNK = re.compile(r"(?:.*/)?(?:c(?:[/.]\d+)*|\d+(?:[/.]\d+)*)\Z")
 # left behind by programs and systems, of no worth to anybody
@@ -44,7 +32,7 @@ def others(keys: Iterable[str]) -> Iterator[str]:
     """
     for key in keys:
         parts = key.split("/")
-        is_own = parts[-1] in _DOCUMENTS or _CHUNK.match(key) or any(map(_LEFTOVER.fullmatch, parts))
+        is_own = parts[-1] in DOCUMENTS | _OF_OTHERS or _CHUNK.match(key) or any(map(_LEFTOVER.fullmatch, parts))
         if not is_own:
             yield key
 
@@ -90,9 +78,14 @@ def same_but_for_case(paths: Iterable[str]) -> Iterator[tuple[str, str]]:
             if name in seen:
                 continue
             seen.add(name)
-            other = first.setdefault("/".join([*parts[: n - 1], parts[n - 1].casefold()]), name)
+            other = first.setdefault("/".join([*parts[: n - 1], _folded(parts[n - 1])]), name)
             if other != name:
                 yield other, name
+
+
+def _folded(name: str) -> str:
+    """The same for names that some file systems take for one: in case, and in how accents are put."""
+    return normalize("NFC", name.casefold())
 
 
 def check_case(store: Store, paths: Iterable[str]) -> None:
@@ -117,7 +110,7 @@ def check_case(store: Store, paths: Iterable[str]) -> None:
     there = [f"{parent}/{name}".lstrip("/") for parent in parents for name in store.list_children(parent)]
     for one, other in same_but_for_case([*there, *new]):
         raise InvalidKeyError(
-            "the names differ only in case, and this file system takes them for one",
+            "the names differ only in case (or in how accents are put), and this file system takes them for one",
             path=store.path,
             key=other,
             found=f"{one!r} and {other!r}",

@@ -28,6 +28,8 @@ from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
 from zarrds.storage.protocol import Store, check_prefix
 
 __all__ = [
+    "DOCUMENTS",
+    "ROOTS",
     "Nodes",
     "document_key",
     "documents_of_change",
@@ -45,6 +47,11 @@ __all__ = [
     "walk",
     "zarr_format_of",
 ]
+
+DOCUMENTS = frozenset({v3.NAME, *v3.NOTES.split("/"), v2.ARRAY, v2.GROUP, v2.ATTRIBUTES, v2.CONSOLIDATED})
+"""The names of all documents, and of the folder of those of ours: no array or group can be called so."""
+ROOTS = frozenset({v3.NAME, v2.GROUP, v2.CONSOLIDATED})
+"""Those that are at the root of a store of groups, by which one knows it."""
 
 _FORMATS: dict[ZarrFormat, ModuleType] = {3: v3, 2: v2}
 Raw = dict[str, JSON]

@@ -32,7 +32,7 @@ from zarrds.errors import (
 )
 from zarrds.metadata.attributes import updated_attributes
 from zarrds.metadata.belonging import check_nothing_else
-from zarrds.metadata.documents import Nodes, get_group, locked, named_dimensions, open_nodes
+from zarrds.metadata.documents import DOCUMENTS, Nodes, get_group, locked, named_dimensions, open_nodes
 from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.equality import is_same
 from zarrds.metadata.hidden import hidden_path
@@ -51,7 +51,6 @@ _REFERENCES = (
 # of them those without which a reader takes coordinates for data, or bounds for plain numbers
 _ROLES = frozenset({"coordinates", "bounds", "climatology"})
 _DIMENSIONS = "_ARRAY_DIMENSIONS"  # of format 2, where `rename` changes it
-_DOCUMENTS = frozenset({"zarr.json", ".zarrds", ".zarrds.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata"})
 
 StoreLike = str | os.PathLike[str] | Store
 
@@ -306,7 +305,7 @@ def _check_names(there: _Group, dims: set[str], standing: set[str], names: Mappi
             )
     check_parts(there.notes, names, there.path_of)
     for new in names.values():
-        if new in standing or "/" in new or new in _DOCUMENTS or list(names.values()).count(new) > 1:
+        if new in standing or "/" in new or new in DOCUMENTS or list(names.values()).count(new) > 1:
             raise LabelError(
                 "the new name is taken already, or cannot be one",
                 key=there.path_of(new),
@@ -317,7 +316,7 @@ def _check_names(there: _Group, dims: set[str], standing: set[str], names: Mappi
 def _linked_keys(store: Store, old: str, new: str) -> dict[str, str]:
     """The keys of an array's chunks and of its statistics, and what they are to be."""
     # its own documents are written anew
-    own = {f"{old}/{name}" for name in _DOCUMENTS} | {hidden_path(old, ".zarrds.json")}
+    own = {f"{old}/{name}" for name in DOCUMENTS} | {hidden_path(old, ".zarrds.json")}
     return {key: new + key[len(old) :] for key in store.list_prefix(old) if key not in own}
 
 

@@ -24,6 +24,7 @@ from zarrds.compat.xarray_internals import (
 from zarrds.datasets.encoding.encoded import encoded_variable
 from zarrds.datasets.encoding.variables import array_metadata_for
 from zarrds.errors import EncodingError, UnsupportedError, VariableNotFoundError
+from zarrds.metadata.documents import DOCUMENTS
 from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.extension import with_note
 from zarrds.metadata.model import ArrayMetadata, ZarrFormat
@@ -40,8 +41,6 @@ __all__ = [
 ]
 
 Encoding = Mapping[Hashable, Mapping[str, Any]]
-# names that would hide a group's own documents
-_RESERVED_NAMES = frozenset({"zarr.json", ".zarrds", ".zarrds.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +182,7 @@ def with_named_coordinates(dataset: xr.Dataset) -> tuple[dict[Hashable, xr.Varia
 def stored_name(name: Hashable) -> str:
     """The name of a variable's array. Raises `EncodingError` for names that no array can have."""
     text = NONE_VAR_NAME if name is None else str(name)
-    if "/" in check_key(text) or text in _RESERVED_NAMES:
+    if "/" in check_key(text) or text in DOCUMENTS:  # it would hide one of the group's own
         raise EncodingError("a variable cannot have this name in a store", key=text, mend="Rename it")
     return text
 

@@ -15,10 +15,11 @@ from xarray.backends import BackendEntrypoint
 from zarrds.compat.xarray_internals import datatree_from_dict_with_io_cleanup
 from zarrds.compat.xarray_opening import tree_without_default_indexes, unindexed_of, wants_default_indexes
 from zarrds.datasets.encoding.chunks import INDEX_THRESHOLD
-from zarrds.datasets.reading.group_reader import DOCUMENTS, GroupReader
+from zarrds.datasets.reading.group_reader import GroupReader
 from zarrds.datasets.reading.index_options import IndexKind, IndexOptions
 from zarrds.datasets.reading.notes import Closed
 from zarrds.datasets.reading.strange import PhonyDims
+from zarrds.metadata.documents import ROOTS
 from zarrds.metadata.model import ZarrFormat
 from zarrds.storage.protocol import Store
 
@@ -98,7 +99,7 @@ class ZarrdsBackendEntrypoint(BackendEntrypoint):
         if isinstance(filename_or_obj, str | os.PathLike):
             path = os.fspath(filename_or_obj).rstrip("/")
             return path.endswith((".zarr", ".zarr.zip")) or any(
-                os.path.isfile(os.path.join(path, name)) for name in DOCUMENTS
+                os.path.isfile(os.path.join(path, name)) for name in ROOTS
             )
         return isinstance(filename_or_obj, Store)
 

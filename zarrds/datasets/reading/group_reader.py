@@ -23,17 +23,14 @@ from zarrds.datasets.reading.restored import MisfitError, Restored, restore
 from zarrds.datasets.reading.roles import Roles, move_attributes, roles_of
 from zarrds.datasets.reading.strange import LeftOut, PhonyDims, check_phony_dims, children_of, groups_below, named
 from zarrds.errors import LabelError, MetadataError, ZarrdsError
-from zarrds.metadata.documents import Nodes, get_group, open_nodes
+from zarrds.metadata.documents import ROOTS, Nodes, get_group, open_nodes
 from zarrds.metadata.extension import note_of
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, ZarrFormat
 from zarrds.storage.locate import as_store
 from zarrds.storage.protocol import check_prefix
 from zarrds.threads import side_by_side
 
-__all__ = ["DOCUMENTS", "GroupReader"]
-
-# what a store's documents may be called, when one of them is given in place of its folder
-DOCUMENTS = frozenset({"zarr.json", ".zgroup", ".zmetadata"})
+__all__ = ["GroupReader"]
 
 
 def _nothing_to_close() -> None:
@@ -47,7 +44,7 @@ def _without_document(store: Any) -> Any:
     if not isinstance(store, str):
         return store
     path = store.rstrip("/")
-    if os.path.basename(path) in DOCUMENTS:
+    if os.path.basename(path) in ROOTS:  # given in place of its folder
         return os.path.dirname(path) or "."
     return store if "://" in store else path or store  # slashes may be all that there is of a URL
 

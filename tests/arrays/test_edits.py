@@ -528,3 +528,28 @@ def test_an_array_that_another_object_has_grown_is_written_to() -> None:
     open_array(store, "r+").append(np.ones(3))
     old[5] = 7
     assert open_array(store)[5:].tolist() == [7, 1, 1, 1]
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_an_array_that_was_replaced_is_not_edited(zarr_format: Any) -> None:
+    """What was opened is another array than what stands there, however alike they are."""
+    store = MemoryStore()
+    create_array(store, shape=4, dtype="f8", chunks=2, zarr_format=zarr_format)
+    stale = open_array(store, "r+")
+    create_array(store, shape=4, dtype="f8", chunks=2, zarr_format=zarr_format, overwrite=True)[...] = 1
+    acts: list[Callable[[], object]] = [
+        lambda: stale.append([7.0]),
+        lambda: stale.resize(2),
+        lambda: stale.attrs.update(units="K"),
+        lambda: stale.attrs.clear(),
+    ]
+    before = {key: bytes(store.get(key) or b"") for key in store.list_prefix()}
+    for act in acts:
+        with pytest.raises(ConflictError, match=r"replaced the array since it was opened.*Nothing was written"):
+            act()
+    assert {key: bytes(store.get(key) or b"") for key in store.list_prefix()} == before
+    fresh = open_array(store, "r+")
+    other = open_array(store, "r+")
+    other.resize(2)  # what another object has cut is still that array
+    fresh.append([8.0])
+    assert open_array(store)[...].tolist() == [1, 1, 8]

@@ -6,8 +6,10 @@ import bz2
 import json
 import lzma
 import os
+import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -113,3 +115,20 @@ def test_chunks_that_cannot_be_compressed_are_not_too_large(codecs: Any) -> None
     array = zarrds.create_array(store, shape=1000, chunks=1000, dtype="i8", codecs=codecs)
     array[...] = noise
     assert (array[...] == noise).all()
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_the_block_of_an_order_is_larger_than_any_number_of_elements(zarr_format: Any) -> None:
+    store = zarrds.MemoryStore()
+    zarrds.save(xr.Dataset(coords={"x": [1, 2, 3]}), store, zarr_format=zarr_format)
+    zarrds.index(store, "x")
+    n_changed = 0
+    for key in list(store.list_prefix()):
+        value, n = re.subn(rb'"block":\s*\d+', b'"block":3' + b"0" * 30, bytes(store.get(key) or b""))
+        store.set(key, value)
+        n_changed += n
+    assert n_changed
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        assert xr.open_dataset(store, engine="zarrds").x.values.tolist() == [1, 2, 3]
+    assert "block" in str(zarrds.verify(store))

@@ -274,6 +274,25 @@ def test_recovering_deletes_nothing_outside(store: LocalStore, root: Path, tmp_p
     assert os.listdir(tmp_path / "secret") == ["l"]
 
 
+def test_a_value_is_linked_while_others_set_it(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Linux tells that there is no such file where another one gets the name while it is being linked."""
+    real, refused = os.link, []
+
+    def link(one: str, two: str) -> None:
+        if len(refused) < 3:
+            refused.append(one)
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), one)
+        real(one, two)
+
+    monkeypatch.setattr(os, "link", link)
+    staged = store.stage_changes()
+    store.link("a/k", staged, "0/b")
+    assert staged.get("0/b") == b"old"
+    with pytest.raises(StoreIOError, match="cannot link"):
+        store.link("a/none", staged, "0/c")
+    store.discard(staged)
+
+
 def test_a_linked_value_is_the_same_file(store: LocalStore, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (root / "soft").symlink_to("a/k")
     staged = store.stage_changes()

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from zarrds.arrays.attributes import Attributes, Change
-from zarrds.arrays.in_place import InPlace
+from zarrds.arrays.in_place import InPlace, still_that
 from zarrds.arrays.layout import integers
 from zarrds.codecs.base import AnyArray
 from zarrds.engine.cache import ChunkCache
@@ -307,7 +307,7 @@ class Array:
 
     def _read_again(self) -> None:
         """Under the lock of the store, before the document is changed: what others changed must not be undone."""
-        self._set_metadata(self._stored_metadata())
+        self._set_metadata(still_that(self.store, self.path, self.metadata, self._stored_metadata()))
 
     def _edit_attributes(self, change: Change) -> None:
         self._check_writable()

@@ -13,11 +13,23 @@ from typing import Any
 
 from zarrds.errors import ConflictError, ZarrdsError
 from zarrds.metadata.documents import document_key, own_node
-from zarrds.metadata.extension import is_replaced
+from zarrds.metadata.extension import is_another, is_replaced
 from zarrds.metadata.model import ArrayMetadata
 from zarrds.storage.protocol import Buffer, Store, Values, get_at_most
 
-__all__ = ["InPlace"]
+__all__ = ["InPlace", "still_that"]
+
+
+def still_that(store: Store, path: str, opened: ArrayMetadata, now: ArrayMetadata) -> ArrayMetadata:
+    """What stands at a path now, if it is the array that was opened, of whatever shape; else raise `ConflictError`."""
+    if is_another(opened, now):
+        raise ConflictError(
+            "another writer has replaced the array since it was opened",
+            path=store.path,
+            key=path or "/",
+            mend="Nothing was written. Open it again",
+        )
+    return now
 
 
 class InPlace:

@@ -25,6 +25,7 @@ from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node
 __all__ = [
     "MEMBER",
     "Marks",
+    "is_another",
     "is_replaced",
     "marks_of",
     "new_id",
@@ -165,6 +166,17 @@ def with_shape(metadata: ArrayMetadata, shape: tuple[int, ...], *, is_written: b
         for done, old, new in zip(marks.complete, metadata.shape, shape, strict=True)
     )
     return with_marks(changed, replace(marks, complete=complete))
+
+
+def is_another(opened: ArrayMetadata, now: ArrayMetadata) -> bool:
+    """Whether what stands there now is another array than the one that was opened, of whatever shape that is now."""
+    before, after = marks_of(opened).id, marks_of(now).id
+    if before is not None and before != after and (after is not None or now.zarr_format == 3):
+        return True
+    names = ("data_type", "chunks", "codecs", "chunk_key_encoding")
+    return len(opened.shape) != len(now.shape) or (
+        None in (before, after) and not all(is_same(getattr(opened, name), getattr(now, name)) for name in names)
+    )
 
 
 def is_replaced(opened: ArrayMetadata, now: Node | None) -> bool:

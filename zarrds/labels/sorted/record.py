@@ -113,7 +113,7 @@ class OrderRecord:
         unique, step, block = value.get("unique"), value.get("step"), value.get("block")
         _check_member(value, "unique", unique is None or type(unique) is bool, "true, false or null")
         _check_member(value, "step", step is None or (type(step) is int and step != 0), "an integer or null")
-        if type(block) is not int or block < 1 or block % chunk:
+        if type(block) is not int or not 0 < block < 2**63 or block % chunk:
             raise _invalid("block", f"a multiple of {chunk}", block)
         n = -(-size // block)
         record = cls(

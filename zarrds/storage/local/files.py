@@ -53,6 +53,7 @@ _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _ANY
 
 # a kernel moves at most about 2 GiB in one call: only a shorter answer than this one means the end of a file
 _ONE_CALL = 1 << 30
+_ATTEMPTS = 100  # of linking a file that others replace
 _SHORT = 100  # bytes of a name that are kept in hidden ones
 _UTIME_TAKES_FD = os.utime in os.supports_fd
 
@@ -285,7 +286,13 @@ def is_partial(name: str) -> bool:
 def link(location: str, other: str) -> None:
     """Make the file at `location` also that at `other`, or a copy of it where files have but one name."""
     try:
-        os.link(location, other)
+        for attempt in range(_ATTEMPTS):
+            try:
+                os.link(location, other)
+                return
+            except FileNotFoundError:  # also where another file got the name between the look at it and the linking
+                if attempt == _ATTEMPTS - 1 or not os.path.lexists(location):
+                    raise
     except OSError as exc:
         if exc.errno not in (errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.EXDEV, errno.ENOSYS):
             raise

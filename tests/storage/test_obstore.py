@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import pickle
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,8 +17,10 @@ import xarray as xr
 
 import zarrds
 from tests.storage.s3_server import Fault, S3Server, serving
+from tests.storage.test_remote_http import Handler, Server
 from zarrds.errors import StoreIOError, StoreNotFoundError, ZarrdsError
-from zarrds.storage.obstore.places import UntranslatableError, place_of, without_secrets
+from zarrds.storage.obstore.places import UntranslatableError, place_of
+from zarrds.storage.secrets import without_secrets
 from zarrds.stores import as_store
 
 pytest.importorskip("obstore", reason="object storage needs the extra 'remote'")
@@ -291,3 +295,40 @@ if not child:
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=PROJECT, check=True, timeout=50)
+
+
+def test_the_source_that_xarray_notes_has_no_secrets(tmp_path: Path) -> None:
+    zarrds.save(sample(), tmp_path / "t2m.zarr")
+    handler = functools.partial(Handler, directory=str(tmp_path))
+    with Server(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        host = f"127.0.0.1:{server.server_address[1]}"
+        ds = xr.open_dataset(f"http://me:hush@{host}/t2m.zarr", engine="zarrds")
+        xr.testing.assert_identical(ds.load(), sample())
+        server.shutdown()
+        thread.join()
+    assert ds.encoding["source"] == f"http://{host}/t2m.zarr"
+
+
+class NoListing(Handler):
+    """As many servers are: they answer for folders with a page of their own."""
+
+    def list_directory(self, path: object) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"hi")
+
+
+def test_what_cannot_be_listed_is_not_empty(tmp_path: Path) -> None:
+    zarrds.save(sample(), tmp_path / "t2m.zarr")
+    with Server(("127.0.0.1", 0), functools.partial(NoListing, directory=str(tmp_path))) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_address[1]}/t2m.zarr"
+        xr.testing.assert_identical(xr.open_dataset(url, engine="zarrds").load(), sample())
+        with pytest.raises(StoreIOError, match="does not show what it has"):
+            xr.open_dataset(url, engine="zarrds", consolidated=False)
+        server.shutdown()
+        thread.join()

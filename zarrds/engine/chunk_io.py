@@ -6,7 +6,10 @@ for one thread.
 
 from __future__ import annotations
 
+import itertools
 import marshal
+import random
+import time
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, fields
 from math import gcd, prod
@@ -23,11 +26,11 @@ from zarrds.engine.plans import Part
 from zarrds.engine.remembered import Remembered
 from zarrds.engine.shard_io import InnerChunks
 from zarrds.engine.spans import span_of
-from zarrds.errors import ChunkError, ZarrdsError
+from zarrds.errors import ChunkError, StoreIOError, ZarrdsError
 from zarrds.metadata.extension import marks_of
 from zarrds.metadata.fill_values import default_fill_value
 from zarrds.metadata.model import ArrayMetadata
-from zarrds.storage.protocol import BoundedValues, Buffer, Values, has_trait
+from zarrds.storage.protocol import BoundedValues, Buffer, ValueChangedError, Values, has_trait
 
 __all__ = ["Chunks", "LookedUp", "MissingChunks"]
 
@@ -44,6 +47,7 @@ _ONE_BLOCK = 256 * 1024
 # where nothing tells how large a chunk's bytes are
 _FIRST_BUFFER = 256 * 1024
 _MAX_FIRST_BUFFER = 64 * 1024 * 1024
+_ATTEMPTS = 100  # to write a part of a chunk to which other machines write too
 
 
 @dataclass(frozen=True, slots=True)
@@ -403,13 +407,22 @@ class Chunks:
                 put(position, key, scratch)
                 return
             # also if all of the chunk is covered that lies in the array: another process may have made it larger
-            with store.lock(key):
-                if not self._load(pipeline, key, scratch, covers=covers):
-                    if not covers:
-                        self.check_absent(position, key)
-                    scratch[...] = fill
-                scratch[inside] = value
-                put(position, key, scratch)
+            for attempt in itertools.count(1):
+                try:
+                    with store.lock(key):
+                        if not self._load(pipeline, key, scratch, covers=covers):
+                            if not covers:
+                                self.check_absent(position, key)
+                            scratch[...] = fill
+                        scratch[inside] = value
+                        put(position, key, scratch)
+                    return
+                except ValueChangedError as error:  # by another machine: what it wrote is to stay
+                    if attempt == _ATTEMPTS:
+                        raise StoreIOError(
+                            "others write to the chunk all the time", path=store.path, key=key, mend="Try again"
+                        ) from error
+                    time.sleep(random.random() * 0.01 * attempt)
 
         return write
 

@@ -22,6 +22,7 @@ __all__ = [
     "InFolder",
     "SizedListing",
     "Store",
+    "ValueChangedError",
     "Values",
     "check_key",
     "check_prefix",
@@ -77,6 +78,13 @@ def check_key(key: str, path: str | None = None) -> str:
 def check_prefix(prefix: str, path: str | None = None) -> str:
     """Return `prefix`, which is a key or, for the whole store, the empty string."""
     return check_key(prefix, path) if prefix else prefix
+
+
+class ValueChangedError(Exception):
+    """A value that was read under its lock was changed by another machine before it was set: read it again.
+
+    Only stores raise it whose `Values.lock` keeps nobody out elsewhere, but which notice.
+    """
 
 
 class Values(Protocol):

@@ -9,9 +9,10 @@ from typing import Any
 from zarrds.errors import EncodingError, UnsupportedError
 from zarrds.storage.fsspec.store import RemoteStore
 from zarrds.storage.obstore.objects import is_usable
-from zarrds.storage.obstore.places import SCHEMES, UntranslatableError, without_secrets
+from zarrds.storage.obstore.places import SCHEMES, UntranslatableError
 from zarrds.storage.obstore.store import ObjectStore
 from zarrds.storage.protocol import Store
+from zarrds.storage.secrets import without_secrets
 
 __all__ = ["store_of_url"]
 

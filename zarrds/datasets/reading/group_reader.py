@@ -74,6 +74,9 @@ class GroupReader:
         self._index = index
         self._intervals = intervals or {}
         self._store = as_store(_without_document(store), storage_options)
+        # xarray would note a URL as it was given, with what is secret in it
+        is_url = isinstance(store, str) and "://" in store and self._store.path not in store
+        self._shown = self._store.path if is_url else None
         self._nodes: Nodes = open_nodes(self._store, zarr_format=zarr_format, consolidated=consolidated)
         self._arrays = LazyArrays.of(
             self._store,
@@ -112,6 +115,8 @@ class GroupReader:
                 each.forget()
             raise
         for path, dataset in found.items():
+            if self._shown is not None:
+                dataset.encoding["source"] = self._shown
             for name, each in arrays[path][0].items():
                 if name not in dataset.dims or name in dataset.indexes:
                     each.forget()  # else xarray makes an index of it, when it gets the dataset

@@ -22,15 +22,15 @@ from zarrds.storage.local.changes import MAX_DELETED, deleted_keys
 from zarrds.storage.local.files import PARTIAL, is_partial
 from zarrds.storage.protocol import DELETED, check_key
 
-__all__ = ["DOORS", "Commit", "Commits", "is_door", "is_key", "is_own", "is_staged", "new_folder"]
+__all__ = ["DOORS", "MARKER", "OLD", "Commit", "Commits", "is_door", "is_key", "is_own", "is_staged", "new_folder"]
 
 # Where one of these stands, there is a group or an array. A store knows nothing of documents; only that with these
 # names, others begin to look: they are to go first and to come last.
 DOORS = frozenset({".zarray", ".zattrs", ".zgroup", ".zmetadata", "zarr.json"})
 
-_MARKER = f".commit{PARTIAL}"
+MARKER = f".commit{PARTIAL}"
 _SIGNS = f".alive{PARTIAL}"  # in a staged folder: set anew now and then while it is put in place
-_OLD = "old"  # in a staged folder: a JSON list of the keys that a publish removes
+OLD = "old"  # in a staged folder: a JSON list of the keys that a publish removes
 _FOLDER = re.compile(rf"\.[0-9a-f]+{re.escape(PARTIAL)}\Z")
 
 _MAX_MARKER = 1 << 16  # bytes of a marker, and of a sign of life
@@ -111,7 +111,7 @@ class Commits:
 
     def current(self) -> Commit | None:
         """What the marker says, or None if there is none; one request."""
-        text = self._objects.read_at_most(self._base + _MARKER, _MAX_MARKER)
+        text = self._objects.read_at_most(self._base + MARKER, _MAX_MARKER)
         try:
             if text is not None and len(text) > _MAX_MARKER:
                 raise ValueError(f"more than {_MAX_MARKER} bytes")
@@ -119,15 +119,15 @@ class Commits:
         except (ValueError, TypeError, KeyError) as exc:
             raise StoreIOError(
                 "the marker of changes that a writer had begun cannot be read",
-                key=_MARKER,
+                key=MARKER,
                 found=str(exc),
                 mend="If no newer version of zarrds writes to this store, remove that object",
             ) from exc
 
     def begin(self, commit: Commit, old: Sequence[str] = ()) -> None:
         """Commit: from now on, what is staged will be put in place, and the `old` keys will be removed."""
-        self._objects.write(f"{self._base}{commit.folder}/{_OLD}", json.dumps(old).encode())
-        self._objects.write(self._base + _MARKER, commit.dump())
+        self._objects.write(f"{self._base}{commit.folder}/{OLD}", json.dumps(old).encode())
+        self._objects.write(self._base + MARKER, commit.dump())
 
     def close(self, commit: Commit, doors: Iterable[str]) -> None:
         """Remove documents that are to be replaced, those of the root first, so that nobody opens what is half new.
@@ -170,7 +170,7 @@ class Commits:
                 found=str(exc),
                 mend="The store is neither old nor new: save it again as a whole (mode='w'), or restore a copy of it",
             ) from exc
-        self._remove([self._base + key for key in self._named(f"{folder}/{_OLD}")], signs)
+        self._remove([self._base + key for key in self._named(f"{folder}/{OLD}")], signs)
         gone = [self._base + key for key in self._named(f"{folder}/{DELETED}")]
         self._remove(gone, signs)
         for prefix in gone:
@@ -178,7 +178,7 @@ class Commits:
             self._objects.remove_folder(prefix)
         # the marker first: without it, nobody looks for what it names
         if self.current() == commit:
-            self._objects.remove(self._base + _MARKER)
+            self._objects.remove(self._base + MARKER)
         with suppress(StoreIOError):
             self._objects.remove_below(folder)
 

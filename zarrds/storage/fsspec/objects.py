@@ -23,6 +23,7 @@ from zarrds.errors import (
     UnsupportedError,
     ZarrdsError,
 )
+from zarrds.storage.secrets import without_secrets
 
 __all__ = ["Info", "Objects", "age_of", "identity_of", "read_only"]
 
@@ -102,7 +103,7 @@ class Objects:
         self._turns: AbstractContextManager[object] = threading.RLock() if protocols & _ONE_AT_A_TIME else nullcontext()
         self.is_read_only = self._is_http
         self.is_memory = "memory" in protocols
-        self.place = self.url if "::" in self.url else f"{min(protocols)}://{self._root.lstrip('/')}"
+        self.place = without_secrets(self.url) if "::" in self.url else f"{min(protocols)}://{self._root.lstrip('/')}"
 
     @property
     def _system(self) -> Any:
@@ -334,7 +335,7 @@ def _connected(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:
     except ImportError as exc:
         raise UnsupportedError(
             "stores at URLs need the package fsspec",
-            path=url,
+            path=without_secrets(url),
             mend="Install it (python -m pip install 'zarrds[remote]'), or copy the data and give a local path",
         ) from exc
     _check_protocols(url)
@@ -342,16 +343,18 @@ def _connected(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:
         # what others write must be seen at once, so no listing is kept
         system, root = url_to_fs(url, **{**options, "use_listings_cache": False})
     except FileNotFoundError as exc:
-        raise StoreNotFoundError("nothing here", path=url, found=str(exc), mend="Check the URL") from exc
+        raise StoreNotFoundError(
+            "nothing here", path=without_secrets(url), found=str(exc), mend="Check the URL"
+        ) from exc
     except (TypeError, ValueError, AttributeError) as exc:
         raise EncodingError(
             "the URL, or its storage_options, cannot be used",
-            path=url,
+            path=without_secrets(url),
             found=f"{type(exc).__name__}: {exc}",
             mend="The documentation of the package behind this kind of URL lists the options that it takes",
         ) from exc
     except Exception as exc:  # every package behind fsspec has errors of its own
-        raise _failure(exc, "open").located(path=url) from exc
+        raise _failure(exc, "open").located(path=without_secrets(url)) from exc
     return system, root
 
 
@@ -366,14 +369,14 @@ def _check_protocols(url: str) -> None:
         except ImportError as exc:
             raise UnsupportedError(
                 f"the package behind {protocol}:// is not installed",
-                path=url,
+                path=without_secrets(url),
                 found=str(exc.__cause__ or exc),
                 mend=f"{exc}; or copy the data and give a local path",
             ) from exc
         except ValueError as exc:
             raise UnsupportedError(
                 f"unknown kind of URL: {protocol}://",
-                path=url,
+                path=without_secrets(url),
                 expected="a path, a file:// URL, a URL that fsspec knows (s3://, gs://, https://, …) or a store object",
                 mend="Check the spelling, or copy the data and give a local path",
             ) from exc

@@ -16,6 +16,7 @@ from zarrds.storage.local.changes import deleted_keys, is_step
 from zarrds.storage.local.files import PARTIAL, is_partial
 from zarrds.storage.local.locks import locks_of
 from zarrds.storage.protocol import DELETED, Buffer, check_key, check_prefix
+from zarrds.storage.secrets import without_secrets
 
 __all__ = ["RemoteStore"]
 
@@ -41,7 +42,7 @@ class RemoteStore:
     Attributes
     ----------
     path : str
-        The URL, as it was given.
+        The URL, as it was given, without what may be secret in it.
     in_memory : bool
         Whether it is ``memory://``, which other processes do not see.
 
@@ -92,7 +93,7 @@ class RemoteStore:
     _part: str  # of a whole store that is staged: where in the folder its keys are
 
     def __init__(self, url: str, storage_options: Mapping[str, Any] | None = None) -> None:
-        self.__setstate__((url, Objects(url, storage_options or {}), "", ""))
+        self.__setstate__((without_secrets(url), Objects(url, storage_options or {}), "", ""))
 
     def __getstate__(self) -> tuple[str, Any, str, str]:
         return self.path, self._objects, self._folder, self._part
@@ -253,8 +254,8 @@ class RemoteStore:
             raise ValueError(f"the store was not staged for {self!r}")
         with self.lock(), locating(self.path):
             self.recover()
-            old = self._keys()
-            if old and not replace:
+            old = self._standing()
+            if old and not replace and not self._are_leftovers(old):
                 raise StoreExistsError(
                     "something was put here meanwhile", mend="Try again, or to replace it pass mode='w'"
                 )
@@ -373,6 +374,14 @@ class RemoteStore:
         found = self._objects.find((self._base + prefix).rstrip("/"))
         keys = (name[len(self._base) :] for name in found)
         return [key for key in keys if is_key(key)]
+
+    def _standing(self) -> list[str]:
+        """The keys that are there, be they of a store or left by a save that came to no end."""
+        return self._keys()
+
+    def _are_leftovers(self, keys: list[str]) -> bool:
+        """Whether keys can only be those of a save that came to no end."""
+        return False
 
     def _check_changes(self, changes: Self) -> None:
         if not self._has_staged(changes, ""):

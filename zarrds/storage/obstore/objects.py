@@ -6,7 +6,6 @@ raises errors of zarrds, which show no secret. obstore is imported when the firs
 
 from __future__ import annotations
 
-import errno
 import itertools
 import os
 import re
@@ -17,14 +16,19 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, TypeVar
 
-from zarrds.errors import InvalidKeyError, StoreIOError, UnsupportedError, ZarrdsError
+from zarrds.errors import StoreIOError, UnsupportedError, ZarrdsError
 from zarrds.storage.fsspec.objects import read_only
-from zarrds.storage.obstore.places import Place, credentials_of, place_of, without_secrets
+from zarrds.storage.obstore.failures import does_not_list, failure, scrubbed
+from zarrds.storage.obstore.places import Place, credentials_of, place_of, region_of
+from zarrds.storage.protocol import ValueChangedError
+from zarrds.storage.secrets import without_secrets
 from zarrds.threads import side_by_side
 
-__all__ = ["Found", "Info", "ObstoreObjects", "is_usable"]
+__all__ = ["Found", "Info", "ObstoreObjects", "Version", "is_usable", "version_of"]
 
 Info = Mapping[str, Any]
+# what tells one value of an object from the next: its ``e_tag`` and, at Google's, its ``version``
+Version = Mapping[str, Any]
 T = TypeVar("T")
 # objects up to this size are put by one request
 _ONE_PUT = 64 * 2**20
@@ -51,6 +55,11 @@ class Found:
 
     data: memoryview
     info: Info
+
+
+def version_of(info: Info) -> Version:
+    """What `ObstoreObjects.put_if` needs to know of an object that was read."""
+    return {"e_tag": info.get("e_tag"), "version": info.get("version")}
 
 
 def is_usable() -> bool:
@@ -81,7 +90,7 @@ class ObstoreObjects:
     ------
     UnsupportedError
         If obstore is not installed.
-    Untranslatable
+    UntranslatableError
         For an option that only fsspec's package has.
     EncodingError
         For options that are wrong.
@@ -265,6 +274,37 @@ class ObstoreObjects:
         with self._calling("write", writing=True):
             self._module.put(self._connection, name, value, **options)
 
+    def put_if(self, name: str, value: bytes, expected: Version | None) -> None:
+        """Make `value` what an object holds, if it is still what it was.
+
+        An answer that was lost is found out: what holds `value` already is taken to have been put.
+
+        Parameters
+        ----------
+        name : str
+        value : bytes
+        expected : Version or None
+            Of the object as it was seen; None if there was none.
+
+        Raises
+        ------
+        ValueChangedError
+            If another writer has changed it since.
+        """
+        mode: Any = "create" if expected is None else {k: v for k, v in expected.items() if v is not None}
+        refused = self._module.exceptions
+        with self._calling("write", writing=True):
+            try:
+                self._module.put(self._connection, name, value, mode=mode, use_multipart=False)
+                return
+            except (refused.AlreadyExistsError, refused.PreconditionError):
+                pass
+            except FileNotFoundError as exc:
+                self._check_bucket(exc)
+        there = self.find_one(name)
+        if there is None or there.data != value:
+            raise ValueChangedError(name)
+
     def remove(self, name: str) -> None:
         """Remove an object; a missing one is no error."""
         self.remove_all([name])
@@ -285,7 +325,7 @@ class ObstoreObjects:
         if self.is_read_only:
             entries = self._web.entries(name)
             if not entries:
-                raise _does_not_list(name)
+                raise does_not_list(name)
             return [entry for entry, is_folder in entries if is_folder]
         with self._calling("list"):
             found = self._connection.list_with_delimiter(f"{name}/" if name else None)
@@ -340,7 +380,7 @@ class ObstoreObjects:
     def _listed(self, name: str) -> dict[str, Info]:
         found: dict[str, Info] = self._web.find(name)
         if not found and not self._web.entries(""):
-            raise _does_not_list(name)
+            raise does_not_list(name)
         return found
 
     # how
@@ -362,7 +402,7 @@ class ObstoreObjects:
         if attempt + 1 >= _ATTEMPTS:
             return False
         if self._where.kind == "S3Store" and "region" not in self._where.config and _REDIRECTED.search(text):
-            region = _region_of(self._where)
+            region = region_of(self._where)
             if region is not None:
                 self._connect({"region": region})
                 return True
@@ -387,7 +427,7 @@ class ObstoreObjects:
             raise
         except FileNotFoundError as exc:
             if absence:
-                raise FileNotFoundError(self._scrubbed(exc)) from None
+                raise FileNotFoundError(scrubbed(exc, self._where.secrets)) from None
             self._check_bucket(exc)
             raise self._failure(exc, doing) from None
         except Exception as exc:  # obstore has an error for each kind of failure
@@ -397,32 +437,8 @@ class ObstoreObjects:
                 raise self._failure(exc, doing) from None
             raise
 
-    def _scrubbed(self, exc: BaseException) -> str:
-        """What an error says, without what it must not show."""
-        text = str(exc).partition("\n")[0]  # behind it, all is said again at length, or the page of a web server
-        for secret in self._where.secrets:
-            text = text.replace(secret, "…")
-        return re.sub(r"(https?://[^\s?]*)\?[^\s]*", r"\1", text)
-
     def _failure(self, exc: BaseException, doing: str) -> ZarrdsError:
-        text, kind = self._scrubbed(exc), type(exc).__name__
-        if kind == "InvalidPathError" or text.startswith("Could not parse path"):
-            return InvalidKeyError("object storage has no such key", found=text, mend="Rename the variable or group")
-        denied = kind in ("PermissionDeniedError", "UnauthenticatedError") or "status code: 403" in text
-        problem, mend = "the server refuses", "Check the connection, the URL and the storage_options, and try again"
-        if "ExpiredToken" in text or "token has expired" in text.lower():
-            problem, mend, denied = "the credentials have expired", "Get new ones, and open the store again", True
-        elif denied:
-            problem = "permission denied"
-            mend = (
-                "Check the credentials in storage_options, and what they allow; some servers say so of what is absent"
-            )
-        elif "169.254.169.254" in text or "metadata.google.internal" in text:
-            problem, mend, denied = "no credentials found", "Pass them in storage_options, or anon=True", True
-        error = StoreIOError(f"cannot {doing}: {problem}", found=f"{kind}: {text}", mend=mend)
-        if denied:
-            error.errno = errno.EACCES
-        return error
+        return failure(exc, doing, self._where.secrets)
 
 
 _OURS = ("client_options", "retry_config", "region")
@@ -434,29 +450,3 @@ def _again(store: Any, path: str) -> ObstoreObjects:
 
 def _cut(data: memoryview, start: int, length: int) -> memoryview:
     return data[start:][:length]
-
-
-def _does_not_list(name: str) -> StoreIOError:
-    return StoreIOError(
-        "cannot list: this server does not show what it has",
-        key=name or None,
-        mend="Consolidate the store's metadata where it can be written to, with zarrds.verify(store, repair=True), "
-        "or open its arrays by name, with zarrds.open_array(url, path=...)",
-    )
-
-
-def _region_of(where: Place) -> str | None:
-    """The region of a bucket, which AWS tells everybody."""
-    if "endpoint" in where.config:
-        return None
-    import urllib.error  # which few need
-    import urllib.request
-
-    request = urllib.request.Request(f"https://s3.amazonaws.com/{where.root}", method="HEAD")
-    try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return str(answer.headers.get("x-amz-bucket-region") or "") or None
-    except urllib.error.HTTPError as exc:
-        return exc.headers.get("x-amz-bucket-region")
-    except OSError:
-        return None

@@ -17,8 +17,9 @@ from datetime import timedelta
 from typing import Any
 
 from zarrds.errors import EncodingError
+from zarrds.storage.secrets import without_secrets
 
-__all__ = ["SCHEMES", "Place", "UntranslatableError", "credentials_of", "place_of", "without_secrets"]
+__all__ = ["SCHEMES", "Place", "UntranslatableError", "credentials_of", "place_of", "region_of"]
 
 SCHEMES = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "http", "https"})
 
@@ -37,7 +38,6 @@ _RETRIES: Mapping[str, Any] = {
     "retry_timeout": timedelta(seconds=60),
     "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=2), "base": 2},
 }
-_HIDDEN = "…"
 
 
 class UntranslatableError(Exception):
@@ -73,27 +73,6 @@ class Place:
     config: Mapping[str, Any] = field(repr=False)
     profile: str | None = None
     secrets: tuple[str, ...] = field(default=(), repr=False)
-
-
-def without_secrets(url: str) -> str:
-    """A URL without user, password and query: those may be secrets.
-
-    Examples
-    --------
-    >>> without_secrets("https://me:word@host/t2m.zarr?sig=abc")
-    'https://host/t2m.zarr'
-    """
-    if "://" not in url or not ({"@", "?"} & set(url)):
-        return url
-    links = []
-    for link in url.split("::"):
-        scheme, separator, rest = link.partition("://")
-        if separator and scheme.lower() in ("http", "https", "ftp", "sftp", "ssh", "smb", "webdav", "hdfs"):
-            host, slash, path = rest.partition("/")
-            host = host.partition("?")[0].rpartition("@")[2]
-            link = f"{scheme}://{host}{slash}{path.partition('?')[0]}"
-        links.append(link)
-    return "::".join(links)
 
 
 def place_of(url: str, options: Mapping[str, Any]) -> Place:
@@ -362,3 +341,20 @@ def _by_botocore(profile: str) -> Callable[[], Any]:
         }
 
     return credentials
+
+
+def region_of(where: Place) -> str | None:
+    """The region of a bucket, which AWS tells everybody."""
+    if "endpoint" in where.config:
+        return None
+    import urllib.error  # which few need
+    import urllib.request
+
+    request = urllib.request.Request(f"https://s3.amazonaws.com/{where.root}", method="HEAD")
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return str(answer.headers.get("x-amz-bucket-region") or "") or None
+    except urllib.error.HTTPError as exc:
+        return exc.headers.get("x-amz-bucket-region")
+    except OSError:
+        return None

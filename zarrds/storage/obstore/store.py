@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import json
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
+from typing import Any, Self
 
-from zarrds.errors import StoreIOError, UnsupportedError, ZarrdsError, locating
-from zarrds.storage.fsspec.commits import Commits
+from zarrds.errors import ConflictError, StoreExistsError, StoreIOError, UnsupportedError, ZarrdsError, locating
+from zarrds.storage.fsspec.commits import MARKER, OLD, Commit, Commits, is_door, is_key, is_staged
 from zarrds.storage.fsspec.objects import Objects, identity_of
 from zarrds.storage.fsspec.store import RemoteStore
-from zarrds.storage.obstore.objects import Found, ObstoreObjects, is_usable
-from zarrds.storage.obstore.places import without_secrets
-from zarrds.storage.protocol import Buffer, Fetched
+from zarrds.storage.local.files import PARTIAL
+from zarrds.storage.obstore.objects import Found, ObstoreObjects, is_usable, version_of
+from zarrds.storage.obstore.sessions import Sessions
+from zarrds.storage.protocol import Buffer, Fetched, ValueChangedError
+from zarrds.storage.secrets import without_secrets
 from zarrds.threads import MOST, side_by_side
 
 __all__ = ["ObjectStore"]
+
+_sessions = Sessions()
 
 
 class ObjectStore(RemoteStore):
@@ -96,7 +102,7 @@ class ObjectStore(RemoteStore):
 
     @property
     def _commits(self) -> Commits:
-        return Commits(self._objects, self._base)
+        return _Commits(self._objects, self._base, self._check_roots)
 
     @_commits.setter
     def _commits(self, commits: Commits) -> None:
@@ -129,7 +135,11 @@ class ObjectStore(RemoteStore):
         with locating(self.path, key):
             objects = self._objects
             if isinstance(objects, ObstoreObjects):
-                return objects.find_one(name, limit=limit)
+                found = objects.find_one(name, limit=limit)
+                session = _sessions.of(self._locked_name(key))
+                if session is not None:
+                    session.version, session.is_read = None if found is None else version_of(found.info), True
+                return found
             data = objects.read(name)
             return None if data is None else Found(memoryview(data), objects.info(name) or {})
 
@@ -188,9 +198,197 @@ class ObjectStore(RemoteStore):
             data, info = objects.read_range(name, start, length), objects.info(name)
             return None if data is None or info is None else (data, int(info["size"]))
 
+    # one key: a part of a chunk is read and set under the chunk's lock
+
+    def set(self, key: str, *parts: Buffer, check: Callable[[], object] | None = None) -> None:
+        """Make the concatenation of `parts` the value of `key`, by one request; see `Store.set`.
+
+        Under the key's lock it is put only if the value is still the one that was read; else it is a
+        `ValueChangedError`. Of a new store, which goes straight to its keys, it is put only if there is none.
+        """
+        name, objects, session = self._name(key), self._objects, _sessions.of(self._locked_name(key))
+        is_direct = self._is_direct(key)
+        if name is None or not isinstance(objects, ObstoreObjects) or not (is_direct or (session and session.is_read)):
+            super().set(key, *parts, check=check)
+            return
+        if check is not None:
+            check()
+        with locating(self.path, key):
+            try:
+                objects.put_if(name, b"".join(parts), session.version if session and session.is_read else None)
+            except ValueChangedError:
+                if session is not None and session.is_read:
+                    raise
+                raise ConflictError(
+                    "another save is under way here, or its leftovers are in the way",
+                    mend="Nothing of it was changed. Try again when no other save is at it",
+                ) from None
+
+    def lock(self, *keys: str) -> AbstractContextManager[object]:
+        """Keep other threads out; of other machines it is noticed what they changed meanwhile. See `Store.lock`.
+
+        Under the lock of a key, `set` puts what was read only if it is unchanged. Under that of the store as a whole,
+        changes are made only if no document of the root has changed since `recover`.
+        """
+        held = super().lock(*keys)
+        names = [self._locked_name(key) for key in keys] or [self._locked_name("")]
+        return _sessions.begin(names, held)
+
+    def _locked_name(self, key: str) -> str:
+        return f"{self._own.place}/{self._base}{key}"
+
+    # many keys
+
+    @property
+    def _is_new(self) -> bool:
+        return self._part == _ROOT
+
+    def _is_direct(self, key: str) -> bool:
+        """Whether a value of a new store goes straight to its key."""
+        return self._is_new and not ("/" not in key and is_door(key))
+
+    def _name(self, key: str) -> str | None:
+        name = super()._name(key)
+        if name is None or not self._is_direct(key):
+            return name
+        return self._target + key
+
+    @property
+    def _target(self) -> str:
+        """Of a new store: what the names of the store begin with that it is to become."""
+        folder = self._folder.rstrip("/")
+        return f"{folder.rpartition('/')[0]}/" if "/" in folder else ""
+
+    def _keys(self, prefix: str = "") -> list[str]:
+        """As of any; but what a save has put there that came to no end, or to none yet, is not there."""
+        if prefix or self._folder:
+            return super()._keys(prefix)
+        keys, is_begun = self._listed()
+        return [] if is_begun and self._are_leftovers(keys) else keys
+
+    def _standing(self) -> list[str]:
+        return self._listed()[0]
+
+    def _are_leftovers(self, keys: list[str]) -> bool:
+        return not any("/" not in key and is_door(key) for key in keys)
+
+    def _listed(self) -> tuple[list[str], bool]:
+        """All keys, and whether a save has begun to put some of them there."""
+        names = [name[len(self._base) :] for name in self._objects.find(self._base.rstrip("/"))]
+        is_begun = any(name.endswith(f"/{_CLAIM}") and is_staged(name.rpartition("/")[0]) for name in names)
+        return [name for name in names if is_key(name)], is_begun
+
+    def stage(self) -> Self:
+        """Return a new, empty store, which no reader sees; see `Store.stage`.
+
+        Where nothing stands, its values go straight to their keys: without the root's documents, they are no store.
+        """
+        objects = self._objects
+        if not self._folder and isinstance(objects, ObstoreObjects) and not objects.is_read_only:
+            with locating(self.path):
+                if not objects.find(self._base.rstrip("/")):
+                    staged = self._below(_ROOT)
+                    objects.write(f"{staged._folder}/{_CLAIM}", b"")
+                    return staged
+        return super().stage()
+
+    def publish(self, staged: Self, *, replace: bool = True) -> None:
+        """Replace all keys by those of `staged`; see `Store.publish`.
+
+        Of two that publish at once, the second gets a `StoreExistsError`, or a `ConflictError`.
+        """
+        if not self._has_staged(staged, _ROOT):
+            super().publish(staged, replace=replace)
+            return
+        with self.lock(), locating(self.path):
+            self.recover()
+            if any(version is not None for version in self._roots().values()):
+                raise StoreExistsError(
+                    "something was put here meanwhile", mend="Try again, or to replace it pass mode='w'"
+                )
+            folder = staged._folder.removeprefix(self._base)
+            n = len(self._objects.find(f"{staged._folder}/{_ROOT}"))
+            commit = Commit(folder, ((_ROOT, n),))
+            self._commits.begin(commit)
+            self._commits.finish(commit)
+
+    def discard(self, staged: Self) -> None:
+        """Remove a staged store; of a new one also what went to its keys, unless another save is at it by now."""
+        if not self._has_staged(staged, _ROOT) or not isinstance(self._objects, ObstoreObjects):
+            super().discard(staged)
+            return
+        objects, own = self._objects, staged._folder.removeprefix(self._base)
+        with suppress(ZarrdsError), self.lock(), locating(self.path):
+            commit = self._commits.current()
+            if commit is not None and commit.folder == own:
+                return  # it failed half-way, and needs what it names
+            names = objects.find(self._base.rstrip("/"))
+            hidden = {name[len(self._base) :].partition("/")[0] for name in names if PARTIAL in name}
+            roots = [self._base + root for root in _VERSIONED]
+            if own in hidden and hidden <= {own} and not any(root in names for root in roots):
+                objects.remove_all([name for name in names if is_key(name[len(self._base) :])])
+            objects.remove_below(staged._folder)
+
+    def recover(self) -> None:
+        """Finish what a dead writer had begun, and, under the store's lock, note how its root stands."""
+        super().recover()
+        session = _sessions.of(self._locked_name(""))
+        if session is not None and session.roots is None and isinstance(self._objects, ObstoreObjects):
+            with locating(self.path):
+                session.roots = self._roots()
+
+    def _roots(self) -> dict[str, Hashable]:
+        """What tells whether a document of the root was changed, by name."""
+        infos = side_by_side(self._objects.info, [self._base + name for name in _VERSIONED])
+        return {name: info and identity_of(info) for name, info in zip(_VERSIONED, infos, strict=True)}
+
+    def _check_roots(self) -> None:
+        """Raise if another writer has changed the root since it was noted."""
+        session = _sessions.of(self._locked_name(""))
+        if session is not None and session.roots is not None and session.roots != self._roots():
+            raise conflict(self.path)
+
     def __dask_tokenize__(self) -> tuple[object, ...]:
         many = self.get_many(_VERSIONED)
         return "zarrds.ObjectStore", *self._where(), self.token, [many[key].identity for key in _VERSIONED]
 
 
+class _Commits(Commits):
+    """Commits that begin one after the other: the marker is put only where there is none."""
+
+    def __init__(self, objects: Any, base: str, check: Callable[[], None]) -> None:
+        super().__init__(objects, base)
+        self._check = check
+
+    def begin(self, commit: Commit, old: Sequence[str] = ()) -> None:
+        """Commit, unless another writer has begun, or has changed the root since this one looked."""
+        objects: Any = self._objects
+        if not isinstance(objects, ObstoreObjects):
+            super().begin(commit, old)
+            return
+        objects.write(f"{self._base}{commit.folder}/{OLD}", json.dumps(old).encode())
+        marker = self._base + MARKER
+        try:
+            # nothing is visible before the second look: who takes the marker for a dead writer's waits for seconds
+            objects.put_if(marker, commit.dump(), None)
+        except ValueChangedError:
+            raise conflict(self._base) from None
+        try:
+            self._check()
+        except BaseException:
+            objects.remove(marker)
+            raise
+
+
+def conflict(path: str) -> ConflictError:
+    """The error of the second of two writers."""
+    return ConflictError(
+        "another writer has changed the store meanwhile, or is about to",
+        path=path,
+        mend="Nothing of this was written. Try again",
+    )
+
+
+_ROOT = "root"  # of a new store: where in its folder the documents of its root are
+_CLAIM = "straight"  # there, if what the folder belongs to puts its values straight to their keys
 _VERSIONED = ("zarr.json", ".zmetadata", ".zgroup", ".zarray", ".zattrs")

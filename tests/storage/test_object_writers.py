@@ -1,0 +1,197 @@
+"""Writers of object stores: killed at each request, two at once, and parts of chunks from many machines."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import zarrds
+from tests.storage.s3_server import Fault, S3Server, serving
+from zarrds.errors import ConflictError, StoreExistsError, ZarrdsError
+from zarrds.storage.fsspec import commits
+from zarrds.storage.fsspec.store import RemoteStore
+
+pytest.importorskip("obstore", reason="object storage needs the extra 'remote'")
+
+URL = "s3://bucket/t2m.zarr"
+ENCODING = {"t2m": {"chunks": (2, 3)}}
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[S3Server]:
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture
+def server(running: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
+    running.state.values.clear()
+    running.state.requests.clear()
+    running.state.fault = None
+    monkeypatch.setattr(commits, "_PATIENCE", 0.05)
+    monkeypatch.setattr(commits, "_POLL", 0.01)
+    return running
+
+
+def data(start: int = 0, value: float = 0.0) -> xr.Dataset:
+    return xr.Dataset(
+        {"t2m": (("time", "x"), np.arange(12.0).reshape(4, 3) + value)}, {"time": np.arange(start, start + 4)}, {"n": 1}
+    )
+
+
+def opened(server: S3Server) -> xr.Dataset | None:
+    try:
+        return xr.open_dataset(URL, engine="zarrds", storage_options=server.options).load()
+    except FileNotFoundError:
+        return None
+
+
+def save(server: S3Server, ds: xr.Dataset, **options: object) -> None:
+    if options.get("mode") in ("w", "w-"):
+        options["encoding"] = ENCODING
+    zarrds.save(ds, URL, storage_options=server.options, **options)
+
+
+OPERATIONS: dict[str, tuple[Callable[[S3Server], None], xr.Dataset | None, xr.Dataset]] = {
+    "new": (lambda server: save(server, data(), mode="w-"), None, data()),
+    "append": (lambda server: save(server, data(4), append_dim="time"), data(), xr.concat([data(), data(4)], "time")),
+    "replace": (lambda server: save(server, data(value=5), mode="w"), data(), data(value=5)),
+    "attributes": (
+        lambda server: zarrds.update_attrs(URL, {"n": 2}, storage_options=server.options),
+        data(),
+        data().assign_attrs(n=2),
+    ),
+}
+
+
+def kill_at(server: S3Server, name: str, number: int) -> bool:
+    """Kill an operation at that request, and look at what is left; whether it was killed."""
+    run, before, after = OPERATIONS[name]
+    server.state.values.clear()
+    if before is not None:
+        save(server, before, mode="w-")
+    left = iter(range(number))
+    server.state.fault = lambda method, key: None if next(left, None) is not None else Fault(400)
+    try:
+        run(server)
+    except ZarrdsError:
+        is_killed = True
+    else:
+        is_killed = False
+    server.state.fault = None
+    found = opened(server)
+    assert any((found is None) if each is None else each.identical(found) for each in (before, after)), found
+    save(server, data(value=9), mode="w")  # the next writer works
+    xr.testing.assert_identical(opened(server), data(value=9))
+    return is_killed
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_killed_at_some_requests(server: S3Server, name: str) -> None:
+    server.state.values.clear()
+    if OPERATIONS[name][1] is not None:
+        save(server, data(), mode="w-")
+    server.state.requests.clear()
+    OPERATIONS[name][0](server)
+    n = len(server.state.requests)
+    for number in sorted({n // 3, 2 * n // 3, n - 9, n - 4}):
+        assert kill_at(server, name, number) or number >= n - 9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_killed_at_each_request(server: S3Server, name: str) -> None:
+    number = 0
+    while kill_at(server, name, number):
+        number += 1
+    assert number > 10
+
+
+def at_once(*calls: Callable[[], object]) -> list[BaseException | None]:
+    """What each of some calls raised that are made at once, as if by machines that know nothing of each other."""
+    found: list[BaseException | None] = [None] * len(calls)
+
+    def run(number: int) -> None:
+        try:
+            calls[number]()
+        except BaseException as error:
+            found[number] = error
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(len(calls))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return found
+
+
+@pytest.fixture
+def _without_locks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads are as other machines then."""
+    monkeypatch.setattr(RemoteStore, "lock", lambda self, *keys: nullcontext())
+    monkeypatch.setattr(commits, "_PATIENCE", 20.0)
+
+
+@pytest.mark.usefixtures("_without_locks")
+def test_of_appends_at_once_none_is_lost(server: S3Server) -> None:
+    save(server, data(), mode="w-")
+    errors = at_once(*(lambda start=start: save(server, data(start), append_dim="time") for start in (4, 40, 400)))
+    assert all(error is None or isinstance(error, ConflictError) for error in errors), errors
+    found = opened(server)
+    assert found is not None
+    kept = [start for start, error in zip((4, 40, 400), errors, strict=True) if error is None]
+    assert sorted(found.time.values[4::4]) == kept
+    for start in kept:
+        xr.testing.assert_equal(found.sel(time=slice(start, start + 3)), data(start))
+
+
+@pytest.mark.usefixtures("_without_locks")
+def test_of_saves_at_once_one_wins_whole(server: S3Server) -> None:
+    errors = at_once(*(lambda value=value: save(server, data(value=value), mode="w-") for value in range(3)))
+    assert all(error is None or isinstance(error, ConflictError | StoreExistsError) for error in errors), errors
+    winners = [value for value, error in enumerate(errors) if error is None]
+    assert len(winners) <= 1
+    found = opened(server)
+    assert (found is None) if not winners else data(value=winners[0]).identical(found)
+    assert zarrds.verify(URL, storage_options=server.options).ok if winners else True
+
+
+@pytest.mark.usefixtures("_without_locks")
+def test_parts_of_a_chunk_are_written_by_many(server: S3Server) -> None:
+    options = server.options
+    zarrds.create_array(URL, shape=(24,), chunks=(24,), dtype="i4", storage_options=options)
+    arrays = [zarrds.open_array(URL, "r+", storage_options=options) for _ in range(6)]
+
+    def write(number: int) -> None:
+        for i in range(4 * number, 4 * number + 4):
+            arrays[number][i : i + 1] = i + 1
+
+    assert at_once(*(lambda number=number: write(number) for number in range(6))) == [None] * 6
+    assert arrays[0][:].tolist() == list(range(1, 25))
+
+
+def test_new_stores_are_written_without_copies(server: S3Server) -> None:
+    save(server, data(), mode="w-")
+    assert [key for method, key in server.state.requests if method == "COPY"] == ["t2m.zarr/zarr.json"]
+    assert not [key for key in server.state.values if "partial" in key]
+
+
+def test_a_lost_answer_is_found_out(server: S3Server) -> None:
+    lost: set[str] = set()
+
+    def lose(method: str, key: str) -> Fault | None:
+        if method != "PUT" or key in lost:
+            return None
+        lost.add(key)
+        return Fault(503, is_done=True)
+
+    server.state.fault = lose
+    save(server, data(), mode="w-")
+    server.state.fault = None
+    assert len(lost) > 5
+    assert data().identical(opened(server))

@@ -1,0 +1,75 @@
+"""What a thread has seen of what it has locked, where locks keep out no other machine but changes are noticed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Hashable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+__all__ = ["Session", "Sessions"]
+
+
+@dataclass(slots=True)
+class Session:
+    """One lock that a thread holds.
+
+    Attributes
+    ----------
+    depth : int
+        How often it was taken.
+    version : mapping or None
+        Of a locked value, as it was last read; None if it was absent.
+    is_read : bool
+        Whether it was read.
+    roots : mapping or None
+        Of a store that is locked as a whole: what tells whether its root has changed; None until that was noted.
+    """
+
+    depth: int = 0
+    version: Mapping[str, Any] | None = None
+    is_read: bool = False
+    roots: Mapping[str, Hashable] | None = None
+
+
+class Sessions:
+    """The locks that each thread holds, by name."""
+
+    def __init__(self) -> None:
+        self._local = threading.local()
+
+    def _held(self) -> dict[str, Session]:
+        held: dict[str, Session] = self._local.__dict__.setdefault("held", {})
+        return held
+
+    def of(self, name: str) -> Session | None:
+        """What this thread has seen under a lock; None if it does not hold it."""
+        return self._held().get(name)
+
+    def begin(self, names: Sequence[str], lock: AbstractContextManager[object]) -> AbstractContextManager[object]:
+        """A lock that was taken, as one that is remembered until it is let go of."""
+        held = self._held()
+        for name in names:
+            held.setdefault(name, Session()).depth += 1
+        return _Lock(held, tuple(names), lock)
+
+
+class _Lock(AbstractContextManager[object]):
+    def __init__(self, held: dict[str, Session], names: tuple[str, ...], lock: AbstractContextManager[object]) -> None:
+        self._all, self._names, self._lock = held, names, lock
+
+    def __enter__(self) -> object:
+        return self._lock.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        names, self._names = self._names, ()
+        for name in names:
+            session = self._all[name]
+            session.depth -= 1
+            if not session.depth:
+                del self._all[name]
+        self._lock.__exit__(kind, error, traceback)

@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 
 import zarrds
 from tests.checks.test_verify import Format, dataset, keys_of, save, snapshot, zarr
-from tests.storage.contract import run_together
 from zarrds import LocalStore, MemoryStore, Report, create_group, verify
+from zarrds.testing import run_together
 
 PROJECT = Path(__file__).resolve().parents[2]
 

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.storage.contract import run_together
 from zarrds import LocalStore, MemoryStore, Store, create_array, open_array
 from zarrds.engine import executor
 from zarrds.engine.plans import Part
 from zarrds.engine.selection import plan_basic
 from zarrds.storage.protocol import Buffer
 from zarrds.stores import Overlay, RemoteStore
+from zarrds.testing import run_together
 
 PROJECT = Path(__file__).resolve().parents[2]
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.storage.contract import run_together
 from tests.storage.test_local import run_python
 from zarrds.errors import InvalidKeyError, StoreIOError
 from zarrds.storage.local import changes, files
 from zarrds.storage.protocol import DELETED
 from zarrds.stores import LocalStore
+from zarrds.testing import run_together
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.storage.contract import StoreContract, run_together
 from zarrds.errors import InvalidKeyError, StoreIOError
 from zarrds.stores import LocalStore
+from zarrds.testing import StoreContract, run_together
 
 PROJECT = Path(__file__).resolve().parents[2]
 

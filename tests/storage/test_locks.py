@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.storage.contract import run_together
 from zarrds.errors import StoreIOError
 from zarrds.storage.local import lock_files
 from zarrds.stores import LocalStore
+from zarrds.testing import run_together
 
 PROJECT = Path(__file__).resolve().parents[2]
 BEGIN = """

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pickle
 from pathlib import Path
 
-from tests.storage.contract import StoreContract
 from zarrds.stores import MemoryStore
+from zarrds.testing import StoreContract
 
 
 class TestMemoryStore(StoreContract):

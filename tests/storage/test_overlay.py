@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.storage.contract import run_together
 from tests.storage.test_local import run_python
 from zarrds.errors import InvalidKeyError, StoreIOError
 from zarrds.stores import LocalStore, MemoryStore, Overlay
+from zarrds.testing import run_together
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.storage.contract import StoreContract
 from zarrds.errors import InvalidKeyError, ReadOnlyError, StoreIOError
 from zarrds.storage.local.files import PARTIAL
 from zarrds.stores import Store
+from zarrds.testing import StoreContract
 
 fsspec = pytest.importorskip("fsspec", reason="stores at URLs need the extra 'remote'")
 

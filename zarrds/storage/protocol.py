@@ -1,7 +1,7 @@
 """What a store is: bytes under keys.
 
 A store knows nothing of chunks, codecs or documents. Everything above it uses only this protocol, and
-every store passes the same contract tests (``tests/storage/contract.py``).
+every store passes the same tests (`zarrds.testing.StoreContract`).
 """
 
 from __future__ import annotations

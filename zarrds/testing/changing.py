@@ -1,4 +1,4 @@
-"""What every store must do beyond single values: staging, changes and locks; see `contract`."""
+"""What every store must do beyond single values: staging, changes and locks; see `zarrds.testing.store`."""
 
 from __future__ import annotations
 

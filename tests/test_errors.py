@@ -39,6 +39,8 @@ BUILTINS: dict[str, tuple[type[Exception], ...]] = {
     "LabelError": (ValueError,),
     "LabelNotFoundError": (LabelError, KeyError),
     "ConflictError": (RuntimeError,),
+    "QueryError": (ValueError,),
+    "ResultSizeError": (MemoryError,),
     "LockTimeoutError": (StoreIOError, TimeoutError),
     "ReleaseError": (RuntimeError,),
 }

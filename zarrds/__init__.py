@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from zarrds.datasets.description.versions import Versions
     from zarrds.datasets.editing.edits import drop_vars, rename, update_attrs
     from zarrds.datasets.editing.index import index
+    from zarrds.datasets.querying.find import find
+    from zarrds.datasets.querying.question import Explanation
     from zarrds.datasets.querying.statistics import statistics
     from zarrds.datasets.rechunking.rechunk import copy, rechunk, rechunk_plan
     from zarrds.datasets.writing.writer import save
@@ -38,6 +40,7 @@ __all__ = [
     "Conversion",
     "Diff",
     "Difference",
+    "Explanation",
     "Finding",
     "Group",
     "Info",
@@ -57,6 +60,7 @@ __all__ = [
     "drop_vars",
     "errors",
     "export",
+    "find",
     "index",
     "info",
     "open_array",
@@ -80,6 +84,7 @@ _HOMES = {
     "Conversion": "datasets.converting.convert",
     "Diff": "datasets.comparing.model",
     "Difference": "datasets.comparing.model",
+    "Explanation": "datasets.querying.question",
     "Finding": "checks.report",
     "Group": "arrays.group",
     "Info": "datasets.description.model",
@@ -97,6 +102,7 @@ _HOMES = {
     "diff": "datasets.comparing.diff",
     "drop_vars": "datasets.editing.edits",
     "export": "datasets.converting.export",
+    "find": "datasets.querying.find",
     "index": "datasets.editing.index",
     "info": "datasets.description.info",
     "open_array": "arrays.opening",

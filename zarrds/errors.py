@@ -22,8 +22,10 @@ __all__ = [
     "LockTimeoutError",
     "MetadataError",
     "NodeNotFoundError",
+    "QueryError",
     "ReadOnlyError",
     "ReleaseError",
+    "ResultSizeError",
     "SelectionError",
     "StoreExistsError",
     "StoreIOError",
@@ -208,6 +210,14 @@ class LabelError(ZarrdsError, ValueError):
 
 class LabelNotFoundError(LabelError, KeyError):
     """Labels that the store does not have."""
+
+
+class QueryError(ZarrdsError, ValueError):
+    """A query that is not allowed, or that does not fit the data it is asked of."""
+
+
+class ResultSizeError(ZarrdsError, MemoryError):
+    """The answer to a query does not fit in memory."""
 
 
 class ConflictError(ZarrdsError, RuntimeError):

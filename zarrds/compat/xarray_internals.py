@@ -43,6 +43,7 @@ __all__ = [
     "encode_zarr_variable",
     "guard_decoders",
     "indexed_by",
+    "is_plain_in_memory",
     "is_strange",
     "lazily",
     "lazy_data",
@@ -95,6 +96,14 @@ def guard_decoders(variable: xr.Variable, guard: Callable[[Callable[..., Any]], 
         if isinstance(data, _ElementwiseFunctionArray):
             data.func = guard(data.func)
         data = getattr(data, "array", None)
+
+
+def is_plain_in_memory(variable: xr.Variable) -> bool:
+    """Whether a variable's values are in memory, so that to look at them costs nothing."""
+    data: Any = variable._data
+    if isinstance(data, indexing.PandasIndexingAdapter):
+        return not isinstance(data, DeferredIndex) and type(data.array).__module__.partition(".")[0] == "pandas"
+    return isinstance(data, np.ndarray)
 
 
 def is_strange(variable: xr.Variable) -> bool:

@@ -78,8 +78,6 @@ def index(
     >>> ds = xr.open_dataset(store, engine="zarrds", index="lazy")
     >>> int(ds.get_index("position").get_loc(7))
     1
-    >>> int(zarrds.statistics(store, "position")["max"][0])
-    12
     """
     opened = as_store(store, storage_options).as_durable(durable)
     path = check_prefix((group or "").strip("/"), opened.path)

@@ -200,9 +200,10 @@ class _Column(BackendArray):
             return facts.count
         if self._name in ("min", "max"):
             values = facts.low if self._name == "min" else facts.high
-            if values.dtype.kind == "S":
-                texts: AnyArray = np.array([text.decode("utf-8", "replace") for text in values.ravel()], object)
-                return np.where(facts.known, texts.reshape(values.shape), "")
+            if self.dtype.kind == "O":
+                texts = np.full(values.shape, "", object)
+                texts[facts.known] = [text.decode("utf-8", "replace") for text in values[facts.known]]
+                return texts
             is_there = facts.known & (facts.count != 0)
             missing = np.array("NaT" if self.dtype.kind in "mM" else "nan", self.dtype)
             return np.where(is_there, values.astype(self.dtype), missing)

@@ -142,7 +142,8 @@ class StoredChunks:
                 return nothing
             has_missing = np.full(self.shape, bool(_markers(self.metadata)))
             count = np.where(known & ~has_missing, rows["count"], -1)
-            return ChunkFacts(known, rows["min"], rows["max"], count, has_missing, None)
+            low, high = (rows[name].astype(object) for name in ("min", "max"))  # which NumPy can reduce
+            return ChunkFacts(known, low, high, count, has_missing, None)
         try:
             return self._decoded(rows, rule, known)
         except Exception:  # whatever decoders have against these bounds: it says nothing then

@@ -1,0 +1,161 @@
+"""Blocks: the boxes into which the elements that a query is about are cut, mostly along the edges of chunks. Pure.
+
+A *block* is numbered along each dimension; `edges` of a dimension are the positions at which its blocks begin, and the
+size of the dimension at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from math import prod
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from zarrds.codecs.base import AnyArray
+
+__all__ = ["DENSITY", "Box", "boxes", "coarser", "even_edges", "reduced", "run_edges", "slabs", "spans", "spread"]
+
+# of block numbers, one slice a dimension
+Box: TypeAlias = tuple[slice, ...]
+
+# of the blocks of a box that is read as one, so many must be wanted
+DENSITY = 0.75
+
+
+def run_edges(numbers: AnyArray) -> AnyArray:
+    """The edges of runs of equal numbers.
+
+    Examples
+    --------
+    >>> run_edges(np.array([0, 0, 1, 1, 1, 4]))
+    array([0, 2, 5, 6])
+    """
+    return np.concatenate([[0], np.flatnonzero(np.diff(numbers)) + 1, [numbers.size]] if numbers.size else [[0]])
+
+
+def even_edges(size: int, block: int) -> AnyArray:
+    """The edges of blocks of one size, of which the last may be smaller."""
+    return np.append(np.arange(0, size, max(1, block)), size)
+
+
+def coarser(edges: Sequence[AnyArray], limit: int) -> list[AnyArray]:
+    """The same edges, or every second, fourth, … of them, so that there are no more blocks than `limit`."""
+    found = list(edges)
+    while prod(len(each) - 1 for each in found) > limit:
+        longest = max(range(len(found)), key=lambda i: len(found[i]))
+        each = found[longest]
+        found[longest] = np.append(each[:-1:2], each[-1])
+    return found
+
+
+def spans(numbers: AnyArray, edges: AnyArray) -> tuple[AnyArray, AnyArray]:
+    """The least and the greatest of the numbers in each block along one dimension."""
+    if numbers.size == 0:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    return np.minimum.reduceat(numbers, edges[:-1]), np.maximum.reduceat(numbers, edges[:-1])
+
+
+def reduced(array: AnyArray, axis: int, first: AnyArray, last: AnyArray, function: Any) -> AnyArray:
+    """An array along one axis of which each element is the reduction of those from `first` to `last`, both included.
+
+    Examples
+    --------
+    >>> reduced(np.array([3, 1, 4, 1, 5]), 0, np.array([0, 1]), np.array([1, 4]), np.maximum)
+    array([3, 5])
+    """
+    if (first == last).all():
+        is_all = first.size == array.shape[axis] and bool((first == np.arange(first.size)).all())
+        return array if is_all else np.take(array, first, axis)
+    moved = np.moveaxis(array, axis, 0)
+    found = [function.reduce(moved[a : b + 1], axis=0) for a, b in zip(first.tolist(), last.tolist(), strict=True)]
+    return np.moveaxis(np.array(found, array.dtype).reshape((first.size, *moved.shape[1:])), 0, axis)
+
+
+def spread(wanted: AnyArray, axis: int, first: AnyArray, last: AnyArray, n: int) -> AnyArray:
+    """The inverse for booleans: which of `n` chunks along one axis lie in a block that is wanted.
+
+    Examples
+    --------
+    >>> spread(np.array([True, False]), 0, np.array([0, 1]), np.array([1, 3]), 4)
+    array([ True,  True, False, False])
+    """
+    moved = np.moveaxis(wanted, axis, 0).astype(np.int64)
+    changes = np.zeros((n + 1, *moved.shape[1:]), np.int64)
+    np.add.at(changes, first, moved)
+    np.subtract.at(changes, last + 1, moved)
+    return np.moveaxis(np.cumsum(changes, axis=0)[:n] > 0, 0, axis)
+
+
+def slabs(edges: AnyArray, nbytes: float, limit: int) -> Iterator[slice]:
+    """Runs of blocks along a dimension of at most so many bytes together, or one block, in order.
+
+    Parameters
+    ----------
+    edges : ndarray
+    nbytes : float
+        Of one element along the dimension.
+    limit : int
+    """
+    start, n = 0, len(edges) - 1
+    while start < n:
+        stop = int(np.searchsorted(edges, edges[start] + limit / max(nbytes, 1e-9), side="right")) - 1
+        stop = min(max(stop, start + 1), n)
+        yield slice(start, stop)
+        start = stop
+
+
+def boxes(wanted: AnyArray, size_of: Callable[[Box], float], limit: float, density: float = DENSITY) -> Iterator[Box]:
+    """Boxes that hold each wanted block once, few others, and none that is larger than it may be but single blocks.
+
+    Parameters
+    ----------
+    wanted : ndarray of bool
+        One element a block.
+    size_of : callable
+        The size of a box.
+    limit : float
+    density : float
+        The part of a box of several blocks that is wanted at the least.
+
+    Examples
+    --------
+    >>> list(boxes(np.array([True, True, False, False, True]), lambda box: box[0].stop - box[0].start, 8))
+    [(slice(0, 2, None),), (slice(4, 5, None),)]
+    """
+    waiting: list[Box] = [tuple(slice(0, n) for n in wanted.shape)]
+    while waiting:
+        box = _trimmed(wanted, waiting.pop())
+        if box is None:
+            continue
+        inside = wanted[box]
+        if inside.size == 1 or (size_of(box) <= limit and inside.mean() >= density):
+            yield box
+            continue
+        axis = max(range(len(box)), key=lambda i: box[i].stop - box[i].start)
+        start, stop = box[axis].start, box[axis].stop
+        middle = _gap(inside, axis) + start or (start + stop) // 2
+        halves = (slice(middle, stop), slice(start, middle))
+        waiting += [(*box[:axis], half, *box[axis + 1 :]) for half in halves]
+
+
+def _trimmed(wanted: AnyArray, box: Box) -> Box | None:
+    """The smallest box with all wanted blocks of a box; None if there are none."""
+    inside = wanted[box]
+    if not inside.any():
+        return None
+    found = []
+    for axis, part in enumerate(box):
+        others = tuple(i for i in range(inside.ndim) if i != axis)
+        there = np.flatnonzero(inside.any(axis=others))
+        found.append(slice(part.start + int(there[0]), part.start + int(there[-1]) + 1))
+    return tuple(found)
+
+
+def _gap(inside: AnyArray, axis: int) -> int:
+    """Where the longest run of empty rows along an axis begins, or the middle."""
+    others = tuple(i for i in range(inside.ndim) if i != axis)
+    there = np.flatnonzero(inside.any(axis=others))
+    gaps = np.diff(there)
+    longest = int(gaps.argmax())
+    return int(there[longest]) + 1 if gaps[longest] > 1 else inside.shape[axis] // 2

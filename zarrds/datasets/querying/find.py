@@ -1,0 +1,231 @@
+"""``zarrds.find``: where a condition holds, from as few chunks as can be."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Hashable, Iterable, Mapping
+from typing import Any, Literal, overload
+
+import numpy as np
+import xarray as xr
+
+from zarrds.codecs.base import AnyArray
+from zarrds.datasets.description.of_store import unknown_variable
+from zarrds.datasets.querying.answers import Answers, count_matches, find_matches, has_match
+from zarrds.datasets.querying.opening import opened_dataset
+from zarrds.datasets.querying.question import Explanation, Question
+from zarrds.engine.progress import ProgressOption
+from zarrds.errors import QueryError
+from zarrds.storage.protocol import Store
+
+__all__ = ["find"]
+
+StoreLike = str | os.PathLike[str] | Store | xr.Dataset | xr.DataArray
+
+
+@overload
+def find(
+    store: StoreLike,
+    query: str,
+    columns: str | Iterable[str] | None = None,
+    *,
+    limit: int | None = None,
+    count: Literal[False] = False,
+    exists: Literal[False] = False,
+    explain: Literal[False] = False,
+    max_memory: int | None = None,
+    progress: ProgressOption = False,
+    group: str | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+) -> xr.Dataset: ...
+
+
+@overload
+def find(
+    store: StoreLike,
+    query: str,
+    columns: str | Iterable[str] | None = None,
+    *,
+    limit: int | None = None,
+    count: bool = False,
+    exists: bool = False,
+    explain: bool = False,
+    max_memory: int | None = None,
+    progress: ProgressOption = False,
+    group: str | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+) -> xr.Dataset | int | bool | Explanation: ...
+
+
+def find(
+    store: StoreLike,
+    query: str,
+    columns: str | Iterable[str] | None = None,
+    *,
+    limit: int | None = None,
+    count: bool = False,
+    exists: bool = False,
+    explain: bool = False,
+    max_memory: int | None = None,
+    progress: ProgressOption = False,
+    group: str | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+) -> xr.Dataset | int | bool | Explanation:
+    """Find the elements of which a condition holds.
+
+    Chunks whose statistics tell that nothing in them can match are not read (see `zarrds.index`). The others are read
+    some at a time, so that no more is in memory than a few chunks and the answer.
+
+    Parameters
+    ----------
+    store : str, os.PathLike, Store, Dataset or DataArray
+        A dataset may be any; what it has selected, by label, region or position, is applied first.
+    query : str
+        A condition in Python's comparisons (``< <= > >= == != in not in``), ``and``, ``or``, ``not`` and arithmetic,
+        over variables and coordinates, numbers, texts and ISO dates in quotes: ``"t2m > 310 and lat > 50"``,
+        ``"time >= '2019-03'"``. Names that are no identifiers stand between backticks. It is parsed, and never
+        evaluated as code. Values are compared as NumPy compares them: what is missing is unequal to all, and a date is
+        the instant at which it begins.
+    columns : str or several, optional
+        Variables to give; those of the query unless said.
+    limit : int, optional
+        No more than the first so many, in the order of the elements.
+    count : bool
+        Give the number of matches only. Chunks that must match as a whole are not read either.
+    exists : bool
+        Say only whether there is any.
+    explain : bool
+        Say only how many chunks would be read.
+    max_memory : int, optional
+        Bytes that the answer may take; half of the machine's memory unless said.
+    progress : bool, "rich" or callable
+        As of `zarrds.save`.
+    group : str, optional
+        Of a store; the root unless said.
+    storage_options : mapping, optional
+        As of `zarrds.save`.
+
+    Returns
+    -------
+    Dataset, int, bool or Explanation
+        The matching elements, along the new dimension ``point``, with their labels as coordinates, and their
+        positions (``time_index``, …), in the order of the elements. If all variables of the query have the same single
+        dimension, the dataset's own selection along that dimension, whose columns may have others as well.
+
+    Raises
+    ------
+    QueryError
+        If the query is not allowed, names what is not there, or compares what cannot be compared; it says where.
+    ResultSizeError
+        If the answer would take more memory than it may.
+    StoreNotFoundError, NodeNotFoundError, VariableNotFoundError
+        If there is no such store, group or column.
+    ChunkError
+        If a chunk cannot be read.
+
+    Notes
+    -----
+    Any number of threads may ask at once.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr, zarrds
+    >>> store = zarrds.MemoryStore()
+    >>> t2m = ("time", "lat"), [[280.0, 311], [312, 290]]
+    >>> zarrds.save(xr.Dataset({"t2m": t2m}, {"time": [2019, 2020], "lat": [50, 60]}), store)
+    >>> zarrds.index(store)
+    >>> found = zarrds.find(store, "t2m > 310 and lat > 40")
+    >>> found.t2m.values, found.time.values, found.lat_index.values
+    (array([311., 312.]), array([2019, 2020]), array([1, 0]))
+    >>> zarrds.find(store, "t2m > 310", count=True)
+    2
+    """
+    if (count or exists or explain) and sum((bool(count), bool(exists), bool(explain), limit is not None)) > 1:
+        raise QueryError("only one of count, exists, explain and limit can be asked for")
+    if limit is not None and not (type(limit) is int and limit >= 0):
+        raise QueryError("limit is a number of matches", expected="an integer of at least 0", found=repr(limit))
+    ds = opened_dataset(store, group, storage_options)
+    question = Question(ds, query)
+    wanted = _columns(ds, question, columns)
+    if explain:
+        return question.explain(question.truth(certain=False).can_hold)
+    if exists:
+        return has_match(question, progress)
+    if count:
+        return count_matches(question, progress)
+    answers = find_matches(question, wanted, limit=limit, max_memory=max_memory, progress=progress)
+    return (
+        _selection(ds, question, wanted, answers) if len(question.dims) == 1 else _points(ds, question, wanted, answers)
+    )
+
+
+def _columns(ds: xr.Dataset, question: Question, columns: str | Iterable[str] | None) -> list[Hashable]:
+    """The variables to give."""
+    names: dict[str, Hashable] = {str(name): name for name in ds.variables}
+    if columns is None:
+        return [names[name] for name in question.operands if name in names and names[name] not in ds.coords]
+    found: list[Hashable] = []
+    for column in [columns] if isinstance(columns, str) else columns:
+        if column not in names:
+            raise unknown_variable(str(column), list(names), None)
+        others = set(ds.variables[names[column]].dims) - set(question.dims)
+        if others and len(question.dims) != 1:
+            raise QueryError(
+                "a column has a dimension that the query is not about",
+                key=column,
+                expected=f"some of {question.dims}",
+                found=ds.variables[names[column]].dims,
+                mend="Select one element of it first, or leave the column out",
+            )
+        found.append(names[column])
+    return found
+
+
+def _index_name(ds: xr.Dataset, dim: Hashable) -> str:
+    name = f"{dim}_index"
+    while name in ds.variables or name in ds.sizes:
+        name += "_"
+    return name
+
+
+def _selection(ds: xr.Dataset, question: Question, columns: list[Hashable], answers: Answers) -> xr.Dataset:
+    """The selection along the only dimension; of columns that were not read it stays lazy."""
+    (dim,) = question.dims
+    dims = {dim}.union(*(ds.variables[name].dims for name in columns))
+    kept = ds[[*columns, *(name for name in ds.coords if set(ds.variables[name].dims) <= dims)]]
+    if dim not in kept.dims:  # a dimension without labels, which only columns have that nobody asked for
+        kept = kept.assign_coords({_index_name(ds, dim): (dim, np.arange(ds.sizes[dim]))})
+    found = kept.isel({dim: answers.positions})
+    for name, values in answers.columns.items():
+        if name in found.data_vars:
+            found[name] = xr.Variable((dim,), values, found[name].attrs)
+    about = {"long_name": f"position along {dim}"}
+    return found.assign_coords({_index_name(ds, dim): xr.Variable((dim,), answers.positions, about)})
+
+
+def _points(ds: xr.Dataset, question: Question, columns: list[Hashable], answers: Answers) -> xr.Dataset:
+    """The elements along a dimension of their own."""
+    point = "point"
+    while point in ds.variables or point in ds.sizes:
+        point += "_"
+    indices = np.unravel_index(answers.positions, question.shape) if question.dims else ()
+    at: dict[Hashable, AnyArray] = dict(zip(question.dims, indices, strict=True))
+
+    def taken(name: Hashable) -> xr.Variable:
+        variable = ds.variables[name].to_base_variable()
+        if name in answers.columns:
+            return xr.Variable((point,), answers.columns[name], variable.attrs)
+        indexers = {dim: xr.Variable((point,), at[dim]) for dim in variable.dims}
+        chosen = variable.isel(indexers) if indexers else variable
+        return xr.Variable(chosen.dims, chosen.values, variable.attrs)
+
+    coordinates = {name: taken(name) for name in ds.coords if set(ds.variables[name].dims) <= set(question.dims)}
+    for dim, index in at.items():
+        about = {"long_name": f"position along {dim}"}
+        coordinates[_index_name(ds, dim)] = xr.Variable((point,), np.asarray(index, np.int64), about)
+    if not question.dims:  # all variables are single values: there is one element, or none
+        n = answers.positions.size
+        data = {name: xr.Variable((point,), np.repeat(ds.variables[name].values, n)) for name in columns}
+        return xr.Dataset(data, coordinates, ds.attrs)
+    data = {name: taken(name) for name in columns if name not in coordinates}
+    return xr.Dataset(data, coordinates, ds.attrs)

@@ -1,0 +1,242 @@
+"""A variable of a query: its values in boxes of elements, and its bounds in blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from zarrds.codecs.base import AnyArray
+from zarrds.compat.xarray_internals import is_plain_in_memory
+from zarrds.datasets.querying import blocks
+from zarrds.datasets.querying.binding import Kind
+from zarrds.datasets.querying.pruning import Bounds
+from zarrds.datasets.querying.stored import StoredChunks, stored_chunks
+
+__all__ = ["Operand", "kind_of", "plain_values"]
+
+# elements in memory of which bounds are computed; bytes of a lazy variable that is read as a whole if it is broadcast
+_MOST_COMPUTED = 2**25
+_MOST_LOADED = 2**25
+# text is looked at one by one
+_MOST_TEXTS = 2**18
+# of a Python string, roughly
+_OBJECT_NBYTES = 64
+
+
+def kind_of(variable: xr.Variable) -> Kind | None:
+    """What the values of a variable are to a query; None if they cannot be compared."""
+    dtype = variable.dtype
+    if not isinstance(dtype, np.dtype):
+        return _kind_of_extension(dtype)
+    if dtype.kind == "O":
+        return _kind_of_objects(variable)
+    kinds: dict[str, Kind] = {"b": "condition", "U": "text", "S": "text", "T": "text", "M": "time", "m": "span"}
+    return "number" if dtype.kind in "iuf" else kinds.get(dtype.kind)
+
+
+def _kind_of_objects(variable: xr.Variable) -> Kind | None:
+    if "calendar" in variable.encoding or " since " in str(variable.encoding.get("units", "")):
+        return "calendar"
+    if stored_chunks(variable) is not None or variable.size == 0:
+        return "text"
+    few = variable[tuple(slice(0, 4) for _ in variable.dims)].values.ravel().tolist()
+    first = next((value for value in few if isinstance(value, str | bytes) or not pd.isnull(value)), "")
+    if isinstance(first, str | bytes):
+        return "text"
+    return "calendar" if hasattr(first, "calendar") and hasattr(first, "year") else None
+
+
+def _kind_of_extension(dtype: Any) -> Kind | None:
+    if isinstance(dtype, pd.CategoricalDtype):
+        return _kind_of_extension(dtype.categories.dtype) if len(dtype.categories) else "text"
+    if isinstance(dtype, pd.DatetimeTZDtype):
+        return "time"
+    if isinstance(dtype, pd.PeriodDtype | pd.IntervalDtype):
+        return None
+    if pd.api.types.is_bool_dtype(dtype):
+        return "condition"
+    if pd.api.types.is_integer_dtype(dtype) or pd.api.types.is_float_dtype(dtype):
+        return "number"
+    if pd.api.types.is_string_dtype(dtype) or pd.api.types.is_object_dtype(dtype):
+        return "text"
+    kinds: dict[str, Kind] = {"M": "time", "m": "span"}
+    return kinds.get(getattr(dtype, "kind", ""))
+
+
+def plain_values(variable: xr.Variable) -> AnyArray:
+    """The values of a variable in an array of NumPy; times with a zone in UTC, missing integers as NaN."""
+    dtype = variable.dtype
+    values: AnyArray = np.asarray(variable.values)
+    if isinstance(dtype, np.dtype) or values.dtype.kind != "O":
+        return values
+    flat = pd.Series(values.ravel())
+    kind = _kind_of_extension(dtype)
+    found: Any
+    if kind == "time":
+        found = pd.to_datetime(flat, utc=True).dt.tz_localize(None).to_numpy()
+    elif kind in ("number", "condition"):
+        has_missing = bool(flat.isna().any())
+        if kind == "condition":
+            found = flat.fillna(False).to_numpy(bool)
+        else:
+            is_integer = not has_missing and pd.api.types.is_integer_dtype(dtype)
+            found = flat.astype(float).to_numpy() if not is_integer else np.array(flat.tolist(), np.int64)
+    else:
+        return values
+    return np.asarray(found).reshape(values.shape)
+
+
+class Operand:
+    """One variable of a query.
+
+    Parameters
+    ----------
+    name : str
+    variable : Variable
+    dims : sequence of str
+        Of the query, in order; all of the variable's are among them.
+    size : int
+        Elements that the query is about.
+
+    Attributes
+    ----------
+    axes : tuple of int
+        The query's dimension of each of the variable's.
+    chunks : StoredChunks or None
+        Where it is read lazily from a store.
+    """
+
+    def __init__(self, name: str, variable: xr.Variable, dims: Sequence[Any], size: int) -> None:
+        self.name, self.variable = name, variable
+        self.axes = tuple(dims.index(dim) for dim in variable.dims)
+        self._n_dims = len(dims)
+        self.chunks: StoredChunks | None = stored_chunks(variable)
+        nbytes = variable.size * getattr(variable.dtype, "itemsize", 8)
+        if self.chunks is not None and variable.size * 8 <= size and nbytes <= _MOST_LOADED:
+            # it would be read again for each block that it is broadcast to
+            self.variable, self.chunks = variable.copy(deep=False).load(), None
+
+    def values(self, box: Sequence[slice]) -> AnyArray:
+        """The values in a box of elements, which broadcast to it."""
+        part = self.variable[tuple(box[axis] for axis in self.axes)]
+        return self._aligned(plain_values(part))
+
+    def _aligned(self, array: AnyArray) -> AnyArray:
+        """An array over the variable's dimensions, or blocks along them, as one over the query's."""
+        order = np.argsort(self.axes, kind="stable")
+        shape = [1] * self._n_dims
+        for axis, n in zip(self.axes, array.shape, strict=True):
+            shape[axis] = n
+        return array.transpose([int(i) for i in order]).reshape(shape)
+
+    def chunk_edges(self) -> dict[int, AnyArray]:
+        """The edges between its chunks along each of the query's dimensions that it has; none without chunks."""
+        if self.chunks is None:
+            return {}
+        return {axis: blocks.run_edges(self.chunks.numbers(i)) for i, axis in enumerate(self.axes)}
+
+    def bounds(self, edges: Sequence[AnyArray]) -> Bounds:
+        """Its bounds in each block, which broadcast to all blocks; they say nothing where nothing is known."""
+        own = [edges[axis] for axis in self.axes]
+        if any(len(each) < 2 for each in own):
+            return self._nothing()
+        if self.chunks is not None:
+            return self._stored_bounds(self.chunks, own)
+        if self.variable.size <= _MOST_COMPUTED and is_plain_in_memory(self.variable):
+            return self._computed_bounds(own)
+        return self._nothing()
+
+    def unknown(self) -> Bounds:
+        """Bounds that say nothing, of what is stored; the same as `bounds` of what is in memory."""
+        return self._nothing()
+
+    def _nothing(self) -> Bounds:
+        ones = (1,) * self._n_dims
+        return Bounds(np.zeros(ones), np.zeros(ones), np.zeros(ones, bool), np.ones(ones, bool), np.ones(ones, bool))
+
+    def _stored_bounds(self, chunks: StoredChunks, own: Sequence[AnyArray]) -> Bounds:
+        facts = chunks.facts()
+        has_values = ~facts.known | (facts.count != 0)
+        low, high = facts.low, facts.high
+        if not has_values.all():
+            low, high, is_filled = _with_ends(low, high, has_values)
+            known = facts.known & (is_filled | has_values)
+        else:
+            known = facts.known
+        arrays = [low, high, known, facts.has_missing, has_values]
+        functions = [np.minimum, np.maximum, np.logical_and, np.logical_or, np.logical_or]
+        dropped = tuple(axis for axis in range(len(chunks.shape)) if axis not in chunks.axes)
+        arrays = [each.reshape([n for i, n in enumerate(each.shape) if i not in dropped]) for each in arrays]
+        for i, edges in enumerate(own):
+            first, last = blocks.spans(chunks.numbers(i), edges)
+            arrays = [blocks.reduced(a, i, first, last, f) for a, f in zip(arrays, functions, strict=True)]
+        return Bounds(*map(self._aligned, arrays))
+
+    def _computed_bounds(self, own: Sequence[AnyArray]) -> Bounds:
+        values = plain_values(self.variable)
+        if values.dtype.kind in "OSUT":
+            if values.size > _MOST_TEXTS:
+                return self._nothing()
+            texts = [
+                text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text for text in values.ravel()
+            ]
+            if not all(type(text) is bytes for text in texts):
+                return self._nothing()
+            encoded = np.empty(len(texts), object)
+            encoded[:] = texts
+            values = encoded.reshape(values.shape)
+            missing = np.zeros(values.shape, bool)
+        else:
+            missing = np.asarray(pd.isnull(values))
+        low = high = values
+        if missing.any():
+            low, high, is_filled = _with_ends(values, values, ~missing)
+            if not is_filled:
+                return self._nothing()
+        arrays = [low, high, missing, ~missing]
+        functions = [np.minimum, np.maximum, np.logical_or, np.logical_or]
+        for i, edges in enumerate(own):
+            arrays = [f.reduceat(a, edges[:-1], axis=i) for a, f in zip(arrays, functions, strict=True)]
+        low, high, has_missing, has_values = map(self._aligned, arrays)
+        return Bounds(low, high, np.ones(low.shape, bool), has_missing, has_values)
+
+    def chunks_in(self, wanted: AnyArray, edges: Sequence[AnyArray]) -> AnyArray:
+        """Which of its chunks lie in blocks that are wanted, over `StoredChunks.shape`."""
+        assert self.chunks is not None
+        others = tuple(axis for axis in range(self._n_dims) if axis not in self.axes)
+        found: AnyArray = np.asarray(wanted.any(axis=others))  # over the query's dimensions that it has, in their order
+        found = found.transpose([sorted(self.axes).index(axis) for axis in self.axes])
+        for i, axis in enumerate(self.axes):
+            first, last = blocks.spans(self.chunks.numbers(i), edges[axis])
+            found = blocks.spread(found, i, first, last, self.chunks.shape[self.chunks.axes[i]])
+        return found.reshape(self.chunks.shape)
+
+    def chunk_nbytes(self) -> int:
+        """Bytes of one of its chunks, decoded."""
+        assert self.chunks is not None
+        itemsize = (
+            64 if self.chunks.metadata.data_type.is_variable_length else self.chunks.metadata.data_type.dtype.itemsize
+        )
+        return prod(self.chunks.metadata.chunks) * itemsize
+
+
+def _with_ends(low: AnyArray, high: AnyArray, is_there: AnyArray) -> tuple[AnyArray, AnyArray, bool]:
+    """Bounds that count for nothing in a reduction where there are no values; False if there are none such."""
+    kind = low.dtype.kind
+    if kind == "f":
+        ends: tuple[Any, Any] = (np.inf, -np.inf)
+    elif kind in "mM":
+        limits = np.iinfo(np.int64)
+        ends = np.array(limits.max).view(low.dtype), np.array(limits.min + 1).view(low.dtype)
+    else:
+        return low, high, False
+    return (
+        np.where(is_there, low, ends[0]).astype(low.dtype),
+        np.where(is_there, high, ends[1]).astype(high.dtype),
+        True,
+    )

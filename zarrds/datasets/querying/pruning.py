@@ -1,0 +1,214 @@
+"""Expressions over bounds: whether a condition can hold, or fail to hold, anywhere in a block. Pure, NumPy only.
+
+Bounds go through the very operations that values go through, in the same dtypes. All of these are monotone in each
+operand, with their rounding, so that what holds of the bounds holds of all that lies between them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from zarrds.codecs.base import AnyArray
+from zarrds.datasets.querying.evaluate import ARITHMETIC, compare
+from zarrds.datasets.querying.language import (
+    Arithmetic,
+    Comparison,
+    Constant,
+    Expression,
+    Logic,
+    Membership,
+    Name,
+    Negative,
+    Not,
+    Operator,
+)
+
+__all__ = ["Bounds", "Truth", "truth_of"]
+
+# integers of which floats are exact; larger ones may be off by this part of them
+_EXACT = 2.0**52
+_OFF = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What is known of values in each of some blocks; the arrays broadcast, with one element a block.
+
+    Attributes
+    ----------
+    low, high : array or Python number
+        No value that is not missing is less or more, where `known`.
+    known : ndarray of bool
+    has_missing : ndarray of bool
+        Whether some values may be missing.
+    has_values : ndarray of bool
+        Whether some values may not be missing.
+    """
+
+    low: Any
+    high: Any
+    known: AnyArray
+    has_missing: AnyArray
+    has_values: AnyArray
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """Of each block, whether a condition may hold somewhere in it, and whether it may fail to hold somewhere."""
+
+    can_hold: AnyArray
+    can_fail: AnyArray
+
+
+_YES, _NO = np.array(True), np.array(False)
+
+
+def truth_of(expression: Expression, bounds: Mapping[str, Bounds]) -> Truth:
+    """Where a condition may hold and where it may fail.
+
+    Parameters
+    ----------
+    expression : Expression
+        Bound, and a condition.
+    bounds : mapping of str to Bounds
+        Of the variables.
+
+    Examples
+    --------
+    >>> from zarrds.datasets.querying.language import parse
+    >>> low, high, yes, no = np.array([0, 5, 9]), np.array([4, 8, 12]), np.array(True), np.array(False)
+    >>> truth = truth_of(parse("x > 7"), {"x": Bounds(low, high, yes, no, yes)})
+    >>> truth.can_hold, truth.can_fail
+    (array([False,  True,  True]), array([ True,  True, False]))
+    """
+    with np.errstate(all="ignore"):
+        return _truth(expression, bounds)
+
+
+def _truth(e: Expression, bounds: Mapping[str, Bounds]) -> Truth:
+    match e:
+        case Comparison():
+            return _compared(e.operator, *(_bounds(side, bounds) for side in (e.left, e.right)))
+        case Membership():
+            operand = _bounds(e.operand, bounds)
+            each = [_compared("==", operand, _constant(value.value)) for value in e.values]
+            found = _any(each) if each else Truth(_NO, _YES)
+            return Truth(found.can_fail, found.can_hold) if e.is_negated else found
+        case Not():
+            found = _truth(e.operand, bounds)
+            return Truth(found.can_fail, found.can_hold)
+        case Logic(operator="or"):
+            return _any([_truth(operand, bounds) for operand in e.operands])
+        case Logic():
+            # if one cannot hold all cannot, and all together fail where one does
+            each = [_truth(operand, bounds) for operand in e.operands]
+            can_hold, can_fail = each[0].can_hold, each[0].can_fail
+            for other in each[1:]:
+                can_hold, can_fail = can_hold & other.can_hold, can_fail | other.can_fail
+            return Truth(can_hold, can_fail)
+        case Name() | Constant():
+            found_bounds = _bounds(e, bounds)
+            unknown = ~found_bounds.known
+            return Truth(
+                unknown | (found_bounds.has_values & np.asarray(found_bounds.high, bool)),
+                unknown | found_bounds.has_missing | ~np.asarray(found_bounds.low, bool),
+            )
+        case _:
+            return Truth(_YES, _YES)
+
+
+def _any(each: list[Truth]) -> Truth:
+    can_hold, can_fail = each[0].can_hold, each[0].can_fail
+    for other in each[1:]:
+        can_hold, can_fail = can_hold | other.can_hold, can_fail & other.can_fail
+    return Truth(can_hold, can_fail)
+
+
+def _constant(value: Any) -> Bounds:
+    return Bounds(value, value, _YES, np.array(value != value), np.array(value == value))
+
+
+def _compared(op: Operator, a: Bounds, b: Bounds) -> Truth:
+    known = a.known & b.known
+    if not known.any():  # the bounds may be of any kind
+        return Truth(_YES, _YES)
+    can_hold, can_fail = _of_values(op, a, b)
+    has_values, has_missing = a.has_values & b.has_values, a.has_missing | b.has_missing
+    can_hold, can_fail = can_hold & has_values, can_fail & has_values
+    if op == "!=":  # what is missing is unequal to all
+        can_hold = can_hold | has_missing
+    else:
+        can_fail = can_fail | has_missing
+    return Truth(~known | can_hold, ~known | can_fail)
+
+
+def _of_values(op: Operator, a: Bounds, b: Bounds) -> tuple[AnyArray, AnyArray]:
+    """Whether a comparison can hold, and can fail, of values between bounds."""
+    if op in ("<", "<="):
+        return compare(op, a.low, b.high), ~compare(op, a.high, b.low)
+    if op in (">", ">="):
+        return compare(op, a.high, b.low), ~compare(op, a.low, b.high)
+    can_equal = compare("<=", a.low, b.high) & compare(">=", a.high, b.low)
+    can_differ = ~(compare("==", a.low, b.high) & compare("==", a.high, b.low))
+    return (can_equal, can_differ) if op == "==" else (can_differ, can_equal)
+
+
+def _bounds(e: Expression, bounds: Mapping[str, Bounds]) -> Bounds:
+    match e:
+        case Name():
+            return bounds[e.name]
+        case Constant():
+            return _constant(e.value)
+        case Negative():
+            operand = _bounds(e.operand, bounds)
+            return _computed("-", _constant(0), operand, lambda _, x: -x)
+        case Arithmetic():
+            a, b = (_bounds(side, bounds) for side in (e.left, e.right))
+            return _computed(e.operator, a, b, ARITHMETIC[e.operator])
+        case _:
+            return Bounds(0, 0, _NO, _YES, _YES)
+
+
+def _computed(op: str, a: Bounds, b: Bounds, compute: Any) -> Bounds:
+    has_values, has_missing = a.has_values & b.has_values, a.has_missing | b.has_missing
+    nothing = Bounds(0, 0, _NO, _YES, _YES)
+    if op not in ("+", "-", "*", "/"):
+        return nothing  # neither monotone nor quick to bound
+    known = a.known & b.known
+    if op == "/":
+        known = known & ~((np.asarray(b.low) <= 0) & (np.asarray(b.high) >= 0))
+    try:
+        ends = [np.asarray(compute(x, y)) for x in (a.low, a.high) for y in (b.low, b.high)]
+    except (OverflowError, ValueError, TypeError):
+        return nothing
+    low, high = _least(np.minimum, ends), _least(np.maximum, ends)
+    if low.dtype.kind in "iu":
+        is_inside = [_does_not_wrap(op, x, y, low.dtype) for x in (a.low, a.high) for y in (b.low, b.high)]
+        known = known & _least(np.logical_and, is_inside)
+    elif low.dtype.kind == "f":
+        # infinities make NaN of values in between
+        known = known & np.isfinite(low) & np.isfinite(high)
+    else:
+        return nothing
+    return Bounds(low, high, known, has_missing, has_values)
+
+
+def _does_not_wrap(op: str, x: Any, y: Any, dtype: np.dtype[Any]) -> AnyArray:
+    """Whether the sum, difference or product of integers is certainly in the range of a dtype."""
+    one, other, info = np.asarray(x, float), np.asarray(y, float), np.iinfo(dtype)
+    found = ARITHMETIC[op](one, other)
+    size = np.abs(one) + np.abs(other) + np.abs(found)
+    off = np.where(size < _EXACT, 0, size * _OFF)
+    is_inside: AnyArray = (found + off <= info.max) & (found - off >= info.min)
+    return is_inside
+
+
+def _least(function: Any, arrays: list[AnyArray]) -> AnyArray:
+    found = arrays[0]
+    for each in arrays[1:]:
+        found = function(found, each)
+    return found

@@ -59,6 +59,8 @@ def _variable(name: str, saved: xr.Variable, back: xr.Variable) -> list[str]:
 
 
 def _flat(variable: xr.Variable) -> list[Any]:
+    if isinstance(variable.dtype, pd.DatetimeTZDtype):
+        return list(variable.to_index())
     values = variable.values
     if not isinstance(values, np.ndarray | np.generic):
         return list(values)

@@ -81,7 +81,7 @@ def unwrapped(data: Any) -> Any:
     return data
 
 
-def guard_decoders(variable: xr.Variable, guard: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
+def guard_decoders(variable: xr.Variable, guard: Callable[[Callable[..., Any], Any], Callable[..., Any]]) -> None:
     """Let the functions of a variable's elements that decoders apply when it is read be called through others.
 
     Parameters
@@ -89,12 +89,13 @@ def guard_decoders(variable: xr.Variable, guard: Callable[[Callable[..., Any]], 
     variable : Variable
         Lazy or not; one that nobody else uses.
     guard : callable
-        Gives the function to be called in place of one; what it gives must pickle.
+        Gives the function to be called in place of one, whose results are said to have a dtype; what it gives must
+        pickle.
     """
     data: Any = variable._data
     while type(data).__module__.startswith((indexing.__name__, "xarray.coding", releases.__name__)):
         if isinstance(data, _ElementwiseFunctionArray):
-            data.func = guard(data.func)
+            data.func = guard(data.func, data.dtype)
         data = getattr(data, "array", None)
 
 

@@ -11,6 +11,7 @@ import base64
 import math
 import re
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -22,16 +23,39 @@ from zarrds.metadata.equality import is_same
 from zarrds.metadata.extension import N, note_of, with_note
 from zarrds.metadata.model import Node
 
-__all__ = ["ATTRIBUTES", "plain_value", "typed_attributes", "updated_attributes", "with_attributes"]
+__all__ = [
+    "ATTRIBUTES",
+    "apart_attributes",
+    "plain_value",
+    "typed_attributes",
+    "updated_attributes",
+    "with_attributes",
+]
 
 # the member of the `zarrds` object
 ATTRIBUTES = "attributes"
 _NUMBERS = re.compile(r"bool|u?int(8|16|32|64)|float(16|32|64)")
 _MEND = "Convert it to text, numbers, lists or dicts of these first, or drop it"
 _FINITE_MAX = float(np.finfo(np.float64).max)
+# what comes of a note that does not fit its attribute
+_MISFITS = (
+    AttributeError,
+    KeyError,
+    IndexError,
+    TypeError,
+    ValueError,
+    OverflowError,
+    RecursionError,
+    MetadataError,
+)
 
 
-def with_attributes(node: N, values: Mapping[Any, Any], hidden: Mapping[str, Any] | None = None) -> N:
+def with_attributes(
+    node: N,
+    values: Mapping[Any, Any],
+    hidden: Mapping[str, Any] | None = None,
+    apart: Mapping[str, Any] | None = None,
+) -> N:
     """A node with other attributes.
 
     Parameters
@@ -41,6 +65,8 @@ def with_attributes(node: N, values: Mapping[Any, Any], hidden: Mapping[str, Any
         Of any types that JSON can hold or a note can tell.
     hidden : mapping, optional
         Attributes that are noted alone: other readers would stumble over them.
+    apart : mapping, optional
+        Attributes that are noted alone, and are no part of how the values are decoded: see `apart_attributes`.
 
     Raises
     ------
@@ -54,11 +80,15 @@ def with_attributes(node: N, values: Mapping[Any, Any], hidden: Mapping[str, Any
     >>> node.attributes, typed_attributes(node)["flags"].dtype
     ({'flags': [1, 2], 'limit': 'NaN', 'title': 'x'}, dtype('int8'))
     """
-    return updated_attributes(with_note(replace(node, attributes={}), ATTRIBUTES, None), values, hidden)
+    return updated_attributes(with_note(replace(node, attributes={}), ATTRIBUTES, None), values, hidden, apart)
 
 
 def updated_attributes(
-    node: N, values: Mapping[Any, Any], hidden: Mapping[str, Any] | None = None, removed: Collection[str] = ()
+    node: N,
+    values: Mapping[Any, Any],
+    hidden: Mapping[str, Any] | None = None,
+    apart: Mapping[str, Any] | None = None,
+    removed: Collection[str] = (),
 ) -> N:
     """A node with some attributes more, changed or removed; else as `with_attributes`."""
     plain: dict[str, JSON] = {}
@@ -67,9 +97,10 @@ def updated_attributes(
         plain[_name(name)], note = _described(name, value)
         if note is not None:
             notes[name] = note
-    for name, value in (hidden or {}).items():
-        described, note = _described(name, value)
-        notes[name] = {"kind": "hidden", "value": described} | ({} if note is None else {"note": note})
+    for kind, others in (("hidden", hidden or {}), ("apart", apart or {})):
+        for name, value in others.items():
+            described, note = _described(name, value)
+            notes[name] = {"kind": kind, "value": described} | ({} if note is None else {"note": note})
     before = note_of(node, ATTRIBUTES)
     if isinstance(before, dict):
         notes = {name: note for name, note in before.items() if name not in plain and name not in removed} | notes
@@ -216,7 +247,7 @@ def typed_attributes(node: Node) -> dict[str, Any]:
     for name, note in notes.items() if isinstance(notes, dict) else ():
         if not isinstance(note, dict):
             continue
-        try:
+        with suppress(*_MISFITS):
             if note.get("kind") == "hidden":
                 if name not in attributes:
                     attributes[name] = _typed(note.get("value"), note.get("note"))
@@ -224,18 +255,18 @@ def typed_attributes(node: Node) -> dict[str, Any]:
                 value = _typed(attributes[name], note)
                 if is_same(plain_value(value), attributes[name]):
                     attributes[name] = value
-        except (
-            AttributeError,
-            KeyError,
-            IndexError,
-            TypeError,
-            ValueError,
-            OverflowError,
-            RecursionError,
-            MetadataError,
-        ):
-            continue
     return attributes
+
+
+def apart_attributes(node: Node) -> dict[str, Any]:
+    """Attributes that stand in no document, since readers would go by them: they are given back after decoding."""
+    notes = note_of(node, ATTRIBUTES)
+    found: dict[str, Any] = {}
+    for name, note in notes.items() if isinstance(notes, dict) else ():
+        if isinstance(note, dict) and note.get("kind") == "apart":
+            with suppress(*_MISFITS):
+                found[name] = _typed(note.get("value"), note.get("note"))
+    return found
 
 
 def _typed(value: JSON, note: JSON) -> Any:

@@ -30,11 +30,12 @@ from zarrds.errors import (
     VariableNotFoundError,
     locating,
 )
-from zarrds.metadata.attributes import updated_attributes
+from zarrds.metadata.attributes import apart_attributes, updated_attributes
 from zarrds.metadata.belonging import check_nothing_else
 from zarrds.metadata.documents import DOCUMENTS, Nodes, get_group, locked, named_dimensions, open_nodes
 from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.equality import is_same
+from zarrds.metadata.group_notes import with_group_notes
 from zarrds.metadata.hidden import hidden_path
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node
 from zarrds.metadata.transaction import change_documents
@@ -94,7 +95,7 @@ def _read(store: Store, path: str) -> _Group:
     store.clean()
     # without consolidated metadata: another library may have left that stale
     nodes = open_nodes(store, consolidated=False)
-    metadata = get_group(store, nodes, path)
+    metadata = with_group_notes(store, path, get_group(store, nodes, path))
     left_out = LeftOut(store.path)
     children = children_of(nodes, path, (), left_out)
     arrays = {n: node for n, node in children.items() if isinstance(node, ArrayMetadata)}
@@ -210,7 +211,11 @@ def _decoded(there: _Group, path: str, node: Node) -> tuple[dict[str, Any], Any]
     except MetadataError as error:
         error.mend = "Drop it with zarrds.drop_vars, or mend its attributes with zarrds.open_array"
         raise
-    return dict(decoded.attrs), (decoded.dims, decoded.dtype, {k: _text(decoded.encoding, k) for k in decoded.encoding})
+    return dict(decoded.attrs) | apart_attributes(node), (
+        decoded.dims,
+        decoded.dtype,
+        {k: _text(decoded.encoding, k) for k in decoded.encoding},
+    )
 
 
 def rename(

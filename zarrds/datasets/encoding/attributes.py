@@ -9,30 +9,49 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
 from zarrds.arrays.layout import new_array_metadata
 from zarrds.compat.xarray_internals import FillValueCoder
 from zarrds.errors import ZarrdsError
-from zarrds.metadata.attributes import typed_attributes
+from zarrds.metadata.attributes import apart_attributes, typed_attributes
 from zarrds.metadata.dtypes import JSON, DataType
+from zarrds.metadata.extension import N, note_of, with_note
 from zarrds.metadata.model import ArrayMetadata, Node, ZarrFormat
 
-__all__ = ["decoded_attributes", "take_fill_value", "visible_attributes"]
+__all__ = [
+    "NCZARR",
+    "attributes_to_decode",
+    "decoded_attributes",
+    "give_back",
+    "is_marker_renamed",
+    "take_fill_value",
+    "visible_attributes",
+    "with_marker_renamed",
+]
 
 # what names of attributes begin with that NCZarr writes for itself, in lower case
-_NCZARR = ("_nczarr", "_ncproperties")
+NCZARR = ("_nczarr", "_ncproperties")
+# the member of the notes of an array whose marker of missing text was a `_FillValue`
+_RENAMED = "text_fill_value"
+_IN_ONE_PLACE = frozenset({"_FillValue", "missing_value", "scale_factor", "add_offset"})
 
 
 def visible_attributes(node: Node) -> dict[str, Any]:
     """The attributes of a stored array or group, with their types and without NCZarr's own."""
+    return attributes_to_decode(node) | apart_attributes(node)
+
+
+def attributes_to_decode(node: Node) -> dict[str, Any]:
+    """Those of `visible_attributes` by which a reader goes."""
     attributes = typed_attributes(node)
-    hidden = [name for name in attributes if name.lower().startswith(_NCZARR)]
+    hidden = [name for name in attributes if name.lower().startswith(NCZARR)]
     return {k: v for k, v in attributes.items() if k not in hidden} if hidden else attributes
 
 
 def decoded_attributes(metadata: ArrayMetadata, *, fill_value_is_mask: bool) -> dict[str, Any]:
     """The attributes of a stored array, with ``_FillValue`` as a value of its dtype."""
-    attributes = visible_attributes(metadata)
+    attributes = attributes_to_decode(metadata)
     if fill_value_is_mask:
         if metadata.fill_value is not None:
             attributes["_FillValue"] = metadata.fill_value
@@ -54,7 +73,7 @@ def _decode_fill_value_attribute(value: JSON, dtype: Any) -> Any:
     if isinstance(dtype, np.dtype) and dtype.kind in "SU":
         return FillValueCoder.decode(value, "bytes" if dtype.kind == "S" else "string")
     decoded = FillValueCoder.decode(value, dtype)
-    if isinstance(dtype, np.dtype) and dtype.kind in "iu":
+    if isinstance(dtype, np.dtype) and dtype.kind in "iuf":
         # with its type, as netCDF engines give it: an `_Unsigned` variable's marker must wrap around with its data
         return dtype.type(decoded)
     return decoded
@@ -83,7 +102,8 @@ def take_fill_value(
     if marked is not None:
         if data_type.name == "string" or data_type.dtype.kind == "U":
             # a `_FillValue` of text in a v3 store is an error to the zarr engine; this means the same, to both
-            attributes.setdefault("missing_value", str(marked))
+            if not isinstance(marked, bytes) and attributes.setdefault("missing_value", str(marked)) != marked:
+                hidden["_FillValue"] = marked
         else:
             try:
                 attributes["_FillValue"] = FillValueCoder.encode(marked, data_type.dtype)
@@ -118,3 +138,29 @@ def _fits(value: Any, data_type: DataType) -> bool:
     except ZarrdsError:
         return False
     return True
+
+
+def with_marker_renamed(metadata: N) -> N:
+    """An array whose ``missing_value`` was the user's ``_FillValue``, which may not be text in format 3."""
+    return with_note(metadata, _RENAMED, True)
+
+
+def is_marker_renamed(node: Node) -> bool:
+    """Whether the array is one of `with_marker_renamed`."""
+    return note_of(node, _RENAMED) is True
+
+
+def give_back(variables: Mapping[Any, xr.Variable], nodes: Mapping[Any, Node]) -> None:
+    """Give decoded variables what was set apart of their attributes."""
+    for name, node in nodes.items():
+        if name not in variables or not node.extensions:
+            continue
+        variable = variables[name]
+        if is_marker_renamed(node):
+            for place in (variable.attrs, variable.encoding):
+                if "missing_value" in place and "_FillValue" not in place:
+                    place["_FillValue"] = place.pop("missing_value")
+        if apart := apart_attributes(node):
+            variable.attrs.update(apart)
+            for key in apart.keys() & _IN_ONE_PLACE:
+                variable.encoding.pop(key, None)  # xarray has a key in one of both places

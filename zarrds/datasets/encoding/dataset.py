@@ -21,6 +21,7 @@ from zarrds.compat.xarray_internals import (
     is_strange,
     lazy_data,
 )
+from zarrds.datasets.encoding.apart import set_apart
 from zarrds.datasets.encoding.encoded import encoded_variable
 from zarrds.datasets.encoding.variables import array_metadata_for
 from zarrds.errors import EncodingError, UnsupportedError, VariableNotFoundError
@@ -133,6 +134,8 @@ def _as_dataset(array: xr.DataArray) -> xr.Dataset:
 def prepared(dataset: xr.Dataset, encoding: Encoding) -> tuple[dict[Any, Any], dict[str, xr.Variable]]:
     """A group's attributes, and its variables by the names that their arrays are to have.
 
+    The attribute ``coordinates`` is what names coordinates for CF; one of the user's is in `group_attributes_apart`.
+
     Parameters
     ----------
     dataset : Dataset
@@ -171,6 +174,9 @@ def _share_time_units(variables: Mapping[Hashable, xr.Variable], asked: Encoding
 
 def with_named_coordinates(dataset: xr.Dataset) -> tuple[dict[Hashable, xr.Variable], dict[Any, Any]]:
     """Variables and attributes of a dataset, of which the attributes ``coordinates`` name what CF can name."""
+    if "coordinates" in dataset.attrs:  # which is the user's, and names nothing
+        dataset = dataset.copy(deep=False)
+        del dataset.attrs["coordinates"]
     with warnings.catch_warnings():
         # what it cannot name is noted otherwise, and not lost
         warnings.filterwarnings("ignore", "coordinate .* has a space in its name")
@@ -206,6 +212,11 @@ def encode_variable(
     notes : mapping of str to JSON, optional
         Further members of the array's ``zarrds`` object.
     """
+    description: Any = (notes or {}).get("pandas")
+    apart = set_apart(variable, zarr_format, description)
+    if apart:
+        attrs = {key: value for key, value in variable.attrs.items() if key not in apart}
+        variable = xr.Variable(variable.dims, lazy_data(variable), attrs, variable.encoding, fastpath=True)
     try:
         encoded, replaced = encoded_variable(name, variable, is_explicit, zarr_format)
     except NotImplementedError as error:  # a MultiIndex, or another thing that CF has no words for
@@ -221,7 +232,7 @@ def encode_variable(
             found=f"dtype {variable.dtype}",
             mend=_mend_of(str(error), variable),
         ) from error
-    metadata = array_metadata_for(name, encoded, zarr_format=zarr_format, is_explicit=is_explicit)
+    metadata = array_metadata_for(name, encoded, zarr_format=zarr_format, is_explicit=is_explicit, apart=apart)
     for member, value in (notes or {}).items():
         metadata = with_note(metadata, member, value)
     empty = variable.encoding.get("write_empty_chunks") if is_explicit else None

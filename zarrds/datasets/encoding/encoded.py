@@ -244,7 +244,8 @@ def _encode(
 ) -> xr.Variable:
     """One way to encode a variable. Raises what xarray raises, and `EncodingError` for values that it would change."""
     kind = _kind_if_lossy(variable, encoding)
-    if kind in ("datetimes", "timedeltas") and variable.chunks is not None:
+    is_unknown = variable.chunks is not None or not variable.size  # which times there will be
+    if kind in ("datetimes", "timedeltas") and is_unknown:
         encoding = {"units": _lazy_units(variable.dtype), "dtype": _INT64, **encoding}
     asked = variable.copy(deep=False)
     asked.encoding = dict(encoding)

@@ -15,7 +15,7 @@ import xarray as xr
 from zarrds.arrays.layout import data_type_of, new_array_metadata
 from zarrds.codecs.registry import SHARDING, kind
 from zarrds.compat.xarray_internals import check_vlen_dtype
-from zarrds.datasets.encoding.attributes import take_fill_value
+from zarrds.datasets.encoding.attributes import take_fill_value, with_marker_renamed
 from zarrds.datasets.encoding.chunks import BY_DIMENSION, choose_chunks
 from zarrds.datasets.encoding.codecs import choose_codecs
 from zarrds.errors import EncodingError, locating
@@ -96,7 +96,12 @@ def _without_typesize(codec: CodecObject) -> CodecObject:
 
 
 def array_metadata_for(
-    name: str, variable: xr.Variable, *, zarr_format: ZarrFormat, is_explicit: bool
+    name: str,
+    variable: xr.Variable,
+    *,
+    zarr_format: ZarrFormat,
+    is_explicit: bool,
+    apart: Mapping[str, Any] | None = None,
 ) -> ArrayMetadata:
     """The metadata of the array that is to hold an encoded variable.
 
@@ -109,6 +114,8 @@ def array_metadata_for(
     zarr_format : {2, 3}
     is_explicit : bool
         Whether its encoding is what the user asked for, not what an earlier file left there.
+    apart : mapping, optional
+        Further attributes, from `set_apart`.
 
     Raises
     ------
@@ -119,6 +126,7 @@ def array_metadata_for(
     data_type = _data_type(name, variable)
     attributes = dict(variable.attrs)
     hidden: dict[str, Any] = {}
+    is_marked = isinstance(attributes.get("_FillValue"), str | bytes) and "missing_value" not in attributes
     fill_value = take_fill_value(attributes, hidden, encoding, data_type, zarr_format, is_explicit)
     with locating(key=name):
         chunks, shards = choose_chunks(
@@ -136,7 +144,8 @@ def array_metadata_for(
             chunk_key_encoding=_chunk_key_encoding(encoding, variable.shape, shards or chunks, zarr_format),
             null_fill_value=zarr_format == 2,
         )
-        return with_attributes(metadata, attributes, hidden)
+        metadata = with_attributes(metadata, attributes, hidden, apart)
+        return with_marker_renamed(metadata) if is_marked and "missing_value" in attributes else metadata
 
 
 def _known(name: str, encoding: Mapping[str, Any], is_explicit: bool, zarr_format: ZarrFormat) -> dict[str, Any]:

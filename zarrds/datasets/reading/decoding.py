@@ -170,19 +170,23 @@ class _Guarding:
     store: str
     path: str
 
-    def __call__(self, function: Callable[..., Any]) -> _Guarded:
-        return _Guarded(function, self.store, self.path)
+    def __call__(self, function: Callable[..., Any], dtype: Any) -> _Guarded:
+        return _Guarded(function, dtype, self.store, self.path)
 
 
 @dataclass(frozen=True, slots=True)
 class _Guarded:
     function: Callable[..., Any]
+    dtype: Any
     store: str
     path: str
 
     def __call__(self, values: Any) -> Any:
         try:
-            return self.function(values)
+            result = self.function(values)
+            # of no timedeltas xarray makes seconds, whatever it has said of them
+            is_empty = getattr(result, "size", None) == 0 and result.dtype.kind == "m"
+            return result.astype(self.dtype) if is_empty else result
         except ZarrdsError:
             raise
         except Exception as error:

@@ -14,7 +14,7 @@ import xarray as xr
 
 from zarrds.compat.xarray_internals import NONE_VAR_NAME, new_dataset
 from zarrds.compat.xarray_opening import without_default_indexes
-from zarrds.datasets.encoding.attributes import visible_attributes
+from zarrds.datasets.encoding.attributes import attributes_to_decode, give_back
 from zarrds.datasets.reading.decoding import decode, decoders_for
 from zarrds.datasets.reading.index_options import IndexOptions
 from zarrds.datasets.reading.lazy import UNASKED_NBYTES, LazyArray, LazyArrays
@@ -23,6 +23,7 @@ from zarrds.datasets.reading.restored import MisfitError, Restored, restore
 from zarrds.datasets.reading.roles import Roles, move_attributes, roles_of
 from zarrds.datasets.reading.strange import LeftOut, PhonyDims, check_phony_dims, children_of, groups_below, named
 from zarrds.errors import LabelError, MetadataError, ZarrdsError
+from zarrds.metadata.attributes import apart_attributes
 from zarrds.metadata.documents import ROOTS, Nodes, get_group, open_nodes
 from zarrds.metadata.extension import note_of
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, ZarrFormat
@@ -148,7 +149,7 @@ class GroupReader:
         dropped: set[str],
         decoders: Mapping[str, Any],
     ) -> xr.Dataset:
-        attrs = visible_attributes(group)
+        attrs = attributes_to_decode(group)
         notes = notes_of({name: array.stored.metadata for name, array in lazy.items()})
         notes = notes.without_dimensions(dropped)
         notes = with_intervals(notes, stored, self._intervals) if self._intervals else notes
@@ -164,6 +165,8 @@ class GroupReader:
             self._warn(path, name, problem)
         variables = restored.variables
         move_attributes(variables, roles)
+        give_back(variables, {None if n == NONE_VAR_NAME else n: a.stored.metadata for n, a in lazy.items()})
+        attributes = {**attributes, **apart_attributes(group)}
         # what has the name of a dimension is a coordinate, also one of several dimensions
         names = {dim for v in variables.values() for dim in v.dims} | set(said)
         if decoders["decode_coords"] != "all":

@@ -242,9 +242,9 @@ class _Restorer:
         bounds = self._notes.companions.get(str(name), {}).get("bounds")
         if variable.ndim == 0 and bounds is not None:  # one interval, of which nothing is gained by waiting
             return xr.Variable((), self._interval(str(name), bounds), attrs, variable.encoding)
-        # labels that lost their index are still of pandas' own kind
-        is_bare_index = "," in dtype and variable.dims == (name,)
-        if (dtype.startswith(_OBJECTS) and not is_bare_index) or (
+        # times with a zone are of pandas' own kind, unless they were objects
+        is_of_pandas = "," in dtype and variable.ndim == 1 and description.get("objects") is not True
+        if (dtype.startswith(_OBJECTS) and not is_of_pandas) or (
             variable.ndim != 1 and str(name) not in self._notes.companions
         ):
             made = array_from_plain(description, np.empty(0, variable.dtype), {}) if dtype == "StringDType" else None

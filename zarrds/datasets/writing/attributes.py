@@ -8,29 +8,48 @@ from typing import Any
 
 import xarray as xr
 
-from zarrds.metadata.attributes import typed_attributes, updated_attributes, with_attributes
+from zarrds.datasets.encoding.apart import group_attributes_apart, set_apart
+from zarrds.datasets.encoding.attributes import is_marker_renamed, with_marker_renamed
+from zarrds.metadata.attributes import apart_attributes, typed_attributes, updated_attributes, with_attributes
 from zarrds.metadata.equality import is_same
-from zarrds.metadata.model import ArrayMetadata, GroupMetadata
+from zarrds.metadata.model import ArrayMetadata, GroupMetadata, ZarrFormat
 
-__all__ = ["with_flags", "with_given_attributes", "with_group_attributes", "with_variable_attributes"]
+__all__ = ["new_group", "with_flags", "with_given_attributes", "with_group_attributes", "with_variable_attributes"]
 
 _FLAGS = ("flag_values", "flag_meanings")
 
 
+def new_group(attributes: Mapping[Any, Any], given: Mapping[Any, Any], zarr_format: ZarrFormat) -> GroupMetadata:
+    """A group with attributes; of those that the user has given some are set apart."""
+    apart = group_attributes_apart(given, zarr_format)
+    kept = {name: value for name, value in attributes.items() if name not in apart or name == "coordinates"}
+    return with_attributes(GroupMetadata(zarr_format=zarr_format), kept, apart=apart)
+
+
 def with_group_attributes(
-    before: GroupMetadata, given: Mapping[Any, Any], new_coordinates: Iterable[str]
+    before: GroupMetadata, attributes: Mapping[Any, Any], given: Mapping[Any, Any], new_coordinates: Iterable[str]
 ) -> GroupMetadata | None:
     """A group with the attributes that are given, and those of its own that are not; None if nothing changes.
 
     What was a coordinate stays one, and what is one becomes one.
+
+    Parameters
+    ----------
+    before : GroupMetadata
+    attributes : mapping
+        As `prepared` gives them.
+    given : mapping
+        The user's.
+    new_coordinates : iterable of str
     """
-    names = [str(a.get("coordinates", "")).split() for a in (before.attributes, given)]
+    apart = group_attributes_apart(given, before.zarr_format)
+    names = [str(a.get("coordinates", "")).split() for a in (before.attributes, attributes)]
     # names are separated by spaces, so that one with a space in it cannot be named
     names.append([name for name in new_coordinates if " " not in name])
-    attributes = dict(given)
+    kept = {name: value for name, value in attributes.items() if name not in apart}
+    after = updated_attributes(before, kept, apart=apart)
     if together := list(dict.fromkeys(name for some in names for name in some)):
-        attributes["coordinates"] = " ".join(together)
-    after = updated_attributes(before, attributes)
+        after = replace(after, attributes={**after.attributes, "coordinates": " ".join(together)})
     is_unchanged = is_same(after.attributes, before.attributes) and is_same(after.extensions, before.extensions)
     return None if is_unchanged else after
 
@@ -46,10 +65,13 @@ def with_given_attributes(before: ArrayMetadata, there: xr.Variable, new: xr.Var
 
     Parameters are those of `with_variable_attributes`.
     """
-    given = {name: value for name, value in new.attrs.items() if name not in there.encoding and name != "_FillValue"}
-    if is_same({name: there.attrs.get(name) for name in given}, given):
+    apart = set_apart(new, before.zarr_format)
+    kept = {"_FillValue", *there.encoding, *apart}
+    given = {name: value for name, value in new.attrs.items() if name not in kept}
+    is_known = is_same({name: there.attrs.get(name) for name in given}, given)
+    if is_known and is_same(apart_attributes(before) | apart, apart_attributes(before)):
         return before
-    return with_attributes(before, typed_attributes(before) | given)
+    return updated_attributes(before, given, apart=apart)
 
 
 def with_variable_attributes(before: ArrayMetadata, there: xr.Variable, new: xr.Variable) -> ArrayMetadata:
@@ -66,11 +88,13 @@ def with_variable_attributes(before: ArrayMetadata, there: xr.Variable, new: xr.
     stored = typed_attributes(before)
     kept = {name: stored[name] for name in before.attributes if name in there.encoding}
     moved = {name: new.encoding[name] for name in ("grid_mapping",) if name in new.encoding}
-    given = {name: value for name, value in {**moved, **new.attrs}.items() if name != "_FillValue"}
+    apart = set_apart(new, before.zarr_format)
+    given = {n: value for n, value in {**moved, **new.attrs}.items() if n != "_FillValue" and n not in apart}
     if "_FillValue" in before.attributes:
         kept["_FillValue"] = before.attributes["_FillValue"]
     attributes = given | kept
     named = [a["coordinates"] for a in (before.attributes, given) if isinstance(a.get("coordinates"), str)]
     if named:
         attributes["coordinates"] = " ".join(dict.fromkeys(" ".join(map(str, named)).split()))
-    return with_attributes(before, attributes)
+    after = with_attributes(before, attributes, apart=apart)
+    return with_marker_renamed(after) if is_marker_renamed(before) else after

@@ -227,7 +227,15 @@ class _Maker:
         is_text = plain.description.get("dtype") == "StringDType"  # whatever another file left there
         if is_text or (plain.description and decode_options(plain.description).get("mask_and_scale") is False):
             encoding = {k: v for k, v in encoding.items() if k not in _CF_KEYS}
+        if clashing := [k for k in _MISSING if k in plain.attrs and k in variable.attrs]:
+            raise EncodingError(
+                f"the attribute {clashing[0]!r} says what is missing, which is done otherwise for such data",
+                key=key,
+                mend="Delete the attribute",
+            )
         attrs, description = variable.attrs | plain.attrs, dict(plain.description)
+        if "," in str(description.get("dtype", "")) and variable.dtype == object:
+            description["objects"] = True  # of times with a zone, which pandas also has an array for
         for role, companion in plain.companions.items():
             beside = self._stored.companions.get(key, {}).get(role) or self._free_name(f"{key}_{role}")
             description[role] = beside

@@ -41,7 +41,7 @@ def with_true_coordinates(dataset: xr.Dataset) -> xr.Dataset:
     coordinates = set(map(str, dataset.coords))
     for name, variable in dataset.variables.items():
         attribute, carried = variable.attrs.get("coordinates"), variable.encoding.get("coordinates")
-        if attribute is not None and not isinstance(attribute, str):
+        if "coordinates" in variable.attrs and not isinstance(attribute, str):
             raise EncodingError(
                 "the attribute coordinates must be names of variables, separated by blanks",
                 key=stored_name(name),

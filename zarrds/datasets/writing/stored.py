@@ -19,6 +19,7 @@ from zarrds.datasets.writing.plain import PlainDataset, plain_dataset
 from zarrds.errors import LabelError, MetadataError, ZarrdsError
 from zarrds.metadata.documents import Nodes, document_key, named_dimensions, own_node
 from zarrds.metadata.dtypes import JSON
+from zarrds.metadata.group_notes import with_group_notes
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata
 from zarrds.storage.protocol import Store
 
@@ -119,6 +120,7 @@ def read_group(store: Store, stored: Nodes, path: str, dataset: xr.Dataset, work
         return None
     if isinstance(node, ArrayMetadata):
         raise LabelError("an array stands where a group is to be", path=store.path, key=path or "/")
+    node = with_group_notes(store, path, node)
     base = f"{path}/" if path else ""
     versions: dict[str, Hashable] = {}
     arrays: dict[str, ArrayMetadata] = {}

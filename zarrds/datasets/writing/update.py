@@ -25,6 +25,7 @@ from zarrds.datasets.writing.append import (
     place_labels,
 )
 from zarrds.datasets.writing.attributes import (
+    new_group,
     with_flags,
     with_given_attributes,
     with_group_attributes,
@@ -44,7 +45,6 @@ from zarrds.datasets.writing.region import check_region_labels, expand_hint, res
 from zarrds.datasets.writing.staying import check_all_are_written, check_meaning, stays
 from zarrds.datasets.writing.stored import StoredGroup
 from zarrds.errors import EncodingError, LabelError, StoreExistsError
-from zarrds.metadata.attributes import with_attributes
 from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.extension import marks_of, new_id, with_marks
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, ZarrFormat
@@ -152,7 +152,7 @@ def plan_update(plain: PlainDataset, encoding: Encoding, stored: StoredGroup | N
     if stored is None:
         attributes, variables = prepared(dataset, encoding)
         new = {name: _new(name, v, name in encoding, how, {}, notes.get(name, {})) for name, v in variables.items()}
-        return GroupChange(with_attributes(GroupMetadata(zarr_format=how.zarr_format), attributes), new)
+        return GroupChange(new_group(attributes, dataset.attrs, how.zarr_format), new)
     if doubly := [name for name in encoding if name in stored.arrays]:
         raise EncodingError(
             f"variable {doubly[0]!r} already exists, but encoding was provided",
@@ -195,7 +195,8 @@ def plan_update(plain: PlainDataset, encoding: Encoding, stored: StoredGroup | N
         return GroupChange(None, arrays, replaced, region, placements)
     # no array that stays as it is would name a new coordinate
     added = [n for n in dataset.coords if isinstance(n, str) and n not in stored.arrays and n not in dataset.dims]
-    return GroupChange(with_group_attributes(stored.metadata, attributes, added), arrays, replaced, region, placements)
+    metadata = with_group_attributes(stored.metadata, attributes, dataset.attrs, added)
+    return GroupChange(metadata, arrays, replaced, region, placements)
 
 
 def _check_readable(dataset: xr.Dataset, stored: StoredGroup, how: How) -> None:

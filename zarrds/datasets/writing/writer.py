@@ -16,6 +16,7 @@ import xarray as xr
 from zarrds.datasets.encoding.dataset import datasets_of, encode_variable, prepared
 from zarrds.datasets.encoding.meaning import decoded_like
 from zarrds.datasets.writing.append import ON_OVERLAP, ON_UNORDERED, OnOverlap, OnUnordered
+from zarrds.datasets.writing.attributes import new_group
 from zarrds.datasets.writing.conflicts import check_groups
 from zarrds.datasets.writing.hints import Parts, warn_of, with_chunks, without_hint
 from zarrds.datasets.writing.moving import with_labels_loaded
@@ -37,7 +38,6 @@ from zarrds.errors import (
     ZarrdsError,
     locating,
 )
-from zarrds.metadata.attributes import with_attributes
 from zarrds.metadata.documents import Nodes, locked, open_nodes, parents_of, zarr_format_of
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
 from zarrds.storage.locate import as_store
@@ -263,7 +263,7 @@ def _save_new(parts: Parts, target: Target[Store], options: Options, replaced: d
         with _inside(path):
             plain = plain_dataset(dataset, asked=encoding)
             attributes, variables = prepared(plain.dataset, encoding)
-            groups[path] = with_attributes(GroupMetadata(zarr_format=target.zarr_format), attributes)
+            groups[path] = new_group(attributes, plain.dataset.attrs, target.zarr_format)
             for name, variable in variables.items():
                 encoded = encode_variable(name, variable, name in encoding, target.zarr_format, plain.notes.get(name))
                 start = (0,) * variable.ndim

@@ -1,0 +1,121 @@
+"""Attributes of the user's that readers would take for instructions which they are none of.
+
+xarray's decoders go by some attributes whatever the data is: a ``dtype`` of "bool" makes booleans of floats, an
+``_Encoding`` of text is an error when it is read. Where such an attribute does not say how the data is to be decoded,
+it stands in no document, but in the notes, and is given back after decoding.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from zarrds.datasets.encoding.attributes import NCZARR
+from zarrds.labels.kinds.table import added_attributes
+from zarrds.metadata.dtypes import JSON
+from zarrds.metadata.model import ZarrFormat
+
+__all__ = ["group_attributes_apart", "set_apart"]
+
+_DIMENSIONS = "_ARRAY_DIMENSIONS"  # names of dimensions, in format 2
+_COORDINATES = "coordinates"
+_NOTHING = {"scale_factor": 1, "add_offset": 0}  # as raster files have them where nothing is packed
+_NUMBERS = tuple(_NOTHING)
+_DECODED = frozenset({"units", "dtype", "_Unsigned", "_Encoding", "_FillValue", "missing_value", *_NUMBERS})
+# what begins how the kinds are called of which xarray's own encoders make something
+_PLAIN_KINDS = ("datetime64", "timedelta64", "cftime", "period", "range", "interval")
+
+
+def set_apart(
+    variable: xr.Variable, zarr_format: ZarrFormat, description: Mapping[str, JSON] | None = None
+) -> dict[str, Any]:
+    """Those attributes of a variable that are none of how its data is decoded, though readers would go by them.
+
+    Parameters
+    ----------
+    variable : Variable
+        As the user has it: decoded, or undecoded with the attributes of that.
+    zarr_format : {2, 3}
+    description : mapping, optional
+        What is noted of the kind of its data, where that is one that only pandas knows.
+
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> set_apart(xr.Variable("x", [1.5], {"dtype": "bool", "units": "K"}), 3)
+    {'dtype': 'bool'}
+    """
+    is_of_pandas = description is not None and not str(description.get("dtype")).startswith(_PLAIN_KINDS)
+    added = added_attributes(description) if is_of_pandas and description else frozenset()
+    if description is not None and "missing" not in description:
+        added -= {"missing_value"}
+    return {
+        name: value
+        for name, value in variable.attrs.items()
+        if isinstance(name, str)
+        and name not in added
+        and (
+            name.lower().startswith(NCZARR)
+            or (name == _DIMENSIONS and zarr_format == 2)
+            or (name in _DECODED and (value is None or is_of_pandas or _is_idle(name, value, variable)))
+        )
+    }
+
+
+def group_attributes_apart(attributes: Mapping[Any, Any], zarr_format: ZarrFormat) -> dict[str, Any]:
+    """As `set_apart`, of a group: ``coordinates`` is what names those that no variable can name."""
+    wrong = {_COORDINATES} | ({_DIMENSIONS} if zarr_format == 2 else set())
+    return {
+        name: value
+        for name, value in attributes.items()
+        if isinstance(name, str) and (name in wrong or name.lower().startswith(NCZARR))
+    }
+
+
+def _is_idle(name: str, value: Any, variable: xr.Variable) -> bool:
+    kind = variable.dtype.kind
+    if name == "dtype":
+        is_duration = isinstance(value, str) and value.startswith("timedelta64[")
+        return kind == "m" or (kind not in "iuf" if is_duration else value == "bool" and not _may_be_booleans(variable))
+    if name == "units":
+        return kind in "OUSTbc" and isinstance(value, str) and " since " in value
+    if name == "_Unsigned":
+        return kind not in "iu" or not (isinstance(value, str) and value in ("true", "false"))
+    if name == "_Encoding":
+        return kind != "S" or not _is_text_encoding(value)
+    if name in _NUMBERS:
+        packing = {key: np.asarray(variable.attrs[key]) for key in _NUMBERS if variable.attrs.get(key) is not None}
+        is_none = all(number.size != 1 or number == _NOTHING[key] for key, number in packing.items())
+        number = packing[name]
+        return kind not in "iuf" or not (number.size == 1 and number.dtype.kind in "iuf") or is_none
+    return not _can_mark(name, np.asarray(value), kind)
+
+
+def _can_mark(name: str, marker: Any, kind: str) -> bool:
+    """Whether some of the data may be what a marker stands for."""
+    if kind not in "iufcOUTS" or (marker.size != 1 and name == "_FillValue"):
+        return False
+    if kind in "iufc":
+        # what is NaN is missing anyway
+        is_nan = kind in "fc" and marker.dtype.kind == "f" and bool(np.isnan(marker).all())
+        return marker.dtype.kind in "iuf" and not is_nan and (kind in "fc" or bool(np.isfinite(marker).all()))
+    return marker.dtype.kind == "S" if kind == "S" else marker.dtype.kind in "UT"
+
+
+def _may_be_booleans(variable: xr.Variable) -> bool:
+    """Whether numbers may be booleans as netCDF files have them, where 0 is false and 1 is true."""
+    if variable.dtype != np.int8:
+        return False
+    return variable.chunks is not None or bool(np.isin(variable.values, (0, 1)).all())
+
+
+def _is_text_encoding(value: Any) -> bool:
+    try:
+        codecs.lookup(value)
+    except (LookupError, TypeError, ValueError):
+        return False
+    return True

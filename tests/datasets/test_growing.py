@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import zarrds
 from tests.datasets.samples import Format, files, load, open_zarrds, variants
-from zarrds.errors import ConflictError, EncodingError, LabelError
+from zarrds.errors import ConflictError, EncodingError, LabelError, ZarrdsError
 
 ENGINES = ["zarrds", "zarr"]
 
@@ -92,10 +92,11 @@ def test_resolutions_that_are_noted(path: Path, unit: Any, zarr_format: Format) 
     zarrds.save(days("2024-01-02T06"), path, append_dim="time")
     assert load(path).time.values[-1] == np.datetime64("2024-01-02T06")
     assert load(path).time.dtype == np.dtype(f"M8[{unit}]")
-    # what is noted of an index is its resolution, which stays
+    # what is noted of an index is its resolution, which stays until there are finer times
     finer = days("2024-01-03").assign_coords(time=np.array(["2024-01-03T07:00:00.000000001"], "M8[ns]"))
-    with pytest.raises(EncodingError, match="held exactly in the store's unit"):
-        zarrds.save(finer, path, append_dim="time")
+    zarrds.save(finer, path, append_dim="time")
+    assert load(path).time.values[-1] == np.datetime64("2024-01-03T07:00:00.000000001")
+    assert load(path).time.dtype == np.dtype("M8[ns]")
 
 
 def test_calendars_and_durations(path: Path, zarr_format: Format) -> None:
@@ -211,3 +212,85 @@ def test_a_step_at_a_time_of_everything(path: Path, zarr_format: Format) -> None
         one = one.assign(name=("time", np.array([str(one.name.values[0])])))
         zarrds.save(one, path, **({"append_dim": "time"} if i else {"zarr_format": zarr_format}))
     xr.testing.assert_equal(load(path), whole)
+
+
+@pytest.mark.parametrize(("coarse", "fine"), [("s", "ms"), ("s", "ns"), ("ms", "us"), ("us", "ns")])
+@pytest.mark.parametrize("zone", [None, "Europe/Berlin"])
+def test_a_resolution_that_is_noted_gets_finer(coarse: Any, fine: Any, zone: str | None) -> None:
+    def step(time: str, unit: Any) -> xr.Dataset:
+        return xr.Dataset({"v": ("time", [1.0])}, {"time": pd.DatetimeIndex([time], tz=zone).as_unit(unit)})
+
+    small = {"ms": "001", "us": "000001", "ns": "000000001"}[fine]
+    first, second = step("2000-01-01", coarse), step(f"2000-01-01T00:00:00.{small}", fine)
+    for zarr_format in (2, 3):
+        store = zarrds.MemoryStore()
+        zarrds.save(first, store, zarr_format=zarr_format)  # type: ignore[arg-type]  # an int in a loop
+        zarrds.save(second, store, append_dim="time")
+        back = xr.open_dataset(store, engine="zarrds")
+        expected = first.indexes["time"].as_unit(fine).append(second.indexes["time"])  # type: ignore[attr-defined]
+        pd.testing.assert_index_equal(back.indexes["time"], expected, check_names=False, exact=True)
+    zarrds.save(first, other := zarrds.MemoryStore())
+    with pytest.raises(EncodingError, match="cannot"):
+        zarrds.save(second, other, mode="r+")
+
+
+def test_a_resolution_does_not_get_finer_than_what_is_stored_allows() -> None:
+    store = zarrds.MemoryStore()
+    far, near = np.array(["3000-01-01"], "M8[s]"), np.array(["2000-01-01T00:00:00.000000001"], "M8[ns]")
+    zarrds.save(xr.Dataset({"v": ("time", [1.0])}, {"time": far}), store)
+    with pytest.raises(ZarrdsError, match="time"):
+        zarrds.save(xr.Dataset({"v": ("time", [1.0])}, {"time": near}), store, append_dim="time", on_unordered="append")
+    assert xr.open_dataset(store, engine="zarrds").time.values == far
+
+
+def test_times_with_missing_ones_go_on_from_a_first_of_nanoseconds() -> None:
+    store = zarrds.MemoryStore()
+    steps = [["2000-01-01T00:00:00.000000001", "2001-01-01"], ["NaT", "2001-01-01"], ["NaT", "NaT"]]
+    parts = [xr.Dataset({"v": ("x", np.array(step, "M8[ns]"))}) for step in steps]
+    zarrds.save(parts[0], store)
+    zarrds.save(parts[1], store, append_dim="x")
+    assert xr.open_dataset(store, engine="zarrds").identical(xr.concat(parts[:2], "x"))
+    other = zarrds.MemoryStore()
+    zarrds.save(parts[2], other)
+    zarrds.save(parts[0].chunk(), other, append_dim="x")
+    assert xr.open_dataset(other, engine="zarrds").identical(xr.concat([parts[2], parts[0]], "x"))
+
+
+def test_nullable_numbers_of_which_none_is_missing_are_numbers() -> None:
+    store = zarrds.MemoryStore()
+    first = xr.Dataset({"v": ("x", [1, 2]), "b": ("x", [True, False])})
+    zarrds.save(first, store)
+    nullable = xr.Dataset({"v": ("x", pd.array([3, 4], "Int64")), "b": ("x", pd.array([True, True], "boolean"))})
+    zarrds.save(nullable, store, append_dim="x")
+    back = xr.open_dataset(store, engine="zarrds")
+    assert back.v.values.tolist() == [1, 2, 3, 4]
+    assert back.b.values.tolist() == [True, False, True, True]
+    missing = nullable.assign(v=("x", pd.array([3, None], "Int64")))
+    with pytest.raises(LabelError, match="another kind"):
+        zarrds.save(missing, store, append_dim="x")
+
+
+def test_new_variables_have_the_chunks_of_the_store() -> None:
+    store = zarrds.MemoryStore()
+    zarrds.save(xr.Dataset({"v": (("t", "y", "x"), np.zeros((8, 6, 6)))}), store, encoding={"v": {"chunks": (4, 3, 2)}})
+    more = xr.Dataset(
+        {
+            "same": (("t", "y", "x"), np.zeros((8, 6, 6), "f4")),
+            "turned": (("x", "t", "y"), np.zeros((6, 8, 6))),
+            "mask": (("y", "x"), np.zeros((6, 6))),
+            "asked": (("y", "x"), np.zeros((6, 6))),
+            "series": ("t", np.zeros(8)),
+            "blocks": (("y", "x"), np.zeros((6, 6))),
+        }
+    ).assign(blocks=lambda ds: ds.blocks.chunk(y=6, x=3))
+    zarrds.save(more, store, mode="a", encoding={"asked": {"chunks": (6, 6)}})
+    group = zarrds.open_group(store)
+    chunks = {name: group[name].chunks for name in more}
+    assert chunks == {
+        "same": (4, 3, 2),
+        "turned": (2, 4, 3),
+        "mask": (3, 2),
+        "asked": (6, 6),
+        "series": (8,),
+        "blocks": (6, 3),
+    }

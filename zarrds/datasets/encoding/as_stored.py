@@ -14,6 +14,7 @@ from zarrds.compat.xarray_internals import decode_cf_variables
 from zarrds.datasets.encoding.blocks import blockwise
 from zarrds.datasets.encoding.comparison import check_dims
 from zarrds.datasets.encoding.encoder import KINDS, Encoder
+from zarrds.datasets.encoding.lossy_codecs import proven
 from zarrds.datasets.encoding.packing import CF_KEYS
 from zarrds.errors import EncodingError
 from zarrds.metadata.model import ArrayMetadata, ZarrFormat
@@ -75,9 +76,8 @@ def encode_like(
     encoding = {key: stored.encoding[key] for key in keys if stored.encoding.get(key) is not None}
     encoder = Encoder(name, stored.dims, dtype, _stored_kind(stored, metadata), encoding, zarr_format)
     encoder.check_dtype(variable.dtype)
-    if variable.dtype == dtype and encoder.is_plain:
-        return xr.Variable(stored.dims, variable.data)
-    return xr.Variable(stored.dims, blockwise(encoder, variable, dtype))
+    data = variable.data if variable.dtype == dtype and encoder.is_plain else blockwise(encoder, variable, dtype)
+    return proven(name, xr.Variable(stored.dims, data), metadata)
 
 
 def as_stored(

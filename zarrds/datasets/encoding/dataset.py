@@ -23,8 +23,9 @@ from zarrds.compat.xarray_internals import (
 )
 from zarrds.datasets.encoding.apart import set_apart
 from zarrds.datasets.encoding.encoded import encoded_variable
+from zarrds.datasets.encoding.lossy_codecs import proven, without_filters
 from zarrds.datasets.encoding.variables import array_metadata_for
-from zarrds.errors import EncodingError, UnsupportedError, VariableNotFoundError
+from zarrds.errors import CarriedEncodingError, EncodingError, UnsupportedError, VariableNotFoundError
 from zarrds.metadata.documents import DOCUMENTS
 from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.extension import with_note
@@ -233,6 +234,12 @@ def encode_variable(
             mend=_mend_of(str(error), variable),
         ) from error
     metadata = array_metadata_for(name, encoded, zarr_format=zarr_format, is_explicit=is_explicit, apart=apart)
+    try:
+        encoded = proven(name, encoded, metadata, is_carried=not is_explicit)
+    except CarriedEncodingError as error:
+        replaced = replaced or f"filters: {error.problem}"
+        encoded.encoding = without_filters(encoded.encoding)
+        metadata = array_metadata_for(name, encoded, zarr_format=zarr_format, is_explicit=False, apart=apart)
     for member, value in (notes or {}).items():
         metadata = with_note(metadata, member, value)
     empty = variable.encoding.get("write_empty_chunks") if is_explicit else None

@@ -244,7 +244,8 @@ def _encode(
 ) -> xr.Variable:
     """One way to encode a variable. Raises what xarray raises, and `EncodingError` for values that it would change."""
     kind = _kind_if_lossy(variable, encoding)
-    is_unknown = variable.chunks is not None or not variable.size  # which times there will be
+    # which times there will be
+    is_unknown = variable.chunks is not None or not variable.size or _is_missing(variable)
     if kind in ("datetimes", "timedeltas") and is_unknown:
         encoding = {"units": _lazy_units(variable.dtype), "dtype": _INT64, **encoding}
     asked = variable.copy(deep=False)
@@ -254,6 +255,8 @@ def _encode(
             made: xr.Variable = encode_zarr_variable(asked, name=name, zarr_format=zarr_format)
             if kind is not None and variable.size:
                 _check_times(name, variable, made)
+                if "." in str(made.attrs.get("units")) and variable.dtype.kind == "M":
+                    raise EncodingError("times that are counted from a part of a second do not go on with others")
         except (*_FOREIGN, EncodingError):
             if variable.dtype.kind not in "mM" or not LOSSY_KEYS.isdisjoint(encoding):
                 raise
@@ -304,6 +307,11 @@ def _kind_if_lossy(variable: xr.Variable, encoding: CFEncoding) -> str | None:
         if target.newbyteorder("=") == given.newbyteorder("=") or _is_wider(given, target):
             return None
     return kind_of(np.empty(0, given))
+
+
+def _is_missing(variable: xr.Variable) -> bool:
+    """Whether times in memory are all missing."""
+    return variable.dtype.kind in "mM" and variable.chunks is None and bool(np.isnat(variable.values).all())
 
 
 def _is_wider(given: np.dtype[Any], target: np.dtype[Any]) -> bool:

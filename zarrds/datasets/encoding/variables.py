@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from math import prod
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from zarrds.arrays.layout import data_type_of, new_array_metadata
@@ -128,6 +129,8 @@ def array_metadata_for(
     hidden: dict[str, Any] = {}
     is_marked = isinstance(attributes.get("_FillValue"), str | bytes) and "missing_value" not in attributes
     fill_value = take_fill_value(attributes, hidden, encoding, data_type, zarr_format, is_explicit)
+    if fill_value is None and variable.chunks is not None and data_type.dtype == np.int64 and _is_counted(attributes):
+        fill_value = np.iinfo(np.int64).min  # which readers take for NaT: what is not computed yet is no date
     with locating(key=name):
         chunks, shards = choose_chunks(
             variable, encoding, data_type, zarr_format, is_explicit, is_index=variable.dims == (name,)
@@ -146,6 +149,12 @@ def array_metadata_for(
         )
         metadata = with_attributes(metadata, attributes, hidden, apart)
         return with_marker_renamed(metadata) if is_marked and "missing_value" in attributes else metadata
+
+
+def _is_counted(attributes: Mapping[Any, Any]) -> bool:
+    """Whether integers are times since a date, or timedeltas."""
+    units, dtype = attributes.get("units"), attributes.get("dtype")
+    return (isinstance(units, str) and " since " in units) or str(dtype).startswith("timedelta64[")
 
 
 def _known(name: str, encoding: Mapping[str, Any], is_explicit: bool, zarr_format: ZarrFormat) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from zarrds.compat.xarray_internals import lazy_data
 from zarrds.datasets.encoding.as_stored import encode_like
 from zarrds.datasets.writing.stored import StoredGroup
 from zarrds.errors import EncodingError
+from zarrds.labels.kinds.times import to_unit
 from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.extension import marks_of, new_id, with_marks
 from zarrds.metadata.model import ArrayMetadata, CodecObject, ZarrFormat
@@ -160,6 +161,14 @@ def _joined(name: str, there: xr.Variable, new: xr.Variable, parts: tuple[str, s
     plain = [xr.Variable(piece.dims, piece.data) for piece in ordered]
     concat: Any = xr.Variable.concat  # it has no types
     joined: xr.Variable = concat(plain, dim)
+    if joined.dtype.kind in "mM" and any(to_unit(p.values, np.datetime_data(joined.dtype)[0]) is None for p in plain):
+        raise EncodingError(
+            f"variable {name!r} holds times that no unit holds together with those of the store",
+            key=name,
+            expected=str(there.dtype),
+            found=str(new.dtype),
+            mend="Round them to the unit of the store",
+        )
     return joined
 
 

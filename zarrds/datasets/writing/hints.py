@@ -11,9 +11,12 @@ import xarray as xr
 from zarrds.datasets.encoding.chunks import BY_DIMENSION
 from zarrds.datasets.encoding.dataset import Encoding, stored_name
 from zarrds.datasets.encoding.encoded import LOSSY_KEYS, without_losses
+from zarrds.datasets.encoding.lossy_codecs import without_filters
+from zarrds.datasets.encoding.variables import encoding_of
 from zarrds.errors import CarriedEncodingError, EncodingError
+from zarrds.metadata.model import ArrayMetadata
 
-__all__ = ["Parts", "warn_of", "with_chunks", "without_hint"]
+__all__ = ["Parts", "warn_of", "with_chunks", "with_chunks_of", "without_hint"]
 
 # path, dataset, and what the user asks for its variables
 Parts = list[tuple[str, xr.Dataset, Encoding]]
@@ -49,6 +52,25 @@ def with_chunks(parts: Parts, chunks: Mapping[Any, Any]) -> Parts:
             else:
                 variable.encoding = {**variable.encoding, BY_DIMENSION: dict(chunks)}
         changed.append((path, dataset, asked))
+    return changed
+
+
+def with_chunks_of(variable: xr.Variable, arrays: Mapping[str, ArrayMetadata]) -> xr.Variable:
+    """A variable that is new in a store, with the chunks that arrays of the same dimensions have there.
+
+    Where its encoding, or its dask blocks, say chunks, these count.
+    """
+    said = {"chunks", "chunksizes", "shards", BY_DIMENSION} & variable.encoding.keys()
+    if variable.ndim < 2 or variable.chunks is not None or said:
+        return variable
+    around = [a for a in arrays.values() if set(map(str, variable.dims)) <= set(a.dimension_names or ())]
+    if not around:
+        return variable
+    nearest = min(around, key=lambda array: len(array.shape))
+    chunks = encoding_of(nearest, fill_value_is_mask=True)["chunks"]
+    sizes = dict(zip(nearest.dimension_names or (), chunks, strict=True))
+    changed = variable.copy(deep=False)
+    changed.encoding = {**variable.encoding, BY_DIMENSION: {dim: sizes[str(dim)] for dim in variable.dims}}
     return changed
 
 
@@ -97,7 +119,7 @@ def without_hint(parts: Parts, error: CarriedEncodingError, replaced: dict[str, 
 
 def _is_meant(name: Hashable, variable: xr.Variable, asked: Encoding, error: CarriedEncodingError) -> bool:
     is_named = (error.key or "").rpartition("/")[2] == stored_name(name)
-    return is_named and name not in asked and not LOSSY_KEYS.isdisjoint(variable.encoding)
+    return is_named and name not in asked and not variable.encoding.keys().isdisjoint({"filters", *LOSSY_KEYS})
 
 
 def _without(dataset: xr.Dataset, names: list[Hashable]) -> xr.Dataset:
@@ -105,5 +127,5 @@ def _without(dataset: xr.Dataset, names: list[Hashable]) -> xr.Dataset:
         return dataset
     copied = dataset.copy()
     for name in names:
-        copied.variables[name].encoding = without_losses(dataset.variables[name].encoding)
+        copied.variables[name].encoding = without_filters(without_losses(dataset.variables[name].encoding))
     return copied

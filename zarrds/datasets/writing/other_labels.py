@@ -16,12 +16,21 @@ from zarrds.datasets.reading.roles import RANGE_INDEXES
 from zarrds.datasets.writing.plain import PlainDataset
 from zarrds.datasets.writing.roles import with_ranges
 from zarrds.datasets.writing.stored import StoredGroup
-from zarrds.errors import LabelError
+from zarrds.errors import EncodingError, LabelError
+from zarrds.labels.kinds.times import TIMES, to_unit
 from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.extension import note_of, with_note
 from zarrds.metadata.model import ArrayMetadata
 
-__all__ = ["Pairs", "categories_of", "check_kinds", "check_ranges", "other_labels", "with_true_notes"]
+__all__ = [
+    "Pairs",
+    "categories_of",
+    "check_kinds",
+    "check_ranges",
+    "other_labels",
+    "with_finer_times",
+    "with_true_notes",
+]
 
 # by dimension
 Pairs: TypeAlias = dict[str, tuple[Labels, Labels]]
@@ -148,6 +157,42 @@ def check_ranges(plain: PlainDataset, stored: StoredGroup, region: Mapping[str, 
             found=label_text(labels[first]) if len(labels) else "none",
             mend=f"Give the dataset the labels of its place, or drop the coordinate {dim!r}",
         )
+
+
+def with_finer_times(
+    after: ArrayMetadata, notes: Mapping[str, JSON], stored: xr.Variable, *, is_in_place: bool
+) -> ArrayMetadata:
+    """An array of times to which finer ones are added than are noted of it: with the unit of those.
+
+    Parameters
+    ----------
+    after : ArrayMetadata
+    notes : mapping of str to JSON
+        What would be noted of what is added, if it was new.
+    stored : Variable
+        What is there, decoded.
+    is_in_place : bool
+        Whether nothing but elements may be written.
+
+    Raises
+    ------
+    EncodingError
+        If that may not be, or if the unit cannot hold what is stored.
+    """
+    before, new = note_of(after, PANDAS), notes.get(PANDAS)
+    if not isinstance(before, dict) or not isinstance(new, dict) or before["dtype"] == new["dtype"]:
+        return after
+    match = TIMES.fullmatch(str(new["dtype"]))
+    if match is None:
+        return after
+    if is_in_place or stored.dtype.kind not in "mM" or to_unit(stored.values, match[2]) is None:
+        raise EncodingError(
+            "times cannot be held exactly in the store's unit",
+            expected=before["dtype"],
+            found=new["dtype"],
+            mend="Round them to it, or save the variable anew",
+        )
+    return with_note(after, PANDAS, {**before, "dtype": new["dtype"]})
 
 
 def with_true_notes(

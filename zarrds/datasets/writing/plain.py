@@ -209,9 +209,11 @@ class _Maker:
         self._notes.setdefault(stored_name(name), {})[member] = value
 
     def _add_plain(self, name: Hashable, variable: xr.Variable, values: Any, *, is_level: bool = False) -> None:
-        key = stored_name(name)
+        key, like = stored_name(name), self._like(stored_name(name))
+        if like is not None and not like.description:
+            values = _as_numpy(values)
         try:
-            plain = to_plain(values, self._like(key))
+            plain = to_plain(values, like)
         except ZarrdsError as error:
             raise error.located(key=key) from error.__cause__
         if plain is not None and "bounds" in plain.companions and variable.ndim > 1:
@@ -219,7 +221,7 @@ class _Maker:
                 "intervals of several dimensions cannot be stored", key=key, mend="Store both ends as variables"
             )
         if plain is None:
-            is_computed = is_level or variable.chunks is not None
+            is_computed = is_level or variable.chunks is not None or not isinstance(variable.dtype, np.dtype)
             self._variables[name] = self._as_plain_variable(variable, values) if is_computed else variable
             return
         encoding = variable.encoding
@@ -373,6 +375,14 @@ class _Maker:
         return PlainDataset(
             dataset, self._notes, frozenset(self._labels), self._multi, self._ranges, beside, self._extended
         )
+
+
+def _as_numpy(values: Any) -> Any:
+    """Nullable numbers and booleans of which none is missing, as NumPy has them; other data as it is."""
+    dtype = getattr(getattr(values, "dtype", None), "numpy_dtype", None)
+    if not isinstance(dtype, np.dtype) or dtype.kind not in "biuf" or bool(pd.isna(values).any()):
+        return values
+    return values.astype(dtype)
 
 
 def _is_text(variable: xr.Variable) -> bool:

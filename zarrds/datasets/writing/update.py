@@ -32,19 +32,21 @@ from zarrds.datasets.writing.attributes import (
     with_variable_attributes,
 )
 from zarrds.datasets.writing.growing import Grown, as_wide_as_stored, grown_arrays
+from zarrds.datasets.writing.hints import with_chunks_of
 from zarrds.datasets.writing.other_labels import (
     Pairs,
     categories_of,
     check_kinds,
     check_ranges,
     other_labels,
+    with_finer_times,
     with_true_notes,
 )
 from zarrds.datasets.writing.plain import PlainDataset
 from zarrds.datasets.writing.region import check_region_labels, expand_hint, resolve_region
 from zarrds.datasets.writing.staying import check_all_are_written, check_meaning, stays
 from zarrds.datasets.writing.stored import StoredGroup
-from zarrds.errors import EncodingError, LabelError, StoreExistsError
+from zarrds.errors import EncodingError, LabelError, StoreExistsError, locating
 from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.extension import marks_of, new_id, with_marks
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, ZarrFormat
@@ -331,7 +333,15 @@ def _array_changes(
     changes = {
         name: _written(name, variables[name], stored, how, region, plain, grown.get(name), fitting.get(name))
         if name in stored.arrays
-        else _new(name, variables[name], name in encoding, how, sizes, plain.notes.get(name, {}), stored.groups)
+        else _new(
+            name,
+            with_chunks_of(variables[name], stored.arrays),
+            name in encoding,
+            how,
+            sizes,
+            plain.notes.get(name, {}),
+            stored.groups,
+        )
         for name in names
     }
     changes = {
@@ -422,9 +432,12 @@ def _written(
     else:
         check_meaning(name, variable, stored)
         new = with_flags(before, variable) if name in plain.extended else before
+    with locating(key=name):
+        new = with_finer_times(new, plain.notes.get(name, {}), there, is_in_place=how.is_in_place)
     if grown is not None:
         units = {key: value for key, value in grown.metadata.attributes.items() if key == "units"}
-        after = replace(grown.metadata, attributes={**new.attributes, **units})
+        noted = with_marks(new, marks_of(grown.metadata))
+        after = replace(grown.metadata, attributes={**new.attributes, **units}, extensions=noted.extensions)
         return ArrayChange(before, after, encoded, (0,) * encoded.ndim)
     after = with_true_notes(replace(new, shape=shape), variable, parts, plain.notes.get(name, {}), stored)
     return ArrayChange(before, after, encoded, tuple(part.start for part in parts))

@@ -50,7 +50,8 @@ _NUMPY_CALENDARS = frozenset({"standard", "gregorian", "proleptic_gregorian"})
 def store_times(labels: pd.DatetimeIndex | pd.TimedeltaIndex, like: Like | None) -> Plain | None:
     """Datetimes or timedeltas; None where a plain array of nanoseconds tells all."""
     if like is not None:
-        return Plain(plain_times(labels, like)[0], dict(like.description))
+        values, dtype = plain_times(labels, like, may_refine=True)
+        return Plain(values, {**like.description, "dtype": dtype})
     values, dtype = plain_times(labels)
     freq = _freq_text(labels)
     # xarray decodes datetimes to nanoseconds, but timedeltas without elements to seconds
@@ -60,7 +61,9 @@ def store_times(labels: pd.DatetimeIndex | pd.TimedeltaIndex, like: Like | None)
     return Plain(values, {"dtype": dtype} | {name: value for name, value in more.items() if value is not None})
 
 
-def plain_times(labels: pd.DatetimeIndex | pd.TimedeltaIndex, like: Like | None = None) -> tuple[Array, str]:
+def plain_times(
+    labels: pd.DatetimeIndex | pd.TimedeltaIndex, like: Like | None = None, *, may_refine: bool = False
+) -> tuple[Array, str]:
     """Times without a zone (of UTC, where they had one), and the dtype to describe them by.
 
     Parameters
@@ -68,6 +71,8 @@ def plain_times(labels: pd.DatetimeIndex | pd.TimedeltaIndex, like: Like | None 
     labels : DatetimeIndex or TimedeltaIndex
     like : Like, optional
         With the dtype that they are to get.
+    may_refine : bool
+        Whether times that its unit cannot hold keep theirs, with the dtype of that.
 
     Raises
     ------
@@ -89,6 +94,8 @@ def plain_times(labels: pd.DatetimeIndex | pd.TimedeltaIndex, like: Like | None 
     if match is None or f"{match[1]}64" != what or (match[3] is None) != (zone is None):
         raise other_kind(like, labels.dtype)
     converted = to_unit(values, match[2])
+    if converted is None and may_refine and _UNITS.index(match[2]) < _UNITS.index(labels.unit):
+        return values, f"{what}[{labels.unit}{dtype[dtype.index(match[2]) + len(match[2]) :]}"
     if converted is None:
         raise EncodingError(
             "times cannot be held exactly in the store's unit",

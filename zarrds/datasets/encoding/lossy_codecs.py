@@ -1,0 +1,163 @@
+"""What codecs that change values would make of a variable: it is decoded and compared before it is written.
+
+``quantize``, ``bitround``, ``fixedscaleoffset`` and their like round by what their settings declare. They also wrap
+around, cut and turn NaN into a number, without an error; and left by an earlier file, they say nothing of new values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from zarrds.codecs.pipeline import build_pipeline
+from zarrds.codecs.registry import SHARDING, kind
+from zarrds.datasets.encoding.blocks import Block, blockwise, encoding_error
+from zarrds.datasets.encoding.comparison import label_text
+from zarrds.datasets.encoding.differences import differing
+from zarrds.errors import CarriedEncodingError, EncodingError
+from zarrds.metadata.dtypes import DataType
+from zarrds.metadata.model import ArrayMetadata, CodecObject
+
+__all__ = ["proven", "without_filters"]
+
+Array: TypeAlias = "np.ndarray[Any, Any]"
+
+_LOSSLESS = frozenset({"transpose", "packbits"})
+# roundings of the arithmetic of a codec
+_ROUNDINGS = 4
+
+
+def proven(name: Hashable, variable: xr.Variable, metadata: ArrayMetadata, *, is_carried: bool = False) -> xr.Variable:
+    """An encoded variable that its array's codecs keep as their settings declare; dask arrays are checked lazily.
+
+    Parameters
+    ----------
+    name : hashable
+    variable : Variable
+        In the dtype of the array.
+    metadata : ArrayMetadata
+    is_carried : bool
+        Whether the codecs came along with the variable: then nothing may change, and the error is
+        `CarriedEncodingError`.
+
+    Raises
+    ------
+    EncodingError
+        For a value that would be changed by more.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> from zarrds.arrays.layout import new_array_metadata
+    >>> tenths = {"offset": 0, "scale": 10, "dtype": "<f8", "astype": "|u1"}
+    >>> codecs = [{"name": "numcodecs.fixedscaleoffset", "configuration": tenths}, {"name": "bytes"}]
+    >>> metadata = new_array_metadata(shape=(1,), dtype="float64", codecs=codecs)
+    >>> proven("v", xr.Variable("x", [2.53]), metadata).values
+    array([2.53])
+    >>> try:
+    ...     proven("v", xr.Variable("x", [99.0]), metadata)
+    ... except EncodingError as error:
+    ...     print(error.problem)
+    variable 'v' holds a value that would read back as 22.2
+    """
+    codecs = _changing(metadata.codecs)
+    if not codecs or metadata.data_type.dtype.kind not in "iufc":
+        return variable
+    proof = _Proof(name, variable.dims, metadata.data_type, codecs, is_carried)
+    data = blockwise(proof, variable, variable.dtype)
+    return xr.Variable(variable.dims, data, variable.attrs, variable.encoding, fastpath=True)
+
+
+def without_filters(encoding: Mapping[str, Any]) -> dict[str, Any]:
+    """An encoding without what may change elements on their way to bytes."""
+    return {key: value for key, value in encoding.items() if key != "filters"}
+
+
+def _changing(codecs: Sequence[CodecObject]) -> tuple[CodecObject, ...]:
+    """What makes elements others, with the codec that makes bytes of them; nothing if there is none such."""
+    if len(codecs) == 1 and codecs[0]["name"] == SHARDING:
+        codecs = codecs[0]["configuration"]["codecs"]
+    kept = [c for c in codecs if c["name"] != "transpose" and kind(c["name"]) != "bytes_bytes"]
+    is_lossy = any(kind(c["name"]) == "array_array" and _short(c) not in _LOSSLESS for c in kept)
+    return tuple(kept) if is_lossy else ()
+
+
+def _short(codec: CodecObject) -> str:
+    return str(codec["name"]).removeprefix("numcodecs.")
+
+
+@dataclass(frozen=True)
+class _Proof:
+    """Gives blocks back as they are, if the codecs keep them."""
+
+    name: Hashable
+    dims: tuple[Hashable, ...]
+    data_type: DataType
+    codecs: tuple[CodecObject, ...]
+    is_carried: bool
+
+    def on_block(self, block: Block) -> Array:
+        values = block.values
+        if not values.size:
+            return values
+        pipeline = build_pipeline(self.codecs, values.shape, self.data_type)
+        try:
+            parts = pipeline.encode(np.ascontiguousarray(values, self.data_type.dtype))
+            decoded = np.asarray(pipeline.decode(b"".join(bytes(part) for part in parts)))
+        except EncodingError as error:
+            raise (CarriedEncodingError if self.is_carried else EncodingError)(
+                f"variable {self.name!r} cannot be encoded by its codecs: {error.problem}", key=str(self.name)
+            ) from error
+        slack = 0 if self.is_carried else _slack(values, self.codecs)
+        bad = differing(values, decoded, slack)
+        if bad.any():
+            read = decoded[int(np.argmax(bad))]
+            problem = "would read back as missing" if pd.isnull(read) else f"would read back as {label_text(read)}"
+            raise encoding_error(
+                block,
+                bad,
+                problem,
+                expected=f"values that the codecs {', '.join(map(_short, self.codecs[:-1]))} hold",
+                mend="Leave the filters out, or give them settings that hold the values",
+                kind=CarriedEncodingError if self.is_carried else EncodingError,
+            )
+        return values
+
+
+def _slack(values: Array, codecs: Sequence[CodecObject]) -> Any:
+    """By how much the settings of codecs declare that values may change."""
+    if values.dtype.kind not in "fc":
+        return 0
+    magnitude = np.abs(values).astype(np.float64)
+    offset, scale, absolute, relative = 0.0, 1.0, 0.0, _ROUNDINGS * float(np.finfo(values.dtype).eps)
+    for codec in codecs:
+        settings, name = codec.get("configuration", {}), _short(codec)
+        if name in ("fixedscaleoffset", "scale_offset"):
+            offset, scale = abs(float(settings.get("offset", 0))), abs(float(settings.get("scale", 1)))
+            absolute += 0.5 / scale if name == "fixedscaleoffset" else 0.0
+            relative += _eps(settings.get("astype"))
+        elif name == "cast_value":
+            is_whole = np.dtype(settings["data_type"]).kind in "iu"
+            to_nearest = settings.get("rounding", "nearest-even").startswith("nearest")
+            absolute += (0.5 if to_nearest else 1.0) / scale if is_whole else 0.0
+            relative += 0.0 if is_whole else _eps(settings["data_type"])
+        elif name == "quantize":
+            absolute += 0.5 * 10.0 ** -int(settings["digits"]) / scale
+            relative += _eps(settings.get("astype"))
+        elif name == "bitround":
+            relative += 2.0 ** -int(settings["keepbits"])
+        elif name in ("astype", "delta"):
+            relative += _eps(settings.get("encode_dtype", settings.get("astype")))
+    with np.errstate(all="ignore"):
+        return absolute * (1 + 1e-6) + (magnitude + offset) * relative
+
+
+def _eps(dtype: Any) -> float:
+    """The relative precision of floats of a dtype; that of integers is no matter of their size."""
+    found = None if dtype is None else np.dtype(dtype)
+    return float(np.finfo(found).eps) if found is not None and found.kind in "fc" else 0.0

@@ -387,3 +387,13 @@ def test_progress(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "22/22" in shown
     verify(path)
     assert capsys.readouterr().err == ""
+
+
+def test_leftovers_of_a_store_beside_are_its_own(tmp_path: Path) -> None:
+    for name in ("x.zarr", "x.zarr.bak"):
+        zarrds.save(xr.Dataset({"v": ("x", [1.0])}), tmp_path / name)
+    (tmp_path / ".x.zarr.bak.0123456789abcdef0.lock.zarrds-partial").touch()
+    assert zarrds.verify(tmp_path / "x.zarr").findings == ()
+    (found,) = zarrds.verify(tmp_path / "x.zarr.bak", repair=True).findings
+    assert found.mended
+    assert sorted(os.listdir(tmp_path)) == ["x.zarr", "x.zarr.bak"]

@@ -48,9 +48,11 @@ def dead(root: str) -> list[str]:
     """The names of hidden folders and lock files of dead processes, in the folder `root` and beside it."""
     folder, name = os.path.split(root)
     found: list[str] = []
-    for place, start in ((root, "."), (folder, f".{files.short(name)}.")):
+    # not those of a store beside it whose name begins as this one's
+    beside = re.compile(rf"\.{re.escape(files.short(name))}\.[^.]+\.lock{re.escape(files.PARTIAL)}\Z", re.DOTALL)
+    for place, pattern in ((root, _LOCK), (folder, beside)):
         names = _names(place)
-        for lock in sorted(n for n in names if n.startswith(start) and _LOCK.match(n)):
+        for lock in sorted(filter(pattern.match, names)):
             if _is_free(place, lock):
                 hidden = lock.replace(f".lock{files.PARTIAL}", "")
                 kinds = [f"{hidden}{files.PARTIAL}", f"{hidden}.old{files.PARTIAL}"]

@@ -15,9 +15,10 @@ from concurrent.futures import Future
 from typing import Generic, ParamSpec, Protocol, TypeVar
 
 from zarrds.engine.plans import Batch, Part, Plan
+from zarrds.storage.protocol import Values
 from zarrds.threads import MOST, threads
 
-__all__ = ["BatchWorker", "Progress", "Stopped", "Worker", "in_thread", "run", "run_plan"]
+__all__ = ["BatchWorker", "Progress", "Stopped", "Worker", "in_thread", "run", "run_plan", "waiting"]
 
 # called with the number of chunks done, from any thread
 Progress = Callable[[int], object]
@@ -97,6 +98,11 @@ def _work(
     except BaseException:
         batches.failed = True
         raise
+
+
+def waiting(store: Values) -> int | None:
+    """Threads for calls to a store that take most of their time waiting; None where there are none to be gained."""
+    return store.concurrency if store.concurrency > 1 else None
 
 
 def run(

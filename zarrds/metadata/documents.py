@@ -26,6 +26,7 @@ from zarrds.metadata.fetched import ahead, is_denied
 from zarrds.metadata.fields import MALFORMED
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
 from zarrds.storage.protocol import Store, check_prefix
+from zarrds.threads import side_by_side
 
 __all__ = [
     "DOCUMENTS",
@@ -37,6 +38,7 @@ __all__ = [
     "get_array",
     "get_group",
     "get_node",
+    "keys_of",
     "locked",
     "named_dimensions",
     "open_nodes",
@@ -157,6 +159,11 @@ class _Stored:
         if seen is not self._store:
             self._identities |= {each: seen.identity(document_key(each, self.zarr_format)) for each in paths}
         return _children(_Stored(seen, self.zarr_format, self.version), path, names, ())
+
+
+def keys_of(paths: Iterable[str], zarr_format: ZarrFormat) -> list[str]:
+    """The keys of all documents that nodes at these paths may have."""
+    return [key for path in paths for key in _format(zarr_format).keys_of(path)]
 
 
 def own_node(store: Store, path: str, zarr_format: ZarrFormat) -> Node | None:
@@ -292,8 +299,13 @@ def _version(store: Store, key: str) -> tuple[str, Hashable]:
 def zarr_format_of(store: Store) -> ZarrFormat | None:
     """The format of the store's root, or None if there is no Zarr store."""
     names: dict[ZarrFormat, tuple[str, ...]] = {3: (v3.NAME,), 2: (v2.ARRAY, v2.GROUP)}
+    if store.concurrency > 1:  # calls that wait for a network
+        every = [name for each in names.values() for name in each]
+        there = dict(zip(every, side_by_side(store.identity, every), strict=True))
+    else:
+        there = {}
     for candidate in _FORMATS:
-        if any(store.identity(name) is not None for name in names[candidate]):
+        if any((there[name] if there else store.identity(name)) is not None for name in names[candidate]):
             return candidate
     return None
 
@@ -381,7 +393,8 @@ def documents_of_change(
     if zarr_format is None:
         raise StoreNotFoundError("no Zarr store here", path=store.path)
     module = _format(zarr_format)
-    before: dict[str, Raw] | None = None if "" in removed else module.load_consolidated(store)
+    seen = ahead(store, list(dict.fromkeys([*_root_keys(zarr_format, None), *keys_of(nodes, zarr_format)])))
+    before: dict[str, Raw] | None = None if "" in removed else module.load_consolidated(seen)
     if before is None and consolidate:
         before = {} if "" in removed else _walk_raws(store, module, "")
     changed = raws_of(nodes)
@@ -390,7 +403,7 @@ def documents_of_change(
     new, old = dict[str, bytes](), dict[str, bytes]()
     for path, raw in changed.items():
         is_gone = path in removed or path.startswith(below)
-        standing = None if is_gone else module.load_raw(store, path)
+        standing = None if is_gone else module.load_raw(seen, path)
         documents = _documents(module, path, raw, standing)
         if not path and before is None:
             root |= documents

@@ -18,6 +18,7 @@ from zarrds.metadata.model import Node, ZarrFormat
 from zarrds.storage.memory import MemoryStore
 from zarrds.storage.overlay import Overlay
 from zarrds.storage.protocol import DELETED, Store
+from zarrds.threads import side_by_side
 
 __all__ = ["Phase", "Transaction", "change_documents", "put_node", "remove_node"]
 
@@ -93,9 +94,12 @@ class Transaction:
         """Write documents; the parameters are those of `documents_of_change`."""
         check_case(self.store, nodes)
         documents = documents_of_change(self.store, nodes, removed, zarr_format=zarr_format, consolidate=consolidate)
-        for phase, values in zip(Phase, documents, strict=True):
-            for key, value in values.items():
-                self.changes.set(f"{phase.value}/{key}", value)
+        staged = [
+            (f"{phase.value}/{key}", value)
+            for phase, values in zip(Phase, documents, strict=True)
+            for key, value in values.items()
+        ]
+        side_by_side(lambda item: self.changes.set(*item), staged, self.changes.concurrency)
 
     def put_documents(self, documents: Mapping[str, bytes]) -> None:
         """Write documents of nodes that are there, by key."""

@@ -11,6 +11,7 @@ from zarrds.metadata.documents import own_node
 from zarrds.metadata.extension import is_replaced, without_notes
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, ZarrFormat
 from zarrds.storage.protocol import Store
+from zarrds.threads import side_by_side
 
 __all__ = [
     "check_groups",
@@ -32,8 +33,9 @@ def check_versions(store: Store, versions: Mapping[str, Hashable]) -> None:
     ------
     ConflictError
     """
-    for key, version in versions.items():
-        if store.identity(key) != version:
+    found = side_by_side(store.identity, list(versions), store.concurrency)
+    for (key, version), now in zip(versions.items(), found, strict=True):
+        if now != version:
             raise _conflict(store, key)
 
 

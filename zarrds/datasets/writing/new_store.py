@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
-from zarrds.engine.executor import run
+from zarrds.engine.executor import run, waiting
 from zarrds.errors import MetadataError, NodeNotFoundError, StoreExistsError, StoreIOError
 from zarrds.metadata.belonging import check_case, check_nothing_else
 from zarrds.metadata.documents import Nodes, documents_of_store, open_nodes, parents_of, raws_of, zarr_format_of
@@ -151,7 +151,12 @@ def staged(target: Target[S], nodes: Mapping[str, Node], n_chunks: int, workers:
         yield stage
         raws |= raws_of({path: node for path, node in nodes.items() if node is not every[path]})
         documents = documents_of_store(raws, target.zarr_format).items()
-        run(documents, lambda: lambda item: stage.set(*item), part_nbytes=_DOCUMENT_COST, workers=workers)
+        run(
+            documents,
+            lambda: lambda item: stage.set(*item),
+            part_nbytes=_DOCUMENT_COST,
+            workers=workers or waiting(stage),
+        )
         if target.replace:
             check_nothing_else(store)  # somebody may have put something there meanwhile
         store.publish(stage, replace=target.replace)

@@ -11,17 +11,19 @@ import xarray as xr
 
 from zarrds.datasets.encoding.dataset import Encoding
 from zarrds.datasets.reading.decoding import decode, decoders_for
-from zarrds.datasets.reading.lazy import LazyArray, LazyArrays
+from zarrds.datasets.reading.lazy import UNASKED_NBYTES, LazyArray, LazyArrays
 from zarrds.datasets.reading.notes import GroupNotes, notes_of
 from zarrds.datasets.reading.restored import MisfitError, index_of
 from zarrds.datasets.reading.roles import roles_of
 from zarrds.datasets.writing.plain import PlainDataset, plain_dataset
 from zarrds.errors import LabelError, MetadataError, ZarrdsError
-from zarrds.metadata.documents import Nodes, document_key, named_dimensions, own_node
+from zarrds.metadata.documents import Nodes, document_key, keys_of, named_dimensions, own_node
 from zarrds.metadata.dtypes import JSON
+from zarrds.metadata.fetched import ahead
 from zarrds.metadata.group_notes import with_group_notes
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata
 from zarrds.storage.protocol import Store
+from zarrds.threads import side_by_side
 
 __all__ = ["StoredGroup", "read_group"]
 
@@ -127,11 +129,13 @@ def read_group(store: Store, stored: Nodes, path: str, dataset: xr.Dataset, work
     unreadable: dict[str, ZarrdsError] = {}
     strange: dict[str, tuple[str, ...]] = {}
     groups = set()
-    for name in store.list_children(path):
+    names = store.list_children(path)
+    seen = ahead(store, keys_of([base + name for name in names], stored.zarr_format))
+    for name in names:
         key = document_key(base + name, stored.zarr_format)
-        version = store.identity(key)
+        version = seen.identity(key)
         try:
-            child = None if version is None else own_node(store, base + name, stored.zarr_format)
+            child = None if version is None else own_node(seen, base + name, stored.zarr_format)
         except MetadataError as error:
             if error.key != base + name:  # of a document that is no JSON: that store is damaged, not strange
                 raise
@@ -147,8 +151,15 @@ def read_group(store: Store, stored: Nodes, path: str, dataset: xr.Dataset, work
     raw: dict[str, xr.Variable] = {}
     for name, metadata in arrays.items():
         try:
-            lazy[name] = lazy_arrays.array(base + name, metadata)
+            key = document_key(base + name, stored.zarr_format)
+            lazy[name] = lazy_arrays.array(base + name, metadata, (key, versions[key]))
             raw[name] = lazy_arrays.variable(lazy[name])
+        except ZarrdsError as error:
+            unreadable[name] = error.located(path=store.path, key=base + name)
+    labels = [lazy[name] for name, v in raw.items() if v.dims == (name,) and v.nbytes <= UNASKED_NBYTES]
+    side_by_side(LazyArray.read_ahead, labels if store.is_remote else [])
+    for name in raw:
+        try:
             if name in dataset.xindexes and raw[name].ndim == 1 and raw[name].dtype.kind != "O":
                 # in memory before they are decoded: the decoders look at the first and the last of them
                 raw[name].load()
@@ -163,6 +174,7 @@ def read_group(store: Store, stored: Nodes, path: str, dataset: xr.Dataset, work
     coordinates = (coordinates - noted.data) | (noted.coordinates & decoded.keys())
     for array in lazy.values():
         array.is_being_decoded = False
+        array.forget()
     categories: dict[str, pd.Index[Any]] = {}
     for name, roles in notes.companions.items():
         if "categories" in roles and name in dataset.variables:

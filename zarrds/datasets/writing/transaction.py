@@ -20,7 +20,7 @@ from zarrds.datasets.writing.plan import StorePlan
 from zarrds.datasets.writing.update import ArrayChange
 from zarrds.datasets.writing.writes import Write, compute_writes, write_in_memory
 from zarrds.engine.elements import Elements
-from zarrds.engine.executor import run
+from zarrds.engine.executor import run, waiting
 from zarrds.engine.progress import ProgressOption, progress_bar
 from zarrds.errors import ConflictError, StoreIOError, UnsupportedError, ZarrdsError
 from zarrds.metadata.documents import locked, own_node
@@ -257,7 +257,7 @@ def write_all(writes: Iterable[Write], n_chunks: int, options: Options) -> None:
             small,
             lambda: lambda write: write_in_memory(write, advance),
             part_nbytes=_SMALL,  # that many bytes take about as long as the files and folders of an array
-            workers=options.workers,
+            workers=options.workers or (waiting(small[0].elements.store) if small else None),
         )
         if chunked:
             compute_writes(chunked, advance, options.chunkmanager_store_kwargs or {}, compute=True)

@@ -159,8 +159,9 @@ class Commits:
         folder = self._base + commit.folder
         signs = _Signs(self._objects, f"{folder}/{_SIGNS}")
         try:
+            names = list(self._objects.find(folder))
             for step in commit.steps:
-                self._put_in_place(folder, *step, signs)
+                self._put_in_place(folder, *step, signs, names)
         except FileNotFoundError as exc:
             if self.current() != commit:
                 return  # somebody else finished it meanwhile
@@ -170,8 +171,11 @@ class Commits:
                 found=str(exc),
                 mend="The store is neither old nor new: save it again as a whole (mode='w'), or restore a copy of it",
             ) from exc
-        self._remove([self._base + key for key in self._named(f"{folder}/{OLD}")], signs)
-        gone = [self._base + key for key in self._named(f"{folder}/{DELETED}")]
+        old, gone = (
+            [self._base + key for key in (self._named(name) if name in names else [])]
+            for name in (f"{folder}/{OLD}", f"{folder}/{DELETED}")
+        )
+        self._remove(old, signs)
         self._remove(gone, signs)
         for prefix in gone:
             self._remove(list(self._objects.find(prefix)), signs)
@@ -180,11 +184,12 @@ class Commits:
         if self.current() == commit:
             self._objects.remove(self._base + MARKER)
         with suppress(StoreIOError):
-            self._objects.remove_below(folder)
+            self._objects.remove_all([*names, *signs.given])  # and no sign more
+            self._objects.remove_folder(folder)
 
-    def _put_in_place(self, folder: str, part: str, count: int, signs: _Signs) -> None:
+    def _put_in_place(self, folder: str, part: str, count: int, signs: _Signs, names: Sequence[str]) -> None:
         source = f"{folder}/{part}/"
-        keys = [name.removeprefix(source) for name in self._objects.find(source.rstrip("/"))]
+        keys = [name.removeprefix(source) for name in names if name.startswith(source)]
         keys = sorted(filter(is_key, keys), key=_door_last)
         if len(keys) < count:
             raise FileNotFoundError(f"{len(keys)} of {count} objects")
@@ -208,17 +213,19 @@ class Commits:
 
 
 class _Signs:
-    """Signs of life, for those that wait elsewhere."""
+    """Signs of life, for those that wait elsewhere; `given` has their name, once there is one."""
 
     def __init__(self, objects: Objects, name: str) -> None:
         self._objects = objects
         self._name = name
+        self.given: set[str] = set()
         self._last = time.monotonic()
 
     def give(self) -> None:
         """Give one, if the last one is some time ago."""
         if time.monotonic() - self._last > _SIGN:
             self._objects.write(self._name, secrets.token_hex(8).encode())
+            self.given.add(self._name)
             self._last = time.monotonic()
 
 

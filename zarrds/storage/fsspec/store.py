@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, suppress
 from hashlib import sha256
@@ -255,7 +256,7 @@ class RemoteStore:
         with self.lock(), locating(self.path):
             self.recover()
             old = self._standing()
-            if old and not replace and not self._are_leftovers(old):
+            if old and not replace and not self._has_leftovers():
                 raise StoreExistsError(
                     "something was put here meanwhile", mend="Try again, or to replace it pass mode='w'"
                 )
@@ -283,11 +284,13 @@ class RemoteStore:
         self._check_changes(changes)
         with self.lock(), locating(self.path):
             self.recover()
-            odd = [key for key in changes._keys() if not is_step(key)]
+            keys = changes._keys()
+            odd = [key for key in keys if not is_step(key)]
             if odd:
                 raise ValueError(f"keys of staged changes begin with their step ('0/', '1/' or '2/'): found {odd[0]!r}")
             deleted_keys(changes.get(DELETED), self.path)
-            steps = tuple((step, len(changes._keys(step))) for step in ("0", "1", "2"))
+            counts = Counter(key.partition("/")[0] for key in keys)
+            steps = tuple((step, counts[step]) for step in ("0", "1", "2"))
             commit = Commit(changes._folder.removeprefix(self._base), steps)
             self._commits.begin(commit)
             self._commits.finish(commit)
@@ -379,8 +382,8 @@ class RemoteStore:
         """The keys that are there, be they of a store or left by a save that came to no end."""
         return self._keys()
 
-    def _are_leftovers(self, keys: list[str]) -> bool:
-        """Whether keys can only be those of a save that came to no end."""
+    def _has_leftovers(self) -> bool:
+        """Whether what stands here can only be of a save that came to no end."""
         return False
 
     def _check_changes(self, changes: Self) -> None:

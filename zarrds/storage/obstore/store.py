@@ -263,20 +263,21 @@ class ObjectStore(RemoteStore):
         """As of any; but what a save has put there that came to no end, or to none yet, is not there."""
         if prefix or self._folder:
             return super()._keys(prefix)
-        keys, is_begun = self._listed()
-        return [] if is_begun and self._are_leftovers(keys) else keys
+        keys, are_leftovers = self._listed()
+        return [] if are_leftovers else keys
 
     def _standing(self) -> list[str]:
         return self._listed()[0]
 
-    def _are_leftovers(self, keys: list[str]) -> bool:
-        return not any("/" not in key and is_door(key) for key in keys)
+    def _has_leftovers(self) -> bool:
+        return self._listed()[1]
 
     def _listed(self) -> tuple[list[str], bool]:
-        """All keys, and whether a save has begun to put some of them there."""
+        """All keys, and whether they can only be of a save that came to no end, or to none yet."""
         names = [name[len(self._base) :] for name in self._objects.find(self._base.rstrip("/"))]
         is_begun = any(name.endswith(f"/{_CLAIM}") and is_staged(name.rpartition("/")[0]) for name in names)
-        return [name for name in names if is_key(name)], is_begun
+        keys = [name for name in names if is_key(name)]
+        return keys, is_begun and not any("/" not in key and is_door(key) for key in keys)
 
     def stage(self) -> Self:
         """Return a new, empty store, which no reader sees; see `Store.stage`.
@@ -302,7 +303,9 @@ class ObjectStore(RemoteStore):
             return
         with self.lock(), locating(self.path):
             self.recover()
-            if any(version is not None for version in self._roots().values()):
+            session = _sessions.of(self._locked_name(""))
+            roots = session.roots if session is not None and session.roots is not None else self._roots()
+            if any(version is not None for version in roots.values()):
                 raise StoreExistsError(
                     "something was put here meanwhile", mend="Try again, or to replace it pass mode='w'"
                 )
@@ -366,7 +369,8 @@ class _Commits(Commits):
         if not isinstance(objects, ObstoreObjects):
             super().begin(commit, old)
             return
-        objects.write(f"{self._base}{commit.folder}/{OLD}", json.dumps(old).encode())
+        if old:
+            objects.write(f"{self._base}{commit.folder}/{OLD}", json.dumps(old).encode())
         marker = self._base + MARKER
         try:
             # nothing is visible before the second look: who takes the marker for a dead writer's waits for seconds

@@ -34,6 +34,7 @@ def test_names() -> None:
         "Store",
         "Versions",
         "__version__",
+        "aggregate",
         "convert",
         "copy",
         "create_array",

@@ -32,6 +32,7 @@ def code_of(text: str) -> str:
     ("page", "modules"),
     [
         ("rechunk", []),
+        ("queries", []),
         ("tutorial", ["dask", "zarr"]),
         ("from-netcdf", ["netCDF4"]),
         ("from-vcf", ["cyvcf2"]),

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from zarrds.datasets.description.versions import Versions
     from zarrds.datasets.editing.edits import drop_vars, rename, update_attrs
     from zarrds.datasets.editing.index import index
+    from zarrds.datasets.querying.aggregate import aggregate
     from zarrds.datasets.querying.find import find
     from zarrds.datasets.querying.question import Explanation
     from zarrds.datasets.querying.statistics import statistics
@@ -52,6 +53,7 @@ __all__ = [
     "Store",
     "Versions",
     "__version__",
+    "aggregate",
     "convert",
     "copy",
     "create_array",
@@ -95,6 +97,7 @@ _HOMES = {
     "Report": "checks.report",
     "Store": "storage.protocol",
     "Versions": "datasets.description.versions",
+    "aggregate": "datasets.querying.aggregate",
     "convert": "datasets.converting.convert",
     "copy": "datasets.rechunking.rechunk",
     "create_array": "arrays.create",

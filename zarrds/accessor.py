@@ -44,6 +44,11 @@ class Accessor:
         return MethodType(import_module("zarrds").save, self._data)
 
     @property
+    def find(self) -> Callable[..., Any]:
+        """`zarrds.find` in this, which takes the query and all that comes after it."""
+        return MethodType(import_module("zarrds").find, self._data)
+
+    @property
     def info(self) -> Callable[..., Any]:
         """`zarrds.info` of this."""
         return MethodType(import_module("zarrds").info, self._data)

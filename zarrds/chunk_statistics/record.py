@@ -25,9 +25,10 @@ from zarrds.metadata.hidden import hidden_array, hidden_document, hidden_path
 from zarrds.metadata.model import ArrayMetadata
 from zarrds.storage.protocol import Store, Values
 
-__all__ = ["new_rows", "put_rows", "read_rows", "row_dtype", "statistics_path"]
+__all__ = ["STATISTICS", "new_rows", "put_rows", "read_rows", "row_dtype", "statistics_path"]
 
-_NAME = "statistics"
+# the hidden array's name, and the note of the array that it is there
+STATISTICS = "statistics"
 # the attribute that says what the rows are of
 _OF = "statistics_of"
 _VERSION = 1
@@ -46,7 +47,7 @@ _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 def statistics_path(path: str) -> str:
     """Where the statistics of the array at `path` lie."""
-    return hidden_path(path, _NAME)
+    return hidden_path(path, STATISTICS)
 
 
 def row_dtype(rule: Rule) -> np.dtype[Any]:

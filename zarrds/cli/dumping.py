@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from zarrds.datasets.converting.blocks import block_shape, blocks
 from zarrds.datasets.description.cdl import cdl_value
 from zarrds.display.text import one_line, width
 
-__all__ = ["dump_cdl", "dump_csv", "dump_text"]
+__all__ = ["dump_cdl", "dump_csv", "dump_text", "print_csv_line", "value_text"]
 
 _PER_LINE = 10
 
@@ -25,7 +25,7 @@ _PER_LINE = 10
 def dump_text(array: xr.DataArray) -> None:
     """Print a table of two dimensions for each position along the others; of one dimension a line for each label."""
     if array.ndim == 0:
-        print_text(_text(array.values[()]))
+        print_text(value_text(array.values[()]))
         return
     outer = array.shape[:-2]
     for key in np.ndindex(*outer):
@@ -45,7 +45,7 @@ def _print_lines(array: xr.DataArray) -> None:
     for rows in _rows(array):
         labels, values = _labels(array, dim, rows), array[rows].values
         for label, value in zip(labels, values, strict=True):
-            print_text(f"{label}  {_text(value)}")
+            print_text(f"{label}  {value_text(value)}")
 
 
 def _print_table(array: xr.DataArray) -> None:
@@ -54,7 +54,7 @@ def _print_table(array: xr.DataArray) -> None:
     header = ["", *_labels(array, across, slice(0, array.shape[1]))]
     for rows in _rows(array):
         labels, values = _labels(array, down, rows), array[rows].values
-        cells = [[label, *map(_text, line)] for label, line in zip(labels, values, strict=True)]
+        cells = [[label, *map(value_text, line)] for label, line in zip(labels, values, strict=True)]
         table = [header, *cells] if rows.start == 0 else cells
         widths = [max(map(width, column)) for column in zip(*table, strict=True)]
         for line in table:
@@ -70,15 +70,16 @@ def _rows(array: xr.DataArray) -> Iterator[slice]:
 
 def dump_csv(array: xr.DataArray, name: str) -> None:
     """Print a line for each value, with the labels (or positions) of its place before it."""
-    _print_csv_line([*map(str, array.dims), name])
+    print_csv_line([*map(str, array.dims), name])
     for key in blocks(array.shape, block_shape(array.shape, None, max(array.dtype.itemsize, 1))):
         labels = [_labels(array, dim, s) for dim, s in zip(array.dims, key, strict=True)]
         values = array[key].values
         for place in np.ndindex(*values.shape):
-            _print_csv_line([*(each[i] for each, i in zip(labels, place, strict=True)), _text(values[place])])
+            print_csv_line([*(each[i] for each, i in zip(labels, place, strict=True)), value_text(values[place])])
 
 
-def _print_csv_line(cells: list[str]) -> None:
+def print_csv_line(cells: Iterable[str]) -> None:
+    """Print one line of CSV."""
     line = io.StringIO()
     csv.writer(line, lineterminator="\n").writerow(cells)
     print_text(line.getvalue(), end="")
@@ -112,11 +113,12 @@ def _cdl_number(value: Any, dtype: np.dtype[Any]) -> str:
 def _labels(array: xr.DataArray, dim: Any, rows: slice) -> list[str]:
     """Labels along a dimension, or positions where it has none."""
     if dim in array.coords and array[dim].ndim == 1:
-        return [_text(label) for label in array[dim][rows].values]
+        return [value_text(label) for label in array[dim][rows].values]
     return [str(i) for i in range(rows.start, rows.stop)]
 
 
-def _text(value: Any) -> str:
+def value_text(value: Any) -> str:
+    """One value as it is shown: times as ISO, numbers as NumPy writes them."""
     if isinstance(value, np.datetime64):
         return "NaT" if np.isnat(value) else pd.Timestamp(value).isoformat()
     if isinstance(value, np.timedelta64):

@@ -90,7 +90,7 @@ class _Version(argparse.Action):
 
 def _parser() -> argparse.ArgumentParser:
     # here, where an interrupt is no traceback: they import xarray
-    from zarrds.cli import checking, converting, copying, editing, looking
+    from zarrds.cli import asking, checking, converting, copying, editing, looking
 
     parser = argparse.ArgumentParser(
         prog="zarrds",
@@ -100,6 +100,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and stop")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (looking, checking, converting, copying, editing):
+    for module in (looking, asking, checking, converting, copying, editing):
         module.add_commands(commands)
     return parser

@@ -10,7 +10,7 @@ from typing import Any
 
 from zarrds.chunk_statistics.building import MAX_CHUNKS, rows_of_stored
 from zarrds.chunk_statistics.facts import rule_of
-from zarrds.chunk_statistics.record import put_rows
+from zarrds.chunk_statistics.record import STATISTICS, put_rows
 from zarrds.datasets.reading.notes import ORDER
 from zarrds.engine.elements import Elements
 from zarrds.engine.executor import Progress
@@ -154,6 +154,9 @@ def _note(store: Store, where: str, metadata: ArrayMetadata, advance: Progress |
         with Transaction(store) as transaction:
             if rows:
                 put_rows(store, transaction.values, where, now, rows.items())
-            if order is not None:
-                transaction.put_nodes({where: with_note(now, ORDER, order.to_json())})
+            after = with_note(now, ORDER, order.to_json()) if order is not None else now
+            if rows:
+                after = with_note(after, STATISTICS, True)  # by which writers know that there are some
+            if after != now:
+                transaction.put_nodes({where: after})
             transaction.commit()

@@ -15,6 +15,7 @@ from typing import Any
 from zarrds.arrays.in_place import InPlace
 from zarrds.datasets.writing.conflicts import check_not_replaced, check_versions, leftovers_of, true_of_regions
 from zarrds.datasets.writing.moving import moved
+from zarrds.datasets.writing.noting import noted, put_statistics, touched_by
 from zarrds.datasets.writing.order import with_order
 from zarrds.datasets.writing.plan import StorePlan
 from zarrds.datasets.writing.update import ArrayChange
@@ -46,6 +47,7 @@ class Options:
     progress: ProgressOption = False
     workers: int | None = None
     chunkmanager_store_kwargs: Mapping[str, Any] | None = None
+    statistics: bool | None = None
 
     def writes_empty(self, change: ArrayChange) -> bool:
         """Whether chunks that hold nothing but the fill value are written too."""
@@ -96,6 +98,8 @@ def carry_out(
     later = {p: c for p, c in arrays.items() if c.variable.chunks is not None and not options.compute}
     now = {p: c for p, c in arrays.items() if p not in later}
     after = {p: marked(c, is_written=p in now and options.writes_empty(c)) for p, c in arrays.items()}
+    if not in_place:
+        after = {path: noted(arrays[path], node, options.statistics) for path, node in after.items()}
     nodes: dict[str, Node] = {**groups, **{p: node for p, node in after.items() if node != arrays[p].before}}
     with Transaction(store) as transaction:
         with _explained(store, versions):
@@ -113,6 +117,7 @@ def carry_out(
                 except ZarrdsError:
                     check_versions(store, {**versions, **partial})  # that may be why
                     raise
+                put_statistics(store, overlay, touched_by(now.items(), after))
                 after |= {path: with_order(overlay, path, change, after[path]) for path, change in now.items()}
                 nodes |= {path: after[path] for path in now if after[path] != arrays[path].before}
         if nodes or not in_place:
@@ -135,6 +140,9 @@ def carry_out(
                     transaction.put_nodes(nodes, [] if replaced is None else [replaced])
                 transaction.delete_all(leftovers)
                 transaction.commit()  # not explained: once it has begun, the versions are this save's own
+    if in_place and (touched := touched_by(now.items(), after)):
+        with locked(store):
+            put_statistics(store, store, touched)
     if options.compute:
         return None
     return finish_later(store, after, later, options)

@@ -21,6 +21,7 @@ from zarrds.datasets.writing.conflicts import check_groups
 from zarrds.datasets.writing.hints import Parts, warn_of, with_chunks, without_hint
 from zarrds.datasets.writing.moving import with_labels_loaded
 from zarrds.datasets.writing.new_store import Target, find_target, staged
+from zarrds.datasets.writing.noting import noted, put_statistics, touched_by
 from zarrds.datasets.writing.order import with_order
 from zarrds.datasets.writing.plain import plain_dataset
 from zarrds.datasets.writing.plan import StorePlan
@@ -70,6 +71,7 @@ def save(
     progress: ProgressOption = False,
     workers: int | None = None,
     chunks: Mapping[Any, int] | None = None,
+    statistics: bool | None = None,
     consolidated: bool | None = None,
     safe_chunks: bool | None = None,
     align_chunks: bool | None = None,
@@ -144,6 +146,9 @@ def save(
     chunks : mapping, optional
         Elements of a chunk along some dimensions, -1 for all: of each variable that is new in the store, has one of
         these dimensions and no ``chunks`` in `encoding`. The labels of a dimension keep long chunks of their own.
+    statistics : bool, optional
+        True notes what is in each chunk, as `zarrds.index` does, in the same commit, for `zarrds.find`; each chunk is
+        read back for that. Unless said it is done for variables that have such statistics already; False drops them.
     consolidated, safe_chunks, align_chunks : bool, optional
         Taken for calls that were written for ``Dataset.to_zarr``: metadata is always consolidated, and writes are safe
         whatever the chunks are; ``consolidated=False`` is an error.
@@ -187,7 +192,9 @@ def save(
     path = check_prefix((group or "").strip("/"), target_store.path)
     if consolidated is False:
         raise EncodingError("metadata is always consolidated", found="consolidated=False", mend="Leave it out")
-    options = Options(compute, write_empty_chunks is not False, progress, workers, chunkmanager_store_kwargs)
+    options = Options(
+        compute, write_empty_chunks is not False, progress, workers, chunkmanager_store_kwargs, statistics
+    )
     with locating(target_store.path):
         existing = None if mode in ("w", "w-") else zarr_format_of(target_store)
         parts = with_chunks(list(datasets_of(obj, encoding or {}, write_inherited_coords)), chunks or {})
@@ -295,6 +302,8 @@ def _save_whole(
 ) -> Any:
     later = {p: c for p, c in arrays.items() if c.variable.chunks is not None and not options.compute}
     after = {p: marked(c, is_written=p not in later and options.writes_empty(c)) for p, c in arrays.items()}
+    after = {path: noted(arrays[path], node, options.statistics) for path, node in after.items()}
+    touched = touched_by(((path, change) for path, change in arrays.items() if path not in later), after)
     n_chunks = sum(prod(change.after.chunk_grid) for path, change in arrays.items() if path not in later)
     nodes: dict[str, Node] = {**groups, **after}
     labels = {p: c for p, c in arrays.items() if p not in later and c.variable.dims == (p.rpartition("/")[2],)}
@@ -302,6 +311,7 @@ def _save_whole(
         # encoded copies of the data go as soon as they are written
         changes = ((path, arrays.pop(path)) for path in list(arrays) if path not in later)
         write_all(writes_of(stage, changes, options), n_chunks, options)
+        put_statistics(stage, stage, touched)
         nodes |= {path: with_order(stage, path, change, after[path]) for path, change in labels.items()}
     return None if options.compute else finish_later(target.store, after, later, options)
 

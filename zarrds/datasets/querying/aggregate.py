@@ -1,0 +1,316 @@
+"""``zarrds.aggregate``: smallest, largest, how many and how much, from statistics where they tell it exactly."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from zarrds.codecs.base import AnyArray
+from zarrds.datasets.description.of_store import unknown_variable
+from zarrds.datasets.querying import blocks
+from zarrds.datasets.querying.opening import opened_dataset
+from zarrds.datasets.querying.operands import Operand, kind_of, plain_values
+from zarrds.datasets.querying.stored import StoredChunks
+from zarrds.engine import executor
+from zarrds.engine.progress import ProgressOption, progress_bar
+from zarrds.errors import QueryError
+from zarrds.storage.protocol import Store
+
+__all__ = ["aggregate"]
+
+How: TypeAlias = Literal["min", "max", "count", "sum", "mean"]
+_HOWS = ("min", "max", "count", "sum", "mean")
+# elements that one thread reads in one go, unless a chunk has more
+_BOX = 2**22
+
+
+def aggregate(
+    store: str | os.PathLike[str] | Store | xr.Dataset | xr.DataArray,
+    variable: str | None,
+    how: How,
+    dim: Hashable | Iterable[Hashable] | None = None,
+    *,
+    progress: ProgressOption = False,
+    group: str | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+) -> xr.DataArray:
+    """Reduce a variable along dimensions, as xarray's methods of the same names do, and read as little as can be.
+
+    A chunk is not read whose statistics (see `zarrds.index`) are those of what is stored now, that the dataset has
+    selected as a whole, and of which all elements go into the same element of the result.
+
+    Parameters
+    ----------
+    store : str, os.PathLike, Store, Dataset or DataArray
+        A dataset may be any; what it has selected is applied first.
+    variable : str or None
+        None for a DataArray.
+    how : {"min", "max", "count", "sum", "mean"}
+        What is missing (NaN, NaT) counts for nothing.
+    dim : str or several, optional
+        Which dimensions go; all unless said.
+    progress : bool, "rich" or callable
+        As of `zarrds.save`.
+    group : str, optional
+        Of a store; the root unless said.
+    storage_options : mapping, optional
+        As of `zarrds.save`.
+
+    Returns
+    -------
+    DataArray
+        Smallest and largest are exact, in the variable's dtype, and so is the count. Sums are of 64-bit integers for
+        integers of up to 4 bytes, exactly; else of 64-bit floats, in the order of the chunks: they may differ from
+        those of NumPy in the last digits. Of packed values, the sum is that of the stored integers, times the factor.
+
+    Raises
+    ------
+    QueryError
+        If there is no such way or dimension, or nothing to reduce, or the values cannot be reduced like this.
+    StoreNotFoundError, NodeNotFoundError, VariableNotFoundError
+        If there is no such store, group or variable.
+    ChunkError
+        If a chunk cannot be read.
+
+    Notes
+    -----
+    Any number of threads may ask at once.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr, zarrds
+    >>> store = zarrds.MemoryStore()
+    >>> zarrds.save(xr.Dataset({"t2m": (("time", "lat"), np.arange(6.0).reshape(3, 2))}), store)
+    >>> zarrds.index(store)
+    >>> float(zarrds.aggregate(store, "t2m", "max"))
+    5.0
+    >>> zarrds.aggregate(store, "t2m", "sum", dim="lat").values
+    array([1., 5., 9.])
+    """
+    if how not in _HOWS:
+        raise QueryError("there is no such way to reduce", expected=f"one of {', '.join(_HOWS)}", found=repr(how))
+    ds = opened_dataset(store, group, storage_options)
+    if variable is None and isinstance(store, xr.DataArray):
+        (name,) = ds.data_vars
+    else:
+        names = {str(each): each for each in ds.variables}
+        if variable not in names:
+            raise unknown_variable(str(variable), list(names), None)
+        name = names[str(variable)]
+    data = ds.variables[name].to_base_variable()
+    gone = _dims(data, dim)
+    kind = kind_of(data)
+    if not (kind in ("number", "condition") or (kind in ("time", "span") and how in ("min", "max", "count"))):
+        raise QueryError("values of this kind cannot be reduced like this", key=str(name), found=f"{data.dtype}, {how}")
+    axes = tuple(i for i, each in enumerate(data.dims) if each in gone)
+    found = _Reduction(data, how, axes, str(name)).run(progress)
+    kept = tuple(each for each in data.dims if each not in gone)
+    coordinates = {each: ds.variables[each] for each in ds.coords if set(ds.variables[each].dims) <= set(kept)}
+    attrs = {} if how == "count" else data.attrs
+    return xr.DataArray(xr.Variable(kept, found, attrs), coordinates, name=name)
+
+
+def _dims(data: xr.Variable, dim: Any) -> tuple[Hashable, ...]:
+    if dim is None or dim is ...:
+        return data.dims
+    asked = (dim,) if isinstance(dim, str) or not isinstance(dim, Iterable) else tuple(dim)
+    for each in asked:
+        if each not in data.dims:
+            raise QueryError("the variable has no such dimension", expected=f"some of {data.dims}", found=repr(each))
+    return asked
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What is known of some elements of the result; `values` count for nothing where `count` is 0."""
+
+    values: AnyArray
+    count: AnyArray
+
+
+class _Reduction:
+    """One variable that is reduced along some of its axes."""
+
+    def __init__(self, data: xr.Variable, how: How, axes: tuple[int, ...], name: str) -> None:
+        self._data, self._how, self._axes, self._name = data, how, axes, name
+        self._operand = Operand(name, data, data.dims, 0)
+        found = self._operand.chunk_edges()
+        block = prod(int(np.diff(each).max(initial=1)) for each in found.values())
+        for axis in reversed(range(data.ndim)):
+            if axis not in found:
+                n = max(1, min(data.shape[axis], 2**20 // block))
+                found[axis] = blocks.even_edges(data.shape[axis], n)
+                block *= n
+        self._edges = [found[axis] for axis in range(data.ndim)]
+        self._shape = tuple(n for axis, n in enumerate(data.shape) if axis not in axes)
+        self._dtype = np.dtype(data.dtype) if isinstance(data.dtype, np.dtype) else np.dtype(float)
+
+    @property
+    def _sum_dtype(self) -> np.dtype[Any]:
+        is_exact = self._dtype.kind == "b" or (self._dtype.kind in "iu" and self._dtype.itemsize <= 4)
+        return np.dtype(np.int64 if is_exact else np.float64)
+
+    def run(self, progress: ProgressOption) -> AnyArray:
+        result = self._empty(self._shape)
+        grid = tuple(len(each) - 1 for each in self._edges)
+        wanted = np.ones(grid, bool)
+        chunks = self._operand.chunks
+        if chunks is not None and wanted.any():
+            part, is_told = self._told(chunks)
+            wanted = ~is_told
+            # blocks that are told have one element along each dimension that stays
+            at = np.ix_(*(self._edges[axis][:-1] for axis in range(len(grid)) if axis not in self._axes))
+            self._join(result, at if self._shape else (), part)
+        with progress_bar(int(wanted.sum()), "aggregate", enabled=progress, unit="block") as advance:
+            self._read(result, wanted, advance)
+        return self._finished(result)
+
+    def _empty(self, shape: tuple[int, ...]) -> _Part:
+        dtype = self._dtype if self._how in ("min", "max") else self._sum_dtype
+        return _Part(np.zeros(shape, dtype), np.zeros(shape, np.int64))
+
+    def _join(self, result: _Part, at: Any, part: _Part) -> None:
+        """Take what is known of some elements into the result."""
+        values, count = result.values[at], result.count[at]
+        if self._how in ("min", "max"):
+            better = np.minimum if self._how == "min" else np.maximum
+            both = better(values, part.values)
+            values = np.where(count == 0, part.values, np.where(part.count == 0, values, both))
+        else:
+            with np.errstate(all="ignore"):
+                values = values + part.values
+        result.values[at], result.count[at] = values, count + part.count
+
+    def _told(self, chunks: StoredChunks) -> tuple[_Part, AnyArray]:
+        """What statistics tell, reduced over blocks; and of which blocks they tell it."""
+        usable = self._usable(chunks)
+        chunks.verify(self._operand.chunks_in(usable, self._edges) if usable.any() else np.zeros(chunks.shape, bool))
+        facts = chunks.facts()
+        dropped = [n for axis, n in enumerate(chunks.shape) if axis in chunks.axes]
+        columns = [facts.known, facts.count, facts.low if self._how == "min" else facts.high, facts.sum]
+        arrays = [None if each is None else self._by_block(each.reshape(dropped), chunks) for each in columns]
+        known, count, end, total = arrays
+        assert known is not None
+        assert count is not None
+        is_told = usable & known
+        if self._how not in ("min", "max"):
+            is_told = is_told & (count >= 0)
+        if self._how in ("sum", "mean"):
+            is_told = is_told & (total is not None)
+        # where the count is not known there is a value, since there are bounds
+        count = np.where(is_told, np.where(count < 0, 1, count), 0)
+        if self._how in ("min", "max"):
+            assert end is not None
+            values = _reduced_ends(end, count > 0, self._axes, self._how)
+        else:
+            source = count if total is None else total
+            values = np.where(is_told, source, 0).sum(axis=self._axes).astype(self._sum_dtype)
+        return _Part(values, count.sum(axis=self._axes)), is_told
+
+    def _by_block(self, array: AnyArray, chunks: StoredChunks) -> AnyArray:
+        for i, edges in enumerate(self._edges):
+            first, last = blocks.spans(chunks.numbers(i), edges)
+            array = blocks.reduced(array, i, first, last, np.maximum)  # each block lies in one chunk
+        return array
+
+    def _usable(self, chunks: StoredChunks) -> AnyArray:
+        """Blocks that are a chunk as a whole, and all of which goes into one element of the result."""
+        found: AnyArray = np.ones((), bool)
+        stored = chunks.metadata
+        if any(isinstance(part, int) and stored.chunks[i] > 1 for i, part in enumerate(chunks.layers.parts)):
+            return np.zeros([len(each) - 1 for each in self._edges], bool)
+        for i, edges in enumerate(self._edges):
+            axis = chunks.axes[i]
+            sizes = np.diff(edges)
+            if not len(sizes):
+                return np.zeros([len(each) - 1 for each in self._edges], bool)
+            numbers, _ = blocks.spans(chunks.numbers(i), edges)
+            chunk, size = stored.chunks[axis], stored.shape[axis]
+            whole = np.minimum(size - (chunks.first[axis] + numbers) * chunk, chunk)
+            part = chunks.layers.parts[axis]
+            is_plain = isinstance(part, range) or np.unique(np.asarray(part)).size == np.size(part)
+            fits = (sizes == whole) & is_plain & ((sizes == 1) | (i in self._axes))
+            found = np.logical_and.outer(found, fits)
+        return found
+
+    def _read(self, result: _Part, wanted: AnyArray, advance: executor.Progress | None) -> None:
+        """Take in the elements of blocks that statistics say nothing of, read in several threads."""
+
+        def elements_of(box: blocks.Box) -> tuple[slice, ...]:
+            return tuple(slice(int(e[part.start]), int(e[part.stop])) for e, part in zip(self._edges, box, strict=True))
+
+        def size_of(box: blocks.Box) -> float:
+            return float(prod(part.stop - part.start for part in elements_of(box)))
+
+        inside = list(blocks.boxes(wanted, size_of, _BOX, 1.0)) if wanted.any() else []
+        at_once = 4 * executor.n_cores()
+        for start in range(0, len(inside), at_once):
+            some = inside[start : start + at_once]
+            parts: list[_Part | None] = [None] * len(some)
+
+            def do(i: int, some: Sequence[blocks.Box] = some, parts: list[_Part | None] = parts) -> None:
+                parts[i] = self._of_values(plain_values(self._data[elements_of(some[i])]))
+                if advance is not None:
+                    advance(int(np.count_nonzero(wanted[some[i]])))
+
+            executor.run(range(len(some)), lambda do=do: do, part_nbytes=_BOX)  # type: ignore[misc]  # binds it now
+            for box, part in zip(some, parts, strict=True):
+                assert part is not None
+                at = tuple(each for axis, each in enumerate(elements_of(box)) if axis not in self._axes)
+                self._join(result, at, part)
+
+    def _of_values(self, values: AnyArray) -> _Part:
+        missing = np.asarray(pd.isnull(values)) if values.dtype.kind in "fmM" else np.zeros(values.shape, bool)
+        count = np.asarray((~missing).sum(axis=self._axes, dtype=np.int64))
+        if self._how in ("min", "max"):
+            return _Part(_reduced_ends(values, ~missing, self._axes, self._how), count)
+        if self._how == "count":
+            return _Part(count.astype(self._sum_dtype), count)
+        with np.errstate(all="ignore"):
+            total = np.where(missing, 0, values).sum(axis=self._axes, dtype=self._sum_dtype)
+        return _Part(np.asarray(total), count)
+
+    def _finished(self, result: _Part) -> AnyArray:
+        is_empty = result.count == 0
+        if self._how == "count":
+            return result.count
+        if self._how == "sum":
+            return result.values
+        if self._how == "mean":
+            with np.errstate(all="ignore"):
+                mean: AnyArray = result.values / result.count
+            return mean
+        if not is_empty.any():
+            return result.values
+        if self._dtype.kind not in "fmM":
+            raise QueryError("there is nothing to reduce", key=self._name, found=f"shape {self._data.shape}")
+        nothing = np.array("NaT" if self._dtype.kind in "mM" else "nan", self._dtype)
+        return np.where(is_empty, nothing, result.values)
+
+
+def _reduced_ends(values: AnyArray, is_there: AnyArray, axes: tuple[int, ...], how: str) -> AnyArray:
+    """The smallest or the largest along some axes; anything where there are none."""
+    function = np.minimum if how == "min" else np.maximum
+    if is_there.all():
+        filled = values
+    else:
+        kind = values.dtype.kind
+        if kind == "f":
+            end: Any = np.inf if how == "min" else -np.inf
+        elif kind == "b":
+            end = how == "min"
+        else:
+            limits = np.iinfo(np.int64 if kind in "mM" else values.dtype)
+            end = np.array(limits.max if how == "min" else limits.min + (kind in "mM"), limits.dtype).view(values.dtype)
+        filled = np.where(is_there, values, end).astype(values.dtype)
+    if any(filled.shape[axis] == 0 for axis in axes):
+        shape = [n for axis, n in enumerate(filled.shape) if axis not in axes]
+        return np.zeros(shape, values.dtype)
+    return np.asarray(function.reduce(filled, axis=axes)) if axes else filled

@@ -99,3 +99,18 @@ def test_times_that_are_not_computed_yet_are_no_dates(zarr_format: Any, tmp_path
     delayed.compute()
     assert xr.open_dataset(store, engine="zarrds").equals(ds.compute())
     assert xr.open_zarr(store).equals(ds.compute())
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("marker", [{"missing_value": -1}, {"_FillValue": -1}, {"_FillValue": -1, "missing_value": -1}])
+def test_packed_values_that_are_not_computed_yet_are_missing(zarr_format: Any, marker: dict[str, int]) -> None:
+    ds = xr.Dataset({"v": ("x", [1.0, 2.0])}).chunk(x=1)
+    store = zarrds.MemoryStore()
+    asked = {"v": {"dtype": "i4", "scale_factor": 0.5, **marker}}
+    delayed = zarrds.save(ds, store, compute=False, encoding=asked, zarr_format=zarr_format)
+    assert np.isnan(xr.open_dataset(store, engine="zarrds").v.values).all()
+    delayed.compute()
+    again = xr.open_dataset(store, engine="zarrds")
+    assert again.equals(ds.compute())
+    zarrds.save(again, other := zarrds.MemoryStore(), zarr_format=zarr_format)
+    assert xr.open_dataset(other, engine="zarrds").v.encoding["dtype"] == np.int32

@@ -146,3 +146,15 @@ def test_encoding_of_format_2_is_xarrays(path: Path, tmp_path: Path) -> None:
     xr.testing.assert_identical(xr.open_dataset(tmp_path / "b.zarr", engine="zarr").load(), ds)
     zarrds.save(open_zarrds(path), tmp_path / "c.zarr")
     xr.testing.assert_identical(open_zarrds(tmp_path / "c.zarr").load(), ds)
+
+
+@pytest.mark.parametrize("missing", [np.nan, None])
+def test_missing_text_of_dask_arrays_of_stringdtype(missing: Any) -> None:
+    text = np.array(["x", missing, "nan"], np.dtypes.StringDType(na_object=missing))
+    ds = xr.Dataset({"v": ("x", text)}).chunk(x=2)
+    store = zarrds.MemoryStore()
+    zarrds.save(ds, store)
+    zarrds.save(ds, store, append_dim="x")
+    back = xr.open_dataset(store, engine="zarrds").v.values
+    assert [pd.isna(value) for value in back] == [False, True, False] * 2
+    assert back[2] == "nan"

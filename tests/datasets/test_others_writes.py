@@ -55,6 +55,14 @@ def test_interpolation_in_time(unit: Any, asked: str, chunks: Any, path: Path) -
     np.testing.assert_allclose(opened.w.interp(time=new, x=[0.5])[:2, 0], [1.5, 6])
 
 
+@pytest.mark.parametrize(("unit", "asked"), [("s", "ns"), ("ns", "s"), ("ms", "us")])
+def test_interpolation_between_lead_times(unit: Any, asked: str) -> None:
+    ds = xr.Dataset({"v": ("lead", [0.0, 2.0])}, {"lead": np.array([0, 2], "m8[h]").astype(f"m8[{unit}]")})
+    zarrds.save(ds, store := zarrds.MemoryStore())
+    new = np.array([1, 3], "m8[h]").astype(f"m8[{asked}]")
+    np.testing.assert_allclose(xr.open_dataset(store, engine="zarrds").v.interp(lead=new), [1.0, np.nan])
+
+
 def test_shards_with_codecs_without_settings(path: Path) -> None:
     values = np.arange(64) % 3 == 0
     encoding = {"m": {"chunks": (16,), "shards": (64,), "filters": [numcodecs.PackBits()]}}

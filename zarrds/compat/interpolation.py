@@ -1,4 +1,4 @@
-"""A fault of xarray that is mended here: ``interp`` to times of a finer resolution than those of the data gives NaN.
+"""A fault of xarray that is mended here: ``interp`` to times or timedeltas of a finer resolution than those gives NaN.
 
 xarray takes both for numbers of their own units (``xarray.core.missing._floatize_x``, 2026.9). Its own decoders made
 all times nanoseconds for long, so that hardly anybody met it; zarrds gives back the resolution that was saved.
@@ -26,8 +26,9 @@ def mend_interpolation() -> None:
 
     def _floatize_x(x: list[Any], new_x: list[Any]) -> Any:
         for i, (own, new) in enumerate(zip(x, new_x, strict=True)):
-            units: list[Any] = [np.datetime_data(v.dtype)[0] for v in (own, new) if getattr(v.dtype, "kind", "") == "M"]
-            if len(units) == 2 and units[0] != units[1]:
+            kinds = {getattr(v.dtype, "kind", "") for v in (own, new)}
+            units: list[Any] = [np.datetime_data(v.dtype)[0] for v in (own, new)] if kinds in ({"M"}, {"m"}) else []
+            if len(set(units)) == 2:
                 start, step = own.values.min(), np.timedelta64(1, units[0])
                 x[i], new_x[i] = (xr.Variable(v.dims, (v.values - start) / step, v.attrs) for v in (own, new))
         return original(x, new_x)

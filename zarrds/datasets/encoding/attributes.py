@@ -25,6 +25,7 @@ __all__ = [
     "decoded_attributes",
     "give_back",
     "is_marker_renamed",
+    "missing_fill_value",
     "take_fill_value",
     "visible_attributes",
     "with_marker_renamed",
@@ -118,6 +119,12 @@ def take_fill_value(
         # as xarray's zarr engine: chunks of floats that were never written hold NaN
         return np.nan
     return fill_value
+
+
+def missing_fill_value(attributes: Mapping[Any, Any], dtype: np.dtype[Any]) -> int | None:
+    """Of integers that have a ``missing_value`` alone, what stands for those that are not computed yet."""
+    marker = attributes.get("missing_value")
+    return _as_stored(marker, dtype) if marker is not None and _is_whole(marker) else None
 
 
 def _is_whole(value: Any) -> bool:

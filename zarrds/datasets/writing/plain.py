@@ -311,8 +311,8 @@ class _Maker:
         if is_chosen and name not in self._asked:
             # what came along counts only if it can stand for missing text, and there is text
             is_chosen = any(isinstance(encoding.get(key), str) for key in _MISSING) and _is_text(variable)
-        if variable.dtype.kind == "T" and variable.chunks is None:
-            return variable.values
+        if variable.dtype.kind == "T" and (variable.chunks is None or hasattr(variable.dtype, "na_object")):
+            return variable.values  # of dask arrays too: which text can stand for what is missing, all of it says
         if variable.dtype.kind != "O" or is_chosen or check_vlen_dtype(variable.dtype) is not None:
             return None
         if variable.chunks is not None and variable.size:

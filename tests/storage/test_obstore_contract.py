@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.storage.contract import StoreContract
 from tests.storage.s3_server import S3Server, serving
 from zarrds.stores import Store, as_store
+from zarrds.testing import StoreContract
 
 pytest.importorskip("obstore", reason="object storage needs the extra 'remote'")
 

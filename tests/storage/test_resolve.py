@@ -166,5 +166,5 @@ def test_other_objects(thing: object) -> None:
 
 
 def test_empty_path() -> None:
-    with pytest.raises(ValueError, match="empty path"):
+    with pytest.raises(ValueError, match="no store can have this path"):
         as_store("")

@@ -294,3 +294,10 @@ def test_new_variables_have_the_chunks_of_the_store() -> None:
         "series": (8,),
         "blocks": (6, 3),
     }
+
+
+@pytest.mark.parametrize("others", [["NaT"], ["2262-04-11T23:47:16.854775807"], ["1677-09-22", "2000-01-01"], []])
+def test_nanoseconds_beside_missing_times(others: list[str]) -> None:
+    ds = xr.Dataset({"v": ("x", np.array(["2000-01-01T00:00:00.000000001", *others], "M8[ns]"))})
+    zarrds.save(ds, store := zarrds.MemoryStore())
+    assert xr.open_dataset(store, engine="zarrds").identical(ds)

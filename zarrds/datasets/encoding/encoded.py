@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -251,18 +252,20 @@ def _encode(
     asked = variable.copy(deep=False)
     asked.encoding = dict(encoding)
     if kind is None or (kind in ("datetimes", "timedeltas") and variable.chunks is None and "units" not in encoding):
+        finest = {**without_losses(encoding), "units": _lazy_units(variable.dtype), "dtype": _INT64}
+        may_choose = variable.dtype.kind in "mM" and LOSSY_KEYS.isdisjoint(encoding)
         try:
             made: xr.Variable = encode_zarr_variable(asked, name=name, zarr_format=zarr_format)
             if kind is not None and variable.size:
                 _check_times(name, variable, made)
-                if "." in str(made.attrs.get("units")) and variable.dtype.kind == "M":
-                    raise EncodingError("times that are counted from a part of a second do not go on with others")
         except (*_FOREIGN, EncodingError):
-            if variable.dtype.kind not in "mM" or not LOSSY_KEYS.isdisjoint(encoding):
+            if not may_choose:
                 raise
             # xarray counts from the first of them, which may be too far from the last
-            finest = {**without_losses(encoding), "units": _lazy_units(variable.dtype), "dtype": _INT64}
             return _encode(name, variable, finest, zarr_format, is_carried=is_carried)
+        if may_choose and "." in str(made.attrs.get("units")):
+            with suppress(EncodingError):  # counted from a part of a second, others would not go on
+                return _encode(name, variable, finest, zarr_format, is_carried=is_carried)
         return made
     with warnings.catch_warnings():
         # what xarray warns of is looked for, and is an error

@@ -23,6 +23,7 @@ import rows_genotypes
 import rows_import
 import rows_labels
 import rows_many
+import rows_queries
 import rows_real
 import rows_selections
 import rows_shards
@@ -45,6 +46,7 @@ def all_rows() -> list[Row]:
         rows_genotypes,
         rows_labels,
         rows_dask,
+        rows_queries,
         rows_real,
         rows_import,
     )

@@ -52,6 +52,9 @@ NETCDF_ENGINES = {"netCDF4": "netCDF4", "h5netcdf": "h5netcdf"}
 IMPORTED = {"zarr engine": "zarr", **NETCDF_ENGINES}
 
 
+QUERIES = {"find", "find-worst", "largest"}
+
+
 def compare(*arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, str(ROOT / "benchmarks" / "compare.py"), *arguments]
@@ -68,7 +71,7 @@ def installed(peers: dict[str, str]) -> set[str]:
 
 def expected_rows() -> set[str]:
     real = {"save-real", "load-real"} if REAL_FILE.is_file() else set()
-    datasets = SELECTIONS | OPENINGS | CUBE_LOADS | SAVES | OTHERS | APPENDS | installed(DASK) | real
+    datasets = SELECTIONS | OPENINGS | CUBE_LOADS | SAVES | OTHERS | APPENDS | QUERIES | installed(DASK) | real
     return ARRAY_READS | ARRAY_WRITES | SHARDS | datasets | IMPORTS
 
 
@@ -83,6 +86,8 @@ def expected_contenders(row: str) -> set[str]:
         found |= installed(IMPORTED)
     else:
         found |= installed(ZARR_ENGINES) | (installed(NETCDF_ENGINES) if row not in APPENDS else set())
+    if row in QUERIES:
+        found |= {"zarrds by statistics"}
     if row == "scattered-points":
         found -= {"netCDF4"}
     if row in ARRAY_WRITES and "TensorStore" in found:

@@ -134,7 +134,7 @@ def _stored(store: Store, path: str, metadata: ArrayMetadata, rule: Rule) -> tup
     shape = said.get("shape") if isinstance(said, dict) else None
     if hidden is None or not isinstance(said, dict) or not isinstance(shape, list):
         return None
-    is_shape = len(shape) == len(metadata.shape) and all(type(n) is int and n >= 0 for n in shape)
+    is_shape = len(shape) == len(metadata.shape) and all(type(n) is int and 0 <= n < 2**62 for n in shape)
     if not is_shape or not is_same(said, {**_said_of(metadata), "shape": shape}):
         return None
     grid = replace(metadata, shape=tuple(shape)).chunk_grid

@@ -299,7 +299,7 @@ def _version(store: Store, key: str) -> tuple[str, Hashable]:
 def zarr_format_of(store: Store) -> ZarrFormat | None:
     """The format of the store's root, or None if there is no Zarr store."""
     names: dict[ZarrFormat, tuple[str, ...]] = {3: (v3.NAME,), 2: (v2.ARRAY, v2.GROUP)}
-    if store.concurrency > 1:  # calls that wait for a network
+    if store.is_remote:
         every = [name for each in names.values() for name in each]
         there = dict(zip(every, side_by_side(store.identity, every), strict=True))
     else:

@@ -22,7 +22,6 @@ from xarray.core import indexing
 from xarray.core.indexing import IndexSelResult
 from xarray.namedarray.utils import is_duck_dask_array
 
-from zarrds.compat import releases
 from zarrds.compat.releases import FillValueCoder, encode_zarr_variable, lazily
 
 __all__ = [
@@ -67,7 +66,7 @@ def unwrapped(data: Any) -> Any:
 
     Decoders are unwrapped too.
     """
-    while type(data).__module__.startswith((indexing.__name__, "xarray.coding", releases.__name__)):
+    while type(data).__module__.startswith((indexing.__name__, "xarray.coding", "zarrds.compat.releases")):
         key = getattr(data, "key", None)
         if isinstance(key, indexing.ExplicitIndexer):
             sizes = getattr(data.array, "shape", ())
@@ -93,7 +92,7 @@ def guard_decoders(variable: xr.Variable, guard: Callable[[Callable[..., Any], A
         pickle.
     """
     data: Any = variable._data
-    while type(data).__module__.startswith((indexing.__name__, "xarray.coding", releases.__name__)):
+    while type(data).__module__.startswith((indexing.__name__, "xarray.coding", "zarrds.compat.releases")):
         if isinstance(data, _ElementwiseFunctionArray):
             data.func = guard(data.func, data.dtype)
         data = getattr(data, "array", None)

@@ -46,5 +46,5 @@ def test_cli_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             options = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
             assert checker.check_output(expected, found, options), f"$ {command}\n{found}"
             seen.add(shlex.split(command)[1])
-    commands = "info tree dump verify diff convert export attrs rename drop index report find".split()
+    commands = "info tree dump verify diff convert copy rechunk export attrs rename drop index report find".split()
     assert set(commands) <= seen

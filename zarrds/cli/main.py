@@ -16,6 +16,7 @@ from zarrds.errors import VariableNotFoundError, ZarrdsError
 
 __all__ = ["main"]
 
+_OVERWRITE = ("mode='w'", "overwrite=True")  # in messages, which speak to who writes Python
 _EPILOG = "exit status: 0 done, 1 what was checked is not so (verify, diff), 2 wrong use or an error"
 
 
@@ -62,6 +63,8 @@ def _failed(error: BaseException, args: argparse.Namespace) -> int:
     if args.debug:
         traceback.print_exc()
     text = str(error) or type(error).__name__
+    for parameter in _OVERWRITE:
+        text = text.replace(parameter, "--overwrite")
     if isinstance(error, VariableNotFoundError) and isinstance(error.found, list) and error.mend is None:
         wanted = (error.key or "").rpartition("/")[2]
         near = get_close_matches(wanted, map(str, error.found), n=3, cutoff=0.5)

@@ -165,7 +165,7 @@ def answered(store: Any, query: str, mask: Mask) -> str:
 
 
 QUICK = settings(
-    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 
 
@@ -194,7 +194,7 @@ def test_as_numpy_many(data: tuple[xr.Dataset, dict[str, Any]], queries: list[tu
         check(store, query, mask)
 
 
-@settings(QUICK, max_examples=6)
+@settings(QUICK, max_examples=4)
 @given(datasets(), st.data())
 def test_after_changes(data: tuple[xr.Dataset, dict[str, Any]], draw: st.DataObject) -> None:
     """Statistics that are stale, of other chunks, damaged: never a wrong answer."""

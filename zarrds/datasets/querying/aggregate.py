@@ -216,7 +216,7 @@ class _Reduction:
 
     def _by_block(self, array: AnyArray, chunks: StoredChunks) -> AnyArray:
         for i, edges in enumerate(self._edges):
-            first, last = blocks.spans(chunks.numbers(i), edges)
+            first, last = chunks.spans(i, edges)
             array = blocks.reduced(array, i, first, last, np.maximum)  # each block lies in one chunk
         return array
 
@@ -231,7 +231,7 @@ class _Reduction:
             sizes = np.diff(edges)
             if not len(sizes):
                 return np.zeros([len(each) - 1 for each in self._edges], bool)
-            numbers, _ = blocks.spans(chunks.numbers(i), edges)
+            numbers, _ = chunks.spans(i, edges)
             chunk, size = stored.chunks[axis], stored.shape[axis]
             whole = np.minimum(size - (chunks.first[axis] + numbers) * chunk, chunk)
             part = chunks.layers.parts[axis]

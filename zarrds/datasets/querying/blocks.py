@@ -14,7 +14,19 @@ import numpy as np
 
 from zarrds.codecs.base import AnyArray
 
-__all__ = ["DENSITY", "Box", "boxes", "coarser", "even_edges", "reduced", "run_edges", "slabs", "spans", "spread"]
+__all__ = [
+    "DENSITY",
+    "Box",
+    "boxes",
+    "coarser",
+    "even_edges",
+    "range_edges",
+    "reduced",
+    "run_edges",
+    "slabs",
+    "spans",
+    "spread",
+]
 
 # of block numbers, one slice a dimension
 Box: TypeAlias = tuple[slice, ...]
@@ -32,6 +44,24 @@ def run_edges(numbers: AnyArray) -> AnyArray:
     array([0, 2, 5, 6])
     """
     return np.concatenate([[0], np.flatnonzero(np.diff(numbers)) + 1, [numbers.size]] if numbers.size else [[0]])
+
+
+def range_edges(positions: range, chunk: int) -> AnyArray:
+    """The edges of runs of positions that lie in one chunk, without making all of them.
+
+    Examples
+    --------
+    >>> range_edges(range(1, 8), 3), range_edges(range(7, 0, -2), 3)
+    (array([0, 2, 5, 7]), array([0, 1, 3, 4]))
+    """
+    n = len(positions)
+    if not n:
+        return np.zeros(1, np.int64)
+    if positions.step < 0:
+        return np.asarray(n - range_edges(positions[::-1], chunk)[::-1])
+    first, last = positions[0] // chunk, positions[-1] // chunk
+    begins = np.arange(first + 1, last + 1) * chunk
+    return np.unique(np.concatenate([[0], -((positions.start - begins) // positions.step), [n]]))
 
 
 def even_edges(size: int, block: int) -> AnyArray:

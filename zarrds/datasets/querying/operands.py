@@ -138,7 +138,7 @@ class Operand:
         """The edges between its chunks along each of the query's dimensions that it has; none without chunks."""
         if self.chunks is None:
             return {}
-        return {axis: blocks.run_edges(self.chunks.numbers(i)) for i, axis in enumerate(self.axes)}
+        return {axis: self.chunks.edges(i) for i, axis in enumerate(self.axes)}
 
     def bounds(self, edges: Sequence[AnyArray]) -> Bounds:
         """Its bounds in each block, which broadcast to all blocks; they say nothing where nothing is known."""
@@ -173,7 +173,7 @@ class Operand:
         dropped = tuple(axis for axis in range(len(chunks.shape)) if axis not in chunks.axes)
         arrays = [each.reshape([n for i, n in enumerate(each.shape) if i not in dropped]) for each in arrays]
         for i, edges in enumerate(own):
-            first, last = blocks.spans(chunks.numbers(i), edges)
+            first, last = chunks.spans(i, edges)
             arrays = [blocks.reduced(a, i, first, last, f) for a, f in zip(arrays, functions, strict=True)]
         return Bounds(*map(self._aligned, arrays))
 
@@ -212,7 +212,7 @@ class Operand:
         found: AnyArray = np.asarray(wanted.any(axis=others))  # over the query's dimensions that it has, in their order
         found = found.transpose([sorted(self.axes).index(axis) for axis in self.axes])
         for i, axis in enumerate(self.axes):
-            first, last = blocks.spans(self.chunks.numbers(i), edges[axis])
+            first, last = self.chunks.spans(i, edges[axis])
             found = blocks.spread(found, i, first, last, self.chunks.shape[self.chunks.axes[i]])
         return found.reshape(self.chunks.shape)
 

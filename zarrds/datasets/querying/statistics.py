@@ -144,20 +144,22 @@ def _of_one(ds: xr.Dataset, name: Hashable) -> xr.Dataset:
     for i, dim in enumerate(variable.dims):
         labels = ds.variables.get(dim)
         if labels is not None and labels.dims == (dim,):
-            first, last = _ends(chunks.numbers(i), shape[i])
+            first, last = _ends(chunks, i, shape[i])
             coordinates[f"{dim}_first"], coordinates[f"{dim}_last"] = (
                 xr.Variable((dims[i],), labels[ends].values, labels.attrs) for ends in (first, last)
             )
     return xr.Dataset(found, coordinates, {"variable": str(name)})
 
 
-def _ends(numbers: AnyArray, n: int) -> tuple[AnyArray, AnyArray]:
+def _ends(chunks: StoredChunks, dim: int, n: int) -> tuple[AnyArray, AnyArray]:
     """The first and the last position along a dimension whose element lies in each chunk."""
-    positions = np.arange(numbers.size)
-    first, last = np.full(n, numbers.size), np.zeros(n, np.int64)
-    np.minimum.at(first, numbers, positions)
-    np.maximum.at(last, numbers, positions)
-    return np.minimum(first, max(numbers.size - 1, 0)), last
+    edges = chunks.edges(dim)
+    numbers, _ = chunks.spans(dim, edges)
+    size = int(edges[-1])
+    first, last = np.full(n, size), np.zeros(n, np.int64)
+    np.minimum.at(first, numbers, edges[:-1])
+    np.maximum.at(last, numbers, edges[1:] - 1)
+    return np.minimum(first, max(size - 1, 0)), last
 
 
 class _Table:

@@ -15,6 +15,7 @@ from zarrds.chunk_statistics.facts import Rule, rule_of
 from zarrds.chunk_statistics.record import new_rows, read_rows
 from zarrds.codecs.base import AnyArray
 from zarrds.compat.lazy_layers import Layers, Positions, layers_of
+from zarrds.datasets.querying.blocks import range_edges, run_edges, spans
 from zarrds.datasets.reading.lazy import LazyArray
 from zarrds.engine import executor
 from zarrds.metadata.model import ArrayMetadata
@@ -100,12 +101,30 @@ class StoredChunks:
         """Whether sums of values can be told from those of stored elements."""
         return self._linear is not None
 
-    def numbers(self, dim: int) -> AnyArray:
-        """The chunk (counted from the first that is read) of each element along one of the variable's dimensions."""
+    def numbers(self, dim: int, at: AnyArray) -> AnyArray:
+        """The chunks (counted from the first that is read) of elements at some positions of a dimension."""
         axis = self.axes[dim]
         part = self.layers.parts[axis]
-        positions = np.arange(part.start, part.stop, part.step) if isinstance(part, range) else np.asarray(part)
-        return positions // self.metadata.chunks[axis] - self.first[axis]
+        if isinstance(part, int):
+            raise TypeError("an integer makes no dimension")
+        positions = part.start + part.step * at if isinstance(part, range) else np.asarray(part)[at]
+        return np.asarray(positions // self.metadata.chunks[axis] - self.first[axis])
+
+    def edges(self, dim: int) -> AnyArray:
+        """The positions along a dimension at which runs of elements of one chunk begin, and its size at the end."""
+        axis = self.axes[dim]
+        part = self.layers.parts[axis]
+        if isinstance(part, range):  # which may be longer than memory
+            return range_edges(part, self.metadata.chunks[axis])
+        return run_edges(self.numbers(dim, np.arange(np.size(part))))
+
+    def spans(self, dim: int, edges: AnyArray) -> tuple[AnyArray, AnyArray]:
+        """The first and the last chunk that each block along a dimension lies in."""
+        part = self.layers.parts[self.axes[dim]]
+        if not isinstance(part, range):
+            return spans(self.numbers(dim, np.arange(np.size(part))), edges)
+        ends = [self.numbers(dim, each) for each in (edges[:-1], edges[1:] - 1)]
+        return np.minimum(*ends), np.maximum(*ends)
 
     @property
     def rows(self) -> AnyArray:

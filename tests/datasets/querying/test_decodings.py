@@ -1,0 +1,104 @@
+"""However stored elements are decoded, statistics give what a scan of the loaded data gives."""
+
+from __future__ import annotations
+
+import base64
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import zarrds
+from zarrds.errors import QueryError
+
+N = 40
+RNG = np.random.default_rng(1)
+RAW: dict[str, tuple[Any, dict[str, Any]]] = {
+    "u": (RNG.integers(-128, 128, N).astype("i1"), {"_Unsigned": "true", "_FillValue": -1}),
+    "us": (RNG.integers(-128, 128, N).astype("i1"), {"_Unsigned": "true", "scale_factor": -0.5, "add_offset": 3.0}),
+    "d": (RNG.normal(1000, 300, N), {"units": "days since 2000-01-01"}),
+    "di": (RNG.integers(-500, 500, N).astype("i4"), {"units": "hours since 2019-03-01", "_FillValue": -500}),
+    "c": (RNG.integers(0, 300, N).astype("f8"), {"units": "days since 2000-01-01", "calendar": "noleap"}),
+    "td": (RNG.integers(0, 300, N), {"units": "hours", "dtype": "timedelta64[ns]"}),
+    "m": (RNG.integers(0, 9, N).astype("f4"), {"missing_value": 3.0, "_FillValue": 5.0}),
+    "z": (RNG.integers(0, 9, N).astype("i2"), {}),
+    "b": (RNG.integers(0, 2, N).astype("i1"), {"dtype": "bool"}),
+}
+QUERIES: dict[str, list[str]] = {
+    "u": ["u > 200", "u < 5", "not u < 250", "u == 255"],
+    "us": ["us > 0", "us < -100"],
+    "d": ["d > '2002-10'", "d == '2003'"],
+    "di": ["di >= '2019-03-10T05'", "not di < '2019-03-02'"],
+    "c": ["c > '2000-03-01'"],
+    "td": ["td > '5 days'", "td <= '11h'"],
+    "m": ["m > 2", "not m > 2", "m == 5", "m != 3"],
+    "z": ["z > 3", "z == 0", "not z > 0"],
+    "b": ["b", "not b", "b == 1"],
+}
+
+
+def stored(zarr_format: Any) -> zarrds.Store:
+    """Sorted elements, in chunks of four, with the attributes of other tools."""
+    store = zarrds.MemoryStore()
+    group = zarrds.create_group(store, zarr_format=zarr_format)
+    for name, (values, attributes) in RAW.items():
+        fill = attributes.get("_FillValue") if zarr_format == 2 else None
+        array = group.create_array(
+            name,
+            shape=values.shape,
+            dtype=values.dtype,
+            chunks=4,
+            dimension_names=["x"],
+            fill_value=(0 if values.dtype.kind == "i" else np.nan) if fill is None else fill,
+        )
+        array[:] = np.sort(values)
+        for key, value in attributes.items():
+            if key != "_FillValue":
+                array.attrs[key] = value
+            elif zarr_format == 3:
+                is_float = values.dtype.kind == "f"  # as xarray's zarr engine writes it
+                array.attrs[key] = base64.b64encode(np.float64(value).tobytes()).decode() if is_float else value
+    zarrds.index(store)
+    return store
+
+
+@pytest.mark.one_in(5)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"mask_and_scale": False},
+        {"decode_times": False},
+        {"use_zarr_fill_value_as_mask": True},
+        {"decode_cf": False},
+    ],
+)
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_as_loaded(zarr_format: int, options: dict[str, Any]) -> None:
+    pytest.importorskip("cftime")
+    store: Any = stored(zarr_format)
+
+    def opened() -> xr.Dataset:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of calendars, and of two markers at once
+            return xr.open_dataset(store, engine="zarrds", **options)
+
+    loaded, n_pruned = opened().load(), 0
+    for name, query in ((name, query) for name, queries in QUERIES.items() for query in queries):
+        try:
+            expected = zarrds.find(loaded, query)
+        except QueryError:  # it is a number as it is decoded here, for example
+            continue
+        np.testing.assert_array_equal(zarrds.find(opened(), query).x_index, expected.x_index)
+        assert zarrds.find(opened(), query, count=True) == expected.sizes["x"]
+        explained: Any = zarrds.find(opened(), query, explain=True)
+        n_pruned += sum(each.pruned for each in explained.variables)
+        for how in ("min", "max", "count"):
+            try:
+                right = zarrds.aggregate(loaded, name, how)
+            except QueryError:
+                continue
+            np.testing.assert_array_equal(zarrds.aggregate(opened(), name, how).values, right.values)
+    assert n_pruned > 50

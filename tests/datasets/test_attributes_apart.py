@@ -195,3 +195,18 @@ def test_they_can_be_edited() -> None:
     zarrds.save(xr.Dataset({"v": ("x", [1.5], {"dtype": "bool", "_Encoding": "utf-8"})}), store)
     zarrds.update_attrs(store, {"dtype": "float"}, "v", delete="_Encoding")
     assert xr.open_dataset(store, engine="zarrds").v.attrs == {"dtype": "float"}
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_attributes_of_a_multi_index_and_its_levels(zarr_format: Any) -> None:
+    def part(first: int) -> xr.Dataset:
+        index = pd.MultiIndex.from_arrays([[first, first + 1], ["a", "b"]], names=["number", "letter"])
+        made = xr.Dataset({"v": ("x", [1, 2])}, xr.Coordinates.from_pandas_multiindex(index, "x"))
+        made.x.attrs, made.number.attrs = {"long_name": "both", "scale_factor": 1.0}, {"add_offset": 0.0}
+        return made
+
+    zarrds.save(part(0), store := zarrds.MemoryStore(), zarr_format=zarr_format)
+    assert_same(part(0), xr.open_dataset(store, engine="zarrds"))
+    zarrds.save(part(2), store, append_dim="x")
+    back = xr.open_dataset(store, engine="zarrds")
+    assert (back.x.attrs, back.sizes["x"]) == (part(0).x.attrs, 4)

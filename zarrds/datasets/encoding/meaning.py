@@ -14,6 +14,7 @@ import numpy as np
 import xarray as xr
 
 from zarrds.compat.xarray_internals import decode_cf_variables
+from zarrds.datasets.encoding.apart import set_apart
 from zarrds.datasets.encoding.comparison import label_text
 from zarrds.errors import EncodingError, LabelError
 
@@ -204,6 +205,11 @@ def _decoded(
     is_counted = is_number and " since " in str(attributes.get("units", "")) and _is_time(stored)
     is_duration = is_number and stored.dtype.kind == "m" and "units" in attributes
     packing = [key for key in _PACKING if attributes.get(key) is not None]
+    if packing:
+        # text that should be a number says that something is wrong
+        idle = {key for key, value in set_apart(variable, 3).items() if not isinstance(value, str)}
+        packing = [key for key in packing if key not in idle]
+        attributes = {key: value for key, value in attributes.items() if key not in idle}
     if not (packing or is_counted or is_duration):
         return None
     is_scaled = "scale_factor" in packing or "add_offset" in packing

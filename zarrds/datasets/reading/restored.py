@@ -14,10 +14,11 @@ from zarrds.compat.xarray_internals import DeferredIndex, MappedArray, PandasVar
 from zarrds.datasets.reading.index_options import IndexOptions
 from zarrds.datasets.reading.lazy import LazyArray, check_is_stored
 from zarrds.datasets.reading.noted_indexes import IndexMisfitError, evenly_spaced, noted_index
-from zarrds.datasets.reading.notes import GroupNotes, range_of
+from zarrds.datasets.reading.notes import MULTI_INDEX, GroupNotes, range_of
 from zarrds.datasets.reading.roles import NotedIndex, Roles
 from zarrds.errors import MetadataError
 from zarrds.labels.kinds.table import added_attributes, array_from_plain, from_plain
+from zarrds.metadata.extension import note_of
 
 __all__ = ["MisfitError", "Restored", "index_of", "restore"]
 
@@ -302,6 +303,10 @@ class _Restorer:
             self._indexes[level] = made
             if level in self._decoded:
                 variable.encoding = dict(self._decoded[level].encoding)
+        noted = note_of(self._lazy[levels[0]].stored.metadata, MULTI_INDEX)
+        attributes = noted.get("attributes") if isinstance(noted, dict) else None
+        if isinstance(attributes, dict):
+            self._variables[dim].attrs = dict(attributes)
 
     def _add_index(self, name: str, dim: str, index: pd.Index[Any], variable: xr.Variable | None) -> None:
         made = xr.indexes.PandasIndex(index.rename(name), dim)

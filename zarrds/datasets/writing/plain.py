@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from zarrds.arrays.attributes import plain_attributes
 from zarrds.compat.xarray_internals import check_vlen_dtype, validate_dataset_names
 from zarrds.datasets.encoding.dataset import Encoding, stored_name
 from zarrds.datasets.reading.notes import MULTI_INDEX, PANDAS, RANGES, GroupNotes
@@ -192,7 +193,10 @@ class _Maker:
     def _multi_index(self, dim: str, index: pd.MultiIndex) -> dict[str, JSON]:
         levels = [stored_name(level) for level in index.names]
         self._multi[dim] = tuple(levels)
-        return {"dimension": dim, "levels": list(levels)}
+        attributes = self._dataset.variables[dim].attrs if dim in self._dataset.variables else {}
+        # which no array of the dimension could hold
+        noted: dict[str, JSON] = {"attributes": plain_attributes(attributes)} if attributes else {}
+        return {"dimension": dim, "levels": list(levels), **noted}
 
     def _has_no_array(self, name: Hashable, variable: xr.Variable, index: pd.Index[Any]) -> bool:
         """Whether labels need no array, as any reader takes a dimension without labels for 0, 1, 2, …."""

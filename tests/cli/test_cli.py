@@ -199,7 +199,15 @@ def test_urls_and_options(run: Run) -> None:
         (["convert", "README.md", "{path}x"], "xarray cannot open the file"),
         (["convert", "{path}", "{path}"], "exists"),
         (["convert", "{path}", "{path}x", "--encoding", "README.md"], "not JSON"),
-        (["export", "{path}", "README.md"], "the file exists"),
+        (["convert", "{path}", "{path}x", "--chunks", "lat=0"], "cannot read 'lat=0' at character 1"),
+        (["dump", "{path}", "t2m", "--isel", "lat=0", "--isel", "lat=1"], "expected 'lat' only once"),
+        (["rename", "{path}", "lat=a", "lat=b"], "expected 'lat' only once"),
+        (["dump", "{path}", "t2m", "--isel", "lat=" + "9" * 5000], "a whole number"),
+        (["dump", "{path}", "t2m", "--sel", "lat=" + "9" * 5000], "no such label"),
+        (["copy", "{path}", "{path}"], "onto itself"),
+        (["copy", "{path}", "{path}/t2m", "--overwrite"], "inside"),
+        (["copy", "{path}", "{path}x", "--workers", "0"], "at least 1"),
+        (["export", "{path}", "README.md"], "Pass --overwrite to replace it"),
         (["export", "{path}", "{path}.nc", "-v", "t3m"], "Did you mean 't2m'"),
     ],
 )
@@ -243,10 +251,26 @@ def test_interrupted(run: Run, path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_control_characters_of_a_store_do_not_reach_the_terminal(run: Run, tmp_path: Path) -> None:
-    ds = xr.Dataset({"a": ("x", ["\x1b[2Jevil"])}, attrs={"t": "\x1b]0;evil\x07"})
-    zarrds.save(ds, tmp_path / "e.zarr")
-    for words in (["info", tmp_path / "e.zarr"], ["dump", tmp_path / "e.zarr", "a"], ["attrs", tmp_path / "e.zarr"]):
-        assert "\x1b" not in run(*words)[1]
+    path, name, dim = tmp_path / "e.zarr", "a\x1b[2J\x9b", "x\u202e"
+    evil = {"t\x9b": "\x1b]0;evil\x07\x9b\u202e"}
+    zarrds.save(xr.Dataset({name: (dim, ["\x1b[2Jevil"], evil)}, attrs=evil), path)
+    for words in (
+        ["info", path],
+        ["info", path, "--json"],
+        ["info", path, "--cdl"],
+        ["tree", path],
+        ["dump", path, name],
+        ["dump", path, name, "--csv"],
+        ["dump", path, name, "--cdl"],
+        ["attrs", path],
+        ["attrs", path, "--json"],
+        ["dump", path, "a"],
+        ["export", path, tmp_path / "e.nc"],
+    ):
+        shown = "".join(run(*words)[1:])
+        assert shown
+        assert not set(shown) & set("\x1b\x07\x9b\u202e"), words
+    assert json.loads(run("attrs", path, "--json")[1]) == evil
 
 
 # ------------------------------------------------------------------------------ in a process of its own

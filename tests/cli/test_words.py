@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zarrds.cli.words import chunk_sizes, parse_isel, parse_sel, settings
+from zarrds.cli.words import chunk_sizes, new_names, parse_isel, parse_sel, settings
 from zarrds.errors import SelectionError
 
 _NAMES = st.text(st.characters(exclude_characters="=", exclude_categories=["Cs"]), min_size=1)
@@ -48,3 +48,11 @@ def test_chunk_sizes() -> None:
     for text in ("time", "time=0", "time=-2", "time=a", "time=24,", ""):
         with pytest.raises(SelectionError):
             chunk_sizes(text)
+
+
+def test_no_name_twice() -> None:
+    for parse, words in ((parse_sel, ["x=1", "x=2"]), (parse_isel, ["x=1", "x=2"]), (new_names, ["x=y", "x=z"])):
+        with pytest.raises(SelectionError, match="'x' only once"):
+            parse(words)  # type: ignore[operator]  # a loop over all kinds
+    with pytest.raises(SelectionError, match="at character 5: expected 'x' only once"):
+        chunk_sizes("x=1,x=2")

@@ -136,3 +136,37 @@ def test_an_existing_file_stays(tmp_path: Path) -> None:
     with pytest.raises(StoreIOError):
         zarrds.export(store, tmp_path / "no" / "such" / "folder.nc")
     assert [p.name for p in tmp_path.iterdir()] == ["a.nc"]
+
+
+def test_attributes_keep_their_types(tmp_path: Path) -> None:
+    with netCDF4.Dataset(tmp_path / "in.nc", "w") as file:
+        file.version = np.array([1, 2], "i2")
+        file.createDimension("x", 2)
+        made = file.createVariable("flag", "i1", ("x",))
+        made.setncatts(
+            {"flag_values": np.array([0, 1], "i1"), "valid_max": np.int16(5), "levels": np.array([0.5], "f4")}
+        )
+        made[:] = [0, 1]
+    zarrds.convert(tmp_path / "in.nc", tmp_path / "a.zarr")
+    zarrds.export(tmp_path / "a.zarr", tmp_path / "out.nc")
+    with netCDF4.Dataset(tmp_path / "in.nc") as before, netCDF4.Dataset(tmp_path / "out.nc") as after:
+        for one, other in ((before, after), (before["flag"], after["flag"])):
+            for name in one.ncattrs():
+                expected, found = one.getncattr(name), other.getncattr(name)
+                assert (np.asarray(found).dtype, found.tolist()) == (np.asarray(expected).dtype, expected.tolist())
+
+
+@pytest.mark.parametrize("where", ["of the group", "of the variable", "of the variable itself", "of netCDF's own"])
+def test_names_that_netcdf_does_not_have(tmp_path: Path, where: str) -> None:
+    evil = {"a\nb": 1}
+    ds = xr.Dataset({"a\x07" if where.endswith("itself") else "a": ("x", [1])})
+    if where == "of the group":
+        ds.attrs = evil
+    elif where == "of the variable":
+        ds["a"].attrs = evil
+    elif where == "of netCDF's own":
+        ds.attrs = {"_NCProperties": "mine"}
+    zarrds.save(ds, tmp_path / "a.zarr")
+    with pytest.raises(EncodingError, match="netCDF"):
+        zarrds.export(tmp_path / "a.zarr", tmp_path / "a.nc")
+    assert [p.name for p in tmp_path.iterdir()] == ["a.zarr"]

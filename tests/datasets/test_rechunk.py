@@ -371,3 +371,17 @@ def test_other_work_begins_anew_and_two_at_once_are_refused(tmp_path: Path) -> N
     zarrds.rechunk(tmp_path / "a.zarr", tmp_path / "b.zarr", chunks={"time": 2})
     assert zarrds.open_array(tmp_path / "b.zarr", path="t2m").chunks == (2, 1)
     assert sorted(os.listdir(tmp_path)) == ["a.zarr", "b.zarr"]
+
+
+def test_a_copy_does_not_replace_a_part_of_its_source(tmp_path: Path) -> None:
+    source = tmp_path / "a.zarr"
+    zarrds.save(xr.Dataset({"v": ("x", [1, 2])}), source)
+    (tmp_path / "link").symlink_to(source)
+    for target in (source / "v", source / "new", tmp_path / "link" / "v", source):
+        with pytest.raises(StoreExistsError):
+            zarrds.copy(source, target, mode="w")
+    for workers in (0, -1):
+        with pytest.raises(EncodingError, match="at least 1"):
+            zarrds.copy(source, tmp_path / "b.zarr", workers=workers)
+    assert xr.load_dataset(source, engine="zarrds").v.values.tolist() == [1, 2]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.zarr", "link"]

@@ -214,6 +214,8 @@ class Group:
         return "\n".join([f"/{self._path}", *self._branches("")])
 
     def _branches(self, indent: str) -> Iterator[str]:
+        from zarrds.display.text import one_line  # here, since opening does not need it
+
         names = list(self)
         for i, name in enumerate(names):
             last = i == len(names) - 1
@@ -221,7 +223,7 @@ class Group:
                 child: Array | Group | None = self[name]
             except MetadataError:
                 child = None
-            yield f"{indent}{'└── ' if last else '├── '}{name}{_described(child)}"
+            yield f"{indent}{'└── ' if last else '├── '}{one_line(f'{name}{_described(child)}', 10_000)}"
             if isinstance(child, Group):
                 yield from child._branches(indent + ("    " if last else "│   "))
 

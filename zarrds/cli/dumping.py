@@ -14,7 +14,7 @@ import xarray as xr
 import zarrds
 from zarrds.cli.terminal import print_text
 from zarrds.datasets.converting.blocks import block_shape, blocks
-from zarrds.datasets.description.cdl import cdl_value
+from zarrds.datasets.description.cdl import cdl_name, cdl_value
 from zarrds.display.text import one_line, width
 
 __all__ = ["dump_cdl", "dump_csv", "dump_text", "print_csv_line", "value_text"]
@@ -97,7 +97,7 @@ def dump_cdl(raw: xr.Dataset, source: str, name: str, positions: Mapping[str, An
             for key in blocks(array.shape, block_shape(array.shape, None, max(array.dtype.itemsize, 1)))
             for value in array[key].values.ravel()
         )
-        print_text(f"\n {variable} = ", end="")
+        print_text(f"\n {cdl_name(str(variable))} = ", end="")
         for i, text in enumerate(texts):
             print_text(("" if i == 0 else ", " if i % _PER_LINE else ",\n    ") + text, end="")
         print_text(" ;")

@@ -8,7 +8,7 @@ import zarrds
 from zarrds.cli.options import Subparsers, add_command, add_store, opened
 from zarrds.cli.progress import wants_bar
 from zarrds.cli.terminal import message, print_json, print_text
-from zarrds.cli.words import name_and_text, settings
+from zarrds.cli.words import new_names, settings
 from zarrds.datasets.description.of_store import unknown_variable
 from zarrds.datasets.description.plain import json_value
 from zarrds.display.text import one_line
@@ -65,7 +65,7 @@ def attrs(args: argparse.Namespace) -> int:
 
 def rename(args: argparse.Namespace) -> int:
     """``zarrds rename``."""
-    zarrds.rename(opened(args), dict(name_and_text(word, "old=new") for word in args.names), group=args.group)
+    zarrds.rename(opened(args), new_names(args.names), group=args.group)
     return 0
 
 

@@ -35,6 +35,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     try:
         return _run(_parser().parse_args(argv))
+    except ZarrdsError as error:  # an option that cannot be read
+        message(f"error: {error}")
+        return 2
     except SystemExit as stop:  # argparse has said why
         return stop.code if isinstance(stop.code, int) else 2
     except BrokenPipeError:

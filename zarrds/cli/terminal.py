@@ -11,14 +11,14 @@ from contextlib import contextmanager
 from typing import Any, TextIO
 
 from zarrds.display.page import Page
-from zarrds.display.text import text_of
+from zarrds.display.text import escaped, text_of
 
 __all__ = ["message", "print_json", "print_page", "print_text", "shown_warnings"]
 
 
 def print_text(text: str, end: str = "\n") -> None:
-    """Write a result."""
-    sys.stdout.write(text + end)
+    """Write a result; control characters, which a store may have in its names, are written as JSON has them."""
+    sys.stdout.write(escaped(text) + end)
 
 
 def print_json(value: Any) -> None:
@@ -28,7 +28,7 @@ def print_json(value: Any) -> None:
 
 def message(text: str) -> None:
     """Write one line that is no result: an error, a warning, what was done."""
-    sys.stderr.write(f"zarrds: {' '.join(text.split())}\n")
+    sys.stderr.write(f"zarrds: {escaped(' '.join(text.split()))}\n")
 
 
 def print_page(page: Page) -> None:

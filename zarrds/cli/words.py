@@ -9,10 +9,10 @@ from typing import Any
 
 from zarrds.errors import SelectionError
 
-__all__ = ["chunk_sizes", "name_and_text", "parse_isel", "parse_sel", "settings"]
+__all__ = ["chunk_sizes", "name_and_text", "new_names", "parse_isel", "parse_sel", "settings"]
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\Z")
-_INTEGER = re.compile(r"[+-]?\d+\Z")
+_INTEGER = re.compile(r"[+-]?\d{1,400}\Z")  # Python reads no more digits than some thousands
 
 
 def name_and_text(word: str, what: str = "name=value") -> tuple[str, str]:
@@ -35,6 +35,11 @@ def _malformed(word: str, position: int, expected: str) -> SelectionError:
     )
 
 
+def _check_new(name: str, found: Mapping[str, Any], word: str, position: int) -> None:
+    if name in found:
+        raise _malformed(word, position, f"{name!r} only once")
+
+
 def parse_sel(words: Iterable[str]) -> dict[str, Any]:
     """Selections by label: ``name=label``, ``name=first..last`` (either end may be missing), ``name=a,b,c``.
 
@@ -48,6 +53,7 @@ def parse_sel(words: Iterable[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for word in words:
         name, text = name_and_text(word, "name=label, name=first..last or name=a,b,c")
+        _check_new(name, found, word, 0)
         offset = len(name) + 1
         if not text:
             raise _malformed(word, offset, "a label")
@@ -88,6 +94,7 @@ def parse_isel(words: Iterable[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for word in words:
         name, text = name_and_text(word, "name=3, name=0:10 or name=1,2,5")
+        _check_new(name, found, word, 0)
         separator = ":" if ":" in text else ","
         numbers: list[int | None] = []
         position = len(name) + 1
@@ -102,6 +109,22 @@ def parse_isel(words: Iterable[str]) -> dict[str, Any]:
             found[name] = slice(*numbers)
         else:
             found[name] = numbers[0] if len(numbers) == 1 else numbers
+    return found
+
+
+def new_names(words: Iterable[str]) -> dict[str, str]:
+    """``old=new`` pairs, each old name once.
+
+    Examples
+    --------
+    >>> new_names(["t2m=temperature", "lat=latitude"])
+    {'t2m': 'temperature', 'lat': 'latitude'}
+    """
+    found: dict[str, str] = {}
+    for word in words:
+        old, new = name_and_text(word, "old=new")
+        _check_new(old, found, word, 0)
+        found[old] = new
     return found
 
 
@@ -137,6 +160,7 @@ def chunk_sizes(text: str) -> Mapping[str, int]:
         name, _, number = part.partition("=")
         if not name or not _INTEGER.match(number) or int(number) == 0 or int(number) < -1:
             raise _malformed(text, position, "name=number, joined by commas; -1 for the whole dimension")
+        _check_new(name, found, text, position)
         found[name] = int(number)
         position += len(part) + 1
     return found

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from zarrds.display.page import Page, Table
 
-__all__ = ["counted", "nbytes_text", "one_line", "text_of", "width"]
+__all__ = ["counted", "escaped", "nbytes_text", "one_line", "text_of", "width"]
+
+# C0 and C1 controls, and what turns the direction of writing; not the line feed and the tab
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def counted(n: int, what: str) -> str:
@@ -50,6 +54,23 @@ def one_line(value: object, length: int = 60) -> str:
     text = "".join(" " if unicodedata.category(c) in ("Cc", "Cf", "Zl", "Zp", "Cs") else c for c in text)
     text = " ".join(text.split())
     return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def escaped(text: str, escape: Callable[[str], str] = lambda c: f"\\u{ord(c):04x}") -> str:
+    r"""Text of any number of lines without the control characters that a terminal would obey.
+
+    Parameters
+    ----------
+    text : str
+    escape : callable
+        What stands for such a character; as JSON has it unless said.
+
+    Examples
+    --------
+    >>> print(escaped("red \x1b[31m"))
+    red \u001b[31m
+    """
+    return _CONTROLS.sub(lambda found: escape(found[0]), text)
 
 
 def width(text: str) -> int:

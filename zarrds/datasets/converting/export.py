@@ -18,15 +18,19 @@ from zarrds.arrays.opening import open_group
 from zarrds.datasets.converting.netcdf import (
     Positions,
     check_attributes,
+    check_name,
     copy_values,
     create_variable,
     netcdf_dtype,
     selected_shape,
+    set_attributes,
 )
 from zarrds.datasets.converting.selection import positions_of
 from zarrds.datasets.description.of_store import unknown_variable
+from zarrds.datasets.encoding.attributes import decoded_attributes
 from zarrds.engine.progress import ProgressOption, progress_bar
 from zarrds.errors import SelectionError, StoreExistsError, StoreIOError, UnsupportedError, locating
+from zarrds.metadata.attributes import typed_attributes
 from zarrds.storage.locate import as_store
 from zarrds.storage.protocol import Store
 
@@ -121,8 +125,11 @@ def export(
         is_v2 = root.metadata.zarr_format == 2
         for part in parts:
             check_attributes(f"/{part.path}", part.attributes)
-            for array in part.arrays.values():
+            for each, array in part.arrays.items():
                 netcdf_dtype(array.path, array.metadata)
+                check_attributes(array.path, decoded_attributes(array.metadata, fill_value_is_mask=is_v2))
+                for used in (each, *(dim for dim, _ in selected_shape(array, part.positions))):
+                    check_name(array.path, used)
         total = sum(prod(n for _, n in selected_shape(a, p.positions)) for p in parts for a in p.arrays.values())
         with (
             _new_file(name, overwrite) as unfinished,
@@ -132,7 +139,7 @@ def export(
             for part in parts:
                 below = part.path[len(root.path) :].strip("/")
                 place = file.createGroup(below) if below else file
-                place.setncatts(check_attributes(f"/{part.path}", part.attributes))
+                set_attributes(place, f"/{part.path}", part.attributes)
                 for each, array in part.arrays.items():
                     dims = selected_shape(array, part.positions)
                     with locating(key=array.path):
@@ -177,7 +184,7 @@ def _parts(
 
 
 def _groups(group: Group) -> Iterator[_Part]:
-    yield _Part(group.path, dict(group.metadata.attributes), dict(group.arrays()), {})
+    yield _Part(group.path, typed_attributes(group.metadata), dict(group.arrays()), {})
     for _, child in group.groups():
         yield from _groups(child)
 

@@ -5,6 +5,7 @@ Nothing is decoded: packed values stay packed, times stay numbers with units, so
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,11 +17,23 @@ from zarrds.datasets.encoding.attributes import decoded_attributes
 from zarrds.errors import EncodingError
 from zarrds.metadata.model import ArrayMetadata
 
-__all__ = ["Positions", "check_attributes", "copy_values", "create_variable", "netcdf_dtype", "selected_shape"]
+__all__ = [
+    "Positions",
+    "check_attributes",
+    "check_name",
+    "copy_values",
+    "create_variable",
+    "netcdf_dtype",
+    "selected_shape",
+    "set_attributes",
+]
 
 Positions = Mapping[str, slice | int | np.ndarray[Any, Any]]
 _INTEGER_LIMITS = (-(2**63), 2**63 - 1)
 _CHAR_DIM = "string{}"
+# NetCDF User's Guide, "Permitted Characters in NetCDF Names"
+_NAME = re.compile(r"[A-Za-z0-9_\x80-\U0010ffff](?:[ -.0-~\x80-\U0010ffff]*[!-.0-~\x80-\U0010ffff])?")
+_MAX_NAME = 256  # bytes of UTF-8
 
 
 def netcdf_dtype(path: str, metadata: ArrayMetadata) -> Any:
@@ -62,12 +75,55 @@ def check_attributes(path: str, attributes: Mapping[str, Any]) -> dict[str, Any]
     >>> check_attributes("t2m", {"units": "K", "levels": [1, 2]})
     {'units': 'K', 'levels': array([1, 2])}
     """
+    for name in attributes:
+        check_name(path, name)
     return {name: _attribute(path, name, value) for name, value in attributes.items()}
+
+
+def check_name(path: str, name: str) -> None:
+    """Check that netCDF can hold a name of a dimension, a variable, a group or an attribute of what `path` names.
+
+    Raises
+    ------
+    EncodingError
+        For control characters, a slash, a special character as the first, a space as the last, more than 256 bytes.
+
+    Examples
+    --------
+    >>> check_name("t2m", "long name")
+    """
+    if not _NAME.fullmatch(name) or len(name.encode("utf-8", "surrogatepass")) > _MAX_NAME:
+        raise EncodingError(
+            "netCDF cannot have this name",
+            key=path,
+            found=f"{name!r:.80}",
+            expected="a letter, digit or underscore, then no control characters and no slash, and no space at the end",
+            mend="Leave it out, or rename it",
+        )
+
+
+def set_attributes(target: Any, path: str, attributes: Mapping[str, Any]) -> None:
+    """Give a group or a variable of netCDF4 its attributes.
+
+    Raises
+    ------
+    EncodingError
+        For what netCDF cannot hold, and for names that it keeps for itself (``_NCProperties``, ``DIMENSION_LIST``).
+    """
+    for name, value in check_attributes(path, attributes).items():
+        try:
+            target.setncattr(name, value)
+        except AttributeError as error:  # what netCDF4 raises for all that the library refuses
+            raise EncodingError(
+                f"netCDF refuses an attribute: {error}", key=path, found=f"{name!r:.80}", mend="Delete or rename it"
+            ) from error
 
 
 def _attribute(path: str, name: str, value: Any) -> Any:
     if isinstance(value, str) or (isinstance(value, np.generic) and value.dtype.kind in "iuf"):
         return value
+    if isinstance(value, np.ndarray) and value.dtype.kind in "iuf" and value.ndim == 1 and value.size:
+        return value  # the type of its numbers was noted
     each = value if isinstance(value, list) else [value]
     if each and all(isinstance(v, str) for v in each):
         return each
@@ -139,7 +195,7 @@ def create_variable(
     variable = group.createVariable(name, dtype, names, **options)
     variable.set_auto_maskandscale(False)
     variable.set_auto_chartostring(False)
-    variable.setncatts(check_attributes(array.path, attributes))
+    set_attributes(variable, array.path, attributes)
     return variable
 
 

@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["cdl_of", "cdl_type", "cdl_value"]
+from zarrds.display.text import escaped
+
+__all__ = ["cdl_name", "cdl_of", "cdl_type", "cdl_value"]
 
 _TYPES = {
     "int8": "byte",
@@ -54,17 +56,17 @@ def cdl_of(
     >>> cdl_of("t", {"x": 3}, [("t2m", ("x",), "float32", {"units": "K"})], {}).splitlines()[4:6]
     ['\tfloat t2m(x) ;', '\t\tt2m:units = "K" ;']
     """
-    lines = [f"netcdf {_name(name)} {{"]
+    lines = [f"netcdf {cdl_name(name)} {{"]
     if dimensions:
-        lines += ["dimensions:", *(f"\t{_name(dim)} = {size} ;" for dim, size in dimensions.items())]
+        lines += ["dimensions:", *(f"\t{cdl_name(dim)} = {size} ;" for dim, size in dimensions.items())]
     named = list(variables)
     if named:
         lines.append("variables:")
     for variable, dims, dtype, attrs in named:
-        places = f"({', '.join(map(_name, dims))})" if dims else ""
-        lines.append(f"\t{cdl_type(dtype)} {_name(variable)}{places} ;")
+        places = f"({', '.join(map(cdl_name, dims))})" if dims else ""
+        lines.append(f"\t{cdl_type(dtype)} {cdl_name(variable)}{places} ;")
         first = sorted(attrs, key=lambda key: key != "_FillValue")  # as ncdump has it
-        lines += [f"\t\t{_name(variable)}:{_attribute(key, attrs[key], dtype)}" for key in first]
+        lines += [f"\t\t{cdl_name(variable)}:{_attribute(key, attrs[key], dtype)}" for key in first]
     if attributes:
         lines += ["", "// global attributes:", *(f"\t\t:{_attribute(k, v, '')}" for k, v in attributes.items())]
     return "\n".join([*lines, "}"])
@@ -86,7 +88,7 @@ def _attribute(name: str, value: Any, dtype: str) -> str:
         # in a Zarr document a number has no type: this one has that of its variable
         with suppress(OverflowError, ValueError):
             value = np.dtype(dtype).type(value)
-    return f"{_name(name)} = {cdl_value(value)} ;"
+    return f"{cdl_name(name)} = {cdl_value(value)} ;"
 
 
 def cdl_value(value: Any) -> str:
@@ -98,7 +100,7 @@ def cdl_value(value: Any) -> str:
     ('"K"', '1.5f', '1, 2', '-1s', '2.')
     """
     if isinstance(value, str):
-        return '"' + "".join(_ESCAPES.get(c, c) for c in value) + '"'
+        return '"' + escaped("".join(_ESCAPES.get(c, c) for c in value), _octal) + '"'
     if isinstance(value, bytes):
         return cdl_value(value.decode("utf-8", "replace"))
     if isinstance(value, np.ndarray | list | tuple):
@@ -115,6 +117,11 @@ def cdl_value(value: Any) -> str:
     return cdl_value(json.dumps(value, default=str))
 
 
+def _octal(character: str) -> str:
+    """A character as CDL has those that cannot be typed: its bytes."""
+    return "".join(f"\\{byte:03o}" for byte in character.encode("utf-8", "surrogatepass"))
+
+
 def _float(value: float | np.floating[Any]) -> str:
     is_single = isinstance(value, np.floating) and value.dtype.itemsize <= 4
     if not np.isfinite(value):
@@ -123,6 +130,13 @@ def _float(value: float | np.floating[Any]) -> str:
     return text + ("" if "." in text or "e" in text else ".") + ("f" if is_single else "")
 
 
-def _name(name: str) -> str:
-    escaped = _SPECIAL.sub(r"\\\1", "".join(c for c in name if c.isprintable()))
-    return f"\\{escaped}" if escaped[:1].isdigit() else escaped
+def cdl_name(name: str) -> str:
+    r"""A name as an identifier of CDL; what cannot be printed is left out.
+
+    Examples
+    --------
+    >>> print(cdl_name("a b"))
+    a\ b
+    """
+    name = _SPECIAL.sub(r"\\\1", "".join(c for c in name if c.isprintable()))
+    return f"\\{name}" if name[:1].isdigit() else name

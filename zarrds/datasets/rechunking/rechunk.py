@@ -104,7 +104,7 @@ def rechunk_plan(
     opened = open_source(source, group, variables, storage_options)
     with locating(opened.store.path):
         limit = _nbytes(max_memory)
-        copied = planned(opened, chunks, shards, encoding or {}, limit, workers or n_cores())
+        copied = planned(opened, chunks, shards, encoding or {}, limit, _n_workers(workers))
     return RechunkPlan(tuple(each.plan for each in copied), limit)
 
 
@@ -194,7 +194,7 @@ def rechunk(
     goal = as_store(target, target_storage_options).as_durable(durable)
     with locating(opened.store.path):
         limit = _nbytes(max_memory)
-        copied = planned(opened, chunks, shards, encoding or {}, limit, workers or n_cores())
+        copied = planned(opened, chunks, shards, encoding or {}, limit, _n_workers(workers))
     with locating(goal.path):
         _carry_out(opened, copied, goal, mode, progress, "rechunk")
 
@@ -238,7 +238,7 @@ def copy(
     opened = open_source(source, group, variables, storage_options)
     goal = as_store(target, target_storage_options).as_durable(durable)
     with locating(opened.store.path):
-        copied = planned(opened, None, None, {}, 2**62, workers or n_cores())
+        copied = planned(opened, None, None, {}, 2**62, _n_workers(workers))
     with locating(goal.path):
         _carry_out(opened, copied, goal, mode, progress, "copy")
 
@@ -258,6 +258,24 @@ def _nbytes(value: int | str) -> int:
     elif not isinstance(value, bool) and value > 0:
         return int(value)
     raise EncodingError("max_memory is no size", expected="bytes, or text such as '500MB' or '2GiB'", found=repr(value))
+
+
+def _n_workers(workers: int | None) -> int:
+    if workers is not None and workers < 1:
+        raise EncodingError("workers is a number of threads", expected="at least 1", found=repr(workers))
+    return workers or n_cores()
+
+
+def _check_apart(source: Store, goal: Store) -> None:
+    """Check that a copy does not replace a part of what is copied."""
+    if goal == source:
+        raise StoreExistsError("a store cannot be copied onto itself", mend="Choose another target, then rename it")
+    if isinstance(goal, LocalStore) and isinstance(source, LocalStore):
+        here, there = (os.path.join(os.path.realpath(store.root), "") for store in (source, goal))
+    else:
+        here, there = (f"{store.path.rstrip('/')}/" for store in (source, goal))
+    if there.startswith(here):
+        raise StoreExistsError("the target lies inside of what is copied", mend="Choose another target")
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,8 +307,7 @@ def _at_work(goal: Store, what: str, identity: str) -> Iterator[_Work]:
 def _carry_out(
     source: Source, copied: list[Copied], goal: Store, mode: Mode, progress: ProgressOption, what: str
 ) -> None:
-    if goal == source.store:
-        raise StoreExistsError("a store cannot be copied onto itself", mend="Choose another target, then rename it")
+    _check_apart(source.store, goal)
     if mode not in ("w", "w-"):
         raise EncodingError("unknown mode", expected="'w' or 'w-'", found=repr(mode))
     target: Target[Store] = find_target(goal, "", mode, source.zarr_format)

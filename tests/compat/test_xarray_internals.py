@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import functools
 import pickle
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -277,10 +279,45 @@ def test_guard_decoders() -> None:
     decoded, _, _ = internals.decode_cf_variables({"v": raw}, {})
     called = []
 
-    def guard(function: object) -> object:
-        called.append(function)
+    def guard(function: object, dtype: object) -> object:
+        called.append(dtype)
         return lambda values: function(values) + 1  # type: ignore[operator]  # a function
 
     internals.guard_decoders(decoded["v"], guard)  # type: ignore[arg-type]  # of a function
     np.testing.assert_array_equal(decoded["v"].values, [2.5, 3.5])
-    assert len(called) == 2
+    assert called == [np.dtype("f8"), np.dtype("f8")]
+
+
+def test_is_plain_in_memory(tmp_path: Path) -> None:
+    for values in (np.arange(2), pd.date_range("2000", periods=2), pd.CategoricalIndex(["a", "b"])):
+        zarrds.save(xr.Dataset({"v": ("x", [1, 2])}, {"x": values}), tmp_path / "x.zarr", mode="w")
+        opened = xr.open_dataset(tmp_path / "x.zarr", engine="zarrds", index="lazy")
+        assert internals.is_plain_in_memory(xr.Variable("x", [1, 2]))
+        assert internals.is_plain_in_memory(xr.IndexVariable("x", values))
+        assert not internals.is_plain_in_memory(opened.v.variable)
+        assert internals.is_plain_in_memory(opened.v.variable.load())
+
+
+def test_indexed_by() -> None:
+    values, asked = np.arange(12).reshape(3, 4), []
+
+    def get(key: tuple[object, ...]) -> object:
+        asked.append(key)
+        return values[key]
+
+    vectorized = xr.Variable(("x", "y"), internals.lazily(_Backed(values, get)))[
+        xr.Variable("p", [2, 0]), xr.Variable("p", [1, 3])
+    ]
+    np.testing.assert_array_equal(vectorized.values, [values[2, 1], values[0, 3]])
+    outer = xr.Variable(("x", "y"), internals.lazily(_Backed(values, get)))[[2, 0], 1:3]
+    np.testing.assert_array_equal(outer.values, values[[2, 0], 1:3])
+    # no more than one list of positions is asked for at once, or the elements would be those of pairs
+    assert all(sum(isinstance(part, np.ndarray) for part in key) <= 1 for key in asked)
+
+
+class _Backed(xr.backends.BackendArray):
+    def __init__(self, values: np.ndarray, get: Callable[[Any], Any]) -> None:
+        self.shape, self.dtype, self.get = values.shape, values.dtype, get
+
+    def __getitem__(self, key: Any) -> Any:
+        return internals.indexed_by(key, self.shape, self.get)

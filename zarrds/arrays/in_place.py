@@ -15,7 +15,8 @@ from zarrds.errors import ConflictError, ZarrdsError
 from zarrds.metadata.documents import document_key, own_node
 from zarrds.metadata.extension import is_another, is_replaced
 from zarrds.metadata.model import ArrayMetadata
-from zarrds.storage.protocol import Buffer, Store, Values, get_at_most
+from zarrds.storage.protocol import Buffer, Store, Values
+from zarrds.storage.traits import get_at_most
 
 __all__ = ["InPlace", "still_that"]
 

@@ -27,7 +27,8 @@ from zarrds.engine.progress import ProgressOption, progress_bar
 from zarrds.errors import ZarrdsError
 from zarrds.metadata.extension import marks_of
 from zarrds.metadata.model import ArrayMetadata, Node, ZarrFormat
-from zarrds.storage.protocol import Buffer, Store, get_at_most
+from zarrds.storage.protocol import Buffer, Store
+from zarrds.storage.traits import get_at_most
 
 __all__ = ["Tally", "check_keys"]
 

@@ -13,7 +13,8 @@ from zarrds.errors import StoreIOError
 from zarrds.metadata.belonging import same_but_for_case
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node
 from zarrds.storage.local import leftovers
-from zarrds.storage.protocol import Store, folder_of
+from zarrds.storage.protocol import Store
+from zarrds.storage.traits import folder_of
 
 __all__ = ["Nodes", "verify_arrays"]
 

@@ -16,7 +16,7 @@ from zarrds.engine.elements import Elements
 from zarrds.engine.plans import Part
 from zarrds.errors import ChunkError
 from zarrds.storage.memory import MemoryStore
-from zarrds.storage.protocol import get_at_most
+from zarrds.storage.traits import get_at_most
 
 __all__ = ["MAX_CHUNKS", "inside", "rows_of_stored"]
 

@@ -9,7 +9,7 @@ import crc32c
 from zarrds.codecs.base import Buffer
 from zarrds.engine.elements import Elements
 from zarrds.metadata.model import ArrayMetadata
-from zarrds.storage.protocol import get_at_most
+from zarrds.storage.traits import get_at_most
 
 __all__ = ["digest_of", "is_checksummed", "stored_digest"]
 

@@ -30,7 +30,8 @@ from zarrds.errors import ChunkError, StoreIOError, ZarrdsError
 from zarrds.metadata.extension import marks_of
 from zarrds.metadata.fill_values import default_fill_value
 from zarrds.metadata.model import ArrayMetadata
-from zarrds.storage.protocol import BoundedValues, Buffer, ValueChangedError, Values, has_trait
+from zarrds.storage.protocol import Buffer, ValueChangedError, Values
+from zarrds.storage.traits import BoundedValues, has_trait
 
 __all__ = ["Chunks", "LookedUp", "MissingChunks"]
 

@@ -19,7 +19,7 @@ from zarrds.engine.chunk_io import Chunks, LookedUp
 from zarrds.engine.executor import run
 from zarrds.engine.plans import Part, Plan
 from zarrds.errors import ChunkError, locating
-from zarrds.storage.protocol import SpanValues, get_at_most
+from zarrds.storage.traits import SpanValues, get_at_most
 
 __all__ = ["read_shards"]
 

@@ -19,7 +19,7 @@ from zarrds.engine.kernel.shards import shard_encoder
 from zarrds.engine.kernel.writing import chunk_writer
 from zarrds.engine.plans import Batch, Part, Plan, SubsetBatch
 from zarrds.engine.serving import serve
-from zarrds.storage.protocol import SpanValues, has_trait
+from zarrds.storage.traits import SpanValues, has_trait
 
 __all__ = ["Reading", "writer"]
 

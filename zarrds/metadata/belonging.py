@@ -11,7 +11,8 @@ from unicodedata import normalize
 
 from zarrds.errors import InvalidKeyError, StoreExistsError
 from zarrds.metadata.documents import DOCUMENTS
-from zarrds.storage.protocol import Store, folds_case
+from zarrds.storage.protocol import Store
+from zarrds.storage.traits import folds_case
 
 __all__ = ["check_case", "check_nothing_else", "others", "same_but_for_case"]
 

@@ -1,4 +1,4 @@
-"""The nodes of a store: read from consolidated metadata or one by one, and written back.
+"""The nodes of a store, read from consolidated metadata or one by one.
 
 The root's document is the commit point: what consolidated metadata does not name is not there.
 """
@@ -21,7 +21,6 @@ from zarrds.errors import (
 )
 from zarrds.metadata import v2, v3
 from zarrds.metadata.dtypes import JSON
-from zarrds.metadata.extension import MEMBER
 from zarrds.metadata.fetched import ahead, is_denied
 from zarrds.metadata.fields import MALFORMED
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
@@ -33,19 +32,18 @@ __all__ = [
     "ROOTS",
     "Nodes",
     "document_key",
-    "documents_of_change",
-    "documents_of_store",
     "get_array",
     "get_group",
     "get_node",
     "keys_of",
     "locked",
+    "module_of",
     "named_dimensions",
     "open_nodes",
     "own_node",
     "parents_of",
-    "raws_of",
     "root_key",
+    "root_keys",
     "walk",
     "zarr_format_of",
 ]
@@ -143,7 +141,7 @@ class _Stored:
 
     def _stands(self, path: str) -> bool:
         try:
-            return _format(self.zarr_format).load_raw(self._store, path) is not None
+            return module_of(self.zarr_format).load_raw(self._store, path) is not None
         except MetadataError:  # something, if damaged
             return True
 
@@ -155,7 +153,7 @@ class _Stored:
         # not by `names`, which would read every document once more
         names = [name for name in self._store.list_children(path) if name not in skip]
         paths = [f"{path}/{name}" if path else name for name in names]
-        seen = ahead(self._store, [key for each in paths for key in _format(self.zarr_format).keys_of(each)])
+        seen = ahead(self._store, [key for each in paths for key in module_of(self.zarr_format).keys_of(each)])
         if seen is not self._store:
             self._identities |= {each: seen.identity(document_key(each, self.zarr_format)) for each in paths}
         return _children(_Stored(seen, self.zarr_format, self.version), path, names, ())
@@ -163,22 +161,22 @@ class _Stored:
 
 def keys_of(paths: Iterable[str], zarr_format: ZarrFormat) -> list[str]:
     """The keys of all documents that nodes at these paths may have."""
-    return [key for path in paths for key in _format(zarr_format).keys_of(path)]
+    return [key for path in paths for key in module_of(zarr_format).keys_of(path)]
 
 
 def own_node(store: Store, path: str, zarr_format: ZarrFormat) -> Node | None:
     """The node at `path`, by its own documents."""
-    raw = _format(zarr_format).load_raw(store, check_prefix(path, store.path))
+    raw = module_of(zarr_format).load_raw(store, check_prefix(path, store.path))
     return None if raw is None else _parse(store, zarr_format, path, raw)
 
 
 def named_dimensions(store: Store, path: str, zarr_format: ZarrFormat) -> tuple[str, ...]:
     """The names of the dimensions of an array, as far as they can be told of one that cannot be read."""
     try:
-        raw = _format(zarr_format).load_raw(store, check_prefix(path, store.path))
+        raw = module_of(zarr_format).load_raw(store, check_prefix(path, store.path))
     except MetadataError:
         return ()
-    names = None if raw is None else _format(zarr_format).named_dimensions(raw)
+    names = None if raw is None else module_of(zarr_format).named_dimensions(raw)
     return tuple(name for name in names if isinstance(name, str)) if isinstance(names, list) else ()
 
 
@@ -188,7 +186,7 @@ def _children(nodes: Nodes, path: str, names: Iterable[str], skip: Collection[st
     return {name: node for name, node in found if node is not None}
 
 
-def _format(zarr_format: ZarrFormat) -> ModuleType:
+def module_of(zarr_format: ZarrFormat) -> ModuleType:
     """The module of a format."""
     if zarr_format not in _FORMATS:
         raise UnsupportedError("unknown zarr_format", expected="2 or 3", found=repr(zarr_format))
@@ -213,7 +211,7 @@ def root_key(zarr_format: ZarrFormat, *, consolidated: bool) -> str:
 
 def _parse(store: Store, zarr_format: ZarrFormat, path: str, raw: Raw) -> Node:
     try:
-        node: Node = _format(zarr_format).parse(raw)
+        node: Node = module_of(zarr_format).parse(raw)
     except ZarrdsError as error:
         raise error.located(path=store.path, key=path or "/") from error.__cause__
     except RecursionError as error:
@@ -243,7 +241,7 @@ def open_nodes(store: Store, *, zarr_format: ZarrFormat | None = None, consolida
     """
     denied: StoreIOError | None = None
     for number, candidate in enumerate((3, 2) if zarr_format is None else (zarr_format,)):
-        seen = ahead(store, _root_keys(candidate, consolidated), recover=number == 0)
+        seen = ahead(store, root_keys(candidate, consolidated), recover=number == 0)
         try:
             nodes = _opened(store, seen, candidate, consolidated)
         except StoreIOError as error:
@@ -265,15 +263,15 @@ def open_nodes(store: Store, *, zarr_format: ZarrFormat | None = None, consolida
     )
 
 
-def _root_keys(zarr_format: ZarrFormat, consolidated: bool | None) -> list[str]:
+def root_keys(zarr_format: ZarrFormat, consolidated: bool | None) -> list[str]:
     """The keys that tell whether there is a store, and what nodes it has."""
-    own: list[str] = _format(zarr_format).keys_of("")
+    own: list[str] = module_of(zarr_format).keys_of("")
     return own if zarr_format == 3 or consolidated is False else [v2.CONSOLIDATED, *own]
 
 
 def _opened(store: Store, seen: Store, zarr_format: ZarrFormat, consolidated: bool | None) -> Nodes | None:
     """The nodes of a store of that format, None if it is of another; `seen` is the store with its root at hand."""
-    module = _format(zarr_format)
+    module = module_of(zarr_format)
     if consolidated is not False:
         version = _version(seen, root_key(zarr_format, consolidated=True))
         with locating(store.path):
@@ -337,95 +335,6 @@ def get_node(store: Store, nodes: Nodes, path: str) -> Node:
     return node
 
 
-def raws_of(nodes: Mapping[str, Node]) -> dict[str, Raw]:
-    """The parsed documents of nodes, by path. Raises `ZarrdsError` for what their format cannot hold."""
-    return {path: _format(node.zarr_format).to_raw(node) for path, node in nodes.items()}
-
-
-def documents_of_store(raws: Mapping[str, Raw], zarr_format: ZarrFormat) -> dict[str, bytes]:
-    """All documents of a new store, by key; last the root's, with consolidated metadata.
-
-    Parameters
-    ----------
-    raws : mapping of str to JSON object
-        From `raws_of`; ``""`` is the root group.
-    zarr_format : {2, 3}
-    """
-    module = _format(zarr_format)
-    found: dict[str, bytes] = {}
-    for path, raw in raws.items():
-        if path:
-            found |= module.documents(path, raw)
-    found |= module.consolidated_documents(raws)
-    return found
-
-
-def documents_of_change(
-    store: Store,
-    nodes: Mapping[str, Node],
-    removed: Collection[str] = (),
-    *,
-    zarr_format: ZarrFormat | None = None,
-    consolidate: bool = True,
-) -> tuple[dict[str, bytes], dict[str, bytes], dict[str, bytes]]:
-    """The documents that a change of a store writes, in the three steps of `Store.stage_changes`; nothing is written.
-
-    The caller holds the store's lock. What the change does not name is kept to the letter.
-
-    Parameters
-    ----------
-    store : Store
-    nodes : mapping of str to Node
-        What is new or changed, by path from the root.
-    removed : collection of str
-        Paths that are no longer to be, with all below them; what `nodes` puts there is new.
-    zarr_format : {2, 3}, optional
-        Of the nodes; that of the store unless said, which must be there then.
-    consolidate : bool
-        Whether the root's documents get consolidated metadata if they have none.
-
-    Returns
-    -------
-    tuple of three mappings of key to bytes
-        Documents of nodes that are new; the root's, with consolidated metadata; those of nodes that were there.
-    """
-    zarr_format = zarr_format or zarr_format_of(store)
-    if zarr_format is None:
-        raise StoreNotFoundError("no Zarr store here", path=store.path)
-    module = _format(zarr_format)
-    seen = ahead(store, list(dict.fromkeys([*_root_keys(zarr_format, None), *keys_of(nodes, zarr_format)])))
-    before: dict[str, Raw] | None = None if "" in removed else module.load_consolidated(seen)
-    if before is None and consolidate:
-        before = {} if "" in removed else _walk_raws(store, module, "")
-    changed = raws_of(nodes)
-    root = {} if before is None else module.consolidated_documents(_without(before, removed) | changed)
-    below = tuple(f"{path}/" for path in removed)
-    new, old = dict[str, bytes](), dict[str, bytes]()
-    for path, raw in changed.items():
-        is_gone = path in removed or path.startswith(below)
-        standing = None if is_gone else module.load_raw(seen, path)
-        documents = _documents(module, path, raw, standing)
-        if not path and before is None:
-            root |= documents
-        else:
-            (new if standing is None else old).update(documents)
-    new, old = ({key: value for key, value in each.items() if key not in root} for each in (new, old))
-    return new, root, old
-
-
-def _documents(module: ModuleType, path: str, raw: Raw, before: Raw | None) -> dict[str, bytes]:
-    """The keys and bytes that store a node; what was noted of the one before it is not to be taken for its own."""
-    is_left = before is not None and MEMBER in before and MEMBER not in raw
-    documents: dict[str, bytes] = module.documents(path, raw | {MEMBER: {}} if is_left else raw)
-    return documents
-
-
-def _without(raws: Mapping[str, Raw], removed: Collection[str]) -> dict[str, Raw]:
-    """Documents by path, but for those at or below a path that is removed."""
-    gone, below = set(removed), tuple(f"{path}/" for path in removed)
-    return {path: raw for path, raw in raws.items() if path not in gone and not path.startswith(below)}
-
-
 def document_key(path: str, zarr_format: ZarrFormat) -> str:
     """The key of the document that makes an array exist."""
     name = v3.NAME if zarr_format == 3 else v2.ARRAY
@@ -447,16 +356,6 @@ def locked(store: Store) -> AbstractContextManager[object]:
         if held is not None:
             held.__exit__(type(error), error, error.__traceback__)
         raise
-
-
-def _walk_raws(store: Store, module: ModuleType, path: str) -> dict[str, Raw]:
-    raw = module.load_raw(store, path)
-    if raw is None:
-        return {}
-    found = {path: raw}
-    for name in store.list_children(path):
-        found |= _walk_raws(store, module, f"{path}/{name}" if path else name)
-    return found
 
 
 def get_array(store: Store, nodes: Nodes, path: str) -> ArrayMetadata:

@@ -10,7 +10,8 @@ from collections.abc import Hashable, Sequence
 from typing import Any, cast
 
 from zarrds.errors import ZarrdsError
-from zarrds.storage.protocol import Buffer, Fetched, ManyValues, Store, has_trait
+from zarrds.storage.protocol import Buffer, Store
+from zarrds.storage.traits import Fetched, ManyValues, has_trait
 
 __all__ = ["ahead", "is_denied"]
 

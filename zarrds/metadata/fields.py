@@ -8,7 +8,8 @@ from typing import Any
 
 from zarrds.errors import MetadataError
 from zarrds.metadata.dtypes import JSON
-from zarrds.storage.protocol import Buffer, Store, get_at_most
+from zarrds.storage.protocol import Buffer, Store
+from zarrds.storage.traits import get_at_most
 
 __all__ = ["MALFORMED", "chunk_sizes", "depth_and_parent", "dump", "load", "member", "sizes"]
 

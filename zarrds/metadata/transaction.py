@@ -13,8 +13,9 @@ from types import TracebackType
 from typing import Self
 
 from zarrds.metadata.belonging import check_case
-from zarrds.metadata.documents import documents_of_change, locked, parents_of
+from zarrds.metadata.documents import locked, parents_of
 from zarrds.metadata.model import Node, ZarrFormat
+from zarrds.metadata.written import documents_of_change
 from zarrds.storage.memory import MemoryStore
 from zarrds.storage.overlay import Overlay
 from zarrds.storage.protocol import DELETED, Store

@@ -6,31 +6,21 @@ every store passes the same tests (`zarrds.testing.StoreContract`).
 
 from __future__ import annotations
 
-import functools
 import re
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import Any, Protocol, Self, TypeAlias, TypeGuard, TypeVar, runtime_checkable
+from typing import Protocol, Self, TypeAlias, runtime_checkable
 
-from zarrds.errors import InvalidKeyError, ZarrdsError
+from zarrds.errors import InvalidKeyError
 
 __all__ = [
     "DELETED",
-    "BoundedValues",
     "Buffer",
-    "InFolder",
-    "SizedListing",
     "Store",
     "ValueChangedError",
     "Values",
     "check_key",
     "check_prefix",
-    "folder_of",
-    "folds_case",
-    "get_at_most",
-    "has_trait",
-    "list_sizes",
 ]
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
@@ -195,120 +185,6 @@ class Values(Protocol):
         ...
 
 
-_Trait = TypeVar("_Trait")
-
-
-def has_trait(store: object, trait: type[_Trait]) -> TypeGuard[_Trait]:
-    """Whether a store has what a protocol of this module asks for, by its class.
-
-    `isinstance` answers the same, but takes longer than to read a small file, each time (in Python 3.11: 15 µs).
-    """
-    kind: Any = type(store)
-    return _class_has(kind, tuple(vars(trait)))
-
-
-@functools.cache
-def _class_has(kind: Any, members: tuple[str, ...]) -> bool:
-    return all(hasattr(kind, name) for name in members if not name.startswith("_"))
-
-
-@runtime_checkable
-class BoundedValues(Protocol):
-    """Values that may be larger than anybody expects, so that a reader says how much it takes."""
-
-    def get_at_most(self, key: str, limit: int, buffer: memoryview | None = None) -> Buffer | None:
-        """As `Values.get`; but of a value of more than `limit` bytes only its beginning, of more than `limit` bytes."""
-        ...
-
-
-def get_at_most(values: Values, key: str, limit: int, buffer: memoryview | None = None) -> Buffer | None:
-    """`BoundedValues.get_at_most`, of values that can do it; of others the whole value, as large as it is."""
-    if has_trait(values, BoundedValues):
-        return values.get_at_most(key, limit, buffer)
-    return values.get(key, buffer)
-
-
-@runtime_checkable
-class InFolder(Protocol):
-    """A store whose keys are files below a folder: what stands there can be looked at without the store."""
-
-    @property
-    def root(self) -> str:
-        """The folder, without symbolic links."""
-        ...
-
-    @property
-    def folds_case(self) -> bool:
-        """Whether names that differ only in case are one file there, as far as can be seen without writing."""
-        ...
-
-
-def folder_of(store: object) -> str | None:
-    """The folder of a store that has one; not its path, which need not be absolute."""
-    return store.root if has_trait(store, InFolder) else None
-
-
-def folds_case(store: object) -> bool:
-    """Whether keys that differ only in case are one key of a store."""
-    return has_trait(store, InFolder) and store.folds_case
-
-
-@dataclass(frozen=True, slots=True)
-class Fetched:
-    """A value that was fetched together with its identity, or the refusal to give it.
-
-    Attributes
-    ----------
-    value : bytes-like or None
-        None for a key that is absent.
-    identity : hashable
-        As of `Values.identity`.
-    problem : ZarrdsError or None
-        To be raised by who needs the value.
-    """
-
-    value: Buffer | None
-    identity: Hashable | None = None
-    problem: ZarrdsError | None = None
-
-
-@runtime_checkable
-class ManyValues(Protocol):
-    """Values behind a network, where what is asked for together takes as long as one."""
-
-    def get_many(self, keys: Sequence[str], *, recover: bool = False) -> dict[str, Fetched]:
-        """The values of some keys, by key, fetched side by side.
-
-        Parameters
-        ----------
-        keys : sequence of str
-        recover : bool
-            Whether to `Store.recover` as well, at the same time; the values are those after it.
-        """
-        ...
-
-
-@runtime_checkable
-class SpanValues(Protocol):
-    """Values of which many parts are fetched by few requests."""
-
-    def get_spans(self, key: str, spans: Sequence[tuple[int, int]]) -> list[Buffer]:
-        """Parts of a value that is there, by their offsets and lengths in bytes.
-
-        Parts that lie close together are fetched as one.
-
-        Raises
-        ------
-        StoreIOError
-            If the value is gone, or smaller.
-        """
-        ...
-
-    def get_tail(self, key: str, start: int, length: int) -> tuple[Buffer, int] | None:
-        """As `Values.get_range`, and how many bytes the whole value has; None if the key is absent."""
-        ...
-
-
 @runtime_checkable
 class Store(Values, Protocol):
     """Bytes under keys.
@@ -460,23 +336,3 @@ class Store(Values, Protocol):
             The names of what was removed, for reports.
         """
         ...
-
-
-@runtime_checkable
-class SizedListing(Protocol):
-    """A store whose listings tell how large values are."""
-
-    def list_sizes(self, prefix: str = "") -> Iterator[tuple[str, int]]:
-        """As `Store.list_prefix`, with the bytes of each value."""
-        ...
-
-
-def list_sizes(store: Store, prefix: str = "") -> Iterator[tuple[str, int]]:
-    """`SizedListing.list_sizes`, of stores that can do it; of others each value is read."""
-    if has_trait(store, SizedListing):
-        yield from store.list_sizes(prefix)
-        return
-    for key in store.list_prefix(prefix):
-        value = store.get(key)
-        if value is not None:
-            yield key, len(value)

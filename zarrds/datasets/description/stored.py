@@ -8,7 +8,8 @@ from math import prod
 from zarrds.datasets.description.model import Stored
 from zarrds.engine.chunk_io import Chunks
 from zarrds.metadata.model import ArrayMetadata
-from zarrds.storage.protocol import Store, list_sizes
+from zarrds.storage.protocol import Store
+from zarrds.storage.traits import list_sizes
 
 __all__ = ["sizes_of_arrays", "stored_positions"]
 

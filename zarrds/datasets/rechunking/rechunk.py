@@ -22,8 +22,8 @@ from zarrds.datasets.writing.order import noted_again
 from zarrds.engine.executor import n_cores
 from zarrds.engine.progress import ProgressOption, progress_bar
 from zarrds.errors import ConflictError, EncodingError, StoreExistsError, locating
-from zarrds.metadata.documents import documents_of_store, raws_of
 from zarrds.metadata.model import Node
+from zarrds.metadata.written import documents_of_store, raws_of
 from zarrds.storage.local.store import LocalStore
 from zarrds.storage.local.workspace import workspace
 from zarrds.storage.locate import as_store

@@ -13,8 +13,9 @@ from typing import Generic, Literal, TypeVar
 from zarrds.engine.executor import run, waiting
 from zarrds.errors import MetadataError, NodeNotFoundError, StoreExistsError, StoreIOError
 from zarrds.metadata.belonging import check_case, check_nothing_else
-from zarrds.metadata.documents import Nodes, documents_of_store, open_nodes, parents_of, raws_of, zarr_format_of
+from zarrds.metadata.documents import Nodes, open_nodes, parents_of, zarr_format_of
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
+from zarrds.metadata.written import documents_of_store, raws_of
 from zarrds.storage.protocol import Store
 
 __all__ = ["Target", "find_target", "staged"]

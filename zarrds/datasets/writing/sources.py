@@ -12,7 +12,8 @@ from zarrds.compat.xarray_internals import DeferredIndex, MappedArray, lazy_data
 from zarrds.datasets.reading.lazy import LazyArray
 from zarrds.labels.sorted.lazy_index import unread_source
 from zarrds.labels.sorted.reading import StoredLabels
-from zarrds.storage.protocol import Store, folder_of
+from zarrds.storage.protocol import Store
+from zarrds.storage.traits import folder_of
 
 __all__ = ["reads_from"]
 

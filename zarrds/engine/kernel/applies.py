@@ -15,7 +15,8 @@ from zarrds.codecs.pipeline import Pipeline
 from zarrds.codecs.sharding import ChunkCodecs
 from zarrds.engine.kernel.library import Library, compressor
 from zarrds.storage.local.store import LocalStore
-from zarrds.storage.protocol import Values, has_trait
+from zarrds.storage.protocol import Values
+from zarrds.storage.traits import has_trait
 
 __all__ = ["LARGEST_READ", "LARGEST_WRITE", "NativeCodecs", "native_codecs", "native_store"]
 

@@ -14,8 +14,9 @@ from zarrds.storage.fsspec.store import RemoteStore
 from zarrds.storage.local.files import PARTIAL
 from zarrds.storage.obstore.objects import Found, ObstoreObjects, is_usable, version_of
 from zarrds.storage.obstore.sessions import Sessions
-from zarrds.storage.protocol import Buffer, Fetched, ValueChangedError
+from zarrds.storage.protocol import Buffer, ValueChangedError
 from zarrds.storage.secrets import without_secrets
+from zarrds.storage.traits import Fetched
 from zarrds.threads import MOST, side_by_side
 
 __all__ = ["ObjectStore"]

@@ -1,0 +1,114 @@
+"""Documents as they are to be written: those of a new store, and those that a change of one touches."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from types import ModuleType
+
+from zarrds.errors import StoreNotFoundError
+from zarrds.metadata.documents import Raw, keys_of, module_of, root_keys, zarr_format_of
+from zarrds.metadata.extension import MEMBER
+from zarrds.metadata.fetched import ahead
+from zarrds.metadata.model import Node, ZarrFormat
+from zarrds.storage.protocol import Store
+
+__all__ = ["documents_of_change", "documents_of_store", "raws_of"]
+
+
+def raws_of(nodes: Mapping[str, Node]) -> dict[str, Raw]:
+    """The parsed documents of nodes, by path. Raises `ZarrdsError` for what their format cannot hold."""
+    return {path: module_of(node.zarr_format).to_raw(node) for path, node in nodes.items()}
+
+
+def documents_of_store(raws: Mapping[str, Raw], zarr_format: ZarrFormat) -> dict[str, bytes]:
+    """All documents of a new store, by key; last the root's, with consolidated metadata.
+
+    Parameters
+    ----------
+    raws : mapping of str to JSON object
+        From `raws_of`; ``""`` is the root group.
+    zarr_format : {2, 3}
+    """
+    module = module_of(zarr_format)
+    found: dict[str, bytes] = {}
+    for path, raw in raws.items():
+        if path:
+            found |= module.documents(path, raw)
+    found |= module.consolidated_documents(raws)
+    return found
+
+
+def documents_of_change(
+    store: Store,
+    nodes: Mapping[str, Node],
+    removed: Collection[str] = (),
+    *,
+    zarr_format: ZarrFormat | None = None,
+    consolidate: bool = True,
+) -> tuple[dict[str, bytes], dict[str, bytes], dict[str, bytes]]:
+    """The documents that a change of a store writes, in the three steps of `Store.stage_changes`; nothing is written.
+
+    The caller holds the store's lock. What the change does not name is kept to the letter.
+
+    Parameters
+    ----------
+    store : Store
+    nodes : mapping of str to Node
+        What is new or changed, by path from the root.
+    removed : collection of str
+        Paths that are no longer to be, with all below them; what `nodes` puts there is new.
+    zarr_format : {2, 3}, optional
+        Of the nodes; that of the store unless said, which must be there then.
+    consolidate : bool
+        Whether the root's documents get consolidated metadata if they have none.
+
+    Returns
+    -------
+    tuple of three mappings of key to bytes
+        Documents of nodes that are new; the root's, with consolidated metadata; those of nodes that were there.
+    """
+    zarr_format = zarr_format or zarr_format_of(store)
+    if zarr_format is None:
+        raise StoreNotFoundError("no Zarr store here", path=store.path)
+    module = module_of(zarr_format)
+    seen = ahead(store, list(dict.fromkeys([*root_keys(zarr_format, None), *keys_of(nodes, zarr_format)])))
+    before: dict[str, Raw] | None = None if "" in removed else module.load_consolidated(seen)
+    if before is None and consolidate:
+        before = {} if "" in removed else _walk_raws(store, module, "")
+    changed = raws_of(nodes)
+    root = {} if before is None else module.consolidated_documents(_without(before, removed) | changed)
+    below = tuple(f"{path}/" for path in removed)
+    new, old = dict[str, bytes](), dict[str, bytes]()
+    for path, raw in changed.items():
+        is_gone = path in removed or path.startswith(below)
+        standing = None if is_gone else module.load_raw(seen, path)
+        documents = _documents(module, path, raw, standing)
+        if not path and before is None:
+            root |= documents
+        else:
+            (new if standing is None else old).update(documents)
+    new, old = ({key: value for key, value in each.items() if key not in root} for each in (new, old))
+    return new, root, old
+
+
+def _documents(module: ModuleType, path: str, raw: Raw, before: Raw | None) -> dict[str, bytes]:
+    """The keys and bytes that store a node; what was noted of the one before it is not to be taken for its own."""
+    is_left = before is not None and MEMBER in before and MEMBER not in raw
+    documents: dict[str, bytes] = module.documents(path, raw | {MEMBER: {}} if is_left else raw)
+    return documents
+
+
+def _without(raws: Mapping[str, Raw], removed: Collection[str]) -> dict[str, Raw]:
+    """Documents by path, but for those at or below a path that is removed."""
+    gone, below = set(removed), tuple(f"{path}/" for path in removed)
+    return {path: raw for path, raw in raws.items() if path not in gone and not path.startswith(below)}
+
+
+def _walk_raws(store: Store, module: ModuleType, path: str) -> dict[str, Raw]:
+    raw = module.load_raw(store, path)
+    if raw is None:
+        return {}
+    found = {path: raw}
+    for name in store.list_children(path):
+        found |= _walk_raws(store, module, f"{path}/{name}" if path else name)
+    return found

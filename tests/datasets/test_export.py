@@ -165,7 +165,7 @@ def test_names_that_netcdf_does_not_have(tmp_path: Path, where: str) -> None:
     elif where == "of the variable":
         ds["a"].attrs = evil
     elif where == "of netCDF's own":
-        ds.attrs = {"_NCProperties": "mine"}
+        ds.attrs = {"DIMENSION_LIST": "mine"}
     zarrds.save(ds, tmp_path / "a.zarr")
     with pytest.raises(EncodingError, match="netCDF"):
         zarrds.export(tmp_path / "a.zarr", tmp_path / "a.nc")

@@ -108,7 +108,7 @@ def set_attributes(target: Any, path: str, attributes: Mapping[str, Any]) -> Non
     Raises
     ------
     EncodingError
-        For what netCDF cannot hold, and for names that it keeps for itself (``_NCProperties``, ``DIMENSION_LIST``).
+        For what netCDF cannot hold, and for names that it keeps for itself (``DIMENSION_LIST``).
     """
     for name, value in check_attributes(path, attributes).items():
         try:

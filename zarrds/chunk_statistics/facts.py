@@ -116,7 +116,12 @@ class Rule:
 
 
 def rule_of(metadata: ArrayMetadata) -> Rule | None:
-    """The rule of an array; None if nothing is noted of elements like these (complex numbers, structures, JSON)."""
+    """The rule of an array; None if nothing is noted of elements like these (complex numbers, structures, JSON).
+
+    Nor of a single element without dimensions, which is as soon read as what would be noted of it.
+    """
+    if not metadata.shape:
+        return None
     data_type = metadata.data_type
     dtype = data_type.dtype.newbyteorder("=")
     if data_type.name in ("string", "variable_length_bytes") or dtype.kind in "US":

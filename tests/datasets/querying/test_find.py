@@ -235,3 +235,27 @@ def test_what_changes_afterwards(tmp_path: Path, how: str) -> None:
         mask = {"t2m > 300": values > 300, "t2m < 270": values < 270, "not t2m > 300": ~(values > 300)}[query]
         np.testing.assert_array_equal(found.t2m.values, values[mask])
         assert zarrds.find(path, query, count=True) == mask.sum()
+
+
+@pytest.mark.parametrize("statistics", [False, True])
+@pytest.mark.parametrize("opened", [False, True])
+def test_variables_without_dimensions(statistics: bool, opened: bool) -> None:
+    scalars = {"a": 3.5, "b": np.datetime64("2000-01-01", "ns"), "c": "x", "n": np.nan, "i": 7, "f": True}
+    ds = xr.Dataset({**{name: ((), value) for name, value in scalars.items()}, "v": ("x", [1.0, 4.0, 5.0])})
+    store = zarrds.MemoryStore()
+    zarrds.save(ds, store, statistics=statistics)
+    zarrds.index(store)
+    of = xr.open_dataset(store, engine="zarrds").load() if opened else store
+    truths = {
+        "a > 3": True, "a > 4": False, "b >= '2000'": True, "b < '2000'": False, "c == 'x'": True, "c != 'x'": False,
+        "n > 0": False, "not n > 0": True, "i == 7 and a > 3": True, "i == 7 and c == 'y'": False, "f == 1": True,
+    }  # fmt: skip
+    for query, truth in truths.items():
+        assert zarrds.find(of, query, count=True) == truth, query
+        assert zarrds.find(of, query, exists=True) is truth, query
+        assert zarrds.find(of, query).sizes == {"point": int(truth)}, query
+        assert zarrds.find(of, f"v > 3 and ({query})", count=True) == 2 * truth, query
+    assert zarrds.find(of, "v > a", count=True) == 2
+    for how in ("min", "max", "sum", "count", "mean"):
+        expected = getattr(ds.a, how)()
+        np.testing.assert_array_equal(zarrds.aggregate(of, "a", how), expected)

@@ -143,7 +143,7 @@ class Operand:
     def bounds(self, edges: Sequence[AnyArray]) -> Bounds:
         """Its bounds in each block, which broadcast to all blocks; they say nothing where nothing is known."""
         own = [edges[axis] for axis in self.axes]
-        if any(len(each) < 2 for each in own):
+        if not self._n_dims or any(len(each) < 2 for each in own):  # one element, which is as soon read
             return self._nothing()
         if self.chunks is not None:
             return self._stored_bounds(self.chunks, own)

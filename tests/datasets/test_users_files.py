@@ -124,3 +124,12 @@ def test_stores_that_are_no_folders() -> None:
             store.set("README", b"mine")
         with pytest.raises(StoreExistsError, match="no part of Zarr"):
             zarrds.save(DS, store, mode="w")
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_a_name_with_a_line_feed_is_not_a_users_file(tmp_path: Path, zarr_format: Any) -> None:
+    ds = xr.Dataset({"a\nb": ("x", [1, 2]), "c": ("x", [3, 4])})
+    zarrds.save(ds, tmp_path / "s.zarr", zarr_format=zarr_format)
+    zarrds.save(ds, tmp_path / "s.zarr", zarr_format=zarr_format, mode="w")
+    zarrds.drop_vars(tmp_path / "s.zarr", ["a\nb"])
+    assert list(xr.load_dataset(tmp_path / "s.zarr", engine="zarrds").data_vars) == ["c"]

@@ -18,9 +18,11 @@ __all__ = ["check_case", "check_nothing_else", "others", "same_but_for_case"]
 
 _OF_OTHERS = frozenset({".nczarr", ".nczgroup", ".nczarray", ".nczvar"})
 # what chunks are called below their array, in both chunk key encodings, with both separators
-_CHUNK = re.compile(r"(?:.*/)?(?:c(?:[/.]\d+)*|\d+(?:[/.]\d+)*)\Z")
+_CHUNK = re.compile(r"(?:.*/)?(?:c(?:[/.]\d+)*|\d+(?:[/.]\d+)*)\Z", re.DOTALL)  # names may have line feeds
 # left behind by programs and systems, of no worth to anybody
-_LEFTOVER = re.compile(r"\.DS_Store|Thumbs\.db|desktop\.ini|\._.*|\.nfs[0-9a-f]+|.*\.partial|\..*\.zarrds-partial")
+_LEFTOVER = re.compile(
+    r"\.DS_Store|Thumbs\.db|desktop\.ini|\._.*|\.nfs[0-9a-f]+|.*\.partial|\..*\.zarrds-partial", re.DOTALL
+)
 
 
 def others(keys: Iterable[str]) -> Iterator[str]:

@@ -397,3 +397,19 @@ def test_leftovers_of_a_store_beside_are_its_own(tmp_path: Path) -> None:
     (found,) = zarrds.verify(tmp_path / "x.zarr.bak", repair=True).findings
     assert found.mended
     assert sorted(os.listdir(tmp_path)) == ["x.zarr", "x.zarr.bak"]
+
+
+@pytest.mark.parametrize("target", ["value", "nothing"])
+def test_a_chunk_that_is_a_link_out_of_the_store_is_a_finding(tmp_path: Path, target: str) -> None:
+    path = tmp_path / "x.zarr"
+    ds = xr.Dataset({"v": ("x", np.arange(9.0)), "w": ("x", np.arange(9.0))})
+    zarrds.save(ds, path, encoding={"v": {"chunks": (3,)}})
+    (tmp_path / "value").write_bytes(b"outside")
+    for chunk in ("c.0", "c.2"):
+        (path / "v" / chunk).unlink()
+        (path / "v" / chunk).symlink_to(tmp_path / target)
+    (path / "v/c.1").unlink()
+    report = zarrds.verify(path, repair=True)
+    assert [(f.key, f.mended) for f in report.findings] == [("v/c.0", False), ("v/c.1", False), ("v/c.2", False)]
+    assert "leads out of the store" in report.findings[0].problem
+    assert (tmp_path / "value").read_bytes() == b"outside"

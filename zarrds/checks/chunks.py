@@ -24,7 +24,7 @@ from zarrds.engine.chunk_io import Chunks
 from zarrds.engine.executor import Worker
 from zarrds.engine.plans import Part
 from zarrds.engine.progress import ProgressOption, progress_bar
-from zarrds.errors import ZarrdsError
+from zarrds.errors import InvalidKeyError, ZarrdsError
 from zarrds.metadata.extension import marks_of
 from zarrds.metadata.model import ArrayMetadata, Node, ZarrFormat
 from zarrds.storage.protocol import Buffer, Store
@@ -278,9 +278,14 @@ def _find_missing(store: Store, path: str, array: _Array, tally: Tally) -> None:
         if n_listed == min(n_missing, _MAX_LISTED):
             break
         key = array.chunks.key(position)
-        if store.identity(key) is None:
-            n_listed += 1
-            tally.add(path, "missing chunks", Finding("error", key, _MISSING))
+        try:
+            if store.identity(key) is not None:
+                continue
+            finding = Finding("error", key, _MISSING)
+        except InvalidKeyError as error:  # a link out of the store
+            finding = finding_of(error, key)
+        n_listed += 1
+        tally.add(path, "missing chunks", finding)
     if n_missing > n_listed == _MAX_LISTED:
         tally.add_more(path, "missing chunks", "error", n_missing - n_listed)
 

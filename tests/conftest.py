@@ -15,7 +15,7 @@ from zarrds.engine.kernel import applies, library
 
 # No deadline and no complaint about slow generation: both would time the machine, not the code.
 _UNTIMED = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
-settings.register_profile("zarrds", max_examples=50, derandomize="CI" in os.environ, **_UNTIMED)
+settings.register_profile("zarrds", max_examples=25, derandomize="CI" in os.environ, **_UNTIMED)
 settings.register_profile("thorough", max_examples=2000, **_UNTIMED)  # pytest --hypothesis-profile=thorough
 settings.load_profile("zarrds")
 

@@ -61,7 +61,9 @@ def test_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("netCDF4", reason="README.md opens a netCDF file, and netCDF4 is not installed")
     monkeypatch.chdir(tmp_path)
     days = pd.date_range("2019-03-01", periods=10)
-    t2m = xr.DataArray(np.arange(40.0).reshape(10, 2, 2), {"time": days, "latitude": [52, 51.25], "longitude": [-1, 0]})
+    t2m = xr.DataArray(
+        np.arange(260.0, 300).reshape(10, 2, 2), {"time": days, "latitude": [52, 51.25], "longitude": [-1, 0]}
+    )
     t2m.to_dataset(name="t2m").to_netcdf("era5.nc", engine="netcdf4")
     genome = {"variant_contig": [0, 0, 2], "variant_position": [999_990, 2_000_001, 5], "variant_length": [11, 1, 1]}
     contigs = xr.Dataset({"contig_id": ("contigs", ["chr20", "chr21", "chrX"])})
@@ -73,6 +75,7 @@ def test_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         *lines, last = block[1].split("\n")[:-1]
         exec("\n".join(lines), names)
         found.append(eval(last, names))
-    series, records = found
-    assert series.values.tolist() == [19.0, 23.0, 27.0]
+    series, records, hot = found
+    assert series.values.tolist() == [279.0, 283.0, 287.0]
     assert records.variant_position.values.tolist() == [999_990, 5]
+    assert hot.t2m.values.tolist() == [298.0, 299.0]

@@ -86,6 +86,7 @@ def same_bits(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> bool:
     return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("zarr_format", [2, 3])
 @pytest.mark.parametrize("dtype", FIXED, ids=str)
 def test_every_dtype(dtype: npt.DTypeLike, zarr_format: Any) -> None:
@@ -440,6 +441,7 @@ def test_pickle(make: type[MemoryStore] | type[LocalStore], tmp_path: Path) -> N
         assert total(array) == 48
 
 
+@pytest.mark.slow
 def test_processes(tmp_path: Path) -> None:
     array = create_array(tmp_path, shape=(4, 6), dtype="f4", chunks=3)
     array[...] = 2

@@ -158,6 +158,7 @@ def append_some(task: tuple[str, int]) -> None:
         array.attrs[f"{number}-{i}"] = i
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("zarr_format", [2, 3])
 def test_appends_come_one_after_the_other(processes: Pool, tmp_path: Path, zarr_format: Any) -> None:
     create_group(tmp_path, zarr_format=zarr_format)

@@ -134,6 +134,7 @@ def test_every_row_has_figures_of_every_contender(tmp_path: Path) -> None:
     assert f"÷ zarrds: {document['geometric_mean']:.2f}" in done.stdout
 
 
+@pytest.mark.slow
 def test_only_measures_the_rows_that_are_named(tmp_path: Path) -> None:
     out = tmp_path / "out.json"
     done = compare("--size", "small", "--rounds", "2", "--only", "one-map", "--only", "open-cube", "--json", str(out))

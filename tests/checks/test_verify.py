@@ -324,6 +324,7 @@ print(peak() - before, report.n_bytes, report.n_chunks)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of memory is read from /proc")
 @pytest.mark.parametrize("shards", [None, (2048, 4096)])
 def test_peak_of_memory_is_a_few_chunks(shards: tuple[int, int] | None, tmp_path: Path) -> None:

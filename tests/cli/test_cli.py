@@ -335,7 +335,7 @@ def test_a_broken_pipe_is_no_traceback(tmp_path: Path) -> None:
     assert process.returncode == 0
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such terminals")
 @pytest.mark.parametrize("no_colour", [False, True])
 def test_colour_only_on_a_terminal_that_wants_it(path: Path, no_colour: bool) -> None:

@@ -23,6 +23,7 @@ def test_every_codec_is_in_the_table() -> None:
     assert {case.name for case in CASES} == KNOWN - {"sharding_indexed", "bitround", "cast_value", "scale_offset"}
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize(("case", "dtype"), EACH)
 @pytest.mark.parametrize("content", ["random", "constant", "ramp"])
 def test_what_was_encoded_decodes(case: Case, dtype: str, content: str) -> None:
@@ -38,6 +39,7 @@ def test_what_was_encoded_decodes(case: Case, dtype: str, content: str) -> None:
             assert_decodes(case, pipeline.decode(data, out), array)
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize(("case", "dtype"), EACH)
 def test_arrays_of_any_layout_are_encoded(case: Case, dtype: str) -> None:
     array = array_of(dtype, (6, 8))
@@ -49,6 +51,7 @@ def test_arrays_of_any_layout_are_encoded(case: Case, dtype: str) -> None:
     )
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize(("case", "dtype"), EACH)
 def test_any_bytes_like_is_decoded(case: Case, dtype: str) -> None:
     array = array_of(dtype, (5, 3))
@@ -59,6 +62,7 @@ def test_any_bytes_like_is_decoded(case: Case, dtype: str) -> None:
         assert_decodes(case, pipeline.decode(buffer), array)
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize(("case", "dtype"), EACH)
 def test_chunks_of_another_shape_are_refused(case: Case, dtype: str) -> None:
     # codecs that take any number of bytes are followed by one that does not

@@ -39,6 +39,7 @@ def as_objects(values: Any) -> Any:
 
 
 # v3 has no data types of a byte order, and so no filters for them
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize(
     ("case", "dtype"), [p for p in PEERS if kind(p.values[0].name) != "array_array" or ">" not in str(p.values)]
 )
@@ -57,6 +58,7 @@ def test_zarr_python_agrees_in_v3(tmp_path: Path, case: Case, dtype: str) -> Non
 V2 = [p for p in PEERS if p.values[0].name not in ("bytes", "transpose", "vlen-bytes")]  # type: ignore[attr-defined]  # a Case
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize(("case", "dtype"), V2)
 def test_zarr_python_agrees_in_v2(tmp_path: Path, case: Case, dtype: str) -> None:
     array = array_of(dtype, SHAPE)

@@ -67,6 +67,7 @@ def strict(path: Path) -> None:
             json.loads(file.read_text(), parse_constant=lambda text: pytest.fail(text))
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("zarr_format", FORMATS)
 @pytest.mark.parametrize("name", KEPT)
 def test_attributes_come_back(path: Path, name: str, zarr_format: int) -> None:

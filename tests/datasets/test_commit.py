@@ -118,6 +118,7 @@ def test_full_disk(tmp_path: Path) -> None:
     check_small_disk(run_python(ON_A_SMALL_DISK, str(tmp_path), "0", before=mount), errno.ENOSPC)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limits")
 def test_file_size_limit(tmp_path: Path) -> None:
     check_small_disk(run_python(ON_A_SMALL_DISK, str(tmp_path), "100000"), errno.EFBIG)

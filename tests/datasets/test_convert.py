@@ -172,6 +172,7 @@ def test_real_data(data_dir: Path, tmp_path: Path) -> None:
     assert zarrds.diff(source, tmp_path / "again.nc").same
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such limits")
 def test_a_full_disk(days: list[Path], tmp_path: Path) -> None:
     day(0, n_x=20_000).to_netcdf(tmp_path / "large.nc", engine="netcdf4")

@@ -317,6 +317,7 @@ CODECS: dict[str, Any] = {
 }
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("damage", [truncated, halved, extended, emptied, replaced])
 @pytest.mark.parametrize("name", ["v", "s"])
 @pytest.mark.parametrize("codec", CODECS)

@@ -61,6 +61,7 @@ def split(ds: xr.Dataset, *, rows: int = 7, columns: int = 11) -> xr.Dataset:
     return ds.chunk({"y": rows, "x": columns})
 
 
+@pytest.mark.one_in(9)
 @pytest.mark.usefixtures("cluster")
 @pytest.mark.parametrize("zarr_format", [3, 2])
 def test_save_append_and_regions(tmp_path: Path, zarr_format: Any) -> None:

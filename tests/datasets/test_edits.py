@@ -125,6 +125,7 @@ def test_attributes_that_stay(path: Path, group: str | None, variable: str, name
     assert files(path) == before
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize(
     ("variable", "attrs"),
     [
@@ -214,6 +215,7 @@ def test_a_renamed_store_is_written_on(path: Path, group: str | None) -> None:
     np.testing.assert_array_equal(load(path, group=group).t2m, weather().t2m)
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize(
     ("names", "error"),
     [

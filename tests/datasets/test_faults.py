@@ -77,14 +77,14 @@ def test_interrupted_at_file_operations(name: str, folder: Path) -> None:
     check_failures(Trial(folder, name, 3, durable=False), iter(range(1, 1000, 7)), [INTERRUPT])
 
 
-@pytest.mark.one_in(8)
+@pytest.mark.one_in(30)
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_from_some_file_operation_on_all_fail(name: str, folder: Path) -> None:
     """A disk that is full until somebody frees it, a device that is gone, a permission that is lost."""
     check_failures(Trial(folder, name, 3, durable=True), iter(range(0, 1000, 7)), stays=True)
 
 
-@pytest.mark.one_in(4)
+@pytest.mark.one_in(30)
 @pytest.mark.parametrize("stays", [False, True])
 @pytest.mark.parametrize("name", REGIONS)
 def test_file_operations_fail_while_a_region_is_written(name: str, stays: bool, folder: Path) -> None:

@@ -52,6 +52,7 @@ LOSSES: dict[str, tuple[Any, dict[str, Any]]] = {
 DECLARED = {"packing", "short floats"}  # changes that are asked for
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("zarr_format", FORMATS)
 @pytest.mark.parametrize("as_coordinate", [False, True])
 @pytest.mark.parametrize("case", LOSSES)

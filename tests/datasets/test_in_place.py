@@ -97,6 +97,7 @@ def test_removed_between_two_chunks(path: Path) -> None:
         opened.write(slice(None), MINE, progress=lambda done, _: path.rename(aside) if done and path.exists() else None)
 
 
+@pytest.mark.one_in(9)
 @pytest.mark.parametrize(
     ("what", "replace"), [("chunk", whole), ("part", whole), ("region", whole), ("later", whole), ("chunk", variable)]
 )

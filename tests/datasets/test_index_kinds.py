@@ -31,7 +31,7 @@ def no_warnings() -> Iterator[None]:
         yield
 
 
-@pytest.mark.one_in(4)
+@pytest.mark.one_in(12)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("chunks", [None, {}], ids=["numpy", "dask"])
 @pytest.mark.parametrize("zarr_format", [3, 2])
@@ -47,7 +47,7 @@ def test_dataset(kind: str, chunks: Any, zarr_format: Any) -> None:
     assert_same_indexes(open_zarrds(again, chunks=chunks), ds)
 
 
-@pytest.mark.one_in(8)
+@pytest.mark.one_in(24)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("chunks", [None, {}], ids=["numpy", "dask"])
 @pytest.mark.parametrize("zarr_format", [3, 2])
@@ -66,7 +66,7 @@ def test_datatree(kind: str, chunks: Any, zarr_format: Any) -> None:
 APPENDED = [kind for kind in KINDS if not kind.startswith(("categorical", "numpy-bool", "boolean", "Float32"))]
 
 
-@pytest.mark.one_in(4)
+@pytest.mark.one_in(9)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("zarr_format", [3, 2])
 def test_append(kind: str, zarr_format: Any) -> None:

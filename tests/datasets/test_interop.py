@@ -252,6 +252,7 @@ def numbers(dtype: str) -> xr.Dataset:
     )
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("zarr_format", FORMATS)
 @pytest.mark.parametrize("dtype", NUMBERS)
 def test_numbers(dtype: str, zarr_format: int, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from tests.datasets.lazy_checks import check, rows_of
 from zarrds.labels.sorted.lazy_index import LazyIndex
 
 
-@pytest.mark.one_in(6)
+@pytest.mark.one_in(20)
 @pytest.mark.parametrize(("operation", "kind"), rows_of([*LABELS, *PAIRS]))
 def test_operation(operation: Operation, kind: str, lazy_stores: Path) -> None:
     check(operation, kind, lazy_stores)

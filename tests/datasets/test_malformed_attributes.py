@@ -91,6 +91,7 @@ def homeless(zarr_format: int, name: str, attribute: str, value: object) -> list
     return found
 
 
+@pytest.mark.one_in(6)
 @pytest.mark.parametrize("zarr_format", [2, 3])
 @pytest.mark.parametrize("attribute", ATTRIBUTES)
 def test_some_odd_values(zarr_format: int, attribute: str) -> None:

@@ -45,6 +45,7 @@ WAYS: dict[str, Callable[..., None]] = {
 }
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("kind", ["numpy", "dask"])
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("case", OTHERS)

@@ -117,6 +117,7 @@ for i in range(60):
 """
 
 
+@pytest.mark.slow
 def test_beside_appends_of_another_process(path: Path) -> None:
     """Neither waits for ever, nothing is lost, and each one's are in order."""
     first = xr.Dataset({"v": (("n", "x"), np.full((1, 3), -1))}, {"n": [-1]})

@@ -64,7 +64,7 @@ def assert_same(found: xr.Dataset, expected: xr.Dataset, kind: str) -> None:
     xr.testing.assert_identical(found.drop_vars("v"), expected.drop_vars("v"))
 
 
-@pytest.mark.one_in(8)
+@pytest.mark.one_in(24)
 @pytest.mark.parametrize("as_coordinate", [False, True], ids=["data", "coordinate"])
 @pytest.mark.parametrize("chunks", [None, {}], ids=["numpy", "dask"])
 @pytest.mark.parametrize("zarr_format", [3, 2])
@@ -87,6 +87,7 @@ def test_kinds(kind: str, zarr_format: Any, chunks: Any, as_coordinate: bool) ->
     assert_same(open_zarrds(again), ds, kind)
 
 
+@pytest.mark.one_in(6)
 @pytest.mark.parametrize("zarr_format", [3, 2])
 @pytest.mark.parametrize("kind", KINDS)
 def test_appends_and_regions(kind: str, zarr_format: Any) -> None:

@@ -256,6 +256,7 @@ def read_replaced(store: str, group: str | None) -> tuple[list[int], int]:
     return seen, conflicts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("group", [None, "a/b"])
 def test_reads_during_replacements(group: str | None, processes: Processes, tmp_path: Path) -> None:
     store = str(tmp_path / "x.zarr")

@@ -170,6 +170,7 @@ def test_trees(path: Path) -> None:
 # what is refused
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize(
     ("ds", "region", "error", "words"),
     [

@@ -98,6 +98,7 @@ def assert_same(found: xr.Dataset, expected: xr.Dataset) -> None:
         assert found.xindexes[name].equals(index)
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("name", CASES)
 def test_comes_back(name: str, path: Path, tmp_path: Path, zarr_format: Format) -> None:
     ds = CASES[name]

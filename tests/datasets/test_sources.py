@@ -61,6 +61,7 @@ def is_stored(path: Path, expected: xr.Dataset) -> None:
     assert zarrds.verify(path).ok
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("dtype", ["ints", "floats", "text", "times"])
 def test_labels_that_lie_in_the_store_are_seen(path: Path, dtype: str) -> None:
     ds = saved(path, dtype)
@@ -74,6 +75,7 @@ def test_labels_that_lie_in_the_store_are_seen(path: Path, dtype: str) -> None:
     assert not reads_from([ds.x.variable], here)
 
 
+@pytest.mark.one_in(6)
 @pytest.mark.parametrize("chunks", [None, {}])
 @pytest.mark.parametrize("name", ["kind", "count", "when"])
 def test_data_that_only_pandas_knows_is_seen(path: Path, name: str, chunks: Any) -> None:
@@ -120,6 +122,7 @@ def test_an_append_of_itself(path: Path) -> None:
         xr.testing.assert_identical(found.isel(x=part).drop_vars("x").load(), whole.drop_vars("x"))
 
 
+@pytest.mark.one_in(9)
 @pytest.mark.parametrize("chunks", [None, {"x": 1000}])
 def test_a_region_of_itself(path: Path, chunks: Any) -> None:
     """Half of it is moved up, so that what is written is read for what comes after it."""

@@ -278,6 +278,7 @@ def large(path: Path, zarr_format: Format, chunk: int = 1000) -> np.ndarray[Any,
     return labels
 
 
+@pytest.mark.one_in(6)
 @pytest.mark.parametrize("options", [{"index": "lazy"}, {"index": "auto", "index_threshold": 1000}])
 @pytest.mark.parametrize("chunk", [1000, 100])  # the digests of 256 chunks are looked at when a store is opened
 def test_large_labels_that_are_others_now(path: Path, zarr_format: Format, options: dict[str, Any], chunk: int) -> None:

@@ -355,7 +355,7 @@ class Machine(RuleBasedStateMachine):
 
 
 Machine.TestCase.settings = settings(
-    max_examples=25,
+    max_examples=12,
     stateful_step_count=16,
     derandomize=True,
     database=None,

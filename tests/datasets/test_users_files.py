@@ -37,6 +37,7 @@ WAYS: dict[str, Callable[[Path], Any]] = {
 }
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("place", ["g/a/plots/x.png", "g/a/README", "g/a/c/notes.txt", "g/a/0/notes.txt"])
 @pytest.mark.parametrize("way", WAYS)
 def test_files_stay(path: Path, way: str, place: str, zarr_format: Format) -> None:

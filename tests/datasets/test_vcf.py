@@ -113,6 +113,7 @@ def test_regions_can_be_selected(data_dir: Path, tmp_path: Path) -> None:
 _BIO2ZARR = "import sys, bio2zarr.vcf as v\nv.convert([sys.argv[1]], sys.argv[2], worker_processes=0)\n"
 
 
+@pytest.mark.one_in(9)
 @pytest.mark.parametrize("name", ["chr22", "by_hand"])
 def test_bio2zarr_writes_the_same(name: str, data_dir: Path, tmp_path: Path) -> None:
     """All arrays; only that bio2zarr also describes those that the file does not declare, in words of its own."""
@@ -142,6 +143,7 @@ def test_bio2zarr_writes_the_same(name: str, data_dir: Path, tmp_path: Path) -> 
         assert theirs.attrs[key] == ours.attrs[key]
 
 
+@pytest.mark.slow
 def test_memory_is_bounded_by_chunks_not_records(tmp_path: Path) -> None:
     """Records come and go: what is kept does not grow with them."""
     import tracemalloc

@@ -29,6 +29,7 @@ def saved(path: Path, zarr_format: Format, labels: Any = LABELS) -> None:
     zarrds.save(ds, path, zarr_format=zarr_format, encoding={"x": {"chunks": (8,)}})
 
 
+@pytest.mark.one_in(9)
 def test_all_kinds_are_found_well(tmp_path: Path, zarr_format: Format) -> None:
     for kind in [*INDEXES, *MULTI_INDEXES]:
         path = tmp_path / kind

@@ -32,6 +32,7 @@ def tmp_store(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     return tmp_path if request.param == "path" else zarrds.MemoryStore()
 
 
+@pytest.mark.slow
 class TestZarrRegionAuto(Folder, suite.TestZarrRegionAuto):  # type: ignore[misc,name-defined]  # xarray is untyped there
     def test_zarr_region_index_write(self, tmp_path: Path) -> None:
         # xarray's test looks into its ZarrStore; here it is seen which files are written

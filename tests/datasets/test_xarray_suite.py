@@ -117,16 +117,19 @@ class TestFormat3(ZarrdsBase):
     pass
 
 
+@pytest.mark.slow
 class TestFormat2(ZarrdsBase):
     save_kwargs: ClassVar[dict[str, Any]] = {"zarr_format": 2}
 
 
+@pytest.mark.slow
 class TestMemoryStore(ZarrdsBase):
     @contextmanager
     def make_target(self) -> Iterator[Any]:
         yield zarrds.MemoryStore()
 
 
+@pytest.mark.slow
 class TestDaskData(ZarrdsBase):
     def save(self, dataset: xr.Dataset, path: Any, **kwargs: Any) -> None:
         super().save(dataset.chunk(), path, **kwargs)

@@ -46,6 +46,7 @@ def time_unit(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.mark.slow
 class TestZarr(Folder, KeepsLabels, suite.TestZarrWriteEmpty):  # type: ignore[misc,name-defined]  # xarray's tests are untyped
     file_format = "NETCDF4"  # else the suite believes that there is no uint8
 

@@ -44,7 +44,7 @@ def chunk_ids(position: tuple[int, ...], shape: Shape, chunks: Shape) -> npt.NDA
     return padded
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.one_in(30)
 @each_way
 @often
 @given(data=st.data(), grid=grids())
@@ -93,7 +93,7 @@ INDEXERS: dict[Planner, Callable[[Array], Any]] = {
 }
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.one_in(30)
 @each_way
 @often
 @given(data=st.data(), grid=grids())

@@ -132,6 +132,7 @@ INDEXES: dict[str, pd.Index] = {
 }
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("zarr_format", [3, 2])
 @pytest.mark.parametrize("name", INDEXES)
 def test_index_comes_back(name: str, zarr_format: int, tmp_path: Path) -> None:

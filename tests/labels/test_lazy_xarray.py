@@ -142,6 +142,7 @@ def labels(request):
     return LABELS[request.param]
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("name", FEW)
 def test_few_labels_are_read(labels, name):
     most, function = FEW[name]
@@ -158,6 +159,7 @@ def test_few_labels_are_read(labels, name):
     same(found, function(plain, labels))
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("name", MANY)
 def test_what_reads_all_labels_is_the_same(labels, name):
     lazy, plain = dataset_of(labels), dataset_of(labels, lazy=False)
@@ -167,6 +169,7 @@ def test_what_reads_all_labels_is_the_same(labels, name):
     same(found, MANY[name](plain, labels))
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("partner", PARTNERS)
 @pytest.mark.parametrize("join", ["inner", "outer", "left", "right", "exact"])
 def test_partners_are_aligned_in_both_orders(labels, partner, join):

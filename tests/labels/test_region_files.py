@@ -103,7 +103,7 @@ def some_regions(positions: Array, n: int) -> list[tuple[int, int]]:
     return list(zip(starts.tolist(), (starts + lengths).tolist(), strict=True))
 
 
-@pytest.mark.one_in(4)
+@pytest.mark.one_in(30)
 @pytest.mark.parametrize("how", ["pass", "region_index", "ends", "dask"])
 def test_a_thousand_regions_of_a_genome(how: str, intervals: tuple[Array, Array, Array]) -> None:
     _, positions, ends = intervals
@@ -312,7 +312,7 @@ def bio2zarr(files: list[Path], store: Path, zarr_format: int) -> xr.Dataset:
     return opened(store).set_coords(NAMES)
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.slow
 @pytest.mark.parametrize("zarr_format", [2, 3])
 def test_a_store_that_bio2zarr_made(zarr_format: int, data_dir: Path, tmp_path: Path) -> None:
     pytest.importorskip("bio2zarr", reason="bio2zarr is not installed: python -m pip install 'bio2zarr[vcf]'")

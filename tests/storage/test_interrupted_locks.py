@@ -132,6 +132,7 @@ STORES: dict[str, Callable[[Path], Store]] = {
 }
 
 
+@pytest.mark.one_in(12)
 @pytest.mark.parametrize("name", ACTS)
 @pytest.mark.parametrize("kind", STORES)
 def test_interrupted_anywhere(kind: str, name: str, tmp_path: Path) -> None:
@@ -190,6 +191,7 @@ def test_interrupted_where_files_cannot_be_locked(tmp_path: Path, monkeypatch: p
     assert os.listdir(tmp_path / "x.zarr") == ["k"]
 
 
+@pytest.mark.one_in(9)
 @pytest.mark.parametrize("name", ["attributes", "array", "append"])
 def test_interrupted_writes(name: str, tmp_path: Path) -> None:
     """Whatever part of zarrds is on the way."""

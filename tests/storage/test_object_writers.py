@@ -91,6 +91,7 @@ def kill_at(server: S3Server, name: str, number: int) -> bool:
     return is_killed
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_killed_at_some_requests(server: S3Server, name: str) -> None:
     server.state.values.clear()

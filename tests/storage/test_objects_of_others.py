@@ -104,6 +104,7 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return tmp_path / "x.zarr"
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("place", PLACES)
 def test_reading(place: str, folder: Path) -> None:
     store = PLACES[place](folder)

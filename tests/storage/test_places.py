@@ -74,6 +74,7 @@ for path in ("x.zarr", "./x.zarr", "."):
     assert done.returncode == 0, done.stderr[-2000:]
 
 
+@pytest.mark.slow
 def test_groups_that_are_nested_too_deeply(tmp_path: Path) -> None:
     """Deeper than Python calls: an error, or saved; never half of it."""
     zarrds.save(DATASET, tmp_path / "x.zarr")

@@ -58,6 +58,7 @@ def store(request: pytest.FixtureRequest) -> zarrds.Store:
     return store
 
 
+@pytest.mark.one_in(6)
 @pytest.mark.parametrize("name", "tpiufw")
 def test_as_xarray(store: zarrds.Store, name: str) -> None:
     lazy = xr.open_dataset(store, engine="zarrds")[[name]]  # type: ignore[arg-type]  # a store of ours

@@ -70,7 +70,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
     }
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.one_in(30)
 @pipelines
 @given(data=st.data(), grid=grids())
 def test_every_selection_is_read_alike(codecs: Any, data: st.DataObject, grid: Any, folder: Path) -> None:
@@ -186,7 +186,7 @@ def damages(draw: st.DrawFn, frame: bytes) -> bytes:
     return bytes(changed)
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.one_in(30)
 @pipelines
 @settings(max_examples=150)
 @given(data=st.data(), sealed=st.booleans())

@@ -6,6 +6,7 @@ import os
 import shutil
 import struct
 import threading
+import time
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -386,6 +387,7 @@ def test_a_folder_that_is_replaced_while_chunks_are_written(tmp_path: Path) -> N
                 os.rename(tmp_path / "s" / "c" / "3", tmp_path / f"old{n}")
             except OSError:
                 continue
+            time.sleep(0.001)  # who never pauses can undo every attempt of a writer
 
     thread = threading.Thread(target=replace)
     thread.start()

@@ -245,7 +245,7 @@ def open_nodes(store: Store, *, zarr_format: ZarrFormat | None = None, consolida
         try:
             nodes = _opened(store, seen, candidate, consolidated)
         except StoreIOError as error:
-            if not is_denied(error):
+            if not is_denied(store, error):
                 raise
             denied = denied or error
         else:

@@ -61,6 +61,9 @@ def ahead(store: Store, keys: Sequence[str], *, recover: bool = False) -> Store:
     return store
 
 
-def is_denied(error: ZarrdsError) -> bool:
-    """Whether a store may not be read there. Some say so of all that is absent, to those who may not list."""
-    return getattr(error, "errno", None) == errno.EACCES
+def is_denied(store: Store, error: ZarrdsError) -> bool:
+    """Whether a store at a URL may not be read there. Some say so of all that is absent, to those who may not list.
+
+    A folder knows what is absent: there it is an error, or what lies there would be taken for nothing.
+    """
+    return store.is_remote and getattr(error, "errno", None) == errno.EACCES

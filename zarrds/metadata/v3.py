@@ -123,7 +123,7 @@ def _noted(store: Store, path: str, raw: Raw) -> Raw:
     except (InvalidKeyError, MetadataError):
         note = None
     except StoreIOError as error:
-        if not is_denied(error):
+        if not is_denied(store, error):
             raise
         note = None
     return _joined(raw, note)

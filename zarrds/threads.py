@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-__all__ = ["MOST", "side_by_side", "threads"]
+__all__ = ["MOST", "errors_of", "side_by_side", "threads"]
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -41,6 +41,19 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_threads)
 
 
+def errors_of(helpers: Sequence[Future[None]], stop: Callable[[], None]) -> list[BaseException]:
+    """What helpers raised, once all of them have ended; those that never began are called off.
+
+    `stop` is called if the waiting is interrupted, as by Ctrl-C.
+    """
+    begun = [helper for helper in helpers if not helper.cancel()]
+    try:
+        return [error for helper in begun if (error := helper.exception()) is not None]
+    except BaseException:
+        stop()
+        raise
+
+
 def side_by_side(call: Callable[[A], R], things: Sequence[A], most: int = MOST) -> list[R]:
     """The answers of `call` for each of `things`, in their order; for calls that wait for a network.
 
@@ -64,11 +77,10 @@ def side_by_side(call: Callable[[A], R], things: Sequence[A], most: int = MOST) 
     answers: dict[int, R] = {}
     numbers = iter(range(len(things)))
     lock = threading.Lock()
-    failed = False
+    stopped = threading.Event()
 
     def work() -> None:
-        nonlocal failed
-        while not failed:
+        while not stopped.is_set():
             with lock:
                 number = next(numbers, None)
             if number is None:
@@ -76,7 +88,7 @@ def side_by_side(call: Callable[[A], R], things: Sequence[A], most: int = MOST) 
             try:
                 answers[number] = call(things[number])
             except BaseException:
-                failed = True
+                stopped.set()
                 raise
 
     helpers: list[Future[None]] = []
@@ -88,12 +100,7 @@ def side_by_side(call: Callable[[A], R], things: Sequence[A], most: int = MOST) 
                 break
         work()
     finally:
-        begun = [helper for helper in helpers if not helper.cancel()]
-        try:
-            errors = [error for helper in begun if (error := helper.exception()) is not None]
-        except BaseException:  # Ctrl-C while waiting
-            failed = True
-            raise
+        errors = errors_of(helpers, stopped.set)
     if errors:
         raise errors[0]
     return [answers[number] for number in range(len(things))]

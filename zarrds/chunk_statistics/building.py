@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from math import prod
 from typing import TypeAlias
 
 import numpy as np
@@ -15,15 +16,21 @@ from zarrds.engine import executor
 from zarrds.engine.elements import Elements
 from zarrds.engine.plans import Part
 from zarrds.errors import ChunkError
+from zarrds.metadata.model import ArrayMetadata
 from zarrds.storage.memory import MemoryStore
 from zarrds.storage.traits import get_at_most
 
-__all__ = ["MAX_CHUNKS", "inside", "rows_of_stored"]
+__all__ = ["MAX_CHUNKS", "has_rows", "inside", "rows_of_stored"]
 
 # of an array of which statistics are made: they are in memory together
 MAX_CHUNKS = 2**24
 
 Position: TypeAlias = tuple[int, ...]
+
+
+def has_rows(metadata: ArrayMetadata) -> bool:
+    """Whether something can be noted of an array's chunks."""
+    return rule_of(metadata) is not None and prod(metadata.chunk_grid) <= MAX_CHUNKS
 
 
 def inside(elements: Elements, position: Position) -> tuple[slice, ...]:

@@ -14,7 +14,7 @@ from zarrds.chunk_statistics.missing import missing_markers
 from zarrds.codecs.base import AnyArray
 from zarrds.metadata.model import ArrayMetadata
 
-__all__ = ["TEXT_NBYTES", "Facts", "Rule", "rule_of"]
+__all__ = ["TEXT_NBYTES", "Facts", "Rule", "rule_of", "sum_dtype_of"]
 
 # bytes of a text that are kept of it
 TEXT_NBYTES = 32
@@ -115,6 +115,11 @@ class Rule:
         return Facts(a.count + b.count, total, lows.min().view(self.dtype), highs.max().view(self.dtype))
 
 
+def sum_dtype_of(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The dtype of the sum of elements: 64-bit integers for booleans and integers of up to 4 bytes, else floats."""
+    return np.dtype("i8" if dtype.kind in "biu" and dtype.itemsize <= 4 else "f8")
+
+
 def rule_of(metadata: ArrayMetadata) -> Rule | None:
     """The rule of an array; None if nothing is noted of elements like these (complex numbers, structures, JSON).
 
@@ -129,14 +134,13 @@ def rule_of(metadata: ArrayMetadata) -> Rule | None:
     if dtype.kind not in _NUMBERS:
         return None
     stored = np.dtype("i8") if dtype.kind in "mM" else np.dtype("u1") if dtype.kind == "b" else dtype
-    sum_dtype = np.dtype("i8" if dtype.kind in "biu" and dtype.itemsize <= 4 else "f8")
     is_unsigned = dtype.kind == "i" and str(metadata.attributes.get("_Unsigned")).lower() == "true"
     if dtype.kind == "u" and str(metadata.attributes.get("_Unsigned")).lower() == "false":
         return None  # unsigned elements that stand for signed ones: nobody writes them any more
     markers: list[Any] = [np.asarray(marker).astype(dtype).view(stored)[()] for marker in missing_markers(metadata)]
     if dtype.kind in "mM":
         markers.append(np.int64(np.iinfo(np.int64).min))  # NaT
-    return Rule(stored, sum_dtype, tuple(marker for marker in markers if marker == marker), is_unsigned)
+    return Rule(stored, sum_dtype_of(dtype), tuple(marker for marker in markers if marker == marker), is_unsigned)
 
 
 def _facts_of_text(texts: list[Any]) -> Facts | None:

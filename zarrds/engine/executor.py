@@ -16,9 +16,9 @@ from typing import Generic, ParamSpec, Protocol, TypeVar
 
 from zarrds.engine.plans import Batch, Part, Plan
 from zarrds.storage.protocol import Values
-from zarrds.threads import MOST, threads
+from zarrds.threads import MOST, errors_of, threads
 
-__all__ = ["BatchWorker", "Progress", "Stopped", "Worker", "in_thread", "run", "run_plan", "waiting"]
+__all__ = ["BatchWorker", "Progress", "Stopped", "Worker", "in_thread", "memory_nbytes", "run", "run_plan", "waiting"]
 
 # called with the number of chunks done, from any thread
 Progress = Callable[[int], object]
@@ -49,6 +49,14 @@ def n_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def memory_nbytes() -> int:
+    """The memory of this machine, in bytes."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # as on Windows
+        return 8 * 2**30
+
+
 class _Batches(Generic[Job]):
     """Hands out batches of `n` things to any number of threads, until one of them fails.
 
@@ -70,6 +78,9 @@ class _Batches(Generic[Job]):
 
     def has_failed(self) -> bool:
         return self.failed
+
+    def stop(self) -> None:
+        self.failed = True
 
     def take(self) -> tuple[Job, int] | None:
         """The next batch, and how many things it has."""
@@ -210,12 +221,7 @@ def _run(
         _work(batches, make_worker, progress)
     finally:
         # a helper that never began finds nothing left to do; one that began must end before its buffers may go
-        begun = [helper for helper in helpers if not helper.cancel()]
-        try:
-            errors = [error for helper in begun if (error := helper.exception()) is not None]
-        except BaseException:  # Ctrl-C while waiting
-            batches.failed = True
-            raise
+        errors = errors_of(helpers, batches.stop)
     if errors:
         raise errors[0]
 

@@ -98,7 +98,7 @@ def test_nothing_is_read_that_is_known() -> None:
     with pytest.raises(ChunkError):
         zarrds.aggregate(store, "p", "max", "x")
     with pytest.raises(ChunkError):
-        zarrds.aggregate(xr.open_dataset(store, engine="zarrds").isel(z=slice(1, 6)), "p", "max")  # type: ignore[arg-type]
+        zarrds.aggregate(xr.open_dataset(store, engine="zarrds").isel(z=slice(1, 6)), "p", "max")  # type: ignore[arg-type]  # a store of ours
 
 
 def test_what_was_changed_is_read() -> None:

@@ -8,8 +8,7 @@ from collections.abc import Iterable, Mapping
 from math import prod
 from typing import Any
 
-from zarrds.chunk_statistics.building import MAX_CHUNKS, rows_of_stored
-from zarrds.chunk_statistics.facts import rule_of
+from zarrds.chunk_statistics.building import has_rows, rows_of_stored
 from zarrds.chunk_statistics.record import STATISTICS, put_rows
 from zarrds.datasets.reading.notes import ORDER
 from zarrds.engine.elements import Elements
@@ -88,7 +87,7 @@ def index(
             arrays = _all_of(nodes, path)
         else:
             arrays = dict(_named(nodes, path, one) for one in ([name] if isinstance(name, str) else list(name)))
-        total = sum(prod(metadata.chunk_grid) for metadata in arrays.values() if _has_statistics(metadata))
+        total = sum(prod(metadata.chunk_grid) for metadata in arrays.values() if has_rows(metadata))
         with progress_bar(total, "index", enabled=progress) as advance:
             for where, metadata in arrays.items():
                 _note(opened, where, metadata, advance)
@@ -103,7 +102,7 @@ def _all_of(nodes: Nodes, path: str) -> dict[str, ArrayMetadata]:
             metadata = nodes.get(where)
         except ZarrdsError:
             continue
-        if isinstance(metadata, ArrayMetadata) and (_has_order(where, metadata) or _has_statistics(metadata)):
+        if isinstance(metadata, ArrayMetadata) and (_has_order(where, metadata) or has_rows(metadata)):
             found[where] = metadata
     return found
 
@@ -114,7 +113,7 @@ def _named(nodes: Nodes, path: str, name: str) -> tuple[str, ArrayMetadata]:
     if not isinstance(metadata, ArrayMetadata):
         there = sorted(nodes.names(path))
         raise VariableNotFoundError("no such variable in the store", key=where, found=there)
-    is_label = metadata.dimension_names == (where.rpartition("/")[2],)
+    is_label = _is_label(where, metadata)
     if is_label and not is_recordable(metadata):
         raise UnsupportedError(
             "labels of this kind cannot be searched where they lie",
@@ -122,7 +121,7 @@ def _named(nodes: Nodes, path: str, name: str) -> tuple[str, ArrayMetadata]:
             found=f"{metadata.data_type.name}, attributes {sorted(metadata.attributes)}",
             mend="Save them as integers, floats, times or text, not packed and without shards",
         )
-    if not is_label and not _has_statistics(metadata):
+    if not is_label and not has_rows(metadata):
         raise UnsupportedError(
             "nothing is noted of data like this",
             key=where,
@@ -132,12 +131,12 @@ def _named(nodes: Nodes, path: str, name: str) -> tuple[str, ArrayMetadata]:
     return where, metadata
 
 
+def _is_label(where: str, metadata: ArrayMetadata) -> bool:
+    return metadata.dimension_names == (where.rpartition("/")[2],)
+
+
 def _has_order(where: str, metadata: ArrayMetadata) -> bool:
-    return metadata.dimension_names == (where.rpartition("/")[2],) and is_recordable(metadata)
-
-
-def _has_statistics(metadata: ArrayMetadata) -> bool:
-    return rule_of(metadata) is not None and prod(metadata.chunk_grid) <= MAX_CHUNKS
+    return _is_label(where, metadata) and is_recordable(metadata)
 
 
 def _note(store: Store, where: str, metadata: ArrayMetadata, advance: Progress | None) -> None:
@@ -145,7 +144,7 @@ def _note(store: Store, where: str, metadata: ArrayMetadata, advance: Progress |
     elements = Elements(store, where, metadata)
     # this may take long, and needs no lock
     order = record_of(elements) if _has_order(where, metadata) else None
-    positions = list(itertools.product(*map(range, metadata.chunk_grid))) if _has_statistics(metadata) else []
+    positions = list(itertools.product(*map(range, metadata.chunk_grid))) if has_rows(metadata) else []
     rows = rows_of_stored(elements, positions, advance)
     with locked(store):
         now = own_node(store, where, metadata.zarr_format)

@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
-from typing import Any, Literal, TypeAlias
+from functools import partial
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
+from zarrds.chunk_statistics.facts import sum_dtype_of
 from zarrds.codecs.base import AnyArray
 from zarrds.datasets.description.of_store import unknown_variable
 from zarrds.datasets.querying import blocks
+from zarrds.datasets.querying.answers import results_of
 from zarrds.datasets.querying.opening import opened_dataset
 from zarrds.datasets.querying.operands import Operand, kind_of, plain_values
 from zarrds.datasets.querying.stored import StoredChunks
@@ -26,9 +28,11 @@ from zarrds.storage.protocol import Store
 __all__ = ["aggregate"]
 
 How: TypeAlias = Literal["min", "max", "count", "sum", "mean"]
-_HOWS = ("min", "max", "count", "sum", "mean")
+_HOWS = get_args(How)
 # elements that one thread reads in one go, unless a chunk has more
 _BOX = 2**22
+# elements of a block where there are no chunks to go by
+_BLOCK = 2**20
 
 
 def aggregate(
@@ -141,21 +145,13 @@ class _Reduction:
     def __init__(self, data: xr.Variable, how: How, axes: tuple[int, ...], name: str) -> None:
         self._data, self._how, self._axes, self._name = data, how, axes, name
         self._operand = Operand(name, data, data.dims, 0)
-        found = self._operand.chunk_edges()
-        block = prod(int(np.diff(each).max(initial=1)) for each in found.values())
-        for axis in reversed(range(data.ndim)):
-            if axis not in found:
-                n = max(1, min(data.shape[axis], 2**20 // block))
-                found[axis] = blocks.even_edges(data.shape[axis], n)
-                block *= n
-        self._edges = [found[axis] for axis in range(data.ndim)]
+        self._edges = blocks.with_even_edges(self._operand.chunk_edges(), data.shape, _BLOCK)
         self._shape = tuple(n for axis, n in enumerate(data.shape) if axis not in axes)
         self._dtype = np.dtype(data.dtype) if isinstance(data.dtype, np.dtype) else np.dtype(float)
 
     @property
     def _sum_dtype(self) -> np.dtype[Any]:
-        is_exact = self._dtype.kind == "b" or (self._dtype.kind in "iu" and self._dtype.itemsize <= 4)
-        return np.dtype(np.int64 if is_exact else np.float64)
+        return sum_dtype_of(self._dtype)
 
     def run(self, progress: ProgressOption) -> AnyArray:
         result = self._empty(self._shape)
@@ -243,28 +239,20 @@ class _Reduction:
     def _read(self, result: _Part, wanted: AnyArray, advance: executor.Progress | None) -> None:
         """Take in the elements of blocks that statistics say nothing of, read in several threads."""
 
-        def elements_of(box: blocks.Box) -> tuple[slice, ...]:
-            return tuple(slice(int(e[part.start]), int(e[part.stop])) for e, part in zip(self._edges, box, strict=True))
+        def look(box: Sequence[slice]) -> _Part:
+            return self._of_values(plain_values(self._data[blocks.elements_of(self._edges, box)]))
 
-        def size_of(box: blocks.Box) -> float:
-            return float(prod(part.stop - part.start for part in elements_of(box)))
+        def n_blocks(box: blocks.Box) -> int:
+            return int(np.count_nonzero(wanted[box]))
 
+        size_of = partial(blocks.size_of, self._edges)
         inside = list(blocks.boxes(wanted, size_of, _BOX, 1.0)) if wanted.any() else []
         at_once = 4 * executor.n_cores()
         for start in range(0, len(inside), at_once):
             some = inside[start : start + at_once]
-            parts: list[_Part | None] = [None] * len(some)
-
-            def do(i: int, some: Sequence[blocks.Box] = some, parts: list[_Part | None] = parts) -> None:
-                parts[i] = self._of_values(plain_values(self._data[elements_of(some[i])]))
-                if advance is not None:
-                    advance(int(np.count_nonzero(wanted[some[i]])))
-
-            executor.run(range(len(some)), lambda do=do: do, part_nbytes=_BOX)  # type: ignore[misc]  # binds it now
-            for box, part in zip(some, parts, strict=True):
-                assert part is not None
-                at = tuple(each for axis, each in enumerate(elements_of(box)) if axis not in self._axes)
-                self._join(result, at, part)
+            for box, part in zip(some, results_of(some, look, n_blocks, advance), strict=True):
+                elements = blocks.elements_of(self._edges, box)
+                self._join(result, tuple(each for axis, each in enumerate(elements) if axis not in self._axes), part)
 
     def _of_values(self, values: AnyArray) -> _Part:
         missing = np.asarray(pd.isnull(values)) if values.dtype.kind in "fmM" else np.zeros(values.shape, bool)

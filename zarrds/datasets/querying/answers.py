@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -18,8 +17,9 @@ from zarrds.engine import executor
 from zarrds.engine.progress import ProgressOption, progress_bar
 from zarrds.errors import ResultSizeError
 
-__all__ = ["Answers", "count_matches", "find_matches", "has_match"]
+__all__ = ["Answers", "count_matches", "find_matches", "has_match", "results_of"]
 
+T = TypeVar("T")
 # elements that one thread reads and looks at in one go, and that are looked at before the next ones are begun
 _BOX = 2**22
 _SLAB = 2**26
@@ -105,7 +105,7 @@ def find_matches(
     """
     taken = [name for name in columns if str(name) in question.operands and _is_plain(question, str(name))]
     each = _nbytes_of_one(question, columns)
-    most = (_memory() // 2 if max_memory is None else max_memory) // each
+    most = (executor.memory_nbytes() // 2 if max_memory is None else max_memory) // each
     kept: list[tuple[AnyArray, dict[Hashable, AnyArray]]] = []
     n_found = 0
 
@@ -146,13 +146,6 @@ def _nbytes_of_one(question: Question, columns: Sequence[Hashable]) -> int:
     variables = [question.operands[str(name)].variable for name in columns if str(name) in question.operands]
     sizes = [_OBJECT_NBYTES if v.dtype == object else getattr(v.dtype, "itemsize", 8) for v in variables]
     return 8 * (2 + 2 * len(question.dims) + len(columns) - len(variables)) + 2 * sum(sizes)
-
-
-def _memory() -> int:
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError, AttributeError):  # as on Windows
-        return 2**33
 
 
 def _matches_in(
@@ -208,25 +201,25 @@ def _in_slabs(
                 continue
             size_of = partial(_size_in, question, slab.start)
             inside = [_moved(box, slab.start) for box in blocks.boxes(here, size_of, _BOX, density)]
-            yield _results(inside, work, lambda box: int(np.count_nonzero(wanted[box])), advance)
+            yield results_of(inside, work, lambda box: int(np.count_nonzero(wanted[box])), advance)
 
 
-def _results(
+def results_of(
     inside: Sequence[blocks.Box],
-    work: Callable[[Sequence[slice]], Any],
-    size_of: Callable[[blocks.Box], int],
+    work: Callable[[Sequence[slice]], T],
+    n_blocks: Callable[[blocks.Box], int],
     advance: executor.Progress | None,
-) -> list[Any]:
-    """Do some work for each box, in several threads."""
-    results: list[Any] = [None] * len(inside)
+) -> list[T]:
+    """What some work gives for each box, in several threads; `advance` is told the blocks that were done."""
+    results: dict[int, T] = {}
 
     def do(i: int) -> None:
         results[i] = work(inside[i])
         if advance is not None:
-            advance(size_of(inside[i]))
+            advance(n_blocks(inside[i]))
 
     executor.run(range(len(inside)), lambda: do, part_nbytes=_BOX)
-    return results
+    return [results[i] for i in range(len(inside))]
 
 
 def _moved(box: blocks.Box, start: int) -> blocks.Box:

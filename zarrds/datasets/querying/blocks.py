@@ -6,7 +6,7 @@ size of the dimension at the end.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import prod
 from typing import Any, TypeAlias
 
@@ -19,13 +19,16 @@ __all__ = [
     "Box",
     "boxes",
     "coarser",
+    "elements_of",
     "even_edges",
     "range_edges",
     "reduced",
     "run_edges",
+    "size_of",
     "slabs",
     "spans",
     "spread",
+    "with_even_edges",
 ]
 
 # of block numbers, one slice a dimension
@@ -67,6 +70,34 @@ def range_edges(positions: range, chunk: int) -> AnyArray:
 def even_edges(size: int, block: int) -> AnyArray:
     """The edges of blocks of one size, of which the last may be smaller."""
     return np.append(np.arange(0, size, max(1, block)), size)
+
+
+def with_even_edges(edges: Mapping[int, AnyArray], shape: Sequence[int], limit: int) -> list[AnyArray]:
+    """The edges of all dimensions: those that are given, and of the others such that no block is larger than `limit`.
+
+    Examples
+    --------
+    >>> with_even_edges({0: np.array([0, 4, 8])}, (8, 3), 8)
+    [array([0, 4, 8]), array([0, 2, 3])]
+    """
+    found = dict(edges)
+    block = prod(int(np.diff(each).max(initial=1)) for each in found.values())
+    for axis in reversed(range(len(shape))):
+        if axis not in found:
+            n = max(1, min(shape[axis], limit // block))
+            found[axis] = even_edges(shape[axis], n)
+            block *= n
+    return [found[axis] for axis in range(len(shape))]
+
+
+def elements_of(edges: Sequence[AnyArray], box: Sequence[slice]) -> tuple[slice, ...]:
+    """The elements in a box of blocks."""
+    return tuple(slice(int(each[part.start]), int(each[part.stop])) for each, part in zip(edges, box, strict=True))
+
+
+def size_of(edges: Sequence[AnyArray], box: Sequence[slice]) -> float:
+    """How many these are."""
+    return float(prod(part.stop - part.start for part in elements_of(edges, box)))
 
 
 def coarser(edges: Sequence[AnyArray], limit: int) -> list[AnyArray]:

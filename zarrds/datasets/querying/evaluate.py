@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import pandas as pd
 from zarrds.codecs.base import AnyArray
 from zarrds.datasets.querying.binding import Instant
 from zarrds.datasets.querying.language import (
+    ARITHMETIC,
     Arithmetic,
     Comparison,
     Constant,
@@ -25,17 +27,8 @@ from zarrds.datasets.querying.language import (
 )
 from zarrds.errors import QueryError
 
-__all__ = ["ARITHMETIC", "compare", "evaluate"]
+__all__ = ["compare", "evaluate"]
 
-ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
-    "+": operator.add,
-    "-": operator.sub,
-    "*": operator.mul,
-    "/": operator.truediv,
-    "//": operator.floordiv,
-    "%": operator.mod,
-    "**": operator.pow,
-}
 _COMPARISONS: dict[Operator, Callable[[Any, Any], Any]] = {
     "<": operator.lt,
     "<=": operator.le,
@@ -91,11 +84,7 @@ def _value(e: Expression, values: Mapping[str, AnyArray]) -> Any:
             return np.logical_not(_value(e.operand, values))
         case Logic():
             combined = np.logical_and if e.operator == "and" else np.logical_or
-            first, *others = (_value(operand, values) for operand in e.operands)
-            found = first
-            for other in others:
-                found = combined(found, other)
-            return found
+            return reduce(combined, (_value(operand, values) for operand in e.operands))
 
 
 def _computed(e: Arithmetic | Negative, compute: Callable[[], Any]) -> Any:

@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeAlias
 from zarrds.errors import QueryError
 
 __all__ = [
+    "ARITHMETIC",
     "Arithmetic",
     "Comparison",
     "Constant",
@@ -43,7 +44,7 @@ _COMPARISONS: dict[type[ast.cmpop], Operator] = {
     ast.Eq: "==",
     ast.NotEq: "!=",
 }
-_ARITHMETIC: dict[type[ast.operator], str] = {
+_OPERATORS: dict[type[ast.operator], str] = {
     ast.Add: "+",
     ast.Sub: "-",
     ast.Mult: "*",
@@ -52,7 +53,7 @@ _ARITHMETIC: dict[type[ast.operator], str] = {
     ast.Mod: "%",
     ast.Pow: "**",
 }
-_FUNCTIONS: dict[str, Callable[[Any, Any], Any]] = {
+ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
     "+": operator.add,
     "-": operator.sub,
     "*": operator.mul,
@@ -265,8 +266,8 @@ class _Parser:
                 return Logic(
                     "and" if isinstance(op, ast.BitAnd) else "or", tuple(map(self.expression, (left, right))), at
                 )
-            case ast.BinOp(op=op, left=left, right=right) if type(op) in _ARITHMETIC:
-                return self._arithmetic(node, _ARITHMETIC[type(op)], self.expression(left), self.expression(right), at)
+            case ast.BinOp(op=op, left=left, right=right) if type(op) in _OPERATORS:
+                return self._arithmetic(node, _OPERATORS[type(op)], self.expression(left), self.expression(right), at)
         raise self._wrong(f"not allowed in a query: {_NOT_ALLOWED.get(type(node), 'this')}", node)
 
     def _constant(self, node: ast.expr, value: object, at: int) -> Constant:
@@ -293,7 +294,7 @@ class _Parser:
         if op == "**" and type(a) is type(b) is int and not (0 <= b <= _MOST_EXPONENT and abs(a) < 2**64):
             a, b = float(a), float(b)
         try:
-            value = _FUNCTIONS[op](a, b)
+            value = ARITHMETIC[op](a, b)
         except (ArithmeticError, ValueError) as error:
             raise self._wrong(f"this cannot be computed: {error}", node) from error
         if type(value) not in (int, float):

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
 
 from zarrds.codecs.base import AnyArray
-from zarrds.datasets.querying.evaluate import ARITHMETIC, compare
+from zarrds.datasets.querying.evaluate import compare
 from zarrds.datasets.querying.language import (
+    ARITHMETIC,
     Arithmetic,
     Comparison,
     Constant,
@@ -106,10 +108,7 @@ def _truth(e: Expression, bounds: Mapping[str, Bounds]) -> Truth:
         case Logic():
             # if one cannot hold all cannot, and all together fail where one does
             each = [_truth(operand, bounds) for operand in e.operands]
-            can_hold, can_fail = each[0].can_hold, each[0].can_fail
-            for other in each[1:]:
-                can_hold, can_fail = can_hold & other.can_hold, can_fail | other.can_fail
-            return Truth(can_hold, can_fail)
+            return reduce(lambda a, b: Truth(a.can_hold & b.can_hold, a.can_fail | b.can_fail), each)
         case Name() | Constant():
             found_bounds = _bounds(e, bounds)
             unknown = ~found_bounds.known
@@ -122,10 +121,7 @@ def _truth(e: Expression, bounds: Mapping[str, Bounds]) -> Truth:
 
 
 def _any(each: list[Truth]) -> Truth:
-    can_hold, can_fail = each[0].can_hold, each[0].can_fail
-    for other in each[1:]:
-        can_hold, can_fail = can_hold | other.can_hold, can_fail & other.can_fail
-    return Truth(can_hold, can_fail)
+    return reduce(lambda a, b: Truth(a.can_hold | b.can_hold, a.can_fail & b.can_fail), each)
 
 
 def _constant(value: Any) -> Bounds:
@@ -185,10 +181,10 @@ def _computed(op: str, a: Bounds, b: Bounds, compute: Any) -> Bounds:
         ends = [np.asarray(compute(x, y)) for x in (a.low, a.high) for y in (b.low, b.high)]
     except (OverflowError, ValueError, TypeError):
         return nothing
-    low, high = _least(np.minimum, ends), _least(np.maximum, ends)
+    low, high = reduce(np.minimum, ends), reduce(np.maximum, ends)
     if low.dtype.kind in "iu":
         is_inside = [_does_not_wrap(op, x, y, low.dtype) for x in (a.low, a.high) for y in (b.low, b.high)]
-        known = known & _least(np.logical_and, is_inside)
+        known = known & reduce(np.logical_and, is_inside)
     elif low.dtype.kind == "f":
         # infinities make NaN of values in between
         known = known & np.isfinite(low) & np.isfinite(high)
@@ -205,10 +201,3 @@ def _does_not_wrap(op: str, x: Any, y: Any, dtype: np.dtype[Any]) -> AnyArray:
     off = np.where(size < _EXACT, 0, size * _OFF)
     is_inside: AnyArray = (found + off <= info.max) & (found - off >= info.min)
     return is_inside
-
-
-def _least(function: Any, arrays: list[AnyArray]) -> AnyArray:
-    found = arrays[0]
-    for each in arrays[1:]:
-        found = function(found, each)
-    return found

@@ -139,14 +139,7 @@ class Question:
         found: dict[int, AnyArray] = {}
         for operand in sorted(self.operands.values(), key=lambda each: -each.variable.size):
             found = {**operand.chunk_edges(), **found}
-        block = prod(int(np.diff(each).max(initial=1)) for each in found.values())
-        for axis in reversed(range(len(self.dims))):
-            if axis not in found:
-                # what has no chunks is cut so that a block stays small
-                n = max(1, min(self.shape[axis], _BLOCK // block))
-                found[axis] = blocks.even_edges(self.shape[axis], n)
-                block *= n
-        return [found[axis] for axis in range(len(self.dims))]
+        return blocks.with_even_edges(found, self.shape, _BLOCK)
 
     @property
     def grid(self) -> tuple[int, ...]:
@@ -155,13 +148,11 @@ class Question:
 
     def elements_of(self, box: Sequence[slice]) -> tuple[slice, ...]:
         """The elements in a box of blocks."""
-        return tuple(
-            slice(int(edges[part.start]), int(edges[part.stop])) for edges, part in zip(self.edges, box, strict=True)
-        )
+        return blocks.elements_of(self.edges, box)
 
     def size_of(self, box: Sequence[slice]) -> float:
         """Elements in a box of blocks."""
-        return float(prod(part.stop - part.start for part in self.elements_of(box)))
+        return blocks.size_of(self.edges, box)
 
     def _truth(self, *, of_stored: bool) -> Truth:
         bounds = {

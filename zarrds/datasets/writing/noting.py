@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import TypeAlias
 
-from zarrds.chunk_statistics.building import MAX_CHUNKS, rows_of_stored
-from zarrds.chunk_statistics.facts import rule_of
+from zarrds.chunk_statistics.building import MAX_CHUNKS, has_rows, rows_of_stored
 from zarrds.chunk_statistics.record import STATISTICS, put_rows
 from zarrds.datasets.writing.update import ArrayChange
 from zarrds.engine.elements import Elements
@@ -35,7 +34,7 @@ Changes: TypeAlias = Iterable[tuple[str, ArrayChange]]
 
 def noted(change: ArrayChange, after: ArrayMetadata, statistics: bool | None) -> ArrayMetadata:
     """The metadata of an array, with the note that it has statistics, where a save makes or keeps such."""
-    if statistics is None or rule_of(after) is None or prod(after.chunk_grid) > MAX_CHUNKS:
+    if statistics is None or not has_rows(after):
         return after
     return with_note(after, STATISTICS, True if statistics else None)
 

@@ -7,7 +7,6 @@ written is kept, under the chunk's lock.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -21,7 +20,7 @@ from zarrds.arrays.in_place import InPlace
 from zarrds.datasets.encoding.blocks import check_declared
 from zarrds.datasets.writing.tasks import MOST_NBYTES, task_blocks
 from zarrds.engine.elements import Elements
-from zarrds.engine.executor import Progress, n_cores
+from zarrds.engine.executor import Progress, memory_nbytes, n_cores
 from zarrds.errors import EncodingError
 
 __all__ = ["Write", "compute_writes", "write_in_memory"]
@@ -141,10 +140,7 @@ def _memory_nbytes(cluster: Any) -> tuple[int, int]:
         workers = cluster.scheduler_info(n_workers=-1)["workers"].values()
         if limits := sum(worker["memory_limit"] for worker in workers):
             return int(limits), int(limits // sum(worker["nthreads"] for worker in workers))
-    try:
-        nbytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):  # Windows
-        nbytes = 8 * 2**30
+    nbytes = memory_nbytes()
     return nbytes, nbytes // n_cores()
 
 

@@ -227,7 +227,7 @@ def test_a_resolution_that_is_noted_gets_finer(coarse: Any, fine: Any, zone: str
         zarrds.save(first, store, zarr_format=zarr_format)  # type: ignore[arg-type]  # an int in a loop
         zarrds.save(second, store, append_dim="time")
         back = xr.open_dataset(store, engine="zarrds")
-        expected = first.indexes["time"].as_unit(fine).append(second.indexes["time"])  # type: ignore[attr-defined]
+        expected = first.indexes["time"].as_unit(fine).append(second.indexes["time"])  # type: ignore[attr-defined]  # of indexes of times
         pd.testing.assert_index_equal(back.indexes["time"], expected, check_names=False, exact=True)
     zarrds.save(first, other := zarrds.MemoryStore())
     with pytest.raises(EncodingError, match="cannot"):

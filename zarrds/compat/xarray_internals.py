@@ -61,12 +61,17 @@ def lazy_data(variable: xr.Variable) -> Any:
     return variable._data
 
 
+def _is_layer(data: Any) -> bool:
+    """Whether this is one of xarray's wrappers of lazy data, or a decoder, or ours for one of theirs."""
+    return type(data).__module__.startswith((indexing.__name__, "xarray.coding", "zarrds.compat.releases"))
+
+
 def unwrapped(data: Any) -> Any:
     """What xarray's wrappers of lazy data hold, as long as all of it is wanted; None where only a part is.
 
     Decoders are unwrapped too.
     """
-    while type(data).__module__.startswith((indexing.__name__, "xarray.coding", "zarrds.compat.releases")):
+    while _is_layer(data):
         key = getattr(data, "key", None)
         if isinstance(key, indexing.ExplicitIndexer):
             sizes = getattr(data.array, "shape", ())
@@ -92,7 +97,7 @@ def guard_decoders(variable: xr.Variable, guard: Callable[[Callable[..., Any], A
         pickle.
     """
     data: Any = variable._data
-    while type(data).__module__.startswith((indexing.__name__, "xarray.coding", "zarrds.compat.releases")):
+    while _is_layer(data):
         if isinstance(data, _ElementwiseFunctionArray):
             data.func = guard(data.func, data.dtype)
         data = getattr(data, "array", None)

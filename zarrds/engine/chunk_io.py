@@ -6,7 +6,6 @@ for one thread.
 
 from __future__ import annotations
 
-import itertools
 import marshal
 import random
 import time
@@ -408,22 +407,18 @@ class Chunks:
                 put(position, key, scratch)
                 return
             # also if all of the chunk is covered that lies in the array: another process may have made it larger
-            for attempt in itertools.count(1):
-                try:
-                    with store.lock(key):
-                        if not self._load(pipeline, key, scratch, covers=covers):
-                            if not covers:
-                                self.check_absent(position, key)
-                            scratch[...] = fill
-                        scratch[inside] = value
-                        put(position, key, scratch)
-                    return
-                except ValueChangedError as error:  # by another machine: what it wrote is to stay
-                    if attempt == _ATTEMPTS:
-                        raise StoreIOError(
-                            "others write to the chunk all the time", path=store.path, key=key, mend="Try again"
-                        ) from error
-                    time.sleep(random.random() * 0.01 * attempt)
+            _again_while_it_changes(store, key, lambda: merge(part, key, value))
+
+        def merge(part: Part, key: str, value: AnyArray) -> None:
+            position, _, inside, covers = part
+            assert scratch is not None
+            with store.lock(key):
+                if not self._load(pipeline, key, scratch, covers=covers):
+                    if not covers:
+                        self.check_absent(position, key)
+                    scratch[...] = fill
+                scratch[inside] = value
+                put(position, key, scratch)
 
         return write
 
@@ -458,3 +453,17 @@ class Chunks:
             return bool((raw[:1] == wanted).all() and (raw == wanted).all())
 
         return is_empty
+
+
+def _again_while_it_changes(store: Values, key: str, merge: Callable[[], None]) -> None:
+    """Write a part of a chunk, once more whenever another machine has changed the chunk: what it wrote is to stay."""
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            merge()
+            return
+        except ValueChangedError as error:
+            if attempt == _ATTEMPTS:
+                raise StoreIOError(
+                    "others write to the chunk all the time", path=store.path, key=key, mend="Try again"
+                ) from error
+            time.sleep(random.random() * 0.01 * attempt)

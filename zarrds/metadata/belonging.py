@@ -16,7 +16,8 @@ from zarrds.storage.traits import folds_case
 
 __all__ = ["check_case", "check_nothing_else", "others", "same_but_for_case"]
 
-_OF_OTHERS = frozenset({".nczarr", ".nczgroup", ".nczarray", ".nczvar"})
+# with those of NCZarr
+_OWN = DOCUMENTS | {".nczarr", ".nczgroup", ".nczarray", ".nczvar"}
 # what chunks are called below their array, in both chunk key encodings, with both separators
 _CHUNK = re.compile(r"(?:.*/)?(?:c(?:[/.]\d+)*|\d+(?:[/.]\d+)*)\Z", re.DOTALL)  # names may have line feeds
 # left behind by programs and systems, of no worth to anybody
@@ -35,7 +36,7 @@ def others(keys: Iterable[str]) -> Iterator[str]:
     """
     for key in keys:
         parts = key.split("/")
-        is_own = parts[-1] in DOCUMENTS | _OF_OTHERS or _CHUNK.match(key) or any(map(_LEFTOVER.fullmatch, parts))
+        is_own = parts[-1] in _OWN or _CHUNK.match(key) or any(map(_LEFTOVER.fullmatch, parts))
         if not is_own:
             yield key
 

@@ -5,7 +5,7 @@ The root's document is the commit point: what consolidated metadata does not nam
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from types import ModuleType
 from typing import Protocol
@@ -297,15 +297,11 @@ def _version(store: Store, key: str) -> tuple[str, Hashable]:
 def zarr_format_of(store: Store) -> ZarrFormat | None:
     """The format of the store's root, or None if there is no Zarr store."""
     names: dict[ZarrFormat, tuple[str, ...]] = {3: (v3.NAME,), 2: (v2.ARRAY, v2.GROUP)}
-    if store.is_remote:
+    look: Callable[[str], Hashable | None] = store.identity
+    if store.is_remote:  # a look at all of them takes as long as one
         every = [name for each in names.values() for name in each]
-        there = dict(zip(every, side_by_side(store.identity, every), strict=True))
-    else:
-        there = {}
-    for candidate in _FORMATS:
-        if any((there[name] if there else store.identity(name)) is not None for name in names[candidate]):
-            return candidate
-    return None
+        look = dict(zip(every, side_by_side(store.identity, every), strict=True)).__getitem__
+    return next((each for each in _FORMATS if any(look(name) is not None for name in names[each])), None)
 
 
 def walk(nodes: Nodes, path: str = "") -> dict[str, Node]:

@@ -19,7 +19,7 @@ from zarrds.metadata.written import documents_of_change
 from zarrds.storage.memory import MemoryStore
 from zarrds.storage.overlay import Overlay
 from zarrds.storage.protocol import DELETED, Store
-from zarrds.threads import MOST, side_by_side
+from zarrds.storage.traits import ask_all
 
 __all__ = ["Phase", "Transaction", "change_documents", "put_node", "remove_node"]
 
@@ -100,7 +100,7 @@ class Transaction:
             for phase, values in zip(Phase, documents, strict=True)
             for key, value in values.items()
         ]
-        side_by_side(lambda item: self.changes.set(*item), staged, most=MOST if self.changes.is_remote else 1)
+        ask_all(self.changes, lambda item: self.changes.set(*item), staged)
 
     def put_documents(self, documents: Mapping[str, bytes]) -> None:
         """Write documents of nodes that are there, by key."""

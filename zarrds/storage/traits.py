@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeGuard, TypeVar, runtime_checkable
 
 from zarrds.errors import ZarrdsError
 from zarrds.storage.protocol import Buffer, Store, Values
+from zarrds.threads import MOST, side_by_side
 
 __all__ = [
     "BoundedValues",
@@ -17,6 +18,7 @@ __all__ = [
     "ManyValues",
     "SizedListing",
     "SpanValues",
+    "ask_all",
     "folder_of",
     "folds_case",
     "get_at_most",
@@ -25,6 +27,8 @@ __all__ = [
 ]
 
 _Trait = TypeVar("_Trait")
+A = TypeVar("A")
+R = TypeVar("R")
 
 
 def has_trait(store: object, trait: type[_Trait]) -> TypeGuard[_Trait]:
@@ -156,3 +160,8 @@ def list_sizes(store: Store, prefix: str = "") -> Iterator[tuple[str, int]]:
         value = store.get(key)
         if value is not None:
             yield key, len(value)
+
+
+def ask_all(store: Store, call: Callable[[A], R], things: Sequence[A]) -> list[R]:
+    """The answers of a call to a store for each of some things: side by side where each is a request over a network."""
+    return side_by_side(call, things, most=MOST if store.is_remote else 1)

@@ -32,11 +32,10 @@ from zarrds.errors import (
 )
 from zarrds.metadata.attributes import apart_attributes, updated_attributes
 from zarrds.metadata.belonging import check_nothing_else
-from zarrds.metadata.documents import DOCUMENTS, Nodes, get_group, locked, named_dimensions, open_nodes
+from zarrds.metadata.documents import DOCUMENTS, Nodes, get_group, keys_of, locked, named_dimensions, open_nodes
 from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.equality import is_same
 from zarrds.metadata.group_notes import with_group_notes
-from zarrds.metadata.hidden import hidden_path
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node
 from zarrds.metadata.transaction import change_documents
 from zarrds.storage.locate import as_store
@@ -321,7 +320,7 @@ def _check_names(there: _Group, dims: set[str], standing: set[str], names: Mappi
 def _linked_keys(store: Store, old: str, new: str) -> dict[str, str]:
     """The keys of an array's chunks and of its statistics, and what they are to be."""
     # its own documents are written anew
-    own = {f"{old}/{name}" for name in DOCUMENTS} | {hidden_path(old, ".zarrds.json")}
+    own = {f"{old}/{name}" for name in DOCUMENTS}.union(keys_of([old], 3))
     return {key: new + key[len(old) :] for key in store.list_prefix(old) if key not in own}
 
 

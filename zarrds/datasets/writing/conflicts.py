@@ -11,7 +11,7 @@ from zarrds.metadata.documents import own_node
 from zarrds.metadata.extension import is_replaced, without_notes
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, ZarrFormat
 from zarrds.storage.protocol import Store
-from zarrds.threads import MOST, side_by_side
+from zarrds.storage.traits import ask_all
 
 __all__ = [
     "check_groups",
@@ -33,7 +33,7 @@ def check_versions(store: Store, versions: Mapping[str, Hashable]) -> None:
     ------
     ConflictError
     """
-    found = side_by_side(store.identity, list(versions), most=MOST if store.is_remote else 1)
+    found = ask_all(store, store.identity, list(versions))
     for (key, version), now in zip(versions.items(), found, strict=True):
         if now != version:
             raise _conflict(store, key)

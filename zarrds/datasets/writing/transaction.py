@@ -95,11 +95,8 @@ def carry_out(
         If another writer changed the arrays meanwhile. Nothing was changed then; but of what is written in place, data
         may be.
     """
-    later = {p: c for p, c in arrays.items() if c.variable.chunks is not None and not options.compute}
+    later, after = later_and_after(arrays, replace(options, statistics=None) if in_place else options)
     now = {p: c for p, c in arrays.items() if p not in later}
-    after = {p: marked(c, is_written=p in now and options.writes_empty(c)) for p, c in arrays.items()}
-    if not in_place:
-        after = {path: noted(arrays[path], node, options.statistics) for path, node in after.items()}
     nodes: dict[str, Node] = {**groups, **{p: node for p, node in after.items() if node != arrays[p].before}}
     with Transaction(store) as transaction:
         with _explained(store, versions):
@@ -174,6 +171,15 @@ def _explained(store: Store, versions: Mapping[str, Hashable]) -> Iterator[None]
     except StoreIOError:
         check_versions(store, versions)
         raise
+
+
+def later_and_after(
+    arrays: Mapping[str, ArrayChange], options: Options
+) -> tuple[dict[str, ArrayChange], dict[str, ArrayMetadata]]:
+    """The changes whose data is computed some other day, and the metadata of all arrays once the others are written."""
+    later = {p: c for p, c in arrays.items() if c.variable.chunks is not None and not options.compute}
+    after = {p: marked(c, is_written=p not in later and options.writes_empty(c)) for p, c in arrays.items()}
+    return later, {path: noted(arrays[path], node, options.statistics) for path, node in after.items()}
 
 
 def marked(change: ArrayChange, *, is_written: bool) -> ArrayMetadata:

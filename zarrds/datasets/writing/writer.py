@@ -21,13 +21,13 @@ from zarrds.datasets.writing.conflicts import check_groups
 from zarrds.datasets.writing.hints import Parts, warn_of, with_chunks, without_hint
 from zarrds.datasets.writing.moving import with_labels_loaded
 from zarrds.datasets.writing.new_store import Target, find_target, staged
-from zarrds.datasets.writing.noting import noted, put_statistics, touched_by
+from zarrds.datasets.writing.noting import put_statistics, touched_by
 from zarrds.datasets.writing.order import with_order
 from zarrds.datasets.writing.plain import plain_dataset
 from zarrds.datasets.writing.plan import StorePlan
 from zarrds.datasets.writing.sources import reads_from
 from zarrds.datasets.writing.stored import read_group
-from zarrds.datasets.writing.transaction import Options, carry_out, finish_later, marked, write_all, writes_of
+from zarrds.datasets.writing.transaction import Options, carry_out, finish_later, later_and_after, write_all, writes_of
 from zarrds.datasets.writing.update import ArrayChange, How, plan_update
 from zarrds.engine.progress import ProgressOption
 from zarrds.errors import (
@@ -300,9 +300,7 @@ def _save_whole(
     arrays: dict[str, ArrayChange],
     options: Options,
 ) -> Any:
-    later = {p: c for p, c in arrays.items() if c.variable.chunks is not None and not options.compute}
-    after = {p: marked(c, is_written=p not in later and options.writes_empty(c)) for p, c in arrays.items()}
-    after = {path: noted(arrays[path], node, options.statistics) for path, node in after.items()}
+    later, after = later_and_after(arrays, options)
     touched = touched_by(((path, change) for path, change in arrays.items() if path not in later), after)
     n_chunks = sum(prod(change.after.chunk_grid) for path, change in arrays.items() if path not in later)
     nodes: dict[str, Node] = {**groups, **after}

@@ -15,6 +15,8 @@ import pandas as pd
 
 from zarrds.errors import EncodingError
 from zarrds.labels.kinds.plain import (
+    BYTES,
+    TEXT,
     Array,
     Description,
     Labels,
@@ -43,7 +45,6 @@ OBJECTS = re.compile(r"objects\[(boolean|integer|bytes)\]")
 STRINGS = re.compile("StringDType")
 _INTEGERS = (np.dtype(np.int64), np.dtype(np.uint64))
 _BOOLEAN_MISSING = -1
-_BYTES = np.dtype("O", metadata={"element_type": bytes})  # of any length
 # how what is missing is written in a description; text or numbers are missing as NaN unless it says otherwise
 _MISSING = {"None": None, "nan": np.nan, "NA": pd.NA}
 
@@ -106,7 +107,7 @@ def store_objects(labels: Labels, like: Like | None) -> Plain:
     if description["dtype"] == "objects[bytes]":
         # bytes of a fixed length cannot end in zeros
         is_fixed = not any(value.endswith(b"\0") for value in present)
-        return Plain(filled.astype(np.bytes_) if is_fixed else filled.view(_BYTES), description)
+        return Plain(filled.astype(np.bytes_) if is_fixed else filled.view(BYTES), description)
     dtype = np.dtype(np.int8) if description["dtype"] == "objects[boolean]" else _integer_dtype(filled)
     return Plain(filled.astype(dtype), description, {"_FillValue": mark})
 
@@ -178,7 +179,7 @@ def store_strings(values: Array) -> Plain:
         mark = next(text for text in (f"<NA{n or ''}>" for n in itertools.count()) if text not in used)
         objects[missing] = mark
         description["missing"] = mark
-    texts = objects.astype(np.dtype("O", metadata={"element_type": str}))
+    texts = objects.astype(TEXT)
     return Plain(texts, description, {} if mark is None else {"missing_value": mark})
 
 

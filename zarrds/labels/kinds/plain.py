@@ -12,11 +12,27 @@ import pandas as pd
 from zarrds.errors import LabelError, MetadataError
 from zarrds.metadata.dtypes import JSON
 
-__all__ = ["Array", "Description", "Labels", "Like", "Plain", "described_dtype", "is_missing", "misfit", "other_kind"]
+__all__ = [
+    "BYTES",
+    "TEXT",
+    "Array",
+    "Description",
+    "Labels",
+    "Like",
+    "Plain",
+    "described_dtype",
+    "is_missing",
+    "misfit",
+    "other_kind",
+]
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 Labels: TypeAlias = "pd.Index[Any]"
 Description: TypeAlias = Mapping[str, JSON]
+
+# as xarray marks objects as text, or as bytes of any length, and then does not look at each of them
+TEXT = np.dtype("O", metadata={"element_type": str})
+BYTES = np.dtype("O", metadata={"element_type": bytes})
 
 # no dtype that is described has a longer name: the longest time zones have some 40 characters
 _MAX_DTYPE = 120

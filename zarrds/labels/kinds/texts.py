@@ -12,13 +12,21 @@ import pandas as pd
 
 from zarrds.errors import EncodingError
 from zarrds.labels.kinds.objects import missing_name, missing_value
-from zarrds.labels.kinds.plain import Array, Description, Labels, Like, Plain, described_dtype, is_missing, misfit
+from zarrds.labels.kinds.plain import (
+    BYTES,
+    TEXT,
+    Array,
+    Description,
+    Labels,
+    Like,
+    Plain,
+    described_dtype,
+    is_missing,
+    misfit,
+)
 
 __all__ = ["TEXTS", "holds_text", "marked_texts", "restore_texts", "store_texts", "text_options"]
 
-# as xarray marks objects as text, and then does not look at each of them
-_TEXT = np.dtype("O", metadata={"element_type": str})
-_BYTES = np.dtype("O", metadata={"element_type": bytes})
 TEXTS = re.compile(r"str|object|string\[(python|pyarrow)\]")
 
 
@@ -43,12 +51,12 @@ def marked_texts(values: Any) -> Array | None:
     what = pd.api.types.infer_dtype(objects.reshape(-1), skipna=False)
     if what == "bytes":
         return _marked_bytes(objects)
-    return objects.view(_TEXT) if what == "string" else None
+    return objects.view(TEXT) if what == "string" else None
 
 
 def _marked_bytes(values: Array) -> Array | None:
     """Objects that are bytes, marked as such of any length, if some of them end in zeros."""
-    return values.view(_BYTES) if any(value.endswith(b"\0") for value in values.flat) else None
+    return values.view(BYTES) if any(value.endswith(b"\0") for value in values.flat) else None
 
 
 def store_texts(labels: Labels, like: Like | None) -> Plain:
@@ -60,7 +68,7 @@ def store_texts(labels: Labels, like: Like | None) -> Plain:
         Where text is missing and `like` has none to stand for it, or where a label is that text.
     """
     missing = is_missing(labels)
-    values = np.array(labels.to_numpy(dtype=object), dtype=object) if labels.size else np.empty(0, _TEXT)
+    values = np.array(labels.to_numpy(dtype=object), dtype=object) if labels.size else np.empty(0, TEXT)
     if like is not None:
         description = dict(like.description)
     else:

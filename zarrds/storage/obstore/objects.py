@@ -102,29 +102,23 @@ class ObstoreObjects:
     """
 
     def __init__(self, url: str, options: Mapping[str, Any]) -> None:
-        self.url = url
-        self.options = dict(options)
-        self._given: Any = None
-        self._where = place_of(url, self.options)
-        self.place = self._where.name
-        self.is_read_only, self.is_memory = self._where.kind == "HTTPStore", False
-        self._has_suffixes = self._where.kind != "AzureStore"
-        self._lister: Any = None
-        self._connect({})
+        self._begin(url, dict(options), place_of(url, options))
 
     @classmethod
     def of(cls, store: Any, path: str) -> ObstoreObjects:
         """Objects of a store of obstore that the user has made."""
         made = cls.__new__(cls)
-        made.url, made.options, made.place = path, {}, path
-        made._given = store
-        made._where = Place(type(store).__name__, path, "", "", {})
-        made.is_read_only = made._where.kind == "HTTPStore"
-        made.is_memory = made._where.kind == "MemoryStore"
-        made._has_suffixes = made._where.kind != "AzureStore"
-        made._lister = None
-        made._connect({})
+        made._begin(path, {}, Place(type(store).__name__, path, "", "", {}), store)
         return made
+
+    def _begin(self, url: str, options: dict[str, Any], where: Place, given: Any = None) -> None:
+        self.url, self.options, self.place = url, options, where.name
+        self._where, self._given = where, given
+        self.is_read_only = where.kind == "HTTPStore"
+        self.is_memory = where.kind == "MemoryStore"
+        self._has_suffixes = where.kind != "AzureStore"
+        self._lister: Any = None
+        self._connect({})
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._given is not None:

@@ -12,7 +12,7 @@ import os
 import re
 import urllib.parse
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -148,12 +148,12 @@ _S3_NAMES = {
     "region": "region",
     "region_name": "region",
 }
-_CLIENT_NAMES = {
+# as botocore's clients and AWS's files both call them
+_AWS_NAMES = {
     "aws_access_key_id": "access_key_id",
     "aws_secret_access_key": "secret_access_key",
     "aws_session_token": "session_token",
     "endpoint_url": "endpoint",
-    "region_name": "region",
 }
 _ENCRYPTION_NAMES = {"ServerSideEncryption": "server_side_encryption", "SSEKMSKeyId": "sse_kms_key_id"}
 
@@ -161,7 +161,7 @@ _ENCRYPTION_NAMES = {"ServerSideEncryption": "server_side_encryption", "SSEKMSKe
 def _s3(rest: str, given: dict[str, Any]) -> Place:
     config: dict[str, Any] = {}
     client = dict(given.pop("client_kwargs", {}))
-    _taken(client, _CLIENT_NAMES, config)
+    _taken(client, _AWS_NAMES | {"region_name": "region"}, config)
     if client.get("verify") is False:
         config["client_options"] = {"allow_invalid_certificates": True}
     client = {name: value for name, value in client.items() if name not in ("verify", "use_ssl")}
@@ -185,7 +185,7 @@ def _s3(rest: str, given: dict[str, Any]) -> Place:
     if is_known or (profile is None and os.environ.get("AWS_ACCESS_KEY_ID")):
         return found
     wanted = profile or os.environ.get("AWS_PROFILE") or "default"
-    return Place(found.kind, found.name, found.root, found.prefix, found.config, wanted, found.secrets)
+    return replace(found, profile=wanted)
 
 
 def _addressing(settings: Mapping[str, Any], config: dict[str, Any]) -> None:
@@ -280,7 +280,7 @@ def _http(url: str, given: dict[str, Any]) -> Place:
         options["default_headers"] = headers
     base = without_secrets(url).rstrip("/")
     found = _built("HTTPStore", "http", "x", {"client_options": options}, given, secrets)
-    return Place("HTTPStore", base, base, "", found.config, None, found.secrets)
+    return replace(found, name=base, root=base)
 
 
 def credentials_of(profile: str) -> tuple[dict[str, str], Callable[[], Any] | None]:
@@ -311,9 +311,7 @@ def credentials_of(profile: str) -> tuple[dict[str, str], Callable[[], Any] | No
             expected=f"[{profile}] in {' or '.join(files.values())}",
             mend="Check the option profile, or AWS_PROFILE",
         )
-    names = {"aws_access_key_id": "access_key_id", "aws_secret_access_key": "secret_access_key"}
-    names |= {"aws_session_token": "session_token", "region": "region", "endpoint_url": "endpoint"}
-    config = {to: said[name] for name, to in names.items() if name in said}
+    config = {to: said[name] for name, to in (_AWS_NAMES | {"region": "region"}).items() if name in said}
     if "access_key_id" in config or not {"role_arn", "sso_session", "sso_start_url", "credential_process"} & set(said):
         return config, None
     return config, _by_botocore(profile)

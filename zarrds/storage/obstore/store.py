@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, suppress
 from typing import Any, Self
 
 from zarrds.errors import ConflictError, StoreExistsError, StoreIOError, UnsupportedError, ZarrdsError, locating
-from zarrds.storage.fsspec.commits import MARKER, OLD, Commit, Commits, is_door, is_key, is_staged
+from zarrds.storage.fsspec.commits import DOORS, MARKER, OLD, Commit, Commits, is_door, is_key, is_staged
 from zarrds.storage.fsspec.objects import Objects, identity_of
 from zarrds.storage.fsspec.store import RemoteStore
 from zarrds.storage.local.files import PARTIAL
@@ -396,4 +396,4 @@ def conflict(path: str) -> ConflictError:
 
 _ROOT = "root"  # of a new store: where in its folder the documents of its root are
 _CLAIM = "straight"  # there, if what the folder belongs to puts its values straight to their keys
-_VERSIONED = ("zarr.json", ".zmetadata", ".zgroup", ".zarray", ".zattrs")
+_VERSIONED = sorted(DOORS)  # of the root: those that tell whether it was changed

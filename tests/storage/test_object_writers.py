@@ -196,3 +196,24 @@ def test_a_lost_answer_is_found_out(server: S3Server) -> None:
     server.state.fault = None
     assert len(lost) > 5
     assert data().identical(opened(server))
+
+
+@pytest.mark.parametrize("value", [b"", b"<html>busy</html>", b"\xff\xfe"])
+def test_a_marker_that_says_nothing_keeps_nobody_out(server: S3Server, value: bytes) -> None:
+    save(server, data(), mode="w-")
+    marker = "t2m.zarr/.commit.zarrds-partial"
+
+    def damage() -> None:
+        server.state.values[marker] = value, '"damaged"', 0.0
+
+    damage()
+    (finding,) = zarrds.verify(URL, storage_options=server.options).findings
+    assert finding.key == ".commit.zarrds-partial"
+    (finding,) = zarrds.verify(URL, repair=True, storage_options=server.options).findings
+    assert finding.mended
+    assert marker not in server.state.values
+    for name in ("append", "replace", "attributes"):
+        damage()
+        OPERATIONS[name][0](server)
+        assert marker not in server.state.values
+    assert not zarrds.verify(URL, storage_options=server.options).findings

@@ -14,7 +14,7 @@ from zarrds.metadata.belonging import same_but_for_case
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node
 from zarrds.storage.local import leftovers
 from zarrds.storage.protocol import Store
-from zarrds.storage.traits import folder_of
+from zarrds.storage.traits import Damaged, folder_of, has_trait
 
 __all__ = ["Nodes", "verify_arrays"]
 
@@ -86,6 +86,8 @@ def _clean(store: Store) -> Iterable[Finding]:
 
 def _dead(store: Store) -> Iterable[Finding]:
     """What dead writers left."""
+    for name in store.damaged() if has_trait(store, Damaged) else []:
+        yield Finding("warning", name, "the marker of a commit, but says nothing; verify(..., repair=True) removes it")
     root = folder_of(store)
     if root is None:
         return

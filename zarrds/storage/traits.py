@@ -13,6 +13,7 @@ from zarrds.threads import MOST, side_by_side
 
 __all__ = [
     "BoundedValues",
+    "Damaged",
     "Fetched",
     "InFolder",
     "ManyValues",
@@ -84,6 +85,15 @@ def folder_of(store: object) -> str | None:
 def folds_case(store: object) -> bool:
     """Whether keys that differ only in case are one key of a store."""
     return has_trait(store, InFolder) and store.folds_case
+
+
+@runtime_checkable
+class Damaged(Protocol):
+    """A store in which what writers leave for each other may be damaged, and can be told apart from what is at work."""
+
+    def damaged(self) -> list[str]:
+        """The names of what says nothing to anybody; ``Store.clean(repair=True)`` removes it."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

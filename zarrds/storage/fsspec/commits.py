@@ -22,7 +22,19 @@ from zarrds.storage.local.changes import MAX_DELETED, deleted_keys
 from zarrds.storage.local.files import PARTIAL, is_partial
 from zarrds.storage.protocol import DELETED, check_key
 
-__all__ = ["DOORS", "MARKER", "OLD", "Commit", "Commits", "is_door", "is_key", "is_own", "is_staged", "new_folder"]
+__all__ = [
+    "DOORS",
+    "MARKER",
+    "MAX_MARKER",
+    "OLD",
+    "Commit",
+    "Commits",
+    "is_door",
+    "is_key",
+    "is_own",
+    "is_staged",
+    "new_folder",
+]
 
 # Where one of these stands, there is a group or an array. A store knows nothing of documents; only that with these
 # names, others begin to look: they are to go first and to come last.
@@ -33,7 +45,7 @@ _SIGNS = f".alive{PARTIAL}"  # in a staged folder: set anew now and then while i
 OLD = "old"  # in a staged folder: a JSON list of the keys that a publish removes
 _FOLDER = re.compile(rf"\.[0-9a-f]+{re.escape(PARTIAL)}\Z")
 
-_MAX_MARKER = 1 << 16  # bytes of a marker, and of a sign of life
+MAX_MARKER = 1 << 16  # bytes of a marker, and of a sign of life
 
 _PATIENCE = 20.0  # seconds without a sign of life, after which a writer counts as dead
 _POLL = 0.2  # seconds between two looks at a living one
@@ -110,11 +122,18 @@ class Commits:
         self._base = base
 
     def current(self) -> Commit | None:
-        """What the marker says, or None if there is none; one request."""
-        text = self._objects.read_at_most(self._base + MARKER, _MAX_MARKER)
+        """What the marker says, or None if there is none, or none that is whole; one request."""
+        return self._parsed(self._objects.read_at_most(self._base + MARKER, MAX_MARKER))
+
+    def is_damaged(self) -> bool:
+        """Whether there is a marker that says nothing: nothing was begun, or it can be read no more."""
+        text = self._objects.read_at_most(self._base + MARKER, MAX_MARKER)
+        return text is not None and self._parsed(text) is None
+
+    def _parsed(self, text: bytes | None) -> Commit | None:
         try:
-            if text is not None and len(text) > _MAX_MARKER:
-                raise ValueError(f"more than {_MAX_MARKER} bytes")
+            if text is not None and len(text) > MAX_MARKER:
+                raise ValueError(f"more than {MAX_MARKER} bytes")
             return None if text is None else Commit.load(text)
         except (ValueError, TypeError, KeyError) as exc:
             raise StoreIOError(
@@ -146,7 +165,7 @@ class Commits:
         while (commit := self.current()) is not None:
             if commit.owner == _process:  # we hold the lock, so nobody is at it here
                 return commit
-            sign = commit, self._objects.read_at_most(f"{self._base}{commit.folder}/{_SIGNS}", _MAX_MARKER)
+            sign = commit, self._objects.read_at_most(f"{self._base}{commit.folder}/{_SIGNS}", MAX_MARKER)
             if sign != seen:
                 seen, since = sign, time.monotonic()
             elif time.monotonic() - since >= _PATIENCE:

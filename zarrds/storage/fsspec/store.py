@@ -11,7 +11,7 @@ from hashlib import sha256
 from typing import Any, Self
 
 from zarrds.errors import InvalidKeyError, StoreExistsError, StoreIOError, ZarrdsError, locating
-from zarrds.storage.fsspec.commits import DOORS, Commit, Commits, is_door, is_key, is_own, is_staged, new_folder
+from zarrds.storage.fsspec.commits import DOORS, MARKER, Commit, Commits, is_door, is_key, is_own, is_staged, new_folder
 from zarrds.storage.fsspec.objects import Objects, age_of, identity_of
 from zarrds.storage.local.changes import deleted_keys, is_step
 from zarrds.storage.local.files import PARTIAL, is_partial
@@ -353,7 +353,12 @@ class RemoteStore:
         if self._folder or self._objects.is_read_only:
             return []
         with locating(self.path):
-            removed = []
+            removed = self.damaged() if repair else []
+            if removed:
+                nothing = Commit(new_folder(), ())  # which takes the place of the marker that says nothing
+                with self.lock():
+                    self._commits.begin(nothing)
+                    self._commits.finish(nothing)
             commit, now = self._commits.current(), time.time()
             for name in self._objects.folders():
                 if not is_staged(name) or is_own(name) or (commit is not None and commit.folder == name):
@@ -363,6 +368,11 @@ class RemoteStore:
                     self._objects.remove_below(name)
                     removed.append(name)
             return removed
+
+    def damaged(self) -> list[str]:
+        """Name a marker of a commit that says nothing; see `Damaged`."""
+        with locating(self.path):
+            return [MARKER] if not self._folder and self._commits.is_damaged() else []
 
     # how
 

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, suppress
 from typing import Any, Self
 
 from zarrds.errors import ConflictError, StoreExistsError, StoreIOError, UnsupportedError, ZarrdsError, locating
-from zarrds.storage.fsspec.commits import DOORS, MARKER, OLD, Commit, Commits, is_door, is_key, is_staged
+from zarrds.storage.fsspec.commits import DOORS, MARKER, MAX_MARKER, OLD, Commit, Commits, is_door, is_key, is_staged
 from zarrds.storage.fsspec.objects import Objects, identity_of
 from zarrds.storage.fsspec.store import RemoteStore
 from zarrds.storage.local.files import PARTIAL
@@ -375,7 +375,7 @@ class _Commits(Commits):
         marker = self._base + MARKER
         try:
             # nothing is visible before the second look: who takes the marker for a dead writer's waits for seconds
-            objects.put_if(marker, commit.dump(), None)
+            self._put_marker(objects, marker, commit.dump())
         except ValueChangedError:
             raise conflict(self._base) from None
         try:
@@ -383,6 +383,15 @@ class _Commits(Commits):
         except BaseException:
             objects.remove(marker)
             raise
+
+    def _put_marker(self, objects: ObstoreObjects, marker: str, value: bytes) -> None:
+        try:
+            objects.put_if(marker, value, None)
+        except ValueChangedError:
+            found = objects.find_one(marker, limit=MAX_MARKER)
+            if found is None or self._parsed(bytes(found.data)) is not None:
+                raise
+            objects.put_if(marker, value, version_of(found.info))  # it says nothing, and must not keep all out for ever
 
 
 def conflict(path: str) -> ConflictError:

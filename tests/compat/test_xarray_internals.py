@@ -321,3 +321,11 @@ class _Backed(xr.backends.BackendArray):
 
     def __getitem__(self, key: Any) -> Any:
         return internals.indexed_by(key, self.shape, self.get)
+
+
+def test_is_chunked(tmp_path: Path) -> None:
+    dataset = xr.Dataset({"v": ("x", np.arange(4.0))}, {"x": np.arange(4)})
+    zarrds.save(dataset, tmp_path / "x.zarr")
+    for each in (dataset, dataset.chunk(x=2), xr.open_dataset(tmp_path / "x.zarr", engine="zarrds")):
+        for variable in each.variables.values():
+            assert internals.is_chunked(variable) == (variable.chunks is not None)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from zarrds.compat.xarray_internals import is_chunked
 from zarrds.datasets.encoding.meaning import says_where
 from zarrds.datasets.writing.tasks import aligned_blocks
 from zarrds.datasets.writing.update import ArrayChange
@@ -34,7 +35,7 @@ def with_labels_loaded(dataset: xr.Dataset) -> xr.Dataset:
     loaded = {
         name: variable.compute()
         for name, variable in dataset.variables.items()
-        if variable.chunks is not None
+        if is_chunked(variable)
         and variable.ndim == 1
         and variable.nbytes <= _MAX_LOADED
         and (variable.dtype.kind in "mM" or says_where(str(name), variable))

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from zarrds.arrays.in_place import InPlace
+from zarrds.compat.xarray_internals import is_chunked
 from zarrds.datasets.writing.conflicts import check_not_replaced, check_versions, leftovers_of, true_of_regions
 from zarrds.datasets.writing.moving import moved
 from zarrds.datasets.writing.noting import noted, put_statistics, touched_by
@@ -153,7 +154,7 @@ def _carry_out_elsewhere(
     conflict: ConflictError,
 ) -> Any:
     """Write what was staged for a store that has changed meanwhile where it belongs now; under the store's lock."""
-    computed = [path for path, change in arrays.items() if change.variable.chunks is not None and options.compute]
+    computed = [path for path, change in arrays.items() if options.compute and is_chunked(change.variable)]
     try:
         plan = plan_again()
         changes = moved(plan.arrays, arrays, transaction.staged, computed)
@@ -177,7 +178,7 @@ def later_and_after(
     arrays: Mapping[str, ArrayChange], options: Options
 ) -> tuple[dict[str, ArrayChange], dict[str, ArrayMetadata]]:
     """The changes whose data is computed some other day, and the metadata of all arrays once the others are written."""
-    later = {p: c for p, c in arrays.items() if c.variable.chunks is not None and not options.compute}
+    later = {p: c for p, c in arrays.items() if not options.compute and is_chunked(c.variable)}
     after = {p: marked(c, is_written=p not in later and options.writes_empty(c)) for p, c in arrays.items()}
     return later, {path: noted(arrays[path], node, options.statistics) for path, node in after.items()}
 

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import xarray as xr
 
+from zarrds.compat.xarray_internals import is_chunked
 from zarrds.datasets.encoding.dataset import datasets_of, encode_variable, prepared
 from zarrds.datasets.encoding.meaning import decoded_like
 from zarrds.datasets.writing.append import ON_OVERLAP, ON_UNORDERED, OnOverlap, OnUnordered
@@ -325,7 +326,7 @@ def _save_into(parts: Parts, store: Store, path: str, how: How, options: Options
     sources = [v for _, dataset, _ in parts for v in dataset.variables.values()]
     # With data at hand, other writers are kept out from the first look to the last write. A dask graph may take days:
     # then it is only made sure at the end that nobody came between. Regions are written side by side.
-    alone = how.region is None and all(variable.chunks is None for variable in sources)
+    alone = how.region is None and not any(is_chunked(variable) for variable in sources)
     with locked(store) if alone else nullcontext():
         store.clean()
         try:

@@ -17,6 +17,7 @@ import numpy as np
 import xarray as xr
 
 from zarrds.arrays.in_place import InPlace
+from zarrds.compat.xarray_internals import is_chunked
 from zarrds.datasets.encoding.blocks import check_declared
 from zarrds.datasets.writing.tasks import MOST_NBYTES, task_blocks
 from zarrds.engine.elements import Elements
@@ -51,7 +52,7 @@ class Write:
     @property
     def is_chunked(self) -> bool:
         """Whether the data is a dask array."""
-        return self.variable.chunks is not None
+        return is_chunked(self.variable)
 
     @property
     def key(self) -> tuple[slice, ...]:

@@ -26,6 +26,7 @@ from zarrds.errors import (
     ConflictError,
     EncodingError,
     StoreExistsError,
+    StoreIOError,
     UnsupportedError,
     VariableNotFoundError,
 )
@@ -371,6 +372,72 @@ def test_other_work_begins_anew_and_two_at_once_are_refused(tmp_path: Path) -> N
     assert any(name.endswith(".zarrds-partial") for name in os.listdir(tmp_path))
     zarrds.rechunk(tmp_path / "a.zarr", tmp_path / "b.zarr", chunks={"time": 2})
     assert zarrds.open_array(tmp_path / "b.zarr", path="t2m").chunks == (2, 1)
+    assert sorted(os.listdir(tmp_path)) == ["a.zarr", "b.zarr"]
+
+
+@pytest.mark.parametrize("place", ["file", "file/b.zarr"])
+def test_a_target_that_is_a_file_is_refused_before_any_work(tmp_path: Path, place: str) -> None:
+    zarrds.save(days(0, 6), tmp_path / "a.zarr")
+    (tmp_path / "file").write_text("mine")
+
+    def never(done: int, total: int) -> None:
+        raise AssertionError("work was begun")
+
+    ways: list[Any] = [
+        lambda **more: zarrds.copy(tmp_path / "a.zarr", tmp_path / place, **more),
+        lambda **more: zarrds.rechunk(tmp_path / "a.zarr", tmp_path / place, chunks={"time": 2}, **more),
+    ]
+    for way in ways:
+        for mode in ("w", "w-"):
+            with pytest.raises((StoreExistsError, StoreIOError), match="a file stands where"):
+                way(mode=mode, progress=never)
+    with pytest.raises((StoreExistsError, StoreIOError), match="a file stands where"):
+        zarrds.convert(tmp_path / "a.zarr", tmp_path / place, overwrite=True, progress=never)
+    assert sorted(os.listdir(tmp_path)) == ["a.zarr", "file"]
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_what_failed_before_anything_was_done_leaves_nothing(tmp_path: Path) -> None:
+    zarrds.save(xr.Dataset({"v": ("x", np.arange(9.0))}), tmp_path / "a.zarr", encoding={"v": {"chunks": (3,)}})
+    for chunk in (tmp_path / "a.zarr/v").glob("c.*"):
+        chunk.write_bytes(b"damaged")
+    with pytest.raises(ChunkError):
+        zarrds.rechunk(tmp_path / "a.zarr", tmp_path / "b.zarr", chunks={"x": 9})
+    assert os.listdir(tmp_path) == ["a.zarr"]
+
+
+def test_leftovers_are_named_and_go_when_they_are_old(tmp_path: Path) -> None:
+    zarrds.save(days(0, 6), tmp_path / "a.zarr", encoding={"t2m": {"chunks": (1, 1)}})
+    zarrds.save(days(0, 1), tmp_path / "b.zarr")
+
+    def stop(done: int, total: int) -> None:
+        if done > total // 2:
+            assert zarrds.verify(tmp_path / "b.zarr", repair=True).findings == ()  # somebody is at work
+            raise KeyboardInterrupt
+
+    def leave() -> Path:
+        with pytest.raises(KeyboardInterrupt):
+            zarrds.rechunk(tmp_path / "a.zarr", tmp_path / "b.zarr", chunks={"time": 3}, mode="w", progress=stop)
+        return tmp_path / ".b.zarr.rechunk.zarrds-partial"
+
+    left = leave()
+    for repair in (False, True):  # it is young, and another run may go on from it
+        (finding,) = zarrds.verify(tmp_path / "b.zarr", repair=repair).findings
+        assert (finding.severity, finding.key, finding.mended) == ("warning", left.name, False)
+        assert "goes on from it; once it is an hour old" in finding.problem
+    assert zarrds.verify(tmp_path / "a.zarr").findings == ()
+    for place in (left, left / "done"):
+        os.utime(place, (0, 0))
+    assert "goes on from it; verify(" in zarrds.verify(tmp_path / "b.zarr").findings[0].problem
+    (finding,) = zarrds.verify(tmp_path / "b.zarr", repair=True).findings
+    assert (finding.key, finding.mended) == (left.name, True)
+    assert sorted(os.listdir(tmp_path)) == ["a.zarr", "b.zarr"]
+    # a run of the other kind removes it too
+    for place in (leave(), left / "done"):
+        os.utime(place, (0, 0))
+    lock = tmp_path / ".b.zarr.rechunk.lock.zarrds-partial"  # as of a process that was killed
+    lock.touch()
+    zarrds.copy(tmp_path / "a.zarr", tmp_path / "b.zarr", mode="w")
     assert sorted(os.listdir(tmp_path)) == ["a.zarr", "b.zarr"]
 
 

@@ -179,3 +179,11 @@ def test_what_is_wrong_leaves_nothing(tmp_path: Path) -> None:
     assert main(["convert", str(good), str(out)]) == 0
     with pytest.raises(StoreExistsError):
         zarrds.convert(good, out)
+
+
+def test_a_target_that_is_a_file_is_refused_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("mine")
+    monkeypatch.setattr("zarrds.datasets.vcf.convert.scan", None)
+    with pytest.raises(StoreExistsError, match="a file stands where"):
+        zarrds.convert(vcf(tmp_path / "a.vcf"), tmp_path / "file", overwrite=True)
+    assert (tmp_path / "file").read_text() == "mine"

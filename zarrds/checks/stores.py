@@ -80,8 +80,12 @@ def _clean(store: Store) -> Iterable[Finding]:
     for name in store.clean(repair=True):
         yield Finding("warning", name, "left behind by a writer that died", mended=True)
     root = folder_of(store)
-    for name in [] if root is None else leftovers.remove_old(root):
+    if root is None:
+        return
+    for name in leftovers.remove_old(root):
         yield Finding("warning", name, "an unfinished file, left behind by a writer that died", mended=True)
+    for name in leftovers.remove_old_workspaces(root):
+        yield Finding("warning", name, "an unfinished copy of another store, left behind", mended=True)
 
 
 def _dead(store: Store) -> Iterable[Finding]:
@@ -100,6 +104,13 @@ def _dead(store: Store) -> Iterable[Finding]:
             problem = "an unfinished file, left behind by a writer that died; verify(..., repair=True) removes it"
         else:
             problem = "an unfinished file; once it is an hour old, verify(..., repair=True) removes it"
+        yield Finding("warning", found.name, problem)
+    for found in leftovers.workspaces(root):
+        removal = "verify(..., repair=True) removes it"
+        problem = (
+            "an unfinished copy of another store to this place, left behind: the same zarrds.copy or zarrds.rechunk "
+            f"goes on from it; {removal if found.is_old else f'once it is an hour old, {removal}'}"
+        )
         yield Finding("warning", found.name, problem)
 
 

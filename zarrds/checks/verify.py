@@ -37,7 +37,8 @@ def verify(
         A path, a URL or a store object.
     repair : bool
         Mend what can be mended without touching a chunk: changes that a dead writer had begun to put in place are
-        finished; what dead writers staged, and unfinished files to which nothing was written for an hour, are removed;
+        finished; what dead writers staged is removed, and so are unfinished files, and copies to this place, to which
+        nothing was written for an hour;
         consolidated metadata that does not fit is made anew from the single documents. A group without a document
         of its own, and an array without one of which chunks are left, get theirs back from consolidated metadata.
         The order of labels that is noted wrongly is noted anew, as by `zarrds.index`, or not at all where it cannot be.

@@ -16,7 +16,9 @@ from zarrds.metadata.belonging import check_case, check_nothing_else
 from zarrds.metadata.documents import Nodes, open_nodes, parents_of, zarr_format_of
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
 from zarrds.metadata.written import documents_of_store, raws_of
+from zarrds.storage.local.replacing import check_replaceable
 from zarrds.storage.protocol import Store
+from zarrds.storage.traits import folder_of
 
 __all__ = ["Target", "find_target", "staged"]
 
@@ -61,6 +63,14 @@ def find_target(store: S, group: str, mode: Literal["w", "w-"], zarr_format: Zar
     StoreExistsError
         If something stands there that `mode` does not allow to replace, or that is no Zarr store at all.
     """
+    target = _found_target(store, group, mode, zarr_format)
+    folder = folder_of(store)
+    if target.is_whole and folder is not None:
+        check_replaceable(folder, store.path)  # as staging does, but before any work
+    return target
+
+
+def _found_target(store: S, group: str, mode: Literal["w", "w-"], zarr_format: ZarrFormat | None) -> Target[S]:
     existing = zarr_format_of(store)
     if existing is None:
         if next(store.list_prefix(""), None) is not None:

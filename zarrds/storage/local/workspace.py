@@ -7,7 +7,8 @@ A process that is killed leaves it; the next one that does the same work goes on
     .x.zarr.NAME.zarrds-partial/done       what the work is, and a line for each step that is done
     .x.zarr.NAME.lock.zarrds-partial       held as long as a process is at work
 
-A step that is done counts only if the machine has not been started anew since: nothing is synced until the end.
+A step that is done counts only if the machine has not been started anew since: nothing is synced until the end. Work
+that failed before any step was done leaves nothing; what other kinds of work left goes when it is old (`leftovers`).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from zarrds.errors import ConflictError, StoreIOError, ZarrdsError
-from zarrds.storage.local import files, staging
+from zarrds.storage.local import files, leftovers, staging
 from zarrds.storage.local.lock_files import LockFile
 from zarrds.storage.local.store import LocalStore
 
@@ -55,13 +56,13 @@ class Workspace:
 
 @contextmanager
 def workspace(target: LocalStore, name: str, identity: str) -> Iterator[Workspace]:
-    """The workspace of a piece of work on a store; it is gone at the end, unless the body fails.
+    """The workspace of a piece of work on a store; it is gone at the end, unless the body fails after some steps.
 
     Parameters
     ----------
     target : LocalStore
     name : str
-        Of the kind of work.
+        Of the kind of work: at most sixteen of the letters a to z.
     identity : str
         One line that says all of what the work is: a folder of other work is begun anew.
 
@@ -69,14 +70,17 @@ def workspace(target: LocalStore, name: str, identity: str) -> Iterator[Workspac
     ------
     ConflictError
         If another process is at this work.
+    StoreExistsError
+        If the target cannot be replaced by a folder.
     StoreIOError
         If the file system refuses.
     """
     root = Path(target.root)
     folder = root.parent / f".{files.short(root.name)}.{name}{files.PARTIAL}"
+    store = target.staged_in(str(folder / "store"))
     lock = LockFile(str(root.parent), f".{files.short(root.name)}.{name}.lock{files.PARTIAL}")
     try:
-        root.parent.mkdir(parents=True, exist_ok=True)
+        files.make_folders(str(root.parent))
         held = lock.acquire(wait=False)
     except OSError as error:
         raise _refused(error, target, folder) from error
@@ -87,11 +91,12 @@ def workspace(target: LocalStore, name: str, identity: str) -> Iterator[Workspac
             mend="Wait for it, or choose another target",
         )
     with held:
-        log = -1
+        log, done = -1, set[str]()
         try:
+            leftovers.remove_old_workspaces(target.root)  # not this one, which is locked
             log, done = _begin(folder, identity)
-            yield Workspace(folder, target.staged_in(str(folder / "store")), done, log)
-            staging.remove_tree(str(folder))
+            yield Workspace(folder, store, done, log)
+            done.clear()
         except ZarrdsError:  # some are OSErrors too
             raise
         except OSError as error:
@@ -99,6 +104,9 @@ def workspace(target: LocalStore, name: str, identity: str) -> Iterator[Workspac
         finally:
             if log >= 0:
                 os.close(log)
+            if not done:  # nothing that another run could go on from
+                with suppress(OSError):
+                    staging.remove_tree(str(folder))
 
 
 def _begin(folder: Path, identity: str) -> tuple[int, set[str]]:
@@ -133,9 +141,10 @@ def _boot() -> str:
 
 
 def _refused(error: OSError, target: LocalStore, folder: Path) -> StoreIOError:
+    reason, mend = files.explain(error)
     return StoreIOError(
-        f"the file system refuses: {error}",
+        f"the file system refuses: {reason}",
         path=target.path,
         key=folder.name,
-        mend="Make room, or make the folder of the target writable, and run it again: what is done is kept",
+        mend=f"{mend}; steps that are done are kept",
     )

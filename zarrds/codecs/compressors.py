@@ -48,12 +48,15 @@ class Compressor:
         too many; raises any `Exception` for damaged ones.
     refused : MetadataError or None
         Why nothing can be encoded.
+    level : int or None
+        Zstandard's level or LZ4's acceleration, where the encoded bytes depend on nothing else.
     """
 
     name: str
     compress: Callable[[Buffer], Buffer]
     decompress: Callable[[Buffer, int | None], Buffer]
     refused: MetadataError | None = None
+    level: int | None = None
 
     def check_encoding(self) -> None:
         """Raise `MetadataError` for settings that only matter when something is encoded, and are wrong."""
@@ -163,7 +166,7 @@ def _zstd(level: int = 0, checksum: bool = False) -> Compressor:
         decoded: bytes = codec.decode(_checked_zstd(data, size))
         return decoded
 
-    return Compressor("zstd", codec.encode, decompress)
+    return Compressor("zstd", codec.encode, decompress, level=None if checksum else level)
 
 
 def _lz4(acceleration: int = 1) -> Compressor:
@@ -178,7 +181,7 @@ def _lz4(acceleration: int = 1) -> Compressor:
         decoded: bytes = codec.decode(data)
         return decoded
 
-    return Compressor("lz4", codec.encode, decompress)
+    return Compressor("lz4", codec.encode, decompress, level=acceleration)
 
 
 def _gzip(level: int = 1) -> Compressor:

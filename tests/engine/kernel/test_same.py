@@ -46,7 +46,8 @@ PIPELINES: dict[str, list[dict[str, Any]]] = {
     "small blocks": [BYTES, blosc(blocksize=16), CRC],
     "none": [BYTES],
     "none+crc": [BYTES, CRC],
-    "zstd": [BYTES, {"name": "zstd", "configuration": {"level": 3, "checksum": True}}, CRC],
+    "zstd": [BYTES, {"name": "zstd", "configuration": {"level": 3, "checksum": False}}, CRC],
+    "zstd+sum": [BYTES, {"name": "zstd", "configuration": {"level": 3, "checksum": True}}, CRC],
     "lz4": [BYTES, {"name": "numcodecs.lz4", "configuration": {"acceleration": 1}}],
 }
 pipelines = pytest.mark.parametrize("codecs", PIPELINES.values(), ids=PIPELINES)
@@ -446,4 +447,26 @@ def test_shards_are_written_alike(data: st.DataObject, inner: str, location: str
             array[...] = ids_of(shape)
             array[key] = 7
             found.append((array[...].tobytes(), files_of(folder / "a.zarr")))
+    assert found[0] == found[1]
+
+
+LEVELS = [("zstd", {"level": level, "checksum": False}) for level in (-7, -1, 0, 1, 5, 19, 22)] + [
+    ("numcodecs.lz4", {"acceleration": acceleration}) for acceleration in (-3, 0, 1, 17, 2**31 - 1)
+]
+
+
+@pytest.mark.parametrize("noise", [0, 2**31 - 1], ids=["zeros", "noise"])
+@pytest.mark.parametrize(("name", "options"), LEVELS)
+def test_each_level_makes_the_same_files(name: str, options: Any, noise: int, tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(0, noise, (40, 40), "i4", endpoint=True)
+    found = []
+    for folder, kernel in (("py", None), ("c", Spy())):
+        with with_kernel(kernel):
+            codecs = [BYTES, {"name": name, "configuration": options}]
+            array = create_array(tmp_path / folder, shape=(40, 40), dtype="i4", chunks=(20, 40), codecs=codecs)
+            array[...] = values
+            np.testing.assert_array_equal(array[...], values)
+        if kernel is not None:
+            assert (kernel.given["write"], kernel.left) == (2, 0)
+        found.append(files_of(tmp_path / folder))
     assert found[0] == found[1]

@@ -42,6 +42,8 @@ class NativeCodecs:
     decompress, compress : int
         Addresses of functions, 0 for none.
     blosc : Blosc or None
+    level : int or None
+        Blosc's, Zstandard's, or LZ4's acceleration; None if it cannot encode with the settings of the array.
     chunk_nbytes : int
         Of a decoded chunk.
     """
@@ -51,6 +53,7 @@ class NativeCodecs:
     decompress: int
     compress: int
     blosc: Blosc | None
+    level: int | None
     chunk_nbytes: int
 
     @property
@@ -61,9 +64,7 @@ class NativeCodecs:
     @property
     def can_write(self) -> bool:
         """Whether it can encode with the settings of the array."""
-        if self.blosc is not None and self.blosc.refused is not None:
-            return False  # Python says why
-        return self.codec in (_NONE, _BLOSC) and self.chunk_nbytes <= (LARGEST_WRITE if self.codec else _LARGEST)
+        return self.level is not None and self.chunk_nbytes <= (LARGEST_WRITE if self.codec else _LARGEST)
 
     @property
     def reads_whole(self) -> bool:
@@ -93,7 +94,7 @@ def native_codecs(kernel: Library, pipeline: ChunkCodecs) -> NativeCodecs | None
             return None
         codecs.pop()
     if not codecs:
-        return NativeCodecs(_NONE, checksum, 0, 0, None, nbytes)
+        return NativeCodecs(_NONE, checksum, 0, 0, None, 0, nbytes)
     codec, *others = codecs
     name = "blosc" if isinstance(codec, Blosc) else codec.name if isinstance(codec, Compressor) else ""
     number = {"blosc": _BLOSC, "zstd": _ZSTD, "lz4": _LZ4}.get(name)
@@ -101,7 +102,14 @@ def native_codecs(kernel: Library, pipeline: ChunkCodecs) -> NativeCodecs | None
     if functions is None or number is None:
         return None
     blosc = codec if isinstance(codec, Blosc) else None
-    return NativeCodecs(number, checksum, functions.decompress, functions.compress, blosc, nbytes)
+    return NativeCodecs(number, checksum, functions.decompress, functions.compress, blosc, _level_of(codec), nbytes)
+
+
+def _level_of(codec: object) -> int | None:
+    """The level that the kernel encodes with, None where it does not; what is refused, Python refuses with reasons."""
+    if isinstance(codec, Blosc):
+        return codec.clevel if codec.refused is None else None
+    return codec.level if isinstance(codec, Compressor) and codec.refused is None else None
 
 
 @runtime_checkable

@@ -72,7 +72,7 @@ class Template:
             decompress=codecs.decompress,
             compress=codecs.compress,
             cname=None if blosc is None else blosc.cname.encode("ascii"),
-            level=0 if blosc is None else blosc.clevel,
+            level=codecs.level or 0,
             shuffle=codecs.shuffle(),
             typesize=typesize,
             blocksize=0 if blosc is None else blosc.blocksize,

@@ -188,16 +188,29 @@ def _zstd(extension: ctypes.CDLL) -> Compressor | None:
     decompress = extension.ZSTD_decompress
     decompress.argtypes, decompress.restype = (_P, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t), ctypes.c_size_t
     out, frame = ctypes.create_string_buffer(len(_SAMPLE)), _FRAMES["zstd"]
-    works = decompress(out, len(out), frame, len(frame)) == len(_SAMPLE) and out.raw == _SAMPLE
-    return Compressor(_address(decompress), _address(extension.ZSTD_compress)) if works else None
+    compress, packed = extension.ZSTD_compress, ctypes.create_string_buffer(len(_SAMPLE) + 64)
+    compress.argtypes = (_P, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_int)
+    compress.restype = ctypes.c_size_t
+    n = compress(packed, len(packed), _SAMPLE, len(_SAMPLE), 1)
+    for each in (frame, packed.raw[: min(n, len(packed))]):
+        ctypes.memset(out, 0, len(out))
+        if decompress(out, len(out), each, len(each)) != len(_SAMPLE) or out.raw != _SAMPLE:
+            return None
+    return Compressor(_address(decompress), _address(compress))
 
 
 def _lz4(extension: ctypes.CDLL) -> Compressor | None:
     decompress = extension.LZ4_decompress_safe
     decompress.argtypes = (ctypes.c_char_p, _P, ctypes.c_int, ctypes.c_int)
     out, frame = ctypes.create_string_buffer(len(_SAMPLE)), _FRAMES["lz4"]
-    works = decompress(frame, out, len(frame), len(out)) == len(_SAMPLE) and out.raw == _SAMPLE
-    return Compressor(_address(decompress), _address(extension.LZ4_compress_fast)) if works else None
+    compress, packed = extension.LZ4_compress_fast, ctypes.create_string_buffer(len(_SAMPLE) + 64)
+    compress.argtypes = (ctypes.c_char_p, _P, ctypes.c_int, ctypes.c_int, ctypes.c_int)
+    n = compress(_SAMPLE, packed, len(_SAMPLE), len(packed), 1)
+    for each in (frame, packed.raw[: max(n, 0)]):
+        ctypes.memset(out, 0, len(out))
+        if decompress(each, out, len(each), len(out)) != len(_SAMPLE) or out.raw != _SAMPLE:
+            return None
+    return Compressor(_address(decompress), _address(compress))
 
 
 _PROBES = {"blosc": _blosc, "zstd": _zstd, "lz4": _lz4}

@@ -48,6 +48,8 @@ def test_link_to_a_file_outside(store: LocalStore, root: Path, outside: Path) ->
     assert_refused(store, "a/k", outside / "k")
     assert_refused(store, "dangling", outside / "nothing")
     assert list(store.list_prefix()) == ["a/x"]
+    out = "a symbolic link that leads out of the store"
+    assert sorted(store.list_strange()) == [("a/k", out), ("dangling", out)]
     store.set("a/k", b"mine")  # replaces the link
     assert store.get("a/k") == b"mine"
     store.set("dangling", b"mine")
@@ -148,6 +150,7 @@ def test_links_inside_are_followed(store: LocalStore, root: Path) -> None:
         assert store.identity(key) == store.identity("v1/deep/k")
     assert store.get("dangling") is None
     assert set(store.list_prefix()) == {"v1/deep/k", "latest/deep/k", "nested/d/k", "file"}
+    assert list(store.list_strange()) == [("dangling", "a symbolic link that leads to no file")]
     assert store.list_children() == ["latest", "nested", "v1"]
     store.set("nested/d/new", b"w")
     assert store.get("v1/deep/new") == b"w"

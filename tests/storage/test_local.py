@@ -5,9 +5,11 @@ import os
 import pickle
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -99,7 +101,7 @@ def test_long_and_odd_names(store: LocalStore) -> None:
     assert caught.value.errno == errno.ENAMETOOLONG
 
 
-def test_files_that_are_no_values(store: LocalStore, root: Path) -> None:
+def test_files_that_are_no_values(store: LocalStore, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store.set("k", b"v")
     (root / "back\\slash").write_bytes(b"")
     with open(os.fsencode(root) + b"/not-utf-8-\xff", "wb"):
@@ -108,9 +110,25 @@ def test_files_that_are_no_values(store: LocalStore, root: Path) -> None:
     (root / "empty" / "folders").mkdir(parents=True)
     assert list(store.list_prefix()) == ["k"]
     assert store.list_children() == []
-    for size in (None, 0, 8):  # reading a pipe must not wait for a writer
-        assert store.get("pipe", None if size is None else memoryview(bytearray(size))) is None
-    assert store.identity("pipe") is None
+    with socket.socket(socket.AF_UNIX) as listening:
+        monkeypatch.chdir(root)  # the names of sockets are short
+        listening.bind("socket")
+    for key in ("pipe", "socket"):
+        for size in (None, 0, 8):  # reading a pipe must not wait for a writer
+            buffer = None if size is None else memoryview(bytearray(size))
+            for read in (store.get, partial(store.get_at_most, limit=5), partial(store.get_range, start=0, length=5)):
+                with pytest.raises(
+                    StoreIOError, match="a pipe, a socket or a device stands where a file must be"
+                ) as caught:
+                    read(key, buffer=buffer)
+                assert caught.value.key == key
+        assert store.identity(key) is None
+    assert sorted(store.list_strange()) == [
+        ("pipe", "a pipe, a socket or a device"),
+        ("socket", "a pipe, a socket or a device"),
+    ]
+    store.set("pipe", b"v")
+    assert store.get("pipe") == b"v"
 
 
 # what the file system refuses

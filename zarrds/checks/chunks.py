@@ -24,11 +24,12 @@ from zarrds.engine.chunk_io import Chunks
 from zarrds.engine.executor import Worker
 from zarrds.engine.plans import Part
 from zarrds.engine.progress import ProgressOption, progress_bar
-from zarrds.errors import InvalidKeyError, ZarrdsError
+from zarrds.errors import InvalidKeyError, StoreIOError, ZarrdsError
+from zarrds.metadata.belonging import others
 from zarrds.metadata.extension import marks_of
 from zarrds.metadata.model import ArrayMetadata, Node, ZarrFormat
 from zarrds.storage.protocol import Buffer, Store
-from zarrds.storage.traits import get_at_most
+from zarrds.storage.traits import get_at_most, list_strange
 
 __all__ = ["Tally", "check_keys"]
 
@@ -197,6 +198,7 @@ def check_keys(
     """
     arrays = dict(_arrays(store, nodes, tally))
     _sort_keys(store, nodes, zarr_format, arrays, tally)
+    _sort_strange(store, nodes, arrays, tally)
     for path, array in arrays.items():
         _find_missing(store, path, array, tally)
         tally.n_chunks += array.n_stored
@@ -211,6 +213,8 @@ def _arrays(store: Store, nodes: Mapping[str, Node | None], tally: Tally) -> Ite
     for path, node in nodes.items():
         if not isinstance(node, ArrayMetadata):
             continue
+        if _leads_out(store, path):
+            continue  # that is a finding of its document
         # a chunk that is deleted while this runs is no damage
         chunks = Chunks(_Counted(store, tally.add_bytes), path, node, missing_chunks="fill")
         try:
@@ -224,6 +228,15 @@ def _arrays(store: Store, nodes: Mapping[str, Node | None], tally: Tally) -> Ite
             shape = tuple(map(min, sizes, node.shape))
             required = tuple(-(-size // chunk) for size, chunk in zip(shape, node.chunks, strict=True))
         yield path, _Array(chunks, sharding, required)
+
+
+def _leads_out(store: Store, path: str) -> bool:
+    """Whether the folder of a node is a symbolic link that leads out of the store."""
+    try:
+        store.identity(f"{path}/any" if path else "any")
+    except InvalidKeyError:
+        return True
+    return False
 
 
 def _sort_keys(
@@ -257,6 +270,22 @@ def _sort_keys(
         tally.add(owner, "folders that are no groups or arrays", Finding("warning", folder, problem))
 
 
+def _sort_strange(store: Store, nodes: Mapping[str, Node | None], arrays: Mapping[str, _Array], tally: Tally) -> None:
+    """Report what lies where keys do and is none: readers refuse it, or pass over it."""
+    for key, what in list_strange(store):
+        owner = key.rpartition("/")[0]
+        while owner not in nodes:
+            owner = owner.rpartition("/")[0]
+        array = arrays.get(owner)
+        position = None if array is None else array.position(key)
+        is_required = array is not None and position is not None and _is_inside(position, array.required)
+        if key in nodes or is_required:
+            continue  # a finding of the document, or of the chunk
+        severity: Severity = "warning" if any(others([key])) else "error"
+        problem = f"{what}, and no file: nothing of it is read. Remove it, or put a copy of the file in its place"
+        tally.add(owner, "things that are no files", Finding(severity, key, problem))
+
+
 def _count_chunk(key: str, path: str, array: _Array, tally: Tally) -> None:
     position = array.position(key)
     if position is None:
@@ -281,8 +310,9 @@ def _find_missing(store: Store, path: str, array: _Array, tally: Tally) -> None:
         try:
             if store.identity(key) is not None:
                 continue
+            get_at_most(store, key, 0)
             finding = Finding("error", key, _MISSING)
-        except InvalidKeyError as error:  # a link out of the store
+        except (InvalidKeyError, StoreIOError) as error:  # a link out of the store, a pipe
             finding = finding_of(error, key)
         n_listed += 1
         tally.add(path, "missing chunks", finding)

@@ -28,7 +28,8 @@ from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.fields import MALFORMED
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
 from zarrds.metadata.transaction import Transaction
-from zarrds.storage.protocol import Store
+from zarrds.storage.protocol import Store, check_prefix
+from zarrds.storage.traits import get_at_most
 
 __all__ = ["Survey", "document_names", "format_of", "mend", "survey"]
 
@@ -88,6 +89,8 @@ def format_of(store: Store) -> ZarrFormat:
         return 3
     if any(store.identity(name) is not None for name in (v2.GROUP, v2.ARRAY, v2.CONSOLIDATED)):
         return 2
+    for name in (v3.NAME, v2.GROUP, v2.ARRAY):
+        get_at_most(store, name, 0)  # which says so if something else than a file stands there
     raise StoreNotFoundError(
         "no Zarr store here",
         path=store.path,
@@ -160,10 +163,12 @@ def _load(store: Store, zarr_format: ZarrFormat) -> _Documents:
 
 def _load_own(store: Store, module: ModuleType, path: str) -> Raw | ZarrdsError | None:
     try:
-        raw: Raw | None = module.load_raw(store, path)
+        check_prefix(path)
     except InvalidKeyError:  # a path that only consolidated metadata can have
         return None
-    except ZarrdsError as error:
+    try:
+        raw: Raw | None = module.load_raw(store, path)
+    except ZarrdsError as error:  # also one of a link out of the store, which is not gone for that
         return error
     return raw
 

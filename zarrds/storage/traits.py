@@ -19,12 +19,14 @@ __all__ = [
     "ManyValues",
     "SizedListing",
     "SpanValues",
+    "StrangeListing",
     "ask_all",
     "folder_of",
     "folds_case",
     "get_at_most",
     "has_trait",
     "list_sizes",
+    "list_strange",
 ]
 
 _Trait = TypeVar("_Trait")
@@ -170,6 +172,20 @@ def list_sizes(store: Store, prefix: str = "") -> Iterator[tuple[str, int]]:
         value = store.get(key)
         if value is not None:
             yield key, len(value)
+
+
+@runtime_checkable
+class StrangeListing(Protocol):
+    """A store in which there can be things that are no values, under the names of keys."""
+
+    def list_strange(self, prefix: str = "") -> Iterator[tuple[str, str]]:
+        """What lies below `prefix` and is no key, though it has the name of one, and what it is in words."""
+        ...
+
+
+def list_strange(store: object, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """`StrangeListing.list_strange`, of stores that can do it; of others nothing."""
+    return store.list_strange(prefix) if has_trait(store, StrangeListing) else iter(())
 
 
 def ask_all(store: Store, call: Callable[[A], R], things: Sequence[A]) -> list[R]:

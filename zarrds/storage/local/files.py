@@ -89,6 +89,10 @@ _REASONS = {
     errno.EISDIR: ("a folder stands where a file must be", "Remove the folder, or use another name"),
     errno.ENAMETOOLONG: ("the name is too long for the file system", "Use shorter names"),
     errno.EXDEV: ("the store lies on several file systems", "Keep each store on one file system"),
+    errno.ENXIO: (
+        "a pipe, a socket or a device stands where a file must be",
+        "Remove it, and restore the file from a copy",
+    ),
     errno.ELOOP: ("a symbolic link stands where none may, or links lead in a circle", "Remove the link"),
 }
 
@@ -112,9 +116,10 @@ else:  # Windows has neither call
 
 
 def read(fd: int, buffer: memoryview | None, limit: int | None = None) -> Buffer | None:
-    """Return all that the open file holds, in `buffer` if it fits there, or None if it is no regular file.
+    """Return all that the open file holds, in `buffer` if it fits there, or None if it is a folder.
 
-    Of a file of more than `limit` bytes only its beginning is read, one byte more than that at least.
+    Of a file of more than `limit` bytes only its beginning is read, one byte more than that at least. What is neither
+    file nor folder (a pipe, a device) is an OSError of ENXIO, which is also what opening a socket gives.
     """
     if buffer is not None:
         count = _read_into(fd, buffer)
@@ -127,7 +132,7 @@ def read(fd: int, buffer: memoryview | None, limit: int | None = None) -> Buffer
         # one byte more than it should hold: a full answer then shows the end as well
         size = status.st_size if limit is None else min(status.st_size, limit)
         head = os.read(fd, size + 1) if stat.S_ISREG(status.st_mode) else b""
-    if not stat.S_ISREG(status.st_mode):
+    if not _is_file(status.st_mode):
         return None
     done = len(head)
     if done == status.st_size or (limit is not None and done > limit):
@@ -138,6 +143,13 @@ def read(fd: int, buffer: memoryview | None, limit: int | None = None) -> Buffer
     while done < len(value) and (count := _read_into(fd, value[done : done + _ONE_CALL])):
         done += count
     return value[:done]
+
+
+def _is_file(mode: int) -> bool:
+    """Whether this is a file, and no folder; OSError for anything else."""
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+        return stat.S_ISREG(mode)
+    raise OSError(errno.ENXIO, os.strerror(errno.ENXIO))
 
 
 def read_small(location: str, limit: int) -> bytes | None:
@@ -166,7 +178,7 @@ def read_small(location: str, limit: int) -> bytes | None:
 def read_range(fd: int, start: int, length: int, buffer: memoryview | None) -> Buffer | None:
     """Return at most `length` bytes of the open file from `start` (from its end if negative), None as in `read`."""
     status = os.fstat(fd)
-    if not stat.S_ISREG(status.st_mode):
+    if not _is_file(status.st_mode):
         return None
     first = max(status.st_size + start, 0) if start < 0 else start
     length = max(0, min(length, status.st_size - first))

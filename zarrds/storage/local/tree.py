@@ -94,6 +94,24 @@ def _is_same(one: str, other: str) -> bool:
         return False
 
 
+class _Listed(NamedTuple):
+    """What a folder holds under the names of keys.
+
+    Attributes
+    ----------
+    names : list of str
+        Of files.
+    folders : list of (str, str, tuple of str)
+        Name, location and trail of each.
+    strange : list of (str, str)
+        The name of what is neither, and what it is.
+    """
+
+    names: list[str]
+    folders: list[tuple[str, str, tuple[str, ...]]]
+    strange: list[tuple[str, str]]
+
+
 class Tree:
     """Keys as files below a directory: what `LocalStore` reads, and what it knows of names and symbolic links."""
 
@@ -176,12 +194,22 @@ class Tree:
             with suppress(FileNotFoundError):  # it went meanwhile
                 yield key, os.stat(os.path.join(self._root, key)).st_size
 
+    def list_strange(self, prefix: str = "") -> Iterator[tuple[str, str]]:
+        """What is no key below `prefix`, though it has the name of one, and what it is; see `StrangeListing`."""
+        start = self._start(prefix)
+        waiting = [] if start is None else [(prefix and f"{prefix}/", *start)]
+        while waiting:
+            above, here, trail = waiting.pop()
+            found = self._scan(here, trail, above)
+            yield from ((above + name, what) for name, what in found.strange)
+            waiting += [(f"{above}{name}/", there, way) for name, there, way in found.folders]
+
     def list_children(self, prefix: str = "") -> list[str]:
         """The names directly below `prefix` that have keys below them, sorted; see `Store.list_children`."""
         start = self._start(prefix)
         if start is None:
             return []
-        _, folders = self._scan(*start, prefix)
+        folders = self._scan(*start, prefix).folders
         return sorted(name for name, there, way in folders if any(True for _ in self._walk("", there, way)))
 
     def _locate(self, key: str) -> str | None:
@@ -261,42 +289,43 @@ class Tree:
         waiting = [(prefix, here, trail)]
         while waiting:
             prefix, here, trail = waiting.pop()
-            names, folders = self._scan(here, trail, prefix)
-            for name in names:
+            found = self._scan(here, trail, prefix)
+            for name in found.names:
                 yield prefix + name
-            waiting += [(f"{prefix}{name}/", there, way) for name, there, way in folders]
+            waiting += [(f"{prefix}{name}/", there, way) for name, there, way in found.folders]
 
-    def _scan(
-        self, here: str, trail: tuple[str, ...], prefix: str
-    ) -> tuple[list[str], list[tuple[str, str, tuple[str, ...]]]]:
-        """List the folder `here`: the names of its files, and name, location and trail of its folders."""
-        names: list[str] = []
-        folders: list[tuple[str, str, tuple[str, ...]]] = []
+    def _scan(self, here: str, trail: tuple[str, ...], prefix: str) -> _Listed:
+        """List the folder `here`."""
+        listed = _Listed([], [], [])
         try:
             with os.scandir(here) as entries:
                 found = [entry for entry in entries if _UNLISTED.search(entry.name) is None]
         except (FileNotFoundError, NotADirectoryError):
-            return names, folders
+            return listed
         except OSError as exc:
             raise self._failure(exc, "list", prefix.rstrip("/")) from exc
         root = ""
         for entry in found:
             if entry.is_file(follow_symlinks=False):
-                names.append(entry.name)
+                listed.names.append(entry.name)
             elif entry.is_dir(follow_symlinks=False):
-                folders.append((entry.name, entry.path, trail))
+                listed.folders.append((entry.name, entry.path, trail))
             elif entry.is_symlink():
                 root = root or os.path.realpath(self._root)
                 real = os.path.realpath(entry.path)
                 if not _is_within(real, root):
-                    continue
-                if os.path.isfile(real):
-                    names.append(entry.name)
-                elif os.path.isdir(real) and len(trail) < _MAX_NESTED_LINKS:
+                    listed.strange.append((entry.name, "a symbolic link that leads out of the store"))
+                elif os.path.isfile(real):
+                    listed.names.append(entry.name)
+                elif not os.path.isdir(real):
+                    listed.strange.append((entry.name, "a symbolic link that leads to no file"))
+                elif len(trail) < _MAX_NESTED_LINKS:
                     way = (*trail, here)
                     if not any(_is_within(place, real) for place in way):  # else it leads in a circle
-                        folders.append((entry.name, real, way))
-        return names, folders
+                        listed.folders.append((entry.name, real, way))
+            elif os.path.lexists(entry.path):  # it may have gone meanwhile
+                listed.strange.append((entry.name, "a pipe, a socket or a device"))
+        return listed
 
     def _failure(self, exc: OSError, doing: str, key: str) -> StoreIOError:
         reason, mend = files.explain(exc)

@@ -114,18 +114,33 @@ def test_odd_values(zarr_format: int, attribute: str, name: str) -> None:
         ("v", {"coordinates": -1}),
         ("t", {"calendar": "mayan"}),
         ("t", {"units": "days since the fall"}),
-        ("v", {"scale_factor": {"a": 1}}),
         ("t", {"bounds": ["x"]}),
     ],
 )
-def test_the_array_is_named(zarr_format: int, name: str, attributes: dict[str, Any]) -> None:
+def test_the_array_is_named_and_given_as_it_is_stored(zarr_format: int, name: str, attributes: dict[str, Any]) -> None:
     store = with_attributes(zarr_format, name, attributes)
-    for do in (DONE["open"], DONE["append"]):
-        with pytest.raises(ZarrdsError, match=r"cannot be (de|en)coded") as caught:
-            do(store)
-        assert (caught.value.path, caught.value.key) == (store.path, name)
-    xr.open_dataset(store, engine="zarrds", decode_cf=False).load()
-    xr.open_dataset(store, engine="zarrds", drop_variables=name).load()
+    with pytest.warns(UserWarning, match=rf"cannot be decoded.*'{name}': ") as caught:
+        opened = xr.open_dataset(store, engine="zarrds").load()
+    assert len(caught) == 1
+    assert attributes.items() <= opened[name].attrs.items()
+    expected = xr.open_dataset(store, engine="zarrds", drop_variables=name).load()
+    xr.testing.assert_identical(opened.drop_vars(name), expected)
+    raw = xr.open_dataset(store, engine="zarrds", decode_cf=False).load()
+    if attributes.keys().isdisjoint({"coordinates", "bounds"}):
+        np.testing.assert_array_equal(opened[name].values, raw[name].values)
+    if name == "t" and "bounds" not in attributes:
+        with pytest.raises(ZarrdsError) as refused:
+            zarrds.save(later(), store, append_dim="t")
+        assert (refused.value.path, refused.value.key) == (store.path, name)
+
+
+def test_packing_that_is_no_number() -> None:
+    store = with_attributes(3, "v", {"scale_factor": {"a": 1}})
+    opened = xr.open_dataset(store, engine="zarrds")
+    with pytest.raises(MetadataError, match="cannot be decoded") as caught:
+        opened.load()
+    assert (caught.value.path, caught.value.key) == (store.path, "v")
+    xr.open_dataset(store, engine="zarrds", mask_and_scale={"v": False}).load()
 
 
 def test_times_that_are_out_of_range_when_they_are_read() -> None:

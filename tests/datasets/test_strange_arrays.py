@@ -189,6 +189,8 @@ def test_what_xarray_cannot_decode_is_named(attributes: dict[str, Any], path: Pa
     group = zarrds.create_group(path)
     group.create_array("fine", shape=(2,), dtype="f4", dimension_names=("x",))
     group.create_array("odd", shape=(2,), dtype="f4", dimension_names=("x",), attributes=attributes)
-    with pytest.raises(MetadataError, match=r"'odd'.*drop_variables"):
-        xr.open_dataset(path, engine="zarrds")
+    with pytest.warns(UserWarning, match=r"cannot be decoded.*'odd'"):
+        ds = xr.open_dataset(path, engine="zarrds")
+    assert ds.odd.attrs == attributes
+    assert "fine" in ds
     xr.open_dataset(path, engine="zarrds", decode_cf=False)

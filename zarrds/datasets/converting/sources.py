@@ -10,6 +10,7 @@ from typing import Any
 
 import xarray as xr
 
+from zarrds.datasets.converting.strange import decoded_groups, without_strange
 from zarrds.errors import StoreNotFoundError, UnsupportedError
 from zarrds.metadata.documents import zarr_format_of
 from zarrds.storage.locate import as_store
@@ -18,6 +19,10 @@ from zarrds.storage.protocol import Store
 __all__ = ["Source", "is_store", "open_dataset", "open_groups", "source_name"]
 
 Source = str | os.PathLike[str] | Store | xr.Dataset | xr.DataArray | xr.DataTree
+# `xr.open_groups` does not heed decode_cf
+_UNDECODED = dict.fromkeys(
+    ("mask_and_scale", "decode_times", "concat_characters", "decode_coords", "decode_timedelta"), False
+)
 _GRIB = (".grib", ".grib2", ".grb", ".grb2", ".grib1", ".grb1")
 
 
@@ -97,16 +102,25 @@ def _opened_file(name: str, options: Mapping[str, Any]) -> dict[str, xr.Dataset]
         if find_spec("cfgrib") is None:
             raise UnsupportedError("GRIB needs cfgrib", path=name, mend="Install it: python -m pip install cfgrib")
         more = {"engine": "cfgrib", "backend_kwargs": {"indexpath": ""}}  # no index beside the user's file
+    is_flat = bool(more) or _is_flat(name)
     try:
-        if more or _is_flat(name):
-            return {"/": xr.open_dataset(name, **more, **options)}
-        return dict(xr.open_groups(name, **options))
-    except (ValueError, OSError, TypeError, ImportError) as error:
+        return without_strange(name, _groups_of_file(name, is_flat, {**more, **options}))
+    except (ValueError, OSError, TypeError, AttributeError, ImportError) as error:
+        problem = error
+    try:
+        # one variable that cannot be decoded must not hide the others
+        raw = _groups_of_file(name, is_flat, {**more, **options, **({"decode_cf": False} if is_flat else _UNDECODED)})
+    except (ValueError, OSError, TypeError, AttributeError, ImportError):
         raise UnsupportedError(
-            f"xarray cannot open the file: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
+            f"xarray cannot open the file: {str(problem).splitlines()[0] if str(problem) else type(problem).__name__}",
             path=name,
             mend="netCDF needs netCDF4 (python -m pip install netCDF4); check that the file is complete",
-        ) from error
+        ) from problem
+    return decoded_groups(name, without_strange(name, raw))
+
+
+def _groups_of_file(name: str, is_flat: bool, options: Mapping[str, Any]) -> dict[str, xr.Dataset]:
+    return {"/": xr.open_dataset(name, **options)} if is_flat else dict(xr.open_groups(name, **options))
 
 
 def _is_flat(name: str) -> bool:

@@ -60,6 +60,8 @@ def misfit_of_hint(variable: xr.Variable, encoding: Mapping[str, Any]) -> str | 
     asked, problem = _dtype_of(encoding)
     if problem is not None:
         return problem
+    if variable.dtype.kind == "V" and asked in (None, variable.dtype):
+        return None
     kind = kind_of_data(variable)
     markers = [key for key in _MARKERS if encoding.get(key) is not None]
     packing = [key for key in _PACKING if encoding.get(key) is not None]

@@ -57,7 +57,8 @@ class ZarrdsBackendEntrypoint(BackendEntrypoint):
       size (``"sort"``) or as the arrays are stored (``"access"``). Unless said, such arrays are left out.
 
     What cannot be opened (an array without names for its dimensions, one with a codec, data type or chunk grid that
-    zarrds does not know) is left out, with one warning that names it; ``drop_variables`` leaves it out without.
+    zarrds does not know) is left out, with one warning that names it; ``drop_variables`` leaves it out without. What
+    cannot be decoded (times in units that nobody knows) is given as it is stored, with a warning too.
 
     Examples
     --------

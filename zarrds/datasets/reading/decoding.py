@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias, get_args
 
 import xarray as xr
 
-from zarrds.compat.xarray_internals import decode_cf_variables, guard_decoders
+from zarrds.compat.xarray_internals import CF_RELATED_DATA, decode_cf_variables, guard_decoders
 from zarrds.datasets.reading.notes import GroupNotes
 from zarrds.errors import MetadataError, ZarrdsError
 from zarrds.labels.kinds.table import decode_options
 from zarrds.metadata.dtypes import JSON
 
-__all__ = ["decode", "decoders_for"]
+__all__ = ["Decoded", "decode", "decode_all", "decoders_for"]
+
+# attributes that name other variables, which xarray looks into
+_NAMES = ("coordinates", *CF_RELATED_DATA)
+# what is left out of decoding a variable that cannot be decoded as it is, from little to all
+_Less: TypeAlias = Literal["names", "times", "times and names", "all"]
+_LESS: tuple[_Less, ...] = get_args(_Less)
 
 
 def decoders_for(notes: GroupNotes, asked: Mapping[str, Any]) -> tuple[dict[str, Any], frozenset[str]]:
@@ -88,6 +94,129 @@ def _is_timedelta(description: Mapping[str, JSON]) -> bool:
     subtype = description.get("subtype")
     dtype = subtype.get("dtype") if isinstance(subtype, dict) else description["dtype"]
     return str(dtype).startswith("timedelta64")
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """What `decode_all` makes of the variables of a group.
+
+    Attributes
+    ----------
+    variables : mapping of name to Variable
+    attributes : mapping
+        Of the group, those that are left.
+    names : set of names
+        What they make coordinates.
+    undecoded : mapping of name to str
+        Variables that are given as they are stored, wholly or in part, and why.
+    """
+
+    variables: Mapping[Any, xr.Variable]
+    attributes: Any
+    names: Any
+    undecoded: Mapping[Any, str] = field(default_factory=dict)
+
+
+def decode_all(
+    raw: Mapping[Any, xr.Variable],
+    attributes: Mapping[str, Any],
+    decoders: Mapping[str, Any],
+    store: str,
+    group: str = "",
+) -> Decoded:
+    """As `decode`, but a variable that cannot be decoded is given as it is stored, and hides no other.
+
+    Bounds that have the units of such a variable, and no own, are given so too.
+
+    Raises
+    ------
+    MetadataError
+        If it is the group that cannot be decoded, or a variable when it is read.
+    """
+    beside = {v.attrs["bounds"] for v in raw.values() if isinstance(v.attrs.get("bounds"), str)}
+    # xarray writes units into the attributes of bounds, also where it fails afterwards
+    fresh = {name: variable.copy(deep=False) if name in beside else variable for name, variable in raw.items()}
+    try:
+        return Decoded(*decode(fresh, attributes, decoders, store, group))
+    except MetadataError as error:
+        if error.__cause__ is None:  # of the store, not of the decoders
+            raise
+        found = _undecodable_ones(raw, decoders)
+        if not found:
+            raise
+    problems = {name: problem for name, (_, problem) in found.items()}
+    less = {name: _least(name, variable, decoders) for name, (variable, _) in found.items()}
+    untimed = [name for name, what in less.items() if "times" in what]
+    joint = {**decoders, **{key: _without(untimed, raw, decoders, key) for key in ("decode_times", "decode_timedelta")}}
+    kept = {name: variable.copy(deep=False) for name, variable in raw.items() if less.get(name) != "all"}
+    kept |= {name: _without_names(kept[name]) for name, what in less.items() if "names" in what}
+    variables, decoded_attributes, names = decode(kept, attributes, joint, store, group)
+    for name, what in less.items():
+        if what == "all":
+            variables[name] = raw[name].copy(deep=False)
+            continue
+        attrs = variables[name].attrs
+        for key in {"units", "calendar"} & attrs.keys() - raw[name].attrs.keys() if "times" in what else ():
+            del attrs[key]  # those of what it is the bounds of
+        attrs.update((key, raw[name].attrs[key]) for key in raw[name].attrs.keys() - kept[name].attrs.keys())
+    return Decoded({name: variables[name] for name in raw}, decoded_attributes, names, problems)
+
+
+def _undecodable_ones(
+    raw: Mapping[Any, xr.Variable], decoders: Mapping[str, Any]
+) -> dict[Any, tuple[xr.Variable, str]]:
+    """Variables that cannot be decoded, each by itself or, with its units, as the bounds of another; and why."""
+    found: dict[Any, tuple[xr.Variable, str]] = {}
+    for name, variable in raw.items():
+        if (problem := _problem(name, variable, decoders)) is not None:
+            found[name] = variable, problem
+    for name in list(found):
+        bounds = raw[name].attrs.get("bounds")
+        if isinstance(bounds, str) and bounds in raw and bounds not in found:
+            shared = {key: raw[name].attrs[key] for key in ("units", "calendar") if key in raw[name].attrs}
+            variable = raw[bounds].copy(deep=False)
+            variable.attrs = {**shared, **variable.attrs}
+            if (problem := _problem(bounds, variable, decoders)) is not None:
+                found[bounds] = variable, problem
+    return found
+
+
+def _problem(name: Any, variable: xr.Variable, decoders: Mapping[str, Any]) -> str | None:
+    """Why a variable cannot be decoded by itself; None if it can be."""
+    try:
+        decode_cf_variables({name: variable.copy(deep=False)}, {}, **decoders)
+    except ZarrdsError:
+        raise
+    except Exception as error:  # whatever xarray makes of what an attribute may hold
+        return str(error).partition("\n")[0] or type(error).__name__
+    return None
+
+
+def _least(name: Any, variable: xr.Variable, decoders: Mapping[str, Any]) -> _Less:
+    """What to leave out of decoding a variable for the rest to succeed."""
+    timeless = {**decoders, "decode_times": False, "decode_timedelta": False}
+    for what in _LESS[:-1]:
+        plain = _without_names(variable) if "names" in what else variable
+        if _problem(name, plain, timeless if "times" in what else decoders) is None:
+            return what
+    return "all"
+
+
+def _without_names(variable: xr.Variable) -> xr.Variable:
+    """A variable without the attributes that name others in no way that there is, or else without all of them."""
+    named = {key: value for key, value in variable.attrs.items() if key in _NAMES}
+    wrong = {key for key, value in named.items() if not isinstance(value, str)} or named.keys()
+    plain = variable.copy(deep=False)
+    plain.attrs = {key: value for key, value in variable.attrs.items() if key not in wrong}
+    return plain
+
+
+def _without(names: list[Any], raw: Mapping[Any, xr.Variable], decoders: Mapping[str, Any], key: str) -> Any:
+    """One of the decoders, switched off for some of the variables."""
+    given = decoders.get(key, key == "decode_times" or None)
+    if given is False or not names:
+        return given
+    return {**(given if isinstance(given, Mapping) else dict.fromkeys(raw, given)), **dict.fromkeys(names, False)}
 
 
 def decode(

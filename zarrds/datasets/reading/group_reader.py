@@ -15,7 +15,7 @@ import xarray as xr
 from zarrds.compat.xarray_internals import NONE_VAR_NAME, new_dataset
 from zarrds.compat.xarray_opening import without_default_indexes
 from zarrds.datasets.encoding.attributes import attributes_to_decode, give_back
-from zarrds.datasets.reading.decoding import decode, decoders_for
+from zarrds.datasets.reading.decoding import Decoded, decode_all, decoders_for
 from zarrds.datasets.reading.index_options import IndexOptions
 from zarrds.datasets.reading.lazy import UNASKED_NBYTES, LazyArray, LazyArrays
 from zarrds.datasets.reading.notes import MULTI_INDEX, Closed, GroupNotes, beside, notes_of, with_intervals
@@ -107,7 +107,7 @@ class GroupReader:
             side_by_side(LazyArray.read_ahead, labels)
             found = {
                 path: self._dataset(
-                    path, groups[path], *arrays[path], dropped[path] | left_out.names_in(path), decoders
+                    path, groups[path], *arrays[path], dropped[path] | left_out.names_in(path), decoders, left_out
                 )
                 for path in paths
             }
@@ -148,6 +148,7 @@ class GroupReader:
         stored: dict[str | None, xr.Variable],
         dropped: set[str],
         decoders: Mapping[str, Any],
+        left_out: LeftOut,
     ) -> xr.Dataset:
         attrs = attributes_to_decode(group)
         notes = notes_of({name: array.stored.metadata for name, array in lazy.items()})
@@ -160,15 +161,17 @@ class GroupReader:
             notes, roles = GroupNotes(single_bytes=notes.single_bytes), roles.without_indexes()
         elif not decoders["decode_coords"]:
             roles = roles.without_coordinates()
-        restored, attributes, said = self._decoded(path, stored, attrs, lazy, notes, decoders, roles)
+        restored, decoded = self._decoded(path, stored, attrs, lazy, notes, decoders, roles)
+        for name, problem in decoded.undecoded.items():
+            left_out.add_undecoded(path, name, problem)
         for name, problem in restored.problems.items():
             self._warn(path, name, problem)
         variables = restored.variables
         move_attributes(variables, roles)
         give_back(variables, {None if n == NONE_VAR_NAME else n: a.stored.metadata for n, a in lazy.items()})
-        attributes = {**attributes, **apart_attributes(group)}
+        attributes = {**decoded.attributes, **apart_attributes(group)}
         # what has the name of a dimension is a coordinate, also one of several dimensions
-        names = {dim for v in variables.values() for dim in v.dims} | set(said)
+        names = {dim for v in variables.values() for dim in v.dims} | set(decoded.names)
         if decoders["decode_coords"] != "all":
             names -= roles.data
         names |= roles.coordinates | restored.coordinates
@@ -238,18 +241,19 @@ class GroupReader:
         notes: GroupNotes,
         asked: Mapping[str, Any],
         roles: Roles,
-    ) -> tuple[Restored, Any, Any]:
+    ) -> tuple[Restored, Decoded]:
         """The variables of a group; notes that do not fit what is stored are left out, with a warning."""
         while True:
             decoders, active = decoders_for(notes, asked)
             for array in lazy.values():
                 array.is_being_decoded = True
             raw = {name: variable.copy(deep=False) for name, variable in stored.items()} if active else stored
-            variables, decoded_attributes, names = decode(raw, attributes, decoders, self._store.path, path)
+            decoded = decode_all(raw, attributes, decoders, self._store.path, path)
             for array in lazy.values():
                 array.is_being_decoded = False
             try:
-                return restore(variables, lazy, notes, active, self._index, roles), decoded_attributes, names
+                active -= decoded.undecoded.keys()
+                return restore(decoded.variables, lazy, notes, active, self._index, roles), decoded
             except MisfitError as error:
                 if error.name in self._intervals:
                     raise LabelError(

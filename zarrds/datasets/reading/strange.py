@@ -1,4 +1,4 @@
-"""Arrays that cannot be variables: they are left out with one warning, and never hide the others."""
+"""Arrays that cannot be variables, or not be decoded: one warning names them, and they never hide the others."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from zarrds.errors import EncodingError, MetadataError
 from zarrds.metadata.documents import Nodes
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node
 
-__all__ = ["LeftOut", "PhonyDims", "check_phony_dims", "children_of", "groups_below", "named"]
+__all__ = ["LeftOut", "PhonyDims", "check_phony_dims", "children_of", "groups_below", "named", "warn_of_undecoded"]
 
 PhonyDims: TypeAlias = Literal["sort", "access"] | None
 _MAX_SHOWN = 10  # of those that are left out
@@ -28,12 +28,16 @@ def check_phony_dims(phony_dims: object) -> None:
 
 @dataclass(slots=True)
 class LeftOut:
-    """What is left out of the groups that are opened together, and why; silently what has a name that is `silenced`."""
+    """What is left out of the groups that are opened together, and why; silently what has a name that is `silenced`.
+
+    And what is given as it is stored, since it cannot be decoded.
+    """
 
     store: str
     silenced: Collection[str] = ()
     problems: dict[str, str] = field(default_factory=dict)
     unnamed: set[str] = field(default_factory=set)
+    undecoded: dict[str, str] = field(default_factory=dict)
 
     def add(self, path: str, error: MetadataError) -> None:
         """Note an array, or a group, that cannot be opened."""
@@ -46,17 +50,22 @@ class LeftOut:
         self.problems[path] = "it has no names for its dimensions"
         self.unnamed.add(path)
 
+    def add_undecoded(self, group: str, name: object, problem: str) -> None:
+        """Note a variable that is given as it is stored."""
+        self.undecoded["/".join(part for part in (group, "" if name is None else str(name)) if part)] = problem
+
     def names_in(self, path: str) -> set[str]:
         """The names of those directly below a group."""
         return {name for parent, _, name in (found.rpartition("/") for found in self.problems) if parent == path}
 
     def warn(self) -> None:
         """Say so, once, if there is anything to say."""
+        if self.undecoded:
+            warn_of_undecoded(self.store, self.undecoded)
         names = sorted(path for path in self.problems if path.rpartition("/")[2] not in self.silenced)
         if not names:
             return
-        shown = "; ".join(f"{name!r}: {self.problems[name]}" for name in names[:_MAX_SHOWN])
-        more = f"; and {len(names) - _MAX_SHOWN} more" if len(names) > _MAX_SHOWN else ""
+        shown, more = _shown(self.problems, names)
         phony = "phony_dims='sort' names unnamed dimensions, " if self.unnamed.intersection(names) else ""
         variables = [name.rpartition("/")[2] for name in names]
         warnings.warn(
@@ -65,6 +74,23 @@ class LeftOut:
             "silences this warning",
             stacklevel=2,
         )
+
+
+def warn_of_undecoded(store: str, problems: Mapping[str, str]) -> None:
+    """Warn of variables that are given as they are stored, by path, and why."""
+    shown, more = _shown(problems, sorted(problems))
+    names = {path.rpartition("/")[2]: False for path in sorted(problems)[:_MAX_SHOWN]}
+    warnings.warn(
+        f"{len(problems)} variables in {store!r} cannot be decoded, wholly or in part, and are given as they are "
+        f"stored: {shown}{more}. "
+        f"decode_times={names!r} silences this warning where it is times, decode_cf=False in any case",
+        stacklevel=2,
+    )
+
+
+def _shown(problems: Mapping[str, str], names: list[str]) -> tuple[str, str]:
+    shown = "; ".join(f"{name!r}: {problems[name]}" for name in names[:_MAX_SHOWN])
+    return shown, f"; and {len(names) - _MAX_SHOWN} more" if len(names) > _MAX_SHOWN else ""
 
 
 def children_of(nodes: Nodes, path: str, skip: Collection[str], left_out: LeftOut) -> dict[str, Node]:

@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from zarrds.datasets.encoding.dataset import Encoding
-from zarrds.datasets.reading.decoding import decode, decoders_for
+from zarrds.datasets.reading.decoding import Decoded, decode_all, decoders_for
 from zarrds.datasets.reading.lazy import UNASKED_NBYTES, LazyArray, LazyArrays
 from zarrds.datasets.reading.notes import GroupNotes, notes_of
 from zarrds.datasets.reading.restored import MisfitError, index_of
@@ -169,7 +169,11 @@ def read_group(store: Store, stored: Nodes, path: str, dataset: xr.Dataset, work
     decoders, active = decoders_for(notes, {})
     for name in notes.descriptions.keys() - active:
         notes = notes.without(name)
-    decoded, coordinates = _decoded(raw, node.attributes, unreadable, decoders, store.path, path)
+    found = _decoded(raw, node.attributes, unreadable, decoders, store.path, path)
+    for name in found.undecoded:
+        notes = notes.without(name)
+    decoded = dict(found.variables)
+    coordinates = frozenset(name for name, v in decoded.items() if name in found.names or v.dims == (name,))
     noted = roles_of(arrays)
     coordinates = (coordinates - noted.data) | (noted.coordinates & decoded.keys())
     for array in lazy.values():
@@ -201,20 +205,18 @@ def _decoded(
     decoders: Mapping[str, Any],
     store: str,
     path: str,
-) -> tuple[dict[str, xr.Variable], frozenset[str]]:
-    """Decode all variables together, as bounds have the units of their coordinate; and tell which are coordinates.
+) -> Decoded:
+    """Decode all variables together, as bounds have the units of their coordinate.
 
-    Those that cannot be decoded are added to `unreadable`.
+    Those that cannot be read are added to `unreadable`; those that cannot be decoded are as they are stored.
     """
     try:
-        decoded, _, names = decode(raw, attributes, decoders, store, path)
+        return decode_all(raw, attributes, decoders, store, path)
     except ZarrdsError:
         for name, variable in raw.items():
             try:
-                decode({name: variable}, {}, decoders, store, path)
-            except ZarrdsError as error:  # also a chunk that is lost, for example
+                decode_all({name: variable}, {}, decoders, store, path)
+            except ZarrdsError as error:  # a chunk that is lost, for example
                 unreadable[name] = error
         readable = {name: variable for name, variable in raw.items() if name not in unreadable}
-        decoded, _, names = decode(readable, attributes, decoders, store, path)
-    coordinates = {name for name, v in decoded.items() if name in names or v.dims == (name,)}
-    return decoded, frozenset(coordinates)
+        return decode_all(readable, attributes, decoders, store, path)

@@ -124,6 +124,8 @@ def restore_intervals(description: Description, values: Array, companions: Mappi
             found=getattr(bounds, "shape", type(bounds).__name__),
         )
     if TIMES.fullmatch(dtype):
+        if values.dtype.kind == "O":
+            raise misfit("pandas has no intervals of dates of cftime, which other calendars need")
         zone_free = {"dtype": re.sub(", .*", "]", dtype)}
         middle = restore_times(zone_free, values, {}).to_numpy()
         naive = restore_times(zone_free, bounds.ravel(), {}).to_numpy().reshape(bounds.shape)

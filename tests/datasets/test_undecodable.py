@@ -1,0 +1,149 @@
+"""Variables that cannot be decoded, in stores and in netCDF files: given as they are stored, and no other is hidden."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import zarrds
+from zarrds import MemoryStore
+from zarrds.errors import LabelError
+
+FORTNIGHTS = {"units": "fortnights since 2000-01-01"}
+UNDECODABLE = [
+    FORTNIGHTS,
+    {"units": "months since 1960-01-01", "calendar": "standard"},
+    {"units": "months since 1960-01-01", "calendar": "noleap"},
+    {"units": "days since 2000-01-01", "calendar": "lunar"},
+    {"units": "days since yesterday"},
+]
+
+
+def numbers(attributes: dict[str, Any], start: int = 0) -> xr.Dataset:
+    """A dataset as `decode_times=False` gives it."""
+    attrs = {"long_name": "odd", **attributes}
+    return xr.Dataset(
+        {"t2m": ("time", np.arange(3.0) + start), "odd": ("time", np.arange(3) + start, attrs)},
+        {"time": ("time", np.arange(3) + start, attrs | {"bounds": "time_bnds"})},
+    ).assign_coords(time_bnds=(("time", "bnds"), np.arange(6.0).reshape(3, 2) + start))
+
+
+def open_any(store: Any, **options: Any) -> xr.Dataset:
+    return xr.open_dataset(store, engine="zarrds", **options).load()
+
+
+def opened(store: Any, **options: Any) -> xr.Dataset:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        return open_any(store, **options)
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("attributes", UNDECODABLE)
+def test_it_is_given_as_it_is_stored(attributes: dict[str, Any], zarr_format: Any) -> None:
+    store, ds = MemoryStore(), numbers(attributes)
+    zarrds.save(ds, store, zarr_format=zarr_format)
+    with pytest.warns(UserWarning, match=r"cannot be decoded.*'odd': .*'time': ") as caught:
+        found = open_any(store)
+    assert len(caught) == 1
+    xr.testing.assert_identical(found, ds)
+    assert found.time.to_index().tolist() == [0, 1, 2]
+    xr.testing.assert_identical(
+        opened(store, decode_times={"odd": False, "time": False}, drop_variables="time_bnds"), ds.drop_vars("time_bnds")
+    )
+    xr.testing.assert_identical(opened(store, decode_times=False).drop_vars("time_bnds"), ds.drop_vars("time_bnds"))
+
+
+def test_the_others_are_decoded_as_ever() -> None:
+    store = MemoryStore()
+    ds = xr.Dataset({"when": ("x", np.array(["2000-01-01", "NaT"], "M8[ns]")), "t2m": ("x", [0.5, np.nan])})
+    ds["t2m"].encoding = {"dtype": "i2", "scale_factor": 0.5, "_FillValue": -1}
+    zarrds.save(ds.assign(odd=("x", [1, 2], FORTNIGHTS)), store, group="a")
+    zarrds.save(ds.assign(fine=1), store, group="b")
+    with pytest.warns(UserWarning, match="'a/odd'") as caught:
+        tree = xr.open_datatree(store, engine="zarrds")  # type: ignore[arg-type]  # xarray's annotations know no stores
+    assert len(caught) == 1
+    xr.testing.assert_identical(tree["a"].to_dataset().drop_vars("odd").load(), ds)
+
+
+def test_missing_values_and_names_of_coordinates_are_seen() -> None:
+    store = MemoryStore()
+    ds = xr.Dataset({"odd": ("x", [1.0, np.nan], FORTNIGHTS)}, {"lat": ("x", [1.0, 2.0])})
+    zarrds.save(ds, store, encoding={"odd": {"dtype": "i4", "_FillValue": -9}})
+    with pytest.warns(UserWarning, match="'odd'"):
+        found = open_any(store)
+    xr.testing.assert_identical(found, ds)
+
+
+def test_it_grows_as_numbers(tmp_path: Path) -> None:
+    path, ds, more = tmp_path / "x.zarr", numbers(FORTNIGHTS), numbers(FORTNIGHTS, 3)
+    zarrds.save(ds, path)
+    zarrds.save(more, path, append_dim="time")
+    zarrds.save(more.drop_vars("time_bnds") + 1, path, mode="r+", region={"time": slice(3, 6)})
+    with pytest.raises(LabelError, match="units"):
+        zarrds.save(numbers({"units": "days"}, 6), path, append_dim="time")
+    expected = xr.concat([ds, more], "time", data_vars="minimal")
+    for name in ("t2m", "odd"):
+        expected[name][3:] += 1
+    with pytest.warns(UserWarning, match="cannot be decoded"):
+        xr.testing.assert_identical(xr.open_dataset(path, engine="zarrds").load(), expected)
+
+
+def test_intervals_of_dates_of_other_calendars() -> None:
+    store, times = MemoryStore(), xr.date_range("2000-01-01", periods=3, calendar="noleap", use_cftime=True)
+    bounds = np.stack([times, times.shift(1, "D")], axis=1)
+    ds = xr.Dataset(coords={"time": ("time", times, {"bounds": "b"}), "b": (("time", "n"), bounds)})
+    zarrds.save(ds, store)
+    with pytest.raises(LabelError, match="no intervals of dates of cftime"):
+        open_any(store, intervals={"time": "left"})
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A netCDF file with what netCDF has and Zarr has not."""
+    netcdf4 = pytest.importorskip("netCDF4")
+    path = tmp_path / "x.nc"
+    with netcdf4.Dataset(path, "w") as root:
+        pair = root.createCompoundType(np.dtype([("a", "f4"), ("b", "i4")]), "pair")
+        lists = root.createVLType(np.int32, "lists")
+        for group in (root, root.createGroup("g")):
+            group.createDimension("x", 2)
+            group.createVariable("fine", "f4", ("x",))[:] = [1, 2]
+            group.createVariable("when", "i4", ("x",), fill_value=-1)[:] = [0, 1]
+            group["when"].units = "days since 2000-01-01"
+        root.createVariable("odd", "i4", ("x",))[:] = [1, 2]
+        root["odd"].units = FORTNIGHTS["units"]
+        root.createVariable("both", pair, ("x",))[:] = np.array([(1, 2), (3, 4)], pair.dtype)
+        ragged = root["g"].createVariable("ragged", lists, ("x",))
+        for i in range(2):
+            ragged[i] = np.arange(i + 1, dtype="i4")
+    return path
+
+
+def test_of_a_file_all_else_is_converted(file: Path, tmp_path: Path) -> None:
+    target = tmp_path / "x.zarr"
+    with pytest.warns(UserWarning, match="left out|decoded") as caught:
+        zarrds.convert(file, target)
+    told = [str(w.message) for w in caught]
+    assert len(told) == 2
+    assert any("cannot be decoded" in text and "'odd'" in text for text in told)
+    assert any("left out" in text and "'g/ragged'" in text for text in told)
+    root = opened(target, decode_times={"odd": False})
+    assert root.odd.attrs == FORTNIGHTS
+    assert root.both.values.tolist() == [(1, 2), (3, 4)]
+    for ds in (root, opened(target, group="g")):
+        assert ds.fine.values.tolist() == [1, 2]
+        assert ds.when.dtype.kind == "M"
+    assert "ragged" not in opened(target, group="g")
+
+
+def test_a_damaged_file_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "x.nc"
+    path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
+    with pytest.raises(zarrds.errors.UnsupportedError, match="cannot open the file"):
+        zarrds.convert(path, tmp_path / "x.zarr")

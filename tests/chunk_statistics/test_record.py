@@ -9,11 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import xarray as xr
 
 import zarrds
 from zarrds.chunk_statistics.building import rows_of_stored
 from zarrds.chunk_statistics.digests import stored_digest
-from zarrds.chunk_statistics.record import put_rows, read_rows, statistics_path
+from zarrds.chunk_statistics.facts import rule_of
+from zarrds.chunk_statistics.record import put_rows, read_rows, row_of, statistics_path
+from zarrds.datasets.querying.stored import stored_chunks
 from zarrds.engine.elements import Elements
 from zarrds.metadata.hidden import hidden_array, hidden_document
 from zarrds.metadata.model import ArrayMetadata
@@ -130,3 +133,21 @@ def test_damage_is_no_error(array: zarrds.Array) -> None:
     assert read_rows(array.store, array.path, array.metadata) is None
     note(array)
     assert np.all(known(array))
+
+
+@pytest.mark.parametrize("value", [b"", b"\0\0\0\0"])
+def test_a_digest_of_zero_is_that_of_absent_chunks(value: bytes) -> None:
+    array = zarrds.create_array(
+        zarrds.MemoryStore(), path="v", shape=(4,), dtype="f4", chunks=(2,), dimension_names=["x"], fill_value=1
+    )
+    note(array)
+    assert known(array) == [1, 1]
+    array.store.set("v/c/0", value)  # which is a chunk that nobody can read
+    chunks = stored_chunks(xr.open_dataset(array.store, engine="zarrds", consolidated=False).variables["v"])
+    assert chunks is not None
+    assert chunks.verify(np.ones(2, bool))
+    assert chunks.rows["known"].tolist() == [0, 1]
+    rule = rule_of(array.metadata)
+    assert rule is not None
+    facts = rule.facts(np.ones(2, "f4"))
+    assert [int(row_of(rule, digest, facts)["known"][0]) for digest in (None, 0, 5)] == [1, 0, 1]

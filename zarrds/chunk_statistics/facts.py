@@ -134,8 +134,8 @@ def rule_of(metadata: ArrayMetadata) -> Rule | None:
     if dtype.kind not in _NUMBERS:
         return None
     stored = np.dtype("i8") if dtype.kind in "mM" else np.dtype("u1") if dtype.kind == "b" else dtype
-    is_unsigned = dtype.kind == "i" and str(metadata.attributes.get("_Unsigned")).lower() == "true"
-    if dtype.kind == "u" and str(metadata.attributes.get("_Unsigned")).lower() == "false":
+    is_unsigned = dtype.kind == "i" and metadata.attributes.get("_Unsigned") == "true"
+    if dtype.kind == "u" and metadata.attributes.get("_Unsigned") == "false":
         return None  # unsigned elements that stand for signed ones: nobody writes them any more
     markers: list[Any] = [np.asarray(marker).astype(dtype).view(stored)[()] for marker in missing_markers(metadata)]
     if dtype.kind in "mM":

@@ -75,9 +75,12 @@ def new_rows(rule: Rule, shape: int | tuple[int, ...]) -> AnyArray:
 
 
 def row_of(rule: Rule, digest: int | None, facts: Facts | None) -> AnyArray:
-    """The row of a chunk: its digest, None for an absent one, and its facts, None if there are none to tell."""
+    """The row of a chunk: its digest, None for an absent one, and its facts, None if there are none to tell.
+
+    It says nothing of a chunk that is there with the digest 0, which is that of absent ones.
+    """
     row = new_rows(rule, 1)
-    if facts is not None:
+    if facts is not None and digest != 0:
         row["known"], row["crc32c"] = 1, digest or 0
         for name in ("count", "sum", "min", "max"):
             row[name] = getattr(facts, name)
@@ -90,7 +93,7 @@ def _checks(rows: AnyArray) -> AnyArray:
     n = rows.dtype.itemsize - 8
     words = -(-n // 8)
     raw = np.zeros((rows.size, words * 8), np.uint8)
-    raw[:, :n] = np.ascontiguousarray(rows).reshape(-1).view(np.uint8).reshape(rows.size, -1)[:, :n]
+    raw[:, :n] = np.ascontiguousarray(rows).reshape(-1).view(np.uint8).reshape(rows.size, rows.dtype.itemsize)[:, :n]
     found = np.full(rows.size, words, np.uint64)
     for column in raw.view("<u8").T:
         found = (found ^ column) * _MIX

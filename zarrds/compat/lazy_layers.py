@@ -89,7 +89,7 @@ def _below(key: Sequence[Any], shape: Sequence[int], parts: Sequence[Positions])
         if isinstance(one, slice):
             found.append(_taken(range(size)[one], left.pop(0)))
         elif isinstance(one, np.ndarray) and one.ndim == 1:
-            found.append(_taken(np.where(one < 0, one + size, one), left.pop(0)))
+            found.append(_taken(np.where(one < 0, one + size, one).astype(np.int64), left.pop(0)))
         else:
             return None
     return None if left else found
@@ -101,8 +101,8 @@ def _taken(positions: range | Array, part: Positions) -> Positions:
     if isinstance(part, int):
         return int(positions[part])
     if isinstance(positions, range):
-        return np.asarray(positions.start + positions.step * np.asarray(part))
-    return np.asarray(positions[np.asarray(part)])
+        return np.asarray(positions.start + positions.step * np.asarray(part, np.int64))
+    return np.asarray(positions[np.asarray(part, np.int64)])
 
 
 def _stop(part: range) -> int | None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from zarrds.display.page import Page, Table
 
-__all__ = ["counted", "escaped", "nbytes_text", "one_line", "text_of", "width"]
+__all__ = ["counted", "escaped", "nbytes_of", "nbytes_text", "one_line", "text_of", "width"]
 
 # C0 and C1 controls, and what turns the direction of writing; not the line feed and the tab
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -39,6 +39,29 @@ def nbytes_text(n_bytes: int) -> str:
             break
         size, unit = size / 1000, larger
     return f"{n_bytes} B" if unit == "B" else f"{size:.1f} {unit}"
+
+
+_UNITS = {"": 1, **{f"{p}{i}b": (1024 if i else 1000) ** n for n, p in enumerate("kmgt", 1) for i in ("", "i")}, "b": 1}
+
+
+def nbytes_of(value: object) -> int | None:
+    """Bytes of a size that a user gives, a number or a text; None if it is none.
+
+    Examples
+    --------
+    >>> nbytes_of("500MB"), nbytes_of("2 GiB"), nbytes_of(7), nbytes_of("much")
+    (500000000, 2147483648, 7, None)
+    """
+    if isinstance(value, str):
+        text = value.strip().lower()
+        number = text.rstrip("bikmgt ")
+        unit = text[len(number) :].strip()
+        factor = _UNITS.get(unit if unit.endswith("b") or not unit else f"{unit}b")
+        if factor is not None and re.fullmatch(r"[0-9]{1,30}(\.[0-9]+)?", number) and float(number) > 0:
+            return max(1, int(float(number) * factor))
+    elif isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf"):
+        return max(1, int(value))
+    return None
 
 
 def one_line(value: object, length: int = 60) -> str:

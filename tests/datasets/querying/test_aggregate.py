@@ -7,6 +7,7 @@ import warnings
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
@@ -127,5 +128,14 @@ def test_results_and_bad_input() -> None:
         zarrds.aggregate(ds.isel(x=slice(0, 0)), "i", "max")
     with pytest.raises(VariableNotFoundError):
         zarrds.aggregate(ds, "tt", "max")
+    assert float(zarrds.aggregate(ds.y, None, "max")) == 4  # which is called as its own labels
+    assert zarrds.find(ds.y, "y > 2").y.values.tolist() == [3, 4]
+    assert zarrds.aggregate(ds.t.rename(None), None, "max").name is None
+    zones = xr.Dataset(coords={"w": pd.date_range("2019", periods=3, tz="Europe/Berlin")})
+    assert zarrds.aggregate(zones, "w", "max").values == np.datetime64("2019-01-02T23")
+    nullable = xr.Dataset({"b": ("x", pd.array([True, None], dtype="boolean")), "n": ("x", pd.array([2, None]))})
+    for name in "bn":
+        found = [zarrds.aggregate(nullable, name, how) for how in ("min", "sum", "count")]  # type: ignore[arg-type]
+        assert list(map(float, found)) == [1 + (name == "n"), 1 + (name == "n"), 1]
     assert int(zarrds.aggregate(ds.isel(x=slice(0, 0)), "i", "count")) == 0
     assert np.isnan(zarrds.aggregate(ds.isel(x=slice(0, 0)), "t", "max"))

@@ -25,6 +25,11 @@ RAW: dict[str, tuple[Any, dict[str, Any]]] = {
     "m": (RNG.integers(0, 9, N).astype("f4"), {"missing_value": 3.0, "_FillValue": 5.0}),
     "z": (RNG.integers(0, 9, N).astype("i2"), {}),
     "b": (RNG.integers(0, 2, N).astype("i1"), {"dtype": "bool"}),
+    "b3": (np.arange(-19, N - 19).astype("i1"), {"dtype": "bool"}),
+    "b4": (np.arange(N).astype("i1"), {"dtype": "bool", "scale_factor": 1.0, "add_offset": -13.0}),
+    "uc": (np.arange(-19, N - 19).astype("i1"), {"_Unsigned": "True"}),
+    "uf": (np.arange(100, N + 100).astype("u1"), {"_Unsigned": "FALSE"}),
+    "un": (np.arange(-19, N - 19).astype("i1"), {"_Unsigned": "true"}),
 }
 QUERIES: dict[str, list[str]] = {
     "u": ["u > 200", "u < 5", "not u < 250", "u == 255"],
@@ -36,6 +41,11 @@ QUERIES: dict[str, list[str]] = {
     "m": ["m > 2", "not m > 2", "m == 5", "m != 3"],
     "z": ["z > 3", "z == 0", "not z > 0"],
     "b": ["b", "not b", "b == 1"],
+    "b3": ["b3", "not b3", "b3 == 0"],
+    "b4": ["b4", "not b4", "b4 == 0"],
+    "uc": ["uc < 0", "uc > 10", "uc == 1"],
+    "uf": ["uf < 0", "uf > 130", "uf == 127"],
+    "un": ["un < 0", "un > 10", "un < 2", "un == -1", "un > 250"],
 }
 
 
@@ -51,7 +61,7 @@ def stored(zarr_format: Any) -> zarrds.Store:
             dtype=values.dtype,
             chunks=4,
             dimension_names=["x"],
-            fill_value=(0 if values.dtype.kind == "i" else np.nan) if fill is None else fill,
+            fill_value=(0 if values.dtype.kind in "iu" else np.nan) if fill is None else fill,
         )
         array[:] = np.sort(values)
         for key, value in attributes.items():
@@ -85,20 +95,24 @@ def test_as_loaded(zarr_format: int, options: dict[str, Any]) -> None:
             warnings.simplefilter("ignore")  # of calendars, and of two markers at once
             return xr.open_dataset(store, engine="zarrds", **options)
 
-    loaded, n_pruned = opened().load(), 0
-    for name, query in ((name, query) for name, queries in QUERIES.items() for query in queries):
+    loaded, lazy, n_pruned = opened().load(), opened(), 0
+    for query in (query for queries in QUERIES.values() for query in queries):
         try:
             expected = zarrds.find(loaded, query)
         except QueryError:  # it is a number as it is decoded here, for example
             continue
-        np.testing.assert_array_equal(zarrds.find(opened(), query).x_index, expected.x_index)
-        assert zarrds.find(opened(), query, count=True) == expected.sizes["x"]
-        explained: Any = zarrds.find(opened(), query, explain=True)
+        np.testing.assert_array_equal(zarrds.find(lazy, query).x_index, expected.x_index)
+        assert zarrds.find(lazy, query, count=True) == expected.sizes["x"]
+        explained: Any = zarrds.find(lazy, query, explain=True)
         n_pruned += sum(each.pruned for each in explained.variables)
+    for name in QUERIES:
         for how in ("min", "max", "count"):
             try:
                 right = zarrds.aggregate(loaded, name, how)
             except QueryError:
                 continue
-            np.testing.assert_array_equal(zarrds.aggregate(opened(), name, how).values, right.values)
+            np.testing.assert_array_equal(zarrds.aggregate(lazy, name, how).values, right.values)
+        if loaded[name].dtype.kind in "biuf":
+            total = zarrds.aggregate(loaded, name, "sum")
+            np.testing.assert_allclose(zarrds.aggregate(lazy, name, "sum"), total, rtol=1e-6)
     assert n_pruned > 50

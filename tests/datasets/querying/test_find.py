@@ -259,3 +259,18 @@ def test_variables_without_dimensions(statistics: bool, opened: bool) -> None:
     for how in ("min", "max", "sum", "count", "mean"):
         expected = getattr(ds.a, how)()
         np.testing.assert_array_equal(zarrds.aggregate(of, "a", how), expected)
+
+
+def test_selections_of_nothing() -> None:
+    ds = xr.Dataset({"v": (("x", "y"), np.arange(12.0).reshape(4, 3)), "e": (("x", "z"), np.zeros((4, 0)))})
+    store = zarrds.MemoryStore()
+    zarrds.save(ds, store, statistics=True, encoding={"v": {"chunks": (2, 2)}})
+    zarrds.save(ds, store, append_dim="x")
+    opened = xr.open_dataset(store, engine="zarrds")
+    for none in ([], np.zeros(8, bool), slice(0, 0), np.array([], np.int64)):
+        chosen = opened.isel(x=none)
+        assert zarrds.find(chosen, "v > 3").sizes == {"point": 0}
+        assert zarrds.find(chosen.isel(y=[0, 2]), "v > 3", count=True) == 0
+        assert zarrds.find(opened.isel(y=[0, 2]).isel(x=none), "v > 3", count=True) == 0
+        assert int(zarrds.aggregate(chosen, "v", "count")) == 0
+    assert zarrds.find(opened, "e > 3", count=True) == 0

@@ -124,6 +124,16 @@ def test_what_it_means(query: str, expected: list[Any]) -> None:
         ("not " * 50_000 + "flag", "too long|nested too deeply"),
         ("(" * 5000 + "n" + ")" * 5000 + " > 2", "cannot be read"),
         ("n > \0", "cannot be read"),
+        ("name > '\ud800'", "cannot be read"),
+        ("`\ud800` > 3", "no such variable"),
+        (f"n > 1{'0' * 400}", "too large"),
+        (f"n > 0x{'f' * 5000}", "too large"),
+        (f"flag == 1{'0' * 4000}", "too large"),
+        ("n > 2 ** 64 ** 64", "cannot be computed"),
+        ("n > (2 ** 63) ** 64", "too large"),
+        (f"n > 1{'0' * 300} ** 2", "cannot be computed|too large"),
+        ("time > '20000000000-01-01'", "no ISO date"),
+        ("time > '2019' # or so\n and and", "cannot be read"),
     ],
 )
 def test_what_is_not_allowed(query: str, says: str) -> None:
@@ -146,6 +156,17 @@ def test_expressions() -> None:
         parse("'é' < f(x)")
 
 
+def test_lines_and_texts() -> None:
+    ds = xr.Dataset({"s": ("x", ["a\tb", "a b", "a\nb", "a\r\nb", "it's"]), "two\nlines": ("x", np.arange(5))})
+    for i, text in enumerate(["'a\tb'", "'a b'", "'a\nb'", "'a\r\nb'", '''"""it's"""''']):
+        assert found(f"s == {text}", ds) == [[i]]
+        assert found(f"s\n\t== {text}\r\n# that's it\n and `two\nlines` >= 0 ", ds) == [[i]]
+    assert found("s in ['a\nb', '''it\\'s''']", ds) == [[2], [4]]
+    assert found("s == '''a\nb''' or `two\nlines` == 0", ds) == [[0], [2]]
+    private = [chr(n) for n in range(0xE000, 0xF900)]
+    assert found(f"s == 'a\nb' or s == '{''.join(private)}' or s == '\\ue000'", ds) == [[2]]
+
+
 def test_other_arguments() -> None:
     with pytest.raises(QueryError, match="only one of"):
         zarrds.find(DS, "n > 2", count=True, exists=True)
@@ -154,6 +175,17 @@ def test_other_arguments() -> None:
             zarrds.find(DS, "n > 2", limit=limit)  # type: ignore[call-overload]  # as a user may
     with pytest.raises(zarrds.errors.VariableNotFoundError, match="Did you mean 't2m'"):
         zarrds.find(DS, "n > 2", "t2n")
+    for wrong in (5, b"n", object()):
+        with pytest.raises(QueryError, match="names of variables"):
+            zarrds.find(DS, "n > 2", wrong)  # type: ignore[call-overload]  # the same
+    with pytest.raises(zarrds.errors.VariableNotFoundError):
+        zarrds.find(DS, "n > 2", [["n"]])  # type: ignore[list-item]  # the same
+    for size in ("a", -1, 0, True, "1 furlong"):
+        with pytest.raises(QueryError, match="no size"):
+            zarrds.find(DS, "n > 2", max_memory=size)
+    assert zarrds.find(DS, "n > -2", max_memory="1kB").sizes == {"time": 1}
+    with pytest.raises(QueryError, match="one of its nodes"):
+        zarrds.find(xr.DataTree(DS), "n > 2")  # type: ignore[arg-type]  # the same
     with pytest.raises(QueryError, match="a text"):
         zarrds.find(DS, 3)  # type: ignore[call-overload]  # the same
 
@@ -166,3 +198,29 @@ def test_dates_of_other_calendars() -> None:
     assert found("time == '2019-02-30'", ds) == [[2]]
     with pytest.raises(QueryError, match="no such date in the calendar"):
         found("time > '2019-02-31'", ds)
+    assert found("time < '999999999'", ds) == [[0], [1], [2], [3]]
+
+
+def test_dates_of_other_calendars_are_compared_with_each_other() -> None:
+    cftime = pytest.importorskip("cftime")
+    first, second = (cftime.DatetimeNoLeap(2019, month, 1) for month in (1, 2))
+    a, b = np.array([*[None] * 5, first, second, second], object), np.array([second] * 8, object)
+    ds = xr.Dataset({"a": ("x", a), "b": ("x", b), "c": ("x", [cftime.Datetime360Day(2019, 1, 1)] * 8)})
+    assert found("a < b", ds) == [[5]]
+    assert found("a == b", ds) == [[6], [7]]
+    assert found("a != b", ds) == [[i] for i in range(6)]
+    assert found("a >= '2019-01-02'", ds) == [[6], [7]]
+    with pytest.raises(QueryError, match="cannot be compared"):
+        found("a < c", ds)
+    store = zarrds.MemoryStore()
+    whole = ds[["b"]].assign(a=("x", [first] * 3 + [second] * 5))
+    zarrds.save(whole, store, encoding={name: {"chunks": (2,)} for name in "ab"}, statistics=True)
+    assert found("a < b", store) == [[0], [1], [2]]  # type: ignore[arg-type]  # of both
+
+
+def test_many_positions() -> None:
+    ds = xr.Dataset({"v": ("q", np.broadcast_to(np.int8(1), 2**62)), "t": 3})
+    assert zarrds.find(ds, "t > 1", count=True) == 1
+    for query in ("q > 1", "v > 1"):
+        with pytest.raises(QueryError, match=r"fit in memory|too many elements"):
+            zarrds.find(ds, query, count=True)

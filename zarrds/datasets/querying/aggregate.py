@@ -57,7 +57,8 @@ def aggregate(
     variable : str or None
         None for a DataArray.
     how : {"min", "max", "count", "sum", "mean"}
-        What is missing (NaN, NaT) counts for nothing.
+        What is missing (NaN, NaT) counts for nothing. xarray's own ``min`` and ``max`` of times give NaT if there is
+        one.
     dim : str or several, optional
         Which dimensions go; all unless said.
     progress : bool, "rich" or callable
@@ -70,9 +71,10 @@ def aggregate(
     Returns
     -------
     DataArray
-        Smallest and largest are exact, in the variable's dtype, and so is the count. Sums are of 64-bit integers for
-        integers of up to 4 bytes, exactly; else of 64-bit floats, in the order of the chunks: they may differ from
-        those of NumPy in the last digits. Of packed values, the sum is that of the stored integers, times the factor.
+        Smallest and largest are exact, in the variable's dtype (times with a zone in UTC), and so is the count. Sums
+        are of 64-bit integers for integers of up to 4 bytes, exactly; else of 64-bit floats, in the order of the
+        chunks: they may differ from those of NumPy in the last digits. Of packed values, the sum is that of the stored
+        integers, times the factor.
 
     Raises
     ------
@@ -118,7 +120,8 @@ def aggregate(
     kept = tuple(each for each in data.dims if each not in gone)
     coordinates = {each: ds.variables[each] for each in ds.coords if set(ds.variables[each].dims) <= set(kept)}
     attrs = {} if how == "count" else data.attrs
-    return xr.DataArray(xr.Variable(kept, found, attrs), coordinates, name=name)
+    given = store.name if isinstance(store, xr.DataArray) else name
+    return xr.DataArray(xr.Variable(kept, found, attrs), coordinates, name=given)
 
 
 def _dims(data: xr.Variable, dim: Any) -> tuple[Hashable, ...]:
@@ -147,7 +150,7 @@ class _Reduction:
         self._operand = Operand(name, data, data.dims, 0)
         self._edges = blocks.with_even_edges(self._operand.chunk_edges(), data.shape, _BLOCK)
         self._shape = tuple(n for axis, n in enumerate(data.shape) if axis not in axes)
-        self._dtype = np.dtype(data.dtype) if isinstance(data.dtype, np.dtype) else np.dtype(float)
+        self._dtype = _plain_dtype(data.dtype)
 
     @property
     def _sum_dtype(self) -> np.dtype[Any]:
@@ -240,7 +243,11 @@ class _Reduction:
         """Take in the elements of blocks that statistics say nothing of, read in several threads."""
 
         def look(box: Sequence[slice]) -> _Part:
-            return self._of_values(plain_values(self._data[blocks.elements_of(self._edges, box)]))
+            part = self._data[blocks.elements_of(self._edges, box)]
+            values = plain_values(part)
+            tells = isinstance(part.dtype, np.dtype) or values.dtype.kind in "fmM"
+            missing = pd.isnull(values if tells else np.asarray(part.values))
+            return self._of_values(values, np.asarray(missing))
 
         def n_blocks(box: blocks.Box) -> int:
             return int(np.count_nonzero(wanted[box]))
@@ -254,8 +261,7 @@ class _Reduction:
                 elements = blocks.elements_of(self._edges, box)
                 self._join(result, tuple(each for axis, each in enumerate(elements) if axis not in self._axes), part)
 
-    def _of_values(self, values: AnyArray) -> _Part:
-        missing = np.asarray(pd.isnull(values)) if values.dtype.kind in "fmM" else np.zeros(values.shape, bool)
+    def _of_values(self, values: AnyArray, missing: AnyArray) -> _Part:
         count = np.asarray((~missing).sum(axis=self._axes, dtype=np.int64))
         if self._how in ("min", "max"):
             return _Part(_reduced_ends(values, ~missing, self._axes, self._how), count)
@@ -281,6 +287,13 @@ class _Reduction:
             raise QueryError("there is nothing to reduce", key=self._name, found=f"shape {self._data.shape}")
         nothing = np.array("NaT" if self._dtype.kind in "mM" else "nan", self._dtype)
         return np.where(is_empty, nothing, result.values)
+
+
+def _plain_dtype(dtype: Any) -> np.dtype[Any]:
+    """That of the result; times with a zone become times in UTC."""
+    if isinstance(dtype, pd.DatetimeTZDtype):
+        return np.dtype(f"M8[{dtype.unit}]")
+    return np.dtype(dtype) if isinstance(dtype, np.dtype) else np.dtype(float)
 
 
 def _reduced_ends(values: AnyArray, is_there: AnyArray, axes: tuple[int, ...], how: str) -> AnyArray:

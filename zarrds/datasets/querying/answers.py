@@ -82,7 +82,7 @@ def find_matches(
     columns: Sequence[Hashable],
     *,
     limit: int | None = None,
-    max_memory: int | None = None,
+    max_memory: int,
     progress: ProgressOption = False,
 ) -> Answers:
     """The elements of which the condition holds.
@@ -94,8 +94,8 @@ def find_matches(
         Variables whose values are wanted.
     limit : int, optional
         The first so many.
-    max_memory : int, optional
-        Bytes; half of the machine's memory unless said.
+    max_memory : int
+        Bytes.
     progress : bool, "rich" or callable
 
     Raises
@@ -105,7 +105,7 @@ def find_matches(
     """
     taken = [name for name in columns if str(name) in question.operands and _is_plain(question, str(name))]
     each = _nbytes_of_one(question, columns)
-    most = (executor.memory_nbytes() // 2 if max_memory is None else max_memory) // each
+    most = max_memory // each
     kept: list[tuple[AnyArray, dict[Hashable, AnyArray]]] = []
     n_found = 0
 

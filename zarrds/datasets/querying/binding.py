@@ -32,7 +32,7 @@ __all__ = ["Instant", "Kind", "bind"]
 Kind: TypeAlias = Literal["number", "condition", "text", "time", "span", "calendar"]
 
 _ISO = re.compile(
-    r"(?P<year>[+-]?\d{4,})(?:-(?P<month>\d\d)(?:-(?P<day>\d\d)"
+    r"(?P<year>[+-]?\d{4,9})(?:-(?P<month>\d\d)(?:-(?P<day>\d\d)"
     r"(?:[T ](?P<hour>\d\d)(?::(?P<minute>\d\d)(?::(?P<second>\d\d)(?:[.,](?P<fraction>\d{1,18}))?)?)?)?)?)?Z?\Z"
 )
 _NANOSECONDS = 1_000_000_000

@@ -115,8 +115,13 @@ def compare(op: Operator, left: Any, right: Any) -> AnyArray:
             return _with_text(mirrored, np.asarray(other), value)
     # Python's integers may be too large for any dtype
     if any(isinstance(side, np.ndarray) and side.dtype.kind in "OSUT" for side in (left, right)):
-        return _texts(op, np.asarray(left), np.asarray(right))
-    found: AnyArray = np.asarray(_COMPARISONS[op](left, right))
+        return _objects(op, np.asarray(left), np.asarray(right))
+    try:
+        found: AnyArray = np.asarray(_COMPARISONS[op](left, right))
+    except OverflowError as error:
+        raise QueryError(
+            f"this cannot be compared: {error}", mend="Write the number with a decimal point, to compare with floats"
+        ) from error
     return found
 
 
@@ -148,7 +153,7 @@ def _with_calendar(op: Operator, times: AnyArray, instant: Instant) -> AnyArray:
         first = flat[there.argmax()]
         try:
             date = type(first)(*instant.fields, **_calendar_of(first))
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, OverflowError) as error:
             raise QueryError(
                 f"there is no such date in the calendar: {error}", found="-".join(map(str, instant.fields[:3]))
             ) from error
@@ -169,20 +174,23 @@ def _with_text(op: Operator, texts: AnyArray, text: str) -> AnyArray:
         return np.asarray(_COMPARISONS[op](texts, text.encode("utf-8", "surrogatepass")))
     if texts.dtype.kind == "O" and set(map(type, texts.ravel().tolist())) <= {str}:
         return np.asarray(_COMPARISONS[op](texts, text), bool)
-    return _texts(op, texts, np.array(text, object))
+    return _objects(op, texts, np.array(text, object))
 
 
-def _texts(op: Operator, left: AnyArray, right: AnyArray) -> AnyArray:
-    """Texts or bytes, element by element; what is neither is missing."""
+def _objects(op: Operator, left: AnyArray, right: AnyArray) -> AnyArray:
+    """Texts, bytes or dates of cftime, element by element; what is none of them is missing."""
     left, right = np.broadcast_arrays(left.astype(object), right.astype(object))
     compared = _COMPARISONS[op]
-    pairs = zip(map(_as_bytes, left.ravel()), map(_as_bytes, right.ravel()), strict=True)
-    found = [op == "!=" if a is None or b is None else compared(a, b) for a, b in pairs]
+    pairs = zip(map(_comparable, left.ravel()), map(_comparable, right.ravel()), strict=True)
+    try:
+        found = [op == "!=" if a is None or b is None else compared(a, b) for a, b in pairs]
+    except TypeError as error:
+        raise QueryError(f"these cannot be compared: {error}", expected="dates of one calendar, or texts") from error
     return np.array(found, bool).reshape(left.shape)
 
 
-def _as_bytes(text: object) -> bytes | None:
+def _comparable(value: object) -> object:
     # the order of UTF-8 is that of the characters
-    if isinstance(text, str):
-        return text.encode("utf-8", "surrogatepass")
-    return text if isinstance(text, bytes) else None
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogatepass")
+    return value if isinstance(value, bytes) or hasattr(value, "calendar") else None

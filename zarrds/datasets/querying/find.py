@@ -14,6 +14,8 @@ from zarrds.datasets.description.of_store import unknown_variable
 from zarrds.datasets.querying.answers import Answers, count_matches, find_matches, has_match
 from zarrds.datasets.querying.opening import opened_dataset
 from zarrds.datasets.querying.question import Explanation, Question
+from zarrds.display.text import nbytes_of
+from zarrds.engine import executor
 from zarrds.engine.progress import ProgressOption
 from zarrds.errors import QueryError
 from zarrds.storage.protocol import Store
@@ -33,7 +35,7 @@ def find(
     count: Literal[False] = False,
     exists: Literal[False] = False,
     explain: Literal[False] = False,
-    max_memory: int | None = None,
+    max_memory: int | str | None = None,
     progress: ProgressOption = False,
     group: str | None = None,
     storage_options: Mapping[str, Any] | None = None,
@@ -50,7 +52,7 @@ def find(
     count: bool = False,
     exists: bool = False,
     explain: bool = False,
-    max_memory: int | None = None,
+    max_memory: int | str | None = None,
     progress: ProgressOption = False,
     group: str | None = None,
     storage_options: Mapping[str, Any] | None = None,
@@ -66,7 +68,7 @@ def find(
     count: bool = False,
     exists: bool = False,
     explain: bool = False,
-    max_memory: int | None = None,
+    max_memory: int | str | None = None,
     progress: ProgressOption = False,
     group: str | None = None,
     storage_options: Mapping[str, Any] | None = None,
@@ -96,8 +98,8 @@ def find(
         Say only whether there is any.
     explain : bool
         Say only how many chunks would be read.
-    max_memory : int, optional
-        Bytes that the answer may take; half of the machine's memory unless said.
+    max_memory : int or str, optional
+        Bytes, or text such as ``"500MB"``, that the answer may take; half of the machine's memory unless said.
     progress : bool, "rich" or callable
         As of `zarrds.save`.
     group : str, optional
@@ -144,6 +146,11 @@ def find(
         raise QueryError("only one of count, exists, explain and limit can be asked for")
     if limit is not None and not (type(limit) is int and limit >= 0):
         raise QueryError("limit is a number of matches", expected="an integer of at least 0", found=repr(limit))
+    limit_nbytes = executor.memory_nbytes() // 2 if max_memory is None else nbytes_of(max_memory)
+    if limit_nbytes is None:
+        raise QueryError(
+            "max_memory is no size", expected="bytes, or text such as '500MB' or '2GiB'", found=f"{max_memory!r:.80}"
+        )
     ds = opened_dataset(store, group, storage_options)
     question = Question(ds, query)
     wanted = _columns(ds, question, columns)
@@ -153,20 +160,22 @@ def find(
         return has_match(question, progress)
     if count:
         return count_matches(question, progress)
-    answers = find_matches(question, wanted, limit=limit, max_memory=max_memory, progress=progress)
+    answers = find_matches(question, wanted, limit=limit, max_memory=limit_nbytes, progress=progress)
     return (
         _selection(ds, question, wanted, answers) if len(question.dims) == 1 else _points(ds, question, wanted, answers)
     )
 
 
-def _columns(ds: xr.Dataset, question: Question, columns: str | Iterable[str] | None) -> list[Hashable]:
+def _columns(ds: xr.Dataset, question: Question, columns: object) -> list[Hashable]:
     """The variables to give."""
     names: dict[str, Hashable] = {str(name): name for name in ds.variables}
     if columns is None:
         return [names[name] for name in question.operands if name in names and names[name] not in ds.coords]
+    if not isinstance(columns, Iterable) or isinstance(columns, bytes):
+        raise QueryError("columns are names of variables", expected="one, or a list of them", found=f"{columns!r:.80}")
     found: list[Hashable] = []
     for column in [columns] if isinstance(columns, str) else columns:
-        if column not in names:
+        if not isinstance(column, str) or column not in names:
             raise unknown_variable(str(column), list(names), None)
         others = set(ds.variables[names[column]].dims) - set(question.dims)
         if others and len(question.dims) != 1:

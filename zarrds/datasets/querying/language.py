@@ -7,6 +7,7 @@ ever evaluated as code.
 from __future__ import annotations
 
 import ast
+import itertools
 import operator
 import re
 from collections.abc import Callable, Iterator
@@ -35,6 +36,14 @@ Operator: TypeAlias = Literal["<", "<=", ">", ">=", "==", "!="]
 _MOST_CHARACTERS = 100_000
 # of integers that are raised to a power in a query
 _MOST_EXPONENT = 64
+# of integers: more than any float holds
+_MOST_BITS = 1024
+# Python would take leading blanks for an indentation, and a line's end for the end
+_BLANKS = "\r\n\t\f"
+_TEXT = r"""'{3}(?:[^\\]|\\.)*?'{3}|"{3}(?:[^\\]|\\.)*?"{3}|'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
+_TOKEN = re.compile(rf"(?P<text>{_TEXT})|`(?P<name>[^`]*)`|(?P<comment>#[^\r\n]*)|(?P<blank>[{_BLANKS}])", re.DOTALL)
+# which no text has: characters for private use
+_PRIVATE = (range(0xE000, 0xF900), range(0xF0000, 0xFFFFE), range(0x100000, 0x10FFFE))
 
 _COMPARISONS: dict[type[ast.cmpop], Operator] = {
     ast.Lt: "<",
@@ -175,18 +184,19 @@ def parse(text: str) -> Expression:
         raise QueryError("a query is a text", found=f"{text!r:.80}")
     if len(text) > _MOST_CHARACTERS:
         raise QueryError("the query is too long", expected=f"at most {_MOST_CHARACTERS} characters", found=len(text))
-    # Python would take leading blanks for an indentation, and a line's end for the end
-    plain, quoted = _without_backticks(re.sub(r"[\r\n\t\f]", " ", text))
+    plain = _plain(text)
     try:
-        tree = ast.parse(plain.lstrip(" "), mode="eval")
-        return _Parser(text, plain, quoted).expression(tree.body)
+        tree = ast.parse(plain.text.lstrip(" "), mode="eval")
+        return _Parser(text, plain).expression(tree.body)
     except SyntaxError as error:
-        at = max(0, (error.offset or 1) - 1) + len(plain) - len(plain.lstrip(" "))
+        at = max(0, (error.offset or 1) - 1) + len(plain.text) - len(plain.text.lstrip(" "))
         raise _wrong("the query cannot be read", text, at, hint=str(error.msg)) from error
     except (ValueError, MemoryError, RecursionError) as error:
         if isinstance(error, QueryError):
             raise
-        raise QueryError("the query cannot be read: it is nested too deeply, or holds a NUL") from error
+        raise QueryError(
+            "the query cannot be read: it is nested too deeply, or holds a NUL or half a character"
+        ) from error
 
 
 def names_in(expression: Expression) -> Iterator[Name]:
@@ -209,30 +219,67 @@ def _wrong(problem: str, text: str, at: int, end: int | None = None, hint: str |
     return QueryError(problem, found=f"{shown!r:.80} at character {at}", mend=hint or _ALLOWED)
 
 
-def _without_backticks(text: str) -> tuple[str, dict[str, str]]:
-    """The text with identifiers of the same length in place of names between backticks, and those names."""
+@dataclass(frozen=True, slots=True)
+class _Plain:
+    """A query as Python's parser can read it, in one line of the same length.
+
+    Attributes
+    ----------
+    text : str
+    quoted : dict of str to str
+        The identifiers in place of names between backticks, and those names.
+    line_ends : dict of int to str
+        The characters in place of line ends within texts, as `str.translate` takes them.
+    """
+
+    text: str
+    quoted: dict[str, str]
+    line_ends: dict[int, str]
+
+
+def _plain(text: str) -> _Plain:
+    r"""The query with identifiers for names between backticks, and blanks for line ends and comments.
+
+    Examples
+    --------
+    >>> _plain("`a b` > 3\n# so").text
+    '_0___ > 3     '
+    """
     quoted: dict[str, str] = {}
+    line_ends = dict(zip(_stand_ins(text), "\r\n", strict=True)) if re.search("[\r\n]", text) else {}
+    instead = {ord(end): chr(stand_in) for stand_in, end in line_ends.items()}
 
     def replaced(match: re.Match[str]) -> str:
+        if match["text"] is not None:
+            return match[0].translate(instead)
         if match["name"] is None:
-            return match[0]
+            return " " * len(match[0])
         identifier = f"_{len(quoted)}_"
         while len(identifier) < len(match[0]) or identifier in text:
             identifier += "_"
         quoted[identifier] = match["name"]
         return identifier
 
-    pattern = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|`(?P<name>[^`]*)`"""
-    return re.sub(pattern, replaced, text), quoted
+    return _Plain(_TOKEN.sub(replaced, text), quoted, line_ends)
+
+
+def _stand_ins(text: str) -> list[int]:
+    """Two characters that the text has not, nor as an escape."""
+    lower = text.lower()
+    free = (n for each in _PRIVATE for n in each if chr(n) not in text and f"{n:x}" not in lower)
+    found = list(itertools.islice(free, 2))
+    if len(found) < 2:
+        raise QueryError("the query cannot be read: it has all characters for private use, and several lines")
+    return found
 
 
 class _Parser:
     """Makes expressions of nodes."""
 
-    def __init__(self, text: str, plain: str, quoted: dict[str, str]) -> None:
-        self._text, self._quoted = text, quoted
-        self._shift = len(plain) - len(plain.lstrip(" "))
-        self._encoded = plain.lstrip(" ").encode("utf-8", "surrogatepass")
+    def __init__(self, text: str, plain: _Plain) -> None:
+        self._text, self._quoted, self._line_ends = text, plain.quoted, plain.line_ends
+        self._shift = len(plain.text) - len(plain.text.lstrip(" "))
+        self._encoded = plain.text.lstrip(" ").encode("utf-8", "surrogatepass")
 
     def _at(self, offset: int) -> int:
         # Python counts bytes of UTF-8
@@ -273,7 +320,14 @@ class _Parser:
     def _constant(self, node: ast.expr, value: object, at: int) -> Constant:
         if type(value) not in (int, float, bool, str):
             raise self._wrong("not allowed in a query: a constant of this kind", node)
-        return Constant(value, at)
+        if isinstance(value, str):
+            return Constant(value.translate(self._line_ends), at)
+        return Constant(self._number(value, node), at)
+
+    def _number(self, value: Any, node: ast.expr) -> Any:
+        if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+            raise self._wrong("a number is too large", node, "Write it with an exponent: 1e300")
+        return value
 
     def _unary(self, node: ast.UnaryOp, at: int) -> Expression:
         operand = self.expression(node.operand)
@@ -291,15 +345,15 @@ class _Parser:
         a, b = left.value, right.value
         if any(type(value) not in (int, float) for value in (a, b)):
             raise self._wrong("only numbers can be added, multiplied and so on", node)
-        if op == "**" and type(a) is type(b) is int and not (0 <= b <= _MOST_EXPONENT and abs(a) < 2**64):
-            a, b = float(a), float(b)
         try:
+            if op == "**" and type(a) is type(b) is int and not (0 <= b <= _MOST_EXPONENT and abs(a) < 2**64):
+                a, b = float(a), float(b)
             value = ARITHMETIC[op](a, b)
         except (ArithmeticError, ValueError) as error:
             raise self._wrong(f"this cannot be computed: {error}", node) from error
         if type(value) not in (int, float):
             raise self._wrong("this is no real number", node)
-        return Constant(value, at)
+        return Constant(self._number(value, node), at)
 
     def _comparison(self, node: ast.Compare, at: int) -> Expression:
         parts: list[Expression] = []

@@ -8,14 +8,14 @@ from typing import Any
 
 import xarray as xr
 
-from zarrds.errors import EncodingError
+from zarrds.errors import EncodingError, QueryError
 from zarrds.storage.protocol import Store
 
 __all__ = ["opened_dataset"]
 
 
 def opened_dataset(
-    store: str | os.PathLike[str] | Store | xr.Dataset | xr.DataArray,
+    store: str | os.PathLike[str] | Store | xr.Dataset | xr.DataArray | xr.DataTree,
     group: str | None,
     storage_options: Mapping[str, Any] | None,
 ) -> xr.Dataset:
@@ -25,6 +25,8 @@ def opened_dataset(
     ------
     EncodingError
         If `group` or `storage_options` is given with a dataset.
+    QueryError
+        If it is a tree of datasets.
     """
     if isinstance(store, xr.Dataset | xr.DataArray):
         if group is not None or storage_options is not None:
@@ -33,7 +35,16 @@ def opened_dataset(
             )
         if isinstance(store, xr.Dataset):
             return store
-        return store.to_dataset(name="values" if store.name is None else store.name)
+        name = "values" if store.name is None else store.name
+        while name in store.coords:  # the labels of a dimension are called as it is
+            name = f"{name}_"
+        return store.to_dataset(name=name)
+    if isinstance(store, xr.DataTree):
+        raise QueryError(
+            "a question is asked of one group",
+            found="a tree of datasets",
+            mend='Give the dataset of one of its nodes: tree["/a"].to_dataset()',
+        )
     return xr.open_dataset(
         store,  # type: ignore[arg-type]  # a store of ours is none of the types that xarray lists
         engine="zarrds",

@@ -44,11 +44,22 @@ def _kind_of_objects(variable: xr.Variable) -> Kind | None:
         return "calendar"
     if stored_chunks(variable) is not None or variable.size == 0:
         return "text"
-    few = variable[tuple(slice(0, 4) for _ in variable.dims)].values.ravel().tolist()
-    first = next((value for value in few if isinstance(value, str | bytes) or not pd.isnull(value)), "")
+    # of what is computed, or read, a few first
+    some = variable if is_plain_in_memory(variable) else variable[tuple(slice(0, 4) for _ in variable.dims)]
+    first = _first_there(some)
+    if first is None and some is not variable:
+        first = _first_there(variable)
+    if first is None:
+        return "text"
     if isinstance(first, str | bytes):
         return "text"
     return "calendar" if hasattr(first, "calendar") and hasattr(first, "year") else None
+
+
+def _first_there(variable: xr.Variable) -> object:
+    """The first element of objects that is not missing; None if all are."""
+    is_text = (str, bytes)
+    return next((v for v in np.asarray(variable.values).flat if isinstance(v, is_text) or not pd.isnull(v)), None)
 
 
 def _kind_of_extension(dtype: Any) -> Kind | None:
@@ -71,6 +82,8 @@ def _kind_of_extension(dtype: Any) -> Kind | None:
 def plain_values(variable: xr.Variable) -> AnyArray:
     """The values of a variable in an array of NumPy; times with a zone in UTC, missing integers as NaN."""
     dtype = variable.dtype
+    if isinstance(dtype, pd.DatetimeTZDtype) and variable.ndim == 1:
+        return pd.DatetimeIndex(variable.to_index()).tz_convert(None).to_numpy()
     values: AnyArray = np.asarray(variable.values)
     if isinstance(dtype, np.dtype) or values.dtype.kind != "O":
         return values

@@ -90,6 +90,18 @@ class Explanation:
         return "\n".join(lines)
 
 
+def _positions(dim: str, size: int) -> xr.Variable:
+    try:
+        return xr.Variable((dim,), np.arange(size))
+    except (MemoryError, ValueError) as error:
+        raise QueryError(
+            "the positions along a dimension do not fit in memory",
+            key=dim,
+            found=size,
+            mend="Select a part of it first, or leave it out of the query",
+        ) from error
+
+
 class Question:
     """A query of one dataset.
 
@@ -117,10 +129,12 @@ class Question:
         self.text = text
         expression = parse(text)
         variables = {str(name): variable for name, variable in dataset.variables.items()}
-        for dim in dataset.sizes:
-            if str(dim) not in variables:  # labels that are not there are 0, 1, 2, …
-                variables[str(dim)] = dataset[dim].variable
-        known = [*map(str, dataset.data_vars), *(name for name in variables if name not in dataset.data_vars)]
+        asked = {name.name for name in names_in(expression)}
+        for dim, size in dataset.sizes.items():
+            if str(dim) not in variables and str(dim) in asked:  # labels that are not there are 0, 1, 2, …
+                variables[str(dim)] = _positions(str(dim), size)
+        known = [str(name) for name in (*dataset.data_vars, *dataset.coords)]
+        known += [name for name in map(str, dataset.sizes) if name not in known]
         self.expression: Expression = bind(expression, lambda name: kind_of(variables[name]), known)
         names = list(dict.fromkeys(name.name for name in names_in(self.expression)))
         used = sorted((variables[name] for name in names), key=lambda variable: -variable.ndim)
@@ -128,11 +142,16 @@ class Question:
         self.shape = tuple(dataset.sizes[dim] for dim in self.dims)
         self.size = prod(self.shape)
         if self.size > _MOST_ELEMENTS:
-            raise QueryError(
-                "the query is about too many elements", found=dict(zip(self.dims, self.shape, strict=True))
-            )
+            raise self._too_many()
         self.operands = {name: Operand(name, variables[name], self.dims, self.size) for name in names}
-        self.edges = blocks.coarser(self._edges(), _MOST_BLOCKS)
+        try:
+            self.edges = blocks.coarser(self._edges(), _MOST_BLOCKS)
+        except MemoryError as error:
+            raise self._too_many() from error
+
+    def _too_many(self) -> QueryError:
+        sizes = dict(zip(self.dims, self.shape, strict=True))
+        return QueryError("the query is about too many elements", found=sizes, mend="Select a part of them first")
 
     def _edges(self) -> list[AnyArray]:
         """Along the chunks of the largest variable that has chunks; other dimensions along those of others."""

@@ -33,7 +33,7 @@ _ABOUT = {
 
 @overload
 def statistics(
-    store: str | os.PathLike[str] | Store | xr.Dataset,
+    store: str | os.PathLike[str] | Store | xr.Dataset | xr.DataArray,
     variable: str,
     *,
     group: str | None = None,
@@ -43,7 +43,7 @@ def statistics(
 
 @overload
 def statistics(
-    store: str | os.PathLike[str] | Store | xr.Dataset,
+    store: str | os.PathLike[str] | Store | xr.Dataset | xr.DataArray,
     variable: None = None,
     *,
     group: str | None = None,
@@ -52,7 +52,7 @@ def statistics(
 
 
 def statistics(
-    store: str | os.PathLike[str] | Store | xr.Dataset,
+    store: str | os.PathLike[str] | Store | xr.Dataset | xr.DataArray,
     variable: str | None = None,
     *,
     group: str | None = None,
@@ -62,7 +62,7 @@ def statistics(
 
     Parameters
     ----------
-    store : str, os.PathLike, Store or Dataset
+    store : str, os.PathLike, Store, Dataset or DataArray
         A dataset must be lazy, as `xr.open_dataset` with ``engine="zarrds"`` gives it. Of one of which a part is
         selected, the statistics are those of the whole chunks that the part lies in.
     variable : str, optional
@@ -106,15 +106,16 @@ def statistics(
     """
     ds = opened_dataset(store, group, storage_options)
     if variable is not None:
-        if variable not in ds.variables:
-            raise unknown_variable(variable, [str(name) for name in ds.variables], _path_of(store))
-        return _of_one(ds, variable)
+        names = {str(name): name for name in ds.variables}
+        if str(variable) not in names:
+            raise unknown_variable(str(variable), list(names), _path_of(store))
+        return _of_one(ds, names[str(variable)])
     lazy = [name for name in ds.variables if stored_chunks(ds.variables[name]) is not None]
     return xr.DataTree.from_dict({str(name): _of_one(ds, name) for name in lazy})
 
 
 def _path_of(store: object) -> str | None:
-    return None if isinstance(store, xr.Dataset) else str(getattr(store, "path", store))
+    return None if isinstance(store, xr.Dataset | xr.DataArray) else str(getattr(store, "path", store))
 
 
 def _of_one(ds: xr.Dataset, name: Hashable) -> xr.Dataset:

@@ -173,6 +173,11 @@ class StoredChunks:
         is_empty = rows["count"] == 0
         with np.errstate(invalid="ignore"):
             low, high = np.minimum(*ends), np.maximum(*ends)
+        if self._is_made_boolean:  # what is false may lie between two that are true
+            is_packed = bool({"scale_factor", "add_offset"} & self.metadata.attributes.keys())
+            known = known & ((rows["min"] == rows["max"]) | ((rows["min"] >= 0) & (not is_packed)))
+        if rule.is_unsigned and not self._keeps_order(rule):
+            known = known & ((rows["min"] < 0) == (rows["max"] < 0))
         known = known & (is_empty | ~(pd.isnull(low) | pd.isnull(high)))
         n_missing = self._sizes() - rows["count"]
         has_missing, is_counted = n_missing > 0, True
@@ -190,10 +195,23 @@ class StoredChunks:
         return ChunkFacts(known, low, high, count, has_missing, self._sum(rows))
 
     @property
+    def _is_made_boolean(self) -> bool:
+        return self.dtype.kind == "b" and self.metadata.data_type.dtype.kind != "b"
+
+    def _keeps_order(self, rule: Rule) -> bool:
+        """Whether decoders take signed elements for the unsigned ones as which they are compared in rows."""
+        info = np.iinfo(rule.dtype)
+        found = self._values(np.array([0, info.max, info.min], rule.dtype))
+        is_more = found[1:] > found[:-1]
+        return bool(is_more.all() or (found[1:] < found[:-1]).all())
+
+    @property
     def _linear(self) -> tuple[float, float] | None:
         """Factor and offset by which values are made of elements; None if they are made otherwise."""
         attributes, rule = self.metadata.attributes, self._rule
         if rule is None or rule.is_text or rule.is_unsigned or self.dtype.kind not in "biuf":
+            return None
+        if self._is_made_boolean:
             return None
         if not self.layers.functions:
             return 1.0, 0.0
@@ -268,8 +286,8 @@ class StoredChunks:
 
         def look(position: tuple[int, ...]) -> None:
             found = digest(tuple(first + p for first, p in zip(self.first, position, strict=True)))
-            fits = digests[position] == found if found is not None else may_be_absent and digests[position] == 0
-            if not fits:
+            noted = int(digests[position])  # 0 for absent ones, and no digest of what is there
+            if not (noted == 0 and may_be_absent if found is None else noted == found != 0):
                 stale.append(position)
 
         is_short = is_checksummed(self.metadata)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from zarrds.datasets.rechunking.plan import ArrayPlan
 from zarrds.datasets.rechunking.sources import Copied, Source, open_source, planned
 from zarrds.datasets.writing.new_store import Target, find_target
 from zarrds.datasets.writing.order import noted_again
+from zarrds.display.text import nbytes_of
 from zarrds.engine.executor import n_cores
 from zarrds.engine.progress import ProgressOption, progress_bar
 from zarrds.errors import ConflictError, EncodingError, StoreExistsError, locating
@@ -243,20 +243,11 @@ def copy(
         _carry_out(opened, copied, goal, mode, progress, "copy")
 
 
-_UNITS = {"": 1, **{f"{p}{i}b": (1024 if i else 1000) ** n for n, p in enumerate("kmgt", 1) for i in ("", "i")}, "b": 1}
-
-
 def _nbytes(value: int | str) -> int:
     """Bytes from text such as "1GB"."""
-    if isinstance(value, str):
-        text = value.strip().lower()
-        number = text.rstrip("bikmgt ")
-        unit = text[len(number) :].strip()
-        factor = _UNITS.get(unit if unit.endswith("b") or not unit else f"{unit}b")
-        if factor is not None and re.fullmatch(r"[0-9]+(\.[0-9]+)?", number) and float(number) > 0:
-            return max(1, int(float(number) * factor))
-    elif not isinstance(value, bool) and value > 0:
-        return int(value)
+    found = nbytes_of(value)
+    if found is not None:
+        return found
     raise EncodingError("max_memory is no size", expected="bytes, or text such as '500MB' or '2GiB'", found=repr(value))
 
 

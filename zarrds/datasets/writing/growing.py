@@ -129,18 +129,18 @@ def grown_arrays(
     return {**wider, **times}, fitting
 
 
-def _parts(there: xr.Variable, region: Mapping[str, slice]) -> tuple[str, slice] | None:
-    """The dimension along which a part is written, and the part; None if that is cut along others too."""
-    cut = [dim for dim, part in region.items() if dim in there.dims and part != slice(0, there.sizes[dim])]
-    if len(cut) > 1:
-        return None
-    if not cut:
-        dim = str(there.dims[0]) if there.dims else ""
-        return dim, slice(0, there.shape[0] if there.dims else 0)
-    return cut[0], region[cut[0]]
+def _parts(there: xr.Variable, region: Mapping[str, slice]) -> dict[str, slice] | None:
+    """The parts that are written along dimensions that are not written as a whole; None if that is not to be joined."""
+    cuts = {
+        str(dim): region[str(dim)]
+        for dim, size in there.sizes.items()
+        if str(dim) in region and region[str(dim)] != slice(0, size)
+    }
+    grows = [dim for dim, part in cuts.items() if part.stop > there.sizes[dim]]
+    return None if grows and len(cuts) > 1 else cuts
 
 
-def _joined(name: str, there: xr.Variable, new: xr.Variable, parts: tuple[str, slice], factor: float) -> xr.Variable:
+def _joined(name: str, there: xr.Variable, new: xr.Variable, parts: Mapping[str, slice], factor: float) -> xr.Variable:
     """The stored elements with the new ones in their place."""
     if max(there.nbytes, new.nbytes) * factor > _MAX_REWRITTEN:
         raise EncodingError(
@@ -150,17 +150,7 @@ def _joined(name: str, there: xr.Variable, new: xr.Variable, parts: tuple[str, s
             found=int(max(there.nbytes, new.nbytes) * factor),
             mend="Save the store anew, with finer units or longer strings",
         )
-    dim, part = parts
-    if not there.dims:
-        return new
-    before, behind = there.isel({dim: slice(0, part.start)}), there.isel({dim: slice(part.stop, None)})
-    pieces = [piece.load() for piece in (before, behind) if piece.sizes[dim]]
-    if not pieces:
-        return new
-    ordered = [*pieces[: int(bool(before.sizes[dim]))], new, *pieces[int(bool(before.sizes[dim])) :]]
-    plain = [xr.Variable(piece.dims, piece.data) for piece in ordered]
-    concat: Any = xr.Variable.concat  # it has no types
-    joined: xr.Variable = concat(plain, dim)
+    joined, plain = _put(there, xr.Variable(new.dims, new.data), list(parts.items()))
     if joined.dtype.kind in "mM" and any(to_unit(p.values, np.datetime_data(joined.dtype)[0]) is None for p in plain):
         raise EncodingError(
             f"variable {name!r} holds times that no unit holds together with those of the store",
@@ -170,6 +160,18 @@ def _joined(name: str, there: xr.Variable, new: xr.Variable, parts: tuple[str, s
             mend="Round them to the unit of the store",
         )
     return joined
+
+
+def _put(there: xr.Variable, new: xr.Variable, parts: list[tuple[str, slice]]) -> tuple[xr.Variable, list[xr.Variable]]:
+    """The stored elements with the new ones in their place, and all that this was put together from."""
+    if not parts:
+        return new, [new]
+    (dim, part), *others = parts
+    inner, pieces = _put(there.isel({dim: part}), new, others)
+    around = [there.isel({dim: slice(0, part.start)}), there.isel({dim: slice(part.stop, None)})]
+    before, behind = ([xr.Variable(p.dims, p.values)] if p.sizes[dim] else [] for p in around)
+    concat: Any = xr.Variable.concat  # it has no types
+    return concat([*before, inner, *behind], dim), [*before, *pieces, *behind]
 
 
 # strings

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from zarrds.compat.xarray_internals import is_chunked
 from zarrds.datasets.encoding.comparison import Labels, label_text
 from zarrds.datasets.encoding.dataset import stored_name
 from zarrds.datasets.reading.notes import PANDAS, RANGES, range_of
@@ -160,7 +161,7 @@ def check_ranges(plain: PlainDataset, stored: StoredGroup, region: Mapping[str, 
 
 
 def with_finer_times(
-    after: ArrayMetadata, notes: Mapping[str, JSON], stored: xr.Variable, *, is_in_place: bool
+    after: ArrayMetadata, notes: Mapping[str, JSON], stored: xr.Variable, variable: xr.Variable
 ) -> ArrayMetadata:
     """An array of times to which finer ones are added than are noted of it: with the unit of those.
 
@@ -169,30 +170,39 @@ def with_finer_times(
     after : ArrayMetadata
     notes : mapping of str to JSON
         What would be noted of what is added, if it was new.
-    stored : Variable
-        What is there, decoded.
-    is_in_place : bool
-        Whether nothing but elements may be written.
+    stored, variable : Variable
+        What is there, and what is added; decoded.
 
     Raises
     ------
     EncodingError
-        If that may not be, or if the unit cannot hold what is stored.
+        If the unit cannot hold what is stored.
     """
     before, new = note_of(after, PANDAS), notes.get(PANDAS)
-    if not isinstance(before, dict) or not isinstance(new, dict) or before["dtype"] == new["dtype"]:
+    if not isinstance(before, dict):
         return after
-    match = TIMES.fullmatch(str(new["dtype"]))
-    if match is None:
+    dtype = str(new["dtype"]) if isinstance(new, dict) else _finer_dtype(str(before["dtype"]), variable)
+    match = TIMES.fullmatch(dtype)
+    if match is None or dtype == before["dtype"]:
         return after
-    if is_in_place or stored.dtype.kind not in "mM" or to_unit(stored.values, match[2]) is None:
+    if stored.dtype.kind not in "mM" or to_unit(stored.values, match[2]) is None:
         raise EncodingError(
             "times cannot be held exactly in the store's unit",
             expected=before["dtype"],
-            found=new["dtype"],
+            found=dtype,
             mend="Round them to it, or save the variable anew",
         )
-    return with_note(after, PANDAS, {**before, "dtype": new["dtype"]})
+    return with_note(after, PANDAS, {**before, "dtype": dtype})
+
+
+def _finer_dtype(noted: str, variable: xr.Variable) -> str:
+    """The dtype that is noted of times, or that of new ones in memory which its unit cannot hold."""
+    match = TIMES.fullmatch(noted)
+    if match is None or variable.dtype.kind not in "mM" or is_chunked(variable):
+        return noted
+    unit = np.datetime_data(variable.dtype)[0]
+    fits = unit == match[2] or to_unit(variable.values, match[2]) is not None
+    return noted if fits else noted.replace(f"[{match[2]}", f"[{unit}", 1)
 
 
 def with_true_notes(

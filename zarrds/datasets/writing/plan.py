@@ -13,6 +13,7 @@ from zarrds.datasets.writing.append import Placement
 from zarrds.datasets.writing.conflicts import check_groups, check_sizes_of_others
 from zarrds.datasets.writing.stored import StoredGroup
 from zarrds.datasets.writing.update import ArrayChange, GroupChange
+from zarrds.engine.chunk_io import Chunks
 from zarrds.errors import ConflictError, LabelError, ZarrdsError
 from zarrds.metadata.documents import Nodes, document_key, parents_of, walk
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata
@@ -63,6 +64,21 @@ class StorePlan:
             self.versions |= {key: stored.versions[key] for key in keys}
         self._before[path] = None if stored is None else stored.metadata
         self._changes[path] = (stored, change)
+
+    @property
+    def rewrites(self) -> bool:
+        """Whether stored elements are written anew, which a region in place cannot do."""
+        return any(change.is_rewritten for change in self.arrays.values())
+
+    def chunks_rewritten(self) -> dict[str, Hashable]:
+        """The identities, now, of all stored chunks of arrays that are written anew, by key."""
+        found: dict[str, Hashable] = {}
+        for path, change in self.arrays.items():
+            if change.is_rewritten and change.before is not None:
+                chunks = Chunks(self.store, path, change.before)
+                keys = (key for key in self.store.list_prefix(path) if chunks.position(key) is not None)
+                found |= {key: self.store.identity(key) for key in keys}
+        return found
 
     def region_of(self, path: str, dataset: xr.Dataset, region: Any) -> Any:
         """The region of a group: where it has no labels of its own, that of the group that it inherits them from."""

@@ -178,7 +178,8 @@ def later_and_after(
     arrays: Mapping[str, ArrayChange], options: Options
 ) -> tuple[dict[str, ArrayChange], dict[str, ArrayMetadata]]:
     """The changes whose data is computed some other day, and the metadata of all arrays once the others are written."""
-    later = {p: c for p, c in arrays.items() if not options.compute and is_chunked(c.variable)}
+    # what replaces stored elements is written with its document
+    later = {p: c for p, c in arrays.items() if not options.compute and is_chunked(c.variable) and not c.is_rewritten}
     after = {p: marked(c, is_written=p not in later and options.writes_empty(c)) for p, c in arrays.items()}
     return later, {path: noted(arrays[path], node, options.statistics) for path, node in after.items()}
 
@@ -208,6 +209,8 @@ def _is_complete(change: ArrayChange) -> bool:
     # what is overwritten has all chunks, whatever was there; what grows has them if it had them before
     complete = marks_of(before).complete
     was_complete = complete is not None and all(c >= s for c, s in zip(complete, before.shape, strict=True))
+    if change.is_rewritten:
+        return was_complete
     return was_complete or all(old == new for old, new in pairs)
 
 

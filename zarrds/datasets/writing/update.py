@@ -96,6 +96,8 @@ class ArrayChange:
         Why the encoding that came along with the variable was replaced, if it was.
     write_empty_chunks : bool or None
         As of `zarrds.save`, where the variable's encoding says so.
+    is_rewritten : bool
+        Whether stored elements are written once more, beside new ones, in an encoding that can hold these.
     """
 
     before: ArrayMetadata | None
@@ -104,6 +106,7 @@ class ArrayChange:
     start: tuple[int, ...]
     replaced: str | None = None
     write_empty_chunks: bool | None = None
+    is_rewritten: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,12 +327,8 @@ def _array_changes(
     for name in replaced:
         check_all_are_written(name, names, stored)
     variables = {n: as_wide_as_stored(v, stored.arrays[n]) if n in stored.arrays else v for n, v in variables.items()}
-    grown: dict[str, Grown] = {}
-    fitting: dict[str, xr.Variable] = {}
-    if not how.is_in_place:
-        grown, fitting = grown_arrays(
-            [n for n in names if n in stored.arrays], variables, stored, region, how.zarr_format
-        )
+    known = [name for name in names if name in stored.arrays]
+    grown, fitting = grown_arrays(known, variables, stored, region, how.zarr_format)
     changes = {
         name: _written(name, variables[name], stored, how, region, plain, grown.get(name), fitting.get(name))
         if name in stored.arrays
@@ -433,11 +432,11 @@ def _written(
         check_meaning(name, variable, stored)
         new = with_flags(before, variable) if name in plain.extended else before
     with locating(key=name):
-        new = with_finer_times(new, plain.notes.get(name, {}), there, is_in_place=how.is_in_place)
+        new = with_finer_times(new, plain.notes.get(name, {}), there, variable)
     if grown is not None:
         units = {key: value for key, value in grown.metadata.attributes.items() if key == "units"}
         noted = with_marks(new, marks_of(grown.metadata))
         after = replace(grown.metadata, attributes={**new.attributes, **units}, extensions=noted.extensions)
-        return ArrayChange(before, after, encoded, (0,) * encoded.ndim)
+        return ArrayChange(before, after, encoded, (0,) * encoded.ndim, is_rewritten=True)
     after = with_true_notes(replace(new, shape=shape), variable, parts, plain.notes.get(name, {}), stored)
     return ArrayChange(before, after, encoded, tuple(part.start for part in parts))

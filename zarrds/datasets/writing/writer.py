@@ -321,7 +321,7 @@ def _replaced(arrays: Mapping[str, ArrayChange]) -> dict[str, str]:
 
 def _save_into(parts: Parts, store: Store, path: str, how: How, options: Options, replaced: dict[str, str]) -> Any:
     """Save into a store that exists."""
-    if how.append_dim is not None and options.compute:
+    if (how.append_dim is not None or how.is_in_place) and options.compute:
         parts = [(where, with_labels_loaded(dataset), encoding) for where, dataset, encoding in parts]
     sources = [v for _, dataset, _ in parts for v in dataset.variables.values()]
     # With data at hand, other writers are kept out from the first look to the last write. A dask graph may take days:
@@ -337,10 +337,15 @@ def _save_into(parts: Parts, store: Store, path: str, how: How, options: Options
             # arrays whose documents were just being put in place may not have fitted together
             with locked(store):
                 plan = _planned(parts, store, path, how, options)
+        in_place = how.region is not None and how.append_dim is None and not reads_from(sources, store)
+        read: dict[str, Hashable] = {}
+        if not alone and how.append_dim is None and plan.rewrites:
+            read = plan.chunks_rewritten()
+            plan = _planned(parts, store, path, how, options)  # which reads them, after their identities were taken
+            in_place = in_place and not plan.rewrites
         replaced |= _replaced(plan.arrays)
         if not options.compute and reads_from((v for v in sources if v.chunks is not None), store):
             _check_order(plan.arrays)
-        in_place = how.region is not None and how.append_dim is None and not reads_from(sources, store)
         if alone:
             return carry_out(store, plan.arrays, plan.groups, plan.versions, options)
         again = None
@@ -350,7 +355,7 @@ def _save_into(parts: Parts, store: Store, path: str, how: How, options: Options
             store,
             plan.arrays,
             plan.groups,
-            plan.versions,
+            {**plan.versions, **read},
             options,
             in_place=in_place,
             check=plan.check,

@@ -18,6 +18,7 @@ from zarrds.chunk_statistics.facts import rule_of
 from zarrds.chunk_statistics.record import put_rows, read_rows, row_of, statistics_path
 from zarrds.datasets.querying.stored import stored_chunks
 from zarrds.engine.elements import Elements
+from zarrds.errors import ChunkError
 from zarrds.metadata.hidden import hidden_array, hidden_document
 from zarrds.metadata.model import ArrayMetadata
 
@@ -151,3 +152,27 @@ def test_a_digest_of_zero_is_that_of_absent_chunks(value: bytes) -> None:
     assert rule is not None
     facts = rule.facts(np.ones(2, "f4"))
     assert [int(row_of(rule, digest, facts)["known"][0]) for digest in (None, 0, 5)] == [1, 0, 1]
+
+
+def test_absent_chunks_cost_nothing() -> None:
+    store = zarrds.MemoryStore()
+    zarrds.create_group(store)
+    array = zarrds.create_array(
+        store, path="v", shape=(3, 2**32 + 3), dtype="f4", chunks=(2, 2**20), dimension_names=["t", "x"], fill_value=2
+    )
+    array[0, :10], array[:, 2**20 * 3 : 2**20 * 3 + 5] = 3, 7
+    zarrds.index(store, "v")
+    found = zarrds.statistics(store, "v").load()
+    assert found.known.all()
+    assert found["max"].values[:, [0, 1, 3, -1]].tolist() == [[3, 2, 7, 2], [2, 2, 7, 2]]
+    assert found["count"].values[:, [0, -1]].tolist() == [[2**21, 6], [2**20, 3]]
+    assert found["sum"].values[1, [1, -1]].tolist() == [2**21, 6]
+    assert zarrds.find(store, "v > 6", count=True) == 15
+
+
+def test_absent_chunks_that_must_be_there() -> None:
+    store = zarrds.MemoryStore()
+    zarrds.save(xr.Dataset({"v": ("x", np.arange(6.0))}), store, encoding={"v": {"chunks": (2,)}})
+    store.delete("v/c.1")
+    with pytest.raises(ChunkError, match="missing"):
+        zarrds.index(store, "v")

@@ -10,6 +10,7 @@ import pytest
 import xarray as xr
 
 import zarrds
+from zarrds.chunk_statistics.record import read_rows
 
 
 def dataset(start: int, n: int) -> xr.Dataset:
@@ -75,3 +76,54 @@ def test_elements_cost_speed_and_not_truth(store: Any) -> None:
     known = zarrds.statistics(store, "v").known.values
     assert np.argwhere(~known).tolist() == [[0, 0]]
     assert zarrds.find(store, "v > 4000").v.values.tolist() == [5000]
+
+
+MANY: dict[str, dict[str, Any]] = {
+    "small": {"chunks": (1, 3)},
+    "shards": {"chunks": (2, 2), "shards": (4, 4)},
+    "no checksum": {
+        "chunks": (4, 4),
+        "compressors": [{"name": "zstd", "configuration": {"level": 0, "checksum": False}}],
+    },
+    "packed": {"chunks": (4, 4), "dtype": "i2", "scale_factor": 0.5, "_FillValue": -1},
+    "other order": {"chunks": (4, 4), "dtype": ">f4"},
+    "lossy": {
+        "chunks": (4, 4),
+        "filters": [{"name": "numcodecs.quantize", "configuration": {"digits": 1, "dtype": "<f8"}}],
+    },
+}
+
+
+def rows_of(store: Any, name: str) -> Any:
+    array = zarrds.open_array(store, path=name)
+    rows: Any = read_rows(array.store, name, array.metadata)
+    assert rows is not None
+    return rows
+
+
+@pytest.mark.parametrize("how", ["at once", "dask", "append"])
+@pytest.mark.parametrize("encoding", MANY)
+def test_those_of_what_is_written_are_those_of_what_is_stored(tmp_path: Path, encoding: str, how: str) -> None:
+    values = np.random.default_rng(0).integers(-40, 40, (10, 7)) / 2
+    values[3, 3] = np.nan
+    times = np.arange(70).reshape(10, 7).astype("M8[s]")
+    ds = xr.Dataset(
+        {"v": (("t", "x"), values), "when": (("t", "x"), times), "b": (("t", "x"), values > 3)},
+        attrs={"title": "a test"},
+    )
+    if how == "dask":
+        pytest.importorskip("dask")
+        ds = ds.chunk({"t": 3, "x": 4})
+    path = tmp_path / "v.zarr"
+    first = ds.isel(t=slice(0, 5)) if how == "append" else ds
+    zarrds.save(first, path, statistics=True, encoding={"v": MANY[encoding], "b": {"chunks": (1, 2)}})
+    if how == "append":
+        zarrds.save(ds.isel(t=slice(5, None)), path, append_dim="t")
+    found = {name: rows_of(path, name) for name in ds.data_vars}
+    zarrds.index(path)
+    for name, rows in found.items():
+        again = rows_of(path, str(name))
+        assert rows["known"].all()
+        for field in ("crc32c", "count", "min", "max"):
+            np.testing.assert_array_equal(rows[field], again[field])
+        np.testing.assert_allclose(rows["sum"], again["sum"])

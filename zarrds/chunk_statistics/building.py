@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+import itertools
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import replace
 from math import prod
 from typing import TypeAlias
 
 import numpy as np
 
-from zarrds.chunk_statistics.digests import digest_of, is_checksummed
-from zarrds.chunk_statistics.facts import Rule, rule_of
-from zarrds.chunk_statistics.record import row_of
+from zarrds.chunk_statistics.digests import digest_of, is_checksummed, stored_digest
+from zarrds.chunk_statistics.facts import Facts, Rule, rule_of
+from zarrds.chunk_statistics.record import Place, row_of
 from zarrds.codecs.base import AnyArray, Buffer
 from zarrds.engine import executor
 from zarrds.engine.elements import Elements
@@ -18,12 +20,16 @@ from zarrds.engine.plans import Part
 from zarrds.errors import ChunkError
 from zarrds.metadata.model import ArrayMetadata
 from zarrds.storage.memory import MemoryStore
+from zarrds.storage.protocol import Store
 from zarrds.storage.traits import get_at_most
 
-__all__ = ["MAX_CHUNKS", "has_rows", "inside", "rows_of_stored"]
+__all__ = ["MAX_CHUNKS", "WrittenFacts", "has_rows", "inside", "rows_of_all", "rows_of_stored", "rows_of_written"]
 
 # of an array of which statistics are made: they are in memory together
 MAX_CHUNKS = 2**24
+
+# that a look at the end of a chunk counts as
+_LOOK_NBYTES = 4096
 
 Position: TypeAlias = tuple[int, ...]
 
@@ -40,6 +46,98 @@ def inside(elements: Elements, position: Position) -> tuple[slice, ...]:
         slice(p * chunk, min((p + 1) * chunk, size))
         for p, chunk, size in zip(position, metadata.chunks, metadata.shape, strict=True)
     )
+
+
+class WrittenFacts:
+    """The facts of chunks as they are written, which are those of what is stored then; any thread may add to it.
+
+    Parameters
+    ----------
+    metadata : ArrayMetadata
+        Of an array of which something is noted, with codecs that change no element.
+    """
+
+    def __init__(self, metadata: ArrayMetadata) -> None:
+        self._rule = rule_of(metadata)
+        self.found: dict[Position, Facts | None] = {}
+
+    def __call__(self, position: Position, elements: AnyArray) -> None:
+        """Take the elements of a chunk in."""
+        if self._rule is not None:
+            self.found[position] = self._rule.facts(elements)
+
+
+def rows_of_written(elements: Elements, facts: Mapping[Position, Facts | None]) -> dict[Position, AnyArray]:
+    """The rows of chunks of which the facts are known since they were written, and nobody else can have done so since.
+
+    Of each no more is read than its digest takes.
+    """
+    rule = rule_of(elements.metadata)
+    found: dict[Position, AnyArray] = {}
+    if rule is None or not facts:
+        return found
+    digest = stored_digest(elements)
+
+    def look(position: Position) -> None:
+        found[position] = row_of(rule, digest(position), facts[position])
+
+    is_short = is_checksummed(elements.metadata)
+    nbytes = _LOOK_NBYTES if is_short else elements.most_chunk_nbytes
+    executor.run(list(facts), lambda: look, part_nbytes=nbytes, workers=elements.n_workers)
+    return found
+
+
+def rows_of_all(
+    store: Store, elements: Elements, progress: executor.Progress | None = None
+) -> Iterator[tuple[Place, AnyArray]]:
+    """The rows of all chunks, by their places in the grid; a later one counts where two have the same.
+
+    Chunks are listed, and those that may be absent, and are, cost nothing.
+
+    Parameters
+    ----------
+    store : Store
+        That of the elements.
+    elements : Elements
+    progress : callable, optional
+        Called with the number of chunks done.
+
+    Raises
+    ------
+    ChunkError
+        If a chunk cannot be read, or is missing.
+    """
+    grid, required = elements.metadata.chunk_grid, elements.required_chunks
+    positions = set(itertools.product(*map(range, map(min, required, grid))))
+    if len(positions) < prod(grid):
+        positions.update(p for key in store.list_prefix(elements.path) if (p := elements.chunk_position(key)))
+        yield from _absent_rows(elements)
+    if progress is not None:
+        progress(prod(grid) - len(positions))
+    yield from rows_of_stored(elements, sorted(positions), progress).items()
+
+
+def _absent_rows(elements: Elements) -> Iterator[tuple[Place, AnyArray]]:
+    """The rows that chunks have that are absent, which differ by how much of them lies in the array."""
+    rule, metadata = rule_of(elements.metadata), elements.metadata
+    if rule is None:
+        return
+    fill = np.empty((1,), elements.dtype)
+    fill[0] = elements.fill_value
+    of_one = rule.facts(fill)
+    ends = [((slice(0, n - 1), 0), (slice(n - 1, n), n - 1)) for n in metadata.chunk_grid]
+    for place in itertools.product(*ends):
+        sizes = [part.stop - part.start for part in inside(elements, tuple(number for _, number in place))]
+        yield tuple(part for part, _ in place), row_of(rule, None, _repeated(of_one, prod(sizes)))
+
+
+def _repeated(facts: Facts | None, n: int) -> Facts | None:
+    """The facts of so many elements of which one has these."""
+    if facts is None:
+        return None
+    total = facts.sum.item() * n if hasattr(facts.sum, "item") else facts.sum * n
+    is_kept = isinstance(total, float) or abs(total) < 2**63
+    return replace(facts, count=facts.count * n, sum=total) if is_kept else None
 
 
 def rows_of_stored(

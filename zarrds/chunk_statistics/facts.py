@@ -84,11 +84,15 @@ class Rule:
         """
         if self.is_text:
             return _facts_of_text(elements.reshape(-1).tolist())
-        flat = elements.reshape(-1)
-        flat = flat.astype(flat.dtype.newbyteorder("="), copy=False).view(self.compared)
         found = Facts(0, self.sum_dtype.type(0), self.dtype.type(0), self.dtype.type(0))
-        for start in range(0, flat.size, _PIECE):
-            found = self._joined(found, self._of_piece(flat[start : start + _PIECE]))
+        pieces: Any = np.nditer(
+            elements,
+            ["external_loop", "buffered", "zerosize_ok"],
+            op_dtypes=[elements.dtype.newbyteorder("=")],
+            buffersize=_PIECE,
+        )
+        for piece in pieces:
+            found = self._joined(found, self._of_piece(piece.view(self.compared)))
         return found
 
     def _of_piece(self, piece: AnyArray) -> Facts:

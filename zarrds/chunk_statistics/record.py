@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from math import prod
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from zarrds.metadata.hidden import hidden_array, hidden_document, hidden_path
 from zarrds.metadata.model import ArrayMetadata
 from zarrds.storage.protocol import Store, Values
 
-__all__ = ["STATISTICS", "new_rows", "put_rows", "read_rows", "row_dtype", "statistics_path"]
+__all__ = ["STATISTICS", "Place", "new_rows", "put_rows", "read_rows", "row_dtype", "statistics_path"]
 
 # the hidden array's name, and the note of the array that it is there
 STATISTICS = "statistics"
@@ -42,6 +42,8 @@ _COMPRESSORS = frozenset(
     "blosc gzip zstd crc32c numcodecs.blosc numcodecs.zlib numcodecs.bz2 numcodecs.lzma numcodecs.lz4 numcodecs.gzip "
     "numcodecs.zstd numcodecs.crc32c".split()
 )
+# one chunk of the grid, or some that have the same row
+Place: TypeAlias = "tuple[int | slice, ...]"
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -201,7 +203,11 @@ def _are_possible(rows: AnyArray, rule: Rule) -> AnyArray:
 
 
 def put_rows(
-    store: Store, values: Values, path: str, metadata: ArrayMetadata, found: Iterable[tuple[tuple[int, ...], AnyArray]]
+    store: Store,
+    values: Values,
+    path: str,
+    metadata: ArrayMetadata,
+    found: Iterable[tuple[Place, AnyArray]],
 ) -> None:
     """Put new rows in the place of those of some chunks; what is known of the others is kept.
 
@@ -216,8 +222,8 @@ def put_rows(
     path : str
     metadata : ArrayMetadata
         Of the array as it is from now on.
-    found : iterable of (tuple of int, ndarray)
-        Chunks' positions in the grid, and their rows.
+    found : iterable of (tuple of int or slice, ndarray)
+        Chunks' positions in the grid, and their rows; a later one counts where two have the same.
     """
     rule = rule_of(metadata)
     if rule is None:

@@ -32,12 +32,13 @@ from zarrds.metadata.model import ArrayMetadata
 from zarrds.storage.protocol import Buffer, ValueChangedError, Values
 from zarrds.storage.traits import BoundedValues, has_trait
 
-__all__ = ["Chunks", "LookedUp", "MissingChunks"]
+__all__ = ["Chunks", "LookedUp", "MissingChunks", "Seen"]
 
 # what an absent chunk is: a loss, its fill value, or (None) what the array's marks say
 MissingChunks: TypeAlias = Literal["error", "fill"] | None
 # of a chunk in the grid
 Position: TypeAlias = tuple[int, ...]
+Seen: TypeAlias = Callable[[Position, AnyArray], None]
 Fetch: TypeAlias = Callable[[Position, str, memoryview, Hashable], Buffer | None]
 
 # what codecs may add to an incompressible chunk (headers, checksums), generously
@@ -198,7 +199,7 @@ class Chunks:
         return get
 
     @Remembered
-    def _n_required(self) -> tuple[int, ...] | None:
+    def n_required(self) -> tuple[int, ...] | None:
         """How many chunks must be there along each dimension; None if any may be absent."""
         complete = self.metadata.shape if self.missing_chunks == "error" else marks_of(self.metadata).complete
         if complete is None or self.missing_chunks == "fill":
@@ -207,7 +208,7 @@ class Chunks:
 
     def _may_be_absent(self, position: Position) -> bool:
         """Whether the chunk at a position may be absent, which then means the fill value."""
-        required = self._n_required
+        required = self.n_required
         return required is None or any(p >= n for p, n in zip(position, required, strict=True))
 
     def check_absent(self, position: Position, key: str) -> None:
@@ -365,10 +366,13 @@ class Chunks:
 
         return read
 
-    def writer(self, values: AnyArray, encode: Callable[[AnyArray], Parts] | None = None) -> Worker:
+    def writer(
+        self, values: AnyArray, encode: Callable[[AnyArray], Parts] | None = None, seen: Seen | None = None
+    ) -> Worker:
         """A function that writes one part of a plan from `values`, which has the plan's ``buffer_shape``.
 
         The plan must be one for whole chunks, also where these are shards. `encode` stands in for the array's codecs.
+        `seen` is shown the elements of chunks of which all is written that lies in the array, if nobody else knows it.
         """
         store, pipeline, fill = self.store, self.pipeline, self.fill
         encode = encode or pipeline.encode
@@ -396,6 +400,8 @@ class Chunks:
             value = values[at]
             is_whole = covers and value.shape == chunk_shape
             if is_whole and value.dtype == dtype and value.flags.c_contiguous:
+                if seen is not None and self.is_private:
+                    seen(position, value)
                 put(position, key, value)
                 return
             if scratch is None:
@@ -404,6 +410,8 @@ class Chunks:
                 if not is_whole:
                     scratch[...] = fill
                 scratch[inside] = value
+                if seen is not None and self.is_private:
+                    seen(position, scratch[inside])
                 put(position, key, scratch)
                 return
             # also if all of the chunk is covered that lies in the array: another process may have made it larger

@@ -11,7 +11,7 @@ import numpy as np
 from zarrds.codecs.base import AnyArray, Buffer
 from zarrds.engine import executor, workers
 from zarrds.engine.cache import ChunkCache
-from zarrds.engine.chunk_io import Chunks, MissingChunks
+from zarrds.engine.chunk_io import Chunks, MissingChunks, Seen
 from zarrds.engine.plans import Plan
 from zarrds.engine.selection import plan_basic
 from zarrds.errors import EncodingError, SelectionError
@@ -183,6 +183,17 @@ class Elements:
         """The key of the chunk (of a sharded array, the shard) at a position in the grid."""
         return self._chunks.key(position)
 
+    def chunk_position(self, key: str) -> tuple[int, ...] | None:
+        """The position in the grid of the chunk of that key, None if the key is no chunk's, or lies outside."""
+        position = self._chunks.position(key)
+        grid = self.metadata.chunk_grid
+        return None if position is None or any(p >= n for p, n in zip(position, grid, strict=True)) else position
+
+    @property
+    def required_chunks(self) -> tuple[int, ...]:
+        """How many chunks along each dimension must be there, those of lower numbers; the others may be absent."""
+        return self._chunks.n_required or (0,) * len(self.shape)
+
     def part_reader(self, out: AnyArray, seen: Callable[[Buffer | None], None]) -> executor.Worker:
         """A function for one thread that reads parts of chunks to places in `out`, for callers with plans of their own.
 
@@ -231,15 +242,26 @@ class Elements:
         return result if plan.shape else result[()]
 
     def write(
-        self, key: Any, value: Any, planner: Planner = plan_basic, *, progress: executor.Progress | None = None
+        self,
+        key: Any,
+        value: Any,
+        planner: Planner = plan_basic,
+        *,
+        progress: executor.Progress | None = None,
+        seen: Seen | None = None,
     ) -> None:
-        """Write a selection; the same as `Array.write`, of an array that is open for writing."""
+        """Write a selection; the same as `Array.write`, of an array that is open for writing.
+
+        `seen` is shown the position and the elements of each chunk (of a sharded array, each shard) of which all is
+        written that lies in the array, before it is encoded; of arrays that somebody else may know, of none.
+        """
         plan = self._plan(key, planner, self.metadata.chunks)
         values = self._broadcast(value, plan)
         chunk_nbytes = self._chunks.nbytes_of(self.metadata.chunks)
+
         executor.run_plan(
             plan,
-            lambda: workers.writer(self._chunks, values, plan),
+            lambda: workers.writer(self._chunks, values, plan, seen),
             chunk_nbytes=chunk_nbytes,
             workers=self._threads_for(chunk_nbytes),
             progress=progress,

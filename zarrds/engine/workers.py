@@ -8,7 +8,7 @@ import numpy as np
 
 from zarrds.codecs.base import AnyArray
 from zarrds.engine.cache import ChunkCache
-from zarrds.engine.chunk_io import Chunks, LookedUp
+from zarrds.engine.chunk_io import Chunks, LookedUp, Seen
 from zarrds.engine.executor import BatchWorker, Stopped, Worker
 from zarrds.engine.kernel import library
 from zarrds.engine.kernel.applies import native_codecs, native_store
@@ -38,6 +38,20 @@ def one_by_one(work: Worker) -> BatchWorker:
             work(part)
 
     return do
+
+
+def _watched(write: BatchWorker, values: AnyArray, seen: Seen) -> BatchWorker:
+    """A function that writes a batch of chunks, and shows those that are written whole as they come."""
+
+    def work(batch: Batch, stopped: Stopped) -> None:
+        for part in batch:
+            if stopped():
+                return
+            if part.covers:
+                seen(part.position, values[part.out])
+        write(batch, stopped)
+
+    return work
 
 
 def _when_needed(make: Callable[[], Worker]) -> Worker:
@@ -141,22 +155,23 @@ class Reading:
         return self._chunks.reader(self._out, is_basic=self._plan.is_basic, looked_up=self._looked_up)
 
 
-def writer(chunks: Chunks, values: AnyArray, plan: Plan) -> BatchWorker:
-    """A function for one thread that writes a batch of a plan of whole chunks, from `values`."""
+def writer(chunks: Chunks, values: AnyArray, plan: Plan, seen: Seen | None = None) -> BatchWorker:
+    """A function for one thread that writes a batch of a plan of whole chunks, from `values`; see `Chunks.writer`."""
     kernel = library.library()
     if kernel is None:
-        return one_by_one(chunks.writer(values))
+        return one_by_one(chunks.writer(values, None, seen))
     shards = chunks.pipeline.shards
     template = _template(kernel, chunks, inner=shards is not None)
     if template is None or not template.codecs.can_write:
-        return one_by_one(chunks.writer(values))
+        return one_by_one(chunks.writer(values, None, seen))
     if shards is not None:
         encode = shard_encoder(kernel, template, shards, chunks.pipeline.encode)
-        return one_by_one(chunks.writer(values, encode))
+        return one_by_one(chunks.writer(values, encode, seen))
     if not (plan.is_basic and chunks.write_empty_chunks and values.dtype == chunks.metadata.data_type.dtype):
-        return one_by_one(chunks.writer(values))
+        return one_by_one(chunks.writer(values, None, seen))
     job = NativeJob(template, values, plan)
     job.give_memory(template.codecs.encoded_nbytes, template.codecs.chunk_nbytes)
     if chunks.is_private:
         job.give_fill(chunks.fill)
-    return chunk_writer(kernel, job, template.store, template.check, _when_needed(lambda: chunks.writer(values)))
+    write = chunk_writer(kernel, job, template.store, template.check, _when_needed(lambda: chunks.writer(values)))
+    return _watched(write, values, seen) if seen is not None and chunks.is_private else write

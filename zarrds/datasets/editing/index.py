@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections.abc import Iterable, Mapping
 from math import prod
 from typing import Any
 
-from zarrds.chunk_statistics.building import has_rows, rows_of_stored
+from zarrds.chunk_statistics.building import has_rows, rows_of_all
 from zarrds.chunk_statistics.record import STATISTICS, put_rows
 from zarrds.datasets.reading.notes import ORDER
 from zarrds.engine.elements import Elements
@@ -144,15 +143,14 @@ def _note(store: Store, where: str, metadata: ArrayMetadata, advance: Progress |
     elements = Elements(store, where, metadata)
     # this may take long, and needs no lock
     order = record_of(elements) if _has_order(where, metadata) else None
-    positions = list(itertools.product(*map(range, metadata.chunk_grid))) if has_rows(metadata) else []
-    rows = rows_of_stored(elements, positions, advance)
+    rows = list(rows_of_all(store, elements, advance)) if has_rows(metadata) else []
     with locked(store):
         now = own_node(store, where, metadata.zarr_format)
         if not isinstance(now, ArrayMetadata) or now.shape != metadata.shape or is_replaced(metadata, now):
             raise ConflictError("another writer changed the array meanwhile", key=where, mend="Call zarrds.index again")
         with Transaction(store) as transaction:
             if rows:
-                put_rows(store, transaction.values, where, now, rows.items())
+                put_rows(store, transaction.values, where, now, rows)
             after = with_note(now, ORDER, order.to_json()) if order is not None else now
             if rows:
                 after = with_note(after, STATISTICS, True)  # by which writers know that there are some

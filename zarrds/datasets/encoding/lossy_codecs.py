@@ -23,7 +23,7 @@ from zarrds.errors import CarriedEncodingError, EncodingError
 from zarrds.metadata.dtypes import DataType
 from zarrds.metadata.model import ArrayMetadata, CodecObject
 
-__all__ = ["proven", "without_filters"]
+__all__ = ["changes_elements", "proven", "without_filters"]
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
@@ -71,6 +71,11 @@ def proven(name: Hashable, variable: xr.Variable, metadata: ArrayMetadata, *, is
     proof = _Proof(name, variable.dims, metadata.data_type, codecs, is_carried)
     data = blockwise(proof, variable, variable.dtype)
     return xr.Variable(variable.dims, data, variable.attrs, variable.encoding, fastpath=True)
+
+
+def changes_elements(metadata: ArrayMetadata) -> bool:
+    """Whether an array has codecs that may make elements others."""
+    return bool(_changing(metadata.codecs))
 
 
 def without_filters(encoding: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from math import prod
 from typing import TypeAlias
 
-from zarrds.chunk_statistics.building import MAX_CHUNKS, has_rows, rows_of_stored
+from zarrds.chunk_statistics.building import MAX_CHUNKS, WrittenFacts, has_rows, rows_of_stored, rows_of_written
 from zarrds.chunk_statistics.record import STATISTICS, put_rows
+from zarrds.datasets.encoding.lossy_codecs import changes_elements
 from zarrds.datasets.writing.update import ArrayChange
 from zarrds.engine.elements import Elements
 from zarrds.metadata.extension import note_of, with_note
@@ -21,12 +22,17 @@ __all__ = ["Touched", "noted", "put_statistics", "touched_by"]
 
 @dataclass(frozen=True, slots=True)
 class Touched:
-    """The elements of an array that a save has written: where they begin, and how many along each dimension."""
+    """The elements of an array that a save writes: where they begin, and how many along each dimension.
+
+    `written` takes the facts of chunks as they are written; None where others could write to them before the rows are
+    made, or where they are not stored as they are.
+    """
 
     path: str
     after: ArrayMetadata
     start: tuple[int, ...]
     shape: tuple[int, ...]
+    written: WrittenFacts | None
 
 
 Changes: TypeAlias = Iterable[tuple[str, ArrayChange]]
@@ -39,17 +45,22 @@ def noted(change: ArrayChange, after: ArrayMetadata, statistics: bool | None) ->
     return with_note(after, STATISTICS, True if statistics else None)
 
 
-def touched_by(changes: Changes, after: dict[str, ArrayMetadata]) -> list[Touched]:
+def touched_by(changes: Changes, after: dict[str, ArrayMetadata], *, in_place: bool = False) -> list[Touched]:
     """What changes write of arrays that are noted to have statistics."""
     return [
-        Touched(path, after[path], change.start, change.variable.shape)
+        Touched(path, after[path], change.start, change.variable.shape, None if in_place else _facts_of(after[path]))
         for path, change in changes
         if note_of(after[path], STATISTICS) is True
     ]
 
 
+def _facts_of(metadata: ArrayMetadata) -> WrittenFacts | None:
+    is_kept = metadata.data_type.dtype.kind in "biufmM" and not changes_elements(metadata)
+    return WrittenFacts(metadata) if is_kept else None
+
+
 def put_statistics(store: Store, values: Values, touched: Iterable[Touched]) -> None:
-    """Make the rows of the chunks that were written, and of no others.
+    """Make the rows of the chunks that were written, and of no others; chunks that were written in parts are read.
 
     Parameters
     ----------
@@ -66,5 +77,7 @@ def put_statistics(store: Store, values: Values, touched: Iterable[Touched]) -> 
             for start, n, chunk in zip(each.start, each.shape, each.after.chunks, strict=True)
         ]
         if prod(map(len, ranges)) <= MAX_CHUNKS:
-            rows = rows_of_stored(elements, list(itertools.product(*ranges)))
+            facts = {} if each.written is None else each.written.found
+            left = [position for position in itertools.product(*ranges) if position not in facts]
+            rows = rows_of_stored(elements, left) | rows_of_written(elements, facts)
             put_rows(store, values, each.path, each.after, rows.items())

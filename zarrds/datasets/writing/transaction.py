@@ -16,7 +16,7 @@ from zarrds.arrays.in_place import InPlace
 from zarrds.compat.xarray_internals import is_chunked
 from zarrds.datasets.writing.conflicts import check_not_replaced, check_versions, leftovers_of, true_of_regions
 from zarrds.datasets.writing.moving import moved
-from zarrds.datasets.writing.noting import noted, put_statistics, touched_by
+from zarrds.datasets.writing.noting import Touched, noted, put_statistics, touched_by
 from zarrds.datasets.writing.order import with_order
 from zarrds.datasets.writing.plan import StorePlan
 from zarrds.datasets.writing.update import ArrayChange
@@ -110,12 +110,13 @@ def carry_out(
             else:
                 overlay = transaction.values
                 partial = {key: store.identity(key) for change in now.items() for key in _shared_keys(overlay, *change)}
+                touched = touched_by(now.items(), after)
                 try:
-                    _write(overlay, now, options)
+                    _write(overlay, now, options, touched=touched)
                 except ZarrdsError:
                     check_versions(store, {**versions, **partial})  # that may be why
                     raise
-                put_statistics(store, overlay, touched_by(now.items(), after))
+                put_statistics(store, overlay, touched)
                 after |= {path: with_order(overlay, path, change, after[path]) for path, change in now.items()}
                 nodes |= {path: after[path] for path in now if after[path] != arrays[path].before}
         if nodes or not in_place:
@@ -138,7 +139,7 @@ def carry_out(
                     transaction.put_nodes(nodes, [] if replaced is None else [replaced])
                 transaction.delete_all(leftovers)
                 transaction.commit()  # not explained: once it has begun, the versions are this save's own
-    if in_place and (touched := touched_by(now.items(), after)):
+    if in_place and (touched := touched_by(now.items(), after, in_place=True)):
         with locked(store):
             put_statistics(store, store, touched)
     if options.compute:
@@ -215,9 +216,14 @@ def _is_complete(change: ArrayChange) -> bool:
 
 
 def _write(
-    values: Store | Overlay, arrays: Mapping[str, ArrayChange], options: Options, *, store: Store | None = None
+    values: Store | Overlay,
+    arrays: Mapping[str, ArrayChange],
+    options: Options,
+    *,
+    store: Store | None = None,
+    touched: Iterable[Touched] = (),
 ) -> None:
-    writes = list(writes_of(values, arrays.items(), options, store=store))
+    writes = list(writes_of(values, arrays.items(), options, store=store, touched=touched))
     write_all(writes, sum(write.n_chunks for write in writes), options)
 
 
@@ -227,6 +233,7 @@ def writes_of(
     options: Options,
     *,
     store: Store | None = None,
+    touched: Iterable[Touched] = (),
 ) -> Iterator[Write]:
     """What is to be written where, for array changes by path.
 
@@ -238,7 +245,10 @@ def writes_of(
     options : Options
     store : Store, optional
         Where the arrays' documents are, if others may write to the arrays meanwhile, or replace them.
+    touched : iterable of Touched
+        What is told of chunks as they are written.
     """
+    seen = {each.path: each.written for each in touched}
     for path, change in arrays:
         elements = Elements(
             values if store is None else InPlace(store, values, path, change.after),
@@ -248,7 +258,7 @@ def writes_of(
             write_empty_chunks=options.writes_empty(change),
             n_workers=options.workers,
         )
-        yield Write(elements, change.variable, change.start)
+        yield Write(elements, change.variable, change.start, seen.get(path))
 
 
 def write_all(writes: Iterable[Write], n_chunks: int, options: Options) -> None:

@@ -309,7 +309,7 @@ def _save_whole(
     with staged(target, nodes, n_chunks, options.workers) as stage:
         # encoded copies of the data go as soon as they are written
         changes = ((path, arrays.pop(path)) for path in list(arrays) if path not in later)
-        write_all(writes_of(stage, changes, options), n_chunks, options)
+        write_all(writes_of(stage, changes, options, touched=touched), n_chunks, options)
         put_statistics(stage, stage, touched)
         nodes |= {path: with_order(stage, path, change, after[path]) for path, change in labels.items()}
     return None if options.compute else finish_later(target.store, after, later, options)

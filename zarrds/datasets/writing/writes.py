@@ -17,6 +17,7 @@ import numpy as np
 import xarray as xr
 
 from zarrds.arrays.in_place import InPlace
+from zarrds.chunk_statistics.building import WrittenFacts
 from zarrds.compat.xarray_internals import is_chunked
 from zarrds.datasets.encoding.blocks import check_declared
 from zarrds.datasets.writing.tasks import MOST_NBYTES, task_blocks
@@ -43,11 +44,14 @@ class Write:
         Encoded; in memory, lazily loaded, or of a dask array.
     start : tuple of int
         The place of its first element, along each dimension of the array.
+    seen : WrittenFacts, optional
+        Where statistics of chunks are kept as they are written.
     """
 
     elements: Elements
     variable: xr.Variable
     start: tuple[int, ...]
+    seen: WrittenFacts | None = None
 
     @property
     def is_chunked(self) -> bool:
@@ -72,7 +76,7 @@ def write_in_memory(write: Write, progress: Progress | None = None) -> None:
     """Write data that is no dask array; what is lazy is loaded first, whole."""
     values = np.asarray(write.variable.data)
     with _still_there(write.elements):
-        write.elements.write(write.key, values, progress=progress)
+        write.elements.write(write.key, values, progress=progress, seen=write.seen)
 
 
 def _still_there(elements: Elements) -> AbstractContextManager[object]:
@@ -81,7 +85,7 @@ def _still_there(elements: Elements) -> AbstractContextManager[object]:
 
 
 class _Target:
-    """What dask assigns a block to. It travels to workers; the progress bar stays behind."""
+    """What dask assigns a block to. It travels to workers; the progress bar and the statistics stay behind."""
 
     def __init__(self, write: Write, progress: Progress | None) -> None:
         self.shape = write.variable.shape
@@ -90,6 +94,7 @@ class _Target:
         self._start = write.start
         self._name = write.elements.path.rpartition("/")[2]
         self._progress = progress
+        self._seen = write.seen
 
     def __setitem__(self, key: tuple[slice, ...], value: Any) -> None:
         shape = tuple(s.stop - s.start for s in key)
@@ -99,7 +104,7 @@ class _Target:
             values = values.astype(self.dtype)
         moved = tuple(slice(s.start + a, s.stop + a) for s, a in zip(key, self._start, strict=True))
         with _still_there(self._elements):
-            self._elements.write(moved, values, progress=self._progress)
+            self._elements.write(moved, values, progress=self._progress, seen=self._seen)
 
     def __getstate__(self) -> dict[str, Any]:
         if self._elements.store.in_memory:
@@ -108,7 +113,7 @@ class _Target:
                 path=self._elements.store.path,
                 mend="Compute it with scheduler='threads', or save to a path",
             )
-        return self.__dict__ | {"_progress": None}
+        return self.__dict__ | {"_progress": None, "_seen": None}
 
 
 def _checked(data: Any, path: str) -> Any:

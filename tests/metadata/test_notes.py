@@ -233,7 +233,7 @@ def test_notes_that_are_taken_back(path: Path) -> None:
     zarrds.save(labelled()[["v"]], path)
     store = zarrds.LocalStore(path)
     metadata = without_notes(arrays(path)["v"])
-    _, root, old = documents_of_change(store, {"v": metadata})
+    _, root, old, _ = documents_of_change(store, {"v": metadata})
     for key, value in {**root, **old}.items():
         store.set(key, value)
     assert own_node(store, "v", 3) == metadata == arrays(path)["v"]

@@ -51,6 +51,8 @@ class State:
         From method and key to what is to go wrong.
     seen : callable, optional
         Called with method and key after each request that changed something.
+    before : callable, optional
+        Called with method, key and who asks (the access key) before each request, by its own thread, which may wait.
     """
 
     values: dict[str, tuple[bytes, str, float]] = field(default_factory=dict)
@@ -58,6 +60,7 @@ class State:
     latency: float = 0.0
     fault: Callable[[str, str], Fault | None] | None = None
     seen: Callable[[str, str], None] | None = None
+    before: Callable[[str, str, str], None] | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
     at_once: int = 0
     most_at_once: int = 0
@@ -93,6 +96,8 @@ class _Handler(BaseHTTPRequestHandler):
         is_list = "list-type" in query or (self.command == "GET" and not key)
         name = f"?{query.get('prefix', '')}" if is_list else "?delete" if "delete" in query else key
         method = "COPY" if self.headers.get("x-amz-copy-source") else "LIST" if is_list else self.command
+        if state.before is not None:
+            state.before(method, name, (self.headers.get("Authorization") or "").partition("Credential=")[2][:9])
         with state.lock:
             state.requests.append((method, name))
             state.at_once += 1

@@ -241,7 +241,8 @@ def open_nodes(store: Store, *, zarr_format: ZarrFormat | None = None, consolida
     """
     denied: StoreIOError | None = None
     for number, candidate in enumerate((3, 2) if zarr_format is None else (zarr_format,)):
-        seen = ahead(store, root_keys(candidate, consolidated), recover=number == 0)
+        by_root = consolidated is not False
+        seen = ahead(store, root_keys(candidate, consolidated), recover=number == 0, by_root=by_root)
         try:
             nodes = _opened(store, seen, candidate, consolidated)
         except StoreIOError as error:

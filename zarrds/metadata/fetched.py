@@ -42,7 +42,7 @@ class _Ahead:
         return found
 
 
-def ahead(store: Store, keys: Sequence[str], *, recover: bool = False) -> Store:
+def ahead(store: Store, keys: Sequence[str], *, recover: bool = False, by_root: bool = False) -> Store:
     """A view of a store, for a moment, in which some documents and their identities are at hand.
 
     Parameters
@@ -52,10 +52,12 @@ def ahead(store: Store, keys: Sequence[str], *, recover: bool = False) -> Store:
     keys : sequence of str
     recover : bool
         Whether to finish first what a dead writer had begun; see `Store.recover`.
+    by_root : bool
+        Whether nothing is read but by the root's document; see `ManyValues.get_many`.
     """
     whole = store
     if has_trait(store, ManyValues):
-        return cast(Store, _Ahead(whole, store.get_many(keys, recover=recover)))
+        return cast(Store, _Ahead(whole, store.get_many(keys, recover=recover, by_root=by_root)))
     if recover:
         store.recover()
     return store

@@ -10,7 +10,7 @@ import json
 from collections.abc import Collection, Iterable, Mapping
 from enum import IntEnum
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from zarrds.metadata.belonging import check_case
 from zarrds.metadata.documents import locked, parents_of
@@ -19,7 +19,8 @@ from zarrds.metadata.written import documents_of_change
 from zarrds.storage.memory import MemoryStore
 from zarrds.storage.overlay import Overlay
 from zarrds.storage.protocol import DELETED, Store
-from zarrds.storage.traits import ask_all
+from zarrds.storage.recorded import Recorded
+from zarrds.storage.traits import GrowingStore, Growth, ManyValues, ask_all, has_trait
 
 __all__ = ["Phase", "Transaction", "change_documents", "put_node", "remove_node"]
 
@@ -47,6 +48,8 @@ class Transaction:
     store : Store
     changes : Store
         What is staged, by phase and key.
+    read : Recorded or None
+        The store, where it remembers what was read for the changes; None where it need not.
 
     Examples
     --------
@@ -65,6 +68,11 @@ class Transaction:
         self.store = store
         self.changes = store.stage_changes()
         self._deleted: set[str] = set()
+        # for stores in which what only adds is committed by one put of the root's document
+        self.read = Recorded(store) if has_trait(store, GrowingStore) and has_trait(store, ManyValues) else None
+        self._documents: set[str] = set()
+        self._root: str | None = None
+        self._edges: Collection[str] | None = ()
 
     def __enter__(self) -> Self:
         return self
@@ -77,7 +85,17 @@ class Transaction:
     @property
     def values(self) -> Overlay:
         """The store's values as they will be; what is set becomes a part of the transaction."""
-        return Overlay(self.store, self.changes, str(Phase.NEW.value))
+        self._edges = None
+        read: Any = self.read
+        return Overlay(read or self.store, self.changes, str(Phase.NEW.value))
+
+    def only_grows(self, edges: Collection[str]) -> None:
+        """Declare that all values that were set only add to what readers of the root's old document see.
+
+        Nobody reads by it the keys that were set, but for `edges`: of those all that is visible stays as it is. There
+        are no holes: what is new is set, also if it is all fill value.
+        """
+        self._edges = edges
 
     @property
     def staged(self) -> Overlay:
@@ -95,21 +113,26 @@ class Transaction:
         """Write documents; the parameters are those of `documents_of_change`."""
         check_case(self.store, nodes)
         documents = documents_of_change(self.store, nodes, removed, zarr_format=zarr_format, consolidate=consolidate)
+        is_whole = self._root is None and not self._documents and not removed
+        self._root = documents.commit if is_whole else None
+        self._documents |= {key for values in documents[:3] for key in values}
         staged = [
             (f"{phase.value}/{key}", value)
-            for phase, values in zip(Phase, documents, strict=True)
+            for phase, values in zip(Phase, documents[:3], strict=True)
             for key, value in values.items()
         ]
         ask_all(self.changes, lambda item: self.changes.set(*item), staged)
 
     def put_documents(self, documents: Mapping[str, bytes]) -> None:
         """Write documents of nodes that are there, by key."""
+        self._edges = None
         for key, value in documents.items():
             phase = Phase.NODES if "/" in key else Phase.ROOT
             self.changes.set(f"{phase.value}/{key}", value)
 
     def link(self, key: str, to: str) -> None:
         """Give the value of `key` to `to` as well."""
+        self._edges = None
         self.store.link(key, self.changes, f"{Phase.NEW.value}/{to}")
 
     def delete(self, keys: Iterable[str]) -> None:
@@ -129,7 +152,19 @@ class Transaction:
         """Make the changes; see `Store.apply_changes`."""
         if self._deleted:
             self.changes.set(DELETED, json.dumps(sorted(self._deleted)).encode())
-        self.store.apply_changes(self.changes)
+        growth, store = self._growth(), self.store
+        is_made = growth is not None and has_trait(store, GrowingStore) and store.apply_growth(self.changes, growth)
+        if not is_made:
+            self.store.apply_changes(self.changes)
+
+    def _growth(self) -> Growth | None:
+        """What is known of changes that only add; None of others, and where it would not help."""
+        if self.read is None or self._root is None or self._edges is None or self._deleted:
+            return None
+        seen = self.read.seen
+        if not all(key in seen for key in self._edges):
+            return None
+        return Growth(self._root, frozenset(self._documents - {self._root}), {key: seen[key] for key in self._edges})
 
 
 def change_documents(

@@ -4,15 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from types import ModuleType
+from typing import NamedTuple
 
 from zarrds.errors import StoreNotFoundError
-from zarrds.metadata.documents import Raw, keys_of, module_of, root_keys, zarr_format_of
+from zarrds.metadata.documents import Raw, keys_of, module_of, root_key, root_keys, zarr_format_of
 from zarrds.metadata.extension import MEMBER
 from zarrds.metadata.fetched import ahead
 from zarrds.metadata.model import Node, ZarrFormat
 from zarrds.storage.protocol import Store
 
-__all__ = ["documents_of_change", "documents_of_store", "raws_of"]
+__all__ = ["Changed", "documents_of_change", "documents_of_store", "raws_of"]
+
+
+class Changed(NamedTuple):
+    """The documents that a change of a store writes, by key.
+
+    Attributes
+    ----------
+    new : dict of str to bytes
+        Of nodes that are new.
+    root : dict of str to bytes
+        The root's, with consolidated metadata.
+    old : dict of str to bytes
+        Of nodes that were there.
+    commit : str or None
+        The one of the root's that makes all of it visible to readers of consolidated metadata; None if that did not say
+        what the nodes' own documents say.
+    """
+
+    new: dict[str, bytes]
+    root: dict[str, bytes]
+    old: dict[str, bytes]
+    commit: str | None
 
 
 def raws_of(nodes: Mapping[str, Node]) -> dict[str, Raw]:
@@ -45,7 +68,7 @@ def documents_of_change(
     *,
     zarr_format: ZarrFormat | None = None,
     consolidate: bool = True,
-) -> tuple[dict[str, bytes], dict[str, bytes], dict[str, bytes]]:
+) -> Changed:
     """The documents that a change of a store writes, in the three steps of `Store.stage_changes`; nothing is written.
 
     The caller holds the store's lock. What the change does not name is kept to the letter.
@@ -64,8 +87,7 @@ def documents_of_change(
 
     Returns
     -------
-    tuple of three mappings of key to bytes
-        Documents of nodes that are new; the root's, with consolidated metadata; those of nodes that were there.
+    Changed
     """
     zarr_format = zarr_format or zarr_format_of(store)
     if zarr_format is None:
@@ -73,6 +95,7 @@ def documents_of_change(
     module = module_of(zarr_format)
     seen = ahead(store, list(dict.fromkeys([*root_keys(zarr_format, None), *keys_of(nodes, zarr_format)])))
     before: dict[str, Raw] | None = None if "" in removed else module.load_consolidated(seen)
+    is_told = before is not None
     if before is None and consolidate:
         before = {} if "" in removed else _walk_raws(store, module, "")
     changed = raws_of(nodes)
@@ -82,13 +105,28 @@ def documents_of_change(
     for path, raw in changed.items():
         is_gone = path in removed or path.startswith(below)
         standing = None if is_gone else module.load_raw(seen, path)
+        is_told = is_told and before is not None and _is_same(standing, before.get(path))
         documents = _documents(module, path, raw, standing)
         if not path and before is None:
             root |= documents
         else:
             (new if standing is None else old).update(documents)
     new, old = ({key: value for key, value in each.items() if key not in root} for each in (new, old))
-    return new, root, old
+    return Changed(new, root, old, root_key(zarr_format, consolidated=True) if is_told else None)
+
+
+def _is_same(own: Raw | None, consolidated: Raw | None) -> bool:
+    """Whether a node's own documents say what the root's document says of it, which may note more of groups."""
+    if own is None or consolidated is None:
+        return own is consolidated
+    return _essence(own) == _essence(consolidated)
+
+
+def _essence(raw: Raw) -> Raw:
+    """A document without what another place has of it, and without notes that are empty."""
+    noted = {} if raw.get("node_type") == "group" or ".zgroup" in raw else raw.get(MEMBER) or {}
+    others = {name: value for name, value in raw.items() if name not in ("consolidated_metadata", MEMBER)}
+    return others | {MEMBER: noted}
 
 
 def _documents(module: ModuleType, path: str, raw: Raw, before: Raw | None) -> dict[str, bytes]:

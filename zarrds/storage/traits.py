@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeGuard, TypeVar, runtime_checkable
 
@@ -15,6 +15,8 @@ __all__ = [
     "BoundedValues",
     "Damaged",
     "Fetched",
+    "GrowingStore",
+    "Growth",
     "InFolder",
     "ManyValues",
     "SizedListing",
@@ -110,25 +112,71 @@ class Fetched:
         As of `Values.identity`.
     problem : ZarrdsError or None
         To be raised by who needs the value.
+    version : object
+        What the store needs to put another value in the place of just this one (`Growth.edges`); None if it is absent.
     """
 
     value: Buffer | None
     identity: Hashable | None = None
     problem: ZarrdsError | None = None
+    version: object = None
 
 
 @runtime_checkable
 class ManyValues(Protocol):
     """Values behind a network, where what is asked for together takes as long as one."""
 
-    def get_many(self, keys: Sequence[str], *, recover: bool = False) -> dict[str, Fetched]:
+    def get_many(self, keys: Sequence[str], *, recover: bool = False, by_root: bool = False) -> dict[str, Fetched]:
         """The values of some keys, by key, fetched side by side.
+
+        Under the store's lock, what was read before may be given again, if `Store.apply_changes` would notice that it
+        was changed.
 
         Parameters
         ----------
         keys : sequence of str
         recover : bool
             Whether to `Store.recover` as well, at the same time; the values are those after it.
+        by_root : bool
+            Whether that is left out for commits that are made by the put of the root's document (`GrowingStore`): for
+            who goes by that document alone.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """What is known of changes that only add: who reads by the root's old document reads the same before and after.
+
+    Attributes
+    ----------
+    root : str
+        The key of the root's document that makes them visible: the instant of the commit.
+    documents : collection of str
+        The other keys that are documents; they are put in place behind the root's.
+    edges : mapping of str to object
+        Stored values of which the changes keep what is visible, with the `Fetched.version` of each as it was read; None
+        for one that was absent. All other values are of keys that nobody reads by the root's old document.
+    """
+
+    root: str
+    documents: Collection[str]
+    edges: Mapping[str, object]
+
+
+@runtime_checkable
+class GrowingStore(Protocol):
+    """A store in which changes that only add need no copies: the put of the root's document is the commit."""
+
+    def apply_growth(self, changes: Store, growth: Growth) -> bool:
+        """As `Store.apply_changes`; False, and nothing is done, if these changes cannot be made so.
+
+        Raises
+        ------
+        ConflictError
+            If another writer was faster. Nothing is visible of the changes then.
+        StoreIOError
+            As of `Store.apply_changes`.
         """
         ...
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 
 from zarrds.errors import InvalidKeyError, StoreIOError
 from zarrds.storage.fsspec.objects import Objects
+from zarrds.storage.growing import Growing
 from zarrds.storage.local.changes import MAX_DELETED, deleted_keys
 from zarrds.storage.local.files import PARTIAL, is_partial
 from zarrds.storage.protocol import DELETED, check_key
@@ -29,11 +30,13 @@ __all__ = [
     "OLD",
     "Commit",
     "Commits",
+    "Signs",
     "is_door",
     "is_key",
     "is_own",
     "is_staged",
     "new_folder",
+    "process_id",
 ]
 
 # Where one of these stands, there is a group or an array. A store knows nothing of documents; only that with these
@@ -45,7 +48,7 @@ _SIGNS = f".alive{PARTIAL}"  # in a staged folder: set anew now and then while i
 OLD = "old"  # in a staged folder: a JSON list of the keys that a publish removes
 _FOLDER = re.compile(rf"\.[0-9a-f]+{re.escape(PARTIAL)}\Z")
 
-MAX_MARKER = 1 << 16  # bytes of a marker, and of a sign of life
+MAX_MARKER = 1 << 22  # bytes of a marker, and of a sign of life
 
 _PATIENCE = 20.0  # seconds without a sign of life, after which a writer counts as dead
 _POLL = 0.2  # seconds between two looks at a living one
@@ -89,7 +92,7 @@ class Commit:
         return json.dumps({"owner": self.owner, "folder": self.folder, "steps": self.steps}).encode()
 
     @classmethod
-    def load(cls, text: bytes) -> Commit | None:
+    def load(cls, text: bytes) -> Commit | Growing | None:
         """Parse a marker; None if it is not whole (where objects are written in place), so that nothing was begun."""
         try:
             found = json.loads(text)
@@ -97,6 +100,11 @@ class Commit:
             raise ValueError("nested too deeply") from exc
         except ValueError:
             return None
+        growing = Growing.of(found)
+        if growing is not None:
+            if not is_staged(growing.folder):
+                raise ValueError(f"folder is {growing.folder!r}")
+            return growing
         steps = []
         for part, count in found["steps"]:
             if not isinstance(count, int):
@@ -121,7 +129,7 @@ class Commits:
         self._objects = objects
         self._base = base
 
-    def current(self) -> Commit | None:
+    def current(self) -> Commit | Growing | None:
         """What the marker says, or None if there is none, or none that is whole; one request."""
         return self._parsed(self._objects.read_at_most(self._base + MARKER, MAX_MARKER))
 
@@ -130,7 +138,7 @@ class Commits:
         text = self._objects.read_at_most(self._base + MARKER, MAX_MARKER)
         return text is not None and self._parsed(text) is None
 
-    def _parsed(self, text: bytes | None) -> Commit | None:
+    def _parsed(self, text: bytes | None) -> Commit | Growing | None:
         try:
             if text is not None and len(text) > MAX_MARKER:
                 raise ValueError(f"more than {MAX_MARKER} bytes")
@@ -145,6 +153,8 @@ class Commits:
 
     def begin(self, commit: Commit, old: Sequence[str] = ()) -> None:
         """Commit: from now on, what is staged will be put in place, and the `old` keys will be removed."""
+        if isinstance(self.current(), Growing):
+            raise _needs_conditions()
         self._objects.write(f"{self._base}{commit.folder}/{OLD}", json.dumps(old).encode())
         self._objects.write(self._base + MARKER, commit.dump())
 
@@ -158,9 +168,9 @@ class Commits:
                 return  # somebody took us for dead, and finished it
             self._objects.remove_all([self._base + key for key in group])
 
-    def abandoned(self) -> Commit | None:
+    def abandoned(self) -> Commit | Growing | None:
         """Wait while the writer is alive; return what it left, or None if it finished. The store's lock is held."""
-        seen: tuple[Commit, bytes | None] | None = None
+        seen: tuple[Commit | Growing, bytes | None] | None = None
         since = 0.0
         while (commit := self.current()) is not None:
             if commit.owner == _process:  # we hold the lock, so nobody is at it here
@@ -173,10 +183,16 @@ class Commits:
             time.sleep(_POLL)
         return None
 
-    def finish(self, commit: Commit) -> None:
+    def signs_of(self, commit: Commit | Growing) -> Signs:
+        """What gives signs of life for a commit."""
+        return Signs(self._objects, f"{self._base}{commit.folder}/{_SIGNS}")
+
+    def finish(self, commit: Commit | Growing) -> None:
         """Put all in place that a commit names, remove what is to go, and last the marker."""
+        if isinstance(commit, Growing):
+            raise _needs_conditions()
         folder = self._base + commit.folder
-        signs = _Signs(self._objects, f"{folder}/{_SIGNS}")
+        signs = self.signs_of(commit)
         try:
             names = list(self._objects.find(folder))
             for step in commit.steps:
@@ -206,7 +222,7 @@ class Commits:
             self._objects.remove_all([*names, *signs.given])  # and no sign more
             self._objects.remove_folder(folder)
 
-    def _put_in_place(self, folder: str, part: str, count: int, signs: _Signs, names: Sequence[str]) -> None:
+    def _put_in_place(self, folder: str, part: str, count: int, signs: Signs, names: Sequence[str]) -> None:
         source = f"{folder}/{part}/"
         keys = [name.removeprefix(source) for name in names if name.startswith(source)]
         keys = sorted(filter(is_key, keys), key=_door_last)
@@ -218,7 +234,7 @@ class Commits:
                 self._objects.copy(pairs[i : i + _BATCH])
                 signs.give()
 
-    def _remove(self, names: Sequence[str], signs: _Signs) -> None:
+    def _remove(self, names: Sequence[str], signs: Signs) -> None:
         for i in range(0, len(names), _BATCH):
             self._objects.remove_all(names[i : i + _BATCH])
             signs.give()
@@ -231,7 +247,7 @@ class Commits:
             raise StoreIOError("a staged list of keys cannot be read", key=name, found=str(exc)) from exc
 
 
-class _Signs:
+class Signs:
     """Signs of life, for those that wait elsewhere; `given` has their name, once there is one."""
 
     def __init__(self, objects: Objects, name: str) -> None:
@@ -246,6 +262,20 @@ class _Signs:
             self._objects.write(self._name, secrets.token_hex(8).encode())
             self.given.add(self._name)
             self._last = time.monotonic()
+
+
+def _needs_conditions() -> StoreIOError:
+    return StoreIOError(
+        "a writer has begun a commit here that can only be finished by conditional puts",
+        key=MARKER,
+        mend="Open the store for writing where obstore reaches it: install 'zarrds[remote]', and pass no option that "
+        "only s3fs, gcsfs or adlfs has",
+    )
+
+
+def process_id() -> str:
+    """What tells this process from all others, as the owner of commits."""
+    return _process
 
 
 def new_folder() -> str:

@@ -13,6 +13,7 @@ from typing import Any, Self
 from zarrds.errors import InvalidKeyError, StoreExistsError, StoreIOError, ZarrdsError, locating
 from zarrds.storage.fsspec.commits import DOORS, MARKER, Commit, Commits, is_door, is_key, is_own, is_staged, new_folder
 from zarrds.storage.fsspec.objects import Objects, age_of, identity_of
+from zarrds.storage.growing import Growing
 from zarrds.storage.local.changes import deleted_keys, is_step
 from zarrds.storage.local.files import PARTIAL, is_partial
 from zarrds.storage.local.locks import locks_of
@@ -324,13 +325,14 @@ class RemoteStore:
             return
         with locating(self.path):
             try:
-                if self._commits.current() is None:
-                    return
+                found = self._commits.current()
             except StoreIOError as exc:
                 # those who may not list a bucket are told "permission denied" for all that is absent
                 if exc.errno == errno.EACCES:
                     return
                 raise
+            if found is None or not self._can_finish(found):
+                return
             with self.lock():
                 commit = self._commits.abandoned()
                 if commit is None:
@@ -343,6 +345,10 @@ class RemoteStore:
                         found=exc.problem,
                         mend="Open the store once from where it can be written to",
                     ) from exc
+
+    def _can_finish(self, commit: Commit | Growing) -> bool:
+        """Whether what another had begun is to be waited for and finished here: else readers see it as it is."""
+        return isinstance(commit, Commit)
 
     def clean(self, *, repair: bool = False) -> list[str]:
         """Remove what was staged and not touched for a day; see `Store.clean`.

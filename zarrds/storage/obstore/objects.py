@@ -85,6 +85,8 @@ class ObstoreObjects:
         Whether they are in this process's memory.
     is_read_only : bool
         Whether it is a web server.
+    has_conditions : bool
+        Whether objects can be put over what was seen of them.
 
     Raises
     ------
@@ -115,6 +117,7 @@ class ObstoreObjects:
         self.url, self.options, self.place = url, options, where.name
         self._where, self._given = where, given
         self.is_read_only = where.kind == "HTTPStore"
+        self.has_conditions = where.kind in ("S3Store", "GCSStore", "AzureStore", "MemoryStore")
         self.is_memory = where.kind == "MemoryStore"
         self._has_suffixes = where.kind != "AzureStore"
         self._lister: Any = None
@@ -268,8 +271,8 @@ class ObstoreObjects:
         with self._calling("write", writing=True):
             self._module.put(self._connection, name, value, **options)
 
-    def put_if(self, name: str, value: bytes, expected: Version | None) -> None:
-        """Make `value` what an object holds, if it is still what it was.
+    def put_if(self, name: str, value: bytes, expected: Version | None) -> Version:
+        """Make `value` what an object holds, if it is still what it was; return the version that it has then.
 
         An answer that was lost is found out: what holds `value` already is taken to have been put.
 
@@ -289,8 +292,7 @@ class ObstoreObjects:
         refused = self._module.exceptions
         with self._calling("write", writing=True):
             try:
-                self._module.put(self._connection, name, value, mode=mode, use_multipart=False)
-                return
+                return version_of(self._module.put(self._connection, name, value, mode=mode, use_multipart=False))
             except (refused.AlreadyExistsError, refused.PreconditionError):
                 pass
             except FileNotFoundError as exc:
@@ -298,6 +300,7 @@ class ObstoreObjects:
         there = self.find_one(name)
         if there is None or there.data != value:
             raise ValueChangedError(name)
+        return version_of(there.info)
 
     def remove(self, name: str) -> None:
         """Remove an object; a missing one is no error."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
+
+from zarrds.storage.traits import Fetched
 
 __all__ = ["Session", "Sessions"]
 
@@ -25,13 +27,22 @@ class Session:
     is_read : bool
         Whether it was read.
     roots : mapping or None
-        Of a store that is locked as a whole: what tells whether its root has changed; None until that was noted.
+        Of a store that is locked as a whole: the documents of its root, by key, as they were before all else was read;
+        None until that was noted.
+    documents : dict
+        Of such a store: what else was fetched of documents, by key.
     """
 
     depth: int = 0
     version: Mapping[str, Any] | None = None
     is_read: bool = False
-    roots: Mapping[str, Hashable] | None = None
+    roots: Mapping[str, Any] | None = None
+    documents: dict[str, Fetched] = field(default_factory=dict)
+
+    def forget(self) -> None:
+        """What was seen of the store holds no longer: it was changed."""
+        self.roots = None
+        self.documents.clear()
 
 
 class Sessions:

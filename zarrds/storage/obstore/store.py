@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Self
 
 from zarrds.errors import ConflictError, StoreExistsError, StoreIOError, UnsupportedError, ZarrdsError, locating
-from zarrds.storage.fsspec.commits import DOORS, MARKER, MAX_MARKER, OLD, Commit, Commits, is_door, is_key, is_staged
-from zarrds.storage.fsspec.objects import Objects, identity_of
-from zarrds.storage.fsspec.store import RemoteStore
+from zarrds.storage.fsspec.commits import Commit, is_door, is_key, is_staged
+from zarrds.storage.fsspec.objects import Objects
+from zarrds.storage.held import HeldChanges
 from zarrds.storage.local.files import PARTIAL
-from zarrds.storage.obstore.objects import Found, ObstoreObjects, is_usable, version_of
-from zarrds.storage.obstore.sessions import Sessions
+from zarrds.storage.obstore.committing import VERSIONED, CommittingStore
+from zarrds.storage.obstore.objects import ObstoreObjects, is_usable
 from zarrds.storage.protocol import Buffer, ValueChangedError
 from zarrds.storage.secrets import without_secrets
-from zarrds.storage.traits import Fetched
-from zarrds.threads import MOST, side_by_side
+from zarrds.threads import MOST
 
 __all__ = ["ObjectStore"]
 
-_sessions = Sessions()
 
-
-class ObjectStore(RemoteStore):
+class ObjectStore(CommittingStore):
     """Keys as objects below a URL, through obstore: ``s3://``, ``gs://``, ``az://``, and for reading ``https://``.
 
     Parameters
@@ -102,14 +98,6 @@ class ObjectStore(RemoteStore):
         self._own = objects
 
     @property
-    def _commits(self) -> Commits:
-        return _Commits(self._objects, self._base, self._check_roots)
-
-    @_commits.setter
-    def _commits(self, commits: Commits) -> None:
-        """Made anew when it is needed."""
-
-    @property
     def concurrency(self) -> int:
         """As many as there are threads; see `Values.concurrency`."""
         return 1 if self.in_memory else MOST
@@ -128,52 +116,6 @@ class ObjectStore(RemoteStore):
         """As `get`; but of a value of more than `limit` bytes only its beginning; see `BoundedValues.get_at_most`."""
         found = self._found(key, limit)
         return None if found is None else found.data
-
-    def _found(self, key: str, limit: int | None = None) -> Found | None:
-        name = self._name(key)
-        if name is None:
-            return None
-        with locating(self.path, key):
-            objects = self._objects
-            if isinstance(objects, ObstoreObjects):
-                found = objects.find_one(name, limit=limit)
-                session = _sessions.of(self._locked_name(key))
-                if session is not None:
-                    session.version, session.is_read = None if found is None else version_of(found.info), True
-                return found
-            data = objects.read(name)
-            return None if data is None else Found(memoryview(data), objects.info(name) or {})
-
-    def get_many(self, keys: Sequence[str], *, recover: bool = False) -> dict[str, Fetched]:
-        """Return the values of some keys, fetched side by side; see `ManyValues.get_many`."""
-        if not recover:
-            return dict(zip(keys, side_by_side(self._fetched, keys), strict=True))
-
-        def look(key: str | None) -> Fetched | bool:
-            return self._has_unfinished() if key is None else self._fetched(key)
-
-        found = side_by_side(look, [None, *keys])
-        if found[0]:
-            self.recover()
-            return self.get_many(keys)
-        return {key: each for key, each in zip(keys, found[1:], strict=True) if isinstance(each, Fetched)}
-
-    def _has_unfinished(self) -> bool:
-        """Whether there may be something for `recover` to do."""
-        if self._folder:
-            return False
-        try:
-            with locating(self.path):
-                return self._commits.current() is not None
-        except StoreIOError:
-            return True  # it says what is wrong, if anything is
-
-    def _fetched(self, key: str) -> Fetched:
-        try:
-            found = self._found(key)
-        except ZarrdsError as error:
-            return Fetched(None, None, error)
-        return Fetched(None) if found is None else Fetched(found.data, identity_of(found.info))
 
     def get_spans(self, key: str, spans: Sequence[tuple[int, int]]) -> list[Buffer]:
         """Return parts of a value, by few requests; see `SpanValues.get_spans`."""
@@ -207,7 +149,8 @@ class ObjectStore(RemoteStore):
         Under the key's lock it is put only if the value is still the one that was read; else it is a
         `ValueChangedError`. Of a new store, which goes straight to its keys, it is put only if there is none.
         """
-        name, objects, session = self._name(key), self._objects, _sessions.of(self._locked_name(key))
+        name, objects, session = self._name(key), self._objects, self._session_of(key)
+        self._forget()
         is_direct = self._is_direct(key)
         if name is None or not isinstance(objects, ObstoreObjects) or not (is_direct or (session and session.is_read)):
             super().set(key, *parts, check=check)
@@ -224,19 +167,6 @@ class ObjectStore(RemoteStore):
                     "another save is under way here, or its leftovers are in the way",
                     mend="Nothing of it was changed. Try again when no other save is at it",
                 ) from None
-
-    def lock(self, *keys: str) -> AbstractContextManager[object]:
-        """Keep other threads out; of other machines it is noticed what they changed meanwhile. See `Store.lock`.
-
-        Under the lock of a key, `set` puts what was read only if it is unchanged. Under that of the store as a whole,
-        changes are made only if no document of the root has changed since `recover`.
-        """
-        held = super().lock(*keys)
-        names = [self._locked_name(key) for key in keys] or [self._locked_name("")]
-        return _sessions.begin(names, held)
-
-    def _locked_name(self, key: str) -> str:
-        return f"{self._own.place}/{self._base}{key}"
 
     # many keys
 
@@ -304,9 +234,9 @@ class ObjectStore(RemoteStore):
             return
         with self.lock(), locating(self.path):
             self.recover()
-            session = _sessions.of(self._locked_name(""))
+            session = self._session()
             roots = session.roots if session is not None and session.roots is not None else self._roots()
-            if any(version is not None for version in roots.values()):
+            if any(found is not None for found in roots.values()):
                 raise StoreExistsError(
                     "something was put here meanwhile", mend="Try again, or to replace it pass mode='w'"
                 )
@@ -315,9 +245,14 @@ class ObjectStore(RemoteStore):
             commit = Commit(folder, ((_ROOT, n),))
             self._commits.begin(commit)
             self._commits.finish(commit)
+            if session is not None:
+                session.forget()
 
     def discard(self, staged: Self) -> None:
         """Remove a staged store; of a new one also what went to its keys, unless another save is at it by now."""
+        given: Any = staged
+        if isinstance(given, HeldChanges) and given.held() is not None:
+            return  # nothing was written
         if not self._has_staged(staged, _ROOT) or not isinstance(self._objects, ObstoreObjects):
             super().discard(staged)
             return
@@ -328,81 +263,15 @@ class ObjectStore(RemoteStore):
                 return  # it failed half-way, and needs what it names
             names = objects.find(self._base.rstrip("/"))
             hidden = {name[len(self._base) :].partition("/")[0] for name in names if PARTIAL in name}
-            roots = [self._base + root for root in _VERSIONED]
+            roots = [self._base + root for root in VERSIONED]
             if own in hidden and hidden <= {own} and not any(root in names for root in roots):
                 objects.remove_all([name for name in names if is_key(name[len(self._base) :])])
             objects.remove_below(staged._folder)
 
-    def recover(self) -> None:
-        """Finish what a dead writer had begun, and, under the store's lock, note how its root stands."""
-        super().recover()
-        session = _sessions.of(self._locked_name(""))
-        if session is not None and session.roots is None and isinstance(self._objects, ObstoreObjects):
-            with locating(self.path):
-                session.roots = self._roots()
-
-    def _roots(self) -> dict[str, Hashable]:
-        """What tells whether a document of the root was changed, by name."""
-        infos = side_by_side(self._objects.info, [self._base + name for name in _VERSIONED])
-        return {name: info and identity_of(info) for name, info in zip(_VERSIONED, infos, strict=True)}
-
-    def _check_roots(self) -> None:
-        """Raise if another writer has changed the root since it was noted."""
-        session = _sessions.of(self._locked_name(""))
-        if session is not None and session.roots is not None and session.roots != self._roots():
-            raise conflict(self.path)
-
     def __dask_tokenize__(self) -> tuple[object, ...]:
-        many = self.get_many(_VERSIONED)
-        return "zarrds.ObjectStore", *self._where(), self.token, [many[key].identity for key in _VERSIONED]
-
-
-class _Commits(Commits):
-    """Commits that begin one after the other: the marker is put only where there is none."""
-
-    def __init__(self, objects: Any, base: str, check: Callable[[], None]) -> None:
-        super().__init__(objects, base)
-        self._check = check
-
-    def begin(self, commit: Commit, old: Sequence[str] = ()) -> None:
-        """Commit, unless another writer has begun, or has changed the root since this one looked."""
-        objects: Any = self._objects
-        if not isinstance(objects, ObstoreObjects):
-            super().begin(commit, old)
-            return
-        if old:
-            objects.write(f"{self._base}{commit.folder}/{OLD}", json.dumps(old).encode())
-        marker = self._base + MARKER
-        try:
-            # nothing is visible before the second look: who takes the marker for a dead writer's waits for seconds
-            self._put_marker(objects, marker, commit.dump())
-        except ValueChangedError:
-            raise conflict(self._base) from None
-        try:
-            self._check()
-        except BaseException:
-            objects.remove(marker)
-            raise
-
-    def _put_marker(self, objects: ObstoreObjects, marker: str, value: bytes) -> None:
-        try:
-            objects.put_if(marker, value, None)
-        except ValueChangedError:
-            found = objects.find_one(marker, limit=MAX_MARKER)
-            if found is None or self._parsed(bytes(found.data)) is not None:
-                raise
-            objects.put_if(marker, value, version_of(found.info))  # it says nothing, and must not keep all out for ever
-
-
-def conflict(path: str) -> ConflictError:
-    """The error of the second of two writers."""
-    return ConflictError(
-        "another writer has changed the store meanwhile, or is about to",
-        path=path,
-        mend="Nothing of this was written. Try again",
-    )
+        many = self.get_many(VERSIONED)
+        return "zarrds.ObjectStore", *self._where(), self.token, [many[key].identity for key in VERSIONED]
 
 
 _ROOT = "root"  # of a new store: where in its folder the documents of its root are
 _CLAIM = "straight"  # there, if what the folder belongs to puts its values straight to their keys
-_VERSIONED = sorted(DOORS)  # of the root: those that tell whether it was changed

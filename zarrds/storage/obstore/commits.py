@@ -1,0 +1,155 @@
+"""Commits where objects are put by conditions: they begin one after the other, and who was overtaken is told."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+from zarrds.errors import ConflictError, StoreIOError
+from zarrds.storage.fsspec.commits import MARKER, MAX_MARKER, OLD, Commit, Commits
+from zarrds.storage.growing import Growing, is_signed, new_write, signed
+from zarrds.storage.obstore.objects import Found, ObstoreObjects, Version, version_of
+from zarrds.storage.protocol import ValueChangedError
+from zarrds.threads import side_by_side
+
+__all__ = ["ConditionalCommits", "claimed", "conflict"]
+
+_ATTEMPTS = 5
+
+
+class ConditionalCommits(Commits):
+    """The commits of one store: the marker is put only where there is none.
+
+    Parameters
+    ----------
+    objects : ObstoreObjects or Objects
+        Those of fsspec in a forked process: then all is as of `Commits`.
+    base : str
+    check : callable
+        Raises `ConflictError` if the root has changed since the caller has looked, and claims it; see `claimed`.
+    """
+
+    def __init__(self, objects: Any, base: str, check: Callable[[], None]) -> None:
+        super().__init__(objects, base)
+        self._check = check
+
+    def begin(self, commit: Commit, old: Sequence[str] = ()) -> None:
+        """Commit, unless another writer has begun, or has changed the root since this one looked."""
+        objects: Any = self._objects
+        if not isinstance(objects, ObstoreObjects):
+            super().begin(commit, old)
+            return
+        if old:
+            objects.write(f"{self._base}{commit.folder}/{OLD}", json.dumps(old).encode())
+        # nothing is visible before the second look: who takes the marker for a dead writer's waits for seconds
+        self.put_marker(commit)
+        try:
+            self._check()
+        except BaseException:
+            objects.remove(self._base + MARKER)
+            raise
+
+    def put_marker(self, commit: Commit | Growing) -> None:
+        """Put the marker, if there is none, or one that says nothing.
+
+        Raises
+        ------
+        ConflictError
+            If another writer has begun.
+        """
+        objects: Any = self._objects
+        marker, value = self._base + MARKER, commit.dump()
+        try:
+            try:
+                objects.put_if(marker, value, None)
+            except ValueChangedError:
+                found = objects.find_one(marker, limit=MAX_MARKER)
+                if found is None or self._parsed(bytes(found.data)) is not None:
+                    raise
+                # it says nothing, and must not keep all out for ever
+                objects.put_if(marker, value, version_of(found.info))
+        except ValueChangedError:
+            raise conflict(self._base) from None
+
+    def finish(self, commit: Commit | Growing) -> None:
+        """Finish what was begun; one that is made by the put of the root's document only if it was made."""
+        objects: Any = self._objects
+        if not isinstance(commit, Growing) or not isinstance(objects, ObstoreObjects):
+            super().finish(commit)
+            return
+        if self.is_made(commit):
+            names = [self._base + key for key in commit.documents]
+            found = side_by_side(objects.find_one, names)
+            if self.current() != commit:
+                return  # somebody else has finished it, and what was found may be newer
+            is_other = [
+                each is None or bytes(each.data) != signed(text.encode(), commit.write)
+                for each, text in zip(found, commit.documents.values(), strict=True)
+            ]
+            versions = {
+                key: None if each is None else version_of(each.info)
+                for key, each, other in zip(commit.documents, found, is_other, strict=True)
+                if other
+            }
+            self.put_documents(commit, versions)
+        if self.current() == commit:
+            objects.remove(self._base + MARKER)
+        with suppress(StoreIOError):
+            objects.remove_below(self._base + commit.folder)
+
+    def is_made(self, commit: Growing) -> bool:
+        """Whether a commit was made; if not, it cannot be made any more afterwards, for the root is claimed."""
+        objects: Any = self._objects
+        root = self._base + commit.root
+        for _ in range(_ATTEMPTS):
+            found = objects.find_one(root)
+            if found is None:
+                return False
+            if is_signed(bytes(found.data), commit.write):
+                return True
+            with suppress(ValueChangedError):
+                claimed(objects, root, found)
+                return False
+        raise StoreIOError("others write to the root's document all the time", key=commit.root, mend="Try again")
+
+    def put_documents(self, commit: Growing, versions: dict[str, Version | None]) -> None:
+        """Put documents of a commit that was made in place, each over the version that was seen before it was made."""
+        objects: Any = self._objects
+
+        def put(key: str) -> None:
+            name, version = self._base + key, versions[key]
+            value = signed(commit.documents[key].encode(), commit.write)
+            for _ in range(_ATTEMPTS):
+                try:
+                    objects.put_if(name, value, version)
+                    return
+                except ValueChangedError:
+                    info = objects.info(name)
+                if self.current() != commit:
+                    return  # somebody took us for dead, and has put it: what stands there may be newer
+                version = info and version_of(info)
+            raise StoreIOError("others write to a document all the time", key=key, mend="See zarrds.verify")
+
+        side_by_side(put, list(versions))
+
+
+def claimed(objects: ObstoreObjects, name: str, found: Found) -> Version:
+    """Make a document of the root another value that says the same, so that no older plan can be committed.
+
+    Raises
+    ------
+    ValueChangedError
+        If it is not what was found any more.
+    """
+    return objects.put_if(name, signed(bytes(found.data), new_write()), version_of(found.info))
+
+
+def conflict(path: str) -> ConflictError:
+    """The error of the second of two writers."""
+    return ConflictError(
+        "another writer has changed the store meanwhile, or is about to",
+        path=path,
+        mend="Nothing of this was written. Try again",
+    )

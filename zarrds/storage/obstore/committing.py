@@ -1,0 +1,254 @@
+"""How a store in object storage changes: what only adds goes straight to its keys, all else is staged and copied.
+
+Nothing is locked elsewhere: what this thread has seen under a lock is what other machines must not have changed.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Self, cast
+
+from zarrds.errors import StoreIOError, ZarrdsError, locating
+from zarrds.storage.fsspec.commits import DOORS, MAX_MARKER, Commit, Commits, is_door, new_folder, process_id
+from zarrds.storage.fsspec.objects import identity_of
+from zarrds.storage.fsspec.store import RemoteStore
+from zarrds.storage.growing import Growing, new_write
+from zarrds.storage.held import HeldChanges
+from zarrds.storage.obstore.commits import ConditionalCommits, claimed, conflict
+from zarrds.storage.obstore.growth import Straight
+from zarrds.storage.obstore.objects import Found, ObstoreObjects, is_usable, version_of
+from zarrds.storage.obstore.sessions import Session, Sessions
+from zarrds.storage.protocol import DELETED, Store, ValueChangedError
+from zarrds.storage.traits import Fetched, Growth
+from zarrds.threads import side_by_side
+
+__all__ = ["VERSIONED", "CommittingStore"]
+
+_sessions = Sessions()
+
+VERSIONED = sorted(DOORS)  # of the root: those that tell whether it was changed
+_CLAIMED = (".zmetadata", "zarr.json")  # those of them by which a commit can be made
+_OF_ROOT = "1"  # the step of the root's documents
+
+
+class CommittingStore(RemoteStore):
+    """The changes of `zarrds.storage.obstore.store.ObjectStore`, which is what to use."""
+
+    _own: ObstoreObjects
+
+    @property
+    def _conditional(self) -> ConditionalCommits:
+        return ConditionalCommits(self._objects, self._base, self._claim_roots)
+
+    @property
+    def _commits(self) -> Commits:
+        return self._conditional
+
+    @_commits.setter
+    def _commits(self, commits: Commits) -> None:
+        """Made anew when it is needed."""
+
+    def lock(self, *keys: str) -> AbstractContextManager[object]:
+        """Keep other threads out; of other machines it is noticed what they changed meanwhile. See `Store.lock`.
+
+        Under the lock of a key, `set` puts what was read only if it is unchanged. Under that of the store as a whole,
+        changes are made only if no document of the root has changed since `recover`.
+        """
+        held = super().lock(*keys)
+        names = [self._locked_name(key) for key in keys] or [self._locked_name("")]
+        return _sessions.begin(names, held)
+
+    def _locked_name(self, key: str) -> str:
+        return f"{self._own.place}/{self._base}{key}"
+
+    def _session_of(self, key: str) -> Session | None:
+        """What this thread has seen under the lock of a key; None if it does not hold it."""
+        return _sessions.of(self._locked_name(key))
+
+    def _session(self) -> Session | None:
+        """What this thread has seen under the lock of the store as a whole; None if it does not hold it."""
+        return self._session_of("") if not self._folder and is_usable() else None
+
+    def _forget(self) -> None:
+        """What this thread has seen of documents may hold no longer, since it changes something itself."""
+        if (session := self._session()) is not None:
+            session.documents.clear()
+
+    def _found(self, key: str, limit: int | None = None) -> Found | None:
+        name = self._name(key)
+        if name is None:
+            return None
+        with locating(self.path, key):
+            objects = self._objects
+            if isinstance(objects, ObstoreObjects):
+                found = objects.find_one(name, limit=limit)
+                session = self._session_of(key)
+                if session is not None:
+                    session.version, session.is_read = None if found is None else version_of(found.info), True
+                return found
+            data = objects.read(name)
+            return None if data is None else Found(memoryview(data), objects.info(name) or {})
+
+    def get_many(self, keys: Sequence[str], *, recover: bool = False, by_root: bool = False) -> dict[str, Fetched]:
+        """Return the values of some keys, fetched side by side; see `ManyValues.get_many`."""
+        session = self._session()
+        if session is not None and session.roots is not None:
+            # what was seen under the lock is believed: the root is put only if it is unchanged
+            roots = {key: _fetched_of(session.roots[key]) for key in keys if key in session.roots}
+            seen = session.documents | roots
+            missing = [key for key in keys if key not in seen]
+            found = dict(zip(missing, side_by_side(self._fetched, missing), strict=True))
+            session.documents |= {key: each for key, each in found.items() if _is_document(key) and not each.problem}
+            return {key: found[key] if key in found else seen[key] for key in keys}
+        if not recover:
+            return dict(zip(keys, side_by_side(self._fetched, keys), strict=True))
+
+        def look(key: str | None) -> Fetched | bool:
+            return self._has_unfinished(by_root) if key is None else self._fetched(key)
+
+        answers = side_by_side(look, [None, *keys])
+        if answers[0]:
+            self.recover()
+            return self.get_many(keys)
+        return {key: each for key, each in zip(keys, answers[1:], strict=True) if isinstance(each, Fetched)}
+
+    def _has_unfinished(self, by_root: bool) -> bool:
+        """Whether there may be something for `recover` to do, also for who goes by the root's document alone."""
+        if self._folder:
+            return False
+        try:
+            with locating(self.path):
+                commit = self._commits.current()
+                return commit is not None and not (by_root and isinstance(commit, Growing))
+        except StoreIOError:
+            return True  # it says what is wrong, if anything is
+
+    def _fetched(self, key: str) -> Fetched:
+        try:
+            found = self._found(key)
+        except ZarrdsError as error:
+            return Fetched(None, None, error)
+        return _fetched_of(found)
+
+    def delete(self, key: str) -> None:
+        """Remove `key`; an absent key is no error."""
+        self._forget()
+        super().delete(key)
+
+    def delete_prefix(self, prefix: str) -> None:
+        """Remove every key below `prefix`; see `Store.delete_prefix`."""
+        self._forget()
+        super().delete_prefix(prefix)
+
+    def stage_changes(self) -> Self:
+        """Return a new, empty store for changes, which are kept in memory while they are few; see `HeldChanges`."""
+        changes = super().stage_changes()
+        objects = self._objects
+        if not isinstance(objects, ObstoreObjects) or objects.is_read_only:
+            return changes
+        held: Any = HeldChanges(cast(Store, changes))
+        return cast(Self, held)
+
+    def link(self, key: str, changes: Self, to: str) -> None:
+        """Make the value of `key` that of `to` in `changes`, which the server copies; see `Store.link`."""
+        super().link(key, _written(changes), to)
+
+    def apply_changes(self, changes: Self) -> None:
+        """Put changes in place; see `Store.apply_changes`, and the notes of the class."""
+        with self.lock(), locating(self.path):
+            self.recover()
+            try:
+                super().apply_changes(_written(changes))
+            finally:
+                if (session := self._session()) is not None:
+                    session.forget()
+
+    def apply_growth(self, changes: Any, growth: Growth) -> bool:
+        """Put changes straight to their keys; see `GrowingStore.apply_growth`, and `Straight`."""
+        objects, session = self._objects, self._session()
+        values = changes.held() if isinstance(changes, HeldChanges) else None
+        if values is None or session is None or session.roots is None or not isinstance(objects, ObstoreObjects):
+            return False
+        before, root = session.roots.get(growth.root), values.pop(f"{_OF_ROOT}/{growth.root}", None)
+        if before is None or root is None or DELETED in values or not objects.has_conditions:
+            return False
+        values = {staged.partition("/")[2]: value for staged, value in values.items()}
+        documents = {key: values.pop(key).decode() for key in growth.documents if key in values}
+        growing = Growing(process_id(), new_folder(), growth.root, new_write(), documents)
+        if len(growing.dump()) > MAX_MARKER:
+            return False
+        with locating(self.path):
+            try:
+                found = self.get_many(list(documents))
+                versions: dict[str, Any] = {key: each.version for key, each in found.items()}
+                edges: dict[str, Any] = {key: growth.edges[key] for key in growth.edges if key in values}
+                commits = self._conditional
+                Straight(objects, commits, self._base, self.path, growing, before).make(root, values, edges, versions)
+            finally:
+                session.forget()
+        return True
+
+    def recover(self) -> None:
+        """Finish what a dead writer had begun, and, under the store's lock, note how its root stands."""
+        session = self._session()
+        if session is None or not isinstance(self._objects, ObstoreObjects):
+            super().recover()
+            return
+        if session.roots is not None:
+            return
+        with locating(self.path):
+            while True:
+                # before the look for a commit that is under way: else it could be made between both
+                roots = self._roots()
+                try:
+                    if self._commits.current() is None:
+                        break
+                except StoreIOError as exc:
+                    if exc.errno == errno.EACCES:  # as in `RemoteStore.recover`
+                        break
+                    raise
+                super().recover()
+            session.documents.clear()
+            session.roots = roots
+
+    def _can_finish(self, commit: Commit | Growing) -> bool:
+        return isinstance(commit, Commit) or isinstance(self._objects, ObstoreObjects)
+
+    def _roots(self) -> dict[str, Found | None]:
+        """The documents of the root that are there, by key."""
+        found = side_by_side(self._objects.find_one, [self._base + name for name in VERSIONED])
+        return dict(zip(VERSIONED, found, strict=True))
+
+    def _claim_roots(self) -> None:
+        """Raise if another writer has changed the root since it was noted, and see that no other can commit now."""
+        session, objects = self._session(), self._objects
+        if session is None or session.roots is None:
+            return
+        infos = dict(zip(VERSIONED, side_by_side(objects.info, [self._base + n for n in VERSIONED]), strict=True))
+        for name, found in session.roots.items():
+            if (infos[name] and identity_of(infos[name])) != (found and identity_of(found.info)):
+                raise conflict(self.path)
+        for name in _CLAIMED:
+            if (found := session.roots[name]) is not None:
+                try:
+                    claimed(objects, self._base + name, found)
+                except ValueChangedError:
+                    raise conflict(self.path) from None
+
+
+def _is_document(key: str) -> bool:
+    """Whether a key is that of a small value which is read again and again under the lock."""
+    return is_door(key) or key.endswith(".json")
+
+
+def _fetched_of(found: Found | None) -> Fetched:
+    if found is None:
+        return Fetched(None)
+    return Fetched(found.data, identity_of(found.info), version=version_of(found.info))
+
+
+def _written(changes: Any) -> Any:
+    """Staged changes whose values are all where other processes find them."""
+    return changes.written() if isinstance(changes, HeldChanges) else changes

@@ -1,0 +1,173 @@
+"""Changes that only add, put straight to their keys: the put of the root's document is the commit.
+
+The steps are those of docs/spec.md, "The commit in object storage".
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+
+from zarrds.errors import ConflictError, StoreIOError, ZarrdsError
+from zarrds.storage.fsspec.commits import MARKER
+from zarrds.storage.growing import Growing, new_write, signed
+from zarrds.storage.obstore.commits import ConditionalCommits, conflict
+from zarrds.storage.obstore.objects import Found, ObstoreObjects, Version, version_of
+from zarrds.storage.protocol import ValueChangedError
+from zarrds.threads import MOST, side_by_side
+
+__all__ = ["Straight"]
+
+_ATTEMPTS = 5
+_PAUSE = 0.05  # seconds, times the attempt
+_BATCH_NBYTES = 32 * 2**20  # of what is put before the next sign of life
+_LATE = 5.0  # seconds after which one looks again whether one was overtaken
+
+
+class Straight:
+    """One commit, from its marker on.
+
+    Parameters
+    ----------
+    objects : ObstoreObjects
+    commits : ConditionalCommits
+    base : str
+        What the names of the store's objects begin with.
+    path : str
+        Of the store, for errors.
+    growing : Growing
+    before : Found
+        The root's document that the changes were made from.
+    """
+
+    def __init__(
+        self,
+        objects: ObstoreObjects,
+        commits: ConditionalCommits,
+        base: str,
+        path: str,
+        growing: Growing,
+        before: Found,
+    ) -> None:
+        self._objects = objects
+        self._commits = commits
+        self._base = base
+        self._path = path
+        self._growing = growing
+        self._root = base + growing.root
+        self._before = bytes(before.data)
+        self._version = version_of(before.info)  # of the root, as this writer has left it
+        self._signs = commits.signs_of(growing)
+        self._begun = self._seen = time.monotonic()
+
+    def make(
+        self,
+        root: bytes,
+        values: Mapping[str, bytes],
+        edges: Mapping[str, Version | None],
+        documents: Mapping[str, Version | None],
+    ) -> None:
+        """Make the changes.
+
+        Parameters
+        ----------
+        root : bytes
+            The root's document, as it is to be.
+        values : mapping of str to bytes
+            All that is no document, by key.
+        edges : mapping
+            Of those values that replace others: the version that each was made from.
+        documents : mapping
+            The versions of the documents that are replaced, None for those that are new.
+        """
+        self._commits.put_marker(self._growing)
+        try:
+            self._put_root(signed(self._before, new_write()))
+            self._put_values(values, edges)
+            self._put_root(signed(root, self._growing.write))
+        except ConflictError:
+            self._release()
+            raise
+        except ZarrdsError as error:
+            try:
+                is_made = self._commits.is_made(self._growing)  # the answer may be lost
+            except ZarrdsError:
+                error.mend = (
+                    "Whether it was committed is found out by who writes to the store next: look before you go on"
+                )
+                raise error from error.__cause__
+            if not is_made:
+                self._release()
+                raise
+        self._commits.put_documents(self._growing, dict(documents))
+        self._release()
+
+    def _put_root(self, value: bytes) -> None:
+        """Put the root's document, if it is as this writer has left it."""
+        for attempt in range(_ATTEMPTS):
+            try:
+                self._version = self._objects.put_if(self._root, value, self._version)
+                self._seen = time.monotonic()
+                return
+            except ValueChangedError:
+                self._check_claim()  # refused for another reason, as by a server that is busy
+            time.sleep(_PAUSE * attempt)
+        raise conflict(self._path)
+
+    def _check_claim(self) -> None:
+        """Raise `ConflictError` unless the root is as this writer has left it, so that no other has begun since."""
+        now = time.monotonic()
+        info = self._objects.info(self._root)
+        if info is None or version_of(info) != self._version:
+            raise conflict(self._path)
+        self._seen = now
+
+    def _put_values(self, values: Mapping[str, bytes], edges: Mapping[str, Version | None]) -> None:
+        def put(key: str) -> None:
+            self._put_value(key, values[key], edges.get(key), is_edge=key in edges)
+
+        for batch in _batches(values):
+            if time.monotonic() - self._seen > _LATE:
+                self._check_claim()
+            side_by_side(put, batch)
+            self._signs.give()
+
+    def _put_value(self, key: str, value: bytes, version: Version | None, *, is_edge: bool) -> None:
+        """Put a value: of an edge over what it was made from, of others over what nobody can see."""
+        name = self._base + key
+        for attempt in range(_ATTEMPTS):
+            try:
+                self._objects.put_if(name, value, version)
+                return
+            except ValueChangedError:
+                info = self._objects.info(name)
+            found = None if info is None else version_of(info)
+            if is_edge and found != version:
+                raise conflict(self._path)
+            # what stands there was put before the root was claimed, so that no reader knows of it, or it is put by who
+            # was overtaken: had another begun since, the root would not be ours any more
+            self._check_claim()
+            version = found
+            time.sleep(_PAUSE * attempt)
+        raise StoreIOError("others write to a chunk all the time", key=key, mend="Try again")
+
+    def _release(self) -> None:
+        """Remove the marker: other writers may begin."""
+        with suppress(ZarrdsError):
+            if time.monotonic() - self._begun > _LATE and self._commits.current() != self._growing:
+                return  # somebody took us for dead
+            self._objects.remove_all([self._base + MARKER, *self._signs.given])
+
+
+def _batches(values: Mapping[str, bytes]) -> Sequence[list[str]]:
+    """Keys of values that are put side by side, before the next sign of life."""
+    found: list[list[str]] = []
+    nbytes = 0
+    for key, value in values.items():
+        if not found or len(found[-1]) >= MOST or nbytes + len(value) > _BATCH_NBYTES:
+            found.append([])
+            nbytes = 0
+        found[-1].append(key)
+        nbytes += len(value)
+    return found

@@ -1,22 +1,20 @@
-"""One chunk: find its key, read it, write it, lock it.
+"""The chunks of one array: their keys, and how they are read. `zarrds.engine.chunk_writes` writes them.
 
-`reader` and `writer` make the functions that `zarrds.engine.executor` runs; each has buffers of its own, so each is
-for one thread.
+`Chunks.reader` makes the functions that `zarrds.engine.executor` runs; each has buffers of its own, so each is for one
+thread.
 """
 
 from __future__ import annotations
 
 import marshal
-import random
-import time
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, fields
-from math import gcd, prod
+from math import prod
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from zarrds.codecs.base import AnyArray, Parts, Span
+from zarrds.codecs.base import AnyArray, Span
 from zarrds.codecs.pipeline import Pipeline, build_pipeline
 from zarrds.codecs.sharding import ChunkCodecs, Sharding
 from zarrds.engine.cache import CachedChunks, ChunkCache
@@ -25,14 +23,14 @@ from zarrds.engine.plans import Part
 from zarrds.engine.remembered import Remembered
 from zarrds.engine.shard_io import InnerChunks
 from zarrds.engine.spans import span_of
-from zarrds.errors import ChunkError, StoreIOError, ZarrdsError
+from zarrds.errors import ChunkError, ZarrdsError
 from zarrds.metadata.extension import marks_of
 from zarrds.metadata.fill_values import default_fill_value
 from zarrds.metadata.model import ArrayMetadata
-from zarrds.storage.protocol import Buffer, ValueChangedError, Values
+from zarrds.storage.protocol import Buffer, Values
 from zarrds.storage.traits import BoundedValues, has_trait
 
-__all__ = ["Chunks", "LookedUp", "MissingChunks", "Seen"]
+__all__ = ["Chunks", "LookedUp", "MissingChunks", "Position", "Seen"]
 
 # what an absent chunk is: a loss, its fill value, or (None) what the array's marks say
 MissingChunks: TypeAlias = Literal["error", "fill"] | None
@@ -48,7 +46,6 @@ _ONE_BLOCK = 256 * 1024
 # where nothing tells how large a chunk's bytes are
 _FIRST_BUFFER = 256 * 1024
 _MAX_FIRST_BUFFER = 64 * 1024 * 1024
-_ATTEMPTS = 100  # to write a part of a chunk to which other machines write too
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +162,7 @@ class Chunks:
         if sharding is not None:
             inner = self.inner_chunks(sharding)
             return inner.key_of_position, inner.fetch
-        get, key_of = self._getter(), self.key_of_position()
+        get, key_of = self.getter(), self.key_of_position()
 
         def fetch(position: Position, key: str, buffer: memoryview, _identity: Hashable) -> Buffer | None:
             data = get(key, buffer)
@@ -175,7 +172,7 @@ class Chunks:
 
         return key_of, fetch
 
-    def _getter(self) -> Callable[[str, memoryview | None], Buffer | None]:
+    def getter(self) -> Callable[[str, memoryview | None], Buffer | None]:
         """A function that reads a chunk's value, and refuses one that is larger than any chunk of the array can be."""
         limit, store = self.pipeline.most_encoded_nbytes, self.store
         bounded = store.get_at_most if has_trait(store, BoundedValues) else None
@@ -206,14 +203,14 @@ class Chunks:
             return None
         return tuple(-(-size // chunk) for size, chunk in zip(complete, self.metadata.chunks, strict=True))
 
-    def _may_be_absent(self, position: Position) -> bool:
+    def may_be_absent(self, position: Position) -> bool:
         """Whether the chunk at a position may be absent, which then means the fill value."""
         required = self.n_required
         return required is None or any(p >= n for p, n in zip(position, required, strict=True))
 
     def check_absent(self, position: Position, key: str) -> None:
         """Raise if it is a loss that a chunk is absent."""
-        if not self._may_be_absent(position):
+        if not self.may_be_absent(position):
             asked = self.missing_chunks == "error"
             raise ChunkError(
                 "a chunk is missing",
@@ -272,7 +269,8 @@ class Chunks:
         except (MemoryError, OverflowError) as error:
             raise ChunkError(f"chunk cannot be decoded: {error}", path=self.store.path, key=key) from error
 
-    def _decode_into(self, pipeline: ChunkCodecs, key: str, data: Buffer, out: AnyArray) -> None:
+    def decode_into(self, pipeline: ChunkCodecs, key: str, data: Buffer, out: AnyArray) -> None:
+        """Decode the bytes of the chunk of that key into memory of its shape."""
         array = self._decode(pipeline, key, data, out)
         if array is not out:
             out[...] = array  # it may lie in the buffer of the bytes
@@ -351,11 +349,11 @@ class Chunks:
             if direct and covers:
                 target = out[at]
                 if target.shape == chunk_shape and target.flags.c_contiguous:
-                    self._decode_into(codecs, key, data, target)
+                    self.decode_into(codecs, key, data, target)
                     return
             if keep and looked_up is not None and looked_up.cached.is_still(key, identity):
                 chunk = self.new_chunk(chunk_shape)
-                self._decode_into(codecs, key, data, chunk)
+                self.decode_into(codecs, key, data, chunk)
                 looked_up.cached.keep(position, identity, chunk)
                 out[at] = chunk[inside]
                 return
@@ -365,113 +363,3 @@ class Chunks:
             out[at] = self._decode(codecs, key, data, scratch, span)[inside]
 
         return read
-
-    def writer(
-        self, values: AnyArray, encode: Callable[[AnyArray], Parts] | None = None, seen: Seen | None = None
-    ) -> Worker:
-        """A function that writes one part of a plan from `values`, which has the plan's ``buffer_shape``.
-
-        The plan must be one for whole chunks, also where these are shards. `encode` stands in for the array's codecs.
-        `seen` is shown the elements of chunks of which all is written that lies in the array, if nobody else knows it.
-        """
-        store, pipeline, fill = self.store, self.pipeline, self.fill
-        encode = encode or pipeline.encode
-        key_of, chunk_shape, dtype = self.key_of_position(), self.metadata.chunks, self.metadata.data_type.dtype
-        is_empty = self._empty_test(fill)
-        scratch: AnyArray | None = None
-
-        def put(position: Position, key: str, chunk: AnyArray) -> None:
-            if (
-                is_empty is not None
-                and is_empty(chunk)
-                and self._may_be_absent(position)
-                and store.identity(key) is None
-            ):
-                return
-            try:
-                store.set(key, *encode(chunk))
-            except ZarrdsError as error:
-                raise error.located(path=store.path, key=key) from error.__cause__
-
-        def write(part: Part) -> None:
-            nonlocal scratch
-            position, at, inside, covers = part
-            key = key_of(position)
-            value = values[at]
-            is_whole = covers and value.shape == chunk_shape
-            if is_whole and value.dtype == dtype and value.flags.c_contiguous:
-                if seen is not None and self.is_private:
-                    seen(position, value)
-                put(position, key, value)
-                return
-            if scratch is None:
-                scratch = self.new_chunk(chunk_shape)
-            if is_whole or (covers and self.is_private):
-                if not is_whole:
-                    scratch[...] = fill
-                scratch[inside] = value
-                if seen is not None and self.is_private:
-                    seen(position, scratch[inside])
-                put(position, key, scratch)
-                return
-            # also if all of the chunk is covered that lies in the array: another process may have made it larger
-            _again_while_it_changes(store, key, lambda: merge(part, key, value))
-
-        def merge(part: Part, key: str, value: AnyArray) -> None:
-            position, _, inside, covers = part
-            assert scratch is not None
-            with store.lock(key):
-                if not self._load(pipeline, key, scratch, covers=covers):
-                    if not covers:
-                        self.check_absent(position, key)
-                    scratch[...] = fill
-                scratch[inside] = value
-                put(position, key, scratch)
-
-        return write
-
-    def _load(self, pipeline: Pipeline, key: str, out: AnyArray, *, covers: bool) -> bool:
-        """Read a chunk, of which a part is going to be written; False if it is absent."""
-        data = self._getter()(key, None)
-        if data is None:
-            return False
-        try:
-            self._decode_into(pipeline, key, data, out)
-        except ChunkError as error:
-            if covers:  # to write it again is what the user is doing
-                error.mend = "Restore the chunk from a copy of the store, or remove it and write it again"
-            raise
-        return True
-
-    def _empty_test(self, fill: AnyArray) -> Callable[[AnyArray], bool] | None:
-        """A function that tells whether a chunk holds nothing but the fill value; None if it need not be known."""
-        if self.write_empty_chunks:
-            return None
-        if fill.dtype.hasobject:
-            value = fill[()]
-            # of objects that are no text, equal ones need not be stored alike: 1 == True
-            is_text = isinstance(value, str | bytes)
-            return lambda chunk: is_text and all(type(v) is type(value) and v == value for v in chunk.flat)
-        # by their bytes, up to eight at a time: NaN is not equal to itself, and -0.0 is to 0.0
-        unit = np.dtype(f"u{gcd(fill.dtype.itemsize, 8)}")
-        wanted = fill.reshape(1).view(unit)
-
-        def is_empty(chunk: AnyArray) -> bool:
-            raw = chunk.reshape(-1).view(unit).reshape(-1, wanted.size)
-            return bool((raw[:1] == wanted).all() and (raw == wanted).all())
-
-        return is_empty
-
-
-def _again_while_it_changes(store: Values, key: str, merge: Callable[[], None]) -> None:
-    """Write a part of a chunk, once more whenever another machine has changed the chunk: what it wrote is to stay."""
-    for attempt in range(1, _ATTEMPTS + 1):
-        try:
-            merge()
-            return
-        except ValueChangedError as error:
-            if attempt == _ATTEMPTS:
-                raise StoreIOError(
-                    "others write to the chunk all the time", path=store.path, key=key, mend="Try again"
-                ) from error
-            time.sleep(random.random() * 0.01 * attempt)

@@ -15,8 +15,6 @@ from zarrds.engine.kernel.applies import native_codecs, native_store
 from zarrds.engine.kernel.job import NativeJob, Template
 from zarrds.engine.kernel.library import Library
 from zarrds.engine.kernel.reading import chunk_reader, inner_chunk_reader, room_for_ranges
-from zarrds.engine.kernel.shards import shard_encoder
-from zarrds.engine.kernel.writing import chunk_writer
 from zarrds.engine.plans import Batch, Part, Plan, SubsetBatch
 from zarrds.engine.serving import serve
 from zarrds.storage.traits import SpanValues, has_trait
@@ -156,22 +154,29 @@ class Reading:
 
 
 def writer(chunks: Chunks, values: AnyArray, plan: Plan, seen: Seen | None = None) -> BatchWorker:
-    """A function for one thread that writes a batch of a plan of whole chunks, from `values`; see `Chunks.writer`."""
+    """A function for one thread that writes a batch of a plan of whole chunks from `values`."""
+    # readers need none of these
+    from zarrds.engine import chunk_writes
+    from zarrds.engine.kernel.shards import shard_encoder
+    from zarrds.engine.kernel.writing import chunk_writer
+
     kernel = library.library()
     if kernel is None:
-        return one_by_one(chunks.writer(values, None, seen))
+        return one_by_one(chunk_writes.writer(chunks, values, None, seen))
     shards = chunks.pipeline.shards
     template = _template(kernel, chunks, inner=shards is not None)
     if template is None or not template.codecs.can_write:
-        return one_by_one(chunks.writer(values, None, seen))
+        return one_by_one(chunk_writes.writer(chunks, values, None, seen))
     if shards is not None:
         encode = shard_encoder(kernel, template, shards, chunks.pipeline.encode)
-        return one_by_one(chunks.writer(values, encode, seen))
+        return one_by_one(chunk_writes.writer(chunks, values, encode, seen))
     if not (plan.is_basic and chunks.write_empty_chunks and values.dtype == chunks.metadata.data_type.dtype):
-        return one_by_one(chunks.writer(values, None, seen))
+        return one_by_one(chunk_writes.writer(chunks, values, None, seen))
     job = NativeJob(template, values, plan)
     job.give_memory(template.codecs.encoded_nbytes, template.codecs.chunk_nbytes)
     if chunks.is_private:
         job.give_fill(chunks.fill)
-    write = chunk_writer(kernel, job, template.store, template.check, _when_needed(lambda: chunks.writer(values)))
+    write = chunk_writer(
+        kernel, job, template.store, template.check, _when_needed(lambda: chunk_writes.writer(chunks, values))
+    )
     return _watched(write, values, seen) if seen is not None and chunks.is_private else write

@@ -66,6 +66,8 @@ class Report:
         Of these, as they are stored.
     n_absent : int
         Chunks that are not stored and need not be: they hold the fill value.
+    notes : tuple of str
+        What is no fault: variables of which chunks changed after their statistics were noted.
 
     Examples
     --------
@@ -83,6 +85,7 @@ class Report:
     n_chunks: int
     n_bytes: int
     n_absent: int
+    notes: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -94,7 +97,8 @@ class Report:
             f"{counted(self.n_groups, 'group')}, {counted(self.n_arrays, 'array')}, {counted(self.n_chunks, 'chunk')} "
             f"({nbytes_text(self.n_bytes)}), {self.n_absent} absent"
         )
-        return "\n".join([*map(str, self.findings), f"{self.path}: {held}: {self._sum()}"])
+        notes = (f"note: {note}" for note in self.notes)
+        return "\n".join([*map(str, self.findings), *notes, f"{self.path}: {held}: {self._sum()}"])
 
     def __repr__(self) -> str:
         return f"<zarrds.Report of {self.path!r}: {self._sum()}>"
@@ -108,6 +112,7 @@ class Report:
             ("groups", str(self.n_groups)),
             ("arrays", str(self.n_arrays)),
             ("chunks", f"{self.n_chunks} ({nbytes_text(self.n_bytes)}), {self.n_absent} absent"),
+            *(("note", one_line(note, 400)) for note in self.notes),
         )
         rows = tuple(
             (f.severity, one_line(f.key, 80), one_line(f.problem, 400), "yes" if f.mended else "")
@@ -126,6 +131,7 @@ class Report:
             "findings": [
                 {"severity": f.severity, "key": f.key, "problem": f.problem, "mended": f.mended} for f in self.findings
             ],
+            "notes": list(self.notes),
         }
 
     def _sum(self) -> str:

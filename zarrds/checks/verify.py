@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from zarrds.checks.labels import check_labels
 from zarrds.checks.report import Finding, Report
+from zarrds.checks.statistics import notes_of_statistics
 from zarrds.checks.stores import Nodes, verify_arrays
 from zarrds.engine.progress import ProgressOption
 from zarrds.storage.locate import as_store
@@ -29,7 +31,8 @@ def verify(
     Errors are what readers suffer from: chunks that cannot be decoded or are lost, documents and codecs that cannot be
     read, consolidated metadata that does not say what the documents say, dimensions of several sizes in one group, and
     what is noted of labels (their order, their kind, the indexes that they make) and is not true of them.
-    Warnings are what lies there unseen: stray files, chunks outside of their array, what dead writers left.
+    Warnings are what lies there unseen: stray files, chunks outside of their array, what dead writers left. Statistics
+    of chunks that changed since are no fault, since they are never believed: `Report.notes` says where they are.
 
     Parameters
     ----------
@@ -84,7 +87,11 @@ def verify(
     """
     found = as_store(store, storage_options)
 
+    notes: list[str] = []
+
     def look_further(nodes: Nodes) -> Iterable[Finding]:
+        notes.extend(notes_of_statistics(found, nodes, n_workers=workers))
         return check_labels(found, nodes, repair=repair, n_workers=workers)
 
-    return verify_arrays(found, repair=repair, progress=progress, workers=workers, look_further=look_further)
+    report = verify_arrays(found, repair=repair, progress=progress, workers=workers, look_further=look_further)
+    return replace(report, notes=tuple(notes))

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from zarrds.chunk_statistics.digests import digest_of, is_checksummed, stored_digest
+from zarrds.chunk_statistics.digests import digest_of, is_checksummed, look_at_digests, stored_digest
 from zarrds.chunk_statistics.facts import Facts, Rule, rule_of
 from zarrds.chunk_statistics.record import Place, row_of
 from zarrds.codecs.base import AnyArray, Buffer
@@ -27,9 +27,6 @@ __all__ = ["MAX_CHUNKS", "WrittenFacts", "has_rows", "inside", "rows_of_all", "r
 
 # of an array of which statistics are made: they are in memory together
 MAX_CHUNKS = 2**24
-
-# that a look at the end of a chunk counts as
-_LOOK_NBYTES = 4096
 
 Position: TypeAlias = tuple[int, ...]
 
@@ -81,9 +78,7 @@ def rows_of_written(elements: Elements, facts: Mapping[Position, Facts | None]) 
     def look(position: Position) -> None:
         found[position] = row_of(rule, digest(position), facts[position])
 
-    is_short = is_checksummed(elements.metadata)
-    nbytes = _LOOK_NBYTES if is_short else elements.most_chunk_nbytes
-    executor.run(list(facts), lambda: look, part_nbytes=nbytes, workers=elements.n_workers)
+    look_at_digests(elements, facts, look)
     return found
 
 

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
+from typing import TypeAlias
 
 import crc32c
+import numpy as np
 
-from zarrds.codecs.base import Buffer
+from zarrds.codecs.base import AnyArray, Buffer
+from zarrds.engine import executor
 from zarrds.engine.elements import Elements
 from zarrds.metadata.model import ArrayMetadata
 from zarrds.storage.traits import get_at_most
 
-__all__ = ["digest_of", "is_checksummed", "stored_digest"]
+__all__ = ["digest_of", "is_checksummed", "look_at_digests", "stale_rows", "stored_digest"]
 
 _CHECKSUM = 4
+# that a look at the end of a chunk counts as
+_LOOK_NBYTES = 4096
+
+Position: TypeAlias = tuple[int, ...]
 
 
 def is_checksummed(metadata: ArrayMetadata) -> bool:
@@ -33,7 +40,7 @@ def digest_of(value: Buffer | None, *, is_checksummed: bool) -> int | None:
     return crc32c.crc32c(value)
 
 
-def stored_digest(elements: Elements) -> Callable[[tuple[int, ...]], int | None]:
+def stored_digest(elements: Elements) -> Callable[[Position], int | None]:
     """A function from a chunk's position to the digest of what is stored there now, None for an absent chunk.
 
     Where the last codec is ``crc32c`` only the end of the value is read, and not compared with the rest; else all of
@@ -42,9 +49,57 @@ def stored_digest(elements: Elements) -> Callable[[tuple[int, ...]], int | None]
     store, key_of, is_short = elements.store, elements.chunk_key, is_checksummed(elements.metadata)
     limit = elements.most_chunk_nbytes
 
-    def digest(position: tuple[int, ...]) -> int | None:
+    def digest(position: Position) -> int | None:
         key = key_of(position)
         value = store.get_range(key, -_CHECKSUM, _CHECKSUM) if is_short else get_at_most(store, key, limit)
         return digest_of(value, is_checksummed=is_short)
 
     return digest
+
+
+def look_at_digests(elements: Elements, positions: Collection[Position], look: Callable[[Position], None]) -> None:
+    """Do something for chunks, in several threads, that takes no more than a look at the digest of each."""
+    store, is_short = elements.store, is_checksummed(elements.metadata)
+    executor.run(
+        list(positions),
+        lambda: look,
+        part_nbytes=_LOOK_NBYTES if is_short else elements.most_chunk_nbytes,
+        workers=(elements.n_workers or store.concurrency) if is_short else elements.n_workers,
+    )
+
+
+def stale_rows(
+    elements: Elements, rows: AnyArray, wanted: AnyArray | None = None, first: Sequence[int] | None = None
+) -> list[Position]:
+    """Which rows that say something are of chunks that are no longer stored as they were then.
+
+    Parameters
+    ----------
+    elements : Elements
+        Of the array.
+    rows : ndarray
+        Of the chunk grid, or of a part of it.
+    wanted : ndarray of bool, optional
+        Which of them to look at; all unless said.
+    first : sequence of int, optional
+        The position of the first row in the grid.
+
+    Returns
+    -------
+    list of tuple of int
+        Positions in `rows`.
+    """
+    digest, may_be_absent = stored_digest(elements), elements.missing_chunks != "error"
+    digests, offset = rows["crc32c"], tuple(first or (0,) * rows.ndim)
+    stale: list[Position] = []
+
+    def look(position: Position) -> None:
+        found = digest(tuple(a + p for a, p in zip(offset, position, strict=True)))
+        noted = int(digests[position])  # 0 for absent ones, and no digest of what is there
+        if not (noted == 0 and may_be_absent if found is None else noted == found != 0):
+            stale.append(position)
+
+    is_known = rows["known"] == 1
+    positions = np.argwhere(is_known if wanted is None else is_known & wanted).tolist()
+    look_at_digests(elements, list(map(tuple, positions)), look)
+    return stale

@@ -41,6 +41,7 @@ def add_commands(commands: Subparsers) -> None:
     codec.add_argument("--zstd", type=int, choices=range(1, 10), metavar="1-9", help="compress with Zstandard")
     parser.add_argument("--zarr-format", type=int, choices=(2, 3))
     parser.add_argument("--overwrite", action="store_true", help="replace what is there")
+    parser.add_argument("--statistics", action="store_true", default=None, help="note what is in each chunk, for find")
 
     parser = add_command(commands, "export", export, "a store to a netCDF4 file")
     add_store(parser)
@@ -63,6 +64,7 @@ def convert(args: argparse.Namespace) -> int:
         compressors=_compressors(args.deflate, args.zstd, has_checksum=args.zarr_format != 2),
         zarr_format=args.zarr_format,
         overwrite=args.overwrite,
+        statistics=args.statistics,
         progress=wants_bar(),
         storage_options=storage_options(args),
     )

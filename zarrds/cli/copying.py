@@ -39,6 +39,7 @@ def _add_places(parser: argparse.ArgumentParser) -> None:
         "-v", "--variable", action="append", metavar="VAR", dest="variables", help="only this one; may be given again"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace what is at the target")
+    parser.add_argument("--statistics", action="store_true", default=None, help="note what is in each chunk, for find")
     parser.add_argument("--workers", type=int, metavar="N", help="threads; as many as cores unless said")
 
 
@@ -69,7 +70,11 @@ def _common(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _writing(args: argparse.Namespace) -> dict[str, Any]:
-    return {"mode": "w" if args.overwrite else "w-", "progress": wants_bar()}
+    return {
+        "mode": "w" if args.overwrite else "w-",
+        "statistics": args.statistics,
+        "progress": wants_bar(),
+    }
 
 
 def _encoding(file: str | None) -> dict[str, Any] | None:

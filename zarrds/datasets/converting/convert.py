@@ -58,6 +58,7 @@ def convert(
     compressors: Sequence[Any] | None = None,
     zarr_format: ZarrFormat | None = None,
     overwrite: bool = False,
+    statistics: bool | None = None,
     durable: bool = True,
     progress: ProgressOption = False,
     storage_options: Mapping[str, Any] | None = None,
@@ -89,6 +90,8 @@ def convert(
     zarr_format : {3, 2}, optional
     overwrite : bool
         Replace what stands at `target`; else that is an error, unless it is a run to be gone on with.
+    statistics : bool, optional
+        As of `zarrds.save`: note what is in each chunk, for `zarrds.find` and `zarrds.aggregate`.
     durable : bool
         As of `zarrds.save`.
     progress : bool, "rich" or callable
@@ -134,11 +137,11 @@ def convert(
     if len(each) > 1 and concat_dim is None:
         raise EncodingError("several inputs need a dimension to be joined along", mend="Pass concat_dim (--concat)")
     store = as_store(target, storage_options if isinstance(target, str | os.PathLike) else None)
-    options = {"group": group, "durable": durable}
+    options = {"group": group, "durable": durable, "statistics": statistics}
     wanted = _Wanted(chunks, encoding, compressors, storage_options)
     mode: Literal["w", "w-"] = "w" if overwrite else "w-"
     if any(isinstance(one, str | os.PathLike) and os.fspath(one).lower().endswith(_VCF) for one in each):
-        return _convert_vcf(each, store.as_durable(durable), mode, zarr_format, wanted, group, progress)
+        return _convert_vcf(each, store.as_durable(durable), mode, zarr_format, wanted, options, progress)
     if concat_dim is None:
         _save_one(each[0], store, mode, zarr_format, wanted, options, progress)
         return Conversion(store.path, (source_name(each[0]),))
@@ -174,18 +177,26 @@ def _convert_vcf(
     mode: Literal["w", "w-"],
     zarr_format: ZarrFormat | None,
     wanted: _Wanted,
-    group: str | None,
+    options: Mapping[str, Any],
     progress: ProgressOption,
 ) -> Conversion:
     """One VCF file as VCF Zarr."""
     if len(inputs) > 1:
         raise UnsupportedError("several VCF files cannot be joined", mend="Use bcftools concat or bcftools merge")
-    if group or wanted.encoding or wanted.compressors:
+    if options["group"] or wanted.encoding or wanted.compressors:
         raise UnsupportedError("a VCF file takes chunks= only, and is written to the root of a store")
     from zarrds.datasets.vcf.convert import convert_vcf  # which needs cyvcf2
 
     (source,) = inputs
-    convert_vcf(source_name(source), store, mode=mode, zarr_format=zarr_format, chunks=wanted.chunks, progress=progress)
+    convert_vcf(
+        source_name(source),
+        store,
+        mode=mode,
+        zarr_format=zarr_format,
+        chunks=wanted.chunks,
+        statistics=options["statistics"],
+        progress=progress,
+    )
     return Conversion(store.path, (source_name(source),))
 
 

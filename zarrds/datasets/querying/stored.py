@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,22 +9,19 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from zarrds.chunk_statistics.digests import is_checksummed, stored_digest
+from zarrds.chunk_statistics.digests import stale_rows
 from zarrds.chunk_statistics.facts import Rule, rule_of
 from zarrds.chunk_statistics.record import new_rows, read_rows
 from zarrds.codecs.base import AnyArray
 from zarrds.compat.lazy_layers import Layers, Positions, layers_of
 from zarrds.datasets.querying.blocks import range_edges, run_edges, spans
 from zarrds.datasets.reading.lazy import LazyArray
-from zarrds.engine import executor
 from zarrds.metadata.model import ArrayMetadata
 
 __all__ = ["ChunkFacts", "StoredChunks", "stored_chunks"]
 
 # rows of statistics that are read for one query, at the most
 _MOST_ROWS = 2**24
-# bytes that a look at a digest counts as, where only the end of a chunk is read
-_LOOK_NBYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,28 +271,11 @@ class StoredChunks:
         """
         rows = self.rows
         looked = self._is_looked_at if self._is_looked_at is not None else np.zeros(self.shape, bool)
-        positions = np.argwhere(wanted & (rows["known"] == 1) & ~looked)
-        if not len(positions):
+        wanted = wanted & (rows["known"] == 1) & ~looked
+        if not wanted.any():
             return False
         stored = self.lazy.stored
-        elements = stored.elements
-        digest, may_be_absent = stored_digest(elements), elements.missing_chunks != "error"
-        digests = rows["crc32c"]
-        stale: list[tuple[int, ...]] = []
-
-        def look(position: tuple[int, ...]) -> None:
-            found = digest(tuple(first + p for first, p in zip(self.first, position, strict=True)))
-            noted = int(digests[position])  # 0 for absent ones, and no digest of what is there
-            if not (noted == 0 and may_be_absent if found is None else noted == found != 0):
-                stale.append(position)
-
-        is_short = is_checksummed(self.metadata)
-        executor.run(
-            list(map(tuple, positions.tolist())),
-            _same(look),
-            part_nbytes=_LOOK_NBYTES if is_short else elements.most_chunk_nbytes,
-            workers=(elements.n_workers or stored.store.concurrency) if is_short else elements.n_workers,
-        )
+        stale = stale_rows(stored.elements, rows, wanted, self.first)
         if not stored.store.is_remote:
             self.lazy.check_still_there()
         rows = rows.copy()
@@ -304,10 +283,6 @@ class StoredChunks:
             rows["known"][position] = 0
         self._rows, self._is_looked_at = rows, looked | wanted
         return bool(stale)
-
-
-def _same(look: Callable[[tuple[int, ...]], None]) -> Callable[[], Callable[[tuple[int, ...]], None]]:
-    return lambda: look
 
 
 def _ends(part: Positions) -> tuple[int, int]:

@@ -8,6 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from zarrds.chunk_statistics.building import WrittenFacts
 from zarrds.codecs.base import AnyArray, Buffer
 from zarrds.codecs.defaults import default_codecs
 from zarrds.codecs.pipeline import Pipeline, build_pipeline
@@ -37,6 +38,8 @@ class Job:
     before, after : ArrayMetadata
     to : str
         The path of the copy in its store.
+    seen : WrittenFacts, optional
+        Where statistics of chunks are kept as they are written.
     """
 
     plan: ArrayPlan
@@ -46,6 +49,7 @@ class Job:
     before: ArrayMetadata
     after: ArrayMetadata
     to: str
+    seen: WrittenFacts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +90,7 @@ def _write_directly(job: Job) -> Iterator[Step]:
     source, target = _elements(job, of_target=False), _elements(job, of_target=True)
 
     def work(block: Block) -> Callable[[], None]:
-        return lambda: target.write(block, np.asarray(source.read(block)))
+        return lambda: target.write(block, np.asarray(source.read(block)), seen=job.seen)
 
     for number, block in enumerate(blocks_of(job.plan.shape, job.plan.write_block)):
         yield Step(f"{job.to} {number}", _nbytes(job, block), work(block))
@@ -136,7 +140,7 @@ def _putting(job: Job, block: Block) -> Callable[[], None]:
     def write() -> None:
         values = np.empty([part.stop - part.start for part in block], job.before.data_type.dtype)
         _each_piece(job, block, lambda piece: put(values, piece))
-        _elements(job, of_target=True).write(block, values)
+        _elements(job, of_target=True).write(block, values, seen=job.seen)
 
     def work() -> None:
         write()

@@ -10,13 +10,16 @@ from hashlib import sha256
 from tempfile import TemporaryDirectory
 from typing import Any, Literal, TypeAlias
 
+import numpy as np
 import xarray as xr
 
+from zarrds.chunk_statistics.record import put_rows, read_rows
 from zarrds.datasets.rechunking.layout import ByDimension, marked_anew
 from zarrds.datasets.rechunking.passes import Job, steps_of
 from zarrds.datasets.rechunking.plan import ArrayPlan
 from zarrds.datasets.rechunking.sources import Copied, Source, open_source, planned
 from zarrds.datasets.writing.new_store import Target, find_target
+from zarrds.datasets.writing.noting import Touched, all_of, put_statistics, with_statistics
 from zarrds.datasets.writing.order import noted_again
 from zarrds.display.text import nbytes_of
 from zarrds.engine.executor import n_cores
@@ -118,6 +121,7 @@ def rechunk(
     group: str | None = None,
     variables: Iterable[str] | None = None,
     mode: Mode = "w-",
+    statistics: bool | None = None,
     max_memory: int | str = "1GB",
     workers: int | None = None,
     durable: bool = True,
@@ -151,6 +155,9 @@ def rechunk(
         Which variables of the group; their coordinates come along, groups below do not.
     mode : {"w-", "w"}
         ``"w"`` replaces what is at the target.
+    statistics : bool, optional
+        Note what is in each chunk, as by `zarrds.save`. Unless said it is done for variables of which the source has
+        such statistics; False leaves them out.
     max_memory : int or str
         Bytes, or text such as ``"500MB"``, ``"2GiB"``: by how much the process may grow, decoding, threads and
         temporaries included. Text and bytes of any length count as 64 bytes an element.
@@ -196,7 +203,7 @@ def rechunk(
         limit = _nbytes(max_memory)
         copied = planned(opened, chunks, shards, encoding or {}, limit, _n_workers(workers))
     with locating(goal.path):
-        _carry_out(opened, copied, goal, mode, progress, "rechunk")
+        _carry_out(opened, copied, goal, mode, progress, "rechunk", statistics)
 
 
 def copy(
@@ -206,6 +213,7 @@ def copy(
     group: str | None = None,
     variables: Iterable[str] | None = None,
     mode: Mode = "w-",
+    statistics: bool | None = None,
     workers: int | None = None,
     durable: bool = True,
     progress: ProgressOption = False,
@@ -218,8 +226,10 @@ def copy(
 
     Parameters
     ----------
-    source, target, group, variables, mode, workers, durable, progress, storage_options, target_storage_options
-        As of `rechunk`.
+    source, target, group, variables, mode, statistics, workers, durable, progress, storage_options
+        As of `rechunk`. Statistics that the source has come along without being decoded; True reads all chunks.
+    target_storage_options : mapping, optional
+        The same.
 
     Raises
     ------
@@ -240,7 +250,7 @@ def copy(
     with locating(opened.store.path):
         copied = planned(opened, None, None, {}, 2**62, _n_workers(workers))
     with locating(goal.path):
-        _carry_out(opened, copied, goal, mode, progress, "copy")
+        _carry_out(opened, copied, goal, mode, progress, "copy", statistics)
 
 
 def _nbytes(value: int | str) -> int:
@@ -296,7 +306,13 @@ def _at_work(goal: Store, what: str, identity: str) -> Iterator[_Work]:
 
 
 def _carry_out(
-    source: Source, copied: list[Copied], goal: Store, mode: Mode, progress: ProgressOption, what: str
+    source: Source,
+    copied: list[Copied],
+    goal: Store,
+    mode: Mode,
+    progress: ProgressOption,
+    what: str,
+    statistics: bool | None,
 ) -> None:
     _check_apart(source.store, goal)
     if mode not in ("w", "w-"):
@@ -304,13 +320,16 @@ def _carry_out(
     target: Target[Store] = find_target(goal, "", mode, source.zarr_format)
     nodes: dict[str, Node] = dict(source.groups) | {each.path: each.after for each in copied}
     identity = sha256(repr((source.store.path, source.version, what, copied)).encode()).hexdigest()
+    touched: dict[str, Touched | None] = {}
     with _at_work(goal, what, identity) as work:
         if not work.done:
             work.stage.prepare(sum(each.n_chunks for each in copied) + len(nodes))
         total = sum(each.plan.nbytes for each in copied)
         with progress_bar(total, what, enabled=progress) as advance:
             for each in copied:
-                job = Job(each.plan, source.store, work.stage, work.scratch, each.before, each.after, each.path)
+                every = touched[each.path] = all_of(each.path, with_statistics(each.after, statistics))
+                seen = None if every is None else every.written
+                job = Job(each.plan, source.store, work.stage, work.scratch, each.before, each.after, each.path, seen)
                 for step in steps_of(job):
                     if step.name not in work.done:
                         step.work()
@@ -318,7 +337,9 @@ def _carry_out(
                     if advance is not None:
                         advance(step.nbytes)
         for each in copied:
+            _put_statistics(source, each, work.stage, touched[each.path], keep=statistics is None)
             after = marked_anew(each.before, each.after, is_decoded=each.plan.how in ("direct", "through pieces"))
+            after = with_statistics(after, statistics)
             nodes[each.path] = noted_again(work.stage, each.path, after) if each.plan.how != "bytes" else after
         if source.is_changed():
             raise ConflictError(
@@ -327,3 +348,15 @@ def _carry_out(
         for key, document in documents_of_store(raws_of(nodes), source.zarr_format).items():
             work.stage.set(key, document)
         goal.publish(work.stage, replace=target.replace)
+
+
+def _put_statistics(source: Source, copied: Copied, stage: Store, touched: Touched | None, *, keep: bool) -> None:
+    """Statistics of a copied array: those of the source, if its chunks were copied as they are, or new ones."""
+    if touched is None:
+        return
+    if keep and copied.plan.how == "bytes":
+        rows = read_rows(source.store, copied.plan.path, copied.before)
+        if rows is not None:
+            put_rows(stage, stage, copied.path, copied.after, [((), rows[np.newaxis])])
+        return
+    put_statistics(stage, stage, [touched])

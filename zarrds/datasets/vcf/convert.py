@@ -13,6 +13,7 @@ from zarrds.datasets.vcf.fields import FLOAT_MISSING, open_vcf
 from zarrds.datasets.vcf.scan import Scan, records_of, scan
 from zarrds.datasets.vcf.values import MISSING, genotypes_of, raw_value, set_row, values_of
 from zarrds.datasets.writing.new_store import find_target, staged
+from zarrds.datasets.writing.noting import all_of, put_statistics, with_statistics
 from zarrds.engine.elements import Elements
 from zarrds.engine.progress import ProgressOption, progress_bar
 from zarrds.errors import EncodingError, locating
@@ -34,6 +35,7 @@ def convert_vcf(
     mode: Literal["w", "w-"],
     zarr_format: ZarrFormat | None,
     chunks: Mapping[str, int] | None,
+    statistics: bool | None = None,
     progress: ProgressOption = False,
 ) -> None:
     """Write a VCF file as VCF Zarr; the store appears when all of it is written.
@@ -49,6 +51,8 @@ def convert_vcf(
     zarr_format : {2, 3}, optional
     chunks : mapping, optional
         Of ``variants`` and ``samples``.
+    statistics : bool, optional
+        Note what is in each chunk, as by `zarrds.save`.
     progress : bool, "rich" or callable
         As of `zarrds.convert`.
     """
@@ -67,6 +71,8 @@ def convert_vcf(
                 for name, (dims, a) in buffers.items()
             },
         }
+        arrays = {name: with_statistics(metadata, statistics) for name, metadata in arrays.items()}
+        touched = {name: each for name, metadata in arrays.items() if (each := all_of(name, metadata)) is not None}
     attributes = {
         "vcf_zarr_version": _SPECIFICATION,
         "source": f"zarrds-{version('zarrds')}",
@@ -83,7 +89,8 @@ def convert_vcf(
         for start, stop in _filled(path, found, buffers):
             for name, (_, values) in buffers.items():
                 elements = Elements(stage, name, arrays[name], is_private=True)
-                elements.write((slice(start, stop),), values[: stop - start])
+                seen = touched[name].written if name in touched else None
+                elements.write((slice(start, stop),), values[: stop - start], seen=seen)
             index += _index_rows(start // sizes["variants"], buffers, stop - start)
             if advance is not None:
                 advance(stop - start)
@@ -94,6 +101,7 @@ def convert_vcf(
         )
         for name, (_, values) in fixed.items():
             Elements(stage, name, arrays[name], is_private=True).write(..., values)
+        put_statistics(stage, stage, (each for name, each in touched.items() if name != "region_index"))
 
 
 def _chunk_sizes(chunks: Mapping[str, int] | None) -> dict[str, int]:

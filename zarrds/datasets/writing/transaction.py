@@ -16,7 +16,13 @@ from zarrds.arrays.in_place import InPlace
 from zarrds.compat.xarray_internals import is_chunked
 from zarrds.datasets.writing.conflicts import check_not_replaced, check_versions, leftovers_of, true_of_regions
 from zarrds.datasets.writing.moving import moved
-from zarrds.datasets.writing.noting import Touched, noted, put_statistics, touched_by
+from zarrds.datasets.writing.noting import (
+    Touched,
+    put_statistics,
+    put_statistics_in_place,
+    touched_by,
+    with_statistics,
+)
 from zarrds.datasets.writing.order import with_order
 from zarrds.datasets.writing.plan import StorePlan
 from zarrds.datasets.writing.update import ArrayChange
@@ -139,9 +145,8 @@ def carry_out(
                     transaction.put_nodes(nodes, [] if replaced is None else [replaced])
                 transaction.delete_all(leftovers)
                 transaction.commit()  # not explained: once it has begun, the versions are this save's own
-    if in_place and (touched := touched_by(now.items(), after, in_place=True)):
-        with locked(store):
-            put_statistics(store, store, touched)
+    if in_place:
+        put_statistics_in_place(store, touched_by(now.items(), after, in_place=True))
     if options.compute:
         return None
     return finish_later(store, after, later, options)
@@ -182,7 +187,7 @@ def later_and_after(
     # what replaces stored elements is written with its document
     later = {p: c for p, c in arrays.items() if not options.compute and is_chunked(c.variable) and not c.is_rewritten}
     after = {p: marked(c, is_written=p not in later and options.writes_empty(c)) for p, c in arrays.items()}
-    return later, {path: noted(arrays[path], node, options.statistics) for path, node in after.items()}
+    return later, {path: with_statistics(node, options.statistics) for path, node in after.items()}
 
 
 def marked(change: ArrayChange, *, is_written: bool) -> ArrayMetadata:
@@ -332,11 +337,18 @@ def finish_later(
         for path, change in arrays.items()
         if options.writes_empty(change) and _is_complete(replace(change, before=change.before or nodes[path]))
     ]
-    return delayed(_finish)(written, store, committed, whole)
+    return delayed(_finish)(written, store, committed, whole, touched_by(arrays.items(), committed, in_place=True))
 
 
-def _finish(_written: object, store: Store, arrays: Mapping[str, ArrayMetadata], whole: Collection[str]) -> None:
+def _finish(
+    _written: object,
+    store: Store,
+    arrays: Mapping[str, ArrayMetadata],
+    whole: Collection[str],
+    touched: Iterable[Touched],
+) -> None:
     """Mark those arrays complete that were written as a whole, unless another writer has changed their shape since."""
+    put_statistics_in_place(store, touched)
     with locked(store):
         check_not_replaced(store, arrays)
         nodes: dict[str, Node] = {}

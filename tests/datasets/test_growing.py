@@ -259,9 +259,6 @@ def test_nullable_numbers_of_which_none_is_missing_are_numbers() -> None:
     back = xr.open_dataset(store, engine="zarrds")
     assert back.v.values.tolist() == [1, 2, 3, 4]
     assert back.b.values.tolist() == [True, False, True, True]
-    missing = nullable.assign(v=("x", pd.array([3, None], "Int64")))
-    with pytest.raises(LabelError, match="another kind"):
-        zarrds.save(missing, store, append_dim="x")
 
 
 def test_new_variables_have_the_chunks_of_the_store() -> None:

@@ -46,6 +46,7 @@ _FITTING = {
     ("integers", "complex numbers"),
     ("floats", "complex numbers"),
 }
+_NO_TIMES = {"datetimes": "M8[s]", "timedeltas": "m8[s]"}
 _CARRIED_MEND = (
     "The encoding came along from where the variable was read: remove it with drop_encoding(), "
     "or ask for one with encoding="
@@ -137,7 +138,7 @@ class Encoder:
         if self.kind == "objects":
             return block.values
         if block.values.dtype.kind == "O" and self.kind not in ("strings", "bytes"):
-            block = block.with_values(_without_objects(block.values))
+            block = block.with_values(_without_objects(block.values, self.kind))
         kind = kind_of(block.values) or self.kind
         if kind != self.kind and (kind, self.kind) not in _FITTING:
             self._refuse_dtype(kind, block.values.dtype)
@@ -316,9 +317,14 @@ def kind_of(values: Array) -> str:
     return "datetimes" if all(hasattr(v, "calendar") and hasattr(v, "toordinal") for v in present) else "objects"
 
 
-def _without_objects(values: Array) -> Array:
-    """Numbers that stand in an array of objects as an array of numbers; other objects as they are."""
+def _without_objects(values: Array, kind: str) -> Array:
+    """Numbers that stand in an array of objects as an array of numbers; other objects as they are.
+
+    Of what is all missing the kind of the store tells what it is.
+    """
     inferred = pd.api.types.infer_dtype(values, skipna=True)
+    if inferred == "empty" and kind in _NO_TIMES:
+        return np.full(values.shape, "NaT", _NO_TIMES[kind])
     if inferred in ("integer", "floating", "mixed-integer-float") or (inferred == "empty" and values.size):
         return values.astype(np.int64 if inferred == "integer" and not pd.isnull(values).any() else np.float64)
     return values.astype(bool) if inferred == "boolean" and not pd.isnull(values).any() else values

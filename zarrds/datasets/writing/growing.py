@@ -25,7 +25,7 @@ from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.extension import marks_of, new_id, with_marks
 from zarrds.metadata.model import ArrayMetadata, CodecObject, ZarrFormat
 
-__all__ = ["Grown", "as_wide_as_stored", "grown_arrays"]
+__all__ = ["Grown", "as_wide_as_stored", "check_rewritable", "grown_arrays", "of_dtype"]
 
 # bytes of an array that is still written anew
 _MAX_REWRITTEN = 2**28
@@ -100,9 +100,13 @@ def grown_arrays(
             if length is not None and length > _length_of(metadata):
                 full = _joined(name, there, new, parts, _itemsize(metadata, length) / metadata.data_type.dtype.itemsize)
                 wider[name] = _longer(name, full, there, metadata, length, zarr_format)
+        elif name in stored.documents and metadata.data_type.dtype.kind in "iu":
+            full = _joined(name, there, new, parts, 1)
+            wider[name] = _made_anew(metadata, full.astype(metadata.data_type.dtype))
         elif _is_narrow(name, new, metadata, stored):
             full = _joined(name, there, new, parts, new.dtype.itemsize / metadata.data_type.dtype.itemsize)
-            wider[name] = _made_anew(*_wider(full, new.dtype, metadata))
+            after = of_dtype(metadata, new.dtype)
+            wider[name] = _made_anew(after, full.astype(after.data_type.dtype))
         elif _is_counted(there) and new.dtype.kind == there.dtype.kind and new.chunks is None:
             try:
                 fitting[name] = encode_like(name, variables[name], there, metadata, zarr_format)
@@ -142,14 +146,7 @@ def _parts(there: xr.Variable, region: Mapping[str, slice]) -> dict[str, slice] 
 
 def _joined(name: str, there: xr.Variable, new: xr.Variable, parts: Mapping[str, slice], factor: float) -> xr.Variable:
     """The stored elements with the new ones in their place."""
-    if max(there.nbytes, new.nbytes) * factor > _MAX_REWRITTEN:
-        raise EncodingError(
-            f"variable {name!r} does not fit the encoding of the store, and is too large to be written anew",
-            key=name,
-            expected=f"at most {_MAX_REWRITTEN} bytes",
-            found=int(max(there.nbytes, new.nbytes) * factor),
-            mend="Save the store anew, with finer units or longer strings",
-        )
+    check_rewritable(name, int(max(there.nbytes, new.nbytes) * factor))
     joined, plain = _put(there, xr.Variable(new.dims, new.data), list(parts.items()))
     if joined.dtype.kind in "mM" and any(to_unit(p.values, np.datetime_data(joined.dtype)[0]) is None for p in plain):
         raise EncodingError(
@@ -160,6 +157,23 @@ def _joined(name: str, there: xr.Variable, new: xr.Variable, parts: Mapping[str,
             mend="Round them to the unit of the store",
         )
     return joined
+
+
+def check_rewritable(name: str, nbytes: int) -> None:
+    """Check that an array of so many bytes may be written anew.
+
+    Raises
+    ------
+    EncodingError
+    """
+    if nbytes > _MAX_REWRITTEN:
+        raise EncodingError(
+            f"variable {name!r} does not fit the encoding of the store, and is too large to be written anew",
+            key=name,
+            expected=f"at most {_MAX_REWRITTEN} bytes",
+            found=nbytes,
+            mend="Save the store anew, with finer units, longer strings or wider integers",
+        )
 
 
 def _put(there: xr.Variable, new: xr.Variable, parts: list[tuple[str, slice]]) -> tuple[xr.Variable, list[xr.Variable]]:
@@ -250,13 +264,14 @@ def _is_narrow(name: str, new: xr.Variable, metadata: ArrayMetadata, stored: Sto
     return name in stored.categories and dtype.kind == new.dtype.kind == "i" and new.dtype.itemsize > dtype.itemsize
 
 
-def _wider(full: xr.Variable, dtype: np.dtype[Any], metadata: ArrayMetadata) -> tuple[ArrayMetadata, xr.Variable]:
+def of_dtype(metadata: ArrayMetadata, dtype: np.dtype[Any]) -> ArrayMetadata:
+    """An array of integers of another dtype, in the byte order that it has."""
     old = metadata.data_type.dtype
     wide = dtype.newbyteorder(old.byteorder)
     codecs = _with_typesize(metadata.codecs, old.itemsize, wide.itemsize)
     if old.itemsize == 1:
         codecs = _with_order(codecs)
-    return replace(metadata, data_type=data_type_of(wide), codecs=codecs), full.astype(wide)
+    return replace(metadata, data_type=data_type_of(wide), codecs=codecs)
 
 
 def _with_order(codecs: tuple[CodecObject, ...]) -> tuple[CodecObject, ...]:
@@ -306,11 +321,7 @@ def _as_wide(metadata: ArrayMetadata) -> list[ArrayMetadata]:
     is_narrow = dtype.kind in "iu" and dtype.itemsize < 8 and metadata.fill_value in (None, 0)
     if not is_narrow or metadata.attributes.keys() & {"_FillValue", "missing_value", "_Unsigned"}:
         return [metadata]
-    wide = np.dtype("i8").newbyteorder(dtype.byteorder)
-    codecs = _with_typesize(metadata.codecs, dtype.itemsize, 8)
-    if dtype.itemsize == 1:
-        codecs = _with_order(codecs)
-    return [metadata, replace(metadata, data_type=data_type_of(wide), codecs=codecs)]
+    return [metadata, of_dtype(metadata, np.dtype(np.int64))]
 
 
 def _in_units(there: xr.Variable, units: str, metadata: ArrayMetadata) -> xr.Variable:

@@ -382,11 +382,13 @@ class _Maker:
 
 
 def _as_numpy(values: Any) -> Any:
-    """Nullable numbers and booleans of which none is missing, as NumPy has them; other data as it is."""
+    """Nullable numbers and booleans of which none is missing, and floats, as NumPy has them; other data as it is."""
     dtype = getattr(getattr(values, "dtype", None), "numpy_dtype", None)
-    if not isinstance(dtype, np.dtype) or dtype.kind not in "biuf" or bool(pd.isna(values).any()):
+    if not isinstance(dtype, np.dtype) or dtype.kind not in "biuf":
         return values
-    return values.astype(dtype)
+    if dtype.kind == "f":
+        return values.to_numpy(dtype=dtype, na_value=np.nan)
+    return values if bool(pd.isna(values).any()) else values.astype(dtype)
 
 
 def _is_text(variable: xr.Variable) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -53,6 +53,8 @@ class StoredGroup:
         Of those variables that are going to be written and have some.
     groups : frozenset of str
         The names of the groups in it.
+    documents : mapping of str to ArrayMetadata
+        What the documents say of those `arrays` that are described as they are to be.
     """
 
     metadata: GroupMetadata
@@ -65,6 +67,7 @@ class StoredGroup:
     notes: GroupNotes
     categories: Mapping[str, pd.Index[Any]]
     groups: frozenset[str] = frozenset()
+    documents: Mapping[str, ArrayMetadata] = field(default_factory=dict)
 
     def dimensions_of(self, name: str) -> tuple[str | None, ...]:
         """The names of an array's dimensions, also of one that cannot be read."""

@@ -97,7 +97,8 @@ class ArrayChange:
     write_empty_chunks : bool or None
         As of `zarrds.save`, where the variable's encoding says so.
     is_rewritten : bool
-        Whether stored elements are written once more, beside new ones, in an encoding that can hold these.
+        Whether stored elements are written once more, beside new ones, in an encoding that can hold these, or get
+        another meaning by what is noted of them: it must be seen at the same instant.
     """
 
     before: ArrayMetadata | None
@@ -417,20 +418,21 @@ def _written(
     grown: Grown | None = None,
     encoded: xr.Variable | None = None,
 ) -> ArrayChange:
-    there, before = stored.variables[name], stored.arrays[name]
+    there, target = stored.variables[name], stored.arrays[name]
+    before = stored.documents.get(name, target)
     check_sizes(name, there, variable, region=region, append_dim=how.append_dim)
     if grown is not None:
         encoded = grown.variable
     elif encoded is None:
-        encoded = encode_like(name, variable, there, before, how.zarr_format)
+        encoded = encode_like(name, variable, there, target, how.zarr_format)
     whole = {str(dim): slice(0, size) for dim, size in there.sizes.items()}
     parts = [{**whole, **region}[str(dim)] for dim in there.dims]
     shape = tuple(max(size, part.stop) for size, part in zip(before.shape, parts, strict=True))
     if how.mode != "r+" and how.append_dim is None and how.region is None:
-        new = with_variable_attributes(before, there, variable)
+        new = with_variable_attributes(target, there, variable)
     else:
         check_meaning(name, variable, stored)
-        new = with_flags(before, variable) if name in plain.extended else before
+        new = with_flags(target, variable) if name in plain.extended else target
     with locating(key=name):
         new = with_finer_times(new, plain.notes.get(name, {}), there, variable)
     if grown is not None:
@@ -439,4 +441,5 @@ def _written(
         after = replace(grown.metadata, attributes={**new.attributes, **units}, extensions=noted.extensions)
         return ArrayChange(before, after, encoded, (0,) * encoded.ndim, is_rewritten=True)
     after = with_true_notes(replace(new, shape=shape), variable, parts, plain.notes.get(name, {}), stored)
-    return ArrayChange(before, after, encoded, tuple(part.start for part in parts))
+    start = tuple(part.start for part in parts)
+    return ArrayChange(before, after, encoded, start, is_rewritten=name in stored.documents)

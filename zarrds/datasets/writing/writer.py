@@ -20,6 +20,7 @@ from zarrds.datasets.writing.append import ON_OVERLAP, ON_UNORDERED, OnOverlap, 
 from zarrds.datasets.writing.attributes import new_group
 from zarrds.datasets.writing.conflicts import check_groups
 from zarrds.datasets.writing.hints import Parts, warn_of, with_chunks, without_hint
+from zarrds.datasets.writing.making_room import with_room
 from zarrds.datasets.writing.moving import with_labels_loaded
 from zarrds.datasets.writing.new_store import Target, find_target, staged
 from zarrds.datasets.writing.noting import put_statistics, touched_by
@@ -384,7 +385,7 @@ def _planned(
                 _check_there(its_dim, how.region, how.mode)
                 plan.add_parents(_missing_parents(store, nodes, group, how.zarr_format))
             else:
-                dataset = decoded_like(dataset, stored.variables)
+                stored, dataset = with_room(stored, decoded_like(dataset, stored.variables))
             its_region = plan.region_of(group, dataset, how.region)
             if stored is None:
                 plain = plain_dataset(dataset, asked=encoding)

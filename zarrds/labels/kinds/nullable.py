@@ -43,7 +43,12 @@ def store_masked(labels: Labels, like: Like | None) -> Plain:
     try:
         nullable: Any = pd.array(labels, dtype=dtype)  # type: ignore[call-overload]  # one of `MASKED`
     except (TypeError, ValueError, OverflowError) as error:
-        raise EncodingError("labels do not fit the store's dtype", expected=dtype, found=labels.dtype) from error
+        raise EncodingError(
+            "labels do not fit the store's dtype",
+            expected=dtype,
+            found=labels.dtype,
+            mend="Save the variable anew, or under another name",
+        ) from error
     missing = np.asarray(nullable.isna())
     if dtype.startswith("Float"):
         values = nullable.to_numpy(dtype=_stored(dtype), na_value=np.nan)

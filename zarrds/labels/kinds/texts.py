@@ -78,7 +78,11 @@ def store_texts(labels: Labels, like: Like | None) -> Plain:
             description["na"] = "None"
     mark = _mark(description)
     if mark is not None and (values[~missing] == mark).any():
-        raise EncodingError("text is the one that stands for missing text in the store", found=f"{mark!r:.80}")
+        raise EncodingError(
+            "text is the one that stands for missing text in the store",
+            found=f"{mark!r:.80}",
+            mend="Save the variable anew: another text stands for what is missing then",
+        )
     if mark is None and missing.any():
         raise EncodingError(
             "missing text cannot be written to an array that has had none",

@@ -1,0 +1,209 @@
+"""What is missing where nothing was, and nullable integers that turn out larger: the stored array makes room."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
+
+import zarrds
+from tests.datasets.samples import Format, files, load
+from zarrds import MemoryStore
+from zarrds.errors import EncodingError, ZarrdsError
+
+TEXT = np.dtypes.StringDType
+NA_TEXT = TEXT(na_object=np.nan)
+NAN = float("nan")
+
+STORED_TEXT: dict[str, Any] = {
+    "fixed": np.array(["a", "bb"]),
+    "objects": np.array(["a", "bb"], object),
+    "StringDType": np.array(["a", "bb"], TEXT()),
+    "string": pd.array(["a", "bb"], dtype="string"),
+    "with missing": np.array(["bb", None], object),
+}
+MISSING_TEXT: dict[str, tuple[Any, list[Any]]] = {
+    "None": (np.array([None, None], object), [None, None]),
+    "NaN objects": (np.array([NAN, "<NA>"], object), [None, "<NA>"]),
+    "floats": (np.array([NAN, NAN]), [None, None]),
+    "StringDType": (np.array([NAN, "longer text"], NA_TEXT), [None, "longer text"]),
+    "string": (pd.array([pd.NA, "b"], dtype="string"), [None, "b"]),
+}
+
+
+def column(values: Any, start: int = 0) -> xr.Dataset:
+    return xr.Dataset({"c": ("x", values)}, {"x": np.arange(len(values)) + start})
+
+
+def opened(store: Any) -> xr.Dataset:
+    return xr.open_dataset(store, engine="zarrds").load()
+
+
+def save(values: Any, store: MemoryStore, start: int) -> None:
+    """Save a column, or append it."""
+    if start:
+        zarrds.save(column(values, start), store, append_dim="x")
+    else:
+        zarrds.save(column(values), store)
+
+
+def listed(values: Any) -> list[Any]:
+    if not isinstance(values, np.ndarray):
+        values = values.astype(object)
+    return [None if pd.isna(value) else value for value in list(values)]
+
+
+@pytest.mark.parametrize("stored", STORED_TEXT)
+@pytest.mark.parametrize("new", MISSING_TEXT)
+def test_text(stored: str, new: str, zarr_format: Format) -> None:
+    store = MemoryStore()
+    zarrds.save(column(STORED_TEXT[stored]), store, zarr_format=zarr_format)
+    values, expected = MISSING_TEXT[new]
+    if stored == "with missing" and "<NA>" in expected:
+        before = files_of(store)
+        with pytest.raises(EncodingError, match="stands for missing text"):
+            zarrds.save(column(values, 2), store, append_dim="x")
+        assert files_of(store) == before
+        return
+    zarrds.save(column(values, 2), store, append_dim="x")
+    found = opened(store).c
+    assert listed(found.variable.data) == listed(STORED_TEXT[stored]) + expected
+    assert found.dtype.kind == ("T" if stored == "StringDType" else "O")
+    assert zarrds.verify(store).ok
+
+
+def files_of(store: MemoryStore) -> dict[str, bytes]:
+    return {key: bytes(store.get(key) or b"") for key in store.list_prefix()}
+
+
+NUMBERS: dict[str, tuple[Any, Any, str]] = {
+    "integers, NA": (np.array([1, 2], "i4"), pd.array([5, None], dtype="Int64"), "Int32"),
+    "all values are taken": (np.array([1, -128], "i1"), pd.array([-127, None], dtype="Int8"), "Int8"),
+    "wider with NA": (np.array([1, -128], "i1"), pd.array([500, None], dtype="Int64"), "Int64"),
+    "unsigned, signed": (np.array([1, 255], "u1"), pd.array([-1, None], dtype="Int8"), "Int16"),
+    "wider": (pd.array([1, None], dtype="Int8"), pd.array([2**62, None], dtype="Int64"), "Int64"),
+    "wider, of NumPy": (pd.array([1, None], dtype="Int8"), np.array([300, -5]), "Int64"),
+    "fits": (pd.array([1, None], dtype="Int8"), pd.array([100, None], dtype="Int64"), "Int8"),
+    "the missing one's": (pd.array([1, None], dtype="Int8"), pd.array([-128, None], dtype="Int8"), "Int8"),
+    "objects": (np.array([1, 2]), np.array([7, None], object), "object"),
+    "objects, nullable": (pd.array([1, None], dtype="Int64"), np.array([7, None], object), "Int64"),
+    "nothing, nullable": (pd.array([1, None], dtype="Int64"), np.array([NAN, NAN]), "Int64"),
+    "nullable, objects": (np.array([1, None], object), pd.array([7, None], dtype="Int64"), "object"),
+    "integers, floats": (np.array([1.5, 2.0]), pd.array([7, None], dtype="Int64"), "float64"),
+    "objects, floats": (np.array([1.5, 2.0], "f4"), np.array([7, None], object), "float32"),
+    "Float64, floats": (np.array([1.5, 2.0]), pd.array([7.5, None], dtype="Float64"), "float64"),
+    "integers, Float64": (pd.array([1.5, None], dtype="Float64"), np.array([7, 8]), "Float64"),
+    "booleans, NA": (np.array([True, False]), pd.array([True, None], dtype="boolean"), "boolean"),
+    "booleans, objects": (np.array([True, False]), np.array([None, False], object), "boolean"),
+    "booleans, nothing": (np.array([True, False]), np.array([NAN, NAN]), "boolean"),
+    "categories, nothing": (pd.Categorical(["a", "b"]), np.array([None, None], object), "category"),
+    "periods, nothing": (pd.period_range("2000", periods=2, freq="M").array, np.array([NAN, NAN]), "period[M]"),
+    "times, nothing": (np.array(["2000-01-01"] * 2, "M8[ns]"), np.array([NAN, NAN]), "datetime64[ns]"),
+}
+
+
+@pytest.mark.parametrize("case", NUMBERS)
+def test_numbers(case: str, zarr_format: Format) -> None:
+    store, (stored, new, dtype) = MemoryStore(), NUMBERS[case]
+    zarrds.save(column(stored), store, zarr_format=zarr_format)
+    zarrds.save(column(new, 2), store, append_dim="x")
+    found = opened(store).c.variable
+    assert str(found.dtype) == dtype
+    expected = listed(column(stored).c.variable.data) + listed(column(new).c.variable.data)
+    assert listed(found.data) == expected
+    assert zarrds.verify(store).ok
+    again = column(new, 4)
+    zarrds.save(again, store, append_dim="x")
+    assert len(opened(store).x) == 6
+
+
+@pytest.mark.parametrize("case", ["wider", "booleans, NA", "integers, NA"])
+@pytest.mark.parametrize("option", [{"region": {"x": slice(1, 2)}}, {"region": "auto"}, {"mode": "r+"}, {"mode": "a"}])
+def test_other_ways_to_write(path: Path, case: str, option: dict[str, Any], zarr_format: Format) -> None:
+    stored, new, dtype = NUMBERS[case]
+    zarrds.save(column(stored), path, zarr_format=zarr_format, encoding={"c": {"chunks": (1,)}})
+    ds, expected = column(new), listed(new)
+    if "region" in option:
+        ds = ds.isel(x=[1, 0]).assign_coords(x=[0, 1]).isel(x=[1 if case == "wider" else 0]).assign_coords(x=[1])
+        expected = [*listed(column(stored).c.variable.data)[:1], *listed(ds.c.variable.data)]
+    zarrds.save(ds, path, **option)
+    found = load(path).c.variable
+    assert (str(found.dtype), listed(found.data)) == (dtype, expected)
+    assert zarrds.verify(path).ok
+
+
+def test_text_in_a_region_and_shards(path: Path) -> None:
+    table = xr.Dataset({"t": (("x", "y"), np.array([["a", "b"]] * 4, object))})
+    zarrds.save(table, path, encoding={"t": {"chunks": (1, 1), "shards": (2, 2)}})
+    new = xr.Dataset({"t": (("x", "y"), np.array([[None, "c"]], object))})
+    zarrds.save(new, path, region={"x": slice(2, 3)})
+    found = load(path).t
+    assert listed(found.values.ravel()) == ["a", "b", "a", "b", None, "c", "a", "b"]
+    assert zarrds.verify(path).ok
+
+
+@pytest.mark.parametrize(
+    ("stored", "new"),
+    [
+        (np.array([1, 2]), pd.array([2**64 - 1, None], dtype="UInt64")),
+        (np.array([1, 2]), pd.array([True, None], dtype="boolean")),
+        (pd.array([1, None], dtype="Int64"), pd.array([1.5, None], dtype="Float64")),
+        (np.array([1.5]), pd.array([2**53 + 1, None], dtype="Int64")),
+        (np.array(["a"]), np.array([1.0, NAN])),
+        (np.array(["a"]), np.array([1, None], object)),
+        (np.array([1, 2]), np.array([NAN, NAN])),
+    ],
+)
+def test_what_is_of_another_kind_is_refused(stored: Any, new: Any) -> None:
+    store = MemoryStore()
+    zarrds.save(column(stored), store)
+    before = files_of(store)
+    with pytest.raises(ZarrdsError) as caught:
+        zarrds.save(column(new, len(stored)), store, append_dim="x")
+    assert caught.value.key == "c"
+    assert caught.value.mend is not None
+    assert files_of(store) == before
+
+
+def test_what_is_too_large_to_be_written_anew(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    zarrds.save(column(pd.array([1, None], dtype="Int8")), path)
+    monkeypatch.setattr("zarrds.datasets.writing.growing._MAX_REWRITTEN", 10)
+    before = files(path)
+    with pytest.raises(EncodingError, match="too large to be written anew"):
+        zarrds.save(column(pd.array([1000, None], dtype="Int64"), 2), path, append_dim="x")
+    assert files(path) == before
+
+
+_TEXTS = st.lists(st.one_of(st.none(), st.sampled_from(["", "a", "<NA>", "<NA 1>", "nan"])), min_size=1, max_size=3)
+_INTEGERS = st.lists(st.one_of(st.none(), st.integers(-130, 130), st.integers(-(2**63), 2**63 - 1)), min_size=1)
+
+
+@given(parts=st.lists(_TEXTS, min_size=1, max_size=4), kind=st.sampled_from(["O", "string"]))
+def test_any_text(parts: list[list[str | None]], kind: str) -> None:
+    store, expected = MemoryStore(), list[str | None]()
+    for part in parts:
+        values: Any = np.array(part, object) if kind == "O" else pd.array(part, dtype="string")
+        try:
+            save(values, store, len(expected))
+        except EncodingError as error:
+            assert "stands for missing text" in str(error)  # noqa: PT017  # of some parts only
+            continue
+        expected += part
+    assert listed(opened(store).c.variable.data) == expected
+
+
+@given(parts=st.lists(_INTEGERS, min_size=1, max_size=4))
+def test_any_integers(parts: list[list[int | None]]) -> None:
+    store = MemoryStore()
+    for i, part in enumerate(parts):
+        small = all(n is None or -(2**7) <= n < 2**7 for n in part)
+        values = pd.array(part, dtype="Int8" if small else "Int64")
+        save(values, store, sum(map(len, parts[:i])))
+    found = opened(store).c.variable.data
+    assert listed(found) == [n for part in parts for n in part]

@@ -1,0 +1,336 @@
+"""What is missing among text or integers of which none was missing, and nullable integers that turn out larger.
+
+A stored array without a value for what is missing gets one by what is added to it: one that neither holds. Where it
+needs other elements for that, all of them are written anew. Decided before anything is written.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from zarrds.compat.xarray_internals import is_chunked
+from zarrds.datasets.encoding.attributes import take_fill_value
+from zarrds.datasets.encoding.dataset import stored_name
+from zarrds.datasets.reading.notes import PANDAS
+from zarrds.datasets.writing.growing import check_rewritable, of_dtype
+from zarrds.datasets.writing.stored import StoredGroup
+from zarrds.errors import EncodingError
+from zarrds.labels.kinds.nullable import MASKED
+from zarrds.labels.kinds.objects import missing_name, missing_value
+from zarrds.labels.kinds.plain import is_missing
+from zarrds.metadata.dtypes import JSON
+from zarrds.metadata.extension import with_note
+from zarrds.metadata.model import ArrayMetadata
+
+__all__ = ["with_room"]
+
+_MARKERS = ("_FillValue", "missing_value")
+_PACKING = ("scale_factor", "add_offset", "units", "_Unsigned")
+_BLOCK = 2**22  # elements that are looked at together
+_MAX_CANDIDATES = 1000
+_MAX_WHOLE_FLOAT = 2**53
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A stored array as it is to be, its elements as they are then, and what is noted of it."""
+
+    metadata: ArrayMetadata
+    variable: xr.Variable
+    description: Mapping[str, JSON]
+
+
+def with_room(stored: StoredGroup, dataset: xr.Dataset) -> tuple[StoredGroup, xr.Dataset]:
+    """A stored group as it must be to hold a dataset, and the dataset with what is missing as the store has it.
+
+    Parameters
+    ----------
+    stored : StoredGroup
+    dataset : Dataset
+        What is written into it, of arrays in memory; dask arrays are passed by.
+
+    Raises
+    ------
+    EncodingError
+        Where what is stored is too large to be written anew.
+    """
+    made: dict[str, _Made] = {}
+    changed: dict[Hashable, xr.Variable] = {}
+    for name, variable in dataset.variables.items():
+        kind = variable.dtype.kind if isinstance(variable.dtype, np.dtype) else "extension"
+        if kind in "USMmcVb":
+            continue
+        key = stored_name(name)
+        there, described = stored.variables.get(key), stored.notes.descriptions.get(key, {})
+        if there is None or (not described and kind in "iuf" and there.dtype.kind in "iufc"):
+            continue  # at once: these may be large
+        if is_chunked(variable) or not variable.size or _is_level(key, stored):
+            continue
+        if (other := _in_the_kind_stored(key, variable, there, described, stored)) is not None:
+            changed[name] = variable = other
+        found = _made(key, variable, there, stored.arrays[key], described)
+        if found is not None:
+            made[key] = found
+    if changed:
+        coordinates = {name: variable for name, variable in changed.items() if name in dataset.coords}
+        dataset = dataset.assign_coords(coordinates).assign({n: v for n, v in changed.items() if n not in coordinates})
+    if not made:
+        return stored, dataset
+    descriptions = {**stored.notes.descriptions, **{name: each.description for name, each in made.items()}}
+    as_they_are_to_be = replace(
+        stored,
+        arrays={**stored.arrays, **{name: each.metadata for name, each in made.items()}},
+        variables={**stored.variables, **{name: each.variable for name, each in made.items()}},
+        notes=replace(stored.notes, descriptions=descriptions),
+        documents={name: stored.arrays[name] for name in made},
+    )
+    return as_they_are_to_be, dataset
+
+
+def _is_level(name: str, stored: StoredGroup) -> bool:
+    return any(name in levels for levels in stored.notes.multi_indexes.values())
+
+
+def _in_the_kind_stored(
+    name: str, variable: xr.Variable, there: xr.Variable, described: Mapping[str, JSON], stored: StoredGroup
+) -> xr.Variable | None:
+    """The same, missing values included, in the dtype that the store has for such; None if it need not be changed.
+
+    An empty column is one of floats to pandas, and integers of which some are missing are objects, or nullable.
+    """
+    if variable.ndim != 1 and not isinstance(variable.dtype, np.dtype):
+        return None
+    kind = str(described.get("dtype", ""))
+    dtype = variable.dtype
+    gone = np.asarray(pd.isna(variable.data if variable.dtype != object else variable.values), bool)
+    is_empty = bool(gone.all()) and (not isinstance(dtype, np.dtype) or dtype.kind in "fO")
+    made: Any = None
+    if not kind and there.dtype.kind == "f":
+        made = _floats(name, variable, gone)
+    elif (is_masked := MASKED.fullmatch(kind) is not None) or (not kind and there.dtype.kind == "b"):
+        wanted = "boolean" if there.dtype.kind == "b" else kind
+        made = _masked(variable, gone, wanted, is_empty=is_empty, is_masked=is_masked)
+    elif kind.startswith("objects[") and (is_empty or not isinstance(dtype, np.dtype)):
+        if is_empty or _kind_in_words(variable, gone) == kind[8:-1]:
+            made = np.asarray(variable.data.astype(object))
+            made[gone] = missing_value(described)
+    elif is_empty and kind == "category" and variable.ndim == 1:
+        made = pd.Categorical.from_codes(np.full(variable.size, -1, np.int8), stored.categories[name])
+    elif is_empty and kind.startswith("period[") and variable.ndim == 1:
+        made = pd.array([pd.NaT] * variable.size, dtype=kind)  # type: ignore[call-overload]  # a dtype by its name
+    elif is_empty and there.dtype.kind not in "iufcb" and variable.dtype.kind != "O":
+        made = np.full(variable.shape, None, object)
+    return None if made is None else xr.Variable(variable.dims, made, variable.attrs)
+
+
+def _kind_in_words(variable: xr.Variable, gone: np.ndarray[Any, Any]) -> str:
+    """What those values are that are there, as pandas calls it; ``empty`` if there are none."""
+    if variable.dtype == object:
+        return str(pd.api.types.infer_dtype(np.asarray(variable.values)[~gone].reshape(-1), skipna=False))
+    name = str(variable.dtype)
+    return "integer" if _is_nullable_integer(variable.dtype) else name
+
+
+def _floats(name: str, variable: xr.Variable, gone: np.ndarray[Any, Any]) -> np.ndarray[Any, Any] | None:
+    """Integers of which some are missing as floats."""
+    is_integer = _kind_in_words(variable, gone) == "integer"
+    if not is_integer or not gone.any():
+        return None
+    values = np.asarray(variable.data.astype(object))
+    if any(abs(int(value)) > _MAX_WHOLE_FLOAT for value in values[~gone]):
+        raise EncodingError(
+            f"variable {name!r} holds integers that floats cannot hold exactly, as which the store has it",
+            key=str(name),
+            expected=f"at most {_MAX_WHOLE_FLOAT}",
+            mend="Save it under another name",
+        )
+    values[gone] = np.nan
+    return values.astype(np.float64)
+
+
+def _masked(variable: xr.Variable, gone: np.ndarray[Any, Any], wanted: str, *, is_empty: bool, is_masked: bool) -> Any:
+    """Objects, and what is all missing, as pandas' nullable dtype; None for what is no such thing, or need not be."""
+    if variable.ndim != 1 or (not isinstance(variable.dtype, np.dtype) and not wanted.startswith("Float")):
+        return None
+    if not isinstance(variable.dtype, np.dtype) and variable.dtype.name.startswith("Float"):
+        return None
+    word = _kind_in_words(variable, gone)
+    fitting = {"b": "boolean", "I": "integer", "U": "integer", "F": "integer"}[wanted[0]]
+    is_plain = wanted.startswith("Float") and isinstance(variable.dtype, np.dtype) and variable.dtype.kind in "iu"
+    if not (is_empty or is_plain or (word == fitting and (gone.any() or not is_masked or variable.dtype == object))):
+        return None
+    dtype = {"b": "boolean", "I": "Int64", "U": "UInt64", "F": "Float64"}[wanted[0]]
+    values = np.asarray(variable.data.astype(object))
+    values[gone] = pd.NA
+    try:
+        return pd.array(values, dtype=dtype)  # type: ignore[call-overload]  # a dtype by its name
+    except (TypeError, ValueError, OverflowError):
+        return None  # what does not fit is told of later
+
+
+def _is_nullable_integer(dtype: Any) -> bool:
+    return not isinstance(dtype, np.dtype) and MASKED.fullmatch(dtype.name) is not None and dtype.name[0] in "IU"
+
+
+def _made(
+    name: str, variable: xr.Variable, there: xr.Variable, metadata: ArrayMetadata, described: Mapping[str, JSON]
+) -> _Made | None:
+    data_type = metadata.data_type
+    is_marked = "missing" in described or any(there.encoding.get(key) is not None for key in _MARKERS)
+    if data_type.name == "string" or data_type.dtype.kind == "U":
+        return None if is_marked else _text(variable, there, metadata, described)
+    if data_type.dtype.kind not in "iub" or any(key in there.encoding for key in _PACKING):
+        return None
+    if MASKED.fullmatch(str(described.get("dtype"))) and described["dtype"] != "boolean":
+        return _larger(name, variable, there, metadata, described)
+    if described or is_marked or "dtype" in metadata.attributes:
+        return None
+    return _nullable(name, variable, there, metadata)
+
+
+def _text(
+    variable: xr.Variable, there: xr.Variable, metadata: ArrayMetadata, described: Mapping[str, JSON]
+) -> _Made | None:
+    """Text of which some is missing, for an array of which none was."""
+    values = np.asarray(variable.values, dtype=object).reshape(-1)
+    missing = is_missing(values)
+    if not missing.any() or pd.api.types.infer_dtype(values[~missing], skipna=False) not in ("string", "empty"):
+        return None
+    mark = _free(itertools.chain(["<NA>"], (f"<NA {n}>" for n in itertools.count(1))), values[~missing], there)
+    noted = dict(described) or {"dtype": "object"}
+    what = missing_name(values[missing])
+    if noted["dtype"] in ("object", "StringDType") and what != "nan":
+        noted["na"] = what
+    if noted["dtype"] == "StringDType":
+        noted = {**noted, "na": what, "is_text": False}
+    noted["missing"] = mark
+    marked = replace(metadata, attributes={**metadata.attributes, "missing_value": mark})
+    return _Made(with_note(marked, PANDAS, noted), there, noted)
+
+
+def _nullable(name: str, variable: xr.Variable, there: xr.Variable, metadata: ArrayMetadata) -> _Made | None:
+    """Integers or booleans of which some are missing, nullable or objects, for an array of which none was."""
+    stored = metadata.data_type.dtype
+    present, missing = _integers(variable, stored.kind)
+    if present is None or not missing.size:
+        return None
+    if stored.kind == "b":
+        noted: dict[str, JSON] = {"dtype": "boolean", "missing": -1}
+        return _in_elements(name, np.dtype(np.int8), -1, None, there, metadata, noted)
+    dtype = _that_holds(present, stored)
+    if dtype is None:
+        return None
+    mark = _free(_edge(dtype), present, there)
+    noted = {"dtype": dtype.name.replace("int", "Int").replace("uI", "UI"), "missing": mark}
+    if variable.dtype == object:
+        noted = {"dtype": "objects[integer]", "missing": mark, "na": missing_name(missing)}
+    return _in_elements(name, dtype, mark, None, there, metadata, noted)
+
+
+def _larger(
+    name: str, variable: xr.Variable, there: xr.Variable, metadata: ArrayMetadata, described: Mapping[str, JSON]
+) -> _Made | None:
+    """Nullable integers for an array of some that are too short, or whose value for missing ones is among them."""
+    stored = metadata.data_type.dtype.newbyteorder("=")
+    present, _ = _integers(variable, stored.kind)
+    mark = described.get("missing")
+    if present is None or not present.size:
+        return None
+    dtype = _that_holds(present, stored)
+    if dtype is None or (dtype == stored and not (present == mark).any()):
+        return None
+    new = _free(_edge(dtype), present, there)
+    noted = {**described, "dtype": dtype.name.replace("int", "Int").replace("uI", "UI"), "missing": new}
+    return _in_elements(name, dtype, new, mark, there, metadata, noted)
+
+
+def _integers(variable: xr.Variable, kind: str) -> tuple[np.ndarray[Any, Any] | None, np.ndarray[Any, Any]]:
+    """Those integers, or booleans, that are there, and those that are not; None if it holds something else."""
+    wanted, dtype, none = ("boolean" if kind == "b" else "integer"), variable.dtype, np.empty(0, object)
+    if not isinstance(dtype, np.dtype):
+        is_of_kind = dtype.name == "boolean" if kind == "b" else _is_nullable_integer(dtype)
+        if not is_of_kind:
+            return None, none
+        gone = np.asarray(variable.data.isna())
+        return variable.data[~gone].to_numpy(dtype=dtype.numpy_dtype), np.full(int(gone.sum()), pd.NA)
+    if dtype.kind in "iu" and kind != "b":
+        return np.asarray(variable.values).reshape(-1), none
+    if dtype.kind != "O":
+        return None, none
+    values = np.asarray(variable.values).reshape(-1)
+    gone = is_missing(values)
+    present = values[~gone]
+    if not present.size or pd.api.types.infer_dtype(present, skipna=False) != wanted:
+        return (None if present.size else np.empty(0, np.int8)), values[gone]
+    try:
+        return present.astype(bool if kind == "b" else np.int64), values[gone]
+    except OverflowError:
+        return None, none
+
+
+def _that_holds(present: np.ndarray[Any, Any], stored: np.dtype[Any]) -> np.dtype[Any] | None:
+    """The stored dtype if integers fit it, else a wider one of both; None if there is none."""
+    native = stored.newbyteorder("=")
+    limits = np.iinfo(native)
+    if not present.size or (limits.min <= int(present.min()) and int(present.max()) <= limits.max):
+        return native
+    common = np.promote_types(native, present.dtype)
+    return common if common.kind in "iu" else None
+
+
+def _edge(dtype: np.dtype[Any]) -> Iterable[int]:
+    """Integers from the edge of their range on."""
+    limits = np.iinfo(dtype)
+    return range(int(limits.min), int(limits.max)) if dtype.kind == "i" else range(int(limits.max), -1, -1)
+
+
+def _free(candidates: Iterable[Any], new: np.ndarray[Any, Any], there: xr.Variable) -> Any:
+    """A value that is neither among new nor among stored ones."""
+    used = set(new.tolist())
+    for candidate in itertools.islice(candidates, _MAX_CANDIDATES):
+        if candidate not in used and not any((block == candidate).any() for block in _blocks(there)):
+            return candidate
+    raise EncodingError("no value is left to stand for what is missing", mend="Save the variable anew")
+
+
+def _blocks(variable: xr.Variable) -> Iterator[np.ndarray[Any, Any]]:
+    """The elements of a variable, some rows at a time."""
+    if not variable.ndim:
+        yield np.asarray(variable.values)
+        return
+    rows = max(_BLOCK // max(variable[:1].size, 1), 1)
+    for start in range(0, variable.shape[0], rows):
+        yield np.asarray(variable[start : start + rows].values)
+
+
+def _in_elements(
+    name: str,
+    dtype: np.dtype[Any],
+    mark: int,
+    before: JSON,
+    there: xr.Variable,
+    metadata: ArrayMetadata,
+    noted: Mapping[str, JSON],
+) -> _Made:
+    """An array of integers of another dtype, with another value for what is missing than `before`, if any."""
+    after = of_dtype(metadata, dtype) if dtype != metadata.data_type.dtype.newbyteorder("=") else metadata
+    attributes: dict[str, Any] = {**metadata.attributes, "_FillValue": mark}
+    fill_value = take_fill_value(attributes, {}, {}, after.data_type, metadata.zarr_format, True)
+    if metadata.fill_value is not None and metadata.zarr_format == 3 and metadata.fill_value != before:
+        fill_value = dtype.type(metadata.fill_value)  # of what was never written
+    after = replace(after, attributes=attributes, fill_value=fill_value)
+    variable = there
+    if after.data_type != metadata.data_type or before is not None:
+        check_rewritable(name, there.size * dtype.itemsize)
+        values = there.values.astype(dtype)
+        if before is not None:
+            values[there.values == before] = mark
+        variable = xr.Variable(there.dims, values, there.attrs, there.encoding)
+    return _Made(with_note(after, PANDAS, noted), variable, noted)

@@ -344,6 +344,7 @@ class Array:
             keys = {key for edge in edges for key in self._elements_of(largest).chunk_keys_of(edge)}
             # who writes into a chunk at the edge meanwhile must not be undone
             with self.store.lock(*keys) if keys else nullcontext(), self._transaction() as transaction:
+                transaction.look(keys)
                 transaction.delete(self._keys_outside(largest, least))
                 # a chunk that is absent stays so: it is the fill value already, or lost, which must not be hidden
                 elements = Elements(
@@ -358,6 +359,8 @@ class Array:
                 fill[()] = self.fill_value
                 for edge in edges:
                     elements.write(edge, fill)
+                if least == before.shape:
+                    transaction.only_grows(keys)
                 self._commit(transaction, after)
 
     def _kept(self, before: ArrayMetadata, shape: tuple[int, ...]) -> list[int]:
@@ -429,7 +432,9 @@ class Array:
             is_cut = added.size and start % metadata.chunks[axis]
             keys = list(longer.chunk_keys_of(edge)) if is_cut else []
             with self.store.lock(*keys) if keys else nullcontext(), self._transaction() as transaction:
+                transaction.look(keys)
                 longer.through(transaction.values).write(new, added)
+                transaction.only_grows(keys)
                 self._commit(transaction, metadata)
             return self.shape
 

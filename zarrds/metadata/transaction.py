@@ -7,7 +7,7 @@ each by itself.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from enum import IntEnum
 from types import TracebackType
 from typing import Any, Self
@@ -88,6 +88,18 @@ class Transaction:
         self._edges = None
         read: Any = self.read
         return Overlay(read or self.store, self.changes, str(Phase.NEW.value))
+
+    def look(self, keys: Collection[str]) -> dict[str, Hashable | None]:
+        """The identities of values that are going to be read and changed; where calls wait, they are fetched now."""
+        if self.read is not None:
+            return self.read.look(keys)
+        return {key: self.store.identity(key) for key in keys}
+
+    @property
+    def new_keys(self) -> list[str]:
+        """The keys of all values that were set, and of documents of new nodes."""
+        step = str(Phase.NEW.value)
+        return [key.removeprefix(f"{step}/") for key in self.changes.list_prefix(step)]
 
     def only_grows(self, edges: Collection[str]) -> None:
         """Declare that all values that were set only add to what readers of the root's old document see.

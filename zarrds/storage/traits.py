@@ -23,6 +23,7 @@ __all__ = [
     "SpanValues",
     "StrangeListing",
     "ask_all",
+    "check_unchanged",
     "folder_of",
     "folds_case",
     "get_at_most",
@@ -179,6 +180,16 @@ class GrowingStore(Protocol):
             As of `Store.apply_changes`.
         """
         ...
+
+    def check_unchanged(self) -> None:
+        """Raise `ConflictError` if a document of the root has changed since this thread locked the store."""
+        ...
+
+
+def check_unchanged(store: Store) -> None:
+    """`GrowingStore.check_unchanged`, where that is possible: the reason why something failed may be another writer."""
+    if has_trait(store, GrowingStore):
+        store.check_unchanged()
 
 
 @runtime_checkable

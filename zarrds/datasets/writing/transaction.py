@@ -14,6 +14,7 @@ from typing import Any
 
 from zarrds.arrays.in_place import InPlace
 from zarrds.compat.xarray_internals import is_chunked
+from zarrds.datasets.writing.adding import edges_of, only_adds
 from zarrds.datasets.writing.conflicts import check_not_replaced, check_versions, leftovers_of, true_of_regions
 from zarrds.datasets.writing.moving import moved
 from zarrds.datasets.writing.noting import (
@@ -105,6 +106,7 @@ def carry_out(
     later, after = later_and_after(arrays, replace(options, statistics=None) if in_place else options)
     now = {p: c for p, c in arrays.items() if p not in later}
     nodes: dict[str, Node] = {**groups, **{p: node for p, node in after.items() if node != arrays[p].before}}
+    touched: list[Touched] = []
     with Transaction(store) as transaction:
         with _explained(store, versions):
             if in_place:
@@ -115,7 +117,7 @@ def carry_out(
                 partial: dict[str, Hashable] = {}
             else:
                 overlay = transaction.values
-                partial = {key: store.identity(key) for change in now.items() for key in _shared_keys(overlay, *change)}
+                partial = transaction.look({key for change in now.items() for key in _shared_keys(overlay, *change)})
                 touched = touched_by(now.items(), after)
                 try:
                     _write(overlay, now, options, touched=touched)
@@ -141,15 +143,31 @@ def carry_out(
                     return _carry_out_elsewhere(transaction, arrays, options, plan_again, error)
                 new = {p: node for p, node in after.items() if arrays[p].before is None}
                 leftovers = leftovers_of(store, new) if replaced is None else store.list_prefix(replaced)
+                if transaction.read is not None and not (in_place or later or touched):
+                    _declare(transaction, now, after, options)
                 if nodes:
                     transaction.put_nodes(nodes, [] if replaced is None else [replaced])
-                transaction.delete_all(leftovers)
+                if replaced is not None or leftovers:
+                    transaction.delete_all(leftovers)
                 transaction.commit()  # not explained: once it has begun, the versions are this save's own
     if in_place:
         put_statistics_in_place(store, touched_by(now.items(), after, in_place=True))
     if options.compute:
         return None
     return finish_later(store, after, later, options)
+
+
+def _declare(
+    transaction: Transaction,
+    arrays: Mapping[str, ArrayChange],
+    after: Mapping[str, ArrayMetadata],
+    options: Options,
+) -> None:
+    """Tell the transaction if all of it only adds to what is there, without holes."""
+    for path, change in arrays.items():
+        if not only_adds(change, after[path]) or (change.variable.size and not options.writes_empty(change)):
+            return
+    transaction.only_grows(edges_of(transaction.store, arrays, transaction.new_keys))
 
 
 def _carry_out_elsewhere(

@@ -45,6 +45,7 @@ from zarrds.metadata.documents import Nodes, locked, open_nodes, parents_of, zar
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
 from zarrds.storage.locate import as_store
 from zarrds.storage.protocol import Store, check_prefix
+from zarrds.storage.traits import check_unchanged
 
 __all__ = ["save"]
 
@@ -334,6 +335,7 @@ def _save_into(parts: Parts, store: Store, path: str, how: How, options: Options
             plan = _planned(parts, store, path, how, options)
         except ZarrdsError:
             if alone:
+                check_unchanged(store)
                 raise
             # arrays whose documents were just being put in place may not have fitted together
             with locked(store):

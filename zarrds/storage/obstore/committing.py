@@ -221,15 +221,22 @@ class CommittingStore(RemoteStore):
         found = side_by_side(self._objects.find_one, [self._base + name for name in VERSIONED])
         return dict(zip(VERSIONED, found, strict=True))
 
+    def check_unchanged(self) -> None:
+        """Raise if another writer has changed the root since it was noted; see `GrowingStore.check_unchanged`."""
+        session = self._session()
+        if session is None or session.roots is None:
+            return
+        infos = side_by_side(self._objects.info, [self._base + name for name in session.roots])
+        for info, found in zip(infos, session.roots.values(), strict=True):
+            if (info and identity_of(info)) != (found and identity_of(found.info)):
+                raise conflict(self.path)
+
     def _claim_roots(self) -> None:
         """Raise if another writer has changed the root since it was noted, and see that no other can commit now."""
         session, objects = self._session(), self._objects
         if session is None or session.roots is None:
             return
-        infos = dict(zip(VERSIONED, side_by_side(objects.info, [self._base + n for n in VERSIONED]), strict=True))
-        for name, found in session.roots.items():
-            if (infos[name] and identity_of(infos[name])) != (found and identity_of(found.info)):
-                raise conflict(self.path)
+        self.check_unchanged()
         for name in _CLAIMED:
             if (found := session.roots[name]) is not None:
                 try:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
-from zarrds.storage.local import files, syncing
+from zarrds.storage.local import folders, syncing
 
 # what a store does to the disk; looks at names (stat) alone are left out
 BY_NAME = ("open", "replace", "rename", "mkdir", "rmdir", "unlink", "link", "utime", "listdir", "scandir")
@@ -99,7 +99,7 @@ def watched(folder: str, strike: Strike) -> Iterator[None]:
             **{name: by_descriptor(name, getattr(os, name)) for name in BY_DESCRIPTOR},
         ),
         mock.patch.object(builtins, "open", by_name("open file", builtins.open)),
-        mock.patch.object(files, "_renameat2", by_ctypes("exchange", files._renameat2(), 1)),
+        mock.patch.object(folders, "_renameat2", by_ctypes("exchange", folders._renameat2(), 1)),
         mock.patch.object(syncing, "_syncfs", by_ctypes("syncfs", syncing._syncfs(), 0)),
     ):
         yield

@@ -24,7 +24,7 @@ if __name__ == "__main__":
 
 
 from zarrds.errors import StoreIOError
-from zarrds.storage.local import files, syncing
+from zarrds.storage.local import folders, syncing
 from zarrds.storage.protocol import DELETED
 from zarrds.stores import LocalStore, Overlay
 
@@ -155,7 +155,7 @@ _close = os.close
 def run(order: dict[str, Any]) -> None:
     store = LocalStore(order["root"]).as_durable(order.get("durable", False))
     if not order.get("exchange", True):
-        files._exchange = lambda one, other: False
+        folders._exchange = lambda one, other: False
     if order.get("for_ever"):
         store.recover()
         while True:
@@ -164,7 +164,7 @@ def run(order: dict[str, Any]) -> None:
     countdown = Countdown(order["at"], order["how"])
     for name in CHANGING:
         setattr(os, name, countdown.watch(getattr(os, name)))
-    for module, name in ((files, "_exchange"), (syncing, "_sync_file_system")):
+    for module, name in ((folders, "_exchange"), (syncing, "_sync_file_system")):
         setattr(module, name, countdown.watch(getattr(module, name)))
     try:
         ACTIONS[order["do"]](store)

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ne
 WATCHED = """
 import json, os, sys
 from zarrds.stores import LocalStore
-from zarrds.storage.local import files, staging, syncing
+from zarrds.storage.local import files, folders, staging, syncing
 root, calls = sys.argv[1], []
 def short(path):
     parts = os.path.relpath(path, os.path.dirname(root)).split("/")
@@ -35,11 +35,11 @@ def watch(module, name, describe):
     setattr(module, name, watched)
 def begin(exchange=True):
     if not exchange:
-        files._exchange = lambda one, other: False
+        folders._exchange = lambda one, other: False
     watch(os, "fsync", lambda fd: [short(os.readlink(f"/proc/self/fd/{fd}"))])
     for name in ("rename", "replace"):
         watch(os, name, lambda one, two: [short(one), short(two)])
-    watch(files, "_exchange", lambda one, two: [short(one), short(two)])
+    watch(folders, "_exchange", lambda one, two: [short(one), short(two)])
     watch(os, "unlink", lambda path, **options: [short(path)] if isinstance(path, str) and "/" in path else ["?"])
     watch(syncing, "_sync_file_system", lambda fd: [])
     watch(staging, "remove_tree", lambda path: [short(path)])
@@ -127,8 +127,8 @@ def test_changes(root: Path) -> None:
     instant = calls.index(["rename", "x/HIDDEN", COMMIT])
     staged = [call[1].removeprefix("x/HIDDEN/") for call in calls[:instant]]
     assert all(call[0] == "fsync" for call in calls[:instant])
-    files, folders = {"0/a/k", "0/n/k", "1/doc", "deleted"}, {"0/a", "0/n", "0", "1", "x/HIDDEN"}
-    assert set(staged) == files | folders
+    keys, prefixes = {"0/a/k", "0/n/k", "1/doc", "deleted"}, {"0/a", "0/n", "0", "1", "x/HIDDEN"}
+    assert set(staged) == keys | prefixes
     # then that they count, before anything is changed
     assert calls[instant + 1] == ["fsync", "x"]
     moved = [call[1:] for call in calls if call[0] in ("rename", "replace")][1:]

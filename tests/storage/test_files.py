@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from zarrds.storage.local import files
+from zarrds.storage.local import folders
 
 
 def test_a_folder_that_goes_while_it_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -23,5 +23,5 @@ def test_a_folder_that_goes_while_it_is_made(tmp_path: Path, monkeypatch: pytest
             raise
 
     monkeypatch.setattr(os, "mkdir", mkdir_and_lose)
-    assert files.make_folders(str(tmp_path / "a")) == []
-    assert files.make_folders(str(tmp_path / "a")) == [str(tmp_path / "a")]
+    assert folders.make_folders(str(tmp_path / "a")) == []
+    assert folders.make_folders(str(tmp_path / "a")) == [str(tmp_path / "a")]

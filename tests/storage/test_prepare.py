@@ -12,7 +12,7 @@ import pytest
 
 import zarrds
 from zarrds.errors import StoreIOError
-from zarrds.storage.local import files
+from zarrds.storage.local import folders
 from zarrds.stores import LocalStore
 
 MANY = 10**6
@@ -80,7 +80,7 @@ def test_arrays_of_many_chunks(root: Path) -> None:
 
 
 def test_spread_says_so_to_the_file_system(tmp_path: Path) -> None:
-    if not files.spread(str(tmp_path)):
+    if not folders.spread(str(tmp_path)):
         pytest.skip("this file system does not know folders whose folders are to be apart")
     lsattr = shutil.which("lsattr")
     if lsattr is None:

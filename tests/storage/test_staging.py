@@ -12,7 +12,7 @@ import pytest
 
 from tests.storage.test_local import run_python
 from zarrds.errors import InvalidKeyError, StoreIOError
-from zarrds.storage.local import files, staging
+from zarrds.storage.local import files, folders, staging
 from zarrds.stores import LocalStore
 
 
@@ -182,7 +182,7 @@ def test_publish_leaves_nothing_behind(
     store: LocalStore, root: Path, monkeypatch: pytest.MonkeyPatch, exchange: bool
 ) -> None:
     if not exchange:  # as on file systems that cannot
-        monkeypatch.setattr(files, "_exchange", lambda one, other: False)
+        monkeypatch.setattr(folders, "_exchange", lambda one, other: False)
     store.set("a/old", b"v")
     for key in ("b/new", "new"):
         staged = store.stage()
@@ -198,17 +198,17 @@ def test_folders_are_exchanged(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         (tmp_path / name / name).touch()
-    assert files._exchange(str(tmp_path / "a"), str(tmp_path / "b"))
+    assert folders._exchange(str(tmp_path / "a"), str(tmp_path / "b"))
     assert os.listdir(tmp_path / "a") == ["b"]
     with pytest.raises(FileNotFoundError):
-        files._exchange(str(tmp_path / "a"), str(tmp_path / "c"))
+        folders._exchange(str(tmp_path / "a"), str(tmp_path / "c"))
 
 
 def test_failed_publish_leaves_the_old(store: LocalStore, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store.set("a/old", b"v")
     staged = store.stage()
     staged.set("new", b"v")
-    monkeypatch.setattr(files, "_exchange", lambda one, other: False)
+    monkeypatch.setattr(folders, "_exchange", lambda one, other: False)
     rename, calls = os.rename, []
 
     def fail_third(one: str, other: str) -> None:

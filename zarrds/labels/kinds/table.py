@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,6 +30,7 @@ from zarrds.labels.kinds.objects import (
 )
 from zarrds.labels.kinds.periods import PERIODS, period_unit, restore_periods, store_periods
 from zarrds.labels.kinds.plain import Array, Description, Labels, Like, Plain, described_dtype, misfit, other_kind
+from zarrds.labels.kinds.recognised import Values, all_missing, as_index
 from zarrds.labels.kinds.texts import TEXTS, holds_text, marked_texts, restore_texts, store_texts, text_options
 from zarrds.labels.kinds.times import (
     TIMES,
@@ -39,7 +40,6 @@ from zarrds.labels.kinds.times import (
     store_cftime,
     store_times,
     time_unit,
-    zoned_index,
 )
 
 __all__ = [
@@ -52,8 +52,6 @@ __all__ = [
     "from_plain",
     "to_plain",
 ]
-
-Values: TypeAlias = "Labels | ExtensionArray | Array"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -223,9 +221,9 @@ def to_plain(values: Values, like: Like | None = None) -> Plain | None:
         return store_strings(values)
     if like is None and (texts := marked_texts(values)) is not None:
         return Plain(texts)  # at once too
-    labels = _as_index(values)
+    labels = as_index(values)
     if like is not None and labels is not None and labels.dtype == object and labels.isna().all():
-        labels = _all_missing(labels, like)
+        labels = all_missing(labels, like)
     kind = None if labels is None else next((kind for kind in _KINDS if kind.holds(labels)), None)
     if labels is not None and kind is None and isinstance(labels.dtype, ExtensionDtype):
         raise EncodingError(
@@ -249,48 +247,6 @@ def to_plain(values: Values, like: Like | None = None) -> Plain | None:
     else:
         plain = kind.store(labels, None)
     return None if plain is None else _shaped(plain, values.shape)
-
-
-def _as_index(values: Values) -> Labels | None:
-    """Values as a 1-D index of the dtype that tells most of them, None if they are nothing of pandas'."""
-    index: Labels | None = None
-    if not isinstance(values, np.ndarray):
-        index = pd.Index(values)
-        return index if index.dtype != object else _recognised(index.to_numpy())
-    flat = values.reshape(-1)
-    if flat.dtype.kind in "UT":
-        index = pd.Index(flat.astype(object), dtype=object, copy=False)
-    elif flat.dtype.kind == "O":
-        index = _recognised(flat) if flat.size else pd.Index(flat, dtype=object)
-    elif flat.dtype.kind in "Mmbiuf" and flat.dtype != np.float16:  # of which pandas has no index
-        index = pd.Index(flat, copy=False)
-    return index
-
-
-def _all_missing(labels: Labels, like: Like) -> Labels:
-    """Objects none of which is there, as what the store holds: they are as good times as text."""
-    match = TIMES.fullmatch(str(like.description.get("dtype")))
-    if match is None or match[1] != "datetime":
-        return labels
-    missing = np.full(len(labels), "NaT", f"datetime64[{match[2]}]")
-    return pd.DatetimeIndex(missing, tz="UTC" if match[3] else None)
-
-
-def _recognised(objects: Array) -> Labels:
-    """An index of the dtype of pandas' scalars, where objects are those."""
-    what = pd.api.types.infer_dtype(objects, skipna=True)
-    index: Labels
-    if what == "period":
-        index = pd.PeriodIndex(objects)
-    elif what == "empty" and any(value is pd.NA for value in objects):
-        index = pd.Index(objects, dtype="string")  # of what else, nobody can tell
-    elif what == "interval":
-        index = pd.IntervalIndex(list(objects))
-    elif what == "datetime" and any(getattr(value, "tzinfo", None) is not None for value in objects):
-        index = zoned_index(objects)
-    else:
-        index = pd.Index(objects, dtype=object, copy=False)
-    return index
 
 
 def _companion(labels: Labels, like: Like | None = None) -> Plain:

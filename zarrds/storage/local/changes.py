@@ -16,7 +16,7 @@ import stat
 import time
 from collections.abc import Callable, Sequence
 
-from zarrds.storage.local import files, staging, syncing
+from zarrds.storage.local import files, folders, staging, syncing
 from zarrds.storage.local.lock_files import BusyError
 from zarrds.storage.local.locks import Locks
 from zarrds.storage.protocol import DELETED, Buffer, check_key
@@ -179,7 +179,7 @@ def apply_changes(
             raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), changes) from exc
         raise
     commit = os.path.join(root, COMMIT)
-    if os.path.lexists(commit) and not files.is_folder(commit):
+    if os.path.lexists(commit) and not folders.is_folder(commit):
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), commit)
     if durable:
         syncing.sync_tree(changes, device)
@@ -196,13 +196,13 @@ def recover(root: str, path: str, verify: Verify, locks: Locks) -> None:
     """
     folder = os.path.join(root, COMMIT)
     end = time.monotonic() + _PATIENCE
-    while files.is_folder(folder):
+    while folders.is_folder(folder):
         is_mine = False
         try:
             _check_owner(root, folder)
             with locks.hold(timeout=0):
                 is_mine = True
-                if files.is_folder(folder):
+                if folders.is_folder(folder):
                     syncing.sync_tree(folder)
                     _finish(root, path, verify, durable=True)
                 return
@@ -223,7 +223,7 @@ def repair(root: str, path: str, verify: Verify) -> list[str]:
     folder = os.path.join(root, COMMIT)
     if not os.path.lexists(folder):
         return []
-    if not files.is_folder(folder):
+    if not folders.is_folder(folder):
         os.unlink(folder)
         return [COMMIT]
     _check_owner(root, folder)
@@ -286,8 +286,8 @@ def _move(new: str, target: str, touched: set[str]) -> None:
         if exc.errno != errno.EXDEV:
             raise
     # another disk is mounted there
-    if files.is_folder(new):
-        touched.update(map(os.path.dirname, files.make_folders(target)))
+    if folders.is_folder(new):
+        touched.update(map(os.path.dirname, folders.make_folders(target)))
         for entry in _entries(new):
             _move(entry.path, os.path.join(target, entry.name), touched)
         os.rmdir(new)

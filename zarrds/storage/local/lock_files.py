@@ -27,7 +27,7 @@ from weakref import ref
 # imported here and not when it is needed: a process that is forked in the middle of an import never gets over it
 from filelock import SoftFileLock, Timeout, lock_descriptor, unlock_descriptor
 
-from zarrds.storage.local import files, syncing
+from zarrds.storage.local import files, folders, syncing
 
 __all__ = ["BusyError", "LockFile", "Waiting", "close_all", "in_use"]
 
@@ -309,10 +309,10 @@ class LockFile:
                 if attempt == _ATTEMPTS - 1:
                     raise
                 if not os.path.isdir(self._folder):
-                    folders = files.make_folders(self._folder)
-                    made = bool(folders)
+                    new_folders = folders.make_folders(self._folder)
+                    made = bool(new_folders)
                     if durable:
-                        syncing.sync_folders({os.path.dirname(new) for new in folders})
+                        syncing.sync_folders({os.path.dirname(new) for new in new_folders})
                 continue
             file.made_folder = made
             return file, is_new

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 from zarrds.errors import StoreExistsError
-from zarrds.storage.local import files, staging
+from zarrds.storage.local import files, folders, staging
 
 __all__ = ["check_replaceable", "move_in"]
 
@@ -51,5 +51,5 @@ def move_in(
             raise StoreExistsError(
                 "something was put here meanwhile", path=path, mend="Try again, or to replace it pass mode='w'"
             )
-        if not files.move_in(hidden, root):
+        if not folders.move_in(hidden, root):
             staging.swap(hidden, root)

@@ -27,7 +27,7 @@ import time
 from collections.abc import Iterable
 from contextlib import suppress
 
-from zarrds.storage.local import files
+from zarrds.storage.local import files, folders
 from zarrds.storage.local.lock_files import LockFile, in_use
 
 __all__ = [
@@ -98,7 +98,7 @@ def make_apart(location: str, root: str) -> None:
         return
     hidden = make_beside(root)
     try:
-        if files.spread(hidden):
+        if folders.spread(hidden):
             apart = files.inside(hidden)
             os.mkdir(apart)
             os.rename(apart, location)
@@ -168,7 +168,7 @@ def remove_tree(location: str) -> None:
     """Remove a folder with all that it holds, or what stands in its place; a missing one is no error."""
     for attempt in range(_REMOVALS):
         try:
-            if files.is_folder(location):
+            if folders.is_folder(location):
                 shutil.rmtree(location)
             else:
                 os.unlink(location)
@@ -210,7 +210,7 @@ def remove_at_once(root: str, locations: Iterable[str]) -> None:
     try:
         for location in locations:
             with suppress(FileNotFoundError):  # somebody else removes it too
-                if not files.is_folder(location):
+                if not folders.is_folder(location):
                     with suppress(IsADirectoryError, PermissionError):  # somebody else makes one there just now
                         os.unlink(location)
                         continue
@@ -253,7 +253,7 @@ def finish_swap(root: str) -> None:
 
 
 def _finish(hidden: str, root: str) -> None:
-    if not os.path.lexists(root) and files.is_folder(hidden) and files.is_folder(aside(hidden)):
+    if not os.path.lexists(root) and folders.is_folder(hidden) and folders.is_folder(aside(hidden)):
         os.rename(hidden, root)
 
 

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, suppress
 from typing import Self, TypeAlias
 
 from zarrds.errors import InvalidKeyError, LockTimeoutError, StoreIOError, ZarrdsError
-from zarrds.storage.local import files, staging, syncing
+from zarrds.storage.local import files, folders, staging, syncing
 from zarrds.storage.local.changes import COMMIT, DamagedChangesError, apply_changes, recover, repair
 from zarrds.storage.local.lock_files import BusyError
 from zarrds.storage.local.locks import Locks, locks_of
@@ -187,9 +187,9 @@ class LocalStore(Tree):
 
     def _make_room(self, location: str) -> list[str]:
         if self._final is not None:
-            return files.make_folders(os.path.dirname(location), self._root)  # nothing makes that one again
+            return folders.make_folders(os.path.dirname(location), self._root)  # nothing makes that one again
         with suppress(FileNotFoundError):
-            return files.make_folders(os.path.dirname(location))
+            return folders.make_folders(os.path.dirname(location))
         return []
 
     def _is_gone(self) -> bool:
@@ -319,7 +319,7 @@ class LocalStore(Tree):
         try:
             if os.path.islink(location):
                 location = self._resolve(key)
-            files.make_folders(os.path.dirname(other), changes._root)
+            folders.make_folders(os.path.dirname(other), changes._root)
             files.link(location, other)
         except OSError as exc:
             raise self._failure(exc, "link", key) from exc
@@ -443,6 +443,6 @@ class LocalStore(Tree):
         return store
 
     def _make_folders(self, location: str) -> None:
-        made = [] if os.path.isdir(location) else files.make_folders(location)
+        made = [] if os.path.isdir(location) else folders.make_folders(location)
         if made and self._durable:
             syncing.sync_folders(map(os.path.dirname, made))

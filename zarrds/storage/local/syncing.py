@@ -11,7 +11,7 @@ import functools
 import os
 from collections.abc import Callable, Iterable
 
-from zarrds.storage.local import files
+from zarrds.storage.local import files, folders
 
 __all__ = ["sync_folder", "sync_folders", "sync_tree"]
 
@@ -38,10 +38,10 @@ def sync_folders(locations: Iterable[str], device: int | None = None) -> None:
 
     `device` is a descriptor of a file of the same file system, as in `sync_tree`.
     """
-    folders = list(locations)
-    if len(folders) > _FEW and device is not None and _sync_file_system(device):
+    places = list(locations)
+    if len(places) > _FEW and device is not None and _sync_file_system(device):
         return
-    for folder in folders:
+    for folder in places:
         try:
             sync_folder(folder)
         except FileNotFoundError:
@@ -55,7 +55,7 @@ def sync_tree(location: str, device: int | None = None) -> None:
     files. It must have been opened before the first of them was written: Linux tells each descriptor once of what the
     disk could not write since then, and one that is opened later learns nothing if another process was told before.
     """
-    found = list(files.walk(location))
+    found = list(folders.walk(location))
     many = len(found) + sum(len(names) for _, names in found) > _FEW
     if many and device is not None and _sync_file_system(device):
         return

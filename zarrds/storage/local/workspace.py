@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from zarrds.errors import ConflictError, StoreIOError, ZarrdsError
-from zarrds.storage.local import files, leftovers, staging
+from zarrds.storage.local import files, folders, leftovers, staging
 from zarrds.storage.local.lock_files import LockFile
 from zarrds.storage.local.store import LocalStore
 
@@ -80,7 +80,7 @@ def workspace(target: LocalStore, name: str, identity: str) -> Iterator[Workspac
     store = target.staged_in(str(folder / "store"))
     lock = LockFile(str(root.parent), f".{files.short(root.name)}.{name}.lock{files.PARTIAL}")
     try:
-        files.make_folders(str(root.parent))
+        folders.make_folders(str(root.parent))
         held = lock.acquire(wait=False)
     except OSError as error:
         raise _refused(error, target, folder) from error
@@ -128,7 +128,7 @@ def _begin(folder: Path, identity: str) -> tuple[int, set[str]]:
 
 def _is_ours(folder: Path) -> bool:
     """Whether this is a real folder, and of this user: beside a store others may put what they like."""
-    if not files.is_folder(str(folder)):
+    if not folders.is_folder(str(folder)):
         return False
     return not hasattr(os, "geteuid") or os.lstat(folder).st_uid == os.geteuid()
 

@@ -1,0 +1,58 @@
+"""Of which kind values are: an index of the dtype that tells most of them."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+import pandas as pd
+from pandas.api.extensions import ExtensionArray
+
+from zarrds.labels.kinds.plain import Array, Labels, Like
+from zarrds.labels.kinds.times import TIMES, zoned_index
+
+__all__ = ["Values", "all_missing", "as_index"]
+
+Values: TypeAlias = "Labels | ExtensionArray | Array"
+
+
+def as_index(values: Values) -> Labels | None:
+    """Values as a 1-D index of the dtype that tells most of them, None if they are nothing of pandas'."""
+    index: Labels | None = None
+    if not isinstance(values, np.ndarray):
+        index = pd.Index(values)
+        return index if index.dtype != object else _recognised(index.to_numpy())
+    flat = values.reshape(-1)
+    if flat.dtype.kind in "UT":
+        index = pd.Index(flat.astype(object), dtype=object, copy=False)
+    elif flat.dtype.kind == "O":
+        index = _recognised(flat) if flat.size else pd.Index(flat, dtype=object)
+    elif flat.dtype.kind in "Mmbiuf" and flat.dtype != np.float16:  # of which pandas has no index
+        index = pd.Index(flat, copy=False)
+    return index
+
+
+def all_missing(labels: Labels, like: Like) -> Labels:
+    """Objects none of which is there, as what the store holds: they are as good times as text."""
+    match = TIMES.fullmatch(str(like.description.get("dtype")))
+    if match is None or match[1] != "datetime":
+        return labels
+    missing = np.full(len(labels), "NaT", f"datetime64[{match[2]}]")
+    return pd.DatetimeIndex(missing, tz="UTC" if match[3] else None)
+
+
+def _recognised(objects: Array) -> Labels:
+    """An index of the dtype of pandas' scalars, where objects are those."""
+    what = pd.api.types.infer_dtype(objects, skipna=True)
+    index: Labels
+    if what == "period":
+        index = pd.PeriodIndex(objects)
+    elif what == "empty" and any(value is pd.NA for value in objects):
+        index = pd.Index(objects, dtype="string")  # of what else, nobody can tell
+    elif what == "interval":
+        index = pd.IntervalIndex(list(objects))
+    elif what == "datetime" and any(getattr(value, "tzinfo", None) is not None for value in objects):
+        index = zoned_index(objects)
+    else:
+        index = pd.Index(objects, dtype=object, copy=False)
+    return index

@@ -14,8 +14,8 @@ from zarrds.datasets.encoding.comparison import Labels, label_text
 from zarrds.datasets.encoding.dataset import stored_name
 from zarrds.datasets.reading.notes import PANDAS, RANGES, range_of
 from zarrds.datasets.reading.roles import RANGE_INDEXES
+from zarrds.datasets.writing.evenly_spaced import positions_along, with_ranges
 from zarrds.datasets.writing.plain import PlainDataset
-from zarrds.datasets.writing.roles import with_ranges
 from zarrds.datasets.writing.stored import StoredGroup
 from zarrds.errors import EncodingError, LabelError
 from zarrds.labels.kinds.times import TIMES, to_unit
@@ -46,7 +46,7 @@ def other_labels(plain: PlainDataset, stored: StoredGroup, dims: Set[Hashable]) 
     stored : StoredGroup
     dims : set of hashable
         Dimensions of which the labels are going to be placed: of those, the levels of a MultiIndex, and the ends of
-        intervals, are read.
+        intervals, are read. Evenly spaced labels are compared by their places.
 
     Raises
     ------
@@ -54,7 +54,9 @@ def other_labels(plain: PlainDataset, stored: StoredGroup, dims: Set[Hashable]) 
         If one has a MultiIndex where the other has other levels.
     """
     found: Pairs = {}
-    sizes = stored.sizes if plain.ranges else {}
+    sizes = stored.sizes if plain.ranges or stored.ranges else {}
+    places = positions_along(plain, stored.ranges, sizes) if stored.ranges else {}
+    found |= {str(dim): pair for dim, pair in places.items() if dim in dims}
     for dim, there in stored.notes.multi_indexes.items():
         levels = plain.multi_indexes.get(dim, there)
         if set(there) != set(levels):

@@ -27,6 +27,7 @@ def resolve_region(
     append_dim: Hashable | None = None,
     labels: Collection[Hashable] | None = None,
     others: Mapping[str, tuple[Labels, Labels]] | None = None,
+    spaced: Mapping[str, str] | None = None,
 ) -> dict[str, slice]:
     """The part of the store that `region` means for `dataset`.
 
@@ -47,6 +48,8 @@ def resolve_region(
         Names of the variables that are labels of the dataset's indexes; those of its dimensions unless said.
     others : mapping of str to pair, optional
         The stored and the new labels of dimensions that have no array of labels: of a MultiIndex, for example.
+    spaced : mapping of str to str, optional
+        Dimensions whose labels are evenly spaced in the store and have no array, with these in words.
 
     Returns
     -------
@@ -88,7 +91,10 @@ def resolve_region(
             mend=expand_hint(dataset, unknown),
         )
     sizes = {dim: size for variable in stored.values() for dim, size in variable.sizes.items()}
-    resolved = {str(dim): _resolve(dim, part, dataset, stored, sizes, others or {}) for dim, part in region.items()}
+    resolved = {
+        str(dim): _resolve(dim, part, dataset, stored, sizes, others or {}, spaced or {})
+        for dim, part in region.items()
+    }
     _check_variables(dataset, resolved, stored, append_dim, dataset.xindexes if labels is None else labels)
     _check_dimensions(dataset, resolved, sizes, append_dim)
     return resolved
@@ -156,6 +162,7 @@ def _resolve(
     stored: Mapping[str, xr.Variable],
     sizes: Mapping[Hashable, int],
     others: Mapping[str, tuple[Labels, Labels]],
+    spaced: Mapping[str, str],
 ) -> slice:
     if dim not in sizes:
         raise LabelError(
@@ -164,6 +171,17 @@ def _resolve(
     if isinstance(part, str) and part == "auto":
         if str(dim) in others:
             return _find(dim, *others[str(dim)])
+        if dim in spaced and (dim in dataset.coords or dataset.sizes[dim] != sizes[dim]):
+            raise LabelNotFoundError(
+                f"the labels of {dim!r} are evenly spaced in the store, and those of the dataset are none of them",
+                key=str(dim),
+                expected=f"some of {spaced[str(dim)]}",
+                found=label_text(dataset[dim].values[0])
+                if dim in dataset.coords and dataset.sizes[dim]
+                else "no labels",
+                mend=f"Give the region as a slice of positions, region={{{dim!r}: slice(start, stop)}}, or the dataset "
+                "labels of the store",
+            )
         if dim in dataset.variables:
             return _find(dim, _stored_labels(dim, stored), dataset.variables[dim].values)
         if dataset.sizes[dim] != sizes[dim]:

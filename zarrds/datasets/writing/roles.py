@@ -5,8 +5,7 @@ The members are those that `zarrds.datasets.reading.roles` reads.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Hashable, Sequence
 
 import xarray as xr
 
@@ -15,18 +14,16 @@ from zarrds.compat.xarray_internals import CF_RELATED_DATA
 from zarrds.compat.xarray_opening import is_point_index, range_settings
 from zarrds.datasets.encoding.dataset import stored_name, with_named_coordinates
 from zarrds.datasets.reading.roles import ATTRIBUTE, COORDINATE, FROM_ENCODING, INDEX, RANGE_INDEXES
-from zarrds.errors import EncodingError, LabelError, UnsupportedError
+from zarrds.errors import EncodingError, UnsupportedError
 from zarrds.metadata.dtypes import JSON
 
-__all__ = ["ranges_without_array", "role_notes", "with_ranges", "with_true_coordinates"]
+__all__ = ["ranges_without_array", "role_notes", "with_true_coordinates"]
 
 Notes = dict[str, dict[str, JSON]]
 # evenly spaced labels that no array along their dimension can note are written out, up to so many
 _WRITTEN_OUT = 2**20
 # attributes of CF that name variables, which xarray keeps in the encoding of what it opened with decode_coords="all"
 _RELATED = frozenset(CF_RELATED_DATA)
-# of their step, by which labels that go on may be off: they are sums of floats
-_TOLERANCE = 1e-6
 
 
 def with_true_coordinates(dataset: xr.Dataset) -> xr.Dataset:
@@ -175,58 +172,3 @@ def _noted(index: xr.Index, names: Sequence[Hashable], dataset: xr.Dataset) -> t
         found=f"an index of {', '.join(map(repr, names))}",
         mend=f"Save ds.drop_indexes({list(names)!r}), and set it again with set_xindex on what was opened",
     )
-
-
-def with_ranges(before: JSON, new: JSON, dims: Mapping[str, tuple[slice, int]]) -> JSON:
-    """The note of evenly spaced labels of an array that is written to.
-
-    Parameters
-    ----------
-    before, new : JSON
-        The notes ``range_indexes`` of the stored array, and of what is written.
-    dims : mapping of str to (slice, int)
-        Where it is written along each dimension, and the size of the array afterwards.
-
-    Raises
-    ------
-    LabelError
-        If the labels are not those of their place.
-    """
-    if not isinstance(before, dict):
-        return before
-    given = new if isinstance(new, dict) else {}
-    return {name: _range_after(name, settings, given, dims) for name, settings in before.items()}
-
-
-def _range_after(
-    coordinate: str, settings: JSON, given: Mapping[str, JSON], dims: Mapping[str, tuple[slice, int]]
-) -> JSON:
-    if not isinstance(settings, dict) or settings.get("dimension") not in dims:
-        return settings
-    part, size = dims[settings["dimension"]]
-    step = _step(settings)
-    labels = given.get(coordinate)
-    if labels is None and size == settings["size"]:
-        return settings
-    wanted = settings["start"] + part.start * step
-    if (
-        labels is None
-        or abs(_step(labels) - step) > _TOLERANCE * abs(step) / max(labels["size"], 1)
-        or abs(labels["start"] - wanted) > _TOLERANCE * abs(step)
-    ):
-        raise LabelError(
-            f"the labels {coordinate!r} are evenly spaced in the store, and the new ones do not go on as they do",
-            key=coordinate,
-            expected=f"a RangeIndex from {wanted} in steps of {step}",
-            found="none" if labels is None else f"one from {labels['start']} in steps of {_step(labels)}",
-            mend="Give the dataset these labels, with xr.indexes.RangeIndex.arange",
-        )
-    if size == settings["size"]:
-        return settings
-    return {**settings, "size": size, "step": step, "stop": settings["start"] + size * step}
-
-
-def _step(settings: Mapping[str, Any]) -> float:
-    if settings["step"] is not None:
-        return float(settings["step"])
-    return float((settings["stop"] - settings["start"]) / settings["size"]) if settings["size"] else 1.0

@@ -53,6 +53,8 @@ class StoredGroup:
         Of those variables that are going to be written and have some.
     groups : frozenset of str
         The names of the groups in it.
+    ranges : mapping of str to mapping
+        Evenly spaced coordinates without an array, as of `Roles`.
     documents : mapping of str to ArrayMetadata
         What the documents say of those `arrays` that are described as they are to be.
     """
@@ -67,6 +69,7 @@ class StoredGroup:
     notes: GroupNotes
     categories: Mapping[str, pd.Index[Any]]
     groups: frozenset[str] = frozenset()
+    ranges: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     documents: Mapping[str, ArrayMetadata] = field(default_factory=dict)
 
     def dimensions_of(self, name: str) -> tuple[str | None, ...]:
@@ -193,7 +196,17 @@ def read_group(store: Store, stored: Nodes, path: str, dataset: xr.Dataset, work
             except MisfitError:
                 notes = notes.without(name)
     return StoredGroup(
-        node, arrays, decoded, versions, coordinates, unreadable, strange, notes, categories, frozenset(groups)
+        node,
+        arrays,
+        decoded,
+        versions,
+        coordinates,
+        unreadable,
+        strange,
+        notes,
+        categories,
+        frozenset(groups),
+        noted.ranges,
     )
 
 

@@ -31,6 +31,7 @@ from zarrds.datasets.writing.attributes import (
     with_group_attributes,
     with_variable_attributes,
 )
+from zarrds.datasets.writing.evenly_spaced import shown
 from zarrds.datasets.writing.growing import Grown, as_wide_as_stored, grown_arrays
 from zarrds.datasets.writing.hints import with_chunks_of
 from zarrds.datasets.writing.other_labels import (
@@ -172,7 +173,10 @@ def plan_update(plain: PlainDataset, encoding: Encoding, stored: StoredGroup | N
     asked = how.region if isinstance(how.region, Mapping) else dataset.dims if how.region is not None else ()
     others = other_labels(plain, stored, {*asked, how.append_dim})
     if how.region is not None:
-        region = resolve_region(how.region, dataset, stored.variables, how.mode, how.append_dim, plain.labels, others)
+        spaced = {str(settings["dimension"]): shown(settings) for settings in stored.ranges.values()}
+        region = resolve_region(
+            how.region, dataset, stored.variables, how.mode, how.append_dim, plain.labels, others, spaced
+        )
     if how.mode == "r+" and (names := [n for n in dataset.variables if stored_name(n) not in stored.arrays]):
         raise EncodingError(
             f"dataset contains non-pre-existing variables {names!r}, which mode='r+' does not allow",

@@ -19,6 +19,7 @@ from zarrds.datasets.encoding.meaning import decoded_like
 from zarrds.datasets.writing.append import ON_OVERLAP, ON_UNORDERED, OnOverlap, OnUnordered
 from zarrds.datasets.writing.attributes import new_group
 from zarrds.datasets.writing.conflicts import check_groups
+from zarrds.datasets.writing.evenly_spaced import with_ranges_of
 from zarrds.datasets.writing.hints import Parts, warn_of, with_chunks, without_hint
 from zarrds.datasets.writing.making_room import with_room
 from zarrds.datasets.writing.moving import with_labels_loaded
@@ -388,6 +389,7 @@ def _planned(
                 plan.add_parents(_missing_parents(store, nodes, group, how.zarr_format))
             else:
                 stored, dataset = with_room(stored, decoded_like(dataset, stored.variables))
+                dataset = with_ranges_of(dataset, stored.ranges)
             its_region = plan.region_of(group, dataset, how.region)
             if stored is None:
                 plain = plain_dataset(dataset, asked=encoding)

@@ -1,0 +1,105 @@
+"""Labels that are evenly spaced in the store and have no array: regions and appends find their place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
+
+import zarrds
+from tests.datasets.samples import Format, load
+from zarrds import MemoryStore
+from zarrds.errors import LabelError, LabelNotFoundError
+
+
+def spaced(first: int, n: int, start: float = 0.3, step: float = 0.1, dim: str = "x") -> xr.Dataset:
+    """Labels of one range from its place `first` on."""
+    begin = start + first * step
+    index = xr.indexes.RangeIndex.linspace(begin, begin + n * step, n, endpoint=False, dim=dim)
+    return xr.Dataset({"v": (dim, np.arange(n) + 10.0 * first)}).assign_coords(xr.Coordinates.from_xindex(index))
+
+
+def opened(store: Any) -> xr.Dataset:
+    return xr.open_dataset(store, engine="zarrds")
+
+
+@pytest.mark.parametrize("as_array", [False, True])
+@pytest.mark.parametrize("region", ["auto", {"x": "auto"}, {"x": slice(3, 6)}])
+@pytest.mark.parametrize("mode", ["r+", "a"])
+def test_a_region(path: Path, region: Any, mode: Any, as_array: bool, zarr_format: Format) -> None:
+    zarrds.save(spaced(0, 10), path, zarr_format=zarr_format)
+    part = spaced(3, 3)
+    if as_array:
+        part = part.drop_vars("x").assign_coords(x=part.x.values)
+    zarrds.save(part, path, region=region, mode=mode)
+    found = load(path)
+    assert found.v.values.tolist() == [0, 1, 2, 30, 31, 32, 6, 7, 8, 9]
+    assert type(found.xindexes["x"]) is xr.indexes.RangeIndex
+    xr.testing.assert_identical(found.x, spaced(0, 10).x)
+
+
+@pytest.mark.parametrize("part", [spaced(8, 3), spaced(-1, 2), spaced(1, 2, start=0.35), spaced(1, 2, step=0.2)])
+def test_labels_that_are_not_there(part: xr.Dataset) -> None:
+    store = MemoryStore()
+    zarrds.save(spaced(0, 10), store)
+    for ds in (part, part.drop_vars("x").assign_coords(x=part.x.values)):
+        with pytest.raises(LabelNotFoundError) as caught:
+            zarrds.save(ds, store, region="auto")
+        assert caught.value.key == "x"
+    with pytest.raises(LabelError, match="evenly spaced in the store"):
+        zarrds.save(part, store, region={"x": slice(4, 4 + part.x.size)})
+
+
+def test_without_labels() -> None:
+    store = MemoryStore()
+    zarrds.save(spaced(0, 10), store)
+    with pytest.raises(LabelNotFoundError, match="no labels"):
+        zarrds.save(spaced(3, 3).drop_vars("x"), store, region="auto")
+    zarrds.save(spaced(3, 3).drop_vars("x"), store, region={"x": slice(3, 6)})
+
+
+@pytest.mark.parametrize("as_array", [False, True])
+def test_appends(as_array: bool) -> None:
+    store = MemoryStore()
+    zarrds.save(spaced(0, 4), store)
+    more = spaced(3, 4)
+    if as_array:
+        more = more.drop_vars("x").assign_coords(x=more.x.values)
+    with pytest.raises(LabelError, match="overlap"):
+        zarrds.save(more, store, append_dim="x")
+    zarrds.save(more, store, append_dim="x", on_overlap="skip")
+    found = opened(store).load()
+    assert found.v.values.tolist() == [0, 1, 2, 3, 31, 32, 33]
+    zarrds.save(more, store, append_dim="x", on_overlap="replace")
+    found = opened(store).load()
+    assert found.v.values.tolist() == [0, 1, 2, 30, 31, 32, 33]
+    np.testing.assert_allclose(found.x.values, 0.3 + np.arange(7) * 0.1)
+    assert type(found.xindexes["x"]) is xr.indexes.RangeIndex
+    with pytest.raises(LabelError, match="do not go on"):
+        zarrds.save(spaced(9, 1), store, append_dim="x")
+
+
+@given(
+    start=st.floats(-1e6, 1e6),
+    step=st.floats(1e-3, 1e3).flatmap(lambda step: st.sampled_from([step, -step])),
+    size=st.integers(1, 40),
+    data=st.data(),
+)
+def test_any_range(start: float, step: float, size: int, data: st.DataObject) -> None:
+    first = data.draw(st.integers(0, size - 1))
+    n = data.draw(st.integers(1, size - first))
+    store = MemoryStore()
+    zarrds.save(spaced(0, size, start, step), store)
+    whole = opened(store)
+    part = whole.isel(x=slice(first, first + n)).load() + 1000
+    if data.draw(st.booleans()):
+        part = part.drop_vars("x").assign_coords(x=part.x.values)
+    zarrds.save(part, store, region="auto")
+    expected = np.arange(size) * 1.0
+    expected[first : first + n] += 1000
+    np.testing.assert_array_equal(opened(store).v.values, expected)

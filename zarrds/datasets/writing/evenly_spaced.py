@@ -1,0 +1,142 @@
+"""Labels that are evenly spaced in the store, where they have no array: places follow from start and step."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+import xarray as xr
+
+from zarrds.compat.xarray_opening import range_index
+from zarrds.datasets.encoding.comparison import Labels
+from zarrds.datasets.reading.roles import RANGE_INDEXES
+from zarrds.datasets.writing.plain import PlainDataset
+from zarrds.errors import LabelError
+from zarrds.metadata.dtypes import JSON
+
+__all__ = ["positions_along", "shown", "with_ranges", "with_ranges_of"]
+
+Settings: TypeAlias = Mapping[str, Any]
+
+# of their step, by which labels may be off: they are sums of floats
+_TOLERANCE = 1e-6
+# places that are compared one by one; of more, only the first is
+_MAX_COMPARED = 2**26
+
+
+def _step(settings: Settings) -> float:
+    """The distance of two labels."""
+    if settings["step"] is not None:
+        return float(settings["step"])
+    return float((settings["stop"] - settings["start"]) / settings["size"]) if settings["size"] else 1.0
+
+
+def shown(settings: Settings) -> str:
+    """Labels as a message shows them."""
+    return f"{settings['size']} labels from {settings['start']} in steps of {_step(settings)}"
+
+
+def with_ranges_of(dataset: xr.Dataset, ranges: Mapping[str, Settings]) -> xr.Dataset:
+    """A dataset whose labels are evenly spaced ones, where those of the store are, and these are some of them.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    ranges : mapping of str to mapping
+        Evenly spaced coordinates of the store, as of `zarrds.datasets.reading.roles.Roles`.
+
+    Examples
+    --------
+    >>> stored = {"x": {"dimension": "x", "start": 0.0, "stop": 1.0, "step": 0.1, "size": 10, "dtype": "float64"}}
+    >>> with_ranges_of(xr.Dataset(coords={"x": [0.3, 0.4]}), stored).xindexes["x"].start
+    0.30000000000000004
+    """
+    for name, settings in ranges.items():
+        variable = dataset.variables.get(name)
+        if variable is None or isinstance(dataset.xindexes.get(name), xr.indexes.RangeIndex):
+            continue
+        if variable.dims != (settings["dimension"],) or variable.dtype.kind not in "iuf" or not variable.size:
+            continue
+        labels, step = np.asarray(variable.values, np.float64), _step(settings)
+        first = round((labels[0] - settings["start"]) / step)
+        start = settings["start"] + first * step
+        if np.abs(labels - (start + np.arange(labels.size) * step)).max() > _TOLERANCE * abs(step):
+            continue
+        part = {"start": start, "stop": start + labels.size * step, "size": labels.size, "step": step}
+        index = range_index(name, {**settings, **part})
+        dataset = dataset.drop_vars(name).assign_coords(xr.Coordinates.from_xindex(index))
+        dataset.variables[name].attrs.update(variable.attrs)
+    return dataset
+
+
+def positions_along(
+    plain: PlainDataset, ranges: Mapping[str, Settings], sizes: Mapping[str, int]
+) -> dict[Hashable, tuple[Labels, Labels]]:
+    """By dimension, the places of the evenly spaced labels of the store, and those that new ones have among them."""
+    found: dict[Hashable, tuple[Labels, Labels]] = {}
+    for name, settings in ranges.items():
+        labels = next((member[name] for member in _noted(plain) if name in member), None)
+        size = sizes.get(settings["dimension"], 0)
+        if labels is None or max(size, labels["size"]) > _MAX_COMPARED:
+            continue
+        step = _step(settings)
+        first = (labels["start"] - settings["start"]) / step
+        is_same_step = abs(_step(labels) - step) <= _TOLERANCE * abs(step) / max(labels["size"], 1)
+        if is_same_step and abs(first - round(first)) <= _TOLERANCE:
+            found[settings["dimension"]] = np.arange(size), np.arange(labels["size"]) + round(first)
+    return found
+
+
+def _noted(plain: PlainDataset) -> list[Any]:
+    return [notes[RANGE_INDEXES] for notes in plain.notes.values() if RANGE_INDEXES in notes]
+
+
+def with_ranges(before: JSON, new: JSON, dims: Mapping[str, tuple[slice, int]]) -> JSON:
+    """The note of evenly spaced labels of an array that is written to.
+
+    Parameters
+    ----------
+    before, new : JSON
+        The notes ``range_indexes`` of the stored array, and of what is written.
+    dims : mapping of str to (slice, int)
+        Where it is written along each dimension, and the size of the array afterwards.
+
+    Raises
+    ------
+    LabelError
+        If the labels are not those of their place.
+    """
+    if not isinstance(before, dict):
+        return before
+    given = new if isinstance(new, dict) else {}
+    return {name: _range_after(name, settings, given, dims) for name, settings in before.items()}
+
+
+def _range_after(
+    coordinate: str, settings: JSON, given: Mapping[str, JSON], dims: Mapping[str, tuple[slice, int]]
+) -> JSON:
+    if not isinstance(settings, dict) or settings.get("dimension") not in dims:
+        return settings
+    part, size = dims[settings["dimension"]]
+    step = _step(settings)
+    labels = given.get(coordinate)
+    if labels is None and size == settings["size"]:
+        return settings
+    # where they end: of labels that are stored already the first may have been left out
+    stop = settings["start"] + part.stop * step
+    if (
+        labels is None
+        or abs(_step(labels) - step) > _TOLERANCE * abs(step) / max(labels["size"], 1)
+        or abs(labels["start"] + labels["size"] * step - stop) > _TOLERANCE * abs(step)
+    ):
+        raise LabelError(
+            f"the labels {coordinate!r} are evenly spaced in the store, and the new ones do not go on as they do",
+            key=coordinate,
+            expected=f"a RangeIndex from {settings['start'] + part.start * step} in steps of {step}",
+            found="none" if labels is None else f"one from {labels['start']} in steps of {_step(labels)}",
+            mend="Give the dataset these labels, with xr.indexes.RangeIndex.arange",
+        )
+    if size == settings["size"]:
+        return settings
+    return {**settings, "size": size, "step": step, "stop": settings["start"] + size * step}

@@ -17,7 +17,9 @@ from xarray.coding.common import _ElementwiseFunctionArray
 from xarray.coding.variables import BoolTypeArray, NativeEndiannessArray
 from xarray.core import indexing
 
-__all__ = ["Layers", "Positions", "layers_of"]
+from zarrds.compat.xarray_internals import DeferredIndex, MappedArray, unwrapped
+
+__all__ = ["Layers", "Positions", "layers_of", "mapped_below", "without_dask"]
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 # what is taken of one dimension: one element, or several in any order
@@ -70,6 +72,34 @@ def layers_of(variable: xr.Variable) -> Layers | None:
             return None
         data = data.array
     return Layers(data, tuple(parts), tuple(reversed(functions)))
+
+
+def without_dask(variable: xr.Variable) -> xr.Variable:
+    """The lazy variable that a variable of a dask array was opened as, if that is all that dask does; else the same."""
+    graph = getattr(variable._data, "dask", None)
+    name = f"original-{getattr(variable._data, 'name', None)}"  # what `dask.array.from_array` was given
+    if graph is None or name not in graph:
+        return variable
+    original = graph[name]
+    if not isinstance(original, indexing.ImplicitToExplicitIndexingAdapter) or original.shape != variable.shape:
+        return variable
+    return xr.Variable(variable.dims, original.array, variable.attrs, variable.encoding, fastpath=True)
+
+
+def mapped_below(variable: xr.Variable) -> xr.Variable | None:
+    """What a variable makes its elements of by a function of ours, one by one; None if it does not, or did so."""
+    whole = unwrapped(variable._data)
+    if isinstance(whole, DeferredIndex) and len(whole.waits_for) == 1:
+        return whole.waits_for[0]
+    layers = layers_of(variable)
+    if layers is None or layers.functions or not isinstance(layers.array, MappedArray):
+        return None
+    key = tuple(_slice_of(part) if isinstance(part, range) else part for part in layers.parts)
+    return layers.array.variable[key]
+
+
+def _slice_of(part: range) -> slice:
+    return slice(part.start, _stop(part), part.step) if len(part) else slice(0, 0)
 
 
 def _as_bool(elements: Array) -> Array:

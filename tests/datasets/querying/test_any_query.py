@@ -35,6 +35,9 @@ ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
     "-": lambda x, y: x - y,
     "*": lambda x, y: x * y,
     "/": lambda x, y: x / y,
+    "//": lambda x, y: x // y,
+    "%": lambda x, y: x % y,
+    "**": lambda x, y: x**y,
 }
 TEXTS = ["", "a", "ab", "b" * 31, "b" * 40, "b" * 40 + "c", "é", "zz\0", "\U0010ffff" * 9]
 PACKED = {"dtype": "i2", "scale_factor": 0.25, "add_offset": 3.0, "_FillValue": -7}

@@ -160,7 +160,8 @@ class _Reduction:
         result = self._empty(self._shape)
         grid = tuple(len(each) - 1 for each in self._edges)
         wanted = np.ones(grid, bool)
-        chunks = self._operand.chunks
+        # bounds of categories are none of theirs, maybe
+        chunks = self._operand.chunks if isinstance(self._data.dtype, np.dtype) else None
         if chunks is not None and wanted.any():
             part, is_told = self._told(chunks)
             wanted = ~is_told

@@ -11,11 +11,12 @@ import pandas as pd
 import xarray as xr
 
 from zarrds.codecs.base import AnyArray
+from zarrds.compat.lazy_layers import without_dask
 from zarrds.compat.xarray_internals import is_plain_in_memory
 from zarrds.datasets.querying import blocks
 from zarrds.datasets.querying.binding import Kind
 from zarrds.datasets.querying.pruning import Bounds
-from zarrds.datasets.querying.stored import StoredChunks, stored_chunks
+from zarrds.datasets.querying.stored import StoredChunks, chunks_of_codes, stored_chunks
 
 __all__ = ["Operand", "kind_of", "plain_values"]
 
@@ -125,10 +126,11 @@ class Operand:
     """
 
     def __init__(self, name: str, variable: xr.Variable, dims: Sequence[Any], size: int) -> None:
-        self.name, self.variable = name, variable
+        self.name = name
         self.axes = tuple(dims.index(dim) for dim in variable.dims)
         self._n_dims = len(dims)
-        self.chunks: StoredChunks | None = stored_chunks(variable)
+        self.variable = variable = without_dask(variable)
+        self.chunks: StoredChunks | None = stored_chunks(variable) or chunks_of_codes(variable)
         nbytes = variable.size * getattr(variable.dtype, "itemsize", 8)
         if self.chunks is not None and variable.size * 8 <= size and nbytes <= _MOST_LOADED:
             # it would be read again for each block that it is broadcast to
@@ -176,12 +178,9 @@ class Operand:
         facts = chunks.facts()
         has_values = ~facts.known | (facts.count != 0)
         low, high = facts.low, facts.high
-        if not has_values.all():
-            low, high, is_filled = _with_ends(low, high, has_values)
-            known = facts.known & (is_filled | has_values)
-        else:
-            known = facts.known
-        arrays = [low, high, known, facts.has_missing, has_values]
+        if not has_values.all():  # what cannot be filled makes the bounds of a block wider, and no less right
+            low, high, _ = _with_ends(low, high, has_values)
+        arrays = [low, high, facts.known, facts.has_missing, has_values]
         functions = [np.minimum, np.maximum, np.logical_and, np.logical_or, np.logical_or]
         dropped = tuple(axis for axis in range(len(chunks.shape)) if axis not in chunks.axes)
         arrays = [each.reshape([n for i, n in enumerate(each.shape) if i not in dropped]) for each in arrays]

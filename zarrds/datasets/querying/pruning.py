@@ -172,8 +172,13 @@ def _bounds(e: Expression, bounds: Mapping[str, Bounds]) -> Bounds:
 def _computed(op: str, a: Bounds, b: Bounds, compute: Any) -> Bounds:
     has_values, has_missing = a.has_values & b.has_values, a.has_missing | b.has_missing
     nothing = Bounds(0, 0, _NO, _YES, _YES)
-    if op not in ("+", "-", "*", "/"):
-        return nothing  # neither monotone nor quick to bound
+    if op in ("//", "%", "**"):
+        constant = _constant_of(b)
+        try:
+            found = None if constant is None else _BY_CONSTANT[op](a.low, a.high, constant)
+        except (ArithmeticError, ValueError, TypeError):
+            found = None
+        return nothing if found is None else Bounds(found[0], found[1], a.known & found[2], has_missing, has_values)
     known = a.known & b.known
     if op == "/":
         known = known & ~((np.asarray(b.low) <= 0) & (np.asarray(b.high) >= 0))
@@ -201,3 +206,75 @@ def _does_not_wrap(op: str, x: Any, y: Any, dtype: np.dtype[Any]) -> AnyArray:
     off = np.where(size < _EXACT, 0, size * _OFF)
     is_inside: AnyArray = (found + off <= info.max) & (found - off >= info.min)
     return is_inside
+
+
+# by constants
+
+
+def _constant_of(b: Bounds) -> int | float | None:
+    return b.low if type(b.low) in (int, float) and b.low is b.high and abs(b.low) < float("inf") else None
+
+
+def _divided(low: Any, high: Any, by: float) -> tuple[AnyArray, AnyArray, AnyArray] | None:
+    """Bounds of ``x // by``, and where they are right: it is monotone as far as NumPy's quotients are exact."""
+    if by == 0:
+        return None
+    ends = [np.asarray(end // by) for end in (low, high)]
+    found = np.minimum(*ends), np.maximum(*ends)
+    if found[0].dtype.kind in "iu":
+        wraps = (np.asarray(low) < 0) & (by == -1)  # the least of all has no opposite
+        return *found, ~wraps
+    return *found, _is_exact(found[0]) & _is_exact(found[1])
+
+
+def _is_exact(quotient: AnyArray) -> AnyArray:
+    """Whether a whole number is so small that floats near it are far closer to each other than whole numbers are."""
+    if quotient.dtype.kind != "f":
+        return _NO
+    return np.asarray(np.abs(quotient) < 2.0 ** (np.finfo(quotient.dtype).nmant - 4))
+
+
+def _remaining(low: Any, high: Any, by: float) -> tuple[AnyArray, AnyArray, AnyArray] | None:
+    """Bounds of ``x % by``: those of the ends where both lie in one period, else all that a remainder can be."""
+    quotients = _divided(low, high, by)
+    if quotients is None:
+        return None
+    first, last = (np.asarray(end % by) for end in (low, high))
+    dtype = first.dtype
+    is_one = (quotients[0] == quotients[1]) & quotients[2] & (first <= last)
+    # of floats the divisor itself too: a tiny negative number is rounded to it
+    step = 1 if dtype.kind in "iu" else 0
+    least, most = (0, by - step) if by > 0 else (by + step, 0)
+    if dtype.kind not in "iuf":
+        return None
+    ends = (np.asarray(end, dtype) for end in (least, most))
+    below, above = ends
+    is_finite = np.isfinite(np.asarray(low, float)) & np.isfinite(np.asarray(high, float))
+    return np.where(is_one, first, below), np.where(is_one, last, above), np.asarray(is_finite)
+
+
+def _raised(low: Any, high: Any, by: float) -> tuple[AnyArray, AnyArray, AnyArray] | None:
+    """Bounds of ``x ** by`` for whole numbers that are not negative."""
+    if not (by == int(by) and 0 <= by <= 64):
+        return None
+    ends = [np.asarray(end**by) for end in (low, high)]
+    least, most = np.minimum(*ends), np.maximum(*ends)
+    is_even = by % 2 == 0
+    if is_even and by:
+        straddles = (np.asarray(low) <= 0) & (np.asarray(high) >= 0)
+        least = np.where(straddles, np.zeros((), least.dtype), least)
+    if least.dtype.kind in "iu":
+        info = np.iinfo(least.dtype)
+        sizes = (np.abs(np.asarray(end, float)) ** by * (1 + _OFF) for end in (low, high))
+        return least, most, np.maximum(*sizes) < info.max
+    if least.dtype.kind != "f":
+        return None
+    known = np.isfinite(least) & np.isfinite(most)
+    if by > 2:  # what is no product of two is rounded somehow
+        off = 2.0 ** (6 - np.finfo(least.dtype).nmant)
+        tiny = np.finfo(least.dtype).smallest_subnormal * 4
+        least, most = (end + sign * (np.abs(end) * off + tiny) for end, sign in ((least, -1), (most, 1)))
+    return np.asarray(least), np.asarray(most), known
+
+
+_BY_CONSTANT: dict[str, Any] = {"//": _divided, "%": _remaining, "**": _raised}

@@ -13,15 +13,17 @@ from zarrds.chunk_statistics.digests import stale_rows
 from zarrds.chunk_statistics.facts import Rule, rule_of
 from zarrds.chunk_statistics.record import new_rows, read_rows
 from zarrds.codecs.base import AnyArray
-from zarrds.compat.lazy_layers import Layers, Positions, layers_of
+from zarrds.compat.lazy_layers import Layers, Positions, layers_of, mapped_below
 from zarrds.datasets.querying.blocks import range_edges, run_edges, spans
 from zarrds.datasets.reading.lazy import LazyArray
 from zarrds.metadata.model import ArrayMetadata
 
-__all__ = ["ChunkFacts", "StoredChunks", "stored_chunks"]
+__all__ = ["ChunkFacts", "StoredChunks", "chunks_of_codes", "stored_chunks"]
 
 # rows of statistics that are read for one query, at the most
 _MOST_ROWS = 2**24
+# categories that are looked at for the bounds of all chunks
+_MOST_CATEGORIES = 10**6
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ class StoredChunks:
 
     def __init__(self, lazy: LazyArray, layers: Layers, rule: Rule | None, dtype: np.dtype[Any]) -> None:
         self.lazy, self.layers, self.dtype = lazy, layers, dtype
-        self._rule = rule
+        self.rule = rule
         metadata = self.metadata
         self.axes = tuple(axis for axis, part in enumerate(layers.parts) if not isinstance(part, int))
         ends = [_ends(part) for part in layers.parts]
@@ -130,7 +132,7 @@ class StoredChunks:
         return self._rows
 
     def _read(self) -> AnyArray:
-        stored, rule = self.lazy.stored, self._rule
+        stored, rule = self.lazy.stored, self.rule
         if rule is None:
             return np.zeros(self.shape, [("known", "u1")])
         if int(np.prod(self.shape, dtype=float)) > _MOST_ROWS:
@@ -141,20 +143,13 @@ class StoredChunks:
 
     def facts(self) -> ChunkFacts:
         """What is known of the chunks; see `verify`."""
-        rows, rule = self.rows, self._rule
+        rows, rule = self.rows, self.rule
         known = rows["known"] == 1
-        nothing = ChunkFacts(
-            np.zeros(self.shape, bool),
-            *(np.zeros(self.shape, self.dtype),) * 2,
-            np.full(self.shape, -1),
-            np.ones(self.shape, bool),
-            np.zeros(self.shape) if self._linear is not None else None,
-        )
         if rule is None or not known.any():
-            return nothing
+            return self._nothing()
         if rule.is_text:
             if self.layers.functions or self.dtype.kind not in "OUST":
-                return nothing
+                return self._nothing()
             has_missing = np.full(self.shape, bool(_markers(self.metadata)))
             count = np.where(known & ~has_missing, rows["count"], -1)
             low, high = (rows[name].astype(object) for name in ("min", "max"))  # which NumPy can reduce
@@ -162,7 +157,16 @@ class StoredChunks:
         try:
             return self._decoded(rows, rule, known)
         except Exception:  # whatever decoders have against these bounds: it says nothing then
-            return nothing
+            return self._nothing()
+
+    def _nothing(self) -> ChunkFacts:
+        return ChunkFacts(
+            np.zeros(self.shape, bool),
+            *(np.zeros(self.shape, self.dtype),) * 2,
+            np.full(self.shape, -1),
+            np.ones(self.shape, bool),
+            np.zeros(self.shape) if self._linear is not None else None,
+        )
 
     def _decoded(self, rows: AnyArray, rule: Rule, known: AnyArray) -> ChunkFacts:
         ends = [self._values(np.ascontiguousarray(rows[name]).astype(rule.dtype)) for name in ("min", "max")]
@@ -204,7 +208,7 @@ class StoredChunks:
     @property
     def _linear(self) -> tuple[float, float] | None:
         """Factor and offset by which values are made of elements; None if they are made otherwise."""
-        attributes, rule = self.metadata.attributes, self._rule
+        attributes, rule = self.metadata.attributes, self.rule
         if rule is None or rule.is_text or rule.is_unsigned or self.dtype.kind not in "biuf":
             return None
         if self._is_made_boolean:
@@ -307,3 +311,56 @@ def stored_chunks(variable: xr.Variable) -> StoredChunks | None:
     if layers is None or not isinstance(layers.array, LazyArray):
         return None
     return StoredChunks(layers.array, layers, rule_of(layers.array.stored.metadata), np.dtype(variable.dtype))
+
+
+class _Categories(StoredChunks):
+    """The chunks of codes of a variable of categories: bounds are those of all categories between two codes."""
+
+    def __init__(self, codes: StoredChunks, categories: pd.Index[Any]) -> None:
+        super().__init__(codes.lazy, codes.layers, codes.rule, codes.dtype)
+        self._categories = categories
+
+    def facts(self) -> ChunkFacts:
+        """What is known of the chunks, as categories; bounds need not be any element's."""
+        rows, rule = self.rows, self.rule
+        known = rows["known"] == 1
+        # -1 is no category, whether or not the array says that it stands for a missing one
+        if rule is None or not known.any() or any(marker != -1 for marker in rule.markers):
+            return self._nothing()
+        ends = np.stack([rows["min"].ravel(), rows["max"].ravel()], -1).astype(np.int64)
+        known = known & ((ends[:, 0] >= 0) & (ends[:, 1] < len(self._categories))).reshape(self.shape)
+        pairs, which = np.unique(np.where(known.reshape(-1, 1), ends, 0), axis=0, return_inverse=True)
+        if not len(self._categories) or int((pairs[:, 1] - pairs[:, 0] + 1).sum()) > _MOST_CATEGORIES:
+            return self._nothing()
+        try:
+            lows, highs = _between(self._categories, pairs)
+        except TypeError:  # they cannot be compared with each other
+            return self._nothing()
+        low, high = (each[which.reshape(self.shape)] for each in (lows, highs))
+        count = np.where(known, rows["count"], -1)
+        return ChunkFacts(known, low, high, count, self._sizes() > rows["count"], None)
+
+
+def _between(categories: pd.Index[Any], pairs: AnyArray) -> tuple[AnyArray, AnyArray]:
+    """The smallest and the largest of the categories from one code to another, as values are compared."""
+    values: AnyArray = np.asarray(categories)
+    if values.dtype.kind in "OUT":
+        texts = [text.encode("utf-8", "surrogatepass") for text in values.tolist() if isinstance(text, str)]
+        if len(texts) != len(values):
+            raise TypeError("not texts")
+        values = np.empty(len(texts), object)
+        values[:] = texts
+    parts = [values[first : last + 1] for first, last in pairs.tolist()]
+    found = (np.array([function(part) for part in parts], values.dtype) for function in (np.min, np.max))
+    lows, highs = found
+    return lows, highs
+
+
+def chunks_of_codes(variable: xr.Variable) -> StoredChunks | None:
+    """The chunks of the codes that a variable of categories reads; None of one that reads none."""
+    dtype: Any = variable.dtype
+    below = mapped_below(variable) if isinstance(dtype, pd.CategoricalDtype) else None
+    codes = None if below is None else stored_chunks(below)
+    if codes is None or codes.dtype.kind not in "iu" or codes.layers.functions:
+        return None
+    return _Categories(codes, dtype.categories)

@@ -5,88 +5,42 @@ from __future__ import annotations
 import json
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import nullcontext, suppress
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
 import pytest
 import xarray as xr
 import zarr
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from zarr.core.buffer import cpu
 
 import zarrds
-from tests.storage.s3_server import Fault, S3Server, serving
-from zarrds.errors import ConflictError, LabelError, ZarrdsError
+from tests.storage.s3_server import Fault, S3Server
+from tests.storage.s3_writers import (
+    MARKER,
+    ROOT,
+    URL,
+    add,
+    append,
+    clear,
+    data,
+    grow,
+    opened,
+    options,
+    running,
+    save,
+    server,
+    set_n,
+)
+from zarrds.errors import StoreIOError, ZarrdsError
+from zarrds.storage import growing, held
 from zarrds.storage.fsspec import commits
 from zarrds.storage.fsspec.store import RemoteStore
-from zarrds.storage.obstore import committing
+from zarrds.stores import as_store
 
 pytest.importorskip("obstore", reason="object storage needs the extra 'remote'")
 
-URL = "s3://bucket/t2m.zarr"
-ROOT, MARKER = "t2m.zarr/zarr.json", "t2m.zarr/.commit.zarrds-partial"
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[S3Server]:
-    with serving() as server:
-        yield server
-
-
-@pytest.fixture
-def server(running: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
-    clear(running)
-    monkeypatch.setattr(commits, "_PATIENCE", 0.05)
-    monkeypatch.setattr(commits, "_POLL", 0.01)
-    return running
-
-
-def clear(server: S3Server) -> None:
-    server.state.values.clear()
-    server.state.requests.clear()
-    server.state.fault = server.state.before = None
-
-
-def data(start: int = 0, n: int = 4) -> xr.Dataset:
-    return xr.Dataset(
-        {"t2m": (("time", "x"), np.arange(start * 3.0, (start + n) * 3).reshape(n, 3))},
-        {"time": np.arange(start, start + n)},
-        {"n": 1},
-    )
-
-
-def options(server: S3Server, who: str = "AKIATEST") -> dict[str, object]:
-    return server.options | {"key": who}
-
-
-def save(server: S3Server, zarr_format: Literal[2, 3] = 3) -> None:
-    encoding = {"t2m": {"chunks": (3, 3)}}
-    zarrds.save(data(), URL, zarr_format=zarr_format, encoding=encoding, storage_options=options(server))
-
-
-def opened(server: S3Server) -> xr.Dataset:
-    return xr.open_dataset(URL, engine="zarrds", storage_options=options(server)).load()
-
-
-def append(server: S3Server, start: int, n: int = 4, who: str = "AKIATEST") -> None:
-    zarrds.save(data(start, n), URL, append_dim="time", storage_options=options(server, who))
-
-
-def set_n(server: S3Server, n: int, variable: str | None = None, who: str = "AKIATEST") -> None:
-    zarrds.update_attrs(URL, {"n": n}, variable, storage_options=options(server, who))
-
-
-def add(server: S3Server, who: str = "AKIATEST") -> None:
-    new = xr.Dataset({"pr": (("time", "x"), np.ones((4, 3)))})
-    zarrds.save(new, URL, mode="a", storage_options=options(server, who))
-
-
-def grow(server: S3Server, who: str = "AKIATEST") -> None:
-    zarrds.open_array(URL, "r+", path="t2m", storage_options=options(server, who)).append(np.ones((4, 3)))
-
+__all__ = ["running", "server"]  # fixtures
 
 ACTS: dict[str, Callable[[S3Server], object]] = {
     "attributes": lambda server: set_n(server, 2),
@@ -119,13 +73,13 @@ def test_nothing_is_copied_nor_left(server: S3Server, name: str, zarr_format: Li
 
 # requests; who needs fewer lowers the number, who needs more says why
 MOST = {
-    "attributes": 23,
-    "attributes of a variable": 27,
-    "append": 36,
-    "a variable": 33,
-    "append to an array": 27,
-    "resize": 26,
-    "a group": 21,
+    "attributes": 17,
+    "attributes of a variable": 21,
+    "append": 30,
+    "a variable": 27,
+    "append to an array": 24,
+    "resize": 23,
+    "a group": 18,
 }
 
 
@@ -214,12 +168,6 @@ def test_a_refusal_without_a_reason_is_no_conflict(server: S3Server, status: int
     assert zarrds.verify(URL, storage_options=options(server)).ok
 
 
-@pytest.fixture
-def _without_locks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Threads are as other machines then."""
-    monkeypatch.setattr(RemoteStore, "lock", lambda self, *keys: nullcontext())
-
-
 def seen_by_zarr(values: dict[str, tuple[bytes, str, float]]) -> xr.Dataset:
     """What zarr-python reads of a store by its consolidated metadata."""
     prefix = "t2m.zarr/"
@@ -231,13 +179,14 @@ def seen_by_zarr(values: dict[str, tuple[bytes, str, float]]) -> xr.Dataset:
 @pytest.mark.parametrize("name", ["append", "a variable", "attributes"])
 def test_zarr_python_sees_old_or_new_at_each_instant(server: S3Server, name: str, zarr_format: Literal[2, 3]) -> None:
     save(server, zarr_format)
-    before, found = seen_by_zarr(server.state.values), list[xr.Dataset]()
-    server.state.seen = lambda method, key: found.append(seen_by_zarr(dict(server.state.values)))
+    before, moments = seen_by_zarr(server.state.values), list[dict[str, tuple[bytes, str, float]]]()
+    server.state.seen = lambda method, key: moments.append(dict(server.state.values))
     try:
         ACTS[name](server)
     finally:
         server.state.seen = None
     after = seen_by_zarr(server.state.values)
+    found = [seen_by_zarr(each) for each in sorted(moments, key=lambda each: max(when for _, _, when in each.values()))]
     states = [0 if each.identical(before) else 1 if each.identical(after) else 2 for each in found]
     assert states == sorted(states)
     assert set(states) == {0, 1}
@@ -344,177 +293,149 @@ def test_what_a_dead_writer_left_beyond_the_shape_is_replaced(server: S3Server) 
     assert zarrds.verify(URL, storage_options=options(server)).ok
 
 
-def paused_at(server: S3Server, number: int, act: Callable[[], None], meanwhile: Callable[[], None]) -> list[str]:
-    """Stop the writer AKIAPAUSE before its request of that number, do something else, and let it go on."""
-    reached, may_go = threading.Event(), threading.Event()
-    left = iter(range(number))
-    errors: list[str] = []
-
-    def before(method: str, key: str, who: str) -> None:
-        if who == "AKIAPAUSE" and next(left, None) is None:
-            reached.set()
-            may_go.wait(20)
-
-    def run() -> None:
-        try:
-            act()
-        except ZarrdsError as error:
-            errors.append(type(error).__name__)
-        finally:
-            reached.set()
-
-    server.state.before = before
-    thread = threading.Thread(target=run)
-    thread.start()
-    reached.wait(20)
-    try:
-        meanwhile()
-    finally:
-        may_go.set()
-        thread.join()
-        server.state.before = None
-    return errors
+OTHERS: dict[str, Callable[[S3Server], object]] = {
+    "elements that are visible": lambda server: zarrds.save(
+        data().assign(t2m=data().t2m + 1), URL, mode="a", storage_options=options(server)
+    ),
+    "labels that overlap": lambda server: zarrds.save(
+        data(3), URL, append_dim="time", on_overlap="replace", storage_options=options(server)
+    ),
+    "holes": lambda server: zarrds.save(
+        data(4), URL, append_dim="time", write_empty_chunks=False, storage_options=options(server)
+    ),
+    "fewer elements": lambda server: zarrds.open_array(URL, "r+", path="t2m", storage_options=options(server)).resize(
+        (2, 3)
+    ),
+    "other names": lambda server: zarrds.rename(URL, {"t2m": "tas"}, storage_options=options(server)),
+    "an array less": lambda server: zarrds.drop_vars(URL, ["t2m"], storage_options=options(server)),
+}
 
 
-@pytest.mark.usefixtures("_without_locks")
-@pytest.mark.parametrize("other", ["t2m", None])
-@pytest.mark.parametrize("step", [4, pytest.param(1, marks=pytest.mark.slow)])
-def test_a_writer_of_documents_is_stopped_and_goes_on(server: S3Server, other: str | None, step: int) -> None:
-    """It has got a conflict and changed nothing, or has changed what it was to change."""
-    conflicts = 0
-    for number in range(0, 30, step):
-        clear(server)
-        save(server)
-        errors = paused_at(
-            server, number, lambda: set_n(server, 2, "t2m", "AKIAPAUSE"), lambda: set_n(server, 3, other)
-        )
-        assert errors in ([], ["ConflictError"])
-        conflicts += bool(errors)
-        found = opened(server)
-        if other is None:
-            assert found.attrs == {"n": 3}
-            assert found.t2m.attrs == ({} if errors else {"n": 2})
-        else:
-            assert found.t2m.attrs["n"] in ((3,) if errors else (2, 3))
-        assert MARKER not in server.state.values
-        assert zarrds.verify(URL, storage_options=options(server)).ok, number
-    assert conflicts > 5 // step
+@pytest.mark.parametrize("name", OTHERS)
+def test_what_does_more_than_to_add_is_staged(server: S3Server, name: str) -> None:
+    save(server)
+    server.state.requests.clear()
+    OTHERS[name](server)
+    assert ("COPY", ROOT) in server.state.requests
+    assert not [key for key in server.state.values if "partial" in key]
 
 
-def append_if_it_fits(server: S3Server, start: int, n: int) -> None:
-    """Append labels, unless greater ones were appended before."""
-    with suppress(LabelError):
-        append(server, start, n)
+def test_many_values_are_staged(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(held.HeldChanges.__init__, "__defaults__", (100,))
+    save(server)
+    append(server, 4, 9)
+    assert ("COPY", "t2m.zarr/t2m/c.2.0") in server.state.requests
+    xr.testing.assert_identical(opened(server), data(0, 13))
+    assert not [key for key in server.state.values if "partial" in key]
 
 
-@pytest.mark.usefixtures("_without_locks")
-@pytest.mark.parametrize("step", [6, pytest.param(1, marks=pytest.mark.slow)])
-def test_a_writer_that_appends_is_stopped_and_goes_on(server: S3Server, step: int) -> None:
-    conflicts = 0
-    parts = {0: data(), 4: data(4, 3), 40: data(40, 7)}
-    for number in range(0, 45, step):
-        clear(server)
-        save(server)
-        errors = paused_at(
-            server, number, lambda: append(server, 40, 7, "AKIAPAUSE"), lambda: append_if_it_fits(server, 4, 3)
-        )
-        found = opened(server)
-        conflicts += bool(errors)
-        assert errors in ([], ["ConflictError"]), number
-        expected = [4] if errors else [4, 40] if 4 in found.time else [40]
-        xr.testing.assert_identical(found, xr.concat([parts[start] for start in (0, *expected)], "time"))
-        report = zarrds.verify(URL, storage_options=options(server))
-        assert report.ok, (number, report)
-    assert conflicts > 8 // step
+@pytest.mark.parametrize("scheduler", ["threads", pytest.param("processes", marks=pytest.mark.slow)])
+def test_dask_appends(server: S3Server, scheduler: str) -> None:
+    save(server)
+    more = {"scheduler": scheduler}
+    server.state.requests.clear()
+    zarrds.save(
+        data(4, 6).chunk(time=2),
+        URL,
+        append_dim="time",
+        chunkmanager_store_kwargs=more,
+        storage_options=options(server),
+    )
+    assert (("COPY", ROOT) in server.state.requests) == (scheduler == "processes")
+    xr.testing.assert_identical(opened(server), data(0, 10))
+    assert zarrds.verify(URL, storage_options=options(server)).ok
 
 
-class Turns:
-    """Lets one of two writers do its next request, as a plan has it; when one has ended, the other goes on alone."""
-
-    def __init__(self, plan: list[bool]) -> None:
-        self._plan = iter(plan)
-        self._whose = next(self._plan, None)
-        self._ended: set[bool] = set()
-        self._changed = threading.Condition()
-
-    def before(self, method: str, key: str, who: str) -> None:
-        me = who == "AKIAFIRST"
-        with self._changed:
-            self._changed.wait_for(lambda: self._whose in (None, me) or self._whose in self._ended, 10)
-            if self._whose is not None:
-                self._whose = next(self._plan, None)
-            self._changed.notify_all()
-
-    def end(self, me: bool) -> None:
-        with self._changed:
-            self._ended.add(me)
-            self._changed.notify_all()
+def test_statistics_are_kept(server: S3Server) -> None:
+    save(server)
+    zarrds.index(URL, storage_options=options(server))
+    append(server, 4, 5)
+    xr.testing.assert_identical(opened(server), data(0, 9))
+    assert zarrds.verify(URL, storage_options=options(server)).ok
 
 
-def run_in_turns(server: S3Server, plan: list[bool], *acts: Callable[[str], object]) -> list[BaseException | None]:
-    """What each of two writers raised whose requests come in that order."""
-    turns = Turns(plan)
-    errors: list[BaseException | None] = [None, None]
-
-    def run(number: int) -> None:
-        try:
-            acts[number](("AKIAFIRST", "AKIAOTHER")[number])
-        except BaseException as error:
-            errors[number] = error
-        finally:
-            turns.end(number == 0)
-
-    server.state.before = turns.before
-    threads = [threading.Thread(target=run, args=(number,)) for number in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    server.state.before = None
-    return errors
+def test_trees_grow(server: S3Server) -> None:
+    trees = [xr.DataTree.from_dict({"/": data(start), "/a": data(start).drop_vars("time")}) for start in (0, 4)]
+    zarrds.save(trees[0], URL, storage_options=options(server))
+    server.state.requests.clear()
+    zarrds.save(trees[1], URL, append_dim="time", storage_options=options(server))
+    assert not server.state.counts()["COPY"]
+    found = xr.open_datatree(URL, engine="zarrds", storage_options=options(server)).load()
+    xr.testing.assert_identical(found.to_dataset(), data(0, 8))
+    np.testing.assert_array_equal(found["a/t2m"], data(0, 8).t2m)
 
 
-PLANS = st.lists(st.tuples(st.booleans(), st.integers(1, 25)), max_size=12)
+def test_shards_grow(server: S3Server) -> None:
+    encoding = {"t2m": {"chunks": (1, 3), "shards": (3, 3)}}
+    zarrds.save(data(), URL, encoding=encoding, storage_options=options(server))
+    server.state.requests.clear()
+    for start in (4, 6):
+        append(server, start, 2)
+    assert not server.state.counts()["COPY"]
+    xr.testing.assert_identical(opened(server), data(0, 8))
 
 
-@pytest.mark.usefixtures("_without_locks")
-@pytest.mark.parametrize("patience", [0.0, 20.0])
-@given(plan=PLANS)
-@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
-def test_of_two_appends_none_is_mixed(running: S3Server, plan: list[tuple[bool, int]], patience: float) -> None:
-    check_two_appends(running, plan, patience)
+def test_a_dead_writer_that_wakes_up_cannot_commit(server: S3Server) -> None:
+    """Who finds its marker claims the root before anything else."""
+    save(server)
+    claims: list[str] = []
+
+    def die(method: str, key: str) -> Fault | None:
+        if claims or (method == "PUT" and key.endswith("c.2.0")):
+            claims.append(server.state.values[ROOT][1])
+            return Fault(400)
+        return None
+
+    server.state.fault = die
+    with pytest.raises(ZarrdsError):
+        append(server, 4, 3)
+    server.state.fault = None
+    assert MARKER in server.state.values
+    store = as_store(URL, options(server))
+    store.recover()
+    assert MARKER not in server.state.values
+    assert server.state.values[ROOT][1] != claims[0]
+    xr.testing.assert_identical(opened(server), data())
 
 
-@pytest.mark.slow
-@pytest.mark.usefixtures("_without_locks")
-@pytest.mark.parametrize("patience", [0.0, 20.0])
-@given(plan=PLANS)
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
-def test_of_two_appends_none_is_ever_mixed(running: S3Server, plan: list[tuple[bool, int]], patience: float) -> None:
-    check_two_appends(running, plan, patience)
+def test_who_has_only_fsspec_leaves_such_commits_alone(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The marker of a dead writer: read as it is; not replaced by who could not keep that writer from going on."""
+    url = "memory://straight/t2m.zarr"
+    zarrds.save(data(), url, mode="w")
+    store = RemoteStore(url)
+    marker = growing.Growing("elsewhere", commits.new_folder(), "zarr.json", growing.new_write(), {})
+    store._objects.write(commits.MARKER, marker.dump())
+    xr.testing.assert_identical(xr.open_dataset(url, engine="zarrds").load(), data())
+    with pytest.raises(StoreIOError, match="conditional"):
+        zarrds.update_attrs(url, {"n": 2})
+    xr.testing.assert_identical(xr.open_dataset(url, engine="zarrds").load(), data())
+    store._objects.remove(commits.MARKER)
 
 
-def check_two_appends(running: S3Server, plan: list[tuple[bool, int]], patience: float) -> None:
-    """Whatever the order of their requests: each is there whole, or has got an error and is not there."""
-    clear(running)
-    save(running)
-    turns = [who for who, n in plan for _ in range(n)]
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(commits, "_PATIENCE", patience)
-        patched.setattr(commits, "_POLL", 0.002)
-        if patience:  # each takes the other for another process, which is alive
-            patched.setattr(committing, "process_id", lambda: "elsewhere")
-        errors = run_in_turns(
-            running, turns, lambda who: append(running, 4, 3, who), lambda who: append(running, 40, 5, who)
-        )
-    found = opened(running)
-    parts = {4: data(4, 3), 40: data(40, 5)}
-    for start, error in zip(parts, errors, strict=True):
-        assert error is None or isinstance(error, ConflictError | LabelError), error
-        assert (error is None) == (start in found.time), errors
-        if error is None:
-            xr.testing.assert_equal(found.sel(time=parts[start].time), parts[start])
-    assert found.sizes["time"] == 4 + sum(parts[s].sizes["time"] for s, e in zip(parts, errors, strict=True) if not e)
-    xr.testing.assert_equal(found.isel(time=slice(0, 4)), data())
-    report = zarrds.verify(URL, storage_options=options(running))
-    assert report.ok, report
+GROWING = {
+    "kind": "growing",
+    "owner": "a",
+    "folder": ".0a.zarrds-partial",
+    "root": "zarr.json",
+    "write": "0" * 16,
+    "documents": {},
+}
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        {"kind": "growing"},
+        GROWING | {"folder": "x"},
+        GROWING | {"root": "../a"},
+        GROWING | {"write": "z"},
+        GROWING | {"documents": []},
+        GROWING | {"documents": {"../a": ""}},
+        GROWING | {"kind": "other"},
+    ],
+)
+def test_a_forged_marker_is_refused(server: S3Server, found: object) -> None:
+    save(server)
+    server.state.values[MARKER] = json.dumps(found).encode(), '"1"', 0.0
+    with pytest.raises(StoreIOError, match="marker"):
+        set_n(server, 2)

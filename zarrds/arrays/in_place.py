@@ -12,8 +12,9 @@ from types import TracebackType
 from typing import Any
 
 from zarrds.errors import ConflictError, ZarrdsError
-from zarrds.metadata.documents import document_key, own_node
+from zarrds.metadata.documents import document_key, keys_of, own_node
 from zarrds.metadata.extension import is_another, is_replaced
+from zarrds.metadata.fetched import ahead
 from zarrds.metadata.model import ArrayMetadata
 from zarrds.storage.protocol import Buffer, Store, Values
 from zarrds.storage.traits import get_at_most
@@ -96,10 +97,13 @@ class InPlace:
 
     def check(self) -> None:
         """Raise `ConflictError` unless the array still stands; one look at its document if nothing changed."""
-        version = self._store.identity(self._key)
+        store = self._store
+        if self._seen is None:  # where calls wait, all of the array's documents are fetched at once
+            store = ahead(store, keys_of([self._array], self._metadata.zarr_format))
+        version = store.identity(self._key)
         if version is not None and version == self._seen:
             return
-        if is_replaced(self._metadata, own_node(self._store, self._array, self._metadata.zarr_format)):
+        if is_replaced(self._metadata, own_node(store, self._array, self._metadata.zarr_format)):
             raise ConflictError(
                 "another writer has replaced the array, cut it or removed it, since it was opened",
                 path=self._store.path,

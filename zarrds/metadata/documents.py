@@ -5,7 +5,7 @@ The root's document is the commit point: what consolidated metadata does not nam
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from types import ModuleType
 from typing import Protocol
@@ -25,7 +25,7 @@ from zarrds.metadata.fetched import ahead, is_denied
 from zarrds.metadata.fields import MALFORMED
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
 from zarrds.storage.protocol import Store, check_prefix
-from zarrds.threads import side_by_side
+from zarrds.storage.traits import ManyValues, has_trait
 
 __all__ = [
     "DOCUMENTS",
@@ -126,14 +126,17 @@ class _Stored:
 
     consolidated = False
 
-    def __init__(self, store: Store, zarr_format: ZarrFormat, version: tuple[str, Hashable]) -> None:
+    def __init__(
+        self, store: Store, zarr_format: ZarrFormat, version: tuple[str, Hashable], root: Store | None = None
+    ) -> None:
         self._store = store
+        self._root = root or store  # where the root's documents are at hand
         self.zarr_format = zarr_format
         self.version = version
         self._identities: dict[str, Hashable] = {}  # of documents that were fetched with them
 
     def get(self, path: str) -> Node | None:
-        return own_node(self._store, path, self.zarr_format)
+        return own_node(self._store if path else self._root, path, self.zarr_format)
 
     def names(self, path: str) -> list[str]:
         prefix = f"{path}/" if path else ""
@@ -288,7 +291,7 @@ def _opened(store: Store, seen: Store, zarr_format: ZarrFormat, consolidated: bo
             path=store.path,
             mend="Open it with consolidated=None, or write it with consolidated metadata",
         )
-    return _Stored(store, zarr_format, version)
+    return _Stored(store, zarr_format, version, seen)
 
 
 def _version(store: Store, key: str) -> tuple[str, Hashable]:
@@ -298,11 +301,10 @@ def _version(store: Store, key: str) -> tuple[str, Hashable]:
 def zarr_format_of(store: Store) -> ZarrFormat | None:
     """The format of the store's root, or None if there is no Zarr store."""
     names: dict[ZarrFormat, tuple[str, ...]] = {3: (v3.NAME,), 2: (v2.ARRAY, v2.GROUP)}
-    look: Callable[[str], Hashable | None] = store.identity
-    if store.is_remote:  # a look at all of them takes as long as one
-        every = [name for each in names.values() for name in each]
-        look = dict(zip(every, side_by_side(store.identity, every), strict=True)).__getitem__
-    return next((each for each in _FORMATS if any(look(name) is not None for name in names[each])), None)
+    # where calls wait, a look at all of them takes as long as one
+    is_many = has_trait(store, ManyValues)
+    seen: Store = ahead(store, [name for each in names.values() for name in each]) if is_many else store
+    return next((each for each in _FORMATS if any(seen.identity(name) is not None for name in names[each])), None)
 
 
 def walk(nodes: Nodes, path: str = "") -> dict[str, Node]:

@@ -113,7 +113,8 @@ def carry_out(
                 try:
                     _write(store.in_place(transaction.changes), now, options, store=store)
                 finally:
-                    check_not_replaced(store, {path: after[path] for path in now})  # if it failed, that may be why
+                    if not store.is_remote:  # there, who has written an array has looked just now; see `InPlace`
+                        check_not_replaced(store, {path: after[path] for path in now})  # if it failed, that may be why
                 partial: dict[str, Hashable] = {}
             else:
                 overlay = transaction.values

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import xarray as xr
@@ -95,6 +96,10 @@ class _Target:
         self._name = write.elements.path.rpartition("/")[2]
         self._progress = progress
         self._seen = write.seen
+        self._token = uuid4().hex  # no two are alike, and dask need not pickle one to tell
+
+    def __dask_tokenize__(self) -> str:
+        return self._token
 
     def __setitem__(self, key: tuple[slice, ...], value: Any) -> None:
         shape = tuple(s.stop - s.start for s in key)

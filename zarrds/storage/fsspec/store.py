@@ -365,15 +365,21 @@ class RemoteStore:
                 with self.lock():
                     self._commits.begin(nothing)
                     self._commits.finish(nothing)
-            commit, now = self._commits.current(), time.time()
-            for name in self._objects.folders():
-                if not is_staged(name) or is_own(name) or (commit is not None and commit.folder == name):
+            names = [name for name in self._folders() if is_staged(name) and not is_own(name)]
+            commit, now = self._commits.current() if names else None, time.time()
+            for name in names:
+                if commit is not None and commit.folder == name:
                     continue
                 ages = [age_of(info, now) for info in self._objects.find(name).values()]
                 if ages and all(age is not None and age > _STALE for age in ages):
                     self._objects.remove_below(name)
                     removed.append(name)
             return removed
+
+    def _folders(self) -> list[str]:
+        """What lies directly below the root and has objects below it, hidden names too."""
+        found: list[str] = self._objects.folders()
+        return found
 
     def damaged(self) -> list[str]:
         """Name a marker of a commit that says nothing; see `Damaged`."""

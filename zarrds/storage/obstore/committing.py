@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Self, cast
 
 from zarrds.errors import StoreIOError, ZarrdsError, locating
-from zarrds.storage.fsspec.commits import DOORS, MAX_MARKER, Commit, Commits, is_door, new_folder, process_id
+from zarrds.storage.fsspec.commits import DOORS, MAX_MARKER, Commit, Commits, is_door, is_key, new_folder, process_id
 from zarrds.storage.fsspec.objects import identity_of
 from zarrds.storage.fsspec.store import RemoteStore
 from zarrds.storage.growing import Growing, new_write
@@ -74,7 +74,22 @@ class CommittingStore(RemoteStore):
     def _forget(self) -> None:
         """What this thread has seen of documents may hold no longer, since it changes something itself."""
         if (session := self._session()) is not None:
-            session.documents.clear()
+            session.forget_others()
+
+    def list_children(self, prefix: str = "") -> list[str]:
+        """The names directly below `prefix` that have keys below them, sorted; see `Store.list_children`."""
+        if prefix or self._folder:
+            return super().list_children(prefix)
+        with locating(self.path):
+            return sorted(name for name in self._folders() if is_key(name))
+
+    def _folders(self) -> list[str]:
+        session = self._session()
+        if session is None or session.roots is None:
+            return super()._folders()
+        if session.folders is None:  # as in `get_many`
+            session.folders = super()._folders()
+        return session.folders
 
     def _found(self, key: str, limit: int | None = None) -> Found | None:
         name = self._name(key)
@@ -210,7 +225,7 @@ class CommittingStore(RemoteStore):
                         break
                     raise
                 super().recover()
-            session.documents.clear()
+            session.forget_others()
             session.roots = roots
 
     def _can_finish(self, commit: Commit | Growing) -> bool:

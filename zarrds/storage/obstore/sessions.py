@@ -31,6 +31,8 @@ class Session:
         None until that was noted.
     documents : dict
         Of such a store: what else was fetched of documents, by key.
+    folders : list of str or None
+        Of such a store: what lies directly below its root, once that was listed.
     """
 
     depth: int = 0
@@ -38,11 +40,17 @@ class Session:
     is_read: bool = False
     roots: Mapping[str, Any] | None = None
     documents: dict[str, Fetched] = field(default_factory=dict)
+    folders: list[str] | None = None
 
     def forget(self) -> None:
         """What was seen of the store holds no longer: it was changed."""
         self.roots = None
+        self.forget_others()
+
+    def forget_others(self) -> None:
+        """What was seen holds no longer, but for the root's documents."""
         self.documents.clear()
+        self.folders = None
 
 
 class Sessions:

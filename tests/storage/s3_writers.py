@@ -1,0 +1,83 @@
+"""Writers on the tests' own S3 server, for the tests of commits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+from typing import Literal
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import zarrds
+from tests.storage.s3_server import S3Server, serving
+from zarrds.storage.fsspec import commits
+from zarrds.storage.fsspec.store import RemoteStore
+
+URL = "s3://bucket/t2m.zarr"
+ROOT, MARKER = "t2m.zarr/zarr.json", "t2m.zarr/.commit.zarrds-partial"
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[S3Server]:
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture
+def server(running: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
+    clear(running)
+    monkeypatch.setattr(commits, "_PATIENCE", 0.05)
+    monkeypatch.setattr(commits, "_POLL", 0.01)
+    return running
+
+
+def clear(server: S3Server) -> None:
+    server.state.values.clear()
+    server.state.requests.clear()
+    server.state.fault = server.state.before = None
+
+
+def data(start: int = 0, n: int = 4) -> xr.Dataset:
+    return xr.Dataset(
+        {"t2m": (("time", "x"), np.arange(start * 3.0, (start + n) * 3).reshape(n, 3))},
+        {"time": np.arange(start, start + n)},
+        {"n": 1},
+    )
+
+
+def options(server: S3Server, who: str = "AKIATEST") -> dict[str, object]:
+    return server.options | {"key": who}
+
+
+def save(server: S3Server, zarr_format: Literal[2, 3] = 3) -> None:
+    encoding = {"t2m": {"chunks": (3, 3)}}
+    zarrds.save(data(), URL, zarr_format=zarr_format, encoding=encoding, storage_options=options(server))
+
+
+def opened(server: S3Server) -> xr.Dataset:
+    return xr.open_dataset(URL, engine="zarrds", storage_options=options(server)).load()
+
+
+def append(server: S3Server, start: int, n: int = 4, who: str = "AKIATEST") -> None:
+    zarrds.save(data(start, n), URL, append_dim="time", storage_options=options(server, who))
+
+
+def set_n(server: S3Server, n: int, variable: str | None = None, who: str = "AKIATEST") -> None:
+    zarrds.update_attrs(URL, {"n": n}, variable, storage_options=options(server, who))
+
+
+def add(server: S3Server, who: str = "AKIATEST") -> None:
+    new = xr.Dataset({"pr": (("time", "x"), np.ones((4, 3)))})
+    zarrds.save(new, URL, mode="a", storage_options=options(server, who))
+
+
+def grow(server: S3Server, who: str = "AKIATEST") -> None:
+    zarrds.open_array(URL, "r+", path="t2m", storage_options=options(server, who)).append(np.ones((4, 3)))
+
+
+@pytest.fixture
+def _without_locks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads are as other machines then."""
+    monkeypatch.setattr(RemoteStore, "lock", lambda self, *keys: nullcontext())

@@ -1,0 +1,236 @@
+"""Two writers of one store in object storage, one of which is stopped, or that take turns: the winner is undamaged."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+
+import numpy as np
+import pytest
+import xarray as xr
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import zarrds
+from tests.storage.s3_server import S3Server
+from tests.storage.s3_writers import (
+    MARKER,
+    URL,
+    _without_locks,
+    append,
+    clear,
+    data,
+    opened,
+    options,
+    running,
+    save,
+    server,
+    set_n,
+)
+from zarrds.errors import ConflictError, LabelError, ZarrdsError
+from zarrds.storage.fsspec import commits
+from zarrds.storage.obstore import committing
+
+__all__ = ["_without_locks", "running", "server"]  # fixtures
+
+pytest.importorskip("obstore", reason="object storage needs the extra 'remote'")
+
+
+def paused_at(server: S3Server, number: int, act: Callable[[], None], meanwhile: Callable[[], None]) -> list[str]:
+    """Stop the writer AKIAPAUSE before its request of that number, do something else, and let it go on."""
+    reached, may_go = threading.Event(), threading.Event()
+    left = iter(range(number))
+    errors: list[str] = []
+
+    def before(method: str, key: str, who: str) -> None:
+        if who == "AKIAPAUSE" and next(left, None) is None:
+            reached.set()
+            may_go.wait(20)
+
+    def run() -> None:
+        try:
+            act()
+        except ZarrdsError as error:
+            errors.append(type(error).__name__)
+        finally:
+            reached.set()
+
+    server.state.before = before
+    thread = threading.Thread(target=run)
+    thread.start()
+    reached.wait(20)
+    try:
+        meanwhile()
+    finally:
+        may_go.set()
+        thread.join()
+        server.state.before = None
+    return errors
+
+
+@pytest.mark.usefixtures("_without_locks")
+@pytest.mark.parametrize("other", ["t2m", None])
+@pytest.mark.parametrize("step", [4, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_writer_of_documents_is_stopped_and_goes_on(server: S3Server, other: str | None, step: int) -> None:
+    """It has got a conflict and changed nothing, or has changed what it was to change."""
+    conflicts = 0
+    for number in range(0, 30, step):
+        clear(server)
+        save(server)
+        errors = paused_at(
+            server, number, lambda: set_n(server, 2, "t2m", "AKIAPAUSE"), lambda: set_n(server, 3, other)
+        )
+        assert errors in ([], ["ConflictError"])
+        conflicts += bool(errors)
+        found = opened(server)
+        if other is None:
+            assert found.attrs == {"n": 3}
+            assert found.t2m.attrs == ({} if errors else {"n": 2})
+        else:
+            assert found.t2m.attrs["n"] in ((3,) if errors else (2, 3))
+        assert MARKER not in server.state.values
+        assert zarrds.verify(URL, storage_options=options(server)).ok, number
+    assert conflicts > 5 // step
+
+
+def append_if_it_fits(server: S3Server, start: int, n: int) -> None:
+    """Append labels, unless greater ones were appended before."""
+    with suppress(LabelError):
+        append(server, start, n)
+
+
+@pytest.mark.usefixtures("_without_locks")
+@pytest.mark.parametrize("step", [6, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_writer_that_appends_is_stopped_and_goes_on(server: S3Server, step: int) -> None:
+    conflicts = 0
+    parts = {0: data(), 4: data(4, 3), 40: data(40, 7)}
+    for number in range(0, 45, step):
+        clear(server)
+        save(server)
+        errors = paused_at(
+            server, number, lambda: append(server, 40, 7, "AKIAPAUSE"), lambda: append_if_it_fits(server, 4, 3)
+        )
+        found = opened(server)
+        conflicts += bool(errors)
+        assert errors in ([], ["ConflictError"]), number
+        expected = [4] if errors else [4, 40] if 4 in found.time else [40]
+        xr.testing.assert_identical(found, xr.concat([parts[start] for start in (0, *expected)], "time"))
+        report = zarrds.verify(URL, storage_options=options(server))
+        assert report.ok, (number, report)
+    assert conflicts > 8 // step
+
+
+class Turns:
+    """Lets one of two writers do its next request, as a plan has it; when one has ended, the other goes on alone."""
+
+    def __init__(self, plan: list[bool]) -> None:
+        self._plan = iter(plan)
+        self._whose = next(self._plan, None)
+        self._ended: set[bool] = set()
+        self._changed = threading.Condition()
+
+    def before(self, method: str, key: str, who: str) -> None:
+        me = who == "AKIAFIRST"
+        with self._changed:
+            self._changed.wait_for(lambda: self._whose in (None, me) or self._whose in self._ended, 10)
+            if self._whose is not None:
+                self._whose = next(self._plan, None)
+            self._changed.notify_all()
+
+    def end(self, me: bool) -> None:
+        with self._changed:
+            self._ended.add(me)
+            self._changed.notify_all()
+
+
+def run_in_turns(server: S3Server, plan: list[bool], *acts: Callable[[str], object]) -> list[BaseException | None]:
+    """What each of two writers raised whose requests come in that order."""
+    turns = Turns(plan)
+    errors: list[BaseException | None] = [None, None]
+
+    def run(number: int) -> None:
+        try:
+            acts[number](("AKIAFIRST", "AKIAOTHER")[number])
+        except BaseException as error:
+            errors[number] = error
+        finally:
+            turns.end(number == 0)
+
+    server.state.before = turns.before
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    server.state.before = None
+    return errors
+
+
+PLANS = st.lists(st.tuples(st.booleans(), st.integers(1, 25)), max_size=12)
+
+
+@pytest.mark.usefixtures("_without_locks")
+@pytest.mark.parametrize("patience", [0.0, 20.0])
+@given(plan=PLANS)
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+def test_of_two_appends_none_is_mixed(running: S3Server, plan: list[tuple[bool, int]], patience: float) -> None:
+    check_two_appends(running, plan, patience)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_without_locks")
+@pytest.mark.parametrize("patience", [0.0, 20.0])
+@given(plan=PLANS)
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+def test_of_two_appends_none_is_ever_mixed(running: S3Server, plan: list[tuple[bool, int]], patience: float) -> None:
+    check_two_appends(running, plan, patience)
+
+
+def check_two_appends(running: S3Server, plan: list[tuple[bool, int]], patience: float) -> None:
+    """Whatever the order of their requests: each is there whole, or has got an error and is not there."""
+    clear(running)
+    save(running)
+    turns = [who for who, n in plan for _ in range(n)]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(commits, "_PATIENCE", patience)
+        patched.setattr(commits, "_POLL", 0.002)
+        if patience:  # each takes the other for another process, which is alive
+            patched.setattr(committing, "process_id", lambda: "elsewhere")
+        errors = run_in_turns(
+            running, turns, lambda who: append(running, 4, 3, who), lambda who: append(running, 40, 5, who)
+        )
+    found = opened(running)
+    parts = {4: data(4, 3), 40: data(40, 5)}
+    for start, error in zip(parts, errors, strict=True):
+        assert error is None or isinstance(error, ConflictError | LabelError), error
+        assert (error is None) == (start in found.time), errors
+        if error is None:
+            xr.testing.assert_equal(found.sel(time=parts[start].time), parts[start])
+    assert found.sizes["time"] == 4 + sum(parts[s].sizes["time"] for s, e in zip(parts, errors, strict=True) if not e)
+    xr.testing.assert_equal(found.isel(time=slice(0, 4)), data())
+    report = zarrds.verify(URL, storage_options=options(running))
+    assert report.ok, report
+
+
+@pytest.mark.usefixtures("_without_locks")
+@pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_region_at_the_edge_is_not_undone_by_an_append(server: S3Server, step: int) -> None:
+    """It changes no document, so that only the ETag of its chunk tells."""
+    conflicts = 0
+    part = xr.Dataset({"t2m": (("time", "x"), np.full((1, 3), -1.0))})
+    for number in range(0, 30, step):
+        clear(server)
+        save(server)
+        errors = paused_at(
+            server,
+            number,
+            lambda: append(server, 4, 3, "AKIAPAUSE"),
+            lambda: zarrds.save(part, URL, region={"time": slice(3, 4)}, storage_options=options(server)),
+        )
+        assert errors in ([], ["ConflictError"]), number
+        conflicts += bool(errors)
+        expected = data(0, 4 if errors else 7)
+        expected.t2m[3] = -1
+        xr.testing.assert_identical(opened(server), expected)
+    assert conflicts

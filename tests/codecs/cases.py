@@ -98,6 +98,8 @@ CASES: list[Case] = [
     Case("numcodecs.delta", {"dtype": ">i4", "astype": "<i8"}, (">i4",)),
     Case("numcodecs.delta", {"dtype": "<f8"}, ("<f8",), lossy=1e-9),
     Case("numcodecs.packbits", {}, ("?",)),
+    Case("packbits", {}, ("?", "<i4", ">i4", "<f8", "<c8"), zarr_python=False),
+    Case("packbits", {"padding_encoding": "first_byte"}, ("?", "<u2"), zarr_python=False),
     Case(
         "numcodecs.fixedscaleoffset", {"offset": -8, "scale": 8, "dtype": "<f8", "astype": "<i4"}, ("<f8",), lossy=0.07
     ),

@@ -67,7 +67,9 @@ def test_any_bytes_like_is_decoded(case: Case, dtype: str) -> None:
 def test_chunks_of_another_shape_are_refused(case: Case, dtype: str) -> None:
     # codecs that take any number of bytes are followed by one that does not
     data = encoded(pipeline_of(case, dtype, (6,)), array_of(dtype, (6,), "ramp"))
-    for shape in ((5,), (48,), (6, 20)):
+    # single bits without a byte that says so fill bytes up with zeros
+    shapes = [(48,), (6, 20)] if case.name == "packbits" and dtype == "?" else [(5,), (48,), (6, 20)]
+    for shape in shapes:
         with pytest.raises(ChunkError):
             pipeline_of(case, dtype, shape).decode(data)
 

@@ -174,6 +174,11 @@ GOLDEN: list[tuple[str, dict[str, Any], str, Any, str]] = [
     ("numcodecs.shuffle", {"elementsize": 2}, "<i2", [1, -2], "01fe00ff"),
     ("numcodecs.delta", {"dtype": "<i2"}, "<i2", [1, -2], "0100fdff"),
     ("numcodecs.packbits", {}, "?", [True, False, True], "05a0"),
+    ("packbits", {}, "?", [True, False, True], "05"),
+    ("packbits", {"padding_encoding": "first_byte"}, "?", [True, False, True], "0505"),
+    ("packbits", {"last_bit": 3}, "i1", [1, -3, 7], "d107"),
+    ("packbits", {"first_bit": 2, "last_bit": 11, "padding_encoding": "last_byte"}, ">u2", [4, 8, 400], "0108400602"),
+    ("packbits", {"first_bit": None}, ">i2", [1, -2], "0100feff"),
     ("numcodecs.json2", {}, "json", [{"a": 1}, None], b'[{"a":1},null,"|O",[2]]'.hex()),
 ]
 

@@ -197,7 +197,7 @@ def test_settings_for_encoding_never_stop_a_read(compressor: dict[str, Any], enc
         zarrds.create_array(zarrds.MemoryStore(), shape=(4,), dtype="<i4", codecs=[BYTES, codec("zstd", level=99)])
 
 
-@pytest.mark.parametrize("name", ["packbits", "zfp", "reshape"])
+@pytest.mark.parametrize("name", ["pcodec", "zfp", "reshape"])
 def test_what_stays_refused_is_named(name: str) -> None:
     with pytest.raises(UnsupportedError, match=name):
         build_pipeline([codec(name), BYTES], (2,), DataType.from_v3("bool"))

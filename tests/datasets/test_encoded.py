@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -190,3 +191,29 @@ def test_packed_floats_are_proven_as_if_each_had_its_own_slack(scale: float, dty
             expected = differing(values, decoded, slack)
             found = encoder._differing(Block("v", ("x",), values, (100,), (0,)), stored, True, ())
         np.testing.assert_array_equal(found, expected)
+
+
+NANOSECONDS = np.array(
+    ["NaT", "2000-01-01T00:00:00.000000001", "1700-01-01", "2200-01-01T00:00:00.123456789"], "M8[ns]"
+)
+
+
+@pytest.mark.parametrize("kind", ["datetimes", "timedeltas"])
+@pytest.mark.parametrize("encoding", [{}, {"units": "days"}, {"units": "seconds", "dtype": "f8"}])
+def test_nanoseconds_beside_nothing_in_a_block(path: Path, kind: str, encoding: dict[str, Any]) -> None:
+    values: Any = NANOSECONDS if kind == "datetimes" else NANOSECONDS - np.datetime64("2000-01-01", "ns")
+    since = " since 2000-01-01" if kind == "datetimes" else ""
+    ds = xr.Dataset({"t": ("x", values)}).chunk(x=2)
+    ds.t.encoding = encoding | ({"units": encoding["units"] + since} if encoding else {})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "encodings that came along", xr.SerializationWarning)
+        zarrds.save(ds, path)
+    zarrds.save(ds.assign(t=ds.t[::-1]), path, append_dim="x")
+    found = xr.open_dataset(path, engine="zarrds", decode_timedelta=True)
+    np.testing.assert_array_equal(found.t.values, np.concatenate([values, values[::-1]]))
+
+
+def test_times_out_of_reach_of_what_is_asked_for(path: Path) -> None:
+    ds = xr.Dataset({"t": ("x", NANOSECONDS[2:])})
+    with pytest.raises(EncodingError, match="out of the reach of nanoseconds"):
+        zarrds.save(ds, path, encoding={"t": {"units": "nanoseconds since 2000-01-01", "dtype": "i8"}})

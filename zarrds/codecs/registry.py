@@ -16,6 +16,7 @@ from zarrds.codecs.checksum import Crc32c
 from zarrds.codecs.compressors import make_compressor
 from zarrds.codecs.filters import CHECKSUMS, FILTERS, BytesFilter, make_checksum, make_filter
 from zarrds.codecs.layout import Bytes, JsonObjects, Transpose, VariableLength
+from zarrds.codecs.packbits import PackBits
 from zarrds.codecs.values import CastValue, ScaleOffset
 from zarrds.errors import MetadataError, UnsupportedError
 from zarrds.metadata.model import CodecObject
@@ -26,7 +27,7 @@ Kind = Literal["array_array", "array_bytes", "bytes_bytes"]
 
 _PREFIX = "numcodecs."
 SHARDING = "sharding_indexed"
-_ARRAY_BYTES = {"bytes", "endian", "vlen-utf8", "vlen-bytes", "numcodecs.json2", SHARDING}
+_ARRAY_BYTES = {"bytes", "endian", "vlen-utf8", "vlen-bytes", "packbits", "numcodecs.json2", SHARDING}
 _COMPRESSORS = {"gzip": "gzip", "zstd": "zstd"} | {
     _PREFIX + name: name for name in ("gzip", "zstd", "zlib", "bz2", "lzma", "lz4")
 }
@@ -87,6 +88,8 @@ def array_bytes(codec: CodecObject) -> ArrayBytesCodec:
     name = codec["name"]
     if name in ("bytes", "endian"):
         return Bytes.from_configuration(_configuration(codec))
+    if name == "packbits":
+        return PackBits.from_configuration(_configuration(codec))
     return JsonObjects() if name == "numcodecs.json2" else VariableLength(name)
 
 

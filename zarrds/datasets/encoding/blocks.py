@@ -208,5 +208,10 @@ def _apply(function: BlockFunction, values: Array, origin: tuple[int, ...]) -> A
         raise
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise EncodingError(
-            f"variable {function.name!r} cannot be encoded so: {error}", key=str(function.name), mend=_MEND
+            f"variable {function.name!r} cannot be encoded so: {in_words(error)}", key=str(function.name), mend=_MEND
         ) from error
+
+
+def in_words(error: Exception) -> str:
+    """What xarray's encoders say; of times that are too far from where they are counted from only the unit."""
+    return f"values are out of the reach of {error.args[0]}" if isinstance(error, KeyError) else str(error)

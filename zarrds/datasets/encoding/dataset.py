@@ -22,6 +22,7 @@ from zarrds.compat.xarray_internals import (
     lazy_data,
 )
 from zarrds.datasets.encoding.apart import set_apart
+from zarrds.datasets.encoding.blocks import in_words
 from zarrds.datasets.encoding.encoded import encoded_variable
 from zarrds.datasets.encoding.lossy_codecs import proven, without_filters
 from zarrds.datasets.encoding.variables import array_metadata_for
@@ -228,7 +229,7 @@ def encode_variable(
         raise
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise EncodingError(
-            f"variable cannot be stored: {error}",
+            f"variable cannot be stored: {in_words(error)}",
             key=name,
             found=f"dtype {variable.dtype}",
             mend=_mend_of(str(error), variable),

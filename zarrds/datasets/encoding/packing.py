@@ -152,10 +152,9 @@ class Packing:
     def pack(self, block: Block, numbers: Array) -> Array:
         """The integers of the store, for numbers that were checked."""
         missing = _missing(block.values)
-        if not missing.any():
-            packed = (np.rint(numbers) if numbers.dtype.kind == "f" else numbers).astype(self.meant)
-        else:
-            packed = np.rint(np.where(missing, 0, numbers)).astype(self.meant)
+        whole = np.where(missing, numbers.dtype.type(0), numbers) if missing.any() else numbers
+        packed = (np.rint(whole) if whole.dtype.kind == "f" else whole).astype(self.meant)
+        if missing.any():
             packed[missing] = self.missing_marker(block.values)
         return packed.view(self.dtype.newbyteorder("=")).astype(self.dtype, copy=False)
 

@@ -36,6 +36,12 @@ V3_ARRAY: dict[str, Any] = {
     "storage_transformers": [],
     "labels": {"must_understand": False},
 }
+
+
+def rectilinear(*axes: Any) -> dict[str, Any]:
+    return {"name": "rectilinear", "configuration": {"kind": "inline", "chunk_shapes": list(axes)}}
+
+
 V3_STRUCTURED = V3_ARRAY | {
     "data_type": {
         "name": "structured",
@@ -284,7 +290,13 @@ def test_deep_documents_end_in_our_errors(name: str) -> None:
         ({"shape": [2**63]}, MetadataError, "'shape'"),
         ({"data_type": "float13"}, UnsupportedError, "'float13'"),
         ({"data_type": 3}, MetadataError, "'data_type'"),
-        ({"chunk_grid": {"name": "rectilinear", "configuration": {}}}, UnsupportedError, "'rectilinear'"),
+        ({"chunk_grid": {"name": "rectilinear", "configuration": {}}}, MetadataError, "'chunk_shapes'"),
+        ({"chunk_grid": rectilinear([1, 3])}, UnsupportedError, "'rectilinear'.*of one length"),
+        ({"chunk_grid": rectilinear([2, 2], [1])}, UnsupportedError, "not listed"),
+        ({"chunk_grid": rectilinear(2)}, UnsupportedError, "not listed"),
+        ({"chunk_grid": rectilinear([[2, 3]])}, MetadataError, "do not fit the shape"),
+        ({"chunk_grid": rectilinear([[2]])}, MetadataError, "chunk_shapes are malformed"),
+        ({"chunk_grid": rectilinear([2, True])}, MetadataError, "chunk_shapes are malformed"),
         ({"chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [0]}}}, MetadataError, "'chunk_shape'"),
         ({"chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [1, 1]}}}, MetadataError, "chunk_shape"),
         ({"chunk_grid": 3}, MetadataError, "chunk_grid"),

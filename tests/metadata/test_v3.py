@@ -54,6 +54,15 @@ def test_names_stand_for_objects() -> None:
     assert node.chunk_key_encoding == ChunkKeyEncoding("default", "/")
 
 
+@pytest.mark.parametrize("axes", [[[[2, 2]], [[5, 1]]], [[2, 2], [5]], [[2, [2, 1]], [[7, 0], 5]]])
+def test_a_rectilinear_grid_of_equal_chunks_is_a_regular_one(axes: list[Any]) -> None:
+    grid = {"name": "rectilinear", "configuration": {"kind": "inline", "chunk_shapes": axes}}
+    node = v3.parse(ARRAY | {"chunk_grid": grid})
+    assert isinstance(node, ArrayMetadata)
+    assert node.chunks == (2, 5)
+    assert v3.to_raw(node)["chunk_grid"] == {"name": "regular", "configuration": {"chunk_shape": [2, 5]}}
+
+
 @pytest.mark.parametrize(
     ("encoding", "key", "scalar_key"),
     [

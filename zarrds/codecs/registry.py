@@ -16,7 +16,6 @@ from zarrds.codecs.checksum import Crc32c
 from zarrds.codecs.compressors import make_compressor
 from zarrds.codecs.filters import CHECKSUMS, FILTERS, BytesFilter, make_checksum, make_filter
 from zarrds.codecs.layout import Bytes, JsonObjects, Transpose, VariableLength
-from zarrds.codecs.packbits import PackBits
 from zarrds.codecs.values import CastValue, ScaleOffset
 from zarrds.errors import MetadataError, UnsupportedError
 from zarrds.metadata.model import CodecObject
@@ -89,6 +88,8 @@ def array_bytes(codec: CodecObject) -> ArrayBytesCodec:
     if name in ("bytes", "endian"):
         return Bytes.from_configuration(_configuration(codec))
     if name == "packbits":
+        from zarrds.codecs.packbits import PackBits  # which few arrays have
+
         return PackBits.from_configuration(_configuration(codec))
     return JsonObjects() if name == "numcodecs.json2" else VariableLength(name)
 

@@ -6,7 +6,8 @@ metadata: some readers refuse an array with a member that they do not know. In a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from zarrds.errors import InvalidKeyError, MetadataError, StoreIOError, UnsupportedError
 from zarrds.metadata.dtypes import JSON, DataType
@@ -227,9 +228,42 @@ def codec_object(value: JSON) -> CodecObject:
 
 def _chunks(raw: Raw, shape: tuple[int, ...]) -> tuple[int, ...]:
     name, configuration = named_object(member(raw, "chunk_grid", object), "chunk_grid")
-    if name != "regular":
+    if name == "rectilinear":
+        configuration = {"chunk_shape": [_edge(edges, size) for edges, size in _axes(configuration, shape)]}
+    elif name != "regular":
         raise UnsupportedError(f"chunk grid {name!r} is not supported", expected="'regular'")
     return chunk_sizes(configuration, "chunk_shape", shape)
+
+
+def _axes(configuration: Raw, shape: tuple[int, ...]) -> Iterator[tuple[list[JSON], int]]:
+    """The lengths of a rectilinear grid's chunks along each dimension, as they are written, and its size."""
+    axes = member(configuration, "chunk_shapes", list)
+    if configuration.get("kind") != "inline" or len(axes) != len(shape) or not all(type(a) is list for a in axes):
+        raise UnsupportedError(
+            "chunk grid 'rectilinear' is not supported where its chunks are not listed",
+            expected=f"kind 'inline', and {len(shape)} lists in chunk_shapes",
+            found=f"{configuration!r:.100}",
+        )
+    yield from zip(axes, shape, strict=True)
+
+
+def _edge(edges: list[JSON], size: int) -> int:
+    """The length of chunks that are all of one length; the registry of Zarr extensions says how lengths are written."""
+    runs: list[Any] = [edge if isinstance(edge, list) else [edge, 1] for edge in edges]
+    if not all(len(run) == 2 and all(type(n) is int and n >= 0 for n in run) for run in runs):
+        raise MetadataError(
+            "chunk_shapes are malformed", expected="lengths, or [length, times]", found=f"{edges!r:.100}"
+        )
+    lengths = {length for length, times in runs if times}
+    if sum(length * times for length, times in runs) != size:
+        raise MetadataError("chunk_shapes do not fit the shape", expected=size, found=f"{edges!r:.100}")
+    if len(lengths) > 1:
+        raise UnsupportedError(
+            "chunk grid 'rectilinear' is supported only where all chunks of a dimension are of one length",
+            found=f"{edges!r:.100}",
+            mend="Copy the array with zarr-python, chunks=(…), or leave it out with drop_variables",
+        )
+    return lengths.pop() if lengths else 0
 
 
 def _chunk_key_encoding(raw: Raw) -> ChunkKeyEncoding:

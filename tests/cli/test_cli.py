@@ -273,6 +273,65 @@ def test_control_characters_of_a_store_do_not_reach_the_terminal(run: Run, tmp_p
     assert json.loads(run("attrs", path, "--json")[1]) == evil
 
 
+WRONG = [
+    ("dump T t2m --sel lat=51 --isel lat=0", "by label and by position"),
+    ("dump T t2m --sel lat=51 lat=52", "'lat' only once"),
+    ("attrs T t2m --set a=1 a=2", "'a' only once"),
+    ("attrs T t2m --set a=1 --delete a", "set and deleted at once"),
+    ("info T --storage-option a=1 --storage-option a=2", "'a' only once"),
+    ("info --cdl", "zarrds info STORE"),
+    ("info FILE", "zarrds convert makes a store of a file"),
+    ("rename T t2m=", "a new name"),
+    ("rename T t2m=.x.zarrds-partial", "cannot be one"),
+    ("export T nowhere/x.nc", "there is no folder for the file"),
+    ("export T FOLDER --overwrite", "a folder stands where the file is to be"),
+    ("report T -o nowhere/x.html", "there is no folder for the file"),
+    ("report T -o FOLDER --overwrite", "a folder stands where the file is to be"),
+    ("convert T T/t2m --overwrite", "inside of what is copied"),
+    ("convert T T/new", "inside of what is copied"),
+    ("convert T OUT --encoding FOLDER", "the encoding cannot be read: Is a directory"),
+    ("rechunk T OUT --encoding nowhere.json", "the encoding cannot be read: No such file"),
+    ("copy T FILE --overwrite", "a file stands where the store is to be"),
+    ("rechunk T FILE --chunks lat=1 --overwrite", "a file stands where the store is to be"),
+    ("convert T FILE --overwrite", "a file stands where the store is to be"),
+    ("index T a", "found ['lat', 'lon', 't2m', 'time']"),
+]
+
+
+@pytest.mark.parametrize(("words", "expected"), WRONG, ids=[words for words, _ in WRONG])
+def test_more_wrong_words(run: Run, path: Path, tmp_path: Path, words: str, expected: str) -> None:
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "folder").mkdir()
+    zarrds.save(xr.Dataset(), path, group="a")
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    names = {"T": path, "FILE": tmp_path / "file", "FOLDER": tmp_path / "folder", "OUT": tmp_path / "out.zarr"}
+    given = [str(path / word[2:]) if word.startswith("T/") else str(names.get(word, word)) for word in words.split()]
+    status, out, err = run(*given)
+    assert (status, out) == (2, "")
+    assert expected in err
+    assert len(err.splitlines()) == 1
+    assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
+
+
+def test_find_among_single_values(run: Run, tmp_path: Path) -> None:
+    zarrds.save(xr.Dataset({"n": 5}, {"c": 7}), tmp_path / "n.zarr")
+    assert run("find", tmp_path / "n.zarr", "n > 4", "--csv")[:2] == (0, "c,n\n7,5\n")
+    assert run("find", tmp_path / "n.zarr", "n > 5", "--csv")[:2] == (0, "c,n\n")
+    assert run("find", tmp_path / "n.zarr", "c > 5", "--csv")[:2] == (0, "c\n7\n")
+
+
+def test_what_nobody_expected_is_one_line(run: Run, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise IndexError("list index out of range")
+
+    monkeypatch.setattr(zarrds, "verify", fail)
+    status, _, err = run("verify", path)
+    assert (status, err) == (
+        2,
+        "zarrds: error: IndexError: list index out of range. --debug shows where it came from\n",
+    )
+
+
 # ------------------------------------------------------------------------------ in a process of its own
 
 
@@ -298,8 +357,22 @@ def test_a_full_disk_for_the_output(path: Path) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full here")
+@pytest.mark.parametrize(("words", "status"), [("info T", 2), ("copy T OUT", 0)])
+def test_no_output_and_no_room_for_it(path: Path, tmp_path: Path, words: str, status: int) -> None:
+    places = {"T": path, "OUT": tmp_path / "out.zarr"}
+    line = [sys.executable, "-m", "zarrds", *(str(places.get(word, word)) for word in words.split())]
+    closed = subprocess.run(["sh", "-c", '"$@" >&-', "sh", *line], cwd=PROJECT, text=True, stderr=subprocess.PIPE)
+    assert closed.returncode == status
+    assert closed.stderr.splitlines() == ["zarrds: error: there is no standard output"] * (status // 2)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals")
-def test_an_interrupt_leaves_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGINT, signal.SIGTERM, pytest.param(getattr(signal, "SIGHUP", None), marks=pytest.mark.slow)],
+)
+def test_an_interrupt_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
     noise = np.random.default_rng(0).random((60, 300, 300))
     xr.Dataset({"a": (("t", "y", "x"), noise)}).to_netcdf(tmp_path / "a.nc", engine="netcdf4")
     line = [
@@ -315,7 +388,7 @@ def test_an_interrupt_leaves_nothing(tmp_path: Path) -> None:
     with subprocess.Popen(line, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         while process.poll() is None and not any("partial" in p.name for p in tmp_path.iterdir()):
             time.sleep(0.01)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, err = process.communicate(timeout=60)
     assert err == "zarrds: interrupted; nothing is left half-written\n"
     assert process.returncode == 2

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
+import re
+import struct
 import subprocess
 import sys
+import zlib
 from pathlib import Path
+from shutil import which
 from typing import Any
 
 import numpy as np
@@ -162,7 +167,7 @@ def test_memory_is_bounded_by_chunks_not_records(tmp_path: Path) -> None:
 def test_what_is_wrong_leaves_nothing(tmp_path: Path) -> None:
     out = tmp_path / "out.zarr"
     good = vcf(tmp_path / "good.vcf")
-    unsorted = vcf(tmp_path / "unsorted.vcf", records="X 9 . A T . . .\nX 5 . A T . . .\n")
+    unsorted = vcf(tmp_path / "unsorted.vcf", records="X 9 . A T . . . GT 0 0 0\nX 5 . A T . . . GT 0 0 0\n")
     (tmp_path / "text.vcf").write_text("no VCF", encoding="utf-8")
     for inputs, options, kind, problem in (
         (tmp_path / "nowhere.vcf", {}, StoreNotFoundError, "no file"),
@@ -187,3 +192,95 @@ def test_a_target_that_is_a_file_is_refused_before_any_work(tmp_path: Path, monk
     with pytest.raises(StoreExistsError, match="a file stands where"):
         zarrds.convert(vcf(tmp_path / "a.vcf"), tmp_path / "file", overwrite=True)
     assert (tmp_path / "file").read_text() == "mine"
+
+
+GOOD = "X 10 rs1 A T 30.5 PASS DP=3 GT 0/1 1|1 1\n"
+CUT = {  # what bcftools refuses too
+    "an empty line": (GOOD + "\n" + GOOD, "a line is empty"),
+    "no sample columns": (GOOD + "X 12 . A T . . DP=3 GT\n", "fewer columns"),
+    "no FORMAT": (GOOD + "X 12 . A T . . DP=3\n", "fewer columns"),
+    "one sample short": (GOOD + "X 12 . A T . . . GT 0/1 0/1\n", "a record cannot be read"),
+    "a position that is none": (GOOD + "X ten . A T . . . GT 0/1 0/1 1\n", "a record cannot be read"),
+    "a filter that is not declared": (GOOD + "X 12 . A T . odd . GT 0/1 0/1 1\n", "filter is not declared"),
+}
+
+
+@pytest.mark.parametrize("name", CUT)
+def test_records_that_are_damaged(tmp_path: Path, name: str) -> None:
+    records, problem = CUT[name]
+    with pytest.raises((UnsupportedError, EncodingError), match=problem):
+        zarrds.convert(vcf(tmp_path / "a.vcf", records=records), tmp_path / "out.zarr")
+    assert [p.name for p in tmp_path.iterdir()] == ["a.vcf"]
+
+
+def test_files_whose_ends_are_damaged(tmp_path: Path) -> None:
+    text = vcf(tmp_path / "a.vcf").read_bytes()
+    (tmp_path / "bom.vcf").write_bytes(b"\xef\xbb\xbf" + text)
+    with pytest.raises(UnsupportedError, match="mark of byte order"):
+        zarrds.convert(tmp_path / "bom.vcf", tmp_path / "out.zarr")
+    end = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
+    block = zlib.compressobj(wbits=-15)
+    data = block.compress(text) + block.flush()
+    head = bytes.fromhex("1f8b08040000000000ff060042430200") + struct.pack("<H", len(data) + 25)
+    whole = head + data + struct.pack("<II", zlib.crc32(text), len(text)) + end
+    (tmp_path / "whole.vcf.gz").write_bytes(whole)
+    zarrds.convert(tmp_path / "whole.vcf.gz", tmp_path / "whole.zarr")
+    (tmp_path / "cut.vcf.gz").write_bytes(whole[:-28])  # at the end of a block: htslib reads on without a word
+    with pytest.raises(UnsupportedError, match="cut off"):
+        zarrds.convert(tmp_path / "cut.vcf.gz", tmp_path / "out.zarr")
+    (tmp_path / "plain.vcf.gz").write_bytes(gzip.compress(text))
+    zarrds.convert(tmp_path / "plain.vcf.gz", tmp_path / "plain.zarr")
+    (tmp_path / "crlf.vcf").write_bytes(text.replace(b"\n", b"\r\n"))
+    zarrds.convert(tmp_path / "crlf.vcf", tmp_path / "crlf.zarr")
+    for name in ("plain", "crlf"):
+        xr.testing.assert_identical(
+            raw(tmp_path / f"{name}.zarr").drop_attrs(), raw(tmp_path / "whole.zarr").drop_attrs()
+        )
+    (tmp_path / "open.vcf").write_bytes(text[:-1])
+    with pytest.warns(UserWarning, match="may have been cut off"):
+        zarrds.convert(tmp_path / "open.vcf", tmp_path / "open.zarr")
+    assert not (tmp_path / "out.zarr").exists()
+
+
+def test_fields_that_are_not_declared(tmp_path: Path) -> None:
+    record = "X 10 . A T . . NEW=3;DP=1 GT:ZZ 0/1:1 1|1:2 1:3\n"
+    with pytest.warns(UserWarning, match="does not declare INFO/NEW, FORMAT/ZZ: left out"):
+        zarrds.convert(vcf(tmp_path / "a.vcf", records=record), tmp_path / "a.zarr")
+    assert raw(tmp_path / "a.zarr").variant_DP.values.tolist() == [1]
+    without = "".join(line for line in HEADER.splitlines(True) if "ID=GT" not in line)
+    with pytest.raises(EncodingError, match="genotypes that the header does not declare"):
+        zarrds.convert(vcf(tmp_path / "b.vcf", header=without, records=GOOD), tmp_path / "b.zarr")
+    assert not (tmp_path / "b.zarr").exists()
+    no_contigs = "".join(line for line in HEADER.splitlines(True) if "##contig" not in line)
+    zarrds.convert(vcf(tmp_path / "c.vcf", header=no_contigs, records=GOOD), tmp_path / "c.zarr")
+    assert raw(tmp_path / "c.zarr").contig_id.values.tolist() == ["X"]
+
+
+ODD = """\
+X 10 . A <DEL> 30 PASS . GT 0/1 0/0/1 1
+X 20 . N <INS>,<DUP:TANDEM> . . AF=0.5,. GT 1|2 . ./.
+X 30 . A A[Y:40[ . . WHO=a;WHO=b;DP=3;DP=4 GT:AD 0|1:1,2 0:. .|.:3,4
+X 31 . A * . . . GT 1 0 0
+X 32 . A . . . DP=. GT 0/0 0 .
+"""
+
+
+@pytest.mark.skipif(which("bcftools") is None, reason="bcftools is the oracle (Debian: bcftools)")
+def test_odd_records_as_bcftools_has_them(tmp_path: Path) -> None:
+    path = vcf(tmp_path / "a.vcf", records=ODD)
+    zarrds.convert(path, tmp_path / "a.zarr")
+    ds = raw(tmp_path / "a.zarr")
+    form = "%POS\t%REF\t%ALT\t%INFO/DP[\t%GT]\n"
+    said = subprocess.run(["bcftools", "query", "-f", form, path], capture_output=True, text=True, check=True).stdout
+    for i, line in enumerate(said.splitlines()):
+        position, ref, alt, depth, *calls = line.split("\t")
+        assert int(ds.variant_position[i]) == int(position)
+        alleles = [each for each in ds.variant_allele.values[i].tolist() if each]
+        assert alleles == [ref, *(alt.split(",") if alt != "." else [])]
+        assert int(ds.variant_DP[i]) == (-1 if depth == "." else int(depth))
+        for j, call in enumerate(calls):
+            expected = [-1 if each == "." else int(each) for each in re.split(r"[/|]", call)]
+            found = [each for each in ds.call_genotype.values[i, j].tolist() if each != -2]
+            assert found == expected, (i, j, call)
+            if len(expected) > 1:
+                assert bool(ds.call_genotype_phased[i, j]) == ("/" not in call)

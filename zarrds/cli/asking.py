@@ -58,7 +58,7 @@ def find(args: argparse.Namespace) -> int:
 
 def _columns(found: xr.Dataset) -> tuple[list[str], list[np.ndarray[Any, Any]]]:
     """Labels, or positions where there are no labels, and then the values."""
-    (dim,) = (found[name].dims[0] for name in list(found.coords)[-1:])
+    dim = found.variables[[*found.data_vars, *found.coords][-1]].dims[0]  # of positions, where there are any
     along = [name for name in found.variables if found.variables[name].dims == (dim,)]
     positions = {name for name in along if str(name).endswith("_index")}
     shown = [name for name in along if not (name in positions and str(name).removesuffix("_index") in along)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import Any
 
 import xarray as xr
@@ -16,13 +15,13 @@ from zarrds.cli.options import (
     add_store,
     as_labels,
     opened,
+    read_encoding,
     selection_of,
     storage_options,
 )
 from zarrds.cli.progress import wants_bar
 from zarrds.cli.terminal import message
 from zarrds.cli.words import chunk_sizes
-from zarrds.errors import EncodingError
 
 __all__ = ["add_commands"]
 
@@ -60,7 +59,7 @@ def convert(args: argparse.Namespace) -> int:
         concat_dim=args.concat,
         group=args.group,
         chunks=args.chunks,
-        encoding=None if args.encoding is None else _read_encoding(args.encoding),
+        encoding=read_encoding(args.encoding),
         compressors=_compressors(args.deflate, args.zstd, has_checksum=args.zarr_format != 2),
         zarr_format=args.zarr_format,
         overwrite=args.overwrite,
@@ -70,17 +69,6 @@ def convert(args: argparse.Namespace) -> int:
     )
     message(str(done))
     return 0
-
-
-def _read_encoding(path: str) -> dict[str, dict[str, Any]]:
-    with open(path, encoding="utf-8") as file:
-        try:
-            value = json.load(file)
-        except (ValueError, RecursionError) as error:
-            raise EncodingError(f"not JSON: {error}", path=path) from error
-    if not isinstance(value, dict) or not all(isinstance(each, dict) for each in value.values()):
-        raise EncodingError("not an encoding", path=path, expected='{"variable": {"chunks": [24, 10, 10], …}}')
-    return value
 
 
 def _compressors(deflate: int | None, zstd: int | None, *, has_checksum: bool) -> list[dict[str, Any]] | None:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
-from pathlib import Path
 from typing import Any
 
 import zarrds
-from zarrds.cli.options import Subparsers, add_command, add_store, opened, storage_options
+from zarrds.cli.options import Subparsers, add_command, add_store, opened, read_encoding, storage_options
 from zarrds.cli.progress import wants_bar
 from zarrds.cli.terminal import print_text
 from zarrds.cli.words import chunk_sizes
-from zarrds.errors import EncodingError
 from zarrds.storage.locate import as_store
 
 __all__ = ["add_commands"]
@@ -33,6 +30,7 @@ def add_commands(commands: Subparsers) -> None:
 
 
 def _add_places(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(goes_on=True)
     add_store(parser)
     parser.add_argument("target", metavar="TARGET", help="a path or a URL, where nothing is yet")
     parser.add_argument(
@@ -55,7 +53,7 @@ def rechunk(args: argparse.Namespace) -> int:
         **_common(args),
         "chunks": chunk_sizes(args.chunks) if args.chunks else None,
         "shards": chunk_sizes(args.shards) if args.shards else None,
-        "encoding": _encoding(args.encoding),
+        "encoding": read_encoding(args.encoding),
         "max_memory": args.max_memory,
     }
     if args.plan:
@@ -75,17 +73,3 @@ def _writing(args: argparse.Namespace) -> dict[str, Any]:
         "statistics": args.statistics,
         "progress": wants_bar(),
     }
-
-
-def _encoding(file: str | None) -> dict[str, Any] | None:
-    if file is None:
-        return None
-    try:
-        found = json.loads(Path(file).read_text())
-    except (OSError, ValueError) as error:
-        raise EncodingError(f"the encoding cannot be read: {error}", path=file, expected="JSON") from error
-    if not isinstance(found, dict) or not all(isinstance(each, dict) for each in found.values()):
-        raise EncodingError(
-            "no encoding", path=file, expected='{"VARIABLE": {"chunks": [24, 10], …}, …}', found=f"{found!r:.80}"
-        )
-    return found

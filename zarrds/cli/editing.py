@@ -12,6 +12,7 @@ from zarrds.cli.words import new_names, settings
 from zarrds.datasets.description.of_store import unknown_variable
 from zarrds.datasets.description.plain import json_value
 from zarrds.display.text import one_line
+from zarrds.errors import EncodingError
 
 __all__ = ["add_commands"]
 
@@ -46,6 +47,8 @@ def attrs(args: argparse.Namespace) -> int:
     store = opened(args)
     is_edit = bool(args.set or args.delete)
     changed = settings(args.set)
+    if both := sorted(set(changed) & set(args.delete)):
+        raise EncodingError("an attribute cannot be set and deleted at once", found=both)
     if args.variable is not None:
         there = [v.name for v in zarrds.info(store, group=args.group).variables]
         if args.variable not in there:
@@ -77,6 +80,7 @@ def drop(args: argparse.Namespace) -> int:
 
 def index(args: argparse.Namespace) -> int:
     """``zarrds index``."""
-    zarrds.index(opened(args), args.names or None, group=args.group, progress=wants_bar())
-    message(f"indexed {', '.join(args.names) or 'all variables'}")
+    names = list(dict.fromkeys(args.names))
+    zarrds.index(opened(args), names or None, group=args.group, progress=wants_bar())
+    message(f"indexed {', '.join(names) or 'all variables'}")
     return 0

@@ -13,6 +13,7 @@ from zarrds.cli.options import Subparsers, add_command, add_selection, add_store
 from zarrds.cli.terminal import print_json, print_page, print_text
 from zarrds.datasets.converting.selection import positions_of
 from zarrds.datasets.description.of_store import unknown_variable
+from zarrds.errors import SelectionError
 
 __all__ = ["add_commands"]
 
@@ -44,6 +45,8 @@ def info(args: argparse.Namespace) -> int:
     """``zarrds info``."""
     shown: zarrds.Info | zarrds.Versions
     if args.store is None:
+        if args.stored or args.cdl or args.group is not None:
+            raise SelectionError("--stored, --cdl and --group are of a store", expected="zarrds info STORE")
         shown = zarrds.info()
     else:
         shown = zarrds.info(opened(args), args.variables or None, group=args.group, stored=args.stored)

@@ -1,23 +1,14 @@
-"""``zarrds``: the entry point."""
+"""``zarrds``: the entry point, which imports next to nothing before an interrupt is no traceback any more."""
 
 from __future__ import annotations
 
-import argparse
-import os
+import signal
 import sys
-import traceback
-from collections.abc import Sequence
-from contextlib import suppress
-from difflib import get_close_matches
-
-import zarrds
-from zarrds.cli.terminal import message, print_text, shown_warnings
-from zarrds.errors import VariableNotFoundError, ZarrdsError
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 __all__ = ["main"]
-
-_OVERWRITE = ("mode='w'", "overwrite=True")  # in messages, which speak to who writes Python
-_EPILOG = "exit status: 0 done, 1 what was checked is not so (verify, diff), 2 wrong use or an error"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,81 +22,38 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit status: 0 done, 1 what was checked is not so, 2 wrong use or an error.
+        The exit status: 0 done, 1 what was checked is not so, 2 wrong use, an error, or interrupted by a signal.
     """
     try:
-        return _run(_parser().parse_args(argv))
-    except ZarrdsError as error:  # an option that cannot be read
-        message(f"error: {error}")
-        return 2
-    except SystemExit as stop:  # argparse has said why
-        return stop.code if isinstance(stop.code, int) else 2
-    except BrokenPipeError:
-        _close_stdout()
-        return 0  # who reads has seen enough
+        with _ended_as_interrupted():
+            from zarrds.cli.running import run  # which imports xarray
+
+            return run(argv)
     except KeyboardInterrupt:
-        message("interrupted; nothing is left half-written")
+        with suppress(OSError, AttributeError):  # there may be no stderr
+            sys.stderr.write("zarrds: interrupted; nothing is left half-written\n")
         return 2
 
 
-def _run(args: argparse.Namespace) -> int:
+@contextmanager
+def _ended_as_interrupted() -> Iterator[None]:
+    """Within, the signals that end a process do so as Ctrl-C does: what it had begun is removed first.
+
+    A second one ends it at once. Signals that somebody handles, or ignores (nohup), are left alone.
+    """
+    names = ("SIGTERM", "SIGHUP")  # Windows has no second
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    is_main = threading.current_thread() is threading.main_thread()
+    ours = [number for number in numbers if is_main and signal.getsignal(number) is signal.SIG_DFL]
+
+    def interrupt(number: int, frame: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        raise KeyboardInterrupt
+
     try:
-        with shown_warnings():
-            status: int = args.run(args)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        raise
-    except (ZarrdsError, OSError, MemoryError) as error:
-        return _failed(error, args)
-    except (ValueError, TypeError, KeyError, NotImplementedError, RuntimeError, ImportError) as error:
-        return _failed(error, args)  # of xarray and the libraries behind it, for bad input
-    return status
-
-
-def _failed(error: BaseException, args: argparse.Namespace) -> int:
-    if args.debug:
-        traceback.print_exc()
-    text = str(error) or type(error).__name__
-    for parameter in _OVERWRITE:
-        text = text.replace(parameter, "--overwrite")
-    if isinstance(error, VariableNotFoundError) and isinstance(error.found, list) and error.mend is None:
-        wanted = (error.key or "").rpartition("/")[2]
-        near = get_close_matches(wanted, map(str, error.found), n=3, cutoff=0.5)
-        text += f". Did you mean {' or '.join(map(repr, near))}?" if near else ""
-    message(f"error: {text}")
-    try:
-        sys.stdout.flush()
-    except OSError:  # that was the error
-        _close_stdout()
-    return 2
-
-
-def _close_stdout() -> None:
-    """Let nothing that is still buffered be written: Python would complain of it at the end."""
-    with suppress(OSError, ValueError):  # where it is no stream of the process's own
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-class _Version(argparse.Action):
-    """Prints the version; argparse's own would print before stdout is ours."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        print_text(f"zarrds {zarrds.__version__}")
-        parser.exit()
-
-
-def _parser() -> argparse.ArgumentParser:
-    # here, where an interrupt is no traceback: they import xarray
-    from zarrds.cli import asking, checking, converting, copying, editing, looking
-
-    parser = argparse.ArgumentParser(
-        prog="zarrds",
-        description="Look at, check, convert and edit labelled datasets in Zarr stores.",
-        epilog=_EPILOG,
-        allow_abbrev=False,
-    )
-    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and stop")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (looking, asking, checking, converting, copying, editing):
-        module.add_commands(commands)
-    return parser
+        for number in ours:
+            signal.signal(number, interrupt)
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import xarray as xr
 
 from zarrds.cli.words import parse_isel, parse_sel, settings
+from zarrds.errors import EncodingError
 from zarrds.storage.locate import as_store
 from zarrds.storage.protocol import Store
 
@@ -20,6 +22,7 @@ __all__ = [
     "add_store",
     "as_labels",
     "opened",
+    "read_encoding",
     "selection_of",
     "storage_options",
 ]
@@ -78,6 +81,24 @@ def storage_options(args: argparse.Namespace) -> Mapping[str, Any] | None:
 def opened(args: argparse.Namespace) -> Store:
     """The store that was named."""
     return as_store(args.store, storage_options(args))
+
+
+def read_encoding(path: str | None) -> dict[str, dict[str, Any]] | None:
+    """What a file of ``--encoding`` asks for."""
+    if path is None:
+        return None
+    try:
+        with open(path, encoding="utf-8") as file:
+            value = json.load(file)
+    except OSError as error:
+        raise EncodingError(f"the encoding cannot be read: {error.strerror or error}", path=path) from error
+    except (ValueError, RecursionError) as error:
+        raise EncodingError(f"the encoding cannot be read: not JSON: {error}", path=path) from error
+    if not isinstance(value, dict) or not all(isinstance(each, dict) for each in value.values()):
+        raise EncodingError(
+            "not an encoding", path=path, expected='{"VARIABLE": {"chunks": [24, 10], …}, …}', found=f"{value!r:.80}"
+        )
+    return value
 
 
 def as_labels(ds: xr.Dataset, sel: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,4 +10,4 @@ __all__ = ["wants_bar"]
 
 def wants_bar() -> bool:
     """Whether stderr is a terminal, and tqdm is there to draw on it."""
-    return sys.stderr.isatty() and find_spec("tqdm") is not None
+    return sys.stderr is not None and sys.stderr.isatty() and find_spec("tqdm") is not None

@@ -2,22 +2,54 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import os
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
 from zarrds.display.page import Page
 from zarrds.display.text import escaped, text_of
 
-__all__ = ["message", "print_json", "print_page", "print_text", "shown_warnings"]
+__all__ = [
+    "close_stdout",
+    "flush",
+    "message",
+    "prepare_stdout",
+    "print_json",
+    "print_page",
+    "print_text",
+    "shown_warnings",
+]
+
+
+def prepare_stdout() -> None:
+    """Let what the encoding of stdout and stderr does not have be written as escapes, and not be an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
+
+
+def flush() -> None:
+    """Have all results written. Raises OSError, of which BrokenPipeError means that nobody reads any more."""
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
+def close_stdout() -> None:
+    """Let nothing that is still buffered be written: Python would complain of it at the end."""
+    with suppress(OSError, ValueError, AttributeError):  # where it is no stream of the process's own
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def print_text(text: str, end: str = "\n") -> None:
     """Write a result; control characters, which a store may have in its names, are written as JSON has them."""
+    if sys.stdout is None:  # it was closed before the process began
+        raise OSError(errno.EBADF, "there is no standard output")
     sys.stdout.write(escaped(text) + end)
 
 
@@ -28,7 +60,8 @@ def print_json(value: Any) -> None:
 
 def message(text: str) -> None:
     """Write one line that is no result: an error, a warning, what was done."""
-    sys.stderr.write(f"zarrds: {escaped(' '.join(text.split()))}\n")
+    with suppress(OSError, AttributeError):  # there may be none, or a full disk behind it
+        sys.stderr.write(f"zarrds: {escaped(' '.join(text.split()))}\n")
 
 
 def print_page(page: Page) -> None:
@@ -37,8 +70,10 @@ def print_page(page: Page) -> None:
         print_text(text_of(page))
 
 
-def _has_colour(stream: TextIO) -> bool:
-    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+def _has_colour(stream: TextIO | None) -> bool:
+    return (
+        stream is not None and stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    )
 
 
 def _print_rich(page: Page) -> bool:

@@ -123,6 +123,8 @@ def new_names(words: Iterable[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for word in words:
         old, new = name_and_text(word, "old=new")
+        if not new:
+            raise _malformed(word, len(word), "a new name")
         _check_new(old, found, word, 0)
         found[old] = new
     return found
@@ -136,7 +138,12 @@ def settings(words: Iterable[str]) -> dict[str, Any]:
     >>> settings(["anon=true", "units=K", "levels=[1, 2]"])
     {'anon': True, 'units': 'K', 'levels': [1, 2]}
     """
-    return {name: _json_or_text(text) for name, text in map(name_and_text, words)}
+    found: dict[str, Any] = {}
+    for word in words:
+        name, text = name_and_text(word)
+        _check_new(name, found, word, 0)
+        found[name] = _json_or_text(text)
+    return found
 
 
 def _json_or_text(text: str) -> Any:

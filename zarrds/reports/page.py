@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import suppress
 from html import escape
 from typing import Any
 
@@ -19,10 +17,11 @@ from zarrds.display.html import document_of, html_of, table_html
 from zarrds.display.page import Table
 from zarrds.display.text import nbytes_text, one_line
 from zarrds.engine.progress import ProgressOption, progress_bar
-from zarrds.errors import StoreExistsError, StoreIOError, ZarrdsError, locating
+from zarrds.errors import ZarrdsError, locating
 from zarrds.metadata.documents import get_array, open_nodes
 from zarrds.reports.chunk_map import chunk_map_svg
 from zarrds.reports.pictures import picture_of
+from zarrds.storage.local.new_file import check_new_file, new_file
 from zarrds.storage.locate import as_store
 from zarrds.storage.protocol import Store
 
@@ -92,8 +91,7 @@ def report(
     True
     """
     name = os.fspath(path)
-    if os.path.lexists(name) and not overwrite:
-        raise StoreExistsError("the file exists", path=name, mend="Pass overwrite=True to replace it")
+    check_new_file(name, overwrite=overwrite)
     opened = as_store(store, storage_options)
     shown = info(opened, variables, group=group, stored=True)
     parts = [html_of(shown.page()), _STYLE, _findings(opened)]
@@ -107,7 +105,8 @@ def report(
             parts += _looks(opened, shown.group, variable, ds)
             if advance is not None:
                 advance(1)
-    _write(name, document_of(shown.source, "".join(parts)))
+    with new_file(name, overwrite=overwrite) as unfinished, open(unfinished, "w", encoding="utf-8") as file:
+        file.write(document_of(shown.source, "".join(parts)))
 
 
 def _findings(store: Store) -> str:
@@ -150,18 +149,3 @@ def _map(store: Store, group: str, variable: VariableInfo) -> str:
 
 def _figure(drawing: str, caption: str) -> str:
     return f"<figure>{drawing}<figcaption>{escape(caption)}</figcaption></figure>" if drawing else ""
-
-
-def _write(path: str, text: str) -> None:
-    """The file appears when it is whole."""
-    folder, name = os.path.split(os.path.abspath(path))
-    unfinished = os.path.join(folder, f".{name}.{secrets.token_hex(4)}.zarrds-partial")
-    try:
-        with open(unfinished, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(unfinished, path)
-    except OSError as error:
-        raise StoreIOError(f"the file could not be written: {error}", path=path) from error
-    finally:
-        with suppress(FileNotFoundError):
-            os.unlink(unfinished)

@@ -12,6 +12,7 @@ import xarray as xr
 
 from zarrds.datasets.converting.plan import as_blocks, encoding_for, stored_labels
 from zarrds.datasets.converting.sources import Source, open_dataset, open_groups, source_name
+from zarrds.datasets.writing.sources import check_not_inside
 from zarrds.datasets.writing.writer import save
 from zarrds.engine.progress import ProgressOption, progress_bar
 from zarrds.errors import EncodingError, LabelError, StoreExistsError, UnsupportedError, ZarrdsError
@@ -137,6 +138,9 @@ def convert(
     if len(each) > 1 and concat_dim is None:
         raise EncodingError("several inputs need a dimension to be joined along", mend="Pass concat_dim (--concat)")
     store = as_store(target, storage_options if isinstance(target, str | os.PathLike) else None)
+    for one in each:
+        if not isinstance(one, xr.Dataset | xr.DataArray | xr.DataTree) and not _is_file(one):
+            check_not_inside(store, as_store(one, storage_options if _is_url(one) else None))
     options = {"group": group, "durable": durable, "statistics": statistics}
     wanted = _Wanted(chunks, encoding, compressors, storage_options)
     mode: Literal["w", "w-"] = "w" if overwrite else "w-"
@@ -164,7 +168,16 @@ class _Wanted:
 
     def options_of(self, source: Source) -> Mapping[str, Any] | None:
         """What opens a source that is a URL."""
-        return self.storage_options if isinstance(source, str) and "://" in source else None
+        return self.storage_options if _is_url(source) else None
+
+
+def _is_url(source: Source) -> bool:
+    """Whether a source is a URL, which takes `storage_options`."""
+    return isinstance(source, str) and "://" in source
+
+
+def _is_file(source: Source) -> bool:
+    return isinstance(source, str | os.PathLike) and os.path.isfile(source)
 
 
 def _is_source(inputs: object) -> bool:

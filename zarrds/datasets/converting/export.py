@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -29,8 +27,9 @@ from zarrds.datasets.converting.selection import positions_of
 from zarrds.datasets.description.of_store import unknown_variable
 from zarrds.datasets.encoding.attributes import decoded_attributes
 from zarrds.engine.progress import ProgressOption, progress_bar
-from zarrds.errors import SelectionError, StoreExistsError, StoreIOError, UnsupportedError, locating
+from zarrds.errors import SelectionError, UnsupportedError, locating
 from zarrds.metadata.attributes import typed_attributes
+from zarrds.storage.local.new_file import check_new_file, new_file
 from zarrds.storage.locate import as_store
 from zarrds.storage.protocol import Store
 
@@ -114,8 +113,7 @@ def export(
     except ImportError as error:
         raise UnsupportedError("export needs netCDF4", mend="Install it: python -m pip install netCDF4") from error
     name = os.fspath(path)
-    if os.path.lexists(name) and not overwrite:
-        raise StoreExistsError("the file exists", path=name, mend="Pass overwrite=True to replace it")
+    check_new_file(name, overwrite=overwrite)
     if not 0 <= deflate <= 9:
         raise UnsupportedError("deflate is a number from 0 to 9", found=repr(deflate))
     opened = as_store(store, storage_options)
@@ -132,7 +130,7 @@ def export(
                     check_name(array.path, used)
         total = sum(prod(n for _, n in selected_shape(a, p.positions)) for p in parts for a in p.arrays.values())
         with (
-            _new_file(name, overwrite) as unfinished,
+            new_file(name, overwrite=overwrite) as unfinished,
             netCDF4.Dataset(unfinished, "w", format="NETCDF4") as file,
             progress_bar(total, "export", enabled=progress, unit="value") as advance,
         ):
@@ -187,28 +185,3 @@ def _groups(group: Group) -> Iterator[_Part]:
     yield _Part(group.path, typed_attributes(group.metadata), dict(group.arrays()), {})
     for _, child in group.groups():
         yield from _groups(child)
-
-
-@contextmanager
-def _new_file(path: str, overwrite: bool) -> Iterator[str]:
-    """The name of a file to fill, which gets its own name at the end; it is removed if the body fails."""
-    folder, name = os.path.split(os.path.abspath(path))
-    unfinished = os.path.join(folder, f".{name}.{secrets.token_hex(4)}.zarrds-partial")
-    try:
-        yield unfinished
-        with open(unfinished, "rb+") as file:
-            os.fsync(file.fileno())
-        if overwrite:
-            os.replace(unfinished, path)
-        else:
-            os.link(unfinished, path)  # which fails if another has made one meanwhile
-            os.unlink(unfinished)
-    except FileExistsError as error:
-        raise StoreExistsError("the file exists", path=path, mend="Pass overwrite=True to replace it") from error
-    except (OSError, RuntimeError) as error:  # the second is what netCDF4 raises, also for a full disk
-        if isinstance(error, StoreIOError | StoreExistsError):
-            raise
-        raise StoreIOError(f"the file could not be written: {error}", path=path) from error
-    finally:
-        with suppress(FileNotFoundError):
-            os.unlink(unfinished)

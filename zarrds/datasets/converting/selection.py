@@ -43,6 +43,13 @@ def positions_of(
     for name in [*sel, *isel]:
         if name not in ds.sizes and name not in ds.xindexes:
             raise SelectionError("no such dimension", key=name, found=sorted(map(str, ds.sizes)))
+        if name in sel and name in isel:
+            raise SelectionError(
+                "a dimension is selected by label and by position",
+                key=name,
+                expected="one of both",
+                found=f"sel {name}={sel[name]!s}, isel {name}={isel[name]!s}",
+            )
     dims = {dim for name in sel for dim in (ds.variables[name].dims if name in ds.variables else (name,))} | set(isel)
     # a variable of positions for each dimension, which goes through the same selection
     marks = {f"positions of {dim}": (dim, np.arange(ds.sizes[dim])) for dim in dims}

@@ -38,6 +38,7 @@ from zarrds.metadata.equality import is_same
 from zarrds.metadata.group_notes import with_group_notes
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node
 from zarrds.metadata.transaction import change_documents
+from zarrds.storage.local.files import is_partial
 from zarrds.storage.locate import as_store
 from zarrds.storage.protocol import Store, check_key, check_prefix
 
@@ -309,7 +310,8 @@ def _check_names(there: _Group, dims: set[str], standing: set[str], names: Mappi
             )
     check_parts(there.notes, names, there.path_of)
     for new in names.values():
-        if new in standing or "/" in new or new in DOCUMENTS or list(names.values()).count(new) > 1:
+        is_kept = "/" in new or new in DOCUMENTS or is_partial(new)
+        if new in standing or is_kept or list(names.values()).count(new) > 1:
             raise LabelError(
                 "the new name is taken already, or cannot be one",
                 key=there.path_of(new),

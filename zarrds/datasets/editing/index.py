@@ -110,7 +110,7 @@ def _named(nodes: Nodes, path: str, name: str) -> tuple[str, ArrayMetadata]:
     where = f"{path}/{check_key(name)}" if path else check_key(name)
     metadata = nodes.get(where)
     if not isinstance(metadata, ArrayMetadata):
-        there = sorted(nodes.names(path))
+        there = sorted(name for name, node in nodes.children(path).items() if isinstance(node, ArrayMetadata))
         raise VariableNotFoundError("no such variable in the store", key=where, found=there)
     is_label = _is_label(where, metadata)
     if is_label and not is_recordable(metadata):

@@ -228,13 +228,14 @@ def _points(ds: xr.Dataset, question: Question, columns: list[Hashable], answers
         chosen = variable.isel(indexers) if indexers else variable
         return xr.Variable(chosen.dims, chosen.values, variable.attrs)
 
-    coordinates = {name: taken(name) for name in ds.coords if set(ds.variables[name].dims) <= set(question.dims)}
+    names = [name for name in ds.coords if set(ds.variables[name].dims) <= set(question.dims)]
+    if not question.dims:  # all variables are single values: there is one element, or none
+        n = answers.positions.size
+        single = {name: xr.Variable((point,), np.repeat(ds.variables[name].values, n)) for name in [*columns, *names]}
+        return xr.Dataset(single, attrs=ds.attrs).set_coords(names)
+    coordinates = {name: taken(name) for name in names}
     for dim, index in at.items():
         about = {"long_name": f"position along {dim}"}
         coordinates[_index_name(ds, dim)] = xr.Variable((point,), np.asarray(index, np.int64), about)
-    if not question.dims:  # all variables are single values: there is one element, or none
-        n = answers.positions.size
-        data = {name: xr.Variable((point,), np.repeat(ds.variables[name].values, n)) for name in columns}
-        return xr.Dataset(data, coordinates, ds.attrs)
     data = {name: taken(name) for name in columns if name not in coordinates}
     return xr.Dataset(data, coordinates, ds.attrs)

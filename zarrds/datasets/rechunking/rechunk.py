@@ -21,6 +21,7 @@ from zarrds.datasets.rechunking.sources import Copied, Source, open_source, plan
 from zarrds.datasets.writing.new_store import Target, find_target
 from zarrds.datasets.writing.noting import Touched, all_of, put_statistics, with_statistics
 from zarrds.datasets.writing.order import noted_again
+from zarrds.datasets.writing.sources import check_not_inside
 from zarrds.display.text import nbytes_of
 from zarrds.engine.executor import n_cores
 from zarrds.engine.progress import ProgressOption, progress_bar
@@ -271,12 +272,7 @@ def _check_apart(source: Store, goal: Store) -> None:
     """Check that a copy does not replace a part of what is copied."""
     if goal == source:
         raise StoreExistsError("a store cannot be copied onto itself", mend="Choose another target, then rename it")
-    if isinstance(goal, LocalStore) and isinstance(source, LocalStore):
-        here, there = (os.path.join(os.path.realpath(store.root), "") for store in (source, goal))
-    else:
-        here, there = (f"{store.path.rstrip('/')}/" for store in (source, goal))
-    if there.startswith(here):
-        raise StoreExistsError("the target lies inside of what is copied", mend="Choose another target")
+    check_not_inside(goal, source)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ Source: the VCF Zarr specification 0.5 (names, dimensions, missing and fill valu
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,10 +15,22 @@ import numpy as np
 
 from zarrds.errors import EncodingError, StoreNotFoundError, UnsupportedError
 
-__all__ = ["FLOAT_FILL", "FLOAT_MISSING", "Field", "Header", "open_vcf", "read_header", "smallest_integer"]
+__all__ = [
+    "FLOAT_FILL",
+    "FLOAT_MISSING",
+    "Field",
+    "Header",
+    "check_declared",
+    "check_whole",
+    "open_vcf",
+    "read_header",
+    "smallest_integer",
+]
 
 # bit patterns that VCF Zarr gives to floats that are missing, and to those that only fill a row
 FLOAT_MISSING, FLOAT_FILL = np.array([0x7F800001, 0x7F800002], "<u4").view("<f4")
+# an empty block, with which every BGZF file ends (SAM specification, 4.1.2)
+_BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 # names of arrays that a field must not take
 _RESERVED = frozenset(
     "variant_contig variant_position variant_length variant_id variant_id_mask variant_allele variant_quality "
@@ -86,7 +99,44 @@ def open_vcf(path: str) -> Any:
     try:
         return VCF(path)
     except Exception as error:  # cyvcf2 raises nothing more particular
-        raise UnsupportedError("not a VCF file", path=path, mend="Check that the file is complete") from error
+        raise UnsupportedError(
+            "not a VCF file, or its header is damaged",
+            path=path,
+            mend="Check that the file is complete; bcftools view says more",
+        ) from error
+
+
+def check_whole(path: str) -> None:
+    """Check what cyvcf2 passes over at both ends of a file: a mark of byte order, and an end that was cut off.
+
+    Raises
+    ------
+    UnsupportedError
+
+    Warns
+    -----
+    UserWarning
+        If the last line of a text has no end: nobody can tell whether it is whole.
+    """
+    if not os.path.isfile(path):
+        return
+    with open(path, "rb") as file:
+        head = file.read(18)
+        file.seek(-min(len(_BGZF_END), file.seek(0, os.SEEK_END)), os.SEEK_END)
+        tail = file.read()
+    if head.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
+        raise UnsupportedError(
+            "the file begins with a mark of byte order", path=path, mend="Write it as UTF-8 without one (BOM)"
+        )
+    if head[:3] == b"\x1f\x8b\x08" and head[3:4] == b"\x04" and head[12:14] == b"BC":
+        if tail != _BGZF_END:
+            raise UnsupportedError(
+                "the file has no BGZF end marker: its end was cut off",
+                path=path,
+                mend="Get it anew; if it is whole after all, bgzip -cd FILE | bgzip writes it with its end",
+            )
+    elif head.startswith(b"##") and not tail.endswith(b"\n"):
+        warnings.warn(f"{path}: the last line has no end: the file may have been cut off", stacklevel=2)
 
 
 def read_header(vcf: Any, path: str) -> Header:
@@ -103,7 +153,12 @@ def read_header(vcf: Any, path: str) -> Header:
         elif kind in ("INFO", "FORMAT"):
             field = Field(kind, line["ID"], line["Number"], line["Type"], _unquoted(line, "Description"))
             if field.array in _RESERVED or "/" in field.name:
-                raise EncodingError("a field has the name of another array", path=path, key=f"{kind}/{field.name}")
+                raise EncodingError(
+                    "a field has the name of another array, or one that no array can have",
+                    path=path,
+                    key=f"{kind}/{field.name}",
+                    mend="Rename it: bcftools annotate --rename-annots",
+                )
             fields.append(field)
     filters.sort(key=lambda each: each[0] != "PASS")  # the first; the others keep their order
     try:
@@ -113,6 +168,38 @@ def read_header(vcf: Any, path: str) -> Header:
     return Header(
         tuple(vcf.samples), tuple(vcf.seqnames), lengths, tuple(filters), tuple(fields), has_genotypes, _meta(vcf)
     )
+
+
+def check_declared(vcf: Any, header: Header, path: str) -> None:
+    """Tell of fields that records have and the header does not, once all records were read.
+
+    htslib adds to the header what it meets, as text: what is left out of the store for that is no surprise then.
+
+    Raises
+    ------
+    EncodingError
+        If it is the genotypes.
+
+    Warns
+    -----
+    UserWarning
+        For all others.
+    """
+    known = {(field.category, field.name) for field in header.fields}
+    now = [(line["HeaderType"], line["ID"]) for line in vcf.header_iter() if line["HeaderType"] in ("INFO", "FORMAT")]
+    new = [f"{kind}/{name}" for kind, name in now if (kind, name) not in known and (kind, name) != ("FORMAT", "GT")]
+    if not header.has_genotypes and ("FORMAT", "GT") in now:
+        raise EncodingError(
+            "records have genotypes that the header does not declare",
+            path=path,
+            key="FORMAT/GT",
+            mend="Declare them: bcftools annotate -h, or bcftools reheader",
+        )
+    if new:
+        warnings.warn(
+            f"{path}: the header does not declare {', '.join(new)}: left out; bcftools annotate -h declares them",
+            stacklevel=2,
+        )
 
 
 def _unquoted(line: Any, name: str) -> str:

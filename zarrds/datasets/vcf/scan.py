@@ -9,7 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from zarrds.datasets.vcf.fields import Field, Header, open_vcf, read_header, smallest_integer
+from zarrds.datasets.vcf.fields import (
+    Field,
+    Header,
+    check_declared,
+    check_whole,
+    open_vcf,
+    read_header,
+    smallest_integer,
+)
 from zarrds.datasets.vcf.values import genotypes_of, raw_value, values_of
 from zarrds.errors import EncodingError, UnsupportedError
 
@@ -105,6 +113,7 @@ def scan(path: str, told: Callable[[int], Any] | None = None) -> Scan:
     EncodingError
         If its records are not sorted, or there are none.
     """
+    check_whole(path)
     vcf = open_vcf(path)
     header = read_header(vcf, path)
     names = ["alt", "variant_position", "variant_length", "call_genotype", *(f.array for f in header.fields)]
@@ -132,13 +141,25 @@ def scan(path: str, told: Callable[[int], Any] | None = None) -> Scan:
             told(1)
     if not found.n:
         raise EncodingError("the file has no records", path=path)
+    check_declared(vcf, header, path)
     return found
 
 
 def records_of(vcf: Any, path: str) -> Any:
     """The records of a file, with an error of ours where it is damaged."""
+    n_columns = 9 + len(vcf.samples) if vcf.samples else 8
     try:
-        yield from vcf
+        for record in vcf:
+            if not record.CHROM:  # to ask anything else of it would end the process
+                raise UnsupportedError("a line is empty, or has no contig", path=path, mend="Remove that line")
+            if n_columns > 8 and not record.FORMAT and str(record).count("\t") + 1 < n_columns:
+                raise UnsupportedError(
+                    "a line has fewer columns than the header",
+                    path=path,
+                    key=f"{record.CHROM}:{record.POS}",
+                    mend="Check that the file is complete",
+                )
+            yield record
     except (EncodingError, UnsupportedError):
         raise
     except Exception as error:  # cyvcf2 raises nothing more particular

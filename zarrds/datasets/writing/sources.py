@@ -10,12 +10,13 @@ import xarray as xr
 
 from zarrds.compat.xarray_internals import DeferredIndex, MappedArray, lazy_data
 from zarrds.datasets.reading.lazy import LazyArray
+from zarrds.errors import StoreExistsError
 from zarrds.labels.sorted.lazy_index import unread_source
 from zarrds.labels.sorted.reading import StoredLabels
 from zarrds.storage.protocol import Store
 from zarrds.storage.traits import folder_of
 
-__all__ = ["reads_from"]
+__all__ = ["check_not_inside", "reads_from"]
 
 # what wrappers of lazily read data call what they wrap: of xarray, of its zarr engine, of dask's tasks and data nodes
 _WRAPPED = ("array", "_array", "args", "kwargs", "value")
@@ -29,6 +30,24 @@ def reads_from(variables: Iterable[xr.Variable], store: Store) -> bool:
     hidden in a function is not.
     """
     return any(_is_same_place(found, store) for variable in variables for found in _stores(variable))
+
+
+def check_not_inside(goal: Store, source: Store) -> None:
+    """Check that a new store does not take the place of a part of one that it is made from.
+
+    Raises
+    ------
+    StoreExistsError
+        If the root of `goal` lies below that of `source`.
+    """
+    above, below = _place(source), _place(goal)
+    if below.startswith(above) and below != above:
+        raise StoreExistsError("the target lies inside of what is copied", path=goal.path, mend="Choose another target")
+
+
+def _place(store: Store) -> str:
+    folder = folder_of(store)
+    return f"{store.path.rstrip('/')}/" if folder is None else os.path.join(os.path.realpath(folder), "")
 
 
 def _is_same_place(found: Any, store: Store) -> bool:

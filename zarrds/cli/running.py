@@ -1,0 +1,99 @@
+"""One command: its words read, its errors told in one line."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import traceback
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+import zarrds
+from zarrds.cli import asking, checking, converting, copying, editing, looking
+from zarrds.cli.terminal import close_stdout, flush, message, prepare_stdout, print_text, shown_warnings
+from zarrds.errors import StoreNotFoundError, VariableNotFoundError, ZarrdsError
+
+__all__ = ["run"]
+
+_OVERWRITE = ("mode='w'", "overwrite=True")  # in messages, which speak to who writes Python
+_GOES_ON = "; the same command goes on from what was done"
+_EPILOG = "exit status: 0 done, 1 what was checked is not so (verify, diff), 2 wrong use or an error"
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Run one command, as `zarrds.cli.main.main`, but for interrupts while nothing is done yet."""
+    prepare_stdout()
+    args: argparse.Namespace | None = None
+    try:
+        args = _parser().parse_args(argv)
+        with shown_warnings():
+            status: int = args.run(args)
+        flush()
+    except BrokenPipeError:
+        close_stdout()
+        return 0  # who reads has seen enough
+    except KeyboardInterrupt:
+        goes_on = args is not None and getattr(args, "goes_on", False)
+        message(f"interrupted; nothing is left half-written{_GOES_ON if goes_on else ''}")
+        return 2
+    except SystemExit as stop:  # argparse has said why
+        return _ended(stop)
+    except Exception as error:  # also those of xarray and the libraries behind it, for bad input
+        return _failed(error, args)
+    return status
+
+
+def _ended(stop: SystemExit) -> int:
+    try:
+        flush()
+    except BrokenPipeError:
+        close_stdout()
+    except OSError as error:
+        return _failed(error, None)
+    return stop.code if isinstance(stop.code, int) else 2
+
+
+def _failed(error: Exception, args: argparse.Namespace | None) -> int:
+    if args is not None and args.debug:
+        traceback.print_exc()
+    text = str(error) or type(error).__name__
+    if isinstance(error, OSError) and not isinstance(error, ZarrdsError):
+        text = f"{error.strerror}: {error.filename!r}" if error.filename else error.strerror or text
+    elif not isinstance(error, ZarrdsError | MemoryError):
+        text = f"{type(error).__name__}: {text}. --debug shows where it came from"
+    for parameter in _OVERWRITE:
+        text = text.replace(parameter, "--overwrite")
+    if isinstance(error, StoreNotFoundError) and error.path is not None and os.path.isfile(error.path):
+        text = f"a file, and no Zarr store (in store {error.path!r}). zarrds convert makes a store of a file"
+    if isinstance(error, VariableNotFoundError) and isinstance(error.found, list) and error.mend is None:
+        wanted = (error.key or "").rpartition("/")[2]
+        near = get_close_matches(wanted, map(str, error.found), n=3, cutoff=0.5)
+        text += f". Did you mean {' or '.join(map(repr, near))}?" if near else ""
+    message(f"error: {text}")
+    try:
+        flush()
+    except OSError:  # that was the error
+        close_stdout()
+    return 2
+
+
+class _Version(argparse.Action):
+    """Prints the version; argparse's own would print before stdout is ours."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        print_text(f"zarrds {zarrds.__version__}")
+        parser.exit()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="zarrds",
+        description="Look at, check, convert and edit labelled datasets in Zarr stores.",
+        epilog=_EPILOG,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and stop")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for module in (looking, asking, checking, converting, copying, editing):
+        module.add_commands(commands)
+    return parser

@@ -29,8 +29,6 @@ __all__ = ["aggregate"]
 
 How: TypeAlias = Literal["min", "max", "count", "sum", "mean"]
 _HOWS = get_args(How)
-# elements that one thread reads in one go, unless a chunk has more
-_BOX = 2**22
 # elements of a block where there are no chunks to go by
 _BLOCK = 2**20
 
@@ -254,7 +252,7 @@ class _Reduction:
             return int(np.count_nonzero(wanted[box]))
 
         size_of = partial(blocks.size_of, self._edges)
-        inside = list(blocks.boxes(wanted, size_of, _BOX, 1.0)) if wanted.any() else []
+        inside = list(blocks.boxes(wanted, size_of, blocks.box_size(self._edges), 1.0)) if wanted.any() else []
         at_once = 4 * executor.n_cores()
         for start in range(0, len(inside), at_once):
             some = inside[start : start + at_once]

@@ -20,9 +20,10 @@ from zarrds.errors import ResultSizeError
 __all__ = ["Answers", "count_matches", "find_matches", "has_match", "results_of"]
 
 T = TypeVar("T")
-# elements that one thread reads and looks at in one go, and that are looked at before the next ones are begun
-_BOX = 2**22
+# elements that are looked at before the next ones are begun
 _SLAB = 2**26
+# bytes that a box counts as
+_BOX_NBYTES = 2**22
 # of an element that is no number
 _OBJECT_NBYTES = 64
 
@@ -195,12 +196,13 @@ def _in_slabs(
             yield [work(())] if wanted else []
             return
         row = question.size / max(question.shape[0], 1)
+        limit = blocks.box_size(question.edges)
         for slab in blocks.slabs(question.edges[0], row, _SLAB):
             here = wanted[slab]
             if not here.any():
                 continue
             size_of = partial(_size_in, question, slab.start)
-            inside = [_moved(box, slab.start) for box in blocks.boxes(here, size_of, _BOX, density)]
+            inside = [_moved(box, slab.start) for box in blocks.boxes(here, size_of, limit, density)]
             yield results_of(inside, work, lambda box: int(np.count_nonzero(wanted[box])), advance)
 
 
@@ -218,7 +220,7 @@ def results_of(
         if advance is not None:
             advance(n_blocks(inside[i]))
 
-    executor.run(range(len(inside)), lambda: do, part_nbytes=_BOX)
+    executor.run(range(len(inside)), lambda: do, part_nbytes=_BOX_NBYTES)
     return [results[i] for i in range(len(inside))]
 
 

@@ -17,6 +17,7 @@ from zarrds.codecs.base import AnyArray
 __all__ = [
     "DENSITY",
     "Box",
+    "box_size",
     "boxes",
     "coarser",
     "elements_of",
@@ -36,6 +37,10 @@ Box: TypeAlias = tuple[slice, ...]
 
 # of the blocks of a box that is read as one, so many must be wanted
 DENSITY = 0.75
+# elements of a box that is read as one: of large blocks few, which stay in the processor's cache, of small ones many
+_BOX = 2**19
+_BOX_OF_SMALL = 2**22
+_SMALL = 2**17
 
 
 def run_edges(numbers: AnyArray) -> AnyArray:
@@ -93,6 +98,12 @@ def with_even_edges(edges: Mapping[int, AnyArray], shape: Sequence[int], limit: 
 def elements_of(edges: Sequence[AnyArray], box: Sequence[slice]) -> tuple[slice, ...]:
     """The elements in a box of blocks."""
     return tuple(slice(int(each[part.start]), int(each[part.stop])) for each, part in zip(edges, box, strict=True))
+
+
+def box_size(edges: Sequence[AnyArray]) -> int:
+    """Elements of a box that one thread reads in one go, unless a block has more."""
+    block = prod(int(np.diff(each).max(initial=1)) for each in edges)
+    return _BOX if block >= _SMALL else _BOX_OF_SMALL
 
 
 def size_of(edges: Sequence[AnyArray], box: Sequence[slice]) -> float:

@@ -87,6 +87,11 @@ class _Handler(BaseHTTPRequestHandler):
         except (ConnectionError, ValueError):
             self.close_connection = True
 
+    def handle_expect_100(self) -> bool:
+        found = super().handle_expect_100()
+        self.wfile.flush()  # who asks (s3fs) waits for it
+        return found
+
     def _any(self) -> None:
         state = self.state
         parts = urllib.parse.urlsplit(self.path)

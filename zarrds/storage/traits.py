@@ -18,6 +18,7 @@ __all__ = [
     "GrowingStore",
     "Growth",
     "InFolder",
+    "Located",
     "ManyValues",
     "SizedListing",
     "SpanValues",
@@ -98,6 +99,16 @@ class Damaged(Protocol):
 
     def damaged(self) -> list[str]:
         """The names of what says nothing to anybody; ``Store.clean(repair=True)`` removes it."""
+        ...
+
+
+@runtime_checkable
+class Located(Protocol):
+    """A store behind a network, whose path does not tell all of where its keys are."""
+
+    @property
+    def location(self) -> str:
+        """Where its keys are, whoever asks for them; that of what lies inside begins with it. Not to be shown."""
         ...
 
 

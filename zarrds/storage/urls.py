@@ -8,8 +8,8 @@ from typing import Any
 
 from zarrds.errors import EncodingError, UnsupportedError
 from zarrds.storage.fsspec.store import RemoteStore
-from zarrds.storage.obstore.objects import is_usable
-from zarrds.storage.obstore.places import SCHEMES, UntranslatableError
+from zarrds.storage.obstore.connections import is_usable
+from zarrds.storage.obstore.places import SCHEMES, UntranslatableError, for_fsspec
 from zarrds.storage.obstore.store import ObjectStore
 from zarrds.storage.protocol import Store
 from zarrds.storage.secrets import without_secrets
@@ -34,13 +34,15 @@ def store_of_url(url: str, options: Mapping[str, Any]) -> Store:
         For options that do not fit the URL.
     """
     is_known = "::" not in url and url.partition("://")[0].lower() in SCHEMES
-    if not is_known or not is_usable() or find_spec("obstore") is None:
+    if not is_known:
         return RemoteStore(url, options)
+    if not is_usable() or find_spec("obstore") is None:
+        return RemoteStore(url, for_fsspec(url, options))
     try:
         return ObjectStore(url, options)
     except UntranslatableError as reason:
         try:
-            return RemoteStore(url, options)
+            return RemoteStore(url, for_fsspec(url, options))
         except (UnsupportedError, EncodingError) as error:
             error.found = f"the option {reason.args[0]}, which obstore has nothing like; {error.found}"
             error.located(path=without_secrets(url))

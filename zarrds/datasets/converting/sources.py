@@ -30,16 +30,24 @@ def source_name(source: Source) -> str:
     """How a source is called in messages."""
     if isinstance(source, xr.Dataset | xr.DataArray | xr.DataTree):
         return f"xarray.{type(source).__name__}"
-    return source.path if isinstance(source, Store) else os.fspath(source)
+    name = _file_name(source)
+    return as_store(source).path if name is None else name
+
+
+def _file_name(source: object) -> str | None:
+    """What may be the name of a file; None for store objects, of whatever library."""
+    if isinstance(source, str):
+        return source
+    # a UPath is as a path, but need not be one
+    return os.fspath(source) if isinstance(source, os.PathLike) and not hasattr(source, "storage_options") else None
 
 
 def is_store(source: Source, storage_options: Mapping[str, Any] | None = None) -> bool:
     """Whether a source is a Zarr store."""
-    if isinstance(source, Store):
-        return True
-    if not isinstance(source, str | os.PathLike):
+    if isinstance(source, xr.Dataset | xr.DataArray | xr.DataTree):
         return False
-    if os.path.isfile(source):
+    name = _file_name(source)
+    if name is not None and os.path.isfile(name):
         return False
     return zarr_format_of(as_store(source, storage_options)) is not None
 
@@ -88,10 +96,9 @@ def open_dataset(
 def _opened(
     source: str | os.PathLike[str] | Store, storage_options: Mapping[str, Any] | None, options: Mapping[str, Any]
 ) -> dict[str, xr.Dataset]:
-    if not isinstance(source, Store):
-        name = os.fspath(source)
-        if os.path.isfile(name):
-            return _opened_file(name, options)
+    name = _file_name(source)
+    if name is not None and os.path.isfile(name):
+        return _opened_file(name, options)
     store: Any = as_store(source, storage_options)
     return dict(xr.open_groups(store, engine="zarrds", **options))
 

@@ -14,7 +14,7 @@ from zarrds.errors import StoreExistsError
 from zarrds.labels.sorted.lazy_index import unread_source
 from zarrds.labels.sorted.reading import StoredLabels
 from zarrds.storage.protocol import Store
-from zarrds.storage.traits import folder_of
+from zarrds.storage.traits import Located, folder_of, has_trait
 
 __all__ = ["check_not_inside", "reads_from"]
 
@@ -40,8 +40,12 @@ def check_not_inside(goal: Store, source: Store) -> None:
     StoreExistsError
         If the root of `goal` lies below that of `source`.
     """
-    above, below = _place(source), _place(goal)
-    if below.startswith(above) and below != above:
+    if has_trait(source, Located) and has_trait(goal, Located):
+        is_inside = goal.location.startswith(source.location)  # or the same, by other credentials
+    else:
+        above, below = _place(source), _place(goal)
+        is_inside = below.startswith(above) and below != above
+    if is_inside:
         raise StoreExistsError("the target lies inside of what is copied", path=goal.path, mend="Choose another target")
 
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import datetime
 import errno
 import os
+import re
 import threading
 import urllib.parse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any, TypeAlias
 
@@ -23,7 +24,7 @@ from zarrds.errors import (
     UnsupportedError,
     ZarrdsError,
 )
-from zarrds.storage.secrets import without_secrets
+from zarrds.storage.secrets import scrubbed, secrets_of, spellings, without_secrets
 
 __all__ = ["Info", "Objects", "age_of", "identity_of", "read_only"]
 
@@ -43,6 +44,7 @@ _TELLING = frozenset(
 )
 _TIMES = ("mtime", "LastModified", "last_modified", "modified", "updated", "created")
 
+_UNKNOWN_OPTION = re.compile(r"unexpected keyword argument '(\w+)'")
 _ATTEMPTS = 100  # of a write whose folder others remove again and again
 
 
@@ -88,6 +90,7 @@ class Objects:
     def __init__(self, url: str, options: Mapping[str, Any]) -> None:
         self.url = url
         self.options = dict(options)
+        self._secrets = spellings(secrets_of([url, self.options]))
         self._connect()
 
     def __reduce__(self) -> tuple[type[Objects], tuple[str, dict[str, Any]]]:
@@ -299,13 +302,20 @@ class Objects:
         except NotImplementedError as exc:
             if writing:
                 raise read_only(doing) from exc
-            raise _failure(exc, doing) from exc
+            raise self._failure(exc, doing) from self._cause(exc)
         except FileNotFoundError as exc:
             if absence:
                 raise
-            raise _failure(exc, doing) from exc
+            raise self._failure(exc, doing) from self._cause(exc)
         except Exception as exc:  # every package behind fsspec has errors of its own
-            raise _failure(exc, doing) from exc
+            raise self._failure(exc, doing) from self._cause(exc)
+
+    def _failure(self, exc: Exception, doing: str) -> ZarrdsError:
+        return _failure(exc, doing, self._secrets)
+
+    def _cause(self, exc: Exception) -> Exception | None:
+        """An error that may be shown; None for one with secrets."""
+        return exc if scrubbed(repr(exc), self._secrets) == repr(exc) else None
 
 
 def identity_of(info: Info) -> tuple[str, ...]:
@@ -350,11 +360,12 @@ def _connected(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:
         raise EncodingError(
             "the URL, or its storage_options, cannot be used",
             path=without_secrets(url),
-            found=f"{type(exc).__name__}: {exc}",
+            found=scrubbed(f"{type(exc).__name__}: {exc}", spellings(secrets_of([url, options]))),
             mend="The documentation of the package behind this kind of URL lists the options that it takes",
         ) from exc
     except Exception as exc:  # every package behind fsspec has errors of its own
-        raise _failure(exc, "open").located(path=without_secrets(url)) from exc
+        secrets = spellings(secrets_of([url, options]))
+        raise _failure(exc, "open", secrets).located(path=without_secrets(url)) from None
     return system, root
 
 
@@ -390,20 +401,28 @@ def read_only(doing: str) -> ReadOnlyError:
     )
 
 
-def _failure(exc: Exception, doing: str) -> StoreIOError:
+def _failure(exc: Exception, doing: str, secrets: Iterable[str]) -> ZarrdsError:
+    unknown = _UNKNOWN_OPTION.search(str(exc)) if isinstance(exc, TypeError) else None
+    if unknown is not None:  # some packages look at their options when they connect
+        return EncodingError(
+            "the file system does not take one of the storage_options",
+            found=unknown[1],
+            mend="The documentation of the package behind this kind of URL lists the options that it takes",
+        )
     reason = getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
     response = getattr(exc, "response", exc)  # of requests; aiohttp tells it in the error itself
     status = getattr(response, "status_code", getattr(response, "status", None))
     denied = isinstance(exc, PermissionError) or status in (401, 403)
     error = StoreIOError(
         f"cannot {doing}: {'permission denied' if denied else 'the file system refuses'}",
-        found=f"{type(exc).__name__}: {reason}",
+        found=f"{type(exc).__name__}: {scrubbed(reason, secrets)}",
         mend="Check the credentials in storage_options, and what they allow"
         if denied
         else "Check the connection, the URL and the storage_options, and try again",
     )
     if isinstance(exc, OSError):
-        error.errno, error.strerror, error.filename = exc.errno, exc.strerror, exc.filename
+        error.errno, error.strerror = exc.errno, exc.strerror and scrubbed(str(exc.strerror), secrets)
+        error.filename = without_secrets(exc.filename) if isinstance(exc.filename, str) else exc.filename
     if denied:
         error.errno = errno.EACCES
     return error

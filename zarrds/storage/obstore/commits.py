@@ -71,7 +71,7 @@ class ConditionalCommits(Commits):
                 # it says nothing, and must not keep all out for ever
                 objects.put_if(marker, value, version_of(found.info))
         except ValueChangedError:
-            raise conflict(self._base) from None
+            raise conflict() from None
 
     def finish(self, commit: Commit | Growing) -> None:
         """Finish what was begun; one that is made by the put of the root's document only if it was made."""
@@ -146,7 +146,7 @@ def claimed(objects: ObstoreObjects, name: str, found: Found) -> Version:
     return objects.put_if(name, signed(bytes(found.data), new_write()), version_of(found.info))
 
 
-def conflict(path: str) -> ConflictError:
+def conflict(path: str | None = None) -> ConflictError:
     """The error of the second of two writers."""
     return ConflictError(
         "another writer has changed the store meanwhile, or is about to",

@@ -3,35 +3,58 @@
 from __future__ import annotations
 
 import errno
+import html
 import re
+from collections.abc import Iterable
 
 from zarrds.errors import InvalidKeyError, StoreIOError, ZarrdsError
+from zarrds.storage.secrets import scrubbed
 
-__all__ = ["does_not_list", "failure", "scrubbed"]
+__all__ = ["does_not_list", "failure", "is_without_bucket", "shown"]
+
+_MAX_MESSAGE = 200  # characters of what a server says
+_PAGE = re.compile(r"\s*<(\?xml|!doctype|html|error)\b.*", re.IGNORECASE)
+_SAID = {name: re.compile(rf"<{name}>(.*?)</{name}>", re.DOTALL) for name in ("Code", "Message")}
+_EXPIRED = re.compile(r"ExpiredToken|TokenRefreshRequired|token (?:has (?:been )?|is )?expired", re.IGNORECASE)
+_NO_BUCKET = ("NoSuchBucket", "ContainerNotFound", "The specified bucket does not exist")
+# who gives credentials to what runs on a machine of theirs: asked last, when nothing else was said
+_MACHINES = ("169.254.169.254", "169.254.170.2", "metadata.google.internal")
 
 
-def scrubbed(exc: BaseException, secrets: tuple[str, ...]) -> str:
-    """What an error says, without what it must not show."""
-    text = str(exc).partition("\n")[0]  # behind it, all is said again at length, or the page of a web server
-    for secret in secrets:
-        text = text.replace(secret, "…")
-    return re.sub(r"(https?://[^\s?]*)\?[^\s]*", r"\1", text)
+def shown(exc: BaseException, secrets: Iterable[str]) -> str:
+    """What an error says, without what it must not show: its first line, and what the server said of the reason."""
+    whole = scrubbed(str(exc), secrets)
+    text = _PAGE.sub("", whole.partition("\n")[0])  # behind it, all is said again at length
+    said = [html.unescape(found[1].strip())[:_MAX_MESSAGE] for each in _SAID.values() if (found := each.search(whole))]
+    said = [each for each in dict.fromkeys(said) if each and each not in text]
+    return f"{text.rstrip(' :')}: {': '.join(said)}" if said else text
 
 
-def failure(exc: BaseException, doing: str, secrets: tuple[str, ...]) -> ZarrdsError:
-    """Our error for one of obstore's."""
-    text, kind = scrubbed(exc, secrets), type(exc).__name__
-    if kind == "InvalidPathError" or text.startswith("Could not parse path"):
+def is_without_bucket(exc: BaseException) -> bool:
+    """Whether a failure is that there is no such bucket."""
+    return any(sign in str(exc) for sign in _NO_BUCKET)
+
+
+def failure(exc: BaseException, doing: str, secrets: Iterable[str], *, bucket: str | None = None) -> ZarrdsError:
+    """Our error for one of obstore's, of a bucket.
+
+    It is to be raised outside of the `except` block: else obstore's, with all that it shows, would be its context.
+    """
+    if is_without_bucket(exc):
+        mend = "Check the URL, and the endpoint in storage_options; zarrds makes no buckets"
+        return StoreIOError("there is no such bucket", found=bucket, mend=mend)
+    whole, text, kind = str(exc), shown(exc, secrets), type(exc).__name__
+    if kind == "InvalidPathError" or whole.startswith("Could not parse path"):
         return InvalidKeyError("object storage has no such key", found=text, mend="Rename the variable or group")
-    denied = kind in ("PermissionDeniedError", "UnauthenticatedError") or "status code: 403" in text
+    denied = kind in ("PermissionDeniedError", "UnauthenticatedError") or "status code: 403" in whole
     problem, mend = "the server refuses", "Check the connection, the URL and the storage_options, and try again"
-    if "ExpiredToken" in text or "token has expired" in text.lower():
+    if any(machine in whole for machine in _MACHINES):
+        problem, mend, denied = "no credentials found", "Pass them in storage_options, or anon=True", True
+    elif _EXPIRED.search(whole):
         problem, mend, denied = "the credentials have expired", "Get new ones, and open the store again", True
     elif denied:
         problem = "permission denied"
         mend = "Check the credentials in storage_options, and what they allow; some servers say so of what is absent"
-    elif "169.254.169.254" in text or "metadata.google.internal" in text:
-        problem, mend, denied = "no credentials found", "Pass them in storage_options, or anon=True", True
     error = StoreIOError(f"cannot {doing}: {problem}", found=f"{kind}: {text}", mend=mend)
     if denied:
         error.errno = errno.EACCES

@@ -6,25 +6,28 @@ raises errors of zarrds, which show no secret. obstore is imported when the firs
 
 from __future__ import annotations
 
+import functools
 import itertools
-import os
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from importlib import import_module
-from typing import Any, TypeVar
+from hashlib import sha256
+from typing import Any, Literal, TypeVar
 
 from zarrds.errors import StoreIOError, UnsupportedError, ZarrdsError
-from zarrds.storage.fsspec.objects import read_only
-from zarrds.storage.obstore.failures import does_not_list, failure, scrubbed
-from zarrds.storage.obstore.places import Place, credentials_of, place_of, region_of
+from zarrds.storage.fsspec.objects import Objects, read_only
+from zarrds.storage.obstore.aws import region_of
+from zarrds.storage.obstore.connections import Secrets, connected, digest_of, location_of, obstore_of, place_of_object
+from zarrds.storage.obstore.failures import failure, is_without_bucket
+from zarrds.storage.obstore.listings import WebListings
+from zarrds.storage.obstore.places import Place, for_fsspec, place_of
 from zarrds.storage.protocol import ValueChangedError
 from zarrds.storage.secrets import without_secrets
 from zarrds.threads import side_by_side
 
-__all__ = ["Found", "Info", "ObstoreObjects", "Version", "is_usable", "version_of"]
+__all__ = ["Found", "Info", "ObstoreObjects", "Version", "version_of"]
 
 Info = Mapping[str, Any]
 # what tells one value of an object from the next: its ``e_tag`` and, at Google's, its ``version``
@@ -37,9 +40,6 @@ _COALESCE = 2**20
 _ATTEMPTS = 3  # to read an answer that breaks off
 _PAUSE = 0.1  # seconds before the second, and four times that before the third
 _REDIRECTED = re.compile(r"30[178] |Received redirect|AuthorizationHeaderMalformed|PermanentRedirect")
-
-# obstore's threads are made once a process, and a forked child has none of them
-_process: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +62,6 @@ def version_of(info: Info) -> Version:
     return {"e_tag": info.get("e_tag"), "version": info.get("version")}
 
 
-def is_usable() -> bool:
-    """Whether obstore may be used by this process: not by one that was forked from one that used it."""
-    return _process in (None, os.getpid())
-
-
 class ObstoreObjects:
     """The objects below a URL.
 
@@ -80,7 +75,9 @@ class ObstoreObjects:
     Attributes
     ----------
     place : str
-        The same for all spellings of a URL; without secrets.
+        The same for all spellings of a URL, another for each store object that equals no other; without secrets.
+    token : str
+        What tells it from others at the same URL: a digest of the options, or of the store object.
     is_memory : bool
         Whether they are in this process's memory.
     is_read_only : bool
@@ -107,61 +104,78 @@ class ObstoreObjects:
         self._begin(url, dict(options), place_of(url, options))
 
     @classmethod
-    def of(cls, store: Any, path: str) -> ObstoreObjects:
+    def of(cls, store: Any) -> ObstoreObjects:
         """Objects of a store of obstore that the user has made."""
         made = cls.__new__(cls)
-        made._begin(path, {}, Place(type(store).__name__, path, "", "", {}), store)
+        where = place_of_object(store)
+        made._begin(where.root, {}, where, store)
         return made
 
     def _begin(self, url: str, options: dict[str, Any], where: Place, given: Any = None) -> None:
-        self.url, self.options, self.place = url, options, where.name
+        self.url, self.options = url, options
         self._where, self._given = where, given
+        if given is None:
+            self.place = where.name
+            self.token = sha256(repr(sorted(options.items())).encode()).hexdigest() if options else ""
+        else:
+            self.token = digest_of(given)
+            self.place = f"{where.name}#{self.token}"
         self.is_read_only = where.kind == "HTTPStore"
         self.has_conditions = where.kind in ("S3Store", "GCSStore", "AzureStore", "MemoryStore")
         self.is_memory = where.kind == "MemoryStore"
         self._has_suffixes = where.kind != "AzureStore"
-        self._lister: Any = None
+        self._lister: WebListings | None = None
         self._connect({})
 
     def __reduce__(self) -> tuple[Any, ...]:
+        if self.is_memory:
+            raise UnsupportedError(
+                "a MemoryStore of obstore lives in the memory of this process, and cannot be pickled",
+                mend="Use dask's threads, load the dataset first, or copy it to a path or a URL with zarrds.copy",
+            )
         if self._given is not None:
-            return _again, (self._given, self.place)
+            return type(self).of, (self._given,)
         return type(self), (self.url, self.options)
 
     def __repr__(self) -> str:
-        return f"ObstoreObjects({self.place!r})"
+        return f"ObstoreObjects({self._where.name!r})"
 
     def _connect(self, more: Mapping[str, Any]) -> None:
-        global _process
-        try:
-            import obstore
-        except ImportError as exc:
-            raise UnsupportedError(
-                "stores in object storage need the package obstore",
-                path=without_secrets(self.url),
-                mend="Install it (python -m pip install 'zarrds[remote]'), or copy the data and give a local path",
-            ) from exc
-        self._module = obstore
-        self._absent = FileNotFoundError
-        _process = _process or os.getpid()
-        where = self._where
+        self._module = obstore_of(without_secrets(self._where.name))
         if self._given is not None:
-            self._connection = self._given
-            return
-        config = dict(where.config)
-        if where.profile is not None:
-            said, provider = credentials_of(where.profile)
-            config = {**said, **config}
-            if provider is not None:
-                config["credential_provider"] = provider
-            if str(config.get("endpoint", "")).startswith("http://"):
-                config["client_options"] = {"allow_http": True, **config["client_options"]}
-        make = getattr(import_module("obstore.store"), where.kind)
-        prefix = {} if where.kind == "HTTPStore" or not where.prefix else {"prefix": where.prefix}
-        try:
-            self._connection = make(where.root, **prefix, **config, **more)
-        except Exception as exc:  # obstore has an error for each kind of wrong option
-            raise self._failure(exc, "open") from None
+            self._connection, self._secrets = self._given, Secrets(self._where.secrets)
+        else:
+            self._connection, self._secrets = connected(self._where, more)
+
+    def is_same(self, other: object) -> bool:
+        """Whether it has the same objects, reached in the same way."""
+        if not isinstance(other, ObstoreObjects) or (self._given is None) != (other._given is None):
+            return False
+        if self._given is None:
+            return self.place == other.place and self.options == other.options
+        return self._given is other._given or (not self.is_memory and bool(self._given == other._given))
+
+    @property
+    def location(self) -> str:
+        """Where the objects are, whoever asks for them; not to be shown."""
+        return f"{self.token}/" if self.is_memory else location_of(self._where)
+
+    @property
+    def name(self) -> str:
+        """What users may be shown."""
+        return self._where.name
+
+    def by_fsspec(self) -> Objects:
+        """The same objects through fsspec's package, for a process that was forked.
+
+        Raises
+        ------
+        UnsupportedError
+            If there is no such package, or the objects are those of a store object, of which it knows nothing.
+        """
+        if self._given is None:
+            return Objects(self.url, for_fsspec(self.url, self.options))
+        raise UnsupportedError("fsspec knows no store objects of obstore")
 
     # one object
 
@@ -193,17 +207,13 @@ class ObstoreObjects:
             options = {"options": {"range": span if isinstance(span, tuple) else {"suffix": span}}}
 
         def ask() -> Found | None:
-            try:
-                answer = self._module.get(self._connection, name, **options)
-                size = answer.meta["size"]
-                if limit is None or size <= limit:
-                    return Found(memoryview(answer.bytes()), answer.meta)
-            except self._absent as exc:
-                self._check_bucket(exc)
-                return None
-            return self.find_one(name, (0, limit + 1))  # the answer is dropped before its body
+            answer = self._module.get(self._connection, name, **options)
+            if limit is not None and answer.meta["size"] > limit:
+                return Found(memoryview(b""), {})  # the answer is dropped before its body
+            return Found(memoryview(answer.bytes()), answer.meta)
 
-        return self._asking("read", ask)
+        found = self._asked("read", ask, absent="none", again=True)
+        return found if found is None or found.info else self.find_range(name, 0, (limit or 0) + 1)
 
     def read_range(self, name: str, start: int, length: int) -> memoryview | None:
         """Return at most `length` bytes from `start` (from the end if negative), or None if there is no such object."""
@@ -242,7 +252,7 @@ class ObstoreObjects:
             return [memoryview(each) for each in found]
 
         try:
-            return self._asking("read", ask)
+            return self._asked("read", ask, again=True) or []
         except StoreIOError:
             if not self.is_read_only:
                 raise
@@ -254,22 +264,17 @@ class ObstoreObjects:
     def info(self, name: str) -> Info | None:
         """Return what is told about an object, or None if there is no such object."""
 
-        def ask() -> Info | None:
-            try:
-                found: Info = self._module.head(self._connection, name)
-            except self._absent as exc:
-                self._check_bucket(exc)
-                return None
+        def ask() -> Info:
+            found: Info = self._module.head(self._connection, name)
             return found
 
-        return self._asking("look at", ask)
+        return self._asked("look at", ask, absent="none", again=True)
 
     def write(self, name: str, value: bytes) -> None:
         """Make `value` what an object holds, in one step."""
         whole = len(value) <= _ONE_PUT
         options = {"use_multipart": False} if whole else {"chunk_size": _ONE_PUT // 4}
-        with self._calling("write", writing=True):
-            self._module.put(self._connection, name, value, **options)
+        self._asked("write", lambda: self._module.put(self._connection, name, value, **options), writing=True)
 
     def put_if(self, name: str, value: bytes, expected: Version | None) -> Version:
         """Make `value` what an object holds, if it is still what it was; return the version that it has then.
@@ -290,13 +295,16 @@ class ObstoreObjects:
         """
         mode: Any = "create" if expected is None else {k: v for k, v in expected.items() if v is not None}
         refused = self._module.exceptions
-        with self._calling("write", writing=True):
+
+        def put() -> Version | None:
             try:
                 return version_of(self._module.put(self._connection, name, value, mode=mode, use_multipart=False))
             except (refused.AlreadyExistsError, refused.PreconditionError):
-                pass
-            except FileNotFoundError as exc:
-                self._check_bucket(exc)
+                return None
+
+        made = self._asked("write", put, writing=True, absent="none")
+        if made is not None:
+            return made
         there = self.find_one(name)
         if there is None or there.data != value:
             raise ValueChangedError(name)
@@ -311,21 +319,20 @@ class ObstoreObjects:
     def find(self, name: str = "") -> dict[str, Info]:
         """Return all objects below `name`, in no order, and what the listing tells about them."""
         if self.is_read_only:
-            return self._listed(name)
+            return self._web.find(name)
         start = f"{name}/" if name else ""
-        with self._calling("list"):
+
+        def ask() -> dict[str, Info]:
             batches = self._connection.list(start or None)
             return {entry["path"]: entry for batch in batches for entry in batch if entry["path"].startswith(start)}
+
+        return self._asked("list", ask) or {}
 
     def folders(self, name: str = "") -> list[str]:
         """Return the names of what lies directly below `name` and has objects below it."""
         if self.is_read_only:
-            entries = self._web.entries(name)
-            if not entries:
-                raise does_not_list(name)
-            return [entry for entry, is_folder in entries if is_folder]
-        with self._calling("list"):
-            found = self._connection.list_with_delimiter(f"{name}/" if name else None)
+            return self._web.folders(name)
+        found: Any = self._asked("list", lambda: self._connection.list_with_delimiter(f"{name}/" if name else None))
         return [folder.rstrip("/").rpartition("/")[2] for folder in found["common_prefixes"]]
 
     def copy(self, pairs: Sequence[tuple[str, str]]) -> None:
@@ -338,23 +345,26 @@ class ObstoreObjects:
         """
 
         def copy(pair: tuple[str, str]) -> None:
-            with self._calling("copy", writing=True, absence=True):
-                self._module.copy(self._connection, *pair)
+            act = functools.partial(self._module.copy, self._connection, *pair)
+            self._asked("copy", act, writing=True, absent="tell")
 
         side_by_side(copy, list(pairs))
 
     def remove_all(self, names: Sequence[str]) -> None:
         """Remove objects; missing ones are no error."""
+
+        def remove() -> None:
+            try:
+                self._module.delete(self._connection, list(names))
+                return
+            except FileNotFoundError:
+                pass
+            for name in names:  # stores that tell: each by itself
+                with suppress(FileNotFoundError):
+                    self._module.delete(self._connection, name)
+
         if names:
-            with self._calling("delete", writing=True):
-                try:
-                    self._module.delete(self._connection, list(names))
-                except self._absent:  # stores that tell: each by itself
-                    for name in names:
-                        try:
-                            self._module.delete(self._connection, name)
-                        except self._absent:
-                            continue
+            self._asked("delete", remove, writing=True)
 
     def remove_below(self, name: str) -> None:
         """Remove all objects below `name`."""
@@ -363,86 +373,77 @@ class ObstoreObjects:
     def remove_folder(self, name: str) -> None:
         """Do nothing: there are no folders."""
 
-    # web servers, which do not list in one way
-
-    @property
-    def _web(self) -> Any:
-        """fsspec's client, which reads the pages on which some servers show what they have."""
-        if self._lister is None:
-            from zarrds.storage.fsspec.objects import Objects
-
-            self._lister = Objects(self.url, {k: v for k, v in self.options.items() if k not in _OURS})
-        return self._lister
-
-    def _listed(self, name: str) -> dict[str, Info]:
-        found: dict[str, Info] = self._web.find(name)
-        if not found and not self._web.entries(""):
-            raise does_not_list(name)
-        return found
-
     # how
 
-    def _asking(self, doing: str, ask: Callable[[], T]) -> T:
-        """Ask again where an answer broke off, or where S3 has the bucket in another region."""
+    @property
+    def _web(self) -> WebListings:
+        """What a web server shows: obstore knows no pages of links."""
+        if self._lister is None:
+            options = for_fsspec(self.url, self.options)
+            given = {} if self._given is None else self._given.client_options or {}
+            if headers := given.get("default_headers"):
+                options["headers"] = {k: v.decode() if isinstance(v, bytes) else v for k, v in headers.items()}
+            self._lister = WebListings(Objects(self.url, options), lambda name: self.read_at_most(name, _BEGINNING))
+        return self._lister
+
+    def _asked(
+        self,
+        doing: str,
+        act: Callable[[], T],
+        *,
+        writing: bool = False,
+        absent: Literal["error", "none", "tell"] = "error",
+        again: bool = False,
+    ) -> T | None:
+        """What obstore answers; its errors become ours, outside of the block in which they are caught.
+
+        Else they, and all that they show, would be the context of ours.
+
+        Parameters
+        ----------
+        doing : str
+            For the error.
+        act : callable
+        writing : bool
+        absent : {"error", "none", "tell"}
+            What becomes of it if there is no such object: an error, None, or a `FileNotFoundError`.
+        again : bool
+            Whether to ask again where an answer broke off, or where S3 has the bucket in another region.
+        """
+        if writing and self.is_read_only:
+            raise read_only(doing)
         for attempt in itertools.count():
-            with self._calling(doing):
-                try:
-                    return ask()
-                except Exception as exc:  # obstore has an error for each kind of failure
-                    if not self._may_help(exc, attempt):
-                        raise
+            try:
+                return act()
+            except ZarrdsError:
+                raise
+            except BaseException as exc:  # obstore has an error for each kind of failure
+                if not isinstance(exc, Exception) and type(exc).__name__ != "PanicException":
+                    raise
+                is_absent = isinstance(exc, FileNotFoundError) and not is_without_bucket(exc)
+                error: Exception = failure(exc, doing, self._secrets.known, bucket=self._where.root)
+                may_help = again and attempt + 1 < _ATTEMPTS and not is_absent and self._may_help(exc)
+            if is_absent and absent == "none":
+                return None
+            if is_absent and absent == "tell":
+                raise FileNotFoundError(f"object storage has no such object, to {doing} it")
+            if not may_help:
+                raise error
             time.sleep(_PAUSE * 4**attempt)
         raise AssertionError  # it is counted without an end
 
-    def _may_help(self, exc: Exception, attempt: int) -> bool:
-        text = str(exc)
-        if attempt + 1 >= _ATTEMPTS:
-            return False
-        if self._where.kind == "S3Store" and "region" not in self._where.config and _REDIRECTED.search(text):
-            region = region_of(self._where)
+    def _may_help(self, exc: BaseException) -> bool:
+        text, config = str(exc), self._where.config
+        is_elsewhere = self._where.kind == "S3Store" and self._given is None and not {"region", "endpoint"} & {*config}
+        if is_elsewhere and _REDIRECTED.search(text):
+            region = region_of(self._where.root)
             if region is not None:
                 self._connect({"region": region})
                 return True
         return "body" in text and "status code" not in text
 
-    def _check_bucket(self, exc: Exception) -> None:
-        if "NoSuchBucket" in str(exc) or "ContainerNotFound" in str(exc):
-            raise StoreIOError(
-                "there is no such bucket",
-                found=self._where.root,
-                mend="Check the URL, and the endpoint in storage_options; zarrds makes no buckets",
-            ) from None
 
-    @contextmanager
-    def _calling(self, doing: str, *, writing: bool = False, absence: bool = False) -> Iterator[None]:
-        """Turn errors of obstore into ours; that something is absent only if `absence` is not set."""
-        if writing and self.is_read_only:
-            raise read_only(doing)
-        try:
-            yield
-        except ZarrdsError:
-            raise
-        except FileNotFoundError as exc:
-            if absence:
-                raise FileNotFoundError(scrubbed(exc, self._where.secrets)) from None
-            self._check_bucket(exc)
-            raise self._failure(exc, doing) from None
-        except Exception as exc:  # obstore has an error for each kind of failure
-            raise self._failure(exc, doing) from None  # which may show secrets
-        except BaseException as exc:
-            if type(exc).__name__ == "PanicException":
-                raise self._failure(exc, doing) from None
-            raise
-
-    def _failure(self, exc: BaseException, doing: str) -> ZarrdsError:
-        return failure(exc, doing, self._where.secrets)
-
-
-_OURS = ("client_options", "retry_config", "region")
-
-
-def _again(store: Any, path: str) -> ObstoreObjects:
-    return ObstoreObjects.of(store, path)
+_BEGINNING = 64  # bytes that tell a document from a page
 
 
 def _cut(data: memoryview, start: int, length: int) -> memoryview:

@@ -1,4 +1,4 @@
-"""From a URL and `storage_options` to what obstore is to be asked for; pure, but for a look at AWS's files.
+"""From a URL and `storage_options` to what obstore is to be asked for.
 
 The options are those of s3fs, gcsfs and adlfs, as far as obstore has the like, and obstore's own (``region``,
 ``client_options``, ``retry_config``). Where there is one that cannot be translated, fsspec is to be taken.
@@ -6,20 +6,20 @@ The options are those of s3fs, gcsfs and adlfs, as far as obstore has the like, 
 
 from __future__ import annotations
 
-import configparser
 import json
 import os
 import re
 import urllib.parse
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
-from zarrds.errors import EncodingError
-from zarrds.storage.secrets import without_secrets
+from zarrds.errors import EncodingError, UnsupportedError
+from zarrds.storage.obstore.aws import AWS_NAMES
+from zarrds.storage.secrets import secrets_of, spellings, without_secrets
 
-__all__ = ["SCHEMES", "Place", "UntranslatableError", "credentials_of", "place_of", "region_of"]
+__all__ = ["SCHEMES", "Place", "UntranslatableError", "for_fsspec", "place_of"]
 
 SCHEMES = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "http", "https"})
 
@@ -90,8 +90,25 @@ def place_of(url: str, options: Mapping[str, Any]) -> Place:
     UntranslatableError
         With the name of an option that only fsspec's package has.
     EncodingError
-        For a URL that names no place.
+        For a URL that names no place, and for options of other types than they must be.
     """
+    try:
+        found = _place_of(url, options)
+        return replace(found, secrets=spellings(secrets_of([url, options, found.config])))
+    except EncodingError as error:
+        error.located(path=without_secrets(url))
+        raise
+    except (TypeError, ValueError, AttributeError) as exc:
+        kind = type(exc).__name__
+    raise EncodingError(  # outside of the block, so that what may be secret does not stand in its context
+        "the URL, or its storage_options, cannot be used",
+        path=without_secrets(url),
+        found=kind,
+        mend="Check the types of the options: docs/remote.md lists them",
+    )
+
+
+def _place_of(url: str, options: Mapping[str, Any]) -> Place:
     scheme, _, rest = url.partition("://")
     scheme = scheme.lower()
     given = {name: value for name, value in options.items() if name not in _WITHOUT_MEANING and value is not None}
@@ -104,26 +121,49 @@ def place_of(url: str, options: Mapping[str, Any]) -> Place:
         return _http(url, given)
     if not host:
         raise EncodingError("the URL names no bucket", path=url, expected=f"{scheme}://bucket/t2m.zarr")
+    _check_bucket_url(url, scheme, host, path)
     if scheme in ("s3", "s3a"):
         return _s3(rest, given)
     return _gcs(rest, given) if scheme in ("gs", "gcs") else _azure(scheme, rest, given)
 
 
-def _built(
-    kind: str, scheme: str, rest: str, config: dict[str, Any], given: Mapping[str, Any], secrets: tuple[str, ...]
-) -> Place:
+def _check_bucket_url(url: str, scheme: str, host: str, path: str) -> None:
+    problem = None
+    if without_secrets(url) != url:
+        problem = "the URL of a bucket takes no user, no password and no query: they go into storage_options"
+    elif path.startswith("/") or any(part in ("", ".", "..") for part in path.rstrip("/").split("/") if path):
+        problem = "the URL has an empty part, or one that is '.' or '..', which no object's name can have here"
+    if problem is not None:
+        raise EncodingError(
+            problem, path=without_secrets(url), expected=f"{scheme}://bucket/folder/t2m.zarr", mend="Correct the URL"
+        )
+
+
+def _popped(options: dict[str, Any], name: str) -> dict[str, Any]:
+    """Take out an option that is a mapping of names to values; empty if it is not given."""
+    value = options.pop(name, None)
+    if value is None:
+        return {}
+    if isinstance(value, Mapping) and all(isinstance(each, str) for each in value):
+        return dict(value)
+    raise EncodingError(
+        f"the storage option {name} is no mapping of names to values", expected="a dict", found=type(value).__name__
+    )
+
+
+def _built(kind: str, scheme: str, rest: str, config: dict[str, Any], given: dict[str, Any]) -> Place:
     """A place, once all options were taken from `given`, but for those that are obstore's."""
     left = [name for name in given if name not in _OBSTORES]
     if left:
         raise UntranslatableError(left[0])
-    client = dict(config.pop("client_options", {})) | dict(given.get("client_options", {}))
-    retries = {**_RETRIES, **given.get("retry_config", {})}
+    client = config.pop("client_options", {}) | _popped(given, "client_options")
+    _popped(dict(client), "default_headers")
+    retries = {**_RETRIES, **_popped(given, "retry_config")}
     bucket, _, prefix = rest.partition("/")
     prefix = prefix.strip("/")
     config = {name: value for name, value in config.items() if value is not None}
-    shown = tuple({text for each in secrets if each for text in (each, urllib.parse.quote(each, safe=""))})
     name = f"{scheme}://{bucket}/{prefix}".rstrip("/")
-    return Place(kind, name, bucket, prefix, config | {"client_options": client, "retry_config": retries}, None, shown)
+    return Place(kind, name, bucket, prefix, config | {"client_options": client, "retry_config": retries})
 
 
 def _taken(given: dict[str, Any], names: Mapping[str, str], config: dict[str, Any]) -> None:
@@ -148,28 +188,21 @@ _S3_NAMES = {
     "region": "region",
     "region_name": "region",
 }
-# as botocore's clients and AWS's files both call them
-_AWS_NAMES = {
-    "aws_access_key_id": "access_key_id",
-    "aws_secret_access_key": "secret_access_key",
-    "aws_session_token": "session_token",
-    "endpoint_url": "endpoint",
-}
 _ENCRYPTION_NAMES = {"ServerSideEncryption": "server_side_encryption", "SSEKMSKeyId": "sse_kms_key_id"}
 
 
 def _s3(rest: str, given: dict[str, Any]) -> Place:
     config: dict[str, Any] = {}
-    client = dict(given.pop("client_kwargs", {}))
-    _taken(client, _AWS_NAMES | {"region_name": "region"}, config)
+    client = _popped(given, "client_kwargs")
+    _taken(client, AWS_NAMES | {"region_name": "region"}, config)
     if client.get("verify") is False:
         config["client_options"] = {"allow_invalid_certificates": True}
     client = {name: value for name, value in client.items() if name not in ("verify", "use_ssl")}
     if client:
         raise UntranslatableError(f"client_kwargs[{next(iter(client))!r}]")
     _taken(given, _S3_NAMES, config)
-    _addressing(given.pop("config_kwargs", {}), config)
-    more = dict(given.pop("s3_additional_kwargs", {}))
+    _addressing(_popped(given, "config_kwargs"), config)
+    more = _popped(given, "s3_additional_kwargs")
     _taken(more, _ENCRYPTION_NAMES, config)
     if more:
         raise UntranslatableError(f"s3_additional_kwargs[{next(iter(more))!r}]")
@@ -179,8 +212,7 @@ def _s3(rest: str, given: dict[str, Any]) -> Place:
     profile = given.pop("profile", None)
     if given.pop("anon", False):
         config["skip_signature"] = True
-    secrets = tuple(str(config[name]) for name in ("secret_access_key", "session_token") if config.get(name))
-    found = _built("S3Store", "s3", rest, config, given, secrets)
+    found = _built("S3Store", "s3", rest, config, given)
     is_known = "skip_signature" in config or "access_key_id" in config
     if is_known or (profile is None and os.environ.get("AWS_ACCESS_KEY_ID")):
         return found
@@ -190,12 +222,17 @@ def _s3(rest: str, given: dict[str, Any]) -> Place:
 
 def _addressing(settings: Mapping[str, Any], config: dict[str, Any]) -> None:
     left = {name: value for name, value in settings.items() if name not in ("max_pool_connections", "retries")}
-    style = dict(left.pop("s3", {}))
+    style = _popped(left, "s3")
     if style.pop("addressing_style", "auto") == "virtual":
         config["virtual_hosted_style_request"] = True
     for name in ("connect_timeout", "read_timeout"):
         if name in left:
-            config.setdefault("client_options", {})[name] = timedelta(seconds=float(left.pop(name)))
+            seconds = left.pop(name)
+            if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+                raise EncodingError(
+                    f"the storage option config_kwargs[{name!r}] is no number of seconds", found=type(seconds).__name__
+                )
+            config.setdefault("client_options", {})[name] = timedelta(seconds=seconds)
     if left or style:
         raise UntranslatableError(f"config_kwargs[{next(iter([*left, *style]))!r}]")
 
@@ -204,19 +241,18 @@ def _gcs(rest: str, given: dict[str, Any]) -> Place:
     config: dict[str, Any] = {}
     if given.pop("requester_pays", False):
         raise UntranslatableError("requester_pays")
-    token, secrets = given.pop("token", None), tuple[str, ...]()
+    token = given.pop("token", None)
     if given.pop("anon", False) or token == "anon":
         config["skip_signature"] = True
     elif isinstance(token, Mapping):
         config["service_account_key"] = json.dumps(dict(token))
-        secrets = (str(token.get("private_key", "")),)
     elif isinstance(token, str) and os.path.isfile(os.path.expanduser(token)):
         config["application_credentials"] = os.path.expanduser(token)
     elif token not in (None, "google_default"):
         raise UntranslatableError("token")
     _taken(given, {"endpoint_url": "base_url"}, config)
     _allowing_http(config, config.get("base_url"))
-    return _built("GCSStore", "gs", rest, config, given, secrets)
+    return _built("GCSStore", "gs", rest, config, given)
 
 
 _AZURE_NAMES = {
@@ -249,8 +285,7 @@ def _azure(scheme: str, rest: str, given: dict[str, Any]) -> Place:
     if given.pop("anon", False):
         config["skip_signature"] = True
     _allowing_http(config, config.get("endpoint"))
-    secrets = tuple(str(config[name]) for name in ("account_key", "sas_key", "client_secret") if config.get(name))
-    return _built("AzureStore", "az", f"{container}{slash}{prefix}", config, given, secrets)
+    return _built("AzureStore", "az", f"{container}{slash}{prefix}", config, given)
 
 
 def _http(url: str, given: dict[str, Any]) -> Place:
@@ -261,98 +296,61 @@ def _http(url: str, given: dict[str, Any]) -> Place:
             path=without_secrets(url),
             mend="Give the store's URL without it. Keys go into storage_options, signed URLs of Azure are taken",
         )
-    headers: dict[str, str] = {}
-    secrets: tuple[str, ...] = ()
-    client = dict(given.pop("client_kwargs", {}))
-    for each in (client.pop("headers", None), given.pop("headers", None)):
-        headers |= dict(each or {})
+    if "#" in url:
+        raise EncodingError(
+            "the URL of a store has no fragment, which no server is sent",
+            path=without_secrets(url),
+            mend="If '#' is part of a name, write %23",
+        )
+    client = _popped(given, "client_kwargs")
+    headers = _popped(client, "headers") | _popped(given, "headers")
+    base = without_secrets(url).rstrip("/")
     if parts.username or parts.password:
         import base64  # which few need
 
         pair = f"{urllib.parse.unquote(parts.username or '')}:{urllib.parse.unquote(parts.password or '')}"
         headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
-        secrets += (parts.password or "", urllib.parse.unquote(parts.password or ""))
+    elif urllib.parse.urlsplit(base).netloc != parts.netloc:
+        raise EncodingError("the user or the password in the URL holds a '/'", path=base, mend="Write %2F for it")
     if client:
         raise UntranslatableError(f"client_kwargs[{next(iter(client))!r}]")
-    secrets += tuple(value for name, value in headers.items() if name.lower() in ("authorization", "cookie"))
     options: dict[str, Any] = {"allow_http": True}
     if headers:
         options["default_headers"] = headers
-    base = without_secrets(url).rstrip("/")
-    found = _built("HTTPStore", "http", "x", {"client_options": options}, given, secrets)
+    found = _built("HTTPStore", "http", "x", {"client_options": options}, given)
     return replace(found, name=base, root=base)
 
 
-def credentials_of(profile: str) -> tuple[dict[str, str], Callable[[], Any] | None]:
-    """What AWS's files say of a profile: arguments of `S3Store`, and perhaps a function that gives credentials.
+# of obstore's clients: what other clients have to do as well, or must not be left out
+_OF_MEANING = re.compile(r"header|proxy|certificate|allow_invalid", re.IGNORECASE)
+
+
+def for_fsspec(url: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options for fsspec's package, where that does the work: those of obstore's own in its words, or left out.
 
     Raises
     ------
-    EncodingError
-        If the profile was asked for and is not there, or needs botocore, which is not installed.
+    UnsupportedError
+        For one that fsspec's package has nothing like, and that must not be left out.
     """
-    files = {
-        "": os.environ.get("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"),
-        "profile ": os.environ.get("AWS_CONFIG_FILE", "~/.aws/config"),
-    }
-    said: dict[str, str] = {}
-    for start, path in files.items():
-        parser = configparser.RawConfigParser()
-        try:
-            parser.read(os.path.expanduser(path), encoding="utf-8")
-        except (configparser.Error, OSError, UnicodeDecodeError):
-            continue
-        for section in (profile, f"{start}{profile}"):
-            if parser.has_section(section):
-                said = {**dict(parser.items(section)), **said}
-    if not said and profile != "default":
-        raise EncodingError(
-            "AWS's files have no such profile",
-            expected=f"[{profile}] in {' or '.join(files.values())}",
-            mend="Check the option profile, or AWS_PROFILE",
-        )
-    config = {to: said[name] for name, to in (_AWS_NAMES | {"region": "region"}).items() if name in said}
-    if "access_key_id" in config or not {"role_arn", "sso_session", "sso_start_url", "credential_process"} & set(said):
-        return config, None
-    return config, _by_botocore(profile)
-
-
-def _by_botocore(profile: str) -> Callable[[], Any]:
-    try:
-        from botocore.session import Session
-    except ImportError as exc:
-        raise EncodingError(
-            f"the credentials of the profile {profile!r} are not keys, but are to be asked for",
-            mend="Install botocore (python -m pip install botocore), which knows how, or pass key and secret",
-        ) from exc
-    found = Session(profile=profile).get_credentials()
-
-    def credentials() -> dict[str, Any]:
-        frozen = found.get_frozen_credentials()
-        token = {"token": frozen.token} if frozen.token else {}
-        expires = getattr(found, "_expiry_time", None)  # of those that botocore renews; it has no public name
-        return {
-            "access_key_id": frozen.access_key,
-            "secret_access_key": frozen.secret_key,
-            **token,
-            "expires_at": expires,
-        }
-
-    return credentials
-
-
-def region_of(where: Place) -> str | None:
-    """The region of a bucket, which AWS tells everybody."""
-    if "endpoint" in where.config:
-        return None
-    import urllib.error  # which few need
-    import urllib.request
-
-    request = urllib.request.Request(f"https://s3.amazonaws.com/{where.root}", method="HEAD")
-    try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return str(answer.headers.get("x-amz-bucket-region") or "") or None
-    except urllib.error.HTTPError as exc:
-        return exc.headers.get("x-amz-bucket-region")
-    except OSError:
-        return None
+    scheme = url.partition("://")[0].lower()
+    if scheme not in SCHEMES:
+        return dict(options)
+    given = {name: value for name, value in options.items() if name not in _OBSTORES}
+    client = options.get("client_options")
+    client = dict(client) if isinstance(client, Mapping) else {}
+    if scheme in ("http", "https") and isinstance(client.get("default_headers"), Mapping):
+        given["headers"] = {**client.pop("default_headers"), **dict(given.get("headers") or {})}
+    for name in client:
+        if _OF_MEANING.search(str(name)):
+            raise UnsupportedError(
+                "obstore cannot do the work here, and fsspec's packages have nothing like an option",
+                path=without_secrets(url),
+                found=f"client_options[{name!r}]",
+                mend="Leave it out, or use obstore: in a process that was not forked, and without options that only "
+                "fsspec's packages have",
+            )
+    region = given.pop("region", None) if scheme in ("s3", "s3a") else None
+    if region is not None:
+        given["client_kwargs"] = {"region_name": region, **dict(given.get("client_kwargs") or {})}
+    return given

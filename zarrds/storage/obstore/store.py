@@ -12,7 +12,8 @@ from zarrds.storage.fsspec.objects import Objects
 from zarrds.storage.held import HeldChanges
 from zarrds.storage.local.files import PARTIAL
 from zarrds.storage.obstore.committing import VERSIONED, CommittingStore
-from zarrds.storage.obstore.objects import ObstoreObjects, is_usable
+from zarrds.storage.obstore.connections import is_usable
+from zarrds.storage.obstore.objects import ObstoreObjects
 from zarrds.storage.protocol import Buffer, ValueChangedError
 from zarrds.storage.secrets import without_secrets
 from zarrds.threads import MOST
@@ -64,12 +65,30 @@ class ObjectStore(CommittingStore):
     def of(cls, store: Any) -> ObjectStore:
         """The store of an object of obstore, as the user has made it."""
         made = cls.__new__(cls)
-        path = repr(store)
-        made.__setstate__((path, ObstoreObjects.of(store, path), "", ""))
+        objects = ObstoreObjects.of(store)
+        made.__setstate__((objects.name, objects, "", ""))
         return made
 
     def __repr__(self) -> str:
         return f"ObjectStore({self.path!r})"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ObjectStore):
+            return super().__eq__(other)
+        return self._base == other._base and self._own.is_same(other._own)
+
+    def __hash__(self) -> int:
+        return hash((self._own.place, self._base))
+
+    @property
+    def token(self) -> str:
+        """What tells it from other stores at the same URL: a digest of its options, or of the store object."""
+        return self._own.token
+
+    @property
+    def location(self) -> str:
+        """Where its objects are, whoever asks for them; see `Located`."""
+        return self._own.location + self._base
 
     def __getstate__(self) -> tuple[str, Any, str, str]:
         return self.path, self._own, self._folder, self._part
@@ -82,14 +101,14 @@ class ObjectStore(CommittingStore):
             return self._own
         if self._other is None:
             try:
-                self._other = Objects(self._own.url, self._own.options)
+                self._other = self._own.by_fsspec()
             except UnsupportedError as error:
                 raise UnsupportedError(
                     "obstore cannot be used by a process that was forked from one that has used it",
                     path=self.path,
                     found=error.problem,
-                    mend="Start processes with 'spawn' or 'forkserver', or install the package of fsspec for this "
-                    "kind of URL, which is then used instead",
+                    mend="Start processes with 'spawn' or 'forkserver'; or give a URL, and install the package of "
+                    "fsspec for this kind of URL, which is then used instead",
                 ) from error
         return self._other
 

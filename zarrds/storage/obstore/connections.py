@@ -1,0 +1,155 @@
+"""Store objects of obstore: made from a place, or given by the user; and all that must not be shown of them."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from hashlib import sha256
+from importlib import import_module
+from typing import Any
+
+from zarrds.errors import EncodingError, UnsupportedError
+from zarrds.storage.obstore.aws import credentials_of
+from zarrds.storage.obstore.failures import shown
+from zarrds.storage.obstore.places import Place
+from zarrds.storage.secrets import secrets_of, spellings, without_secrets
+
+__all__ = ["Secrets", "connected", "digest_of", "is_usable", "location_of", "obstore_of", "place_of_object"]
+
+# where obstore looks for credentials itself
+_ENVIRONMENTS = ("AWS_", "AZURE_", "GOOGLE_")
+_ENDPOINTS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT")
+
+# obstore's threads are made once a process, and a forked child has none of them
+_process: int | None = None
+
+
+def is_usable() -> bool:
+    """Whether obstore may be used by this process: not by one that was forked from one that used it."""
+    return _process in (None, os.getpid())
+
+
+def obstore_of(path: str) -> Any:
+    """The module, which is optional; `path` is for the error if it is missing."""
+    global _process
+    try:
+        import obstore
+    except ImportError as exc:
+        raise UnsupportedError(
+            "stores in object storage need the package obstore",
+            path=path,
+            mend="Install it (python -m pip install 'zarrds[remote]'), or copy the data and give a local path",
+        ) from exc
+    _process = _process or os.getpid()
+    return obstore
+
+
+class Secrets:
+    """What must not be shown; grows when credentials are renewed."""
+
+    def __init__(self, known: tuple[str, ...]) -> None:
+        self.known = known
+        self.add({name: value for name, value in os.environ.items() if name.startswith(_ENVIRONMENTS)})
+
+    def add(self, things: object) -> None:
+        """Add all that is secret in options, or in what is like them."""
+        self.known = tuple(dict.fromkeys(sorted({*self.known, *spellings(secrets_of(things))}, key=len, reverse=True)))
+
+
+def connected(where: Place, more: Mapping[str, Any]) -> tuple[Any, Secrets]:
+    """Make a store object of obstore.
+
+    Parameters
+    ----------
+    where : Place
+    more : mapping
+        Further arguments.
+
+    Returns
+    -------
+    store : object
+    secrets : Secrets
+
+    Raises
+    ------
+    EncodingError
+        For options that are wrong.
+    """
+    secrets = Secrets(where.secrets)
+    config = dict(where.config)
+    if where.profile is not None:
+        said, provider = credentials_of(where.profile)
+        secrets.add(said)
+        config = {**said, **config}
+        if provider is not None:
+            config["credential_provider"] = _noted(provider, secrets)
+        if str(config.get("endpoint", "")).startswith("http://"):
+            config["client_options"] = {"allow_http": True, **config["client_options"]}
+    _check_endpoint(where, config)
+    make = getattr(import_module("obstore.store"), where.kind)
+    prefix = {} if where.kind == "HTTPStore" or not where.prefix else {"prefix": where.prefix}
+    try:
+        return make(where.root, **prefix, **config, **more), secrets
+    except BaseException as exc:  # obstore has an error for each kind of wrong option, and panics of some
+        if not isinstance(exc, Exception) and type(exc).__name__ != "PanicException":
+            raise
+        found = f"{type(exc).__name__}: {shown(exc, secrets.known)}"
+    raise EncodingError(  # outside of the block: what may be secret is not its context
+        "the URL, or its storage_options, cannot be used",
+        path=where.name,
+        found=found,
+        mend="docs/remote.md lists the options; see what obstore says of them",
+    )
+
+
+def _check_endpoint(where: Place, config: Mapping[str, Any]) -> None:
+    """Raise for what obstore panics of: an endpoint that is no URL."""
+    said = {f"storage_options: {name}": config.get(name) for name in ("endpoint", "base_url")}
+    if where.kind == "S3Store" and not said["storage_options: endpoint"]:
+        said |= {name: os.environ.get(name) for name in _ENDPOINTS}
+    for name, value in said.items():
+        if value and not str(value).startswith(("http://", "https://")):
+            raise EncodingError(
+                f"the endpoint is no URL ({name})",
+                path=where.name,
+                expected="https://host, or http://host:port",
+                mend="Write it with http:// or https://",
+            )
+
+
+def _noted(provider: Callable[[], Any], secrets: Secrets) -> Callable[[], Any]:
+    def credentials() -> Any:
+        found = provider()
+        secrets.add(found)
+        return found
+
+    return credentials
+
+
+def place_of_object(store: Any) -> Place:
+    """Where a store object is that the user has made; its name tells it from all that are not equal to it."""
+    path = re.sub(r"\"([^\"]*)\"", lambda found: f'"{without_secrets(found[1])}"', repr(store))
+    said = {name: getattr(store, name, None) for name in ("config", "client_options", "url")}
+    queries = [each for each in str(said["url"] or "").partition("?")[2].split("&") if each]
+    secrets = spellings(secrets_of([said, {"secret": queries}, *map(str, said.values())]))
+    config = dict(said["config"] or {})
+    root = str(said["url"] or config.get("bucket") or config.get("container_name") or path)
+    return Place(type(store).__name__, path, root, str(getattr(store, "prefix", None) or ""), config, None, secrets)
+
+
+def location_of(where: Place) -> str:
+    """Where the objects of a place are, whoever asks for them; not to be shown."""
+    servers = (where.config.get(name) for name in ("endpoint", "base_url", "account_name"))
+    folder = f"{where.root.rstrip('/')}/{where.prefix}".rstrip("/")
+    return f"{where.kind} {next(filter(None, servers), None)} {folder}/"
+
+
+def digest_of(store: Any) -> str:
+    """What tells a store object from those that are not equal to it, in whatever process; it shows no secret."""
+    if type(store).__name__ == "MemoryStore":
+        return f"memory of {os.getpid()}: {id(store)}"
+    parts: list[Any] = [type(store).__name__, str(getattr(store, "prefix", None)), str(getattr(store, "url", None))]
+    for name in ("config", "client_options"):
+        parts.append(sorted((str(each), repr(value)) for each, value in (getattr(store, name, None) or {}).items()))
+    return sha256(repr(parts).encode()).hexdigest()

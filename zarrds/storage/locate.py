@@ -26,10 +26,10 @@ def as_store(
     Parameters
     ----------
     store : str, os.PathLike or Store
-        A path (a leading ``~`` is the home folder; a file whose name ends in ``.zip`` is only read), a ``file://`` URL,
-        any other URL that fsspec knows (``s3://``, ``gs://``, ``https://``, ``memory://``, ``reference://``, ``zip://``
-        chains, …), or a store object, which is returned as it is. Also what other libraries have: a UPath, an fsspec
-        mapper, a store of zarr-python (of an Icechunk session, too) or of obstore.
+        A path (a leading ``~`` is the home folder; a file whose name ends in ``.zip`` is read, and written as a whole),
+        a ``file://`` URL, any other URL that fsspec knows (``s3://``, ``gs://``, ``https://``, ``memory://``,
+        ``reference://``, ``zip://`` chains, …), or a store object, which is returned as it is. Also what other
+        libraries have: a UPath, an fsspec mapper, a store of zarr-python (of an Icechunk session, too) or of obstore.
     storage_options : mapping, optional
         For fsspec: credentials, endpoints and so on. Paths and ``file://`` URLs do not need them: there they are
         ignored.
@@ -85,10 +85,9 @@ def as_store(
 def _local(path: str) -> Store:
     path = os.path.expanduser(path)
     if path.lower().endswith(".zip") and not os.path.isdir(path):
-        from zarrds.storage.archive import ZipSource  # as above
-        from zarrds.storage.read_only import ReadOnlyStore
+        from zarrds.storage.zipped import ZipStore  # as above
 
-        return ReadOnlyStore(ZipSource(path))
+        return ZipStore(path)
     return LocalStore(path)
 
 

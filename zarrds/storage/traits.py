@@ -23,7 +23,9 @@ __all__ = [
     "SizedListing",
     "SpanValues",
     "StrangeListing",
+    "WrittenWhole",
     "ask_all",
+    "check_parts",
     "check_unchanged",
     "folder_of",
     "folds_case",
@@ -81,6 +83,26 @@ class InFolder(Protocol):
     def folds_case(self) -> bool:
         """Whether names that differ only in case are one file there, as far as can be seen without writing."""
         ...
+
+
+@runtime_checkable
+class WrittenWhole(Protocol):
+    """A store that is written as a whole only."""
+
+    def check_parts(self) -> None:
+        """Raise `ReadOnlyError`, which says so."""
+        ...
+
+
+def check_parts(store: object) -> None:
+    """Check that a part of a store can be written, before any work.
+
+    Raises
+    ------
+    ReadOnlyError
+    """
+    if has_trait(store, WrittenWhole):
+        store.check_parts()
 
 
 def folder_of(store: object) -> str | None:

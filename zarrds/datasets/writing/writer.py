@@ -46,7 +46,7 @@ from zarrds.metadata.documents import Nodes, locked, open_nodes, parents_of, zar
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
 from zarrds.storage.locate import as_store
 from zarrds.storage.protocol import Store, check_prefix
-from zarrds.storage.traits import check_unchanged
+from zarrds.storage.traits import check_parts, check_unchanged
 
 __all__ = ["save"]
 
@@ -260,6 +260,8 @@ def _check_there(append_dim: object, region: object, mode: Mode) -> None:
 def _save_new(parts: Parts, target: Target[Store], options: Options, replaced: dict[str, str]) -> Any:
     """Save what is to stand where nothing is, or in the place of what is there; `replaced` gets why encodings were."""
     store = target.store
+    if not (target.is_whole and options.compute):
+        check_parts(store)
     sources = (variable for _, dataset, _ in parts for variable in dataset.variables.values())
     if not options.compute and target.replace and reads_from(sources, store):
         raise EncodingError(
@@ -324,6 +326,7 @@ def _replaced(arrays: Mapping[str, ArrayChange]) -> dict[str, str]:
 
 def _save_into(parts: Parts, store: Store, path: str, how: How, options: Options, replaced: dict[str, str]) -> Any:
     """Save into a store that exists."""
+    check_parts(store)
     if (how.append_dim is not None or how.is_in_place) and options.compute:
         parts = [(where, with_labels_loaded(dataset), encoding) for where, dataset, encoding in parts]
     sources = [v for _, dataset, _ in parts for v in dataset.variables.values()]

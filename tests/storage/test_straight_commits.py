@@ -246,6 +246,8 @@ def kill_at(server: S3Server, name: str, number: int) -> bool:
         assert found.identical(before) or found.identical(after)
     elif name == "append":
         assert found.identical(before) or found.identical(data(0, 8))
+        report = zarrds.verify(URL, storage_options=options(server))
+        assert all(each.severity == "warning" for each in report.findings), report  # chunks beyond the shape
     elif name == "a variable":
         assert found.identical(before) or (found.pr == 1).all()
     n = found.sizes["time"]

@@ -151,7 +151,9 @@ def _fences(noted: OrderRecord, now: OrderRecord, elements: Elements) -> str | N
         digests = np.array([blocks.digest(i) for i in range(len(blocks))], np.uint32)
     if not (_equal(first, noted.first) and _equal(last, noted.last)):
         return "the first and last labels of its chunks are others"
-    if not np.array_equal(digests, noted.crc32c):
+    # into the last block, if the array ends in it, others may have put what is not yet, or never was, in the array
+    n = noted.size // noted.block
+    if not np.array_equal(digests[:n], noted.crc32c[:n]):
         return "the chunks were changed since, and only their ends are the same"
     return None
 

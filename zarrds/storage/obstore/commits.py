@@ -14,7 +14,7 @@ from zarrds.storage.obstore.objects import Found, ObstoreObjects, Version, versi
 from zarrds.storage.protocol import ValueChangedError
 from zarrds.threads import side_by_side
 
-__all__ = ["ConditionalCommits", "claimed", "conflict"]
+__all__ = ["ConditionalCommits", "claimed", "conflict", "is_same_version"]
 
 _ATTEMPTS = 5
 
@@ -144,6 +144,15 @@ def claimed(objects: ObstoreObjects, name: str, found: Found) -> Version:
         If it is not what was found any more.
     """
     return objects.put_if(name, signed(bytes(found.data), new_write()), version_of(found.info))
+
+
+def is_same_version(one: Version | None, other: Version | None) -> bool:
+    """Whether two answers tell of the same value; not each of them must tell all that the other does."""
+    if one is None or other is None:
+        return one is other
+    pairs = [(one.get(name), other.get(name)) for name in ("e_tag", "version")]
+    told = [pair for pair in pairs if None not in pair]
+    return bool(told) and all(a == b for a, b in told)
 
 
 def conflict(path: str | None = None) -> ConflictError:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from zarrds.errors import ConflictError, StoreIOError, ZarrdsError
 from zarrds.storage.fsspec.commits import MARKER
 from zarrds.storage.growing import Growing, new_write, signed
-from zarrds.storage.obstore.commits import ConditionalCommits, conflict
+from zarrds.storage.obstore.commits import ConditionalCommits, conflict, is_same_version
 from zarrds.storage.obstore.objects import Found, ObstoreObjects, Version, version_of
 from zarrds.storage.protocol import ValueChangedError
 from zarrds.threads import MOST, side_by_side
@@ -119,7 +119,7 @@ class Straight:
         """Raise `ConflictError` unless the root is as this writer has left it, so that no other has begun since."""
         now = time.monotonic()
         info = self._objects.info(self._root)
-        if info is None or version_of(info) != self._version:
+        if info is None or not is_same_version(version_of(info), self._version):
             raise conflict(self._path)
         self._seen = now
 
@@ -143,7 +143,7 @@ class Straight:
             except ValueChangedError:
                 info = self._objects.info(name)
             found = None if info is None else version_of(info)
-            if is_edge and found != version:
+            if is_edge and not is_same_version(found, version):
                 raise conflict(self._path)
             # what stands there was put before the root was claimed, so that no reader knows of it, or it is put by who
             # was overtaken: had another begun since, the root would not be ours any more

@@ -7,7 +7,7 @@ each by itself.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Hashable, Iterable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from enum import IntEnum
 from types import TracebackType
 from typing import Any, Self
@@ -160,23 +160,32 @@ class Transaction:
                 # for a folder full of them its prefix
                 self._deleted.add(next(path for path in (*parents_of(key)[1:], key) if path not in kept))
 
-    def commit(self) -> None:
-        """Make the changes; see `Store.apply_changes`."""
+    def commit(self, check: Callable[[], None] | None = None) -> None:
+        """Make the changes; see `Store.apply_changes`.
+
+        Parameters
+        ----------
+        check : callable, optional
+            Called before anything is put; raises if what the changes were made from is not as it was.
+        """
         if self._deleted:
             self.changes.set(DELETED, json.dumps(sorted(self._deleted)).encode())
-        growth, store = self._growth(), self.store
-        is_made = growth is not None and has_trait(store, GrowingStore) and store.apply_growth(self.changes, growth)
-        if not is_made:
-            self.store.apply_changes(self.changes)
+        growth, store = self._growth(check), self.store
+        if growth is not None and has_trait(store, GrowingStore) and store.apply_growth(self.changes, growth):
+            return
+        if check is not None:
+            check()
+        self.store.apply_changes(self.changes)
 
-    def _growth(self) -> Growth | None:
+    def _growth(self, check: Callable[[], None] | None) -> Growth | None:
         """What is known of changes that only add; None of others, and where it would not help."""
         if self.read is None or self._root is None or self._edges is None or self._deleted:
             return None
         seen = self.read.seen
         if not all(key in seen for key in self._edges):
             return None
-        return Growth(self._root, frozenset(self._documents - {self._root}), {key: seen[key] for key in self._edges})
+        edges = {key: seen[key] for key in self._edges}
+        return Growth(self._root, frozenset(self._documents - {self._root}), edges, check)
 
 
 def change_documents(

@@ -191,11 +191,15 @@ class Growth:
     edges : mapping of str to object
         Stored values of which the changes keep what is visible, with the `Fetched.version` of each as it was read; None
         for one that was absent. All other values are of keys that nobody reads by the root's old document.
+    check : callable or None
+        Raises if what the changes were made from is not as it was; called before anything is put, perhaps by another
+        thread.
     """
 
     root: str
     documents: Collection[str]
     edges: Mapping[str, object]
+    check: Callable[[], None] | None = None
 
 
 @runtime_checkable

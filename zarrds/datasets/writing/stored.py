@@ -162,7 +162,11 @@ def read_group(store: Store, stored: Nodes, path: str, dataset: xr.Dataset, work
             raw[name] = lazy_arrays.variable(lazy[name])
         except ZarrdsError as error:
             unreadable[name] = error.located(path=store.path, key=base + name)
-    labels = [lazy[name] for name, v in raw.items() if v.dims == (name,) and v.nbytes <= UNASKED_NBYTES]
+    # those that are compared, and those of which the decoders look at the first and the last
+    needed = [
+        name for name, v in raw.items() if v.dims == (name,) and (name in dataset.variables or "units" in v.attrs)
+    ]
+    labels = [lazy[name] for name in needed if raw[name].nbytes <= UNASKED_NBYTES]
     side_by_side(LazyArray.read_ahead, labels if store.is_remote else [])
     for name in raw:
         try:

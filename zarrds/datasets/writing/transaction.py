@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial as partial_of
 from typing import Any
 
 from zarrds.arrays.in_place import InPlace
@@ -128,6 +129,8 @@ def carry_out(
                 put_statistics(store, overlay, touched)
                 after |= {path: with_order(overlay, path, change, after[path]) for path, change in now.items()}
                 nodes |= {path: after[path] for path in now if after[path] != arrays[path].before}
+        # where calls wait, that is looked at while the commit begins, unless it could be planned again
+        is_late = transaction.read is not None and plan_again is None and not in_place
         if nodes or not in_place:
             with locked(store), ExitStack() as chunks:
                 if partial:
@@ -136,7 +139,8 @@ def carry_out(
                     with _explained(store, versions), true_of_regions() if in_place else nullcontext():
                         if check is not None:
                             check()
-                        check_versions(store, {**versions, **partial})
+                        if not is_late:
+                            check_versions(store, {**versions, **partial})
                 except ConflictError as error:
                     if plan_again is None:
                         raise
@@ -150,7 +154,8 @@ def carry_out(
                     transaction.put_nodes(nodes, [] if replaced is None else [replaced])
                 if replaced is not None or leftovers:
                     transaction.delete_all(leftovers)
-                transaction.commit()  # not explained: once it has begun, the versions are this save's own
+                late = partial_of(check_versions, store, {**versions, **partial}) if is_late else None
+                transaction.commit(late)  # not explained: once it has begun, the versions are this save's own
     if in_place:
         put_statistics_in_place(store, touched_by(now.items(), after, in_place=True))
     if options.compute:

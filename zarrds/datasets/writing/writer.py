@@ -334,7 +334,8 @@ def _save_into(parts: Parts, store: Store, path: str, how: How, options: Options
     # then it is only made sure at the end that nobody came between. Regions are written side by side.
     alone = how.region is None and not any(is_chunked(variable) for variable in sources)
     with locked(store) if alone else nullcontext():
-        store.clean()
+        if how.region is None or not store.is_remote:  # where each look costs a request, saves that are rarer do it
+            store.clean()
         try:
             plan = _planned(parts, store, path, how, options)
         except ZarrdsError:

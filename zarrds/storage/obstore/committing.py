@@ -201,7 +201,8 @@ class CommittingStore(RemoteStore):
                 versions: dict[str, Any] = {key: each.version for key, each in found.items()}
                 edges: dict[str, Any] = {key: growth.edges[key] for key in growth.edges if key in values}
                 commits = self._conditional
-                Straight(objects, commits, self._base, self.path, growing, before).make(root, values, edges, versions)
+                straight = Straight(objects, commits, self._base, self.path, growing, before, growth.check)
+                straight.make(root, values, edges, versions)
             finally:
                 session.forget()
         return True

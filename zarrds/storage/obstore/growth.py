@@ -5,8 +5,9 @@ The steps are those of docs/spec.md, "The commit in object storage".
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from zarrds.errors import ConflictError, StoreIOError, ZarrdsError
@@ -39,6 +40,8 @@ class Straight:
     growing : Growing
     before : Found
         The root's document that the changes were made from.
+    check : callable, optional
+        Called while the marker is put, by any thread; raises if the changes were made from what is no more.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class Straight:
         path: str,
         growing: Growing,
         before: Found,
+        check: Callable[[], None] | None = None,
     ) -> None:
         self._objects = objects
         self._commits = commits
@@ -58,6 +62,7 @@ class Straight:
         self._root = base + growing.root
         self._before = bytes(before.data)
         self._version = version_of(before.info)  # of the root, as this writer has left it
+        self._check = check
         self._signs = commits.signs_of(growing)
         self._begun = self._seen = time.monotonic()
 
@@ -81,7 +86,7 @@ class Straight:
         documents : mapping
             The versions of the documents that are replaced, None for those that are new.
         """
-        self._commits.put_marker(self._growing)
+        self._begin()
         try:
             self._put_root(signed(self._before, new_write()))
             self._put_values(values, edges)
@@ -102,6 +107,24 @@ class Straight:
                 raise
         self._commits.put_documents(self._growing, dict(documents))
         self._release()
+
+    def _begin(self) -> None:
+        """Put the marker, and look at the same time whether the plan still holds."""
+        if self._check is None:
+            self._commits.put_marker(self._growing)
+            return
+        is_put = threading.Event()
+
+        def put() -> None:
+            self._commits.put_marker(self._growing)
+            is_put.set()
+
+        try:
+            side_by_side(lambda call: call(), [put, self._check])
+        except BaseException:
+            if is_put.is_set():
+                self._release()
+            raise
 
     def _put_root(self, value: bytes) -> None:
         """Put the root's document, if it is as this writer has left it."""

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
-__all__ = ["MOST", "errors_of", "side_by_side", "threads"]
+__all__ = ["MOST", "errors_of", "repeated", "side_by_side", "threads"]
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -52,6 +53,24 @@ def errors_of(helpers: Sequence[Future[None]], stop: Callable[[], None]) -> list
     except BaseException:
         stop()
         raise
+
+
+@contextmanager
+def repeated(call: Callable[[], object], seconds: float) -> Iterator[None]:
+    """Call something again and again, in a thread of its own, as long as the body lasts."""
+    has_ended = threading.Event()
+
+    def repeat() -> None:
+        while not has_ended.wait(seconds):
+            call()
+
+    thread = threading.Thread(target=repeat, name="zarrds", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        has_ended.set()
+        thread.join()
 
 
 def side_by_side(call: Callable[[A], R], things: Sequence[A], most: int = MOST) -> list[R]:

@@ -13,15 +13,16 @@ import re
 import secrets
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 
-from zarrds.errors import InvalidKeyError, StoreIOError
+from zarrds.errors import InvalidKeyError, StoreIOError, ZarrdsError
 from zarrds.storage.fsspec.objects import Objects
 from zarrds.storage.growing import Growing
 from zarrds.storage.local.changes import MAX_DELETED, deleted_keys
 from zarrds.storage.local.files import PARTIAL, is_partial
 from zarrds.storage.protocol import DELETED, check_key
+from zarrds.threads import repeated
 
 __all__ = [
     "DOORS",
@@ -255,6 +256,15 @@ class Signs:
         self._name = name
         self.given: set[str] = set()
         self._last = time.monotonic()
+
+    def given_meanwhile(self) -> AbstractContextManager[None]:
+        """Give some as long as the body lasts: one request may take longer than others wait."""
+
+        def give() -> None:
+            with suppress(ZarrdsError):
+                self.give()
+
+        return repeated(give, _SIGN / 2)
 
     def give(self) -> None:
         """Give one, if the last one is some time ago."""

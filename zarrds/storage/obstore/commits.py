@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -79,7 +80,13 @@ class ConditionalCommits(Commits):
         if not isinstance(commit, Growing) or not isinstance(objects, ObstoreObjects):
             super().finish(commit)
             return
-        if self.is_made(commit):
+        try:
+            is_made = self.is_made(commit)
+        except StoreIOError as error:
+            if error.errno != errno.EACCES:
+                raise
+            return  # nothing was committed, and who may not write cannot see to it that nothing will be
+        if is_made:
             names = [self._base + key for key in commit.documents]
             found = side_by_side(objects.find_one, names)
             if self.current() != commit:

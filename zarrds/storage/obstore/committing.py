@@ -216,17 +216,25 @@ class CommittingStore(RemoteStore):
         if session.roots is not None:
             return
         with locating(self.path):
+            left: Commit | Growing | None = None
             while True:
                 # before the look for a commit that is under way: else it could be made between both
                 roots = self._roots()
                 try:
-                    if self._commits.current() is None:
+                    commit = self._commits.current()
+                    if commit is None:
                         break
                 except StoreIOError as exc:
                     if exc.errno == errno.EACCES:  # as in `RemoteStore.recover`
                         break
                     raise
+                if commit == left:  # it could not be called off
+                    raise StoreIOError(
+                        "permission denied to call off what a dead writer had begun",
+                        mend="Write to the store with credentials that allow it",
+                    )
                 super().recover()
+                left = commit
             session.forget_others()
             session.roots = roots
 

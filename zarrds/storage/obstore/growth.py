@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext, suppress
 
 from zarrds.errors import ConflictError, StoreIOError, ZarrdsError
 from zarrds.storage.fsspec.commits import MARKER
@@ -16,13 +16,13 @@ from zarrds.storage.growing import Growing, new_write, signed
 from zarrds.storage.obstore.commits import ConditionalCommits, conflict, is_same_version
 from zarrds.storage.obstore.objects import Found, ObstoreObjects, Version, version_of
 from zarrds.storage.protocol import ValueChangedError
-from zarrds.threads import MOST, side_by_side
+from zarrds.threads import side_by_side
 
 __all__ = ["Straight"]
 
 _ATTEMPTS = 5
 _PAUSE = 0.05  # seconds, times the attempt
-_BATCH_NBYTES = 32 * 2**20  # of what is put before the next sign of life
+_QUICK_NBYTES = 2**20  # what is put within the time after which others wait for a sign of life
 _LATE = 5.0  # seconds after which one looks again whether one was overtaken
 
 
@@ -148,13 +148,12 @@ class Straight:
 
     def _put_values(self, values: Mapping[str, bytes], edges: Mapping[str, Version | None]) -> None:
         def put(key: str) -> None:
-            self._put_value(key, values[key], edges.get(key), is_edge=key in edges)
-
-        for batch in _batches(values):
             if time.monotonic() - self._seen > _LATE:
                 self._check_claim()
-            side_by_side(put, batch)
-            self._signs.give()
+            self._put_value(key, values[key], edges.get(key), is_edge=key in edges)
+
+        with self._signs.given_meanwhile() if sum(map(len, values.values())) > _QUICK_NBYTES else nullcontext():
+            side_by_side(put, list(values))
 
     def _put_value(self, key: str, value: bytes, version: Version | None, *, is_edge: bool) -> None:
         """Put a value: of an edge over what it was made from, of others over what nobody can see."""
@@ -181,16 +180,3 @@ class Straight:
             if time.monotonic() - self._begun > _LATE and self._commits.current() != self._growing:
                 return  # somebody took us for dead
             self._objects.remove_all([self._base + MARKER, *self._signs.given])
-
-
-def _batches(values: Mapping[str, bytes]) -> Sequence[list[str]]:
-    """Keys of values that are put side by side, before the next sign of life."""
-    found: list[list[str]] = []
-    nbytes = 0
-    for key, value in values.items():
-        if not found or len(found[-1]) >= MOST or nbytes + len(value) > _BATCH_NBYTES:
-            found.append([])
-            nbytes = 0
-        found[-1].append(key)
-        nbytes += len(value)
-    return found

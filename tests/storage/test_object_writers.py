@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from tests.storage.s3_server import Fault, S3Server, serving
 from zarrds.errors import ConflictError, StoreExistsError, ZarrdsError
 from zarrds.storage.fsspec import commits
 from zarrds.storage.fsspec.store import RemoteStore
+from zarrds.storage.obstore.objects import ObstoreObjects
 
 pytest.importorskip("obstore", reason="object storage needs the extra 'remote'")
 
@@ -217,3 +220,49 @@ def test_a_marker_that_says_nothing_keeps_nobody_out(server: S3Server, value: by
         OPERATIONS[name][0](server)
         assert marker not in server.state.values
     assert not zarrds.verify(URL, storage_options=server.options).findings
+
+
+@pytest.mark.parametrize("options", [{}, {"chunks": {}}])
+def test_a_reader_notices_that_all_was_replaced(server: S3Server, options: dict[str, object]) -> None:
+    save(server, data(), mode="w-")
+    open_store = functools.partial(
+        xr.open_dataset, URL, engine="zarrds", storage_options=server.options, cache=False, **options
+    )
+    before = open_store()
+    zarrds.update_attrs(URL, {"n": 2}, storage_options=server.options)  # which replaces no array
+    xr.testing.assert_equal(before.load(), data())
+    before = open_store()
+    save(server, data(value=7), mode="w")
+    for read in (lambda: before.t2m[:1].values, lambda: before.t2m.mean().values, before.copy().load):
+        with pytest.raises(ConflictError, match="was replaced"):
+            read()
+    xr.testing.assert_equal(open_store().load(), data(value=7))
+
+
+def test_a_reader_in_the_middle_of_a_replacement_mixes_nothing(
+    server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before each of its requests, one after the other, all of the store is replaced."""
+    real = ObstoreObjects.find_one
+    n_found = 0
+    for number in range(4):
+        save(server, data(), mode="w")
+        ds = xr.open_dataset(URL, engine="zarrds", storage_options=server.options)
+        left = iter(range(number))
+
+        def replaced_first(self: ObstoreObjects, *args: Any, left: Iterator[int] = left, **options: Any) -> Any:
+            if next(left, None) is None:
+                monkeypatch.setattr(ObstoreObjects, "find_one", real)
+                save(server, data(value=7), mode="w")
+            return real(self, *args, **options)
+
+        monkeypatch.setattr(ObstoreObjects, "find_one", replaced_first)
+        try:
+            found = ds.load()
+        except ConflictError:
+            continue
+        finally:
+            monkeypatch.setattr(ObstoreObjects, "find_one", real)
+        n_found += 1
+        xr.testing.assert_equal(found, data())
+    assert n_found < 4

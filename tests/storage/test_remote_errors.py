@@ -231,6 +231,25 @@ def test_listings_of_a_web_server_that_was_given_as_an_object(tmp_path: Path) ->
         xr.testing.assert_identical(xr.open_dataset(store, engine="zarrds", consolidated=False).load(), DATA)
 
 
+class WithoutHead(Handler):
+    """As some servers are: they do not answer to HEAD."""
+
+    def do_HEAD(self) -> None:  # noqa: N802  # a name of http.server
+        self.send_error(501)
+
+
+def test_a_server_that_knows_no_head_is_read(tmp_path: Path) -> None:
+    zarrds.save(DATA, tmp_path / "a.zarr")
+    with web(WithoutHead, tmp_path) as url:
+        options = {"retry_config": {"max_retries": 0}}
+        ds = xr.open_dataset(f"{url}/a.zarr", engine="zarrds", storage_options=options, cache=False)
+        xr.testing.assert_identical(ds.load(), DATA)
+        ds = xr.open_dataset(f"{url}/a.zarr", engine="zarrds", storage_options=options, cache=False)
+        zarrds.save(DATA + 1, tmp_path / "a.zarr", mode="w")
+        with pytest.raises(ConflictError):
+            ds.load()
+
+
 # options and URLs
 
 
@@ -340,6 +359,21 @@ def test_conflicts_name_the_store(server: S3Server) -> None:
     server.state.fault = begin
     with pytest.raises(ConflictError, match=r"in store 's3://bucket/a.zarr'"):
         zarrds.update_attrs("s3://bucket/a.zarr", {"a": 1}, storage_options=server.options)
+
+
+@pytest.mark.parametrize("mode", ["w", "w-"])
+def test_a_store_that_is_being_replaced_is_not_to_be_emptied(server: S3Server, mode: Any) -> None:
+    """The root's document is away for an instant: whoever looks then is told to try again, and not to delete."""
+    zarrds.save(DATA, "s3://bucket/a.zarr", storage_options=server.options)
+    looks = iter([Fault(404)])
+
+    def away(method: str, key: str) -> Fault | None:
+        return next(looks, None) if key == "a.zarr/zarr.json" else None
+
+    server.state.fault = away
+    with pytest.raises(ConflictError, match="Try again"):
+        zarrds.save(DATA + 1, "s3://bucket/a.zarr", mode=mode, storage_options=server.options)
+    zarrds.save(DATA + 1, "s3://bucket/a.zarr", mode="w", storage_options=server.options)
 
 
 def test_a_machine_without_credentials_is_not_denied() -> None:

@@ -10,10 +10,11 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import xarray as xr
 
-__all__ = ["loading_together", "to_be_loaded_too"]
+__all__ = ["loaded_together", "loading_together", "to_be_loaded_too"]
 
 _MAX_DEPTH = 100  # frames between `Dataset.load` and the backend: several for each decoder
 _DATASET_LOAD, _VARIABLE_LOAD = xr.Dataset.load.__code__, xr.Variable.load.__code__
@@ -22,7 +23,7 @@ _state = threading.local()
 
 def to_be_loaded_too() -> list[xr.Variable]:
     """The other variables of the dataset that `Dataset.load` is loading in this thread, if it is; but once only."""
-    if getattr(_state, "is_loading", False):
+    if loaded_together() is not None:
         return []
     frame, current = sys._getframe(1), None
     for _ in range(_MAX_DEPTH):
@@ -39,10 +40,16 @@ def to_be_loaded_too() -> list[xr.Variable]:
 
 
 @contextmanager
-def loading_together() -> Iterator[None]:
-    """While variables are loaded, so that none of them asks for the others in its turn."""
-    _state.is_loading = True
+def loading_together(loaded: list[Any]) -> Iterator[None]:
+    """While variables are loaded, so that none of them asks for the others in its turn; `loaded` is for what loads."""
+    _state.loaded = loaded
     try:
         yield
     finally:
-        _state.is_loading = False
+        _state.loaded = None
+
+
+def loaded_together() -> list[Any] | None:
+    """What `loading_together` was given in this thread; None outside of it."""
+    found: list[Any] | None = getattr(_state, "loaded", None)
+    return found

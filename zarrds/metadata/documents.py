@@ -298,11 +298,11 @@ def _version(store: Store, key: str) -> tuple[str, Hashable]:
     return key, store.identity(key)
 
 
-def zarr_format_of(store: Store) -> ZarrFormat | None:
-    """The format of the store's root, or None if there is no Zarr store."""
+def zarr_format_of(store: Store, *, anew: bool = False) -> ZarrFormat | None:
+    """The format of the store's root, or None if there is no Zarr store; `anew` believes nothing seen before."""
     names: dict[ZarrFormat, tuple[str, ...]] = {3: (v3.NAME,), 2: (v2.ARRAY, v2.GROUP)}
     # where calls wait, a look at all of them takes as long as one
-    is_many = has_trait(store, ManyValues)
+    is_many = has_trait(store, ManyValues) and not anew
     seen: Store = ahead(store, [name for each in names.values() for name in each]) if is_many else store
     return next((each for each in _FORMATS if any(seen.identity(name) is not None for name in names[each])), None)
 

@@ -15,7 +15,7 @@ from zarrds.chunk_statistics.record import new_rows, read_rows
 from zarrds.codecs.base import AnyArray
 from zarrds.compat.lazy_layers import Layers, Positions, layers_of, mapped_below
 from zarrds.datasets.querying.blocks import range_edges, run_edges, spans
-from zarrds.datasets.reading.lazy import LazyArray
+from zarrds.datasets.reading.lazy import LazyArray, look_again
 from zarrds.metadata.model import ArrayMetadata
 
 __all__ = ["ChunkFacts", "StoredChunks", "chunks_of_codes", "stored_chunks"]
@@ -280,7 +280,9 @@ class StoredChunks:
             return False
         stored = self.lazy.stored
         stale = stale_rows(stored.elements, rows, wanted, self.first)
-        if not stored.store.is_remote:
+        if stored.store.is_remote:
+            look_again([self.lazy])
+        else:
             self.lazy.check_still_there()
         rows = rows.copy()
         for position in stale:

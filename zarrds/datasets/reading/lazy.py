@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from math import prod
@@ -16,21 +16,21 @@ from xarray.core import indexing
 from zarrds.arrays.array import Array
 from zarrds.compat.interpolation import mend_interpolation
 from zarrds.compat.xarray_internals import create_vlen_dtype, lazily
-from zarrds.compat.xarray_loading import loading_together, to_be_loaded_too
+from zarrds.compat.xarray_loading import loaded_together, loading_together, to_be_loaded_too
 from zarrds.datasets.encoding.attributes import decoded_attributes
 from zarrds.datasets.encoding.variables import encoding_of
 from zarrds.engine.cache import ChunkCache, cache_of
 from zarrds.engine.elements import Elements, Planner
 from zarrds.engine.executor import in_thread
 from zarrds.engine.selection import plan_basic, plan_orthogonal, plan_pointwise
-from zarrds.errors import ChunkError, ConflictError, MetadataError, UnsupportedError, ZarrdsError
+from zarrds.errors import ChunkError, ConflictError, MetadataError, StoreIOError, UnsupportedError, ZarrdsError
 from zarrds.metadata.documents import Nodes, document_key, own_node
 from zarrds.metadata.extension import is_replaced
 from zarrds.metadata.model import ArrayMetadata
 from zarrds.storage.protocol import Store
 from zarrds.threads import side_by_side
 
-__all__ = ["UNASKED_NBYTES", "LazyArray", "LazyArrays", "check_is_stored"]
+__all__ = ["UNASKED_NBYTES", "LazyArray", "LazyArrays", "check_is_stored", "look_again"]
 
 mend_interpolation()
 
@@ -45,6 +45,7 @@ _PLANNERS: dict[type[indexing.ExplicitIndexer], Planner] = {
 # bytes of one array that are read at open without a look at what is stored; chunks that are looked for of a larger one
 UNASKED_NBYTES = 2**26
 _LOOKED_FOR = 16
+_UNKNOWN = "unknown"  # no version of a document
 _MAX_DIMENSIONS = 64  # that NumPy has
 
 
@@ -143,15 +144,17 @@ class LazyArray(BackendArray):
             return self._read(key)
         # the first variable that `Dataset.load` loads: the others come with it
         found: dict[str, Any] = {}
+        loaded: list[LazyArray] = []
 
         def load(variable: xr.Variable | None) -> None:
-            with loading_together():
+            with loading_together(loaded):
                 if variable is None:
                     found["value"] = self._read(key)
                 else:
                     variable.load()
 
         side_by_side(load, [None, *others])
+        look_again(loaded)
         return found["value"]
 
     def read_ahead(self) -> None:
@@ -189,9 +192,14 @@ class LazyArray(BackendArray):
                 found=error.problem,
                 mend="Read it again: if the chunk is lost or damaged, the error will say so",
             ) from error
+        # afterwards, so that nothing can change between the look and the reading
+        together = loaded_together()
         if not self.stored.store.is_remote:
-            # afterwards, so that nothing can change between the look and the reading
             self.check_still_there()
+        elif together is not None:
+            together.append(self)
+        elif not self.is_being_decoded:  # what is opened takes no round trip for it
+            look_again([self])
         return value
 
     async def async_getitem(self, key: indexing.ExplicitIndexer) -> Any:
@@ -207,7 +215,7 @@ class LazyArray(BackendArray):
         """Raise `ConflictError` if the array was replaced since; two looks at the file system if nothing changed."""
         store, path = self.stored.store, self.stored.path
         store.recover()
-        version = store.identity(self._root)
+        version = self._version_now()
         if version == self._checked:
             return
         opened = self.stored.metadata
@@ -218,7 +226,16 @@ class LazyArray(BackendArray):
                 key=path or "/",
                 mend="Open the dataset again",
             )
-        self._checked = version
+        if version is not _UNKNOWN:
+            self._checked = version
+
+    def _version_now(self) -> Hashable:
+        try:
+            return self.stored.store.identity(self._root)
+        except StoreIOError:
+            if not self.stored.store.is_remote:
+                raise
+            return _UNKNOWN  # some web servers do not answer to HEAD: the document itself tells
 
     def _with_dtype(self, value: Any) -> Any:
         if self.dtype.kind != "O" or isinstance(value, np.ndarray):
@@ -227,6 +244,18 @@ class LazyArray(BackendArray):
         scalar = np.empty((), self.dtype)
         scalar[()] = value
         return scalar
+
+
+def look_again(arrays: Sequence[LazyArray]) -> None:
+    """Raise `ConflictError` if one of some arrays that were just read over a network was replaced since it was opened.
+
+    One request for each document that changes with them: of a consolidated store, for all of them together.
+    """
+    keys = [(id(array.stored.store), array._root) for array in arrays]
+    first = dict(zip(reversed(keys), reversed(arrays), strict=True))
+    versions = dict(zip(first, side_by_side(LazyArray._version_now, list(first.values())), strict=True))
+    changed = [array for array, key in zip(arrays, keys, strict=True) if versions[key] != array._checked]
+    side_by_side(LazyArray.check_still_there, changed)
 
 
 @dataclass(frozen=True, slots=True)

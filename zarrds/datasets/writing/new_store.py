@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
 from zarrds.engine.executor import run, waiting
-from zarrds.errors import MetadataError, NodeNotFoundError, StoreExistsError, StoreIOError
+from zarrds.errors import ConflictError, MetadataError, NodeNotFoundError, StoreExistsError, StoreIOError
 from zarrds.metadata.belonging import check_case, check_nothing_else
 from zarrds.metadata.documents import Nodes, open_nodes, parents_of, zarr_format_of
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
@@ -74,6 +74,12 @@ def _found_target(store: S, group: str, mode: Literal["w", "w-"], zarr_format: Z
     existing = zarr_format_of(store)
     if existing is None:
         if next(store.list_prefix(""), None) is not None:
+            if store.is_remote and zarr_format_of(store, anew=True) is not None:
+                raise ConflictError(
+                    "another writer was about to replace the store when this one looked",
+                    path=store.path,
+                    mend="Nothing was written. Try again",
+                )
             raise StoreExistsError(
                 "folder holds files, but no Zarr store",
                 path=store.path,

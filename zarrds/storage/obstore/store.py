@@ -184,7 +184,7 @@ class ObjectStore(CommittingStore):
                     raise
                 raise ConflictError(
                     "another save is under way here, or its leftovers are in the way",
-                    mend="Nothing of it was changed. Try again when no other save is at it",
+                    mend="Nothing that was there was changed. Try again when no other save is at it",
                 ) from None
 
     # many keys

@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
 
-__all__ = ["MOST", "errors_of", "repeated", "side_by_side", "threads"]
+__all__ = ["MOST", "errors_of", "repeated", "side_by_side", "start"]
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -23,13 +23,46 @@ _pool: ThreadPoolExecutor | None = None
 _pool_lock = threading.Lock()
 
 
-def threads() -> ThreadPoolExecutor:
+def _threads() -> ThreadPoolExecutor:
     """The pool; its threads are started when they are first needed."""
     global _pool
     with _pool_lock:
         if _pool is None:
             _pool = ThreadPoolExecutor(MOST, "zarrds")
         return _pool
+
+
+def start(call: Callable[..., None], *args: object) -> Future[None]:
+    """Have a thread of the pool do something.
+
+    Raises
+    ------
+    RuntimeError
+        If no thread can be started.
+    """
+    while True:
+        pool = _threads()
+        try:
+            return pool.submit(call, *args)
+        except RuntimeError:
+            if pool is _pool:
+                raise
+            # it was retired by another thread, just now
+        except BaseException:
+            _retire(pool)
+            raise
+
+
+def _retire(pool: ThreadPoolExecutor) -> None:
+    """Let a pool go that was interrupted as it started a thread, perhaps before it had noted that thread.
+
+    Such a thread would wait for work for ever, and Python at its end for it.
+    """
+    global _pool
+    with _pool_lock:
+        if _pool is pool:
+            _pool = None
+    pool.shutdown(wait=False)
 
 
 def _forget_threads() -> None:
@@ -114,7 +147,7 @@ def side_by_side(call: Callable[[A], R], things: Sequence[A], most: int = MOST) 
     try:
         for _ in range(min(most, MOST, len(things)) - 1):
             try:
-                helpers.append(threads().submit(work))
+                helpers.append(start(work))
             except RuntimeError:  # no thread can be started, as when the interpreter is on its way out
                 break
         work()

@@ -16,7 +16,7 @@ from typing import Generic, ParamSpec, Protocol, TypeVar
 
 from zarrds.engine.plans import Batch, Part, Plan
 from zarrds.storage.protocol import Values
-from zarrds.threads import MOST, errors_of, threads
+from zarrds.threads import MOST, errors_of, start
 
 __all__ = ["BatchWorker", "Progress", "Stopped", "Worker", "in_thread", "memory_nbytes", "run", "run_plan", "waiting"]
 
@@ -211,7 +211,7 @@ def _run(
     try:
         try:
             while len(helpers) < n - 1:
-                helpers.append(threads().submit(_work, batches, make_worker, progress))
+                helpers.append(start(_work, batches, make_worker, progress))
         except RuntimeError:
             batches.failed = True
             if helpers:

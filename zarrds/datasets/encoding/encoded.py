@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from zarrds.compat.xarray_internals import check_vlen_dtype, encode_zarr_variable
+from zarrds.compat.xarray_internals import check_vlen_dtype, encode_zarr_variable, is_chunked
 from zarrds.datasets.encoding.blocks import Block, blockwise, encoding_error
 from zarrds.datasets.encoding.encoder import Encoder, kind_of
 from zarrds.datasets.encoding.fitting import misfit_of_hint, misfit_of_order, other_dtype
@@ -82,6 +82,12 @@ def encoded_variable(
     """
     if check_vlen_dtype(variable.dtype) is bytes:  # which xarray would cut at zeros at the end
         return _as_it_is(variable), None
+    if marks := _marks_of_blocks(variable):
+        plain = variable.copy(deep=False)
+        plain.encoding = {key: value for key, value in variable.encoding.items() if key not in marks}
+        made, replaced = encoded_variable(name, plain, is_explicit, zarr_format)
+        made.attrs = {**made.attrs, **marks}
+        return made, replaced
     encoding = _with_floats(variable.encoding)
     for key in _MARKERS:
         if key in encoding and np.ndim(encoding[key]) and np.size(encoding[key]) == 1:
@@ -116,6 +122,13 @@ def encoded_variable(
         except (ZarrdsError, NotImplementedError, *_FOREIGN) as error:
             replaced = replaced or _in_words(name, error)
     return _encode(name, variable, without_losses(encoding), zarr_format, is_carried=False), replaced
+
+
+def _marks_of_blocks(variable: xr.Variable) -> dict[str, str]:
+    """What stands for what is missing in blocks of dask that are text already, of which xarray would compute all."""
+    if not is_chunked(variable) or check_vlen_dtype(variable.dtype) is not str:
+        return {}
+    return {key: variable.encoding[key] for key in _MARKERS if isinstance(variable.encoding.get(key), str)}
 
 
 def _as_it_is(variable: xr.Variable) -> xr.Variable:
@@ -188,7 +201,7 @@ def _is_integer_of(value: Any, dtype: np.dtype[Any]) -> bool:
 def _is_time(variable: xr.Variable) -> bool:
     if variable.dtype.kind in "mM":
         return True
-    if variable.dtype.kind != "O" or variable.size == 0:
+    if variable.dtype.kind != "O" or variable.size == 0 or check_vlen_dtype(variable.dtype) is not None:
         return False
     first = variable[(0,) * variable.ndim].values.item() if variable.chunks is not None else None
     if first is None:

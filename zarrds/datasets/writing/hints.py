@@ -8,15 +8,17 @@ from typing import Any
 
 import xarray as xr
 
+from zarrds.compat.xarray_internals import is_chunked
 from zarrds.datasets.encoding.chunks import BY_DIMENSION
 from zarrds.datasets.encoding.dataset import Encoding, stored_name
 from zarrds.datasets.encoding.encoded import LOSSY_KEYS, without_losses
 from zarrds.datasets.encoding.lossy_codecs import without_filters
 from zarrds.datasets.encoding.variables import encoding_of
+from zarrds.datasets.writing.lazy_text import BlocksOfTextError
 from zarrds.errors import CarriedEncodingError, EncodingError
 from zarrds.metadata.model import ArrayMetadata
 
-__all__ = ["Parts", "warn_of", "with_chunks", "with_chunks_of", "without_hint"]
+__all__ = ["Parts", "warn_of", "with_chunks", "with_chunks_of", "with_loaded", "without_hint"]
 
 # path, dataset, and what the user asks for its variables
 Parts = list[tuple[str, xr.Dataset, Encoding]]
@@ -117,9 +119,34 @@ def without_hint(parts: Parts, error: CarriedEncodingError, replaced: dict[str, 
     return changed
 
 
+def with_loaded(parts: Parts, error: BlocksOfTextError) -> Parts:
+    """The parts of a save with the dask array of text in memory that an error names.
+
+    Raises
+    ------
+    BlocksOfTextError
+        The same, if there is none.
+    """
+    changed = []
+    for path, dataset, asked in parts:
+        named = {n: v for n, v in dataset.variables.items() if _is_named(n, error) and is_chunked(v)}
+        meant = {n: dataset[n].compute() for n, v in named.items() if v.dtype.kind in "OT"}
+        changed.append((path, dataset.assign(meant) if meant else dataset, asked))
+    if all(dataset is before for (_, dataset, _), (_, before, _) in zip(changed, parts, strict=True)):
+        raise error
+    return changed
+
+
+def _is_named(name: Hashable, error: EncodingError) -> bool:
+    return (error.key or "").rpartition("/")[2] == stored_name(name)
+
+
 def _is_meant(name: Hashable, variable: xr.Variable, asked: Encoding, error: CarriedEncodingError) -> bool:
-    is_named = (error.key or "").rpartition("/")[2] == stored_name(name)
-    return is_named and name not in asked and not variable.encoding.keys().isdisjoint({"filters", *LOSSY_KEYS})
+    return (
+        _is_named(name, error)
+        and name not in asked
+        and not variable.encoding.keys().isdisjoint({"filters", *LOSSY_KEYS})
+    )
 
 
 def _without(dataset: xr.Dataset, names: list[Hashable]) -> xr.Dataset:

@@ -7,6 +7,7 @@ needs other elements for that, all of them are written anew. Decided before anyt
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -54,7 +55,7 @@ def with_room(stored: StoredGroup, dataset: xr.Dataset) -> tuple[StoredGroup, xr
     ----------
     stored : StoredGroup
     dataset : Dataset
-        What is written into it, of arrays in memory; dask arrays are passed by.
+        What is written into it; dask arrays are passed by, but for text for an array of texts of one length.
 
     Raises
     ------
@@ -71,8 +72,12 @@ def with_room(stored: StoredGroup, dataset: xr.Dataset) -> tuple[StoredGroup, xr
         there, described = stored.variables.get(key), stored.notes.descriptions.get(key, {})
         if there is None or (not described and kind in "iuf" and there.dtype.kind in "iufc"):
             continue  # at once: these may be large
-        if is_chunked(variable) or not variable.size or _is_level(key, stored):
+        if not variable.size or _is_level(key, stored):
             continue
+        if is_chunked(variable):
+            if kind not in "OT" or stored.arrays[key].data_type.dtype.kind not in "US":
+                continue
+            changed[name] = variable = _computed(name, variable)  # it may be longer
         if (other := _in_the_kind_stored(key, variable, there, described, stored)) is not None:
             changed[name] = variable = other
         found = _made(key, variable, there, stored.arrays[key], described)
@@ -92,6 +97,15 @@ def with_room(stored: StoredGroup, dataset: xr.Dataset) -> tuple[StoredGroup, xr
         documents={name: stored.arrays[name] for name in made},
     )
     return as_they_are_to_be, dataset
+
+
+def _computed(name: Hashable, variable: xr.Variable) -> xr.Variable:
+    warnings.warn(
+        f"variable {name!r} is a dask array with dtype=object: it is computed, to see how long its texts are",
+        xr.SerializationWarning,
+        stacklevel=2,
+    )
+    return variable.compute()
 
 
 def _is_level(name: str, stored: StoredGroup) -> bool:

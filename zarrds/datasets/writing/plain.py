@@ -16,9 +16,10 @@ import pandas as pd
 import xarray as xr
 
 from zarrds.arrays.attributes import plain_attributes
-from zarrds.compat.xarray_internals import check_vlen_dtype, validate_dataset_names
+from zarrds.compat.xarray_internals import check_vlen_dtype, is_chunked, validate_dataset_names
 from zarrds.datasets.encoding.dataset import Encoding, stored_name
 from zarrds.datasets.reading.notes import MULTI_INDEX, PANDAS, RANGES, GroupNotes
+from zarrds.datasets.writing.lazy_text import text_in_blocks
 from zarrds.datasets.writing.roles import ranges_without_array, role_notes, with_true_coordinates
 from zarrds.errors import EncodingError, UnsupportedError, ZarrdsError
 from zarrds.labels.kinds.table import Like, Plain, decode_options, to_plain
@@ -179,6 +180,9 @@ class _Maker:
             is_made_again = index is None or variable.dtype.kind in "US"
             if index is not None and not isinstance(variable.dtype, np.dtype) and index.dtype != variable.dtype:
                 index = index.astype(variable.dtype)  # xarray makes objects of some that are no labels of a dimension
+            if index is None and (text := self._text_in_blocks(name, variable)) is not None:
+                self._store_plain(name, variable, text)
+                return
             values = self._pandas_values(name, variable) if is_made_again else index
             if values is None and self._is_encoded_by_us(stored_name(name)):
                 values = variable.values
@@ -228,7 +232,10 @@ class _Maker:
             is_computed = is_level or variable.chunks is not None or not isinstance(variable.dtype, np.dtype)
             self._variables[name] = self._as_plain_variable(variable, values) if is_computed else variable
             return
-        encoding = variable.encoding
+        self._store_plain(name, variable, plain)
+
+    def _store_plain(self, name: Hashable, variable: xr.Variable, plain: Plain) -> None:
+        key, encoding = stored_name(name), variable.encoding
         self._check_asked(name, plain)
         is_text = plain.description.get("dtype") == "StringDType"  # whatever another file left there
         if is_text or (plain.description and decode_options(plain.description).get("mask_and_scale") is False):
@@ -309,15 +316,13 @@ class _Maker:
         """The data of a variable without an index where it may be of a kind that only pandas knows, else None."""
         if not isinstance(variable.dtype, np.dtype):
             return variable.data
-        # what is missing is the user's choice if the encoding says so
-        encoding: Any = self._asked.get(name, variable.encoding)  # whatever the user passed
-        is_chosen = isinstance(encoding, Mapping) and not _MISSING.isdisjoint(encoding)
-        if is_chosen and name not in self._asked:
-            # what came along counts only if it can stand for missing text, and there is text
-            is_chosen = any(isinstance(encoding.get(key), str) for key in _MISSING) and _is_text(variable)
-        if variable.dtype.kind == "T" and (variable.chunks is None or hasattr(variable.dtype, "na_object")):
-            return variable.values  # of dask arrays too: which text can stand for what is missing, all of it says
-        if variable.dtype.kind != "O" or is_chosen or check_vlen_dtype(variable.dtype) is not None:
+        if variable.dtype.kind == "T":
+            return variable.values
+        if (
+            variable.dtype.kind != "O"
+            or self._is_missing_chosen(name, variable)
+            or check_vlen_dtype(variable.dtype) is not None
+        ):
             return None
         if variable.chunks is not None and variable.size:
             first = variable[(slice(0, 1),) * variable.ndim].values
@@ -332,6 +337,32 @@ class _Maker:
                 stacklevel=2,
             )
         return variable.values
+
+    def _is_missing_chosen(self, name: Hashable, variable: xr.Variable) -> bool:
+        """Whether the encoding says what stands for what is missing, which is the user's choice then."""
+        encoding: Any = self._asked.get(name, variable.encoding)  # whatever the user passed
+        if not isinstance(encoding, Mapping) or _MISSING.isdisjoint(encoding):
+            return False
+        if name in self._asked:
+            return True
+        # what came along counts only if it can stand for missing text, and there is text
+        return any(isinstance(encoding.get(key), str) for key in _MISSING) and (
+            _is_text(variable) or is_chunked(variable)
+        )
+
+    def _text_in_blocks(self, name: Hashable, variable: xr.Variable) -> Plain | None:
+        """A dask array of text, which is encoded block by block; None for all else."""
+        if not isinstance(variable.dtype, np.dtype) or variable.dtype.kind not in "OT" or not is_chunked(variable):
+            return None
+        key = stored_name(name)
+        if key in self._arrays:
+            return text_in_blocks(key, variable, self._stored.descriptions.get(key, {}))
+        encoding: Any = self._asked.get(name, variable.encoding)
+        is_chosen = variable.dtype.kind == "O" and self._is_missing_chosen(name, variable)
+        chosen = next((encoding[m] for m in _MISSING if encoding.get(m) is not None), None) if is_chosen else None
+        if is_chosen and not isinstance(chosen, str):
+            return None
+        return text_in_blocks(key, variable, None, chosen)
 
     def _is_encoded_by_us(self, key: str) -> bool:
         """Whether a stored array holds other elements than those that xarray's encoders would make of plain data."""

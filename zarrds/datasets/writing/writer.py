@@ -20,7 +20,8 @@ from zarrds.datasets.writing.append import ON_OVERLAP, ON_UNORDERED, OnOverlap, 
 from zarrds.datasets.writing.attributes import new_group
 from zarrds.datasets.writing.conflicts import check_groups
 from zarrds.datasets.writing.evenly_spaced import with_ranges_of
-from zarrds.datasets.writing.hints import Parts, warn_of, with_chunks, without_hint
+from zarrds.datasets.writing.hints import Parts, warn_of, with_chunks, with_loaded, without_hint
+from zarrds.datasets.writing.lazy_text import BlocksOfTextError
 from zarrds.datasets.writing.making_room import with_room
 from zarrds.datasets.writing.moving import with_labels_loaded
 from zarrds.datasets.writing.new_store import Target, find_target, staged
@@ -222,6 +223,8 @@ def save(
                     result = _save_into(parts, target_store, path, how, options, replaced)
             except CarriedEncodingError as error:  # of a dask block; nothing is visible yet
                 parts = without_hint(parts, error, late)
+            except BlocksOfTextError as error:  # as well
+                parts = with_loaded(parts, error)
             else:
                 warn_of(late | replaced)
                 return result

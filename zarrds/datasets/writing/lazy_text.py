@@ -1,0 +1,117 @@
+"""dask arrays of text as plain text, block by block: nobody looks at all of it before it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from zarrds.compat.xarray_internals import check_vlen_dtype, is_chunked
+from zarrds.errors import EncodingError
+from zarrds.labels.kinds.objects import missing_name
+from zarrds.labels.kinds.plain import TEXT, Array, Plain, is_missing
+from zarrds.metadata.dtypes import JSON
+
+__all__ = ["BlocksOfTextError", "text_in_blocks"]
+
+# what stands for what is missing of text that nobody has looked at
+_MARK = "<NA>"
+_MAX_LOOKED_AT = 8  # blocks
+
+
+class BlocksOfTextError(EncodingError):
+    """A block holds what cannot be written without having looked at all of the variable."""
+
+
+def text_in_blocks(
+    name: str, variable: xr.Variable, described: Mapping[str, JSON] | None, chosen: str | None = None
+) -> Plain | None:
+    """What is stored of a dask array of text, lazily; None if it is none, as far as its first block tells.
+
+    Parameters
+    ----------
+    name : str
+    variable : Variable
+    described : mapping, optional
+        What is noted of the array that it is written to; empty if nothing is, None if there is no such array.
+    chosen : str, optional
+        What is to stand for what is missing, by the encoding of the variable.
+
+    Raises
+    ------
+    BlocksOfTextError
+        By the computation: for a block that holds anything but text, or the text that stands for what is missing.
+    """
+    if not is_chunked(variable) or not variable.size or variable.dtype.kind not in "OT":
+        return None
+    if check_vlen_dtype(variable.dtype) is not None:
+        return None
+    description: dict[str, Any]
+    if variable.dtype.kind == "T":
+        na = getattr(variable.dtype, "na_object", None)
+        may_miss = hasattr(variable.dtype, "na_object")
+        description = {"dtype": "StringDType"}
+        if may_miss:
+            description |= {"na": na if isinstance(na, str) else missing_name([na]), "is_text": isinstance(na, str)}
+    else:
+        if _kind_of_first(variable) != "string":
+            return None
+        may_miss, description = True, {"dtype": "object"}
+    if described is not None:
+        mark = described.get("missing")
+        description = dict(described)
+    else:
+        mark = _MARK if may_miss else None
+    description |= {} if mark is None else {"missing": mark}
+    attrs: dict[str, JSON] = {} if mark is None else {"missing_value": mark}
+    if chosen is not None:
+        mark, description, attrs = chosen, {}, {}
+    meta = np.empty((0,) * variable.ndim, TEXT)
+    data = variable.data.map_blocks(_Marking(name, mark), dtype=TEXT, meta=meta)
+    return Plain(data, description, attrs)
+
+
+def _kind_of_first(variable: xr.Variable) -> str:
+    """What the objects of the first block are in which there is something; of the first few blocks."""
+    for position in islice(np.ndindex(*variable.data.numblocks), _MAX_LOOKED_AT):
+        block = np.asarray(variable.data.blocks[position].compute()).reshape(-1)
+        present = block[~is_missing(block)]
+        if present.size:
+            return str(pd.api.types.infer_dtype(present, skipna=False))
+    return "empty"
+
+
+@dataclass(frozen=True)
+class _Marking:
+    """Puts a text where text is missing."""
+
+    name: str
+    mark: Any
+
+    def __call__(self, values: Array) -> Array:
+        objects = values.astype(object)
+        missing = is_missing(objects)
+        present = objects[~missing]
+        if pd.api.types.infer_dtype(present, skipna=False) not in ("string", "empty"):
+            other = next(value for value in present if not isinstance(value, str))
+            self._refuse("holds objects of another kind than text, of which its first block is", other)
+        if self.mark is not None and (present == self.mark).any():
+            self._refuse("holds the text that stands for what is missing", self.mark)
+        if missing.any():
+            if self.mark is None:
+                self._refuse("holds text that is missing, and the store has no text that stands for it", "None or NaN")
+            objects[missing] = self.mark
+        return objects.astype(TEXT)
+
+    def _refuse(self, problem: str, found: object) -> None:
+        raise BlocksOfTextError(
+            f"variable {self.name!r} {problem}",
+            key=self.name,
+            found=f"{found!r:.80}",
+            mend="Load it first (dataset.load()): all of it is looked at then",
+        )

@@ -234,3 +234,31 @@ def test_a_region_at_the_edge_is_not_undone_by_an_append(server: S3Server, step:
         expected.t2m[3] = -1
         xr.testing.assert_identical(opened(server), expected)
     assert conflicts
+
+
+@pytest.mark.usefixtures("_without_locks")
+def test_computed_data_goes_behind_what_came_first(server: S3Server) -> None:
+    """Also where that came when all was computed, and the commit about to begin."""
+    save(server)
+    has_come: list[bool] = []
+
+    def come_first(method: str, key: str, who: str) -> None:
+        if method == "PUT" and key == MARKER and who == "AKIAPAUSE" and not has_come:
+            has_come.append(True)
+            append(server, 4, 3)
+
+    n_computed: list[int] = []
+
+    def computed(block: np.ndarray) -> np.ndarray:
+        n_computed.append(len(block))
+        return block
+
+    later = data(40, 7).chunk(time=7)
+    later["t2m"] = later.t2m.copy(data=later.t2m.data.map_blocks(computed, meta=np.empty((0, 0))))
+    server.state.before = come_first
+    zarrds.save(later, URL, append_dim="time", storage_options=options(server, "AKIAPAUSE"))
+    server.state.before = None
+    assert has_come
+    assert n_computed == [7]
+    xr.testing.assert_identical(opened(server), xr.concat([data(), data(4, 3), data(40, 7)], "time"))
+    assert zarrds.verify(URL, storage_options=options(server)).ok

@@ -165,8 +165,12 @@ def test_a_refusal_without_a_reason_is_no_conflict(server: S3Server, status: int
 
     server.state.fault = refuse
     set_n(server, 2, "t2m")
+    refused.clear()
+    append(server, 4, 6)
     server.state.fault = None
+    assert {"t2m.zarr/t2m/c.1.0", "t2m.zarr/t2m/c.2.0"} <= set(refused)
     assert opened(server).t2m.attrs == {"n": 2}
+    xr.testing.assert_equal(opened(server), data(0, 10))
     assert zarrds.verify(URL, storage_options=options(server)).ok
 
 

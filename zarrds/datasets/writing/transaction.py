@@ -155,7 +155,13 @@ def carry_out(
                 if replaced is not None or leftovers:
                     transaction.delete_all(leftovers)
                 late = partial_of(check_versions, store, {**versions, **partial}) if is_late else None
-                transaction.commit(late)  # not explained: once it has begun, the versions are this save's own
+                try:
+                    transaction.commit(late)  # not explained: once it has begun, the versions are this save's own
+                except ConflictError as error:
+                    if plan_again is None:
+                        raise
+                    chunks.close()
+                    return _carry_out_elsewhere(transaction, arrays, options, plan_again, error)
     if in_place:
         put_statistics_in_place(store, touched_by(now.items(), after, in_place=True))
     if options.compute:

@@ -16,6 +16,7 @@ import zarrds
 from tests.storage.s3_server import S3Server
 from tests.storage.s3_writers import (
     MARKER,
+    ROOT,
     URL,
     _without_locks,
     append,
@@ -262,3 +263,62 @@ def test_computed_data_goes_behind_what_came_first(server: S3Server) -> None:
     assert n_computed == [7]
     xr.testing.assert_identical(opened(server), xr.concat([data(), data(4, 3), data(40, 7)], "time"))
     assert zarrds.verify(URL, storage_options=options(server)).ok
+
+
+@pytest.mark.usefixtures("_without_locks")
+def test_an_edge_that_changes_after_the_last_look_is_not_overwritten(server: S3Server) -> None:
+    save(server)
+    part = xr.Dataset({"t2m": (("time", "x"), np.full((1, 3), -1.0))})
+    has_come: list[bool] = []
+
+    def come_between(method: str, key: str, who: str) -> None:
+        if method == "PUT" and key == ROOT and who == "AKIAPAUSE" and not has_come:
+            has_come.append(True)
+            zarrds.save(part, URL, region={"time": slice(3, 4)}, storage_options=options(server))
+
+    server.state.before = come_between
+    with pytest.raises(ConflictError):
+        append(server, 4, 3, "AKIAPAUSE")
+    server.state.before = None
+    expected = data()
+    expected.t2m[3] = -1
+    xr.testing.assert_identical(opened(server), expected)
+
+
+@pytest.mark.usefixtures("_without_locks")
+def test_staged_changes_keep_older_plans_from_being_committed(server: S3Server) -> None:
+    """Even where the marker of that plan was lost: its put of the root would come before, and be undone in silence."""
+    save(server)
+    at_root, may_go, has_ended = threading.Event(), threading.Event(), threading.Event()
+    puts: list[str] = []
+    errors: list[BaseException] = []
+
+    def before(method: str, key: str, who: str) -> None:
+        if who == "AKIAPAUSE" and method == "PUT" and key == ROOT:
+            puts.append(key)
+            if len(puts) == 2:
+                at_root.set()
+                may_go.wait(20)
+        elif method == "COPY" and "partial" not in key and not may_go.is_set():
+            may_go.set()
+            has_ended.wait(20)
+
+    def run() -> None:
+        try:
+            append(server, 4, 3, "AKIAPAUSE")
+        except ZarrdsError as error:
+            errors.append(error)
+        finally:
+            at_root.set()
+            has_ended.set()
+
+    server.state.before = before
+    thread = threading.Thread(target=run)
+    thread.start()
+    at_root.wait(20)
+    del server.state.values[MARKER]
+    zarrds.rename(URL, {"t2m": "tas"}, storage_options=options(server))
+    thread.join()
+    server.state.before = None
+    assert [type(error) for error in errors] == [ConflictError]
+    xr.testing.assert_identical(opened(server), data().rename(t2m="tas"))

@@ -14,7 +14,7 @@ from zarrds.datasets.reading.decoding import Decoded, decode_all, decoders_for
 from zarrds.datasets.reading.lazy import UNASKED_NBYTES, LazyArray, LazyArrays
 from zarrds.datasets.reading.notes import GroupNotes, notes_of
 from zarrds.datasets.reading.restored import MisfitError, index_of
-from zarrds.datasets.reading.roles import roles_of
+from zarrds.datasets.reading.roles import NotedIndex, roles_of
 from zarrds.datasets.writing.plain import PlainDataset, plain_dataset
 from zarrds.errors import LabelError, MetadataError, ZarrdsError
 from zarrds.metadata.documents import Nodes, document_key, keys_of, named_dimensions, own_node
@@ -55,6 +55,8 @@ class StoredGroup:
         The names of the groups in it.
     ranges : mapping of str to mapping
         Evenly spaced coordinates without an array, as of `Roles`.
+    indexes : tuple of NotedIndex
+        Those that xarray does not make by itself.
     documents : mapping of str to ArrayMetadata
         What the documents say of those `arrays` that are described as they are to be.
     """
@@ -70,6 +72,7 @@ class StoredGroup:
     categories: Mapping[str, pd.Index[Any]]
     groups: frozenset[str] = frozenset()
     ranges: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    indexes: tuple[NotedIndex, ...] = ()
     documents: Mapping[str, ArrayMetadata] = field(default_factory=dict)
 
     def dimensions_of(self, name: str) -> tuple[str | None, ...]:
@@ -211,6 +214,7 @@ def read_group(store: Store, stored: Nodes, path: str, dataset: xr.Dataset, work
         categories,
         frozenset(groups),
         noted.ranges,
+        noted.indexes,
     )
 
 

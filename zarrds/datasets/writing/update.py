@@ -14,7 +14,7 @@ import xarray as xr
 
 from zarrds.datasets.encoding.as_stored import as_stored, encode_like
 from zarrds.datasets.encoding.dataset import Encoding, encode_variable, prepared, stored_name
-from zarrds.datasets.encoding.meaning import says_where
+from zarrds.datasets.reading.roles import INDEX
 from zarrds.datasets.writing.append import (
     OnOverlap,
     OnUnordered,
@@ -44,12 +44,13 @@ from zarrds.datasets.writing.other_labels import (
     with_true_notes,
 )
 from zarrds.datasets.writing.plain import PlainDataset
+from zarrds.datasets.writing.records import unsorted_indexes, which_say_the_rest
 from zarrds.datasets.writing.region import check_region_labels, expand_hint, resolve_region
 from zarrds.datasets.writing.staying import check_all_are_written, check_meaning, stays
 from zarrds.datasets.writing.stored import StoredGroup
 from zarrds.errors import EncodingError, LabelError, StoreExistsError, locating
 from zarrds.metadata.dtypes import JSON
-from zarrds.metadata.extension import marks_of, new_id, with_marks
+from zarrds.metadata.extension import marks_of, new_id, with_marks, with_note
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, ZarrFormat
 
 __all__ = ["ArrayChange", "GroupChange", "How", "plan_update"]
@@ -189,16 +190,19 @@ def plan_update(plain: PlainDataset, encoding: Encoding, stored: StoredGroup | N
         names = [name for name in dataset.variables if stored_name(name) in plain.labels]
         dataset = dataset.drop_vars([n for n in names if how.append_dim not in dataset.variables[n].dims])
     placements: dict[str, Placement] = {}
+    unsorted: list[str] = []
     if how.append_dim is not None and how.grows:
         dim = str(how.append_dim)
         dataset, placements[dim] = _appended(dataset, dim, stored, how, others)
         region[dim] = slice(placements[dim].start, placements[dim].start + dataset.sizes[dim])
+        unsorted = unsorted_indexes(stored, dataset, dim, placements[dim], how.on_unordered)
     check_ranges(plain, stored, region)
     for beside in plain.extended.values():
         start = stored.sizes[beside]
         region[beside] = slice(start, start + dataset.sizes[beside])
     attributes, variables = prepared(dataset, encoding)
     arrays = _array_changes(replace(plain, dataset=dataset), variables, encoding, stored, how, region)
+    arrays |= {n: replace(arrays[n], after=with_note(arrays[n].after, INDEX, None)) for n in unsorted if n in arrays}
     labels = {name for name, variable in stored.variables.items() if variable.dims == (name,)}
     replaced = frozenset(labels & arrays.keys() - region.keys())
     if how.mode == "r+":
@@ -275,7 +279,7 @@ def _appended(
             pair, on_unordered = categories_of(dim, pair, dataset, stored), "append"
     if pair is not None:
         if how.on_overlap != "append":
-            check_same_things(dim, *pair, _which_say_the_rest(dim, dataset, stored))
+            check_same_things(dim, *pair, which_say_the_rest(dim, dataset, stored))
         placement = place_labels(dim, *pair, how.on_overlap, on_unordered)
         ends = stored.notes.companions.get(dim, {}).get("bounds")
         is_behind = placement.start == len(pair[0]) and on_unordered == "error"
@@ -283,18 +287,6 @@ def _appended(
             check_goes_on(dim, stored.variables[ends].values[:, 0], dataset[ends].values[placement.keep, 0])
         return dataset.isel({dim: placement.keep}), placement
     return dataset, Placement(size, slice(0, n_new), size + n_new)
-
-
-def _which_say_the_rest(
-    dim: str, dataset: xr.Dataset, stored: StoredGroup
-) -> dict[str, tuple[xr.Variable, xr.Variable]]:
-    """Stored and new variables along a dimension that say with its labels what one of them stands for."""
-    pairs = {stored_name(n): v for n, v in dataset.variables.items() if v.dims == (dim,) and stored_name(n) != dim}
-    return {
-        name: (stored.variables[name], variable)
-        for name, variable in pairs.items()
-        if name in stored.variables and stored.variables[name].dims == (dim,) and says_where(name, variable)
-    }
 
 
 def _array_changes(

@@ -6,7 +6,6 @@ with the store.
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -15,8 +14,10 @@ from math import prod
 
 import numpy as np
 
+from zarrds.checks.again import LOOKS, as_now, held
 from zarrds.checks.documents import document_names
 from zarrds.checks.report import Finding, Severity, finding_of
+from zarrds.checks.tally import MAX_LISTED, Tally
 from zarrds.chunk_statistics.record import statistics_path
 from zarrds.codecs.sharding import Sharding
 from zarrds.engine import executor
@@ -31,53 +32,12 @@ from zarrds.metadata.model import ArrayMetadata, Node, ZarrFormat
 from zarrds.storage.protocol import Buffer, Store
 from zarrds.storage.traits import get_at_most, list_strange
 
-__all__ = ["Tally", "check_keys"]
+__all__ = ["check_keys"]
 
-# findings of one sort that are listed of one array or group; of more, only the number is told
-_MAX_LISTED = 1000
 _MISSING = (
     "a chunk is missing that was written. Restore it from a copy of the store, or write that part of the array again. "
     "If another library removed it because it held nothing but the fill value, open with missing_chunks='fill'"
 )
-
-
-class Tally:
-    """What was found and counted; any thread may add to it."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._listed: list[Finding] = []
-        self._sorts: Counter[tuple[str, str, Severity]] = Counter()
-        self.n_bytes = 0
-        self.n_chunks = 0
-        self.n_absent = 0
-
-    def add(self, path: str, sort: str, finding: Finding) -> None:
-        """Add a finding about the node at `path`; of a sort that has many, it is only counted."""
-        place = (path, sort, finding.severity)
-        with self._lock:
-            if self._sorts[place] < _MAX_LISTED:
-                self._listed.append(finding)
-            self._sorts[place] += 1
-
-    def add_more(self, path: str, sort: str, severity: Severity, n: int) -> None:
-        """Count findings, of which enough are listed already."""
-        with self._lock:
-            self._sorts[path, sort, severity] += n
-
-    def add_bytes(self, n: int) -> None:
-        """Count bytes that were read."""
-        with self._lock:
-            self.n_bytes += n
-
-    @property
-    def findings(self) -> list[Finding]:
-        """All findings; of each sort, what was only counted is one more."""
-        return self._listed + [
-            Finding(severity, path or "/", f"{n - _MAX_LISTED} more {sort}")
-            for (path, sort, severity), n in self._sorts.items()
-            if n > _MAX_LISTED
-        ]
 
 
 class _Counted:
@@ -126,6 +86,8 @@ class _Array:
         How many chunks must be there along each dimension.
     n_stored, n_required : int
         Chunks in the grid that are stored, and those of them that must be.
+    found : Tally
+        What is wrong with its keys.
     """
 
     chunks: Chunks
@@ -133,6 +95,7 @@ class _Array:
     required: tuple[int, ...]
     n_stored: int = 0
     n_required: int = 0
+    found: Tally = field(default_factory=Tally)
     grid: tuple[int, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -199,13 +162,14 @@ def check_keys(
     arrays = dict(_arrays(store, nodes, tally))
     _sort_keys(store, nodes, zarr_format, arrays, tally)
     _sort_strange(store, nodes, arrays, tally)
-    for path, array in arrays.items():
-        _find_missing(store, path, array, tally)
-        tally.n_chunks += array.n_stored
-    plan = _Plan(store, list(arrays.values()))
-    largest = max((a.chunks.nbytes_of(a.chunks.metadata.chunks) for a in arrays.values()), default=1)
+    settled = [one for one in (_settled(store, array, zarr_format, tally) for array in arrays.values()) if one]
+    tally.n_chunks += sum(array.n_stored for array in settled)
+    plan = _Plan(store, settled)
+    largest = max((a.chunks.nbytes_of(a.chunks.metadata.chunks) for a in settled), default=1)
     with progress_bar(len(plan), "verify", enabled=progress) as advance:
-        executor.run(plan, lambda: _checker(store, tally), part_nbytes=largest, workers=n_workers, progress=advance)
+        executor.run(
+            plan, lambda: _checker(store, zarr_format, tally), part_nbytes=largest, workers=n_workers, progress=advance
+        )
 
 
 def _arrays(store: Store, nodes: Mapping[str, Node | None], tally: Tally) -> Iterator[tuple[str, _Array]]:
@@ -215,19 +179,58 @@ def _arrays(store: Store, nodes: Mapping[str, Node | None], tally: Tally) -> Ite
             continue
         if _leads_out(store, path):
             continue  # that is a finding of its document
-        # a chunk that is deleted while this runs is no damage
-        chunks = Chunks(_Counted(store, tally.add_bytes), path, node, missing_chunks="fill")
-        try:
-            sharding = chunks.pipeline.shards
-        except ZarrdsError as error:
-            tally.add(path, "problems", finding_of(error, path))
-            continue
-        sizes = marks_of(node).complete
-        required = (0,) * max(len(node.shape), 1)  # also of an array without dimensions, which has one chunk
-        if sizes is not None:
-            shape = tuple(map(min, sizes, node.shape))
-            required = tuple(-(-size // chunk) for size, chunk in zip(shape, node.chunks, strict=True))
-        yield path, _Array(chunks, sharding, required)
+        array = _array_of(store, path, node, tally)
+        if array is not None:
+            yield path, array
+
+
+def _array_of(store: Store, path: str, node: ArrayMetadata, tally: Tally) -> _Array | None:
+    # a chunk that is deleted while this runs is no damage
+    chunks = Chunks(_Counted(store, tally.add_bytes), path, node, missing_chunks="fill")
+    try:
+        sharding = chunks.pipeline.shards
+    except ZarrdsError as error:
+        tally.add(path, "problems", finding_of(error, path))
+        return None
+    sizes = marks_of(node).complete
+    required = (0,) * max(len(node.shape), 1)  # also of an array without dimensions, which has one chunk
+    if sizes is not None:
+        shape = tuple(map(min, sizes, node.shape))
+        required = tuple(-(-size // chunk) for size, chunk in zip(shape, node.chunks, strict=True))
+    return _Array(chunks, sharding, required)
+
+
+def _settled(store: Store, array: _Array, zarr_format: ZarrFormat, tally: Tally) -> _Array | None:
+    """The array as its keys fit it best, if others write to it meanwhile; None if it is gone."""
+    path = array.chunks.path
+    for look in range(LOOKS + 1):
+        with held(store, look):
+            if look:
+                now = _as_now(store, array, zarr_format, tally)
+                if now is array:
+                    break
+                if now is None:
+                    return None
+                array = now
+                for key in store.list_prefix(path):
+                    name = key[len(path) + 1 :] if path else key
+                    is_ours = name in document_names(array.chunks.metadata, zarr_format)
+                    if not is_ours and not key.startswith(f"{statistics_path(path)}/"):
+                        _count_chunk(key, path, array)
+            _find_missing(store, path, array)
+        if not array.found.findings:
+            break
+    tally.merge(array.found)
+    return array
+
+
+def _as_now(store: Store, array: _Array, zarr_format: ZarrFormat, tally: Tally) -> _Array | None:
+    """The same object if its documents are as they were, None if there is no such array any more."""
+    before = array.chunks.metadata
+    now = as_now(store, array.chunks.path, zarr_format, before)
+    if now == before:
+        return array
+    return _array_of(store, array.chunks.path, now, tally) if isinstance(now, ArrayMetadata) else None
 
 
 def _leads_out(store: Store, path: str) -> bool:
@@ -258,13 +261,15 @@ def _sort_keys(
             continue
         if isinstance(nodes[owner], ArrayMetadata):
             if owner in arrays:
-                _count_chunk(key, owner, arrays[owner], tally)
+                _count_chunk(key, owner, arrays[owner])
         elif "/" in name:
             folders[key[: len(key) - len(name)] + name.partition("/")[0]] += 1
         else:
             problem = "a stray file: no document of the group, and below no array"
             tally.add(owner, "stray files", Finding("warning", key, problem))
     for folder, n in folders.items():
+        if as_now(store, folder, zarr_format, None) is not None:
+            continue  # somebody has made it meanwhile
         owner = folder.rpartition("/")[0]
         problem = f"a folder that holds keys ({n}) but is neither group nor array"
         tally.add(owner, "folders that are no groups or arrays", Finding("warning", folder, problem))
@@ -286,25 +291,25 @@ def _sort_strange(store: Store, nodes: Mapping[str, Node | None], arrays: Mappin
         tally.add(owner, "things that are no files", Finding(severity, key, problem))
 
 
-def _count_chunk(key: str, path: str, array: _Array, tally: Tally) -> None:
+def _count_chunk(key: str, path: str, array: _Array) -> None:
     position = array.position(key)
     if position is None:
         problem = "a stray file: neither document nor chunk of the array"
-        tally.add(path, "stray files", Finding("warning", key, problem))
+        array.found.add(path, "stray files", Finding("warning", key, problem))
     elif not _is_inside(position, array.grid):
         problem = f"a chunk outside of the array, which has {array.grid} chunks; it comes back if the array grows"
-        tally.add(path, "chunks outside of the array", Finding("warning", key, problem))
+        array.found.add(path, "chunks outside of the array", Finding("warning", key, problem))
     else:
         array.n_stored += 1
         array.n_required += len(position) == len(array.required) and _is_inside(position, array.required)
 
 
-def _find_missing(store: Store, path: str, array: _Array, tally: Tally) -> None:
+def _find_missing(store: Store, path: str, array: _Array) -> None:
     n_missing = prod(array.required) - array.n_required
-    tally.n_absent += prod(array.grid) - array.n_stored - n_missing
+    array.found.n_absent = prod(array.grid) - array.n_stored - n_missing
     n_listed = 0
     for position in _positions(array.required):
-        if n_listed == min(n_missing, _MAX_LISTED):
+        if n_listed == min(n_missing, MAX_LISTED):
             break
         key = array.chunks.key(position)
         try:
@@ -315,9 +320,9 @@ def _find_missing(store: Store, path: str, array: _Array, tally: Tally) -> None:
         except (InvalidKeyError, StoreIOError) as error:  # a link out of the store, a pipe
             finding = finding_of(error, key)
         n_listed += 1
-        tally.add(path, "missing chunks", finding)
-    if n_missing > n_listed == _MAX_LISTED:
-        tally.add_more(path, "missing chunks", "error", n_missing - n_listed)
+        array.found.add(path, "missing chunks", finding)
+    if n_missing > n_listed == MAX_LISTED:
+        array.found.add_more(path, "missing chunks", "error", n_missing - n_listed)
 
 
 class _Plan:
@@ -336,7 +341,7 @@ class _Plan:
                 yield Part(position, array, ..., True)
 
 
-def _checker(store: Store, tally: Tally) -> Worker:
+def _checker(store: Store, zarr_format: ZarrFormat, tally: Tally) -> Worker:
     """A function that checks one chunk or shard."""
     current: _Array | None = None
     read: Worker | None = None
@@ -347,8 +352,20 @@ def _checker(store: Store, tally: Tally) -> Worker:
         if array is not current:
             current, read = array, None  # the buffers of the array before go first
             read = _reader(array, tally)
-        if read is not None:
-            _check_chunk(store, array, part.position, read, tally)
+        if read is None:
+            return
+        found = Tally()
+        _check_chunk(store, array, part.position, read, found)
+        for _ in range(LOOKS):
+            now = _as_now(store, array, zarr_format, tally) if found.findings else array
+            if now is array:
+                break
+            array, found = now or array, Tally()
+            again = _reader(now, tally) if now is not None and _is_inside(part.position, now.grid) else None
+            if now is None or again is None:
+                break
+            _check_chunk(store, now, part.position, again, found)
+        tally.merge(found)
 
     return check
 

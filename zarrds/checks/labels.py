@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from zarrds.checks.again import LOOKS, as_now, held
 from zarrds.checks.report import Finding, Severity, finding_of
 from zarrds.checks.stores import Nodes
 from zarrds.datasets.reading.decoding import decode, decoders_for
@@ -51,25 +52,51 @@ def check_labels(store: Store, nodes: Nodes, *, repair: bool, n_workers: int | N
         if isinstance(node, ArrayMetadata):
             group, _, name = path.rpartition("/")
             groups.setdefault(group, {})[name] = node
-    for group, all_arrays in groups.items():
-        base = f"{group}/" if group else ""
-        arrays = dict[str, ArrayMetadata]()
-        for name, metadata in all_arrays.items():
-            try:
-                check_is_stored(Elements(store, base + name, metadata))
-            except ZarrdsError as error:  # what is not there is not walked through
-                if metadata.dimension_names == (name,):
-                    yield finding_of(error, base + name)
-                continue
-            arrays[name] = metadata
-        notes = notes_of(arrays)
-        problems = {**notes.problems, **dict(_misfits(store, base, arrays, notes, n_workers))}
-        for name, problem in problems.items():
-            text = f"what is noted of its labels does not fit: {problem}. {_SAVE_AGAIN}"
-            yield Finding("error", base + name, text)
-        for name, metadata in arrays.items():
-            if note_of(metadata, ORDER) is not None:
-                yield from _check_order(store, base + name, metadata, repair, n_workers)
+    for group, arrays in groups.items():
+        yield from _settled(store, f"{group}/" if group else "", arrays, repair, n_workers)
+
+
+def _settled(
+    store: Store, base: str, arrays: dict[str, ArrayMetadata], repair: bool, n_workers: int | None
+) -> list[Finding]:
+    """What is wrong in a group, also while others write to it."""
+    found: list[Finding] = []
+    mended: list[Finding] = []
+    for look in range(LOOKS + 1):
+        with held(store, look):
+            if look:
+                now = {name: as_now(store, base + name, node.zarr_format, node) for name, node in arrays.items()}
+                fresh = {name: node for name, node in now.items() if isinstance(node, ArrayMetadata)}
+                if not mended and fresh == arrays:
+                    return found
+                arrays = fresh
+            found = list(_group(store, base, arrays, repair, n_workers))
+        mended += [finding for finding in found if finding.mended]
+        if len(found) == sum(finding.mended for finding in found):
+            return mended
+    return [*mended, *found]
+
+
+def _group(
+    store: Store, base: str, all_arrays: Mapping[str, ArrayMetadata], repair: bool, n_workers: int | None
+) -> Iterator[Finding]:
+    arrays = dict[str, ArrayMetadata]()
+    for name, metadata in all_arrays.items():
+        try:
+            check_is_stored(Elements(store, base + name, metadata))
+        except ZarrdsError as error:  # what is not there is not walked through
+            if metadata.dimension_names == (name,):
+                yield finding_of(error, base + name)
+            continue
+        arrays[name] = metadata
+    notes = notes_of(arrays)
+    problems = {**notes.problems, **dict(_misfits(store, base, arrays, notes, n_workers))}
+    for name, problem in problems.items():
+        text = f"what is noted of its labels does not fit: {problem}. {_SAVE_AGAIN}"
+        yield Finding("error", base + name, text)
+    for name, metadata in arrays.items():
+        if note_of(metadata, ORDER) is not None:
+            yield from _check_order(store, base + name, metadata, repair, n_workers)
 
 
 # orders

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeAlias
 
-from zarrds.checks.chunks import Tally, check_keys
+from zarrds.checks.chunks import check_keys
 from zarrds.checks.documents import format_of, mend, survey
 from zarrds.checks.report import Finding, Report, in_order
+from zarrds.checks.tally import Tally
 from zarrds.engine.progress import ProgressOption
 from zarrds.errors import StoreIOError
 from zarrds.metadata.belonging import same_but_for_case

@@ -69,9 +69,10 @@ def verify(
     Notes
     -----
     Memory is needed for a few chunks a thread, and for all categories of a variable. Of an array or group, at most a
-    thousand findings of one sort are listed, and the rest counted. Others may read and write the store meanwhile;
-    what they change while it is looked at may be reported, and is gone from the next report. A chunk without checksum
-    (the default codecs have one in v3, but not in v2) can be damaged so that it still decodes: nobody can tell then.
+    thousand findings of one sort are listed, and the rest counted. Others may read and write the store meanwhile:
+    before anything is told of an array, its documents are looked at again, and if they were changed, so is the array.
+    A chunk without checksum (the default codecs have one in v3, but not in v2) can be damaged so that it still decodes:
+    nobody can tell then.
 
     Examples
     --------

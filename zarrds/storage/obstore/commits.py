@@ -167,5 +167,5 @@ def conflict(path: str | None = None) -> ConflictError:
     return ConflictError(
         "another writer has changed the store meanwhile, or is about to",
         path=path,
-        mend="Nothing of this was written. Try again",
+        mend="No reader sees anything of this. Try again",
     )

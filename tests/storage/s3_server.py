@@ -49,6 +49,8 @@ class State:
         Seconds that each request takes.
     fault : callable, optional
         From method and key to what is to go wrong.
+    n_sent : int
+        Bytes of answers.
     seen : callable, optional
         Called with method and key after each request that changed something.
     before : callable, optional
@@ -64,6 +66,7 @@ class State:
     lock: threading.Lock = field(default_factory=threading.Lock)
     at_once: int = 0
     most_at_once: int = 0
+    n_sent: int = 0
 
     def counts(self) -> Counter[str]:
         return Counter(method for method, _ in self.requests)
@@ -164,6 +167,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
+            with self.state.lock:
+                self.state.n_sent += len(body)
         self.wfile.flush()
 
     def _get(self, key: str, query: dict[str, str], body: bytes) -> Callable[[], None]:
@@ -173,6 +178,8 @@ class _Handler(BaseHTTPRequestHandler):
         value, etag, written = found
         if self.headers.get("If-Match") not in (None, etag):
             return lambda: self._error(412, "PreconditionFailed")
+        if self.headers.get("If-None-Match") == etag:
+            return lambda: self._send(304, ETag=etag)
         about = {"ETag": etag, "Last_Modified": formatdate(written, usegmt=True), "Accept_Ranges": "bytes"}
         span = self.headers.get("Range")
         if span is None:

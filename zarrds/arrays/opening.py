@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -14,7 +15,7 @@ from zarrds.errors import EncodingError
 from zarrds.metadata.documents import get_array, open_nodes
 from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.model import ZarrFormat
-from zarrds.storage.locate import as_store
+from zarrds.storage.locate import CACHE_SIZE, as_cached_store, as_store
 from zarrds.storage.protocol import check_prefix
 
 __all__ = ["create_group", "open_array", "open_group"]
@@ -42,6 +43,8 @@ def open_group(
     missing_chunks: MissingChunks = None,
     chunk_cache: int | None = None,
     storage_options: Mapping[str, Any] | None = None,
+    local_cache: str | os.PathLike[str] | None = None,
+    cache_size: int = CACHE_SIZE,
 ) -> Group:
     """Open a group that exists.
 
@@ -64,6 +67,12 @@ def open_group(
         those of URLs and of strings are never kept.
     storage_options : mapping, optional
         As of `zarrds.save`.
+    local_cache : str or os.PathLike, optional
+        A folder of this machine that keeps the chunks that were fetched from ``s3://``, ``gs://``, ``az://`` or
+        ``https://``, also for other processes: the server is asked whether a chunk is still the same, and sends only
+        what is not. Local stores need none.
+    cache_size : int
+        Bytes of that folder; what was not used for longest goes first.
 
     Returns
     -------
@@ -75,6 +84,8 @@ def open_group(
         If there is no Zarr store.
     NodeNotFoundError
         If the store has no group of that path.
+    UnsupportedError
+        If `local_cache` is given for another kind of store by URL.
 
     Examples
     --------
@@ -84,7 +95,7 @@ def open_group(
     >>> zarrds.open_group(store).attrs["title"]
     'empty'
     """
-    opened = as_store(store, storage_options)
+    opened = as_cached_store(store, storage_options, local_cache, cache_size)
     path = check_prefix(path.strip("/"), opened.path)
     return Group(
         opened,
@@ -106,9 +117,11 @@ def open_array(
     missing_chunks: MissingChunks = None,
     chunk_cache: int | None = None,
     storage_options: Mapping[str, Any] | None = None,
+    local_cache: str | os.PathLike[str] | None = None,
+    cache_size: int = CACHE_SIZE,
 ) -> Array:
     """Open an array that exists; the parameters and errors are those of `open_group`."""
-    opened = as_store(store, storage_options)
+    opened = as_cached_store(store, storage_options, local_cache, cache_size)
     path = check_prefix(path.strip("/"), opened.path)
     # who is going to write goes by the array's own document, which another library may have changed
     nodes = open_nodes(opened, consolidated=None if _is_read_only(mode) else False)

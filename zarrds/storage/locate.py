@@ -11,8 +11,11 @@ from urllib.parse import unquote
 from zarrds.errors import EncodingError, UnsupportedError
 from zarrds.storage.local.store import LocalStore
 from zarrds.storage.protocol import Store
+from zarrds.storage.traits import Cacheable, has_trait
 
-__all__ = ["as_store"]
+__all__ = ["CACHE_SIZE", "as_cached_store", "as_store"]
+
+CACHE_SIZE = 10 * 10**9  # bytes of a local cache, unless said
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.:-]*)://(.*)\Z", re.DOTALL)
 
@@ -80,6 +83,42 @@ def as_store(
     if found is not None:
         return found
     raise TypeError(f"a store is a path, a URL or a store object: expected one of these, found {type(store)}")
+
+
+def as_cached_store(
+    store: object,
+    storage_options: Mapping[str, Any] | None,
+    local_cache: str | os.PathLike[str] | None,
+    cache_size: int,
+) -> Store:
+    """As `as_store`, with a folder that keeps what is fetched from a store by URL; local stores need none.
+
+    Raises
+    ------
+    EncodingError
+        If `local_cache` is no path, or `cache_size` no number of bytes.
+    UnsupportedError
+        For a store that does not tell whether a value is still the same.
+    """
+    found = as_store(store, storage_options)
+    if local_cache is None:
+        return found
+    if not isinstance(local_cache, str | os.PathLike):
+        raise EncodingError("local_cache is the path of a folder", path=found.path, found=type(local_cache).__name__)
+    from zarrds.storage.byte_cache import ByteCache  # as above
+
+    cache = ByteCache(os.fspath(local_cache), cache_size)
+    if not found.is_remote:
+        return found
+    if has_trait(found, Cacheable):
+        return found.cached_in(cache)
+    raise UnsupportedError(
+        "this store cannot be cached: nothing tells whether a value is still the same",
+        path=found.path,
+        expected="a URL that obstore serves (s3://, gs://, az://, https://), or a store of obstore",
+        found=type(found).__name__,
+        mend="Leave local_cache out",
+    )
 
 
 def _local(path: str) -> Store:

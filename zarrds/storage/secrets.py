@@ -96,8 +96,8 @@ def scrubbed(text: str, secrets: Iterable[str]) -> str:
 
     Examples
     --------
-    >>> scrubbed("GET http://me:word@host/a?sig=abc: 403 verysecret", spellings({"verysecret"}))
-    'GET http://host/a: 403 …'
+    >>> scrubbed("GET http://me:word@host/a?sig=abc 403 verysecret", spellings({"verysecret"}))
+    'GET http://host/a 403 …'
     """
     for secret in secrets:
         text = text.replace(secret, "…")

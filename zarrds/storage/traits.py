@@ -5,14 +5,18 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeGuard, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeGuard, TypeVar, runtime_checkable
 
 from zarrds.errors import ZarrdsError
 from zarrds.storage.protocol import Buffer, Store, Values
 from zarrds.threads import MOST, side_by_side
 
+if TYPE_CHECKING:
+    from zarrds.storage.byte_cache import ByteCache  # which few need
+
 __all__ = [
     "BoundedValues",
+    "Cacheable",
     "Damaged",
     "Fetched",
     "GrowingStore",
@@ -113,6 +117,15 @@ def folder_of(store: object) -> str | None:
 def folds_case(store: object) -> bool:
     """Whether keys that differ only in case are one key of a store."""
     return has_trait(store, InFolder) and store.folds_case
+
+
+@runtime_checkable
+class Cacheable(Protocol):
+    """A store whose values can be kept on this machine, since it tells whether they are still the same."""
+
+    def cached_in(self, cache: ByteCache) -> Store:
+        """The same store, which keeps the values that it fetches."""
+        ...
 
 
 @runtime_checkable

@@ -21,6 +21,7 @@ from zarrds.datasets.reading.notes import Closed
 from zarrds.datasets.reading.strange import PhonyDims
 from zarrds.metadata.documents import ROOTS
 from zarrds.metadata.model import ZarrFormat
+from zarrds.storage.locate import CACHE_SIZE
 from zarrds.storage.protocol import Store
 
 __all__ = ["ZarrdsBackendEntrypoint"]
@@ -54,7 +55,11 @@ class ZarrdsBackendEntrypoint(BackendEntrypoint):
       of strings are never kept, and a copy in another process begins with an empty cache;
     - ``workers``: threads for one read, 1 for none; unless said as many as cores, or more for a URL;
     - ``phony_dims``: names for dimensions that have none, as h5netcdf makes them up (``phony_dim_0``, …), numbered by
-      size (``"sort"``) or as the arrays are stored (``"access"``). Unless said, such arrays are left out.
+      size (``"sort"``) or as the arrays are stored (``"access"``). Unless said, such arrays are left out;
+    - ``local_cache``: a folder of this machine that keeps the chunks that were fetched from ``s3://``, ``gs://``, ``az://``
+      or ``https://``, also for other processes and for the next time: the server is asked whether a chunk is still the
+      same, and sends only what is not. Local stores need none. (xarray's own ``cache`` keeps what was read in memory.)
+    - ``cache_size``: bytes of that folder, 10 GB unless said; what was not used for longest goes first.
 
     What cannot be opened (an array without names for its dimensions, one with a codec, data type or chunk grid that
     zarrds does not know) is left out, with one warning that names it; ``drop_variables`` leaves it out without. What
@@ -92,6 +97,8 @@ class ZarrdsBackendEntrypoint(BackendEntrypoint):
         "chunk_cache",
         "workers",
         "phony_dims",
+        "local_cache",
+        "cache_size",
     )
     supports_groups = True
 
@@ -127,6 +134,8 @@ class ZarrdsBackendEntrypoint(BackendEntrypoint):
         chunk_cache: int | None = None,
         workers: int | None = None,
         phony_dims: PhonyDims = None,
+        local_cache: str | os.PathLike[str] | None = None,
+        cache_size: int = CACHE_SIZE,
     ) -> xr.Dataset:
         """Open one group as a Dataset; see the class for the parameters.
 
@@ -152,6 +161,8 @@ class ZarrdsBackendEntrypoint(BackendEntrypoint):
             workers=workers,
             phony_dims=phony_dims,
             drop_variables=drop_variables,
+            local_cache=local_cache,
+            cache_size=cache_size,
         )
         decoders = {
             "mask_and_scale": mask_and_scale,
@@ -186,6 +197,8 @@ class ZarrdsBackendEntrypoint(BackendEntrypoint):
         chunk_cache: int | None = None,
         workers: int | None = None,
         phony_dims: PhonyDims = None,
+        local_cache: str | os.PathLike[str] | None = None,
+        cache_size: int = CACHE_SIZE,
     ) -> xr.DataTree:
         """Open a group and all groups below it as a DataTree; parameters and errors are `open_dataset`'s."""
         groups = self.open_groups_as_dict(
@@ -209,6 +222,8 @@ class ZarrdsBackendEntrypoint(BackendEntrypoint):
             chunk_cache=chunk_cache,
             workers=workers,
             phony_dims=phony_dims,
+            local_cache=local_cache,
+            cache_size=cache_size,
         )
         tree = datatree_from_dict_with_io_cleanup(groups)
         unindexed = {f"/{path.strip('./')}": names for path, ds in groups.items() if (names := unindexed_of(ds))}
@@ -237,6 +252,8 @@ class ZarrdsBackendEntrypoint(BackendEntrypoint):
         chunk_cache: int | None = None,
         workers: int | None = None,
         phony_dims: PhonyDims = None,
+        local_cache: str | os.PathLike[str] | None = None,
+        cache_size: int = CACHE_SIZE,
     ) -> dict[str, xr.Dataset]:
         """Open a group and all groups below it, by path; parameters and errors are `open_dataset`'s.
 
@@ -255,6 +272,8 @@ class ZarrdsBackendEntrypoint(BackendEntrypoint):
             workers=workers,
             phony_dims=phony_dims,
             drop_variables=drop_variables,
+            local_cache=local_cache,
+            cache_size=cache_size,
         )
         decoders = {
             "mask_and_scale": mask_and_scale,

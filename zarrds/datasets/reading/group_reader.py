@@ -27,7 +27,7 @@ from zarrds.metadata.attributes import apart_attributes
 from zarrds.metadata.documents import ROOTS, Nodes, get_group, open_nodes
 from zarrds.metadata.extension import note_of
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, ZarrFormat
-from zarrds.storage.locate import as_store
+from zarrds.storage.locate import as_cached_store
 from zarrds.storage.protocol import check_prefix
 from zarrds.threads import side_by_side
 
@@ -68,13 +68,15 @@ class GroupReader:
         workers: int | None,
         phony_dims: PhonyDims,
         drop_variables: str | Iterable[str] | None,
+        local_cache: str | os.PathLike[str] | None,
+        cache_size: int,
     ) -> None:
         check_phony_dims(phony_dims)
         self._phony_dims, self._numbers = phony_dims, count()
         self._dropped = {drop_variables} if isinstance(drop_variables, str) else set(drop_variables or ())
         self._index = index
         self._intervals = intervals or {}
-        self._store = as_store(_without_document(store), storage_options)
+        self._store = as_cached_store(_without_document(store), storage_options, local_cache, cache_size)
         # xarray would note a URL as it was given, with what is secret in it
         is_url = isinstance(store, str) and "://" in store and self._store.path not in store
         self._shown = self._store.path if is_url else None

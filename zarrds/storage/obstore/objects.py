@@ -27,16 +27,15 @@ from zarrds.storage.protocol import ValueChangedError
 from zarrds.storage.secrets import without_secrets
 from zarrds.threads import side_by_side
 
-__all__ = ["Found", "Info", "ObstoreObjects", "Version", "version_of"]
+__all__ = ["COALESCE", "Found", "Info", "ObstoreObjects", "Version", "version_of"]
 
 Info = Mapping[str, Any]
-# what tells one value of an object from the next: its ``e_tag`` and, at Google's, its ``version``
-Version = Mapping[str, Any]
+Version = Mapping[str, Any]  # of an object's value: its ``e_tag`` and, at Google's, its ``version``
 T = TypeVar("T")
 # objects up to this size are put by one request
 _ONE_PUT = 64 * 2**20
 # ranges that lie closer together are one request: at 100 MB/s and 30 ms, what lies between takes less than a request
-_COALESCE = 2**20
+COALESCE = 2**20
 _ATTEMPTS = 3  # to read an answer that breaks off
 _PAUSE = 0.1  # seconds before the second, and four times that before the third
 _REDIRECTED = re.compile(r"30[178] |Received redirect|AuthorizationHeaderMalformed|PermanentRedirect")
@@ -202,18 +201,19 @@ class ObstoreObjects:
         limit : int, optional
             Of an object that is larger, only a few bytes more than that are read.
         """
-        options: dict[str, Any] = {}
-        if span is not None:
-            options = {"options": {"range": span if isinstance(span, tuple) else {"suffix": span}}}
-
-        def ask() -> Found | None:
-            answer = self._module.get(self._connection, name, **options)
-            if limit is not None and answer.meta["size"] > limit:
-                return Found(memoryview(b""), {})  # the answer is dropped before its body
-            return Found(memoryview(answer.bytes()), answer.meta)
-
-        found = self._asked("read", ask, absent="none", again=True)
+        options = {} if span is None else {"range": span if isinstance(span, tuple) else {"suffix": span}}
+        found = self._fetched(name, options, limit)
         return found if found is None or found.info else self.find_range(name, 0, (limit or 0) + 1)
+
+    def _fetched(self, name: str, options: Mapping[str, Any], limit: int | None) -> Found | None:
+        """An object, or a part; without `info` if it is larger than `limit`."""
+        return self._asked("read", lambda: self._answer(name, options, limit), absent="none", again=True)
+
+    def _answer(self, name: str, options: Mapping[str, Any], limit: int | None) -> Found:
+        answer = self._module.get(self._connection, name, **({"options": options} if options else {}))
+        if limit is not None and answer.meta["size"] > limit:
+            return Found(memoryview(b""), {})  # the answer is dropped before its body
+        return Found(memoryview(answer.bytes()), answer.meta)
 
     def read_range(self, name: str, start: int, length: int) -> memoryview | None:
         """Return at most `length` bytes from `start` (from the end if negative), or None if there is no such object."""
@@ -248,7 +248,7 @@ class ObstoreObjects:
         starts, lengths = [start for start, _ in spans], [length for _, length in spans]
 
         def ask() -> list[memoryview]:
-            found = self._module.get_ranges(self._connection, name, starts=starts, lengths=lengths, coalesce=_COALESCE)
+            found = self._module.get_ranges(self._connection, name, starts=starts, lengths=lengths, coalesce=COALESCE)
             return [memoryview(each) for each in found]
 
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from zarrds.errors import ConflictError, StoreExistsError, StoreIOError, UnsupportedError, ZarrdsError, locating
 from zarrds.storage.fsspec.commits import Commit, is_door, is_key, is_staged
@@ -17,6 +17,9 @@ from zarrds.storage.obstore.objects import ObstoreObjects
 from zarrds.storage.protocol import Buffer, ValueChangedError
 from zarrds.storage.secrets import without_secrets
 from zarrds.threads import MOST
+
+if TYPE_CHECKING:
+    from zarrds.storage.byte_cache import ByteCache
 
 __all__ = ["ObjectStore"]
 
@@ -89,6 +92,14 @@ class ObjectStore(CommittingStore):
     def location(self) -> str:
         """Where its objects are, whoever asks for them; see `Located`."""
         return self._own.location + self._base
+
+    def cached_in(self, cache: ByteCache) -> Self:
+        """The same store, which keeps the values that it fetches; see `Cacheable`."""
+        from zarrds.storage.obstore.cached import CachedObjects  # which few need
+
+        made = type(self).__new__(type(self))
+        made.__setstate__((self.path, CachedObjects.over(self._own, cache), self._folder, self._part))
+        return made
 
     def __getstate__(self) -> tuple[str, Any, str, str]:
         return self.path, self._own, self._folder, self._part

@@ -1,0 +1,232 @@
+"""Bytes kept on this machine: right, bounded, shared, and never in the way of a read."""
+
+from __future__ import annotations
+
+import functools
+import os
+import pickle
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
+
+import zarrds
+from tests.storage.s3_server import S3Server, serving
+from tests.storage.test_remote_http import Handler, Server
+from zarrds.errors import EncodingError, UnsupportedError
+from zarrds.storage.byte_cache import ByteCache
+from zarrds.stores import as_store
+
+URL = "s3://bucket/a.zarr"
+DATA = xr.Dataset({"v": (("x", "y"), np.arange(800.0).reshape(20, 40))}, {"x": np.arange(20)})
+
+
+def sizes(folder: Path) -> dict[Path, int]:
+    return {path: path.stat().st_size for path in folder.rglob("*") if path.is_file()}
+
+
+# the folder
+
+
+@given(st.binary(max_size=100), st.data())
+def test_what_was_altered_is_not_believed(value: bytes, choice: st.DataObject) -> None:
+    cache = ByteCache(CACHES[0], 10**6)
+    cache.put("name", {"e_tag": "1"}, value)
+    kept = cache.get("name")
+    assert kept is not None
+    assert (kept.about, bytes(kept.data)) == ({"e_tag": "1"}, value)
+    (path,) = sizes(Path(CACHES[0]))
+    whole = path.read_bytes()
+    at = choice.draw(st.integers(0, len(whole) - 1))
+    damaged = choice.draw(
+        st.sampled_from([whole[:at], whole + b"x", whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :]])
+    )
+    path.write_bytes(damaged)
+    assert cache.get("name") is None
+    assert not path.exists()
+
+
+CACHES: list[str] = []
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path) -> Iterator[None]:
+    CACHES.append(str(tmp_path / "cache"))
+    yield
+    CACHES.clear()
+
+
+def test_what_was_not_used_for_longest_goes_first(tmp_path: Path) -> None:
+    cache = ByteCache(str(tmp_path / "c"), 100_000)
+    for number in range(60):
+        cache.put(str(number), {}, bytes(1000))
+        os.utime(cache._path(str(number)), (number, number))
+    assert cache.get("3") is not None  # and so used just now
+    for number in range(60, 120):
+        cache.put(str(number), {}, bytes(1000))
+        assert sum(sizes(tmp_path / "c").values()) <= 100_000
+    assert cache.get("3") is not None
+    assert cache.get("4") is cache.get("5") is None
+    assert cache.get("119") is not None
+    cache.put("large", {}, bytes(60_000))
+    assert cache.get("large") is None
+
+
+def test_the_size_holds_for_all_processes(tmp_path: Path) -> None:
+    code = f"""
+import sys
+from zarrds.storage.byte_cache import ByteCache
+cache = ByteCache({str(tmp_path / "c")!r}, 200_000)
+for number in range(300):
+    cache.put(f"{{sys.argv[1]}} {{number}}", {{}}, bytes(1000))
+"""
+    processes = [subprocess.Popen([sys.executable, "-c", code, name]) for name in "abc"]
+    assert [each.wait(60) for each in processes] == [0, 0, 0]
+    found = sizes(tmp_path / "c")
+    assert 100_000 < sum(found.values()) <= 200_000 * (1 + 3 / 64)
+    assert not [path for path in found if path.name.endswith("partial")]
+
+
+@pytest.mark.parametrize("kind", ["file", "no permission", "odd name", "folders in the way"])
+def test_a_cache_that_fails_is_none(tmp_path: Path, kind: str) -> None:
+    folder = tmp_path / "c"
+    if kind == "file":
+        folder.write_bytes(b"")
+    elif kind == "no permission":
+        folder = Path("/proc/zarrds")
+    elif kind == "odd name":
+        folder = Path("a\0b")
+    cache = ByteCache(str(folder), 10**6)
+    if kind == "folders in the way":
+        os.makedirs(cache._path("name"))
+    cache.put("name", {}, b"value")
+    assert cache.get("name") is None
+
+
+def test_sizes_that_are_none() -> None:
+    for size in (0, -1, 1.5, True, "1GB"):
+        with pytest.raises(EncodingError, match="cache_size"):
+            ByteCache("c", size)  # type: ignore[arg-type]  # as users do
+    copy = pickle.loads(pickle.dumps(ByteCache("c", 5)))
+    assert (copy.folder, copy.nbytes) == (os.path.abspath("c"), 5)
+
+
+# stores
+
+
+pytest.importorskip("obstore", reason="object storage needs the extra 'remote'")
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[S3Server]:
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture
+def server(running: S3Server) -> S3Server:
+    running.state.values.clear()
+    running.state.requests.clear()
+    return running
+
+
+def sent(server: S3Server) -> int:
+    """Bytes of chunks that were sent since."""
+    found, server.state.n_sent = server.state.n_sent, 0
+    return found
+
+
+def opened(server: S3Server, folder: Path, **options: Any) -> xr.Dataset:
+    return xr.open_dataset(
+        URL, engine="zarrds", storage_options=server.options, local_cache=folder, cache=False, **options
+    )
+
+
+@pytest.mark.parametrize(
+    "encoding", [{"chunks": (5, 10)}, {"chunks": (5, 5), "shards": (10, 20)}], ids=["chunks", "shards"]
+)
+@pytest.mark.parametrize("options", [{}, {"chunks": {}}], ids=["lazy", "dask"])
+def test_what_is_the_same_is_not_sent_again(
+    server: S3Server, tmp_path: Path, encoding: dict[str, Any], options: dict[str, Any]
+) -> None:
+    zarrds.save(DATA, URL, encoding={"v": encoding}, storage_options=server.options)
+    sent(server)
+    parts: list[dict[str, Any]] = [{}, {"x": slice(3, 7), "y": 12}, {"x": 19}, {"y": slice(None, None, 9)}]
+    for part in parts:
+        xr.testing.assert_identical(opened(server, tmp_path, **options).isel(part).load(), DATA.isel(part))
+    assert sent(server) > 4000
+    for part in parts:
+        xr.testing.assert_identical(opened(server, tmp_path, **options).isel(part).load(), DATA.isel(part))
+    documents = 4 * (len(server.state.values["a.zarr/zarr.json"][0]) + 100)  # and that there is no marker
+    assert sent(server) <= documents
+    zarrds.save(
+        (DATA + 1).isel(x=slice(5, 10)).drop_vars("x"), URL, region={"x": slice(5, 10)}, storage_options=server.options
+    )
+    now = DATA.copy(deep=True)
+    now.v[5:10] += 1
+    xr.testing.assert_identical(opened(server, tmp_path, **options).load(), now)
+
+
+def test_arrays_groups_and_pickles(server: S3Server, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"storage_options": server.options, "local_cache": tmp_path, "cache_size": 10**6}
+    zarrds.save(DATA, URL, storage_options=server.options)
+    array = zarrds.open_array(URL, path="v", **options)
+    assert np.array_equal(array[...], DATA.v)
+    sent(server)
+    copy = pickle.loads(pickle.dumps(zarrds.open_group(URL, "r+", **options)))
+    assert np.array_equal(copy["v"][...], DATA.v)
+    assert sent(server) < 6000  # documents
+    writable = zarrds.open_array(URL, "r+", path="v", **options)
+    writable[3] = 7
+    assert np.array_equal(array[3], np.full(40, 7.0))
+    found = xr.open_datatree(URL, engine="zarrds", **options)
+    assert found.v.values[3, 0] == 7
+
+
+def test_damaged_files_and_full_disks_do_not_matter(server: S3Server, tmp_path: Path) -> None:
+    zarrds.save(DATA, URL, encoding={"v": {"chunks": (5, 10)}}, storage_options=server.options)
+    xr.testing.assert_identical(opened(server, tmp_path / "c").load(), DATA)
+    for number, path in enumerate(sizes(tmp_path / "c")):
+        value = path.read_bytes()
+        path.write_bytes(value[: len(value) // 2] if number % 2 else value[:-1] + bytes([value[-1] ^ 4]))
+    xr.testing.assert_identical(opened(server, tmp_path / "c").load(), DATA)
+    (tmp_path / "file").write_bytes(b"")
+    xr.testing.assert_identical(opened(server, tmp_path / "file").load(), DATA)
+
+
+def test_web_servers(tmp_path: Path) -> None:
+    """One of files, which knows times only: nothing is kept; the same is read."""
+    zarrds.save(DATA, tmp_path / "a.zarr")
+    with Server(("127.0.0.1", 0), functools.partial(Handler, directory=str(tmp_path))) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_address[1]}/a.zarr"
+        for _ in range(2):
+            found = xr.open_dataset(url, engine="zarrds", local_cache=tmp_path / "c")
+            xr.testing.assert_identical(found.load(), DATA)
+        server.shutdown()
+        thread.join()
+    assert not sizes(tmp_path / "c")
+
+
+def test_where_there_is_no_cache(tmp_path: Path, server: S3Server) -> None:
+    zarrds.save(DATA, tmp_path / "a.zarr")
+    xr.testing.assert_identical(
+        xr.open_dataset(tmp_path / "a.zarr", engine="zarrds", local_cache=tmp_path / "c").load(), DATA
+    )
+    assert not (tmp_path / "c").exists()
+    pytest.importorskip("s3fs", reason="what obstore has nothing like is read with it")
+    with pytest.raises(UnsupportedError, match="cannot be cached"):
+        zarrds.open_group(f"simplecache::{URL}", storage_options={"s3": server.options}, local_cache=tmp_path / "c")
+    with pytest.raises(EncodingError, match="path of a folder"):
+        zarrds.open_group(URL, storage_options=server.options, local_cache=True)  # type: ignore[arg-type]  # as users do
+    with pytest.raises(EncodingError, match="cache_size"):
+        zarrds.open_group(as_store(URL, server.options), local_cache=tmp_path, cache_size=-1)

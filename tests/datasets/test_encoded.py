@@ -217,3 +217,12 @@ def test_times_out_of_reach_of_what_is_asked_for(path: Path) -> None:
     ds = xr.Dataset({"t": ("x", NANOSECONDS[2:])})
     with pytest.raises(EncodingError, match="out of the reach of nanoseconds"):
         zarrds.save(ds, path, encoding={"t": {"units": "nanoseconds since 2000-01-01", "dtype": "i8"}})
+
+
+def test_times_with_a_marker_that_is_no_number(path: Path) -> None:
+    ds = xr.Dataset({"t": ("x", np.array(["2000-01-01T06", "NaT"], "M8[ns]"))})
+    for each in (ds, ds.chunk(x=1)):
+        zarrds.save(each, path, mode="w", encoding={"t": {"_FillValue": np.nan}})
+        xr.testing.assert_identical(xr.open_dataset(path, engine="zarrds").load(), ds)
+    with pytest.raises(EncodingError, match=r"times are stored as numbers.*int64 or float64"):
+        zarrds.save(ds, path, mode="w", encoding={"t": {"dtype": "datetime64[ms]"}})

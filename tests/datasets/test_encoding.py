@@ -11,7 +11,7 @@ import zarr.codecs
 
 import zarrds
 from tests.datasets.samples import FORMATS, chunks_of, codec_names, document, open_zarrds, small
-from zarrds.errors import EncodingError, ZarrdsError
+from zarrds.errors import EncodingError, UnsupportedError, ZarrdsError
 
 NETCDF_LEFTOVER = {
     "zlib": True,
@@ -115,8 +115,10 @@ def test_fill_values_that_are_asked_for(path: Path) -> None:
         [zarr.codecs.ZstdCodec(level=3)],
         ({"name": "zstd", "configuration": {"level": 3}},),
         {"id": "zstd", "level": 3},
+        "zstd",
+        ["zstd"],
     ],
-    ids=["json", "zarr", "list", "tuple", "v2"],
+    ids=["json", "zarr", "list", "tuple", "v2", "name", "names"],
 )
 @pytest.mark.parametrize("zarr_format", FORMATS)
 def test_ways_to_name_a_codec(path: Path, codec: Any, zarr_format: int) -> None:
@@ -128,11 +130,23 @@ def test_ways_to_name_a_codec(path: Path, codec: Any, zarr_format: int) -> None:
     xr.testing.assert_identical(xr.open_dataset(path, engine="zarr").load(), small())
 
 
+@pytest.mark.parametrize("filters", ["packbits", ["packbits"], ["numcodecs.packbits"]])
+@pytest.mark.parametrize("zarr_format", FORMATS)
+def test_a_filter_by_its_name(path: Path, filters: Any, zarr_format: int) -> None:
+    ds = xr.Dataset({"v": ("x", [True, False, True])})
+    zarrds.save(ds, path, encoding={"v": {"filters": filters}}, zarr_format=zarr_format)
+    assert "numcodecs.packbits" in codec_names(path, "v") if zarr_format == 3 else document(path, "v")["filters"]
+    xr.testing.assert_identical(xr.open_dataset(path, engine="zarrds").load(), ds)
+    with pytest.raises(EncodingError, match=r"no filter.*serializer"):
+        zarrds.save(ds, path, mode="w", encoding={"v": {"filters": [{"name": "packbits"}]}})
+
+
 @pytest.mark.parametrize("key", ["compressors", "filters", "serializer"])
 def test_words_that_are_no_codecs(key: str) -> None:
     store = zarrds.MemoryStore()
-    with pytest.raises(EncodingError, match=key):
-        zarrds.save(xr.Dataset({"v": ("x", [1.0])}), store, encoding={"v": {key: "zstd"}})
+    with pytest.raises(UnsupportedError, match=r"'fast' is not supported.*zstd") as caught:
+        zarrds.save(xr.Dataset({"v": ("x", [1.0])}), store, encoding={"v": {key: "fast"}})
+    assert caught.value.key == "v"
     assert list(store.list_prefix()) == []
     zarrds.save(xr.Dataset({"v": ("x", [1.0])}), store, encoding={"v": {key: "auto"}})
 

@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Any
 
 from zarrds.codecs.layout import serializer_for
-from zarrds.codecs.registry import SHARDING
+from zarrds.codecs.registry import KNOWN, PREFIX, SHARDING
 from zarrds.errors import EncodingError
 from zarrds.metadata.dtypes import JSON, DataType
 from zarrds.metadata.model import CodecObject, ZarrFormat
@@ -68,7 +68,8 @@ def parse_codec(codec: Any) -> CodecObject:
     ----------
     codec : mapping or object
         A v3 JSON object (``{"name": "blosc", "configuration": {...}}``), a v2 one (``{"id": "zlib", "level": 1}``), a
-        codec of zarr-python (which has ``to_dict``) or of numcodecs (which has ``get_config``).
+        codec of zarr-python (which has ``to_dict``) or of numcodecs (which has ``get_config``), or a name alone, of a
+        codec that needs no settings.
 
     Raises
     ------
@@ -79,7 +80,11 @@ def parse_codec(codec: Any) -> CodecObject:
     --------
     >>> parse_codec({"id": "zlib", "level": 1})
     {'name': 'numcodecs.zlib', 'configuration': {'level': 1}}
+    >>> parse_codec("zstd")
+    {'name': 'zstd'}
     """
+    if isinstance(codec, str):
+        return {"name": codec if codec in KNOWN or f"{PREFIX}{codec}" not in KNOWN else f"{PREFIX}{codec}"}
     if isinstance(codec, Mapping):
         described = dict(codec)
     elif hasattr(codec, "to_dict"):

@@ -24,17 +24,17 @@ __all__ = ["array_array", "array_bytes", "bytes_bytes", "kind"]
 
 Kind = Literal["array_array", "array_bytes", "bytes_bytes"]
 
-_PREFIX = "numcodecs."
+PREFIX = "numcodecs."
 SHARDING = "sharding_indexed"
 _ARRAY_BYTES = {"bytes", "endian", "vlen-utf8", "vlen-bytes", "packbits", "numcodecs.json2", SHARDING}
 _COMPRESSORS = {"gzip": "gzip", "zstd": "zstd"} | {
-    _PREFIX + name: name for name in ("gzip", "zstd", "zlib", "bz2", "lzma", "lz4")
+    PREFIX + name: name for name in ("gzip", "zstd", "zlib", "bz2", "lzma", "lz4")
 }
 _BLOSC = {"blosc", "numcodecs.blosc"}
 # behind the serializer these work on bytes, before it on elements
-_FILTERS = {_PREFIX + name: name for name in FILTERS} | {"bitround": "bitround"}
+_FILTERS = {PREFIX + name: name for name in FILTERS} | {"bitround": "bitround"}
 _VALUES: dict[str, type[ScaleOffset] | type[CastValue]] = {"scale_offset": ScaleOffset, "cast_value": CastValue}
-_CHECKSUMS = {_PREFIX + name for name in CHECKSUMS}
+_CHECKSUMS = {PREFIX + name for name in CHECKSUMS}
 KNOWN = frozenset(
     {"transpose", "crc32c"}
     | _ARRAY_BYTES
@@ -105,7 +105,7 @@ def bytes_bytes(codec: CodecObject, dtype: np.dtype[Any], itemsize: int) -> tupl
     if name in _COMPRESSORS:
         return make_compressor(_COMPRESSORS[name], configuration), dtype
     if name in _CHECKSUMS:
-        return make_checksum(name.removeprefix(_PREFIX), configuration, itemsize), dtype
+        return make_checksum(name.removeprefix(PREFIX), configuration, itemsize), dtype
     if name in _FILTERS and not dtype.hasobject:
         bytes_filter = make_filter(_FILTERS[name], configuration, dtype)
         return BytesFilter(bytes_filter, dtype), bytes_filter.encoded_dtype

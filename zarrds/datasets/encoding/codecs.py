@@ -17,24 +17,41 @@ from zarrds.metadata.model import CodecObject, ZarrFormat
 __all__ = ["choose_codecs"]
 
 
+# names in `filters` that are also those of codecs that lay arrays out
+_FILTERS_FIRST = frozenset({"packbits"})
+
+
 def _is_auto(encoding: Mapping[str, Any], key: str, is_explicit: bool) -> bool:
-    """Whether the choice is ours. Raises `EncodingError` for another word than "auto" that was asked for."""
+    """Whether the choice is ours; words that came along are none that was asked for."""
     value = encoding.get(key, "auto")
-    if isinstance(value, str) and value != "auto" and is_explicit:
-        raise EncodingError(
-            f"encoding[{key!r}] is wrong",
-            expected="'auto', or codec objects such as {'name': 'zstd', 'configuration': {'level': 3}}",
-            found=repr(value),
-        )
-    return isinstance(value, str)
+    return isinstance(value, str) and (value == "auto" or not is_explicit)
 
 
 def _listed(value: Any) -> list[CodecObject]:
     if value is None:
         return []
-    if isinstance(value, Mapping) or not isinstance(value, list | tuple):
+    if isinstance(value, str | Mapping) or not isinstance(value, list | tuple):
         value = [value]
     return [parse_codec(codec) for codec in value]
+
+
+def _filters(value: Any, is_explicit: bool) -> list[CodecObject]:
+    """Filters, some by their names alone; without those that follow from the data type.
+
+    v2 engines list the codec of strings among the filters.
+    """
+    each = [value] if isinstance(value, str | Mapping) or not isinstance(value, list | tuple) else list(value)
+    named = [f"numcodecs.{f}" if isinstance(f, str) and f in _FILTERS_FIRST else f for f in each]
+    listed = [] if value is None else _listed(named)
+    found = [codec for codec in listed if kind(codec["name"]) != "array_bytes"]
+    wrong = [codec["name"] for codec in listed if codec["name"] in _FILTERS_FIRST]
+    if wrong and is_explicit:
+        raise EncodingError(
+            "encoding['filters'] holds a codec that is no filter",
+            found=wrong[0],
+            mend=f"Pass it as encoding['serializer'], or the filter numcodecs.{wrong[0]}",
+        )
+    return found
 
 
 def choose_codecs(
@@ -57,8 +74,7 @@ def choose_codecs(
         For what is no codec.
     """
     filters = () if _is_auto(encoding, "filters", is_explicit) else encoding["filters"]
-    # v2 engines list the codec of strings among the filters; it follows from the data type
-    before = [c for c in _listed(filters) if kind(c["name"]) != "array_bytes"]
+    before = _filters(filters, is_explicit)
     if not is_explicit:
         before = [c for c in before if _is_fit_for(c, data_type)]
     yield from (c for c in before if kind(c["name"]) == "array_array")

@@ -212,11 +212,17 @@ def _is_time(variable: xr.Variable) -> bool:
 
 def _orders(variable: xr.Variable, encoding: CFEncoding) -> Iterator[CFEncoding]:
     """The encoding that was asked for, completed: whole units where they are possible, else floats."""
-    if "dtype" in encoding or "units" not in encoding or not _is_time(variable):
+    if "dtype" not in encoding and any(_is_nan(encoding.get(key)) for key in _MARKERS) and _is_time(variable):
+        yield {**encoding, "dtype": _FLOAT64}  # which alone can be that
+    elif "dtype" in encoding or "units" not in encoding or not _is_time(variable):
         yield encoding
     else:
         yield {**encoding, "dtype": _INT64}
         yield {**encoding, "dtype": _FLOAT64}
+
+
+def _is_nan(value: Any) -> bool:
+    return value is not None and np.ndim(value) == 0 and bool(pd.isnull(value))
 
 
 def _hints(variable: xr.Variable, encoding: CFEncoding) -> Iterator[CFEncoding]:

@@ -92,6 +92,8 @@ def misfit_of_order(variable: xr.Variable, encoding: Mapping[str, Any]) -> str |
         return problem
     kind = kind_of_data(variable)
     if kind in ("datetimes", "timedeltas"):
+        if asked.kind in "mM":
+            return f"is {asked}, but times are stored as numbers, counted since a date: int64 or float64"
         fits = asked.kind in _TIMES
     elif kind in ("strings", "bytes"):
         fits = asked.kind in _TEXT

@@ -76,7 +76,7 @@ def test_nothing_is_copied_nor_left(server: S3Server, name: str, zarr_format: Li
 # requests; who needs fewer lowers the number, who needs more says why
 MOST = {
     "attributes": 17,
-    "attributes of a variable": 21,
+    "attributes of a variable": 19,
     "append": 30,
     "a variable": 26,
     "append to an array": 24,

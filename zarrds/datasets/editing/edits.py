@@ -204,7 +204,7 @@ def _decoded(there: _Group, path: str, node: Node) -> tuple[dict[str, Any], Any]
         _, attributes, names = decode({}, visible, {}, there.store.path, path)
         return dict(attributes), names
     lazy_arrays = LazyArrays.of(there.store, there.nodes)
-    lazy = lazy_arrays.array(path, node)
+    lazy = lazy_arrays.array(path, node, there.nodes.version_of(path))
     group, _, name = path.rpartition("/")
     try:
         decoded = decode({name: lazy_arrays.variable(lazy)}, {}, {}, there.store.path, group)[0][name]

@@ -2,13 +2,15 @@
 
 Usage: ``python benchmarks/queries.py [--only cube|genomes] [--gigabytes N] [--variants N] [--rounds N]
 [--workdir DIR]``. All ways of a row are asked in turn, in this one process (the tools of genomes in processes of their
-own), and their answers are held against each other.
+own), and their answers are held against each other. Processor time counts all threads, and processes that were waited
+for: other work on the machine disturbs it least.
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
+import os
 import tempfile
 import time
 from collections.abc import Sequence
@@ -24,9 +26,17 @@ _SLOW_SECONDS = 5.0
 _ROUNDS_IF_SLOW = 2
 
 
-def measured(question: Question, rounds: int) -> dict[str, float]:
-    """The median of each way's time in seconds; raises if one of them answers otherwise than the first."""
-    times: dict[str, list[float]] = {way.name: [] for way in question.ways}
+def _processor_seconds() -> float:
+    others = os.times()
+    return time.process_time() + others.children_user + others.children_system
+
+
+def measured(question: Question, rounds: int) -> dict[str, tuple[float, float]]:
+    """The medians of each way's time and processor time in seconds.
+
+    Raises `AssertionError` if one of them answers otherwise than the first.
+    """
+    times: dict[str, list[tuple[float, float]]] = {way.name: [] for way in question.ways}
     slow: set[str] = set()
     expected = None
     for number in range(rounds + 1):  # the first is to warm up
@@ -35,24 +45,29 @@ def measured(question: Question, rounds: int) -> dict[str, float]:
             if way.name in slow and number > _ROUNDS_IF_SLOW:
                 continue
             gc.collect()
-            begin = time.perf_counter()
+            begin, used = time.perf_counter(), _processor_seconds()
             answer = way.ask()
-            seconds = time.perf_counter() - begin
+            seconds, used = time.perf_counter() - begin, _processor_seconds() - used
             expected = answer if expected is None else expected
             if answer != expected:
                 raise AssertionError(f"{question.name}: {way.name} says {answer!r:.200}, not {expected!r:.200}")
             if number:
-                times[way.name].append(seconds)
+                times[way.name].append((seconds, used))
             elif seconds > _SLOW_SECONDS:
                 slow.add(way.name)
-    return {name: median(each) for name, each in times.items()}
+    return {name: (median(a for a, _ in each), median(b for _, b in each)) for name, each in times.items()}
 
 
-def table(question: Question, found: dict[str, float]) -> str:
-    """A row a way, with its time by that of the first."""
+def table(question: Question, found: dict[str, tuple[float, float]]) -> str:
+    """A row a way, with its times by those of the first."""
     first = found[question.ways[0].name]
-    lines = [f"| {question.name} | time (ms) | ÷ zarrds |", "| --- | ---: | ---: |"]
-    lines += [f"| {name} | {seconds * 1000:.1f} | {seconds / first:.2f} |" for name, seconds in found.items()]
+    lines = [
+        f"| {question.name} | time (ms) | ÷ zarrds | processor time (ms) | ÷ zarrds |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    for name, figures in found.items():
+        cells = (f"{each * 1000:.0f} | {each / one:.2f}" for each, one in zip(figures, first, strict=True))
+        lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

@@ -29,7 +29,7 @@ def _slab(start: int, stop: int) -> np.ndarray[Any, Any]:
     hours = np.arange(start, stop)[:, None, None]
     values = 288 - 30 * np.sin(np.deg2rad(latitude)) ** 2 + 5 * np.sin(np.deg2rad(longitude + 15 * hours))
     values = values + rng.normal(0, 0.5, values.shape)
-    if start == 5 * _STEPS:
+    if start == _STEPS:
         values[20:23, 150:170, 300:320] += 25
     return np.round(values, 2).astype("f4")
 
@@ -166,7 +166,7 @@ def _unpruned_by_engine(path: Path, pipeline: str) -> int:
 
 def questions(folder: Path, gigabytes: float) -> list[Question]:
     """The questions of this module; makes the data."""
-    n = max(6, round(gigabytes * 1e9 / (4 * _LATITUDES * _LONGITUDES) / _STEPS)) * _STEPS
+    n = max(2, round(gigabytes * 1e9 / (4 * _LATITUDES * _LONGITUDES) / _STEPS)) * _STEPS
     _make_stores(folder, n)
     known, plain, maps = (folder / name for name in ("known", "plain", "maps"))
     pipelines = [name for name in ("zarr", "zarrs") if has("zarr", "dask", name)]

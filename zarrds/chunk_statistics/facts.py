@@ -19,8 +19,8 @@ __all__ = ["TEXT_NBYTES", "Facts", "Rule", "rule_of", "sum_dtype_of"]
 # bytes of a text that are kept of it
 TEXT_NBYTES = 32
 _NUMBERS = "biufmM"
-# elements that are looked at at a time: few enough to stay in a core's cache
-_PIECE = 1 << 16
+# elements that are looked at at a time: few enough to stay in a core's cache, and many for what a call costs
+_PIECE = 1 << 17
 
 
 @dataclass(frozen=True, slots=True)

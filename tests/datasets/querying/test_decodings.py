@@ -29,6 +29,7 @@ RAW: dict[str, tuple[Any, dict[str, Any]]] = {
     "b4": (np.arange(N).astype("i1"), {"dtype": "bool", "scale_factor": 1.0, "add_offset": -13.0}),
     "uc": (np.arange(-19, N - 19).astype("i1"), {"_Unsigned": "True"}),
     "uf": (np.arange(100, N + 100).astype("u1"), {"_Unsigned": "FALSE"}),
+    "dn": (np.append(np.sort(RNG.normal(0, 50, N - 3)), [np.nan, np.inf, np.inf]), {"units": "days since 2000-01-01"}),
     "un": (np.arange(-19, N - 19).astype("i1"), {"_Unsigned": "true"}),
 }
 QUERIES: dict[str, list[str]] = {
@@ -45,6 +46,7 @@ QUERIES: dict[str, list[str]] = {
     "b4": ["b4", "not b4", "b4 == 0"],
     "uc": ["uc < 0", "uc > 10", "uc == 1"],
     "uf": ["uf < 0", "uf > 130", "uf == 127"],
+    "dn": ["dn > '2000-01-01'", "dn < '1999-12-01T06'", "not dn > '1999-06'"],
     "un": ["un < 0", "un > 10", "un < 2", "un == -1", "un > 250"],
 }
 

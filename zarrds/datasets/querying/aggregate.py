@@ -158,8 +158,7 @@ class _Reduction:
         result = self._empty(self._shape)
         grid = tuple(len(each) - 1 for each in self._edges)
         wanted = np.ones(grid, bool)
-        # bounds of categories are none of theirs, maybe
-        chunks = self._operand.chunks if isinstance(self._data.dtype, np.dtype) else None
+        chunks = self._operand.chunks
         if chunks is not None and wanted.any():
             part, is_told = self._told(chunks)
             wanted = ~is_told
@@ -198,6 +197,8 @@ class _Reduction:
         assert known is not None
         assert count is not None
         is_told = usable & known
+        if self._how in ("min", "max") and not facts.is_exact:
+            is_told = np.zeros_like(is_told)
         if self._how not in ("min", "max"):
             is_told = is_told & (count >= 0)
         if self._how in ("sum", "mean"):

@@ -175,7 +175,7 @@ class Operand:
         return Bounds(np.zeros(ones), np.zeros(ones), np.zeros(ones, bool), np.ones(ones, bool), np.ones(ones, bool))
 
     def _stored_bounds(self, chunks: StoredChunks, own: Sequence[AnyArray]) -> Bounds:
-        facts = chunks.facts()
+        facts = chunks.facts().loosened()
         has_values = ~facts.known | (facts.count != 0)
         low, high = facts.low, facts.high
         if not has_values.all():  # what cannot be filled makes the bounds of a block wider, and no less right

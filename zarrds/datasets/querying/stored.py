@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,9 @@ __all__ = ["ChunkFacts", "StoredChunks", "chunks_of_codes", "stored_chunks"]
 _MOST_ROWS = 2**24
 # categories that are looked at for the bounds of all chunks
 _MOST_CATEGORIES = 10**6
+# microseconds by which times that are made of floats may differ
+_ROUNDING = 2
+_STEPS_OF_A_MICROSECOND = {"us": 1, "ns": 10**3, "ps": 10**6, "fs": 10**9, "as": 10**12}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,9 @@ class ChunkFacts:
     sum : ndarray or None
         Of the values that are not missing: 64-bit integers where the rows hold such, else 64-bit floats. None of text,
         times and what is decoded in another way than by a factor and an offset.
+    is_exact : bool
+        Whether the bounds are values of the variable. Times that are made of floats are rounded in one way or another,
+        which depends on what is decoded with them: see `loosened`.
     """
 
     known: AnyArray
@@ -51,6 +58,35 @@ class ChunkFacts:
     count: AnyArray
     has_missing: AnyArray
     sum: AnyArray | None
+    is_exact: bool = True
+
+    def loosened(self) -> ChunkFacts:
+        """The same with bounds that hold however values were rounded."""
+        kind = self.low.dtype.kind
+        if self.is_exact or kind not in "mMO":
+            return self
+        if kind == "O":
+            return self._loosened_objects()
+        steps = max(1, _ROUNDING * _STEPS_OF_A_MICROSECOND.get(np.datetime_data(self.low.dtype)[0], 0))
+        low, high = (each.view(np.int64) for each in (self.low, self.high))
+        is_inside = (low > -(2**62)) & (high < 2**62)
+        low, high = (np.where(is_inside, each, 0).astype(np.int64) for each in (low - steps, high + steps))
+        found: ChunkFacts = replace(
+            self, known=self.known & is_inside, low=low.view(self.low.dtype), high=high.view(self.low.dtype)
+        )
+        return found
+
+    def _loosened_objects(self) -> ChunkFacts:
+        """Of cftime; texts stay as they are."""
+        if all(isinstance(value, bytes) for value in self.low[self.known].flat):
+            return self
+        low, high, by = self.low.copy(), self.high.copy(), timedelta(microseconds=_ROUNDING)
+        try:
+            low[self.known] -= by
+            high[self.known] += by
+        except (TypeError, OverflowError):
+            return replace(self, known=np.zeros_like(self.known))
+        return replace(self, low=low, high=high)
 
 
 class StoredChunks:
@@ -169,8 +205,14 @@ class StoredChunks:
         )
 
     def _decoded(self, rows: AnyArray, rule: Rule, known: AnyArray) -> ChunkFacts:
-        ends = [self._values(np.ascontiguousarray(rows[name]).astype(rule.dtype)) for name in ("min", "max")]
+        stored = [np.ascontiguousarray(rows[name]).astype(rule.dtype) for name in ("min", "max")]
         is_empty = rows["count"] == 0
+        are_times = self.dtype.kind in "mMO"
+        if are_times and rule.dtype.kind == "f":  # others would be decoded otherwise beside infinities
+            is_finite = np.isfinite(stored[0]) & np.isfinite(stored[1])
+            known = known & is_finite
+            stored = [np.where(is_finite, each, 0).astype(rule.dtype) for each in stored]
+        ends = [self._values(each) for each in stored]
         with np.errstate(invalid="ignore"):
             low, high = np.minimum(*ends), np.maximum(*ends)
         if self._is_made_boolean:  # what is false may lie between two that are true
@@ -192,7 +234,9 @@ class StoredChunks:
             is_inside = (low_stored.view(rule.compared) <= compared) & (compared <= high_stored.view(rule.compared))
             has_missing, is_counted = has_missing | is_inside, False
         count = np.where(known & is_counted, rows["count"], -1)
-        return ChunkFacts(known, low, high, count, has_missing, self._sum(rows))
+        is_float = rule.dtype.kind == "f" or bool({"scale_factor", "add_offset"} & self.metadata.attributes.keys())
+        is_exact = not (are_times and is_float)
+        return ChunkFacts(known, low, high, count, has_missing, self._sum(rows), is_exact)
 
     @property
     def _is_made_boolean(self) -> bool:
@@ -340,7 +384,7 @@ class _Categories(StoredChunks):
             return self._nothing()
         low, high = (each[which.reshape(self.shape)] for each in (lows, highs))
         count = np.where(known, rows["count"], -1)
-        return ChunkFacts(known, low, high, count, self._sizes() > rows["count"], None)
+        return ChunkFacts(known, low, high, count, self._sizes() > rows["count"], None, is_exact=False)
 
 
 def _between(categories: pd.Index[Any], pairs: AnyArray) -> tuple[AnyArray, AnyArray]:

@@ -1,4 +1,7 @@
-"""Functions that read or write a batch of chunks: by the kernel where it applies, else one by one."""
+"""Functions that read or write a batch of chunks: by the kernel where it applies, else one by one.
+
+What they need is imported with this module: a process that is forked while a thread imports would wait for ever.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from zarrds.codecs.base import AnyArray
+from zarrds.engine import chunk_writes
 from zarrds.engine.cache import ChunkCache
 from zarrds.engine.chunk_io import Chunks, LookedUp, Seen
 from zarrds.engine.executor import BatchWorker, Stopped, Worker
@@ -15,6 +19,8 @@ from zarrds.engine.kernel.applies import native_codecs, native_store
 from zarrds.engine.kernel.job import NativeJob, Template
 from zarrds.engine.kernel.library import Library
 from zarrds.engine.kernel.reading import chunk_reader, inner_chunk_reader, room_for_ranges
+from zarrds.engine.kernel.shards import shard_encoder
+from zarrds.engine.kernel.writing import chunk_writer
 from zarrds.engine.plans import Batch, Part, Plan, SubsetBatch
 from zarrds.engine.serving import serve
 from zarrds.storage.traits import SpanValues, has_trait
@@ -155,11 +161,6 @@ class Reading:
 
 def writer(chunks: Chunks, values: AnyArray, plan: Plan, seen: Seen | None = None) -> BatchWorker:
     """A function for one thread that writes a batch of a plan of whole chunks from `values`."""
-    # readers need none of these
-    from zarrds.engine import chunk_writes
-    from zarrds.engine.kernel.shards import shard_encoder
-    from zarrds.engine.kernel.writing import chunk_writer
-
     kernel = library.library()
     if kernel is None:
         return one_by_one(chunk_writes.writer(chunks, values, None, seen))

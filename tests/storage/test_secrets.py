@@ -111,6 +111,21 @@ def test_of_what_a_server_echoes(
     assert not [text for text in shown if any(each in text for each in HUSH)]
 
 
+@pytest.mark.parametrize("make", [given, given_web])
+def test_of_stores_of_zarr_python(
+    server: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, make: Callable[..., Any]
+) -> None:
+    storage = pytest.importorskip("zarr.storage", reason="stores of zarr-python")
+    made = make(server, monkeypatch, tmp_path)._own._given
+    store = as_store(storage.LoggingStore(storage.ObjectStore(made, read_only=True), log_level="ERROR"))
+    shown = [repr(store), store.path]
+    for act in (lambda: store.get("zarr.json"), lambda: store.identity("a"), lambda: list(store.list_prefix())):
+        with pytest.raises(ZarrdsError) as caught:
+            act()
+        shown.append(everything_shown(caught.value))
+    assert not [text for text in shown if any(each in text for each in HUSH)]
+
+
 def test_the_endpoint_with_a_password() -> None:
     options = {"endpoint_url": "http://me:hushhush@127.0.0.1:1", "retry_config": {"max_retries": 0}, "anon": True}
     with pytest.raises(StoreIOError) as caught:

@@ -35,6 +35,7 @@ class ZipSource:
     is_remote = False
     in_memory = False
     tells_changes = True
+    secrets = ()
 
     def __init__(self, path: str) -> None:
         self.path = path

@@ -15,9 +15,11 @@ from zarrds.storage.archive import ZipSource
 from zarrds.storage.local.store import LocalStore
 from zarrds.storage.protocol import Store
 from zarrds.storage.read_only import ReadOnlyStore
+from zarrds.storage.secrets import scrubbed, secrets_of, spellings
 
 __all__ = ["store_of_object"]
 
+_LAYERS = 4  # of stores that wrap others
 _LOCAL = ("", "file", "local")
 # what Icechunk says of keys that no node of a Zarr hierarchy has: there is nothing
 _NO_KEY = "invalid zarr key"
@@ -75,12 +77,26 @@ def _of_zarr(thing: Any) -> Store:
     return ReadOnlyStore(_ZarrStore(thing))
 
 
+def _secrets_in(thing: Any) -> set[str]:
+    """What is secret in a store of zarr-python, and in what it was made of: other stores, obstore's, file systems."""
+    found: set[str] = set()
+    for _ in range(_LAYERS):
+        options = {name: getattr(thing, name, None) for name in ("config", "client_options", "url", "storage_options")}
+        query = str(options["url"] or "").partition("?")[2]
+        found |= secrets_of({**options, "secret": query})
+        thing = next(
+            (each for name in ("store", "fs", "_store") if (each := getattr(thing, name, None)) is not None), None
+        )
+    return found
+
+
 class _ZarrStore:
     """A store of zarr-python, or of Icechunk, whose functions are asynchronous: zarr-python's own loop runs them."""
 
     def __init__(self, store: Any) -> None:
         self.store = store
-        self.path = str(store)
+        self.secrets = spellings(_secrets_in(store))
+        self.path = scrubbed(str(store), self.secrets)
         self.in_memory = type(store).__name__ in ("MemoryStore", "GpuMemoryStore", "ManagedMemoryStore")
         self.is_remote = not self.in_memory
         self.tells_changes = False

@@ -8,6 +8,7 @@ from typing import Any, NoReturn, Protocol, Self
 
 from zarrds.errors import ReadOnlyError, StoreIOError, ZarrdsError
 from zarrds.storage.protocol import Buffer, check_key, check_prefix
+from zarrds.storage.secrets import scrubbed
 
 __all__ = ["ReadOnlyStore", "Source"]
 
@@ -44,6 +45,11 @@ class Source(Protocol):
 
     def identity(self, key: str) -> Hashable | None:
         """What changes with the value, as far as can be known, or None if the key is absent."""
+        ...
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What no error may show, in all spellings."""
         ...
 
     @property
@@ -146,7 +152,10 @@ class ReadOnlyStore:
         except ZarrdsError:
             raise
         except Exception as error:  # every library has errors of its own
-            raise StoreIOError(f"cannot read: {error}", path=self.path, key=key or None) from error
+            secrets = self._source.secrets
+            is_harmless = scrubbed(repr(error), secrets) == repr(error)
+            reason, cause = scrubbed(str(error).strip().partition("\n")[0], secrets), error if is_harmless else None
+        raise StoreIOError(f"cannot read: {reason}", path=self.path, key=key or None) from cause
 
     def lock(self, *keys: str) -> AbstractContextManager[object]:
         """Lock nothing: nobody writes through this store."""

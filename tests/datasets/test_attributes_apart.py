@@ -210,3 +210,14 @@ def test_attributes_of_a_multi_index_and_its_levels(zarr_format: Any) -> None:
     zarrds.save(part(2), store, append_dim="x")
     back = xr.open_dataset(store, engine="zarrds")
     assert (back.x.attrs, back.sizes["x"]) == (part(0).x.attrs, 4)
+
+
+def test_attributes_apart_are_compared() -> None:
+    store = zarrds.MemoryStore()
+    ds = xr.Dataset({"v": ("x", ["a", "b"], {"units": "days since 2000-01-01"})})
+    zarrds.save(ds, store)
+    found = xr.open_dataset(store, engine="zarrds").load()
+    zarrds.save(found, store, append_dim="x")
+    assert xr.open_dataset(store, engine="zarrds").v.attrs == ds.v.attrs
+    with pytest.raises(zarrds.errors.LabelError, match="units"):
+        zarrds.save(found.assign(v=("x", ["c"], {"units": "K"})), store, append_dim="x")

@@ -171,6 +171,20 @@ def test_what_is_of_another_kind_is_refused(stored: Any, new: Any) -> None:
     assert files_of(store) == before
 
 
+@pytest.mark.parametrize("stored", ["objects", "string"])
+def test_labels_that_are_missing_find_no_place(stored: str) -> None:
+    store = MemoryStore()
+    zarrds.save(xr.Dataset({"v": ("x", [1, 2])}, {"x": STORED_TEXT[stored]}), store)
+    before = files_of(store)
+    for new in (np.array(["c", None], object), pd.array(["c", pd.NA], dtype="string")):
+        with pytest.raises(ZarrdsError, match="missing"):
+            zarrds.save(xr.Dataset({"v": ("x", [1, 2])}, {"x": new}), store, append_dim="x")
+        assert files_of(store) == before
+    zarrds.save(xr.Dataset({"v": ("x", [1, 2])}, {"x": pd.array([1, 2], dtype="Int8")}), store, mode="w")
+    zarrds.save(xr.Dataset({"v": ("x", [1])}, {"x": pd.array([300], dtype="Int64")}), store, append_dim="x")
+    assert opened(store).indexes["x"].tolist() == [1, 2, 300]
+
+
 def test_what_is_too_large_to_be_written_anew(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     zarrds.save(column(pd.array([1, None], dtype="Int8")), path)
     monkeypatch.setattr("zarrds.datasets.writing.growing._MAX_REWRITTEN", 10)

@@ -80,7 +80,7 @@ def with_room(stored: StoredGroup, dataset: xr.Dataset) -> tuple[StoredGroup, xr
             changed[name] = variable = _computed(name, variable)  # it may be longer
         if (other := _in_the_kind_stored(key, variable, there, described, stored)) is not None:
             changed[name] = variable = other
-        found = _made(key, variable, there, stored.arrays[key], described)
+        found = _made(key, variable, there, stored.arrays[key], described, is_label=name in dataset.xindexes)
         if found is not None:
             made[key] = found
     if changed:
@@ -194,17 +194,24 @@ def _is_nullable_integer(dtype: Any) -> bool:
 
 
 def _made(
-    name: str, variable: xr.Variable, there: xr.Variable, metadata: ArrayMetadata, described: Mapping[str, JSON]
+    name: str,
+    variable: xr.Variable,
+    there: xr.Variable,
+    metadata: ArrayMetadata,
+    described: Mapping[str, JSON],
+    *,
+    is_label: bool,
 ) -> _Made | None:
+    """The stored array as it must be; None if it may stay, or must: labels that are missing find no place."""
     data_type = metadata.data_type
     is_marked = "missing" in described or any(there.encoding.get(key) is not None for key in _MARKERS)
     if data_type.name == "string" or data_type.dtype.kind == "U":
-        return None if is_marked else _text(variable, there, metadata, described)
+        return None if is_marked or is_label else _text(variable, there, metadata, described)
     if data_type.dtype.kind not in "iub" or any(key in there.encoding for key in _PACKING):
         return None
     if MASKED.fullmatch(str(described.get("dtype"))) and described["dtype"] != "boolean":
         return _larger(name, variable, there, metadata, described)
-    if described or is_marked or "dtype" in metadata.attributes:
+    if described or is_marked or is_label or "dtype" in metadata.attributes:
         return None
     return _nullable(name, variable, there, metadata)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from zarrds.compat.xarray_internals import decode_cf_variables
+from zarrds.compat.xarray_internals import decode_cf_variables, lazy_data
 from zarrds.datasets.encoding.as_stored import as_stored
 from zarrds.datasets.encoding.meaning import check_same_meaning, says_where
 from zarrds.datasets.encoding.packing import CF_KEYS
@@ -17,6 +17,7 @@ from zarrds.datasets.writing.append import check_same_labels, check_sizes
 from zarrds.datasets.writing.region import part_of
 from zarrds.datasets.writing.stored import StoredGroup
 from zarrds.errors import LabelError
+from zarrds.metadata.attributes import apart_attributes
 from zarrds.metadata.extension import marks_of
 from zarrds.metadata.model import ArrayMetadata, ZarrFormat
 
@@ -103,8 +104,10 @@ def _is_stored(
 
 def check_meaning(name: str, variable: xr.Variable, stored: StoredGroup) -> None:
     """Check that a new variable has the units, flags and so on of the stored one; see `check_same_meaning`."""
-    described = name in stored.notes.descriptions
-    check_same_meaning(name, stored.variables[name], variable, described=described)
+    described, there = name in stored.notes.descriptions, stored.variables[name]
+    if apart := apart_attributes(stored.arrays[name]):
+        there = xr.Variable(there.dims, lazy_data(there), there.attrs | apart, there.encoding, fastpath=True)
+    check_same_meaning(name, there, variable, described=described)
 
 
 def _is_same(name: str, variable: xr.Variable, stored: StoredGroup, mode: str) -> bool:

@@ -169,7 +169,7 @@ WRONG_V3 = [
     ("codecs", "bytes", "codecs"),
     ("codecs", [{"configuration": {}}], "codec"),
     ("chunk_grid", DELETE, "chunk_grid"),
-    ("chunk_grid", {"name": "rectilinear", "configuration": {}}, "rectilinear"),
+    ("chunk_grid", {"name": "rectilinear", "configuration": {}}, "chunk_shapes"),
     ("chunk_grid", {"name": "regular", "configuration": {"chunk_shape": [0, 6]}}, "chunk_shape"),
     ("chunk_grid", {"name": "regular", "configuration": {"chunk_shape": [4]}}, "chunk_shape"),
     ("chunk_grid", {"name": "regular", "configuration": {"chunk_shape": [4, "6"]}}, "chunk_shape"),

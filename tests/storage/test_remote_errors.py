@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import socket
 import subprocess
 import sys
 import threading
@@ -267,6 +268,10 @@ def test_a_server_that_knows_no_head_is_read(tmp_path: Path) -> None:
         {"config_kwargs": ["hushhush"]},
         {"retry_config": "hushhush"},
         {"retry_config": {"max_retries": "hushhush"}},
+        {"retry_config": {"retries": 3}},
+        {"profile": ["hushhush"]},
+        {1: "hushhush"},
+        "hushhush",
         {"key": ["hushhush"], "secret": 5},
         {"endpoint_url": "hushhush:9000"},
         {"endpoint_url": 9},
@@ -277,7 +282,7 @@ def test_options_of_wrong_types(options: dict[str, Any]) -> None:
     with pytest.raises(EncodingError) as caught:
         xr.open_dataset("s3://bucket/a.zarr", engine="zarrds", storage_options=options)
     assert "hushhush" not in str(caught.value)
-    assert caught.value.path == "s3://bucket/a.zarr"
+    assert caught.value.path in ("s3://bucket/a.zarr", None)
 
 
 def test_headers_of_wrong_types() -> None:
@@ -299,7 +304,18 @@ def test_an_unknown_option_is_named(server: S3Server, more: dict[str, Any]) -> N
 
 
 @pytest.mark.parametrize(
-    "url", ["s3://b/a//x.zarr", "s3://b//x.zarr", "gs://b/p/../q", "az://c/./q", "http://h/a#b.zarr"]
+    "url",
+    [
+        "s3://b/a//x.zarr",
+        "s3://b//x.zarr",
+        "gs://b/p/../q",
+        "az://c/./q",
+        "http://h/a#b.zarr",
+        "s3://a b/x.zarr",
+        "s3://b\0/x.zarr",
+        "http:///x.zarr",
+        "https://",
+    ],
 )
 def test_urls_that_no_store_can_have(url: str) -> None:
     with pytest.raises(EncodingError, match="the URL") as caught:
@@ -315,6 +331,27 @@ def test_an_endpoint_that_is_no_url(
     with pytest.raises(EncodingError, match=name):
         as_store("s3://bucket/a.zarr", {"anon": True})
     assert "panicked" not in capfd.readouterr().err
+
+
+def test_addresses_in_brackets_are_no_chains(tmp_path: Path) -> None:
+    zarrds.save(DATA, tmp_path / "a.zarr")
+
+    class Server6(Server):
+        address_family = socket.AF_INET6
+
+    try:
+        server = Server6(("::1", 0), functools.partial(Handler, directory=str(tmp_path)))
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    with server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        url = f"http://[::1]:{server.server_address[1]}/a.zarr"
+        try:
+            xr.testing.assert_identical(xr.open_dataset(url, engine="zarrds").load(), DATA)
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 # what servers say

@@ -54,7 +54,9 @@ def as_store(
     RemoteStore('memory://docs/t2m.zarr')
     """
     if storage_options is not None and not isinstance(storage_options, Mapping):
-        raise TypeError(f"storage_options are a mapping of names to values, found {type(storage_options)}")
+        raise EncodingError(
+            "storage_options are a mapping of names to values", expected="a dict", found=type(storage_options).__name__
+        )
     if isinstance(store, str):
         url = _URL.match(store)
         if url is None:

@@ -7,11 +7,12 @@ import re
 import urllib.parse
 from collections.abc import Iterable, Mapping
 
-__all__ = ["scrubbed", "secrets_of", "spellings", "without_secrets"]
+__all__ = ["links_of", "scrubbed", "secrets_of", "spellings", "without_secrets"]
 
 _WEB = frozenset({"http", "https", "ftp", "sftp", "ssh", "smb", "webdav", "hdfs"})
 _BUCKETS = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl"})
 _ACCOUNTS = frozenset({"az", "abfs", "abfss", "adl"})  # container@account is no user
+_CHAIN = re.compile(r"::(?![0-9A-Fa-f:.]*\])")  # not that of an address in brackets
 _QUERY = re.compile(r"\?[^/?=]*=.*", re.DOTALL)
 
 # names of options whose values are nobody's business; of those below `_ALL`, all values
@@ -34,7 +35,18 @@ def without_secrets(url: str) -> str:
     """
     if "://" not in url or not ({"@", "?"} & set(url)):
         return url
-    return "::".join(map(_link_without_secrets, url.split("::")))
+    return "::".join(map(_link_without_secrets, links_of(url)))
+
+
+def links_of(url: str) -> list[str]:
+    """The parts of a chained URL; of any other, all of it.
+
+    Examples
+    --------
+    >>> links_of("zip://a::https://[::1]:80/b.zip")
+    ['zip://a', 'https://[::1]:80/b.zip']
+    """
+    return _CHAIN.split(url)
 
 
 def _link_without_secrets(link: str) -> str:

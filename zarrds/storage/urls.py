@@ -12,7 +12,7 @@ from zarrds.storage.obstore.connections import is_usable
 from zarrds.storage.obstore.places import SCHEMES, UntranslatableError, for_fsspec
 from zarrds.storage.obstore.store import ObjectStore
 from zarrds.storage.protocol import Store
-from zarrds.storage.secrets import without_secrets
+from zarrds.storage.secrets import links_of, without_secrets
 
 __all__ = ["store_of_url"]
 
@@ -33,7 +33,7 @@ def store_of_url(url: str, options: Mapping[str, Any]) -> Store:
     EncodingError
         For options that do not fit the URL.
     """
-    is_known = "::" not in url and url.partition("://")[0].lower() in SCHEMES
+    is_known = len(links_of(url)) == 1 and url.partition("://")[0].lower() in SCHEMES
     if not is_known:
         return RemoteStore(url, options)
     if not is_usable() or find_spec("obstore") is None:

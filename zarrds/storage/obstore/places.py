@@ -24,6 +24,7 @@ __all__ = ["SCHEMES", "Place", "UntranslatableError", "for_fsspec", "place_of"]
 SCHEMES = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "http", "https"})
 
 _BLOB_HOST = re.compile(r"([a-z0-9-]+)\.(?:blob|dfs)\.core\.windows\.net\Z", re.IGNORECASE)
+_BUCKET = re.compile(r"[A-Za-z0-9_.$:@-]+\Z")  # of any of them; with an account at Azure's, or a name of Amazon's
 # of fsspec itself, or of what packages do that obstore does otherwise: nothing that is stored depends on them
 _WITHOUT_MEANING = frozenset(
     "asynchronous loop skip_instance_cache use_listings_cache listings_expiry_time max_paths default_block_size"
@@ -131,6 +132,8 @@ def _check_bucket_url(url: str, scheme: str, host: str, path: str) -> None:
     problem = None
     if without_secrets(url) != url:
         problem = "the URL of a bucket takes no user, no password and no query: they go into storage_options"
+    elif not _BUCKET.match(host):
+        problem = "the URL names a bucket that there cannot be"
     elif path.startswith("/") or any(part in ("", ".", "..") for part in path.rstrip("/").split("/") if path):
         problem = "the URL has an empty part, or one that is '.' or '..', which no object's name can have here"
     if problem is not None:
@@ -159,6 +162,8 @@ def _built(kind: str, scheme: str, rest: str, config: dict[str, Any], given: dic
     client = config.pop("client_options", {}) | _popped(given, "client_options")
     _popped(dict(client), "default_headers")
     retries = {**_RETRIES, **_popped(given, "retry_config")}
+    if unknown := [name for name in retries if name not in _RETRIES]:  # which obstore would leave out
+        raise EncodingError("retry_config takes no such option", expected=", ".join(_RETRIES), found=unknown[0])
     bucket, _, prefix = rest.partition("/")
     prefix = prefix.strip("/")
     config = {name: value for name, value in config.items() if value is not None}
@@ -210,6 +215,8 @@ def _s3(rest: str, given: dict[str, Any]) -> Place:
         config["request_payer"] = True
     _allowing_http(config, config.get("endpoint") or os.environ.get("AWS_ENDPOINT_URL"))
     profile = given.pop("profile", None)
+    if not isinstance(profile, str | None):
+        raise EncodingError("the storage option profile is no name", found=type(profile).__name__)
     if given.pop("anon", False):
         config["skip_signature"] = True
     found = _built("S3Store", "s3", rest, config, given)
@@ -296,6 +303,8 @@ def _http(url: str, given: dict[str, Any]) -> Place:
             path=without_secrets(url),
             mend="Give the store's URL without it. Keys go into storage_options, signed URLs of Azure are taken",
         )
+    if not parts.hostname:
+        raise EncodingError("the URL names no server", path=url, expected="https://host/t2m.zarr")
     if "#" in url:
         raise EncodingError(
             "the URL of a store has no fragment, which no server is sent",

@@ -12,7 +12,7 @@ import numpy as np
 
 from zarrds.chunk_statistics.digests import digest_of, is_checksummed, look_at_digests, stored_digest
 from zarrds.chunk_statistics.facts import Facts, Rule, rule_of
-from zarrds.chunk_statistics.record import Place, row_of
+from zarrds.chunk_statistics.record import Place, row_of, rows_of
 from zarrds.codecs.base import AnyArray, Buffer
 from zarrds.engine import executor
 from zarrds.engine.elements import Elements
@@ -70,16 +70,17 @@ def rows_of_written(elements: Elements, facts: Mapping[Position, Facts | None]) 
     Of each no more is read than its digest takes.
     """
     rule = rule_of(elements.metadata)
-    found: dict[Position, AnyArray] = {}
     if rule is None or not facts:
-        return found
+        return {}
     digest = stored_digest(elements)
+    digests: dict[Position, int | None] = {}
 
     def look(position: Position) -> None:
-        found[position] = row_of(rule, digest(position), facts[position])
+        digests[position] = digest(position)
 
     look_at_digests(elements, facts, look)
-    return found
+    rows = rows_of(rule, list(digests.values()), [facts[position] for position in digests])
+    return {position: rows[i : i + 1] for i, position in enumerate(digests)}
 
 
 def rows_of_all(

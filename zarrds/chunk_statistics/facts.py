@@ -84,6 +84,8 @@ class Rule:
         """
         if self.is_text:
             return _facts_of_text(elements.reshape(-1).tolist())
+        if elements.size <= _PIECE and elements.flags.c_contiguous and elements.dtype.isnative:
+            return self._of_piece(elements.reshape(-1).view(self.compared))
         found = Facts(0, self.sum_dtype.type(0), self.dtype.type(0), self.dtype.type(0))
         pieces: Any = np.nditer(
             elements,

@@ -6,7 +6,7 @@ tells, and for the part of that chunk that lies in the array.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from math import prod
 from typing import Any, TypeAlias
@@ -25,7 +25,17 @@ from zarrds.metadata.hidden import hidden_array, hidden_document, hidden_path
 from zarrds.metadata.model import ArrayMetadata
 from zarrds.storage.protocol import Store, Values
 
-__all__ = ["STATISTICS", "Place", "new_rows", "put_rows", "read_rows", "row_dtype", "statistics_path"]
+__all__ = [
+    "STATISTICS",
+    "Place",
+    "new_rows",
+    "put_rows",
+    "read_rows",
+    "row_dtype",
+    "row_of",
+    "rows_of",
+    "statistics_path",
+]
 
 # the hidden array's name, and the note of the array that it is there
 STATISTICS = "statistics"
@@ -81,13 +91,23 @@ def row_of(rule: Rule, digest: int | None, facts: Facts | None) -> AnyArray:
 
     It says nothing of a chunk that is there with the digest 0, which is that of absent ones.
     """
-    row = new_rows(rule, 1)
-    if facts is not None and digest != 0:
-        row["known"], row["crc32c"] = 1, digest or 0
-        for name in ("count", "sum", "min", "max"):
-            row[name] = getattr(facts, name)
-        row["check"] = _checks(row)
-    return row
+    return rows_of(rule, [digest], [facts])
+
+
+def rows_of(rule: Rule, digests: Sequence[int | None], facts: Sequence[Facts | None]) -> AnyArray:
+    """The rows of several chunks; see `row_of`."""
+    rows = new_rows(rule, len(digests))
+    said = [(i, digest or 0, each) for i, (digest, each) in enumerate(zip(digests, facts, strict=True)) if digest != 0]
+    told = [(i, digest, each) for i, digest, each in said if each is not None]
+    if not told:
+        return rows
+    known = new_rows(rule, len(told))
+    known["known"], known["crc32c"] = 1, [digest for _, digest, _ in told]
+    for name in ("count", "sum", "min", "max"):
+        known[name] = [getattr(each, name) for _, _, each in told]
+    known["check"] = _checks(known)
+    rows[[i for i, _, _ in told]] = known
+    return rows
 
 
 def _checks(rows: AnyArray) -> AnyArray:

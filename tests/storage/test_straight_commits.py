@@ -221,6 +221,28 @@ def test_readers_do_not_wait_while_a_commit_is_under_way(server: S3Server) -> No
     xr.testing.assert_identical(found[0], data())
 
 
+@pytest.mark.parametrize("number", range(1, 9))
+def test_open_datasets_are_read_while_a_commit_is_under_way(server: S3Server, number: int) -> None:
+    """Who reads does not take the writer for a dead one, which would keep it from committing."""
+    save(server)
+    ds = xr.open_dataset(URL, engine="zarrds", storage_options=options(server))
+    left = iter(range(number))
+    read: list[xr.Dataset] = []
+    has_begun = threading.Event()
+
+    def before(method: str, key: str, who: str) -> None:
+        if who == "AKIAWRITE" and method == "PUT" and next(left, None) is None and not has_begun.is_set():
+            has_begun.set()
+            read.append(ds.isel(time=slice(1, None)).load())
+
+    server.state.before = before
+    append(server, 4, 3, who="AKIAWRITE")
+    server.state.before = None
+    xr.testing.assert_identical(read[0], data().isel(time=slice(1, None)))
+    xr.testing.assert_identical(ds.load(), data())
+    xr.testing.assert_identical(opened(server), data(0, 7))
+
+
 KILLED = {name: act for name, act in ACTS.items() if name not in ("a group", "resize")}
 
 

@@ -13,7 +13,7 @@ from zarrds.errors import ZarrdsError
 from zarrds.storage.protocol import Buffer, Store
 from zarrds.storage.traits import Fetched, ManyValues, has_trait
 
-__all__ = ["ahead", "is_denied"]
+__all__ = ["ahead", "is_denied", "recover"]
 
 
 class _Ahead:
@@ -61,6 +61,14 @@ def ahead(store: Store, keys: Sequence[str], *, recover: bool = False, by_root: 
     if recover:
         store.recover()
     return store
+
+
+def recover(store: Store, *, by_root: bool) -> None:
+    """`Store.recover`; for who goes by the root's document alone, but for commits that are made by its put."""
+    if has_trait(store, ManyValues):
+        store.get_many([], recover=True, by_root=by_root)
+    else:
+        store.recover()
 
 
 def is_denied(store: Store, error: ZarrdsError) -> bool:

@@ -26,6 +26,7 @@ from zarrds.engine.selection import plan_basic, plan_orthogonal, plan_pointwise
 from zarrds.errors import ChunkError, ConflictError, MetadataError, StoreIOError, UnsupportedError, ZarrdsError
 from zarrds.metadata.documents import Nodes, document_key, own_node
 from zarrds.metadata.extension import is_replaced
+from zarrds.metadata.fetched import recover
 from zarrds.metadata.model import ArrayMetadata
 from zarrds.storage.protocol import Store
 from zarrds.threads import side_by_side
@@ -214,7 +215,7 @@ class LazyArray(BackendArray):
     def check_still_there(self) -> None:
         """Raise `ConflictError` if the array was replaced since; two looks at the file system if nothing changed."""
         store, path = self.stored.store, self.stored.path
-        store.recover()
+        recover(store, by_root="/" not in self._root)
         version = self._version_now()
         if version == self._checked:
             return

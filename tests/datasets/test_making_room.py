@@ -101,6 +101,9 @@ NUMBERS: dict[str, tuple[Any, Any, str]] = {
     "integers, Float64": (pd.array([1.5, None], dtype="Float64"), np.array([7, 8]), "Float64"),
     "booleans, NA": (np.array([True, False]), pd.array([True, None], dtype="boolean"), "boolean"),
     "booleans, objects": (np.array([True, False]), np.array([None, False], object), "boolean"),
+    "bytes, objects": (np.array([b"a", b"bb"]), np.array([None, b"longer"], object), "object"),
+    "bytes, nothing": (np.array([b"a", b"<NA>"]), np.array([None, None], object), "object"),
+    "bytes of any length": (np.array([b"a", b"b\0"], object), np.array([None, b"c"], object), "object"),
     "booleans, nothing": (np.array([True, False]), np.array([NAN, NAN]), "boolean"),
     "categories, nothing": (pd.Categorical(["a", "b"]), np.array([None, None], object), "category"),
     "periods, nothing": (pd.period_range("2000", periods=2, freq="M").array, np.array([NAN, NAN]), "period[M]"),
@@ -169,6 +172,39 @@ def test_what_is_of_another_kind_is_refused(stored: Any, new: Any) -> None:
     assert caught.value.key == "c"
     assert caught.value.mend is not None
     assert files_of(store) == before
+
+
+def test_tables() -> None:
+    for values, new in (
+        (np.array([[1, 2]]), [[3, None]]),
+        (np.array([[True, False]]), [[None, True]]),
+        (np.array([[b"a", b"b"]]), [[None, b"ccc"]]),
+        (np.array([["a", "b"]]), [[None, "ccc"]]),
+    ):
+        store = MemoryStore()
+        zarrds.save(xr.Dataset({"v": (("x", "y"), values)}), store)
+        zarrds.save(xr.Dataset({"v": (("x", "y"), np.array(new, object))}), store, append_dim="x")
+        assert listed(opened(store).v.values.ravel()) == [*values.ravel().tolist(), *new[0]]
+
+
+def test_chunks_that_were_never_written() -> None:
+    store = MemoryStore()
+    array = zarrds.create_array(
+        store, path="v", shape=4, chunks=2, dtype="i4", dimension_names=["x"], fill_value=7
+    )  # as other libraries make them
+    array[:2] = [1, 2]
+    for dtype, value in (("Int32", 5), ("Int64", 2**40)):
+        zarrds.save(xr.Dataset({"v": ("x", pd.array([value, None], dtype=dtype))}), store, append_dim="x")
+    assert listed(opened(store).v.variable.data) == [1, 2, 7, 7, 5, None, 2**40, None]
+
+
+def test_a_large_array_of_integers_gets_a_marker_alone(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    zarrds.save(column(np.arange(100)), path, encoding={"c": {"chunks": (10,)}})
+    chunks = {name: value for name, value in files(path).items() if "/c/" in f"/{name}" and "json" not in name}
+    monkeypatch.setattr("zarrds.datasets.writing.growing._MAX_REWRITTEN", 10)
+    zarrds.save(column(pd.array([1, None], dtype="Int64"), 100), path, append_dim="x")
+    assert chunks.items() <= files(path).items()
+    assert listed(load(path).c.variable.data)[98:] == [98, 99, 1, None]
 
 
 @pytest.mark.parametrize("stored", ["objects", "string"])

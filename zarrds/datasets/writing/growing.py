@@ -18,11 +18,12 @@ from zarrds.arrays.layout import data_type_of
 from zarrds.codecs.blosc import MAX_NBYTES
 from zarrds.compat.xarray_internals import lazy_data
 from zarrds.datasets.encoding.as_stored import encode_like
+from zarrds.datasets.reading.notes import PANDAS
 from zarrds.datasets.writing.stored import StoredGroup
 from zarrds.errors import EncodingError
 from zarrds.labels.kinds.times import to_unit
 from zarrds.metadata.dtypes import JSON
-from zarrds.metadata.extension import marks_of, new_id, with_marks
+from zarrds.metadata.extension import marks_of, new_id, note_of, with_marks
 from zarrds.metadata.model import ArrayMetadata, CodecObject, ZarrFormat
 
 __all__ = ["Grown", "as_wide_as_stored", "check_rewritable", "grown_arrays", "of_dtype"]
@@ -100,7 +101,7 @@ def grown_arrays(
             if length is not None and length > _length_of(metadata):
                 full = _joined(name, there, new, parts, _itemsize(metadata, length) / metadata.data_type.dtype.itemsize)
                 wider[name] = _longer(name, full, there, metadata, length, zarr_format)
-        elif name in stored.documents and metadata.data_type.dtype.kind in "iu":
+        elif name in stored.documents and _means_other(stored.documents[name], metadata):
             full = _joined(name, there, new, parts, 1)
             wider[name] = _made_anew(metadata, full.astype(metadata.data_type.dtype))
         elif _is_narrow(name, new, metadata, stored):
@@ -131,6 +132,13 @@ def grown_arrays(
                 units[each] = finest
     times = {name: _counted(name, full, stored, units[name], zarr_format) for name, full in whole.items()}
     return {**wider, **times}, fitting
+
+
+def _means_other(before: ArrayMetadata, after: ArrayMetadata) -> bool:
+    """Whether stored elements are other numbers in an array as it is to be."""
+    marks = [note.get("missing") if isinstance(note := note_of(m, PANDAS), dict) else None for m in (before, after)]
+    is_marked_anew = marks[0] is not None and marks[0] != marks[1]
+    return before.data_type != after.data_type or before.fill_value != after.fill_value or is_marked_anew
 
 
 def _parts(there: xr.Variable, region: Mapping[str, slice]) -> dict[str, slice] | None:

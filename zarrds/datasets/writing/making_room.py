@@ -207,6 +207,9 @@ def _made(
     is_marked = "missing" in described or any(there.encoding.get(key) is not None for key in _MARKERS)
     if data_type.name == "string" or data_type.dtype.kind == "U":
         return None if is_marked or is_label else _text(variable, there, metadata, described)
+    if data_type.dtype.kind == "S" or data_type.name in ("bytes", "variable_length_bytes"):
+        is_plain = not described and not is_marked and not is_label and "_Encoding" not in there.encoding
+        return _bytes(variable, there, metadata) if is_plain else None
     if data_type.dtype.kind not in "iub" or any(key in there.encoding for key in _PACKING):
         return None
     if MASKED.fullmatch(str(described.get("dtype"))) and described["dtype"] != "boolean":
@@ -236,6 +239,20 @@ def _text(
     return _Made(with_note(marked, PANDAS, noted), there, noted)
 
 
+def _bytes(variable: xr.Variable, there: xr.Variable, metadata: ArrayMetadata) -> _Made | None:
+    """Bytes of which some are missing, for an array of which none was."""
+    if variable.dtype.kind != "O":
+        return None
+    values = np.asarray(variable.values, dtype=object).reshape(-1)
+    missing = is_missing(values)
+    if not missing.any() or pd.api.types.infer_dtype(values[~missing], skipna=False) not in ("bytes", "empty"):
+        return None
+    candidates = (f"<NA{n or ''}>".encode() for n in itertools.count())
+    mark = _free(candidates, values[~missing], there)
+    noted = {"dtype": "objects[bytes]", "missing": mark.decode(), "na": missing_name(values[missing])}
+    return _Made(with_note(metadata, PANDAS, noted), there, noted)
+
+
 def _nullable(name: str, variable: xr.Variable, there: xr.Variable, metadata: ArrayMetadata) -> _Made | None:
     """Integers or booleans of which some are missing, nullable or objects, for an array of which none was."""
     stored = metadata.data_type.dtype
@@ -244,6 +261,8 @@ def _nullable(name: str, variable: xr.Variable, there: xr.Variable, metadata: Ar
         return None
     if stored.kind == "b":
         noted: dict[str, JSON] = {"dtype": "boolean", "missing": -1}
+        if variable.dtype == object:  # of several dimensions, of which pandas has none
+            noted = {"dtype": "objects[boolean]", "missing": -1, "na": missing_name(missing)}
         return _in_elements(name, np.dtype(np.int8), -1, None, there, metadata, noted)
     dtype = _that_holds(present, stored)
     if dtype is None:

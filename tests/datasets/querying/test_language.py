@@ -167,6 +167,13 @@ def test_lines_and_texts() -> None:
     assert found(f"s == 'a\nb' or s == '{''.join(private)}' or s == '\\ue000'", ds) == [[2]]
 
 
+def test_names_are_those_that_were_written() -> None:
+    ds = xr.Dataset({"\N{MICRO SIGN}": ("x", [1, 2]), "\N{GREEK SMALL LETTER MU}": ("x", [2, 1]), "ﬁ": ("x", [0, 3])})
+    assert found("\N{MICRO SIGN} > 1", ds) == [[1]]
+    assert found("(\N{GREEK SMALL LETTER MU}) > 1 and `\N{MICRO SIGN}` < 2", ds) == [[0]]
+    assert found("ﬁ > 1", ds) == [[1]]
+
+
 def test_other_arguments() -> None:
     with pytest.raises(QueryError, match="only one of"):
         zarrds.find(DS, "n > 2", count=True, exists=True)

@@ -292,7 +292,9 @@ class _Parser:
     def expression(self, node: ast.expr) -> Expression:
         at = self._at(node.col_offset)
         match node:
-            case ast.Name(id=name):
+            case ast.Name():
+                # as it was written: Python takes some characters for others, as µ for μ
+                name = self._encoded[node.col_offset : node.end_col_offset].decode("utf-8", "replace")
                 return Name(self._quoted.get(name, name), at)
             case ast.Constant(value=value):
                 return self._constant(node, value, at)

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
 from zarrds.errors import ConflictError, StoreExistsError, StoreIOError, UnsupportedError, ZarrdsError, locating
-from zarrds.storage.fsspec.commits import Commit, is_door, is_key, is_staged
+from zarrds.storage.fsspec.commits import MARKER, Commit, is_door, is_key, is_staged, new_folder
 from zarrds.storage.fsspec.objects import Objects
 from zarrds.storage.held import HeldChanges
 from zarrds.storage.local.files import PARTIAL
@@ -279,7 +279,10 @@ class ObjectStore(CommittingStore):
                 session.forget()
 
     def discard(self, staged: Self) -> None:
-        """Remove a staged store; of a new one also what went to its keys, unless another save is at it by now."""
+        """Remove a staged store; of a new one also what went to its keys, unless another save is at it by now.
+
+        What is left where another is about to commit is replaced by the next save.
+        """
         given: Any = staged
         if isinstance(given, HeldChanges) and given.held() is not None:
             return  # nothing was written
@@ -291,12 +294,19 @@ class ObjectStore(CommittingStore):
             commit = self._commits.current()
             if commit is not None and commit.folder == own:
                 return  # it failed half-way, and needs what it names
-            names = objects.find(self._base.rstrip("/"))
-            hidden = {name[len(self._base) :].partition("/")[0] for name in names if PARTIAL in name}
-            roots = [self._base + root for root in VERSIONED]
-            if own in hidden and hidden <= {own} and not any(root in names for root in roots):
-                objects.remove_all([name for name in names if is_key(name[len(self._base) :])])
-            objects.remove_below(staged._folder)
+            # nobody commits meanwhile: else what is removed could be the other's by then
+            guard = Commit(new_folder(), ())
+            self._conditional.put_marker(guard)
+            try:
+                names = [name for name in objects.find(self._base.rstrip("/")) if name != self._base + MARKER]
+                hidden = {name[len(self._base) :].partition("/")[0] for name in names if PARTIAL in name}
+                roots = [self._base + root for root in VERSIONED]
+                if own in hidden and hidden <= {own} and not any(root in names for root in roots):
+                    objects.remove_all([name for name in names if is_key(name[len(self._base) :])])
+                objects.remove_below(staged._folder)
+            finally:
+                if self._commits.current() == guard:
+                    objects.remove(self._base + MARKER)
 
     def __dask_tokenize__(self) -> tuple[object, ...]:
         many = self.get_many(VERSIONED)

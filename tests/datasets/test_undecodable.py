@@ -59,6 +59,24 @@ def test_it_is_given_as_it_is_stored(attributes: dict[str, Any], zarr_format: An
     xr.testing.assert_identical(opened(store, decode_times=False).drop_vars("time_bnds"), ds.drop_vars("time_bnds"))
 
 
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("index", ["plain", "noted"])
+def test_labels_some_of_which_are_no_times(index: str, zarr_format: Any, tmp_path: Path) -> None:
+    unit = "s" if index == "noted" else "ns"
+    ds = xr.Dataset({"v": ("time", [1.0, 2.0, 3.0])}, {"time": np.arange(3).astype("M8[D]").astype(f"M8[{unit}]")})
+    path = tmp_path / "x.zarr"
+    zarrds.save(ds, path, zarr_format=zarr_format)
+    zarrds.open_array(path, "r+", path="time")[1] = 2**62  # xarray looks at the first and the last one
+    with pytest.warns(UserWarning, match=r"cannot be decoded.*'time'") as caught:
+        found = open_any(path)
+    assert len(caught) == 1
+    assert found.v.values.tolist() == [1, 2, 3]
+    assert found.indexes["time"].tolist() == [0, 2**62, 2]
+    assert "since" in found.time.attrs["units"]
+    for group in (found, opened(path, decode_times=False)):
+        assert group.sel(time=2).v == 3
+
+
 def test_the_others_are_decoded_as_ever() -> None:
     store = MemoryStore()
     ds = xr.Dataset({"when": ("x", np.array(["2000-01-01", "NaT"], "M8[ns]")), "t2m": ("x", [0.5, np.nan])})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -14,7 +14,7 @@ from zarrds.errors import MetadataError, ZarrdsError
 from zarrds.labels.kinds.table import decode_options
 from zarrds.metadata.dtypes import JSON
 
-__all__ = ["Decoded", "decode", "decode_all", "decoders_for"]
+__all__ = ["Decoded", "UndecodableError", "decode", "decode_all", "decoders_for", "without_times"]
 
 # attributes that name other variables, which xarray looks into
 _NAMES = ("coordinates", *CF_RELATED_DATA)
@@ -147,7 +147,7 @@ def decode_all(
     problems = {name: problem for name, (_, problem) in found.items()}
     less = {name: _least(name, variable, decoders) for name, (variable, _) in found.items()}
     untimed = [name for name, what in less.items() if "times" in what]
-    joint = {**decoders, **{key: _without(untimed, raw, decoders, key) for key in ("decode_times", "decode_timedelta")}}
+    joint = without_times(untimed, raw, decoders)
     kept = {name: variable.copy(deep=False) for name, variable in raw.items() if less.get(name) != "all"}
     kept |= {name: _without_names(kept[name]) for name, what in less.items() if "names" in what}
     variables, decoded_attributes, names = decode(kept, attributes, joint, store, group)
@@ -211,12 +211,17 @@ def _without_names(variable: xr.Variable) -> xr.Variable:
     return plain
 
 
-def _without(names: list[Any], raw: Mapping[Any, xr.Variable], decoders: Mapping[str, Any], key: str) -> Any:
-    """One of the decoders, switched off for some of the variables."""
-    given = decoders.get(key, key == "decode_times" or None)
-    if given is False or not names:
-        return given
-    return {**(given if isinstance(given, Mapping) else dict.fromkeys(raw, given)), **dict.fromkeys(names, False)}
+def without_times(
+    names: Collection[Any], raw: Mapping[Any, xr.Variable], decoders: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Decoders that leave times, of some variables, the numbers that they are stored as."""
+    changed = dict(decoders)
+    for key in ("decode_times", "decode_timedelta"):
+        given = decoders.get(key, key == "decode_times" or None)
+        if given is not False and names:
+            each = given if isinstance(given, Mapping) else dict.fromkeys(raw, given)
+            changed[key] = {**each, **dict.fromkeys(names, False)}
+    return changed
 
 
 def decode(
@@ -277,13 +282,17 @@ def _culprit(raw: Mapping[Any, xr.Variable], decoders: Mapping[str, Any], error:
     return None, error
 
 
+class UndecodableError(MetadataError):
+    """A variable that xarray's decoders fail on."""
+
+
 def _undecodable(store: str, path: str, error: Exception) -> MetadataError:
     problem = str(error).partition("\n")[0] or type(error).__name__
     name = path.rpartition("/")[2]
     if not name:
         mend = "Open it as it is stored, with decode_cf=False, or mend its attributes with zarrds.open_group"
         return MetadataError(f"group cannot be decoded: {problem}", path=store, key="/", mend=mend)
-    return MetadataError(
+    return UndecodableError(
         f"variable cannot be decoded: {problem}",
         path=store,
         key=path,

@@ -6,6 +6,7 @@ import os
 import warnings
 from collections.abc import Hashable, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from itertools import count
 from math import prod
 from typing import Any, Literal
@@ -15,7 +16,7 @@ import xarray as xr
 from zarrds.compat.xarray_internals import NONE_VAR_NAME, new_dataset
 from zarrds.compat.xarray_opening import without_default_indexes
 from zarrds.datasets.encoding.attributes import attributes_to_decode, give_back
-from zarrds.datasets.reading.decoding import Decoded, decode_all, decoders_for
+from zarrds.datasets.reading.decoding import Decoded, UndecodableError, decode_all, decoders_for, without_times
 from zarrds.datasets.reading.index_options import IndexOptions
 from zarrds.datasets.reading.lazy import UNASKED_NBYTES, LazyArray, LazyArrays
 from zarrds.datasets.reading.notes import MULTI_INDEX, Closed, GroupNotes, beside, notes_of, with_intervals
@@ -245,8 +246,9 @@ class GroupReader:
         roles: Roles,
     ) -> tuple[Restored, Decoded]:
         """The variables of a group; notes that do not fit what is stored are left out, with a warning."""
+        stubborn: dict[Any, str] = {}
         while True:
-            decoders, active = decoders_for(notes, asked)
+            decoders, active = decoders_for(notes, without_times(stubborn, stored, asked))
             for array in lazy.values():
                 array.is_being_decoded = True
             raw = {name: variable.copy(deep=False) for name, variable in stored.items()} if active else stored
@@ -255,7 +257,13 @@ class GroupReader:
                 array.is_being_decoded = False
             try:
                 active -= decoded.undecoded.keys()
-                return restore(decoded.variables, lazy, notes, active, self._index, roles), decoded
+                restored = restore(decoded.variables, lazy, notes, active, self._index, roles)
+                return restored, replace(decoded, undecoded={**decoded.undecoded, **stubborn})
+            except UndecodableError as error:  # of labels that had to be read: some of them is no time
+                name = (error.key or "").rpartition("/")[2]
+                if name not in stored or name in stubborn:
+                    raise
+                stubborn[name] = error.problem
             except MisfitError as error:
                 if error.name in self._intervals:
                     raise LabelError(

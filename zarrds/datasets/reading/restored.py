@@ -206,7 +206,8 @@ class _Restorer:
         if found is not None:
             self._variables[name], self._indexes[name] = found
         elif description is None or (_is_as_decoded(str(dtype)) and "freq" not in description):
-            self._variables[name] = variable  # xarray makes the index
+            # xarray makes the index; times that cannot be decoded show now, where they can still stay numbers
+            self._variables[name] = variable.load() if variable.dtype.kind in "mMO" else variable
         else:
             self._add_index(name, name, self._index(name), variable)
 

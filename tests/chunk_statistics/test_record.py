@@ -13,7 +13,7 @@ import xarray as xr
 
 import zarrds
 from zarrds.chunk_statistics.building import rows_of_stored
-from zarrds.chunk_statistics.digests import stored_digest
+from zarrds.chunk_statistics.digests import stale_rows, stored_digest
 from zarrds.chunk_statistics.facts import rule_of
 from zarrds.chunk_statistics.record import put_rows, read_rows, row_of, statistics_path
 from zarrds.datasets.querying.stored import stored_chunks
@@ -176,3 +176,31 @@ def test_absent_chunks_that_must_be_there() -> None:
     store.delete("v/c.1")
     with pytest.raises(ChunkError, match="missing"):
         zarrds.index(store, "v")
+
+
+CRC32C = {"name": "crc32c"}
+BYTES = {"name": "bytes", "configuration": {"endian": "little"}}
+ENDS: dict[str, dict[str, Any]] = {
+    "shards": {"chunks": (2,), "shards": (4,)},
+    "a shard of one chunk": {"chunks": (4,), "shards": (4,)},
+    "plain shards": {"chunks": (2,), "shards": (4,), "codecs": [BYTES]},
+    "its own": {"chunks": (4,), "codecs": [BYTES, CRC32C]},
+    "twice": {"chunks": (4,), "codecs": [BYTES, CRC32C, CRC32C]},
+    "numcodecs": {"chunks": (4,), "codecs": [BYTES, {"name": "numcodecs.crc32c"}]},
+    "none": {"chunks": (4,), "codecs": [BYTES]},
+    "v2": {"chunks": (4,), "zarr_format": 2},
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_no_checksum_in_a_value_hides_what_it_is_of(end: str) -> None:
+    array = zarrds.create_array(zarrds.MemoryStore(), path="v", shape=(12,), dtype="f4", fill_value=1, **ENDS[end])
+    array[:] = np.arange(12)
+    note(array)
+    rows = read_rows(array.store, "v", array.metadata)
+    assert rows is not None
+    assert not stale_rows(array.elements, rows)
+    assert len(set(rows["crc32c"].tolist())) == 3
+    for position, value in ((5, 50), (5, 60), (8, 1)):
+        array[position] = value
+        assert (position // 4,) in stale_rows(array.elements, rows)

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from zarrds.chunk_statistics.digests import digest_of, is_checksummed, look_at_digests, stored_digest
+from zarrds.chunk_statistics.digests import digest_kind, digest_of, look_at_digests, stored_digest
 from zarrds.chunk_statistics.facts import Facts, Rule, rule_of
 from zarrds.chunk_statistics.record import Place, row_of, rows_of
 from zarrds.codecs.base import AnyArray, Buffer
@@ -182,10 +182,10 @@ def _chunk_reader(elements: Elements, rule: Rule) -> Callable[[Position], AnyArr
     """A function for one thread from a chunk's position to its row."""
     out = _memory_for(elements)
     seen: list[int | None] = []
-    is_short = is_checksummed(elements.metadata)
+    kind = digest_kind(elements.metadata)
 
     def note(value: Buffer | None) -> None:
-        seen.append(digest_of(value, is_checksummed=is_short))
+        seen.append(digest_of(value, kind))
 
     read_part = elements.part_reader(out, note)
 
@@ -213,6 +213,7 @@ def _memory_for(elements: Elements) -> AnyArray:
 
 def _whole_reader(elements: Elements, rule: Rule) -> Callable[[Position], AnyArray]:
     """The same for shards, whose parts are read by themselves: from a copy of the value that the digest is of."""
+    kind = digest_kind(elements.metadata)
 
     def read(position: Position) -> AnyArray:
         key = elements.chunk_key(position)
@@ -221,6 +222,6 @@ def _whole_reader(elements: Elements, rule: Rule) -> Callable[[Position], AnyArr
         if value is not None:
             copy.set(key, value)
         read = elements.through(copy).read(inside(elements, position))
-        return row_of(rule, digest_of(value, is_checksummed=False), rule.facts(np.asarray(read)))
+        return row_of(rule, digest_of(value, kind), rule.facts(np.asarray(read)))
 
     return read

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Collection, Sequence
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import crc32c
 import numpy as np
@@ -14,45 +15,64 @@ from zarrds.engine.elements import Elements
 from zarrds.metadata.model import ArrayMetadata
 from zarrds.storage.traits import get_at_most
 
-__all__ = ["digest_of", "is_checksummed", "look_at_digests", "stale_rows", "stored_digest"]
+__all__ = ["DigestKind", "digest_kind", "digest_of", "is_checksummed", "look_at_digests", "stale_rows", "stored_digest"]
 
 _CHECKSUM = 4
 # that a look at the end of a chunk counts as
 _LOOK_NBYTES = 4096
 
+# codecs that put a CRC-32C into values
+_WITH_CRC32C = frozenset({"crc32c", "numcodecs.crc32c", "sharding_indexed"})
+
+DigestKind: TypeAlias = Literal["end", "crc32c", "blake2b"]
 Position: TypeAlias = tuple[int, ...]
 
 
+def digest_kind(metadata: ArrayMetadata) -> DigestKind:
+    """How the digests of an array's chunks are made.
+
+    A CRC of what ends with a CRC of the same kind is the same for all contents of one length. So the CRC-32C of all of
+    a value serves only where no codec has put one into it, as shards have, and most of their inner chunks.
+    """
+    names = [codec["name"] for codec in metadata.codecs]
+    n = sum(name in _WITH_CRC32C for name in names)
+    if not n:
+        return "crc32c"
+    return "end" if n == 1 and names[-1] == "crc32c" else "blake2b"
+
+
 def is_checksummed(metadata: ArrayMetadata) -> bool:
-    """Whether the last four bytes of each chunk's value are its CRC-32C, so that its digest need not be computed."""
-    return bool(metadata.codecs) and metadata.codecs[-1]["name"] == "crc32c"
+    """Whether the last four bytes of each chunk's value are its digest, so that it need not be computed."""
+    return digest_kind(metadata) == "end"
 
 
-def digest_of(value: Buffer | None, *, is_checksummed: bool) -> int | None:
-    """The digest of a chunk's value: its own last four bytes where these are a checksum, else the CRC-32C of all of it.
+def digest_of(value: Buffer | None, kind: DigestKind) -> int | None:
+    """The digest of a chunk's value: its own last four bytes, the CRC-32C of all of it, or a BLAKE2b of four bytes.
 
     None for an absent chunk.
     """
     if value is None:
         return None
-    if is_checksummed and len(value) >= _CHECKSUM:
+    if kind == "end" and len(value) >= _CHECKSUM:
         return int.from_bytes(value[-_CHECKSUM:], "little")
+    if kind == "blake2b":
+        return int.from_bytes(hashlib.blake2b(value, digest_size=_CHECKSUM).digest(), "little")
     return crc32c.crc32c(value)
 
 
 def stored_digest(elements: Elements) -> Callable[[Position], int | None]:
     """A function from a chunk's position to the digest of what is stored there now, None for an absent chunk.
 
-    Where the last codec is ``crc32c`` only the end of the value is read, and not compared with the rest; else all of
-    it, and none of it is decoded.
+    Where it is at the end of the value only that is read, and not compared with the rest; else all of it, and none of
+    it is decoded.
     """
-    store, key_of, is_short = elements.store, elements.chunk_key, is_checksummed(elements.metadata)
+    store, key_of, kind = elements.store, elements.chunk_key, digest_kind(elements.metadata)
     limit = elements.most_chunk_nbytes
 
     def digest(position: Position) -> int | None:
         key = key_of(position)
-        value = store.get_range(key, -_CHECKSUM, _CHECKSUM) if is_short else get_at_most(store, key, limit)
-        return digest_of(value, is_checksummed=is_short)
+        value = store.get_range(key, -_CHECKSUM, _CHECKSUM) if kind == "end" else get_at_most(store, key, limit)
+        return digest_of(value, kind)
 
     return digest
 

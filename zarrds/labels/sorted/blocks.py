@@ -11,7 +11,7 @@ from typing import Any
 import crc32c
 import numpy as np
 
-from zarrds.chunk_statistics.digests import digest_of, is_checksummed, stored_digest
+from zarrds.chunk_statistics.digests import digest_kind, digest_of, stored_digest
 from zarrds.engine.elements import Elements
 from zarrds.engine.plans import Part
 from zarrds.labels.sorted.source import Array
@@ -68,7 +68,7 @@ class Blocks:
             n *= 2
         self.elements = elements
         self.block = n * self._chunk if block is None else block
-        self._is_checksummed = is_checksummed(elements.metadata)
+        self._kind = digest_kind(elements.metadata)
         self._stored_digest = stored_digest(elements)
 
     def __len__(self) -> int:
@@ -111,10 +111,8 @@ class Blocks:
         """
         out = np.empty(min(capacity * self.block, self.size), self.elements.dtype)
         digests: list[int] = []
-        checksummed = self._is_checksummed
-        read_part = self.elements.part_reader(
-            out, lambda value: digests.append(digest_of(value, is_checksummed=checksummed) or 0)
-        )
+        kind = self._kind
+        read_part = self.elements.part_reader(out, lambda value: digests.append(digest_of(value, kind) or 0))
 
         def read(numbers: Iterable[int]) -> tuple[Array, list[int | None]]:
             found: list[int | None] = []

@@ -27,6 +27,7 @@ from zarrds.errors import (
     EncodingError,
     StoreExistsError,
     StoreIOError,
+    StoreNotFoundError,
     UnsupportedError,
     VariableNotFoundError,
 )
@@ -439,6 +440,26 @@ def test_leftovers_are_named_and_go_when_they_are_old(tmp_path: Path) -> None:
     lock.touch()
     zarrds.copy(tmp_path / "a.zarr", tmp_path / "b.zarr", mode="w")
     assert sorted(os.listdir(tmp_path)) == ["a.zarr", "b.zarr"]
+
+
+def test_leftovers_are_named_where_nothing_else_is(tmp_path: Path) -> None:
+    zarrds.save(days(0, 6), tmp_path / "a.zarr", encoding={"t2m": {"chunks": (1, 1)}})
+
+    def stop(done: int, total: int) -> None:
+        if done > total // 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        zarrds.rechunk(tmp_path / "a.zarr", tmp_path / "b.zarr", chunks={"time": 3}, progress=stop)
+    left = tmp_path / ".b.zarr.rechunk.zarrds-partial"
+    for repair in (False, True):
+        with pytest.raises(StoreNotFoundError, match=r"an unfinished copy.*: \.b\.zarr\.rechunk.*goes on from it"):
+            zarrds.verify(tmp_path / "b.zarr", repair=repair)
+    for place in (left, left / "done"):
+        os.utime(place, (0, 0))
+    with pytest.raises(StoreNotFoundError, match=r"which was removed: \.b\.zarr\.rechunk"):
+        zarrds.verify(tmp_path / "b.zarr", repair=True)
+    assert os.listdir(tmp_path) == ["a.zarr"]
 
 
 def test_a_copy_does_not_replace_a_part_of_its_source(tmp_path: Path) -> None:

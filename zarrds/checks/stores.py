@@ -10,7 +10,7 @@ from zarrds.checks.documents import format_of, mend, survey
 from zarrds.checks.report import Finding, Report, in_order
 from zarrds.checks.tally import Tally
 from zarrds.engine.progress import ProgressOption
-from zarrds.errors import StoreIOError
+from zarrds.errors import StoreIOError, StoreNotFoundError
 from zarrds.metadata.belonging import same_but_for_case
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node
 from zarrds.storage.local import leftovers
@@ -45,7 +45,11 @@ def verify_arrays(
     if repair:
         findings += _recovered(store)
     store.recover()
-    zarr_format = format_of(store)
+    try:
+        zarr_format = format_of(store)
+    except StoreNotFoundError as error:
+        _tell_of_copies(store, error, repair=repair)
+        raise
     if repair:
         findings += _clean(store)
     dead_before = set(_dead(store))
@@ -65,6 +69,18 @@ def verify_arrays(
         n_bytes=tally.n_bytes,
         n_absent=tally.n_absent,
     )
+
+
+def _tell_of_copies(store: Store, error: StoreNotFoundError, *, repair: bool) -> None:
+    """Name what an unfinished copy to this place has left, where nothing else is."""
+    root = folder_of(store)
+    if root is None:
+        return
+    if repair and (removed := leftovers.remove_old_workspaces(root)):
+        error.found = f"an old unfinished copy of another store to this place, which was removed: {', '.join(removed)}"
+    elif left := [found.name for found in leftovers.workspaces(root)]:
+        error.found = f"an unfinished copy of another store to this place: {', '.join(left)}"
+        error.mend = "The same copy or rechunk goes on from it; once old, verify(..., repair=True) removes it"
 
 
 def _recovered(store: Store) -> Iterable[Finding]:

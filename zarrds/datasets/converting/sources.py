@@ -99,6 +99,8 @@ def _opened(
     name = _file_name(source)
     if name is not None and os.path.isfile(name):
         return _opened_file(name, options)
+    if name is not None and not os.path.lexists(os.path.expanduser(name)):
+        raise StoreNotFoundError("there is no such file, and no Zarr store", path=name, mend="Check the path")
     store: Any = as_store(source, storage_options)
     return dict(xr.open_groups(store, engine="zarrds", **options))
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.storage.s3_server import S3Server, serving
+from zarrds.storage.byte_cache import ByteCache
 from zarrds.stores import Store, as_store
 from zarrds.testing import StoreContract
 
@@ -45,3 +47,13 @@ class TestS3(StoreContract):
 
     def test_identity_of_quick_rewrites(self, store: Store) -> None:
         pytest.skip("not promised where the server tells checksums, and times in seconds")
+
+
+@pytest.mark.slow
+class TestCachedS3(TestS3):
+    """The same, with a cache of what was fetched."""
+
+    def make(self, folder: Path) -> Store:
+        store: Any = super().make(folder)
+        cached: Store = store.cached_in(ByteCache(f"{folder}-cache", 10**6))
+        return cached

@@ -398,6 +398,15 @@ def test_conflicts_name_the_store(server: S3Server) -> None:
         zarrds.update_attrs("s3://bucket/a.zarr", {"a": 1}, storage_options=server.options)
 
 
+def test_a_reader_looks_twice(server: S3Server) -> None:
+    """As below: a store that is being replaced is there."""
+    zarrds.save(DATA, "s3://bucket/a.zarr", storage_options=server.options)
+    looks = iter([Fault(404)])
+    server.state.fault = lambda method, key: next(looks, None) if key == "a.zarr/zarr.json" else None
+    found = xr.open_dataset("s3://bucket/a.zarr", engine="zarrds", storage_options=server.options)
+    xr.testing.assert_identical(found.load(), DATA)
+
+
 @pytest.mark.parametrize("mode", ["w", "w-"])
 def test_a_store_that_is_being_replaced_is_not_to_be_emptied(server: S3Server, mode: Any) -> None:
     """The root's document is away for an instant: whoever looks then is told to try again, and not to delete."""

@@ -242,6 +242,23 @@ def open_nodes(store: Store, *, zarr_format: ZarrFormat | None = None, consolida
     MetadataError
         If a document is invalid, or consolidated metadata was insisted on and is not there.
     """
+    # behind a network a second look: the root's documents may have been away while another writer replaced them
+    for _ in range(2 if store.is_remote else 1):
+        nodes = _nodes_of_any(store, zarr_format, consolidated)
+        if nodes is not None:
+            return nodes
+    raise StoreNotFoundError(
+        "no Zarr store here",
+        path=store.path,
+        expected=f"{' or '.join([v3.NAME, v2.GROUP, v2.ARRAY])} at its root"
+        if zarr_format is None
+        else f"a Zarr v{zarr_format} group or array at its root",
+        mend="Check the path; a dataset that was being saved when its writer died was never committed",
+    )
+
+
+def _nodes_of_any(store: Store, zarr_format: ZarrFormat | None, consolidated: bool | None) -> Nodes | None:
+    """The nodes of a store, None if there is none."""
     denied: StoreIOError | None = None
     for number, candidate in enumerate((3, 2) if zarr_format is None else (zarr_format,)):
         by_root = consolidated is not False
@@ -257,14 +274,7 @@ def open_nodes(store: Store, *, zarr_format: ZarrFormat | None = None, consolida
                 return nodes
     if denied is not None:
         raise denied
-    raise StoreNotFoundError(
-        "no Zarr store here",
-        path=store.path,
-        expected=f"{' or '.join([v3.NAME, v2.GROUP, v2.ARRAY])} at its root"
-        if zarr_format is None
-        else f"a Zarr v{zarr_format} group or array at its root",
-        mend="Check the path; a dataset that was being saved when its writer died was never committed",
-    )
+    return None
 
 
 def root_keys(zarr_format: ZarrFormat, consolidated: bool | None) -> list[str]:

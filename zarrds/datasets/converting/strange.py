@@ -44,7 +44,7 @@ def _problem(variable: xr.Variable) -> str | None:
     if variable.dtype.kind == "V" and variable.dtype.hasobject:
         return _OBJECTS
     # netCDF4 says that lists are of the dtype of their elements
-    if variable.dtype.kind not in "iufO" or not variable.size or isinstance(variable, xr.IndexVariable):
+    if variable.dtype.kind not in "iufO" or not variable.size:
         return None
     try:
         first = np.ravel(variable[(slice(0, 1),) * variable.ndim].values)[0]

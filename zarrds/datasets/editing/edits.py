@@ -17,7 +17,7 @@ from zarrds.datasets.editing.edited_notes import (
     without_ranges,
 )
 from zarrds.datasets.encoding.attributes import visible_attributes
-from zarrds.datasets.reading.decoding import decode
+from zarrds.datasets.reading.decoding import UndecodableError, decode, decode_all
 from zarrds.datasets.reading.lazy import LazyArrays
 from zarrds.datasets.reading.notes import GroupNotes, notes_of
 from zarrds.datasets.reading.roles import roles_of
@@ -174,11 +174,16 @@ def _check_decoding(
     there: _Group, path: str, before: Node, after: Node, added: Mapping[str, Any], removed: Set[str]
 ) -> None:
     """Raise unless a reader sees exactly the new attributes, and otherwise what it saw before."""
-    old = _decoded(there, path, before)
+    decoder: Callable[..., Any] = decode
+    try:
+        old = _decoded(there, path, before, decoder)
+    except UndecodableError:  # which a reader sees as it is stored
+        decoder = _decoded_in_part
+        old = _decoded(there, path, before, decoder)
     if absent := removed - before.attributes.keys() - old[0].keys():
         raise EncodingError("no such attribute", expected=f"one of {sorted(old[0])}", found=sorted(absent))
     try:
-        new = _decoded(there, path, after)
+        new = _decoded(there, path, after, decoder)
     except MetadataError:
         new = {}, None
     expected = {name: value for name, value in old[0].items() if name not in removed} | dict(added)
@@ -197,7 +202,12 @@ def _text(attributes: Mapping[str, Any], name: str) -> str | None:
     return json.dumps(attributes[name], default=str, sort_keys=True) if name in attributes else None
 
 
-def _decoded(there: _Group, path: str, node: Node) -> tuple[dict[str, Any], Any]:
+def _decoded_in_part(*args: Any) -> tuple[Any, Any, Any]:
+    decoded = decode_all(*args)
+    return decoded.variables, decoded.attributes, decoded.names
+
+
+def _decoded(there: _Group, path: str, node: Node, decoder: Callable[..., Any]) -> tuple[dict[str, Any], Any]:
     """The attributes of a node as a reader sees them, and what else decoding makes of it."""
     if isinstance(node, GroupMetadata):
         visible = visible_attributes(node)
@@ -207,7 +217,9 @@ def _decoded(there: _Group, path: str, node: Node) -> tuple[dict[str, Any], Any]
     lazy = lazy_arrays.array(path, node, there.nodes.version_of(path))
     group, _, name = path.rpartition("/")
     try:
-        decoded = decode({name: lazy_arrays.variable(lazy)}, {}, {}, there.store.path, group)[0][name]
+        decoded = decoder({name: lazy_arrays.variable(lazy)}, {}, {}, there.store.path, group)[0][name]
+    except UndecodableError:
+        raise
     except MetadataError as error:
         error.mend = "Drop it with zarrds.drop_vars, or mend its attributes with zarrds.open_array"
         raise

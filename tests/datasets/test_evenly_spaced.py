@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import zarrds
 from tests.datasets.samples import Format, load
 from zarrds import MemoryStore
-from zarrds.errors import LabelError, LabelNotFoundError
+from zarrds.errors import LabelError, LabelNotFoundError, ZarrdsError
 
 
 def spaced(first: int, n: int, start: float = 0.3, step: float = 0.1, dim: str = "x") -> xr.Dataset:
@@ -53,6 +53,35 @@ def test_labels_that_are_not_there(part: xr.Dataset) -> None:
         assert caught.value.key == "x"
     with pytest.raises(LabelError, match="evenly spaced in the store"):
         zarrds.save(part, store, region={"x": slice(4, 4 + part.x.size)})
+
+
+NOWHERE = [[3.0, np.nan, 0.5], [np.nan], [np.inf], [-np.inf, 0.4], [1e300], [-1e300, 0.4], [1e17], [0.4, np.inf]]
+
+
+@pytest.mark.parametrize("labels", NOWHERE)
+def test_labels_that_are_nowhere(labels: list[float]) -> None:
+    store = MemoryStore()
+    zarrds.save(spaced(0, 10), store)
+    part = xr.Dataset({"v": ("x", np.ones(len(labels)))}, {"x": labels})
+    with pytest.raises(LabelNotFoundError, match="evenly spaced in the store") as caught:
+        zarrds.save(part, store, region="auto")
+    assert caught.value.key == "x"
+    with pytest.raises(LabelError):
+        zarrds.save(part, store, append_dim="x")
+    assert opened(store).v.values.tolist() == list(range(10))
+
+
+@pytest.mark.parametrize("start", [np.nan, np.inf, 1e300])
+@pytest.mark.parametrize("step", [0.1, np.nan, 0.0])
+def test_ranges_that_are_nowhere(start: float, step: float) -> None:
+    store = MemoryStore()
+    zarrds.save(spaced(0, 10), store)
+    index = xr.indexes.RangeIndex(xr.indexes.range_index.RangeCoordinateTransform(start, start + step, 1, "x", "x"))
+    part = xr.Dataset({"v": ("x", [1.0])}).assign_coords(xr.Coordinates.from_xindex(index))
+    for option in ({"region": "auto"}, {"append_dim": "x"}):
+        with pytest.raises(ZarrdsError):
+            zarrds.save(part, store, **option)  # type: ignore[arg-type]  # a keyword each
+    assert opened(store).v.values.tolist() == list(range(10))
 
 
 def test_without_labels() -> None:

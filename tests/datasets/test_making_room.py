@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import zarrds
 from tests.datasets.samples import Format, files, load
 from zarrds import MemoryStore
-from zarrds.errors import EncodingError, ZarrdsError
+from zarrds.errors import ConflictError, EncodingError, ZarrdsError
 
 TEXT = np.dtypes.StringDType
 NA_TEXT = TEXT(na_object=np.nan)
@@ -205,6 +205,89 @@ def test_a_large_array_of_integers_gets_a_marker_alone(path: Path, monkeypatch: 
     zarrds.save(column(pd.array([1, None], dtype="Int64"), 100), path, append_dim="x")
     assert chunks.items() <= files(path).items()
     assert listed(load(path).c.variable.data)[98:] == [98, 99, 1, None]
+
+
+MARKED_LATER: dict[str, tuple[Any, Any]] = {
+    "objects": (np.array(["a", "b", "c", "<NA>"], object), np.array([None], object)),
+    "string": (pd.array(["a", "b", "c", "<NA"], dtype="string"), pd.array([pd.NA], dtype="string")),
+    "StringDType": (np.array(["a", "b", "c", "d"], TEXT()), np.array([NAN], NA_TEXT)),
+    "fixed": (np.array(["long text", "b", "c", "d"]), np.array([None], object)),
+    "bytes": (np.array([b"bytes", b"b", b"c", b"d"]), np.array([None], object)),
+    "integers": (np.array([1, 2, 3, 4]), pd.array([None], dtype="Int64")),
+}
+
+
+@pytest.mark.parametrize("case", MARKED_LATER)
+def test_who_came_before_what_is_missing_is_told(path: Path, case: str, zarr_format: Format) -> None:
+    stored, missing = MARKED_LATER[case]
+    zarrds.save(column(stored), path, zarr_format=zarr_format, encoding={"c": {"chunks": (1,)}})
+    array = zarrds.open_array(path, path="c", mode="r+")
+    reader = xr.open_dataset(path, engine="zarrds", chunks=None)
+    zarrds.save(column(missing, 1), path, region="auto")
+    with pytest.raises(ConflictError):
+        array[0] = stored[0]
+    with pytest.raises(ConflictError):
+        reader.c.load()
+    assert listed(load(path).c.variable.data) == [stored[0], None, *stored[2:]]
+
+
+@pytest.mark.parametrize("case", ["StringDType", "fixed", "bytes", "integers"])  # objects are not left for later
+def test_what_was_planned_before_what_is_missing_is_refused(path: Path, case: str) -> None:
+    pytest.importorskip("dask")
+    stored, missing = MARKED_LATER[case]
+    delayed = zarrds.save(column(stored[:2]).chunk(), path, compute=False)
+    zarrds.save(column(missing, 2), path, append_dim="x")
+    with pytest.raises(ConflictError):
+        delayed.compute()
+
+
+@pytest.mark.parametrize(
+    ("stored", "new", "codecs"),
+    [
+        (np.array([True, False] * 3), pd.array([True, None], dtype="boolean"), "packbits"),
+        (np.arange(6, dtype="i1"), pd.array([300, None], dtype="Int16"), "delta"),
+        (np.arange(6, dtype="i1"), pd.array([300, None], dtype="Int16"), "fixedscaleoffset"),
+        (pd.array([0, 1, None], dtype="Int8"), pd.array([300, None], dtype="Int16"), "delta"),
+        (pd.Categorical(["a", "b"]), pd.Categorical([f"{n}" for n in range(200)]), "delta"),
+    ],
+)
+@pytest.mark.parametrize("shards", [False, True])
+def test_filters_of_the_elements_before(
+    path: Path, stored: Any, new: Any, codecs: str, shards: bool, zarr_format: Format
+) -> None:
+    if zarr_format == 2 and shards:
+        return  # which has none
+    settings: dict[str, Any] = {
+        "packbits": {},
+        "delta": {"dtype": "|i1"},
+        "fixedscaleoffset": {"offset": 0, "scale": 1, "dtype": "|i1", "astype": "|i1"},
+    }[codecs]
+    named = {"name": f"numcodecs.{codecs}", "configuration": settings}
+    filters = [{"id": codecs, **settings}] if zarr_format == 2 else [named]
+    encoding: dict[str, Any] = {"chunks": (1,), "filters": filters} | ({"shards": (2,)} if shards else {})
+    zarrds.save(column(stored), path, zarr_format=zarr_format, encoding={"c": encoding})
+    zarrds.save(column(new, len(stored)), path, append_dim="x")
+    found = load(path).c.variable.data
+    if isinstance(new, pd.Categorical):
+        assert list(found.astype(object)) == [*stored, *new]
+    else:
+        assert listed(found) == [*listed(column(stored).c.variable.data), *listed(new)]
+    assert zarrds.verify(path).ok
+
+
+def test_what_a_serializer_of_bits_held() -> None:
+    store = MemoryStore()
+    zarrds.save(column(np.array([True, False])), store, encoding={"c": {"serializer": {"name": "packbits"}}})
+    zarrds.save(column(pd.array([None], dtype="boolean"), 2), store, append_dim="x")
+    assert listed(opened(store).c.variable.data) == [True, False, None]
+
+
+def test_integers_are_no_bits(zarr_format: Format) -> None:
+    filters = [{"id": "packbits"}] if zarr_format == 2 else [{"name": "numcodecs.packbits"}]
+    with pytest.raises(EncodingError, match="would read back as True"):
+        zarrds.save(
+            column(np.array([0, 3], "i1")), MemoryStore(), zarr_format=zarr_format, encoding={"c": {"filters": filters}}
+        )
 
 
 @pytest.mark.parametrize("stored", ["objects", "string"])

@@ -23,11 +23,10 @@ from zarrds.errors import CarriedEncodingError, EncodingError
 from zarrds.metadata.dtypes import DataType
 from zarrds.metadata.model import ArrayMetadata, CodecObject
 
-__all__ = ["changes_elements", "proven", "without_filters"]
+__all__ = ["changes_elements", "proven", "without_element_filters", "without_filters"]
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
-_LOSSLESS = frozenset({"transpose", "packbits"})
 # roundings of the arithmetic of a codec
 _ROUNDINGS = 4
 
@@ -65,7 +64,7 @@ def proven(name: Hashable, variable: xr.Variable, metadata: ArrayMetadata, *, is
     ...     print(error.problem)
     variable 'v' holds a value that would read back as 22.2
     """
-    codecs = _changing(metadata.codecs)
+    codecs = _changing(metadata)
     if not codecs or metadata.data_type.dtype.kind not in "iufc":
         return variable
     proof = _Proof(name, variable.dims, metadata.data_type, codecs, is_carried)
@@ -75,7 +74,7 @@ def proven(name: Hashable, variable: xr.Variable, metadata: ArrayMetadata, *, is
 
 def changes_elements(metadata: ArrayMetadata) -> bool:
     """Whether an array has codecs that may make elements others."""
-    return bool(_changing(metadata.codecs))
+    return bool(_changing(metadata))
 
 
 def without_filters(encoding: Mapping[str, Any]) -> dict[str, Any]:
@@ -83,12 +82,34 @@ def without_filters(encoding: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in encoding.items() if key != "filters"}
 
 
-def _changing(codecs: Sequence[CodecObject]) -> tuple[CodecObject, ...]:
+def without_element_filters(codecs: Sequence[CodecObject]) -> tuple[CodecObject, ...]:
+    """Codecs, also those inside of shards, without filters of elements of one dtype: bytes are made of all bits.
+
+    Examples
+    --------
+    >>> without_element_filters([{"name": "numcodecs.packbits"}, {"name": "bytes"}, {"name": "zstd"}])
+    ({'name': 'bytes'}, {'name': 'zstd'})
+    """
+    kept: list[CodecObject] = []
+    for codec in codecs:
+        if codec["name"] == SHARDING:
+            settings = codec["configuration"]
+            kept.append({**codec, "configuration": {**settings, "codecs": without_element_filters(settings["codecs"])}})
+        elif codec["name"] == "packbits":
+            kept.append({"name": "bytes", "configuration": {"endian": "little"}})
+        elif codec["name"] == "transpose" or kind(codec["name"]) != "array_array":
+            kept.append(codec)
+    return tuple(kept)
+
+
+def _changing(metadata: ArrayMetadata) -> tuple[CodecObject, ...]:
     """What makes elements others, with the codec that makes bytes of them; nothing if there is none such."""
+    codecs: Sequence[CodecObject] = metadata.codecs
+    lossless = {"transpose", "packbits"} if metadata.data_type.dtype.kind == "b" else {"transpose"}
     if len(codecs) == 1 and codecs[0]["name"] == SHARDING:
         codecs = codecs[0]["configuration"]["codecs"]
     kept = [c for c in codecs if c["name"] != "transpose" and kind(c["name"]) != "bytes_bytes"]
-    is_lossy = any(kind(c["name"]) == "array_array" and _short(c) not in _LOSSLESS for c in kept)
+    is_lossy = any(kind(c["name"]) == "array_array" and _short(c) not in lossless for c in kept)
     return tuple(kept) if is_lossy else ()
 
 

@@ -23,6 +23,8 @@ Settings: TypeAlias = Mapping[str, Any]
 _TOLERANCE = 1e-6
 # places that are compared one by one; of more, only the first is
 _MAX_COMPARED = 2**26
+# beyond it floats do not count one by one
+_MAX_PLACE = 2.0**53
 
 
 def _step(settings: Settings) -> float:
@@ -30,6 +32,18 @@ def _step(settings: Settings) -> float:
     if settings["step"] is not None:
         return float(settings["step"])
     return float((settings["stop"] - settings["start"]) / settings["size"]) if settings["size"] else 1.0
+
+
+def _place(label: float, settings: Settings) -> float | None:
+    """Where among evenly spaced labels one would stand; None if that is no number that counts places."""
+    step = _step(settings)
+    place = (float(label) - settings["start"]) / step if step else np.nan
+    return place if abs(place) <= _MAX_PLACE else None
+
+
+def _is_off(distance: Any, tolerance: float) -> bool:
+    """Whether labels are not where they are to be; NaN and infinity are nowhere."""
+    return not bool(np.all(np.abs(distance) <= tolerance))
 
 
 def shown(settings: Settings) -> str:
@@ -59,9 +73,11 @@ def with_ranges_of(dataset: xr.Dataset, ranges: Mapping[str, Settings]) -> xr.Da
         if variable.dims != (settings["dimension"],) or variable.dtype.kind not in "iuf" or not variable.size:
             continue
         labels, step = np.asarray(variable.values, np.float64), _step(settings)
-        first = round((labels[0] - settings["start"]) / step)
-        start = settings["start"] + first * step
-        if np.abs(labels - (start + np.arange(labels.size) * step)).max() > _TOLERANCE * abs(step):
+        place = _place(labels[0], settings)
+        if place is None:
+            continue
+        start = settings["start"] + round(place) * step
+        if _is_off(labels - (start + np.arange(labels.size) * step), _TOLERANCE * abs(step)):
             continue
         part = {"start": start, "stop": start + labels.size * step, "size": labels.size, "step": step}
         index = range_index(name, {**settings, **part})
@@ -81,9 +97,9 @@ def positions_along(
         if labels is None or max(size, labels["size"]) > _MAX_COMPARED:
             continue
         step = _step(settings)
-        first = (labels["start"] - settings["start"]) / step
+        first = _place(labels["start"], settings)
         is_same_step = abs(_step(labels) - step) <= _TOLERANCE * abs(step) / max(labels["size"], 1)
-        if is_same_step and abs(first - round(first)) <= _TOLERANCE:
+        if first is not None and is_same_step and abs(first - round(first)) <= _TOLERANCE:
             found[settings["dimension"]] = np.arange(size), np.arange(labels["size"]) + round(first)
     return found
 
@@ -127,8 +143,8 @@ def _range_after(
     stop = settings["start"] + part.stop * step
     if (
         labels is None
-        or abs(_step(labels) - step) > _TOLERANCE * abs(step) / max(labels["size"], 1)
-        or abs(labels["start"] + labels["size"] * step - stop) > _TOLERANCE * abs(step)
+        or _is_off(_step(labels) - step, _TOLERANCE * abs(step) / max(labels["size"], 1))
+        or _is_off(labels["start"] + labels["size"] * step - stop, _TOLERANCE * abs(step))
     ):
         raise LabelError(
             f"the labels {coordinate!r} are evenly spaced in the store, and the new ones do not go on as they do",

@@ -18,6 +18,7 @@ from zarrds.arrays.layout import data_type_of
 from zarrds.codecs.blosc import MAX_NBYTES
 from zarrds.compat.xarray_internals import lazy_data
 from zarrds.datasets.encoding.as_stored import encode_like
+from zarrds.datasets.encoding.lossy_codecs import without_element_filters
 from zarrds.datasets.reading.notes import PANDAS
 from zarrds.datasets.writing.stored import StoredGroup
 from zarrds.errors import EncodingError
@@ -273,10 +274,10 @@ def _is_narrow(name: str, new: xr.Variable, metadata: ArrayMetadata, stored: Sto
 
 
 def of_dtype(metadata: ArrayMetadata, dtype: np.dtype[Any]) -> ArrayMetadata:
-    """An array of integers of another dtype, in the byte order that it has."""
+    """An array of integers of another dtype, in the byte order that it has; without filters made for the old one."""
     old = metadata.data_type.dtype
     wide = dtype.newbyteorder(old.byteorder)
-    codecs = _with_typesize(metadata.codecs, old.itemsize, wide.itemsize)
+    codecs = _with_typesize(without_element_filters(metadata.codecs), old.itemsize, wide.itemsize)
     if old.itemsize == 1:
         codecs = _with_order(codecs)
     return replace(metadata, data_type=data_type_of(wide), codecs=codecs)

@@ -27,7 +27,7 @@ from zarrds.labels.kinds.nullable import MASKED
 from zarrds.labels.kinds.objects import missing_name, missing_value
 from zarrds.labels.kinds.plain import is_missing
 from zarrds.metadata.dtypes import JSON
-from zarrds.metadata.extension import with_note
+from zarrds.metadata.extension import marks_of, new_id, with_marks, with_note
 from zarrds.metadata.model import ArrayMetadata
 
 __all__ = ["with_room"]
@@ -82,7 +82,9 @@ def with_room(stored: StoredGroup, dataset: xr.Dataset) -> tuple[StoredGroup, xr
             changed[name] = variable = other
         found = _made(key, variable, there, stored.arrays[key], described, is_label=name in dataset.xindexes)
         if found is not None:
-            made[key] = found
+            # Stored elements may mean something else now: who has read or planned by the old notes is told.
+            anew = with_marks(found.metadata, replace(marks_of(found.metadata), id=new_id()))
+            made[key] = replace(found, metadata=anew)
     if changed:
         coordinates = {name: variable for name, variable in changed.items() if name in dataset.coords}
         dataset = dataset.assign_coords(coordinates).assign({n: v for n, v in changed.items() if n not in coordinates})

@@ -14,6 +14,7 @@ import xarray as xr
 
 from zarrds.datasets.encoding.as_stored import as_stored, encode_like
 from zarrds.datasets.encoding.dataset import Encoding, encode_variable, prepared, stored_name
+from zarrds.datasets.encoding.lossy_codecs import proven
 from zarrds.datasets.reading.roles import INDEX
 from zarrds.datasets.writing.append import (
     OnOverlap,
@@ -418,7 +419,7 @@ def _written(
     before = stored.documents.get(name, target)
     check_sizes(name, there, variable, region=region, append_dim=how.append_dim)
     if grown is not None:
-        encoded = grown.variable
+        encoded = proven(name, grown.variable, grown.metadata)
     elif encoded is None:
         encoded = encode_like(name, variable, there, target, how.zarr_format)
     whole = {str(dim): slice(0, size) for dim, size in there.sizes.items()}

@@ -15,6 +15,7 @@ from zarrds.errors import StoreNotFoundError, UnsupportedError
 from zarrds.metadata.documents import zarr_format_of
 from zarrds.storage.locate import as_store
 from zarrds.storage.protocol import Store
+from zarrds.storage.secrets import without_secrets
 
 __all__ = ["Source", "is_store", "open_dataset", "open_groups", "source_name"]
 
@@ -30,14 +31,16 @@ def source_name(source: Source) -> str:
     """How a source is called in messages."""
     if isinstance(source, xr.Dataset | xr.DataArray | xr.DataTree):
         return f"xarray.{type(source).__name__}"
+    if isinstance(source, str):
+        return without_secrets(source)
     name = _file_name(source)
     return as_store(source).path if name is None else name
 
 
 def _file_name(source: object) -> str | None:
-    """What may be the name of a file; None for store objects, of whatever library."""
+    """What may be the name of a file; None for URLs and store objects, of whatever library."""
     if isinstance(source, str):
-        return source
+        return None if "://" in source else source
     # a UPath is as a path, but need not be one
     return os.fspath(source) if isinstance(source, os.PathLike) and not hasattr(source, "storage_options") else None
 

@@ -23,7 +23,7 @@ from zarrds.datasets.encoding.times import check_same_times, check_units, decode
 from zarrds.errors import CarriedEncodingError, EncodingError, ZarrdsError
 from zarrds.metadata.model import ZarrFormat
 
-__all__ = ["KINDS", "Encoder", "kind_of"]
+__all__ = ["KINDS", "Encoder", "check_exact", "kind_of"]
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
@@ -85,7 +85,14 @@ class Encoder:
     @property
     def is_plain(self) -> bool:
         """Whether values of the stored dtype are stored as they are."""
-        return self.dtype.kind in "SUV" or (self.dtype.kind in "biufcmM" and self._is_unmarked)
+        is_text = self.dtype.kind in "SU" and not self._text_markers
+        return is_text or self.dtype.kind == "V" or (self.dtype.kind in "biufcmM" and self._is_unmarked)
+
+    @property
+    def _text_markers(self) -> list[str | bytes]:
+        """What reads back as missing of text; the first of it is written."""
+        found = (self.encoding.get(key) for key in ("_FillValue", "missing_value"))
+        return [marker for marker in found if isinstance(marker, str | bytes)]
 
     @property
     def _is_unmarked(self) -> bool:
@@ -138,7 +145,7 @@ class Encoder:
         if self.kind == "objects":
             return block.values
         if block.values.dtype.kind == "O" and self.kind not in ("strings", "bytes"):
-            block = block.with_values(_without_objects(block.values, self.kind))
+            block = block.with_values(self._without_objects(block))
         kind = kind_of(block.values) or self.kind
         if kind != self.kind and (kind, self.kind) not in _FITTING:
             self._refuse_dtype(kind, block.values.dtype)
@@ -155,6 +162,23 @@ class Encoder:
         result = block.values.astype(self.dtype)
         self._prove(block, result, block.values)
         return result
+
+    def _without_objects(self, block: Block) -> Array:
+        """Numbers that stand in an array of objects as an array of numbers; other objects as they are.
+
+        Of what is all missing the kind of the store tells what it is.
+        """
+        values = block.values
+        inferred = pd.api.types.infer_dtype(values, skipna=True)
+        if inferred == "empty" and self.kind in _NO_TIMES:
+            return np.full(values.shape, "NaT", _NO_TIMES[self.kind])
+        if inferred == "integer" and not pd.isnull(values).any():
+            return values.astype(np.int64)
+        if inferred in ("integer", "mixed-integer-float"):
+            check_exact(block, self.dtype if self.dtype.kind == "f" and not self._is_scaled else np.dtype(np.float64))
+        if inferred in ("integer", "floating", "mixed-integer-float") or (inferred == "empty" and values.size):
+            return values.astype(np.float64)
+        return values.astype(bool) if inferred == "boolean" and not pd.isnull(values).any() else values
 
     def _integers(self, block: Block) -> Array:
         packing = packing_of(self.dtype, self.encoding)
@@ -184,7 +208,7 @@ class Encoder:
             values = values.real
         if values.dtype.kind in "iu":
             if not self._is_scaled:
-                _check_exact(block, self.dtype)
+                check_exact(block, self.dtype)
             values = values.astype(np.float64)
         encoded = values if self._is_unmarked else self._encoded(values, self.encoding)
         result = encoded.astype(self.dtype)
@@ -280,13 +304,18 @@ class Encoder:
         """Strings or bytes, as objects or of fixed length; strings as bytes where the array has an ``_Encoding``."""
         objects = block.values.astype(object)
         missing = pd.isnull(objects)
+        for marker in self._text_markers:
+            bad = np.asarray(objects == marker, bool) & ~missing
+            if bad.any():
+                raise encoding_error(
+                    block, bad, "is the store's _FillValue, and would read back as missing", expected="other text"
+                )
         if missing.any():
-            marker = self.encoding.get("_FillValue", self.encoding.get("missing_value"))
-            if not isinstance(marker, str | bytes):
+            if not self._text_markers:
                 raise encoding_error(
                     block, missing, "is missing, and the store has no text for that", expected=self.kind, mend="Fill it"
                 )
-            objects[missing] = marker
+            objects[missing] = self._text_markers[0]
         if self.kind == "strings" and "_Encoding" in self.encoding:
             objects = np.array([text.encode(self.encoding["_Encoding"]) for text in objects], dtype=object)
         if self.dtype.kind == "O":
@@ -317,29 +346,31 @@ def kind_of(values: Array) -> str:
     return "datetimes" if all(hasattr(v, "calendar") and hasattr(v, "toordinal") for v in present) else "objects"
 
 
-def _without_objects(values: Array, kind: str) -> Array:
-    """Numbers that stand in an array of objects as an array of numbers; other objects as they are.
+def check_exact(block: Block, dtype: np.dtype[Any]) -> None:
+    """Check that integers are floats of a dtype too; small ones always are, and floats among them are none of these.
 
-    Of what is all missing the kind of the store tells what it is.
+    Raises
+    ------
+    EncodingError
     """
-    inferred = pd.api.types.infer_dtype(values, skipna=True)
-    if inferred == "empty" and kind in _NO_TIMES:
-        return np.full(values.shape, "NaT", _NO_TIMES[kind])
-    if inferred in ("integer", "floating", "mixed-integer-float") or (inferred == "empty" and values.size):
-        return values.astype(np.int64 if inferred == "integer" and not pd.isnull(values).any() else np.float64)
-    return values.astype(bool) if inferred == "boolean" and not pd.isnull(values).any() else values
-
-
-def _check_exact(block: Block, dtype: np.dtype[Any]) -> None:
-    """Check that integers are floats of a dtype too; small ones always are."""
     limit = 2 ** (np.finfo(dtype).nmant + 1)
     values = block.values
+    if values.dtype.kind == "O":
+        values = np.array([v if isinstance(v, int | np.integer) else 0 for v in values.tolist()], object)
     large = np.flatnonzero((values > limit) | (values < -limit))
     bad = np.zeros(values.shape, bool)
-    as_floats = values[large].astype(dtype).real
-    bad[large] = [not np.isfinite(f) or int(f) != int(v) for f, v in zip(as_floats, values[large], strict=True)]
+    with np.errstate(all="ignore"):
+        bad[large] = [not _is_exact(value, dtype) for value in values[large].tolist()]
     if bad.any():
         raise encoding_error(block, bad, f"{dtype} cannot hold exactly", expected=f"at most {limit}, or exact floats")
+
+
+def _is_exact(value: int, dtype: np.dtype[Any]) -> bool:
+    try:
+        number = dtype.type(value).real
+    except OverflowError:
+        return False
+    return bool(np.isfinite(number)) and int(number) == value
 
 
 def _is_nan(value: Any) -> bool:

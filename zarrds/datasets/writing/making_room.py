@@ -18,7 +18,9 @@ import xarray as xr
 
 from zarrds.compat.xarray_internals import is_chunked
 from zarrds.datasets.encoding.attributes import take_fill_value
+from zarrds.datasets.encoding.blocks import Block
 from zarrds.datasets.encoding.dataset import stored_name
+from zarrds.datasets.encoding.encoder import check_exact
 from zarrds.datasets.reading.notes import PANDAS
 from zarrds.datasets.writing.growing import check_rewritable, of_dtype
 from zarrds.datasets.writing.stored import StoredGroup
@@ -36,7 +38,6 @@ _MARKERS = ("_FillValue", "missing_value")
 _PACKING = ("scale_factor", "add_offset", "units", "_Unsigned")
 _BLOCK = 2**22  # elements that are looked at together
 _MAX_CANDIDATES = 1000
-_MAX_WHOLE_FLOAT = 2**53
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,10 +130,10 @@ def _in_the_kind_stored(
     is_empty = bool(gone.all()) and (not isinstance(dtype, np.dtype) or dtype.kind in "fO")
     made: Any = None
     if not kind and there.dtype.kind == "f":
-        made = _floats(name, variable, gone)
+        made = _floats(name, variable, gone, _dtype_of_floats(stored.arrays[name], there))
     elif (is_masked := MASKED.fullmatch(kind) is not None) or (not kind and there.dtype.kind == "b"):
         wanted = "boolean" if there.dtype.kind == "b" else kind
-        made = _masked(variable, gone, wanted, is_empty=is_empty, is_masked=is_masked)
+        made = _masked(name, variable, gone, wanted, is_empty=is_empty, is_masked=is_masked)
     elif kind.startswith("objects[") and (is_empty or not isinstance(dtype, np.dtype)):
         if is_empty or _kind_in_words(variable, gone) == kind[8:-1]:
             made = np.asarray(variable.data.astype(object))
@@ -154,24 +155,34 @@ def _kind_in_words(variable: xr.Variable, gone: np.ndarray[Any, Any]) -> str:
     return "integer" if _is_nullable_integer(variable.dtype) else name
 
 
-def _floats(name: str, variable: xr.Variable, gone: np.ndarray[Any, Any]) -> np.ndarray[Any, Any] | None:
+def _dtype_of_floats(metadata: ArrayMetadata, there: xr.Variable) -> np.dtype[Any]:
+    """The dtype in which integers must be exact that are written to stored floats."""
+    dtype = metadata.data_type.dtype
+    is_scaled = any(there.encoding.get(key) is not None for key in ("scale_factor", "add_offset"))
+    return dtype if dtype.kind == "f" and not is_scaled else np.dtype(np.float64)
+
+
+def _floats(
+    name: str, variable: xr.Variable, gone: np.ndarray[Any, Any], dtype: np.dtype[Any]
+) -> np.ndarray[Any, Any] | None:
     """Integers of which some are missing as floats."""
     is_integer = _kind_in_words(variable, gone) == "integer"
     if not is_integer or not gone.any():
         return None
     values = np.asarray(variable.data.astype(object))
-    if any(abs(int(value)) > _MAX_WHOLE_FLOAT for value in values[~gone]):
-        raise EncodingError(
-            f"variable {name!r} holds integers that floats cannot hold exactly, as which the store has it",
-            key=str(name),
-            expected=f"at most {_MAX_WHOLE_FLOAT}",
-            mend="Save it under another name",
-        )
+    _check_exact(name, variable, values, dtype)
     values[gone] = np.nan
     return values.astype(np.float64)
 
 
-def _masked(variable: xr.Variable, gone: np.ndarray[Any, Any], wanted: str, *, is_empty: bool, is_masked: bool) -> Any:
+def _check_exact(name: str, variable: xr.Variable, values: np.ndarray[Any, Any], dtype: np.dtype[Any]) -> None:
+    origin = (0,) * variable.ndim
+    check_exact(Block(name, variable.dims, values.reshape(-1), variable.shape, origin), dtype)
+
+
+def _masked(
+    name: str, variable: xr.Variable, gone: np.ndarray[Any, Any], wanted: str, *, is_empty: bool, is_masked: bool
+) -> Any:
     """Objects, and what is all missing, as pandas' nullable dtype; None for what is no such thing, or need not be."""
     if variable.ndim != 1 or (not isinstance(variable.dtype, np.dtype) and not wanted.startswith("Float")):
         return None
@@ -184,6 +195,8 @@ def _masked(variable: xr.Variable, gone: np.ndarray[Any, Any], wanted: str, *, i
         return None
     dtype = {"b": "boolean", "I": "Int64", "U": "UInt64", "F": "Float64"}[wanted[0]]
     values = np.asarray(variable.data.astype(object))
+    if wanted.startswith("Float"):
+        _check_exact(name, variable, values, np.dtype(wanted.lower()))
     values[gone] = pd.NA
     try:
         return pd.array(values, dtype=dtype)  # type: ignore[call-overload]  # a dtype by its name

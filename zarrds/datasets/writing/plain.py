@@ -21,7 +21,8 @@ from zarrds.datasets.encoding.dataset import Encoding, stored_name
 from zarrds.datasets.reading.notes import MULTI_INDEX, PANDAS, RANGES, GroupNotes
 from zarrds.datasets.writing.lazy_text import text_in_blocks
 from zarrds.datasets.writing.roles import ranges_without_array, role_notes, with_true_coordinates
-from zarrds.errors import EncodingError, UnsupportedError, ZarrdsError
+from zarrds.datasets.writing.unmarked import as_described
+from zarrds.errors import EncodingError, UnsupportedError, ZarrdsError, locating
 from zarrds.labels.kinds.table import Like, Plain, decode_options, to_plain
 from zarrds.metadata.dtypes import JSON
 
@@ -190,7 +191,7 @@ class _Maker:
                 unit = np.datetime_data(variable.dtype)[0] if variable.dtype.kind == "M" else "ns"
                 if unit != "ns" and stored_name(name) not in self._arrays:
                     self._note(name, PANDAS, {"dtype": f"datetime64[{unit}]"})
-                self._variables[name] = variable
+                self._variables[name] = self._as_described(name, variable)
             else:
                 self._add_plain(name, variable, values)
 
@@ -368,6 +369,14 @@ class _Maker:
         """Whether a stored array holds other elements than those that xarray's encoders would make of plain data."""
         dtype = str(self._stored.descriptions.get(key, {}).get("dtype", ""))
         return key in self._arrays and bool(dtype) and not dtype.startswith(_ENCODED_BY_XARRAY)
+
+    def _as_described(self, name: Hashable, variable: xr.Variable) -> xr.Variable:
+        """A plain array as the store has what it is written to, if there is such an array."""
+        key = stored_name(name)
+        with locating(key=key):
+            described = as_described(name, variable, self._stored.descriptions.get(key, {}))
+        self._is_changed |= described is not variable
+        return described
 
     def _like(self, key: str) -> Like | None:
         if key not in self._arrays:

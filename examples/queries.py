@@ -16,6 +16,7 @@ import matplotlib as mpl
 
 mpl.use("Agg")  # pictures go to files: no screen is needed
 
+import matplotlib.dates as mdates
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -47,10 +48,15 @@ def draw(found: xr.Dataset, ds: xr.Dataset, query: str, path: Path) -> None:
     shown = xr.DataArray(np.where(hours > 0, hours, np.nan), {"latitude": ds.latitude, "longitude": ds.longitude})
     shown.plot.pcolormesh(ax=where, x="longitude", y="latitude", cmap="inferno_r", cbar_kwargs={"label": "hours"})
     where.set_title(query)
-    days = pd.Series(1, pd.DatetimeIndex(found.time.values)).resample("D").sum()
-    when.bar(days.index, days.values, width=0.8, color="firebrick")
+    # all days of the data, also those without a match
+    days = pd.date_range(ds.time.values[0], ds.time.values[-1], freq="D").normalize()
+    matches = pd.Series(1, pd.DatetimeIndex(found.time.values)).resample("D").sum().reindex(days, fill_value=0)
+    when.bar(matches.index, matches.values, width=0.8, align="edge", color="firebrick")
+    when.set_xlim(days[0], days[-1] + pd.Timedelta(days=1))
+    locator = mdates.AutoDateLocator()
+    when.xaxis.set(major_locator=locator, major_formatter=mdates.ConciseDateFormatter(locator))
+    when.set_title("when")
     when.set_ylabel("matches a day")
-    when.tick_params(axis="x", rotation=30)
     figure.savefig(path, dpi=110)
     plt.close(figure)
 

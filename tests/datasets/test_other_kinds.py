@@ -7,11 +7,13 @@ from typing import Any
 
 import cftime
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
 import zarrds
-from zarrds.errors import EncodingError
+from tests.datasets.samples import load
+from zarrds.errors import EncodingError, LabelError
 
 
 def column(values: Any) -> xr.Dataset:
@@ -95,3 +97,87 @@ def test_names_that_are_none(tmp_path: Path, name: Any) -> None:
 def test_keywords_of_to_zarr_are_taken(tmp_path: Path) -> None:
     zarrds.save(column([1, 2]), tmp_path / "a.zarr", consolidated=True, safe_chunks=True, align_chunks=True)
     assert opened(tmp_path / "a.zarr").identical(column([1, 2]))
+
+
+FIXED = {"bytes": np.array([b"ab", b"c"]), "text": np.array(["ab", "c"])}
+NA_OBJECTS = [np.nan, None, pd.NA, "x"]
+OTHER_TEXTS: dict[str, list[Any]] = {
+    "bytes": [
+        np.array(["longer", "x"]),
+        np.array(["x"]),
+        np.array(["longer", "x"], object),
+        np.array(["longer", pd.NA], object),
+        np.array([1, pd.NA], object),
+        pd.array(["longer", None, "x"], dtype="string"),
+        pd.array(["x"], dtype="string"),
+        np.array(["longer", "x"], np.dtypes.StringDType()),
+        *(np.array(["longer", na], np.dtypes.StringDType(na_object=na)) for na in NA_OBJECTS),
+    ],
+    "text": [
+        np.array([b"longer", b"x"]),
+        np.array([b"x"]),
+        np.array([b"longer", b"x"], object),
+        np.array([b"longer", pd.NA], object),
+        np.array([1, pd.NA], object),
+        np.array([1, 2]),
+    ],
+}
+
+
+@pytest.mark.filterwarnings("ignore:variable .* is a dask array with dtype=object")
+@pytest.mark.parametrize("is_dask", [False, True])
+@pytest.mark.parametrize("stored", FIXED)
+def test_text_and_bytes_are_not_taken_for_each_other(stored: str, is_dask: bool) -> None:
+    """However long they are, whatever is missing of them, and whether anybody knows that before they are computed."""
+    for new in OTHER_TEXTS[stored]:
+        store = zarrds.MemoryStore()
+        zarrds.save(column(FIXED[stored]), store)
+        before = {key: store.get(key) for key in store.list_prefix()}
+        if is_dask and not isinstance(new, np.ndarray):
+            continue  # of which dask has no arrays
+        with pytest.raises((EncodingError, LabelError)) as caught:
+            zarrds.save(column(new).chunk(x=1) if is_dask else column(new), store, append_dim="x")
+        assert caught.value.key == "a"
+        assert caught.value.mend is not None
+        assert {key: store.get(key) for key in store.list_prefix()} == before
+
+
+@pytest.mark.parametrize("is_dask", [False, True])
+@pytest.mark.parametrize("stored", FIXED)
+def test_longer_ones_of_the_same_kind_go_on(stored: str, is_dask: bool) -> None:
+    store, new = zarrds.MemoryStore(), np.array(["longer", "x"]).astype(FIXED[stored].dtype.kind)
+    zarrds.save(column(FIXED[stored]), store)
+    zarrds.save(column(new).chunk(x=1) if is_dask else column(new), store, append_dim="x")
+    found = load(store).a
+    assert found.dtype == new.dtype
+    assert found.values.tolist() == [*FIXED[stored].tolist(), *new.tolist()]
+
+
+WIDER: dict[str, tuple[Any, Any, str]] = {
+    "nullable, none missing": (np.array([1, 2], "i1"), pd.array([300], dtype="Int64"), "Int"),
+    "nullable, some missing": (np.array([1, 2], "i1"), pd.array([300, None], dtype="Int64"), "Int"),
+    "signed, none missing": (np.array([1, 255], "u1"), pd.array([-1], dtype="Int8"), "Int16"),
+    "signed, some missing": (np.array([1, 255], "u1"), pd.array([-1, None], dtype="Int8"), "Int16"),
+    "fits": (np.array([1, 2], "i1"), pd.array([3], dtype="Int64"), "int8"),
+    "booleans, some missing": (np.array([[True, False]]), np.array([[None, True]], object), "object"),
+    "booleans, all missing": (np.array([[True, False]]), np.array([[np.nan, np.nan]]), "object"),
+    "one boolean": (np.array(True), np.array(np.nan), "object"),
+}
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("case", WIDER)
+def test_nullable_ones_are_judged_alike(case: str, zarr_format: Any) -> None:
+    """Whether something is missing among those that are added or not, and whatever the number of dimensions."""
+    stored, new, dtype = WIDER[case]
+    store, dims = zarrds.MemoryStore(), ("x", "y")[: np.ndim(stored)]
+    zarrds.save(xr.Dataset({"a": (dims, stored)}), store, zarr_format=zarr_format)
+    option: dict[str, Any] = {"append_dim": "x"} if dims else {"mode": "r+"}
+    zarrds.save(xr.Dataset({"a": (dims, new)}), store, **option)
+    found = load(store).a.variable
+    assert str(found.dtype).startswith(dtype)
+    parts = [np.asarray(stored, object), np.asarray(new, object)] if dims else [np.asarray(new, object)[None]]
+    expected = [None if pd.isna(value) else value for value in np.concatenate(parts).ravel()]
+    values = np.asarray(found.data.astype(object)).ravel().tolist()
+    assert [None if pd.isna(value) else value for value in values] == expected
+    assert zarrds.verify(store).ok

@@ -22,6 +22,7 @@ from zarrds.datasets.encoding.lossy_codecs import without_element_filters
 from zarrds.datasets.reading.notes import PANDAS
 from zarrds.datasets.writing.stored import StoredGroup
 from zarrds.errors import EncodingError
+from zarrds.labels.kinds.plain import is_missing
 from zarrds.labels.kinds.times import to_unit
 from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.extension import marks_of, new_id, note_of, with_marks
@@ -98,7 +99,7 @@ def grown_arrays(
             continue
         new = new.transpose(*there.dims)
         if metadata.data_type.dtype.kind in "US":
-            length = _length(new, there)
+            length = _length(new, there, metadata.data_type.dtype)
             if length is not None and length > _length_of(metadata):
                 full = _joined(name, there, new, parts, _itemsize(metadata, length) / metadata.data_type.dtype.itemsize)
                 wider[name] = _longer(name, full, there, metadata, length, zarr_format)
@@ -200,23 +201,22 @@ def _put(there: xr.Variable, new: xr.Variable, parts: list[tuple[str, slice]]) -
 # strings
 
 
-def _length(new: xr.Variable, there: xr.Variable) -> int | None:
-    """Characters, or bytes, of the longest of some strings; None for what is no text."""
+def _length(new: xr.Variable, there: xr.Variable, stored: np.dtype[Any]) -> int | None:
+    """Characters, or bytes, of the longest of some strings; None for what is no text as the store has it."""
+    encoding = there.encoding.get("_Encoding")
+    kinds, is_kind = ("UTO", str) if stored.kind == "U" or encoding else ("SO", bytes)
     if new.chunks is not None:
         # of blocks only the dtype is known
-        return new.dtype.itemsize // (4 if new.dtype.kind == "U" else 1) if new.dtype.kind in "US" else None
-    values = new.values.ravel()
-    if values.dtype.kind not in "USTO":
+        is_known = new.dtype.kind == stored.kind and new.dtype.kind in kinds
+        return new.dtype.itemsize // (4 if stored.kind == "U" else 1) if is_known else None
+    if new.dtype.kind not in kinds:
         return None
-    encoding = there.encoding.get("_Encoding")
-    texts = values.astype(object)
-    if not all(isinstance(text, str | bytes) or text is None or text != text for text in texts):
+    texts = new.values.ravel().astype(object)
+    present = texts[~is_missing(texts)].tolist()
+    if not all(isinstance(text, is_kind) for text in present):
         return None
-    encoded = (
-        t.encode(encoding) if encoding and isinstance(t, str) else t for t in texts if isinstance(t, str | bytes)
-    )
     try:
-        return max(map(len, encoded), default=0)
+        return max((len(text.encode(encoding) if encoding else text) for text in present), default=0)
     except (LookupError, TypeError, UnicodeError):  # which encoding them says better
         return None
 

@@ -18,15 +18,14 @@ import xarray as xr
 
 from zarrds.compat.xarray_internals import is_chunked
 from zarrds.datasets.encoding.attributes import take_fill_value
-from zarrds.datasets.encoding.blocks import Block
 from zarrds.datasets.encoding.dataset import stored_name
-from zarrds.datasets.encoding.encoder import check_exact
 from zarrds.datasets.reading.notes import PANDAS
 from zarrds.datasets.writing.growing import check_rewritable, of_dtype
+from zarrds.datasets.writing.kind_stored import in_the_kind_stored, is_nullable_integer
 from zarrds.datasets.writing.stored import StoredGroup
 from zarrds.errors import EncodingError
 from zarrds.labels.kinds.nullable import MASKED
-from zarrds.labels.kinds.objects import missing_name, missing_value
+from zarrds.labels.kinds.objects import missing_name
 from zarrds.labels.kinds.plain import is_missing
 from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.extension import marks_of, new_id, with_marks, with_note
@@ -79,7 +78,7 @@ def with_room(stored: StoredGroup, dataset: xr.Dataset) -> tuple[StoredGroup, xr
             if kind not in "OT" or stored.arrays[key].data_type.dtype.kind not in "US":
                 continue
             changed[name] = variable = _computed(name, variable)  # it may be longer
-        if (other := _in_the_kind_stored(key, variable, there, described, stored)) is not None:
+        if (other := in_the_kind_stored(key, variable, there, described, stored)) is not None:
             changed[name] = variable = other
         found = _made(key, variable, there, stored.arrays[key], described, is_label=name in dataset.xindexes)
         if found is not None:
@@ -113,99 +112,6 @@ def _computed(name: Hashable, variable: xr.Variable) -> xr.Variable:
 
 def _is_level(name: str, stored: StoredGroup) -> bool:
     return any(name in levels for levels in stored.notes.multi_indexes.values())
-
-
-def _in_the_kind_stored(
-    name: str, variable: xr.Variable, there: xr.Variable, described: Mapping[str, JSON], stored: StoredGroup
-) -> xr.Variable | None:
-    """The same, missing values included, in the dtype that the store has for such; None if it need not be changed.
-
-    An empty column is one of floats to pandas, and integers of which some are missing are objects, or nullable.
-    """
-    if variable.ndim != 1 and not isinstance(variable.dtype, np.dtype):
-        return None
-    kind = str(described.get("dtype", ""))
-    dtype = variable.dtype
-    gone = np.asarray(pd.isna(variable.data if variable.dtype != object else variable.values), bool)
-    is_empty = bool(gone.all()) and (not isinstance(dtype, np.dtype) or dtype.kind in "fO")
-    made: Any = None
-    if not kind and there.dtype.kind == "f":
-        made = _floats(name, variable, gone, _dtype_of_floats(stored.arrays[name], there))
-    elif (is_masked := MASKED.fullmatch(kind) is not None) or (not kind and there.dtype.kind == "b"):
-        wanted = "boolean" if there.dtype.kind == "b" else kind
-        made = _masked(name, variable, gone, wanted, is_empty=is_empty, is_masked=is_masked)
-    elif kind.startswith("objects[") and (is_empty or not isinstance(dtype, np.dtype)):
-        if is_empty or _kind_in_words(variable, gone) == kind[8:-1]:
-            made = np.asarray(variable.data.astype(object))
-            made[gone] = missing_value(described)
-    elif is_empty and kind == "category" and variable.ndim == 1:
-        made = pd.Categorical.from_codes(np.full(variable.size, -1, np.int8), stored.categories[name])
-    elif is_empty and kind.startswith("period[") and variable.ndim == 1:
-        made = pd.array([pd.NaT] * variable.size, dtype=kind)  # type: ignore[call-overload]  # a dtype by its name
-    elif is_empty and there.dtype.kind not in "iufcb" and variable.dtype.kind != "O":
-        made = np.full(variable.shape, None, object)
-    return None if made is None else xr.Variable(variable.dims, made, variable.attrs)
-
-
-def _kind_in_words(variable: xr.Variable, gone: np.ndarray[Any, Any]) -> str:
-    """What those values are that are there, as pandas calls it; ``empty`` if there are none."""
-    if variable.dtype == object:
-        return str(pd.api.types.infer_dtype(np.asarray(variable.values)[~gone].reshape(-1), skipna=False))
-    name = str(variable.dtype)
-    return "integer" if _is_nullable_integer(variable.dtype) else name
-
-
-def _dtype_of_floats(metadata: ArrayMetadata, there: xr.Variable) -> np.dtype[Any]:
-    """The dtype in which integers must be exact that are written to stored floats."""
-    dtype = metadata.data_type.dtype
-    is_scaled = any(there.encoding.get(key) is not None for key in ("scale_factor", "add_offset"))
-    return dtype if dtype.kind == "f" and not is_scaled else np.dtype(np.float64)
-
-
-def _floats(
-    name: str, variable: xr.Variable, gone: np.ndarray[Any, Any], dtype: np.dtype[Any]
-) -> np.ndarray[Any, Any] | None:
-    """Integers of which some are missing as floats."""
-    is_integer = _kind_in_words(variable, gone) == "integer"
-    if not is_integer or not gone.any():
-        return None
-    values = np.asarray(variable.data.astype(object))
-    _check_exact(name, variable, values, dtype)
-    values[gone] = np.nan
-    return values.astype(np.float64)
-
-
-def _check_exact(name: str, variable: xr.Variable, values: np.ndarray[Any, Any], dtype: np.dtype[Any]) -> None:
-    origin = (0,) * variable.ndim
-    check_exact(Block(name, variable.dims, values.reshape(-1), variable.shape, origin), dtype)
-
-
-def _masked(
-    name: str, variable: xr.Variable, gone: np.ndarray[Any, Any], wanted: str, *, is_empty: bool, is_masked: bool
-) -> Any:
-    """Objects, and what is all missing, as pandas' nullable dtype; None for what is no such thing, or need not be."""
-    if variable.ndim != 1 or (not isinstance(variable.dtype, np.dtype) and not wanted.startswith("Float")):
-        return None
-    if not isinstance(variable.dtype, np.dtype) and variable.dtype.name.startswith("Float"):
-        return None
-    word = _kind_in_words(variable, gone)
-    fitting = {"b": "boolean", "I": "integer", "U": "integer", "F": "integer"}[wanted[0]]
-    is_plain = wanted.startswith("Float") and isinstance(variable.dtype, np.dtype) and variable.dtype.kind in "iu"
-    if not (is_empty or is_plain or (word == fitting and (gone.any() or not is_masked or variable.dtype == object))):
-        return None
-    dtype = {"b": "boolean", "I": "Int64", "U": "UInt64", "F": "Float64"}[wanted[0]]
-    values = np.asarray(variable.data.astype(object))
-    if wanted.startswith("Float"):
-        _check_exact(name, variable, values, np.dtype(wanted.lower()))
-    values[gone] = pd.NA
-    try:
-        return pd.array(values, dtype=dtype)  # type: ignore[call-overload]  # a dtype by its name
-    except (TypeError, ValueError, OverflowError):
-        return None  # what does not fit is told of later
-
-
-def _is_nullable_integer(dtype: Any) -> bool:
-    return not isinstance(dtype, np.dtype) and MASKED.fullmatch(dtype.name) is not None and dtype.name[0] in "IU"
 
 
 def _made(
@@ -272,15 +178,19 @@ def _nullable(name: str, variable: xr.Variable, there: xr.Variable, metadata: Ar
     """Integers or booleans of which some are missing, nullable or objects, for an array of which none was."""
     stored = metadata.data_type.dtype
     present, missing = _integers(variable, stored.kind)
-    if present is None or not missing.size:
+    if present is None:
         return None
     if stored.kind == "b":
+        if not missing.size:
+            return None
         noted: dict[str, JSON] = {"dtype": "boolean", "missing": -1}
         if variable.dtype == object:  # of several dimensions, of which pandas has none
             noted = {"dtype": "objects[boolean]", "missing": -1, "na": missing_name(missing)}
         return _in_elements(name, np.dtype(np.int8), -1, None, there, metadata, noted)
     dtype = _that_holds(present, stored)
-    if dtype is None:
+    # of a nullable dtype they may find that they are too large also where none is missing
+    may_grow = bool(missing.size) or not isinstance(variable.dtype, np.dtype)
+    if dtype is None or not may_grow or (dtype == stored.newbyteorder("=") and not missing.size):
         return None
     mark = _free(_edge(dtype), present, there)
     noted = {"dtype": dtype.name.replace("int", "Int").replace("uI", "UI"), "missing": mark}
@@ -310,7 +220,7 @@ def _integers(variable: xr.Variable, kind: str) -> tuple[np.ndarray[Any, Any] | 
     """Those integers, or booleans, that are there, and those that are not; None if it holds something else."""
     wanted, dtype, none = ("boolean" if kind == "b" else "integer"), variable.dtype, np.empty(0, object)
     if not isinstance(dtype, np.dtype):
-        is_of_kind = dtype.name == "boolean" if kind == "b" else _is_nullable_integer(dtype)
+        is_of_kind = dtype.name == "boolean" if kind == "b" else is_nullable_integer(dtype)
         if not is_of_kind:
             return None, none
         gone = np.asarray(variable.data.isna())

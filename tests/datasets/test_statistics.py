@@ -93,6 +93,46 @@ def test_other_kinds(path: Path) -> None:
     assert set(tree.children) == {"t2m", "n", "name", "when"}
 
 
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_nullable_ones(zarr_format: Any) -> None:
+    store = zarrds.MemoryStore()
+    columns = {
+        "n": pd.array([1, None, 3, 4, None, None], dtype="Int64"),
+        "u": pd.array([1, None, 3, 4, 200, None], dtype="UInt8"),
+        "b": pd.array([True, None, False, True, None, None], dtype="boolean"),
+    }
+    ds = xr.Dataset({name: ("x", values) for name, values in columns.items()})
+    chunks = {name: {"chunks": (2,)} for name in columns}
+    zarrds.save(ds, store, encoding=chunks, statistics=True, zarr_format=zarr_format)
+    for name, values in columns.items():
+        for of in (store, xr.open_dataset(store, engine="zarrds")):  # type: ignore[call-overload]  # stores of ours
+            found = zarrds.statistics(of, name).load()
+            parts = [pd.Series(values[i : i + 2]).astype("Float64") for i in (0, 2, 4)]
+            for each in ("min", "max", "mean"):
+                expected = [np.nan if pd.isna(v := getattr(part, each)()) else float(v) for part in parts]
+                np.testing.assert_array_equal(found[each], expected)
+            assert found["count"].values.tolist() == [part.count() for part in parts]
+            assert found["sum"].values.tolist() == [float(part.sum()) for part in parts]
+            assert found["known"].all()
+    assert set(zarrds.statistics(store).children) == set(columns)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pd.period_range("2000", periods=4, freq="M").array,
+        pd.Categorical(["a", "b"]),
+        pd.array(["a", None], dtype="string"),
+    ],
+)
+def test_those_of_what_is_made_of_other_elements(values: Any) -> None:
+    store = zarrds.MemoryStore()
+    zarrds.save(xr.Dataset({"c": ("x", values)}), store, statistics=True)
+    with pytest.raises(UnsupportedError, match="are of the stored elements") as caught:
+        zarrds.statistics(store, "c")
+    assert "zarrds.find" in str(caught.value)
+
+
 def test_a_part_of_a_dataset(path: Path) -> None:
     whole = zarrds.statistics(path, "t2m")
     ds = xr.open_dataset(path, engine="zarrds")

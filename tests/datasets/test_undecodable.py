@@ -112,6 +112,38 @@ def test_it_grows_as_numbers(tmp_path: Path) -> None:
         xr.testing.assert_identical(xr.open_dataset(path, engine="zarrds").load(), expected)
 
 
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize(
+    "attributes", [{"scale_factor": "0.1"}, {"add_offset": "x"}, {"scale_factor": "", "add_offset": 1.0, "units": "K"}]
+)
+def test_factors_that_are_no_numbers(attributes: dict[str, Any], zarr_format: Any, tmp_path: Path) -> None:
+    zarr = pytest.importorskip("zarr")
+    path = tmp_path / "x.zarr"
+    group = zarr.open_group(path, mode="w", zarr_format=zarr_format)
+    for name, attrs in (("odd", attributes), ("fine", {"scale_factor": 0.5})):
+        names = {"dimension_names": ["x"]} if zarr_format == 3 else {}
+        array = group.create_array(name, shape=(3,), dtype="i2", chunks=(2,), fill_value=None, **names)
+        array[:] = [1, 2, -1]
+        array.attrs.update(attrs if names else {**attrs, "_ARRAY_DIMENSIONS": ["x"]})
+    with pytest.warns(UserWarning, match="cannot be decoded.*'odd': .* is no number") as caught:
+        found = open_any(path)
+    assert len(caught) == 1
+    assert found.fine.values.tolist() == [0.5, 1.0, -0.5]
+    xr.testing.assert_identical(
+        found.odd, xr.DataArray(np.array([1, 2, -1], "i2"), dims="x", attrs=attributes, name="odd")
+    )
+    opened(path, mask_and_scale=False)
+    opened(path, decode_cf=False)
+    opened(path, mask_and_scale={"odd": False})
+    with pytest.warns(UserWarning, match="'odd'"):
+        assert zarrds.find(path, "fine > 0").fine.values.tolist() == [0.5, 1.0]
+    zarrds.save(found, tmp_path / "y.zarr", zarr_format=zarr_format)
+    xr.testing.assert_identical(opened(tmp_path / "y.zarr"), found)
+    zarrds.save(found, path, append_dim="x")
+    with pytest.warns(UserWarning, match="'odd'"):
+        xr.testing.assert_identical(open_any(path), xr.concat([found, found], "x"))
+
+
 def test_its_attributes_can_be_edited() -> None:
     store = MemoryStore()
     zarrds.save(numbers(FORTNIGHTS), store)

@@ -89,9 +89,10 @@ def _is_idle(name: str, value: Any, variable: xr.Variable) -> bool:
         return kind != "S" or not _is_text_encoding(value)
     if name in _NUMBERS:
         packing = {key: np.asarray(variable.attrs[key]) for key in _NUMBERS if variable.attrs.get(key) is not None}
-        is_none = all(number.size != 1 or number == _NOTHING[key] for key, number in packing.items())
-        number = packing[name]
-        return kind not in "iuf" or not (number.size == 1 and number.dtype.kind in "iuf") or is_none
+        # one that is no number keeps the variable from being decoded, also by the other
+        are_numbers = all(number.size == 1 and number.dtype.kind in "iuf" for number in packing.values())
+        is_none = are_numbers and all(number == _NOTHING[key] for key, number in packing.items())
+        return kind not in "iuf" or not are_numbers or is_none
     return not _can_mark(name, np.asarray(value), kind)
 
 

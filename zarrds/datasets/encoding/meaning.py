@@ -204,7 +204,9 @@ def _decoded(
     is_number = variable.dtype.kind in "iuf"
     is_counted = is_number and " since " in str(attributes.get("units", "")) and _is_time(stored)
     is_duration = is_number and stored.dtype.kind == "m" and "units" in attributes
-    packing = [key for key in _PACKING if attributes.get(key) is not None]
+    # what the store has left undecoded is so here, too
+    given = [key for key in _PACKING if attributes.get(key) is not None]
+    packing = [key for key in given if not _is_same(key, stored.attrs.get(key), attributes[key])]
     if packing:
         # text that should be a number says that something is wrong
         idle = {key for key, value in set_apart(variable, 3).items() if not isinstance(value, str)}

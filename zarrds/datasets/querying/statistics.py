@@ -12,10 +12,11 @@ import xarray as xr
 from xarray.backends import BackendArray
 
 from zarrds.codecs.base import AnyArray
+from zarrds.compat.lazy_layers import mapped_below
 from zarrds.compat.xarray_internals import indexed_by, lazily
 from zarrds.datasets.description.of_store import unknown_variable
 from zarrds.datasets.querying.opening import opened_dataset
-from zarrds.datasets.querying.stored import ChunkFacts, StoredChunks, stored_chunks
+from zarrds.datasets.querying.stored import ChunkFacts, StoredChunks, chunks_of_nullable, stored_chunks
 from zarrds.errors import UnsupportedError
 from zarrds.storage.protocol import Store
 
@@ -110,7 +111,7 @@ def statistics(
         if str(variable) not in names:
             raise unknown_variable(str(variable), list(names), _path_of(store))
         return _of_one(ds, names[str(variable)])
-    lazy = [name for name in ds.variables if stored_chunks(ds.variables[name]) is not None]
+    lazy = [name for name in ds.variables if _chunks_of(ds.variables[name]) is not None]
     return xr.DataTree.from_dict({str(name): _of_one(ds, name) for name in lazy})
 
 
@@ -118,12 +119,22 @@ def _path_of(store: object) -> str | None:
     return None if isinstance(store, xr.Dataset | xr.DataArray) else str(getattr(store, "path", store))
 
 
+def _chunks_of(variable: xr.Variable) -> StoredChunks | None:
+    return stored_chunks(variable) or chunks_of_nullable(variable)
+
+
 def _of_one(ds: xr.Dataset, name: Hashable) -> xr.Dataset:
     variable = ds.variables[name]
-    chunks = stored_chunks(variable)
+    chunks = _chunks_of(variable)
     if chunks is None and name in ds.xindexes and variable.ndim == 1:
         raise UnsupportedError(
             "the labels of an index are in memory", key=str(name), mend="Ask for the smallest and largest of them"
+        )
+    if chunks is None and mapped_below(variable) is not None:
+        raise UnsupportedError(
+            f"statistics are of the stored elements, of which the values of this variable are made: {variable.dtype}",
+            key=str(name),
+            mend="Ask for its values instead: zarrds.find and zarrds.aggregate, which read what statistics leave open",
         )
     if chunks is None:
         raise UnsupportedError(

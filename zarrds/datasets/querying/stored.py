@@ -17,9 +17,10 @@ from zarrds.codecs.base import AnyArray
 from zarrds.compat.lazy_layers import Layers, Positions, layers_of, mapped_below
 from zarrds.datasets.querying.blocks import range_edges, run_edges, spans
 from zarrds.datasets.reading.lazy import LazyArray, look_again
+from zarrds.labels.kinds.nullable import MASKED
 from zarrds.metadata.model import ArrayMetadata
 
-__all__ = ["ChunkFacts", "StoredChunks", "chunks_of_codes", "stored_chunks"]
+__all__ = ["ChunkFacts", "StoredChunks", "chunks_of_codes", "chunks_of_nullable", "stored_chunks"]
 
 # rows of statistics that are read for one query, at the most
 _MOST_ROWS = 2**24
@@ -357,6 +358,29 @@ def stored_chunks(variable: xr.Variable) -> StoredChunks | None:
     if layers is None or not isinstance(layers.array, LazyArray):
         return None
     return StoredChunks(layers.array, layers, rule_of(layers.array.stored.metadata), np.dtype(variable.dtype))
+
+
+class _Nullable(StoredChunks):
+    """The chunks of integers or booleans of which some are pandas' NA: what is stored for these is not counted."""
+
+    def facts(self) -> ChunkFacts:
+        """What is known of the chunks."""
+        rows, rule = self.rows, self.rule
+        known = rows["known"] == 1
+        if rule is None or not known.any() or not rule.markers:
+            return self._nothing()
+        count = np.where(known, rows["count"], -1)
+        return ChunkFacts(known, rows["min"], rows["max"], count, self._sizes() > rows["count"], self._sum(rows))
+
+
+def chunks_of_nullable(variable: xr.Variable) -> StoredChunks | None:
+    """The chunks that a variable of pandas' nullable integers or booleans reads; None of one that is in memory."""
+    dtype: Any = variable.dtype
+    below = None if isinstance(dtype, np.dtype) or not MASKED.fullmatch(dtype.name) else mapped_below(variable)
+    found = None if below is None else stored_chunks(below)
+    if found is None or found.dtype.kind not in "iu" or found.layers.functions:
+        return None
+    return _Nullable(found.lazy, found.layers, found.rule, found.dtype)
 
 
 class _Categories(StoredChunks):

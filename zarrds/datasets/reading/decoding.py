@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, get_args
 
+import numpy as np
 import xarray as xr
 
 from zarrds.compat.xarray_internals import CF_RELATED_DATA, decode_cf_variables, guard_decoders
@@ -18,8 +19,9 @@ __all__ = ["Decoded", "UndecodableError", "decode", "decode_all", "decoders_for"
 
 # attributes that name other variables, which xarray looks into
 _NAMES = ("coordinates", *CF_RELATED_DATA)
+_PACKING = frozenset({"scale_factor", "add_offset"})
 # what is left out of decoding a variable that cannot be decoded as it is, from little to all
-_Less: TypeAlias = Literal["names", "times", "times and names", "all"]
+_Less: TypeAlias = Literal["names", "times", "times and names", "packing and times", "packing, times and names", "all"]
 _LESS: tuple[_Less, ...] = get_args(_Less)
 
 
@@ -137,7 +139,10 @@ def decode_all(
     # xarray writes units into the attributes of bounds, also where it fails afterwards
     fresh = {name: variable.copy(deep=False) if name in beside else variable for name, variable in raw.items()}
     try:
-        return Decoded(*decode(fresh, attributes, decoders, store, group))
+        # what xarray only sees when elements are read
+        if not any(_packing_problem(name, variable, decoders) for name, variable in raw.items()):
+            return Decoded(*decode(fresh, attributes, decoders, store, group))
+        found = _undecodable_ones(raw, decoders)
     except MetadataError as error:
         if error.__cause__ is None:  # of the store, not of the decoders
             raise
@@ -147,7 +152,8 @@ def decode_all(
     problems = {name: problem for name, (_, problem) in found.items()}
     less = {name: _least(name, variable, decoders) for name, (variable, _) in found.items()}
     untimed = [name for name, what in less.items() if "times" in what]
-    joint = without_times(untimed, raw, decoders)
+    packed = [name for name, what in less.items() if "packing" in what]
+    joint = _without("mask_and_scale", packed, raw, without_times(untimed, raw, decoders), unless_said=True)
     kept = {name: variable.copy(deep=False) for name, variable in raw.items() if less.get(name) != "all"}
     kept |= {name: _without_names(kept[name]) for name, what in less.items() if "names" in what}
     variables, decoded_attributes, names = decode(kept, attributes, joint, store, group)
@@ -183,6 +189,8 @@ def _undecodable_ones(
 
 def _problem(name: Any, variable: xr.Variable, decoders: Mapping[str, Any]) -> str | None:
     """Why a variable cannot be decoded by itself; None if it can be."""
+    if (problem := _packing_problem(name, variable, decoders)) is not None:
+        return problem
     try:
         decode_cf_variables({name: variable.copy(deep=False)}, {}, **decoders)
     except ZarrdsError:
@@ -192,12 +200,31 @@ def _problem(name: Any, variable: xr.Variable, decoders: Mapping[str, Any]) -> s
     return None
 
 
+def _packing_problem(name: Any, variable: xr.Variable, decoders: Mapping[str, Any]) -> str | None:
+    """What is wrong with a factor or an offset of elements: it must be one number."""
+    if not _PACKING & variable.attrs.keys():
+        return None
+    asked = decoders.get("mask_and_scale")
+    if (asked.get(name) if isinstance(asked, Mapping) else asked) is False or decoders.get("decode_cf") is False:
+        return None
+    for key in sorted(_PACKING & variable.attrs.keys()):
+        try:
+            value = np.asarray(variable.attrs[key])
+        except (TypeError, ValueError):  # lists of lists of different lengths
+            return f"{key} is no number"
+        if value.dtype.kind not in "biuf" or value.size != 1:
+            return f"{key} is no number: {variable.attrs[key]!r:.40}"
+    return None
+
+
 def _least(name: Any, variable: xr.Variable, decoders: Mapping[str, Any]) -> _Less:
     """What to leave out of decoding a variable for the rest to succeed."""
     timeless = {**decoders, "decode_times": False, "decode_timedelta": False}
+    as_stored = {**timeless, "mask_and_scale": False}
     for what in _LESS[:-1]:
         plain = _without_names(variable) if "names" in what else variable
-        if _problem(name, plain, timeless if "times" in what else decoders) is None:
+        others = as_stored if "packing" in what else timeless if "times" in what else decoders
+        if _problem(name, plain, others) is None:
             return what
     return "all"
 
@@ -215,13 +242,24 @@ def without_times(
     names: Collection[Any], raw: Mapping[Any, xr.Variable], decoders: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Decoders that leave times, of some variables, the numbers that they are stored as."""
-    changed = dict(decoders)
-    for key in ("decode_times", "decode_timedelta"):
-        given = decoders.get(key, key == "decode_times" or None)
-        if given is not False and names:
-            each = given if isinstance(given, Mapping) else dict.fromkeys(raw, given)
-            changed[key] = {**each, **dict.fromkeys(names, False)}
-    return changed
+    timed = _without("decode_times", names, raw, decoders, unless_said=True)
+    return _without("decode_timedelta", names, raw, timed, unless_said=None)
+
+
+def _without(
+    key: str,
+    names: Collection[Any],
+    raw: Mapping[Any, xr.Variable],
+    decoders: Mapping[str, Any],
+    *,
+    unless_said: bool | None,
+) -> dict[str, Any]:
+    """Decoders of which one is switched off for some of the variables."""
+    given = decoders.get(key, unless_said)
+    if given is False or not names:
+        return dict(decoders)
+    each = given if isinstance(given, Mapping) else dict.fromkeys(raw, given)
+    return {**decoders, key: {**each, **dict.fromkeys(names, False)}}
 
 
 def decode(

@@ -36,7 +36,9 @@ __all__ = ["with_room"]
 _MARKERS = ("_FillValue", "missing_value")
 _PACKING = ("scale_factor", "add_offset", "units", "_Unsigned")
 _BLOCK = 2**22  # elements that are looked at together
-_MAX_CANDIDATES = 1000
+_MAX_CANDIDATES = 2**16
+# bytes of stored elements (of text as objects: their pointers) that are looked through for a value that none of them is
+_MAX_SEARCHED = {"text": 2**28, "numbers": 2**32}
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +129,10 @@ def _made(
     data_type = metadata.data_type
     is_marked = "missing" in described or any(there.encoding.get(key) is not None for key in _MARKERS)
     if data_type.name == "string" or data_type.dtype.kind == "U":
-        return None if is_marked or is_label else _text(variable, there, metadata, described)
+        return None if is_marked or is_label else _text(name, variable, there, metadata, described)
     if data_type.dtype.kind == "S" or data_type.name in ("bytes", "variable_length_bytes"):
         is_plain = not described and not is_marked and not is_label and "_Encoding" not in there.encoding
-        return _bytes(variable, there, metadata) if is_plain else None
+        return _bytes(name, variable, there, metadata) if is_plain else None
     if data_type.dtype.kind not in "iub" or any(key in there.encoding for key in _PACKING):
         return None
     if MASKED.fullmatch(str(described.get("dtype"))) and described["dtype"] != "boolean":
@@ -141,14 +143,15 @@ def _made(
 
 
 def _text(
-    variable: xr.Variable, there: xr.Variable, metadata: ArrayMetadata, described: Mapping[str, JSON]
+    name: str, variable: xr.Variable, there: xr.Variable, metadata: ArrayMetadata, described: Mapping[str, JSON]
 ) -> _Made | None:
     """Text of which some is missing, for an array of which none was."""
     values = np.asarray(variable.values, dtype=object).reshape(-1)
     missing = is_missing(values)
     if not missing.any() or pd.api.types.infer_dtype(values[~missing], skipna=False) not in ("string", "empty"):
         return None
-    mark = _free(itertools.chain(["<NA>"], (f"<NA {n}>" for n in itertools.count(1))), values[~missing], there)
+    candidates = itertools.chain(["<NA>"], (f"<NA {n}>" for n in itertools.count(1)))
+    mark = _free_text(name, candidates, values[~missing], there)
     noted = dict(described) or {"dtype": "object"}
     what = missing_name(values[missing])
     if noted["dtype"] in ("object", "StringDType") and what != "nan":
@@ -160,7 +163,7 @@ def _text(
     return _Made(with_note(marked, PANDAS, noted), there, noted)
 
 
-def _bytes(variable: xr.Variable, there: xr.Variable, metadata: ArrayMetadata) -> _Made | None:
+def _bytes(name: str, variable: xr.Variable, there: xr.Variable, metadata: ArrayMetadata) -> _Made | None:
     """Bytes of which some are missing, for an array of which none was."""
     if variable.dtype.kind != "O":
         return None
@@ -169,7 +172,7 @@ def _bytes(variable: xr.Variable, there: xr.Variable, metadata: ArrayMetadata) -
     if not missing.any() or pd.api.types.infer_dtype(values[~missing], skipna=False) not in ("bytes", "empty"):
         return None
     candidates = (f"<NA{n or ''}>".encode() for n in itertools.count())
-    mark = _free(candidates, values[~missing], there)
+    mark = _free_text(name, candidates, values[~missing], there)
     noted = {"dtype": "objects[bytes]", "missing": mark.decode(), "na": missing_name(values[missing])}
     return _Made(with_note(metadata, PANDAS, noted), there, noted)
 
@@ -192,7 +195,7 @@ def _nullable(name: str, variable: xr.Variable, there: xr.Variable, metadata: Ar
     may_grow = bool(missing.size) or not isinstance(variable.dtype, np.dtype)
     if dtype is None or not may_grow or (dtype == stored.newbyteorder("=") and not missing.size):
         return None
-    mark = _free(_edge(dtype), present, there)
+    dtype, mark = _free_integer(name, dtype, present, there)
     noted = {"dtype": dtype.name.replace("int", "Int").replace("uI", "UI"), "missing": mark}
     if variable.dtype == object:
         noted = {"dtype": "objects[integer]", "missing": mark, "na": missing_name(missing)}
@@ -211,7 +214,8 @@ def _larger(
     dtype = _that_holds(present, stored)
     if dtype is None or (dtype == stored and not (present == mark).any()):
         return None
-    new = _free(_edge(dtype), present, there)
+    check_rewritable(name, there.size * dtype.itemsize)
+    dtype, new = _free_integer(name, dtype, present, there)
     noted = {**described, "dtype": dtype.name.replace("int", "Int").replace("uI", "UI"), "missing": new}
     return _in_elements(name, dtype, new, mark, there, metadata, noted)
 
@@ -250,19 +254,76 @@ def _that_holds(present: np.ndarray[Any, Any], stored: np.dtype[Any]) -> np.dtyp
     return common if common.kind in "iu" else None
 
 
-def _edge(dtype: np.dtype[Any]) -> Iterable[int]:
+def _edge(dtype: np.dtype[Any]) -> range:
     """Integers from the edge of their range on."""
     limits = np.iinfo(dtype)
-    return range(int(limits.min), int(limits.max)) if dtype.kind == "i" else range(int(limits.max), -1, -1)
+    if dtype.kind == "i":
+        return range(int(limits.min), min(int(limits.max) + 1, int(limits.min) + _MAX_CANDIDATES))
+    return range(int(limits.max), max(-1, int(limits.max) - _MAX_CANDIDATES), -1)
 
 
-def _free(candidates: Iterable[Any], new: np.ndarray[Any, Any], there: xr.Variable) -> Any:
-    """A value that is neither among new nor among stored ones."""
-    used = set(new.tolist())
-    for candidate in itertools.islice(candidates, _MAX_CANDIDATES):
-        if candidate not in used and not any((block == candidate).any() for block in _blocks(there)):
-            return candidate
-    raise EncodingError("no value is left to stand for what is missing", mend="Save the variable anew")
+def _free_integer(
+    name: str, dtype: np.dtype[Any], new: np.ndarray[Any, Any], there: xr.Variable
+) -> tuple[np.dtype[Any], int]:
+    """An integer that is neither among new nor among stored ones, of a dtype, or of a wider one if it has none."""
+    wider = [np.dtype(f"{dtype.kind}{size}") for size in (2, 4, 8) if size > dtype.itemsize]
+    limits = np.iinfo(there.dtype)
+    among_new = set(new.tolist())
+    for each in (dtype, *wider):
+        if each != there.dtype.newbyteorder("="):
+            check_rewritable(name, there.size * each.itemsize)
+        free = [value for value in _edge(each) if value not in among_new]
+        inside = [value for value in free if limits.min <= value <= limits.max]
+        if free and free[0] not in inside[:1]:
+            return each, free[0]
+        if inside:
+            taken = _integers_taken(name, min(inside), max(inside), there)
+            if (found := next((value for value in free if value not in taken), None)) is not None:
+                return each, found
+    raise _nothing_left(name)
+
+
+def _integers_taken(name: str, low: int, high: int, there: xr.Variable) -> set[int]:
+    """Which of the integers from `low` to `high`, that the stored dtype holds, are stored."""
+    _check_searchable(name, there, "numbers")
+    taken = np.zeros(high - low + 1, bool)
+    for block in _blocks(there):
+        near = block[(block >= low) & (block <= high)]
+        taken[(near if near.dtype.itemsize == 8 else near.astype(np.int64)) - low] = True
+        if taken.all():
+            break
+    return {low + int(n) for n in np.flatnonzero(taken)}
+
+
+def _free_text(name: str, candidates: Iterable[Any], new: np.ndarray[Any, Any], there: xr.Variable) -> Any:
+    """Text, or bytes, that is neither among new nor among stored ones."""
+    _check_searchable(name, there, "text")
+    among_new = set(new.tolist())
+    wanted = [text for text in itertools.islice(candidates, 1000) if text not in among_new]
+    left = set(wanted)
+    for block in _blocks(there):
+        left.difference_update(block.reshape(-1).tolist())
+    if not left:
+        raise _nothing_left(name)
+    return next(text for text in wanted if text in left)
+
+
+def _nothing_left(name: str) -> EncodingError:
+    return EncodingError(
+        f"no value is left to stand for what is missing in variable {name!r}", key=name, mend="Save the variable anew"
+    )
+
+
+def _check_searchable(name: str, there: xr.Variable, kind: str) -> None:
+    """Check that so much of an array may be read to find a value that stands for what is missing."""
+    if there.nbytes > _MAX_SEARCHED[kind]:
+        raise EncodingError(
+            f"variable {name!r} has no value for what is missing, and is too large to be looked through for a free one",
+            key=name,
+            expected=f"at most {_MAX_SEARCHED[kind]} bytes",
+            found=there.nbytes,
+            mend="Fill what is missing, or save the variable anew with what is missing in it",
+        )
 
 
 def _blocks(variable: xr.Variable) -> Iterator[np.ndarray[Any, Any]]:

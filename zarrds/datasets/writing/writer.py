@@ -117,7 +117,9 @@ def save(
     region : mapping or "auto", optional
         Write into a part of the variables that exist: for each dimension a slice of integers, or ``"auto"``, which
         finds where the labels of the dataset stand in the store. Coordinates that come along, and variables that say
-        the same as coordinates do (``sample_id``, ``variant_position``), must be those stored there.
+        the same as coordinates do (``sample_id``, ``variant_position``), must be those stored there. Text that is
+        longer than the stored one, times finer than their units, nullable integers that are larger and what is missing
+        where nothing was may take that the whole array is read and written anew, up to 256 MiB, in one commit.
     on_overlap : {"error", "replace", "skip", "append"}
         What happens to labels along `append_dim` that are stored already: an error, or their data is written over
         the stored data, or it is left out; with these two, the same append may be run again. ``"append"`` stores them

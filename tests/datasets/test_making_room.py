@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import zarrds
 from tests.datasets.samples import Format, files, load
 from zarrds import MemoryStore
-from zarrds.datasets.writing import making_room
+from zarrds.datasets.writing import free_values
 from zarrds.errors import ConflictError, EncodingError, ZarrdsError
 
 TEXT = np.dtypes.StringDType
@@ -316,7 +316,7 @@ def test_all_values_are_taken(stored: Any, new: Any, dtype: str, zarr_format: Fo
 
 
 def test_no_value_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zarrds.datasets.writing.making_room._MAX_CANDIDATES", 2)
+    monkeypatch.setattr("zarrds.datasets.writing.free_values._MAX_CANDIDATES", 2)
     store = MemoryStore()
     zarrds.save(column(np.array([2**64 - 1, 2**64 - 2], "u8")), store)
     with pytest.raises(EncodingError, match=r"no value is left.*'c'") as caught:
@@ -328,8 +328,8 @@ def test_no_value_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_too_large_to_be_looked_through(path: Path, stored: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     zarrds.save(column(stored), path)
     before = files(path)
-    monkeypatch.setattr("zarrds.datasets.writing.making_room._MAX_SEARCHED", {"text": 1, "numbers": 1})
-    monkeypatch.setattr("zarrds.datasets.writing.making_room._blocks", None)  # nothing is read
+    monkeypatch.setattr("zarrds.datasets.writing.free_values._MAX_SEARCHED", {"text": 1, "numbers": 1})
+    monkeypatch.setattr("zarrds.datasets.writing.free_values._blocks", None)  # nothing is read
     new = np.array([None], object) if stored.dtype.kind != "i" else pd.array([None], dtype="Int64")
     with pytest.raises(EncodingError, match="'c' has no value for what is missing, and is too large") as caught:
         zarrds.save(column(new, 1), path, region="auto")
@@ -348,8 +348,8 @@ def test_what_is_stored_is_looked_through_once(path: Path, stored: Any, monkeypa
         looked.append(variable.size)
         yield from original(variable)
 
-    original = making_room._blocks
-    monkeypatch.setattr(making_room, "_blocks", counted)
+    original = free_values._blocks
+    monkeypatch.setattr(free_values, "_blocks", counted)
     new = np.array([None], object) if stored.dtype == object else pd.array([None], dtype="Int16")
     zarrds.save(column(new, 2**12), path, append_dim="x")
     assert looked == [2**12]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,10 +20,10 @@ from zarrds.compat.xarray_internals import is_chunked
 from zarrds.datasets.encoding.attributes import take_fill_value
 from zarrds.datasets.encoding.dataset import stored_name
 from zarrds.datasets.reading.notes import PANDAS
+from zarrds.datasets.writing.free_values import free_integer, free_text
 from zarrds.datasets.writing.growing import check_rewritable, of_dtype
 from zarrds.datasets.writing.kind_stored import in_the_kind_stored, is_nullable_integer
 from zarrds.datasets.writing.stored import StoredGroup
-from zarrds.errors import EncodingError
 from zarrds.labels.kinds.nullable import MASKED
 from zarrds.labels.kinds.objects import missing_name
 from zarrds.labels.kinds.plain import is_missing
@@ -35,10 +35,6 @@ __all__ = ["with_room"]
 
 _MARKERS = ("_FillValue", "missing_value")
 _PACKING = ("scale_factor", "add_offset", "units", "_Unsigned")
-_BLOCK = 2**22  # elements that are looked at together
-_MAX_CANDIDATES = 2**16
-# bytes of stored elements (of text as objects: their pointers) that are looked through for a value that none of them is
-_MAX_SEARCHED = {"text": 2**28, "numbers": 2**32}
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +147,7 @@ def _text(
     if not missing.any() or pd.api.types.infer_dtype(values[~missing], skipna=False) not in ("string", "empty"):
         return None
     candidates = itertools.chain(["<NA>"], (f"<NA {n}>" for n in itertools.count(1)))
-    mark = _free_text(name, candidates, values[~missing], there)
+    mark = free_text(name, candidates, values[~missing], there)
     noted = dict(described) or {"dtype": "object"}
     what = missing_name(values[missing])
     if noted["dtype"] in ("object", "StringDType") and what != "nan":
@@ -172,7 +168,7 @@ def _bytes(name: str, variable: xr.Variable, there: xr.Variable, metadata: Array
     if not missing.any() or pd.api.types.infer_dtype(values[~missing], skipna=False) not in ("bytes", "empty"):
         return None
     candidates = (f"<NA{n or ''}>".encode() for n in itertools.count())
-    mark = _free_text(name, candidates, values[~missing], there)
+    mark = free_text(name, candidates, values[~missing], there)
     noted = {"dtype": "objects[bytes]", "missing": mark.decode(), "na": missing_name(values[missing])}
     return _Made(with_note(metadata, PANDAS, noted), there, noted)
 
@@ -195,7 +191,7 @@ def _nullable(name: str, variable: xr.Variable, there: xr.Variable, metadata: Ar
     may_grow = bool(missing.size) or not isinstance(variable.dtype, np.dtype)
     if dtype is None or not may_grow or (dtype == stored.newbyteorder("=") and not missing.size):
         return None
-    dtype, mark = _free_integer(name, dtype, present, there)
+    dtype, mark = free_integer(name, dtype, present, there)
     noted = {"dtype": dtype.name.replace("int", "Int").replace("uI", "UI"), "missing": mark}
     if variable.dtype == object:
         noted = {"dtype": "objects[integer]", "missing": mark, "na": missing_name(missing)}
@@ -215,7 +211,7 @@ def _larger(
     if dtype is None or (dtype == stored and not (present == mark).any()):
         return None
     check_rewritable(name, there.size * dtype.itemsize)
-    dtype, new = _free_integer(name, dtype, present, there)
+    dtype, new = free_integer(name, dtype, present, there)
     noted = {**described, "dtype": dtype.name.replace("int", "Int").replace("uI", "UI"), "missing": new}
     return _in_elements(name, dtype, new, mark, there, metadata, noted)
 
@@ -252,88 +248,6 @@ def _that_holds(present: np.ndarray[Any, Any], stored: np.dtype[Any]) -> np.dtyp
         return native
     common = np.promote_types(native, present.dtype)
     return common if common.kind in "iu" else None
-
-
-def _edge(dtype: np.dtype[Any]) -> range:
-    """Integers from the edge of their range on."""
-    limits = np.iinfo(dtype)
-    if dtype.kind == "i":
-        return range(int(limits.min), min(int(limits.max) + 1, int(limits.min) + _MAX_CANDIDATES))
-    return range(int(limits.max), max(-1, int(limits.max) - _MAX_CANDIDATES), -1)
-
-
-def _free_integer(
-    name: str, dtype: np.dtype[Any], new: np.ndarray[Any, Any], there: xr.Variable
-) -> tuple[np.dtype[Any], int]:
-    """An integer that is neither among new nor among stored ones, of a dtype, or of a wider one if it has none."""
-    wider = [np.dtype(f"{dtype.kind}{size}") for size in (2, 4, 8) if size > dtype.itemsize]
-    limits = np.iinfo(there.dtype)
-    among_new = set(new.tolist())
-    for each in (dtype, *wider):
-        if each != there.dtype.newbyteorder("="):
-            check_rewritable(name, there.size * each.itemsize)
-        free = [value for value in _edge(each) if value not in among_new]
-        inside = [value for value in free if limits.min <= value <= limits.max]
-        if free and free[0] not in inside[:1]:
-            return each, free[0]
-        if inside:
-            taken = _integers_taken(name, min(inside), max(inside), there)
-            if (found := next((value for value in free if value not in taken), None)) is not None:
-                return each, found
-    raise _nothing_left(name)
-
-
-def _integers_taken(name: str, low: int, high: int, there: xr.Variable) -> set[int]:
-    """Which of the integers from `low` to `high`, that the stored dtype holds, are stored."""
-    _check_searchable(name, there, "numbers")
-    taken = np.zeros(high - low + 1, bool)
-    for block in _blocks(there):
-        near = block[(block >= low) & (block <= high)]
-        taken[(near if near.dtype.itemsize == 8 else near.astype(np.int64)) - low] = True
-        if taken.all():
-            break
-    return {low + int(n) for n in np.flatnonzero(taken)}
-
-
-def _free_text(name: str, candidates: Iterable[Any], new: np.ndarray[Any, Any], there: xr.Variable) -> Any:
-    """Text, or bytes, that is neither among new nor among stored ones."""
-    _check_searchable(name, there, "text")
-    among_new = set(new.tolist())
-    wanted = [text for text in itertools.islice(candidates, 1000) if text not in among_new]
-    left = set(wanted)
-    for block in _blocks(there):
-        left.difference_update(block.reshape(-1).tolist())
-    if not left:
-        raise _nothing_left(name)
-    return next(text for text in wanted if text in left)
-
-
-def _nothing_left(name: str) -> EncodingError:
-    return EncodingError(
-        f"no value is left to stand for what is missing in variable {name!r}", key=name, mend="Save the variable anew"
-    )
-
-
-def _check_searchable(name: str, there: xr.Variable, kind: str) -> None:
-    """Check that so much of an array may be read to find a value that stands for what is missing."""
-    if there.nbytes > _MAX_SEARCHED[kind]:
-        raise EncodingError(
-            f"variable {name!r} has no value for what is missing, and is too large to be looked through for a free one",
-            key=name,
-            expected=f"at most {_MAX_SEARCHED[kind]} bytes",
-            found=there.nbytes,
-            mend="Fill what is missing, or save the variable anew with what is missing in it",
-        )
-
-
-def _blocks(variable: xr.Variable) -> Iterator[np.ndarray[Any, Any]]:
-    """The elements of a variable, some rows at a time."""
-    if not variable.ndim:
-        yield np.asarray(variable.values)
-        return
-    rows = max(_BLOCK // max(variable[:1].size, 1), 1)
-    for start in range(0, variable.shape[0], rows):
-        yield np.asarray(variable[start : start + rows].values)
 
 
 def _in_elements(

@@ -218,7 +218,7 @@ def test_codecs_as_objects_of_other_libraries() -> None:
         build_pipeline([BYTES, codec], (4,), data_type("<i4"))
 
 
-@pytest.mark.parametrize("written", [3, None, "zstd", [], 1.5], ids=repr)
+@pytest.mark.parametrize("written", [3, None, [], 1.5], ids=repr)
 def test_what_is_no_codec(written: Any) -> None:
     with pytest.raises(EncodingError, match="not a codec"):
         parse_codec(written)

@@ -16,6 +16,7 @@ from zarrds.metadata.belonging import check_case
 from zarrds.metadata.documents import locked, parents_of
 from zarrds.metadata.model import Node, ZarrFormat
 from zarrds.metadata.written import documents_of_change
+from zarrds.storage.held import HeldChanges
 from zarrds.storage.memory import MemoryStore
 from zarrds.storage.overlay import Overlay
 from zarrds.storage.protocol import DELETED, Store
@@ -174,6 +175,8 @@ class Transaction:
         if growth is not None and has_trait(store, GrowingStore) and store.apply_growth(self.changes, growth):
             return
         if check is not None:
+            if isinstance(self.changes, HeldChanges):
+                self.changes.written()  # first: it takes its time
             check()
         self.store.apply_changes(self.changes)
 

@@ -26,12 +26,14 @@ from zarrds.threads import repeated
 
 __all__ = [
     "DOORS",
+    "MADE",
     "MARKER",
     "MAX_MARKER",
     "OLD",
     "Commit",
     "Commits",
     "Signs",
+    "is_certain",
     "is_door",
     "is_key",
     "is_own",
@@ -47,6 +49,7 @@ DOORS = frozenset({".zarray", ".zattrs", ".zgroup", ".zmetadata", "zarr.json"})
 MARKER = f".commit{PARTIAL}"
 _SIGNS = f".alive{PARTIAL}"  # in a staged folder: set anew now and then while it is put in place
 OLD = "old"  # in a staged folder: a JSON list of the keys that a publish removes
+MADE = "made"  # in the folder of a commit that another has finished: its writer can still tell that it was made
 _FOLDER = re.compile(rf"\.[0-9a-f]+{re.escape(PARTIAL)}\Z")
 
 MAX_MARKER = 1 << 22  # bytes of a marker, and of a sign of life
@@ -82,15 +85,20 @@ class Commit:
         One after the other: the part of the folder, and how many objects it holds.
     owner : str
         The process that began.
+    is_claimed : bool
+        Whether it is made. Else its writer has still to see that its plan holds, and whoever takes it for dead calls
+        it off.
     """
 
     folder: str
     steps: tuple[tuple[str, int], ...]
     owner: str = field(default_factory=lambda: _process)
+    is_claimed: bool = True
 
     def dump(self) -> bytes:
         """The marker's value."""
-        return json.dumps({"owner": self.owner, "folder": self.folder, "steps": self.steps}).encode()
+        found = {"owner": self.owner, "folder": self.folder, "steps": self.steps, "claimed": self.is_claimed}
+        return json.dumps(found).encode()
 
     @classmethod
     def load(cls, text: bytes) -> Commit | Growing | None:
@@ -113,7 +121,10 @@ class Commit:
             steps.append((check_key(part), count))
         if not is_staged(found["folder"]):
             raise ValueError(f"folder is {found['folder']!r}")
-        return cls(found["folder"], tuple(steps), str(found["owner"]))
+        is_claimed = found.get("claimed", True)  # as those of earlier versions, which say nothing of it
+        if not isinstance(is_claimed, bool):
+            raise TypeError(f"claimed is {is_claimed!r:.80}")
+        return cls(found["folder"], tuple(steps), str(found["owner"]), is_claimed)
 
 
 class Commits:
@@ -154,7 +165,8 @@ class Commits:
 
     def begin(self, commit: Commit, old: Sequence[str] = ()) -> None:
         """Commit: from now on, what is staged will be put in place, and the `old` keys will be removed."""
-        if isinstance(self.current(), Growing):
+        found = self.current()
+        if found is not None and not is_certain(found):
             raise _needs_conditions()
         self._objects.write(f"{self._base}{commit.folder}/{OLD}", json.dumps(old).encode())
         self._objects.write(self._base + MARKER, commit.dump())
@@ -188,14 +200,18 @@ class Commits:
         """What gives signs of life for a commit."""
         return Signs(self._objects, f"{self._base}{commit.folder}/{_SIGNS}")
 
-    def finish(self, commit: Commit | Growing) -> None:
-        """Put all in place that a commit names, remove what is to go, and last the marker."""
-        if isinstance(commit, Growing):
+    def take_over(self, commit: Commit | Growing) -> None:
+        """Finish what a dead writer had begun."""
+        if not isinstance(commit, Commit) or not commit.is_claimed:
             raise _needs_conditions()
+        self.finish(commit)
+
+    def finish(self, commit: Commit) -> None:
+        """Put all in place that a commit names, remove what is to go, and last the marker."""
         folder = self._base + commit.folder
         signs = self.signs_of(commit)
         try:
-            names = list(self._objects.find(folder))
+            names = [name for name in self._objects.find(folder) if name != f"{folder}/{MADE}"]
             for step in commit.steps:
                 self._put_in_place(folder, *step, signs, names)
         except FileNotFoundError as exc:
@@ -217,11 +233,15 @@ class Commits:
             self._remove(list(self._objects.find(prefix)), signs)
             self._objects.remove_folder(prefix)
         # the marker first: without it, nobody looks for what it names
-        if self.current() == commit:
-            self._objects.remove(self._base + MARKER)
+        self.remove_marker(commit)
         with suppress(StoreIOError):
             self._objects.remove_all([*names, *signs.given])  # and no sign more
             self._objects.remove_folder(folder)
+
+    def remove_marker(self, commit: Commit | Growing) -> None:
+        """Remove the marker, if it is still that of a commit."""
+        if self.current() == commit:
+            self._objects.remove(self._base + MARKER)
 
     def _put_in_place(self, folder: str, part: str, count: int, signs: Signs, names: Sequence[str]) -> None:
         source = f"{folder}/{part}/"
@@ -281,6 +301,11 @@ def _needs_conditions() -> StoreIOError:
         mend="Open the store for writing where obstore reaches it: install 'zarrds[remote]', and pass no option that "
         "only s3fs, gcsfs or adlfs has",
     )
+
+
+def is_certain(commit: Commit | Growing) -> bool:
+    """Whether what a marker names is made, so that anybody can put it in place."""
+    return isinstance(commit, Commit) and commit.is_claimed
 
 
 def process_id() -> str:

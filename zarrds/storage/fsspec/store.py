@@ -11,7 +11,18 @@ from hashlib import sha256
 from typing import Any, Self
 
 from zarrds.errors import InvalidKeyError, StoreExistsError, StoreIOError, ZarrdsError, locating
-from zarrds.storage.fsspec.commits import DOORS, MARKER, Commit, Commits, is_door, is_key, is_own, is_staged, new_folder
+from zarrds.storage.fsspec.commits import (
+    DOORS,
+    MARKER,
+    Commit,
+    Commits,
+    is_certain,
+    is_door,
+    is_key,
+    is_own,
+    is_staged,
+    new_folder,
+)
 from zarrds.storage.fsspec.objects import Objects, age_of, identity_of
 from zarrds.storage.growing import Growing
 from zarrds.storage.local.changes import deleted_keys, is_step
@@ -338,7 +349,7 @@ class RemoteStore:
                 if commit is None:
                     return
                 try:
-                    self._commits.finish(commit)
+                    self._commits.take_over(commit)
                 except ZarrdsError as exc:
                     raise StoreIOError(
                         "changes that a dead writer had begun cannot be finished",
@@ -348,7 +359,7 @@ class RemoteStore:
 
     def _can_finish(self, commit: Commit | Growing) -> bool:
         """Whether what another had begun is to be waited for and finished here: else readers see it as it is."""
-        return isinstance(commit, Commit)
+        return is_certain(commit)
 
     def clean(self, *, repair: bool = False) -> list[str]:
         """Remove what was staged and not touched for a day; see `Store.clean`.

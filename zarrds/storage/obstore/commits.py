@@ -6,18 +6,20 @@ import errno
 import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
-from zarrds.errors import ConflictError, StoreIOError
-from zarrds.storage.fsspec.commits import MARKER, MAX_MARKER, OLD, Commit, Commits
+from zarrds.errors import ConflictError, StoreIOError, ZarrdsError
+from zarrds.storage.fsspec.commits import MADE, MARKER, MAX_MARKER, OLD, Commit, Commits, new_folder
 from zarrds.storage.growing import Growing, is_signed, new_write, signed
 from zarrds.storage.obstore.objects import Found, ObstoreObjects, Version, version_of
 from zarrds.storage.protocol import ValueChangedError
 from zarrds.threads import side_by_side
 
-__all__ = ["ConditionalCommits", "claimed", "conflict", "is_same_version"]
+__all__ = ["UNKNOWN", "ConditionalCommits", "claimed", "conflict", "is_same_version"]
 
 _ATTEMPTS = 5
+UNKNOWN = "Whether it was committed is found out by who writes to the store next: look before you go on"
 
 
 class ConditionalCommits(Commits):
@@ -44,16 +46,60 @@ class ConditionalCommits(Commits):
             return
         if old:
             objects.write(f"{self._base}{commit.folder}/{OLD}", json.dumps(old).encode())
-        # nothing is visible before the second look: who takes the marker for a dead writer's waits for seconds
-        self.put_marker(commit)
+        # what is planned is made by the second put of the marker only, when the root is seen, and claimed, to be as it
+        # was: until then others call it off, which refuses that put
+        marker = self._base + MARKER
+        version = self.put_marker(replace(commit, is_claimed=False))
+        is_asked = False
         try:
             self._check()
-        except BaseException:
-            objects.remove(self._base + MARKER)
-            raise
+            is_asked = True
+            try:
+                objects.put_if(marker, commit.dump(), version)
+            except ValueChangedError:
+                raise conflict() from None
+        except BaseException as error:
+            try:
+                is_made = not self._void(version) and (self.current() == commit or self.was_finished(commit))
+            except ZarrdsError:
+                is_made = False
+                if is_asked and isinstance(error, ZarrdsError):
+                    error.mend = UNKNOWN
+            if not (is_made and isinstance(error, ZarrdsError)):  # the answer may be lost
+                raise
 
-    def put_marker(self, commit: Commit | Growing) -> None:
-        """Put the marker, if there is none, or one that says nothing.
+    def was_finished(self, commit: Commit | Growing) -> bool:
+        """Whether another has finished a commit that was made."""
+        objects: Any = self._objects
+        return objects.info(f"{self._base}{commit.folder}/{MADE}") is not None
+
+    def remove_marker(self, commit: Commit | Growing) -> None:
+        """Remove the marker, if it is still that of a commit."""
+        objects: Any = self._objects
+        if not isinstance(objects, ObstoreObjects):
+            super().remove_marker(commit)
+            return
+        found = objects.find_one(self._base + MARKER, limit=MAX_MARKER)
+        if found is not None and self._parsed(bytes(found.data)) == commit:
+            self._void(version_of(found.info))
+
+    def _void(self, version: Version) -> bool:
+        """Replace the marker of that version by one that means nothing, and remove it; False if it was changed.
+
+        A removal knows no condition. Others wait for the one that means nothing as for any, from when it was put, so
+        that only who is stopped between both for as long as the dead are waited for removes another's.
+        """
+        objects: Any = self._objects
+        try:
+            objects.put_if(self._base + MARKER, Commit(new_folder(), (), is_claimed=False).dump(), version)
+        except ValueChangedError:
+            return False
+        with suppress(ZarrdsError):
+            objects.remove(self._base + MARKER)
+        return True
+
+    def put_marker(self, commit: Commit | Growing) -> Version:
+        """Put the marker, if there is none, or one that says nothing; return its version.
 
         Raises
         ------
@@ -64,21 +110,33 @@ class ConditionalCommits(Commits):
         marker, value = self._base + MARKER, commit.dump()
         try:
             try:
-                objects.put_if(marker, value, None)
+                version: Version = objects.put_if(marker, value, None)
             except ValueChangedError:
                 found = objects.find_one(marker, limit=MAX_MARKER)
                 if found is None or self._parsed(bytes(found.data)) is not None:
                     raise
                 # it says nothing, and must not keep all out for ever
-                objects.put_if(marker, value, version_of(found.info))
+                version = objects.put_if(marker, value, version_of(found.info))
         except ValueChangedError:
             raise conflict() from None
+        return version
 
-    def finish(self, commit: Commit | Growing) -> None:
-        """Finish what was begun; one that is made by the put of the root's document only if it was made."""
+    def take_over(self, commit: Commit | Growing) -> None:
+        """Finish what a dead writer had begun, if it was made; else see to it that it cannot be made any more."""
         objects: Any = self._objects
-        if not isinstance(commit, Growing) or not isinstance(objects, ObstoreObjects):
-            super().finish(commit)
+        if not isinstance(objects, ObstoreObjects):
+            super().take_over(commit)
+            return
+        if isinstance(commit, Commit):
+            if commit.is_claimed:
+                self._tell(commit)
+                self.finish(commit)
+                return
+            try:
+                self.remove_marker(commit)  # its folder is its writer's, or of the daily sweep
+            except StoreIOError as error:
+                if error.errno != errno.EACCES:
+                    raise
             return
         try:
             is_made = self.is_made(commit)
@@ -101,10 +159,15 @@ class ConditionalCommits(Commits):
                 if other
             }
             self.put_documents(commit, versions)
-        if self.current() == commit:
-            objects.remove(self._base + MARKER)
+            self._tell(commit)
+        self.remove_marker(commit)
         with suppress(StoreIOError):
-            objects.remove_below(self._base + commit.folder)
+            folder = self._base + commit.folder
+            objects.remove_all([name for name in objects.find(folder) if name != f"{folder}/{MADE}"])
+
+    def _tell(self, commit: Commit | Growing) -> None:
+        """Leave for its writer, which may go on, that a commit was made; the daily sweep removes it."""
+        self._objects.write(f"{self._base}{commit.folder}/{MADE}", b"")
 
     def is_made(self, commit: Growing) -> bool:
         """Whether a commit was made; if not, it cannot be made any more afterwards, for the root is claimed."""

@@ -11,7 +11,17 @@ from contextlib import AbstractContextManager
 from typing import Any, Self, cast
 
 from zarrds.errors import StoreIOError, ZarrdsError, locating
-from zarrds.storage.fsspec.commits import DOORS, MAX_MARKER, Commit, Commits, is_door, is_key, new_folder, process_id
+from zarrds.storage.fsspec.commits import (
+    DOORS,
+    MAX_MARKER,
+    Commit,
+    Commits,
+    is_certain,
+    is_door,
+    is_key,
+    new_folder,
+    process_id,
+)
 from zarrds.storage.fsspec.objects import identity_of
 from zarrds.storage.fsspec.store import RemoteStore
 from zarrds.storage.growing import Growing, new_write
@@ -137,7 +147,7 @@ class CommittingStore(RemoteStore):
         try:
             with locating(self.path):
                 commit = self._commits.current()
-                return commit is not None and not (by_root and isinstance(commit, Growing))
+                return commit is not None and (is_certain(commit) or (not by_root and isinstance(commit, Growing)))
         except StoreIOError:
             return True  # it says what is wrong, if anything is
 
@@ -239,7 +249,10 @@ class CommittingStore(RemoteStore):
             session.roots = roots
 
     def _can_finish(self, commit: Commit | Growing) -> bool:
-        return isinstance(commit, Commit) or isinstance(self._objects, ObstoreObjects)
+        if not isinstance(self._objects, ObstoreObjects):
+            return super()._can_finish(commit)
+        # of what is not made yet, no reader sees anything
+        return is_certain(commit) or isinstance(commit, Growing) or self._session() is not None
 
     def _roots(self) -> dict[str, Found | None]:
         """The documents of the root that are there, by key."""

@@ -295,7 +295,7 @@ class ObjectStore(CommittingStore):
             if commit is not None and commit.folder == own:
                 return  # it failed half-way, and needs what it names
             # nobody commits meanwhile: else what is removed could be the other's by then
-            guard = Commit(new_folder(), ())
+            guard = Commit(new_folder(), (), is_claimed=False)
             self._conditional.put_marker(guard)
             try:
                 names = [name for name in objects.find(self._base.rstrip("/")) if name != self._base + MARKER]
@@ -305,8 +305,7 @@ class ObjectStore(CommittingStore):
                     objects.remove_all([name for name in names if is_key(name[len(self._base) :])])
                 objects.remove_below(staged._folder)
             finally:
-                if self._commits.current() == guard:
-                    objects.remove(self._base + MARKER)
+                self._commits.remove_marker(guard)
 
     def __dask_tokenize__(self) -> tuple[object, ...]:
         many = self.get_many(VERSIONED)

@@ -139,3 +139,21 @@ def test_results_and_bad_input() -> None:
         assert list(map(float, found)) == [1 + (name == "n"), 1 + (name == "n"), 1]
     assert int(zarrds.aggregate(ds.isel(x=slice(0, 0)), "i", "count")) == 0
     assert np.isnan(zarrds.aggregate(ds.isel(x=slice(0, 0)), "t", "max"))
+
+
+@pytest.mark.filterwarnings("ignore:Can't decode floating point")
+@pytest.mark.parametrize("statistics", [False, True])
+@pytest.mark.parametrize("how", ["min", "max"])
+def test_times_that_turn_out_finer_than_those_at_the_ends(how: Any, statistics: bool) -> None:
+    store = zarrds.MemoryStore()
+    numbers = np.array([0.0, 1.5, -3.25, 1.0])
+    data = {
+        "t": ("x", numbers, {"units": "seconds since 1970-01-01"}),
+        "d": ("x", numbers, {"units": "seconds", "dtype": "timedelta64[s]"}),
+    }
+    zarrds.save(xr.Dataset(data), store, statistics=statistics, encoding={name: {"chunks": (2,)} for name in data})
+    coder = xr.coders.CFDatetimeCoder(time_unit="s")
+    opened = xr.open_dataset(store, engine="zarrds", decode_times=coder)
+    for name in data:
+        loaded = opened[name].load()
+        assert zarrds.aggregate(opened, name, how).values == getattr(loaded, how)().values

@@ -274,3 +274,37 @@ def test_selections_of_nothing() -> None:
         assert zarrds.find(opened.isel(y=[0, 2]).isel(x=none), "v > 3", count=True) == 0
         assert int(zarrds.aggregate(chosen, "v", "count")) == 0
     assert zarrds.find(opened, "e > 3", count=True) == 0
+
+
+@pytest.mark.parametrize("query", ["v ** 0 == 1", "not v ** 0 == 1", "v ** 0.0 > 0", "v ** 1 == 1"])
+def test_powers_of_what_is_missing(query: str) -> None:
+    """What is not a number is 1 when raised to 0."""
+    store = zarrds.MemoryStore()
+    v = np.array([np.nan, np.nan, 1.0, 2.0])
+    zarrds.save(xr.Dataset({"v": ("x", v)}), store, statistics=True, encoding={"v": {"chunks": (2,)}})
+    expected = eval(query, {"v": v}) if not query.startswith("not") else ~(v**0 == 1)
+    assert zarrds.find(store, query, count=True) == expected.sum()
+    assert zarrds.find(store, query).sizes["x"] == expected.sum()
+
+
+@pytest.mark.parametrize("dtype", ["U2", "S2", object, np.dtypes.StringDType()])
+@pytest.mark.parametrize("op", ["==", "!=", "<", "<=", ">"])
+def test_texts_that_end_with_nul(dtype: Any, op: str) -> None:
+    """Another text than the one without, whoever looks: NumPy cuts it off."""
+    texts = ["a", "a", "b", "c"]
+    array = np.array(texts, dtype)
+    expected = sum(eval(f"each {op} 'a\\0'", {"each": each}) for each in texts)
+    for statistics in (False, True):
+        store = zarrds.MemoryStore()
+        zarrds.save(xr.Dataset({"t": ("x", array)}), store, statistics=statistics, encoding={"t": {"chunks": (2,)}})
+        query = f"t {op} 'a\\0'"
+        assert zarrds.find(store, query, count=True) == expected
+        assert zarrds.find(store, query).sizes["x"] == expected
+
+
+def test_no_matches_of_a_selection_of_nothing_in_chunks(tmp_path: Path) -> None:
+    zarrds.save(xr.Dataset({"v": (("y", "x"), np.zeros((5, 1)))}, {"c": (("y", "x"), np.ones((5, 1)))}), tmp_path / "s")
+    chosen = xr.open_dataset(tmp_path / "s", engine="zarrds", chunks={"y": 5}).isel(x=slice(1, 3))
+    found = zarrds.find(chosen, "v > 8")
+    assert found.sizes == {"point": 0}
+    assert found.v.dtype == found.c.dtype == np.float64

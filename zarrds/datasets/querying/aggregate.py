@@ -164,17 +164,19 @@ class _Reduction:
             wanted = ~is_told
             # blocks that are told have one element along each dimension that stays
             at = np.ix_(*(self._edges[axis][:-1] for axis in range(len(grid)) if axis not in self._axes))
-            self._join(result, at if self._shape else (), part)
+            result = self._joined(result, at if self._shape else (), part)
         with progress_bar(int(wanted.sum()), "aggregate", enabled=progress, unit="block") as advance:
-            self._read(result, wanted, advance)
-        return self._finished(result)
+            return self._finished(self._with_blocks(result, wanted, advance))
 
     def _empty(self, shape: tuple[int, ...]) -> _Part:
         dtype = self._dtype if self._how in ("min", "max") else self._sum_dtype
         return _Part(np.zeros(shape, dtype), np.zeros(shape, np.int64))
 
-    def _join(self, result: _Part, at: Any, part: _Part) -> None:
-        """Take what is known of some elements into the result."""
+    def _joined(self, result: _Part, at: Any, part: _Part) -> _Part:
+        """Take what is known of some elements into the result; where they are finer times, all of it gets finer."""
+        if self._how in ("min", "max") and part.values.dtype.kind in "mM":
+            unit = np.promote_types(result.values.dtype, part.values.dtype)
+            result = _Part(result.values.astype(unit, copy=False), result.count)
         values, count = result.values[at], result.count[at]
         if self._how in ("min", "max"):
             better = np.minimum if self._how == "min" else np.maximum
@@ -184,6 +186,7 @@ class _Reduction:
             with np.errstate(all="ignore"):
                 values = values + part.values
         result.values[at], result.count[at] = values, count + part.count
+        return result
 
     def _told(self, chunks: StoredChunks) -> tuple[_Part, AnyArray]:
         """What statistics tell, reduced over blocks; and of which blocks they tell it."""
@@ -239,7 +242,7 @@ class _Reduction:
             found = np.logical_and.outer(found, fits)
         return found
 
-    def _read(self, result: _Part, wanted: AnyArray, advance: executor.Progress | None) -> None:
+    def _with_blocks(self, result: _Part, wanted: AnyArray, advance: executor.Progress | None) -> _Part:
         """Take in the elements of blocks that statistics say nothing of, read in several threads."""
 
         def look(box: Sequence[slice]) -> _Part:
@@ -259,7 +262,9 @@ class _Reduction:
             some = inside[start : start + at_once]
             for box, part in zip(some, results_of(some, look, n_blocks, advance), strict=True):
                 elements = blocks.elements_of(self._edges, box)
-                self._join(result, tuple(each for axis, each in enumerate(elements) if axis not in self._axes), part)
+                at = tuple(each for axis, each in enumerate(elements) if axis not in self._axes)
+                result = self._joined(result, at, part)
+        return result
 
     def _of_values(self, values: AnyArray, missing: AnyArray) -> _Part:
         count = np.asarray((~missing).sum(axis=self._axes, dtype=np.int64))
@@ -283,9 +288,10 @@ class _Reduction:
             return mean
         if not is_empty.any():
             return result.values
-        if self._dtype.kind not in "fmM":
+        dtype = result.values.dtype
+        if dtype.kind not in "fmM":
             raise QueryError("there is nothing to reduce", key=self._name, found=f"shape {self._data.shape}")
-        nothing = np.array("NaT" if self._dtype.kind in "mM" else "nan", self._dtype)
+        nothing = np.array("NaT" if dtype.kind in "mM" else "nan", dtype)
         return np.where(is_empty, nothing, result.values)
 
 

@@ -167,13 +167,15 @@ def _calendar_of(date: Any) -> dict[str, Any]:
 
 
 def _with_text(op: Operator, texts: AnyArray, text: str) -> AnyArray:
+    if texts.dtype.kind in "UST" and text.endswith("\0"):  # which NumPy takes for what stands before it
+        return _objects(op, texts, np.array(text, object))
     if texts.dtype.kind in "UT" and not (texts.dtype.kind == "T" and hasattr(texts.dtype, "na_object")):
         found: AnyArray = np.asarray(_COMPARISONS[op](texts, text))
         return found
     if texts.dtype.kind == "S":
         return np.asarray(_COMPARISONS[op](texts, text.encode("utf-8", "surrogatepass")))
     if texts.dtype.kind == "O" and set(map(type, texts.ravel().tolist())) <= {str}:
-        return np.asarray(_COMPARISONS[op](texts, text), bool)
+        return np.asarray(_COMPARISONS[op](texts, np.array(text, object)), bool)  # of a str NumPy would cut NULs off
     return _objects(op, texts, np.array(text, object))
 
 

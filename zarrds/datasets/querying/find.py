@@ -224,6 +224,8 @@ def _points(ds: xr.Dataset, question: Question, columns: list[Hashable], answers
         variable = ds.variables[name].to_base_variable()
         if name in answers.columns:
             return xr.Variable((point,), answers.columns[name], variable.attrs)
+        if not answers.positions.size and variable.dims:  # dask takes no points of what has no elements
+            return xr.Variable((point,), variable[(slice(0, 0),) * variable.ndim].values.reshape(0), variable.attrs)
         indexers = {dim: xr.Variable((point,), at[dim]) for dim in variable.dims}
         chosen = variable.isel(indexers) if indexers else variable
         return xr.Variable(chosen.dims, chosen.values, variable.attrs)

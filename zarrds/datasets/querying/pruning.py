@@ -254,13 +254,13 @@ def _remaining(low: Any, high: Any, by: float) -> tuple[AnyArray, AnyArray, AnyA
 
 
 def _raised(low: Any, high: Any, by: float) -> tuple[AnyArray, AnyArray, AnyArray] | None:
-    """Bounds of ``x ** by`` for whole numbers that are not negative."""
-    if not (by == int(by) and 0 <= by <= 64):
+    """Bounds of ``x ** by`` for positive whole numbers: by 0, what is missing would become 1."""
+    if not (by == int(by) and 1 <= by <= 64):
         return None
     ends = [np.asarray(end**by) for end in (low, high)]
     least, most = np.minimum(*ends), np.maximum(*ends)
     is_even = by % 2 == 0
-    if is_even and by:
+    if is_even:
         straddles = (np.asarray(low) <= 0) & (np.asarray(high) >= 0)
         least = np.where(straddles, np.zeros((), least.dtype), least)
     if least.dtype.kind in "iu":

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import zarrds
-from tests.storage.s3_server import S3Server
+from tests.storage.s3_server import Fault, S3Server
 from tests.storage.s3_writers import (
     MARKER,
     ROOT,
@@ -283,6 +283,32 @@ def test_an_edge_that_changes_after_the_last_look_is_not_overwritten(server: S3S
     expected = data()
     expected.t2m[3] = -1
     xr.testing.assert_identical(opened(server), expected)
+
+
+@pytest.mark.usefixtures("_without_locks")
+@pytest.mark.parametrize("status", [503, None])
+def test_a_commit_is_no_conflict_where_another_has_finished_it(server: S3Server, status: int | None) -> None:
+    """The answer was lost, and before the put is repeated another has finished the commit and made its own."""
+    save(server)
+    n_puts: list[str] = []
+
+    def before(method: str, key: str, who: str) -> None:
+        if who == "AKIAPAUSE" and method == "PUT" and key == ROOT:
+            n_puts.append(key)
+            if len(n_puts) == 3:
+                server.state.fault = None
+                append(server, 7, 2)
+
+    def lose(method: str, key: str) -> Fault | None:
+        return Fault(status, is_done=True) if method == "PUT" and key == ROOT and len(n_puts) == 2 else None
+
+    server.state.before, server.state.fault = before, lose
+    append(server, 4, 3, "AKIAPAUSE")
+    server.state.before = server.state.fault = None
+    assert len(n_puts) >= 3
+    xr.testing.assert_identical(opened(server), data(0, 9))
+    assert MARKER not in server.state.values
+    assert zarrds.verify(URL, storage_options=options(server)).ok
 
 
 @pytest.mark.usefixtures("_without_locks")

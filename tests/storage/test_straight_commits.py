@@ -152,6 +152,31 @@ def test_an_answer_that_never_comes_is_decided(server: S3Server) -> None:
     assert zarrds.verify(URL, storage_options=options(server)).ok
 
 
+def test_what_is_committed_is_not_said_to_have_failed(server: S3Server) -> None:
+    """Whoever tries again would have it twice."""
+    save(server)
+    own = "t2m.zarr/t2m/zarr.json"
+    server.state.fault = lambda method, key: Fault(403) if method == "PUT" and key == own else None
+    with pytest.warns(UserWarning, match=r"is committed, .* the next writer puts them"):
+        append(server, 4, 3)
+    server.state.fault = None
+    xr.testing.assert_identical(opened(server), data(0, 7))
+    assert json.loads(server.state.values[own][0])["shape"] == [4, 3]
+    set_n(server, 5)
+    assert json.loads(server.state.values[own][0])["shape"] == [7, 3]
+    assert MARKER not in server.state.values
+    assert zarrds.verify(URL, storage_options=options(server)).ok
+
+
+def test_of_what_is_staged_it_is_said_that_it_is_committed(server: S3Server) -> None:
+    save(server)
+    server.state.fault = lambda method, key: Fault(403) if method == "COPY" else None
+    with pytest.raises(StoreIOError, match=r"It is committed: .* Do not make the change again"):
+        OTHERS["holes"](server)
+    server.state.fault = None
+    xr.testing.assert_identical(opened(server), data(0, 8))
+
+
 @pytest.mark.parametrize("status", [409, 412])
 def test_a_refusal_without_a_reason_is_no_conflict(server: S3Server, status: int) -> None:
     save(server)
@@ -256,7 +281,7 @@ def kill_at(server: S3Server, name: str, number: int) -> bool:
     try:
         ACTS[name](server)
         is_killed = False
-    except ZarrdsError:
+    except (ZarrdsError, UserWarning):  # the warning that it is committed, but not all documents are put
         is_killed = True
     server.state.fault = None
     if name == "append to an array":

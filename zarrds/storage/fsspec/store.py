@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, suppress
 from hashlib import sha256
 from typing import Any, Self
@@ -276,8 +276,7 @@ class RemoteStore:
             gone = sorted({*old} - {*new})
             commit = Commit(staged._folder.removeprefix(self._base), ((_NEW, len(new)),))
             self._commits.begin(commit, old=gone)
-            self._commits.close(commit, filter(is_door, old))
-            self._commits.finish(commit)
+            self._finish(commit, old)
 
     def link(self, key: str, changes: Self, to: str) -> None:
         """Make the value of `key` that of `to` in `changes`, which the file system copies; see `Store.link`."""
@@ -305,7 +304,20 @@ class RemoteStore:
             steps = tuple((step, counts[step]) for step in ("0", "1", "2"))
             commit = Commit(changes._folder.removeprefix(self._base), steps)
             self._commits.begin(commit)
+            self._finish(commit)
+
+    def _finish(self, commit: Commit, replaced: Iterable[str] = ()) -> None:
+        """Put in place what was committed; an error says that it was, so that nobody makes the change again."""
+        try:
+            self._commits.close(commit, filter(is_door, replaced))
             self._commits.finish(commit)
+        except ZarrdsError as error:
+            if not isinstance(error.__cause__, FileNotFoundError):
+                error.mend = (
+                    "It is committed: who opens the store next, and may write to it, puts in place what is missing. "
+                    "Do not make the change again"
+                )
+            raise
 
     def discard(self, staged: Self) -> None:
         """Remove a staged store that is not to be published; one that is gone already is no error."""

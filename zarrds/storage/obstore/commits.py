@@ -16,10 +16,9 @@ from zarrds.storage.obstore.objects import Found, ObstoreObjects, Version, versi
 from zarrds.storage.protocol import ValueChangedError
 from zarrds.threads import side_by_side
 
-__all__ = ["UNKNOWN", "ConditionalCommits", "claimed", "conflict", "is_same_version"]
+__all__ = ["ConditionalCommits", "claimed", "conflict", "is_same_version", "not_known"]
 
 _ATTEMPTS = 5
-UNKNOWN = "Whether it was committed is found out by who writes to the store next: look before you go on"
 
 
 class ConditionalCommits(Commits):
@@ -61,10 +60,10 @@ class ConditionalCommits(Commits):
         except BaseException as error:
             try:
                 is_made = not self._void(version) and (self.current() == commit or self.was_finished(commit))
-            except ZarrdsError:
+            except ZarrdsError as unseen:
                 is_made = False
                 if is_asked and isinstance(error, ZarrdsError):
-                    error.mend = UNKNOWN
+                    raise not_known(error) from unseen.__cause__
             if not (is_made and isinstance(error, ZarrdsError)):  # the answer may be lost
                 raise
 
@@ -179,6 +178,8 @@ class ConditionalCommits(Commits):
                 return False
             if is_signed(bytes(found.data), commit.write):
                 return True
+            if self.current() != commit:
+                return False  # decided by another: what is there now may be the commit of a third
             with suppress(ValueChangedError):
                 claimed(objects, root, found)
                 return False
@@ -231,4 +232,14 @@ def conflict(path: str | None = None) -> ConflictError:
         "another writer has changed the store meanwhile, or is about to",
         path=path,
         mend="No reader sees anything of this. Try again",
+    )
+
+
+def not_known(error: ZarrdsError) -> StoreIOError:
+    """The error of a writer that cannot see whether what it did was committed. Never one after which to try again."""
+    return StoreIOError(
+        "whether the change was committed could not be seen",
+        path=error.path,
+        found=error.problem,
+        mend="Who writes to the store next finds it out: look before you go on, it may be there",
     )

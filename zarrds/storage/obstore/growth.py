@@ -5,15 +5,18 @@ The steps are those of docs/spec.md, "The commit in object storage".
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext, suppress
+from typing import Literal
 
 from zarrds.errors import ConflictError, StoreIOError, ZarrdsError
 from zarrds.storage.fsspec.commits import MARKER
 from zarrds.storage.growing import Growing, new_write, signed
-from zarrds.storage.obstore.commits import ConditionalCommits, conflict, is_same_version
+from zarrds.storage.obstore.commits import ConditionalCommits, conflict, is_same_version, not_known
 from zarrds.storage.obstore.objects import Found, ObstoreObjects, Version, version_of
 from zarrds.storage.protocol import ValueChangedError
 from zarrds.threads import side_by_side
@@ -24,6 +27,11 @@ _ATTEMPTS = 5
 _PAUSE = 0.05  # seconds, times the attempt
 _QUICK_NBYTES = 2**20  # what is put within the time after which others wait for a sign of life
 _LATE = 5.0  # seconds after which one looks again whether one was overtaken
+
+
+def clock() -> float:
+    """Seconds, also of those in which the machine slept, where it tells."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if sys.platform == "linux" else time.monotonic()
 
 
 class Straight:
@@ -64,7 +72,7 @@ class Straight:
         self._version = version_of(before.info)  # of the root, as this writer has left it
         self._check = check
         self._signs = commits.signs_of(growing)
-        self._begun = self._seen = time.monotonic()
+        self._begun = self._seen = clock()
 
     def make(
         self,
@@ -87,26 +95,40 @@ class Straight:
             The versions of the documents that are replaced, None for those that are new.
         """
         self._begin()
+        is_asked = False
         try:
             self._put_root(signed(self._before, new_write()))
             self._put_values(values, edges)
+            is_asked = True
             self._put_root(signed(root, self._growing.write))
-        except ConflictError:
-            self._release()
-            raise
         except ZarrdsError as error:
-            try:
-                is_made = self._commits.is_made(self._growing)  # the answer may be lost
-            except ZarrdsError:
-                error.mend = (
-                    "Whether it was committed is found out by who writes to the store next: look before you go on"
-                )
-                raise error from error.__cause__
-            if not is_made:
-                self._release()
+            found = self._was_made(error) if is_asked else None
+            if found is None:
+                self._call_off()
                 raise
-        self._commits.put_documents(self._growing, dict(documents))
+            if found == "by another":
+                return
+        try:
+            self._commits.put_documents(self._growing, dict(documents))
+        except ZarrdsError as error:
+            warnings.warn(
+                f"{self._path}: the change is committed, but the arrays' own documents could not all be put "
+                f"({error.problem}): the next writer puts them. Do not make the change again",
+                stacklevel=2,
+            )
+            return  # and the marker stays, which has them
         self._release()
+
+    def _was_made(self, error: ZarrdsError) -> Literal["by itself", "by another"] | None:
+        """Whether the commit was made, though its put got an error, and who puts the documents in place."""
+        commits, growing = self._commits, self._growing
+        try:
+            # an answer may be lost; where another has changed the root since, it has finished this commit before
+            if not isinstance(error, ConflictError) and commits.is_made(growing):
+                return "by itself"
+            return "by another" if commits.was_finished(growing) else None
+        except ZarrdsError as unseen:
+            raise not_known(error) from unseen.__cause__
 
     def _begin(self) -> None:
         """Put the marker, and look at the same time whether the plan still holds."""
@@ -131,7 +153,7 @@ class Straight:
         for attempt in range(_ATTEMPTS):
             try:
                 self._version = self._objects.put_if(self._root, value, self._version)
-                self._seen = time.monotonic()
+                self._seen = clock()
                 return
             except ValueChangedError:
                 self._check_claim()  # refused for another reason, as by a server that is busy
@@ -140,7 +162,7 @@ class Straight:
 
     def _check_claim(self) -> None:
         """Raise `ConflictError` unless the root is as this writer has left it, so that no other has begun since."""
-        now = time.monotonic()
+        now = clock()
         info = self._objects.info(self._root)
         if info is None or not is_same_version(version_of(info), self._version):
             raise conflict(self._path)
@@ -148,7 +170,7 @@ class Straight:
 
     def _put_values(self, values: Mapping[str, bytes], edges: Mapping[str, Version | None]) -> None:
         def put(key: str) -> None:
-            if time.monotonic() - self._seen > _LATE:
+            if clock() - self._seen > _LATE:
                 self._check_claim()
             self._put_value(key, values[key], edges.get(key), is_edge=key in edges)
 
@@ -176,7 +198,14 @@ class Straight:
 
     def _release(self) -> None:
         """Remove the marker: other writers may begin."""
+        if clock() - self._begun > _LATE:
+            self._call_off()  # somebody may have taken us for dead, and another marker may be there
+            return
         with suppress(ZarrdsError):
-            if time.monotonic() - self._begun > _LATE and self._commits.current() != self._growing:
-                return  # somebody took us for dead
             self._objects.remove_all([self._base + MARKER, *self._signs.given])
+
+    def _call_off(self) -> None:
+        """Remove the marker, if it is still this writer's."""
+        with suppress(ZarrdsError):
+            self._commits.remove_marker(self._growing)
+            self._objects.remove_all(list(self._signs.given))

@@ -274,7 +274,7 @@ class ObjectStore(CommittingStore):
             n = len(self._objects.find(f"{staged._folder}/{_ROOT}"))
             commit = Commit(folder, ((_ROOT, n),))
             self._commits.begin(commit)
-            self._commits.finish(commit)
+            self._finish(commit)
             if session is not None:
                 session.forget()
 

@@ -287,6 +287,33 @@ def test_an_edge_that_changes_after_the_last_look_is_not_overwritten(server: S3S
 
 @pytest.mark.usefixtures("_without_locks")
 @pytest.mark.parametrize("status", [503, None])
+def test_no_put_of_a_chunk_is_repeated_after_another_has_begun(server: S3Server, status: int | None) -> None:
+    """The other leaves the bytes of the edge as they were, so that an ETag that is a digest tells nothing."""
+    save(server)
+    edge, puts = "t2m.zarr/t2m/c.1.0", list[str]()
+    missing = data(40, 2) * np.nan
+
+    def before(method: str, key: str, who: str) -> None:
+        if who == "AKIAPAUSE" and method == "PUT" and key == edge and not puts:
+            puts.append(key)
+            zarrds.save(missing, URL, append_dim="time", storage_options=options(server))
+
+    def drop(method: str, key: str) -> Fault | None:
+        if puts == [key] and method == "PUT" and MARKER not in server.state.values:
+            puts.append(key)
+            return Fault(status)
+        return None
+
+    server.state.before, server.state.fault = before, drop
+    with pytest.raises(ConflictError):
+        append(server, 4, 2, "AKIAPAUSE")
+    server.state.before = server.state.fault = None
+    assert len(puts) == 2
+    xr.testing.assert_equal(opened(server), xr.concat([data(), missing], "time"))
+
+
+@pytest.mark.usefixtures("_without_locks")
+@pytest.mark.parametrize("status", [503, None])
 def test_a_commit_is_no_conflict_where_another_has_finished_it(server: S3Server, status: int | None) -> None:
     """The answer was lost, and before the put is repeated another has finished the commit and made its own."""
     save(server)

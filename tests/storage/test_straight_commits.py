@@ -177,8 +177,8 @@ def test_of_what_is_staged_it_is_said_that_it_is_committed(server: S3Server) -> 
     xr.testing.assert_identical(opened(server), data(0, 8))
 
 
-@pytest.mark.parametrize("status", [409, 412])
-def test_a_refusal_without_a_reason_is_no_conflict(server: S3Server, status: int) -> None:
+@pytest.mark.parametrize("status", [409, 412, 503, None])
+def test_a_refusal_without_a_reason_is_no_conflict(server: S3Server, status: int | None) -> None:
     save(server)
     refused: list[str] = []
 

@@ -15,7 +15,16 @@ from zarrds.storage.obstore.failures import shown
 from zarrds.storage.obstore.places import Place
 from zarrds.storage.secrets import secrets_of, spellings, without_secrets
 
-__all__ = ["Secrets", "connected", "digest_of", "is_usable", "location_of", "obstore_of", "place_of_object"]
+__all__ = [
+    "Secrets",
+    "connected",
+    "digest_of",
+    "is_usable",
+    "location_of",
+    "obstore_of",
+    "place_of_object",
+    "without_retries",
+]
 
 # where obstore looks for credentials itself
 _ENVIRONMENTS = ("AWS_", "AZURE_", "GOOGLE_")
@@ -101,6 +110,15 @@ def connected(where: Place, more: Mapping[str, Any]) -> tuple[Any, Secrets]:
         found=found,
         mend="docs/remote.md lists the options; see what obstore says of them",
     )
+
+
+def without_retries(store: Any) -> Any:
+    """The same store object of obstore, which repeats no request; the one that is given where it cannot be made."""
+    try:
+        given, named = store.__getnewargs_ex__()
+        return type(store)(*given, **{**named, "retry_config": {"max_retries": 0}})
+    except Exception:  # one of memory, or what only works like one of obstore
+        return store
 
 
 def _check_endpoint(where: Place, config: Mapping[str, Any]) -> None:

@@ -16,6 +16,7 @@ _MAX_MESSAGE = 200  # characters of what a server says
 _PAGE = re.compile(r"\s*<(\?xml|!doctype|html|error)\b.*", re.IGNORECASE)
 _SAID = {name: re.compile(rf"<{name}>(.*?)</{name}>", re.DOTALL) for name in ("Code", "Message")}
 _EXPIRED = re.compile(r"ExpiredToken|TokenRefreshRequired|token (?:has (?:been )?|is )?expired", re.IGNORECASE)
+_PASSING = re.compile(r"status code: (?:408|409|429|5\d\d)")
 _NO_BUCKET = ("NoSuchBucket", "ContainerNotFound", "The specified bucket does not exist")
 # who gives credentials to what runs on a machine of theirs: asked last, when nothing else was said
 _MACHINES = ("169.254.169.254", "169.254.170.2", "metadata.google.internal")
@@ -36,7 +37,7 @@ def is_without_bucket(exc: BaseException) -> bool:
 
 
 def failure(exc: BaseException, doing: str, secrets: Iterable[str], *, bucket: str | None = None) -> ZarrdsError:
-    """Our error for one of obstore's, of a bucket.
+    """Our error for one of obstore's, of a bucket; its `errno` is EACCES or EAGAIN where that is the reason.
 
     It is to be raised outside of the `except` block: else obstore's, with all that it shows, would be its context.
     """
@@ -58,6 +59,8 @@ def failure(exc: BaseException, doing: str, secrets: Iterable[str], *, bucket: s
     error = StoreIOError(f"cannot {doing}: {problem}", found=f"{kind}: {text}", mend=mend)
     if denied:
         error.errno = errno.EACCES
+    elif _PASSING.search(whole) or (kind == "GenericError" and "status code" not in whole):
+        error.errno = errno.EAGAIN
     return error
 
 

@@ -5,6 +5,7 @@ The steps are those of docs/spec.md, "The commit in object storage".
 
 from __future__ import annotations
 
+import errno
 import sys
 import threading
 import time
@@ -180,10 +181,19 @@ class Straight:
     def _put_value(self, key: str, value: bytes, version: Version | None, *, is_edge: bool) -> None:
         """Put a value: of an edge over what it was made from, of others over what nobody can see."""
         name = self._base + key
-        for attempt in range(_ATTEMPTS):
+        repeats = iter(range(self._objects.n_repeats))
+        for attempt in range(_ATTEMPTS + self._objects.n_repeats):
             try:
-                self._objects.put_if(name, value, version)
+                self._objects.put_if(name, value, version, is_once=True)
                 return
+            except StoreIOError as error:
+                number = next(repeats, None) if error.errno == errno.EAGAIN else None
+                if number is None:
+                    raise
+                time.sleep(min(2 * _PAUSE * 2**number, _LATE))
+                # what is repeated may be long ago: where servers take digests for ETags, its condition tells nothing
+                self._check_claim()
+                continue
             except ValueChangedError:
                 info = self._objects.info(name)
             found = None if info is None else version_of(info)

@@ -12,15 +12,23 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Literal, TypeVar
 
 from zarrds.errors import StoreIOError, UnsupportedError, ZarrdsError
 from zarrds.storage.fsspec.objects import Objects, read_only
 from zarrds.storage.obstore.aws import region_of
-from zarrds.storage.obstore.connections import Secrets, connected, digest_of, location_of, obstore_of, place_of_object
+from zarrds.storage.obstore.connections import (
+    Secrets,
+    connected,
+    digest_of,
+    location_of,
+    obstore_of,
+    place_of_object,
+    without_retries,
+)
 from zarrds.storage.obstore.failures import failure, is_without_bucket
+from zarrds.storage.obstore.found import Found, Info, Version, version_of
 from zarrds.storage.obstore.listings import WebListings
 from zarrds.storage.obstore.places import Place, for_fsspec, place_of
 from zarrds.storage.protocol import ValueChangedError
@@ -29,36 +37,15 @@ from zarrds.threads import side_by_side
 
 __all__ = ["COALESCE", "Found", "Info", "ObstoreObjects", "Version", "version_of"]
 
-Info = Mapping[str, Any]
-Version = Mapping[str, Any]  # of an object's value: its ``e_tag`` and, at Google's, its ``version``
 T = TypeVar("T")
 # objects up to this size are put by one request
 _ONE_PUT = 64 * 2**20
 # ranges that lie closer together are one request: at 100 MB/s and 30 ms, what lies between takes less than a request
 COALESCE = 2**20
+_REPEATS = 6  # of a request that failed
 _ATTEMPTS = 3  # to read an answer that breaks off
 _PAUSE = 0.1  # seconds before the second, and four times that before the third
 _REDIRECTED = re.compile(r"30[178] |Received redirect|AuthorizationHeaderMalformed|PermanentRedirect")
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What was read of an object.
-
-    Attributes
-    ----------
-    data : memoryview
-    info : mapping
-        What the answer told about the whole object.
-    """
-
-    data: memoryview
-    info: Info
-
-
-def version_of(info: Info) -> Version:
-    """What `ObstoreObjects.put_if` needs to know of an object that was read."""
-    return {"e_tag": info.get("e_tag"), "version": info.get("version")}
 
 
 class ObstoreObjects:
@@ -124,6 +111,7 @@ class ObstoreObjects:
         self.is_memory = where.kind == "MemoryStore"
         self._has_suffixes = where.kind != "AzureStore"
         self._lister: WebListings | None = None
+        self.n_repeats = int((where.config.get("retry_config") or {}).get("max_retries", _REPEATS))
         self._connect({})
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -141,6 +129,7 @@ class ObstoreObjects:
 
     def _connect(self, more: Mapping[str, Any]) -> None:
         self._module = obstore_of(without_secrets(self._where.name))
+        self._single: Any = None  # the connection that repeats nothing, once it is needed
         if self._given is not None:
             self._connection, self._secrets = self._given, Secrets(self._where.secrets)
         else:
@@ -276,7 +265,7 @@ class ObstoreObjects:
         options = {"use_multipart": False} if whole else {"chunk_size": _ONE_PUT // 4}
         self._asked("write", lambda: self._module.put(self._connection, name, value, **options), writing=True)
 
-    def put_if(self, name: str, value: bytes, expected: Version | None) -> Version:
+    def put_if(self, name: str, value: bytes, expected: Version | None, *, is_once: bool = False) -> Version:
         """Make `value` what an object holds, if it is still what it was; return the version that it has then.
 
         An answer that was lost is found out: what holds `value` already is taken to have been put.
@@ -287,6 +276,8 @@ class ObstoreObjects:
         value : bytes
         expected : Version or None
             Of the object as it was seen; None if there was none.
+        is_once : bool
+            Not to repeat the request where it fails, which the caller does.
 
         Raises
         ------
@@ -294,11 +285,14 @@ class ObstoreObjects:
             If another writer has changed it since.
         """
         mode: Any = "create" if expected is None else {k: v for k, v in expected.items() if v is not None}
-        refused = self._module.exceptions
+        refused, connection = self._module.exceptions, self._connection
+        if is_once:
+            self._single = self._single or without_retries(connection)
+            connection = self._single
 
         def put() -> Version | None:
             try:
-                return version_of(self._module.put(self._connection, name, value, mode=mode, use_multipart=False))
+                return version_of(self._module.put(connection, name, value, mode=mode, use_multipart=False))
             except (refused.AlreadyExistsError, refused.PreconditionError):
                 return None
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +23,18 @@ import zarrds
 from tests.storage.s3_server import S3Server, serving
 from tests.storage.test_remote_http import Handler, Server
 from zarrds.errors import EncodingError, UnsupportedError
-from zarrds.storage.byte_cache import ByteCache
+from zarrds.storage.byte_cache import About, ByteCache
 from zarrds.stores import as_store
 
 URL = "s3://bucket/a.zarr"
 DATA = xr.Dataset({"v": (("x", "y"), np.arange(800.0).reshape(20, 40))}, {"x": np.arange(20)})
 
+ABOUT = About('"1"', 1000)
+
 
 def sizes(folder: Path) -> dict[Path, int]:
-    return {path: path.stat().st_size for path in folder.rglob("*") if path.is_file()}
+    """Of the files with chunks."""
+    return {path: path.stat().st_size for path in folder.rglob("*.zarrds*") if path.is_file()}
 
 
 # the folder
@@ -38,11 +42,11 @@ def sizes(folder: Path) -> dict[Path, int]:
 
 @given(st.binary(max_size=100), st.data())
 def test_what_was_altered_is_not_believed(value: bytes, choice: st.DataObject) -> None:
-    cache = ByteCache(CACHES[0], 10**6)
-    cache.put("name", {"e_tag": "1"}, value)
+    cache, about = ByteCache(CACHES[0], 10**6), About('"1"', len(value), datetime(2020, 1, 2, tzinfo=UTC), "7")
+    cache.put("name", about, value)
     kept = cache.get("name")
     assert kept is not None
-    assert (kept.about, bytes(kept.data)) == ({"e_tag": "1"}, value)
+    assert (kept.about, bytes(kept.data)) == (about, value)
     (path,) = sizes(Path(CACHES[0]))
     whole = path.read_bytes()
     at = choice.draw(st.integers(0, len(whole) - 1))
@@ -67,26 +71,26 @@ def _folder(tmp_path: Path) -> Iterator[None]:
 def test_what_was_not_used_for_longest_goes_first(tmp_path: Path) -> None:
     cache = ByteCache(str(tmp_path / "c"), 100_000)
     for number in range(60):
-        cache.put(str(number), {}, bytes(1000))
+        cache.put(str(number), ABOUT, bytes(1000))
         os.utime(cache._path(str(number)), (number, number))
     assert cache.get("3") is not None  # and so used just now
     for number in range(60, 120):
-        cache.put(str(number), {}, bytes(1000))
+        cache.put(str(number), ABOUT, bytes(1000))
         assert sum(sizes(tmp_path / "c").values()) <= 100_000
     assert cache.get("3") is not None
     assert cache.get("4") is cache.get("5") is None
     assert cache.get("119") is not None
-    cache.put("large", {}, bytes(60_000))
+    cache.put("large", ABOUT, bytes(60_000))
     assert cache.get("large") is None
 
 
 def test_the_size_holds_for_all_processes(tmp_path: Path) -> None:
     code = f"""
 import sys
-from zarrds.storage.byte_cache import ByteCache
+from zarrds.storage.byte_cache import About, ByteCache
 cache = ByteCache({str(tmp_path / "c")!r}, 200_000)
 for number in range(300):
-    cache.put(f"{{sys.argv[1]}} {{number}}", {{}}, bytes(1000))
+    cache.put(f"{{sys.argv[1]}} {{number}}", About('"1"', 1000), bytes(1000))
 """
     processes = [subprocess.Popen([sys.executable, "-c", code, name]) for name in "abc"]
     assert [each.wait(60) for each in processes] == [0, 0, 0]
@@ -107,8 +111,80 @@ def test_a_cache_that_fails_is_none(tmp_path: Path, kind: str) -> None:
     cache = ByteCache(str(folder), 10**6)
     if kind == "folders in the way":
         os.makedirs(cache._path("name"))
-    cache.put("name", {}, b"value")
+    cache.put("name", ABOUT, b"value")
     assert cache.get("name") is None
+
+
+def fill(folder: Path, nbytes: int = 100_000) -> ByteCache:
+    """A cache that had to make room many times."""
+    cache = ByteCache(str(folder), nbytes)
+    for number in range(200):
+        cache.put(str(number), ABOUT, bytes(1000))
+    return cache
+
+
+@pytest.mark.parametrize(
+    "layout", ["{:02x}/t2m.nc", "zarrds-cache-1/{:02x}/t2m.nc", "zarrds-cache-1/{:02x}/" + 36 * "a"]
+)
+def test_nothing_but_its_own_files_is_removed(tmp_path: Path, layout: str) -> None:
+    others = [tmp_path / layout.format(number) for number in range(256)]
+    for path in others:
+        path.parent.mkdir(mode=0o700, parents=True)
+        path.write_bytes(bytes(1000))
+        os.utime(path, (0, 0))
+    (tmp_path / "zarrds-cache-1").mkdir(exist_ok=True)
+    cache = fill(tmp_path)
+    assert all(path.is_file() for path in others)
+    assert cache.get("199") is not None
+    assert cache.get("0") is None
+
+
+@pytest.mark.parametrize("link", ["zarrds-cache-1/{:02x}", "zarrds-cache-1"])
+def test_links_to_folders_are_not_followed(tmp_path: Path, link: str) -> None:
+    """Not even to what looks like a cache."""
+    elsewhere = tmp_path / "elsewhere"
+    fill(elsewhere)
+    own = elsewhere / "zarrds-cache-1"
+    before = sizes(elsewhere)
+    (tmp_path / "c").mkdir()
+    if link == "zarrds-cache-1":
+        os.symlink(own, tmp_path / "c" / link)
+    else:
+        (tmp_path / "c" / "zarrds-cache-1").mkdir()
+        for number in range(256):
+            os.symlink(own / f"{number:02x}", tmp_path / "c" / link.format(number))
+    cache = fill(tmp_path / "c", 20_000)
+    assert sizes(elsewhere) == before
+    assert cache.get("199") is None
+
+
+def test_what_cannot_be_removed_does_not_stop_the_rest(tmp_path: Path) -> None:
+    folder = tmp_path / "zarrds-cache-1" / "00"
+    (folder / f"{38 * 'a'}.zarrds").mkdir(parents=True)
+    os.utime(folder / f"{38 * 'a'}.zarrds", (0, 0))
+    os.mkfifo(folder / f"{38 * 'b'}.zarrds")
+    cache = fill(tmp_path)
+    assert cache.get("199") is not None
+    assert sum(sizes(tmp_path).values()) <= 100_000
+
+
+def test_only_its_user_enters_it(tmp_path: Path) -> None:
+    own = tmp_path / "c" / "zarrds-cache-1"
+    before = os.umask(0)
+    try:
+        cache = fill(tmp_path / "c")
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in (own, *own.glob("??"))} == {0o700}
+    assert (own / "CACHEDIR.TAG").read_bytes().startswith(b"Signature: 8a477f597d28d172789f06886806bc55")
+    assert cache.get("199") is not None
+    own.chmod(0o777)
+    assert cache.get("199") is None  # others may have written it
+    found = sizes(own)
+    fill(tmp_path / "c")
+    assert sizes(own) == found
+    own.chmod(0o700)
+    assert cache.get("199") is not None
 
 
 def test_sizes_that_are_none() -> None:
@@ -228,5 +304,9 @@ def test_where_there_is_no_cache(tmp_path: Path, server: S3Server) -> None:
         zarrds.open_group(f"simplecache::{URL}", storage_options={"s3": server.options}, local_cache=tmp_path / "c")
     with pytest.raises(EncodingError, match="path of a folder"):
         zarrds.open_group(URL, storage_options=server.options, local_cache=True)  # type: ignore[arg-type]  # as users do
+    for folder in ("", "s3://me:secret-word@bucket/c", "file:///tmp/c"):
+        with pytest.raises(EncodingError, match="path of a folder") as caught:
+            zarrds.open_group(URL, storage_options=server.options, local_cache=folder)
+        assert "secret-word" not in str(caught.value)
     with pytest.raises(EncodingError, match="cache_size"):
         zarrds.open_group(as_store(URL, server.options), local_cache=tmp_path, cache_size=-1)

@@ -105,11 +105,19 @@ def as_cached_store(
     found = as_store(store, storage_options)
     if local_cache is None:
         return found
-    if not isinstance(local_cache, str | os.PathLike):
-        raise EncodingError("local_cache is the path of a folder", path=found.path, found=type(local_cache).__name__)
+    folder: object = os.fspath(local_cache) if isinstance(local_cache, os.PathLike) else local_cache
+    if not isinstance(folder, str) or not folder or _URL.match(folder):
+        from zarrds.storage.secrets import without_secrets  # as above
+
+        raise EncodingError(
+            "local_cache is the path of a folder",
+            path=found.path,
+            expected="a path on this machine",
+            found=repr(without_secrets(folder)) if isinstance(folder, str) else type(folder).__name__,
+        )
     from zarrds.storage.byte_cache import ByteCache  # as above
 
-    cache = ByteCache(os.fspath(local_cache), cache_size)
+    cache = ByteCache(folder, cache_size)
     if not found.is_remote:
         return found
     if has_trait(found, Cacheable):

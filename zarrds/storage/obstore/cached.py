@@ -6,12 +6,12 @@ stale is ever read; what is spared are the bytes, not the round trip.
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from zarrds.errors import StoreIOError
-from zarrds.storage.byte_cache import ByteCache, Kept
+from zarrds.storage.byte_cache import About, ByteCache
 from zarrds.storage.fsspec.commits import is_door, is_key
 from zarrds.storage.obstore.objects import COALESCE, Found, Info, ObstoreObjects
 from zarrds.threads import side_by_side
@@ -40,13 +40,17 @@ class CachedObjects(ObstoreObjects):
         if not _is_cacheable(name):
             return super()._fetched(name, options, limit)
         entry = f"{self.location}{name} {options.get('range')}"
-        kept = self.cache.get(entry)
-        if kept is None or not _fits(kept, limit):
-            return self._noted(entry, super()._fetched(name, options, limit))
-        changed = self._fetched_if_changed(name, {**options, "if_none_match": kept.about["e_tag"]}, limit)
+        span = options.get("range")
+        kept = self.cache.get(entry, limit)
+        if kept is not None and len(kept.data) != _length(span, kept.about.size):
+            self.cache.remove(entry)
+            kept = None
+        if kept is None or (limit is not None and kept.about.size > limit):
+            return self._noted(entry, span, super()._fetched(name, options, limit))
+        changed = self._fetched_if_changed(name, {**options, "if_none_match": kept.about.e_tag}, limit)
         if changed is _UNCHANGED:
             return Found(kept.data, _info_of(kept.about, name))
-        return self._noted(entry, changed)
+        return self._noted(entry, span, changed)
 
     def _fetched_if_changed(self, name: str, options: Mapping[str, Any], limit: int | None) -> Found | None:
         def ask() -> Found:
@@ -57,10 +61,10 @@ class CachedObjects(ObstoreObjects):
 
         return self._asked("read", ask, absent="none", again=True)
 
-    def _noted(self, entry: str, found: Found | None) -> Found | None:
+    def _noted(self, entry: str, span: Any, found: Found | None) -> Found | None:
         """Keep what was fetched, if the server tells which version of the value it is."""
         about = None if found is None else _about(found.info)
-        if found is not None and about is not None:
+        if found is not None and about is not None and len(found.data) == _length(span, about.size):
             self.cache.put(entry, about, found.data)
         return found
 
@@ -72,20 +76,20 @@ class CachedObjects(ObstoreObjects):
             about = None  # some web servers do not answer to HEAD
         if about is None:
             return super().spans(name, spans)
-        entries = [f"{self.location}{name} {about['e_tag']} {start}+{length}" for start, length in spans]
+        entries = [f"{self.location}{name} {about.e_tag} {start}+{length}" for start, length in spans]
         parts: list[memoryview | None] = []
         for entry, (_, length) in zip(entries, spans, strict=True):
-            kept = self.cache.get(entry)
+            kept = self.cache.get(entry, length)
             parts.append(kept.data if kept is not None and len(kept.data) == length else None)
         missing = sorted({span for span, part in zip(spans, parts, strict=True) if part is None})
         try:
-            found = self._fetched_parts(name, missing, about["e_tag"])
+            found = self._fetched_parts(name, missing, about.e_tag)
         except StoreIOError:
             return super().spans(name, spans)  # it was changed meanwhile, or the server knows no ranges
         for number, (entry, span) in enumerate(zip(entries, spans, strict=True)):
             if parts[number] is None:
                 parts[number] = found[span]
-                self.cache.put(entry, {}, found[span])
+                self.cache.put(entry, about, found[span])
         return [part for part in parts if part is not None]
 
     def _fetched_parts(
@@ -118,20 +122,20 @@ def _is_cacheable(name: str) -> bool:
     return is_key(name.rpartition("/")[2]) and not is_door(name)
 
 
-def _fits(kept: Kept, limit: int | None) -> bool:
-    size = kept.about.get("size")
-    return isinstance(kept.about.get("e_tag"), str) and isinstance(size, int) and (limit is None or size <= limit)
+def _length(span: tuple[int, int] | Mapping[str, int] | None, size: int) -> int:
+    """How many bytes of a value of that size a range has."""
+    if span is None:
+        return size
+    return min(span[1], size) - span[0] if isinstance(span, tuple) else min(span["suffix"], size)
 
 
-def _about(info: Info) -> dict[str, Any] | None:
+def _about(info: Info) -> About | None:
     """What is kept of an answer; None if the server does not tell exactly which version it was."""
-    e_tag, written = info.get("e_tag"), info.get("last_modified")
-    if not isinstance(e_tag, str) or e_tag.startswith("W/"):
+    e_tag, size, version = info.get("e_tag"), info.get("size"), info.get("version")
+    if not isinstance(e_tag, str) or not isinstance(size, int) or not e_tag.startswith('"'):
         return None
-    when = written.isoformat() if isinstance(written, datetime.datetime) else None
-    return {"e_tag": e_tag, "version": info.get("version"), "size": int(info["size"]), "last_modified": when}
+    return About(e_tag, size, info.get("last_modified"), version)
 
 
-def _info_of(about: Mapping[str, Any], name: str) -> Info:
-    when = about.get("last_modified")
-    return {**about, "path": name, "last_modified": when and datetime.datetime.fromisoformat(when)}
+def _info_of(about: About, name: str) -> Info:
+    return {**asdict(about), "path": name}

@@ -5,8 +5,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import xarray as xr
 import zarr
 
+import zarrds
 from zarrds import LocalStore, MemoryStore, create_array, create_group, open_array, open_group
 from zarrds.arrays.array import Array
 from zarrds.arrays.group import Group
@@ -247,6 +249,19 @@ def test_chunks_of_an_array_that_is_no_more(zarr_format: Any) -> None:
         create_array(store, path="g", shape=4, dtype="i4", zarr_format=zarr_format)
     create_group(store, path="g", zarr_format=zarr_format)
     assert open_array(store, path="g/a").shape == (4,)
+
+
+@both_formats
+def test_chunks_that_consolidated_metadata_does_not_name(zarr_format: Any) -> None:
+    """What a process that died before the commit of a new array has left: they do not become the new one's."""
+    store = MemoryStore()
+    zarrds.save(xr.Dataset({"t2m": ("x", np.arange(3.0))}), store, zarr_format=zarr_format)
+    left = ["pr/c/0", "pr/c/1"] if zarr_format == 3 else ["pr/0", "pr/1"]
+    for key in left:
+        store.set(key, b"left behind")
+    array = open_group(store, "r+").create_array("pr", shape=4, dtype="i4", chunks=2)
+    assert array[...].tolist() == [0] * 4
+    assert not {*left} & {*store.list_prefix()}
 
 
 def test_files_of_others_are_left_alone(tmp_path: Path) -> None:

@@ -46,12 +46,15 @@ def place(store: Store, path: str, node: Node, *, overwrite: bool) -> None:
         missing = parents_of(path)
         zarr_format = zarr_format_of(store)
         removed: list[str] = []
+        may_go = overwrite
         if zarr_format is not None:
             if _must_go(store, path, node, zarr_format, overwrite=overwrite):
                 removed = [path]
             nodes = open_nodes(store) if path else None
             missing = [parent for parent in missing if nodes is not None and nodes.get(parent) is None]
-        gone = list(store.list_prefix(path)) if removed else _leftovers(store, path, node, overwrite=overwrite)
+            # what neither that nor a document names is not there: a writer that died before its commit has left it
+            may_go = may_go or (nodes is not None and nodes.consolidated)
+        gone = list(store.list_prefix(path)) if removed else _leftovers(store, path, node, overwrite=may_go)
         new: dict[str, Node] = {parent: GroupMetadata(zarr_format=node.zarr_format) for parent in missing}
         with Transaction(store) as transaction:
             transaction.put_nodes({**new, path: node}, removed, zarr_format=node.zarr_format, consolidate=False)

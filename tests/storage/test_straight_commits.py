@@ -498,12 +498,19 @@ def test_who_may_not_write_reads_what_a_dead_writer_left(server: S3Server) -> No
     xr.testing.assert_identical(opened(server), data(0, 7))
 
 
-def test_who_has_only_fsspec_leaves_such_commits_alone(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "marker",
+    [
+        growing.Growing("elsewhere", commits.new_folder(), "zarr.json", growing.new_write(), {}),
+        commits.Commit(commits.new_folder(), (("0", 1),), "elsewhere", is_claimed=False),
+    ],
+    ids=["growing", "not claimed"],
+)
+def test_who_has_only_fsspec_leaves_such_commits_alone(marker: commits.Commit | growing.Growing) -> None:
     """The marker of a dead writer: read as it is; not replaced by who could not keep that writer from going on."""
     url = "memory://straight/t2m.zarr"
     zarrds.save(data(), url, mode="w")
     store = RemoteStore(url)
-    marker = growing.Growing("elsewhere", commits.new_folder(), "zarr.json", growing.new_write(), {})
     store._objects.write(commits.MARKER, marker.dump())
     xr.testing.assert_identical(xr.open_dataset(url, engine="zarrds").load(), data())
     with pytest.raises(StoreIOError, match="conditional"):
@@ -532,6 +539,7 @@ GROWING = {
         GROWING | {"documents": []},
         GROWING | {"documents": {"../a": ""}},
         GROWING | {"kind": "other"},
+        {"owner": "a", "folder": ".0a.zarrds-partial", "steps": [], "claimed": "no"},
     ],
 )
 def test_a_forged_marker_is_refused(server: S3Server, found: object) -> None:

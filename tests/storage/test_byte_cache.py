@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import functools
+import hashlib
+import itertools
+import json
 import os
 import pickle
 import subprocess
 import sys
 import threading
+import tracemalloc
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -187,6 +191,61 @@ def test_only_its_user_enters_it(tmp_path: Path) -> None:
     assert cache.get("199") is not None
 
 
+HEAD = {"e_tag": '"1"', "size": 1000, "last_modified": None, "version": None}
+WRONG: dict[str, list[object]] = {
+    "e_tag": [None, 1, "", "1", '""', 'W/"1"', '"a\r\nX: y"', '"ü"', '"\0"', '"a", "b"', "*", '"' + 300 * "a" + '"'],
+    "size": [None, True, -1, 1.0, "1000", 2**63, 999],
+    "last_modified": [5, True, "no", "2020-01-01", [], "2020-01-01T00:00:00"],
+    "version": [5, "", "a b", "a\n", "ü"],
+}
+WRONG_HEADS = {
+    "nested": b"[" * 4000,
+    "long": b" " * 10**6 + json.dumps(HEAD).encode(),
+    "large number": b'{"size":' + b"1" * 4000 + b"}",
+    "no text": b"\xff",
+    "no object": b"5",
+    "missing": b"{}",
+    "too much": json.dumps({**HEAD, "more": 1}).encode(),
+    **{
+        f"{name} {number}": json.dumps({**HEAD, name: value}).encode()
+        for name, values in WRONG.items()
+        for number, value in enumerate(values)
+    },
+}
+
+
+def forge(path: Path, head: bytes, data: bytes) -> None:
+    """Write a file whose digest is right."""
+    rest = len(head).to_bytes(4, "little") + head + data
+    path.write_bytes(b"zarrds cache 1\n" + hashlib.blake2b(rest, digest_size=16).digest() + rest)
+
+
+@pytest.mark.parametrize("kind", WRONG_HEADS)
+def test_odd_heads_are_not_believed(tmp_path: Path, kind: str) -> None:
+    cache = ByteCache(str(tmp_path), 10**8)
+    cache.put("name", ABOUT, bytes(1000))
+    (path,) = sizes(tmp_path)
+    forge(path, json.dumps(HEAD).encode(), b"a" * 1000)
+    assert cache.get("name") is not None
+    forge(path, WRONG_HEADS[kind], b"a" * 1000)
+    assert cache.get("name") is None
+    assert not path.exists()
+
+
+def test_large_files_are_not_read(tmp_path: Path) -> None:
+    cache = ByteCache(str(tmp_path), 10**12)
+    cache.put("name", ABOUT, bytes(1000))
+    (path,) = sizes(tmp_path)
+    whole = path.read_bytes()
+    for head, limit in itertools.product((b"", whole), (None, 1000)):
+        path.write_bytes(head)
+        os.truncate(path, 9 * 10**9)  # without any block on the disk
+        tracemalloc.start()
+        assert cache.get("name", limit) is None
+        assert tracemalloc.get_traced_memory()[1] < 10**6
+        tracemalloc.stop()
+
+
 def test_sizes_that_are_none() -> None:
     for size in (0, -1, 1.5, True, "1GB"):
         with pytest.raises(EncodingError, match="cache_size"):
@@ -276,6 +335,81 @@ def test_damaged_files_and_full_disks_do_not_matter(server: S3Server, tmp_path: 
     xr.testing.assert_identical(opened(server, tmp_path / "c").load(), DATA)
     (tmp_path / "file").write_bytes(b"")
     xr.testing.assert_identical(opened(server, tmp_path / "file").load(), DATA)
+
+
+@pytest.mark.parametrize("encoding", [{"chunks": (5, 10)}, {"chunks": (5, 5), "shards": (10, 20)}])
+def test_values_that_are_cut_are_fetched_anew(server: S3Server, tmp_path: Path, encoding: dict[str, Any]) -> None:
+    zarrds.save(DATA, URL, encoding={"v": encoding}, storage_options=server.options)
+    xr.testing.assert_identical(opened(server, tmp_path).load(), DATA)
+    for path in sizes(tmp_path):
+        rest = path.read_bytes()[31:]
+        stop = 4 + int.from_bytes(rest[:4], "little")
+        forge(path, rest[4:stop], rest[stop:-3])
+    xr.testing.assert_identical(opened(server, tmp_path).load(), DATA)
+
+
+def test_what_is_read_to_be_replaced_is_fetched(server: S3Server, tmp_path: Path) -> None:
+    """A server that says "unchanged" does not tell the generation that is to be replaced."""
+    zarrds.save(DATA, URL, storage_options=server.options)
+    key = next(name for name in server.state.values if "/v/c" in name).removeprefix("a.zarr/")
+    plain: Any = as_store(URL, server.options)
+    store = plain.cached_in(ByteCache(str(tmp_path), 10**6))
+    for again in (store, pickle.loads(pickle.dumps(store))):
+        size = len(again.get(key))
+        sent(server)
+        again.get(key)
+        assert sent(server) == 0
+        with again.lock(key):
+            again.get(key)
+        assert sent(server) == size
+        assert again.get_many([key])[key].value is not None
+        assert sent(server) == size
+
+
+class TaggingHandler(Handler):
+    """Tells ETags: of digests, or of times in seconds and sizes."""
+
+    is_of_seconds = False
+    tag: str | None = None
+
+    def send_head(self):
+        path = Path(self.translate_path(self.path))
+        if path.is_file():
+            info = path.stat()
+            digest = hashlib.md5(path.read_bytes()).hexdigest() + "-2"  # as of an upload in parts
+            self.tag = f'"{int(info.st_mtime):x}-{info.st_size:x}"' if self.is_of_seconds else f'"{digest}"'
+            if self.headers.get("If-None-Match") == self.tag:
+                self.send_response(304)
+                self.end_headers()
+                return None
+        return super().send_head()
+
+    def end_headers(self) -> None:
+        if self.tag:
+            self.send_header("ETag", self.tag)
+        super().end_headers()
+
+
+@pytest.mark.parametrize("is_of_seconds", [False, True])
+def test_etags_of_web_servers(tmp_path: Path, is_of_seconds: bool) -> None:
+    """By a time in seconds and a size, what is changed within a second looks the same: that is not kept."""
+    path = tmp_path / "a.zarr"
+    zarrds.save(DATA, path, encoding={"v": {"chunks": (5, 10), "compressors": None}})
+    handler = type("_", (TaggingHandler,), {"is_of_seconds": is_of_seconds})
+    with Server(("127.0.0.1", 0), functools.partial(handler, directory=str(tmp_path))) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_address[1]}/a.zarr"
+        for number in range(2):
+            now = DATA + number
+            zarrds.save(now.drop_vars("x"), path, region={"x": slice(0, 20)})
+            for file in path.rglob("*"):
+                os.utime(file, (1_795_000_000, 1_795_000_000))
+            found = xr.open_dataset(url, engine="zarrds", local_cache=tmp_path / "c")
+            assert np.array_equal(found.v, now.v)
+        server.shutdown()
+        thread.join()
+    assert bool(sizes(tmp_path / "c")) is not is_of_seconds
 
 
 def test_web_servers(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from hashlib import blake2b
-from typing import Any
+from typing import Any, BinaryIO
 
 from zarrds.errors import EncodingError
 
@@ -126,25 +126,24 @@ class ByteCache:
         return f"ByteCache({self.folder!r}, {self.nbytes})"
 
     def get(self, name: str, limit: int | None = None) -> Kept | None:
-        """What is kept under a name; None if nothing is, nothing that is whole, or more than `limit` bytes."""
+        """What is kept under a name; None if nothing is, nothing that is whole, or far more than `limit` bytes."""
         path = self._path(name)
-        most = self.nbytes // 4 if limit is None else min(limit, self.nbytes // 4)
+        most = self.nbytes // 4 if limit is None else _START + 4 + _HEAD + limit
         try:
             info = os.lstat(path)
             if not stat.S_ISREG(info.st_mode) or not (_is_own(self._own) and _is_own(os.path.dirname(path))):
                 return None
-            if info.st_size > _START + 4 + _HEAD + most:
+            if info.st_size > min(most, self.nbytes // 4):
                 return None
             with open(path, "rb") as file:
-                found = file.read(info.st_size)
+                kept = _read(file, info.st_size)
             if time.time() - info.st_mtime > _REUSED:
                 os.utime(path)
         except (OSError, ValueError, MemoryError):
             return None
-        kept = _parsed(found)
         if kept is None:
             self.remove(name)
-        return kept if kept is not None and len(kept.data) <= most else None
+        return kept
 
     def put(self, name: str, about: About, data: bytes | memoryview) -> None:
         """Keep bytes under a name, in the place of what was kept there."""
@@ -152,7 +151,7 @@ class ByteCache:
         head = json.dumps({**asdict(about), "last_modified": when and when.isoformat()}).encode()
         rest = len(head).to_bytes(4, "little") + head
         size = _START + len(rest) + len(data)
-        if size > self.nbytes // 4 or _about(head) != about:
+        if size > self.nbytes // 4 or len(data) > about.size or _about(head) != about:
             return  # too much else would have to go for it, or it would not be believed
         path = self._path(name)
         unfinished = f"{path}.{secrets.token_hex(4)}{_UNFINISHED}"
@@ -259,15 +258,19 @@ def _digest(*parts: bytes | memoryview) -> bytes:
     return digest.digest()
 
 
-def _parsed(found: bytes) -> Kept | None:
-    """What a file holds; None if it is not whole."""
-    if not found.startswith(_MAGIC) or _digest(memoryview(found)[_START:]) != found[len(_MAGIC) : _START]:
+def _read(file: BinaryIO, size: int) -> Kept | None:
+    """What a file of that size holds; None if it is not whole. All but its head is read only if that can be right."""
+    start = file.read(min(size, _START + 4 + _HEAD))
+    stop = _START + 4 + int.from_bytes(start[_START : _START + 4], "little")
+    if not start.startswith(_MAGIC) or stop > len(start):
         return None
-    stop = _START + 4 + int.from_bytes(found[_START : _START + 4], "little")
-    if stop > min(len(found), _START + 4 + _HEAD):
+    about = _about(start[_START + 4 : stop])
+    if about is None or size - stop > about.size:
         return None
-    about = _about(found[_START + 4 : stop])
-    return None if about is None else Kept(about, memoryview(found)[stop:])
+    file.seek(stop)
+    data = file.read(size - stop)
+    is_whole = _digest(memoryview(start)[_START:stop], data) == start[len(_MAGIC) : _START]
+    return Kept(about, memoryview(data)) if is_whole else None
 
 
 def _about(head: bytes) -> About | None:

@@ -1,11 +1,12 @@
 """The calls to obstore, with a cache of what was fetched: the server is asked whether it is still the same.
 
 Each value is asked for with the ETag that it had (`If-None-Match`): what is unchanged is not sent again. So nothing
-stale is ever read; what is spared are the bytes, not the round trip.
+stale is read as far as ETags tell values apart; what is spared are the bytes, not the round trip.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -20,21 +21,28 @@ __all__ = ["CachedObjects"]
 
 
 class CachedObjects(ObstoreObjects):
-    """As `ObstoreObjects`, with a cache for all but documents, which are small."""
+    """As `ObstoreObjects`, with a cache for all but documents, which are small.
 
+    Attributes
+    ----------
+    plain : ObstoreObjects
+        The same without the cache: what is read to be replaced goes by it. A server that says "unchanged" does not tell
+        obstore the generation, by which Google's replaces values.
+    cache : ByteCache
+    """
+
+    plain: ObstoreObjects
     cache: ByteCache
 
     @classmethod
     def over(cls, objects: ObstoreObjects, cache: ByteCache) -> CachedObjects:
         """The same objects, with a cache."""
         made = cls.__new__(cls)
-        made.__dict__.update({**objects.__dict__, "_lister": None, "cache": cache})
+        made.__dict__.update({**objects.__dict__, "_lister": None, "plain": objects, "cache": cache})
         return made
 
     def __reduce__(self) -> tuple[Any, ...]:
-        plain = ObstoreObjects.__new__(ObstoreObjects)
-        plain.__dict__.update({name: value for name, value in self.__dict__.items() if name != "cache"})
-        return CachedObjects.over, (plain, self.cache)
+        return CachedObjects.over, (self.plain, self.cache)
 
     def _fetched(self, name: str, options: Mapping[str, Any], limit: int | None) -> Found | None:
         if not _is_cacheable(name):
@@ -63,15 +71,24 @@ class CachedObjects(ObstoreObjects):
 
     def _noted(self, entry: str, span: Any, found: Found | None) -> Found | None:
         """Keep what was fetched, if the server tells which version of the value it is."""
-        about = None if found is None else _about(found.info)
+        about = None if found is None else self._about(found.info)
         if found is not None and about is not None and len(found.data) == _length(span, about.size):
             self.cache.put(entry, about, found.data)
         return found
 
+    def _about(self, info: Info) -> About | None:
+        """What is kept of an answer; None if the server does not tell exactly which version it was."""
+        e_tag, size = info.get("e_tag"), info.get("size")
+        if not isinstance(e_tag, str) or not isinstance(size, int) or not e_tag.startswith('"'):
+            return None
+        if self.is_read_only and _OF_SECONDS.fullmatch(e_tag):
+            return None
+        return About(e_tag, size, info.get("last_modified"), info.get("version"))
+
     def spans(self, name: str, spans: Sequence[tuple[int, int]]) -> list[memoryview]:
         """Return parts of an object that is there, of one version of it; see `ObstoreObjects.spans`."""
         try:
-            about = _about(self.info(name) or {}) if spans and _is_cacheable(name) else None
+            about = self._about(self.info(name) or {}) if spans and _is_cacheable(name) else None
         except StoreIOError:
             about = None  # some web servers do not answer to HEAD
         if about is None:
@@ -116,6 +133,9 @@ class CachedObjects(ObstoreObjects):
 
 
 _UNCHANGED = Found(memoryview(b""), {})
+# web servers' (nginx) ETags of a time in seconds and the size: what changes twice within a second, or has a time that
+# was set, looks the same. Longer numbers are times in parts of seconds (Apache), or digests.
+_OF_SECONDS = re.compile('"[0-9a-f]{1,12}-[0-9a-f]{1,12}"')
 
 
 def _is_cacheable(name: str) -> bool:
@@ -127,14 +147,6 @@ def _length(span: tuple[int, int] | Mapping[str, int] | None, size: int) -> int:
     if span is None:
         return size
     return min(span[1], size) - span[0] if isinstance(span, tuple) else min(span["suffix"], size)
-
-
-def _about(info: Info) -> About | None:
-    """What is kept of an answer; None if the server does not tell exactly which version it was."""
-    e_tag, size, version = info.get("e_tag"), info.get("size"), info.get("version")
-    if not isinstance(e_tag, str) or not isinstance(size, int) or not e_tag.startswith('"'):
-        return None
-    return About(e_tag, size, info.get("last_modified"), version)
 
 
 def _info_of(about: About, name: str) -> Info:

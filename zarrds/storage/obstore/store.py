@@ -13,9 +13,10 @@ from zarrds.storage.held import HeldChanges
 from zarrds.storage.local.files import PARTIAL
 from zarrds.storage.obstore.committing import VERSIONED, CommittingStore
 from zarrds.storage.obstore.connections import is_usable
-from zarrds.storage.obstore.objects import ObstoreObjects
+from zarrds.storage.obstore.objects import Found, ObstoreObjects
 from zarrds.storage.protocol import Buffer, ValueChangedError
 from zarrds.storage.secrets import without_secrets
+from zarrds.storage.traits import Fetched
 from zarrds.threads import MOST
 
 if TYPE_CHECKING:
@@ -141,6 +142,24 @@ class ObjectStore(CommittingStore):
         """Return the value of `key` by one request, or None if the key is absent; see `Store.get`."""
         found = self._found(key)
         return None if found is None else found.data
+
+    def _found(self, key: str, limit: int | None = None) -> Found | None:
+        """As it is; past a cache if this thread may replace it, see `CachedObjects.plain`."""
+        if self._session_of(key) is None:
+            return super()._found(key, limit)
+        return super(ObjectStore, self._uncached())._found(key, limit)
+
+    def get_many(self, keys: Sequence[str], *, recover: bool = False, by_root: bool = False) -> dict[str, Fetched]:
+        """Return the values of some keys and their versions, past a cache; see `ManyValues.get_many`."""
+        return super(ObjectStore, self._uncached()).get_many(keys, recover=recover, by_root=by_root)
+
+    def _uncached(self) -> Self:
+        plain: ObstoreObjects = getattr(self._own, "plain", self._own)  # of `CachedObjects`, which few import
+        if plain is self._own:
+            return self
+        made = type(self).__new__(type(self))
+        made.__setstate__((self.path, plain, self._folder, self._part))
+        return made
 
     def get_at_most(self, key: str, limit: int, buffer: memoryview | None = None) -> Buffer | None:
         """As `get`; but of a value of more than `limit` bytes only its beginning; see `BoundedValues.get_at_most`."""

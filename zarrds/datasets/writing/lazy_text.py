@@ -22,6 +22,12 @@ __all__ = ["BlocksOfTextError", "text_in_blocks"]
 # what stands for what is missing of text that nobody has looked at
 _MARK = "<NA>"
 _MAX_LOOKED_AT = 8  # blocks
+# by what text is missing as
+_DESCRIPTIONS: Mapping[str, dict[str, Any]] = {
+    "nan": {"dtype": "object"},
+    "None": {"dtype": "object", "na": "None"},
+    "NA": {"dtype": "string[python]"},
+}
 
 
 class BlocksOfTextError(EncodingError):
@@ -52,6 +58,7 @@ def text_in_blocks(
     if check_vlen_dtype(variable.dtype) is not None:
         return None
     description: dict[str, Any]
+    na_kind: str | None = None
     if variable.dtype.kind == "T":
         na = getattr(variable.dtype, "na_object", None)
         may_miss = hasattr(variable.dtype, "na_object")
@@ -59,9 +66,10 @@ def text_in_blocks(
         if may_miss:
             description |= {"na": na if isinstance(na, str) else missing_name([na]), "is_text": isinstance(na, str)}
     else:
-        if _kind_of_first(variable) != "string":
+        kind, na_kind = _kind_of_first(variable)
+        if kind != "string":
             return None
-        may_miss, description = True, {"dtype": "object"}
+        may_miss, description = True, dict(_DESCRIPTIONS[na_kind])
     if described is not None:
         mark = described.get("missing")
         description = dict(described)
@@ -71,19 +79,30 @@ def text_in_blocks(
     attrs: dict[str, JSON] = {} if mark is None else {"missing_value": mark}
     if chosen is not None:
         mark, description, attrs = chosen, {}, {}
+    if described is not None or chosen is not None:
+        na_kind = None  # that of the store
     meta = np.empty((0,) * variable.ndim, TEXT)
-    data = variable.data.map_blocks(_Marking(name, mark), dtype=TEXT, meta=meta)
+    data = variable.data.map_blocks(_Marking(name, mark, na_kind), dtype=TEXT, meta=meta)
     return Plain(data, description, attrs)
 
 
-def _kind_of_first(variable: xr.Variable) -> str:
-    """What the objects of the first block are in which there is something; of the first few blocks."""
+def _kind_of_first(variable: xr.Variable) -> tuple[str, str]:
+    """What the objects of the first block are in which there is something, and those missing up to there; of a few."""
+    na_kind: str | None = None
     for position in islice(np.ndindex(*variable.data.numblocks), _MAX_LOOKED_AT):
         block = np.asarray(variable.data.blocks[position].compute()).reshape(-1)
-        present = block[~is_missing(block)]
-        if present.size:
-            return str(pd.api.types.infer_dtype(present, skipna=False))
-    return "empty"
+        missing = is_missing(block)
+        na_kind = na_kind or _na_kind(block[missing])
+        if not missing.all():
+            return str(pd.api.types.infer_dtype(block[~missing], skipna=False)), na_kind or "nan"
+    return "empty", na_kind or "nan"
+
+
+def _na_kind(missing: Array) -> str | None:
+    """As what text is missing: None, NaN or pd.NA, as it is told of text in memory; None if nothing is missing."""
+    if not missing.size:
+        return None
+    return "NA" if any(value is pd.NA for value in missing) else missing_name(missing)
 
 
 @dataclass(frozen=True)
@@ -92,6 +111,7 @@ class _Marking:
 
     name: str
     mark: Any
+    na_kind: str | None  # None if any will do
 
     def __call__(self, values: Array) -> Array:
         objects = values.astype(object)
@@ -105,6 +125,8 @@ class _Marking:
         if missing.any():
             if self.mark is None:
                 self._refuse("holds text that is missing, and the store has no text that stands for it", "None or NaN")
+            if self.na_kind not in (None, found := _na_kind(objects[missing])):
+                self._refuse(f"holds text that is missing as {found}, and as {self.na_kind} elsewhere", found)
             objects[missing] = self.mark
         return objects.astype(TEXT)
 

@@ -3,6 +3,8 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+import threading
+import time
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,7 @@ from tests.datasets.samples import (
 )
 from zarrds.datasets.writing import writes
 from zarrds.datasets.writing.tasks import MOST_NBYTES, aligned_blocks, task_blocks
+from zarrds.engine.elements import Elements
 from zarrds.errors import ChunkError, ConflictError, EncodingError
 
 
@@ -308,6 +311,8 @@ def test_replacing_what_is_read_must_not_wait(path: Path, chunks: Any) -> None:
 
 REGIONS = """
 import sys
+import threading
+import time
 import xarray as xr, zarrds
 sys.path.insert(0, sys.argv[1])
 from tests.datasets.samples import days
@@ -416,3 +421,31 @@ def test_what_is_replaced_before_it_is_computed(path: Path) -> None:
     zarrds.save(days(10, 15), path, mode="w")
     with pytest.raises(ConflictError, match="replaced the array"):
         later.compute()
+
+
+def test_when_a_block_fails_those_under_way_end_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else they would be written into the folder that is being removed, and some of it would stay."""
+    ended: list[bool] = []
+    began = threading.Event()
+    real = Elements.write
+
+    def slowly(self: Elements, *args: Any, **options: Any) -> None:
+        began.set()
+        time.sleep(0.1)
+        real(self, *args, **options)
+        ended.append(True)
+
+    def made(block: Any, block_info: Any = None) -> Any:
+        if block_info[0]["chunk-location"] == (1,):
+            began.wait(10)
+            raise ZeroDivisionError
+        return block
+
+    zarrds.save(days(0, 4), tmp_path / "x.zarr")
+    before = files(tmp_path)
+    monkeypatch.setattr(Elements, "write", slowly)
+    data = dask.array.zeros(2, chunks=1).map_blocks(made, dtype=float, meta=np.empty(0))
+    with dask.config.set(scheduler="threads", num_workers=2), pytest.raises(ZeroDivisionError):
+        zarrds.save(xr.Dataset({"new": ("a", data)}), tmp_path / "x.zarr", mode="a", encoding={"new": {"chunks": (1,)}})
+    assert ended == [True]
+    assert files(tmp_path) == before

@@ -8,6 +8,7 @@ written is kept, under the chunk's lock.
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
@@ -24,13 +25,14 @@ from zarrds.datasets.encoding.blocks import check_declared
 from zarrds.datasets.writing.tasks import MOST_NBYTES, task_blocks
 from zarrds.engine.elements import Elements
 from zarrds.engine.executor import Progress, memory_nbytes, n_cores
-from zarrds.errors import EncodingError
+from zarrds.errors import EncodingError, StoreIOError
 
 __all__ = ["Write", "compute_writes", "write_in_memory"]
 
 
 # the part of the memory that may hold blocks which wait for others of their row of chunks, or what one task holds
 _SHARE = 8
+_PATIENCE = 60.0  # seconds, for blocks that are being written when another has failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,16 +87,46 @@ def _still_there(elements: Elements) -> AbstractContextManager[object]:
     return elements.store if isinstance(elements.store, InPlace) else nullcontext()
 
 
-class _Target:
-    """What dask assigns a block to. It travels to workers; the progress bar and the statistics stay behind."""
+class _UnderWay:
+    """The blocks that threads of this process are writing. When one fails, dask does not wait for the others.
 
-    def __init__(self, write: Write, progress: Progress | None) -> None:
+    They would be written into a folder that is being removed meanwhile, and keep some of it.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._n = 0
+        self._is_over = False
+
+    def __enter__(self) -> None:
+        with self._changed:
+            if self._is_over:
+                raise StoreIOError("nothing more is written, since another part has failed")
+            self._n += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._changed:
+            self._n -= 1
+            self._changed.notify_all()
+
+    def end(self) -> None:
+        """Let no more blocks begin, and wait for those that have."""
+        with self._changed:
+            self._is_over = True
+            self._changed.wait_for(lambda: not self._n, timeout=_PATIENCE)
+
+
+class _Target:
+    """What dask assigns a block to. It travels to workers; what counts blocks, progress and statistics stays behind."""
+
+    def __init__(self, write: Write, progress: Progress | None, under_way: _UnderWay | None) -> None:
         self.shape = write.variable.shape
         self.dtype = write.elements.dtype
         self._elements = write.elements
         self._start = write.start
         self._name = write.elements.path.rpartition("/")[2]
         self._progress = progress
+        self._under_way = under_way
         self._seen = write.seen
         self._token = uuid4().hex  # no two are alike, and dask need not pickle one to tell
 
@@ -108,7 +140,7 @@ class _Target:
             check_declared(self._name, values, self.dtype, shape)
             values = values.astype(self.dtype)
         moved = tuple(slice(s.start + a, s.stop + a) for s, a in zip(key, self._start, strict=True))
-        with _still_there(self._elements):
+        with self._under_way or nullcontext(), _still_there(self._elements):
             self._elements.write(moved, values, progress=self._progress, seen=self._seen)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -118,7 +150,7 @@ class _Target:
                 path=self._elements.store.path,
                 mend="Compute it with scheduler='threads', or save to a path",
             )
-        return self.__dict__ | {"_progress": None, "_seen": None}
+        return self.__dict__ | {"_progress": None, "_seen": None, "_under_way": None}
 
 
 def _checked(data: Any, path: str) -> Any:
@@ -177,6 +209,7 @@ def compute_writes(
     if not writes:
         return None if compute else delayed(None)
     memory, of_a_thread = (nbytes // _SHARE for nbytes in _memory_nbytes(_cluster()))
+    under_way = _UnderWay() if compute else None
     sources: list[Any] = []
     targets: list[Any] = []
     for write in writes:
@@ -191,9 +224,14 @@ def compute_writes(
             memory if may_share else None,
         )
         sources.append(data if wanted == data.chunks else _checked(data, array.path).rechunk(wanted, method="tasks"))
-        targets.append(_Target(write, progress))
+        targets.append(_Target(write, progress, under_way))
     if given := [name for name in ("compute", "regions", "sources", "targets") if name in options]:
         raise EncodingError("chunkmanager_store_kwargs names what zarrds itself decides", found=given)
     # other processes would write into copies of a store in memory
     here: dict[str, Any] = {"scheduler": "threads"} if any(w.elements.store.in_memory for w in writes) else {}
-    return dask.array.store(sources, targets, **{"lock": False, **here, **options, "compute": compute})
+    try:
+        return dask.array.store(sources, targets, **{"lock": False, **here, **options, "compute": compute})
+    except BaseException:
+        if under_way is not None:
+            under_way.end()
+        raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
 from typing import Any
 
@@ -33,6 +33,13 @@ def store_of_url(url: str, options: Mapping[str, Any]) -> Store:
     EncodingError
         For options that do not fit the URL.
     """
+    names: Iterable[object] = options
+    if not all(isinstance(name, str) for name in names):
+        raise EncodingError(
+            "a name of storage_options is no text",
+            path=without_secrets(url),
+            expected="a dict with text as keys",
+        )
     is_known = len(links_of(url)) == 1 and url.partition("://")[0].lower() in SCHEMES
     if not is_known:
         return RemoteStore(url, options)

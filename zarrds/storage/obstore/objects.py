@@ -111,7 +111,8 @@ class ObstoreObjects:
         self.is_memory = where.kind == "MemoryStore"
         self._has_suffixes = where.kind != "AzureStore"
         self._lister: WebListings | None = None
-        self.n_repeats = int((where.config.get("retry_config") or {}).get("max_retries", _REPEATS))
+        asked = (where.config.get("retry_config") or {}).get("max_retries")
+        self.n_repeats = asked if isinstance(asked, int) else _REPEATS  # what else it is, obstore refuses
         self._connect({})
 
     def __reduce__(self) -> tuple[Any, ...]:

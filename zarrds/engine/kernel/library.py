@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.machinery import EXTENSION_SUFFIXES
 from importlib.util import find_spec
@@ -170,47 +170,49 @@ def compressor(name: str) -> Compressor | None:
         return None
 
 
+def _restores(decode: Callable[[bytes, Any], int], *frames: bytes) -> bool:
+    """Whether each frame is decoded to the sample, into memory that is given."""
+    out = ctypes.create_string_buffer(len(_SAMPLE))
+    for frame in frames:
+        ctypes.memset(out, 0, len(out))
+        if decode(frame, out) != len(_SAMPLE) or out.raw != _SAMPLE:
+            return False
+    return True
+
+
 def _blosc(extension: ctypes.CDLL) -> Compressor | None:
     decompress, compress = extension.blosc_decompress_ctx, extension.blosc_compress_ctx
     size, text, number = ctypes.c_size_t, ctypes.c_char_p, ctypes.c_int
     decompress.argtypes = (text, _P, size, number)
     compress.argtypes = (number, number, size, size, text, _P, size, text, size, number)
-    out, packed = ctypes.create_string_buffer(len(_SAMPLE)), ctypes.create_string_buffer(len(_SAMPLE) + 16)
+    packed = ctypes.create_string_buffer(len(_SAMPLE) + 16)
     n = compress(5, 1, 4, len(_SAMPLE), _SAMPLE, packed, len(packed), b"lz4", 0, 1)
-    for frame in (_FRAMES["blosc"], packed.raw[:n]):
-        ctypes.memset(out, 0, len(out))
-        if decompress(frame, out, len(out), 1) != len(_SAMPLE) or out.raw != _SAMPLE:
-            return None
-    return Compressor(_address(decompress), _address(compress))
+    works = _restores(lambda frame, out: decompress(frame, out, len(out), 1), _FRAMES["blosc"], packed.raw[:n])
+    return Compressor(_address(decompress), _address(compress)) if works else None
 
 
 def _zstd(extension: ctypes.CDLL) -> Compressor | None:
-    decompress = extension.ZSTD_decompress
-    decompress.argtypes, decompress.restype = (_P, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t), ctypes.c_size_t
-    out, frame = ctypes.create_string_buffer(len(_SAMPLE)), _FRAMES["zstd"]
-    compress, packed = extension.ZSTD_compress, ctypes.create_string_buffer(len(_SAMPLE) + 64)
-    compress.argtypes = (_P, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_int)
-    compress.restype = ctypes.c_size_t
+    decompress, compress = extension.ZSTD_decompress, extension.ZSTD_compress
+    size, text = ctypes.c_size_t, ctypes.c_char_p
+    decompress.argtypes, decompress.restype = (_P, size, text, size), size
+    compress.argtypes, compress.restype = (_P, size, text, size, ctypes.c_int), size
+    packed = ctypes.create_string_buffer(len(_SAMPLE) + 64)
     n = compress(packed, len(packed), _SAMPLE, len(_SAMPLE), 1)
-    for each in (frame, packed.raw[: min(n, len(packed))]):
-        ctypes.memset(out, 0, len(out))
-        if decompress(out, len(out), each, len(each)) != len(_SAMPLE) or out.raw != _SAMPLE:
-            return None
-    return Compressor(_address(decompress), _address(compress))
+    frames = (_FRAMES["zstd"], packed.raw[: min(n, len(packed))])
+    works = _restores(lambda frame, out: decompress(out, len(out), frame, len(frame)), *frames)
+    return Compressor(_address(decompress), _address(compress)) if works else None
 
 
 def _lz4(extension: ctypes.CDLL) -> Compressor | None:
-    decompress = extension.LZ4_decompress_safe
-    decompress.argtypes = (ctypes.c_char_p, _P, ctypes.c_int, ctypes.c_int)
-    out, frame = ctypes.create_string_buffer(len(_SAMPLE)), _FRAMES["lz4"]
-    compress, packed = extension.LZ4_compress_fast, ctypes.create_string_buffer(len(_SAMPLE) + 64)
-    compress.argtypes = (ctypes.c_char_p, _P, ctypes.c_int, ctypes.c_int, ctypes.c_int)
+    decompress, compress = extension.LZ4_decompress_safe, extension.LZ4_compress_fast
+    text, number = ctypes.c_char_p, ctypes.c_int
+    decompress.argtypes = (text, _P, number, number)
+    compress.argtypes = (text, _P, number, number, number)
+    packed = ctypes.create_string_buffer(len(_SAMPLE) + 64)
     n = compress(_SAMPLE, packed, len(_SAMPLE), len(packed), 1)
-    for each in (frame, packed.raw[: max(n, 0)]):
-        ctypes.memset(out, 0, len(out))
-        if decompress(each, out, len(each), len(out)) != len(_SAMPLE) or out.raw != _SAMPLE:
-            return None
-    return Compressor(_address(decompress), _address(compress))
+    frames = (_FRAMES["lz4"], packed.raw[: max(n, 0)])
+    works = _restores(lambda frame, out: decompress(frame, out, len(frame), len(out)), *frames)
+    return Compressor(_address(decompress), _address(compress)) if works else None
 
 
 _PROBES = {"blosc": _blosc, "zstd": _zstd, "lz4": _lz4}

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import zarrds
-from tests.datasets.samples import Format, files, load
+from tests.datasets.samples import Counting, Format, files, load
 from zarrds import MemoryStore
 from zarrds.datasets.writing import free_values
 from zarrds.errors import ConflictError, EncodingError, ZarrdsError
@@ -354,6 +354,15 @@ def test_what_is_stored_is_looked_through_once(path: Path, stored: Any, monkeypa
     zarrds.save(column(new, 2**12), path, append_dim="x")
     assert looked == [2**12]
     assert listed(load(path).c.variable.data) == [*listed(stored), None]
+
+
+def test_what_is_written_anew_is_read_once() -> None:
+    store = Counting()
+    zarrds.save(xr.Dataset({"v": ("x", pd.array([1, None], dtype="Int8"))}), store)
+    store.reads.clear()
+    zarrds.save(xr.Dataset({"v": ("x", pd.array([300, None], dtype="Int64"))}), store, append_dim="x")
+    assert {key: store.reads[key] for key in store.chunks_read()} == {"v/c.0": 1}
+    assert load(store).v.dtype == "Int16"
 
 
 def test_progress_counts_what_is_written_anew(path: Path) -> None:

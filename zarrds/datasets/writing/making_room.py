@@ -6,7 +6,6 @@ needs other elements for that, all of them are written anew. Decided before anyt
 
 from __future__ import annotations
 
-import itertools
 import warnings
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
@@ -25,8 +24,9 @@ from zarrds.datasets.writing.growing import check_rewritable, of_dtype
 from zarrds.datasets.writing.kind_stored import in_the_kind_stored, is_nullable_integer
 from zarrds.datasets.writing.stored import StoredGroup
 from zarrds.labels.kinds.nullable import MASKED
-from zarrds.labels.kinds.objects import missing_name
+from zarrds.labels.kinds.objects import bytes_marks, missing_name
 from zarrds.labels.kinds.plain import is_missing
+from zarrds.labels.kinds.texts import text_marks
 from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.extension import marks_of, new_id, with_marks, with_note
 from zarrds.metadata.model import ArrayMetadata
@@ -142,14 +142,12 @@ def _text(
     name: str, variable: xr.Variable, there: xr.Variable, metadata: ArrayMetadata, described: Mapping[str, JSON]
 ) -> _Made | None:
     """Text of which some is missing, for an array of which none was."""
-    values = np.asarray(variable.values, dtype=object).reshape(-1)
-    missing = is_missing(values)
-    if not missing.any() or pd.api.types.infer_dtype(values[~missing], skipna=False) not in ("string", "empty"):
+    if (parts := _parted(variable, "string")) is None:
         return None
-    candidates = itertools.chain(["<NA>"], (f"<NA {n}>" for n in itertools.count(1)))
-    mark = free_text(name, candidates, values[~missing], there)
+    present, missing = parts
+    mark = free_text(name, text_marks(), present, there)
     noted = dict(described) or {"dtype": "object"}
-    what = missing_name(values[missing])
+    what = missing_name(missing)
     if noted["dtype"] in ("object", "StringDType") and what != "nan":
         noted["na"] = what
     if noted["dtype"] == "StringDType":
@@ -161,16 +159,21 @@ def _text(
 
 def _bytes(name: str, variable: xr.Variable, there: xr.Variable, metadata: ArrayMetadata) -> _Made | None:
     """Bytes of which some are missing, for an array of which none was."""
-    if variable.dtype.kind != "O":
+    if variable.dtype.kind != "O" or (parts := _parted(variable, "bytes")) is None:
         return None
-    values = np.asarray(variable.values, dtype=object).reshape(-1)
-    missing = is_missing(values)
-    if not missing.any() or pd.api.types.infer_dtype(values[~missing], skipna=False) not in ("bytes", "empty"):
-        return None
-    candidates = (f"<NA{n or ''}>".encode() for n in itertools.count())
-    mark = free_text(name, candidates, values[~missing], there)
-    noted = {"dtype": "objects[bytes]", "missing": mark.decode(), "na": missing_name(values[missing])}
+    present, missing = parts
+    mark = free_text(name, bytes_marks(), present, there)
+    noted = {"dtype": "objects[bytes]", "missing": mark.decode(), "na": missing_name(missing)}
     return _Made(with_note(metadata, PANDAS, noted), there, noted)
+
+
+def _parted(variable: xr.Variable, kind: str) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]] | None:
+    """Those objects that are there, and those that are missing; None if none is, or others are there than of a kind."""
+    values = np.asarray(variable.values, dtype=object).reshape(-1)
+    gone = is_missing(values)
+    if not gone.any() or pd.api.types.infer_dtype(values[~gone], skipna=False) not in (kind, "empty"):
+        return None
+    return values[~gone], values[gone]
 
 
 def _nullable(name: str, variable: xr.Variable, there: xr.Variable, metadata: ArrayMetadata) -> _Made | None:
@@ -192,7 +195,7 @@ def _nullable(name: str, variable: xr.Variable, there: xr.Variable, metadata: Ar
     if dtype is None or not may_grow or (dtype == stored.newbyteorder("=") and not missing.size):
         return None
     dtype, mark = free_integer(name, dtype, present, there)
-    noted = {"dtype": dtype.name.replace("int", "Int").replace("uI", "UI"), "missing": mark}
+    noted = {"dtype": _nullable_name(dtype), "missing": mark}
     if variable.dtype == object:
         noted = {"dtype": "objects[integer]", "missing": mark, "na": missing_name(missing)}
     return _in_elements(name, dtype, mark, None, there, metadata, noted)
@@ -212,7 +215,7 @@ def _larger(
         return None
     check_rewritable(name, there.size * dtype.itemsize)
     dtype, new = free_integer(name, dtype, present, there)
-    noted = {**described, "dtype": dtype.name.replace("int", "Int").replace("uI", "UI"), "missing": new}
+    noted = {**described, "dtype": _nullable_name(dtype), "missing": new}
     return _in_elements(name, dtype, new, mark, there, metadata, noted)
 
 
@@ -238,6 +241,11 @@ def _integers(variable: xr.Variable, kind: str) -> tuple[np.ndarray[Any, Any] | 
         return present.astype(bool if kind == "b" else np.int64), values[gone]
     except OverflowError:
         return None, none
+
+
+def _nullable_name(dtype: np.dtype[Any]) -> str:
+    """What pandas calls its nullable integers of a dtype."""
+    return dtype.name.replace("int", "Int").replace("uI", "UI")
 
 
 def _that_holds(present: np.ndarray[Any, Any], stored: np.dtype[Any]) -> np.dtype[Any] | None:
@@ -269,8 +277,9 @@ def _in_elements(
     variable = there
     if after.data_type != metadata.data_type or before is not None:
         check_rewritable(name, there.size * dtype.itemsize)
-        values = there.values.astype(dtype)
+        old = there.values  # read once: it is lazy
+        values = old.astype(dtype)
         if before is not None:
-            values[there.values == before] = mark
+            values[old == before] = mark
         variable = xr.Variable(there.dims, values, there.attrs, there.encoding)
     return _Made(with_note(after, PANDAS, noted), variable, noted)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,7 @@ from zarrds.labels.kinds.plain import (
 __all__ = [
     "OBJECTS",
     "STRINGS",
+    "bytes_marks",
     "holds_objects",
     "missing_name",
     "missing_value",
@@ -127,12 +128,17 @@ def _free_mark(kind: str, present: Array) -> Any:
     used = set(present)
     candidates: Any
     if kind == "bytes":
-        candidates = (f"<NA{n or ''}>".encode() for n in itertools.count())
+        candidates = bytes_marks()
     elif min(map(int, present)) >= np.iinfo(np.int64).min and max(map(int, present)) <= np.iinfo(np.int64).max:
         candidates = itertools.count(int(np.iinfo(np.int64).min))
     else:
         candidates = itertools.count(int(np.iinfo(np.uint64).max), -1)
     return next(value for value in candidates if value not in used)
+
+
+def bytes_marks() -> Iterator[bytes]:
+    """Bytes of which the first that are free are to stand for what is missing."""
+    return (f"<NA{n or ''}>".encode() for n in itertools.count())
 
 
 def _mark(description: Description) -> Any:

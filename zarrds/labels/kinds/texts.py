@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ from zarrds.labels.kinds.plain import (
     misfit,
 )
 
-__all__ = ["TEXTS", "holds_text", "marked_texts", "restore_texts", "store_texts", "text_options"]
+__all__ = ["TEXTS", "holds_text", "marked_texts", "restore_texts", "store_texts", "text_marks", "text_options"]
 
 TEXTS = re.compile(r"str|object|string\[(python|pyarrow)\]")
 
@@ -104,8 +104,12 @@ def _dtype(labels: Labels, missing: Array) -> str:
 def _free_text(values: Array) -> str:
     """A text that is none of the values."""
     used = set(values)
-    candidates = itertools.chain(["<NA>"], (f"<NA {n}>" for n in itertools.count(1)))
-    return next(text for text in candidates if text not in used)
+    return next(text for text in text_marks() if text not in used)
+
+
+def text_marks() -> Iterator[str]:
+    """Texts of which the first that is free is to stand for what is missing."""
+    return itertools.chain(["<NA>"], (f"<NA {n}>" for n in itertools.count(1)))
 
 
 def _mark(description: Description) -> str | None:

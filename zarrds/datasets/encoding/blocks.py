@@ -13,7 +13,7 @@ from zarrds.datasets.encoding.comparison import label_text, position_text
 from zarrds.engine.executor import run
 from zarrds.errors import EncodingError, ZarrdsError
 
-__all__ = ["Block", "BlockFunction", "blockwise", "check_declared", "encoding_error"]
+__all__ = ["Block", "BlockFunction", "blockwise", "check_declared", "encoding_error", "in_words", "whole"]
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
@@ -48,6 +48,11 @@ class Block:
     def with_values(self, values: Array) -> Block:
         """The same place with other values."""
         return Block(self.name, self.dims, values, self.shape, self.origin)
+
+
+def whole(name: Hashable, variable: xr.Variable, values: Array) -> Block:
+    """All of a variable in memory as one block, with these values of its shape."""
+    return Block(name, variable.dims, values.reshape(-1), variable.shape, (0,) * variable.ndim)
 
 
 class BlockFunction(Protocol):

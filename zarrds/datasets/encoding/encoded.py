@@ -17,7 +17,7 @@ import pandas as pd
 import xarray as xr
 
 from zarrds.compat.xarray_internals import check_vlen_dtype, encode_zarr_variable, is_chunked
-from zarrds.datasets.encoding.blocks import Block, blockwise, encoding_error
+from zarrds.datasets.encoding.blocks import blockwise, encoding_error, whole
 from zarrds.datasets.encoding.encoder import Encoder, kind_of
 from zarrds.datasets.encoding.fitting import misfit_of_hint, misfit_of_order, other_dtype
 from zarrds.datasets.encoding.packing import CF_KEYS
@@ -182,11 +182,10 @@ def _check_text_marker(name: str, variable: xr.Variable, encoding: CFEncoding) -
     marks = [encoding[key] for key in _MARKERS if isinstance(encoding.get(key), str | bytes)]
     if not marks or variable.dtype.kind not in "OUST" or variable.chunks is not None:
         return
-    values = np.asarray(variable.values).reshape(-1)
+    block = whole(name, variable, np.asarray(variable.values))
     for mark in marks:
-        bad = np.array([value == mark for value in values.tolist()], bool)
+        bad = np.array([value == mark for value in block.values.tolist()], bool)
         if bad.any():
-            block = Block(name, variable.dims, values, variable.shape, (0,) * variable.ndim)
             raise encoding_error(block, bad, "is the _FillValue, and would read back as missing", expected="other text")
 
 
@@ -363,7 +362,6 @@ def _sample(variable: xr.Variable) -> xr.Variable:
 
 def _check_times(name: str, variable: xr.Variable, made: xr.Variable) -> None:
     """Check that xarray chose units that hold the times exactly."""
-    values = np.asarray(variable.values).reshape(-1)
-    block = Block(name, variable.dims, values, variable.shape, (0,) * variable.ndim)
+    block = whole(name, variable, np.asarray(variable.values))
     cf = {key: made.attrs[key] for key in CF_KEYS if key in made.attrs and key not in variable.attrs}
-    check_same_times(block, decode_times(np.asarray(made.values).reshape(-1), cf, values.dtype), made.dtype, cf)
+    check_same_times(block, decode_times(np.asarray(made.values).reshape(-1), cf, block.values.dtype), made.dtype, cf)

@@ -23,7 +23,7 @@ from zarrds.datasets.encoding.times import check_same_times, check_units, decode
 from zarrds.errors import CarriedEncodingError, EncodingError, ZarrdsError
 from zarrds.metadata.model import ZarrFormat
 
-__all__ = ["KINDS", "Encoder", "check_exact", "kind_of"]
+__all__ = ["KINDS", "Encoder", "check_exact", "exact_dtype", "kind_of"]
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
@@ -175,7 +175,7 @@ class Encoder:
         if inferred == "integer" and not pd.isnull(values).any():
             return values.astype(np.int64)
         if inferred in ("integer", "mixed-integer-float"):
-            check_exact(block, self.dtype if self.dtype.kind == "f" and not self._is_scaled else np.dtype(np.float64))
+            check_exact(block, exact_dtype(self.dtype, self.encoding))
         if inferred in ("integer", "floating", "mixed-integer-float") or (inferred == "empty" and values.size):
             return values.astype(np.float64)
         return values.astype(bool) if inferred == "boolean" and not pd.isnull(values).any() else values
@@ -344,6 +344,12 @@ def kind_of(values: Array) -> str:
     if inferred in ("string", "bytes"):
         return "strings" if inferred == "string" else "bytes"
     return "datetimes" if all(hasattr(v, "calendar") and hasattr(v, "toordinal") for v in present) else "objects"
+
+
+def exact_dtype(dtype: np.dtype[Any], encoding: Mapping[str, Any]) -> np.dtype[Any]:
+    """The dtype of floats in which integers must be exact that are written to an array: its own, unless it scales."""
+    is_scaled = any(encoding.get(key) is not None for key in ("scale_factor", "add_offset"))
+    return dtype if dtype.kind == "f" and not is_scaled else np.dtype(np.float64)
 
 
 def check_exact(block: Block, dtype: np.dtype[Any]) -> None:

@@ -9,13 +9,12 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from zarrds.datasets.encoding.blocks import Block
-from zarrds.datasets.encoding.encoder import check_exact
+from zarrds.datasets.encoding.blocks import whole
+from zarrds.datasets.encoding.encoder import check_exact, exact_dtype
 from zarrds.datasets.writing.stored import StoredGroup
 from zarrds.labels.kinds.nullable import MASKED
 from zarrds.labels.kinds.objects import missing_value
 from zarrds.metadata.dtypes import JSON
-from zarrds.metadata.model import ArrayMetadata
 
 __all__ = ["in_the_kind_stored", "is_nullable_integer"]
 
@@ -52,7 +51,7 @@ def in_the_kind_stored(
     is_empty = bool(gone.all()) and (not isinstance(dtype, np.dtype) or dtype.kind in "fO")
     made: Any = None
     if not kind and there.dtype.kind == "f":
-        made = _floats(name, variable, gone, _dtype_of_floats(stored.arrays[name], there))
+        made = _floats(name, variable, gone, exact_dtype(stored.arrays[name].data_type.dtype, there.encoding))
     elif (is_masked := MASKED.fullmatch(kind) is not None) or (not kind and there.dtype.kind == "b"):
         wanted = "boolean" if there.dtype.kind == "b" else kind
         made = _masked(name, variable, gone, wanted, is_empty=is_empty, is_masked=is_masked)
@@ -79,13 +78,6 @@ def _kind_in_words(variable: xr.Variable, gone: np.ndarray[Any, Any]) -> str:
     return "integer" if is_nullable_integer(variable.dtype) else name
 
 
-def _dtype_of_floats(metadata: ArrayMetadata, there: xr.Variable) -> np.dtype[Any]:
-    """The dtype in which integers must be exact that are written to stored floats."""
-    dtype = metadata.data_type.dtype
-    is_scaled = any(there.encoding.get(key) is not None for key in ("scale_factor", "add_offset"))
-    return dtype if dtype.kind == "f" and not is_scaled else np.dtype(np.float64)
-
-
 def _floats(
     name: str, variable: xr.Variable, gone: np.ndarray[Any, Any], dtype: np.dtype[Any]
 ) -> np.ndarray[Any, Any] | None:
@@ -94,14 +86,9 @@ def _floats(
     if not is_integer or not gone.any():
         return None
     values = np.asarray(variable.data.astype(object))
-    _check_exact(name, variable, values, dtype)
+    check_exact(whole(name, variable, values), dtype)
     values[gone] = np.nan
     return values.astype(np.float64)
-
-
-def _check_exact(name: str, variable: xr.Variable, values: np.ndarray[Any, Any], dtype: np.dtype[Any]) -> None:
-    origin = (0,) * variable.ndim
-    check_exact(Block(name, variable.dims, values.reshape(-1), variable.shape, origin), dtype)
 
 
 def _masked(
@@ -120,7 +107,7 @@ def _masked(
     dtype = {"b": "boolean", "I": "Int64", "U": "UInt64", "F": "Float64"}[wanted[0]]
     values = np.asarray(variable.data.astype(object))
     if wanted.startswith("Float"):
-        _check_exact(name, variable, values, np.dtype(wanted.lower()))
+        check_exact(whole(name, variable, values), np.dtype(wanted.lower()))
     values[gone] = pd.NA
     try:
         return pd.array(values, dtype=dtype)  # type: ignore[call-overload]  # a dtype by its name

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from zarrds.datasets.encoding.blocks import Block, blockwise, encoding_error
+from zarrds.datasets.encoding.blocks import Block, blockwise, encoding_error, whole
 from zarrds.labels.kinds.plain import Array, Like, other_kind
 from zarrds.labels.kinds.times import TIMES
 from zarrds.metadata.dtypes import JSON
@@ -69,8 +69,7 @@ def as_described(name: Hashable, variable: xr.Variable, description: Mapping[str
     wanted: Any = mark.encode() if dtype == "objects[bytes]" and isinstance(mark, str) else mark
     check = _Unmarked(name, variable.dims, wanted)
     if variable.chunks is None:
-        values = np.asarray(variable.values)
-        check.on_block(Block(name, variable.dims, values.reshape(-1), values.shape, (0,) * values.ndim))
+        check.on_block(whole(name, variable, np.asarray(variable.values)))
         return variable
     data = blockwise(check, variable, variable.dtype)
     return xr.Variable(variable.dims, data, variable.attrs, variable.encoding, fastpath=True)

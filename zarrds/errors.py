@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 __all__ = [
+    "BlocksOfTextError",
     "CarriedEncodingError",
     "ChunkError",
     "ConflictError",
@@ -30,6 +31,7 @@ __all__ = [
     "StoreExistsError",
     "StoreIOError",
     "StoreNotFoundError",
+    "UndecodableError",
     "UnsupportedError",
     "VariableNotFoundError",
     "ZarrdsError",
@@ -176,6 +178,10 @@ class MetadataError(ZarrdsError, ValueError):
     """A metadata document that is not valid JSON or not valid Zarr."""
 
 
+class UndecodableError(MetadataError):
+    """A variable that xarray's decoders fail on."""
+
+
 class UnsupportedError(MetadataError, NotImplementedError):
     """Valid Zarr that zarrds cannot read or write: an unknown codec, data type, chunk grid and so on."""
 
@@ -198,6 +204,10 @@ class EncodingError(ZarrdsError, ValueError, TypeError):
 
 class CarriedEncodingError(EncodingError):
     """An encoding that came along with a variable, and that would change its values; `zarrds.save` replaces it."""
+
+
+class BlocksOfTextError(EncodingError):
+    """A block holds what cannot be written without having looked at all of the variable; `zarrds.save` loads it."""
 
 
 class VariableNotFoundError(EncodingError, KeyError):

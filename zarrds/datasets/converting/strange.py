@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 
 from zarrds.datasets.reading.decoding import decode_all
-from zarrds.datasets.reading.strange import warn_of_undecoded
+from zarrds.datasets.reading.strange import path_of, warn_of_undecoded
 
 __all__ = ["decoded_groups", "without_strange"]
 
@@ -27,7 +27,7 @@ def without_strange(file: str, groups: Mapping[str, xr.Dataset]) -> dict[str, xr
     found = {}
     for path, ds in groups.items():
         strange = {name: problem for name, v in ds.variables.items() if (problem := _problem(v)) is not None}
-        problems |= {f"{path.strip('/')}/{name}".lstrip("/"): problem for name, problem in strange.items()}
+        problems |= {path_of(path.strip("/"), name): problem for name, problem in strange.items()}
         found[path] = _like(ds, ds.drop_vars(strange)) if strange else ds
     if problems:
         shown = "; ".join(f"{name!r}: {problem}" for name, problem in problems.items())
@@ -62,7 +62,7 @@ def decoded_groups(file: str, groups: Mapping[str, xr.Dataset]) -> dict[str, xr.
         decoded = decode_all(raw, ds.attrs, {}, file, path.strip("/"))
         made = xr.Dataset(decoded.variables, attrs=decoded.attributes)
         found[path] = _like(ds, made.set_coords(made.variables.keys() & {*decoded.names, *ds.coords}))
-        problems |= {f"{path.strip('/')}/{name}".lstrip("/"): text for name, text in decoded.undecoded.items()}
+        problems |= {path_of(path.strip("/"), name): text for name, text in decoded.undecoded.items()}
     if problems:
         warn_of_undecoded(file, problems)
     return found

@@ -17,7 +17,7 @@ from zarrds.datasets.editing.edited_notes import (
     without_ranges,
 )
 from zarrds.datasets.encoding.attributes import visible_attributes
-from zarrds.datasets.reading.decoding import UndecodableError, decode, decode_all
+from zarrds.datasets.reading.decoding import decode, decode_all
 from zarrds.datasets.reading.lazy import LazyArrays
 from zarrds.datasets.reading.notes import GroupNotes, notes_of
 from zarrds.datasets.reading.roles import roles_of
@@ -26,6 +26,7 @@ from zarrds.errors import (
     EncodingError,
     LabelError,
     MetadataError,
+    UndecodableError,
     UnsupportedError,
     VariableNotFoundError,
     locating,

@@ -11,11 +11,12 @@ import xarray as xr
 
 from zarrds.compat.xarray_internals import CF_RELATED_DATA, decode_cf_variables, guard_decoders
 from zarrds.datasets.reading.notes import GroupNotes
-from zarrds.errors import MetadataError, ZarrdsError
+from zarrds.datasets.reading.strange import path_of
+from zarrds.errors import MetadataError, UndecodableError, ZarrdsError
 from zarrds.labels.kinds.table import decode_options
 from zarrds.metadata.dtypes import JSON
 
-__all__ = ["Decoded", "UndecodableError", "decode", "decode_all", "decoders_for", "without_times"]
+__all__ = ["Decoded", "decode", "decode_all", "decoders_for", "without_times"]
 
 # attributes that name other variables, which xarray looks into
 _NAMES = ("coordinates", *CF_RELATED_DATA)
@@ -196,7 +197,7 @@ def _problem(name: Any, variable: xr.Variable, decoders: Mapping[str, Any]) -> s
     except ZarrdsError:
         raise
     except Exception as error:  # whatever xarray makes of what an attribute may hold
-        return str(error).partition("\n")[0] or type(error).__name__
+        return _first_line(error)
     return None
 
 
@@ -300,14 +301,10 @@ def decode(
         raise
     except Exception as error:
         name, cause = _culprit(raw, decoders, error)
-        raise _undecodable(store, _path(group, name), cause) from error
+        raise _undecodable(store, path_of(group, name), cause) from error
     for name, variable in variables.items():
-        guard_decoders(variable, _Guarding(store, _path(group, name)))
+        guard_decoders(variable, _Guarding(store, path_of(group, name)))
     return dict(variables), decoded_attributes, names
-
-
-def _path(group: str, name: Any) -> str:
-    return "/".join(part for part in (group, "" if name is None else str(name)) if part)
 
 
 def _culprit(raw: Mapping[Any, xr.Variable], decoders: Mapping[str, Any], error: Exception) -> tuple[Any, Exception]:
@@ -320,12 +317,12 @@ def _culprit(raw: Mapping[Any, xr.Variable], decoders: Mapping[str, Any], error:
     return None, error
 
 
-class UndecodableError(MetadataError):
-    """A variable that xarray's decoders fail on."""
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__
 
 
 def _undecodable(store: str, path: str, error: Exception) -> MetadataError:
-    problem = str(error).partition("\n")[0] or type(error).__name__
+    problem = _first_line(error)
     name = path.rpartition("/")[2]
     if not name:
         mend = "Open it as it is stored, with decode_cf=False, or mend its attributes with zarrds.open_group"

@@ -16,14 +16,14 @@ import xarray as xr
 from zarrds.compat.xarray_internals import NONE_VAR_NAME, new_dataset
 from zarrds.compat.xarray_opening import without_default_indexes
 from zarrds.datasets.encoding.attributes import attributes_to_decode, give_back
-from zarrds.datasets.reading.decoding import Decoded, UndecodableError, decode_all, decoders_for, without_times
+from zarrds.datasets.reading.decoding import Decoded, decode_all, decoders_for, without_times
 from zarrds.datasets.reading.index_options import IndexOptions
 from zarrds.datasets.reading.lazy import UNASKED_NBYTES, LazyArray, LazyArrays
 from zarrds.datasets.reading.notes import MULTI_INDEX, Closed, GroupNotes, beside, notes_of, with_intervals
 from zarrds.datasets.reading.restored import MisfitError, Restored, restore
 from zarrds.datasets.reading.roles import Roles, move_attributes, roles_of
 from zarrds.datasets.reading.strange import LeftOut, PhonyDims, check_phony_dims, children_of, groups_below, named
-from zarrds.errors import LabelError, MetadataError, ZarrdsError
+from zarrds.errors import LabelError, MetadataError, UndecodableError, ZarrdsError
 from zarrds.metadata.attributes import apart_attributes
 from zarrds.metadata.documents import ROOTS, Nodes, get_group, open_nodes
 from zarrds.metadata.extension import note_of

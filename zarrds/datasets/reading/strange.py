@@ -13,7 +13,16 @@ from zarrds.errors import EncodingError, MetadataError
 from zarrds.metadata.documents import Nodes
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node
 
-__all__ = ["LeftOut", "PhonyDims", "check_phony_dims", "children_of", "groups_below", "named", "warn_of_undecoded"]
+__all__ = [
+    "LeftOut",
+    "PhonyDims",
+    "check_phony_dims",
+    "children_of",
+    "groups_below",
+    "named",
+    "path_of",
+    "warn_of_undecoded",
+]
 
 PhonyDims: TypeAlias = Literal["sort", "access"] | None
 _MAX_SHOWN = 10  # of those that are left out
@@ -52,7 +61,7 @@ class LeftOut:
 
     def add_undecoded(self, group: str, name: object, problem: str) -> None:
         """Note a variable that is given as it is stored."""
-        self.undecoded["/".join(part for part in (group, "" if name is None else str(name)) if part)] = problem
+        self.undecoded[path_of(group, name)] = problem
 
     def names_in(self, path: str) -> set[str]:
         """The names of those directly below a group."""
@@ -74,6 +83,11 @@ class LeftOut:
             "silences this warning",
             stacklevel=2,
         )
+
+
+def path_of(group: str, name: object) -> str:
+    """The path of a variable in a group; that of the group for None."""
+    return "/".join(part for part in (group, "" if name is None else str(name)) if part)
 
 
 def warn_of_undecoded(store: str, problems: Mapping[str, str]) -> None:

@@ -14,8 +14,7 @@ from zarrds.datasets.encoding.dataset import Encoding, stored_name
 from zarrds.datasets.encoding.encoded import LOSSY_KEYS, without_losses
 from zarrds.datasets.encoding.lossy_codecs import without_filters
 from zarrds.datasets.encoding.variables import encoding_of
-from zarrds.datasets.writing.lazy_text import BlocksOfTextError
-from zarrds.errors import CarriedEncodingError, EncodingError
+from zarrds.errors import BlocksOfTextError, CarriedEncodingError, EncodingError
 from zarrds.metadata.model import ArrayMetadata
 
 __all__ = ["Parts", "warn_of", "with_chunks", "with_chunks_of", "with_loaded", "without_hint"]

@@ -12,12 +12,12 @@ import pandas as pd
 import xarray as xr
 
 from zarrds.compat.xarray_internals import check_vlen_dtype, is_chunked
-from zarrds.errors import EncodingError
+from zarrds.errors import BlocksOfTextError
 from zarrds.labels.kinds.objects import missing_name
 from zarrds.labels.kinds.plain import TEXT, Array, Plain, is_missing
 from zarrds.metadata.dtypes import JSON
 
-__all__ = ["BlocksOfTextError", "text_in_blocks"]
+__all__ = ["text_in_blocks"]
 
 # what stands for what is missing of text that nobody has looked at
 _MARK = "<NA>"
@@ -28,10 +28,6 @@ _DESCRIPTIONS: Mapping[str, dict[str, Any]] = {
     "None": {"dtype": "object", "na": "None"},
     "NA": {"dtype": "string[python]"},
 }
-
-
-class BlocksOfTextError(EncodingError):
-    """A block holds what cannot be written without having looked at all of the variable."""
 
 
 def text_in_blocks(

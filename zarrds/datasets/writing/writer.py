@@ -21,7 +21,6 @@ from zarrds.datasets.writing.attributes import new_group
 from zarrds.datasets.writing.conflicts import check_groups
 from zarrds.datasets.writing.evenly_spaced import with_ranges_of
 from zarrds.datasets.writing.hints import Parts, warn_of, with_chunks, with_loaded, without_hint
-from zarrds.datasets.writing.lazy_text import BlocksOfTextError
 from zarrds.datasets.writing.making_room import with_room
 from zarrds.datasets.writing.moving import with_labels_loaded
 from zarrds.datasets.writing.new_store import Target, find_target, staged
@@ -35,6 +34,7 @@ from zarrds.datasets.writing.transaction import Options, carry_out, finish_later
 from zarrds.datasets.writing.update import ArrayChange, How, plan_update
 from zarrds.engine.progress import ProgressOption
 from zarrds.errors import (
+    BlocksOfTextError,
     CarriedEncodingError,
     EncodingError,
     LabelError,

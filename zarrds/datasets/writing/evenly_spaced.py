@@ -46,6 +46,11 @@ def _is_off(distance: Any, tolerance: float) -> bool:
     return not bool(np.all(np.abs(distance) <= tolerance))
 
 
+def _goes_by(labels: Settings, step: float) -> bool:
+    """Whether labels have a step, so nearly that the last of them is where it is to be."""
+    return not _is_off(_step(labels) - step, _TOLERANCE * abs(step) / max(labels["size"], 1))
+
+
 def shown(settings: Settings) -> str:
     """Labels as a message shows them."""
     return f"{settings['size']} labels from {settings['start']} in steps of {_step(settings)}"
@@ -98,8 +103,7 @@ def positions_along(
             continue
         step = _step(settings)
         first = _place(labels["start"], settings)
-        is_same_step = abs(_step(labels) - step) <= _TOLERANCE * abs(step) / max(labels["size"], 1)
-        if first is not None and is_same_step and abs(first - round(first)) <= _TOLERANCE:
+        if first is not None and _goes_by(labels, step) and abs(first - round(first)) <= _TOLERANCE:
             found[settings["dimension"]] = np.arange(size), np.arange(labels["size"]) + round(first)
     return found
 
@@ -143,7 +147,7 @@ def _range_after(
     stop = settings["start"] + part.stop * step
     if (
         labels is None
-        or _is_off(_step(labels) - step, _TOLERANCE * abs(step) / max(labels["size"], 1))
+        or not _goes_by(labels, step)
         or _is_off(labels["start"] + labels["size"] * step - stop, _TOLERANCE * abs(step))
     ):
         raise LabelError(

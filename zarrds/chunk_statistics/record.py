@@ -97,8 +97,8 @@ def row_of(rule: Rule, digest: int | None, facts: Facts | None) -> AnyArray:
 def rows_of(rule: Rule, digests: Sequence[int | None], facts: Sequence[Facts | None]) -> AnyArray:
     """The rows of several chunks; see `row_of`."""
     rows = new_rows(rule, len(digests))
-    said = [(i, digest or 0, each) for i, (digest, each) in enumerate(zip(digests, facts, strict=True)) if digest != 0]
-    told = [(i, digest, each) for i, digest, each in said if each is not None]
+    each_chunk = enumerate(zip(digests, facts, strict=True))
+    told = [(i, digest or 0, each) for i, (digest, each) in each_chunk if digest != 0 and each is not None]
     if not told:
         return rows
     known = new_rows(rule, len(told))

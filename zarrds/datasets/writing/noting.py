@@ -107,9 +107,10 @@ def put_statistics_in_place(store: Store, touched: Iterable[Touched]) -> None:
     """
     for each in touched:
         rows = _rows_of(store, replace(each, written=None))
+        if rows is None:
+            continue
         with locked(store):
             now = own_node(store, each.path, each.after.zarr_format)
             if not isinstance(now, ArrayMetadata) or is_replaced(each.after, now) or now.shape != each.after.shape:
                 continue
-            if rows is not None:
-                put_rows(store, store, each.path, now, rows.items())
+            put_rows(store, store, each.path, now, rows.items())

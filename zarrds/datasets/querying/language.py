@@ -186,10 +186,10 @@ def parse(text: str) -> Expression:
         raise QueryError("the query is too long", expected=f"at most {_MOST_CHARACTERS} characters", found=len(text))
     plain = _plain(text)
     try:
-        tree = ast.parse(plain.text.lstrip(" "), mode="eval")
+        tree = ast.parse(plain.source, mode="eval")
         return _Parser(text, plain).expression(tree.body)
     except SyntaxError as error:
-        at = max(0, (error.offset or 1) - 1) + len(plain.text) - len(plain.text.lstrip(" "))
+        at = max(0, (error.offset or 1) - 1) + plain.shift
         raise _wrong("the query cannot be read", text, at, hint=str(error.msg)) from error
     except (ValueError, MemoryError, RecursionError) as error:
         if isinstance(error, QueryError):
@@ -236,6 +236,16 @@ class _Plain:
     quoted: dict[str, str]
     line_ends: dict[int, str]
 
+    @property
+    def source(self) -> str:
+        """The text without the blanks that Python would take for an indentation."""
+        return self.text.lstrip(" ")
+
+    @property
+    def shift(self) -> int:
+        """How many these are."""
+        return len(self.text) - len(self.source)
+
 
 def _plain(text: str) -> _Plain:
     r"""The query with identifiers for names between backticks, and blanks for line ends and comments.
@@ -278,8 +288,7 @@ class _Parser:
 
     def __init__(self, text: str, plain: _Plain) -> None:
         self._text, self._quoted, self._line_ends = text, plain.quoted, plain.line_ends
-        self._shift = len(plain.text) - len(plain.text.lstrip(" "))
-        self._encoded = plain.text.lstrip(" ").encode("utf-8", "surrogatepass")
+        self._shift, self._encoded = plain.shift, plain.source.encode("utf-8", "surrogatepass")
 
     def _at(self, offset: int) -> int:
         # Python counts bytes of UTF-8

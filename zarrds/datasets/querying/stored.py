@@ -217,8 +217,7 @@ class StoredChunks:
         with np.errstate(invalid="ignore"):
             low, high = np.minimum(*ends), np.maximum(*ends)
         if self._is_made_boolean:  # what is false may lie between two that are true
-            is_packed = bool({"scale_factor", "add_offset"} & self.metadata.attributes.keys())
-            known = known & ((rows["min"] == rows["max"]) | ((rows["min"] >= 0) & (not is_packed)))
+            known = known & ((rows["min"] == rows["max"]) | ((rows["min"] >= 0) & (not self._is_packed)))
         if rule.is_unsigned and not self._keeps_order(rule):
             known = known & ((rows["min"] < 0) == (rows["max"] < 0))
         known = known & (is_empty | ~(pd.isnull(low) | pd.isnull(high)))
@@ -235,9 +234,13 @@ class StoredChunks:
             is_inside = (low_stored.view(rule.compared) <= compared) & (compared <= high_stored.view(rule.compared))
             has_missing, is_counted = has_missing | is_inside, False
         count = np.where(known & is_counted, rows["count"], -1)
-        is_float = rule.dtype.kind == "f" or bool({"scale_factor", "add_offset"} & self.metadata.attributes.keys())
+        is_float = rule.dtype.kind == "f" or self._is_packed
         is_exact = not (are_times and is_float)
         return ChunkFacts(known, low, high, count, has_missing, self._sum(rows), is_exact)
+
+    @property
+    def _is_packed(self) -> bool:
+        return bool({"scale_factor", "add_offset"} & self.metadata.attributes.keys())
 
     @property
     def _is_made_boolean(self) -> bool:
@@ -376,11 +379,16 @@ class _Nullable(StoredChunks):
 def chunks_of_nullable(variable: xr.Variable) -> StoredChunks | None:
     """The chunks that a variable of pandas' nullable integers or booleans reads; None of one that is in memory."""
     dtype: Any = variable.dtype
-    below = None if isinstance(dtype, np.dtype) or not MASKED.fullmatch(dtype.name) else mapped_below(variable)
-    found = None if below is None else stored_chunks(below)
-    if found is None or found.dtype.kind not in "iu" or found.layers.functions:
+    if isinstance(dtype, np.dtype) or not MASKED.fullmatch(dtype.name) or (found := _integers_below(variable)) is None:
         return None
     return _Nullable(found.lazy, found.layers, found.rule, found.dtype)
+
+
+def _integers_below(variable: xr.Variable) -> StoredChunks | None:
+    """The chunks of the stored integers that a variable makes its elements of, one by one; None if it does not."""
+    below = mapped_below(variable)
+    found = None if below is None else stored_chunks(below)
+    return None if found is None or found.dtype.kind not in "iu" or found.layers.functions else found
 
 
 class _Categories(StoredChunks):
@@ -429,8 +437,5 @@ def _between(categories: pd.Index[Any], pairs: AnyArray) -> tuple[AnyArray, AnyA
 def chunks_of_codes(variable: xr.Variable) -> StoredChunks | None:
     """The chunks of the codes that a variable of categories reads; None of one that reads none."""
     dtype: Any = variable.dtype
-    below = mapped_below(variable) if isinstance(dtype, pd.CategoricalDtype) else None
-    codes = None if below is None else stored_chunks(below)
-    if codes is None or codes.dtype.kind not in "iu" or codes.layers.functions:
-        return None
-    return _Categories(codes, dtype.categories)
+    codes = _integers_below(variable) if isinstance(dtype, pd.CategoricalDtype) else None
+    return None if codes is None else _Categories(codes, dtype.categories)

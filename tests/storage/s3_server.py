@@ -280,6 +280,12 @@ class S3Server:
         """As `storage_options`."""
         return {"endpoint_url": self.url, "key": "AKIATEST", "secret": "verysecretvalue"}
 
+    def clear(self) -> None:
+        """Forget all values and requests, and whatever is to go wrong."""
+        self.state.values.clear()
+        self.state.requests.clear()
+        self.state.fault = self.state.seen = self.state.before = None
+
     def serve(self) -> None:
         self._server.serve_forever(0.01)
 

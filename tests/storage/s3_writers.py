@@ -2,41 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import nullcontext
 from typing import Literal
 
 import numpy as np
-import pytest
 import xarray as xr
 
 import zarrds
-from tests.storage.s3_server import S3Server, serving
-from zarrds.storage.fsspec import commits
-from zarrds.storage.fsspec.store import RemoteStore
+from tests.storage.s3_server import S3Server
 
 URL = "s3://bucket/t2m.zarr"
 ROOT, MARKER = "t2m.zarr/zarr.json", "t2m.zarr/.commit.zarrds-partial"
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[S3Server]:
-    with serving() as server:
-        yield server
-
-
-@pytest.fixture
-def server(running: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
-    clear(running)
-    monkeypatch.setattr(commits, "_PATIENCE", 0.05)
-    monkeypatch.setattr(commits, "_POLL", 0.01)
-    return running
-
-
-def clear(server: S3Server) -> None:
-    server.state.values.clear()
-    server.state.requests.clear()
-    server.state.fault = server.state.before = None
 
 
 def data(start: int = 0, n: int = 4) -> xr.Dataset:
@@ -75,9 +50,3 @@ def add(server: S3Server, who: str = "AKIATEST") -> None:
 
 def grow(server: S3Server, who: str = "AKIATEST") -> None:
     zarrds.open_array(URL, "r+", path="t2m", storage_options=options(server, who)).append(np.ones((4, 3)))
-
-
-@pytest.fixture
-def _without_locks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Threads are as other machines then."""
-    monkeypatch.setattr(RemoteStore, "lock", lambda self, *keys: nullcontext())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import itertools
 import json
@@ -10,7 +9,6 @@ import os
 import pickle
 import subprocess
 import sys
-import threading
 import tracemalloc
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -24,8 +22,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import zarrds
-from tests.storage.s3_server import S3Server, serving
-from tests.storage.test_remote_http import Handler, Server
+from tests.storage.s3_server import S3Server
+from tests.storage.web_server import Handler, web
 from zarrds.errors import EncodingError, UnsupportedError
 from zarrds.storage.byte_cache import About, ByteCache
 from zarrds.stores import as_store
@@ -260,19 +258,6 @@ def test_sizes_that_are_none() -> None:
 pytest.importorskip("obstore", reason="object storage needs the extra 'remote'")
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[S3Server]:
-    with serving() as server:
-        yield server
-
-
-@pytest.fixture
-def server(running: S3Server) -> S3Server:
-    running.state.values.clear()
-    running.state.requests.clear()
-    return running
-
-
 def sent(server: S3Server) -> int:
     """Bytes of chunks that were sent since."""
     found, server.state.n_sent = server.state.n_sent, 0
@@ -396,34 +381,24 @@ def test_etags_of_web_servers(tmp_path: Path, is_of_seconds: bool) -> None:
     path = tmp_path / "a.zarr"
     zarrds.save(DATA, path, encoding={"v": {"chunks": (5, 10), "compressors": None}})
     handler = type("_", (TaggingHandler,), {"is_of_seconds": is_of_seconds})
-    with Server(("127.0.0.1", 0), functools.partial(handler, directory=str(tmp_path))) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        url = f"http://127.0.0.1:{server.server_address[1]}/a.zarr"
+    with web(handler, tmp_path) as url:
         for number in range(2):
             now = DATA + number
             zarrds.save(now.drop_vars("x"), path, region={"x": slice(0, 20)})
             for file in path.rglob("*"):
                 os.utime(file, (1_795_000_000, 1_795_000_000))
-            found = xr.open_dataset(url, engine="zarrds", local_cache=tmp_path / "c")
+            found = xr.open_dataset(f"{url}/a.zarr", engine="zarrds", local_cache=tmp_path / "c")
             assert np.array_equal(found.v, now.v)
-        server.shutdown()
-        thread.join()
     assert bool(sizes(tmp_path / "c")) is not is_of_seconds
 
 
 def test_web_servers(tmp_path: Path) -> None:
     """One of files, which knows times only: nothing is kept; the same is read."""
     zarrds.save(DATA, tmp_path / "a.zarr")
-    with Server(("127.0.0.1", 0), functools.partial(Handler, directory=str(tmp_path))) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        url = f"http://127.0.0.1:{server.server_address[1]}/a.zarr"
+    with web(Handler, tmp_path) as url:
         for _ in range(2):
-            found = xr.open_dataset(url, engine="zarrds", local_cache=tmp_path / "c")
+            found = xr.open_dataset(f"{url}/a.zarr", engine="zarrds", local_cache=tmp_path / "c")
             xr.testing.assert_identical(found.load(), DATA)
-        server.shutdown()
-        thread.join()
     assert not sizes(tmp_path / "c")
 
 

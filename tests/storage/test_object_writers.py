@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -13,32 +12,17 @@ import pytest
 import xarray as xr
 
 import zarrds
-from tests.storage.s3_server import Fault, S3Server, serving
+from tests.storage.s3_server import Fault, S3Server
 from zarrds.errors import ConflictError, LabelError, StoreExistsError, ZarrdsError
 from zarrds.storage.fsspec import commits
-from zarrds.storage.fsspec.store import RemoteStore
 from zarrds.storage.obstore.objects import ObstoreObjects
 
 pytest.importorskip("obstore", reason="object storage needs the extra 'remote'")
 
+pytestmark = pytest.mark.usefixtures("_impatient")
+
 URL = "s3://bucket/t2m.zarr"
 ENCODING = {"t2m": {"chunks": (2, 3)}}
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[S3Server]:
-    with serving() as server:
-        yield server
-
-
-@pytest.fixture
-def server(running: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
-    running.state.values.clear()
-    running.state.requests.clear()
-    running.state.fault = None
-    monkeypatch.setattr(commits, "_PATIENCE", 0.05)
-    monkeypatch.setattr(commits, "_POLL", 0.01)
-    return running
 
 
 def data(start: int = 0, value: float = 0.0) -> xr.Dataset:
@@ -132,13 +116,6 @@ def at_once(*calls: Callable[[], object]) -> list[BaseException | None]:
     for thread in threads:
         thread.join()
     return found
-
-
-@pytest.fixture
-def _without_locks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Threads are as other machines then."""
-    monkeypatch.setattr(RemoteStore, "lock", lambda self, *keys: nullcontext())
-    monkeypatch.setattr(commits, "_PATIENCE", 20.0)
 
 
 @pytest.mark.usefixtures("_without_locks")

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import pickle
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +13,8 @@ import pytest
 import xarray as xr
 
 import zarrds
-from tests.storage.s3_server import Fault, S3Server, serving
-from tests.storage.test_remote_http import Handler, Server
+from tests.storage.s3_server import Fault, S3Server
+from tests.storage.web_server import Handler, web
 from zarrds.errors import StoreIOError, StoreNotFoundError, ZarrdsError
 from zarrds.storage.obstore.places import UntranslatableError, place_of
 from zarrds.storage.secrets import without_secrets
@@ -27,20 +24,6 @@ pytest.importorskip("obstore", reason="object storage needs the extra 'remote'")
 
 PROJECT = Path(__file__).resolve().parents[2]
 SECRET = "verysecretvalue"
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[S3Server]:
-    with serving() as server:
-        yield server
-
-
-@pytest.fixture
-def server(running: S3Server) -> S3Server:
-    running.state.values.clear()
-    running.state.requests.clear()
-    running.state.fault = None
-    return running
 
 
 def sample() -> xr.Dataset:
@@ -301,15 +284,10 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
 def test_the_source_that_xarray_notes_has_no_secrets(tmp_path: Path) -> None:
     zarrds.save(sample(), tmp_path / "t2m.zarr")
-    handler = functools.partial(Handler, directory=str(tmp_path))
-    with Server(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        host = f"127.0.0.1:{server.server_address[1]}"
+    with web(Handler, tmp_path) as url:
+        host = url.removeprefix("http://")
         ds = xr.open_dataset(f"http://me:hush@{host}/t2m.zarr", engine="zarrds")
         xr.testing.assert_identical(ds.load(), sample())
-        server.shutdown()
-        thread.join()
     assert ds.encoding["source"] == f"http://{host}/t2m.zarr"
 
 
@@ -325,12 +303,7 @@ class NoListing(Handler):
 
 def test_what_cannot_be_listed_is_not_empty(tmp_path: Path) -> None:
     zarrds.save(sample(), tmp_path / "t2m.zarr")
-    with Server(("127.0.0.1", 0), functools.partial(NoListing, directory=str(tmp_path))) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        url = f"http://127.0.0.1:{server.server_address[1]}/t2m.zarr"
-        xr.testing.assert_identical(xr.open_dataset(url, engine="zarrds").load(), sample())
+    with web(NoListing, tmp_path) as url:
+        xr.testing.assert_identical(xr.open_dataset(f"{url}/t2m.zarr", engine="zarrds").load(), sample())
         with pytest.raises(StoreIOError, match="does not show what it has"):
-            xr.open_dataset(url, engine="zarrds", consolidated=False)
-        server.shutdown()
-        thread.join()
+            xr.open_dataset(f"{url}/t2m.zarr", engine="zarrds", consolidated=False)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.storage.s3_server import S3Server, serving
+from tests.storage.s3_server import S3Server
 from zarrds.storage.byte_cache import ByteCache
 from zarrds.stores import Store, as_store
 from zarrds.testing import StoreContract
@@ -20,10 +20,9 @@ RUNNING: list[S3Server] = []
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _server() -> Iterator[None]:
-    with serving() as server:
-        RUNNING.append(server)
-        yield
+def _server(running: S3Server) -> Iterator[None]:
+    RUNNING.append(running)
+    yield
     RUNNING.clear()
 
 

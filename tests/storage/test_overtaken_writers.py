@@ -18,24 +18,20 @@ from tests.storage.s3_writers import (
     MARKER,
     ROOT,
     URL,
-    _without_locks,
     append,
-    clear,
     data,
     opened,
     options,
-    running,
     save,
-    server,
     set_n,
 )
 from zarrds.errors import ConflictError, LabelError, ZarrdsError
 from zarrds.storage.fsspec import commits
 from zarrds.storage.obstore import committing
 
-__all__ = ["_without_locks", "running", "server"]  # fixtures
-
 pytest.importorskip("obstore", reason="object storage needs the extra 'remote'")
+
+pytestmark = pytest.mark.usefixtures("_impatient")
 
 
 def paused_at(server: S3Server, number: int, act: Callable[[], None], meanwhile: Callable[[], None]) -> list[str]:
@@ -77,7 +73,7 @@ def test_a_writer_of_documents_is_stopped_and_goes_on(server: S3Server, other: s
     """It has got a conflict and changed nothing, or has changed what it was to change."""
     conflicts = 0
     for number in range(0, 30, step):
-        clear(server)
+        server.clear()
         save(server)
         errors = paused_at(
             server, number, lambda: set_n(server, 2, "t2m", "AKIAPAUSE"), lambda: set_n(server, 3, other)
@@ -107,7 +103,7 @@ def test_a_writer_that_appends_is_stopped_and_goes_on(server: S3Server, step: in
     conflicts = 0
     parts = {0: data(), 4: data(4, 3), 40: data(40, 7)}
     for number in range(0, 45, step):
-        clear(server)
+        server.clear()
         save(server)
         errors = paused_at(
             server, number, lambda: append(server, 40, 7, "AKIAPAUSE"), lambda: append_if_it_fits(server, 4, 3)
@@ -190,7 +186,7 @@ def test_of_two_appends_none_is_ever_mixed(running: S3Server, plan: list[tuple[b
 
 def check_two_appends(running: S3Server, plan: list[tuple[bool, int]], patience: float) -> None:
     """Whatever the order of their requests: each is there whole, or has got an error and is not there."""
-    clear(running)
+    running.clear()
     save(running)
     turns = [who for who, n in plan for _ in range(n)]
     with pytest.MonkeyPatch.context() as patched:
@@ -221,7 +217,7 @@ def test_a_region_at_the_edge_is_not_undone_by_an_append(server: S3Server, step:
     conflicts = 0
     part = xr.Dataset({"t2m": (("time", "x"), np.full((1, 3), -1.0))})
     for number in range(0, 30, step):
-        clear(server)
+        server.clear()
         save(server)
         errors = paused_at(
             server,

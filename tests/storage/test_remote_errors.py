@@ -7,8 +7,6 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,7 @@ import xarray as xr
 
 import zarrds
 from tests.storage.s3_server import Fault, S3Server, serving
-from tests.storage.test_remote_http import Handler, Server
+from tests.storage.web_server import Handler, Server, web
 from zarrds.errors import ConflictError, EncodingError, StoreExistsError, StoreIOError, UnsupportedError, ZarrdsError
 from zarrds.storage.obstore.failures import failure
 from zarrds.storage.obstore.places import for_fsspec
@@ -29,19 +27,6 @@ obstore = pytest.importorskip("obstore", reason="object storage needs the extra 
 
 PROJECT = Path(__file__).resolve().parents[2]
 DATA = xr.Dataset({"t2m": ("x", np.arange(4.0))}, {"x": np.arange(4)})
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[S3Server]:
-    with serving() as server:
-        yield server
-
-
-@pytest.fixture
-def server(running: S3Server) -> S3Server:
-    running.state.values.clear()
-    running.state.fault = None
-    return running
 
 
 def given(server: S3Server, bucket: str = "bucket", **more: Any) -> Any:
@@ -173,16 +158,6 @@ class WithoutDots(Handler):
         self.end_headers()
         self.wfile.write(page)
         return None
-
-
-@contextmanager
-def web(handler: type[Handler], folder: Path) -> Iterator[str]:
-    with Server(("127.0.0.1", 0), functools.partial(handler, directory=str(folder))) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-        thread.join()
 
 
 @pytest.mark.parametrize("zarr_format", [2, 3])

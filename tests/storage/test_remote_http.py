@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import functools
-import http.server
 import importlib
 import pickle
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,27 +12,13 @@ import pytest
 import xarray as xr
 
 import zarrds
+from tests.storage.web_server import Handler, web
 from zarrds.errors import ReadOnlyError, StoreIOError, StoreNotFoundError
 from zarrds.stores import as_store
 
 fsspec = pytest.importorskip("fsspec", reason="stores at URLs need the extra 'remote'")
 
 SHARDED = np.arange(600, dtype="int32").reshape(20, 30)
-
-
-class Handler(http.server.SimpleHTTPRequestHandler):
-    """Serves files whole; it knows no ranges, as the simplest of servers."""
-
-    forbidden: tuple[str, ...] = ()
-
-    def send_head(self):
-        if any(name in self.path for name in self.forbidden):
-            self.send_error(403)
-            return None
-        return super().send_head()
-
-    def log_message(self, *args: object) -> None:
-        pass
 
 
 class RangeHandler(Handler):
@@ -97,20 +80,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-class Server(http.server.ThreadingHTTPServer):
-    daemon_threads = True  # clients keep connections open that they may never use
-
-
 @pytest.fixture(params=[Handler, RangeHandler], ids=["whole", "ranges"])
 def url(request: pytest.FixtureRequest, folder: Path, _client: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    handler = functools.partial(request.param, directory=str(folder))
-    with Server(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-        thread.join()
+    with web(request.param, folder) as url:
+        yield url
 
 
 @pytest.mark.parametrize("version", [2, 3])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,6 @@ obstore = pytest.importorskip("obstore", reason="object storage needs the extra 
 SECRET = "hush+hush/hush=="
 KEY = "AKIAHUSHHUSH"
 HUSH = ("hush+hush", "hush%2Bhush", KEY)
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[S3Server]:
-    with serving() as server:
-        yield server
 
 
 @pytest.fixture

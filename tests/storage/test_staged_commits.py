@@ -16,21 +16,18 @@ from tests.storage.s3_writers import (
     MARKER,
     ROOT,
     URL,
-    _without_locks,
     append,
     data,
     opened,
     options,
-    running,
     save,
-    server,
     set_n,
 )
 from zarrds.errors import ConflictError, ZarrdsError
 
-__all__ = ["_without_locks", "running", "server"]  # fixtures
-
 pytest.importorskip("obstore", reason="object storage needs the extra 'remote'")
+
+pytestmark = pytest.mark.usefixtures("_impatient")
 
 
 def append_staged(server: S3Server, start: int, n: int = 3, who: str = "AKIATEST") -> None:

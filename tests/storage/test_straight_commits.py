@@ -23,14 +23,11 @@ from tests.storage.s3_writers import (
     URL,
     add,
     append,
-    clear,
     data,
     grow,
     opened,
     options,
-    running,
     save,
-    server,
     set_n,
 )
 from zarrds.errors import StoreIOError, ZarrdsError
@@ -42,7 +39,7 @@ from zarrds.stores import as_store
 
 pytest.importorskip("obstore", reason="object storage needs the extra 'remote'")
 
-__all__ = ["running", "server"]  # fixtures
+pytestmark = pytest.mark.usefixtures("_impatient")
 
 ACTS: dict[str, Callable[[S3Server], object]] = {
     "attributes": lambda server: set_n(server, 2),
@@ -273,7 +270,7 @@ KILLED = {name: act for name, act in ACTS.items() if name not in ("a group", "re
 
 def kill_at(server: S3Server, name: str, number: int) -> bool:
     """Kill a change at that request; whether it was. The store is old or new then, and the next writer works."""
-    clear(server)
+    server.clear()
     save(server)
     before = opened(server)
     left = iter(range(number))

@@ -1,0 +1,37 @@
+"""The tests' own S3 server, empty for each test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+
+import pytest
+
+from tests.storage.s3_server import S3Server, serving
+from zarrds.storage.fsspec import commits
+from zarrds.storage.fsspec.store import RemoteStore
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[S3Server]:
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture
+def server(running: S3Server) -> S3Server:
+    running.clear()
+    return running
+
+
+@pytest.fixture
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who gives no sign of life counts as dead soon."""
+    monkeypatch.setattr(commits, "_PATIENCE", 0.05)
+    monkeypatch.setattr(commits, "_POLL", 0.01)
+
+
+@pytest.fixture
+def _without_locks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads are as other machines then."""
+    monkeypatch.setattr(RemoteStore, "lock", lambda self, *keys: nullcontext())

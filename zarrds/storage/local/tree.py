@@ -185,8 +185,7 @@ class Tree:
 
     def list_prefix(self, prefix: str = "") -> Iterator[str]:
         """Every key below `prefix`, in no order; see `Store.list_prefix`."""
-        start = self._start(prefix)
-        return iter(()) if start is None else self._walk(prefix and f"{prefix}/", *start)
+        return (above + name for above, found in self._walk_below(prefix) for name in found.names)
 
     def list_sizes(self, prefix: str = "") -> Iterator[tuple[str, int]]:
         """Every key below `prefix` and the bytes of its value, in no order; see `SizedListing`."""
@@ -196,13 +195,7 @@ class Tree:
 
     def list_strange(self, prefix: str = "") -> Iterator[tuple[str, str]]:
         """What is no key below `prefix`, though it has the name of one, and what it is; see `StrangeListing`."""
-        start = self._start(prefix)
-        waiting = [] if start is None else [(prefix and f"{prefix}/", *start)]
-        while waiting:
-            above, here, trail = waiting.pop()
-            found = self._scan(here, trail, above)
-            yield from ((above + name, what) for name, what in found.strange)
-            waiting += [(f"{above}{name}/", there, way) for name, there, way in found.folders]
+        return ((above + name, what) for above, found in self._walk_below(prefix) for name, what in found.strange)
 
     def list_children(self, prefix: str = "") -> list[str]:
         """The names directly below `prefix` that have keys below them, sorted; see `Store.list_children`."""
@@ -210,7 +203,7 @@ class Tree:
         if start is None:
             return []
         folders = self._scan(*start, prefix).folders
-        return sorted(name for name, there, way in folders if any(True for _ in self._walk("", there, way)))
+        return sorted(n for n, there, way in folders if any(found.names for _, found in self._walk("", there, way)))
 
     def _locate(self, key: str) -> str | None:
         """Check `key` and return its file's location, or None if its name is one of an unfinished file."""
@@ -285,13 +278,17 @@ class Tree:
             here = there
         return here, trail
 
-    def _walk(self, prefix: str, here: str, trail: tuple[str, ...]) -> Iterator[str]:
+    def _walk_below(self, prefix: str) -> Iterator[tuple[str, _Listed]]:
+        start = self._start(prefix)
+        return iter(()) if start is None else self._walk(prefix and f"{prefix}/", *start)
+
+    def _walk(self, prefix: str, here: str, trail: tuple[str, ...]) -> Iterator[tuple[str, _Listed]]:
+        """What the keys of each folder begin with, and what it holds."""
         waiting = [(prefix, here, trail)]
         while waiting:
             prefix, here, trail = waiting.pop()
             found = self._scan(here, trail, prefix)
-            for name in found.names:
-                yield prefix + name
+            yield prefix, found
             waiting += [(f"{prefix}{name}/", there, way) for name, there, way in found.folders]
 
     def _scan(self, here: str, trail: tuple[str, ...], prefix: str) -> _Listed:

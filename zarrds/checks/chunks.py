@@ -242,6 +242,14 @@ def _leads_out(store: Store, path: str) -> bool:
     return False
 
 
+def _owner_of(key: str, nodes: Mapping[str, Node | None]) -> str:
+    """The path of the innermost node that a key lies below; the root is always there."""
+    owner = key.rpartition("/")[0]
+    while owner not in nodes:
+        owner = owner.rpartition("/")[0]
+    return owner
+
+
 def _sort_keys(
     store: Store,
     nodes: Mapping[str, Node | None],
@@ -253,9 +261,7 @@ def _sort_keys(
     documents = {path: document_names(node, zarr_format) for path, node in nodes.items()}
     folders: Counter[str] = Counter()
     for key in store.list_prefix():
-        owner = key.rpartition("/")[0]
-        while owner not in nodes:
-            owner = owner.rpartition("/")[0]
+        owner = _owner_of(key, nodes)
         name = key[len(owner) + 1 :] if owner else key
         if name in documents[owner] or nodes[owner] is None or key.startswith(f"{statistics_path(owner)}/"):
             continue
@@ -278,9 +284,7 @@ def _sort_keys(
 def _sort_strange(store: Store, nodes: Mapping[str, Node | None], arrays: Mapping[str, _Array], tally: Tally) -> None:
     """Report what lies where keys do and is none: readers refuse it, or pass over it."""
     for key, what in list_strange(store):
-        owner = key.rpartition("/")[0]
-        while owner not in nodes:
-            owner = owner.rpartition("/")[0]
+        owner = _owner_of(key, nodes)
         array = arrays.get(owner)
         position = None if array is None else array.position(key)
         is_required = array is not None and position is not None and _is_inside(position, array.required)

@@ -12,7 +12,8 @@ from typing import Any
 from zarrds.errors import ConflictError, StoreIOError, ZarrdsError
 from zarrds.storage.fsspec.commits import MADE, MARKER, MAX_MARKER, OLD, Commit, Commits, new_folder
 from zarrds.storage.growing import Growing, is_signed, new_write, signed
-from zarrds.storage.obstore.objects import Found, ObstoreObjects, Version, version_of
+from zarrds.storage.obstore.found import Found, Version, version_of
+from zarrds.storage.obstore.objects import ObstoreObjects
 from zarrds.storage.protocol import ValueChangedError
 from zarrds.threads import side_by_side
 
@@ -148,14 +149,10 @@ class ConditionalCommits(Commits):
             found = side_by_side(objects.find_one, names)
             if self.current() != commit:
                 return  # somebody else has finished it, and what was found may be newer
-            is_other = [
-                each is None or bytes(each.data) != signed(text.encode(), commit.write)
-                for each, text in zip(found, commit.documents.values(), strict=True)
-            ]
             versions = {
                 key: None if each is None else version_of(each.info)
-                for key, each, other in zip(commit.documents, found, is_other, strict=True)
-                if other
+                for (key, text), each in zip(commit.documents.items(), found, strict=True)
+                if each is None or bytes(each.data) != signed(text.encode(), commit.write)
             }
             self.put_documents(commit, versions)
             self._tell(commit)

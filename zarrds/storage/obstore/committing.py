@@ -28,8 +28,9 @@ from zarrds.storage.growing import Growing, new_write
 from zarrds.storage.held import HeldChanges
 from zarrds.storage.obstore.commits import ConditionalCommits, claimed, conflict
 from zarrds.storage.obstore.connections import is_usable
+from zarrds.storage.obstore.found import Found, version_of
 from zarrds.storage.obstore.growth import Straight
-from zarrds.storage.obstore.objects import Found, ObstoreObjects, version_of
+from zarrds.storage.obstore.objects import ObstoreObjects
 from zarrds.storage.obstore.sessions import Session, Sessions
 from zarrds.storage.protocol import DELETED, Store, ValueChangedError
 from zarrds.storage.traits import Fetched, Growth

@@ -35,7 +35,7 @@ from zarrds.storage.protocol import ValueChangedError
 from zarrds.storage.secrets import without_secrets
 from zarrds.threads import side_by_side
 
-__all__ = ["COALESCE", "Found", "Info", "ObstoreObjects", "Version", "version_of"]
+__all__ = ["COALESCE", "ObstoreObjects"]
 
 T = TypeVar("T")
 # objects up to this size are put by one request

@@ -13,7 +13,8 @@ from zarrds.storage.held import HeldChanges
 from zarrds.storage.local.files import PARTIAL
 from zarrds.storage.obstore.committing import VERSIONED, CommittingStore
 from zarrds.storage.obstore.connections import is_usable
-from zarrds.storage.obstore.objects import Found, ObstoreObjects
+from zarrds.storage.obstore.found import Found
+from zarrds.storage.obstore.objects import ObstoreObjects
 from zarrds.storage.protocol import Buffer, ValueChangedError
 from zarrds.storage.secrets import without_secrets
 from zarrds.storage.traits import Fetched
@@ -98,8 +99,12 @@ class ObjectStore(CommittingStore):
         """The same store, which keeps the values that it fetches; see `Cacheable`."""
         from zarrds.storage.obstore.cached import CachedObjects  # which few need
 
+        return self._over(CachedObjects.over(self._own, cache))
+
+    def _over(self, objects: ObstoreObjects) -> Self:
+        """The same store, whose objects are reached in another way."""
         made = type(self).__new__(type(self))
-        made.__setstate__((self.path, CachedObjects.over(self._own, cache), self._folder, self._part))
+        made.__setstate__((self.path, objects, self._folder, self._part))
         return made
 
     def __getstate__(self) -> tuple[str, Any, str, str]:
@@ -155,11 +160,7 @@ class ObjectStore(CommittingStore):
 
     def _uncached(self) -> Self:
         plain: ObstoreObjects = getattr(self._own, "plain", self._own)  # of `CachedObjects`, which few import
-        if plain is self._own:
-            return self
-        made = type(self).__new__(type(self))
-        made.__setstate__((self.path, plain, self._folder, self._part))
-        return made
+        return self if plain is self._own else self._over(plain)
 
     def get_at_most(self, key: str, limit: int, buffer: memoryview | None = None) -> Buffer | None:
         """As `get`; but of a value of more than `limit` bytes only its beginning; see `BoundedValues.get_at_most`."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
 import xarray as xr
+import zarr
+from zarr.core.buffer import cpu
 
 import zarrds
 from tests.storage.s3_server import S3Server
@@ -50,3 +53,27 @@ def add(server: S3Server, who: str = "AKIATEST") -> None:
 
 def grow(server: S3Server, who: str = "AKIATEST") -> None:
     zarrds.open_array(URL, "r+", path="t2m", storage_options=options(server, who)).append(np.ones((4, 3)))
+
+
+def append_staged(server: S3Server, start: int, n: int = 3, who: str = "AKIATEST") -> None:
+    """Append with holes, which is staged."""
+    more = options(server, who)
+    zarrds.save(data(start, n), URL, append_dim="time", write_empty_chunks=False, storage_options=more)
+
+
+ACTS: dict[str, Callable[[S3Server], object]] = {
+    "attributes": lambda server: set_n(server, 2),
+    "attributes of a variable": lambda server: set_n(server, 2, "t2m"),
+    "append": lambda server: append(server, 4),
+    "a variable": lambda server: add(server),
+    "append to an array": lambda server: grow(server),
+    "resize": lambda server: zarrds.open_array(URL, "r+", path="t2m", storage_options=options(server)).resize((9, 3)),
+    "a group": lambda server: zarrds.open_group(URL, "r+", storage_options=options(server)).create_group("a"),
+}
+
+
+def seen_by_zarr(values: dict[str, tuple[bytes, str, float]]) -> xr.Dataset:
+    """What zarr-python reads of a store by its consolidated metadata."""
+    prefix = "t2m.zarr/"
+    held = {k.removeprefix(prefix): cpu.Buffer.from_bytes(v[0]) for k, v in values.items() if "partial" not in k}
+    return xr.open_dataset(zarr.storage.MemoryStore(held), engine="zarr", consolidated=True, chunks=None).load()

@@ -17,6 +17,7 @@ from tests.storage.s3_writers import (
     ROOT,
     URL,
     append,
+    append_staged,
     data,
     opened,
     options,
@@ -28,12 +29,6 @@ from zarrds.errors import ConflictError, ZarrdsError
 pytest.importorskip("obstore", reason="object storage needs the extra 'remote'")
 
 pytestmark = pytest.mark.usefixtures("_impatient")
-
-
-def append_staged(server: S3Server, start: int, n: int = 3, who: str = "AKIATEST") -> None:
-    """Append with holes, which is staged."""
-    more = options(server, who)
-    zarrds.save(data(start, n), URL, append_dim="time", write_empty_chunks=False, storage_options=more)
 
 
 class Stopped(threading.Thread):

@@ -282,6 +282,35 @@ def test_who_may_not_write_reads_what_a_dead_writer_left(server: S3Server) -> No
     xr.testing.assert_identical(opened(server), data(0, 7))
 
 
+@pytest.mark.parametrize("name", ["grow", "stage"])
+def test_who_may_put_but_not_delete_commits(server: S3Server, name: str) -> None:
+    """The marker stays and says that it means nothing, to this process and to others."""
+    act = append if name == "grow" else append_staged
+    save(server)
+    server.state.fault = lambda method, key: Fault(403) if method == "DELETE" or key == "?delete" else None
+    for start in (4, 7, 10):
+        act(server, start, 3)
+    assert json.loads(server.state.values[MARKER][0])["void"] is True
+    assert as_store(URL, options(server)).damaged() == []
+    server.state.fault = None
+    xr.testing.assert_identical(opened(server), data(0, 13))
+    assert zarrds.verify(URL, storage_options=options(server)).ok
+    act(server, 13, 3)
+    assert MARKER not in server.state.values
+    xr.testing.assert_identical(opened(server), data(0, 16))
+
+
+def test_a_marker_that_cannot_be_removed_is_not_called_off_for_ever(server: S3Server) -> None:
+    save(server)
+    server.state.fault = lambda method, key: Fault(400) if method == "DELETE" or key == "?delete" else None
+    set_n(server, 2)
+    with pytest.raises(StoreIOError, match="to call off"):
+        set_n(server, 3)
+    server.state.fault = None
+    set_n(server, 4)
+    assert opened(server).attrs == {"n": 4}
+
+
 @pytest.mark.parametrize(
     "marker",
     [

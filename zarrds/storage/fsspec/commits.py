@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 from zarrds.errors import InvalidKeyError, StoreIOError, ZarrdsError
 from zarrds.storage.fsspec.objects import Objects
@@ -100,14 +101,18 @@ class Commit:
         found = {"owner": self.owner, "folder": self.folder, "steps": self.steps, "claimed": self.is_claimed}
         return json.dumps(found).encode()
 
+    def void(self) -> bytes:
+        """The value of a marker that stays, though there is no commit: who has put it may not remove it."""
+        return json.dumps(json.loads(self.dump()) | {"void": True}).encode()
+
     @classmethod
     def load(cls, text: bytes) -> Commit | Growing | None:
-        """Parse a marker; None if it is not whole (where objects are written in place), so that nothing was begun."""
+        """Parse a marker; None if nothing was begun: if it says so, or is not whole (as where it is written in place)."""
         try:
-            found = json.loads(text)
-        except RecursionError as exc:
-            raise ValueError("nested too deeply") from exc
+            found = _parsed_json(text)
         except ValueError:
+            return None
+        if _is_void(found):
             return None
         growing = Growing.of(found)
         if growing is not None:
@@ -116,8 +121,8 @@ class Commit:
             return growing
         steps = []
         for part, count in found["steps"]:
-            if not isinstance(count, int):
-                raise TypeError(f"count is {count!r}")
+            if not isinstance(count, int) or count < 0:
+                raise TypeError(f"count is {count!r:.80}")
             steps.append((check_key(part), count))
         if not is_staged(found["folder"]):
             raise ValueError(f"folder is {found['folder']!r}")
@@ -148,7 +153,12 @@ class Commits:
     def is_damaged(self) -> bool:
         """Whether there is a marker that says nothing: nothing was begun, or it can be read no more."""
         text = self._objects.read_at_most(self._base + MARKER, MAX_MARKER)
-        return text is not None and self._parsed(text) is None
+        if text is None or self._parsed(text) is not None:
+            return False
+        try:
+            return not _is_void(_parsed_json(text))
+        except ValueError:
+            return True
 
     def _parsed(self, text: bytes | None) -> Commit | Growing | None:
         try:
@@ -292,6 +302,18 @@ class Signs:
             self._objects.write(self._name, secrets.token_hex(8).encode())
             self.given.add(self._name)
             self._last = time.monotonic()
+
+
+def _parsed_json(text: bytes) -> Any:
+    try:
+        return json.loads(text)
+    except RecursionError as exc:
+        raise TypeError("nested too deeply") from exc
+
+
+def _is_void(found: Any) -> bool:
+    """Whether a marker was called off by who may not remove it."""
+    return isinstance(found, dict) and found.get("void") is True
 
 
 def _needs_conditions() -> StoreIOError:

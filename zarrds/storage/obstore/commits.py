@@ -87,15 +87,22 @@ class ConditionalCommits(Commits):
         """Replace the marker of that version by one that means nothing, and remove it; False if it was changed.
 
         A removal knows no condition. Others wait for the one that means nothing as for any, from when it was put, so
-        that only who is stopped between both for as long as the dead are waited for removes another's.
+        that only who is stopped between both for as long as the dead are waited for removes another's. Who may not
+        remove it says so in a third one, which stays, and which nobody waits for.
         """
         objects: Any = self._objects
+        nothing = Commit(new_folder(), (), is_claimed=False)
         try:
-            objects.put_if(self._base + MARKER, Commit(new_folder(), (), is_claimed=False).dump(), version)
+            version = objects.put_if(self._base + MARKER, nothing.dump(), version)
         except ValueChangedError:
             return False
         with suppress(ZarrdsError):
-            objects.remove(self._base + MARKER)
+            try:
+                objects.remove(self._base + MARKER)
+            except StoreIOError as error:
+                if error.errno == errno.EACCES:
+                    with suppress(ValueChangedError):
+                        objects.put_if(self._base + MARKER, nothing.void(), version)
         return True
 
     def put_marker(self, commit: Commit | Growing) -> Version:

@@ -42,6 +42,7 @@ _sessions = Sessions()
 
 VERSIONED = sorted(DOORS)  # of the root: those that tell whether it was changed
 _CLAIMED = (".zmetadata", "zarr.json")  # those of them by which a commit can be made
+_TRIES = 10  # to call off what this process has begun
 _OF_ROOT = "1"  # the step of the root's documents
 
 
@@ -228,6 +229,7 @@ class CommittingStore(RemoteStore):
             return
         with locating(self.path):
             left: Commit | Growing | None = None
+            tries = 0
             while True:
                 # before the look for a commit that is under way: else it could be made between both
                 roots = self._roots()
@@ -239,9 +241,11 @@ class CommittingStore(RemoteStore):
                     if exc.errno == errno.EACCES:  # as in `RemoteStore.recover`
                         break
                     raise
-                if commit == left:  # it could not be called off
+                # nobody is at it here: what this process has left again and again could not be called off either
+                tries += commit.owner == process_id()
+                if commit == left or tries > _TRIES:
                     raise StoreIOError(
-                        "permission denied to call off what a dead writer had begun",
+                        "permission denied, or no success, to call off what a dead writer had begun",
                         mend="Write to the store with credentials that allow it",
                     )
                 super().recover()

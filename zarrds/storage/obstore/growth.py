@@ -212,8 +212,10 @@ class Straight:
         if clock() - self._begun > _LATE:
             self._call_off()  # somebody may have taken us for dead, and another marker may be there
             return
-        with suppress(ZarrdsError):
+        try:
             self._objects.remove_all([self._base + MARKER, *self._signs.given])
+        except ZarrdsError:
+            self._call_off()  # who may not remove it says that it means nothing
 
     def _call_off(self) -> None:
         """Remove the marker, if it is still this writer's."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,6 @@ import xarray as xr
 import zarrds
 from tests.storage.s3_server import Fault, S3Server
 from zarrds.errors import ConflictError, LabelError, StoreExistsError, ZarrdsError
-from zarrds.storage.fsspec import commits
 from zarrds.storage.obstore.objects import ObstoreObjects
 
 pytest.importorskip("obstore", reason="object storage needs the extra 'remote'")
@@ -244,29 +243,3 @@ def test_a_reader_in_the_middle_of_a_replacement_mixes_nothing(
         n_found += 1
         xr.testing.assert_equal(found, data())
     assert n_found < 4
-
-
-@pytest.mark.usefixtures("_without_locks")
-def test_a_loser_that_cleans_up_takes_nothing_of_the_winner(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another save begins, and would commit, after the loser has seen what it is about to remove."""
-    real, others = ObstoreObjects.remove_all, list[threading.Thread]()
-    monkeypatch.setattr(commits, "_PATIENCE", 20.0)
-
-    def remove_all(self: ObstoreObjects, names: Sequence[str]) -> None:
-        if not others and any(name.endswith(("c/0/0", "c.0.0")) for name in names):
-            monkeypatch.setattr(commits, "_process", "f" * 16)  # as from another machine
-            others.append(threading.Thread(target=save, args=(server, data(value=7)), kwargs={"mode": "w-"}))
-            others[0].start()
-            others[0].join(0.7)
-        real(self, names)
-
-    monkeypatch.setattr(ObstoreObjects, "remove_all", remove_all)
-    server.state.fault = lambda method, key: Fault(400) if method == "PUT" and key.endswith("root/zarr.json") else None
-    with pytest.raises(ZarrdsError):
-        save(server, data(), mode="w-")
-    server.state.fault = None
-    if not others:
-        pytest.fail("nothing was removed")
-    others[0].join()
-    xr.testing.assert_identical(opened(server), data(value=7))
-    assert not [key for key in server.state.values if "partial" in key]

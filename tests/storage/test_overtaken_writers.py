@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 
+import dask.array
 import numpy as np
 import pytest
 import xarray as xr
@@ -36,19 +38,26 @@ pytestmark = pytest.mark.usefixtures("_impatient")
 
 def paused_at(server: S3Server, number: int, act: Callable[[], None], meanwhile: Callable[[], None]) -> list[str]:
     """Stop the writer AKIAPAUSE before its request of that number, do something else, and let it go on."""
-    reached, may_go = threading.Event(), threading.Event()
     left = iter(range(number))
+    return paused_when(server, lambda method, key: next(left, None) is None, act, meanwhile)
+
+
+def paused_when(
+    server: S3Server, is_it: Callable[[str, str], bool], act: Callable[[], None], meanwhile: Callable[[], None]
+) -> list[str]:
+    """Stop the writer AKIAPAUSE before some of its requests, from the first on until something else was done."""
+    reached, may_go = threading.Event(), threading.Event()
     errors: list[str] = []
 
     def before(method: str, key: str, who: str) -> None:
-        if who == "AKIAPAUSE" and next(left, None) is None:
+        if who == "AKIAPAUSE" and is_it(method, key):
             reached.set()
             may_go.wait(20)
 
     def run() -> None:
         try:
             act()
-        except ZarrdsError as error:
+        except (ZarrdsError, RuntimeError) as error:
             errors.append(type(error).__name__)
         finally:
             reached.set()
@@ -64,6 +73,19 @@ def paused_at(server: S3Server, number: int, act: Callable[[], None], meanwhile:
         thread.join()
         server.state.before = None
     return errors
+
+
+def fail_to_save(server: S3Server, who: str = "AKIATEST") -> None:
+    """Save a new store of which the last chunk cannot be computed."""
+
+    def computed(block: np.ndarray, block_info: dict[None, dict[str, tuple[int, ...]]]) -> np.ndarray:
+        if block_info[None]["chunk-location"][0] == 3:
+            time.sleep(0.1)
+            raise RuntimeError("not computed")
+        return block
+
+    values = dask.array.ones((4, 3), chunks=(1, 3)).map_blocks(computed, dtype=float, meta=np.ones((0, 0)))
+    zarrds.save(xr.Dataset({"pr": (("time", "x"), values)}), URL, storage_options=options(server, who))
 
 
 @pytest.mark.usefixtures("_without_locks")
@@ -371,3 +393,38 @@ def test_staged_changes_keep_older_plans_from_being_committed(server: S3Server) 
     server.state.before = None
     assert [type(error) for error in errors] == [ConflictError]
     xr.testing.assert_identical(opened(server), data().rename(t2m="tas"))
+
+
+@pytest.mark.usefixtures("_without_locks")
+def test_a_save_that_fails_removes_nothing_of_another(server: S3Server) -> None:
+    """It is stopped before it removes anything, until another has saved a store of the same chunks."""
+    new = xr.Dataset({"pr": (("time", "x"), np.ones((4, 3)))})
+    new["pr"].encoding = {"chunks": (1, 3)}
+    errors = paused_when(
+        server,
+        lambda method, key: method == "DELETE" or key == "?delete",
+        lambda: fail_to_save(server, "AKIAPAUSE"),
+        lambda: zarrds.save(new, URL, mode="w", storage_options=options(server)),
+    )
+    assert errors == ["RuntimeError"]
+    xr.testing.assert_identical(opened(server), new)
+    assert zarrds.verify(URL, storage_options=options(server)).ok
+
+
+def test_what_a_save_that_failed_has_put_is_replaced(server: S3Server) -> None:
+    """Also after a day, when other leftovers are removed."""
+    with pytest.raises(RuntimeError):
+        fail_to_save(server)
+    assert "t2m.zarr/pr/c.0.0" in server.state.values
+    with pytest.raises(FileNotFoundError):
+        opened(server)
+    folders = [key.split("/")[1] for key in server.state.values if key.endswith("/straight")]
+    assert len(folders) == 1
+    for key, (value, etag, _) in list(server.state.values.items()):
+        server.state.values[key.replace(folders[0], ".0a.zarrds-partial")] = value, etag, 0.0  # of another process
+        del server.state.values[key]
+    save(server)
+    xr.testing.assert_identical(opened(server), data())
+    assert not [key for key in server.state.values if "/pr/" in key]
+    set_n(server, 2)
+    assert not [key for key in server.state.values if "partial" in key]

@@ -31,6 +31,7 @@ __all__ = [
     "MARKER",
     "MAX_MARKER",
     "OLD",
+    "STRAIGHT",
     "Commit",
     "Commits",
     "Signs",
@@ -51,6 +52,7 @@ MARKER = f".commit{PARTIAL}"
 _SIGNS = f".alive{PARTIAL}"  # in a staged folder: set anew now and then while it is put in place
 OLD = "old"  # in a staged folder: a JSON list of the keys that a publish removes
 MADE = "made"  # in the folder of a commit that another has finished: its writer can still tell that it was made
+STRAIGHT = "straight"  # in a staged folder: what it belongs to puts its values straight to their keys
 _FOLDER = re.compile(rf"\.[0-9a-f]+{re.escape(PARTIAL)}\Z")
 
 MAX_MARKER = 1 << 22  # bytes of a marker, and of a sign of life
@@ -107,7 +109,7 @@ class Commit:
 
     @classmethod
     def load(cls, text: bytes) -> Commit | Growing | None:
-        """Parse a marker; None if nothing was begun: if it says so, or is not whole (as where it is written in place)."""
+        """Parse a marker; None if nothing was begun: if it is void, or not whole (as where it is written in place)."""
         try:
             found = _parsed_json(text)
         except ValueError:

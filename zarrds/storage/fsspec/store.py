@@ -14,6 +14,7 @@ from zarrds.errors import InvalidKeyError, StoreExistsError, StoreIOError, Zarrd
 from zarrds.storage.fsspec.commits import (
     DOORS,
     MARKER,
+    STRAIGHT,
     Commit,
     Commits,
     is_certain,
@@ -376,25 +377,24 @@ class RemoteStore:
     def clean(self, *, repair: bool = False) -> list[str]:
         """Remove what was staged and not touched for a day; see `Store.clean`.
 
-        Nobody can tell whether a writer on another machine is alive. Nothing is removed from file systems that
-        do not tell when an object was written.
+        A writer elsewhere may be alive: nothing is removed where it is not told when an object was written.
         """
         if self._folder or self._objects.is_read_only:
             return []
         with locating(self.path):
             removed = self.damaged() if repair else []
             if removed:
-                nothing = Commit(new_folder(), ())  # which takes the place of the marker that says nothing
                 with self.lock():
-                    self._commits.begin(nothing)
+                    self._commits.begin(nothing := Commit(new_folder(), ()))  # over the marker that says nothing
                     self._commits.finish(nothing)
             names = [name for name in self._folders() if is_staged(name) and not is_own(name)]
             commit, now = self._commits.current() if names else None, time.time()
             for name in names:
-                if commit is not None and commit.folder == name:
-                    continue
-                ages = [age_of(info, now) for info in self._objects.find(name).values()]
-                if ages and all(age is not None and age > _STALE for age in ages):
+                found = self._objects.find(name)
+                ages = [age_of(info, now) for info in found.values()]
+                is_begun = commit is not None and commit.folder == name
+                is_needed = is_begun or (f"{name}/{STRAIGHT}" in found and self._has_leftovers())
+                if ages and all(age is not None and age > _STALE for age in ages) and not is_needed:
                     self._objects.remove_below(name)
                     removed.append(name)
             return removed

@@ -7,10 +7,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
 from zarrds.errors import ConflictError, StoreExistsError, StoreIOError, UnsupportedError, ZarrdsError, locating
-from zarrds.storage.fsspec.commits import MARKER, Commit, is_door, is_key, is_staged, new_folder
+from zarrds.storage.fsspec.commits import STRAIGHT, Commit, is_door, is_key, is_staged
 from zarrds.storage.fsspec.objects import Objects
 from zarrds.storage.held import HeldChanges
-from zarrds.storage.local.files import PARTIAL
 from zarrds.storage.obstore.committing import VERSIONED, CommittingStore
 from zarrds.storage.obstore.connections import is_usable
 from zarrds.storage.obstore.found import Found
@@ -256,7 +255,7 @@ class ObjectStore(CommittingStore):
     def _listed(self) -> tuple[list[str], bool]:
         """All keys, and whether they can only be of a save that came to no end, or to none yet."""
         names = [name[len(self._base) :] for name in self._objects.find(self._base.rstrip("/"))]
-        is_begun = any(name.endswith(f"/{_CLAIM}") and is_staged(name.rpartition("/")[0]) for name in names)
+        is_begun = any(name.endswith(f"/{STRAIGHT}") and is_staged(name.rpartition("/")[0]) for name in names)
         keys = [name for name in names if is_key(name)]
         return keys, is_begun and not any("/" not in key and is_door(key) for key in keys)
 
@@ -270,7 +269,7 @@ class ObjectStore(CommittingStore):
             with locating(self.path):
                 if not objects.find(self._base.rstrip("/")):
                     staged = self._below(_ROOT)
-                    objects.write(f"{staged._folder}/{_CLAIM}", b"")
+                    objects.write(f"{staged._folder}/{STRAIGHT}", b"")
                     return staged
         return super().stage()
 
@@ -299,9 +298,9 @@ class ObjectStore(CommittingStore):
                 session.forget()
 
     def discard(self, staged: Self) -> None:
-        """Remove a staged store; of a new one also what went to its keys, unless another save is at it by now.
+        """Remove a staged store, but of a new one not what went to its keys, which the next save replaces.
 
-        What is left where another is about to commit is replaced by the next save.
+        A removal knows no condition, and what is at the keys may be part of the store of another save by then.
         """
         given: Any = staged
         if isinstance(given, HeldChanges) and given.held() is not None:
@@ -309,23 +308,14 @@ class ObjectStore(CommittingStore):
         if not self._has_staged(staged, _ROOT) or not isinstance(self._objects, ObstoreObjects):
             super().discard(staged)
             return
-        objects, own = self._objects, staged._folder.removeprefix(self._base)
+        objects = self._objects
         with suppress(ZarrdsError), self.lock(), locating(self.path):
             commit = self._commits.current()
-            if commit is not None and commit.folder == own:
+            if commit is not None and self._base + commit.folder == staged._folder:
                 return  # it failed half-way, and needs what it names
-            # nobody commits meanwhile: else what is removed could be the other's by then
-            guard = Commit(new_folder(), (), is_claimed=False)
-            self._conditional.put_marker(guard)
-            try:
-                names = [name for name in objects.find(self._base.rstrip("/")) if name != self._base + MARKER]
-                hidden = {name[len(self._base) :].partition("/")[0] for name in names if PARTIAL in name}
-                roots = [self._base + root for root in VERSIONED]
-                if own in hidden and hidden <= {own} and not any(root in names for root in roots):
-                    objects.remove_all([name for name in names if is_key(name[len(self._base) :])])
-                objects.remove_below(staged._folder)
-            finally:
-                self._commits.remove_marker(guard)
+            keys, are_leftovers = self._listed()
+            kept = f"{staged._folder}/{STRAIGHT}" if keys and are_leftovers else ""
+            objects.remove_all([name for name in objects.find(staged._folder) if name != kept])
 
     def __dask_tokenize__(self) -> tuple[object, ...]:
         many = self.get_many(VERSIONED)
@@ -333,4 +323,3 @@ class ObjectStore(CommittingStore):
 
 
 _ROOT = "root"  # of a new store: where in its folder the documents of its root are
-_CLAIM = "straight"  # there, if what the folder belongs to puts its values straight to their keys

@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import zarrds
 from tests.datasets.samples import Format, files, load
@@ -116,3 +119,40 @@ def test_other_objects_behind_text(path: Path) -> None:
     delayed = zarrds.save(column(objects("a", "b", 1)), path.with_name("later.zarr"), compute=False)
     with pytest.raises(EncodingError, match="objects of another kind than text"):
         delayed.compute()
+
+
+MISSING = [None, np.nan, pd.NA]
+
+
+@given(
+    st.lists(st.sampled_from(["a", "<NA>", *MISSING]), max_size=12),
+    st.sampled_from([(-1,), (-1, 2)]),
+    st.data(),
+)
+@settings(max_examples=15)
+def test_what_is_missing_does_not_depend_on_blocks(values: list[Any], shape: tuple[int, ...], choice: Any) -> None:
+    """All of it is pd.NA if any is, else what is missing first."""
+    values = [*values, "a"] if len(values) % 2 else ["a", *values, "a"]
+    whole = objects(*values).reshape(shape)
+    chunks = choice.draw(st.tuples(*(st.integers(1, size) for size in whole.shape)))
+    flat = whole.reshape(-1).tolist()
+    missing = [value for value in flat if not isinstance(value, str)]
+    kind = pd.NA if any(value is pd.NA for value in missing) else next(iter(missing), None)
+    ds = xr.Dataset({"c": (tuple("xy"[: whole.ndim]), da.from_array(whole, chunks=chunks))})
+    store = MemoryStore()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*it is computed", xr.SerializationWarning)
+        zarrds.save(ds, store)
+    found = xr.open_dataset(store, engine="zarrds").c.values.reshape(-1).tolist()
+    assert [repr(v) for v in found] == [repr(v if isinstance(v, str) else kind) for v in flat]
+
+
+def test_coordinates_without_an_index_get_none() -> None:
+    """Also one that all of it must be looked at of."""
+    texts = da.from_array(objects("a", "b", None), chunks=2)
+    ds = xr.Dataset(coords=xr.Coordinates({"x": ("x", texts)}, indexes={}))
+    store = MemoryStore()
+    zarrds.save(ds, store)
+    found = xr.open_dataset(store, engine="zarrds")
+    assert "x" not in found.xindexes
+    assert found.x.values.tolist() == ["a", "b", None]

@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -254,12 +255,44 @@ def test_options_are_those_of_s3fs_gcsfs_and_adlfs(tmp_path: Path) -> None:
             place_of(url, options)
 
 
+@pytest.mark.parametrize(
+    ("url", "name", "argument"),
+    [
+        *(("s3://b/a", f"AWS_{name}", "endpoint_url") for name in ("ENDPOINT", "ENDPOINT_URL", "ENDPOINT_URL_S3")),
+        ("gs://b/a", "GOOGLE_BASE_URL", "endpoint_url"),
+        ("az://b/a", "AZURE_STORAGE_ACCOUNT_NAME", "account_name"),
+    ],
+)
+def test_servers_of_the_environment_are_apart(
+    monkeypatch: pytest.MonkeyPatch, url: str, name: str, argument: str
+) -> None:
+    """What is kept of the objects of one server is nothing of another's of the same name."""
+    options = {"anon": True} | ({"account_name": "x"} if url.startswith("az") and argument != "account_name" else {})
+    found = []
+    for server in ("http://one", "http://two"):
+        monkeypatch.setenv(name, server)
+        found.append(location(url, options))
+        assert location(url, {**options, argument: server}) == found[-1]
+        monkeypatch.setenv(name, "http://other")
+        assert location(url, {**options, argument: server}) == found[-1]
+    monkeypatch.delenv(name)
+    assert len({*found, location(url, {**options, argument: "http://three"})}) == 3
+
+
+def location(url: str, options: dict[str, Any]) -> str:
+    store: Any = as_store(url, options)
+    return str(store.location)
+
+
 def test_profiles_of_aws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: S3Server) -> None:
     (tmp_path / "credentials").write_text("[lab]\naws_access_key_id = AK\naws_secret_access_key = hush\n")
     (tmp_path / "config").write_text(f"[profile lab]\nregion = eu-west-1\nendpoint_url = {server.url}\n")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     store = as_store("s3://bucket/a.zarr", {"profile": "lab"})
+    assert location("s3://bucket/a.zarr", {"profile": "lab"}) == location(
+        "s3://bucket/a.zarr", {"endpoint_url": server.url, "anon": True}
+    )
     store.set("k", b"v")
     assert bytes(store.get("k")) == b"v"
     with pytest.raises(ZarrdsError, match="no such profile"):

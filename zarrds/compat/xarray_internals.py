@@ -50,6 +50,7 @@ __all__ = [
     "new_dataset",
     "unwrapped",
     "validate_dataset_names",
+    "with_variables",
 ]
 
 # xarray gives these no types
@@ -155,6 +156,16 @@ def new_dataset(
     return xr.Dataset._construct_direct(
         dict(variables), set(coordinates), attrs=dict(attributes), indexes=dict(indexes), encoding={}, close=close
     )
+
+
+def with_variables(dataset: xr.Dataset, variables: Mapping[Hashable, xr.Variable]) -> xr.Dataset:
+    """A dataset with other variables in the place of some without an index, as they are.
+
+    `Dataset.assign` makes an index of one with the name of its dimension.
+    """
+    copied = dataset.copy()
+    copied._variables.update(variables)
+    return copied
 
 
 def indexed_by(key: indexing.ExplicitIndexer, shape: tuple[int, ...], get: Callable[[Any], Any]) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 
 import xarray as xr
 
-from zarrds.compat.xarray_internals import is_chunked
+from zarrds.compat.xarray_internals import is_chunked, with_variables
 from zarrds.datasets.encoding.chunks import BY_DIMENSION
 from zarrds.datasets.encoding.dataset import Encoding, stored_name
 from zarrds.datasets.encoding.encoded import LOSSY_KEYS, without_losses
@@ -121,6 +121,8 @@ def without_hint(parts: Parts, error: CarriedEncodingError, replaced: dict[str, 
 def with_loaded(parts: Parts, error: BlocksOfTextError) -> Parts:
     """The parts of a save with the dask array of text in memory that an error names.
 
+    Its objects are those of its blocks: ``Dataset.compute`` lets pandas make NaN of None and pd.NA.
+
     Raises
     ------
     BlocksOfTextError
@@ -129,8 +131,8 @@ def with_loaded(parts: Parts, error: BlocksOfTextError) -> Parts:
     changed = []
     for path, dataset, asked in parts:
         named = {n: v for n, v in dataset.variables.items() if _is_named(n, error) and is_chunked(v)}
-        meant = {n: dataset[n].compute() for n, v in named.items() if v.dtype.kind in "OT"}
-        changed.append((path, dataset.assign(meant) if meant else dataset, asked))
+        meant = {n: v.compute() for n, v in named.items() if v.dtype.kind in "OT"}
+        changed.append((path, with_variables(dataset, meant) if meant else dataset, asked))
     if all(dataset is before for (_, dataset, _), (_, before, _) in zip(changed, parts, strict=True)):
         raise error
     return changed

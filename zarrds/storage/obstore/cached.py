@@ -82,7 +82,7 @@ class CachedObjects(ObstoreObjects):
         e_tag, size = info.get("e_tag"), info.get("size")
         if not isinstance(e_tag, str) or not isinstance(size, int) or not e_tag.startswith('"'):
             return None
-        if self.is_read_only and _OF_SECONDS.fullmatch(e_tag):
+        if self.is_read_only and not _OF_WEB_SERVERS.fullmatch(e_tag):
             return None
         return About(e_tag, size, info.get("last_modified"), info.get("version"))
 
@@ -134,9 +134,12 @@ class CachedObjects(ObstoreObjects):
 
 
 _UNCHANGED = Found(memoryview(b""), {})
-# web servers' (nginx) ETags of a time in seconds and the size: what changes twice within a second, or has a time that
-# was set, looks the same. Longer numbers are times in parts of seconds (Apache), or digests.
-_OF_SECONDS = re.compile('"[0-9a-f]{1,12}-[0-9a-f]{1,12}"')
+# the ETags of web servers that are known to tell two values apart: digests (also of an upload in parts), Azure's, and
+# Apache's, the last number of which is a time in microseconds. Others' are mostly a time in seconds and a size, in many
+# spellings (nginx, Caddy, lighttpd, uhttpd): what changes twice within a second, or whose time was set, looks the same.
+_OF_WEB_SERVERS = re.compile(
+    '"(?:[0-9a-f]{32,}(?:-[0-9]+)?|0x[0-9a-f]{15,16}|(?:[0-9a-f]+-)?[0-9a-f]+-[0-9a-f]{13,14})"', re.IGNORECASE
+)
 
 
 def _is_cacheable(name: str) -> bool:

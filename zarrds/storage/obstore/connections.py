@@ -29,6 +29,16 @@ __all__ = [
 # where obstore looks for credentials itself
 _ENVIRONMENTS = ("AWS_", "AZURE_", "GOOGLE_")
 _ENDPOINTS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT")
+# what says which server it is: arguments, and where obstore looks for those that are not given
+_SERVERS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "S3Store": {"endpoint": _ENDPOINTS},
+    "GCSStore": {"base_url": ("GOOGLE_BASE_URL",)},
+    "AzureStore": {
+        "endpoint": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
+        "account_name": ("AZURE_STORAGE_ACCOUNT_NAME",),
+        "use_emulator": ("AZURE_STORAGE_USE_EMULATOR", "AZURITE_BLOB_STORAGE_URL"),
+    },
+}
 
 # obstore's threads are made once a process, and a forked child has none of them
 _process: int | None = None
@@ -66,7 +76,7 @@ class Secrets:
         self.known = tuple(dict.fromkeys(sorted({*self.known, *spellings(secrets_of(things))}, key=len, reverse=True)))
 
 
-def connected(where: Place, more: Mapping[str, Any]) -> tuple[Any, Secrets]:
+def connected(where: Place, more: Mapping[str, Any]) -> tuple[Any, Secrets, str]:
     """Make a store object of obstore.
 
     Parameters
@@ -79,6 +89,8 @@ def connected(where: Place, more: Mapping[str, Any]) -> tuple[Any, Secrets]:
     -------
     store : object
     secrets : Secrets
+    location : str
+        See `location_of`.
 
     Raises
     ------
@@ -99,7 +111,7 @@ def connected(where: Place, more: Mapping[str, Any]) -> tuple[Any, Secrets]:
     make = getattr(import_module("obstore.store"), where.kind)
     prefix = {} if where.kind == "HTTPStore" or not where.prefix else {"prefix": where.prefix}
     try:
-        return make(where.root, **prefix, **config, **more), secrets
+        return make(where.root, **prefix, **config, **more), secrets, location_of(where, config)
     except BaseException as exc:  # obstore has an error for each kind of wrong option, and panics of some
         if not isinstance(exc, Exception) and type(exc).__name__ != "PanicException":
             raise
@@ -156,11 +168,20 @@ def place_of_object(store: Any) -> Place:
     return Place(type(store).__name__, path, root, str(getattr(store, "prefix", None) or ""), config, None, secrets)
 
 
-def location_of(where: Place) -> str:
-    """Where the objects of a place are, whoever asks for them; not to be shown."""
-    servers = (where.config.get(name) for name in ("endpoint", "base_url", "account_name"))
-    folder = f"{where.root.rstrip('/')}/{where.prefix}".rstrip("/")
-    return f"{where.kind} {next(filter(None, servers), None)} {folder}/"
+def location_of(where: Place, config: Mapping[str, Any]) -> str:
+    """Where the objects of a place are, whoever asks for them; not to be shown.
+
+    Parameters
+    ----------
+    where : Place
+    config : mapping
+        What obstore is told: by options or AWS's files; of what is missing, the environment may say something.
+    """
+    servers = []
+    for argument, names in _SERVERS.get(where.kind, {}).items():
+        said = [os.environ[name] for name in names if os.environ.get(name)]  # which of them counts, obstore decides
+        servers.append(str(config.get(argument) or ",".join(said)))
+    return f"{where.kind} {' '.join(servers)} {where.root.rstrip('/')}/{where.prefix}".rstrip("/") + "/"
 
 
 def digest_of(store: Any) -> str:

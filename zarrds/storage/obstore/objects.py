@@ -133,8 +133,9 @@ class ObstoreObjects:
         self._single: Any = None  # the connection that repeats nothing, once it is needed
         if self._given is not None:
             self._connection, self._secrets = self._given, Secrets(self._where.secrets)
+            self._location = location_of(self._where, self._where.config)
         else:
-            self._connection, self._secrets = connected(self._where, more)
+            self._connection, self._secrets, self._location = connected(self._where, more)
 
     def is_same(self, other: object) -> bool:
         """Whether it has the same objects, reached in the same way."""
@@ -147,7 +148,7 @@ class ObstoreObjects:
     @property
     def location(self) -> str:
         """Where the objects are, whoever asks for them; not to be shown."""
-        return f"{self.token}/" if self.is_memory else location_of(self._where)
+        return f"{self.token}/" if self.is_memory else self._location
 
     @property
     def name(self) -> str:

@@ -58,6 +58,46 @@ def test_values_against_numpy(dtype: str, data: st.DataObject) -> None:
         assert found.first == np.unravel_index(np.argmax(~same), shape)
 
 
+NULLABLE: dict[str, list[Any]] = {
+    "Int8": [1, None, 3],
+    "UInt64": [1, None, 2**64 - 1],
+    "Float32": [1.5, None, 3],
+    "boolean": [True, None, False],
+    "string": ["a", None, "c"],
+    "category": ["a", None, "c"],
+    "period[M]": ["2000-01", None, "2000-03"],
+    "object": [1, pd.NA, b"c"],
+}
+
+
+@pytest.mark.parametrize("dtype", NULLABLE)
+@pytest.mark.parametrize("is_stored", [True, False])
+def test_what_pandas_has_missing(dtype: str, is_stored: bool) -> None:
+    first, gone, last = NULLABLE[dtype]
+    last = first if is_stored and dtype == "object" else last
+    sides: list[Any] = []
+    for each in ([first, gone, last, gone], [gone, gone, last, first]):
+        values = np.array(each, object) if dtype == "object" else pd.Series(each, dtype=dtype).array
+        ds = xr.Dataset({"v": ("x", values), "same": ("x", values[[1, 2, 1, 2]])}).assign_coords(x=pd.Index(values))
+        sides.append(zarrds.MemoryStore() if is_stored else ds)
+        if is_stored:
+            zarrds.save(ds, sides[-1])
+    assert zarrds.diff(sides[0], sides[0]).same
+    found = zarrds.diff(*sides, metadata=False).differences
+    assert [(each.kind, each.where) for each in found] == [("values", "/v"), ("values", "/x")]
+    assert all("differ in 2 of 4" in each.problem for each in found)
+
+
+def test_nullable_numbers() -> None:
+    one, other = (xr.Dataset({"v": ("x", pd.array([value, None], dtype="Int64"))}) for value in (1, 9))
+    assert "1 / 9, largest difference 8" in str(zarrds.diff(one, other))
+    plain = xr.Dataset({"v": ("x", [1, 2])})
+    assert [each.problem for each in zarrds.diff(one, plain).differences] == [
+        "Int64 / int64",
+        "differ in 1 of 2, first at x[1]: <NA> / 2",
+    ]
+
+
 def dataset() -> xr.Dataset:
     return xr.Dataset(
         {"a": (("x", "y"), np.arange(6.0).reshape(2, 3), {"units": "m"}), "s": ("x", ["u", "v"])},

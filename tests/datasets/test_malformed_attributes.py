@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ ATTRIBUTES = (
     "coordinates bounds grid_mapping formula_terms units calendar _FillValue missing_value scale_factor add_offset "
     "dtype _ARRAY_DIMENSIONS _Unsigned _Encoding"
 ).split()
-ODD = [-1, None, [], [1, "x"], {"a": 1}, "a\0b"]
+ODD = [-1, None, [], [1, "x"], [[1], [1, 2]], {"a": 1}, "a\0b"]
 
 
 def dataset() -> xr.Dataset:
@@ -132,6 +133,38 @@ def test_the_array_is_named_and_given_as_it_is_stored(zarr_format: int, name: st
         with pytest.raises(ZarrdsError) as refused:
             zarrds.save(later(), store, append_dim="t")
         assert (refused.value.path, refused.value.key) == (store.path, name)
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("attribute", sorted({*ATTRIBUTES} - {"coordinates", "_ARRAY_DIMENSIONS"}))  # of names
+def test_lists_of_other_lengths_are_saved_on(zarr_format: int, attribute: str, tmp_path: Path) -> None:
+    store = with_attributes(zarr_format, "v", {attribute: [[1], [1, 2]]})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for other in (MemoryStore(), tmp_path / "b.zarr"):
+            if isinstance(other, MemoryStore):
+                zarrds.save(xr.open_dataset(store, engine="zarrds"), other)
+            else:
+                zarrds.save(xr.open_dataset(store, engine="zarrds", decode_cf=False), other)
+            found = xr.open_dataset(other, engine="zarrds").load()
+            assert found.v.values.tolist() == dataset().v.values.tolist()
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("values", [["a", "b"], np.array(["a", "b"], object), [b"a", b"bc"]])
+@pytest.mark.parametrize("attributes", [{"scale_factor": 2}, {"add_offset": 0.5}, {"scale_factor": 1, "units": "K"}])
+def test_packing_of_what_are_no_numbers(zarr_format: Any, values: Any, attributes: dict[str, Any]) -> None:
+    store = MemoryStore()
+    zarrds.save(xr.Dataset({"v": ("x", values), "w": ("x", [1.0, 2.0])}), store, zarr_format=zarr_format)
+    zarrds.open_array(store, "r+", path="v").attrs.update(attributes)
+    with pytest.warns(UserWarning, match="cannot be decoded.*'v'"):
+        opened = xr.open_dataset(store, engine="zarrds").load()
+    assert opened.v.values.tolist() == list(values)
+    assert opened.v.attrs == attributes
+    assert opened.w.values.tolist() == [1.0, 2.0]
+    again = MemoryStore()
+    zarrds.save(opened, again)
+    xr.testing.assert_identical(xr.open_dataset(again, engine="zarrds").load(), opened)
 
 
 def test_packing_that_is_no_number() -> None:

@@ -58,6 +58,23 @@ def test_objects(path: Path, case: str, zarr_format: int) -> None:
         assert same_objects(open_zarrds(path).v.values, np.concatenate([values, values]))
 
 
+@pytest.mark.parametrize("na", [None, np.nan, pd.NA])
+@pytest.mark.parametrize("ndim", [1, 2])
+@pytest.mark.parametrize("values", [[1, 2], [True, False], [b"a", b"b"], ["a", "b"]])
+def test_a_batch_of_nothing_but_what_is_missing(values: Any, ndim: int, na: Any) -> None:
+    store, dims = zarrds.MemoryStore(), ("x", "y")[:ndim]
+    stored = objects(*values, na).reshape((3, 1)[:ndim])
+    zarrds.save(xr.Dataset({"v": (dims, stored)}), store)
+    kept = xr.open_dataset(store, engine="zarrds").v.values.ravel()[2]
+    for n, new in enumerate((objects(None, None), objects(pd.NA, np.nan), np.array([np.nan, np.nan]))):
+        if new.dtype == object or ndim == 1:
+            zarrds.save(xr.Dataset({"v": (dims, new.reshape((2, 1)[:ndim]))}), store, append_dim="x")
+            found = xr.open_dataset(store, engine="zarrds").v.values.ravel()
+            assert found[:2].tolist() == list(values)
+            assert len(found) == 3 + 2 * (n + 1)
+            assert all(value is kept or (value != value and kept != kept) for value in found[2:].tolist())
+
+
 @pytest.mark.parametrize("zarr_format", FORMATS)
 @pytest.mark.parametrize("na", [np.nan, None, pd.NA, "none", "no"])
 @pytest.mark.parametrize("ndim", [0, 1, 2])
@@ -79,6 +96,13 @@ def test_stringdtype_with_what_another_file_left(path: Path, encoding: dict[str,
         ds = xr.Dataset({"v": ("x", np.array(values, np.dtypes.StringDType()), {}, encoding)})
         zarrds.save(ds, path, mode="w")
         xr.testing.assert_identical(open_zarrds(path).load(), ds)
+
+
+def test_a_batch_of_missing_periods() -> None:
+    store, months = zarrds.MemoryStore(), pd.period_range("2000", periods=2, freq="M")
+    zarrds.save(xr.Dataset({"v": (("x", "y"), np.asarray(months, object)[:, None])}), store)
+    zarrds.save(xr.Dataset({"v": (("x", "y"), objects(None, pd.NA)[:, None])}), store, append_dim="x")
+    assert xr.open_dataset(store, engine="zarrds").v.values.ravel().tolist() == [*months, pd.NaT, pd.NaT]
 
 
 def test_a_growing_column_without_text_yet(path: Path) -> None:

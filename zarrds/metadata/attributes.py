@@ -26,6 +26,7 @@ from zarrds.metadata.model import Node
 __all__ = [
     "ATTRIBUTES",
     "apart_attributes",
+    "array_of",
     "plain_value",
     "typed_attributes",
     "updated_attributes",
@@ -48,6 +49,20 @@ _MISFITS = (
     RecursionError,
     MetadataError,
 )
+
+
+def array_of(value: Any) -> np.ndarray[Any, Any] | None:
+    """An attribute as the array that it is; None if it is none, as lists of lists of different lengths are.
+
+    Examples
+    --------
+    >>> array_of([1, 2]), array_of([[1], [1, 2]])
+    (array([1, 2]), None)
+    """
+    try:
+        return np.asarray(value)
+    except (TypeError, ValueError):
+        return None
 
 
 def with_attributes(

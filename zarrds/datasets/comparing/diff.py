@@ -145,7 +145,11 @@ def _variables(
 
 def _kind(dtype: Any) -> Any:
     """What of a dtype is stored; how text is held, and in which unit times are decoded, the reader chooses."""
-    return "text" if dtype.kind in "OTU" else dtype.kind if dtype.kind in "mM" else np.dtype(dtype).newbyteorder("=")
+    if dtype.kind in "OTU":
+        return "text"
+    if dtype.kind in "mM":
+        return dtype.kind
+    return dtype.newbyteorder("=") if isinstance(dtype, np.dtype) else str(dtype)
 
 
 def _described(unequal: Unequal, variable: xr.Variable, ds: xr.Dataset) -> str:

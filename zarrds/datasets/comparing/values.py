@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,9 @@ import xarray as xr
 from zarrds.datasets.converting.blocks import block_shape, blocks
 
 __all__ = ["Unequal", "unequal_values"]
+
+Array: TypeAlias = "np.ndarray[Any, Any]"
+_OBJECT_NBYTES = 32
 
 
 @dataclass(slots=True)
@@ -59,9 +62,10 @@ def unequal_values(
     chunks = left.encoding.get("chunks") or left.encoding.get("chunksizes")
     if not (isinstance(chunks, tuple | list) and len(chunks) == left.ndim and all(chunks)):
         chunks = None
-    itemsize = max(left.dtype.itemsize, right.dtype.itemsize) * (4 if left.dtype.kind == "O" else 1)
+    are_numbers = left.dtype.kind in "biufc" and right.dtype.kind in "biufc"
+    itemsize = max(_itemsize(left), _itemsize(right))
     for key in blocks(left.shape, block_shape(left.shape, chunks, itemsize)):
-        a, b = np.asarray(left[key].values), np.asarray(right[key].values)
+        a, b = _values(left[key]), _values(right[key])
         wrong = ~_equal(a, b)
         n = int(np.count_nonzero(wrong))
         if n:
@@ -70,26 +74,49 @@ def unequal_values(
                 first = tuple(i + s.start for i, s in zip(inside, key, strict=True))
                 found = Unequal(0, first, (a[inside], b[inside]))
             found.n += n
-            found.largest = _largest(a[wrong], b[wrong], found.largest)
+            if are_numbers:
+                found.largest = _largest(a[wrong], b[wrong], found.largest)
         if advance is not None:
             advance(a.size)
     return found
 
 
-def _equal(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _itemsize(variable: xr.Variable) -> int:
+    """Bytes of memory that an element needs; objects need more than their pointer."""
+    if isinstance(variable.dtype, np.dtype) and variable.dtype.kind != "O":
+        return int(variable.dtype.itemsize)
+    return _OBJECT_NBYTES
+
+
+def _values(variable: xr.Variable) -> Array:
+    """Elements as an array: of dtypes of pandas' as objects, since what is missing is only told so."""
+    if isinstance(variable.dtype, np.dtype):
+        return np.asarray(variable.values)
+    return np.asarray(variable.data, dtype=object)
+
+
+def _equal(a: Array, b: Array) -> Array:
+    gone = np.asarray(pd.isnull(a), bool), np.asarray(pd.isnull(b), bool)
+    same = gone[0] & gone[1]
+    if a.dtype.kind in "OT" or b.dtype.kind in "OT":
+        there = ~(gone[0] | gone[1])  # pd.NA cannot be compared
+        same[there] = _same(a[there], b[there])
+        return np.asarray(same)
+    return np.asarray(same | _same(a, b))
+
+
+def _same(a: Array, b: Array) -> Array:
     with np.errstate(invalid="ignore"):
         same = np.asarray(a == b)
-    if same.shape != a.shape:  # of types that NumPy does not compare at all
-        same = np.full(a.shape, False)
-    return np.asarray(same | (pd.isnull(a) & pd.isnull(b)), dtype=bool)
+    # of types that NumPy does not compare at all
+    return same.astype(bool) if same.shape == a.shape else np.full(a.shape, False)
 
 
-def _largest(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any], before: float | None) -> float | None:
-    if a.dtype.kind not in "biufc" or b.dtype.kind not in "biufc":
-        return None
+def _largest(a: Array, b: Array, before: float | None) -> float | None:
+    there = ~(pd.isnull(a) | pd.isnull(b))
     wide = np.complex128 if "c" in (a.dtype.kind, b.dtype.kind) else np.float64
     with np.errstate(invalid="ignore", over="ignore"):
-        apart = np.abs(a.astype(wide) - b.astype(wide))
+        apart = np.abs(a[there].astype(wide) - b[there].astype(wide))
     finite = apart[~np.isnan(apart)]
     if not finite.size:
         return before

@@ -16,6 +16,7 @@ import xarray as xr
 
 from zarrds.datasets.encoding.attributes import NCZARR
 from zarrds.labels.kinds.table import added_attributes
+from zarrds.metadata.attributes import array_of
 from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.model import ZarrFormat
 
@@ -88,12 +89,15 @@ def _is_idle(name: str, value: Any, variable: xr.Variable) -> bool:
     if name == "_Encoding":
         return kind != "S" or not _is_text_encoding(value)
     if name in _NUMBERS:
-        packing = {key: np.asarray(variable.attrs[key]) for key in _NUMBERS if variable.attrs.get(key) is not None}
+        packing = {key: array_of(variable.attrs[key]) for key in _NUMBERS if variable.attrs.get(key) is not None}
         # one that is no number keeps the variable from being decoded, also by the other
-        are_numbers = all(number.size == 1 and number.dtype.kind in "iuf" for number in packing.values())
+        are_numbers = all(
+            number is not None and number.size == 1 and number.dtype.kind in "iuf" for number in packing.values()
+        )
         is_none = are_numbers and all(number == _NOTHING[key] for key, number in packing.items())
         return kind not in "iuf" or not are_numbers or is_none
-    return not _can_mark(name, np.asarray(value), kind)
+    marker = array_of(value)
+    return marker is None or not _can_mark(name, marker, kind)
 
 
 def _can_mark(name: str, marker: Any, kind: str) -> bool:

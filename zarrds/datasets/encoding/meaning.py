@@ -17,6 +17,7 @@ from zarrds.compat.xarray_internals import decode_cf_variables
 from zarrds.datasets.encoding.apart import set_apart
 from zarrds.datasets.encoding.comparison import label_text
 from zarrds.errors import EncodingError, LabelError
+from zarrds.metadata.attributes import array_of
 
 __all__ = ["check_same_meaning", "decoded_like", "says_where"]
 
@@ -218,7 +219,8 @@ def _decoded(
     data = variable.data
     if variable.dtype.kind in "iu" and variable.dtype.itemsize == 8 and packing and not is_scaled and not is_counted:
         whole: Any = xr.apply_ufunc  # it has no types
-        markers = [m for key in ("_FillValue", "missing_value") for m in np.ravel(attributes.get(key, ())).tolist()]
+        noted = [array_of(attributes.get(key, ())) for key in ("_FillValue", "missing_value")]
+        markers = [marker for each in noted if each is not None for marker in np.ravel(each).tolist()]
         check = partial(_checked_whole, name=name, markers=markers)
         data = whole(check, variable, dask="parallelized", output_dtypes=[variable.dtype]).data
     unit: Any = np.datetime_data(stored.dtype)[0] if stored.dtype.kind in "mM" else "ns"

@@ -6,7 +6,6 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, get_args
 
-import numpy as np
 import xarray as xr
 
 from zarrds.compat.xarray_internals import CF_RELATED_DATA, decode_cf_variables, guard_decoders
@@ -14,6 +13,7 @@ from zarrds.datasets.reading.notes import GroupNotes
 from zarrds.datasets.reading.strange import path_of
 from zarrds.errors import MetadataError, UndecodableError, ZarrdsError
 from zarrds.labels.kinds.table import decode_options
+from zarrds.metadata.attributes import array_of
 from zarrds.metadata.dtypes import JSON
 
 __all__ = ["Decoded", "decode", "decode_all", "decoders_for", "without_times"]
@@ -141,7 +141,7 @@ def decode_all(
     fresh = {name: variable.copy(deep=False) if name in beside else variable for name, variable in raw.items()}
     try:
         # what xarray only sees when elements are read
-        if not any(_packing_problem(name, variable, decoders) for name, variable in raw.items()):
+        if not any(_element_problem(name, variable, decoders) for name, variable in raw.items()):
             return Decoded(*decode(fresh, attributes, decoders, store, group))
         found = _undecodable_ones(raw, decoders)
     except MetadataError as error:
@@ -190,7 +190,7 @@ def _undecodable_ones(
 
 def _problem(name: Any, variable: xr.Variable, decoders: Mapping[str, Any]) -> str | None:
     """Why a variable cannot be decoded by itself; None if it can be."""
-    if (problem := _packing_problem(name, variable, decoders)) is not None:
+    if (problem := _element_problem(name, variable, decoders)) is not None:
         return problem
     try:
         decode_cf_variables({name: variable.copy(deep=False)}, {}, **decoders)
@@ -201,21 +201,31 @@ def _problem(name: Any, variable: xr.Variable, decoders: Mapping[str, Any]) -> s
     return None
 
 
-def _packing_problem(name: Any, variable: xr.Variable, decoders: Mapping[str, Any]) -> str | None:
-    """What is wrong with a factor or an offset of elements: it must be one number."""
-    if not _PACKING & variable.attrs.keys():
-        return None
-    asked = decoders.get("mask_and_scale")
-    if (asked.get(name) if isinstance(asked, Mapping) else asked) is False or decoders.get("decode_cf") is False:
+def _element_problem(name: Any, variable: xr.Variable, decoders: Mapping[str, Any]) -> str | None:
+    """What is wrong with how elements are to be decoded that xarray only sees when they are read.
+
+    A factor or an offset must be one number, and that of numbers; an encoding is one of bytes.
+    """
+    if (
+        "_Encoding" in variable.attrs
+        and variable.dtype.kind not in "SO"
+        and _is_on("concat_characters", name, decoders)
+    ):
+        return f"_Encoding is that of bytes, which {variable.dtype} is not"
+    if not _PACKING & variable.attrs.keys() or not _is_on("mask_and_scale", name, decoders):
         return None
     for key in sorted(_PACKING & variable.attrs.keys()):
-        try:
-            value = np.asarray(variable.attrs[key])
-        except (TypeError, ValueError):  # lists of lists of different lengths
-            return f"{key} is no number"
-        if value.dtype.kind not in "biuf" or value.size != 1:
+        value = array_of(variable.attrs[key])
+        if value is None or value.dtype.kind not in "biuf" or value.size != 1:
             return f"{key} is no number: {variable.attrs[key]!r:.40}"
+        if variable.dtype.kind not in "biufc":
+            return f"{key} is that of numbers, which {variable.dtype} is not"
     return None
+
+
+def _is_on(key: str, name: Any, decoders: Mapping[str, Any]) -> bool:
+    """Whether a decoder is one of those that decode a variable."""
+    return decoders.get("decode_cf") is not False and _item(decoders, key, name, True) is not False
 
 
 def _least(name: Any, variable: xr.Variable, decoders: Mapping[str, Any]) -> _Less:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from pandas.api.extensions import ExtensionArray
 
+from zarrds.labels.kinds.periods import PERIODS
 from zarrds.labels.kinds.plain import Array, Labels, Like
 from zarrds.labels.kinds.times import TIMES, zoned_index
 
@@ -33,8 +34,11 @@ def as_index(values: Values) -> Labels | None:
 
 
 def all_missing(labels: Labels, like: Like) -> Labels:
-    """Objects none of which is there, as what the store holds: they are as good times as text."""
-    match = TIMES.fullmatch(str(like.description.get("dtype")))
+    """Objects none of which is there, as what the store holds: they are as good times or periods as text."""
+    dtype = str(like.description.get("dtype"))
+    if PERIODS.fullmatch(dtype):
+        return pd.PeriodIndex(np.full(len(labels), "NaT"), dtype=dtype)
+    match = TIMES.fullmatch(dtype)
     if match is None or match[1] != "datetime":
         return labels
     missing = np.full(len(labels), "NaT", f"datetime64[{match[2]}]")

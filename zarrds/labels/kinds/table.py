@@ -222,8 +222,8 @@ def to_plain(values: Values, like: Like | None = None) -> Plain | None:
     if like is None and (texts := marked_texts(values)) is not None:
         return Plain(texts)  # at once too
     labels = as_index(values)
-    if like is not None and labels is not None and labels.dtype == object and labels.isna().all():
-        labels = all_missing(labels, like)
+    if like is not None and is_described and labels is not None and values.dtype == object and labels.isna().all():
+        labels = all_missing(pd.Index(labels, dtype=object), like)  # pd.NA alone has made text of them
     kind = None if labels is None else next((kind for kind in _KINDS if kind.holds(labels)), None)
     if labels is not None and kind is None and isinstance(labels.dtype, ExtensionDtype):
         raise EncodingError(

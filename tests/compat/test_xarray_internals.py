@@ -243,6 +243,17 @@ def test_new_dataset() -> None:
         internals.new_dataset({"a": xr.Variable("x", [1]), "b": xr.Variable("x", [1, 2])}, set(), {}, {}, list)
 
 
+def test_with_variables() -> None:
+    texts = np.array(["a", None], object)
+    before = xr.Dataset({"v": ("x", [1, 2])}, xr.Coordinates({"x": ("x", [3, 4])}, indexes={}), {"title": "a"})
+    variable = xr.Variable("x", texts, fastpath=True)
+    ds = internals.with_variables(before, {"x": variable})
+    assert ds.x.values.tolist() == ["a", None]
+    assert not ds.xindexes
+    assert list(ds.coords) == ["x"]
+    assert (before.x.values.tolist(), ds.attrs, ds.v.values.tolist()) == ([3, 4], {"title": "a"}, [1, 2])
+
+
 def test_indexselresult() -> None:
     # what an index answers to a selection; xarray reads it as this tuple, and so positions of dimensions come first
     result = internals.IndexSelResult({"x": slice(1, 3)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Literal
 
@@ -12,6 +13,7 @@ from zarr.core.buffer import cpu
 
 import zarrds
 from tests.storage.s3_server import S3Server
+from zarrds.errors import ZarrdsError
 
 URL = "s3://bucket/t2m.zarr"
 ROOT, MARKER = "t2m.zarr/zarr.json", "t2m.zarr/.commit.zarrds-partial"
@@ -77,3 +79,36 @@ def seen_by_zarr(values: dict[str, tuple[bytes, str, float]]) -> xr.Dataset:
     prefix = "t2m.zarr/"
     held = {k.removeprefix(prefix): cpu.Buffer.from_bytes(v[0]) for k, v in values.items() if "partial" not in k}
     return xr.open_dataset(zarr.storage.MemoryStore(held), engine="zarr", consolidated=True, chunks=None).load()
+
+
+def paused_when(
+    server: S3Server, is_it: Callable[[str, str], bool], act: Callable[[], None], meanwhile: Callable[[], None]
+) -> list[str]:
+    """Stop the writer AKIAPAUSE before some of its requests, from the first on until something else was done."""
+    reached, may_go = threading.Event(), threading.Event()
+    errors: list[str] = []
+
+    def before(method: str, key: str, who: str) -> None:
+        if who == "AKIAPAUSE" and is_it(method, key):
+            reached.set()
+            may_go.wait(20)
+
+    def run() -> None:
+        try:
+            act()
+        except (ZarrdsError, RuntimeError) as error:
+            errors.append(type(error).__name__)
+        finally:
+            reached.set()
+
+    server.state.before = before
+    thread = threading.Thread(target=run)
+    thread.start()
+    reached.wait(20)
+    try:
+        meanwhile()
+    finally:
+        may_go.set()
+        thread.join()
+        server.state.before = None
+    return errors

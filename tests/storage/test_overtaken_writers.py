@@ -24,6 +24,7 @@ from tests.storage.s3_writers import (
     data,
     opened,
     options,
+    paused_when,
     save,
     set_n,
 )
@@ -40,39 +41,6 @@ def paused_at(server: S3Server, number: int, act: Callable[[], None], meanwhile:
     """Stop the writer AKIAPAUSE before its request of that number, do something else, and let it go on."""
     left = iter(range(number))
     return paused_when(server, lambda method, key: next(left, None) is None, act, meanwhile)
-
-
-def paused_when(
-    server: S3Server, is_it: Callable[[str, str], bool], act: Callable[[], None], meanwhile: Callable[[], None]
-) -> list[str]:
-    """Stop the writer AKIAPAUSE before some of its requests, from the first on until something else was done."""
-    reached, may_go = threading.Event(), threading.Event()
-    errors: list[str] = []
-
-    def before(method: str, key: str, who: str) -> None:
-        if who == "AKIAPAUSE" and is_it(method, key):
-            reached.set()
-            may_go.wait(20)
-
-    def run() -> None:
-        try:
-            act()
-        except (ZarrdsError, RuntimeError) as error:
-            errors.append(type(error).__name__)
-        finally:
-            reached.set()
-
-    server.state.before = before
-    thread = threading.Thread(target=run)
-    thread.start()
-    reached.wait(20)
-    try:
-        meanwhile()
-    finally:
-        may_go.set()
-        thread.join()
-        server.state.before = None
-    return errors
 
 
 def fail_to_save(server: S3Server, who: str = "AKIATEST") -> None:

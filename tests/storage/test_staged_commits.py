@@ -21,6 +21,7 @@ from tests.storage.s3_writers import (
     data,
     opened,
     options,
+    paused_when,
     save,
     set_n,
 )
@@ -177,3 +178,79 @@ def test_of_new_stores_only_what_is_claimed_is_made(server: S3Server) -> None:
     assert opened(server).attrs == {"n": 5}
     assert np.array_equal(opened(server).time, data(3).time)
     assert ROOT in server.state.values
+
+
+def replace(server: S3Server, who: str = "AKIATEST") -> None:
+    """A store without one of the variables."""
+    zarrds.save(data()[["time"]], URL, mode="w", storage_options=options(server, who))
+
+
+@pytest.mark.usefixtures("_without_locks")
+def test_who_was_overtaken_removes_nothing_of_others(server: S3Server) -> None:
+    """It is stopped when all is copied, before it removes; another finishes for it, and adds what it was to remove."""
+    save(server)
+    server.state.requests.clear()
+
+    def add() -> None:
+        assert "t2m" not in opened(server)
+        more = data()[["t2m"]]
+        more.t2m.encoding = {"chunks": (3, 3)}
+        zarrds.save(more, URL, mode="a", storage_options=options(server))
+
+    def is_it(method: str, key: str) -> bool:
+        return ("COPY", ROOT) in server.state.requests and key in (MARKER, "?delete")
+
+    errors = paused_when(server, is_it, lambda: replace(server, "AKIAPAUSE"), add)
+    assert errors == []
+    xr.testing.assert_equal(opened(server), data())
+    assert zarrds.verify(URL, storage_options=options(server)).ok
+    assert MARKER not in server.state.values
+
+
+@pytest.mark.usefixtures("_without_locks")
+def test_nothing_is_copied_after_others_may_begin(server: S3Server) -> None:
+    """The writer is stopped before its last copy, who finishes for it behind its marker, and a third commits."""
+    save(server)
+    has_ended, is_slow = threading.Event(), threading.Event()
+
+    def act() -> None:
+        append_staged(server, 4, who="AKIAPAUSE")
+
+    def meanwhile() -> None:
+        stopping = server.state.before
+
+        def before(method: str, key: str, who: str) -> None:
+            if who == "AKIAOTHER" and MARKER not in server.state.values:
+                is_slow.set()
+                has_ended.wait(20)
+            elif stopping is not None:
+                stopping(method, key, who)
+
+        server.state.before = before
+        other = threading.Thread(
+            target=lambda: xr.open_dataset(URL, engine="zarrds", storage_options=options(server, "AKIAOTHER")).close()
+        )
+        other.start()
+        assert is_slow.wait(20)
+        append(server, 7, 2)
+        others.append(other)
+
+    others: list[threading.Thread] = []
+    errors = paused_when(server, lambda method, key: method == "COPY" and key == ROOT, act, meanwhile)
+    has_ended.set()
+    others[0].join()
+    assert errors == []
+    xr.testing.assert_identical(opened(server), data(0, 9))
+    assert zarrds.verify(URL, storage_options=options(server)).ok
+
+
+@pytest.mark.usefixtures("_without_locks")
+def test_whose_marker_is_gone_does_not_say_that_all_is_well(server: S3Server) -> None:
+    save(server)
+    errors = paused_when(
+        server,
+        lambda method, key: method == "COPY" and key == ROOT,
+        lambda: append_staged(server, 4, who="AKIAPAUSE"),
+        lambda: [server.state.values.pop(key) for key in list(server.state.values) if "partial" in key] and None,
+    )
+    assert errors == ["StoreIOError"]

@@ -12,10 +12,10 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from zarrds.errors import InvalidKeyError, StoreIOError, ZarrdsError
 from zarrds.storage.fsspec.objects import Objects
@@ -52,6 +52,7 @@ MARKER = f".commit{PARTIAL}"
 _SIGNS = f".alive{PARTIAL}"  # in a staged folder: set anew now and then while it is put in place
 OLD = "old"  # in a staged folder: a JSON list of the keys that a publish removes
 MADE = "made"  # in the folder of a commit that another has finished: its writer can still tell that it was made
+PLACED = "placed"  # there while what was staged is removed again: all is in place
 STRAIGHT = "straight"  # in a staged folder: what it belongs to puts its values straight to their keys
 _FOLDER = re.compile(rf"\.[0-9a-f]+{re.escape(PARTIAL)}\Z")
 
@@ -61,6 +62,8 @@ _PATIENCE = 20.0  # seconds without a sign of life, after which a writer counts 
 _POLL = 0.2  # seconds between two looks at a living one
 _SIGN = 2.0  # seconds between two signs of life
 _BATCH = 100  # objects copied, or removed, in one call
+
+T = TypeVar("T")
 
 # what tells the staged objects of this process from those of all others
 _process = secrets.token_hex(8)
@@ -219,58 +222,77 @@ class Commits:
         self.finish(commit)
 
     def finish(self, commit: Commit) -> None:
-        """Put all in place that a commit names, remove what is to go, and last the marker."""
+        """Put all in place that a commit names, remove what is to go, and last the marker.
+
+        What is staged goes before the marker: who was overtaken may be about to copy it, and finds nothing then.
+        """
         folder = self._base + commit.folder
+        placed = f"{folder}/{PLACED}"
         signs = self.signs_of(commit)
-        try:
-            names = [name for name in self._objects.find(folder) if name != f"{folder}/{MADE}"]
-            for step in commit.steps:
-                self._put_in_place(folder, *step, signs, names)
-        except FileNotFoundError as exc:
-            if self.current() != commit:
-                return  # somebody else finished it meanwhile
-            raise StoreIOError(
-                "objects are gone that were to be put in place",
-                key=commit.folder,
-                found=str(exc),
-                mend="The store is neither old nor new: save it again as a whole (mode='w'), or restore a copy of it",
-            ) from exc
+        names = [name for name in self._objects.find(folder) if name != f"{folder}/{MADE}"]
+        if placed not in names:
+            try:
+                if not self._is_placed(commit, names, signs):
+                    return
+            except FileNotFoundError as exc:
+                # in this order: another removes what is staged, then the marker, then what says that all is placed
+                if self._objects.info(placed) is not None or self._is_overtaken(commit):
+                    return
+                raise StoreIOError(
+                    "objects are gone that were to be put in place",
+                    key=commit.folder,
+                    found=str(exc),
+                    mend="The store is neither old nor new: save it again as a whole (mode='w'), or restore a copy",
+                ) from exc
+            if names:
+                self._objects.write(placed, b"")
+        with suppress(StoreIOError):
+            self._objects.remove_all([name for name in names if name != placed])
+        self.remove_marker(commit)
+        with suppress(StoreIOError):
+            self._objects.remove_all([*([placed] if names else []), *signs.given])
+            self._objects.remove_folder(folder)
+
+    def _is_placed(self, commit: Commit, names: Sequence[str], signs: Signs) -> bool:
+        """Copy and remove what a commit names; False if another has done so, after whom nothing is touched."""
+        folder = self._base + commit.folder
+        copies = (group for part, count in commit.steps for group in self._copies(f"{folder}/{part}/", count, names))
+        for pairs in itertools.chain.from_iterable(map(_batches, copies)):
+            if self._is_overtaken(commit):
+                return False
+            self._objects.copy(pairs)
+            signs.give()
         old, gone = (
             [self._base + key for key in (self._named(name) if name in names else [])]
             for name in (f"{folder}/{OLD}", f"{folder}/{DELETED}")
         )
-        self._remove(old, signs)
-        self._remove(gone, signs)
+        below = (list(self._objects.find(prefix)) for prefix in gone)
+        for batch in itertools.chain.from_iterable(map(_batches, itertools.chain([old, gone], below))):
+            if self._is_overtaken(commit):
+                return False
+            self._objects.remove_all(batch)
+            signs.give()
         for prefix in gone:
-            self._remove(list(self._objects.find(prefix)), signs)
             self._objects.remove_folder(prefix)
-        # the marker first: without it, nobody looks for what it names
-        self.remove_marker(commit)
-        with suppress(StoreIOError):
-            self._objects.remove_all([*names, *signs.given])  # and no sign more
-            self._objects.remove_folder(folder)
+        return True
+
+    def _is_overtaken(self, commit: Commit) -> bool:
+        """Whether another took the writer for dead, and has finished its commit."""
+        return self.current() != commit
 
     def remove_marker(self, commit: Commit | Growing) -> None:
         """Remove the marker, if it is still that of a commit."""
         if self.current() == commit:
             self._objects.remove(self._base + MARKER)
 
-    def _put_in_place(self, folder: str, part: str, count: int, signs: Signs, names: Sequence[str]) -> None:
-        source = f"{folder}/{part}/"
+    def _copies(self, source: str, count: int, names: Sequence[str]) -> Iterator[list[tuple[str, str]]]:
+        """What is to be copied to where, of one step; one group after the other."""
         keys = [name.removeprefix(source) for name in names if name.startswith(source)]
         keys = sorted(filter(is_key, keys), key=_door_last)
         if len(keys) < count:
             raise FileNotFoundError(f"{len(keys)} of {count} objects")
         for _, group in itertools.groupby(keys, key=_door_last):
-            pairs = [(source + key, self._base + key) for key in group]
-            for i in range(0, len(pairs), _BATCH):
-                self._objects.copy(pairs[i : i + _BATCH])
-                signs.give()
-
-    def _remove(self, names: Sequence[str], signs: Signs) -> None:
-        for i in range(0, len(names), _BATCH):
-            self._objects.remove_all(names[i : i + _BATCH])
-            signs.give()
+            yield [(source + key, self._base + key) for key in group]
 
     def _named(self, name: str) -> list[str]:
         """The keys of a JSON list that is staged; none if there is no list."""
@@ -316,6 +338,10 @@ def _parsed_json(text: bytes) -> Any:
 def _is_void(found: Any) -> bool:
     """Whether a marker was called off by who may not remove it."""
     return isinstance(found, dict) and found.get("void") is True
+
+
+def _batches(things: Sequence[T]) -> Iterator[Sequence[T]]:
+    return (things[i : i + _BATCH] for i in range(0, len(things), _BATCH))
 
 
 def _needs_conditions() -> StoreIOError:

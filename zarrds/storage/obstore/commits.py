@@ -168,6 +168,19 @@ class ConditionalCommits(Commits):
             folder = self._base + commit.folder
             objects.remove_all([name for name in objects.find(folder) if name != f"{folder}/{MADE}"])
 
+    def _is_overtaken(self, commit: Commit) -> bool:
+        """Whether another took the writer for dead, and has finished its commit; it has said so before."""
+        objects: Any = self._objects
+        if self.current() == commit:
+            return False
+        if isinstance(objects, ObstoreObjects) and not self.was_finished(commit):
+            raise StoreIOError(
+                "the marker of the change is gone, and nobody says to have put it in place",
+                key=commit.folder,
+                mend="Look whether all of it is there (zarrds.verify): if not, save the store as a whole (mode='w')",
+            )
+        return True
+
     def _tell(self, commit: Commit | Growing) -> None:
         """Leave for its writer, which may go on, that a commit was made; the daily sweep removes it."""
         self._objects.write(f"{self._base}{commit.folder}/{MADE}", b"")

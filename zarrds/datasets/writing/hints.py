@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 import xarray as xr
@@ -17,7 +17,7 @@ from zarrds.datasets.encoding.variables import encoding_of
 from zarrds.errors import BlocksOfTextError, CarriedEncodingError, EncodingError
 from zarrds.metadata.model import ArrayMetadata
 
-__all__ = ["Parts", "warn_of", "with_chunks", "with_chunks_of", "with_loaded", "without_hint"]
+__all__ = ["Parts", "warn_of", "with_chunks", "with_chunks_of", "with_loaded", "with_objects_loaded", "without_hint"]
 
 # path, dataset, and what the user asks for its variables
 Parts = list[tuple[str, xr.Dataset, Encoding]]
@@ -128,13 +128,26 @@ def with_loaded(parts: Parts, error: BlocksOfTextError) -> Parts:
     BlocksOfTextError
         The same, if there is none.
     """
+    loaded = _loaded(parts, lambda name, variable: _is_named(name, error) and variable.dtype.kind in "OT")
+    if all(dataset is before for (_, dataset, _), (_, before, _) in zip(loaded, parts, strict=True)):
+        raise error
+    return loaded
+
+
+def with_objects_loaded(parts: Parts) -> Parts:
+    """The parts of a save that is computed later, with dask arrays of objects in memory.
+
+    What their blocks hold decides what is noted of them, and that is published before they are computed.
+    """
+    return _loaded(parts, lambda _, variable: variable.dtype.kind == "O")
+
+
+def _loaded(parts: Parts, is_meant: Callable[[Hashable, xr.Variable], bool]) -> Parts:
     changed = []
     for path, dataset, asked in parts:
-        named = {n: v for n, v in dataset.variables.items() if _is_named(n, error) and is_chunked(v)}
-        meant = {n: v.compute() for n, v in named.items() if v.dtype.kind in "OT"}
-        changed.append((path, with_variables(dataset, meant) if meant else dataset, asked))
-    if all(dataset is before for (_, dataset, _), (_, before, _) in zip(changed, parts, strict=True)):
-        raise error
+        chunked = {name: each for name, each in dataset.variables.items() if is_chunked(each)}
+        loaded = {name: each.compute() for name, each in chunked.items() if is_meant(name, each)}
+        changed.append((path, with_variables(dataset, loaded) if loaded else dataset, asked))
     return changed
 
 

@@ -20,7 +20,7 @@ from zarrds.datasets.writing.append import ON_OVERLAP, ON_UNORDERED, OnOverlap, 
 from zarrds.datasets.writing.attributes import new_group
 from zarrds.datasets.writing.conflicts import check_groups
 from zarrds.datasets.writing.evenly_spaced import with_ranges_of
-from zarrds.datasets.writing.hints import Parts, warn_of, with_chunks, with_loaded, without_hint
+from zarrds.datasets.writing.hints import Parts, warn_of, with_chunks, with_loaded, with_objects_loaded, without_hint
 from zarrds.datasets.writing.making_room import with_room
 from zarrds.datasets.writing.moving import with_labels_loaded
 from zarrds.datasets.writing.new_store import Target, find_target, staged
@@ -131,7 +131,8 @@ def save(
         3 unless said, or that of the store that exists.
     compute : bool
         False writes metadata and what is no dask array at once, and returns a ``dask.delayed.Delayed`` that will write
-        the rest, chunk by chunk. Until then it reads as fill values.
+        the rest, chunk by chunk. Until then it reads as fill values. dask arrays of objects are computed at once: what
+        they hold, and what it is missing as, decides how they are stored.
     durable : bool
         Wait until everything is on the disk: then a power cut after `save` has returned loses nothing, and one before
         that leaves the old dataset or the new one. False leaves it to the operating system when to write.
@@ -212,6 +213,7 @@ def save(
                 _check_there(append_dim, region, mode)
         if existing is not None and zarr_format not in (None, existing):
             raise EncodingError(f"store is of Zarr format {existing}", found=f"zarr_format={zarr_format}")
+        parts = parts if compute else with_objects_loaded(parts)
         late: dict[str, str] = {}
         while True:
             replaced: dict[str, str] = {}

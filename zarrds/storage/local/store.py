@@ -154,6 +154,8 @@ class LocalStore(Tree):
                     attempts -= 1
                     if not attempts or self._is_gone():
                         raise
+                if check is not None:
+                    check()  # no folder is made again of what was removed
                 self._forget(key)
                 made += self._make_room(location)
                 self._verify(key.rpartition("/")[0])

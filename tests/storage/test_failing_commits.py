@@ -78,7 +78,7 @@ def test_an_answer_that_never_comes_is_decided(server: S3Server) -> None:
         set_n(server, 2, "t2m")
     server.state.fault = None
     assert MARKER in server.state.values
-    assert opened(server).t2m.attrs == {"n": 2}  # no reader waits, nor has to write
+    assert opened(server).t2m.attrs["n"] == 2  # no reader waits, nor has to write
     assert MARKER in server.state.values
     own = json.loads(server.state.values["t2m.zarr/t2m/zarr.json"][0])
     assert own["attributes"].get("n") is None
@@ -142,7 +142,7 @@ def test_a_refusal_without_a_reason_is_no_conflict(server: S3Server, status: int
     append(server, 4, 6)
     server.state.fault = None
     assert {"t2m.zarr/t2m/c.1.0", "t2m.zarr/t2m/c.2.0"} <= set(refused)
-    assert opened(server).t2m.attrs == {"n": 2}
+    assert opened(server).t2m.attrs["n"] == 2
     xr.testing.assert_equal(opened(server), data(0, 10))
     assert zarrds.verify(URL, storage_options=options(server)).ok
 
@@ -295,6 +295,37 @@ def test_who_may_not_write_reads_what_a_dead_writer_left(server: S3Server) -> No
     xr.testing.assert_identical(opened(server), data(0, 7))
 
 
+def test_who_may_not_write_reads_what_is_made_but_not_all_put(server: S3Server) -> None:
+    save(server)
+    own = "t2m.zarr/t2m/zarr.json"
+    server.state.fault = lambda method, key: Fault(403) if method == "PUT" and key == own else None
+    with pytest.warns(UserWarning, match="is committed"):
+        set_n(server, 2, "t2m")
+    server.state.fault = lambda method, key: None if method in ("GET", "HEAD", "LIST") else Fault(403)
+    assert opened(server).t2m.attrs["n"] == 2
+    with pytest.warns(UserWarning, match="may not put them"):
+        found = xr.open_dataset(URL, engine="zarrds", consolidated=False, storage_options=options(server))
+    assert "n" not in found.t2m.attrs
+    with pytest.warns(UserWarning, match="may not put them"), pytest.raises(StoreIOError, match="denied"):
+        set_n(server, 3)
+    server.state.fault = None
+    set_n(server, 4)
+    assert json.loads(server.state.values[own][0])["attributes"]["n"] == 2
+    assert MARKER not in server.state.values
+
+
+def test_who_may_put_but_not_delete_replaces_nothing(server: S3Server) -> None:
+    """What it could not carry out is refused before the instant."""
+    save(server)
+    server.state.fault = lambda method, key: Fault(403) if method == "DELETE" or key == "?delete" else None
+    with pytest.raises(StoreIOError, match="denied"):
+        zarrds.save(data(3)[["time"]], URL, mode="w", storage_options=options(server))
+    with pytest.raises(StoreIOError, match="denied"):
+        zarrds.drop_vars(URL, ["t2m"], storage_options=options(server))
+    assert MARKER not in server.state.values
+    xr.testing.assert_identical(opened(server), data())
+
+
 @pytest.mark.parametrize("name", ["grow", "stage"])
 def test_who_may_put_but_not_delete_commits(server: S3Server, name: str) -> None:
     """The marker stays and says that it means nothing, to this process and to others."""
@@ -364,12 +395,23 @@ GROWING = {
         GROWING | {"write": "z"},
         GROWING | {"documents": []},
         GROWING | {"documents": {"../a": ""}},
+        GROWING | {"documents": {"t2m/zarr.json": "\ud800"}},
+        GROWING | {"documents": {"t2m/c.0.0": ""}},
+        GROWING | {"documents": {"zarr.json": "{}"}},
+        GROWING | {"documents": {".commit.zarrds-partial": "{}"}},
+        GROWING | {"documents": {".0a.zarrds-partial/zarr.json": "{}"}},
+        GROWING | {"root": "t2m/c.0.0"},
+        GROWING | {"root": "t2m/zarr.json"},
+        GROWING | {"root": ".commit.zarrds-partial"},
         GROWING | {"kind": "other"},
+        {"owner": "a", "folder": ".0a.zarrds-partial", "steps": [["0", -1]], "claimed": True},
         {"owner": "a", "folder": ".0a.zarrds-partial", "steps": [], "claimed": "no"},
     ],
 )
 def test_a_forged_marker_is_refused(server: S3Server, found: object) -> None:
     save(server)
     server.state.values[MARKER] = json.dumps(found).encode(), '"1"', 0.0
-    with pytest.raises(StoreIOError, match="marker"):
+    before = {key: value for key, (value, _, _) in server.state.values.items()}
+    with pytest.raises(StoreIOError, match="the marker of changes"):
         set_n(server, 2)
+    assert {key: value for key, (value, _, _) in server.state.values.items()} == before

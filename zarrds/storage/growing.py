@@ -64,6 +64,8 @@ class Growing:
         if not isinstance(documents, dict) or not all(isinstance(text, str) for text in documents.values()):
             raise TypeError("documents are no texts by key")
         checked = {check_key(key): text for key, text in documents.items()}
+        for text in documents.values():
+            text.encode()  # a ValueError for what is no Unicode
         return cls(owner, folder, check_key(found["root"]), write, checked)
 
 

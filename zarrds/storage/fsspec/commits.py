@@ -31,11 +31,13 @@ __all__ = [
     "MARKER",
     "MAX_MARKER",
     "OLD",
+    "ROOTS",
     "STRAIGHT",
     "Commit",
     "Commits",
     "Signs",
     "is_certain",
+    "is_document",
     "is_door",
     "is_key",
     "is_own",
@@ -47,6 +49,7 @@ __all__ = [
 # Where one of these stands, there is a group or an array. A store knows nothing of documents; only that with these
 # names, others begin to look: they are to go first and to come last.
 DOORS = frozenset({".zarray", ".zattrs", ".zgroup", ".zmetadata", "zarr.json"})
+ROOTS = (".zmetadata", "zarr.json")  # of the root: those by which a commit can be made
 
 MARKER = f".commit{PARTIAL}"
 _SIGNS = f".alive{PARTIAL}"  # in a staged folder: set anew now and then while it is put in place
@@ -122,7 +125,12 @@ class Commit:
         growing = Growing.of(found)
         if growing is not None:
             if not is_staged(growing.folder):
-                raise ValueError(f"folder is {growing.folder!r}")
+                raise ValueError(f"folder is {growing.folder!r:.80}")
+            if growing.root not in ROOTS:
+                raise ValueError(f"root is {growing.root!r:.80}")
+            for key in growing.documents:
+                if key == growing.root or not (is_key(key) and is_document(key)):
+                    raise ValueError(f"a document is {key!r:.80}")
             return growing
         steps = []
         for part, count in found["steps"]:
@@ -178,8 +186,11 @@ class Commits:
                 mend="If no newer version of zarrds writes to this store, remove that object",
             ) from exc
 
-    def begin(self, commit: Commit, old: Sequence[str] = ()) -> None:
-        """Commit: from now on, what is staged will be put in place, and the `old` keys will be removed."""
+    def begin(self, commit: Commit, old: Sequence[str] = (), *, is_removing: bool = False) -> None:
+        """Commit: from now on, what is staged will be put in place, and the `old` keys will be removed.
+
+        `is_removing` says that something will be removed.
+        """
         found = self.current()
         if found is not None and not is_certain(found):
             raise _needs_conditions()
@@ -390,6 +401,11 @@ def is_key(name: str) -> bool:
 def is_door(key: str) -> bool:
     """Whether there is a group or an array where `key` stands."""
     return key.rpartition("/")[2] in DOORS
+
+
+def is_document(key: str) -> bool:
+    """Whether a key may be that of a document: not that of a chunk."""
+    return is_door(key) or key.endswith(".json")
 
 
 def _depth(key: str) -> int:

@@ -276,7 +276,7 @@ class RemoteStore:
             new = staged._keys()
             gone = sorted({*old} - {*new})
             commit = Commit(staged._folder.removeprefix(self._base), ((_NEW, len(new)),))
-            self._commits.begin(commit, old=gone)
+            self._commits.begin(commit, old=gone, is_removing=bool(old))
             self._finish(commit, old)
 
     def link(self, key: str, changes: Self, to: str) -> None:
@@ -300,11 +300,11 @@ class RemoteStore:
             odd = [key for key in keys if not is_step(key)]
             if odd:
                 raise ValueError(f"keys of staged changes begin with their step ('0/', '1/' or '2/'): found {odd[0]!r}")
-            deleted_keys(changes.get(DELETED), self.path)
+            deleted = deleted_keys(changes.get(DELETED), self.path)
             counts = Counter(key.partition("/")[0] for key in keys)
             steps = tuple((step, counts[step]) for step in ("0", "1", "2"))
             commit = Commit(changes._folder.removeprefix(self._base), steps)
-            self._commits.begin(commit)
+            self._commits.begin(commit, is_removing=bool(deleted))
             self._finish(commit)
 
     def _finish(self, commit: Commit, replaced: Iterable[str] = ()) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -20,6 +21,7 @@ from zarrds.threads import side_by_side
 __all__ = ["ConditionalCommits", "claimed", "conflict", "is_same_version", "not_known"]
 
 _ATTEMPTS = 5
+_MAX_ROOT = 1 << 28  # bytes of the root's document
 
 
 class ConditionalCommits(Commits):
@@ -38,12 +40,14 @@ class ConditionalCommits(Commits):
         super().__init__(objects, base)
         self._check = check
 
-    def begin(self, commit: Commit, old: Sequence[str] = ()) -> None:
+    def begin(self, commit: Commit, old: Sequence[str] = (), *, is_removing: bool = False) -> None:
         """Commit, unless another writer has begun, or has changed the root since this one looked."""
         objects: Any = self._objects
         if not isinstance(objects, ObstoreObjects):
-            super().begin(commit, old)
+            super().begin(commit, old, is_removing=is_removing)
             return
+        if is_removing:
+            objects.remove(f"{self._base}{commit.folder}/{MADE}")  # not there: who may not remove is told so in time
         if old:
             objects.write(f"{self._base}{commit.folder}/{OLD}", json.dumps(old).encode())
         # what is planned is made by the second put of the marker only, when the root is seen, and claimed, to be as it
@@ -161,7 +165,17 @@ class ConditionalCommits(Commits):
                 for (key, text), each in zip(commit.documents.items(), found, strict=True)
                 if each is None or bytes(each.data) != signed(text.encode(), commit.write)
             }
-            self.put_documents(commit, versions)
+            try:
+                self.put_documents(commit, versions)
+            except StoreIOError as error:
+                if error.errno != errno.EACCES:
+                    raise
+                warnings.warn(
+                    "a change is committed, but some arrays' own documents are still the old ones, and this process "
+                    "may not put them: without the root's document, the old state is read there",
+                    stacklevel=2,
+                )
+                return
             self._tell(commit)
         self.remove_marker(commit)
         with suppress(StoreIOError):
@@ -190,9 +204,11 @@ class ConditionalCommits(Commits):
         objects: Any = self._objects
         root = self._base + commit.root
         for _ in range(_ATTEMPTS):
-            found = objects.find_one(root)
+            found = objects.find_one(root, limit=_MAX_ROOT)
             if found is None:
                 return False
+            if len(found.data) > _MAX_ROOT:
+                raise StoreIOError("the root's document is too large", key=commit.root, expected=f"{_MAX_ROOT} bytes")
             if is_signed(bytes(found.data), commit.write):
                 return True
             if self.current() != commit:

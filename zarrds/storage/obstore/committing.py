@@ -14,10 +14,11 @@ from zarrds.errors import StoreIOError, ZarrdsError, locating
 from zarrds.storage.fsspec.commits import (
     DOORS,
     MAX_MARKER,
+    ROOTS,
     Commit,
     Commits,
     is_certain,
-    is_door,
+    is_document,
     is_key,
     new_folder,
     process_id,
@@ -41,7 +42,6 @@ __all__ = ["VERSIONED", "CommittingStore"]
 _sessions = Sessions()
 
 VERSIONED = sorted(DOORS)  # of the root: those that tell whether it was changed
-_CLAIMED = (".zmetadata", "zarr.json")  # those of them by which a commit can be made
 _TRIES = 10  # to call off what this process has begun
 _OF_ROOT = "1"  # the step of the root's documents
 
@@ -128,7 +128,7 @@ class CommittingStore(RemoteStore):
             seen = session.documents | roots
             missing = [key for key in keys if key not in seen]
             found = dict(zip(missing, side_by_side(self._fetched, missing), strict=True))
-            session.documents |= {key: each for key, each in found.items() if _is_document(key) and not each.problem}
+            session.documents |= {key: each for key, each in found.items() if is_document(key) and not each.problem}
             return {key: found[key] if key in found else seen[key] for key in keys}
         if not recover:
             return dict(zip(keys, side_by_side(self._fetched, keys), strict=True))
@@ -280,17 +280,12 @@ class CommittingStore(RemoteStore):
         if session is None or session.roots is None:
             return
         self.check_unchanged()
-        for name in _CLAIMED:
+        for name in ROOTS:
             if (found := session.roots[name]) is not None:
                 try:
                     claimed(objects, self._base + name, found)
                 except ValueChangedError:
                     raise conflict(self.path) from None
-
-
-def _is_document(key: str) -> bool:
-    """Whether a key is that of a small value which is read again and again under the lock."""
-    return is_door(key) or key.endswith(".json")
 
 
 def _fetched_of(found: Found | None) -> Fetched:

@@ -132,3 +132,15 @@ def test_any_range(start: float, step: float, size: int, data: st.DataObject) ->
     expected = np.arange(size) * 1.0
     expected[first : first + n] += 1000
     np.testing.assert_array_equal(opened(store).v.values, expected)
+
+
+@pytest.mark.parametrize(("first", "n"), [(0, 2), (1, 2), (2, 2), (0, 4), (2, 4)])
+def test_labels_that_are_stored_are_skipped(first: int, n: int) -> None:
+    store = MemoryStore()
+    zarrds.save(spaced(0, 4), store)
+    zarrds.save(spaced(first, n), store, append_dim="x", on_overlap="skip")
+    expected = spaced(0, max(4, first + n))
+    found = opened(store)
+    xr.testing.assert_allclose(found.x, expected.x)
+    assert found.v.values[:4].tolist() == [0, 1, 2, 3]
+    assert type(found.xindexes["x"]) is xr.indexes.RangeIndex

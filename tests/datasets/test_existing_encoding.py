@@ -300,3 +300,44 @@ def test_dask_arrays_are_checked_when_they_are_computed() -> None:
     times = xr.Variable("x", START + np.array([0, 70000]) * HOUR, {}, SINCE | {"dtype": "i2"})
     with pytest.raises(EncodingError, match=r"int16.*hours since .*at x=1"):
         encoded_variable("v", times, True, 3)
+
+
+@pytest.mark.parametrize("encoding", [{}, {"_FillValue": -1, "dtype": "i8"}, {"dtype": "f8"}])
+@pytest.mark.parametrize("calendar", ["noleap", "standard"])
+@pytest.mark.parametrize("new", [[None, None], [np.nan, np.nan], ["NaT", "NaT"], ["NaT", "2001-01-01"], ["mixed"]])
+def test_no_date_of_cftime_is_missing(encoding: dict[str, Any], calendar: str, new: list[Any]) -> None:
+    dates = xr.date_range("2000-01-01", periods=2, calendar=calendar, use_cftime=True).values
+    store, units = zarrds.MemoryStore(), {"units": "days since 2000-01-01", "calendar": calendar}
+    zarrds.save(xr.Dataset({"v": ("x", dates, {}, {**encoding, **units})}), store)
+    values = np.array([dates[0], None], object) if "mixed" in new else np.array(new, "M8[s]" if "NaT" in new else None)
+    with pytest.raises((EncodingError, LabelError), match=r"is missing, which no date|expected cftime") as caught:
+        zarrds.save(xr.Dataset({"v": ("x", values)}), store, append_dim="x")
+    assert "installing" not in str(caught.value)
+    assert xr.open_dataset(store, engine="zarrds").load().v.values.tolist() == dates.tolist()
+
+
+def test_datetimes_are_of_the_standard_calendar() -> None:
+    encode = stored([1, 2], units="days since 2000-01-01", calendar="noleap")
+    with pytest.raises(EncodingError, match="another calendar") as caught:
+        encode(np.array(["2001-01-01"], "M8[ns]"))
+    assert "noleap" in str(caught.value.expected)
+    assert "convert_calendar" in str(caught.value.mend)
+
+
+@pytest.mark.parametrize("dtype", ["i2", "i8", "u1", "f4"])
+@pytest.mark.parametrize("number", [[0.5], [1], 1, 3, 0.1, np.float32(0.5), np.int64(2)])
+@pytest.mark.parametrize("key", ["scale_factor", "add_offset"])
+def test_what_was_read_can_be_appended(dtype: str, number: Any, key: str) -> None:
+    raw = np.arange(3, dtype=dtype)
+    decoded = decode_cf_variables({"v": xr.Variable("x", raw, {key: number})}, {})[0]["v"]
+    metadata = new_array_metadata(shape=raw.shape, dtype=raw.dtype)
+    again = encode_like("v", xr.Variable("x", decoded.values), decoded, metadata, 3)
+    assert (again.dtype, again.values.tolist()) == (raw.dtype, raw.tolist())
+
+
+@pytest.mark.parametrize("values", [[3, 4], [3.0, 4.5]])
+def test_integers_are_not_rounded(values: list[Any]) -> None:
+    encode = stored(np.array([0, 1], "i2"), scale_factor=3)
+    assert encode([3, 9]).values.tolist() == [1, 3]
+    with pytest.raises(EncodingError, match=r"would read back as [36]"):
+        encode(values)

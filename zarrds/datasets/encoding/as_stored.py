@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 
+import numpy as np
 import xarray as xr
 
 from zarrds.compat.xarray_internals import decode_cf_variables
@@ -20,6 +21,8 @@ from zarrds.errors import EncodingError
 from zarrds.metadata.model import ArrayMetadata, ZarrFormat
 
 __all__ = ["as_stored", "encode_like"]
+
+_NUMBERS = frozenset({"scale_factor", "add_offset"})
 
 
 def encode_like(
@@ -74,7 +77,10 @@ def encode_like(
         )
     keys = (*CF_KEYS, "_Encoding")  # of strings that are stored as bytes
     encoding = {key: stored.encoding[key] for key in keys if stored.encoding.get(key) is not None}
-    encoder = Encoder(name, stored.dims, dtype, _stored_kind(stored, metadata), encoding, zarr_format)
+    encoding |= {key: np.asarray(encoding[key]).item() for key in _NUMBERS & encoding.keys()}
+    kind = _stored_kind(stored, metadata)
+    is_cftime = kind == "datetimes" and stored.dtype.kind == "O"
+    encoder = Encoder(name, stored.dims, dtype, kind, encoding, zarr_format, is_cftime=is_cftime)
     encoder.check_dtype(variable.dtype)
     data = variable.data if variable.dtype == dtype and encoder.is_plain else blockwise(encoder, variable, dtype)
     return proven(name, xr.Variable(stored.dims, data), metadata)
@@ -110,7 +116,9 @@ def _stored_kind(stored: xr.Variable, metadata: ArrayMetadata) -> str:
     if dtype.kind in "mM" or stored.dtype.kind in "mM":
         return KINDS[stored.dtype.kind]
     if dtype.kind in "iuf":
-        return "datetimes" if stored.dtype.kind == "O" else KINDS[stored.dtype.kind]
+        if stored.dtype.kind == "O":  # by a factor that is a list of one number xarray makes objects
+            return "floats" if "units" not in stored.encoding and _NUMBERS & stored.encoding.keys() else "datetimes"
+        return KINDS[stored.dtype.kind]
     if name in ("string", "bytes", "variable_length_bytes"):
         return "strings" if name == "string" else "bytes"
     if dtype.kind == "S" and "_Encoding" in stored.encoding:

@@ -265,5 +265,5 @@ def _mend_of(problem: str, variable: xr.Variable) -> str:
             "change encoding['units'] or encoding['calendar'], or convert the times with convert_calendar"
         )
     if "cftime" in problem:
-        return "Dates that are missing are None among objects of cftime"
+        return "Dates of cftime cannot be missing: fill or drop what is missing"
     return "Convert it to numbers, booleans, strings, bytes or datetimes first"

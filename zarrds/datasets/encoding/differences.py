@@ -82,6 +82,7 @@ def slack_of(
         return magnitude * eps + max(float(info.smallest_subnormal) for info in floats)
     scale = abs(float(np.ravel(encoding.get("scale_factor", 1))[0]))
     offset = abs(float(np.ravel(encoding.get("add_offset", 0))[0]))
-    step = scale / 2 if stored.kind in "iu" and not is_exact else 0.0
+    # what reads back as integers is none that may be rounded
+    step = scale / 2 if stored.kind in "iu" and decoded.kind not in "iu" and not is_exact else 0.0
     with np.errstate(all="ignore"):
         return step * (1 + 1e-6) + (magnitude + offset) * (_ROUNDINGS * eps)

@@ -18,8 +18,8 @@ from zarrds.compat.xarray_internals import decode_cf_variables, encode_zarr_vari
 from zarrds.datasets.encoding.blocks import Block, encoding_error
 from zarrds.datasets.encoding.comparison import label_text
 from zarrds.datasets.encoding.differences import differing, slack_of
-from zarrds.datasets.encoding.packing import packing_of
-from zarrds.datasets.encoding.times import check_same_times, check_units, decode_times
+from zarrds.datasets.encoding.packing import packing_of, with_float_factors
+from zarrds.datasets.encoding.times import check_dates, check_same_times, check_units, decode_times
 from zarrds.errors import CarriedEncodingError, EncodingError, ZarrdsError
 from zarrds.metadata.model import ZarrFormat
 
@@ -72,6 +72,8 @@ class Encoder:
     is_carried : bool
         Whether the encoding came along with the variable: then nothing at all may change, and the error is
         `CarriedEncodingError`. Else floats are rounded to the precision that the encoding declares.
+    is_cftime : bool
+        Whether datetimes are read as dates of cftime.
     """
 
     name: Hashable
@@ -81,6 +83,7 @@ class Encoder:
     encoding: Mapping[str, Any]
     zarr_format: ZarrFormat
     is_carried: bool = False
+    is_cftime: bool = False
 
     @property
     def is_plain(self) -> bool:
@@ -276,6 +279,8 @@ class Encoder:
 
     def _times(self, block: Block) -> Array:
         """Times as numbers; they are decoded again and compared, since nothing else says that units were exact."""
+        if self.is_cftime:
+            check_dates(block, str(self.encoding.get("calendar", "standard")))
         if self.dtype.kind in "mM":
             result = decoded = block.values.astype(self.dtype)
         elif self.dtype.kind in "iu":
@@ -297,7 +302,7 @@ class Encoder:
         return result
 
     def _encoded(self, values: Array, encoding: Mapping[str, Any]) -> Array:
-        variable = xr.Variable(("values",), values, {}, dict(encoding))
+        variable = xr.Variable(("values",), values, {}, with_float_factors(encoding))
         return np.asarray(encode_zarr_variable(variable, name="values", zarr_format=self.zarr_format).values)
 
     def _texts(self, block: Block) -> Array:

@@ -16,7 +16,7 @@ import xarray as xr
 from zarrds.compat.xarray_internals import encode_zarr_variable
 from zarrds.datasets.encoding.blocks import Block, encoding_error
 
-__all__ = ["CF_KEYS", "Packing", "packing_of"]
+__all__ = ["CF_KEYS", "Packing", "packing_of", "with_float_factors"]
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 # of a decoded variable's encoding, what xarray's encoders and decoders go by
@@ -49,6 +49,16 @@ def packing_of(dtype: np.dtype[Any], encoding: Mapping[str, Any]) -> Packing:
         if encoding.get(key) is not None
     }
     return Packing(dtype, meant, cf, tuple(markers))
+
+
+def with_float_factors(encoding: Mapping[str, Any]) -> dict[str, Any]:
+    """An encoding whose factor and offset are floats: by integers xarray divides in place, which NumPy refuses."""
+    factors = {
+        key: float(value)
+        for key in ("scale_factor", "add_offset")
+        if isinstance(value := encoding.get(key), int | np.integer)
+    }
+    return {**encoding, **factors}
 
 
 def _as_meant(marker: int, native: np.dtype[Any], meant: np.dtype[Any]) -> list[int]:
@@ -104,6 +114,7 @@ class Packing:
             return numbers
         if not self.is_scaled:
             return values
+        encoding = with_float_factors(encoding)
         if values.dtype.kind in "iub":
             values = values.astype(np.float64)
         elif self.markers:

@@ -14,11 +14,13 @@ from zarrds.compat.xarray_internals import decode_cf_variables
 from zarrds.datasets.encoding.blocks import Block, encoding_error
 from zarrds.datasets.encoding.comparison import comparable, label_text
 from zarrds.datasets.encoding.packing import CF_KEYS
+from zarrds.errors import EncodingError
 
-__all__ = ["check_same_times", "check_units", "decode_times"]
+__all__ = ["check_dates", "check_same_times", "check_units", "decode_times"]
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 Encoding: TypeAlias = Mapping[str, Any]
+_STANDARD = frozenset({"standard", "gregorian", "proleptic_gregorian"})  # those that NumPy's datetimes are converted to
 
 
 def check_units(block: Block, dtype: np.dtype[Any], encoding: Encoding) -> None:
@@ -63,6 +65,35 @@ def _first_times(units: str, calendar: str | None, like: np.dtype[Any]) -> Array
     """The date that units count from, and the time one unit after it."""
     encoding = {"units": units} | ({} if calendar is None else {"calendar": calendar})
     return decode_times(np.array([0, 1]), encoding, like, unit="s")
+
+
+def check_dates(block: Block, calendar: str) -> None:
+    """Check that times can be among dates that are read as those of cftime.
+
+    Parameters
+    ----------
+    block : Block
+    calendar : str
+        That of the store.
+
+    Raises
+    ------
+    EncodingError
+        For what is missing, which xarray reads as a date, or not at all, and for datetimes of another calendar.
+    """
+    missing = np.asarray(pd.isnull(block.values), bool)
+    if missing.any():
+        problem = "is missing, which no date of cftime can be"
+        mend = "Fill or drop what is missing, or save under another name"
+        raise encoding_error(block, missing, problem, expected=f"dates of calendar {calendar}", mend=mend)
+    if block.values.dtype.kind == "M" and calendar not in _STANDARD:
+        raise EncodingError(
+            f"variable {block.name!r} has dates of another calendar than the store's",
+            key=str(block.name),
+            expected=f"dates of calendar {calendar}",
+            found=f"{block.values.dtype}, of the standard calendar",
+            mend="Convert them with convert_calendar",
+        )
 
 
 def check_same_times(block: Block, decoded: Array, dtype: np.dtype[Any], encoding: Encoding) -> None:

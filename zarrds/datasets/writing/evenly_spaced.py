@@ -141,7 +141,7 @@ def _range_after(
     part, size = dims[settings["dimension"]]
     step = _step(settings)
     labels = given.get(coordinate)
-    if labels is None and size == settings["size"]:
+    if size == settings["size"] and (labels is None or part.start >= part.stop):  # nothing new
         return settings
     # where they end: of labels that are stored already the first may have been left out
     stop = settings["start"] + part.stop * step

@@ -139,6 +139,19 @@ def locating(path: str | None = None, key: str | None = None) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def locating_group(group: str) -> Iterator[None]:
+    """Put the group before the names of variables in errors; those that name their store have keys from its root."""
+    try:
+        yield
+    except ZarrdsError as error:
+        if group and error.key is None:
+            error.key = group
+        elif group and error.path is None:
+            error.key = f"{group}/{error.key}"
+        raise
+
+
 def _rebuild(kind: type[ZarrdsError], problem: str, fields: dict[str, Any], os_fields: dict[str, Any]) -> ZarrdsError:
     error = kind(problem)
     for name, value in (fields | os_fields).items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from zarrds.datasets.writing.update import ArrayChange
+from zarrds.datasets.writing.changes import ArrayChange
 from zarrds.engine.chunk_io import Chunks
 from zarrds.metadata.equality import is_same
 from zarrds.metadata.extension import marks_of

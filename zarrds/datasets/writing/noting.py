@@ -12,7 +12,7 @@ from zarrds.chunk_statistics.building import MAX_CHUNKS, WrittenFacts, has_rows,
 from zarrds.chunk_statistics.record import STATISTICS, put_rows
 from zarrds.codecs.base import AnyArray
 from zarrds.datasets.encoding.lossy_codecs import changes_elements
-from zarrds.datasets.writing.update import ArrayChange
+from zarrds.datasets.writing.changes import ArrayChange
 from zarrds.engine.elements import Elements
 from zarrds.metadata.documents import locked, own_node
 from zarrds.metadata.extension import is_replaced, note_of, with_note

@@ -6,7 +6,7 @@ import numpy as np
 
 from zarrds.compat.xarray_internals import lazy_data
 from zarrds.datasets.reading.notes import ORDER
-from zarrds.datasets.writing.update import ArrayChange
+from zarrds.datasets.writing.changes import ArrayChange
 from zarrds.engine.elements import Elements
 from zarrds.errors import MetadataError
 from zarrds.labels.sorted.record import OrderRecord, is_recordable, record_of

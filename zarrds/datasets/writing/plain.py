@@ -16,21 +16,20 @@ import pandas as pd
 import xarray as xr
 
 from zarrds.arrays.attributes import plain_attributes
-from zarrds.compat.xarray_internals import check_vlen_dtype, is_chunked, validate_dataset_names
+from zarrds.compat.xarray_internals import check_vlen_dtype, validate_dataset_names
 from zarrds.datasets.encoding.dataset import Encoding, stored_name
 from zarrds.datasets.reading.notes import MULTI_INDEX, PANDAS, RANGES, GroupNotes
-from zarrds.datasets.writing.lazy_text import text_in_blocks
+from zarrds.datasets.writing.plain_target import MISSING_KEYS, PlainTarget
 from zarrds.datasets.writing.roles import ranges_without_array, role_notes, with_true_coordinates
 from zarrds.datasets.writing.unmarked import as_described
 from zarrds.errors import EncodingError, UnsupportedError, ZarrdsError, locating
-from zarrds.labels.kinds.table import Like, Plain, decode_options, to_plain
+from zarrds.labels.kinds.table import Plain, decode_options, to_plain
 from zarrds.metadata.dtypes import JSON
 
 __all__ = ["PlainDataset", "plain_dataset"]
 
 # left by an earlier file: not of what is stored here
-_MISSING = frozenset({"_FillValue", "missing_value"})
-_CF_KEYS = _MISSING | frozenset({"scale_factor", "add_offset", "dtype", "units", "calendar"})
+_CF_KEYS = MISSING_KEYS | frozenset({"scale_factor", "add_offset", "dtype", "units", "calendar"})
 # of times of which there are none yet, by their resolution
 _UNITS = {
     "s": "seconds since 1970-01-01",
@@ -38,8 +37,6 @@ _UNITS = {
     "us": "microseconds since 1970-01-01",
     "ns": "nanoseconds since 1970-01-01",
 }
-_FREELY_ENCODED = ("datetime64[", "timedelta64[", "cftime", "period", "str", "object", "StringDType")
-_ENCODED_BY_XARRAY = ("datetime64[", "timedelta64[", "cftime", "str", "object", "range")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +114,7 @@ def plain_dataset(
     except (TypeError, ValueError) as error:
         raise EncodingError(f"names of variables are text, and not empty: {error}", mend="Rename it") from error
     dataset = with_true_coordinates(dataset)
-    maker = _Maker(dataset, stored or GroupNotes(), arrays, categories or {}, asked or {}, may_extend)
+    maker = _Maker(dataset, PlainTarget(stored or GroupNotes(), arrays, categories or {}, asked or {}, may_extend))
     for name, variable in dataset.variables.items():
         maker.add(name, variable)
     return maker.result()
@@ -126,23 +123,14 @@ def plain_dataset(
 class _Maker:
     """Collects the variables of a plain dataset."""
 
-    def __init__(
-        self,
-        dataset: xr.Dataset,
-        stored: GroupNotes,
-        arrays: Collection[str],
-        categories: Mapping[str, pd.Index[Any]],
-        asked: Encoding,
-        may_extend: bool,
-    ) -> None:
-        self._dataset, self._stored, self._arrays = dataset, stored, arrays
-        self._categories, self._asked, self._may_extend = categories, asked, may_extend
+    def __init__(self, dataset: xr.Dataset, target: PlainTarget) -> None:
+        self._dataset, self._target = dataset, target
         self._indexes = {
             name: index.to_pandas_index()
             for name, index in dataset.xindexes.items()
             if isinstance(index, xr.indexes.PandasIndex)
         }
-        self._evenly_spaced = ranges_without_array(dataset, {*self._asked, *arrays})
+        self._evenly_spaced = ranges_without_array(dataset, {*target.asked, *target.arrays})
         self._variables: dict[Hashable, xr.Variable] = {}
         self._beside: set[Hashable] = set()  # companions
         self._notes: dict[str, dict[str, JSON]] = {}
@@ -181,15 +169,15 @@ class _Maker:
             is_made_again = index is None or variable.dtype.kind in "US"
             if index is not None and not isinstance(variable.dtype, np.dtype) and index.dtype != variable.dtype:
                 index = index.astype(variable.dtype)  # xarray makes objects of some that are no labels of a dimension
-            if index is None and (text := self._text_in_blocks(name, variable)) is not None:
+            if index is None and (text := self._target.text_in_blocks(name, variable)) is not None:
                 self._store_plain(name, variable, text)
                 return
             values = self._pandas_values(name, variable) if is_made_again else index
-            if values is None and self._is_encoded_by_us(stored_name(name)):
+            if values is None and self._target.is_encoded_by_us(stored_name(name)):
                 values = variable.values
             if values is None:
                 unit = np.datetime_data(variable.dtype)[0] if variable.dtype.kind == "M" else "ns"
-                if unit != "ns" and stored_name(name) not in self._arrays:
+                if unit != "ns" and stored_name(name) not in self._target.arrays:
                     self._note(name, PANDAS, {"dtype": f"datetime64[{unit}]"})
                 self._variables[name] = self._as_described(name, variable)
             else:
@@ -205,9 +193,9 @@ class _Maker:
 
     def _has_no_array(self, name: Hashable, variable: xr.Variable, index: pd.Index[Any]) -> bool:
         """Whether labels need no array, as any reader takes a dimension without labels for 0, 1, 2, …."""
-        if name in self._stored.ranges:
+        if name in self._target.notes.ranges:
             return True
-        if stored_name(name) in self._arrays or name in self._asked or variable.attrs:
+        if stored_name(name) in self._target.arrays or name in self._target.asked or variable.attrs:
             return False
         if not isinstance(index, pd.RangeIndex) or index.start != 0 or index.step != 1:
             return False
@@ -218,7 +206,7 @@ class _Maker:
         self._notes.setdefault(stored_name(name), {})[member] = value
 
     def _add_plain(self, name: Hashable, variable: xr.Variable, values: Any, *, is_level: bool = False) -> None:
-        key, like = stored_name(name), self._like(stored_name(name))
+        key, like = stored_name(name), self._target.like(stored_name(name))
         if like is not None and not like.description:
             values = _as_numpy(values)
         try:
@@ -237,11 +225,11 @@ class _Maker:
 
     def _store_plain(self, name: Hashable, variable: xr.Variable, plain: Plain) -> None:
         key, encoding = stored_name(name), variable.encoding
-        self._check_asked(name, plain)
+        self._target.check_asked(name, plain)
         is_text = plain.description.get("dtype") == "StringDType"  # whatever another file left there
         if is_text or (plain.description and decode_options(plain.description).get("mask_and_scale") is False):
             encoding = {k: v for k, v in encoding.items() if k not in _CF_KEYS}
-        if clashing := [k for k in _MISSING if k in plain.attrs and k in variable.attrs]:
+        if clashing := [k for k in MISSING_KEYS if k in plain.attrs and k in variable.attrs]:
             raise EncodingError(
                 f"the attribute {clashing[0]!r} says what is missing, which is done otherwise for such data",
                 key=key,
@@ -251,14 +239,14 @@ class _Maker:
         if "," in str(description.get("dtype", "")) and variable.dtype == object:
             description["objects"] = True  # of times with a zone, which pandas also has an array for
         for role, companion in plain.companions.items():
-            beside = self._stored.companions.get(key, {}).get(role) or self._free_name(f"{key}_{role}")
+            beside = self._target.notes.companions.get(key, {}).get(role) or self._free_name(f"{key}_{role}")
             description[role] = beside
             if role == "bounds":
                 attrs = attrs | {"bounds": beside}
                 if key in self._labels:
                     self._labels.add(beside)
-            if role == "categories" and key in self._stored.companions:
-                self._check_shared(key, beside)
+            if role == "categories" and key in self._target.notes.companions:
+                self._target.check_shared(key, beside)
                 self._extended[key] = beside
             self._add_companion(beside, companion, variable.dims if role == "bounds" else None)
         if description:
@@ -272,18 +260,6 @@ class _Maker:
             variable.dims, plain.values, attrs, {**encoding, **plain.encoding}, fastpath=True
         )
 
-    def _check_asked(self, name: Hashable, plain: Plain) -> None:
-        """Check that the user does not ask for other elements than those that the description is of."""
-        dtype = str(plain.description.get("dtype", ""))
-        asked: Any = self._asked.get(name, {})  # whatever the user passed
-        wrong = [key for key in ("dtype", "scale_factor", "add_offset") if isinstance(asked, Mapping) and key in asked]
-        if wrong and (dtype.startswith("Float") or (dtype and not dtype.startswith(_FREELY_ENCODED))):
-            raise EncodingError(
-                f"encoding[{wrong[0]!r}] does not go with labels or data of the dtype {dtype}",
-                key=stored_name(name),
-                mend="Leave it out, or convert the variable first, for example with astype",
-            )
-
     def _add_companion(self, name: str, plain: Plain, along: tuple[Hashable, ...] | None) -> None:
         if along is not None:
             ends = next((n for n in ("bnds", f"{name}_bnds") if self._dataset.sizes.get(n, 2) == 2), f"{name}_ends")
@@ -293,7 +269,7 @@ class _Maker:
             self._labels.add(name)
         description, attrs = dict(plain.description), dict(plain.attrs)
         for role, companion in plain.companions.items():
-            beside = self._stored.companions.get(name, {}).get(role) or self._free_name(f"{name}_{role}")
+            beside = self._target.notes.companions.get(name, {}).get(role) or self._free_name(f"{name}_{role}")
             description[role] = beside
             if role == "bounds":
                 attrs["bounds"] = beside
@@ -303,16 +279,6 @@ class _Maker:
         self._beside.add(name)
         self._variables[name] = xr.Variable(dims, plain.values, attrs, plain.encoding)
 
-    def _check_shared(self, key: str, beside: str) -> None:
-        """Check that no other variable has the same array of categories: its codes would get other meanings."""
-        others = [n for n, roles in self._stored.companions.items() if n != key and beside in roles.values()]
-        if others:
-            raise UnsupportedError(
-                f"categories that are new cannot be added to {beside!r}, which belongs to {others[0]!r} too",
-                key=key,
-                mend="Save the variable anew under another name",
-            )
-
     def _pandas_values(self, name: Hashable, variable: xr.Variable) -> Any:
         """The data of a variable without an index where it may be of a kind that only pandas knows, else None."""
         if not isinstance(variable.dtype, np.dtype):
@@ -321,7 +287,7 @@ class _Maker:
             return variable.values
         if (
             variable.dtype.kind != "O"
-            or self._is_missing_chosen(name, variable)
+            or self._target.is_missing_chosen(name, variable)
             or check_vlen_dtype(variable.dtype) is not None
         ):
             return None
@@ -329,7 +295,7 @@ class _Maker:
             first = variable[(slice(0, 1),) * variable.ndim].values
             if hasattr(first.flat[0], "calendar"):  # of cftime, which xarray encodes block by block
                 plain = to_plain(first)
-                if plain is not None and stored_name(name) not in self._arrays:
+                if plain is not None and stored_name(name) not in self._target.arrays:
                     self._note(name, PANDAS, dict(plain.description))
                 return None
             warnings.warn(
@@ -339,55 +305,13 @@ class _Maker:
             )
         return variable.values
 
-    def _is_missing_chosen(self, name: Hashable, variable: xr.Variable) -> bool:
-        """Whether the encoding says what stands for what is missing, which is the user's choice then."""
-        encoding: Any = self._asked.get(name, variable.encoding)  # whatever the user passed
-        if not isinstance(encoding, Mapping) or _MISSING.isdisjoint(encoding):
-            return False
-        if name in self._asked:
-            return True
-        # what came along counts only if it can stand for missing text, and there is text
-        return any(isinstance(encoding.get(key), str) for key in _MISSING) and (
-            _is_text(variable) or is_chunked(variable)
-        )
-
-    def _text_in_blocks(self, name: Hashable, variable: xr.Variable) -> Plain | None:
-        """A dask array of text, which is encoded block by block; None for all else."""
-        if not isinstance(variable.dtype, np.dtype) or variable.dtype.kind not in "OT" or not is_chunked(variable):
-            return None
-        key = stored_name(name)
-        if key in self._arrays:
-            return text_in_blocks(key, variable, self._stored.descriptions.get(key, {}))
-        encoding: Any = self._asked.get(name, variable.encoding)
-        is_chosen = variable.dtype.kind == "O" and self._is_missing_chosen(name, variable)
-        chosen = next((encoding[m] for m in _MISSING if encoding.get(m) is not None), None) if is_chosen else None
-        if is_chosen and not isinstance(chosen, str):
-            return None
-        return text_in_blocks(key, variable, None, chosen)
-
-    def _is_encoded_by_us(self, key: str) -> bool:
-        """Whether a stored array holds other elements than those that xarray's encoders would make of plain data."""
-        dtype = str(self._stored.descriptions.get(key, {}).get("dtype", ""))
-        return key in self._arrays and bool(dtype) and not dtype.startswith(_ENCODED_BY_XARRAY)
-
     def _as_described(self, name: Hashable, variable: xr.Variable) -> xr.Variable:
         """A plain array as the store has what it is written to, if there is such an array."""
         key = stored_name(name)
         with locating(key=key):
-            described = as_described(name, variable, self._stored.descriptions.get(key, {}))
+            described = as_described(name, variable, self._target.notes.descriptions.get(key, {}))
         self._is_changed |= described is not variable
         return described
-
-    def _like(self, key: str) -> Like | None:
-        if key not in self._arrays:
-            return None
-        description = self._stored.descriptions.get(key, {})
-        beside = self._stored.companions.get(key, {}).get("categories")
-        of_categories = Like(self._stored.descriptions.get(beside, {})) if beside and self._may_extend else None
-        # labels of a range are compared as numbers
-        return Like(
-            {} if description.get("dtype") == "range" else description, self._categories.get(key), of_categories
-        )
 
     def _as_plain_variable(self, variable: xr.Variable, values: Any) -> xr.Variable:
         self._is_changed = True
@@ -396,7 +320,7 @@ class _Maker:
     def _free_name(self, name: str) -> str:
         """A name that no variable, dimension or stored array has."""
         taken = {stored_name(n) for n in self._dataset.variables} | set(map(str, self._dataset.dims))
-        taken |= set(map(str, self._variables)) | set(self._arrays)
+        taken |= set(map(str, self._variables)) | set(self._target.arrays)
         return next(n for n in (name, *(f"{name}_{i}" for i in range(1, len(taken) + 2))) if n not in taken)
 
     def result(self) -> PlainDataset:
@@ -429,13 +353,6 @@ def _as_numpy(values: Any) -> Any:
     if dtype.kind == "f":
         return values.to_numpy(dtype=dtype, na_value=np.nan)
     return values if bool(pd.isna(values).any()) else values.astype(dtype)
-
-
-def _is_text(variable: xr.Variable) -> bool:
-    """Whether objects in memory are text, some of it missing."""
-    if variable.dtype.kind != "O" or variable.chunks is not None:
-        return False
-    return pd.api.types.infer_dtype(np.asarray(variable.values).reshape(-1), skipna=True) == "string"
 
 
 def _level_values(index: pd.MultiIndex, name: Hashable) -> pd.Index[Any]:

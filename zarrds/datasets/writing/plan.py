@@ -10,16 +10,16 @@ from typing import Any
 import xarray as xr
 
 from zarrds.datasets.writing.append import Placement
+from zarrds.datasets.writing.changes import ArrayChange, GroupChange
 from zarrds.datasets.writing.conflicts import check_groups, check_sizes_of_others
 from zarrds.datasets.writing.stored import StoredGroup
-from zarrds.datasets.writing.update import ArrayChange, GroupChange
 from zarrds.engine.chunk_io import Chunks
-from zarrds.errors import ConflictError, LabelError, ZarrdsError
+from zarrds.errors import ConflictError, LabelError, NodeNotFoundError, ZarrdsError
 from zarrds.metadata.documents import Nodes, document_key, parents_of, walk
-from zarrds.metadata.model import ArrayMetadata, GroupMetadata
+from zarrds.metadata.model import ArrayMetadata, GroupMetadata, ZarrFormat
 from zarrds.storage.protocol import Store
 
-__all__ = ["StorePlan"]
+__all__ = ["StorePlan", "missing_parents"]
 
 
 @dataclass
@@ -200,3 +200,15 @@ class StorePlan:
                             key=f"{path}/{dim}" if path else dim,
                             mend="Save the whole tree, or give the group below labels of its own first",
                         )
+
+
+def missing_parents(store: Store, stored: Nodes, group: str, zarr_format: ZarrFormat) -> dict[str, GroupMetadata]:
+    """The groups above `group` that are to be made, by path. Raises `NodeNotFoundError` if one is an array."""
+    missing = {}
+    for parent in parents_of(group):
+        node = stored.get(parent)
+        if isinstance(node, ArrayMetadata):
+            raise NodeNotFoundError("an array cannot hold groups", path=store.path, key=parent or "/")
+        if node is None:
+            missing[parent] = GroupMetadata(zarr_format=zarr_format)
+    return missing

@@ -3,51 +3,32 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
-from dataclasses import replace
-from functools import partial
-from math import prod
-from operator import lt
+from collections.abc import Hashable, Mapping
 from typing import Any, Literal
 
 import xarray as xr
 
-from zarrds.compat.xarray_internals import is_chunked
-from zarrds.datasets.encoding.dataset import datasets_of, encode_variable, prepared
-from zarrds.datasets.encoding.meaning import decoded_like
+from zarrds.datasets.encoding.dataset import datasets_of
 from zarrds.datasets.writing.append import ON_OVERLAP, ON_UNORDERED, OnOverlap, OnUnordered
-from zarrds.datasets.writing.attributes import new_group
-from zarrds.datasets.writing.conflicts import check_groups
-from zarrds.datasets.writing.evenly_spaced import with_ranges_of
-from zarrds.datasets.writing.hints import Parts, warn_of, with_chunks, with_loaded, with_objects_loaded, without_hint
-from zarrds.datasets.writing.making_room import with_room
-from zarrds.datasets.writing.moving import with_labels_loaded
-from zarrds.datasets.writing.new_store import Target, find_target, staged
-from zarrds.datasets.writing.noting import put_statistics, touched_by
-from zarrds.datasets.writing.order import with_order
-from zarrds.datasets.writing.plain import plain_dataset
-from zarrds.datasets.writing.plan import StorePlan
-from zarrds.datasets.writing.sources import reads_from
-from zarrds.datasets.writing.stored import read_group
-from zarrds.datasets.writing.transaction import Options, carry_out, finish_later, later_and_after, write_all, writes_of
-from zarrds.datasets.writing.update import ArrayChange, How, plan_update
+from zarrds.datasets.writing.changes import How
+from zarrds.datasets.writing.hints import warn_of, with_chunks, with_loaded, with_objects_loaded, without_hint
+from zarrds.datasets.writing.new_store import find_target
+from zarrds.datasets.writing.save_into import check_there, save_into
+from zarrds.datasets.writing.save_new import save_new
+from zarrds.datasets.writing.transaction import Options
 from zarrds.engine.progress import ProgressOption
 from zarrds.errors import (
     BlocksOfTextError,
     CarriedEncodingError,
     EncodingError,
-    LabelError,
-    NodeNotFoundError,
     StoreNotFoundError,
-    ZarrdsError,
     locating,
+    locating_group,
 )
-from zarrds.metadata.documents import Nodes, locked, open_nodes, parents_of, zarr_format_of
-from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
+from zarrds.metadata.documents import zarr_format_of
+from zarrds.metadata.model import ZarrFormat
 from zarrds.storage.locate import as_store
 from zarrds.storage.protocol import Store, check_prefix
-from zarrds.storage.traits import check_parts, check_unchanged
 
 __all__ = ["save"]
 
@@ -209,8 +190,8 @@ def save(
         if existing is None and mode not in ("w", "w-"):
             if mode == "r+":
                 raise StoreNotFoundError("no Zarr store here", mend="Pass mode='w-' to make one")
-            with _inside(path):
-                _check_there(append_dim, region, mode)
+            with locating_group(path):
+                check_there(append_dim, region, mode)
         if existing is not None and zarr_format not in (None, existing):
             raise EncodingError(f"store is of Zarr format {existing}", found=f"zarr_format={zarr_format}")
         parts = parts if compute else with_objects_loaded(parts)
@@ -221,10 +202,10 @@ def save(
                 if existing is None:
                     new: Literal["w", "w-"] = "w" if mode == "w" else "w-"
                     target = find_target(target_store, path, new, zarr_format)
-                    result = _save_new(parts, target, options, replaced)
+                    result = save_new(parts, target, options, replaced)
                 else:
                     how = How(mode, append_dim, region, on_overlap, on_unordered, existing)  # type: ignore[arg-type]  # no "w"
-                    result = _save_into(parts, target_store, path, how, options, replaced)
+                    result = save_into(parts, target_store, path, how, options, replaced)
             except CarriedEncodingError as error:  # of a dask block; nothing is visible yet
                 parts = without_hint(parts, error, late)
             except BlocksOfTextError as error:  # as well
@@ -251,202 +232,3 @@ def _check_one_of(option: str, value: object, known: tuple[str, ...]) -> None:
     if value not in known:
         expected = "one of " + ", ".join(map(repr, known))
         raise EncodingError(f"unknown {option}", expected=expected, found=f"{value!r:.80}")
-
-
-def _check_there(append_dim: object, region: object, mode: Mode) -> None:
-    """For a store or group that does not exist: there must be nothing to compare with."""
-    if append_dim is not None:
-        raise LabelError(
-            f"append_dim={append_dim!r} does not match any existing dataset dimensions, as there is nothing yet",
-            mend="Save the first part without append_dim",
-        )
-    if region is not None or mode == "r+":
-        raise NodeNotFoundError("there is nothing to write into", mend="Save the whole first")
-
-
-def _save_new(parts: Parts, target: Target[Store], options: Options, replaced: dict[str, str]) -> Any:
-    """Save what is to stand where nothing is, or in the place of what is there; `replaced` gets why encodings were."""
-    store = target.store
-    if not (target.is_whole and options.compute):
-        check_parts(store)
-    sources = (variable for _, dataset, _ in parts for variable in dataset.variables.values())
-    if not options.compute and target.replace and reads_from(sources, store):
-        raise EncodingError(
-            "the data is still to be read from the store that it would replace",
-            path=store.path,
-            mend="Leave out compute=False, or save to another store",
-        )
-    groups: dict[str, GroupMetadata] = {}
-    arrays: dict[str, ArrayChange] = {}
-    for where, dataset, encoding in parts:
-        path = (target.base + where).rstrip("/")
-        with _inside(path):
-            plain = plain_dataset(dataset, asked=encoding)
-            attributes, variables = prepared(plain.dataset, encoding)
-            groups[path] = new_group(attributes, plain.dataset.attrs, target.zarr_format)
-            for name, variable in variables.items():
-                encoded = encode_variable(name, variable, name in encoding, target.zarr_format, plain.notes.get(name))
-                start = (0,) * variable.ndim
-                change = ArrayChange(
-                    None, encoded.metadata, encoded.variable, start, encoded.replaced, encoded.write_empty_chunks
-                )
-                arrays[f"{path}/{name}" if path else name] = change
-    replaced |= _replaced(arrays)
-    store.clean()
-    if target.is_whole:
-        return _save_whole(target, groups, arrays, options)
-    nodes = open_nodes(store, zarr_format=target.zarr_format, consolidated=False)
-    parents = _missing_parents(store, nodes, target.group, target.zarr_format)
-    groups = parents | groups
-
-    def check() -> None:
-        # another writer may have come first
-        find_target(store, target.group, "w" if target.replace else "w-", target.zarr_format)
-        check_groups(store, dict.fromkeys(parents), target.zarr_format)
-
-    return carry_out(store, arrays, groups, {}, options, replaced=target.group, check=check)
-
-
-def _save_whole(
-    target: Target[Store],
-    groups: Mapping[str, GroupMetadata],
-    arrays: dict[str, ArrayChange],
-    options: Options,
-) -> Any:
-    later, after = later_and_after(arrays, options)
-    touched = touched_by(((path, change) for path, change in arrays.items() if path not in later), after)
-    n_chunks = sum(prod(change.after.chunk_grid) for path, change in arrays.items() if path not in later)
-    nodes: dict[str, Node] = {**groups, **after}
-    labels = {p: c for p, c in arrays.items() if p not in later and c.variable.dims == (p.rpartition("/")[2],)}
-    with staged(target, nodes, n_chunks, options.workers) as stage:
-        # encoded copies of the data go as soon as they are written
-        changes = ((path, arrays.pop(path)) for path in list(arrays) if path not in later)
-        write_all(writes_of(stage, changes, options, touched=touched), n_chunks, options)
-        put_statistics(stage, stage, touched)
-        nodes |= {path: with_order(stage, path, change, after[path]) for path, change in labels.items()}
-    return None if options.compute else finish_later(target.store, after, later, options)
-
-
-def _replaced(arrays: Mapping[str, ArrayChange]) -> dict[str, str]:
-    return {path: change.replaced for path, change in arrays.items() if change.replaced is not None}
-
-
-def _save_into(parts: Parts, store: Store, path: str, how: How, options: Options, replaced: dict[str, str]) -> Any:
-    """Save into a store that exists."""
-    check_parts(store)
-    if (how.append_dim is not None or how.is_in_place) and options.compute:
-        parts = [(where, with_labels_loaded(dataset), encoding) for where, dataset, encoding in parts]
-    sources = [v for _, dataset, _ in parts for v in dataset.variables.values()]
-    # With data at hand, other writers are kept out from the first look to the last write. A dask graph may take days:
-    # then it is only made sure at the end that nobody came between. Regions are written side by side.
-    alone = how.region is None and not any(is_chunked(variable) for variable in sources)
-    with locked(store) if alone else nullcontext():
-        if how.region is None or not store.is_remote:  # where each look costs a request, saves that are rarer do it
-            store.clean()
-        try:
-            plan = _planned(parts, store, path, how, options)
-        except ZarrdsError:
-            if alone:
-                check_unchanged(store)
-                raise
-            # arrays whose documents were just being put in place may not have fitted together
-            with locked(store):
-                plan = _planned(parts, store, path, how, options)
-        in_place = how.region is not None and how.append_dim is None and not reads_from(sources, store)
-        read: dict[str, Hashable] = {}
-        if not alone and how.append_dim is None and plan.rewrites:
-            read = plan.chunks_rewritten()
-            plan = _planned(parts, store, path, how, options)  # which reads them, after their identities were taken
-            in_place = in_place and not plan.rewrites
-        replaced |= _replaced(plan.arrays)
-        if not options.compute and reads_from((v for v in sources if v.chunks is not None), store):
-            _check_order(plan.arrays)
-        if alone:
-            return carry_out(store, plan.arrays, plan.groups, plan.versions, options)
-        again = None
-        if how.append_dim is not None and not reads_from(sources, store):
-            again = partial(_planned, parts, store, path, how, options, before=plan)
-        return carry_out(
-            store,
-            plan.arrays,
-            plan.groups,
-            {**plan.versions, **read},
-            options,
-            in_place=in_place,
-            check=plan.check,
-            plan_again=again,
-        )
-
-
-def _planned(
-    parts: Parts, store: Store, path: str, how: How, options: Options, before: StorePlan | None = None
-) -> StorePlan:
-    nodes = open_nodes(store, zarr_format=how.zarr_format, consolidated=False)
-    plan = StorePlan(store, nodes)
-    dim = how.append_dim
-    is_tree = len(parts) > 1
-    if is_tree and dim is not None and not any(dim in dataset.dims for _, dataset, _ in parts):
-        raise LabelError(f"append_dim={dim!r} does not match any existing dataset dimensions of the tree")
-    for where, dataset, encoding in parts:
-        group = "/".join(part for part in (path, where) if part)
-        with _inside(group):
-            stored = read_group(store, nodes, group, dataset, options.workers)
-            its_dim = dim
-            if is_tree and dim is not None and dim not in dataset.dims:
-                # a level without the dimension, which does not grow: what it holds must be what is stored
-                its_dim = dim if stored is not None and dataset.variables and dim in stored.sizes else None
-            if stored is None:
-                _check_there(its_dim, how.region, how.mode)
-                plan.add_parents(_missing_parents(store, nodes, group, how.zarr_format))
-            else:
-                stored, dataset = with_room(stored, decoded_like(dataset, stored.variables))
-                dataset = with_ranges_of(dataset, stored.ranges)
-            its_region = plan.region_of(group, dataset, how.region)
-            if stored is None:
-                plain = plain_dataset(dataset, asked=encoding)
-            else:
-                plain = stored.plain(dataset, encoding, may_extend=not how.is_in_place)
-            its_how = replace(how, region=its_region, grows=its_dim is not None, inherited=plan.placements_above(group))
-            plan.add(group, stored, plan_update(plain, encoding, stored, its_how))
-    plan.check_labels_below()
-    if dim is not None:
-        plan.check_alignment()
-    if before is not None:
-        plan.check_same_groups(before)
-    return plan
-
-
-def _check_order(arrays: Mapping[str, ArrayChange]) -> None:
-    """Check that nothing is overwritten that is only read later, chunk by chunk."""
-    for path, change in arrays.items():
-        is_stored = change.before is not None and all(map(lt, change.start, change.before.shape))
-        if is_stored and change.variable.size:
-            raise EncodingError(
-                "some of the data is still to be read from the store that it would change",
-                key=path,
-                mend="Leave out compute=False, or write only what is new with it",
-            )
-
-
-def _missing_parents(store: Store, stored: Nodes, group: str, zarr_format: ZarrFormat) -> dict[str, GroupMetadata]:
-    missing = {}
-    for parent in parents_of(group):
-        node = stored.get(parent)
-        if isinstance(node, ArrayMetadata):
-            raise NodeNotFoundError("an array cannot hold groups", path=store.path, key=parent or "/")
-        if node is None:
-            missing[parent] = GroupMetadata(zarr_format=zarr_format)
-    return missing
-
-
-@contextmanager
-def _inside(group: str) -> Iterator[None]:
-    """Put the group before the names of variables in errors; those that name their store have keys from its root."""
-    try:
-        yield
-    except ZarrdsError as error:
-        if group and error.key is None:
-            error.key = group
-        elif group and error.path is None:
-            error.key = f"{group}/{error.key}"
-        raise

@@ -1,0 +1,209 @@
+"""What a save changes in each array of a group that is there: its metadata before and after, and encoded elements."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+
+import xarray as xr
+
+from zarrds.datasets.encoding.as_stored import encode_like
+from zarrds.datasets.encoding.dataset import Encoding, encode_variable, stored_name
+from zarrds.datasets.encoding.lossy_codecs import proven
+from zarrds.datasets.writing.append import (
+    check_sizes,
+)
+from zarrds.datasets.writing.attributes import (
+    with_flags,
+    with_given_attributes,
+    with_variable_attributes,
+)
+from zarrds.datasets.writing.changes import ArrayChange, How
+from zarrds.datasets.writing.growing import Grown, as_wide_as_stored, grown_arrays
+from zarrds.datasets.writing.hints import with_chunks_of
+from zarrds.datasets.writing.other_labels import (
+    with_finer_times,
+    with_true_notes,
+)
+from zarrds.datasets.writing.plain import PlainDataset
+from zarrds.datasets.writing.staying import check_all_are_written, check_meaning, stays
+from zarrds.datasets.writing.stored import StoredGroup
+from zarrds.errors import LabelError, StoreExistsError, locating
+from zarrds.metadata.dtypes import JSON
+from zarrds.metadata.extension import marks_of, new_id, with_marks
+from zarrds.metadata.model import ZarrFormat
+
+__all__ = ["array_changes", "new_array"]
+
+
+def array_changes(
+    plain: PlainDataset,
+    variables: Mapping[str, xr.Variable],
+    encoding: Encoding,
+    stored: StoredGroup,
+    how: How,
+    region: Mapping[str, slice],
+) -> dict[str, ArrayChange]:
+    """What becomes of each array, by name; those that stay as they are do not come up.
+
+    Parameters
+    ----------
+    plain : PlainDataset
+        Whose dataset is the part that is to be written.
+    variables : mapping of str to Variable
+        Of it, prepared for encoding.
+    encoding : mapping
+        For variables that are new.
+    stored : StoredGroup
+    how : How
+    region : mapping of str to slice
+        Where the part goes along its dimensions, where that is not all.
+
+    Raises
+    ------
+    LabelError, EncodingError, StoreExistsError
+        As of `zarrds.datasets.writing.update.plan_update`.
+    """
+    sizes = stored.sizes
+    coordinates = {stored_name(name) for name in plain.dataset.coords} | stored.coordinate_names | plain.labels
+    # all but what stays as it is: coordinates that are the stored ones, and what "a-" leaves out
+    extended = set(plain.extended.values())
+    names = [
+        name
+        for name, variable in variables.items()
+        if name not in stored.variables
+        or extended & set(variable.dims)
+        or not stays(
+            name,
+            variable,
+            stored,
+            is_coordinate=name in coordinates,
+            mode=how.mode,
+            append_dim=how.append_dim,
+            region=region,
+            zarr_format=how.zarr_format,
+        )
+    ]
+    # labels that are replaced, not added to
+    replaced = [
+        n for n in names if n in coordinates & stored.arrays.keys() and not set(variables[n].dims) & set(region)
+    ]
+    for name in replaced:
+        check_all_are_written(name, names, stored)
+    variables = {n: as_wide_as_stored(v, stored.arrays[n]) if n in stored.arrays else v for n, v in variables.items()}
+    known = [name for name in names if name in stored.arrays]
+    grown, fitting = grown_arrays(known, variables, stored, region, how.zarr_format)
+    changes = {
+        name: _written(name, variables[name], stored, how, region, plain, grown.get(name), fitting.get(name))
+        if name in stored.arrays
+        else new_array(
+            name,
+            with_chunks_of(variables[name], stored.arrays),
+            name in encoding,
+            how,
+            sizes,
+            plain.notes.get(name, {}),
+            stored.groups,
+        )
+        for name in names
+    }
+    changes = {
+        name: change for name, change in changes.items() if change.variable.size or change.before != change.after
+    }
+    if how.region is None and (replaced or how.append_dim is None):
+        # who opened the group before must read neither new data under old labels nor a mix of old and new chunks
+        changes = {
+            name: replace(c, after=with_marks(c.after, replace(marks_of(c.after), id=new_id())))
+            for name, c in changes.items()
+        }
+    if not how.is_in_place and how.append_dim is None:
+        kept = [name for name in variables if name in stored.variables and name not in names]
+        changes |= _described(kept, variables, stored, how.zarr_format)
+    return changes
+
+
+def _described(
+    names: Collection[str], variables: Mapping[str, xr.Variable], stored: StoredGroup, zarr_format: ZarrFormat
+) -> dict[str, ArrayChange]:
+    """Coordinates that stay, with the attributes that are new: no elements of them are written."""
+    changes = {}
+    for name in names:
+        there, before = stored.variables[name], stored.arrays[name]
+        after = with_given_attributes(before, there, variables[name])
+        if after != before:
+            part = variables[name].isel({dim: slice(0, 0) for dim in there.dims[:1]})
+            encoded = encode_like(name, part, there, before, zarr_format)
+            changes[name] = ArrayChange(before, after, encoded, (0,) * encoded.ndim)
+    return changes
+
+
+def new_array(
+    name: str,
+    variable: xr.Variable,
+    is_explicit: bool,
+    how: How,
+    sizes: Mapping[str, int],
+    notes: Mapping[str, JSON],
+    groups: Collection[str] = (),
+) -> ArrayChange:
+    """A variable that the group does not have yet; `groups` are named below it, `sizes` are the stored ones."""
+    if name in groups:
+        raise StoreExistsError(
+            "a group of this name stands where a variable is to be",
+            key=name,
+            mend="Rename the variable, or save the dataset into another group",
+        )
+    if how.region is not None:
+        raise LabelError(
+            "a variable that the store does not have cannot be written to a region",
+            key=name,
+            mend="Save it whole first",
+        )
+    for dim, size in variable.sizes.items():
+        if sizes.get(str(dim), size) != size:
+            raise LabelError(
+                f"new variable {name!r} has different dimension sizes than the store",
+                key=name,
+                expected=f"{dim}: {sizes[str(dim)]}",
+                found=f"{dim}: {size}",
+            )
+    encoded = encode_variable(name, variable, is_explicit, how.zarr_format, notes)
+    start = (0,) * variable.ndim
+    return ArrayChange(None, encoded.metadata, encoded.variable, start, encoded.replaced, encoded.write_empty_chunks)
+
+
+def _written(
+    name: str,
+    variable: xr.Variable,
+    stored: StoredGroup,
+    how: How,
+    region: Mapping[str, slice],
+    plain: PlainDataset,
+    grown: Grown | None = None,
+    encoded: xr.Variable | None = None,
+) -> ArrayChange:
+    there, target = stored.variables[name], stored.arrays[name]
+    before = stored.documents.get(name, target)
+    check_sizes(name, there, variable, region=region, append_dim=how.append_dim)
+    if grown is not None:
+        encoded = proven(name, grown.variable, grown.metadata)
+    elif encoded is None:
+        encoded = encode_like(name, variable, there, target, how.zarr_format)
+    whole = {str(dim): slice(0, size) for dim, size in there.sizes.items()}
+    parts = [{**whole, **region}[str(dim)] for dim in there.dims]
+    shape = tuple(max(size, part.stop) for size, part in zip(before.shape, parts, strict=True))
+    if how.mode != "r+" and how.append_dim is None and how.region is None:
+        new = with_variable_attributes(target, there, variable)
+    else:
+        check_meaning(name, variable, stored)
+        new = with_flags(target, variable) if name in plain.extended else target
+    with locating(key=name):
+        new = with_finer_times(new, plain.notes.get(name, {}), there, variable)
+    if grown is not None:
+        units = {key: value for key, value in grown.metadata.attributes.items() if key == "units"}
+        noted = with_marks(new, marks_of(grown.metadata))
+        after = replace(grown.metadata, attributes={**new.attributes, **units}, extensions=noted.extensions)
+        return ArrayChange(before, after, encoded, (0,) * encoded.ndim, is_rewritten=True)
+    after = with_true_notes(replace(new, shape=shape), variable, parts, plain.notes.get(name, {}), stored)
+    start = tuple(part.start for part in parts)
+    return ArrayChange(before, after, encoded, start, is_rewritten=name in stored.documents)

@@ -1,0 +1,119 @@
+"""What the user asks of the plain form of a variable, and what the array says that it is written to."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from zarrds.compat.xarray_internals import is_chunked
+from zarrds.datasets.encoding.dataset import Encoding, stored_name
+from zarrds.datasets.reading.notes import GroupNotes
+from zarrds.datasets.writing.lazy_text import text_in_blocks
+from zarrds.errors import EncodingError, UnsupportedError
+from zarrds.labels.kinds.table import Like, Plain
+
+__all__ = ["MISSING_KEYS", "PlainTarget"]
+
+MISSING_KEYS = frozenset({"_FillValue", "missing_value"})
+_FREELY_ENCODED = ("datetime64[", "timedelta64[", "cftime", "period", "str", "object", "StringDType")
+_ENCODED_BY_XARRAY = ("datetime64[", "timedelta64[", "cftime", "str", "object", "range")
+
+
+@dataclass(frozen=True, slots=True)
+class PlainTarget:
+    """Where the variables of a dataset go, and what is asked for them.
+
+    Attributes
+    ----------
+    notes : GroupNotes
+        Of the group that they go into.
+    arrays : collection of str
+        The names of the arrays that this group has: what is written to them gets their kind.
+    categories : mapping of str to Index
+        The stored categories of arrays that have some.
+    asked : mapping
+        What the user asks for, by the name of the variable.
+    may_extend : bool
+        Whether categories that are new may be added to the stored ones.
+    """
+
+    notes: GroupNotes
+    arrays: Collection[str]
+    categories: Mapping[str, pd.Index[Any]]
+    asked: Encoding
+    may_extend: bool
+
+    def like(self, key: str) -> Like | None:
+        """What the stored array is, which data for it must become; None for one that is new."""
+        if key not in self.arrays:
+            return None
+        description = self.notes.descriptions.get(key, {})
+        beside = self.notes.companions.get(key, {}).get("categories")
+        of_categories = Like(self.notes.descriptions.get(beside, {})) if beside and self.may_extend else None
+        # labels of a range are compared as numbers
+        return Like({} if description.get("dtype") == "range" else description, self.categories.get(key), of_categories)
+
+    def is_encoded_by_us(self, key: str) -> bool:
+        """Whether a stored array holds other elements than those that xarray's encoders would make of plain data."""
+        dtype = str(self.notes.descriptions.get(key, {}).get("dtype", ""))
+        return key in self.arrays and bool(dtype) and not dtype.startswith(_ENCODED_BY_XARRAY)
+
+    def is_missing_chosen(self, name: Hashable, variable: xr.Variable) -> bool:
+        """Whether the encoding says what stands for what is missing, which is the user's choice then."""
+        encoding: Any = self.asked.get(name, variable.encoding)  # whatever the user passed
+        if not isinstance(encoding, Mapping) or MISSING_KEYS.isdisjoint(encoding):
+            return False
+        if name in self.asked:
+            return True
+        # what came along counts only if it can stand for missing text, and there is text
+        return any(isinstance(encoding.get(key), str) for key in MISSING_KEYS) and (
+            _is_text(variable) or is_chunked(variable)
+        )
+
+    def text_in_blocks(self, name: Hashable, variable: xr.Variable) -> Plain | None:
+        """A dask array of text, which is encoded block by block; None for all else."""
+        if not isinstance(variable.dtype, np.dtype) or variable.dtype.kind not in "OT" or not is_chunked(variable):
+            return None
+        key = stored_name(name)
+        if key in self.arrays:
+            return text_in_blocks(key, variable, self.notes.descriptions.get(key, {}))
+        encoding: Any = self.asked.get(name, variable.encoding)
+        is_chosen = variable.dtype.kind == "O" and self.is_missing_chosen(name, variable)
+        chosen = next((encoding[m] for m in MISSING_KEYS if encoding.get(m) is not None), None) if is_chosen else None
+        if is_chosen and not isinstance(chosen, str):
+            return None
+        return text_in_blocks(key, variable, None, chosen)
+
+    def check_asked(self, name: Hashable, plain: Plain) -> None:
+        """Check that the user does not ask for other elements than those that the description is of."""
+        dtype = str(plain.description.get("dtype", ""))
+        asked: Any = self.asked.get(name, {})  # whatever the user passed
+        wrong = [key for key in ("dtype", "scale_factor", "add_offset") if isinstance(asked, Mapping) and key in asked]
+        if wrong and (dtype.startswith("Float") or (dtype and not dtype.startswith(_FREELY_ENCODED))):
+            raise EncodingError(
+                f"encoding[{wrong[0]!r}] does not go with labels or data of the dtype {dtype}",
+                key=stored_name(name),
+                mend="Leave it out, or convert the variable first, for example with astype",
+            )
+
+    def check_shared(self, key: str, beside: str) -> None:
+        """Check that no other variable has the same array of categories: its codes would get other meanings."""
+        others = [n for n, roles in self.notes.companions.items() if n != key and beside in roles.values()]
+        if others:
+            raise UnsupportedError(
+                f"categories that are new cannot be added to {beside!r}, which belongs to {others[0]!r} too",
+                key=key,
+                mend="Save the variable anew under another name",
+            )
+
+
+def _is_text(variable: xr.Variable) -> bool:
+    """Whether objects in memory are text, some of it missing."""
+    if variable.dtype.kind != "O" or variable.chunks is not None:
+        return False
+    return pd.api.types.infer_dtype(np.asarray(variable.values).reshape(-1), skipna=True) == "string"

@@ -1,0 +1,144 @@
+"""Saving into a store that is there: what changes is planned, made and committed."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from contextlib import nullcontext
+from dataclasses import replace
+from functools import partial
+from operator import lt
+from typing import Any
+
+from zarrds.compat.xarray_internals import is_chunked
+from zarrds.datasets.encoding.meaning import decoded_like
+from zarrds.datasets.writing.changes import ArrayChange, How, replaced_encodings
+from zarrds.datasets.writing.evenly_spaced import with_ranges_of
+from zarrds.datasets.writing.hints import Parts
+from zarrds.datasets.writing.making_room import with_room
+from zarrds.datasets.writing.moving import with_labels_loaded
+from zarrds.datasets.writing.plain import plain_dataset
+from zarrds.datasets.writing.plan import StorePlan, missing_parents
+from zarrds.datasets.writing.sources import reads_from
+from zarrds.datasets.writing.stored import read_group
+from zarrds.datasets.writing.transaction import Options, carry_out
+from zarrds.datasets.writing.update import plan_update
+from zarrds.errors import (
+    EncodingError,
+    LabelError,
+    NodeNotFoundError,
+    ZarrdsError,
+    locating_group,
+)
+from zarrds.metadata.documents import locked, open_nodes
+from zarrds.storage.protocol import Store
+from zarrds.storage.traits import check_parts, check_unchanged
+
+__all__ = ["check_there", "save_into"]
+
+
+def check_there(append_dim: object, region: object, mode: str) -> None:
+    """For a store or group that does not exist: there must be nothing to compare with."""
+    if append_dim is not None:
+        raise LabelError(
+            f"append_dim={append_dim!r} does not match any existing dataset dimensions, as there is nothing yet",
+            mend="Save the first part without append_dim",
+        )
+    if region is not None or mode == "r+":
+        raise NodeNotFoundError("there is nothing to write into", mend="Save the whole first")
+
+
+def save_into(parts: Parts, store: Store, path: str, how: How, options: Options, replaced: dict[str, str]) -> Any:
+    """Save into a store that exists."""
+    check_parts(store)
+    if (how.append_dim is not None or how.is_in_place) and options.compute:
+        parts = [(where, with_labels_loaded(dataset), encoding) for where, dataset, encoding in parts]
+    sources = [v for _, dataset, _ in parts for v in dataset.variables.values()]
+    # With data at hand, other writers are kept out from the first look to the last write. A dask graph may take days:
+    # then it is only made sure at the end that nobody came between. Regions are written side by side.
+    alone = how.region is None and not any(is_chunked(variable) for variable in sources)
+    with locked(store) if alone else nullcontext():
+        if how.region is None or not store.is_remote:  # where each look costs a request, saves that are rarer do it
+            store.clean()
+        try:
+            plan = _planned(parts, store, path, how, options)
+        except ZarrdsError:
+            if alone:
+                check_unchanged(store)
+                raise
+            # arrays whose documents were just being put in place may not have fitted together
+            with locked(store):
+                plan = _planned(parts, store, path, how, options)
+        in_place = how.region is not None and how.append_dim is None and not reads_from(sources, store)
+        read: dict[str, Hashable] = {}
+        if not alone and how.append_dim is None and plan.rewrites:
+            read = plan.chunks_rewritten()
+            plan = _planned(parts, store, path, how, options)  # which reads them, after their identities were taken
+            in_place = in_place and not plan.rewrites
+        replaced |= replaced_encodings(plan.arrays)
+        if not options.compute and reads_from((v for v in sources if v.chunks is not None), store):
+            _check_order(plan.arrays)
+        if alone:
+            return carry_out(store, plan.arrays, plan.groups, plan.versions, options)
+        again = None
+        if how.append_dim is not None and not reads_from(sources, store):
+            again = partial(_planned, parts, store, path, how, options, before=plan)
+        return carry_out(
+            store,
+            plan.arrays,
+            plan.groups,
+            {**plan.versions, **read},
+            options,
+            in_place=in_place,
+            check=plan.check,
+            plan_again=again,
+        )
+
+
+def _planned(
+    parts: Parts, store: Store, path: str, how: How, options: Options, before: StorePlan | None = None
+) -> StorePlan:
+    nodes = open_nodes(store, zarr_format=how.zarr_format, consolidated=False)
+    plan = StorePlan(store, nodes)
+    dim = how.append_dim
+    is_tree = len(parts) > 1
+    if is_tree and dim is not None and not any(dim in dataset.dims for _, dataset, _ in parts):
+        raise LabelError(f"append_dim={dim!r} does not match any existing dataset dimensions of the tree")
+    for where, dataset, encoding in parts:
+        group = "/".join(part for part in (path, where) if part)
+        with locating_group(group):
+            stored = read_group(store, nodes, group, dataset, options.workers)
+            its_dim = dim
+            if is_tree and dim is not None and dim not in dataset.dims:
+                # a level without the dimension, which does not grow: what it holds must be what is stored
+                its_dim = dim if stored is not None and dataset.variables and dim in stored.sizes else None
+            if stored is None:
+                check_there(its_dim, how.region, how.mode)
+                plan.add_parents(missing_parents(store, nodes, group, how.zarr_format))
+            else:
+                stored, dataset = with_room(stored, decoded_like(dataset, stored.variables))
+                dataset = with_ranges_of(dataset, stored.ranges)
+            its_region = plan.region_of(group, dataset, how.region)
+            if stored is None:
+                plain = plain_dataset(dataset, asked=encoding)
+            else:
+                plain = stored.plain(dataset, encoding, may_extend=not how.is_in_place)
+            its_how = replace(how, region=its_region, grows=its_dim is not None, inherited=plan.placements_above(group))
+            plan.add(group, stored, plan_update(plain, encoding, stored, its_how))
+    plan.check_labels_below()
+    if dim is not None:
+        plan.check_alignment()
+    if before is not None:
+        plan.check_same_groups(before)
+    return plan
+
+
+def _check_order(arrays: Mapping[str, ArrayChange]) -> None:
+    """Check that nothing is overwritten that is only read later, chunk by chunk."""
+    for path, change in arrays.items():
+        is_stored = change.before is not None and all(map(lt, change.start, change.before.shape))
+        if is_stored and change.variable.size:
+            raise EncodingError(
+                "some of the data is still to be read from the store that it would change",
+                key=path,
+                mend="Leave out compute=False, or write only what is new with it",
+            )

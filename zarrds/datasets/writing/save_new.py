@@ -1,0 +1,93 @@
+"""Saving what is to stand where nothing is, or in the place of what is there: a whole store, or a group of one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod
+from typing import Any
+
+from zarrds.datasets.encoding.dataset import encode_variable, prepared
+from zarrds.datasets.writing.attributes import new_group
+from zarrds.datasets.writing.changes import ArrayChange, replaced_encodings
+from zarrds.datasets.writing.conflicts import check_groups
+from zarrds.datasets.writing.hints import Parts
+from zarrds.datasets.writing.new_store import Target, find_target, staged
+from zarrds.datasets.writing.noting import put_statistics, touched_by
+from zarrds.datasets.writing.order import with_order
+from zarrds.datasets.writing.plain import plain_dataset
+from zarrds.datasets.writing.plan import missing_parents
+from zarrds.datasets.writing.sources import reads_from
+from zarrds.datasets.writing.transaction import Options, carry_out, finish_later, later_and_after, write_all, writes_of
+from zarrds.errors import (
+    EncodingError,
+    locating_group,
+)
+from zarrds.metadata.documents import open_nodes
+from zarrds.metadata.model import GroupMetadata, Node
+from zarrds.storage.protocol import Store
+from zarrds.storage.traits import check_parts
+
+__all__ = ["save_new"]
+
+
+def save_new(parts: Parts, target: Target[Store], options: Options, replaced: dict[str, str]) -> Any:
+    """Save what is to stand where nothing is, or in the place of what is there; `replaced` gets why encodings were."""
+    store = target.store
+    if not (target.is_whole and options.compute):
+        check_parts(store)
+    sources = (variable for _, dataset, _ in parts for variable in dataset.variables.values())
+    if not options.compute and target.replace and reads_from(sources, store):
+        raise EncodingError(
+            "the data is still to be read from the store that it would replace",
+            path=store.path,
+            mend="Leave out compute=False, or save to another store",
+        )
+    groups: dict[str, GroupMetadata] = {}
+    arrays: dict[str, ArrayChange] = {}
+    for where, dataset, encoding in parts:
+        path = (target.base + where).rstrip("/")
+        with locating_group(path):
+            plain = plain_dataset(dataset, asked=encoding)
+            attributes, variables = prepared(plain.dataset, encoding)
+            groups[path] = new_group(attributes, plain.dataset.attrs, target.zarr_format)
+            for name, variable in variables.items():
+                encoded = encode_variable(name, variable, name in encoding, target.zarr_format, plain.notes.get(name))
+                start = (0,) * variable.ndim
+                change = ArrayChange(
+                    None, encoded.metadata, encoded.variable, start, encoded.replaced, encoded.write_empty_chunks
+                )
+                arrays[f"{path}/{name}" if path else name] = change
+    replaced |= replaced_encodings(arrays)
+    store.clean()
+    if target.is_whole:
+        return _save_whole(target, groups, arrays, options)
+    nodes = open_nodes(store, zarr_format=target.zarr_format, consolidated=False)
+    parents = missing_parents(store, nodes, target.group, target.zarr_format)
+    groups = parents | groups
+
+    def check() -> None:
+        # another writer may have come first
+        find_target(store, target.group, "w" if target.replace else "w-", target.zarr_format)
+        check_groups(store, dict.fromkeys(parents), target.zarr_format)
+
+    return carry_out(store, arrays, groups, {}, options, replaced=target.group, check=check)
+
+
+def _save_whole(
+    target: Target[Store],
+    groups: Mapping[str, GroupMetadata],
+    arrays: dict[str, ArrayChange],
+    options: Options,
+) -> Any:
+    later, after = later_and_after(arrays, options)
+    touched = touched_by(((path, change) for path, change in arrays.items() if path not in later), after)
+    n_chunks = sum(prod(change.after.chunk_grid) for path, change in arrays.items() if path not in later)
+    nodes: dict[str, Node] = {**groups, **after}
+    labels = {p: c for p, c in arrays.items() if p not in later and c.variable.dims == (p.rpartition("/")[2],)}
+    with staged(target, nodes, n_chunks, options.workers) as stage:
+        # encoded copies of the data go as soon as they are written
+        changes = ((path, arrays.pop(path)) for path in list(arrays) if path not in later)
+        write_all(writes_of(stage, changes, options, touched=touched), n_chunks, options)
+        put_statistics(stage, stage, touched)
+        nodes |= {path: with_order(stage, path, change, after[path]) for path, change in labels.items()}
+    return None if options.compute else finish_later(target.store, after, later, options)

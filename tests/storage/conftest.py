@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import nullcontext
 
@@ -10,6 +11,7 @@ import pytest
 from tests.storage.s3_server import S3Server, serving
 from zarrds.storage.fsspec import commits
 from zarrds.storage.fsspec.store import RemoteStore
+from zarrds.storage.obstore import committing
 
 
 @pytest.fixture(scope="module")
@@ -35,3 +37,11 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 def _without_locks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Threads are as other machines then."""
     monkeypatch.setattr(RemoteStore, "lock", lambda self, *keys: nullcontext())
+
+
+@pytest.fixture
+def _as_machines(_impatient: None, _without_locks: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads are as other machines then, also to each other: who is alive is waited for."""
+    monkeypatch.setattr(commits, "_PATIENCE", 20.0)
+    for module in (commits, committing):
+        monkeypatch.setattr(module, "process_id", lambda: f"thread {threading.get_ident()}")

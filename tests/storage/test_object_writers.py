@@ -117,7 +117,7 @@ def at_once(*calls: Callable[[], object]) -> list[BaseException | None]:
     return found
 
 
-@pytest.mark.usefixtures("_without_locks")
+@pytest.mark.usefixtures("_as_machines")
 def test_of_appends_at_once_none_is_lost(server: S3Server) -> None:
     save(server, data(), mode="w-")
     errors = at_once(*(lambda start=start: save(server, data(start), append_dim="time") for start in (4, 40, 400)))
@@ -131,7 +131,7 @@ def test_of_appends_at_once_none_is_lost(server: S3Server) -> None:
         xr.testing.assert_equal(found.sel(time=slice(start, start + 3)), data(start))
 
 
-@pytest.mark.usefixtures("_without_locks")
+@pytest.mark.usefixtures("_as_machines")
 def test_of_saves_at_once_one_wins_whole(server: S3Server) -> None:
     errors = at_once(*(lambda value=value: save(server, data(value=value), mode="w-") for value in range(3)))
     assert all(error is None or isinstance(error, ConflictError | StoreExistsError) for error in errors), errors
@@ -142,7 +142,7 @@ def test_of_saves_at_once_one_wins_whole(server: S3Server) -> None:
     assert zarrds.verify(URL, storage_options=server.options).ok if winners else True
 
 
-@pytest.mark.usefixtures("_without_locks")
+@pytest.mark.usefixtures("_as_machines")
 def test_parts_of_a_chunk_are_written_by_many(server: S3Server) -> None:
     options = server.options
     zarrds.create_array(URL, shape=(24,), chunks=(24,), dtype="i4", storage_options=options)

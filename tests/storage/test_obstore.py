@@ -307,12 +307,21 @@ import os, sys
 from zarrds.stores import as_store
 store = as_store("s3://bucket/a.zarr", {server.options!r})
 store.set("k", b"v")
+new = as_store("s3://bucket/b.zarr", {server.options!r})
+staged = new.stage()  # which goes straight to its keys
+staged.set("t2m/c/0", b"chunk")
 child = os.fork()
 if not child:
-    os._exit(0 if bytes(store.get("k")) == b"v" and store.get_many(["k", "l"])["l"].value is None else 1)
+    is_right = bytes(store.get("k")) == b"v" and store.get_many(["k", "l"])["l"].value is None
+    is_right &= store.get_spans("k", [(0, 1)]) == [b"v"] and store.get_tail("k", -1, 1) == (b"v", 1)
+    staged.set("zarr.json", b"root")
+    new.publish(staged)
+    os._exit(0 if is_right else 1)
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=PROJECT, check=True, timeout=50)
+    found = {key: value for key, (value, *_) in server.state.values.items()}
+    assert found == {"a.zarr/k": b"v", "b.zarr/t2m/c/0": b"chunk", "b.zarr/zarr.json": b"root"}
 
 
 def test_the_source_that_xarray_notes_has_no_secrets(tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ class Commit:
 
     folder: str
     steps: tuple[tuple[str, int], ...]
-    owner: str = field(default_factory=lambda: _process)
+    owner: str = field(default_factory=lambda: process_id())
     is_claimed: bool = True
 
     def dump(self) -> bytes:
@@ -212,7 +212,7 @@ class Commits:
         seen: tuple[Commit | Growing, bytes | None] | None = None
         since = 0.0
         while (commit := self.current()) is not None:
-            if commit.owner == _process:  # we hold the lock, so nobody is at it here
+            if commit.owner == process_id():  # we hold the lock, so nobody is at it here
                 return commit
             sign = commit, self._objects.read_at_most(f"{self._base}{commit.folder}/{_SIGNS}", MAX_MARKER)
             if sign != seen:

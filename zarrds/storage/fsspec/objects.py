@@ -14,7 +14,7 @@ import threading
 import urllib.parse
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from typing import Any, TypeAlias
+from typing import Any
 
 from zarrds.errors import (
     EncodingError,
@@ -24,11 +24,10 @@ from zarrds.errors import (
     UnsupportedError,
     ZarrdsError,
 )
+from zarrds.storage.found import Found, Info
 from zarrds.storage.secrets import scrubbed, secrets_of, spellings, without_secrets
 
-__all__ = ["Info", "Objects", "age_of", "identity_of", "read_only"]
-
-Info: TypeAlias = Mapping[str, Any]
+__all__ = ["Objects", "age_of", "identity_of", "read_only"]
 
 _ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
@@ -155,6 +154,20 @@ class Objects:
         if len(data) < length and start > 0 and len(data) == self._size(name):
             return data[start:]
         return data if len(data) <= length else data[start : start + length]
+
+    def find_one(self, name: str, *, limit: int | None = None) -> Found | None:
+        """Return an object, and what is told of it; of one of more than `limit` bytes a little more than that."""
+        data = self.read(name) if limit is None else self.read_at_most(name, limit)
+        return None if data is None else Found(memoryview(data), self.info(name) or {})
+
+    def find_range(self, name: str, start: int, length: int) -> Found | None:
+        """As `read_range`, with what is told of the object."""
+        data, info = self.read_range(name, start, length), self.info(name)
+        return None if data is None or info is None else Found(memoryview(data), info)
+
+    def spans(self, name: str, spans: Sequence[tuple[int, int]]) -> list[memoryview]:
+        """Return parts of an object that is there, by offset and length."""
+        return [memoryview(self.read_range(name, *span) or b"") for span in spans]
 
     def _size(self, name: str) -> int | None:
         info = self.info(name)

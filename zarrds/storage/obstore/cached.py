@@ -13,8 +13,8 @@ from typing import Any
 
 from zarrds.errors import StoreIOError
 from zarrds.storage.byte_cache import About, ByteCache
+from zarrds.storage.found import Found, Info
 from zarrds.storage.fsspec.commits import is_door, is_key
-from zarrds.storage.obstore.found import Found, Info
 from zarrds.storage.obstore.objects import COALESCE, ObstoreObjects
 from zarrds.threads import side_by_side
 

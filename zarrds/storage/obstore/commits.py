@@ -11,10 +11,9 @@ from dataclasses import replace
 from typing import Any
 
 from zarrds.errors import ConflictError, StoreIOError, ZarrdsError
+from zarrds.storage.found import ConditionalObjects, Found, Version, version_of
 from zarrds.storage.fsspec.commits import MADE, MARKER, MAX_MARKER, OLD, Commit, Commits, new_folder
 from zarrds.storage.growing import Growing, is_signed, new_write, signed
-from zarrds.storage.obstore.found import Found, Version, version_of
-from zarrds.storage.obstore.objects import ObstoreObjects
 from zarrds.storage.protocol import ValueChangedError
 from zarrds.threads import side_by_side
 
@@ -29,8 +28,7 @@ class ConditionalCommits(Commits):
 
     Parameters
     ----------
-    objects : ObstoreObjects or Objects
-        Those of fsspec in a forked process: then all is as of `Commits`.
+    objects : ObstoreObjects
     base : str
     check : callable
         Raises `ConflictError` if the root has changed since the caller has looked, and claims it; see `claimed`.
@@ -43,9 +41,6 @@ class ConditionalCommits(Commits):
     def begin(self, commit: Commit, old: Sequence[str] = (), *, is_removing: bool = False) -> None:
         """Commit, unless another writer has begun, or has changed the root since this one looked."""
         objects: Any = self._objects
-        if not isinstance(objects, ObstoreObjects):
-            super().begin(commit, old, is_removing=is_removing)
-            return
         if is_removing:
             objects.remove(f"{self._base}{commit.folder}/{MADE}")  # not there: who may not remove is told so in time
         if old:
@@ -80,9 +75,6 @@ class ConditionalCommits(Commits):
     def remove_marker(self, commit: Commit | Growing) -> None:
         """Remove the marker, if it is still that of a commit."""
         objects: Any = self._objects
-        if not isinstance(objects, ObstoreObjects):
-            super().remove_marker(commit)
-            return
         found = objects.find_one(self._base + MARKER, limit=MAX_MARKER)
         if found is not None and self._parsed(bytes(found.data)) == commit:
             self._void(version_of(found.info))
@@ -135,9 +127,6 @@ class ConditionalCommits(Commits):
     def take_over(self, commit: Commit | Growing) -> None:
         """Finish what a dead writer had begun, if it was made; else see to it that it cannot be made any more."""
         objects: Any = self._objects
-        if not isinstance(objects, ObstoreObjects):
-            super().take_over(commit)
-            return
         if isinstance(commit, Commit):
             if commit.is_claimed:
                 self._tell(commit)
@@ -184,10 +173,9 @@ class ConditionalCommits(Commits):
 
     def _is_overtaken(self, commit: Commit) -> bool:
         """Whether another took the writer for dead, and has finished its commit; it has said so before."""
-        objects: Any = self._objects
         if self.current() == commit:
             return False
-        if isinstance(objects, ObstoreObjects) and not self.was_finished(commit):
+        if not self.was_finished(commit):
             raise StoreIOError(
                 "the marker of the change is gone, and nobody says to have put it in place",
                 key=commit.folder,
@@ -239,7 +227,7 @@ class ConditionalCommits(Commits):
         side_by_side(put, list(versions))
 
 
-def claimed(objects: ObstoreObjects, name: str, found: Found) -> Version:
+def claimed(objects: ConditionalObjects, name: str, found: Found) -> Version:
     """Make a document of the root another value that says the same, so that no older plan can be committed.
 
     Raises

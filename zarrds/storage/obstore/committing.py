@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Self, cast
 
 from zarrds.errors import StoreIOError, ZarrdsError, locating
+from zarrds.storage.found import ConditionalObjects, Found, version_of
 from zarrds.storage.fsspec.commits import (
     DOORS,
     MAX_MARKER,
@@ -29,12 +30,11 @@ from zarrds.storage.growing import Growing, new_write
 from zarrds.storage.held import HeldChanges
 from zarrds.storage.obstore.commits import ConditionalCommits, claimed, conflict
 from zarrds.storage.obstore.connections import is_usable
-from zarrds.storage.obstore.found import Found, version_of
 from zarrds.storage.obstore.growth import Straight
 from zarrds.storage.obstore.objects import ObstoreObjects
 from zarrds.storage.obstore.sessions import Session, Sessions
 from zarrds.storage.protocol import DELETED, Store, ValueChangedError
-from zarrds.storage.traits import Fetched, Growth
+from zarrds.storage.traits import Fetched, Growth, has_trait
 from zarrds.threads import side_by_side
 
 __all__ = ["VERSIONED", "CommittingStore"]
@@ -52,12 +52,15 @@ class CommittingStore(RemoteStore):
     _own: ObstoreObjects
 
     @property
-    def _conditional(self) -> ConditionalCommits:
-        return ConditionalCommits(self._objects, self._base, self._claim_roots)
+    def _is_conditional(self) -> bool:
+        """Whether objects are put by conditions; not in a forked process, which goes through fsspec."""
+        return has_trait(self._objects, ConditionalObjects)
 
     @property
     def _commits(self) -> Commits:
-        return self._conditional
+        if self._is_conditional:
+            return ConditionalCommits(self._objects, self._base, self._claim_roots)
+        return Commits(self._objects, self._base)
 
     @_commits.setter
     def _commits(self, commits: Commits) -> None:
@@ -109,15 +112,11 @@ class CommittingStore(RemoteStore):
         if name is None:
             return None
         with locating(self.path, key):
-            objects = self._objects
-            if isinstance(objects, ObstoreObjects):
-                found = objects.find_one(name, limit=limit)
-                session = self._session_of(key)
-                if session is not None:
-                    session.version, session.is_read = None if found is None else version_of(found.info), True
-                return found
-            data = objects.read(name)
-            return None if data is None else Found(memoryview(data), objects.info(name) or {})
+            found: Found | None = self._objects.find_one(name, limit=limit)
+        session = self._session_of(key)
+        if session is not None:
+            session.version, session.is_read = None if found is None else version_of(found.info), True
+        return found
 
     def get_many(self, keys: Sequence[str], *, recover: bool = False, by_root: bool = False) -> dict[str, Fetched]:
         """Return the values of some keys, fetched side by side; see `ManyValues.get_many`."""
@@ -173,8 +172,7 @@ class CommittingStore(RemoteStore):
     def stage_changes(self) -> Self:
         """Return a new, empty store for changes, which are kept in memory while they are few; see `HeldChanges`."""
         changes = super().stage_changes()
-        objects = self._objects
-        if not isinstance(objects, ObstoreObjects) or objects.is_read_only:
+        if not self._is_conditional or self._objects.is_read_only:
             return changes
         held: Any = HeldChanges(cast(Store, changes))
         return cast(Self, held)
@@ -195,9 +193,9 @@ class CommittingStore(RemoteStore):
 
     def apply_growth(self, changes: Any, growth: Growth) -> bool:
         """Put changes straight to their keys; see `GrowingStore.apply_growth`, and `Straight`."""
-        objects, session = self._objects, self._session()
+        objects, commits, session = self._objects, self._commits, self._session()
         values = changes.held() if isinstance(changes, HeldChanges) else None
-        if values is None or session is None or session.roots is None or not isinstance(objects, ObstoreObjects):
+        if values is None or session is None or session.roots is None or not isinstance(commits, ConditionalCommits):
             return False
         before, root = session.roots.get(growth.root), values.pop(f"{_OF_ROOT}/{growth.root}", None)
         if before is None or root is None or DELETED in values or not objects.has_conditions:
@@ -212,7 +210,6 @@ class CommittingStore(RemoteStore):
                 found = self.get_many(list(documents))
                 versions: dict[str, Any] = {key: each.version for key, each in found.items()}
                 edges: dict[str, Any] = {key: growth.edges[key] for key in growth.edges if key in values}
-                commits = self._conditional
                 straight = Straight(objects, commits, self._base, self.path, growing, before, growth.check)
                 straight.make(root, values, edges, versions)
             finally:
@@ -222,7 +219,7 @@ class CommittingStore(RemoteStore):
     def recover(self) -> None:
         """Finish what a dead writer had begun, and, under the store's lock, note how its root stands."""
         session = self._session()
-        if session is None or not isinstance(self._objects, ObstoreObjects):
+        if session is None:
             super().recover()
             return
         if session.roots is not None:
@@ -254,7 +251,7 @@ class CommittingStore(RemoteStore):
             session.roots = roots
 
     def _can_finish(self, commit: Commit | Growing) -> bool:
-        if not isinstance(self._objects, ObstoreObjects):
+        if not self._is_conditional:
             return super()._can_finish(commit)
         # of what is not made yet, no reader sees anything
         return is_certain(commit) or isinstance(commit, Growing) or self._session() is not None

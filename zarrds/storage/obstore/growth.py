@@ -15,10 +15,10 @@ from contextlib import nullcontext, suppress
 from typing import Literal
 
 from zarrds.errors import ConflictError, StoreIOError, ZarrdsError
+from zarrds.storage.found import Found, Version, version_of
 from zarrds.storage.fsspec.commits import MARKER
 from zarrds.storage.growing import Growing, new_write, signed
 from zarrds.storage.obstore.commits import ConditionalCommits, conflict, is_same_version, not_known
-from zarrds.storage.obstore.found import Found, Version, version_of
 from zarrds.storage.obstore.objects import ObstoreObjects
 from zarrds.storage.protocol import ValueChangedError
 from zarrds.threads import side_by_side

@@ -16,6 +16,7 @@ from hashlib import sha256
 from typing import Any, Literal, TypeVar
 
 from zarrds.errors import StoreIOError, UnsupportedError, ZarrdsError
+from zarrds.storage.found import Found, Info, Version, version_of
 from zarrds.storage.fsspec.objects import Objects, read_only
 from zarrds.storage.obstore.aws import region_of
 from zarrds.storage.obstore.connections import (
@@ -28,7 +29,6 @@ from zarrds.storage.obstore.connections import (
     without_retries,
 )
 from zarrds.storage.obstore.failures import failure, is_without_bucket
-from zarrds.storage.obstore.found import Found, Info, Version, version_of
 from zarrds.storage.obstore.listings import WebListings
 from zarrds.storage.obstore.places import Place, for_fsspec, place_of
 from zarrds.storage.protocol import ValueChangedError

@@ -7,12 +7,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
 from zarrds.errors import ConflictError, StoreExistsError, StoreIOError, UnsupportedError, ZarrdsError, locating
+from zarrds.storage.found import Found
 from zarrds.storage.fsspec.commits import STRAIGHT, Commit, is_door, is_key, is_staged
 from zarrds.storage.fsspec.objects import Objects
 from zarrds.storage.held import HeldChanges
 from zarrds.storage.obstore.committing import VERSIONED, CommittingStore
 from zarrds.storage.obstore.connections import is_usable
-from zarrds.storage.obstore.found import Found
 from zarrds.storage.obstore.objects import ObstoreObjects
 from zarrds.storage.protocol import Buffer, ValueChangedError
 from zarrds.storage.secrets import without_secrets
@@ -172,10 +172,7 @@ class ObjectStore(CommittingStore):
         with locating(self.path, key):
             if name is None:
                 raise StoreIOError("no such key")
-            objects = self._objects
-            if isinstance(objects, ObstoreObjects):
-                return list(objects.spans(name, spans))
-            return [objects.read_range(name, *span) or b"" for span in spans]
+            return list(self._objects.spans(name, spans))
 
     def get_tail(self, key: str, start: int, length: int) -> tuple[Buffer, int] | None:
         """Return a part of a value and the size of all of it, by one request; see `SpanValues.get_tail`."""
@@ -183,12 +180,8 @@ class ObjectStore(CommittingStore):
         if name is None:
             return None
         with locating(self.path, key):
-            objects = self._objects
-            if isinstance(objects, ObstoreObjects):
-                found = objects.find_range(name, start, length)
-                return None if found is None else (found.data, int(found.info["size"]))
-            data, info = objects.read_range(name, start, length), objects.info(name)
-            return None if data is None or info is None else (data, int(info["size"]))
+            found = self._objects.find_range(name, start, length)
+            return None if found is None else (found.data, int(found.info["size"]))
 
     # one key: a part of a chunk is read and set under the chunk's lock
 
@@ -201,7 +194,7 @@ class ObjectStore(CommittingStore):
         name, objects, session = self._name(key), self._objects, self._session_of(key)
         self._forget()
         is_direct = self._is_direct(key)
-        if name is None or not isinstance(objects, ObstoreObjects) or not (is_direct or (session and session.is_read)):
+        if name is None or not self._is_conditional or not (is_direct or (session and session.is_read)):
             super().set(key, *parts, check=check)
             return
         if check is not None:
@@ -265,7 +258,7 @@ class ObjectStore(CommittingStore):
         Where nothing stands, its values go straight to their keys: without the root's documents, they are no store.
         """
         objects = self._objects
-        if not self._folder and isinstance(objects, ObstoreObjects) and not objects.is_read_only:
+        if not self._folder and self._is_conditional and not objects.is_read_only:
             with locating(self.path):
                 if not objects.find(self._base.rstrip("/")):
                     staged = self._below(_ROOT)
@@ -305,7 +298,7 @@ class ObjectStore(CommittingStore):
         given: Any = staged
         if isinstance(given, HeldChanges) and given.held() is not None:
             return  # nothing was written
-        if not self._has_staged(staged, _ROOT) or not isinstance(self._objects, ObstoreObjects):
+        if not self._has_staged(staged, _ROOT) or not self._is_conditional:
             super().discard(staged)
             return
         objects = self._objects

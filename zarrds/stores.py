@@ -6,23 +6,37 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from zarrds.storage.committer import Committer, committer_of
     from zarrds.storage.fsspec.store import RemoteStore
     from zarrds.storage.local.store import LocalStore
     from zarrds.storage.locate import as_store
     from zarrds.storage.memory import MemoryStore
     from zarrds.storage.overlay import Overlay
-    from zarrds.storage.protocol import Store
+    from zarrds.storage.protocol import Store, Traits
 
-__all__ = ["LocalStore", "MemoryStore", "Overlay", "RemoteStore", "Store", "as_store"]
+__all__ = [
+    "Committer",
+    "LocalStore",
+    "MemoryStore",
+    "Overlay",
+    "RemoteStore",
+    "Store",
+    "Traits",
+    "as_store",
+    "committer_of",
+]
 
 # as in `zarrds` itself: a store is imported when it is first used
 _HOMES = {
+    "Committer": "zarrds.storage.committer",
     "LocalStore": "zarrds.storage.local.store",
     "MemoryStore": "zarrds.storage.memory",
     "Overlay": "zarrds.storage.overlay",
     "RemoteStore": "zarrds.storage.fsspec.store",
     "Store": "zarrds.storage.protocol",
+    "Traits": "zarrds.storage.protocol",
     "as_store": "zarrds.storage.locate",
+    "committer_of": "zarrds.storage.committer",
 }
 
 if not TYPE_CHECKING:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from zarrds import LocalStore, MemoryStore, Store, create_array, open_array
 from zarrds.engine import executor
 from zarrds.engine.plans import Part
 from zarrds.engine.selection import plan_basic
-from zarrds.storage.protocol import Buffer
+from zarrds.storage.protocol import Buffer, Traits
 from zarrds.stores import Overlay, RemoteStore
 from zarrds.testing import run_together
 
@@ -302,8 +303,8 @@ class SlowStore(LocalStore):
         self.barrier = threading.Barrier(at_once)
 
     @property
-    def concurrency(self) -> int:
-        return self._at_once
+    def traits(self) -> Traits:
+        return replace(super().traits, concurrency=getattr(self, "_at_once", 1))  # of staged changes
 
     def set(self, key: str, *parts: Buffer, check: Callable[[], None] | None = None) -> None:
         if "c/" in key:
@@ -323,9 +324,13 @@ def test_a_store_that_waits_is_written_by_more_threads_than_there_are_cores(tmp_
 
 def test_which_stores_wait(tmp_path: Path) -> None:
     local = LocalStore(tmp_path)
-    assert (MemoryStore().concurrency, local.concurrency, RemoteStore("memory://x").concurrency) == (1, 1, 1)
-    assert local.as_durable().concurrency > 1
-    assert RemoteStore("https://localhost/x.zarr").concurrency > 1
+    assert (
+        MemoryStore().traits.concurrency,
+        local.traits.concurrency,
+        RemoteStore("memory://x").traits.concurrency,
+    ) == (1, 1, 1)
+    assert local.as_durable().traits.concurrency > 1
+    assert RemoteStore("https://localhost/x.zarr").traits.concurrency > 1
 
 
 BUILDING = """
@@ -378,5 +383,5 @@ def test_threads_beyond_the_cores_are_bounded_by_the_size_of_chunks(
 def test_staged_changes_of_a_durable_store_do_not_wait(tmp_path: Path) -> None:
     store = LocalStore(tmp_path).as_durable()
     changes = store.stage_changes()
-    assert Overlay(store, changes).concurrency == changes.concurrency == 1
+    assert Overlay(store, changes).traits.concurrency == changes.traits.concurrency == 1
     store.discard(changes)

@@ -79,5 +79,5 @@ def test_another_step() -> None:
     assert (first.get("k"), second.get("k")) == (b"0", b"1")
     store.apply_changes(changes)
     assert store.get("k") == b"1"
-    assert first.in_memory
+    assert first.traits.in_memory
     assert repr(second) == f"Overlay({store!r}, step='1')"

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from zarrds.errors import InvalidKeyError, ReadOnlyError, StoreIOError
+from zarrds.storage.committer import as_durable, with_scratch
 from zarrds.storage.local.files import PARTIAL
 from zarrds.stores import Store
 from zarrds.testing import StoreContract
@@ -110,9 +111,9 @@ def test_equality_is_of_place_and_options() -> None:
 
 
 def test_only_memory_is_in_memory(tmp_path: Path) -> None:
-    assert RemoteStore("memory://a").in_memory
-    assert RemoteStore("memory://a").stage().in_memory
-    assert not RemoteStore(f"local://{tmp_path}").in_memory
+    assert RemoteStore("memory://a").traits.in_memory
+    assert RemoteStore("memory://a").stage().traits.in_memory
+    assert not RemoteStore(f"local://{tmp_path}").traits.in_memory
 
 
 def test_dask_token_is_of_the_documents(store: RemoteStore) -> None:
@@ -185,11 +186,9 @@ def test_threads_take_turns(store: RemoteStore) -> None:
         store.lock("../k")
 
 
-def test_as_durable_and_in_place_are_the_store(store: RemoteStore) -> None:
-    assert store.as_durable() is store
-    assert store.in_place(store.stage_changes()) is store
-    with pytest.raises(ValueError, match="not staged for"):
-        store.in_place(store.stage())
+def test_what_only_folders_can_do_is_the_store_itself(store: RemoteStore) -> None:
+    assert as_durable(store) is store
+    assert with_scratch(store, store.stage_changes()) is store
 
 
 # leftovers

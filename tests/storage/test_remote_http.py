@@ -169,4 +169,4 @@ def test_pickle(url: str) -> None:
     copy = pickle.loads(pickle.dumps(store))
     assert copy == store
     assert copy.get("zarr.json") == store.get("zarr.json") is not None
-    assert not store.in_memory
+    assert not store.traits.in_memory

@@ -97,7 +97,7 @@ class Array:
         self._n_workers = n_workers
         self._missing_chunks: MissingChunks = missing_chunks
         # of a remote store, to ask whether a chunk is still the same takes as long as to read a small one
-        self._cache = None if store.is_remote else cache
+        self._cache = None if store.traits.is_remote else cache
         self._set_metadata(metadata)
 
     @property

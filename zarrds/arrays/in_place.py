@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
@@ -16,7 +17,7 @@ from zarrds.metadata.documents import document_key, keys_of, own_node
 from zarrds.metadata.extension import is_another, is_replaced
 from zarrds.metadata.fetched import ahead
 from zarrds.metadata.model import ArrayMetadata
-from zarrds.storage.protocol import Buffer, Store, Values
+from zarrds.storage.protocol import Buffer, Store, Traits, Values
 from zarrds.storage.traits import get_at_most
 
 __all__ = ["InPlace", "still_that"]
@@ -50,7 +51,7 @@ class InPlace:
     store : Store
         Where the array's document is.
     values : Values
-        What takes the values: the store, or what `Store.in_place` made of it.
+        What takes the values: the store, or what `ScratchWriting.in_place` made of it.
     path : str
         Of the array.
     metadata : ArrayMetadata
@@ -109,7 +110,7 @@ class InPlace:
                 path=self._store.path,
                 key=self._array or "/",
                 mend="Nothing more was written. Open it again"
-                if not self._store.is_remote
+                if not self._store.traits.is_remote
                 else "Some of the data may be in the new array now: look at it, and open it again",
             )
         self._seen = version
@@ -127,19 +128,9 @@ class InPlace:
         return self._store.path
 
     @property
-    def in_memory(self) -> bool:
-        """As of the store; see `Values.in_memory`."""
-        return self._store.in_memory
-
-    @property
-    def locks_processes(self) -> bool:
-        """As of the store; see `Values.locks_processes`."""
-        return self._store.locks_processes
-
-    @property
-    def concurrency(self) -> int:
-        """As of the store; see `Values.concurrency`."""
-        return self._values.concurrency
+    def traits(self) -> Traits:
+        """As of the store; as many calls at once as what takes the values can do."""
+        return replace(self._store.traits, concurrency=self._values.traits.concurrency)
 
     def get(self, key: str, buffer: memoryview | None = None) -> Buffer | None:
         """As of the store; see `Values.get`."""
@@ -155,7 +146,7 @@ class InPlace:
 
     def set(self, key: str, *parts: Buffer, check: Callable[[], object] | None = None) -> None:
         """Set the value, unless the array is no longer there; see `Values.set`."""
-        if self._store.is_remote:
+        if self._store.traits.is_remote:
             self._values.set(key, *parts, check=check)
             return
 

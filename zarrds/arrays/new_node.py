@@ -11,6 +11,7 @@ from zarrds.metadata.documents import Nodes, locked, open_nodes, parents_of, zar
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
 from zarrds.metadata.transaction import Transaction
 from zarrds.metadata.written import raws_of
+from zarrds.storage.committer import prepare
 from zarrds.storage.protocol import Store
 
 __all__ = ["place"]
@@ -40,7 +41,7 @@ def place(store: Store, path: str, node: Node, *, overwrite: bool) -> None:
     # what the format cannot hold shows here, before anything is touched
     raws_of({path: node})
     if isinstance(node, ArrayMetadata):
-        store.prepare(prod(node.chunk_grid))
+        prepare(store, prod(node.chunk_grid))
     # of two writers at once that find nothing at a path, one must find the other's node
     with locked(store):
         missing = parents_of(path)

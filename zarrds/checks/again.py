@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from zarrds.errors import ReadOnlyError, StoreIOError, ZarrdsError
 from zarrds.metadata.documents import locked, open_nodes, own_node
 from zarrds.metadata.model import Node, ZarrFormat
+from zarrds.storage.committer import committer_of
 from zarrds.storage.protocol import Store
 
 __all__ = ["LOOKS", "as_now", "held"]
@@ -21,7 +22,7 @@ def as_now(store: Store, path: str, zarr_format: ZarrFormat, before: Node | None
     A commit that had begun before the call is then in place.
     """
     with suppress(StoreIOError):  # it cannot be finished here; then what stands is what is told of
-        store.recover()
+        committer_of(store).recover()
     try:
         own = own_node(store, path, zarr_format)
         return open_nodes(store, zarr_format=zarr_format).get(path) if own is None else own

@@ -47,9 +47,7 @@ class _Counted:
         self._store = store
         self._count = count
         self.path = store.path
-        self.in_memory = store.in_memory
-        self.locks_processes = store.locks_processes
-        self.concurrency = store.concurrency
+        self.traits = store.traits
 
     def get(self, key: str, buffer: memoryview | None = None) -> Buffer | None:
         return self._counted(self._store.get(key, buffer))

@@ -13,6 +13,7 @@ from zarrds.engine.progress import ProgressOption
 from zarrds.errors import StoreIOError, StoreNotFoundError
 from zarrds.metadata.belonging import same_but_for_case
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node
+from zarrds.storage.committer import committer_of
 from zarrds.storage.local import leftovers
 from zarrds.storage.protocol import Store
 from zarrds.storage.traits import Damaged, folder_of, has_trait
@@ -44,7 +45,7 @@ def verify_arrays(
     findings: list[Finding] = []
     if repair:
         findings += _recovered(store)
-    store.recover()
+    committer_of(store).recover()
     try:
         zarr_format = format_of(store)
     except StoreNotFoundError as error:
@@ -86,15 +87,15 @@ def _tell_of_copies(store: Store, error: StoreNotFoundError, *, repair: bool) ->
 def _recovered(store: Store) -> Iterable[Finding]:
     """Put in place what dead writers had begun to, or as much of it as can be read."""
     try:
-        store.recover()
+        committer_of(store).recover()
     except StoreIOError as error:
-        for name in store.clean(repair=True):
+        for name in committer_of(store).clean(repair=True):
             yield Finding("error", name, f"{error.problem}, or in the way of changes", mended=True)
 
 
 def _clean(store: Store) -> Iterable[Finding]:
     """Remove what dead writers left."""
-    for name in store.clean(repair=True):
+    for name in committer_of(store).clean(repair=True):
         yield Finding("warning", name, "left behind by a writer that died", mended=True)
     root = folder_of(store)
     if root is None:

@@ -84,7 +84,7 @@ def look_at_digests(elements: Elements, positions: Collection[Position], look: C
         list(positions),
         lambda: look,
         part_nbytes=_LOOK_NBYTES if is_short else elements.most_chunk_nbytes,
-        workers=(elements.n_workers or store.concurrency) if is_short else elements.n_workers,
+        workers=(elements.n_workers or store.traits.concurrency) if is_short else elements.n_workers,
     )
 
 

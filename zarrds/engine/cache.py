@@ -157,7 +157,7 @@ class CachedChunks:
         self._cache = cache
         self._identity = store.identity
         # a store in memory must not be kept by what is cached of it; its path is one that no other has
-        self._token = store.path if store.in_memory else store, token
+        self._token = store.path if store.traits.in_memory else store, token
         self._nbytes = nbytes
 
     def identity(self, key: str) -> Hashable | None:

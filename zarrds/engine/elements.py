@@ -282,7 +282,7 @@ class Elements:
 
     def _threads_for(self, part_nbytes: int) -> int | None:
         """Threads for chunks of so many bytes: more than cores if the store waits, as far as memory goes."""
-        at_once = min(self.store.concurrency, _IN_FLIGHT_NBYTES // part_nbytes)
+        at_once = min(self.store.traits.concurrency, _IN_FLIGHT_NBYTES // part_nbytes)
         return self._n_workers if self._n_workers is not None or at_once <= 1 else max(at_once, executor.n_cores())
 
     def as_values(self, value: Any) -> AnyArray:

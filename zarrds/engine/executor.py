@@ -113,7 +113,7 @@ def _work(
 
 def waiting(store: Values) -> int | None:
     """Threads for calls to a store that take most of their time waiting; None where there are none to be gained."""
-    return store.concurrency if store.concurrency > 1 else None
+    return store.traits.concurrency if store.traits.concurrency > 1 else None
 
 
 def run(

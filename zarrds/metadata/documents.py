@@ -24,6 +24,7 @@ from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.fetched import ahead, is_denied
 from zarrds.metadata.fields import MALFORMED
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
+from zarrds.storage.committer import committer_of
 from zarrds.storage.protocol import Store, check_prefix
 from zarrds.storage.traits import ManyValues, has_trait
 
@@ -243,7 +244,7 @@ def open_nodes(store: Store, *, zarr_format: ZarrFormat | None = None, consolida
         If a document is invalid, or consolidated metadata was insisted on and is not there.
     """
     # behind a network a second look: the root's documents may have been away while another writer replaced them
-    for _ in range(2 if store.is_remote else 1):
+    for _ in range(2 if store.traits.is_remote else 1):
         nodes = _nodes_of_any(store, zarr_format, consolidated)
         if nodes is not None:
             return nodes
@@ -359,7 +360,7 @@ def locked(store: Store) -> AbstractContextManager[object]:
     held = None
     try:
         held = store.lock()
-        store.recover()
+        committer_of(store).recover()
         return held
     except BaseException as error:
         if held is not None:

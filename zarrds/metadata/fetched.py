@@ -10,6 +10,7 @@ from collections.abc import Hashable, Sequence
 from typing import Any, cast
 
 from zarrds.errors import ZarrdsError
+from zarrds.storage.committer import committer_of
 from zarrds.storage.protocol import Buffer, Store
 from zarrds.storage.traits import Fetched, ManyValues, has_trait
 
@@ -51,7 +52,7 @@ def ahead(store: Store, keys: Sequence[str], *, recover: bool = False, by_root: 
         One that does not gain by it is returned itself.
     keys : sequence of str
     recover : bool
-        Whether to finish first what a dead writer had begun; see `Store.recover`.
+        Whether to finish first what a dead writer had begun; see `Committer.recover`.
     by_root : bool
         Whether nothing is read but by the root's document; see `ManyValues.get_many`.
     """
@@ -59,16 +60,16 @@ def ahead(store: Store, keys: Sequence[str], *, recover: bool = False, by_root: 
     if has_trait(store, ManyValues):
         return cast(Store, _Ahead(whole, store.get_many(keys, recover=recover, by_root=by_root)))
     if recover:
-        store.recover()
+        committer_of(store).recover()
     return store
 
 
 def recover(store: Store, *, by_root: bool) -> None:
-    """`Store.recover`; for who goes by the root's document alone, but for commits that are made by its put."""
+    """`Committer.recover`; for who goes by the root's document alone, but for commits that are made by its put."""
     if has_trait(store, ManyValues):
         store.get_many([], recover=True, by_root=by_root)
     else:
-        store.recover()
+        committer_of(store).recover()
 
 
 def is_denied(store: Store, error: ZarrdsError) -> bool:
@@ -76,4 +77,4 @@ def is_denied(store: Store, error: ZarrdsError) -> bool:
 
     A folder knows what is absent: there it is an error, or what lies there would be taken for nothing.
     """
-    return store.is_remote and getattr(error, "errno", None) == errno.EACCES
+    return store.traits.is_remote and getattr(error, "errno", None) == errno.EACCES

@@ -16,6 +16,7 @@ from zarrds.metadata.belonging import check_case
 from zarrds.metadata.documents import locked, parents_of
 from zarrds.metadata.model import Node, ZarrFormat
 from zarrds.metadata.written import documents_of_change
+from zarrds.storage.committer import committer_of
 from zarrds.storage.held import HeldChanges
 from zarrds.storage.memory import MemoryStore
 from zarrds.storage.overlay import Overlay
@@ -67,7 +68,8 @@ class Transaction:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self.changes = store.stage_changes()
+        self._committer = committer_of(store)
+        self.changes = self._committer.stage_changes()
         self._deleted: set[str] = set()
         # for stores in which what only adds is committed by one put of the root's document
         self.read = Recorded(store) if has_trait(store, GrowingStore) and has_trait(store, ManyValues) else None
@@ -81,7 +83,7 @@ class Transaction:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.store.discard(self.changes)  # if they were applied, nothing is left of them
+        self._committer.discard(self.changes)  # if they were applied, nothing is left of them
 
     @property
     def values(self) -> Overlay:
@@ -146,7 +148,7 @@ class Transaction:
     def link(self, key: str, to: str) -> None:
         """Give the value of `key` to `to` as well."""
         self._edges = None
-        self.store.link(key, self.changes, f"{Phase.NEW.value}/{to}")
+        self._committer.link(key, self.changes, f"{Phase.NEW.value}/{to}")
 
     def delete(self, keys: Iterable[str]) -> None:
         """Remove keys, and prefixes with all below them, when all else is in place."""
@@ -162,7 +164,7 @@ class Transaction:
                 self._deleted.add(next(path for path in (*parents_of(key)[1:], key) if path not in kept))
 
     def commit(self, check: Callable[[], None] | None = None) -> None:
-        """Make the changes; see `Store.apply_changes`.
+        """Make the changes; see `Committer.apply_changes`.
 
         Parameters
         ----------
@@ -178,7 +180,7 @@ class Transaction:
             if isinstance(self.changes, HeldChanges):
                 self.changes.written()  # first: it takes its time
             check()
-        self.store.apply_changes(self.changes)
+        self._committer.apply_changes(self.changes)
 
     def _growth(self, check: Callable[[], None] | None) -> Growth | None:
         """What is known of changes that only add; None of others, and where it would not help."""

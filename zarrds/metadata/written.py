@@ -69,7 +69,7 @@ def documents_of_change(
     zarr_format: ZarrFormat | None = None,
     consolidate: bool = True,
 ) -> Changed:
-    """The documents that a change of a store writes, in the three steps of `Store.stage_changes`; nothing is written.
+    """The documents that a change of a store is to write, in the three steps of `Committer.stage_changes`.
 
     The caller holds the store's lock. What the change does not name is kept to the letter.
 

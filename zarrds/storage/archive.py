@@ -8,13 +8,14 @@ import zipfile
 from collections.abc import Hashable, Iterable
 
 from zarrds.errors import StoreIOError
+from zarrds.storage.read_only import Source
 
 __all__ = ["ZipSource"]
 
 _DOCUMENTS = ("zarr.json", ".zgroup", ".zarray", ".zmetadata")
 
 
-class ZipSource:
+class ZipSource(Source):
     """The members of a ZIP file, as keys; of a file in which all lies in one folder (``t2m.zarr/…``), those below it.
 
     Parameters
@@ -31,11 +32,6 @@ class ZipSource:
     Any number of threads may read; a pickle holds the path. Members that are stored without compression, as
     zarr-python writes them, are read in parts.
     """
-
-    is_remote = False
-    in_memory = False
-    tells_changes = True
-    secrets = ()
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -82,10 +78,6 @@ class ZipSource:
 
     def names(self, prefix: str) -> Iterable[str]:
         return [name for name in self._members if name.startswith(prefix)]
-
-    def children(self, prefix: str) -> Iterable[str]:
-        rests = (name[len(prefix) :].partition("/") for name in self._members if name.startswith(prefix))
-        return {name for name, slash, _ in rests if slash}
 
     def identity(self, key: str) -> Hashable | None:
         return (*self._version, key) if key in self._members else None

@@ -126,7 +126,7 @@ class HeldChanges:
         self._now.delete(key)
 
     def delete_prefix(self, prefix: str) -> None:
-        """As of a store; see `Store.delete_prefix`."""
+        """As of a store; see `PrefixRemoval.delete_prefix`."""
         self._now.delete_prefix(prefix)
 
     def list_prefix(self, prefix: str = "") -> Iterator[str]:

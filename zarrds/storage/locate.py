@@ -118,7 +118,7 @@ def as_cached_store(
     from zarrds.storage.byte_cache import ByteCache  # as above
 
     cache = ByteCache(folder, cache_size)
-    if not found.is_remote:
+    if not found.traits.is_remote:
         return found
     if has_trait(found, Cacheable):
         return found.cached_in(cache)

@@ -11,7 +11,7 @@ from typing import Any, Self
 from zarrds.errors import StoreExistsError, StoreIOError
 from zarrds.storage.local.changes import deleted_keys, is_step
 from zarrds.storage.local.locks import Locks
-from zarrds.storage.protocol import DELETED, Buffer, check_key, check_prefix
+from zarrds.storage.protocol import DELETED, Buffer, Traits, check_key, check_prefix
 
 __all__ = ["MemoryStore"]
 
@@ -39,10 +39,7 @@ class MemoryStore:
     ['t2m/c/0']
     """
 
-    in_memory = True
-    locks_processes = False
-    concurrency = 1
-    is_remote = False
+    traits = Traits(in_memory=True)
 
     path: str
     _values: dict[str, tuple[bytes, tuple[str, int]]]  # the value and its identity
@@ -115,7 +112,7 @@ class MemoryStore:
                 self._change()
 
     def delete_prefix(self, prefix: str) -> None:
-        """Remove every key below `prefix`; see `Store.delete_prefix`."""
+        """Remove every key below `prefix`; see `PrefixRemoval.delete_prefix`."""
         check_prefix(prefix, self.path)
         with self._lock:
             for key in self._below(prefix):
@@ -147,11 +144,8 @@ class MemoryStore:
         entry = self._values.get(key)
         return None if entry is None else entry[1]
 
-    def prepare(self, n_values: int) -> None:
-        """Do nothing; see `Store.prepare`."""
-
     def stage(self) -> Self:
-        """Return a new, empty store whose keys are to become those of this one; see `Store.stage`."""
+        """Return a new, empty store whose keys are to become those of this one; see `Committer.stage`."""
         return self._stage("store")
 
     def _stage(self, what: str) -> Self:
@@ -161,7 +155,7 @@ class MemoryStore:
         return staged
 
     def publish(self, staged: Self, *, replace: bool = True) -> None:
-        """Replace all keys by those of `staged`, in one step; see `Store.publish`."""
+        """Replace all keys by those of `staged`, in one step; see `Committer.publish`."""
         if staged._staged != ("store", self.path):
             raise ValueError(f"the store was not staged for {self!r}")
         with self._lock:
@@ -182,16 +176,11 @@ class MemoryStore:
         staged.delete_prefix("")
 
     def stage_changes(self) -> Self:
-        """Return a new, empty store for changes; see `Store.stage_changes`."""
+        """Return a new, empty store for changes; see `Committer.stage_changes`."""
         return self._stage("changes")
 
-    def in_place(self, changes: Self) -> Self:
-        """Return this store: nothing of it is ever unfinished. See `Store.in_place`."""
-        self._check_changes(changes)
-        return self
-
     def link(self, key: str, changes: Self, to: str) -> None:
-        """Make the value of `key` that of `to` in `changes`; see `Store.link`."""
+        """Make the value of `key` that of `to` in `changes`; see `Committer.link`."""
         self._check_changes(changes)
         value = self.get(key)
         if value is None:
@@ -199,7 +188,7 @@ class MemoryStore:
         changes.set(to, value)
 
     def apply_changes(self, changes: Self) -> None:
-        """Put changes in place, in one step; see `Store.apply_changes`."""
+        """Put changes in place, in one step; see `Committer.apply_changes`."""
         self._check_changes(changes)
         for key in changes.list_prefix():
             if not is_step(key):
@@ -224,15 +213,11 @@ class MemoryStore:
             raise ValueError(f"the changes were not staged for {self!r}")
 
     def recover(self) -> None:
-        """Do nothing: changes are made in one step. See `Store.recover`."""
+        """Do nothing: changes are made in one step. See `Committer.recover`."""
 
     def clean(self, *, repair: bool = False) -> list[str]:
-        """Do nothing: what a dead process staged died with it. See `Store.clean`."""
+        """Do nothing: what a dead process staged died with it. See `Committer.clean`."""
         return []
-
-    def as_durable(self, durable: bool = True) -> Self:
-        """Return this store: none in memory outlives its process. See `Store.as_durable`."""
-        return self
 
     def lock(self, *keys: str) -> AbstractContextManager[object]:
         """Keep other threads out that lock one of the same keys, or the store as a whole; see `Store.lock`."""

@@ -13,13 +13,14 @@ from typing import Any
 
 from zarrds.storage.archive import ZipSource
 from zarrds.storage.local.store import LocalStore
-from zarrds.storage.protocol import Store
-from zarrds.storage.read_only import ReadOnlyStore
+from zarrds.storage.protocol import Store, Traits
+from zarrds.storage.read_only import ReadOnlyStore, Source
 from zarrds.storage.secrets import scrubbed, secrets_of, spellings
 
 __all__ = ["store_of_object"]
 
 _LAYERS = 4  # of stores that wrap others
+_AT_ONCE = 16  # calls
 _LOCAL = ("", "file", "local")
 # what Icechunk says of keys that no node of a Zarr hierarchy has: there is nothing
 _NO_KEY = "invalid zarr key"
@@ -90,15 +91,15 @@ def _secrets_in(thing: Any) -> set[str]:
     return found
 
 
-class _ZarrStore:
+class _ZarrStore(Source):
     """A store of zarr-python, or of Icechunk, whose functions are asynchronous: zarr-python's own loop runs them."""
 
     def __init__(self, store: Any) -> None:
         self.store = store
         self.secrets = spellings(_secrets_in(store))
         self.path = scrubbed(str(store), self.secrets)
-        self.in_memory = type(store).__name__ in ("MemoryStore", "GpuMemoryStore", "ManagedMemoryStore")
-        self.is_remote = not self.in_memory
+        in_memory = type(store).__name__ in ("MemoryStore", "GpuMemoryStore", "ManagedMemoryStore")
+        self.traits = Traits(in_memory=True) if in_memory else Traits(is_remote=True, concurrency=_AT_ONCE)
         self.tells_changes = False
 
     def __eq__(self, other: object) -> bool:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 
 from zarrds.errors import ZarrdsError
-from zarrds.storage.protocol import Buffer, Store, Values, check_key
+from zarrds.storage.protocol import Buffer, Store, Traits, Values, check_key
 
 __all__ = ["Overlay"]
 
@@ -23,7 +24,7 @@ class Overlay(Values):
     changes : Store
         From ``base.stage_changes()``.
     step : str
-        The step of the changes that is read and written; see `Store.stage_changes`.
+        The step of the changes that is read and written; see `Committer.stage_changes`.
 
     Notes
     -----
@@ -59,19 +60,9 @@ class Overlay(Values):
         return self._base.path
 
     @property
-    def concurrency(self) -> int:
-        """As of the changes, where all is written; see `Values.concurrency`."""
-        return self._changes.concurrency
-
-    @property
-    def in_memory(self) -> bool:
-        """Whether a copy in another process is another store."""
-        return self._base.in_memory
-
-    @property
-    def locks_processes(self) -> bool:
-        """As of the changes, whose locks are taken; see `Values.locks_processes`."""
-        return self._changes.locks_processes
+    def traits(self) -> Traits:
+        """As of the changes, where all is written and locked; in memory is what the store is."""
+        return replace(self._changes.traits, in_memory=self._base.traits.in_memory)
 
     def get(self, key: str, buffer: memoryview | None = None) -> Buffer | None:
         """Return the value of `key` with the changes, or None if it is absent; see `Values.get`."""

@@ -1,7 +1,8 @@
 """What a store is: bytes under keys.
 
-A store knows nothing of chunks, codecs or documents. Everything above it uses only this protocol, and
-every store passes the same tests (`zarrds.testing.StoreContract`).
+A store knows nothing of chunks, codecs or documents. Who reads uses only this protocol; who changes many keys as one
+also asks for the store's `zarrds.storage.committer.Committer`. Every store passes the same tests
+(`zarrds.testing.StoreContract`).
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import AbstractContextManager
-from typing import Protocol, Self, TypeAlias, runtime_checkable
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from zarrds.errors import InvalidKeyError
 
@@ -17,6 +19,7 @@ __all__ = [
     "DELETED",
     "Buffer",
     "Store",
+    "Traits",
     "ValueChangedError",
     "Values",
     "check_key",
@@ -77,6 +80,28 @@ class ValueChangedError(Exception):
     """
 
 
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What one must know of a store to use it well; a store has one of these.
+
+    Attributes
+    ----------
+    in_memory : bool
+        Whether a copy in another process is another store, so that what is written there is lost here.
+    is_remote : bool
+        Whether each call is a request over a network, so that one does not look more often than one must.
+    locks_processes : bool
+        Whether `Values.lock` keeps out other processes too, not only threads of this one.
+    concurrency : int
+        How many calls at once are worth a thread each; 1 where they wait for nothing but the processor.
+    """
+
+    in_memory: bool = False
+    is_remote: bool = False
+    locks_processes: bool = False
+    concurrency: int = 1
+
+
 class Values(Protocol):
     """Values that are read and written one by one: what chunks need of a store."""
 
@@ -86,18 +111,8 @@ class Values(Protocol):
         ...
 
     @property
-    def in_memory(self) -> bool:
-        """Whether a copy in another process is another store, so that what is written there is lost here."""
-        ...
-
-    @property
-    def locks_processes(self) -> bool:
-        """Whether `lock` keeps out other processes too, not only threads of this one."""
-        ...
-
-    @property
-    def concurrency(self) -> int:
-        """How many calls at once are worth a thread each; 1 where they wait for nothing but the processor."""
+    def traits(self) -> Traits:
+        """What one must know of the store to use it well."""
         ...
 
     def get(self, key: str, buffer: memoryview | None = None) -> Buffer | None:
@@ -197,26 +212,11 @@ class Store(Values, Protocol):
     ----------
     path : str
         How the user knows the store; shown in errors.
+    traits : Traits
     """
-
-    @property
-    def is_remote(self) -> bool:
-        """Whether each call is a request over a network, so that one does not look more often than one must."""
-        ...
-
-    def as_durable(self, durable: bool = True) -> Self:
-        """The same store, whose writes outlive a power cut once they return (`set`, `publish`, `apply_changes`).
-
-        What `stage` and `stage_changes` of it give is written without that, and made durable when it is put in place.
-        """
-        ...
 
     def delete(self, key: str) -> None:
         """Remove `key`; an absent key is no error."""
-        ...
-
-    def delete_prefix(self, prefix: str) -> None:
-        """Remove every key below `prefix` (``"a"`` removes ``a/b``, not ``ab``); ``""`` empties the store."""
         ...
 
     def list_prefix(self, prefix: str = "") -> Iterator[str]:
@@ -225,114 +225,4 @@ class Store(Values, Protocol):
 
     def list_children(self, prefix: str = "") -> list[str]:
         """The names directly below `prefix` that have keys below them (folders), sorted."""
-        ...
-
-    def prepare(self, n_values: int) -> None:
-        """Get ready for about so many new values, where the store is new and that makes writing them faster.
-
-        Called before the first of them is set. Nothing depends on it.
-        """
-        ...
-
-    def stage(self) -> Self:
-        """A new, empty, invisible store whose keys are to become those of this one, by `publish`."""
-        ...
-
-    def publish(self, staged: Self, *, replace: bool = True) -> None:
-        """Replace all keys of this store by those of `staged`, in one step; `staged` is gone afterwards.
-
-        Staged changes may go with the old keys.
-
-        Parameters
-        ----------
-        staged : Store
-            From `stage` of this store.
-        replace : bool
-            False makes it an error if this store has any keys.
-
-        Raises
-        ------
-        StoreExistsError
-            If there are keys that are not to be replaced.
-        ValueError
-            If `staged` was not staged for this store.
-        StoreIOError
-            If the file system refuses; the old keys then still stand.
-        """
-        ...
-
-    def discard(self, staged: Self) -> None:
-        """Remove a staged store that is not to be published."""
-        ...
-
-    def stage_changes(self) -> Self:
-        """A new, empty, invisible store for changes to this one, to be put in place by `apply_changes`.
-
-        Its keys are ``"0/KEY"``, ``"1/KEY"``, ``"2/KEY"``: first all of step 0 are put in place, then step 1, then step
-        2. Last goes what the JSON list under `DELETED` names: keys, and prefixes with all below them. Remove it with
-        `discard` if it is not to be applied. A writer that dies leaves it behind, for `clean`.
-        """
-        ...
-
-    def in_place(self, changes: Self) -> Self:
-        """The same store, which keeps what is unfinished in `changes`: a writer that dies leaves nothing else behind.
-
-        For values that are set one by one, each visible at once.
-        """
-        ...
-
-    def link(self, key: str, changes: Self, to: str) -> None:
-        """Make the value of `key` the value of `to` in `changes`, without copying it where that can be spared.
-
-        `to` must not be set again in `changes`: it may be the same file.
-
-        Raises
-        ------
-        StoreIOError
-            If `key` is absent, or the file system refuses.
-        """
-        ...
-
-    def apply_changes(self, changes: Self) -> None:
-        """Put changes in place: all of them, also if this process dies meanwhile; `changes` is gone afterwards.
-
-        From one instant on they will all be made: before it, the store is as it was; after it, whoever calls
-        `recover` (every reader and writer does, first of all) finishes what a dead process left. In between, one key
-        after the other gets its new value. The caller holds the lock of the store as a whole, and has called `recover`.
-
-        Raises
-        ------
-        ValueError
-            If `changes` is not of this store.
-        StoreIOError
-            If the file system refuses. If the store is then not as it was, `recover` will finish the changes.
-        """
-        ...
-
-    def recover(self) -> None:
-        """Finish changes that a dead writer had begun to put in place, or wait for a living one; usually nothing.
-
-        Costs one look at the file system. Must be called without a lock, or with that of the store as a whole.
-
-        Raises
-        ------
-        StoreIOError
-            If there are such changes and this process may not write.
-        """
-        ...
-
-    def clean(self, *, repair: bool = False) -> list[str]:
-        """Remove what dead writers staged and never put in place; what a living writer uses is left alone.
-
-        Parameters
-        ----------
-        repair : bool
-            Whether also to remove what keeps `recover` and `lock` from working: changes that are damaged are put in
-            place as far as they can be read.
-
-        Returns
-        -------
-        list of str
-            The names of what was removed, for reports.
-        """
         ...

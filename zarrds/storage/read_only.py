@@ -1,61 +1,72 @@
-"""Stores that are only read: of other libraries' objects and of archives, each by four functions."""
+"""Stores that are only read: of other libraries' objects and of archives, each by two functions or more."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NoReturn, Protocol, Self
+from hashlib import sha256
+from typing import Any, NoReturn
 
-from zarrds.errors import ReadOnlyError, StoreIOError, ZarrdsError
-from zarrds.storage.protocol import Buffer, check_key, check_prefix
+from zarrds.errors import StoreIOError, ZarrdsError
+from zarrds.storage.committer import refuse
+from zarrds.storage.protocol import Buffer, Traits, check_key, check_prefix
 from zarrds.storage.secrets import scrubbed
 
 __all__ = ["ReadOnlyStore", "Source"]
 
 
-class Source(Protocol):
-    """Where the values of a `ReadOnlyStore` come from; any number of threads may call it at once. Pickles if it can."""
+class Source(ABC):
+    """Where the values of a `ReadOnlyStore` come from: `read` and `names` are enough.
 
-    @property
-    def path(self) -> str:
-        """How the user knows it."""
-        ...
+    What else there is can be told in quicker ways, where there are some. Any number of threads may call it at once, and
+    it pickles if it can.
 
-    @property
-    def is_remote(self) -> bool:
-        """Whether each call is a request over a network."""
-        ...
+    Attributes
+    ----------
+    path : str
+        How the user knows it.
+    traits : Traits
+    secrets : tuple of str
+        What no error may show, in all spellings.
+    tells_changes : bool
+        Whether another value always has another identity.
 
-    @property
-    def in_memory(self) -> bool:
-        """Whether a copy in another process is another store."""
-        ...
+    Examples
+    --------
+    >>> class Listed(Source):
+    ...     path, values = "a list", {"k": b"value"}
+    ...     def read(self, key, start, length):
+    ...         value = self.values.get(key)
+    ...         return value if value is None or start is None else value[start:][:length]
+    ...     def names(self, prefix):
+    ...         return [key for key in self.values if key.startswith(prefix)]
+    >>> ReadOnlyStore(Listed()).get_range("k", 1, 3)
+    b'alu'
+    """
 
+    path: str
+    traits: Traits = Traits()
+    secrets: tuple[str, ...] = ()
+    tells_changes: bool = True
+
+    @abstractmethod
     def read(self, key: str, start: int | None, length: int | None) -> bytes | None:
         """A value, or `length` bytes of it from `start` (from its end, if negative); None if it is absent."""
-        ...
 
+    @abstractmethod
     def names(self, prefix: str) -> Iterable[str]:
         """All keys that begin with `prefix`, which is empty or ends with a slash."""
-        ...
 
     def children(self, prefix: str) -> Iterable[str]:
         """The names directly below such a prefix that have keys below them."""
-        ...
+        rests = (name[len(prefix) :].partition("/") for name in self.names(prefix))
+        return {name for name, slash, _ in rests if slash}
 
     def identity(self, key: str) -> Hashable | None:
-        """What changes with the value, as far as can be known, or None if the key is absent."""
-        ...
-
-    @property
-    def secrets(self) -> tuple[str, ...]:
-        """What no error may show, in all spellings."""
-        ...
-
-    @property
-    def tells_changes(self) -> bool:
-        """Whether another value always has another identity."""
-        ...
+        """What changes with the value, as far as can be known, or None if the key is absent; here its digest."""
+        value = self.read(key, None, None)
+        return None if value is None else sha256(value).hexdigest()
 
 
 class ReadOnlyStore:
@@ -73,7 +84,7 @@ class ReadOnlyStore:
     Raises
     ------
     ReadOnlyError
-        By all methods that write.
+        By `set` and `delete`, and by what `committer_of` gives for it.
     StoreIOError
         By all methods, if the source fails.
 
@@ -96,24 +107,9 @@ class ReadOnlyStore:
         return hash(self.path)
 
     @property
-    def is_remote(self) -> bool:
-        """Whether each call is a request over a network."""
-        return self._source.is_remote
-
-    @property
-    def in_memory(self) -> bool:
-        """Whether a copy in another process is another store."""
-        return self._source.in_memory
-
-    @property
-    def locks_processes(self) -> bool:
-        """False: nothing is written."""
-        return False
-
-    @property
-    def concurrency(self) -> int:
-        """How many calls at once are worth a thread each."""
-        return 16 if self._source.is_remote else 1
+    def traits(self) -> Traits:
+        """As of the source."""
+        return self._source.traits
 
     def get(self, key: str, buffer: memoryview | None = None) -> Buffer | None:
         """Return the value of `key`, or None if the key is absent; see `Store.get`."""
@@ -161,26 +157,7 @@ class ReadOnlyStore:
         """Lock nothing: nobody writes through this store."""
         return nullcontext()
 
-    def recover(self) -> None:
-        """Do nothing: what a writer left unfinished cannot be finished here."""
+    def _refuse(self, *args: object, **options: object) -> NoReturn:
+        refuse(self.path)
 
-    def clean(self, *, repair: bool = False) -> list[str]:
-        """Do nothing."""
-        return []
-
-    def as_durable(self, durable: bool = True) -> Self:
-        """Return this store."""
-        return self
-
-    def prepare(self, n_values: int) -> None:
-        """Do nothing."""
-
-    def _refuse(self, *args: object, **kwargs: object) -> NoReturn:
-        raise ReadOnlyError(
-            "this kind of store can only be read",
-            path=self.path,
-            mend="Save to a folder or a URL; a folder becomes a ZIP file with shutil.make_archive",
-        )
-
-    set = delete = delete_prefix = stage = publish = discard = stage_changes = _refuse
-    in_place = link = apply_changes = _refuse
+    set = delete = _refuse

@@ -24,6 +24,7 @@ __all__ = [
     "InFolder",
     "Located",
     "ManyValues",
+    "PrefixRemoval",
     "SizedListing",
     "SpanValues",
     "StrangeListing",
@@ -31,6 +32,7 @@ __all__ = [
     "ask_all",
     "check_parts",
     "check_unchanged",
+    "delete_prefix",
     "folder_of",
     "folds_case",
     "get_at_most",
@@ -133,7 +135,7 @@ class Damaged(Protocol):
     """A store in which what writers leave for each other may be damaged, and can be told apart from what is at work."""
 
     def damaged(self) -> list[str]:
-        """The names of what says nothing to anybody; ``Store.clean(repair=True)`` removes it."""
+        """The names of what says nothing to anybody; ``Committer.clean(repair=True)`` removes it."""
         ...
 
 
@@ -176,14 +178,14 @@ class ManyValues(Protocol):
     def get_many(self, keys: Sequence[str], *, recover: bool = False, by_root: bool = False) -> dict[str, Fetched]:
         """The values of some keys, by key, fetched side by side.
 
-        Under the store's lock, what was read before may be given again, if `Store.apply_changes` would notice that it
-        was changed.
+        Under the store's lock, what was read before may be given again, if `Committer.apply_changes` would notice that
+        it was changed.
 
         Parameters
         ----------
         keys : sequence of str
         recover : bool
-            Whether to `Store.recover` as well, at the same time; the values are those after it.
+            Whether to `Committer.recover` as well, at the same time; the values are those after it.
         by_root : bool
             Whether that is left out for commits that are made by the put of the root's document (`GrowingStore`): for
             who goes by that document alone.
@@ -220,14 +222,14 @@ class GrowingStore(Protocol):
     """A store in which changes that only add need no copies: the put of the root's document is the commit."""
 
     def apply_growth(self, changes: Store, growth: Growth) -> bool:
-        """As `Store.apply_changes`; False, and nothing is done, if these changes cannot be made so.
+        """As `Committer.apply_changes`; False, and nothing is done, if these changes cannot be made so.
 
         Raises
         ------
         ConflictError
             If another writer was faster. Nothing is visible of the changes then.
         StoreIOError
-            As of `Store.apply_changes`.
+            As of `Committer.apply_changes`.
         """
         ...
 
@@ -284,6 +286,24 @@ def list_sizes(store: Store, prefix: str = "") -> Iterator[tuple[str, int]]:
 
 
 @runtime_checkable
+class PrefixRemoval(Protocol):
+    """A store that removes many keys at once, and what else is left of them."""
+
+    def delete_prefix(self, prefix: str) -> None:
+        """Remove every key below `prefix` (``"a"`` removes ``a/b``, not ``ab``); ``""`` empties the store."""
+        ...
+
+
+def delete_prefix(store: Store, prefix: str) -> None:
+    """`PrefixRemoval.delete_prefix`, of stores that can do it; of others one key after the other."""
+    if has_trait(store, PrefixRemoval):
+        store.delete_prefix(prefix)
+        return
+    for key in [*store.list_prefix(prefix)]:
+        store.delete(key)
+
+
+@runtime_checkable
 class StrangeListing(Protocol):
     """A store in which there can be things that are no values, under the names of keys."""
 
@@ -299,4 +319,4 @@ def list_strange(store: object, prefix: str = "") -> Iterator[tuple[str, str]]:
 
 def ask_all(store: Store, call: Callable[[A], R], things: Sequence[A]) -> list[R]:
     """The answers of a call to a store for each of some things: side by side where each is a request over a network."""
-    return side_by_side(call, things, most=MOST if store.is_remote else 1)
+    return side_by_side(call, things, most=MOST if store.traits.is_remote else 1)

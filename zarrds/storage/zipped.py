@@ -56,16 +56,16 @@ class ZipStore(ReadOnlyStore):
         """Return the same store, whose file is on the disk before it gets its name."""
         return type(self)(self.path, durable)
 
-    def stage(self) -> Any:  # type: ignore[override]  # refused there
-        """Return a new, empty folder for what is to be packed; see `Store.stage`."""
+    def stage(self) -> Any:
+        """Return a new, empty folder for what is to be packed; see `Committer.stage`."""
         try:
             os.makedirs(os.path.dirname(self._file), exist_ok=True)
             return LocalStore(staging.make_beside(self._file))
         except OSError as error:
             raise StoreIOError(f"cannot write beside the file: {error}", path=self.path) from error
 
-    def publish(self, staged: Any, *, replace: bool = True) -> None:  # type: ignore[override]  # refused there
-        """Pack what was staged, and put it in the place of the file; see `Store.publish`."""
+    def publish(self, staged: Any, *, replace: bool = True) -> None:
+        """Pack what was staged, and put it in the place of the file; see `Committer.publish`."""
         folder = folder_of(staged)
         if folder is None or os.path.dirname(folder) != os.path.realpath(os.path.dirname(self._file)):
             raise ValueError(f"the store was not staged for {self!r}")
@@ -86,13 +86,16 @@ class ZipStore(ReadOnlyStore):
         self.discard(staged)
         self._source = ZipSource(self.path)
 
-    def discard(self, staged: Any) -> None:  # type: ignore[override]  # refused there
-        """Remove a folder that was staged; see `Store.discard`."""
+    def discard(self, staged: Any) -> None:
+        """Remove a folder that was staged; see `Committer.discard`."""
         if (folder := folder_of(staged)) is not None:
             staging.remove(folder)
 
+    def recover(self) -> None:
+        """Do nothing: a file is replaced by one rename."""
+
     def clean(self, *, repair: bool = False) -> list[str]:
-        """Remove what dead writers staged beside the file; see `Store.clean`."""
+        """Remove what dead writers staged beside the file; see `Committer.clean`."""
         return staging.clean(self._file)
 
     def check_parts(self) -> NoReturn:
@@ -106,7 +109,7 @@ class ZipStore(ReadOnlyStore):
     def _refuse(self, *args: object, **kwargs: object) -> NoReturn:
         self.check_parts()
 
-    set = delete = delete_prefix = stage_changes = in_place = link = apply_changes = _refuse
+    set = delete = stage_changes = link = apply_changes = _refuse
 
 
 def _pack(staged: LocalStore, folder: str, packed: str) -> None:

@@ -12,7 +12,9 @@ from typing import ClassVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from zarrds.storage.committer import WritableStore
 from zarrds.storage.protocol import DELETED
+from zarrds.storage.traits import delete_prefix
 from zarrds.stores import Store
 
 # files and folders never share a name, since a directory cannot hold both
@@ -30,7 +32,7 @@ def below(model: dict[str, bytes], prefix: str) -> set[str]:
 class StoreMachine(RuleBasedStateMachine):
     """Any sequence of operations on a store and on a dictionary."""
 
-    make: ClassVar[Callable[[Path], Store]]
+    make: ClassVar[Callable[[Path], WritableStore]]
 
     def __init__(self) -> None:
         super().__init__()
@@ -66,7 +68,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(prefix=FOLDERS)
     def delete_prefix(self, prefix: str) -> None:
-        self.store.delete_prefix(prefix)
+        delete_prefix(self.store, prefix)
         for key in below(self.model, prefix):
             del self.model[key]
 

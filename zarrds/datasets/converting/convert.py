@@ -18,6 +18,7 @@ from zarrds.engine.progress import ProgressOption, progress_bar
 from zarrds.errors import EncodingError, LabelError, StoreExistsError, UnsupportedError, ZarrdsError
 from zarrds.metadata.documents import zarr_format_of
 from zarrds.metadata.model import ZarrFormat
+from zarrds.storage.committer import as_durable
 from zarrds.storage.locate import as_store
 from zarrds.storage.protocol import Store
 
@@ -145,7 +146,7 @@ def convert(
     wanted = _Wanted(chunks, encoding, compressors, storage_options)
     mode: Literal["w", "w-"] = "w" if overwrite else "w-"
     if any(isinstance(one, str | os.PathLike) and os.fspath(one).lower().endswith(_VCF) for one in each):
-        return _convert_vcf(each, store.as_durable(durable), mode, zarr_format, wanted, options, progress)
+        return _convert_vcf(each, as_durable(store, durable), mode, zarr_format, wanted, options, progress)
     if concat_dim is None:
         _save_one(each[0], store, mode, zarr_format, wanted, options, progress)
         return Conversion(store.path, (source_name(each[0]),))

@@ -24,7 +24,9 @@ def sizes_of_arrays(store: Store, arrays: Mapping[str, ArrayMetadata]) -> dict[s
         By path from the root.
     """
     # at a URL each listing is a request, or a few; in a folder, groups below are worth being passed over
-    prefixes = {path.rpartition("/")[0] for path in arrays} if store.is_remote and len(arrays) > 1 else set(arrays)
+    prefixes = (
+        {path.rpartition("/")[0] for path in arrays} if store.traits.is_remote and len(arrays) > 1 else set(arrays)
+    )
     chunks = {path: Chunks(store, path, metadata) for path, metadata in arrays.items()}
     n_bytes, n_chunks = dict.fromkeys(arrays, 0), dict.fromkeys(arrays, 0)
     for prefix in prefixes:

@@ -39,6 +39,7 @@ from zarrds.metadata.equality import is_same
 from zarrds.metadata.group_notes import with_group_notes
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node
 from zarrds.metadata.transaction import change_documents
+from zarrds.storage.committer import as_durable, committer_of
 from zarrds.storage.local.files import is_partial
 from zarrds.storage.locate import as_store
 from zarrds.storage.protocol import Store, check_key, check_prefix
@@ -84,7 +85,7 @@ def _target(
     store: StoreLike, group: str | None, storage_options: Mapping[str, Any] | None, durable: bool
 ) -> tuple[Store, str]:
     """The store that is to be edited, and the path of the group in it."""
-    opened = as_store(store, storage_options).as_durable(durable)
+    opened = as_durable(as_store(store, storage_options), durable)
     where = check_prefix((group or "").strip("/"), opened.path)
     with locating(opened.path):
         open_nodes(opened)  # no lock, and so no file, where there is no store
@@ -93,7 +94,7 @@ def _target(
 
 def _read(store: Store, path: str) -> _Group:
     """A group as it is, for who holds the store's lock."""
-    store.clean()
+    committer_of(store).clean()
     # without consolidated metadata: another library may have left that stale
     nodes = open_nodes(store, consolidated=False)
     metadata = with_group_notes(store, path, get_group(store, nodes, path))

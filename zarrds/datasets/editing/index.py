@@ -19,6 +19,7 @@ from zarrds.metadata.documents import Nodes, get_group, locked, open_nodes, own_
 from zarrds.metadata.extension import is_replaced, with_note
 from zarrds.metadata.model import ArrayMetadata
 from zarrds.metadata.transaction import Transaction
+from zarrds.storage.committer import as_durable
 from zarrds.storage.locate import as_store
 from zarrds.storage.protocol import Store, check_key, check_prefix
 
@@ -77,7 +78,7 @@ def index(
     >>> int(ds.get_index("position").get_loc(7))
     1
     """
-    opened = as_store(store, storage_options).as_durable(durable)
+    opened = as_durable(as_store(store, storage_options), durable)
     path = check_prefix((group or "").strip("/"), opened.path)
     with locating(opened.path):
         nodes = open_nodes(opened, consolidated=False)

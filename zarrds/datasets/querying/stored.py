@@ -328,7 +328,7 @@ class StoredChunks:
             return False
         stored = self.lazy.stored
         stale = stale_rows(stored.elements, rows, wanted, self.first)
-        if stored.store.is_remote:
+        if stored.store.traits.is_remote:
             look_again([self.lazy])
         else:
             self.lazy.check_still_there()

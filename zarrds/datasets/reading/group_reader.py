@@ -105,7 +105,9 @@ class GroupReader:
         groups = {path: get_group(self._store, self._nodes, check_prefix(path, self._store.path)) for path in paths}
         dropped = {path: self._dropped | self._parts_of(path, self._dropped) for path in paths}
         arrays = {path: self._lazy(path, dropped[path], left_out) for path in paths}
-        labels = [each for lazy, _ in arrays.values() for each in self._needed(lazy)] if self._store.is_remote else []
+        labels = (
+            [each for lazy, _ in arrays.values() for each in self._needed(lazy)] if self._store.traits.is_remote else []
+        )
         try:
             side_by_side(LazyArray.read_ahead, labels)
             found = {

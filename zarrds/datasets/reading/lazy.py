@@ -140,7 +140,7 @@ class LazyArray(BackendArray):
         if self.is_being_decoded and self.dtype.kind == "O":
             # xarray's decoders look at the first of all objects, to see whether it is a date: stored ones never are
             return np.full((1,) * len(self.shape), "", self.dtype)[(0,) * len(self.shape)]
-        others = to_be_loaded_too() if self.stored.store.is_remote else ()
+        others = to_be_loaded_too() if self.stored.store.traits.is_remote else ()
         if not others:
             return self._read(key)
         # the first variable that `Dataset.load` loads: the others come with it
@@ -195,7 +195,7 @@ class LazyArray(BackendArray):
             ) from error
         # afterwards, so that nothing can change between the look and the reading
         together = loaded_together()
-        if not self.stored.store.is_remote:
+        if not self.stored.store.traits.is_remote:
             self.check_still_there()
         elif together is not None:
             together.append(self)
@@ -234,7 +234,7 @@ class LazyArray(BackendArray):
         try:
             return self.stored.store.identity(self._root)
         except StoreIOError:
-            if not self.stored.store.is_remote:
+            if not self.stored.store.traits.is_remote:
                 raise
             return _UNKNOWN  # some web servers do not answer to HEAD: the document itself tells
 

@@ -28,6 +28,7 @@ from zarrds.engine.progress import ProgressOption, progress_bar
 from zarrds.errors import ConflictError, EncodingError, StoreExistsError, locating
 from zarrds.metadata.model import Node
 from zarrds.metadata.written import documents_of_store, raws_of
+from zarrds.storage.committer import as_durable, committer_of, prepare
 from zarrds.storage.local.store import LocalStore
 from zarrds.storage.local.workspace import workspace
 from zarrds.storage.locate import as_store
@@ -199,7 +200,7 @@ def rechunk(
     (100, 10)
     """
     opened = open_source(source, group, variables, storage_options)
-    goal = as_store(target, target_storage_options).as_durable(durable)
+    goal = as_durable(as_store(target, target_storage_options), durable)
     with locating(opened.store.path):
         limit = _nbytes(max_memory)
         copied = planned(opened, chunks, shards, encoding or {}, limit, _n_workers(workers))
@@ -247,7 +248,7 @@ def copy(
     ['b', 'x']
     """
     opened = open_source(source, group, variables, storage_options)
-    goal = as_store(target, target_storage_options).as_durable(durable)
+    goal = as_durable(as_store(target, target_storage_options), durable)
     with locating(opened.store.path):
         copied = planned(opened, None, None, {}, 2**62, _n_workers(workers))
     with locating(goal.path):
@@ -292,12 +293,13 @@ def _at_work(goal: Store, what: str, identity: str) -> Iterator[_Work]:
         with workspace(goal, what, identity) as here:
             yield _Work(here.store, here.scratch, here.done, here.finish)
         return
-    stage = goal.stage()
+    committer = committer_of(goal)
+    stage = committer.stage()
     try:
         with TemporaryDirectory(prefix="zarrds-") as folder:
             yield _Work(stage, LocalStore(folder), set(), lambda step: None)
     except BaseException:
-        goal.discard(stage)
+        committer.discard(stage)
         raise
 
 
@@ -313,13 +315,13 @@ def _carry_out(
     _check_apart(source.store, goal)
     if mode not in ("w", "w-"):
         raise EncodingError("unknown mode", expected="'w' or 'w-'", found=repr(mode))
-    target: Target[Store] = find_target(goal, "", mode, source.zarr_format)
+    target: Target = find_target(goal, "", mode, source.zarr_format)
     nodes: dict[str, Node] = dict(source.groups) | {each.path: each.after for each in copied}
     identity = sha256(repr((source.store.path, source.version, what, copied)).encode()).hexdigest()
     touched: dict[str, Touched | None] = {}
     with _at_work(goal, what, identity) as work:
         if not work.done:
-            work.stage.prepare(sum(each.n_chunks for each in copied) + len(nodes))
+            prepare(work.stage, sum(each.n_chunks for each in copied) + len(nodes))
         total = sum(each.plan.nbytes for each in copied)
         with progress_bar(total, what, enabled=progress) as advance:
             for each in copied:
@@ -343,7 +345,7 @@ def _carry_out(
             )
         for key, document in documents_of_store(raws_of(nodes), source.zarr_format).items():
             work.stage.set(key, document)
-        goal.publish(work.stage, replace=target.replace)
+        committer_of(goal).publish(work.stage, replace=target.replace)
 
 
 def _put_statistics(source: Source, copied: Copied, stage: Store, touched: Touched | None, *, keep: bool) -> None:

@@ -19,6 +19,7 @@ from zarrds.engine.progress import ProgressOption, progress_bar
 from zarrds.errors import EncodingError, locating
 from zarrds.metadata.extension import Marks, new_id, with_marks
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
+from zarrds.storage.committer import committer_of
 from zarrds.storage.protocol import Store
 
 __all__ = ["convert_vcf"]
@@ -80,7 +81,7 @@ def convert_vcf(
     }
     nodes: dict[str, Node] = {"": GroupMetadata(attributes, zarr_format=target.zarr_format), **arrays}
     index: list[tuple[int, ...]] = []
-    store.clean()
+    committer_of(store).clean()
     with (
         staged(target, nodes, rows * len(buffers)) as stage,
         locating(path),

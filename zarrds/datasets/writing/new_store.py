@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Generic, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from zarrds.engine.executor import run, waiting
 from zarrds.errors import ConflictError, MetadataError, NodeNotFoundError, StoreExistsError, StoreIOError
@@ -16,6 +16,7 @@ from zarrds.metadata.belonging import check_case, check_nothing_else
 from zarrds.metadata.documents import Nodes, open_nodes, parents_of, zarr_format_of
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
 from zarrds.metadata.written import documents_of_store, raws_of
+from zarrds.storage.committer import committer_of, prepare
 from zarrds.storage.local.replacing import check_replaceable
 from zarrds.storage.protocol import Store
 from zarrds.storage.traits import folder_of
@@ -28,7 +29,7 @@ _DOCUMENT_COST = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Target(Generic[S]):
+class Target:
     """Where a save goes.
 
     Attributes
@@ -43,7 +44,7 @@ class Target(Generic[S]):
         Whether something stands there, and may be replaced.
     """
 
-    store: S
+    store: Store
     group: str
     is_whole: bool
     zarr_format: ZarrFormat
@@ -55,7 +56,7 @@ class Target(Generic[S]):
         return f"{self.group}/" if self.group else ""
 
 
-def find_target(store: S, group: str, mode: Literal["w", "w-"], zarr_format: ZarrFormat | None) -> Target[S]:
+def find_target(store: Store, group: str, mode: Literal["w", "w-"], zarr_format: ZarrFormat | None) -> Target:
     """Look where a save may go; nothing is written.
 
     Raises
@@ -70,11 +71,11 @@ def find_target(store: S, group: str, mode: Literal["w", "w-"], zarr_format: Zar
     return target
 
 
-def _found_target(store: S, group: str, mode: Literal["w", "w-"], zarr_format: ZarrFormat | None) -> Target[S]:
+def _found_target(store: Store, group: str, mode: Literal["w", "w-"], zarr_format: ZarrFormat | None) -> Target:
     existing = zarr_format_of(store)
     if existing is None:
         if next(store.list_prefix(""), None) is not None:
-            if store.is_remote and zarr_format_of(store, anew=True) is not None:
+            if store.traits.is_remote and zarr_format_of(store, anew=True) is not None:
                 raise ConflictError(
                     "another writer was about to replace the store when this one looked",
                     path=store.path,
@@ -141,7 +142,7 @@ def _check_parents(store: Store, nodes: Nodes, group: str) -> None:
 
 
 @contextmanager
-def staged(target: Target[S], nodes: Mapping[str, Node], n_chunks: int, workers: int | None = None) -> Iterator[S]:
+def staged(target: Target, nodes: Mapping[str, Node], n_chunks: int, workers: int | None = None) -> Iterator[Store]:
     """A staged store for the data to be written to, which gets the documents of `nodes` at the end.
 
     If the body ends well it is published. If it fails, everything is as it was before.
@@ -161,10 +162,11 @@ def staged(target: Target[S], nodes: Mapping[str, Node], n_chunks: int, workers:
     parents: dict[str, Node] = {p: GroupMetadata(zarr_format=target.zarr_format) for p in parents_of(target.group)}
     every = parents | dict(nodes)
     raws = raws_of(every)  # what the format cannot hold shows before anything is written
-    stage = store.stage()
+    committer = committer_of(store)
+    stage = committer.stage()
     try:
         check_case(stage, every)
-        stage.prepare(n_chunks + len(raws))
+        prepare(stage, n_chunks + len(raws))
         yield stage
         raws |= raws_of({path: node for path, node in nodes.items() if node is not every[path]})
         documents = documents_of_store(raws, target.zarr_format).items()
@@ -176,7 +178,7 @@ def staged(target: Target[S], nodes: Mapping[str, Node], n_chunks: int, workers:
         )
         if target.replace:
             check_nothing_else(store)  # somebody may have put something there meanwhile
-        store.publish(stage, replace=target.replace)
+        committer.publish(stage, replace=target.replace)
     except BaseException:
-        store.discard(stage)
+        committer.discard(stage)
         raise

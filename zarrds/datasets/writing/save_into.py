@@ -30,6 +30,7 @@ from zarrds.errors import (
     locating_group,
 )
 from zarrds.metadata.documents import locked, open_nodes
+from zarrds.storage.committer import committer_of
 from zarrds.storage.protocol import Store
 from zarrds.storage.traits import check_parts, check_unchanged
 
@@ -57,8 +58,10 @@ def save_into(parts: Parts, store: Store, path: str, how: How, options: Options,
     # then it is only made sure at the end that nobody came between. Regions are written side by side.
     alone = how.region is None and not any(is_chunked(variable) for variable in sources)
     with locked(store) if alone else nullcontext():
-        if how.region is None or not store.is_remote:  # where each look costs a request, saves that are rarer do it
-            store.clean()
+        if (
+            how.region is None or not store.traits.is_remote
+        ):  # where each look costs a request, saves that are rarer do it
+            committer_of(store).clean()
         try:
             plan = _planned(parts, store, path, how, options)
         except ZarrdsError:

@@ -24,13 +24,13 @@ from zarrds.errors import (
 )
 from zarrds.metadata.documents import open_nodes
 from zarrds.metadata.model import GroupMetadata, Node
-from zarrds.storage.protocol import Store
+from zarrds.storage.committer import committer_of
 from zarrds.storage.traits import check_parts
 
 __all__ = ["save_new"]
 
 
-def save_new(parts: Parts, target: Target[Store], options: Options, replaced: dict[str, str]) -> Any:
+def save_new(parts: Parts, target: Target, options: Options, replaced: dict[str, str]) -> Any:
     """Save what is to stand where nothing is, or in the place of what is there; `replaced` gets why encodings were."""
     store = target.store
     if not (target.is_whole and options.compute):
@@ -58,7 +58,7 @@ def save_new(parts: Parts, target: Target[Store], options: Options, replaced: di
                 )
                 arrays[f"{path}/{name}" if path else name] = change
     replaced |= replaced_encodings(arrays)
-    store.clean()
+    committer_of(store).clean()
     if target.is_whole:
         return _save_whole(target, groups, arrays, options)
     nodes = open_nodes(store, zarr_format=target.zarr_format, consolidated=False)
@@ -74,7 +74,7 @@ def save_new(parts: Parts, target: Target[Store], options: Options, replaced: di
 
 
 def _save_whole(
-    target: Target[Store],
+    target: Target,
     groups: Mapping[str, GroupMetadata],
     arrays: dict[str, ArrayChange],
     options: Options,

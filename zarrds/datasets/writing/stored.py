@@ -170,7 +170,7 @@ def read_group(store: Store, stored: Nodes, path: str, dataset: xr.Dataset, work
         name for name, v in raw.items() if v.dims == (name,) and (name in dataset.variables or "units" in v.attrs)
     ]
     labels = [lazy[name] for name in needed if raw[name].nbytes <= UNASKED_NBYTES]
-    side_by_side(LazyArray.read_ahead, labels if store.is_remote else [])
+    side_by_side(LazyArray.read_ahead, labels if store.traits.is_remote else [])
     for name in raw:
         try:
             if name in dataset.xindexes and raw[name].ndim == 1 and raw[name].dtype.kind != "O":

@@ -37,8 +37,9 @@ from zarrds.metadata.documents import locked, own_node
 from zarrds.metadata.extension import marks_of, new_id, with_marks
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node
 from zarrds.metadata.transaction import Transaction, change_documents
+from zarrds.storage.committer import with_scratch
 from zarrds.storage.overlay import Overlay
-from zarrds.storage.protocol import Store
+from zarrds.storage.protocol import Store, Values
 
 __all__ = ["Options", "carry_out", "finish_later", "marked", "write_all", "writes_of"]
 
@@ -112,9 +113,9 @@ def carry_out(
         with _explained(store, versions):
             if in_place:
                 try:
-                    _write(store.in_place(transaction.changes), now, options, store=store)
+                    _write(with_scratch(store, transaction.changes), now, options, store=store)
                 finally:
-                    if not store.is_remote:  # there, who has written an array has looked just now; see `InPlace`
+                    if not store.traits.is_remote:  # there, who has written an array has looked just now; see `InPlace`
                         check_not_replaced(store, {path: after[path] for path in now})  # if it failed, that may be why
                 partial: dict[str, Hashable] = {}
             else:
@@ -251,7 +252,7 @@ def _is_complete(change: ArrayChange) -> bool:
 
 
 def _write(
-    values: Store | Overlay,
+    values: Values,
     arrays: Mapping[str, ArrayChange],
     options: Options,
     *,
@@ -263,7 +264,7 @@ def _write(
 
 
 def writes_of(
-    values: Store | Overlay,
+    values: Values,
     arrays: Iterable[tuple[str, ArrayChange]],
     options: Options,
     *,

@@ -27,6 +27,7 @@ from zarrds.errors import (
 )
 from zarrds.metadata.documents import zarr_format_of
 from zarrds.metadata.model import ZarrFormat
+from zarrds.storage.committer import as_durable
 from zarrds.storage.locate import as_store
 from zarrds.storage.protocol import Store, check_prefix
 
@@ -175,7 +176,7 @@ def save(
     _check_one_of("on_unordered", on_unordered, ON_UNORDERED)
     if isinstance(region, Mapping) and not region:
         region = None  # which is all
-    target_store = as_store(store, storage_options).as_durable(durable)
+    target_store = as_durable(as_store(store, storage_options), durable)
     if group is not None and not isinstance(group, str):
         raise EncodingError("group must be a path", expected="text, as 'a/b'", found=f"{group!r:.80}")
     path = check_prefix((group or "").strip("/"), target_store.path)

@@ -144,7 +144,7 @@ class _Target:
             self._elements.write(moved, values, progress=self._progress, seen=self._seen)
 
     def __getstate__(self) -> dict[str, Any]:
-        if self._elements.store.in_memory:
+        if self._elements.store.traits.in_memory:
             raise EncodingError(
                 "other processes cannot write into a store in memory",
                 path=self._elements.store.path,
@@ -214,7 +214,7 @@ def compute_writes(
     targets: list[Any] = []
     for write in writes:
         data, array = write.variable.data, write.elements
-        may_share = array.store.locks_processes or array.store.in_memory  # a chunk, between tasks
+        may_share = array.store.traits.locks_processes or array.store.traits.in_memory  # a chunk, between tasks
         wanted = task_blocks(
             data.chunks,
             array.metadata.chunks,
@@ -228,7 +228,7 @@ def compute_writes(
     if given := [name for name in ("compute", "regions", "sources", "targets") if name in options]:
         raise EncodingError("chunkmanager_store_kwargs names what zarrds itself decides", found=given)
     # other processes would write into copies of a store in memory
-    here: dict[str, Any] = {"scheduler": "threads"} if any(w.elements.store.in_memory for w in writes) else {}
+    here: dict[str, Any] = {"scheduler": "threads"} if any(w.elements.store.traits.in_memory for w in writes) else {}
     try:
         return dask.array.store(sources, targets, **{"lock": False, **here, **options, "compute": compute})
     except BaseException:

@@ -29,7 +29,7 @@ from zarrds.storage.growing import Growing
 from zarrds.storage.local.changes import deleted_keys, is_step
 from zarrds.storage.local.files import PARTIAL, is_partial
 from zarrds.storage.local.locks import locks_of
-from zarrds.storage.protocol import DELETED, Buffer, check_key, check_prefix
+from zarrds.storage.protocol import DELETED, Buffer, Traits, check_key, check_prefix
 from zarrds.storage.secrets import without_secrets
 
 __all__ = ["RemoteStore"]
@@ -57,8 +57,8 @@ class RemoteStore:
     ----------
     path : str
         The URL, as it was given, without what may be secret in it.
-    in_memory : bool
-        Whether it is ``memory://``, which other processes do not see.
+    traits : Traits
+        In memory is ``memory://``, which other processes do not see.
 
     Raises
     ------
@@ -143,22 +143,10 @@ class RemoteStore:
         return sha256(repr(sorted(options.items())).encode()).hexdigest() if options else ""
 
     @property
-    def is_remote(self) -> bool:
-        """Always, as far as can be known."""
-        return True
-
-    @property
-    def concurrency(self) -> int:
-        """Many, since calls wait for the network; see `Values.concurrency`."""
-        return 1 if self.in_memory else _REQUESTS_AT_ONCE
-
-    @property
-    def in_memory(self) -> bool:
-        return bool(self._objects.is_memory)
-
-    @property
-    def locks_processes(self) -> bool:
-        return False
+    def traits(self) -> Traits:
+        """As of a server, as far as can be known; many calls at once, since they wait for the network."""
+        in_memory = bool(self._objects.is_memory)
+        return Traits(in_memory=in_memory, is_remote=True, concurrency=1 if in_memory else _REQUESTS_AT_ONCE)
 
     # one key
 
@@ -210,7 +198,7 @@ class RemoteStore:
     # all keys below a prefix
 
     def delete_prefix(self, prefix: str) -> None:
-        """Remove every key below `prefix`, one by one; see `Store.delete_prefix`."""
+        """Remove every key below `prefix`, one by one; see `PrefixRemoval.delete_prefix`."""
         check_prefix(prefix, self.path)
         with locating(self.path, prefix or None):
             self._objects.remove_all([self._base + key for key in self._keys(prefix)])
@@ -242,15 +230,12 @@ class RemoteStore:
 
     # staging
 
-    def prepare(self, n_values: int) -> None:
-        """Do nothing; see `Store.prepare`."""
-
     def stage(self) -> Self:
-        """Return a new, empty store under hidden names below the root; see `Store.stage`."""
+        """Return a new, empty store under hidden names below the root; see `Committer.stage`."""
         return self._below(_NEW)
 
     def stage_changes(self) -> Self:
-        """Return a new, empty store under hidden names below the root; see `Store.stage_changes`."""
+        """Return a new, empty store under hidden names below the root; see `Committer.stage_changes`."""
         return self._below("")
 
     def _below(self, part: str) -> Self:
@@ -259,7 +244,7 @@ class RemoteStore:
         return staged
 
     def publish(self, staged: Self, *, replace: bool = True) -> None:
-        """Replace all keys by those of `staged`; see `Store.publish`, and the notes of the class.
+        """Replace all keys by those of `staged`; see `Committer.publish`, and the notes of the class.
 
         Not one step: all of them will be replaced from the commit on, but one by one. Whether something stands there
         that is not to be replaced is seen before it, so that of two machines that publish at once, neither may notice.
@@ -280,7 +265,7 @@ class RemoteStore:
             self._finish(commit, old)
 
     def link(self, key: str, changes: Self, to: str) -> None:
-        """Make the value of `key` that of `to` in `changes`, which the file system copies; see `Store.link`."""
+        """Make the value of `key` that of `to` in `changes`, which the file system copies; see `Committer.link`."""
         self._check_changes(changes)
         source, target = self._name(key), changes._name(to)
         if source is None or target is None:
@@ -292,7 +277,7 @@ class RemoteStore:
                 raise StoreIOError("cannot link: no such key") from exc
 
     def apply_changes(self, changes: Self) -> None:
-        """Put changes in place; see `Store.apply_changes`, and the notes of the class."""
+        """Put changes in place; see `Committer.apply_changes`, and the notes of the class."""
         self._check_changes(changes)
         with self.lock(), locating(self.path):
             self.recover()
@@ -330,17 +315,8 @@ class RemoteStore:
             if commit is None or self._base + commit.folder != staged._folder:
                 self._objects.remove_below(staged._folder)
 
-    def as_durable(self, durable: bool = True) -> Self:
-        """Return this store: an object store answers when a value is safe, and others cannot be told."""
-        return self
-
-    def in_place(self, changes: Self) -> Self:
-        """Return this store: a request that was not finished leaves nothing behind. See `Store.in_place`."""
-        self._check_changes(changes)
-        return self
-
     def recover(self) -> None:
-        """Finish changes that a dead writer had begun to put in place; usually nothing. See `Store.recover`.
+        """Finish changes that a dead writer had begun to put in place; usually nothing. See `Committer.recover`.
 
         Costs one request. A writer elsewhere gives signs of life, and is waited for; after 20 seconds without one it
         counts as dead.
@@ -375,7 +351,7 @@ class RemoteStore:
         return is_certain(commit)
 
     def clean(self, *, repair: bool = False) -> list[str]:
-        """Remove what was staged and not touched for a day; see `Store.clean`.
+        """Remove what was staged and not touched for a day; see `Committer.clean`.
 
         A writer elsewhere may be alive: nothing is removed where it is not told when an object was written.
         """

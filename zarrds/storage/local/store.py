@@ -15,12 +15,13 @@ from zarrds.storage.local.lock_files import BusyError
 from zarrds.storage.local.locks import Locks, locks_of
 from zarrds.storage.local.replacing import check_replaceable, move_in
 from zarrds.storage.local.tree import Tree, Unseen, folds_case, real_folder
-from zarrds.storage.protocol import Buffer, check_key
+from zarrds.storage.protocol import Buffer, Traits, check_key
 
 __all__ = ["LocalStore"]
 
 _ATTEMPTS = 100  # of a write whose folder others remove again and again
-_WRITES_AT_ONCE = 8  # of durable ones: a disk makes several durable in the time of one
+_PLAIN = Traits(locks_processes=True)
+_DURABLE = Traits(locks_processes=True, concurrency=8)  # a disk makes several writes durable in the time of one
 _MANY = 256  # files, which take longer to make than to look for a place for them
 
 
@@ -71,10 +72,6 @@ class LocalStore(Tree):
     >>> folder.cleanup()
     """
 
-    in_memory = False
-    locks_processes = True
-    is_remote = False
-
     path: str
     _final: str | None  # of a staged store: the folder that it is to become
     _scratch: str | None  # where unfinished files are, if not beside those that they are to become
@@ -97,9 +94,9 @@ class LocalStore(Tree):
         self._locks = None
 
     @property
-    def concurrency(self) -> int:
-        """Several for a durable store, which waits for the disk; see `Values.concurrency`."""
-        return _WRITES_AT_ONCE if self._durable else 1
+    def traits(self) -> Traits:
+        """As of a disk; of a durable store, which waits for it, several calls at once."""
+        return _DURABLE if self._durable else _PLAIN
 
     @property
     def root(self) -> str:
@@ -212,7 +209,7 @@ class LocalStore(Tree):
     # all keys below a prefix
 
     def delete_prefix(self, prefix: str) -> None:
-        """Remove every key below `prefix`; see `Store.delete_prefix`."""
+        """Remove every key below `prefix`; see `PrefixRemoval.delete_prefix`."""
         target = self._target(prefix)
         if target is None or not os.path.isdir(target):
             return
@@ -231,7 +228,7 @@ class LocalStore(Tree):
     # staging
 
     def prepare(self, n_values: int) -> None:
-        """Get ready for about so many new values; see `Store.prepare`.
+        """Get ready for about so many new values; see `Prepared.prepare`.
 
         Of a store of many files the folder is made apart from others: some file systems keep together what is made in
         one folder, and there take a long time to make a file if many were removed a moment ago.
@@ -246,7 +243,7 @@ class LocalStore(Tree):
                 syncing.sync_folder(parent)
 
     def stage(self) -> Self:
-        """Return a new, empty store in a hidden folder beside the root; see `Store.stage`.
+        """Return a new, empty store in a hidden folder beside the root; see `Committer.stage`.
 
         Raises
         ------
@@ -267,7 +264,7 @@ class LocalStore(Tree):
         return self._like((self.path, folder, self._root, None, False, self._lock_timeout))
 
     def publish(self, staged: Self, *, replace: bool = True) -> None:
-        """Replace all keys by those of `staged`; see `Store.publish`.
+        """Replace all keys by those of `staged`; see `Committer.publish`.
 
         On Linux a filled folder is exchanged in one step. Where the file system cannot do that, it is moved
         aside first, and `recover` moves the new one in if this process dies in between.
@@ -299,7 +296,7 @@ class LocalStore(Tree):
     # changes
 
     def stage_changes(self) -> Self:
-        """Return a new, empty store for changes, in a hidden folder of the root; see `Store.stage_changes`."""
+        """Return a new, empty store for changes, in a hidden folder of the root; see `Committer.stage_changes`."""
         try:
             self._make_folders(self._root)
             hidden = staging.make_inside(self._root)
@@ -308,12 +305,12 @@ class LocalStore(Tree):
         return self._like((self.path, hidden, self._commit, None, False, self._lock_timeout))
 
     def in_place(self, changes: Self) -> Self:
-        """Return this store, with its unfinished files in the folder of `changes`; see `Store.in_place`."""
+        """Return this store, with its unfinished files in the folder of `changes`; see `ScratchWriting.in_place`."""
         self._check_changes(changes)
         return self._like((self.path, self._root, None, changes._root, self._durable, self._lock_timeout))
 
     def link(self, key: str, changes: Self, to: str) -> None:
-        """Make the value of `key` that of `to` in `changes`: the same file, or a copy of it; see `Store.link`."""
+        """Make the value of `key` that of `to` in `changes`: the same file, or a copy of it; see `Committer.link`."""
         self._check_changes(changes)
         location, other = self._locate(key), changes._locate(to)
         if location is None or other is None:
@@ -327,7 +324,7 @@ class LocalStore(Tree):
             raise self._failure(exc, "link", key) from exc
 
     def apply_changes(self, changes: Self) -> None:
-        """Put changes in place; see `Store.apply_changes`."""
+        """Put changes in place; see `Committer.apply_changes`."""
         self._check_changes(changes)
         try:
             device = staging.device(changes._root)
@@ -344,7 +341,7 @@ class LocalStore(Tree):
             raise ValueError(f"the changes were not staged for {self!r}")
 
     def recover(self) -> None:
-        """Finish the changes of a dead writer, or wait for a living one; see `Store.recover`."""
+        """Finish the changes of a dead writer, or wait for a living one; see `Committer.recover`."""
         if self._final is not None:
             return
         try:
@@ -377,7 +374,7 @@ class LocalStore(Tree):
             self._verified.clear()
 
     def clean(self, *, repair: bool = False) -> list[str]:
-        """Remove the hidden folders and lock files of dead processes, in the root and beside it; see `Store.clean`."""
+        """Remove hidden folders and lock files of dead processes, in the root and beside it; see `Committer.clean`."""
         if self._final is not None:
             return []
         odd = self._repair() if repair and os.path.isdir(self._root) else []
@@ -396,7 +393,7 @@ class LocalStore(Tree):
             self._verified.clear()
 
     def as_durable(self, durable: bool = True) -> Self:
-        """Return the same store, whose writes outlive a power cut once they return; see `Store.as_durable`.
+        """Return the same store, whose writes outlive a power cut once they return; see `Durable.as_durable`.
 
         Values are on the disk before they get their names. That a folder cannot be synced shows after the write.
         """

@@ -165,7 +165,7 @@ class CommittingStore(RemoteStore):
         super().delete(key)
 
     def delete_prefix(self, prefix: str) -> None:
-        """Remove every key below `prefix`; see `Store.delete_prefix`."""
+        """Remove every key below `prefix`; see `PrefixRemoval.delete_prefix`."""
         self._forget()
         super().delete_prefix(prefix)
 
@@ -178,11 +178,11 @@ class CommittingStore(RemoteStore):
         return cast(Self, held)
 
     def link(self, key: str, changes: Self, to: str) -> None:
-        """Make the value of `key` that of `to` in `changes`, which the server copies; see `Store.link`."""
+        """Make the value of `key` that of `to` in `changes`, which the server copies; see `Committer.link`."""
         super().link(key, _written(changes), to)
 
     def apply_changes(self, changes: Self) -> None:
-        """Put changes in place; see `Store.apply_changes`, and the notes of the class."""
+        """Put changes in place; see `Committer.apply_changes`, and the notes of the class."""
         with self.lock(), locating(self.path):
             self.recover()
             try:

@@ -14,7 +14,7 @@ from zarrds.storage.held import HeldChanges
 from zarrds.storage.obstore.committing import VERSIONED, CommittingStore
 from zarrds.storage.obstore.connections import is_usable
 from zarrds.storage.obstore.objects import ObstoreObjects
-from zarrds.storage.protocol import Buffer, ValueChangedError
+from zarrds.storage.protocol import Buffer, Traits, ValueChangedError
 from zarrds.storage.secrets import without_secrets
 from zarrds.storage.traits import Fetched
 from zarrds.threads import MOST
@@ -133,14 +133,9 @@ class ObjectStore(CommittingStore):
         self._own = objects
 
     @property
-    def concurrency(self) -> int:
-        """As many as there are threads; see `Values.concurrency`."""
-        return 1 if self.in_memory else MOST
-
-    @property
-    def is_remote(self) -> bool:
-        """Whether each call is a request; see `Store.is_remote`."""
-        return not self.in_memory
+    def traits(self) -> Traits:
+        """As of a server, unless it is in memory; as many calls at once as there are threads."""
+        return Traits(in_memory=True) if self._objects.is_memory else Traits(is_remote=True, concurrency=MOST)
 
     def get(self, key: str, buffer: memoryview | None = None) -> Buffer | None:
         """Return the value of `key` by one request, or None if the key is absent; see `Store.get`."""
@@ -253,7 +248,7 @@ class ObjectStore(CommittingStore):
         return keys, is_begun and not any("/" not in key and is_door(key) for key in keys)
 
     def stage(self) -> Self:
-        """Return a new, empty store, which no reader sees; see `Store.stage`.
+        """Return a new, empty store, which no reader sees; see `Committer.stage`.
 
         Where nothing stands, its values go straight to their keys: without the root's documents, they are no store.
         """
@@ -267,7 +262,7 @@ class ObjectStore(CommittingStore):
         return super().stage()
 
     def publish(self, staged: Self, *, replace: bool = True) -> None:
-        """Replace all keys by those of `staged`; see `Store.publish`.
+        """Replace all keys by those of `staged`; see `Committer.publish`.
 
         Of two that publish at once, the second gets a `StoreExistsError`, or a `ConflictError`.
         """

@@ -82,7 +82,8 @@ def test_copies(
 
 def test_a_copy_does_not_make_stale_rows_right(tmp_path: Path) -> None:
     zarrds.save(dataset(), tmp_path / "source.zarr", statistics=True, encoding=ENCODING)
-    zarrds.open_array(tmp_path / "source.zarr", mode="r+", path="v")[0, 0] = 500
+    zarr = pytest.importorskip("zarr")
+    zarr.open_array(tmp_path / "source.zarr", mode="r+", path="v")[0, 0] = 500
     for statistics, known in ((None, [False, True, True, True]), (True, [True] * 4)):
         target = tmp_path / f"{statistics}.zarr"
         zarrds.copy(tmp_path / "source.zarr", target, statistics=statistics)
@@ -129,7 +130,8 @@ def test_verify_says_which_are_stale(tmp_path: Path) -> None:
     zarrds.save(dataset(), path, statistics=True, encoding=ENCODING)
     report = zarrds.verify(path)
     assert (report.notes, report.findings) == ((), ())
-    zarrds.open_array(path, mode="r+", path="v")[:6, 0] = 500
+    zarr = pytest.importorskip("zarr")
+    zarr.open_array(path, mode="r+", path="v")[:6, 0] = 500
     report = zarrds.verify(path)
     assert report.ok
     assert not report.findings

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from math import prod
@@ -16,13 +16,13 @@ from zarrds.arrays.in_place import InPlace, still_that
 from zarrds.arrays.layout import integers
 from zarrds.codecs.base import AnyArray
 from zarrds.engine.cache import ChunkCache
-from zarrds.engine.chunk_io import Chunks, MissingChunks
+from zarrds.engine.chunk_io import MissingChunks
 from zarrds.engine.elements import Elements, Planner
 from zarrds.engine.progress import ProgressOption, progress_bar
 from zarrds.engine.selection import plan_basic, plan_orthogonal, plan_pointwise
 from zarrds.errors import ReadOnlyError, SelectionError
 from zarrds.metadata.documents import document_key, get_array, locked, open_nodes
-from zarrds.metadata.extension import with_shape
+from zarrds.metadata.extension import STATISTICS, note_of, with_shape
 from zarrds.metadata.model import ArrayMetadata
 from zarrds.storage.protocol import Store
 
@@ -275,6 +275,10 @@ class Array:
         n_chunks = self._elements.n_chunks_of(key, planner) if progress else 0
         with self._values as values, progress_bar(n_chunks, "write", enabled=progress) as advance:
             self._elements.through(values).write(key, value, planner, progress=advance)
+        if note_of(self.metadata, STATISTICS) is True:
+            from zarrds.chunk_statistics.keeping import put_rows_in_place  # which nobody waits for who only reads
+
+            put_rows_in_place(self.store, self.path, self.metadata, self._elements.positions_of(key, planner))
 
     def _check_writable(self) -> None:
         if self._read_only:
@@ -324,6 +328,8 @@ class Array:
         shape : int or sequence of int
             In elements; as many numbers as there are dimensions.
         """
+        from zarrds.arrays.resizing import edges_outside, keys_outside  # which nobody needs who only reads
+
         self._check_writable()
         with locked(self.store):
             self._read_again()
@@ -340,12 +346,12 @@ class Array:
             # where it grows, what a writer that died, or another library, has left there
             largest = replace(before, shape=tuple(map(max, before.shape, new_shape)))
             least = tuple(map(min, before.shape, new_shape))
-            edges = list(self._edges(largest, least))
+            edges = list(edges_outside(largest, least))
             keys = {key for edge in edges for key in self._elements_of(largest).chunk_keys_of(edge)}
             # who writes into a chunk at the edge meanwhile must not be undone
             with self.store.lock(*keys) if keys else nullcontext(), self._transaction() as transaction:
                 transaction.look(keys)
-                transaction.delete(self._keys_outside(largest, least))
+                transaction.delete(keys_outside(self.store, self.path, largest, least))
                 # a chunk that is absent stays so: it is the fill value already, or lost, which must not be hidden
                 elements = Elements(
                     transaction.values,
@@ -359,39 +365,28 @@ class Array:
                 fill[()] = self.fill_value
                 for edge in edges:
                     elements.write(edge, fill)
-                if least == before.shape:
+                if not self._note_rows(transaction, after, elements, edges) and least == before.shape:
                     transaction.only_grows(keys)
                 self._commit(transaction, after)
-
-    def _kept(self, before: ArrayMetadata, shape: tuple[int, ...]) -> list[int]:
-        """How many chunks along each dimension are left of an array that gets another shape."""
-        grid = replace(before, shape=shape).chunk_grid
-        return [min(old, new) for old, new in zip(before.chunk_grid, grid, strict=True)]
-
-    def _keys_outside(self, before: ArrayMetadata, shape: tuple[int, ...]) -> Iterator[str]:
-        """The keys of chunks that lie outside of a new shape; else they would come back if the array grows."""
-        kept = self._kept(before, shape)
-        chunks = Chunks(self.store, self.path, before)
-        # by what there is: a large grid may hold few chunks
-        for key in self.store.list_prefix(self.path):
-            position = chunks.position(key)
-            if position is not None and any(p >= k for p, k in zip(position, kept, strict=True)):
-                yield key
-
-    def _edges(self, before: ArrayMetadata, shape: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
-        """What lies outside of a new shape in chunks that are left, dimension by dimension."""
-        kept = self._kept(before, shape)
-        for axis, (size, chunk, keep) in enumerate(zip(shape, before.chunks, kept, strict=True)):
-            stop = min(keep * chunk, before.shape[axis])
-            if size < stop:
-                inside = [slice(0, k * c) for k, c in zip(kept, before.chunks, strict=True)]
-                inside[axis] = slice(size, stop)
-                yield tuple(inside)
 
     def _transaction(self) -> Transaction:
         from zarrds.metadata.transaction import Transaction  # which nobody waits for who only reads
 
         return Transaction(self.store)
+
+    def _note_rows(
+        self, transaction: Transaction, after: ArrayMetadata, written: Elements, parts: Iterable[tuple[slice, ...]]
+    ) -> bool:
+        """Keep statistics right of chunks of which parts are there, staged; False if the array has none."""
+        if note_of(after, STATISTICS) is not True:
+            return False
+        from zarrds.chunk_statistics.keeping import put_rows_of
+
+        values = transaction.values
+        touched = {position for part in parts for position in written.positions_of(part)}
+        there = [position for position in sorted(touched) if values.identity(written.chunk_key(position)) is not None]
+        put_rows_of(self.store, values, self.path, after, there)
+        return True
 
     def _commit(self, transaction: Transaction, metadata: ArrayMetadata) -> None:
         """Make a change of the array and of its document, together."""
@@ -429,12 +424,12 @@ class Array:
             new = (*(slice(None),) * axis, slice(start, None))
             # who writes into a chunk at the edge meanwhile must not be undone
             edge = tuple(slice(start, start + 1) if i == axis else slice(0, size) for i, size in enumerate(shape))
-            is_cut = added.size and start % metadata.chunks[axis]
-            keys = list(longer.chunk_keys_of(edge)) if is_cut else []
+            keys = list(longer.chunk_keys_of(edge)) if added.size and start % metadata.chunks[axis] else []
             with self.store.lock(*keys) if keys else nullcontext(), self._transaction() as transaction:
                 transaction.look(keys)
                 longer.through(transaction.values).write(new, added)
-                transaction.only_grows(keys)
+                if not self._note_rows(transaction, metadata, longer, [new]):
+                    transaction.only_grows(keys)
                 self._commit(transaction, metadata)
             return self.shape
 

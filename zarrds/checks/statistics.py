@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from zarrds.checks.stores import Nodes
 from zarrds.chunk_statistics.digests import stale_rows
-from zarrds.chunk_statistics.record import STATISTICS, read_rows
+from zarrds.chunk_statistics.record import read_rows
 from zarrds.display.text import counted
 from zarrds.engine.elements import Elements
 from zarrds.errors import ZarrdsError
-from zarrds.metadata.extension import note_of
+from zarrds.metadata.extension import STATISTICS, note_of
 from zarrds.metadata.model import ArrayMetadata
 from zarrds.storage.protocol import Store
 

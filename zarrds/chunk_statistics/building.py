@@ -23,7 +23,16 @@ from zarrds.storage.memory import MemoryStore
 from zarrds.storage.protocol import Store
 from zarrds.storage.traits import get_at_most
 
-__all__ = ["MAX_CHUNKS", "WrittenFacts", "has_rows", "inside", "rows_of_all", "rows_of_stored", "rows_of_written"]
+__all__ = [
+    "MAX_CHUNKS",
+    "Position",
+    "WrittenFacts",
+    "has_rows",
+    "inside",
+    "rows_of_all",
+    "rows_of_stored",
+    "rows_of_written",
+]
 
 # of an array of which statistics are made: they are in memory together
 MAX_CHUNKS = 2**24

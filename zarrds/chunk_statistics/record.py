@@ -13,20 +13,20 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from zarrds.arrays.layout import new_array_metadata
 from zarrds.chunk_statistics.facts import Facts, Rule, rule_of
 from zarrds.codecs.base import AnyArray
+from zarrds.codecs.defaults import default_codecs
 from zarrds.engine.elements import Elements
 from zarrds.errors import ZarrdsError
-from zarrds.metadata.dtypes import JSON
+from zarrds.metadata.dtypes import JSON, DataType
 from zarrds.metadata.equality import is_same
-from zarrds.metadata.fill_values import encode_fill_value
+from zarrds.metadata.extension import STATISTICS
+from zarrds.metadata.fill_values import decode_fill_value, default_fill_value, encode_fill_value
 from zarrds.metadata.hidden import hidden_array, hidden_document, hidden_path
-from zarrds.metadata.model import ArrayMetadata
+from zarrds.metadata.model import ArrayMetadata, ChunkKeyEncoding
 from zarrds.storage.protocol import Store, Values
 
 __all__ = [
-    "STATISTICS",
     "Place",
     "new_rows",
     "put_rows",
@@ -37,8 +37,6 @@ __all__ = [
     "statistics_path",
 ]
 
-# the hidden array's name, and the note of the array that it is there
-STATISTICS = "statistics"
 # the attribute that says what the rows are of
 _OF = "statistics_of"
 _VERSION = 1
@@ -144,8 +142,18 @@ def _hidden_metadata(metadata: ArrayMetadata, rule: Rule) -> ArrayMetadata:
         left //= chunks[0]
     if grid and left > 1:
         chunks[0] *= left  # there may be more along it some day
-    return new_array_metadata(
-        shape=grid, dtype=row_dtype(rule), chunks=chunks, attributes={_OF: _said_of(metadata)}, zarr_format=3
+    data_type = DataType.from_numpy(row_dtype(rule).newbyteorder("="))
+    nothing = encode_fill_value(default_fill_value(data_type), data_type, zarr_format=3)
+    return ArrayMetadata(
+        shape=grid,
+        data_type=data_type,
+        chunks=tuple(chunks),
+        codecs=default_codecs(data_type, 3),
+        fill_value=decode_fill_value(nothing, data_type),
+        chunk_key_encoding=ChunkKeyEncoding(),
+        dimension_names=None,
+        attributes={_OF: _said_of(metadata)},
+        zarr_format=3,
     )
 
 
@@ -248,15 +256,29 @@ def put_rows(
     rule = rule_of(metadata)
     if rule is None:
         return
-    where = statistics_path(path)
+    where, placed = statistics_path(path), list(found)
     stored = _stored(store, path, metadata, rule)
-    kept = None if stored is None else read_rows(store, path, metadata)
-    rows = new_rows(rule, metadata.chunk_grid) if kept is None else kept
-    for position, row in found:
-        rows[position] = row[0]
-    fresh = _hidden_metadata(metadata, rule)
-    if stored is not None and kept is not None:
-        fresh = replace(fresh, chunks=stored[0].chunks, codecs=stored[0].codecs)
-    values.set(*hidden_document(where, fresh))
+    fresh, whole = _hidden_metadata(metadata, rule), tuple(slice(0, n) for n in metadata.chunk_grid)
+    key = whole
+    if stored is not None:
+        fresh = replace(fresh, chunks=stored[0].chunks)
+        if hidden_document(where, fresh) == hidden_document(where, stored[0]):  # of others nothing changes
+            key = _box_of([place for place, _ in placed], whole)
+    rows = None if stored is None else read_rows(store, path, metadata, key)
+    if rows is None:
+        key, rows = whole, new_rows(rule, metadata.chunk_grid)
+    for place, row in placed:
+        rows[tuple(n if isinstance(n, slice) else n - part.start for n, part in zip(place, key, strict=False))] = row[0]
+    if key == whole:
+        values.set(*hidden_document(where, fresh))
     if rows.size:
-        Elements(values, where, fresh, is_private=True).write((slice(None),) * rows.ndim, rows)
+        Elements(values, where, fresh, is_private=True).write(key, rows)
+
+
+def _box_of(places: Sequence[Place], whole: tuple[slice, ...]) -> tuple[slice, ...]:
+    """The part of the grid in which all of some chunks lie; all of it if they are told by slices."""
+    if not places or any(len(place) != len(whole) or any(isinstance(n, slice) for n in place) for place in places):
+        return whole
+    numbers = np.array(places, np.int64)
+    ends = zip(numbers.min(axis=0).tolist(), numbers.max(axis=0).tolist(), strict=True)
+    return tuple(slice(low, high + 1) for low, high in ends)

@@ -174,6 +174,10 @@ class Elements:
         key_of = self._chunks.key_of_position()
         return (key_of(part.position) for part in self._plan(key, plan_basic, self.metadata.chunks))
 
+    def positions_of(self, key: Any, planner: Planner = plan_basic) -> list[tuple[int, ...]]:
+        """The positions in the grid of the chunks (of a sharded array, the shards) that a selection touches."""
+        return [part.position for part in self._plan(key, planner, self.metadata.chunks)]
+
     @property
     def most_chunk_nbytes(self) -> int:
         """Bytes that no value of a chunk (of a sharded array, a shard) is larger than."""

@@ -24,6 +24,7 @@ from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node
 
 __all__ = [
     "MEMBER",
+    "STATISTICS",
     "Marks",
     "is_another",
     "is_replaced",
@@ -39,6 +40,8 @@ __all__ = [
 N = TypeVar("N", ArrayMetadata, GroupMetadata)
 
 MEMBER = "zarrds"
+# the note of an array that there are statistics of its chunks, which writers are to keep right
+STATISTICS = "statistics"
 _ID = re.compile(r"[0-9a-f]{16}\Z")
 
 

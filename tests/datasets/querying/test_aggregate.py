@@ -106,7 +106,7 @@ def test_what_was_changed_is_read() -> None:
     store = zarrds.MemoryStore()
     zarrds.save(dataset(), store, encoding=ENCODING)
     zarrds.index(store)
-    zarrds.open_array(store, mode="r+", path="i")[3, 3, 3] = 1000
+    zarrds.open_array(store, mode="r+", path="i").elements.write((3, 3, 3), 1000)
     assert int(zarrds.aggregate(store, "i", "max")) == 1000
     assert int(zarrds.aggregate(store, "i", "sum")) == int(dataset().i.sum() - dataset().i[3, 3, 3] + 1000)
 

@@ -8,7 +8,7 @@ from math import prod
 from typing import Any
 
 from zarrds.chunk_statistics.building import has_rows, rows_of_all
-from zarrds.chunk_statistics.record import STATISTICS, put_rows
+from zarrds.chunk_statistics.record import put_rows
 from zarrds.datasets.reading.notes import ORDER
 from zarrds.engine.elements import Elements
 from zarrds.engine.executor import Progress
@@ -16,7 +16,7 @@ from zarrds.engine.progress import ProgressOption, progress_bar
 from zarrds.errors import ConflictError, UnsupportedError, VariableNotFoundError, ZarrdsError, locating
 from zarrds.labels.sorted.record import is_recordable, record_of
 from zarrds.metadata.documents import Nodes, get_group, locked, open_nodes, own_node
-from zarrds.metadata.extension import is_replaced, with_note
+from zarrds.metadata.extension import STATISTICS, is_replaced, with_note
 from zarrds.metadata.model import ArrayMetadata
 from zarrds.metadata.transaction import Transaction
 from zarrds.storage.committer import as_durable

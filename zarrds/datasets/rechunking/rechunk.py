@@ -13,13 +13,14 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import xarray as xr
 
+from zarrds.chunk_statistics.keeping import Touched, put_statistics
 from zarrds.chunk_statistics.record import put_rows, read_rows
 from zarrds.datasets.rechunking.layout import ByDimension, marked_anew
 from zarrds.datasets.rechunking.passes import Job, steps_of
 from zarrds.datasets.rechunking.plan import ArrayPlan
 from zarrds.datasets.rechunking.sources import Copied, Source, open_source, planned
 from zarrds.datasets.writing.new_store import Target, find_target
-from zarrds.datasets.writing.noting import Touched, all_of, put_statistics, with_statistics
+from zarrds.datasets.writing.noting import all_of, with_statistics
 from zarrds.datasets.writing.order import noted_again
 from zarrds.datasets.writing.sources import check_not_inside
 from zarrds.display.text import nbytes_of

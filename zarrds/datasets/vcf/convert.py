@@ -9,11 +9,12 @@ from typing import Any, Literal
 import numpy as np
 
 from zarrds.arrays.layout import new_array_metadata
+from zarrds.chunk_statistics.keeping import put_statistics
 from zarrds.datasets.vcf.fields import FLOAT_MISSING, open_vcf
 from zarrds.datasets.vcf.scan import Scan, records_of, scan
 from zarrds.datasets.vcf.values import MISSING, genotypes_of, raw_value, set_row, values_of
 from zarrds.datasets.writing.new_store import find_target, staged
-from zarrds.datasets.writing.noting import all_of, put_statistics, with_statistics
+from zarrds.datasets.writing.noting import all_of, with_statistics
 from zarrds.engine.elements import Elements
 from zarrds.engine.progress import ProgressOption, progress_bar
 from zarrds.errors import EncodingError, locating

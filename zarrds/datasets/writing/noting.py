@@ -1,41 +1,19 @@
-"""Statistics of the chunks that a save has written: made of the chunks as they are stored, and staged beside them."""
+"""Statistics of the chunks that a save writes: which arrays have them, and what of these is written."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from math import prod
 from typing import TypeAlias
 
-from zarrds.chunk_statistics.building import MAX_CHUNKS, WrittenFacts, has_rows, rows_of_stored, rows_of_written
-from zarrds.chunk_statistics.record import STATISTICS, put_rows
-from zarrds.codecs.base import AnyArray
+from zarrds.chunk_statistics.building import WrittenFacts, has_rows
+from zarrds.chunk_statistics.keeping import Touched, put_rows_in_place
 from zarrds.datasets.encoding.lossy_codecs import changes_elements
 from zarrds.datasets.writing.changes import ArrayChange
-from zarrds.engine.elements import Elements
-from zarrds.metadata.documents import locked, own_node
-from zarrds.metadata.extension import is_replaced, note_of, with_note
+from zarrds.metadata.extension import STATISTICS, note_of, with_note
 from zarrds.metadata.model import ArrayMetadata
-from zarrds.storage.protocol import Store, Values
+from zarrds.storage.protocol import Store
 
-__all__ = ["Touched", "all_of", "put_statistics", "put_statistics_in_place", "touched_by", "with_statistics"]
-
-
-@dataclass(frozen=True, slots=True)
-class Touched:
-    """The elements of an array that a save writes: where they begin, and how many along each dimension.
-
-    `written` takes the facts of chunks as they are written; None where others could write to them before the rows are
-    made, or where they are not stored as they are.
-    """
-
-    path: str
-    after: ArrayMetadata
-    start: tuple[int, ...]
-    shape: tuple[int, ...]
-    written: WrittenFacts | None
-
+__all__ = ["all_of", "put_statistics_in_place", "touched_by", "with_statistics"]
 
 Changes: TypeAlias = Iterable[tuple[str, ArrayChange]]
 
@@ -68,49 +46,9 @@ def _facts_of(metadata: ArrayMetadata) -> WrittenFacts | None:
     return WrittenFacts(metadata) if is_kept else None
 
 
-def _rows_of(values: Values, touched: Touched) -> dict[tuple[int, ...], AnyArray] | None:
-    """The rows of the chunks that were written; None if there are too many."""
-    ranges = [
-        range(start // chunk, -(-(start + n) // chunk)) if n else range(0)
-        for start, n, chunk in zip(touched.start, touched.shape, touched.after.chunks, strict=True)
-    ]
-    if prod(map(len, ranges)) > MAX_CHUNKS:
-        return None
-    elements = Elements(values, touched.path, touched.after)
-    facts = {} if touched.written is None else touched.written.found
-    left = [position for position in itertools.product(*ranges) if position not in facts]
-    return rows_of_stored(elements, left) | rows_of_written(elements, facts)
-
-
-def put_statistics(store: Store, values: Values, touched: Iterable[Touched]) -> None:
-    """Make the rows of the chunks that were written, and of no others; chunks that were written in parts are read.
-
-    Parameters
-    ----------
-    store : Store
-        Where the statistics are of what was there before.
-    values : Values
-        Where the chunks are by now, and what takes the rows: changes of the store that are staged.
-    touched : iterable of Touched
-    """
-    for each in touched:
-        rows = _rows_of(values, each)
-        if rows is not None:
-            put_rows(store, values, each.path, each.after, rows.items())
-
-
 def put_statistics_in_place(store: Store, touched: Iterable[Touched]) -> None:
-    """The same for chunks that were written where they are, to which others may write at any time.
-
-    Rows are made of what is stored then, without the store's lock: whoever writes a chunk later gives it another
-    digest. Of an array that was replaced or has another shape by now none are put.
-    """
+    """Make the rows of chunks that were written where they are; see `put_rows_in_place`."""
     for each in touched:
-        rows = _rows_of(store, replace(each, written=None))
-        if rows is None:
-            continue
-        with locked(store):
-            now = own_node(store, each.path, each.after.zarr_format)
-            if not isinstance(now, ArrayMetadata) or is_replaced(each.after, now) or now.shape != each.after.shape:
-                continue
-            put_rows(store, store, each.path, now, rows.items())
+        positions = each.positions()
+        if positions is not None:
+            put_rows_in_place(store, each.path, each.after, positions)

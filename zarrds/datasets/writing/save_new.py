@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from math import prod
 from typing import Any
 
+from zarrds.chunk_statistics.keeping import put_statistics
 from zarrds.datasets.encoding.dataset import encode_variable, prepared
 from zarrds.datasets.writing.attributes import new_group
 from zarrds.datasets.writing.changes import ArrayChange, replaced_encodings
 from zarrds.datasets.writing.conflicts import check_groups
 from zarrds.datasets.writing.hints import Parts
 from zarrds.datasets.writing.new_store import Target, find_target, staged
-from zarrds.datasets.writing.noting import put_statistics, touched_by
+from zarrds.datasets.writing.noting import touched_by
 from zarrds.datasets.writing.order import with_order
 from zarrds.datasets.writing.plain import plain_dataset
 from zarrds.datasets.writing.plan import missing_parents

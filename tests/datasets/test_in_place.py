@@ -98,6 +98,7 @@ def test_removed_between_two_chunks(path: Path) -> None:
     opened = zarrds.open_array(path, "r+", "v", workers=2)
     with pytest.raises(ConflictError, match="removed"):
         opened.write(slice(None), MINE, progress=lambda done, _: path.rename(aside) if done and path.exists() else None)
+    assert not path.exists()
 
 
 @pytest.mark.one_in(9)

@@ -71,6 +71,7 @@ def made_up(_climate: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[x
     return check_output(done.stdout, folder, "made-up"), done.stdout
 
 
+@pytest.mark.slow
 def test_climate_prints_what_it_did(made_up: tuple[xr.Dataset, str]) -> None:
     ds, output = made_up
     assert f"t2m: time 744 × latitude 41 × longitude 61, {ds.nbytes / 1e6:.2f} MB in memory" in output
@@ -442,6 +443,7 @@ def test_regions_says_what_is_wrong(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------ queries
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_real", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_queries(is_real: bool, data_dir: Path, tmp_path: Path) -> None:
     for module in ("matplotlib", "netCDF4"):

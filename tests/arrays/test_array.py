@@ -449,6 +449,7 @@ def test_processes(tmp_path: Path) -> None:
         assert pool.map(total, [array] * 3) == [48.0] * 3
 
 
+@pytest.mark.slow
 def test_errors_travel_between_processes(tmp_path: Path) -> None:
     array = create_array(tmp_path, path="a", shape=4, dtype="f4", chunks=2)
     array[...] = 2

@@ -167,7 +167,7 @@ def test_any_sequence_of_edits(kind: str, zarr_format: int) -> None:
     if kind == "memory":
         members["make"] = staticmethod(lambda folder: MemoryStore())
     machine = type("Machine", (ArrayMachine if kind == "memory" else LocalMachine,), members)
-    run_state_machine_as_test(machine, settings=settings(max_examples=25, stateful_step_count=12))
+    run_state_machine_as_test(machine, settings=settings(max_examples=10, stateful_step_count=12))
 
 
 # resize and append, one by one

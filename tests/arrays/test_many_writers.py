@@ -106,6 +106,7 @@ def test_regions_are_disjoint_and_everything() -> None:
         assert (count == 1).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "layout",
     [
@@ -138,6 +139,7 @@ def write_sparsely(task: tuple[str, int]) -> None:
             elements.write((slice(row, row + 1), slice(None)), value)
 
 
+@pytest.mark.slow
 def test_empty_chunks(processes: Pool, tmp_path: Path) -> None:
     create_array(tmp_path, path="a", shape=SHAPE, dtype="i4", chunks=(20, 16), fill_value=-1)
     processes.map(write_sparsely, [(str(tmp_path), n) for n in range(N)], chunksize=1)

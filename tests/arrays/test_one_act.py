@@ -165,6 +165,7 @@ def test_dead_at_any_file_operation(name: str, zarr_format: ZarrFormat, folder: 
     assert set(seen) == {"old", "new"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["resize", "append"])
 def test_what_was_begun_does_not_come_back(name: str, folder: Path) -> None:
     """Elements that a dead writer wrote behind the end are not there when the array grows again."""

@@ -144,12 +144,14 @@ def test_only_measures_the_rows_that_are_named(tmp_path: Path) -> None:
     assert {len(result["times"]) for row in rows for result in row["contenders"].values()} == {2}
 
 
+@pytest.mark.slow
 def test_list_names_rows_without_measuring() -> None:
     done = compare("--list")
     assert done.returncode == 0, done.stderr
     assert {line.split()[0] for line in done.stdout.splitlines()} == expected_rows()
 
 
+@pytest.mark.slow
 def test_an_unknown_row_is_refused() -> None:
     done = compare("--only", "no-such-row")
     assert done.returncode == 2

@@ -310,6 +310,7 @@ def all_names(path: Path) -> set[str]:
     return {str(f.relative_to(path.parent)) for f in path.parent.rglob("*")}
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
 @pytest.mark.parametrize("how", ["staged", "beside", "lock"])
 def test_what_killed_writers_staged(path: Path, how: str) -> None:

@@ -30,7 +30,7 @@ def in_child(folder: Path, zarr_format: int, part: int, parts: int) -> None:
     assert found.returncode == 0, found.stdout[-3000:] + found.stderr[-1000:]
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="memory is limited by what Linux tells")
 @pytest.mark.parametrize("zarr_format", [2, 3])
 def test_some_hostile_sizes(tmp_path: Path, zarr_format: int) -> None:

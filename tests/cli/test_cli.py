@@ -350,6 +350,7 @@ def test_entry_point(path: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{zarrds.info(path)}\n", "")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full here")
 def test_a_full_disk_for_the_output(path: Path) -> None:
     with open("/dev/full", "w") as full:
@@ -359,6 +360,7 @@ def test_a_full_disk_for_the_output(path: Path) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full here")
 @pytest.mark.parametrize(("words", "status"), [("info T", 2), ("copy T OUT", 0)])
 def test_no_output_and_no_room_for_it(path: Path, tmp_path: Path, words: str, status: int) -> None:
@@ -369,6 +371,7 @@ def test_no_output_and_no_room_for_it(path: Path, tmp_path: Path, words: str, st
     assert closed.stderr.splitlines() == ["zarrds: error: there is no standard output"] * (status // 2)
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals")
 @pytest.mark.parametrize(
     "number",

@@ -42,6 +42,7 @@ def is_stored(store: Any, expected: xr.Dataset, **options: Any) -> None:
 # what is appended is there
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("group", [None, "a/b"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_as_concat(path: Path, kind: str, group: str | None, zarr_format: Format) -> None:
@@ -236,7 +237,7 @@ REFUSED: dict[str, tuple[Change, str, str | None]] = {
 }
 
 
-@pytest.mark.one_in(4)
+@pytest.mark.one_in(8)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_does_not_fit(path: Path, case: str, kind: str, zarr_format: Format) -> None:

@@ -60,6 +60,7 @@ IDLE: list[tuple[str, Any, tuple[str, ...]]] = [
 ]
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize(("attribute", "value", "kinds"), IDLE, ids=lambda v: None if isinstance(v, tuple) else str(v))
 def test_what_says_nothing_of_the_data_changes_nothing(attribute: str, value: Any, kinds: tuple[str, ...]) -> None:
     saved = xr.Dataset({name: (name, DATA[name], {attribute: value, "title": "kept"}) for name in kinds})

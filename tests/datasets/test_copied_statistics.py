@@ -57,6 +57,7 @@ WAYS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("statistics", [None, True, False])
 @pytest.mark.parametrize("way", [*WAYS, "copy"])
 def test_copies(

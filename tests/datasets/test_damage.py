@@ -372,6 +372,7 @@ def test_every_flipped_bit_is_found(path: Path, zarr_format: int, name: str) -> 
     xr.testing.assert_identical(load(path), original())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("zarr_format", [2])
 def test_flipped_bits_never_crash(path: Path, zarr_format: int) -> None:
     # v2 has no checksum, so not every one is found

@@ -357,6 +357,7 @@ def test_options_of_dask(path: Path) -> None:
     assert seen == ["sweet"] * 2
 
 
+@pytest.mark.slow
 def test_in_memory_under_any_scheduler() -> None:
     store = zarrds.MemoryStore()
     with dask.config.set(scheduler="processes"):  # which would write into copies

@@ -32,6 +32,7 @@ def dataset() -> xr.Dataset:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
 def test_load_and_save(tmp_path: Path) -> None:
     ds = dataset()

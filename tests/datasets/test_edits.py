@@ -104,6 +104,7 @@ def test_attributes_that_go(path: Path, group: str | None) -> None:
     assert zarrds.verify(path).ok
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize(
     ("variable", "names"),
     [

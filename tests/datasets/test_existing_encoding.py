@@ -72,6 +72,7 @@ FITTING: list[tuple[Any, dict[str, Any], Any]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.filterwarnings("ignore:saving variable")  # of the zarr engine: integers without _FillValue
 @pytest.mark.parametrize("is_dask", [False, True])
 @pytest.mark.parametrize(("first", "encoding", "more"), FITTING)

@@ -70,6 +70,7 @@ def check(ds: xr.Dataset, zarr_format: Format) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, derandomize=True)  # the long one below looks for more
 @given(datasets(), st.sampled_from(FORMATS))
 def test_everything_that_a_dataset_can_hold(ds: xr.Dataset, zarr_format: Format) -> None:
@@ -128,6 +129,7 @@ CARRIED: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_encoding_of_another_kind_of_data_gives_way(kind: str) -> None:
     for number, hint in enumerate(CARRIED):

@@ -26,6 +26,7 @@ def at(*times: str) -> xr.Dataset:
 STEPS = ["2024-01-01", "2024-01-02T06", "2024-01-02T06:30", "2024-01-02T06:30:15", "2024-01-02T06:30:15.000000001"]
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("dtype", ["int64", "int32", "float64"])
 def test_units_get_finer_step_by_step(path: Path, dtype: str, zarr_format: Format) -> None:
     encoding = {"time": {"dtype": dtype, "units": "days since 2024-01-01", "chunks": (2,)}}

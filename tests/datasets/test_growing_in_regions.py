@@ -34,6 +34,7 @@ def part_of_text(**parts: Any) -> xr.Dataset:
     return stored().isel(x=[1]).assign(parts)
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("as_dask", [False, True])
 @pytest.mark.parametrize("option", [{"region": "auto"}, {"region": {"x": slice(1, 2)}, "mode": "a"}])
 def test_a_region(path: Path, option: dict[str, Any], as_dask: bool, zarr_format: Format) -> None:

@@ -128,6 +128,7 @@ def test_a_range_that_was_saved_as_one_stays_one(path: Path) -> None:
         assert isinstance(opened_index(path, index=index), pd.RangeIndex)
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("options", [{"index": "lazy"}, AUTO], ids=["lazy", "auto"])
 @pytest.mark.parametrize("kind", ["int64", "datetime64[ns]", "text"])
 def test_stores_of_others_warn_until_their_order_is_noted(
@@ -242,6 +243,7 @@ def saved_bounds(path: Path, zarr_format: Format = 3) -> tuple[Path, pd.Datetime
     return path, ends
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("closed", ["left", "right", "both", "neither"])
 @pytest.mark.parametrize("chunks", [None, {}], ids=["numpy", "dask"])
 def test_bounds_are_intervals_if_asked(path: Path, zarr_format: Format, closed: Any, chunks: Any) -> None:

@@ -60,6 +60,7 @@ def expected(after: xr.DataTree, x: slice, y: slice = slice(None)) -> xr.DataTre
 # regions
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("part", [slice(1, 3), slice(2, 4), slice(0, 1), slice(3, 4)], ids=str)
 @pytest.mark.parametrize("chunks", [False, True], ids=["numpy", "dask"])
 def test_a_region_that_is_found_at_the_root(path: Path, part: slice, chunks: bool) -> None:

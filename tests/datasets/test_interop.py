@@ -334,6 +334,7 @@ TIMES = {
 }
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("zarr_format", FORMATS)
 @pytest.mark.parametrize("name", TIMES)
 def test_times(name: str, zarr_format: int, tmp_path: Path) -> None:
@@ -622,7 +623,7 @@ def datasets(draw: st.DrawFn) -> xr.Dataset:
     return xr.Dataset(variables, coords | scalars, draw(st.dictionaries(st.just("k"), TEXT)))
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(ds=datasets(), zarr_format=st.sampled_from(FORMATS), chunk=st.integers(1, 3), automatic=st.booleans())
 def test_any_dataset(
     ds: xr.Dataset, zarr_format: int, chunk: int, automatic: bool, tmp_path_factory: pytest.TempPathFactory

@@ -87,7 +87,7 @@ def test_death_at_file_operations(name: str, zarr_format: Format, folder: Path, 
     assert set(dying.seen) == {"old", "new"}
 
 
-@pytest.mark.one_in(30)
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_death_at_random_instants(name: str, folder: Path, die: Die) -> None:
     dying = Dying(folder, name, 3, durable=False)

@@ -68,6 +68,7 @@ def names_in(path: Path) -> set[str]:
     return {name.partition("/")[0] for name in files(path) if "/" in name}
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("kind", KINDS)
 def test_rename_of_an_index(path: Path, zarr_format: Format, kind: str) -> None:
     ds = dataset_of(kind)
@@ -193,6 +194,7 @@ def test_a_part_of_two(path: Path) -> None:
     assert list(found.two.values) == [*"abca"]
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize(
     ("kind", "attribute", "value"),
     [
@@ -225,6 +227,7 @@ def test_attributes_that_go_with_labels(path: Path, zarr_format: Format, kind: s
     is_stored_as(path, ds)
 
 
+@pytest.mark.slow
 def test_all_kinds_can_be_renamed(tmp_path: Path) -> None:
     for i, kind in enumerate(INDEXES):
         if INDEXES[kind].hasnans:  # the same to pandas, and others to xarray

@@ -60,6 +60,7 @@ def listed(values: Any) -> list[Any]:
     return [None if pd.isna(value) else value for value in list(values)]
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("stored", STORED_TEXT)
 @pytest.mark.parametrize("new", MISSING_TEXT)
 def test_text(stored: str, new: str, zarr_format: Format) -> None:
@@ -112,6 +113,7 @@ NUMBERS: dict[str, tuple[Any, Any, str]] = {
 }
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("case", NUMBERS)
 def test_numbers(case: str, zarr_format: Format) -> None:
     store, (stored, new, dtype) = MemoryStore(), NUMBERS[case]
@@ -127,6 +129,7 @@ def test_numbers(case: str, zarr_format: Format) -> None:
     assert len(opened(store).x) == 6
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("case", ["wider", "booleans, NA", "integers, NA"])
 @pytest.mark.parametrize("option", [{"region": {"x": slice(1, 2)}}, {"region": "auto"}, {"mode": "r+"}, {"mode": "a"}])
 def test_other_ways_to_write(path: Path, case: str, option: dict[str, Any], zarr_format: Format) -> None:

@@ -135,6 +135,7 @@ def test_the_array_is_named_and_given_as_it_is_stored(zarr_format: int, name: st
         assert (refused.value.path, refused.value.key) == (store.path, name)
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("zarr_format", [2, 3])
 @pytest.mark.parametrize("attribute", sorted({*ATTRIBUTES} - {"coordinates", "_ARRAY_DIMENSIONS"}))  # of names
 def test_lists_of_other_lengths_are_saved_on(zarr_format: int, attribute: str, tmp_path: Path) -> None:

@@ -137,6 +137,7 @@ PACKED = {"dtype": "i2", "scale_factor": 0.01, "add_offset": 3.0, "_FillValue": 
 VALUES = np.array([3.05, 3.06, np.nan])
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("kind", ["numpy", "dask"])
 @pytest.mark.parametrize("into", ["the same packing", "another packing", "floats"])
 @pytest.mark.parametrize("way", ["append", "region", "r+", "a"])

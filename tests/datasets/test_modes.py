@@ -33,6 +33,7 @@ def save(engine: str, obj: Any, store: Any, **options: Any) -> None:
 # where nothing stands
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("zarr_format", FORMATS)
 @pytest.mark.parametrize("group", [None, "a/b"])
 @pytest.mark.parametrize("mode", ["w-", "w", "a", "a-", None])
@@ -85,6 +86,7 @@ def test_nothing_to_write_into(path: Path, exists: bool, options: dict[str, Any]
 # where something stands
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("zarr_format", FORMATS)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("writer", ENGINES)

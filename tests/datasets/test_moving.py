@@ -31,6 +31,7 @@ def meanwhile(ds: xr.Dataset, act: Any) -> xr.Dataset:
     return ds.assign(t2m=(("time", "x"), data, ds.t2m.attrs))
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("shift", [1, 2, 3, 4])
 @pytest.mark.parametrize("encoding", [CHUNKS, {}], ids=["chunks", "default"])
 def test_it_goes_behind_what_came_first(path: Path, zarr_format: Format, shift: int, encoding: Any) -> None:

@@ -39,6 +39,7 @@ def test_labels_that_were_appended_by_another_tool(path: Path, zarr_format: Form
     assert not zarrds.verify(path).findings
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
 @pytest.mark.parametrize("asked", ["s", "us", "ns"])
 @pytest.mark.parametrize("chunks", [None, {}])

@@ -117,6 +117,7 @@ def read_appended(store: str, engine: str) -> list[int]:
     return sizes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("zarr_format", "count"), [(3, N_APPENDS), (2, N_APPENDS // 4)])
 def test_reads_during_appends(zarr_format: Any, count: int, processes: Processes, tmp_path: Path) -> None:
     store = str(tmp_path / "x.zarr")
@@ -199,6 +200,7 @@ def test_appends_are_never_interleaved(processes: Processes, tmp_path: Path) -> 
     assert_sound(store)
 
 
+@pytest.mark.slow
 def test_documents_that_are_just_being_put_in_place(tmp_path: Path) -> None:
     """An append that looks at a store while half of the arrays' documents are new looks again, and is not refused."""
     path, longer = tmp_path / "x.zarr", tmp_path / "longer.zarr"

@@ -322,7 +322,7 @@ zarrds.rechunk(source, target, chunks={"t": -1, "y": 16, "x": 16}, max_memory="3
 """
 
 
-@pytest.mark.one_in(9)
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [pytest.param(seed, marks=[] if seed < 2 else pytest.mark.slow) for seed in range(8)])
 def test_a_killed_run_goes_on(tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     maps(tmp_path / "a.zarr", 48, 128)

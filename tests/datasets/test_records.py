@@ -41,6 +41,7 @@ NEW: dict[str, tuple[list[str], list[int], bool]] = {
 }
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("as_dask", [False, True])
 @pytest.mark.parametrize("case", NEW)
 def test_appends(case: str, as_dask: bool, zarr_format: Format) -> None:

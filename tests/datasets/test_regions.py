@@ -203,6 +203,7 @@ def test_what_does_not_fit(path: Path, ds: xr.Dataset, region: Any, error: Any, 
 # from the same store
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("chunks", [None, {}, {"time": 2}, {"time": 5}], ids=str)
 @pytest.mark.parametrize("shift", [1, 4, -2])
 @pytest.mark.filterwarnings("ignore:The specified chunks separate")

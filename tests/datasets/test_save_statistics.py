@@ -163,6 +163,7 @@ def rows_of(store: Any, name: str) -> Any:
     return rows
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("how", ["at once", "dask", "append"])
 @pytest.mark.parametrize("encoding", MANY)
 def test_those_of_what_is_written_are_those_of_what_is_stored(tmp_path: Path, encoding: str, how: str) -> None:

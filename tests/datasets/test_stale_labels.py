@@ -145,6 +145,7 @@ def test_labels_that_are_others_now(path: Path, zarr_format: Format, kind: str) 
     assert zarrds.verify(path).ok == (kind != "range-from-5")
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize(
     "kind", ["int64-sorted", "range-from-5", "tz-london", "categorical", "Int64", "period-M", "range"]
 )

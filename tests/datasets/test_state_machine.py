@@ -13,7 +13,14 @@ import pytest
 import xarray as xr
 from hypothesis import HealthCheck, assume, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 import zarrds
 from tests.datasets.operations import are_identical, leftovers, state
@@ -354,12 +361,18 @@ class Machine(RuleBasedStateMachine):
                 np.testing.assert_array_equal(now[dim].values[: old.sizes[dim]], ds[dim].values)
 
 
-Machine.TestCase.settings = settings(
-    max_examples=12,
+_SETTINGS = settings(
+    max_examples=5,
     stateful_step_count=16,
     derandomize=True,
     database=None,
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
+Machine.TestCase.settings = _SETTINGS
 TestMachine = Machine.TestCase
+
+
+@pytest.mark.slow
+def test_more_sequences() -> None:
+    run_state_machine_as_test(Machine, settings=settings(_SETTINGS, max_examples=40))

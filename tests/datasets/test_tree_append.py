@@ -34,6 +34,7 @@ def is_stored(path: Any, expected: xr.DataTree, group: str | None = None) -> Non
         xr.testing.assert_equal(found.compute(), expected)
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("kind", ["numpy", "dask"])
 @pytest.mark.parametrize("group", [None, "a/b"])
 def test_all_levels_grow(path: Path, kind: str, group: str | None, zarr_format: Format) -> None:

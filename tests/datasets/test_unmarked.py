@@ -65,6 +65,7 @@ def listed(variable: xr.DataArray) -> list[Any]:
     return [None if pd.isna(value) else value for value in list(values.astype(object))]
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.filterwarnings("ignore:variable .* is a dask array with dtype=object")
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("case", CASES)

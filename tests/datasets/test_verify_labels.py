@@ -65,6 +65,7 @@ def test_labels_that_were_changed(path: Path, zarr_format: Format, group: str | 
     np.testing.assert_array_equal(found.x, stored[...])
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize(
     ("labels", "change", "problem"),
     [

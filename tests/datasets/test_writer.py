@@ -181,6 +181,7 @@ def test_progress(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.slow
 def test_progress_needs_tqdm(tmp_path: Path) -> None:
     code = """
 import sys

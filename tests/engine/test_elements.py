@@ -84,6 +84,7 @@ def total(elements: Elements) -> int:
     return int(elements.read(...).sum())
 
 
+@pytest.mark.slow
 def test_it_travels_to_other_processes(tmp_path: Path) -> None:
     elements = elements_of(LocalStore(tmp_path), (4, 6), (2, 3), n_workers=2, missing_chunks="error")
     elements.write(..., 2)

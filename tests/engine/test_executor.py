@@ -186,6 +186,7 @@ def test_fork_while_threads_write(tmp_path: Path) -> None:
     assert float(run_python(FORK, str(tmp_path))) == 8 * (2 * 999 + 1)
 
 
+@pytest.mark.slow
 def test_interpreter_on_its_way_out(tmp_path: Path) -> None:
     create_array(tmp_path, shape=1000, dtype="f8", chunks=10)
     code = """

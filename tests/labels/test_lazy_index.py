@@ -13,7 +13,7 @@ from tests.labels.sources import CountingSource, StaleSource
 from zarrds.labels.sorted.lazy_index import LazyIndex, lazy_index
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.data())
 def test_labels_are_found_as_in_a_plain_index(data):
     dtype, lazy, plain = data.draw(pairs())
@@ -40,7 +40,7 @@ def test_labels_are_found_as_in_a_plain_index(data):
         same_answer(function, lazy, plain)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.data())
 def test_slices_of_labels_are_those_of_a_plain_index(data):
     dtype, lazy, plain = data.draw(pairs())
@@ -51,7 +51,7 @@ def test_slices_of_labels_are_those_of_a_plain_index(data):
     same_answer(lambda index: index.slice_locs(start, stop), lazy, plain)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.data())
 def test_items_are_those_of_a_plain_index(data):
     _, lazy, plain = data.draw(pairs())
@@ -164,6 +164,7 @@ def test_copies_are_lazy_and_have_the_same_labels(data):
     same_value([*copies, restored, renamed.rename("x")], [plain] * (len(copies) + 2))
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize(
     "labels",
     [

@@ -103,7 +103,7 @@ def some_regions(positions: Array, n: int) -> list[tuple[int, int]]:
     return list(zip(starts.tolist(), (starts + lengths).tolist(), strict=True))
 
 
-@pytest.mark.one_in(30)
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["pass", "region_index", "ends", "dask"])
 def test_a_thousand_regions_of_a_genome(how: str, intervals: tuple[Array, Array, Array]) -> None:
     _, positions, ends = intervals

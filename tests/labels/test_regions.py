@@ -53,6 +53,7 @@ def numbers(ds: xr.Dataset) -> list[int]:
     return ds.n.values.tolist()
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize(
     ("labels", "starting", "overlapping"),
     [
@@ -325,6 +326,7 @@ def test_positions_as_intervals(ds: xr.Dataset) -> None:
         points.sel(contig="chr10", position=pd.Interval(pd.Timestamp(0), pd.Timestamp(1)))
 
 
+@pytest.mark.slow
 def test_many_contigs_regions_and_positions() -> None:
     n = 20_000
     names = np.array([f"scaffold_{i}" for i in range(n)], object)
@@ -368,6 +370,7 @@ def brute_force(ds: xr.Dataset, asked: list[tuple[str, int, int]]) -> list[int]:
     return ds.n.values[found].tolist()
 
 
+@pytest.mark.slow
 @given(genomes(), st.lists(regions, min_size=1, max_size=4), st.data())
 def test_regions_and_selections_of_selections(ds: xr.Dataset, pairs: list[tuple[str, int, int]], data: Any) -> None:
     asked = [(contig, start, start + length) for contig, start, length in pairs]

@@ -100,7 +100,7 @@ def python_numbers(values: Any) -> list[Any]:
     return [v if type(v) in (int, float) else float(v) if v.dtype == np.longdouble else v.item() for v in values]
 
 
-@settings(max_examples=300)
+@settings(max_examples=120)
 @given(searches(), st.booleans(), st.integers(1, 5), st.sampled_from([2, 65_536]), st.sampled_from([None, same]))
 def test_numbers_of_any_dtype(search: Any, down: bool, chunks: int, max_blocks: int, decode: Any) -> None:
     labels, values = search

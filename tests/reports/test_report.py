@@ -171,6 +171,7 @@ def browse(*words: object, tmp_path: Path) -> bytes:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_in_a_browser(path: Path, tmp_path: Path) -> None:
     zarrds.report(path, tmp_path / "r.html")
     text = (tmp_path / "r.html").read_text(encoding="utf-8")

@@ -193,6 +193,7 @@ def kill_at(server: S3Server, name: str, number: int) -> bool:
     return is_killed
 
 
+@pytest.mark.one_in(20)
 @pytest.mark.parametrize("name", KILLED)
 @pytest.mark.parametrize("step", [7, pytest.param(1, marks=pytest.mark.slow)])
 def test_killed_at_requests(server: S3Server, name: str, step: int) -> None:

@@ -204,6 +204,7 @@ def test_links_in_a_circle(store: LocalStore, root: Path) -> None:
         assert caught.value.errno == errno.ELOOP
 
 
+@pytest.mark.slow
 def test_listing_many_crossing_links_ends(store: LocalStore, root: Path) -> None:
     for i in range(9):
         store.set(f"d{i}/k", b"v")

@@ -119,7 +119,7 @@ def test_any_operation_fails(server: Server, root: Path, action: str, exchange: 
     assert (2, False) in outcomes
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.slow
 @pytest.mark.parametrize(("action", "exchange"), [("publish", True), ("publish", False), ("change", True)])
 def test_killed_at_any_instant(server: Server, root: Path, action: str, exchange: bool) -> None:
     fill(LocalStore(root))

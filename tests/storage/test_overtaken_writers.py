@@ -157,6 +157,7 @@ def run_in_turns(server: S3Server, plan: list[bool], *acts: Callable[[str], obje
 PLANS = st.lists(st.tuples(st.booleans(), st.integers(1, 25)), max_size=12)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_without_locks")
 @pytest.mark.parametrize("patience", [0.0, 20.0])
 @given(plan=PLANS)

@@ -50,6 +50,7 @@ def test_no_folder_can_have_it(path: str) -> None:
         LocalStore(path)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows removes no folder that a process works in")
 def test_the_current_folder_is_gone(tmp_path: Path) -> None:
     """In a process of its own: others run in the folder of this one."""

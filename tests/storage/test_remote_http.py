@@ -158,6 +158,7 @@ def test_refusals_are_no_absence(url: str, monkeypatch: pytest.MonkeyPatch) -> N
         ds.t2m.load()
 
 
+@pytest.mark.one_in(4)
 def test_nobody_answers(url: str) -> None:
     host, _, port = url.rpartition(":")
     with pytest.raises(StoreIOError, match="cannot read"):

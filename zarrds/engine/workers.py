@@ -82,18 +82,17 @@ def _parts_only(work: BatchWorker, work_on_whole: BatchWorker) -> BatchWorker:
     return do
 
 
-def _template(kernel: Library, chunks: Chunks, *, inner: bool) -> Template | None:
-    """What the kernel is told of chunks, or of what can be read by itself; None if it does not have them."""
-    name = "kernel: inner chunks" if inner else "kernel: chunks"
+def _template(kernel: Library, chunks: Chunks, *, writes: bool) -> Template | None:
+    """What the kernel is told of what can be read by itself; None if it does not have it."""
+    name = "kernel: writing" if writes else "kernel: reading"
     if name not in chunks.notes:
-        store, check = native_store(chunks.store)
-        codecs = None if store is None else native_codecs(kernel, chunks.codecs if inner else chunks.pipeline)
+        place, shards = native_store(chunks.store, writes=writes), chunks.pipeline.shards
+        only_encoded = writes and shards is not None
+        codecs = native_codecs(kernel, chunks.codecs) if place is not None or only_encoded else None
         template = None
-        if store is not None and codecs is not None:
-            shards, separator = chunks.pipeline.shards, chunks.metadata.chunk_key_encoding.separator
-            shape = chunks.readable if inner else chunks.metadata.chunks
-            grid = shards.grid if inner and shards is not None else None
-            template = Template(store, chunks.key_prefix, separator, shape, grid, codecs, check)
+        if codecs is not None:
+            separator, grid = chunks.metadata.chunk_key_encoding.separator, None if shards is None else shards.grid
+            template = Template(place, chunks.key_prefix, separator, chunks.readable, grid, codecs)
         chunks.notes[name] = template
     found: Template | None = chunks.notes[name]
     return found
@@ -114,7 +113,7 @@ class Reading:
     def __init__(self, chunks: Chunks, out: AnyArray, plan: Plan) -> None:
         self._chunks, self._out, self._plan = chunks, out, plan
         self._kernel = library.library() if plan.is_basic and plan.n_chunks >= MANY else None
-        self._template = None if self._kernel is None else _template(self._kernel, chunks, inner=True)
+        self._template = None if self._kernel is None else _template(self._kernel, chunks, writes=False)
         self._looked_up: LookedUp | None = None
 
     def serve(self, cache: ChunkCache) -> Plan:
@@ -165,19 +164,19 @@ def writer(chunks: Chunks, values: AnyArray, plan: Plan, seen: Seen | None = Non
     if kernel is None:
         return one_by_one(chunk_writes.writer(chunks, values, None, seen))
     shards = chunks.pipeline.shards
-    template = _template(kernel, chunks, inner=shards is not None)
+    template = _template(kernel, chunks, writes=True)
     if template is None or not template.codecs.can_write:
         return one_by_one(chunk_writes.writer(chunks, values, None, seen))
     if shards is not None:
         encode = shard_encoder(kernel, template, shards, chunks.pipeline.encode)
         return one_by_one(chunk_writes.writer(chunks, values, encode, seen))
-    if not (plan.is_basic and chunks.write_empty_chunks and values.dtype == chunks.metadata.data_type.dtype):
+    as_stored = values.dtype == chunks.metadata.data_type.dtype
+    if template.place is None or not (plan.is_basic and chunks.write_empty_chunks and as_stored):
         return one_by_one(chunk_writes.writer(chunks, values, None, seen))
     job = NativeJob(template, values, plan)
     job.give_memory(template.codecs.encoded_nbytes, template.codecs.chunk_nbytes)
     if chunks.is_private:
         job.give_fill(chunks.fill)
-    write = chunk_writer(
-        kernel, job, template.store, template.check, _when_needed(lambda: chunk_writes.writer(chunks, values))
-    )
+    write_one = _when_needed(lambda: chunk_writes.writer(chunks, values))
+    write = chunk_writer(kernel, job, template.place, write_one, chunks.key_of_position())
     return _watched(write, values, seen) if seen is not None and chunks.is_private else write

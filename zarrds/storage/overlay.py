@@ -64,6 +64,11 @@ class Overlay(Values):
         """As of the changes, where all is written and locked; in memory is what the store is."""
         return replace(self._changes.traits, in_memory=self._base.traits.in_memory)
 
+    @property
+    def in_front(self) -> tuple[Store, str]:
+        """The changes, which take all that is set, and what their keys begin with."""
+        return self._changes, f"{self._step}/"
+
     def get(self, key: str, buffer: memoryview | None = None) -> Buffer | None:
         """Return the value of `key` with the changes, or None if it is absent; see `Values.get`."""
         with self._named(key):

@@ -1,4 +1,4 @@
-/* A libFuzzer target for the kernel: bytes as a chunk's frame, and as the rows of a plan.
+/* A libFuzzer target for the kernel's reader: bytes as a chunk's frame, and as the rows of a plan.
  *
  * clang -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -I zarrds/engine/kernel/native \
  *     tests/engine/native/fuzz.c zarrds/engine/kernel/native/{checksum,copy,frames,names,read,write}.c -o fuzz

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from zarrds.codecs.blosc import SHUFFLES, Blosc
 from zarrds.codecs.checksum import Crc32c
@@ -18,7 +18,7 @@ from zarrds.storage.local.store import LocalStore
 from zarrds.storage.protocol import Values
 from zarrds.storage.traits import has_trait
 
-__all__ = ["LARGEST_READ", "LARGEST_WRITE", "NativeCodecs", "native_codecs", "native_store"]
+__all__ = ["LARGEST_READ", "LARGEST_WRITE", "NativeCodecs", "NativeStore", "native_codecs", "native_store"]
 
 # bytes of chunks that are read or written whole: of larger ones python-blosc is the faster, which has AVX2
 LARGEST_READ = 2**20
@@ -126,9 +126,38 @@ class Guarded(Protocol):
         ...
 
 
-def native_store(store: Values) -> tuple[LocalStore | None, Callable[[], object] | None]:
-    """The folder of a store, None if its values are no files or are not read and written as such; and its check."""
-    check = None
+@runtime_checkable
+class InFront(Protocol):
+    """The values of a store, with staged changes in front of them."""
+
+    @property
+    def in_front(self) -> tuple[Values, str]:
+        """What takes the values that are set, and what its keys begin with."""
+        ...
+
+
+class NativeStore(NamedTuple):
+    """Where the kernel reads or writes values.
+
+    Attributes
+    ----------
+    folder : LocalStore
+    prefix : str
+        What its keys begin with.
+    check : callable or None
+        Raises if nothing must be written any more.
+    """
+
+    folder: LocalStore
+    prefix: str = ""
+    check: Callable[[], object] | None = None
+
+
+def native_store(store: Values, *, writes: bool) -> NativeStore | None:
+    """The folder of a store, None if its values are no files or are not read and written as such."""
+    check, prefix = None, ""
     if has_trait(store, Guarded):
         check, store = store.check, store.behind
-    return (store, check) if type(store) is LocalStore else (None, None)
+    if writes and has_trait(store, InFront):
+        store, prefix = store.in_front
+    return NativeStore(store, prefix, check) if type(store) is LocalStore else None

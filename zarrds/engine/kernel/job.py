@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from zarrds.codecs.base import AnyArray
-from zarrds.engine.kernel.applies import NativeCodecs
+from zarrds.engine.kernel.applies import NativeCodecs, NativeStore
 from zarrds.engine.kernel.library import Job
 from zarrds.engine.plans import Plan, ProductPlan
-from zarrds.storage.local.store import LocalStore
 
 __all__ = ["NativeJob", "Template", "address"]
 
@@ -29,7 +27,8 @@ class Template:
 
     Parameters
     ----------
-    store : LocalStore
+    place : NativeStore, optional
+        Where the chunks are; None if they are only encoded.
     prefix : str
         What stands before a chunk's numbers in its key.
     separator : str
@@ -39,29 +38,26 @@ class Template:
     grid : tuple of int, optional
         Inner chunks along each dimension of a shard.
     codecs : NativeCodecs
-    check : callable, optional
-        Raises if nothing must be written any more.
     """
 
     def __init__(
         self,
-        store: LocalStore,
+        place: NativeStore | None,
         prefix: str,
         separator: str,
         chunk: tuple[int, ...],
         grid: tuple[int, ...] | None,
         codecs: NativeCodecs,
-        check: Callable[[], object] | None,
     ) -> None:
-        self.store, self.codecs, self.check = store, codecs, check
+        self.place, self.codecs = place, codecs
         blosc = codecs.blosc
         self._numbers = np.array([chunk, grid or chunk], np.int64)
         at = address(self._numbers)
         typesize = 1 if blosc is None or codecs.chunk_nbytes % blosc.typesize else blosc.typesize
         self.job = Job(
             nbytes=ctypes.sizeof(Job),
-            root=os.fsencode(store.root),
-            prefix=os.fsencode(prefix),
+            root=os.fsencode(os.sep if place is None else place.folder.root),
+            prefix=os.fsencode(prefix if place is None else place.prefix + prefix),
             separator=ord(separator),
             ndim=len(chunk),
             grid=None if grid is None else at + 8 * len(chunk),

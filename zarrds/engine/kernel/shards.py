@@ -15,8 +15,9 @@ from zarrds.engine.tables import RangeTable
 
 __all__ = ["shard_encoder"]
 
-# more than compressors and checksums add to a chunk that they cannot make smaller
+# more than compressors and checksums add to a chunk that they cannot make smaller: bytes, and that part of it
 _OVERHEAD = 64
+_PART = 128
 
 
 def shard_encoder(
@@ -40,7 +41,7 @@ def shard_encoder(
     rows = plan.batch(0, n).rows()
     begin = 0 if sharding.index_at_end else sharding.index_nbytes
     index = np.empty((*sharding.grid, 2), np.uint64)
-    room = np.empty(n * (codecs.chunk_nbytes + _OVERHEAD), np.uint8)
+    room = np.empty(n * (codecs.chunk_nbytes + codecs.chunk_nbytes // _PART + _OVERHEAD), np.uint8)
 
     def work(array: AnyArray) -> Parts:
         job = NativeJob(template, array, plan)

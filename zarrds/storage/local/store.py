@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, suppress
 from typing import Self, TypeAlias
 
@@ -176,13 +176,24 @@ class LocalStore(Tree):
                 raise
             files.write(location, parts, durable=self._durable, check=check)  # a disk of its own is mounted there
 
-    def written_by_others(self) -> Unseen | None:
-        """How somebody else may write the files of values, so that it is as if `set` did; None if only `set` can."""
-        if self._durable:  # then folders must be synced as well
-            return None
-        if self._final is not None:
-            return Unseen(None, None, self._is_changes)
-        return Unseen(files.inside("").removeprefix(os.sep).removesuffix(files.PARTIAL), self._scratch, True)
+    def written_by_others(self) -> Unseen:
+        """How somebody else may write the files of values, so that it is as if `set` did."""
+        if self._final is not None:  # all is synced when it is published
+            return Unseen(None, None, self._is_changes, False)
+        name = files.inside("").removeprefix(os.sep).removesuffix(files.PARTIAL)
+        return Unseen(name, self._scratch, True, self._durable)
+
+    def sync_above(self, keys: Iterable[str]) -> None:
+        """Make durable what the folders above those of some keys hold: what `set` does where it has made folders."""
+        above: set[str] = set()
+        for folder in {key.rpartition("/")[0] for key in keys}:
+            while folder:
+                folder = folder.rpartition("/")[0]
+                above.add(folder)
+        try:
+            syncing.sync_folders(self._base + folder for folder in above)
+        except OSError as exc:
+            raise self._failure(exc, "write", "") from exc
 
     def _make_room(self, location: str) -> list[str]:
         if self._final is not None:

@@ -39,11 +39,14 @@ class Unseen(NamedTuple):
         Where it is, if not beside the file that it is to become.
     stamp : bool
         Whether it gets a time of its own.
+    sync : bool
+        Whether it must be on the disk before it is the value, and its name and new folders before all is done.
     """
 
     name: str | None
     folder: str | None
     stamp: bool
+    sync: bool
 
 
 def real_folder(path: str) -> str:

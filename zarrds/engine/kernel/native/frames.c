@@ -165,7 +165,8 @@ int64_t zk_encode(const zk_job *job, const char *chunk) {
         memcpy(job->encoded, chunk, (size_t)nbytes);
         n = nbytes;
         break;
-    case ZK_BLOSC:
+    case ZK_BLOSC: /* with more room than that, what cannot be compressed would be stored in splits, and be larger */
+        if (room > nbytes + HEADER) room = nbytes + HEADER;
         n = ((zk_blosc_compress)job->compress)((int)job->level, (int)job->shuffle, (size_t)job->typesize,
                                                (size_t)nbytes, chunk, job->encoded, (size_t)room, job->cname,
                                                (size_t)job->blocksize, 1);

@@ -67,7 +67,8 @@ typedef struct {
     const char *unfinished; /* how names of unfinished files begin; NULL to write files under their own names at once */
     const char *unfinished_folder; /* where these are, if not beside the files; or NULL */
     int64_t stamp;  /* whether each file gets a time of its own */
-    int64_t sync;   /* whether it must be on the disk before it gets its name */
+    int64_t sync;   /* whether it must be on the disk before it gets its name, and its name when the call returns; the
+                     * folders above new folders are left to the caller, who is told that some were made */
     void *check;    /* called when all files of a batch are there, before they get their names: 0 removes them; or NULL */
 } zk_job;
 
@@ -106,6 +107,7 @@ int64_t zk_encode(const zk_job *job, const char *chunk);
 typedef struct {
     int root;
     int folder; /* the one that was used last, -1 if there is none */
+    int made; /* whether folders were made */
     int has_openat2;
     struct stat opened; /* the root, when it was opened */
     char path[ZK_MAX_PATH]; /* of that folder */
@@ -113,10 +115,13 @@ typedef struct {
 
 int zk_begin(zk_place_on_disk *disk, const char *root);
 void zk_end(zk_place_on_disk *disk);
+void zk_close_folder(zk_place_on_disk *disk);
 int64_t zk_name(const zk_job *job, const int64_t *rows, int64_t n, int64_t i, char *name);
 int zk_open_below(zk_place_on_disk *disk, const char *name, int flags);
 int zk_open_folder(zk_place_on_disk *disk, const char *name, int64_t length, int make);
 int zk_folder_is_still_there(zk_place_on_disk *disk, const char *root);
+int zk_sync(int fd);
+int zk_sync_folder(zk_place_on_disk *disk);
 
 /* what the caller calls */
 #if defined(__GNUC__)

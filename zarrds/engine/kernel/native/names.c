@@ -27,15 +27,21 @@ static const int FOLDER = O_PATH | O_DIRECTORY | O_CLOEXEC;
 
 int zk_begin(zk_place_on_disk *disk, const char *root) {
     disk->folder = -1;
+    disk->made = 0;
     disk->has_openat2 = 1;
     disk->path[0] = 0;
     disk->root = open(root, FOLDER);
     return disk->root >= 0 && fstat(disk->root, &disk->opened) == 0;
 }
 
+void zk_close_folder(zk_place_on_disk *disk) {
+    if (disk->folder >= 0) close(disk->folder);
+    disk->folder = -1;
+}
+
 /* Lets go of all. */
 void zk_end(zk_place_on_disk *disk) {
-    if (disk->folder >= 0) close(disk->folder);
+    zk_close_folder(disk);
     if (disk->root >= 0) close(disk->root);
 }
 
@@ -66,8 +72,8 @@ int64_t zk_name(const zk_job *job, const int64_t *rows, int64_t n, int64_t i, ch
     return length;
 }
 
-/* The folder of the next part of a name; links are not followed. */
-static int step_into(int folder, const char *name, size_t length, int make) {
+/* The folder of the next part of a name; links are not followed. With `made`, which tells, it is made if need be. */
+static int step_into(int folder, const char *name, size_t length, int *made) {
     char part[ZK_MAX_PATH];
     memcpy(part, name, length);
     part[length] = 0;
@@ -76,20 +82,22 @@ static int step_into(int folder, const char *name, size_t length, int make) {
         return -1;
     }
     int fd = openat(folder, part, FOLDER | O_NOFOLLOW);
-    if (fd < 0 && errno == ENOENT && make) {
-        if (mkdirat(folder, part, 0777) < 0 && errno != EEXIST) return -1;
+    if (fd < 0 && errno == ENOENT && made) {
+        int done = mkdirat(folder, part, 0777) == 0;
+        if (!done && errno != EEXIST) return -1;
+        *made |= done;
         fd = openat(folder, part, FOLDER | O_NOFOLLOW);
     }
     return fd;
 }
 
 /* The folder at the end of the first `length` bytes of a name; only folders that are no links. */
-static int walk(int root, const char *name, int64_t length, int make) {
+static int walk(int root, const char *name, int64_t length, int *made) {
     int fd = root;
     for (int64_t at = 0; at < length;) {
         const char *slash = memchr(name + at, '/', (size_t)(length - at));
         int64_t end = slash ? slash - name : length;
-        int next = step_into(fd, name + at, (size_t)(end - at), make);
+        int next = step_into(fd, name + at, (size_t)(end - at), made);
         int code = errno;
         if (fd != root) close(fd);
         errno = code;
@@ -126,7 +134,7 @@ int zk_open_folder(zk_place_on_disk *disk, const char *name, int64_t length, int
         if ((int64_t)strlen(disk->path) == length && !memcmp(disk->path, name, (size_t)length)) return disk->folder;
         close(disk->folder);
     }
-    disk->folder = walk(disk->root, name, length, make);
+    disk->folder = walk(disk->root, name, length, make ? &disk->made : NULL);
     memcpy(disk->path, name, (size_t)length);
     disk->path[length] = 0;
     return disk->folder;
@@ -144,4 +152,21 @@ int zk_folder_is_still_there(zk_place_on_disk *disk, const char *root) {
     if (fstat(disk->folder, &then) < 0) return 0;
     if (disk->path[0] == 0) return is_same(&then, &disk->opened);
     return fstatat(disk->root, disk->path, &now, AT_SYMLINK_NOFOLLOW) == 0 && is_same(&now, &then);
+}
+
+/* Waits until a file is on the disk. */
+int zk_sync(int fd) {
+#ifdef F_FULLFSYNC /* macOS: fsync leaves it in the disk's own memory */
+    if (fcntl(fd, F_FULLFSYNC) == 0) return 1;
+#endif
+    return fsync(fd) == 0;
+}
+
+/* Waits until it is on the disk what the folder that is open holds; a file system that has no such thing is no error. */
+int zk_sync_folder(zk_place_on_disk *disk) {
+    if (disk->folder < 0) return 1;
+    int fd = openat(disk->folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return 0;
+    int done = zk_sync(fd) || errno == EINVAL || errno == ENOTSUP || errno == EBADF;
+    return close(fd) == 0 && done;
 }

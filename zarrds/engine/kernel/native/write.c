@@ -30,23 +30,9 @@ static int stamp(int fd) {
     return futimens(fd, now) == 0;
 }
 
-static int fill_file(const zk_job *job, int fd, int64_t length) {
-    int done = put_all(fd, job->encoded, length) && (!job->stamp || stamp(fd)) && (!job->sync || fsync(fd) == 0);
-    return close(fd) == 0 && done;
-}
-
 static int temporary_name(const zk_job *job, int64_t i, char *name) {
     int n = snprintf(name, ZK_MAX_PATH, "%s-%llx.zarrds-partial", job->unfinished, (unsigned long long)i);
     return n > 0 && n < ZK_MAX_PATH;
-}
-
-/* Writes a file under its own name, or under that of an unfinished one. */
-static int make_file(const zk_job *job, int folder, const char *name, int flags, int64_t length) {
-    int fd = openat(folder, name, CREATE | flags, 0666);
-    if (fd < 0) return 0;
-    if (fill_file(job, fd, length)) return 1;
-    unlinkat(folder, name, 0);
-    return 0;
 }
 
 /* Gives an unfinished file its name, or removes it. */
@@ -55,6 +41,43 @@ static int name_file(const zk_job *job, int folder, int unfinished, const char *
     if (!temporary_name(job, i, temporary)) return 0;
     if (keep && renameat(unfinished, temporary, folder, name) == 0) return 1;
     unlinkat(unfinished, temporary, 0);
+    return 0;
+}
+
+/* Files that are written and not yet known to be on the disk. It has them to write together, not one after the other. */
+enum { WAITING = 32 };
+typedef struct {
+    int n, fd[WAITING];
+    int64_t chunk[WAITING];
+} zk_waiting;
+
+/* The status of a chunk whose unfinished file is to be removed. */
+enum { LOST = ZK_AGAIN + 1 };
+
+static void wait_for_disk(zk_waiting *waiting, uint8_t *statuses) {
+    for (int k = 0; k < waiting->n; k++) {
+        int done = zk_sync(waiting->fd[k]);
+        if (close(waiting->fd[k]) < 0 || !done) statuses[waiting->chunk[k]] = LOST;
+    }
+    waiting->n = 0;
+}
+
+/* Writes a file under its own name, or under that of an unfinished one; it waits for nothing. */
+static int make_file(const zk_job *job, int folder, const char *name, int flags, int64_t i, int64_t length,
+                     zk_waiting *waiting) {
+    int fd = openat(folder, name, CREATE | flags, 0666);
+    if (fd < 0) return 0;
+    int done = put_all(fd, job->encoded, length) && (!job->stamp || stamp(fd));
+    if (done && job->sync) {
+#if defined(__linux__)
+        sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE); /* only so that it begins: what fails, fails in fsync */
+#endif
+        waiting->fd[waiting->n] = fd;
+        waiting->chunk[waiting->n++] = i;
+        return 1;
+    }
+    if (close(fd) == 0 && done) return 1;
+    unlinkat(folder, name, 0);
     return 0;
 }
 
@@ -78,74 +101,98 @@ static const char *elements_of(const zk_job *job, const int64_t *rows, int64_t n
     return job->scratch;
 }
 
-static int write_chunk(const zk_job *job, zk_place_on_disk *disk, int unfinished, int64_t n, const int64_t *rows,
-                       int64_t i, const char *name, int64_t folder_length) {
+/* A write of a batch: first all files are written, then they get their names. */
+typedef struct {
+    const zk_job *job;
+    zk_place_on_disk disk;
+    int unfinished; /* the folder of unfinished files, -1 if they are beside those that they are to become */
+    int64_t n;
+    const int64_t *rows;
+    uint8_t *statuses;
+    zk_waiting waiting;
+} zk_writing;
+
+static uint8_t write_chunk(zk_writing *w, int64_t i, const char *name, int64_t folder_length) {
+    const zk_job *job = w->job;
     char temporary[ZK_MAX_PATH];
-    const char *chunk = elements_of(job, rows, n, i);
+    const char *chunk = elements_of(job, w->rows, w->n, i);
     if (!chunk) return ZK_AGAIN;
     int64_t length = zk_encode(job, chunk);
     if (length <= 0) return ZK_AGAIN;
-    int folder = zk_open_folder(disk, name, folder_length, !job->sync);
+    int folder = zk_open_folder(&w->disk, name, folder_length, 1);
     if (folder < 0) return ZK_AGAIN;
     const char *last = folder_length ? name + folder_length + 1 : name;
-    if (!job->unfinished) return make_file(job, folder, last, O_TRUNC, length) ? ZK_DONE : ZK_AGAIN;
-    int scratch = unfinished < 0 ? folder : unfinished;
-    if (!temporary_name(job, i, temporary) || !make_file(job, scratch, temporary, O_EXCL, length)) return ZK_AGAIN;
-    if (job->check) return ZK_DONE; /* it gets its name later */
+    if (!job->unfinished)
+        return make_file(job, folder, last, O_TRUNC, i, length, &w->waiting) ? ZK_DONE : ZK_AGAIN;
+    int scratch = w->unfinished < 0 ? folder : w->unfinished;
+    if (!temporary_name(job, i, temporary) || !make_file(job, scratch, temporary, O_EXCL, i, length, &w->waiting))
+        return ZK_AGAIN;
+    if (job->check || job->sync) return ZK_DONE; /* it gets its name later */
     return name_file(job, folder, scratch, last, i, 1) ? ZK_DONE : ZK_AGAIN;
 }
 
-/* Gives the files of a batch their names, if that is still wanted. */
-static int name_chunk(const zk_job *job, zk_place_on_disk *disk, int unfinished, int64_t i, const char *name,
-                      int64_t folder_length, int keep) {
-    int folder = zk_open_folder(disk, name, folder_length, 0);
-    if (folder < 0) {
-        if (unfinished >= 0) name_file(job, -1, unfinished, name, i, 0);
-        return ZK_AGAIN;
-    }
+/* Gives a file its name, or removes it if it is lost. */
+static uint8_t name_chunk(zk_writing *w, int64_t i, const char *name, int64_t folder_length) {
+    int folder = zk_open_folder(&w->disk, name, folder_length, 0), keep = w->statuses[i] == ZK_DONE && folder >= 0;
+    int scratch = w->unfinished < 0 ? folder : w->unfinished;
     const char *last = folder_length ? name + folder_length + 1 : name;
-    return name_file(job, folder, unfinished < 0 ? folder : unfinished, last, i, keep) ? ZK_DONE : ZK_AGAIN;
+    return scratch >= 0 && name_file(w->job, folder, scratch, last, i, keep) ? ZK_DONE : ZK_AGAIN;
 }
 
-/* One round through a batch: `phase` 0 writes, 1 gives names, 2 removes. What was done in a folder that is no longer at
- * its name counts for nothing. */
-static void go_through(const zk_job *job, zk_place_on_disk *disk, int unfinished, int64_t n, const int64_t *rows,
-                       uint8_t *statuses, int phase) {
+static void give_up(zk_writing *w, int64_t since, int64_t stop, uint8_t status) {
+    for (int64_t i = since; i < stop; i++)
+        if (w->statuses[i] == ZK_DONE) w->statuses[i] = status;
+}
+
+/* One round through a batch, that writes files or gives them names. What was done in a folder that is no longer at its
+ * name counts for nothing. */
+static void leave_folder(zk_writing *w, int64_t since, int64_t stop, int is_naming) {
+    int later = w->job->check || w->job->sync;
+    if (!zk_folder_is_still_there(&w->disk, w->job->root))
+        give_up(w, since, stop, later && !is_naming ? LOST : ZK_AGAIN);
+    else if (is_naming && w->job->sync && !zk_sync_folder(&w->disk))
+        give_up(w, since, stop, ZK_AGAIN);
+}
+
+static void go_through(zk_writing *w, int is_naming) {
     char name[ZK_MAX_PATH];
+    zk_place_on_disk *disk = &w->disk;
     int64_t since = 0; /* the first chunk in the folder that is open */
-    for (int64_t i = 0; i < n; i++) {
-        if ((phase && statuses[i] != ZK_DONE) || zk_name(job, rows, n, i, name) < 0) continue;
+    for (int64_t i = 0; i < w->n; i++) {
+        if ((is_naming && w->statuses[i] == ZK_AGAIN) || zk_name(w->job, w->rows, w->n, i, name) < 0) continue;
         const char *slash = strrchr(name, '/');
         int64_t length = slash ? slash - name : 0;
-        int is_other = (int64_t)strlen(disk->path) != length || memcmp(disk->path, name, (size_t)length);
-        if (disk->folder >= 0 && is_other) {
-            if (!zk_folder_is_still_there(disk, job->root)) memset(statuses + since, ZK_AGAIN, (size_t)(i - since));
+        if (disk->folder >= 0 && ((int64_t)strlen(disk->path) != length || memcmp(disk->path, name, (size_t)length))) {
+            leave_folder(w, since, i, is_naming);
             since = i;
         }
-        statuses[i] = (uint8_t)(phase ? name_chunk(job, disk, unfinished, i, name, length, phase == 1)
-                                      : write_chunk(job, disk, unfinished, n, rows, i, name, length));
+        w->statuses[i] = is_naming ? name_chunk(w, i, name, length) : write_chunk(w, i, name, length);
+        if (w->waiting.n == WAITING) wait_for_disk(&w->waiting, w->statuses);
     }
-    if (!zk_folder_is_still_there(disk, job->root)) memset(statuses + since, ZK_AGAIN, (size_t)(n - since));
+    wait_for_disk(&w->waiting, w->statuses);
+    leave_folder(w, since, w->n, is_naming);
+    zk_close_folder(disk);
 }
 
-/* Writes n chunks, those of which all is in the array and covered, or with job->fill those at its edge too. */
+/* Writes n chunks, those of which all is in the array and covered, or with job->fill those at its edge too. 0 if it did
+ * nothing, 2 if it made folders, else 1. */
 ZK_PUBLIC int zk_write(const zk_job *job, int64_t n, const int64_t *rows, uint8_t *statuses) {
-    zk_place_on_disk disk;
-    int unfinished = -1;
+    zk_writing w = {.job = job, .unfinished = -1, .n = n, .rows = rows, .statuses = statuses};
     for (int64_t i = 0; i < n; i++) statuses[i] = ZK_AGAIN;
-    if (!zk_is_equipped(job) || (job->check && !job->unfinished)) return 0;
-    int begun = zk_begin(&disk, job->root);
+    if (!zk_is_equipped(job) || ((job->check || job->sync) && !job->unfinished)) return 0;
+    int begun = zk_begin(&w.disk, job->root);
     if (begun && job->unfinished_folder) {
-        unfinished = open(job->unfinished_folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        begun = unfinished >= 0;
+        w.unfinished = open(job->unfinished_folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        begun = w.unfinished >= 0;
     }
     if (begun) {
-        go_through(job, &disk, unfinished, n, rows, statuses, 0);
-        if (job->check) go_through(job, &disk, unfinished, n, rows, statuses, ((zk_check)job->check)() ? 1 : 2);
+        go_through(&w, 0);
+        if (job->check && !((zk_check)job->check)()) give_up(&w, 0, n, LOST);
+        if (job->check || job->sync) go_through(&w, 1);
     }
-    if (unfinished >= 0) close(unfinished);
-    zk_end(&disk);
-    return begun;
+    if (w.unfinished >= 0) close(w.unfinished);
+    zk_end(&w.disk);
+    return begun ? 1 + w.disk.made : 0;
 }
 
 /* Encodes n chunks one behind the other at `out`, which has `room` bytes: the inner chunks of a shard. `ranges` gets for

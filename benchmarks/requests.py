@@ -26,6 +26,22 @@ def _cube(start: int, n: int) -> xr.Dataset:
     return xr.Dataset({"t2m": (("time", "lat", "lon"), values)}, coordinates | {"h": ("time", np.arange(n) * 1.0)})
 
 
+def _wholes(server: S3Server) -> Iterator[tuple[str, Callable[[int], object]]]:
+    options, kept = server.options, server.state.values
+    new, large = _cube(0, 100), _cube(0, 1000).isel(lat=slice(0, 10))
+    encoding = {"t2m": {"chunks": (1, 40, 40)}}
+
+    def save_new(_: int) -> None:
+        kept.clear()
+        zarrds.save(new, URL, encoding=encoding, storage_options=options)
+
+    yield "save 100 chunks", save_new
+    yield (
+        "mode='w', 1000 chunks",
+        lambda _: zarrds.save(large, URL, mode="w", encoding={"t2m": {"chunks": (1, 10, 40)}}, storage_options=options),
+    )
+
+
 def _acts(server: S3Server) -> Iterator[tuple[str, Callable[[int], object]]]:
     options = server.options
     part = _cube(0, 10)[["t2m"]].drop_vars(["time", "lat", "lon", "h"])
@@ -54,16 +70,22 @@ def _acts(server: S3Server) -> Iterator[tuple[str, Callable[[int], object]]]:
 def main(latency: float) -> None:
     """Print the table."""
     with serving(latency) as server:
+        _show(server, _wholes(server))
+        server.state.values.clear()
         zarrds.save(_cube(0, 10), URL, encoding={"t2m": {"chunks": (1, 40, 40)}}, storage_options=server.options)
-        for name, act in _acts(server):
-            seconds = []
-            for number in range(_ROUNDS):
-                server.state.requests.clear()
-                start = time.perf_counter()
-                act(number)
-                seconds.append(time.perf_counter() - start)
-            kinds = ", ".join(f"{n} {method}" for method, n in sorted(server.state.counts().items()))
-            print(f"{name:26}{len(server.state.requests):5}{min(seconds) * 1000:8.0f} ms   {kinds}")
+        _show(server, _acts(server))
+
+
+def _show(server: S3Server, acts: Iterator[tuple[str, Callable[[int], object]]]) -> None:
+    for name, act in acts:
+        seconds = []
+        for number in range(_ROUNDS):
+            server.state.requests.clear()
+            start = time.perf_counter()
+            act(number)
+            seconds.append(time.perf_counter() - start)
+        kinds = ", ".join(f"{n} {method}" for method, n in sorted(server.state.counts().items()))
+        print(f"{name:26}{len(server.state.requests):5}{min(seconds) * 1000:8.0f} ms   {kinds}")
 
 
 if __name__ == "__main__":

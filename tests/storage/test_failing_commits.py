@@ -254,7 +254,7 @@ def test_a_dead_writer_that_wakes_up_cannot_commit(server: S3Server) -> None:
 def test_signs_of_life_are_given_while_a_request_takes_long(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
     save(server)
     monkeypatch.setattr(commits, "_SIGN", 0.02)
-    monkeypatch.setattr(growth, "_QUICK_NBYTES", 0)
+    monkeypatch.setattr(growth, "QUICK_NBYTES", 0)
     signs: list[str] = []
 
     def slow(method: str, key: str, who: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.storage.s3_server import S3Server
+from zarrds.errors import StoreExistsError
 from zarrds.storage.byte_cache import ByteCache
 from zarrds.stores import Store, as_store
 from zarrds.testing import StoreContract
@@ -40,6 +41,20 @@ class TestS3(StoreContract):
 
     def test_any_sequence_of_operations(self) -> None:
         pytest.skip("it publishes stores without documents")
+
+    def test_publish_without_replacing(self, store: Store) -> None:
+        first, second = store.stage(), store.stage()
+        for staged, value in ((first, b"first"), (second, b"second")):
+            staged.set("a/k", value)
+            staged.set("zarr.json", value)
+        store.publish(first, replace=False)
+        with pytest.raises(StoreExistsError):
+            store.publish(second, replace=False)
+        store.discard(second)
+        assert {key: bytes(store.get(key) or b"") for key in store.list_prefix()} == {
+            "a/k": b"first",
+            "zarr.json": b"first",
+        }
 
     def test_staged_stores_do_not_mind_each_other(self, store: Store) -> None:
         pytest.skip("the second of two new stores is refused")

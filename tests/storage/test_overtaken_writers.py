@@ -28,9 +28,9 @@ from tests.storage.s3_writers import (
     save,
     set_n,
 )
-from zarrds.errors import ConflictError, LabelError, ZarrdsError
+from zarrds.errors import ConflictError, LabelError, StoreExistsError, ZarrdsError
 from zarrds.storage.fsspec import commits
-from zarrds.storage.obstore import committing
+from zarrds.storage.obstore import committing, store
 
 pytest.importorskip("obstore", reason="object storage needs the extra 'remote'")
 
@@ -53,7 +53,9 @@ def fail_to_save(server: S3Server, who: str = "AKIATEST") -> None:
         return block
 
     values = dask.array.ones((4, 3), chunks=(1, 3)).map_blocks(computed, dtype=float, meta=np.ones((0, 0)))
-    zarrds.save(xr.Dataset({"pr": (("time", "x"), values)}), URL, storage_options=options(server, who))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(store, "_MOST_NBYTES", 0)  # else nothing is put before all is there
+        zarrds.save(xr.Dataset({"pr": (("time", "x"), values)}), URL, storage_options=options(server, who))
 
 
 @pytest.mark.usefixtures("_without_locks")
@@ -397,3 +399,45 @@ def test_what_a_save_that_failed_has_put_is_replaced(server: S3Server) -> None:
     assert not [key for key in server.state.values if "/pr/" in key]
     set_n(server, 2)
     assert not [key for key in server.state.values if "partial" in key]
+
+
+@pytest.mark.usefixtures("_without_locks")
+@pytest.mark.parametrize(
+    ("number", "method", "key"),
+    [
+        (1, "PUT", MARKER),
+        (1, "PUT", "t2m.zarr/t2m/c.0.0"),
+        (2, "PUT", MARKER),
+        (1, "PUT", ROOT),
+        (1, "POST", "?delete"),
+    ],
+)
+def test_a_save_of_a_new_store_is_overtaken(server: S3Server, number: int, method: str, key: str) -> None:
+    """It is stopped before one of its requests, taken for dead, and goes on when another has saved."""
+    seen: list[str] = []
+
+    def is_it(asked: str, name: str) -> bool:
+        if (asked, name) == (method, key) and len(seen) < number:
+            seen.append(name)
+            return len(seen) == number
+        return False
+
+    other = data(7)
+    other.t2m.encoding = {"chunks": (1, 3)}
+
+    def replace() -> None:
+        with suppress(StoreExistsError):  # the first is made before this one is
+            zarrds.save(other, URL, mode="w", storage_options=options(server))
+            return
+        zarrds.save(other, URL, mode="w", storage_options=options(server))
+
+    errors = paused_when(
+        server,
+        is_it,
+        lambda: zarrds.save(data(), URL, storage_options=options(server, "AKIAPAUSE")),
+        replace,
+    )
+    is_made = key == ROOT or method == "POST"
+    assert errors in ([], ["StoreIOError"]) if is_made else errors in (["ConflictError"], ["StoreExistsError"])
+    xr.testing.assert_identical(opened(server), other)
+    assert not list(zarrds.verify(URL, storage_options=options(server)).findings)

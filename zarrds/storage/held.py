@@ -1,4 +1,4 @@
-"""Staged changes that are kept in memory as long as they are few, and written where others find them beyond that."""
+"""What is staged is kept in memory as long as it is little, and written where others find it beyond that."""
 
 from __future__ import annotations
 
@@ -18,20 +18,27 @@ _MOST_NBYTES = 256 * 2**20
 
 
 class HeldChanges:
-    """Changes of a store, from its ``stage_changes``, of which nothing is written before it must be.
+    """Changes of a store, from ``stage_changes`` or ``stage``, of which nothing is written before it must be.
 
     Parameters
     ----------
     behind : Store
         What takes the values when they become too many, or when another process is to add some (a pickle is it).
+    most_nbytes : int
+        Of all values that are kept.
+    begin : callable, optional
+        Called before anything is written.
 
     Notes
     -----
     All methods may be called from any number of threads at once. What is not here is that of the store behind.
     """
 
-    def __init__(self, behind: Store, most_nbytes: int = _MOST_NBYTES) -> None:
+    def __init__(
+        self, behind: Store, most_nbytes: int = _MOST_NBYTES, *, begin: Callable[[], None] | None = None
+    ) -> None:
         self._behind = behind
+        self._begin = begin
         self._most = most_nbytes
         self._values: MemoryStore | None = MemoryStore()
         self._nbytes = 0
@@ -52,14 +59,21 @@ class HeldChanges:
 
     def held(self) -> dict[str, bytes] | None:
         """All values by key, None if they were written by now."""
-        values = self._values
-        return None if values is None else {key: bytes(values.get(key) or b"") for key in values.list_prefix()}
+        return None if self._values is None else _all_of(self._values)
+
+    def taken(self) -> dict[str, bytes] | None:
+        """As `held`; whoever takes them writes them, and from now on this is the store behind."""
+        with self._mutex:
+            values, self._values = self._values, None
+        return None if values is None else _all_of(values)
 
     def written(self) -> Store:
         """The store behind, once all values are in it."""
         with self._mutex:
             values = self._values
             if values is not None:
+                if self._begin is not None:
+                    self._begin()
                 side_by_side(lambda key: self._behind.set(key, values.get(key) or b""), list(values.list_prefix()))
                 self._values = None
         return self._behind
@@ -143,6 +157,10 @@ class HeldChanges:
         """As of a store; see `SizedListing.list_sizes`."""
         for key in self.list_prefix(prefix):
             yield key, len(self.get(key) or b"")
+
+
+def _all_of(values: MemoryStore) -> dict[str, bytes]:
+    return {key: bytes(values.get(key) or b"") for key in values.list_prefix()}
 
 
 def _itself(store: Store) -> Store:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from zarrds.storage.byte_cache import ByteCache  # which few need
 
 __all__ = [
+    "Blank",
     "BoundedValues",
     "Cacheable",
     "Damaged",
@@ -119,6 +120,15 @@ def folder_of(store: object) -> str | None:
 def folds_case(store: object) -> bool:
     """Whether keys that differ only in case are one key of a store."""
     return has_trait(store, InFolder) and store.folds_case
+
+
+@runtime_checkable
+class Blank(Protocol):
+    """A store behind a network that tells by one request whether nothing at all is there."""
+
+    def is_blank(self) -> bool:
+        """Whether nothing is there, also nothing hidden. `clean` and `stage` need not ask for it then, for a moment."""
+        ...
 
 
 @runtime_checkable

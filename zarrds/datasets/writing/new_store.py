@@ -5,10 +5,11 @@ A save of a whole store fills a staged one, which no reader sees and which is pu
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from functools import partial
+from typing import Any, Literal, TypeVar
 
 from zarrds.engine.executor import run, waiting
 from zarrds.errors import ConflictError, MetadataError, NodeNotFoundError, StoreExistsError, StoreIOError
@@ -19,7 +20,8 @@ from zarrds.metadata.written import documents_of_store, raws_of
 from zarrds.storage.committer import committer_of, prepare
 from zarrds.storage.local.replacing import check_replaceable
 from zarrds.storage.protocol import Store
-from zarrds.storage.traits import folder_of
+from zarrds.storage.traits import Blank, folder_of, has_trait
+from zarrds.threads import side_by_side
 
 __all__ = ["Target", "find_target", "staged"]
 
@@ -72,7 +74,9 @@ def find_target(store: Store, group: str, mode: Literal["w", "w-"], zarr_format:
 
 
 def _found_target(store: Store, group: str, mode: Literal["w", "w-"], zarr_format: ZarrFormat | None) -> Target:
-    existing = zarr_format_of(store)
+    existing, is_blank = _looked(store)
+    if is_blank:
+        return Target(store, group, True, zarr_format or 3, replace=False)
     if existing is None:
         if next(store.list_prefix(""), None) is not None:
             if store.traits.is_remote and zarr_format_of(store, anew=True) is not None:
@@ -124,6 +128,16 @@ def _found_target(store: Store, group: str, mode: Literal["w", "w-"], zarr_forma
             mend="Save to another group, or empty this folder yourself; zarrds replaces nothing that is no Zarr group",
         )
     return Target(store, group, False, existing, replace=bool(standing))
+
+
+def _looked(store: Store) -> tuple[ZarrFormat | None, bool]:
+    """The format of the store that is there, and whether it was seen that nothing at all is."""
+    look = partial(zarr_format_of, store)
+    if not has_trait(store, Blank):
+        return look(), False
+    calls: list[Callable[[], Any]] = [look, store.is_blank]
+    existing, is_blank = side_by_side(lambda call: call(), calls)
+    return existing, existing is None and is_blank
 
 
 def _node_at(nodes: Nodes, path: str) -> str | None:

@@ -31,6 +31,7 @@ __all__ = [
     "MARKER",
     "MAX_MARKER",
     "OLD",
+    "ROOT",
     "ROOTS",
     "STRAIGHT",
     "Commit",
@@ -56,6 +57,7 @@ _SIGNS = f".alive{PARTIAL}"  # in a staged folder: set anew now and then while i
 OLD = "old"  # in a staged folder: a JSON list of the keys that a publish removes
 MADE = "made"  # in the folder of a commit that another has finished: its writer can still tell that it was made
 PLACED = "placed"  # there while what was staged is removed again: all is in place
+ROOT = "root"  # in a staged folder whose values go straight to their keys: where the documents of its root are
 STRAIGHT = "straight"  # in a staged folder: what it belongs to puts its values straight to their keys
 _FOLDER = re.compile(rf"\.[0-9a-f]+{re.escape(PARTIAL)}\Z")
 
@@ -249,12 +251,8 @@ class Commits:
                 # in this order: another removes what is staged, then the marker, then what says that all is placed
                 if self._objects.info(placed) is not None or self._is_overtaken(commit):
                     return
-                raise StoreIOError(
-                    "objects are gone that were to be put in place",
-                    key=commit.folder,
-                    found=str(exc),
-                    mend="The store is neither old nor new: save it again as a whole (mode='w'), or restore a copy",
-                ) from exc
+                if not self._is_new_and_put(commit):
+                    raise _gone(commit, exc) from exc
             if names:
                 self._objects.write(placed, b"")
         with suppress(StoreIOError):
@@ -263,6 +261,11 @@ class Commits:
         with suppress(StoreIOError):
             self._objects.remove_all([*([placed] if names else []), *signs.given])
             self._objects.remove_folder(folder)
+
+    def _is_new_and_put(self, commit: Commit) -> bool:
+        """Whether a new store is there whose writer has put the root's documents itself; then it removes the staged."""
+        is_new = [part for part, _ in commit.steps] == [ROOT]
+        return is_new and any(self._objects.info(self._base + name) is not None for name in sorted(DOORS))
 
     def _is_placed(self, commit: Commit, names: Sequence[str], signs: Signs) -> bool:
         """Copy and remove what a commit names; False if another has done so, after whom nothing is touched."""
@@ -361,6 +364,15 @@ def _needs_conditions() -> StoreIOError:
         key=MARKER,
         mend="Open the store for writing where obstore reaches it: install 'zarrds[remote]', and pass no option that "
         "only s3fs, gcsfs or adlfs has",
+    )
+
+
+def _gone(commit: Commit, exc: FileNotFoundError) -> StoreIOError:
+    return StoreIOError(
+        "objects are gone that were to be put in place",
+        key=commit.folder,
+        found=str(exc),
+        mend="The store is neither old nor new: save it again as a whole (mode='w'), or restore a copy",
     )
 
 

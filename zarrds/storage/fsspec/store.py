@@ -6,11 +6,11 @@ import errno
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from hashlib import sha256
 from typing import Any, Self
 
-from zarrds.errors import InvalidKeyError, StoreExistsError, StoreIOError, ZarrdsError, locating
+from zarrds.errors import StoreIOError, ZarrdsError, locating
 from zarrds.storage.fsspec.commits import (
     DOORS,
     MARKER,
@@ -25,6 +25,7 @@ from zarrds.storage.fsspec.commits import (
     new_folder,
 )
 from zarrds.storage.fsspec.objects import Objects, age_of, identity_of
+from zarrds.storage.fsspec.refusals import kept_name, stands_there
 from zarrds.storage.growing import Growing
 from zarrds.storage.local.changes import deleted_keys, is_step
 from zarrds.storage.local.files import PARTIAL, is_partial
@@ -77,7 +78,7 @@ class RemoteStore:
     copies of it, and all stores of one place with the same options, are equal.
 
     *One value* is set by one request. Object stores put it in its place in one step; file systems that write
-    in place (``sftp://``, ``smb://``) do not, so that a reader may meet half a value.
+    in place (``sftp://``, ``smb://``) do not: a reader may meet half a value.
 
     *Many values* cannot be put in place in one step, as object stores do not rename. What is promised instead: all that
     is staged is complete before anything visible changes. Then the object ``.commit.zarrds-partial`` names it, which is
@@ -87,10 +88,8 @@ class RemoteStore:
     finishes.
 
     *Locks* keep out other threads of this process only. Several processes or machines may write whole chunks at once,
-    but must neither write to the same chunk nor change metadata at once.
-
-    The identity of a value is what the file system tells of it (ETag, checksum, times, size): where that is only
-    a checksum, as in S3, setting the same bytes anew does not change it.
+    but must neither write to the same chunk nor change metadata at once. The identity of a value is what the file
+    system tells of it (ETag, checksum, times, size): with a checksum alone, the same bytes set anew do not change it.
 
     Examples
     --------
@@ -169,7 +168,7 @@ class RemoteStore:
         """
         name = self._name(key)
         if name is None:
-            raise _kept(self.path, key)
+            raise kept_name(self.path, key)
         if check is not None:
             check()
         with locating(self.path, key):
@@ -246,8 +245,8 @@ class RemoteStore:
     def publish(self, staged: Self, *, replace: bool = True) -> None:
         """Replace all keys by those of `staged`; see `Committer.publish`, and the notes of the class.
 
-        Not one step: all of them will be replaced from the commit on, but one by one. Whether something stands there
-        that is not to be replaced is seen before it, so that of two machines that publish at once, neither may notice.
+        Not one step: all will be replaced from the commit on, but one by one. Whether something stands there that is
+        not to be replaced is seen before it: of two machines that publish at once, neither may notice.
         """
         if not self._has_staged(staged, _NEW):
             raise ValueError(f"the store was not staged for {self!r}")
@@ -255,9 +254,7 @@ class RemoteStore:
             self.recover()
             old = self._standing()
             if old and not replace and not self._has_leftovers():
-                raise StoreExistsError(
-                    "something was put here meanwhile", mend="Try again, or to replace it pass mode='w'"
-                )
+                raise stands_there()
             new = staged._keys()
             gone = sorted({*old} - {*new})
             commit = Commit(staged._folder.removeprefix(self._base), ((_NEW, len(new)),))
@@ -269,7 +266,7 @@ class RemoteStore:
         self._check_changes(changes)
         source, target = self._name(key), changes._name(to)
         if source is None or target is None:
-            raise _kept(self.path, to if source else key)
+            raise kept_name(self.path, to if source else key)
         with locating(self.path, key):
             try:
                 self._objects.copy([(source, target)])
@@ -293,10 +290,15 @@ class RemoteStore:
             self._finish(commit)
 
     def _finish(self, commit: Commit, replaced: Iterable[str] = ()) -> None:
-        """Put in place what was committed; an error says that it was, so that nobody makes the change again."""
-        try:
+        with self._finishing():
             self._commits.close(commit, filter(is_door, replaced))
             self._commits.finish(commit)
+
+    @contextmanager
+    def _finishing(self) -> Iterator[None]:
+        """Around what follows a commit: an error says that it was made, so that nobody makes the change again."""
+        try:
+            yield
         except ZarrdsError as error:
             if not isinstance(error.__cause__, FileNotFoundError):
                 error.mend = (
@@ -318,8 +320,7 @@ class RemoteStore:
     def recover(self) -> None:
         """Finish changes that a dead writer had begun to put in place; usually nothing. See `Committer.recover`.
 
-        Costs one request. A writer elsewhere gives signs of life, and is waited for; after 20 seconds without one it
-        counts as dead.
+        Costs one request. A writer elsewhere gives signs of life, and is waited for; without, for 20 s, it is dead.
         """
         if self._folder:
             return
@@ -415,12 +416,3 @@ class RemoteStore:
         if not staged._folder or staged._part != part or staged._objects.place != self._objects.place:
             return False
         return staged._folder.rpartition("/")[0] == self._base.rstrip("/")
-
-
-def _kept(path: str, key: str) -> InvalidKeyError:
-    return InvalidKeyError(
-        f"names like '.*{PARTIAL}' are kept for unfinished objects",
-        path=path,
-        key=key,
-        mend="Rename the variable, group or array",
-    )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import warnings
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -47,17 +47,31 @@ class ConditionalCommits(Commits):
             objects.write(f"{self._base}{commit.folder}/{OLD}", json.dumps(old).encode())
         # what is planned is made by the second put of the marker only, when the root is seen, and claimed, to be as it
         # was: until then others call it off, which refuses that put
-        marker = self._base + MARKER
-        version = self.put_marker(replace(commit, is_claimed=False))
-        is_asked = False
-        try:
+        with self.begun(commit):
             self._check()
+
+    @contextmanager
+    def begun(self, commit: Commit, also: Callable[[], None] | None = None) -> Iterator[None]:
+        """Around what is to be seen, or put, between the two puts of the marker; `also` is called beside the first."""
+        objects: Any = self._objects
+        version: Version | None = None
+        is_asked = False
+
+        def put() -> None:
+            nonlocal version
+            version = self.put_marker(replace(commit, is_claimed=False))
+
+        try:
+            side_by_side(lambda call: call(), [put, *([also] if also else [])])
+            yield
             is_asked = True
             try:
-                objects.put_if(marker, commit.dump(), version)
+                objects.put_if(self._base + MARKER, commit.dump(), version)
             except ValueChangedError:
                 raise conflict() from None
         except BaseException as error:
+            if version is None:
+                raise
             try:
                 is_made = not self._void(version) and (self.current() == commit or self.was_finished(commit))
             except ZarrdsError as unseen:

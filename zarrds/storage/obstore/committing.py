@@ -37,7 +37,7 @@ from zarrds.storage.protocol import DELETED, Store, ValueChangedError
 from zarrds.storage.traits import Fetched, Growth, has_trait
 from zarrds.threads import side_by_side
 
-__all__ = ["VERSIONED", "CommittingStore"]
+__all__ = ["VERSIONED", "CommittingStore", "written"]
 
 _sessions = Sessions()
 
@@ -179,14 +179,14 @@ class CommittingStore(RemoteStore):
 
     def link(self, key: str, changes: Self, to: str) -> None:
         """Make the value of `key` that of `to` in `changes`, which the server copies; see `Committer.link`."""
-        super().link(key, _written(changes), to)
+        super().link(key, written(changes), to)
 
     def apply_changes(self, changes: Self) -> None:
         """Put changes in place; see `Committer.apply_changes`, and the notes of the class."""
         with self.lock(), locating(self.path):
             self.recover()
             try:
-                super().apply_changes(_written(changes))
+                super().apply_changes(written(changes))
             finally:
                 if (session := self._session()) is not None:
                     session.forget()
@@ -291,6 +291,6 @@ def _fetched_of(found: Found | None) -> Fetched:
     return Fetched(found.data, identity_of(found.info), version=version_of(found.info))
 
 
-def _written(changes: Any) -> Any:
+def written(changes: Any) -> Any:
     """Staged changes whose values are all where other processes find them."""
     return changes.written() if isinstance(changes, HeldChanges) else changes

@@ -23,12 +23,12 @@ from zarrds.storage.obstore.objects import ObstoreObjects
 from zarrds.storage.protocol import ValueChangedError
 from zarrds.threads import side_by_side
 
-__all__ = ["Straight"]
+__all__ = ["LATE", "QUICK_NBYTES", "Straight", "clock"]
 
 _ATTEMPTS = 5
 _PAUSE = 0.05  # seconds, times the attempt
-_QUICK_NBYTES = 2**20  # what is put within the time after which others wait for a sign of life
-_LATE = 5.0  # seconds after which one looks again whether one was overtaken
+QUICK_NBYTES = 2**20  # what is put within the time after which others wait for a sign of life
+LATE = 5.0  # seconds after which one looks again whether one was overtaken
 
 
 def clock() -> float:
@@ -173,11 +173,11 @@ class Straight:
 
     def _put_values(self, values: Mapping[str, bytes], edges: Mapping[str, Version | None]) -> None:
         def put(key: str) -> None:
-            if clock() - self._seen > _LATE:
+            if clock() - self._seen > LATE:
                 self._check_claim()
             self._put_value(key, values[key], edges.get(key), is_edge=key in edges)
 
-        with self._signs.given_meanwhile() if sum(map(len, values.values())) > _QUICK_NBYTES else nullcontext():
+        with self._signs.given_meanwhile() if sum(map(len, values.values())) > QUICK_NBYTES else nullcontext():
             side_by_side(put, list(values))
 
     def _put_value(self, key: str, value: bytes, version: Version | None, *, is_edge: bool) -> None:
@@ -192,7 +192,7 @@ class Straight:
                 number = next(repeats, None) if error.errno == errno.EAGAIN else None
                 if number is None:
                     raise
-                time.sleep(min(2 * _PAUSE * 2**number, _LATE))
+                time.sleep(min(2 * _PAUSE * 2**number, LATE))
                 # what is repeated may be long ago: where servers take digests for ETags, its condition tells nothing
                 self._check_claim()
                 continue
@@ -210,7 +210,7 @@ class Straight:
 
     def _release(self) -> None:
         """Remove the marker: other writers may begin."""
-        if clock() - self._begun > _LATE:
+        if clock() - self._begun > LATE:
             self._call_off()  # somebody may have taken us for dead, and another marker may be there
             return
         try:

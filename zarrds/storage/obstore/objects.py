@@ -270,21 +270,7 @@ class ObstoreObjects:
     def put_if(self, name: str, value: bytes, expected: Version | None, *, is_once: bool = False) -> Version:
         """Make `value` what an object holds, if it is still what it was; return the version that it has then.
 
-        An answer that was lost is found out: what holds `value` already is taken to have been put.
-
-        Parameters
-        ----------
-        name : str
-        value : bytes
-        expected : Version or None
-            Of the object as it was seen; None if there was none.
-        is_once : bool
-            Not to repeat the request where it fails, which the caller does.
-
-        Raises
-        ------
-        ValueChangedError
-            If another writer has changed it since.
+        See `ConditionalObjects.put_if`.
         """
         mode: Any = "create" if expected is None else {k: v for k, v in expected.items() if v is not None}
         refused, connection = self._module.exceptions, self._connection
@@ -323,6 +309,13 @@ class ObstoreObjects:
             return {entry["path"]: entry for batch in batches for entry in batch if entry["path"].startswith(start)}
 
         return self._asked("list", ask) or {}
+
+    def is_blank(self, name: str = "") -> bool:
+        """Whether there are no objects below `name`; one request."""
+        if self.is_read_only:
+            return not self.find(name)
+        found = self._asked("list", lambda: next(iter(self._connection.list(f"{name}/" if name else None)), None))
+        return not found
 
     def folders(self, name: str = "") -> list[str]:
         """Return the names of what lies directly below `name` and has objects below it."""

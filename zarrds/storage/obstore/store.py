@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
-from zarrds.errors import ConflictError, StoreExistsError, StoreIOError, UnsupportedError, ZarrdsError, locating
+from zarrds.errors import StoreIOError, UnsupportedError, ZarrdsError, locating
 from zarrds.storage.found import Found
-from zarrds.storage.fsspec.commits import STRAIGHT, Commit, is_door, is_key, is_staged
+from zarrds.storage.fsspec.commits import ROOT, STRAIGHT, Commit, is_key, is_staged
 from zarrds.storage.fsspec.objects import Objects
+from zarrds.storage.fsspec.refusals import not_alone, stands_there
 from zarrds.storage.held import HeldChanges
-from zarrds.storage.obstore.committing import VERSIONED, CommittingStore
+from zarrds.storage.obstore.commits import ConditionalCommits
+from zarrds.storage.obstore.committing import VERSIONED, CommittingStore, written
 from zarrds.storage.obstore.connections import is_usable
+from zarrds.storage.obstore.new_store import NewStore, is_of_root
 from zarrds.storage.obstore.objects import ObstoreObjects
-from zarrds.storage.protocol import Buffer, Traits, ValueChangedError
+from zarrds.storage.protocol import Buffer, Store, Traits, ValueChangedError
 from zarrds.storage.secrets import without_secrets
 from zarrds.storage.traits import Fetched
 from zarrds.threads import MOST
@@ -23,6 +27,9 @@ if TYPE_CHECKING:
     from zarrds.storage.byte_cache import ByteCache
 
 __all__ = ["ObjectStore"]
+
+_MOST_NBYTES = 64 * 2**20  # of a new store whose values are put once all are there
+_MOMENT = 1.0  # seconds
 
 
 class ObjectStore(CommittingStore):
@@ -61,6 +68,7 @@ class ObjectStore(CommittingStore):
 
     _own: ObstoreObjects
     _other: Objects | None = None
+    _blank_since: float | None = None  # when nothing was there
 
     def __init__(self, url: str, storage_options: Mapping[str, Any] | None = None) -> None:
         self.__setstate__((without_secrets(url), ObstoreObjects(url, storage_options or {}), "", ""))
@@ -200,20 +208,17 @@ class ObjectStore(CommittingStore):
             except ValueChangedError:
                 if session is not None and session.is_read:
                     raise
-                raise ConflictError(
-                    "another save is under way here, or its leftovers are in the way",
-                    mend="Nothing that was there was changed. Try again when no other save is at it",
-                ) from None
+                raise not_alone() from None
 
     # many keys
 
     @property
     def _is_new(self) -> bool:
-        return self._part == _ROOT
+        return self._part == ROOT
 
     def _is_direct(self, key: str) -> bool:
         """Whether a value of a new store goes straight to its key."""
-        return self._is_new and not ("/" not in key and is_door(key))
+        return self._is_new and not is_of_root(key)
 
     def _name(self, key: str) -> str | None:
         name = super()._name(key)
@@ -245,41 +250,70 @@ class ObjectStore(CommittingStore):
         names = [name[len(self._base) :] for name in self._objects.find(self._base.rstrip("/"))]
         is_begun = any(name.endswith(f"/{STRAIGHT}") and is_staged(name.rpartition("/")[0]) for name in names)
         keys = [name for name in names if is_key(name)]
-        return keys, is_begun and not any("/" not in key and is_door(key) for key in keys)
+        return keys, is_begun and not any(map(is_of_root, keys))
 
     def stage(self) -> Self:
         """Return a new, empty store, which no reader sees; see `Committer.stage`.
 
         Where nothing stands, its values go straight to their keys: without the root's documents, they are no store.
+        They are kept in memory while they are few; see `HeldChanges`.
         """
         objects = self._objects
-        if not self._folder and self._is_conditional and not objects.is_read_only:
-            with locating(self.path):
-                if not objects.find(self._base.rstrip("/")):
-                    staged = self._below(_ROOT)
-                    objects.write(f"{staged._folder}/{STRAIGHT}", b"")
-                    return staged
-        return super().stage()
+        if self._folder or not self._is_conditional or objects.is_read_only:
+            return super().stage()
+        if not (self._was_blank() or self.is_blank()):
+            return super().stage()
+        staged = self._below(ROOT)
+        held: Any = HeldChanges(cast(Store, staged), _MOST_NBYTES, begin=staged._begin)
+        return cast(Self, held)
+
+    def _begin(self) -> None:
+        """Say that what is going to be put straight to its keys is of a save that has not come to its end."""
+        self._objects.write(f"{self._folder}/{STRAIGHT}", b"")
+
+    def is_blank(self) -> bool:
+        """Whether nothing is there, hidden or not, by one request; see `Blank`."""
+        with locating(self.path):
+            is_blank: bool = self._objects.is_blank(self._base.rstrip("/"))
+        self._blank_since = time.monotonic() if is_blank else None
+        return is_blank
+
+    def _was_blank(self) -> bool:
+        """Whether nothing was there a moment ago. Nothing depends on it but what need not be asked again."""
+        return self._blank_since is not None and time.monotonic() - self._blank_since < _MOMENT
+
+    def clean(self, *, repair: bool = False) -> list[str]:
+        """Remove what was staged and not touched for a day; see `Committer.clean`."""
+        return [] if self._was_blank() else super().clean(repair=repair)
 
     def publish(self, staged: Self, *, replace: bool = True) -> None:
         """Replace all keys by those of `staged`; see `Committer.publish`.
 
         Of two that publish at once, the second gets a `StoreExistsError`, or a `ConflictError`.
         """
-        if not self._has_staged(staged, _ROOT):
+        if not self._has_staged(staged, ROOT):
             super().publish(staged, replace=replace)
+            return
+        commits, given = self._commits, cast(Any, staged)
+        if not isinstance(commits, ConditionalCommits):
+            given = written(given)
+        values = given.taken() if isinstance(given, HeldChanges) else None
+        folder = staged._folder.removeprefix(self._base)
+        if values is not None and isinstance(commits, ConditionalCommits):
+            new = NewStore(self._objects, commits, self._base, folder, values)
+            with self.lock(), locating(self.path):
+                new.make(VERSIONED)
+                with self._finishing():
+                    new.finish()
             return
         with self.lock(), locating(self.path):
             self.recover()
             session = self._session()
             roots = session.roots if session is not None and session.roots is not None else self._roots()
             if any(found is not None for found in roots.values()):
-                raise StoreExistsError(
-                    "something was put here meanwhile", mend="Try again, or to replace it pass mode='w'"
-                )
-            folder = staged._folder.removeprefix(self._base)
-            n = len(self._objects.find(f"{staged._folder}/{_ROOT}"))
-            commit = Commit(folder, ((_ROOT, n),))
+                raise stands_there()
+            n = len(self._objects.find(f"{staged._folder}/{ROOT}"))
+            commit = Commit(folder, ((ROOT, n),))
             self._commits.begin(commit)
             self._finish(commit)
             if session is not None:
@@ -293,7 +327,7 @@ class ObjectStore(CommittingStore):
         given: Any = staged
         if isinstance(given, HeldChanges) and given.held() is not None:
             return  # nothing was written
-        if not self._has_staged(staged, _ROOT) or not self._is_conditional:
+        if not self._has_staged(staged, ROOT) or not self._is_conditional:
             super().discard(staged)
             return
         objects = self._objects
@@ -308,6 +342,3 @@ class ObjectStore(CommittingStore):
     def __dask_tokenize__(self) -> tuple[object, ...]:
         many = self.get_many(VERSIONED)
         return "zarrds.ObjectStore", *self._where(), self.token, [many[key].identity for key in VERSIONED]
-
-
-_ROOT = "root"  # of a new store: where in its folder the documents of its root are

@@ -1,0 +1,31 @@
+"""Errors of saves that find something in their way, and of names that are kept."""
+
+from __future__ import annotations
+
+from zarrds.errors import ConflictError, InvalidKeyError, StoreExistsError
+from zarrds.storage.local.files import PARTIAL
+
+__all__ = ["kept_name", "not_alone", "stands_there"]
+
+
+def not_alone() -> ConflictError:
+    """The error of a save that finds a value where nothing was."""
+    return ConflictError(
+        "another save is under way here, or its leftovers are in the way",
+        mend="Nothing that was there was changed. Try again when no other save is at it",
+    )
+
+
+def stands_there() -> StoreExistsError:
+    """The error of a save that finds a store where nothing was."""
+    return StoreExistsError("something was put here meanwhile", mend="Try again, or to replace it pass mode='w'")
+
+
+def kept_name(path: str, key: str) -> InvalidKeyError:
+    """The error of a key that is hidden."""
+    return InvalidKeyError(
+        f"names like '.*{PARTIAL}' are kept for unfinished objects",
+        path=path,
+        key=key,
+        mend="Rename the variable, group or array",
+    )

@@ -131,6 +131,23 @@ def test_comes_back_in_trees(path: Path, zarr_format: Format) -> None:
     assert_identical(xr.open_groups(path, engine="zarrds")["/a/q"], groups["/a/q"])
 
 
+@pytest.mark.parametrize(
+    "attributes", [{"scale_factor": 0.5}, {"_FillValue": 2}, {"units": "days since 2000-01-01"}, {"units": "m"}]
+)
+def test_of_what_is_not_decoded_attributes_say_it(path: Path, attributes: dict[str, Any], zarr_format: Format) -> None:
+    values = ("x", [1, 2], {**attributes, "coordinates": "lat level", "grid_mapping": "crs"})
+    raw = xr.Dataset({"v": values, "lat": ("x", [3, 4]), "level": 5, "crs": 0})
+    zarrds.save(raw, path, zarr_format=zarr_format)
+    xr.testing.assert_identical(xr.open_dataset(path, engine="zarrds", decode_cf=False).load(), raw)
+    for decode_coords in (True, "all"):
+        found = xr.open_dataset(path, engine="zarrds", decode_coords=decode_coords)
+        # without anything to decode, what came as data comes back as data
+        expected = raw if attributes == {"units": "m"} else xr.decode_cf(raw, decode_coords=decode_coords)
+        assert set(found.coords) >= set(expected.coords)
+        if decode_coords is True:
+            xr.testing.assert_identical(found.load(), expected)
+
+
 def test_what_is_selected_by(path: Path) -> None:
     zarrds.save(CASES["regions, codes"], path)
     ds = opened(path)

@@ -19,7 +19,7 @@ from zarrds.datasets.encoding.comparison import label_text
 from zarrds.errors import EncodingError, LabelError
 from zarrds.metadata.attributes import array_of
 
-__all__ = ["check_same_meaning", "decoded_like", "says_where"]
+__all__ = ["check_same_meaning", "decoded_like", "is_undecoded", "says_where"]
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
@@ -195,6 +195,24 @@ def decoded_like(dataset: xr.Dataset, stored: Mapping[str, xr.Variable]) -> xr.D
     coordinates = {name: variable for name, variable in changed.items() if name in dataset.coords}
     data = {name: variable for name, variable in changed.items() if name not in coordinates}
     return dataset.assign_coords(coordinates).assign(data)
+
+
+def is_undecoded(dataset: xr.Dataset) -> bool:
+    """Whether a dataset is one as files have it: some of its numbers are still packed, or counts of days.
+
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> raw = xr.Dataset({"time": ("time", [0, 1], {"units": "days since 2000-01-01"})})
+    >>> is_undecoded(raw), is_undecoded(xr.decode_cf(raw))
+    (True, False)
+    """
+    for variable in dataset.variables.values():
+        if isinstance(variable.dtype, np.dtype) and variable.dtype.kind in "iuf":
+            given = {key for key in _PACKING if variable.attrs.get(key) is not None}
+            if " since " in str(variable.attrs.get("units", "")) or given - set_apart(variable, 3).keys():
+                return True
+    return False
 
 
 def _decoded(

@@ -13,6 +13,7 @@ from zarrds.arrays.attributes import plain_attributes
 from zarrds.compat.xarray_internals import CF_RELATED_DATA
 from zarrds.compat.xarray_opening import is_point_index, range_settings
 from zarrds.datasets.encoding.dataset import stored_name, with_named_coordinates
+from zarrds.datasets.encoding.meaning import is_undecoded
 from zarrds.datasets.reading.roles import ATTRIBUTE, COORDINATE, FROM_ENCODING, INDEX, RANGE_INDEXES
 from zarrds.errors import EncodingError, UnsupportedError
 from zarrds.metadata.dtypes import JSON
@@ -109,14 +110,17 @@ def role_notes(dataset: xr.Dataset, plain: xr.Dataset, ranges: Collection[Hashab
         For an index that could not be made again.
     """
     notes: Notes = {}
+    is_raw = is_undecoded(dataset)  # then attributes say what is a coordinate, once it is opened
     for name, variable in dataset.variables.items():
-        if "coordinates" in variable.attrs:
+        if "coordinates" in variable.attrs and not is_raw:
             notes.setdefault(stored_name(name), {})[ATTRIBUTE] = True
         if moved := sorted(_RELATED & variable.encoding.keys() - variable.attrs.keys()):
             notes.setdefault(stored_name(name), {})[FROM_ENCODING] = moved
         if variable.dims == (name,) and name in dataset.coords and name not in dataset.xindexes:
             notes.setdefault(stored_name(name), {})[INDEX] = {"kind": "none"}
     for key, is_coordinate in _coordinate_notes(plain).items():
+        if is_raw and not is_coordinate:
+            continue
         notes.setdefault(key, {})[COORDINATE] = is_coordinate
     for index, coordinates in dataset.xindexes.group_by_index():
         names = list(coordinates)

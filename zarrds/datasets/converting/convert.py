@@ -12,6 +12,7 @@ import xarray as xr
 
 from zarrds.datasets.converting.plan import as_blocks, encoding_for, stored_labels
 from zarrds.datasets.converting.sources import Source, open_dataset, open_groups, source_name
+from zarrds.datasets.converting.without_dask import appended_parts, parts_without_dask, save_by_parts
 from zarrds.datasets.writing.sources import check_not_inside
 from zarrds.datasets.writing.writer import save
 from zarrds.engine.progress import ProgressOption, progress_bar
@@ -119,8 +120,9 @@ def convert(
 
     Notes
     -----
-    Inputs of more than 64 MiB are read in blocks of 32 MiB a thread, which needs dask (extra ``dask``); without it one
-    variable must fit into memory.
+    Inputs of more than 64 MiB are read in blocks of 32 MiB a thread by dask (extra ``dask``). Without it they are read
+    in parts of 32 MiB along one dimension, into a hidden store beside the target, which is then brought into the chunks
+    that are wanted; a variable without that dimension must fit into memory then.
 
     Examples
     --------
@@ -233,12 +235,20 @@ def _save_one(
         prepared = {path: wanted.prepared(ds) for path, ds in groups.items()}
         shared: dict[str, Any] = {"mode": mode, "zarr_format": zarr_format, "progress": progress, **options}
         with _naming(source):
-            if len(prepared) == 1:
+            if any(parts_without_dask(ds) for ds, _ in prepared.values()) and _is_new(store, options["group"]):
+                kept = {name: shared[name] for name in ("statistics", "durable", "progress")}
+                save_by_parts(prepared, store, mode, zarr_format, **kept)
+            elif len(prepared) == 1:
                 ((ds, encoding),) = prepared.values()
                 save(ds, store, encoding=encoding, **shared)
             else:
                 tree = _tree({path: ds for path, (ds, _) in prepared.items()})
                 save(tree, store, encoding={path: encoding for path, (_, encoding) in prepared.items()}, **shared)
+
+
+def _is_new(store: Store, group: str | None) -> bool:
+    """Whether a store is made as a whole, and no group of one that exists."""
+    return group is None or zarr_format_of(store) is None
 
 
 def _tree(groups: Mapping[str, xr.Dataset]) -> xr.DataTree:
@@ -281,10 +291,16 @@ def _join(
                     skipped.append(source_name(source))
                 else:
                     ds, encoding = wanted.prepared(ds)
+                    mode: Literal["w", "w-"] = "w" if overwrite else "w-"
                     if is_there:
-                        save(ds, store, append_dim=dim, on_overlap="skip" if dim in ds.coords else "error", **options)
+                        on_overlap: Literal["skip", "error"] = "skip" if dim in ds.coords else "error"
+                        for part in appended_parts(ds, dim):
+                            save(part, store, append_dim=dim, on_overlap=on_overlap, **options)
+                    elif parts_without_dask(ds) and _is_new(store, options["group"]):
+                        kept = {name: options[name] for name in ("statistics", "durable")}
+                        path = f"/{options['group'] or ''}"
+                        save_by_parts({path: (ds, encoding)}, store, mode, zarr_format, progress=False, **kept)
                     else:
-                        mode: Literal["w", "w-"] = "w" if overwrite else "w-"
                         save(ds, store, mode=mode, encoding=encoding, zarr_format=zarr_format, **options)
                     is_there = True
                     written.append(source_name(source))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -15,18 +15,21 @@ import xarray as xr
 
 from zarrds.chunk_statistics.keeping import Touched, put_statistics
 from zarrds.chunk_statistics.record import put_rows, read_rows
+from zarrds.datasets.description.of_store import unknown_variable
+from zarrds.datasets.rechunking.by_parts import hidden_store, parts_of, write_parts
 from zarrds.datasets.rechunking.layout import ByDimension, marked_anew
 from zarrds.datasets.rechunking.passes import Job, steps_of
 from zarrds.datasets.rechunking.plan import ArrayPlan
-from zarrds.datasets.rechunking.sources import Copied, Source, open_source, planned
-from zarrds.datasets.writing.new_store import Target, find_target
+from zarrds.datasets.rechunking.sources import Copied, Source, is_as_opened, open_source, planned
+from zarrds.datasets.writing.new_store import find_target
 from zarrds.datasets.writing.noting import all_of, with_statistics
 from zarrds.datasets.writing.order import noted_again
 from zarrds.datasets.writing.sources import check_not_inside
+from zarrds.datasets.writing.writer import save
 from zarrds.display.text import nbytes_of
 from zarrds.engine.executor import n_cores
 from zarrds.engine.progress import ProgressOption, progress_bar
-from zarrds.errors import ConflictError, EncodingError, StoreExistsError, locating
+from zarrds.errors import ConflictError, EncodingError, StoreExistsError, UnsupportedError, locating
 from zarrds.metadata.model import Node
 from zarrds.metadata.written import documents_of_store, raws_of
 from zarrds.storage.committer import as_durable, committer_of, prepare
@@ -39,6 +42,9 @@ __all__ = ["RechunkPlan", "copy", "rechunk", "rechunk_plan"]
 
 StoreLike: TypeAlias = str | os.PathLike[str] | Store
 Mode: TypeAlias = Literal["w", "w-"]
+
+# of the memory that may be used, what one part of a dataset takes: it is encoded, and its chunks are compressed
+_SHARE_OF_A_PART = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +148,9 @@ def rechunk(
     Parameters
     ----------
     source : str, os.PathLike, Store or Dataset
-        A dataset must have been opened by zarrds and not changed since; it stands for its store, and for those of its
-        variables that are still there.
+        A dataset as zarrds opened it stands for its store, and for those of its variables that are still there. Any
+        other, of whatever engine of xarray, selected from, computed or of dask arrays, is read part by part, written
+        to a hidden store beside the target, and brought into other chunks from there.
     target : str, os.PathLike or Store
         The place of a new store, of the format of the source.
     chunks, shards : mapping of dimension to int, optional
@@ -200,13 +207,71 @@ def rechunk(
     >>> zarrds.open_array(series, path="t2m").chunks
     (100, 10)
     """
-    opened = open_source(source, group, variables, storage_options)
     goal = as_durable(as_store(target, target_storage_options), durable)
+    limit = _nbytes(max_memory)
+    if isinstance(source, xr.Dataset) and not is_as_opened(source):
+        with _of_dataset(source, group, variables, goal, mode, limit) as (stored, asked):
+            given: dict[str, Any] = {n: {"chunks": {**each, **(chunks or {})}} for n, each in asked.items()}
+            for name, each in (encoding or {}).items():
+                given[name] = {**given.get(name, {}), **each}
+            _rechunk(stored, goal, chunks, shards, given, mode, statistics, limit, workers, progress)
+        return
+    opened = open_source(source, group, variables, storage_options)
+    _rechunk(opened, goal, chunks, shards, encoding or {}, mode, statistics, limit, workers, progress)
+
+
+def _rechunk(
+    opened: Source,
+    goal: Store,
+    chunks: ByDimension,
+    shards: ByDimension,
+    encoding: Mapping[str, Mapping[str, Any]],
+    mode: Mode,
+    statistics: bool | None,
+    limit: int,
+    workers: int | None,
+    progress: ProgressOption,
+) -> None:
     with locating(opened.store.path):
-        limit = _nbytes(max_memory)
-        copied = planned(opened, chunks, shards, encoding or {}, limit, _n_workers(workers))
+        copied = planned(opened, chunks, shards, encoding, limit, _n_workers(workers))
     with locating(goal.path):
         _carry_out(opened, copied, goal, mode, progress, "rechunk", statistics)
+
+
+@contextmanager
+def _of_dataset(
+    dataset: xr.Dataset, group: str | None, variables: Iterable[str] | None, goal: Store, mode: Mode, limit: int
+) -> Iterator[tuple[Source, dict[str, dict[Hashable, int]]]]:
+    """A hidden store of a dataset that is read part by part; and the chunks that the source has where these differ."""
+    if group:
+        raise UnsupportedError("a dataset has no groups", found=f"group={group!r}")
+    if variables is not None:
+        names = list(variables)
+        if unknown := [name for name in names if name not in dataset.variables]:
+            raise unknown_variable(str(unknown[0]), list(map(str, dataset.variables)), None)
+        dataset = dataset[names]
+    find_target(goal, "", _checked(mode), None)  # before any work
+    parts = parts_of(dataset, limit // _SHARE_OF_A_PART)
+    with hidden_store(goal) as store:
+        if parts is None:
+            save(dataset, store, durable=False)
+            yield open_source(store, None, None, None), {}
+            return
+        write_parts(dataset, store, parts)
+        yield (
+            open_source(store, None, None, None),
+            {
+                str(name): dict(zip(dataset.variables[name].dims, chunks, strict=True))
+                for name, chunks in parts.source_chunks.items()
+                if chunks != parts.chunks[name]
+            },
+        )
+
+
+def _checked(mode: Mode) -> Mode:
+    if mode not in ("w", "w-"):
+        raise EncodingError("unknown mode", expected="'w' or 'w-'", found=repr(mode))
+    return mode
 
 
 def copy(
@@ -314,9 +379,7 @@ def _carry_out(
     statistics: bool | None,
 ) -> None:
     _check_apart(source.store, goal)
-    if mode not in ("w", "w-"):
-        raise EncodingError("unknown mode", expected="'w' or 'w-'", found=repr(mode))
-    target: Target = find_target(goal, "", mode, source.zarr_format)
+    target = find_target(goal, "", _checked(mode), source.zarr_format)
     nodes: dict[str, Node] = dict(source.groups) | {each.path: each.after for each in copied}
     identity = sha256(repr((source.store.path, source.version, what, copied)).encode()).hexdigest()
     touched: dict[str, Touched | None] = {}

@@ -28,7 +28,7 @@ from zarrds.metadata.model import ArrayMetadata, GroupMetadata, ZarrFormat
 from zarrds.storage.locate import as_store
 from zarrds.storage.protocol import Store, check_prefix
 
-__all__ = ["Copied", "Source", "open_source", "planned"]
+__all__ = ["Copied", "Source", "is_as_opened", "open_source", "planned"]
 
 # what an element of any length counts as, in bytes
 _TEXT_NBYTES = 64
@@ -145,6 +145,15 @@ def _store_of(dataset: xr.Dataset, group: str | None, variables: Iterable[str] |
     store, path = places.pop()
     names = list(map(str, dataset.variables)) if variables is None else list(variables)
     return store, f"{path}/{group}".strip("/") if group else path, names
+
+
+def is_as_opened(dataset: xr.Dataset) -> bool:
+    """Whether a dataset is a store, or some variables of it, as zarrds opened it: then it is copied as it is stored."""
+    try:
+        _store_of(dataset, None, None)
+    except UnsupportedError:
+        return False
+    return True
 
 
 def _whole_array(data: Any) -> LazyArray | None:

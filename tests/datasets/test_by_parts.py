@@ -1,0 +1,192 @@
+"""Datasets that anybody opened lazily, in bounded memory: converted without dask, and brought into other chunks."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+import zarrds
+from zarrds.datasets.converting import without_dask
+from zarrds.datasets.rechunking.by_parts import parts_of
+from zarrds.errors import EncodingError, StoreExistsError, UnsupportedError, VariableNotFoundError
+
+
+def field(n: int = 40, start: int = 0) -> xr.Dataset:
+    values = np.arange(n * 12.0).reshape(n, 3, 4) / 8 + start
+    values[3, 1] = np.nan
+    packed = {"dtype": "i2", "scale_factor": 0.125, "_FillValue": -1, "chunksizes": (1, 3, 4)}
+    return xr.Dataset(
+        {
+            "t2m": (("time", "lat", "lon"), values, {"units": "K"}, packed),
+            "mask": (("lat", "lon"), np.ones((3, 4), "i1")),
+            "who": ("time", np.array([f"n{i}" * (i + 1) for i in range(n)], object)),
+        },
+        {
+            "time": pd.date_range("2000-01-01", periods=n, freq="h") + pd.Timedelta(start, "h"),
+            "lat": [3.0, 2.0, 1.0],
+            "step": ("time", np.arange(n)),
+            "area": (("lat", "lon"), np.ones((3, 4))),
+        },
+        {"title": "field"},
+    )
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    field().to_netcdf(tmp_path / "a.nc", engine="netcdf4")
+    return tmp_path / "a.nc"
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No dask, and parts of a few steps."""
+    monkeypatch.setattr(without_dask, "BLOCK_NBYTES", 4000)
+    monkeypatch.setattr(without_dask, "find_spec", lambda name: None)
+    monkeypatch.setattr("zarrds.datasets.converting.plan.find_spec", lambda name: None)
+
+
+def loaded(path: Any) -> xr.Dataset:
+    ds: xr.Dataset = xr.open_dataset(path, engine="zarrds" if str(path).endswith(".zarr") else "netcdf4")
+    return ds.load()
+
+
+@pytest.mark.usefixtures("small_parts")
+@pytest.mark.parametrize(("chunks", "zarr_format"), [(None, 3), ({"time": -1, "lat": 1}, 3), ({"time": 7}, 2)])
+def test_one_file(file: Path, tmp_path: Path, chunks: Any, zarr_format: Any) -> None:
+    target = tmp_path / "a.zarr"
+    assert parts_of(xr.open_dataset(file, engine="netcdf4"), 4000)
+    zarrds.convert(file, target, chunks=chunks, zarr_format=zarr_format, statistics=True)
+    xr.testing.assert_identical(loaded(target), loaded(file))
+    expected = {None: (1, 3, 4), -1: (40, 1, 4), 7: (7, 3, 4)}[chunks["time"] if chunks else None]
+    assert zarrds.open_array(target, path="t2m").chunks == expected
+    assert zarrds.verify(target).ok
+    assert zarrds.statistics(target, "t2m").known.all()
+    assert sorted(os.listdir(tmp_path)) == ["a.nc", "a.zarr"]
+    with pytest.raises(StoreExistsError):
+        zarrds.convert(file, target)
+    # the same as in one piece
+    zarrds.save(loaded(file), tmp_path / "whole.zarr", zarr_format=zarr_format)
+    for name in ("t2m", "who", "area"):
+        one, other = (zarrds.open_array(path, path=name) for path in (target, tmp_path / "whole.zarr"))
+        assert dict(one.attrs) == dict(other.attrs)
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_groups_and_shards(tmp_path: Path) -> None:
+    tree = xr.DataTree.from_dict({"/": field()[["mask"]], "/a/b": field()[["t2m"]]})
+    tree.to_netcdf(tmp_path / "a.nc", engine="netcdf4")
+    encoding = {"t2m": {"chunks": (10, 3, 4), "shards": (20, 3, 4)}}
+    zarrds.convert(tmp_path / "a.nc", tmp_path / "g.zarr", group="a/b", encoding=encoding)
+    zarrds.convert(tmp_path / "a.nc", tmp_path / "all.zarr")
+    assert zarrds.open_array(tmp_path / "g.zarr", path="a/b/t2m").shards == (20, 3, 4)
+    for store in ("g.zarr", "all.zarr"):
+        found = xr.open_dataset(tmp_path / store, group="a/b", engine="zarrds").load()
+        xr.testing.assert_identical(found, xr.load_dataset(tmp_path / "a.nc", group="a/b", engine="netcdf4"))
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_several_files(file: Path, tmp_path: Path) -> None:
+    field(30, 40).to_netcdf(tmp_path / "b.nc", engine="netcdf4")
+    paths = [file, tmp_path / "b.nc"]
+    zarrds.convert(paths, tmp_path / "a.zarr", concat_dim="time")
+    both = xr.concat([loaded(path) for path in paths], "time", data_vars="minimal", coords="minimal")
+    xr.testing.assert_equal(loaded(tmp_path / "a.zarr"), both)
+    assert len(zarrds.convert(paths, tmp_path / "a.zarr", concat_dim="time").skipped) == 2
+
+
+@pytest.mark.parametrize("target", ["memory", "local"])
+def test_other_chunks_of_any_dataset(file: Path, tmp_path: Path, target: str) -> None:
+    goal: Any = zarrds.MemoryStore() if target == "memory" else tmp_path / "b.zarr"
+    opened = xr.open_dataset(file, engine="netcdf4")
+    for ds in (opened, opened.isel(time=slice(30, None, -2), lat=[2, 0]), opened[["t2m"]] + 1, opened.load()):
+        zarrds.rechunk(ds, goal, chunks={"time": -1, "lat": 1}, max_memory="40MB", mode="w")
+        found = xr.open_dataset(goal, engine="zarrds")
+        assert found.t2m.encoding["chunks"] == (ds.sizes["time"], 1, 4)
+        xr.testing.assert_identical(found.load(), ds.load())
+    if target == "local":
+        assert sorted(os.listdir(tmp_path)) == ["a.nc", "b.zarr"]
+
+
+def test_what_a_dataset_cannot_be_asked_for(file: Path, tmp_path: Path) -> None:
+    ds = xr.open_dataset(file, engine="netcdf4")
+    (tmp_path / "there.zarr").mkdir()
+    zarrds.save(ds[["mask"]], tmp_path / "there.zarr")
+    for options, error in (
+        ({"group": "g"}, UnsupportedError),
+        ({"variables": ["t2"]}, VariableNotFoundError),
+        ({"chunks": {"x": 1}}, EncodingError),
+        ({"max_memory": "x"}, EncodingError),
+        ({"mode": "a"}, EncodingError),
+    ):
+        with pytest.raises(error):
+            zarrds.rechunk(ds, tmp_path / "b.zarr", **options)
+    with pytest.raises(StoreExistsError):
+        zarrds.rechunk(ds, tmp_path / "there.zarr")
+    assert sorted(os.listdir(tmp_path)) == ["a.nc", "there.zarr"]
+
+
+def test_where_parts_are_cut() -> None:
+    def lazily(**dims: int) -> xr.Variable:
+        pytest.importorskip("dask")
+        return xr.Variable(tuple(dims), np.zeros(tuple(dims.values()))).chunk(dict.fromkeys(dims, 10))
+
+    ds = xr.Dataset({"a": lazily(t=100, x=50), "small": lazily(x=50)})
+    parts = parts_of(ds, 10_000)
+    assert parts is not None
+    assert (parts.dim, parts.step) == ("t", 20)
+    assert parts_of(ds, 10**6) is None
+    # a row of chunks that is too large is cut
+    parts = parts_of(ds, 2000)
+    assert parts is not None
+    assert (parts.step, parts.chunks["a"], parts.source_chunks["a"]) == (5, (5, 10), (10, 10))
+    # labels that could not be appended are not cut
+    missing = ds.assign_coords(t=[np.nan, *range(99)])
+    parts = parts_of(missing, 10_000)
+    assert parts is not None
+    assert parts.dim == "x"
+    assert parts_of(missing.isel(x=0, drop=True), 100) is None
+
+
+MEMORY = """
+import sys
+sys.modules["dask"] = None
+import zarrds, xarray, netCDF4, numcodecs, blosc
+import zarrds.datasets.converting.convert, zarrds.datasets.rechunking.passes
+def memory(which):
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith(which)) / 1024
+source, target = sys.argv[1:]
+zarrds.convert(source, target + "0", group="few")  # what is imported counts for nothing
+before = memory("VmRSS")
+zarrds.convert(source, target, group="many", chunks={"t": -1, "y": 64, "x": 64}, durable=False)
+print(memory("VmHWM") - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is told by /proc")
+@pytest.mark.parametrize("mib", [256])
+def test_memory_stays_flat_without_dask(tmp_path: Path, mib: int) -> None:
+    values = np.arange(512.0, dtype="f4")
+    maps = np.broadcast_to(values[:, None] * 7 + values, (mib, 512, 512))
+    few = xr.Dataset({"v": (("t", "y", "x"), maps[:2])})
+    few.to_netcdf(tmp_path / "a.nc", group="few", engine="netcdf4")
+    many = xr.Dataset({"v": (("t", "y", "x"), maps, {}, {"chunksizes": (1, 512, 512)})})
+    many.to_netcdf(tmp_path / "a.nc", group="many", mode="a", engine="netcdf4")
+    done = subprocess.run(
+        [sys.executable, "-c", MEMORY, str(tmp_path / "a.nc"), str(tmp_path / "a.zarr")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    print(done.stdout)
+    assert float(done.stdout) < mib * 3 / 4

@@ -1,0 +1,180 @@
+"""Datasets that anybody opened lazily, into a store in bounded memory: a part at a time, each appended to the last.
+
+That needs nothing but slices of what is lazy. Parts are whole chunks of the source, so that none of it is read twice;
+the store that they make is hidden, and is brought into the chunks that are wanted from there.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Hashable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from zarrds.arrays.layout import auto_chunks
+from zarrds.compat.xarray_internals import is_plain_in_memory
+from zarrds.datasets.writing.writer import save
+from zarrds.metadata.dtypes import STRING, DataType
+from zarrds.metadata.model import ZarrFormat
+from zarrds.storage.committer import committer_of
+from zarrds.storage.local.store import LocalStore
+from zarrds.storage.protocol import Store
+from zarrds.storage.traits import folder_of
+
+__all__ = ["Parts", "hidden_store", "parts_of", "write_parts"]
+
+# of a Python string, roughly
+_OBJECT_NBYTES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """How a dataset is cut.
+
+    Attributes
+    ----------
+    dim : hashable
+        Along which the parts lie side by side.
+    step : int
+        Elements of a part along it.
+    chunks, source_chunks : mapping of name to tuple of int
+        Of the variables that are cut, as they are stored by parts, and in the source.
+    """
+
+    dim: Hashable
+    step: int
+    chunks: Mapping[Hashable, tuple[int, ...]]
+    source_chunks: Mapping[Hashable, tuple[int, ...]]
+
+
+def parts_of(ds: xr.Dataset, nbytes: int) -> Parts | None:
+    """How to cut a dataset so that a part of its lazy variables has about so many bytes; None if there is no need to.
+
+    A variable without the dimension that is cut, or one of which a single step along it is larger, stays as it is.
+
+    Examples
+    --------
+    >>> lazy = xr.Variable(("time", "x"), np.zeros((1000, 100))).chunk({"time": 100})
+    >>> parts = parts_of(xr.Dataset({"v": lazy}), 100_000)
+    >>> parts.dim, parts.step, parts.chunks
+    ('time', 100, {'v': (100, 100)})
+    >>> parts_of(xr.Dataset({"v": lazy.load()}), 100_000) is None
+    True
+    """
+    lazy = {
+        name: variable
+        for name, variable in ds.variables.items()
+        if name not in ds.xindexes and variable.ndim and not is_plain_in_memory(variable)
+    }
+    large = {name: variable for name, variable in lazy.items() if _nbytes_of(variable) > nbytes}
+    if sum(map(_nbytes_of, lazy.values())) <= nbytes or not lazy:
+        return None
+    large = large or lazy
+    dims = [dim for dim in dict.fromkeys(dim for v in large.values() for dim in v.dims) if _may_be_cut(ds, dim)]
+    if not dims:
+        return None
+    # that of the most data; of several the one that varies slowest
+    dim = max(dims, key=lambda dim: sum(_nbytes_of(v) for v in large.values() if dim in v.dims))
+    cut = {name: variable for name, variable in lazy.items() if dim in variable.dims}
+    a_step = sum(_nbytes_of(variable) // variable.sizes[dim] for variable in cut.values())
+    most = max(1, nbytes // max(1, a_step))
+    chunks = {name: _chunks_of(variable) for name, variable in cut.items()}
+    whole = max(chunk[cut[name].dims.index(dim)] for name, chunk in chunks.items())
+    step = most // whole * whole or most
+    if step >= ds.sizes[dim]:
+        return None
+    return Parts(dim, step, {name: _no_longer(cut[name], chunk, dim, step) for name, chunk in chunks.items()}, chunks)
+
+
+def _nbytes_of(variable: xr.Variable) -> int:
+    itemsize = _OBJECT_NBYTES if variable.dtype.kind in "OT" else max(variable.dtype.itemsize, 1)
+    return int(variable.size) * itemsize
+
+
+def _may_be_cut(ds: xr.Dataset, dim: Hashable) -> bool:
+    """Whether one part can be appended to the other: not where labels are missing, or of several levels."""
+    if ds.sizes[dim] < 2:
+        return False
+    if any(name != dim and dim in ds.variables[name].dims for name in ds.xindexes):
+        return False
+    index = ds.xindexes.get(dim)
+    if index is None:
+        return True
+    return type(index) is xr.indexes.PandasIndex and not index.index.hasnans
+
+
+def _chunks_of(variable: xr.Variable) -> tuple[int, ...]:
+    """The chunks of the source, or else such as a new array would have."""
+    found: Any = variable.encoding.get("chunks") or variable.encoding.get("chunksizes")
+    if found is None and variable.chunks is not None:
+        found = [max(sizes, default=1) for sizes in variable.chunks]
+    if isinstance(found, tuple | list) and len(found) == variable.ndim and all(found):
+        return tuple(min(int(c), max(1, n)) for c, n in zip(found, variable.shape, strict=True))
+    is_number = variable.dtype.kind in "biufcmM"
+    return auto_chunks(variable.shape, DataType.from_numpy(np.dtype(variable.dtype)) if is_number else STRING)
+
+
+def _no_longer(variable: xr.Variable, chunks: tuple[int, ...], dim: Hashable, step: int) -> tuple[int, ...]:
+    return tuple(min(c, step) if d == dim else c for d, c in zip(variable.dims, chunks, strict=True))
+
+
+def write_parts(
+    ds: xr.Dataset,
+    store: Store,
+    parts: Parts,
+    *,
+    group: str | None = None,
+    encoding: Mapping[Any, Mapping[str, Any]] | None = None,
+    zarr_format: ZarrFormat | None = None,
+) -> None:
+    """Write a dataset to a store that nobody else sees, or a new group of it, part by part.
+
+    Parameters
+    ----------
+    ds : Dataset
+    store : Store
+    parts : Parts
+    group : str, optional
+    encoding : mapping, optional
+        As of `zarrds.save`; the chunks are those of `parts`, and shards are left out.
+    zarr_format : {3, 2}, optional
+    """
+    asked = {name: {k: v for k, v in each.items() if k != "shards"} for name, each in (encoding or {}).items()}
+    dim, step = parts.dim, parts.step
+    first = ds.isel({dim: slice(0, step)})
+    for name, chunks in parts.chunks.items():
+        if name in asked:
+            asked[name] |= {"chunks": chunks}
+        else:  # all else that its encoding says of it is to count, too
+            own = first.variables[name].encoding
+            kept = {key: value for key, value in own.items() if key not in ("chunksizes", "preferred_chunks", "shards")}
+            first.variables[name].encoding = {**kept, "chunks": chunks}
+    shared: dict[str, Any] = {"group": group, "durable": False}
+    save(first, store, mode="a", encoding=asked, zarr_format=zarr_format, **shared)
+    rest = ds.drop_vars([name for name, variable in ds.variables.items() if dim not in variable.dims])
+    for start in range(step, ds.sizes[dim], step):
+        part = rest.isel({dim: slice(start, start + step)})
+        save(part, store, append_dim=dim, on_overlap="append", on_unordered="append", **shared)
+
+
+@contextmanager
+def hidden_store(goal: Store) -> Iterator[LocalStore]:
+    """A store on the disk that nobody sees and that goes at the end: beside `goal`, if that is a folder.
+
+    What a process leaves that is killed is found as all that it staged for `goal`.
+    """
+    if not isinstance(goal, LocalStore):
+        with TemporaryDirectory(prefix="zarrds-") as folder:
+            yield LocalStore(os.path.join(folder, "parts.zarr"))
+        return
+    committer = committer_of(goal)
+    stage = committer.stage()
+    try:
+        yield LocalStore(os.path.join(folder_of(stage) or "", "parts.zarr"))
+    finally:
+        committer.discard(stage)

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from zarrds.datasets.description.info import info
     from zarrds.datasets.description.model import Info
     from zarrds.datasets.description.versions import Versions
-    from zarrds.datasets.editing.edits import drop_vars, rename, update_attrs
+    from zarrds.datasets.editing.attributes import update_attrs
     from zarrds.datasets.editing.index import index
+    from zarrds.datasets.editing.names import drop_vars, rename
     from zarrds.datasets.querying.aggregate import aggregate
     from zarrds.datasets.querying.find import find
     from zarrds.datasets.querying.question import Explanation
@@ -103,7 +104,7 @@ _HOMES = {
     "create_array": "arrays.create",
     "create_group": "arrays.opening",
     "diff": "datasets.comparing.diff",
-    "drop_vars": "datasets.editing.edits",
+    "drop_vars": "datasets.editing.names",
     "export": "datasets.converting.export",
     "find": "datasets.querying.find",
     "index": "datasets.editing.index",
@@ -112,11 +113,11 @@ _HOMES = {
     "open_group": "arrays.opening",
     "rechunk": "datasets.rechunking.rechunk",
     "rechunk_plan": "datasets.rechunking.rechunk",
-    "rename": "datasets.editing.edits",
+    "rename": "datasets.editing.names",
     "report": "reports.page",
     "save": "datasets.writing.writer",
     "statistics": "datasets.querying.statistics",
-    "update_attrs": "datasets.editing.edits",
+    "update_attrs": "datasets.editing.attributes",
     "verify": "checks.verify",
 }
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 import json
 import pickle
 import shutil
@@ -429,3 +430,13 @@ def test_fill_values_as_missing_values(tmp_path: Path, zarr_format: int, mask: b
         xr.testing.assert_identical(found, theirs)
         told = found.v.encoding.get("fill_value")
         assert told == theirs.v.encoding.get("fill_value", told)  # some releases of xarray do not tell it
+
+
+@pytest.mark.parametrize("function", ["open_dataset", "open_datatree", "open_groups_as_dict"])
+def test_keywords_are_declared_for_all_functions(function: str) -> None:
+    parameters = inspect.signature(getattr(ZarrdsBackendEntrypoint(), function)).parameters
+    assert tuple(parameters) == ZarrdsBackendEntrypoint.open_dataset_parameters
+    assert {parameters[name].kind for name in list(parameters)[1:]} == {inspect.Parameter.KEYWORD_ONLY}
+    assert parameters["mask_and_scale"].default is True
+    with pytest.raises(TypeError, match=rf"{function}\(\) got an unexpected keyword argument 'tiles'"):
+        getattr(ZarrdsBackendEntrypoint(), function)(zarrds.MemoryStore(), tiles=2)

@@ -58,8 +58,8 @@ MOST = {
     "attributes of a variable": 19,
     "append": 30,
     "a variable": 26,
-    "append to an array": 24,
-    "resize": 23,
+    "append to an array": 23,
+    "resize": 22,
     "a group": 18,
 }
 

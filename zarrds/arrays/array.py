@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any, cast
 
@@ -12,22 +11,21 @@ import numpy as np
 import numpy.typing as npt
 
 from zarrds.arrays.attributes import Attributes, Change
-from zarrds.arrays.in_place import InPlace, still_that
-from zarrds.arrays.layout import integers
+from zarrds.arrays.in_place import InPlace
 from zarrds.codecs.base import AnyArray
 from zarrds.engine.cache import ChunkCache
 from zarrds.engine.chunk_io import MissingChunks
 from zarrds.engine.elements import Elements, Planner
 from zarrds.engine.progress import ProgressOption, progress_bar
 from zarrds.engine.selection import plan_basic, plan_orthogonal, plan_pointwise
-from zarrds.errors import ReadOnlyError, SelectionError
-from zarrds.metadata.documents import document_key, get_array, locked, open_nodes
-from zarrds.metadata.extension import STATISTICS, note_of, with_shape
+from zarrds.errors import ReadOnlyError
+from zarrds.metadata.documents import document_key
+from zarrds.metadata.extension import STATISTICS, note_of
 from zarrds.metadata.model import ArrayMetadata
 from zarrds.storage.protocol import Store
 
 if TYPE_CHECKING:
-    from zarrds.metadata.transaction import Transaction
+    pass
 
 __all__ = ["Array"]
 
@@ -304,21 +302,13 @@ class Array:
         # what is written goes through this, and into no other array
         self._values = InPlace(self._store, self._store, self._path, metadata)
 
-    def _stored_metadata(self) -> ArrayMetadata:
-        """By the array's own document, as it is now."""
-        nodes = open_nodes(self.store, zarr_format=self.metadata.zarr_format, consolidated=False)
-        return get_array(self.store, nodes, self.path)
-
-    def _read_again(self) -> None:
-        """Under the lock of the store, before the document is changed: what others changed must not be undone."""
-        self._set_metadata(still_that(self.store, self.path, self.metadata, self._stored_metadata()))
+    # changes, which nobody waits for who only reads
 
     def _edit_attributes(self, change: Change) -> None:
+        from zarrds.arrays.changing import with_changed_attributes
+
         self._check_writable()
-        with locked(self.store):
-            self._read_again()
-            with self._transaction() as transaction:
-                self._commit(transaction, replace(self.metadata, attributes=change(self.metadata.attributes)))
+        self._set_metadata(with_changed_attributes(self.store, self.path, self.metadata, change))
 
     def resize(self, shape: int | Sequence[int]) -> None:
         """Change the shape, in one step; what is new holds the fill value, what is outside is deleted.
@@ -328,72 +318,10 @@ class Array:
         shape : int or sequence of int
             In elements; as many numbers as there are dimensions.
         """
-        from zarrds.arrays.resizing import edges_outside, keys_outside  # which nobody needs who only reads
+        from zarrds.arrays.changing import resized
 
         self._check_writable()
-        with locked(self.store):
-            self._read_again()
-            new_shape = integers(shape, "shape")
-            if len(new_shape) != self.ndim or any(size < 0 for size in new_shape):
-                raise SelectionError(
-                    "not a shape for this array",
-                    path=self.store.path,
-                    key=self.path,
-                    expected=self.ndim,
-                    found=new_shape,
-                )
-            before, after = self.metadata, with_shape(self.metadata, new_shape)
-            # where it grows, what a writer that died, or another library, has left there
-            largest = replace(before, shape=tuple(map(max, before.shape, new_shape)))
-            least = tuple(map(min, before.shape, new_shape))
-            edges = list(edges_outside(largest, least))
-            keys = {key for edge in edges for key in self._elements_of(largest).chunk_keys_of(edge)}
-            # who writes into a chunk at the edge meanwhile must not be undone
-            with self.store.lock(*keys) if keys else nullcontext(), self._transaction() as transaction:
-                transaction.look(keys)
-                transaction.delete(keys_outside(self.store, self.path, largest, least))
-                # a chunk that is absent stays so: it is the fill value already, or lost, which must not be hidden
-                elements = Elements(
-                    transaction.values,
-                    self.path,
-                    largest,
-                    n_workers=self._n_workers,
-                    missing_chunks="fill",
-                    write_empty_chunks=False,
-                )
-                fill = np.empty((), self.dtype)
-                fill[()] = self.fill_value
-                for edge in edges:
-                    elements.write(edge, fill)
-                if not self._note_rows(transaction, after, elements, edges) and least == before.shape:
-                    transaction.only_grows(keys)
-                self._commit(transaction, after)
-
-    def _transaction(self) -> Transaction:
-        from zarrds.metadata.transaction import Transaction  # which nobody waits for who only reads
-
-        return Transaction(self.store)
-
-    def _note_rows(
-        self, transaction: Transaction, after: ArrayMetadata, written: Elements, parts: Iterable[tuple[slice, ...]]
-    ) -> bool:
-        """Keep statistics right of chunks of which parts are there, staged; False if the array has none."""
-        if note_of(after, STATISTICS) is not True:
-            return False
-        from zarrds.chunk_statistics.keeping import put_rows_of
-
-        values = transaction.values
-        touched = {position for part in parts for position in written.positions_of(part)}
-        there = [position for position in sorted(touched) if values.identity(written.chunk_key(position)) is not None]
-        put_rows_of(self.store, values, self.path, after, there)
-        return True
-
-    def _commit(self, transaction: Transaction, metadata: ArrayMetadata) -> None:
-        """Make a change of the array and of its document, together."""
-        transaction.put_nodes({self.path: metadata}, zarr_format=metadata.zarr_format, consolidate=False)
-        self._values.check()
-        transaction.commit()
-        self._set_metadata(metadata)
+        self._set_metadata(resized(self.store, self.path, self.metadata, shape, self._n_workers))
 
     def append(self, values: Any, axis: int = 0) -> tuple[int, ...]:
         """Write `values` behind the array along `axis`, which grows by as much.
@@ -412,39 +340,8 @@ class Array:
         tuple of int
             The new shape.
         """
-        self._check_writable()
-        with locked(self.store):
-            self._read_again()
-            added = self._elements.as_values(values)
-            axis = self._check_appended(added, axis)
-            start = self.shape[axis]
-            shape = (*self.shape[:axis], start + added.shape[axis], *self.shape[axis + 1 :])
-            metadata = with_shape(self.metadata, shape, is_written=True)
-            longer = self._elements_of(metadata)
-            new = (*(slice(None),) * axis, slice(start, None))
-            # who writes into a chunk at the edge meanwhile must not be undone
-            edge = tuple(slice(start, start + 1) if i == axis else slice(0, size) for i, size in enumerate(shape))
-            keys = list(longer.chunk_keys_of(edge)) if added.size and start % metadata.chunks[axis] else []
-            with self.store.lock(*keys) if keys else nullcontext(), self._transaction() as transaction:
-                transaction.look(keys)
-                longer.through(transaction.values).write(new, added)
-                if not self._note_rows(transaction, metadata, longer, [new]):
-                    transaction.only_grows(keys)
-                self._commit(transaction, metadata)
-            return self.shape
+        from zarrds.arrays.changing import appended
 
-    def _check_appended(self, added: AnyArray, axis: int) -> int:
-        """The axis, counted from the front; raises if `added` does not fit."""
-        if not -self.ndim <= axis < self.ndim:
-            raise SelectionError("no such axis", path=self.store.path, key=self.path, found=axis)
-        axis %= self.ndim
-        expected = (*self.shape[:axis], added.shape[axis] if added.ndim > axis else 0, *self.shape[axis + 1 :])
-        if added.shape != expected:
-            raise SelectionError(
-                f"values do not fit the array along every axis but {axis}",
-                path=self.store.path,
-                key=self.path,
-                expected=f"shape {expected}",
-                found=f"shape {added.shape}",
-            )
-        return axis
+        self._check_writable()
+        self._set_metadata(appended(self.store, self.path, self.metadata, values, axis, self._elements_of))
+        return self.shape

@@ -106,7 +106,8 @@ class Group:
         self._check_writable()
         with locked(self._store):
             # another object may have changed the document, and must not be undone
-            nodes = open_nodes(self._store, zarr_format=self._metadata.zarr_format, consolidated=False)
+            zarr_format = self._metadata.zarr_format
+            nodes = open_nodes(self._store, zarr_format=zarr_format, consolidated=False, is_locked=True)
             before = get_group(self._store, nodes, self._path)
             metadata = replace(before, attributes=change(before.attributes))
             put_node(self._store, self._path, metadata)

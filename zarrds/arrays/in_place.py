@@ -56,6 +56,8 @@ class InPlace:
         Of the array.
     metadata : ArrayMetadata
         As it was opened.
+    version : hashable, optional
+        The identity of the array's document, where that was read just now and found to be still of this array.
 
     Raises
     ------
@@ -72,13 +74,15 @@ class InPlace:
     array([5, 5, 0, 0], dtype=int32)
     """
 
-    def __init__(self, store: Store, values: Values, path: str, metadata: ArrayMetadata) -> None:
+    def __init__(
+        self, store: Store, values: Values, path: str, metadata: ArrayMetadata, *, version: Hashable | None = None
+    ) -> None:
         self._store = store
         self._values = values
         self._array = path
         self._metadata = metadata
         self._key = document_key(path, metadata.zarr_format)
-        self._seen: Hashable | None = None  # the newest document that was found to be still of this array
+        self._seen = version  # the newest document that was found to be still of this array
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self._store, self._values, self._array, self._metadata)

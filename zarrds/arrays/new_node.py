@@ -49,12 +49,13 @@ def place(store: Store, path: str, node: Node, *, overwrite: bool) -> None:
         removed: list[str] = []
         may_go = overwrite
         if zarr_format is not None:
-            if _must_go(store, path, node, zarr_format, overwrite=overwrite):
+            _check_format(store, path, node, zarr_format, overwrite=overwrite)
+            nodes = open_nodes(store, zarr_format=zarr_format, is_locked=True)
+            if _must_go(store, path, node, nodes, overwrite=overwrite):
                 removed = [path]
-            nodes = open_nodes(store) if path else None
-            missing = [parent for parent in missing if nodes is not None and nodes.get(parent) is None]
+            missing = [parent for parent in missing if nodes.get(parent) is None]
             # what neither that nor a document names is not there: a writer that died before its commit has left it
-            may_go = may_go or (nodes is not None and nodes.consolidated)
+            may_go = may_go or (path != "" and nodes.consolidated)
         gone = list(store.list_prefix(path)) if removed else _leftovers(store, path, node, overwrite=may_go)
         new: dict[str, Node] = {parent: GroupMetadata(zarr_format=node.zarr_format) for parent in missing}
         with Transaction(store) as transaction:
@@ -66,20 +67,22 @@ def place(store: Store, path: str, node: Node, *, overwrite: bool) -> None:
             transaction.commit()
 
 
-def _must_go(store: Store, path: str, node: Node, zarr_format: ZarrFormat, *, overwrite: bool) -> bool:
-    """Whether something stands at `path` that is to be removed; raises if it may not be."""
+def _check_format(store: Store, path: str, node: Node, zarr_format: ZarrFormat, *, overwrite: bool) -> None:
     if zarr_format != node.zarr_format and (path or not overwrite):
         raise StoreExistsError(
             f"store is of Zarr format {zarr_format}",
             path=store.path,
             mend=f"Pass zarr_format={zarr_format}, or write to another store",
         )
-    nodes = open_nodes(store, zarr_format=zarr_format)
+
+
+def _must_go(store: Store, path: str, node: Node, nodes: Nodes, *, overwrite: bool) -> bool:
+    """Whether something stands at `path` that is to be removed; raises if it may not be."""
     for parent in parents_of(path):
         if isinstance(nodes.get(parent), ArrayMetadata):
             raise NodeNotFoundError("an array cannot hold other nodes", path=store.path, key=parent or "/")
     # consolidated metadata need not name what another library wrote: it is not to be lost for that
-    stored = open_nodes(store, zarr_format=zarr_format, consolidated=False)
+    stored = open_nodes(store, zarr_format=nodes.zarr_format, consolidated=False, is_locked=True)
     if _stands(nodes, path) or _stands(stored, path):
         if not overwrite:
             raise StoreExistsError(

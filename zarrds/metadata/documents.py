@@ -42,7 +42,9 @@ __all__ = [
     "named_dimensions",
     "open_nodes",
     "own_node",
+    "own_raw",
     "parents_of",
+    "parsed",
     "root_key",
     "root_keys",
     "walk",
@@ -68,6 +70,11 @@ class Nodes(Protocol):
     def zarr_format(self) -> ZarrFormat: ...
 
     @property
+    def root(self) -> Raw | None:
+        """The root's own documents, as they were read; None where they were not."""
+        ...
+
+    @property
     def version(self) -> tuple[str, Hashable]:
         """The key of the document that every change of nodes writes anew, and its identity just before it was read."""
         ...
@@ -91,6 +98,7 @@ class _Consolidated:
     """All nodes from one document; each is parsed when it is first asked for."""
 
     consolidated = True
+    root = None
 
     def __init__(
         self, store: Store, zarr_format: ZarrFormat, raws: Mapping[str, Raw], version: tuple[str, Hashable]
@@ -112,7 +120,7 @@ class _Consolidated:
     def get(self, path: str) -> Node | None:
         node = self._parsed.get(path)
         if node is None and path in self._raws:
-            node = self._parsed[path] = _parse(self._store, self.zarr_format, path, self._raws[path])
+            node = self._parsed[path] = parsed(self._store, path, self.zarr_format, self._raws[path])
         return node
 
     def names(self, path: str) -> list[str]:
@@ -127,17 +135,17 @@ class _Stored:
 
     consolidated = False
 
-    def __init__(
-        self, store: Store, zarr_format: ZarrFormat, version: tuple[str, Hashable], root: Store | None = None
-    ) -> None:
+    def __init__(self, store: Store, zarr_format: ZarrFormat, version: tuple[str, Hashable], root: Raw | None) -> None:
         self._store = store
-        self._root = root or store  # where the root's documents are at hand
+        self.root: Raw | None = root
         self.zarr_format = zarr_format
         self.version = version
         self._identities: dict[str, Hashable] = {}  # of documents that were fetched with them
 
     def get(self, path: str) -> Node | None:
-        return own_node(self._store if path else self._root, path, self.zarr_format)
+        if not path and self.root is not None:
+            return parsed(self._store, "", self.zarr_format, self.root)
+        return own_node(self._store, path, self.zarr_format)
 
     def names(self, path: str) -> list[str]:
         prefix = f"{path}/" if path else ""
@@ -160,7 +168,7 @@ class _Stored:
         seen = ahead(self._store, [key for each in paths for key in module_of(self.zarr_format).keys_of(each)])
         if seen is not self._store:
             self._identities |= {each: seen.identity(document_key(each, self.zarr_format)) for each in paths}
-        return _children(_Stored(seen, self.zarr_format, self.version), path, names, ())
+        return _children(_Stored(seen, self.zarr_format, self.version, self.root), path, names, ())
 
 
 def keys_of(paths: Iterable[str], zarr_format: ZarrFormat) -> list[str]:
@@ -170,14 +178,20 @@ def keys_of(paths: Iterable[str], zarr_format: ZarrFormat) -> list[str]:
 
 def own_node(store: Store, path: str, zarr_format: ZarrFormat) -> Node | None:
     """The node at `path`, by its own documents."""
-    raw = module_of(zarr_format).load_raw(store, check_prefix(path, store.path))
-    return None if raw is None else _parse(store, zarr_format, path, raw)
+    raw = own_raw(store, path, zarr_format)
+    return None if raw is None else parsed(store, path, zarr_format, raw)
+
+
+def own_raw(store: Store, path: str, zarr_format: ZarrFormat) -> Raw | None:
+    """The documents of the node at `path`, to be `parsed`."""
+    raw: Raw | None = module_of(zarr_format).load_raw(store, check_prefix(path, store.path))
+    return raw
 
 
 def named_dimensions(store: Store, path: str, zarr_format: ZarrFormat) -> tuple[str, ...]:
     """The names of the dimensions of an array, as far as they can be told of one that cannot be read."""
     try:
-        raw = module_of(zarr_format).load_raw(store, check_prefix(path, store.path))
+        raw = own_raw(store, path, zarr_format)
     except MetadataError:
         return ()
     names = None if raw is None else module_of(zarr_format).named_dimensions(raw)
@@ -213,7 +227,8 @@ def root_key(zarr_format: ZarrFormat, *, consolidated: bool) -> str:
     return v3.NAME if zarr_format == 3 else v2.CONSOLIDATED if consolidated else v2.GROUP
 
 
-def _parse(store: Store, zarr_format: ZarrFormat, path: str, raw: Raw) -> Node:
+def parsed(store: Store, path: str, zarr_format: ZarrFormat, raw: Raw) -> Node:
+    """The node of some documents; errors name the store and the path."""
     try:
         node: Node = module_of(zarr_format).parse(raw)
     except ZarrdsError as error:
@@ -225,7 +240,13 @@ def _parse(store: Store, zarr_format: ZarrFormat, path: str, raw: Raw) -> Node:
     return node
 
 
-def open_nodes(store: Store, *, zarr_format: ZarrFormat | None = None, consolidated: bool | None = None) -> Nodes:
+def open_nodes(
+    store: Store,
+    *,
+    zarr_format: ZarrFormat | None = None,
+    consolidated: bool | None = None,
+    is_locked: bool = False,
+) -> Nodes:
     """The nodes of a store that exists.
 
     Parameters
@@ -235,6 +256,8 @@ def open_nodes(store: Store, *, zarr_format: ZarrFormat | None = None, consolida
         Which documents to read where a store has both; v3 unless said.
     consolidated : bool, optional
         True insists on consolidated metadata, False ignores it, None takes it if it is there.
+    is_locked : bool
+        Whether the caller holds the store's lock, by `locked`: then there is nothing left to recover.
 
     Raises
     ------
@@ -245,7 +268,7 @@ def open_nodes(store: Store, *, zarr_format: ZarrFormat | None = None, consolida
     """
     # behind a network a second look: the root's documents may have been away while another writer replaced them
     for _ in range(2 if store.traits.is_remote else 1):
-        nodes = _nodes_of_any(store, zarr_format, consolidated)
+        nodes = _nodes_of_any(store, zarr_format, consolidated, is_locked=is_locked)
         if nodes is not None:
             return nodes
     raise StoreNotFoundError(
@@ -258,12 +281,14 @@ def open_nodes(store: Store, *, zarr_format: ZarrFormat | None = None, consolida
     )
 
 
-def _nodes_of_any(store: Store, zarr_format: ZarrFormat | None, consolidated: bool | None) -> Nodes | None:
+def _nodes_of_any(
+    store: Store, zarr_format: ZarrFormat | None, consolidated: bool | None, *, is_locked: bool
+) -> Nodes | None:
     """The nodes of a store, None if there is none."""
     denied: StoreIOError | None = None
     for number, candidate in enumerate((3, 2) if zarr_format is None else (zarr_format,)):
         by_root = consolidated is not False
-        seen = ahead(store, root_keys(candidate, consolidated), recover=number == 0, by_root=by_root)
+        seen = ahead(store, root_keys(candidate, consolidated), recover=number == 0 and not is_locked, by_root=by_root)
         try:
             nodes = _opened(store, seen, candidate, consolidated)
         except StoreIOError as error:
@@ -294,7 +319,8 @@ def _opened(store: Store, seen: Store, zarr_format: ZarrFormat, consolidated: bo
         if raws is not None:
             return _Consolidated(store, zarr_format, raws, version)
     version = _version(seen, root_key(zarr_format, consolidated=False))
-    if module.load_raw(seen, "") is None:
+    root = module.load_raw(seen, "")
+    if root is None:
         return None
     if consolidated:
         raise MetadataError(
@@ -302,7 +328,7 @@ def _opened(store: Store, seen: Store, zarr_format: ZarrFormat, consolidated: bo
             path=store.path,
             mend="Open it with consolidated=None, or write it with consolidated metadata",
         )
-    return _Stored(store, zarr_format, version, seen)
+    return _Stored(store, zarr_format, version, root)
 
 
 def _version(store: Store, key: str) -> tuple[str, Hashable]:

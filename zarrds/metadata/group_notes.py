@@ -13,7 +13,7 @@ from zarrds.storage.protocol import Store
 __all__ = ["with_group_notes"]
 
 
-def with_group_notes(store: Store, path: str, group: GroupMetadata) -> GroupMetadata:
+def with_group_notes(store: Store, path: str, group: GroupMetadata, *, is_locked: bool = False) -> GroupMetadata:
     """A group with its notes; as it is, where the store has no consolidated metadata that can be read.
 
     Parameters
@@ -22,11 +22,13 @@ def with_group_notes(store: Store, path: str, group: GroupMetadata) -> GroupMeta
     path : str
         Of the group in its store.
     group : GroupMetadata
+    is_locked : bool
+        As of `open_nodes`.
     """
     if MEMBER in group.extensions or (not path and group.zarr_format == 3):
         return group
     try:
-        known = open_nodes(store, zarr_format=group.zarr_format, consolidated=True).get(path)
+        known = open_nodes(store, zarr_format=group.zarr_format, consolidated=True, is_locked=is_locked).get(path)
     except ZarrdsError:
         return group
     if not isinstance(known, GroupMetadata) or MEMBER not in known.extensions:

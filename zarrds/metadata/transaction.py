@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from zarrds.metadata.belonging import check_case
-from zarrds.metadata.documents import locked, parents_of
+from zarrds.metadata.documents import Raw, locked, parents_of
 from zarrds.metadata.model import Node, ZarrFormat
 from zarrds.metadata.written import documents_of_change
 from zarrds.storage.committer import committer_of
@@ -76,6 +76,7 @@ class Transaction:
         self._documents: set[str] = set()
         self._root: str | None = None
         self._edges: Collection[str] | None = ()
+        self._is_made = False
 
     def __enter__(self) -> Self:
         return self
@@ -83,7 +84,8 @@ class Transaction:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._committer.discard(self.changes)  # if they were applied, nothing is left of them
+        if not self._is_made:
+            self._committer.discard(self.changes)
 
     @property
     def values(self) -> Overlay:
@@ -124,10 +126,13 @@ class Transaction:
         *,
         zarr_format: ZarrFormat | None = None,
         consolidate: bool = True,
+        known: Mapping[str, Raw] | None = None,
     ) -> None:
         """Write documents; the parameters are those of `documents_of_change`."""
         check_case(self.store, nodes)
-        documents = documents_of_change(self.store, nodes, removed, zarr_format=zarr_format, consolidate=consolidate)
+        documents = documents_of_change(
+            self.store, nodes, removed, zarr_format=zarr_format, consolidate=consolidate, known=known
+        )
         is_whole = self._root is None and not self._documents and not removed
         self._root = documents.commit if is_whole else None
         self._documents |= {key for values in documents[:3] for key in values}
@@ -175,12 +180,14 @@ class Transaction:
             self.changes.set(DELETED, json.dumps(sorted(self._deleted)).encode())
         growth, store = self._growth(check), self.store
         if growth is not None and has_trait(store, GrowingStore) and store.apply_growth(self.changes, growth):
+            self._is_made = True
             return
         if check is not None:
             if isinstance(self.changes, HeldChanges):
                 self.changes.written()  # first: it takes its time
             check()
         self._committer.apply_changes(self.changes)
+        self._is_made = True
 
     def _growth(self, check: Callable[[], None] | None) -> Growth | None:
         """What is known of changes that only add; None of others, and where it would not help."""
@@ -194,17 +201,24 @@ class Transaction:
 
 
 def change_documents(
-    store: Store, nodes: Mapping[str, Node], removed: Collection[str] = (), links: Mapping[str, str] | None = None
+    store: Store,
+    nodes: Mapping[str, Node],
+    removed: Collection[str] = (),
+    links: Mapping[str, str] | None = None,
+    *,
+    zarr_format: ZarrFormat | None = None,
+    known: Mapping[str, Raw] | None = None,
 ) -> None:
     """Write the documents of nodes, and remove others with all below them, in one step; the caller holds the lock.
 
-    `links` are keys whose values get another key as well, to which they map.
+    `links` are keys whose values get another key as well, to which they map; `zarr_format` and `known` are those of
+    `documents_of_change`.
     """
     with Transaction(store) as transaction:
         for key, to in (links or {}).items():
             transaction.link(key, to)
         if nodes or removed:
-            transaction.put_nodes(nodes, removed)
+            transaction.put_nodes(nodes, removed, zarr_format=zarr_format, known=known)
         transaction.delete(removed)
         transaction.commit()
 

@@ -69,8 +69,8 @@ def load_raw(store: Store, path: str) -> Raw | None:
     return None
 
 
-def load_consolidated(store: Store) -> dict[str, Raw] | None:
-    """All documents by path, from ``.zmetadata``; None without it."""
+def load_consolidated(store: Store, root: Raw | None = None) -> dict[str, Raw] | None:
+    """All documents by path, from ``.zmetadata``; None without it. The root's own do not say it."""
     document = load(store, CONSOLIDATED)
     if document is None:
         return None

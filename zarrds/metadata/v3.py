@@ -80,9 +80,9 @@ def load_raw(store: Store, path: str) -> Raw | None:
     return raw if path else _joined(raw, (_notes_in(raw) or {}).get(""))
 
 
-def load_consolidated(store: Store) -> dict[str, Raw] | None:
-    """All documents by path, from the root's consolidated metadata; None without it."""
-    root = load(store, _key(""))
+def load_consolidated(store: Store, root: Raw | None = None) -> dict[str, Raw] | None:
+    """All documents by path, from the root's consolidated metadata; None without it. `root` is its own, if known."""
+    root = load(store, _key("")) if root is None else root
     raws = None if root is None else consolidated_in(root)
     if root is None or raws is None or _notes_in(root) is not None:
         return raws

@@ -68,6 +68,7 @@ def documents_of_change(
     *,
     zarr_format: ZarrFormat | None = None,
     consolidate: bool = True,
+    known: Mapping[str, Raw] | None = None,
 ) -> Changed:
     """The documents that a change of a store is to write, in the three steps of `Committer.stage_changes`.
 
@@ -84,6 +85,9 @@ def documents_of_change(
         Of the nodes; that of the store unless said, which must be there then.
     consolidate : bool
         Whether the root's documents get consolidated metadata if they have none.
+    known : mapping of str to JSON object, optional
+        The own documents of nodes that are there, by path, where the caller has read them and sees that they are still
+        those.
 
     Returns
     -------
@@ -93,8 +97,12 @@ def documents_of_change(
     if zarr_format is None:
         raise StoreNotFoundError("no Zarr store here", path=store.path)
     module = module_of(zarr_format)
-    seen = ahead(store, list(dict.fromkeys([*root_keys(zarr_format, None), *keys_of(nodes, zarr_format)])))
-    before: dict[str, Raw] | None = None if "" in removed else module.load_consolidated(seen)
+    known = known or {}
+    unknown = keys_of([path for path in nodes if path not in known], zarr_format)
+    seen = ahead(store, list(dict.fromkeys([*root_keys(zarr_format, None), *unknown])))
+    before: dict[str, Raw] | None = None if "" in removed else module.load_consolidated(seen, known.get(""))
+    if before is not None and root_key(zarr_format, consolidated=True) == root_key(zarr_format, consolidated=False):
+        known = {**known, "": before[""]}  # which is in the same document
     is_told = before is not None
     if before is None and consolidate:
         before = {} if "" in removed else _walk_raws(store, module, "")
@@ -104,7 +112,7 @@ def documents_of_change(
     new, old = dict[str, bytes](), dict[str, bytes]()
     for path, raw in changed.items():
         is_gone = path in removed or path.startswith(below)
-        standing = None if is_gone else module.load_raw(seen, path)
+        standing = None if is_gone else known[path] if path in known else module.load_raw(seen, path)
         is_told = is_told and before is not None and _is_same(standing, before.get(path))
         documents = _documents(module, path, raw, standing)
         if not path and before is None:

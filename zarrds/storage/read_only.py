@@ -41,7 +41,7 @@ class Source(ABC):
     ...         return value if value is None or start is None else value[start:][:length]
     ...     def names(self, prefix):
     ...         return [key for key in self.values if key.startswith(prefix)]
-    >>> ReadOnlyStore(Listed()).get_range("k", 1, 3)
+    >>> bytes(ReadOnlyStore(Listed()).get_range("k", 1, 3))
     b'alu'
     """
 

@@ -16,7 +16,8 @@ from zarrds.compat.xarray_internals import is_plain_in_memory
 from zarrds.datasets.querying import blocks
 from zarrds.datasets.querying.binding import Kind
 from zarrds.datasets.querying.pruning import Bounds
-from zarrds.datasets.querying.stored import StoredChunks, chunks_of_codes, stored_chunks
+from zarrds.datasets.querying.stored import StoredChunks, stored_chunks
+from zarrds.datasets.querying.stored_codes import chunks_of_codes
 
 __all__ = ["Operand", "kind_of", "plain_values"]
 

@@ -15,8 +15,10 @@ from zarrds.codecs.base import AnyArray
 from zarrds.compat.lazy_layers import mapped_below
 from zarrds.compat.xarray_internals import indexed_by, lazily
 from zarrds.datasets.description.of_store import unknown_variable
+from zarrds.datasets.querying.chunk_facts import ChunkFacts
 from zarrds.datasets.querying.opening import opened_dataset
-from zarrds.datasets.querying.stored import ChunkFacts, StoredChunks, chunks_of_nullable, stored_chunks
+from zarrds.datasets.querying.stored import StoredChunks, stored_chunks
+from zarrds.datasets.querying.stored_codes import chunks_of_nullable
 from zarrds.errors import UnsupportedError
 from zarrds.storage.protocol import Store
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -14,80 +12,16 @@ from zarrds.chunk_statistics.digests import stale_rows
 from zarrds.chunk_statistics.facts import Rule, rule_of
 from zarrds.chunk_statistics.record import new_rows, read_rows
 from zarrds.codecs.base import AnyArray
-from zarrds.compat.lazy_layers import Layers, Positions, layers_of, mapped_below
+from zarrds.compat.lazy_layers import Layers, Positions, layers_of
 from zarrds.datasets.querying.blocks import range_edges, run_edges, spans
+from zarrds.datasets.querying.chunk_facts import ChunkFacts
 from zarrds.datasets.reading.lazy import LazyArray, look_again
-from zarrds.labels.kinds.nullable import MASKED
 from zarrds.metadata.model import ArrayMetadata
 
-__all__ = ["ChunkFacts", "StoredChunks", "chunks_of_codes", "chunks_of_nullable", "stored_chunks"]
+__all__ = ["StoredChunks", "stored_chunks"]
 
 # rows of statistics that are read for one query, at the most
 _MOST_ROWS = 2**24
-# categories that are looked at for the bounds of all chunks
-_MOST_CATEGORIES = 10**6
-# microseconds by which times that are made of floats may differ
-_ROUNDING = 2
-_STEPS_OF_A_MICROSECOND = {"us": 1, "ns": 10**3, "ps": 10**6, "fs": 10**9, "as": 10**12}
-
-
-@dataclass(frozen=True, slots=True)
-class ChunkFacts:
-    """What is known of chunks; all arrays have the shape of the chunk grid, or of the part of it that is asked for.
-
-    Attributes
-    ----------
-    known : ndarray of bool
-        Where the others say something.
-    low, high : ndarray
-        Bounds of the values that are not missing, in the variable's dtype; of text in bytes, which may be cut.
-    count : ndarray of int64
-        Values that are not missing; -1 where that is not known.
-    has_missing : ndarray of bool
-        Whether some values may be missing.
-    sum : ndarray or None
-        Of the values that are not missing: 64-bit integers where the rows hold such, else 64-bit floats. None of text,
-        times and what is decoded in another way than by a factor and an offset.
-    is_exact : bool
-        Whether the bounds are values of the variable. Times that are made of floats are rounded in one way or another,
-        which depends on what is decoded with them: see `loosened`.
-    """
-
-    known: AnyArray
-    low: AnyArray
-    high: AnyArray
-    count: AnyArray
-    has_missing: AnyArray
-    sum: AnyArray | None
-    is_exact: bool = True
-
-    def loosened(self) -> ChunkFacts:
-        """The same with bounds that hold however values were rounded."""
-        kind = self.low.dtype.kind
-        if self.is_exact or kind not in "mMO":
-            return self
-        if kind == "O":
-            return self._loosened_objects()
-        steps = max(1, _ROUNDING * _STEPS_OF_A_MICROSECOND.get(np.datetime_data(self.low.dtype)[0], 0))
-        low, high = (each.view(np.int64) for each in (self.low, self.high))
-        is_inside = (low > -(2**62)) & (high < 2**62)
-        low, high = (np.where(is_inside, each, 0).astype(np.int64) for each in (low - steps, high + steps))
-        found: ChunkFacts = replace(
-            self, known=self.known & is_inside, low=low.view(self.low.dtype), high=high.view(self.low.dtype)
-        )
-        return found
-
-    def _loosened_objects(self) -> ChunkFacts:
-        """Of cftime; texts stay as they are."""
-        if all(isinstance(value, bytes) for value in self.low[self.known].flat):
-            return self
-        low, high, by = self.low.copy(), self.high.copy(), timedelta(microseconds=_ROUNDING)
-        try:
-            low[self.known] -= by
-            high[self.known] += by
-        except (TypeError, OverflowError):
-            return replace(self, known=np.zeros_like(self.known))
-        return replace(self, low=low, high=high)
 
 
 class StoredChunks:
@@ -361,81 +295,3 @@ def stored_chunks(variable: xr.Variable) -> StoredChunks | None:
     if layers is None or not isinstance(layers.array, LazyArray):
         return None
     return StoredChunks(layers.array, layers, rule_of(layers.array.stored.metadata), np.dtype(variable.dtype))
-
-
-class _Nullable(StoredChunks):
-    """The chunks of integers or booleans of which some are pandas' NA: what is stored for these is not counted."""
-
-    def facts(self) -> ChunkFacts:
-        """What is known of the chunks."""
-        rows, rule = self.rows, self.rule
-        known = rows["known"] == 1
-        if rule is None or not known.any() or not rule.markers:
-            return self._nothing()
-        count = np.where(known, rows["count"], -1)
-        return ChunkFacts(known, rows["min"], rows["max"], count, self._sizes() > rows["count"], self._sum(rows))
-
-
-def chunks_of_nullable(variable: xr.Variable) -> StoredChunks | None:
-    """The chunks that a variable of pandas' nullable integers or booleans reads; None of one that is in memory."""
-    dtype: Any = variable.dtype
-    if isinstance(dtype, np.dtype) or not MASKED.fullmatch(dtype.name) or (found := _integers_below(variable)) is None:
-        return None
-    return _Nullable(found.lazy, found.layers, found.rule, found.dtype)
-
-
-def _integers_below(variable: xr.Variable) -> StoredChunks | None:
-    """The chunks of the stored integers that a variable makes its elements of, one by one; None if it does not."""
-    below = mapped_below(variable)
-    found = None if below is None else stored_chunks(below)
-    return None if found is None or found.dtype.kind not in "iu" or found.layers.functions else found
-
-
-class _Categories(StoredChunks):
-    """The chunks of codes of a variable of categories: bounds are those of all categories between two codes."""
-
-    def __init__(self, codes: StoredChunks, categories: pd.Index[Any]) -> None:
-        super().__init__(codes.lazy, codes.layers, codes.rule, codes.dtype)
-        self._categories = categories
-
-    def facts(self) -> ChunkFacts:
-        """What is known of the chunks, as categories; bounds need not be any element's."""
-        rows, rule = self.rows, self.rule
-        known = rows["known"] == 1
-        # -1 is no category, whether or not the array says that it stands for a missing one
-        if rule is None or not known.any() or any(marker != -1 for marker in rule.markers):
-            return self._nothing()
-        ends = np.stack([rows["min"].ravel(), rows["max"].ravel()], -1).astype(np.int64)
-        known = known & ((ends[:, 0] >= 0) & (ends[:, 1] < len(self._categories))).reshape(self.shape)
-        pairs, which = np.unique(np.where(known.reshape(-1, 1), ends, 0), axis=0, return_inverse=True)
-        if not len(self._categories) or int((pairs[:, 1] - pairs[:, 0] + 1).sum()) > _MOST_CATEGORIES:
-            return self._nothing()
-        try:
-            lows, highs = _between(self._categories, pairs)
-        except TypeError:  # they cannot be compared with each other
-            return self._nothing()
-        low, high = (each[which.reshape(self.shape)] for each in (lows, highs))
-        count = np.where(known, rows["count"], -1)
-        return ChunkFacts(known, low, high, count, self._sizes() > rows["count"], None, is_exact=False)
-
-
-def _between(categories: pd.Index[Any], pairs: AnyArray) -> tuple[AnyArray, AnyArray]:
-    """The smallest and the largest of the categories from one code to another, as values are compared."""
-    values: AnyArray = np.asarray(categories)
-    if values.dtype.kind in "OUT":
-        texts = [text.encode("utf-8", "surrogatepass") for text in values.tolist() if isinstance(text, str)]
-        if len(texts) != len(values):
-            raise TypeError("not texts")
-        values = np.empty(len(texts), object)
-        values[:] = texts
-    parts = [values[first : last + 1] for first, last in pairs.tolist()]
-    found = (np.array([function(part) for part in parts], values.dtype) for function in (np.min, np.max))
-    lows, highs = found
-    return lows, highs
-
-
-def chunks_of_codes(variable: xr.Variable) -> StoredChunks | None:
-    """The chunks of the codes that a variable of categories reads; None of one that reads none."""
-    dtype: Any = variable.dtype
-    codes = _integers_below(variable) if isinstance(dtype, pd.CategoricalDtype) else None
-    return None if codes is None else _Categories(codes, dtype.categories)

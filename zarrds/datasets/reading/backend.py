@@ -5,9 +5,11 @@ Opening reads the metadata, of a consolidated store in one document; data is rea
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from dataclasses import dataclass, fields
+from typing import Any, Literal, Self
 
 import xarray as xr
 from xarray.backends import BackendEntrypoint
@@ -25,6 +27,90 @@ from zarrds.storage.locate import CACHE_SIZE
 from zarrds.storage.protocol import Store
 
 __all__ = ["ZarrdsBackendEntrypoint"]
+
+
+Source = str | os.PathLike[str] | Store
+
+
+@dataclass(frozen=True, slots=True)
+class OpenOptions:
+    """What the functions of the backend take by name, declared nowhere else; see `ZarrdsBackendEntrypoint`."""
+
+    mask_and_scale: bool | Mapping[str, bool] = True
+    decode_times: Any = True
+    concat_characters: bool | Mapping[str, bool] = True
+    decode_coords: Any = True
+    drop_variables: str | Iterable[str] | None = None
+    use_cftime: bool | Mapping[str, bool] | None = None
+    decode_timedelta: Any = None
+    group: str | None = None
+    consolidated: bool | None = None
+    zarr_format: ZarrFormat | None = None
+    use_zarr_fill_value_as_mask: bool | None = None
+    missing_chunks: Literal["error", "fill"] | None = None
+    index: IndexKind = "auto"
+    index_threshold: int = INDEX_THRESHOLD
+    intervals: Mapping[str, Closed] | None = None
+    storage_options: Mapping[str, Any] | None = None
+    chunk_cache: int | None = None
+    workers: int | None = None
+    phony_dims: PhonyDims = None
+    local_cache: str | os.PathLike[str] | None = None
+    cache_size: int = CACHE_SIZE
+
+    @classmethod
+    def of(cls, function: str, options: Mapping[str, Any]) -> Self:
+        """The options of a call; raises `TypeError` as Python does for keywords that a function does not have."""
+        if unknown := [name for name in options if name not in cls.__dataclass_fields__]:
+            raise TypeError(f"{function}() got an unexpected keyword argument {unknown[0]!r}")
+        return cls(**options)
+
+    @property
+    def root(self) -> str:
+        """The path of the group."""
+        return (self.group or "").strip("/")
+
+    @property
+    def decoders(self) -> dict[str, Any]:
+        """What xarray's decoders are told."""
+        names = (
+            "mask_and_scale",
+            "decode_times",
+            "concat_characters",
+            "decode_coords",
+            "use_cftime",
+            "decode_timedelta",
+        )
+        return {name: getattr(self, name) for name in names}
+
+    def reader(self, source: Source) -> GroupReader:
+        """What reads groups of a store in this way."""
+        return GroupReader(
+            source,
+            self.storage_options,
+            consolidated=self.consolidated,
+            zarr_format=self.zarr_format,
+            fill_value_is_mask=self.use_zarr_fill_value_as_mask,
+            missing_chunks=self.missing_chunks,
+            index=IndexOptions(self.index, self.index_threshold, are_made=wants_default_indexes()),
+            intervals=self.intervals,
+            chunk_cache=self.chunk_cache,
+            workers=self.workers,
+            phony_dims=self.phony_dims,
+            drop_variables=self.drop_variables,
+            local_cache=self.local_cache,
+            cache_size=self.cache_size,
+        )
+
+
+def with_parameters(function: Any) -> None:
+    """Give a function that takes options by ``**`` the signature that it has, for who asks: xarray, and ``help``."""
+    own = inspect.signature(function)
+    named = [
+        inspect.Parameter(each.name, inspect.Parameter.KEYWORD_ONLY, default=each.default, annotation=each.type)
+        for each in fields(OpenOptions)
+    ]
+    function.__signature__ = own.replace(parameters=[*list(own.parameters.values())[:-1], *named])
 
 
 class ZarrdsBackendEntrypoint(BackendEntrypoint):
@@ -76,30 +162,7 @@ class ZarrdsBackendEntrypoint(BackendEntrypoint):
     """
 
     description = "Open Zarr stores lazily with zarrds"
-    open_dataset_parameters = (
-        "filename_or_obj",
-        "mask_and_scale",
-        "decode_times",
-        "concat_characters",
-        "decode_coords",
-        "drop_variables",
-        "use_cftime",
-        "decode_timedelta",
-        "group",
-        "consolidated",
-        "zarr_format",
-        "use_zarr_fill_value_as_mask",
-        "missing_chunks",
-        "index",
-        "index_threshold",
-        "intervals",
-        "storage_options",
-        "chunk_cache",
-        "workers",
-        "phony_dims",
-        "local_cache",
-        "cache_size",
-    )
+    open_dataset_parameters = ("filename_or_obj", *OpenOptions.__dataclass_fields__)
     supports_groups = True
 
     def guess_can_open(self, filename_or_obj: Any) -> bool:
@@ -111,32 +174,7 @@ class ZarrdsBackendEntrypoint(BackendEntrypoint):
             )
         return isinstance(filename_or_obj, Store)
 
-    def open_dataset(  # type: ignore[override]  # as every backend, it names the keywords it takes
-        self,
-        filename_or_obj: str | os.PathLike[str] | Store,
-        *,
-        mask_and_scale: bool | Mapping[str, bool] = True,
-        decode_times: Any = True,
-        concat_characters: bool | Mapping[str, bool] = True,
-        decode_coords: Any = True,
-        drop_variables: str | Iterable[str] | None = None,
-        use_cftime: bool | Mapping[str, bool] | None = None,
-        decode_timedelta: Any = None,
-        group: str | None = None,
-        consolidated: bool | None = None,
-        zarr_format: ZarrFormat | None = None,
-        use_zarr_fill_value_as_mask: bool | None = None,
-        missing_chunks: Literal["error", "fill"] | None = None,
-        index: IndexKind = "auto",
-        index_threshold: int = INDEX_THRESHOLD,
-        intervals: Mapping[str, Closed] | None = None,
-        storage_options: Mapping[str, Any] | None = None,
-        chunk_cache: int | None = None,
-        workers: int | None = None,
-        phony_dims: PhonyDims = None,
-        local_cache: str | os.PathLike[str] | None = None,
-        cache_size: int = CACHE_SIZE,
-    ) -> xr.Dataset:
+    def open_dataset(self, filename_or_obj: Any, **options: Any) -> xr.Dataset:
         """Open one group as a Dataset; see the class for the parameters.
 
         Raises
@@ -147,143 +185,37 @@ class ZarrdsBackendEntrypoint(BackendEntrypoint):
             If the store has no such group.
         MetadataError, UnsupportedError
             If what the store says is invalid, or zarrds cannot read it.
+        TypeError
+            For an option that there is not.
         """
-        reader = GroupReader(
-            filename_or_obj,
-            storage_options,
-            consolidated=consolidated,
-            zarr_format=zarr_format,
-            fill_value_is_mask=use_zarr_fill_value_as_mask,
-            missing_chunks=missing_chunks,
-            index=IndexOptions(index, index_threshold, are_made=wants_default_indexes()),
-            intervals=intervals,
-            chunk_cache=chunk_cache,
-            workers=workers,
-            phony_dims=phony_dims,
-            drop_variables=drop_variables,
-            local_cache=local_cache,
-            cache_size=cache_size,
-        )
-        decoders = {
-            "mask_and_scale": mask_and_scale,
-            "decode_times": decode_times,
-            "concat_characters": concat_characters,
-            "decode_coords": decode_coords,
-            "use_cftime": use_cftime,
-            "decode_timedelta": decode_timedelta,
-        }
-        return reader.dataset((group or "").strip("/"), decoders)
+        asked = OpenOptions.of("open_dataset", options)
+        return asked.reader(filename_or_obj).dataset(asked.root, asked.decoders)
 
-    def open_datatree(  # type: ignore[override]  # as every backend, it names the keywords it takes
-        self,
-        filename_or_obj: str | os.PathLike[str] | Store,
-        *,
-        mask_and_scale: bool | Mapping[str, bool] = True,
-        decode_times: Any = True,
-        concat_characters: bool | Mapping[str, bool] = True,
-        decode_coords: Any = True,
-        drop_variables: str | Iterable[str] | None = None,
-        use_cftime: bool | Mapping[str, bool] | None = None,
-        decode_timedelta: Any = None,
-        group: str | None = None,
-        consolidated: bool | None = None,
-        zarr_format: ZarrFormat | None = None,
-        use_zarr_fill_value_as_mask: bool | None = None,
-        missing_chunks: Literal["error", "fill"] | None = None,
-        index: IndexKind = "auto",
-        index_threshold: int = INDEX_THRESHOLD,
-        intervals: Mapping[str, Closed] | None = None,
-        storage_options: Mapping[str, Any] | None = None,
-        chunk_cache: int | None = None,
-        workers: int | None = None,
-        phony_dims: PhonyDims = None,
-        local_cache: str | os.PathLike[str] | None = None,
-        cache_size: int = CACHE_SIZE,
-    ) -> xr.DataTree:
+    def open_datatree(self, filename_or_obj: Any, **options: Any) -> xr.DataTree:
         """Open a group and all groups below it as a DataTree; parameters and errors are `open_dataset`'s."""
-        groups = self.open_groups_as_dict(
-            filename_or_obj,
-            mask_and_scale=mask_and_scale,
-            decode_times=decode_times,
-            concat_characters=concat_characters,
-            decode_coords=decode_coords,
-            drop_variables=drop_variables,
-            use_cftime=use_cftime,
-            decode_timedelta=decode_timedelta,
-            group=group,
-            consolidated=consolidated,
-            zarr_format=zarr_format,
-            use_zarr_fill_value_as_mask=use_zarr_fill_value_as_mask,
-            missing_chunks=missing_chunks,
-            index=index,
-            index_threshold=index_threshold,
-            intervals=intervals,
-            storage_options=storage_options,
-            chunk_cache=chunk_cache,
-            workers=workers,
-            phony_dims=phony_dims,
-            local_cache=local_cache,
-            cache_size=cache_size,
-        )
+        groups = self._open_groups("open_datatree", filename_or_obj, options)
         tree = datatree_from_dict_with_io_cleanup(groups)
         unindexed = {f"/{path.strip('./')}": names for path, ds in groups.items() if (names := unindexed_of(ds))}
         return tree_without_default_indexes(tree, unindexed) if unindexed else tree
 
-    def open_groups_as_dict(  # type: ignore[override]  # as every backend, it names the keywords it takes
-        self,
-        filename_or_obj: str | os.PathLike[str] | Store,
-        *,
-        mask_and_scale: bool | Mapping[str, bool] = True,
-        decode_times: Any = True,
-        concat_characters: bool | Mapping[str, bool] = True,
-        decode_coords: Any = True,
-        drop_variables: str | Iterable[str] | None = None,
-        use_cftime: bool | Mapping[str, bool] | None = None,
-        decode_timedelta: Any = None,
-        group: str | None = None,
-        consolidated: bool | None = None,
-        zarr_format: ZarrFormat | None = None,
-        use_zarr_fill_value_as_mask: bool | None = None,
-        missing_chunks: Literal["error", "fill"] | None = None,
-        index: IndexKind = "auto",
-        index_threshold: int = INDEX_THRESHOLD,
-        intervals: Mapping[str, Closed] | None = None,
-        storage_options: Mapping[str, Any] | None = None,
-        chunk_cache: int | None = None,
-        workers: int | None = None,
-        phony_dims: PhonyDims = None,
-        local_cache: str | os.PathLike[str] | None = None,
-        cache_size: int = CACHE_SIZE,
-    ) -> dict[str, xr.Dataset]:
+    def open_groups_as_dict(self, filename_or_obj: Any, **options: Any) -> dict[str, xr.Dataset]:
         """Open a group and all groups below it, by path; parameters and errors are `open_dataset`'s.
 
         The paths are absolute, or relative to `group` where one is given.
         """
-        reader = GroupReader(
-            filename_or_obj,
-            storage_options,
-            consolidated=consolidated,
-            zarr_format=zarr_format,
-            fill_value_is_mask=use_zarr_fill_value_as_mask,
-            missing_chunks=missing_chunks,
-            index=IndexOptions(index, index_threshold, are_made=wants_default_indexes()),
-            intervals=intervals,
-            chunk_cache=chunk_cache,
-            workers=workers,
-            phony_dims=phony_dims,
-            drop_variables=drop_variables,
-            local_cache=local_cache,
-            cache_size=cache_size,
-        )
-        decoders = {
-            "mask_and_scale": mask_and_scale,
-            "decode_times": decode_times,
-            "concat_characters": concat_characters,
-            "decode_coords": decode_coords,
-            "use_cftime": use_cftime,
-            "decode_timedelta": decode_timedelta,
-        }
-        root = (group or "").strip("/")
-        found = reader.datasets(root, decoders)
+        return self._open_groups("open_groups_as_dict", filename_or_obj, options)
+
+    def _open_groups(self, function: str, filename_or_obj: Any, options: Mapping[str, Any]) -> dict[str, xr.Dataset]:
+        asked = OpenOptions.of(function, options)
+        root = asked.root
+        found = asked.reader(filename_or_obj).datasets(root, asked.decoders)
         below = {path: path[len(root) :].strip("/") for path in found}
-        return {(below[path] or ".") if group else f"/{below[path]}": dataset for path, dataset in found.items()}
+        return {(below[path] or ".") if asked.group else f"/{below[path]}": dataset for path, dataset in found.items()}
+
+
+for _function in (
+    ZarrdsBackendEntrypoint.open_dataset,
+    ZarrdsBackendEntrypoint.open_datatree,
+    ZarrdsBackendEntrypoint.open_groups_as_dict,
+):
+    with_parameters(_function)

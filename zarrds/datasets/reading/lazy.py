@@ -110,12 +110,15 @@ class LazyArray(BackendArray):
     stored : Array
     is_being_decoded : bool
         Set until xarray's decoders are done with it.
+    is_locked : bool
+        Whether it is read by who holds the store's lock, so that it need not be looked whether it is still there.
     """
 
-    __slots__ = ("_ahead", "_checked", "_root", "_version", "dtype", "is_being_decoded", "shape", "stored")
+    __slots__ = ("_ahead", "_checked", "_root", "_version", "dtype", "is_being_decoded", "is_locked", "shape", "stored")
 
-    def __init__(self, array: Array, root: str, version: Hashable) -> None:
+    def __init__(self, array: Array, root: str, version: Hashable, *, is_locked: bool = False) -> None:
         self.stored = array
+        self.is_locked = is_locked
         self._root = root
         self._version = version
         self._checked = version  # the newest version of the store in which the array was found to be still the same
@@ -195,6 +198,8 @@ class LazyArray(BackendArray):
             ) from error
         # afterwards, so that nothing can change between the look and the reading
         together = loaded_together()
+        if self.is_locked:
+            return value
         if not self.stored.store.traits.is_remote:
             self.check_still_there()
         elif together is not None:
@@ -274,6 +279,8 @@ class LazyArrays:
     cache : ChunkCache
     fill_value_is_mask : bool
         Whether the arrays' fill values are missing values.
+    is_locked : bool
+        Whether they are read by who holds the store's lock.
     """
 
     store: Store
@@ -282,6 +289,7 @@ class LazyArrays:
     missing_chunks: Literal["error", "fill"] | None
     cache: ChunkCache
     fill_value_is_mask: bool
+    is_locked: bool = False
 
     @classmethod
     def of(
@@ -293,11 +301,12 @@ class LazyArrays:
         missing_chunks: Literal["error", "fill"] | None = None,
         chunk_cache: int | None = None,
         fill_value_is_mask: bool | None = None,
+        is_locked: bool = False,
     ) -> LazyArrays:
         """For nodes that were just read; unless said, fill values are missing values in format 2 only."""
         is_mask = nodes.zarr_format == 2 if fill_value_is_mask is None else fill_value_is_mask
         version = nodes.version if nodes.consolidated else None
-        return cls(store, version, n_workers, missing_chunks, cache_of(chunk_cache), is_mask)
+        return cls(store, version, n_workers, missing_chunks, cache_of(chunk_cache), is_mask, is_locked)
 
     def array(self, path: str, metadata: ArrayMetadata, version: tuple[str, Hashable] | None = None) -> LazyArray:
         """One array. Raises `MetadataError` or `UnsupportedError` if its chunks could not be decoded.
@@ -317,9 +326,9 @@ class LazyArrays:
         array.check_codecs()  # refused here, by name, and not when it is read at last
         version = self.version or version
         if version is not None:
-            return LazyArray(array, *version)
+            return LazyArray(array, *version, is_locked=self.is_locked)
         key = document_key(path, metadata.zarr_format)
-        return LazyArray(array, key, self.store.identity(key))
+        return LazyArray(array, key, self.store.identity(key), is_locked=self.is_locked)
 
     def variable(self, lazy: LazyArray) -> xr.Variable:
         """The variable of an array, as it is stored: xarray's decoders are still to come."""

@@ -15,7 +15,7 @@ from zarrds.datasets.writing.conflicts import check_groups, check_sizes_of_other
 from zarrds.datasets.writing.stored import StoredGroup
 from zarrds.engine.chunk_io import Chunks
 from zarrds.errors import ConflictError, LabelError, NodeNotFoundError, ZarrdsError
-from zarrds.metadata.documents import Nodes, document_key, parents_of, walk
+from zarrds.metadata.documents import Nodes, Raw, document_key, parents_of, walk
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, ZarrFormat
 from zarrds.storage.protocol import Store
 
@@ -36,6 +36,8 @@ class StorePlan:
         Groups that are new or changed.
     versions : dict of str to hashable
         The identities of the documents that the plan is made from, by key.
+    raws : dict of str to JSON object
+        The documents, of that identity, of arrays that are written to.
     """
 
     store: Store
@@ -43,6 +45,7 @@ class StorePlan:
     arrays: dict[str, ArrayChange] = field(default_factory=dict)
     groups: dict[str, GroupMetadata] = field(default_factory=dict)
     versions: dict[str, Hashable] = field(default_factory=dict)
+    raws: dict[str, Raw] = field(default_factory=dict)
     _before: dict[str, GroupMetadata | None] = field(default_factory=dict)
     _changes: dict[str, tuple[StoredGroup | None, GroupChange]] = field(default_factory=dict)
 
@@ -62,6 +65,7 @@ class StorePlan:
             names = change.arrays.keys() | stored.coordinate_names
             keys = {document_key(base + name, self.nodes.zarr_format) for name in names} & stored.versions.keys()
             self.versions |= {key: stored.versions[key] for key in keys}
+            self.raws |= {base + name: stored.raws[base + name] for name in change.arrays if base + name in stored.raws}
         self._before[path] = None if stored is None else stored.metadata
         self._changes[path] = (stored, change)
 

@@ -63,7 +63,7 @@ def save_into(parts: Parts, store: Store, path: str, how: How, options: Options,
         ):  # where each look costs a request, saves that are rarer do it
             committer_of(store).clean()
         try:
-            plan = _planned(parts, store, path, how, options)
+            plan = _planned(parts, store, path, how, options, is_locked=alone)
         except ZarrdsError:
             if alone:
                 check_unchanged(store)
@@ -81,10 +81,10 @@ def save_into(parts: Parts, store: Store, path: str, how: How, options: Options,
         if not options.compute and reads_from((v for v in sources if v.chunks is not None), store):
             _check_order(plan.arrays)
         if alone:
-            return carry_out(store, plan.arrays, plan.groups, plan.versions, options)
+            return carry_out(store, plan.arrays, plan.groups, plan.versions, options, is_locked=True, known=plan.raws)
         again = None
         if how.append_dim is not None and not reads_from(sources, store):
-            again = partial(_planned, parts, store, path, how, options, before=plan)
+            again = partial(_planned, parts, store, path, how, options, before=plan, is_locked=True)
         return carry_out(
             store,
             plan.arrays,
@@ -94,13 +94,21 @@ def save_into(parts: Parts, store: Store, path: str, how: How, options: Options,
             in_place=in_place,
             check=plan.check,
             plan_again=again,
+            known=plan.raws,
         )
 
 
 def _planned(
-    parts: Parts, store: Store, path: str, how: How, options: Options, before: StorePlan | None = None
+    parts: Parts,
+    store: Store,
+    path: str,
+    how: How,
+    options: Options,
+    before: StorePlan | None = None,
+    *,
+    is_locked: bool = False,
 ) -> StorePlan:
-    nodes = open_nodes(store, zarr_format=how.zarr_format, consolidated=False)
+    nodes = open_nodes(store, zarr_format=how.zarr_format, consolidated=False, is_locked=is_locked)
     plan = StorePlan(store, nodes)
     dim = how.append_dim
     is_tree = len(parts) > 1
@@ -109,7 +117,7 @@ def _planned(
     for where, dataset, encoding in parts:
         group = "/".join(part for part in (path, where) if part)
         with locating_group(group):
-            stored = read_group(store, nodes, group, dataset, options.workers)
+            stored = read_group(store, nodes, group, dataset, options.workers, is_locked=is_locked)
             its_dim = dim
             if is_tree and dim is not None and dim not in dataset.dims:
                 # a level without the dimension, which does not grow: what it holds must be what is stored

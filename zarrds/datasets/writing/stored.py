@@ -17,7 +17,7 @@ from zarrds.datasets.reading.restored import MisfitError, index_of
 from zarrds.datasets.reading.roles import NotedIndex, roles_of
 from zarrds.datasets.writing.plain import PlainDataset, plain_dataset
 from zarrds.errors import LabelError, MetadataError, ZarrdsError
-from zarrds.metadata.documents import Nodes, document_key, keys_of, named_dimensions, own_node
+from zarrds.metadata.documents import Nodes, Raw, document_key, keys_of, named_dimensions, own_raw, parsed
 from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.fetched import ahead
 from zarrds.metadata.group_notes import with_group_notes
@@ -59,6 +59,8 @@ class StoredGroup:
         Those that xarray does not make by itself.
     documents : mapping of str to ArrayMetadata
         What the documents say of those `arrays` that are described as they are to be.
+    raws : mapping of str to JSON object
+        The arrays' documents as they were read, by path from the store's root.
     """
 
     metadata: GroupMetadata
@@ -74,6 +76,7 @@ class StoredGroup:
     ranges: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     indexes: tuple[NotedIndex, ...] = ()
     documents: Mapping[str, ArrayMetadata] = field(default_factory=dict)
+    raws: Mapping[str, Raw] = field(default_factory=dict)
 
     def dimensions_of(self, name: str) -> tuple[str | None, ...]:
         """The names of an array's dimensions, also of one that cannot be read."""
@@ -107,7 +110,9 @@ class StoredGroup:
         return plain_dataset(dataset, self.notes, self.arrays, self.categories, asked, may_extend=may_extend)
 
 
-def read_group(store: Store, stored: Nodes, path: str, dataset: xr.Dataset, workers: int | None) -> StoredGroup | None:
+def read_group(
+    store: Store, stored: Nodes, path: str, dataset: xr.Dataset, workers: int | None, *, is_locked: bool = False
+) -> StoredGroup | None:
     """The group at `path`, or None if there is nothing.
 
     Parameters
@@ -120,6 +125,8 @@ def read_group(store: Store, stored: Nodes, path: str, dataset: xr.Dataset, work
         What is going to be written: the labels that it is compared with, and the categories, are read now.
     workers : int, optional
         Threads for reading them.
+    is_locked : bool
+        Whether the caller holds the store's lock, for as long as it uses what is read.
 
     Raises
     ------
@@ -131,12 +138,13 @@ def read_group(store: Store, stored: Nodes, path: str, dataset: xr.Dataset, work
         return None
     if isinstance(node, ArrayMetadata):
         raise LabelError("an array stands where a group is to be", path=store.path, key=path or "/")
-    node = with_group_notes(store, path, node)
+    node = with_group_notes(store, path, node, is_locked=is_locked)
     base = f"{path}/" if path else ""
     versions: dict[str, Hashable] = {}
     arrays: dict[str, ArrayMetadata] = {}
     unreadable: dict[str, ZarrdsError] = {}
     strange: dict[str, tuple[str, ...]] = {}
+    raws: dict[str, Raw] = {}
     groups = set()
     names = store.list_children(path)
     seen = ahead(store, keys_of([base + name for name in names], stored.zarr_format))
@@ -144,18 +152,19 @@ def read_group(store: Store, stored: Nodes, path: str, dataset: xr.Dataset, work
         key = document_key(base + name, stored.zarr_format)
         version = seen.identity(key)
         try:
-            child = None if version is None else own_node(seen, base + name, stored.zarr_format)
+            own = None if version is None else own_raw(seen, base + name, stored.zarr_format)
+            child = None if own is None else parsed(store, base + name, stored.zarr_format, own)
         except MetadataError as error:
             if error.key != base + name:  # of a document that is no JSON: that store is damaged, not strange
                 raise
             unreadable[name] = error
             strange[name] = named_dimensions(store, base + name, stored.zarr_format)
             continue
-        if isinstance(child, ArrayMetadata):
-            arrays[name], versions[key] = child, version
+        if own is not None and isinstance(child, ArrayMetadata):
+            arrays[name], versions[key], raws[base + name] = child, version, own
         elif isinstance(child or stored.get(base + name), GroupMetadata):
             groups.add(name)
-    lazy_arrays = LazyArrays.of(store, stored, n_workers=workers)
+    lazy_arrays = LazyArrays.of(store, stored, n_workers=workers, is_locked=is_locked)
     lazy: dict[str, LazyArray] = {}
     raw: dict[str, xr.Variable] = {}
     for name, metadata in arrays.items():
@@ -215,6 +224,7 @@ def read_group(store: Store, stored: Nodes, path: str, dataset: xr.Dataset, work
         frozenset(groups),
         noted.ranges,
         noted.indexes,
+        raws=raws,
     )
 
 

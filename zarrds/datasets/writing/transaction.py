@@ -28,7 +28,7 @@ from zarrds.engine.elements import Elements
 from zarrds.engine.executor import run, waiting
 from zarrds.engine.progress import ProgressOption, progress_bar
 from zarrds.errors import ConflictError, StoreIOError, UnsupportedError, ZarrdsError
-from zarrds.metadata.documents import locked, own_node
+from zarrds.metadata.documents import Raw, locked, own_node
 from zarrds.metadata.extension import marks_of, new_id, with_marks
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node
 from zarrds.metadata.transaction import Transaction, change_documents
@@ -70,6 +70,8 @@ def carry_out(
     replaced: str | None = None,
     check: Callable[[], None] | None = None,
     plan_again: Callable[[], StorePlan] | None = None,
+    is_locked: bool = False,
+    known: Mapping[str, Raw] | None = None,
 ) -> Any:
     """Write array and group changes, by path from the store's root.
 
@@ -89,6 +91,10 @@ def carry_out(
     plan_again : callable, optional
         Called then if the store is not as it was: a plan of where the same data goes now. Computed data is not computed
         again.
+    is_locked : bool
+        Whether the caller holds the store's lock.
+    known : mapping of str to JSON object, optional
+        Documents of the `versions`, of arrays that are written to, by path.
 
     Returns
     -------
@@ -128,7 +134,7 @@ def carry_out(
         # where calls wait, that is looked at while the commit begins, unless it could be planned again
         is_late = transaction.read is not None and plan_again is None and not in_place
         if nodes or not in_place:
-            with locked(store), ExitStack() as chunks:
+            with nullcontext() if is_locked else locked(store), ExitStack() as chunks:
                 if partial:
                     chunks.enter_context(store.lock(*partial))
                 try:
@@ -147,7 +153,10 @@ def carry_out(
                 if transaction.read is not None and not (in_place or later or touched):
                     _declare(transaction, now, after, options)
                 if nodes:
-                    transaction.put_nodes(nodes, [] if replaced is None else [replaced])
+                    # under the lock since it was planned, it is still of that format
+                    zarr_format = next(iter(nodes.values())).zarr_format if is_locked else None
+                    gone = [] if replaced is None else [replaced]
+                    transaction.put_nodes(nodes, gone, zarr_format=zarr_format, known=known)
                 if replaced is not None or leftovers:
                     transaction.delete_all(leftovers)
                 late = partial_of(check_versions, store, {**versions, **partial}) if is_late else None
@@ -193,7 +202,8 @@ def _carry_out_elsewhere(
     except ZarrdsError as error:
         raise conflict from error
     here = replace(options, progress=False, chunkmanager_store_kwargs={"scheduler": "threads"})
-    return carry_out(transaction.store, changes, plan.groups, plan.versions, here if computed else options)
+    options = here if computed else options
+    return carry_out(transaction.store, changes, plan.groups, plan.versions, options, is_locked=True, known=plan.raws)
 
 
 @contextmanager

@@ -1,0 +1,151 @@
+"""``zarrds.update_attrs``: attributes of a stored group or variable are changed, and what they mean is not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Set
+from typing import Any
+
+from zarrds.datasets.editing.edited_group import EditedGroup, StoreLike, edited_group, edited_store
+from zarrds.datasets.editing.edited_notes import check_attributes
+from zarrds.datasets.encoding.attributes import visible_attributes
+from zarrds.datasets.reading.decoding import decode, decode_all
+from zarrds.datasets.reading.lazy import LazyArrays
+from zarrds.errors import EncodingError, MetadataError, UndecodableError, locating
+from zarrds.metadata.attributes import apart_attributes, updated_attributes
+from zarrds.metadata.documents import locked
+from zarrds.metadata.model import GroupMetadata, Node
+from zarrds.metadata.transaction import change_documents
+
+__all__ = ["update_attrs"]
+
+# without which a reader takes coordinates for data, or bounds for plain numbers
+_ROLES = frozenset({"coordinates", "bounds", "climatology"})
+_DIMENSIONS = "_ARRAY_DIMENSIONS"  # of format 2, where `rename` changes it
+
+
+def update_attrs(
+    store: StoreLike,
+    attrs: Mapping[str, Any],
+    variable: str | None = None,
+    *,
+    delete: Iterable[str] = (),
+    group: str | None = None,
+    durable: bool = True,
+    storage_options: Mapping[str, Any] | None = None,
+) -> None:
+    """Change attributes of a stored group or variable, as ``dict.update``, and remove some, in one step.
+
+    Attributes that say how data is to be decoded (``scale_factor``, the ``units`` of times, …) are refused: the stored
+    values would then mean something else. So are those that are stored for other readers with labels of pandas' own
+    kinds (the ``flag_meanings`` of categories, the ``bounds`` of intervals, …).
+
+    Parameters
+    ----------
+    store : str, os.PathLike or Store
+    attrs : mapping
+        JSON, or NumPy's scalars and arrays.
+    variable : str, optional
+        Whose attributes to change; those of the group unless said.
+    delete : iterable of str
+        Names of attributes to remove. What `attrs` has too is set.
+    group : str, optional
+        The root unless said.
+    durable : bool
+        Wait until the change is on the disk.
+    storage_options : mapping, optional
+        As of `zarrds.save`.
+
+    Raises
+    ------
+    StoreNotFoundError, NodeNotFoundError, VariableNotFoundError
+        If there is no such store, group or variable.
+    EncodingError
+        If an attribute is no JSON, or says how data is decoded, or if one to be removed is not there.
+
+    Examples
+    --------
+    >>> import xarray as xr, zarrds
+    >>> store = zarrds.MemoryStore()
+    >>> zarrds.save(xr.Dataset({"t2m": ("time", [280.5])}), store)
+    >>> zarrds.update_attrs(store, {"units": "K"}, "t2m")
+    >>> xr.open_dataset(store, engine="zarrds").t2m.attrs
+    {'units': 'K'}
+    >>> zarrds.update_attrs(store, {}, "t2m", delete=["units"])
+    >>> xr.open_dataset(store, engine="zarrds").t2m.attrs
+    {}
+    """
+    added = dict(attrs)
+    removed = {delete} - added.keys() if isinstance(delete, str) else {*delete} - added.keys()
+    opened, where = edited_store(store, group, storage_options, durable)
+    with locating(opened.path), locked(opened):
+        there = edited_group(opened, where)
+        path = there.path if variable is None else there.path_of(variable)
+        before: Any = there.metadata if variable is None else there.array(variable)
+        with locating(key=path or "/"):
+            after: Node = updated_attributes(before, added, removed=removed)
+            if variable is not None:
+                check_attributes(there.notes, variable, added.keys() | removed)
+            _check_decoding(there, path, before, after, added, removed)
+        known = {"": there.nodes.root} if there.nodes.root is not None else None
+        change_documents(there.store, {path: after}, zarr_format=there.nodes.zarr_format, known=known)
+
+
+def _check_decoding(
+    there: EditedGroup, path: str, before: Node, after: Node, added: Mapping[str, Any], removed: Set[str]
+) -> None:
+    """Raise unless a reader sees exactly the new attributes, and otherwise what it saw before."""
+    decoder: Callable[..., Any] = decode
+    try:
+        old = _decoded(there, path, before, decoder)
+    except UndecodableError:  # which a reader sees as it is stored
+        decoder = _decoded_in_part
+        old = _decoded(there, path, before, decoder)
+    if absent := removed - before.attributes.keys() - old[0].keys():
+        raise EncodingError("no such attribute", expected=f"one of {sorted(old[0])}", found=sorted(absent))
+    try:
+        new = _decoded(there, path, after, decoder)
+    except MetadataError:
+        new = {}, None
+    expected = {name: value for name, value in old[0].items() if name not in removed} | dict(added)
+    wrong = {name for name in expected.keys() | new[0].keys() if _text(expected, name) != _text(new[0], name)}
+    wrong |= (removed - old[0].keys()) | (removed & _ROLES)  # the former are seen as an encoding
+    changed = added.keys() | removed
+    if wrong or old[1] != new[1] or _DIMENSIONS in changed:
+        raise EncodingError(
+            "these attributes say how the stored values are decoded",
+            found=sorted(wrong & changed) or sorted(changed),
+            mend="Leave them out; to store the data in another way, save it again",
+        )
+
+
+def _text(attributes: Mapping[str, Any], name: str) -> str | None:
+    return json.dumps(attributes[name], default=str, sort_keys=True) if name in attributes else None
+
+
+def _decoded_in_part(*args: Any) -> tuple[Any, Any, Any]:
+    decoded = decode_all(*args)
+    return decoded.variables, decoded.attributes, decoded.names
+
+
+def _decoded(there: EditedGroup, path: str, node: Node, decoder: Callable[..., Any]) -> tuple[dict[str, Any], Any]:
+    """The attributes of a node as a reader sees them, and what else decoding makes of it."""
+    if isinstance(node, GroupMetadata):
+        visible = visible_attributes(node)
+        _, attributes, names = decode({}, visible, {}, there.store.path, path)
+        return dict(attributes), names
+    lazy_arrays = LazyArrays.of(there.store, there.nodes)
+    lazy = lazy_arrays.array(path, node, there.nodes.version_of(path))
+    group, _, name = path.rpartition("/")
+    try:
+        decoded = decoder({name: lazy_arrays.variable(lazy)}, {}, {}, there.store.path, group)[0][name]
+    except UndecodableError:
+        raise
+    except MetadataError as error:
+        error.mend = "Drop it with zarrds.drop_vars, or mend its attributes with zarrds.open_array"
+        raise
+    return dict(decoded.attrs) | apart_attributes(node), (
+        decoded.dims,
+        decoded.dtype,
+        {k: _text(decoded.encoding, k) for k in decoded.encoding},
+    )

@@ -37,6 +37,9 @@ _MAX_BATCH = 64
 # of a plan's chunks, which are handed out as integers, as long as they are small
 _MAX_CHUNKS = 2048
 _BATCH_NBYTES = 8 * 2**20
+# what is handed out at a time where nobody waits for a disk or a network: less takes longer to hand out than to do
+_LEAST_BATCH = 64
+_LEAST_NBYTES = 256 * 1024
 
 
 class Jobs(Protocol[Job_co]):
@@ -64,14 +67,14 @@ class _Batches(Generic[Job]):
     ----------
     n : int
     n_workers : int
-    limit : int
-        Things in one batch, at the most.
+    limit, least : int
+        Things in one batch, at the most and, as long as there are enough for all, at least.
     batch : callable
         Makes the batch of the things from one number to another; called in their order, by one thread at a time.
     """
 
-    def __init__(self, n: int, n_workers: int, limit: int, batch: Callable[[int, int], Job]) -> None:
-        self._n, self._n_workers, self._limit, self._batch = n, n_workers, limit, batch
+    def __init__(self, n: int, n_workers: int, limit: int, least: int, batch: Callable[[int, int], Job]) -> None:
+        self._n, self._n_workers, self._limit, self._least, self._batch = n, n_workers, limit, least, batch
         self._next = 0
         self._lock = threading.Lock()
         self.failed = False
@@ -89,7 +92,8 @@ class _Batches(Generic[Job]):
             if self.failed or left <= 0:
                 return None
             # smaller ones towards the end, so that nobody has much left to do when the others are done
-            size = max(1, min(self._limit, left // (4 * self._n_workers) if self._n_workers > 1 else left))
+            share, least = left // (4 * self._n_workers), min(self._least, -(-left // self._n_workers))
+            size = min(self._limit, max(1, share, least) if self._n_workers > 1 else left)
             start = self._next
             self._next += size
             return self._batch(start, start + size), size
@@ -206,7 +210,8 @@ def _run(
     if workers is None and n_jobs * job_nbytes < _SERIAL_NBYTES:
         limit = 1
     n = max(1, min(limit, n_jobs, MOST))
-    batches = _Batches(n_jobs, n, max_batch, begin())
+    least = min(_LEAST_BATCH, _LEAST_NBYTES // max(job_nbytes, 1)) if n <= n_cores() else 1
+    batches = _Batches(n_jobs, n, max_batch, least, begin())
     helpers: list[Future[None]] = []
     try:
         try:
@@ -217,7 +222,7 @@ def _run(
             if helpers:
                 raise
             # no thread can be started, as when the interpreter is on its way out: the caller works alone
-            batches = _Batches(n_jobs, 1, max_batch, begin())
+            batches = _Batches(n_jobs, 1, max_batch, least, begin())
         _work(batches, make_worker, progress)
     finally:
         # a helper that never began finds nothing left to do; one that began must end before its buffers may go

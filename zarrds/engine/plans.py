@@ -17,7 +17,7 @@ import numpy as np
 
 from zarrds.engine.tables import Index, Piece, Positions, Rows, Shape, Table
 
-__all__ = ["Batch", "Part", "Plan", "PointPlan", "ProductPlan", "Subset", "SubsetBatch"]
+__all__ = ["Batch", "Part", "Plan", "PointPlan", "Points", "ProductPlan", "Subset", "SubsetBatch"]
 
 # sums of sizes from here on are computed with Python's integers
 _WIDE = 2**62
@@ -35,6 +35,24 @@ class Part(NamedTuple):
     covers: bool
 
 
+class Points(NamedTuple):
+    """Single elements of several chunks.
+
+    Attributes
+    ----------
+    out : ndarray
+        Their numbers in the result.
+    which : ndarray
+        In which of the chunks they are.
+    inside : tuple of ndarray
+        For each dimension where in its chunk each is.
+    """
+
+    out: Positions
+    which: Positions
+    inside: tuple[Positions, ...]
+
+
 class Batch(Protocol):
     """Some of a plan's chunks."""
 
@@ -48,6 +66,14 @@ class Batch(Protocol):
 
     def rows(self) -> Rows:
         """`Table.rows` of each dimension, of shape ``(dimensions, 5, chunks)``, if the plan is basic."""
+        ...
+
+    def positions(self) -> Positions:
+        """The chunks' positions in the grid, of shape ``(dimensions, chunks)``."""
+        ...
+
+    def points(self, numbers: Positions) -> Points | None:
+        """What is wanted of some of its chunks, if that is single elements."""
         ...
 
 
@@ -173,6 +199,18 @@ class ProductBatch:
             rows[axis] = table.rows(places) if listed is None else listed[:, places]
         return rows
 
+    def positions(self) -> Positions:
+        """Of the chunks in the grid, of shape ``(dimensions, chunks)``."""
+        found = np.empty((len(self._plan.tables), len(self)), np.intp)
+        for axis, (table, places) in enumerate(zip(self._plan.tables, self.places(), strict=True)):
+            distinct, which = np.unique(places, return_inverse=True)
+            found[axis] = np.array([piece.number for piece in table.pieces(distinct.tolist())], np.intp)[which]
+        return found
+
+    def points(self, numbers: Positions) -> None:
+        """None: slices and arrays are wanted."""
+        return
+
     def _columns(self) -> Iterator[Iterable[Piece]]:
         for axis, (table, places) in enumerate(zip(self._plan.tables, self.places(), strict=True)):
             listed = self._plan.listed(axis)
@@ -290,6 +328,17 @@ class PointBatch:
     def rows(self) -> Rows:
         raise TypeError("points are no rows")
 
+    def positions(self) -> Positions:
+        return np.array([numbers[self.start : self.stop] for numbers in self.plan.positions], np.intp)
+
+    def points(self, numbers: Positions) -> Points:
+        starts, at = self.plan.starts, self.start + numbers
+        begin = starts[at]
+        sizes = starts[at + 1] - begin
+        which = np.repeat(np.arange(numbers.size), sizes)
+        index = np.arange(which.size) + np.repeat(begin - np.cumsum(sizes) + sizes, sizes)
+        return Points(self.plan.order[index], which, tuple(places[index] for places in self.plan.inside))
+
     def __iter__(self) -> Iterator[Part]:
         return map(self.part, range(len(self)))
 
@@ -335,6 +384,12 @@ class SubsetBatch:
 
     def rows(self) -> Rows:
         return np.ascontiguousarray(self.whole.rows()[:, :, self.numbers])
+
+    def positions(self) -> Positions:
+        return self.whole.positions()[:, self.numbers]
+
+    def points(self, numbers: Positions) -> Points | None:
+        return self.whole.points(self.numbers[numbers])
 
     def __iter__(self) -> Iterator[Part]:
         return map(self.whole.part, self.numbers.tolist())

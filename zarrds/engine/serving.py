@@ -13,6 +13,7 @@ from zarrds.engine.cache import CachedChunks
 from zarrds.engine.chunk_io import Chunks, LookedUp
 from zarrds.engine.kernel.job import NativeJob, address
 from zarrds.engine.kernel.library import Library
+from zarrds.engine.kernel.targets import rows_of
 from zarrds.engine.plans import Part, Plan, Subset
 from zarrds.storage.local.tree import SETTLES
 
@@ -35,7 +36,7 @@ def serve(
     chunks : Chunks
     cached : CachedChunks
     native : (Library, NativeJob), optional
-        If the plan is basic, and the kernel has the store.
+        If the plan is basic or one of points, and the kernel has the store.
 
     Returns
     -------
@@ -43,7 +44,7 @@ def serve(
         What is left, and what was found out of it.
     """
     if native is not None:
-        return _serve_natively(plan, chunks, cached, *native)
+        return _serve_natively(plan, out, chunks, cached, *native)
     batch, key_of = plan.batch(0, plan.n_chunks), chunks.key_of_readable()
     left: list[int] = []
     looked_up: dict[tuple[int, ...], tuple[Hashable, bool]] = {}
@@ -71,10 +72,10 @@ def _note(
 
 
 def _serve_natively(
-    plan: Plan, chunks: Chunks, cached: CachedChunks, kernel: Library, job: NativeJob
+    plan: Plan, out: AnyArray, chunks: Chunks, cached: CachedChunks, kernel: Library, job: NativeJob
 ) -> tuple[Plan, LookedUp]:
     batch = plan.batch(0, plan.n_chunks)
-    rows = batch.rows()
+    rows = rows_of(batch, is_basic=plan.is_basic)
     is_partial: npt.NDArray[np.bool_] = np.asarray((rows[:, 4] < 0).any(axis=0))
     n = int(is_partial.sum())
     looked_up: dict[tuple[int, ...], tuple[Hashable, bool]] = {}
@@ -90,10 +91,17 @@ def _serve_natively(
     identities = [tuple(i) if ok else None for i, ok in zip(found_at.tolist(), says_something.tolist(), strict=True)]
     positions = list(zip(*rows[:, 0].tolist(), strict=True))
     found = cached.find(positions, identities)
-    addresses = np.array([0 if chunk is None else address(chunk) for chunk, _ in found], np.uint64)
     statuses[:] = 1
-    if addresses.any():
-        kernel.copy(job.reference, n, address(rows), address(addresses), address(statuses))
+    if plan.is_basic:
+        addresses = np.array([0 if chunk is None else address(chunk) for chunk, _ in found], np.uint64)
+        if addresses.any():
+            kernel.copy(job.reference, n, address(rows), address(addresses), address(statuses))
+    else:
+        for number, (chunk, _) in enumerate(found):
+            if chunk is not None:
+                part = batch.part(number)
+                out[part.out] = chunk[part.inside]
+                statuses[number] = 0
     missing = np.flatnonzero(statuses)
     for number in missing.tolist():
         part = batch.part(int(partial[number]))

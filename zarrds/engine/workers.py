@@ -19,9 +19,9 @@ from zarrds.engine.kernel.applies import native_codecs, native_store
 from zarrds.engine.kernel.job import NativeJob, Template
 from zarrds.engine.kernel.library import Library
 from zarrds.engine.kernel.reading import chunk_reader, inner_chunk_reader, room_for_ranges
-from zarrds.engine.kernel.shards import shard_encoder
-from zarrds.engine.kernel.writing import chunk_writer
-from zarrds.engine.plans import Batch, Part, Plan, SubsetBatch
+from zarrds.engine.kernel.targets import in_place, picked
+from zarrds.engine.kernel.writing import chunk_writer, shard_encoder
+from zarrds.engine.plans import Batch, Part, Plan, PointPlan, SubsetBatch
 from zarrds.engine.serving import serve
 from zarrds.storage.traits import SpanValues, has_trait
 
@@ -112,15 +112,18 @@ class Reading:
 
     def __init__(self, chunks: Chunks, out: AnyArray, plan: Plan) -> None:
         self._chunks, self._out, self._plan = chunks, out, plan
-        self._kernel = library.library() if plan.is_basic and plan.n_chunks >= MANY else None
+        # of large chunks of which single elements are wanted, only the blocks that hold them are decoded
+        has_way = plan.is_basic or (bool(chunks.metadata.shape) and not chunks.in_blocks)
+        self._kernel = library.library() if has_way and plan.n_chunks >= MANY else None
         self._template = None if self._kernel is None else _template(self._kernel, chunks, writes=False)
         self._looked_up: LookedUp | None = None
 
     def serve(self, cache: ChunkCache) -> Plan:
         """Serve what is in a cache, and return what is left."""
-        native = None
-        if self._kernel is not None and self._template is not None and self._plan.n_chunks >= MANY_CACHED:
-            native = self._kernel, NativeJob(self._template, self._out, self._plan)
+        native, plan = None, self._plan
+        is_many = plan.n_chunks >= MANY_CACHED and (plan.is_basic or isinstance(plan, PointPlan))
+        if self._kernel is not None and self._template is not None and is_many:
+            native = self._kernel, self._job(self._template)
         left, self._looked_up = serve(self._plan, self._out, self._chunks, self._chunks.cached(cache), native)
         return left
 
@@ -139,17 +142,22 @@ class Reading:
         chunks, kernel, template = self._chunks, self._kernel, self._template
         if kernel is None or template is None:
             return one_by_one(self._reader())
-        codecs, job = template.codecs, NativeJob(template, self._out, self._plan)
+        codecs, is_basic = template.codecs, self._plan.is_basic
         read, shards = _when_needed(self._reader), chunks.pipeline.shards
-        in_blocks = chunks.in_blocks
+        in_blocks, looked_up = chunks.in_blocks, self._looked_up
+        job, shape = self._job(template), chunks.readable
+        targets = in_place(looked_up, job, shape) if is_basic else picked(looked_up, self._out, shape)
         if shards is None:
             job.give_memory(codecs.encoded_nbytes, codecs.chunk_nbytes, in_blocks=in_blocks)
-            looked_up = self._looked_up
-            worker = chunk_reader(kernel, job, read, chunks.fill_absent(self._out), looked_up, chunks.readable)
+            worker = chunk_reader(kernel, job, read, chunks.fill_absent(self._out), targets, is_basic=is_basic)
             return worker if codecs.reads_whole else _parts_only(worker, one_by_one(read))
         job.give_memory(room_for_ranges(codecs.encoded_nbytes), codecs.chunk_nbytes, in_blocks=in_blocks)
         inner = chunks.inner_chunks(shards)
-        return inner_chunk_reader(kernel, job, read, self._fill, shards, inner.index_at, self._looked_up)
+        return inner_chunk_reader(kernel, job, read, self._fill, shards, inner.index_at, targets, is_basic=is_basic)
+
+    def _job(self, template: Template) -> NativeJob:
+        out = self._out if self._plan.is_basic else np.empty((1,) * len(self._chunks.readable), self._out.dtype)
+        return NativeJob(template, out, self._plan)
 
     def _fill(self, part: Part) -> None:
         self._out[part.out] = self._chunks.fill

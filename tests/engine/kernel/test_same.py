@@ -19,12 +19,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from tests.engine.kernel.modes import KERNEL, Spy, needs_kernel, outcome, same_with_and_without, with_kernel
-from tests.engine.selections import basic_keys, grids, ids_of, orthogonal_keys, select_basic
+from tests.engine.selections import basic_keys, grids, ids_of, orthogonal_keys, pointwise_keys, select_basic
 from zarrds import create_array, create_group, open_array
 from zarrds.arrays.in_place import InPlace
 from zarrds.engine.cache import ChunkCache
 from zarrds.engine.elements import Elements
-from zarrds.engine.selection import plan_basic, plan_orthogonal
+from zarrds.engine.selection import plan_basic, plan_orthogonal, plan_pointwise
 from zarrds.errors import ConflictError
 
 pytestmark = needs_kernel
@@ -53,6 +53,9 @@ PIPELINES: dict[str, list[dict[str, Any]]] = {
 pipelines = pytest.mark.parametrize("codecs", PIPELINES.values(), ids=PIPELINES)
 
 
+PLANNERS = [(plan_basic, basic_keys), (plan_orthogonal, orthogonal_keys), (plan_pointwise, pointwise_keys)]
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("same")
@@ -79,10 +82,12 @@ def test_every_selection_is_read_alike(codecs: Any, data: st.DataObject, grid: A
     shape, chunks = grid
     array = new(folder, shape, chunks, codecs)
     array[...] = ids_of(shape)
-    planner, keys = data.draw(st.sampled_from([(plan_basic, basic_keys), (plan_orthogonal, orthogonal_keys)]))
+    planner, keys = data.draw(st.sampled_from(PLANNERS))
     key = data.draw(keys(shape))
     spy = same_with_and_without(lambda: open_array(array.store).read(key, planner))
     assert spy.left == 0
+    if planner is plan_pointwise:
+        assert (spy.given.get("read", 0) > 0) == (bool(shape) and plan_pointwise(key, shape, chunks).n_chunks > 0)
     if planner is plan_basic:
         with with_kernel(KERNEL):
             np.testing.assert_array_equal(array[key], select_basic(ids_of(shape), key))
@@ -327,12 +332,13 @@ def test_shards_are_read_alike(data: st.DataObject, folder: Path) -> None:
     array = create_array(path, shape=shape, dtype="i4", chunks=chunks, shards=shards, fill_value=-1)
     array[: data.draw(st.integers(0, shape[0]))] = 3
     array[:, : shape[1] // 2] = np.arange(prod((shape[0], shape[1] // 2))).reshape(shape[0], shape[1] // 2)
-    key = data.draw(basic_keys(shape))
+    planner, keys = data.draw(st.sampled_from(PLANNERS))
+    key = data.draw(keys(shape))
     files = [place for place in path.rglob("*") if place.is_file() and place.name != "zarr.json"]
     if files and data.draw(st.booleans()):
         place = data.draw(st.sampled_from(files))
         place.write_bytes(data.draw(damages(place.read_bytes())))
-    same_with_and_without(lambda: open_array(path)[key])
+    same_with_and_without(lambda: open_array(path).read(key, planner))
 
 
 def test_one_open_for_a_shard(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@
  * stand-ins that touch what the real ones may touch: of a frame all that its header says, and all of the result. */
 #include "kernel.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,7 +66,29 @@ static int pack(int clevel, int shuffle, size_t typesize, size_t nbytes, const v
     return (int)nbytes + 16;
 }
 
-enum { NDIM = 3, COUNT = 2 };
+enum { NDIM = 3, COUNT = 2, N_FILES = 3 };
+
+static char root[64];
+
+static void each_file(int is_made) {
+    char path[128];
+    if (is_made) mkdir(root, 0777);
+    for (int k = 0; k < N_FILES * N_FILES * N_FILES; k++) {
+        snprintf(path, sizeof path, "%s/%d.%d.%d", root, k / 9, k / 3 % 3, k % 3);
+        int fd = is_made ? open(path, O_WRONLY | O_CREAT | O_TRUNC, 0666) : -1;
+        if (fd < 0) unlink(path);
+        else if (write(fd, path, (size_t)(k * k % 97)) < 0 || close(fd) < 0) abort();
+    }
+    if (!is_made) rmdir(root);
+}
+
+static void remove_files(void) { each_file(0); }
+
+static void make_files(void) { /* which are read, and never changed */
+    snprintf(root, sizeof root, "/dev/shm/zarrds-fuzz-%d", (int)getpid());
+    each_file(1);
+    atexit(remove_files);
+}
 
 static void fuzz_frame(const uint8_t *data, size_t size) {
     static const int64_t one = 1;
@@ -101,8 +124,9 @@ static void fuzz_frame(const uint8_t *data, size_t size) {
 static void fuzz_rows(const uint8_t *data, size_t size) {
     int64_t rows[NDIM * ZK_COLUMNS * COUNT], chunk[NDIM], shape[NDIM], strides[NDIM], directions[NDIM];
     int64_t itemsize, total;
-    char root[] = "/dev/shm", fill[16] = {0};
+    char fill[16] = {0};
     if (size < 16) return;
+    if (!root[0]) make_files();
     itemsize = 1 + data[0] % 16;
     for (int d = 0; d < NDIM; d++) {
         chunk[d] = 1 + data[1 + d] % 6;
@@ -116,12 +140,16 @@ static void fuzz_rows(const uint8_t *data, size_t size) {
         int8_t small = (int8_t)data[8 + k % (size - 8)];
         rows[k] = small == 127 ? INT64_MAX : small == -128 ? INT64_MIN : small % 10;
     }
-    zk_job job = {.nbytes = sizeof job, .root = root, .prefix = "zarrds-fuzz-no-such-thing/c/", .separator = '/',
+    zk_job job = {.nbytes = sizeof job, .root = root, .prefix = "", .separator = data[7] & 32 ? '/' : '.',
                   .ndim = NDIM, .chunk = chunk, .itemsize = itemsize, .chunk_nbytes = total, .shape = shape,
-                  .strides = strides, .directions = directions, .codec = ZK_NONE, .encoded_nbytes = total + 32,
+                  .strides = strides, .directions = directions, .codec = data[7] & 64 ? ZK_LZ4 : ZK_NONE, .encoded_nbytes = total + 32, .decompress = (void *)lz4,
                   .fill = data[7] & 8 ? fill : NULL, .compress = (void *)pack};
     uint8_t statuses[COUNT];
-    int64_t identities[3 * COUNT], ranges[2 * COUNT] = {0, 8, 8, 8};
+    int64_t identities[3 * COUNT], ranges[2 * COUNT];
+    for (int k = 0; k < 2 * COUNT; k++) {
+        int8_t small = (int8_t)data[size - 1 - k];
+        ranges[k] = small == 127 ? INT64_MAX : small == -128 ? INT64_MIN : small;
+    }
     job.array = malloc(array_nbytes ? array_nbytes : 1);
     memset(job.array, 1, array_nbytes ? array_nbytes : 1);
     job.encoded = malloc((size_t)job.encoded_nbytes);
@@ -141,10 +169,10 @@ static void fuzz_rows(const uint8_t *data, size_t size) {
     extern int zk_identify(const zk_job *, int64_t, const int64_t *, int64_t *, uint8_t *);
     zk_copy(&job, COUNT, rows, chunks, statuses);
     if (data[7] & 16) {
-        zk_read(&job, COUNT, rows, NULL, identities, statuses);
+        zk_read(&job, COUNT, rows, data[size - 5] & 1 ? chunks : NULL, identities, statuses);
         zk_identify(&job, COUNT, rows, identities, statuses);
         job.grid = chunk;
-        zk_read_ranges(&job, COUNT, rows, ranges, NULL, identities, statuses);
+        zk_read_ranges(&job, COUNT, rows, ranges, data[size - 5] & 2 ? chunks : NULL, identities, statuses);
     }
     free(job.array);
     free(job.encoded);

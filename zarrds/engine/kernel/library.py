@@ -17,7 +17,7 @@ import numpy as np
 
 __all__ = ["Check", "Compressor", "Job", "Library", "compressor", "library"]
 
-_ABI = 3
+_ABI = 4
 _FILE = Path(__file__).with_name("native") / "kernel.so"
 
 _P, _I = ctypes.c_void_p, ctypes.c_int64

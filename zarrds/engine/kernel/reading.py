@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from math import prod
 
 import numpy as np
 import numpy.typing as npt
 
-from zarrds.codecs.base import AnyArray
 from zarrds.codecs.sharding import Sharding
-from zarrds.engine.chunk_io import LookedUp
 from zarrds.engine.executor import BatchWorker, Stopped, Worker
 from zarrds.engine.kernel.job import NativeJob, address
 from zarrds.engine.kernel.library import Library
+from zarrds.engine.kernel.targets import DONE, Targets, rows_of
 from zarrds.engine.plans import Batch, Part
-from zarrds.engine.tables import Rows
+from zarrds.engine.tables import Positions
 
 __all__ = ["chunk_reader", "inner_chunk_reader", "room_for_ranges"]
 
-_DONE, _ABSENT = 0, 1
+_ABSENT = 1
 # bytes of a shard that are read at once, if inner chunks of it lie side by side
 _AT_ONCE = 2**20
 
@@ -33,12 +33,7 @@ def _finish(batch: Batch, left: Iterable[int], stopped: Stopped, read: Worker) -
 
 
 def chunk_reader(
-    kernel: Library,
-    job: NativeJob,
-    read: Worker,
-    fill_absent: Worker,
-    looked_up: LookedUp | None,
-    shape: tuple[int, ...],
+    kernel: Library, job: NativeJob, read: Worker, fill_absent: Worker, targets: Targets, *, is_basic: bool
 ) -> BatchWorker:
     """A function that reads a batch of chunks.
 
@@ -51,62 +46,23 @@ def chunk_reader(
         Reads one chunk in Python, with all its errors.
     fill_absent : callable
         Does what there is to do for a chunk that the store does not have.
-    looked_up : LookedUp, optional
-        Which chunks are to be kept.
-    shape : tuple of int
-        Of a chunk.
+    targets : callable
+        Where chunks go.
+    is_basic : bool
+        Whether the plan is.
     """
 
     def work(batch: Batch, stopped: Stopped) -> None:
-        rows = batch.rows()
-        keeping = _Keeping(looked_up, rows, job, shape)
-        statuses = np.empty(len(batch), np.uint8)
-        kernel.read(job.reference, len(batch), address(rows), *keeping.addresses(), address(statuses))
-        keeping.keep(statuses)
+        rows, n = rows_of(batch, is_basic=is_basic), len(batch)
+        target = targets(batch, np.arange(n), rows)
+        statuses = np.empty(n, np.uint8)
+        kernel.read(job.reference, n, address(rows), *target.addresses(), address(statuses))
+        target.finish(statuses)
         if statuses.any():
             _finish(batch, np.flatnonzero(statuses == _ABSENT).tolist(), stopped, fill_absent)
             _finish(batch, np.flatnonzero(statuses > _ABSENT).tolist(), stopped, read)
 
     return work
-
-
-class _Keeping:
-    """Memory for those chunks of a batch that are to be kept.
-
-    Parameters
-    ----------
-    looked_up : LookedUp or None
-    rows : ndarray
-        Of the batch.
-    job : NativeJob
-    shape : tuple of int
-        Of a chunk.
-    """
-
-    def __init__(self, looked_up: LookedUp | None, rows: Rows, job: NativeJob, shape: tuple[int, ...]) -> None:
-        self._looked_up = looked_up
-        self._chunks: dict[int, AnyArray] = {}
-        if looked_up is None or not looked_up.identities:
-            return
-        self._positions: list[tuple[int, ...]] = list(zip(*rows[:, 0].tolist(), strict=True))
-        self._wanted = [looked_up.identities.get(position, (None, False)) for position in self._positions]
-        self._chunks = {i: job.new_chunk(shape) for i, (_, keep) in enumerate(self._wanted) if keep}
-        if self._chunks:
-            self._addresses = np.zeros(len(self._positions), np.uint64)
-            for i, chunk in self._chunks.items():
-                self._addresses[i] = address(chunk)
-            self._found = np.zeros((len(self._positions), 3), np.int64)
-
-    def addresses(self) -> tuple[int | None, int | None]:
-        """Of the chunks' addresses, and of where their files' identities go."""
-        return (address(self._addresses), address(self._found)) if self._chunks else (None, None)
-
-    def keep(self, statuses: AnyArray) -> None:
-        """Keep those that were read from files that had the identities that they should have."""
-        for i, chunk in self._chunks.items():
-            identity = self._wanted[i][0]
-            if self._looked_up is not None and statuses[i] == _DONE and tuple(self._found[i].tolist()) == identity:
-                self._looked_up.cached.keep(self._positions[i], identity, chunk)
 
 
 def inner_chunk_reader(
@@ -116,13 +72,15 @@ def inner_chunk_reader(
     fill: Callable[[Part], None],
     shards: Sharding,
     index_of: Callable[[tuple[int, ...]], Index | None],
-    looked_up: LookedUp | None,
+    targets: Targets,
+    *,
+    is_basic: bool,
 ) -> BatchWorker:
     """A function that reads a batch of inner chunks of shards.
 
     Parameters
     ----------
-    kernel, job, read, looked_up
+    kernel, job, read, targets, is_basic
         As in `chunk_reader`.
     fill : callable
         Fills the place of an inner chunk that a shard does not have.
@@ -132,20 +90,27 @@ def inner_chunk_reader(
     """
     counts = np.array(shards.grid, np.int64).reshape(-1, 1)
 
-    def work(batch: Batch, stopped: Stopped) -> None:
-        rows: Rows = batch.rows()
-        numbers = rows[:, 0]
-        of_shards, inside = numbers // counts, numbers % counts
-        distinct, which = np.unique(of_shards, axis=1, return_inverse=True)
-        which = which.reshape(-1)
-        ranges = np.zeros((len(batch), 2), np.uint64)
-        for number, position in enumerate(distinct.T.tolist()):
+    def ranges_of(numbers: Positions, stopped: Stopped) -> tuple[Index, Positions] | None:
+        """Offset and length of each inner chunk, zeros where there is no shard; and in which of the shards it is."""
+        of_shards = numbers // counts
+        inside = np.ravel_multi_index(tuple(numbers - of_shards * counts), shards.grid)
+        positions, which = _distinct(of_shards)
+        ranges = np.zeros((inside.size, 2), np.uint64)
+        for number, position in enumerate(positions):
             if stopped():
-                return
-            mine = which == number
-            index = index_of(tuple(position))
+                return None
+            index = index_of(position)
             if index is not None:
-                ranges[mine] = index[tuple(inside[:, mine])]
+                mine = slice(None) if len(positions) == 1 else np.flatnonzero(which == number)
+                ranges[mine] = index.reshape(-1, 2)[inside[mine]]
+        return ranges, which
+
+    def work(batch: Batch, stopped: Stopped) -> None:
+        rows = rows_of(batch, is_basic=is_basic)
+        found = ranges_of(rows[:, 0], stopped)
+        if found is None:
+            return
+        ranges, which = found
         absent = (ranges == np.iinfo(np.uint64).max).all(axis=1)
         # ranges that no file has are an error, and left to who tells of it
         sound = ~absent & (ranges[:, 0] < 2**62) & (ranges[:, 1] < 2**31) & (ranges[:, 1] > 0)
@@ -153,16 +118,31 @@ def inner_chunk_reader(
         order = wanted[np.lexsort((ranges[wanted, 0], which[wanted]))]
         statuses = np.empty(order.size, np.uint8)
         sorted_rows, sorted_ranges = np.ascontiguousarray(rows[:, :, order]), ranges[order].astype(np.int64)
-        keeping = _Keeping(looked_up, sorted_rows, job, shards.chunks)
-        at = address(sorted_rows), address(sorted_ranges), *keeping.addresses(), address(statuses)
+        target = targets(batch, order, sorted_rows)
+        at = address(sorted_rows), address(sorted_ranges), *target.addresses(), address(statuses)
         kernel.read_ranges(job.reference, order.size, *at)
-        keeping.keep(statuses)
+        target.finish(statuses)
         left = ~(sound | absent)
-        left[order[statuses != _DONE]] = True
+        left[order[statuses != DONE]] = True
         _finish(batch, np.flatnonzero(absent).tolist(), stopped, fill)
         _finish(batch, np.flatnonzero(left).tolist(), stopped, read)
 
     return work
+
+
+def _distinct(positions: Positions) -> tuple[list[tuple[int, ...]], Positions]:
+    """The distinct ones among positions in a grid, of shape ``(dimensions, n)``, and which of them each is."""
+    low = positions.min(axis=1)
+    extents = positions.max(axis=1) - low + 1
+    n = prod(extents.tolist())
+    if n == 1:
+        return [tuple(low.tolist())], np.zeros(positions.shape[1], np.intp)
+    if n >= np.iinfo(np.intp).max:  # too far apart to number all that lie between them
+        distinct, which = np.unique(positions, axis=1, return_inverse=True)
+        return list(map(tuple, distinct.T.tolist())), which.reshape(-1)
+    ids = np.ravel_multi_index(tuple(positions - low.reshape(-1, 1)), tuple(extents.tolist()))
+    _, first, which = np.unique(ids, return_index=True, return_inverse=True)
+    return list(map(tuple, positions[:, first].T.tolist())), which.reshape(-1)
 
 
 def room_for_ranges(encoded_nbytes: int) -> int:

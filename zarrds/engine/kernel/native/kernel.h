@@ -10,7 +10,7 @@
 #include <stdint.h>
 #include <sys/stat.h>
 
-#define ZK_ABI 3
+#define ZK_ABI 4
 #define ZK_MAX_NDIM 32
 #define ZK_MAX_PATH 4096
 /* Neither chunks nor what they are encoded to are larger: all sizes fit an int, and sums of two of them as well. */

@@ -108,6 +108,15 @@ ZK_PUBLIC int zk_read(const zk_job *job, int64_t n, const int64_t *rows, const u
     return 1;
 }
 
+/* Whether two inner chunks are in one shard. */
+static int is_same_shard(const zk_job *job, int64_t n, const int64_t *rows, int64_t i, int64_t k) {
+    for (int64_t d = 0; d < job->ndim; d++) {
+        int64_t one = zk_row(rows, n, d, ZK_NUMBER, i), other = zk_row(rows, n, d, ZK_NUMBER, k);
+        if (one != other && (one < 0 || other < 0 || one / job->grid[d] != other / job->grid[d])) return 0;
+    }
+    return 1;
+}
+
 /* Reads n inner chunks from their shards. `ranges` has for each its offset and its length in the shard's file. Chunks
  * of one shard should follow each other, by offset: what nearly touches is read at once. `kept` and `identities` are
  * as in zk_read, with the identities of the shards' files. */
@@ -115,23 +124,22 @@ ZK_PUBLIC int zk_read_ranges(const zk_job *job, int64_t n, const int64_t *rows, 
                              const uint64_t *kept, int64_t *identities, uint8_t *statuses) {
     enum { GAP = 4096 };
     zk_place_on_disk disk;
-    char open_name[ZK_MAX_PATH] = "", name[ZK_MAX_PATH];
+    char name[ZK_MAX_PATH];
     struct stat status;
     int fd = -1, found = ZK_AGAIN;
+    int64_t opened = -1; /* the chunk whose shard is open */
     for (int64_t i = 0; i < n; i++) statuses[i] = ZK_AGAIN;
     if (!zk_is_equipped(job) || !job->grid || !zk_begin(&disk, job->root)) return 0;
     int64_t begin = 0, end = 0; /* of what is in the buffer */
     for (int64_t i = 0; i < n; i++) {
         zk_place place;
         int64_t offset = ranges[2 * i], length = ranges[2 * i + 1];
-        int64_t named = zk_name(job, rows, n, i, name);
-        if (named < 0 || !zk_locate(job, rows, n, i, &place)) continue;
-        int is_other = 0;
-        for (int64_t k = 0; k <= named && !is_other; k++) is_other = name[k] != open_name[k];
-        if (is_other) {
+        if (!zk_locate(job, rows, n, i, &place)) continue;
+        if (opened < 0 || !is_same_shard(job, n, rows, opened, i)) {
+            if (zk_name(job, rows, n, i, name) < 0) continue;
             if (fd >= 0) close(fd);
             found = open_file(&disk, name, &fd, &status);
-            for (int64_t k = 0; k <= named; k++) open_name[k] = name[k];
+            opened = i;
             begin = end = 0;
         }
         if (found != ZK_DONE) {
@@ -143,11 +151,7 @@ ZK_PUBLIC int zk_read_ranges(const zk_job *job, int64_t n, const int64_t *rows, 
             int64_t stop = offset + length;
             for (int64_t k = i + 1; k < n; k++) { /* how far it pays to read at once */
                 int64_t next = ranges[2 * k], more = ranges[2 * k + 1];
-                int is_same = 1;
-                for (int64_t d = 0; d < job->ndim && is_same; d++)
-                    is_same = zk_row(rows, n, d, ZK_NUMBER, k) / job->grid[d] ==
-                              zk_row(rows, n, d, ZK_NUMBER, i) / job->grid[d];
-                if (!is_same || next < stop || next - stop > GAP || more <= 0) break;
+                if (!is_same_shard(job, n, rows, i, k) || next < stop || next - stop > GAP || more <= 0) break;
                 if (more > job->encoded_nbytes || next - offset > job->encoded_nbytes - more) break;
                 stop = next + more;
             }

@@ -1,0 +1,57 @@
+"""Single elements and arrays of them: read by the kernel from whole chunks, and from the cache."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.engine.kernel.modes import Spy, needs_kernel, with_kernel
+from tests.engine.selections import ids_of
+from zarrds import create_array
+from zarrds.engine.cache import ChunkCache
+from zarrds.engine.elements import Elements
+from zarrds.engine.kernel.reading import _distinct
+from zarrds.engine.selection import plan_orthogonal, plan_pointwise
+
+pytestmark = needs_kernel
+
+
+@pytest.mark.parametrize("shards", [None, (40, 30)])
+def test_points_come_from_the_cache_too(shards: Any, tmp_path: Path) -> None:
+    values = ids_of((80, 60)).astype("i4")
+    array = create_array(tmp_path, shape=(80, 60), dtype="i4", chunks=(20, 10), shards=shards)
+    array[...] = values
+    for place in tmp_path.rglob("*"):
+        os.utime(place, (1_000_000_000, 1_000_000_000))
+    rng = np.random.default_rng(0)
+    key = rng.integers(0, 80, (5, 7)), rng.integers(0, 60, 7)
+    rows, columns = np.array([70, 3, 3]), np.array([59, 0, 20])
+    for first, second in ((None, Spy()), (Spy(), None), (Spy(), Spy())):
+        elements = Elements(array.store, "", array.metadata, cache=ChunkCache(10**7))
+        for kernel in (first, second):
+            with with_kernel(kernel):
+                np.testing.assert_array_equal(elements.read(key, plan_pointwise), values[key])
+                np.testing.assert_array_equal(elements.read((rows, columns), plan_orthogonal), values[rows][:, columns])
+    assert isinstance(second, Spy)
+    assert set(second.given) == {"identify"}  # nothing was read twice
+    array[int(key[0][0, 0]), int(key[1][0])] = -5
+    values[key[0][0, 0], key[1][0]] = -5
+    for kernel in (Spy(), None):
+        with with_kernel(kernel):
+            np.testing.assert_array_equal(elements.read(key, plan_pointwise), values[key])
+
+
+numbers = st.integers(0, 3) | st.sampled_from([2**31, 2**40, 2**62])
+
+
+@given(st.integers(1, 3).flatmap(lambda n: st.lists(st.tuples(*[numbers] * n), min_size=1, max_size=12)))
+def test_distinct_positions(positions: list[tuple[int, ...]]) -> None:
+    found, which = _distinct(np.array(positions).T)
+    assert sorted(found) == sorted(set(positions))
+    assert [found[i] for i in which.tolist()] == positions

@@ -41,7 +41,7 @@ def others(keys: Iterable[str]) -> Iterator[str]:
             yield key
 
 
-def check_nothing_else(store: Store, prefix: str = "") -> None:
+def check_nothing_else(store: Store, prefix: str = "", keys: Iterable[str] | None = None) -> None:
     """Check that nothing but Zarr lies below a prefix that is to be deleted or replaced.
 
     Parameters
@@ -49,13 +49,15 @@ def check_nothing_else(store: Store, prefix: str = "") -> None:
     store : Store
     prefix : str
         The path of a group or array; all of the store unless said.
+    keys : iterable of str, optional
+        All that lies there, where it is known.
 
     Raises
     ------
     StoreExistsError
         Naming the first key that is a user's.
     """
-    found = next(others(store.list_prefix(prefix)), None)
+    found = next(others(store.list_prefix(prefix) if keys is None else keys), None)
     if found is not None:
         raise StoreExistsError(
             "a file that is no part of Zarr would be deleted",

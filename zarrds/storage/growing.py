@@ -18,6 +18,7 @@ from zarrds.storage.protocol import check_key
 __all__ = ["Growing", "is_signed", "new_write", "signed"]
 
 _KIND = "growing"
+_MEMBERS = ("owner", "folder", "root", "write", "documents", "replaces")
 _BLANK = b" \n\r\t"
 _WRITE = re.compile(r"[0-9a-f]{16}\Z")
 
@@ -38,6 +39,8 @@ class Growing:
         16 hexadecimal digits that no other write has.
     documents : mapping of str to str
         What is put in place behind the root's document, by key.
+    replaces : bool
+        Whether keys are removed then, which a list in the folder names.
     """
 
     owner: str
@@ -45,10 +48,11 @@ class Growing:
     root: str
     write: str
     documents: Mapping[str, str]
+    replaces: bool = False
 
     def dump(self) -> bytes:
         """The marker's value."""
-        members = {name: getattr(self, name) for name in ("owner", "folder", "root", "write", "documents")}
+        members = {name: getattr(self, name) for name in _MEMBERS}
         return json.dumps({"kind": _KIND, **members}).encode()
 
     @classmethod
@@ -66,7 +70,10 @@ class Growing:
         checked = {check_key(key): text for key, text in documents.items()}
         for text in documents.values():
             text.encode()  # a ValueError for what is no Unicode
-        return cls(owner, folder, check_key(found["root"]), write, checked)
+        replaces = found.get("replaces", False)
+        if not isinstance(replaces, bool):
+            raise TypeError(f"replaces is {replaces!r:.80}")
+        return cls(owner, folder, check_key(found["root"]), write, checked, replaces)
 
 
 def new_write() -> str:

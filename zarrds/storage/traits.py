@@ -26,6 +26,7 @@ __all__ = [
     "Located",
     "ManyValues",
     "PrefixRemoval",
+    "ReplacedStore",
     "SizedListing",
     "SpanValues",
     "StrangeListing",
@@ -245,6 +246,28 @@ class GrowingStore(Protocol):
 
     def check_unchanged(self) -> None:
         """Raise `ConflictError` if a document of the root has changed since this thread locked the store."""
+        ...
+
+
+@runtime_checkable
+class ReplacedStore(Protocol):
+    """A store of which all is replaced without copies, where what comes has other keys than what goes."""
+
+    def publish_apart(self, staged: Any, check: Callable[[Collection[str]], None]) -> bool:
+        """As `Committer.publish`; False, and nothing is done, if it cannot be made so.
+
+        `check` is called with all keys that are there now, and raises if they are not to be replaced.
+
+        The caller declares that there are no holes: all chunks of what is new are in `staged`. Then who reads by the
+        root's old document reads what was there until all is new.
+
+        Raises
+        ------
+        ConflictError
+            If another writer was faster. Nothing is visible then.
+        StoreIOError
+            As of `Committer.publish`.
+        """
         ...
 
 

@@ -20,7 +20,7 @@ from zarrds.metadata.written import documents_of_store, raws_of
 from zarrds.storage.committer import committer_of, prepare
 from zarrds.storage.local.replacing import check_replaceable
 from zarrds.storage.protocol import Store
-from zarrds.storage.traits import Blank, folder_of, has_trait
+from zarrds.storage.traits import Blank, ReplacedStore, folder_of, has_trait
 from zarrds.threads import side_by_side
 
 __all__ = ["Target", "find_target", "staged"]
@@ -44,6 +44,8 @@ class Target:
     zarr_format : {2, 3}
     replace : bool
         Whether something stands there, and may be replaced.
+    standing : Nodes or None
+        What stands there, of a store that is replaced as a whole and can be read.
     """
 
     store: Store
@@ -51,6 +53,7 @@ class Target:
     is_whole: bool
     zarr_format: ZarrFormat
     replace: bool
+    standing: Nodes | None = None
 
     @property
     def base(self) -> str:
@@ -111,7 +114,7 @@ def _found_target(store: Store, group: str, mode: Literal["w", "w-"], zarr_forma
     if standing:
         check_nothing_else(store, group)
     if not group:
-        return Target(store, "", True, zarr_format or 3, replace=True)
+        return Target(store, "", True, zarr_format or 3, replace=True, standing=nodes)
     if zarr_format not in (None, existing):
         raise StoreExistsError(
             f"store is of Zarr format {existing}",
@@ -156,7 +159,14 @@ def _check_parents(store: Store, nodes: Nodes, group: str) -> None:
 
 
 @contextmanager
-def staged(target: Target, nodes: Mapping[str, Node], n_chunks: int, workers: int | None = None) -> Iterator[Store]:
+def staged(
+    target: Target,
+    nodes: Mapping[str, Node],
+    n_chunks: int,
+    workers: int | None = None,
+    *,
+    is_full: bool = False,
+) -> Iterator[Store]:
     """A staged store for the data to be written to, which gets the documents of `nodes` at the end.
 
     If the body ends well it is published. If it fails, everything is as it was before.
@@ -171,6 +181,8 @@ def staged(target: Target, nodes: Mapping[str, Node], n_chunks: int, workers: in
         Roughly how many the body writes.
     workers : int, optional
         Threads for writing documents; as many as cores unless said.
+    is_full : bool
+        Whether the body writes all chunks, also those that hold nothing but the fill value.
     """
     store = target.store
     parents: dict[str, Node] = {p: GroupMetadata(zarr_format=target.zarr_format) for p in parents_of(target.group)}
@@ -190,9 +202,18 @@ def staged(target: Target, nodes: Mapping[str, Node], n_chunks: int, workers: in
             part_nbytes=_DOCUMENT_COST,
             workers=workers or waiting(stage),
         )
-        if target.replace:
-            check_nothing_else(store)  # somebody may have put something there meanwhile
-        committer.publish(stage, replace=target.replace)
+        if not (is_full and target.replace and _published_apart(store, stage)):
+            if target.replace:
+                check_nothing_else(store)  # somebody may have put something there meanwhile
+            committer.publish(stage, replace=target.replace)
     except BaseException:
         committer.discard(stage)
         raise
+
+
+def _published_apart(store: Store, stage: Store) -> bool:
+    """Whether a store was replaced without copies; see `ReplacedStore`."""
+    if not has_trait(store, ReplacedStore):
+        return False
+    whole: Any = store
+    return store.publish_apart(stage, lambda keys: check_nothing_else(whole, keys=keys))

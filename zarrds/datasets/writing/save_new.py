@@ -15,6 +15,7 @@ from zarrds.datasets.writing.hints import Parts
 from zarrds.datasets.writing.new_store import Target, find_target, staged
 from zarrds.datasets.writing.noting import touched_by
 from zarrds.datasets.writing.order import with_order
+from zarrds.datasets.writing.other_keys import with_other_keys
 from zarrds.datasets.writing.plain import plain_dataset
 from zarrds.datasets.writing.plan import missing_parents
 from zarrds.datasets.writing.sources import reads_from
@@ -26,7 +27,7 @@ from zarrds.errors import (
 from zarrds.metadata.documents import open_nodes
 from zarrds.metadata.model import GroupMetadata, Node
 from zarrds.storage.committer import committer_of
-from zarrds.storage.traits import check_parts
+from zarrds.storage.traits import ReplacedStore, check_parts, has_trait
 
 __all__ = ["save_new"]
 
@@ -45,6 +46,7 @@ def save_new(parts: Parts, target: Target, options: Options, replaced: dict[str,
         )
     groups: dict[str, GroupMetadata] = {}
     arrays: dict[str, ArrayChange] = {}
+    standing = target.standing if target.zarr_format == 3 and has_trait(store, ReplacedStore) else None
     for where, dataset, encoding in parts:
         path = (target.base + where).rstrip("/")
         with locating_group(path):
@@ -54,10 +56,12 @@ def save_new(parts: Parts, target: Target, options: Options, replaced: dict[str,
             for name, variable in variables.items():
                 encoded = encode_variable(name, variable, name in encoding, target.zarr_format, plain.notes.get(name))
                 start = (0,) * variable.ndim
-                change = ArrayChange(
-                    None, encoded.metadata, encoded.variable, start, encoded.replaced, encoded.write_empty_chunks
+                whole, metadata = f"{path}/{name}" if path else name, encoded.metadata
+                if standing is not None and "chunk_key_encoding" not in encoding.get(name, {}):
+                    metadata = with_other_keys(metadata, whole, standing)
+                arrays[whole] = ArrayChange(
+                    None, metadata, encoded.variable, start, encoded.replaced, encoded.write_empty_chunks
                 )
-                arrays[f"{path}/{name}" if path else name] = change
     replaced |= replaced_encodings(arrays)
     committer_of(store).clean()
     if target.is_whole:
@@ -85,7 +89,8 @@ def _save_whole(
     n_chunks = sum(prod(change.after.chunk_grid) for path, change in arrays.items() if path not in later)
     nodes: dict[str, Node] = {**groups, **after}
     labels = {p: c for p, c in arrays.items() if p not in later and c.variable.dims == (p.rpartition("/")[2],)}
-    with staged(target, nodes, n_chunks, options.workers) as stage:
+    is_full = not later and not touched and all(map(options.writes_empty, arrays.values()))
+    with staged(target, nodes, n_chunks, options.workers, is_full=is_full) as stage:
         # encoded copies of the data go as soon as they are written
         changes = ((path, arrays.pop(path)) for path in list(arrays) if path not in later)
         write_all(writes_of(stage, changes, options, touched=touched), n_chunks, options)

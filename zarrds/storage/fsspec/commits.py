@@ -37,6 +37,7 @@ __all__ = [
     "Commit",
     "Commits",
     "Signs",
+    "batches",
     "is_certain",
     "is_document",
     "is_door",
@@ -271,7 +272,7 @@ class Commits:
         """Copy and remove what a commit names; False if another has done so, after whom nothing is touched."""
         folder = self._base + commit.folder
         copies = (group for part, count in commit.steps for group in self._copies(f"{folder}/{part}/", count, names))
-        for pairs in itertools.chain.from_iterable(map(_batches, copies)):
+        for pairs in itertools.chain.from_iterable(map(batches, copies)):
             if self._is_overtaken(commit):
                 return False
             self._objects.copy(pairs)
@@ -281,7 +282,7 @@ class Commits:
             for name in (f"{folder}/{OLD}", f"{folder}/{DELETED}")
         )
         below = (list(self._objects.find(prefix)) for prefix in gone)
-        for batch in itertools.chain.from_iterable(map(_batches, itertools.chain([old, gone], below))):
+        for batch in itertools.chain.from_iterable(map(batches, itertools.chain([old, gone], below))):
             if self._is_overtaken(commit):
                 return False
             self._objects.remove_all(batch)
@@ -354,8 +355,9 @@ def _is_void(found: Any) -> bool:
     return isinstance(found, dict) and found.get("void") is True
 
 
-def _batches(things: Sequence[T]) -> Iterator[Sequence[T]]:
-    return (things[i : i + _BATCH] for i in range(0, len(things), _BATCH))
+def batches(things: Sequence[T], most: int = _BATCH) -> Iterator[Sequence[T]]:
+    """Lots of what is copied, or removed, in one call."""
+    return (things[i : i + most] for i in range(0, len(things), most))
 
 
 def _needs_conditions() -> StoreIOError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +13,7 @@ from typing import Any
 
 from zarrds.errors import ConflictError, StoreIOError, ZarrdsError
 from zarrds.storage.found import ConditionalObjects, Found, Version, version_of
-from zarrds.storage.fsspec.commits import MADE, MARKER, MAX_MARKER, OLD, Commit, Commits, new_folder
+from zarrds.storage.fsspec.commits import MADE, MARKER, MAX_MARKER, OLD, Commit, Commits, batches, is_door, new_folder
 from zarrds.storage.growing import Growing, is_signed, new_write, signed
 from zarrds.storage.protocol import ValueChangedError
 from zarrds.threads import side_by_side
@@ -20,6 +21,7 @@ from zarrds.threads import side_by_side
 __all__ = ["ConditionalCommits", "claimed", "conflict", "is_same_version", "not_known"]
 
 _ATTEMPTS = 5
+_MOST_REMOVED = 1000  # objects, which servers remove by one request
 _MAX_ROOT = 1 << 28  # bytes of the root's document
 
 
@@ -40,15 +42,18 @@ class ConditionalCommits(Commits):
 
     def begin(self, commit: Commit, old: Sequence[str] = (), *, is_removing: bool = False) -> None:
         """Commit, unless another writer has begun, or has changed the root since this one looked."""
-        objects: Any = self._objects
         if is_removing:
-            objects.remove(f"{self._base}{commit.folder}/{MADE}")  # not there: who may not remove is told so in time
+            self.check_removal(commit.folder)
         if old:
-            objects.write(f"{self._base}{commit.folder}/{OLD}", json.dumps(old).encode())
+            self._objects.write(f"{self._base}{commit.folder}/{OLD}", json.dumps(old).encode())
         # what is planned is made by the second put of the marker only, when the root is seen, and claimed, to be as it
         # was: until then others call it off, which refuses that put
         with self.begun(commit):
             self._check()
+
+    def check_removal(self, folder: str) -> None:
+        """Remove what is not there: who may not remove anything is told so in time."""
+        self._objects.remove(f"{self._base}{folder}/{MADE}")
 
     @contextmanager
     def begun(self, commit: Commit, also: Callable[[], None] | None = None) -> Iterator[None]:
@@ -179,6 +184,8 @@ class ConditionalCommits(Commits):
                     stacklevel=2,
                 )
                 return
+            if commit.replaces:
+                self.remove_replaced(commit, self._named(f"{self._base}{commit.folder}/{OLD}"))
             self._tell(commit)
         self.remove_marker(commit)
         with suppress(StoreIOError):
@@ -239,6 +246,19 @@ class ConditionalCommits(Commits):
             raise StoreIOError("others write to a document all the time", key=key, mend="See zarrds.verify")
 
         side_by_side(put, list(versions))
+
+    def remove_replaced(
+        self, commit: Growing, keys: Sequence[str], is_sure: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Remove what a commit that was made has replaced, documents first, unless another has finished it.
+
+        `is_sure` says that nobody can have taken the writer for dead.
+        """
+        parts = ([self._base + key for key in keys if is_door(key) == are_doors] for are_doors in (True, False))
+        for batch in itertools.chain.from_iterable(batches(part, _MOST_REMOVED) for part in parts):
+            if not is_sure() and self.current() != commit:
+                return
+            self._objects.remove_all(batch)
 
 
 def claimed(objects: ConditionalObjects, name: str, found: Found) -> Version:

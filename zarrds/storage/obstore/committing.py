@@ -6,8 +6,9 @@ Nothing is locked elsewhere: what this thread has seen under a lock is what othe
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, Self, cast
 
 from zarrds.errors import StoreIOError, ZarrdsError, locating
@@ -44,6 +45,7 @@ _sessions = Sessions()
 VERSIONED = sorted(DOORS)  # of the root: those that tell whether it was changed
 _TRIES = 10  # to call off what this process has begun
 _OF_ROOT = "1"  # the step of the root's documents
+_ROOT = "zarr.json"  # by whose put a store is replaced
 
 
 class CommittingStore(RemoteStore):
@@ -212,6 +214,42 @@ class CommittingStore(RemoteStore):
                 edges: dict[str, Any] = {key: growth.edges[key] for key in growth.edges if key in values}
                 straight = Straight(objects, commits, self._base, self.path, growing, before, growth.check)
                 straight.make(root, values, edges, versions)
+            finally:
+                session.forget()
+        return True
+
+    def publish_apart(self, staged: Any, check: Callable[[Collection[str]], None]) -> bool:
+        """Replace all keys by those of `staged`, by one put of the root's document; see `ReplacedStore`."""
+        objects, commits = self._objects, self._commits
+        if not isinstance(staged, HeldChanges) or not isinstance(commits, ConditionalCommits):
+            return False
+        values = staged.held()
+        root = None if values is None else values.pop(_ROOT, None)
+        if values is None or root is None or not objects.has_conditions or not set(values).isdisjoint(VERSIONED):
+            return False
+        with self.lock(), locating(self.path):
+            self.recover()
+            session = self._session()
+            roots = {} if session is None or session.roots is None else session.roots
+            before = roots.get(_ROOT)
+            if session is None or before is None or any(roots[key] is not None for key in roots if key != _ROOT):
+                return False
+            documents = {key: values.pop(key).decode() for key in list(values) if is_document(key)}
+            folder = staged.folder.removeprefix(self._base)
+            growing = Growing(process_id(), folder, _ROOT, new_write(), documents, replaces=True)
+            # after the root was seen, which is claimed as it was seen: nothing is committed between
+            calls: list[Callable[[], Any]] = [partial(self.get_many, list(documents)), self._standing]
+            calls.append(partial(commits.check_removal, folder))
+            found, standing, _ = side_by_side(lambda call: call(), calls)
+            if len(growing.dump()) > MAX_MARKER or not values.keys().isdisjoint(standing):
+                return False
+            check(standing)
+            versions = {key: each.version for key, each in found.items()}
+            gone = sorted({*standing} - {_ROOT, *values, *documents})
+            try:
+                Straight(objects, commits, self._base, self.path, growing, before).make(
+                    root, values, {}, versions, gone
+                )
             finally:
                 session.forget()
         return True

@@ -6,17 +6,19 @@ The steps are those of docs/spec.md, "The commit in object storage".
 from __future__ import annotations
 
 import errno
+import json
 import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, suppress
+from functools import partial
 from typing import Literal
 
 from zarrds.errors import ConflictError, StoreIOError, ZarrdsError
 from zarrds.storage.found import Found, Version, version_of
-from zarrds.storage.fsspec.commits import MARKER
+from zarrds.storage.fsspec.commits import MARKER, OLD
 from zarrds.storage.growing import Growing, new_write, signed
 from zarrds.storage.obstore.commits import ConditionalCommits, conflict, is_same_version, not_known
 from zarrds.storage.obstore.objects import ObstoreObjects
@@ -74,6 +76,7 @@ class Straight:
         self._version = version_of(before.info)  # of the root, as this writer has left it
         self._check = check
         self._signs = commits.signs_of(growing)
+        self._hidden: list[str] = []  # what else is removed at the end
         self._begun = self._seen = clock()
 
     def make(
@@ -82,6 +85,7 @@ class Straight:
         values: Mapping[str, bytes],
         edges: Mapping[str, Version | None],
         documents: Mapping[str, Version | None],
+        gone: Sequence[str] = (),
     ) -> None:
         """Make the changes.
 
@@ -95,8 +99,10 @@ class Straight:
             Of those values that replace others: the version that each was made from.
         documents : mapping
             The versions of the documents that are replaced, None for those that are new.
+        gone : sequence of str
+            Keys to be removed at the end; see `Growing.replaces`.
         """
-        self._begin()
+        self._begin(gone)
         is_asked = False
         try:
             self._put_root(signed(self._before, new_write()))
@@ -112,10 +118,12 @@ class Straight:
                 return
         try:
             self._commits.put_documents(self._growing, dict(documents))
+            self._commits.remove_replaced(self._growing, gone, lambda: clock() - self._seen < LATE)
         except ZarrdsError as error:
+            what = "put, or what was there removed" if self._growing.replaces else "put"
             with suppress(UserWarning):  # where warnings are errors: one would say that the change has failed
                 warnings.warn(
-                    f"{self._path}: the change is committed, but the arrays' own documents could not all be put "
+                    f"{self._path}: the change is committed, but the arrays' own documents could not all be {what} "
                     f"({error.problem}): the next writer puts them. Do not make the change again",
                     stacklevel=2,
                 )
@@ -133,22 +141,27 @@ class Straight:
         except ZarrdsError as unseen:
             raise not_known(error) from unseen.__cause__
 
-    def _begin(self) -> None:
+    def _begin(self, gone: Sequence[str]) -> None:
         """Put the marker, and look at the same time whether the plan still holds."""
-        if self._check is None:
-            self._commits.put_marker(self._growing)
-            return
         is_put = threading.Event()
+        folder = f"{self._base}{self._growing.folder}/"
+        calls: list[Callable[[], None]] = [] if self._check is None else [self._check]
+        if self._growing.replaces:
+            self._hidden.append(folder + OLD)
+            calls.append(partial(self._objects.write, folder + OLD, json.dumps(gone).encode()))
 
         def put() -> None:
             self._commits.put_marker(self._growing)
             is_put.set()
 
         try:
-            side_by_side(lambda call: call(), [put, self._check])
+            side_by_side(lambda call: call(), [put, *calls])
         except BaseException:
             if is_put.is_set():
                 self._release()
+            else:
+                with suppress(ZarrdsError):
+                    self._objects.remove_all(self._hidden)
             raise
 
     def _put_root(self, value: bytes) -> None:
@@ -214,7 +227,7 @@ class Straight:
             self._call_off()  # somebody may have taken us for dead, and another marker may be there
             return
         try:
-            self._objects.remove_all([self._base + MARKER, *self._signs.given])
+            self._objects.remove_all([self._base + MARKER, *self._hidden, *self._signs.given])
         except ZarrdsError:
             self._call_off()  # who may not remove it says that it means nothing
 
@@ -222,4 +235,4 @@ class Straight:
         """Remove the marker, if it is still this writer's."""
         with suppress(ZarrdsError):
             self._commits.remove_marker(self._growing)
-            self._objects.remove_all(list(self._signs.given))
+            self._objects.remove_all([*self._hidden, *self._signs.given])

@@ -68,7 +68,7 @@ class ObjectStore(CommittingStore):
 
     _own: ObstoreObjects
     _other: Objects | None = None
-    _blank_since: float | None = None  # when nothing was there
+    _looked: tuple[float, bool] = float("-inf"), False  # when it was looked whether nothing is there, and what was seen
 
     def __init__(self, url: str, storage_options: Mapping[str, Any] | None = None) -> None:
         self.__setstate__((without_secrets(url), ObstoreObjects(url, storage_options or {}), "", ""))
@@ -261,10 +261,13 @@ class ObjectStore(CommittingStore):
         objects = self._objects
         if self._folder or not self._is_conditional or objects.is_read_only:
             return super().stage()
-        if not (self._was_blank() or self.is_blank()):
-            return super().stage()
-        staged = self._below(ROOT)
-        held: Any = HeldChanges(cast(Store, staged), _MOST_NBYTES, begin=staged._begin)
+        held: Any
+        was_blank = self._was_blank()
+        if self.is_blank() if was_blank is None else was_blank:
+            staged = self._below(ROOT)
+            held = HeldChanges(cast(Store, staged), _MOST_NBYTES, begin=staged._begin)
+        else:
+            held = HeldChanges(cast(Store, super().stage()))
         return cast(Self, held)
 
     def _begin(self) -> None:
@@ -275,12 +278,13 @@ class ObjectStore(CommittingStore):
         """Whether nothing is there, hidden or not, by one request; see `Blank`."""
         with locating(self.path):
             is_blank: bool = self._objects.is_blank(self._base.rstrip("/"))
-        self._blank_since = time.monotonic() if is_blank else None
+        self._looked = time.monotonic(), is_blank
         return is_blank
 
-    def _was_blank(self) -> bool:
-        """Whether nothing was there a moment ago. Nothing depends on it but what need not be asked again."""
-        return self._blank_since is not None and time.monotonic() - self._blank_since < _MOMENT
+    def _was_blank(self) -> bool | None:
+        """Whether nothing was there a moment ago; None if none has looked. Nothing depends on it but requests."""
+        when, was_blank = self._looked
+        return was_blank if time.monotonic() - when < _MOMENT else None
 
     def clean(self, *, repair: bool = False) -> list[str]:
         """Remove what was staged and not touched for a day; see `Committer.clean`."""
@@ -292,7 +296,7 @@ class ObjectStore(CommittingStore):
         Of two that publish at once, the second gets a `StoreExistsError`, or a `ConflictError`.
         """
         if not self._has_staged(staged, ROOT):
-            super().publish(staged, replace=replace)
+            super().publish(written(staged), replace=replace)
             return
         commits, given = self._commits, cast(Any, staged)
         if not isinstance(commits, ConditionalCommits):

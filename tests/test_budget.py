@@ -18,7 +18,7 @@ from zarrds import LocalStore
 CALLS: Counter[str] = Counter()
 METHODS = (
     "get get_at_most get_range set identity lock delete delete_prefix list_prefix list_children prepare stage publish "
-    "discard stage_changes in_place link apply_changes recover clean"
+    "discard stage_changes with_scratch link apply_changes recover clean"
 ).split()
 
 

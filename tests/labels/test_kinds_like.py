@@ -9,14 +9,14 @@ import pandas as pd
 import pytest
 
 from zarrds.errors import EncodingError, LabelError, MetadataError
-from zarrds.labels.kinds.table import Like, Plain, from_plain, to_plain
+from zarrds.labels.kinds.table import Plain, StoredKind, from_plain, to_plain
 
 
-def like(labels: Any) -> Like:
+def like(labels: Any) -> StoredKind:
     """As a store that `labels` were saved to."""
     plain = to_plain(labels)
     categories = labels.categories if isinstance(labels, pd.CategoricalIndex) else None
-    return Like({} if plain is None else plain.description, categories)
+    return StoredKind({} if plain is None else plain.description, categories)
 
 
 def joined(first: Any, second: Any) -> pd.Index:
@@ -165,7 +165,7 @@ def test_labels_that_the_store_cannot_hold(first: Any, second: Any, message: str
     [pd.Index([1]), pd.DatetimeIndex(["2024"]).as_unit("us"), pd.Index(["a"], dtype=object), np.array(["a"])],
 )
 def test_arrays_without_a_description_take_what_they_hold_as_it_is(values: Any) -> None:
-    assert to_plain(values, Like({})) is None
+    assert to_plain(values, StoredKind({})) is None
 
 
 @pytest.mark.parametrize(
@@ -180,16 +180,16 @@ def test_arrays_without_a_description_take_what_they_hold_as_it_is(values: Any) 
 )
 def test_descriptions_of_a_store_are_not_believed(description: Any, labels: Any) -> None:
     with pytest.raises(MetadataError):
-        to_plain(labels, Like(description))
+        to_plain(labels, StoredKind(description))
 
 
 def test_large_arrays_are_not_looked_at() -> None:
     values = np.broadcast_to(np.float32(1), (2**20, 2**20))  # four terabytes, if it were copied
-    assert to_plain(values) is to_plain(values, Like({})) is None
+    assert to_plain(values) is to_plain(values, StoredKind({})) is None
 
 
 def test_arrays_without_a_description_take_text() -> None:
-    plain = to_plain(pd.Index(["a", "b"], dtype="string[python]"), Like({}))
+    plain = to_plain(pd.Index(["a", "b"], dtype="string[python]"), StoredKind({}))
     assert isinstance(plain, Plain)
     assert plain.description == plain.attrs == {}
     assert plain.values.dtype == object

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zarrds.errors import LabelError, LabelNotFoundError
-from zarrds.labels.genomics.overlaps import Blocks, find_overlapping, indexer_of, merged, runs_among
+from zarrds.labels.genomics.overlaps import RecordBlocks, find_overlapping, indexer_of, merged, runs_among
 from zarrds.labels.genomics.text import FAR, Region, parse_region
 
 runs_of_few = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=6).map(
@@ -49,7 +49,7 @@ class Records:
         starts = np.arange(0, len(positions), block)
         bounds = np.append(starts, len(positions))
         first, last = positions[starts], positions[bounds[1:] - 1]
-        self.blocks = Blocks(bounds, np.zeros(len(starts), int), first, last, np.maximum.reduceat(ends, starts))
+        self.blocks = RecordBlocks(bounds, np.zeros(len(starts), int), first, last, np.maximum.reduceat(ends, starts))
 
     def read(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
         self.read_at |= set(range(start, stop))
@@ -123,9 +123,9 @@ def test_no_more_than_some_records_are_read_at_once() -> None:
 def test_blocks_that_are_not_sorted() -> None:
     bounds, nought = np.array([0, 2, 4, 6]), np.zeros(3, int)
     with pytest.raises(LabelError, match="one stretch, found another order at record 4"):
-        Blocks(bounds, np.array([1, 0, 1]), nought, nought, nought)
+        RecordBlocks(bounds, np.array([1, 0, 1]), nought, nought, nought)
     with pytest.raises(LabelError, match=r"do not fall, found another order at record 2\. Sort them"):
-        Blocks(bounds, nought, np.array([5, 3, 9]), np.array([6, 8, 9]), nought)
+        RecordBlocks(bounds, nought, np.array([5, 3, 9]), np.array([6, 8, 9]), nought)
 
 
 @pytest.mark.parametrize("what", ["position", "end"])

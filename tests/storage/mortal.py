@@ -105,7 +105,7 @@ def change(store: LocalStore) -> None:
 def set(store: LocalStore) -> None:  # noqa: A001  # as the method
     changes = store.stage_changes()
     try:
-        place = store.in_place(changes)
+        place = store.with_scratch(changes)
         for key, value in (("a/c/0", b"new 0"), ("n/k", b"new k")):
             with store.lock(key):
                 place.set(key, value)

@@ -360,7 +360,7 @@ def test_a_new_folder_in_several_steps(store: LocalStore, root: Path) -> None:
 
 def test_in_place_writes_nothing_when_its_folder_is_gone(store: LocalStore) -> None:
     staged = store.stage_changes()
-    place = store.in_place(staged)
+    place = store.with_scratch(staged)
     store.discard(staged)
     with pytest.raises(StoreIOError):
         place.set("a/k", b"new")
@@ -379,7 +379,7 @@ def test_in_place_leaves_its_unfinished_files_to_clean(
         replace(one, two)
 
     monkeypatch.setattr(os, "replace", watch)
-    store.in_place(staged).set("a/k", b"new")
+    store.with_scratch(staged).set("a/k", b"new")
     assert seen == [Path(staged._root)]
     assert list(staged.list_prefix()) == []
     store.discard(staged)
@@ -407,7 +407,7 @@ changes.set("0/a/k", b"new")
 changes.set("0/a/n/l", b"new")
 store.apply_changes(changes)
 changes = store.stage_changes()
-store.in_place(changes).set("a/m", b"new")
+store.with_scratch(changes).set("a/m", b"new")
 store.discard(changes)
 print(sorted(store.list_prefix("a")), store.get("a/k"), store.get("a/n/l"), store.get("a/m"))
 """

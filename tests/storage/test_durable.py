@@ -70,7 +70,7 @@ def test_a_value_in_new_folders(root: Path) -> None:
 
 
 def test_a_value_in_place(root: Path) -> None:
-    code = "store.set('a/k', b'1'); place = store.in_place(store.stage_changes()); begin(); place.set('a/k', b'2')"
+    code = "store.set('a/k', b'1'); place = store.with_scratch(store.stage_changes()); begin(); place.set('a/k', b'2')"
     calls = calls_of(root, code)
     assert calls == [["fsync", "x/HIDDEN/HIDDEN"], ["replace", "x/HIDDEN/HIDDEN", "x/a/k"], ["fsync", "x/a"]]
 
@@ -222,7 +222,7 @@ def test_a_store_that_is_not_durable_syncs_nothing(root: Path) -> None:
 store = store.as_durable(False)
 {CHANGE}
 {STAGE}
-store.in_place(other := store.stage_changes()).set('k', b'v')
+store.with_scratch(other := store.stage_changes()).set('k', b'v')
 """
     assert {call[0] for call in calls_of(root, code)} & {"fsync", "sync_file_system"} == set()
 

@@ -193,7 +193,7 @@ class Array:
         return f"<zarrds.Array {self.path or '/'!r} shape={self.shape} dtype={self.dtype} chunks={chunks}>"
 
     def _repr_html_(self) -> str:
-        from zarrds.arrays.pages import array_page  # which nobody waits for who reads
+        from zarrds.arrays.pages import array_page  # imported late: reading does not need it
         from zarrds.display.html import html_of
 
         return html_of(array_page(self.store.path, self.path, self.metadata))
@@ -274,7 +274,7 @@ class Array:
         with self._values as values, progress_bar(n_chunks, "write", enabled=progress) as advance:
             self._elements.through(values).write(key, value, planner, progress=advance)
         if note_of(self.metadata, STATISTICS) is True:
-            from zarrds.chunk_statistics.keeping import put_rows_in_place  # which nobody waits for who only reads
+            from zarrds.chunk_statistics.keeping import put_rows_in_place  # imported late: readers do not need it
 
             put_rows_in_place(self.store, self.path, self.metadata, self._elements.positions_of(key, planner))
 
@@ -302,7 +302,7 @@ class Array:
         # what is written goes through this, and into no other array
         self._values = InPlace(self._store, self._store, self._path, metadata)
 
-    # changes, which nobody waits for who only reads
+    # changes; what makes them is imported late: readers do not need it
 
     def _edit_attributes(self, change: Change) -> None:
         from zarrds.arrays.changing import with_changed_attributes

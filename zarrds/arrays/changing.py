@@ -40,7 +40,7 @@ __all__ = ["appended", "resized", "with_changed_attributes"]
 
 @dataclass(frozen=True, slots=True)
 class _Standing:
-    """An array as it is now, for who holds the lock of its store.
+    """An array as it is now; the caller holds the lock of its store.
 
     Attributes
     ----------

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from zarrds.arrays.array import Array
 from zarrds.arrays.attributes import plain_attributes
 from zarrds.arrays.layout import new_array_metadata
-from zarrds.arrays.new_node import place
+from zarrds.arrays.new_node import put_new_node
 from zarrds.engine.cache import cache_of
 from zarrds.errors import locating
 from zarrds.metadata.dtypes import JSON
@@ -113,5 +113,5 @@ def create_array(
         )
     # whoever still reads an array that stood here can tell that this is another
     metadata = with_marks(metadata, Marks(id=new_id()))
-    place(opened, path, metadata, overwrite=overwrite)
+    put_new_node(opened, path, metadata, overwrite=overwrite)
     return Array(opened, path, metadata, n_workers=workers, cache=cache_of(None))

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from zarrds.arrays.array import Array
 from zarrds.arrays.attributes import Attributes, Change, plain_attributes
 from zarrds.arrays.create import create_array
-from zarrds.arrays.new_node import place
+from zarrds.arrays.new_node import put_new_node
 from zarrds.engine.cache import ChunkCache
 from zarrds.engine.chunk_io import MissingChunks
 from zarrds.errors import InvalidKeyError, MetadataError, ReadOnlyError, locating
@@ -176,7 +176,7 @@ class Group:
         return f"<zarrds.Group {self._path or '/'!r} of {self._store.path!r}{members}>"
 
     def _repr_html_(self) -> str:
-        from zarrds.arrays.pages import group_page  # which nobody waits for who reads
+        from zarrds.arrays.pages import group_page  # imported late: reading does not need it
         from zarrds.display.html import html_of
 
         # what is not in one document would have to be listed
@@ -306,6 +306,6 @@ def new_group(
     """What `zarrds.create_group` does, with the store and the path as they are."""
     with locating(store.path, path or "/"):
         metadata = GroupMetadata(plain_attributes(attributes or {}), zarr_format=zarr_format)
-    place(store, path, metadata, overwrite=overwrite)
+    put_new_node(store, path, metadata, overwrite=overwrite)
     nodes = open_nodes(store, zarr_format=zarr_format)
     return Group(store, path, nodes, read_only=False, n_workers=n_workers)

@@ -51,7 +51,7 @@ class InPlace:
     store : Store
         Where the array's document is.
     values : Values
-        What takes the values: the store, or what `ScratchWriting.in_place` made of it.
+        What takes the values: the store, or what `ScratchWriting.with_scratch` made of it.
     path : str
         Of the array.
     metadata : ArrayMetadata
@@ -121,7 +121,7 @@ class InPlace:
 
     @property
     def behind(self) -> Values:
-        """What takes the values, for who calls `check` before each of them gets its key."""
+        """What takes the values, for callers that `check` by themselves before each of them gets its key."""
         return self._values
 
     # the values

@@ -14,10 +14,10 @@ from zarrds.metadata.written import raws_of
 from zarrds.storage.committer import prepare
 from zarrds.storage.protocol import Store
 
-__all__ = ["place"]
+__all__ = ["put_new_node"]
 
 
-def place(store: Store, path: str, node: Node, *, overwrite: bool) -> None:
+def put_new_node(store: Store, path: str, node: Node, *, overwrite: bool) -> None:
     """Write a new node, and the groups above it that are missing.
 
     Parameters

@@ -15,7 +15,7 @@ from zarrds.checks.stores import Nodes
 from zarrds.datasets.reading.decoding import decode, decoders_for
 from zarrds.datasets.reading.lazy import LazyArrays, check_is_stored
 from zarrds.datasets.reading.notes import ORDER, GroupNotes, notes_of, range_of
-from zarrds.datasets.reading.restored import MisfitError, index_of
+from zarrds.datasets.reading.restored import NoteMismatchError, index_of
 from zarrds.engine.cache import cache_of
 from zarrds.engine.elements import Elements
 from zarrds.errors import MetadataError, UnsupportedError, ZarrdsError, locating
@@ -250,7 +250,7 @@ def _misfit(name: str, variables: Mapping[Hashable, xr.Variable], notes: GroupNo
                 array_from_plain(description, values, beside)
             elif problem := _range_problem(description, values, start):
                 return problem
-    except MisfitError as error:
+    except NoteMismatchError as error:
         return f"of {error.name!r}, {error.problem}"
     except MetadataError as error:
         return error.problem

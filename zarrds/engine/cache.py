@@ -16,7 +16,7 @@ from zarrds.storage.protocol import Values
 # a chunk, if it is there, and whether it should be kept
 Found: TypeAlias = tuple[AnyArray | None, bool]
 
-__all__ = ["CachedChunks", "ChunkCache", "Newest", "cache_of"]
+__all__ = ["LRU", "CachedChunks", "ChunkCache", "cache_of"]
 
 # of the cache that all share who ask for none of their own; as netCDF4 has for each of its variables
 _SHARED_NBYTES = 64 * 2**20
@@ -24,7 +24,7 @@ _SHARED_NBYTES = 64 * 2**20
 _ENTRY_NBYTES = 512
 
 
-class Newest:
+class LRU:
     """What was used last, as much of it as a number of bytes allows. For one thread at a time."""
 
     def __init__(self, limit: int) -> None:
@@ -65,8 +65,8 @@ class ChunkCache:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self._kept = Newest(limit)  # identities and chunks
-        self._noted = Newest(limit)  # identities, counted as if they were chunks
+        self._kept = LRU(limit)  # identities and chunks
+        self._noted = LRU(limit)  # identities, counted as if they were chunks
         self._lock = threading.Lock()
         _all.add(self)
 
@@ -130,7 +130,7 @@ class ChunkCache:
     def clear(self) -> None:
         """Let go of all chunks."""
         with self._lock:
-            self._kept, self._noted = Newest(self.limit), Newest(self.limit)
+            self._kept, self._noted = LRU(self.limit), LRU(self.limit)
 
     def _forked(self) -> None:
         # another thread of the parent may have held the lock, half-way through a change

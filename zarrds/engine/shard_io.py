@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from zarrds.codecs.base import Buffer
 from zarrds.codecs.sharding import Sharding
-from zarrds.engine.cache import Newest
+from zarrds.engine.cache import LRU
 from zarrds.errors import ChunkError, locating
 from zarrds.storage.protocol import Values
 
@@ -45,7 +45,7 @@ class InnerChunks:
         self._key_of = key_of
         self._sharding = sharding
         self._check_absent = check_absent
-        self._indexes = Newest(max(_INDEXES_NBYTES, sharding.index_nbytes))
+        self._indexes = LRU(max(_INDEXES_NBYTES, sharding.index_nbytes))
 
     def key_of_position(self, position: tuple[int, ...]) -> str:
         """The key of the shard that holds the inner chunk at `position`, which is counted through all shards."""

@@ -65,7 +65,7 @@ def ahead(store: Store, keys: Sequence[str], *, recover: bool = False, by_root: 
 
 
 def recover(store: Store, *, by_root: bool) -> None:
-    """`Committer.recover`; for who goes by the root's document alone, but for commits that are made by its put."""
+    """`Committer.recover`; for readers of the root's document alone (`by_root`) without commits that its put makes."""
     if has_trait(store, ManyValues):
         store.get_many([], recover=True, by_root=by_root)
     else:

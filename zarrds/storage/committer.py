@@ -220,7 +220,7 @@ def prepare(store: Store, n_values: int) -> None:
 class ScratchWriting(Protocol):
     """A store in which a value that is being written lies somewhere until it is complete."""
 
-    def in_place(self, changes: Any) -> Values:
+    def with_scratch(self, changes: Any) -> Values:
         """The same store, which keeps what is unfinished in `changes`: a writer that dies leaves nothing else behind.
 
         For values that are set one by one, each visible at once.
@@ -229,7 +229,7 @@ class ScratchWriting(Protocol):
 
 
 def with_scratch(store: Store, changes: Any) -> Values:
-    """`ScratchWriting.in_place`; other stores, in which nothing is ever unfinished, as they are."""
+    """`ScratchWriting.with_scratch`; other stores, in which nothing is ever unfinished, as they are."""
     if has_trait(store, ScratchWriting):
-        return store.in_place(changes)
+        return store.with_scratch(changes)
     return store

@@ -64,7 +64,7 @@ def as_store(
         scheme, rest = url.groups()
         if scheme.lower() in ("file", "local"):
             return _local(_file_of(store, scheme, rest))
-        from zarrds.storage.urls import store_of_url  # which nobody waits for who opens a path
+        from zarrds.storage.urls import store_of_url  # imported late: paths do not need it
 
         return store_of_url(store, storage_options or {})
     if isinstance(store, os.PathLike) and not hasattr(store, "storage_options"):

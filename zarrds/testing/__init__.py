@@ -1,4 +1,4 @@
-"""Tests of what every store must do, for who writes one; they need pytest and hypothesis (extra ``test``).
+"""Tests of what every store must do, for authors of stores; they need pytest and hypothesis (extra ``test``).
 
 Examples
 --------

@@ -201,7 +201,7 @@ class ChangingContract:
                 store.apply_changes(wrong)
             if has_trait(store, ScratchWriting):
                 with pytest.raises(ValueError, match="not staged"):
-                    store.in_place(wrong)
+                    store.with_scratch(wrong)
             with pytest.raises(ValueError, match="not staged"):
                 store.link("k", wrong, "0/k")
         assert list(store.list_prefix()) == []

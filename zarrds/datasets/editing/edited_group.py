@@ -67,7 +67,7 @@ def edited_store(
 
 
 def edited_group(store: Store, path: str) -> EditedGroup:
-    """A group as it is, for who holds the store's lock."""
+    """A group as it is now; the caller holds the store's lock."""
     committer_of(store).clean()
     # without consolidated metadata: another library may have left that stale
     nodes = open_nodes(store, consolidated=False, is_locked=True)

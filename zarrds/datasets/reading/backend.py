@@ -104,7 +104,7 @@ class OpenOptions:
 
 
 def with_parameters(function: Any) -> None:
-    """Give a function that takes options by ``**`` the signature that it has, for who asks: xarray, and ``help``."""
+    """Give a function that takes options by ``**`` the signature that it has, for xarray and ``help``."""
     own = inspect.signature(function)
     named = [
         inspect.Parameter(each.name, inspect.Parameter.KEYWORD_ONLY, default=each.default, annotation=each.type)

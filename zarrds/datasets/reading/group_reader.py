@@ -20,7 +20,7 @@ from zarrds.datasets.reading.decoding import Decoded, decode_all, decoders_for, 
 from zarrds.datasets.reading.index_options import IndexOptions
 from zarrds.datasets.reading.lazy import UNASKED_NBYTES, LazyArray, LazyArrays
 from zarrds.datasets.reading.notes import MULTI_INDEX, Closed, GroupNotes, beside, notes_of, with_intervals
-from zarrds.datasets.reading.restored import MisfitError, Restored, restore
+from zarrds.datasets.reading.restored import NoteMismatchError, Restored, restore
 from zarrds.datasets.reading.roles import Roles, move_attributes, roles_of
 from zarrds.datasets.reading.strange import LeftOut, PhonyDims, check_phony_dims, children_of, groups_below, named
 from zarrds.errors import LabelError, MetadataError, UndecodableError, ZarrdsError
@@ -266,7 +266,7 @@ class GroupReader:
                 if name not in stored or name in stubborn:
                     raise
                 stubborn[name] = error.problem
-            except MisfitError as error:
+            except NoteMismatchError as error:
                 if error.name in self._intervals:
                     raise LabelError(
                         f"the bounds of {error.name!r} cannot be intervals: {error.problem}",

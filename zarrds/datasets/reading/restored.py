@@ -20,13 +20,13 @@ from zarrds.errors import MetadataError
 from zarrds.labels.kinds.table import added_attributes, array_from_plain, from_plain
 from zarrds.metadata.extension import note_of
 
-__all__ = ["MisfitError", "Restored", "index_of", "restore"]
+__all__ = ["NoteMismatchError", "Restored", "index_of", "restore"]
 
 # what is an object array to xarray, so that dask can hold it too
 _OBJECTS = ("datetime64[", "str", "object", "StringDType")
 
 
-class MisfitError(Exception):
+class NoteMismatchError(Exception):
     """The description of an array does not fit what is stored."""
 
     def __init__(self, name: str, problem: str) -> None:
@@ -79,7 +79,7 @@ def restore(
 
     Raises
     ------
-    MisfitError
+    NoteMismatchError
         If a description does not fit: leave it out, decode again, and try again.
     """
     return _Restorer(decoded, lazy, notes, active, options, roles).all()
@@ -103,7 +103,7 @@ def index_of(
 
     Raises
     ------
-    MisfitError
+    NoteMismatchError
     """
     values = variables[name].values
     description = descriptions.get(name)
@@ -118,7 +118,7 @@ def index_of(
     try:
         index = from_plain(description, values, beside)
     except MetadataError as error:
-        raise MisfitError(name, error.problem) from error
+        raise NoteMismatchError(name, error.problem) from error
     return index
 
 
@@ -226,9 +226,9 @@ class _Restorer:
         variable = self._decoded[name]
         index = range_of(description, variable.size)
         if index is None:
-            raise MisfitError(name, "its range has no start and step")
+            raise NoteMismatchError(name, "its range has no start and step")
         if not is_range(self._lazy[name], index) and not np.array_equal(variable.values, index):
-            raise MisfitError(name, f"its labels are not the range from {index.start} in steps of {index.step}")
+            raise NoteMismatchError(name, f"its labels are not the range from {index.start} in steps of {index.step}")
         return index
 
     def _index(self, name: str) -> pd.Index[Any]:
@@ -254,7 +254,7 @@ class _Restorer:
             mapped = MappedArray(variable, _Objects(dict(description), made_dtype), made_dtype)
             return xr.Variable(variable.dims, mapped.lazily(), attrs, variable.encoding)
         if variable.ndim != 1:
-            raise MisfitError(str(name), f"{dtype} has one dimension, not {variable.ndim}")
+            raise NoteMismatchError(str(name), f"{dtype} has one dimension, not {variable.ndim}")
         # for the dtype one element is enough, and the categories where there are some
         first = {n: v[:1] if v.dims[:1] == variable.dims else v for n, v in self._decoded.items()}
         sample = index_of(str(name), first, self._descriptions, self._notes.companions)
@@ -266,7 +266,7 @@ class _Restorer:
         try:
             (interval,) = from_plain(self._descriptions[name], self._decoded[name].values[None], beside)
         except MetadataError as error:
-            raise MisfitError(name, error.problem) from error
+            raise NoteMismatchError(name, error.problem) from error
         scalar = np.empty((), object)
         scalar[()] = interval
         return scalar
@@ -346,7 +346,7 @@ class _Labels:
     def __call__(self) -> pd.Index[Any]:
         try:
             return self.restorer._index(self.name)
-        except MisfitError as error:
+        except NoteMismatchError as error:
             array = self.restorer._lazy[self.name].stored
             raise MetadataError(
                 f"what is noted of the array does not fit it: {error.problem}",

@@ -18,7 +18,7 @@ from zarrds.datasets.writing.attributes import (
     with_given_attributes,
     with_variable_attributes,
 )
-from zarrds.datasets.writing.changes import ArrayChange, How
+from zarrds.datasets.writing.changes import ArrayChange, UpdateOptions
 from zarrds.datasets.writing.growing import Grown, as_wide_as_stored, grown_arrays
 from zarrds.datasets.writing.hints import with_chunks_of
 from zarrds.datasets.writing.other_labels import (
@@ -41,7 +41,7 @@ def array_changes(
     variables: Mapping[str, xr.Variable],
     encoding: Encoding,
     stored: StoredGroup,
-    how: How,
+    how: UpdateOptions,
     region: Mapping[str, slice],
 ) -> dict[str, ArrayChange]:
     """What becomes of each array, by name; those that stay as they are do not come up.
@@ -55,7 +55,7 @@ def array_changes(
     encoding : mapping
         For variables that are new.
     stored : StoredGroup
-    how : How
+    how : UpdateOptions
     region : mapping of str to slice
         Where the part goes along its dimensions, where that is not all.
 
@@ -141,7 +141,7 @@ def new_array(
     name: str,
     variable: xr.Variable,
     is_explicit: bool,
-    how: How,
+    how: UpdateOptions,
     sizes: Mapping[str, int],
     notes: Mapping[str, JSON],
     groups: Collection[str] = (),
@@ -176,7 +176,7 @@ def _written(
     name: str,
     variable: xr.Variable,
     stored: StoredGroup,
-    how: How,
+    how: UpdateOptions,
     region: Mapping[str, slice],
     plain: PlainDataset,
     grown: Grown | None = None,

@@ -11,13 +11,13 @@ import xarray as xr
 from zarrds.datasets.writing.append import OnOverlap, OnUnordered, Placement
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, ZarrFormat
 
-__all__ = ["ArrayChange", "GroupChange", "How", "replaced_encodings"]
+__all__ = ["ArrayChange", "GroupChange", "UpdateOptions", "replaced_encodings"]
 
 UpdateMode = Literal["a", "a-", "r+"]
 
 
 @dataclass(frozen=True, slots=True)
-class How:
+class UpdateOptions:
     """What the user asks of a save into a store that exists; the names are those of `zarrds.save`.
 
     Of a DataTree, `grows` says whether a group has the dimension that is appended to, and `inherited` has the

@@ -15,7 +15,7 @@ from zarrds.datasets.encoding.dataset import Encoding, stored_name
 from zarrds.datasets.reading.notes import GroupNotes
 from zarrds.datasets.writing.lazy_text import text_in_blocks
 from zarrds.errors import EncodingError, UnsupportedError
-from zarrds.labels.kinds.table import Like, Plain
+from zarrds.labels.kinds.table import Plain, StoredKind
 
 __all__ = ["MISSING_KEYS", "PlainTarget"]
 
@@ -48,15 +48,17 @@ class PlainTarget:
     asked: Encoding
     may_extend: bool
 
-    def like(self, key: str) -> Like | None:
+    def like(self, key: str) -> StoredKind | None:
         """What the stored array is, which data for it must become; None for one that is new."""
         if key not in self.arrays:
             return None
         description = self.notes.descriptions.get(key, {})
         beside = self.notes.companions.get(key, {}).get("categories")
-        of_categories = Like(self.notes.descriptions.get(beside, {})) if beside and self.may_extend else None
+        of_categories = StoredKind(self.notes.descriptions.get(beside, {})) if beside and self.may_extend else None
         # labels of a range are compared as numbers
-        return Like({} if description.get("dtype") == "range" else description, self.categories.get(key), of_categories)
+        return StoredKind(
+            {} if description.get("dtype") == "range" else description, self.categories.get(key), of_categories
+        )
 
     def is_encoded_by_us(self, key: str) -> bool:
         """Whether a stored array holds other elements than those that xarray's encoders would make of plain data."""

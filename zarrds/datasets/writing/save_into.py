@@ -11,7 +11,7 @@ from typing import Any
 
 from zarrds.compat.xarray_internals import is_chunked
 from zarrds.datasets.encoding.meaning import decoded_like
-from zarrds.datasets.writing.changes import ArrayChange, How, replaced_encodings
+from zarrds.datasets.writing.changes import ArrayChange, UpdateOptions, replaced_encodings
 from zarrds.datasets.writing.evenly_spaced import with_ranges_of
 from zarrds.datasets.writing.hints import Parts
 from zarrds.datasets.writing.making_room import with_room
@@ -48,7 +48,9 @@ def check_there(append_dim: object, region: object, mode: str) -> None:
         raise NodeNotFoundError("there is nothing to write into", mend="Save the whole first")
 
 
-def save_into(parts: Parts, store: Store, path: str, how: How, options: Options, replaced: dict[str, str]) -> Any:
+def save_into(
+    parts: Parts, store: Store, path: str, how: UpdateOptions, options: Options, replaced: dict[str, str]
+) -> Any:
     """Save into a store that exists."""
     check_parts(store)
     if (how.append_dim is not None or how.is_in_place) and options.compute:
@@ -102,7 +104,7 @@ def _planned(
     parts: Parts,
     store: Store,
     path: str,
-    how: How,
+    how: UpdateOptions,
     options: Options,
     before: StorePlan | None = None,
     *,

@@ -13,7 +13,7 @@ from zarrds.datasets.encoding.dataset import Encoding
 from zarrds.datasets.reading.decoding import Decoded, decode_all, decoders_for
 from zarrds.datasets.reading.lazy import UNASKED_NBYTES, LazyArray, LazyArrays
 from zarrds.datasets.reading.notes import GroupNotes, notes_of
-from zarrds.datasets.reading.restored import MisfitError, index_of
+from zarrds.datasets.reading.restored import NoteMismatchError, index_of
 from zarrds.datasets.reading.roles import NotedIndex, roles_of
 from zarrds.datasets.writing.plain import PlainDataset, plain_dataset
 from zarrds.errors import LabelError, MetadataError, ZarrdsError
@@ -209,7 +209,7 @@ def read_group(
                 continue
             try:
                 categories[name] = index_of(roles["categories"], decoded, notes.descriptions, notes.companions)
-            except MisfitError:
+            except NoteMismatchError:
                 notes = notes.without(name)
     return StoredGroup(
         node,

@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 
 from zarrds.datasets.encoding.blocks import Block, blockwise, encoding_error, whole
-from zarrds.labels.kinds.plain import Array, Like, other_kind
+from zarrds.labels.kinds.plain import Array, StoredKind, other_kind
 from zarrds.labels.kinds.times import TIMES
 from zarrds.metadata.dtypes import JSON
 
@@ -58,11 +58,13 @@ def as_described(name: Hashable, variable: xr.Variable, description: Mapping[str
     dtype, mark = str(description.get("dtype", "")), description.get("missing")
     if dtype == "objects[boolean]" and variable.size:
         if variable.dtype.kind != "b":
-            raise other_kind(Like(description), variable.dtype)
+            raise other_kind(StoredKind(description), variable.dtype)
         return xr.Variable(variable.dims, variable.data.astype(np.int8), variable.attrs, variable.encoding)
     if variable.dtype.kind == "M" and (match := TIMES.fullmatch(dtype)) is not None and match[3] is not None:
         if variable.chunks is not None or not np.isnat(variable.values).all():
-            raise other_kind(Like(description), variable.dtype, problem="times have no time zone, as the store's have")
+            raise other_kind(
+                StoredKind(description), variable.dtype, problem="times have no time zone, as the store's have"
+            )
         return variable
     if mark is None or not variable.size:
         return variable

@@ -25,7 +25,7 @@ from zarrds.datasets.writing.attributes import (
     new_group,
     with_group_attributes,
 )
-from zarrds.datasets.writing.changes import GroupChange, How
+from zarrds.datasets.writing.changes import GroupChange, UpdateOptions
 from zarrds.datasets.writing.evenly_spaced import shown
 from zarrds.datasets.writing.other_labels import (
     Pairs,
@@ -46,7 +46,7 @@ from zarrds.metadata.model import ZarrFormat
 __all__ = ["plan_update"]
 
 
-def plan_update(plain: PlainDataset, encoding: Encoding, stored: StoredGroup | None, how: How) -> GroupChange:
+def plan_update(plain: PlainDataset, encoding: Encoding, stored: StoredGroup | None, how: UpdateOptions) -> GroupChange:
     """Compare a dataset with the group that it goes into, and say what is to be written.
 
     Parameters
@@ -56,7 +56,7 @@ def plan_update(plain: PlainDataset, encoding: Encoding, stored: StoredGroup | N
         For variables that are new.
     stored : StoredGroup or None
         None if the group is new.
-    how : How
+    how : UpdateOptions
 
     Raises
     ------
@@ -124,7 +124,7 @@ def plan_update(plain: PlainDataset, encoding: Encoding, stored: StoredGroup | N
     return GroupChange(metadata, arrays, replaced, region, placements)
 
 
-def _check_readable(dataset: xr.Dataset, stored: StoredGroup, how: How) -> None:
+def _check_readable(dataset: xr.Dataset, stored: StoredGroup, how: UpdateOptions) -> None:
     """Check that no array is touched that cannot be read: others stay as they are."""
     names = {stored_name(name) for name in dataset.variables}
     for name, error in stored.unreadable.items():
@@ -144,7 +144,7 @@ def _with_stored_labels(dataset: xr.Dataset, stored: StoredGroup, zarr_format: Z
 
 
 def _appended(
-    dataset: xr.Dataset, dim: str, stored: StoredGroup, how: How, others: Pairs
+    dataset: xr.Dataset, dim: str, stored: StoredGroup, how: UpdateOptions, others: Pairs
 ) -> tuple[xr.Dataset, Placement]:
     """The part of a dataset that is to be written, and where along `dim` it goes."""
     sizes = stored.sizes

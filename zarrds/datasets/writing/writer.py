@@ -10,7 +10,7 @@ import xarray as xr
 
 from zarrds.datasets.encoding.dataset import datasets_of
 from zarrds.datasets.writing.append import ON_OVERLAP, ON_UNORDERED, OnOverlap, OnUnordered
-from zarrds.datasets.writing.changes import How
+from zarrds.datasets.writing.changes import UpdateOptions
 from zarrds.datasets.writing.hints import warn_of, with_chunks, with_loaded, with_objects_loaded, without_hint
 from zarrds.datasets.writing.new_store import find_target
 from zarrds.datasets.writing.save_into import check_there, save_into
@@ -205,7 +205,7 @@ def save(
                     target = find_target(target_store, path, new, zarr_format)
                     result = save_new(parts, target, options, replaced)
                 else:
-                    how = How(mode, append_dim, region, on_overlap, on_unordered, existing)  # type: ignore[arg-type]  # no "w"
+                    how = UpdateOptions(mode, append_dim, region, on_overlap, on_unordered, existing)  # type: ignore[arg-type]  # no "w"
                     result = save_into(parts, target_store, path, how, options, replaced)
             except CarriedEncodingError as error:  # of a dask block; nothing is visible yet
                 parts = without_hint(parts, error, late)

@@ -10,7 +10,7 @@ import xarray as xr
 
 from zarrds.errors import LabelError
 from zarrds.labels.genomics.columns import RegionColumns, integers_of
-from zarrds.labels.genomics.overlaps import Blocks, not_sorted
+from zarrds.labels.genomics.overlaps import RecordBlocks, not_sorted
 from zarrds.labels.genomics.text import as_text, unknown_contig
 
 __all__ = ["Contigs", "blocks_of_records", "blocks_of_region_index"]
@@ -87,7 +87,7 @@ class Contigs:
         )
 
 
-def blocks_of_records(columns: RegionColumns, contigs: Contigs) -> Blocks:
+def blocks_of_records(columns: RegionColumns, contigs: Contigs) -> RecordBlocks:
     """The blocks of sorted records, read once from begin to end, a few chunks at a time.
 
     Raises
@@ -101,9 +101,9 @@ def blocks_of_records(columns: RegionColumns, contigs: Contigs) -> Blocks:
     starts_of_parts = range(0, columns.size, step)
     parts = [_part(columns, contigs, start, min(start + step, columns.size), page, block) for start in starts_of_parts]
     if not parts:
-        return Blocks(np.zeros(1, np.int64), *(np.empty(0, np.int64) for _ in range(4)))
+        return RecordBlocks(np.zeros(1, np.int64), *(np.empty(0, np.int64) for _ in range(4)))
     starts, codes, first, last, max_end = (np.concatenate(each) for each in zip(*parts, strict=True))
-    return Blocks(np.append(starts, columns.size), codes, first, last, max_end)
+    return RecordBlocks(np.append(starts, columns.size), codes, first, last, max_end)
 
 
 def _part(columns: RegionColumns, contigs: Contigs, start: int, stop: int, page: int, block: int) -> tuple[Array, ...]:
@@ -137,7 +137,7 @@ def contig_labels(variable: xr.Variable, *, coded: bool) -> Array:
     return values if values.dtype.kind in "OT" else values.astype(object)
 
 
-def blocks_of_region_index(table: Any, columns: RegionColumns, contigs: Contigs) -> Blocks:
+def blocks_of_region_index(table: Any, columns: RegionColumns, contigs: Contigs) -> RecordBlocks:
     """The blocks of a `region_index` of VCF Zarr, whose first and last are compared with the records.
 
     Parameters
@@ -177,7 +177,7 @@ def blocks_of_region_index(table: Any, columns: RegionColumns, contigs: Contigs)
     if columns.interval == "end" and columns.end is not None:
         max_end = _max_ends(columns, bounds)  # it knows the ends of variant_length only
     try:
-        blocks = Blocks(bounds, code, first, last, max_end)
+        blocks = RecordBlocks(bounds, code, first, last, max_end)
     except LabelError as error:
         raise _misfit(error.expected, error.found) from error
     _compare(blocks, columns, contigs)
@@ -197,7 +197,7 @@ def _max_ends(columns: RegionColumns, bounds: Array) -> Array:
     return np.concatenate([np.empty(0, np.int64), *parts])
 
 
-def _compare(blocks: Blocks, columns: RegionColumns, contigs: Contigs) -> None:
+def _compare(blocks: RecordBlocks, columns: RegionColumns, contigs: Contigs) -> None:
     """A `region_index` of other records must not pass: look at the ends of the first and the last block."""
     for block in {0, len(blocks.first) - 1} if blocks.size else set():
         start, stop = int(blocks.bounds[block]), int(blocks.bounds[block + 1])

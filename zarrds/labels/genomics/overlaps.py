@@ -15,7 +15,7 @@ import numpy as np
 
 from zarrds.errors import LabelError
 
-__all__ = ["Blocks", "find_overlapping", "indexer_of", "merged", "not_sorted", "runs_among"]
+__all__ = ["RecordBlocks", "find_overlapping", "indexer_of", "merged", "not_sorted", "runs_among"]
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 # positions and ends of the records at [start, stop), as int64
@@ -29,7 +29,7 @@ _HALF_OPEN = np.array([0, 1])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Blocks:
+class RecordBlocks:
     """What is known of each block of records; arrays of int64.
 
     Attributes
@@ -105,14 +105,14 @@ def not_sorted(expected: str, at: int) -> LabelError:
     )
 
 
-def find_overlapping(blocks: Blocks, contig: int, regions: Array, read: ReadRecords) -> Array:
+def find_overlapping(blocks: RecordBlocks, contig: int, regions: Array, read: ReadRecords) -> Array:
     """The records of a contig with ``position <= stop`` and ``end >= start``, of any of many regions.
 
     However many regions there are and however they lie, each chunk is read once.
 
     Parameters
     ----------
-    blocks : Blocks
+    blocks : RecordBlocks
     contig : int
         Its code.
     regions : ndarray of int64, shape (regions, 2)
@@ -153,7 +153,7 @@ def _overlaps(starts: Array, stops: Array, positions: Array, ends: Array) -> Arr
     return found
 
 
-def _stretches(blocks: Blocks, chosen: Array) -> list[tuple[int, int]]:
+def _stretches(blocks: RecordBlocks, chosen: Array) -> list[tuple[int, int]]:
     """Neighbours among the chosen blocks, to be read at once where that is not too much."""
     stretches: list[tuple[int, int]] = []
     for block in chosen.tolist():
@@ -166,7 +166,7 @@ def _stretches(blocks: Blocks, chosen: Array) -> list[tuple[int, int]]:
     return stretches
 
 
-def _check(blocks: Blocks, begin: int, end: int, positions: Array, ends: Array) -> None:
+def _check(blocks: RecordBlocks, begin: int, end: int, positions: Array, ends: Array) -> None:
     """Records that were read must be those that the blocks were made of."""
     starts = blocks.bounds[begin:end] - blocks.bounds[begin]
     stops = blocks.bounds[begin + 1 : end + 1] - blocks.bounds[begin]

@@ -16,7 +16,7 @@ from zarrds.errors import LabelError
 from zarrds.labels.genomics.blocks import Contigs, blocks_of_records, blocks_of_region_index
 from zarrds.labels.genomics.columns import Interval, RegionColumns
 from zarrds.labels.genomics.labels import regions_of
-from zarrds.labels.genomics.overlaps import Blocks, find_overlapping, indexer_of, merged
+from zarrds.labels.genomics.overlaps import RecordBlocks, find_overlapping, indexer_of, merged
 from zarrds.labels.genomics.text import FAR, as_text
 
 __all__ = ["RegionIndex"]
@@ -58,7 +58,7 @@ class _Table:
         return cls(columns, None if contig_id is None else tuple(contig_id), region_index)
 
     @cached_property
-    def _known(self) -> tuple[Contigs, Blocks]:
+    def _known(self) -> tuple[Contigs, RecordBlocks]:
         coded = getattr(self.columns.contig.dtype, "kind", "O") in "iuf"
         contigs = Contigs(self.contig_id, coded=coded)
         if self.region_index is None:
@@ -74,7 +74,7 @@ class _Table:
         return self._known[0]
 
     @property
-    def blocks(self) -> Blocks:
+    def blocks(self) -> RecordBlocks:
         return self._known[1]
 
     @property

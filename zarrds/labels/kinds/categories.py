@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from zarrds.errors import LabelError
-from zarrds.labels.kinds.plain import Array, Description, Labels, Like, Plain, misfit, other_kind
+from zarrds.labels.kinds.plain import Array, Description, Labels, Plain, StoredKind, misfit, other_kind
 from zarrds.metadata.dtypes import JSON
 
 __all__ = ["CATEGORY", "restore_categories", "store_categories"]
@@ -23,14 +23,14 @@ _WORD = re.compile(r"[A-Za-z0-9_\-.+@]+")
 
 
 def store_categories(
-    labels: pd.CategoricalIndex, like: Like | None, nested: Callable[[Labels, Like | None], Plain]
+    labels: pd.CategoricalIndex, like: StoredKind | None, nested: Callable[[Labels, StoredKind | None], Plain]
 ) -> Plain:
     """Codes (-1 where a label is missing), and, as their companion, those categories that the store does not have.
 
     Parameters
     ----------
     labels : CategoricalIndex
-    like : Like, optional
+    like : StoredKind, optional
         With the categories of the store.
     nested : callable
         Stores the categories, which are labels of any kind.
@@ -60,7 +60,7 @@ def _attributes(categories: Labels) -> dict[str, JSON]:
     return attributes
 
 
-def _new_categories(known: Labels, labels: pd.CategoricalIndex, like: Like) -> Labels:
+def _new_categories(known: Labels, labels: pd.CategoricalIndex, like: StoredKind) -> Labels:
     """Categories that labels have and the store has not, in their order; they go behind the stored ones."""
     if bool(labels.ordered) != like.description.get("ordered"):
         raise other_kind(like, labels.dtype, problem="categories are ordered either here or in the store")

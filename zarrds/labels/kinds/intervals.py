@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from zarrds.errors import EncodingError
-from zarrds.labels.kinds.plain import Array, Description, Labels, Like, Plain, described_dtype, misfit, other_kind
+from zarrds.labels.kinds.plain import Array, Description, Labels, Plain, StoredKind, described_dtype, misfit, other_kind
 from zarrds.labels.kinds.times import TIMES, plain_times, restore_times, time_unit
 from zarrds.metadata.dtypes import JSON
 
@@ -24,7 +24,7 @@ _CF_UNITS = {"minutes": 60 * 10**9, "seconds": 10**9, "milliseconds": 10**6, "mi
 _NANOSECONDS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 
 
-def store_intervals(labels: pd.IntervalIndex[Any], like: Like | None) -> Plain:
+def store_intervals(labels: pd.IntervalIndex[Any], like: StoredKind | None) -> Plain:
     """Midpoints (the finite end where the other is infinite), with both ends as their companion.
 
     Raises
@@ -36,7 +36,7 @@ def store_intervals(labels: pd.IntervalIndex[Any], like: Like | None) -> Plain:
     """
     if like is not None and like.description.get("closed") != labels.closed:
         raise other_kind(like, labels.dtype, problem="intervals are not closed as the store's")
-    within = None if like is None else Like({"dtype": _subtype(like.description)})
+    within = None if like is None else StoredKind({"dtype": _subtype(like.description)})
     (left, dtype), (right, _) = _ends(labels.left, within), _ends(labels.right, within)
     bounds = np.stack([left, right], axis=-1)
     middle = _midpoints(left, right)
@@ -52,7 +52,7 @@ def store_intervals(labels: pd.IntervalIndex[Any], like: Like | None) -> Plain:
     )
 
 
-def _ends(ends: Labels, like: Like | None) -> tuple[Array, str]:
+def _ends(ends: Labels, like: StoredKind | None) -> tuple[Array, str]:
     if isinstance(ends, pd.DatetimeIndex | pd.TimedeltaIndex):
         return plain_times(ends, like)
     if not _NUMBERS.fullmatch(str(ends.dtype)):

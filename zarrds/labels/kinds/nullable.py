@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from zarrds.errors import EncodingError
-from zarrds.labels.kinds.plain import Array, Description, Labels, Like, Plain, described_dtype, misfit, other_kind
+from zarrds.labels.kinds.plain import Array, Description, Labels, Plain, StoredKind, described_dtype, misfit, other_kind
 from zarrds.metadata.dtypes import JSON
 
 __all__ = ["MASKED", "fits_masked", "masked_options", "restore_masked", "store_masked"]
@@ -29,7 +29,7 @@ def fits_masked(labels: Labels, dtype: str) -> bool:
     return found.kind in _KINDS[dtype[0]]
 
 
-def store_masked(labels: Labels, like: Like | None) -> Plain:
+def store_masked(labels: Labels, like: StoredKind | None) -> Plain:
     """Labels of a nullable dtype.
 
     Raises
@@ -74,7 +74,7 @@ def store_masked(labels: Labels, like: Like | None) -> Plain:
     return Plain(values, note if like is None else dict(like.description), attrs)
 
 
-def _check_same(labels: Labels, values: Array, missing: Array, like: Like | None) -> None:
+def _check_same(labels: Labels, values: Array, missing: Array, like: StoredKind | None) -> None:
     """Floats may have been rounded where the store's are shorter."""
     if like is not None:
         before = np.asarray(labels[~missing].to_numpy(dtype=labels.dtype.name.lower().replace("boolean", "bool")))

@@ -20,8 +20,8 @@ from zarrds.labels.kinds.plain import (
     Array,
     Description,
     Labels,
-    Like,
     Plain,
+    StoredKind,
     described_dtype,
     is_missing,
     misfit,
@@ -75,7 +75,7 @@ def holds_objects(labels: Labels) -> bool:
     )
 
 
-def store_objects(labels: Labels, like: Like | None) -> Plain:
+def store_objects(labels: Labels, like: StoredKind | None) -> Plain:
     """Objects, with a value of their own kind that stands for what is missing.
 
     Raises

@@ -14,8 +14,8 @@ from zarrds.labels.kinds.plain import (
     Array,
     Description,
     Labels,
-    Like,
     Plain,
+    StoredKind,
     described_dtype,
     is_missing,
     misfit,
@@ -32,7 +32,7 @@ _SUBDAILY = re.compile(r"\d*(h|min|s|ms|us|ns)")
 _FIRST_DAY, _LAST_DAY = -719162, 2932896
 
 
-def store_periods(labels: pd.PeriodIndex, like: Like | None) -> Plain:
+def store_periods(labels: pd.PeriodIndex, like: StoredKind | None) -> Plain:
     """Periods of any frequency.
 
     Raises

@@ -18,8 +18,8 @@ __all__ = [
     "Array",
     "Description",
     "Labels",
-    "Like",
     "Plain",
+    "StoredKind",
     "described_dtype",
     "is_missing",
     "misfit",
@@ -64,7 +64,7 @@ class Plain:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Like:
+class StoredKind:
     """What a store has already of the labels that more are written to.
 
     Attributes
@@ -73,13 +73,13 @@ class Like:
         Empty where the store has none.
     categories : Index, optional
         Of a categorical.
-    of_categories : Like, optional
+    of_categories : StoredKind, optional
         What the store has of the categories' own array, if more may be added to it.
     """
 
     description: Description
     categories: Labels | None = None
-    of_categories: Like | None = None
+    of_categories: StoredKind | None = None
 
 
 def misfit(problem: str, *, expected: object = None, found: object = None) -> MetadataError:
@@ -89,7 +89,7 @@ def misfit(problem: str, *, expected: object = None, found: object = None) -> Me
 
 
 def other_kind(
-    like: Like, found: object, *, problem: str = "labels are of another kind than the store's"
+    like: StoredKind, found: object, *, problem: str = "labels are of another kind than the store's"
 ) -> LabelError:
     """The error of labels that cannot be written to those of a store."""
     expected = like.description.get("dtype", "what a plain array holds")

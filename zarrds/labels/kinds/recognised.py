@@ -9,7 +9,7 @@ import pandas as pd
 from pandas.api.extensions import ExtensionArray
 
 from zarrds.labels.kinds.periods import PERIODS
-from zarrds.labels.kinds.plain import Array, Labels, Like
+from zarrds.labels.kinds.plain import Array, Labels, StoredKind
 from zarrds.labels.kinds.times import TIMES, zoned_index
 
 __all__ = ["Values", "all_missing", "as_index"]
@@ -33,7 +33,7 @@ def as_index(values: Values) -> Labels | None:
     return index
 
 
-def all_missing(labels: Labels, like: Like) -> Labels:
+def all_missing(labels: Labels, like: StoredKind) -> Labels:
     """Objects none of which is there, as what the store holds: they are as good times or periods as text."""
     dtype = str(like.description.get("dtype"))
     if PERIODS.fullmatch(dtype):

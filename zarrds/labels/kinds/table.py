@@ -29,7 +29,7 @@ from zarrds.labels.kinds.objects import (
     store_strings,
 )
 from zarrds.labels.kinds.periods import PERIODS, period_unit, restore_periods, store_periods
-from zarrds.labels.kinds.plain import Array, Description, Labels, Like, Plain, described_dtype, misfit, other_kind
+from zarrds.labels.kinds.plain import Array, Description, Labels, Plain, StoredKind, described_dtype, misfit, other_kind
 from zarrds.labels.kinds.recognised import Values, all_missing, as_index
 from zarrds.labels.kinds.texts import TEXTS, holds_text, marked_texts, restore_texts, store_texts, text_options
 from zarrds.labels.kinds.times import (
@@ -43,8 +43,8 @@ from zarrds.labels.kinds.times import (
 )
 
 __all__ = [
-    "Like",
     "Plain",
+    "StoredKind",
     "added_attributes",
     "array_from_plain",
     "companion_names",
@@ -84,7 +84,7 @@ class Kind:
 
     dtypes: re.Pattern[str]
     holds: Callable[[Labels], bool]
-    store: Callable[[Any, Like | None], Plain | None]
+    store: Callable[[Any, StoredKind | None], Plain | None]
     restore: Callable[[Description, Array, Mapping[str, Any]], Labels]
     options: Callable[[Description], dict[str, Any]]
     is_extension: bool = False
@@ -175,14 +175,14 @@ _KINDS = (
 )
 
 
-def to_plain(values: Values, like: Like | None = None) -> Plain | None:
+def to_plain(values: Values, like: StoredKind | None = None) -> Plain | None:
     """What is stored of labels, or of the data of a variable.
 
     Parameters
     ----------
     values : Index, ExtensionArray or ndarray
         An array of objects may have any number of dimensions; what pandas' scalars are in it is recognised.
-    like : Like, optional
+    like : StoredKind, optional
         What the store has already, where these are appended or written to a region: then its description counts, its
         categories are used, and no encoding is asked for.
 
@@ -249,7 +249,7 @@ def to_plain(values: Values, like: Like | None = None) -> Plain | None:
     return None if plain is None else _shaped(plain, values.shape)
 
 
-def _companion(labels: Labels, like: Like | None = None) -> Plain:
+def _companion(labels: Labels, like: StoredKind | None = None) -> Plain:
     return to_plain(labels, like) or Plain(labels.to_numpy())
 
 

@@ -18,8 +18,8 @@ from zarrds.labels.kinds.plain import (
     Array,
     Description,
     Labels,
-    Like,
     Plain,
+    StoredKind,
     described_dtype,
     is_missing,
     misfit,
@@ -59,7 +59,7 @@ def _marked_bytes(values: Array) -> Array | None:
     return values.view(BYTES) if any(value.endswith(b"\0") for value in values.flat) else None
 
 
-def store_texts(labels: Labels, like: Like | None) -> Plain:
+def store_texts(labels: Labels, like: StoredKind | None) -> Plain:
     """Text, and a text that stands for what is missing.
 
     Raises

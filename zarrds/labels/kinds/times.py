@@ -17,8 +17,8 @@ from zarrds.labels.kinds.plain import (
     Array,
     Description,
     Labels,
-    Like,
     Plain,
+    StoredKind,
     described_dtype,
     is_missing,
     misfit,
@@ -47,7 +47,7 @@ _FREQ = re.compile(r"[-A-Za-z0-9]{1,40}")
 _NUMPY_CALENDARS = frozenset({"standard", "gregorian", "proleptic_gregorian"})
 
 
-def store_times(labels: pd.DatetimeIndex | pd.TimedeltaIndex, like: Like | None) -> Plain | None:
+def store_times(labels: pd.DatetimeIndex | pd.TimedeltaIndex, like: StoredKind | None) -> Plain | None:
     """Datetimes or timedeltas; None where a plain array of nanoseconds tells all."""
     if like is not None:
         values, dtype = plain_times(labels, like, may_refine=True)
@@ -62,14 +62,14 @@ def store_times(labels: pd.DatetimeIndex | pd.TimedeltaIndex, like: Like | None)
 
 
 def plain_times(
-    labels: pd.DatetimeIndex | pd.TimedeltaIndex, like: Like | None = None, *, may_refine: bool = False
+    labels: pd.DatetimeIndex | pd.TimedeltaIndex, like: StoredKind | None = None, *, may_refine: bool = False
 ) -> tuple[Array, str]:
     """Times without a zone (of UTC, where they had one), and the dtype to describe them by.
 
     Parameters
     ----------
     labels : DatetimeIndex or TimedeltaIndex
-    like : Like, optional
+    like : StoredKind, optional
         With the dtype that they are to get.
     may_refine : bool
         Whether times that its unit cannot hold keep theirs, with the dtype of that.
@@ -268,7 +268,7 @@ def _first_present(values: Any) -> Any:
     return next((value for value in values if np.ndim(value) or not pd.isna(value)), None)
 
 
-def store_cftime(labels: Labels, like: Like | None) -> Plain | None:
+def store_cftime(labels: Labels, like: StoredKind | None) -> Plain | None:
     """Datetimes of cftime; None for calendars that xarray decodes to them anyway."""
     values = labels.to_numpy()
     if like is not None:

@@ -137,14 +137,14 @@ class LazyDatetimeIndex(_LazyTimes, pd.DatetimeIndex):  # type: ignore[misc]  # 
             reso, instants = internals.date_bounds(ends.labels, key)
         except ValueError:
             return ends.labels.get_loc(key)  # which says what is wrong with the string
-        pocket = self._near(np.array([instant.to_datetime64() for instant in instants]))
-        if pocket is None:
+        near = self._near(np.array([instant.to_datetime64() for instant in instants]))
+        if near is None:
             return self.plain().get_loc(key)
         finest = plain_index(np.ones(1, np.int64).view(self.dtype))
-        if not internals.is_partial(pocket.labels, reso) and internals.is_partial(finest, reso):
+        if not internals.is_partial(near.labels, reso) and internals.is_partial(finest, reso):
             # labels elsewhere may be finer than these
-            internals.keeps_resolution(pocket.labels, self._resolution_obj)
-        return pocket.location(pocket.labels.get_loc(key))
+            internals.keeps_resolution(near.labels, self._resolution_obj)
+        return near.location(near.labels.get_loc(key))
 
     def __contains__(self, key: Any) -> bool:
         hash(key)

@@ -11,7 +11,7 @@ import pandas as pd
 
 from zarrds.compat import pandas_internals as internals
 from zarrds.labels.sorted.source import Array
-from zarrds.labels.sorted.window import Pocket, Window
+from zarrds.labels.sorted.window import NearbyLabels, Window
 
 __all__ = ["KEPT", "LazyIndex", "new_index"]
 
@@ -208,17 +208,17 @@ class LazyIndex(pd.Index, metaclass=internals.EqualToPlain):
 
     # ---- looking labels up
 
-    def _near(self, values: Any, *, every: bool = False) -> Pocket | None:
+    def _near(self, values: Any, *, every: bool = False) -> NearbyLabels | None:
         if not isinstance(values, np.ndarray):
             values = np.asarray(values if isinstance(values, pd.Index) else pd.Index(values))
         return self._window.near(values, every=every)
 
-    def _near_one(self, value: object) -> Pocket | None:
+    def _near_one(self, value: object) -> NearbyLabels | None:
         values = np.empty(1, object)
         values[0] = value
         return self._near(values)
 
-    def _near_ordered(self, values: Any) -> Pocket | None:
+    def _near_ordered(self, values: Any) -> NearbyLabels | None:
         """The labels around values that are ordered with them; with text and numbers NumPy does so in its own way."""
         array = np.asarray(values) if np.ndim(values) else np.array([values], object)
         is_text = array.dtype.kind in "UT" or (
@@ -228,12 +228,12 @@ class LazyIndex(pd.Index, metaclass=internals.EqualToPlain):
 
     def get_loc(self, key: Any) -> Any:
         """The position of a label, or the slice of several equal ones; KeyError if it is not there."""
-        pocket = self._near_one(key)
-        return self.plain().get_loc(key) if pocket is None else pocket.location(pocket.labels.get_loc(key))
+        near = self._near_one(key)
+        return self.plain().get_loc(key) if near is None else near.location(near.labels.get_loc(key))
 
     def __contains__(self, key: Any) -> bool:
-        pocket = self._near_one(key)
-        return key in (self.plain() if pocket is None else pocket.labels)
+        near = self._near_one(key)
+        return key in (self.plain() if near is None else near.labels)
 
     def get_indexer(self, target: Any, method: Any = None, limit: Any = None, tolerance: Any = None) -> Any:
         """The position of each label, -1 where it is not there; InvalidIndexError if the index has duplicates."""
@@ -241,49 +241,49 @@ class LazyIndex(pd.Index, metaclass=internals.EqualToPlain):
         if ends is not None and not self.is_unique:
             # which pandas refuses, unless it finds something else wrong before
             return ends.labels.append(ends.labels).get_indexer(target, method, limit, tolerance)
-        pocket = self._near(target)
-        if pocket is None:
+        near = self._near(target)
+        if near is None:
             return self.plain().get_indexer(target, method, limit, tolerance)
-        return pocket.indexer(pocket.labels.get_indexer(target, method, limit, tolerance))
+        return near.indexer(near.labels.get_indexer(target, method, limit, tolerance))
 
     def get_indexer_non_unique(self, target: Any) -> Any:
         """The positions of each label, and which are not there."""
-        pocket = self._near(target, every=True)
-        if pocket is None:
+        near = self._near(target, every=True)
+        if near is None:
             return self.plain().get_indexer_non_unique(target)
-        found, missing = pocket.labels.get_indexer_non_unique(target)
-        return pocket.indexer(found), missing
+        found, missing = near.labels.get_indexer_non_unique(target)
+        return near.indexer(found), missing
 
     def get_slice_bound(self, label: Any, side: Any) -> Any:
         """Where a slice that starts (left) or stops (right) at a label does so."""
         value = label
         if isinstance(label, str) and self.dtype.kind in "mM" and side in ("left", "right"):
             value = self._maybe_cast_slice_bound(label, side)
-        pocket = self._near_ordered(value) if np.ndim(value) == 0 else self._near_one(value)
-        if pocket is None:
+        near = self._near_ordered(value) if np.ndim(value) == 0 else self._near_one(value)
+        if near is None:
             return self.plain().get_slice_bound(label, side)
-        return pocket.bound(pocket.labels.get_slice_bound(label, side), side)
+        return near.bound(near.labels.get_slice_bound(label, side), side)
 
     def searchsorted(self, value: Any, side: Any = "left", sorter: Any = None) -> Any:
         """Where values would stand; reads all labels if they do not increase."""
         if sorter is None and self._window.order == "increasing":
-            pocket = self._near_ordered(value)
-            if pocket is not None:
-                found: Any = pocket.bound(pocket.labels.searchsorted(value, side), side)
+            near = self._near_ordered(value)
+            if near is not None:
+                found: Any = near.bound(near.labels.searchsorted(value, side), side)
                 return found if np.ndim(found) else np.intp(found)
         return self.plain().searchsorted(value, side, sorter)
 
     def isin(self, values: Any, level: Any = None) -> Any:
         """Which labels are among the values: a mask."""
-        pocket = None
+        near = None
         if level is None and self._window.ends() is not None and self.is_unique:
             if pd.api.types.is_list_like(values) and not hasattr(values, "dtype"):
                 values = list(values)
-            pocket = self._near(values if pd.api.types.is_list_like(values) else [])
-        if pocket is None:
+            near = self._near(values if pd.api.types.is_list_like(values) else [])
+        if near is None:
             return self.plain().isin(values, level)
         found = np.zeros(len(self), dtype=bool)
-        found[pocket.positions[pocket.labels.isin(values)]] = True
+        found[near.positions[near.labels.isin(values)]] = True
         return found
 
     def intersection(self, other: Any, sort: Any = False) -> Any:
@@ -291,9 +291,9 @@ class LazyIndex(pd.Index, metaclass=internals.EqualToPlain):
         if isinstance(other, pd.Index) and self._window.ends() is not None and self.is_unique:
             if isinstance(other, LazyIndex) and sort is not True and self._window.same_labels(other._window):
                 return self.rename(self._name if self._name == other._name else None)
-            pocket = self._near(other) if len(other) <= self._window.most_near else None
-            if pocket is not None:
-                return pocket.labels.rename(self._name).intersection(other, sort=sort)
+            near = self._near(other) if len(other) <= self._window.most_near else None
+            if near is not None:
+                return near.labels.rename(self._name).intersection(other, sort=sort)
         return self.plain().intersection(other, sort)
 
     # ---- equality

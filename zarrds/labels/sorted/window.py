@@ -15,7 +15,7 @@ from zarrds.labels.sorted.candidates import candidates, is_exact
 from zarrds.labels.sorted.record import StaleRecordError
 from zarrds.labels.sorted.source import Array, LabelSource, Order
 
-__all__ = ["Pocket", "Window", "plain_index"]
+__all__ = ["NearbyLabels", "Window", "plain_index"]
 
 # labels that are compared or counted at a time, where all are gone through but need not be kept
 _BLOCK = 1 << 20
@@ -29,11 +29,11 @@ def plain_index(labels: Array, name: Hashable = None) -> pd.Index:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Pocket:
+class NearbyLabels:
     """A plain index of some labels of a window, and where they are in it.
 
-    The first and the last label are always among them, so that the pocket is sorted as the window is; pandas answers
-    from it as from all labels, and positions in it are then made positions in the window.
+    The first and the last label are always among them, so that these are sorted as the window is; pandas answers
+    from them as from all labels, and positions in it are then made positions in the window.
     """
 
     labels: pd.Index
@@ -41,7 +41,7 @@ class Pocket:
     size: int
 
     def indexer(self, found: Array) -> Array:
-        """Positions in the pocket, -1 where there is none -> positions in the window."""
+        """Positions among these labels, -1 where there is none -> positions in the window."""
         return np.where(found < 0, -1, self.positions[found]).astype(np.intp)
 
     def bound(self, found: Any, side: str) -> Any:
@@ -50,7 +50,7 @@ class Pocket:
         return after[found] if np.ndim(found) else int(after[found])
 
     def location(self, found: Any) -> int | slice:
-        """What `get_loc` found in the pocket, as it is in the window."""
+        """What `get_loc` found among these labels, as it is in the window."""
         if isinstance(found, np.ndarray):
             where = np.flatnonzero(found)  # equal labels stand side by side
             found = slice(int(where[0]), int(where[-1]) + 1)
@@ -87,7 +87,7 @@ class Window:
         self.at_least = at_least
         self._lock = threading.RLock()
         self._read: pd.Index | None = None
-        self._ends: Pocket | None = None
+        self._ends: NearbyLabels | None = None
         self._unique: bool | None = None
         self._stale = False
         # the finest resolution of datetimes, which their index finds out and keeps here
@@ -158,17 +158,17 @@ class Window:
             self._unique = self._find_unique()
         return self._unique
 
-    def ends(self) -> Pocket | None:
+    def ends(self) -> NearbyLabels | None:
         """The first and the last label; None if they say nothing of those between, or if all are in memory anyway."""
         if self._read is not None or self.order is None:
             return None
         if self._ends is None:
             positions = np.unique([0, len(self) - 1])
-            ends = Pocket(self.take(positions), positions, len(self))
+            ends = NearbyLabels(self.take(positions), positions, len(self))
             self._ends = None if self._stale else ends
         return self._ends
 
-    def near(self, values: Array, *, every: bool = False) -> Pocket | None:
+    def near(self, values: Array, *, every: bool = False) -> NearbyLabels | None:
         """The labels around values, whatever they are: those equal to a value, the one before and the one after.
 
         Parameters
@@ -180,7 +180,7 @@ class Window:
 
         Returns
         -------
-        Pocket or None
+        NearbyLabels or None
             None where it is better, or necessary, to ask the index of all labels.
         """
         ends = self.ends()
@@ -197,7 +197,7 @@ class Window:
             self._distrust(error)
             return None
 
-    def _around(self, wanted: Array, ends: Pocket, every: bool) -> Pocket | None:
+    def _around(self, wanted: Array, ends: NearbyLabels, every: bool) -> NearbyLabels | None:
         probe = self.source.probe(wanted)
         left = np.clip(probe.left, self.start, self.stop)
         count = np.clip(probe.right, self.start, self.stop) - left
@@ -215,7 +215,7 @@ class Window:
         positions = np.concatenate([ends.positions + self.start, probe.left[before] - 1, probe.left[after], equal])
         labels = np.concatenate([ends.labels.to_numpy(), probe.before[before], probe.at[after], equal_labels])
         positions, which = np.unique(positions, return_index=True)
-        return Pocket(plain_index(labels[which]), positions - self.start, len(self))
+        return NearbyLabels(plain_index(labels[which]), positions - self.start, len(self))
 
     def _find_unique(self) -> bool:
         known = None if self._stale else self.source.is_unique

@@ -173,8 +173,8 @@ class LocalStore(FolderValues):
             raise self._failure(exc, "stage changes", "") from exc
         return self._like((self.path, hidden, self._commit, None, False, self._lock_timeout))
 
-    def in_place(self, changes: Self) -> Self:
-        """Return this store, with its unfinished files in the folder of `changes`; see `ScratchWriting.in_place`."""
+    def with_scratch(self, changes: Self) -> Self:
+        """Return this store, its unfinished files in the folder of `changes`; see `ScratchWriting.with_scratch`."""
         self._check_changes(changes)
         return self._like((self.path, self._root, None, changes._root, self._durable, self._lock_timeout))
 

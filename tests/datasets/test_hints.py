@@ -183,3 +183,19 @@ def test_dask_blocks_that_hold_less_than_they_say(path: Path) -> None:
     zarrds.save(xr.Dataset({"v": ("x", data), "s": ("x", texts[2:].rechunk(1)[[0, 1, 0, 1]])}), path)
     assert open_zarrds(path).v.values.tolist() == [7] * 4
     assert open_zarrds(path).s.values.tolist() == ["d", "e", "d", "e"]
+
+
+@pytest.mark.parametrize("options", [{}, {"group": "a", "mode": "a"}, {"mode": "a"}])
+def test_who_makes_errors_of_warnings_has_nothing_committed(options: dict[str, Any]) -> None:
+    store = zarrds.MemoryStore()
+    if options:
+        zarrds.save(xr.Dataset({"x": ("x", [1])}), store)
+    before = {key: store.get(key) for key in store.list_prefix()}
+    packed = xr.Dataset({"v": ("y", [0.123], {}, {"dtype": "i2", "scale_factor": 0.5, "_FillValue": -1})})
+    with pytest.raises(xr.SerializationWarning):  # pytest makes errors of warnings
+        zarrds.save(packed, store, **options)
+    assert {key: store.get(key) for key in store.list_prefix()} == before
+    with pytest.warns(xr.SerializationWarning) as caught:
+        zarrds.save(packed, store, **options)
+    assert [warning.filename for warning in caught] == [__file__]
+    assert open_zarrds(store, group=options.get("group")).v.values == 0.123

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy.typing as npt
 
+from zarrds.arguments import check_flags, check_mappings, check_numbers, check_paths, check_several
 from zarrds.arrays.array import Array
 from zarrds.arrays.attributes import plain_attributes
 from zarrds.arrays.layout import new_array_metadata
@@ -97,6 +98,11 @@ def create_array(
     >>> a.append([[1.0] * 50])
     (101, 50)
     """
+    check_paths(path=path)
+    check_several(codecs=codecs, dimension_names=dimension_names)
+    check_mappings(attributes=attributes)
+    check_flags(overwrite=overwrite)
+    check_numbers(workers=workers)
     opened = as_store(store, storage_options)
     path = check_prefix(path.strip("/"), opened.path)
     with locating(opened.path, path or "/"):

@@ -176,7 +176,8 @@ def new_array_metadata(
     EncodingError, UnsupportedError, MetadataError
         For arguments that do not fit each other.
     """
-    if zarr_format not in (2, 3):
+    asked: object = zarr_format  # whatever its type says
+    if not isinstance(asked, int) or asked not in (2, 3):
         raise UnsupportedError("unknown zarr_format", expected="2 or 3", found=zarr_format)
     sizes = integers(shape, "shape")
     if any(size < 0 for size in sizes):

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from zarrds.arguments import check_choice, check_flags, check_mappings, check_numbers, check_paths, check_texts
 from zarrds.arrays.array import Array
 from zarrds.arrays.create import StoreLike
 from zarrds.arrays.group import Group, new_group
@@ -24,6 +25,7 @@ Mode = Literal["r", "r+"]
 
 
 def _is_read_only(mode: Mode) -> bool:
+    check_texts(mode=mode)
     if mode not in ("r", "r+"):
         raise EncodingError(
             "unknown mode",
@@ -95,6 +97,9 @@ def open_group(
     >>> zarrds.open_group(store).attrs["title"]
     'empty'
     """
+    check_paths(path=path)
+    check_numbers(workers=workers)
+    check_choice(("error", "fill", None), missing_chunks=missing_chunks)
     opened = as_cached_store(store, storage_options, local_cache, cache_size)
     path = check_prefix(path.strip("/"), opened.path)
     return Group(
@@ -121,6 +126,8 @@ def open_array(
     cache_size: int = CACHE_SIZE,
 ) -> Array:
     """Open an array that exists; the parameters and errors are those of `open_group`."""
+    check_paths(path=path)
+    check_numbers(workers=workers)
     opened = as_cached_store(store, storage_options, local_cache, cache_size)
     path = check_prefix(path.strip("/"), opened.path)
     # who is going to write goes by the array's own document, which another library may have changed
@@ -177,6 +184,10 @@ def create_group(
     StoreExistsError
         If something stands there already.
     """
+    check_paths(path=path)
+    check_mappings(attributes=attributes)
+    check_flags(overwrite=overwrite)
+    check_numbers(workers=workers)
     opened = as_store(store, storage_options)
     path = check_prefix(path.strip("/"), opened.path)
     return new_group(opened, path, attributes, zarr_format=zarr_format, overwrite=overwrite, n_workers=workers)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from zarrds.arguments import check_flags, check_numbers
 from zarrds.checks.labels import check_labels
 from zarrds.checks.report import Finding, Report
 from zarrds.checks.statistics import notes_of_statistics
@@ -86,6 +87,8 @@ def verify(
     >>> print(zarrds.verify(store).findings[0])
     error: t2m/c/1: chunk is ...
     """
+    check_flags(repair=repair)
+    check_numbers(workers=workers)
     found = as_store(store, storage_options)
 
     notes: list[str] = []

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from zarrds.arguments import check_choice
 from zarrds.codecs.base import AnyArray, Buffer
 from zarrds.engine import executor, workers
 from zarrds.engine.cache import ChunkCache
@@ -81,10 +82,7 @@ class Elements:
     ) -> None:
         if not (n_workers is None or (type(n_workers) is int and n_workers >= 1)):
             raise EncodingError("workers must be an integer of at least 1", found=repr(n_workers))
-        if missing_chunks not in ("error", "fill", None):
-            raise EncodingError(
-                "unknown missing_chunks", expected="'error', 'fill' or None", found=f"{missing_chunks!r:.80}"
-            )
+        check_choice(("error", "fill", None), missing_chunks=missing_chunks)
         self._chunks = Chunks(store, path, metadata, missing_chunks, is_private, write_empty_chunks)
         self._n_workers = n_workers
         self._cache = cache

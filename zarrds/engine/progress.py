@@ -57,7 +57,7 @@ def progress_bar(
     if callable(enabled):
         yield _counting(enabled, total)
         return
-    if enabled == "rich":
+    if isinstance(enabled, str) and enabled == "rich":
         with _rich_bar(total, description) as advance:
             yield advance
         return

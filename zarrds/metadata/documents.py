@@ -206,7 +206,8 @@ def _children(nodes: Nodes, path: str, names: Iterable[str], skip: Collection[st
 
 def module_of(zarr_format: ZarrFormat) -> ModuleType:
     """The module of a format."""
-    if zarr_format not in _FORMATS:
+    asked: object = zarr_format  # whatever its type says
+    if not isinstance(asked, int) or asked not in _FORMATS:
         raise UnsupportedError("unknown zarr_format", expected="2 or 3", found=repr(zarr_format))
     return _FORMATS[zarr_format]
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import xarray as xr
 
+from zarrds.arguments import check_flags, check_names, check_texts, path_of_file
 from zarrds.checks.documents import format_of, survey
 from zarrds.datasets.description.info import info
 from zarrds.datasets.description.model import VariableInfo
@@ -90,7 +91,10 @@ def report(
     >>> "data:image/png" in pathlib.Path("t2m.html").read_text()
     True
     """
-    name = os.fspath(path)
+    check_names(variables=variables)
+    check_texts(group=group)
+    check_flags(overwrite=overwrite)
+    name = path_of_file(path=path)
     check_new_file(name, overwrite=overwrite)
     opened = as_store(store, storage_options)
     shown = info(opened, variables, group=group, stored=True)

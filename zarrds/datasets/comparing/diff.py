@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from zarrds.arguments import check_flags, check_texts
 from zarrds.datasets.comparing.model import Diff, Difference
 from zarrds.datasets.comparing.values import Unequal, unequal_values
 from zarrds.datasets.converting.sources import Source, is_store, open_groups, source_name
@@ -75,6 +76,8 @@ def diff(
     /t2m: values differ in 1 of 2, first at time=8: 281.0 / 282.0, largest difference 1
     xarray.Dataset, xarray.Dataset: 1 difference
     """
+    check_texts(group=group)
+    check_flags(data=data, metadata=metadata)
     both = is_store(a, storage_options) and is_store(b, storage_options)
     with open_groups(a, storage_options) as left, open_groups(b, storage_options) as right:
         if group is not None:

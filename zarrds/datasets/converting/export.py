@@ -10,6 +10,7 @@ from typing import Any
 
 import xarray as xr
 
+from zarrds.arguments import check_choice, check_flags, check_mappings, check_names, check_texts, path_of_file
 from zarrds.arrays.array import Array
 from zarrds.arrays.group import Group
 from zarrds.arrays.opening import open_group
@@ -108,14 +109,17 @@ def export(
     >>> xr.load_dataset("t2m.nc").t2m.values
     array([281. , 282.5])
     """
+    check_texts(group=group)
+    check_names(variables=variables)
+    check_mappings(sel=sel, isel=isel)
+    check_flags(overwrite=overwrite)
     try:
         import netCDF4
     except ImportError as error:
         raise UnsupportedError("export needs netCDF4", mend="Install it: python -m pip install netCDF4") from error
-    name = os.fspath(path)
+    name = path_of_file(path=path)
     check_new_file(name, overwrite=overwrite)
-    if not 0 <= deflate <= 9:
-        raise UnsupportedError("deflate is a number from 0 to 9", found=repr(deflate))
+    check_choice(range(10), deflate=deflate)
     opened = as_store(store, storage_options)
     with locating(opened.path):
         root = open_group(opened, path=group or "")

@@ -9,6 +9,7 @@ from typing import Any, overload
 
 import xarray as xr
 
+from zarrds.arguments import check_flags, check_names, check_texts
 from zarrds.datasets.description.model import Info
 from zarrds.datasets.description.of_dataset import facts_of_dataset
 from zarrds.datasets.description.of_store import facts_of_store, unknown_variable
@@ -85,6 +86,9 @@ def info(
     >>> zarrds.info().zarr_formats
     (2, 3)
     """
+    check_names(variables=variables)
+    check_texts(group=group)
+    check_flags(stored=stored)
     if store_or_ds is None:
         return versions()
     wanted = None if variables is None else [variables] if isinstance(variables, str) else list(variables)

@@ -56,7 +56,7 @@ def facts_of_store(
 
 def unknown_variable(name: str, there: Collection[str], path: str | None) -> VariableNotFoundError:
     """An error that offers the nearest names, or else lists those that there are."""
-    near = get_close_matches(name, there, n=3, cutoff=0.5)
+    near = get_close_matches(str(name), there, n=3, cutoff=0.5)
     offered = f"Did you mean {' or '.join(map(repr, near))}?" if near else f"There is: {', '.join(sorted(there)[:20])}"
     return VariableNotFoundError("no such variable", path=path, key=name, mend=offered if there else "There is none")
 

@@ -7,6 +7,7 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from zarrds.arguments import check_flags, check_texts
 from zarrds.datasets.reading.notes import GroupNotes, notes_of
 from zarrds.datasets.reading.strange import LeftOut, children_of
 from zarrds.errors import VariableNotFoundError, locating
@@ -57,6 +58,8 @@ def edited_store(
     store: StoreLike, group: str | None, storage_options: Mapping[str, Any] | None, durable: bool
 ) -> tuple[Store, str]:
     """The store that is to be edited, and the path of the group in it."""
+    check_texts(group=group)
+    check_flags(durable=durable)
     opened = as_durable(as_store(store, storage_options), durable)
     where = check_prefix((group or "").strip("/"), opened.path)
     with locating(opened.path):

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from math import prod
 from typing import Any
 
+from zarrds.arguments import check_flags, check_names, check_texts
 from zarrds.chunk_statistics.building import has_rows, rows_of_all
 from zarrds.chunk_statistics.record import put_rows
 from zarrds.datasets.reading.notes import ORDER
@@ -78,6 +79,9 @@ def index(
     >>> int(ds.get_index("position").get_loc(7))
     1
     """
+    check_names(name=name)
+    check_texts(group=group)
+    check_flags(durable=durable)
     opened = as_durable(as_store(store, storage_options), durable)
     path = check_prefix((group or "").strip("/"), opened.path)
     with locating(opened.path):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
+from zarrds.arguments import check_choice, check_given, check_mappings, check_several
 from zarrds.datasets.editing.edited_group import EditedGroup, StoreLike, edited_group, edited_store
 from zarrds.datasets.editing.edited_notes import (
     check_parts,
@@ -75,6 +76,7 @@ def rename(
     >>> xr.open_dataset(store, engine="zarrds").temperature.dims
     ('day',)
     """
+    check_mappings(names=names)
     opened, where = edited_store(store, group, storage_options, durable)
     with locating(opened.path), locked(opened):
         there = edited_group(opened, where)
@@ -202,8 +204,9 @@ def drop_vars(
     >>> list(xr.open_dataset(store, engine="zarrds"))
     ['t2m']
     """
-    if errors not in ("raise", "ignore"):
-        raise EncodingError("unknown errors=", expected="'raise' or 'ignore'", found=repr(errors))
+    check_given(names=names)
+    check_several(names=names)
+    check_choice(("raise", "ignore"), errors=errors)
     opened, where = edited_store(store, group, storage_options, durable)
     with locating(opened.path), locked(opened):
         there = edited_group(opened, where)

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from zarrds.arguments import check_texts
 from zarrds.chunk_statistics.facts import sum_dtype_of
 from zarrds.codecs.base import AnyArray
 from zarrds.datasets.description.of_store import unknown_variable
@@ -98,6 +99,7 @@ def aggregate(
     >>> zarrds.aggregate(store, "t2m", "sum", dim="lat").values
     array([1., 5., 9.])
     """
+    check_texts(variable=variable, how=how, group=group)
     if how not in _HOWS:
         raise QueryError("there is no such way to reduce", expected=f"one of {', '.join(_HOWS)}", found=repr(how))
     ds = opened_dataset(store, group, storage_options)

@@ -9,6 +9,7 @@ from typing import Any, Literal, overload
 import numpy as np
 import xarray as xr
 
+from zarrds.arguments import check_flags, check_texts
 from zarrds.codecs.base import AnyArray
 from zarrds.datasets.description.of_store import unknown_variable
 from zarrds.datasets.querying.answers import Answers, count_matches, find_matches, has_match
@@ -142,6 +143,8 @@ def find(
     >>> zarrds.find(store, "t2m > 310", count=True)
     2
     """
+    check_texts(group=group)
+    check_flags(count=count, exists=exists, explain=explain)
     if (count or exists or explain) and sum((bool(count), bool(exists), bool(explain), limit is not None)) > 1:
         raise QueryError("only one of count, exists, explain and limit can be asked for")
     if limit is not None and not (type(limit) is int and limit >= 0):

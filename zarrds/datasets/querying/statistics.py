@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 from xarray.backends import BackendArray
 
+from zarrds.arguments import check_texts
 from zarrds.codecs.base import AnyArray
 from zarrds.compat.lazy_layers import mapped_below
 from zarrds.compat.xarray_internals import indexed_by, lazily
@@ -107,6 +108,7 @@ def statistics(
     >>> found["max"].values, found["time_first"].values
     (array([2., 5.]), array([0, 3]))
     """
+    check_texts(group=group)
     ds = opened_dataset(store, group, storage_options)
     if variable is not None:
         names = {str(name): name for name in ds.variables}

@@ -14,6 +14,7 @@ from typing import Any, Literal, Self
 import xarray as xr
 from xarray.backends import BackendEntrypoint
 
+from zarrds.arguments import check_texts
 from zarrds.compat.xarray_internals import datatree_from_dict_with_io_cleanup
 from zarrds.compat.xarray_opening import tree_without_default_indexes, unindexed_of, wants_default_indexes
 from zarrds.datasets.encoding.chunks import INDEX_THRESHOLD
@@ -68,6 +69,7 @@ class OpenOptions:
     @property
     def root(self) -> str:
         """The path of the group."""
+        check_texts(group=self.group)
         return (self.group or "").strip("/")
 
     @property

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import xarray as xr
 
+from zarrds.arguments import check_mappings, check_numbers, check_several
 from zarrds.compat.xarray_internals import NONE_VAR_NAME, new_dataset
 from zarrds.compat.xarray_opening import without_default_indexes
 from zarrds.datasets.encoding.attributes import attributes_to_decode, give_back
@@ -72,6 +73,9 @@ class GroupReader:
         local_cache: str | os.PathLike[str] | None,
         cache_size: int,
     ) -> None:
+        check_several(drop_variables=drop_variables)
+        check_mappings(intervals=intervals)
+        check_numbers(workers=workers)
         check_phony_dims(phony_dims)
         self._phony_dims, self._numbers = phony_dims, count()
         self._dropped = {drop_variables} if isinstance(drop_variables, str) else set(drop_variables or ())

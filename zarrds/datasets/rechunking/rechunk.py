@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import xarray as xr
 
+from zarrds.arguments import check_choice, check_flags, check_mappings, check_names, check_numbers, check_texts
 from zarrds.chunk_statistics.keeping import Touched, put_statistics
 from zarrds.chunk_statistics.record import put_rows, read_rows
 from zarrds.datasets.description.of_store import unknown_variable
@@ -113,6 +114,10 @@ def rechunk_plan(
     1 arrays, up to 0 MiB of memory
       t2m: (1, 80) -> (100, 10), direct, blocks (100, 80), up to 0 MiB of memory
     """
+    check_texts(group=group)
+    check_names(variables=variables)
+    check_mappings(chunks=chunks, shards=shards, encoding=encoding)
+    check_numbers(workers=workers)
     opened = open_source(source, group, variables, storage_options)
     with locating(opened.store.path):
         limit = _nbytes(max_memory)
@@ -207,6 +212,11 @@ def rechunk(
     >>> zarrds.open_array(series, path="t2m").chunks
     (100, 10)
     """
+    check_texts(group=group)
+    check_names(variables=variables)
+    check_mappings(chunks=chunks, shards=shards, encoding=encoding)
+    check_numbers(workers=workers)
+    check_flags(statistics=statistics, durable=durable)
     goal = as_durable(as_store(target, target_storage_options), durable)
     limit = _nbytes(max_memory)
     if isinstance(source, xr.Dataset) and not is_as_opened(source):
@@ -269,8 +279,7 @@ def _of_dataset(
 
 
 def _checked(mode: Mode) -> Mode:
-    if mode not in ("w", "w-"):
-        raise EncodingError("unknown mode", expected="'w' or 'w-'", found=repr(mode))
+    check_choice(("w", "w-"), mode=mode)
     return mode
 
 
@@ -313,6 +322,10 @@ def copy(
     >>> sorted(xr.open_dataset(other, engine="zarrds").variables)
     ['b', 'x']
     """
+    check_texts(group=group)
+    check_names(variables=variables)
+    check_numbers(workers=workers)
+    check_flags(statistics=statistics, durable=durable)
     opened = open_source(source, group, variables, storage_options)
     goal = as_durable(as_store(target, target_storage_options), durable)
     with locating(opened.store.path):

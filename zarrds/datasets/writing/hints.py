@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any
@@ -76,7 +77,10 @@ def with_chunks_of(variable: xr.Variable, arrays: Mapping[str, ArrayMetadata]) -
 
 
 def warn_of(replaced: Mapping[str, str]) -> None:
-    """One warning of all encodings that were replaced: why, by the variables' paths."""
+    """One warning of all encodings that were replaced: why, by the variables' paths.
+
+    It is given before the commit, since it may be an error.
+    """
     if not replaced:
         return
     named = [f"{path!r} ({why})" for path, why in replaced.items()][:_MAX_NAMED]
@@ -85,8 +89,16 @@ def warn_of(replaced: Mapping[str, str]) -> None:
         "encodings that came along with variables would have changed their values, and were replaced: "
         f"{', '.join(named)}{more}. Ask for one with encoding=, or remove it with drop_encoding()",
         xr.SerializationWarning,
-        stacklevel=3,
+        stacklevel=_frames_of_ours(),
     )
+
+
+def _frames_of_ours() -> int:
+    """How many frames above the caller the first one is that does not belong to zarrds: there the user called."""
+    frame, n = sys._getframe(1), 1
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == "zarrds":
+        frame, n = frame.f_back, n + 1
+    return n
 
 
 def without_hint(parts: Parts, error: CarriedEncodingError, replaced: dict[str, str]) -> Parts:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -49,9 +49,14 @@ def check_there(append_dim: object, region: object, mode: str) -> None:
 
 
 def save_into(
-    parts: Parts, store: Store, path: str, how: UpdateOptions, options: Options, replaced: dict[str, str]
+    parts: Parts,
+    store: Store,
+    path: str,
+    how: UpdateOptions,
+    options: Options,
+    tell: Callable[[Mapping[str, str]], None],
 ) -> Any:
-    """Save into a store that exists."""
+    """Save into a store that exists; `tell` is that of `save_new`."""
     check_parts(store)
     if (how.append_dim is not None or how.is_in_place) and options.compute:
         parts = [(where, with_labels_loaded(dataset), encoding) for where, dataset, encoding in parts]
@@ -79,11 +84,19 @@ def save_into(
             read = plan.chunks_rewritten()
             plan = _planned(parts, store, path, how, options)  # which reads them, after their identities were taken
             in_place = in_place and not plan.rewrites
-        replaced |= replaced_encodings(plan.arrays)
+        replaced = replaced_encodings(plan.arrays)
+
+        def check() -> None:
+            tell(replaced)
+            if not alone:
+                plan.check()
+
         if not options.compute and reads_from((v for v in sources if v.chunks is not None), store):
             _check_order(plan.arrays)
         if alone:
-            return carry_out(store, plan.arrays, plan.groups, plan.versions, options, is_locked=True, known=plan.raws)
+            return carry_out(
+                store, plan.arrays, plan.groups, plan.versions, options, check=check, is_locked=True, known=plan.raws
+            )
         again = None
         if how.append_dim is not None and not reads_from(sources, store):
             again = partial(_planned, parts, store, path, how, options, before=plan, is_locked=True)
@@ -94,7 +107,7 @@ def save_into(
             {**plan.versions, **read},
             options,
             in_place=in_place,
-            check=plan.check,
+            check=check,
             plan_again=again,
             known=plan.raws,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import prod
 from typing import Any
 
@@ -32,8 +32,18 @@ from zarrds.storage.traits import ReplacedStore, check_parts, has_trait
 __all__ = ["save_new"]
 
 
-def save_new(parts: Parts, target: Target, options: Options, replaced: dict[str, str]) -> Any:
-    """Save what is to stand where nothing is, or in the place of what is there; `replaced` gets why encodings were."""
+def save_new(parts: Parts, target: Target, options: Options, tell: Callable[[Mapping[str, str]], None]) -> Any:
+    """Save what is to stand where nothing is, or in the place of what is there.
+
+    Parameters
+    ----------
+    parts : list of (path, dataset, encoding)
+    target : Target
+    options : Options
+    tell : callable
+        Called with why encodings were replaced, by path, once all is written and nothing is visible yet: an error that
+        it raises calls all off.
+    """
     store = target.store
     if not (target.is_whole and options.compute):
         check_parts(store)
@@ -62,15 +72,16 @@ def save_new(parts: Parts, target: Target, options: Options, replaced: dict[str,
                 arrays[whole] = ArrayChange(
                     None, metadata, encoded.variable, start, encoded.replaced, encoded.write_empty_chunks
                 )
-    replaced |= replaced_encodings(arrays)
+    replaced = replaced_encodings(arrays)
     committer_of(store).clean()
     if target.is_whole:
-        return _save_whole(target, groups, arrays, options)
+        return _save_whole(target, groups, arrays, options, lambda: tell(replaced))
     nodes = open_nodes(store, zarr_format=target.zarr_format, consolidated=False)
     parents = missing_parents(store, nodes, target.group, target.zarr_format)
     groups = parents | groups
 
     def check() -> None:
+        tell(replaced)
         # another writer may have come first
         find_target(store, target.group, "w" if target.replace else "w-", target.zarr_format)
         check_groups(store, dict.fromkeys(parents), target.zarr_format)
@@ -83,6 +94,7 @@ def _save_whole(
     groups: Mapping[str, GroupMetadata],
     arrays: dict[str, ArrayChange],
     options: Options,
+    tell: Callable[[], None],
 ) -> Any:
     later, after = later_and_after(arrays, options)
     touched = touched_by(((path, change) for path, change in arrays.items() if path not in later), after)
@@ -96,4 +108,5 @@ def _save_whole(
         write_all(writes_of(stage, changes, options, touched=touched), n_chunks, options)
         put_statistics(stage, stage, touched)
         nodes |= {path: with_order(stage, path, change, after[path]) for path, change in labels.items()}
+        tell()
     return None if options.compute else finish_later(target.store, after, later, options)

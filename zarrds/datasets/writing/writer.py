@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import xarray as xr
 
+from zarrds.arguments import check_choice, check_flags, check_mappings, check_numbers, check_texts
 from zarrds.datasets.encoding.dataset import datasets_of
 from zarrds.datasets.writing.append import ON_OVERLAP, ON_UNORDERED, OnOverlap, OnUnordered
 from zarrds.datasets.writing.changes import UpdateOptions
@@ -171,14 +172,18 @@ def save(
     >>> xr.open_dataset(store, engine="zarrds").t2m.values
     array([280.5, 281. , 280.5, 281. ], dtype=float32)
     """
+    check_texts(mode=mode, group=group)
+    check_mappings(encoding=encoding, chunks=chunks, chunkmanager_store_kwargs=chunkmanager_store_kwargs)
+    check_flags(compute=compute, durable=durable, write_empty_chunks=write_empty_chunks, statistics=statistics)
+    check_flags(write_inherited_coords=write_inherited_coords, consolidated=consolidated)
+    check_numbers(workers=workers)
+    check_choice(ON_OVERLAP, on_overlap=on_overlap)
+    check_choice(ON_UNORDERED, on_unordered=on_unordered)
+    check_choice((None, 2, 3), zarr_format=zarr_format)
     mode = _checked_mode(mode, append_dim, region)
-    _check_one_of("on_overlap", on_overlap, ON_OVERLAP)
-    _check_one_of("on_unordered", on_unordered, ON_UNORDERED)
     if isinstance(region, Mapping) and not region:
         region = None  # which is all
     target_store = as_durable(as_store(store, storage_options), durable)
-    if group is not None and not isinstance(group, str):
-        raise EncodingError("group must be a path", expected="text, as 'a/b'", found=f"{group!r:.80}")
     path = check_prefix((group or "").strip("/"), target_store.path)
     if consolidated is False:
         raise EncodingError("metadata is always consolidated", found="consolidated=False", mend="Leave it out")
@@ -197,23 +202,22 @@ def save(
             raise EncodingError(f"store is of Zarr format {existing}", found=f"zarr_format={zarr_format}")
         parts = parts if compute else with_objects_loaded(parts)
         late: dict[str, str] = {}
+
+        def tell(replaced: Mapping[str, str]) -> None:
+            warn_of({**late, **replaced})
+
         while True:
-            replaced: dict[str, str] = {}
             try:
                 if existing is None:
                     new: Literal["w", "w-"] = "w" if mode == "w" else "w-"
                     target = find_target(target_store, path, new, zarr_format)
-                    result = save_new(parts, target, options, replaced)
-                else:
-                    how = UpdateOptions(mode, append_dim, region, on_overlap, on_unordered, existing)  # type: ignore[arg-type]  # no "w"
-                    result = save_into(parts, target_store, path, how, options, replaced)
+                    return save_new(parts, target, options, tell)
+                how = UpdateOptions(mode, append_dim, region, on_overlap, on_unordered, existing)  # type: ignore[arg-type]  # no "w"
+                return save_into(parts, target_store, path, how, options, tell)
             except CarriedEncodingError as error:  # of a dask block; nothing is visible yet
                 parts = without_hint(parts, error, late)
             except BlocksOfTextError as error:  # as well
                 parts = with_loaded(parts, error)
-            else:
-                warn_of(late | replaced)
-                return result
 
 
 def _checked_mode(mode: Mode | None, append_dim: object, region: object) -> Mode:
@@ -227,9 +231,3 @@ def _checked_mode(mode: Mode | None, append_dim: object, region: object) -> Mode
             "cannot set region unless mode='a', mode='a-', mode='r+' or mode=None", found=f"mode={mode!r}"
         )
     return known
-
-
-def _check_one_of(option: str, value: object, known: tuple[str, ...]) -> None:
-    if value not in known:
-        expected = "one of " + ", ".join(map(repr, known))
-        raise EncodingError(f"unknown {option}", expected=expected, found=f"{value!r:.80}")

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from hashlib import sha256
 from typing import Any, Self
 
+from zarrds.arguments import check_mappings, check_paths
 from zarrds.errors import StoreIOError, ZarrdsError, locating
 from zarrds.storage.fsspec.commits import (
     DOORS,
@@ -106,6 +107,8 @@ class RemoteStore:
     _part: str  # of a whole store that is staged: where in the folder its keys are
 
     def __init__(self, url: str, storage_options: Mapping[str, Any] | None = None) -> None:
+        check_paths(url=url)
+        check_mappings(storage_options=storage_options)
         self.__setstate__((without_secrets(url), Objects(url, storage_options or {}), "", ""))
 
     def __getstate__(self) -> tuple[str, Any, str, str]:

@@ -1,0 +1,107 @@
+"""Arguments of wrong types: an error of zarrds that names the argument, and nothing is changed."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import zarrds
+from zarrds.errors import ZarrdsError
+
+WRONG = (5, 1.5, b"x", [1], {1: 2}, object(), np.array([1, 2]), (), "nonsense")
+# by the name of an argument, wherever it is: what of that is right, and so not tried
+RIGHT: Mapping[str, tuple[Any, ...]] = {
+    **dict.fromkeys(("group", "mode", "errors", "concat_dim", "variable"), ("nonsense",)),
+    "path": ("nonsense", b"x"),  # of a file, bytes are told of too, as text that is wrong
+    "names": ({1: 2}, [1], "nonsense", ()),
+    **dict.fromkeys(("variables", "columns", "name", "delete", "attrs", "encoding"), ({1: 2}, [1], "nonsense", ())),
+    **dict.fromkeys(("chunks", "shards", "sel", "isel", "attributes"), ({1: 2},)),
+    **dict.fromkeys(("workers", "limit", "chunk_cache", "deflate"), (5,)),
+    "missing_chunks": ("nonsense",),
+    **dict.fromkeys(("codecs", "dimension_names"), ({1: 2}, [1], (), "nonsense")),
+}
+FLAGS = frozenset(
+    "durable overwrite statistics compute write_empty_chunks count exists explain data metadata stored repair".split()
+)
+# by function: what is called with, beside the store
+CALLS: Mapping[str, tuple[tuple[Any, ...], Mapping[str, Any]]] = {
+    "aggregate": (("v", "mean"), {}),
+    "convert": ((zarrds.MemoryStore(),), {}),
+    "copy": ((zarrds.MemoryStore(),), {}),
+    "create_array": ((), {"path": "new", "shape": (3,), "dtype": "i4"}),
+    "create_group": ((), {"path": "new"}),
+    "diff": ((xr.Dataset(),), {}),
+    "drop_vars": (("v",), {}),
+    "export": (("out.nc",), {}),
+    "find": (("v > 1",), {}),
+    "index": ((), {}),
+    "info": ((), {}),
+    "open_array": ((), {"path": "v"}),
+    "open_group": ((), {}),
+    "rechunk": ((zarrds.MemoryStore(),), {}),
+    "rechunk_plan": ((), {}),
+    "rename": (({"v": "w"},), {}),
+    "report": (("out.html",), {}),
+    "save": ((zarrds.MemoryStore(),), {}),
+    "statistics": ((), {}),
+    "update_attrs": (({"a": 1},), {}),
+    "verify": ((), {}),
+}
+
+
+@pytest.fixture
+def stored() -> zarrds.MemoryStore:
+    store = zarrds.MemoryStore()
+    zarrds.save(xr.Dataset({"v": ("x", [1, 2, 3])}), store)
+    return store
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_wrong_types_are_told_by_name(
+    name: str, stored: zarrds.MemoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    function: Callable[..., Any] = getattr(zarrds, name)
+    positional, options = CALLS[name]
+    first = xr.Dataset({"v": ("x", [1, 2, 3])}) if name == "save" else stored
+    before = {key: stored.get(key) for key in stored.list_prefix()}
+    names = list(inspect.signature(function).parameters)
+    asked = [each for each in names[1:] if each in RIGHT or each in FLAGS]
+    for argument in asked:
+        for value in WRONG:
+            if any(value is right or value == right for right in RIGHT.get(argument, ()) if type(value) is type(right)):
+                continue
+            if isinstance(value, tuple) and argument not in FLAGS:
+                continue  # nothing, which is as good as none
+            if argument in ("chunks", "shards") and "array" in name:
+                continue
+            arguments = dict(zip(names, (first, *positional), strict=False)) | dict(options) | {argument: value}
+            with pytest.raises((ZarrdsError, TypeError)) as caught:
+                function(**arguments)
+            problem = str(caught.value)
+            assert argument in problem or isinstance(caught.value, ZarrdsError), (argument, value, problem)
+            assert type(caught.value).__module__ == "zarrds.errors", (argument, value, problem)
+    assert {key: stored.get(key) for key in stored.list_prefix()} == before
+    assert not os.listdir(tmp_path)
+
+
+def test_a_group_that_is_no_text_is_told_where_a_dataset_is_opened(stored: zarrds.MemoryStore) -> None:
+    for open_it in (xr.open_dataset, xr.open_datatree):
+        with pytest.raises(TypeError, match="group is of a wrong type"):
+            open_it(stored, engine="zarrds", group=5)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="drop_variables is of a wrong type"):
+        xr.open_dataset(stored, engine="zarrds", drop_variables=5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("make", [zarrds.LocalStore, zarrds.RemoteStore])
+@pytest.mark.parametrize("where", [5, None, b"a", ["a"], object()])
+def test_stores_of_no_path(make: Any, where: Any) -> None:
+    with pytest.raises(TypeError, match=r"(path|url) is of a wrong type"):
+        make(where)

@@ -1,0 +1,126 @@
+"""Arguments of a wrong type, told by their names before anything else is looked at."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable, Mapping
+from operator import index
+from typing import Any
+
+from zarrds.errors import EncodingError
+
+__all__ = [
+    "check_choice",
+    "check_flags",
+    "check_given",
+    "check_mappings",
+    "check_names",
+    "check_numbers",
+    "check_paths",
+    "check_several",
+    "check_texts",
+    "path_of_file",
+]
+
+
+def check_texts(**texts: Any) -> None:
+    """Check that each argument is text, or None.
+
+    Raises
+    ------
+    EncodingError
+        Which names the first that is not.
+
+    Examples
+    --------
+    >>> check_texts(group="a/b")
+    >>> try:
+    ...     check_texts(group=5)
+    ... except TypeError as error:
+    ...     print(error)
+    group is of a wrong type: expected text, or None, found 5
+    """
+    for name, value in texts.items():
+        if value is not None and not isinstance(value, str):
+            raise _wrong(name, "text, or None", value)
+
+
+def check_paths(**paths: Any) -> None:
+    """Check that each argument is text: the path of an array or a group in a store, or a URL."""
+    for name, value in paths.items():
+        if not isinstance(value, str):
+            raise _wrong(name, "text", value)
+
+
+def path_of_file(**path: Any) -> str:
+    """The path of a file or a folder as text, of one argument that is text or `os.PathLike`."""
+    ((name, value),) = path.items()
+    text: object = os.fspath(value) if isinstance(value, os.PathLike) else value
+    if not isinstance(text, str) or "\0" in text:
+        raise _wrong(name, "a path", value)
+    return text
+
+
+def check_given(**arguments: Any) -> None:
+    """Check that no argument is None."""
+    for name, value in arguments.items():
+        if value is None:
+            raise _wrong(name, "something", value)
+
+
+def check_mappings(**mappings: Any) -> None:
+    """Check that each argument is a mapping, or None."""
+    for name, value in mappings.items():
+        if value is not None and not isinstance(value, Mapping):
+            raise _wrong(name, "a dict, or None", value)
+
+
+def check_flags(**flags: Any) -> None:
+    """Check that each argument is true or false, or None: a text such as ``"no"`` would be taken for true."""
+    for name, value in flags.items():
+        is_flag = type(value).__name__ in ("bool", "bool_") or (type(value) is int and value in (0, 1))
+        if value is not None and not is_flag:
+            raise _wrong(name, "True or False", value)
+
+
+def check_numbers(**numbers: Any) -> None:
+    """Check that each argument is a number of things, at least 1, or None."""
+    for name, value in numbers.items():
+        try:
+            is_number = value is None or (not isinstance(value, bool) and index(value) >= 1)
+        except TypeError:
+            is_number = False
+        if not is_number:
+            raise _wrong(name, "an integer of at least 1, or None", value)
+
+
+def check_names(**names: Any) -> None:
+    """Check that each argument is a name, several of them, or None."""
+    check_several(**names)
+    for name, value in names.items():
+        # what is gone once it was looked through is looked at when it is used
+        if isinstance(value, Collection) and not all(isinstance(each, str) for each in value):
+            raise _wrong(name, "a name, or several, which are text", value)
+
+
+def check_several(**several: Any) -> None:
+    """Check that each argument is one text, several things, or None."""
+    for name, value in several.items():
+        if value is not None and (not isinstance(value, Iterable) or isinstance(value, bytes | bytearray)):
+            raise _wrong(name, "a name, or several", value)
+
+
+def check_choice(known: Collection[Any], **choices: Any) -> None:
+    """Check that each argument is one of those that are known."""
+    for name, value in choices.items():
+        try:
+            is_known = bool(value in known)
+        except ValueError:  # of what compares as an array does
+            is_known = False
+        if not is_known:
+            expected = "one of " + ", ".join(map(repr, known))
+            raise EncodingError(f"unknown {name}", expected=expected, found=f"{value!r:.80}")
+
+
+def _wrong(name: str, expected: str, value: object) -> EncodingError:
+    return EncodingError(f"{name} is of a wrong type", expected=expected, found=f"{value!r:.80}")

@@ -70,6 +70,8 @@ class Pipeline:
     # the first, if its bytes are the chunk's elements in memory, but for their byte order, and it can decode there
     _into: BlockCodec | None = field(init=False)
     _swap: np.dtype[Any] | None = field(init=False)
+    most_encoded_nbytes: int = field(init=False)
+    """Bytes that no encoded chunk is larger than, whoever wrote it; generous."""
 
     def __post_init__(self) -> None:
         dtype = self.spec.dtype
@@ -82,6 +84,7 @@ class Pipeline:
         object.__setattr__(self, "_later", self.compressors[:0:-1])
         object.__setattr__(self, "_into", first if in_place and isinstance(first, Blosc) else None)
         object.__setattr__(self, "_swap", stored if stored != dtype else None)
+        object.__setattr__(self, "most_encoded_nbytes", self._most_encoded_nbytes())
 
     def check_encoding(self) -> None:
         """Raise `MetadataError` if a codec can only decode."""
@@ -113,9 +116,7 @@ class Pipeline:
             size = compressor.encoded_size(size)
         return size
 
-    @property
-    def most_encoded_nbytes(self) -> int:
-        """Bytes that no encoded chunk is larger than, whoever wrote it; generous."""
+    def _most_encoded_nbytes(self) -> int:
         size = self.serializer.encoded_size(self.serialized)
         if size is None:
             plain = self.serialized.nbytes

@@ -93,7 +93,7 @@ class _Batches(Generic[Job]):
                 return None
             # smaller ones towards the end, so that nobody has much left to do when the others are done
             share, least = left // (4 * self._n_workers), min(self._least, -(-left // self._n_workers))
-            size = min(self._limit, max(1, share, least) if self._n_workers > 1 else left)
+            size = min(self._limit, max(1, share, least))
             start = self._next
             self._next += size
             return self._batch(start, start + size), size
@@ -206,13 +206,20 @@ def _run(
     workers: int | None,
     progress: Progress | None,
 ) -> None:
-    limit = n_cores() if workers is None else workers
+    if not n_jobs:
+        return
+    cores = n_cores()
+    limit = cores if workers is None else workers
     if workers is None and n_jobs * job_nbytes < _SERIAL_NBYTES:
         limit = 1
     n = max(1, min(limit, n_jobs, MOST))
-    least = min(_LEAST_BATCH, _LEAST_NBYTES // max(job_nbytes, 1)) if n <= n_cores() else 1
+    if n == 1:
+        _work_alone(n_jobs, begin(), make_worker, max_batch, progress)
+        return
+    least = min(_LEAST_BATCH, _LEAST_NBYTES // max(job_nbytes, 1)) if n <= cores else 1
     batches = _Batches(n_jobs, n, max_batch, least, begin())
     helpers: list[Future[None]] = []
+    is_alone = False
     try:
         try:
             while len(helpers) < n - 1:
@@ -221,14 +228,35 @@ def _run(
             batches.failed = True
             if helpers:
                 raise
-            # no thread can be started, as when the interpreter is on its way out: the caller works alone
-            batches = _Batches(n_jobs, 1, max_batch, least, begin())
-        _work(batches, make_worker, progress)
+            is_alone = True  # no thread can be started, as when the interpreter is on its way out
+        else:
+            _work(batches, make_worker, progress)
     finally:
         # a helper that never began finds nothing left to do; one that began must end before its buffers may go
         errors = errors_of(helpers, batches.stop)
     if errors:
         raise errors[0]
+    if is_alone:
+        _work_alone(n_jobs, begin(), make_worker, max_batch, progress)
+
+
+def _never() -> bool:
+    return False
+
+
+def _work_alone(
+    n_jobs: int,
+    batch: Callable[[int, int], Job],
+    make_worker: Callable[[], Callable[[Job, Stopped], None]],
+    max_batch: int,
+    progress: Progress | None,
+) -> None:
+    worker = make_worker()
+    for first in range(0, n_jobs, max_batch):
+        stop = min(first + max_batch, n_jobs)
+        worker(batch(first, stop), _never)
+        if progress is not None:
+            progress(stop - first)
 
 
 async def in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

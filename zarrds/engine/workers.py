@@ -186,5 +186,5 @@ def writer(chunks: Chunks, values: AnyArray, plan: Plan, seen: Seen | None = Non
     if chunks.is_private:
         job.give_fill(chunks.fill)
     write_one = _when_needed(lambda: chunk_writes.writer(chunks, values))
-    write = chunk_writer(kernel, job, template.place, write_one, chunks.key_of_position())
+    write = chunk_writer(kernel, job, template.place, write_one, chunks.key_of_position(), chunks.readable)
     return _watched(write, values, seen) if seen is not None and chunks.is_private else write

@@ -32,6 +32,7 @@ def chunk_writer(
     place: NativeStore,
     write: Worker,
     key_of: Callable[[tuple[int, ...]], str],
+    shape: tuple[int, ...],
 ) -> BatchWorker:
     """A function that writes a batch of chunks.
 
@@ -47,7 +48,10 @@ def chunk_writer(
         Writes one chunk in Python, with all its locks and errors.
     key_of : callable
         The key of the chunk at a position.
+    shape : tuple of int
+        Of a chunk.
     """
+    sizes = np.array(shape, np.int64).reshape(-1, 1)
     store, check = place.folder, place.check
     failures: list[BaseException] = []
 
@@ -63,23 +67,31 @@ def chunk_writer(
     callback = Check(checked)  # to be kept as long as C may call it
 
     def work(batch: Batch, stopped: Stopped) -> None:
-        n = len(batch)
         rows: Rows = batch.rows()
-        statuses = np.full(n, 1, np.uint8)
+        statuses = np.full(len(batch), 1, np.uint8)
+        if is_possible(rows):
+            write_natively(rows, statuses)
+        for number in np.flatnonzero(statuses).tolist():
+            if stopped():
+                return
+            write(batch.part(number))
+
+    def is_possible(rows: Rows) -> bool:
+        counts = rows[:, 4]
+        wanted = counts > 0 if job.job.fill else counts == sizes
+        return bool(wanted.all(axis=0).any())
+
+    def write_natively(rows: Rows, statuses: AnyArray) -> None:
         how = store.written_by_others()
         job.job.stamp, job.job.sync = how.stamp, how.sync
         job.job.unfinished = None if how.name is None else os.fsencode(how.name)
         job.job.unfinished_folder = None if how.folder is None else os.fsencode(how.folder)
         job.job.check = None if check is None else ctypes.cast(callback, ctypes.c_void_p)
-        answer = kernel.write(job.reference, n, address(rows), address(statuses))
+        answer = kernel.write(job.reference, statuses.size, address(rows), address(statuses))
         if failures:
             raise failures[0]
         if how.sync and answer == _MADE_FOLDERS:
             store.sync_above(map(key_of, zip(*rows[:, 0].tolist(), strict=True)))
-        for number in np.flatnonzero(statuses).tolist():
-            if stopped():
-                return
-            write(batch.part(number))
 
     return work
 

@@ -85,6 +85,13 @@ int zk_is_whole(const zk_job *job, const zk_place *place) {
     }                                                               \
     break
 
+enum { LINES_AHEAD = 4, MOST_AHEAD = 1024 };
+#if defined(__GNUC__)
+#define ZK_PREFETCH(at) __builtin_prefetch((const void *)(at), 1)
+#else
+#define ZK_PREFETCH(at) ((void)0)
+#endif
+
 static void copy_line(char *to, int64_t to_stride, const char *from, int64_t from_stride, int64_t n, int64_t run) {
     switch (run) {
     case 1: COPY(uint8_t);
@@ -92,8 +99,14 @@ static void copy_line(char *to, int64_t to_stride, const char *from, int64_t fro
     case 4: COPY(uint32_t);
     case 8: COPY(uint64_t);
     case 16: COPY(uint64_t[2]);
-    default:
-        for (int64_t k = 0; k < n; k++) memcpy(to + k * to_stride, from + k * from_stride, (size_t)run);
+    default: { /* lines that lie apart are asked for early: no processor foresees them */
+        int64_t ahead = to_stride == run ? 0 : run < MOST_AHEAD ? run : MOST_AHEAD;
+        for (int64_t k = 0; k < n; k++) {
+            for (int64_t at = 0; at < ahead; at += 64) ZK_PREFETCH((intptr_t)to + LINES_AHEAD * to_stride + at);
+            memcpy(to, from, (size_t)run);
+            to += to_stride, from += from_stride;
+        }
+    }
     }
 }
 

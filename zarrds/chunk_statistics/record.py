@@ -39,7 +39,7 @@ __all__ = [
 
 # the attribute that says what the rows are of
 _OF = "statistics_of"
-_VERSION = 1
+_VERSION = 2
 # rows in a chunk of the hidden array when it is made, and at the most
 _ROWS = 4096
 _MAX_ROWS = 1 << 20
@@ -64,7 +64,7 @@ def row_dtype(rule: Rule) -> np.dtype[Any]:
     """The dtype of a row.
 
     ``known`` is 1 where the others say something. ``crc32c`` is the digest of the chunk as it is stored, 0 of an absent
-    one. ``check`` is a digest of the row itself.
+    one. ``check`` is a digest of the row itself and of its place in the grid, which `put_rows` puts in.
     """
     return np.dtype(
         [
@@ -103,22 +103,33 @@ def rows_of(rule: Rule, digests: Sequence[int | None], facts: Sequence[Facts | N
     known["known"], known["crc32c"] = 1, [digest for _, digest, _ in told]
     for name in ("count", "sum", "min", "max"):
         known[name] = [getattr(each, name) for _, _, each in told]
-    known["check"] = _checks(known)
     rows[[i for i, _, _ in told]] = known
     return rows
 
 
-def _checks(rows: AnyArray) -> AnyArray:
-    """The digest of each row: its bytes but for the last eight, and zeros up to whole words of 64 bits, mixed."""
+def _checks(rows: AnyArray, first: Sequence[int], metadata: ArrayMetadata) -> AnyArray:
+    """The digest of each row: its place, and its bytes but for the last eight, in words of 64 bits.
+
+    Its place is the chunk's position in the grid, and how much of the chunk lies in the array, along each dimension:
+    two chunks may be stored alike of which other parts lie in it. `first` is the position of the first row.
+    """
     n = rows.dtype.itemsize - 8
     words = -(-n // 8)
     raw = np.zeros((rows.size, words * 8), np.uint8)
     raw[:, :n] = np.ascontiguousarray(rows).reshape(-1).view(np.uint8).reshape(rows.size, rows.dtype.itemsize)[:, :n]
-    found = np.full(rows.size, words, np.uint64)
+    found: AnyArray = np.full(rows.shape, words, np.uint64)
+    for axis, (low, n, size, chunk) in enumerate(zip(first, rows.shape, metadata.shape, metadata.chunks, strict=True)):
+        numbers = np.arange(low, low + n, dtype=np.int64)
+        for place in (numbers, np.minimum(size - numbers * chunk, chunk)):
+            found = _mixed(found, place.view(np.uint64).reshape([-1 if i == axis else 1 for i in range(rows.ndim)]))
     for column in raw.view("<u8").T:
-        found = (found ^ column) * _MIX
-        found ^= found >> np.uint64(32)
-    return found.reshape(rows.shape)
+        found = _mixed(found, column.reshape(rows.shape))
+    return found
+
+
+def _mixed(found: AnyArray, words: AnyArray) -> AnyArray:
+    mixed = (found ^ words) * _MIX
+    return np.asarray(mixed ^ (mixed >> np.uint64(32)))
 
 
 def _said_of(metadata: ArrayMetadata) -> dict[str, JSON]:
@@ -218,14 +229,14 @@ def read_rows(
         numbers = np.arange(start, max(start, stop), dtype=np.int64)
         has_other = np.minimum(old - numbers * chunk, chunk) != np.minimum(new - numbers * chunk, chunk)
         rows["known"][(slice(None),) * axis + (has_other,)] = 0
-    rows["known"] &= _are_possible(rows, rule)
+    rows["known"] &= _are_possible(rows, rule, [start for start, _, _ in bounds], metadata)
     return rows
 
 
-def _are_possible(rows: AnyArray, rule: Rule) -> AnyArray:
+def _are_possible(rows: AnyArray, rule: Rule, first: Sequence[int], metadata: ArrayMetadata) -> AnyArray:
     """Whether rows are what was once written, as far as they tell themselves."""
     low, high = (np.ascontiguousarray(rows[name]).astype(rule.dtype).view(rule.compared) for name in ("min", "max"))
-    is_right = (rows["known"] == 1) & (_checks(rows) == rows["check"]) & (rows["count"] >= 0)
+    is_right = (rows["known"] == 1) & (_checks(rows, first, metadata) == rows["check"]) & (rows["count"] >= 0)
     ordered: AnyArray = is_right & (low <= high)
     return ordered
 
@@ -269,6 +280,7 @@ def put_rows(
         key, rows = whole, new_rows(rule, metadata.chunk_grid)
     for place, row in placed:
         rows[tuple(n if isinstance(n, slice) else n - part.start for n, part in zip(place, key, strict=False))] = row[0]
+    rows["check"] = np.where(rows["known"] == 1, _checks(rows, [part.start for part in key], metadata), np.uint64(0))
     if key == whole:
         values.set(*hidden_document(where, fresh))
     if rows.size:

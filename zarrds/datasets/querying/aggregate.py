@@ -161,7 +161,7 @@ class _Reduction:
         grid = tuple(len(each) - 1 for each in self._edges)
         wanted = np.ones(grid, bool)
         chunks = self._operand.chunks
-        if chunks is not None and wanted.any():
+        if isinstance(chunks, StoredChunks) and wanted.any():
             part, is_told = self._told(chunks)
             wanted = ~is_told
             # blocks that are told have one element along each dimension that stays

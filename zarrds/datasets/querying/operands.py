@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from math import prod
 from typing import Any
@@ -15,9 +16,10 @@ from zarrds.compat.lazy_layers import without_dask
 from zarrds.compat.xarray_internals import is_plain_in_memory
 from zarrds.datasets.querying import blocks
 from zarrds.datasets.querying.binding import Kind
+from zarrds.datasets.querying.lazy_coordinates import LabelBlocks, label_blocks
 from zarrds.datasets.querying.pruning import Bounds
 from zarrds.datasets.querying.stored import StoredChunks, stored_chunks
-from zarrds.datasets.querying.stored_codes import chunks_of_codes
+from zarrds.datasets.querying.stored_codes import NullableChunks, chunks_of_codes, chunks_of_nullable, plain_nullable
 
 __all__ = ["Operand", "kind_of", "plain_values"]
 
@@ -28,6 +30,9 @@ _MOST_LOADED = 2**25
 _MOST_TEXTS = 2**18
 # of a Python string, roughly
 _OBJECT_NBYTES = 64
+# nullable ones, which are floats where some are missing; up to here that makes no difference
+_INTEGERS = re.compile(r"U?Int(?:8|16|32|64)")
+_EXACT = 2.0**52
 
 
 def kind_of(variable: xr.Variable) -> Kind | None:
@@ -87,6 +92,8 @@ def plain_values(variable: xr.Variable) -> AnyArray:
     if isinstance(dtype, pd.DatetimeTZDtype) and variable.ndim == 1:
         return pd.DatetimeIndex(variable.to_index()).tz_convert(None).to_numpy()
     values: AnyArray = np.asarray(variable.values)
+    if _is_nullable_integer(dtype):
+        return plain_nullable(pd.array(values.ravel(), dtype=dtype)).reshape(values.shape)
     if isinstance(dtype, np.dtype) or values.dtype.kind != "O":
         return values
     flat = pd.Series(values.ravel())
@@ -104,6 +111,10 @@ def plain_values(variable: xr.Variable) -> AnyArray:
     else:
         return values
     return np.asarray(found).reshape(values.shape)
+
+
+def _is_nullable_integer(dtype: Any) -> bool:
+    return not isinstance(dtype, np.dtype) and bool(_INTEGERS.fullmatch(dtype.name))
 
 
 class Operand:
@@ -131,16 +142,31 @@ class Operand:
         self.axes = tuple(dims.index(dim) for dim in variable.dims)
         self._n_dims = len(dims)
         self.variable = variable = without_dask(variable)
-        self.chunks: StoredChunks | None = stored_chunks(variable) or chunks_of_codes(variable)
+        self._nullable = chunks_of_nullable(variable)
+        self._is_nullable_integer = _is_nullable_integer(variable.dtype)
+        self.chunks: StoredChunks | LabelBlocks | None = (
+            self._nullable or stored_chunks(variable) or chunks_of_codes(variable) or label_blocks(variable)
+        )
+        if self._nullable is not None:  # of which a part can be read
+            self.variable = variable = self._nullable.below
         nbytes = variable.size * getattr(variable.dtype, "itemsize", 8)
         if self.chunks is not None and variable.size * 8 <= size and nbytes <= _MOST_LOADED:
             # it would be read again for each block that it is broadcast to
-            self.variable, self.chunks = variable.copy(deep=False).load(), None
+            is_lazy_index = isinstance(self.chunks, LabelBlocks)
+            self.chunks = None
+            self.variable = (
+                xr.Variable(variable.dims, np.asarray(variable.values))
+                if is_lazy_index
+                else variable.copy(deep=False).load()
+            )
 
     def values(self, box: Sequence[slice]) -> AnyArray:
         """The values in a box of elements, which broadcast to it."""
         part = self.variable[tuple(box[axis] for axis in self.axes)]
-        return self._aligned(plain_values(part))
+        return self._aligned(self._plain(part))
+
+    def _plain(self, part: xr.Variable) -> AnyArray:
+        return plain_values(part) if self._nullable is None else self._nullable.values(np.asarray(part.values))
 
     def _aligned(self, array: AnyArray) -> AnyArray:
         """An array over the variable's dimensions, or blocks along them, as one over the query's."""
@@ -175,8 +201,8 @@ class Operand:
         ones = (1,) * self._n_dims
         return Bounds(np.zeros(ones), np.zeros(ones), np.zeros(ones, bool), np.ones(ones, bool), np.ones(ones, bool))
 
-    def _stored_bounds(self, chunks: StoredChunks, own: Sequence[AnyArray]) -> Bounds:
-        facts = chunks.facts().loosened()
+    def _stored_bounds(self, chunks: StoredChunks | LabelBlocks, own: Sequence[AnyArray]) -> Bounds:
+        facts = (chunks.compared() if isinstance(chunks, NullableChunks) else chunks.facts()).loosened()
         has_values = ~facts.known | (facts.count != 0)
         low, high = facts.low, facts.high
         if not has_values.all():  # what cannot be filled makes the bounds of a block wider, and no less right
@@ -188,10 +214,15 @@ class Operand:
         for i, edges in enumerate(own):
             first, last = chunks.spans(i, edges)
             arrays = [blocks.reduced(a, i, first, last, f) for a, f in zip(arrays, functions, strict=True)]
-        return Bounds(*map(self._aligned, arrays))
+        low, high, known, has_missing, has_values = map(self._aligned, arrays)
+        is_computed_with = not (self._is_nullable_integer and getattr(chunks, "may_be_missing", True))
+        return Bounds(low, high, known, has_missing, has_values, is_computed_with)
 
     def _computed_bounds(self, own: Sequence[AnyArray]) -> Bounds:
-        values = plain_values(self.variable)
+        values = self._plain(self.variable)
+        is_of_two_dtypes = self._is_nullable_integer and values.dtype.kind == "f"  # integers where none is missing
+        if is_of_two_dtypes and not np.nanmax(np.abs(values), initial=0) < _EXACT:
+            return self._nothing()
         if values.dtype.kind in "OSUT":
             if values.size > _MOST_TEXTS:
                 return self._nothing()
@@ -216,7 +247,8 @@ class Operand:
         for i, edges in enumerate(own):
             arrays = [f.reduceat(a, edges[:-1], axis=i) for a, f in zip(arrays, functions, strict=True)]
         low, high, has_missing, has_values = map(self._aligned, arrays)
-        return Bounds(low, high, np.ones(low.shape, bool), has_missing, has_values)
+        known = np.ones(low.shape, bool)
+        return Bounds(low, high, known, has_missing, has_values, not is_of_two_dtypes)
 
     def chunks_in(self, wanted: AnyArray, edges: Sequence[AnyArray]) -> AnyArray:
         """Which of its chunks lie in blocks that are wanted, over `StoredChunks.shape`."""

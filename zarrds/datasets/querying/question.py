@@ -216,7 +216,7 @@ class Question:
             if operand.chunks is not None:
                 total = prod(operand.chunks.shape)
                 read = int(operand.chunks_in(wanted, self.edges).sum())
-                unknown = total - int((operand.chunks.rows["known"] == 1).sum())
+                unknown = total - int(operand.chunks.known.sum())
                 counts.append(ChunkCounts(name, total, read, total - read, unknown, operand.chunk_nbytes()))
         return Explanation(self.text, dict(zip(map(str, self.dims), self.shape, strict=True)), tuple(counts))
 

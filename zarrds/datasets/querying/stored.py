@@ -96,6 +96,11 @@ class StoredChunks:
         return np.minimum(*ends), np.maximum(*ends)
 
     @property
+    def known(self) -> AnyArray:
+        """Of which chunks the rows say something."""
+        return np.asarray(self.rows["known"] == 1)
+
+    @property
     def rows(self) -> AnyArray:
         """The rows of the statistics, of `shape`; they say nothing where there are none."""
         if self._rows is None:

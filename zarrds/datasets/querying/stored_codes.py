@@ -1,7 +1,9 @@
-"""The statistics of the chunks below a variable of pandas' kinds: nullable integers, and codes of categories."""
+"""Statistics of variables whose values are made of stored integers one by one: nullable ones, and categories."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,39 +14,96 @@ from zarrds.codecs.base import AnyArray
 from zarrds.compat.lazy_layers import mapped_below
 from zarrds.datasets.querying.chunk_facts import ChunkFacts
 from zarrds.datasets.querying.stored import StoredChunks, stored_chunks
-from zarrds.labels.kinds.nullable import MASKED
+from zarrds.datasets.reading.notes import PANDAS
+from zarrds.labels.kinds.nullable import MASKED, restore_masked
+from zarrds.metadata.extension import note_of
 
-__all__ = ["chunks_of_codes", "chunks_of_nullable"]
+__all__ = ["NullableChunks", "chunks_of_codes", "chunks_of_nullable", "plain_nullable"]
 
+# integers that are the same as floats, whatever they are compared with
+_EXACT = 2**52
 # categories that are looked at for the bounds of all chunks
 _MOST_CATEGORIES = 10**6
 
 
-class _Nullable(StoredChunks):
-    """The chunks of integers or booleans of which some are pandas' NA: what is stored for these is not counted."""
+class NullableChunks(StoredChunks):
+    """The chunks of integers or booleans of which some are pandas' NA: what is stored for these is not counted.
+
+    Attributes
+    ----------
+    below : Variable
+        The stored integers, read lazily.
+    """
+
+    def __init__(self, found: StoredChunks, below: xr.Variable, description: Mapping[str, Any]) -> None:
+        super().__init__(found.lazy, found.layers, found.rule, found.dtype)
+        self.below, self._description = below, description
 
     def facts(self) -> ChunkFacts:
         """What is known of the chunks."""
         rows, rule = self.rows, self.rule
         known = rows["known"] == 1
-        if rule is None or not known.any() or not rule.markers:
+        mark = self._description.get("missing")
+        # rows must count as missing what is, and nothing else: other tools change attributes
+        if rule is None or rule.is_unsigned or {int(m) for m in rule.markers} != ({mark} - {None}) or not known.any():
             return self._nothing()
+        if self._is_boolean:
+            known = known & (rows["min"] >= 0) & (rows["max"] <= 1)
         count = np.where(known, rows["count"], -1)
         return ChunkFacts(known, rows["min"], rows["max"], count, self._sizes() > rows["count"], self._sum(rows))
 
+    @property
+    def may_be_missing(self) -> bool:
+        """Whether something stands for missing ones: what queries compare is floats where there are some."""
+        return self._description.get("missing") is not None
 
-def chunks_of_nullable(variable: xr.Variable) -> StoredChunks | None:
+    @property
+    def _is_boolean(self) -> bool:
+        return bool(self._description["dtype"] == "boolean")
+
+    def compared(self) -> ChunkFacts:
+        """The same, of the values that queries compare: see `plain_nullable`."""
+        facts = self.facts()
+        if self._is_boolean:
+            low = (facts.low == 1) & ~facts.has_missing
+            high, nothing = (facts.high == 1) & (facts.count != 0), np.zeros_like(facts.known)
+            return replace(
+                facts, low=low, high=high, count=np.where(facts.known, self._sizes(), -1), has_missing=nothing
+            )
+        inside = facts.known & (facts.low >= -_EXACT) & (facts.high <= _EXACT)
+        low, high = (np.where(inside, each, 0).astype(np.int64) for each in (facts.low, facts.high))
+        return replace(facts, known=inside, low=low, high=high)
+
+    def values(self, elements: AnyArray) -> AnyArray:
+        """What queries compare, of stored elements."""
+        made: Any = restore_masked(self._description, elements.reshape(-1), {})
+        return plain_nullable(made.array).reshape(elements.shape)
+
+
+def plain_nullable(values: Any) -> AnyArray:
+    """pandas' nullable integers, or floats if some are missing; of booleans what is missing is false."""
+    if values.dtype.name == "boolean":
+        return np.asarray(values.to_numpy(bool, na_value=False))
+    if values.isna().any():
+        return np.asarray(values.to_numpy(float, na_value=np.nan))
+    return np.asarray(values.to_numpy(np.uint64 if values.dtype.name == "UInt64" else np.int64))
+
+
+def chunks_of_nullable(variable: xr.Variable) -> NullableChunks | None:
     """The chunks that a variable of pandas' nullable integers or booleans reads; None of one that is in memory."""
     dtype: Any = variable.dtype
-    if isinstance(dtype, np.dtype) or not MASKED.fullmatch(dtype.name) or (found := _integers_below(variable)) is None:
+    below = None if isinstance(dtype, np.dtype) or not MASKED.fullmatch(dtype.name) else mapped_below(variable)
+    found = None if below is None else _integers_of(below)
+    if found is None or below is None:
         return None
-    return _Nullable(found.lazy, found.layers, found.rule, found.dtype)
+    description = note_of(found.metadata, PANDAS)
+    is_this = isinstance(description, dict) and description.get("dtype") == dtype.name
+    return NullableChunks(found, below, description) if is_this else None
 
 
-def _integers_below(variable: xr.Variable) -> StoredChunks | None:
-    """The chunks of the stored integers that a variable makes its elements of, one by one; None if it does not."""
-    below = mapped_below(variable)
-    found = None if below is None else stored_chunks(below)
+def _integers_of(below: xr.Variable) -> StoredChunks | None:
+    """The chunks of stored integers; None of what is decoded, or is none."""
+    found = stored_chunks(below)
     return None if found is None or found.dtype.kind not in "iu" or found.layers.functions else found
 
 
@@ -94,5 +153,6 @@ def _between(categories: pd.Index[Any], pairs: AnyArray) -> tuple[AnyArray, AnyA
 def chunks_of_codes(variable: xr.Variable) -> StoredChunks | None:
     """The chunks of the codes that a variable of categories reads; None of one that reads none."""
     dtype: Any = variable.dtype
-    codes = _integers_below(variable) if isinstance(dtype, pd.CategoricalDtype) else None
+    below = mapped_below(variable) if isinstance(dtype, pd.CategoricalDtype) else None
+    codes = None if below is None else _integers_of(below)
     return None if codes is None else _Categories(codes, dtype.categories)

@@ -93,6 +93,11 @@ def unread_source(index: object) -> LabelSource | None:
     return index._window.source if isinstance(index, LazyIndex) and not index._window.is_read else None
 
 
+def unread_window(index: object) -> Window | None:
+    """The labels of a source that an index is still to be read from; None as of `unread_source`."""
+    return index._window if isinstance(index, LazyIndex) and not index._window.is_read else None
+
+
 def _read(source: LabelSource) -> pd.Index:
     # pandas has no index of float16; xarray makes it float64
     labels = source.read(0, source.size)

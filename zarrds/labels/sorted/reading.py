@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from zarrds.chunk_statistics.digests import is_checksummed
 from zarrds.engine import executor
 from zarrds.engine.elements import Elements
 from zarrds.errors import ZarrdsError
@@ -25,6 +26,8 @@ Look: TypeAlias = Callable[[Array, Array], None]
 _KEPT_NBYTES = 16 * 1024 * 1024
 # what one thread reads before it looks at it
 _GROUP_NBYTES = 4 * 1024 * 1024
+# that a look at the digest of a chunk counts as
+_LOOK_NBYTES = 4096
 # labels that are decoded at a time
 _PIECE = 1 << 20
 
@@ -98,6 +101,20 @@ class StoredLabels:
 
         self._visit(np.unique(items.numbers), look, must_be_recorded=False)
         return labels
+
+    def changed_among(self, numbers: Array) -> Array:
+        """Those of some blocks that are not stored as they were when the record was made, by their digests."""
+        changed: list[int] = []
+
+        def look(i: int) -> None:
+            if self._blocks.digest(i) != self._record.crc32c[i]:
+                changed.append(i)
+
+        is_short = is_checksummed(self._elements.metadata)
+        nbytes = _LOOK_NBYTES if is_short else self._blocks.nbytes
+        executor.run(numbers.tolist(), lambda: look, part_nbytes=nbytes, workers=self._elements.n_workers)
+        self._check()
+        return np.array(sorted(changed), np.int64)
 
     def _labels(self, stored: Array) -> Array:
         labels = _decoded(stored, self._decode)

@@ -102,6 +102,15 @@ class SortedLabels(StoredLabels):
         ends = int(self._record.first[0]), int(self._record.last[-1])
         return min(ends), max(ends)
 
+    @property
+    def block(self) -> int:
+        """Labels of a block of the record, of which the last may have fewer."""
+        return self._blocks.block
+
+    def fences(self) -> tuple[Array, Array]:
+        """The first and the last label of each block, as they were recorded; see `changed_among`."""
+        return self._first, self._last
+
     def probe(self, values: Array) -> Probe:
         """Where values stand among the labels; only blocks that must be read are, each once.
 

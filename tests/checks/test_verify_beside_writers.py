@@ -89,6 +89,6 @@ def test_what_is_wrong_is_told_though_somebody_writes_all_the_time(path: Path, m
         append(path)
         return look_again(*args)
 
-    monkeypatch.setattr("zarrds.checks.chunks.as_now", beside)
+    monkeypatch.setattr("zarrds.checks.arrays.as_now", beside)
     (finding,) = zarrds.verify(path).findings
     assert (finding.severity, finding.key) == ("error", "v/c.0")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeAlias
 
-from zarrds.checks.chunks import check_keys
 from zarrds.checks.documents import format_of, mend, survey
+from zarrds.checks.keys import check_keys
 from zarrds.checks.report import Finding, Report, in_order
 from zarrds.checks.tally import Tally
 from zarrds.engine.progress import ProgressOption

@@ -12,7 +12,6 @@ from typing import Protocol
 
 from zarrds.errors import (
     MetadataError,
-    NodeNotFoundError,
     StoreIOError,
     StoreNotFoundError,
     UnsupportedError,
@@ -23,7 +22,7 @@ from zarrds.metadata import v2, v3
 from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.fetched import ahead, is_denied
 from zarrds.metadata.fields import MALFORMED
-from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
+from zarrds.metadata.model import GroupMetadata, Node, ZarrFormat
 from zarrds.storage.committer import committer_of
 from zarrds.storage.protocol import Store, check_prefix
 from zarrds.storage.traits import ManyValues, has_trait
@@ -33,9 +32,6 @@ __all__ = [
     "ROOTS",
     "Nodes",
     "document_key",
-    "get_array",
-    "get_group",
-    "get_node",
     "keys_of",
     "locked",
     "module_of",
@@ -357,21 +353,6 @@ def walk(nodes: Nodes, path: str = "") -> dict[str, Node]:
     return found
 
 
-def get_node(store: Store, nodes: Nodes, path: str) -> Node:
-    """The node at `path`, or an error that lists what stands there instead."""
-    node = nodes.get(path)
-    if node is None:
-        parent = path.rpartition("/")[0]
-        there = sorted(nodes.children(parent)) if isinstance(nodes.get(parent), GroupMetadata) else []
-        raise NodeNotFoundError(
-            "no such group or array",
-            path=store.path,
-            key=path,
-            mend=f"Below {parent or '/'!r} there is: {', '.join(there[:20]) or 'nothing'}",
-        )
-    return node
-
-
 def document_key(path: str, zarr_format: ZarrFormat) -> str:
     """The key of the document that makes an array exist."""
     name = v3.NAME if zarr_format == 3 else v2.ARRAY
@@ -393,19 +374,3 @@ def locked(store: Store) -> AbstractContextManager[object]:
         if held is not None:
             held.__exit__(type(error), error, error.__traceback__)
         raise
-
-
-def get_array(store: Store, nodes: Nodes, path: str) -> ArrayMetadata:
-    """The array at `path`."""
-    node = get_node(store, nodes, path)
-    if not isinstance(node, ArrayMetadata):
-        raise NodeNotFoundError("this is a group, not an array", path=store.path, key=path or "/")
-    return node
-
-
-def get_group(store: Store, nodes: Nodes, path: str) -> GroupMetadata:
-    """The group at `path`."""
-    node = get_node(store, nodes, path)
-    if not isinstance(node, GroupMetadata):
-        raise NodeNotFoundError("this is an array, not a group", path=store.path, key=path or "/")
-    return node

@@ -317,11 +317,13 @@ class Chunks:
         looked_up: LookedUp | None = None,
         seen: Callable[[Buffer | None], None] | None = None,
         fetch: Fetch | None = None,
+        put: Callable[[Part, AnyArray], bool] | None = None,
     ) -> Worker:
         """A function that reads one part of a plan into `out`, which has the plan's ``buffer_shape``.
 
         The plan must be one for the `readable` chunks. `looked_up` says which chunks are to be kept; `seen` is shown
-        the bytes of each chunk, None for one that is absent. `fetch` stands in for what finds them in the store.
+        the bytes of each chunk, None for one that is absent. `fetch` stands in for what finds them in the store,
+        and `put` for NumPy, to copy what is wanted of a chunk to its place; False if it did not.
         """
         pipeline, chunk_shape = self.pipeline, self.readable
         codecs = self.codecs
@@ -360,6 +362,8 @@ class Chunks:
             span = span_of(inside, chunk_shape, out.itemsize) if in_blocks and not covers else None
             if scratch is None:
                 scratch = self.new_chunk(chunk_shape)
-            out[at] = self._decode(codecs, key, data, scratch, span)[inside]
+            chunk = self._decode(codecs, key, data, scratch, span)
+            if put is None or not put(part, chunk):
+                out[at] = chunk[inside]
 
         return read

@@ -19,7 +19,7 @@ from zarrds.engine.kernel.applies import native_codecs, native_store
 from zarrds.engine.kernel.job import NativeJob, Template
 from zarrds.engine.kernel.library import Library
 from zarrds.engine.kernel.reading import chunk_reader, inner_chunk_reader, room_for_ranges
-from zarrds.engine.kernel.targets import in_place, picked
+from zarrds.engine.kernel.targets import in_place, picked, putter
 from zarrds.engine.kernel.writing import chunk_writer, shard_encoder
 from zarrds.engine.plans import Batch, Part, Plan, PointPlan, SubsetBatch
 from zarrds.engine.serving import serve
@@ -150,7 +150,10 @@ class Reading:
         if shards is None:
             job.give_memory(codecs.encoded_nbytes, codecs.chunk_nbytes, in_blocks=in_blocks)
             worker = chunk_reader(kernel, job, read, chunks.fill_absent(self._out), targets, is_basic=is_basic)
-            return worker if codecs.reads_whole else _parts_only(worker, one_by_one(read))
+            if codecs.reads_whole:
+                return worker
+            put = putter(kernel, job, self._out.dtype) if self._out.ndim else None
+            return _parts_only(worker, one_by_one(_when_needed(lambda: self._reader(put))))
         job.give_memory(room_for_ranges(codecs.encoded_nbytes), codecs.chunk_nbytes, in_blocks=in_blocks)
         inner = chunks.inner_chunks(shards)
         return inner_chunk_reader(kernel, job, read, self._fill, shards, inner.index_at, targets, is_basic=is_basic)
@@ -162,8 +165,9 @@ class Reading:
     def _fill(self, part: Part) -> None:
         self._out[part.out] = self._chunks.fill
 
-    def _reader(self) -> Worker:
-        return self._chunks.reader(self._out, is_basic=self._plan.is_basic, looked_up=self._looked_up)
+    def _reader(self, put: Callable[[Part, AnyArray], bool] | None = None) -> Worker:
+        is_basic = self._plan.is_basic
+        return self._chunks.reader(self._out, is_basic=is_basic, looked_up=self._looked_up, put=put)
 
 
 def writer(chunks: Chunks, values: AnyArray, plan: Plan, seen: Seen | None = None) -> BatchWorker:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.engine.kernel.modes import Spy, needs_kernel, with_kernel
-from tests.engine.selections import ids_of
+from tests.engine.selections import basic_keys, grids, ids_of, select_basic
 from zarrds import create_array
 from zarrds.engine.cache import ChunkCache
 from zarrds.engine.elements import Elements
+from zarrds.engine.kernel import applies
 from zarrds.engine.kernel.reading import _distinct
 from zarrds.engine.selection import plan_orthogonal, plan_pointwise
 
 pytestmark = needs_kernel
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("points")
 
 
 @pytest.mark.parametrize("shards", [None, (40, 30)])
@@ -45,6 +52,31 @@ def test_points_come_from_the_cache_too(shards: Any, tmp_path: Path) -> None:
     for kernel in (Spy(), None):
         with with_kernel(kernel):
             np.testing.assert_array_equal(elements.read(key, plan_pointwise), values[key])
+
+
+@pytest.mark.one_in(3)
+@given(data=st.data(), grid=grids(), codec=st.sampled_from(["blosc", "big", "none"]))
+def test_chunks_that_python_decodes_are_put_in_place(data: Any, grid: Any, codec: str, folder: Path) -> None:
+    shape, chunks = grid
+    dtype = ">i4" if codec == "big" else "<i4"
+    codecs = [{"name": "bytes", "configuration": {"endian": "little"}}] if codec == "none" else None
+    shutil.rmtree(folder / "a", ignore_errors=True)
+    array = create_array(folder / "a", shape=shape, dtype=dtype, chunks=chunks, codecs=codecs)
+    array[...] = ids_of(shape)
+    key = data.draw(basic_keys(shape))
+    with with_kernel(Spy()) as spy, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(applies, "LARGEST_READ", 0)  # as if all chunks were large
+        np.testing.assert_array_equal(array[key], select_basic(ids_of(shape), key))
+    assert spy.left == 0
+
+
+def test_the_kernel_copies_what_python_decoded(folder: Path) -> None:
+    array = create_array(folder / "b", shape=(20, 30), dtype="i4", chunks=(10, 10))
+    array[...] = ids_of((20, 30)).astype("i4")
+    with with_kernel(Spy()) as spy, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(applies, "LARGEST_READ", 0)
+        np.testing.assert_array_equal(array[::-1, 5:], ids_of((20, 30))[::-1, 5:])
+    assert spy.given == {"read": 2, "copy": 4}
 
 
 numbers = st.integers(0, 3) | st.sampled_from([2**31, 2**40, 2**62])

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
 from zarrds.codecs.base import AnyArray
 from zarrds.engine.chunk_io import LookedUp, Position
 from zarrds.engine.kernel.job import NativeJob, address
-from zarrds.engine.plans import Batch
+from zarrds.engine.kernel.library import Library
+from zarrds.engine.plans import Batch, Part
 from zarrds.engine.tables import Positions, Rows
 
-__all__ = ["DONE", "Target", "Targets", "in_place", "picked", "rows_of"]
+__all__ = ["DONE", "Target", "Targets", "in_place", "picked", "putter", "rows_of"]
 
 DONE = 0
 
@@ -52,6 +53,25 @@ def in_place(looked_up: LookedUp | None, job: NativeJob, shape: tuple[int, ...])
 def picked(looked_up: LookedUp | None, out: AnyArray, shape: tuple[int, ...]) -> Targets:
     """Targets of chunks of which arrays of elements are taken, and put into `out`."""
     return lambda batch, numbers, rows: _Picked(looked_up, batch, numbers, rows, out, shape)
+
+
+def putter(kernel: Library, job: NativeJob, dtype: np.dtype[Any]) -> Callable[[Part, AnyArray], bool]:
+    """A function that copies what a basic plan wants of a decoded chunk to its place; False if it did not."""
+    status = np.empty(1, np.uint8)
+
+    def put(part: Part, chunk: AnyArray) -> bool:
+        if chunk.dtype != dtype or not chunk.flags.c_contiguous:
+            return False
+        rows = np.array([_row(*slices) for slices in zip(part.out, part.inside, strict=True)], np.int64)
+        where = np.array([address(chunk)], np.uint64)
+        kernel.copy(job.reference, 1, address(rows), address(where), address(status))
+        return not status[0]
+
+    return put
+
+
+def _row(out: slice, inside: slice) -> tuple[int, int, int, int, int]:
+    return 0, out.start, inside.start, inside.step, (inside.stop - inside.start - 1) // inside.step + 1
 
 
 def _positions(rows: Rows) -> list[Position]:

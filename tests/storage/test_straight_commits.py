@@ -54,10 +54,10 @@ def test_nothing_is_copied_nor_left(server: S3Server, name: str, zarr_format: Li
 
 # requests; who needs fewer lowers the number, who needs more says why
 MOST = {
-    "attributes": 17,
-    "attributes of a variable": 19,
-    "append": 30,
-    "a variable": 26,
+    "attributes": 15,
+    "attributes of a variable": 17,
+    "append": 27,
+    "a variable": 23,
     "append to an array": 23,
     "resize": 22,
     "a group": 18,

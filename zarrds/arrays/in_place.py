@@ -91,7 +91,8 @@ class InPlace:
         return f"InPlace({self._values!r}, {self._array!r})"
 
     def __enter__(self) -> InPlace:
-        self.check()
+        if self._seen is None or not self._store.traits.is_remote:
+            self.check()
         return self
 
     def __exit__(

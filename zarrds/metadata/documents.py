@@ -85,6 +85,10 @@ class Nodes(Protocol):
         """The names of the nodes directly below a group, also of those that cannot be read."""
         ...
 
+    def told(self, path: str) -> list[str]:
+        """The names that are likely to be there, without a look: to fetch what belongs to them ahead."""
+        ...
+
     def children(self, path: str, skip: Collection[str] = ()) -> dict[str, Node]:
         """The nodes directly below a group, by name, without looking at those to skip."""
         ...
@@ -122,6 +126,8 @@ class _Consolidated:
     def names(self, path: str) -> list[str]:
         return self._names.get(path, [])
 
+    told = names
+
     def children(self, path: str, skip: Collection[str] = ()) -> dict[str, Node]:
         return _children(self, path, self.names(path), skip)
 
@@ -147,6 +153,13 @@ class _Stored:
         prefix = f"{path}/" if path else ""
         return [name for name in self._store.list_children(path) if self._stands(prefix + name)]
 
+    def told(self, path: str) -> list[str]:
+        """The names directly below a group that the root's own document tells of, whether or not it is right."""
+        consolidated = (self.root or {}).get("consolidated_metadata")
+        metadata = consolidated.get("metadata") if isinstance(consolidated, dict) else None
+        below = [each.rpartition("/") for each in metadata] if isinstance(metadata, dict) else []
+        return [name for parent, _, name in below if parent == path and name]
+
     def _stands(self, path: str) -> bool:
         try:
             return module_of(self.zarr_format).load_raw(self._store, path) is not None
@@ -158,10 +171,14 @@ class _Stored:
         return key, self._identities[path] if path in self._identities else self._store.identity(key)
 
     def children(self, path: str, skip: Collection[str] = ()) -> dict[str, Node]:
+        base = f"{path}/" if path else ""
+        likely = [base + name for name in self.told(path) if name not in skip] if self._store.traits.is_remote else []
+        seen = ahead(self._store, keys_of(likely, self.zarr_format), listing=not path) if likely else self._store
         # not by `names`, which would read every document once more
         names = [name for name in self._store.list_children(path) if name not in skip]
-        paths = [f"{path}/{name}" if path else name for name in names]
-        seen = ahead(self._store, [key for each in paths for key in module_of(self.zarr_format).keys_of(each)])
+        paths = [base + name for name in names]
+        if not set(paths) <= set(likely):
+            seen = ahead(self._store, keys_of(paths, self.zarr_format))
         if seen is not self._store:
             self._identities |= {each: seen.identity(document_key(each, self.zarr_format)) for each in paths}
         return _children(_Stored(seen, self.zarr_format, self.version, self.root), path, names, ())

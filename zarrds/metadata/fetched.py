@@ -43,7 +43,9 @@ class _Ahead:
         return found
 
 
-def ahead(store: Store, keys: Sequence[str], *, recover: bool = False, by_root: bool = False) -> Store:
+def ahead(
+    store: Store, keys: Sequence[str], *, recover: bool = False, by_root: bool = False, listing: bool = False
+) -> Store:
     """A view of a store, for a moment, in which some documents and their identities are at hand.
 
     Parameters
@@ -55,10 +57,12 @@ def ahead(store: Store, keys: Sequence[str], *, recover: bool = False, by_root: 
         Whether to finish first what a dead writer had begun; see `Committer.recover`.
     by_root : bool
         Whether nothing is read but by the root's document; see `ManyValues.get_many`.
+    listing : bool
+        Whether the names directly below the root are asked for next; see there.
     """
     whole = store
     if has_trait(store, ManyValues):
-        return cast(Store, _Ahead(whole, store.get_many(keys, recover=recover, by_root=by_root)))
+        return cast(Store, _Ahead(whole, store.get_many(keys, recover=recover, by_root=by_root, listing=listing)))
     if recover:
         committer_of(store).recover()
     return store

@@ -109,7 +109,9 @@ class HeldChanges:
         """As of a store, of what is in memory all; see `BoundedValues.get_at_most`."""
         return self.get(key, buffer)
 
-    def get_many(self, keys: Sequence[str], *, recover: bool = False, by_root: bool = False) -> dict[str, Fetched]:
+    def get_many(
+        self, keys: Sequence[str], *, recover: bool = False, by_root: bool = False, listing: bool = False
+    ) -> dict[str, Fetched]:
         """As of a store; see `ManyValues.get_many`."""
         if has_trait(now := self._now, ManyValues):
             return now.get_many(keys)

@@ -186,7 +186,9 @@ class Fetched:
 class ManyValues(Protocol):
     """Values behind a network, where what is asked for together takes as long as one."""
 
-    def get_many(self, keys: Sequence[str], *, recover: bool = False, by_root: bool = False) -> dict[str, Fetched]:
+    def get_many(
+        self, keys: Sequence[str], *, recover: bool = False, by_root: bool = False, listing: bool = False
+    ) -> dict[str, Fetched]:
         """The values of some keys, by key, fetched side by side.
 
         Under the store's lock, what was read before may be given again, if `Committer.apply_changes` would notice that
@@ -200,6 +202,8 @@ class ManyValues(Protocol):
         by_root : bool
             Whether that is left out for commits that are made by the put of the root's document (`GrowingStore`): for
             who goes by that document alone.
+        listing : bool
+            Whether the names directly below the root are asked for next: under the store's lock both at once.
         """
         ...
 

@@ -64,20 +64,20 @@ def edited_store(
     opened = as_durable(as_store(store, storage_options), durable)
     where = check_prefix((group or "").strip("/"), opened.path)
     with locating(opened.path):
-        # no lock, and so no file, where there is no store; over a network all that is asked for takes as long as a look
-        if opened.traits.is_remote or zarr_format_of(opened) is None:
+        # no lock, and so no file, where there is no store; over a network there are no such files
+        if not opened.traits.is_remote and zarr_format_of(opened) is None:
             open_nodes(opened)
     return opened, where
 
 
 def edited_group(store: Store, path: str) -> EditedGroup:
     """A group as it is now; the caller holds the store's lock."""
-    committer_of(store).clean()
     # without consolidated metadata: another library may have left that stale
     nodes = open_nodes(store, consolidated=False, is_locked=True)
     metadata = with_group_notes(store, path, get_group(store, nodes, path), is_locked=True)
     left_out = LeftOut(store.path)
     children = children_of(nodes, path, (), left_out)
+    committer_of(store).clean()  # by what was listed for them, where each look is a request
     arrays = {n: node for n, node in children.items() if isinstance(node, ArrayMetadata)}
     groups = frozenset(children.keys() - arrays.keys())
     base = f"{path}/" if path else ""

@@ -29,7 +29,7 @@ from zarrds.errors import (
     ZarrdsError,
     locating_group,
 )
-from zarrds.metadata.documents import locked, open_nodes
+from zarrds.metadata.documents import Nodes, locked, open_nodes
 from zarrds.storage.committer import committer_of
 from zarrds.storage.protocol import Store
 from zarrds.storage.traits import check_parts, check_unchanged
@@ -55,8 +55,12 @@ def save_into(
     how: UpdateOptions,
     options: Options,
     tell: Callable[[Mapping[str, str]], None],
+    nodes: Nodes | None = None,
 ) -> Any:
-    """Save into a store that exists; `tell` is that of `save_new`."""
+    """Save into a store that exists; `tell` is that of `save_new`.
+
+    `nodes` are those of the store, without consolidated metadata, if they were just read.
+    """
     check_parts(store)
     if (how.append_dim is not None or how.is_in_place) and options.compute:
         parts = [(where, with_labels_loaded(dataset), encoding) for where, dataset, encoding in parts]
@@ -65,12 +69,10 @@ def save_into(
     # then it is only made sure at the end that nobody came between. Regions are written side by side.
     alone = how.region is None and not any(is_chunked(variable) for variable in sources)
     with locked(store) if alone else nullcontext():
-        if (
-            how.region is None or not store.traits.is_remote
-        ):  # where each look costs a request, saves that are rarer do it
+        if not store.traits.is_remote:
             committer_of(store).clean()
         try:
-            plan = _planned(parts, store, path, how, options, is_locked=alone)
+            plan = _planned(parts, store, path, how, options, is_locked=alone, nodes=nodes)
         except ZarrdsError:
             if alone:
                 check_unchanged(store)
@@ -78,6 +80,8 @@ def save_into(
             # arrays whose documents were just being put in place may not have fitted together
             with locked(store):
                 plan = _planned(parts, store, path, how, options)
+        if how.region is None and store.traits.is_remote:  # by what the plan has listed; regions are spared the request
+            committer_of(store).clean()
         in_place = how.region is not None and how.append_dim is None and not reads_from(sources, store)
         read: dict[str, Hashable] = {}
         if not alone and how.append_dim is None and plan.rewrites:
@@ -122,8 +126,9 @@ def _planned(
     before: StorePlan | None = None,
     *,
     is_locked: bool = False,
+    nodes: Nodes | None = None,
 ) -> StorePlan:
-    nodes = open_nodes(store, zarr_format=how.zarr_format, consolidated=False, is_locked=is_locked)
+    nodes = nodes or open_nodes(store, zarr_format=how.zarr_format, consolidated=False, is_locked=is_locked)
     plan = StorePlan(store, nodes)
     dim = how.append_dim
     is_tree = len(parts) > 1

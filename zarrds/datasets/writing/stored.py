@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -146,8 +147,7 @@ def read_group(
     strange: dict[str, tuple[str, ...]] = {}
     raws: dict[str, Raw] = {}
     groups = set()
-    names = store.list_children(path)
-    seen = ahead(store, keys_of([base + name for name in names], stored.zarr_format))
+    names, seen = _names_and_documents(store, stored, path, is_locked=is_locked)
     for name in names:
         key = document_key(base + name, stored.zarr_format)
         version = seen.identity(key)
@@ -226,6 +226,23 @@ def read_group(
         noted.indexes,
         raws=raws,
     )
+
+
+def _names_and_documents(store: Store, stored: Nodes, path: str, *, is_locked: bool) -> tuple[list[str], Store]:
+    """What lies directly below a group, and the store with its documents at hand."""
+    base = f"{path}/" if path else ""
+    likely = stored.told(path) if store.traits.is_remote else []
+    fetch = partial(ahead, store, keys_of([base + name for name in likely], stored.zarr_format), listing=not path)
+    if not likely:
+        names, seen = store.list_children(path), store
+    elif is_locked:  # what is fetched by this thread is remembered, and so is what lies below the root
+        seen, names = fetch(), store.list_children(path)
+    else:
+        calls: list[Callable[[], Any]] = [partial(store.list_children, path), fetch]
+        names, seen = side_by_side(lambda call: call(), calls)
+    if not set(names) <= set(likely):
+        seen = ahead(store, keys_of([base + name for name in names], stored.zarr_format))
+    return names, seen
 
 
 def _without_categories(store: Store, path: str, categories: str) -> MetadataError:

@@ -28,7 +28,7 @@ from zarrds.engine.elements import Elements
 from zarrds.engine.executor import run, waiting
 from zarrds.engine.progress import ProgressOption, progress_bar
 from zarrds.errors import ConflictError, StoreIOError, UnsupportedError, ZarrdsError
-from zarrds.metadata.documents import Raw, locked, own_node
+from zarrds.metadata.documents import Raw, document_key, locked, own_node
 from zarrds.metadata.extension import marks_of, new_id, with_marks
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node
 from zarrds.metadata.transaction import Transaction, change_documents
@@ -114,7 +114,7 @@ def carry_out(
         with _explained(store, versions):
             if in_place:
                 try:
-                    _write(with_scratch(store, transaction.changes), now, options, store=store)
+                    _write(with_scratch(store, transaction.changes), now, options, store=store, versions=versions)
                 finally:
                     if not store.traits.is_remote:  # there, who has written an array has looked just now; see `InPlace`
                         check_not_replaced(store, {path: after[path] for path in now})  # if it failed, that may be why
@@ -263,8 +263,9 @@ def _write(
     *,
     store: Store | None = None,
     touched: Iterable[Touched] = (),
+    versions: Mapping[str, Hashable] | None = None,
 ) -> None:
-    writes = list(writes_of(values, arrays.items(), options, store=store, touched=touched))
+    writes = list(writes_of(values, arrays.items(), options, store=store, touched=touched, versions=versions))
     write_all(writes, sum(write.n_chunks for write in writes), options)
 
 
@@ -275,6 +276,7 @@ def writes_of(
     *,
     store: Store | None = None,
     touched: Iterable[Touched] = (),
+    versions: Mapping[str, Hashable] | None = None,
 ) -> Iterator[Write]:
     """What is to be written where, for array changes by path.
 
@@ -288,11 +290,15 @@ def writes_of(
         Where the arrays' documents are, if others may write to the arrays meanwhile, or replace them.
     touched : iterable of Touched
         What is told of chunks as they are written.
+    versions : mapping of str to hashable, optional
+        The identities, by key, of the arrays' documents as they were just read.
     """
+    known = versions or {}
     seen = {each.path: each.written for each in touched}
     for path, change in arrays:
+        key = document_key(path, change.after.zarr_format)
         elements = Elements(
-            values if store is None else InPlace(store, values, path, change.after),
+            values if store is None else InPlace(store, values, path, change.after, version=known.get(key)),
             path,
             change.after,
             is_private=store is None,

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Hashable, Mapping
+from contextlib import ExitStack
 from typing import Any, Literal
 
 import xarray as xr
 
 from zarrds.arguments import check_choice, check_flags, check_mappings, check_numbers, check_texts
+from zarrds.compat.xarray_internals import is_chunked
 from zarrds.datasets.encoding.dataset import datasets_of
 from zarrds.datasets.writing.append import ON_OVERLAP, ON_UNORDERED, OnOverlap, OnUnordered
 from zarrds.datasets.writing.changes import UpdateOptions
-from zarrds.datasets.writing.hints import warn_of, with_chunks, with_loaded, with_objects_loaded, without_hint
+from zarrds.datasets.writing.hints import Parts, warn_of, with_chunks, with_loaded, with_objects_loaded, without_hint
 from zarrds.datasets.writing.new_store import find_target
 from zarrds.datasets.writing.save_into import check_there, save_into
 from zarrds.datasets.writing.save_new import save_new
@@ -26,7 +28,7 @@ from zarrds.errors import (
     locating,
     locating_group,
 )
-from zarrds.metadata.documents import zarr_format_of
+from zarrds.metadata.documents import Nodes, locked, open_nodes, zarr_format_of
 from zarrds.metadata.model import ZarrFormat
 from zarrds.storage.committer import as_durable
 from zarrds.storage.locate import as_store
@@ -190,9 +192,11 @@ def save(
     options = Options(
         compute, write_empty_chunks is not False, progress, workers, chunkmanager_store_kwargs, statistics
     )
-    with locating(target_store.path):
-        existing = None if mode in ("w", "w-") else zarr_format_of(target_store)
+    with ExitStack() as held, locating(target_store.path):
         parts = with_chunks(list(datasets_of(obj, encoding or {}, write_inherited_coords)), chunks or {})
+        existing, nodes = (
+            (None, None) if mode in ("w", "w-") else _looked(target_store, parts, region is not None, held)
+        )
         if existing is None and mode not in ("w", "w-"):
             if mode == "r+":
                 raise StoreNotFoundError("no Zarr store here", mend="Pass mode='w-' to make one")
@@ -213,11 +217,31 @@ def save(
                     target = find_target(target_store, path, new, zarr_format)
                     return save_new(parts, target, options, tell)
                 how = UpdateOptions(mode, append_dim, region, on_overlap, on_unordered, existing)  # type: ignore[arg-type]  # no "w"
-                return save_into(parts, target_store, path, how, options, tell)
+                seen, nodes = nodes, None
+                return save_into(parts, target_store, path, how, options, tell, seen)
             except CarriedEncodingError as error:  # of a dask block; nothing is visible yet
                 parts = without_hint(parts, error, late)
             except BlocksOfTextError as error:  # as well
                 parts = with_loaded(parts, error)
+
+
+def _looked(store: Store, parts: Parts, is_region: bool, held: ExitStack) -> tuple[ZarrFormat | None, Nodes | None]:
+    """The format of the store that is there, and its nodes, as far as they were read.
+
+    Where each look is a request, none is taken twice: data at hand is saved under the store's lock from here on, which
+    `held` lets go of, and by which what was seen is remembered.
+    """
+    if not store.traits.is_remote:
+        return zarr_format_of(store), None
+    if is_region:
+        try:
+            nodes = open_nodes(store, consolidated=False)
+        except StoreNotFoundError:
+            return None, None
+        return nodes.zarr_format, nodes
+    if not any(is_chunked(variable) for _, dataset, _ in parts for variable in dataset.variables.values()):
+        held.enter_context(locked(store))
+    return zarr_format_of(store), None
 
 
 def _checked_mode(mode: Mode | None, append_dim: object, region: object) -> Mode:

@@ -120,7 +120,9 @@ class CommittingStore(RemoteStore):
             session.version, session.is_read = None if found is None else version_of(found.info), True
         return found
 
-    def get_many(self, keys: Sequence[str], *, recover: bool = False, by_root: bool = False) -> dict[str, Fetched]:
+    def get_many(
+        self, keys: Sequence[str], *, recover: bool = False, by_root: bool = False, listing: bool = False
+    ) -> dict[str, Fetched]:
         """Return the values of some keys, fetched side by side; see `ManyValues.get_many`."""
         session = self._session()
         if session is not None and session.roots is not None:
@@ -128,7 +130,7 @@ class CommittingStore(RemoteStore):
             roots = {key: _fetched_of(session.roots[key]) for key in keys if key in session.roots}
             seen = session.documents | roots
             missing = [key for key in keys if key not in seen]
-            found = dict(zip(missing, side_by_side(self._fetched, missing), strict=True))
+            found = self._fetched_beside_folders(session, missing, listing=listing)
             session.documents |= {key: each for key, each in found.items() if is_document(key) and not each.problem}
             return {key: found[key] if key in found else seen[key] for key in keys}
         if not recover:
@@ -142,6 +144,22 @@ class CommittingStore(RemoteStore):
             self.recover()
             return self.get_many(keys)
         return {key: each for key, each in zip(keys, answers[1:], strict=True) if isinstance(each, Fetched)}
+
+    def _fetched_beside_folders(self, session: Session, keys: Sequence[str], *, listing: bool) -> dict[str, Fetched]:
+        """Values, and perhaps what lies directly below the root, which the session is told."""
+        if not listing or session.folders is not None:
+            return dict(zip(keys, side_by_side(self._fetched, keys), strict=True))
+
+        def fetch(key: str | None) -> Any:
+            try:
+                return super(CommittingStore, self)._folders() if key is None else self._fetched(key)
+            except StoreIOError:
+                if key is None:
+                    return None  # who needs it asks again
+                raise
+
+        session.folders, *found = side_by_side(fetch, [None, *keys])
+        return dict(zip(keys, found, strict=True))
 
     def _has_unfinished(self, by_root: bool) -> bool:
         """Whether there may be something for `recover` to do, also for who goes by the root's document alone."""

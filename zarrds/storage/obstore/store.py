@@ -156,9 +156,11 @@ class ObjectStore(CommittingStore):
             return super()._found(key, limit)
         return super(ObjectStore, self._uncached())._found(key, limit)
 
-    def get_many(self, keys: Sequence[str], *, recover: bool = False, by_root: bool = False) -> dict[str, Fetched]:
+    def get_many(
+        self, keys: Sequence[str], *, recover: bool = False, by_root: bool = False, listing: bool = False
+    ) -> dict[str, Fetched]:
         """Return the values of some keys and their versions, past a cache; see `ManyValues.get_many`."""
-        return super(ObjectStore, self._uncached()).get_many(keys, recover=recover, by_root=by_root)
+        return super(ObjectStore, self._uncached()).get_many(keys, recover=recover, by_root=by_root, listing=listing)
 
     def _uncached(self) -> Self:
         plain: ObstoreObjects = getattr(self._own, "plain", self._own)  # of `CachedObjects`, which few import

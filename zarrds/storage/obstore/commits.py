@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import itertools
 import json
+import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -21,6 +22,7 @@ from zarrds.threads import side_by_side
 __all__ = ["ConditionalCommits", "claimed", "conflict", "is_same_version", "not_known"]
 
 _ATTEMPTS = 5
+_PAUSE = 0.05  # seconds, twice as long each time
 _MOST_REMOVED = 1000  # objects, which servers remove by one request
 _MAX_ROOT = 1 << 28  # bytes of the root's document
 
@@ -252,13 +254,22 @@ class ConditionalCommits(Commits):
     ) -> None:
         """Remove what a commit that was made has replaced, documents first, unless another has finished it.
 
-        `is_sure` says that nobody can have taken the writer for dead.
+        `is_sure` says that nobody can have taken the writer for dead. No request is repeated without that look: a
+        removal knows no condition.
         """
+        objects: Any = self._objects
         parts = ([self._base + key for key in keys if is_door(key) == are_doors] for are_doors in (True, False))
         for batch in itertools.chain.from_iterable(batches(part, _MOST_REMOVED) for part in parts):
-            if not is_sure() and self.current() != commit:
-                return
-            self._objects.remove_all(batch)
+            for number in itertools.count(1):
+                if not is_sure() and self.current() != commit:
+                    return
+                try:
+                    objects.remove_all(batch, is_once=True)
+                    break
+                except StoreIOError as error:
+                    if error.errno != errno.EAGAIN or number > objects.n_repeats:
+                        raise
+                time.sleep(_PAUSE * 2**number)
 
 
 def claimed(objects: ConditionalObjects, name: str, found: Found) -> Version:

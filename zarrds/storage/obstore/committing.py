@@ -6,6 +6,7 @@ Nothing is locked elsewhere: what this thread has seen under a lock is what othe
 from __future__ import annotations
 
 import errno
+import json
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
@@ -29,6 +30,7 @@ from zarrds.storage.fsspec.objects import identity_of
 from zarrds.storage.fsspec.store import RemoteStore
 from zarrds.storage.growing import Growing, new_write
 from zarrds.storage.held import HeldChanges
+from zarrds.storage.local.changes import MAX_DELETED
 from zarrds.storage.obstore.commits import ConditionalCommits, claimed, conflict
 from zarrds.storage.obstore.connections import is_usable
 from zarrds.storage.obstore.growth import Straight
@@ -264,6 +266,8 @@ class CommittingStore(RemoteStore):
             check(standing)
             versions = {key: each.version for key, each in found.items()}
             gone = sorted({*standing} - {_ROOT, *values, *documents})
+            if len(json.dumps(gone)) > MAX_DELETED:
+                return False
             try:
                 Straight(objects, commits, self._base, self.path, growing, before).make(
                     root, values, {}, versions, gone

@@ -118,7 +118,8 @@ class Straight:
                 return
         try:
             self._commits.put_documents(self._growing, dict(documents))
-            self._commits.remove_replaced(self._growing, gone, lambda: clock() - self._seen < LATE)
+            with self._signs.given_meanwhile() if gone else nullcontext():
+                self._commits.remove_replaced(self._growing, gone, lambda: clock() - self._seen < LATE)
         except ZarrdsError as error:
             what = "put, or what was there removed" if self._growing.replaces else "put"
             with suppress(UserWarning):  # where warnings are errors: one would say that the change has failed

@@ -273,10 +273,7 @@ class ObstoreObjects:
         See `ConditionalObjects.put_if`.
         """
         mode: Any = "create" if expected is None else {k: v for k, v in expected.items() if v is not None}
-        refused, connection = self._module.exceptions, self._connection
-        if is_once:
-            self._single = self._single or without_retries(connection)
-            connection = self._single
+        refused, connection = self._module.exceptions, self._without_repeats if is_once else self._connection
 
         def put() -> Version | None:
             try:
@@ -339,18 +336,19 @@ class ObstoreObjects:
 
         side_by_side(copy, list(pairs))
 
-    def remove_all(self, names: Sequence[str]) -> None:
-        """Remove objects; missing ones are no error."""
+    def remove_all(self, names: Sequence[str], *, is_once: bool = False) -> None:
+        """Remove objects; missing ones are no error. `is_once` is that of `put_if`."""
+        connection = self._without_repeats if is_once else self._connection
 
         def remove() -> None:
             try:
-                self._module.delete(self._connection, list(names))
+                self._module.delete(connection, list(names))
                 return
             except FileNotFoundError:
                 pass
             for name in names:  # stores that tell: each by itself
                 with suppress(FileNotFoundError):
-                    self._module.delete(self._connection, name)
+                    self._module.delete(connection, name)
 
         if names:
             self._asked("delete", remove, writing=True)
@@ -363,6 +361,11 @@ class ObstoreObjects:
         """Do nothing: there are no folders."""
 
     # how
+
+    @property
+    def _without_repeats(self) -> Any:
+        self._single = self._single or without_retries(self._connection)
+        return self._single
 
     @property
     def _web(self) -> WebListings:

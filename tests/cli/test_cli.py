@@ -199,7 +199,7 @@ def test_urls_and_options(run: Run) -> None:
         (["convert", "README.md", "{path}x"], "xarray cannot open the file"),
         (["convert", "{path}", "{path}"], "exists"),
         (["convert", "{path}", "{path}x", "--encoding", "README.md"], "not JSON"),
-        (["convert", "{path}", "{path}x", "--chunks", "lat=0"], "cannot read 'lat=0' at character 1"),
+        (["convert", "{path}", "{path}x", "--chunks", "lat=0"], "cannot read 'lat=0' at character 5"),
         (["dump", "{path}", "t2m", "--isel", "lat=0", "--isel", "lat=1"], "expected 'lat' only once"),
         (["rename", "{path}", "lat=a", "lat=b"], "expected 'lat' only once"),
         (["dump", "{path}", "t2m", "--isel", "lat=" + "9" * 5000], "a whole number"),
@@ -220,7 +220,27 @@ def test_bad_input(run: Run, path: Path, words: list[str], expected: str) -> Non
     assert {p: p.read_bytes() for p in path.rglob("*") if p.is_file()} == before
 
 
-@pytest.mark.parametrize("words", [[], ["no-such-command"], ["info", "--no-such-option"], ["dump", "a.zarr"]])
+def test_names_may_stand_behind_options(run: Run, path: Path, tmp_path: Path) -> None:
+    status, out, _ = run("info", path, "--json", "t2m")
+    assert (status, list(json.loads(out)["variables"])) == (0, ["t2m"])
+    status, out, _ = run("attrs", path, "--json", "t2m")
+    assert (status, json.loads(out)["units"]) == (0, "K")
+    assert run("index", path, "--group", "/", "t2m")[0] == 0
+    pytest.importorskip("matplotlib")
+    assert run("report", path, "-o", tmp_path / "page.html", "t2m")[0] == 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["no-such-command"],
+        ["info", "--no-such-option"],
+        ["dump", "a.zarr"],
+        ["tree", "a", "b"],
+        ["attrs", "a", "--json", "b", "c"],
+    ],
+)
 def test_wrong_use(run: Run, words: list[str]) -> None:
     status, out, err = run(*words)
     assert (status, out) == (2, "")
@@ -291,6 +311,13 @@ WRONG = [
     ("diff T nowhere.nc", "there is no such file, and no Zarr store"),
     ("convert T T/t2m --overwrite", "inside of what is copied"),
     ("convert T T/new", "inside of what is copied"),
+    ("rechunk T OUT --chunks time=x", "at character 6"),
+    ("rechunk T OUT --chunks tim=1", "Did you mean 'time'?"),
+    ("copy T OUT -v t2n", "no such variable"),
+    ("copy T OUT -v t2n", "Did you mean 't2m'?"),
+    ("dump T t2m --isel tim=0", "Did you mean 'time'?"),
+    ("dump T t2m --isel time=99", "expected less than time=4"),
+    ("info T --json t2n", "Did you mean 't2m'?"),
     ("convert T OUT --encoding FOLDER", "the encoding cannot be read: Is a directory"),
     ("rechunk T OUT --encoding nowhere.json", "the encoding cannot be read: No such file"),
     ("copy T FILE --overwrite", "a file stands where the store is to be"),

@@ -194,7 +194,7 @@ def test_groups_and_variables(tmp_path: Path) -> None:
     zarrds.copy(tmp_path / "a.zarr", tmp_path / "kind.zarr", variables=["kind"])
     one = xr.open_dataset(tmp_path / "kind.zarr", engine="zarrds").load()
     xr.testing.assert_identical(one, tree().to_dataset()[["kind"]])
-    with pytest.raises(VariableNotFoundError, match=r"no such variable.*'w'.*'kind'"):
+    with pytest.raises(VariableNotFoundError, match=r"no such variable.*'w'.*kind"):
         zarrds.copy(tmp_path / "a.zarr", tmp_path / "no.zarr", variables=["w"])
 
 

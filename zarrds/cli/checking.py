@@ -22,6 +22,7 @@ def add_commands(commands: Subparsers) -> None:
     parser = add_command(commands, "report", report, "one HTML page of a store: tables, quicklooks, maps of its chunks")
     add_store(parser)
     parser.add_argument("variables", metavar="VAR", nargs="*", help="only these")
+    parser.set_defaults(rest="variables")
     parser.add_argument("-o", "--output", metavar="FILE.html", default="report.html", help="report.html unless said")
     parser.add_argument("--overwrite", action="store_true", help="replace the file")
 

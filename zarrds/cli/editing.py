@@ -22,6 +22,7 @@ def add_commands(commands: Subparsers) -> None:
     parser = add_command(commands, "attrs", attrs, "attributes of a group or a variable: show, set, delete")
     add_store(parser)
     parser.add_argument("variable", metavar="VAR", nargs="?", help="whose; those of the group without it")
+    parser.set_defaults(rest="variable")
     parser.add_argument(
         "--set", action="extend", nargs="+", default=[], metavar="NAME=VALUE", help="a value is JSON, or else text"
     )
@@ -40,6 +41,7 @@ def add_commands(commands: Subparsers) -> None:
     parser = add_command(commands, "index", index, about)
     add_store(parser)
     parser.add_argument("names", metavar="VAR", nargs="*", help="all variables unless said")
+    parser.set_defaults(rest="names")
 
 
 def attrs(args: argparse.Namespace) -> int:

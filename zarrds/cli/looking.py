@@ -23,6 +23,7 @@ def add_commands(commands: Subparsers) -> None:
     parser = add_command(commands, "info", info, "dimensions, coordinates, variables and attributes of a store")
     parser.add_argument("store", metavar="STORE", nargs="?", help="a path or a URL; without it, what is installed")
     parser.add_argument("variables", metavar="VAR", nargs="*", help="only these")
+    parser.set_defaults(rest="variables")
     parser.add_argument("--group", metavar="PATH", help="a group below the root")
     parser.add_argument("--stored", action="store_true", help="bytes and chunks that are there (lists the store)")
     form = parser.add_mutually_exclusive_group()

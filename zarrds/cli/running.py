@@ -25,7 +25,7 @@ def run(argv: Sequence[str] | None = None) -> int:
     prepare_stdout()
     args: argparse.Namespace | None = None
     try:
-        args = _parser().parse_args(argv)
+        args = _parsed(argv)
         with shown_warnings():
             status: int = args.run(args)
         flush()
@@ -41,6 +41,27 @@ def run(argv: Sequence[str] | None = None) -> int:
     except Exception as error:  # also those of xarray and the libraries behind it, for bad input
         return _failed(error, args)
     return status
+
+
+def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
+    """What was typed; names that may be left out may also stand behind options, where argparse does not see them."""
+    parser = _parser()
+    args, left = parser.parse_known_args(argv)
+    rest = getattr(args, "rest", None)
+    if left and (rest is None or any(word.startswith("-") for word in left) or not _takes(args, rest, left)):
+        parser.error(f"unrecognized arguments: {' '.join(left)}")
+    return args
+
+
+def _takes(args: argparse.Namespace, rest: str, left: list[str]) -> bool:
+    given = getattr(args, rest)
+    if isinstance(given, list):
+        given.extend(left)
+        return True
+    if given is None and len(left) == 1:
+        setattr(args, rest, left[0])
+        return True
+    return False
 
 
 def _ended(stop: SystemExit) -> int:

@@ -164,9 +164,10 @@ def chunk_sizes(text: str) -> Mapping[str, int]:
     found: dict[str, int] = {}
     position = 0
     for part in text.split(","):
-        name, _, number = part.partition("=")
-        if not name or not _INTEGER.match(number) or int(number) == 0 or int(number) < -1:
-            raise _malformed(text, position, "name=number, joined by commas; -1 for the whole dimension")
+        name, equals, number = part.partition("=")
+        if not name or not equals or not _INTEGER.match(number) or int(number) == 0 or int(number) < -1:
+            at = position + len(name) + 1 if name and equals else position
+            raise _malformed(text, at, "name=number, joined by commas; -1 for the whole dimension")
         _check_new(name, found, text, position)
         found[name] = int(number)
         position += len(part) + 1

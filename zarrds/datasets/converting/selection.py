@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from zarrds.datasets.description.of_store import nearest
 from zarrds.errors import LabelNotFoundError, SelectionError
 
 __all__ = ["positions_of"]
@@ -42,7 +43,7 @@ def positions_of(
     sel, isel = dict(sel or {}), dict(isel or {})
     for name in [*sel, *isel]:
         if name not in ds.sizes and name not in ds.xindexes:
-            raise SelectionError("no such dimension", key=name, found=sorted(map(str, ds.sizes)))
+            raise SelectionError("no such dimension", key=name, mend=nearest(name, list(map(str, ds.sizes))))
         if name in sel and name in isel:
             raise SelectionError(
                 "a dimension is selected by label and by position",
@@ -57,7 +58,10 @@ def positions_of(
     try:
         chosen = bare.isel(isel)
     except IndexError as error:
-        raise SelectionError("a position is outside of its dimension", found=_text(isel)) from error
+        sizes = {name: ds.sizes[name] for name in isel}
+        raise SelectionError(
+            "a position is outside of its dimension", expected=f"less than {_text(sizes)}", found=_text(isel)
+        ) from error
     for name, label in sel.items():
         if name not in chosen.xindexes:
             raise SelectionError("dimension has no labels", key=name, mend="Select it by position, with isel")

@@ -55,11 +55,17 @@ def facts_of_store(
         return _info(opened, nodes, path, node, arrays, groups, problems, stored=stored)
 
 
+def nearest(name: str, there: Collection[str]) -> str:
+    """What offers the names that are nearest to one that is not there, or else lists those that there are."""
+    near = get_close_matches(str(name), there, n=3, cutoff=0.5)
+    if near:
+        return f"Did you mean {' or '.join(map(repr, near))}?"
+    return f"There is: {', '.join(sorted(there)[:20])}" if there else "There is none"
+
+
 def unknown_variable(name: str, there: Collection[str], path: str | None) -> VariableNotFoundError:
     """An error that offers the nearest names, or else lists those that there are."""
-    near = get_close_matches(str(name), there, n=3, cutoff=0.5)
-    offered = f"Did you mean {' or '.join(map(repr, near))}?" if near else f"There is: {', '.join(sorted(there)[:20])}"
-    return VariableNotFoundError("no such variable", path=path, key=name, mend=offered if there else "There is none")
+    return VariableNotFoundError("no such variable", path=path, key=name, mend=nearest(name, there))
 
 
 def _children(nodes: Nodes, path: str) -> tuple[dict[str, ArrayMetadata], tuple[str, ...], dict[str, str]]:

@@ -189,7 +189,8 @@ def parse(text: str) -> Expression:
         tree = ast.parse(plain.source, mode="eval")
         return _Parser(text, plain).expression(tree.body)
     except SyntaxError as error:
-        at = max(0, (error.offset or 1) - 1) + plain.shift
+        # 0 is where Python's parser stood at the end
+        at = len(text) if error.offset == 0 else max(0, (error.offset or 1) - 1) + plain.shift
         raise _wrong("the query cannot be read", text, at, hint=str(error.msg)) from error
     except (ValueError, MemoryError, RecursionError) as error:
         if isinstance(error, QueryError):

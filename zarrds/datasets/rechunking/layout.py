@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 from zarrds.arrays.layout import new_array_metadata
 from zarrds.codecs.registry import SHARDING
+from zarrds.datasets.description.of_store import nearest
 from zarrds.datasets.encoding.codecs import choose_codecs
 from zarrds.errors import EncodingError, VariableNotFoundError
 from zarrds.metadata.extension import Marks, marks_of, new_id, with_marks
@@ -33,7 +34,7 @@ def check_names(
     for name, asked in encoding.items():
         if name not in known:
             raise VariableNotFoundError(
-                "encoding is for a variable that is not there", key=str(name), expected=f"one of {known}"
+                "encoding is for a variable that is not there", key=str(name), mend=nearest(str(name), known)
             )
         unknown = set(asked) - set(_KEYS)
         if unknown:
@@ -45,12 +46,13 @@ def check_names(
                 mend="For another dtype, packing or units open the dataset and save it with that encoding",
             )
     for choice in by_dimension:
-        strange = set(choice or ()) - dims
+        strange = sorted(map(str, set(choice or ()) - dims))
         if strange:
             raise EncodingError(
                 "chunks or shards are for a dimension that is not there",
                 expected=f"one of {sorted(map(str, dims))}",
-                found=", ".join(sorted(map(str, strange))),
+                found=", ".join(strange),
+                mend=nearest(strange[0], list(map(str, dims))),
             )
 
 

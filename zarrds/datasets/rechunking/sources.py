@@ -11,6 +11,7 @@ from typing import Any
 import xarray as xr
 
 from zarrds.compat.xarray_internals import DeferredIndex, MappedArray, lazy_data, unwrapped
+from zarrds.datasets.description.of_store import unknown_variable
 from zarrds.datasets.reading.lazy import LazyArray
 from zarrds.datasets.rechunking.layout import (
     ByDimension,
@@ -22,7 +23,7 @@ from zarrds.datasets.rechunking.layout import (
 )
 from zarrds.datasets.rechunking.plan import ArrayPlan, How, plan_array
 from zarrds.engine.chunk_io import Chunks
-from zarrds.errors import UnsupportedError, VariableNotFoundError
+from zarrds.errors import UnsupportedError
 from zarrds.metadata.documents import open_nodes, walk
 from zarrds.metadata.lookup import get_group
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, ZarrFormat
@@ -172,9 +173,7 @@ def _with_coordinates(arrays: Mapping[str, ArrayMetadata], chosen: list[str], st
     here = {name: node for name, node in arrays.items() if "/" not in name}
     for name in chosen:
         if name not in here:
-            raise VariableNotFoundError(
-                "there is no such variable", path=store.path, key=str(name), expected=f"one of {sorted(here)}"
-            )
+            raise unknown_variable(str(name), list(here), store.path)
     dims = {dim for name in chosen for dim in here[name].dimension_names or ()}
     kept: set[str] = set()
     new = {*chosen, *(dim for dim in dims if dim in here)}

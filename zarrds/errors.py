@@ -164,7 +164,7 @@ class StoreNotFoundError(ZarrdsError, FileNotFoundError):
 
 
 class StoreExistsError(ZarrdsError, FileExistsError):
-    """Something stands already where a new store, group or array was to be made."""
+    """Something stands already in the place of a new store, group or array."""
 
 
 class StoreIOError(ZarrdsError, OSError):

@@ -243,7 +243,7 @@ class Array:
         """Write a selection; ``a[key] = value`` and the others are this with their planner.
 
         `value` is broadcast to the selection and cast to the array's dtype, as NumPy does. Each chunk is replaced as a
-        whole: a reader sees it as it was or as it is to be.
+        whole: a reader sees the old chunk or the new one.
 
         Parameters
         ----------

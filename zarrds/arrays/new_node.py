@@ -77,7 +77,7 @@ def _check_format(store: Store, path: str, node: Node, zarr_format: ZarrFormat, 
 
 
 def _must_go(store: Store, path: str, node: Node, nodes: Nodes, *, overwrite: bool) -> bool:
-    """Whether something stands at `path` that is to be removed; raises if it may not be."""
+    """Whether something stands at `path` that must be removed; raises if it may not be."""
     for parent in parents_of(path):
         if isinstance(nodes.get(parent), ArrayMetadata):
             raise NodeNotFoundError("an array cannot hold other nodes", path=store.path, key=parent or "/")
@@ -99,7 +99,7 @@ def _must_go(store: Store, path: str, node: Node, nodes: Nodes, *, overwrite: bo
 
 
 def _leftovers(store: Store, path: str, node: Node, *, overwrite: bool) -> list[str]:
-    """Chunks where an array is to be, of which no document says what they are: it must not take them for its own."""
+    """Chunks in the place of a new array, of which no document says what they are: they are not its own."""
     if not isinstance(node, ArrayMetadata):
         return []
     chunks = Chunks(store, path, node)

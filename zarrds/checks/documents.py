@@ -257,7 +257,7 @@ def _differences(documents: _Documents) -> Iterator[Finding]:
 
 
 def _mending(documents: _Documents) -> dict[str, bytes]:
-    """The documents that are to be written: those that are restored, then the root's with consolidated metadata."""
+    """The documents to write: those that are restored, then the root's with consolidated metadata."""
     own, named = documents.own, documents.named or {}
     # what another version wrote is not replaced
     is_readable = documents.named is not None or not isinstance(documents.named_error, UnsupportedError | None)

@@ -1,4 +1,4 @@
-"""How a backend tells `xr.open_dataset` which dimensions are to have no index, which xarray has no words for.
+"""How a backend tells `xr.open_dataset` which dimensions get no index, which xarray has no words for.
 
 Private names of xarray, as in `zarrds.compat.xarray_internals`; ``tests/datasets/test_roles.py`` fails if a
 release changes what is relied on here. The worst that can come of it is an index too many.
@@ -48,14 +48,14 @@ def wants_default_indexes() -> bool | None:
 
 
 class _OpenedDataset(xr.Dataset):  # type: ignore[no-untyped-call]  # xarray gives its __init_subclass__ no types
-    """What `xr.open_dataset` makes default indexes of: it sees no coordinates that are to have none."""
+    """What `xr.open_dataset` makes default indexes of: it sees no coordinates that get none."""
 
     __slots__ = ("_unindexed",)
     _unindexed: frozenset[Hashable]
 
     @property
     def coords(self) -> Any:
-        """Those that are to have an index."""
+        """Those that get an index."""
         return self._plain().drop_vars(self._unindexed).coords
 
     def assign_coords(self, *args: Any, **kwargs: Any) -> Any:
@@ -67,7 +67,7 @@ class _OpenedDataset(xr.Dataset):  # type: ignore[no-untyped-call]  # xarray giv
 
 
 class _OpenedTree(xr.DataTree):  # type: ignore[no-untyped-call]  # as above
-    """As `_OpenedDataset`; by path, with what is to have no index in its groups."""
+    """As `_OpenedDataset`; by path, with what gets no index in its groups."""
 
     __slots__ = ("_unindexed",)
     _unindexed: Mapping[str, frozenset[Hashable]]

@@ -1,4 +1,4 @@
-"""What is to be shown, as plain data: a heading, facts, tables. `text` and `html` draw it."""
+"""What a page shows, as plain data: a heading, facts, tables. `text` and `html` draw it."""
 
 from __future__ import annotations
 

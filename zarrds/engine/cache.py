@@ -95,7 +95,7 @@ class ChunkCache:
         ----------
         keys : iterable of hashable
         identities : iterable of hashable or None
-            Of the values that they are to be made of; None for a value that says nothing.
+            Of the values that they are made of; None for a value that says nothing.
         nbytes : int
             Of a chunk, decoded.
 
@@ -103,7 +103,7 @@ class ChunkCache:
         -------
         list of (ndarray or None, bool)
             For each the chunk, which is not to be changed, None if it is not here; and whether it was looked for
-            before, so that it is to be kept.
+            before, so that it should be kept.
         """
         found: list[Found] = []
         with self._lock:

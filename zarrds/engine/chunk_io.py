@@ -56,7 +56,7 @@ class LookedUp:
     ----------
     cached : CachedChunks
     identities : mapping
-        Of positions, to the identity that the chunk's value had, and whether it is to be kept.
+        Of positions, to the identity that the chunk's value had, and whether to keep it.
     """
 
     cached: CachedChunks
@@ -321,7 +321,7 @@ class Chunks:
     ) -> Worker:
         """A function that reads one part of a plan into `out`, which has the plan's ``buffer_shape``.
 
-        The plan must be one for the `readable` chunks. `looked_up` says which chunks are to be kept; `seen` is shown
+        The plan must be one for the `readable` chunks. `looked_up` says which chunks to keep; `seen` is shown
         the bytes of each chunk, None for one that is absent. `fetch` stands in for what finds them in the store,
         and `put` for NumPy, to copy what is wanted of a chunk to its place; False if it did not.
         """

@@ -42,7 +42,7 @@ def others(keys: Iterable[str]) -> Iterator[str]:
 
 
 def check_nothing_else(store: Store, prefix: str = "", keys: Iterable[str] | None = None) -> None:
-    """Check that nothing but Zarr lies below a prefix that is to be deleted or replaced.
+    """Check that nothing but Zarr lies below a prefix before it is deleted or replaced.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def check_case(store: Store, paths: Iterable[str]) -> None:
     ----------
     store : Store
     paths : iterable of str
-        Of nodes that are to be written.
+        Of the nodes to write.
 
     Raises
     ------

@@ -138,7 +138,7 @@ def _joined(raw: Raw, note: JSON) -> Raw:
 def _with_own_notes(store: Store, raws: dict[str, Raw]) -> dict[str, Raw]:
     """Documents of which another tool has written the consolidated copies, with the notes beside the arrays.
 
-    Most such stores have none, and not one value is to be read in vain for each of their arrays: zarrds notes something
+    Most such stores have none, and no value should be read in vain for each of their arrays: zarrds notes something
     of every array that it saves, so the first and the last one-dimensional array tell, those before others that have
     the name of their dimension, since others add variables more often than coordinates.
     """

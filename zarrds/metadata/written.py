@@ -1,4 +1,4 @@
-"""Documents as they are to be written: those of a new store, and those that a change of one touches."""
+"""Documents to write: those of a new store, and those that a change of one touches."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ class Committer(Protocol):
     """
 
     def stage(self) -> Store:
-        """A new, empty, invisible store whose keys are to become those of this one, by `publish`."""
+        """A new, empty, invisible store whose keys will become those of this one, by `publish`."""
         ...
 
     def publish(self, staged: Any, *, replace: bool = True) -> None:

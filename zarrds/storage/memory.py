@@ -145,7 +145,7 @@ class MemoryStore:
         return None if entry is None else entry[1]
 
     def stage(self) -> Self:
-        """Return a new, empty store whose keys are to become those of this one; see `Committer.stage`."""
+        """Return a new, empty store whose keys will become those of this one; see `Committer.stage`."""
         return self._stage("store")
 
     def _stage(self, what: str) -> Self:

@@ -82,7 +82,7 @@ class Overlay(Values):
         return self._base.get_range(key, start, length, buffer) if value is None else value
 
     def set(self, key: str, *parts: Buffer, check: Callable[[], object] | None = None) -> None:
-        """Make the concatenation of `parts` the value that `key` is to have; see `Values.set`."""
+        """Make the concatenation of `parts` the value that `key` will have; see `Values.set`."""
         with self._named(key):
             self._changes.set(self._staged(key), *parts, check=check)
 

@@ -1,4 +1,4 @@
-"""What may be secret in URLs, options and errors, and is to be shown nowhere."""
+"""What may be secret in URLs, options and errors, and must not be shown."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ class ZipStore(ReadOnlyStore):
         return type(self)(self.path, durable)
 
     def stage(self) -> Any:
-        """Return a new, empty folder for what is to be packed; see `Committer.stage`."""
+        """Return a new, empty folder for what will be packed; see `Committer.stage`."""
         try:
             os.makedirs(os.path.dirname(self._file), exist_ok=True)
             return LocalStore(staging.make_beside(self._file))

@@ -1,4 +1,4 @@
-"""How an input is to be stored: chunks, codecs, blocks; and what of it is there already."""
+"""How to store an input: chunks, codecs, blocks; and what of it is there already."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def _source_chunks(variable: xr.Variable) -> tuple[int, ...] | None:
 
 
 def as_blocks(ds: xr.Dataset, encoding: Mapping[Any, Mapping[str, Any]]) -> xr.Dataset:
-    """The same dataset, whose large variables are dask arrays of blocks along the chunks that are to be written.
+    """The same dataset, whose large variables are dask arrays of blocks along the chunks to write.
 
     Without dask it stays as it is.
     """

@@ -37,7 +37,7 @@ def update_attrs(
 ) -> None:
     """Change attributes of a stored group or variable, as ``dict.update``, and remove some, in one step.
 
-    Attributes that say how data is to be decoded (``scale_factor``, the ``units`` of times, …) are refused: the stored
+    Attributes that say how data is decoded (``scale_factor``, the ``units`` of times, …) are refused: the stored
     values would then mean something else. So are those that are stored for other readers with labels of pandas' own
     kinds (the ``flag_meanings`` of categories, the ``bounds`` of intervals, …).
 

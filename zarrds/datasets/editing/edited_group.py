@@ -58,7 +58,7 @@ class EditedGroup:
 def edited_store(
     store: StoreLike, group: str | None, storage_options: Mapping[str, Any] | None, durable: bool
 ) -> tuple[Store, str]:
-    """The store that is to be edited, and the path of the group in it."""
+    """The store to edit, and the path of the group in it."""
     check_texts(group=group)
     check_flags(durable=durable)
     opened = as_durable(as_store(store, storage_options), durable)

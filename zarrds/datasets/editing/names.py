@@ -138,7 +138,7 @@ def _check_names(there: EditedGroup, dims: set[str], standing: set[str], names: 
 
 
 def _linked_keys(store: Store, old: str, new: str) -> dict[str, str]:
-    """The keys of an array's chunks and of its statistics, and what they are to be."""
+    """The keys of an array's chunks and of its statistics, and their new names."""
     # its own documents are written anew
     own = {f"{old}/{name}" for name in DOCUMENTS}.union(keys_of([old], 3))
     return {key: new + key[len(old) :] for key in store.list_prefix(old) if key not in own}

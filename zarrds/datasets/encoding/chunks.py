@@ -1,4 +1,4 @@
-"""The chunks and shards of a variable that is to be saved: from its encoding, its dask blocks, or automatic."""
+"""The chunks and shards of a variable to save: from its encoding, its dask blocks, or automatic."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The codecs of a variable that is to be saved: ``compressors``, ``filters``, ``serializer``, and netCDF's ``zlib``."""
+"""The codecs of a variable to save: ``compressors``, ``filters``, ``serializer``, and netCDF's ``zlib``."""
 
 from __future__ import annotations
 

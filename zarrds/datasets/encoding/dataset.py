@@ -1,4 +1,4 @@
-"""From a user's objects to what is to be stored: group attributes, array metadata and encoded variables.
+"""From a user's objects to what is stored: group attributes, array metadata and encoded variables.
 
 Nothing is written here; what cannot be stored fails here.
 """
@@ -48,7 +48,7 @@ Encoding = Mapping[Hashable, Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class EncodedArray:
-    """An array that is to be written: its metadata, its data in the dtype of the store.
+    """An array to write: its metadata, its data in the dtype of the store.
 
     `replaced` says why its encoding is another than the one that came along with it, if it is.
     """
@@ -134,7 +134,7 @@ def _as_dataset(array: xr.DataArray) -> xr.Dataset:
 
 
 def prepared(dataset: xr.Dataset, encoding: Encoding) -> tuple[dict[Any, Any], dict[str, xr.Variable]]:
-    """A group's attributes, and its variables by the names that their arrays are to have.
+    """A group's attributes, and its variables by the names of their arrays.
 
     The attribute ``coordinates`` is what names coordinates for CF; one of the user's is in `group_attributes_apart`.
 

@@ -47,7 +47,7 @@ def without_losses(encoding: CFEncoding) -> dict[str, Any]:
 def encoded_variable(
     name: str, variable: xr.Variable, is_explicit: bool, zarr_format: ZarrFormat
 ) -> tuple[xr.Variable, str | None]:
-    """A variable in the dtype of the store, with the attributes that it is to have there.
+    """A variable in the dtype of the store, with its attributes there.
 
     Parameters
     ----------

@@ -110,7 +110,7 @@ def other_dtype(variable: xr.Variable, made: xr.Variable) -> np.dtype[Any] | Non
     variable : Variable
         Decoded; of numbers, booleans or bytes of a fixed length. Others are not judged by their dtype.
     made : Variable
-        As it is to be stored.
+        As it will be stored.
     """
     given = variable.dtype
     is_left_to_blocks = variable.chunks is not None and given.kind in "iu" and made.dtype.kind in "iu"

@@ -23,7 +23,7 @@ __all__ = ["check_same_meaning", "decoded_like", "is_undecoded", "says_where"]
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
-# attributes by which numbers are to be decoded; in `attrs`, and not in `encoding`, they say that this was not done
+# attributes by which numbers are decoded; in `attrs`, and not in `encoding`, they say that this was not done
 _PACKING = ("scale_factor", "add_offset", "_FillValue", "missing_value", "_Unsigned")
 # attributes without which a value is another thing; where only new data has them they are refused too
 _UNDECLARED = ("units", "calendar", "flag_values", "flag_masks", "flag_meanings")
@@ -171,7 +171,7 @@ def decoded_like(dataset: xr.Dataset, stored: Mapping[str, xr.Variable]) -> xr.D
     Raises
     ------
     EncodingError
-        For integers above 2**53 that are to be masked, which would be rounded.
+        For integers above 2**53 under a mask, which would be rounded.
 
     Examples
     --------
@@ -270,7 +270,7 @@ def _is_time(variable: xr.Variable) -> bool:
 
 
 def _checked_whole(values: Array, *, name: Hashable, markers: Sequence[Any]) -> Array:
-    """Integers that are to be masked, for which xarray makes floats of them."""
+    """Integers with a mask, for which xarray makes floats of them."""
     bad = (values > _MAX_WHOLE_FLOAT) | (values < -_MAX_WHOLE_FLOAT)
     for marker in markers:
         bad &= values != marker

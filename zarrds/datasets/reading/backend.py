@@ -137,7 +137,7 @@ class ZarrdsBackendEntrypoint(BackendEntrypoint):
     - ``index_threshold``: so many labels, 16,777,216 unless said;
     - ``intervals``: a mapping of coordinates to ``"left"``, ``"right"``, ``"both"`` or ``"neither"``: their CF bounds
       become an `IntervalIndex` that is closed there. What `zarrds.save` wrote of one becomes one anyway;
-    - ``storage_options``: for URLs, what fsspec's file system is to be made with; ignored for local paths;
+    - ``storage_options``: for URLs, arguments of fsspec's file system; ignored for local paths;
     - ``chunk_cache``: bytes of decoded chunks to keep, of which a part was read, 0 for none; None (the default): one
       cache of 64 MiB for all that the process has open. Chunks that were written anew are read anew; those of URLs and
       of strings are never kept, and a copy in another process begins with an empty cache;

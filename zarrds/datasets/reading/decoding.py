@@ -202,7 +202,7 @@ def _problem(name: Any, variable: xr.Variable, decoders: Mapping[str, Any]) -> s
 
 
 def _element_problem(name: Any, variable: xr.Variable, decoders: Mapping[str, Any]) -> str | None:
-    """What is wrong with how elements are to be decoded that xarray only sees when they are read.
+    """What is wrong with the decoding of elements that xarray only sees when they are read.
 
     A factor or an offset must be one number, and that of numbers; an encoding is one of bytes.
     """

@@ -39,5 +39,5 @@ class IndexOptions:
             )
 
     def is_lazy(self, size: int) -> bool:
-        """Whether so many labels are to be searched where they lie, if they can be."""
+        """Whether to search so many labels where they lie, if possible."""
         return self.index == "lazy" or (self.index == "auto" and size > self.index_threshold)

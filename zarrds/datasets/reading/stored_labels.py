@@ -54,7 +54,7 @@ def _is_proven_range(record: OrderRecord, lazy: LazyArray) -> bool:
 def lazy_coordinate(
     name: str, variable: xr.Variable, lazy: LazyArray, dtype: str
 ) -> tuple[xr.Variable, xr.Index] | None:
-    """A coordinate that is searched where it lies, and its index; None where an index in memory is to be made.
+    """A coordinate that is searched where it lies, and its index; None where the index is made in memory.
 
     Parameters
     ----------

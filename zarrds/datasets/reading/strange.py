@@ -139,7 +139,7 @@ def groups_below(nodes: Nodes, path: str, left_out: LeftOut) -> Iterator[str]:
 def named(
     path: str, arrays: Mapping[str, ArrayMetadata], phony_dims: PhonyDims, numbers: count[int], left_out: LeftOut
 ) -> dict[str, ArrayMetadata]:
-    """The arrays of a group with a name for each dimension, but for those that have none and are to get none.
+    """The arrays of a group with a name for each dimension, but for those that have none and get none.
 
     Names are made up as h5netcdf does it: dimensions of one size share a name, but never two of one array.
 

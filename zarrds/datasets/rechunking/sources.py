@@ -105,7 +105,7 @@ def open_source(
     variables: Iterable[str] | None,
     storage_options: Mapping[str, Any] | None,
 ) -> Source:
-    """What is to be copied.
+    """What to copy.
 
     Raises
     ------

@@ -49,7 +49,7 @@ def array_changes(
     Parameters
     ----------
     plain : PlainDataset
-        Whose dataset is the part that is to be written.
+        Whose dataset is the part to write.
     variables : mapping of str to Variable
         Of it, prepared for encoding.
     encoding : mapping

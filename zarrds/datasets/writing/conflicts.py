@@ -58,7 +58,7 @@ def check_groups(store: Store, groups: Mapping[str, GroupMetadata | None], zarr_
 def check_sizes_of_others(
     store: Store, path: str, known: Iterable[str], sizes: Mapping[str, int], zarr_format: ZarrFormat
 ) -> None:
-    """Check that arrays that came into a group meanwhile agree with the sizes that it is to have.
+    """Check that arrays that came into a group meanwhile agree with its new sizes.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ def leftovers_of(store: Store, arrays: Mapping[str, ArrayMetadata]) -> list[str]
 
 
 def check_not_replaced(store: Store, arrays: Mapping[str, ArrayMetadata]) -> None:
-    """Check that data that was written in place went where it was to go; by then it is written, but not in silence.
+    """Check that data that was written in place went where it belongs; by then it is written, but not in silence.
 
     Raises
     ------

@@ -42,12 +42,12 @@ def _place(label: float, settings: Settings) -> float | None:
 
 
 def _is_off(distance: Any, tolerance: float) -> bool:
-    """Whether labels are not where they are to be; NaN and infinity are nowhere."""
+    """Whether labels are not where they should be; NaN and infinity are nowhere."""
     return not bool(np.all(np.abs(distance) <= tolerance))
 
 
 def _goes_by(labels: Settings, step: float) -> bool:
-    """Whether labels have a step, so nearly that the last of them is where it is to be."""
+    """Whether labels have a step, so nearly that the last of them is where it should be."""
     return not _is_off(_step(labels) - step, _TOLERANCE * abs(step) / max(labels["size"], 1))
 
 

@@ -137,7 +137,7 @@ def grown_arrays(
 
 
 def _means_other(before: ArrayMetadata, after: ArrayMetadata) -> bool:
-    """Whether stored elements are other numbers in an array as it is to be."""
+    """Whether stored elements are other numbers in the array as it will be."""
     marks = [note.get("missing") if isinstance(note := note_of(m, PANDAS), dict) else None for m in (before, after)]
     is_marked_anew = marks[0] is not None and marks[0] != marks[1]
     return before.data_type != after.data_type or before.fill_value != after.fill_value or is_marked_anew

@@ -26,7 +26,7 @@ _MAX_NAMED = 10
 
 
 def with_chunks(parts: Parts, chunks: Mapping[Any, Any]) -> Parts:
-    """The parts of a save, whose variables are to have chunks of these sizes along their dimensions.
+    """The parts of a save, whose variables get chunks of these sizes along their dimensions.
 
     Raises
     ------

@@ -39,7 +39,7 @@ _PACKING = ("scale_factor", "add_offset", "units", "_Unsigned")
 
 @dataclass(frozen=True, slots=True)
 class _Made:
-    """A stored array as it is to be, its elements as they are then, and what is noted of it."""
+    """A stored array as it will be, its elements as they are then, and what is noted of it."""
 
     metadata: ArrayMetadata
     variable: xr.Variable

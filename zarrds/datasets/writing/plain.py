@@ -41,7 +41,7 @@ _UNITS = {
 
 @dataclass(frozen=True, slots=True)
 class PlainDataset:
-    """What is to be stored of a dataset.
+    """What is stored of a dataset.
 
     Attributes
     ----------

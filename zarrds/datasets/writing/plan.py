@@ -207,7 +207,7 @@ class StorePlan:
 
 
 def missing_parents(store: Store, stored: Nodes, group: str, zarr_format: ZarrFormat) -> dict[str, GroupMetadata]:
-    """The groups above `group` that are to be made, by path. Raises `NodeNotFoundError` if one is an array."""
+    """The groups above `group` that must be made, by path. Raises `NodeNotFoundError` if one is an array."""
     missing = {}
     for parent in parents_of(group):
         node = stored.get(parent)

@@ -37,7 +37,7 @@ def resolve_region(
         As in `Dataset.to_zarr`: ``"auto"`` finds a dimension's labels in the store; a dimension without labels must be
         there as a whole. ``"auto"`` as a whole stands for every dimension of the dataset.
     dataset : Dataset
-        What is to be written, with its index coordinates.
+        What to write, with its index coordinates.
     stored : mapping of name to Variable
         Lazy and decoded, of the store's group. The labels of "auto" dimensions are read.
     mode : str or None

@@ -1,4 +1,4 @@
-"""Whether data that is to be saved is still to be read from the store that it goes into."""
+"""Whether data must still be read from the store that it is saved into."""
 
 from __future__ import annotations
 

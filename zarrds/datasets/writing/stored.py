@@ -59,7 +59,7 @@ class StoredGroup:
     indexes : tuple of NotedIndex
         Those that xarray does not make by itself.
     documents : mapping of str to ArrayMetadata
-        What the documents say of those `arrays` that are described as they are to be.
+        What the documents say of those `arrays` that are described as they will be.
     raws : mapping of str to JSON object
         The arrays' documents as they were read, by path from the store's root.
     """

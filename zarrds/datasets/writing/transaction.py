@@ -87,7 +87,7 @@ def carry_out(
     replaced : str, optional
         The path of a group that is replaced: what is there now goes.
     check : callable, optional
-        Called at the end, when nobody else can change the store any more; raises if it is not as it was to be.
+        Called at the end, when nobody else can change the store any more; raises if it is not as it should be.
     plan_again : callable, optional
         Called then if the store is not as it was: a plan of where the same data goes now. Computed data is not computed
         again.
@@ -278,7 +278,7 @@ def writes_of(
     touched: Iterable[Touched] = (),
     versions: Mapping[str, Hashable] | None = None,
 ) -> Iterator[Write]:
-    """What is to be written where, for array changes by path.
+    """What to write where, for array changes by path.
 
     Parameters
     ----------

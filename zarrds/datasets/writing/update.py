@@ -47,7 +47,7 @@ __all__ = ["plan_update"]
 
 
 def plan_update(plain: PlainDataset, encoding: Encoding, stored: StoredGroup | None, how: UpdateOptions) -> GroupChange:
-    """Compare a dataset with the group that it goes into, and say what is to be written.
+    """Compare a dataset with the group that it goes into, and say what to write.
 
     Parameters
     ----------
@@ -146,7 +146,7 @@ def _with_stored_labels(dataset: xr.Dataset, stored: StoredGroup, zarr_format: Z
 def _appended(
     dataset: xr.Dataset, dim: str, stored: StoredGroup, how: UpdateOptions, others: Pairs
 ) -> tuple[xr.Dataset, Placement]:
-    """The part of a dataset that is to be written, and where along `dim` it goes."""
+    """The part of a dataset to write, and where along `dim` it goes."""
     sizes = stored.sizes
     if dim not in sizes:
         raise LabelError(

@@ -129,7 +129,7 @@ def save(
     chunkmanager_store_kwargs : mapping, optional
         Further arguments of ``dask.array.store``.
     storage_options : mapping, optional
-        For URLs, what fsspec's file system is to be made with; ignored for local paths.
+        For URLs, arguments of fsspec's file system; ignored for local paths.
     progress : bool or callable
         True shows a progress bar (needs tqdm); a function is called with the chunks done and those to do.
     workers : int, optional

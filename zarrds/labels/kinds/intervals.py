@@ -108,7 +108,7 @@ def _subtype(description: Description) -> str:
 
 
 def interval_unit(description: Description) -> dict[str, Any]:
-    """How midpoints and ends are to be decoded."""
+    """How to decode midpoints and ends."""
     return time_unit({"dtype": _subtype(description)})
 
 

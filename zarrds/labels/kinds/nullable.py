@@ -105,7 +105,7 @@ def _free_value(dtype: str, present: Array) -> int | None:
 
 
 def masked_options(description: Description) -> dict[str, Any]:
-    """How labels are to be decoded: integers stay what they are."""
+    """How to decode labels: integers stay what they are."""
     return {} if described_dtype(description).startswith("Float") else {"mask_and_scale": False}
 
 

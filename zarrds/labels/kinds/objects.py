@@ -150,7 +150,7 @@ def _mark(description: Description) -> Any:
 
 
 def objects_options(description: Description) -> dict[str, Any]:
-    """How they are to be decoded: what stands for missing ones stays in the array."""
+    """How to decode them: what stands for missing ones stays in the array."""
     return {"mask_and_scale": False}
 
 

@@ -71,7 +71,7 @@ def _starts(labels: pd.PeriodIndex, unit: str) -> Array:
 
 
 def period_unit(description: Description) -> dict[str, Any]:
-    """How the starts are to be decoded."""
+    """How to decode the starts."""
     return {"time_unit": _unit(described_dtype(description))}
 
 

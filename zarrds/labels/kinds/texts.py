@@ -120,7 +120,7 @@ def _mark(description: Description) -> str | None:
 
 
 def text_options(description: Description) -> dict[str, Any]:
-    """How text is to be decoded: what stands for missing text stays in it."""
+    """How to decode text: what stands for missing text stays in it."""
     return {"mask_and_scale": False} if "missing" in description else {}
 
 

@@ -70,7 +70,7 @@ def plain_times(
     ----------
     labels : DatetimeIndex or TimedeltaIndex
     like : StoredKind, optional
-        With the dtype that they are to get.
+        With the dtype that they get.
     may_refine : bool
         Whether times that its unit cannot hold keep theirs, with the dtype of that.
 
@@ -152,7 +152,7 @@ def restore_times(description: Description, values: Array, companions: Mapping[s
 
 
 def time_unit(description: Description) -> dict[str, Any]:
-    """How times are to be decoded."""
+    """How to decode times."""
     match = TIMES.fullmatch(described_dtype(description))
     return {} if match is None else {"time_unit": match[2]}
 

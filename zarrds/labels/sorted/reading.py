@@ -197,7 +197,7 @@ class Items:
         self.numbers = number_of[self._indices]
 
     def of(self, numbers: Array) -> tuple[Array, Array]:
-        """The indices of what is to be done with some blocks, neighbours among all, and which of these each needs."""
+        """The indices of what to do with some blocks, neighbours among all, and which of these each needs."""
         some = slice(*np.searchsorted(self.numbers, (numbers[0], numbers[-1] + 1)))
         return self._indices[some], np.searchsorted(numbers, self.numbers[some])
 

@@ -42,7 +42,7 @@ def from_json(value: JSON, count: int, data_type: DataType, name: str) -> Array:
     Raises
     ------
     MetadataError
-        If it is not so many elements of that data type; `name` says which they were to be.
+        If it is not so many elements of that data type; `name` says which they should be.
     """
     dtype = data_type.dtype.newbyteorder("=")
     try:

@@ -43,7 +43,7 @@ _PATIENCE = 5.0  # seconds, if this process could not finish it
 _ATTEMPTS = 20  # of putting changes in place while others make and remove folders there
 _UNPLANNED = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT)
 
-MAX_DELETED = 1 << 26  # bytes of the list of what is to be deleted
+MAX_DELETED = 1 << 26  # bytes of the list of what to delete
 
 Verify = Callable[[str], None]  # raises if a folder, given as a part of keys, lies outside of the root
 
@@ -54,11 +54,11 @@ def is_step(key: str) -> bool:
 
 
 class DamagedChangesError(ValueError):
-    """Changes that are to be put in place and hold what no writer has put there; the message says what."""
+    """Changes to put in place that hold what no writer has put there; the message says what."""
 
 
 def deleted_keys(value: Buffer | None, path: str) -> list[str]:
-    """Return what is to be deleted, from the value of `DELETED`. Raises `ValueError` if that is no list of keys."""
+    """Return what to delete, from the value of `DELETED`. Raises `ValueError` if that is no list of keys."""
     if value is None:
         return []
     try:
@@ -71,7 +71,7 @@ def deleted_keys(value: Buffer | None, path: str) -> list[str]:
 
 
 class _Plan:
-    """What is to be moved where, found by looking at changes and at the store without touching either.
+    """What to move where, found by looking at changes and at the store without touching either.
 
     Parameters
     ----------

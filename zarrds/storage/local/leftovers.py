@@ -31,7 +31,7 @@ _LOCK = re.compile(rf"\.(?:.*\.)?lock(?:-\d\d)?{re.escape(files.PARTIAL)}\Z", re
 
 @dataclass(frozen=True, slots=True)
 class Unfinished:
-    """A file that was to become the value of a key, or a hidden folder without a lock file.
+    """A file that should have become the value of a key, or a hidden folder without a lock file.
 
     Attributes
     ----------

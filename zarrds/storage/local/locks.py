@@ -59,7 +59,7 @@ class _Stripe:
         self._turn = _Turn(_Held())  # the newest, or one before it; this one is over
 
     def take(self, what: str, timeout: float | None, durable: bool) -> io.IOBase:
-        """Take the lock, and return what is to be closed: nothing that counts if this thread has it already."""
+        """Take the lock, and return what to close: nothing that counts if this thread has it already."""
         held = _Held()
         file: io.IOBase | None = None
         try:

@@ -1,10 +1,10 @@
-"""Hidden folders: where stores are staged, and where goes what is to be removed.
+"""Hidden folders: where stores are staged, and where removed files go first.
 
 Each has a lock file beside it, which its owner holds from before it makes the folder until after the folder is gone.
 So a folder whose lock can be had belongs to a dead process, and may be removed by anybody. In short, for a store
 ``x.zarr``::
 
-    .x.zarr.TOKEN.zarrds-partial                a whole store that is to become x.zarr, or the old one
+    .x.zarr.TOKEN.zarrds-partial                a whole store that will become x.zarr, or the old one
     .x.zarr.TOKEN.lock.zarrds-partial           its lock file
     .x.zarr.TOKEN.old.zarrds-partial            the old store, where folders cannot be exchanged
     x.zarr/.TOKEN.zarrds-partial/0/KEY          changes, or what is being removed

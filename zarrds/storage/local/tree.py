@@ -36,7 +36,7 @@ class Unseen(NamedTuple):
     name : str or None
         How its name begins, which ends in `files.PARTIAL`; None if it gets its own name at once.
     folder : str or None
-        Where it is, if not beside the file that it is to become.
+        Where it is, if not beside the file that it will become.
     stamp : bool
         Whether it gets a time of its own.
     sync : bool

@@ -30,8 +30,8 @@ class FolderValues(Tree):
     """The values of `zarrds.storage.local.store.LocalStore`, which is what to use."""
 
     path: str
-    _final: str | None  # of a staged store: the folder that it is to become
-    _scratch: str | None  # where unfinished files are, if not beside those that they are to become
+    _final: str | None  # of a staged store: the folder that it will become
+    _scratch: str | None  # where unfinished files are, if not beside those that they will become
     _durable: bool
     _lock_timeout: float | None
     _locks: Locks | None

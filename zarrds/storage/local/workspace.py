@@ -1,8 +1,8 @@
-"""A hidden folder beside a store for work that outlives a process: what is to become the store, and what is done.
+"""A hidden folder beside a store for work that outlives a process: what will become the store, and what is done.
 
 A process that is killed leaves it; the next one that does the same work goes on from there. It holds::
 
-    .x.zarr.NAME.zarrds-partial/store      what is to become x.zarr
+    .x.zarr.NAME.zarrds-partial/store      what will become x.zarr
     .x.zarr.NAME.zarrds-partial/scratch    values that are needed until then
     .x.zarr.NAME.zarrds-partial/done       what the work is, and a line for each step that is done
     .x.zarr.NAME.lock.zarrds-partial       held as long as a process is at work

@@ -206,3 +206,18 @@ def test_files_appended_to_themselves(file: Path, tmp_path: Path) -> None:
     xr.testing.assert_equal(found, expected)
     assert zarrds.verify(tmp_path / "a.zarr").ok
     assert np.array_equal(found[dim].values, np.concatenate([ds[dim].values, later[dim].values]))
+
+
+@pytest.mark.parametrize("is_dask", [False, True])
+@pytest.mark.parametrize("is_asked", [False, True])
+@pytest.mark.parametrize("shape", [(2,), (2, 1), ()])
+def test_text_of_single_bytes_is_not_joined(is_dask: bool, is_asked: bool, shape: tuple[int, ...]) -> None:
+    values = np.resize(np.array(["x", "y"]), shape).astype(object)
+    encoding = {"dtype": "S1"}
+    ds = xr.Dataset({"v": (("t", "u")[: len(shape)], values, {}, {} if is_asked else encoding)})
+    store = zarrds.MemoryStore()
+    chunked = ds.chunk() if is_dask and shape else ds
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*it is computed", xr.SerializationWarning)
+        zarrds.save(chunked, store, encoding={"v": encoding} if is_asked else None)
+    xr.testing.assert_identical(xr.open_dataset(store, engine="zarrds").load(), ds)

@@ -67,12 +67,6 @@ def test_text(stored: str, new: str, zarr_format: Format) -> None:
     store = MemoryStore()
     zarrds.save(column(STORED_TEXT[stored]), store, zarr_format=zarr_format)
     values, expected = MISSING_TEXT[new]
-    if stored == "with missing" and "<NA>" in expected:
-        before = files_of(store)
-        with pytest.raises(EncodingError, match="stands for missing text"):
-            zarrds.save(column(values, 2), store, append_dim="x")
-        assert files_of(store) == before
-        return
     zarrds.save(column(values, 2), store, append_dim="x")
     found = opened(store).c
     assert listed(found.variable.data) == listed(STORED_TEXT[stored]) + expected
@@ -164,7 +158,11 @@ def test_text_in_a_region_and_shards(path: Path) -> None:
         (np.array([1.5]), pd.array([2**53 + 1, None], dtype="Int64")),
         (np.array(["a"]), np.array([1.0, NAN])),
         (np.array(["a"]), np.array([1, None], object)),
-        (np.array([1, 2]), np.array([NAN, NAN])),
+        (np.array([1, 2]), np.array([1.5, NAN])),
+        (np.array([1, 2]), np.array([2**64 - 1], "u8")),
+        (np.array([1, 2**53 + 1]), np.array([NAN, NAN])),
+        (np.array([True]), np.array([1.0, NAN])),
+        (pd.arrays.IntervalArray.from_breaks([0, 1]), np.array([None, None], object)),
     ],
 )
 def test_what_is_of_another_kind_is_refused(stored: Any, new: Any) -> None:
@@ -332,7 +330,7 @@ def test_too_large_to_be_looked_through(path: Path, stored: Any, monkeypatch: py
     zarrds.save(column(stored), path)
     before = files(path)
     monkeypatch.setattr("zarrds.datasets.writing.free_values._MAX_SEARCHED", {"text": 1, "numbers": 1})
-    monkeypatch.setattr("zarrds.datasets.writing.free_values._blocks", None)  # nothing is read
+    monkeypatch.setattr("zarrds.datasets.writing.free_values.blocks_of", None)  # nothing is read
     new = np.array([None], object) if stored.dtype.kind != "i" else pd.array([None], dtype="Int64")
     with pytest.raises(EncodingError, match="'c' has no value for what is missing, and is too large") as caught:
         zarrds.save(column(new, 1), path, region="auto")
@@ -351,8 +349,8 @@ def test_what_is_stored_is_looked_through_once(path: Path, stored: Any, monkeypa
         looked.append(variable.size)
         yield from original(variable)
 
-    original = free_values._blocks
-    monkeypatch.setattr(free_values, "_blocks", counted)
+    original = free_values.blocks_of
+    monkeypatch.setattr(free_values, "blocks_of", counted)
     new = np.array([None], object) if stored.dtype == object else pd.array([None], dtype="Int16")
     zarrds.save(column(new, 2**12), path, append_dim="x")
     assert looked == [2**12]
@@ -427,3 +425,101 @@ def test_any_integers(parts: list[list[int | None]]) -> None:
         save(values, store, sum(map(len, parts[:i])))
     found = opened(store).c.variable.data
     assert listed(found) == [n for part in parts for n in part]
+
+
+WIDER: list[tuple[Any, Any, str]] = [
+    (np.array([1, 2], "i4"), np.array([2**40, 3]), "int64"),
+    (np.array([1, 2], "u1"), np.array([-1], "i1"), "int16"),
+    (np.array([1, 2], "u4"), np.array([-1], "i4"), "int64"),
+    (np.array([1, 2], ">i2"), np.array([70000], "i4"), "int32"),
+    (np.array([1, 2], "i4"), np.array([3]), "int32"),
+    (np.array([1, 2], "i4"), np.array([3.0, NAN]), "float64"),
+    (np.array([-(2**7), 2**7 - 1], "i1"), np.array([300, NAN]), "float64"),
+    (np.array([-(2**31), 2**31 - 1], "i4"), np.array([NAN]), "float64"),
+    (np.array([0, 2**53]), np.array([NAN, NAN]), "float64"),
+    (np.array([0, 255], "u1"), np.array([NAN], "f4"), "float32"),
+]
+
+
+@pytest.mark.parametrize("way", ["append", "region", "a"])
+@pytest.mark.parametrize(("stored", "new", "dtype"), WIDER)
+def test_plain_integers_are_as_concat_makes_them(
+    stored: Any, new: Any, dtype: str, way: str, zarr_format: Format, path: Path
+) -> None:
+    store, n = path, len(stored)
+    zarrds.save(column(stored), store, zarr_format=zarr_format)
+    joined = xr.concat([column(stored).c, column(new, n).c], "x").values
+    if way == "append":
+        zarrds.save(column(new, n), store, append_dim="x")
+    else:
+        new, joined = np.resize(new, n), np.resize(new, n)
+        zarrds.save(column(new), store, **({"region": "auto"} if way == "region" else {"mode": "a"}))
+    found = opened(store).c
+    np.testing.assert_array_equal(found.values, joined)
+    assert found.dtype == dtype or way != "append"
+    assert load(store, engine="zarr", consolidated=False).c.identical(found)
+    assert zarrds.verify(store).ok
+    if way == "append":  # and on from there
+        zarrds.save(column(new, n + len(new)), store, append_dim="x")
+        np.testing.assert_array_equal(opened(store).c.values, np.concatenate([joined, new]))
+
+
+def test_labels_get_wider_too(zarr_format: Format) -> None:
+    store = MemoryStore()
+    first = xr.Dataset({"v": ("x", [1, 2])}, {"x": np.array([1, 2], "i2")})
+    more = xr.Dataset({"v": ("x", [3, 4])}, {"x": np.array([70000, 80000])})
+    zarrds.save(first, store, zarr_format=zarr_format)
+    zarrds.save(more, store, append_dim="x")
+    assert opened(store).indexes["x"].tolist() == [1, 2, 70000, 80000]
+    assert opened(store).sel(x=80000).v == 4
+    assert zarrds.verify(store).ok
+
+
+def test_plain_integers_too_large_to_be_written_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zarrds.datasets.writing.growing._MAX_REWRITTEN", 8)
+    store = MemoryStore()
+    zarrds.save(column(np.array([1, 2], "i2")), store)
+    before = files_of(store)
+    with pytest.raises(EncodingError, match="too large to be written anew") as caught:
+        zarrds.save(column(np.array([70000]), 2), store, append_dim="x")
+    assert caught.value.key == "c"
+    assert files_of(store) == before
+
+
+@pytest.mark.parametrize("subtype", ["float64", "datetime64[s]", "timedelta64[ns]", "datetime64[ns, UTC]"])
+@pytest.mark.parametrize("new", [np.array([None, None], object), np.array([NAN, NAN]), np.array([pd.NA, NAN], object)])
+def test_intervals_that_are_all_missing(subtype: str, new: Any) -> None:
+    breaks = pd.Index([0, 1, 2]).astype(subtype if "UTC" not in subtype else "datetime64[ns]")
+    if "UTC" in subtype:
+        breaks = pd.DatetimeIndex(breaks).tz_localize("UTC")
+    intervals = pd.arrays.IntervalArray.from_breaks(breaks, closed="left")
+    store = MemoryStore()
+    zarrds.save(column(intervals), store)
+    zarrds.save(column(new, 2), store, append_dim="x")
+    found = opened(store).c.variable
+    assert found.dtype == intervals.dtype
+    assert listed(found.data) == [*list(intervals), None, None]
+
+
+def test_dask_arrays_that_are_looked_at() -> None:
+    store = MemoryStore()
+    zarrds.save(column(np.array(["a", None], object)), store)
+    with pytest.warns(xr.SerializationWarning, match="whether any of it is there"):
+        zarrds.save(column(np.array([NAN, NAN]), 2).chunk(x=1), store, append_dim="x")
+    with (
+        pytest.warns(xr.SerializationWarning, match="whether any of it is there"),
+        pytest.raises(EncodingError, match="expected strings"),
+    ):
+        zarrds.save(column(np.array([NAN, 1.5]), 4).chunk(x=1), store, append_dim="x")
+    assert listed(opened(store).c.values) == ["a", None, None, None]
+    fixed = MemoryStore()
+    zarrds.save(xr.Dataset({"c": ("x", np.array(["x", "y"], object), {}, {"dtype": "S1"})}), fixed)
+    with pytest.warns(xr.SerializationWarning, match="how long its texts are"):
+        zarrds.save(xr.Dataset({"c": ("x", np.array(["ccc", "ä"]))}).chunk(x=1), fixed, append_dim="x")
+    assert opened(fixed).c.values.tolist() == ["x", "y", "ccc", "ä"]
+
+
+def test_floats_of_objects_with_na() -> None:
+    with pytest.raises(EncodingError, match=r"missing as pd.NA.*Float64") as caught:
+        zarrds.save(column(np.array([1.5, pd.NA], object)), MemoryStore())
+    assert caught.value.key == "c"

@@ -221,6 +221,7 @@ def encode_variable(
         variable = xr.Variable(variable.dims, lazy_data(variable), attrs, variable.encoding, fastpath=True)
     try:
         encoded, replaced = encoded_variable(name, variable, is_explicit, zarr_format)
+        encoded = _of_no_characters(variable, encoded)
     except NotImplementedError as error:  # a MultiIndex, or another thing that CF has no words for
         raise UnsupportedError(
             f"variable cannot be stored: {error}", key=name, mend="Convert it first, for example with reset_index"
@@ -228,6 +229,13 @@ def encode_variable(
     except EncodingError:
         raise
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
+        if "NAType" in str(error):
+            raise EncodingError(
+                "floats among objects are missing as pd.NA, which no array of floats can say",
+                key=name,
+                found=f"dtype {variable.dtype}",
+                mend="Convert them with pandas' astype('Float64'), or fill pd.NA with NaN",
+            ) from error
         raise EncodingError(
             f"variable cannot be stored: {in_words(error)}",
             key=name,
@@ -247,6 +255,15 @@ def encode_variable(
     if empty is not None and not isinstance(empty, bool):
         raise EncodingError("encoding['write_empty_chunks'] is wrong", key=name, expected="True or False", found=empty)
     return EncodedArray(metadata, encoded, replaced, empty)
+
+
+def _of_no_characters(variable: xr.Variable, encoded: xr.Variable) -> xr.Variable:
+    """Text that is encoded as single bytes, as two: readers take single bytes for characters, and join them."""
+    is_text = variable.dtype.kind in "UTO" and encoded.attrs.keys() - variable.attrs.keys() >= {"_Encoding"}
+    if not is_text or not encoded.ndim or encoded.dtype != "S1":
+        return encoded
+    data = encoded.data.astype("S2")
+    return xr.Variable(encoded.dims, data, encoded.attrs, encoded.encoding, fastpath=True)
 
 
 def _mend_of(problem: str, variable: xr.Variable) -> str:

@@ -12,7 +12,7 @@ import xarray as xr
 from zarrds.datasets.writing.growing import check_rewritable
 from zarrds.errors import EncodingError
 
-__all__ = ["free_integer", "free_text"]
+__all__ = ["blocks_of", "free_integer", "free_text"]
 
 _BLOCK = 2**22  # elements that are looked at together
 _MAX_CANDIDATES = 2**16
@@ -53,7 +53,7 @@ def _integers_taken(name: str, low: int, high: int, there: xr.Variable) -> set[i
     """Which of the integers from `low` to `high`, that the stored dtype holds, are stored."""
     _check_searchable(name, there, "numbers")
     taken = np.zeros(high - low + 1, bool)
-    for block in _blocks(there):
+    for block in blocks_of(there):
         near = block[(block >= low) & (block <= high)]
         taken[(near if near.dtype.itemsize == 8 else near.astype(np.int64)) - low] = True
         if taken.all():
@@ -67,7 +67,7 @@ def free_text(name: str, candidates: Iterable[Any], new: np.ndarray[Any, Any], t
     among_new = set(new.tolist())
     wanted = [text for text in itertools.islice(candidates, 1000) if text not in among_new]
     left = set(wanted)
-    for block in _blocks(there):
+    for block in blocks_of(there):
         left.difference_update(block.reshape(-1).tolist())
     if not left:
         raise _nothing_left(name)
@@ -92,7 +92,7 @@ def _check_searchable(name: str, there: xr.Variable, kind: str) -> None:
         )
 
 
-def _blocks(variable: xr.Variable) -> Iterator[np.ndarray[Any, Any]]:
+def blocks_of(variable: xr.Variable) -> Iterator[np.ndarray[Any, Any]]:
     """The elements of a variable, some rows at a time."""
     if not variable.ndim:
         yield np.asarray(variable.values)

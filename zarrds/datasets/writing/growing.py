@@ -28,7 +28,7 @@ from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.extension import marks_of, new_id, note_of, with_marks
 from zarrds.metadata.model import ArrayMetadata, CodecObject, ZarrFormat
 
-__all__ = ["Grown", "as_wide_as_stored", "check_rewritable", "grown_arrays", "of_dtype"]
+__all__ = ["Grown", "as_wide_as_stored", "check_rewritable", "grown_arrays", "means_other", "of_dtype"]
 
 # bytes of an array that is still written anew
 _MAX_REWRITTEN = 2**28
@@ -100,10 +100,14 @@ def grown_arrays(
         new = new.transpose(*there.dims)
         if metadata.data_type.dtype.kind in "US":
             length = _length(new, there, metadata.data_type.dtype)
-            if length is not None and length > _length_of(metadata):
+            is_anew = name in stored.documents and means_other(stored.documents[name], metadata)
+            if length is not None and (is_anew or length > _length_of(metadata)):
+                # among stored ones a value for what is missing may be another now
+                old = _length(there, there, metadata.data_type.dtype) if is_anew and there.dtype == object else 0
+                length = max(length, old or 0, _length_of(metadata))
                 full = _joined(name, there, new, parts, _itemsize(metadata, length) / metadata.data_type.dtype.itemsize)
                 wider[name] = _longer(name, full, there, metadata, length, zarr_format)
-        elif name in stored.documents and _means_other(stored.documents[name], metadata):
+        elif name in stored.documents and means_other(stored.documents[name], metadata):
             full = _joined(name, there, new, parts, 1)
             wider[name] = _made_anew(metadata, full.astype(metadata.data_type.dtype))
         elif _is_narrow(name, new, metadata, stored):
@@ -136,8 +140,8 @@ def grown_arrays(
     return {**wider, **times}, fitting
 
 
-def _means_other(before: ArrayMetadata, after: ArrayMetadata) -> bool:
-    """Whether stored elements are other numbers in the array as it will be."""
+def means_other(before: ArrayMetadata, after: ArrayMetadata) -> bool:
+    """Whether stored elements are other numbers in an array as it will be."""
     marks = [note.get("missing") if isinstance(note := note_of(m, PANDAS), dict) else None for m in (before, after)]
     is_marked_anew = marks[0] is not None and marks[0] != marks[1]
     return before.data_type != after.data_type or before.fill_value != after.fill_value or is_marked_anew

@@ -65,7 +65,7 @@ def in_the_kind_stored(
         made = pd.Categorical.from_codes(np.full(variable.size, -1, np.int8), stored.categories[name])
     elif is_empty and kind.startswith("period[") and variable.ndim == 1:
         made = pd.array([pd.NaT] * variable.size, dtype=kind)  # type: ignore[call-overload]  # a dtype by its name
-    elif is_empty and there.dtype.kind not in "iufcb" and variable.dtype.kind != "O":
+    elif is_empty and (kind == "interval" or (there.dtype.kind not in "iufcb" and variable.dtype.kind != "O")):
         made = np.full(variable.shape, None, object)
     return None if made is None else xr.Variable(variable.dims, made, variable.attrs)
 
@@ -101,7 +101,8 @@ def _masked(
         return None
     word = _kind_in_words(variable, gone)
     fitting = {"b": "boolean", "I": "integer", "U": "integer", "F": "integer"}[wanted[0]]
-    is_plain = wanted.startswith("Float") and isinstance(variable.dtype, np.dtype) and variable.dtype.kind in "iu"
+    is_integer = variable.dtype.kind in "iu" if isinstance(variable.dtype, np.dtype) else word == "integer"
+    is_plain = wanted.startswith("Float") and is_integer
     if not (is_empty or is_plain or (word == fitting and (gone.any() or not is_masked or variable.dtype == object))):
         return None
     dtype = {"b": "boolean", "I": "Int64", "U": "UInt64", "F": "Float64"}[wanted[0]]

@@ -22,6 +22,7 @@ from zarrds.datasets.reading.notes import PANDAS
 from zarrds.datasets.writing.free_values import free_integer, free_text
 from zarrds.datasets.writing.growing import check_rewritable, of_dtype
 from zarrds.datasets.writing.kind_stored import in_the_kind_stored, is_nullable_integer
+from zarrds.datasets.writing.plain_integers import integers_with_missing, wider_integers, width_that_holds
 from zarrds.datasets.writing.stored import StoredGroup
 from zarrds.labels.kinds.nullable import MASKED
 from zarrds.labels.kinds.objects import bytes_marks, missing_name
@@ -39,11 +40,12 @@ _PACKING = ("scale_factor", "add_offset", "units", "_Unsigned")
 
 @dataclass(frozen=True, slots=True)
 class _Made:
-    """A stored array as it will be, its elements as they are then, and what is noted of it."""
+    """A stored array as it will be, its elements as they are then, what is noted of it, and new elements if others."""
 
     metadata: ArrayMetadata
     variable: xr.Variable
     description: Mapping[str, JSON]
+    new: xr.Variable | None = None
 
 
 def with_room(stored: StoredGroup, dataset: xr.Dataset) -> tuple[StoredGroup, xr.Dataset]:
@@ -64,18 +66,14 @@ def with_room(stored: StoredGroup, dataset: xr.Dataset) -> tuple[StoredGroup, xr
     changed: dict[Hashable, xr.Variable] = {}
     for name, variable in dataset.variables.items():
         kind = variable.dtype.kind if isinstance(variable.dtype, np.dtype) else "extension"
-        if kind in "USMmcVb":
-            continue
         key = stored_name(name)
         there, described = stored.variables.get(key), stored.notes.descriptions.get(key, {})
-        if there is None or (not described and kind in "iuf" and there.dtype.kind in "iufc"):
+        if there is None or not variable.size or _is_level(key, stored) or _fits(variable, kind, there, described):
             continue  # at once: these may be large
-        if not variable.size or _is_level(key, stored):
-            continue
         if is_chunked(variable):
-            if kind not in "OT" or stored.arrays[key].data_type.dtype.kind not in "US":
+            if (reason := _looked_at_for(variable, there, stored.arrays[key])) is None:
                 continue
-            changed[name] = variable = _computed(name, variable)  # it may be longer
+            changed[name] = variable = _computed(name, variable, reason)
         if (other := in_the_kind_stored(key, variable, there, described, stored)) is not None:
             changed[name] = variable = other
         found = _made(key, variable, there, stored.arrays[key], described, is_label=name in dataset.xindexes)
@@ -83,12 +81,15 @@ def with_room(stored: StoredGroup, dataset: xr.Dataset) -> tuple[StoredGroup, xr
             # Stored elements may mean something else now: who has read or planned by the old notes is told.
             anew = with_marks(found.metadata, replace(marks_of(found.metadata), id=new_id()))
             made[key] = replace(found, metadata=anew)
+            if found.new is not None:
+                changed[name] = found.new
     if changed:
         coordinates = {name: variable for name, variable in changed.items() if name in dataset.coords}
         dataset = dataset.assign_coords(coordinates).assign({n: v for n, v in changed.items() if n not in coordinates})
     if not made:
         return stored, dataset
-    descriptions = {**stored.notes.descriptions, **{name: each.description for name, each in made.items()}}
+    noted = {name: each.description for name, each in made.items() if each.description}
+    descriptions = {**stored.notes.descriptions, **noted}
     as_they_are_to_be = replace(
         stored,
         arrays={**stored.arrays, **{name: each.metadata for name, each in made.items()}},
@@ -99,9 +100,30 @@ def with_room(stored: StoredGroup, dataset: xr.Dataset) -> tuple[StoredGroup, xr
     return as_they_are_to_be, dataset
 
 
-def _computed(name: Hashable, variable: xr.Variable) -> xr.Variable:
+def _fits(variable: xr.Variable, kind: str, there: xr.Variable, described: Mapping[str, JSON]) -> bool:
+    """Whether the dtypes alone tell that there is room, or that there will be none."""
+    if kind in "US":
+        return "missing" not in described and not (is_chunked(variable) and "_Encoding" in there.encoding)
+    if kind in "iuf" and not described and there.dtype.kind in "iufc":
+        return there.dtype.kind in "fc" or np.can_cast(variable.dtype, there.dtype)
+    return kind in "MmcVb"
+
+
+def _looked_at_for(variable: xr.Variable, there: xr.Variable, metadata: ArrayMetadata) -> str | None:
+    """What a dask array must be computed for before anything is decided, in words; None if it need not be."""
+    kind, stored = variable.dtype.kind, metadata.data_type
+    if kind in "OT" and stored.dtype.kind in "US":
+        return "how long its texts are"
+    if kind == "U" and stored.dtype.kind == "S" and "_Encoding" in there.encoding:
+        # no encoding of Unicode takes more than four bytes for a character
+        return "how long its texts are" if variable.dtype.itemsize > stored.dtype.itemsize else None
+    is_text = stored.name == "string" or stored.dtype.kind == "U" or "_Encoding" in there.encoding
+    return "whether any of it is there" if kind == "f" and is_text else None
+
+
+def _computed(name: Hashable, variable: xr.Variable, reason: str) -> xr.Variable:
     warnings.warn(
-        f"variable {name!r} is a dask array with dtype=object: it is computed, to see how long its texts are",
+        f"variable {name!r} is a dask array with dtype={variable.dtype}: it is computed, to see {reason}",
         xr.SerializationWarning,
         stacklevel=2,
     )
@@ -123,6 +145,8 @@ def _made(
 ) -> _Made | None:
     """The stored array as it must be; None if it may stay, or must: labels that are missing find no place."""
     data_type = metadata.data_type
+    if "missing" in described and not is_label and (found := _remarked(name, variable, there, metadata, described)):
+        return found
     is_marked = "missing" in described or any(there.encoding.get(key) is not None for key in _MARKERS)
     if data_type.name == "string" or data_type.dtype.kind == "U":
         return None if is_marked or is_label else _text(name, variable, there, metadata, described)
@@ -131,7 +155,15 @@ def _made(
         return _bytes(name, variable, there, metadata) if is_plain else None
     if data_type.dtype.kind not in "iub" or any(key in there.encoding for key in _PACKING):
         return None
-    if MASKED.fullmatch(str(described.get("dtype"))) and described["dtype"] != "boolean":
+    if not described and not is_marked and "dtype" not in metadata.attributes and data_type.dtype.kind in "iu":
+        if isinstance(variable.dtype, np.dtype) and variable.dtype.kind in "iu":
+            wider = wider_integers(name, variable, there, metadata)
+            return None if wider is None else _Made(*wider, {})
+        if isinstance(variable.dtype, np.dtype) and variable.dtype.kind == "f":
+            floats = None if is_label else integers_with_missing(name, variable, there, metadata)
+            return None if floats is None else _Made(floats[0], floats[1], {}, floats[2])
+    dtype = str(described.get("dtype"))
+    if dtype == "objects[integer]" or (MASKED.fullmatch(dtype) and dtype != "boolean"):
         return _larger(name, variable, there, metadata, described)
     if described or is_marked or is_label or "dtype" in metadata.attributes:
         return None
@@ -167,6 +199,28 @@ def _bytes(name: str, variable: xr.Variable, there: xr.Variable, metadata: Array
     return _Made(with_note(metadata, PANDAS, noted), there, noted)
 
 
+def _remarked(
+    name: str, variable: xr.Variable, there: xr.Variable, metadata: ArrayMetadata, described: Mapping[str, JSON]
+) -> _Made | None:
+    """Text or bytes with another value for what is missing, as the one that it had is among those that are new."""
+    is_bytes = described.get("dtype") == "objects[bytes]"
+    if not isinstance(described["missing"], str) or metadata.data_type.dtype.kind not in "OTUS":
+        return None
+    mark: Any = described["missing"].encode() if is_bytes else described["missing"]
+    values = np.asarray(variable.values, dtype=object).reshape(-1)
+    present = values[~is_missing(values)]
+    if not np.asarray(present == mark, bool).any():
+        return None
+    check_rewritable(name, there.nbytes)
+    new = free_text(name, bytes_marks() if is_bytes else text_marks(), present, there)
+    noted = {**described, "missing": new.decode() if is_bytes else new}
+    attributes = dict(metadata.attributes) if is_bytes else {**metadata.attributes, "missing_value": new}
+    old = there.values.astype(object)
+    old[np.asarray(old == mark, bool)] = new
+    elements = xr.Variable(there.dims, old, there.attrs, there.encoding, fastpath=True)
+    return _Made(with_note(replace(metadata, attributes=attributes), PANDAS, noted), elements, noted)
+
+
 def _parted(variable: xr.Variable, kind: str) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]] | None:
     """Those objects that are there, and those that are missing; None if none is, or others are there than of a kind."""
     values = np.asarray(variable.values, dtype=object).reshape(-1)
@@ -189,7 +243,7 @@ def _nullable(name: str, variable: xr.Variable, there: xr.Variable, metadata: Ar
         if variable.dtype == object:  # of several dimensions, of which pandas has none
             noted = {"dtype": "objects[boolean]", "missing": -1, "na": missing_name(missing)}
         return _in_elements(name, np.dtype(np.int8), -1, None, there, metadata, noted)
-    dtype = _that_holds(present, stored)
+    dtype = width_that_holds(present, stored)
     # of a nullable dtype they may find that they are too large also where none is missing
     may_grow = bool(missing.size) or not isinstance(variable.dtype, np.dtype)
     if dtype is None or not may_grow or (dtype == stored.newbyteorder("=") and not missing.size):
@@ -210,12 +264,13 @@ def _larger(
     mark = described.get("missing")
     if present is None or not present.size:
         return None
-    dtype = _that_holds(present, stored)
+    dtype = width_that_holds(present, stored)
     if dtype is None or (dtype == stored and not (present == mark).any()):
         return None
     check_rewritable(name, there.size * dtype.itemsize)
     dtype, new = free_integer(name, dtype, present, there)
-    noted = {**described, "dtype": _nullable_name(dtype), "missing": new}
+    is_nullable = described["dtype"] != "objects[integer]"
+    noted = {**described, "missing": new} | ({"dtype": _nullable_name(dtype)} if is_nullable else {})
     return _in_elements(name, dtype, new, mark, there, metadata, noted)
 
 
@@ -246,16 +301,6 @@ def _integers(variable: xr.Variable, kind: str) -> tuple[np.ndarray[Any, Any] | 
 def _nullable_name(dtype: np.dtype[Any]) -> str:
     """What pandas calls its nullable integers of a dtype."""
     return dtype.name.replace("int", "Int").replace("uI", "UI")
-
-
-def _that_holds(present: np.ndarray[Any, Any], stored: np.dtype[Any]) -> np.dtype[Any] | None:
-    """The stored dtype if integers fit it, else a wider one of both; None if there is none."""
-    native = stored.newbyteorder("=")
-    limits = np.iinfo(native)
-    if not present.size or (limits.min <= int(present.min()) and int(present.max()) <= limits.max):
-        return native
-    common = np.promote_types(native, present.dtype)
-    return common if common.kind in "iu" else None
 
 
 def _in_elements(

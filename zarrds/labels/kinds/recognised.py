@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from collections.abc import Mapping
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -38,11 +39,29 @@ def all_missing(labels: Labels, like: StoredKind) -> Labels:
     dtype = str(like.description.get("dtype"))
     if PERIODS.fullmatch(dtype):
         return pd.PeriodIndex(np.full(len(labels), "NaT"), dtype=dtype)
+    if dtype == "interval":
+        return _missing_intervals(len(labels), like)
     match = TIMES.fullmatch(dtype)
     if match is None or match[1] != "datetime":
         return labels
     missing = np.full(len(labels), "NaT", f"datetime64[{match[2]}]")
     return pd.DatetimeIndex(missing, tz="UTC" if match[3] else None)
+
+
+def _missing_intervals(n: int, like: StoredKind) -> Labels:
+    closed: Any = like.description.get("closed")
+    subtype = like.description.get("subtype")
+    match = TIMES.fullmatch(str(subtype.get("dtype"))) if isinstance(subtype, Mapping) else None
+    ends: Any = np.full(n, np.nan)
+    if match is not None:
+        times = np.full(n, "NaT", f"{match[1]}64[{match[2]}]")
+        ends = pd.DatetimeIndex(times, tz="UTC" if match[3] else None) if match[1] == "datetime" else times
+    missing: Labels
+    try:
+        missing = pd.IntervalIndex.from_arrays(ends, ends, closed=closed)
+    except ValueError:  # of no side that there is
+        missing = pd.Index(np.full(n, None, object), dtype=object)
+    return missing
 
 
 def _recognised(objects: Array) -> Labels:

@@ -1,0 +1,110 @@
+"""Plain integers that turn out larger, or of which some turn out to be missing, as NumPy's own dtypes have them.
+
+What `xarray.concat` would make of the stored and the new elements is what is read back: wider integers, or floats with
+NaN, of integers that stay integers in the store and of which one value stands for what is missing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from zarrds.compat.xarray_internals import lazy_data
+from zarrds.datasets.encoding.attributes import take_fill_value
+from zarrds.datasets.writing.free_values import blocks_of, free_integer
+from zarrds.datasets.writing.growing import check_rewritable, means_other, of_dtype
+from zarrds.errors import EncodingError
+from zarrds.metadata.model import ArrayMetadata
+
+__all__ = ["integers_with_missing", "wider_integers", "width_that_holds"]
+
+_EXACT = 2**53  # integers up to here are floats of 64 bits too
+
+
+def width_that_holds(present: np.ndarray[Any, Any], stored: np.dtype[Any]) -> np.dtype[Any] | None:
+    """The stored dtype if integers fit it, else a wider one of both; None if there is none."""
+    native = stored.newbyteorder("=")
+    limits = np.iinfo(native)
+    if not present.size or (limits.min <= int(present.min()) and int(present.max()) <= limits.max):
+        return native
+    common = np.promote_types(native, present.dtype)
+    return common if common.kind in "iu" else None
+
+
+def wider_integers(
+    name: str, variable: xr.Variable, there: xr.Variable, metadata: ArrayMetadata
+) -> tuple[ArrayMetadata, xr.Variable] | None:
+    """A stored array, and its elements, in integers that hold new ones too; None if they fit, or none holds both.
+
+    Raises
+    ------
+    EncodingError
+        Where what is stored is too large to be written anew.
+    """
+    stored = metadata.data_type.dtype.newbyteorder("=")
+    if np.can_cast(variable.dtype, stored):
+        return None
+    dtype = width_that_holds(np.asarray(variable.values), stored)
+    if dtype is None or dtype == stored:
+        return None
+    check_rewritable(name, there.size * dtype.itemsize)
+    return _of_width(metadata, dtype), xr.Variable(there.dims, there.values.astype(dtype), there.attrs, there.encoding)
+
+
+def integers_with_missing(
+    name: str, variable: xr.Variable, there: xr.Variable, metadata: ArrayMetadata
+) -> tuple[ArrayMetadata, xr.Variable, xr.Variable] | None:
+    """A stored array of integers, and its elements, with a value for what is NaN among whole floats, and these.
+
+    None if nothing is missing among them, if they are not whole, or if no integers hold them together.
+
+    Raises
+    ------
+    EncodingError
+        Where what is stored is too large to be looked through or written anew, and where stored integers are no floats
+        of 64 bits, as which all of them are read as soon as one is missing.
+    """
+    values = np.asarray(variable.values)
+    gone = np.isnan(values)
+    present = values[~gone].astype(np.float64)
+    if not gone.any() or not (np.abs(present) <= _EXACT).all() or (present != np.rint(present)).any():
+        return None
+    stored = metadata.data_type.dtype.newbyteorder("=")
+    whole = present.astype(np.int64)
+    dtype = width_that_holds(whole, stored)
+    if dtype is None:
+        return None
+    if stored.itemsize == 8 and any((block > _EXACT).any() or (block < -_EXACT).any() for block in blocks_of(there)):
+        raise EncodingError(
+            f"variable {name!r} has values that are missing, and stored integers that floats would round",
+            key=name,
+            expected=f"at most {_EXACT}, or nothing missing",
+            mend="Append it as pandas' Int64, or as objects with None: integers stay exact beside what is missing then",
+        )
+    dtype, mark = free_integer(name, dtype, whole, there)
+    after = _of_width(metadata, dtype)
+    attributes = {**after.attributes, "_FillValue": mark}
+    fill_value = take_fill_value(attributes, {}, {}, after.data_type, after.zarr_format, True)
+    if after.fill_value is not None and after.zarr_format == 3:
+        fill_value = after.fill_value  # of what was never written
+    after = replace(after, attributes=attributes, fill_value=fill_value)
+    elements = xr.Variable(
+        there.dims, lazy_data(there), there.attrs, {**there.encoding, "_FillValue": dtype.type(mark)}, fastpath=True
+    )
+    if not means_other(metadata, after):
+        return after, elements, variable
+    check_rewritable(name, there.size * dtype.itemsize)
+    filled = np.full(values.shape, mark, dtype)
+    filled[~gone] = whole
+    elements = xr.Variable(there.dims, there.values.astype(dtype), there.attrs, elements.encoding)
+    return after, elements, xr.Variable(variable.dims, filled, variable.attrs)
+
+
+def _of_width(metadata: ArrayMetadata, dtype: np.dtype[Any]) -> ArrayMetadata:
+    if dtype == metadata.data_type.dtype.newbyteorder("="):
+        return metadata
+    after = of_dtype(metadata, dtype)
+    return after if metadata.fill_value is None else replace(after, fill_value=dtype.type(metadata.fill_value))

@@ -107,7 +107,8 @@ def guard_decoders(variable: xr.Variable, guard: Callable[[Callable[..., Any], A
 
 def is_chunked(variable: xr.Variable) -> bool:
     """Whether `Variable.chunks` is not None, which takes longer to ask of each of many arrays in memory (10 µs)."""
-    return type(variable._data) is not np.ndarray and variable.chunks is not None
+    data: Any = variable._data
+    return not isinstance(data, np.ndarray | indexing.PandasIndexingAdapter) and variable.chunks is not None
 
 
 def is_plain_in_memory(variable: xr.Variable) -> bool:

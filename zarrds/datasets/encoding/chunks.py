@@ -11,6 +11,7 @@ import xarray as xr
 
 from zarrds.arrays.layout import auto_chunks
 from zarrds.codecs.blosc import MAX_NBYTES
+from zarrds.compat.xarray_internals import is_chunked
 from zarrds.errors import EncodingError
 from zarrds.metadata.dtypes import DataType
 from zarrds.metadata.model import ZarrFormat
@@ -183,7 +184,7 @@ def _chunk_sizes(asked: Any, shape: Sequence[int]) -> tuple[int, ...] | None:
 
 def _dask_chunks(variable: xr.Variable, data_type: DataType) -> tuple[int, ...] | None:
     """The size of a dask array's blocks, if they are even and small enough for one chunk."""
-    if variable.chunks is None or variable.size == 0:
+    if not is_chunked(variable) or variable.chunks is None or variable.size == 0:
         return None
     even = all(len(set(sizes[:-1])) <= 1 and sizes[-1] <= sizes[0] for sizes in variable.chunks)
     blocks = tuple(sizes[0] for sizes in variable.chunks)

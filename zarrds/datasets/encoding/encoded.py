@@ -264,12 +264,12 @@ def _encode(
     """One way to encode a variable. Raises what xarray raises, and `EncodingError` for values that it would change."""
     kind = _kind_if_lossy(variable, encoding)
     # which times there will be
-    is_unknown = variable.chunks is not None or not variable.size or _is_missing(variable)
+    is_unknown = is_chunked(variable) or not variable.size or _is_missing(variable)
     if kind in ("datetimes", "timedeltas") and is_unknown:
         encoding = {"units": _lazy_units(variable.dtype), "dtype": _INT64, **encoding}
     asked = variable.copy(deep=False)
     asked.encoding = dict(encoding)
-    if kind is None or (kind in ("datetimes", "timedeltas") and variable.chunks is None and "units" not in encoding):
+    if kind is None or (kind in ("datetimes", "timedeltas") and not is_chunked(variable) and "units" not in encoding):
         finest = {**without_losses(encoding), "units": _lazy_units(variable.dtype), "dtype": _INT64}
         may_choose = variable.dtype.kind in "mM" and LOSSY_KEYS.isdisjoint(encoding)
         try:
@@ -332,7 +332,7 @@ def _kind_if_lossy(variable: xr.Variable, encoding: CFEncoding) -> str | None:
 
 def _is_missing(variable: xr.Variable) -> bool:
     """Whether times in memory are all missing."""
-    return variable.dtype.kind in "mM" and variable.chunks is None and bool(np.isnat(variable.values).all())
+    return variable.dtype.kind in "mM" and not is_chunked(variable) and bool(np.isnat(variable.values).all())
 
 
 def _is_wider(given: np.dtype[Any], target: np.dtype[Any]) -> bool:

@@ -15,7 +15,7 @@ import xarray as xr
 
 from zarrds.arrays.layout import data_type_of, new_array_metadata
 from zarrds.codecs.registry import SHARDING, kind
-from zarrds.compat.xarray_internals import check_vlen_dtype
+from zarrds.compat.xarray_internals import check_vlen_dtype, is_chunked
 from zarrds.datasets.encoding.attributes import missing_fill_value, take_fill_value, with_marker_renamed
 from zarrds.datasets.encoding.chunks import BY_DIMENSION, choose_chunks
 from zarrds.datasets.encoding.codecs import choose_codecs
@@ -129,9 +129,9 @@ def array_metadata_for(
     hidden: dict[str, Any] = {}
     is_marked = isinstance(attributes.get("_FillValue"), str | bytes) and "missing_value" not in attributes
     fill_value = take_fill_value(attributes, hidden, encoding, data_type, zarr_format, is_explicit)
-    if fill_value is None and variable.chunks is not None and data_type.dtype == np.int64 and _is_counted(attributes):
+    if fill_value is None and is_chunked(variable) and data_type.dtype == np.int64 and _is_counted(attributes):
         fill_value = np.iinfo(np.int64).min  # which readers take for NaT: what is not computed yet is no date
-    if fill_value is None and variable.chunks is not None and data_type.dtype.kind in "iu":
+    if fill_value is None and is_chunked(variable) and data_type.dtype.kind in "iu":
         fill_value = missing_fill_value(attributes, data_type.dtype)
     with locating(key=name):
         chunks, shards = choose_chunks(

@@ -16,7 +16,7 @@ import pandas as pd
 import xarray as xr
 
 from zarrds.arrays.attributes import plain_attributes
-from zarrds.compat.xarray_internals import check_vlen_dtype, validate_dataset_names
+from zarrds.compat.xarray_internals import check_vlen_dtype, is_chunked, validate_dataset_names
 from zarrds.datasets.encoding.dataset import Encoding, stored_name
 from zarrds.datasets.reading.notes import MULTI_INDEX, PANDAS, RANGES, GroupNotes
 from zarrds.datasets.writing.plain_target import MISSING_KEYS, PlainTarget
@@ -218,7 +218,7 @@ class _Maker:
                 "intervals of several dimensions cannot be stored", key=key, mend="Store both ends as variables"
             )
         if plain is None:
-            is_computed = is_level or variable.chunks is not None or not isinstance(variable.dtype, np.dtype)
+            is_computed = is_level or is_chunked(variable) or not isinstance(variable.dtype, np.dtype)
             self._variables[name] = self._as_plain_variable(variable, values) if is_computed else variable
             return
         self._store_plain(name, variable, plain)

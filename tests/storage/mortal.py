@@ -24,8 +24,8 @@ if __name__ == "__main__":
 
 
 from zarrds.errors import StoreIOError
+from zarrds.storage.committer import DELETED
 from zarrds.storage.local import folders, syncing
-from zarrds.storage.protocol import DELETED
 from zarrds.stores import LocalStore, Overlay
 
 CHANGING = "close link mkdir open rename replace rmdir unlink utime write writev fsync".split()

@@ -16,11 +16,11 @@ from zarrds.metadata.belonging import check_case
 from zarrds.metadata.documents import Raw, locked, parents_of
 from zarrds.metadata.model import Node, ZarrFormat
 from zarrds.metadata.written import documents_of_change
-from zarrds.storage.committer import committer_of
+from zarrds.storage.committer import DELETED, committer_of
 from zarrds.storage.held import HeldChanges
 from zarrds.storage.memory import MemoryStore
 from zarrds.storage.overlay import Overlay
-from zarrds.storage.protocol import DELETED, Store
+from zarrds.storage.protocol import Store
 from zarrds.storage.recorded import Recorded
 from zarrds.storage.traits import GrowingStore, Growth, ManyValues, ask_all, has_trait
 

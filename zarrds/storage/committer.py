@@ -5,25 +5,39 @@ Stores that only single values can be read of, or set, have no part in it: `comm
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
 from typing import Any, NoReturn, Protocol, Self, TypeVar, cast, runtime_checkable
 
 from zarrds.errors import ReadOnlyError
-from zarrds.storage.protocol import Store, Values
+from zarrds.storage.protocol import Buffer, Store, Values, check_key
 from zarrds.storage.traits import has_trait
 
 __all__ = [
+    "DELETED",
+    "MAX_DELETED",
+    "STEPS",
     "Committer",
     "Durable",
     "Prepared",
     "ScratchWriting",
     "WritableStore",
     "as_durable",
+    "check_staged",
     "committer_of",
+    "deleted_keys",
     "prepare",
     "with_scratch",
 ]
 
 S = TypeVar("S", bound=Store)
+
+STEPS = ("0", "1", "2")
+"""What keys of staged changes begin with: all of one step is put in place before anything of the next."""
+DELETED = "deleted"
+"""The key, in staged changes, of a JSON list of the keys and prefixes that go when all else is in place."""
+MAX_DELETED = 1 << 26  # bytes of the list of what to delete
+_BEGINNINGS = tuple(f"{step}/" for step in STEPS)
 
 
 class Committer(Protocol):
@@ -176,6 +190,26 @@ def committer_of(store: Store) -> Committer:
     b'new'
     """
     return cast(Committer, store) if hasattr(store, "apply_changes") else _ReadOnly(store.path)
+
+
+def check_staged(keys: Iterable[str]) -> None:
+    """Raise `ValueError` for keys that staged changes cannot have."""
+    for key in keys:
+        if key != DELETED and key[:2] not in _BEGINNINGS:
+            raise ValueError(f"keys of staged changes begin with their step ('0/', '1/' or '2/'): found {key!r}")
+
+
+def deleted_keys(value: Buffer | None, path: str) -> list[str]:
+    """Return what to delete, from the value of `DELETED`. Raises `ValueError` if that is no list of keys."""
+    if value is None:
+        return []
+    try:
+        keys = json.loads(bytes(value)) if len(value) <= MAX_DELETED else None
+    except (ValueError, RecursionError, MemoryError):
+        keys = None
+    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
+        raise ValueError(f"{DELETED!r} of staged changes must be a JSON list of keys and prefixes")
+    return [check_key(key, path) for key in keys]
 
 
 # what only some stores can do of it

@@ -9,9 +9,9 @@ from contextlib import AbstractContextManager
 from typing import Any, Self
 
 from zarrds.errors import StoreExistsError, StoreIOError
-from zarrds.storage.local.changes import deleted_keys, is_step
+from zarrds.storage.committer import DELETED, check_staged, deleted_keys
 from zarrds.storage.local.locks import Locks
-from zarrds.storage.protocol import DELETED, Buffer, Traits, check_key, check_prefix
+from zarrds.storage.protocol import Buffer, Traits, check_key, check_prefix
 
 __all__ = ["MemoryStore"]
 
@@ -190,9 +190,7 @@ class MemoryStore:
     def apply_changes(self, changes: Self) -> None:
         """Put changes in place, in one step; see `Committer.apply_changes`."""
         self._check_changes(changes)
-        for key in changes.list_prefix():
-            if not is_step(key):
-                raise ValueError(f"keys of staged changes begin with their step ('0/', '1/' or '2/'): found {key!r}")
+        check_staged(changes.list_prefix())
         gone = deleted_keys(changes.get(DELETED), self.path)
         with self._lock:
             with changes._lock:

@@ -16,7 +16,6 @@ from typing import Protocol, TypeAlias, runtime_checkable
 from zarrds.errors import InvalidKeyError
 
 __all__ = [
-    "DELETED",
     "Buffer",
     "Store",
     "Traits",
@@ -27,9 +26,6 @@ __all__ = [
 ]
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
-
-# the key, in staged changes, of a JSON list of the keys and prefixes that go when all else is in place
-DELETED = "deleted"
 
 # one part of a key: not empty, not "." or "..", and without slash, backslash, NUL, or half a UTF-16 pair (which
 # JSON can hold, but no file name)

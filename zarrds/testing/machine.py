@@ -12,8 +12,7 @@ from typing import ClassVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from zarrds.storage.committer import WritableStore
-from zarrds.storage.protocol import DELETED
+from zarrds.storage.committer import DELETED, WritableStore
 from zarrds.storage.traits import delete_prefix
 from zarrds.stores import Store
 

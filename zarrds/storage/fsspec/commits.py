@@ -18,11 +18,11 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from zarrds.errors import InvalidKeyError, StoreIOError, ZarrdsError
+from zarrds.storage.committer import DELETED, MAX_DELETED, deleted_keys
 from zarrds.storage.fsspec.objects import Objects
 from zarrds.storage.growing import Growing
-from zarrds.storage.local.changes import MAX_DELETED, deleted_keys
 from zarrds.storage.local.files import PARTIAL, is_partial
-from zarrds.storage.protocol import DELETED, check_key
+from zarrds.storage.protocol import check_key
 from zarrds.threads import repeated
 
 __all__ = [

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from zarrds.arguments import check_mappings, check_paths
 from zarrds.errors import StoreIOError, ZarrdsError, locating
+from zarrds.storage.committer import DELETED, check_staged, deleted_keys
 from zarrds.storage.fsspec.commits import (
     DOORS,
     MARKER,
@@ -28,10 +29,9 @@ from zarrds.storage.fsspec.commits import (
 from zarrds.storage.fsspec.objects import Objects, age_of, identity_of
 from zarrds.storage.fsspec.refusals import kept_name, stands_there
 from zarrds.storage.growing import Growing
-from zarrds.storage.local.changes import deleted_keys, is_step
 from zarrds.storage.local.files import PARTIAL, is_partial
 from zarrds.storage.local.locks import locks_of
-from zarrds.storage.protocol import DELETED, Buffer, Traits, check_key, check_prefix
+from zarrds.storage.protocol import Buffer, Traits, check_key, check_prefix
 from zarrds.storage.secrets import without_secrets
 
 __all__ = ["RemoteStore"]
@@ -282,9 +282,7 @@ class RemoteStore:
         with self.lock(), locating(self.path):
             self.recover()
             keys = changes._keys()
-            odd = [key for key in keys if not is_step(key)]
-            if odd:
-                raise ValueError(f"keys of staged changes begin with their step ('0/', '1/' or '2/'): found {odd[0]!r}")
+            check_staged(keys)
             deleted = deleted_keys(changes.get(DELETED), self.path)
             counts = Counter(key.partition("/")[0] for key in keys)
             steps = tuple((step, counts[step]) for step in ("0", "1", "2"))

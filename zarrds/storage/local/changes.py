@@ -10,30 +10,25 @@ Everything here takes absolute locations and raises OSError, and for what a call
 from __future__ import annotations
 
 import errno
-import json
 import os
 import stat
 import time
 from collections.abc import Callable, Sequence
 
+from zarrds.storage.committer import DELETED, MAX_DELETED, STEPS, deleted_keys
 from zarrds.storage.local import files, folders, staging, syncing
 from zarrds.storage.local.lock_files import BusyError
 from zarrds.storage.local.locks import Locks
-from zarrds.storage.protocol import DELETED, Buffer, check_key
 
 __all__ = [
     "COMMIT",
-    "MAX_DELETED",
     "DamagedChangesError",
     "apply_changes",
-    "deleted_keys",
-    "is_step",
     "recover",
     "repair",
 ]
 
 COMMIT = f".commit{files.PARTIAL}"
-_STEPS = ("0", "1", "2")
 
 _EFFECTIVE = os.access in os.supports_effective_ids  # not on Windows
 
@@ -43,31 +38,11 @@ _PATIENCE = 5.0  # seconds, if this process could not finish it
 _ATTEMPTS = 20  # of putting changes in place while others make and remove folders there
 _UNPLANNED = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT)
 
-MAX_DELETED = 1 << 26  # bytes of the list of what to delete
-
 Verify = Callable[[str], None]  # raises if a folder, given as a part of keys, lies outside of the root
-
-
-def is_step(key: str) -> bool:
-    """Whether `key` is one that staged changes may have."""
-    return key == DELETED or key[:2] in ("0/", "1/", "2/")
 
 
 class DamagedChangesError(ValueError):
     """Changes to put in place that hold what no writer has put there; the message says what."""
-
-
-def deleted_keys(value: Buffer | None, path: str) -> list[str]:
-    """Return what to delete, from the value of `DELETED`. Raises `ValueError` if that is no list of keys."""
-    if value is None:
-        return []
-    try:
-        keys = json.loads(bytes(value)) if len(value) <= MAX_DELETED else None
-    except (ValueError, RecursionError, MemoryError):
-        keys = None
-    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
-        raise ValueError(f"{DELETED!r} of staged changes must be a JSON list of keys and prefixes")
-    return [check_key(key, path) for key in keys]
 
 
 class _Plan:
@@ -99,10 +74,10 @@ class _Plan:
         self.emptied: list[str] = []
         self.deleted: list[str] = []
         names = {entry.name: entry for entry in _entries(changes)}
-        for name in names.keys() - {*_STEPS, DELETED}:
+        for name in names.keys() - {*STEPS, DELETED}:
             self._damaged(f"keys of staged changes begin with their step ('0/', '1/' or '2/'): found {name!r}")
         try:
-            for step in _STEPS:
+            for step in STEPS:
                 if step in names and self._is_folder(names[step]):
                     self._add(step, "")
         except RecursionError:

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, Self, cast
 
 from zarrds.errors import StoreIOError, ZarrdsError, locating
+from zarrds.storage.committer import DELETED, MAX_DELETED
 from zarrds.storage.found import ConditionalObjects, Found, version_of
 from zarrds.storage.fsspec.commits import (
     DOORS,
@@ -30,13 +31,12 @@ from zarrds.storage.fsspec.objects import identity_of
 from zarrds.storage.fsspec.store import RemoteStore
 from zarrds.storage.growing import Growing, new_write
 from zarrds.storage.held import HeldChanges
-from zarrds.storage.local.changes import MAX_DELETED
 from zarrds.storage.obstore.commits import ConditionalCommits, claimed, conflict
 from zarrds.storage.obstore.connections import is_usable
 from zarrds.storage.obstore.growth import Straight
 from zarrds.storage.obstore.objects import ObstoreObjects
 from zarrds.storage.obstore.sessions import Session, Sessions
-from zarrds.storage.protocol import DELETED, Store, ValueChangedError
+from zarrds.storage.protocol import Store, ValueChangedError
 from zarrds.storage.traits import Fetched, Growth, has_trait
 from zarrds.threads import side_by_side
 

@@ -89,6 +89,10 @@ class Nodes(Protocol):
         """The names that are likely to be there, without a look: to fetch what belongs to them ahead."""
         ...
 
+    def copies(self) -> Mapping[str, Raw]:
+        """What the root's document has of all nodes, by path, where it was read and zarrds has written it."""
+        ...
+
     def children(self, path: str, skip: Collection[str] = ()) -> dict[str, Node]:
         """The nodes directly below a group, by name, without looking at those to skip."""
         ...
@@ -128,6 +132,9 @@ class _Consolidated:
 
     told = names
 
+    def copies(self) -> Mapping[str, Raw]:
+        return {}
+
     def children(self, path: str, skip: Collection[str] = ()) -> dict[str, Node]:
         return _children(self, path, self.names(path), skip)
 
@@ -159,6 +166,10 @@ class _Stored:
         metadata = consolidated.get("metadata") if isinstance(consolidated, dict) else None
         below = [each.rpartition("/") for each in metadata] if isinstance(metadata, dict) else []
         return [name for parent, _, name in below if parent == path and name]
+
+    def copies(self) -> Mapping[str, Raw]:
+        found: Mapping[str, Raw] = {} if self.root is None else module_of(self.zarr_format).copies_in(self.root)
+        return found
 
     def _stands(self, path: str) -> bool:
         try:

@@ -69,6 +69,11 @@ def load_raw(store: Store, path: str) -> Raw | None:
     return None
 
 
+def copies_in(root: Raw) -> dict[str, Raw]:
+    """What the root's own documents have of all others: nothing, in this format."""
+    return {}
+
+
 def load_consolidated(store: Store, root: Raw | None = None) -> dict[str, Raw] | None:
     """All documents by path, from ``.zmetadata``; None without it. The root's own do not say it."""
     document = load(store, CONSOLIDATED)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from zarrds.errors import InvalidKeyError, MetadataError, StoreIOError, UnsupportedError
+from zarrds.errors import InvalidKeyError, MetadataError, StoreIOError, UnsupportedError, ZarrdsError
 from zarrds.metadata.dtypes import JSON, DataType
 from zarrds.metadata.fetched import is_denied
 from zarrds.metadata.fields import chunk_sizes, depth_and_parent, dump, load, member, sizes
@@ -108,6 +108,14 @@ def consolidated_in(root: Raw) -> dict[str, Raw] | None:
     raws = {"": root} | {path: raw for path, raw in below.items() if path}
     notes = _notes_in(root)
     return raws if notes is None else {path: _joined(raw, notes.get(path)) for path, raw in raws.items()}
+
+
+def copies_in(root: Raw) -> dict[str, Raw]:
+    """As `consolidated_in`; nothing where another tool has written it, or what cannot be read."""
+    try:
+        return (consolidated_in(root) or {}) if _notes_in(root) is not None else {}
+    except ZarrdsError:
+        return {}
 
 
 def _notes_in(root: Raw) -> Raw | None:

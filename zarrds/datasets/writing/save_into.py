@@ -72,7 +72,9 @@ def save_into(
         if not store.traits.is_remote:
             committer_of(store).clean()
         try:
-            plan = _planned(parts, store, path, how, options, is_locked=alone, nodes=nodes)
+            # whatever is wrong with what the root's document says of others: then all is read, below
+            is_region = how.region is not None and how.append_dim is None
+            plan = _planned(parts, store, path, how, options, is_locked=alone, nodes=nodes, by_copies=is_region)
         except ZarrdsError:
             if alone:
                 check_unchanged(store)
@@ -127,6 +129,7 @@ def _planned(
     *,
     is_locked: bool = False,
     nodes: Nodes | None = None,
+    by_copies: bool = False,
 ) -> StorePlan:
     nodes = nodes or open_nodes(store, zarr_format=how.zarr_format, consolidated=False, is_locked=is_locked)
     plan = StorePlan(store, nodes)
@@ -137,7 +140,7 @@ def _planned(
     for where, dataset, encoding in parts:
         group = "/".join(part for part in (path, where) if part)
         with locating_group(group):
-            stored = read_group(store, nodes, group, dataset, options.workers, is_locked=is_locked)
+            stored = read_group(store, nodes, group, dataset, options.workers, is_locked=is_locked, by_copies=by_copies)
             its_dim = dim
             if is_tree and dim is not None and dim not in dataset.dims:
                 # a level without the dimension, which does not grow: what it holds must be what is stored

@@ -20,6 +20,7 @@ from zarrds.datasets.writing.plain import PlainDataset, plain_dataset
 from zarrds.errors import LabelError, MetadataError, ZarrdsError
 from zarrds.metadata.documents import Nodes, Raw, document_key, keys_of, named_dimensions, own_raw, parsed
 from zarrds.metadata.dtypes import JSON
+from zarrds.metadata.extension import MEMBER
 from zarrds.metadata.fetched import ahead
 from zarrds.metadata.group_notes import with_group_notes
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata
@@ -112,7 +113,14 @@ class StoredGroup:
 
 
 def read_group(
-    store: Store, stored: Nodes, path: str, dataset: xr.Dataset, workers: int | None, *, is_locked: bool = False
+    store: Store,
+    stored: Nodes,
+    path: str,
+    dataset: xr.Dataset,
+    workers: int | None,
+    *,
+    is_locked: bool = False,
+    by_copies: bool = False,
 ) -> StoredGroup | None:
     """The group at `path`, or None if there is nothing.
 
@@ -128,6 +136,8 @@ def read_group(
         Threads for reading them.
     is_locked : bool
         Whether the caller holds the store's lock, for as long as it uses what is read.
+    by_copies : bool
+        Whether what the dataset does not name may be what the root's document says of it: where each look is a request.
 
     Raises
     ------
@@ -147,12 +157,20 @@ def read_group(
     strange: dict[str, tuple[str, ...]] = {}
     raws: dict[str, Raw] = {}
     groups = set()
-    names, seen = _names_and_documents(store, stored, path, is_locked=is_locked)
+    copies = _copies(stored, path, dataset) if by_copies and store.traits.is_remote else None
+    if copies is not None:
+        own_paths = [base + str(name) for name in dataset.variables]
+        names, seen = stored.told(path), ahead(store, keys_of(own_paths, stored.zarr_format))
+    else:
+        names, seen = _names_and_documents(store, stored, path, is_locked=is_locked)
     for name in names:
         key = document_key(base + name, stored.zarr_format)
-        version = seen.identity(key)
+        is_copy = copies is not None and name in copies
+        version = None if is_copy else seen.identity(key)
         try:
-            own = None if version is None else own_raw(seen, base + name, stored.zarr_format)
+            own = copies[name] if copies is not None and is_copy else None
+            if version is not None:
+                own = own_raw(seen, base + name, stored.zarr_format)
             child = None if own is None else parsed(store, base + name, stored.zarr_format, own)
         except MetadataError as error:
             if error.key != base + name:  # of a document that is no JSON: that store is damaged, not strange
@@ -161,7 +179,9 @@ def read_group(
             strange[name] = named_dimensions(store, base + name, stored.zarr_format)
             continue
         if own is not None and isinstance(child, ArrayMetadata):
-            arrays[name], versions[key], raws[base + name] = child, version, own
+            arrays[name] = child
+            if not is_copy:
+                versions[key], raws[base + name] = version, own
         elif isinstance(child or stored.get(base + name), GroupMetadata):
             groups.add(name)
     lazy_arrays = LazyArrays.of(store, stored, n_workers=workers, is_locked=is_locked)
@@ -170,7 +190,8 @@ def read_group(
     for name, metadata in arrays.items():
         try:
             key = document_key(base + name, stored.zarr_format)
-            lazy[name] = lazy_arrays.array(base + name, metadata, (key, versions[key]))
+            version_of = (key, versions[key]) if key in versions else stored.version
+            lazy[name] = lazy_arrays.array(base + name, metadata, version_of)
             raw[name] = lazy_arrays.variable(lazy[name])
         except ZarrdsError as error:
             unreadable[name] = error.located(path=store.path, key=base + name)
@@ -226,6 +247,21 @@ def read_group(
         noted.indexes,
         raws=raws,
     )
+
+
+def _copies(stored: Nodes, path: str, dataset: xr.Dataset) -> dict[str, Raw] | None:
+    """What the root's document says of all below a group that a dataset does not name; None where that is not enough.
+
+    It is not where the dataset names more, and where arrays are parts of others, which are written together.
+    """
+    base = f"{path}/" if path else ""
+    copies, told = stored.copies(), stored.told(path)
+    found = {name: copies[base + name] for name in told if base + name in copies}
+    notes = [raw[MEMBER].get("pandas") for raw in found.values() if isinstance(raw.get(MEMBER), dict)]
+    has_parts = any(isinstance(note, dict) and {"categories", "bounds"} & note.keys() for note in notes)
+    if has_parts or len(found) < len(told) or not dataset.variables.keys() <= found.keys():
+        return None
+    return {name: raw for name, raw in found.items() if name not in dataset.variables}
 
 
 def _names_and_documents(store: Store, stored: Nodes, path: str, *, is_locked: bool) -> tuple[list[str], Store]:

@@ -1,0 +1,87 @@
+"""Regions of stores in object storage: what is compared, and how little is asked for."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+import zarrds
+from tests.storage.s3_server import S3Server
+from tests.storage.s3_writers import URL, data, opened, options, save
+from zarrds.errors import LabelError, ZarrdsError
+
+pytest.importorskip("obstore", reason="object storage needs the extra 'remote'")
+
+
+def write(server: S3Server, ds: xr.Dataset, start: int, stop: int) -> None:
+    zarrds.save(ds, URL, region={"time": slice(start, stop)}, storage_options=options(server))
+
+
+def part(n: int = 3, value: float = 7.0) -> xr.Dataset:
+    return xr.Dataset({"t2m": (("time", "x"), np.full((n, 3), value))})
+
+
+def change(server: S3Server, key: str, **members: object) -> None:
+    """As another library does that leaves consolidated metadata as it is."""
+    value, _, _ = server.state.values[f"t2m.zarr/{key}"]
+    server.state.values[f"t2m.zarr/{key}"] = json.dumps(json.loads(value) | members).encode(), f'"{key}"', 0.0
+
+
+def test_only_what_is_written_is_looked_at(server: S3Server) -> None:
+    save(server)
+    for number in range(4):
+        zarrds.save(xr.Dataset({f"v{number}": ("x", np.ones(3))}), URL, mode="a", storage_options=options(server))
+    server.state.requests.clear()
+    write(server, part(), 0, 3)
+    asked = [request for request in server.state.requests if request[0] != "PUT"]
+    names = [key.removeprefix("t2m.zarr/") for _, key in asked]
+    own = ["t2m/.zarrds/.zarrds.json", "t2m/zarr.json", "t2m/zarr.json"]
+    assert sorted(names) == [".commit.zarrds-partial", *own, "zarr.json"]
+    assert (opened(server).t2m[:3] == 7).all()
+    assert zarrds.verify(URL, storage_options=options(server)).ok
+
+
+def test_all_variables_at_once(server: S3Server) -> None:
+    save(server)
+    write(server, data(0, 3).assign(t2m=data(0, 3).t2m + 1), 0, 3)
+    xr.testing.assert_equal(opened(server).isel(time=slice(3)), data(0, 3).assign(t2m=data(0, 3).t2m + 1))
+
+
+def test_what_is_written_is_compared_by_its_own_document(server: S3Server) -> None:
+    save(server)
+    change(server, "t2m/zarr.json", attributes={"units": "K"})
+    with pytest.raises(ZarrdsError, match="units"):
+        write(server, part().assign(t2m=part().t2m.assign_attrs(units="degC")), 0, 3)
+    with pytest.raises(LabelError, match="time"):
+        write(server, part().assign_coords(time=[1, 2, 3]), 0, 3)
+    assert opened(server).t2m[0, 0] == 0
+
+
+def test_what_the_root_does_not_tell_of_is_looked_for(server: S3Server) -> None:
+    save(server)
+    for key in [key for key in server.state.values if key.startswith("t2m.zarr/t2m/")]:
+        server.state.values[key.replace("/t2m/", "/new/")] = server.state.values[key]
+    write(server, part().rename(t2m="new"), 0, 3)
+    found = xr.open_dataset(URL, engine="zarrds", consolidated=False, storage_options=options(server))
+    assert (found.new[:3] == 7).all()
+
+
+def test_what_has_grown_unseen_is_written_to(server: S3Server) -> None:
+    save(server)
+    change(server, "t2m/zarr.json", shape=[6, 3])
+    change(server, "time/zarr.json", shape=[6])
+    before = server.state.values["t2m.zarr/t2m/c.1.0"]
+    write(server, part(), 3, 6)
+    assert server.state.values["t2m.zarr/t2m/c.1.0"] != before
+
+
+def test_categories_are_written_with_their_codes(server: S3Server) -> None:
+    kinds = xr.Dataset({"kind": ("x", pd.Categorical(["a", "b", "a", "b"]))}, {"x": np.arange(4)})
+    zarrds.save(kinds, URL, storage_options=options(server))
+    new = xr.Dataset({"kind": ("x", pd.Categorical(["b", "b"], categories=["b", "a"]))})
+    zarrds.save(new, URL, region={"x": slice(0, 2)}, storage_options=options(server))
+    assert list(opened(server).kind.values) == ["b", "b", "a", "b"]

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from zarrds.arrays.layout import new_array_metadata
 from zarrds.compat.xarray_internals import FillValueCoder
 from zarrds.errors import ZarrdsError
 from zarrds.metadata.attributes import apart_attributes, typed_attributes
@@ -140,6 +139,8 @@ def _as_stored(marker: Any, dtype: np.dtype[Any]) -> int:
 
 
 def _fits(value: Any, data_type: DataType) -> bool:
+    from zarrds.arrays.layout import new_array_metadata  # imported late: readers do not need it
+
     try:
         new_array_metadata(shape=(), dtype=data_type, fill_value=value)
     except ZarrdsError:

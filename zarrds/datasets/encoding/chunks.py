@@ -13,17 +13,16 @@ from zarrds.arrays.layout import auto_chunks
 from zarrds.codecs.blosc import MAX_NBYTES
 from zarrds.compat.xarray_internals import is_chunked
 from zarrds.errors import EncodingError
+from zarrds.labels import INDEX_THRESHOLD
 from zarrds.metadata.dtypes import DataType
 from zarrds.metadata.model import ZarrFormat
 
-__all__ = ["BY_DIMENSION", "INDEX_THRESHOLD", "choose_chunks"]
+__all__ = ["BY_DIMENSION", "choose_chunks"]
 
 # the key of an encoding with the chunks that were asked for all variables, by dimension
 BY_DIMENSION = "chunks of dimensions"
 
-# so many labels are not read when a store is opened, unless the user says so: they are searched where they lie
-INDEX_THRESHOLD = 2**24
-# of which a search reads one chunk a label
+# of labels that are searched where they lie, of which a search reads one chunk a label
 _SEARCHED_CHUNK = 2**15
 
 # of arrays of one step: so much room is left for more

@@ -1,4 +1,4 @@
-"""``Variable.encoding`` <-> array metadata.
+"""``Variable.encoding`` -> array metadata; the way back is `stored_encoding`.
 
 The keys are those of xarray's zarr engine. What netCDF files leave in an encoding is translated where it means
 something for Zarr, and dropped otherwise; what the user asks for in ``encoding=`` is done, or is an error.
@@ -6,7 +6,7 @@ something for Zarr, and dropped otherwise; what the user asks for in ``encoding=
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any
 
@@ -14,7 +14,6 @@ import numpy as np
 import xarray as xr
 
 from zarrds.arrays.layout import data_type_of, new_array_metadata
-from zarrds.codecs.registry import SHARDING, kind
 from zarrds.compat.xarray_internals import check_vlen_dtype, is_chunked
 from zarrds.datasets.encoding.attributes import missing_fill_value, take_fill_value, with_marker_renamed
 from zarrds.datasets.encoding.chunks import BY_DIMENSION, choose_chunks
@@ -22,11 +21,9 @@ from zarrds.datasets.encoding.codecs import choose_codecs
 from zarrds.errors import EncodingError, locating
 from zarrds.metadata.attributes import with_attributes
 from zarrds.metadata.dtypes import DataType
-from zarrds.metadata.model import ArrayMetadata, ChunkKeyEncoding, CodecObject, ZarrFormat
-from zarrds.metadata.v2_codecs import to_v2 as codecs_of_format_2
-from zarrds.metadata.v3 import codec_object
+from zarrds.metadata.model import ArrayMetadata, ChunkKeyEncoding, ZarrFormat
 
-__all__ = ["array_metadata_for", "encoding_of"]
+__all__ = ["array_metadata_for"]
 
 _ZARR_KEYS = frozenset({"chunks", "shards", "compressors", "filters", "serializer", "fill_value", "chunk_key_encoding"})
 # what netCDF engines understand, and zarrds too where it is asked for
@@ -44,56 +41,6 @@ _INSTEAD = {
 }
 # so many chunks lie in the array's own folder: to make a folder takes as long as to write a small chunk
 _MAX_CHUNKS_IN_ONE_FOLDER = 64
-
-
-def encoding_of(metadata: ArrayMetadata, *, fill_value_is_mask: bool) -> dict[str, Any]:
-    """The encoding of a stored array, as xarray's zarr engine fills it, with codecs as v3 JSON objects.
-
-    Saving a variable with this encoding gives its array the same chunks and codecs.
-    """
-    chunks, shards = metadata.chunks, None
-    codecs: Iterable[CodecObject] = metadata.codecs
-    if len(metadata.codecs) == 1 and metadata.codecs[0]["name"] == SHARDING:
-        inner = metadata.codecs[0]["configuration"]
-        chunks, codecs, shards = tuple(inner["chunk_shape"]), map(codec_object, inner["codecs"]), chunks
-    by_kind: dict[str, list[CodecObject]] = {"array_array": [], "array_bytes": [], "bytes_bytes": []}
-    for codec in codecs:
-        by_kind[kind(codec["name"])].append(codec)
-    # whole shards are read at once, as cheaply as one of their chunks
-    preferred = dict(zip(metadata.dimension_names or (), shards or chunks, strict=False))
-    encoding: dict[str, Any] = {"chunks": chunks, "preferred_chunks": preferred, "shards": shards}
-    if metadata.zarr_format == 2:
-        return encoding | _codecs_of_format_2(metadata)
-    encoding["compressors"] = tuple(map(_without_typesize, by_kind["bytes_bytes"]))
-    encoding["filters"] = tuple(by_kind["array_array"])
-    encoding["serializer"] = by_kind["array_bytes"][0]
-    if not fill_value_is_mask:
-        encoding["fill_value"] = metadata.fill_value
-    return encoding
-
-
-def _codecs_of_format_2(metadata: ArrayMetadata) -> dict[str, Any]:
-    """As documents of format 2 have them, which numcodecs and so xarray's zarr engine understand."""
-    codecs = codecs_of_format_2(metadata.codecs, len(metadata.shape))
-    # the codec of text follows from the dtype
-    filters = [codec for codec in codecs["filters"] or () if not codec["id"].startswith("vlen-")]
-    if filters:
-        import numcodecs  # of filters zarr-python takes nothing but its objects
-
-        filters = [numcodecs.get_codec(codec) for codec in filters]  # whose names were checked when this was read
-    compressor = codecs["compressor"]
-    encoding: dict[str, Any] = {"compressors": None if compressor is None else (compressor,)}
-    if filters or not metadata.data_type.is_variable_length:
-        encoding["filters"] = tuple(filters) or None
-    return encoding
-
-
-def _without_typesize(codec: CodecObject) -> CodecObject:
-    """The type size follows the dtype, which may change before the variable is saved again."""
-    if codec["name"] != "blosc":
-        return codec
-    settings = {k: v for k, v in codec.get("configuration", {}).items() if k != "typesize"}
-    return {"name": "blosc", "configuration": settings}
 
 
 def array_metadata_for(

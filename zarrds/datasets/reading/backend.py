@@ -17,11 +17,11 @@ from xarray.backends import BackendEntrypoint
 from zarrds.arguments import check_texts
 from zarrds.compat.xarray_internals import datatree_from_dict_with_io_cleanup
 from zarrds.compat.xarray_opening import tree_without_default_indexes, unindexed_of, wants_default_indexes
-from zarrds.datasets.encoding.chunks import INDEX_THRESHOLD
 from zarrds.datasets.reading.group_reader import GroupReader
 from zarrds.datasets.reading.index_options import IndexKind, IndexOptions
 from zarrds.datasets.reading.notes import Closed
 from zarrds.datasets.reading.strange import PhonyDims
+from zarrds.labels import INDEX_THRESHOLD
 from zarrds.metadata.documents import ROOTS
 from zarrds.metadata.model import ZarrFormat
 from zarrds.storage.locate import CACHE_SIZE

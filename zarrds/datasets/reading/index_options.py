@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
-from zarrds.datasets.encoding.chunks import INDEX_THRESHOLD
 from zarrds.errors import EncodingError
+from zarrds.labels import INDEX_THRESHOLD
 
 __all__ = ["IndexKind", "IndexOptions"]
 

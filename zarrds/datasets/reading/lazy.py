@@ -18,7 +18,7 @@ from zarrds.compat.interpolation import mend_interpolation
 from zarrds.compat.xarray_internals import create_vlen_dtype, lazily
 from zarrds.compat.xarray_loading import loaded_together, loading_together, to_be_loaded_too
 from zarrds.datasets.encoding.attributes import decoded_attributes
-from zarrds.datasets.encoding.variables import encoding_of
+from zarrds.datasets.encoding.stored_encoding import encoding_of
 from zarrds.engine.cache import ChunkCache, cache_of
 from zarrds.engine.elements import Elements, Planner
 from zarrds.engine.executor import in_thread

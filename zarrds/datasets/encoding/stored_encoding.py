@@ -1,0 +1,63 @@
+"""Array metadata -> ``Variable.encoding``: what opened variables say of how they are stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from zarrds.codecs.registry import SHARDING, kind
+from zarrds.metadata.model import ArrayMetadata, CodecObject
+from zarrds.metadata.v2_codecs import to_v2 as codecs_of_format_2
+from zarrds.metadata.v3 import codec_object
+
+__all__ = ["encoding_of"]
+
+
+def encoding_of(metadata: ArrayMetadata, *, fill_value_is_mask: bool) -> dict[str, Any]:
+    """The encoding of a stored array, as xarray's zarr engine fills it, with codecs as v3 JSON objects.
+
+    Saving a variable with this encoding gives its array the same chunks and codecs.
+    """
+    chunks, shards = metadata.chunks, None
+    codecs: Iterable[CodecObject] = metadata.codecs
+    if len(metadata.codecs) == 1 and metadata.codecs[0]["name"] == SHARDING:
+        inner = metadata.codecs[0]["configuration"]
+        chunks, codecs, shards = tuple(inner["chunk_shape"]), map(codec_object, inner["codecs"]), chunks
+    by_kind: dict[str, list[CodecObject]] = {"array_array": [], "array_bytes": [], "bytes_bytes": []}
+    for codec in codecs:
+        by_kind[kind(codec["name"])].append(codec)
+    # whole shards are read at once, as cheaply as one of their chunks
+    preferred = dict(zip(metadata.dimension_names or (), shards or chunks, strict=False))
+    encoding: dict[str, Any] = {"chunks": chunks, "preferred_chunks": preferred, "shards": shards}
+    if metadata.zarr_format == 2:
+        return encoding | _codecs_of_format_2(metadata)
+    encoding["compressors"] = tuple(map(_without_typesize, by_kind["bytes_bytes"]))
+    encoding["filters"] = tuple(by_kind["array_array"])
+    encoding["serializer"] = by_kind["array_bytes"][0]
+    if not fill_value_is_mask:
+        encoding["fill_value"] = metadata.fill_value
+    return encoding
+
+
+def _codecs_of_format_2(metadata: ArrayMetadata) -> dict[str, Any]:
+    """As documents of format 2 have them, which numcodecs and so xarray's zarr engine understand."""
+    codecs = codecs_of_format_2(metadata.codecs, len(metadata.shape))
+    # the codec of text follows from the dtype
+    filters = [codec for codec in codecs["filters"] or () if not codec["id"].startswith("vlen-")]
+    if filters:
+        import numcodecs  # of filters zarr-python takes nothing but its objects
+
+        filters = [numcodecs.get_codec(codec) for codec in filters]  # whose names were checked when this was read
+    compressor = codecs["compressor"]
+    encoding: dict[str, Any] = {"compressors": None if compressor is None else (compressor,)}
+    if filters or not metadata.data_type.is_variable_length:
+        encoding["filters"] = tuple(filters) or None
+    return encoding
+
+
+def _without_typesize(codec: CodecObject) -> CodecObject:
+    """The type size follows the dtype, which may change before the variable is saved again."""
+    if codec["name"] != "blosc":
+        return codec
+    settings = {k: v for k, v in codec.get("configuration", {}).items() if k != "typesize"}
+    return {"name": "blosc", "configuration": settings}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -25,8 +27,9 @@ from tests.storage.s3_writers import (
     seen_by_zarr,
     set_n,
 )
-from zarrds.errors import ConflictError, ZarrdsError
+from zarrds.errors import ConflictError, StoreExistsError, ZarrdsError
 from zarrds.storage import held
+from zarrds.storage.obstore import growth, new_store
 
 pytest.importorskip("obstore", reason="object storage needs the extra 'remote'")
 
@@ -272,3 +275,81 @@ def test_a_writer_is_stopped_and_goes_on(server: S3Server, point: str, other: st
         expected = data(0, 7)
     xr.testing.assert_equal(opened(server), expected)
     assert zarrds.verify(URL, storage_options=options(server)).ok
+
+
+ACTS: dict[str, Callable[[S3Server], None]] = {
+    "replace": lambda server: replace(server, new(30)),
+    "replace twice": lambda server: (replace(server, data(20)), replace(server, new(30)))[1],
+    "attributes": lambda server: set_n(server, 5),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_without_locks")
+@pytest.mark.parametrize("name", ACTS)
+def test_a_writer_is_stopped_before_many_requests(server: S3Server, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever it says, the store is what the last commit made of it, whole; but for a removal that is under way."""
+    monkeypatch.setattr(growth, "LATE", 0.0)  # others are taken for dead at once
+    for number in itertools.count(1, 2 if name == "replace" else 5):
+        server.clear()
+        save(server)
+        left = iter(range(number))
+        stopped: list[tuple[str, str]] = []
+
+        def is_it(method: str, key: str, left: Iterator[int] = left, stopped: list[tuple[str, str]] = stopped) -> bool:
+            is_next = next(left, None) is None and not stopped
+            stopped.extend([(method, key)] if is_next else [])
+            return is_next
+
+        errors = paused_when(server, is_it, lambda: replace(server, new(), "AKIAPAUSE"), lambda: ACTS[name](server))
+        if not stopped:
+            break
+        assert errors in ([], ["ConflictError"], ["StoreExistsError"]), (number, stopped, errors)
+        if name == "replace" and stopped[0][0] == "POST":
+            continue
+        found = opened(server)
+        after = {"replace": new(30), "replace twice": new(30)}.get(name, data().assign_attrs(n=5))
+        expected = [after] if errors else [after, new(), new().assign_attrs(n=5)]
+        assert any(each.identical(found) for each in expected), (number, stopped, errors, found)
+        problems = [
+            each for each in zarrds.verify(URL, storage_options=options(server)).findings if each.severity == "error"
+        ]
+        assert not problems, (number, stopped, problems)
+    assert number > 25
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_without_locks")
+def test_a_writer_of_a_new_store_is_stopped_before_many_requests(
+    server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(growth, "LATE", 0.0)
+    monkeypatch.setattr(new_store, "LATE", 0.0)
+
+    def other() -> None:
+        with suppress(StoreExistsError):  # the first was made before it was taken for dead
+            replace(server, new(30))
+            return
+        replace(server, new(30))
+
+    for number in itertools.count(1, 2):
+        server.clear()
+        left = iter(range(number))
+        stopped: list[tuple[str, str]] = []
+
+        def is_it(method: str, key: str, left: Iterator[int] = left, stopped: list[tuple[str, str]] = stopped) -> bool:
+            is_next = next(left, None) is None and not stopped
+            stopped.extend([(method, key)] if is_next else [])
+            return is_next
+
+        def act() -> None:
+            zarrds.save(data(), URL, storage_options=options(server, "AKIAPAUSE"))
+
+        errors = paused_when(server, is_it, act, other)
+        if not stopped:
+            break
+        assert errors in ([], ["ConflictError"], ["StoreExistsError"]), (number, stopped, errors)
+        assert opened(server).identical(new(30)), (number, stopped, errors)
+        findings = zarrds.verify(URL, storage_options=options(server)).findings
+        assert not [each for each in findings if each.severity == "error"], (number, stopped, findings)
+    assert number > 15

@@ -190,3 +190,42 @@ def test_memory_stays_flat_without_dask(tmp_path: Path, mib: int) -> None:
     assert done.returncode == 0, done.stderr
     print(done.stdout)
     assert float(done.stdout) < mib * 3 / 4
+
+
+DAYS = """
+import sys
+import zarrds, xarray, netCDF4, numcodecs, blosc, dask.array
+def memory(which):
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith(which)) / 1024
+first, *paths, target = sys.argv[1:]
+zarrds.convert(first, target, concat_dim="time", durable=False)
+before = memory("VmRSS")
+zarrds.convert([first, *paths], target, concat_dim="time", durable=False)
+grown = memory("VmHWM") - before
+again = zarrds.convert([first, *paths], target, concat_dim="time")
+assert (len(again.written), len(again.skipped)) == (0, len(paths) + 1)
+print(grown)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is told by /proc")
+def test_thirty_days_take_no_more_memory_than_five(tmp_path: Path) -> None:
+    pytest.importorskip("dask")
+    values = np.arange(24 * 128 * 200, dtype="f4").reshape(24, 128, 200)
+    paths = [tmp_path / f"{number:02}.nc" for number in range(30)]
+    for number, path in enumerate(paths):
+        times = pd.date_range("2000-01-01", periods=24, freq="h") + pd.Timedelta(number, "D")
+        day = xr.Dataset({"v": (("time", "y", "x"), values + number)}, {"time": times})
+        day.to_netcdf(path, engine="netcdf4", encoding={"v": {"chunksizes": (4, 128, 200)}})
+    grown = []
+    for n in (5, 30):
+        words = [sys.executable, "-c", DAYS, *map(str, paths[:n]), str(tmp_path / f"{n}.zarr")]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        grown.append(float(done.stdout))
+    assert grown[1] < grown[0] + 20  # MiB, of 59 more
+    found = xr.open_dataset(tmp_path / "30.zarr", engine="zarrds")
+    assert found.sizes["time"] == 720
+    assert float(found.v[700, 3, 5]) == values[700 % 24, 3, 5] + 29

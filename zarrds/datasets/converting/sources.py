@@ -124,11 +124,17 @@ def _opened_file(name: str, options: Mapping[str, Any]) -> dict[str, xr.Dataset]
         raw = _groups_of_file(name, is_flat, {**more, **options, **({"decode_cf": False} if is_flat else _UNDECODED)})
     except (ValueError, OSError, TypeError, AttributeError, ImportError):
         raise UnsupportedError(
-            f"xarray cannot open the file: {str(problem).splitlines()[0] if str(problem) else type(problem).__name__}",
+            f"xarray cannot open the file: {_first_sentence(problem)}",
             path=name,
             mend="netCDF needs netCDF4 (python -m pip install netCDF4); check that the file is complete",
         ) from problem
     return decoded_groups(name, without_strange(name, raw))
+
+
+def _first_sentence(problem: Exception) -> str:
+    """What is wrong, without what xarray says of its own parameters."""
+    text = str(problem).partition("\n")[0].partition(" Consider ")[0].rstrip(". ")
+    return text or type(problem).__name__
 
 
 def _groups_of_file(name: str, is_flat: bool, options: Mapping[str, Any]) -> dict[str, xr.Dataset]:

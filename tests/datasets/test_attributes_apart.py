@@ -222,3 +222,36 @@ def test_attributes_apart_are_compared() -> None:
     assert xr.open_dataset(store, engine="zarrds").v.attrs == ds.v.attrs
     with pytest.raises(zarrds.errors.LabelError, match="units"):
         zarrds.save(found.assign(v=("x", ["c"], {"units": "K"})), store, append_dim="x")
+
+
+@pytest.mark.parametrize("value", [5, True, None, ["a", "lat"], [], {"a": 1}, np.array([1, 2])])
+@pytest.mark.parametrize("key", ["coordinates", "grid_mapping", "bounds", "formula_terms", "dtype", "_Encoding"])
+def test_attributes_that_name_nothing(key: str, value: Any) -> None:
+    """What is no text where CF has names: as an attribute it is the user's, as an encoding it means nothing."""
+    lat = {"t": [0, 1], "lat": ("t", [5.0, 6.0])}
+    own = xr.Dataset({"v": ("t", [1.0, 2.0], {key: value})}, lat)
+    carried = xr.Dataset({"v": ("t", [1.0, 2.0], {}, {key: value})}, lat)
+    for ds in (own,) if key in ("dtype", "_Encoding") else (own, carried):
+        store = zarrds.MemoryStore()
+        zarrds.save(ds, store)
+        found = xr.open_dataset(store, engine="zarrds").load()
+        assert set(found.coords) == {"t", "lat"}
+        xr.testing.assert_identical(found, ds)
+        again = zarrds.MemoryStore()
+        zarrds.save(found, again)
+        xr.testing.assert_identical(xr.open_dataset(again, engine="zarrds").load(), ds)
+        zarrds.save(found.assign_coords(t=[2, 3]), store, append_dim="t")
+        assert xr.open_dataset(store, engine="zarrds").v.values.tolist() == [1, 2, 1, 2]
+
+
+def test_coordinates_of_other_libraries_that_are_no_text(path: Path) -> None:
+    """A store that somebody else wrote so is served, and can be saved."""
+    attributes = {"coordinates": 5}
+    v = zarrds.create_array(path, path="v", shape=(2,), dtype="f8", dimension_names=["t"], attributes=attributes)
+    v[:] = [1, 2]
+    with pytest.warns(UserWarning, match="coordinates"):
+        found = xr.open_dataset(path, engine="zarrds").load()
+    assert found.v.attrs == {"coordinates": 5}
+    store = zarrds.MemoryStore()
+    zarrds.save(found, store)
+    xr.testing.assert_identical(xr.open_dataset(store, engine="zarrds").load(), found)

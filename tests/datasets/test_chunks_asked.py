@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +34,13 @@ def test_chunks_of_a_dataset(path: Path) -> None:
         {"time": np.arange(100)},
     )
     zarrds.save(ds, path, chunks={"time": 24}, encoding={"u": {"chunks": (7,)}})
-    assert [chunks_of(path, name) for name in "vwu"] == [[24, 10], [10], [7]]
-    assert chunks_of(path, "time") == [100]
+    assert [chunks_of(path, name) for name in "vwu"] == [[24, 10], [1024], [7]]
+    assert chunks_of(path, "time") == [1024]  # with room for more
     zarrds.save(open_zarrds(path), path, mode="w", chunks={"time": -1, "x": 5})
     assert [chunks_of(path, name) for name in "vwu"] == [[100, 5], [5], [100]]
     tree = xr.DataTree.from_dict({"/": ds, "/a": ds.drop_vars("time")})
     zarrds.save(tree, path, mode="w", chunks={"x": 2})
-    assert chunks_of(path, "a/v") == [100, 2]
+    assert chunks_of(path, "a/v") == [204, 2]
     bad: Any
     for bad in ({"nowhere": 3}, {"x": 0}, {"x": 1.5}):
         with pytest.raises(EncodingError, match="chunks"):
@@ -82,6 +83,53 @@ def test_an_array_that_begins_with_one_step(path: Path, zarr_format: Any) -> Non
     assert 20 <= chunks["m"][0] <= 1000
     assert chunks["big"] == (1, 100, 100)
     assert open_zarrds(path).sizes["t"] == 3
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 24])
+@pytest.mark.parametrize("is_dask", [False, True])
+def test_small_arrays_leave_room(path: Path, n: int, is_dask: bool) -> None:
+    """Whatever the first save holds, what is appended to it goes into chunks of a sensible size."""
+
+    def part(start: int, stop: int) -> xr.Dataset:
+        size = stop - start
+        ds = xr.Dataset({"v": ("t", np.arange(start, stop)), "m": (("t", "x"), np.ones((size, 10), "f4"))})
+        ds = ds.assign(text=("t", np.array([f"{i}" for i in range(start, stop)], object)))
+        return ds.assign(large=(("t", "y"), np.zeros((size, 20000), "i1"))).assign_coords(t=np.arange(start, stop) / 2)
+
+    zarrds.save(part(0, n), path, encoding={"v": {"dtype": "i8"}})
+    more = part(n, n + 50).chunk(t=7) if is_dask else part(n, n + 50)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*it is computed", xr.SerializationWarning)
+        zarrds.save(more, path, append_dim="t")
+    chunks = {name: zarrds.open_array(path, path=name).chunks for name in ("t", "v", "text", "m", "large")}
+    assert {chunks[name] for name in ("t", "v", "text")} == {(1024,)}
+    assert chunks["m"][0] >= 400
+    assert chunks["large"][0] == {0: 1024, 1: 3}.get(n, n)
+    found = open_zarrds(path).load()
+    xr.testing.assert_identical(found, part(0, n + 50))
+    assert zarrds.verify(path).ok
+
+
+def test_chunks_that_were_asked_for_leave_none(path: Path) -> None:
+    ds = xr.Dataset({"v": ("t", np.arange(4.0))}, {"t": np.arange(4)})
+    zarrds.save(ds, path, encoding={"v": {"chunks": (2,)}}, chunks={"t": 3})
+    assert chunks_of(path, "v") == [2]
+    zarrds.save(ds.drop_vars("t").chunk(t=2), path, mode="w")
+    assert chunks_of(path, "v") == [2]
+    zarrds.save(open_zarrds(path), path, mode="w")  # those that it came with
+    assert chunks_of(path, "v") == [2]
+
+
+def test_very_many_very_small_chunks_are_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zarrds.datasets.writing.hints._MANY_CHUNKS", 5)
+    ds = xr.Dataset({"v": ("t", np.arange(8.0)), "w": ("t", np.arange(8.0))})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        zarrds.save(ds, path, encoding={"v": {"chunks": (1,)}, "w": {"chunks": (8,)}})
+    with pytest.warns(UserWarning, match=r"'v' \(8 of 8 bytes\).*zarrds.rechunk") as caught:
+        zarrds.save(ds, path, append_dim="t")
+    assert [warning.filename for warning in caught] == [__file__]
+    assert open_zarrds(path).v.size == 16
 
 
 def test_arrays_of_other_libraries(path: Path) -> None:

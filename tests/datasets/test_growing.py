@@ -283,7 +283,7 @@ def test_new_variables_have_the_chunks_of_the_store() -> None:
         "turned": (2, 4, 3),
         "mask": (3, 2),
         "asked": (6, 6),
-        "series": (8,),
+        "series": (1024,),  # with room for more
         "blocks": (6, 3),
     }
 

@@ -62,6 +62,7 @@ def set_apart(
         and (
             name.lower().startswith(NCZARR)
             or (name == _DIMENSIONS and zarr_format == 2)
+            or (name == _COORDINATES and not isinstance(value, str))
             or (name in _DECODED and (value is None or is_of_pandas or _is_idle(name, value, variable)))
         )
     }
@@ -80,8 +81,10 @@ def group_attributes_apart(attributes: Mapping[Any, Any], zarr_format: ZarrForma
 def _is_idle(name: str, value: Any, variable: xr.Variable) -> bool:
     kind = variable.dtype.kind
     if name == "dtype":
-        is_duration = isinstance(value, str) and value.startswith("timedelta64[")
-        return kind == "m" or (kind not in "iuf" if is_duration else value == "bool" and not _may_be_booleans(variable))
+        if not isinstance(value, str):
+            return True
+        is_idle_duration = value.startswith("timedelta64[") and kind not in "iuf"
+        return kind == "m" or is_idle_duration or (value == "bool" and not _may_be_booleans(variable))
     if name == "units":
         return kind in "OUSTbc" and isinstance(value, str) and " since " in value
     if name == "_Unsigned":

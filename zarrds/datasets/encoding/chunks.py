@@ -25,8 +25,9 @@ BY_DIMENSION = "chunks of dimensions"
 # of labels that are searched where they lie, of which a search reads one chunk a label
 _SEARCHED_CHUNK = 2**15
 
-# of arrays of one step: so much room is left for more
-_ROOM_NBYTES = 64 * 1024
+# of small arrays: so much room is left for more along the first dimension
+_ROOM_NBYTES = 64 * 1024  # where they begin with one step
+_MORE_ROOM_NBYTES = 16 * 1024  # else: most of such arrays never grow, and what is not there is written and read too
 _MAX_STEPS = 1024
 _SHARD_NBYTES = 64 * 1024 * 1024
 # larger chunks (in bytes) that an earlier store left are cut to the array, as they may be those of one that was larger
@@ -104,12 +105,12 @@ def _chunks(
 
 
 def _with_room(chunks: tuple[int, ...], shape: Sequence[int], data_type: DataType) -> tuple[int, ...]:
-    """Chunks with room for more along a first dimension of one step: else each step would be a file for ever."""
-    if not shape or shape[0] != 1 or prod(shape) == 0:
+    """Chunks with room for more along a first dimension of few steps: else so few would be a file for ever."""
+    if not shape or prod(shape) == 0 or chunks[0] < shape[0]:
         return chunks
-    itemsize = max(data_type.dtype.itemsize, 1)
-    steps = _ROOM_NBYTES // (prod(chunks) * itemsize)
-    return (min(_MAX_STEPS, max(1, steps)), *chunks[1:])
+    room = _ROOM_NBYTES if shape[0] == 1 else _MORE_ROOM_NBYTES
+    steps = room // (prod(chunks[1:]) * max(data_type.dtype.itemsize, 1))
+    return (max(chunks[0], min(_MAX_STEPS, steps)), *chunks[1:])
 
 
 def _by_name(variable: xr.Variable, encoding: Mapping[str, Any]) -> Mapping[str, Any]:

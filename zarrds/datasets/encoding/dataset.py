@@ -179,11 +179,21 @@ def with_named_coordinates(dataset: xr.Dataset) -> tuple[dict[Hashable, xr.Varia
     if "coordinates" in dataset.attrs:  # which is the user's, and names nothing
         dataset = dataset.copy(deep=False)
         del dataset.attrs["coordinates"]
+    own = {name: v.attrs["coordinates"] for name, v in dataset.variables.items() if "coordinates" in v.attrs}
+    own = {name: value for name, value in own.items() if not isinstance(value, str)}  # which name nothing either
+    if own:
+        dataset = dataset.copy(deep=False)
+        for name in own:
+            variable = dataset.variables[name]
+            del variable.attrs["coordinates"]
+            variable.encoding = {**variable.encoding, "coordinates": None}  # the group names them
     with warnings.catch_warnings():
         # what it cannot name is noted otherwise, and not lost
         warnings.filterwarnings("ignore", "coordinate .* has a space in its name")
         warnings.filterwarnings("ignore", "cannot serialize global coordinates")
         variables, attributes = encode_dataset_coordinates(dataset)
+    for name, value in own.items():
+        variables[name].attrs["coordinates"] = value
     return dict(variables), dict(attributes)
 
 

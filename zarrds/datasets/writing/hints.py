@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable, Hashable, Mapping
+from math import prod
 from typing import Any
 
 import xarray as xr
@@ -15,14 +16,27 @@ from zarrds.datasets.encoding.dataset import Encoding, stored_name
 from zarrds.datasets.encoding.encoded import LOSSY_KEYS, without_losses
 from zarrds.datasets.encoding.lossy_codecs import without_filters
 from zarrds.datasets.encoding.stored_encoding import encoding_of
+from zarrds.datasets.writing.changes import ArrayChange
 from zarrds.errors import BlocksOfTextError, CarriedEncodingError, EncodingError
 from zarrds.metadata.model import ArrayMetadata
 
-__all__ = ["Parts", "warn_of", "with_chunks", "with_chunks_of", "with_loaded", "with_objects_loaded", "without_hint"]
+__all__ = [
+    "Parts",
+    "warn_of",
+    "warn_of_small_chunks",
+    "with_chunks",
+    "with_chunks_of",
+    "with_loaded",
+    "with_objects_loaded",
+    "without_hint",
+]
 
 # path, dataset, and what the user asks for its variables
 Parts = list[tuple[str, xr.Dataset, Encoding]]
 _MAX_NAMED = 10
+# more chunks than this, each of fewer bytes, are told of
+_MANY_CHUNKS = 10_000
+_SMALL_CHUNK = 4096
 
 
 def with_chunks(parts: Parts, chunks: Mapping[Any, Any]) -> Parts:
@@ -91,6 +105,25 @@ def warn_of(replaced: Mapping[str, str]) -> None:
         xr.SerializationWarning,
         stacklevel=_frames_of_ours(),
     )
+
+
+def warn_of_small_chunks(arrays: Mapping[str, ArrayChange]) -> None:
+    """One warning of stored arrays that get very many very small chunks, each of which is a file or an object."""
+    small = []
+    for path, change in arrays.items():
+        chunks = change.after.chunks
+        n_chunks = prod(-(-size // chunk) for size, chunk in zip(change.variable.shape, chunks, strict=True))
+        nbytes = prod(chunks) * change.after.data_type.dtype.itemsize
+        if change.before is not None and n_chunks > _MANY_CHUNKS and nbytes < _SMALL_CHUNK:
+            small.append(f"{path!r} ({n_chunks} of {nbytes} bytes)")
+    if small:
+        warnings.warn(
+            f"arrays of the store get very many very small chunks: {', '.join(small[:_MAX_NAMED])}. That is slow, now "
+            "and when they are read: zarrds.rechunk copies a store to larger ones, and "
+            "encoding={...: {'chunks': ...}} asks for them in the first save",
+            UserWarning,
+            stacklevel=_frames_of_ours(),
+        )
 
 
 def _frames_of_ours() -> int:

@@ -15,7 +15,7 @@ from zarrds.compat.xarray_opening import is_point_index, range_settings
 from zarrds.datasets.encoding.dataset import stored_name, with_named_coordinates
 from zarrds.datasets.encoding.meaning import is_undecoded
 from zarrds.datasets.reading.roles import ATTRIBUTE, COORDINATE, FROM_ENCODING, INDEX, RANGE_INDEXES
-from zarrds.errors import EncodingError, UnsupportedError
+from zarrds.errors import UnsupportedError
 from zarrds.metadata.dtypes import JSON
 
 __all__ = ["ranges_without_array", "role_notes", "with_true_coordinates"]
@@ -30,31 +30,25 @@ _RELATED = frozenset(CF_RELATED_DATA)
 def with_true_coordinates(dataset: xr.Dataset) -> xr.Dataset:
     """The dataset, without what an earlier file left in encodings of coordinates where that is not true any more.
 
-    Raises
-    ------
-    EncodingError
-        For an attribute ``coordinates`` that is no text.
+    Nor is it where it is no text.
     """
-    stale = []
+    stale: list[tuple[Hashable, str]] = []
     coordinates = set(map(str, dataset.coords))
     for name, variable in dataset.variables.items():
-        attribute, carried = variable.attrs.get("coordinates"), variable.encoding.get("coordinates")
-        if "coordinates" in variable.attrs and not isinstance(attribute, str):
-            raise EncodingError(
-                "the attribute coordinates must be names of variables, separated by blanks",
-                key=stored_name(name),
-                found=f"{attribute!r:.80}",
-                mend="Make it text, or delete it: the coordinates of a dataset are named without it",
-            )
+        stale += [
+            (name, key) for key in _RELATED & variable.encoding.keys() if not isinstance(variable.encoding[key], str)
+        ]
+        carried = variable.encoding.get("coordinates")
         if carried is None:
             continue
-        if attribute is not None or not isinstance(carried, str) or not coordinates.issuperset(carried.split()):
-            stale.append(name)
+        is_given = "coordinates" in variable.attrs
+        if is_given or not isinstance(carried, str) or not coordinates.issuperset(carried.split()):
+            stale.append((name, "coordinates"))
     if not stale:
         return dataset
     dataset = dataset.copy(deep=False)
-    for name in stale:
-        del dataset.variables[name].encoding["coordinates"]
+    for name, key in stale:
+        del dataset.variables[name].encoding[key]
     return dataset
 
 
@@ -112,7 +106,7 @@ def role_notes(dataset: xr.Dataset, plain: xr.Dataset, ranges: Collection[Hashab
     notes: Notes = {}
     is_raw = is_undecoded(dataset)  # then attributes say what is a coordinate, once it is opened
     for name, variable in dataset.variables.items():
-        if "coordinates" in variable.attrs and not is_raw:
+        if isinstance(variable.attrs.get("coordinates"), str) and not is_raw:
             notes.setdefault(stored_name(name), {})[ATTRIBUTE] = True
         if moved := sorted(_RELATED & variable.encoding.keys() - variable.attrs.keys()):
             notes.setdefault(stored_name(name), {})[FROM_ENCODING] = moved

@@ -13,7 +13,7 @@ from zarrds.compat.xarray_internals import is_chunked
 from zarrds.datasets.encoding.meaning import decoded_like
 from zarrds.datasets.writing.changes import ArrayChange, UpdateOptions, replaced_encodings
 from zarrds.datasets.writing.evenly_spaced import with_ranges_of
-from zarrds.datasets.writing.hints import Parts
+from zarrds.datasets.writing.hints import Parts, warn_of_small_chunks
 from zarrds.datasets.writing.making_room import with_room
 from zarrds.datasets.writing.moving import with_labels_loaded
 from zarrds.datasets.writing.plain import plain_dataset
@@ -91,6 +91,7 @@ def save_into(
             plan = _planned(parts, store, path, how, options)  # which reads them, after their identities were taken
             in_place = in_place and not plan.rewrites
         replaced = replaced_encodings(plan.arrays)
+        warn_of_small_chunks(plan.arrays)
 
         def check() -> None:
             tell(replaced)

@@ -112,3 +112,60 @@ def paused_when(
         thread.join()
         server.state.before = None
     return errors
+
+
+def answered_late(
+    server: S3Server, is_it: Callable[[str, str], bool], act: Callable[[], None], meanwhile: Callable[[], None]
+) -> list[str]:
+    """As `paused_when`; but the request was done already, and only its answer comes late."""
+    reached, may_go = threading.Event(), threading.Event()
+    asking = threading.local()
+    errors: list[str] = []
+
+    def before(method: str, key: str, who: str) -> None:
+        asking.who = who
+
+    def seen(method: str, key: str) -> None:
+        if asking.who == "AKIAPAUSE" and not reached.is_set() and is_it(method, key):
+            reached.set()
+            may_go.wait(20)
+
+    def run() -> None:
+        try:
+            act()
+        except (ZarrdsError, RuntimeError) as error:
+            errors.append(type(error).__name__)
+        finally:
+            reached.set()
+
+    server.state.before, server.state.seen = before, seen
+    thread = threading.Thread(target=run)
+    thread.start()
+    reached.wait(20)
+    try:
+        meanwhile()
+    finally:
+        may_go.set()
+        thread.join()
+        server.state.before = server.state.seen = None
+    return errors
+
+
+def new(start: int = 9) -> xr.Dataset:
+    """What replaces `data`: an array more, one less long, one without dimensions."""
+    ds = data(start, 3).assign(pr=("x", np.arange(3.0)), height=2.0)
+    ds.t2m.encoding = {"chunks": (2, 3)}
+    return ds
+
+
+def replace(server: S3Server, ds: xr.Dataset | None = None, who: str = "AKIATEST", **more: object) -> None:
+    zarrds.save(new() if ds is None else ds, URL, mode="w", storage_options=options(server, who), **more)
+
+
+def check_whole(server: S3Server, ds: xr.Dataset) -> None:
+    xr.testing.assert_identical(opened(server), ds)
+    unconsolidated = xr.open_dataset(URL, engine="zarrds", consolidated=False, storage_options=options(server))
+    xr.testing.assert_identical(unconsolidated.load(), ds)
+    assert not list(zarrds.verify(URL, storage_options=options(server)).findings)
+    # of who was killed: what says that another has finished its commit, and what was put beside a marker
+    assert not [key for key in server.state.values if "partial" in key and not key.endswith(("/made", "/old"))]

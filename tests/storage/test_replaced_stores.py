@@ -19,10 +19,13 @@ from tests.storage.s3_writers import (
     ROOT,
     URL,
     append,
+    check_whole,
     data,
+    new,
     opened,
     options,
     paused_when,
+    replace,
     save,
     seen_by_zarr,
     set_n,
@@ -34,26 +37,6 @@ from zarrds.storage.obstore import growth, new_store
 pytest.importorskip("obstore", reason="object storage needs the extra 'remote'")
 
 pytestmark = pytest.mark.usefixtures("_impatient")
-
-
-def new(start: int = 9) -> xr.Dataset:
-    """What replaces `data`: an array more, one less long, one without dimensions."""
-    ds = data(start, 3).assign(pr=("x", np.arange(3.0)), height=2.0)
-    ds.t2m.encoding = {"chunks": (2, 3)}
-    return ds
-
-
-def replace(server: S3Server, ds: xr.Dataset | None = None, who: str = "AKIATEST", **more: object) -> None:
-    zarrds.save(new() if ds is None else ds, URL, mode="w", storage_options=options(server, who), **more)
-
-
-def check_whole(server: S3Server, ds: xr.Dataset) -> None:
-    xr.testing.assert_identical(opened(server), ds)
-    unconsolidated = xr.open_dataset(URL, engine="zarrds", consolidated=False, storage_options=options(server))
-    xr.testing.assert_identical(unconsolidated.load(), ds)
-    assert not list(zarrds.verify(URL, storage_options=options(server)).findings)
-    # of who was killed: what says that another has finished its commit, and what was put beside a marker
-    assert not [key for key in server.state.values if "partial" in key and not key.endswith(("/made", "/old"))]
 
 
 def test_nothing_is_copied_nor_left(server: S3Server) -> None:

@@ -80,6 +80,9 @@ def _found_target(store: Store, group: str, mode: Literal["w", "w-"], zarr_forma
     existing, is_blank = _looked(store)
     if is_blank:
         return Target(store, group, True, zarr_format or 3, replace=False)
+    if existing is None and store.traits.is_remote:
+        committer_of(store).recover()  # what stands there may have been committed, and not be in its place yet
+        existing = zarr_format_of(store, anew=True)
     if existing is None:
         if next(store.list_prefix(""), None) is not None:
             if store.traits.is_remote and zarr_format_of(store, anew=True) is not None:

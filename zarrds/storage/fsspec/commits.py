@@ -355,8 +355,9 @@ def _is_void(found: Any) -> bool:
     return isinstance(found, dict) and found.get("void") is True
 
 
-def batches(things: Sequence[T], most: int = _BATCH) -> Iterator[Sequence[T]]:
+def batches(things: Sequence[T], most: int | None = None) -> Iterator[Sequence[T]]:
     """Lots of what is copied, or removed, in one call."""
+    most = most or _BATCH
     return (things[i : i + most] for i in range(0, len(things), most))
 
 

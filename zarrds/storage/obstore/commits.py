@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from zarrds.errors import ConflictError, StoreIOError, ZarrdsError
@@ -22,7 +23,9 @@ from zarrds.threads import side_by_side
 __all__ = ["ConditionalCommits", "claimed", "conflict", "is_same_version", "not_known"]
 
 _ATTEMPTS = 5
-_PAUSE = 0.05  # seconds, twice as long each time
+_PAUSE = 0.05  # seconds before what failed is done again, twice as long each time
+_LONGEST_PAUSE = 5.0
+_LONGEST = 60.0  # seconds in which it is
 _MOST_REMOVED = 1000  # objects, which servers remove by one request
 _MAX_ROOT = 1 << 28  # bytes of the root's document
 
@@ -153,11 +156,8 @@ class ConditionalCommits(Commits):
                 self._tell(commit)
                 self.finish(commit)
                 return
-            try:
+            with _suppressed_refusal():
                 self.remove_marker(commit)  # its folder is its writer's, or of the daily sweep
-            except StoreIOError as error:
-                if error.errno != errno.EACCES:
-                    raise
             return
         try:
             is_made = self.is_made(commit)
@@ -176,7 +176,8 @@ class ConditionalCommits(Commits):
                 if each is None or bytes(each.data) != signed(text.encode(), commit.write)
             }
             try:
-                self.put_documents(commit, versions)
+                if not self.put_documents(commit, versions):
+                    return
             except StoreIOError as error:
                 if error.errno != errno.EACCES:
                     raise
@@ -186,10 +187,15 @@ class ConditionalCommits(Commits):
                     stacklevel=2,
                 )
                 return
-            if commit.replaces:
-                self.remove_replaced(commit, self._named(f"{self._base}{commit.folder}/{OLD}"))
-            self._tell(commit)
-        self.remove_marker(commit)
+        # all that anybody needs is there: who may not write reads it, and who may not remove leaves what was replaced
+        with _suppressed_refusal():
+            if is_made and commit.replaces:
+                with _suppressed_refusal():
+                    if not self.remove_replaced(commit, self._named(f"{self._base}{commit.folder}/{OLD}")):
+                        return
+            if is_made:
+                self._tell(commit)
+            self.remove_marker(commit)
         with suppress(StoreIOError):
             folder = self._base + commit.folder
             objects.remove_all([name for name in objects.find(folder) if name != f"{folder}/{MADE}"])
@@ -229,47 +235,85 @@ class ConditionalCommits(Commits):
                 return False
         raise StoreIOError("others write to the root's document all the time", key=commit.root, mend="Try again")
 
-    def put_documents(self, commit: Growing, versions: dict[str, Version | None]) -> None:
-        """Put documents of a commit that was made in place, each over the version that was seen before it was made."""
+    def put_documents(
+        self, commit: Growing, versions: dict[str, Version | None], is_sure: Callable[[], bool] = lambda: False
+    ) -> bool:
+        """Put documents of a commit that was made in place, each over the version that was seen before it was made.
+
+        False if the marker is gone: another took the writer for dead, and has put them; what stands there may be newer.
+
+        Parameters
+        ----------
+        commit : Growing
+        versions : dict
+            By key; None where there was no document.
+        is_sure : callable
+            Whether nobody can have taken the writer for dead. Else the marker is looked at before each request, also
+            before one that is repeated: what is put where nothing was, and what is removed, knows no other condition.
+        """
         objects: Any = self._objects
 
-        def put(key: str) -> None:
+        def put(key: str) -> bool:
             name, version = self._base + key, versions[key]
-            value = signed(commit.documents[key].encode(), commit.write)
-            for _ in range(_ATTEMPTS):
+            value, is_refused = signed(commit.documents[key].encode(), commit.write), False
+
+            def act() -> None:
+                nonlocal version, is_refused
+                is_refused = False
                 try:
-                    objects.put_if(name, value, version)
-                    return
+                    objects.put_if(name, value, version, is_once=True)
                 except ValueChangedError:
-                    info = objects.info(name)
+                    is_refused, info = True, objects.info(name)
+                    version = info and version_of(info)
+
+            for _ in range(_ATTEMPTS):
+                if not self._is_done(commit, act, is_sure):
+                    return False
+                if not is_refused:
+                    return True
                 if self.current() != commit:
-                    return  # somebody took us for dead, and has put it: what stands there may be newer
-                version = info and version_of(info)
+                    return False
             raise StoreIOError("others write to a document all the time", key=key, mend="See zarrds.verify")
 
-        side_by_side(put, list(versions))
+        return all(side_by_side(put, list(versions)))
 
     def remove_replaced(
         self, commit: Growing, keys: Sequence[str], is_sure: Callable[[], bool] = lambda: False
-    ) -> None:
-        """Remove what a commit that was made has replaced, documents first, unless another has finished it.
+    ) -> bool:
+        """Remove what a commit that was made has replaced, documents first; False if the marker is gone.
 
-        `is_sure` says that nobody can have taken the writer for dead. No request is repeated without that look: a
-        removal knows no condition.
+        `is_sure` is that of `put_documents`.
         """
         objects: Any = self._objects
         parts = ([self._base + key for key in keys if is_door(key) == are_doors] for are_doors in (True, False))
-        for batch in itertools.chain.from_iterable(batches(part, _MOST_REMOVED) for part in parts):
-            for number in itertools.count(1):
-                if not is_sure() and self.current() != commit:
-                    return
-                try:
-                    objects.remove_all(batch, is_once=True)
-                    break
-                except StoreIOError as error:
-                    if error.errno != errno.EAGAIN or number > objects.n_repeats:
-                        raise
-                time.sleep(_PAUSE * 2**number)
+        lots = itertools.chain.from_iterable(batches(part, _MOST_REMOVED) for part in parts)
+        return all(self._is_done(commit, partial(objects.remove_all, lot, is_once=True), is_sure) for lot in lots)
+
+    def _is_done(self, commit: Growing, act: Callable[[], None], is_sure: Callable[[], bool]) -> bool:
+        """Do something, once more where a server is busy; False, and nothing is done (again), if the marker is gone."""
+        objects: Any = self._objects
+        begun = time.monotonic()
+        for number in itertools.count():
+            if not is_sure() and self.current() != commit:
+                return False
+            try:
+                act()
+                return True
+            except StoreIOError as error:
+                is_last = number >= objects.n_repeats or time.monotonic() - begun > _LONGEST
+                if error.errno != errno.EAGAIN or is_last:
+                    raise
+            time.sleep(min(_PAUSE * 2 ** min(number, 9), _LONGEST_PAUSE))
+        raise AssertionError  # it is counted without an end
+
+
+@contextmanager
+def _suppressed_refusal() -> Iterator[None]:
+    try:
+        yield
+    except StoreIOError as error:
+        if error.errno != errno.EACCES:
+            raise
 
 
 def claimed(objects: ConditionalObjects, name: str, found: Found) -> Version:

@@ -117,9 +117,9 @@ class Straight:
             if found == "by another":
                 return
         try:
-            self._commits.put_documents(self._growing, dict(documents))
             with self._signs.given_meanwhile() if gone else nullcontext():
-                self._commits.remove_replaced(self._growing, gone, lambda: clock() - self._seen < LATE)
+                is_ours = self._commits.put_documents(self._growing, dict(documents), self._is_sure)
+                is_ours = is_ours and self._commits.remove_replaced(self._growing, gone, self._is_sure)
         except ZarrdsError as error:
             what = "put, or what was there removed" if self._growing.replaces else "put"
             with suppress(UserWarning):  # where warnings are errors: one would say that the change has failed
@@ -129,7 +129,10 @@ class Straight:
                     stacklevel=2,
                 )
             return  # and the marker stays, which has them
-        self._release()
+        if is_ours:
+            self._release()
+        else:
+            self._call_off()
 
     def _was_made(self, error: ZarrdsError) -> Literal["by itself", "by another"] | None:
         """Whether the commit was made, though its put got an error, and who puts the documents in place."""
@@ -168,9 +171,10 @@ class Straight:
     def _put_root(self, value: bytes) -> None:
         """Put the root's document, if it is as this writer has left it."""
         for attempt in range(_ATTEMPTS):
+            now = clock()  # before the request: its answer may come late
             try:
                 self._version = self._objects.put_if(self._root, value, self._version)
-                self._seen = clock()
+                self._seen = now
                 return
             except ValueChangedError:
                 self._check_claim()  # refused for another reason, as by a server that is busy
@@ -222,13 +226,17 @@ class Straight:
             time.sleep(_PAUSE * attempt)
         raise StoreIOError("others write to a chunk all the time", key=key, mend="Try again")
 
+    def _is_sure(self) -> bool:
+        """Whether nobody can have taken this writer for dead: others wait for longer from when they see its marker."""
+        return clock() - self._begun < LATE
+
     def _release(self) -> None:
         """Remove the marker: other writers may begin."""
-        if clock() - self._begun > LATE:
-            self._call_off()  # somebody may have taken us for dead, and another marker may be there
+        if not self._is_sure():
+            self._call_off()  # another marker may be there
             return
         try:
-            self._objects.remove_all([self._base + MARKER, *self._hidden, *self._signs.given])
+            self._objects.remove_all([self._base + MARKER, *self._hidden, *self._signs.given], is_once=True)
         except ZarrdsError:
             self._call_off()  # who may not remove it says that it means nothing
 

@@ -5,11 +5,15 @@ The steps are those of docs/spec.md, "The commit in object storage", of a new st
 
 from __future__ import annotations
 
+import errno
+import itertools
+import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 
-from zarrds.errors import ConflictError, ZarrdsError
+from zarrds.errors import ConflictError, StoreIOError, ZarrdsError
 from zarrds.storage.fsspec.commits import MARKER, ROOT, STRAIGHT, Commit, is_door
 from zarrds.storage.fsspec.refusals import not_alone, stands_there
 from zarrds.storage.obstore.commits import ConditionalCommits
@@ -19,6 +23,8 @@ from zarrds.storage.protocol import ValueChangedError
 from zarrds.threads import side_by_side
 
 __all__ = ["NewStore", "is_of_root"]
+
+_PAUSE = 0.1  # seconds before what failed is done again, twice as long each time
 
 
 class NewStore:
@@ -52,6 +58,7 @@ class NewStore:
         self._roots = sorted(filter(is_of_root, values))
         self._commit = Commit(folder, ((ROOT, len(self._roots)),))
         self._signs = commits.signs_of(self._commit)
+        self._seen = clock()  # before the request by whose answer the marker was last known to be ours
 
     def make(self, doors: Collection[str]) -> None:
         """Put all but the root's documents, and commit; nobody sees anything before.
@@ -73,6 +80,7 @@ class NewStore:
             *(partial(self._stage, key) for key in self._roots),
             *(partial(self._put, key) for key in others),
         ]
+        self._seen = clock()
         straight = partial(self._objects.write, self._folder + STRAIGHT, b"")
         signs = self._signs.given_meanwhile() if nbytes > QUICK_NBYTES else nullcontext()
         with self._commits.begun(self._commit, straight), signs:
@@ -81,27 +89,37 @@ class NewStore:
             except ConflictError:
                 side_by_side(self._look, list(doors))
                 raise
+            self._seen = clock()
 
     def finish(self) -> None:
         """Put the root's documents, and remove what is hidden."""
-        begun = clock()
+        if not self._is_finished():
+            self._commits.finish(self._commit)
+
+    def _is_finished(self) -> bool:
+        """Put the root's documents, and remove what is hidden, as long as nobody can have taken us for dead.
+
+        No request is repeated, which would know nothing of that.
+        """
         for key in self._roots:
-            if clock() - begun > LATE:
-                break
+            if not self._is_sure():
+                return False
             try:
-                self._objects.put_if(self._base + key, self._values[key], None)
-            except ValueChangedError:
-                break  # somebody took us for dead
-        else:
-            staged = [f"{self._folder}{ROOT}/{key}" for key in self._roots]
-            rest = [*staged, self._folder + STRAIGHT, *self._signs.given]
-            if clock() - begun < LATE:  # else somebody may have taken us for dead, and another marker may be there
-                try:
-                    side_by_side(self._objects.remove_all, [[self._base + MARKER], rest])
-                    return
-                except ZarrdsError:
-                    pass  # as of who may not remove it
-        self._commits.finish(self._commit)
+                self._objects.put_if(self._base + key, self._values[key], None, is_once=True)
+            except (ValueChangedError, StoreIOError):
+                return False
+        staged = [f"{self._folder}{ROOT}/{key}" for key in self._roots]
+        rest = [*staged, self._folder + STRAIGHT, *self._signs.given]
+        if not self._is_sure():
+            return False
+        try:
+            side_by_side(partial(self._objects.remove_all, is_once=True), [[self._base + MARKER], rest])
+        except ZarrdsError:  # as of who may not remove it
+            return False
+        return True
+
+    def _is_sure(self) -> bool:
+        return clock() - self._seen < LATE
 
     def _look(self, key: str) -> None:
         if self._objects.info(self._base + key) is not None:
@@ -112,10 +130,25 @@ class NewStore:
         self._objects.write(f"{self._folder}{ROOT}/{key}", self._values[key])
 
     def _put(self, key: str) -> None:
-        try:
-            self._objects.put_if(self._base + key, self._values[key], None)
-        except ValueChangedError:
-            raise not_alone() from None
+        for number in itertools.count():
+            if number or not self._is_sure():
+                self._check_marker()
+            try:
+                self._objects.put_if(self._base + key, self._values[key], None, is_once=True)
+                return
+            except ValueChangedError:
+                raise not_alone() from None
+            except StoreIOError as error:
+                if error.errno != errno.EAGAIN or number >= self._objects.n_repeats:
+                    raise
+            time.sleep(min(_PAUSE * 2 ** min(number, 9), LATE))
+
+    def _check_marker(self) -> None:
+        """Raise unless nobody has taken us for dead so far."""
+        now = clock()
+        if self._commits.current() != replace(self._commit, is_claimed=False):
+            raise not_alone()
+        self._seen = now
 
 
 def _called(call: Callable[[], None]) -> None:

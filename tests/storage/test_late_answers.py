@@ -1,0 +1,154 @@
+"""Object storage whose answers come late, or never: others have taken the writer for dead by then, and gone on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import zarrds
+from tests.storage.s3_server import Fault, S3Server
+from tests.storage.s3_writers import (
+    MARKER,
+    ROOT,
+    URL,
+    answered_late,
+    append,
+    check_whole,
+    data,
+    new,
+    opened,
+    options,
+    replace,
+    save,
+)
+from zarrds.errors import ZarrdsError
+from zarrds.storage.obstore import commits, growth, new_store
+
+pytest.importorskip("obstore", reason="object storage needs the extra 'remote'")
+
+pytestmark = pytest.mark.usefixtures("_impatient")
+
+
+def nth(number: int, method: str, key: str) -> Callable[[str, str], bool]:
+    """Whether a request is the one that is meant, which is asked of each."""
+    seen: list[str] = []
+
+    def is_it(asked: str, name: str) -> bool:
+        seen.extend([name] if (asked, name) == (method, key) else [])
+        return len(seen) == number and (asked, name) == (method, key)
+
+    return is_it
+
+
+@pytest.fixture
+def _late(monkeypatch: pytest.MonkeyPatch, _impatient: None, _without_locks: None) -> None:
+    """What a writer takes for a short time is as short as what others wait."""
+    monkeypatch.setattr(growth, "LATE", 0.0125)
+    monkeypatch.setattr(new_store, "LATE", 0.0125)
+
+
+@pytest.mark.usefixtures("_late")
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_late_answer_of_the_root_removes_nothing_of_others(server: S3Server, number: int) -> None:
+    """The put of the claim, or of the commit, is done; what the other puts has the keys that are to be removed."""
+    save(server)
+    errors = answered_late(
+        server, nth(number, "PUT", ROOT), lambda: replace(server, new(), "AKIAPAUSE"), lambda: replace(server, data(20))
+    )
+    assert errors == (["ConflictError"] if number == 1 else [])
+    check_whole(server, data(20))
+
+
+@pytest.mark.usefixtures("_late")
+def test_a_late_answer_of_the_claim_fills_no_holes_of_others(server: S3Server) -> None:
+    save(server)
+    empty = data(20).assign(t2m=data(20).t2m * np.nan)
+    errors = answered_late(
+        server,
+        nth(1, "PUT", ROOT),
+        lambda: replace(server, data(9), "AKIAPAUSE"),
+        lambda: replace(server, empty, write_empty_chunks=False),
+    )
+    assert errors == ["ConflictError"]
+    xr.testing.assert_identical(opened(server), empty)
+
+
+@pytest.mark.usefixtures("_late")
+@pytest.mark.parametrize("formats", [(3, 2), (2, 3)])
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_late_answer_of_a_new_store_leaves_that_of_others(
+    server: S3Server, number: int, formats: tuple[int, int]
+) -> None:
+    def act() -> None:
+        zarrds.save(data(), URL, zarr_format=formats[0], storage_options=options(server, "AKIAPAUSE"))
+
+    errors = answered_late(
+        server, nth(number, "PUT", MARKER), act, lambda: replace(server, data(20), zarr_format=formats[1])
+    )
+    assert errors in ([[]] if number == 2 else [["ConflictError"], ["StoreExistsError"]])
+    xr.testing.assert_identical(opened(server), data(20))
+    roots = {key.removeprefix("t2m.zarr/") for key in server.state.values if key.count("/") == 1}
+    assert roots == ({"zarr.json"} if formats[1] == 3 else {".zgroup", ".zmetadata", ".zattrs"})
+
+
+def test_who_may_not_remove_what_was_replaced_reads_and_writes(server: S3Server) -> None:
+    """Who replaced it died when all documents were in place."""
+    save(server)
+    removals: list[str] = []
+
+    def die(method: str, key: str) -> Fault | None:
+        removals.extend([key] if key == "?delete" else [])
+        return Fault(400) if len(removals) > 1 else None
+
+    server.state.fault = die
+    with pytest.warns(UserWarning, match="is committed"):
+        replace(server)
+    server.state.fault = lambda method, key: None if method in ("GET", "HEAD", "LIST") else Fault(403)
+    for consolidated in (True, False):
+        found = xr.open_dataset(URL, engine="zarrds", consolidated=consolidated, storage_options=options(server))
+        xr.testing.assert_identical(found.load(), new())
+    assert zarrds.verify(URL, storage_options=options(server)).ok
+    server.state.fault = lambda method, key: Fault(403) if method == "DELETE" or key == "?delete" else None
+    append(server, 12, 3)
+    server.state.fault = None
+    assert opened(server).sizes["time"] == 6
+    replace(server)
+    check_whole(server, new())
+
+
+def test_a_removal_that_is_refused_again_and_again_comes_to_an_end(
+    server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(server)
+    naps: list[float] = []
+    monkeypatch.setattr(commits.time, "sleep", naps.append)
+    removals: list[str] = []
+
+    def refuse(method: str, key: str) -> Fault | None:
+        removals.extend([key] if key == "?delete" else [])
+        return Fault(503) if len(removals) > 1 and key == "?delete" else None
+
+    server.state.fault = refuse
+    more = options(server) | {"retry_config": {"max_retries": 1100}}
+    with pytest.warns(UserWarning, match="is committed"):
+        zarrds.save(new(), URL, mode="w", storage_options=more)
+    server.state.fault = None
+    monkeypatch.undo()
+    assert len(naps) > 1000
+    assert max(naps) <= 5
+    xr.testing.assert_identical(opened(server), new())
+
+
+def test_of_two_saves_that_died_the_first_may_be_made(server: S3Server) -> None:
+    for number in (26, 24):
+        left = iter(range(number))
+        server.state.fault = lambda method, key, left=left: None if next(left, None) is not None else Fault(400)
+        with suppress(ZarrdsError):
+            replace(server, data())
+    server.state.fault = None
+    replace(server)
+    check_whole(server, new())

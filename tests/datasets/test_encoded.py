@@ -15,7 +15,7 @@ from tests.datasets.samples import FORMATS, files, open_zarrds, small
 from zarrds.datasets.encoding.blocks import Block
 from zarrds.datasets.encoding.differences import differing, slack_of
 from zarrds.datasets.encoding.encoder import Encoder
-from zarrds.errors import EncodingError, UnsupportedError, ZarrdsError
+from zarrds.errors import EncodingError, ZarrdsError
 
 
 def objects(*values: Any) -> np.ndarray[Any, Any]:
@@ -89,7 +89,7 @@ def test_errors_name_the_store_and_the_group() -> None:
     assert caught.value.path == store.path
     with pytest.raises(EncodingError, match="dictionary"):
         zarrds.save(xr.Dataset({"v": ("x", [1])}), store, encoding={"v": 3})
-    with pytest.raises(UnsupportedError, match="zarr_format"):
+    with pytest.raises(EncodingError, match="zarr_format"):
         zarrds.save(xr.Dataset(), store, zarr_format=1)  # type: ignore[arg-type]  # wrong on purpose
     with pytest.raises(EncodingError, match="Convert"):
         zarrds.save(xr.Dataset(coords={"x": pd.Index([1, 2], dtype="Sparse[int]")}), store)

@@ -125,12 +125,27 @@ def test_what_a_dataset_cannot_be_asked_for(file: Path, tmp_path: Path) -> None:
         ({"chunks": {"x": 1}}, EncodingError),
         ({"max_memory": "x"}, EncodingError),
         ({"mode": "a"}, EncodingError),
+        ({"encoding": {"t2": {}}}, VariableNotFoundError),
     ):
         with pytest.raises(error):
             zarrds.rechunk(ds, tmp_path / "b.zarr", **options)
     with pytest.raises(StoreExistsError):
         zarrds.rechunk(ds, tmp_path / "there.zarr")
     assert sorted(os.listdir(tmp_path)) == ["a.nc", "there.zarr"]
+
+
+def test_chunks_that_do_not_fit_are_told_before_anything_is_read(tmp_path: Path) -> None:
+    dask = pytest.importorskip("dask.array")
+    read: list[int] = []
+    large = dask.zeros((4000, 100, 100), chunks=(10, 100, 100)).map_blocks(lambda block: read.append(1) or block)
+    ds = xr.Dataset({"v": (("t", "y", "x"), large)})
+    read.clear()
+    with pytest.raises(EncodingError, match=r"max_memory is too small for a chunk.*'v'.*at least"):
+        zarrds.rechunk(ds, tmp_path / "b.zarr", chunks={"t": -1}, max_memory="20MB")
+    with pytest.raises(EncodingError, match=r"dimension that is not there.*Did you mean 't'"):
+        zarrds.rechunk(ds, tmp_path / "b.zarr", chunks={"tt": -1}, max_memory="20MB")
+    assert not read
+    assert not os.listdir(tmp_path)
 
 
 def test_where_parts_are_cut() -> None:

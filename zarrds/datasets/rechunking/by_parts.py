@@ -18,6 +18,8 @@ import xarray as xr
 
 from zarrds.arrays.layout import auto_chunks
 from zarrds.compat.xarray_internals import is_plain_in_memory
+from zarrds.datasets.rechunking.layout import ByDimension, check_names
+from zarrds.datasets.rechunking.plan import plan_array
 from zarrds.datasets.writing.writer import save
 from zarrds.metadata.dtypes import STRING, DataType
 from zarrds.metadata.model import ZarrFormat
@@ -26,7 +28,7 @@ from zarrds.storage.local.store import LocalStore
 from zarrds.storage.protocol import Store
 from zarrds.storage.traits import folder_of
 
-__all__ = ["Parts", "hidden_store", "parts_of", "write_parts"]
+__all__ = ["Parts", "check_wanted", "hidden_store", "parts_of", "write_parts"]
 
 # of a Python string, roughly
 _OBJECT_NBYTES = 64
@@ -160,6 +162,40 @@ def write_parts(
     for start in range(step, ds.sizes[dim], step):
         part = rest.isel({dim: slice(start, start + step)})
         save(part, store, append_dim=dim, on_overlap="append", on_unordered="append", **shared)
+
+
+def check_wanted(
+    ds: xr.Dataset,
+    parts: Parts | None,
+    *,
+    chunks: ByDimension,
+    shards: ByDimension,
+    encoding: Mapping[str, Mapping[str, Any]],
+    max_memory: int,
+) -> None:
+    """Check what is wanted of a dataset as far as that can be told before any of it is read.
+
+    Raises
+    ------
+    VariableNotFoundError, EncodingError
+        For names that are not there, and chunks that do not fit into the memory.
+    """
+    check_names(encoding, map(str, ds.variables), (chunks, shards), set(ds.dims))
+    if parts is None:
+        return
+    for name, written in parts.chunks.items():
+        variable = ds.variables[name]
+        asked = encoding.get(str(name), {})
+        sizes = dict(zip(variable.dims, parts.source_chunks[name], strict=True)) | dict(chunks or {})
+        if isinstance(asked.get("chunks"), tuple | list):
+            sizes |= dict(zip(variable.dims, asked["chunks"], strict=False))
+        if shards or "shards" in asked or isinstance(asked.get("chunks"), str | Mapping):
+            continue
+        wanted = tuple(
+            n if sizes[d] == -1 else int(sizes[d]) for d, n in zip(variable.dims, variable.shape, strict=True)
+        )
+        itemsize = _nbytes_of(variable) // max(1, int(variable.size))
+        plan_array(str(name), variable.shape, itemsize, written, wanted, max_memory=max_memory, workers=1)
 
 
 @contextmanager

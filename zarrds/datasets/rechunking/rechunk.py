@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from tempfile import TemporaryDirectory
 from typing import Any, Literal, TypeAlias
@@ -17,7 +18,7 @@ from zarrds.arguments import check_choice, check_flags, check_mappings, check_na
 from zarrds.chunk_statistics.keeping import Touched, put_statistics
 from zarrds.chunk_statistics.record import put_rows, read_rows
 from zarrds.datasets.description.of_store import unknown_variable
-from zarrds.datasets.rechunking.by_parts import hidden_store, parts_of, write_parts
+from zarrds.datasets.rechunking.by_parts import Parts, check_wanted, hidden_store, parts_of, write_parts
 from zarrds.datasets.rechunking.layout import ByDimension, marked_anew
 from zarrds.datasets.rechunking.passes import Job, steps_of
 from zarrds.datasets.rechunking.plan import ArrayPlan
@@ -220,7 +221,8 @@ def rechunk(
     goal = as_durable(as_store(target, target_storage_options), durable)
     limit = _nbytes(max_memory)
     if isinstance(source, xr.Dataset) and not is_as_opened(source):
-        with _of_dataset(source, group, variables, goal, mode, limit) as (stored, asked):
+        check = partial(check_wanted, chunks=chunks, shards=shards, encoding=encoding or {}, max_memory=limit)
+        with _of_dataset(source, group, variables, goal, mode, limit, check) as (stored, asked):
             given: dict[str, Any] = {n: {"chunks": {**each, **(chunks or {})}} for n, each in asked.items()}
             for name, each in (encoding or {}).items():
                 given[name] = {**given.get(name, {}), **each}
@@ -250,7 +252,13 @@ def _rechunk(
 
 @contextmanager
 def _of_dataset(
-    dataset: xr.Dataset, group: str | None, variables: Iterable[str] | None, goal: Store, mode: Mode, limit: int
+    dataset: xr.Dataset,
+    group: str | None,
+    variables: Iterable[str] | None,
+    goal: Store,
+    mode: Mode,
+    limit: int,
+    check: Callable[[xr.Dataset, Parts | None], None],
 ) -> Iterator[tuple[Source, dict[str, dict[Hashable, int]]]]:
     """A hidden store of a dataset that is read part by part; and the chunks that the source has where these differ."""
     if group:
@@ -262,6 +270,7 @@ def _of_dataset(
         dataset = dataset[names]
     find_target(goal, "", _checked(mode), None)  # before any work
     parts = parts_of(dataset, limit // _SHARE_OF_A_PART)
+    check(dataset, parts)
     with hidden_store(goal) as store:
         if parts is None:
             save(dataset, store, durable=False)

@@ -187,10 +187,10 @@ def test_integers_that_masking_would_round_are_refused(path: Path) -> None:
         with pytest.raises(EncodingError, match=r"too large to be masked.*found 9007199254740993"):
             zarrds.save(raw.chunk() if raw.chunks else raw, path, append_dim="x")
     raw = xr.Dataset({"id": ("x", [7, np.iinfo("i8").min], {"_FillValue": np.iinfo("i8").min})})
-    with pytest.raises(EncodingError, match="missing"):
-        zarrds.save(raw, path, append_dim="x")
     zarrds.save(raw.isel(x=[0]), path, append_dim="x")
     assert load(path).id.values.tolist() == [1, 2, 7]
+    zarrds.save(raw, path, append_dim="x")
+    np.testing.assert_array_equal(load(path).id.values, [1, 2, 7, 7, np.nan])
 
 
 def test_attributes_that_cannot_be_decoded_are_named() -> None:

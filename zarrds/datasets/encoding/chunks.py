@@ -101,7 +101,7 @@ def _chunks(
         return asked
     if blocks is None and is_index and variable.size > INDEX_THRESHOLD:
         return (_SEARCHED_CHUNK,)
-    return blocks or _with_room(auto_chunks(variable.shape, data_type), variable.shape, data_type)
+    return _with_room(blocks or auto_chunks(variable.shape, data_type), variable.shape, data_type)
 
 
 def _with_room(chunks: tuple[int, ...], shape: Sequence[int], data_type: DataType) -> tuple[int, ...]:

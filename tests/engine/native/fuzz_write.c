@@ -277,8 +277,10 @@ static void fuzz_pack(zk_job *job, int64_t n, const int64_t *rows, int64_t room)
 static int64_t first_to_check(const zk_job *job, int64_t n, const int64_t *rows, char names[MOST][ZK_MAX_PATH]) {
     uint8_t any[4096];
     int64_t left = when_to_act, at = 0;
+    zk_place place;
     if (job->check || job->sync) return 0; /* all are named after that */
-    while (at < n && (!names[at][0] || !expected(job, rows, n, at, any) || left-- > 0)) at++;
+    for (; at < n; at++) /* the compressor is called for those that can be written */
+        if (names[at][0] && zk_locate(job, rows, n, at, &place) && expected(job, rows, n, at, any) && left-- == 0) break;
     for (; at > 0 && at < n; at--) { /* back to the first one in its folder */
         size_t length = names[at - 1][0] ? (size_t)(strrchr(names[at], '/') - names[at]) + 1 : 0;
         if (!strrchr(names[at], '/') || strncmp(names[at], names[at - 1], length)) break;

@@ -497,12 +497,20 @@ def test_shrinking_a_huge_array_looks_at_its_chunks_only() -> None:
     assert array[10**11] == 0
 
 
-@pytest.mark.parametrize("shape", [(2.9,), "ab", (1, 2), (-1,), None])
+@pytest.mark.parametrize("shape", [(2.9,), "ab", (1, 2), (-1,), None, (2**63,)])
 def test_resize_to_what_is_no_shape(shape: Any) -> None:
     array = create_array(MemoryStore(), shape=3, dtype="i4")
     with pytest.raises((SelectionError, EncodingError)):
         array.resize(shape)
     assert array.shape == (3,)
+    assert open_array(array.store).shape == (3,)
+
+
+def test_no_array_gets_larger_than_its_document_can_say() -> None:
+    array = create_array(MemoryStore(), shape=2**63 - 1, dtype="i4", chunks=2)
+    with pytest.raises(SelectionError, match=r"2\*\*63 - 1"):
+        array.append([5])
+    assert open_array(array.store).shape == (2**63 - 1,)
 
 
 # another writer replaces the array

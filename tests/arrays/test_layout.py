@@ -70,6 +70,7 @@ def test_shapes(shape: Any) -> None:
     "arguments",
     [
         {"shape": -1},
+        {"shape": 2**63},
         {"shape": 2.5},
         {"shape": (2, "a")},
         {"shape": None},

@@ -132,7 +132,13 @@ def test_comes_back_in_trees(path: Path, zarr_format: Format) -> None:
 
 
 @pytest.mark.parametrize(
-    "attributes", [{"scale_factor": 0.5}, {"_FillValue": 2}, {"units": "days since 2000-01-01"}, {"units": "m"}]
+    "attributes",
+    [
+        {"scale_factor": 0.5},
+        {"_FillValue": 2},
+        {"units": "days since 2000-01-01"},
+        {"units": "m"},
+    ],
 )
 def test_of_what_is_not_decoded_attributes_say_it(path: Path, attributes: dict[str, Any], zarr_format: Format) -> None:
     values = ("x", [1, 2], {**attributes, "coordinates": "lat level", "grid_mapping": "crs"})
@@ -146,6 +152,20 @@ def test_of_what_is_not_decoded_attributes_say_it(path: Path, attributes: dict[s
         assert set(found.coords) >= set(expected.coords)
         if decode_coords is True:
             xr.testing.assert_identical(found.load(), expected)
+
+
+def test_of_files_that_are_not_decoded_coordinates_come_back_as_decoding_gives_them(path: Path, tmp_path: Path) -> None:
+    ds = BASE.assign_coords(lat=(("x", "y"), np.ones((3, 2))), far=("q", [1.0, 2, 3]), one=5)
+    ds["v"] = ds.v.astype(float)
+    ds.to_netcdf(tmp_path / "a.nc")
+    raw = xr.open_dataset(tmp_path / "a.nc", decode_cf=False).load()
+    assert raw.attrs["coordinates"] == "far" or "far" in raw.attrs["coordinates"].split()
+    zarrds.save(raw, path)
+    found = xr.open_dataset(path, engine="zarrds")
+    assert set(found.coords) == set(ds.coords)
+    xr.testing.assert_equal(found.load(), ds)
+    assert found.attrs == ds.attrs
+    xr.testing.assert_identical(xr.open_dataset(path, engine="zarrds", decode_cf=False).load(), raw)
 
 
 def test_what_is_selected_by(path: Path) -> None:

@@ -22,6 +22,7 @@ from zarrds.errors import NodeNotFoundError, SelectionError
 from zarrds.metadata.documents import Raw, document_key, keys_of, locked, open_nodes, own_raw, parsed
 from zarrds.metadata.extension import STATISTICS, note_of, with_shape
 from zarrds.metadata.fetched import ahead
+from zarrds.metadata.fields import MAX_SIZE
 from zarrds.metadata.lookup import get_array
 from zarrds.metadata.model import ArrayMetadata
 from zarrds.metadata.transaction import Transaction
@@ -111,9 +112,13 @@ def resized(
         there = _standing(store, path, opened)
         before = there.metadata
         new_shape = integers(shape, "shape")
-        if len(new_shape) != len(before.shape) or any(size < 0 for size in new_shape):
+        if len(new_shape) != len(before.shape) or any(not 0 <= size <= MAX_SIZE for size in new_shape):
             raise SelectionError(
-                "not a shape for this array", path=store.path, key=path, expected=len(before.shape), found=new_shape
+                "not a shape for this array",
+                path=store.path,
+                key=path,
+                expected=f"{len(before.shape)} sizes from 0 to 2**63 - 1",
+                found=new_shape,
             )
         after = with_shape(before, new_shape)
         # where it grows, what a writer that died, or another library, has left there
@@ -170,6 +175,10 @@ def appended(
         added = elements_of(before).as_values(values)
         axis = _checked_axis(there, added, axis)
         start = before.shape[axis]
+        if start + added.shape[axis] > MAX_SIZE:
+            raise SelectionError(
+                "an array has no room for so many elements", path=store.path, key=path, expected="at most 2**63 - 1"
+            )
         shape = (*before.shape[:axis], start + added.shape[axis], *before.shape[axis + 1 :])
         after = with_shape(before, shape, is_written=True)
         longer = elements_of(after)

@@ -17,6 +17,7 @@ from zarrds.codecs.pipeline import build_pipeline
 from zarrds.codecs.registry import SHARDING
 from zarrds.errors import EncodingError, UnsupportedError
 from zarrds.metadata.dtypes import BYTES, JSON, STRING, DataType
+from zarrds.metadata.fields import MAX_SIZE
 from zarrds.metadata.fill_values import decode_fill_value, default_fill_value, encode_fill_value
 from zarrds.metadata.model import ArrayMetadata, ChunkKeyEncoding, CodecObject, ZarrFormat
 
@@ -180,8 +181,8 @@ def new_array_metadata(
     if not isinstance(asked, int) or asked not in (2, 3):
         raise UnsupportedError("unknown zarr_format", expected="2 or 3", found=zarr_format)
     sizes = integers(shape, "shape")
-    if any(size < 0 for size in sizes):
-        raise EncodingError("negative size in the shape", found=sizes)
+    if any(not 0 <= size <= MAX_SIZE for size in sizes):
+        raise EncodingError("no array has this shape", expected="sizes from 0 to 2**63 - 1", found=sizes)
     data_type = data_type_of(dtype)
     if zarr_format == 3 and not data_type.is_variable_length:
         # v3 says the byte order in the bytes codec

@@ -11,13 +11,13 @@ from zarrds.metadata.dtypes import JSON
 from zarrds.storage.protocol import Buffer, Store
 from zarrds.storage.traits import get_at_most
 
-__all__ = ["MALFORMED", "chunk_sizes", "depth_and_parent", "dump", "load", "member", "sizes"]
+__all__ = ["MALFORMED", "MAX_SIZE", "chunk_sizes", "depth_and_parent", "dump", "load", "member", "sizes"]
 
 # what Python says of JSON that is not what it is taken for, where no check has found that out
 MALFORMED = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
 
 _MISSING: Any = object()
-_MAX_SIZE = 2**63 - 1
+MAX_SIZE = 2**63 - 1  # of a dimension
 # of a document; consolidated metadata of a hundred thousand arrays fits
 _MAX_NBYTES = 2**28
 
@@ -95,10 +95,10 @@ def sizes(document: dict[str, JSON], name: str) -> tuple[int, ...]:
     """``document[name]`` as a tuple of integers, none of them negative."""
     values = member(document, name, list)
     for value in values:
-        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _MAX_SIZE:
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_SIZE:
             raise MetadataError(
                 f"member {name!r} of the metadata document is wrong",
-                expected="integers that are not negative",
+                expected="integers from 0 to 2**63 - 1",
                 found=values,
             )
     return tuple(values)

@@ -6,6 +6,7 @@ same, and numbers that are still packed, or counts of days that are still number
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeAlias
@@ -25,6 +26,8 @@ Array: TypeAlias = "np.ndarray[Any, Any]"
 
 # attributes by which numbers are decoded; in `attrs`, and not in `encoding`, they say that this was not done
 _PACKING = ("scale_factor", "add_offset", "_FillValue", "missing_value", "_Unsigned")
+_PACKING_KEYS = frozenset(_PACKING)
+_SINCE = re.compile(r" since +[-+]?\d")
 # attributes without which a value is another thing; where only new data has them they are refused too
 _UNDECLARED = ("units", "calendar", "flag_values", "flag_masks", "flag_meanings")
 # attributes that say more of a value; they must agree where both have them
@@ -198,7 +201,7 @@ def decoded_like(dataset: xr.Dataset, stored: Mapping[str, xr.Variable]) -> xr.D
 
 
 def is_undecoded(dataset: xr.Dataset) -> bool:
-    """Whether a dataset is one as files have it: some of its numbers are still packed, or counts of days.
+    """Whether a dataset is one as files have it: its numbers have attributes that decoding would have taken away.
 
     Examples
     --------
@@ -207,12 +210,11 @@ def is_undecoded(dataset: xr.Dataset) -> bool:
     >>> is_undecoded(raw), is_undecoded(xr.decode_cf(raw))
     (True, False)
     """
-    for variable in dataset.variables.values():
-        if isinstance(variable.dtype, np.dtype) and variable.dtype.kind in "iuf":
-            given = {key for key in _PACKING if variable.attrs.get(key) is not None}
-            if " since " in str(variable.attrs.get("units", "")) or given - set_apart(variable, 3).keys():
-                return True
-    return False
+    return any(
+        not _PACKING_KEYS.isdisjoint(variable.attrs) or _SINCE.search(str(variable.attrs.get("units", "")))
+        for variable in dataset.variables.values()
+        if isinstance(variable.dtype, np.dtype) and variable.dtype.kind in "iuf"
+    )
 
 
 def _decoded(

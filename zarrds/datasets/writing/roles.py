@@ -30,8 +30,12 @@ _RELATED = frozenset(CF_RELATED_DATA)
 def with_true_coordinates(dataset: xr.Dataset) -> xr.Dataset:
     """The dataset, without what an earlier file left in encodings of coordinates where that is not true any more.
 
-    Nor is it where it is no text.
+    Nor is it where it is no text. In a dataset that is not decoded, coordinates that the group names are some.
     """
+    named = dataset.attrs.get("coordinates")
+    if isinstance(named, str) and dataset.variables.keys() >= {*named.split()} and is_undecoded(dataset):
+        dataset = dataset.set_coords(named.split())
+        del dataset.attrs["coordinates"]
     stale: list[tuple[Hashable, str]] = []
     coordinates = set(map(str, dataset.coords))
     for name, variable in dataset.variables.items():

@@ -56,7 +56,7 @@ def test_nothing_is_copied_nor_left(server: S3Server, name: str, zarr_format: Li
 MOST = {
     "attributes": 15,
     "attributes of a variable": 17,
-    "append": 27,
+    "append": 29,  # two of its arrays are small, and leave room in chunks that are there
     "a variable": 23,
     "append to an array": 23,
     "resize": 22,

@@ -272,3 +272,21 @@ def test_thirty_days_take_no_more_memory_than_five(tmp_path: Path) -> None:
     found = xr.open_dataset(tmp_path / "30.zarr", engine="zarrds")
     assert found.sizes["time"] == 720
     assert float(found.v[700, 3, 5]) == values[700 % 24, 3, 5] + 29
+
+
+@pytest.mark.parametrize("is_stored", [False, True])
+def test_shards_of_dimensions_that_are_not_named(is_stored: bool) -> None:
+    ds: Any = xr.Dataset({"f": (("x", "y"), np.arange(270.0).reshape(9, 30))})
+    source: Any = zarrds.MemoryStore() if is_stored else ds
+    if is_stored:
+        zarrds.save(ds, source, encoding={"f": {"chunks": (9, 30)}})
+    once, twice = zarrds.MemoryStore(), zarrds.MemoryStore()
+    zarrds.rechunk(source, once, chunks={"x": 3, "y": 8}, shards={"x": 9})  # one new chunk, where there were none
+    zarrds.rechunk(once, twice, chunks={"x": 2, "y": 5}, shards={"x": 4})  # whole new chunks, where there were some
+    assert [zarrds.open_array(store, path="f").shards for store in (once, twice)] == [(9, 8), (4, 10)]
+    assert (zarrds.open_array(twice, path="f")[...] == ds.f.values).all()
+    target = zarrds.MemoryStore()
+    with pytest.raises(EncodingError, match=r"multiples of chunks.*at 'f'") as error:
+        zarrds.rechunk(source, target, chunks={"x": 4}, shards={"x": 6})
+    assert error.value.path == (source.path if is_stored else target.path)
+    assert len(zarrds.rechunk_plan(once, chunks={"x": 2}, workers=10**9).arrays) == 1

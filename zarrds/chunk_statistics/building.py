@@ -130,7 +130,11 @@ def _absent_rows(elements: Elements) -> Iterator[tuple[Place, AnyArray]]:
     fill = np.empty((1,), elements.dtype)
     fill[0] = elements.fill_value
     of_one = rule.facts(fill)
-    ends = [((slice(0, n - 1), 0), (slice(n - 1, n), n - 1)) for n in metadata.chunk_grid]
+    # one place along a dimension in which all chunks have as many elements of the array
+    ends: list[list[tuple[slice, int]]] = [
+        [(slice(0, n - 1), 0), (slice(n - 1, n), n - 1)] if n > 1 and size % chunk else [(slice(0, n), 0)]
+        for n, size, chunk in zip(metadata.chunk_grid, metadata.shape, metadata.chunks, strict=True)
+    ]
     for place in itertools.product(*ends):
         sizes = [part.stop - part.start for part in inside(elements, tuple(number for _, number in place))]
         yield tuple(part for part, _ in place), row_of(rule, None, _repeated(of_one, prod(sizes)))

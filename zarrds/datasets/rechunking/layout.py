@@ -65,19 +65,31 @@ def choices_for(
     are smaller.
     """
     names = metadata.dimension_names or (None,) * len(metadata.shape)
-    inner, outer = inner_of(metadata)[0], metadata.chunks
+    inner = inner_of(metadata)[0]
     found: dict[str, Any] = {key: asked[key] for key in _KEYS if key in asked}
     is_labels = names == (path.rpartition("/")[2],)
-    for key, by_dimension, now in (("chunks", chunks, inner), ("shards", shards, outer)):
+    for key, by_dimension in (("chunks", chunks), ("shards", shards)):
         if key not in asked and by_dimension and not is_labels and set(by_dimension) & set(names):
             found[key] = dict(by_dimension)
         if isinstance(found.get(key), Mapping):
+            now = inner if key == "chunks" else _shards_for(metadata, found.get("chunks", inner))
             found[key] = tuple(found[key].get(name, size) for name, size in zip(names, now, strict=True))
     if "shards" in found and "shards" not in asked:
         smallest = zip(found["shards"], found.get("chunks", inner), strict=True)
         if any(-1 != shard < chunk for shard, chunk in smallest):
             del found["shards"]
     return found
+
+
+def _shards_for(metadata: ArrayMetadata, chunks: Any) -> tuple[int, ...]:
+    """The shards along dimensions of which none is asked for: those that there are, in whole new chunks, or one."""
+    inner, _, outer = inner_of(metadata)
+    if not (isinstance(chunks, tuple | list) and len(chunks) == len(inner) and all(type(n) is int for n in chunks)):
+        return outer or inner
+    new = [max(1, size) if chunk == -1 else chunk for chunk, size in zip(chunks, metadata.shape, strict=True)]
+    if outer is None:
+        return tuple(new)
+    return tuple(-(-shard // max(chunk, 1)) * max(chunk, 1) for shard, chunk in zip(outer, new, strict=True))
 
 
 def inner_of(metadata: ArrayMetadata) -> tuple[tuple[int, ...], tuple[CodecObject, ...], tuple[int, ...] | None]:

@@ -165,8 +165,7 @@ def plan_array(
     if how is not None:
         peak = 2 * max(of_source, of_target)
         return ArrayPlan(path, how, shape, source, target, clipped, clipped, 1, nbytes, nbytes, nbytes, 0, peak)
-    while workers > 1 and usable - workers * per_worker < max(least, usable // 2):
-        workers -= 1
+    workers = max(1, min(workers, (usable - max(least, usable // 2)) // per_worker))
     left = usable - workers * per_worker
     if left < least:
         raise EncodingError(

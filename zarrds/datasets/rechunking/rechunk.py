@@ -226,26 +226,14 @@ def rechunk(
             given: dict[str, Any] = {n: {"chunks": {**each, **(chunks or {})}} for n, each in asked.items()}
             for name, each in (encoding or {}).items():
                 given[name] = {**given.get(name, {}), **each}
-            _rechunk(stored, goal, chunks, shards, given, mode, statistics, limit, workers, progress)
+            # of the hidden store, which goes, nothing is told
+            with locating(goal.path):
+                copied = planned(stored, chunks, shards, given, limit, _n_workers(workers))
+                _carry_out(stored, copied, goal, mode, progress, "rechunk", statistics)
         return
     opened = open_source(source, group, variables, storage_options)
-    _rechunk(opened, goal, chunks, shards, encoding or {}, mode, statistics, limit, workers, progress)
-
-
-def _rechunk(
-    opened: Source,
-    goal: Store,
-    chunks: ByDimension,
-    shards: ByDimension,
-    encoding: Mapping[str, Mapping[str, Any]],
-    mode: Mode,
-    statistics: bool | None,
-    limit: int,
-    workers: int | None,
-    progress: ProgressOption,
-) -> None:
     with locating(opened.store.path):
-        copied = planned(opened, chunks, shards, encoding, limit, _n_workers(workers))
+        copied = planned(opened, chunks, shards, encoding or {}, limit, _n_workers(workers))
     with locating(goal.path):
         _carry_out(opened, copied, goal, mode, progress, "rechunk", statistics)
 

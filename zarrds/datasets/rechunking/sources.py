@@ -23,7 +23,7 @@ from zarrds.datasets.rechunking.layout import (
 )
 from zarrds.datasets.rechunking.plan import ArrayPlan, How, plan_array
 from zarrds.engine.chunk_io import Chunks
-from zarrds.errors import UnsupportedError
+from zarrds.errors import UnsupportedError, ZarrdsError
 from zarrds.metadata.documents import open_nodes, walk
 from zarrds.metadata.lookup import get_group
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, ZarrFormat
@@ -222,7 +222,10 @@ def planned(
     check_names(encoding, source.arrays, (chunks, shards), dims)
     copied = []
     for path, before in source.arrays.items():
-        after = laid_out(before, choices_for(path, before, chunks, shards, encoding.get(path, {})))
+        try:
+            after = laid_out(before, choices_for(path, before, chunks, shards, encoding.get(path, {})))
+        except ZarrdsError as error:
+            raise error.located(key=path) from error.__cause__
         copied.append(Copied(path, before, after, _plan(source, path, before, after, max_memory, workers)))
     return copied
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -24,8 +26,9 @@ from tests.storage.s3_writers import (
     options,
     replace,
     save,
+    set_n,
 )
-from zarrds.errors import ZarrdsError
+from zarrds.errors import ConflictError, StoreExistsError, ZarrdsError
 from zarrds.storage.obstore import commits, growth, new_store
 
 pytest.importorskip("obstore", reason="object storage needs the extra 'remote'")
@@ -95,9 +98,8 @@ def test_a_late_answer_of_a_new_store_leaves_that_of_others(
     assert roots == ({"zarr.json"} if formats[1] == 3 else {".zgroup", ".zmetadata", ".zattrs"})
 
 
-def test_who_may_not_remove_what_was_replaced_reads_and_writes(server: S3Server) -> None:
-    """Who replaced it died when all documents were in place."""
-    save(server)
+def die_at_removal(server: S3Server) -> None:
+    """Replace what is there, and die when all documents are in place."""
     removals: list[str] = []
 
     def die(method: str, key: str) -> Fault | None:
@@ -107,6 +109,13 @@ def test_who_may_not_remove_what_was_replaced_reads_and_writes(server: S3Server)
     server.state.fault = die
     with pytest.warns(UserWarning, match="is committed"):
         replace(server)
+    server.state.fault = None
+
+
+def test_who_may_not_remove_what_was_replaced_reads_and_writes(server: S3Server) -> None:
+    """Who replaced it died when all documents were in place."""
+    save(server)
+    die_at_removal(server)
     server.state.fault = lambda method, key: None if method in ("GET", "HEAD", "LIST") else Fault(403)
     for consolidated in (True, False):
         found = xr.open_dataset(URL, engine="zarrds", consolidated=consolidated, storage_options=options(server))
@@ -152,3 +161,77 @@ def test_of_two_saves_that_died_the_first_may_be_made(server: S3Server) -> None:
     server.state.fault = None
     replace(server)
     check_whole(server, new())
+
+
+@pytest.mark.parametrize(
+    "value", [b"", b"[1]", b"{", b'["zarr.json", "t2m/zarr.json", ".0a.zarrds-partial"]', b'["a\\nb"]']
+)
+def test_a_list_of_what_was_replaced_that_is_damaged_or_forged(server: S3Server, value: bytes) -> None:
+    """Nobody needs it, and nothing that counts is removed for its sake."""
+    save(server)
+    die_at_removal(server)
+    (old,) = [key for key in server.state.values if key.endswith("/old")]
+    server.state.values[old] = value, '"forged"', 0.0
+    server.state.fault = lambda method, key: Fault(400) if "\n" in key else None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        set_n(server, 5)
+    server.state.fault = None
+    xr.testing.assert_identical(opened(server), new().assign_attrs(n=5))
+    assert MARKER not in server.state.values
+    assert zarrds.verify(URL, storage_options=options(server)).ok
+
+
+def test_an_array_that_was_replaced_is_not_said_to_be_damaged(server: S3Server) -> None:
+    save(server)
+    array = zarrds.open_array(URL, path="t2m", storage_options=options(server))
+    replace(server)
+    with pytest.raises(ConflictError, match="has replaced the array"):
+        array[...]
+
+
+@pytest.mark.parametrize("key", ["t2m/zarr.json", "time/zarr.json", "t2m/.zarrds/.zarrds.json", "time/c.0"])
+def test_who_goes_by_many_documents_opens_no_mixture(server: S3Server, key: str) -> None:
+    save(server)
+
+    def before(method: str, name: str, who: str) -> None:
+        if (method, name, who) == ("GET", f"t2m.zarr/{key}", "AKIAREADS"):
+            server.state.before = None
+            replace(server)
+
+    server.state.before = before
+    with pytest.raises(ConflictError, match="while it was opened"):
+        xr.open_dataset(URL, engine="zarrds", consolidated=False, storage_options=options(server, "AKIAREADS")).load()
+    assert server.state.before is None
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_what_is_hidden_of_a_new_store_may_stay(server: S3Server, number: int) -> None:
+    """Of two removals side by side one is refused."""
+    removals: list[str] = []
+
+    def refuse(method: str, key: str) -> Fault | None:
+        removals.extend([key] if key == "?delete" else [])
+        return Fault(400) if key == "?delete" and len(removals) == number else None
+
+    server.state.fault = refuse
+    zarrds.save(data(), URL, storage_options=options(server))
+    server.state.fault = None
+    assert MARKER not in server.state.values
+    xr.testing.assert_identical(opened(server), data())
+
+
+@pytest.mark.usefixtures("_without_locks")
+@pytest.mark.parametrize(("mode", "error"), [("w", ConflictError), ("w-", StoreExistsError)])
+def test_who_saves_second_where_nothing_was_is_told_what_helps(
+    server: S3Server, mode: Literal["w", "w-"], error: type[ZarrdsError]
+) -> None:
+    def before(method: str, key: str, who: str) -> None:
+        if (method, key) == ("PUT", MARKER):
+            server.state.before = None
+            save(server)
+
+    server.state.before = before
+    with pytest.raises(error) as caught:
+        zarrds.save(new(), URL, mode=mode, storage_options=options(server))
+    assert ("mode='w'" in str(caught.value)) == (mode == "w-")

@@ -11,14 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from zarrds.arrays.attributes import Attributes, Change
-from zarrds.arrays.in_place import InPlace
+from zarrds.arrays.in_place import InPlace, check_not_another
 from zarrds.codecs.base import AnyArray
 from zarrds.engine.cache import ChunkCache
 from zarrds.engine.chunk_io import MissingChunks
 from zarrds.engine.elements import Elements, Planner
 from zarrds.engine.progress import ProgressOption, progress_bar
 from zarrds.engine.selection import plan_basic, plan_orthogonal, plan_pointwise
-from zarrds.errors import ReadOnlyError
+from zarrds.errors import ChunkError, ReadOnlyError
 from zarrds.metadata.documents import document_key
 from zarrds.metadata.extension import STATISTICS, note_of
 from zarrds.metadata.model import ArrayMetadata
@@ -229,8 +229,14 @@ class Array:
             If `key` does not fit the array.
         ChunkError
             If a chunk's bytes are damaged, or a chunk is missing that must be there.
+        ConflictError
+            If that is so because another writer has replaced the array since it was opened.
         """
-        return self._elements.read(key, planner)
+        try:
+            return self._elements.read(key, planner)
+        except ChunkError as error:
+            check_not_another(self.store, self.path, self.metadata, error)
+            raise
 
     def write(
         self,

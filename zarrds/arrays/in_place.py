@@ -20,7 +20,7 @@ from zarrds.metadata.model import ArrayMetadata
 from zarrds.storage.protocol import Buffer, Store, Traits, Values
 from zarrds.storage.traits import get_at_most
 
-__all__ = ["InPlace", "still_that"]
+__all__ = ["InPlace", "check_not_another", "still_that"]
 
 
 def still_that(store: Store, path: str, opened: ArrayMetadata, now: ArrayMetadata) -> ArrayMetadata:
@@ -33,6 +33,22 @@ def still_that(store: Store, path: str, opened: ArrayMetadata, now: ArrayMetadat
             mend="Nothing was written. Open it again",
         )
     return now
+
+
+def check_not_another(store: Store, path: str, opened: ArrayMetadata, error: ZarrdsError) -> None:
+    """Raise `ConflictError` if what a read failed of is that the array was replaced since it was opened."""
+    try:
+        now = own_node(store, path, opened.zarr_format)
+    except ZarrdsError:
+        return
+    if is_replaced(opened, now):
+        raise ConflictError(
+            "another writer has replaced the array, cut it or removed it, since it was opened",
+            path=store.path,
+            key=path or "/",
+            found=error.problem,
+            mend="Open it again",
+        ) from error
 
 
 class InPlace:

@@ -24,14 +24,16 @@ from zarrds.datasets.reading.notes import MULTI_INDEX, Closed, GroupNotes, besid
 from zarrds.datasets.reading.restored import NoteMismatchError, Restored, restore
 from zarrds.datasets.reading.roles import Roles, move_attributes, roles_of
 from zarrds.datasets.reading.strange import LeftOut, PhonyDims, check_phony_dims, children_of, groups_below, named
-from zarrds.errors import LabelError, MetadataError, UndecodableError, ZarrdsError
+from zarrds.errors import ConflictError, LabelError, MetadataError, UndecodableError, ZarrdsError
 from zarrds.metadata.attributes import apart_attributes
 from zarrds.metadata.documents import ROOTS, Nodes, open_nodes
 from zarrds.metadata.extension import note_of
+from zarrds.metadata.fetched import ahead, recover
 from zarrds.metadata.lookup import get_group
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, ZarrFormat
 from zarrds.storage.locate import as_cached_store
 from zarrds.storage.protocol import check_prefix
+from zarrds.storage.traits import ManyValues, has_trait
 from zarrds.threads import side_by_side
 
 __all__ = ["GroupReader"]
@@ -87,6 +89,10 @@ class GroupReader:
         is_url = isinstance(store, str) and "://" in store and self._store.path not in store
         self._shown = self._store.path if is_url else None
         self._nodes: Nodes = open_nodes(self._store, zarr_format=zarr_format, consolidated=consolidated)
+        # who goes by many documents reads them when no change is under way, and looks at the end whether one has begun
+        self._is_watched = not self._nodes.consolidated and has_trait(self._store, ManyValues)
+        if self._is_watched:
+            recover(self._store, by_root=False)
         self._arrays = LazyArrays.of(
             self._store,
             self._nodes,
@@ -106,6 +112,18 @@ class GroupReader:
         get_group(self._store, self._nodes, check_prefix(root, self._store.path))
         return self._datasets(list(groups_below(self._nodes, root, left_out)), decoders, left_out)
 
+    def _check_unchanged(self) -> None:
+        """Raise `ConflictError` if a store without consolidated metadata was changed while it was opened."""
+        if not self._is_watched:
+            return
+        key, version = self._nodes.version
+        if ahead(self._store, [key]).identity(key) != version:
+            raise ConflictError(
+                "another writer has changed the store while it was opened",
+                path=self._store.path,
+                mend="Open it again",
+            )
+
     def _datasets(self, paths: list[str], decoders: Mapping[str, Any], left_out: LeftOut) -> dict[str, xr.Dataset]:
         groups = {path: get_group(self._store, self._nodes, check_prefix(path, self._store.path)) for path in paths}
         dropped = {path: self._dropped | self._parts_of(path, self._dropped) for path in paths}
@@ -121,9 +139,12 @@ class GroupReader:
                 )
                 for path in paths
             }
-        except BaseException:
+            self._check_unchanged()
+        except BaseException as error:
             for each in labels:
                 each.forget()
+            if isinstance(error, Exception):
+                self._check_unchanged()  # that may be why
             raise
         for path, dataset in found.items():
             if self._shown is not None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, TypeVar
 
@@ -44,6 +44,8 @@ class Target:
     zarr_format : {2, 3}
     replace : bool
         Whether something stands there, and may be replaced.
+    may_replace : bool
+        Whether `mode` allows to replace what stands there, or comes there meanwhile.
     standing : Nodes or None
         What stands there, of a store that is replaced as a whole and can be read.
     """
@@ -53,6 +55,7 @@ class Target:
     is_whole: bool
     zarr_format: ZarrFormat
     replace: bool
+    may_replace: bool = False
     standing: Nodes | None = None
 
     @property
@@ -69,7 +72,7 @@ def find_target(store: Store, group: str, mode: Literal["w", "w-"], zarr_format:
     StoreExistsError
         If something stands there that `mode` does not allow to replace, or that is no Zarr store at all.
     """
-    target = _found_target(store, group, mode, zarr_format)
+    target = replace(_found_target(store, group, mode, zarr_format), may_replace=mode == "w")
     folder = folder_of(store)
     if target.is_whole and folder is not None:
         check_replaceable(folder, store.path)  # as staging does, but before any work
@@ -208,7 +211,12 @@ def staged(
         if not (is_full and target.replace and _published_apart(store, stage)):
             if target.replace:
                 check_nothing_else(store)  # somebody may have put something there meanwhile
-            committer.publish(stage, replace=target.replace)
+            try:
+                committer.publish(stage, replace=target.replace)
+            except StoreExistsError as error:
+                if not (target.may_replace and store.traits.is_remote):
+                    raise
+                raise ConflictError(error.problem, path=store.path, mend="Nothing was written. Try again") from None
     except BaseException:
         committer.discard(stage)
         raise

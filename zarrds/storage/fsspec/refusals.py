@@ -18,7 +18,7 @@ def not_alone() -> ConflictError:
 
 def stands_there() -> StoreExistsError:
     """The error of a save that finds a store where nothing was."""
-    return StoreExistsError("something was put here meanwhile", mend="Try again, or to replace it pass mode='w'")
+    return StoreExistsError("something was put here meanwhile", mend="To replace it pass mode='w'")
 
 
 def kept_name(path: str, key: str) -> InvalidKeyError:

@@ -15,7 +15,18 @@ from typing import Any
 
 from zarrds.errors import ConflictError, StoreIOError, ZarrdsError
 from zarrds.storage.found import ConditionalObjects, Found, Version, version_of
-from zarrds.storage.fsspec.commits import MADE, MARKER, MAX_MARKER, OLD, Commit, Commits, batches, is_door, new_folder
+from zarrds.storage.fsspec.commits import (
+    MADE,
+    MARKER,
+    MAX_MARKER,
+    OLD,
+    Commit,
+    Commits,
+    batches,
+    is_door,
+    is_key,
+    new_folder,
+)
 from zarrds.storage.growing import Growing, is_signed, new_write, signed
 from zarrds.storage.protocol import ValueChangedError
 from zarrds.threads import side_by_side
@@ -188,17 +199,36 @@ class ConditionalCommits(Commits):
                 )
                 return
         # all that anybody needs is there: who may not write reads it, and who may not remove leaves what was replaced
+        if is_made and commit.replaces and not self._removed(commit):
+            return
         with _suppressed_refusal():
-            if is_made and commit.replaces:
-                with _suppressed_refusal():
-                    if not self.remove_replaced(commit, self._named(f"{self._base}{commit.folder}/{OLD}")):
-                        return
             if is_made:
                 self._tell(commit)
             self.remove_marker(commit)
         with suppress(StoreIOError):
             folder = self._base + commit.folder
             objects.remove_all([name for name in objects.find(folder) if name != f"{folder}/{MADE}"])
+
+    def _removed(self, commit: Growing) -> bool:
+        """Remove what a dead writer has replaced, as far as that is possible; False if another has finished it.
+
+        Nobody needs it: what cannot be removed keeps nobody out.
+        """
+        try:
+            named = self._named(f"{self._base}{commit.folder}/{OLD}")
+            keys = [key for key in named if is_key(key) and key != commit.root and key not in commit.documents]
+            return self.remove_replaced(commit, keys)
+        except StoreIOError as error:
+            if error.errno == errno.EAGAIN:
+                raise
+            if error.errno != errno.EACCES:
+                with suppress(UserWarning):  # where warnings are errors
+                    warnings.warn(
+                        f"what was there before the store was replaced could not all be removed ({error.problem}): no "
+                        "reader sees it, and zarrds.verify names it",
+                        stacklevel=2,
+                    )
+            return True
 
     def _is_overtaken(self, commit: Commit) -> bool:
         """Whether another took the writer for dead, and has finished its commit; it has said so before."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import itertools
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -112,9 +112,14 @@ class NewStore:
         rest = [*staged, self._folder + STRAIGHT, *self._signs.given]
         if not self._is_sure():
             return False
+        answers = side_by_side(self._is_removed, [[self._base + MARKER], rest])
+        # what else stays is of no account; where the marker's removal was not answered, it may be gone all the same
+        return answers[0] or (self._is_sure() and self._commits.current() is None)
+
+    def _is_removed(self, names: Sequence[str]) -> bool:
         try:
-            side_by_side(partial(self._objects.remove_all, is_once=True), [[self._base + MARKER], rest])
-        except ZarrdsError:  # as of who may not remove it
+            self._objects.remove_all(names, is_once=True)
+        except ZarrdsError:  # as of who may not remove them
             return False
         return True
 

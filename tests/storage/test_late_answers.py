@@ -235,3 +235,22 @@ def test_who_saves_second_where_nothing_was_is_told_what_helps(
     with pytest.raises(error) as caught:
         zarrds.save(new(), URL, mode=mode, storage_options=options(server))
     assert ("mode='w'" in str(caught.value)) == (mode == "w-")
+
+
+def test_a_store_whose_documents_are_being_replaced_is_not_taken_for_another(server: S3Server) -> None:
+    """Its consolidated metadata is away when it is looked for, and comes back before the arrays are listed."""
+    zarrds.save(data(), URL, zarr_format=2, storage_options=options(server))
+    key = "t2m.zarr/.zmetadata"
+    kept = server.state.values[key]
+
+    def before(method: str, name: str, who: str) -> None:
+        if (method, name, who) == ("GET", key, "AKIAREADS"):
+            server.state.values.pop(key, None)
+        elif method == "LIST":
+            server.state.before = None
+            server.state.values[key] = kept
+
+    server.state.before = before
+    with pytest.raises(ConflictError, match="while it was opened"):
+        xr.open_dataset(URL, engine="zarrds", storage_options=options(server, "AKIAREADS"))
+    xr.testing.assert_identical(opened(server), data())

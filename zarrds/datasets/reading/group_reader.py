@@ -26,13 +26,12 @@ from zarrds.datasets.reading.roles import Roles, move_attributes, roles_of
 from zarrds.datasets.reading.strange import LeftOut, PhonyDims, check_phony_dims, children_of, groups_below, named
 from zarrds.errors import ConflictError, LabelError, MetadataError, UndecodableError, ZarrdsError
 from zarrds.metadata.attributes import apart_attributes
-from zarrds.metadata.documents import ROOTS, Nodes, open_nodes
+from zarrds.metadata.documents import ROOTS, Nodes, open_nodes, root_keys
 from zarrds.metadata.extension import note_of
-from zarrds.metadata.fetched import ahead, recover
 from zarrds.metadata.lookup import get_group
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, ZarrFormat
 from zarrds.storage.locate import as_cached_store
-from zarrds.storage.protocol import check_prefix
+from zarrds.storage.protocol import Store, check_prefix
 from zarrds.storage.traits import ManyValues, has_trait
 from zarrds.threads import side_by_side
 
@@ -53,6 +52,16 @@ def _without_document(store: Any) -> Any:
     if os.path.basename(path) in ROOTS:  # given in place of its folder
         return os.path.dirname(path) or "."
     return store if "://" in store else path or store  # slashes may be all that there is of a URL
+
+
+def _roots(store: Store, *, should_recover: bool = False) -> dict[str, Hashable]:
+    """The identities of the root's documents, of all formats; of none where looks are not requests."""
+    if not has_trait(store, ManyValues):
+        return {}
+    keys = [*root_keys(3, None), *root_keys(2, None)]
+    found = store.get_many(keys, recover=should_recover)
+    # where a server does not tell of what is absent, it tells of what is there
+    return {key: each.identity for key, each in found.items() if each.problem is None}
 
 
 class GroupReader:
@@ -90,9 +99,7 @@ class GroupReader:
         self._shown = self._store.path if is_url else None
         self._nodes: Nodes = open_nodes(self._store, zarr_format=zarr_format, consolidated=consolidated)
         # who goes by many documents reads them when no change is under way, and looks at the end whether one has begun
-        self._is_watched = not self._nodes.consolidated and has_trait(self._store, ManyValues)
-        if self._is_watched:
-            recover(self._store, by_root=False)
+        self._seen = {} if self._nodes.consolidated else _roots(self._store, should_recover=True)
         self._arrays = LazyArrays.of(
             self._store,
             self._nodes,
@@ -114,10 +121,10 @@ class GroupReader:
 
     def _check_unchanged(self) -> None:
         """Raise `ConflictError` if a store without consolidated metadata was changed while it was opened."""
-        if not self._is_watched:
+        if not self._seen:
             return
         key, version = self._nodes.version
-        if ahead(self._store, [key]).identity(key) != version:
+        if self._seen.get(key, version) != version or _roots(self._store) != self._seen:
             raise ConflictError(
                 "another writer has changed the store while it was opened",
                 path=self._store.path,

@@ -182,12 +182,18 @@ def test_a_list_of_what_was_replaced_that_is_damaged_or_forged(server: S3Server,
     assert zarrds.verify(URL, storage_options=options(server)).ok
 
 
-def test_an_array_that_was_replaced_is_not_said_to_be_damaged(server: S3Server) -> None:
-    save(server)
+@pytest.mark.parametrize("has_holes", [False, True])
+def test_an_array_that_was_replaced_is_not_said_to_be_damaged(server: S3Server, has_holes: bool) -> None:
+    """Nor is it read as fill values."""
+    zarrds.save(data(), URL, write_empty_chunks=not has_holes, storage_options=options(server))
     array = zarrds.open_array(URL, path="t2m", storage_options=options(server))
     replace(server)
-    with pytest.raises(ConflictError, match="has replaced the array"):
-        array[...]
+    for read in (lambda: array[...], lambda: array.oindex[[0, 1]], lambda: array.vindex[[0], [1]]):
+        with pytest.raises(ConflictError, match="has replaced the array"):
+            read()
+    if has_holes:
+        zarrds.create_array(URL.replace("t2m", "b"), shape=4, chunks=2, dtype="i4", storage_options=options(server))
+        assert not zarrds.open_array(URL.replace("t2m", "b"), storage_options=options(server))[...].any()
 
 
 @pytest.mark.parametrize("key", ["t2m/zarr.json", "time/zarr.json", "t2m/.zarrds/.zarrds.json", "time/c.0"])

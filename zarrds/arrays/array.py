@@ -38,7 +38,7 @@ class _Indexer:
     planner: Planner
 
     def __getitem__(self, key: Any) -> AnyArray:
-        return cast(AnyArray, self.array.read(key, self.planner))
+        return cast(AnyArray, self.array.read_and_look(key, self.planner))
 
     def __setitem__(self, key: Any, value: Any) -> None:
         self.array.write(key, value, self.planner)
@@ -204,7 +204,7 @@ class Array:
         return np.asarray(self[...], dtype=dtype)
 
     def __getitem__(self, key: Any) -> AnyArray:
-        return cast(AnyArray, self.read(key, plan_basic))
+        return cast(AnyArray, self.read_and_look(key, plan_basic))
 
     def __setitem__(self, key: Any, value: Any) -> None:
         self.write(key, value, plan_basic)
@@ -235,8 +235,18 @@ class Array:
         try:
             return self._elements.read(key, planner)
         except ChunkError as error:
-            check_not_another(self.store, self.path, self.metadata, error)
+            check_not_another(self.store, self.path, self.metadata, error.problem)
             raise
+
+    def read_and_look(self, key: Any, planner: Planner) -> Any:
+        """As `read`; where chunks are absent in a store over a network, they may be so since the array was replaced."""
+        if not self._is_remote:
+            return self.read(key, planner)
+        before = self._elements.n_absent
+        value = self.read(key, planner)
+        if self._elements.n_absent != before:
+            check_not_another(self.store, self.path, self.metadata)
+        return value
 
     def write(
         self,
@@ -305,6 +315,7 @@ class Array:
 
     def _set_metadata(self, metadata: ArrayMetadata) -> None:
         self._elements = self._elements_of(metadata)
+        self._is_remote = self._store.traits.is_remote
         # what is written goes through this, and into no other array
         self._values = InPlace(self._store, self._store, self._path, metadata)
 

@@ -35,8 +35,8 @@ def still_that(store: Store, path: str, opened: ArrayMetadata, now: ArrayMetadat
     return now
 
 
-def check_not_another(store: Store, path: str, opened: ArrayMetadata, error: ZarrdsError) -> None:
-    """Raise `ConflictError` if what a read failed of is that the array was replaced since it was opened."""
+def check_not_another(store: Store, path: str, opened: ArrayMetadata, found: str = "a chunk is missing") -> None:
+    """Raise `ConflictError` if what a read has found is so because the array was replaced since it was opened."""
     try:
         now = own_node(store, path, opened.zarr_format)
     except ZarrdsError:
@@ -46,9 +46,9 @@ def check_not_another(store: Store, path: str, opened: ArrayMetadata, error: Zar
             "another writer has replaced the array, cut it or removed it, since it was opened",
             path=store.path,
             key=path or "/",
-            found=error.problem,
+            found=found,
             mend="Open it again",
-        ) from error
+        )
 
 
 class InPlace:

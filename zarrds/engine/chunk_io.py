@@ -30,7 +30,7 @@ from zarrds.metadata.model import ArrayMetadata
 from zarrds.storage.protocol import Buffer, Values
 from zarrds.storage.traits import BoundedValues, has_trait
 
-__all__ = ["Chunks", "LookedUp", "MissingChunks", "Position", "Seen"]
+__all__ = ["ABSENT", "Chunks", "LookedUp", "MissingChunks", "Position", "Seen"]
 
 # what an absent chunk is: a loss, its fill value, or (None) what the array's marks say
 MissingChunks: TypeAlias = Literal["error", "fill"] | None
@@ -39,6 +39,7 @@ Position: TypeAlias = tuple[int, ...]
 Seen: TypeAlias = Callable[[Position, AnyArray], None]
 Fetch: TypeAlias = Callable[[Position, str, memoryview, Hashable], Buffer | None]
 
+ABSENT = "absent"  # among `Chunks.notes`: how often a chunk was absent that may be
 # what codecs may add to an incompressible chunk (headers, checksums), generously
 _CODEC_OVERHEAD = 4096
 # bytes: chunks that are no larger are one block of Blosc, mostly
@@ -220,6 +221,7 @@ class Chunks:
                 mend="Restore it from a copy, or write all of it again. If another library removed it because it "
                 "held nothing but the fill value, open the store with missing_chunks='fill'",
             )
+        self.notes[ABSENT] = self.notes.get(ABSENT, 0) + 1
 
     def key(self, position: tuple[int, ...]) -> str:
         """The key of the chunk at `position` in the grid."""

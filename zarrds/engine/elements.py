@@ -12,7 +12,7 @@ from zarrds.arguments import check_choice
 from zarrds.codecs.base import AnyArray, Buffer
 from zarrds.engine import executor, workers
 from zarrds.engine.cache import ChunkCache
-from zarrds.engine.chunk_io import Chunks, MissingChunks, Seen
+from zarrds.engine.chunk_io import ABSENT, Chunks, MissingChunks, Seen
 from zarrds.engine.plans import Plan
 from zarrds.engine.selection import plan_basic
 from zarrds.errors import EncodingError, SelectionError
@@ -139,6 +139,11 @@ class Elements:
 
     def __repr__(self) -> str:
         return f"<zarrds.Elements of {self.path or '/'!r} in {self.store.path!r}>"
+
+    @property
+    def n_absent(self) -> int:
+        """How often a chunk was read that may be absent, and is; only that it changes says something."""
+        return int(self._chunks.notes.get(ABSENT, 0))
 
     def through(self, values: Values) -> Elements:
         """The same elements, in chunks that are read from and written to `values`, without a cache."""

@@ -176,7 +176,9 @@ def is_another(opened: ArrayMetadata, now: ArrayMetadata) -> bool:
     before, after = marks_of(opened).id, marks_of(now).id
     if before is not None and before != after and (after is not None or now.zarr_format == 3):
         return True
-    names = ("data_type", "chunks", "codecs", "chunk_key_encoding")
+    if opened.chunk_key_encoding != now.chunk_key_encoding:  # which no change of an array touches
+        return True
+    names = ("data_type", "chunks", "codecs")
     return len(opened.shape) != len(now.shape) or (
         None in (before, after) and not all(is_same(getattr(opened, name), getattr(now, name)) for name in names)
     )
@@ -192,5 +194,7 @@ def is_replaced(opened: ArrayMetadata, now: Node | None) -> bool:
         return True
     if len(opened.shape) != len(now.shape) or any(new < old for old, new in zip(opened.shape, now.shape, strict=True)):
         return True
-    names = ("data_type", "chunks", "codecs", "chunk_key_encoding")
+    if opened.chunk_key_encoding != now.chunk_key_encoding:  # as where one document was read before, the other after it
+        return True
+    names = ("data_type", "chunks", "codecs")
     return None in (before, after) and not all(is_same(getattr(opened, name), getattr(now, name)) for name in names)

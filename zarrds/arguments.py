@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from operator import index
 from typing import Any
 
-from zarrds.errors import EncodingError
+from zarrds.errors import EncodingError, InvalidKeyError
 
 __all__ = [
     "check_choice",
@@ -20,6 +20,7 @@ __all__ = [
     "check_several",
     "check_texts",
     "path_of_file",
+    "text_of_path",
 ]
 
 
@@ -52,12 +53,25 @@ def check_paths(**paths: Any) -> None:
             raise _wrong(name, "text", value)
 
 
-def path_of_file(**path: Any) -> str:
-    """The path of a file or a folder as text, of one argument that is text or `os.PathLike`."""
+def text_of_path(**path: Any) -> str:
+    """A path as text, of one argument that is text or `os.PathLike`."""
     ((name, value),) = path.items()
     text: object = os.fspath(value) if isinstance(value, os.PathLike) else value
-    if not isinstance(text, str) or "\0" in text:
+    if not isinstance(text, str):
         raise _wrong(name, "a path", value)
+    return text
+
+
+def path_of_file(**path: Any) -> str:
+    """The path of a file as text; see `text_of_path`."""
+    text = text_of_path(**path)
+    try:
+        os.fsencode(text)
+        is_path = "\0" not in text
+    except UnicodeEncodeError:
+        is_path = False
+    if not is_path:
+        raise InvalidKeyError("no file can have this path", path=text, mend="Use another path")
     return text
 
 

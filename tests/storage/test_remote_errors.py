@@ -384,9 +384,9 @@ def test_a_reader_looks_twice(server: S3Server) -> None:
 
 @pytest.mark.parametrize("mode", ["w", "w-"])
 def test_a_store_that_is_being_replaced_is_not_to_be_emptied(server: S3Server, mode: Any) -> None:
-    """The root's document is away for an instant: whoever looks then is told to try again, and not to delete."""
+    """The root's document is away for an instant: whoever looks twice then is told to try again, and not to delete."""
     zarrds.save(DATA, "s3://bucket/a.zarr", storage_options=server.options)
-    looks = iter([Fault(404)])
+    looks = iter([Fault(404)] * 2)
 
     def away(method: str, key: str) -> Fault | None:
         return next(looks, None) if key == "a.zarr/zarr.json" else None

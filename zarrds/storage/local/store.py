@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Self
 
-from zarrds.arguments import path_of_file
+from zarrds.arguments import text_of_path
 from zarrds.errors import InvalidKeyError, StoreIOError, ZarrdsError
 from zarrds.storage.local import files, folders, staging, syncing
 from zarrds.storage.local.changes import COMMIT, DamagedChangesError, apply_changes, recover, repair
@@ -65,7 +65,7 @@ class LocalStore(FolderValues):
     """
 
     def __init__(self, path: str | os.PathLike[str], *, lock_timeout: float | None = None) -> None:
-        name = path_of_file(path=path)
+        name = text_of_path(path=path)
         self.__setstate__((name, real_folder(name), None, None, False, lock_timeout))
 
     @property

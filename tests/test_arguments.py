@@ -105,3 +105,31 @@ def test_a_group_that_is_no_text_is_told_where_a_dataset_is_opened(stored: zarrd
 def test_stores_of_no_path(make: Any, where: Any) -> None:
     with pytest.raises(TypeError, match=r"(path|url) is of a wrong type"):
         make(where)
+
+
+# wrong on purpose, so that types are ignored
+INNER: dict[str, Callable[[Any, Path], object]] = {
+    "append along text": lambda store, _: zarrds.open_array(store, "r+", "v").append([1], axis="a"),  # type: ignore[arg-type]
+    "append along None": lambda store, _: zarrds.open_array(store, "r+", "v").append([1], axis=None),  # type: ignore[arg-type]
+    "convert, chunks": lambda store, to: zarrds.convert([store], to, chunks={"x": "q"}),  # type: ignore[dict-item]
+    "convert, encoding": lambda store, to: zarrds.convert([store], to, encoding={"v": 3}),  # type: ignore[dict-item]
+    "rechunk, shards": lambda store, to: zarrds.rechunk(store, to, shards={"x": "q"}),  # type: ignore[dict-item]
+    "rechunk, encoding": lambda store, to: zarrds.rechunk(store, to, encoding={"v": None}),  # type: ignore[dict-item]
+    "rename to nothing": lambda store, _: zarrds.rename(store, None),  # type: ignore[arg-type]
+    "no attributes": lambda store, _: zarrds.update_attrs(store, None),  # type: ignore[arg-type]
+    "names that are none": lambda store, _: zarrds.update_attrs(store, {}, delete=["a", 3]),  # type: ignore[list-item]
+    "positions": lambda store, to: zarrds.export(store, to, isel={"x": "q"}),
+    "a file's name": lambda store, _: zarrds.export(store, "\ud800"),
+    "a page's name": lambda store, _: zarrds.report(store, "a\0b"),
+    "records": lambda _, to: zarrds.create_array(to, shape=2, dtype={"x": "q"}),  # type: ignore[dict-item]
+    "a dtype of digits": lambda _, to: zarrds.create_array(to, shape=2, dtype="9" * 5000),
+}
+
+
+@pytest.mark.parametrize("name", INNER)
+def test_what_is_wrong_inside_of_an_argument(name: str, stored: zarrds.MemoryStore, tmp_path: Path) -> None:
+    before = {key: stored.get(key) for key in stored.list_prefix()}
+    with pytest.raises(ZarrdsError):
+        INNER[name](stored, tmp_path / "to")
+    assert {key: stored.get(key) for key in stored.list_prefix()} == before
+    assert not os.listdir(tmp_path)

@@ -11,6 +11,7 @@ from zarrds.errors import EncodingError, InvalidKeyError
 
 __all__ = [
     "check_choice",
+    "check_encoding",
     "check_flags",
     "check_given",
     "check_mappings",
@@ -18,6 +19,7 @@ __all__ = [
     "check_numbers",
     "check_paths",
     "check_several",
+    "check_sizes",
     "check_texts",
     "path_of_file",
     "text_of_path",
@@ -87,6 +89,25 @@ def check_mappings(**mappings: Any) -> None:
     for name, value in mappings.items():
         if value is not None and not isinstance(value, Mapping):
             raise _wrong(name, "a dict, or None", value)
+
+
+def check_encoding(encoding: Any) -> None:
+    """Check that an argument `encoding` is None, or a mapping of mappings."""
+    check_mappings(encoding=encoding)
+    for name, value in (encoding or {}).items():
+        if not isinstance(value, Mapping):
+            raise _wrong(f"encoding[{name!r}]", "a dict", value)
+
+
+def check_sizes(**mappings: Any) -> None:
+    """Check that each argument is None, or a mapping to integers."""
+    check_mappings(**mappings)
+    for argument, sizes in mappings.items():
+        for name, value in (sizes or {}).items():
+            try:
+                index(value)
+            except TypeError:
+                raise _wrong(f"{argument}[{name!r}]", "an integer", value) from None
 
 
 def check_flags(**flags: Any) -> None:

@@ -197,6 +197,7 @@ def appended(
 def _checked_axis(there: _Standing, added: AnyArray, axis: int) -> int:
     """The axis, counted from the front; raises if `added` does not fit."""
     shape = there.metadata.shape
+    (axis,) = integers(axis, "axis")
     if not -len(shape) <= axis < len(shape):
         raise SelectionError("no such axis", path=there.store.path, key=there.path, found=axis)
     axis %= len(shape)

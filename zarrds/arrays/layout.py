@@ -43,7 +43,7 @@ def data_type_of(dtype: npt.DTypeLike | str | type | DataType) -> DataType:
         return BYTES
     try:
         return DataType.from_numpy(np.dtype(dtype))
-    except TypeError as error:
+    except (TypeError, ValueError, SyntaxError) as error:  # NumPy reads text such as "3i4, f8" like Python does
         raise EncodingError(
             f"not a dtype: {error}",
             found=f"{dtype!r:.80}",

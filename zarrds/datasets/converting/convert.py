@@ -10,7 +10,15 @@ from typing import Any, Literal
 
 import xarray as xr
 
-from zarrds.arguments import check_flags, check_given, check_mappings, check_several, check_texts
+from zarrds.arguments import (
+    check_encoding,
+    check_flags,
+    check_given,
+    check_mappings,
+    check_several,
+    check_sizes,
+    check_texts,
+)
 from zarrds.datasets.converting.plan import as_blocks, encoding_for, stored_labels
 from zarrds.datasets.converting.sources import Source, open_dataset, open_groups, source_name
 from zarrds.datasets.converting.without_dask import appended_parts, parts_without_dask, save_by_parts
@@ -137,7 +145,9 @@ def convert(
     (1, 2)
     """
     check_texts(group=group, concat_dim=concat_dim)
-    check_mappings(chunks=chunks, encoding=encoding, storage_options=storage_options)
+    check_sizes(chunks=chunks)
+    check_encoding(encoding)
+    check_mappings(storage_options=storage_options)
     check_flags(overwrite=overwrite, statistics=statistics, durable=durable)
     if not _is_source(inputs):
         check_given(inputs=inputs)

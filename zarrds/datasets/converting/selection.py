@@ -57,6 +57,8 @@ def positions_of(
     bare = ds.drop_vars([name for name in ds.variables if name not in ds.xindexes]).assign(marks)
     try:
         chosen = bare.isel(isel)
+    except (TypeError, ValueError, KeyError) as error:
+        raise SelectionError("not a position", expected="integers, or slices of them", found=_text(isel)) from error
     except IndexError as error:
         sizes = {name: ds.sizes[name] for name in isel}
         raise SelectionError(

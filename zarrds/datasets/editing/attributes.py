@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Set
 from typing import Any
 
-from zarrds.arguments import check_mappings, check_several, check_texts
+from zarrds.arguments import check_given, check_mappings, check_names, check_texts
 from zarrds.datasets.editing.edited_group import EditedGroup, StoreLike, edited_group, edited_store
 from zarrds.datasets.editing.edited_notes import check_attributes
 from zarrds.datasets.encoding.attributes import visible_attributes
@@ -76,8 +76,9 @@ def update_attrs(
     >>> xr.open_dataset(store, engine="zarrds").t2m.attrs
     {}
     """
+    check_given(attrs=attrs, delete=delete)
     check_mappings(attrs=attrs)
-    check_several(delete=delete)
+    check_names(delete=delete)
     check_texts(variable=variable)
     added = dict(attrs)
     removed = {delete} - added.keys() if isinstance(delete, str) else {*delete} - added.keys()

@@ -76,6 +76,7 @@ def rename(
     >>> xr.open_dataset(store, engine="zarrds").temperature.dims
     ('day',)
     """
+    check_given(names=names)
     check_mappings(names=names)
     opened, where = edited_store(store, group, storage_options, durable)
     with locating(opened.path), locked(opened):

@@ -14,7 +14,15 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import xarray as xr
 
-from zarrds.arguments import check_choice, check_flags, check_mappings, check_names, check_numbers, check_texts
+from zarrds.arguments import (
+    check_choice,
+    check_encoding,
+    check_flags,
+    check_names,
+    check_numbers,
+    check_sizes,
+    check_texts,
+)
 from zarrds.chunk_statistics.keeping import Touched, put_statistics
 from zarrds.chunk_statistics.record import put_rows, read_rows
 from zarrds.datasets.description.of_store import unknown_variable
@@ -117,7 +125,8 @@ def rechunk_plan(
     """
     check_texts(group=group)
     check_names(variables=variables)
-    check_mappings(chunks=chunks, shards=shards, encoding=encoding)
+    check_sizes(chunks=chunks, shards=shards)
+    check_encoding(encoding)
     check_numbers(workers=workers)
     opened = open_source(source, group, variables, storage_options)
     with locating(opened.store.path):
@@ -215,7 +224,8 @@ def rechunk(
     """
     check_texts(group=group)
     check_names(variables=variables)
-    check_mappings(chunks=chunks, shards=shards, encoding=encoding)
+    check_sizes(chunks=chunks, shards=shards)
+    check_encoding(encoding)
     check_numbers(workers=workers)
     check_flags(statistics=statistics, durable=durable)
     goal = as_durable(as_store(target, target_storage_options), durable)

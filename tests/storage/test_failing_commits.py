@@ -200,7 +200,7 @@ def test_killed_at_requests(server: S3Server, name: str, step: int) -> None:
     number = step - 1
     while kill_at(server, name, number):
         number += step
-    assert number > 14
+    assert number > 12
 
 
 def test_what_a_dead_writer_left_beyond_the_shape_is_replaced(server: S3Server) -> None:

@@ -260,3 +260,18 @@ def test_a_store_whose_documents_are_being_replaced_is_not_taken_for_another(ser
     with pytest.raises(ConflictError, match="while it was opened"):
         xr.open_dataset(URL, engine="zarrds", storage_options=options(server, "AKIAREADS"))
     xr.testing.assert_identical(opened(server), data())
+
+
+@pytest.mark.parametrize("mode", ["w", "w-"])
+def test_chunks_of_an_overtaken_writer_keep_no_group_out(server: S3Server, mode: Literal["w", "w-"]) -> None:
+    save(server)
+    server.state.values["t2m.zarr/pr/c.0.0"] = b"left", '"left"', 0.0
+    zarrds.save(new(), URL, group="pr", mode=mode, storage_options=options(server))
+    found = xr.open_dataset(URL, engine="zarrds", group="pr", storage_options=options(server))
+    xr.testing.assert_identical(found.load(), new())
+    assert "t2m.zarr/pr/c.0.0" not in server.state.values
+    for kept in ("t2m.zarr/b/notes.txt", "t2m.zarr/b/c/zarr.json"):
+        server.state.values[kept] = b"{}", '"mine"', 0.0
+        with pytest.raises(StoreExistsError, match="no Zarr group"):
+            zarrds.save(new(), URL, group="b", mode=mode, storage_options=options(server))
+        del server.state.values[kept]

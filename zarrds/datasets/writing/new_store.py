@@ -13,8 +13,8 @@ from typing import Any, Literal, TypeVar
 
 from zarrds.engine.executor import run, waiting
 from zarrds.errors import ConflictError, MetadataError, NodeNotFoundError, StoreExistsError, StoreIOError
-from zarrds.metadata.belonging import check_case, check_nothing_else
-from zarrds.metadata.documents import Nodes, open_nodes, parents_of, zarr_format_of
+from zarrds.metadata.belonging import check_case, check_nothing_else, others
+from zarrds.metadata.documents import DOCUMENTS, Nodes, open_nodes, parents_of, zarr_format_of
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
 from zarrds.metadata.written import documents_of_store, raws_of
 from zarrds.storage.committer import committer_of, prepare
@@ -129,7 +129,7 @@ def _found_target(store: Store, group: str, mode: Literal["w", "w-"], zarr_forma
             mend="All groups of a store have one format",
         )
     _check_parents(store, nodes, group)
-    if not standing and next(store.list_prefix(group), None) is not None:
+    if not standing and _holds_files(store, group):
         raise StoreExistsError(
             "folder holds files, but no Zarr group or array",
             path=store.path,
@@ -137,6 +137,17 @@ def _found_target(store: Store, group: str, mode: Literal["w", "w-"], zarr_forma
             mend="Save to another group, or empty this folder yourself; zarrds replaces nothing that is no Zarr group",
         )
     return Target(store, group, False, existing, replace=bool(standing))
+
+
+def _holds_files(store: Store, group: str) -> bool:
+    """Whether something lies where a group is to be, but for what nobody sees.
+
+    In object storage, a writer that was overtaken may have put chunks without any document.
+    """
+    keys = list(store.list_prefix(group))
+    if not store.traits.is_remote:
+        return bool(keys)
+    return next(others(keys), None) is not None or any(key.rpartition("/")[2] in DOCUMENTS for key in keys)
 
 
 def _looked(store: Store) -> tuple[ZarrFormat | None, bool]:

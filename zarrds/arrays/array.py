@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -23,9 +23,6 @@ from zarrds.metadata.documents import document_key
 from zarrds.metadata.extension import STATISTICS, note_of
 from zarrds.metadata.model import ArrayMetadata
 from zarrds.storage.protocol import Store
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["Array"]
 

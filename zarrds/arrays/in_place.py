@@ -42,13 +42,17 @@ def check_not_another(store: Store, path: str, opened: ArrayMetadata, found: str
     except ZarrdsError:
         return
     if is_replaced(opened, now):
-        raise ConflictError(
-            "another writer has replaced the array, cut it or removed it, since it was opened",
-            path=store.path,
-            key=path or "/",
-            found=found,
-            mend="Open it again",
-        )
+        raise _conflict(store, path, "Open it again", found)
+
+
+def _conflict(store: Store, path: str, mend: str, found: str | None = None) -> ConflictError:
+    return ConflictError(
+        "another writer has replaced the array, cut it or removed it, since it was opened",
+        path=store.path,
+        key=path or "/",
+        found=found,
+        mend=mend,
+    )
 
 
 class InPlace:
@@ -126,14 +130,12 @@ class InPlace:
         if version is not None and version == self._seen:
             return
         if is_replaced(self._metadata, own_node(store, self._array, self._metadata.zarr_format)):
-            raise ConflictError(
-                "another writer has replaced the array, cut it or removed it, since it was opened",
-                path=self._store.path,
-                key=self._array or "/",
-                mend="Nothing more was written. Open it again"
-                if not self._store.traits.is_remote
-                else "Some of the data may be in the new array now: look at it, and open it again",
+            mend = (
+                "Some of the data may be in the new array now: look at it, and open it again"
+                if self._store.traits.is_remote
+                else "Nothing more was written. Open it again"
             )
+            raise _conflict(self._store, self._array, mend)
         self._seen = version
 
     @property

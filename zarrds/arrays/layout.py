@@ -16,6 +16,7 @@ from zarrds.codecs.defaults import completed, default_codecs, parse_codec
 from zarrds.codecs.pipeline import build_pipeline
 from zarrds.codecs.registry import SHARDING
 from zarrds.errors import EncodingError, UnsupportedError
+from zarrds.metadata.documents import module_of
 from zarrds.metadata.dtypes import BYTES, JSON, STRING, DataType
 from zarrds.metadata.fields import MAX_SIZE
 from zarrds.metadata.fill_values import decode_fill_value, default_fill_value, encode_fill_value
@@ -177,9 +178,7 @@ def new_array_metadata(
     EncodingError, UnsupportedError, MetadataError
         For arguments that do not fit each other.
     """
-    asked: object = zarr_format  # whatever its type says
-    if not isinstance(asked, int) or asked not in (2, 3):
-        raise UnsupportedError("unknown zarr_format", expected="2 or 3", found=zarr_format)
+    module_of(zarr_format)  # raises for one that there is not
     sizes = integers(shape, "shape")
     if any(not 0 <= size <= MAX_SIZE for size in sizes):
         raise EncodingError("no array has this shape", expected="sizes from 0 to 2**63 - 1", found=sizes)

@@ -176,12 +176,7 @@ def is_another(opened: ArrayMetadata, now: ArrayMetadata) -> bool:
     before, after = marks_of(opened).id, marks_of(now).id
     if before is not None and before != after and (after is not None or now.zarr_format == 3):
         return True
-    if opened.chunk_key_encoding != now.chunk_key_encoding:  # which no change of an array touches
-        return True
-    names = ("data_type", "chunks", "codecs")
-    return len(opened.shape) != len(now.shape) or (
-        None in (before, after) and not all(is_same(getattr(opened, name), getattr(now, name)) for name in names)
-    )
+    return _is_stored_otherwise(opened, now)
 
 
 def is_replaced(opened: ArrayMetadata, now: Node | None) -> bool:
@@ -192,9 +187,15 @@ def is_replaced(opened: ArrayMetadata, now: Node | None) -> bool:
     # zarr-python keeps the marks of arrays of format 3; of format 2 it drops them, also from consolidated copies alone
     if before != after and (now.zarr_format == 3 or None not in (before, after)):
         return True
-    if len(opened.shape) != len(now.shape) or any(new < old for old, new in zip(opened.shape, now.shape, strict=True)):
+    return _is_stored_otherwise(opened, now) or any(new < old for old, new in zip(opened.shape, now.shape, strict=True))
+
+
+def _is_stored_otherwise(opened: ArrayMetadata, now: ArrayMetadata) -> bool:
+    """Whether chunks of one are none of the other; how they are made is compared where not both have an id."""
+    if len(opened.shape) != len(now.shape):
         return True
-    if opened.chunk_key_encoding != now.chunk_key_encoding:  # as where one document was read before, the other after it
+    if opened.chunk_key_encoding != now.chunk_key_encoding:  # which no change of an array touches
         return True
     names = ("data_type", "chunks", "codecs")
-    return None in (before, after) and not all(is_same(getattr(opened, name), getattr(now, name)) for name in names)
+    has_ids = None not in (marks_of(opened).id, marks_of(now).id)
+    return not has_ids and not all(is_same(getattr(opened, name), getattr(now, name)) for name in names)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from zarrds.errors import (
-    NodeNotFoundError,
-)
+from zarrds.errors import NodeNotFoundError
 from zarrds.metadata.documents import Nodes
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node
 from zarrds.storage.protocol import Store

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from zarrds.arguments import check_mappings, check_paths
 from zarrds.errors import StoreIOError, ZarrdsError, locating
-from zarrds.storage.committer import DELETED, check_staged, deleted_keys
+from zarrds.storage.committer import DELETED, STEPS, check_staged, deleted_keys
 from zarrds.storage.fsspec.commits import (
     DOORS,
     MARKER,
@@ -285,7 +285,7 @@ class RemoteStore:
             check_staged(keys)
             deleted = deleted_keys(changes.get(DELETED), self.path)
             counts = Counter(key.partition("/")[0] for key in keys)
-            steps = tuple((step, counts[step]) for step in ("0", "1", "2"))
+            steps = tuple((step, counts[step]) for step in STEPS)
             commit = Commit(changes._folder.removeprefix(self._base), steps)
             self._commits.begin(commit, is_removing=bool(deleted))
             self._finish(commit)

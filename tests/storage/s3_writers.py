@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable
 from typing import Literal
@@ -81,37 +82,28 @@ def seen_by_zarr(values: dict[str, tuple[bytes, str, float]]) -> xr.Dataset:
     return xr.open_dataset(zarr.storage.MemoryStore(held), engine="zarr", consolidated=True, chunks=None).load()
 
 
+def nth(number: int, method: str, key: str) -> Callable[[str, str], bool]:
+    """Whether a request is the one that is meant, which is asked of each of a writer's."""
+    numbers = itertools.count(1)
+    return lambda asked, name: (asked, name) == (method, key) and next(numbers) == number
+
+
 def paused_when(
     server: S3Server, is_it: Callable[[str, str], bool], act: Callable[[], None], meanwhile: Callable[[], None]
 ) -> list[str]:
     """Stop the writer AKIAPAUSE before some of its requests, from the first on until something else was done."""
     reached, may_go = threading.Event(), threading.Event()
-    errors: list[str] = []
 
     def before(method: str, key: str, who: str) -> None:
         if who == "AKIAPAUSE" and is_it(method, key):
             reached.set()
             may_go.wait(20)
 
-    def run() -> None:
-        try:
-            act()
-        except (ZarrdsError, RuntimeError) as error:
-            errors.append(type(error).__name__)
-        finally:
-            reached.set()
-
     server.state.before = before
-    thread = threading.Thread(target=run)
-    thread.start()
-    reached.wait(20)
     try:
-        meanwhile()
+        return _errors_of(act, meanwhile, reached, may_go)
     finally:
-        may_go.set()
-        thread.join()
         server.state.before = None
-    return errors
 
 
 def answered_late(
@@ -120,7 +112,6 @@ def answered_late(
     """As `paused_when`; but the request was done already, and only its answer comes late."""
     reached, may_go = threading.Event(), threading.Event()
     asking = threading.local()
-    errors: list[str] = []
 
     def before(method: str, key: str, who: str) -> None:
         asking.who = who
@@ -130,6 +121,19 @@ def answered_late(
             reached.set()
             may_go.wait(20)
 
+    server.state.before, server.state.seen = before, seen
+    try:
+        return _errors_of(act, meanwhile, reached, may_go)
+    finally:
+        server.state.before = server.state.seen = None
+
+
+def _errors_of(
+    act: Callable[[], None], meanwhile: Callable[[], None], reached: threading.Event, may_go: threading.Event
+) -> list[str]:
+    """What a writer raised that is held back from when it has reached something until something else was done."""
+    errors: list[str] = []
+
     def run() -> None:
         try:
             act()
@@ -138,7 +142,6 @@ def answered_late(
         finally:
             reached.set()
 
-    server.state.before, server.state.seen = before, seen
     thread = threading.Thread(target=run)
     thread.start()
     reached.wait(20)
@@ -147,7 +150,6 @@ def answered_late(
     finally:
         may_go.set()
         thread.join()
-        server.state.before = server.state.seen = None
     return errors
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Literal
 
@@ -22,6 +21,7 @@ from tests.storage.s3_writers import (
     check_whole,
     data,
     new,
+    nth,
     opened,
     options,
     replace,
@@ -34,17 +34,6 @@ from zarrds.storage.obstore import commits, growth, new_store
 pytest.importorskip("obstore", reason="object storage needs the extra 'remote'")
 
 pytestmark = pytest.mark.usefixtures("_impatient")
-
-
-def nth(number: int, method: str, key: str) -> Callable[[str, str], bool]:
-    """Whether a request is the one that is meant, which is asked of each."""
-    seen: list[str] = []
-
-    def is_it(asked: str, name: str) -> bool:
-        seen.extend([name] if (asked, name) == (method, key) else [])
-        return len(seen) == number and (asked, name) == (method, key)
-
-    return is_it
 
 
 @pytest.fixture

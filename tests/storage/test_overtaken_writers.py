@@ -22,6 +22,7 @@ from tests.storage.s3_writers import (
     URL,
     append,
     data,
+    nth,
     opened,
     options,
     paused_when,
@@ -414,14 +415,6 @@ def test_what_a_save_that_failed_has_put_is_replaced(server: S3Server) -> None:
 )
 def test_a_save_of_a_new_store_is_overtaken(server: S3Server, number: int, method: str, key: str) -> None:
     """It is stopped before one of its requests, taken for dead, and goes on when another has saved."""
-    seen: list[str] = []
-
-    def is_it(asked: str, name: str) -> bool:
-        if (asked, name) == (method, key) and len(seen) < number:
-            seen.append(name)
-            return len(seen) == number
-        return False
-
     other = data(7)
     other.t2m.encoding = {"chunks": (1, 3)}
 
@@ -433,7 +426,7 @@ def test_a_save_of_a_new_store_is_overtaken(server: S3Server, number: int, metho
 
     errors = paused_when(
         server,
-        is_it,
+        nth(number, method, key),
         lambda: zarrds.save(data(), URL, storage_options=options(server, "AKIAPAUSE")),
         replace,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 
 import numpy as np
@@ -22,6 +22,7 @@ from tests.storage.s3_writers import (
     check_whole,
     data,
     new,
+    nth,
     opened,
     options,
     paused_when,
@@ -185,22 +186,10 @@ POINTS = {
 }
 
 
-def reached(point: str) -> Callable[[str, str], bool]:
-    """Whether a request is the one that is meant, which is asked of each of a writer's."""
-    number, method, key = POINTS[point]
-    seen: list[str] = []
-
-    def is_it(asked: str, name: str) -> bool:
-        seen.extend([name] if (asked, name) == (method, key) and len(seen) < number else [])
-        return len(seen) == number and (asked, name) == (method, key)
-
-    return is_it
-
-
 @pytest.mark.parametrize("point", POINTS)
 def test_the_next_writer_finishes_or_calls_off(server: S3Server, point: str) -> None:
     save(server)
-    is_it = reached(point)
+    is_it = nth(*POINTS[point])
     is_dead: list[bool] = []
 
     def die(method: str, key: str) -> Fault | None:
@@ -248,7 +237,7 @@ def test_a_writer_is_stopped_and_goes_on(server: S3Server, point: str, other: st
             replace(server, data(20))
             replace(server, new(30))
 
-    errors = paused_when(server, reached(point), lambda: replace(server, new(), "AKIAPAUSE"), meanwhile)
+    errors = paused_when(server, nth(*POINTS[point]), lambda: replace(server, new(), "AKIAPAUSE"), meanwhile)
     assert errors == ([] if is_made else ["ConflictError"])
     if other == "replace":
         expected = new(30)
@@ -267,6 +256,18 @@ ACTS: dict[str, Callable[[S3Server], None]] = {
 }
 
 
+def one_after(number: int, stopped: list[tuple[str, str]]) -> Callable[[str, str], bool]:
+    """Whether a request is the one behind so many others, which is then noted."""
+    left = iter(range(number))
+
+    def is_it(method: str, key: str) -> bool:
+        is_next = next(left, None) is None and not stopped
+        stopped.extend([(method, key)] if is_next else [])
+        return is_next
+
+    return is_it
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("_without_locks")
 @pytest.mark.parametrize("name", ACTS)
@@ -276,15 +277,10 @@ def test_a_writer_is_stopped_before_many_requests(server: S3Server, name: str, m
     for number in itertools.count(1, 2 if name == "replace" else 5):
         server.clear()
         save(server)
-        left = iter(range(number))
         stopped: list[tuple[str, str]] = []
-
-        def is_it(method: str, key: str, left: Iterator[int] = left, stopped: list[tuple[str, str]] = stopped) -> bool:
-            is_next = next(left, None) is None and not stopped
-            stopped.extend([(method, key)] if is_next else [])
-            return is_next
-
-        errors = paused_when(server, is_it, lambda: replace(server, new(), "AKIAPAUSE"), lambda: ACTS[name](server))
+        errors = paused_when(
+            server, one_after(number, stopped), lambda: replace(server, new(), "AKIAPAUSE"), lambda: ACTS[name](server)
+        )
         if not stopped:
             break
         assert errors in ([], ["ConflictError"], ["StoreExistsError"]), (number, stopped, errors)
@@ -317,18 +313,12 @@ def test_a_writer_of_a_new_store_is_stopped_before_many_requests(
 
     for number in itertools.count(1, 2):
         server.clear()
-        left = iter(range(number))
         stopped: list[tuple[str, str]] = []
-
-        def is_it(method: str, key: str, left: Iterator[int] = left, stopped: list[tuple[str, str]] = stopped) -> bool:
-            is_next = next(left, None) is None and not stopped
-            stopped.extend([(method, key)] if is_next else [])
-            return is_next
 
         def act() -> None:
             zarrds.save(data(), URL, storage_options=options(server, "AKIAPAUSE"))
 
-        errors = paused_when(server, is_it, act, other)
+        errors = paused_when(server, one_after(number, stopped), act, other)
         if not stopped:
             break
         assert errors in ([], ["ConflictError"], ["StoreExistsError"]), (number, stopped, errors)

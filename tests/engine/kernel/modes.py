@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.engine.selections import ids_of
+from zarrds import create_array
 from zarrds.engine import workers
 from zarrds.engine.kernel import applies, library
 from zarrds.errors import ZarrdsError
@@ -71,3 +75,13 @@ def same_with_and_without(work: Callable[[], Any]) -> Any:
         found = outcome(work)
     assert found == expected
     return spy
+
+
+def settled_array(path: Path, shards: Any) -> tuple[Any, Any]:
+    """An array and its values, in files that are old enough to be kept in a cache at once."""
+    values = ids_of((80, 60)).astype("i4")
+    array = create_array(path, shape=(80, 60), dtype="i4", chunks=(20, 10), shards=shards)
+    array[...] = values
+    for place in path.rglob("*"):
+        os.utime(place, (1_000_000_000, 1_000_000_000))
+    return array, values

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.engine.kernel.modes import Spy, needs_kernel, with_kernel
+from tests.engine.kernel.modes import Spy, needs_kernel, settled_array, with_kernel
 from tests.engine.selections import basic_keys, grids, ids_of, select_basic
 from zarrds import create_array
 from zarrds.engine.cache import ChunkCache
@@ -31,11 +30,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("shards", [None, (40, 30)])
 def test_points_come_from_the_cache_too(shards: Any, tmp_path: Path) -> None:
-    values = ids_of((80, 60)).astype("i4")
-    array = create_array(tmp_path, shape=(80, 60), dtype="i4", chunks=(20, 10), shards=shards)
-    array[...] = values
-    for place in tmp_path.rglob("*"):
-        os.utime(place, (1_000_000_000, 1_000_000_000))
+    array, values = settled_array(tmp_path, shards)
     rng = np.random.default_rng(0)
     key = rng.integers(0, 80, (5, 7)), rng.integers(0, 60, 7)
     rows, columns = np.array([70, 3, 3]), np.array([59, 0, 20])

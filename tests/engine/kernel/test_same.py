@@ -18,7 +18,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from tests.engine.kernel.modes import KERNEL, Spy, needs_kernel, outcome, same_with_and_without, with_kernel
+from tests.engine.kernel.modes import (
+    KERNEL,
+    Spy,
+    needs_kernel,
+    outcome,
+    same_with_and_without,
+    settled_array,
+    with_kernel,
+)
 from tests.engine.selections import basic_keys, grids, ids_of, orthogonal_keys, pointwise_keys, select_basic
 from zarrds import create_array, create_group, open_array
 from zarrds.arrays.in_place import InPlace
@@ -352,11 +360,7 @@ def test_one_open_for_a_shard(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("shards", [None, (40, 30)])
 def test_the_cache_is_shared_by_both(shards: Any, tmp_path: Path) -> None:
-    values = ids_of((80, 60)).astype("i4")
-    array = create_array(tmp_path, shape=(80, 60), dtype="i4", chunks=(20, 10), shards=shards)
-    array[...] = values
-    for place in tmp_path.rglob("*"):
-        os.utime(place, (1_000_000_000, 1_000_000_000))
+    array, values = settled_array(tmp_path, shards)
     key = (slice(5, 70), slice(13, 44))
     for first, second in ((None, Spy()), (Spy(), None), (Spy(), Spy())):
         cache = ChunkCache(10**7)

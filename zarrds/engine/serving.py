@@ -13,7 +13,7 @@ from zarrds.engine.cache import CachedChunks
 from zarrds.engine.chunk_io import Chunks, LookedUp
 from zarrds.engine.kernel.job import NativeJob, address
 from zarrds.engine.kernel.library import Library
-from zarrds.engine.kernel.targets import rows_of
+from zarrds.engine.kernel.targets import positions_of, rows_of
 from zarrds.engine.plans import Part, Plan, Subset
 from zarrds.storage.local.tree import SETTLES
 
@@ -89,7 +89,7 @@ def _serve_natively(
     # a value younger than that may be written anew without getting another identity
     says_something = (statuses == 0) & (found_at[:, 1] <= time.time_ns() - SETTLES)
     identities = [tuple(i) if ok else None for i, ok in zip(found_at.tolist(), says_something.tolist(), strict=True)]
-    positions = list(zip(*rows[:, 0].tolist(), strict=True))
+    positions = positions_of(rows)
     found = cached.find(positions, identities)
     statuses[:] = 1
     if plan.is_basic:

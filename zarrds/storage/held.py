@@ -57,12 +57,6 @@ class HeldChanges:
     def _now(self) -> Any:
         return self._behind if self._values is None else self._values
 
-    @property
-    def folder(self) -> str:
-        """What the names of values begin with where they are written, for stores of objects."""
-        behind: Any = self._behind
-        return str(behind._folder)
-
     def held(self) -> dict[str, bytes] | None:
         """All values by key, None if they were written by now."""
         return None if self._values is None else _all_of(self._values)

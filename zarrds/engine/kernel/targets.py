@@ -14,7 +14,7 @@ from zarrds.engine.kernel.library import Library
 from zarrds.engine.plans import Batch, Part
 from zarrds.engine.tables import Positions, Rows
 
-__all__ = ["DONE", "Target", "Targets", "in_place", "picked", "putter", "rows_of"]
+__all__ = ["DONE", "Target", "Targets", "in_place", "picked", "positions_of", "putter", "rows_of"]
 
 DONE = 0
 
@@ -74,7 +74,8 @@ def _row(out: slice, inside: slice) -> tuple[int, int, int, int, int]:
     return 0, out.start, inside.start, inside.step, (inside.stop - inside.start - 1) // inside.step + 1
 
 
-def _positions(rows: Rows) -> list[Position]:
+def positions_of(rows: Rows) -> list[Position]:
+    """The chunks' positions in the grid."""
     return list(zip(*rows[:, 0].tolist(), strict=True))
 
 
@@ -84,7 +85,7 @@ class _Keeping:
         self._chunks: dict[int, AnyArray] = {}
         if looked_up is None or not looked_up.identities:
             return
-        self._positions = _positions(rows)
+        self._positions = positions_of(rows)
         self._wanted = [looked_up.identities.get(position, (None, False)) for position in self._positions]
         self._chunks = {i: job.new_chunk(shape) for i, (_, keep) in enumerate(self._wanted) if keep}
         if self._chunks:
@@ -139,7 +140,7 @@ class _Picked:
             self._keep(self._looked_up, done)
 
     def _keep(self, looked_up: LookedUp, done: Positions) -> None:
-        positions, found = _positions(self._rows), self._found.tolist()
+        positions, found = positions_of(self._rows), self._found.tolist()
         for i in done.tolist():
             identity, keep = looked_up.identities.get(positions[i], (None, False))
             if keep and tuple(found[i]) == identity:

@@ -255,7 +255,7 @@ class CommittingStore(RemoteStore):
             if session is None or before is None or any(roots[key] is not None for key in roots if key != _ROOT):
                 return False
             documents = {key: values.pop(key).decode() for key in list(values) if is_document(key)}
-            folder = staged.folder.removeprefix(self._base)
+            folder = staged._folder.removeprefix(self._base)
             growing = Growing(process_id(), folder, _ROOT, new_write(), documents, replaces=True)
             # after the root was seen, which is claimed as it was seen: nothing is committed between
             calls: list[Callable[[], Any]] = [partial(self.get_many, list(documents)), self._standing]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import itertools
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -85,7 +85,7 @@ class NewStore:
         signs = self._signs.given_meanwhile() if nbytes > QUICK_NBYTES else nullcontext()
         with self._commits.begun(self._commit, straight), signs:
             try:
-                side_by_side(_called, calls)
+                side_by_side(lambda call: call(), calls)
             except ConflictError:
                 side_by_side(self._look, list(doors))
                 raise
@@ -154,10 +154,6 @@ class NewStore:
         if self._commits.current() != replace(self._commit, is_claimed=False):
             raise not_alone()
         self._seen = now
-
-
-def _called(call: Callable[[], None]) -> None:
-    call()
 
 
 def is_of_root(key: str) -> bool:

@@ -141,6 +141,14 @@ def test_a_removal_that_is_refused_again_and_again_comes_to_an_end(
     xr.testing.assert_identical(opened(server), new())
 
 
+def test_pauses_are_bounded_however_often_a_server_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    naps: list[float] = []
+    monkeypatch.setattr(commits.time, "sleep", naps.append)
+    for number in (0, 1, 2000):
+        commits.pause(number)
+    assert naps == [0.1, 0.2, 5.0]
+
+
 def test_of_two_saves_that_died_the_first_may_be_made(server: S3Server) -> None:
     for number in (26, 24):
         left = iter(range(number))

@@ -31,10 +31,10 @@ from zarrds.storage.growing import Growing, is_signed, new_write, signed
 from zarrds.storage.protocol import ValueChangedError
 from zarrds.threads import side_by_side
 
-__all__ = ["ConditionalCommits", "claimed", "conflict", "is_same_version", "not_known"]
+__all__ = ["ConditionalCommits", "claimed", "conflict", "is_same_version", "not_known", "pause"]
 
 _ATTEMPTS = 5
-_PAUSE = 0.05  # seconds before what failed is done again, twice as long each time
+_PAUSE = 0.1  # seconds before what failed is done again, twice as long each time
 _LONGEST_PAUSE = 5.0
 _LONGEST = 60.0  # seconds in which it is
 _MOST_REMOVED = 1000  # objects, which servers remove by one request
@@ -333,7 +333,7 @@ class ConditionalCommits(Commits):
                 is_last = number >= objects.n_repeats or time.monotonic() - begun > _LONGEST
                 if error.errno != errno.EAGAIN or is_last:
                     raise
-            time.sleep(min(_PAUSE * 2 ** min(number, 9), _LONGEST_PAUSE))
+            pause(number)
         raise AssertionError  # it is counted without an end
 
 
@@ -344,6 +344,11 @@ def _suppressed_refusal() -> Iterator[None]:
     except StoreIOError as error:
         if error.errno != errno.EACCES:
             raise
+
+
+def pause(number: int) -> None:
+    """Wait before a busy server is asked once more, after so many times before."""
+    time.sleep(min(_PAUSE * 2 ** min(number, 9), _LONGEST_PAUSE))  # larger powers are no floats at some point
 
 
 def claimed(objects: ConditionalObjects, name: str, found: Found) -> Version:

@@ -20,7 +20,7 @@ from zarrds.errors import ConflictError, StoreIOError, ZarrdsError
 from zarrds.storage.found import Found, Version, version_of
 from zarrds.storage.fsspec.commits import MARKER, OLD
 from zarrds.storage.growing import Growing, new_write, signed
-from zarrds.storage.obstore.commits import ConditionalCommits, conflict, is_same_version, not_known
+from zarrds.storage.obstore.commits import ConditionalCommits, conflict, is_same_version, not_known, pause
 from zarrds.storage.obstore.objects import ObstoreObjects
 from zarrds.storage.protocol import ValueChangedError
 from zarrds.threads import side_by_side
@@ -210,7 +210,7 @@ class Straight:
                 number = next(repeats, None) if error.errno == errno.EAGAIN else None
                 if number is None:
                     raise
-                time.sleep(min(2 * _PAUSE * 2**number, LATE))
+                pause(number)
                 # what is repeated may be long ago: where servers take digests for ETags, its condition tells nothing
                 self._check_claim()
                 continue

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import itertools
-import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -16,15 +15,13 @@ from functools import partial
 from zarrds.errors import ConflictError, StoreIOError, ZarrdsError
 from zarrds.storage.fsspec.commits import MARKER, ROOT, STRAIGHT, Commit, is_door
 from zarrds.storage.fsspec.refusals import not_alone, stands_there
-from zarrds.storage.obstore.commits import ConditionalCommits
+from zarrds.storage.obstore.commits import ConditionalCommits, pause
 from zarrds.storage.obstore.growth import LATE, QUICK_NBYTES, clock
 from zarrds.storage.obstore.objects import ObstoreObjects
 from zarrds.storage.protocol import ValueChangedError
 from zarrds.threads import side_by_side
 
 __all__ = ["NewStore", "is_of_root"]
-
-_PAUSE = 0.1  # seconds before what failed is done again, twice as long each time
 
 
 class NewStore:
@@ -146,7 +143,7 @@ class NewStore:
             except StoreIOError as error:
                 if error.errno != errno.EAGAIN or number >= self._objects.n_repeats:
                     raise
-            time.sleep(min(_PAUSE * 2 ** min(number, 9), LATE))
+            pause(number)
 
     def _check_marker(self) -> None:
         """Raise unless nobody has taken us for dead so far."""

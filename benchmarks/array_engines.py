@@ -16,7 +16,8 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from contenders import OURS, OURS_DURABLE, OURS_IN_PYTHON
+
+from benchmarks.contenders import OURS, OURS_DURABLE, OURS_IN_PYTHON
 
 Array = npt.NDArray[Any]
 Shape = tuple[int, ...]

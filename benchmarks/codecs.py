@@ -1,6 +1,6 @@
 """Measure Blosc's settings on real arrays, to choose the defaults of zarrds.
 
-Usage: ``python benchmarks/codecs.py [--data DIR] [--rounds N] [--json FILE]``
+Usage: ``python -m benchmarks.codecs [--data DIR] [--rounds N] [--json FILE]``
 
 Every array is cut into chunks of one to two MiB. Each setting (inner codec, level, shuffle) compresses and
 decompresses the same chunks with one Blosc thread; the settings take turns within a round, so that a busy

@@ -1,6 +1,6 @@
 """Save, open, load and slice the same data with zarrds and with the peers that are installed.
 
-Usage: ``python benchmarks/compare.py [--only ROW]... [--rounds N] [--size small|full] [--json FILE] [--workdir DIR]``;
+Usage: ``python -m benchmarks.compare [--only ROW]... [--rounds N] [--size small|full] [--json FILE] [--workdir DIR]``;
 ``--list`` tells the rows. docs/benchmarks.md says what each row is and how to read the tables.
 """
 
@@ -15,23 +15,25 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-import rows_appends
-import rows_arrays
-import rows_cube
-import rows_dask
-import rows_genotypes
-import rows_import
-import rows_labels
-import rows_many
-import rows_queries
-import rows_real
-import rows_selections
-import rows_shards
-from contenders import Row
-from data import SIZES, Bench
-from report import as_json, figure, machine, memory_table, time_tables, uses
-from results import Result
-from timing import measure
+from benchmarks import (
+    rows_appends,
+    rows_arrays,
+    rows_cube,
+    rows_dask,
+    rows_genotypes,
+    rows_import,
+    rows_labels,
+    rows_many,
+    rows_queries,
+    rows_real,
+    rows_selections,
+    rows_shards,
+)
+from benchmarks.contenders import Row
+from benchmarks.data import SIZES, Bench
+from benchmarks.report import as_json, figure, machine, memory_table, time_tables, uses
+from benchmarks.results import Result
+from benchmarks.timing import measure
 
 
 def all_rows() -> list[Row]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from data import Bench, Size
+from benchmarks.data import Bench, Size
 
 OURS = "zarrds"
 OURS_DURABLE = "zarrds durable"

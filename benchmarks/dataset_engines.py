@@ -11,10 +11,10 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 import xarray as xr
-from array_engines import has, zarr_pipeline
-from contenders import OURS, OURS_DURABLE
 
 import zarrds
+from benchmarks.array_engines import has, zarr_pipeline
+from benchmarks.contenders import OURS, OURS_DURABLE
 from zarrds.datasets.reading.backend import ZarrdsBackendEntrypoint
 
 Encoding = dict[Hashable, dict[str, Any]]

@@ -18,15 +18,16 @@ from typing import Any
 import blosc
 import numpy as np
 import xarray as xr
-from array_engines import Array
-from contenders import Contender
-from data import Bench
-from dataset_engines import Opener, engines
-from sources import Source
 from xarray.backends import AbstractDataStore, BackendArray, BackendEntrypoint, StoreBackendEntrypoint
 from xarray.backends.common import datatree_from_dict_with_io_cleanup
 from xarray.core import indexing
 from xarray.core.utils import FrozenDict
+
+from benchmarks.array_engines import Array
+from benchmarks.contenders import Contender
+from benchmarks.data import Bench
+from benchmarks.dataset_engines import Opener, engines
+from benchmarks.sources import Source
 
 # ------------------------------------------------------------------------------------------------- opening, selecting
 

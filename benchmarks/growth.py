@@ -1,6 +1,6 @@
 """How time and memory grow: with chunks, variables, threads and labels.
 
-Usage: ``python benchmarks/growth.py [--only FAMILY]... [--chunks N]... [--rounds N] [--workdir DIR] [--json FILE]``.
+Usage: ``python -m benchmarks.growth [--only FAMILY]... [--chunks N]... [--rounds N] [--workdir DIR] [--json FILE]``.
 All families at their full sizes take 5 GB of disk, 1.1 million inodes, 4 GB of memory and most of an hour;
 docs/benchmarks.md holds the tables.
 
@@ -19,12 +19,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import growth_chunks
-import growth_labels
-import growth_threads
-import growth_variables
-from growth_cost import Figures
-from growth_fit import growth_of, growth_table, speedup_of, speedup_table
+from benchmarks import growth_chunks, growth_labels, growth_threads, growth_variables
+from benchmarks.growth_cost import Figures
+from benchmarks.growth_fit import growth_of, growth_table, speedup_of, speedup_table
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from growth_cost import Figures, cost, in_process, memory
 
 import zarrds
+from benchmarks.growth_cost import Figures, cost, in_process, memory
 
 CHUNK = 16
 # chunks along each side of the box that is read
@@ -37,8 +37,8 @@ def measure_sharded(folder: Path, size: int, rounds: int) -> Figures:
 
 
 def _measure(folder: Path, size: int, rounds: int, shard: tuple[int, int] | None) -> Figures:
-    saved = in_process("growth_chunks", "measure_save", str(folder), grid_of(size), rounds, shard)
-    return {**in_process("growth_chunks", "measure_reads", str(folder), grid_of(size), rounds), **saved}
+    saved = in_process("benchmarks.growth_chunks", "measure_save", str(folder), grid_of(size), rounds, shard)
+    return {**in_process("benchmarks.growth_chunks", "measure_reads", str(folder), grid_of(size), rounds), **saved}
 
 
 def grid_of(size: int) -> tuple[int, int]:

@@ -1,7 +1,7 @@
 """What an operation costs, in time and memory, and processes of their own to find out in.
 
-``growth_cost.py MODULE FUNCTION ARGUMENTS`` calls a function of one of these modules and prints what it returns;
-arguments and result are JSON.
+``python -m benchmarks.growth_cost MODULE FUNCTION ARGUMENTS`` calls a function of one of these modules and prints
+what it returns; arguments and result are JSON.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def memory(name: str) -> float:
 
 def in_process(module: str, function: str, *arguments: Any) -> Any:
     """What a function of one of these modules returns, called in a process of its own."""
-    command = [sys.executable, __file__, module, function, json.dumps(arguments)]
+    command = [sys.executable, "-m", "benchmarks.growth_cost", module, function, json.dumps(arguments)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{function} of {module} failed with {arguments}")

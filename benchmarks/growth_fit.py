@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from growth_cost import Figures
+
+from benchmarks.growth_cost import Figures
 
 # what the kernel says of memory is off by that much
 _LEAST_MB = 1.0

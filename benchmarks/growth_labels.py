@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from growth_cost import Figures, in_process, memory
 
 import zarrds
+from benchmarks.growth_cost import Figures, in_process, memory
 
 CHUNK = 16_384
 # so many labels are made at once
@@ -26,7 +26,7 @@ _PART = CHUNK * 64
 def measure(folder: Path, size: int, rounds: int) -> Figures:
     path = folder / "x.zarr"
     make(path, size)
-    figures: Figures = in_process("growth_labels", "measure_reads", str(path), size, rounds)
+    figures: Figures = in_process("benchmarks.growth_labels", "measure_reads", str(path), size, rounds)
     return figures
 
 

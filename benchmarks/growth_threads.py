@@ -13,16 +13,16 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from growth_cost import Figures, in_process, of_calls, once
 
 import zarrds
+from benchmarks.growth_cost import Figures, in_process, of_calls, once
 
 CHUNK = 64
 
 
 def measure_all(folder: Path, counts: Sequence[int], rounds: int, megabytes: int) -> dict[int, Figures]:
     """The figures of each number of threads."""
-    found = in_process("growth_threads", "measure", str(folder), list(counts), rounds, megabytes)
+    found = in_process("benchmarks.growth_threads", "measure", str(folder), list(counts), rounds, megabytes)
     return dict(zip(counts, found, strict=True))
 
 

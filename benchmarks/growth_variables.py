@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import xarray as xr
-from growth_cost import Figures, cost, in_process
 
 import zarrds
+from benchmarks.growth_cost import Figures, cost, in_process
 
 STEPS = 20
 WIDTH = 30
@@ -24,9 +24,9 @@ _NAME = "x.zarr"
 
 def measure(folder: Path, size: int, rounds: int) -> Figures:
     return {
-        **in_process("growth_variables", "measure_save", str(folder), size, rounds),
-        **in_process("growth_variables", "measure_reads", str(folder), size, rounds),
-        **in_process("growth_variables", "measure_append", str(folder), size, rounds),
+        **in_process("benchmarks.growth_variables", "measure_save", str(folder), size, rounds),
+        **in_process("benchmarks.growth_variables", "measure_reads", str(folder), size, rounds),
+        **in_process("benchmarks.growth_variables", "measure_append", str(folder), size, rounds),
     }
 
 

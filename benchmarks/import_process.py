@@ -1,4 +1,6 @@
-"""Import an engine in this process, and open the cube with it if there is one: ``import_process.py MODULE [PATH]``.
+"""Import an engine in this process, and open the cube with it if there is one.
+
+Usage: ``python -m benchmarks.import_process MODULE [PATH]``.
 
 Prints the seconds that it took beyond ``import xarray``, how far memory rose, and the value that was read.
 """
@@ -13,7 +15,8 @@ import time
 import numpy  # noqa: F401  # what every user of xarray has imported before
 import pandas  # noqa: F401  # the same
 import xarray as xr
-from memory import begin_marks, highest
+
+from benchmarks.memory import begin_marks, highest
 
 # by module: where the engine's class is. Given to xarray in place of a name, it spares all engines the search for
 # others that are installed, which would import them

@@ -1,6 +1,6 @@
 """Questions to 2 GB of temperatures and to a table of variants, by statistics, by scans, and as Parquet and as VCF.
 
-Usage: ``python benchmarks/queries.py [--only cube|genomes] [--gigabytes N] [--variants N] [--rounds N]
+Usage: ``python -m benchmarks.queries [--only cube|genomes] [--gigabytes N] [--variants N] [--rounds N]
 [--workdir DIR]``. All ways of a row are asked in turn, in this one process (the tools of genomes in processes of their
 own), and their answers are held against each other. Processor time counts all threads, and processes that were waited
 for: other work on the machine disturbs it least.
@@ -17,9 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
-import queries_cube
-import queries_genomes
-from queries_ways import Question
+from benchmarks import queries_cube, queries_genomes
+from benchmarks.queries_ways import Question
 
 # who takes longer than this is asked in fewer rounds
 _SLOW_SECONDS = 5.0

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from queries_ways import Question, Way, has
 
 import zarrds
+from benchmarks.queries_ways import Question, Way, has
 
 _LATITUDES, _LONGITUDES = 360, 720
 _STEPS = 48  # that are made at a time

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import shutil
 import subprocess
 import sys
@@ -13,9 +12,9 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from queries_ways import Question, Way, has
 
 import zarrds
+from benchmarks.queries_ways import Question, Way, has
 
 _SAMPLES = 20
 _CONTIGS = ("chr1", "chr2")
@@ -91,8 +90,8 @@ def _by_vcztools(path: Path, region: str) -> Positions:
 
 def _by_zarrds_in_a_process(path: Path, region: str) -> Positions:
     code = (
-        f"import sys; sys.path.insert(0, {os.path.dirname(__file__)!r}); from pathlib import Path; "
-        f"from queries_genomes import _by_zarrds; print(*_by_zarrds(Path({str(path)!r}), {region!r}))"
+        "from pathlib import Path; from benchmarks.queries_genomes import _by_zarrds; "
+        f"print(*_by_zarrds(Path({str(path)!r}), {region!r}))"
     )
     return list(
         map(

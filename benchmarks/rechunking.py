@@ -22,7 +22,6 @@ import numpy as np
 import zarrds
 from zarrds.codecs.base import AnyArray
 
-CHILD = Path(__file__).with_name("rechunking_child.py")
 SIDE = 32  # of the chunks that are written, over all of the first dimension
 
 
@@ -74,7 +73,16 @@ def main() -> None:
             for name, python in pythons.items():
                 work = Path(folder) / "work"
                 work.mkdir()
-                words = [python, str(CHILD), name, f"{folder}/source.zarr", str(work), str(memory), str(SIDE)]
+                words = [
+                    python,
+                    "-m",
+                    "benchmarks.rechunking_child",
+                    name,
+                    f"{folder}/source.zarr",
+                    str(work),
+                    str(memory),
+                    str(SIDE),
+                ]
                 done = subprocess.run(words, capture_output=True, text=True, check=False)
                 if done.returncode:
                     raise SystemExit(f"{name} failed:\n{done.stderr}")

@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 import time
 from collections.abc import Callable
 
+from benchmarks.memory import peak_rise
+
 THREADS = 2
-
-
-def status(name: str) -> float:
-    """A size that Linux tells of this process, in MB."""
-    with open("/proc/self/status") as file:
-        found = re.search(rf"^{name}:\s+(\d+) kB$", file.read(), re.MULTILINE)
-    return 0 if found is None else int(found[1]) * 1024 / 1e6
 
 
 def zarrds_job(source: str, work: str, memory: int, side: int) -> Callable[[], object]:
@@ -100,13 +94,14 @@ def main() -> None:
     """Do it, and print how long it took and how far memory rose."""
     name, source, work, memory, side = sys.argv[1:]
     job = JOBS[name](source, work, int(memory), int(side))
-    before = status("VmRSS")
-    with open("/proc/self/clear_refs", "w") as file:
-        file.write("5")
-    begin, used = time.perf_counter(), time.process_time()
-    job()
-    told = {"seconds": time.perf_counter() - begin, "cpu": time.process_time() - used, "mb": status("VmHWM") - before}
-    print(json.dumps(told), flush=True)
+
+    def timed() -> dict[str, float]:
+        begin, used = time.perf_counter(), time.process_time()
+        job()
+        return {"seconds": time.perf_counter() - begin, "cpu": time.process_time() - used}
+
+    mb, told = peak_rise(timed)
+    print(json.dumps({**told, "mb": mb}), flush=True)
     os._exit(0)  # clusters take their time to end
 
 

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from contenders import OURS
-from results import Result, geometric_mean
+from benchmarks.contenders import OURS
+from benchmarks.results import Result, geometric_mean
 
 # what the times depend on
 _PACKAGES = (

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from contenders import OURS, OURS_DURABLE, Contender, Row
+from benchmarks.contenders import OURS, OURS_DURABLE, Contender, Row
 
 # rises of memory below this, in MB, are noise
 _NOISE = 1.0

@@ -5,10 +5,11 @@ from __future__ import annotations
 from contextlib import ExitStack
 
 import xarray as xr
-from contenders import Contender, Row
-from data import Bench, climate
-from dataset_engines import Engine, engines
-from work import check_dataset, contender, row
+
+from benchmarks.contenders import Contender, Row
+from benchmarks.data import Bench, climate
+from benchmarks.dataset_engines import Engine, engines
+from benchmarks.work import check_dataset, contender, row
 
 _FIRST = 8  # steps that are there before
 

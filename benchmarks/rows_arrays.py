@@ -8,12 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from array_engines import Array, Engine, engines
-from contenders import Contender, Row
-from data import Bench, Size
-from floors import decode_floor
-from timing import put_away
-from work import check_values
+from benchmarks.array_engines import Array, Engine, engines
+from benchmarks.contenders import Contender, Row
+from benchmarks.data import Bench, Size
+from benchmarks.floors import decode_floor
+from benchmarks.timing import put_away
+from benchmarks.work import check_values
 
 
 def _contender(

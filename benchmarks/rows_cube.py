@@ -5,12 +5,12 @@ from __future__ import annotations
 from contextlib import ExitStack
 from functools import partial
 
-from contenders import Contender, Row
-from data import Bench, Size
-from dataset_engines import engines
-from floors import decode_floor
-from sources import CUBE, CUBE_40KB, Source
-from work import load, open_, row, save
+from benchmarks.contenders import Contender, Row
+from benchmarks.data import Bench, Size
+from benchmarks.dataset_engines import engines
+from benchmarks.floors import decode_floor
+from benchmarks.sources import CUBE, CUBE_40KB, Source
+from benchmarks.work import load, open_, row, save
 
 
 def _load(source: Source, bench: Bench, stack: ExitStack) -> list[Contender]:

@@ -7,12 +7,13 @@ from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
-from array_engines import Array, has
-from contenders import Contender, Row
-from data import Bench, Size
-from dataset_engines import Engine, engines
-from sources import CUBE
-from work import Work, contender, row
+
+from benchmarks.array_engines import Array, has
+from benchmarks.contenders import Contender, Row
+from benchmarks.data import Bench, Size
+from benchmarks.dataset_engines import Engine, engines
+from benchmarks.sources import CUBE
+from benchmarks.work import Work, contender, row
 
 _N_WORKERS = 4
 

@@ -6,12 +6,13 @@ from contextlib import ExitStack
 from functools import partial
 
 import numpy as np
-from array_engines import Array
-from contenders import Contender, Row
-from data import Bench, Size
-from dataset_engines import Engine, engines
-from sources import GENOTYPES
-from work import Selection, check_values, contender, numbers, row, save
+
+from benchmarks.array_engines import Array
+from benchmarks.contenders import Contender, Row
+from benchmarks.data import Bench, Size
+from benchmarks.dataset_engines import Engine, engines
+from benchmarks.sources import GENOTYPES
+from benchmarks.work import Selection, check_values, contender, numbers, row, save
 
 
 def _region(bench: Bench, k: int) -> Selection:

@@ -8,16 +8,14 @@ import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-from contenders import Contender, Measured, Row
-from data import Bench
-from dataset_engines import Engine, engines
-from sources import CUBE
-from work import contender
+from benchmarks.contenders import Contender, Measured, Row
+from benchmarks.data import Bench
+from benchmarks.dataset_engines import Engine, engines
+from benchmarks.sources import CUBE
+from benchmarks.work import contender
 
-_SCRIPT = Path(__file__).with_name("import_process.py")
 _MODULES = {"zarrds": "zarrds", "zarr engine": "zarr", "netCDF4": "netCDF4", "h5netcdf": "h5netcdf"}
 
 
@@ -36,7 +34,7 @@ def _in_a_process(with_cube: bool, bench: Bench, _stack: ExitStack) -> list[Cont
             raise AssertionError("the value is not the one that was saved")
 
     def of(engine: Engine) -> Contender:
-        command = [sys.executable, str(_SCRIPT), _MODULES[engine.name]]
+        command = [sys.executable, "-m", "benchmarks.import_process", _MODULES[engine.name]]
         command += [str(CUBE.stored(engine, bench))] if with_cube else []
 
         def run(_k: int) -> _Value:

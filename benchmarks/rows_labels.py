@@ -7,12 +7,13 @@ from functools import partial
 
 import numpy as np
 import xarray as xr
-from array_engines import Array
-from contenders import Contender, Row
-from data import Bench, Size
-from dataset_engines import Engine, engines
-from sources import LABELS, TEXTS
-from work import check_dataset, check_values, contender, numbers, row, save
+
+from benchmarks.array_engines import Array
+from benchmarks.contenders import Contender, Row
+from benchmarks.data import Bench, Size
+from benchmarks.dataset_engines import Engine, engines
+from benchmarks.sources import LABELS, TEXTS
+from benchmarks.work import check_dataset, check_values, contender, numbers, row, save
 
 _N_SELECTED = 1000
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 
-from contenders import Row
-from sources import MANY, TREE
-from work import load, open_, row, save
+from benchmarks.contenders import Row
+from benchmarks.sources import MANY, TREE
+from benchmarks.work import load, open_, row, save
 
 
 def rows() -> list[Row]:

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from contenders import Contender, Row
-from data import Bench, Size
-from dataset_engines import Engine, engines
-from sources import CUBE
-from work import contender, row
 
 import zarrds
+from benchmarks.contenders import Contender, Row
+from benchmarks.data import Bench, Size
+from benchmarks.dataset_engines import Engine, engines
+from benchmarks.sources import CUBE
+from benchmarks.work import contender, row
 
 Scan = Callable[[xr.Dataset], Any]
 Ask = Callable[[Any], Any]

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import xarray as xr
-from contenders import Contender, Row
-from data import SIZES, Bench, Size, real_files
-from sources import Source
-from work import Work, load, row, save
+
+from benchmarks.contenders import Contender, Row
+from benchmarks.data import SIZES, Bench, Size, real_files
+from benchmarks.sources import Source
+from benchmarks.work import Work, load, row, save
 
 _MIB = 2**20
 

@@ -8,10 +8,11 @@ from functools import partial
 
 import numpy as np
 import xarray as xr
-from contenders import Contender, Row
-from data import Bench, Size
-from sources import CUBE, CUBE_40KB
-from work import Selection, Work, numbers, row, select
+
+from benchmarks.contenders import Contender, Row
+from benchmarks.data import Bench, Size
+from benchmarks.sources import CUBE, CUBE_40KB
+from benchmarks.work import Selection, Work, numbers, row, select
 
 _DIMENSIONS = ("time", "latitude", "longitude")
 

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from array_engines import Array, Engine, engines
-from contenders import Contender, Row
-from data import Bench
-from timing import put_away
-from work import check_values
+
+from benchmarks.array_engines import Array, Engine, engines
+from benchmarks.contenders import Contender, Row
+from benchmarks.data import Bench
+from benchmarks.timing import put_away
+from benchmarks.work import check_values
 
 _ABOUT = "{} of a 17 MB array in shards of 4 MB, inner chunks of 1 kB"
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import xarray as xr
-from data import Bench
-from dataset_engines import Chunks, Engine
+
+from benchmarks.data import Bench
+from benchmarks.dataset_engines import Chunks, Engine
 
 
 @dataclass(frozen=True)

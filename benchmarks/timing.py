@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from contenders import Contender, Measured, Row
-from data import Bench, Size
-from memory import peak_rise
-from results import Result
+
+from benchmarks.contenders import Contender, Measured, Row
+from benchmarks.data import Bench, Size
+from benchmarks.memory import peak_rise
+from benchmarks.results import Result
 
 # who takes longer than this is slow, and measured in so many rounds at most: a run would take an hour otherwise
 _SLOW_SECONDS = 3

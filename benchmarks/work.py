@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from array_engines import Array
-from contenders import Contender, Row
-from data import Bench, Size
-from dataset_engines import Engine, Opener, engines
-from floors import OPEN_FLOOR, in_memory
-from sources import Source
+
+from benchmarks.array_engines import Array
+from benchmarks.contenders import Contender, Row
+from benchmarks.data import Bench, Size
+from benchmarks.dataset_engines import Engine, Opener, engines
+from benchmarks.floors import OPEN_FLOOR, in_memory
+from benchmarks.sources import Source
 
 Work = Callable[[Bench, ExitStack], list[Contender]]
 # for each dimension, what of it

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -51,12 +50,12 @@ LABEL_COLUMNS = {
 def growth(folder: Path, *arguments: str) -> tuple[dict[str, Any], list[str]]:
     """The JSON document, and the first cells of all lines."""
     output = folder / "out.json"
-    command = [sys.executable, str(ROOT / "benchmarks" / "growth.py"), *arguments, "--rounds", "1"]
+    command = [sys.executable, "-m", "benchmarks.growth", *arguments, "--rounds", "1"]
     done = subprocess.run(
         [*command, "--workdir", str(folder), "--json", str(output)],
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        cwd=ROOT,
         check=False,
         timeout=120,
     )
@@ -110,8 +109,8 @@ def test_labels(tmp_path: Path) -> None:
 
 
 def test_chunks_that_hold_no_box_are_refused(tmp_path: Path) -> None:
-    command = [sys.executable, str(ROOT / "benchmarks" / "growth.py"), "--chunks", "17", "--workdir", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    command = [sys.executable, "-m", "benchmarks.growth", "--chunks", "17", "--workdir", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False, timeout=60)
     assert done.returncode != 0
     assert "17 chunks make no grid" in done.stderr
     assert not list(tmp_path.iterdir())

@@ -1,0 +1,1 @@
+"""What zarrds takes, beside others. Run from the project's root, as ``python -m benchmarks.compare``."""

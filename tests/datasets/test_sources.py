@@ -16,7 +16,7 @@ from tests.datasets.samples import Format
 from zarrds.compat import releases
 from zarrds.datasets.writing.sources import reads_from
 from zarrds.errors import EncodingError
-from zarrds.labels.sorted.lazy_index import LazyIndex, unread_source
+from zarrds.labels.sorted.lazy_index import LazyIndex, unread_window
 from zarrds.storage.local.store import LocalStore
 
 N = 70_000  # fewer labels are read at once
@@ -70,7 +70,7 @@ def test_labels_that_lie_in_the_store_are_seen(path: Path, dtype: str) -> None:
     for part in (ds.x, ds.x[10:], ds.rename(x="y").y, ds.copy().x, ds.chunk().x):
         assert reads_from([part.variable], here)
         assert not reads_from([part.variable], elsewhere)
-    assert unread_source(ds.indexes["x"]) is not None  # looking reads nothing
+    assert unread_window(ds.indexes["x"]) is not None  # looking reads nothing
     ds.indexes["x"].to_numpy()
     assert not reads_from([ds.x.variable], here)
 

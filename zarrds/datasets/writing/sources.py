@@ -11,7 +11,7 @@ import xarray as xr
 from zarrds.compat.xarray_internals import DeferredIndex, MappedArray, lazy_data
 from zarrds.datasets.reading.lazy import LazyArray
 from zarrds.errors import StoreExistsError
-from zarrds.labels.sorted.lazy_index import unread_source
+from zarrds.labels.sorted.lazy_index import unread_window
 from zarrds.labels.sorted.reading import StoredLabels
 from zarrds.storage.protocol import Store
 from zarrds.storage.traits import Located, folder_of, has_trait
@@ -84,8 +84,8 @@ def _stores(variable: xr.Variable) -> Iterator[Any]:
             waiting.append(value.variable)
         elif isinstance(value, DeferredIndex):
             waiting += value.waits_for
-        elif (source := unread_source(value)) is not None:
-            waiting.append(source)
+        elif (window := unread_window(value)) is not None:
+            waiting.append(window.source)
         elif isinstance(value, StoredLabels):
             yield value.elements.store
         elif isinstance(value, list | tuple):

@@ -16,7 +16,7 @@ from zarrds.labels.sorted.lazy_labels import KEPT, LazyIndex, new_index
 from zarrds.labels.sorted.source import LabelSource
 from zarrds.labels.sorted.window import Window, plain_index
 
-__all__ = ["LazyDatetimeIndex", "LazyIndex", "LazyTimedeltaIndex", "lazy_index", "unread_source"]
+__all__ = ["LazyDatetimeIndex", "LazyIndex", "LazyTimedeltaIndex", "lazy_index", "unread_window"]
 
 # labels that are read at once, where they are all that is left
 _SMALL = 65_536
@@ -88,13 +88,8 @@ def lazy_index(source: LabelSource, name: Hashable = None, *, at_least: int = _S
     return new_index(kinds.get(dtype.kind, LazyIndex), Window(source, 0, source.size, at_least), name)
 
 
-def unread_source(index: object) -> LabelSource | None:
-    """What an index is still to be read from; None if its labels are in memory, or if it is no lazy index."""
-    return index._window.source if isinstance(index, LazyIndex) and not index._window.is_read else None
-
-
 def unread_window(index: object) -> Window | None:
-    """The labels of a source that an index is still to be read from; None as of `unread_source`."""
+    """The labels that an index is still to be read from; None if they are in memory, or if it is no lazy index."""
     return index._window if isinstance(index, LazyIndex) and not index._window.is_read else None
 
 

@@ -63,8 +63,6 @@ def datasets_of(
     obj: Any, encoding: Mapping[Any, Any], write_inherited_coords: bool
 ) -> Iterator[tuple[str, xr.Dataset, Encoding]]:
     """The datasets of an object, by path, with what the user asks for each."""
-    if not isinstance(encoding, Mapping):
-        raise EncodingError("encoding must be a mapping", expected="{variable: {…}}", found=f"{encoding!r:.80}")
     if isinstance(obj, xr.DataTree):
         if unknown := set(encoding) - {node.path for node in obj.subtree} - set(obj.groups):
             raise EncodingError("unexpected encoding group name(s) provided", found=sorted(map(str, unknown)))

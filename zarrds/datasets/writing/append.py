@@ -20,7 +20,7 @@ from zarrds.datasets.encoding.comparison import (
     position_text,
     positions_of,
 )
-from zarrds.errors import EncodingError, LabelError
+from zarrds.errors import LabelError
 
 __all__ = [
     "ON_OVERLAP",
@@ -110,10 +110,6 @@ def place_labels(
     >>> place_labels("site", np.array([1, 2, 3]), np.array([3, 1]), "append", "append")
     Placement(start=3, keep=slice(0, 2, None), size=5)
     """
-    if on_overlap not in ON_OVERLAP:
-        raise EncodingError("unknown on_overlap", expected=_one_of(ON_OVERLAP), found=f"{on_overlap!r:.80}")
-    if on_unordered not in ON_UNORDERED:
-        raise EncodingError("unknown on_unordered", expected=_one_of(ON_UNORDERED), found=f"{on_unordered!r:.80}")
     shown_stored, shown = as_array(stored), as_array(new)
     kind, old, fresh = comparable(dim, shown_stored, shown)
     _refuse_missing(dim, shown_stored, "the store has a missing label")
@@ -392,7 +388,3 @@ def _as_slice(kept: Array) -> slice | Array:
         return slice(0, 0)
     first, last = int(kept[0]), int(kept[-1])
     return slice(first, last + 1) if last - first + 1 == kept.size else kept
-
-
-def _one_of(values: tuple[str, ...]) -> str:
-    return f"{', '.join(map(repr, values[:-1]))} or {values[-1]!r}"

@@ -246,8 +246,7 @@ def _looked(store: Store, parts: Parts, is_region: bool, held: ExitStack) -> tup
 
 def _checked_mode(mode: Mode | None, append_dim: object, region: object) -> Mode:
     known: Mode = mode or ("a" if append_dim is not None else "r+" if region is not None else "w-")
-    if known not in _MODES:
-        raise EncodingError("unknown mode", expected="one of " + ", ".join(map(repr, _MODES)), found=repr(mode))
+    check_choice(_MODES, mode=known)
     if append_dim is not None and known not in ("a", "a-"):
         raise EncodingError("cannot set append_dim unless mode='a', mode='a-' or mode=None", found=f"mode={mode!r}")
     if region is not None and known not in ("a", "a-", "r+"):

@@ -95,9 +95,24 @@ def test_wrong_types_are_told_by_name(
 def test_a_group_that_is_no_text_is_told_where_a_dataset_is_opened(stored: zarrds.MemoryStore) -> None:
     for open_it in (xr.open_dataset, xr.open_datatree):
         with pytest.raises(TypeError, match="group is of a wrong type"):
-            open_it(stored, engine="zarrds", group=5)  # type: ignore[arg-type]
+            open_it(stored, engine="zarrds", group=5)  # type: ignore[arg-type]  # wrong on purpose
     with pytest.raises(TypeError, match="drop_variables is of a wrong type"):
-        xr.open_dataset(stored, engine="zarrds", drop_variables=5)  # type: ignore[arg-type]
+        xr.open_dataset(stored, engine="zarrds", drop_variables=5)  # type: ignore[arg-type]  # the same
+
+
+@pytest.mark.parametrize("names", ["ab", ["ab"], ("ab",)])
+def test_one_name_is_as_good_as_several(names: Any, tmp_path: Path) -> None:
+    store = zarrds.MemoryStore()
+    ds = xr.Dataset({name: ("x", [1, 2]) for name in ("a", "b", "ab")})
+    zarrds.save(ds, store)
+    zarrds.export(store, tmp_path / "a.nc", variables=iter(names) if isinstance(names, tuple) else names)
+    assert set(xr.load_dataset(tmp_path / "a.nc", engine="netcdf4").variables) == {"ab"}
+    for source in (store, ds):
+        target = zarrds.MemoryStore()
+        zarrds.rechunk(source, target, variables=names)
+        assert set(xr.open_dataset(target, engine="zarrds").variables) == {"ab"}
+    assert [each.path for each in zarrds.rechunk_plan(store, variables=names).arrays] == ["ab"]
+    assert [each.name for each in zarrds.info(store, names).variables] == ["ab"]
 
 
 @pytest.mark.parametrize("make", [zarrds.LocalStore, zarrds.RemoteStore])

@@ -15,12 +15,12 @@ __all__ = [
     "check_flags",
     "check_given",
     "check_mappings",
-    "check_names",
     "check_numbers",
     "check_paths",
     "check_several",
     "check_sizes",
     "check_texts",
+    "names_of",
     "path_of_file",
     "text_of_path",
 ]
@@ -129,13 +129,16 @@ def check_numbers(**numbers: Any) -> None:
             raise _wrong(name, "an integer of at least 1, or None", value)
 
 
-def check_names(**names: Any) -> None:
-    """Check that each argument is a name, several of them, or None."""
+def names_of(**names: Any) -> list[str] | None:
+    """The names of one argument that is a name, several of them, or None."""
     check_several(**names)
-    for name, value in names.items():
-        # what is gone once it was looked through is looked at when it is used
-        if isinstance(value, Collection) and not all(isinstance(each, str) for each in value):
-            raise _wrong(name, "a name, or several, which are text", value)
+    ((argument, value),) = names.items()
+    if value is None:
+        return None
+    found = [value] if isinstance(value, str) else list(value)
+    if not all(isinstance(each, str) for each in found):
+        raise _wrong(argument, "a name, or several, which are text", value)
+    return found
 
 
 def check_several(**several: Any) -> None:

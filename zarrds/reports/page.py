@@ -9,7 +9,7 @@ from typing import Any
 
 import xarray as xr
 
-from zarrds.arguments import check_flags, check_names, check_texts, path_of_file
+from zarrds.arguments import check_flags, check_texts, names_of, path_of_file
 from zarrds.checks.documents import format_of, survey
 from zarrds.datasets.description.info import info
 from zarrds.datasets.description.model import VariableInfo
@@ -92,13 +92,13 @@ def report(
     >>> "data:image/png" in pathlib.Path("t2m.html").read_text()
     True
     """
-    check_names(variables=variables)
+    names = names_of(variables=variables)
     check_texts(group=group)
     check_flags(overwrite=overwrite)
     name = path_of_file(path=path)
     check_new_file(name, overwrite=overwrite)
     opened = as_store(store, storage_options)
-    shown = info(opened, variables, group=group, stored=True)
+    shown = info(opened, names, group=group, stored=True)
     parts = [html_of(shown.page()), _STYLE, _findings(opened)]
     anything: Any = opened  # of whose type xarray's annotations know nothing
     with (

@@ -10,7 +10,7 @@ from typing import Any
 
 import xarray as xr
 
-from zarrds.arguments import check_choice, check_flags, check_mappings, check_names, check_texts, path_of_file
+from zarrds.arguments import check_choice, check_flags, check_mappings, check_texts, names_of, path_of_file
 from zarrds.arrays.array import Array
 from zarrds.arrays.group import Group
 from zarrds.arrays.opening import open_group
@@ -110,7 +110,7 @@ def export(
     array([281. , 282.5])
     """
     check_texts(group=group)
-    check_names(variables=variables)
+    names = names_of(variables=variables)
     check_mappings(sel=sel, isel=isel)
     check_flags(overwrite=overwrite)
     try:
@@ -123,7 +123,7 @@ def export(
     opened = as_store(store, storage_options)
     with locating(opened.path):
         root = open_group(opened, path=group or "")
-        parts = list(_parts(opened, root, variables, sel, isel))
+        parts = list(_parts(opened, root, names, sel, isel))
         is_v2 = root.metadata.zarr_format == 2
         for part in parts:
             check_attributes(f"/{part.path}", part.attributes)

@@ -9,7 +9,7 @@ from typing import Any, overload
 
 import xarray as xr
 
-from zarrds.arguments import check_flags, check_names, check_texts
+from zarrds.arguments import check_flags, check_texts, names_of
 from zarrds.datasets.description.model import Info
 from zarrds.datasets.description.of_dataset import facts_of_dataset
 from zarrds.datasets.description.of_store import facts_of_store, unknown_variable
@@ -86,12 +86,11 @@ def info(
     >>> zarrds.info().zarr_formats
     (2, 3)
     """
-    check_names(variables=variables)
+    wanted = names_of(variables=variables)
     check_texts(group=group)
     check_flags(stored=stored)
     if store_or_ds is None:
         return versions()
-    wanted = None if variables is None else [variables] if isinstance(variables, str) else list(variables)
     if not isinstance(store_or_ds, xr.Dataset | xr.DataArray | xr.DataTree):
         return facts_of_store(
             store_or_ds, group=group, variables=wanted, stored=stored, storage_options=storage_options

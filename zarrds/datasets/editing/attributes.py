@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Set
 from typing import Any
 
-from zarrds.arguments import check_given, check_mappings, check_names, check_texts
+from zarrds.arguments import check_given, check_mappings, check_texts, names_of
 from zarrds.datasets.editing.edited_group import EditedGroup, StoreLike, edited_group, edited_store
 from zarrds.datasets.editing.edited_notes import check_attributes
 from zarrds.datasets.encoding.attributes import visible_attributes
@@ -78,10 +78,9 @@ def update_attrs(
     """
     check_given(attrs=attrs, delete=delete)
     check_mappings(attrs=attrs)
-    check_names(delete=delete)
     check_texts(variable=variable)
     added = dict(attrs)
-    removed = {delete} - added.keys() if isinstance(delete, str) else {*delete} - added.keys()
+    removed = {*(names_of(delete=delete) or ())} - added.keys()
     opened, where = edited_store(store, group, storage_options, durable)
     with locating(opened.path), locked(opened):
         there = edited_group(opened, where)

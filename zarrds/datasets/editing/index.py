@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from math import prod
 from typing import Any
 
-from zarrds.arguments import check_flags, check_names, check_texts
+from zarrds.arguments import check_flags, check_texts, names_of
 from zarrds.chunk_statistics.building import has_rows, rows_of_all
 from zarrds.chunk_statistics.record import put_rows
 from zarrds.datasets.reading.notes import ORDER
@@ -80,7 +80,7 @@ def index(
     >>> int(ds.get_index("position").get_loc(7))
     1
     """
-    check_names(name=name)
+    names = names_of(name=name)
     check_texts(group=group)
     check_flags(durable=durable)
     opened = as_durable(as_store(store, storage_options), durable)
@@ -88,10 +88,10 @@ def index(
     with locating(opened.path):
         nodes = open_nodes(opened, consolidated=False)
         get_group(opened, nodes, path)
-        if name is None:
+        if names is None:
             arrays = _all_of(nodes, path)
         else:
-            arrays = dict(_named(nodes, path, one) for one in ([name] if isinstance(name, str) else list(name)))
+            arrays = dict(_named(nodes, path, one) for one in names)
         total = sum(prod(metadata.chunk_grid) for metadata in arrays.values() if has_rows(metadata))
         with progress_bar(total, "index", enabled=progress) as advance:
             for where, metadata in arrays.items():

@@ -18,10 +18,10 @@ from zarrds.arguments import (
     check_choice,
     check_encoding,
     check_flags,
-    check_names,
     check_numbers,
     check_sizes,
     check_texts,
+    names_of,
 )
 from zarrds.chunk_statistics.keeping import Touched, put_statistics
 from zarrds.chunk_statistics.record import put_rows, read_rows
@@ -125,11 +125,11 @@ def rechunk_plan(
       t2m: (1, 80) -> (100, 10), direct, blocks (100, 80), up to 0 MiB of memory
     """
     check_texts(group=group)
-    check_names(variables=variables)
+    names = names_of(variables=variables)
     check_sizes(chunks=chunks, shards=shards)
     check_encoding(encoding)
     check_numbers(workers=workers)
-    opened = open_source(source, group, variables, storage_options)
+    opened = open_source(source, group, names, storage_options)
     with locating(opened.store.path):
         limit = _nbytes(max_memory)
         copied = planned(opened, chunks, shards, encoding or {}, limit, _n_workers(workers))
@@ -224,7 +224,7 @@ def rechunk(
     (100, 10)
     """
     check_texts(group=group)
-    check_names(variables=variables)
+    names = names_of(variables=variables)
     check_sizes(chunks=chunks, shards=shards)
     check_encoding(encoding)
     check_numbers(workers=workers)
@@ -234,7 +234,7 @@ def rechunk(
     if isinstance(source, xr.Dataset) and not is_as_opened(source):
         left = limit - limit // _SHARE_OF_READING
         check = partial(check_wanted, chunks=chunks, shards=shards, encoding=encoding or {}, max_memory=left)
-        with _of_dataset(source, group, variables, goal, mode, limit, check) as (stored, asked):
+        with _of_dataset(source, group, names, goal, mode, limit, check) as (stored, asked):
             given: dict[str, Any] = {n: {"chunks": {**each, **(chunks or {})}} for n, each in asked.items()}
             for name, each in (encoding or {}).items():
                 given[name] = {**given.get(name, {}), **each}
@@ -243,7 +243,7 @@ def rechunk(
                 copied = planned(stored, chunks, shards, given, left, _n_workers(workers))
                 _carry_out(stored, copied, goal, mode, progress, "rechunk", statistics)
         return
-    opened = open_source(source, group, variables, storage_options)
+    opened = open_source(source, group, names, storage_options)
     with locating(opened.store.path):
         copied = planned(opened, chunks, shards, encoding or {}, limit, _n_workers(workers))
     with locating(goal.path):
@@ -254,7 +254,7 @@ def rechunk(
 def _of_dataset(
     dataset: xr.Dataset,
     group: str | None,
-    variables: Iterable[str] | None,
+    names: list[str] | None,
     goal: Store,
     mode: Mode,
     limit: int,
@@ -263,8 +263,7 @@ def _of_dataset(
     """A hidden store of a dataset that is read part by part; and the chunks that the source has where these differ."""
     if group:
         raise UnsupportedError("a dataset has no groups", found=f"group={group!r}")
-    if variables is not None:
-        names = list(variables)
+    if names is not None:
         if unknown := [name for name in names if name not in dataset.variables]:
             raise unknown_variable(str(unknown[0]), list(map(str, dataset.variables)), None)
         dataset = dataset[names]
@@ -332,10 +331,10 @@ def copy(
     ['b', 'x']
     """
     check_texts(group=group)
-    check_names(variables=variables)
+    names = names_of(variables=variables)
     check_numbers(workers=workers)
     check_flags(statistics=statistics, durable=durable)
-    opened = open_source(source, group, variables, storage_options)
+    opened = open_source(source, group, names, storage_options)
     goal = as_durable(as_store(target, target_storage_options), durable)
     with locating(opened.store.path):
         copied = planned(opened, None, None, {}, 2**62, _n_workers(workers))

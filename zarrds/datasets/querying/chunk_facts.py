@@ -9,11 +9,17 @@ import numpy as np
 
 from zarrds.codecs.base import AnyArray
 
-__all__ = ["ChunkFacts"]
+__all__ = ["ChunkFacts", "as_bytes"]
 
 # microseconds by which times that are made of floats may differ
 _ROUNDING = 2
 _STEPS_OF_A_MICROSECOND = {"us": 1, "ns": 10**3, "ps": 10**6, "fs": 10**9, "as": 10**12}
+
+
+def as_bytes(texts: AnyArray) -> AnyArray:
+    """Texts as bounds of texts are: their bytes, as objects, in the order of their characters; others stay."""
+    encoded = (text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text for text in texts.ravel())
+    return np.fromiter(encoded, object, texts.size).reshape(texts.shape)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import xarray as xr
 from zarrds.codecs.base import AnyArray
 from zarrds.compat.xarray_internals import lazy_data
 from zarrds.datasets.querying.blocks import range_edges
-from zarrds.datasets.querying.chunk_facts import ChunkFacts
+from zarrds.datasets.querying.chunk_facts import ChunkFacts, as_bytes
 from zarrds.labels.sorted.lazy_index import unread_window
 from zarrds.labels.sorted.search import SortedLabels
 from zarrds.labels.sorted.window import Window
@@ -59,7 +59,7 @@ class LabelBlocks:
         if self._source.order == "decreasing":
             ends = ends[::-1]
         if self._source.dtype.kind == "O":
-            ends = [_encoded(each) for each in ends]
+            ends = [as_bytes(each) for each in ends]
         low, high = ends
         no = np.zeros_like(self.known)
         return ChunkFacts(self.known, low, high, np.where(self.known, self._block, -1), no, None)
@@ -74,12 +74,6 @@ class LabelBlocks:
         known[stale] = False
         self.known, self._is_looked_at = known, self._is_looked_at | wanted
         return bool(stale.size)
-
-
-def _encoded(texts: AnyArray) -> AnyArray:
-    found = np.empty(texts.shape, object)
-    found[:] = [text.encode("utf-8", "surrogatepass") for text in texts.tolist()]
-    return found
 
 
 def label_blocks(variable: xr.Variable) -> LabelBlocks | None:

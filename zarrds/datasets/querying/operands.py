@@ -16,6 +16,7 @@ from zarrds.compat.lazy_layers import without_dask
 from zarrds.compat.xarray_internals import is_plain_in_memory
 from zarrds.datasets.querying import blocks
 from zarrds.datasets.querying.binding import Kind
+from zarrds.datasets.querying.chunk_facts import as_bytes
 from zarrds.datasets.querying.lazy_coordinates import LabelBlocks, label_blocks
 from zarrds.datasets.querying.pruning import Bounds
 from zarrds.datasets.querying.stored import StoredChunks, stored_chunks
@@ -226,14 +227,9 @@ class Operand:
         if values.dtype.kind in "OSUT":
             if values.size > _MOST_TEXTS:
                 return self._nothing()
-            texts = [
-                text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text for text in values.ravel()
-            ]
-            if not all(type(text) is bytes for text in texts):
+            values = as_bytes(values)
+            if not all(type(text) is bytes for text in values.ravel()):
                 return self._nothing()
-            encoded = np.empty(len(texts), object)
-            encoded[:] = texts
-            values = encoded.reshape(values.shape)
             missing = np.zeros(values.shape, bool)
         else:
             missing = np.asarray(pd.isnull(values))

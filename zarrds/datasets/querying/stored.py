@@ -120,7 +120,7 @@ class StoredChunks:
     def facts(self) -> ChunkFacts:
         """What is known of the chunks; see `verify`."""
         rows, rule = self.rows, self.rule
-        known = rows["known"] == 1
+        known = self.known
         if rule is None or not known.any():
             return self._nothing()
         if rule.is_text:
@@ -262,7 +262,7 @@ class StoredChunks:
         """
         rows = self.rows
         looked = self._is_looked_at if self._is_looked_at is not None else np.zeros(self.shape, bool)
-        wanted = wanted & (rows["known"] == 1) & ~looked
+        wanted = wanted & self.known & ~looked
         if not wanted.any():
             return False
         stored = self.lazy.stored

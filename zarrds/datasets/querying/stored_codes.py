@@ -12,7 +12,7 @@ import xarray as xr
 
 from zarrds.codecs.base import AnyArray
 from zarrds.compat.lazy_layers import mapped_below
-from zarrds.datasets.querying.chunk_facts import ChunkFacts
+from zarrds.datasets.querying.chunk_facts import ChunkFacts, as_bytes
 from zarrds.datasets.querying.stored import StoredChunks, stored_chunks
 from zarrds.datasets.reading.notes import PANDAS
 from zarrds.labels.kinds.nullable import MASKED, restore_masked
@@ -42,7 +42,7 @@ class NullableChunks(StoredChunks):
     def facts(self) -> ChunkFacts:
         """What is known of the chunks."""
         rows, rule = self.rows, self.rule
-        known = rows["known"] == 1
+        known = self.known
         mark = self._description.get("missing")
         # rows must count as missing what is, and nothing else: other tools change attributes
         if rule is None or rule.is_unsigned or {int(m) for m in rule.markers} != ({mark} - {None}) or not known.any():
@@ -117,7 +117,7 @@ class _Categories(StoredChunks):
     def facts(self) -> ChunkFacts:
         """What is known of the chunks, as categories; bounds need not be any element's."""
         rows, rule = self.rows, self.rule
-        known = rows["known"] == 1
+        known = self.known
         # -1 is no category, whether or not the array says that it stands for a missing one
         if rule is None or not known.any() or any(marker != -1 for marker in rule.markers):
             return self._nothing()
@@ -139,11 +139,9 @@ def _between(categories: pd.Index[Any], pairs: AnyArray) -> tuple[AnyArray, AnyA
     """The smallest and the largest of the categories from one code to another, as values are compared."""
     values: AnyArray = np.asarray(categories)
     if values.dtype.kind in "OUT":
-        texts = [text.encode("utf-8", "surrogatepass") for text in values.tolist() if isinstance(text, str)]
-        if len(texts) != len(values):
+        if not all(isinstance(text, str) for text in values):
             raise TypeError("not texts")
-        values = np.empty(len(texts), object)
-        values[:] = texts
+        values = as_bytes(values)
     parts = [values[first : last + 1] for first, last in pairs.tolist()]
     found = (np.array([function(part) for part in parts], values.dtype) for function in (np.min, np.max))
     lows, highs = found

@@ -16,13 +16,12 @@ import pandas as pd
 import xarray as xr
 
 from zarrds.compat.xarray_internals import is_chunked
-from zarrds.datasets.encoding.attributes import take_fill_value
 from zarrds.datasets.encoding.dataset import stored_name
 from zarrds.datasets.reading.notes import PANDAS
 from zarrds.datasets.writing.free_values import free_integer, free_text
-from zarrds.datasets.writing.growing import check_rewritable, of_dtype
+from zarrds.datasets.writing.growing import check_rewritable
 from zarrds.datasets.writing.kind_stored import in_the_kind_stored, is_nullable_integer
-from zarrds.datasets.writing.plain_integers import integers_with_missing, wider_integers, width_that_holds
+from zarrds.datasets.writing.plain_integers import integers_with_missing, marked, wider_integers, width_that_holds
 from zarrds.datasets.writing.stored import StoredGroup
 from zarrds.labels.kinds.nullable import MASKED
 from zarrds.labels.kinds.objects import bytes_marks, missing_name
@@ -313,12 +312,7 @@ def _in_elements(
     noted: Mapping[str, JSON],
 ) -> _Made:
     """An array of integers of another dtype, with another value for what is missing than `before`, if any."""
-    after = of_dtype(metadata, dtype) if dtype != metadata.data_type.dtype.newbyteorder("=") else metadata
-    attributes: dict[str, Any] = {**metadata.attributes, "_FillValue": mark}
-    fill_value = take_fill_value(attributes, {}, {}, after.data_type, metadata.zarr_format, True)
-    if metadata.fill_value is not None and metadata.zarr_format == 3 and metadata.fill_value != before:
-        fill_value = dtype.type(metadata.fill_value)  # of what was never written
-    after = replace(after, attributes=attributes, fill_value=fill_value)
+    after = marked(metadata, dtype, mark, before)
     variable = there
     if after.data_type != metadata.data_type or before is not None:
         check_rewritable(name, there.size * dtype.itemsize)

@@ -17,9 +17,10 @@ from zarrds.datasets.encoding.attributes import take_fill_value
 from zarrds.datasets.writing.free_values import blocks_of, free_integer
 from zarrds.datasets.writing.growing import check_rewritable, means_other, of_dtype
 from zarrds.errors import EncodingError
+from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.model import ArrayMetadata
 
-__all__ = ["integers_with_missing", "wider_integers", "width_that_holds"]
+__all__ = ["integers_with_missing", "marked", "wider_integers", "width_that_holds"]
 
 _EXACT = 2**53  # integers up to here are floats of 64 bits too
 
@@ -85,12 +86,7 @@ def integers_with_missing(
             mend="Append it as pandas' Int64, or as objects with None: integers stay exact beside what is missing then",
         )
     dtype, mark = free_integer(name, dtype, whole, there)
-    after = _of_width(metadata, dtype)
-    attributes = {**after.attributes, "_FillValue": mark}
-    fill_value = take_fill_value(attributes, {}, {}, after.data_type, after.zarr_format, True)
-    if after.fill_value is not None and after.zarr_format == 3:
-        fill_value = after.fill_value  # of what was never written
-    after = replace(after, attributes=attributes, fill_value=fill_value)
+    after = marked(metadata, dtype, mark)
     elements = xr.Variable(
         there.dims, lazy_data(there), there.attrs, {**there.encoding, "_FillValue": dtype.type(mark)}, fastpath=True
     )
@@ -101,6 +97,16 @@ def integers_with_missing(
     filled[~gone] = whole
     elements = xr.Variable(there.dims, there.values.astype(dtype), there.attrs, elements.encoding)
     return after, elements, xr.Variable(variable.dims, filled, variable.attrs)
+
+
+def marked(metadata: ArrayMetadata, dtype: np.dtype[Any], mark: int, before: JSON = None) -> ArrayMetadata:
+    """An array of integers of a dtype, with a value for what is missing, in the place of `before` if it had one."""
+    after = _of_width(metadata, dtype)
+    attributes: dict[str, Any] = {**metadata.attributes, "_FillValue": mark}
+    fill_value = take_fill_value(attributes, {}, {}, after.data_type, metadata.zarr_format, True)
+    if metadata.fill_value is not None and metadata.zarr_format == 3 and metadata.fill_value != before:
+        fill_value = after.fill_value  # of what was never written
+    return replace(after, attributes=attributes, fill_value=fill_value)
 
 
 def _of_width(metadata: ArrayMetadata, dtype: np.dtype[Any]) -> ArrayMetadata:

@@ -34,9 +34,14 @@ class UpdateOptions:
     inherited: Mapping[str, Placement] = field(default_factory=dict)
 
     @property
+    def is_region(self) -> bool:
+        """Whether a part of what is there is written, and nothing grows."""
+        return self.region is not None and self.append_dim is None
+
+    @property
     def is_in_place(self) -> bool:
         """Whether nothing but elements of arrays is written."""
-        return self.mode == "r+" or (self.region is not None and self.append_dim is None)
+        return self.mode == "r+" or self.is_region
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ The members are those that `zarrds.datasets.reading.roles` reads.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Sequence
+from collections.abc import Collection, Hashable, Sequence, Set
 
 import xarray as xr
 
@@ -25,6 +25,7 @@ Notes = dict[str, dict[str, JSON]]
 _WRITTEN_OUT = 2**20
 # attributes of CF that name variables, which xarray keeps in the encoding of what it opened with decode_coords="all"
 _RELATED = frozenset(CF_RELATED_DATA)
+_NAMING = _RELATED | {"coordinates"}
 
 
 def with_true_coordinates(dataset: xr.Dataset) -> xr.Dataset:
@@ -36,24 +37,28 @@ def with_true_coordinates(dataset: xr.Dataset) -> xr.Dataset:
     if isinstance(named, str) and dataset.variables.keys() >= {*named.split()} and is_undecoded(dataset):
         dataset = dataset.set_coords(named.split())
         del dataset.attrs["coordinates"]
-    stale: list[tuple[Hashable, str]] = []
     coordinates = set(map(str, dataset.coords))
-    for name, variable in dataset.variables.items():
-        stale += [
-            (name, key) for key in _RELATED & variable.encoding.keys() if not isinstance(variable.encoding[key], str)
-        ]
-        carried = variable.encoding.get("coordinates")
-        if carried is None:
-            continue
-        is_given = "coordinates" in variable.attrs
-        if is_given or not isinstance(carried, str) or not coordinates.issuperset(carried.split()):
-            stale.append((name, "coordinates"))
+    stale = [
+        (name, key)
+        for name, variable in dataset.variables.items()
+        for key in _NAMING & variable.encoding.keys()
+        if _is_stale(key, variable, coordinates)
+    ]
     if not stale:
         return dataset
     dataset = dataset.copy(deep=False)
     for name, key in stale:
         del dataset.variables[name].encoding[key]
     return dataset
+
+
+def _is_stale(key: str, variable: xr.Variable, coordinates: Set[str]) -> bool:
+    carried = variable.encoding[key]
+    if key != "coordinates":
+        return not isinstance(carried, str)
+    if carried is None:  # which asks for none to be named
+        return False
+    return key in variable.attrs or not isinstance(carried, str) or not coordinates >= set(carried.split())
 
 
 def ranges_without_array(dataset: xr.Dataset, written: Collection[Hashable]) -> dict[Hashable, xr.indexes.RangeIndex]:

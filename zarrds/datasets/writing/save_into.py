@@ -73,8 +73,7 @@ def save_into(
             committer_of(store).clean()
         try:
             # whatever is wrong with what the root's document says of others: then all is read, below
-            is_region = how.region is not None and how.append_dim is None
-            plan = _planned(parts, store, path, how, options, is_locked=alone, nodes=nodes, by_copies=is_region)
+            plan = _planned(parts, store, path, how, options, is_locked=alone, nodes=nodes, by_copies=how.is_region)
         except ZarrdsError:
             if alone:
                 check_unchanged(store)
@@ -84,7 +83,7 @@ def save_into(
                 plan = _planned(parts, store, path, how, options)
         if how.region is None and store.traits.is_remote:  # by what the plan has listed; regions are spared the request
             committer_of(store).clean()
-        in_place = how.region is not None and how.append_dim is None and not reads_from(sources, store)
+        in_place = how.is_region and not reads_from(sources, store)
         read: dict[str, Hashable] = {}
         if not alone and how.append_dim is None and plan.rewrites:
             read = plan.chunks_rewritten()

@@ -165,10 +165,9 @@ def read_group(
         names, seen = _names_and_documents(store, stored, path, is_locked=is_locked)
     for name in names:
         key = document_key(base + name, stored.zarr_format)
-        is_copy = copies is not None and name in copies
-        version = None if is_copy else seen.identity(key)
+        own = None if copies is None else copies.get(name)
+        version = None if own is not None else seen.identity(key)
         try:
-            own = copies[name] if copies is not None and is_copy else None
             if version is not None:
                 own = own_raw(seen, base + name, stored.zarr_format)
             child = None if own is None else parsed(store, base + name, stored.zarr_format, own)
@@ -180,7 +179,7 @@ def read_group(
             continue
         if own is not None and isinstance(child, ArrayMetadata):
             arrays[name] = child
-            if not is_copy:
+            if version is not None:
                 versions[key], raws[base + name] = version, own
         elif isinstance(child or stored.get(base + name), GroupMetadata):
             groups.add(name)

@@ -170,6 +170,7 @@ def test_labels_that_were_changed_by_others_warn(path: Path) -> None:
     [
         ({"index": "fast"}, "'auto', 'pandas', 'lazy' or 'none'"),
         ({"index": None}, "'auto', 'pandas', 'lazy' or 'none'"),
+        ({"index": np.array([1, 2])}, "'auto', 'pandas', 'lazy' or 'none'"),
         ({"index": ["lazy"]}, "'auto', 'pandas', 'lazy' or 'none'"),
         ({"index_threshold": -1}, "index_threshold"),
         ({"index_threshold": 1e6}, "index_threshold"),

@@ -29,7 +29,8 @@ class IndexOptions:
     are_made: bool | None = True
 
     def __post_init__(self) -> None:
-        if self.index not in get_args(IndexKind):
+        asked: object = self.index  # whatever its type says
+        if not isinstance(asked, str) or asked not in get_args(IndexKind):
             raise EncodingError(
                 "unknown index", expected="'auto', 'pandas', 'lazy' or 'none'", found=f"{self.index!r:.80}"
             )

@@ -122,22 +122,22 @@ def test_stores_of_no_path(make: Any, where: Any) -> None:
         make(where)
 
 
-# wrong on purpose, so that types are ignored
+untyped: Any = zarrds  # what it is given below is wrong on purpose
 INNER: dict[str, Callable[[Any, Path], object]] = {
-    "append along text": lambda store, _: zarrds.open_array(store, "r+", "v").append([1], axis="a"),  # type: ignore[arg-type]
-    "append along None": lambda store, _: zarrds.open_array(store, "r+", "v").append([1], axis=None),  # type: ignore[arg-type]
-    "convert, chunks": lambda store, to: zarrds.convert([store], to, chunks={"x": "q"}),  # type: ignore[dict-item]
-    "convert, encoding": lambda store, to: zarrds.convert([store], to, encoding={"v": 3}),  # type: ignore[dict-item]
-    "rechunk, shards": lambda store, to: zarrds.rechunk(store, to, shards={"x": "q"}),  # type: ignore[dict-item]
-    "rechunk, encoding": lambda store, to: zarrds.rechunk(store, to, encoding={"v": None}),  # type: ignore[dict-item]
-    "rename to nothing": lambda store, _: zarrds.rename(store, None),  # type: ignore[arg-type]
-    "no attributes": lambda store, _: zarrds.update_attrs(store, None),  # type: ignore[arg-type]
-    "names that are none": lambda store, _: zarrds.update_attrs(store, {}, delete=["a", 3]),  # type: ignore[list-item]
-    "positions": lambda store, to: zarrds.export(store, to, isel={"x": "q"}),
-    "a file's name": lambda store, _: zarrds.export(store, "\ud800"),
-    "a page's name": lambda store, _: zarrds.report(store, "a\0b"),
-    "records": lambda _, to: zarrds.create_array(to, shape=2, dtype={"x": "q"}),  # type: ignore[dict-item]
-    "a dtype of digits": lambda _, to: zarrds.create_array(to, shape=2, dtype="9" * 5000),
+    "append along text": lambda store, _: untyped.open_array(store, "r+", "v").append([1], axis="a"),
+    "append along None": lambda store, _: untyped.open_array(store, "r+", "v").append([1], axis=None),
+    "convert, chunks": lambda store, to: untyped.convert([store], to, chunks={"x": "q"}),
+    "convert, encoding": lambda store, to: untyped.convert([store], to, encoding={"v": 3}),
+    "rechunk, shards": lambda store, to: untyped.rechunk(store, to, shards={"x": "q"}),
+    "rechunk, encoding": lambda store, to: untyped.rechunk(store, to, encoding={"v": None}),
+    "rename to nothing": lambda store, _: untyped.rename(store, None),
+    "no attributes": lambda store, _: untyped.update_attrs(store, None),
+    "names that are none": lambda store, _: untyped.update_attrs(store, {}, delete=["a", 3]),
+    "positions": lambda store, to: untyped.export(store, to, isel={"x": "q"}),
+    "a file's name": lambda store, _: untyped.export(store, "\ud800"),
+    "a page's name": lambda store, _: untyped.report(store, "a\0b"),
+    "records": lambda _, to: untyped.create_array(to, shape=2, dtype={"x": "q"}),
+    "a dtype of digits": lambda _, to: untyped.create_array(to, shape=2, dtype="9" * 5000),
 }
 
 

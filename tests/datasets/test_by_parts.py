@@ -174,14 +174,17 @@ def test_where_parts_are_cut() -> None:
     assert parts_of(missing.isel(x=0, drop=True), 100) is None
 
 
-MEMORY = """
+# before each of the programs below
+TELLING = """
 import sys
-sys.modules["dask"] = None
-import zarrds, xarray, netCDF4, numcodecs, blosc
-import zarrds.datasets.converting.convert, zarrds.datasets.rechunking.passes
 def memory(which):
     with open("/proc/self/status") as file:
         return next(int(line.split()[1]) for line in file if line.startswith(which)) / 1024
+"""
+MEMORY = """
+sys.modules["dask"] = None
+import zarrds, xarray, netCDF4, numcodecs, blosc
+import zarrds.datasets.converting.convert, zarrds.datasets.rechunking.passes
 source, target = sys.argv[1:]
 zarrds.convert(source, target + "0", group="few")  # what is imported counts for nothing
 before = memory("VmRSS")
@@ -201,7 +204,7 @@ def fields(path: Path, mib: int) -> None:
 
 def told(code: str, *words: object) -> float:
     """What a process of its own prints."""
-    command = [sys.executable, "-c", code, *map(str, words)]
+    command = [sys.executable, "-c", TELLING + code, *map(str, words)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return float(done.stdout)
@@ -215,12 +218,8 @@ def test_memory_stays_flat_without_dask(tmp_path: Path) -> None:
 
 
 OTHER_CHUNKS = """
-import sys
 import zarrds, xarray, netCDF4, numcodecs, blosc
 import zarrds.datasets.rechunking.passes
-def memory(which):
-    with open("/proc/self/status") as file:
-        return next(int(line.split()[1]) for line in file if line.startswith(which)) / 1024
 source, target, engine, limit = sys.argv[1:]
 import dask
 dask.config.set(num_workers=2)
@@ -247,11 +246,7 @@ def test_memory_of_other_chunks_stays_within_the_bound(tmp_path: Path, how: str)
 
 
 DAYS = """
-import sys
 import zarrds, xarray, netCDF4, numcodecs, blosc, dask.array
-def memory(which):
-    with open("/proc/self/status") as file:
-        return next(int(line.split()[1]) for line in file if line.startswith(which)) / 1024
 first, *paths, target = sys.argv[1:]
 zarrds.convert(first, target, concat_dim="time", durable=False)
 before = memory("VmRSS")

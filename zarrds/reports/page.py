@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from html import escape
 from typing import Any
 
@@ -45,7 +45,7 @@ def report(
     path: str | os.PathLike[str],
     *,
     group: str | None = None,
-    variables: Collection[str] | None = None,
+    variables: str | Iterable[str] | None = None,
     overwrite: bool = False,
     progress: ProgressOption = False,
     storage_options: Mapping[str, Any] | None = None,
@@ -63,7 +63,7 @@ def report(
         Of the HTML file.
     group : str, optional
         The root unless said.
-    variables : collection of str, optional
+    variables : str or iterable of str, optional
         Only these.
     overwrite : bool
         Replace the file if it exists; else that is an error.

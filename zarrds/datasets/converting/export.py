@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -52,7 +52,7 @@ def export(
     path: str | os.PathLike[str],
     *,
     group: str | None = None,
-    variables: Collection[str] | None = None,
+    variables: str | Iterable[str] | None = None,
     sel: Mapping[str, Any] | None = None,
     isel: Mapping[str, Any] | None = None,
     deflate: int = 1,
@@ -73,7 +73,7 @@ def export(
         Of the file, in a folder that exists.
     group : str, optional
         Only this group and those below it; unless said, all groups.
-    variables : collection of str, optional
+    variables : str or iterable of str, optional
         Only these variables, and the coordinates of their dimensions.
     sel, isel : mapping, optional
         Only a part, by labels and by positions, as of `xarray.Dataset.sel` and ``isel``; of a slice of labels the ends
@@ -152,7 +152,7 @@ def export(
 def _parts(
     store: Store,
     root: Group,
-    variables: Collection[str] | None,
+    variables: list[str] | None,
     sel: Mapping[str, Any] | None,
     isel: Mapping[str, Any] | None,
 ) -> Iterator[_Part]:

@@ -105,7 +105,7 @@ def rechunk_plan(
     shards: ByDimension = None,
     encoding: Mapping[str, Mapping[str, Any]] | None = None,
     group: str | None = None,
-    variables: Iterable[str] | None = None,
+    variables: str | Iterable[str] | None = None,
     max_memory: int | str = "1GB",
     workers: int | None = None,
     storage_options: Mapping[str, Any] | None = None,
@@ -144,7 +144,7 @@ def rechunk(
     shards: ByDimension = None,
     encoding: Mapping[str, Mapping[str, Any]] | None = None,
     group: str | None = None,
-    variables: Iterable[str] | None = None,
+    variables: str | Iterable[str] | None = None,
     mode: Mode = "w-",
     statistics: bool | None = None,
     max_memory: int | str = "1GB",
@@ -177,7 +177,7 @@ def rechunk(
         ``serializer``, as `zarrds.save` takes them. Values, dtypes and attributes cannot be changed.
     group : str, optional
         Which group to take, with all below it; it becomes the target's root.
-    variables : iterable of str, optional
+    variables : str or iterable of str, optional
         Which variables of the group; their coordinates come along, groups below do not.
     mode : {"w-", "w"}
         ``"w"`` replaces what is at the target.
@@ -296,7 +296,7 @@ def copy(
     target: StoreLike,
     *,
     group: str | None = None,
-    variables: Iterable[str] | None = None,
+    variables: str | Iterable[str] | None = None,
     mode: Mode = "w-",
     statistics: bool | None = None,
     workers: int | None = None,

@@ -1,1 +1,4 @@
-"""What zarrds takes, beside others. Run from the project's root, as ``python -m benchmarks.compare``."""
+"""What zarrds takes, beside others.
+
+Run as ``python -m benchmarks.compare`` from the project's root, or as ``python benchmarks/compare.py`` from anywhere.
+"""

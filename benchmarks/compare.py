@@ -15,6 +15,9 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+if not __package__:  # as a script
+    sys.path[0] = str(Path(__file__).parents[1])
+
 from benchmarks import (
     rows_appends,
     rows_arrays,

@@ -9,6 +9,7 @@ Run from the project's root: ``python -m benchmarks.fidelity`` prints both table
 from __future__ import annotations
 
 import hashlib
+import sys
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -20,6 +21,9 @@ import dask.array as da
 import numpy as np
 import pandas as pd
 import xarray as xr
+
+if not __package__:  # as a script
+    sys.path[0] = str(Path(__file__).parents[1])
 
 import zarrds
 from tests.datasets.same import differences

@@ -19,6 +19,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+if not __package__:  # as a script
+    sys.path[0] = str(Path(__file__).parents[1])
+
 from benchmarks import growth_chunks, growth_labels, growth_threads, growth_variables
 from benchmarks.growth_cost import Figures
 from benchmarks.growth_fit import growth_of, growth_table, speedup_of, speedup_table

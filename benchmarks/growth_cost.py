@@ -91,7 +91,7 @@ def memory(name: str) -> float:
 
 def in_process(module: str, function: str, *arguments: Any) -> Any:
     """What a function of one of these modules returns, called in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.growth_cost", module, function, json.dumps(arguments)]
+    command = [sys.executable, __file__, module, function, json.dumps(arguments)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{function} of {module} failed with {arguments}")
@@ -99,4 +99,5 @@ def in_process(module: str, function: str, *arguments: Any) -> Any:
 
 
 if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).parents[1])
     print(json.dumps(getattr(importlib.import_module(sys.argv[1]), sys.argv[2])(*json.loads(sys.argv[3]))))

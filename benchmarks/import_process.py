@@ -11,10 +11,14 @@ import importlib
 import json
 import sys
 import time
+from pathlib import Path
 
 import numpy  # noqa: F401  # what every user of xarray has imported before
 import pandas  # noqa: F401  # the same
 import xarray as xr
+
+if not __package__:  # as a script
+    sys.path[0] = str(Path(__file__).parents[1])
 
 from benchmarks.memory import begin_marks, highest
 

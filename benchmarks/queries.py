@@ -11,11 +11,15 @@ from __future__ import annotations
 import argparse
 import gc
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
+
+if not __package__:  # as a script
+    sys.path[0] = str(Path(__file__).parents[1])
 
 from benchmarks import queries_cube, queries_genomes
 from benchmarks.queries_ways import Question

@@ -75,8 +75,7 @@ def main() -> None:
                 work.mkdir()
                 words = [
                     python,
-                    "-m",
-                    "benchmarks.rechunking_child",
+                    str(Path(__file__).with_name("rechunking_child.py")),
                     name,
                     f"{folder}/source.zarr",
                     str(work),

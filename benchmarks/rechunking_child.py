@@ -7,6 +7,10 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
+
+if not __package__:  # as a script
+    sys.path[0] = str(Path(__file__).parents[1])
 
 from benchmarks.memory import peak_rise
 

@@ -9,9 +9,13 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import xarray as xr
+
+if not __package__:  # as a script
+    sys.path[0] = str(Path(__file__).parents[1])
 
 import zarrds
 from tests.storage.s3_server import S3Server, serving

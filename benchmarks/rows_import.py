@@ -9,6 +9,7 @@ import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from benchmarks.contenders import Contender, Measured, Row
@@ -17,6 +18,7 @@ from benchmarks.dataset_engines import Engine, engines
 from benchmarks.sources import CUBE
 from benchmarks.work import contender
 
+_SCRIPT = Path(__file__).with_name("import_process.py")
 _MODULES = {"zarrds": "zarrds", "zarr engine": "zarr", "netCDF4": "netCDF4", "h5netcdf": "h5netcdf"}
 
 
@@ -38,7 +40,7 @@ def _in_a_process(with_cube: bool, bench: Bench, _stack: ExitStack) -> list[Cont
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
     def of(engine: Engine) -> Contender:
-        command = [sys.executable, "-m", "benchmarks.import_process", _MODULES[engine.name]]
+        command = [sys.executable, str(_SCRIPT), _MODULES[engine.name]]
         command += [str(CUBE.stored(engine, bench))] if with_cube else []
 
         def run(_k: int) -> _Value:

@@ -143,6 +143,12 @@ def test_only_measures_the_rows_that_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_it_runs_as_a_script_from_anywhere(tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "benchmarks" / "compare.py"), "--list"]
+    listed = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True).stdout
+    assert listed == compare("--list").stdout != ""
+
+
 def test_list_names_rows_without_measuring() -> None:
     done = compare("--list")
     assert done.returncode == 0, done.stderr

@@ -54,13 +54,44 @@ def test_names_stand_for_objects() -> None:
     assert node.chunk_key_encoding == ChunkKeyEncoding("default", "/")
 
 
-@pytest.mark.parametrize("axes", [[[[2, 2]], [[5, 1]]], [[2, 2], [5]], [[2, [2, 1]], [[7, 0], 5]]])
+@pytest.mark.parametrize(
+    "axes", [[[[2, 2]], [[5, 1]]], [[2, 2], [5]], [[2, [2, 1]], 5], [[[2, 2**60]], [[5, 2], 5]], [2, 5]]
+)
 def test_a_rectilinear_grid_of_equal_chunks_is_a_regular_one(axes: list[Any]) -> None:
     grid = {"name": "rectilinear", "configuration": {"kind": "inline", "chunk_shapes": axes}}
     node = v3.parse(ARRAY | {"chunk_grid": grid})
     assert isinstance(node, ArrayMetadata)
     assert node.chunks == (2, 5)
     assert v3.to_raw(node)["chunk_grid"] == {"name": "regular", "configuration": {"chunk_shape": [2, 5]}}
+
+
+@pytest.mark.parametrize(
+    ("axes", "chunks", "counts"),
+    [
+        ([[1, 3], 5], (3, 5), (2, 1)),
+        ([4, [[1, 2], 3]], (4, 3), (1, 3)),
+        # the second chunk along the first dimension, and all behind it, lie outside of the array
+        ([[4, 9, [7, 3]], [5]], (4, 5), (1, 1)),
+        ([[1, 2, [1, 2]], [3, 4]], (2, 4), (3, 2)),
+    ],
+)
+def test_rectilinear_grids_come_back_as_they_were(
+    axes: list[Any], chunks: tuple[int, ...], counts: tuple[int, ...]
+) -> None:
+    grid = {"name": "rectilinear", "configuration": {"kind": "inline", "chunk_shapes": axes}}
+    node = v3.parse(ARRAY | {"chunk_grid": grid})
+    assert isinstance(node, ArrayMetadata)
+    assert (node.chunks, node.chunk_grid) == (chunks, counts)
+    again = v3.parse(v3.to_raw(node))
+    assert again == node
+    assert v3.to_raw(node)["chunk_grid"]["name"] == "rectilinear"
+    assert node != v3.parse(ARRAY | {"chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [*chunks]}}})
+
+
+def test_the_same_rectilinear_grid_is_written_in_runs() -> None:
+    grid = {"name": "rectilinear", "configuration": {"kind": "inline", "chunk_shapes": [[1, 1, [1, 2], 2], [5]]}}
+    written = v3.to_raw(v3.parse(ARRAY | {"chunk_grid": grid}))["chunk_grid"]
+    assert written["configuration"] == {"kind": "inline", "chunk_shapes": [[[1, 4], 2], 5]}
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from zarrds.metadata.fetched import ahead
 from zarrds.metadata.fields import MAX_SIZE
 from zarrds.metadata.lookup import get_array
 from zarrds.metadata.model import ArrayMetadata
+from zarrds.metadata.rectilinear import check_can_be_written
 from zarrds.metadata.transaction import Transaction
 from zarrds.storage.protocol import Store
 
@@ -111,6 +112,7 @@ def resized(
     with locked(store):
         there = _standing(store, path, opened)
         before = there.metadata
+        check_can_be_written(before.edges, path, store.path)
         new_shape = integers(shape, "shape")
         if len(new_shape) != len(before.shape) or any(not 0 <= size <= MAX_SIZE for size in new_shape):
             raise SelectionError(
@@ -172,6 +174,7 @@ def appended(
     with locked(store):
         there = _standing(store, path, opened)
         before = there.metadata
+        check_can_be_written(before.edges, path, store.path)
         added = elements_of(before).as_values(values)
         axis = _checked_axis(there, added, axis)
         start = before.shape[axis]

@@ -14,6 +14,7 @@ from zarrds.errors import ZarrdsError
 from zarrds.metadata.documents import Nodes
 from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node
+from zarrds.metadata.rectilinear import listed
 
 __all__ = ["array_page", "group_page"]
 
@@ -69,7 +70,8 @@ def _row(name: str, metadata: ArrayMetadata) -> tuple[tuple[str, ...], str]:
     if len(metadata.codecs) == 1 and metadata.codecs[0]["name"] == SHARDING:
         inner = metadata.codecs[0]["configuration"].get("chunk_shape")
         chunks = tuple(inner) if isinstance(inner, list) and len(inner) == len(chunks) else chunks
-    shards = "" if chunks == metadata.chunks else f" in shards of {_sizes(metadata.chunks)}"
+    up_to = "" if metadata.edges is None else "≤ "
+    shards = "" if chunks == metadata.chunks else f" in shards of {up_to}{_sizes(metadata.chunks)}"
     dtype = metadata.data_type
     nbytes = "" if dtype.is_variable_length else nbytes_text(prod(metadata.shape) * dtype.dtype.itemsize)
     dims = ", ".join("–" if dim is None else dim for dim in metadata.dimension_names or ())
@@ -78,11 +80,11 @@ def _row(name: str, metadata: ArrayMetadata) -> tuple[tuple[str, ...], str]:
         one_line(dims),
         _sizes(metadata.shape),
         dtype.name,
-        f"{_sizes(chunks)}{shards}",
+        f"{'' if shards else up_to}{_sizes(chunks)}{shards}",
         one_line(" ".join(codec_texts(metadata.codecs))),
         nbytes,
     )
-    return row, chunk_grid_svg(metadata.shape, metadata.chunks)
+    return row, chunk_grid_svg(metadata.shape, metadata.chunks if metadata.edges is None else listed(metadata.edges))
 
 
 def _sizes(sizes: tuple[int, ...]) -> str:

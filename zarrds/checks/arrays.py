@@ -122,7 +122,7 @@ def array_of(store: Store, path: str, node: ArrayMetadata, tally: Tally) -> Chec
     # a chunk that is deleted while this runs is no damage
     chunks = Chunks(_Counted(store, tally.add_bytes), path, node, missing_chunks="fill")
     try:
-        sharding = chunks.pipeline.shards
+        sharding = chunks.shards
     except ZarrdsError as error:
         tally.add(path, "problems", finding_of(error, path))
         return None
@@ -130,7 +130,7 @@ def array_of(store: Store, path: str, node: ArrayMetadata, tally: Tally) -> Chec
     required = (0,) * max(len(node.shape), 1)  # also of an array without dimensions, which has one chunk
     if sizes is not None:
         shape = tuple(map(min, sizes, node.shape))
-        required = tuple(-(-size // chunk) for size, chunk in zip(shape, node.chunks, strict=True))
+        required = node.grid_of(shape)
     return CheckedArray(chunks, sharding, required)
 
 

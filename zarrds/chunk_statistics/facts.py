@@ -129,9 +129,10 @@ def sum_dtype_of(dtype: np.dtype[Any]) -> np.dtype[Any]:
 def rule_of(metadata: ArrayMetadata) -> Rule | None:
     """The rule of an array; None if nothing is noted of elements like these (complex numbers, structures, JSON).
 
-    Nor of a single element without dimensions, which is as soon read as what would be noted of it.
+    Nor of a single element without dimensions, which is as soon read as what would be noted of it, nor of chunks that
+    differ in length.
     """
-    if not metadata.shape:
+    if not metadata.shape or metadata.edges is not None:
         return None
     data_type = metadata.data_type
     dtype = data_type.dtype.newbyteorder("=")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import accumulate, takewhile
 from math import log10
 
 __all__ = ["chunk_grid_svg"]
@@ -12,25 +13,27 @@ _MAX_LINES = 24  # boundaries drawn along one edge; of more, every second, third
 _SLANT = 0.35  # of an edge that goes into the page
 
 
-def chunk_grid_svg(shape: Sequence[int], chunks: Sequence[int]) -> str:
+def chunk_grid_svg(shape: Sequence[int], chunks: Sequence[int | Sequence[int]]) -> str:
     """Draw the last three dimensions of an array and the boundaries between its chunks.
 
     Edges are in proportion, but for those that would be too short to see. Only numbers get into the drawing.
 
     Parameters
     ----------
-    shape, chunks : sequence of int
+    shape : sequence of int
         In elements, one a dimension.
+    chunks : sequence of int or of sequence of int
+        Elements of a chunk along each dimension, or of each chunk in turn.
 
     Examples
     --------
     >>> chunk_grid_svg((), ())
     ''
-    >>> chunk_grid_svg((10,), (5,)).count("<line")
-    1
+    >>> chunk_grid_svg((10,), (5,)).count("<line"), chunk_grid_svg((10,), ((1, 2, 7),)).count("<line")
+    (1, 2)
     """
     sizes = [int(n) for n in shape[-3:]]
-    steps = [max(1, int(n)) for n in chunks[-3:]]
+    steps = [max(1, n) if isinstance(n, int) else n for n in chunks[-3:]]
     if not sizes or len(sizes) != len(steps) or min(sizes) == 0:
         return ""
     if len(sizes) == 1:
@@ -68,8 +71,12 @@ def _edges(sizes: Sequence[int]) -> list[float]:
     return [max(_SHORTEST, _LONGEST * log10(n + 1) / log10(largest + 1)) if n > 1 else _SHORTEST for n in sizes]
 
 
-def _boundaries(size: int, step: int) -> Iterator[float]:
+def _boundaries(size: int, step: int | Sequence[int]) -> Iterator[float]:
     """Where chunks meet, as fractions of an edge."""
+    if not isinstance(step, int):
+        cuts = list(takewhile(lambda at: at < size, accumulate(map(int, step))))
+        every = max(1, -(-len(cuts) // _MAX_LINES))
+        return (at / size for at in cuts[every - 1 :: every])
     n_chunks = -(-size // step)
     every = max(1, -(-(n_chunks - 1) // _MAX_LINES))
     return (i * step / size for i in range(every, n_chunks, every))

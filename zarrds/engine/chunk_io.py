@@ -21,12 +21,14 @@ from zarrds.engine.cache import CachedChunks, ChunkCache
 from zarrds.engine.executor import Worker
 from zarrds.engine.plans import Part
 from zarrds.engine.remembered import Remembered
+from zarrds.engine.selection import Chunking
 from zarrds.engine.shard_io import InnerChunks
 from zarrds.engine.spans import span_of
-from zarrds.errors import ChunkError, ZarrdsError
+from zarrds.errors import ChunkError, MetadataError, ZarrdsError, locating
 from zarrds.metadata.extension import marks_of
 from zarrds.metadata.fill_values import default_fill_value
 from zarrds.metadata.model import ArrayMetadata
+from zarrds.metadata.rectilinear import Edges, lengths_of
 from zarrds.storage.protocol import Buffer, Values
 from zarrds.storage.traits import BoundedValues, has_trait
 
@@ -64,6 +66,19 @@ class LookedUp:
     identities: Mapping[Position, tuple[Hashable, bool]]
 
 
+def _check_shards(edges: tuple[Edges, ...], sharding: Sharding) -> None:
+    """Raise `MetadataError` unless inner chunks fill every shard evenly."""
+    for each, inner in zip(edges, sharding.chunks, strict=True):
+        for length in [each] if isinstance(each, int) else [length for length, _ in each]:
+            if length % inner:
+                raise MetadataError(
+                    "inner chunks do not fill the shard evenly",
+                    codec="sharding_indexed",
+                    expected=f"a divisor of {length}",
+                    found=sharding.chunks,
+                )
+
+
 @dataclass(frozen=True)
 class Chunks:
     """The chunks of one array.
@@ -97,9 +112,43 @@ class Chunks:
         """The array's codecs. Raises `MetadataError` for those that zarrds does not have."""
         metadata = self.metadata
         try:
-            return build_pipeline(metadata.codecs, metadata.chunks, metadata.data_type, self.fill_value)
+            found = build_pipeline(metadata.codecs, metadata.chunks, metadata.data_type, self.fill_value)
+            if metadata.edges is not None and found.shards is not None:
+                _check_shards(metadata.edges, found.shards)
         except ZarrdsError as error:
             raise error.located(path=self.store.path, key=self.path or "/") from error.__cause__
+        return found
+
+    @property
+    def shards(self) -> Sharding | None:
+        """The sharding codec, if inner chunks are read by themselves; shards that differ are read as a whole."""
+        return self.pipeline.shards if self.metadata.edges is None else None
+
+    @Remembered
+    def chunking(self) -> Chunking:
+        """The lengths of whole chunks, as plans know them."""
+        edges = self.metadata.edges
+        return self.metadata.chunks if edges is None else lengths_of(edges)
+
+    @property
+    def readable_chunking(self) -> Chunking:
+        """The lengths of what can be read by itself."""
+        return self.readable if self.metadata.edges is None else self.chunking
+
+    def shape_of(self, position: Position) -> tuple[int, ...]:
+        """The shape of what can be read by itself, at a position."""
+        if self.metadata.edges is None:
+            return self.readable
+        lengths = zip(self.chunking, position, strict=True)
+        return tuple(each if isinstance(each, int) else int(each[number]) for each, number in lengths)
+
+    def _codecs_of(self, shape: tuple[int, ...]) -> ChunkCodecs:
+        """The codecs of what can be read by itself and has that shape."""
+        if shape == self.readable:
+            return self.codecs
+        metadata = self.metadata
+        with locating(self.store.path, self.path or "/"):
+            return build_pipeline(metadata.codecs, shape, metadata.data_type, self.fill_value)
 
     @Remembered
     def notes(self) -> dict[str, Any]:
@@ -114,8 +163,8 @@ class Chunks:
 
     @Remembered
     def readable(self) -> tuple[int, ...]:
-        """The shape of what can be read by itself: of an inner chunk of a shard, or else of a chunk."""
-        shards = self.pipeline.shards
+        """The shape of what can be read by itself: of an inner chunk of a shard, or else of a chunk, the longest."""
+        shards = self.shards
         return self.metadata.chunks if shards is None else shards.chunks
 
     def nbytes_of(self, shape: tuple[int, ...]) -> int:
@@ -141,7 +190,7 @@ class Chunks:
 
     def key_of_readable(self) -> Callable[[Position], str]:
         """A quick function from the position of what can be read by itself to the key of its value."""
-        shards, key_of = self.pipeline.shards, self.key_of_position()
+        shards, key_of = self.shards, self.key_of_position()
         if shards is None:
             return key_of
         grid = shards.grid
@@ -202,7 +251,7 @@ class Chunks:
         complete = self.metadata.shape if self.missing_chunks == "error" else marks_of(self.metadata).complete
         if complete is None or self.missing_chunks == "fill":
             return None
-        return tuple(-(-size // chunk) for size, chunk in zip(complete, self.metadata.chunks, strict=True))
+        return self.metadata.grid_of(complete)
 
     def may_be_absent(self, position: Position) -> bool:
         """Whether the chunk at a position may be absent, which then means the fill value."""
@@ -234,7 +283,7 @@ class Chunks:
         metadata = self.metadata
         codecs = marshal.dumps(list(metadata.codecs), 2)
         # shards hold the fill value where they have no inner chunk
-        return self.path, self.readable, metadata.data_type, codecs, repr(self.fill_value)
+        return self.path, self.readable, metadata.edges, metadata.data_type, codecs, repr(self.fill_value)
 
     def _buffer(self, shape: tuple[int, ...]) -> memoryview:
         variable = self.metadata.data_type.is_variable_length
@@ -280,7 +329,7 @@ class Chunks:
     @property
     def codecs(self) -> ChunkCodecs:
         """Of what can be read by itself."""
-        shards = self.pipeline.shards
+        shards = self.shards
         return self.pipeline if shards is None else shards.inner
 
     @property
@@ -292,15 +341,16 @@ class Chunks:
         """The array's chunks in a cache."""
         return CachedChunks(cache, self.store, self._token, self.nbytes_of(self.readable))
 
-    def should_keep(self, inside: Any) -> bool:
+    def should_keep(self, part: Part) -> bool:
         """Whether a chunk of which that part is wanted is kept at once: what must be decoded anyway.
 
         One of which a small part is enough is kept when it is wanted again.
         """
         if not self.in_blocks:
             return True
-        start, stop = span_of(inside, self.readable, self.metadata.data_type.dtype.itemsize)
-        return 2 * (stop - start) > self.nbytes_of(self.readable)
+        shape = self.shape_of(part.position)
+        start, stop = span_of(part.inside, shape, self.metadata.data_type.dtype.itemsize)
+        return 2 * (stop - start) > self.nbytes_of(shape)
 
     def fill_absent(self, out: AnyArray) -> Worker:
         """A function that does what there is to do for a chunk that the store does not have."""
@@ -327,9 +377,9 @@ class Chunks:
         the bytes of each chunk, None for one that is absent. `fetch` stands in for what finds them in the store,
         and `put` for NumPy, to copy what is wanted of a chunk to its place; False if it did not.
         """
-        pipeline, chunk_shape = self.pipeline, self.readable
-        codecs = self.codecs
-        key_of, find = self._fetcher(pipeline.shards)
+        chunk_shape, codecs = self.readable, self.codecs
+        is_regular = self.metadata.edges is None
+        key_of, find = self._fetcher(self.shards)
         fetch = fetch or find
         direct = is_basic and codecs.in_place
         in_blocks = self.in_blocks
@@ -338,7 +388,7 @@ class Chunks:
         scratch: AnyArray | None = None
 
         def read(part: Part) -> None:
-            nonlocal buffer, scratch
+            nonlocal buffer, scratch, chunk_shape, codecs
             position, at, inside, covers = part
             key = key_of(position)
             identity, keep = kept.get(position, (None, False))
@@ -350,6 +400,9 @@ class Chunks:
                 return
             if len(data) > len(buffer):
                 buffer = np.empty(len(data) + len(data) // 4, np.uint8).data
+            if not is_regular:
+                chunk_shape = self.shape_of(position)
+                codecs = self._codecs_of(chunk_shape)
             if direct and covers:
                 target = out[at]
                 if target.shape == chunk_shape and target.flags.c_contiguous:
@@ -362,7 +415,7 @@ class Chunks:
                 out[at] = chunk[inside]
                 return
             span = span_of(inside, chunk_shape, out.itemsize) if in_blocks and not covers else None
-            if scratch is None:
+            if scratch is None or scratch.shape != chunk_shape:
                 scratch = self.new_chunk(chunk_shape)
             chunk = self._decode(codecs, key, data, scratch, span)
             if put is None or not put(part, chunk):

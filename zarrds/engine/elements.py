@@ -14,9 +14,10 @@ from zarrds.engine import executor, workers
 from zarrds.engine.cache import ChunkCache
 from zarrds.engine.chunk_io import ABSENT, Chunks, MissingChunks, Seen
 from zarrds.engine.plans import Plan
-from zarrds.engine.selection import plan_basic
+from zarrds.engine.selection import Chunking, plan_basic
 from zarrds.errors import EncodingError, SelectionError
 from zarrds.metadata.model import ArrayMetadata
+from zarrds.metadata.rectilinear import check_can_be_written
 from zarrds.storage.protocol import Values
 
 __all__ = ["Elements", "Planner"]
@@ -24,7 +25,7 @@ __all__ = ["Elements", "Planner"]
 # of chunks that are worked on at once by more threads than there are cores
 _IN_FLIGHT_NBYTES = 256 * 2**20
 
-Planner: TypeAlias = Callable[[Any, tuple[int, ...], tuple[int, ...]], Plan]
+Planner: TypeAlias = Callable[[Any, tuple[int, ...], Chunking], Plan]
 
 
 class Elements:
@@ -119,13 +120,16 @@ class Elements:
 
     @property
     def chunks(self) -> tuple[int, ...]:
-        """Elements along each dimension of what can be read by itself: a chunk, or an inner chunk of a shard."""
+        """Elements along each dimension of what can be read by itself: a chunk, or an inner chunk of a shard.
+
+        Where chunks differ, of the longest.
+        """
         return self._chunks.readable
 
     @property
     def shards(self) -> tuple[int, ...] | None:
-        """Elements along each dimension of a shard, None for an array without shards."""
-        return None if self._chunks.pipeline.shards is None else self.metadata.chunks
+        """Elements along each dimension of a shard, None for an array without shards, or with shards that differ."""
+        return None if self._chunks.shards is None else self.metadata.chunks
 
     @property
     def missing_chunks(self) -> MissingChunks:
@@ -160,7 +164,7 @@ class Elements:
 
     def n_chunks_of(self, key: Any, planner: Planner = plan_basic) -> int:
         """How many chunks (of a sharded array, shards) a selection touches."""
-        return self._plan(key, planner, self.metadata.chunks).n_chunks
+        return self._plan(key, planner, self._chunks.chunking).n_chunks
 
     def check_codecs(self) -> None:
         """Raise `MetadataError` or `UnsupportedError` if the array's chunks could not be decoded."""
@@ -175,11 +179,11 @@ class Elements:
             One a dimension.
         """
         key_of = self._chunks.key_of_position()
-        return (key_of(part.position) for part in self._plan(key, plan_basic, self.metadata.chunks))
+        return (key_of(part.position) for part in self._plan(key, plan_basic, self._chunks.chunking))
 
     def positions_of(self, key: Any, planner: Planner = plan_basic) -> list[tuple[int, ...]]:
         """The positions in the grid of the chunks (of a sharded array, the shards) that a selection touches."""
-        return [part.position for part in self._plan(key, planner, self.metadata.chunks)]
+        return [part.position for part in self._plan(key, planner, self._chunks.chunking)]
 
     @property
     def most_chunk_nbytes(self) -> int:
@@ -234,7 +238,7 @@ class Elements:
         ChunkError
             If a chunk's bytes are damaged, or a chunk is missing that must be there.
         """
-        plan = self._plan(key, planner, self.chunks)
+        plan = self._plan(key, planner, self._chunks.readable_chunking)
         out = self._new_result(plan)
         chunk_nbytes = self._chunks.nbytes_of(self.chunks)
         is_cached = self._cache is not None and self._cache.admits(plan.n_chunks, chunk_nbytes)
@@ -262,7 +266,8 @@ class Elements:
         `seen` is shown the position and the elements of each chunk (of a sharded array, each shard) of which all is
         written that lies in the array, before it is encoded; of arrays that somebody else may know, of none.
         """
-        plan = self._plan(key, planner, self.metadata.chunks)
+        check_can_be_written(self.metadata.edges, self.path, self.store.path)
+        plan = self._plan(key, planner, self._chunks.chunking)
         values = self._broadcast(value, plan)
         chunk_nbytes = self._chunks.nbytes_of(self.metadata.chunks)
 
@@ -315,7 +320,7 @@ class Elements:
             ) from error
         return values
 
-    def _plan(self, key: Any, planner: Planner, chunks: tuple[int, ...]) -> Plan:
+    def _plan(self, key: Any, planner: Planner, chunks: Chunking) -> Plan:
         try:
             return planner(key, self.shape, chunks)
         except SelectionError as error:

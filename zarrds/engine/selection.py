@@ -17,13 +17,14 @@ import numpy as np
 import numpy.typing as npt
 
 from zarrds.engine.plans import Part, PointPlan, ProductPlan
-from zarrds.engine.tables import ArrayTable, Index, Piece, Positions, RangeTable, Shape, Table
+from zarrds.engine.tables import ArrayTable, Index, Piece, Positions, RangeTable, Rows, RowsTable, Shape, Table
 from zarrds.errors import SelectionError
 
 __all__ = ["Chunking", "Part", "PointPlan", "ProductPlan", "plan_basic", "plan_orthogonal", "plan_pointwise"]
 
-# for each dimension the elements of a chunk, or of each chunk in turn
-Chunking: TypeAlias = Sequence[int | Sequence[int]]
+# along one dimension: the elements of a chunk, or of each chunk in turn, which add up to those of the array or more
+Lengths: TypeAlias = int | Sequence[int] | npt.NDArray[np.int64]
+Chunking: TypeAlias = Sequence[Lengths]
 
 
 class _Grid:
@@ -31,16 +32,15 @@ class _Grid:
 
     Parameters
     ----------
-    chunk : int or sequence of int
-        Elements of a chunk, or of each chunk in turn, which must then add up to the size or more.
+    chunk : Lengths
     size : int
         Elements of the array along the dimension.
     """
 
-    def __init__(self, chunk: int | Sequence[int], size: int) -> None:
+    def __init__(self, chunk: Lengths, size: int) -> None:
         self.size = size
         self._chunk = chunk if isinstance(chunk, int) else 0
-        self._bounds = None if isinstance(chunk, int) else np.cumsum([0, *chunk])
+        self._bounds = None if isinstance(chunk, int) else _bounds(chunk)
 
     def numbers_of(self, positions: Positions) -> Positions:
         """Of the chunks that hold these positions."""
@@ -60,25 +60,42 @@ class _Grid:
         return starts
 
 
-def _range_table(positions: range, chunk: int | Sequence[int], size: int) -> Table:
+def _bounds(lengths: Sequence[int] | npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Where each chunk begins, and where the last one ends."""
+    bounds = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=bounds[1:])
+    return bounds
+
+
+def _range_table(positions: range, chunk: Lengths, size: int) -> Table:
     is_mirrored = positions.step < 0
     ascending = positions[::-1] if is_mirrored else positions
     if isinstance(chunk, int):
         return RangeTable(ascending, is_mirrored, chunk, size)
-    table = _array_table(np.arange(ascending.start, ascending.stop, ascending.step, dtype=np.intp), chunk, size)
-    if not is_mirrored:
-        return table
-    last = len(positions) - 1
-    pieces = tuple(p._replace(out=_mirror(p.out, last)) for p in table.listed if isinstance(p.out, slice))
-    return ArrayTable(pieces, is_basic=True, out_step=-1)
+    return RowsTable(_rows(ascending, is_mirrored, _bounds(chunk), size), -1 if is_mirrored else 1)
 
 
-def _mirror(out: slice, last: int) -> slice:
-    stop = last - out.stop
-    return slice(last - out.start, None if stop < 0 else stop, -1)
+def _rows(positions: range, is_mirrored: bool, bounds: npt.NDArray[np.int64], size: int) -> Rows:
+    """The rows of a table of ascending positions, of which there may be more than memory holds."""
+    n, start, step = len(positions), positions.start, positions.step
+    if not n:
+        return np.empty((5, 0), np.int64)
+    grid = np.arange(*np.searchsorted(bounds, [start, positions[-1]], side="right") - [1, 0])
+    # which positions are the first of a chunk, and of the next one
+    first, stop = (np.clip(-((start - bounds[grid + i]) // step), 0, n) for i in (0, 1))
+    is_met = stop > first  # larger steps go over chunks
+    grid, first, count = grid[is_met], first[is_met], (stop - first)[is_met]
+    covers = count == np.minimum(bounds[grid + 1], size) - bounds[grid]
+    rows = np.empty((5, grid.size), np.int64)
+    rows[0] = grid
+    rows[1] = n - 1 - first if is_mirrored else first
+    rows[2] = start + first * step - bounds[grid]
+    rows[3] = step
+    rows[4] = np.where(covers, count, -count)
+    return rows
 
 
-def _array_table(positions: Positions, chunk: int | Sequence[int], size: int) -> ArrayTable:
+def _array_table(positions: Positions, chunk: Lengths, size: int) -> ArrayTable:
     if positions.size == 0:
         return ArrayTable((), is_basic=True)
     order = None
@@ -182,7 +199,7 @@ def plan_basic(key: Any, shape: Shape, chunks: Chunking) -> ProductPlan:
     key : index or tuple of indices
     shape : tuple of int
         Of the array, in elements.
-    chunks : sequence of int or of sequence of int
+    chunks : Chunking
         For each dimension the elements of a chunk, or of each chunk in turn.
 
     Raises

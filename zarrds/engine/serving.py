@@ -68,7 +68,7 @@ def _note(
     keep: bool,
 ) -> None:
     if identity is not None:
-        looked_up[part.position] = identity, keep or chunks.should_keep(part.inside)
+        looked_up[part.position] = identity, keep or chunks.should_keep(part)
 
 
 def _serve_natively(

@@ -140,7 +140,7 @@ class _ShardReader:
 
 
 def _sharding_of(chunks: Chunks) -> Sharding:
-    sharding = chunks.pipeline.shards
+    sharding = chunks.shards
     if sharding is None:
         raise ValueError(f"{chunks.path!r} has no shards")
     return sharding

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["ArrayTable", "Index", "Piece", "Positions", "RangeTable", "Rows", "Shape", "Table"]
+__all__ = ["ArrayTable", "Index", "Piece", "Positions", "RangeTable", "Rows", "RowsTable", "Shape", "Table"]
 
 Positions: TypeAlias = npt.NDArray[np.intp]
 Index: TypeAlias = slice | Positions
@@ -143,22 +143,51 @@ class RangeTable:
         return grid, out, start + first * step - grid * chunk, step, count if covers else -count
 
     def pieces(self, numbers: Iterable[int]) -> list[Piece]:
-        pieces = []
-        out_step = self.out_step
-        for number in numbers:
-            grid, out, inside, step, signed = self._columns(number)
-            count = abs(signed)
-            stop = out + count * out_step
-            taken = slice(inside, inside + (count - 1) * step + 1, step)
-            # counted backwards, a stop of -1 would mean the last element
-            out_slice = slice(out, stop) if out_step == 1 else slice(out, stop if stop >= 0 else None, -1)
-            pieces.append(Piece(grid, out_slice, taken, signed > 0))
-        return pieces
+        return [_piece(self._columns(number), self.out_step) for number in numbers]
+
+
+@dataclass(frozen=True, slots=True)
+class RowsTable:
+    """The table of positions in equal steps, in chunks of different sizes.
+
+    Attributes
+    ----------
+    all_rows : ndarray
+        The rows of all pieces, of shape ``(5, pieces)``.
+    out_step : int
+    """
+
+    all_rows: Rows
+    out_step: int = 1
+
+    @property
+    def n_chunks(self) -> int:
+        return int(self.all_rows.shape[1])
+
+    @property
+    def is_basic(self) -> bool:
+        return True
+
+    def rows(self, numbers: Positions) -> Rows:
+        return self.all_rows[:, numbers]
+
+    def pieces(self, numbers: Iterable[int]) -> list[Piece]:
+        return [_piece(self.all_rows[:, number].tolist(), self.out_step) for number in numbers]
+
+
+def _piece(row: Iterable[int], out_step: int) -> Piece:
+    grid, out, inside, step, signed = row
+    count = abs(signed)
+    stop = out + count * out_step
+    taken = slice(inside, inside + (count - 1) * step + 1, step)
+    # counted backwards, a stop of -1 would mean the last element
+    out_slice = slice(out, stop) if out_step == 1 else slice(out, stop if stop >= 0 else None, -1)
+    return Piece(grid, out_slice, taken, signed > 0)
 
 
 @dataclass(frozen=True, slots=True)
 class ArrayTable:
-    """The table of positions that are listed, or lie in chunks of different sizes.
+    """The table of positions that are listed.
 
     Attributes
     ----------

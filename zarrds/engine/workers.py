@@ -86,9 +86,9 @@ def _template(kernel: Library, chunks: Chunks, *, writes: bool) -> Template | No
     """What the kernel is told of what can be read by itself; None if it does not have it."""
     name = "kernel: writing" if writes else "kernel: reading"
     if name not in chunks.notes:
-        place, shards = native_store(chunks.store, writes=writes), chunks.pipeline.shards
-        only_encoded = writes and shards is not None
-        codecs = native_codecs(kernel, chunks.codecs) if place is not None or only_encoded else None
+        place, shards = native_store(chunks.store, writes=writes), chunks.shards
+        is_regular, only_encoded = chunks.metadata.edges is None, writes and shards is not None
+        codecs = native_codecs(kernel, chunks.codecs) if is_regular and (place or only_encoded) else None
         template = None
         if codecs is not None:
             separator, grid = chunks.metadata.chunk_key_encoding.separator, None if shards is None else shards.grid
@@ -130,7 +130,7 @@ class Reading:
     def by_shards(self, left: Plan, threads: int | None) -> bool:
         """Read what is left shard by shard, where that is the way; False where it is not, and nothing was read."""
         chunks, store = self._chunks, self._chunks.store
-        if chunks.pipeline.shards is None or not has_trait(store, SpanValues):
+        if chunks.shards is None or not has_trait(store, SpanValues):
             return False
         from zarrds.engine.shard_batches import read_shards  # which local stores do not need
 
@@ -143,7 +143,7 @@ class Reading:
         if kernel is None or template is None:
             return one_by_one(self._reader())
         codecs, is_basic = template.codecs, self._plan.is_basic
-        read, shards = _when_needed(self._reader), chunks.pipeline.shards
+        read, shards = _when_needed(self._reader), chunks.shards
         in_blocks, looked_up = chunks.in_blocks, self._looked_up
         job, shape = self._job(template), chunks.readable
         targets = in_place(looked_up, job, shape) if is_basic else picked(looked_up, self._out, shape)
@@ -175,7 +175,7 @@ def writer(chunks: Chunks, values: AnyArray, plan: Plan, seen: Seen | None = Non
     kernel = library.library()
     if kernel is None:
         return one_by_one(chunk_writes.writer(chunks, values, None, seen))
-    shards = chunks.pipeline.shards
+    shards = chunks.shards
     template = _template(kernel, chunks, writes=True)
     if template is None or not template.codecs.can_write:
         return one_by_one(chunk_writes.writer(chunks, values, None, seen))

@@ -196,6 +196,6 @@ def _is_stored_otherwise(opened: ArrayMetadata, now: ArrayMetadata) -> bool:
         return True
     if opened.chunk_key_encoding != now.chunk_key_encoding:  # which no change of an array touches
         return True
-    names = ("data_type", "chunks", "codecs")
+    names = ("data_type", "chunks", "edges", "codecs")
     has_ids = None not in (marks_of(opened).id, marks_of(now).id)
     return not has_ids and not all(is_same(getattr(opened, name), getattr(now, name)) for name in names)

@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeAlias
 
 from zarrds.metadata.dtypes import JSON, DataType
 from zarrds.metadata.equality import is_same
+from zarrds.metadata.rectilinear import Edges, n_chunks
 
 __all__ = ["ArrayMetadata", "ChunkKeyEncoding", "CodecObject", "GroupMetadata", "Node", "ZarrFormat"]
 
@@ -73,7 +74,7 @@ class ArrayMetadata(_Comparable):
     Attributes
     ----------
     shape, chunks : tuple of int
-        In elements; one number a dimension.
+        In elements; one number a dimension. Where the chunks differ, the longest along each.
     data_type : DataType
     codecs : tuple of codec objects
         As in a v3 document: array → array, then one array → bytes, then bytes → bytes.
@@ -87,6 +88,9 @@ class ArrayMetadata(_Comparable):
         Members of the document that need not be understood; they survive a rewrite.
     zarr_format : {2, 3}
         Only for `zarrds.metadata`, which must write it back the same.
+    edges : tuple of (int or runs of (length, how many)), or None
+        Along each dimension, of a grid whose chunks differ in length; None for a regular one. They may go on behind
+        the array.
     """
 
     shape: tuple[int, ...]
@@ -99,11 +103,18 @@ class ArrayMetadata(_Comparable):
     attributes: Mapping[str, JSON] = field(default_factory=dict)
     extensions: Mapping[str, JSON] = field(default_factory=dict)
     zarr_format: ZarrFormat = 3
+    edges: tuple[Edges, ...] | None = None
 
     @property
     def chunk_grid(self) -> tuple[int, ...]:
         """How many chunks there are along each dimension."""
-        return tuple(-(-size // chunk) for size, chunk in zip(self.shape, self.chunks, strict=True))
+        return self.grid_of(self.shape)
+
+    def grid_of(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """How many chunks along each dimension hold the elements of that shape, which begins where the array does."""
+        if self.edges is None:
+            return tuple(-(-size // chunk) for size, chunk in zip(shape, self.chunks, strict=True))
+        return tuple(n_chunks(edges, size) for edges, size in zip(self.edges, shape, strict=True))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

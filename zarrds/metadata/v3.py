@@ -6,15 +6,16 @@ metadata: some readers refuse an array with a member that they do not know. In a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 from zarrds.errors import InvalidKeyError, MetadataError, StoreIOError, UnsupportedError, ZarrdsError
+from zarrds.metadata import rectilinear
 from zarrds.metadata.dtypes import JSON, DataType
 from zarrds.metadata.fetched import is_denied
 from zarrds.metadata.fields import chunk_sizes, depth_and_parent, dump, load, member, sizes
 from zarrds.metadata.fill_values import decode_fill_value, default_fill_value, encode_fill_value
 from zarrds.metadata.model import ArrayMetadata, ChunkKeyEncoding, CodecObject, GroupMetadata, Node
+from zarrds.metadata.rectilinear import Edges
 from zarrds.storage.protocol import Store
 
 __all__ = [
@@ -194,16 +195,18 @@ def parse(raw: Raw) -> Node:
     fill_value = decode_fill_value(member(raw, "fill_value", object), data_type)
     if fill_value is None:  # which some write where the data type has a natural one
         fill_value = default_fill_value(data_type)
+    chunks, edges = _grid(raw, shape)
     return ArrayMetadata(
         shape=shape,
         data_type=data_type,
-        chunks=_chunks(raw, shape),
+        chunks=chunks,
         codecs=tuple([codec_object(c) for c in member(raw, "codecs", list)]),
         fill_value=fill_value,
         chunk_key_encoding=_chunk_key_encoding(raw),
         dimension_names=None if names is None else tuple(names),
         attributes=attributes,
         extensions=_extensions(raw, _ARRAY_MEMBERS),
+        edges=edges,
     )
 
 
@@ -234,44 +237,22 @@ def codec_object(value: JSON) -> CodecObject:
     return {"name": name, "configuration": configuration} if configuration else {"name": name}
 
 
-def _chunks(raw: Raw, shape: tuple[int, ...]) -> tuple[int, ...]:
+def _grid(raw: Raw, shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[Edges, ...] | None]:
+    """The chunks of a regular grid, or the longest chunks and the edges of one whose chunks differ."""
     name, configuration = named_object(member(raw, "chunk_grid", object), "chunk_grid")
-    if name == "rectilinear":
-        configuration = {"chunk_shape": [_edge(edges, size) for edges, size in _axes(configuration, shape)]}
-    elif name != "regular":
-        raise UnsupportedError(f"chunk grid {name!r} is not supported", expected="'regular'")
-    return chunk_sizes(configuration, "chunk_shape", shape)
+    if name == "regular":
+        return chunk_sizes(configuration, "chunk_shape", shape), None
+    if name != "rectilinear":
+        raise UnsupportedError(f"chunk grid {name!r} is not supported", expected="'regular' or 'rectilinear'")
+    edges = rectilinear.parse(configuration, shape)
+    chunks = tuple(rectilinear.largest(each, size) for each, size in zip(edges, shape, strict=True))
+    return chunks, None if all(isinstance(each, int) for each in edges) else edges
 
 
-def _axes(configuration: Raw, shape: tuple[int, ...]) -> Iterator[tuple[list[JSON], int]]:
-    """The lengths of a rectilinear grid's chunks along each dimension, as they are written, and its size."""
-    axes = member(configuration, "chunk_shapes", list)
-    if configuration.get("kind") != "inline" or len(axes) != len(shape) or not all(type(a) is list for a in axes):
-        raise UnsupportedError(
-            "chunk grid 'rectilinear' is not supported where its chunks are not listed",
-            expected=f"kind 'inline', and {len(shape)} lists in chunk_shapes",
-            found=f"{configuration!r:.100}",
-        )
-    yield from zip(axes, shape, strict=True)
-
-
-def _edge(edges: list[JSON], size: int) -> int:
-    """The length of chunks that are all of one length; the registry of Zarr extensions says how lengths are written."""
-    runs: list[Any] = [edge if isinstance(edge, list) else [edge, 1] for edge in edges]
-    if not all(len(run) == 2 and all(type(n) is int and n >= 0 for n in run) for run in runs):
-        raise MetadataError(
-            "chunk_shapes are malformed", expected="lengths, or [length, times]", found=f"{edges!r:.100}"
-        )
-    lengths = {length for length, times in runs if times}
-    if sum(length * times for length, times in runs) != size:
-        raise MetadataError("chunk_shapes do not fit the shape", expected=size, found=f"{edges!r:.100}")
-    if len(lengths) > 1:
-        raise UnsupportedError(
-            "chunk grid 'rectilinear' is supported only where all chunks of a dimension are of one length",
-            found=f"{edges!r:.100}",
-            mend="Copy the array with zarr-python, chunks=(…), or leave it out with drop_variables",
-        )
-    return lengths.pop() if lengths else 0
+def _chunk_grid(node: ArrayMetadata) -> Raw:
+    if node.edges is not None:
+        return {"name": "rectilinear", "configuration": rectilinear.written(node.edges)}
+    return {"name": "regular", "configuration": {"chunk_shape": list(node.chunks)}}
 
 
 def _chunk_key_encoding(raw: Raw) -> ChunkKeyEncoding:
@@ -295,7 +276,7 @@ def to_raw(node: Node) -> Raw:
             "node_type": "array",
             "shape": list(node.shape),
             "data_type": node.data_type.to_v3(),
-            "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(node.chunks)}},
+            "chunk_grid": _chunk_grid(node),
             "chunk_key_encoding": {"name": encoding.name, "configuration": {"separator": encoding.separator}},
             "fill_value": encode_fill_value(node.fill_value, node.data_type, zarr_format=3),
             "codecs": [_written(codec) for codec in node.codecs],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ from zarrds.display.chunk_grid import chunk_grid_svg
 from zarrds.display.html import html_of
 from zarrds.display.page import Page, Table
 from zarrds.display.text import counted, nbytes_text, one_line, text_of
+from zarrds.metadata.rectilinear import Edges, listed
 
 __all__ = ["Info", "Stored", "VariableInfo"]
 
@@ -64,6 +65,9 @@ class VariableInfo:
         Whether every chunk was written; None where that is not noted.
     stored : Stored or None
         Where it was asked for.
+    edges : tuple of (int or tuple of (int, int)), or None
+        Where chunks (or shards) differ in length: for each dimension the length of all, or runs of (length, how many).
+        `chunks` are the longest then.
     """
 
     name: str
@@ -81,6 +85,7 @@ class VariableInfo:
     labels: tuple[str, str] | None = None
     is_complete: bool | None = None
     stored: Stored | None = None
+    edges: tuple[Edges, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -191,6 +196,7 @@ def _variable_dict(v: VariableInfo) -> dict[str, Any]:
         "is_coordinate": v.is_coordinate,
         "chunks": None if v.chunks is None else list(v.chunks),
         "shards": None if v.shards is None else list(v.shards),
+        **({} if v.edges is None else {"edges": list(v.edges)}),
         "codecs": list(v.codecs),
         "attributes": json_value(v.attributes),
         "encoding": json_value(v.encoding),
@@ -208,6 +214,10 @@ def _sizes(sizes: tuple[int, ...] | None) -> str:
     return "" if sizes is None else "×".join(map(str, sizes)) or "scalar"
 
 
+def _up_to(v: VariableInfo, sizes: tuple[int, ...] | None) -> str:
+    return "≤ " if v.edges is not None and sizes is not None else ""
+
+
 def _table(title: str, variables: list[VariableInfo], *, has_labels: bool) -> Table:
     columns = ["name", "dims", "shape", "dtype", "chunks", "shards", "codecs", "complete"]
     if has_labels:
@@ -221,8 +231,8 @@ def _table(title: str, variables: list[VariableInfo], *, has_labels: bool) -> Ta
             one_line(", ".join(v.dims)),
             _sizes(v.shape),
             one_line(v.dtype),
-            _sizes(v.chunks),
-            _sizes(v.shards),
+            _up_to(v, v.chunks if v.shards is None else None) + _sizes(v.chunks),
+            _up_to(v, v.shards) + _sizes(v.shards),
             one_line(" ".join(v.codecs), 48),
             "" if v.is_complete is None else "yes" if v.is_complete else "no",
             *(() if not has_labels else (v.index or "", *map(_label, v.labels or ("", "")))),
@@ -232,8 +242,13 @@ def _table(title: str, variables: list[VariableInfo], *, has_labels: bool) -> Ta
     )
     used = [i for i, name in enumerate(columns) if i == 0 or any(row[i] for row in rows)]
     shown = tuple(tuple(row[i] for i in used) for row in rows)
-    drawings = tuple("" if v.chunks is None else chunk_grid_svg(v.shape, v.shards or v.chunks) for v in variables)
+    drawings = tuple("" if v.chunks is None else chunk_grid_svg(v.shape, _grid(v, v.chunks)) for v in variables)
     return Table(title, tuple(columns[i] for i in used), shown, drawings if any(drawings) else ())
+
+
+def _grid(v: VariableInfo, chunks: tuple[int, ...]) -> Sequence[int | Sequence[int]]:
+    """What an array is cut into, to be drawn."""
+    return v.shards or chunks if v.edges is None else listed(v.edges)
 
 
 def _label(text: str) -> str:

@@ -142,6 +142,7 @@ def _variable(name: str, metadata: ArrayMetadata, is_mask: bool) -> VariableInfo
         is_coordinate=metadata.dimension_names == (name,),
         chunks=chunks,
         shards=shards,
+        edges=metadata.edges,
         codecs=codec_texts(metadata.codecs),
         attributes=decoded_attributes(metadata, fill_value_is_mask=is_mask),
         nbytes=None if data_type.is_variable_length else prod(metadata.shape) * data_type.dtype.itemsize,

@@ -295,8 +295,11 @@ def _markers(metadata: ArrayMetadata) -> list[str]:
 
 
 def stored_chunks(variable: xr.Variable) -> StoredChunks | None:
-    """The chunks that a variable reads; None of one that is in memory, or not read lazily from a store of zarrds."""
+    """The chunks that a variable reads; None of one that is in memory, or not read lazily from a store of zarrds.
+
+    Nor of one whose chunks differ in length.
+    """
     layers = layers_of(variable)
-    if layers is None or not isinstance(layers.array, LazyArray):
+    if layers is None or not isinstance(layers.array, LazyArray) or layers.array.stored.metadata.edges is not None:
         return None
     return StoredChunks(layers.array, layers, rule_of(layers.array.stored.metadata), np.dtype(variable.dtype))

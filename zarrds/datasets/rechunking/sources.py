@@ -235,9 +235,9 @@ def _plan(
 ) -> ArrayPlan:
     where = source.base + path
     how: How | None = None
-    if after.chunks == before.chunks and after.codecs == before.codecs:
+    if (after.chunks, after.edges, after.codecs) == (before.chunks, before.edges, before.codecs):
         how = "bytes"
-    elif inner_of(before)[2] is None and is_same_chunk(before, after):
+    elif before.edges is None and inner_of(before)[2] is None and is_same_chunk(before, after):
         how = "packed"
     itemsize = _TEXT_NBYTES if before.data_type.is_variable_length else before.data_type.dtype.itemsize
     return plan_array(

@@ -32,6 +32,7 @@ from zarrds.errors import LabelError, StoreExistsError, locating
 from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.extension import marks_of, new_id, with_marks
 from zarrds.metadata.model import ZarrFormat
+from zarrds.metadata.rectilinear import check_can_be_written
 
 __all__ = ["array_changes", "new_array"]
 
@@ -92,6 +93,8 @@ def array_changes(
         check_all_are_written(name, names, stored)
     variables = {n: as_wide_as_stored(v, stored.arrays[n]) if n in stored.arrays else v for n, v in variables.items()}
     known = [name for name in names if name in stored.arrays]
+    for name in known:
+        check_can_be_written(stored.arrays[name].edges, name)
     grown, fitting = grown_arrays(known, variables, stored, region, how.zarr_format)
     changes = {
         name: _written(name, variables[name], stored, how, region, plain, grown.get(name), fitting.get(name))

@@ -180,7 +180,9 @@ def is_recordable(metadata: ArrayMetadata) -> bool:
     """Whether the order of an array's elements is that of the labels that xarray makes of them, and can be noted."""
     data_type, attributes = metadata.data_type, metadata.attributes
     kind = data_type.dtype.kind
-    if len(metadata.shape) != 1 or any(codec["name"] == SHARDING for codec in metadata.codecs):
+    if len(metadata.shape) != 1 or metadata.edges is not None:
+        return False
+    if any(codec["name"] == SHARDING for codec in metadata.codecs):
         return False
     if any(name in attributes for name in _CHANGING) or attributes.get("dtype") == "bool":
         return False

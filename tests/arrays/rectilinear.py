@@ -18,8 +18,8 @@ from zarrds.stores import Store
 Axis: TypeAlias = int | list[Any]
 
 GROUP = {"zarr_format": 3, "node_type": "group", "attributes": {}}
-BYTES = {"name": "bytes", "configuration": {"endian": "little"}}
-ZSTD = {"name": "zstd", "configuration": {"level": 1, "checksum": False}}
+BYTES: dict[str, Any] = {"name": "bytes", "configuration": {"endian": "little"}}
+ZSTD: dict[str, Any] = {"name": "zstd", "configuration": {"level": 1, "checksum": False}}
 
 
 def document(

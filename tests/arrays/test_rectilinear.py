@@ -37,7 +37,7 @@ from zarrds.metadata.fill_values import default_fill_value, encode_fill_value
 AXES: list[Axis] = [[3, [1, 2], 5], 4]
 VALUES = ids_of((8, 10)).astype("i4")
 TRANSPOSE = {"name": "transpose", "configuration": {"order": [1, 0]}}
-SHARDING = {
+SHARDING: dict[str, Any] = {
     "name": "sharding_indexed",
     "configuration": {"chunk_shape": [1, 2], "codecs": [BYTES, ZSTD], "index_codecs": [BYTES, CHECKSUM]},
 }
@@ -235,7 +235,7 @@ def test_verify_finds_chunks() -> None:
 
 
 def test_verify_finds_missing_chunks() -> None:
-    marks = {"zarrds": {"must_understand": False, "complete": [8, 10]}}
+    marks: dict[str, Any] = {"zarrds": {"must_understand": False, "complete": [8, 10]}}
     store = new_store(raw=document((8, 10), AXES, **marks))
     assert verify(store).ok
     store.delete("a/c/3/2")

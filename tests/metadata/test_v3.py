@@ -11,6 +11,7 @@ import pytest
 from zarrds import MemoryStore
 from zarrds.errors import MetadataError, UnsupportedError
 from zarrds.metadata import v3
+from zarrds.metadata.extension import is_replaced
 from zarrds.metadata.model import ArrayMetadata, ChunkKeyEncoding, GroupMetadata
 
 GROUP: dict[str, Any] = {
@@ -86,6 +87,27 @@ def test_rectilinear_grids_come_back_as_they_were(
     assert again == node
     assert v3.to_raw(node)["chunk_grid"]["name"] == "rectilinear"
     assert node != v3.parse(ARRAY | {"chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [*chunks]}}})
+
+
+@pytest.mark.parametrize(
+    ("axes", "is_another"),
+    [
+        ([[1, 2, 1], 5], False),
+        ([[1, [2, 2]], 5], False),
+        ([[1, 2, 1, 2], 5], False),
+        ([[2, 2], 5], True),
+        ([[1, 1, 2], 5], True),
+        ([[1, 2, 1], 4], True),
+    ],
+)
+def test_a_rectilinear_grid_that_has_grown_is_of_the_same_array(axes: list[Any], is_another: bool) -> None:
+    def grid(shape: list[int], *axes: Any) -> ArrayMetadata:
+        chunks = {"name": "rectilinear", "configuration": {"kind": "inline", "chunk_shapes": list(axes)}}
+        node = v3.parse(ARRAY | {"chunk_grid": chunks, "shape": shape})
+        assert isinstance(node, ArrayMetadata)
+        return node
+
+    assert is_replaced(grid([3, 5], [1, 2], 5), grid([4, 5], *axes)) == is_another
 
 
 def test_the_same_rectilinear_grid_is_written_in_runs() -> None:

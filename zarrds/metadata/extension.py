@@ -21,6 +21,7 @@ from typing import TypeVar
 from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.equality import is_same
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node
+from zarrds.metadata.rectilinear import runs_within
 
 __all__ = [
     "MEMBER",
@@ -196,6 +197,11 @@ def _is_stored_otherwise(opened: ArrayMetadata, now: ArrayMetadata) -> bool:
         return True
     if opened.chunk_key_encoding != now.chunk_key_encoding:  # which no change of an array touches
         return True
-    names = ("data_type", "chunks", "edges", "codecs")
-    has_ids = None not in (marks_of(opened).id, marks_of(now).id)
-    return not has_ids and not all(is_same(getattr(opened, name), getattr(now, name)) for name in names)
+    if None not in (marks_of(opened).id, marks_of(now).id):
+        return False
+    if opened.edges is None and now.edges is None:
+        is_same_grid = opened.chunks == now.chunks
+    else:  # a grid that has grown has other edges, behind those that there were
+        one, other = (runs_within(each.edges or each.chunks, opened.shape) for each in (opened, now))
+        is_same_grid = one == other
+    return not is_same_grid or not all(is_same(getattr(opened, n), getattr(now, n)) for n in ("data_type", "codecs"))

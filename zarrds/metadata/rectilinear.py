@@ -6,7 +6,7 @@ the array: a document of some bytes may tell of any number of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,7 +16,17 @@ from zarrds.errors import MetadataError, UnsupportedError
 from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.fields import MAX_SIZE, member
 
-__all__ = ["Edges", "check_can_be_written", "largest", "lengths_of", "listed", "n_chunks", "parse", "written"]
+__all__ = [
+    "Edges",
+    "check_can_be_written",
+    "largest",
+    "lengths_of",
+    "listed",
+    "n_chunks",
+    "parse",
+    "runs_within",
+    "written",
+]
 
 # along one dimension: the length of all chunks, or runs of (length, how many)
 Edges: TypeAlias = int | tuple[tuple[int, int], ...]
@@ -109,27 +119,15 @@ def written(edges: Sequence[Edges]) -> dict[str, JSON]:
     }
 
 
-def _inside(edges: Edges, size: int) -> Iterator[int]:
-    """The lengths of the runs of chunks that begin in the array; one at least."""
-    if isinstance(edges, int):
-        yield edges
-        return
-    begin = 0
-    for length, times in edges:
-        if begin < size or not begin:
-            yield length
-        begin += length * times
-
-
 def largest(edges: Edges, size: int) -> int:
-    """The length of the longest chunk in an array of that size.
+    """The length of the longest chunk in an array of that size; of the first, if it has no elements.
 
     Examples
     --------
     >>> largest(((2, 3), (9, 1)), 5), largest(((2, 3), (9, 1)), 7)
     (2, 9)
     """
-    return max(_inside(edges, size))
+    return max(length for length, _ in _runs_within(edges, max(size, 1)))
 
 
 def n_chunks(edges: Edges, size: int) -> int:
@@ -140,15 +138,28 @@ def n_chunks(edges: Edges, size: int) -> int:
     >>> [n_chunks(((2, 3), (9, 1)), size) for size in (0, 5, 6, 7)], n_chunks(4, 9)
     ([0, 3, 3, 4], 3)
     """
-    if isinstance(edges, int):
-        return -(-size // edges)
-    found, left = 0, size
-    for length, times in edges:
+    return sum(times for _, times in _runs_within(edges, size))
+
+
+def runs_within(edges: Sequence[Edges], shape: Sequence[int]) -> tuple[tuple[tuple[int, int], ...], ...]:
+    """Along each dimension the runs of those chunks that hold the elements of an array of that shape.
+
+    Examples
+    --------
+    >>> runs_within([((2, 3), (9, 1)), 4], (3, 9))
+    (((2, 2),), ((4, 3),))
+    """
+    return tuple(_runs_within(each, size) for each, size in zip(edges, shape, strict=True))
+
+
+def _runs_within(edges: Edges, size: int) -> tuple[tuple[int, int], ...]:
+    found, left = [], size
+    for length, times in ((edges, MAX_SIZE),) if isinstance(edges, int) else edges:
         if left <= 0:
             break
-        found += min(times, -(-left // length))
+        found.append((length, min(times, -(-left // length))))
         left -= length * times
-    return found
+    return tuple(found)
 
 
 def lengths_of(edges: tuple[Edges, ...]) -> tuple[int | npt.NDArray[np.int64], ...]:

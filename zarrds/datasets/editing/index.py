@@ -124,13 +124,13 @@ def _named(nodes: Nodes, path: str, name: str) -> tuple[str, ArrayMetadata]:
             "labels of this kind cannot be searched where they lie",
             key=where,
             found=f"{metadata.data_type.name}, attributes {sorted(metadata.attributes)}",
-            mend="Save them as integers, floats, times or text, not packed and without shards",
+            mend="Save them as integers, floats, times or text, not packed, without shards, in chunks of one length",
         )
     if not is_label and not has_rows(metadata):
         raise UnsupportedError(
             "nothing is noted of data like this",
             key=where,
-            expected="numbers, times or text, in few chunks",
+            expected="numbers, times or text, in few chunks of one length",
             found=f"{metadata.data_type.name}, {prod(metadata.chunk_grid)} chunks",
         )
     return where, metadata

@@ -291,4 +291,6 @@ def _mend_of(problem: str, variable: xr.Variable) -> str:
         )
     if "cftime" in problem:
         return "Dates of cftime cannot be missing: fill or drop what is missing"
+    if variable.dtype.kind in "biufc":
+        return "Ask for another encoding of it, or for none"
     return "Convert it to numbers, booleans, strings, bytes or datetimes first"

@@ -41,6 +41,10 @@ def differing(values: Array, decoded: Array, slack: Any = 0) -> Array:
             back = decoded.astype(values.dtype)
             limit = float(int(np.iinfo(values.dtype).max) + 1)
             return np.asarray((back != values) | (back != decoded) | (decoded >= limit) | np.isnan(decoded))
+        if values.dtype.kind in "iu" and decoded.dtype.kind == "f":
+            # the integer that is meant, which is left by no more than what the arithmetic of packing costs
+            meant = np.rint(decoded)
+            return np.asarray(differing(values, meant) | ~(np.abs(decoded - meant) <= slack))
         bad = np.asarray(decoded != values)
         if not bad.any():
             return bad
@@ -82,7 +86,8 @@ def slack_of(
         return magnitude * eps + max(float(info.smallest_subnormal) for info in floats)
     scale = abs(float(np.ravel(encoding.get("scale_factor", 1))[0]))
     offset = abs(float(np.ravel(encoding.get("add_offset", 0))[0]))
-    # what reads back as integers is none that may be rounded
-    step = scale / 2 if stored.kind in "iu" and decoded.kind not in "iu" and not is_exact else 0.0
+    # integers, and what reads back as such, may not be rounded
+    is_rounded = stored.kind in "iu" and decoded.kind not in "iu" and values.dtype.kind in "fc" and not is_exact
+    step = scale / 2 if is_rounded else 0.0
     with np.errstate(all="ignore"):
         return step * (1 + 1e-6) + (magnitude + offset) * (_ROUNDINGS * eps)

@@ -18,9 +18,10 @@ import xarray as xr
 
 from zarrds.compat.xarray_internals import check_vlen_dtype, encode_zarr_variable, is_chunked
 from zarrds.datasets.encoding.blocks import blockwise, encoding_error, whole
-from zarrds.datasets.encoding.encoder import Encoder, kind_of
+from zarrds.datasets.encoding.encoder import Encoder, check_exact, kind_of
 from zarrds.datasets.encoding.fitting import misfit_of_hint, misfit_of_order, other_dtype
 from zarrds.datasets.encoding.packing import CF_KEYS
+from zarrds.datasets.encoding.text_marks import MARKERS, check_unmarked, text_marks, unmarked_blocks
 from zarrds.datasets.encoding.times import check_same_times, decode_times
 from zarrds.errors import EncodingError, ZarrdsError
 from zarrds.metadata.model import ZarrFormat
@@ -31,10 +32,12 @@ CFEncoding: TypeAlias = Mapping[str, Any]
 
 # what may change values; the other keys say how they are stored
 LOSSY_KEYS = frozenset({"dtype", "_Encoding", *CF_KEYS})
-_MARKERS = ("_FillValue", "missing_value")
+_SCALE = frozenset({"scale_factor", "add_offset"})
 _UNITS = ("days", "hours", "minutes", "seconds", "milliseconds", "microseconds", "nanoseconds")
 _UNITS_OF = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
 _INT64, _FLOAT64 = np.dtype(np.int64), np.dtype(np.float64)
+# by what pandas calls objects that are all the same
+_NUMBERS: Mapping[str, type[Any]] = {"integer": np.int64, "floating": np.float64, "boolean": np.bool_}
 # what xarray's encoders raise for what they do not understand
 _FOREIGN = (AttributeError, KeyError, OverflowError, TypeError, ValueError)
 
@@ -89,12 +92,14 @@ def encoded_variable(
         made.attrs = {**made.attrs, **marks}
         return made, replaced
     encoding = _with_floats(variable.encoding)
-    for key in _MARKERS:
+    for key in MARKERS:
         if key in encoding and np.ndim(encoding[key]) and np.size(encoding[key]) == 1:
             encoding[key] = np.ravel(encoding[key])[0]
     problem = next(_contradictions(variable, encoding), None)
-    _check_text_marker(name, variable, encoding)
+    if variable.dtype.kind == "O" and not LOSSY_KEYS.isdisjoint(encoding):
+        variable = _known_objects(name, variable, encoding, is_explicit)
     if is_explicit:
+        variable = _unmarked(name, variable, encoding, is_carried=False)
         if problem is not None:
             key, why = problem
             raise EncodingError(f"encoding[{key!r}] {why}", key=name, mend="Give one value that the stored dtype has")
@@ -113,6 +118,11 @@ def encoded_variable(
         replaced = f"{key} {why}"
         encoding.pop(key)
         problem = next(_contradictions(variable, encoding), None)
+    try:
+        variable = _unmarked(name, variable, encoding, is_carried=True)
+    except EncodingError as error:
+        replaced = _in_words(name, error)
+        encoding = {key: value for key, value in encoding.items() if key not in MARKERS}
     for candidate in _hints(variable, encoding):
         try:
             made = _encode(name, variable, candidate, zarr_format, is_carried=True)
@@ -124,11 +134,47 @@ def encoded_variable(
     return _encode(name, variable, without_losses(encoding), zarr_format, is_carried=False), replaced
 
 
+def _known_objects(name: str, variable: xr.Variable, encoding: CFEncoding, is_explicit: bool) -> xr.Variable:
+    """Objects in memory, as xarray has them too, and as numbers where they are nothing but such: no digit is lost."""
+    if check_vlen_dtype(variable.dtype) is not None or _is_time(variable):
+        return variable
+    if is_chunked(variable):
+        variable = variable.compute()
+    values = np.asarray(variable.values)
+    missing = np.asarray(pd.isnull(values), bool)
+    dtype: type[Any] | None = _NUMBERS.get(pd.api.types.infer_dtype(values[~missing], skipna=False))
+    if missing.any():
+        # which integers and floats are, if nothing is to be scaled: halves of steps are no slack of integers
+        has_marker = is_explicit and not encoding.keys().isdisjoint(MARKERS) and _SCALE.isdisjoint(encoding)
+        if not has_marker or dtype in (None, np.bool_):
+            return variable
+        check_exact(whole(name, variable, values), _FLOAT64)
+        values, dtype = np.where(missing, np.nan, values), np.float64
+    if dtype is None:
+        return variable
+    try:
+        values = values.astype(dtype)
+    except OverflowError:
+        values = values.astype(np.uint64)
+    return xr.Variable(variable.dims, values, variable.attrs, variable.encoding, fastpath=True)
+
+
+def _unmarked(name: str, variable: xr.Variable, encoding: CFEncoding, *, is_carried: bool) -> xr.Variable:
+    """The same, if none of its text would read back as missing; of dask that is seen when it is computed."""
+    marks = text_marks(encoding)
+    if not marks or variable.dtype.kind not in "OUST":
+        return variable
+    if is_chunked(variable):
+        return unmarked_blocks(name, variable, marks, is_carried=is_carried)
+    check_unmarked(name, variable, marks)
+    return variable
+
+
 def _marks_of_blocks(variable: xr.Variable) -> dict[str, str]:
     """What stands for what is missing in blocks of dask that are text already, of which xarray would compute all."""
     if not is_chunked(variable) or check_vlen_dtype(variable.dtype) is not str:
         return {}
-    return {key: variable.encoding[key] for key in _MARKERS if isinstance(variable.encoding.get(key), str)}
+    return {key: variable.encoding[key] for key in MARKERS if isinstance(variable.encoding.get(key), str)}
 
 
 def _as_it_is(variable: xr.Variable) -> xr.Variable:
@@ -155,13 +201,15 @@ def _with_floats(encoding: CFEncoding) -> dict[str, Any]:
 def _contradictions(variable: xr.Variable, encoding: CFEncoding) -> Iterator[tuple[str, str]]:
     """Keys that mark missing values with what no element of the array can be, and why."""
     found: list[Any] = []
-    for key in _MARKERS:
+    for key in MARKERS:
         if encoding.get(key) is None:
             continue
         items = np.ravel(encoding[key])
         if items.size != 1:
             yield key, f"is {items.size} values, not one"
             continue
+        if items.dtype.kind in "US" and variable.dtype.kind in "iufc":
+            yield key, f"is {items[0]!r}, which is no {variable.dtype}"
         if items.dtype.kind not in "iuf":
             continue
         try:
@@ -175,18 +223,6 @@ def _contradictions(variable: xr.Variable, encoding: CFEncoding) -> Iterator[tup
         with np.errstate(all="ignore"):
             if not np.isclose(found[0], found[1], rtol=1e-5, equal_nan=True):
                 yield "missing_value", f"is {found[1]}, but _FillValue is {found[0]}"
-
-
-def _check_text_marker(name: str, variable: xr.Variable, encoding: CFEncoding) -> None:
-    """Check that no text is the one that stands for what is missing: it would read back as that."""
-    marks = [encoding[key] for key in _MARKERS if isinstance(encoding.get(key), str | bytes)]
-    if not marks or variable.dtype.kind not in "OUST" or variable.chunks is not None:
-        return
-    block = whole(name, variable, np.asarray(variable.values))
-    for mark in marks:
-        bad = np.array([value == mark for value in block.values.tolist()], bool)
-        if bad.any():
-            raise encoding_error(block, bad, "is the _FillValue, and would read back as missing", expected="other text")
 
 
 def _is_integer_of(value: Any, dtype: np.dtype[Any]) -> bool:
@@ -211,7 +247,7 @@ def _is_time(variable: xr.Variable) -> bool:
 
 def _orders(variable: xr.Variable, encoding: CFEncoding) -> Iterator[CFEncoding]:
     """The encoding that was asked for, completed: whole units where they are possible, else floats."""
-    if "dtype" not in encoding and any(_is_nan(encoding.get(key)) for key in _MARKERS) and _is_time(variable):
+    if "dtype" not in encoding and any(_is_nan(encoding.get(key)) for key in MARKERS) and _is_time(variable):
         yield {**encoding, "dtype": _FLOAT64}  # which alone can be that
     elif "dtype" in encoding or "units" not in encoding or not _is_time(variable):
         yield encoding
@@ -267,6 +303,8 @@ def _encode(
     is_unknown = is_chunked(variable) or not variable.size or _is_missing(variable)
     if kind in ("datetimes", "timedeltas") and is_unknown:
         encoding = {"units": _lazy_units(variable.dtype), "dtype": _INT64, **encoding}
+    if kind is None and is_chunked(variable) and variable.dtype.kind == "O" and "dtype" in encoding:
+        variable = variable.compute()  # which xarray would do for each of its texts
     asked = variable.copy(deep=False)
     asked.encoding = dict(encoding)
     if kind is None or (kind in ("datetimes", "timedeltas") and not is_chunked(variable) and "units" not in encoding):
@@ -274,6 +312,7 @@ def _encode(
         may_choose = variable.dtype.kind in "mM" and LOSSY_KEYS.isdisjoint(encoding)
         try:
             made: xr.Variable = encode_zarr_variable(asked, name=name, zarr_format=zarr_format)
+            _check_ends(name, variable, made)
             if kind is not None and variable.size:
                 _check_times(name, variable, made)
         except (*_FOREIGN, EncodingError):
@@ -314,7 +353,7 @@ def _kind_if_lossy(variable: xr.Variable, encoding: CFEncoding) -> str | None:
         return "timedeltas" if variable.dtype.kind == "m" else "datetimes"
     dtype = encoding.get("dtype")
     given = variable.dtype
-    is_marked = any(encoding.get(key) is not None and not pd.isnull(encoding[key]) for key in _MARKERS)
+    is_marked = any(encoding.get(key) is not None and not pd.isnull(encoding[key]) for key in MARKERS)
     if given.kind in "USTO":
         is_fixed = dtype is not None and dtype is not str and not (isinstance(dtype, str) and dtype == "S1")
         if not is_fixed or np.dtype(dtype).kind not in "SU" or np.dtype(dtype) == given:
@@ -356,8 +395,27 @@ def _sample(variable: xr.Variable) -> xr.Variable:
                 values = flat  # of no dimensions there is one element, if it is missing too
         values = values.reshape((len(values),) * min(1, variable.ndim) + (1,) * (variable.ndim - 1))
     else:
-        values = np.empty((0,) * variable.ndim, variable.dtype)
+        # xarray scales integers that have a marker in place, which NumPy refuses
+        is_scaled_in_place = not any(variable.encoding.keys().isdisjoint(keys) for keys in (_SCALE, MARKERS))
+        dtype = _FLOAT64 if is_scaled_in_place and variable.dtype.kind in "iu" else variable.dtype
+        values = np.empty((0,) * variable.ndim, dtype)
     return xr.Variable(variable.dims, values, dict(variable.attrs), dict(variable.encoding), fastpath=True)
+
+
+def _check_ends(name: str, variable: xr.Variable, made: xr.Variable) -> None:
+    """Check that no text or bytes of a fixed length ends in zeros, which are padding there."""
+    if made.dtype.kind != "S" or variable.dtype.kind not in "OT" or is_chunked(variable):
+        return
+    block = whole(name, variable, np.asarray(variable.values))
+    ends = [isinstance(v, str | bytes) and bool(v) and v[-1] in ("\0", 0) for v in block.values.tolist()]
+    if any(ends):
+        raise encoding_error(
+            block,
+            np.array(ends, bool),
+            "ends in a zero, which bytes of a fixed length lose",
+            expected="other text",
+            mend="Leave out the dtype, or the _FillValue of bytes",
+        )
 
 
 def _check_times(name: str, variable: xr.Variable, made: xr.Variable) -> None:

@@ -249,18 +249,24 @@ class Encoder:
         bad = np.zeros(block.values.shape, bool)
         suspect = self._suspect(block.values, decoded) if is_scaled else slice(None)
         values, decoded = block.values[suspect], decoded[suspect]
-        slack = slack_of(values, decoded.dtype, self.dtype, self.encoding, is_exact=self.is_carried)
+        slack = self._slack(values, decoded.dtype)
         bad[suspect] = differing(values, decoded, slack)
         if len(markers) > 1:
             bad |= np.isin(result.view(packing_of(self.dtype, self.encoding).meant), markers[1:])
         return bad
+
+    def _slack(self, values: Array, decoded: np.dtype[Any]) -> Any:
+        """By how much values may change: integers not at all, but for the arithmetic of a store of floats."""
+        if self.kind == "integers":
+            return 0
+        return slack_of(values, decoded, self.dtype, self.encoding, is_exact=self.is_carried)
 
     def _suspect(self, values: Array, decoded: Array) -> Array | slice:
         """What to look at closely: almost all packed floats are as near as the slack of a zero, which is one number."""
         if values.dtype.kind != "f" or decoded.dtype.kind != "f":
             return slice(None)
         zero = np.zeros(1, values.dtype)
-        slack = slack_of(zero, decoded.dtype, self.dtype, self.encoding, is_exact=self.is_carried)
+        slack = self._slack(zero, decoded.dtype)
         dtype = np.result_type(values, decoded, np.float64)
         with np.errstate(all="ignore"):
             distance = np.subtract(decoded, values, dtype=dtype)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -31,7 +31,7 @@ _DESCRIPTIONS: Mapping[str, dict[str, Any]] = {
 
 
 def text_in_blocks(
-    name: str, variable: xr.Variable, described: Mapping[str, JSON] | None, chosen: str | None = None
+    name: str, variable: xr.Variable, described: Mapping[str, JSON] | None, chosen: Sequence[str] = ()
 ) -> Plain | None:
     """What is stored of a dask array of text, lazily; None if it is none, as far as its first block tells.
 
@@ -41,8 +41,9 @@ def text_in_blocks(
     variable : Variable
     described : mapping, optional
         What is noted of the array that it is written to; empty if nothing is, None if there is no such array.
-    chosen : str, optional
-        What is to stand for what is missing, by the encoding of the variable.
+    chosen : sequence of str
+        What stands for what is missing, by the encoding of the variable: of objects the first of it is written, and all
+        of it must be no text of theirs.
 
     Raises
     ------
@@ -51,7 +52,8 @@ def text_in_blocks(
     """
     if not is_chunked(variable) or not variable.size or variable.dtype.kind not in "OT":
         return None
-    if check_vlen_dtype(variable.dtype) is not None:
+    is_known = check_vlen_dtype(variable.dtype) is str
+    if (is_known and not chosen) or check_vlen_dtype(variable.dtype) not in (None, str):
         return None
     description: dict[str, Any]
     na_kind: str | None = None
@@ -62,7 +64,7 @@ def text_in_blocks(
         if may_miss:
             description |= {"na": na if isinstance(na, str) else missing_name([na]), "is_text": isinstance(na, str)}
     else:
-        kind, na_kind = _kind_of_first(variable)
+        kind, na_kind = ("string", "nan") if is_known else _kind_of_first(variable)
         if kind != "string":
             return None
         may_miss, description = True, dict(_DESCRIPTIONS[na_kind])
@@ -73,12 +75,12 @@ def text_in_blocks(
         mark = _MARK if may_miss else None
     description |= {} if mark is None else {"missing": mark}
     attrs: dict[str, JSON] = {} if mark is None else {"missing_value": mark}
-    if chosen is not None:
-        mark, description, attrs = chosen, {}, {}
-    if described is not None or chosen is not None:
+    if chosen and variable.dtype.kind == "O":
+        mark, description, attrs = chosen[0], {}, {}
+    if described is not None or chosen:
         na_kind = None  # that of the store
     meta = np.empty((0,) * variable.ndim, TEXT)
-    data = variable.data.map_blocks(_Marking(name, mark, na_kind), dtype=TEXT, meta=meta)
+    data = variable.data.map_blocks(_Marking(name, mark, na_kind, tuple(chosen)), dtype=TEXT, meta=meta)
     return Plain(data, description, attrs)
 
 
@@ -108,6 +110,7 @@ class _Marking:
     name: str
     mark: Any
     na_kind: str | None  # None if any will do
+    others: tuple[str, ...] = ()  # what reads back as missing too
 
     def __call__(self, values: Array) -> Array:
         objects = values.astype(object)
@@ -116,8 +119,9 @@ class _Marking:
         if pd.api.types.infer_dtype(present, skipna=False) not in ("string", "empty"):
             other = next(value for value in present if not isinstance(value, str))
             self._refuse("holds objects of another kind than text, of which its first block is", other)
-        if self.mark is not None and (present == self.mark).any():
-            self._refuse("holds the text that stands for what is missing", self.mark)
+        for mark in (self.mark, *self.others):
+            if mark is not None and (present == mark).any():
+                self._refuse("holds the text that stands for what is missing", mark)
         if missing.any():
             if self.mark is None:
                 self._refuse("holds text that is missing, and the store has no text that stands for it", "None or NaN")

@@ -12,6 +12,7 @@ import xarray as xr
 
 from zarrds.compat.xarray_internals import is_chunked
 from zarrds.datasets.encoding.dataset import Encoding, stored_name
+from zarrds.datasets.encoding.text_marks import is_marked_text, text_marks
 from zarrds.datasets.reading.notes import GroupNotes
 from zarrds.datasets.writing.lazy_text import text_in_blocks
 from zarrds.errors import EncodingError, UnsupportedError
@@ -72,10 +73,9 @@ class PlainTarget:
             return False
         if name in self.asked:
             return True
-        # what came along counts only if it can stand for missing text, and there is text
-        return any(isinstance(encoding.get(key), str) for key in MISSING_KEYS) and (
-            _is_text(variable) or is_chunked(variable)
-        )
+        # what came along counts only if it can stand for missing text, and there is text, but not that very one
+        marks = [mark for mark in text_marks(encoding) if isinstance(mark, str)]
+        return bool(marks) and _is_text(variable) and not is_marked_text(np.asarray(variable.values), marks).any()
 
     def text_in_blocks(self, name: Hashable, variable: xr.Variable) -> Plain | None:
         """A dask array of text, which is encoded block by block; None for all else."""
@@ -85,9 +85,10 @@ class PlainTarget:
         if key in self.arrays:
             return text_in_blocks(key, variable, self.notes.descriptions.get(key, {}))
         encoding: Any = self.asked.get(name, variable.encoding)
-        is_chosen = variable.dtype.kind == "O" and self.is_missing_chosen(name, variable)
-        chosen = next((encoding[m] for m in MISSING_KEYS if encoding.get(m) is not None), None) if is_chosen else None
-        if is_chosen and not isinstance(chosen, str):
+        # what another file left there says nothing of text that has its own
+        counts = isinstance(encoding, Mapping) and (name in self.asked or variable.dtype.kind == "O")
+        chosen = [mark for mark in text_marks(encoding) if isinstance(mark, str)] if counts else []
+        if not chosen and variable.dtype.kind == "O" and self.is_missing_chosen(name, variable):
             return None
         return text_in_blocks(key, variable, None, chosen)
 
@@ -96,7 +97,12 @@ class PlainTarget:
         dtype = str(plain.description.get("dtype", ""))
         asked: Any = self.asked.get(name, {})  # whatever the user passed
         wrong = [key for key in ("dtype", "scale_factor", "add_offset") if isinstance(asked, Mapping) and key in asked]
-        if wrong and (dtype.startswith("Float") or (dtype and not dtype.startswith(_FREELY_ENCODED))):
+        # objects that are numbers, some of them missing, are integers in the store, of any width
+        is_number = dtype in ("objects[integer]", "objects[boolean]")
+        if is_number and wrong == ["dtype"] and pd.api.types.is_integer_dtype(asked["dtype"]):
+            wrong = []
+        is_free = dtype.startswith(_FREELY_ENCODED) and not is_number
+        if wrong and (dtype.startswith("Float") or (dtype and not is_free)):
             raise EncodingError(
                 f"encoding[{wrong[0]!r}] does not go with labels or data of the dtype {dtype}",
                 key=stored_name(name),

@@ -1,0 +1,121 @@
+"""Text that is equal to the one that stands for what is missing: it would read back as missing.
+
+Of text in memory that is known before anything is encoded; blocks of dask are looked at when they are computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import xarray as xr
+
+from zarrds.datasets.encoding.blocks import Block, blockwise, encoding_error, whole
+from zarrds.errors import CarriedEncodingError, EncodingError
+
+__all__ = ["MARKERS", "check_unmarked", "is_marked_text", "text_marks", "unmarked_blocks"]
+
+Array: TypeAlias = "np.ndarray[Any, Any]"
+
+# of an encoding, what stands for what is missing; the first of it that there is is written
+MARKERS = ("_FillValue", "missing_value")
+_PROBLEM = "is the _FillValue, and would read back as missing"
+_ASKED_MEND = "Ask for a _FillValue or missing_value that no text is equal to, or for none"
+_CARRIED_MEND = (
+    "The encoding came along from where the variable was read: remove it with drop_encoding(), "
+    "or ask for one with encoding="
+)
+
+
+def text_marks(encoding: Mapping[str, Any]) -> tuple[str | bytes, ...]:
+    """What an encoding says that text is where it is missing; the first of it is what is written.
+
+    Examples
+    --------
+    >>> text_marks({"missing_value": "-", "_FillValue": "", "dtype": "S1"})
+    ('', '-')
+    """
+    return tuple(encoding[key] for key in MARKERS if isinstance(encoding.get(key), str | bytes))
+
+
+def is_marked_text(values: Array, marks: Collection[str | bytes]) -> Array:
+    """Which of some texts are equal to one that stands for what is missing.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> is_marked_text(np.array(["a", "", None], dtype=object), [""])
+    array([False,  True, False])
+    """
+    bad = np.zeros(values.shape, bool)
+    for mark in marks:
+        if values.dtype.kind == "O":  # in which pd.NA may be, that is equal to nothing
+            same = [isinstance(value, str | bytes) and value == mark for value in values.reshape(-1).tolist()]
+            bad |= np.array(same, bool).reshape(values.shape)
+        elif values.dtype.kind == "S":
+            bad |= np.asarray(values == (mark if isinstance(mark, bytes) else mark.encode()), bool)
+        elif isinstance(mark, str):
+            bad |= np.asarray(values == mark, bool)
+    return bad
+
+
+def check_unmarked(name: str, variable: xr.Variable, marks: Collection[str | bytes]) -> None:
+    """Check that no text in memory is one that stands for what is missing, which bytes do for bytes.
+
+    Raises
+    ------
+    EncodingError
+    """
+    block = whole(name, variable, np.asarray(variable.values))
+    _Unmarked(name, variable.dims, tuple(marks)).on_block(block)
+    is_text = any(isinstance(mark, str) for mark in marks)
+    if is_text and variable.dtype.kind == "O" and any(isinstance(value, bytes) for value in block.values.tolist()):
+        raise EncodingError(
+            f"variable {name!r} holds bytes, of which text cannot say that they are missing",
+            key=name,
+            expected="bytes as _FillValue or missing_value",
+            found=[mark for mark in marks if isinstance(mark, str)],
+            mend="Ask for bytes that none of them is equal to, or for none",
+        )
+
+
+def unmarked_blocks(
+    name: str, variable: xr.Variable, marks: Collection[str | bytes], *, is_carried: bool
+) -> xr.Variable:
+    """The same dask array of text, which refuses when it is computed what would read back as missing.
+
+    Parameters
+    ----------
+    name : str
+    variable : Variable
+    marks : collection of str or bytes
+    is_carried : bool
+        Whether the encoding came along with the variable: the error is `CarriedEncodingError` then.
+    """
+    data = blockwise(_Unmarked(name, variable.dims, tuple(marks), is_carried), variable, variable.dtype)
+    return xr.Variable(variable.dims, data, variable.attrs, variable.encoding, fastpath=True)
+
+
+@dataclass(frozen=True)
+class _Unmarked:
+    """Gives blocks back as they are, if none of their texts is one that stands for what is missing."""
+
+    name: Hashable
+    dims: tuple[Hashable, ...]
+    marks: tuple[str | bytes, ...]
+    is_carried: bool = False
+
+    def on_block(self, block: Block) -> Array:
+        bad = is_marked_text(block.values, self.marks)
+        if bad.any():
+            raise encoding_error(
+                block,
+                bad,
+                _PROBLEM,
+                expected="other text",
+                mend=_CARRIED_MEND if self.is_carried else _ASKED_MEND,
+                kind=CarriedEncodingError if self.is_carried else EncodingError,
+            )
+        return block.values

@@ -163,8 +163,9 @@ def test_some_dimensions_are_named(path: Path) -> None:
     zarrds.create_group(path).create_array("a", shape=(2, 2), dtype="i4", dimension_names=("phony_dim_0", None))
     ds = xr.open_dataset(path, engine="zarrds", phony_dims="access")
     assert ds.a.dims == ("phony_dim_0", "phony_dim_1")
-    with pytest.raises(ZarrdsError, match="phony_dims"):
-        xr.open_dataset(path, engine="zarrds", phony_dims="yes")
+    for wrong in ("yes", 1, np.array([1, 2])):
+        with pytest.raises(ZarrdsError, match="phony_dims"):
+            xr.open_dataset(path, engine="zarrds", phony_dims=wrong)
 
 
 def test_arrays_of_other_sizes(path: Path) -> None:

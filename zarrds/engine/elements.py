@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from math import prod
+from operator import index
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from zarrds.arguments import check_choice
+from zarrds.arguments import check_choice, check_numbers
 from zarrds.codecs.base import AnyArray, Buffer
 from zarrds.engine import executor, workers
 from zarrds.engine.cache import ChunkCache
@@ -81,11 +82,10 @@ class Elements:
         n_workers: int | None = None,
         cache: ChunkCache | None = None,
     ) -> None:
-        if not (n_workers is None or (type(n_workers) is int and n_workers >= 1)):
-            raise EncodingError("workers must be an integer of at least 1", found=repr(n_workers))
+        check_numbers(workers=n_workers)
         check_choice(("error", "fill", None), missing_chunks=missing_chunks)
         self._chunks = Chunks(store, path, metadata, missing_chunks, is_private, write_empty_chunks)
-        self._n_workers = n_workers
+        self._n_workers = None if n_workers is None else index(n_workers)
         self._cache = cache
 
     @property

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Literal, TypeAlias, get_args
 
-from zarrds.errors import EncodingError, MetadataError
+from zarrds.arguments import check_choice
+from zarrds.errors import MetadataError
 from zarrds.metadata.documents import Nodes
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node
 
@@ -30,9 +31,7 @@ _MAX_SHOWN = 10  # of those that are left out
 
 def check_phony_dims(phony_dims: object) -> None:
     """Raise `EncodingError` for anything but ``"sort"``, ``"access"`` and None."""
-    known = get_args(get_args(PhonyDims)[0])
-    if phony_dims is not None and phony_dims not in known:
-        raise EncodingError("unknown phony_dims", expected="'sort', 'access' or None", found=f"{phony_dims!r:.80}")
+    check_choice((*get_args(get_args(PhonyDims)[0]), None), phony_dims=phony_dims)
 
 
 @dataclass(slots=True)

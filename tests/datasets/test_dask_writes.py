@@ -166,6 +166,43 @@ def test_planes_into_cubes_are_never_one_task(path: Path, monkeypatch: pytest.Mo
         tasks.clear()
 
 
+def _of_blocks(result: Any) -> xr.Dataset:
+    """Eight elements in blocks of two, each of which is what `result` is of it."""
+    ones = dask.array.ones(8, chunks=2)
+    blocks = ones.map_blocks(lambda block: result(block) if block.size else block, dtype="f8", meta=np.empty(0))
+    return xr.Dataset({"v": ("x", blocks)})
+
+
+ENCODINGS: list[dict[str, Any]] = [{}, {"chunks": (3,)}, {"dtype": "i2", "scale_factor": 0.5}]
+
+
+@pytest.mark.parametrize("compute", [True, False])
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize(
+    "result", [lambda _: None, lambda _: np.empty(0), lambda _: {}, lambda _: [1.0]], ids=["None", "empty", "{}", "[1]"]
+)
+def test_blocks_that_are_no_arrays_are_refused(
+    path: Path, result: Any, encoding: dict[str, Any], compute: bool, zarr_format: Format
+) -> None:
+    def save() -> Any:
+        later = zarrds.save(
+            _of_blocks(result), path, encoding={"v": encoding}, compute=compute, zarr_format=zarr_format
+        )
+        return later.compute() if later is not None else None
+
+    with pytest.raises(EncodingError, match="a block of the dask array of variable 'v' is not what the array says"):
+        save()
+    assert path.exists() is not compute
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_blocks_that_are_lists_are_arrays(path: Path, encoding: dict[str, Any]) -> None:
+    zarrds.save(_of_blocks(lambda block: (2 * block).tolist()), path, encoding={"v": encoding})
+    zarrds.save(_of_blocks(lambda block: (3 * block).tolist()), path, append_dim="x")
+    with xr.open_dataset(path, engine="zarrds") as opened:
+        np.testing.assert_array_equal(opened.v, [2.0] * 8 + [3.0] * 8)
+
+
 def test_each_block_is_computed_once(path: Path) -> None:
     computed: list[tuple[int, ...]] = []
 

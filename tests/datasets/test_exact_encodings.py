@@ -205,3 +205,20 @@ def test_integers_as_objects_get_the_value_for_what_is_missing_that_is_asked_for
     np.testing.assert_array_equal(values_of(tmp_path / "s"), [1, np.nan, 3])
     check_refused(objects(1, None, -1), tmp_path / "equal", lazy=lazy, zarr_format=3, **asked["v"])
     check_refused(objects(1, None, 3), tmp_path / "floats", lazy=lazy, zarr_format=3, dtype="f4")
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("lazy", [False, True], ids=["numpy", "dask"])
+@pytest.mark.parametrize("dtype", ["i1", "u2", "f4"])
+def test_booleans_that_are_stored_as_numbers_are_added_to(
+    tmp_path: Path, dtype: str, lazy: bool, zarr_format: Literal[2, 3]
+) -> None:
+    path = tmp_path / "s"
+    first, then = np.array([True, False]), np.array([False, True, True])
+    zarrds.save(dataset(first, lazy=lazy), path, encoding={"v": {"dtype": dtype}}, zarr_format=zarr_format)
+    zarrds.save(dataset(then, lazy=lazy, start=2), path, append_dim="t")
+    expected = np.concatenate([first.astype(dtype), then])
+    assert values_of(path) == expected.tolist()
+    assert xr.open_dataset(path, engine="zarrds").v.dtype == expected.dtype
+    zarrds.save(dataset(~first, lazy=lazy), path, region={"t": slice(0, 2)})
+    assert values_of(path)[:2] == [0, 1]

@@ -41,6 +41,8 @@ KINDS = {
 }
 # beyond the same kind; whether the values fit is seen when they are encoded
 _FITTING = {
+    ("booleans", "integers"),
+    ("booleans", "floats"),
     ("integers", "floats"),
     ("floats", "integers"),
     ("integers", "complex numbers"),
@@ -154,6 +156,8 @@ class Encoder:
             self._refuse_dtype(kind, block.values.dtype)
         if not block.values.size:
             return np.empty(0, self.dtype)
+        if kind == "booleans" != self.kind:
+            block = block.with_values(block.values.astype(np.int8))
         if self.kind in ("datetimes", "timedeltas"):
             return self._times(block)
         if self.kind in ("strings", "bytes"):

@@ -153,20 +153,39 @@ class _Target:
         return self.__dict__ | {"_progress": None, "_seen": None, "_under_way": None}
 
 
-def _checked(data: Any, path: str) -> Any:
-    """A dask array whose blocks are what it says: to cut and join them would hide it."""
-    return data.map_blocks(
-        _check_block, dtype=data.dtype, meta=data._meta, name_of=path.rpartition("/")[2], declared=data.dtype
-    )
+def _checked(data: Any, path: str, wanted: tuple[tuple[int, ...], ...]) -> Any:
+    """A dask array in other blocks, whose own are what it says: to cut and join them would hide it.
+
+    What has no elements is not stored at all by dask, which takes it for a block of nothing.
+    """
+    name = path.rpartition("/")[2]
+    if wanted == data.chunks and all(all(sizes) for sizes in data.chunks):
+        return data.map_blocks(_given, dtype=data.dtype, meta=data._meta, name_of=name)
+    checked = data.map_blocks(_check_block, dtype=data.dtype, meta=data._meta, name_of=name, declared=data.dtype)
+    return checked if wanted == data.chunks else checked.rechunk(wanted, method="tasks")
 
 
 def _check_block(values: Any, *, name_of: str, declared: np.dtype[Any], block_info: Any = None) -> Any:
+    found = values if hasattr(values, "dtype") and hasattr(values, "shape") else np.asarray(values)
     if block_info:
         shape = tuple(int(stop - start) for start, stop in block_info[0]["array-location"])
-        found = np.asarray(values)
         if found.dtype != declared or found.shape != shape:
             check_declared(name_of, found, declared, shape)
-    return values
+    return found
+
+
+def _given(values: Any, *, name_of: str) -> Any:
+    """A block of which there must be something, as an array; what is in it is looked at when it is written."""
+    found = values if hasattr(values, "dtype") and hasattr(values, "shape") else np.asarray(values)
+    if values is None or 0 in found.shape:
+        raise EncodingError(
+            f"a block of the dask array of variable {name_of!r} is not what the array says",
+            key=name_of,
+            expected="an array of the block's shape",
+            found="None" if values is None else f"{found.dtype}, shape {found.shape}",
+            mend="Let the function that is given to map_blocks, apply_ufunc or from_delayed return such an array",
+        )
+    return found
 
 
 def _cluster() -> Any:
@@ -223,7 +242,7 @@ def compute_writes(
             min(MOST_NBYTES, of_a_thread),
             memory if may_share else None,
         )
-        sources.append(data if wanted == data.chunks else _checked(data, array.path).rechunk(wanted, method="tasks"))
+        sources.append(_checked(data, array.path, wanted))
         targets.append(_Target(write, progress, under_way))
     if given := [name for name in ("compute", "regions", "sources", "targets") if name in options]:
         raise EncodingError("chunkmanager_store_kwargs names what zarrds itself decides", found=given)

@@ -201,7 +201,11 @@ class Encoder:
             bad = (numbers != np.rint(numbers)) & ~np.isnan(numbers)
             if bad.any():
                 raise encoding_error(
-                    block, bad, "is not whole, but the store holds integers", expected="integers", mend="Round it first"
+                    block,
+                    bad,
+                    "is not whole, but the store holds integers",
+                    expected="integers",
+                    mend="Floats hold it: save the variable anew as such, or this one under another name",
                 )
         self._prove(block, result, block.values)
         return result

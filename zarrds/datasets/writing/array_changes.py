@@ -21,6 +21,7 @@ from zarrds.datasets.writing.attributes import (
 from zarrds.datasets.writing.changes import ArrayChange, UpdateOptions
 from zarrds.datasets.writing.growing import Grown, as_wide_as_stored, grown_arrays
 from zarrds.datasets.writing.hints import with_chunks_of
+from zarrds.datasets.writing.marked_integers import MARKERS, roomier_integers
 from zarrds.datasets.writing.other_labels import (
     with_finer_times,
     with_true_notes,
@@ -96,6 +97,9 @@ def array_changes(
     for name in known:
         check_can_be_written(stored.arrays[name].edges, name)
     grown, fitting = grown_arrays(known, variables, stored, region, how.zarr_format)
+    left = [name for name in known if name not in grown and name not in fitting]
+    roomier, exact = roomier_integers(left, variables, stored, region, how.zarr_format)
+    grown, fitting = grown | roomier, fitting | exact
     changes = {
         name: _written(name, variables[name], stored, how, region, plain, grown.get(name), fitting.get(name))
         if name in stored.arrays
@@ -203,9 +207,9 @@ def _written(
     with locating(key=name):
         new = with_finer_times(new, plain.notes.get(name, {}), there, variable)
     if grown is not None:
-        units = {key: value for key, value in grown.metadata.attributes.items() if key == "units"}
+        made = {key: value for key, value in grown.metadata.attributes.items() if key in ("units", *MARKERS)}
         noted = with_marks(new, marks_of(grown.metadata))
-        after = replace(grown.metadata, attributes={**new.attributes, **units}, extensions=noted.extensions)
+        after = replace(grown.metadata, attributes={**new.attributes, **made}, extensions=noted.extensions)
         return ArrayChange(before, after, encoded, (0,) * encoded.ndim, is_rewritten=True)
     after = with_true_notes(replace(new, shape=shape), variable, parts, plain.notes.get(name, {}), stored)
     start = tuple(part.start for part in parts)

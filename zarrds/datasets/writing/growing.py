@@ -28,7 +28,17 @@ from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.extension import marks_of, new_id, note_of, with_marks
 from zarrds.metadata.model import ArrayMetadata, CodecObject, ZarrFormat
 
-__all__ = ["Grown", "as_wide_as_stored", "check_rewritable", "grown_arrays", "means_other", "of_dtype"]
+__all__ = [
+    "Grown",
+    "as_wide_as_stored",
+    "check_rewritable",
+    "grown_arrays",
+    "joined",
+    "made_anew",
+    "means_other",
+    "of_dtype",
+    "parts_of",
+]
 
 # bytes of an array that is still written anew
 _MAX_REWRITTEN = 2**28
@@ -94,7 +104,7 @@ def grown_arrays(
     fitting: dict[str, xr.Variable] = {}
     for name in names:
         there, metadata, new = stored.variables[name], stored.arrays[name], variables[name]
-        parts = _parts(there, region)
+        parts = parts_of(there, region)
         if parts is None or not new.size or set(new.dims) != set(there.dims) or len(metadata.shape) != there.ndim:
             continue
         new = new.transpose(*there.dims)
@@ -105,22 +115,22 @@ def grown_arrays(
                 # among stored ones a value for what is missing may be another now
                 old = _length(there, there, metadata.data_type.dtype) if is_anew and there.dtype == object else 0
                 length = max(length, old or 0, _length_of(metadata))
-                full = _joined(name, there, new, parts, _itemsize(metadata, length) / metadata.data_type.dtype.itemsize)
+                full = joined(name, there, new, parts, _itemsize(metadata, length) / metadata.data_type.dtype.itemsize)
                 wider[name] = _longer(name, full, there, metadata, length, zarr_format)
         elif name in stored.documents and means_other(stored.documents[name], metadata):
-            full = _joined(name, there, new, parts, 1)
-            wider[name] = _made_anew(metadata, full.astype(metadata.data_type.dtype))
+            full = joined(name, there, new, parts, 1)
+            wider[name] = made_anew(metadata, full.astype(metadata.data_type.dtype))
         elif _is_narrow(name, new, metadata, stored):
-            full = _joined(name, there, new, parts, new.dtype.itemsize / metadata.data_type.dtype.itemsize)
+            full = joined(name, there, new, parts, new.dtype.itemsize / metadata.data_type.dtype.itemsize)
             after = of_dtype(metadata, new.dtype)
-            wider[name] = _made_anew(after, full.astype(after.data_type.dtype))
+            wider[name] = made_anew(after, full.astype(after.data_type.dtype))
         elif _is_counted(there) and new.dtype.kind == there.dtype.kind and new.chunks is None:
             try:
                 fitting[name] = encode_like(name, variables[name], there, metadata, zarr_format)
             except EncodingError:
                 if not (finer := _finer(there.encoding["units"])):
                     continue
-                full = _joined(name, there, new, parts, 1)
+                full = joined(name, there, new, parts, 1)
                 found = next((u for u in finer if _holds(name, full, there, metadata, u, zarr_format)), None)
                 if found is not None:
                     whole[name], units[name] = full, found
@@ -131,10 +141,10 @@ def grown_arrays(
             for each in (name, other):
                 if each not in whole:
                     there = stored.variables[each]
-                    parts = _parts(there, region)
+                    parts = parts_of(there, region)
                     assert parts is not None
                     new = variables[each].transpose(*there.dims)
-                    whole[each] = _joined(each, there, new, parts, 1)
+                    whole[each] = joined(each, there, new, parts, 1)
                 units[each] = finest
     times = {name: _counted(name, full, stored, units[name], zarr_format) for name, full in whole.items()}
     return {**wider, **times}, fitting
@@ -147,7 +157,7 @@ def means_other(before: ArrayMetadata, after: ArrayMetadata) -> bool:
     return before.data_type != after.data_type or before.fill_value != after.fill_value or is_marked_anew
 
 
-def _parts(there: xr.Variable, region: Mapping[str, slice]) -> dict[str, slice] | None:
+def parts_of(there: xr.Variable, region: Mapping[str, slice]) -> dict[str, slice] | None:
     """The parts that are written along dimensions that are not written as a whole; None if that is not to be joined."""
     cuts = {
         str(dim): region[str(dim)]
@@ -158,11 +168,11 @@ def _parts(there: xr.Variable, region: Mapping[str, slice]) -> dict[str, slice] 
     return None if grows and len(cuts) > 1 else cuts
 
 
-def _joined(name: str, there: xr.Variable, new: xr.Variable, parts: Mapping[str, slice], factor: float) -> xr.Variable:
+def joined(name: str, there: xr.Variable, new: xr.Variable, parts: Mapping[str, slice], factor: float) -> xr.Variable:
     """The stored elements with the new ones in their place."""
     check_rewritable(name, int(max(there.nbytes, new.nbytes) * factor))
-    joined, plain = _put(there, xr.Variable(new.dims, new.data), list(parts.items()))
-    if joined.dtype.kind in "mM" and any(to_unit(p.values, np.datetime_data(joined.dtype)[0]) is None for p in plain):
+    full, plain = _put(there, xr.Variable(new.dims, new.data), list(parts.items()))
+    if full.dtype.kind in "mM" and any(to_unit(p.values, np.datetime_data(full.dtype)[0]) is None for p in plain):
         raise EncodingError(
             f"variable {name!r} holds times that no unit holds together with those of the store",
             key=name,
@@ -170,7 +180,7 @@ def _joined(name: str, there: xr.Variable, new: xr.Variable, parts: Mapping[str,
             found=str(new.dtype),
             mend="Round them to the unit of the store",
         )
-    return joined
+    return full
 
 
 def check_rewritable(name: str, nbytes: int) -> None:
@@ -252,7 +262,7 @@ def _longer(
         full = full.astype(dtype)
     stored = xr.Variable(there.dims, lazy_data(there), there.attrs, {**there.encoding, "dtype": dtype}, fastpath=True)
     encoded = encode_like(name, full, stored, metadata, zarr_format)
-    return _made_anew(metadata, encoded)
+    return made_anew(metadata, encoded)
 
 
 def _with_typesize(codecs: Sequence[Any], old: int, new: int) -> tuple[CodecObject, ...]:
@@ -354,7 +364,7 @@ def _counted(name: str, full: xr.Variable, stored: StoredGroup, units: str, zarr
         attributes = dict(metadata.attributes)
         if "units" in attributes:
             attributes["units"] = units
-        return _made_anew(replace(metadata, attributes=attributes), encoded)
+        return made_anew(replace(metadata, attributes=attributes), encoded)
     assert error is not None
     raise error
 
@@ -375,6 +385,7 @@ def _pairs(names: Sequence[str], stored: StoredGroup) -> list[tuple[str, str]]:
     return pairs
 
 
-def _made_anew(metadata: ArrayMetadata, encoded: xr.Variable) -> Grown:
+def made_anew(metadata: ArrayMetadata, encoded: xr.Variable) -> Grown:
+    """An array with all of its elements, which is another one than before."""
     named = with_marks(metadata, replace(marks_of(metadata), id=new_id()))
     return Grown(replace(named, shape=encoded.shape), encoded)

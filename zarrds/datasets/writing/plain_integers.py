@@ -20,9 +20,9 @@ from zarrds.errors import EncodingError
 from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.model import ArrayMetadata
 
-__all__ = ["integers_with_missing", "marked", "wider_integers", "width_that_holds"]
+__all__ = ["EXACT", "integers_with_missing", "marked", "wider_integers", "width_that_holds"]
 
-_EXACT = 2**53  # integers up to here are floats of 64 bits too
+EXACT = 2**53  # integers up to here are floats of 64 bits too
 
 
 def width_that_holds(present: np.ndarray[Any, Any], stored: np.dtype[Any]) -> np.dtype[Any] | None:
@@ -71,18 +71,18 @@ def integers_with_missing(
     values = np.asarray(variable.values)
     gone = np.isnan(values)
     present = values[~gone].astype(np.float64)
-    if not gone.any() or not (np.abs(present) <= _EXACT).all() or (present != np.rint(present)).any():
+    if not gone.any() or not (np.abs(present) <= EXACT).all() or (present != np.rint(present)).any():
         return None
     stored = metadata.data_type.dtype.newbyteorder("=")
     whole = present.astype(np.int64)
     dtype = width_that_holds(whole, stored)
     if dtype is None:
         return None
-    if stored.itemsize == 8 and any((block > _EXACT).any() or (block < -_EXACT).any() for block in blocks_of(there)):
+    if stored.itemsize == 8 and any((block > EXACT).any() or (block < -EXACT).any() for block in blocks_of(there)):
         raise EncodingError(
             f"variable {name!r} has values that are missing, and stored integers that floats would round",
             key=name,
-            expected=f"at most {_EXACT}, or nothing missing",
+            expected=f"at most {EXACT}, or nothing missing",
             mend="Append it as pandas' Int64, or as objects with None: integers stay exact beside what is missing then",
         )
     dtype, mark = free_integer(name, dtype, whole, there)

@@ -24,7 +24,7 @@ def viewed(path: Path) -> list[str]:
 
 
 def test_a_converted_file_is_viewed(data_dir: Path, tmp_path: Path) -> None:
-    source = min(data_dir.glob("*.vcf.gz"), key=lambda path: path.stat().st_size)
+    source = data_dir / "chr22.vcf.gz"  # of one contig: bio2zarr asks for an index of others
     zarrds.convert(source, tmp_path / "ours.vcz", zarr_format=2)
     subprocess.run(
         [sys.executable, "-m", "bio2zarr", "vcf2zarr", "convert", "--force", str(source), str(tmp_path / "theirs.vcz")],

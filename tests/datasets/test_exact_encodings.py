@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
@@ -222,3 +223,29 @@ def test_booleans_that_are_stored_as_numbers_are_added_to(
     assert xr.open_dataset(path, engine="zarrds").v.dtype == expected.dtype
     zarrds.save(dataset(~first, lazy=lazy), path, region={"t": slice(0, 2)})
     assert values_of(path)[:2] == [0, 1]
+
+
+@pytest.mark.parametrize("is_nullable", [False, True], ids=["objects", "Int64"])
+def test_integers_of_which_some_are_missing_are_not_rounded_beside_packed_floats(
+    tmp_path: Path, is_nullable: bool
+) -> None:
+    path = tmp_path / "s"
+    packing = {"dtype": "i2", "scale_factor": 2.0, "_FillValue": -1}
+    zarrds.save(dataset(np.array([0.0, 4.0]), lazy=False), path, encoding={"v": packing})
+
+    def added(*values: Any) -> xr.Dataset:
+        made: Any = pd.array(list(values), dtype="Int64") if is_nullable else objects(*values)
+        return xr.Dataset({"v": ("t", made)}, {"t": [2, 3]})
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(EncodingError, match="'v' holds a value that would read back as"):
+            zarrds.save(added(1, None), path, append_dim="t")
+        zarrds.save(added(6, None), path, append_dim="t")
+    np.testing.assert_array_equal(values_of(path), [0, 4, 6, np.nan])
+
+
+@pytest.mark.parametrize("values", [np.array(["a", "b"]), np.array(["a", "b"], TEXT), objects("a", "b")])
+def test_bytes_that_are_asked_for_text_are_told_of_by_their_dtype(tmp_path: Path, values: Any) -> None:
+    with pytest.raises(EncodingError, match=r"\|S5, but it holds strings"):
+        zarrds.save(dataset(values, lazy=False), tmp_path / "s", encoding={"v": {"dtype": "S5"}})

@@ -108,7 +108,14 @@ KINDS = {
     "booleans": np.array([True]), "integers": np.array([1]), "floats": np.array([1.0]), "complex": np.array([1j]),
     "datetimes": np.array([START]), "timedeltas": np.array([HOUR]).astype("m8[ns]"), "strings": np.array(["a"], object),
 }  # fmt: skip
-ALLOWED = {("integers", "floats"), ("floats", "integers"), ("integers", "complex"), ("floats", "complex")}
+ALLOWED = {
+    ("booleans", "integers"),
+    ("booleans", "floats"),
+    ("integers", "floats"),
+    ("floats", "integers"),
+    ("integers", "complex"),
+    ("floats", "complex"),
+}
 
 
 @pytest.mark.parametrize("there", KINDS)

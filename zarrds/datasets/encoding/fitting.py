@@ -96,7 +96,9 @@ def misfit_of_order(variable: xr.Variable, encoding: Mapping[str, Any]) -> str |
             return f"is {asked}, but times are stored as numbers, counted since a date: int64 or float64"
         fits = asked.kind in _TIMES
     elif kind in ("strings", "bytes"):
-        fits = asked.kind in _TEXT
+        # characters are encoded as UTF-8, longer bytes only by an encoding that is said
+        is_other = kind == "strings" and asked.kind == "S" and asked.itemsize > 1 and "_Encoding" not in encoding
+        fits = asked.kind in _TEXT and not is_other
     else:
         fits = asked.kind in _NUMBERS + "O"
     return None if fits else f"is {asked}, but it holds {kind}"

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from zarrds.datasets.encoding.blocks import whole
+from zarrds.datasets.encoding.blocks import Block, encoding_error, whole
 from zarrds.datasets.encoding.encoder import check_exact, exact_dtype
 from zarrds.datasets.writing.stored import StoredGroup
 from zarrds.labels.kinds.nullable import MASKED
@@ -52,6 +52,8 @@ def in_the_kind_stored(
     made: Any = None
     if not kind and there.dtype.kind == "f":
         made = _floats(name, variable, gone, exact_dtype(stored.arrays[name].data_type.dtype, there.encoding))
+        if made is not None and stored.arrays[name].data_type.dtype.kind in "iu":
+            _check_packed(whole(name, variable, made), there)
     elif (is_masked := MASKED.fullmatch(kind) is not None) or (not kind and there.dtype.kind == "b"):
         wanted = "boolean" if there.dtype.kind == "b" else kind
         made = _masked(name, variable, gone, wanted, is_empty=is_empty, is_masked=is_masked)
@@ -89,6 +91,22 @@ def _floats(
     check_exact(whole(name, variable, values), dtype)
     values[gone] = np.nan
     return values.astype(np.float64)
+
+
+def _check_packed(block: Block, there: xr.Variable) -> None:
+    """Check that integers stay what they are in the packing of the store, which rounds floats to half a step."""
+    scale = float(np.ravel(there.encoding.get("scale_factor", 1))[0])
+    offset = float(np.ravel(there.encoding.get("add_offset", 0))[0])
+    values = block.values
+    read = (np.rint((values - offset) / scale) * scale + offset).astype(there.dtype)
+    bad = (np.rint(read) != values) & ~np.isnan(values)
+    if bad.any():
+        raise encoding_error(
+            block,
+            bad,
+            f"would read back as {read[int(np.argmax(bad))]}",
+            expected=f"integers that {scale=} and {offset=} hold",
+        )
 
 
 def _masked(

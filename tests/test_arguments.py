@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
@@ -137,6 +138,10 @@ INNER: dict[str, Callable[[Any, Path], object]] = {
     "a file's name": lambda store, _: untyped.export(store, "\ud800"),
     "a page's name": lambda store, _: untyped.report(store, "a\0b"),
     "records": lambda _, to: untyped.create_array(to, shape=2, dtype={"x": "q"}),
+    "dimensions to append along": lambda store, _: untyped.save(xr.Dataset({"v": ("x", [1])}), store, append_dim=["x"]),
+    "a choice that is missing": lambda store, _: untyped.save(
+        xr.Dataset({"v": ("x", [1])}), store, append_dim="x", on_overlap=pd.NA
+    ),
     "a dtype of digits": lambda _, to: untyped.create_array(to, shape=2, dtype="9" * 5000),
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from operator import index
 from typing import Any
 
@@ -11,6 +11,7 @@ from zarrds.errors import EncodingError, InvalidKeyError
 
 __all__ = [
     "check_choice",
+    "check_dims",
     "check_encoding",
     "check_flags",
     "check_given",
@@ -148,12 +149,19 @@ def check_several(**several: Any) -> None:
             raise _wrong(name, "a name, or several", value)
 
 
+def check_dims(**dims: Any) -> None:
+    """Check that each argument can be the name of a dimension: hashable, or None."""
+    for name, value in dims.items():
+        if not isinstance(value, Hashable):
+            raise _wrong(name, "the name of a dimension, or None", value)
+
+
 def check_choice(known: Collection[Any], **choices: Any) -> None:
     """Check that each argument is one of those that are known."""
     for name, value in choices.items():
         try:
             is_known = bool(value in known)
-        except ValueError:  # of what compares as an array does
+        except (TypeError, ValueError):  # of what compares as an array does, or as pd.NA
             is_known = False
         if not is_known:
             expected = "one of " + ", ".join(map(repr, known))

@@ -19,7 +19,7 @@ from zarrds.datasets.writing.new_store import find_target
 from zarrds.datasets.writing.save_into import check_there, save_into
 from zarrds.datasets.writing.save_new import save_new
 from zarrds.datasets.writing.transaction import Options
-from zarrds.engine.progress import ProgressOption
+from zarrds.engine.progress import ProgressOption, check_progress
 from zarrds.errors import (
     BlocksOfTextError,
     CarriedEncodingError,
@@ -180,6 +180,7 @@ def save(
     check_flags(write_inherited_coords=write_inherited_coords, consolidated=consolidated)
     check_numbers(workers=workers)
     check_dims(append_dim=append_dim)
+    check_progress(progress)
     check_choice(ON_OVERLAP, on_overlap=on_overlap)
     check_choice(ON_UNORDERED, on_unordered=on_unordered)
     check_choice((None, 2, 3), zarr_format=zarr_format)

@@ -200,10 +200,9 @@ def appended(
 def _checked_axis(there: _Standing, added: AnyArray, axis: int) -> int:
     """The axis, counted from the front; raises if `added` does not fit."""
     shape = there.metadata.shape
-    asked = integers(axis, "axis")
-    if len(asked) != 1 or not -len(shape) <= asked[0] < len(shape):
-        raise SelectionError("no such axis", path=there.store.path, key=there.path, found=f"{axis!r:.80}")
-    (axis,) = asked
+    (axis,) = integers(axis, "axis")
+    if not -len(shape) <= axis < len(shape):
+        raise SelectionError("no such axis", path=there.store.path, key=there.path, found=axis)
     axis %= len(shape)
     expected = (*shape[:axis], added.shape[axis] if added.ndim > axis else 0, *shape[axis + 1 :])
     if added.shape != expected:

@@ -25,7 +25,7 @@ from zarrds.metadata.fields import MALFORMED
 from zarrds.metadata.model import GroupMetadata, Node, ZarrFormat
 from zarrds.storage.committer import committer_of
 from zarrds.storage.protocol import Store, check_prefix
-from zarrds.storage.traits import ManyValues, has_trait
+from zarrds.storage.traits import GrowingStore, ManyValues, has_trait
 
 __all__ = [
     "DOCUMENTS",
@@ -387,16 +387,25 @@ def document_key(path: str, zarr_format: ZarrFormat) -> str:
     return f"{path}/{name}" if path else name
 
 
-def locked(store: Store) -> AbstractContextManager[object]:
+def locked(store: Store, *, is_checked: bool = False) -> AbstractContextManager[object]:
     """Around every change of documents: no other writer changes any meanwhile, and none was left half done.
 
     The lock is taken by the call, and what it gives is the store's own: a `contextmanager` around it could be left with
     the lock still held, if a KeyboardInterrupt arrives at its end.
+
+    Parameters
+    ----------
+    store : Store
+    is_checked : bool
+        Whether the caller does what `GrowingStore.glance` asks for.
     """
     held = None
     try:
         held = store.lock()
-        committer_of(store).recover()
+        if is_checked and has_trait(store, GrowingStore):
+            store.glance()
+        else:
+            committer_of(store).recover()
         return held
     except BaseException as error:
         if held is not None:

@@ -13,7 +13,7 @@ from zarrds.metadata.fetched import ahead
 from zarrds.metadata.model import Node, ZarrFormat
 from zarrds.storage.protocol import Store
 
-__all__ = ["Changed", "documents_of_change", "documents_of_store", "raws_of"]
+__all__ = ["Changed", "documents_of_change", "documents_of_store", "is_same_document", "raws_of"]
 
 
 class Changed(NamedTuple):
@@ -113,7 +113,7 @@ def documents_of_change(
     for path, raw in changed.items():
         is_gone = path in removed or path.startswith(below)
         standing = None if is_gone else known[path] if path in known else module.load_raw(seen, path)
-        is_told = is_told and before is not None and _is_same(standing, before.get(path))
+        is_told = is_told and before is not None and is_same_document(standing, before.get(path))
         documents = _documents(module, path, raw, standing)
         if not path and before is None:
             root |= documents
@@ -123,7 +123,7 @@ def documents_of_change(
     return Changed(new, root, old, root_key(zarr_format, consolidated=True) if is_told else None)
 
 
-def _is_same(own: Raw | None, consolidated: Raw | None) -> bool:
+def is_same_document(own: Raw | None, consolidated: Raw | None) -> bool:
     """Whether a node's own documents say what the root's document says of it, which may note more of groups."""
     if own is None or consolidated is None:
         return own is consolidated

@@ -28,7 +28,7 @@ from zarrds.metadata.documents import Nodes, document_key, own_node
 from zarrds.metadata.extension import is_replaced
 from zarrds.metadata.fetched import recover
 from zarrds.metadata.model import ArrayMetadata
-from zarrds.storage.protocol import Store
+from zarrds.storage.protocol import Store, Values
 from zarrds.threads import side_by_side
 
 __all__ = ["UNASKED_NBYTES", "LazyArray", "LazyArrays", "check_is_stored", "look_again"]
@@ -161,13 +161,14 @@ class LazyArray(BackendArray):
         look_again(loaded)
         return found["value"]
 
-    def read_ahead(self) -> None:
+    def read_ahead(self, values: Values | None = None) -> None:
         """Read all elements, and keep them for what opens a dataset; what fails here fails again, and better, there.
 
         They are kept until `forget`, or until all were asked for at once after decoding: xarray makes indexes last.
+        `values` may have some of the store's values at hand.
         """
         with suppress(ZarrdsError):
-            self._ahead = self.stored.read(...)
+            self._ahead = self.stored.read(...) if values is None else self.stored.elements.through(values).read(...)
 
     def forget(self) -> None:
         """Drop what was read ahead."""

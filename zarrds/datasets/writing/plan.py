@@ -35,7 +35,7 @@ class StorePlan:
     groups : dict of str to GroupMetadata
         Groups that are new or changed.
     versions : dict of str to hashable
-        The identities of the documents that the plan is made from, by key.
+        The identities of the documents that the plan is made from, by key, and of chunks that were read with them.
     raws : dict of str to JSON object
         The documents, of that identity, of arrays that are written to.
     """
@@ -64,7 +64,7 @@ class StorePlan:
             # what is written to, and the labels that it was compared with; others may change meanwhile
             names = change.arrays.keys() | stored.coordinate_names
             keys = {document_key(base + name, self.nodes.zarr_format) for name in names} & stored.versions.keys()
-            self.versions |= {key: stored.versions[key] for key in keys}
+            self.versions |= {key: stored.versions[key] for key in keys} | {**stored.chunks}
             self.raws |= {base + name: stored.raws[base + name] for name in change.arrays if base + name in stored.raws}
         self._before[path] = None if stored is None else stored.metadata
         self._changes[path] = (stored, change)
@@ -91,7 +91,7 @@ class StorePlan:
             return region
         above = [self._changes[p][1].region for p in parents_of(path) if p in self._changes]
         inherited = {dim: part for found in above for dim, part in found.items() if dim not in dataset.variables}
-        return {dim: inherited.get(str(dim), part) if isinstance(part, str) else part for dim, part in asked.items()}
+        return {dim: inherited.get(str(dim), part) if part == "auto" else part for dim, part in asked.items()}
 
     def placements_above(self, path: str) -> dict[str, Placement]:
         """Where labels go that a group inherits, of groups that were added before."""

@@ -32,7 +32,7 @@ from zarrds.errors import (
 from zarrds.metadata.documents import Nodes, locked, open_nodes
 from zarrds.storage.committer import committer_of
 from zarrds.storage.protocol import Store
-from zarrds.storage.traits import check_parts, check_unchanged
+from zarrds.storage.traits import check_parts, check_unchanged, is_unsure, recover_again
 
 __all__ = ["check_there", "save_into"]
 
@@ -68,19 +68,23 @@ def save_into(
     # With data at hand, other writers are kept out from the first look to the last write. A dask graph may take days:
     # then it is only made sure at the end that nobody came between. Regions are written side by side.
     alone = how.region is None and not any(is_chunked(variable) for variable in sources)
-    with locked(store) if alone else nullcontext():
+    with locked(store, is_checked=not path and len(parts) == 1) if alone else nullcontext():
         if not store.traits.is_remote:
             committer_of(store).clean()
         try:
             # whatever is wrong with what the root's document says of others: then all is read, below
             plan = _planned(parts, store, path, how, options, is_locked=alone, nodes=nodes, by_copies=how.is_region)
         except ZarrdsError:
-            if alone:
+            # arrays whose documents were just being put in place may not have fitted together
+            if not alone:
+                with locked(store):
+                    plan = _planned(parts, store, path, how, options)
+            elif is_unsure(store):
+                recover_again(store)
+                plan = _planned_surely(parts, store, path, how, options)
+            else:
                 check_unchanged(store)
                 raise
-            # arrays whose documents were just being put in place may not have fitted together
-            with locked(store):
-                plan = _planned(parts, store, path, how, options)
         if how.region is None and store.traits.is_remote:  # by what the plan has listed; regions are spared the request
             committer_of(store).clean()
         in_place = how.is_region and not reads_from(sources, store)
@@ -119,6 +123,15 @@ def save_into(
         )
 
 
+def _planned_surely(parts: Parts, store: Store, path: str, how: UpdateOptions, options: Options) -> StorePlan:
+    """A plan under the store's lock; if it fails since another writer has changed the store, a `ConflictError`."""
+    try:
+        return _planned(parts, store, path, how, options, is_locked=True)
+    except ZarrdsError:
+        check_unchanged(store)
+        raise
+
+
 def _planned(
     parts: Parts,
     store: Store,
@@ -140,7 +153,17 @@ def _planned(
     for where, dataset, encoding in parts:
         group = "/".join(part for part in (path, where) if part)
         with locating_group(group):
-            stored = read_group(store, nodes, group, dataset, options.workers, is_locked=is_locked, by_copies=by_copies)
+            stored = read_group(
+                store,
+                nodes,
+                group,
+                dataset,
+                options.workers,
+                is_locked=is_locked,
+                is_unsure=is_locked and is_unsure(store),
+                by_copies=by_copies,
+                append_dim=how.append_dim,
+            )
             its_dim = dim
             if is_tree and dim is not None and dim not in dataset.dims:
                 # a level without the dimension, which does not grow: what it holds must be what is stored

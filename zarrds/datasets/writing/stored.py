@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -16,14 +16,17 @@ from zarrds.datasets.reading.lazy import UNASKED_NBYTES, LazyArray, LazyArrays
 from zarrds.datasets.reading.notes import GroupNotes, notes_of
 from zarrds.datasets.reading.restored import NoteMismatchError, index_of
 from zarrds.datasets.reading.roles import NotedIndex, roles_of
+from zarrds.datasets.writing.ahead_of_use import chunks_ahead
 from zarrds.datasets.writing.plain import PlainDataset, plain_dataset
-from zarrds.errors import LabelError, MetadataError, ZarrdsError
+from zarrds.errors import ConflictError, LabelError, MetadataError, ZarrdsError
 from zarrds.metadata.documents import Nodes, Raw, document_key, keys_of, named_dimensions, own_raw, parsed
 from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.extension import MEMBER
 from zarrds.metadata.fetched import ahead
 from zarrds.metadata.group_notes import with_group_notes
-from zarrds.metadata.model import ArrayMetadata, GroupMetadata
+from zarrds.metadata.model import ArrayMetadata, GroupMetadata, ZarrFormat
+from zarrds.metadata.written import is_same_document
+from zarrds.storage.committer import committer_of
 from zarrds.storage.protocol import Store
 from zarrds.threads import side_by_side
 
@@ -63,6 +66,8 @@ class StoredGroup:
         What the documents say of those `arrays` that are described as they will be.
     raws : mapping of str to JSON object
         The arrays' documents as they were read, by path from the store's root.
+    chunks : mapping of str to hashable
+        The identities of chunks that were read together with the documents, by key.
     """
 
     metadata: GroupMetadata
@@ -79,6 +84,7 @@ class StoredGroup:
     indexes: tuple[NotedIndex, ...] = ()
     documents: Mapping[str, ArrayMetadata] = field(default_factory=dict)
     raws: Mapping[str, Raw] = field(default_factory=dict)
+    chunks: Mapping[str, Hashable] = field(default_factory=dict)
 
     def dimensions_of(self, name: str) -> tuple[str | None, ...]:
         """The names of an array's dimensions, also of one that cannot be read."""
@@ -120,7 +126,9 @@ def read_group(
     workers: int | None,
     *,
     is_locked: bool = False,
+    is_unsure: bool = False,
     by_copies: bool = False,
+    append_dim: Hashable | None = None,
 ) -> StoredGroup | None:
     """The group at `path`, or None if there is nothing.
 
@@ -136,13 +144,20 @@ def read_group(
         Threads for reading them.
     is_locked : bool
         Whether the caller holds the store's lock, for as long as it uses what is read.
+    is_unsure : bool
+        Whether what is read may be older than the root's document; see `GrowingStore.glance`. What it says is compared
+        then; the caller makes sure that `StoredGroup.chunks` are still those.
     by_copies : bool
         Whether what the dataset does not name may be what the root's document says of it: where each look is a request.
+    append_dim : hashable, optional
+        Along which arrays are going to be made longer.
 
     Raises
     ------
     LabelError
         If an array stands at `path`.
+    ConflictError
+        If `is_unsure`, and arrays are not what the root's document says of them.
     """
     node = stored.get(path)
     if node is None:
@@ -157,12 +172,20 @@ def read_group(
     strange: dict[str, tuple[str, ...]] = {}
     raws: dict[str, Raw] = {}
     groups = set()
+    chunk_keys: list[str] = []
     copies = _copies(stored, path, dataset) if by_copies and store.traits.is_remote else None
     if copies is not None:
         own_paths = [base + str(name) for name in dataset.variables]
         names, seen = stored.told(path), ahead(store, keys_of(own_paths, stored.zarr_format))
     else:
-        names, seen = _names_and_documents(store, stored, path, is_locked=is_locked)
+        told = stored.copies() if is_unsure and not path else {}
+        if told:
+            chunk_keys = chunks_ahead(store, told, stored.zarr_format, dataset, append_dim)
+        elif is_unsure:  # there is nothing to compare with: all is read behind the look
+            committer_of(store).recover()
+        names, seen = _names_and_documents(store, stored, path, chunk_keys, is_locked=is_locked)
+        if told:
+            _check_is_told(store, stored.zarr_format, names, seen, told)
     for name in names:
         key = document_key(base + name, stored.zarr_format)
         own = None if copies is None else copies.get(name)
@@ -199,7 +222,8 @@ def read_group(
         name for name, v in raw.items() if v.dims == (name,) and (name in dataset.variables or "units" in v.attrs)
     ]
     labels = [lazy[name] for name in needed if raw[name].nbytes <= UNASKED_NBYTES]
-    side_by_side(LazyArray.read_ahead, labels if store.traits.is_remote else [])
+    at_hand = seen if chunk_keys else None
+    side_by_side(lambda each: each.read_ahead(at_hand), labels if store.traits.is_remote else [])
     for name in raw:
         try:
             if name in dataset.xindexes and raw[name].ndim == 1 and raw[name].dtype.kind != "O":
@@ -245,6 +269,7 @@ def read_group(
         noted.ranges,
         noted.indexes,
         raws=raws,
+        chunks={key: seen.identity(key) for key in chunk_keys},
     )
 
 
@@ -263,11 +288,14 @@ def _copies(stored: Nodes, path: str, dataset: xr.Dataset) -> dict[str, Raw] | N
     return {name: raw for name, raw in found.items() if name not in dataset.variables}
 
 
-def _names_and_documents(store: Store, stored: Nodes, path: str, *, is_locked: bool) -> tuple[list[str], Store]:
-    """What lies directly below a group, and the store with its documents at hand."""
+def _names_and_documents(
+    store: Store, stored: Nodes, path: str, chunk_keys: Sequence[str], *, is_locked: bool
+) -> tuple[list[str], Store]:
+    """What lies directly below a group, and the store with its documents at hand, and with some chunks."""
     base = f"{path}/" if path else ""
     likely = stored.told(path) if store.traits.is_remote else []
-    fetch = partial(ahead, store, keys_of([base + name for name in likely], stored.zarr_format), listing=not path)
+    likely_keys = [*keys_of([base + name for name in likely], stored.zarr_format), *chunk_keys]
+    fetch = partial(ahead, store, likely_keys, listing=not path)
     if not likely:
         names, seen = store.list_children(path), store
     elif is_locked:  # what is fetched by this thread is remembered, and so is what lies below the root
@@ -276,8 +304,21 @@ def _names_and_documents(store: Store, stored: Nodes, path: str, *, is_locked: b
         calls: list[Callable[[], Any]] = [partial(store.list_children, path), fetch]
         names, seen = side_by_side(lambda call: call(), calls)
     if not set(names) <= set(likely):
-        seen = ahead(store, keys_of([base + name for name in names], stored.zarr_format))
+        seen = ahead(store, [*keys_of([base + name for name in names], stored.zarr_format), *chunk_keys])
     return names, seen
+
+
+def _check_is_told(
+    store: Store, zarr_format: ZarrFormat, names: Sequence[str], seen: Store, told: Mapping[str, Raw]
+) -> None:
+    """Raise unless what lies directly below the root is just what its document says.
+
+    What was read while another writer put documents in place is not.
+    """
+    for name in {*names, *(path for path in told if path and "/" not in path)}:
+        own = own_raw(seen, name, zarr_format) if name in names else None
+        if not is_same_document(own, told.get(name)):
+            raise ConflictError("documents are not what the root's says of them", path=store.path, key=name)
 
 
 def _without_categories(store: Store, path: str, categories: str) -> MetadataError:

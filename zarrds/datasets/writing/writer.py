@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import xarray as xr
 
-from zarrds.arguments import check_choice, check_dims, check_flags, check_mappings, check_numbers, check_texts
+from zarrds.arguments import check_choice, check_flags, check_mappings, check_numbers, check_texts
 from zarrds.compat.xarray_internals import is_chunked
 from zarrds.datasets.encoding.dataset import datasets_of
 from zarrds.datasets.writing.append import ON_OVERLAP, ON_UNORDERED, OnOverlap, OnUnordered
@@ -19,7 +19,7 @@ from zarrds.datasets.writing.new_store import find_target
 from zarrds.datasets.writing.save_into import check_there, save_into
 from zarrds.datasets.writing.save_new import save_new
 from zarrds.datasets.writing.transaction import Options
-from zarrds.engine.progress import ProgressOption, check_progress
+from zarrds.engine.progress import ProgressOption
 from zarrds.errors import (
     BlocksOfTextError,
     CarriedEncodingError,
@@ -179,8 +179,6 @@ def save(
     check_flags(compute=compute, durable=durable, write_empty_chunks=write_empty_chunks, statistics=statistics)
     check_flags(write_inherited_coords=write_inherited_coords, consolidated=consolidated)
     check_numbers(workers=workers)
-    check_dims(append_dim=append_dim)
-    check_progress(progress)
     check_choice(ON_OVERLAP, on_overlap=on_overlap)
     check_choice(ON_UNORDERED, on_unordered=on_unordered)
     check_choice((None, 2, 3), zarr_format=zarr_format)
@@ -197,7 +195,7 @@ def save(
     with ExitStack() as held, locating(target_store.path):
         parts = with_chunks(list(datasets_of(obj, encoding or {}, write_inherited_coords)), chunks or {})
         existing, nodes = (
-            (None, None) if mode in ("w", "w-") else _looked(target_store, parts, region is not None, held)
+            (None, None) if mode in ("w", "w-") else _looked(target_store, parts, region is not None, held, path)
         )
         if existing is None and mode not in ("w", "w-"):
             if mode == "r+":
@@ -227,7 +225,9 @@ def save(
                 parts = with_loaded(parts, error)
 
 
-def _looked(store: Store, parts: Parts, is_region: bool, held: ExitStack) -> tuple[ZarrFormat | None, Nodes | None]:
+def _looked(
+    store: Store, parts: Parts, is_region: bool, held: ExitStack, path: str
+) -> tuple[ZarrFormat | None, Nodes | None]:
     """The format of the store that is there, and its nodes, as far as they were read.
 
     Where each look is a request, none is taken twice: data at hand is saved under the store's lock from here on, which
@@ -242,7 +242,8 @@ def _looked(store: Store, parts: Parts, is_region: bool, held: ExitStack) -> tup
             return None, None
         return nodes.zarr_format, nodes
     if not any(is_chunked(variable) for _, dataset, _ in parts for variable in dataset.variables.values()):
-        held.enter_context(locked(store))
+        # of groups, more is read one after the other
+        held.enter_context(locked(store, is_checked=not path and len(parts) == 1))
     return zarr_format_of(store), None
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import json
 from collections.abc import Callable, Collection, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from functools import partial
 from typing import Any, Self, cast
 
@@ -107,6 +107,7 @@ class CommittingStore(RemoteStore):
         session = self._session()
         if session is None or session.roots is None:
             return super()._folders()
+        self._look(session)
         if session.folders is None:  # as in `get_many`
             session.folders = super()._folders()
         return session.folders
@@ -132,8 +133,10 @@ class CommittingStore(RemoteStore):
             roots = {key: _fetched_of(session.roots[key]) for key in keys if key in session.roots}
             seen = session.documents | roots
             missing = [key for key in keys if key not in seen]
-            found = self._fetched_beside_folders(session, missing, listing=listing)
-            session.documents |= {key: each for key, each in found.items() if is_document(key) and not each.problem}
+            is_first = session.is_look_due
+            found = self._fetched_beside_folders(session, missing, listing=listing) if missing else {}
+            kept = {key: each for key, each in found.items() if not each.problem and (is_first or is_document(key))}
+            session.documents |= kept
             return {key: found[key] if key in found else seen[key] for key in keys}
         if not recover:
             return dict(zip(keys, side_by_side(self._fetched, keys), strict=True))
@@ -148,20 +151,19 @@ class CommittingStore(RemoteStore):
         return {key: each for key, each in zip(keys, answers[1:], strict=True) if isinstance(each, Fetched)}
 
     def _fetched_beside_folders(self, session: Session, keys: Sequence[str], *, listing: bool) -> dict[str, Fetched]:
-        """Values, and perhaps what lies directly below the root, which the session is told."""
-        if not listing or session.folders is not None:
-            return dict(zip(keys, side_by_side(self._fetched, keys), strict=True))
+        """Values, beside the look that is due, and perhaps what lies directly below the root, which is noted."""
 
-        def fetch(key: str | None) -> Any:
-            try:
-                return super(CommittingStore, self)._folders() if key is None else self._fetched(key)
-            except StoreIOError:
-                if key is None:
-                    return None  # who needs it asks again
-                raise
+        def list_folders() -> None:
+            with suppress(StoreIOError):  # who needs it asks again
+                session.folders = super(CommittingStore, self)._folders()
 
-        session.folders, *found = side_by_side(fetch, [None, *keys])
-        return dict(zip(keys, found, strict=True))
+        calls: list[Callable[[], Any]] = [partial(self._fetched, key) for key in keys]
+        if listing and session.folders is None:
+            calls.insert(0, list_folders)
+        if session.is_look_due:
+            calls.insert(0, partial(self._look, session))
+        found = side_by_side(lambda call: call(), calls)
+        return dict(zip(keys, found[len(found) - len(keys) :], strict=True))
 
     def _has_unfinished(self, by_root: bool) -> bool:
         """Whether there may be something for `recover` to do, also for who goes by the root's document alone."""
@@ -228,6 +230,7 @@ class CommittingStore(RemoteStore):
         if len(growing.dump()) > MAX_MARKER:
             return False
         with locating(self.path):
+            self._look(session)
             try:
                 found = self.get_many(list(documents))
                 versions: dict[str, Any] = {key: each.version for key, each in found.items()}
@@ -276,6 +279,64 @@ class CommittingStore(RemoteStore):
                 session.forget()
         return True
 
+    def glance(self) -> None:
+        """As `recover`, in one round trip; see `GrowingStore.glance`."""
+        session = self._session()
+        if session is None:
+            self.recover()
+        elif session.roots is None:
+            with locating(self.path):
+                calls: list[Callable[[], Any]] = [self._roots, self._commit_under_way]
+                roots, commit = side_by_side(lambda call: call(), calls)
+            if commit is not None:
+                self.recover()
+                return
+            session.forget()
+            session.roots, session.is_look_due, session.is_unsure = roots, True, True
+
+    @property
+    def is_unsure(self) -> bool:
+        """Whether this thread has only glanced; see `GrowingStore.is_unsure`."""
+        session = self._session()
+        return session is not None and session.is_unsure
+
+    def recover_again(self) -> None:
+        """Forget what was seen since `glance`, and `recover`; see `GrowingStore.recover_again`."""
+        session = self._session()
+        if session is None or not session.is_unsure:
+            return
+        before = session.roots or {}
+        session.forget()
+        self.recover()
+        if any((before.get(key) is None) != (found is None) for key, found in (session.roots or {}).items()):
+            raise conflict(self.path)  # another kind of store
+
+    def identity(self, key: str, *, settled: bool = False) -> tuple[str, ...] | None:
+        """As of any store; see `Store.identity`."""
+        self._look_first()
+        return super().identity(key, settled=settled)
+
+    def _look_first(self) -> None:
+        """Before something is read that is not fetched by `get_many`."""
+        if (session := self._session()) is not None:
+            self._look(session)
+
+    def _look(self, session: Session) -> None:
+        """Make sure that no commit is under way, if that is still to be done since the root was read."""
+        if session.is_look_due:
+            with locating(self.path):
+                if self._commit_under_way() is not None:
+                    raise conflict(self.path)
+            session.is_look_due = False
+
+    def _commit_under_way(self) -> Commit | Growing | None:
+        try:
+            return self._commits.current()
+        except StoreIOError as exc:
+            if exc.errno == errno.EACCES:  # as in `RemoteStore.recover`
+                return None
+            raise
+
     def recover(self) -> None:
         """Finish what a dead writer had begun, and, under the store's lock, note how its root stands."""
         session = self._session()
@@ -283,6 +344,7 @@ class CommittingStore(RemoteStore):
             super().recover()
             return
         if session.roots is not None:
+            self._look(session)
             return
         with locating(self.path):
             left: Commit | Growing | None = None
@@ -290,14 +352,9 @@ class CommittingStore(RemoteStore):
             while True:
                 # before the look for a commit that is under way: else it could be made between both
                 roots = self._roots()
-                try:
-                    commit = self._commits.current()
-                    if commit is None:
-                        break
-                except StoreIOError as exc:
-                    if exc.errno == errno.EACCES:  # as in `RemoteStore.recover`
-                        break
-                    raise
+                commit = self._commit_under_way()
+                if commit is None:
+                    break
                 # nobody is at it here: what this process has left again and again could not be called off either
                 tries += commit.owner == process_id()
                 if commit == left or tries > _TRIES:

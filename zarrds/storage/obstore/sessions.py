@@ -30,9 +30,14 @@ class Session:
         Of a store that is locked as a whole: the documents of its root, by key, as they were before all else was read;
         None until that was noted.
     documents : dict
-        Of such a store: what else was fetched of documents, by key.
+        Of such a store: what else was fetched of documents, and of chunks ahead of their use, by key.
     folders : list of str or None
         Of such a store: what lies directly below its root, once that was listed.
+    is_look_due : bool
+        Whether it is still to be looked for a commit that is under way, after the root was read.
+    is_unsure : bool
+        Whether that look was, or will be, beside the first values that are read, so that those may be older than the
+        root; see `GrowingStore.glance`.
     """
 
     depth: int = 0
@@ -41,10 +46,13 @@ class Session:
     roots: Mapping[str, Any] | None = None
     documents: dict[str, Fetched] = field(default_factory=dict)
     folders: list[str] | None = None
+    is_look_due: bool = False
+    is_unsure: bool = False
 
     def forget(self) -> None:
         """What was seen of the store holds no longer: it was changed."""
         self.roots = None
+        self.is_look_due = self.is_unsure = False
         self.forget_others()
 
     def forget_others(self) -> None:

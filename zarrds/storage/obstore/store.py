@@ -147,6 +147,7 @@ class ObjectStore(CommittingStore):
 
     def get(self, key: str, buffer: memoryview | None = None) -> Buffer | None:
         """Return the value of `key` by one request, or None if the key is absent; see `Store.get`."""
+        self._look_first()
         found = self._found(key)
         return None if found is None else found.data
 
@@ -168,6 +169,7 @@ class ObjectStore(CommittingStore):
 
     def get_at_most(self, key: str, limit: int, buffer: memoryview | None = None) -> Buffer | None:
         """As `get`; but of a value of more than `limit` bytes only its beginning; see `BoundedValues.get_at_most`."""
+        self._look_first()
         found = self._found(key, limit)
         return None if found is None else found.data
 

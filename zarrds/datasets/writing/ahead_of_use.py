@@ -1,0 +1,73 @@
+"""Chunks that a save reads first, fetched together with the documents: where each look is a request over a network."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from contextlib import suppress
+from math import prod
+
+import xarray as xr
+
+from zarrds.engine.elements import Elements
+from zarrds.errors import ZarrdsError
+from zarrds.metadata.documents import Raw, parsed
+from zarrds.metadata.model import ArrayMetadata, ZarrFormat
+from zarrds.storage.protocol import Store
+
+__all__ = ["chunks_ahead"]
+
+# of one array: larger ones take their time in any case, and perhaps they are not needed
+_MOST = 64
+_MOST_NBYTES = 2**20
+
+
+def chunks_ahead(
+    store: Store,
+    copies: Mapping[str, Raw],
+    zarr_format: ZarrFormat,
+    dataset: xr.Dataset,
+    append_dim: Hashable | None,
+) -> list[str]:
+    """The keys of chunks of labels, and of those at the edge of what grows, as far as copies of documents tell.
+
+    Parameters
+    ----------
+    store : Store
+    copies : mapping of str to JSON object
+        Of all that is in the store, by path; those directly below the root count.
+    zarr_format : {2, 3}
+    dataset : Dataset
+        What is going to be written.
+    append_dim : hashable, optional
+    """
+    found: dict[str, None] = {}
+    for name, raw in copies.items():
+        if not name or "/" in name:
+            continue
+        with suppress(ZarrdsError):  # what cannot be read is told of by who needs it
+            node = parsed(store, name, zarr_format, raw)
+            part = _part_of(name, node, dataset, append_dim) if isinstance(node, ArrayMetadata) else None
+            if part is not None and isinstance(node, ArrayMetadata):
+                elements = Elements(store, name, node, is_private=True)
+                n_chunks = elements.n_chunks_of(part)
+                nbytes = n_chunks * prod(node.chunks) * elements.dtype.itemsize
+                if n_chunks <= _MOST and nbytes <= _MOST_NBYTES:
+                    found |= dict.fromkeys(elements.chunk_keys_of(part))
+    return list(found)
+
+
+def _part_of(
+    name: str, node: ArrayMetadata, dataset: xr.Dataset, append_dim: Hashable | None
+) -> tuple[slice, ...] | None:
+    """Which elements of an array are read first: all, or those of the last step."""
+    dims, shape = node.dimension_names, node.shape
+    if dims is None or not all(shape):
+        return None
+    if dims == (name,) and (name in dataset.variables or "units" in node.attributes):
+        return (slice(0, shape[0]),)
+    if name not in dataset.variables or append_dim not in dims:
+        return None
+    axis = dims.index(str(append_dim))
+    if not shape[axis] % node.chunks[axis]:
+        return None
+    return tuple(slice(size - 1 if i == axis else 0, size) for i, size in enumerate(shape))

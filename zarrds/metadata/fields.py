@@ -49,7 +49,8 @@ def _parse(value: Buffer, path: str, key: str) -> dict[str, JSON]:
             f"metadata document is not valid JSON: {error}",
             path=path,
             key=key,
-            mend="Restore the document from a copy, or save the dataset again",
+            mend="Restore the document from a copy, or save the dataset again; without an array that is damaged the "
+            "others open with drop_variables",
         ) from error
     if not isinstance(document, dict):
         raise MetadataError("metadata document is not a JSON object", path=path, key=key, found=type(document).__name__)

@@ -93,6 +93,8 @@ def other_kind(
 ) -> LabelError:
     """The error of labels that cannot be written to those of a store."""
     expected = like.description.get("dtype", "what a plain array holds")
+    if expected == "object":
+        expected = "text, as which objects are stored of which there were none yet"
     mend = "Convert them first, for example with astype or tz_convert, or save the variable anew"
     return LabelError(problem, expected=expected, found=found, mend=mend)
 

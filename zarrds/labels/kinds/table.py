@@ -234,7 +234,9 @@ def to_plain(values: Values, like: StoredKind | None = None) -> Plain | None:
         expected = _kind_of(dtype)
         fits = expected.fits or (lambda labels, dtype: kind is expected)
         if labels is None or not fits(labels, dtype):
-            raise other_kind(like, values.dtype)
+            is_object = values.dtype == object
+            found = f"objects: {pd.api.types.infer_dtype(np.ravel(np.asarray(values)))}" if is_object else values.dtype
+            raise other_kind(like, found)
         plain = expected.store(labels, like)
     elif labels is None or kind is None:
         return None

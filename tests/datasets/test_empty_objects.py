@@ -1,0 +1,33 @@
+"""Objects that are added to an array of none, and damage of one array: what is wrong is said in words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import zarrds
+from zarrds.errors import LabelError, MetadataError
+
+
+@pytest.mark.parametrize(
+    ("values", "word"), [([1, None], "integer"), ([True, None], "boolean"), ([b"a", None], "bytes")]
+)
+def test_objects_for_an_array_of_none(values: list[Any], word: str) -> None:
+    store = zarrds.MemoryStore()
+    zarrds.save(xr.Dataset({"v": ("t", np.empty(0, object))}), store)
+    more = xr.Dataset({"v": ("t", np.array(values, object))})
+    with pytest.raises(LabelError, match=f"'v'.*expected text.*found objects: {word}"):
+        zarrds.save(more, store, append_dim="t")
+
+
+def test_damage_of_one_array_tells_how_the_others_open() -> None:
+    store = zarrds.MemoryStore()
+    for name in "ab":
+        zarrds.create_array(store, path=name, shape=2, dtype="i4", dimension_names=["x"])
+    store.set("a/zarr.json", b"{")
+    with pytest.raises(MetadataError, match="drop_variables"):
+        xr.open_dataset(store, engine="zarrds")
+    assert list(xr.open_dataset(store, engine="zarrds", drop_variables="a").data_vars) == ["b"]

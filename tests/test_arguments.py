@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
+import zarr
 
 import zarrds
-from zarrds.errors import ZarrdsError
+from zarrds.errors import EncodingError, UnsupportedError, ZarrdsError
 
 WRONG = (5, 1.5, b"x", [1], {1: 2}, object(), np.array([1, 2]), (), "nonsense")
 # by the name of an argument, wherever it is: what of that is right, and so not tried
@@ -137,6 +139,10 @@ INNER: dict[str, Callable[[Any, Path], object]] = {
     "a file's name": lambda store, _: untyped.export(store, "\ud800"),
     "a page's name": lambda store, _: untyped.report(store, "a\0b"),
     "records": lambda _, to: untyped.create_array(to, shape=2, dtype={"x": "q"}),
+    "dimensions to append along": lambda store, _: untyped.save(xr.Dataset({"v": ("x", [1])}), store, append_dim=["x"]),
+    "a choice that is missing": lambda store, _: untyped.save(
+        xr.Dataset({"v": ("x", [1])}), store, append_dim="x", on_overlap=pd.NA
+    ),
     "a dtype of digits": lambda _, to: untyped.create_array(to, shape=2, dtype="9" * 5000),
 }
 
@@ -148,3 +154,91 @@ def test_what_is_wrong_inside_of_an_argument(name: str, stored: zarrds.MemorySto
         INNER[name](stored, tmp_path / "to")
     assert {key: stored.get(key) for key in stored.list_prefix()} == before
     assert not os.listdir(tmp_path)
+
+
+STRANGE = (pd.NA, np.array([1, 2]), np.array(1), [[1]], iter([1]))
+OPENED = (
+    *("decode_coords", "drop_variables", "use_zarr_fill_value_as_mask", "index", "phony_dims", "intervals", "group"),
+    *("missing_chunks", "workers", "chunk_cache", "storage_options", "local_cache"),
+)
+SAVED = (
+    *("on_overlap", "on_unordered", "zarr_format", "mode", "group", "compute", "workers", "progress", "encoding"),
+    *("append_dim", "region", "chunks"),
+)
+
+
+@pytest.mark.parametrize("argument", OPENED)
+def test_strange_options_of_opening(argument: str, stored: zarrds.MemoryStore) -> None:
+    for value in STRANGE:
+        if argument == "drop_variables" and not isinstance(value, list) and getattr(value, "shape", None) != ():
+            continue  # names that there are not
+        if argument in ("decode_coords", "workers", "chunk_cache") and getattr(value, "shape", None) == ():
+            continue  # which is 1
+        with pytest.raises(ZarrdsError):
+            xr.open_dataset(stored, engine="zarrds", **{argument: value})
+
+
+@pytest.mark.parametrize("argument", SAVED)
+def test_strange_options_of_saving_change_nothing(argument: str, stored: zarrds.MemoryStore) -> None:
+    before = {key: stored.get(key) for key in stored.list_prefix()}
+    more = xr.Dataset({"v": ("x", [4])})
+    for value in STRANGE:
+        with pytest.raises(ZarrdsError):
+            untyped.save(more, stored, **{"mode": "a", argument: value})
+        with pytest.raises(ZarrdsError):
+            untyped.save(more, stored, region={"x": value})
+    assert {key: stored.get(key) for key in stored.list_prefix()} == before
+
+
+@pytest.mark.parametrize("progress", [len, object, lambda: 0, lambda done: 0])
+def test_functions_that_cannot_tell_progress(progress: Any, stored: zarrds.MemoryStore) -> None:
+    target = zarrds.MemoryStore()
+    for call in (
+        lambda: zarrds.save(xr.Dataset({"v": ("x", [4])}), target, progress=progress),
+        lambda: zarrds.diff(stored, stored, progress=progress),
+    ):
+        with pytest.raises(UnsupportedError, match="progress"):
+            call()
+    assert not list(target.list_prefix())
+
+
+@pytest.mark.parametrize("store", [None, 5, b"x", [], {}, object, np.array(1), pd.NA])
+def test_what_is_no_store(store: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, (positional, options) in CALLS.items():
+        names = list(inspect.signature(getattr(zarrds, name)).parameters)
+        arguments = dict(zip(names, (store, *positional), strict=False)) | dict(options)
+        if name == "info" and store is None:
+            continue  # which tells of this machine
+        if name == "save":
+            arguments = {"obj": xr.Dataset(), "store": store}
+        with pytest.raises(ZarrdsError):
+            getattr(zarrds, name)(**arguments)
+    with pytest.raises(ZarrdsError):
+        xr.open_dataset(store, engine="zarrds")
+    assert not os.listdir(tmp_path)
+
+
+def test_a_path_of_zarr_python_is_its_store() -> None:
+    store = zarr.storage.MemoryStore()
+    group = zarr.create_group(store, path="g")
+    group.create_array("v", shape=(2,), dtype="i4", dimension_names=["x"])
+    opened = xr.open_dataset(zarr.open_group(store).store_path, engine="zarrds", group="g", mask_and_scale=False)
+    assert opened.v.values.tolist() == [0, 0]
+    with pytest.raises(EncodingError, match="group='g'"):
+        xr.open_dataset(group.store_path, engine="zarrds")
+
+
+def test_names_from_an_iterator(stored: zarrds.MemoryStore) -> None:
+    array = untyped.create_array(stored, path="w", shape=(3,), dtype="i4", dimension_names=iter(["x"]))
+    assert array.dimension_names == ("x",)
+    with pytest.raises(EncodingError, match="name"):
+        untyped.index(stored, name=iter([1]))
+    for wrong in (np.array(1), [1], [[1]], pd.NA):
+        with pytest.raises(EncodingError, match="name"):
+            untyped.index(stored, name=wrong)
+        with pytest.raises(ZarrdsError):
+            untyped.aggregate(stored, "v", "mean", dim=wrong)
+    for axis in (np.array([0, 0]), {}, pd.NA):
+        with pytest.raises(ZarrdsError):
+            untyped.open_array(stored, "r+", "v").append([1], axis=axis)

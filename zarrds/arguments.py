@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from operator import index
 from typing import Any
 
@@ -11,6 +11,7 @@ from zarrds.errors import EncodingError, InvalidKeyError
 
 __all__ = [
     "check_choice",
+    "check_dims",
     "check_encoding",
     "check_flags",
     "check_given",
@@ -20,6 +21,7 @@ __all__ = [
     "check_several",
     "check_sizes",
     "check_texts",
+    "hashables_of",
     "names_of",
     "path_of_file",
     "text_of_path",
@@ -144,8 +146,15 @@ def names_of(**names: Any) -> list[str] | None:
 def check_several(**several: Any) -> None:
     """Check that each argument is one text, several things, or None."""
     for name, value in several.items():
-        if value is not None and (not isinstance(value, Iterable) or isinstance(value, bytes | bytearray)):
+        if value is not None and (not _is_iterable(value) or isinstance(value, bytes | bytearray)):
             raise _wrong(name, "a name, or several", value)
+
+
+def check_dims(**dims: Any) -> None:
+    """Check that each argument can be the name of a dimension: hashable, or None."""
+    for name, value in dims.items():
+        if not isinstance(value, Hashable):
+            raise _wrong(name, "the name of a dimension, or None", value)
 
 
 def check_choice(known: Collection[Any], **choices: Any) -> None:
@@ -153,11 +162,29 @@ def check_choice(known: Collection[Any], **choices: Any) -> None:
     for name, value in choices.items():
         try:
             is_known = bool(value in known)
-        except ValueError:  # of what compares as an array does
+        except (TypeError, ValueError):  # of what compares as an array does, or as pd.NA
             is_known = False
         if not is_known:
             expected = "one of " + ", ".join(map(repr, known))
             raise EncodingError(f"unknown {name}", expected=expected, found=f"{value!r:.80}")
+
+
+def hashables_of(**names: Any) -> set[Any]:
+    """As `names_of`, of names that need not be text, none for None."""
+    check_several(**names)
+    ((argument, value),) = names.items()
+    found = [value] if isinstance(value, str) else list(() if value is None else value)
+    if not all(isinstance(each, Hashable) for each in found):
+        raise _wrong(argument, "a name, or several", value)
+    return set(found)
+
+
+def _is_iterable(value: object) -> bool:
+    try:
+        iter(value)  # type: ignore[call-overload]  # asked of what may be none: an array without dimensions looks like one
+    except TypeError:
+        return False
+    return True
 
 
 def _wrong(name: str, expected: str, value: object) -> EncodingError:

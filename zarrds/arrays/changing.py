@@ -200,9 +200,10 @@ def appended(
 def _checked_axis(there: _Standing, added: AnyArray, axis: int) -> int:
     """The axis, counted from the front; raises if `added` does not fit."""
     shape = there.metadata.shape
-    (axis,) = integers(axis, "axis")
-    if not -len(shape) <= axis < len(shape):
-        raise SelectionError("no such axis", path=there.store.path, key=there.path, found=axis)
+    asked = integers(axis, "axis")
+    if len(asked) != 1 or not -len(shape) <= asked[0] < len(shape):
+        raise SelectionError("no such axis", path=there.store.path, key=there.path, found=f"{axis!r:.80}")
+    (axis,) = asked
     axis %= len(shape)
     expected = (*shape[:axis], added.shape[axis] if added.ndim > axis else 0, *shape[axis + 1 :])
     if added.shape != expected:

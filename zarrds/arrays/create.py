@@ -103,6 +103,8 @@ def create_array(
     check_mappings(attributes=attributes)
     check_flags(overwrite=overwrite)
     check_numbers(workers=workers)
+    if dimension_names is not None and not isinstance(dimension_names, str):
+        dimension_names = tuple(dimension_names)
     opened = as_store(store, storage_options)
     path = check_prefix(path.strip("/"), opened.path)
     with locating(opened.path, path or "/"):

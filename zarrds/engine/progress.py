@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,11 +11,31 @@ from typing import Literal, TypeAlias
 from zarrds.engine.executor import Progress
 from zarrds.errors import UnsupportedError
 
-__all__ = ["ProgressOption", "progress_bar"]
+__all__ = ["ProgressOption", "check_progress", "progress_bar"]
 
 # True for a bar of tqdm, "rich" for one of rich; or called with the chunks done and the chunks to do, one call at a
 # time, from any thread
 ProgressOption: TypeAlias = bool | Literal["rich"] | Callable[[int, int], object]
+
+
+def check_progress(progress: object) -> None:
+    """Check an argument `progress`: true or false, ``"rich"``, or a function that can be called with two numbers.
+
+    Raises
+    ------
+    UnsupportedError
+        For anything else.
+    """
+    if callable(progress):
+        try:
+            inspect.signature(progress).bind(0, 0)
+        except TypeError:
+            problem = "the function given as progress= cannot be called with the chunks done and those to do"
+            raise UnsupportedError(problem, expected="a function of two numbers", found=repr(progress)) from None
+        except ValueError:  # of what tells nothing of its parameters
+            return
+    elif not (isinstance(progress, str) and progress == "rich") and progress is not True and progress is not False:
+        raise UnsupportedError("unknown progress=", expected="a bool, 'rich' or a function", found=repr(progress))
 
 
 @contextmanager
@@ -51,6 +72,7 @@ def progress_bar(
     ...     print(advance)
     None
     """
+    check_progress(enabled)
     if enabled is False:
         yield None
         return
@@ -61,8 +83,6 @@ def progress_bar(
         with _rich_bar(total, description) as advance:
             yield advance
         return
-    if enabled is not True:
-        raise UnsupportedError("unknown progress=", expected="a bool, 'rich' or a function", found=repr(enabled))
     try:
         from tqdm.auto import tqdm
     except ImportError as error:

@@ -42,9 +42,7 @@ def as_store(
     UnsupportedError
         For a kind of URL that fsspec does not know, or if fsspec or the package behind the URL is not installed.
     EncodingError
-        For `storage_options` with a store object, or options that do not fit the URL.
-    TypeError
-        For any other object.
+        For `storage_options` with a store object, options that do not fit the URL, and any other object.
 
     Examples
     --------
@@ -84,7 +82,7 @@ def as_store(
     found = store_of_object(store, storage_options)
     if found is not None:
         return found
-    raise TypeError(f"a store is a path, a URL or a store object: expected one of these, found {type(store)}")
+    raise EncodingError("a store is a path, a URL or a store object", expected="one of these", found=f"{type(store)}")
 
 
 def as_cached_store(

@@ -11,6 +11,7 @@ from collections.abc import Hashable, Iterable, Mapping
 from importlib import import_module
 from typing import Any
 
+from zarrds.errors import EncodingError
 from zarrds.storage.archive import ZipSource
 from zarrds.storage.local.store import LocalStore
 from zarrds.storage.protocol import Store, Traits
@@ -26,7 +27,7 @@ _LOCAL = ("", "file", "local")
 _NO_KEY = "invalid zarr key"
 
 
-def store_of_object(thing: object, options: Mapping[str, Any] | None) -> Store | None:
+def store_of_object(thing: Any, options: Mapping[str, Any] | None) -> Store | None:
     """The store of an object of another library, None for one that is none.
 
     Parameters
@@ -48,6 +49,15 @@ def store_of_object(thing: object, options: Mapping[str, Any] | None) -> Store |
         from zarrds.storage.obstore.store import ObjectStore  # as obstore itself is imported
 
         return ObjectStore.of(thing)
+    if "zarr" in modules and type(thing).__name__ == "StorePath":
+        if not thing.path:
+            return _of_zarr(thing.store)
+        raise EncodingError(  # metadata is consolidated at the root, and changes with what lies below
+            "a StorePath below the root of its store is no store",
+            expected="a store of zarr-python, or a StorePath of its root",
+            found=f"a StorePath of {thing.path!r}",
+            mend=f"Pass its .store, and the path of the group: group={thing.path!r}",
+        )
     if any(f"{each.__module__}.{each.__name__}" == "zarr.abc.store.Store" for each in type(thing).__mro__):
         return _of_zarr(thing)
     return None

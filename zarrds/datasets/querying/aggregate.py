@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from zarrds.arguments import check_texts
+from zarrds.arguments import check_texts, hashables_of
 from zarrds.chunk_statistics.facts import sum_dtype_of
 from zarrds.codecs.base import AnyArray
 from zarrds.datasets.description.of_store import unknown_variable
@@ -127,11 +127,10 @@ def aggregate(
 def _dims(data: xr.Variable, dim: Any) -> tuple[Hashable, ...]:
     if dim is None or dim is ...:
         return data.dims
-    asked = (dim,) if isinstance(dim, str) or not isinstance(dim, Iterable) else tuple(dim)
-    for each in asked:
-        if each not in data.dims:
-            raise QueryError("the variable has no such dimension", expected=f"some of {data.dims}", found=repr(each))
-    return asked
+    asked = hashables_of(dim=dim if isinstance(dim, Iterable) else [dim])
+    for each in asked - set(data.dims):
+        raise QueryError("the variable has no such dimension", expected=f"some of {data.dims}", found=repr(each))
+    return tuple(each for each in data.dims if each in asked)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from typing import Any, Literal, Self
 import xarray as xr
 from xarray.backends import BackendEntrypoint
 
-from zarrds.arguments import check_texts
+from zarrds.arguments import check_choice, check_texts
 from zarrds.compat.xarray_internals import datatree_from_dict_with_io_cleanup
 from zarrds.compat.xarray_opening import tree_without_default_indexes, unindexed_of, wants_default_indexes
 from zarrds.datasets.reading.group_reader import GroupReader
@@ -75,6 +75,7 @@ class OpenOptions:
     @property
     def decoders(self) -> dict[str, Any]:
         """What xarray's decoders are told."""
+        check_choice((True, False, None, "coordinates", "all"), decode_coords=self.decode_coords)
         names = (
             "mask_and_scale",
             "decode_times",

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import xarray as xr
 
-from zarrds.arguments import check_mappings, check_numbers, check_several
+from zarrds.arguments import check_flags, check_mappings, check_numbers, hashables_of
 from zarrds.compat.xarray_internals import NONE_VAR_NAME, new_dataset
 from zarrds.compat.xarray_opening import without_default_indexes
 from zarrds.datasets.encoding.attributes import attributes_to_decode, give_back
@@ -85,12 +85,12 @@ class GroupReader:
         local_cache: str | os.PathLike[str] | None,
         cache_size: int,
     ) -> None:
-        check_several(drop_variables=drop_variables)
         check_mappings(intervals=intervals)
         check_numbers(workers=workers)
         check_phony_dims(phony_dims)
         self._phony_dims, self._numbers = phony_dims, count()
-        self._dropped = {drop_variables} if isinstance(drop_variables, str) else set(drop_variables or ())
+        check_flags(use_zarr_fill_value_as_mask=fill_value_is_mask)
+        self._dropped = hashables_of(drop_variables=drop_variables)
         self._index = index
         self._intervals = intervals or {}
         self._store = as_cached_store(_without_document(store), storage_options, local_cache, cache_size)

@@ -91,7 +91,7 @@ class StorePlan:
             return region
         above = [self._changes[p][1].region for p in parents_of(path) if p in self._changes]
         inherited = {dim: part for found in above for dim, part in found.items() if dim not in dataset.variables}
-        return {dim: inherited.get(str(dim), part) if part == "auto" else part for dim, part in asked.items()}
+        return {dim: inherited.get(str(dim), part) if isinstance(part, str) else part for dim, part in asked.items()}
 
     def placements_above(self, path: str) -> dict[str, Placement]:
         """Where labels go that a group inherits, of groups that were added before."""

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import xarray as xr
 
-from zarrds.arguments import check_choice, check_flags, check_mappings, check_numbers, check_texts
+from zarrds.arguments import check_choice, check_dims, check_flags, check_mappings, check_numbers, check_texts
 from zarrds.compat.xarray_internals import is_chunked
 from zarrds.datasets.encoding.dataset import datasets_of
 from zarrds.datasets.writing.append import ON_OVERLAP, ON_UNORDERED, OnOverlap, OnUnordered
@@ -19,7 +19,7 @@ from zarrds.datasets.writing.new_store import find_target
 from zarrds.datasets.writing.save_into import check_there, save_into
 from zarrds.datasets.writing.save_new import save_new
 from zarrds.datasets.writing.transaction import Options
-from zarrds.engine.progress import ProgressOption
+from zarrds.engine.progress import ProgressOption, check_progress
 from zarrds.errors import (
     BlocksOfTextError,
     CarriedEncodingError,
@@ -179,6 +179,8 @@ def save(
     check_flags(compute=compute, durable=durable, write_empty_chunks=write_empty_chunks, statistics=statistics)
     check_flags(write_inherited_coords=write_inherited_coords, consolidated=consolidated)
     check_numbers(workers=workers)
+    check_dims(append_dim=append_dim)
+    check_progress(progress)
     check_choice(ON_OVERLAP, on_overlap=on_overlap)
     check_choice(ON_UNORDERED, on_unordered=on_unordered)
     check_choice((None, 2, 3), zarr_format=zarr_format)

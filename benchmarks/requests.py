@@ -6,6 +6,7 @@ latency for each request; ``python -m benchmarks.requests 0`` with none.
 
 from __future__ import annotations
 
+import argparse
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -93,4 +94,6 @@ def _show(server: S3Server, acts: Iterator[tuple[str, Callable[[int], object]]])
 
 
 if __name__ == "__main__":
-    main(float(sys.argv[1]) / 1000 if len(sys.argv) > 1 else 0.03)
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("latency", nargs="?", type=float, default=30, help="of each request, ms; 30 unless said")
+    main(parser.parse_args().latency / 1000)

@@ -18,7 +18,7 @@ PROJECT = Path(__file__).parents[1]
 UNNEEDED = (
     "zarrds.arrays.create zarrds.arrays.group zarrds.arrays.layout zarrds.checks.stores zarrds.datasets.editing.names "
     "zarrds.datasets.encoding.variables zarrds.datasets.encoding.chunks zarrds.datasets.encoding.codecs "
-    "zarrds.datasets.reading.stored_labels zarrds.datasets.writing.transaction zarrds.checks.verify "
+    "zarrds.datasets.reading.stored_labels zarrds.datasets.writing.commit.transaction zarrds.checks.verify "
     "zarrds.datasets.writing.writer zarrds.labels.sorted.lazy_index zarrds.labels.genomics.regions "
     "zarrds.storage.memory zarrds.storage.overlay zarrds.storage.fsspec.store zarrds.display.page zarrds.display.html "
     "zarrds.arrays.pages zarrds.reports.page zarrds.cli.main blosc.test dask.array fsspec numcodecs"

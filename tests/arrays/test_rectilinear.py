@@ -33,6 +33,7 @@ from zarrds.errors import ChunkError, MetadataError, UnsupportedError
 from zarrds.metadata.dtypes import DataType
 from zarrds.metadata.equality import is_same
 from zarrds.metadata.fill_values import default_fill_value, encode_fill_value
+from zarrds.metadata.rectilinear import drawn
 
 AXES: list[Axis] = [[3, [1, 2], 5], 4]
 VALUES = ids_of((8, 10)).astype("i4")
@@ -280,3 +281,27 @@ def test_consolidated() -> None:
     found = group["a"]
     assert isinstance(found, Array)
     np.testing.assert_array_equal(found[...], VALUES)
+
+
+RUNS = st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), min_size=2, max_size=9)
+
+
+@given(RUNS, st.integers(2, 30))
+def test_of_very_many_chunks_some_boundaries_are_drawn(runs: list[tuple[int, int]], most: int) -> None:
+    each = [length for length, times in runs for _ in range(times)]
+    (found,) = drawn((tuple(runs),), most)
+    assert isinstance(found, list)
+    assert len(found) <= most
+    assert set(np.cumsum(found)) <= set(np.cumsum(each))
+    assert sum(found) == sum(each)
+    if len(each) <= most:
+        assert found == each
+
+
+def test_pages_of_very_many_chunks_are_small() -> None:
+    store = MemoryStore()
+    put_document(store, "a", document((2**20,), [[[1, 2**20 - 4], 2, 2]]))
+    consolidate(store)
+    page = open_group(store)._repr_html_()
+    assert "chunk grid" in page
+    assert len(page) < 20_000

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import zarrds
 from tests.datasets.samples import Format, files, load
-from zarrds.datasets.writing.append import Placement, check_same_labels, check_sizes, place_labels
+from zarrds.datasets.writing.placing.append import Placement, check_same_labels, check_sizes, place_labels
 from zarrds.errors import EncodingError, LabelError
 
 DAY = np.timedelta64(1, "D")
@@ -248,10 +248,12 @@ def test_times_that_no_unit_holds_are_told_apart() -> None:
 
 
 def test_wrong_on_overlap_and_labels_that_cannot_be_compared() -> None:
+    ds = xr.Dataset(coords={"x": [1]})
+    save: Any = zarrds.save  # the mistakes under test
     with pytest.raises(EncodingError, match="on_overlap"):
-        place_labels("x", np.array([1]), np.array([2]), "drop")  # type: ignore[arg-type]  # the mistake under test
+        save(ds, zarrds.MemoryStore(), append_dim="x", on_overlap="drop")
     with pytest.raises(EncodingError, match="on_unordered"):
-        place_labels("x", np.array([1]), np.array([2]), "skip", "sort")  # type: ignore[arg-type]  # again
+        save(ds, zarrds.MemoryStore(), append_dim="x", on_overlap="skip", on_unordered="sort")
     unhashable = np.empty(2, object)
     unhashable[:] = [[1], {2}]
     with pytest.raises(LabelError, match="cannot be compared"):

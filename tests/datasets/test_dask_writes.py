@@ -29,8 +29,8 @@ from tests.datasets.samples import (
     notes_of,
     open_zarrds,
 )
-from zarrds.datasets.writing import writes
-from zarrds.datasets.writing.tasks import MOST_NBYTES, aligned_blocks, task_blocks
+from zarrds.datasets.writing.commit import writes
+from zarrds.datasets.writing.commit.tasks import MOST_NBYTES, aligned_blocks, task_blocks
 from zarrds.engine.elements import Elements
 from zarrds.errors import ChunkError, ConflictError, EncodingError
 

@@ -139,7 +139,7 @@ def test_compute_false_writes_what_is_longer_at_once(path: Path) -> None:
 
 
 def test_what_is_too_large_to_be_written_anew(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zarrds.datasets.writing.growing._MAX_REWRITTEN", 10)
+    monkeypatch.setattr("zarrds.datasets.writing.room.growing._MAX_REWRITTEN", 10)
     zarrds.save(stored(), path)
     before = files(path)
     with pytest.raises(EncodingError, match=r"'name'.*too large to be written anew"):

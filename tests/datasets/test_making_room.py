@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import zarrds
 from tests.datasets.samples import Counting, Format, files, load
 from zarrds import MemoryStore
-from zarrds.datasets.writing import free_values
+from zarrds.datasets.writing.room import free_values
 from zarrds.errors import ConflictError, EncodingError, ZarrdsError
 
 TEXT = np.dtypes.StringDType
@@ -203,7 +203,7 @@ def test_chunks_that_were_never_written() -> None:
 def test_a_large_array_of_integers_gets_a_marker_alone(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     zarrds.save(column(np.arange(100)), path, encoding={"c": {"chunks": (10,)}})
     chunks = {name: value for name, value in files(path).items() if "/c/" in f"/{name}" and "json" not in name}
-    monkeypatch.setattr("zarrds.datasets.writing.growing._MAX_REWRITTEN", 10)
+    monkeypatch.setattr("zarrds.datasets.writing.room.growing._MAX_REWRITTEN", 10)
     zarrds.save(column(pd.array([1, None], dtype="Int64"), 100), path, append_dim="x")
     assert chunks.items() <= files(path).items()
     assert listed(load(path).c.variable.data)[98:] == [98, 99, 1, None]
@@ -317,7 +317,7 @@ def test_all_values_are_taken(stored: Any, new: Any, dtype: str, zarr_format: Fo
 
 
 def test_no_value_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zarrds.datasets.writing.free_values._MAX_CANDIDATES", 2)
+    monkeypatch.setattr("zarrds.datasets.writing.room.free_values._MAX_CANDIDATES", 2)
     store = MemoryStore()
     zarrds.save(column(np.array([2**64 - 1, 2**64 - 2], "u8")), store)
     with pytest.raises(EncodingError, match=r"no value is left.*'c'") as caught:
@@ -329,8 +329,8 @@ def test_no_value_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_too_large_to_be_looked_through(path: Path, stored: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     zarrds.save(column(stored), path)
     before = files(path)
-    monkeypatch.setattr("zarrds.datasets.writing.free_values._MAX_SEARCHED", {"text": 1, "numbers": 1})
-    monkeypatch.setattr("zarrds.datasets.writing.free_values.blocks_of", None)  # nothing is read
+    monkeypatch.setattr("zarrds.datasets.writing.room.free_values._MAX_SEARCHED", {"text": 1, "numbers": 1})
+    monkeypatch.setattr("zarrds.datasets.writing.room.free_values.blocks_of", None)  # nothing is read
     new = np.array([None], object) if stored.dtype.kind != "i" else pd.array([None], dtype="Int64")
     with pytest.raises(EncodingError, match="'c' has no value for what is missing, and is too large") as caught:
         zarrds.save(column(new, 1), path, region="auto")
@@ -391,7 +391,7 @@ def test_labels_that_are_missing_find_no_place(stored: str) -> None:
 
 def test_what_is_too_large_to_be_written_anew(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     zarrds.save(column(pd.array([1, None], dtype="Int8")), path)
-    monkeypatch.setattr("zarrds.datasets.writing.growing._MAX_REWRITTEN", 10)
+    monkeypatch.setattr("zarrds.datasets.writing.room.growing._MAX_REWRITTEN", 10)
     before = files(path)
     with pytest.raises(EncodingError, match="too large to be written anew"):
         zarrds.save(column(pd.array([1000, None], dtype="Int64"), 2), path, append_dim="x")
@@ -476,7 +476,7 @@ def test_labels_get_wider_too(zarr_format: Format) -> None:
 
 
 def test_plain_integers_too_large_to_be_written_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zarrds.datasets.writing.growing._MAX_REWRITTEN", 8)
+    monkeypatch.setattr("zarrds.datasets.writing.room.growing._MAX_REWRITTEN", 8)
     store = MemoryStore()
     zarrds.save(column(np.array([1, 2], "i2")), store)
     before = files_of(store)

@@ -10,7 +10,7 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zarrds.datasets.writing.region import check_region_labels, resolve_region
+from zarrds.datasets.writing.placing.region import check_region_labels, resolve_region
 from zarrds.errors import EncodingError, LabelError, LabelNotFoundError
 
 TIMES = pd.date_range("2019-03-05", periods=5, unit="ns").to_numpy()

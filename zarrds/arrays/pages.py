@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from math import prod
 
 from zarrds.codecs.registry import SHARDING
-from zarrds.display.chunk_grid import chunk_grid_svg
+from zarrds.display.chunk_grid import MAX_LINES, chunk_grid_svg
 from zarrds.display.codecs import codec_texts
 from zarrds.display.page import Page, Table
 from zarrds.display.text import nbytes_text, one_line
@@ -14,7 +14,7 @@ from zarrds.errors import ZarrdsError
 from zarrds.metadata.documents import Nodes
 from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node
-from zarrds.metadata.rectilinear import listed
+from zarrds.metadata.rectilinear import drawn
 
 __all__ = ["array_page", "group_page"]
 
@@ -84,7 +84,8 @@ def _row(name: str, metadata: ArrayMetadata) -> tuple[tuple[str, ...], str]:
         one_line(" ".join(codec_texts(metadata.codecs))),
         nbytes,
     )
-    return row, chunk_grid_svg(metadata.shape, metadata.chunks if metadata.edges is None else listed(metadata.edges))
+    grid = metadata.chunks if metadata.edges is None else drawn(metadata.edges, MAX_LINES)
+    return row, chunk_grid_svg(metadata.shape, grid)
 
 
 def _sizes(sizes: tuple[int, ...]) -> str:

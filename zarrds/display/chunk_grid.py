@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate, takewhile
 from math import log10
 
-__all__ = ["chunk_grid_svg"]
+__all__ = ["MAX_LINES", "chunk_grid_svg"]
 
 _LONGEST, _SHORTEST = 90.0, 12.0  # pixels of an edge
-_MAX_LINES = 24  # boundaries drawn along one edge; of more, every second, third, …
+MAX_LINES = 24  # boundaries drawn along one edge; of more, every second, third, …
 _SLANT = 0.35  # of an edge that goes into the page
 
 
@@ -75,10 +75,10 @@ def _boundaries(size: int, step: int | Sequence[int]) -> Iterator[float]:
     """Where chunks meet, as fractions of an edge."""
     if not isinstance(step, int):
         cuts = list(takewhile(lambda at: at < size, accumulate(map(int, step))))
-        every = max(1, -(-len(cuts) // _MAX_LINES))
+        every = max(1, -(-len(cuts) // MAX_LINES))
         return (at / size for at in cuts[every - 1 :: every])
     n_chunks = -(-size // step)
-    every = max(1, -(-(n_chunks - 1) // _MAX_LINES))
+    every = max(1, -(-(n_chunks - 1) // MAX_LINES))
     return (i * step / size for i in range(every, n_chunks, every))
 
 

@@ -19,9 +19,9 @@ from zarrds.metadata.fields import MAX_SIZE, member
 __all__ = [
     "Edges",
     "check_can_be_written",
+    "drawn",
     "largest",
     "lengths_of",
-    "listed",
     "n_chunks",
     "parse",
     "runs_within",
@@ -167,9 +167,27 @@ def lengths_of(edges: tuple[Edges, ...]) -> tuple[int | npt.NDArray[np.int64], .
     return tuple(each if isinstance(each, int) else _expanded(each) for each in edges)
 
 
-def listed(edges: tuple[Edges, ...]) -> list[int | list[int]]:
-    """The same in plain lists."""
-    return [each if isinstance(each, int) else each.tolist() for each in lengths_of(edges)]
+def drawn(edges: tuple[Edges, ...], most: int) -> list[int | list[int]]:
+    """The same in plain lists of at most so many numbers, each of which stands for as many chunks.
+
+    Examples
+    --------
+    >>> drawn((((1, 6), (2, 1)), 4), 10), drawn((((1, 6), (2, 1)), 4), 4)
+    ([[1, 1, 1, 1, 1, 1, 2], 4], [[2, 2, 2, 2], 4])
+    """
+    return [each if isinstance(each, int) else _merged(each, most) for each in edges]
+
+
+def _merged(runs: Sequence[tuple[int, int]], most: int) -> list[int]:
+    lengths, times = np.array(runs, np.int64).T
+    counts, ends = np.cumsum(times), np.cumsum(lengths * times)
+    n = int(counts[-1])
+    every = -(-n // most)
+    numbers = np.minimum(np.arange(every, n + every, every), n)
+    run = np.searchsorted(counts, numbers)
+    bounds = ends[run] - (counts[run] - numbers) * lengths[run]
+    merged: list[int] = np.diff(bounds, prepend=0).tolist()
+    return merged
 
 
 def _expanded(runs: Sequence[tuple[int, int]]) -> npt.NDArray[np.int64]:

@@ -12,7 +12,7 @@ import xarray as xr
 from zarrds.datasets.converting.blocks import BLOCK_NBYTES
 from zarrds.datasets.rechunking.by_parts import Parts, hidden_store, parts_of, write_parts
 from zarrds.datasets.rechunking.rechunk import rechunk
-from zarrds.datasets.writing.new_store import find_target
+from zarrds.datasets.writing.commit.new_store import find_target
 from zarrds.datasets.writing.writer import save
 from zarrds.engine.progress import ProgressOption
 from zarrds.metadata.model import ZarrFormat

@@ -8,11 +8,11 @@ from typing import Any
 
 from zarrds.datasets.description.cdl import cdl_of
 from zarrds.datasets.description.plain import json_value
-from zarrds.display.chunk_grid import chunk_grid_svg
+from zarrds.display.chunk_grid import MAX_LINES, chunk_grid_svg
 from zarrds.display.html import html_of
 from zarrds.display.page import Page, Table
 from zarrds.display.text import counted, nbytes_text, one_line, text_of
-from zarrds.metadata.rectilinear import Edges, listed
+from zarrds.metadata.rectilinear import Edges, drawn
 
 __all__ = ["Info", "Stored", "VariableInfo"]
 
@@ -248,7 +248,7 @@ def _table(title: str, variables: list[VariableInfo], *, has_labels: bool) -> Ta
 
 def _grid(v: VariableInfo, chunks: tuple[int, ...]) -> Sequence[int | Sequence[int]]:
     """What an array is cut into, to be drawn."""
-    return v.shards or chunks if v.edges is None else listed(v.edges)
+    return v.shards or chunks if v.edges is None else drawn(v.edges, MAX_LINES)
 
 
 def _label(text: str) -> str:

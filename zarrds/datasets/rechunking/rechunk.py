@@ -31,9 +31,9 @@ from zarrds.datasets.rechunking.layout import ByDimension, marked_anew
 from zarrds.datasets.rechunking.passes import Job, steps_of
 from zarrds.datasets.rechunking.plan import ArrayPlan
 from zarrds.datasets.rechunking.sources import Copied, Source, is_as_opened, open_source, planned
-from zarrds.datasets.writing.new_store import find_target
-from zarrds.datasets.writing.noting import all_of, with_statistics
-from zarrds.datasets.writing.order import noted_again
+from zarrds.datasets.writing.commit.new_store import find_target
+from zarrds.datasets.writing.commit.noting import all_of, with_statistics
+from zarrds.datasets.writing.commit.order import noted_again
 from zarrds.datasets.writing.sources import check_not_inside
 from zarrds.datasets.writing.writer import save
 from zarrds.display.text import nbytes_of

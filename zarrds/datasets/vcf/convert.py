@@ -13,8 +13,8 @@ from zarrds.chunk_statistics.keeping import put_statistics
 from zarrds.datasets.vcf.fields import FLOAT_MISSING, open_vcf
 from zarrds.datasets.vcf.scan import Scan, records_of, scan
 from zarrds.datasets.vcf.values import MISSING, genotypes_of, raw_value, set_row, values_of
-from zarrds.datasets.writing.new_store import find_target, staged
-from zarrds.datasets.writing.noting import all_of, with_statistics
+from zarrds.datasets.writing.commit.new_store import find_target, staged
+from zarrds.datasets.writing.commit.noting import all_of, with_statistics
 from zarrds.engine.elements import Elements
 from zarrds.engine.progress import ProgressOption, progress_bar
 from zarrds.errors import EncodingError, locating

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import xarray as xr
 
-from zarrds.datasets.writing.append import OnOverlap, OnUnordered, Placement
+from zarrds.datasets.writing.placing.append import OnOverlap, OnUnordered, Placement
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, ZarrFormat
 
 __all__ = ["ArrayChange", "GroupChange", "UpdateOptions", "replaced_encodings"]

@@ -12,15 +12,15 @@ from typing import Any
 from zarrds.compat.xarray_internals import is_chunked
 from zarrds.datasets.encoding.meaning import decoded_like
 from zarrds.datasets.writing.changes import ArrayChange, UpdateOptions, replaced_encodings
-from zarrds.datasets.writing.evenly_spaced import with_ranges_of
+from zarrds.datasets.writing.commit.moving import with_labels_loaded
+from zarrds.datasets.writing.commit.plan import StorePlan, missing_parents
+from zarrds.datasets.writing.commit.transaction import Options, carry_out
 from zarrds.datasets.writing.hints import Parts, warn_of_small_chunks
-from zarrds.datasets.writing.making_room import with_room
-from zarrds.datasets.writing.moving import with_labels_loaded
-from zarrds.datasets.writing.plain import plain_dataset
-from zarrds.datasets.writing.plan import StorePlan, missing_parents
+from zarrds.datasets.writing.plain.evenly_spaced import with_ranges_of
+from zarrds.datasets.writing.plain.to_plain import plain_dataset
+from zarrds.datasets.writing.room.making_room import with_room
 from zarrds.datasets.writing.sources import reads_from
 from zarrds.datasets.writing.stored import read_group
-from zarrds.datasets.writing.transaction import Options, carry_out
 from zarrds.datasets.writing.update import plan_update
 from zarrds.errors import (
     EncodingError,

@@ -10,16 +10,23 @@ from zarrds.chunk_statistics.keeping import put_statistics
 from zarrds.datasets.encoding.dataset import encode_variable, prepared
 from zarrds.datasets.writing.attributes import new_group
 from zarrds.datasets.writing.changes import ArrayChange, replaced_encodings
-from zarrds.datasets.writing.conflicts import check_groups
+from zarrds.datasets.writing.commit.conflicts import check_groups
+from zarrds.datasets.writing.commit.new_store import Target, find_target, staged
+from zarrds.datasets.writing.commit.noting import touched_by
+from zarrds.datasets.writing.commit.order import with_order
+from zarrds.datasets.writing.commit.other_keys import with_other_keys
+from zarrds.datasets.writing.commit.plan import missing_parents
+from zarrds.datasets.writing.commit.transaction import (
+    Options,
+    carry_out,
+    finish_later,
+    later_and_after,
+    write_all,
+    writes_of,
+)
 from zarrds.datasets.writing.hints import Parts
-from zarrds.datasets.writing.new_store import Target, find_target, staged
-from zarrds.datasets.writing.noting import touched_by
-from zarrds.datasets.writing.order import with_order
-from zarrds.datasets.writing.other_keys import with_other_keys
-from zarrds.datasets.writing.plain import plain_dataset
-from zarrds.datasets.writing.plan import missing_parents
+from zarrds.datasets.writing.plain.to_plain import plain_dataset
 from zarrds.datasets.writing.sources import reads_from
-from zarrds.datasets.writing.transaction import Options, carry_out, finish_later, later_and_after, write_all, writes_of
 from zarrds.errors import (
     EncodingError,
     locating_group,

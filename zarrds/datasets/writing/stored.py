@@ -17,7 +17,7 @@ from zarrds.datasets.reading.notes import GroupNotes, notes_of
 from zarrds.datasets.reading.restored import NoteMismatchError, index_of
 from zarrds.datasets.reading.roles import NotedIndex, roles_of
 from zarrds.datasets.writing.ahead_of_use import chunks_ahead
-from zarrds.datasets.writing.plain import PlainDataset, plain_dataset
+from zarrds.datasets.writing.plain.to_plain import PlainDataset, plain_dataset
 from zarrds.errors import ConflictError, LabelError, MetadataError, ZarrdsError
 from zarrds.metadata.documents import Nodes, Raw, document_key, keys_of, named_dimensions, own_raw, parsed
 from zarrds.metadata.dtypes import JSON

@@ -14,30 +14,30 @@ import xarray as xr
 from zarrds.datasets.encoding.as_stored import as_stored
 from zarrds.datasets.encoding.dataset import Encoding, prepared, stored_name
 from zarrds.datasets.reading.roles import INDEX
-from zarrds.datasets.writing.append import (
-    Placement,
-    check_goes_on,
-    check_same_things,
-    place_labels,
-)
 from zarrds.datasets.writing.array_changes import array_changes, new_array
 from zarrds.datasets.writing.attributes import (
     new_group,
     with_group_attributes,
 )
 from zarrds.datasets.writing.changes import GroupChange, UpdateOptions
-from zarrds.datasets.writing.evenly_spaced import shown
-from zarrds.datasets.writing.other_labels import (
+from zarrds.datasets.writing.placing.append import (
+    Placement,
+    check_goes_on,
+    check_same_things,
+    place_labels,
+)
+from zarrds.datasets.writing.placing.other_labels import (
     Pairs,
     categories_of,
     check_kinds,
     check_ranges,
     other_labels,
 )
-from zarrds.datasets.writing.plain import PlainDataset
-from zarrds.datasets.writing.records import unsorted_indexes, which_say_the_rest
-from zarrds.datasets.writing.region import check_region_labels, expand_hint, resolve_region
-from zarrds.datasets.writing.staying import check_meaning
+from zarrds.datasets.writing.placing.records import unsorted_indexes, which_say_the_rest
+from zarrds.datasets.writing.placing.region import check_region_labels, expand_hint, resolve_region
+from zarrds.datasets.writing.placing.staying import check_meaning
+from zarrds.datasets.writing.plain.evenly_spaced import shown
+from zarrds.datasets.writing.plain.to_plain import PlainDataset
 from zarrds.datasets.writing.stored import StoredGroup
 from zarrds.errors import EncodingError, LabelError
 from zarrds.metadata.extension import with_note

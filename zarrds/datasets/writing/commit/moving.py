@@ -16,7 +16,7 @@ import xarray as xr
 from zarrds.compat.xarray_internals import is_chunked
 from zarrds.datasets.encoding.meaning import says_where
 from zarrds.datasets.writing.changes import ArrayChange
-from zarrds.datasets.writing.tasks import aligned_blocks
+from zarrds.datasets.writing.commit.tasks import aligned_blocks
 from zarrds.engine.elements import Elements
 from zarrds.errors import ConflictError
 from zarrds.metadata.equality import is_same

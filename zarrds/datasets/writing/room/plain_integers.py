@@ -14,8 +14,8 @@ import xarray as xr
 
 from zarrds.compat.xarray_internals import lazy_data
 from zarrds.datasets.encoding.attributes import take_fill_value
-from zarrds.datasets.writing.free_values import blocks_of, free_integer
-from zarrds.datasets.writing.growing import check_rewritable, means_other, of_dtype
+from zarrds.datasets.writing.room.free_values import blocks_of, free_integer
+from zarrds.datasets.writing.room.growing import check_rewritable, means_other, of_dtype
 from zarrds.errors import EncodingError
 from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.model import ArrayMetadata

@@ -14,8 +14,8 @@ from zarrds.datasets.encoding.comparison import Labels, label_text
 from zarrds.datasets.encoding.dataset import stored_name
 from zarrds.datasets.reading.notes import PANDAS, RANGES, range_of
 from zarrds.datasets.reading.roles import RANGE_INDEXES
-from zarrds.datasets.writing.evenly_spaced import positions_along, with_ranges
-from zarrds.datasets.writing.plain import PlainDataset
+from zarrds.datasets.writing.plain.evenly_spaced import positions_along, with_ranges
+from zarrds.datasets.writing.plain.to_plain import PlainDataset
 from zarrds.datasets.writing.stored import StoredGroup
 from zarrds.errors import EncodingError, LabelError
 from zarrds.labels.kinds.times import TIMES, to_unit

@@ -18,10 +18,10 @@ import xarray as xr
 from zarrds.compat.xarray_internals import is_chunked
 from zarrds.datasets.encoding.dataset import stored_name
 from zarrds.datasets.reading.notes import PANDAS
-from zarrds.datasets.writing.free_values import free_integer, free_text
-from zarrds.datasets.writing.growing import check_rewritable
-from zarrds.datasets.writing.kind_stored import in_the_kind_stored, is_nullable_integer
-from zarrds.datasets.writing.plain_integers import integers_with_missing, marked, wider_integers, width_that_holds
+from zarrds.datasets.writing.room.free_values import free_integer, free_text
+from zarrds.datasets.writing.room.growing import check_rewritable
+from zarrds.datasets.writing.room.kind_stored import in_the_kind_stored, is_nullable_integer
+from zarrds.datasets.writing.room.plain_integers import integers_with_missing, marked, wider_integers, width_that_holds
 from zarrds.datasets.writing.stored import StoredGroup
 from zarrds.labels.kinds.nullable import MASKED
 from zarrds.labels.kinds.objects import bytes_marks, missing_name

@@ -11,7 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from zarrds.datasets.encoding.comparison import Labels, comparable, label_text, positions_of
-from zarrds.datasets.writing.append import check_same_labels, check_sizes
+from zarrds.datasets.writing.placing.append import check_same_labels, check_sizes
 from zarrds.errors import EncodingError, LabelError, LabelNotFoundError
 
 __all__ = ["check_region_labels", "expand_hint", "part_of", "resolve_region"]

@@ -13,9 +13,9 @@ import numpy as np
 import xarray as xr
 
 from zarrds.datasets.encoding.as_stored import encode_like
-from zarrds.datasets.writing.free_values import free_integer
-from zarrds.datasets.writing.growing import Grown, check_rewritable, joined, made_anew, parts_of
-from zarrds.datasets.writing.plain_integers import EXACT, marked, width_that_holds
+from zarrds.datasets.writing.room.free_values import free_integer
+from zarrds.datasets.writing.room.growing import Grown, check_rewritable, joined, made_anew, parts_of
+from zarrds.datasets.writing.room.plain_integers import EXACT, marked, width_that_holds
 from zarrds.datasets.writing.stored import StoredGroup
 from zarrds.errors import EncodingError
 from zarrds.metadata.model import ArrayMetadata, ZarrFormat

@@ -11,7 +11,7 @@ import xarray as xr
 from zarrds.compat.xarray_opening import range_index
 from zarrds.datasets.encoding.comparison import Labels
 from zarrds.datasets.reading.roles import RANGE_INDEXES
-from zarrds.datasets.writing.plain import PlainDataset
+from zarrds.datasets.writing.plain.to_plain import PlainDataset
 from zarrds.errors import LabelError
 from zarrds.metadata.dtypes import JSON
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from zarrds.datasets.writing.growing import check_rewritable
+from zarrds.datasets.writing.room.growing import check_rewritable
 from zarrds.errors import EncodingError
 
 __all__ = ["blocks_of", "free_integer", "free_text"]

@@ -16,14 +16,14 @@ from typing import Any
 from zarrds.arrays.in_place import InPlace
 from zarrds.chunk_statistics.keeping import Touched, put_statistics
 from zarrds.compat.xarray_internals import is_chunked
-from zarrds.datasets.writing.adding import edges_of, only_adds
 from zarrds.datasets.writing.changes import ArrayChange
-from zarrds.datasets.writing.conflicts import check_not_replaced, check_versions, leftovers_of, true_of_regions
-from zarrds.datasets.writing.moving import moved
-from zarrds.datasets.writing.noting import put_statistics_in_place, touched_by, with_statistics
-from zarrds.datasets.writing.order import with_order
-from zarrds.datasets.writing.plan import StorePlan
-from zarrds.datasets.writing.writes import Write, compute_writes, write_in_memory
+from zarrds.datasets.writing.commit.adding import edges_of, only_adds
+from zarrds.datasets.writing.commit.conflicts import check_not_replaced, check_versions, leftovers_of, true_of_regions
+from zarrds.datasets.writing.commit.moving import moved
+from zarrds.datasets.writing.commit.noting import put_statistics_in_place, touched_by, with_statistics
+from zarrds.datasets.writing.commit.order import with_order
+from zarrds.datasets.writing.commit.plan import StorePlan
+from zarrds.datasets.writing.commit.writes import Write, compute_writes, write_in_memory
 from zarrds.engine.elements import Elements
 from zarrds.engine.executor import run, waiting
 from zarrds.engine.progress import ProgressOption, progress_bar

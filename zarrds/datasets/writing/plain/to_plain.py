@@ -19,9 +19,9 @@ from zarrds.arrays.attributes import plain_attributes
 from zarrds.compat.xarray_internals import check_vlen_dtype, is_chunked, validate_dataset_names
 from zarrds.datasets.encoding.dataset import Encoding, stored_name
 from zarrds.datasets.reading.notes import MULTI_INDEX, PANDAS, RANGES, GroupNotes
-from zarrds.datasets.writing.plain_target import MISSING_KEYS, PlainTarget
-from zarrds.datasets.writing.roles import ranges_without_array, role_notes, with_true_coordinates
-from zarrds.datasets.writing.unmarked import as_described
+from zarrds.datasets.writing.plain.plain_target import MISSING_KEYS, PlainTarget
+from zarrds.datasets.writing.plain.roles import ranges_without_array, role_notes, with_true_coordinates
+from zarrds.datasets.writing.plain.unmarked import as_described
 from zarrds.errors import EncodingError, UnsupportedError, ZarrdsError, locating
 from zarrds.labels.kinds.table import Plain, decode_options, to_plain
 from zarrds.metadata.dtypes import JSON

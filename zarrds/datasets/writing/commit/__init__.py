@@ -1,0 +1,1 @@
+"""What one save changes, decided, written, and made to count at once."""

@@ -1,0 +1,1 @@
+"""Where labels go: behind those that are stored, between them, or in their place."""

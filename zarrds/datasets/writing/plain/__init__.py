@@ -1,0 +1,1 @@
+"""A dataset of whatever pandas knows -> plain arrays and notes."""

@@ -14,6 +14,7 @@ import time
 import tomllib
 import uuid
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -417,7 +418,11 @@ def test_an_interrupt_leaves_nothing(tmp_path: Path, number: signal.Signals) -> 
         "--zstd",
         "9",
     ]
-    with subprocess.Popen(line, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    # what runs the tests may have asked to ignore it, as nohup does, and whoever it starts does so too
+    heard = partial(signal.signal, number, signal.SIG_DFL)
+    with subprocess.Popen(
+        line, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heard
+    ) as process:
         while process.poll() is None and not any("partial" in p.name for p in tmp_path.iterdir()):
             time.sleep(0.01)
         process.send_signal(number)

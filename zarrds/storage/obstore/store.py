@@ -175,6 +175,7 @@ class ObjectStore(CommittingStore):
 
     def get_spans(self, key: str, spans: Sequence[tuple[int, int]]) -> list[Buffer]:
         """Return parts of a value, by few requests; see `SpanValues.get_spans`."""
+        self._look_first()
         name = self._name(key)
         with locating(self.path, key):
             if name is None:
@@ -183,6 +184,7 @@ class ObjectStore(CommittingStore):
 
     def get_tail(self, key: str, start: int, length: int) -> tuple[Buffer, int] | None:
         """Return a part of a value and the size of all of it, by one request; see `SpanValues.get_tail`."""
+        self._look_first()
         name = self._name(key)
         if name is None:
             return None
@@ -238,6 +240,7 @@ class ObjectStore(CommittingStore):
 
     def _keys(self, prefix: str = "") -> list[str]:
         """As of any; but what a save has put there that came to no end, or to none yet, is not there."""
+        self._look_first()
         if prefix or self._folder:
             return super()._keys(prefix)
         keys, are_leftovers = self._listed()

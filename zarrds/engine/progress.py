@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Literal, TypeAlias
 
 from zarrds.engine.executor import Progress
-from zarrds.errors import UnsupportedError
+from zarrds.errors import EncodingError, UnsupportedError
 
 __all__ = ["ProgressOption", "check_progress", "progress_bar"]
 
@@ -23,6 +23,8 @@ def check_progress(progress: object) -> None:
 
     Raises
     ------
+    EncodingError
+        For a function of other parameters, which is a `TypeError` as well.
     UnsupportedError
         For anything else.
     """
@@ -31,7 +33,7 @@ def check_progress(progress: object) -> None:
             inspect.signature(progress).bind(0, 0)
         except TypeError:
             problem = "the function given as progress= cannot be called with the chunks done and those to do"
-            raise UnsupportedError(problem, expected="a function of two numbers", found=repr(progress)) from None
+            raise EncodingError(problem, expected="a function of two numbers", found=repr(progress)) from None
         except ValueError:  # of what tells nothing of its parameters
             return
     elif not (isinstance(progress, str) and progress == "rich") and progress is not True and progress is not False:

@@ -133,14 +133,7 @@ def check_numbers(**numbers: Any) -> None:
 
 def names_of(**names: Any) -> list[str] | None:
     """The names of one argument that is a name, several of them, or None."""
-    check_several(**names)
-    ((argument, value),) = names.items()
-    if value is None:
-        return None
-    found = [value] if isinstance(value, str) else list(value)
-    if not all(isinstance(each, str) for each in found):
-        raise _wrong(argument, "a name, or several, which are text", value)
-    return found
+    return _listed(str, "a name, or several, which are text", **names)
 
 
 def check_several(**several: Any) -> None:
@@ -171,12 +164,19 @@ def check_choice(known: Collection[Any], **choices: Any) -> None:
 
 def hashables_of(**names: Any) -> set[Any]:
     """As `names_of`, of names that need not be text, none for None."""
+    return set(_listed(Hashable, "a name, or several", **names) or ())
+
+
+def _listed(kind: type, expected: str, **names: Any) -> list[Any] | None:
+    """What one argument names, all of that kind; None for None."""
     check_several(**names)
     ((argument, value),) = names.items()
-    found = [value] if isinstance(value, str) else list(() if value is None else value)
-    if not all(isinstance(each, Hashable) for each in found):
-        raise _wrong(argument, "a name, or several", value)
-    return set(found)
+    if value is None:
+        return None
+    found = [value] if isinstance(value, str) else list(value)
+    if not all(isinstance(each, kind) for each in found):
+        raise _wrong(argument, expected, value)
+    return found
 
 
 def _is_iterable(value: object) -> bool:

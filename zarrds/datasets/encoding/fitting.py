@@ -13,9 +13,10 @@ from zarrds.compat.xarray_internals import check_vlen_dtype, decode_cf_variables
 from zarrds.datasets.encoding.encoder import kind_of
 from zarrds.datasets.encoding.packing import CF_KEYS
 
-__all__ = ["kind_of_data", "misfit_of_hint", "misfit_of_order", "other_dtype"]
+__all__ = ["MARKERS", "kind_of_data", "misfit_of_hint", "misfit_of_order", "other_dtype"]
 
-_MARKERS = ("_FillValue", "missing_value")
+# of an encoding, what stands for what is missing; the first of it that there is is written
+MARKERS = ("_FillValue", "missing_value")
 _PACKING = ("scale_factor", "add_offset", "_Unsigned")
 # kinds of dtypes that arrays of them may have
 _TEXT, _TIMES, _NUMBERS = "OUST", "iuf", "biufc"
@@ -63,7 +64,7 @@ def misfit_of_hint(variable: xr.Variable, encoding: Mapping[str, Any]) -> str | 
     if variable.dtype.kind == "V" and asked in (None, variable.dtype):
         return None
     kind = kind_of_data(variable)
-    markers = [key for key in _MARKERS if encoding.get(key) is not None]
+    markers = [key for key in MARKERS if encoding.get(key) is not None]
     packing = [key for key in _PACKING if encoding.get(key) is not None]
     wrong: list[str] = []
     if kind in ("datetimes", "timedeltas"):

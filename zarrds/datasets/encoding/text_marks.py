@@ -13,14 +13,13 @@ import numpy as np
 import xarray as xr
 
 from zarrds.datasets.encoding.blocks import Block, blockwise, encoding_error, whole
+from zarrds.datasets.encoding.fitting import MARKERS
 from zarrds.errors import CarriedEncodingError, EncodingError
 
-__all__ = ["MARKERS", "check_unmarked", "is_marked_text", "text_marks", "unmarked_blocks"]
+__all__ = ["check_unmarked", "is_marked_text", "text_marks", "unmarked_blocks"]
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
-# of an encoding, what stands for what is missing; the first of it that there is is written
-MARKERS = ("_FillValue", "missing_value")
 _PROBLEM = "is the _FillValue, and would read back as missing"
 _ASKED_MEND = "Ask for a _FillValue or missing_value that no text is equal to, or for none"
 _CARRIED_MEND = (

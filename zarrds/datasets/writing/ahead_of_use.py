@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from contextlib import suppress
 from math import prod
+from typing import Any
 
 import xarray as xr
 
@@ -14,7 +15,7 @@ from zarrds.metadata.documents import Raw, parsed
 from zarrds.metadata.model import ArrayMetadata, ZarrFormat
 from zarrds.storage.protocol import Store
 
-__all__ = ["chunks_ahead"]
+__all__ = ["chunks_ahead", "is_label_read_first"]
 
 # of one array: larger ones take their time in any case, and perhaps they are not needed
 _MOST = 64
@@ -46,14 +47,23 @@ def chunks_ahead(
             continue
         with suppress(ZarrdsError):  # what cannot be read is told of by who needs it
             node = parsed(store, name, zarr_format, raw)
-            part = _part_of(name, node, dataset, append_dim) if isinstance(node, ArrayMetadata) else None
-            if part is not None and isinstance(node, ArrayMetadata):
+            if not isinstance(node, ArrayMetadata):
+                continue
+            part = _part_of(name, node, dataset, append_dim)
+            if part is not None:
                 elements = Elements(store, name, node, is_private=True)
                 n_chunks = elements.n_chunks_of(part)
                 nbytes = n_chunks * prod(node.chunks) * elements.dtype.itemsize
                 if n_chunks <= _MOST and nbytes <= _MOST_NBYTES:
                     found |= dict.fromkeys(elements.chunk_keys_of(part))
     return list(found)
+
+
+def is_label_read_first(
+    name: str, dims: tuple[Hashable, ...], attributes: Mapping[Any, Any], dataset: xr.Dataset
+) -> bool:
+    """Whether it holds labels that are compared, or of which the decoders look at the first and the last."""
+    return dims == (name,) and (name in dataset.variables or "units" in attributes)
 
 
 def _part_of(
@@ -63,7 +73,7 @@ def _part_of(
     dims, shape = node.dimension_names, node.shape
     if dims is None or not all(shape):
         return None
-    if dims == (name,) and (name in dataset.variables or "units" in node.attributes):
+    if is_label_read_first(name, dims, node.attributes, dataset):
         return (slice(0, shape[0]),)
     if name not in dataset.variables or append_dim not in dims:
         return None

@@ -9,6 +9,7 @@ import xarray as xr
 
 from zarrds.datasets.encoding.as_stored import encode_like
 from zarrds.datasets.encoding.dataset import Encoding, encode_variable, stored_name
+from zarrds.datasets.encoding.fitting import MARKERS
 from zarrds.datasets.encoding.lossy_codecs import proven
 from zarrds.datasets.writing.attributes import (
     with_flags,
@@ -27,7 +28,7 @@ from zarrds.datasets.writing.placing.other_labels import (
 from zarrds.datasets.writing.placing.staying import check_all_are_written, check_meaning, stays
 from zarrds.datasets.writing.plain.to_plain import PlainDataset
 from zarrds.datasets.writing.room.growing import Grown, as_wide_as_stored, grown_arrays
-from zarrds.datasets.writing.room.marked_integers import MARKERS, roomier_integers
+from zarrds.datasets.writing.room.marked_integers import roomier_integers
 from zarrds.datasets.writing.stored import StoredGroup
 from zarrds.errors import LabelError, StoreExistsError, locating
 from zarrds.metadata.dtypes import JSON

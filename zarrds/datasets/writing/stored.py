@@ -16,7 +16,7 @@ from zarrds.datasets.reading.lazy import UNASKED_NBYTES, LazyArray, LazyArrays
 from zarrds.datasets.reading.notes import GroupNotes, notes_of
 from zarrds.datasets.reading.restored import NoteMismatchError, index_of
 from zarrds.datasets.reading.roles import NotedIndex, roles_of
-from zarrds.datasets.writing.ahead_of_use import chunks_ahead
+from zarrds.datasets.writing.ahead_of_use import chunks_ahead, is_label_read_first
 from zarrds.datasets.writing.plain.to_plain import PlainDataset, plain_dataset
 from zarrds.errors import ConflictError, LabelError, MetadataError, ZarrdsError
 from zarrds.metadata.documents import Nodes, Raw, document_key, keys_of, named_dimensions, own_raw, parsed
@@ -217,10 +217,7 @@ def read_group(
             raw[name] = lazy_arrays.variable(lazy[name])
         except ZarrdsError as error:
             unreadable[name] = error.located(path=store.path, key=base + name)
-    # those that are compared, and those of which the decoders look at the first and the last
-    needed = [
-        name for name, v in raw.items() if v.dims == (name,) and (name in dataset.variables or "units" in v.attrs)
-    ]
+    needed = [name for name, v in raw.items() if is_label_read_first(name, v.dims, v.attrs, dataset)]
     labels = [lazy[name] for name in needed if raw[name].nbytes <= UNASKED_NBYTES]
     at_hand = seen if chunk_keys else None
     side_by_side(lambda each: each.read_ahead(at_hand), labels if store.traits.is_remote else [])

@@ -17,6 +17,7 @@ import xarray as xr
 
 from zarrds.compat.xarray_internals import is_chunked
 from zarrds.datasets.encoding.dataset import stored_name
+from zarrds.datasets.encoding.fitting import MARKERS
 from zarrds.datasets.reading.notes import PANDAS
 from zarrds.datasets.writing.room.free_values import free_integer, free_text
 from zarrds.datasets.writing.room.growing import check_rewritable
@@ -33,7 +34,6 @@ from zarrds.metadata.model import ArrayMetadata
 
 __all__ = ["with_room"]
 
-_MARKERS = ("_FillValue", "missing_value")
 _PACKING = ("scale_factor", "add_offset", "units", "_Unsigned")
 
 
@@ -146,7 +146,7 @@ def _made(
     data_type = metadata.data_type
     if "missing" in described and not is_label and (found := _remarked(name, variable, there, metadata, described)):
         return found
-    is_marked = "missing" in described or any(there.encoding.get(key) is not None for key in _MARKERS)
+    is_marked = "missing" in described or any(there.encoding.get(key) is not None for key in MARKERS)
     if data_type.name == "string" or data_type.dtype.kind == "U":
         return None if is_marked or is_label else _text(name, variable, there, metadata, described)
     if data_type.dtype.kind == "S" or data_type.name in ("bytes", "variable_length_bytes"):

@@ -6,12 +6,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zarrds.storage.committer import Committer, committer_of
+    from zarrds.storage.commits.committer import Committer, committer_of
+    from zarrds.storage.commits.overlay import Overlay
     from zarrds.storage.fsspec.store import RemoteStore
     from zarrds.storage.local.store import LocalStore
     from zarrds.storage.locate import as_store
     from zarrds.storage.memory import MemoryStore
-    from zarrds.storage.overlay import Overlay
     from zarrds.storage.protocol import Store, Traits
 
 __all__ = [
@@ -28,15 +28,15 @@ __all__ = [
 
 # as in `zarrds` itself: a store is imported when it is first used
 _HOMES = {
-    "Committer": "zarrds.storage.committer",
+    "Committer": "zarrds.storage.commits.committer",
     "LocalStore": "zarrds.storage.local.store",
     "MemoryStore": "zarrds.storage.memory",
-    "Overlay": "zarrds.storage.overlay",
+    "Overlay": "zarrds.storage.commits.overlay",
     "RemoteStore": "zarrds.storage.fsspec.store",
     "Store": "zarrds.storage.protocol",
     "Traits": "zarrds.storage.protocol",
     "as_store": "zarrds.storage.locate",
-    "committer_of": "zarrds.storage.committer",
+    "committer_of": "zarrds.storage.commits.committer",
 }
 
 if not TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from zarrds.codecs.pipeline import build_pipeline
-from zarrds.metadata import v3
+from zarrds.metadata.formats import v3
 from zarrds.metadata.model import ArrayMetadata
 from zarrds.stores import Store
 

@@ -25,7 +25,7 @@ from zarrds.errors import (
     ZarrdsError,
 )
 from zarrds.metadata.dtypes import OBJECTS_AS_JSON
-from zarrds.metadata.transaction import put_node
+from zarrds.metadata.nodes.transaction import put_node
 
 SHAPE, CHUNKS = (5, 7), (2, 3)
 BYTES = {"name": "bytes", "configuration": {"endian": "little"}}

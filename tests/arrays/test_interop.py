@@ -16,7 +16,7 @@ from zarrds import LocalStore, create_array, open_array
 from zarrds.arrays.array import Array
 from zarrds.arrays.layout import new_array_metadata
 from zarrds.metadata.model import ChunkKeyEncoding
-from zarrds.metadata.transaction import put_node
+from zarrds.metadata.nodes.transaction import put_node
 
 PAIRS = np.dtype([("a", "<i2"), ("b", "<f8"), ("c", "S3")])
 DTYPES = "? i1 <i2 >i4 i8 u2 >u8 f2 f4 >f8 c8 c16".split()

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from zarrds import MemoryStore, create_array
 from zarrds.arrays.layout import auto_chunks, data_type_of, new_array_metadata
 from zarrds.errors import EncodingError, UnsupportedError, ZarrdsError
-from zarrds.metadata.documents import open_nodes
 from zarrds.metadata.dtypes import BYTES, STRING, DataType
-from zarrds.metadata.transaction import put_node
+from zarrds.metadata.nodes.documents import open_nodes
+from zarrds.metadata.nodes.transaction import put_node
 
 MIB = 1 << 20
 

@@ -20,7 +20,7 @@ from tests.engine.selections import ids_of
 from zarrds import LocalStore, create_array, create_group, open_array, open_group
 from zarrds.engine.elements import Elements
 from zarrds.metadata.extension import Marks, marks_of, with_marks
-from zarrds.metadata.transaction import put_node
+from zarrds.metadata.nodes.transaction import put_node
 
 N = 8
 SHAPE = (61, 47)

@@ -15,7 +15,7 @@ from zarrds.arrays.array import Array
 from zarrds.engine.elements import Elements
 from zarrds.errors import ChunkError, EncodingError
 from zarrds.metadata.extension import Marks, marks_of, new_id, with_marks
-from zarrds.metadata.transaction import put_node
+from zarrds.metadata.nodes.transaction import put_node
 
 SHAPE, CHUNKS = (9, 8), (4, 3)
 VALUES = np.arange(72.0).reshape(SHAPE) + 1

@@ -28,7 +28,7 @@ from tests.engine.selections import (
 )
 from zarrds import LocalStore, MemoryStore, open_array, open_group, verify
 from zarrds.arrays.array import Array
-from zarrds.engine.selection import plan_basic
+from zarrds.engine.planning.selection import plan_basic
 from zarrds.errors import ChunkError, MetadataError, UnsupportedError
 from zarrds.metadata.dtypes import DataType
 from zarrds.metadata.equality import is_same

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import zarrds
-from zarrds.metadata.transaction import put_node
+from zarrds.metadata.nodes.transaction import put_node
 
 SIZE = st.tuples(st.integers(0, 7), st.integers(0, 7))
 

@@ -28,8 +28,8 @@ from zarrds import (
     verify,
 )
 from zarrds.errors import StoreIOError, StoreNotFoundError
-from zarrds.metadata import v2, v3
 from zarrds.metadata.extension import Marks, with_marks
+from zarrds.metadata.formats import v2, v3
 
 zarr = pytest.importorskip("zarr", reason="zarr-python, whose edits are checked, is not installed")
 

@@ -16,7 +16,7 @@ from zarrds.chunk_statistics.building import rows_of_stored
 from zarrds.chunk_statistics.digests import stale_rows, stored_digest
 from zarrds.chunk_statistics.facts import rule_of
 from zarrds.chunk_statistics.record import put_rows, read_rows, row_of, statistics_path
-from zarrds.datasets.querying.stored import stored_chunks
+from zarrds.datasets.querying.bounds.stored import stored_chunks
 from zarrds.engine.elements import Elements
 from zarrds.errors import ChunkError
 from zarrds.metadata.hidden import hidden_array, hidden_document

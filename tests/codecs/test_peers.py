@@ -14,7 +14,7 @@ import zarr
 import zarrds
 from tests.codecs.cases import CASES, Case, array_of, assert_decodes, data_type, encoded, pipeline_of
 from zarrds.codecs.registry import kind
-from zarrds.metadata.v2_codecs import codec_from_v2
+from zarrds.metadata.formats.v2_codecs import codec_from_v2
 
 # zarr-python's warnings of codecs and data types beyond the v3 core
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -18,7 +18,7 @@ from zarrds.codecs.base import join
 from zarrds.codecs.pipeline import build_pipeline
 from zarrds.errors import EncodingError, MetadataError, UnsupportedError, ZarrdsError
 from zarrds.metadata.dtypes import DataType
-from zarrds.metadata.v3 import parse
+from zarrds.metadata.formats.v3 import parse
 
 BYTES = {"name": "bytes", "configuration": {"endian": "little"}}
 INTEGERS = ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"]

@@ -12,7 +12,7 @@ import xarray as xr
 import zarrds
 from zarrds import LocalStore
 from zarrds.errors import InvalidKeyError
-from zarrds.metadata.belonging import same_but_for_case
+from zarrds.metadata.nodes.belonging import same_but_for_case
 from zarrds.storage.local.tree import folds_case
 
 

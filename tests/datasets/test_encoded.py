@@ -12,9 +12,9 @@ import xarray as xr
 
 import zarrds
 from tests.datasets.samples import FORMATS, files, open_zarrds, small
-from zarrds.datasets.encoding.blocks import Block
-from zarrds.datasets.encoding.differences import differing, slack_of
-from zarrds.datasets.encoding.encoder import Encoder
+from zarrds.datasets.encoding.exact.blocks import Block
+from zarrds.datasets.encoding.exact.differences import differing, slack_of
+from zarrds.datasets.encoding.exact.encoder import Encoder
 from zarrds.errors import EncodingError, ZarrdsError
 
 

@@ -13,7 +13,7 @@ import xarray as xr
 import zarrds
 from tests.datasets.samples import Format, files, load
 from zarrds.errors import StoreExistsError
-from zarrds.metadata.belonging import others
+from zarrds.metadata.nodes.belonging import others
 
 DS = xr.Dataset({"a": (("y", "x"), np.arange(12.0).reshape(3, 4)), "b": ("y", [1, 2, 3])}, {"y": [0, 1, 2]})
 WAYS: dict[str, Callable[[Path], Any]] = {

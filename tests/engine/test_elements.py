@@ -18,7 +18,7 @@ from tests.engine.selections import SLICES, grids, ids_of
 from zarrds import LocalStore, MemoryStore, create_array, open_array
 from zarrds.arrays.layout import new_array_metadata
 from zarrds.engine.elements import Elements
-from zarrds.engine.selection import plan_orthogonal, plan_pointwise
+from zarrds.engine.planning.selection import plan_orthogonal, plan_pointwise
 from zarrds.errors import ChunkError, EncodingError, SelectionError
 from zarrds.metadata.dtypes import OBJECTS_AS_JSON
 from zarrds.storage.protocol import Buffer

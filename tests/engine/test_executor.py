@@ -14,8 +14,8 @@ import pytest
 
 from zarrds import LocalStore, MemoryStore, Store, create_array, open_array
 from zarrds.engine import executor
-from zarrds.engine.plans import Part
-from zarrds.engine.selection import plan_basic
+from zarrds.engine.planning.plans import Part
+from zarrds.engine.planning.selection import plan_basic
 from zarrds.storage.protocol import Buffer, Traits
 from zarrds.stores import Overlay, RemoteStore
 from zarrds.testing import run_together

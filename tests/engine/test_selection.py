@@ -16,9 +16,9 @@ from tests.engine import selections
 from tests.engine.selections import Shape, grids, ids_of
 from zarrds import MemoryStore, create_array
 from zarrds.arrays.array import Array
-from zarrds.engine import plans, tables
-from zarrds.engine.plans import PointPlan, ProductPlan
-from zarrds.engine.selection import plan_basic, plan_orthogonal, plan_pointwise
+from zarrds.engine.planning import plans, tables
+from zarrds.engine.planning.plans import PointPlan, ProductPlan
+from zarrds.engine.planning.selection import plan_basic, plan_orthogonal, plan_pointwise
 from zarrds.errors import SelectionError
 
 Planner = Callable[[Any, Shape, Shape], ProductPlan | PointPlan]

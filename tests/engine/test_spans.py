@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from zarrds import LocalStore, MemoryStore, create_array, open_array
 from zarrds.codecs.blosc import Blosc
 from zarrds.codecs.pipeline import build_pipeline
-from zarrds.engine.spans import span_of
+from zarrds.engine.planning.spans import span_of
 from zarrds.errors import ChunkError
 from zarrds.metadata.dtypes import DataType
 

@@ -12,11 +12,11 @@ import zarr
 
 from zarrds import MemoryStore, create_array, create_group
 from zarrds.errors import MetadataError, NodeNotFoundError, StoreNotFoundError, UnsupportedError
-from zarrds.metadata.documents import open_nodes, root_key, walk, zarr_format_of
-from zarrds.metadata.lookup import get_array, get_group, get_node
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
-from zarrds.metadata.transaction import put_node, remove_node
-from zarrds.metadata.written import documents_of_store, raws_of
+from zarrds.metadata.nodes.documents import open_nodes, root_key, walk, zarr_format_of
+from zarrds.metadata.nodes.lookup import get_array, get_group, get_node
+from zarrds.metadata.nodes.transaction import put_node, remove_node
+from zarrds.metadata.nodes.written import documents_of_store, raws_of
 from zarrds.storage.local.store import LocalStore
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # zarr-python's, on consolidated metadata of v3

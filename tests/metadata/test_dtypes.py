@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zarrds.errors import MetadataError, UnsupportedError
-from zarrds.metadata import v2, v3
 from zarrds.metadata.dtypes import BYTES, OBJECTS_AS_JSON, STRING, DataType
 from zarrds.metadata.fill_values import decode_fill_value, default_fill_value, encode_fill_value
+from zarrds.metadata.formats import v2, v3
 from zarrds.metadata.model import ArrayMetadata
 
 # zarr-python warns of what it writes beyond the v3 core; so does NumPy of the names that zarr-python gives it
@@ -386,7 +386,7 @@ CASES = [(np.dtype(dtype), fill) for dtype, fills in _FILLS for fill in fills]
 
 
 def _of_zarr(dtype: Any, fill: Any, zarr_format: Any) -> tuple[zarr.Array[Any], dict[str, Any]]:
-    """An array of zarr-python, and its documents as `zarrds.metadata.v2` or ``v3`` take them."""
+    """An array of zarr-python, and its documents as `zarrds.metadata.formats.v2` or ``v3`` take them."""
     memory = zarr.storage.MemoryStore()
     zarr.create_array(memory, shape=(3,), chunks=(2,), dtype=dtype, zarr_format=zarr_format, fill_value=fill)
     array = zarr.open_array(memory, mode="r")  # v3 documents do not say all that the one just created knows

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 import zarrds
 from tests.datasets.samples import files
-from zarrds.metadata import v2, v3
 from zarrds.metadata.equality import is_same
+from zarrds.metadata.formats import v2, v3
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node
 
 NAN = math.nan

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zarrds.metadata import v2, v3
 from zarrds.metadata.dtypes import DataType
 from zarrds.metadata.extension import MEMBER, Marks, marks_of, new_id, with_marks, with_shape
+from zarrds.metadata.formats import v2, v3
 from zarrds.metadata.model import ArrayMetadata, ChunkKeyEncoding
 
 ID = "0123456789abcdef"

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from zarrds import MemoryStore, open_array, open_group
 from zarrds.errors import MetadataError, StoreNotFoundError, UnsupportedError, ZarrdsError
 from zarrds.metadata.fields import dump
-from zarrds.metadata.v3 import parse
+from zarrds.metadata.formats.v3 import parse
 
 V3_ARRAY: dict[str, Any] = {
     "zarr_format": 3,

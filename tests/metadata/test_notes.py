@@ -17,11 +17,11 @@ import zarr
 
 import zarrds
 from tests.datasets.samples import Counting, Format
-from zarrds.metadata.documents import open_nodes, own_node
 from zarrds.metadata.extension import MEMBER, marks_of, note_of, with_note, without_notes
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node
-from zarrds.metadata.transaction import put_node
-from zarrds.metadata.written import documents_of_change
+from zarrds.metadata.nodes.documents import open_nodes, own_node
+from zarrds.metadata.nodes.transaction import put_node
+from zarrds.metadata.nodes.written import documents_of_change
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from zarrds.errors import MetadataError, UnsupportedError
-from zarrds.metadata import v2
 from zarrds.metadata.dtypes import BYTES, OBJECTS_AS_JSON, STRING, DataType
+from zarrds.metadata.formats import v2
+from zarrds.metadata.formats.v2_codecs import codec_from_v2, from_v2, to_v2
 from zarrds.metadata.model import ArrayMetadata, ChunkKeyEncoding, GroupMetadata
-from zarrds.metadata.v2_codecs import codec_from_v2, from_v2, to_v2
 
 DOCUMENT: dict[str, Any] = {
     "zarr_format": 2,

@@ -10,8 +10,8 @@ import pytest
 
 from zarrds import MemoryStore
 from zarrds.errors import MetadataError, UnsupportedError
-from zarrds.metadata import v3
 from zarrds.metadata.extension import is_replaced
+from zarrds.metadata.formats import v3
 from zarrds.metadata.model import ArrayMetadata, ChunkKeyEncoding, GroupMetadata
 
 GROUP: dict[str, Any] = {

@@ -24,7 +24,7 @@ if __name__ == "__main__":
 
 
 from zarrds.errors import StoreIOError
-from zarrds.storage.committer import DELETED
+from zarrds.storage.commits.committer import DELETED
 from zarrds.storage.local import folders, syncing
 from zarrds.stores import LocalStore, Overlay
 

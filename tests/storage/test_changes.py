@@ -14,7 +14,7 @@ import pytest
 
 from tests.storage.test_local import run_python
 from zarrds.errors import InvalidKeyError, StoreIOError
-from zarrds.storage.committer import DELETED
+from zarrds.storage.commits.committer import DELETED
 from zarrds.storage.local import changes, files
 from zarrds.stores import LocalStore
 from zarrds.testing import run_together

@@ -29,7 +29,7 @@ from tests.storage.s3_writers import (
     set_n,
 )
 from zarrds.errors import StoreIOError, ZarrdsError
-from zarrds.storage import growing
+from zarrds.storage.commits import growing
 from zarrds.storage.fsspec import commits
 from zarrds.storage.fsspec.store import RemoteStore
 from zarrds.storage.obstore import growth

@@ -17,7 +17,7 @@ import pytest
 
 import zarrds
 from zarrds.errors import LockTimeoutError
-from zarrds.metadata.documents import locked
+from zarrds.metadata.nodes.documents import locked
 from zarrds.storage.local import lock_files, staging
 from zarrds.stores import LocalStore, MemoryStore, RemoteStore, Store
 

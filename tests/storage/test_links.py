@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from zarrds.errors import InvalidKeyError, StoreIOError
-from zarrds.storage.committer import DELETED
+from zarrds.storage.commits.committer import DELETED
 from zarrds.stores import LocalStore
 
 

@@ -12,7 +12,7 @@ import xarray as xr
 
 import zarrds
 from zarrds.errors import ReadOnlyError
-from zarrds.storage.committer import Committer, committer_of
+from zarrds.storage.commits.committer import Committer, committer_of
 from zarrds.storage.protocol import Store, Values
 from zarrds.storage.read_only import ReadOnlyStore, Source
 

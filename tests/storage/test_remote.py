@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from zarrds.errors import InvalidKeyError, ReadOnlyError, StoreIOError
-from zarrds.storage.committer import as_durable, with_scratch
+from zarrds.storage.commits.committer import as_durable, with_scratch
 from zarrds.storage.local.files import PARTIAL
 from zarrds.stores import Store
 from zarrds.testing import StoreContract

@@ -16,7 +16,7 @@ import zarr
 
 import zarrds
 from zarrds.errors import ReadOnlyError, StoreExistsError, StoreIOError
-from zarrds.storage.zipped import ZipStore
+from zarrds.storage.zipfiles.zipped import ZipStore
 
 DS = xr.Dataset({"v": (("y", "x"), np.arange(20.0).reshape(4, 5)), "n": ("x", list("abcde"))}, {"x": np.arange(5)})
 
@@ -121,7 +121,9 @@ def test_what_fails_leaves_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_what_a_dead_writer_left(path: Path) -> None:
-    code = f"import os\nfrom zarrds.storage.zipped import ZipStore\nZipStore({str(path)!r}).stage()\nos._exit(0)"
+    code = (
+        f"import os\nfrom zarrds.storage.zipfiles.zipped import ZipStore\nZipStore({str(path)!r}).stage()\nos._exit(0)"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
     assert {name[-15:] for name in os.listdir(path.parent)} == {".zarrds-partial"}
     zarrds.save(DS, path)

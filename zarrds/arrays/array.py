@@ -16,12 +16,12 @@ from zarrds.codecs.base import AnyArray
 from zarrds.engine.cache import ChunkCache
 from zarrds.engine.chunk_io import MissingChunks
 from zarrds.engine.elements import Elements, Planner
+from zarrds.engine.planning.selection import plan_basic, plan_orthogonal, plan_pointwise
 from zarrds.engine.progress import ProgressOption, progress_bar
-from zarrds.engine.selection import plan_basic, plan_orthogonal, plan_pointwise
 from zarrds.errors import ChunkError, ReadOnlyError
-from zarrds.metadata.documents import document_key
 from zarrds.metadata.extension import STATISTICS, note_of
 from zarrds.metadata.model import ArrayMetadata
+from zarrds.metadata.nodes.documents import document_key
 from zarrds.storage.protocol import Store
 
 __all__ = ["Array"]

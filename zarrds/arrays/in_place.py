@@ -13,10 +13,10 @@ from types import TracebackType
 from typing import Any
 
 from zarrds.errors import ConflictError, ZarrdsError
-from zarrds.metadata.documents import document_key, keys_of, own_node
 from zarrds.metadata.extension import is_another, is_replaced
 from zarrds.metadata.fetched import ahead
 from zarrds.metadata.model import ArrayMetadata
+from zarrds.metadata.nodes.documents import document_key, keys_of, own_node
 from zarrds.storage.protocol import Buffer, Store, Traits, Values
 from zarrds.storage.traits import get_at_most
 

@@ -16,11 +16,11 @@ from zarrds.codecs.defaults import completed, default_codecs, parse_codec
 from zarrds.codecs.pipeline import build_pipeline
 from zarrds.codecs.registry import SHARDING
 from zarrds.errors import EncodingError, UnsupportedError
-from zarrds.metadata.documents import module_of
 from zarrds.metadata.dtypes import BYTES, JSON, STRING, DataType
 from zarrds.metadata.fields import MAX_SIZE
 from zarrds.metadata.fill_values import decode_fill_value, default_fill_value, encode_fill_value
 from zarrds.metadata.model import ArrayMetadata, ChunkKeyEncoding, CodecObject, ZarrFormat
+from zarrds.metadata.nodes.documents import module_of
 
 __all__ = ["auto_chunks", "data_type_of", "integers", "new_array_metadata"]
 

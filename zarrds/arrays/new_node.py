@@ -6,12 +6,12 @@ from math import prod
 
 from zarrds.engine.chunk_io import Chunks
 from zarrds.errors import MetadataError, NodeNotFoundError, StoreExistsError
-from zarrds.metadata.belonging import check_nothing_else
-from zarrds.metadata.documents import Nodes, locked, open_nodes, parents_of, zarr_format_of
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
-from zarrds.metadata.transaction import Transaction
-from zarrds.metadata.written import raws_of
-from zarrds.storage.committer import prepare
+from zarrds.metadata.nodes.belonging import check_nothing_else
+from zarrds.metadata.nodes.documents import Nodes, locked, open_nodes, parents_of, zarr_format_of
+from zarrds.metadata.nodes.transaction import Transaction
+from zarrds.metadata.nodes.written import raws_of
+from zarrds.storage.commits.committer import prepare
 from zarrds.storage.protocol import Store
 
 __all__ = ["put_new_node"]

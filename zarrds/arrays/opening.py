@@ -13,10 +13,10 @@ from zarrds.arrays.group import Group, new_group
 from zarrds.engine.cache import cache_of
 from zarrds.engine.chunk_io import MissingChunks
 from zarrds.errors import EncodingError
-from zarrds.metadata.documents import open_nodes
 from zarrds.metadata.dtypes import JSON
-from zarrds.metadata.lookup import get_array
 from zarrds.metadata.model import ZarrFormat
+from zarrds.metadata.nodes.documents import open_nodes
+from zarrds.metadata.nodes.lookup import get_array
 from zarrds.storage.locate import CACHE_SIZE, as_cached_store, as_store
 from zarrds.storage.protocol import check_prefix
 

@@ -11,9 +11,9 @@ from zarrds.display.codecs import codec_texts
 from zarrds.display.page import Page, Table
 from zarrds.display.text import nbytes_text, one_line
 from zarrds.errors import ZarrdsError
-from zarrds.metadata.documents import Nodes
 from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node
+from zarrds.metadata.nodes.documents import Nodes
 from zarrds.metadata.rectilinear import drawn
 
 __all__ = ["array_page", "group_page"]

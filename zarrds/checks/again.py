@@ -5,9 +5,9 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext, suppress
 
 from zarrds.errors import ReadOnlyError, StoreIOError, ZarrdsError
-from zarrds.metadata.documents import locked, open_nodes, own_node
 from zarrds.metadata.model import Node, ZarrFormat
-from zarrds.storage.committer import committer_of
+from zarrds.metadata.nodes.documents import locked, open_nodes, own_node
+from zarrds.storage.commits.committer import committer_of
 from zarrds.storage.protocol import Store
 
 __all__ = ["LOOKS", "as_now", "held"]

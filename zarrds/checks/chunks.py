@@ -12,7 +12,7 @@ from zarrds.checks.report import Finding, finding_of
 from zarrds.checks.tally import Tally
 from zarrds.codecs.sharding import Sharding
 from zarrds.engine.executor import Worker
-from zarrds.engine.plans import Part
+from zarrds.engine.planning.plans import Part
 from zarrds.errors import ZarrdsError
 from zarrds.metadata.model import ZarrFormat
 from zarrds.storage.protocol import Store

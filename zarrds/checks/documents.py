@@ -22,12 +22,12 @@ from zarrds.errors import (
     UnsupportedError,
     ZarrdsError,
 )
-from zarrds.metadata import v2, v3
-from zarrds.metadata.documents import locked, parents_of, root_key
 from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.fields import MALFORMED
+from zarrds.metadata.formats import v2, v3
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
-from zarrds.metadata.transaction import Transaction
+from zarrds.metadata.nodes.documents import locked, parents_of, root_key
+from zarrds.metadata.nodes.transaction import Transaction
 from zarrds.storage.protocol import Store, check_prefix
 from zarrds.storage.traits import get_at_most
 

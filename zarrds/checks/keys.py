@@ -19,8 +19,8 @@ from zarrds.chunk_statistics.record import statistics_path
 from zarrds.engine import executor
 from zarrds.engine.progress import ProgressOption, progress_bar
 from zarrds.errors import InvalidKeyError, StoreIOError
-from zarrds.metadata.belonging import others
 from zarrds.metadata.model import ArrayMetadata, Node, ZarrFormat
+from zarrds.metadata.nodes.belonging import others
 from zarrds.storage.protocol import Store
 from zarrds.storage.traits import get_at_most, list_strange
 

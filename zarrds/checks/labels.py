@@ -22,10 +22,10 @@ from zarrds.errors import MetadataError, UnsupportedError, ZarrdsError, locating
 from zarrds.labels.kinds.table import array_from_plain
 from zarrds.labels.sorted.blocks import Blocks
 from zarrds.labels.sorted.record import OrderRecord, is_recordable, record_of
-from zarrds.metadata.documents import locked, own_node
 from zarrds.metadata.extension import note_of, with_note
 from zarrds.metadata.model import ArrayMetadata
-from zarrds.metadata.transaction import change_documents
+from zarrds.metadata.nodes.documents import locked, own_node
+from zarrds.metadata.nodes.transaction import change_documents
 from zarrds.storage.protocol import Store
 
 __all__ = ["check_labels"]

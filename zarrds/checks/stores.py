@@ -11,9 +11,9 @@ from zarrds.checks.report import Finding, Report, in_order
 from zarrds.checks.tally import Tally
 from zarrds.engine.progress import ProgressOption
 from zarrds.errors import StoreIOError, StoreNotFoundError
-from zarrds.metadata.belonging import same_but_for_case
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node
-from zarrds.storage.committer import committer_of
+from zarrds.metadata.nodes.belonging import same_but_for_case
+from zarrds.storage.commits.committer import committer_of
 from zarrds.storage.local import leftovers
 from zarrds.storage.protocol import Store
 from zarrds.storage.traits import Damaged, folder_of, has_trait

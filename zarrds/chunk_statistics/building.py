@@ -16,7 +16,7 @@ from zarrds.chunk_statistics.record import Place, row_of, rows_of
 from zarrds.codecs.base import AnyArray, Buffer
 from zarrds.engine import executor
 from zarrds.engine.elements import Elements
-from zarrds.engine.plans import Part
+from zarrds.engine.planning.plans import Part
 from zarrds.errors import ChunkError
 from zarrds.metadata.model import ArrayMetadata
 from zarrds.storage.memory import MemoryStore

@@ -18,9 +18,9 @@ from zarrds.chunk_statistics.building import (
 from zarrds.chunk_statistics.facts import Facts
 from zarrds.chunk_statistics.record import put_rows
 from zarrds.engine.elements import Elements
-from zarrds.metadata.documents import locked, own_node
 from zarrds.metadata.extension import is_replaced
 from zarrds.metadata.model import ArrayMetadata
+from zarrds.metadata.nodes.documents import locked, own_node
 from zarrds.storage.protocol import Store, Values
 
 __all__ = ["Touched", "put_rows_in_place", "put_rows_of", "put_statistics"]

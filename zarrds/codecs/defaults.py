@@ -10,9 +10,9 @@ from zarrds.codecs.layout import serializer_for
 from zarrds.codecs.registry import KNOWN, PREFIX, SHARDING
 from zarrds.errors import EncodingError
 from zarrds.metadata.dtypes import JSON, DataType
+from zarrds.metadata.formats.v2_codecs import codec_from_v2
+from zarrds.metadata.formats.v3 import codec_object
 from zarrds.metadata.model import CodecObject, ZarrFormat
-from zarrds.metadata.v2_codecs import codec_from_v2
-from zarrds.metadata.v3 import codec_object
 
 __all__ = ["completed", "default_codecs", "default_compressors", "parse_codec"]
 

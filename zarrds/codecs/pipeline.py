@@ -34,8 +34,8 @@ from zarrds.codecs.sharding import Sharding
 from zarrds.errors import ChunkError, MetadataError, ZarrdsError
 from zarrds.metadata.dtypes import DataType
 from zarrds.metadata.fields import MALFORMED, member, sizes
+from zarrds.metadata.formats.v3 import codec_object
 from zarrds.metadata.model import CodecObject
-from zarrds.metadata.v3 import codec_object
 
 # bytes that a codec may add to a chunk that cannot be compressed, beyond as many as it has
 _OVERHEAD = 2**16

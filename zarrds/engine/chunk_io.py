@@ -19,11 +19,11 @@ from zarrds.codecs.pipeline import Pipeline, build_pipeline
 from zarrds.codecs.sharding import ChunkCodecs, Sharding
 from zarrds.engine.cache import CachedChunks, ChunkCache
 from zarrds.engine.executor import Worker
-from zarrds.engine.plans import Part
+from zarrds.engine.planning.plans import Part
+from zarrds.engine.planning.selection import Chunking
+from zarrds.engine.planning.spans import span_of
 from zarrds.engine.remembered import Remembered
-from zarrds.engine.selection import Chunking
 from zarrds.engine.shard_io import InnerChunks
-from zarrds.engine.spans import span_of
 from zarrds.errors import ChunkError, MetadataError, ZarrdsError, locating
 from zarrds.metadata.extension import marks_of
 from zarrds.metadata.fill_values import default_fill_value

@@ -13,7 +13,7 @@ from zarrds.codecs.base import AnyArray, Parts
 from zarrds.codecs.pipeline import Pipeline
 from zarrds.engine.chunk_io import Chunks, Position, Seen
 from zarrds.engine.executor import Worker
-from zarrds.engine.plans import Part
+from zarrds.engine.planning.plans import Part
 from zarrds.errors import ChunkError, StoreIOError, ZarrdsError
 from zarrds.storage.protocol import ValueChangedError, Values
 

@@ -14,8 +14,8 @@ from zarrds.codecs.base import AnyArray, Buffer
 from zarrds.engine import executor, workers
 from zarrds.engine.cache import ChunkCache
 from zarrds.engine.chunk_io import ABSENT, Chunks, MissingChunks, Seen
-from zarrds.engine.plans import Plan
-from zarrds.engine.selection import Chunking, plan_basic
+from zarrds.engine.planning.plans import Plan
+from zarrds.engine.planning.selection import Chunking, plan_basic
 from zarrds.errors import EncodingError, SelectionError
 from zarrds.metadata.model import ArrayMetadata
 from zarrds.metadata.rectilinear import check_can_be_written

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from typing import Generic, ParamSpec, Protocol, TypeVar
 
-from zarrds.engine.plans import Batch, Part, Plan
+from zarrds.engine.planning.plans import Batch, Part, Plan
 from zarrds.storage.protocol import Values
 from zarrds.threads import MOST, errors_of, start
 

@@ -14,7 +14,7 @@ from zarrds.engine.chunk_io import Chunks, LookedUp
 from zarrds.engine.kernel.job import NativeJob, address
 from zarrds.engine.kernel.library import Library
 from zarrds.engine.kernel.targets import positions_of, rows_of
-from zarrds.engine.plans import Part, Plan, Subset
+from zarrds.engine.planning.plans import Part, Plan, Subset
 from zarrds.storage.local.tree import SETTLES
 
 __all__ = ["serve"]

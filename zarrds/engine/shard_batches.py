@@ -17,7 +17,7 @@ from zarrds.codecs.base import AnyArray, Buffer
 from zarrds.codecs.sharding import Sharding
 from zarrds.engine.chunk_io import Chunks, LookedUp
 from zarrds.engine.executor import run
-from zarrds.engine.plans import Part, Plan
+from zarrds.engine.planning.plans import Part, Plan
 from zarrds.errors import ChunkError, locating
 from zarrds.storage.traits import SpanValues, get_at_most
 

@@ -21,7 +21,7 @@ from zarrds.engine.kernel.library import Library
 from zarrds.engine.kernel.reading import chunk_reader, inner_chunk_reader, room_for_ranges
 from zarrds.engine.kernel.targets import in_place, picked, putter
 from zarrds.engine.kernel.writing import chunk_writer, shard_encoder
-from zarrds.engine.plans import Batch, Part, Plan, PointPlan, SubsetBatch
+from zarrds.engine.planning.plans import Batch, Part, Plan, PointPlan, SubsetBatch
 from zarrds.engine.serving import serve
 from zarrds.storage.traits import SpanValues, has_trait
 

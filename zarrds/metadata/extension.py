@@ -1,9 +1,9 @@
 """What zarrds notes of an array or a group: an object that other readers need not know.
 
 ``{"must_understand": false, "id": "0f1e2d3c4b5a6978", "complete": [744, 721, 1440]}``. In the model it is one of the
-`extensions`; `zarrds.metadata.v3` and `.v2` say where it lies in a store. Another library may keep it when it makes the
-array longer, or drop it; what it says is then still right. Only of an array that such a library has cut and made longer
-again may it say too much: chunks that are rightly absent then count as lost.
+`extensions`; `zarrds.metadata.formats.v3` and `.v2` say where it lies in a store. Another library may keep it when it
+makes the array longer, or drop it; what it says is then still right. Only of an array that such a library has cut and
+made longer again may it say too much: chunks that are rightly absent then count as lost.
 
 All that is noted goes through `note_of` and `with_note`. A group's notes lie in the consolidated metadata alone:
 whoever needs one must do without it where another tool has written that, and where a group below the root is opened as

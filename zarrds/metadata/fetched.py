@@ -10,7 +10,7 @@ from collections.abc import Hashable, Sequence
 from typing import Any, cast
 
 from zarrds.errors import ZarrdsError
-from zarrds.storage.committer import committer_of
+from zarrds.storage.commits.committer import committer_of
 from zarrds.storage.protocol import Buffer, Store
 from zarrds.storage.traits import Fetched, ManyValues, has_trait
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from zarrds.errors import MetadataError
-from zarrds.metadata import v3
 from zarrds.metadata.fields import MALFORMED, load
+from zarrds.metadata.formats import v3
 from zarrds.metadata.model import ArrayMetadata
 from zarrds.storage.protocol import Store
 

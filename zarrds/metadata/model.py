@@ -1,6 +1,6 @@
 """What a store's metadata says, in one frozen model shaped like Zarr v3.
 
-v2 documents are translated into it when they are read (`zarrds.metadata.v2`); nothing above this folder
+v2 documents are translated into it when they are read (`zarrds.metadata.formats.v2`); nothing above this folder
 asks which format a store has.
 """
 

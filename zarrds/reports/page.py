@@ -19,8 +19,8 @@ from zarrds.display.page import Table
 from zarrds.display.text import nbytes_text, one_line
 from zarrds.engine.progress import ProgressOption, progress_bar
 from zarrds.errors import ZarrdsError, locating
-from zarrds.metadata.documents import open_nodes
-from zarrds.metadata.lookup import get_array
+from zarrds.metadata.nodes.documents import open_nodes
+from zarrds.metadata.nodes.lookup import get_array
 from zarrds.reports.chunk_map import chunk_map_svg
 from zarrds.reports.pictures import picture_of
 from zarrds.storage.local.new_file import check_new_file, new_file

@@ -132,7 +132,7 @@ def as_cached_store(
 def _local(path: str) -> Store:
     path = os.path.expanduser(path)
     if path.lower().endswith(".zip") and not os.path.isdir(path):
-        from zarrds.storage.zipped import ZipStore  # as above
+        from zarrds.storage.zipfiles.zipped import ZipStore  # as above
 
         return ZipStore(path)
     return LocalStore(path)

@@ -12,11 +12,11 @@ from importlib import import_module
 from typing import Any
 
 from zarrds.errors import EncodingError
-from zarrds.storage.archive import ZipSource
 from zarrds.storage.local.store import LocalStore
 from zarrds.storage.protocol import Store, Traits
 from zarrds.storage.read_only import ReadOnlyStore, Source
 from zarrds.storage.secrets import scrubbed, secrets_of, spellings
+from zarrds.storage.zipfiles.archive import ZipSource
 
 __all__ = ["store_of_object"]
 

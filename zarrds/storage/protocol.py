@@ -1,7 +1,7 @@
 """What a store is: bytes under keys.
 
 A store knows nothing of chunks, codecs or documents. Who reads uses only this protocol; who changes many keys as one
-also asks for the store's `zarrds.storage.committer.Committer`. Every store passes the same tests
+also asks for the store's `zarrds.storage.commits.committer.Committer`. Every store passes the same tests
 (`zarrds.testing.StoreContract`).
 """
 

@@ -9,7 +9,7 @@ from hashlib import sha256
 from typing import Any, NoReturn
 
 from zarrds.errors import StoreIOError, ZarrdsError
-from zarrds.storage.committer import refuse
+from zarrds.storage.commits.committer import refuse
 from zarrds.storage.protocol import Buffer, Traits, check_key, check_prefix
 from zarrds.storage.secrets import scrubbed
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from zarrds.errors import InvalidKeyError, StoreExistsError, StoreIOError
-from zarrds.storage.committer import DELETED, ScratchWriting, WritableStore, as_durable, prepare, with_scratch
+from zarrds.storage.commits.committer import DELETED, ScratchWriting, WritableStore, as_durable, prepare, with_scratch
 from zarrds.storage.traits import delete_prefix, has_trait
 from zarrds.stores import Overlay
 

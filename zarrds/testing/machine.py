@@ -12,7 +12,7 @@ from typing import ClassVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from zarrds.storage.committer import DELETED, WritableStore
+from zarrds.storage.commits.committer import DELETED, WritableStore
 from zarrds.storage.traits import delete_prefix
 from zarrds.stores import Store
 

@@ -16,7 +16,7 @@ from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from zarrds.errors import InvalidKeyError
-from zarrds.storage.committer import WritableStore
+from zarrds.storage.commits.committer import WritableStore
 from zarrds.storage.traits import SizedListing, delete_prefix, list_sizes
 from zarrds.stores import Store
 from zarrds.testing.changing import ChangingContract, run_together

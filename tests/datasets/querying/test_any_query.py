@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 import zarrds
-from zarrds.datasets.querying import pruning
+from zarrds.datasets.querying.expressions import pruning
 from zarrds.errors import EncodingError, QueryError
 from zarrds.metadata.hidden import hidden_path
 

@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 
 import zarrds
-from zarrds.datasets.querying.language import Comparison, Constant, Logic, Membership, Name, parse
+from zarrds.datasets.querying.expressions.language import Comparison, Constant, Logic, Membership, Name, parse
 from zarrds.errors import QueryError
 
 DS = xr.Dataset(

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 import zarrds
-from zarrds.datasets.querying.language import ARITHMETIC, parse
-from zarrds.datasets.querying.pruning import Bounds, _bounds
+from zarrds.datasets.querying.expressions.language import ARITHMETIC, parse
+from zarrds.datasets.querying.expressions.pruning import Bounds, _bounds
 
 DTYPES = "i1 u1 i2 i4 u4 i8 u8 f2 f4 f8".split()
 CONSTANTS = [1, 2, 3, -1, -2, 7, 0, 127, 255, 5, 64, 1000003, 2**40, 0.25, 0.1, 2.5, -0.3, 1.0, 2.0, 3.0, 1e30]

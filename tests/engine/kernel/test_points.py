@@ -18,7 +18,7 @@ from zarrds.engine.cache import ChunkCache
 from zarrds.engine.elements import Elements
 from zarrds.engine.kernel import applies
 from zarrds.engine.kernel.reading import _distinct
-from zarrds.engine.selection import plan_orthogonal, plan_pointwise
+from zarrds.engine.planning.selection import plan_orthogonal, plan_pointwise
 
 pytestmark = needs_kernel
 

@@ -32,7 +32,7 @@ from zarrds import create_array, create_group, open_array
 from zarrds.arrays.in_place import InPlace
 from zarrds.engine.cache import ChunkCache
 from zarrds.engine.elements import Elements
-from zarrds.engine.selection import plan_basic, plan_orthogonal, plan_pointwise
+from zarrds.engine.planning.selection import plan_basic, plan_orthogonal, plan_pointwise
 from zarrds.errors import ConflictError
 
 pytestmark = needs_kernel

@@ -14,7 +14,7 @@ from tests.engine.selections import ids_of
 from zarrds import create_array, open_array
 from zarrds.engine.elements import Elements
 from zarrds.errors import StoreIOError
-from zarrds.storage.overlay import Overlay
+from zarrds.storage.commits.overlay import Overlay
 from zarrds.stores import LocalStore, MemoryStore
 
 pytestmark = needs_kernel

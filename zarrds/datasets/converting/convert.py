@@ -26,9 +26,9 @@ from zarrds.datasets.writing.sources import check_not_inside
 from zarrds.datasets.writing.writer import save
 from zarrds.engine.progress import ProgressOption, progress_bar
 from zarrds.errors import EncodingError, LabelError, StoreExistsError, UnsupportedError, ZarrdsError
-from zarrds.metadata.documents import zarr_format_of
 from zarrds.metadata.model import ZarrFormat
-from zarrds.storage.committer import as_durable
+from zarrds.metadata.nodes.documents import zarr_format_of
+from zarrds.storage.commits.committer import as_durable
 from zarrds.storage.locate import as_store
 from zarrds.storage.protocol import Store
 

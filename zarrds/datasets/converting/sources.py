@@ -12,7 +12,7 @@ import xarray as xr
 
 from zarrds.datasets.converting.strange import decoded_groups, without_strange
 from zarrds.errors import StoreNotFoundError, UnsupportedError
-from zarrds.metadata.documents import zarr_format_of
+from zarrds.metadata.nodes.documents import zarr_format_of
 from zarrds.storage.locate import as_store
 from zarrds.storage.protocol import Store
 from zarrds.storage.secrets import without_secrets

@@ -16,7 +16,7 @@ from zarrds.datasets.writing.commit.new_store import find_target
 from zarrds.datasets.writing.writer import save
 from zarrds.engine.progress import ProgressOption
 from zarrds.metadata.model import ZarrFormat
-from zarrds.storage.committer import as_durable
+from zarrds.storage.commits.committer import as_durable
 from zarrds.storage.protocol import Store
 
 __all__ = ["appended_parts", "parts_without_dask", "save_by_parts"]

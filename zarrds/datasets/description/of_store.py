@@ -18,11 +18,11 @@ from zarrds.datasets.description.stored import sizes_of_arrays
 from zarrds.datasets.encoding.attributes import decoded_attributes, visible_attributes
 from zarrds.display.codecs import codec_texts
 from zarrds.errors import VariableNotFoundError, ZarrdsError, locating
-from zarrds.metadata.documents import Nodes, open_nodes
 from zarrds.metadata.extension import marks_of
 from zarrds.metadata.fields import chunk_sizes, member
-from zarrds.metadata.lookup import get_node
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata
+from zarrds.metadata.nodes.documents import Nodes, open_nodes
+from zarrds.metadata.nodes.lookup import get_node
 from zarrds.storage.locate import as_store
 from zarrds.storage.protocol import Store, check_prefix
 

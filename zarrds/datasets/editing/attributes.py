@@ -14,9 +14,9 @@ from zarrds.datasets.reading.decoding import decode, decode_all
 from zarrds.datasets.reading.lazy import LazyArrays
 from zarrds.errors import EncodingError, MetadataError, UndecodableError, locating
 from zarrds.metadata.attributes import apart_attributes, updated_attributes
-from zarrds.metadata.documents import locked
 from zarrds.metadata.model import GroupMetadata, Node
-from zarrds.metadata.transaction import change_documents
+from zarrds.metadata.nodes.documents import locked
+from zarrds.metadata.nodes.transaction import change_documents
 
 __all__ = ["update_attrs"]
 

@@ -16,12 +16,12 @@ from zarrds.engine.executor import Progress
 from zarrds.engine.progress import ProgressOption, progress_bar
 from zarrds.errors import ConflictError, UnsupportedError, VariableNotFoundError, ZarrdsError, locating
 from zarrds.labels.sorted.record import is_recordable, record_of
-from zarrds.metadata.documents import Nodes, locked, open_nodes, own_node
 from zarrds.metadata.extension import STATISTICS, is_replaced, with_note
-from zarrds.metadata.lookup import get_group
 from zarrds.metadata.model import ArrayMetadata
-from zarrds.metadata.transaction import Transaction
-from zarrds.storage.committer import as_durable
+from zarrds.metadata.nodes.documents import Nodes, locked, open_nodes, own_node
+from zarrds.metadata.nodes.lookup import get_group
+from zarrds.metadata.nodes.transaction import Transaction
+from zarrds.storage.commits.committer import as_durable
 from zarrds.storage.locate import as_store
 from zarrds.storage.protocol import Store, check_key, check_prefix
 

@@ -17,12 +17,12 @@ from zarrds.datasets.editing.edited_notes import (
 )
 from zarrds.datasets.reading.roles import roles_of
 from zarrds.errors import EncodingError, LabelError, UnsupportedError, VariableNotFoundError, locating
-from zarrds.metadata.belonging import check_nothing_else
-from zarrds.metadata.documents import DOCUMENTS, keys_of, locked
 from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.equality import is_same
 from zarrds.metadata.model import Node
-from zarrds.metadata.transaction import change_documents
+from zarrds.metadata.nodes.belonging import check_nothing_else
+from zarrds.metadata.nodes.documents import DOCUMENTS, keys_of, locked
+from zarrds.metadata.nodes.transaction import change_documents
 from zarrds.storage.local.files import is_partial
 from zarrds.storage.protocol import Store, check_key
 

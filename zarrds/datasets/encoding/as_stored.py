@@ -12,11 +12,11 @@ import numpy as np
 import xarray as xr
 
 from zarrds.compat.xarray_internals import decode_cf_variables
-from zarrds.datasets.encoding.blocks import blockwise
-from zarrds.datasets.encoding.comparison import check_dims
-from zarrds.datasets.encoding.encoder import KINDS, Encoder
-from zarrds.datasets.encoding.lossy_codecs import proven
-from zarrds.datasets.encoding.packing import CF_KEYS
+from zarrds.datasets.encoding.exact.blocks import blockwise
+from zarrds.datasets.encoding.exact.comparison import check_dims
+from zarrds.datasets.encoding.exact.encoder import KINDS, Encoder
+from zarrds.datasets.encoding.exact.lossy_codecs import proven
+from zarrds.datasets.encoding.exact.packing import CF_KEYS
 from zarrds.errors import EncodingError
 from zarrds.metadata.model import ArrayMetadata, ZarrFormat
 

@@ -22,15 +22,15 @@ from zarrds.compat.xarray_internals import (
     lazy_data,
 )
 from zarrds.datasets.encoding.apart import set_apart
-from zarrds.datasets.encoding.blocks import in_words
 from zarrds.datasets.encoding.encoded import encoded_variable
-from zarrds.datasets.encoding.lossy_codecs import proven, without_filters
+from zarrds.datasets.encoding.exact.blocks import in_words
+from zarrds.datasets.encoding.exact.lossy_codecs import proven, without_filters
 from zarrds.datasets.encoding.variables import array_metadata_for
 from zarrds.errors import CarriedEncodingError, EncodingError, UnsupportedError, VariableNotFoundError
-from zarrds.metadata.documents import DOCUMENTS
 from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.extension import with_note
 from zarrds.metadata.model import ArrayMetadata, ZarrFormat
+from zarrds.metadata.nodes.documents import DOCUMENTS
 from zarrds.storage.protocol import check_key
 
 __all__ = [

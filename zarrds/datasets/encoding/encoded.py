@@ -17,12 +17,12 @@ import pandas as pd
 import xarray as xr
 
 from zarrds.compat.xarray_internals import check_vlen_dtype, encode_zarr_variable, is_chunked
-from zarrds.datasets.encoding.blocks import blockwise, encoding_error, whole
-from zarrds.datasets.encoding.encoder import Encoder, check_exact, kind_of
-from zarrds.datasets.encoding.fitting import MARKERS, misfit_of_hint, misfit_of_order, other_dtype
-from zarrds.datasets.encoding.packing import CF_KEYS
-from zarrds.datasets.encoding.text_marks import check_unmarked, text_marks, unmarked_blocks
-from zarrds.datasets.encoding.times import check_same_times, decode_times
+from zarrds.datasets.encoding.exact.blocks import blockwise, encoding_error, whole
+from zarrds.datasets.encoding.exact.encoder import Encoder, check_exact, kind_of
+from zarrds.datasets.encoding.exact.fitting import MARKERS, misfit_of_hint, misfit_of_order, other_dtype
+from zarrds.datasets.encoding.exact.packing import CF_KEYS
+from zarrds.datasets.encoding.exact.text_marks import check_unmarked, text_marks, unmarked_blocks
+from zarrds.datasets.encoding.exact.times import check_same_times, decode_times
 from zarrds.errors import EncodingError, ZarrdsError
 from zarrds.metadata.model import ZarrFormat
 

@@ -16,7 +16,7 @@ import xarray as xr
 
 from zarrds.compat.xarray_internals import decode_cf_variables
 from zarrds.datasets.encoding.apart import set_apart
-from zarrds.datasets.encoding.comparison import label_text
+from zarrds.datasets.encoding.exact.comparison import label_text
 from zarrds.errors import EncodingError, LabelError
 from zarrds.metadata.attributes import array_of
 

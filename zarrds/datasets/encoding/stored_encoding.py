@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from zarrds.codecs.registry import SHARDING, kind
+from zarrds.metadata.formats.v2_codecs import to_v2 as codecs_of_format_2
+from zarrds.metadata.formats.v3 import codec_object
 from zarrds.metadata.model import ArrayMetadata, CodecObject
-from zarrds.metadata.v2_codecs import to_v2 as codecs_of_format_2
-from zarrds.metadata.v3 import codec_object
 
 __all__ = ["encoding_of"]
 

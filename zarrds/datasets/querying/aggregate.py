@@ -18,9 +18,9 @@ from zarrds.codecs.base import AnyArray
 from zarrds.datasets.description.of_store import unknown_variable
 from zarrds.datasets.querying import blocks
 from zarrds.datasets.querying.answers import results_of
+from zarrds.datasets.querying.bounds.stored import StoredChunks
 from zarrds.datasets.querying.opening import opened_dataset
 from zarrds.datasets.querying.operands import Operand, kind_of, plain_values
-from zarrds.datasets.querying.stored import StoredChunks
 from zarrds.engine import executor
 from zarrds.engine.progress import ProgressOption, progress_bar
 from zarrds.errors import QueryError

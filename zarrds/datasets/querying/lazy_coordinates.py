@@ -8,7 +8,7 @@ import xarray as xr
 from zarrds.codecs.base import AnyArray
 from zarrds.compat.xarray_internals import lazy_data
 from zarrds.datasets.querying.blocks import range_edges
-from zarrds.datasets.querying.chunk_facts import ChunkFacts, as_bytes
+from zarrds.datasets.querying.bounds.chunk_facts import ChunkFacts, as_bytes
 from zarrds.labels.sorted.lazy_index import unread_window
 from zarrds.labels.sorted.search import SortedLabels
 from zarrds.labels.sorted.window import Window

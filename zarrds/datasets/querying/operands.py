@@ -15,12 +15,17 @@ from zarrds.codecs.base import AnyArray
 from zarrds.compat.lazy_layers import without_dask
 from zarrds.compat.xarray_internals import is_plain_in_memory
 from zarrds.datasets.querying import blocks
-from zarrds.datasets.querying.binding import Kind
-from zarrds.datasets.querying.chunk_facts import as_bytes
+from zarrds.datasets.querying.bounds.chunk_facts import as_bytes
+from zarrds.datasets.querying.bounds.stored import StoredChunks, stored_chunks
+from zarrds.datasets.querying.bounds.stored_codes import (
+    NullableChunks,
+    chunks_of_codes,
+    chunks_of_nullable,
+    plain_nullable,
+)
+from zarrds.datasets.querying.expressions.binding import Kind
+from zarrds.datasets.querying.expressions.pruning import Bounds
 from zarrds.datasets.querying.lazy_coordinates import LabelBlocks, label_blocks
-from zarrds.datasets.querying.pruning import Bounds
-from zarrds.datasets.querying.stored import StoredChunks, stored_chunks
-from zarrds.datasets.querying.stored_codes import NullableChunks, chunks_of_codes, chunks_of_nullable, plain_nullable
 
 __all__ = ["Operand", "kind_of", "plain_values"]
 

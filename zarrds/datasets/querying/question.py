@@ -13,11 +13,11 @@ import xarray as xr
 
 from zarrds.codecs.base import AnyArray
 from zarrds.datasets.querying import blocks
-from zarrds.datasets.querying.binding import bind
-from zarrds.datasets.querying.evaluate import evaluate
-from zarrds.datasets.querying.language import Expression, names_in, parse
+from zarrds.datasets.querying.expressions.binding import bind
+from zarrds.datasets.querying.expressions.evaluate import evaluate
+from zarrds.datasets.querying.expressions.language import Expression, names_in, parse
+from zarrds.datasets.querying.expressions.pruning import Truth, truth_of
 from zarrds.datasets.querying.operands import Operand, kind_of
-from zarrds.datasets.querying.pruning import Truth, truth_of
 from zarrds.display.text import nbytes_text
 from zarrds.errors import QueryError
 

@@ -16,10 +16,10 @@ from zarrds.codecs.base import AnyArray
 from zarrds.compat.lazy_layers import mapped_below
 from zarrds.compat.xarray_internals import indexed_by, lazily
 from zarrds.datasets.description.of_store import unknown_variable
-from zarrds.datasets.querying.chunk_facts import ChunkFacts
+from zarrds.datasets.querying.bounds.chunk_facts import ChunkFacts
+from zarrds.datasets.querying.bounds.stored import StoredChunks, stored_chunks
+from zarrds.datasets.querying.bounds.stored_codes import chunks_of_nullable
 from zarrds.datasets.querying.opening import opened_dataset
-from zarrds.datasets.querying.stored import StoredChunks, stored_chunks
-from zarrds.datasets.querying.stored_codes import chunks_of_nullable
 from zarrds.errors import UnsupportedError
 from zarrds.storage.protocol import Store
 

@@ -22,8 +22,8 @@ from zarrds.datasets.reading.index_options import IndexKind, IndexOptions
 from zarrds.datasets.reading.notes import Closed
 from zarrds.datasets.reading.strange import PhonyDims
 from zarrds.labels import INDEX_THRESHOLD
-from zarrds.metadata.documents import ROOTS
 from zarrds.metadata.model import ZarrFormat
+from zarrds.metadata.nodes.documents import ROOTS
 from zarrds.storage.locate import CACHE_SIZE
 from zarrds.storage.protocol import Store
 

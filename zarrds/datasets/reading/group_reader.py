@@ -26,10 +26,10 @@ from zarrds.datasets.reading.roles import Roles, move_attributes, roles_of
 from zarrds.datasets.reading.strange import LeftOut, PhonyDims, check_phony_dims, children_of, groups_below, named
 from zarrds.errors import ConflictError, LabelError, MetadataError, UndecodableError, ZarrdsError
 from zarrds.metadata.attributes import apart_attributes
-from zarrds.metadata.documents import ROOTS, Nodes, open_nodes, root_keys
 from zarrds.metadata.extension import note_of
-from zarrds.metadata.lookup import get_group
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, ZarrFormat
+from zarrds.metadata.nodes.documents import ROOTS, Nodes, open_nodes, root_keys
+from zarrds.metadata.nodes.lookup import get_group
 from zarrds.storage.locate import as_cached_store
 from zarrds.storage.protocol import Store, check_prefix
 from zarrds.storage.traits import ManyValues, has_trait

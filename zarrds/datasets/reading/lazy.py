@@ -22,12 +22,12 @@ from zarrds.datasets.encoding.stored_encoding import encoding_of
 from zarrds.engine.cache import ChunkCache, cache_of
 from zarrds.engine.elements import Elements, Planner
 from zarrds.engine.executor import in_thread
-from zarrds.engine.selection import plan_basic, plan_orthogonal, plan_pointwise
+from zarrds.engine.planning.selection import plan_basic, plan_orthogonal, plan_pointwise
 from zarrds.errors import ChunkError, ConflictError, MetadataError, StoreIOError, UnsupportedError, ZarrdsError
-from zarrds.metadata.documents import Nodes, document_key, own_node
 from zarrds.metadata.extension import is_replaced
 from zarrds.metadata.fetched import recover
 from zarrds.metadata.model import ArrayMetadata
+from zarrds.metadata.nodes.documents import Nodes, document_key, own_node
 from zarrds.storage.protocol import Store, Values
 from zarrds.threads import side_by_side
 

@@ -11,8 +11,8 @@ from typing import Literal, TypeAlias, get_args
 
 from zarrds.arguments import check_choice
 from zarrds.errors import MetadataError
-from zarrds.metadata.documents import Nodes
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node
+from zarrds.metadata.nodes.documents import Nodes
 
 __all__ = [
     "LeftOut",

@@ -23,7 +23,7 @@ from zarrds.datasets.rechunking.plan import plan_array
 from zarrds.datasets.writing.writer import save
 from zarrds.metadata.dtypes import STRING, DataType
 from zarrds.metadata.model import ZarrFormat
-from zarrds.storage.committer import committer_of
+from zarrds.storage.commits.committer import committer_of
 from zarrds.storage.local.store import LocalStore
 from zarrds.storage.protocol import Store
 from zarrds.storage.traits import folder_of

@@ -41,8 +41,8 @@ from zarrds.engine.executor import n_cores
 from zarrds.engine.progress import ProgressOption, progress_bar
 from zarrds.errors import ConflictError, EncodingError, StoreExistsError, UnsupportedError, locating
 from zarrds.metadata.model import Node
-from zarrds.metadata.written import documents_of_store, raws_of
-from zarrds.storage.committer import as_durable, committer_of, prepare
+from zarrds.metadata.nodes.written import documents_of_store, raws_of
+from zarrds.storage.commits.committer import as_durable, committer_of, prepare
 from zarrds.storage.local.store import LocalStore
 from zarrds.storage.local.workspace import workspace
 from zarrds.storage.locate import as_store

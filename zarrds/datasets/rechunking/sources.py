@@ -24,9 +24,9 @@ from zarrds.datasets.rechunking.layout import (
 from zarrds.datasets.rechunking.plan import ArrayPlan, How, plan_array
 from zarrds.engine.chunk_io import Chunks
 from zarrds.errors import UnsupportedError, ZarrdsError
-from zarrds.metadata.documents import open_nodes, walk
-from zarrds.metadata.lookup import get_group
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, ZarrFormat
+from zarrds.metadata.nodes.documents import open_nodes, walk
+from zarrds.metadata.nodes.lookup import get_group
 from zarrds.storage.locate import as_store
 from zarrds.storage.protocol import Store, check_prefix
 

@@ -20,7 +20,7 @@ from zarrds.engine.progress import ProgressOption, progress_bar
 from zarrds.errors import EncodingError, locating
 from zarrds.metadata.extension import Marks, new_id, with_marks
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
-from zarrds.storage.committer import committer_of
+from zarrds.storage.commits.committer import committer_of
 from zarrds.storage.protocol import Store
 
 __all__ = ["convert_vcf"]

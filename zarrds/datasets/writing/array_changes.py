@@ -9,8 +9,8 @@ import xarray as xr
 
 from zarrds.datasets.encoding.as_stored import encode_like
 from zarrds.datasets.encoding.dataset import Encoding, encode_variable, stored_name
-from zarrds.datasets.encoding.fitting import MARKERS
-from zarrds.datasets.encoding.lossy_codecs import proven
+from zarrds.datasets.encoding.exact.fitting import MARKERS
+from zarrds.datasets.encoding.exact.lossy_codecs import proven
 from zarrds.datasets.writing.attributes import (
     with_flags,
     with_given_attributes,

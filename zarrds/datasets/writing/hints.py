@@ -14,7 +14,7 @@ from zarrds.compat.xarray_internals import is_chunked, with_variables
 from zarrds.datasets.encoding.chunks import BY_DIMENSION
 from zarrds.datasets.encoding.dataset import Encoding, stored_name
 from zarrds.datasets.encoding.encoded import LOSSY_KEYS, without_losses
-from zarrds.datasets.encoding.lossy_codecs import without_filters
+from zarrds.datasets.encoding.exact.lossy_codecs import without_filters
 from zarrds.datasets.encoding.stored_encoding import encoding_of
 from zarrds.datasets.writing.changes import ArrayChange
 from zarrds.errors import BlocksOfTextError, CarriedEncodingError, EncodingError

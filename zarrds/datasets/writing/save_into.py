@@ -29,8 +29,8 @@ from zarrds.errors import (
     ZarrdsError,
     locating_group,
 )
-from zarrds.metadata.documents import Nodes, locked, open_nodes
-from zarrds.storage.committer import committer_of
+from zarrds.metadata.nodes.documents import Nodes, locked, open_nodes
+from zarrds.storage.commits.committer import committer_of
 from zarrds.storage.protocol import Store
 from zarrds.storage.traits import check_parts, check_unchanged, is_unsure, recover_again
 

@@ -31,9 +31,9 @@ from zarrds.errors import (
     EncodingError,
     locating_group,
 )
-from zarrds.metadata.documents import open_nodes
 from zarrds.metadata.model import GroupMetadata, Node
-from zarrds.storage.committer import committer_of
+from zarrds.metadata.nodes.documents import open_nodes
+from zarrds.storage.commits.committer import committer_of
 from zarrds.storage.traits import ReplacedStore, check_parts, has_trait
 
 __all__ = ["save_new"]

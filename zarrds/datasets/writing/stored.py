@@ -19,14 +19,14 @@ from zarrds.datasets.reading.roles import NotedIndex, roles_of
 from zarrds.datasets.writing.ahead_of_use import chunks_ahead, is_label_read_first
 from zarrds.datasets.writing.plain.to_plain import PlainDataset, plain_dataset
 from zarrds.errors import ConflictError, LabelError, MetadataError, ZarrdsError
-from zarrds.metadata.documents import Nodes, Raw, document_key, keys_of, named_dimensions, own_raw, parsed
 from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.extension import MEMBER
 from zarrds.metadata.fetched import ahead
-from zarrds.metadata.group_notes import with_group_notes
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, ZarrFormat
-from zarrds.metadata.written import is_same_document
-from zarrds.storage.committer import committer_of
+from zarrds.metadata.nodes.documents import Nodes, Raw, document_key, keys_of, named_dimensions, own_raw, parsed
+from zarrds.metadata.nodes.group_notes import with_group_notes
+from zarrds.metadata.nodes.written import is_same_document
+from zarrds.storage.commits.committer import committer_of
 from zarrds.storage.protocol import Store
 from zarrds.threads import side_by_side
 

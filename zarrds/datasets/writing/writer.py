@@ -28,9 +28,9 @@ from zarrds.errors import (
     locating,
     locating_group,
 )
-from zarrds.metadata.documents import Nodes, locked, open_nodes, zarr_format_of
 from zarrds.metadata.model import ZarrFormat
-from zarrds.storage.committer import as_durable
+from zarrds.metadata.nodes.documents import Nodes, locked, open_nodes, zarr_format_of
+from zarrds.storage.commits.committer import as_durable
 from zarrds.storage.locate import as_store
 from zarrds.storage.protocol import Store, check_prefix
 

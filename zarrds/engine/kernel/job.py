@@ -11,7 +11,7 @@ import numpy as np
 from zarrds.codecs.base import AnyArray
 from zarrds.engine.kernel.applies import NativeCodecs, NativeStore
 from zarrds.engine.kernel.library import Job
-from zarrds.engine.plans import Plan, ProductPlan
+from zarrds.engine.planning.plans import Plan, ProductPlan
 
 __all__ = ["NativeJob", "Template", "address"]
 

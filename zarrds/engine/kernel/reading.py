@@ -13,8 +13,8 @@ from zarrds.engine.executor import BatchWorker, Stopped, Worker
 from zarrds.engine.kernel.job import NativeJob, address
 from zarrds.engine.kernel.library import Library
 from zarrds.engine.kernel.targets import DONE, Targets, rows_of
-from zarrds.engine.plans import Batch, Part
-from zarrds.engine.tables import Positions
+from zarrds.engine.planning.plans import Batch, Part
+from zarrds.engine.planning.tables import Positions
 
 __all__ = ["chunk_reader", "inner_chunk_reader", "room_for_ranges"]
 

@@ -11,8 +11,8 @@ from zarrds.codecs.base import AnyArray
 from zarrds.engine.chunk_io import LookedUp, Position
 from zarrds.engine.kernel.job import NativeJob, address
 from zarrds.engine.kernel.library import Library
-from zarrds.engine.plans import Batch, Part
-from zarrds.engine.tables import Positions, Rows
+from zarrds.engine.planning.plans import Batch, Part
+from zarrds.engine.planning.tables import Positions, Rows
 
 __all__ = ["DONE", "Target", "Targets", "in_place", "picked", "positions_of", "putter", "rows_of"]
 

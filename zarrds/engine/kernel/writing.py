@@ -14,8 +14,8 @@ from zarrds.engine.executor import BatchWorker, Stopped, Worker
 from zarrds.engine.kernel.applies import NativeStore
 from zarrds.engine.kernel.job import NativeJob, Template, address
 from zarrds.engine.kernel.library import Check, Library
-from zarrds.engine.plans import Batch, ProductPlan
-from zarrds.engine.tables import RangeTable, Rows
+from zarrds.engine.planning.plans import Batch, ProductPlan
+from zarrds.engine.planning.tables import RangeTable, Rows
 
 __all__ = ["chunk_writer", "shard_encoder"]
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from zarrds.chunk_statistics.digests import digest_kind, digest_of, stored_digest
 from zarrds.engine.elements import Elements
-from zarrds.engine.plans import Part
+from zarrds.engine.planning.plans import Part
 from zarrds.labels.sorted.source import Array
 
 __all__ = ["MAX_BLOCKS", "Blocks", "KeptBlocks", "nbytes_of"]

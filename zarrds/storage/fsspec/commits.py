@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from zarrds.errors import InvalidKeyError, StoreIOError, ZarrdsError
-from zarrds.storage.committer import DELETED, MAX_DELETED, deleted_keys
+from zarrds.storage.commits.committer import DELETED, MAX_DELETED, deleted_keys
+from zarrds.storage.commits.growing import Growing
 from zarrds.storage.fsspec.objects import Objects
-from zarrds.storage.growing import Growing
 from zarrds.storage.local.files import PARTIAL, is_partial
 from zarrds.storage.protocol import check_key
 from zarrds.threads import repeated

@@ -12,7 +12,8 @@ from typing import Any, Self
 
 from zarrds.arguments import check_mappings, check_paths
 from zarrds.errors import StoreIOError, ZarrdsError, locating
-from zarrds.storage.committer import DELETED, STEPS, check_staged, deleted_keys
+from zarrds.storage.commits.committer import DELETED, STEPS, check_staged, deleted_keys
+from zarrds.storage.commits.growing import Growing
 from zarrds.storage.fsspec.commits import (
     DOORS,
     MARKER,
@@ -28,7 +29,6 @@ from zarrds.storage.fsspec.commits import (
 )
 from zarrds.storage.fsspec.objects import Objects, age_of, identity_of
 from zarrds.storage.fsspec.refusals import kept_name, stands_there
-from zarrds.storage.growing import Growing
 from zarrds.storage.local.files import PARTIAL, is_partial
 from zarrds.storage.local.locks import locks_of
 from zarrds.storage.protocol import Buffer, Traits, check_key, check_prefix

@@ -15,7 +15,7 @@ import stat
 import time
 from collections.abc import Callable, Sequence
 
-from zarrds.storage.committer import DELETED, MAX_DELETED, STEPS, deleted_keys
+from zarrds.storage.commits.committer import DELETED, MAX_DELETED, STEPS, deleted_keys
 from zarrds.storage.local import files, folders, staging, syncing
 from zarrds.storage.local.lock_files import BusyError
 from zarrds.storage.local.locks import Locks

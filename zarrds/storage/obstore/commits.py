@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 from zarrds.errors import ConflictError, StoreIOError, ZarrdsError
+from zarrds.storage.commits.growing import Growing, is_signed, new_write, signed
 from zarrds.storage.found import ConditionalObjects, Found, Version, version_of
 from zarrds.storage.fsspec.commits import (
     MADE,
@@ -27,7 +28,6 @@ from zarrds.storage.fsspec.commits import (
     is_key,
     new_folder,
 )
-from zarrds.storage.growing import Growing, is_signed, new_write, signed
 from zarrds.storage.protocol import ValueChangedError
 from zarrds.threads import side_by_side
 

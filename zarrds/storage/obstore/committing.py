@@ -13,7 +13,8 @@ from functools import partial
 from typing import Any, Self, cast
 
 from zarrds.errors import StoreIOError, ZarrdsError, locating
-from zarrds.storage.committer import DELETED, MAX_DELETED
+from zarrds.storage.commits.committer import DELETED, MAX_DELETED
+from zarrds.storage.commits.growing import Growing, new_write
 from zarrds.storage.found import ConditionalObjects, Found, version_of
 from zarrds.storage.fsspec.commits import (
     DOORS,
@@ -29,7 +30,6 @@ from zarrds.storage.fsspec.commits import (
 )
 from zarrds.storage.fsspec.objects import identity_of
 from zarrds.storage.fsspec.store import RemoteStore
-from zarrds.storage.growing import Growing, new_write
 from zarrds.storage.held import HeldChanges
 from zarrds.storage.obstore.commits import ConditionalCommits, claimed, conflict
 from zarrds.storage.obstore.connections import is_usable

@@ -17,9 +17,9 @@ from functools import partial
 from typing import Literal
 
 from zarrds.errors import ConflictError, StoreIOError, ZarrdsError
+from zarrds.storage.commits.growing import Growing, new_write, signed
 from zarrds.storage.found import Found, Version, version_of
 from zarrds.storage.fsspec.commits import MARKER, OLD
-from zarrds.storage.growing import Growing, new_write, signed
 from zarrds.storage.obstore.commits import ConditionalCommits, conflict, is_same_version, not_known, pause
 from zarrds.storage.obstore.objects import ObstoreObjects
 from zarrds.storage.protocol import ValueChangedError

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 
 from zarrds.engine.chunk_io import Chunks
 from zarrds.errors import ConflictError, StoreExistsError
-from zarrds.metadata.documents import own_node
 from zarrds.metadata.extension import is_replaced, without_notes
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, ZarrFormat
+from zarrds.metadata.nodes.documents import own_node
 from zarrds.storage.protocol import Store
 from zarrds.storage.traits import ask_all
 

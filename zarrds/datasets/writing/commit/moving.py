@@ -22,7 +22,7 @@ from zarrds.errors import ConflictError
 from zarrds.metadata.equality import is_same
 from zarrds.metadata.extension import marks_of
 from zarrds.metadata.model import ArrayMetadata
-from zarrds.storage.overlay import Overlay
+from zarrds.storage.commits.overlay import Overlay
 
 __all__ = ["moved", "with_labels_loaded"]
 

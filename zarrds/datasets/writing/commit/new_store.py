@@ -13,11 +13,11 @@ from typing import Any, Literal, TypeVar
 
 from zarrds.engine.executor import run, waiting
 from zarrds.errors import ConflictError, MetadataError, NodeNotFoundError, StoreExistsError, StoreIOError
-from zarrds.metadata.belonging import check_case, check_nothing_else, others
-from zarrds.metadata.documents import DOCUMENTS, Nodes, open_nodes, parents_of, zarr_format_of
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
-from zarrds.metadata.written import documents_of_store, raws_of
-from zarrds.storage.committer import committer_of, prepare
+from zarrds.metadata.nodes.belonging import check_case, check_nothing_else, others
+from zarrds.metadata.nodes.documents import DOCUMENTS, Nodes, open_nodes, parents_of, zarr_format_of
+from zarrds.metadata.nodes.written import documents_of_store, raws_of
+from zarrds.storage.commits.committer import committer_of, prepare
 from zarrds.storage.local.replacing import check_replaceable
 from zarrds.storage.protocol import Store
 from zarrds.storage.traits import Blank, ReplacedStore, folder_of, has_trait

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from zarrds.chunk_statistics.building import WrittenFacts, has_rows
 from zarrds.chunk_statistics.keeping import Touched, put_rows_in_place
-from zarrds.datasets.encoding.lossy_codecs import changes_elements
+from zarrds.datasets.encoding.exact.lossy_codecs import changes_elements
 from zarrds.datasets.writing.changes import ArrayChange
 from zarrds.metadata.extension import STATISTICS, note_of, with_note
 from zarrds.metadata.model import ArrayMetadata

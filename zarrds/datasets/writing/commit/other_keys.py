@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from zarrds.errors import ZarrdsError
-from zarrds.metadata.documents import Nodes
 from zarrds.metadata.model import ArrayMetadata, ChunkKeyEncoding
+from zarrds.metadata.nodes.documents import Nodes
 
 __all__ = ["with_other_keys"]
 

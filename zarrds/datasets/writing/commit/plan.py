@@ -15,8 +15,8 @@ from zarrds.datasets.writing.placing.append import Placement
 from zarrds.datasets.writing.stored import StoredGroup
 from zarrds.engine.chunk_io import Chunks
 from zarrds.errors import ConflictError, LabelError, NodeNotFoundError, ZarrdsError
-from zarrds.metadata.documents import Nodes, Raw, document_key, parents_of, walk
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, ZarrFormat
+from zarrds.metadata.nodes.documents import Nodes, Raw, document_key, parents_of, walk
 from zarrds.storage.protocol import Store
 
 __all__ = ["StorePlan", "missing_parents"]

@@ -28,12 +28,12 @@ from zarrds.engine.elements import Elements
 from zarrds.engine.executor import run, waiting
 from zarrds.engine.progress import ProgressOption, progress_bar
 from zarrds.errors import ConflictError, StoreIOError, UnsupportedError, ZarrdsError
-from zarrds.metadata.documents import Raw, document_key, locked, own_node
 from zarrds.metadata.extension import marks_of, new_id, with_marks
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node
-from zarrds.metadata.transaction import Transaction, change_documents
-from zarrds.storage.committer import with_scratch
-from zarrds.storage.overlay import Overlay
+from zarrds.metadata.nodes.documents import Raw, document_key, locked, own_node
+from zarrds.metadata.nodes.transaction import Transaction, change_documents
+from zarrds.storage.commits.committer import with_scratch
+from zarrds.storage.commits.overlay import Overlay
 from zarrds.storage.protocol import Store, Values
 
 __all__ = ["Options", "carry_out", "finish_later", "marked", "write_all", "writes_of"]

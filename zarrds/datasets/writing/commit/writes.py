@@ -21,7 +21,7 @@ import xarray as xr
 from zarrds.arrays.in_place import InPlace
 from zarrds.chunk_statistics.building import WrittenFacts
 from zarrds.compat.xarray_internals import is_chunked
-from zarrds.datasets.encoding.blocks import check_declared
+from zarrds.datasets.encoding.exact.blocks import check_declared
 from zarrds.datasets.writing.commit.tasks import MOST_NBYTES, task_blocks
 from zarrds.engine.elements import Elements
 from zarrds.engine.executor import Progress, memory_nbytes, n_cores

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from zarrds.datasets.encoding.comparison import (
+from zarrds.datasets.encoding.exact.comparison import (
     ORDERED,
     Labels,
     as_array,

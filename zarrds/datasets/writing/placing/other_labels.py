@@ -10,8 +10,8 @@ import pandas as pd
 import xarray as xr
 
 from zarrds.compat.xarray_internals import is_chunked
-from zarrds.datasets.encoding.comparison import Labels, label_text
 from zarrds.datasets.encoding.dataset import stored_name
+from zarrds.datasets.encoding.exact.comparison import Labels, label_text
 from zarrds.datasets.reading.notes import PANDAS, RANGES, range_of
 from zarrds.datasets.reading.roles import RANGE_INDEXES
 from zarrds.datasets.writing.plain.evenly_spaced import positions_along, with_ranges

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from zarrds.datasets.encoding.comparison import label_text
 from zarrds.datasets.encoding.dataset import stored_name
+from zarrds.datasets.encoding.exact.comparison import label_text
 from zarrds.datasets.encoding.meaning import says_where
 from zarrds.datasets.writing.placing.append import OnUnordered, Placement
 from zarrds.datasets.writing.stored import StoredGroup

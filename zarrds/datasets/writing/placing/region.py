@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from zarrds.datasets.encoding.comparison import Labels, comparable, label_text, positions_of
+from zarrds.datasets.encoding.exact.comparison import Labels, comparable, label_text, positions_of
 from zarrds.datasets.writing.placing.append import check_same_labels, check_sizes
 from zarrds.errors import EncodingError, LabelError, LabelNotFoundError
 

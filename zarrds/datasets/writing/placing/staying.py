@@ -11,8 +11,8 @@ import xarray as xr
 
 from zarrds.compat.xarray_internals import decode_cf_variables, lazy_data
 from zarrds.datasets.encoding.as_stored import as_stored
+from zarrds.datasets.encoding.exact.packing import CF_KEYS
 from zarrds.datasets.encoding.meaning import check_same_meaning, says_where
-from zarrds.datasets.encoding.packing import CF_KEYS
 from zarrds.datasets.writing.placing.append import check_same_labels, check_sizes
 from zarrds.datasets.writing.placing.region import part_of
 from zarrds.datasets.writing.stored import StoredGroup

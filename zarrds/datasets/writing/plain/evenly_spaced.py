@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from zarrds.compat.xarray_opening import range_index
-from zarrds.datasets.encoding.comparison import Labels
+from zarrds.datasets.encoding.exact.comparison import Labels
 from zarrds.datasets.reading.roles import RANGE_INDEXES
 from zarrds.datasets.writing.plain.to_plain import PlainDataset
 from zarrds.errors import LabelError

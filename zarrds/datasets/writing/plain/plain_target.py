@@ -12,7 +12,7 @@ import xarray as xr
 
 from zarrds.compat.xarray_internals import is_chunked
 from zarrds.datasets.encoding.dataset import Encoding, stored_name
-from zarrds.datasets.encoding.text_marks import is_marked_text, text_marks
+from zarrds.datasets.encoding.exact.text_marks import is_marked_text, text_marks
 from zarrds.datasets.reading.notes import GroupNotes
 from zarrds.datasets.writing.plain.lazy_text import text_in_blocks
 from zarrds.errors import EncodingError, UnsupportedError

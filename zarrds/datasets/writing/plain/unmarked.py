@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from zarrds.datasets.encoding.blocks import Block, blockwise, encoding_error, whole
+from zarrds.datasets.encoding.exact.blocks import Block, blockwise, encoding_error, whole
 from zarrds.labels.kinds.plain import Array, StoredKind, other_kind
 from zarrds.labels.kinds.times import TIMES
 from zarrds.metadata.dtypes import JSON

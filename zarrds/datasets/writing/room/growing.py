@@ -18,7 +18,7 @@ from zarrds.arrays.layout import data_type_of
 from zarrds.codecs.blosc import MAX_NBYTES
 from zarrds.compat.xarray_internals import lazy_data
 from zarrds.datasets.encoding.as_stored import encode_like
-from zarrds.datasets.encoding.lossy_codecs import without_element_filters
+from zarrds.datasets.encoding.exact.lossy_codecs import without_element_filters
 from zarrds.datasets.reading.notes import PANDAS
 from zarrds.datasets.writing.stored import StoredGroup
 from zarrds.errors import EncodingError

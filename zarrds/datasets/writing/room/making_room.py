@@ -17,7 +17,7 @@ import xarray as xr
 
 from zarrds.compat.xarray_internals import is_chunked
 from zarrds.datasets.encoding.dataset import stored_name
-from zarrds.datasets.encoding.fitting import MARKERS
+from zarrds.datasets.encoding.exact.fitting import MARKERS
 from zarrds.datasets.reading.notes import PANDAS
 from zarrds.datasets.writing.room.free_values import free_integer, free_text
 from zarrds.datasets.writing.room.growing import check_rewritable

@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 
 from zarrds.datasets.encoding.as_stored import encode_like
-from zarrds.datasets.encoding.fitting import MARKERS
+from zarrds.datasets.encoding.exact.fitting import MARKERS
 from zarrds.datasets.writing.room.free_values import free_integer
 from zarrds.datasets.writing.room.growing import Grown, check_rewritable, joined, made_anew, parts_of
 from zarrds.datasets.writing.room.plain_integers import EXACT, marked, width_that_holds

@@ -72,7 +72,7 @@ typedef struct {
     void *check;    /* called when all files of a batch are there, before they get their names: 0 removes them; or NULL */
 } zk_job;
 
-/* Rows of a plan: for each dimension five rows of n integers, see Table.rows in zarrds/engine/plans.py. */
+/* Rows of a plan: for each dimension five rows of n integers, see Table.rows in zarrds/engine/planning/tables.py. */
 enum { ZK_NUMBER = 0, ZK_OUT = 1, ZK_INSIDE = 2, ZK_STEP = 3, ZK_COUNT = 4, ZK_COLUMNS = 5 };
 
 static inline int64_t zk_row(const int64_t *rows, int64_t n, int64_t axis, int column, int64_t i) {

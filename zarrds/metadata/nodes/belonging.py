@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from unicodedata import normalize
 
 from zarrds.errors import InvalidKeyError, StoreExistsError
-from zarrds.metadata.documents import DOCUMENTS
+from zarrds.metadata.nodes.documents import DOCUMENTS
 from zarrds.storage.protocol import Store
 from zarrds.storage.traits import folds_case
 

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from zarrds.codecs.base import AnyArray
-from zarrds.datasets.querying.binding import Instant
-from zarrds.datasets.querying.language import (
+from zarrds.datasets.querying.expressions.binding import Instant
+from zarrds.datasets.querying.expressions.language import (
     ARITHMETIC,
     Arithmetic,
     Comparison,

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from zarrds.errors import MetadataError, UnsupportedError
-from zarrds.metadata import v2_codecs
 from zarrds.metadata.dtypes import JSON, DataType
 from zarrds.metadata.fields import chunk_sizes, depth_and_parent, dump, load, member, sizes
 from zarrds.metadata.fill_values import decode_fill_value, encode_fill_value
+from zarrds.metadata.formats import v2_codecs
 from zarrds.metadata.model import ArrayMetadata, ChunkKeyEncoding, GroupMetadata, Node
 from zarrds.storage.protocol import Store
 
@@ -99,7 +99,7 @@ def load_consolidated(store: Store, root: Raw | None = None) -> dict[str, Raw] |
 
 
 def parse(raw: Raw) -> Node:
-    """The model of a node's documents; the errors are those of `zarrds.metadata.v3.parse`."""
+    """The model of a node's documents; the errors are those of `zarrds.metadata.formats.v3.parse`."""
     attributes = dict(member(raw, ATTRIBUTES, dict, {}))
     document = member(raw, ARRAY if ARRAY in raw else GROUP, dict)
     if member(document, "zarr_format", int) != 2:

@@ -14,7 +14,7 @@ from zarrds.chunk_statistics.record import new_rows, read_rows
 from zarrds.codecs.base import AnyArray
 from zarrds.compat.lazy_layers import Layers, Positions, layers_of
 from zarrds.datasets.querying.blocks import range_edges, run_edges, spans
-from zarrds.datasets.querying.chunk_facts import ChunkFacts
+from zarrds.datasets.querying.bounds.chunk_facts import ChunkFacts
 from zarrds.datasets.reading.lazy import LazyArray, look_again
 from zarrds.metadata.model import ArrayMetadata
 

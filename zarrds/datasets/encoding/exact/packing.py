@@ -14,7 +14,7 @@ import pandas as pd
 import xarray as xr
 
 from zarrds.compat.xarray_internals import encode_zarr_variable
-from zarrds.datasets.encoding.blocks import Block, encoding_error
+from zarrds.datasets.encoding.exact.blocks import Block, encoding_error
 
 __all__ = ["CF_KEYS", "Packing", "packing_of", "with_float_factors"]
 

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from zarrds.codecs.base import AnyArray
-from zarrds.datasets.querying.evaluate import compare
-from zarrds.datasets.querying.language import (
+from zarrds.datasets.querying.expressions.evaluate import compare
+from zarrds.datasets.querying.expressions.language import (
     ARITHMETIC,
     Arithmetic,
     Comparison,
@@ -84,7 +84,7 @@ def truth_of(expression: Expression, bounds: Mapping[str, Bounds]) -> Truth:
 
     Examples
     --------
-    >>> from zarrds.datasets.querying.language import parse
+    >>> from zarrds.datasets.querying.expressions.language import parse
     >>> low, high, yes, no = np.array([0, 5, 9]), np.array([4, 8, 12]), np.array(True), np.array(False)
     >>> truth = truth_of(parse("x > 7"), {"x": Bounds(low, high, yes, no, yes)})
     >>> truth.can_hold, truth.can_fail

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from zarrds.engine.tables import Index, Piece, Positions, Rows, Shape, Table
+from zarrds.engine.planning.tables import Index, Piece, Positions, Rows, Shape, Table
 
 __all__ = ["Batch", "Part", "Plan", "PointPlan", "Points", "ProductPlan", "Subset", "SubsetBatch"]
 

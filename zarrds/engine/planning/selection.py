@@ -1,7 +1,7 @@
 """Selection + chunk grid -> plan. Pure: no store, no array, no thread.
 
 Each dimension's selection becomes a `range` (integers and slices) or an array of positions, and that a table of what it
-takes from each chunk (`zarrds.engine.plans`).
+takes from each chunk (`zarrds.engine.planning.plans`).
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from zarrds.engine.plans import Part, PointPlan, ProductPlan
-from zarrds.engine.tables import ArrayTable, Index, Piece, Positions, RangeTable, Rows, RowsTable, Shape, Table
+from zarrds.engine.planning.plans import Part, PointPlan, ProductPlan
+from zarrds.engine.planning.tables import ArrayTable, Index, Piece, Positions, RangeTable, Rows, RowsTable, Shape, Table
 from zarrds.errors import SelectionError
 
 __all__ = ["Chunking", "Part", "PointPlan", "ProductPlan", "plan_basic", "plan_orthogonal", "plan_pointwise"]

@@ -7,10 +7,10 @@ from types import ModuleType
 from typing import NamedTuple
 
 from zarrds.errors import StoreNotFoundError
-from zarrds.metadata.documents import Raw, keys_of, module_of, root_key, root_keys, zarr_format_of
 from zarrds.metadata.extension import MEMBER
 from zarrds.metadata.fetched import ahead
 from zarrds.metadata.model import Node, ZarrFormat
+from zarrds.metadata.nodes.documents import Raw, keys_of, module_of, root_key, root_keys, zarr_format_of
 from zarrds.storage.protocol import Store
 
 __all__ = ["Changed", "documents_of_change", "documents_of_store", "is_same_document", "raws_of"]

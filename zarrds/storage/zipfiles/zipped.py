@@ -7,11 +7,11 @@ import zipfile
 from typing import Any, NoReturn, Self
 
 from zarrds.errors import ReadOnlyError, StoreExistsError, StoreIOError
-from zarrds.storage.archive import ZipSource
 from zarrds.storage.local import staging, syncing
 from zarrds.storage.local.store import LocalStore
 from zarrds.storage.read_only import ReadOnlyStore
 from zarrds.storage.traits import folder_of
+from zarrds.storage.zipfiles.archive import ZipSource
 
 __all__ = ["ZipStore"]
 

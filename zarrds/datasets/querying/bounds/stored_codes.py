@@ -12,8 +12,8 @@ import xarray as xr
 
 from zarrds.codecs.base import AnyArray
 from zarrds.compat.lazy_layers import mapped_below
-from zarrds.datasets.querying.chunk_facts import ChunkFacts, as_bytes
-from zarrds.datasets.querying.stored import StoredChunks, stored_chunks
+from zarrds.datasets.querying.bounds.chunk_facts import ChunkFacts, as_bytes
+from zarrds.datasets.querying.bounds.stored import StoredChunks, stored_chunks
 from zarrds.datasets.reading.notes import PANDAS
 from zarrds.labels.kinds.nullable import MASKED, restore_masked
 from zarrds.metadata.extension import note_of

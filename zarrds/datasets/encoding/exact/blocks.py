@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 import xarray as xr
 
-from zarrds.datasets.encoding.comparison import label_text, position_text
+from zarrds.datasets.encoding.exact.comparison import label_text, position_text
 from zarrds.engine.executor import run
 from zarrds.errors import EncodingError, ZarrdsError
 

@@ -18,12 +18,12 @@ from zarrds.errors import (
     ZarrdsError,
     locating,
 )
-from zarrds.metadata import v2, v3
 from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.fetched import ahead, is_denied
 from zarrds.metadata.fields import MALFORMED
+from zarrds.metadata.formats import v2, v3
 from zarrds.metadata.model import GroupMetadata, Node, ZarrFormat
-from zarrds.storage.committer import committer_of
+from zarrds.storage.commits.committer import committer_of
 from zarrds.storage.protocol import Store, check_prefix
 from zarrds.storage.traits import GrowingStore, ManyValues, has_trait
 

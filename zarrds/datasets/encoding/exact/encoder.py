@@ -15,11 +15,11 @@ import pandas as pd
 import xarray as xr
 
 from zarrds.compat.xarray_internals import decode_cf_variables, encode_zarr_variable
-from zarrds.datasets.encoding.blocks import Block, encoding_error
-from zarrds.datasets.encoding.comparison import label_text
-from zarrds.datasets.encoding.differences import differing, slack_of
-from zarrds.datasets.encoding.packing import packing_of, with_float_factors
-from zarrds.datasets.encoding.times import check_dates, check_same_times, check_units, decode_times
+from zarrds.datasets.encoding.exact.blocks import Block, encoding_error
+from zarrds.datasets.encoding.exact.comparison import label_text
+from zarrds.datasets.encoding.exact.differences import differing, slack_of
+from zarrds.datasets.encoding.exact.packing import packing_of, with_float_factors
+from zarrds.datasets.encoding.exact.times import check_dates, check_same_times, check_units, decode_times
 from zarrds.errors import CarriedEncodingError, EncodingError, ZarrdsError
 from zarrds.metadata.model import ZarrFormat
 

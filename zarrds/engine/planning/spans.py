@@ -6,7 +6,7 @@ from itertools import accumulate
 from operator import mul
 from types import EllipsisType
 
-from zarrds.engine.tables import Index
+from zarrds.engine.planning.tables import Index
 
 __all__ = ["span_of"]
 

@@ -12,16 +12,16 @@ from enum import IntEnum
 from types import TracebackType
 from typing import Any, Self
 
-from zarrds.metadata.belonging import check_case
-from zarrds.metadata.documents import Raw, locked, parents_of
 from zarrds.metadata.model import Node, ZarrFormat
-from zarrds.metadata.written import documents_of_change
-from zarrds.storage.committer import DELETED, committer_of
+from zarrds.metadata.nodes.belonging import check_case
+from zarrds.metadata.nodes.documents import Raw, locked, parents_of
+from zarrds.metadata.nodes.written import documents_of_change
+from zarrds.storage.commits.committer import DELETED, committer_of
+from zarrds.storage.commits.overlay import Overlay
+from zarrds.storage.commits.recorded import Recorded
 from zarrds.storage.held import HeldChanges
 from zarrds.storage.memory import MemoryStore
-from zarrds.storage.overlay import Overlay
 from zarrds.storage.protocol import Store
-from zarrds.storage.recorded import Recorded
 from zarrds.storage.traits import GrowingStore, Growth, ManyValues, ask_all, has_trait
 
 __all__ = ["Phase", "Transaction", "change_documents", "put_node", "remove_node"]
@@ -39,7 +39,7 @@ class Transaction:
     """Changes of one store: all of them are made by `commit`, or none, also if the process dies meanwhile.
 
     Use it as a context, which drops what was not committed. Who changes documents holds the store's lock from before
-    it reads what the change is made from until after the commit (`zarrds.metadata.documents.locked`).
+    it reads what the change is made from until after the commit (`zarrds.metadata.nodes.documents.locked`).
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class Transaction:
     Examples
     --------
     >>> import zarrds
-    >>> from zarrds.metadata.documents import own_node
+    >>> from zarrds.metadata.nodes.documents import own_node
     >>> array = zarrds.create_array(zarrds.MemoryStore(), shape=4, chunks=2, dtype="i4")
     >>> with Transaction(array.store) as transaction:
     ...     transaction.values.set("c/0", b"new")

@@ -11,9 +11,9 @@ import pandas as pd
 import xarray as xr
 
 from zarrds.compat.xarray_internals import decode_cf_variables
-from zarrds.datasets.encoding.blocks import Block, encoding_error
-from zarrds.datasets.encoding.comparison import comparable, label_text
-from zarrds.datasets.encoding.packing import CF_KEYS
+from zarrds.datasets.encoding.exact.blocks import Block, encoding_error
+from zarrds.datasets.encoding.exact.comparison import comparable, label_text
+from zarrds.datasets.encoding.exact.packing import CF_KEYS
 from zarrds.errors import EncodingError
 
 __all__ = ["check_dates", "check_same_times", "check_units", "decode_times"]

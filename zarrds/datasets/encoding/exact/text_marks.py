@@ -12,8 +12,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import xarray as xr
 
-from zarrds.datasets.encoding.blocks import Block, blockwise, encoding_error, whole
-from zarrds.datasets.encoding.fitting import MARKERS
+from zarrds.datasets.encoding.exact.blocks import Block, blockwise, encoding_error, whole
+from zarrds.datasets.encoding.exact.fitting import MARKERS
 from zarrds.errors import CarriedEncodingError, EncodingError
 
 __all__ = ["check_unmarked", "is_marked_text", "text_marks", "unmarked_blocks"]

@@ -10,8 +10,8 @@ import pandas as pd
 import xarray as xr
 
 from zarrds.compat.xarray_internals import check_vlen_dtype, decode_cf_variables
-from zarrds.datasets.encoding.encoder import kind_of
-from zarrds.datasets.encoding.packing import CF_KEYS
+from zarrds.datasets.encoding.exact.encoder import kind_of
+from zarrds.datasets.encoding.exact.packing import CF_KEYS
 
 __all__ = ["MARKERS", "kind_of_data", "misfit_of_hint", "misfit_of_order", "other_dtype"]
 

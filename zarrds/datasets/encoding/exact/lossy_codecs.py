@@ -16,9 +16,9 @@ import xarray as xr
 
 from zarrds.codecs.pipeline import build_pipeline
 from zarrds.codecs.registry import SHARDING, kind
-from zarrds.datasets.encoding.blocks import Block, blockwise, encoding_error
-from zarrds.datasets.encoding.comparison import label_text
-from zarrds.datasets.encoding.differences import differing
+from zarrds.datasets.encoding.exact.blocks import Block, blockwise, encoding_error
+from zarrds.datasets.encoding.exact.comparison import label_text
+from zarrds.datasets.encoding.exact.differences import differing
 from zarrds.errors import CarriedEncodingError, EncodingError
 from zarrds.metadata.dtypes import DataType
 from zarrds.metadata.model import ArrayMetadata, CodecObject

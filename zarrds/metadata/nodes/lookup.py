@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from zarrds.errors import NodeNotFoundError
-from zarrds.metadata.documents import Nodes
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node
+from zarrds.metadata.nodes.documents import Nodes
 from zarrds.storage.protocol import Store
 
 __all__ = ["get_array", "get_group", "get_node"]

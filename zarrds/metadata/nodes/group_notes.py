@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from zarrds.errors import ZarrdsError
-from zarrds.metadata.documents import open_nodes
 from zarrds.metadata.extension import MEMBER
 from zarrds.metadata.model import GroupMetadata
+from zarrds.metadata.nodes.documents import open_nodes
 from zarrds.storage.protocol import Store
 
 __all__ = ["with_group_notes"]

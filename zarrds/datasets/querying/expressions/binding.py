@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import pandas as pd
 
-from zarrds.datasets.querying.language import (
+from zarrds.datasets.querying.expressions.language import (
     Arithmetic,
     Comparison,
     Constant,

@@ -1,0 +1,1 @@
+"""Decoded values -> encoded ones that read back as what they were."""

@@ -1,0 +1,1 @@
+"""Rows of statistics -> bounds in a variable's own values."""

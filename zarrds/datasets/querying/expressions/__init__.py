@@ -1,0 +1,1 @@
+"""A question: from text to what it says of values, and of bounds."""

@@ -1,0 +1,1 @@
+"""Which chunks a selection needs, and what of them: pure."""

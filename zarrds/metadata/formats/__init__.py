@@ -1,0 +1,1 @@
+"""Documents of the two formats, which meet nowhere else."""

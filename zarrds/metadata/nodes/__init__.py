@@ -1,0 +1,1 @@
+"""The nodes of a store: read, looked up, and changed as one."""

@@ -1,0 +1,1 @@
+"""Many keys that change as one: what all kinds of stores share."""

@@ -1,0 +1,1 @@
+"""Stores in ZIP files."""

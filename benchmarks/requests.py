@@ -1,99 +1,139 @@
-"""Requests and milliseconds of what is done to a store in object storage: rows of the table of docs/remote.md.
+"""Requests and milliseconds of what is done to stores in object storage, beside xarray's zarr engine: docs/remote.md.
 
-Run from the project's root: ``python -m benchmarks.requests`` prints them, on the tests' own server with 30 ms of
-latency for each request; ``python -m benchmarks.requests 0`` with none.
+Run from the project's root: ``python -m benchmarks.requests``. The server is the tests' own, in a process of its own on
+loopback; it counts requests, and answers each after a latency of 0, 30 and 100 ms. The libraries take turns; medians.
 """
 
 from __future__ import annotations
 
 import argparse
+import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
-
-import numpy as np
-import xarray as xr
 
 if not __package__:  # as a script
     sys.path[0] = str(Path(__file__).parents[1])
 
-import zarrds
-from tests.storage.s3_server import S3Server, serving
+from benchmarks.object_libraries import Floor, Library, Zarrds, libraries
+from benchmarks.object_rows import Row, rows
+from benchmarks.object_server import ObjectServer, serving
 
-URL = "s3://bucket/t2m.zarr"
-_ROUNDS = 3
-
-
-def _cube(start: int, n: int) -> xr.Dataset:
-    values = np.random.default_rng(start).random((n, 40, 40)).astype("f4")
-    coordinates = {"time": np.arange(start, start + n), "lat": np.arange(40.0), "lon": np.arange(40.0)}
-    return xr.Dataset({"t2m": (("time", "lat", "lon"), values)}, coordinates | {"h": ("time", np.arange(n) * 1.0)})
+_SLOW_SECONDS = 1.5  # who takes longer is measured once: a run would take half an hour otherwise
 
 
-def _wholes(server: S3Server) -> Iterator[tuple[str, Callable[[int], object]]]:
-    options, kept = server.options, server.state.values
-    new, large = _cube(0, 100), _cube(0, 1000).isel(lat=slice(0, 10))
-    encoding = {"t2m": {"chunks": (1, 40, 40)}}
+class Cell:
+    """What one library took for one row."""
 
-    def save_new(_: int) -> None:
-        kept.clear()
-        zarrds.save(new, URL, encoding=encoding, storage_options=options)
+    def __init__(self) -> None:
+        self.requests: list[int] = []
+        self.seconds: dict[int, list[float]] = {}  # by latency, ms
 
-    yield "save 100 chunks", save_new
-    yield (
-        "mode='w', 1000 chunks",
-        lambda _: zarrds.save(large, URL, mode="w", encoding={"t2m": {"chunks": (1, 10, 40)}}, storage_options=options),
-    )
+    def add(self, latency: int, n_requests: int, seconds: float) -> None:
+        """Add one measurement."""
+        self.requests.append(n_requests)
+        self.seconds.setdefault(latency, []).append(seconds)
 
-
-def _acts(server: S3Server) -> Iterator[tuple[str, Callable[[int], object]]]:
-    options = server.options
-    part = _cube(0, 10)[["t2m"]].drop_vars(["time", "lat", "lon", "h"])
-    new = xr.Dataset({"v": (("lat", "lon"), np.ones((40, 40)))})
-    yield "open", lambda _: xr.open_dataset(URL, engine="zarrds", storage_options=options)
-    yield (
-        "append one step",
-        lambda i: zarrds.save(_cube(10 + i, 1), URL, append_dim="time", storage_options=options),
-    )
-    yield (
-        "append ten steps",
-        lambda i: zarrds.save(_cube(20 + 10 * i, 10), URL, append_dim="time", storage_options=options),
-    )
-    yield "attributes", lambda i: zarrds.update_attrs(URL, {"n": i}, storage_options=options)
-    yield "attributes of a variable", lambda i: zarrds.update_attrs(URL, {"n": i}, "t2m", storage_options=options)
-    yield (
-        "a new variable",
-        lambda i: zarrds.save(new.rename(v=f"v{i}"), URL, mode="a", storage_options=options),
-    )
-    yield (
-        "region of 10 chunks",
-        lambda _: zarrds.save(part, URL, region={"time": slice(0, 10)}, storage_options=options),
-    )
+    def text(self) -> str:
+        """Requests; milliseconds at each latency."""
+        times = [f"{statistics.median(found) * 1000:.0f}" for _, found in sorted(self.seconds.items())]
+        return f"{statistics.median_high(self.requests)}; {' / '.join(times)}"
 
 
-def main(latency: float) -> None:
-    """Print the table."""
-    with serving(latency) as server:
-        _show(server, _wholes(server))
-        server.state.values.clear()
-        zarrds.save(_cube(0, 10), URL, encoding={"t2m": {"chunks": (1, 40, 40)}}, storage_options=server.options)
-        _show(server, _acts(server))
+def main(latencies: Sequence[int], n_rounds: int, wanted: str, only_ours: bool, with_methods: bool) -> None:
+    """Print the table, row by row."""
+    warnings.filterwarnings(
+        "ignore", message="Consolidated metadata is currently not part"
+    )  # zarr-python's, at each save
+    start = time.perf_counter()
+    with serving() as server:
+        compared: list[Library] = list(libraries(server.options))[: 1 if only_ours else None]
+        floor = Floor(server.options)
+        names = [library.name for library in compared] + [floor.name]
+        print(f"| requests; ms at {' / '.join(map(str, sorted(latencies)))} ms of latency | {' | '.join(names)} |")
+        print("| --- |" + " ---: |" * len(names), flush=True)
+        for row in rows(server):
+            if wanted in row.name:
+                cells = _measure(row, compared, floor, server, latencies, n_rounds, with_methods)
+                print(f"| {row.name} | {' | '.join(cells.get(name, '–') for name in names)} |", flush=True)
+        used = (
+            f"{time.process_time():.0f} s of processor time here, {server.seconds_of_processor():.0f} s in the server"
+        )
+    print(f"\n{time.perf_counter() - start:.0f} s; {used}")
 
 
-def _show(server: S3Server, acts: Iterator[tuple[str, Callable[[int], object]]]) -> None:
-    for name, act in acts:
-        seconds = []
-        for number in range(_ROUNDS):
-            server.state.requests.clear()
-            start = time.perf_counter()
-            act(number)
-            seconds.append(time.perf_counter() - start)
-        kinds = ", ".join(f"{n} {method}" for method, n in sorted(server.state.counts().items()))
-        print(f"{name:26}{len(server.state.requests):5}{min(seconds) * 1000:8.0f} ms   {kinds}")
+def _measure(
+    row: Row,
+    compared: Sequence[Library],
+    floor: Floor,
+    server: ObjectServer,
+    latencies: Sequence[int],
+    n_rounds: int,
+    with_methods: bool,
+) -> dict[str, str]:
+    """Each library once to warm up, without latency, then in turns."""
+    active = [library for library in compared if row.for_all or isinstance(library, Zarrds)]
+    cells = {library.name: Cell() for library in active}
+    for library in active:
+        _once(row, library, 0, 0, server, None)
+    number = 1
+    for latency in latencies:
+        for turn in range(n_rounds):
+            for library in (*active[turn % len(active) :], *active[: turn % len(active)]):
+                cell = cells[library.name]
+                if max(cell.seconds.get(latency, [0])) < _SLOW_SECONDS:
+                    _once(row, library, number, latency, server, cell, with_methods)
+            number += 1
+            if row.floor is not None:
+                _floor_once(row.floor, floor, latency, server, cells.setdefault(floor.name, Cell()))
+    return {name: cell.text() for name, cell in cells.items()}
+
+
+def _once(
+    row: Row,
+    library: Library,
+    number: int,
+    latency: int,
+    server: ObjectServer,
+    cell: Cell | None,
+    with_methods: bool = False,
+) -> None:
+    with library.settings():
+        prepared = row.prepare(library, number)
+        server.set_latency(latency / 1000)
+        server.requests()
+        start = time.perf_counter()
+        found = row.run(library, prepared)
+        seconds = time.perf_counter() - start
+        counts = server.requests()
+        server.set_latency(0)
+        row.check(library, number, found)
+    if cell is not None:
+        cell.add(latency, counts.total(), seconds)
+        if with_methods:
+            print(library.name, latency, f"{seconds * 1000:.0f}", dict(counts))
+
+
+def _floor_once(run: Callable[[Floor], None], floor: Floor, latency: int, server: ObjectServer, cell: Cell) -> None:
+    server.set_latency(latency / 1000)
+    server.requests()
+    start = time.perf_counter()
+    run(floor)
+    seconds = time.perf_counter() - start
+    cell.add(latency, server.requests().total(), seconds)
+    server.set_latency(0)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("latency", nargs="?", type=float, default=30, help="of each request, ms; 30 unless said")
-    main(parser.parse_args().latency / 1000)
+    parser.add_argument(
+        "latency", nargs="*", type=int, default=[0, 30, 100], help="of each request, ms; 0 30 100 unless said"
+    )
+    parser.add_argument("--rounds", type=int, default=3, help="that count; 3 unless said")
+    parser.add_argument("--only", default="", metavar="TEXT", help="rows whose names have it")
+    parser.add_argument("--ours", action="store_true", help="zarrds alone")
+    parser.add_argument("--methods", action="store_true", help="print each measurement, with its requests by method")
+    chosen = parser.parse_args()
+    main(chosen.latency, chosen.rounds, chosen.only, chosen.ours, chosen.methods)

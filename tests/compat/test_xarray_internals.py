@@ -340,3 +340,26 @@ def test_is_chunked(tmp_path: Path) -> None:
     for each in (dataset, dataset.chunk(x=2), xr.open_dataset(tmp_path / "x.zarr", engine="zarrds")):
         for variable in each.variables.values():
             assert internals.is_chunked(variable) == (variable.chunks is not None)
+
+
+def test_blockwisearray() -> None:
+    seen: list[tuple[int, ...]] = []
+
+    def on_block(values: np.ndarray[Any, Any], origin: tuple[int, ...]) -> np.ndarray[Any, Any]:
+        seen.append(origin)
+        return values + 1
+
+    large = internals.BlockwiseArray(xr.Variable(("x", "y"), np.arange(12).reshape(3, 4)), on_block, np.dtype(int), 8)
+    variable = xr.Variable(("x", "y"), large.lazily(), fastpath=True)
+    assert variable[1:, 2:4].values.tolist() == [[7, 8], [11, 12]]
+    assert variable[[0, 2], ::-2].values.tolist() == [[4, 2], [12, 10]]
+    assert seen == [(1, 2), (0, 0)]
+
+
+def test_blockwise_array() -> None:
+    large = internals.BlockwiseArray(xr.Variable("x", [1, 2]), lambda values, origin: values, np.dtype(int), 8)
+    variable = xr.Variable("x", large.lazily(), fastpath=True)
+    assert internals.blockwise_array(variable) is large
+    assert internals.blockwise_array(variable.isel()) is large
+    assert internals.blockwise_array(variable[1:]) is None
+    assert internals.blockwise_array(xr.Variable("x", [1, 2])) is None

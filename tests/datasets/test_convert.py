@@ -159,7 +159,7 @@ def test_a_store_without_labels_is_not_gone_on_with(days: list[Path], tmp_path: 
 def test_large_inputs_are_read_in_blocks(days: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("dask")
     monkeypatch.setattr("zarrds.datasets.converting.convert._LARGE", 0)
-    monkeypatch.setattr("zarrds.datasets.converting.blocks.BLOCK_NBYTES", 100)
+    monkeypatch.setattr("zarrds.engine.blocks.BLOCK_NBYTES", 100)
     zarrds.convert(days, tmp_path / "out.zarr", concat_dim="time", chunks={"time": 4})
     xr.testing.assert_equal(xr.load_dataset(tmp_path / "out.zarr", engine="zarrds"), all_days(days))
 

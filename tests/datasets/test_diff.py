@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import zarrds
 from tests.display.test_display import parsed
 from zarrds.datasets.comparing.values import unequal_values
-from zarrds.datasets.converting.blocks import block_shape, blocks
+from zarrds.engine.blocks import block_shape, blocks
 from zarrds.errors import EncodingError
 
 

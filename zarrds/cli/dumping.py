@@ -13,9 +13,9 @@ import xarray as xr
 
 import zarrds
 from zarrds.cli.terminal import print_text
-from zarrds.datasets.converting.blocks import block_shape, blocks
 from zarrds.datasets.description.cdl import cdl_name, cdl_value
 from zarrds.display.text import one_line, width
+from zarrds.engine.blocks import block_shape, blocks
 
 __all__ = ["dump_cdl", "dump_csv", "dump_text", "print_csv_line", "value_text"]
 

@@ -29,11 +29,13 @@ __all__ = [
     "DATAARRAY_NAME",
     "DATAARRAY_VARIABLE",
     "NONE_VAR_NAME",
+    "BlockwiseArray",
     "DeferredIndex",
     "FillValueCoder",
     "IndexSelResult",
     "MappedArray",
     "PandasVariable",
+    "blockwise_array",
     "check_vlen_dtype",
     "create_vlen_dtype",
     "datatree_from_dict_with_io_cleanup",
@@ -274,3 +276,43 @@ class MappedArray(BackendArray):
 
     def _get(self, key: Any) -> np.ndarray[Any, Any]:
         return self.function(np.asarray(self.variable[key].values))
+
+
+class BlockwiseArray(MappedArray):
+    """A lazy variable that is too large for memory: whoever uses all of it takes it block by block.
+
+    Parameters
+    ----------
+    variable : Variable
+        Lazy.
+    on_block : callable
+        Of a block's values and the place of its first element; gives a block of the same shape.
+    dtype : dtype
+        Of its results.
+    nbytes : int
+        That a block may have.
+    """
+
+    def __init__(
+        self,
+        variable: xr.Variable,
+        on_block: Callable[[np.ndarray[Any, Any], tuple[int, ...]], np.ndarray[Any, Any]],
+        dtype: Any,
+        nbytes: int,
+    ) -> None:
+        super().__init__(variable, lambda values: on_block(values, (0,) * values.ndim), dtype)
+        self.on_block, self.nbytes_of_block = on_block, nbytes
+
+    def _get(self, key: Any) -> np.ndarray[Any, Any]:
+        if not all(isinstance(part, slice) and part.step in (None, 1) for part in key):
+            return super()._get(key)
+        origin = tuple(part.indices(size)[0] for part, size in zip(key, self.shape, strict=True))
+        return self.on_block(np.asarray(self.variable[key].values), origin)
+
+
+def blockwise_array(variable: xr.Variable) -> BlockwiseArray | None:
+    """What a variable takes block by block, if all of it is that."""
+    data: Any = variable._data
+    if not isinstance(data, indexing.LazilyIndexedArray) or not isinstance(data.array, BlockwiseArray):
+        return None
+    return data.array if unwrapped(data) is data.array else None

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from zarrds.datasets.converting.blocks import block_shape, blocks
+from zarrds.engine.blocks import block_shape, blocks
 
 __all__ = ["Unequal", "unequal_values"]
 

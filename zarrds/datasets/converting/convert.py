@@ -131,7 +131,8 @@ def convert(
     -----
     Inputs of more than 64 MiB are read in blocks of 32 MiB a thread by dask (extra ``dask``). Without it they are read
     in parts of 32 MiB along one dimension, into a hidden store beside the target, which is then brought into the chunks
-    that are wanted; a variable without that dimension must fit into memory then.
+    that are wanted; variables of numbers without that dimension are written block by block, other variables without it
+    must fit into memory then.
 
     Examples
     --------

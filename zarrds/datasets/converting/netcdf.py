@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from zarrds.arrays.array import Array
-from zarrds.datasets.converting.blocks import block_shape, blocks
 from zarrds.datasets.encoding.attributes import decoded_attributes
+from zarrds.engine.blocks import block_shape, blocks
 from zarrds.errors import EncodingError
 from zarrds.metadata.model import ArrayMetadata
 

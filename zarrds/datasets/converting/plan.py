@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from zarrds.datasets.converting.blocks import block_shape
 from zarrds.datasets.description.of_store import unknown_variable
+from zarrds.engine.blocks import block_shape
 from zarrds.errors import EncodingError, ZarrdsError
 from zarrds.storage.protocol import Store
 

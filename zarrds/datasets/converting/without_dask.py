@@ -9,11 +9,11 @@ from typing import Any, Literal
 
 import xarray as xr
 
-from zarrds.datasets.converting.blocks import BLOCK_NBYTES
 from zarrds.datasets.rechunking.by_parts import Parts, hidden_store, parts_of, write_parts
 from zarrds.datasets.rechunking.rechunk import rechunk
 from zarrds.datasets.writing.commit.new_store import find_target
 from zarrds.datasets.writing.writer import save
+from zarrds.engine.blocks import BLOCK_NBYTES
 from zarrds.engine.progress import ProgressOption
 from zarrds.metadata.model import ZarrFormat
 from zarrds.storage.commits.committer import as_durable
@@ -26,9 +26,9 @@ _MEMORY = 128 * 2**20
 _CHUNKS = 16
 
 
-def parts_without_dask(ds: xr.Dataset) -> Parts | None:
+def parts_without_dask(ds: xr.Dataset, along: str | None = None) -> Parts | None:
     """How to cut a dataset that does not fit into memory; None where dask reads it, or where it fits."""
-    return parts_of(ds, BLOCK_NBYTES) if find_spec("dask") is None else None
+    return parts_of(ds, BLOCK_NBYTES, along) if find_spec("dask") is None else None
 
 
 def save_by_parts(
@@ -82,8 +82,8 @@ def save_by_parts(
 
 def appended_parts(ds: xr.Dataset, dim: str) -> Iterator[xr.Dataset]:
     """A dataset in parts along the dimension that it is appended along; whole where dask reads it, or where it fits."""
-    parts = parts_without_dask(ds)
-    if parts is None or parts.dim != dim:
+    parts = parts_without_dask(ds, dim)
+    if parts is None:
         yield ds
         return
     for start in range(0, ds.sizes[dim], parts.step):

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from zarrds.compat.xarray_internals import blockwise_array
 from zarrds.datasets.encoding.attributes import NCZARR
 from zarrds.labels.kinds.table import added_attributes
 from zarrds.metadata.attributes import array_of
@@ -118,7 +119,8 @@ def _may_be_booleans(variable: xr.Variable) -> bool:
     """Whether numbers may be booleans as netCDF files have them, where 0 is false and 1 is true."""
     if variable.dtype != np.int8:
         return False
-    return variable.chunks is not None or bool(np.isin(variable.values, (0, 1)).all())
+    is_unseen = variable.chunks is not None or blockwise_array(variable) is not None
+    return is_unseen or bool(np.isin(variable.values, (0, 1)).all())
 
 
 def _is_text_encoding(value: Any) -> bool:

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from zarrds.compat.xarray_internals import check_vlen_dtype, encode_zarr_variable, is_chunked
+from zarrds.compat.xarray_internals import blockwise_array, check_vlen_dtype, encode_zarr_variable, is_chunked
 from zarrds.datasets.encoding.exact.blocks import blockwise, encoding_error, whole
 from zarrds.datasets.encoding.exact.encoder import Encoder, check_exact, kind_of
 from zarrds.datasets.encoding.exact.fitting import MARKERS, misfit_of_hint, misfit_of_order, other_dtype
@@ -299,6 +299,8 @@ def _encode(
 ) -> xr.Variable:
     """One way to encode a variable. Raises what xarray raises, and `EncodingError` for values that it would change."""
     kind = _kind_if_lossy(variable, encoding)
+    if kind is None and blockwise_array(variable) is not None:
+        kind = kind_of(np.empty(0, variable.dtype))  # xarray would load it, to give it another dtype
     # which times there will be
     is_unknown = is_chunked(variable) or not variable.size or _is_missing(variable)
     if kind in ("datetimes", "timedeltas") and is_unknown:

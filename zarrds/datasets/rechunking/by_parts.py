@@ -17,7 +17,8 @@ import numpy as np
 import xarray as xr
 
 from zarrds.arrays.layout import auto_chunks
-from zarrds.compat.xarray_internals import is_plain_in_memory
+from zarrds.compat.xarray_internals import is_chunked, is_plain_in_memory, with_variables
+from zarrds.datasets.encoding.exact.blocks import by_blocks
 from zarrds.datasets.rechunking.layout import ByDimension, check_names
 from zarrds.datasets.rechunking.plan import plan_array
 from zarrds.datasets.writing.writer import save
@@ -32,6 +33,8 @@ __all__ = ["Parts", "check_wanted", "hidden_store", "parts_of", "write_parts"]
 
 # of a Python string, roughly
 _OBJECT_NBYTES = 64
+# kinds of NumPy of which nothing is decided by looking at all elements
+_BY_BLOCKS = "biufc"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,23 +44,37 @@ class Parts:
     Attributes
     ----------
     dim : hashable
-        Along which the parts lie side by side.
+        Along which the parts lie side by side; None if there is only one.
     step : int
         Elements of a part along it.
     chunks, source_chunks : mapping of name to tuple of int
         Of the variables that are cut, as they are stored by parts, and in the source.
+    nbytes : int
+        That a part may have.
     """
 
     dim: Hashable
     step: int
     chunks: Mapping[Hashable, tuple[int, ...]]
     source_chunks: Mapping[Hashable, tuple[int, ...]]
+    nbytes: int
+
+    def is_whole(self, variable: xr.Variable) -> bool:
+        """Whether one of the variables is no part of the cut, and goes with the first part, block by block."""
+        return self.dim is None or self.dim not in variable.dims
 
 
-def parts_of(ds: xr.Dataset, nbytes: int) -> Parts | None:
+def parts_of(ds: xr.Dataset, nbytes: int, along: Hashable | None = None) -> Parts | None:
     """How to cut a dataset so that a part of its lazy variables has about so many bytes; None if there is no need to.
 
-    A variable without the dimension that is cut, or one of which a single step along it is larger, stays as it is.
+    Large variables of numbers without the dimension that is cut are among those that are; others stay as they are.
+
+    Parameters
+    ----------
+    ds : Dataset
+    nbytes : int
+    along : hashable, optional
+        The dimension to cut, whatever others there are; None if it cannot be cut, then.
 
     Examples
     --------
@@ -73,24 +90,38 @@ def parts_of(ds: xr.Dataset, nbytes: int) -> Parts | None:
         for name, variable in ds.variables.items()
         if name not in ds.xindexes and variable.ndim and not is_plain_in_memory(variable)
     }
-    large = {name: variable for name, variable in lazy.items() if _nbytes_of(variable) > nbytes}
-    if sum(map(_nbytes_of, lazy.values())) <= nbytes or not lazy:
+    if not lazy or sum(map(_nbytes_of, lazy.values())) <= nbytes:
         return None
-    large = large or lazy
+    large = {name: variable for name, variable in lazy.items() if _nbytes_of(variable) > nbytes} or lazy
     dims = [dim for dim in dict.fromkeys(dim for v in large.values() for dim in v.dims) if _may_be_cut(ds, dim)]
-    if not dims:
-        return None
-    # that of the most data; of several the one that varies slowest
-    dim = max(dims, key=lambda dim: sum(_nbytes_of(v) for v in large.values() if dim in v.dims))
-    cut = {name: variable for name, variable in lazy.items() if dim in variable.dims}
-    a_step = sum(_nbytes_of(variable) // variable.sizes[dim] for variable in cut.values())
-    most = max(1, nbytes // max(1, a_step))
-    chunks = {name: _chunks_of(variable) for name, variable in cut.items()}
-    whole = max(chunk[cut[name].dims.index(dim)] for name, chunk in chunks.items())
-    step = most // whole * whole or most
-    if step >= ds.sizes[dim]:
-        return None
-    return Parts(dim, step, {name: _no_longer(cut[name], chunk, dim, step) for name, chunk in chunks.items()}, chunks)
+    if along is not None:
+        dims = [along] if along in dims else []
+    # of which a step fits into memory; that of the most data; of several the one that varies slowest
+    dims.sort(key=lambda dim: (_step_nbytes(lazy, dim) > nbytes, -sum(_nbytes_of(large[n]) for n in _with(large, dim))))
+    dim = dims[0] if dims else None
+    cut = {name: lazy[name] for name in _with(lazy, dim)}
+    source = {name: _chunks_of(variable) for name, variable in cut.items()}
+    step = 0
+    if cut:
+        most = max(1, nbytes // max(1, _step_nbytes(lazy, dim)))
+        whole = max(chunk[cut[name].dims.index(dim)] for name, chunk in source.items())
+        step = most // whole * whole or most
+        if step >= ds.sizes[dim]:
+            dim, step, cut, source = None, 0, {}, {}
+    chunks = {name: _no_longer(cut[name], chunk, dim, step) for name, chunk in source.items()}
+    for name, variable in large.items():
+        is_lazy = variable.dtype.kind in _BY_BLOCKS and not is_chunked(variable)
+        if along is None and name not in cut and is_lazy and _nbytes_of(variable) > nbytes:
+            chunks[name] = source[name] = _chunks_of(variable)
+    return Parts(dim, step, chunks, source, nbytes) if chunks else None
+
+
+def _with(variables: Mapping[Hashable, xr.Variable], dim: Hashable | None) -> list[Hashable]:
+    return [name for name, variable in variables.items() if dim is not None and dim in variable.dims]
+
+
+def _step_nbytes(variables: Mapping[Hashable, xr.Variable], dim: Hashable | None) -> int:
+    return sum(_nbytes_of(v) // v.sizes[dim] for v in map(variables.__getitem__, _with(variables, dim)))
 
 
 def _nbytes_of(variable: xr.Variable) -> int:
@@ -148,7 +179,9 @@ def write_parts(
     """
     asked = {name: {k: v for k, v in each.items() if k != "shards"} for name, each in (encoding or {}).items()}
     dim, step = parts.dim, parts.step
-    first = ds.isel({dim: slice(0, step)})
+    first = ds if dim is None else ds.isel({dim: slice(0, step)})
+    large = {name: first.variables[name] for name in parts.chunks if parts.is_whole(ds.variables[name])}
+    first = with_variables(first, {name: by_blocks(variable, parts.nbytes) for name, variable in large.items()})
     for name, chunks in parts.chunks.items():
         if name in asked:
             asked[name] |= {"chunks": chunks}
@@ -158,6 +191,8 @@ def write_parts(
             first.variables[name].encoding = {**kept, "chunks": chunks}
     shared: dict[str, Any] = {"group": group, "durable": False}
     save(first, store, mode="a", encoding=asked, zarr_format=zarr_format, **shared)
+    if dim is None:
+        return
     rest = ds.drop_vars([name for name, variable in ds.variables.items() if dim not in variable.dims])
     for start in range(step, ds.sizes[dim], step):
         part = rest.isel({dim: slice(start, start + step)})

@@ -1,19 +1,21 @@
-"""Variables block by block: in memory in slabs that fit a cache, by several threads, and dask arrays lazily."""
+"""Variables block by block: in memory in slabs that fit a cache, by several threads; dask's and large ones lazily."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import xarray as xr
 
+from zarrds.compat.xarray_internals import BlockwiseArray, blockwise_array
 from zarrds.datasets.encoding.exact.comparison import label_text, position_text
 from zarrds.engine.executor import run
 from zarrds.errors import EncodingError, ZarrdsError
 
-__all__ = ["Block", "BlockFunction", "blockwise", "check_declared", "encoding_error", "in_words", "whole"]
+__all__ = ["Block", "BlockFunction", "blockwise", "by_blocks", "check_declared", "encoding_error", "in_words", "whole"]
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
@@ -101,8 +103,21 @@ def encoding_error(
     )
 
 
+def by_blocks(variable: xr.Variable, nbytes: int) -> xr.Variable:
+    """A lazy variable of numbers that is encoded and written without being loaded whole.
+
+    Parameters
+    ----------
+    variable : Variable
+    nbytes : int
+        That a block may have.
+    """
+    data = BlockwiseArray(variable, lambda values, origin: values, variable.dtype, nbytes).lazily()
+    return xr.Variable(variable.dims, data, variable.attrs, variable.encoding, fastpath=True)
+
+
 def blockwise(function: BlockFunction, variable: xr.Variable, dtype: np.dtype[Any]) -> Any:
-    """`function` of all of a variable: an array in memory, or of a dask array a lazy one.
+    """`function` of all of a variable: an array in memory, or of what is taken by blocks a lazy one.
 
     Parameters
     ----------
@@ -117,6 +132,9 @@ def blockwise(function: BlockFunction, variable: xr.Variable, dtype: np.dtype[An
     EncodingError
         What the function raises, of data in memory for the first value that it refuses.
     """
+    if (large := blockwise_array(variable)) is not None:
+        nbytes = large.nbytes_of_block * dtype.itemsize // max(dtype.itemsize, variable.dtype.itemsize)
+        return BlockwiseArray(variable, partial(_apply, function), dtype, nbytes).lazily()
     if variable.chunks is None:
         return _in_memory(function, np.asarray(variable.data), dtype)
     import dask.array

@@ -20,9 +20,10 @@ import xarray as xr
 
 from zarrds.arrays.in_place import InPlace
 from zarrds.chunk_statistics.building import WrittenFacts
-from zarrds.compat.xarray_internals import is_chunked
+from zarrds.compat.xarray_internals import blockwise_array, is_chunked
 from zarrds.datasets.encoding.exact.blocks import check_declared
 from zarrds.datasets.writing.commit.tasks import MOST_NBYTES, task_blocks
+from zarrds.engine.blocks import block_shape, blocks
 from zarrds.engine.elements import Elements
 from zarrds.engine.executor import Progress, memory_nbytes, n_cores
 from zarrds.errors import EncodingError, StoreIOError
@@ -44,7 +45,7 @@ class Write:
     elements : Elements
         Of the array.
     variable : Variable
-        Encoded; in memory, lazily loaded, or of a dask array.
+        Encoded; in memory, lazily loaded, taken block by block, or of a dask array.
     start : tuple of int
         The place of its first element, along each dimension of the array.
     seen : WrittenFacts, optional
@@ -76,10 +77,24 @@ class Write:
 
 
 def write_in_memory(write: Write, progress: Progress | None = None) -> None:
-    """Write data that is no dask array; what is lazy is loaded first, whole."""
+    """Write data that is no dask array; what is lazy is loaded first, whole, or block by block."""
+    if (large := blockwise_array(write.variable)) is not None:
+        _write_blocks(write, large.nbytes_of_block, progress)
+        return
     values = np.asarray(write.variable.data)
     with _still_there(write.elements):
         write.elements.write(write.key, values, progress=progress, seen=write.seen)
+
+
+def _write_blocks(write: Write, nbytes: int, progress: Progress | None) -> None:
+    """Write a variable that is too large for memory, in blocks of whole chunks."""
+    elements, variable = write.elements, write.variable
+    block = block_shape(variable.shape, elements.metadata.chunks, elements.dtype.itemsize, nbytes)
+    for place in blocks(variable.shape, block):
+        values = np.asarray(variable[place].data)
+        key = tuple(slice(a + p.start, a + p.stop) for a, p in zip(write.start, place, strict=True))
+        with _still_there(elements):
+            elements.write(key, values, progress=progress, seen=write.seen)
 
 
 def _still_there(elements: Elements) -> AbstractContextManager[object]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -20,6 +20,7 @@ from zarrds.datasets.encoding.exact.comparison import (
     position_text,
     positions_of,
 )
+from zarrds.engine.blocks import block_shape, blocks
 from zarrds.errors import LabelError
 
 __all__ = [
@@ -40,7 +41,7 @@ OnUnordered: TypeAlias = Literal["error", "append"]
 ON_OVERLAP, ON_UNORDERED = get_args(OnOverlap), get_args(OnUnordered)
 Array: TypeAlias = "np.ndarray[Any, Any]"
 # bytes of a variable that are compared at once
-_PART = 64 * 2**20
+_PART = 16 * 2**20
 _RERUN = (
     "Pass on_overlap='replace' to write them anew or on_overlap='skip' to leave them out; "
     "on_overlap='append' stores them once more"
@@ -245,7 +246,7 @@ def check_same_labels(
     *,
     what: str = "labels",
     mend: str = "Reindex or align the dataset to the stored labels, or drop the coordinate",
-    read: Callable[[xr.Variable], xr.Variable] | None = None,
+    read: Callable[[xr.Variable, xr.Variable], xr.Variable] | None = None,
 ) -> None:
     """Check that a coordinate, or another variable that is to stay, equals the stored one; both are read, in parts.
 
@@ -260,7 +261,8 @@ def check_same_labels(
     what, mend : str
         For the message.
     read : callable, optional
-        What a reader would see of a part of the new variable, were it stored; the part itself unless said.
+        Of a part of the stored variable, in memory, and of the new one: what of the latter a reader would see, were it
+        stored; the part itself unless said.
 
     Raises
     ------
@@ -276,16 +278,17 @@ def check_same_labels(
     new = new.transpose(*stored.dims)
     first: tuple[list[int], Any, Any] | None = None
     n_different = 0
-    for start, part in _parts(stored):
-        one, other = stored[part], new[part]
-        before, after = (as_array(v.values).ravel() for v in (one, other if read is None else read(other)))
+    for part in _parts(stored):
+        one, other = stored[part].load(), new[part]
+        before, after = (as_array(v.values).ravel() for v in (one, other if read is None else read(one, other)))
         _, old, fresh = comparable(name, before, after)
         equal = np.asarray(old == fresh, bool) | (pd.isnull(before) & pd.isnull(after))
         if not equal.all():
             n_different += int(equal.size - np.count_nonzero(equal))
             i = int(np.argmin(equal))
-            at = [int(n) for n in np.unravel_index(i, one.shape)]
-            first = first or ([start + at[0], *at[1:]] if at else at, before[i], after[i])
+            at = [p.start + int(n) for p, n in zip(part, np.unravel_index(i, one.shape), strict=True)]
+            if first is None or at < first[0]:
+                first = at, before[i], after[i]
     if first is not None:
         raise LabelError(
             f"{what} of {str(name)!r} are not those of the store: {n_different} of {stored.size} differ, "
@@ -297,14 +300,15 @@ def check_same_labels(
         )
 
 
-def _parts(variable: xr.Variable) -> Iterator[tuple[int, tuple[slice, ...]]]:
-    """Parts of a variable that fit into memory, each with its start along the first dimension."""
-    if not variable.ndim or variable.nbytes <= _PART:
-        yield 0, (slice(None),) * variable.ndim
-        return
-    step = max(1, variable.shape[0] * _PART // variable.nbytes)
-    for start in range(0, variable.shape[0], step):
-        yield start, (slice(start, start + step), *(slice(None),) * (variable.ndim - 1))
+def _parts(stored: xr.Variable) -> Iterable[tuple[slice, ...]]:
+    """Parts of a stored variable that fit into memory, of whole chunks."""
+    if not stored.size:
+        return [(slice(None),) * stored.ndim]
+    chunks = stored.encoding.get("chunks")
+    has_chunks = isinstance(chunks, tuple) and len(chunks) == stored.ndim
+    return blocks(
+        stored.shape, block_shape(stored.shape, chunks if has_chunks else None, stored.nbytes // stored.size, _PART)
+    )
 
 
 def _refuse_missing(dim: Hashable, labels: Array, problem: str) -> None:

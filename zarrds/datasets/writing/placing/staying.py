@@ -93,11 +93,16 @@ def _is_stored(
 ) -> bool:
     """Whether a variable is all stored; false where nothing is stored yet in some places. Raises if it differs."""
     there, metadata = part_of(stored.variables[name], region), stored.arrays[name]
-    check_sizes(name, there, variable)
-    is_new = False
-    if _is_incomplete(metadata):
-        variable, is_new = _where_stored(variable, there, metadata)
-    check_same_labels(name, there, variable, what=what, mend=mend, read=read)
+    is_incomplete, is_new = _is_incomplete(metadata), False
+
+    def seen(before: xr.Variable, part: xr.Variable) -> xr.Variable:
+        nonlocal is_new
+        if is_incomplete:
+            part, is_other = _where_stored(part, before, metadata)
+            is_new |= is_other
+        return read(part)
+
+    check_same_labels(name, there, variable, what=what, mend=mend, read=seen)
     check_meaning(name, variable, stored)
     return not is_new
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
 from hashlib import sha256
 from importlib import import_module
 from typing import Any
@@ -16,6 +19,7 @@ from zarrds.storage.obstore.places import Place
 from zarrds.storage.secrets import secrets_of, spellings, without_secrets
 
 __all__ = [
+    "Connection",
     "Secrets",
     "connected",
     "digest_of",
@@ -23,7 +27,6 @@ __all__ = [
     "location_of",
     "obstore_of",
     "place_of_object",
-    "without_retries",
 ]
 
 # where obstore looks for credentials itself
@@ -39,6 +42,12 @@ _SERVERS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "use_emulator": ("AZURE_STORAGE_USE_EMULATOR", "AZURITE_BLOB_STORAGE_URL"),
     },
 }
+
+# connections that are kept for whoever asks for the like again: one takes some ms to make, and begins with handshakes.
+# Not for long, as files that obstore has read its credentials from may change
+_MOST_KEPT = 16
+_KEPT_SECONDS = 300.0
+_kept: dict[Hashable, Connection] = {}
 
 # obstore's threads are made once a process, and a forked child has none of them
 _process: int | None = None
@@ -73,24 +82,49 @@ class Secrets:
 
     def add(self, things: object) -> None:
         """Add all that is secret in options, or in what is like them."""
-        self.known = tuple(dict.fromkeys(sorted({*self.known, *spellings(secrets_of(things))}, key=len, reverse=True)))
+        self.add_known(spellings(secrets_of(things)))
+
+    def add_known(self, secrets: Iterable[str]) -> None:
+        """Add secrets, as they may be spelt."""
+        self.known = tuple(dict.fromkeys(sorted({*self.known, *secrets}, key=len, reverse=True)))
 
 
-def connected(where: Place, more: Mapping[str, Any]) -> tuple[Any, Secrets, str]:
-    """Make a store object of obstore.
+@dataclass(slots=True)
+class Connection:
+    """A store object of obstore, and what is known of it.
+
+    Attributes
+    ----------
+    store : object
+    secrets : Secrets
+    location : str
+        See `location_of`.
+    made : float
+        When, by `time.monotonic`.
+    """
+
+    store: Any
+    secrets: Secrets
+    location: str
+    made: float = field(default_factory=time.monotonic)
+    _single: Any = None
+
+    @property
+    def without_retries(self) -> Any:
+        """The same store object, which repeats no request; the one that is given where it cannot be made."""
+        if self._single is None:
+            self._single = _without_retries(self.store)
+        return self._single
+
+
+def connected(where: Place, more: Mapping[str, Any]) -> Connection:
+    """Make a store object of obstore, or take one that was made in the same way a short while ago.
 
     Parameters
     ----------
     where : Place
     more : mapping
         Further arguments.
-
-    Returns
-    -------
-    store : object
-    secrets : Secrets
-    location : str
-        See `location_of`.
 
     Raises
     ------
@@ -107,11 +141,40 @@ def connected(where: Place, more: Mapping[str, Any]) -> tuple[Any, Secrets, str]
             config["credential_provider"] = _noted(provider, secrets)
         if str(config.get("endpoint", "")).startswith("http://"):
             config["client_options"] = {"allow_http": True, **config["client_options"]}
+    try:
+        # of the environment, obstore decides what it goes by
+        key = _frozen((where.kind, where.root, where.prefix, config, more, tuple(os.environ.items())))
+    except (
+        TypeError
+    ):  # something of which it cannot be told whether it is the same, as a function that gives credentials
+        return _made(where, config, more, secrets)
+    found = _kept.pop(key, None)
+    if found is None or time.monotonic() - found.made > _KEPT_SECONDS:
+        found = _made(where, config, more, secrets)
+    found.secrets.add_known(secrets.known)
+    _kept[key] = found
+    for oldest in list(_kept)[:-_MOST_KEPT]:
+        _kept.pop(oldest, None)
+    return found
+
+
+def _frozen(value: object) -> Hashable:
+    """What is equal for equal options only. Raises `TypeError` for what is no plain data."""
+    if isinstance(value, Mapping):
+        return "a mapping", frozenset((name, _frozen(each)) for name, each in value.items())
+    if isinstance(value, list | tuple):
+        return tuple(map(_frozen, value))
+    if value is None or isinstance(value, str | bytes | int | float | timedelta):
+        return type(value), value
+    raise TypeError(type(value))
+
+
+def _made(where: Place, config: Mapping[str, Any], more: Mapping[str, Any], secrets: Secrets) -> Connection:
     _check_endpoint(where, config)
     make = getattr(import_module("obstore.store"), where.kind)
     prefix = {} if where.kind == "HTTPStore" or not where.prefix else {"prefix": where.prefix}
     try:
-        return make(where.root, **prefix, **config, **more), secrets, location_of(where, config)
+        return Connection(make(where.root, **prefix, **config, **more), secrets, location_of(where, config))
     except BaseException as exc:  # obstore has an error for each kind of wrong option, and panics of some
         if not isinstance(exc, Exception) and type(exc).__name__ != "PanicException":
             raise
@@ -124,8 +187,7 @@ def connected(where: Place, more: Mapping[str, Any]) -> tuple[Any, Secrets, str]
     )
 
 
-def without_retries(store: Any) -> Any:
-    """The same store object of obstore, which repeats no request; the one that is given where it cannot be made."""
+def _without_retries(store: Any) -> Any:
     try:
         given, named = store.__getnewargs_ex__()
         return type(store)(*given, **{**named, "retry_config": {"max_retries": 0}})

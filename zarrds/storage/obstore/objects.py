@@ -20,13 +20,13 @@ from zarrds.storage.found import Found, Info, Version, version_of
 from zarrds.storage.fsspec.objects import Objects, read_only
 from zarrds.storage.obstore.aws import region_of
 from zarrds.storage.obstore.connections import (
+    Connection,
     Secrets,
     connected,
     digest_of,
     location_of,
     obstore_of,
     place_of_object,
-    without_retries,
 )
 from zarrds.storage.obstore.failures import failure, is_without_bucket
 from zarrds.storage.obstore.listings import WebListings
@@ -130,12 +130,12 @@ class ObstoreObjects:
 
     def _connect(self, more: Mapping[str, Any]) -> None:
         self._module = obstore_of(without_secrets(self._where.name))
-        self._single: Any = None  # the connection that repeats nothing, once it is needed
-        if self._given is not None:
-            self._connection, self._secrets = self._given, Secrets(self._where.secrets)
-            self._location = location_of(self._where, self._where.config)
+        if self._given is None:
+            self._connected = connected(self._where, more)
         else:
-            self._connection, self._secrets, self._location = connected(self._where, more)
+            location = location_of(self._where, self._where.config)
+            self._connected = Connection(self._given, Secrets(self._where.secrets), location)
+        self._connection, self._secrets = self._connected.store, self._connected.secrets
 
     def is_same(self, other: object) -> bool:
         """Whether it has the same objects, reached in the same way."""
@@ -148,7 +148,7 @@ class ObstoreObjects:
     @property
     def location(self) -> str:
         """Where the objects are, whoever asks for them; not to be shown."""
-        return f"{self.token}/" if self.is_memory else self._location
+        return f"{self.token}/" if self.is_memory else self._connected.location
 
     @property
     def name(self) -> str:
@@ -364,8 +364,7 @@ class ObstoreObjects:
 
     @property
     def _without_repeats(self) -> Any:
-        self._single = self._single or without_retries(self._connection)
-        return self._single
+        return self._connected.without_retries
 
     @property
     def _web(self) -> WebListings:

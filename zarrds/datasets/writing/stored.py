@@ -174,8 +174,11 @@ def read_group(
     groups = set()
     chunk_keys: list[str] = []
     copies = _copies(stored, path, dataset) if by_copies and store.traits.is_remote else None
+    at_hand: dict[str, tuple[Raw, Hashable]] = {}
     if copies is not None:
-        own_paths = [base + str(name) for name in dataset.variables]
+        beside = {str(name): stored.beside(f"{base}{name}") for name in dataset.variables}
+        at_hand = {name: each for name, each in beside.items() if each is not None}
+        own_paths = [base + str(name) for name in dataset.variables if name not in at_hand]
         names, seen = stored.told(path), ahead(store, keys_of(own_paths, stored.zarr_format))
     else:
         told = stored.copies() if is_unsure and not path else {}
@@ -189,9 +192,11 @@ def read_group(
     for name in names:
         key = document_key(base + name, stored.zarr_format)
         own = None if copies is None else copies.get(name)
-        version = None if own is not None else seen.identity(key)
+        version = None if own is not None else seen.identity(key) if name not in at_hand else at_hand[name][1]
         try:
-            if version is not None:
+            if name in at_hand:
+                own = at_hand[name][0]
+            elif version is not None:
                 own = own_raw(seen, base + name, stored.zarr_format)
             child = None if own is None else parsed(store, base + name, stored.zarr_format, own)
         except MetadataError as error:
@@ -219,8 +224,8 @@ def read_group(
             unreadable[name] = error.located(path=store.path, key=base + name)
     needed = [name for name, v in raw.items() if is_label_read_first(name, v.dims, v.attrs, dataset)]
     labels = [lazy[name] for name in needed if raw[name].nbytes <= UNASKED_NBYTES]
-    at_hand = seen if chunk_keys else None
-    side_by_side(lambda each: each.read_ahead(at_hand), labels if store.traits.is_remote else [])
+    chunks_at_hand = seen if chunk_keys else None
+    side_by_side(lambda each: each.read_ahead(chunks_at_hand), labels if store.traits.is_remote else [])
     for name in raw:
         try:
             if name in dataset.xindexes and raw[name].ndim == 1 and raw[name].dtype.kind != "O":

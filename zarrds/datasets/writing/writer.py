@@ -239,7 +239,10 @@ def _looked(
         return zarr_format_of(store), None
     if is_region:
         try:
-            nodes = open_nodes(store, consolidated=False)
+            paths = [
+                "/".join(filter(None, (path, where, str(name)))) for where, ds, _ in parts for name in ds.variables
+            ]
+            nodes = open_nodes(store, consolidated=False, beside=paths)
         except StoreNotFoundError:
             return None, None
         return nodes.zarr_format, nodes

@@ -119,6 +119,11 @@ def copies_in(root: Raw) -> dict[str, Raw]:
         return {}
 
 
+def is_copy(store: Store, path: str, copy: Raw) -> bool:
+    """Whether the root's document has a copy of what the own document of an array says, but for notes."""
+    return copy.get("node_type") == "array" and load(store, _key(path)) == _without(copy, MEMBER)
+
+
 def _notes_in(root: Raw) -> Raw | None:
     """The notes of all nodes in a root document, by path; None if another tool has written it since."""
     consolidated = root.get("consolidated_metadata")

@@ -6,7 +6,7 @@ The root's document is the commit point: what consolidated metadata does not nam
 from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Iterable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from types import ModuleType
 from typing import Protocol
 
@@ -93,6 +93,10 @@ class Nodes(Protocol):
         """What the root's document has of all nodes, by path, where it was read and zarrds has written it."""
         ...
 
+    def beside(self, path: str) -> tuple[Raw, Hashable] | None:
+        """An array's document and its identity, if it was fetched beside the root's, which says the same of it."""
+        ...
+
     def children(self, path: str, skip: Collection[str] = ()) -> dict[str, Node]:
         """The nodes directly below a group, by name, without looking at those to skip."""
         ...
@@ -135,6 +139,9 @@ class _Consolidated:
     def copies(self) -> Mapping[str, Raw]:
         return {}
 
+    def beside(self, path: str) -> None:
+        return None
+
     def children(self, path: str, skip: Collection[str] = ()) -> dict[str, Node]:
         return _children(self, path, self.names(path), skip)
 
@@ -144,11 +151,20 @@ class _Stored:
 
     consolidated = False
 
-    def __init__(self, store: Store, zarr_format: ZarrFormat, version: tuple[str, Hashable], root: Raw | None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        zarr_format: ZarrFormat,
+        version: tuple[str, Hashable],
+        root: Raw | None,
+        seen: Store | None = None,
+    ) -> None:
         self._store = store
+        self._seen = seen  # with documents at hand that were fetched beside the root's
         self.root: Raw | None = root
         self.zarr_format = zarr_format
         self.version = version
+        self._copies: Mapping[str, Raw] | None = None
         self._identities: dict[str, Hashable] = {}  # of documents that were fetched with them
 
     def get(self, path: str) -> Node | None:
@@ -168,8 +184,18 @@ class _Stored:
         return [name for parent, _, name in below if parent == path and name]
 
     def copies(self) -> Mapping[str, Raw]:
-        found: Mapping[str, Raw] = {} if self.root is None else module_of(self.zarr_format).copies_in(self.root)
-        return found
+        if self._copies is None:
+            self._copies = {} if self.root is None else module_of(self.zarr_format).copies_in(self.root)
+        return self._copies
+
+    def beside(self, path: str) -> tuple[Raw, Hashable] | None:
+        copy = None if self._seen is None else self.copies().get(path)
+        if self._seen is None or copy is None:
+            return None
+        with suppress(ZarrdsError):
+            if module_of(self.zarr_format).is_copy(self._seen, path, copy):
+                return copy, self._seen.identity(document_key(path, self.zarr_format))
+        return None
 
     def _stands(self, path: str) -> bool:
         try:
@@ -271,6 +297,7 @@ def open_nodes(
     zarr_format: ZarrFormat | None = None,
     consolidated: bool | None = None,
     is_locked: bool = False,
+    beside: Collection[str] = (),
 ) -> Nodes:
     """The nodes of a store that exists.
 
@@ -283,6 +310,8 @@ def open_nodes(
         True insists on consolidated metadata, False ignores it, None takes it if it is there.
     is_locked : bool
         Whether the caller holds the store's lock, by `locked`: then there is nothing left to recover.
+    beside : collection of str
+        The paths of arrays whose own documents are asked for together with the root's, where that pays off.
 
     Raises
     ------
@@ -293,7 +322,7 @@ def open_nodes(
     """
     # behind a network a second look: the root's documents may have been away while another writer replaced them
     for _ in range(2 if store.traits.is_remote else 1):
-        nodes = _nodes_of_any(store, zarr_format, consolidated, is_locked=is_locked)
+        nodes = _nodes_of_any(store, zarr_format, consolidated, is_locked=is_locked, beside=beside)
         if nodes is not None:
             return nodes
     raise StoreNotFoundError(
@@ -307,15 +336,21 @@ def open_nodes(
 
 
 def _nodes_of_any(
-    store: Store, zarr_format: ZarrFormat | None, consolidated: bool | None, *, is_locked: bool
+    store: Store,
+    zarr_format: ZarrFormat | None,
+    consolidated: bool | None,
+    *,
+    is_locked: bool,
+    beside: Collection[str],
 ) -> Nodes | None:
     """The nodes of a store, None if there is none."""
     denied: StoreIOError | None = None
     for number, candidate in enumerate((3, 2) if zarr_format is None else (zarr_format,)):
         by_root = consolidated is not False
-        seen = ahead(store, root_keys(candidate, consolidated), recover=number == 0 and not is_locked, by_root=by_root)
+        keys = root_keys(candidate, consolidated) + [document_key(path, 3) for path in beside if candidate == 3]
+        seen = ahead(store, keys, recover=number == 0 and not is_locked, by_root=by_root)
         try:
-            nodes = _opened(store, seen, candidate, consolidated)
+            nodes = _opened(store, seen, candidate, consolidated, is_beside=bool(beside) and seen is not store)
         except StoreIOError as error:
             if not is_denied(store, error):
                 raise
@@ -334,7 +369,9 @@ def root_keys(zarr_format: ZarrFormat, consolidated: bool | None) -> list[str]:
     return own if zarr_format == 3 or consolidated is False else [v2.CONSOLIDATED, *own]
 
 
-def _opened(store: Store, seen: Store, zarr_format: ZarrFormat, consolidated: bool | None) -> Nodes | None:
+def _opened(
+    store: Store, seen: Store, zarr_format: ZarrFormat, consolidated: bool | None, *, is_beside: bool
+) -> Nodes | None:
     """The nodes of a store of that format, None if it is of another; `seen` is the store with its root at hand."""
     module = module_of(zarr_format)
     if consolidated is not False:
@@ -353,7 +390,7 @@ def _opened(store: Store, seen: Store, zarr_format: ZarrFormat, consolidated: bo
             path=store.path,
             mend="Open it with consolidated=None, or write it with consolidated metadata",
         )
-    return _Stored(store, zarr_format, version, root)
+    return _Stored(store, zarr_format, version, root, seen if is_beside else None)
 
 
 def _version(store: Store, key: str) -> tuple[str, Hashable]:

@@ -145,6 +145,33 @@ def _tensorstore_read(path: Path, key: Any = ...) -> Array:
     return np.asarray(ts.open(_tensorstore_spec(path), read=True).result()[key].read().result())
 
 
+def _zarrista_write(path: Path, values: Array, chunks: Shape, shards: Shards = None) -> None:
+    import zarrista
+
+    metadata = {
+        "zarr_format": 3,
+        "node_type": "array",
+        "shape": list(values.shape),
+        "data_type": values.dtype.name,
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(shards or chunks)}},
+        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+        "fill_value": 0,
+        "codecs": _CODECS if shards is None else _sharded(chunks),
+    }
+    path.mkdir(exist_ok=True)
+    array = zarrista.Array.from_metadata(metadata, zarrista.store.FilesystemStore(path))
+    array.store_metadata()
+    array.store_array_subset(..., values)
+
+
+def _zarrista_read(path: Path, key: Any = ...) -> Array:
+    import zarrista
+
+    found = zarrista.Array.open(zarrista.store.FilesystemStore(path)).retrieve_array_subset(key)
+    values: Array = found.to_numpy()
+    return values
+
+
 def has(module: str) -> bool:
     """Whether a module, or a name in a module, is installed."""
     if importlib.util.find_spec(module.partition(".")[0]) is None:
@@ -172,6 +199,7 @@ def engines(*, durable: bool = False) -> list[Engine]:
             Engine(name, _USES, partial(_zarr_write, pipeline), partial(_zarr_read, pipeline), pipeline or "zarr")
             for name, pipeline in PIPELINES.items()
         ),
+        Engine("zarrista", _USES, _zarrista_write, _zarrista_read, "zarrista"),
         Engine(
             "TensorStore", f"{_USES}, no fsync", partial(_tensorstore_write, False), _tensorstore_read, "tensorstore"
         ),

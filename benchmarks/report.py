@@ -15,8 +15,8 @@ from benchmarks.results import Result, geometric_mean
 
 # what the times depend on
 _PACKAGES = (
-    "numpy blosc crc32c numcodecs xarray pandas dask distributed zarr zarrs tensorstore netCDF4 h5netcdf h5py".split()
-)
+    "numpy blosc crc32c numcodecs xarray pandas dask distributed zarr zarrs zarrista tensorstore netCDF4 h5netcdf h5py"
+).split()
 
 
 def machine() -> dict[str, str]:

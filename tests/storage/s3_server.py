@@ -1,5 +1,7 @@
 """A small server that speaks as much of S3 as stores need: it counts and delays requests, and fails when it is told to.
 
+It speaks Google's dialect of it as well: there, objects have generations, which conditions go by.
+
 It keeps all in memory, and costs less processor time than its clients: ``python -m tests.storage.s3_server 30`` serves
 with 30 ms of latency, and prints its port.
 """
@@ -103,7 +105,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = self._body()
         is_list = "list-type" in query or (self.command == "GET" and not key)
         name = f"?{query.get('prefix', '')}" if is_list else "?delete" if "delete" in query else key
-        method = "COPY" if self.headers.get("x-amz-copy-source") else "LIST" if is_list else self.command
+        method = "COPY" if self._copied() else "LIST" if is_list else self.command
         if state.before is not None:
             state.before(method, name, (self.headers.get("Authorization") or "").partition("Credential=")[2][:9])
         with state.lock:
@@ -134,6 +136,9 @@ class _Handler(BaseHTTPRequestHandler):
                 state.at_once -= 1
 
     do_GET = do_HEAD = do_PUT = do_DELETE = do_POST = _any  # noqa: N815  # names of http.server
+
+    def _copied(self) -> str | None:
+        return self.headers.get("x-amz-copy-source") or self.headers.get("x-goog-copy-source")
 
     def _body(self) -> bytes:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -181,6 +186,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.headers.get("If-None-Match") == etag:
             return lambda: self._send(304, ETag=etag)
         about = {"ETag": etag, "Last_Modified": formatdate(written, usegmt=True), "Accept_Ranges": "bytes"}
+        about["x_goog_generation"] = _generation(found)
         span = self.headers.get("Range")
         if span is None:
             return lambda: self._whole(value, about)
@@ -203,12 +209,14 @@ class _Handler(BaseHTTPRequestHandler):
                 return lambda: self._error(404, "NoSuchKey")
             if (wanted is not None and before is not None and wanted != before[1]) or (unwanted == "*" and before):
                 return lambda: self._error(412, "PreconditionFailed")
+            if self.headers.get("x-goog-if-generation-match") not in (None, _generation(before)):
+                return lambda: self._error(412, "PreconditionFailed")
             etag = f'"{hashlib.md5(body).hexdigest()}"'
-            self.state.values[key] = body, etag, time.time()
-        return lambda: self._send(200, ETag=etag)
+            self.state.values[key] = made = body, etag, time.time()
+        return lambda: self._send(200, ETag=etag, x_goog_generation=_generation(made))
 
     def _copy(self, key: str, query: dict[str, str], body: bytes) -> Callable[[], None]:
-        source = urllib.parse.unquote(self.headers["x-amz-copy-source"]).lstrip("/").partition("/")[2]
+        source = urllib.parse.unquote(self._copied() or "").lstrip("/").partition("/")[2]
         with self.state.lock:
             found = self.state.values.get(source)
             if found is None:
@@ -218,7 +226,9 @@ class _Handler(BaseHTTPRequestHandler):
         return lambda: self._send(200, answer, "application/xml")
 
     def _delete(self, key: str, query: dict[str, str], body: bytes) -> Callable[[], None]:
-        self.state.values.pop(key, None)
+        found = self.state.values.pop(key, None)
+        if found is None and not self.headers.get("x-amz-date"):
+            return lambda: self._error(404, "NoSuchKey")  # as Google does
         return lambda: self._send(204)
 
     def _post(self, key: str, query: dict[str, str], body: bytes) -> Callable[[], None]:
@@ -256,6 +266,10 @@ class _Handler(BaseHTTPRequestHandler):
             f"<IsTruncated>{str(is_cut).lower()}</IsTruncated>{''.join(keys)}{shown}</ListBucketResult>"
         )
         return lambda: self._send(200, text.encode(), "application/xml")
+
+
+def _generation(found: tuple[bytes, str, float] | None) -> str:
+    return "0" if found is None else str(1 + int(found[2] * 1e6))
 
 
 class _Server(ThreadingHTTPServer):

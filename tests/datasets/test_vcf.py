@@ -148,6 +148,45 @@ def test_bio2zarr_writes_the_same(name: str, data_dir: Path, tmp_path: Path) -> 
         assert theirs.attrs[key] == ours.attrs[key]
 
 
+def test_records_that_wait_for_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numbers are taken over many records at a time; whatever wait together, each comes to its own row."""
+    draw = np.random.default_rng(3)
+    lines, depths, qualities, called = [], [], [], []
+    for i in range(60):
+        depth = None if draw.random() < 0.5 else draw.integers(-40_000, 40_000, draw.integers(1, 4)).tolist()
+        quality = None if draw.random() < 0.5 else draw.integers(0, 300, 3).tolist()
+        calls = None if draw.random() < 0.3 else draw.integers(0, 2, (3, draw.integers(1, 3))).tolist()
+        parts = {
+            "GT": calls and ["|".join(map(str, call)) for call in calls],
+            "GQ": quality and list(map(str, quality)),
+        }
+        there = {name: texts for name, texts in parts.items() if texts} or {"AD": ["."] * 3}
+        samples = " ".join(":".join(texts[n] for texts in there.values()) for n in range(3))
+        info = "DB" if depth is None else f"DP={','.join(map(str, depth))}"
+        lines.append(f"X {i + 1} . A T . . {info} {':'.join(there)} {samples}")
+        depths.append([-1, -1, -1] if depth is None else depth + [-2] * (3 - len(depth)))
+        qualities.append(quality or [-1] * 3)
+        called.append([[-1, -1]] * 3 if calls is None else [call + [-2] * (2 - len(call)) for call in calls])
+    source = vcf(tmp_path / "a.vcf", records="\n".join(lines) + "\n")
+    for most, rows in ((1, 60), (7, 8), (64 * 1024, 25)):
+        monkeypatch.setattr("zarrds.datasets.vcf.values._MOST_WAITING", most)
+        zarrds.convert(source, tmp_path / "a.zarr", chunks={"variants": rows}, overwrite=True)
+        found = raw(tmp_path / "a.zarr")
+        assert found.variant_DP.values.tolist() == depths
+        assert found.call_GQ.values.tolist() == qualities
+        assert found.call_genotype.values.tolist() == called
+        assert found.call_genotype_mask.values.tolist() == (np.array(called) < 0).tolist()
+        assert found.variant_DB.values.tolist() == [row == [-1, -1, -1] for row in depths]
+
+
+def test_of_a_field_that_is_there_twice_the_first_counts(tmp_path: Path) -> None:
+    source = vcf(tmp_path / "a.vcf", records="X 1 . A T . . DP=3;DB;DP=500 GT:GQ:GQ 0/1:1:2 0/0:3:4 1/1:5:6\n")
+    zarrds.convert(source, tmp_path / "a.zarr")
+    found = raw(tmp_path / "a.zarr")
+    assert found.variant_DP.values.tolist() == [3]
+    assert found.call_GQ.values.tolist() == [[1, 3, 5]]
+
+
 @pytest.mark.slow
 def test_memory_is_bounded_by_chunks_not_records(tmp_path: Path) -> None:
     """Records come and go: what is kept does not grow with them."""

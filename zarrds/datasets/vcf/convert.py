@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from importlib.metadata import version
 from typing import Any, Literal
 
@@ -12,7 +13,7 @@ from zarrds.arrays.layout import new_array_metadata
 from zarrds.chunk_statistics.keeping import put_statistics
 from zarrds.datasets.vcf.fields import FLOAT_MISSING, open_vcf
 from zarrds.datasets.vcf.scan import Scan, records_of, scan
-from zarrds.datasets.vcf.values import MISSING, genotypes_of, raw_value, set_row, values_of
+from zarrds.datasets.vcf.values import MISSING, Uses, set_rows, set_texts, texts_of
 from zarrds.datasets.writing.commit.new_store import find_target, staged
 from zarrds.datasets.writing.commit.noting import all_of, with_statistics
 from zarrds.engine.elements import Elements
@@ -199,27 +200,68 @@ def _filled(path: str, found: Scan, buffers: Arrays) -> Iterator[tuple[int, int]
     """Fill the buffers again and again; yields the places of the records that they hold."""
     size = len(buffers["variant_contig"][1])
     arrays = {name: values for name, (_, values) in buffers.items()}
-    fields = [(field, arrays[field.array]) for field in found.header.fields if field.array in arrays]
+    uses = _uses(found, arrays)
     filters = {name: i for i, (name, _) in enumerate(found.header.filters)}
     n = 0
     for n, record in enumerate(records_of(open_vcf(path), path), 1):
         i = (n - 1) % size
+        if i == 0:  # most fields of most records are absent
+            _clear(arrays)
         _set_fixed(arrays, i, record, found.contigs, filters)
-        if i == 0:  # most fields of most records are missing
-            for _, values in fields:
-                values[...] = MISSING[values.dtype.kind]
-        for field, values in fields:
-            raw = raw_value(record, field)
-            if raw is not None:
-                set_row(values[i, ...], values_of(raw, field))
-        if "call_genotype" in arrays:
-            _set_genotypes(arrays, i, record)
+        uses.add(i, record)
         if i + 1 == size:
+            uses.flush()
             yield n - size, n
     if n != found.n:
         raise EncodingError("the file was changed meanwhile", path=path, expected=f"{found.n} records", found=n)
     if n % size:
+        uses.flush()
         yield n - n % size, n
+
+
+def _uses(found: Scan, arrays: Mapping[str, np.ndarray[Any, Any]]) -> Uses:
+    """What fills the buffers."""
+    uses = Uses()
+    for field in found.header.fields:
+        if (array := arrays.get(field.array)) is None:
+            continue
+        is_number = field.kind in ("Integer", "Float")
+        if field.category == "FORMAT":
+            use = uses.gather(partial(set_rows, array)).add_calls if is_number else partial(_set_calls, array)
+            uses.calls[field.name] = (field.kind, use)
+        elif is_number:
+            uses.info[field.name] = uses.gather(partial(set_rows, array)).add_info
+        else:
+            uses.info[field.name] = partial(_set_flag if field.kind == "Flag" else _set_info, array)
+    if "call_genotype" in arrays:
+        uses.genotypes = uses.gather(partial(_set_genotypes, arrays)).add_calls
+    return uses
+
+
+def _clear(arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
+    for name, values in arrays.items():
+        values[...] = True if name == "call_genotype_mask" else MISSING[values.dtype.kind]
+
+
+def _set_flag(array: np.ndarray[Any, Any], i: int, _raw: object) -> None:
+    array[(i, 0) if array.ndim > 1 else i] = True
+
+
+def _set_info(array: np.ndarray[Any, Any], i: int, raw: Any) -> None:
+    texts = texts_of(raw)
+    if array.ndim == 1:
+        array[i] = texts[0]
+    else:
+        set_texts(array[i], texts)
+
+
+def _set_calls(array: np.ndarray[Any, Any], i: int, raw: np.ndarray[Any, Any]) -> None:
+    rows = [texts_of(text) for text in raw.tolist()]
+    if array.ndim == 2:
+        array[i] = [texts[0] for texts in rows]
+    else:
+        for row, texts in zip(array[i], rows, strict=True):
+            set_texts(row, texts)
 
 
 def _set_fixed(
@@ -234,25 +276,22 @@ def _set_fixed(
     arrays["variant_length"][i] = record.end - record.start
     arrays["variant_id"][i] = "." if record.ID is None else record.ID
     arrays["variant_id_mask"][i] = record.ID is None
-    alleles = [record.REF, *record.ALT]
-    arrays["variant_allele"][i, :] = alleles + [""] * (arrays["variant_allele"].shape[1] - len(alleles))
+    set_texts(arrays["variant_allele"][i], [record.REF, *record.ALT])
     arrays["variant_quality"][i] = FLOAT_MISSING if record.QUAL is None else record.QUAL
     passed = arrays["variant_filter"]
-    passed[i, :] = False
     for name in record.FILTERS or ():
         if name not in filters:
             raise EncodingError("a filter is not declared in the header", found=name, mend="Use bcftools reheader")
         passed[i, filters[name]] = True
 
 
-def _set_genotypes(arrays: Mapping[str, np.ndarray[Any, Any]], i: int, record: Any) -> None:
-    called = genotypes_of(record)
-    row = arrays["call_genotype"][i]
-    set_row(row, None if called is None else called[0])
-    arrays["call_genotype_mask"][i] = row < 0
-    arrays["call_genotype_phased"][i] = False if called is None else called[1].astype(bool)
-    if row.shape[-1] == 1 and called is not None:
-        arrays["call_genotype_phased"][i] = True  # there is nothing to be phased with
+def _set_genotypes(arrays: Mapping[str, np.ndarray[Any, Any]], rows: list[int], called: np.ndarray[Any, Any]) -> None:
+    alleles, phased = called[..., :-1], called[..., -1].astype(bool)
+    array = arrays["call_genotype"]
+    # of one allele there is nothing to be phased with
+    arrays["call_genotype_phased"][rows] = True if array.shape[-1] == 1 else phased
+    set_rows(array, rows, alleles)
+    arrays["call_genotype_mask"][rows] = array[rows] < 0
 
 
 def _index_rows(chunk: int, buffers: Arrays, n: int) -> list[tuple[int, ...]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from zarrds.datasets.vcf.fields import (
     read_header,
     smallest_integer,
 )
-from zarrds.datasets.vcf.values import genotypes_of, raw_value, values_of
+from zarrds.datasets.vcf.values import Uses, texts_of
 from zarrds.errors import EncodingError, UnsupportedError
 
 __all__ = ["Scan", "records_of", "scan"]
@@ -34,12 +35,15 @@ class Range:
     low: float = math.inf
     high: float = -math.inf
 
-    def add(self, values: np.ndarray[Any, Any]) -> None:
+    def add(self, _rows: object, values: np.ndarray[Any, Any]) -> None:
         self.n = max(self.n, values.shape[-1])
         if values.dtype.kind in "iu":
             numbers = values[values >= _LOWEST]
             if numbers.size:
-                self.low, self.high = min(self.low, int(numbers.min())), max(self.high, int(numbers.max()))
+                self.add_number(int(numbers.min()), int(numbers.max()))
+
+    def add_number(self, low: int, high: int) -> None:
+        self.low, self.high = min(self.low, low), max(self.high, high)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -118,6 +122,7 @@ def scan(path: str, told: Callable[[int], Any] | None = None) -> Scan:
     header = read_header(vcf, path)
     names = ["alt", "variant_position", "variant_length", "call_genotype", *(f.array for f in header.fields)]
     found = Scan(header, {name: code for code, name in enumerate(header.contigs)}, 0, {n: Range() for n in names})
+    uses = _uses(header, found.ranges)
     before = (-1, -1)
     for record in records_of(vcf, path):
         found.n += 1
@@ -128,21 +133,52 @@ def scan(path: str, told: Callable[[int], Any] | None = None) -> Scan:
             )
         before = place
         found.ranges["alt"].n = max(found.ranges["alt"].n, len(record.ALT))
-        found.ranges["variant_position"].add(np.array([record.POS]))
-        found.ranges["variant_length"].add(np.array([record.end - record.start]))
-        for each in header.fields:
-            raw = raw_value(record, each)
-            if raw is not None:
-                found.ranges[each.array].add(values_of(raw, each))
-        called = genotypes_of(record) if header.has_genotypes else None
-        if called is not None:
-            found.ranges["call_genotype"].add(called[0])
+        found.ranges["variant_position"].add_number(record.POS, record.POS)
+        length = record.end - record.start
+        found.ranges["variant_length"].add_number(length, length)
+        uses.add(0, record)
         if told is not None:
             told(1)
+    uses.flush()
     if not found.n:
         raise EncodingError("the file has no records", path=path)
     check_declared(vcf, header, path)
     return found
+
+
+def _uses(header: Header, ranges: Mapping[str, Range]) -> Uses:
+    """What the first pass does with values."""
+    uses = Uses()
+    for each in header.fields:
+        counts = ranges[each.array]
+        is_integer = each.kind == "Integer"
+        if each.category == "INFO":
+            uses.info[each.name] = (
+                uses.gather(counts.add).add_info if is_integer else partial(_count, counts, each.kind)
+            )
+        else:
+            count = uses.gather(counts.add).add_calls if is_integer else partial(_count_calls, counts, each.kind)
+            uses.calls[each.name] = (each.kind, count)
+    if header.has_genotypes:
+        called = ranges["call_genotype"]
+        uses.genotypes = uses.gather(lambda rows, values: called.add(rows, values[..., :-1])).add_calls
+    return uses
+
+
+def _count(counts: Range, kind: str, _row: int, raw: Any) -> None:
+    """How many floats, flags or texts a record has."""
+    if kind == "Flag":
+        n = 1
+    elif kind == "Float":
+        n = len(raw) if isinstance(raw, tuple) else 1
+    else:
+        n = len(texts_of(raw))
+    counts.n = max(counts.n, n)
+
+
+def _count_calls(counts: Range, kind: str, _row: int, raw: np.ndarray[Any, Any]) -> None:
+    n = raw.shape[1] if kind == "Float" else max((len(texts_of(text)) for text in raw.tolist()), default=1)
+    counts.n = max(counts.n, n)
 
 
 def records_of(vcf: Any, path: str) -> Any:

@@ -9,6 +9,8 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -245,3 +247,26 @@ def test_no_descriptor_leaks_in_many_failures(store: LocalStore, root: Path, tmp
     assert (len(os.listdir("/proc/self/fd")) if before else 0) == before
     assert sorted(os.listdir(root)) == ["a", "link", "round"]
     assert os.listdir(root / "a") == ["k"]
+
+
+def test_children_are_found_without_a_list_of_all_that_they_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = LocalStore(tmp_path)
+    for i in range(300):
+        store.set(f"a/0.{i}", b"chunk")
+    store.set("b/c/d/0", b"chunk")
+    (tmp_path / "empty/one").mkdir(parents=True)
+    (tmp_path / "hidden").mkdir()
+    (tmp_path / "hidden/.lock.zarrds-partial").touch()
+    seen: list[str] = []
+    scandir = os.scandir
+
+    @contextmanager
+    def counted(path: str) -> Iterator[Iterator[os.DirEntry[str]]]:
+        with scandir(path) as entries:
+            yield filter(lambda entry: seen.append(entry.name) is None, entries)
+
+    monkeypatch.setattr(os, "scandir", counted)
+    assert store.list_children() == ["a", "b"]
+    assert sum(name.startswith("0.") for name in seen) == 1

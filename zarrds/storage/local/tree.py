@@ -206,7 +206,7 @@ class Tree:
         if start is None:
             return []
         folders = self._scan(*start, prefix).folders
-        return sorted(n for n, there, way in folders if any(found.names for _, found in self._walk("", there, way)))
+        return sorted(name for name, there, way in folders if self._holds_keys(there, way))
 
     def _locate(self, key: str) -> str | None:
         """Check `key` and return its file's location, or None if its name is one of an unfinished file."""
@@ -293,6 +293,13 @@ class Tree:
             found = self._scan(here, trail, prefix)
             yield prefix, found
             waiting += [(f"{prefix}{name}/", there, way) for name, there, way in found.folders]
+
+    def _holds_keys(self, here: str, trail: tuple[str, ...]) -> bool:
+        """Whether there is a key in a folder, or below it: an array may have a million, of which one is enough."""
+        with suppress(OSError), os.scandir(here) as entries:  # the walk tells of the error
+            if any(entry.is_file(follow_symlinks=False) and not _UNLISTED.search(entry.name) for entry in entries):
+                return True
+        return any(found.names for _, found in self._walk("", here, trail))
 
     def _scan(self, here: str, trail: tuple[str, ...], prefix: str) -> _Listed:
         """List the folder `here`."""

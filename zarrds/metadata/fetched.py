@@ -14,7 +14,7 @@ from zarrds.storage.commits.committer import committer_of
 from zarrds.storage.protocol import Buffer, Store
 from zarrds.storage.traits import Fetched, ManyValues, has_trait
 
-__all__ = ["ahead", "is_denied", "recover"]
+__all__ = ["ahead", "is_denied", "more_ahead", "recover", "without"]
 
 
 class _Ahead:
@@ -66,6 +66,21 @@ def ahead(
     if recover:
         committer_of(store).recover()
     return store
+
+
+def more_ahead(seen: Store, keys: Sequence[str]) -> Store:
+    """A view that `ahead` has made, with further values at hand."""
+    if not isinstance(seen, _Ahead):
+        return seen
+    more: Any = ahead(seen._store, keys)
+    return cast(Store, _Ahead(seen._store, seen._fetched | more._fetched))
+
+
+def without(seen: Store, keys: Sequence[str]) -> Store:
+    """A view that `ahead` has made, in which some keys are as if they were absent."""
+    if not isinstance(seen, _Ahead):
+        return seen
+    return cast(Store, _Ahead(seen._store, seen._fetched | dict.fromkeys(keys, Fetched(None))))
 
 
 def recover(store: Store, *, by_root: bool) -> None:

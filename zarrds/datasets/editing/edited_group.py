@@ -12,9 +12,9 @@ from zarrds.datasets.reading.notes import GroupNotes, notes_of
 from zarrds.datasets.reading.strange import LeftOut, children_of
 from zarrds.errors import VariableNotFoundError, locating
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata
-from zarrds.metadata.nodes.documents import Nodes, named_dimensions, open_nodes, zarr_format_of
+from zarrds.metadata.nodes.documents import Nodes, open_nodes, zarr_format_of
 from zarrds.metadata.nodes.group_notes import with_group_notes
-from zarrds.metadata.nodes.lookup import get_group
+from zarrds.metadata.nodes.lookup import get_group, named_dimensions
 from zarrds.storage.commits.committer import as_durable, committer_of
 from zarrds.storage.locate import as_store
 from zarrds.storage.protocol import Store, check_prefix

@@ -23,8 +23,9 @@ from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.extension import MEMBER
 from zarrds.metadata.fetched import ahead
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, ZarrFormat
-from zarrds.metadata.nodes.documents import Nodes, Raw, document_key, keys_of, named_dimensions, own_raw, parsed
+from zarrds.metadata.nodes.documents import Nodes, Raw, document_key, keys_of, own_raw, parsed
 from zarrds.metadata.nodes.group_notes import with_group_notes
+from zarrds.metadata.nodes.lookup import named_dimensions
 from zarrds.metadata.nodes.written import is_same_document
 from zarrds.storage.commits.committer import committer_of
 from zarrds.storage.protocol import Store

@@ -6,12 +6,13 @@ metadata: some readers refuse an array with a member that they do not know. In a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from zarrds.errors import InvalidKeyError, MetadataError, StoreIOError, UnsupportedError, ZarrdsError
 from zarrds.metadata import rectilinear
 from zarrds.metadata.dtypes import JSON, DataType
-from zarrds.metadata.fetched import is_denied
+from zarrds.metadata.fetched import ahead, is_denied, more_ahead, without
 from zarrds.metadata.fields import chunk_sizes, depth_and_parent, dump, load, member, sizes
 from zarrds.metadata.fill_values import decode_fill_value, default_fill_value, encode_fill_value
 from zarrds.metadata.model import ArrayMetadata, ChunkKeyEncoding, CodecObject, GroupMetadata, Node
@@ -157,12 +158,36 @@ def _with_own_notes(store: Store, raws: dict[str, Raw]) -> dict[str, Raw]:
     the name of their dimension, since others add variables more often than coordinates.
     """
     arrays = [path for path, raw in raws.items() if raw.get("node_type") == "array" and MEMBER not in raw]
-    ranked = sorted(arrays, key=lambda path: (_rank(path, raws[path]), path))
-    best = [path for path in ranked if _rank(path, raws[path]) == _rank(ranked[0], raws[ranked[0]])]
-    noted = {path: _noted(store, path, raws[path]) for path in {*best[:1], *best[-1:]}}
+    noted = {path: _noted(store, path, raws[path]) for path in _telling(raws, arrays)}
     if any(MEMBER in raw for raw in noted.values()):
         noted |= {path: _noted(store, path, raws[path]) for path in arrays if path not in noted}
     return raws | noted
+
+
+def _telling(raws: Mapping[str, Raw], arrays: Sequence[str]) -> set[str]:
+    """Those of some arrays that tell whether there are notes."""
+    ranked = sorted(arrays, key=lambda path: (_rank(path, raws[path]), path))
+    best = [path for path in ranked if _rank(path, raws[path]) == _rank(ranked[0], raws[ranked[0]])]
+    return {*best[:1], *best[-1:]}
+
+
+def ahead_of(store: Store, paths: Sequence[str]) -> Store:
+    """A view of a store with the documents of nodes at hand, and their notes as far as there are likely to be some.
+
+    Of a store of which no root's document tells what is noted; as `load_consolidated` of one by another tool.
+    """
+    seen = ahead(store, [_key(path) for path in paths])
+    if seen is store:
+        return store
+    raws: dict[str, Raw] = {}
+    for path in paths:
+        with suppress(ZarrdsError):
+            raws[path] = load(seen, _key(path)) or {}
+    telling = _telling(raws, [path for path, raw in raws.items() if raw.get("node_type") == "array"])
+    seen = more_ahead(seen, [_key(path, NOTES) for path in telling])
+    others = [_key(path, NOTES) for path in paths if path not in telling]
+    is_noted = any(seen.identity(_key(path, NOTES)) is not None for path in telling)
+    return more_ahead(seen, others) if is_noted else without(seen, others)
 
 
 def _rank(path: str, raw: Raw) -> int:

@@ -35,7 +35,6 @@ __all__ = [
     "keys_of",
     "locked",
     "module_of",
-    "named_dimensions",
     "open_nodes",
     "own_node",
     "own_raw",
@@ -158,8 +157,11 @@ class _Stored:
         version: tuple[str, Hashable],
         root: Raw | None,
         seen: Store | None = None,
+        *,
+        is_quick: bool = False,  # whether it is only read, so that not all need be looked at that may be there
     ) -> None:
         self._store = store
+        self._is_quick = is_quick
         self._seen = seen  # with documents at hand that were fetched beside the root's
         self.root: Raw | None = root
         self.zarr_format = zarr_format
@@ -215,7 +217,8 @@ class _Stored:
         names = [name for name in self._store.list_children(path) if name not in skip]
         paths = [base + name for name in names]
         if not set(paths) <= set(likely):
-            seen = ahead(self._store, keys_of(paths, self.zarr_format))
+            is_quick = self._is_quick and self.zarr_format == 3
+            seen = v3.ahead_of(self._store, paths) if is_quick else ahead(self._store, keys_of(paths, self.zarr_format))
         if seen is not self._store:
             self._identities |= {each: seen.identity(document_key(each, self.zarr_format)) for each in paths}
         return _children(_Stored(seen, self.zarr_format, self.version, self.root), path, names, ())
@@ -236,16 +239,6 @@ def own_raw(store: Store, path: str, zarr_format: ZarrFormat) -> Raw | None:
     """The documents of the node at `path`, to be `parsed`."""
     raw: Raw | None = module_of(zarr_format).load_raw(store, check_prefix(path, store.path))
     return raw
-
-
-def named_dimensions(store: Store, path: str, zarr_format: ZarrFormat) -> tuple[str, ...]:
-    """The names of the dimensions of an array, as far as they can be told of one that cannot be read."""
-    try:
-        raw = own_raw(store, path, zarr_format)
-    except MetadataError:
-        return ()
-    names = None if raw is None else module_of(zarr_format).named_dimensions(raw)
-    return tuple(name for name in names if isinstance(name, str)) if isinstance(names, list) else ()
 
 
 def _children(nodes: Nodes, path: str, names: Iterable[str], skip: Collection[str]) -> dict[str, Node]:
@@ -350,7 +343,8 @@ def _nodes_of_any(
         keys = root_keys(candidate, consolidated) + [document_key(path, 3) for path in beside if candidate == 3]
         seen = ahead(store, keys, recover=number == 0 and not is_locked, by_root=by_root)
         try:
-            nodes = _opened(store, seen, candidate, consolidated, is_beside=bool(beside) and seen is not store)
+            is_beside = bool(beside) and seen is not store
+            nodes = _opened(store, seen, candidate, consolidated, is_beside=is_beside, is_locked=is_locked)
         except StoreIOError as error:
             if not is_denied(store, error):
                 raise
@@ -370,7 +364,7 @@ def root_keys(zarr_format: ZarrFormat, consolidated: bool | None) -> list[str]:
 
 
 def _opened(
-    store: Store, seen: Store, zarr_format: ZarrFormat, consolidated: bool | None, *, is_beside: bool
+    store: Store, seen: Store, zarr_format: ZarrFormat, consolidated: bool | None, *, is_beside: bool, is_locked: bool
 ) -> Nodes | None:
     """The nodes of a store of that format, None if it is of another; `seen` is the store with its root at hand."""
     module = module_of(zarr_format)
@@ -390,7 +384,8 @@ def _opened(
             path=store.path,
             mend="Open it with consolidated=None, or write it with consolidated metadata",
         )
-    return _Stored(store, zarr_format, version, root, seen if is_beside else None)
+    is_quick = consolidated is None and not is_locked
+    return _Stored(store, zarr_format, version, root, seen if is_beside else None, is_quick=is_quick)
 
 
 def _version(store: Store, key: str) -> tuple[str, Hashable]:

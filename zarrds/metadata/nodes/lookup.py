@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from zarrds.errors import NodeNotFoundError
-from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node
-from zarrds.metadata.nodes.documents import Nodes
+from zarrds.errors import MetadataError, NodeNotFoundError
+from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
+from zarrds.metadata.nodes.documents import Nodes, module_of, own_raw
 from zarrds.storage.protocol import Store
 
-__all__ = ["get_array", "get_group", "get_node"]
+__all__ = ["get_array", "get_group", "get_node", "named_dimensions"]
 
 
 def get_node(store: Store, nodes: Nodes, path: str) -> Node:
@@ -39,3 +39,13 @@ def get_group(store: Store, nodes: Nodes, path: str) -> GroupMetadata:
     if not isinstance(node, GroupMetadata):
         raise NodeNotFoundError("this is an array, not a group", path=store.path, key=path or "/")
     return node
+
+
+def named_dimensions(store: Store, path: str, zarr_format: ZarrFormat) -> tuple[str, ...]:
+    """The names of the dimensions of an array, as far as they can be told of one that cannot be read."""
+    try:
+        raw = own_raw(store, path, zarr_format)
+    except MetadataError:
+        return ()
+    names = None if raw is None else module_of(zarr_format).named_dimensions(raw)
+    return tuple(name for name in names if isinstance(name, str)) if isinstance(names, list) else ()

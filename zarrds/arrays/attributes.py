@@ -11,7 +11,7 @@ import numpy as np
 
 from zarrds.errors import EncodingError
 from zarrds.metadata.attributes import plain_value
-from zarrds.metadata.dtypes import JSON
+from zarrds.metadata.fields import JSON
 
 __all__ = ["Attributes", "Change", "plain_attributes"]
 

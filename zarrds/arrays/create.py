@@ -15,8 +15,8 @@ from zarrds.arrays.layout import new_array_metadata
 from zarrds.arrays.new_node import put_new_node
 from zarrds.engine.cache import cache_of
 from zarrds.errors import locating
-from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.extension import Marks, new_id, with_marks
+from zarrds.metadata.fields import JSON
 from zarrds.metadata.model import ZarrFormat
 from zarrds.storage.locate import as_store
 from zarrds.storage.protocol import Store, check_prefix

@@ -15,7 +15,7 @@ from zarrds.arrays.new_node import put_new_node
 from zarrds.engine.cache import ChunkCache
 from zarrds.engine.chunk_io import MissingChunks
 from zarrds.errors import InvalidKeyError, MetadataError, ReadOnlyError, locating
-from zarrds.metadata.dtypes import JSON
+from zarrds.metadata.fields import JSON
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
 from zarrds.metadata.nodes.documents import Nodes, locked, open_nodes, root_key
 from zarrds.metadata.nodes.lookup import get_group, get_node

@@ -14,13 +14,12 @@ import numpy.typing as npt
 from zarrds.codecs.blosc import MAX_NBYTES
 from zarrds.codecs.defaults import completed, default_codecs, parse_codec
 from zarrds.codecs.pipeline import build_pipeline
-from zarrds.codecs.registry import SHARDING
 from zarrds.errors import EncodingError, UnsupportedError
-from zarrds.metadata.dtypes import BYTES, JSON, STRING, DataType
-from zarrds.metadata.fields import MAX_SIZE
+from zarrds.metadata.dtypes import BYTES, STRING, DataType
+from zarrds.metadata.fields import JSON, MAX_SIZE
 from zarrds.metadata.fill_values import decode_fill_value, default_fill_value, encode_fill_value
-from zarrds.metadata.model import ArrayMetadata, ChunkKeyEncoding, CodecObject, ZarrFormat
-from zarrds.metadata.nodes.documents import module_of
+from zarrds.metadata.formats import module_of
+from zarrds.metadata.model import ArrayMetadata, ChunkKeyEncoding, CodecObject, Sharded, ZarrFormat
 
 __all__ = ["auto_chunks", "data_type_of", "integers", "new_array_metadata"]
 
@@ -139,13 +138,7 @@ def _sharded(
     if len(given) != len(shape) or any(s < 1 or s % c for s, c in zip(sizes, chunks, strict=True)):
         raise EncodingError("shards must be multiples of chunks", expected=f"multiples of {chunks}", found=given)
     little: CodecObject = {"name": "bytes", "configuration": {"endian": "little"}}
-    configuration = {
-        "chunk_shape": list(chunks),
-        "codecs": [dict(codec) for codec in codecs],
-        "index_codecs": [dict(little), {"name": "crc32c"}],
-        "index_location": "end",
-    }
-    return sizes, ({"name": SHARDING, "configuration": configuration},)
+    return sizes, (Sharded(chunks, codecs, (little, {"name": "crc32c"})).codec(),)
 
 
 def new_array_metadata(

@@ -13,7 +13,7 @@ from zarrds.arrays.group import Group, new_group
 from zarrds.engine.cache import cache_of
 from zarrds.engine.chunk_io import MissingChunks
 from zarrds.errors import EncodingError
-from zarrds.metadata.dtypes import JSON
+from zarrds.metadata.fields import JSON
 from zarrds.metadata.model import ZarrFormat
 from zarrds.metadata.nodes.documents import open_nodes
 from zarrds.metadata.nodes.lookup import get_array

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from math import prod
 
-from zarrds.codecs.registry import SHARDING
 from zarrds.display.chunk_grid import MAX_LINES, chunk_grid_svg
 from zarrds.display.codecs import codec_texts
 from zarrds.display.page import Page, Table
 from zarrds.display.text import nbytes_text, one_line
 from zarrds.errors import ZarrdsError
-from zarrds.metadata.dtypes import JSON
+from zarrds.metadata.fields import JSON
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node
 from zarrds.metadata.nodes.documents import Nodes
 from zarrds.metadata.rectilinear import drawn
@@ -51,7 +50,7 @@ def group_page(
         if isinstance(node, GroupMetadata):
             groups.append(one_line(name))
             continue
-        row, drawing = _row(name, node) if node else ((one_line(name), "cannot be read", *[""] * 5), "")
+        row, drawing = _row_or_none(name, node) or ((one_line(name), "cannot be read", *[""] * 5), "")
         rows.append(row)
         drawings.append(drawing)
     facts = (("groups", ", ".join(groups)),) if groups else ()
@@ -65,11 +64,17 @@ def _node(nodes: Nodes, path: str) -> Node | None:
         return None
 
 
+def _row_or_none(name: str, metadata: ArrayMetadata | None) -> tuple[tuple[str, ...], str] | None:
+    try:
+        return None if metadata is None else _row(name, metadata)
+    except ZarrdsError:  # of shards that are described wrongly
+        return None
+
+
 def _row(name: str, metadata: ArrayMetadata) -> tuple[tuple[str, ...], str]:
     chunks = metadata.chunks
-    if len(metadata.codecs) == 1 and metadata.codecs[0]["name"] == SHARDING:
-        inner = metadata.codecs[0]["configuration"].get("chunk_shape")
-        chunks = tuple(inner) if isinstance(inner, list) and len(inner) == len(chunks) else chunks
+    if (sharded := metadata.sharded()) is not None:
+        chunks = sharded.chunks
     up_to = "" if metadata.edges is None else "≤ "
     shards = "" if chunks == metadata.chunks else f" in shards of {up_to}{_sizes(metadata.chunks)}"
     dtype = metadata.data_type

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
-from types import ModuleType
 from typing import Final
 
 from zarrds.checks.report import Finding, finding_of
@@ -22,9 +21,8 @@ from zarrds.errors import (
     UnsupportedError,
     ZarrdsError,
 )
-from zarrds.metadata.dtypes import JSON
-from zarrds.metadata.fields import MALFORMED
-from zarrds.metadata.formats import v2, v3
+from zarrds.metadata.fields import JSON, MALFORMED, Raw
+from zarrds.metadata.formats import Format, module_of, v2, v3
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
 from zarrds.metadata.nodes.documents import locked, parents_of, root_key
 from zarrds.metadata.nodes.transaction import Transaction
@@ -33,8 +31,6 @@ from zarrds.storage.traits import get_at_most
 
 __all__ = ["Survey", "document_names", "format_of", "mend", "survey"]
 
-Raw = dict[str, JSON]
-_MODULES: Final[dict[ZarrFormat, ModuleType]] = {3: v3, 2: v2}
 _V2_NAMES: Final = (v2.ARRAY, v2.GROUP, v2.ATTRIBUTES)
 _MAX_SHOWN = 3  # differences of one node
 _REPAIR = ". verify(..., repair=True) mends it"
@@ -79,8 +75,8 @@ class _Documents:
     restorable: frozenset[str]
 
     @property
-    def module(self) -> ModuleType:
-        return _MODULES[self.zarr_format]
+    def module(self) -> Format:
+        return module_of(self.zarr_format)
 
 
 def format_of(store: Store) -> ZarrFormat:
@@ -142,7 +138,7 @@ def mend(store: Store, zarr_format: ZarrFormat) -> Survey:
 
 
 def _load(store: Store, zarr_format: ZarrFormat) -> _Documents:
-    module = _MODULES[zarr_format]
+    module = module_of(zarr_format)
     named: dict[str, Raw] | None = None
     error: ZarrdsError | None = None
     try:
@@ -161,19 +157,18 @@ def _load(store: Store, zarr_format: ZarrFormat) -> _Documents:
     return _Documents(zarr_format, own, named, error, restorable)
 
 
-def _load_own(store: Store, module: ModuleType, path: str) -> Raw | ZarrdsError | None:
+def _load_own(store: Store, module: Format, path: str) -> Raw | ZarrdsError | None:
     try:
         check_prefix(path)
     except InvalidKeyError:  # a path that only consolidated metadata can have
         return None
     try:
-        raw: Raw | None = module.load_raw(store, path)
+        return module.load_raw(store, path)
     except ZarrdsError as error:  # also one of a link out of the store, which is not gone for that
         return error
-    return raw
 
 
-def _walk(store: Store, module: ModuleType, named: Mapping[str, Raw]) -> Iterator[tuple[str, Raw | ZarrdsError]]:
+def _walk(store: Store, module: Format, named: Mapping[str, Raw]) -> Iterator[tuple[str, Raw | ZarrdsError]]:
     """The documents of all nodes; also of those below folders that are no groups."""
     waiting = [""]
     while waiting:
@@ -190,7 +185,7 @@ def _is_array(raw: Raw) -> bool:
     return v2.ARRAY in raw or raw.get("node_type") == "array"
 
 
-def _is_restorable(store: Store, module: ModuleType, path: str, own: Mapping[str, Raw | ZarrdsError], raw: Raw) -> bool:
+def _is_restorable(store: Store, module: Format, path: str, own: Mapping[str, Raw | ZarrdsError], raw: Raw) -> bool:
     for parent in parents_of(path):
         above = own.get(parent)
         if isinstance(above, dict) and _is_array(above):
@@ -217,16 +212,15 @@ def _judged(documents: _Documents) -> Survey:
     return Survey(nodes, (*findings, *_orphans(nodes), *_unequal_sizes(nodes), *_unaligned(nodes)))
 
 
-def _parsed(module: ModuleType, raw: Raw) -> Node | ZarrdsError:
+def _parsed(module: Format, raw: Raw) -> Node | ZarrdsError:
     try:
-        node: Node = module.parse(raw)
+        return module.parse(raw)
     except ZarrdsError as error:
         return error
     except RecursionError:
         return MetadataError("metadata is nested too deeply")
     except MALFORMED as error:
         return MetadataError(f"metadata is malformed: {error}")
-    return node
 
 
 def _unreadable(documents: _Documents) -> Iterator[Finding]:
@@ -287,8 +281,9 @@ def _difference(documents: _Documents, own: Raw, named: Raw) -> str | None:
     try:
         found = list(islice(_all_differences(*both), _MAX_SHOWN))
         # what one of them leaves out may be what the other says
-        nodes = [_parsed(documents.module, raw) for raw in both] if found else []
-        if found and not any(isinstance(node, ZarrdsError) for node in nodes):
+        parsed = [_parsed(documents.module, raw) for raw in both] if found else []
+        nodes = [node for node in parsed if not isinstance(node, ZarrdsError)]
+        if len(nodes) == len(both):
             here, there = map(documents.module.to_raw, nodes)
             found = list(islice(_all_differences(here, there), _MAX_SHOWN))
     except RecursionError:

@@ -18,12 +18,13 @@ from zarrds.codecs.base import AnyArray
 from zarrds.codecs.defaults import default_codecs
 from zarrds.engine.elements import Elements
 from zarrds.errors import ZarrdsError
-from zarrds.metadata.dtypes import JSON, DataType
+from zarrds.metadata.dtypes import DataType
 from zarrds.metadata.equality import is_same
 from zarrds.metadata.extension import STATISTICS
+from zarrds.metadata.fields import JSON
 from zarrds.metadata.fill_values import decode_fill_value, default_fill_value, encode_fill_value
 from zarrds.metadata.hidden import hidden_array, hidden_document, hidden_path
-from zarrds.metadata.model import ArrayMetadata, ChunkKeyEncoding
+from zarrds.metadata.model import ArrayMetadata, ChunkKeyEncoding, raw_codec
 from zarrds.storage.protocol import Store, Values
 
 __all__ = [
@@ -139,7 +140,7 @@ def _said_of(metadata: ArrayMetadata) -> dict[str, JSON]:
         "shape": list(metadata.shape),
         "chunks": list(metadata.chunks),
         "data_type": metadata.data_type.name + str(metadata.data_type.dtype),
-        "codecs": [{"name": c["name"]} if c["name"] in _COMPRESSORS else dict(c) for c in metadata.codecs],
+        "codecs": [{"name": c["name"]} if c["name"] in _COMPRESSORS else raw_codec(c) for c in metadata.codecs],
         "fill_value": encode_fill_value(metadata.fill_value, metadata.data_type, zarr_format=3),
         "attributes": {name: metadata.attributes[name] for name in _MEANING if name in metadata.attributes},
     }

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from zarrds.codecs.base import MAX_DECODED, MAX_EXPANSION, AnyArray, Buffer, Parts, Span, as_bytes, join
 from zarrds.errors import ChunkError, MetadataError
+from zarrds.metadata.fields import Object
 
 __all__ = ["SHUFFLES", "Blosc"]
 
@@ -82,7 +83,7 @@ class Blosc:
             import_module("numcodecs.blosc")  # not first in a thread: a fork in the middle of an import never ends
 
     @classmethod
-    def from_configuration(cls, configuration: dict[str, Any], itemsize: int) -> Self:
+    def from_configuration(cls, configuration: Object, itemsize: int) -> Self:
         """Parse the codec's configuration; `itemsize` (bytes) serves where it names no typesize."""
         known = {"cname", "clevel", "shuffle", "typesize", "blocksize"}
         if unknown := configuration.keys() - known:
@@ -98,12 +99,15 @@ class Blosc:
         refused = None
         # types first: Python takes 5.0 for one of range(10), and a list for no key of a table at all
         if not (
-            cname in _INNER_CODECS
+            isinstance(cname, str)
+            and cname in _INNER_CODECS
             and isinstance(shuffle, str)
             and shuffle in SHUFFLES
-            and all(isinstance(number, int) for number in (clevel, typesize, blocksize))
+            and type(clevel) is int
             and clevel in range(10)
+            and type(typesize) is int
             and typesize > 0
+            and type(blocksize) is int
             and blocksize in range(MAX_NBYTES)
         ):
             # a frame says itself how it is decoded

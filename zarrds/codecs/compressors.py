@@ -9,7 +9,7 @@ import bz2
 import lzma
 import struct
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -17,6 +17,7 @@ import numpy as np
 
 from zarrds.codecs.base import FREE_DECODED, MAX_DECODED, MAX_EXPANSION, MAX_RATIO, Buffer, Parts, as_bytes, join
 from zarrds.errors import ChunkError, MetadataError
+from zarrds.metadata.fields import Object
 
 __all__ = ["Compressor", "make_compressor"]
 
@@ -228,7 +229,7 @@ _MAKERS: dict[str, tuple[Callable[..., Compressor], dict[str, range | tuple[Any,
 }
 
 
-def make_compressor(name: str, configuration: Mapping[str, Any]) -> Compressor:
+def make_compressor(name: str, configuration: Object) -> Compressor:
     """The compressor `name` with the settings of its configuration.
 
     Raises

@@ -7,12 +7,12 @@ from enum import Enum
 from typing import Any
 
 from zarrds.codecs.layout import serializer_for
-from zarrds.codecs.registry import KNOWN, PREFIX, SHARDING
+from zarrds.codecs.registry import KNOWN, PREFIX
 from zarrds.errors import EncodingError
-from zarrds.metadata.dtypes import JSON, DataType
+from zarrds.metadata.dtypes import DataType
+from zarrds.metadata.fields import JSON, member
 from zarrds.metadata.formats.v2_codecs import codec_from_v2
-from zarrds.metadata.formats.v3 import codec_object
-from zarrds.metadata.model import CodecObject, ZarrFormat
+from zarrds.metadata.model import SHARDING, CodecObject, ZarrFormat, codec_object, codec_objects, written_codec
 
 __all__ = ["completed", "default_codecs", "default_compressors", "parse_codec"]
 
@@ -56,8 +56,8 @@ def completed(codec: CodecObject, data_type: DataType, zarr_format: ZarrFormat) 
     if settings.get("shuffle") == "autoshuffle" and zarr_format == 3:  # which only numcodecs has
         settings["shuffle"] = "bitshuffle" if settings["typesize"] == 1 else "shuffle"
     if name == SHARDING:
-        inner = [codec_object(c) for c in given.get("codecs", [])]
-        settings["codecs"] = [completed(codec, data_type, zarr_format) for codec in inner]
+        inner = codec_objects(member(given, "codecs", list, []))
+        settings["codecs"] = [written_codec(completed(codec, data_type, zarr_format)) for codec in inner]
     return {"name": name, "configuration": settings} if settings else {"name": name}
 
 

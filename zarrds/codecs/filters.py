@@ -7,7 +7,7 @@ array; the same object serves in both places.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 from zarrds.codecs.base import AnyArray, Buffer, ChunkSpec, Parts, as_bytes, join
 from zarrds.errors import ChunkError, EncodingError, MetadataError, ZarrdsError
 from zarrds.metadata.dtypes import DataType
+from zarrds.metadata.fields import Object
 
 __all__ = ["CHECKSUMS", "FILTERS", "BytesFilter", "Checksum", "Filter", "make_checksum", "make_filter"]
 
@@ -51,13 +52,13 @@ _DTYPE_SETTINGS = ("dtype", "astype", "encode_dtype", "decode_dtype")
 _NUMBER_KINDS = "biufcmM"
 
 
-def _make(name: str, entry: _Entry, configuration: Mapping[str, Any]) -> Any:
+def _make(name: str, entry: _Entry, configuration: Object) -> Any:
     if unknown := configuration.keys() - entry.settings:
         raise MetadataError("unknown settings of the codec", codec=name, found=sorted(unknown))
     try:
         for setting in _DTYPE_SETTINGS:
             dtype = configuration.get(setting)
-            if dtype is not None and np.dtype(dtype).kind not in _NUMBER_KINDS:
+            if dtype is not None and not (isinstance(dtype, str) and np.dtype(dtype).kind in _NUMBER_KINDS):
                 raise ValueError(f"{setting}={dtype!r} is no number")
         codec = getattr(importlib.import_module(f"numcodecs.{entry.module}"), entry.name)(**configuration)
         if name == "shuffle" and not (isinstance(codec.elementsize, int) and 0 < codec.elementsize < 2**16):
@@ -165,7 +166,7 @@ class Checksum:
             raise ChunkError(f"chunk is damaged: {error}", codec=self.name) from error
 
 
-def make_filter(name: str, configuration: Mapping[str, Any], dtype: np.dtype[Any]) -> Filter:
+def make_filter(name: str, configuration: Object, dtype: np.dtype[Any]) -> Filter:
     """The filter `name` for elements of `dtype`, which completes settings that name no dtype."""
     settings = dict(configuration)
     entry = FILTERS[name]
@@ -177,7 +178,7 @@ def make_filter(name: str, configuration: Mapping[str, Any], dtype: np.dtype[Any
     return Filter(name, codec, np.dtype("u1") if name == "packbits" else np.dtype(encoded))
 
 
-def make_checksum(name: str, configuration: Mapping[str, Any], itemsize: int) -> Checksum:
+def make_checksum(name: str, configuration: Object, itemsize: int) -> Checksum:
     """The checksum or byte shuffle `name`; `itemsize` (bytes) is the elements'."""
     settings = dict(configuration)
     if name == "shuffle" and settings.get("elementsize") is None:

@@ -17,6 +17,8 @@ import numpy as np
 from zarrds.codecs.base import AnyArray, Buffer, ChunkSpec, as_bytes
 from zarrds.errors import ChunkError, EncodingError, MetadataError
 from zarrds.metadata.dtypes import DataType
+from zarrds.metadata.fields import Object
+from zarrds.metadata.model import CodecObject
 
 __all__ = ["Bytes", "JsonObjects", "Transpose", "VariableLength"]
 
@@ -33,7 +35,7 @@ class Transpose:
     order: tuple[int, ...]
 
     @classmethod
-    def from_configuration(cls, configuration: dict[str, Any], ndim: int) -> Self:
+    def from_configuration(cls, configuration: Object, ndim: int) -> Self:
         order = configuration.get("order")
         if order in ("C", "F"):  # an early draft of v3
             order = list(range(ndim)) if order == "C" else list(range(ndim))[::-1]
@@ -70,7 +72,7 @@ class Bytes:
     endian: Literal["little", "big"] | None
 
     @classmethod
-    def from_configuration(cls, configuration: dict[str, Any]) -> Self:
+    def from_configuration(cls, configuration: Object) -> Self:
         endian = configuration.get("endian")
         if endian not in ("little", "big", None):
             raise MetadataError("unknown endian", codec="bytes", expected="'little' or 'big'", found=repr(endian))
@@ -244,7 +246,7 @@ def _flatten(items: Any, depth: int) -> Iterator[Any]:
         raise ChunkError("chunk holds lists of the wrong depth", codec="json2")
 
 
-def serializer_for(data_type: DataType) -> dict[str, Any]:
+def serializer_for(data_type: DataType) -> CodecObject:
     """The array → bytes codec object that a data type is stored with unless another is asked for."""
     names = {"string": "vlen-utf8", "variable_length_bytes": "vlen-bytes", "json": "numcodecs.json2"}
     if data_type.name in names:

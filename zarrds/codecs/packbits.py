@@ -13,6 +13,7 @@ import numpy as np
 
 from zarrds.codecs.base import AnyArray, Buffer, ChunkSpec, as_bytes
 from zarrds.errors import ChunkError, EncodingError, MetadataError
+from zarrds.metadata.fields import Object
 
 __all__ = ["PackBits"]
 
@@ -38,22 +39,23 @@ class PackBits:
     padding: Padding
 
     @classmethod
-    def from_configuration(cls, configuration: dict[str, Any]) -> Self:
+    def from_configuration(cls, configuration: Object) -> Self:
         unknown = configuration.keys() - {"padding_encoding", "first_bit", "last_bit"}
-        padding = configuration.get("padding_encoding", "none")
+        said = configuration.get("padding_encoding", "none")
+        padding: Padding | None = next((each for each in get_args(Padding) if each == said), None)
         first, last = configuration.get("first_bit"), configuration.get("last_bit")
         first = 0 if first is None else first
-        if unknown or padding not in get_args(Padding):
+        if unknown or padding is None:
             raise MetadataError(
                 "unknown setting",
                 codec=_NAME,
                 expected=f"padding_encoding, one of {get_args(Padding)}, first_bit and last_bit",
                 found=configuration,
             )
-        is_known = type(first) is int and type(last) in (int, type(None))
-        if not is_known or not 0 <= first <= (63 if last is None else last):
+        end = 63 if last is None else last
+        if type(first) is not int or type(end) is not int or not 0 <= first <= end:
             raise MetadataError("invalid first_bit and last_bit", codec=_NAME, found=f"{first!r:.20}, {last!r:.20}")
-        return cls(first, last, padding)
+        return cls(first, None if last is None else end, padding)
 
     def _kept(self, dtype: np.dtype[Any]) -> slice:
         """Which bits of each part of an element are kept."""

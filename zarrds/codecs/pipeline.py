@@ -33,9 +33,8 @@ from zarrds.codecs.layout import Bytes
 from zarrds.codecs.sharding import Sharding
 from zarrds.errors import ChunkError, MetadataError, ZarrdsError
 from zarrds.metadata.dtypes import DataType
-from zarrds.metadata.fields import MALFORMED, member, sizes
-from zarrds.metadata.formats.v3 import codec_object
-from zarrds.metadata.model import CodecObject
+from zarrds.metadata.fields import MALFORMED
+from zarrds.metadata.model import SHARDING, CodecObject, Sharded
 
 # bytes that a codec may add to a chunk that cannot be compressed, beyond as many as it has
 _OVERHEAD = 2**16
@@ -217,7 +216,7 @@ def build_pipeline(
 def _made(
     key: bytes, codecs: Sequence[CodecObject], chunks: tuple[int, ...], data_type: DataType, fill_value: Any
 ) -> Pipeline:
-    if registry.SHARDING.encode() in key:  # the only codec that must know the fill value, which need not be hashable
+    if SHARDING.encode() in key:  # the only codec that must know the fill value, which need not be hashable
         return _make(codecs, chunks, data_type, fill_value)
     return _build(_Described(key, codecs), chunks, data_type)
 
@@ -263,31 +262,24 @@ def _make(objects: Sequence[CodecObject], chunks: tuple[int, ...], data_type: Da
 
 
 def _serializer(codec: CodecObject, spec: ChunkSpec, fill_value: Any) -> ArrayBytesCodec:
-    return _sharding(codec, spec, fill_value) if codec["name"] == registry.SHARDING else registry.array_bytes(codec)
+    return _sharding(codec, spec, fill_value) if codec["name"] == SHARDING else registry.array_bytes(codec)
 
 
 def _sharding(codec: CodecObject, spec: ChunkSpec, fill_value: Any) -> Sharding:
     """The sharding codec, whose configuration has pipelines in it."""
-    configuration = dict(codec.get("configuration", {}))
-    chunks = sizes(configuration, "chunk_shape")
-    if len(chunks) != len(spec.shape) or not all(chunks):
-        raise MetadataError("invalid chunk_shape", codec=registry.SHARDING, found=chunks)
-    location = configuration.get("index_location", "end")
-    if location not in ("start", "end"):
-        raise MetadataError("invalid index_location", codec=registry.SHARDING, found=location)
-    inner, indexing = (
-        [codec_object(c) for c in member(configuration, name, list)] for name in ("codecs", "index_codecs")
-    )
-    grid = tuple(size // chunk for size, chunk in zip(spec.shape, chunks, strict=True))
-    index = build_pipeline(indexing, (*grid, 2), DataType.from_v3("uint64"))
+    settings = Sharded.of(codec, len(spec.shape))
+    grid = tuple(size // chunk for size, chunk in zip(spec.shape, settings.chunks, strict=True))
+    index = build_pipeline(settings.index_codecs, (*grid, 2), DataType.from_v3("uint64"))
     if index.encoded_nbytes is None:
-        raise MetadataError("index_codecs must give the index a fixed size", codec=registry.SHARDING, found=indexing)
+        raise MetadataError(
+            "index_codecs must give the index a fixed size", codec=SHARDING, found=settings.index_codecs
+        )
     return Sharding(
-        chunks=chunks,
+        chunks=settings.chunks,
         grid=grid,
-        inner=build_pipeline(inner, chunks, spec.data_type, fill_value),
+        inner=build_pipeline(settings.codecs, settings.chunks, spec.data_type, fill_value),
         index=index,
         index_nbytes=index.encoded_nbytes,
-        index_at_end=location == "end",
+        index_at_end=settings.index_location == "end",
         fill_value=fill_value,
     )

@@ -18,14 +18,15 @@ from zarrds.codecs.filters import CHECKSUMS, FILTERS, BytesFilter, make_checksum
 from zarrds.codecs.layout import Bytes, JsonObjects, Transpose, VariableLength
 from zarrds.codecs.values import CastValue, ScaleOffset
 from zarrds.errors import MetadataError, UnsupportedError
-from zarrds.metadata.model import CodecObject
+from zarrds.metadata.fields import Raw
+from zarrds.metadata.model import SHARDING, CodecObject
 
 __all__ = ["array_array", "array_bytes", "bytes_bytes", "kind"]
 
 Kind = Literal["array_array", "array_bytes", "bytes_bytes"]
 
 PREFIX = "numcodecs."
-SHARDING = "sharding_indexed"
+
 _ARRAY_BYTES = {"bytes", "endian", "vlen-utf8", "vlen-bytes", "packbits", "numcodecs.json2", SHARDING}
 _COMPRESSORS = {"gzip": "gzip", "zstd": "zstd"} | {
     PREFIX + name: name for name in ("gzip", "zstd", "zlib", "bz2", "lzma", "lz4")
@@ -66,7 +67,7 @@ def kind(name: str) -> Kind:
     return "array_array" if name == "transpose" or name in _FILTERS or name in _VALUES else "bytes_bytes"
 
 
-def _configuration(codec: CodecObject) -> dict[str, Any]:
+def _configuration(codec: CodecObject) -> Raw:
     return dict(codec.get("configuration", {}))
 
 

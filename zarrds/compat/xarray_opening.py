@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -17,9 +18,8 @@ from xarray.indexes.nd_point_index import ScipyKDTreeAdapter
 from xarray.indexes.range_index import RangeCoordinateTransform
 
 __all__ = [
+    "EvenlySpaced",
     "is_point_index",
-    "range_index",
-    "range_settings",
     "tree_without_default_indexes",
     "unindexed_of",
     "wants_default_indexes",
@@ -114,33 +114,38 @@ def tree_without_default_indexes(tree: xr.DataTree, names: Mapping[str, frozense
     return opened
 
 
-def range_settings(index: RangeIndex) -> dict[str, Any]:
-    """All that makes an index of evenly spaced labels: ``start``, ``stop``, ``size``, ``step`` where given, …."""
-    transform: Any = index.transform
-    step = getattr(transform, "_step", None)
-    return {
-        "dimension": transform.dim,
-        "start": float(transform.start),
-        "stop": float(transform.stop),
-        "size": int(transform.size),
-        "step": None if step is None else float(step),
-        "dtype": np.dtype(transform.dtype).name,
-    }
+@dataclass(frozen=True, slots=True)
+class EvenlySpaced:
+    """All that makes an index of evenly spaced labels; `step` is None where it follows from the others."""
 
+    dimension: str
+    start: float
+    stop: float
+    size: int
+    step: float | None
+    dtype: str
 
-def range_index(name: Hashable, settings: Mapping[str, Any]) -> RangeIndex:
-    """The index of `range_settings`, for a coordinate of this name."""
-    step = {} if settings["step"] is None else {"step": settings["step"]}  # of which older releases do not know
-    transform = RangeCoordinateTransform(
-        settings["start"],
-        settings["stop"],
-        settings["size"],
-        name,
-        settings["dimension"],
-        dtype=np.dtype(settings["dtype"]),
-        **step,
-    )
-    return RangeIndex(transform)
+    @classmethod
+    def of(cls, index: RangeIndex) -> EvenlySpaced:
+        """What an index was made of."""
+        transform: Any = index.transform
+        step = getattr(transform, "_step", None)
+        return cls(
+            transform.dim,
+            float(transform.start),
+            float(transform.stop),
+            int(transform.size),
+            None if step is None else float(step),
+            np.dtype(transform.dtype).name,
+        )
+
+    def index(self, name: Hashable) -> RangeIndex:
+        """The index, for a coordinate of this name."""
+        step = {} if self.step is None else {"step": self.step}  # of which older releases do not know
+        dtype = np.dtype(self.dtype)
+        return RangeIndex(
+            RangeCoordinateTransform(self.start, self.stop, self.size, name, self.dimension, dtype=dtype, **step)
+        )
 
 
 def is_point_index(index: xr.Index) -> bool:

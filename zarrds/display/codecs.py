@@ -47,8 +47,9 @@ def _text(codec: Any) -> str:
     described = codec if isinstance(codec, Mapping) else _described(codec)
     name = str(described.get("name", described.get("id", type(codec).__name__)))
     settings = described.get("configuration", described)
-    if name == "sharding_indexed":
-        return " ".join(codec_texts(settings.get("codecs", ()))) or "bytes"
+    if name == "sharding_indexed" and isinstance(settings, Mapping):
+        inner = settings.get("codecs")
+        return " ".join(codec_texts(inner if isinstance(inner, list | tuple) else ())) or "bytes"
     shown = [str(settings[key]) for key in _SHOWN if isinstance(settings, Mapping) and key in settings]
     return f"{name}({' '.join(shown)})" if shown else name
 

@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from zarrds.errors import EncodingError, MetadataError
-from zarrds.metadata.dtypes import JSON
+from zarrds.errors import EncodingError
 from zarrds.metadata.equality import is_same
 from zarrds.metadata.extension import N, note_of, with_note
+from zarrds.metadata.fields import JSON, Object, Raw, a_list, an_object, member, sizes
 from zarrds.metadata.model import Node
 
 __all__ = [
@@ -38,17 +38,8 @@ ATTRIBUTES = "attributes"
 _NUMBERS = re.compile(r"bool|u?int(8|16|32|64)|float(16|32|64)")
 _MEND = "Convert it to text, numbers, lists or dicts of these first, or drop it"
 _FINITE_MAX = float(np.finfo(np.float64).max)
-# what comes of a note that does not fit its attribute
-_MISFITS = (
-    AttributeError,
-    KeyError,
-    IndexError,
-    TypeError,
-    ValueError,
-    OverflowError,
-    RecursionError,
-    MetadataError,
-)
+# what comes of a note that does not fit its attribute: a MetadataError is a ValueError, NumPy raises all of them
+_MISFITS = (TypeError, ValueError, OverflowError, RecursionError)
 
 
 def array_of(value: Any) -> np.ndarray[Any, Any] | None:
@@ -106,8 +97,8 @@ def updated_attributes(
     removed: Collection[str] = (),
 ) -> N:
     """A node with some attributes more, changed or removed; else as `with_attributes`."""
-    plain: dict[str, JSON] = {}
-    notes: dict[str, JSON] = {}
+    plain: Raw = {}
+    notes: Raw = {}
     for name, value in values.items():
         plain[_name(name)], note = _described(name, value)
         if note is not None:
@@ -194,7 +185,7 @@ def _base64(value: bytes) -> str:
 
 def _of_numpy(value: Any) -> tuple[JSON, JSON]:
     dtype = value.dtype
-    shape: dict[str, JSON] = {"shape": list(value.shape)} if isinstance(value, np.ndarray) else {}
+    shape: Raw = {"shape": list(value.shape)} if isinstance(value, np.ndarray) else {}
     if dtype.kind == "O" or dtype.kind == "T":
         plain, note = _plain(value.tolist())
         return plain, {"kind": "objects", **shape} | ({} if note is None else {"note": note})
@@ -220,30 +211,31 @@ def _plain_numbers(value: Any) -> JSON:
 
 def _of_items(values: list[Any] | tuple[Any, ...]) -> tuple[JSON, JSON]:
     described = [_plain(value) for value in values]
-    notes: dict[str, JSON] = {str(i): note for i, (_, note) in enumerate(described) if note is not None}
+    notes: Raw = {str(i): note for i, (_, note) in enumerate(described) if note is not None}
     is_tuple = isinstance(values, tuple)
     note = {"kind": "tuple" if is_tuple else "list", "items": notes} if notes or is_tuple else None
     return [plain for plain, _ in described], note
 
 
 def _of_mapping(values: Mapping[Any, Any]) -> tuple[JSON, JSON]:
-    plain: dict[str, JSON] = {}
+    plain: Raw = {}
     keys: list[JSON] = []
-    notes: dict[str, JSON] = {}
+    notes: Raw = {}
     texts = {key for key in values if isinstance(key, str)}
     for key, value in values.items():
         text = key if isinstance(key, str) else _key_text(key)
         while not isinstance(key, str) and (text in texts or text in plain):
             text += "_"
-        described, note = _plain(key)
-        keys.append([text, described] if note is None else [text, described, note])
-        plain[text], note = _plain(value)
-        if note is not None:
-            notes[text] = note
+        described, more = _plain(key)
+        keys.append([text, described] if more is None else [text, described, more])
+        plain[text], more = _plain(value)
+        if more is not None:
+            notes[text] = more
     has_other_keys = len(texts) < len(values)
     if not notes and not has_other_keys:
         return plain, None
-    return plain, {"kind": "dict", "items": notes} | ({"keys": keys} if has_other_keys else {})
+    note: Raw = {"kind": "dict", "items": notes}
+    return plain, note | {"keys": keys} if has_other_keys else note
 
 
 def _key_text(key: Any) -> str:
@@ -285,42 +277,47 @@ def apart_attributes(node: Node) -> dict[str, Any]:
 
 
 def _typed(value: JSON, note: JSON) -> Any:
-    """A value as its note has it. Raises all sorts of errors where the note does not fit."""
+    """A value as its note has it. Raises one of `_MISFITS` where the note does not fit."""
     if note is None:
         return value
-    kind = note["kind"]
+    note = an_object(note, "a note")
+    kind = member(note, "kind", str)
     if kind == "bytes":
-        return base64.b64decode(note["value"], validate=True)
+        return base64.b64decode(member(note, "value", str), validate=True)
     if kind == "float":
-        return float(note["value"])
+        return float(member(note, "value", str))
     if kind in ("list", "tuple"):
-        items = [_typed(item, note["items"].get(str(i))) for i, item in enumerate(value)]
+        notes = member(note, "items", dict)
+        items = [_typed(item, notes.get(str(i))) for i, item in enumerate(a_list(value, "the value"))]
         return tuple(items) if kind == "tuple" else items
     if kind == "dict":
-        return _typed_mapping(value, note)
-    shape = tuple(note["shape"]) if "shape" in note else ()
-    array = _typed_array(kind, value, note)
-    if "shape" in note:
-        return array.reshape(shape)
-    return array[()]
+        return _typed_mapping(an_object(value, "the value"), note)
+    if "shape" not in note:
+        return _typed_array(kind, value, note, ())[()]
+    shape = sizes(note, "shape")
+    return _typed_array(kind, value, note, shape).reshape(shape)
 
 
-def _typed_mapping(value: JSON, note: JSON) -> dict[Any, Any]:
-    items = {key: _typed(item, note["items"].get(key)) for key, item in value.items()}
+def _typed_mapping(value: Object, note: Object) -> dict[Any, Any]:
+    notes = member(note, "items", dict)
+    items = {key: _typed(item, notes.get(key)) for key, item in value.items()}
     if "keys" not in note:
         return items
-    if [key[0] for key in note["keys"]] != list(items):
+    keys = [a_list(key, "a key") for key in member(note, "keys", list)]
+    if [text for text, *_ in keys] != list(items):
         raise ValueError("other keys")
-    return {_typed(key[1], key[2] if len(key) > 2 else None): items[key[0]] for key in note["keys"]}
+    typed = (_typed(key, more[0] if more else None) for _, key, *more in keys)
+    return dict(zip(typed, items.values(), strict=True))
 
 
-def _typed_array(kind: str, value: JSON, note: JSON) -> np.ndarray[Any, Any]:
+def _typed_array(kind: str, value: JSON, note: Object, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
     if kind == "numbers":
-        if not _NUMBERS.fullmatch(note["dtype"]):
+        name = member(note, "dtype", str)
+        if not _NUMBERS.fullmatch(name):
             raise ValueError("no dtype of numbers")
-        dtype = np.dtype(note["dtype"])
+        dtype = np.dtype(name)
         if "value" in note:
-            raw = base64.b64decode(note["value"], validate=True)
+            raw = base64.b64decode(member(note, "value", str), validate=True)
             flat = np.frombuffer(raw, dtype.newbyteorder("<")).astype(dtype)
             return flat if "shape" in note else flat.reshape(())
         return np.array(value, dtype)
@@ -331,16 +328,11 @@ def _typed_array(kind: str, value: JSON, note: JSON) -> np.ndarray[Any, Any]:
         return np.array(items, np.bytes_)
     if kind != "objects":
         raise ValueError("unknown kind")
-    flat_items = np.empty(_size(note.get("shape", [])), object)
-    flat_items[:] = _flat(items, len(note.get("shape", [])))
-    return flat_items
-
-
-def _size(shape: list[int]) -> int:
-    size = math.prod(shape)
-    if size > 2**24:
+    if math.prod(shape) > 2**24:
         raise ValueError("too large")
-    return size
+    flat_items = np.empty(math.prod(shape), np.dtype(object))
+    flat_items[:] = _flat(items, len(shape))
+    return flat_items
 
 
 def _flat(items: Any, ndim: int) -> list[Any]:

@@ -9,15 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
 from zarrds.errors import MetadataError, UnsupportedError
+from zarrds.metadata.fields import JSON, Object, a_list, member
 
-__all__ = ["BYTES", "JSON", "OBJECTS_AS_JSON", "STRING", "DataType"]
-
-JSON: TypeAlias = Any
+__all__ = ["BYTES", "OBJECTS_AS_JSON", "STRING", "DataType"]
 
 # names of the core data types, which are NumPy's own names
 _NUMBERS = frozenset(
@@ -184,18 +183,20 @@ def _sized(kind: str, length: object, shown: object) -> np.dtype[Any]:
     return np.dtype(f"{kind}{int(length) // unit}")
 
 
-def _time(kind: str, configuration: dict[str, JSON]) -> np.dtype[Any]:
+def _time(kind: str, configuration: Object) -> np.dtype[Any]:
     unit, scale = configuration["unit"], configuration.get("scale_factor", 1)
     if unit not in _TIME_UNITS or isinstance(scale, bool) or not isinstance(scale, int) or not 1 <= scale < 2**31:
         raise MetadataError("not a unit of time", found=configuration)
     return np.dtype(f"{kind}8" if unit == "generic" else f"{kind}8[{scale}{unit.replace('μ', 'u')}]")
 
 
-def _structured(configuration: dict[str, JSON]) -> np.dtype[Any]:
+def _structured(configuration: Object) -> np.dtype[Any]:
     fields = []
-    for field in configuration["fields"]:
+    for field in member(configuration, "fields", list):
         # written as [name, type] by zarr-python, as {"name", "data_type"} by the registered extension
-        name, data_type = (field["name"], field["data_type"]) if isinstance(field, dict) else field
+        name, data_type = (
+            (field.get("name"), field.get("data_type")) if isinstance(field, dict) else a_list(field, "a field")
+        )
         parsed = DataType.from_v3(data_type)
         if parsed.is_variable_length or not isinstance(name, str) or not name:
             raise MetadataError("a structured data type has fields of fixed length with names", found=field)
@@ -205,7 +206,7 @@ def _structured(configuration: dict[str, JSON]) -> np.dtype[Any]:
     return np.dtype(fields)
 
 
-_CONFIGURED: dict[str, Callable[[dict[str, JSON]], np.dtype[Any]]] = {
+_CONFIGURED: dict[str, Callable[[Object], np.dtype[Any]]] = {
     "null_terminated_bytes": lambda c: _sized("S", c["length_bytes"], c),
     "fixed_length_utf32": lambda c: _sized("U", c["length_bytes"], c),
     "raw_bytes": lambda c: _sized("V", c["length_bytes"], c),

@@ -18,8 +18,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.equality import is_same
+from zarrds.metadata.fields import JSON
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node
 from zarrds.metadata.rectilinear import runs_within
 

@@ -4,14 +4,38 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias, TypeVar, overload
 
 from zarrds.errors import MetadataError
-from zarrds.metadata.dtypes import JSON
 from zarrds.storage.protocol import Buffer, Store
 from zarrds.storage.traits import get_at_most
 
-__all__ = ["MALFORMED", "MAX_SIZE", "chunk_sizes", "depth_and_parent", "dump", "load", "member", "sizes"]
+__all__ = [
+    "JSON",
+    "MALFORMED",
+    "MAX_SIZE",
+    "Object",
+    "Raw",
+    "a_list",
+    "an_object",
+    "chunk_sizes",
+    "depth_and_parent",
+    "dump",
+    "load",
+    "member",
+    "named_object",
+    "names_of",
+    "sizes",
+]
+
+# What documents hold. As nobody changes it by this type, a dict of texts is of it too, and so is a tuple. What was read
+# consists of dicts and lists, and these are asked for, by `isinstance(value, dict)` or the functions below.
+JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON] | None"
+Object: TypeAlias = Mapping[str, JSON]
+# a document that was read, or is still being made
+Raw: TypeAlias = dict[str, JSON]
+Scalar = TypeVar("Scalar", bool, int, float, str)
 
 # what Python says of JSON that is not what it is taken for, where no check has found that out
 MALFORMED = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
@@ -22,7 +46,7 @@ MAX_SIZE = 2**63 - 1  # of a dimension
 _MAX_NBYTES = 2**28
 
 
-def load(store: Store, key: str) -> dict[str, JSON] | None:
+def load(store: Store, key: str) -> Raw | None:
     """The JSON object under `key`, or None if the key is absent.
 
     Raises
@@ -41,7 +65,7 @@ def load(store: Store, key: str) -> dict[str, JSON] | None:
         raise MetadataError("metadata document does not fit in memory", path=store.path, key=key) from error
 
 
-def _parse(value: Buffer, path: str, key: str) -> dict[str, JSON]:
+def _parse(value: Buffer, path: str, key: str) -> Raw:
     try:
         document = json.loads(bytes(value))
     except (ValueError, RecursionError) as error:
@@ -77,12 +101,32 @@ def _without_bare(value: JSON) -> JSON:
     return value
 
 
-def member(document: dict[str, JSON], name: str, kind: type | tuple[type, ...], default: Any = _MISSING) -> Any:
-    """``document[name]``, which must be of type `kind`; `default` where it is absent."""
+@overload
+def member(document: Object, name: str, kind: type[dict[Any, Any]], default: Raw = ...) -> Raw: ...
+@overload
+def member(document: Object, name: str, kind: type[list[Any]], default: list[JSON] = ...) -> list[JSON]: ...
+@overload
+def member(document: Object, name: str, kind: type[Scalar], default: Scalar = ...) -> Scalar: ...
+@overload
+def member(document: Object, name: str, kind: tuple[type, ...] = ...) -> JSON: ...
+def member(document: Object, name: str, kind: Any = object, default: Any = _MISSING) -> Any:
+    """``document[name]``, which must be of type `kind`; `default` where it is absent.
+
+    An integer counts as a float, but true and false are no numbers.
+
+    Raises
+    ------
+    MetadataError
+
+    Examples
+    --------
+    >>> member({"level": 3}, "level", int), member({"level": 3}, "name", str, "zstd")
+    (3, 'zstd')
+    """
     value = document.get(name, default)
     if value is _MISSING:
         raise MetadataError(f"metadata document lacks the member {name!r}", mend="Restore it from a copy")
-    if value is not default and (not isinstance(value, kind) or (isinstance(value, bool) and kind is int)):
+    if value is not default and not _is(value, kind):
         kinds = kind if isinstance(kind, tuple) else (kind,)
         raise MetadataError(
             f"member {name!r} of the metadata document is of a wrong type",
@@ -92,20 +136,59 @@ def member(document: dict[str, JSON], name: str, kind: type | tuple[type, ...], 
     return value
 
 
-def sizes(document: dict[str, JSON], name: str) -> tuple[int, ...]:
+def _is(value: object, kind: Any) -> bool:
+    if isinstance(value, bool):
+        return kind in (bool, object)
+    return isinstance(value, int | float if kind is float else kind)
+
+
+def an_object(value: JSON, what: str) -> Raw:
+    """A value that must be an object. Raises `MetadataError`, which says what is none."""
+    if isinstance(value, dict):
+        return value
+    raise MetadataError(f"{what} is malformed", expected="an object", found=f"{value!r:.100}")
+
+
+def a_list(value: JSON, what: str) -> list[JSON]:
+    """A value that must be a list. Raises `MetadataError`, which says what is none."""
+    if isinstance(value, list):
+        return value
+    raise MetadataError(f"{what} is malformed", expected="a list", found=f"{value!r:.100}")
+
+
+def named_object(value: JSON, what: str) -> tuple[str, Object]:
+    """Name and configuration of an extension point, which may be given by its name alone."""
+    if isinstance(value, dict):
+        name, configuration = value.get("name"), value.get("configuration", {})
+        if isinstance(name, str) and isinstance(configuration, dict):
+            return name, configuration
+    elif isinstance(value, str):
+        return value, {}
+    raise MetadataError(f"{what} is malformed", expected="an object with a name", found=f"{value!r:.100}")
+
+
+def names_of(value: JSON, ndim: int) -> tuple[str | None, ...] | None:
+    """The names of so many dimensions; None if it is no list of so many names."""
+    if not isinstance(value, list) or len(value) != ndim:
+        return None
+    names = tuple([name for name in value if name is None or isinstance(name, str)])
+    return names if len(names) == ndim else None
+
+
+def sizes(document: Object, name: str) -> tuple[int, ...]:
     """``document[name]`` as a tuple of integers, none of them negative."""
     values = member(document, name, list)
-    for value in values:
-        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_SIZE:
-            raise MetadataError(
-                f"member {name!r} of the metadata document is wrong",
-                expected="integers from 0 to 2**63 - 1",
-                found=values,
-            )
-    return tuple(values)
+    found = [value for value in values if type(value) is int and 0 <= value <= MAX_SIZE]
+    if len(found) < len(values):
+        raise MetadataError(
+            f"member {name!r} of the metadata document is wrong",
+            expected="integers from 0 to 2**63 - 1",
+            found=values,
+        )
+    return tuple(found)
 
 
-def chunk_sizes(document: dict[str, JSON], name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+def chunk_sizes(document: Object, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
     """``document[name]`` as the shape of the chunks of an array of `shape`."""
     chunks = sizes(document, name)
     if len(chunks) != len(shape):

@@ -14,7 +14,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from zarrds.errors import MetadataError
-from zarrds.metadata.dtypes import JSON, DataType
+from zarrds.metadata.dtypes import DataType
+from zarrds.metadata.fields import JSON, Object
 
 __all__ = ["decode_fill_value", "default_fill_value", "encode_fill_value"]
 
@@ -79,7 +80,8 @@ def encode_fill_value(value: Scalar, data_type: DataType, *, zarr_format: int) -
         If `value` is not a value of the data type.
     """
     if value is None or data_type.name == "json":
-        return value
+        plain: JSON = value
+        return plain
     try:
         encoded = _ENCODERS[_form(data_type)](value, data_type.dtype)
     except (ValueError, TypeError, OverflowError) as error:
@@ -173,7 +175,7 @@ def _decode_void(value: JSON, dtype: DType) -> Scalar:
     return np.frombuffer(raw, dtype)[0]
 
 
-def _decode_fields(value: dict[str, JSON], dtype: DType) -> Scalar:
+def _decode_fields(value: Object, dtype: DType) -> Scalar:
     """An object with a member for each field, as the data type ``struct`` has it."""
     names = dtype.names or ()
     if value.keys() != set(names):

@@ -6,19 +6,113 @@ asks which format a store has.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NotRequired, TypeAlias, TypedDict
 
-from zarrds.metadata.dtypes import JSON, DataType
+from zarrds.errors import MetadataError
+from zarrds.metadata.dtypes import DataType
 from zarrds.metadata.equality import is_same
+from zarrds.metadata.fields import JSON, Object, Raw, member, named_object, sizes
 from zarrds.metadata.rectilinear import Edges, n_chunks
 
-__all__ = ["ArrayMetadata", "ChunkKeyEncoding", "CodecObject", "GroupMetadata", "Node", "ZarrFormat"]
+__all__ = [
+    "SHARDING",
+    "ArrayMetadata",
+    "ChunkKeyEncoding",
+    "CodecObject",
+    "GroupMetadata",
+    "Node",
+    "Sharded",
+    "ZarrFormat",
+    "codec_object",
+    "codec_objects",
+    "raw_codec",
+    "written_codec",
+]
 
 ZarrFormat: TypeAlias = Literal[2, 3]
-# {"name": str, "configuration": {...}}, as in a v3 document
-CodecObject: TypeAlias = Mapping[str, JSON]
+SHARDING = "sharding_indexed"
+
+
+class CodecObject(TypedDict):
+    """A codec as a v3 document has it, of whose settings only `zarrds.codecs` knows more."""
+
+    name: str
+    configuration: NotRequired[Object]
+
+
+def codec_object(value: JSON) -> CodecObject:
+    """The codec that a document names. Raises `MetadataError`."""
+    name, configuration = named_object(value, "a codec")
+    return {"name": name, "configuration": configuration} if configuration else {"name": name}
+
+
+def codec_objects(values: Iterable[JSON]) -> tuple[CodecObject, ...]:
+    """The codecs that a document lists. Raises `MetadataError`."""
+    return tuple([codec_object(value) for value in values])
+
+
+@dataclass(frozen=True, slots=True)
+class Sharded:
+    """The settings of the codec ``sharding_indexed``.
+
+    Attributes
+    ----------
+    chunks : tuple of int
+        The shape of an inner chunk, in elements.
+    codecs, index_codecs : tuple of codec objects
+    index_location : str
+        ``"start"`` or ``"end"``.
+    """
+
+    chunks: tuple[int, ...]
+    codecs: tuple[CodecObject, ...]
+    index_codecs: tuple[CodecObject, ...]
+    index_location: str = "end"
+
+    @classmethod
+    def of(cls, codec: CodecObject, ndim: int | None = None) -> Sharded:
+        """Those of a codec, for chunks of so many dimensions if that is known. Raises `MetadataError`."""
+        settings = codec.get("configuration", {})
+        chunks, location = sizes(settings, "chunk_shape"), member(settings, "index_location", str, "end")
+        if ndim not in (None, len(chunks)) or not all(chunks):
+            raise MetadataError("invalid chunk_shape", codec=SHARDING, found=chunks)
+        if location not in ("start", "end"):
+            raise MetadataError("invalid index_location", codec=SHARDING, found=location)
+        inner, index = (codec_objects(member(settings, name, list)) for name in ("codecs", "index_codecs"))
+        return cls(chunks, inner, index, location)
+
+    def codec(self) -> CodecObject:
+        """The codec with these settings."""
+        settings: Object = {
+            "chunk_shape": list(self.chunks),
+            "codecs": [written_codec(codec) for codec in self.codecs],
+            "index_codecs": [written_codec(codec) for codec in self.index_codecs],
+            "index_location": self.index_location,
+        }
+        return {"name": SHARDING, "configuration": settings}
+
+
+def raw_codec(codec: CodecObject) -> Raw:
+    """A codec as the JSON that it is."""
+    named: Raw = {"name": codec["name"]}
+    return named | {"configuration": codec["configuration"]} if "configuration" in codec else named
+
+
+def written_codec(codec: CodecObject) -> Raw:
+    """A codec as documents are to have it, also inside of shards."""
+    name, settings = codec["name"], codec.get("configuration", {})
+    if name == SHARDING:
+        inner = {
+            key: [written_codec(each) for each in codec_objects(value)]
+            for key in ("codecs", "index_codecs")
+            if isinstance(value := settings.get(key), list | tuple)
+        }
+        settings = {**settings, **inner}
+    # zarr-python opens no array with a codec of numcodecs that has no configuration
+    is_said = "configuration" in codec or name.startswith("numcodecs.")
+    return {"name": name, "configuration": settings} if is_said else {"name": name}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +194,15 @@ class ArrayMetadata(_Comparable):
     fill_value: Any
     chunk_key_encoding: ChunkKeyEncoding = ChunkKeyEncoding()
     dimension_names: tuple[str | None, ...] | None = None
-    attributes: Mapping[str, JSON] = field(default_factory=dict)
-    extensions: Mapping[str, JSON] = field(default_factory=dict)
+    attributes: Object = field(default_factory=dict)
+    extensions: Object = field(default_factory=dict)
     zarr_format: ZarrFormat = 3
     edges: tuple[Edges, ...] | None = None
+
+    def sharded(self) -> Sharded | None:
+        """How its chunks are shards, None if they are none. Raises `MetadataError` for settings that are malformed."""
+        is_sharded = len(self.codecs) == 1 and self.codecs[0]["name"] == SHARDING
+        return Sharded.of(self.codecs[0], len(self.shape)) if is_sharded else None
 
     @property
     def chunk_grid(self) -> tuple[int, ...]:
@@ -121,8 +220,8 @@ class ArrayMetadata(_Comparable):
 class GroupMetadata(_Comparable):
     """One group; the attributes are as in `ArrayMetadata`."""
 
-    attributes: Mapping[str, JSON] = field(default_factory=dict)
-    extensions: Mapping[str, JSON] = field(default_factory=dict)
+    attributes: Object = field(default_factory=dict)
+    extensions: Object = field(default_factory=dict)
     zarr_format: ZarrFormat = 3
 
 

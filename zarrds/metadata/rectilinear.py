@@ -7,14 +7,13 @@ the array: a document of some bytes may tell of any number of them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
 
 from zarrds.errors import MetadataError, UnsupportedError
-from zarrds.metadata.dtypes import JSON
-from zarrds.metadata.fields import MAX_SIZE, member
+from zarrds.metadata.fields import JSON, MAX_SIZE, Object, member
 
 __all__ = [
     "Edges",
@@ -35,7 +34,7 @@ Edges: TypeAlias = int | tuple[tuple[int, int], ...]
 _MOST = 2**20
 
 
-def parse(configuration: dict[str, JSON], shape: tuple[int, ...]) -> tuple[Edges, ...]:
+def parse(configuration: Object, shape: tuple[int, ...]) -> tuple[Edges, ...]:
     """The edges along each dimension of an array of `shape`, in elements.
 
     Raises
@@ -67,7 +66,7 @@ def parse(configuration: dict[str, JSON], shape: tuple[int, ...]) -> tuple[Edges
 
 def _edges(axis: JSON, size: int) -> Edges:
     if _is_length(axis):
-        return int(axis)
+        return axis
     if not isinstance(axis, list):
         raise _malformed(axis)
     runs: list[tuple[int, int]] = []
@@ -93,7 +92,7 @@ def _edges(axis: JSON, size: int) -> Edges:
     return tuple(runs)
 
 
-def _is_length(value: Any) -> bool:
+def _is_length(value: JSON) -> TypeGuard[int]:
     return type(value) is int and 0 < value <= MAX_SIZE
 
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import xarray as xr
 
-from zarrds.codecs.registry import SHARDING
 from zarrds.datasets.description.model import Info, VariableInfo
 from zarrds.datasets.description.of_dataset import ends_of, index_kind
 from zarrds.datasets.description.stored import sizes_of_arrays
@@ -19,7 +18,6 @@ from zarrds.datasets.encoding.attributes import decoded_attributes, visible_attr
 from zarrds.display.codecs import codec_texts
 from zarrds.errors import VariableNotFoundError, ZarrdsError, locating
 from zarrds.metadata.extension import marks_of
-from zarrds.metadata.fields import chunk_sizes, member
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata
 from zarrds.metadata.nodes.documents import Nodes, open_nodes
 from zarrds.metadata.nodes.lookup import get_node
@@ -126,11 +124,8 @@ def _info(
 
 def _variable(name: str, metadata: ArrayMetadata, is_mask: bool) -> VariableInfo:
     chunks, shards = metadata.chunks, None
-    if len(metadata.codecs) == 1 and metadata.codecs[0]["name"] == SHARDING:
-        chunks, shards = (
-            chunk_sizes(member(dict(metadata.codecs[0]), "configuration", dict), "chunk_shape", chunks),
-            chunks,
-        )
+    if (sharded := metadata.sharded()) is not None:
+        chunks, shards = sharded.chunks, chunks
     names = metadata.dimension_names or (None,) * len(metadata.shape)
     complete = marks_of(metadata).complete
     data_type = metadata.data_type

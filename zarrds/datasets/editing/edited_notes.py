@@ -10,8 +10,8 @@ from zarrds.datasets.reading.notes import MULTI_INDEX, PANDAS, RANGES, GroupNote
 from zarrds.datasets.reading.roles import INDEX, RANGE_INDEXES
 from zarrds.errors import EncodingError, LabelError
 from zarrds.labels.kinds.table import added_attributes
-from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.extension import note_of, with_note
+from zarrds.metadata.fields import JSON
 from zarrds.metadata.model import ArrayMetadata
 
 __all__ = [

@@ -17,8 +17,8 @@ from zarrds.datasets.editing.edited_notes import (
 )
 from zarrds.datasets.reading.roles import roles_of
 from zarrds.errors import EncodingError, LabelError, UnsupportedError, VariableNotFoundError, locating
-from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.equality import is_same
+from zarrds.metadata.fields import JSON
 from zarrds.metadata.model import Node
 from zarrds.metadata.nodes.belonging import check_nothing_else
 from zarrds.metadata.nodes.documents import DOCUMENTS, keys_of, locked

@@ -18,7 +18,7 @@ from zarrds.compat.xarray_internals import blockwise_array
 from zarrds.datasets.encoding.attributes import NCZARR
 from zarrds.labels.kinds.table import added_attributes
 from zarrds.metadata.attributes import array_of
-from zarrds.metadata.dtypes import JSON
+from zarrds.metadata.fields import JSON
 from zarrds.metadata.model import ZarrFormat
 
 __all__ = ["group_attributes_apart", "set_apart"]

@@ -14,8 +14,9 @@ import xarray as xr
 from zarrds.compat.xarray_internals import FillValueCoder
 from zarrds.errors import ZarrdsError
 from zarrds.metadata.attributes import apart_attributes, typed_attributes
-from zarrds.metadata.dtypes import JSON, DataType
+from zarrds.metadata.dtypes import DataType
 from zarrds.metadata.extension import N, note_of, with_note
+from zarrds.metadata.fields import JSON
 from zarrds.metadata.model import ArrayMetadata, Node, ZarrFormat
 
 __all__ = [

@@ -91,7 +91,8 @@ def _is_fit_for(codec: CodecObject, data_type: DataType) -> bool:
     if codec["name"] == "transpose":
         return True
     dtype = codec.get("configuration", {}).get("dtype")
-    return not data_type.is_variable_length and (dtype is None or np.dtype(dtype) == data_type.dtype)
+    is_of_it = dtype is None or (isinstance(dtype, str) and np.dtype(dtype) == data_type.dtype)
+    return is_of_it and not data_type.is_variable_length
 
 
 def _serializer(

@@ -27,8 +27,8 @@ from zarrds.datasets.encoding.exact.blocks import in_words
 from zarrds.datasets.encoding.exact.lossy_codecs import proven, without_filters
 from zarrds.datasets.encoding.variables import array_metadata_for
 from zarrds.errors import CarriedEncodingError, EncodingError, UnsupportedError, VariableNotFoundError
-from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.extension import with_note
+from zarrds.metadata.fields import JSON
 from zarrds.metadata.model import ArrayMetadata, ZarrFormat
 from zarrds.metadata.nodes.documents import DOCUMENTS
 from zarrds.storage.protocol import check_key

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
-from zarrds.codecs.registry import SHARDING, kind
+from zarrds.codecs.registry import kind
 from zarrds.metadata.formats.v2_codecs import to_v2 as codecs_of_format_2
-from zarrds.metadata.formats.v3 import codec_object
 from zarrds.metadata.model import ArrayMetadata, CodecObject
 
 __all__ = ["encoding_of"]
+
+_TEXT = ("vlen-utf8", "vlen-bytes")
 
 
 def encoding_of(metadata: ArrayMetadata, *, fill_value_is_mask: bool) -> dict[str, Any]:
@@ -19,10 +19,9 @@ def encoding_of(metadata: ArrayMetadata, *, fill_value_is_mask: bool) -> dict[st
     Saving a variable with this encoding gives its array the same chunks and codecs.
     """
     chunks, shards = metadata.chunks, None
-    codecs: Iterable[CodecObject] = metadata.codecs
-    if len(metadata.codecs) == 1 and metadata.codecs[0]["name"] == SHARDING:
-        inner = metadata.codecs[0]["configuration"]
-        chunks, codecs, shards = tuple(inner["chunk_shape"]), map(codec_object, inner["codecs"]), chunks
+    codecs = metadata.codecs
+    if (sharded := metadata.sharded()) is not None:
+        chunks, codecs, shards = sharded.chunks, sharded.codecs, chunks
     by_kind: dict[str, list[CodecObject]] = {"array_array": [], "array_bytes": [], "bytes_bytes": []}
     for codec in codecs:
         by_kind[kind(codec["name"])].append(codec)
@@ -43,13 +42,12 @@ def _codecs_of_format_2(metadata: ArrayMetadata) -> dict[str, Any]:
     """As documents of format 2 have them, which numcodecs and so xarray's zarr engine understand."""
     codecs = codecs_of_format_2(metadata.codecs, len(metadata.shape))
     # the codec of text follows from the dtype
-    filters = [codec for codec in codecs["filters"] or () if not codec["id"].startswith("vlen-")]
+    filters: list[Any] = [codec for codec in codecs.filters or () if codec["id"] not in _TEXT]
     if filters:
         import numcodecs  # of filters zarr-python takes nothing but its objects
 
         filters = [numcodecs.get_codec(codec) for codec in filters]  # whose names were checked when this was read
-    compressor = codecs["compressor"]
-    encoding: dict[str, Any] = {"compressors": None if compressor is None else (compressor,)}
+    encoding: dict[str, Any] = {"compressors": None if codecs.compressor is None else (codecs.compressor,)}
     if filters or not metadata.data_type.is_variable_length:
         encoding["filters"] = tuple(filters) or None
     return encoding

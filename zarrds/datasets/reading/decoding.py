@@ -14,7 +14,7 @@ from zarrds.datasets.reading.strange import path_of
 from zarrds.errors import MetadataError, UndecodableError, ZarrdsError
 from zarrds.labels.kinds.table import decode_options
 from zarrds.metadata.attributes import array_of
-from zarrds.metadata.dtypes import JSON
+from zarrds.metadata.fields import JSON
 
 __all__ = ["Decoded", "decode", "decode_all", "decoders_for", "without_times"]
 

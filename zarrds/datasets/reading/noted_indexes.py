@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
-from typing import Any
+from typing import TypeGuard
 
 import numpy as np
 import xarray as xr
 
-from zarrds.compat.xarray_opening import range_index
-from zarrds.datasets.reading.roles import NotedIndex
+from zarrds.compat.xarray_opening import EvenlySpaced
+from zarrds.datasets.reading.roles import NotedIndex, evenly_spaced
 from zarrds.errors import LabelError, ZarrdsError
+from zarrds.metadata.fields import JSON, Object
 
-__all__ = ["IndexMisfitError", "evenly_spaced", "noted_index"]
+__all__ = ["IndexMisfitError", "noted_index", "without_array"]
 
 Variables = Mapping[Hashable, xr.Variable]
 
@@ -49,7 +50,10 @@ def _pandas(noted: NotedIndex, variables: Variables) -> xr.Index:
 
 def _range(noted: NotedIndex, variables: Variables) -> xr.Index:
     ((name, variable),) = variables.items()
-    index = range_index(name, noted.options)
+    spaced = evenly_spaced(noted.options)
+    if spaced is None:
+        raise LabelError("its evenly spaced labels are described wrongly")
+    index = spaced.index(name)
     if not np.array_equal(index.create_variables()[name].values, variable.values):
         raise LabelError("its labels are not evenly spaced any more")
     return index
@@ -68,7 +72,7 @@ def _points(noted: NotedIndex, variables: Variables) -> xr.Index:
     return xr.indexes.NDPointIndex.from_variables(variables, options={})
 
 
-def _are_names(value: Any) -> bool:
+def _are_names(value: JSON) -> TypeGuard[list[str]]:
     return isinstance(value, list) and all(isinstance(name, str) for name in value)
 
 
@@ -80,9 +84,9 @@ _MAKERS: dict[str, Callable[[NotedIndex, Variables], xr.Index]] = {
 }
 
 
-def evenly_spaced(name: str, settings: Mapping[str, Any]) -> tuple[xr.Variable, xr.Index]:
-    """A coordinate without an array, and its index; see `Roles.ranges`."""
-    index = range_index(name, settings)
+def without_array(name: str, spaced: EvenlySpaced, attributes: Object) -> tuple[xr.Variable, xr.Index]:
+    """An evenly spaced coordinate that has no array, and its index; see `Roles.ranges`."""
+    index = spaced.index(name)
     variable = index.create_variables()[name]
-    variable.attrs = dict(settings["attributes"])
+    variable.attrs = dict(attributes)
     return variable, index

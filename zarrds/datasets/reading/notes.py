@@ -15,9 +15,9 @@ import xarray as xr
 
 from zarrds.errors import EncodingError, MetadataError, VariableNotFoundError
 from zarrds.labels.kinds.table import companion_names, decode_options
-from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.equality import is_same
 from zarrds.metadata.extension import marks_of, note_of
+from zarrds.metadata.fields import JSON
 from zarrds.metadata.model import ArrayMetadata
 
 __all__ = [

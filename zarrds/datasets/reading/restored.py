@@ -13,7 +13,7 @@ import xarray as xr
 from zarrds.compat.xarray_internals import DeferredIndex, MappedArray, PandasVariable
 from zarrds.datasets.reading.index_options import IndexOptions
 from zarrds.datasets.reading.lazy import LazyArray, check_is_stored
-from zarrds.datasets.reading.noted_indexes import IndexMisfitError, evenly_spaced, noted_index
+from zarrds.datasets.reading.noted_indexes import IndexMisfitError, noted_index, without_array
 from zarrds.datasets.reading.notes import MULTI_INDEX, GroupNotes, range_of
 from zarrds.datasets.reading.roles import NotedIndex, Roles
 from zarrds.errors import MetadataError
@@ -156,8 +156,8 @@ class _Restorer:
                 self._variables[name] = self._without_index(name, variable)
         for noted in self._roles.indexes if self._options.are_made is not False else ():
             self._add_noted(noted)
-        for name, settings in self._roles.ranges.items():
-            self._variables[name], self._indexes[name] = evenly_spaced(name, settings)
+        for name, (spaced, attributes) in self._roles.ranges.items():
+            self._variables[name], self._indexes[name] = without_array(name, spaced, attributes)
         for dim, levels in self._notes.multi_indexes.items():
             self._add_multi_index(dim, levels)
         for dim in self._notes.ranges:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from zarrds.metadata.dtypes import JSON
+from zarrds.compat.xarray_opening import EvenlySpaced
+from zarrds.errors import MetadataError
 from zarrds.metadata.extension import MEMBER
+from zarrds.metadata.fields import JSON, Object, member
 from zarrds.metadata.model import ArrayMetadata
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "RANGE_INDEXES",
     "NotedIndex",
     "Roles",
+    "evenly_spaced",
     "move_attributes",
     "roles_of",
 ]
@@ -54,7 +56,7 @@ class NotedIndex:
 
     kind: str
     coordinates: tuple[str, ...]
-    options: Mapping[str, JSON] = field(default_factory=dict)
+    options: Object = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +75,8 @@ class Roles:
         Coordinates of dimensions that have no index.
     indexes : tuple of NotedIndex
         Others than those that xarray makes.
-    ranges : mapping of str to mapping
-        Coordinates without an array that are evenly spaced, by name: ``dimension``, ``start``, ``stop``, ``size``,
-        ``step``, ``dtype`` and ``attributes``.
+    ranges : mapping of str to tuple of (EvenlySpaced, mapping)
+        Coordinates without an array that are evenly spaced, by name: their labels, and their attributes.
     problems : mapping of str to str
         By the name of the array, what does not fit and is left out of the others.
     """
@@ -86,7 +87,7 @@ class Roles:
     encodings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     unindexed: frozenset[str] = frozenset()
     indexes: tuple[NotedIndex, ...] = ()
-    ranges: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    ranges: Mapping[str, tuple[EvenlySpaced, Object]] = field(default_factory=dict)
     problems: Mapping[str, str] = field(default_factory=dict)
 
     def without(self, names: Collection[str]) -> Roles:
@@ -190,7 +191,7 @@ def _index(
         dims is None
         or (kind != "points" and ndim != 1)
         or (kind in ("none", "pandas") and is_dimension != (kind == "none"))
-        or (kind == "range" and not (_is_range(options, arrays[name].shape[0]) and options.get("dimension") == dims[0]))
+        or (kind == "range" and not _is_along(evenly_spaced(options), {dims[0]: arrays[name].shape[0]}))
     ):
         problems[name] = f"it cannot have an index of the kind {kind!r}"
         return None
@@ -199,33 +200,40 @@ def _index(
 
 def _ranges(
     notes: Mapping[str, JSON], arrays: Mapping[str, ArrayMetadata], problems: dict[str, str]
-) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
+) -> dict[str, tuple[EvenlySpaced, Object]]:
+    found: dict[str, tuple[EvenlySpaced, Object]] = {}
     for owner, value in notes.items():
         for name, settings in value.items() if isinstance(value, dict) else ():
             if name in found or name in arrays:
                 continue  # of all arrays along the dimension, the first is believed
-            dim = settings.get("dimension") if isinstance(settings, dict) else None
+            spaced = evenly_spaced(settings)
+            attributes = settings.get("attributes", {}) if isinstance(settings, dict) else None
             sizes = dict(zip(arrays[owner].dimension_names or (), arrays[owner].shape, strict=False))
-            if not isinstance(dim, str) or dim not in sizes or not _is_range(settings, sizes[dim]):
+            if spaced is None or not _is_along(spaced, sizes) or not isinstance(attributes, dict):
                 problems[owner] = f"the evenly spaced labels {name!r} do not fit it"
                 continue
-            found[name] = {**settings, "attributes": settings.get("attributes") or {}}
+            found[name] = spaced, attributes
     return found
 
 
-def _is_range(settings: dict[str, JSON], size: int) -> bool:
-    numbers: list[Any] = [settings.get("start"), settings.get("stop")]
-    if settings.get("step") is not None:
-        numbers.append(settings["step"])
-    attributes, dtype = settings.get("attributes", {}), settings.get("dtype")
-    return (
-        all(type(n) in (int, float) and math.isfinite(n) for n in numbers)
-        and settings.get("size") == size
-        and isinstance(dtype, str)
-        and dtype in _RANGE_DTYPES
-        and isinstance(attributes, dict)
-    )
+def _is_along(spaced: EvenlySpaced | None, sizes: Mapping[str | None, int]) -> bool:
+    return spaced is not None and sizes.get(spaced.dimension) == spaced.size
+
+
+def evenly_spaced(value: JSON) -> EvenlySpaced | None:
+    """The labels that a note tells of; None if it is malformed."""
+    if not isinstance(value, dict):
+        return None
+    try:
+        dimension, dtype = member(value, "dimension", str), member(value, "dtype", str)
+        start, stop = (float(member(value, name, float)) for name in ("start", "stop"))
+        step = None if value.get("step") is None else float(member(value, "step", float))
+        size = member(value, "size", int)
+    except (MetadataError, OverflowError):  # of an integer that is no float
+        return None
+    is_finite = all(math.isfinite(number) for number in (start, stop, step or 0.0))
+    is_known = dtype in _RANGE_DTYPES and size >= 0
+    return EvenlySpaced(dimension, start, stop, size, step, dtype) if is_finite and is_known else None
 
 
 def move_attributes(variables: Mapping[Hashable, xr.Variable], roles: Roles) -> None:

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any, TypeAlias
 
 from zarrds.arrays.layout import new_array_metadata
-from zarrds.codecs.registry import SHARDING
 from zarrds.datasets.description.of_store import nearest
 from zarrds.datasets.encoding.codecs import choose_codecs
 from zarrds.errors import EncodingError, VariableNotFoundError
@@ -94,10 +93,12 @@ def _shards_for(metadata: ArrayMetadata, chunks: Any) -> tuple[int, ...]:
 
 def inner_of(metadata: ArrayMetadata) -> tuple[tuple[int, ...], tuple[CodecObject, ...], tuple[int, ...] | None]:
     """What can be read by itself: the shape of a chunk, or inner chunk, its codecs, and the shape of a shard if any."""
-    if len(metadata.codecs) == 1 and metadata.codecs[0]["name"] == SHARDING:
-        configuration = metadata.codecs[0]["configuration"]
-        return tuple(configuration["chunk_shape"]), tuple(configuration["codecs"]), metadata.chunks
-    return metadata.chunks, metadata.codecs, None
+    sharded = metadata.sharded()
+    return (
+        (metadata.chunks, metadata.codecs, None)
+        if sharded is None
+        else (sharded.chunks, sharded.codecs, metadata.chunks)
+    )
 
 
 def laid_out(metadata: ArrayMetadata, choices: Mapping[str, Any]) -> ArrayMetadata:

@@ -11,8 +11,9 @@ import xarray as xr
 
 from zarrds.engine.elements import Elements
 from zarrds.errors import ZarrdsError
+from zarrds.metadata.fields import Raw
 from zarrds.metadata.model import ArrayMetadata, ZarrFormat
-from zarrds.metadata.nodes.documents import Raw, parsed
+from zarrds.metadata.nodes.documents import parsed
 from zarrds.storage.protocol import Store
 
 __all__ = ["chunks_ahead", "is_label_read_first"]

@@ -31,8 +31,8 @@ from zarrds.datasets.writing.room.growing import Grown, as_wide_as_stored, grown
 from zarrds.datasets.writing.room.marked_integers import roomier_integers
 from zarrds.datasets.writing.stored import StoredGroup
 from zarrds.errors import LabelError, StoreExistsError, locating
-from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.extension import marks_of, new_id, with_marks
+from zarrds.metadata.fields import JSON
 from zarrds.metadata.model import ZarrFormat
 from zarrds.metadata.rectilinear import check_can_be_written
 

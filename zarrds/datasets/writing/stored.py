@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 import xarray as xr
 
+from zarrds.compat.xarray_opening import EvenlySpaced
 from zarrds.datasets.encoding.dataset import Encoding
 from zarrds.datasets.reading.decoding import Decoded, decode_all, decoders_for
 from zarrds.datasets.reading.lazy import UNASKED_NBYTES, LazyArray, LazyArrays
@@ -19,11 +20,11 @@ from zarrds.datasets.reading.roles import NotedIndex, roles_of
 from zarrds.datasets.writing.ahead_of_use import chunks_ahead, is_label_read_first
 from zarrds.datasets.writing.plain.to_plain import PlainDataset, plain_dataset
 from zarrds.errors import ConflictError, LabelError, MetadataError, ZarrdsError
-from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.extension import MEMBER
 from zarrds.metadata.fetched import ahead
+from zarrds.metadata.fields import JSON, Raw
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, ZarrFormat
-from zarrds.metadata.nodes.documents import Nodes, Raw, document_key, keys_of, own_raw, parsed
+from zarrds.metadata.nodes.documents import Nodes, document_key, keys_of, own_raw, parsed
 from zarrds.metadata.nodes.group_notes import with_group_notes
 from zarrds.metadata.nodes.lookup import named_dimensions
 from zarrds.metadata.nodes.written import is_same_document
@@ -59,7 +60,7 @@ class StoredGroup:
         Of those variables that are going to be written and have some.
     groups : frozenset of str
         The names of the groups in it.
-    ranges : mapping of str to mapping
+    ranges : mapping of str to EvenlySpaced
         Evenly spaced coordinates without an array, as of `Roles`.
     indexes : tuple of NotedIndex
         Those that xarray does not make by itself.
@@ -81,7 +82,7 @@ class StoredGroup:
     notes: GroupNotes
     categories: Mapping[str, pd.Index[Any]]
     groups: frozenset[str] = frozenset()
-    ranges: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    ranges: Mapping[str, EvenlySpaced] = field(default_factory=dict)
     indexes: tuple[NotedIndex, ...] = ()
     documents: Mapping[str, ArrayMetadata] = field(default_factory=dict)
     raws: Mapping[str, Raw] = field(default_factory=dict)
@@ -269,7 +270,7 @@ def read_group(
         notes,
         categories,
         frozenset(groups),
-        noted.ranges,
+        {name: spaced for name, (spaced, _) in noted.ranges.items()},
         noted.indexes,
         raws=raws,
         chunks={key: seen.identity(key) for key in chunk_keys},
@@ -284,7 +285,8 @@ def _copies(stored: Nodes, path: str, dataset: xr.Dataset) -> dict[str, Raw] | N
     base = f"{path}/" if path else ""
     copies, told = stored.copies(), stored.told(path)
     found = {name: copies[base + name] for name in told if base + name in copies}
-    notes = [raw[MEMBER].get("pandas") for raw in found.values() if isinstance(raw.get(MEMBER), dict)]
+    members = (raw.get(MEMBER) for raw in found.values())
+    notes = [member.get("pandas") for member in members if isinstance(member, dict)]
     has_parts = any(isinstance(note, dict) and {"categories", "bounds"} & note.keys() for note in notes)
     if has_parts or len(found) < len(told) or not dataset.variables.keys() <= found.keys():
         return None

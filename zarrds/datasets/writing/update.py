@@ -85,7 +85,7 @@ def plan_update(plain: PlainDataset, encoding: Encoding, stored: StoredGroup | N
     asked = how.region if isinstance(how.region, Mapping) else dataset.dims if how.region is not None else ()
     others = other_labels(plain, stored, {*asked, how.append_dim})
     if how.region is not None:
-        spaced = {str(settings["dimension"]): shown(settings) for settings in stored.ranges.values()}
+        spaced = {there.dimension: shown(there) for there in stored.ranges.values()}
         region = resolve_region(
             how.region, dataset, stored.variables, how.mode, how.append_dim, plain.labels, others, spaced
         )

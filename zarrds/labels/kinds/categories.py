@@ -11,7 +11,7 @@ import pandas as pd
 
 from zarrds.errors import LabelError
 from zarrds.labels.kinds.plain import Array, Description, Labels, Plain, StoredKind, misfit, other_kind
-from zarrds.metadata.dtypes import JSON
+from zarrds.metadata.fields import JSON
 
 __all__ = ["CATEGORY", "restore_categories", "store_categories"]
 

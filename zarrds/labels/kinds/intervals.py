@@ -12,7 +12,7 @@ import pandas as pd
 from zarrds.errors import EncodingError
 from zarrds.labels.kinds.plain import Array, Description, Labels, Plain, StoredKind, described_dtype, misfit, other_kind
 from zarrds.labels.kinds.times import TIMES, plain_times, restore_times, time_unit
-from zarrds.metadata.dtypes import JSON
+from zarrds.metadata.fields import JSON
 
 __all__ = ["INTERVAL", "interval_unit", "restore_intervals", "store_intervals"]
 

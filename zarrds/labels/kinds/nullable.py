@@ -11,7 +11,7 @@ import pandas as pd
 
 from zarrds.errors import EncodingError
 from zarrds.labels.kinds.plain import Array, Description, Labels, Plain, StoredKind, described_dtype, misfit, other_kind
-from zarrds.metadata.dtypes import JSON
+from zarrds.metadata.fields import Object
 
 __all__ = ["MASKED", "fits_masked", "masked_options", "restore_masked", "store_masked"]
 
@@ -55,8 +55,7 @@ def store_masked(labels: Labels, like: StoredKind | None) -> Plain:
         _check_same(labels, values, missing, like)
         return Plain(values, {"dtype": dtype} if like is None else dict(like.description))
     present = nullable[~missing].to_numpy(dtype=_stored(dtype))
-    mark = _free_value(dtype, present) if like is None else like.description.get("missing")
-    mark = None if mark is None else _checked_mark(mark, dtype)
+    mark = _free_value(dtype, present) if like is None else _mark(like.description, dtype)
     if mark is None and missing.any():
         raise EncodingError("no integer is left to stand for the missing ones", found=dtype, mend="Use wider integers")
     if mark is not None and (present == mark).any():
@@ -69,7 +68,7 @@ def store_masked(labels: Labels, like: StoredKind | None) -> Plain:
     values[~missing] = present
     values[missing] = 0 if mark is None else mark
     _check_same(labels, values, missing, like)
-    note = {"dtype": dtype} | ({} if mark is None else {"missing": mark})
+    note: Object = {"dtype": dtype} if mark is None else {"dtype": dtype, "missing": mark}
     attrs = {} if mark is None else {"_FillValue": mark}
     return Plain(values, note if like is None else dict(like.description), attrs)
 
@@ -120,8 +119,8 @@ def restore_masked(description: Description, values: Array, companions: Mapping[
     native = values.astype(stored)  # a copy
     if dtype.startswith("Float"):
         return pd.Index(pd.arrays.FloatingArray(native, np.isnan(native)))
-    mark = description.get("missing")
-    missing = np.zeros(native.shape, bool) if mark is None else native == _checked_mark(mark, dtype)
+    mark = _mark(description, dtype)
+    missing = np.zeros(native.shape, bool) if mark is None else native == mark
     if dtype != "boolean":
         return pd.Index(pd.arrays.IntegerArray(native, missing))
     if not (missing | (native == 0) | (native == 1)).all():
@@ -129,11 +128,13 @@ def restore_masked(description: Description, values: Array, companions: Mapping[
     return pd.Index(pd.arrays.BooleanArray((native == 1) & ~missing, missing))
 
 
-def _checked_mark(mark: JSON, dtype: str) -> int:
-    limits = np.iinfo(_stored(dtype))
-    is_integer = isinstance(mark, int) and not isinstance(mark, bool)
-    if not is_integer or not limits.min <= mark <= limits.max or (dtype == "boolean" and mark in (0, 1)):
+def _mark(description: Description, dtype: str) -> int | None:
+    """The value that stands for missing ones."""
+    limits, mark = np.iinfo(_stored(dtype)), description.get("missing")
+    if mark is None:
+        return None
+    if type(mark) is not int or not limits.min <= mark <= limits.max or (dtype == "boolean" and mark in (0, 1)):
         raise misfit(
             "the value that stands for missing ones is none of the dtype", expected=dtype, found=f"{mark!r:.80}"
         )
-    return int(mark)
+    return mark

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from zarrds.errors import LabelError, MetadataError
-from zarrds.metadata.dtypes import JSON
+from zarrds.metadata.fields import Object
 
 __all__ = [
     "BYTES",
@@ -28,7 +28,7 @@ __all__ = [
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 Labels: TypeAlias = "pd.Index[Any]"
-Description: TypeAlias = Mapping[str, JSON]
+Description: TypeAlias = Object
 
 # as xarray marks objects as text, or as bytes of any length, and then does not look at each of them
 TEXT = np.dtype("O", metadata={"element_type": str})
@@ -46,9 +46,9 @@ class Plain:
     ----------
     values : ndarray
         Of a dtype that xarray's CF encoders store: numbers, booleans, datetimes, timedeltas, cftime objects or text.
-    description : dict
+    description : mapping
         What pandas needs beyond the arrays, as JSON; the names of companions are not yet in it. Empty if nothing.
-    attrs : dict
+    attrs : mapping
         Attributes that other readers are to see.
     encoding : dict
         CF encoding that the array must have, because its companions have it too.
@@ -57,8 +57,8 @@ class Plain:
     """
 
     values: Array
-    description: dict[str, JSON] = field(default_factory=dict)
-    attrs: dict[str, JSON] = field(default_factory=dict)
+    description: Object = field(default_factory=dict)
+    attrs: Object = field(default_factory=dict)
     encoding: dict[str, Any] = field(default_factory=dict)
     companions: Mapping[str, Plain] = field(default_factory=dict)
 

@@ -73,7 +73,9 @@ def store_texts(labels: Labels, like: StoredKind | None) -> Plain:
         description = dict(like.description)
     else:
         dtype = _dtype(labels, values[missing])
-        description = {"dtype": dtype} | ({"missing": _free_text(values[~missing])} if missing.any() else {})
+        description = {"dtype": dtype}
+        if missing.any():
+            description["missing"] = _free_text(values[~missing])
         if dtype == "object" and missing.any() and missing_name(values[missing]) == "None":
             description["na"] = "None"
     mark = _mark(description)
@@ -113,8 +115,10 @@ def text_marks() -> Iterator[str]:
 
 
 def _mark(description: Description) -> str | None:
-    mark = description.get("missing")
-    if "missing" in description and not isinstance(mark, str):
+    if "missing" not in description:
+        return None
+    mark = description["missing"]
+    if not isinstance(mark, str):
         raise misfit("what stands for missing text is no text", found=f"{mark!r:.80}")
     return mark
 

@@ -12,7 +12,6 @@ import pandas as pd
 from zarrds.chunk_statistics.digests import is_checksummed
 from zarrds.chunk_statistics.missing import missing_markers
 from zarrds.codecs.filters import FILTERS
-from zarrds.codecs.registry import SHARDING
 from zarrds.engine import executor
 from zarrds.engine.elements import Elements
 from zarrds.errors import MetadataError, ZarrdsError
@@ -20,8 +19,8 @@ from zarrds.labels.sorted import zone_maps
 from zarrds.labels.sorted.blocks import MAX_BLOCKS, Blocks
 from zarrds.labels.sorted.scan import Scan
 from zarrds.labels.sorted.source import Array, Order
-from zarrds.metadata.dtypes import JSON
-from zarrds.metadata.model import ArrayMetadata
+from zarrds.metadata.fields import JSON
+from zarrds.metadata.model import SHARDING, ArrayMetadata
 
 __all__ = ["OrderRecord", "StaleRecordError", "is_current", "is_recordable", "record_of"]
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from zarrds.errors import MetadataError
 from zarrds.labels.sorted.source import Array
-from zarrds.metadata.dtypes import JSON, STRING, DataType
+from zarrds.metadata.dtypes import STRING, DataType
+from zarrds.metadata.fields import JSON
 from zarrds.metadata.fill_values import decode_fill_value, encode_fill_value
 
 __all__ = ["DIGEST", "from_json", "to_json"]
@@ -31,7 +32,8 @@ def to_json(elements: Array) -> JSON:
     if elements.size > _MAX_LISTED:
         return base64.b64encode(elements.astype(elements.dtype.newbyteorder("<"), copy=False).tobytes()).decode("ascii")
     if elements.dtype.kind in "iu":
-        return elements.tolist()
+        integers: list[int] = elements.tolist()
+        return integers
     data_type = DataType.from_numpy(elements.dtype)
     return [encode_fill_value(element, data_type, zarr_format=3) for element in elements]
 
@@ -66,13 +68,14 @@ def _from_list(value: list[JSON], data_type: DataType, dtype: np.dtype[Any]) -> 
                 raise ValueError("null")
             elements[i] = decoded
         return elements
-    if not all(type(text) is str for text in value):
+    texts = [text for text in value if isinstance(text, str)]
+    if len(texts) < len(value):
         raise ValueError("not all of them are text")
-    if data_type != STRING and max(map(len, value), default=0) * 4 > dtype.itemsize:
+    if data_type != STRING and max(map(len, texts), default=0) * 4 > dtype.itemsize:
         raise ValueError("text that is longer than an element")
-    texts = np.empty(len(value), dtype)
-    texts[:] = value
-    return texts
+    elements = np.empty(len(texts), dtype)
+    elements[:] = texts
+    return elements
 
 
 def _described(value: JSON) -> str:

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from zarrds.errors import MetadataError, UnsupportedError
-from zarrds.metadata.dtypes import JSON, DataType
-from zarrds.metadata.fields import chunk_sizes, depth_and_parent, dump, load, member, sizes
+from zarrds.metadata.dtypes import DataType
+from zarrds.metadata.fields import JSON, Object, Raw, chunk_sizes, depth_and_parent, dump, load, member, names_of, sizes
 from zarrds.metadata.fill_values import decode_fill_value, encode_fill_value
 from zarrds.metadata.formats import v2_codecs
 from zarrds.metadata.model import ArrayMetadata, ChunkKeyEncoding, GroupMetadata, Node
@@ -21,7 +21,9 @@ from zarrds.storage.protocol import Store
 
 __all__ = [
     "consolidated_documents",
+    "copies_in",
     "documents",
+    "is_copy",
     "keys_of",
     "load_consolidated",
     "load_raw",
@@ -30,8 +32,6 @@ __all__ = [
     "to_raw",
 ]
 
-# the documents of one node by their names
-Raw = dict[str, JSON]
 
 ARRAY, GROUP, ATTRIBUTES, CONSOLIDATED = ".zarray", ".zgroup", ".zattrs", ".zmetadata"
 DIMENSIONS = "_ARRAY_DIMENSIONS"
@@ -65,13 +65,19 @@ def load_raw(store: Store, path: str) -> Raw | None:
         document = load(store, _key(path, name))
         if document is not None:
             attributes = load(store, _key(path, ATTRIBUTES))
-            return {name: document} | ({} if attributes is None else {ATTRIBUTES: attributes})
+            raw: Raw = {name: document}
+            return raw if attributes is None else raw | {ATTRIBUTES: attributes}
     return None
 
 
 def copies_in(root: Raw) -> dict[str, Raw]:
     """What the root's own documents have of all others: nothing, in this format."""
     return {}
+
+
+def is_copy(store: Store, path: str, copy: Raw) -> bool:
+    """Whether such a copy says what the own document of an array says."""
+    return False
 
 
 def load_consolidated(store: Store, root: Raw | None = None) -> dict[str, Raw] | None:
@@ -122,7 +128,7 @@ def parse(raw: Raw) -> Node:
         data_type=data_type,
         chunks=chunk_sizes(document, "chunks", shape),
         codecs=v2_codecs.from_v2(document, len(shape)),
-        fill_value=decode_fill_value(member(document, "fill_value", object), data_type),
+        fill_value=decode_fill_value(member(document, "fill_value"), data_type),
         chunk_key_encoding=ChunkKeyEncoding("v2", "/" if separator == "/" else "."),
         dimension_names=_dimension_names(attributes, extensions, len(shape)),
         attributes=attributes,
@@ -131,24 +137,19 @@ def parse(raw: Raw) -> Node:
     )
 
 
-def _dimension_names(
-    attributes: dict[str, JSON], extensions: Mapping[str, JSON], ndim: int
-) -> tuple[str | None, ...] | None:
+def _dimension_names(attributes: Raw, extensions: Object, ndim: int) -> tuple[str | None, ...] | None:
     """xarray's attribute, which is taken out of `attributes`, or NCZarr's references."""
     if DIMENSIONS in attributes:
-        names = attributes.pop(DIMENSIONS)
-        if (
-            not isinstance(names, list)
-            or len(names) != ndim
-            or any(n is not None and not isinstance(n, str) for n in names)
-        ):
-            raise MetadataError(f"{DIMENSIONS} do not fit the shape", expected=f"{ndim} names", found=f"{names!r:.100}")
-        return tuple(names)
+        said = attributes.pop(DIMENSIONS)
+        names = names_of(said, ndim)
+        if names is None:
+            raise MetadataError(f"{DIMENSIONS} do not fit the shape", expected=f"{ndim} names", found=f"{said!r:.100}")
+        return names
     # a member of .zarray until netCDF-C 4.9, an attribute since, and both names changed on the way
     for nczarr in (place.get(name) for place in (extensions, attributes) for name in _NCZARR):
         references = nczarr.get("dimrefs", nczarr.get("dimension_references")) if isinstance(nczarr, dict) else None
-        if isinstance(references, list) and len(references) == ndim and all(isinstance(r, str) for r in references):
-            return tuple(r.rpartition("/")[2] for r in references)
+        if (paths := names_of(references, ndim)) is not None and None not in paths:
+            return tuple([path and path.rpartition("/")[2] for path in paths])
     return None
 
 
@@ -167,7 +168,7 @@ def to_raw(node: Node) -> Raw:
         "dtype": data_type.to_v2(),
         "fill_value": encode_fill_value(node.fill_value, data_type, zarr_format=2),
         "dimension_separator": node.chunk_key_encoding.separator,
-        **v2_codecs.to_v2(node.codecs, len(node.shape)),
+        **v2_codecs.to_v2(node.codecs, len(node.shape))._asdict(),
         **node.extensions,
     }
     if node.chunk_key_encoding.name != "v2":
@@ -204,6 +205,6 @@ def consolidated_documents(raws: Mapping[str, Raw]) -> dict[str, bytes]:
     paths = sorted(raws, key=depth_and_parent)
     metadata = {_key(path, name): document for path in paths for name, document in raws[path].items() if name != MEMBER}
     notes = {path: raws[path][MEMBER] for path in paths if MEMBER in raws[path]}
-    document = {"zarr_consolidated_format": 1, "metadata": metadata} | ({MEMBER: notes} if notes else {})
+    document: Raw = {"zarr_consolidated_format": 1, "metadata": metadata}
     # no node of its own stands for the root of a store whose consolidated metadata alone says that there is one
-    return {**documents("", raws.get("", {})), CONSOLIDATED: dump(document)}
+    return {**documents("", raws.get("", {})), CONSOLIDATED: dump(document | ({MEMBER: notes} if notes else {}))}

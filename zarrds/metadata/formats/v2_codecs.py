@@ -7,14 +7,14 @@ chunk's flattened elements. In the model they stand after the array → bytes co
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Literal, NamedTuple
 
 from zarrds.errors import MetadataError, UnsupportedError
-from zarrds.metadata.dtypes import BYTES, JSON, OBJECTS_AS_JSON, STRING, DataType
-from zarrds.metadata.fields import member
+from zarrds.metadata.dtypes import BYTES, OBJECTS_AS_JSON, STRING, DataType
+from zarrds.metadata.fields import JSON, Object, Raw, member
 from zarrds.metadata.model import CodecObject
 
-__all__ = ["codec_from_v2", "from_v2", "object_data_type", "to_v2"]
+__all__ = ["V2Codecs", "codec_from_v2", "from_v2", "object_data_type", "to_v2"]
 
 # object codecs of v2: the filter that says what the objects of "|O" are
 _OBJECT_CODECS = {"vlen-utf8": STRING, "vlen-bytes": BYTES, "json2": OBJECTS_AS_JSON}
@@ -25,7 +25,7 @@ _SAME = {"gzip", "zstd", "vlen-utf8", "vlen-bytes"}
 _FILTERS = {"delta", "fixedscaleoffset", "quantize", "bitround", "packbits", "astype", "shuffle"}
 
 
-def from_v2(document: dict[str, JSON], ndim: int) -> tuple[CodecObject, ...]:
+def from_v2(document: Object, ndim: int) -> tuple[CodecObject, ...]:
     """The codecs of a ``.zarray`` document for an array of `ndim` dimensions."""
     order = document.get("order", "C")
     if order not in ("C", "F"):
@@ -33,7 +33,7 @@ def from_v2(document: dict[str, JSON], ndim: int) -> tuple[CodecObject, ...]:
     filters = document.get("filters") or []
     if not isinstance(filters, list):
         raise MetadataError("filters are malformed", expected="a list or null", found=f"{filters!r:.100}")
-    compressor = member(document, "compressor", object)
+    compressor = member(document, "compressor")
     codecs = [codec_from_v2(c) for c in [*filters, *([] if compressor is None else [compressor])]]
     if document.get("dtype") != "|O":
         codecs.insert(0, {"name": "bytes"})
@@ -58,10 +58,10 @@ def object_data_type(filters: JSON) -> DataType:
 
 def codec_from_v2(configuration: JSON) -> CodecObject:
     """The codec object of a numcodecs configuration, which is known by its ``id``."""
-    if not isinstance(configuration, dict) or not isinstance(configuration.get("id"), str):
+    name = configuration.get("id") if isinstance(configuration, dict) else None
+    if not isinstance(configuration, dict) or not isinstance(name, str):
         raise MetadataError("codec is malformed", expected="an object with an id", found=f"{configuration!r:.100}")
-    settings: dict[str, Any] = {k: v for k, v in configuration.items() if k != "id"}
-    name = configuration["id"]
+    settings = {k: v for k, v in configuration.items() if k != "id"}
     if name == "blosc":
         shuffle = settings.get("shuffle", 1)
         # any other is refused when something is encoded: a frame says itself how it was shuffled
@@ -73,30 +73,39 @@ def codec_from_v2(configuration: JSON) -> CodecObject:
     return {"name": name, "configuration": settings} if settings else {"name": name}
 
 
-def to_v2(codecs: Sequence[CodecObject], ndim: int) -> dict[str, JSON]:
-    """The members ``order``, ``filters`` and ``compressor`` of a ``.zarray`` document.
+class V2Codecs(NamedTuple):
+    """The members of a ``.zarray`` document that say how its chunks are encoded."""
+
+    order: Literal["C", "F"]
+    filters: list[Raw] | None
+    compressor: Raw | None
+
+
+def to_v2(codecs: Sequence[CodecObject], ndim: int) -> V2Codecs:
+    """The codecs as a ``.zarray`` document has them.
 
     Raises
     ------
     UnsupportedError
         For codecs that v2 does not have.
     """
-    order = "C"
+    order: Literal["C", "F"] = "C"
     rest = list(codecs)
     if rest and rest[0]["name"] == "transpose":
-        axes = list(rest.pop(0)["configuration"]["order"])
-        if axes == list(range(ndim))[::-1]:
+        axes = rest.pop(0).get("configuration", {}).get("order")
+        along = list(range(ndim))
+        if axes in (along[::-1], "F"):
             order = "F" if ndim > 1 else "C"
-        elif axes != list(range(ndim)):
+        elif axes not in (along, "C"):
             raise UnsupportedError("Zarr v2 knows C and F order only", codec="transpose", found=axes)
     configurations = [_codec_to_v2(c) for c in rest if c["name"] != "bytes"]
     compressor = None
     if configurations and configurations[-1]["id"] not in _FILTERS | _OBJECT_CODECS.keys():
         compressor = configurations.pop()
-    return {"order": order, "filters": configurations or None, "compressor": compressor}
+    return V2Codecs(order, configurations or None, compressor)
 
 
-def _codec_to_v2(codec: CodecObject) -> dict[str, JSON]:
+def _codec_to_v2(codec: CodecObject) -> Raw:
     name, settings = codec["name"], dict(codec.get("configuration", {}))
     if name == "blosc":
         names = {v: k for k, v in _SHUFFLES.items()}

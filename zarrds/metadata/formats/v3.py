@@ -11,17 +11,37 @@ from contextlib import suppress
 
 from zarrds.errors import InvalidKeyError, MetadataError, StoreIOError, UnsupportedError, ZarrdsError
 from zarrds.metadata import rectilinear
-from zarrds.metadata.dtypes import JSON, DataType
+from zarrds.metadata.dtypes import DataType
 from zarrds.metadata.fetched import ahead, is_denied, more_ahead, without
-from zarrds.metadata.fields import chunk_sizes, depth_and_parent, dump, load, member, sizes
+from zarrds.metadata.fields import (
+    JSON,
+    Raw,
+    chunk_sizes,
+    depth_and_parent,
+    dump,
+    load,
+    member,
+    named_object,
+    names_of,
+    sizes,
+)
 from zarrds.metadata.fill_values import decode_fill_value, default_fill_value, encode_fill_value
-from zarrds.metadata.model import ArrayMetadata, ChunkKeyEncoding, CodecObject, GroupMetadata, Node
+from zarrds.metadata.model import (
+    ArrayMetadata,
+    ChunkKeyEncoding,
+    GroupMetadata,
+    Node,
+    codec_objects,
+    written_codec,
+)
 from zarrds.metadata.rectilinear import Edges
 from zarrds.storage.protocol import Store
 
 __all__ = [
     "consolidated_documents",
+    "copies_in",
     "documents",
+    "is_copy",
     "keys_of",
     "load_consolidated",
     "load_raw",
@@ -29,8 +49,6 @@ __all__ = [
     "parse",
     "to_raw",
 ]
-
-Raw = dict[str, JSON]
 
 NAME = "zarr.json"
 # Below an array alone: zarr-python looks into all that lies in a group's folder, and warns of what is no node. And in a
@@ -46,7 +64,6 @@ _KEY_ENCODINGS: dict[tuple[str, str], ChunkKeyEncoding] = {
         ChunkKeyEncoding("v2", "."),
     )
 }
-_NAME_TYPES = {str, type(None)}  # of dimensions
 _GROUP_MEMBERS = {"zarr_format", "node_type", "attributes", "consolidated_metadata"}
 _ARRAY_MEMBERS = {
     "zarr_format",
@@ -104,10 +121,11 @@ def consolidated_in(root: Raw) -> dict[str, Raw] | None:
             found=f"{consolidated!r:.80}",
             mend="Open with consolidated=False",
         )
-    below = member(consolidated, "metadata", dict)
-    if any(not isinstance(raw, dict) for raw in below.values()):
+    named = member(consolidated, "metadata", dict)
+    below = {path: raw for path, raw in named.items() if isinstance(raw, dict)}
+    if len(below) < len(named):
         raise MetadataError("consolidated metadata holds something that is no document", key=NAME)
-    raws = {"": root} | {path: raw for path, raw in below.items() if path}
+    raws = {**below, "": root}
     notes = _notes_in(root)
     return raws if notes is None else {path: _joined(raw, notes.get(path)) for path, raw in raws.items()}
 
@@ -217,12 +235,13 @@ def parse(raw: Raw) -> Node:
         raise MetadataError("unknown node_type", expected="'group' or 'array'", found=repr(node_type))
     shape = sizes(raw, "shape")
     data_type = DataType.from_v3(member(raw, "data_type", (str, dict)))
-    names = member(raw, "dimension_names", list, None)
-    if names is not None and (len(names) != len(shape) or not _NAME_TYPES.issuperset(map(type, names))):
-        raise MetadataError("dimension_names do not fit the shape", expected=f"{len(shape)} names", found=names)
+    said = raw.get("dimension_names")
+    names = names_of(said, len(shape))
+    if said is not None and names is None:
+        raise MetadataError("dimension_names do not fit the shape", expected=f"{len(shape)} names", found=said)
     if raw.get("storage_transformers"):
         raise UnsupportedError("storage transformers are not supported", found=f"{raw['storage_transformers']!r:.80}")
-    fill_value = decode_fill_value(member(raw, "fill_value", object), data_type)
+    fill_value = decode_fill_value(member(raw, "fill_value"), data_type)
     if fill_value is None:  # which some write where the data type has a natural one
         fill_value = default_fill_value(data_type)
     chunks, edges = _grid(raw, shape)
@@ -230,10 +249,10 @@ def parse(raw: Raw) -> Node:
         shape=shape,
         data_type=data_type,
         chunks=chunks,
-        codecs=tuple([codec_object(c) for c in member(raw, "codecs", list)]),
+        codecs=codec_objects(member(raw, "codecs", list)),
         fill_value=fill_value,
         chunk_key_encoding=_chunk_key_encoding(raw),
-        dimension_names=None if names is None else tuple(names),
+        dimension_names=names,
         attributes=attributes,
         extensions=_extensions(raw, _ARRAY_MEMBERS),
         edges=edges,
@@ -251,25 +270,9 @@ def _extensions(raw: Raw, known: set[str]) -> Mapping[str, JSON]:
     return unknown
 
 
-def named_object(value: JSON, what: str) -> tuple[str, dict[str, JSON]]:
-    """Name and configuration of an extension point, which may be given by its name alone."""
-    if isinstance(value, dict):
-        name, configuration = value.get("name"), value.get("configuration", {})
-        if isinstance(name, str) and isinstance(configuration, dict):
-            return name, configuration
-    elif isinstance(value, str):
-        return value, {}
-    raise MetadataError(f"{what} is malformed", expected="an object with a name", found=f"{value!r:.100}")
-
-
-def codec_object(value: JSON) -> CodecObject:
-    name, configuration = named_object(value, "a codec")
-    return {"name": name, "configuration": configuration} if configuration else {"name": name}
-
-
 def _grid(raw: Raw, shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[Edges, ...] | None]:
     """The chunks of a regular grid, or the longest chunks and the edges of one whose chunks differ."""
-    name, configuration = named_object(member(raw, "chunk_grid", object), "chunk_grid")
+    name, configuration = named_object(member(raw, "chunk_grid"), "chunk_grid")
     if name == "regular":
         return chunk_sizes(configuration, "chunk_shape", shape), None
     if name != "rectilinear":
@@ -286,7 +289,7 @@ def _chunk_grid(node: ArrayMetadata) -> Raw:
 
 
 def _chunk_key_encoding(raw: Raw) -> ChunkKeyEncoding:
-    name, configuration = named_object(member(raw, "chunk_key_encoding", object), "chunk_key_encoding")
+    name, configuration = named_object(member(raw, "chunk_key_encoding"), "chunk_key_encoding")
     if name not in ("default", "v2"):
         raise UnsupportedError(f"chunk key encoding {name!r} is not supported", expected="'default' or 'v2'")
     separator = configuration.get("separator", "/" if name == "default" else ".")
@@ -309,23 +312,11 @@ def to_raw(node: Node) -> Raw:
             "chunk_grid": _chunk_grid(node),
             "chunk_key_encoding": {"name": encoding.name, "configuration": {"separator": encoding.separator}},
             "fill_value": encode_fill_value(node.fill_value, node.data_type, zarr_format=3),
-            "codecs": [_written(codec) for codec in node.codecs],
+            "codecs": [written_codec(codec) for codec in node.codecs],
         }
         if node.dimension_names is not None:
             raw["dimension_names"] = list(node.dimension_names)
     return raw | {"attributes": dict(node.attributes)} | dict(node.extensions)
-
-
-def _written(codec: CodecObject) -> dict[str, JSON]:
-    # zarr-python opens no array with a codec of numcodecs that has no configuration
-    written = ({"configuration": {}} if codec["name"].startswith("numcodecs.") else {}) | dict(codec)
-    if codec["name"] == "sharding_indexed":
-        inner = dict(written["configuration"])
-        for name in ("codecs", "index_codecs"):
-            if isinstance(inner.get(name), list):
-                inner[name] = [_written(codec_object(each)) for each in inner[name]]
-        written["configuration"] = inner
-    return written
 
 
 def named_dimensions(raw: Raw) -> JSON:
@@ -345,7 +336,7 @@ def consolidated_documents(raws: Mapping[str, Raw]) -> dict[str, bytes]:
     """The key and bytes of the root document with all nodes of `raws` (by path; ``""`` is the root) in it."""
     paths = sorted(raws, key=depth_and_parent)
     below = {path: _without(raws[path], "consolidated_metadata", MEMBER) for path in paths if path}
-    consolidated = {"kind": "inline", "must_understand": False, "metadata": below}
+    consolidated: Raw = {"kind": "inline", "must_understand": False, "metadata": below}
     notes = {path: raws[path][MEMBER] for path in paths if raws[path].get(MEMBER)}
     root = _without(raws[""], MEMBER)
     return documents("", root | {"consolidated_metadata": consolidated | {MEMBER: notes}})

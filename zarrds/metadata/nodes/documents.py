@@ -7,21 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Iterable, Mapping
 from contextlib import AbstractContextManager, suppress
-from types import ModuleType
 from typing import Protocol
 
 from zarrds.errors import (
     MetadataError,
     StoreIOError,
     StoreNotFoundError,
-    UnsupportedError,
     ZarrdsError,
     locating,
 )
-from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.fetched import ahead, is_denied
-from zarrds.metadata.fields import MALFORMED
-from zarrds.metadata.formats import v2, v3
+from zarrds.metadata.fields import MALFORMED, Raw
+from zarrds.metadata.formats import module_of, v2, v3
 from zarrds.metadata.model import GroupMetadata, Node, ZarrFormat
 from zarrds.storage.commits.committer import committer_of
 from zarrds.storage.protocol import Store, check_prefix
@@ -34,7 +31,6 @@ __all__ = [
     "document_key",
     "keys_of",
     "locked",
-    "module_of",
     "open_nodes",
     "own_node",
     "own_raw",
@@ -50,9 +46,6 @@ DOCUMENTS = frozenset({v3.NAME, *v3.NOTES.split("/"), v2.ARRAY, v2.GROUP, v2.ATT
 """The names of all documents, and of the folder of those of ours: no array or group can be called so."""
 ROOTS = frozenset({v3.NAME, v2.GROUP, v2.CONSOLIDATED})
 """Those that are at the root of a store of groups, by which one knows it."""
-
-_FORMATS: dict[ZarrFormat, ModuleType] = {3: v3, 2: v2}
-Raw = dict[str, JSON]
 
 
 class Nodes(Protocol):
@@ -237,22 +230,13 @@ def own_node(store: Store, path: str, zarr_format: ZarrFormat) -> Node | None:
 
 def own_raw(store: Store, path: str, zarr_format: ZarrFormat) -> Raw | None:
     """The documents of the node at `path`, to be `parsed`."""
-    raw: Raw | None = module_of(zarr_format).load_raw(store, check_prefix(path, store.path))
-    return raw
+    return module_of(zarr_format).load_raw(store, check_prefix(path, store.path))
 
 
 def _children(nodes: Nodes, path: str, names: Iterable[str], skip: Collection[str]) -> dict[str, Node]:
     prefix = f"{path}/" if path else ""
     found = ((name, nodes.get(prefix + name)) for name in names if name not in skip)
     return {name: node for name, node in found if node is not None}
-
-
-def module_of(zarr_format: ZarrFormat) -> ModuleType:
-    """The module of a format."""
-    asked: object = zarr_format  # whatever its type says
-    if not isinstance(asked, int) or asked not in _FORMATS:
-        raise UnsupportedError("unknown zarr_format", expected="2 or 3", found=repr(zarr_format))
-    return _FORMATS[zarr_format]
 
 
 def parents_of(path: str) -> list[str]:
@@ -274,14 +258,13 @@ def root_key(zarr_format: ZarrFormat, *, consolidated: bool) -> str:
 def parsed(store: Store, path: str, zarr_format: ZarrFormat, raw: Raw) -> Node:
     """The node of some documents; errors name the store and the path."""
     try:
-        node: Node = module_of(zarr_format).parse(raw)
+        return module_of(zarr_format).parse(raw)
     except ZarrdsError as error:
         raise error.located(path=store.path, key=path or "/") from error.__cause__
     except RecursionError as error:
         raise MetadataError("metadata is nested too deeply", path=store.path, key=path or "/") from error
     except MALFORMED as error:
         raise MetadataError(f"metadata is malformed: {error}", path=store.path, key=path or "/") from error
-    return node
 
 
 def open_nodes(
@@ -359,7 +342,7 @@ def _nodes_of_any(
 
 def root_keys(zarr_format: ZarrFormat, consolidated: bool | None) -> list[str]:
     """The keys that tell whether there is a store, and what nodes it has."""
-    own: list[str] = module_of(zarr_format).keys_of("")
+    own = module_of(zarr_format).keys_of("")
     return own if zarr_format == 3 or consolidated is False else [v2.CONSOLIDATED, *own]
 
 
@@ -398,7 +381,7 @@ def zarr_format_of(store: Store, *, anew: bool = False) -> ZarrFormat | None:
     # where calls wait, a look at all of them takes as long as one
     is_many = has_trait(store, ManyValues) and not anew
     seen: Store = ahead(store, [name for each in names.values() for name in each]) if is_many else store
-    return next((each for each in _FORMATS if any(seen.identity(name) is not None for name in names[each])), None)
+    return next((each for each in names if any(seen.identity(name) is not None for name in names[each])), None)
 
 
 def walk(nodes: Nodes, path: str = "") -> dict[str, Node]:

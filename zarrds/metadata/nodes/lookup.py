@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from zarrds.errors import MetadataError, NodeNotFoundError
+from zarrds.metadata.formats import module_of
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
-from zarrds.metadata.nodes.documents import Nodes, module_of, own_raw
+from zarrds.metadata.nodes.documents import Nodes, own_raw
 from zarrds.storage.protocol import Store
 
 __all__ = ["get_array", "get_group", "get_node", "named_dimensions"]

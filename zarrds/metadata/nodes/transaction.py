@@ -12,9 +12,10 @@ from enum import IntEnum
 from types import TracebackType
 from typing import Any, Self
 
+from zarrds.metadata.fields import Raw
 from zarrds.metadata.model import Node, ZarrFormat
 from zarrds.metadata.nodes.belonging import check_case
-from zarrds.metadata.nodes.documents import Raw, locked, parents_of
+from zarrds.metadata.nodes.documents import locked, parents_of
 from zarrds.metadata.nodes.written import documents_of_change
 from zarrds.storage.commits.committer import DELETED, committer_of
 from zarrds.storage.commits.overlay import Overlay

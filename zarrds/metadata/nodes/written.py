@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from types import ModuleType
 from typing import NamedTuple
 
 from zarrds.errors import StoreNotFoundError
 from zarrds.metadata.extension import MEMBER
 from zarrds.metadata.fetched import ahead
+from zarrds.metadata.fields import Raw
+from zarrds.metadata.formats import Format, module_of
 from zarrds.metadata.model import Node, ZarrFormat
-from zarrds.metadata.nodes.documents import Raw, keys_of, module_of, root_key, root_keys, zarr_format_of
+from zarrds.metadata.nodes.documents import keys_of, root_key, root_keys, zarr_format_of
 from zarrds.storage.protocol import Store
 
 __all__ = ["Changed", "documents_of_change", "documents_of_store", "is_same_document", "raws_of"]
@@ -137,11 +138,10 @@ def _essence(raw: Raw) -> Raw:
     return others | {MEMBER: noted}
 
 
-def _documents(module: ModuleType, path: str, raw: Raw, before: Raw | None) -> dict[str, bytes]:
+def _documents(module: Format, path: str, raw: Raw, before: Raw | None) -> dict[str, bytes]:
     """The keys and bytes that store a node; what was noted of the one before it is not to be taken for its own."""
     is_left = before is not None and MEMBER in before and MEMBER not in raw
-    documents: dict[str, bytes] = module.documents(path, raw | {MEMBER: {}} if is_left else raw)
-    return documents
+    return module.documents(path, raw | {MEMBER: {}} if is_left else raw)
 
 
 def _without(raws: Mapping[str, Raw], removed: Collection[str]) -> dict[str, Raw]:
@@ -150,7 +150,7 @@ def _without(raws: Mapping[str, Raw], removed: Collection[str]) -> dict[str, Raw
     return {path: raw for path, raw in raws.items() if path not in gone and not path.startswith(below)}
 
 
-def _walk_raws(store: Store, module: ModuleType, path: str) -> dict[str, Raw]:
+def _walk_raws(store: Store, module: Format, path: str) -> dict[str, Raw]:
     raw = module.load_raw(store, path)
     if raw is None:
         return {}

@@ -7,7 +7,7 @@ around, cut and turn NaN into a number, without an error; and left by an earlier
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -15,13 +15,15 @@ import pandas as pd
 import xarray as xr
 
 from zarrds.codecs.pipeline import build_pipeline
-from zarrds.codecs.registry import SHARDING, kind
+from zarrds.codecs.registry import kind
 from zarrds.datasets.encoding.exact.blocks import Block, blockwise, encoding_error
 from zarrds.datasets.encoding.exact.comparison import label_text
 from zarrds.datasets.encoding.exact.differences import differing
 from zarrds.errors import CarriedEncodingError, EncodingError
 from zarrds.metadata.dtypes import DataType
-from zarrds.metadata.model import ArrayMetadata, CodecObject
+from zarrds.metadata.fields import JSON, member
+from zarrds.metadata.fill_values import decode_fill_value
+from zarrds.metadata.model import SHARDING, ArrayMetadata, CodecObject, Sharded
 
 __all__ = ["changes_elements", "proven", "without_element_filters", "without_filters"]
 
@@ -93,8 +95,8 @@ def without_element_filters(codecs: Sequence[CodecObject]) -> tuple[CodecObject,
     kept: list[CodecObject] = []
     for codec in codecs:
         if codec["name"] == SHARDING:
-            settings = codec["configuration"]
-            kept.append({**codec, "configuration": {**settings, "codecs": without_element_filters(settings["codecs"])}})
+            sharded = Sharded.of(codec)
+            kept.append(replace(sharded, codecs=without_element_filters(sharded.codecs)).codec())
         elif codec["name"] == "packbits":
             kept.append({"name": "bytes", "configuration": {"endian": "little"}})
         elif codec["name"] == "transpose" or kind(codec["name"]) != "array_array":
@@ -104,10 +106,9 @@ def without_element_filters(codecs: Sequence[CodecObject]) -> tuple[CodecObject,
 
 def _changing(metadata: ArrayMetadata) -> tuple[CodecObject, ...]:
     """What makes elements others, with the codec that makes bytes of them; nothing if there is none such."""
-    codecs: Sequence[CodecObject] = metadata.codecs
+    sharded = metadata.sharded()
+    codecs = metadata.codecs if sharded is None else sharded.codecs
     lossless = {"transpose", "packbits"} if metadata.data_type.dtype.kind == "b" else {"transpose"}
-    if len(codecs) == 1 and codecs[0]["name"] == SHARDING:
-        codecs = codecs[0]["configuration"]["codecs"]
     kept = [c for c in codecs if c["name"] != "transpose" and kind(c["name"]) != "bytes_bytes"]
     is_lossy = any(kind(c["name"]) == "array_array" and _short(c) not in lossless for c in kept)
     return tuple(kept) if is_lossy else ()
@@ -163,27 +164,33 @@ def _slack(values: Array, codecs: Sequence[CodecObject]) -> Any:
     offset, scale, absolute, relative = 0.0, 1.0, 0.0, _ROUNDINGS * float(np.finfo(values.dtype).eps)
     for codec in codecs:
         settings, name = codec.get("configuration", {}), _short(codec)
-        if name in ("fixedscaleoffset", "scale_offset"):
-            offset, scale = abs(float(settings.get("offset", 0))), abs(float(settings.get("scale", 1)))
-            absolute += 0.5 / scale if name == "fixedscaleoffset" else 0.0
+        if name == "scale_offset":
+            data_type = DataType.from_numpy(values.dtype)
+            offset, scale = (
+                abs(float(decode_fill_value(settings.get(key, default), data_type)))
+                for key, default in (("offset", 0), ("scale", 1))
+            )
+        elif name == "fixedscaleoffset":
+            offset, scale = abs(member(settings, "offset", float, 0.0)), abs(member(settings, "scale", float, 1.0))
+            absolute += 0.5 / scale if scale else 0.0  # then nothing is left of any value
             relative += _eps(settings.get("astype"))
         elif name == "cast_value":
-            is_whole = np.dtype(settings["data_type"]).kind in "iu"
-            to_nearest = settings.get("rounding", "nearest-even").startswith("nearest")
-            absolute += (0.5 if to_nearest else 1.0) / scale if is_whole else 0.0
-            relative += 0.0 if is_whole else _eps(settings["data_type"])
+            dtype = DataType.from_v3(member(settings, "data_type")).dtype
+            to_nearest = member(settings, "rounding", str, "nearest-even").startswith("nearest")
+            absolute += (0.5 if to_nearest else 1.0) / scale if dtype.kind in "iu" else 0.0
+            relative += _eps(dtype.str)
         elif name == "quantize":
-            absolute += 0.5 * 10.0 ** -int(settings["digits"]) / scale
+            absolute += 0.5 * 10.0 ** -member(settings, "digits", float) / scale
             relative += _eps(settings.get("astype"))
         elif name == "bitround":
-            relative += 2.0 ** -int(settings["keepbits"])
+            relative += 2.0 ** -member(settings, "keepbits", float)
         elif name in ("astype", "delta"):
             relative += _eps(settings.get("encode_dtype", settings.get("astype")))
     with np.errstate(all="ignore"):
         return absolute * (1 + 1e-6) + (magnitude + offset) * relative
 
 
-def _eps(dtype: Any) -> float:
+def _eps(dtype: JSON) -> float:
     """The relative precision of floats of a dtype; that of integers is no matter of their size."""
-    found = None if dtype is None else np.dtype(dtype)
+    found = np.dtype(dtype) if isinstance(dtype, str) else None
     return float(np.finfo(found).eps) if found is not None and found.kind in "fc" else 0.0

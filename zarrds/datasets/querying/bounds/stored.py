@@ -16,6 +16,7 @@ from zarrds.compat.lazy_layers import Layers, Positions, layers_of
 from zarrds.datasets.querying.blocks import range_edges, run_edges, spans
 from zarrds.datasets.querying.bounds.chunk_facts import ChunkFacts
 from zarrds.datasets.reading.lazy import LazyArray, look_again
+from zarrds.metadata.fields import member
 from zarrds.metadata.model import ArrayMetadata
 
 __all__ = ["StoredChunks", "stored_chunks"]
@@ -203,11 +204,13 @@ class StoredChunks:
         if not self.layers.functions:
             return 1.0, 0.0
         try:
-            scale, offset = (float(attributes.get(name, n)) for name, n in (("scale_factor", 1), ("add_offset", 0)))
+            scale, offset = (
+                float(member(attributes, name, float, n)) for name, n in (("scale_factor", 1.0), ("add_offset", 0.0))
+            )
             # elements that stand for themselves: others would be masked
             few = np.array([n for n in range(64) if n not in rule.markers][:2], rule.dtype)
             found = self._values(few).astype(float)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             return None
         return (scale, offset) if np.allclose(found, few * scale + offset, rtol=1e-3) else None
 

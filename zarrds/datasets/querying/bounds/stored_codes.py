@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +15,7 @@ from zarrds.datasets.querying.bounds.chunk_facts import ChunkFacts, as_bytes
 from zarrds.datasets.querying.bounds.stored import StoredChunks, stored_chunks
 from zarrds.datasets.reading.notes import PANDAS
 from zarrds.labels.kinds.nullable import MASKED, restore_masked
+from zarrds.labels.kinds.plain import Description
 from zarrds.metadata.extension import note_of
 
 __all__ = ["NullableChunks", "chunks_of_codes", "chunks_of_nullable", "plain_nullable"]
@@ -35,7 +35,7 @@ class NullableChunks(StoredChunks):
         The stored integers, read lazily.
     """
 
-    def __init__(self, found: StoredChunks, below: xr.Variable, description: Mapping[str, Any]) -> None:
+    def __init__(self, found: StoredChunks, below: xr.Variable, description: Description) -> None:
         super().__init__(found.lazy, found.layers, found.rule, found.dtype)
         self.below, self._description = below, description
 
@@ -97,8 +97,9 @@ def chunks_of_nullable(variable: xr.Variable) -> NullableChunks | None:
     if found is None or below is None:
         return None
     description = note_of(found.metadata, PANDAS)
-    is_this = isinstance(description, dict) and description.get("dtype") == dtype.name
-    return NullableChunks(found, below, description) if is_this else None
+    if not isinstance(description, dict) or description.get("dtype") != dtype.name:
+        return None
+    return NullableChunks(found, below, description)
 
 
 def _integers_of(below: xr.Variable) -> StoredChunks | None:

@@ -15,8 +15,9 @@ from zarrds.datasets.writing.placing.append import Placement
 from zarrds.datasets.writing.stored import StoredGroup
 from zarrds.engine.chunk_io import Chunks
 from zarrds.errors import ConflictError, LabelError, NodeNotFoundError, ZarrdsError
+from zarrds.metadata.fields import Raw
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, ZarrFormat
-from zarrds.metadata.nodes.documents import Nodes, Raw, document_key, parents_of, walk
+from zarrds.metadata.nodes.documents import Nodes, document_key, parents_of, walk
 from zarrds.storage.protocol import Store
 
 __all__ = ["StorePlan", "missing_parents"]

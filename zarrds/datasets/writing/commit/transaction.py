@@ -29,8 +29,9 @@ from zarrds.engine.executor import run, waiting
 from zarrds.engine.progress import ProgressOption, progress_bar
 from zarrds.errors import ConflictError, StoreIOError, UnsupportedError, ZarrdsError
 from zarrds.metadata.extension import marks_of, new_id, with_marks
+from zarrds.metadata.fields import Raw
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node
-from zarrds.metadata.nodes.documents import Raw, document_key, locked, own_node
+from zarrds.metadata.nodes.documents import document_key, locked, own_node
 from zarrds.metadata.nodes.transaction import Transaction, change_documents
 from zarrds.storage.commits.committer import with_scratch
 from zarrds.storage.commits.overlay import Overlay

@@ -19,8 +19,8 @@ from zarrds.datasets.writing.plain.to_plain import PlainDataset
 from zarrds.datasets.writing.stored import StoredGroup
 from zarrds.errors import EncodingError, LabelError
 from zarrds.labels.kinds.times import TIMES, to_unit
-from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.extension import note_of, with_note
+from zarrds.metadata.fields import JSON
 from zarrds.metadata.model import ArrayMetadata
 
 __all__ = [

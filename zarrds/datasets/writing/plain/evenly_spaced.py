@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from typing import Any, TypeAlias
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from zarrds.compat.xarray_opening import range_index
+from zarrds.compat.xarray_opening import EvenlySpaced
 from zarrds.datasets.encoding.exact.comparison import Labels
-from zarrds.datasets.reading.roles import RANGE_INDEXES
+from zarrds.datasets.reading.roles import RANGE_INDEXES, evenly_spaced
 from zarrds.datasets.writing.plain.to_plain import PlainDataset
 from zarrds.errors import LabelError
-from zarrds.metadata.dtypes import JSON
+from zarrds.metadata.fields import JSON
 
 __all__ = ["positions_along", "shown", "with_ranges", "with_ranges_of"]
-
-Settings: TypeAlias = Mapping[str, Any]
 
 # of their step, by which labels may be off: they are sums of floats
 _TOLERANCE = 1e-6
@@ -27,17 +26,17 @@ _MAX_COMPARED = 2**26
 _MAX_PLACE = 2.0**53
 
 
-def _step(settings: Settings) -> float:
+def _step(labels: EvenlySpaced) -> float:
     """The distance of two labels."""
-    if settings["step"] is not None:
-        return float(settings["step"])
-    return float((settings["stop"] - settings["start"]) / settings["size"]) if settings["size"] else 1.0
+    if labels.step is not None:
+        return labels.step
+    return (labels.stop - labels.start) / labels.size if labels.size else 1.0
 
 
-def _place(label: float, settings: Settings) -> float | None:
+def _place(label: float, labels: EvenlySpaced) -> float | None:
     """Where among evenly spaced labels one would stand; None if that is no number that counts places."""
-    step = _step(settings)
-    place = (float(label) - settings["start"]) / step if step else np.nan
+    step = _step(labels)
+    place = (float(label) - labels.start) / step if step else np.nan
     return place if abs(place) <= _MAX_PLACE else None
 
 
@@ -46,70 +45,66 @@ def _is_off(distance: Any, tolerance: float) -> bool:
     return not bool(np.all(np.abs(distance) <= tolerance))
 
 
-def _goes_by(labels: Settings, step: float) -> bool:
+def _goes_by(labels: EvenlySpaced, step: float) -> bool:
     """Whether labels have a step, so nearly that the last of them is where it should be."""
-    return not _is_off(_step(labels) - step, _TOLERANCE * abs(step) / max(labels["size"], 1))
+    return not _is_off(_step(labels) - step, _TOLERANCE * abs(step) / max(labels.size, 1))
 
 
-def shown(settings: Settings) -> str:
+def shown(labels: EvenlySpaced) -> str:
     """Labels as a message shows them."""
-    return f"{settings['size']} labels from {settings['start']} in steps of {_step(settings)}"
+    return f"{labels.size} labels from {labels.start} in steps of {_step(labels)}"
 
 
-def with_ranges_of(dataset: xr.Dataset, ranges: Mapping[str, Settings]) -> xr.Dataset:
+def with_ranges_of(dataset: xr.Dataset, ranges: Mapping[str, EvenlySpaced]) -> xr.Dataset:
     """A dataset whose labels are evenly spaced ones, where those of the store are, and these are some of them.
 
     Parameters
     ----------
     dataset : Dataset
-    ranges : mapping of str to mapping
-        Evenly spaced coordinates of the store, as of `zarrds.datasets.reading.roles.Roles`.
+    ranges : mapping of str to EvenlySpaced
+        Coordinates of the store, as of `zarrds.datasets.reading.roles.Roles`.
 
     Examples
     --------
-    >>> stored = {"x": {"dimension": "x", "start": 0.0, "stop": 1.0, "step": 0.1, "size": 10, "dtype": "float64"}}
-    >>> with_ranges_of(xr.Dataset(coords={"x": [0.3, 0.4]}), stored).xindexes["x"].start
+    >>> stored = EvenlySpaced("x", start=0.0, stop=1.0, size=10, step=0.1, dtype="float64")
+    >>> with_ranges_of(xr.Dataset(coords={"x": [0.3, 0.4]}), {"x": stored}).xindexes["x"].start
     0.30000000000000004
     """
-    for name, settings in ranges.items():
+    for name, there in ranges.items():
         variable = dataset.variables.get(name)
         if variable is None or isinstance(dataset.xindexes.get(name), xr.indexes.RangeIndex):
             continue
-        if variable.dims != (settings["dimension"],) or variable.dtype.kind not in "iuf" or not variable.size:
+        if variable.dims != (there.dimension,) or variable.dtype.kind not in "iuf" or not variable.size:
             continue
-        labels, step = np.asarray(variable.values, np.float64), _step(settings)
-        place = _place(labels[0], settings)
+        labels, step = np.asarray(variable.values, np.float64), _step(there)
+        place = _place(labels[0], there)
         if place is None:
             continue
-        start = settings["start"] + round(place) * step
+        start = there.start + round(place) * step
         if _is_off(labels - (start + np.arange(labels.size) * step), _TOLERANCE * abs(step)):
             continue
-        part = {"start": start, "stop": start + labels.size * step, "size": labels.size, "step": step}
-        index = range_index(name, {**settings, **part})
+        part = replace(there, start=start, stop=start + labels.size * step, size=labels.size, step=step)
+        index = part.index(name)
         dataset = dataset.drop_vars(name).assign_coords(xr.Coordinates.from_xindex(index))
         dataset.variables[name].attrs.update(variable.attrs)
     return dataset
 
 
 def positions_along(
-    plain: PlainDataset, ranges: Mapping[str, Settings], sizes: Mapping[str, int]
+    plain: PlainDataset, ranges: Mapping[str, EvenlySpaced], sizes: Mapping[str, int]
 ) -> dict[Hashable, tuple[Labels, Labels]]:
     """By dimension, the places of the evenly spaced labels of the store, and those that new ones have among them."""
     found: dict[Hashable, tuple[Labels, Labels]] = {}
-    for name, settings in ranges.items():
-        labels = next((member[name] for member in _noted(plain) if name in member), None)
-        size = sizes.get(settings["dimension"], 0)
-        if labels is None or max(size, labels["size"]) > _MAX_COMPARED:
+    noted = [note for notes in plain.notes.values() if isinstance(note := notes.get(RANGE_INDEXES), dict)]
+    for name, there in ranges.items():
+        labels = evenly_spaced(next((note[name] for note in noted if name in note), None))
+        size = sizes.get(there.dimension, 0)
+        if labels is None or max(size, labels.size) > _MAX_COMPARED:
             continue
-        step = _step(settings)
-        first = _place(labels["start"], settings)
-        if first is not None and _goes_by(labels, step) and abs(first - round(first)) <= _TOLERANCE:
-            found[settings["dimension"]] = np.arange(size), np.arange(labels["size"]) + round(first)
+        first = _place(labels.start, there)
+        if first is not None and _goes_by(labels, _step(there)) and abs(first - round(first)) <= _TOLERANCE:
+            found[there.dimension] = np.arange(size), np.arange(labels.size) + round(first)
     return found
-
-
-def _noted(plain: PlainDataset) -> list[Any]:
-    return [notes[RANGE_INDEXES] for notes in plain.notes.values() if RANGE_INDEXES in notes]
 
 
 def with_ranges(before: JSON, new: JSON, dims: Mapping[str, tuple[slice, int]]) -> JSON:
@@ -130,33 +125,32 @@ def with_ranges(before: JSON, new: JSON, dims: Mapping[str, tuple[slice, int]]) 
     if not isinstance(before, dict):
         return before
     given = new if isinstance(new, dict) else {}
-    return {name: _range_after(name, settings, given, dims) for name, settings in before.items()}
+    return {name: _range_after(name, settings, given.get(name), dims) for name, settings in before.items()}
 
 
-def _range_after(
-    coordinate: str, settings: JSON, given: Mapping[str, JSON], dims: Mapping[str, tuple[slice, int]]
-) -> JSON:
-    if not isinstance(settings, dict) or settings.get("dimension") not in dims:
-        return settings
-    part, size = dims[settings["dimension"]]
-    step = _step(settings)
-    labels = given.get(coordinate)
-    if size == settings["size"] and (labels is None or part.start >= part.stop):  # nothing new
-        return settings
+def _range_after(coordinate: str, before: JSON, given: JSON, dims: Mapping[str, tuple[slice, int]]) -> JSON:
+    there, labels = evenly_spaced(before), evenly_spaced(given)
+    # what is malformed has been left out, and a warning has told of it
+    if not isinstance(before, dict) or there is None or there.dimension not in dims:
+        return before
+    part, size = dims[there.dimension]
+    step = _step(there)
+    if size == there.size and (labels is None or part.start >= part.stop):  # nothing new
+        return before
     # where they end: of labels that are stored already the first may have been left out
-    stop = settings["start"] + part.stop * step
+    stop = there.start + part.stop * step
     if (
         labels is None
         or not _goes_by(labels, step)
-        or _is_off(labels["start"] + labels["size"] * step - stop, _TOLERANCE * abs(step))
+        or _is_off(labels.start + labels.size * step - stop, _TOLERANCE * abs(step))
     ):
         raise LabelError(
             f"the labels {coordinate!r} are evenly spaced in the store, and the new ones do not go on as they do",
             key=coordinate,
-            expected=f"a RangeIndex from {settings['start'] + part.start * step} in steps of {step}",
-            found="none" if labels is None else f"one from {labels['start']} in steps of {_step(labels)}",
+            expected=f"a RangeIndex from {there.start + part.start * step} in steps of {step}",
+            found="none" if labels is None else f"one from {labels.start} in steps of {_step(labels)}",
             mend="Give the dataset these labels, with xr.indexes.RangeIndex.arange",
         )
-    if size == settings["size"]:
-        return settings
-    return {**settings, "size": size, "step": step, "stop": settings["start"] + size * step}
+    if size == there.size:
+        return before
+    return {**before, "size": size, "step": step, "stop": there.start + size * step}

@@ -15,7 +15,7 @@ from zarrds.compat.xarray_internals import check_vlen_dtype, is_chunked
 from zarrds.errors import BlocksOfTextError
 from zarrds.labels.kinds.objects import missing_name
 from zarrds.labels.kinds.plain import TEXT, Array, Plain, is_missing
-from zarrds.metadata.dtypes import JSON
+from zarrds.metadata.fields import JSON
 
 __all__ = ["text_in_blocks"]
 

@@ -6,21 +6,22 @@ The members are those that `zarrds.datasets.reading.roles` reads.
 from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Sequence, Set
+from dataclasses import asdict
 
 import xarray as xr
 
 from zarrds.arrays.attributes import plain_attributes
 from zarrds.compat.xarray_internals import CF_RELATED_DATA
-from zarrds.compat.xarray_opening import is_point_index, range_settings
+from zarrds.compat.xarray_opening import EvenlySpaced, is_point_index
 from zarrds.datasets.encoding.dataset import stored_name, with_named_coordinates
 from zarrds.datasets.encoding.meaning import is_undecoded
 from zarrds.datasets.reading.roles import ATTRIBUTE, COORDINATE, FROM_ENCODING, INDEX, RANGE_INDEXES
 from zarrds.errors import UnsupportedError
-from zarrds.metadata.dtypes import JSON
+from zarrds.metadata.fields import JSON, Raw
 
 __all__ = ["ranges_without_array", "role_notes", "with_true_coordinates"]
 
-Notes = dict[str, dict[str, JSON]]
+Notes = dict[str, Raw]
 # evenly spaced labels that no array along their dimension can note are written out, up to so many
 _WRITTEN_OUT = 2**20
 # attributes of CF that name variables, which xarray keeps in the encoding of what it opened with decode_coords="all"
@@ -95,7 +96,7 @@ def ranges_without_array(dataset: xr.Dataset, written: Collection[Hashable]) -> 
     return found
 
 
-def role_notes(dataset: xr.Dataset, plain: xr.Dataset, ranges: Collection[Hashable]) -> Notes:
+def role_notes(dataset: xr.Dataset, plain: xr.Dataset, without_array: Collection[Hashable]) -> Notes:
     """Members of the ``zarrds`` objects of a dataset's arrays, by their names.
 
     Parameters
@@ -104,7 +105,7 @@ def role_notes(dataset: xr.Dataset, plain: xr.Dataset, ranges: Collection[Hashab
         The user's.
     plain : Dataset
         What is stored of it.
-    ranges : collection of names
+    without_array : collection of names
         From `ranges_without_array`.
 
     Raises
@@ -113,6 +114,7 @@ def role_notes(dataset: xr.Dataset, plain: xr.Dataset, ranges: Collection[Hashab
         For an index that could not be made again.
     """
     notes: Notes = {}
+    ranges: Notes = {}  # by the array that notes them
     is_raw = is_undecoded(dataset)  # then attributes say what is a coordinate, once it is opened
     for name, variable in dataset.variables.items():
         if isinstance(variable.attrs.get("coordinates"), str) and not is_raw:
@@ -127,14 +129,16 @@ def role_notes(dataset: xr.Dataset, plain: xr.Dataset, ranges: Collection[Hashab
         notes.setdefault(key, {})[COORDINATE] = is_coordinate
     for index, coordinates in dataset.xindexes.group_by_index():
         names = list(coordinates)
-        if names[0] in ranges and isinstance(index, xr.indexes.RangeIndex):
-            settings = range_settings(index) | {"attributes": plain_attributes(dataset.variables[names[0]].attrs)}
+        if names[0] in without_array and isinstance(index, xr.indexes.RangeIndex):
+            spaced = EvenlySpaced.of(index)
+            settings = asdict(spaced) | {"attributes": plain_attributes(dataset.variables[names[0]].attrs)}
             for other, variable in plain.variables.items():
-                if settings["dimension"] in variable.dims:
-                    member = notes.setdefault(stored_name(other), {}).setdefault(RANGE_INDEXES, {})
-                    member[stored_name(names[0])] = settings
+                if spaced.dimension in variable.dims:
+                    ranges.setdefault(stored_name(other), {})[stored_name(names[0])] = settings
         elif (noted := _noted(index, names, dataset)) is not None:
             notes.setdefault(stored_name(noted[0]), {})[INDEX] = noted[1]
+    for key, spaced_ones in ranges.items():
+        notes.setdefault(key, {})[RANGE_INDEXES] = spaced_ones
     return notes
 
 
@@ -164,7 +168,7 @@ def _noted(index: xr.Index, names: Sequence[Hashable], dataset: xr.Dataset) -> t
     if isinstance(index, xr.indexes.PandasIndex):
         return None if dims == (names[0],) else (names[0], {"kind": "pandas"})
     if isinstance(index, xr.indexes.RangeIndex):
-        return names[0], {"kind": "range", **range_settings(index)}
+        return names[0], {"kind": "range", **asdict(EvenlySpaced.of(index))}
     from zarrds.labels.genomics.regions import RegionIndex  # which few datasets have
 
     if isinstance(index, RegionIndex):

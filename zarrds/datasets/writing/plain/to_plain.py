@@ -24,7 +24,7 @@ from zarrds.datasets.writing.plain.roles import ranges_without_array, role_notes
 from zarrds.datasets.writing.plain.unmarked import as_described
 from zarrds.errors import EncodingError, UnsupportedError, ZarrdsError, locating
 from zarrds.labels.kinds.table import Plain, decode_options, to_plain
-from zarrds.metadata.dtypes import JSON
+from zarrds.metadata.fields import JSON, an_object
 
 __all__ = ["PlainDataset", "plain_dataset"]
 
@@ -156,7 +156,8 @@ class _Maker:
             level = index.levels[index.names.index(name)]
             if values.dtype != level.dtype and PANDAS in self._notes[stored_name(name)]:
                 # of nullable integers, which only hold what is missing
-                self._note(name, PANDAS, {**self._notes[stored_name(name)][PANDAS], "level": str(level.dtype)})
+                noted = an_object(self._notes[stored_name(name)][PANDAS], "what is noted of labels")
+                self._note(name, PANDAS, {**noted, "level": str(level.dtype)})
         elif index is not None and variable.dims == (name,) and self._has_no_array(name, variable, index):
             self._ranges[stored_name(name)] = index
             self._labels.discard(stored_name(name))
@@ -235,7 +236,7 @@ class _Maker:
                 key=key,
                 mend="Delete the attribute",
             )
-        attrs, description = variable.attrs | plain.attrs, dict(plain.description)
+        attrs, description = {**variable.attrs, **plain.attrs}, dict(plain.description)
         if "," in str(description.get("dtype", "")) and variable.dtype == object:
             description["objects"] = True  # of times with a zone, which pandas also has an array for
         for role, companion in plain.companions.items():

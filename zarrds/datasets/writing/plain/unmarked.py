@@ -16,7 +16,7 @@ import xarray as xr
 from zarrds.datasets.encoding.exact.blocks import Block, blockwise, encoding_error, whole
 from zarrds.labels.kinds.plain import Array, StoredKind, other_kind
 from zarrds.labels.kinds.times import TIMES
-from zarrds.metadata.dtypes import JSON
+from zarrds.metadata.fields import JSON
 
 __all__ = ["as_described"]
 

@@ -24,9 +24,9 @@ from zarrds.datasets.writing.stored import StoredGroup
 from zarrds.errors import EncodingError
 from zarrds.labels.kinds.plain import is_missing
 from zarrds.labels.kinds.times import to_unit
-from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.extension import marks_of, new_id, note_of, with_marks
-from zarrds.metadata.model import ArrayMetadata, CodecObject, ZarrFormat
+from zarrds.metadata.fields import JSON
+from zarrds.metadata.model import ArrayMetadata, CodecObject, ZarrFormat, codec_objects, raw_codec
 
 __all__ = [
     "Grown",
@@ -265,7 +265,7 @@ def _longer(
     return made_anew(metadata, encoded)
 
 
-def _with_typesize(codecs: Sequence[Any], old: int, new: int) -> tuple[CodecObject, ...]:
+def _with_typesize(codecs: Sequence[CodecObject], old: int, new: int) -> tuple[CodecObject, ...]:
     """Codecs, also those inside of shards, for elements of another size."""
 
     def changed(value: JSON) -> JSON:
@@ -275,7 +275,7 @@ def _with_typesize(codecs: Sequence[Any], old: int, new: int) -> tuple[CodecObje
             return {k: new if k == "typesize" and v == old else changed(v) for k, v in value.items()}
         return value
 
-    return tuple(changed(codec) for codec in codecs)
+    return codec_objects(changed(raw_codec(codec)) for codec in codecs)
 
 
 # codes of categories

@@ -14,7 +14,7 @@ from zarrds.datasets.encoding.exact.encoder import check_exact, exact_dtype
 from zarrds.datasets.writing.stored import StoredGroup
 from zarrds.labels.kinds.nullable import MASKED
 from zarrds.labels.kinds.objects import missing_value
-from zarrds.metadata.dtypes import JSON
+from zarrds.metadata.fields import JSON
 
 __all__ = ["in_the_kind_stored", "is_nullable_integer"]
 

@@ -28,8 +28,8 @@ from zarrds.labels.kinds.nullable import MASKED
 from zarrds.labels.kinds.objects import bytes_marks, missing_name
 from zarrds.labels.kinds.plain import is_missing
 from zarrds.labels.kinds.texts import text_marks
-from zarrds.metadata.dtypes import JSON
 from zarrds.metadata.extension import marks_of, new_id, with_marks, with_note
+from zarrds.metadata.fields import JSON
 from zarrds.metadata.model import ArrayMetadata
 
 __all__ = ["with_room"]

@@ -17,7 +17,7 @@ from zarrds.datasets.encoding.attributes import take_fill_value
 from zarrds.datasets.writing.room.free_values import blocks_of, free_integer
 from zarrds.datasets.writing.room.growing import check_rewritable, means_other, of_dtype
 from zarrds.errors import EncodingError
-from zarrds.metadata.dtypes import JSON
+from zarrds.metadata.fields import JSON
 from zarrds.metadata.model import ArrayMetadata
 
 __all__ = ["EXACT", "integers_with_missing", "marked", "wider_integers", "width_that_holds"]

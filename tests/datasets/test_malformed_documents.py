@@ -1,0 +1,180 @@
+"""Members of documents that are of another kind than they should be: our errors, or what they tell of is left out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import zarrds
+from zarrds import MemoryStore
+from zarrds.errors import EncodingError, MetadataError, ZarrdsError
+
+Change = Callable[[dict[str, Any]], object]
+
+
+def edit(store: MemoryStore, key: str, change: Change) -> None:
+    document = json.loads(bytes(store.get(key) or b""))
+    change(document)
+    store.set(key, json.dumps(document).encode())
+
+
+def opened(store: MemoryStore) -> xr.Dataset:
+    return xr.open_dataset(store, engine="zarrds")
+
+
+# ------------------------------------------------------------------------------------ codecs of shards
+
+LITTLE = {"name": "bytes", "configuration": {"endian": "little"}}
+INDEX = [LITTLE, "crc32c"]
+
+
+def sharded(codec: Any) -> MemoryStore:
+    """A store with one array, whose only codec is this."""
+    store = MemoryStore()
+    ds = xr.Dataset({"v": ("x", np.arange(8.0))})
+    encoding = {"v": {"chunks": (2,), "shards": (4,), "compressors": [{"name": "zstd"}, {"name": "crc32c"}]}}
+    zarrds.save(ds, store, encoding=encoding)
+    edit(store, "v/zarr.json", lambda d: d.update(codecs=[codec]))
+    edit(store, "zarr.json", lambda d: d["consolidated_metadata"]["metadata"]["v"].update(codecs=[codec]))
+    return store
+
+
+def sharding(**settings: Any) -> dict[str, Any]:
+    return {"name": "sharding_indexed", "configuration": settings}
+
+
+def test_inner_codecs_may_be_given_by_their_names_alone() -> None:
+    store = sharded(sharding(chunk_shape=[2], codecs=[LITTLE, "zstd", "crc32c"], index_codecs=INDEX))
+    zarrds.save(xr.Dataset({"v": ("x", [8.0, 9.0])}), store, append_dim="x")
+    copied = MemoryStore()
+    zarrds.rechunk(store, copied, chunks={"x": 4})
+    for each in (store, copied):
+        assert opened(each).v.values.tolist() == list(range(10))
+    assert opened(store).v.encoding["compressors"] == ({"name": "zstd"}, {"name": "crc32c"})
+    assert "zstd" in zarrds.open_group(store)._repr_html_()
+
+
+@pytest.mark.parametrize(
+    "codec",
+    [
+        "sharding_indexed",
+        {"name": "sharding_indexed"},
+        sharding(codecs=3),
+        sharding(chunk_shape=[2], codecs=[LITTLE], index_codecs=3),
+        sharding(chunk_shape=[2], codecs=[3], index_codecs=INDEX),
+        sharding(chunk_shape=[True], codecs=[LITTLE], index_codecs=INDEX),
+        sharding(chunk_shape=[2, 2], codecs=[LITTLE], index_codecs=INDEX),
+        sharding(chunk_shape=[2], codecs=[LITTLE], index_codecs=INDEX, index_location=["end"]),
+    ],
+    ids=str,
+)
+def test_shards_that_are_described_wrongly(codec: Any) -> None:
+    store = sharded(codec)
+    assert "cannot be read" in zarrds.open_group(store)._repr_html_()
+    assert "v cannot be read" in str(zarrds.info(store))
+    for act in (
+        lambda: zarrds.open_array(store, path="v"),
+        lambda: zarrds.rechunk(store, MemoryStore(), chunks={"x": 4}),
+        lambda: zarrds.save(xr.Dataset({"v": ("x", [8.0])}), store, append_dim="x"),
+    ):
+        with pytest.raises(MetadataError) as caught:
+            act()
+        assert (caught.value.path, caught.value.key) == (store.path, "v")
+
+
+# ------------------------------------------------------------------------------- settings of codecs
+
+
+def filtered(codec: dict[str, Any], values: Any) -> Any:
+    store = MemoryStore()
+    encoding = {"v": {"filters": [codec], "_FillValue": None, "fill_value": 0}}
+    zarrds.save(xr.Dataset({"v": ("x", np.array(values))}), store, encoding=encoding)
+    return opened(store).v.values.tolist()
+
+
+def test_settings_in_every_form_of_the_specifications() -> None:
+    hexadecimal = {"offset": "0x3ff0000000000000", "scale": 2}
+    assert filtered({"name": "scale_offset", "configuration": hexadecimal}, [1.5, 2.0]) == [1.5, 2.0]
+    stored_as = {"data_type": {"name": "int16"}}
+    assert filtered({"name": "cast_value", "configuration": stored_as}, [1.0, 2.0]) == [1.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("numcodecs.fixedscaleoffset", {"offset": 0, "scale": 0, "dtype": "<f8", "astype": "<i4"}),
+        ("numcodecs.fixedscaleoffset", {"offset": "0", "scale": 1, "dtype": "<f8", "astype": "<i4"}),
+        ("numcodecs.quantize", {"digits": [2], "dtype": "<f8"}),
+        ("numcodecs.delta", {"dtype": ["<f8"]}),
+        ("cast_value", {"data_type": {"name": ["int16"]}}),
+        ("cast_value", {}),
+    ],
+    ids=str,
+)
+def test_settings_that_are_none(name: str, settings: dict[str, Any]) -> None:
+    with pytest.raises((EncodingError, MetadataError)) as caught:
+        filtered({"name": name, "configuration": settings}, [1.0, 2.0])
+    assert caught.value.key == "v"
+
+
+@pytest.mark.parametrize("setting", ["clevel", "typesize", "blocksize"])
+def test_true_is_no_number_of_blosc(setting: str) -> None:
+    codec = {"name": "blosc", "configuration": {setting: True}}
+    with pytest.raises(MetadataError, match="invalid settings"):
+        zarrds.create_array(MemoryStore(), shape=3, dtype="f8", codecs=[LITTLE, codec])
+
+
+# ------------------------------------------------------------------------------ evenly spaced labels
+
+
+def spaced(first: float) -> xr.Dataset:
+    index = xr.indexes.RangeIndex.arange(first, first + 4, 1.0, dim="x")
+    return xr.Dataset({"v": ("x", np.arange(4.0))}).assign_coords(xr.Coordinates.from_xindex(index))
+
+
+def noted(change: Change) -> MemoryStore:
+    store = MemoryStore()
+    zarrds.save(spaced(0.0), store)
+    edit(store, "zarr.json", lambda d: change(d["consolidated_metadata"]["zarrds"]["v"]["range_indexes"]["x"]))
+    edit(store, "v/.zarrds/.zarrds.json", lambda d: change(d["range_indexes"]["x"]))
+    return store
+
+
+def test_a_step_that_is_not_said_follows_from_the_others() -> None:
+    store = noted(lambda labels: labels.pop("step"))
+    assert opened(store).x.values.tolist() == [0.0, 1.0, 2.0, 3.0]
+    zarrds.save(spaced(4.0), store, append_dim="x")
+    assert opened(store).x.values.tolist() == list(range(8))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"start": 10**400},
+        {"start": None},
+        {"stop": "4"},
+        {"step": [1.0]},
+        {"size": True},
+        {"size": None},
+        {"size": 4.0},
+        {"dimension": ["x"]},
+        {"dimension": None},
+        {"dtype": ["float64"]},
+        {"attributes": [1]},
+    ],
+    ids=lambda change: str(change)[:24],
+)
+@pytest.mark.filterwarnings("ignore:.*evenly spaced labels")
+def test_labels_that_are_described_wrongly_are_left_out(change: dict[str, Any]) -> None:
+    store = noted(lambda labels: labels.update(change))
+    assert "x" not in opened(store).coords
+    zarrds.rename(store, {"v": "w"})
+    zarrds.save(spaced(4.0).rename(v="w"), store, append_dim="x")
+    assert opened(store).w.values.tolist() == [0.0, 1.0, 2.0, 3.0] * 2
+    with pytest.raises(ZarrdsError, match="no labels"):
+        zarrds.save(spaced(1.0).rename(v="w"), store, region="auto")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -78,6 +79,36 @@ def test_stored(store: Counting) -> None:
     assert (t2m.n_chunks, t2m.n_expected) == (2, 3)
     assert t2m.n_bytes == sum(len(store.get(key) or b"") for key in store.list_prefix("t2m"))
     assert "2/3" in str(zarrds.info(store, stored=True))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_what_is_no_file_is_no_absent_chunk(tmp_path: Path, zarr_format: Any) -> None:
+    path = tmp_path / "x.zarr"
+    zarrds.save(
+        xr.Dataset({"v": ("x", np.arange(12.0))}), path, zarr_format=zarr_format, encoding={"v": {"chunks": (2,)}}
+    )
+    places = sorted(place for place in (path / "v").iterdir() if place.name.removeprefix("c.").isdigit())
+    for place in places[:5]:
+        place.unlink()
+    os.mkfifo(places[0])
+    places[1].mkdir()
+    (places[2] / "deep").mkdir(parents=True)
+    places[3].symlink_to("nowhere")
+    info = zarrds.info(path, stored=True)
+    stored = info.variables[0].stored
+    assert stored is not None
+    assert (stored.n_chunks, stored.n_expected, stored.n_damaged) == (1, 6, 4)
+    assert "1/6, 4 damaged" in str(info)
+    assert info.to_dict()["variables"]["v"]["stored"]["n_damaged"] == 4
+    found = {f.key.rpartition("/")[2]: f.problem for f in zarrds.verify(path).findings}
+    told = ["a pipe", "a folder", "a folder", "a symbolic link that leads to no file", "a chunk is missing"]
+    assert [words for place, words in zip(places, told, strict=False) if words in found[place.name]] == told
+    # of an array whose chunks may be absent, too
+    zarrds.create_array(tmp_path / "a.zarr", shape=4, chunks=2, dtype="f8", zarr_format=zarr_format)
+    (tmp_path / "a.zarr" / ("c/1" if zarr_format == 3 else "1")).mkdir(parents=True)
+    (finding,) = zarrds.verify(tmp_path / "a.zarr").findings
+    assert (finding.severity, finding.problem.partition(",")[0]) == ("error", "a folder")
 
 
 def test_sizes_at_a_url_come_from_one_listing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ from zarrds.errors import InvalidKeyError, StoreIOError
 from zarrds.metadata.model import ArrayMetadata, Node, ZarrFormat
 from zarrds.metadata.nodes.belonging import others
 from zarrds.storage.protocol import Store
-from zarrds.storage.traits import get_at_most, list_strange
+from zarrds.storage.traits import FOLDER, get_at_most, list_strange
 
 __all__ = ["check_keys"]
 
@@ -56,8 +56,8 @@ def check_keys(
     """
     arrays = dict(_arrays(store, nodes, tally))
     _sort_keys(store, nodes, zarr_format, arrays, tally)
-    _sort_strange(store, nodes, arrays, tally)
-    settled = [one for one in (_settled(store, array, zarr_format, tally) for array in arrays.values()) if one]
+    strange = _sort_strange(store, nodes, arrays, tally)
+    settled = [one for one in (_settled(store, array, zarr_format, tally, strange) for array in arrays.values()) if one]
     tally.n_chunks += sum(array.n_stored for array in settled)
     plan = StoredChunks(store, settled)
     largest = max((a.chunks.nbytes_of(a.chunks.metadata.chunks) for a in settled), default=1)
@@ -83,8 +83,13 @@ def _arrays(store: Store, nodes: Mapping[str, Node | None], tally: Tally) -> Ite
             yield path, array
 
 
-def _settled(store: Store, array: CheckedArray, zarr_format: ZarrFormat, tally: Tally) -> CheckedArray | None:
-    """The array as its keys fit it best, if others write to it meanwhile; None if it is gone."""
+def _settled(
+    store: Store, array: CheckedArray, zarr_format: ZarrFormat, tally: Tally, strange: Mapping[str, str]
+) -> CheckedArray | None:
+    """The array as its keys fit it best, if others write to it meanwhile; None if it is gone.
+
+    `strange` is what lies in the place of some chunks.
+    """
     path = array.chunks.path
     for look in range(LOOKS + 1):
         with held(store, look):
@@ -100,7 +105,7 @@ def _settled(store: Store, array: CheckedArray, zarr_format: ZarrFormat, tally: 
                     is_ours = name in document_names(array.chunks.metadata, zarr_format)
                     if not is_ours and not key.startswith(f"{statistics_path(path)}/"):
                         _count_chunk(key, path, array)
-            _find_missing(store, path, array)
+            _find_missing(store, path, array, strange)
         if not array.found.findings:
             break
     tally.merge(array.found)
@@ -157,18 +162,31 @@ def _sort_keys(
 
 def _sort_strange(
     store: Store, nodes: Mapping[str, Node | None], arrays: Mapping[str, CheckedArray], tally: Tally
-) -> None:
-    """Report what lies where keys do and is none: readers refuse it, or pass over it."""
-    for key, what in list_strange(store):
+) -> dict[str, str]:
+    """Report what lies where keys do and is none: readers refuse it, or pass over it.
+
+    Returns
+    -------
+    dict of str to str
+        What lies in the place of chunks that must be there, as far as these are listed one by one.
+    """
+    required: dict[str, str] = {}
+    for key, what in list_strange(store, folders=True):
         owner = _owner_of(key, nodes)
         array = arrays.get(owner)
         position = None if array is None else array.position(key)
-        is_required = array is not None and position is not None and is_inside(position, array.required)
-        if key in nodes or is_required:
-            continue  # a finding of the document, or of the chunk
-        severity: Severity = "warning" if any(others([key])) else "error"
+        if key in nodes:
+            continue  # a finding of the document
+        if what == FOLDER and (array is None or position is None or not is_inside(position, array.grid)):
+            continue
         problem = f"{what}, and no file: nothing of it is read. Remove it, or put a copy of the file in its place"
+        if array is not None and position is not None and is_inside(position, array.required):
+            if len(required) < MAX_LISTED * len(arrays):
+                required[key] = problem  # a finding of the chunk
+            continue
+        severity: Severity = "warning" if any(others([key])) else "error"
         tally.add(owner, "things that are no files", Finding(severity, key, problem))
+    return required
 
 
 def _count_chunk(key: str, path: str, array: CheckedArray) -> None:
@@ -184,7 +202,7 @@ def _count_chunk(key: str, path: str, array: CheckedArray) -> None:
         array.n_required += len(position) == len(array.required) and is_inside(position, array.required)
 
 
-def _find_missing(store: Store, path: str, array: CheckedArray) -> None:
+def _find_missing(store: Store, path: str, array: CheckedArray, strange: Mapping[str, str]) -> None:
     n_missing = prod(array.required) - array.n_required
     array.found.n_absent = prod(array.grid) - array.n_stored - n_missing
     n_listed = 0
@@ -196,7 +214,7 @@ def _find_missing(store: Store, path: str, array: CheckedArray) -> None:
             if store.identity(key) is not None:
                 continue
             get_at_most(store, key, 0)
-            finding = Finding("error", key, _MISSING)
+            finding = Finding("error", key, strange.get(key, _MISSING))
         except (InvalidKeyError, StoreIOError) as error:  # a link out of the store, a pipe
             finding = finding_of(error, key)
         n_listed += 1

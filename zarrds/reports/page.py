@@ -149,6 +149,8 @@ def _map(store: Store, group: str, variable: VariableInfo) -> str:
     caption = f"{len(stored)} of {expected} {what} are stored, {nbytes_text(n_bytes)}"
     if len(stored) > 1:
         caption += f", from {nbytes_text(min(stored.values()))} to {nbytes_text(max(stored.values()))} each"
+    if variable.stored is not None and variable.stored.n_damaged:
+        caption += f"; in the place of {variable.stored.n_damaged} lies what is no file"
     return _figure(chunk_map_svg(metadata.chunk_grid, stored), caption)
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from zarrds.storage.byte_cache import ByteCache  # which few need
 
 __all__ = [
+    "FOLDER",
     "Blank",
     "BoundedValues",
     "Cacheable",
@@ -44,6 +45,9 @@ __all__ = [
     "list_strange",
     "recover_again",
 ]
+
+# what `list_strange` says of a folder
+FOLDER = "a folder"
 
 _Trait = TypeVar("_Trait")
 A = TypeVar("A")
@@ -382,14 +386,17 @@ def delete_prefix(store: Store, prefix: str) -> None:
 class StrangeListing(Protocol):
     """A store in which there can be things that are no values, under the names of keys."""
 
-    def list_strange(self, prefix: str = "") -> Iterator[tuple[str, str]]:
-        """What lies below `prefix` and is no key, though it has the name of one, and what it is in words."""
+    def list_strange(self, prefix: str = "", *, folders: bool = False) -> Iterator[tuple[str, str]]:
+        """What lies below `prefix` and is no key, though it has the name of one, and what it is in words.
+
+        Folders are among it if they are asked for: most have the names of no keys.
+        """
         ...
 
 
-def list_strange(store: object, prefix: str = "") -> Iterator[tuple[str, str]]:
+def list_strange(store: object, prefix: str = "", *, folders: bool = False) -> Iterator[tuple[str, str]]:
     """`StrangeListing.list_strange`, of stores that can do it; of others nothing."""
-    return store.list_strange(prefix) if has_trait(store, StrangeListing) else iter(())
+    return store.list_strange(prefix, folders=folders) if has_trait(store, StrangeListing) else iter(())
 
 
 def ask_all(store: Store, call: Callable[[A], R], things: Sequence[A]) -> list[R]:

@@ -29,11 +29,14 @@ class Stored:
         Chunks (or shards) that are there.
     n_expected : int
         Chunks that the array has.
+    n_damaged : int
+        Chunks in whose place lies what is no file: a pipe, a folder, a link that leads to nothing.
     """
 
     n_bytes: int
     n_chunks: int
     n_expected: int
+    n_damaged: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +209,12 @@ def _variable_dict(v: VariableInfo) -> dict[str, Any]:
         "is_complete": v.is_complete,
         "stored": None
         if stored is None
-        else {"n_bytes": stored.n_bytes, "n_chunks": stored.n_chunks, "n_expected": stored.n_expected},
+        else {
+            "n_bytes": stored.n_bytes,
+            "n_chunks": stored.n_chunks,
+            "n_expected": stored.n_expected,
+            "n_damaged": stored.n_damaged,
+        },
     }
 
 
@@ -259,7 +267,8 @@ def _stored_cells(v: VariableInfo) -> tuple[str, str, str]:
     if v.stored is None:
         return ("", "", "")
     ratio = f"{v.nbytes / v.stored.n_bytes:.1f}" if v.nbytes and v.stored.n_bytes else ""
-    return nbytes_text(v.stored.n_bytes), ratio, f"{v.stored.n_chunks}/{v.stored.n_expected}"
+    damaged = f", {v.stored.n_damaged} damaged" if v.stored.n_damaged else ""
+    return nbytes_text(v.stored.n_bytes), ratio, f"{v.stored.n_chunks}/{v.stored.n_expected}{damaged}"
 
 
 def _attributes_table(info: Info) -> Table:

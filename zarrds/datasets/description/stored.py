@@ -9,9 +9,9 @@ from zarrds.datasets.description.model import Stored
 from zarrds.engine.chunk_io import Chunks
 from zarrds.metadata.model import ArrayMetadata
 from zarrds.storage.protocol import Store
-from zarrds.storage.traits import list_sizes
+from zarrds.storage.traits import list_sizes, list_strange
 
-__all__ = ["sizes_of_arrays", "stored_positions"]
+__all__ = ["damaged_positions", "sizes_of_arrays", "stored_positions"]
 
 
 def sizes_of_arrays(store: Store, arrays: Mapping[str, ArrayMetadata]) -> dict[str, Stored]:
@@ -28,14 +28,20 @@ def sizes_of_arrays(store: Store, arrays: Mapping[str, ArrayMetadata]) -> dict[s
         {path.rpartition("/")[0] for path in arrays} if store.traits.is_remote and len(arrays) > 1 else set(arrays)
     )
     chunks = {path: Chunks(store, path, metadata) for path, metadata in arrays.items()}
-    n_bytes, n_chunks = dict.fromkeys(arrays, 0), dict.fromkeys(arrays, 0)
+    n_bytes, n_chunks, n_damaged = (dict.fromkeys(arrays, 0) for _ in range(3))
     for prefix in prefixes:
         for key, size in list_sizes(store, prefix):
             path = _path_of(key, arrays)
             if path is not None:
                 n_bytes[path] += size
                 n_chunks[path] += _position_in(chunks[path], key) is not None
-    return {path: Stored(n_bytes[path], n_chunks[path], prod(node.chunk_grid)) for path, node in arrays.items()}
+    for path, node in arrays.items():
+        if n_chunks[path] < prod(node.chunk_grid):
+            n_damaged[path] = len(damaged_positions(store, path, node))
+    return {
+        path: Stored(n_bytes[path], n_chunks[path], prod(node.chunk_grid), n_damaged[path])
+        for path, node in arrays.items()
+    }
 
 
 def _path_of(key: str, arrays: Container[str]) -> str | None:
@@ -53,6 +59,13 @@ def stored_positions(store: Store, path: str, metadata: ArrayMetadata) -> dict[t
     chunks = Chunks(store, path, metadata)
     positions = ((_position_in(chunks, key), size) for key, size in list_sizes(store, path))
     return {position: size for position, size in positions if position is not None}
+
+
+def damaged_positions(store: Store, path: str, metadata: ArrayMetadata) -> dict[tuple[int, ...], str]:
+    """Chunks in whose place lies what is no file, by their position in the grid, and what it is; none is opened."""
+    chunks = Chunks(store, path, metadata)
+    positions = ((_position_in(chunks, key), what) for key, what in list_strange(store, path, folders=True))
+    return {position: what for position, what in positions if position is not None}
 
 
 def _position_in(chunks: Chunks, key: str) -> tuple[int, ...] | None:

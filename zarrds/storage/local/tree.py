@@ -14,6 +14,7 @@ from typing import Concatenate, NamedTuple, ParamSpec
 from zarrds.errors import InvalidKeyError, StoreIOError
 from zarrds.storage.local import files
 from zarrds.storage.protocol import Buffer, check_key, check_prefix
+from zarrds.storage.traits import FOLDER
 
 __all__ = ["SETTLES", "Tree", "Unseen", "folds_case", "real_folder"]
 
@@ -196,9 +197,12 @@ class Tree:
             with suppress(FileNotFoundError):  # it went meanwhile
                 yield key, os.stat(os.path.join(self._root, key)).st_size
 
-    def list_strange(self, prefix: str = "") -> Iterator[tuple[str, str]]:
+    def list_strange(self, prefix: str = "", *, folders: bool = False) -> Iterator[tuple[str, str]]:
         """What is no key below `prefix`, though it has the name of one, and what it is; see `StrangeListing`."""
-        return ((above + name, what) for above, found in self._walk_below(prefix) for name, what in found.strange)
+        for above, found in self._walk_below(prefix):
+            yield from ((above + name, what) for name, what in found.strange)
+            if folders:
+                yield from ((above + name, FOLDER) for name, _, _ in found.folders)
 
     def list_children(self, prefix: str = "") -> list[str]:
         """The names directly below `prefix` that have keys below them, sorted; see `Store.list_children`."""

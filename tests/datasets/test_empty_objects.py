@@ -1,4 +1,4 @@
-"""Objects that are added to an array of none, and damage of one array: what is wrong is said in words."""
+"""Objects that are added to an array of text, and damage of one array: what is wrong is said in words."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from zarrds.errors import LabelError, MetadataError
 @pytest.mark.parametrize(
     ("values", "word"), [([1, None], "integer"), ([True, None], "boolean"), ([b"a", None], "bytes")]
 )
-def test_objects_for_an_array_of_none(values: list[Any], word: str) -> None:
+def test_objects_for_an_array_of_text(values: list[Any], word: str) -> None:
     store = zarrds.MemoryStore()
-    zarrds.save(xr.Dataset({"v": ("t", np.empty(0, object))}), store)
+    zarrds.save(xr.Dataset({"v": ("t", np.array(["a", None], object))}), store)
     more = xr.Dataset({"v": ("t", np.array(values, object))})
     with pytest.raises(LabelError, match=f"'v'.*expected text.*found objects: {word}"):
         zarrds.save(more, store, append_dim="t")

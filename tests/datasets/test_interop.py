@@ -640,3 +640,21 @@ def test_any_dataset(
         zarrds.save(xr.open_dataset(path, engine="zarrds", decode_timedelta=True), again, zarr_format=zarr_format)
     xr.testing.assert_identical(xr.open_dataset(again, engine="zarrds", decode_timedelta=True), ds)
     assert normalised(documents(again)) == normalised(documents(path))
+
+
+@pytest.mark.parametrize("dtype", [[("a", ">i4")], [("a", ">i4"), ("b", "<f8")], [("a", [("x", ">f4"), ("y", "S2")])]])
+@pytest.mark.parametrize("is_lazy", [False, True])
+def test_structured_arrays_of_another_byte_order(tmp_path: Path, dtype: Any, is_lazy: bool) -> None:
+    """Which xarray takes for nameless bytes."""
+    values = np.zeros(3, dtype)
+    values["a"] = np.ones(3, values.dtype["a"])
+    dataset = xr.Dataset({"v": ("x", values)})
+    zarrds.save(dataset.chunk(x=2) if is_lazy else dataset, tmp_path / "s.zarr", zarr_format=2)
+    zarrds.save(dataset, tmp_path / "s.zarr", append_dim="x")
+    got = xr.open_dataset(tmp_path / "s.zarr", engine="zarrds").v
+    assert got.dtype == values.dtype.newbyteorder("=")
+    assert got.values.tolist() == values.tolist() * 2
+    assert got[4].values.tolist() == values.tolist()[1]
+    if "x" not in str(dtype):  # zarr-python knows no structures within structures
+        stored = np.asarray(zarr.open_array(tmp_path / "s.zarr" / "v", mode="r")[...])
+        assert stored.tolist() == values.tolist() * 2

@@ -532,3 +532,49 @@ def test_names_of_contigs_in_bytes_are_saved_as_text(names: list[Any]) -> None:
     store = zarrds.MemoryStore()
     zarrds.save(ds, store)
     assert xr.open_dataset(store, engine="zarrds").sel(contig=names[1]).pos.values.tolist() == [2]
+
+
+@pytest.mark.parametrize("where", ["memory", "store"])
+def test_columns_of_nullable_integers_and_objects(tmp_path: Path, where: str) -> None:
+    """Also of which some are missing, where they are ends; and they are saved with their index."""
+    ends = [(pd.array([7, None, 12], "Int64")), np.array([7, None, 12], object), np.array([7, pd.NA, 12], object)]
+    for i, end in enumerate(ends):
+        coords = {
+            "c": ("v", pd.array(["1"] * 3, "string")),
+            "p": ("v", pd.array([1, 5, 9], "UInt16")),
+            "end": ("v", end),
+        }
+        ds = xr.Dataset({"x": ("v", [0, 1, 2])}, coords)
+        if where == "store":
+            zarrds.save(ds, tmp_path / f"{i}.zarr")
+            ds = xr.open_dataset(tmp_path / f"{i}.zarr", engine="zarrds")
+        ds = ds.set_xindex(["c", "p", "end"], RegionIndex)
+        assert ds.sel(c="1:6-9").x.values.tolist() == [0, 2]
+        zarrds.save(ds, tmp_path / f"with{i}.zarr")
+        assert xr.open_dataset(tmp_path / f"with{i}.zarr", engine="zarrds").sel(c="1:5").x.values.tolist() == [0, 1]
+
+
+def test_columns_of_objects_that_are_no_integers() -> None:
+    for column, found in (([1, None], "None at element 1"), ([1, 2.5], "mixed-integer-float"), ([1, 2**64], "64 bits")):
+        ds = xr.Dataset(coords={"c": ("v", ["1"] * 2), "p": ("v", np.array(column, object))})
+        with pytest.raises(LabelError, match=found):
+            ds.set_xindex(["c", "p"], RegionIndex)
+
+
+def test_regions_as_tuples() -> None:
+    ds = xr.Dataset(coords={"c": ("v", ["1", "1", "2"]), "p": ("v", [1, 5, 9])}).set_xindex(["c", "p"], RegionIndex)
+    assert ds.sel(c=[("2", 1, 10), (b"1", 2, 5)]).p.values.tolist() == [5, 9]
+
+
+def test_regions_that_end_before_they_begin(tmp_path: Path) -> None:
+    """They are refused wherever they come from; those of no position at all are not."""
+    ds = xr.Dataset(coords={"c": ("v", ["1", "1"]), "p": ("v", [1, 5])}).set_xindex(["c", "p"], RegionIndex)
+    bed = tmp_path / "r.bed"
+    for start, end in ((9, 3), (4, 3)):
+        table = pd.DataFrame({"chrom": ["1"], "chromStart": [start], "chromEnd": [end]})
+        bed.write_text(f"1\t{start}\t{end}\n")
+        for regions in (table, bed):
+            with pytest.raises(LabelError, match=r"before"):
+                ds.sel(c=regions)
+    bed.write_bytes(b"\xef\xbb\xbf1\t4\t4\n1\t4\t5\n")  # with a byte order mark, and a region of no position
+    assert ds.sel(c=bed).p.values.tolist() == [5]

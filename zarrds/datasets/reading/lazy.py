@@ -126,6 +126,8 @@ class LazyArray(BackendArray):
         self.shape = array.shape
         self.is_being_decoded = True
         self.dtype = create_vlen_dtype(str) if array.metadata.data_type.name == "string" else array.dtype
+        if self.dtype.fields:  # xarray's decoders take those of another byte order for nameless bytes
+            self.dtype = self.dtype.newbyteorder("=")
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__slots__ if name != "_ahead"}
@@ -246,7 +248,7 @@ class LazyArray(BackendArray):
 
     def _with_dtype(self, value: Any) -> Any:
         if self.dtype.kind != "O" or isinstance(value, np.ndarray):
-            return value
+            return value.astype(self.dtype, copy=False) if self.dtype.fields else value
         # one Python object: an array of no dimensions keeps it from becoming another dtype
         scalar = np.empty((), self.dtype)
         scalar[()] = value

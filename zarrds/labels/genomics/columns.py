@@ -7,6 +7,7 @@ from collections import OrderedDict
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from zarrds.errors import LabelError
@@ -16,6 +17,7 @@ __all__ = ["Interval", "RegionColumns", "integers_of"]
 Array: TypeAlias = "np.ndarray[Any, Any]"
 Interval: TypeAlias = Literal["end", "length"]
 
+_NO_INTEGERS = "positions, ends and codes of contigs are integers"
 _MISSING = np.iinfo(np.int64).min
 _CACHE_NBYTES = 16 * 2**20  # of each coordinate
 _MIN_PAGE = 256  # smaller chunks are read several at a time
@@ -141,23 +143,39 @@ def integers_of(variable: xr.Variable, *, missing: bool) -> Array:
     values = variable.values
     if values.dtype.kind in "iu":
         return values.astype(np.int64, copy=False)
-    if values.dtype.kind != "f":
-        raise LabelError("positions, ends and codes of contigs are integers", found=f"dtype {values.dtype}")
-    absent = np.isnan(values)
+    if values.dtype.kind not in "fO":
+        raise LabelError(_NO_INTEGERS, found=f"dtype {values.dtype}")
+    absent = np.asarray(pd.isna(values), bool)
     fill = _whole(variable.encoding.get("_FillValue"))
     if absent.any() and not missing and fill is None:
+        which = "NaN" if values.dtype.kind == "f" else values[absent][0]
         raise LabelError(
             "a position or the code of a contig is missing",
-            found=f"NaN at element {int(np.argmax(absent))} of those read",
+            found=f"{which} at element {int(np.argmax(absent))} of those read",
             mend="Drop such records, or open the store with mask_and_scale=False",
         )
+    if values.dtype.kind == "O":
+        return _integers_of_objects(values, absent, _MISSING if fill is None else fill)
     # beyond these int64 ends; infinities are there too
     fits = absent | ((values >= -(2.0**63)) & (values < 2.0**63))
     integers = np.where(absent | ~fits, 0, values).astype(np.int64)
     odd = np.flatnonzero(~absent & (~fits | (integers != values)))
     if odd.size:
-        raise LabelError("positions, ends and codes of contigs are integers", found=f"{values[odd[0]]}, which is none")
+        raise LabelError(_NO_INTEGERS, found=f"{values[odd[0]]}, which is none")
     integers[absent] = _MISSING if fill is None else fill
+    return integers
+
+
+def _integers_of_objects(values: Array, absent: Array, missing: int) -> Array:
+    """Nullable integers, and objects that are integers."""
+    present = values[~absent]
+    if (kind := pd.api.types.infer_dtype(present, skipna=False)) not in ("integer", "empty"):
+        raise LabelError(_NO_INTEGERS, found=f"objects: {kind}")
+    integers = np.full(values.shape, missing, np.int64)
+    try:
+        integers[~absent] = present
+    except OverflowError as error:
+        raise LabelError(_NO_INTEGERS, expected="at most 64 bits", found=f"{max(present, key=abs)}") from error
     return integers
 
 

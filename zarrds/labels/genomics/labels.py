@@ -92,6 +92,8 @@ def _of_contigs(label: Any, contigs: Mapping[str, int], name_of: Callable[[objec
 def _of_contig(label: Any, known: Collection[str], name_of: Callable[[object], str]) -> Region:
     if isinstance(label, Region):
         return label._replace(contig=name_of(label.contig))
+    if isinstance(label, tuple) and len(label) == 3:
+        return Region(name_of(as_text(label[0])), position_of(label[1]), position_of(label[2]))
     return parse_region(label, known) if isinstance(label, str) else Region(name_of(label))
 
 

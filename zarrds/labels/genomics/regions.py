@@ -104,8 +104,9 @@ class RegionIndex(xr.Index):
     - a contig: ``variant_contig="chr20"``, its name (or its code, where the coordinate holds codes);
     - with it a position, several in a list, or a slice of them, closed at both ends and open with None:
       ``variant_contig="chr20", variant_position=slice(1_000_000, 2_000_000)``;
-    - regions as text, 1-based and closed: ``variant_contig="chr20:1,000,000-2,000,000"``, or a list of such, and of
-      contigs. A record that several of them match comes once, in the order of the store. Names and texts may be bytes;
+    - regions as text, 1-based and closed: ``variant_contig="chr20:1,000,000-2,000,000"``, or a list of such, of
+      contigs, and of tuples ``("chr20", 1_000_000, 2_000_000)``. A record that several of them match comes once, in the
+      order of the store. Names and texts may be bytes;
     - regions as a table: a data frame of contigs, starts and ends (1-based and closed, unless the columns are named as
       in BED, ``chromStart`` and ``chromEnd``, or as in PyRanges), or a BED file, by its `pathlib.Path`; for one contig
       also ``variant_position=`` a `pandas.IntervalIndex`, or a list of slices.

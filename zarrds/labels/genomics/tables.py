@@ -65,6 +65,11 @@ def regions_of_frame(frame: pd.DataFrame, name_of: Callable[[object], str]) -> l
     if end is None:
         return [Region(name, at, at) for name, at in zip(names, starts, strict=True)]
     stops = [FAR if pd.isna(value) else position_of(value) for value in frame[columns[end]].tolist()]
+    for row, (start_at, stop_at) in enumerate(zip(starts, stops, strict=True)):
+        if start_at > stop_at + 1:  # one position more is a region of none, as BED has it too
+            raise LabelError(
+                "a region ends before it begins", found=f"{start_at} to {stop_at} in row {row} of the table"
+            )
     return [Region(*each) for each in zip(names, starts, stops, strict=True)]
 
 
@@ -81,11 +86,12 @@ def regions_of_bed(path: os.PathLike[Any], name_of: Callable[[object], str]) -> 
     regions = []
     for number, line in _lines(Path(os.fspath(path))):
         fields = line.split("\t") if "\t" in line else line.split()
-        if len(fields) < 3 or not (fields[1].isdecimal() and fields[2].isdecimal()) or not line.isascii():
+        is_region = len(fields) >= 3 and fields[1].isdecimal() and fields[2].isdecimal() and line.isascii()
+        if not is_region or int(fields[1]) > int(fields[2]):
             raise LabelError(
                 f"line {number} is no region",
                 path=str(path),
-                expected="a contig, a start and an end, with tabs between them",
+                expected="a contig, a start and an end that is not before it, with tabs between them",
                 found=f"{line[:80]!r}",
             )
         regions.append(Region(name_of(fields[0]), position_of(int(fields[1])) + 1, position_of(int(fields[2]))))
@@ -96,7 +102,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
     """The lines of a BED file that are regions, with their numbers."""
     try:
         raw = path.read_bytes()
-        text = (gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw).decode()
+        text = (gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw).decode("utf-8-sig")
     except (OSError, EOFError, UnicodeDecodeError, ValueError) as error:
         raise LabelError(f"regions cannot be read: {error}", path=str(path), expected="a BED file") from error
     for number, line in enumerate(text.splitlines(), 1):

@@ -77,7 +77,7 @@ def _check_same(labels: Labels, values: Array, missing: Array, like: StoredKind 
     """Floats may have been rounded where the store's are shorter."""
     if like is not None:
         before = np.asarray(labels[~missing].to_numpy(dtype=labels.dtype.name.lower().replace("boolean", "bool")))
-        if not (before == values[~missing]).all():
+        if not np.array_equal(before, values[~missing], equal_nan=values.dtype.kind == "f"):
             raise other_kind(like, labels.dtype, problem="labels cannot be held exactly by the store's dtype")
 
 

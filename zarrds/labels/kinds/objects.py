@@ -114,7 +114,7 @@ def store_objects(labels: Labels, like: StoredKind | None) -> Plain:
 
 
 def _integer_dtype(values: Array) -> np.dtype[Any]:
-    low, high = min(map(int, values)), max(map(int, values))
+    low, high = min(map(int, values), default=0), max(map(int, values), default=0)
     for dtype in _INTEGERS:
         if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max:
             return dtype

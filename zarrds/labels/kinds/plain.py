@@ -94,7 +94,7 @@ def other_kind(
     """The error of labels that cannot be written to those of a store."""
     expected = like.description.get("dtype", "what a plain array holds")
     if expected == "object":
-        expected = "text, as which objects are stored of which there were none yet"
+        expected = "text"
     mend = "Convert them first, for example with astype or tz_convert, or save the variable anew"
     return LabelError(problem, expected=expected, found=found, mend=mend)
 

@@ -239,7 +239,10 @@ def to_plain(values: Values, like: StoredKind | None = None) -> Plain | None:
             raise other_kind(like, found)
         plain = expected.store(labels, like)
     elif labels is None or kind is None:
-        return None
+        from zarrds.labels.kinds.mixtures import of_one_type  # which readers do not need
+
+        same = of_one_type(np.asarray(values)) if labels is not None and labels.dtype == object else None
+        plain = None if same is None else Plain(same)
     elif like is not None:
         if kind.needs_description(labels):
             raise other_kind(like, values.dtype)

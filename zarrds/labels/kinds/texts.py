@@ -93,7 +93,8 @@ def store_texts(labels: Labels, like: StoredKind | None) -> Plain:
             mend="Fill it first, or save the variable anew",
         )
     values[missing] = mark
-    return Plain(values, description, {} if mark is None else {"missing_value": mark})
+    # xarray need not look at them, and does not ask whether all are Python's own
+    return Plain(values.view(TEXT), description, {} if mark is None else {"missing_value": mark})
 
 
 def _dtype(labels: Labels, missing: Array) -> str:

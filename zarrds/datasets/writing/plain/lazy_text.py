@@ -17,7 +17,7 @@ from zarrds.labels.kinds.objects import missing_name
 from zarrds.labels.kinds.plain import TEXT, Array, Plain, is_missing
 from zarrds.metadata.fields import JSON
 
-__all__ = ["text_in_blocks"]
+__all__ = ["may_be_text", "text_in_blocks"]
 
 # what stands for what is missing of text that nobody has looked at
 _MARK = "<NA>"
@@ -84,6 +84,11 @@ def text_in_blocks(
     return Plain(data, description, attrs)
 
 
+def may_be_text(variable: xr.Variable) -> bool:
+    """Whether a dask array of objects may be one of text, as far as its first blocks tell."""
+    return check_vlen_dtype(variable.dtype) is str or _kind_of_first(variable)[0] in ("string", "empty")
+
+
 def _kind_of_first(variable: xr.Variable) -> tuple[str, str]:
     """What the objects of the first block are in which there is something, and those missing up to there; of a few."""
     na_kind: str | None = None
@@ -116,6 +121,9 @@ class _Marking:
         objects = values.astype(object)
         missing = is_missing(objects)
         present = objects[~missing]
+        for value in objects[missing]:
+            if value is pd.NaT or isinstance(value, np.datetime64 | np.timedelta64):
+                self._refuse("holds times that are missing among its text", value)
         if pd.api.types.infer_dtype(present, skipna=False) not in ("string", "empty"):
             other = next(value for value in present if not isinstance(value, str))
             self._refuse("holds objects of another kind than text, of which its first block is", other)

@@ -19,10 +19,12 @@ from zarrds.compat.xarray_internals import is_chunked
 from zarrds.datasets.encoding.dataset import stored_name
 from zarrds.datasets.encoding.exact.fitting import MARKERS
 from zarrds.datasets.reading.notes import PANDAS
+from zarrds.datasets.writing.plain.lazy_text import may_be_text
 from zarrds.datasets.writing.room.free_values import free_integer, free_text
 from zarrds.datasets.writing.room.growing import check_rewritable
 from zarrds.datasets.writing.room.kind_stored import in_the_kind_stored, is_nullable_integer
 from zarrds.datasets.writing.room.plain_integers import integers_with_missing, marked, wider_integers, width_that_holds
+from zarrds.datasets.writing.room.untyped import may_be_untyped, typed
 from zarrds.datasets.writing.stored import StoredGroup
 from zarrds.labels.kinds.nullable import MASKED
 from zarrds.labels.kinds.objects import bytes_marks, missing_name
@@ -67,19 +69,25 @@ def with_room(stored: StoredGroup, dataset: xr.Dataset) -> tuple[StoredGroup, xr
         kind = variable.dtype.kind if isinstance(variable.dtype, np.dtype) else "extension"
         key = stored_name(name)
         there, described = stored.variables.get(key), stored.notes.descriptions.get(key, {})
-        if there is None or not variable.size or _is_level(key, stored) or _fits(variable, kind, there, described):
+        if there is None or not variable.size or _is_level(key, stored):
+            continue
+        is_untyped = name not in dataset.xindexes and may_be_untyped(stored.arrays[key], described)
+        if not is_untyped and _fits(variable, kind, there, described):
             continue  # at once: these may be large
         if is_chunked(variable):
-            if (reason := _looked_at_for(variable, there, stored.arrays[key])) is None:
+            if (reason := _looked_at_for(variable, there, stored.arrays[key], is_untyped=is_untyped)) is None:
                 continue
             changed[name] = variable = _computed(name, variable, reason)
         if (other := in_the_kind_stored(key, variable, there, described, stored)) is not None:
             changed[name] = variable = other
-        found = _made(key, variable, there, stored.arrays[key], described, is_label=name in dataset.xindexes)
+        if is_untyped and (anew := typed(key, variable, there, stored.arrays[key], described)) is not None:
+            found: _Made | None = _Made(*anew)
+        else:
+            found = _made(key, variable, there, stored.arrays[key], described, is_label=name in dataset.xindexes)
         if found is not None:
             # Stored elements may mean something else now: who has read or planned by the old notes is told.
-            anew = with_marks(found.metadata, replace(marks_of(found.metadata), id=new_id()))
-            made[key] = replace(found, metadata=anew)
+            renamed = with_marks(found.metadata, replace(marks_of(found.metadata), id=new_id()))
+            made[key] = replace(found, metadata=renamed)
             if found.new is not None:
                 changed[name] = found.new
     if changed:
@@ -88,7 +96,7 @@ def with_room(stored: StoredGroup, dataset: xr.Dataset) -> tuple[StoredGroup, xr
     if not made:
         return stored, dataset
     noted = {name: each.description for name, each in made.items() if each.description}
-    descriptions = {**stored.notes.descriptions, **noted}
+    descriptions = {k: v for k, v in stored.notes.descriptions.items() if k not in made} | noted
     as_they_are_to_be = replace(
         stored,
         arrays={**stored.arrays, **{name: each.metadata for name, each in made.items()}},
@@ -108,9 +116,15 @@ def _fits(variable: xr.Variable, kind: str, there: xr.Variable, described: Mappi
     return kind in "MmcVb"
 
 
-def _looked_at_for(variable: xr.Variable, there: xr.Variable, metadata: ArrayMetadata) -> str | None:
+def _looked_at_for(
+    variable: xr.Variable, there: xr.Variable, metadata: ArrayMetadata, *, is_untyped: bool
+) -> str | None:
     """What a dask array must be computed for before anything is decided, in words; None if it need not be."""
     kind, stored = variable.dtype.kind, metadata.data_type
+    if kind == "O" and (stored.dtype.kind in "iub" or (is_untyped and not may_be_text(variable))):
+        return "what its objects are"
+    if is_untyped and kind in "biuS":
+        return "what the store's objects, of which none is there, become"
     if kind in "OT" and stored.dtype.kind in "US":
         return "how long its texts are"
     if kind == "U" and stored.dtype.kind == "S" and "_Encoding" in there.encoding:

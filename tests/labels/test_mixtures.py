@@ -1,0 +1,93 @@
+"""Objects of several types: of one kind, or refused; nothing is made of another kind in silence."""
+
+from __future__ import annotations
+
+import itertools
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+import zarrds
+from zarrds.errors import EncodingError, ZarrdsError
+
+
+def objects(*values: Any) -> np.ndarray[Any, Any]:
+    made = np.empty(len(values), object)
+    made[:] = values
+    return made
+
+
+REFUSED = {
+    "bytes and text": objects(b"a", "a"),
+    "text and bytes": objects("a", None, b"a"),
+    "text and NaT": objects("a", pd.NaT),
+    "bytes and NaT": objects(np.datetime64("NaT"), b"a", None),
+    "booleans and NaT": objects(True, np.timedelta64("NaT")),
+    "timedeltas and the NaT of dates": objects(np.timedelta64(5, "s"), np.datetime64("NaT")),
+    "fractions and None": objects(Fraction(1, 3), None),
+}
+
+
+@pytest.mark.parametrize("is_lazy", [False, True])
+@pytest.mark.parametrize("values", REFUSED.values(), ids=REFUSED)
+@pytest.mark.filterwarnings("ignore:.*what its objects are")
+def test_refused(tmp_path: Path, values: Any, is_lazy: bool) -> None:
+    dataset = xr.Dataset({"mixed": ("x", values)})
+    with pytest.raises(EncodingError, match="'mixed'"):
+        zarrds.save(dataset.chunk(x=1) if is_lazy else dataset, tmp_path / "s.zarr")
+    assert not (tmp_path / "s.zarr").exists()
+
+
+OF_ONE_KIND = {
+    "integers": (objects(np.int8(1), 2, np.uint64(3)), np.array([1, 2, 3])),
+    "large integers": (objects(np.uint64(2**64 - 1), 0), np.array([2**64 - 1, 0], np.uint64)),
+    "booleans": (objects(True, np.False_), np.array([True, False])),
+    "floats": (objects(np.float32(0.5), 1e300, None), np.array([0.5, 1e300, np.nan])),
+    "text": (objects("a", np.str_("b"), None), objects("a", "b", None)),
+    "bytes": (objects(b"a", np.bytes_(b"b"), None), objects(b"a", b"b", None)),
+}
+
+
+@pytest.mark.parametrize(("values", "expected"), OF_ONE_KIND.values(), ids=OF_ONE_KIND)
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_of_one_kind(tmp_path: Path, values: Any, expected: Any, zarr_format: Any) -> None:
+    zarrds.save(xr.Dataset({"v": ("x", values)}), tmp_path / "s.zarr", zarr_format=zarr_format)
+    zarrds.save(xr.Dataset({"v": ("x", values)}), tmp_path / "s.zarr", append_dim="x")
+    got = xr.open_dataset(tmp_path / "s.zarr", engine="zarrds").v.values
+    assert got.dtype == expected.dtype
+    assert pd.Series(got).equals(pd.Series(np.concatenate([expected, expected])))
+
+
+ANYTHING = objects(
+    "a", "", b"b", None, np.nan, pd.NA, pd.NaT, np.datetime64("NaT"), True, 7, 2**63, 2.5, np.str_("q"),
+    np.bytes_(b"q"), np.True_, np.int64(5), np.float32(0.1), (1, 2), Fraction(1, 3), pd.Timedelta("1D"),
+    pd.Timestamp(0), 1j,
+)  # fmt: skip
+
+
+def is_same(got: Any, value: Any) -> bool:
+    if np.ndim(value) == 0 and pd.isna(value):
+        return bool(pd.isna(got))
+    kinds = [str, bytes, bool | np.bool_]
+    return all(isinstance(got, kind) == isinstance(value, kind) for kind in kinds) and bool(got == value)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("first", ANYTHING, ids=[f"{i} {type(value).__name__}" for i, value in enumerate(ANYTHING)])
+def test_any_two(first: Any) -> None:
+    """What xarray makes of two objects comes back, with or without something missing, or is refused by its name."""
+    for second, between in itertools.product(ANYTHING, [(), (None,)]):
+        dataset = xr.Dataset({"mixed": ("x", objects(first, *between, second))})
+        try:
+            zarrds.save(dataset, "memory://mixtures.zarr", mode="w")
+        except ZarrdsError as error:
+            names_it = "mixed" in str(error)
+            assert names_it, error  # noqa: PT017  # most of them are stored
+            continue
+        got = xr.open_dataset("memory://mixtures.zarr", engine="zarrds").mixed.values
+        assert all(map(is_same, got.astype(object), dataset.mixed.values.astype(object))), (got, dataset.mixed.values)

@@ -1,0 +1,79 @@
+"""Objects of several types, which xarray's encoders would make the same of, or refuse though they are one kind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from zarrds.errors import EncodingError
+from zarrds.labels.kinds.plain import Array, is_missing
+
+__all__ = ["of_one_type"]
+
+_MEND = "Convert them to one kind first, for example with astype, or store each kind as a variable of its own"
+
+
+def of_one_type(objects: Array) -> Array | None:
+    """Objects as an array of one type, where they are NumPy's and Python's numbers of one kind together.
+
+    Parameters
+    ----------
+    objects : ndarray
+        Of objects of which none of the kinds of labels is.
+
+    Returns
+    -------
+    ndarray or None
+        None where xarray's encoders store them as they are, or refuse them.
+
+    Raises
+    ------
+    EncodingError
+        For text beside bytes, and for what is missing beside anything but floats: xarray would make bytes of the text,
+        and text, zeros or floats of what is missing.
+
+    Examples
+    --------
+    >>> of_one_type(np.array([1, np.int8(2)], dtype=object))
+    array([1, 2])
+    """
+    flat = objects.reshape(-1)
+    missing = is_missing(flat)
+    present = flat[~missing]
+    types = set(map(type, present))
+    if any(issubclass(each, str) for each in types) and any(issubclass(each, bytes) for each in types):
+        raise EncodingError("objects are text and bytes", found=_one_of_each(present, types), mend=_MEND)
+    kind = pd.api.types.infer_dtype(present, skipna=False) if present.size else "empty"
+    if missing.any() and kind not in ("floating", "empty"):
+        raise EncodingError(
+            f"objects are {kind}, and values that are missing as something else",
+            found=_one_of_each(flat, types | set(map(type, flat[missing]))),
+            mend="Give what is missing as None, or convert them with astype first",
+        )
+    if len(types) < 2 or any(value is pd.NA for value in flat[missing]):
+        return None
+    if kind == "floating" and not any(issubclass(each, np.longdouble) for each in types):
+        return np.array([np.nan if gone else value for value, gone in zip(flat, missing, strict=True)], np.float64)
+    if kind == "boolean":
+        return flat.astype(bool)
+    if kind == "integer":
+        return _integers(flat)
+    return None
+
+
+def _integers(values: Array) -> Array | None:
+    whole = [int(value) for value in values]
+    for dtype in (np.int64, np.uint64):
+        if np.iinfo(dtype).min <= min(whole) and max(whole) <= np.iinfo(dtype).max:
+            return np.array(whole, dtype)
+    return None
+
+
+def _one_of_each(values: Array, types: set[Any]) -> list[str]:
+    """The first value of each type, in words."""
+    firsts = (
+        next(value for value in values if type(value) is each) for each in sorted(types, key=lambda t: t.__name__)
+    )
+    return [f"{value!r:.40}" for value in firsts]

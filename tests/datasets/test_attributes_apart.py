@@ -47,7 +47,7 @@ IDLE: list[tuple[str, Any, tuple[str, ...]]] = [
     ("_FillValue", None, ALL[:-3]),
     ("scale_factor", 1.0, ALL),
     ("add_offset", np.float32(0), ALL),
-    ("_FillValue", np.nan, ("floats", "complex numbers")),
+    ("_FillValue", np.nan, ("complex numbers",)),
     ("missing_value", None, ALL),
     ("missing_value", "q", ("floats", "integers", "booleans", "times", "bytes", "complex numbers")),
     ("_FillValue", 1, ("booleans", "times", "timedeltas", "text", "fixed text", "StringDType")),
@@ -129,6 +129,21 @@ def test_other_markers_have_the_dtype_of_the_data() -> None:
     store = zarrds.MemoryStore()
     zarrds.save(saved, store)
     assert_same(saved, xr.open_dataset(store, engine="zarrds", decode_cf=False))
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("chunks", [None, {}])
+def test_nan_as_the_marker_of_undecoded_floats_is_decoded(tmp_path: Path, zarr_format: Any, chunks: Any) -> None:
+    written = xr.Dataset({"v": ("x", np.array([1.5, np.nan], "f4")), "w": ("x", [1.0, np.nan])}, {"x": [0.5, 1.5]})
+    written.w.encoding["missing_value"] = np.nan  # as CDO writes it
+    written.to_netcdf(tmp_path / "a.nc")
+    undecoded = xr.open_dataset(tmp_path / "a.nc", decode_cf=False, chunks=chunks)
+    assert "_FillValue" in undecoded.v.attrs
+    store = zarrds.MemoryStore()
+    zarrds.save(undecoded, store, zarr_format=zarr_format)
+    assert_same(written, xr.open_dataset(store, engine="zarrds"))
+    assert_same(undecoded.load(), xr.open_dataset(store, engine="zarrds", decode_cf=False))
+    xr.open_dataset(store, engine="zarrds").to_netcdf(tmp_path / "b.nc")  # which has each key once
 
 
 def test_what_raster_files_say_of_values_that_are_not_packed(tmp_path: Path) -> None:

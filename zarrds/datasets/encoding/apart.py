@@ -101,17 +101,19 @@ def _is_idle(name: str, value: Any, variable: xr.Variable) -> bool:
         is_none = are_numbers and all(number == _NOTHING[key] for key, number in packing.items())
         return kind not in "iuf" or not are_numbers or is_none
     marker = array_of(value)
-    return marker is None or not _can_mark(name, marker, kind)
+    return marker is None or not _can_mark(name, marker, variable)
 
 
-def _can_mark(name: str, marker: Any, kind: str) -> bool:
+def _can_mark(name: str, marker: Any, variable: xr.Variable) -> bool:
     """Whether some of the data may be what a marker stands for."""
+    kind = variable.dtype.kind
     if kind not in "iufcOUTS" or (marker.size != 1 and name == "_FillValue"):
         return False
     if kind in "iufc":
-        # what is NaN is missing anyway
-        is_nan = kind in "fc" and marker.dtype.kind == "f" and bool(np.isnan(marker).all())
-        return marker.dtype.kind in "iuf" and not is_nan and (kind in "fc" or bool(np.isfinite(marker).all()))
+        if marker.dtype.kind == "f" and bool(np.isnan(marker).all()):
+            # undecoded floats of xarray's files say so; those of rasters do beside numbers that pack nothing
+            return kind == "f" and not any(number in variable.attrs for number in _NUMBERS)
+        return marker.dtype.kind in "iuf" and (kind in "fc" or bool(np.isfinite(marker).all()))
     return marker.dtype.kind == "S" if kind == "S" else marker.dtype.kind in "UT"
 
 

@@ -79,6 +79,9 @@ def encode_like(
     encoding = {key: stored.encoding[key] for key in keys if stored.encoding.get(key) is not None}
     encoding |= {key: np.asarray(encoding[key]).item() for key in _NUMBERS & encoding.keys()}
     kind = _stored_kind(stored, metadata)
+    if kind == "datetimes" and "units" in encoding:
+        # as it is read where none is said; xarray would write another, and they part in 1582, after some units begin
+        encoding.setdefault("calendar", "standard")
     is_cftime = kind == "datetimes" and stored.dtype.kind == "O"
     encoder = Encoder(name, stored.dims, dtype, kind, encoding, zarr_format, is_cftime=is_cftime)
     encoder.check_dtype(variable.dtype)

@@ -25,7 +25,7 @@ from zarrds.datasets.encoding.apart import set_apart
 from zarrds.datasets.encoding.encoded import encoded_variable
 from zarrds.datasets.encoding.exact.blocks import in_words
 from zarrds.datasets.encoding.exact.lossy_codecs import proven, without_filters
-from zarrds.datasets.encoding.variables import array_metadata_for
+from zarrds.datasets.encoding.variables import GAVE_WAY, array_metadata_for
 from zarrds.errors import CarriedEncodingError, EncodingError, UnsupportedError, VariableNotFoundError
 from zarrds.metadata.extension import with_note
 from zarrds.metadata.fields import JSON
@@ -165,11 +165,12 @@ def _share_time_units(variables: Mapping[Hashable, xr.Variable], asked: Encoding
         bounds = variables.get(beside) if isinstance(beside, str) else None
         if bounds is None or beside in asked or not isinstance(units, str) or " since " not in units:
             continue
-        if bounds.dtype.kind in "MO" and "units" not in bounds.attrs:
-            # theirs may have been left by another file
+        if bounds.dtype.kind in "MO" and "units" not in bounds.attrs and GAVE_WAY not in bounds.encoding:
             shared = {k: variable.encoding[k] for k in ("units", "calendar") if k in variable.encoding}
-            without_units = {k: v for k, v in bounds.encoding.items() if k not in ("units", "calendar", "dtype")}
-            bounds.encoding = {**without_units, **shared}
+            if any(bounds.encoding.get(key) != value for key, value in shared.items()):
+                # theirs were left by another file, or are none
+                own = {k: v for k, v in bounds.encoding.items() if k not in ("units", "calendar", "dtype")}
+                bounds.encoding = {**own, **shared}
 
 
 def with_named_coordinates(dataset: xr.Dataset) -> tuple[dict[Hashable, xr.Variable], dict[Any, Any]]:

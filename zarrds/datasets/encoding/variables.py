@@ -23,14 +23,17 @@ from zarrds.metadata.attributes import with_attributes
 from zarrds.metadata.dtypes import DataType
 from zarrds.metadata.model import ArrayMetadata, ChunkKeyEncoding, ZarrFormat
 
-__all__ = ["array_metadata_for"]
+__all__ = ["GAVE_WAY", "array_metadata_for"]
+
+# beside the encoding of a variable whose hints were left out, once a dask block was seen that does not fit them
+GAVE_WAY = "hints gave way"
 
 _ZARR_KEYS = frozenset({"chunks", "shards", "compressors", "filters", "serializer", "fill_value", "chunk_key_encoding"})
 # what netCDF engines understand, and zarrds too where it is asked for
 _NETCDF_KEYS = frozenset({"zlib", "complevel", "shuffle", "fletcher32", "contiguous", "chunksizes", "endian"})
 # leftovers that say where a variable came from; never an error
 _ORIGIN_KEYS = frozenset(
-    {BY_DIMENSION, "write_empty_chunks", "source", "original_shape", "preferred_chunks", "unlimited_dims"}
+    {BY_DIMENSION, GAVE_WAY, "write_empty_chunks", "source", "original_shape", "preferred_chunks", "unlimited_dims"}
 )
 # what other engines and earlier versions call it
 _INSTEAD = {

@@ -13,9 +13,10 @@ import xarray as xr
 from zarrds.compat.xarray_internals import is_chunked, with_variables
 from zarrds.datasets.encoding.chunks import BY_DIMENSION
 from zarrds.datasets.encoding.dataset import Encoding, stored_name
-from zarrds.datasets.encoding.encoded import LOSSY_KEYS, without_losses
+from zarrds.datasets.encoding.encoded import without_losses
 from zarrds.datasets.encoding.exact.lossy_codecs import without_filters
 from zarrds.datasets.encoding.stored_encoding import encoding_of
+from zarrds.datasets.encoding.variables import GAVE_WAY
 from zarrds.datasets.writing.changes import ArrayChange
 from zarrds.errors import BlocksOfTextError, CarriedEncodingError, EncodingError
 from zarrds.metadata.model import ArrayMetadata
@@ -201,11 +202,7 @@ def _is_named(name: Hashable, error: EncodingError) -> bool:
 
 
 def _is_meant(name: Hashable, variable: xr.Variable, asked: Encoding, error: CarriedEncodingError) -> bool:
-    return (
-        _is_named(name, error)
-        and name not in asked
-        and not variable.encoding.keys().isdisjoint({"filters", *LOSSY_KEYS})
-    )
+    return _is_named(name, error) and name not in asked and GAVE_WAY not in variable.encoding
 
 
 def _without(dataset: xr.Dataset, names: list[Hashable]) -> xr.Dataset:
@@ -213,5 +210,6 @@ def _without(dataset: xr.Dataset, names: list[Hashable]) -> xr.Dataset:
         return dataset
     copied = dataset.copy()
     for name in names:
-        copied.variables[name].encoding = without_filters(without_losses(dataset.variables[name].encoding))
+        left = without_filters(without_losses(dataset.variables[name].encoding))
+        copied.variables[name].encoding = {**left, GAVE_WAY: True}
     return copied

@@ -64,7 +64,16 @@ def check_units(block: Block, dtype: np.dtype[Any], encoding: Encoding) -> None:
 def _first_times(units: str, calendar: str | None, like: np.dtype[Any]) -> Array:
     """The date that units count from, and the time one unit after it."""
     encoding = {"units": units} | ({} if calendar is None else {"calendar": calendar})
-    return decode_times(np.array([0, 1]), encoding, like, unit="s")
+    numbers = np.array([0, 1])
+    if like.kind == "O":
+        return _decode(numbers, encoding, "s", use_cftime=True)
+    try:
+        return _decode(numbers, encoding, "s", use_cftime=False)
+    except ValueError:
+        # dates of before 1582, which no datetimes are: then as many whole units later
+        first, second = _decode(numbers, encoding, "s", use_cftime=True)
+        later = (first.replace(year=2000) - first) // (second - first)
+        return decode_times(numbers + later, encoding, like, unit="s")
 
 
 def check_dates(block: Block, calendar: str) -> None:
@@ -112,6 +121,14 @@ def check_same_times(block: Block, decoded: Array, dtype: np.dtype[Any], encodin
     ------
     EncodingError
     """
+    if decoded.dtype.kind == "O" and block.values.dtype.kind == "M":
+        raise EncodingError(
+            f"variable {block.name!r} would read back as dates of cftime",
+            key=str(block.name),
+            expected="dates after 1582-10-15, or those of the calendar proleptic_gregorian",
+            found=f"{dtype} in {encoding.get('units')}, calendar {encoding.get('calendar', 'standard')}",
+            mend="Convert them with convert_calendar(..., use_cftime=True), or save them under another name",
+        )
     _, before, after = comparable(block.name, block.values, decoded)
     bad = ~(np.asarray(before == after, bool) | (pd.isnull(block.values) & pd.isnull(decoded)))
     if bad.any():
@@ -146,26 +163,39 @@ def decode_times(numbers: Array, encoding: Encoding, like: np.dtype[Any], *, uni
     """
     if unit is None:
         unit = "s" if like.kind == "O" else np.datetime_data(like)[0]
+    is_cftime = like.kind == "O"
     try:
-        return _decode(numbers, encoding, like, unit)
+        return _decode(numbers, encoding, unit, use_cftime=is_cftime)
     except ValueError:
-        # units that count from before the range of `unit`: then xarray's reader decodes otherwise, but no missing times
-        decoded = _decode(numbers, encoding, like, "s")
-        if pd.isnull(decoded).any():
+        # units that count from before the reform of the calendar, or the range of `unit`: then xarray's reader decodes
+        # by way of cftime, to the microsecond, but no missing times
+        is_standard = str(encoding.get("calendar", "standard")).lower() in _STANDARD
+        if is_cftime or not is_standard or _is_missing(numbers, encoding).any():
             raise
-        return decoded
+        dates = _decode(numbers, encoding, unit, use_cftime=True)
+        if not dates.size or dates.min() < type(dates.flat[0])(1582, 10, 15):  # which stay dates of cftime
+            return dates
+        index: Any = xr.CFTimeIndex(dates)  # type: ignore[no-untyped-call]  # of xarray
+        return np.asarray(index.to_datetimeindex(time_unit=unit))
 
 
-def _decode(numbers: Array, encoding: Encoding, like: np.dtype[Any], unit: Any) -> Array:
+def _is_missing(numbers: Array, encoding: Encoding) -> Array:
+    missing = np.asarray(pd.isnull(numbers))
+    for key in ("_FillValue", "missing_value"):
+        missing |= np.isin(numbers, np.ravel(encoding.get(key, [])))
+    return missing
+
+
+def _decode(numbers: Array, encoding: Encoding, unit: Any, *, use_cftime: bool) -> Array:
     attributes = {key: encoding[key] for key in CF_KEYS if key in encoding}
-    if like.kind == "O":
+    if use_cftime:
         numbers = numbers.astype(np.float64)  # as xarray's reader does, which is not exact above 2⁵³
     decoded, _, _ = decode_cf_variables(
         # a copy: of floats xarray makes other units in place
         {"values": xr.Variable(("values",), numbers.copy(), attributes)},
         {},
         concat_characters=False,
-        decode_times=xr.coders.CFDatetimeCoder(use_cftime=like.kind == "O", time_unit=unit),
+        decode_times=xr.coders.CFDatetimeCoder(use_cftime=use_cftime, time_unit=unit),
         decode_timedelta=xr.coders.CFTimedeltaCoder(time_unit=unit, decode_via_units=True),
     )
     return np.asarray(decoded["values"].values)

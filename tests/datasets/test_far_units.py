@@ -1,0 +1,109 @@
+"""Times that are counted from long ago (``hours since 1-1-1``), as NCEP's and COARDS files have them."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+import zarrds
+from tests.datasets.same import assert_same
+from zarrds.errors import EncodingError
+
+
+def undecoded(numbers: Any, units: str, calendar: str | None) -> xr.Dataset:
+    attributes = {"units": units} | ({} if calendar is None else {"calendar": calendar})
+    return xr.Dataset({"v": ("time", np.arange(len(numbers)) + 0.5)}, {"time": ("time", numbers, attributes)})
+
+
+def read(store: Any) -> xr.Dataset:
+    return xr.open_dataset(store, engine="zarrds")
+
+
+@pytest.mark.one_in(3)
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("calendar", [None, "standard", "proleptic_gregorian"])
+@pytest.mark.parametrize("dtype", ["f8", "i4", "i8"])
+@pytest.mark.parametrize(
+    "units", ["hours since 0001-1-1 00:00:0.0", "hours since 0001-01-01", "hours since 1500-01-01"]
+)
+def test_they_are_saved_and_appended_to(
+    tmp_path: Any, units: str, dtype: str, calendar: str | None, zarr_format: Any
+) -> None:
+    start = 4_383_120 if "1500" in units else 17_522_880
+    days = [undecoded((start + n + np.array([0, 6])).astype(dtype), units, calendar) for n in (0, 24)]
+    first, second = (xr.decode_cf(day) for day in days)
+    both = xr.concat([first, second], "time")
+    for name, saved in {"decoded": first, "undecoded": days[0]}.items():
+        store = tmp_path / f"{name}.zarr"
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            zarrds.save(saved, store, zarr_format=zarr_format)
+        assert_same(first, read(store))
+        zarrds.save(second if name == "undecoded" else days[1], store, append_dim="time")
+        assert_same(both, read(store))
+        zarrds.save(second, store, append_dim="time", on_overlap="skip")
+        zarrds.save(first, store, region="auto")
+        finer = second.assign_coords(time=second.time + np.timedelta64(24 * 3600 + 90, "s"))
+        zarrds.save(finer, store, append_dim="time")  # in other units, of all
+        assert_same(xr.concat([both, finer], "time"), read(store))
+    stored = tmp_path / "of xarray.zarr"
+    days[0].to_zarr(stored, zarr_format=zarr_format)
+    zarrds.save(second, stored, append_dim="time")
+    assert_same(both, read(stored).drop_encoding())
+
+
+@pytest.mark.parametrize("is_lazy", [False, True])
+def test_floats_that_readers_decode_by_way_of_cftime_do_not_move(is_lazy: bool) -> None:
+    times = np.array(["2000-01-02T01", "2000-01-02T02"], "M8[ns]")
+    saved = xr.Dataset({"when": ("x", times)})  # 730120.0416… days are read as 00:59:59.999997
+    encoding = {"units": "days since 0001-01-01", "dtype": "f8", "calendar": "proleptic_gregorian"}
+    saved.when.encoding = dict(encoding)
+    store = zarrds.MemoryStore()
+    with pytest.warns(xr.SerializationWarning, match="'when'"):
+        zarrds.save(saved.chunk(x=1) if is_lazy else saved, store)
+    assert_same(saved, read(store))
+    with pytest.raises(EncodingError, match="'when'"):
+        zarrds.save(saved.chunk(x=1) if is_lazy else saved, zarrds.MemoryStore(), encoding={"when": encoding})
+    midnight = xr.Dataset({"when": ("x", np.array(["2000-01-02"], "M8[ns]"))})
+    store = zarrds.MemoryStore()
+    zarrds.save(midnight, store, encoding={"when": encoding})
+    zarrds.save(saved.chunk(x=1) if is_lazy else saved, store, append_dim="x")  # in hours
+    assert_same(xr.concat([midnight, saved], "x"), read(store))
+
+
+@pytest.mark.parametrize("is_lazy", [False, True])
+def test_dates_that_would_be_read_as_those_of_cftime(is_lazy: bool) -> None:
+    old = xr.Dataset({"when": ("x", np.array(["1400-01-02", "2000-01-02"], "M8[s]"))})
+    old = old.chunk(x=1) if is_lazy else old
+    store = zarrds.MemoryStore()
+    standard = {"units": "days since 1400-01-01", "calendar": "standard"}
+    with pytest.raises(EncodingError, match="'when'"):
+        zarrds.save(old, store, encoding={"when": standard})
+    old.when.encoding = dict(standard)
+    with pytest.warns(xr.SerializationWarning, match="'when'"):
+        zarrds.save(old, store)
+    assert_same(old.compute(), read(store))
+
+
+@pytest.mark.parametrize("encoding", [{}, {"units": "hours since 2000-01-01", "dtype": "f8", "calendar": "standard"}])
+def test_bounds_that_do_not_fit_the_units_of_their_coordinate(encoding: dict[str, Any]) -> None:
+    times = pd.date_range("2000-01-01", periods=3, freq="h")
+    ends = np.stack([times, times + pd.Timedelta(minutes=30)], 1)
+    saved = xr.Dataset({"time_bnds": (("time", "n"), ends)}, {"time": times})
+    saved.time.attrs["bounds"] = "time_bnds"
+    saved.time.encoding = {"units": "hours since 2000-01-01", "dtype": "f8", "calendar": "standard"}
+    saved.time_bnds.encoding = dict(encoding)
+    for given in (saved, saved.chunk(time=1)):
+        store = zarrds.MemoryStore()
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            zarrds.save(given, store)
+        assert_same(saved, read(store))
+        assert len(told) == (0 if encoding else 1)  # floats hold half an hour, and are what the file had
+        if encoding:
+            assert read(store).time_bnds.encoding["units"] == encoding["units"]

@@ -11,12 +11,12 @@ import numpy as np
 
 from zarrds.errors import EncodingError
 from zarrds.metadata.attributes import plain_value
-from zarrds.metadata.fields import JSON
+from zarrds.metadata.fields import JSON, JSONObject, Raw
 
 __all__ = ["Attributes", "Change", "plain_attributes"]
 
 # makes new attributes out of those that there are
-Change: TypeAlias = Callable[[Mapping[str, JSON]], dict[str, JSON]]
+Change: TypeAlias = Callable[[JSONObject], Raw]
 
 
 class Attributes(MutableMapping[str, JSON]):
@@ -32,7 +32,7 @@ class Attributes(MutableMapping[str, JSON]):
         Called with a `Change`, which it applies to the attributes as they stand in the store.
     """
 
-    def __init__(self, get: Callable[[], Mapping[str, JSON]], edit: Callable[[Change], None]) -> None:
+    def __init__(self, get: Callable[[], JSONObject], edit: Callable[[Change], None]) -> None:
         self._get = get
         self._edit = edit
 
@@ -46,7 +46,7 @@ class Attributes(MutableMapping[str, JSON]):
     def __len__(self) -> int:
         return len(self._get())
 
-    def __setitem__(self, name: str, value: JSON) -> None:
+    def __setitem__(self, name: str, value: object) -> None:
         self.update({name: value})
 
     def __delitem__(self, name: str) -> None:
@@ -58,7 +58,7 @@ class Attributes(MutableMapping[str, JSON]):
         """As ``dict.clear``, in one write."""
         self._edit(lambda _: {})
 
-    def update(self, *others: Any, **names: JSON) -> None:
+    def update(self, *others: Any, **names: object) -> None:
         """As ``dict.update``, in one write."""
         added = dict(*others, **names)
         plain = plain_attributes(added)
@@ -68,7 +68,7 @@ class Attributes(MutableMapping[str, JSON]):
         return f"Attributes({dict(self._get())!r})"
 
 
-def plain_attributes(values: Mapping[str, Any]) -> dict[str, JSON]:
+def plain_attributes(values: Mapping[str, object]) -> Raw:
     """A copy of attributes in JSON's own types: NumPy's arrays become lists, its scalars Python's.
 
     NaN becomes the text "NaN", and an infinity the largest number: documents are strictly valid JSON.
@@ -78,7 +78,7 @@ def plain_attributes(values: Mapping[str, Any]) -> dict[str, JSON]:
     EncodingError
         If one is no JSON, naming it.
     """
-    plain = {}
+    plain: Raw = {}
     for name, value in values.items():
         try:
             if not isinstance(name, str):
@@ -92,7 +92,7 @@ def plain_attributes(values: Mapping[str, Any]) -> dict[str, JSON]:
     return plain
 
 
-def _of_numpy(value: Any) -> Any:
+def _of_numpy(value: object) -> Any:
     # of datetimes NumPy would give the bare number, of units that nobody knows
     if isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "biufUO":
         return value.tolist()

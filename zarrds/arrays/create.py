@@ -16,7 +16,6 @@ from zarrds.arrays.new_node import put_new_node
 from zarrds.engine.cache import cache_of
 from zarrds.errors import locating
 from zarrds.metadata.extension import Marks, new_id, with_marks
-from zarrds.metadata.fields import JSON
 from zarrds.metadata.model import ZarrFormat
 from zarrds.storage.locate import as_store
 from zarrds.storage.protocol import Store, check_prefix
@@ -36,7 +35,7 @@ def create_array(
     codecs: Sequence[Any] | None = None,
     fill_value: Any = None,
     dimension_names: Sequence[str | None] | None = None,
-    attributes: Mapping[str, JSON] | None = None,
+    attributes: Mapping[str, object] | None = None,
     zarr_format: ZarrFormat = 3,
     path: str = "",
     overwrite: bool = False,

@@ -15,7 +15,6 @@ from zarrds.arrays.new_node import put_new_node
 from zarrds.engine.cache import ChunkCache
 from zarrds.engine.chunk_io import MissingChunks
 from zarrds.errors import InvalidKeyError, MetadataError, ReadOnlyError, locating
-from zarrds.metadata.fields import JSON
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
 from zarrds.metadata.nodes.documents import Nodes, locked, open_nodes, root_key
 from zarrds.metadata.nodes.lookup import get_group, get_node
@@ -239,7 +238,7 @@ class Group:
             )
 
     def create_group(
-        self, name: str, *, attributes: Mapping[str, JSON] | None = None, overwrite: bool = False
+        self, name: str, *, attributes: Mapping[str, object] | None = None, overwrite: bool = False
     ) -> Group:
         """A new group below this one; the parameters are those of `zarrds.create_group`."""
         self._check_writable()
@@ -263,7 +262,7 @@ class Group:
         codecs: Sequence[Any] | None = None,
         fill_value: Any = None,
         dimension_names: Sequence[str | None] | None = None,
-        attributes: Mapping[str, JSON] | None = None,
+        attributes: Mapping[str, object] | None = None,
         overwrite: bool = False,
     ) -> Array:
         """A new array below this group; the parameters are those of `zarrds.create_array`."""
@@ -298,7 +297,7 @@ def _described(child: Array | Group | None) -> str:
 def new_group(
     store: Store,
     path: str,
-    attributes: Mapping[str, JSON] | None,
+    attributes: Mapping[str, object] | None,
     *,
     zarr_format: ZarrFormat,
     overwrite: bool,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from math import prod
 from typing import Any, Literal
@@ -16,7 +16,7 @@ from zarrds.codecs.defaults import completed, default_codecs, parse_codec
 from zarrds.codecs.pipeline import build_pipeline
 from zarrds.errors import EncodingError, UnsupportedError
 from zarrds.metadata.dtypes import BYTES, STRING, DataType
-from zarrds.metadata.fields import JSON, MAX_SIZE
+from zarrds.metadata.fields import MAX_SIZE, JSONObject
 from zarrds.metadata.fill_values import decode_fill_value, default_fill_value, encode_fill_value
 from zarrds.metadata.formats import module_of
 from zarrds.metadata.model import ArrayMetadata, ChunkKeyEncoding, CodecObject, Sharded, ZarrFormat
@@ -150,7 +150,7 @@ def new_array_metadata(
     codecs: Sequence[Any] | None = None,
     fill_value: Any = None,
     dimension_names: Sequence[str | None] | None = None,
-    attributes: Mapping[str, JSON] | None = None,
+    attributes: JSONObject | None = None,
     zarr_format: ZarrFormat = 3,
     chunk_key_encoding: ChunkKeyEncoding | None = None,
     null_fill_value: bool = False,

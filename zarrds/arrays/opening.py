@@ -13,7 +13,6 @@ from zarrds.arrays.group import Group, new_group
 from zarrds.engine.cache import cache_of
 from zarrds.engine.chunk_io import MissingChunks
 from zarrds.errors import EncodingError
-from zarrds.metadata.fields import JSON
 from zarrds.metadata.model import ZarrFormat
 from zarrds.metadata.nodes.documents import open_nodes
 from zarrds.metadata.nodes.lookup import get_array
@@ -151,7 +150,7 @@ def create_group(
     store: StoreLike,
     *,
     path: str = "",
-    attributes: Mapping[str, JSON] | None = None,
+    attributes: Mapping[str, object] | None = None,
     zarr_format: ZarrFormat = 3,
     overwrite: bool = False,
     workers: int | None = None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from math import prod
 
 from zarrds.display.chunk_grid import MAX_LINES, chunk_grid_svg
@@ -10,7 +10,7 @@ from zarrds.display.codecs import codec_texts
 from zarrds.display.page import Page, Table
 from zarrds.display.text import nbytes_text, one_line
 from zarrds.errors import ZarrdsError
-from zarrds.metadata.fields import JSON
+from zarrds.metadata.fields import JSONObject
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node
 from zarrds.metadata.nodes.documents import Nodes
 from zarrds.metadata.rectilinear import drawn
@@ -27,9 +27,7 @@ def array_page(store_path: str, path: str, metadata: ArrayMetadata) -> Page:
     return Page(f"zarrds.Array {path or '/'} of {store_path}", (), tables)
 
 
-def group_page(
-    heading: str, path: str, nodes: Nodes, names: Collection[str] | None, attributes: Mapping[str, JSON]
-) -> Page:
+def group_page(heading: str, path: str, nodes: Nodes, names: Collection[str] | None, attributes: JSONObject) -> Page:
     """One group: what stands directly below it, and its attributes.
 
     Parameters
@@ -97,6 +95,6 @@ def _sizes(sizes: tuple[int, ...]) -> str:
     return "×".join(map(str, sizes)) or "scalar"
 
 
-def _attributes(attributes: Mapping[str, JSON]) -> Table:
+def _attributes(attributes: JSONObject) -> Table:
     rows = tuple((one_line(name, 40), one_line(value, 200)) for name, value in attributes.items())
     return Table("attributes", ("name", "value"), rows, is_folded=True)

@@ -19,6 +19,7 @@ from zarrds.datasets.reading.restored import NoteMismatchError, index_of
 from zarrds.engine.cache import cache_of
 from zarrds.engine.elements import Elements
 from zarrds.errors import MetadataError, UnsupportedError, ZarrdsError, locating
+from zarrds.labels.kinds.plain import Description
 from zarrds.labels.kinds.table import array_from_plain
 from zarrds.labels.sorted.blocks import Blocks
 from zarrds.labels.sorted.record import OrderRecord, is_recordable, record_of
@@ -257,7 +258,7 @@ def _misfit(name: str, variables: Mapping[Hashable, xr.Variable], notes: GroupNo
     return None
 
 
-def _range_problem(description: Mapping[str, Any], values: np.ndarray[Any, Any], at: int) -> str | None:
+def _range_problem(description: Description, values: np.ndarray[Any, Any], at: int) -> str | None:
     index = range_of(description, at + values.size)
     if index is None:
         return "its range has no start and step"

@@ -21,7 +21,7 @@ from zarrds.errors import ZarrdsError
 from zarrds.metadata.dtypes import DataType
 from zarrds.metadata.equality import is_same
 from zarrds.metadata.extension import STATISTICS
-from zarrds.metadata.fields import JSON
+from zarrds.metadata.fields import Raw
 from zarrds.metadata.fill_values import decode_fill_value, default_fill_value, encode_fill_value
 from zarrds.metadata.hidden import hidden_array, hidden_document, hidden_path
 from zarrds.metadata.model import ArrayMetadata, ChunkKeyEncoding, raw_codec
@@ -133,7 +133,7 @@ def _mixed(found: AnyArray, words: AnyArray) -> AnyArray:
     return np.asarray(mixed ^ (mixed >> np.uint64(32)))
 
 
-def _said_of(metadata: ArrayMetadata) -> dict[str, JSON]:
+def _said_of(metadata: ArrayMetadata) -> Raw:
     """All that rows depend on, but for the chunks themselves."""
     return {
         "version": _VERSION,

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from zarrds.codecs.base import MAX_DECODED, MAX_EXPANSION, AnyArray, Buffer, Parts, Span, as_bytes, join
 from zarrds.errors import ChunkError, MetadataError
-from zarrds.metadata.fields import Object
+from zarrds.metadata.fields import JSONObject
 
 __all__ = ["SHUFFLES", "Blosc"]
 
@@ -83,7 +83,7 @@ class Blosc:
             import_module("numcodecs.blosc")  # not first in a thread: a fork in the middle of an import never ends
 
     @classmethod
-    def from_configuration(cls, configuration: Object, itemsize: int) -> Self:
+    def from_configuration(cls, configuration: JSONObject, itemsize: int) -> Self:
         """Parse the codec's configuration; `itemsize` (bytes) serves where it names no typesize."""
         known = {"cname", "clevel", "shuffle", "typesize", "blocksize"}
         if unknown := configuration.keys() - known:

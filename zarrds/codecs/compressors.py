@@ -17,7 +17,7 @@ import numpy as np
 
 from zarrds.codecs.base import FREE_DECODED, MAX_DECODED, MAX_EXPANSION, MAX_RATIO, Buffer, Parts, as_bytes, join
 from zarrds.errors import ChunkError, MetadataError
-from zarrds.metadata.fields import Object
+from zarrds.metadata.fields import JSONObject
 
 __all__ = ["Compressor", "make_compressor"]
 
@@ -229,7 +229,7 @@ _MAKERS: dict[str, tuple[Callable[..., Compressor], dict[str, range | tuple[Any,
 }
 
 
-def make_compressor(name: str, configuration: Object) -> Compressor:
+def make_compressor(name: str, configuration: JSONObject) -> Compressor:
     """The compressor `name` with the settings of its configuration.
 
     Raises

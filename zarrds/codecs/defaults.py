@@ -10,14 +10,14 @@ from zarrds.codecs.layout import serializer_for
 from zarrds.codecs.registry import KNOWN, PREFIX
 from zarrds.errors import EncodingError
 from zarrds.metadata.dtypes import DataType
-from zarrds.metadata.fields import JSON, member
+from zarrds.metadata.fields import JSONObject, member
 from zarrds.metadata.formats.v2_codecs import codec_from_v2
 from zarrds.metadata.model import SHARDING, CodecObject, ZarrFormat, codec_object, codec_objects, written_codec
 
 __all__ = ["completed", "default_codecs", "default_compressors", "parse_codec"]
 
 # what codecs work with unless told otherwise; TensorStore wants all of it written out
-_SETTINGS: Mapping[str, Mapping[str, JSON]] = {
+_SETTINGS: Mapping[str, JSONObject] = {
     "blosc": {"cname": "lz4", "clevel": 5, "shuffle": "shuffle", "typesize": 1, "blocksize": 0},
     "gzip": {"level": 1},
     "numcodecs.zlib": {"level": 1},

@@ -16,7 +16,7 @@ import numpy as np
 from zarrds.codecs.base import AnyArray, Buffer, ChunkSpec, Parts, as_bytes, join
 from zarrds.errors import ChunkError, EncodingError, MetadataError, ZarrdsError
 from zarrds.metadata.dtypes import DataType
-from zarrds.metadata.fields import Object
+from zarrds.metadata.fields import JSONObject
 
 __all__ = ["CHECKSUMS", "FILTERS", "BytesFilter", "Checksum", "Filter", "make_checksum", "make_filter"]
 
@@ -52,7 +52,7 @@ _DTYPE_SETTINGS = ("dtype", "astype", "encode_dtype", "decode_dtype")
 _NUMBER_KINDS = "biufcmM"
 
 
-def _make(name: str, entry: _Entry, configuration: Object) -> Any:
+def _make(name: str, entry: _Entry, configuration: JSONObject) -> Any:
     if unknown := configuration.keys() - entry.settings:
         raise MetadataError("unknown settings of the codec", codec=name, found=sorted(unknown))
     try:
@@ -166,7 +166,7 @@ class Checksum:
             raise ChunkError(f"chunk is damaged: {error}", codec=self.name) from error
 
 
-def make_filter(name: str, configuration: Object, dtype: np.dtype[Any]) -> Filter:
+def make_filter(name: str, configuration: JSONObject, dtype: np.dtype[Any]) -> Filter:
     """The filter `name` for elements of `dtype`, which completes settings that name no dtype."""
     settings = dict(configuration)
     entry = FILTERS[name]
@@ -178,7 +178,7 @@ def make_filter(name: str, configuration: Object, dtype: np.dtype[Any]) -> Filte
     return Filter(name, codec, np.dtype("u1") if name == "packbits" else np.dtype(encoded))
 
 
-def make_checksum(name: str, configuration: Object, itemsize: int) -> Checksum:
+def make_checksum(name: str, configuration: JSONObject, itemsize: int) -> Checksum:
     """The checksum or byte shuffle `name`; `itemsize` (bytes) is the elements'."""
     settings = dict(configuration)
     if name == "shuffle" and settings.get("elementsize") is None:

@@ -17,7 +17,7 @@ import numpy as np
 from zarrds.codecs.base import AnyArray, Buffer, ChunkSpec, as_bytes
 from zarrds.errors import ChunkError, EncodingError, MetadataError
 from zarrds.metadata.dtypes import DataType
-from zarrds.metadata.fields import Object
+from zarrds.metadata.fields import JSONObject
 from zarrds.metadata.model import CodecObject
 
 __all__ = ["Bytes", "JsonObjects", "Transpose", "VariableLength"]
@@ -35,7 +35,7 @@ class Transpose:
     order: tuple[int, ...]
 
     @classmethod
-    def from_configuration(cls, configuration: Object, ndim: int) -> Self:
+    def from_configuration(cls, configuration: JSONObject, ndim: int) -> Self:
         order = configuration.get("order")
         if order in ("C", "F"):  # an early draft of v3
             order = list(range(ndim)) if order == "C" else list(range(ndim))[::-1]
@@ -72,7 +72,7 @@ class Bytes:
     endian: Literal["little", "big"] | None
 
     @classmethod
-    def from_configuration(cls, configuration: Object) -> Self:
+    def from_configuration(cls, configuration: JSONObject) -> Self:
         endian = configuration.get("endian")
         if endian not in ("little", "big", None):
             raise MetadataError("unknown endian", codec="bytes", expected="'little' or 'big'", found=repr(endian))

@@ -13,7 +13,7 @@ import numpy as np
 
 from zarrds.codecs.base import AnyArray, Buffer, ChunkSpec, as_bytes
 from zarrds.errors import ChunkError, EncodingError, MetadataError
-from zarrds.metadata.fields import Object
+from zarrds.metadata.fields import JSONObject
 
 __all__ = ["PackBits"]
 
@@ -39,7 +39,7 @@ class PackBits:
     padding: Padding
 
     @classmethod
-    def from_configuration(cls, configuration: Object) -> Self:
+    def from_configuration(cls, configuration: JSONObject) -> Self:
         unknown = configuration.keys() - {"padding_encoding", "first_bit", "last_bit"}
         said = configuration.get("padding_encoding", "none")
         padding: Padding | None = next((each for each in get_args(Padding) if each == said), None)

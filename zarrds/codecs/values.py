@@ -14,7 +14,7 @@ import numpy as np
 from zarrds.codecs.base import AnyArray, ChunkSpec
 from zarrds.errors import ChunkError, EncodingError, MetadataError, ZarrdsError
 from zarrds.metadata.dtypes import DataType
-from zarrds.metadata.fields import Object
+from zarrds.metadata.fields import JSONObject
 from zarrds.metadata.fill_values import decode_fill_value
 
 __all__ = ["CastValue", "ScaleOffset"]
@@ -28,7 +28,7 @@ _ROUNDINGS: dict[str, Callable[[AnyArray], AnyArray]] = {
 }
 
 
-def _check_settings(configuration: Object, known: set[str], codec: str) -> None:
+def _check_settings(configuration: JSONObject, known: set[str], codec: str) -> None:
     if unknown := configuration.keys() - known:
         raise MetadataError("unknown settings of the codec", codec=codec, found=sorted(unknown))
 
@@ -46,7 +46,7 @@ class ScaleOffset:
     scale: Any
 
     @classmethod
-    def from_configuration(cls, configuration: Object, spec: ChunkSpec) -> Self:
+    def from_configuration(cls, configuration: JSONObject, spec: ChunkSpec) -> Self:
         _check_settings(configuration, {"offset", "scale"}, "scale_offset")
         _check_numbers(spec.data_type, "scale_offset")
         offset = decode_fill_value(configuration.get("offset", 0), spec.data_type)
@@ -88,7 +88,7 @@ class CastValue:
     out_of_range: str
 
     @classmethod
-    def from_configuration(cls, configuration: Object, spec: ChunkSpec) -> Self:
+    def from_configuration(cls, configuration: JSONObject, spec: ChunkSpec) -> Self:
         _check_settings(configuration, {"data_type", "rounding", "out_of_range"}, "cast_value")
         if "data_type" not in configuration:
             raise MetadataError("the codec has no data_type", codec="cast_value")

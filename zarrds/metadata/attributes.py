@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import math
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -20,7 +20,7 @@ import numpy as np
 from zarrds.errors import EncodingError
 from zarrds.metadata.equality import is_same
 from zarrds.metadata.extension import N, note_of, with_note
-from zarrds.metadata.fields import JSON, Object, Raw, a_list, an_object, member, sizes
+from zarrds.metadata.fields import JSON, JSONObject, Raw, a_list, an_object, member, sizes
 from zarrds.metadata.model import Node
 
 __all__ = [
@@ -42,7 +42,7 @@ _FINITE_MAX = float(np.finfo(np.float64).max)
 _MISFITS = (TypeError, ValueError, OverflowError, RecursionError)
 
 
-def array_of(value: Any) -> np.ndarray[Any, Any] | None:
+def array_of(value: object) -> np.ndarray[Any, Any] | None:
     """An attribute as the array that it is; None if it is none, as lists of lists of different lengths are.
 
     Examples
@@ -58,9 +58,9 @@ def array_of(value: Any) -> np.ndarray[Any, Any] | None:
 
 def with_attributes(
     node: N,
-    values: Mapping[Any, Any],
-    hidden: Mapping[str, Any] | None = None,
-    apart: Mapping[str, Any] | None = None,
+    values: Mapping[Any, object],
+    hidden: Mapping[str, object] | None = None,
+    apart: Mapping[str, object] | None = None,
 ) -> N:
     """A node with other attributes.
 
@@ -91,9 +91,9 @@ def with_attributes(
 
 def updated_attributes(
     node: N,
-    values: Mapping[Any, Any],
-    hidden: Mapping[str, Any] | None = None,
-    apart: Mapping[str, Any] | None = None,
+    values: Mapping[Any, object],
+    hidden: Mapping[str, object] | None = None,
+    apart: Mapping[str, object] | None = None,
     removed: Collection[str] = (),
 ) -> N:
     """A node with some attributes more, changed or removed; else as `with_attributes`."""
@@ -123,7 +123,7 @@ def _name(name: object) -> str:
     return name
 
 
-def _described(name: object, value: Any) -> tuple[JSON, JSON]:
+def _described(name: object, value: object) -> tuple[JSON, JSON]:
     try:
         return _plain(value)
     except (TypeError, ValueError, RecursionError) as error:
@@ -134,7 +134,7 @@ def _described(name: object, value: Any) -> tuple[JSON, JSON]:
         ) from error
 
 
-def plain_value(value: Any) -> JSON:
+def plain_value(value: object) -> JSON:
     """The nearest strictly valid JSON of an attribute's value. Raises `TypeError` for what has none.
 
     Examples
@@ -145,7 +145,7 @@ def plain_value(value: Any) -> JSON:
     return _plain(value)[0]
 
 
-def _plain(value: Any) -> tuple[JSON, JSON]:
+def _plain(value: object) -> tuple[JSON, JSON]:
     """The nearest JSON of a value, and what that does not say of it; None if it says all."""
     if value is None or (isinstance(value, bool | str) and not isinstance(value, np.generic)):
         return value, None
@@ -183,7 +183,7 @@ def _base64(value: bytes) -> str:
     return base64.b64encode(value).decode()
 
 
-def _of_numpy(value: Any) -> tuple[JSON, JSON]:
+def _of_numpy(value: np.ndarray[Any, Any] | np.generic) -> tuple[JSON, JSON]:
     dtype = value.dtype
     shape: Raw = {"shape": list(value.shape)} if isinstance(value, np.ndarray) else {}
     if dtype.kind == "O" or dtype.kind == "T":
@@ -209,7 +209,7 @@ def _plain_numbers(value: Any) -> JSON:
     return _number(value) if isinstance(value, float) else value
 
 
-def _of_items(values: list[Any] | tuple[Any, ...]) -> tuple[JSON, JSON]:
+def _of_items(values: Sequence[object]) -> tuple[JSON, JSON]:
     described = [_plain(value) for value in values]
     notes: Raw = {str(i): note for i, (_, note) in enumerate(described) if note is not None}
     is_tuple = isinstance(values, tuple)
@@ -217,7 +217,7 @@ def _of_items(values: list[Any] | tuple[Any, ...]) -> tuple[JSON, JSON]:
     return [plain for plain, _ in described], note
 
 
-def _of_mapping(values: Mapping[Any, Any]) -> tuple[JSON, JSON]:
+def _of_mapping(values: Mapping[Any, object]) -> tuple[JSON, JSON]:
     plain: Raw = {}
     keys: list[JSON] = []
     notes: Raw = {}
@@ -238,7 +238,7 @@ def _of_mapping(values: Mapping[Any, Any]) -> tuple[JSON, JSON]:
     return plain, note | {"keys": keys} if has_other_keys else note
 
 
-def _key_text(key: Any) -> str:
+def _key_text(key: object) -> str:
     if key is None or isinstance(key, bool | int | float | bytes | tuple | np.generic):
         return _text(key) if isinstance(key, bytes) else str(key)
     raise TypeError(f"a key of type {type(key).__name__} is not JSON")
@@ -298,7 +298,7 @@ def _typed(value: JSON, note: JSON) -> Any:
     return _typed_array(kind, value, note, shape).reshape(shape)
 
 
-def _typed_mapping(value: Object, note: Object) -> dict[Any, Any]:
+def _typed_mapping(value: JSONObject, note: JSONObject) -> dict[Any, Any]:
     notes = member(note, "items", dict)
     items = {key: _typed(item, notes.get(key)) for key, item in value.items()}
     if "keys" not in note:
@@ -310,7 +310,7 @@ def _typed_mapping(value: Object, note: Object) -> dict[Any, Any]:
     return dict(zip(typed, items.values(), strict=True))
 
 
-def _typed_array(kind: str, value: JSON, note: Object, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
+def _typed_array(kind: str, value: JSON, note: JSONObject, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
     if kind == "numbers":
         name = member(note, "dtype", str)
         if not _NUMBERS.fullmatch(name):

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from zarrds.errors import MetadataError, UnsupportedError
-from zarrds.metadata.fields import JSON, Object, a_list, member
+from zarrds.metadata.fields import JSON, JSONObject, a_list, member
 
 __all__ = ["BYTES", "OBJECTS_AS_JSON", "STRING", "DataType"]
 
@@ -183,14 +183,14 @@ def _sized(kind: str, length: object, shown: object) -> np.dtype[Any]:
     return np.dtype(f"{kind}{int(length) // unit}")
 
 
-def _time(kind: str, configuration: Object) -> np.dtype[Any]:
+def _time(kind: str, configuration: JSONObject) -> np.dtype[Any]:
     unit, scale = configuration["unit"], configuration.get("scale_factor", 1)
     if unit not in _TIME_UNITS or isinstance(scale, bool) or not isinstance(scale, int) or not 1 <= scale < 2**31:
         raise MetadataError("not a unit of time", found=configuration)
     return np.dtype(f"{kind}8" if unit == "generic" else f"{kind}8[{scale}{unit.replace('μ', 'u')}]")
 
 
-def _structured(configuration: Object) -> np.dtype[Any]:
+def _structured(configuration: JSONObject) -> np.dtype[Any]:
     fields = []
     for field in member(configuration, "fields", list):
         # written as [name, type] by zarr-python, as {"name", "data_type"} by the registered extension
@@ -206,7 +206,7 @@ def _structured(configuration: Object) -> np.dtype[Any]:
     return np.dtype(fields)
 
 
-_CONFIGURED: dict[str, Callable[[Object], np.dtype[Any]]] = {
+_CONFIGURED: dict[str, Callable[[JSONObject], np.dtype[Any]]] = {
     "null_terminated_bytes": lambda c: _sized("S", c["length_bytes"], c),
     "fixed_length_utf32": lambda c: _sized("U", c["length_bytes"], c),
     "raw_bytes": lambda c: _sized("V", c["length_bytes"], c),

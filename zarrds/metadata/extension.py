@@ -14,12 +14,11 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from zarrds.metadata.equality import is_same
-from zarrds.metadata.fields import JSON
+from zarrds.metadata.fields import JSON, JSONObject, Raw
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node
 from zarrds.metadata.rectilinear import runs_within
 
@@ -105,7 +104,7 @@ def with_marks(metadata: ArrayMetadata, marks: Marks) -> ArrayMetadata:
     """
     before = metadata.extensions.get(MEMBER)
     known = {"must_understand", "id", "complete"}
-    member: dict[str, JSON] = {}
+    member: Raw = {}
     if marks.id is not None:
         member["id"] = marks.id
     if marks.complete is not None:
@@ -115,7 +114,7 @@ def with_marks(metadata: ArrayMetadata, marks: Marks) -> ArrayMetadata:
     return _with_member(metadata, member)
 
 
-def _with_member(node: N, member: Mapping[str, JSON]) -> N:
+def _with_member(node: N, member: JSONObject) -> N:
     extensions = {name: value for name, value in node.extensions.items() if name != MEMBER}
     if member:
         extensions[MEMBER] = {"must_understand": False, **member}

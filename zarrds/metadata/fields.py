@@ -15,7 +15,7 @@ __all__ = [
     "JSON",
     "MALFORMED",
     "MAX_SIZE",
-    "Object",
+    "JSONObject",
     "Raw",
     "a_list",
     "an_object",
@@ -32,7 +32,7 @@ __all__ = [
 # What documents hold. As nobody changes it by this type, a dict of texts is of it too, and so is a tuple. What was read
 # consists of dicts and lists, and these are asked for, by `isinstance(value, dict)` or the functions below.
 JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON] | None"
-Object: TypeAlias = Mapping[str, JSON]
+JSONObject: TypeAlias = Mapping[str, JSON]
 # a document that was read, or is still being made
 Raw: TypeAlias = dict[str, JSON]
 Scalar = TypeVar("Scalar", bool, int, float, str)
@@ -102,14 +102,14 @@ def _without_bare(value: JSON) -> JSON:
 
 
 @overload
-def member(document: Object, name: str, kind: type[dict[Any, Any]], default: Raw = ...) -> Raw: ...
+def member(document: JSONObject, name: str, kind: type[dict[Any, Any]], default: Raw = ...) -> Raw: ...
 @overload
-def member(document: Object, name: str, kind: type[list[Any]], default: list[JSON] = ...) -> list[JSON]: ...
+def member(document: JSONObject, name: str, kind: type[list[Any]], default: list[JSON] = ...) -> list[JSON]: ...
 @overload
-def member(document: Object, name: str, kind: type[Scalar], default: Scalar = ...) -> Scalar: ...
+def member(document: JSONObject, name: str, kind: type[Scalar], default: Scalar = ...) -> Scalar: ...
 @overload
-def member(document: Object, name: str, kind: tuple[type, ...] = ...) -> JSON: ...
-def member(document: Object, name: str, kind: Any = object, default: Any = _MISSING) -> Any:
+def member(document: JSONObject, name: str, kind: tuple[type, ...] = ...) -> JSON: ...
+def member(document: JSONObject, name: str, kind: Any = object, default: Any = _MISSING) -> Any:
     """``document[name]``, which must be of type `kind`; `default` where it is absent.
 
     An integer counts as a float, but true and false are no numbers.
@@ -156,7 +156,7 @@ def a_list(value: JSON, what: str) -> list[JSON]:
     raise MetadataError(f"{what} is malformed", expected="a list", found=f"{value!r:.100}")
 
 
-def named_object(value: JSON, what: str) -> tuple[str, Object]:
+def named_object(value: JSON, what: str) -> tuple[str, JSONObject]:
     """Name and configuration of an extension point, which may be given by its name alone."""
     if isinstance(value, dict):
         name, configuration = value.get("name"), value.get("configuration", {})
@@ -175,7 +175,7 @@ def names_of(value: JSON, ndim: int) -> tuple[str | None, ...] | None:
     return names if len(names) == ndim else None
 
 
-def sizes(document: Object, name: str) -> tuple[int, ...]:
+def sizes(document: JSONObject, name: str) -> tuple[int, ...]:
     """``document[name]`` as a tuple of integers, none of them negative."""
     values = member(document, name, list)
     found = [value for value in values if type(value) is int and 0 <= value <= MAX_SIZE]
@@ -188,7 +188,7 @@ def sizes(document: Object, name: str) -> tuple[int, ...]:
     return tuple(found)
 
 
-def chunk_sizes(document: Object, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+def chunk_sizes(document: JSONObject, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
     """``document[name]`` as the shape of the chunks of an array of `shape`."""
     chunks = sizes(document, name)
     if len(chunks) != len(shape):

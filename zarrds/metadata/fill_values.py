@@ -15,7 +15,7 @@ import numpy as np
 
 from zarrds.errors import MetadataError
 from zarrds.metadata.dtypes import DataType
-from zarrds.metadata.fields import JSON, Object
+from zarrds.metadata.fields import JSON, JSONObject
 
 __all__ = ["decode_fill_value", "default_fill_value", "encode_fill_value"]
 
@@ -175,7 +175,7 @@ def _decode_void(value: JSON, dtype: DType) -> Scalar:
     return np.frombuffer(raw, dtype)[0]
 
 
-def _decode_fields(value: Object, dtype: DType) -> Scalar:
+def _decode_fields(value: JSONObject, dtype: DType) -> Scalar:
     """An object with a member for each field, as the data type ``struct`` has it."""
     names = dtype.names or ()
     if value.keys() != set(names):

@@ -13,7 +13,7 @@ from typing import Any, Literal, NotRequired, TypeAlias, TypedDict
 from zarrds.errors import MetadataError
 from zarrds.metadata.dtypes import DataType
 from zarrds.metadata.equality import is_same
-from zarrds.metadata.fields import JSON, Object, Raw, member, named_object, sizes
+from zarrds.metadata.fields import JSON, JSONObject, Raw, member, named_object, sizes
 from zarrds.metadata.rectilinear import Edges, n_chunks
 
 __all__ = [
@@ -39,7 +39,7 @@ class CodecObject(TypedDict):
     """A codec as a v3 document has it, of whose settings only `zarrds.codecs` knows more."""
 
     name: str
-    configuration: NotRequired[Object]
+    configuration: NotRequired[JSONObject]
 
 
 def codec_object(value: JSON) -> CodecObject:
@@ -85,7 +85,7 @@ class Sharded:
 
     def codec(self) -> CodecObject:
         """The codec with these settings."""
-        settings: Object = {
+        settings: JSONObject = {
             "chunk_shape": list(self.chunks),
             "codecs": [written_codec(codec) for codec in self.codecs],
             "index_codecs": [written_codec(codec) for codec in self.index_codecs],
@@ -194,8 +194,8 @@ class ArrayMetadata(_Comparable):
     fill_value: Any
     chunk_key_encoding: ChunkKeyEncoding = ChunkKeyEncoding()
     dimension_names: tuple[str | None, ...] | None = None
-    attributes: Object = field(default_factory=dict)
-    extensions: Object = field(default_factory=dict)
+    attributes: JSONObject = field(default_factory=dict)
+    extensions: JSONObject = field(default_factory=dict)
     zarr_format: ZarrFormat = 3
     edges: tuple[Edges, ...] | None = None
 
@@ -220,8 +220,8 @@ class ArrayMetadata(_Comparable):
 class GroupMetadata(_Comparable):
     """One group; the attributes are as in `ArrayMetadata`."""
 
-    attributes: Object = field(default_factory=dict)
-    extensions: Object = field(default_factory=dict)
+    attributes: JSONObject = field(default_factory=dict)
+    extensions: JSONObject = field(default_factory=dict)
     zarr_format: ZarrFormat = 3
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from zarrds.errors import MetadataError, UnsupportedError
-from zarrds.metadata.fields import JSON, MAX_SIZE, Object, member
+from zarrds.metadata.fields import JSON, MAX_SIZE, JSONObject, Raw, member
 
 __all__ = [
     "Edges",
@@ -34,7 +34,7 @@ Edges: TypeAlias = int | tuple[tuple[int, int], ...]
 _MOST = 2**20
 
 
-def parse(configuration: Object, shape: tuple[int, ...]) -> tuple[Edges, ...]:
+def parse(configuration: JSONObject, shape: tuple[int, ...]) -> tuple[Edges, ...]:
     """The edges along each dimension of an array of `shape`, in elements.
 
     Raises
@@ -101,7 +101,7 @@ def _malformed(axis: JSON) -> MetadataError:
     return MetadataError("chunk_shapes are malformed", expected=expected, found=f"{axis!r:.100}")
 
 
-def written(edges: Sequence[Edges]) -> dict[str, JSON]:
+def written(edges: Sequence[Edges]) -> Raw:
     """The configuration of the grid.
 
     Examples

@@ -18,7 +18,7 @@ from zarrds.datasets.editing.edited_notes import (
 from zarrds.datasets.reading.roles import roles_of
 from zarrds.errors import EncodingError, LabelError, UnsupportedError, VariableNotFoundError, locating
 from zarrds.metadata.equality import is_same
-from zarrds.metadata.fields import JSON
+from zarrds.metadata.fields import JSONObject, Raw
 from zarrds.metadata.model import Node
 from zarrds.metadata.nodes.belonging import check_nothing_else
 from zarrds.metadata.nodes.documents import DOCUMENTS, keys_of, locked
@@ -145,7 +145,7 @@ def _linked_keys(store: Store, old: str, new: str) -> dict[str, str]:
     return {key: new + key[len(old) :] for key in store.list_prefix(old) if key not in own}
 
 
-def _with_names(attributes: Mapping[str, JSON], new_name: Callable[[str], str | None]) -> dict[str, JSON]:
+def _with_names(attributes: JSONObject, new_name: Callable[[str], str | None]) -> Raw:
     """Attributes with other names of variables in those that hold such; None takes a name out."""
     changed = dict(attributes)
     for attribute in _REFERENCES:

@@ -18,7 +18,7 @@ from zarrds.compat.xarray_internals import blockwise_array
 from zarrds.datasets.encoding.attributes import NCZARR
 from zarrds.labels.kinds.table import added_attributes
 from zarrds.metadata.attributes import array_of
-from zarrds.metadata.fields import JSON
+from zarrds.metadata.fields import JSONObject
 from zarrds.metadata.model import ZarrFormat
 
 __all__ = ["group_attributes_apart", "set_apart"]
@@ -32,9 +32,7 @@ _DECODED = frozenset({"units", "dtype", "_Unsigned", "_Encoding", "_FillValue", 
 _PLAIN_KINDS = ("datetime64", "timedelta64", "cftime", "period", "range", "interval")
 
 
-def set_apart(
-    variable: xr.Variable, zarr_format: ZarrFormat, description: Mapping[str, JSON] | None = None
-) -> dict[str, Any]:
+def set_apart(variable: xr.Variable, zarr_format: ZarrFormat, description: JSONObject | None = None) -> dict[str, Any]:
     """Those attributes of a variable that are none of how its data is decoded, though readers would go by them.
 
     Parameters

@@ -28,7 +28,7 @@ from zarrds.datasets.encoding.exact.lossy_codecs import proven, without_filters
 from zarrds.datasets.encoding.variables import GAVE_WAY, array_metadata_for
 from zarrds.errors import CarriedEncodingError, EncodingError, UnsupportedError, VariableNotFoundError
 from zarrds.metadata.extension import with_note
-from zarrds.metadata.fields import JSON
+from zarrds.metadata.fields import JSONObject
 from zarrds.metadata.model import ArrayMetadata, ZarrFormat
 from zarrds.metadata.nodes.documents import DOCUMENTS
 from zarrds.storage.protocol import check_key
@@ -209,7 +209,7 @@ def encode_variable(
     variable: xr.Variable,
     is_explicit: bool,
     zarr_format: ZarrFormat,
-    notes: Mapping[str, JSON] | None = None,
+    notes: JSONObject | None = None,
 ) -> EncodedArray:
     """A variable that is new in its store.
 

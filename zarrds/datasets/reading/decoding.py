@@ -12,9 +12,9 @@ from zarrds.compat.xarray_internals import CF_RELATED_DATA, decode_cf_variables,
 from zarrds.datasets.reading.notes import GroupNotes
 from zarrds.datasets.reading.strange import path_of
 from zarrds.errors import MetadataError, UndecodableError, ZarrdsError
+from zarrds.labels.kinds.plain import Description
 from zarrds.labels.kinds.table import decode_options
 from zarrds.metadata.attributes import array_of
-from zarrds.metadata.fields import JSON
 
 __all__ = ["Decoded", "decode", "decode_all", "decoders_for", "without_times"]
 
@@ -70,7 +70,7 @@ def decoders_for(notes: GroupNotes, asked: Mapping[str, Any]) -> tuple[dict[str,
     return decoders, frozenset(active)
 
 
-def _for_one(name: str, description: Mapping[str, JSON], asked: Mapping[str, Any]) -> dict[str, Any] | None:
+def _for_one(name: str, description: Description, asked: Mapping[str, Any]) -> dict[str, Any] | None:
     """Settings for one array; None if the user does not want it decoded like this."""
     options = {} if description["dtype"] == "range" else decode_options(description)
     is_masked = _item(asked, "mask_and_scale", name, True)
@@ -93,7 +93,7 @@ def _item(asked: Mapping[str, Any], key: str, name: str, default: Any) -> Any:
     return value.get(name, default) if isinstance(value, Mapping) else value
 
 
-def _is_timedelta(description: Mapping[str, JSON]) -> bool:
+def _is_timedelta(description: Description) -> bool:
     subtype = description.get("subtype")
     dtype = subtype.get("dtype") if isinstance(subtype, dict) else description["dtype"]
     return str(dtype).startswith("timedelta64")

@@ -11,7 +11,7 @@ import xarray as xr
 from zarrds.compat.xarray_opening import EvenlySpaced
 from zarrds.datasets.reading.roles import NotedIndex, evenly_spaced
 from zarrds.errors import LabelError, ZarrdsError
-from zarrds.metadata.fields import JSON, Object
+from zarrds.metadata.fields import JSON, JSONObject
 
 __all__ = ["IndexMisfitError", "noted_index", "without_array"]
 
@@ -84,7 +84,7 @@ _MAKERS: dict[str, Callable[[NotedIndex, Variables], xr.Index]] = {
 }
 
 
-def without_array(name: str, spaced: EvenlySpaced, attributes: Object) -> tuple[xr.Variable, xr.Index]:
+def without_array(name: str, spaced: EvenlySpaced, attributes: JSONObject) -> tuple[xr.Variable, xr.Index]:
     """An evenly spaced coordinate that has no array, and its index; see `Roles.ranges`."""
     index = spaced.index(name)
     variable = index.create_variables()[name]

@@ -14,10 +14,11 @@ import pandas as pd
 import xarray as xr
 
 from zarrds.errors import EncodingError, MetadataError, VariableNotFoundError
+from zarrds.labels.kinds.plain import Description
 from zarrds.labels.kinds.table import companion_names, decode_options
 from zarrds.metadata.equality import is_same
 from zarrds.metadata.extension import marks_of, note_of
-from zarrds.metadata.fields import JSON
+from zarrds.metadata.fields import JSON, Raw
 from zarrds.metadata.model import ArrayMetadata
 
 __all__ = [
@@ -44,7 +45,7 @@ class GroupNotes:
 
     Attributes
     ----------
-    descriptions : mapping of str to dict
+    descriptions : mapping of str to mapping
         What pandas needs, by the name of the array.
     companions : mapping of str to mapping of str to str
         The arrays that are stored beside one, by its name and by their role.
@@ -58,7 +59,7 @@ class GroupNotes:
         Arrays of single bytes that are no characters of longer texts.
     """
 
-    descriptions: Mapping[str, Mapping[str, JSON]] = field(default_factory=dict)
+    descriptions: Mapping[str, Description] = field(default_factory=dict)
     companions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     multi_indexes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     ranges: frozenset[str] = frozenset()
@@ -99,7 +100,7 @@ def notes_of(arrays: Mapping[str, ArrayMetadata]) -> GroupNotes:
     >>> notes.descriptions["x"], notes.hidden
     ({'dtype': 'category', 'ordered': False, 'categories': 'x_categories'}, frozenset({'x_categories'}))
     """
-    descriptions: dict[str, Mapping[str, JSON]] = {}
+    descriptions: dict[str, Description] = {}
     companions: dict[str, Mapping[str, str]] = {}
     problems: dict[str, str] = {}
     for name, metadata in arrays.items():
@@ -146,7 +147,7 @@ def _parts_of(name: str, companions: Mapping[str, Mapping[str, str]]) -> set[str
     return found
 
 
-def range_of(description: Mapping[str, JSON], size: int) -> pd.RangeIndex | None:
+def range_of(description: Description, size: int) -> pd.RangeIndex | None:
     """The labels of a description with the dtype ``range``; None if it does not name them.
 
     Examples
@@ -210,7 +211,7 @@ def with_intervals(
         if "bounds" not in companions.get(name, {}):
             is_time = " since " in str(variable.attrs.get("units", ""))
             subtype = "datetime64[ns]" if is_time else str(beside.dtype.newbyteorder("="))
-            closing: dict[str, JSON] = {"dtype": "interval", "closed": closed, "bounds": str(bounds)}
+            closing: Raw = {"dtype": "interval", "closed": closed, "bounds": str(bounds)}
             descriptions[name] = {**closing, "subtype": {"dtype": subtype}}
             companions[name] = {"bounds": str(bounds)}
     return replace(notes, descriptions=descriptions, companions=companions)

@@ -17,6 +17,7 @@ from zarrds.datasets.reading.noted_indexes import IndexMisfitError, noted_index,
 from zarrds.datasets.reading.notes import MULTI_INDEX, GroupNotes, range_of
 from zarrds.datasets.reading.roles import NotedIndex, Roles
 from zarrds.errors import MetadataError
+from zarrds.labels.kinds.plain import Description
 from zarrds.labels.kinds.table import added_attributes, array_from_plain, from_plain
 from zarrds.metadata.extension import note_of
 
@@ -88,7 +89,7 @@ def restore(
 def index_of(
     name: str,
     variables: Mapping[Any, xr.Variable],
-    descriptions: Mapping[str, Mapping[str, Any]],
+    descriptions: Mapping[str, Description],
     companions: Mapping[str, Mapping[str, str]],
 ) -> pd.Index[Any]:
     """The labels of an array, as they were saved; they are read.
@@ -220,7 +221,7 @@ class _Restorer:
 
         return lazy_coordinate(name, variable, lazy, dtype)
 
-    def _range(self, name: str, description: Mapping[str, Any]) -> pd.RangeIndex:
+    def _range(self, name: str, description: Description) -> pd.RangeIndex:
         from zarrds.datasets.reading.stored_labels import is_range  # as above
 
         variable = self._decoded[name]
@@ -328,7 +329,7 @@ def _is_as_decoded(dtype: str) -> bool:
 class _Objects:
     """Makes an object array of decoded elements."""
 
-    description: Mapping[str, Any]
+    description: Description
     dtype: np.dtype[Any]
 
     def __call__(self, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -16,7 +16,7 @@ import xarray as xr
 from zarrds.compat.xarray_opening import EvenlySpaced
 from zarrds.errors import MetadataError
 from zarrds.metadata.extension import MEMBER
-from zarrds.metadata.fields import JSON, Object, member
+from zarrds.metadata.fields import JSON, JSONObject, Raw, member
 from zarrds.metadata.model import ArrayMetadata
 
 __all__ = [
@@ -56,7 +56,7 @@ class NotedIndex:
 
     kind: str
     coordinates: tuple[str, ...]
-    options: Object = field(default_factory=dict)
+    options: JSONObject = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class Roles:
     encodings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     unindexed: frozenset[str] = frozenset()
     indexes: tuple[NotedIndex, ...] = ()
-    ranges: Mapping[str, tuple[EvenlySpaced, Object]] = field(default_factory=dict)
+    ranges: Mapping[str, tuple[EvenlySpaced, JSONObject]] = field(default_factory=dict)
     problems: Mapping[str, str] = field(default_factory=dict)
 
     def without(self, names: Collection[str]) -> Roles:
@@ -121,11 +121,11 @@ def roles_of(arrays: Mapping[str, ArrayMetadata], left_out: Collection[str] = ()
     left_out : collection of str
         Further arrays that the group has: what needs them is left out, and is no problem.
     """
-    roles: dict[str, JSON] = {}
+    roles: Raw = {}
     attributes = set()
     encodings: dict[str, tuple[str, ...]] = {}
-    indexes: dict[str, JSON] = {}
-    ranges: dict[str, JSON] = {}
+    indexes: Raw = {}
+    ranges: Raw = {}
     for name, metadata in arrays.items():
         member = metadata.extensions.get(MEMBER)
         if not isinstance(member, dict) or not _MEMBERS.intersection(member):
@@ -199,9 +199,9 @@ def _index(
 
 
 def _ranges(
-    notes: Mapping[str, JSON], arrays: Mapping[str, ArrayMetadata], problems: dict[str, str]
-) -> dict[str, tuple[EvenlySpaced, Object]]:
-    found: dict[str, tuple[EvenlySpaced, Object]] = {}
+    notes: JSONObject, arrays: Mapping[str, ArrayMetadata], problems: dict[str, str]
+) -> dict[str, tuple[EvenlySpaced, JSONObject]]:
+    found: dict[str, tuple[EvenlySpaced, JSONObject]] = {}
     for owner, value in notes.items():
         for name, settings in value.items() if isinstance(value, dict) else ():
             if name in found or name in arrays:

@@ -32,7 +32,7 @@ from zarrds.datasets.writing.room.marked_integers import roomier_integers
 from zarrds.datasets.writing.stored import StoredGroup
 from zarrds.errors import LabelError, StoreExistsError, locating
 from zarrds.metadata.extension import marks_of, new_id, with_marks
-from zarrds.metadata.fields import JSON
+from zarrds.metadata.fields import JSONObject
 from zarrds.metadata.model import ZarrFormat
 from zarrds.metadata.rectilinear import check_can_be_written
 
@@ -151,7 +151,7 @@ def new_array(
     is_explicit: bool,
     how: UpdateOptions,
     sizes: Mapping[str, int],
-    notes: Mapping[str, JSON],
+    notes: JSONObject,
     groups: Collection[str] = (),
 ) -> ArrayChange:
     """A variable that the group does not have yet; `groups` are named below it, `sizes` are the stored ones."""

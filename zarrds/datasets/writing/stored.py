@@ -22,7 +22,7 @@ from zarrds.datasets.writing.plain.to_plain import PlainDataset, plain_dataset
 from zarrds.errors import ConflictError, LabelError, MetadataError, ZarrdsError
 from zarrds.metadata.extension import MEMBER
 from zarrds.metadata.fetched import ahead
-from zarrds.metadata.fields import JSON, Raw
+from zarrds.metadata.fields import JSONObject, Raw
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, ZarrFormat
 from zarrds.metadata.nodes.documents import Nodes, document_key, keys_of, own_raw, parsed
 from zarrds.metadata.nodes.group_notes import with_group_notes
@@ -332,7 +332,7 @@ def _without_categories(store: Store, path: str, categories: str) -> MetadataErr
 
 def _decoded(
     raw: Mapping[str, xr.Variable],
-    attributes: Mapping[str, JSON],
+    attributes: JSONObject,
     unreadable: dict[str, ZarrdsError],
     decoders: Mapping[str, Any],
     store: str,

@@ -11,7 +11,7 @@ import pandas as pd
 
 from zarrds.errors import LabelError
 from zarrds.labels.kinds.plain import Array, Description, Labels, Plain, StoredKind, misfit, other_kind
-from zarrds.metadata.fields import JSON
+from zarrds.metadata.fields import Raw
 
 __all__ = ["CATEGORY", "restore_categories", "store_categories"]
 
@@ -47,14 +47,14 @@ def store_categories(
         every = known.append(new) if len(new) else known
         added = {"categories": nested(new, like.of_categories)} if len(new) else {}
         return Plain(_codes_in(every, labels), dict(like.description), _attributes(every), companions=added)
-    description: dict[str, JSON] = {"dtype": "category", "ordered": bool(labels.ordered)}
+    description: Raw = {"dtype": "category", "ordered": bool(labels.ordered)}
     companions = {"categories": nested(labels.categories, None)}
     return Plain(np.asarray(labels.codes), description, _attributes(labels.categories), companions=companions)
 
 
-def _attributes(categories: Labels) -> dict[str, JSON]:
+def _attributes(categories: Labels) -> Raw:
     """What readers of CF are told of the codes."""
-    attributes: dict[str, JSON] = {"_FillValue": -1}
+    attributes: Raw = {"_FillValue": -1}
     if 0 < len(categories) <= _MAX_FLAGS and all(isinstance(c, str) and _WORD.fullmatch(c) for c in categories):
         attributes |= {"flag_values": list(range(len(categories))), "flag_meanings": " ".join(categories)}
     return attributes

@@ -12,7 +12,7 @@ import pandas as pd
 from zarrds.errors import EncodingError
 from zarrds.labels.kinds.plain import Array, Description, Labels, Plain, StoredKind, described_dtype, misfit, other_kind
 from zarrds.labels.kinds.times import TIMES, plain_times, restore_times, time_unit
-from zarrds.metadata.fields import JSON
+from zarrds.metadata.fields import Raw
 
 __all__ = ["INTERVAL", "interval_unit", "restore_intervals", "store_intervals"]
 
@@ -43,7 +43,7 @@ def store_intervals(labels: pd.IntervalIndex[Any], like: StoredKind | None) -> P
     encoding: dict[str, Any] = {}
     if like is None and left.dtype.kind in "Mm":
         encoding = {"units": _cf_units(np.concatenate([left, right, middle]))}
-    description: dict[str, JSON] = {"dtype": "interval", "closed": labels.closed, "subtype": {"dtype": dtype}}
+    description: Raw = {"dtype": "interval", "closed": labels.closed, "subtype": {"dtype": dtype}}
     return Plain(
         middle,
         description if like is None else dict(like.description),

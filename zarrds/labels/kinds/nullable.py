@@ -11,7 +11,7 @@ import pandas as pd
 
 from zarrds.errors import EncodingError
 from zarrds.labels.kinds.plain import Array, Description, Labels, Plain, StoredKind, described_dtype, misfit, other_kind
-from zarrds.metadata.fields import Object
+from zarrds.metadata.fields import JSONObject
 
 __all__ = ["MASKED", "fits_masked", "masked_options", "restore_masked", "store_masked"]
 
@@ -68,7 +68,7 @@ def store_masked(labels: Labels, like: StoredKind | None) -> Plain:
     values[~missing] = present
     values[missing] = 0 if mark is None else mark
     _check_same(labels, values, missing, like)
-    note: Object = {"dtype": dtype} if mark is None else {"dtype": dtype, "missing": mark}
+    note: JSONObject = {"dtype": dtype} if mark is None else {"dtype": dtype, "missing": mark}
     attrs = {} if mark is None else {"_FillValue": mark}
     return Plain(values, note if like is None else dict(like.description), attrs)
 

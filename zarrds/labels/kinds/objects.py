@@ -27,6 +27,7 @@ from zarrds.labels.kinds.plain import (
     misfit,
     other_kind,
 )
+from zarrds.metadata.fields import Raw
 
 __all__ = [
     "OBJECTS",
@@ -174,7 +175,7 @@ def store_strings(values: Array) -> Plain:
     """An array of NumPy's `StringDType`, of any shape, as objects; a text stands for what is missing."""
     objects = values.astype(object)
     missing = is_missing(objects) if hasattr(values.dtype, "na_object") else np.zeros(values.shape, bool)
-    description: dict[str, Any] = {"dtype": "StringDType"}
+    description: Raw = {"dtype": "StringDType"}
     if hasattr(values.dtype, "na_object"):
         na = values.dtype.na_object
         description["na"] = na if isinstance(na, str) else missing_name([na])

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from zarrds.errors import LabelError, MetadataError
-from zarrds.metadata.fields import Object
+from zarrds.metadata.fields import JSONObject
 
 __all__ = [
     "BYTES",
@@ -28,7 +28,7 @@ __all__ = [
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 Labels: TypeAlias = "pd.Index[Any]"
-Description: TypeAlias = Object
+Description: TypeAlias = JSONObject
 
 # as xarray marks objects as text, or as bytes of any length, and then does not look at each of them
 TEXT = np.dtype("O", metadata={"element_type": str})
@@ -57,8 +57,8 @@ class Plain:
     """
 
     values: Array
-    description: Object = field(default_factory=dict)
-    attrs: Object = field(default_factory=dict)
+    description: JSONObject = field(default_factory=dict)
+    attrs: JSONObject = field(default_factory=dict)
     encoding: dict[str, Any] = field(default_factory=dict)
     companions: Mapping[str, Plain] = field(default_factory=dict)
 

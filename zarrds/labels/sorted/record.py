@@ -19,7 +19,7 @@ from zarrds.labels.sorted import zone_maps
 from zarrds.labels.sorted.blocks import MAX_BLOCKS, Blocks
 from zarrds.labels.sorted.scan import Scan
 from zarrds.labels.sorted.source import Array, Order
-from zarrds.metadata.fields import JSON
+from zarrds.metadata.fields import JSON, Raw
 from zarrds.metadata.model import SHARDING, ArrayMetadata
 
 __all__ = ["OrderRecord", "StaleRecordError", "is_current", "is_recordable", "record_of"]
@@ -78,7 +78,7 @@ class OrderRecord:
     last: Array
     crc32c: Array
 
-    def to_json(self) -> dict[str, JSON]:
+    def to_json(self) -> Raw:
         """The record as it stands in the array's metadata document."""
         return {
             "size": self.size,
@@ -161,7 +161,7 @@ class OrderRecord:
         )
 
 
-def _check_member(value: dict[str, JSON], name: str, is_valid: bool, expected: object) -> None:
+def _check_member(value: Raw, name: str, is_valid: bool, expected: object) -> None:
     if not is_valid:
         raise _invalid(name, expected, value.get(name))
 

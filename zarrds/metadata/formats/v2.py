@@ -13,7 +13,18 @@ import numpy as np
 
 from zarrds.errors import MetadataError, UnsupportedError
 from zarrds.metadata.dtypes import DataType
-from zarrds.metadata.fields import JSON, Object, Raw, chunk_sizes, depth_and_parent, dump, load, member, names_of, sizes
+from zarrds.metadata.fields import (
+    JSON,
+    JSONObject,
+    Raw,
+    chunk_sizes,
+    depth_and_parent,
+    dump,
+    load,
+    member,
+    names_of,
+    sizes,
+)
 from zarrds.metadata.fill_values import decode_fill_value, encode_fill_value
 from zarrds.metadata.formats import v2_codecs
 from zarrds.metadata.model import ArrayMetadata, ChunkKeyEncoding, GroupMetadata, Node
@@ -137,7 +148,7 @@ def parse(raw: Raw) -> Node:
     )
 
 
-def _dimension_names(attributes: Raw, extensions: Object, ndim: int) -> tuple[str | None, ...] | None:
+def _dimension_names(attributes: Raw, extensions: JSONObject, ndim: int) -> tuple[str | None, ...] | None:
     """xarray's attribute, which is taken out of `attributes`, or NCZarr's references."""
     if DIMENSIONS in attributes:
         said = attributes.pop(DIMENSIONS)

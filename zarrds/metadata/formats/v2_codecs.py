@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 from zarrds.errors import MetadataError, UnsupportedError
 from zarrds.metadata.dtypes import BYTES, OBJECTS_AS_JSON, STRING, DataType
-from zarrds.metadata.fields import JSON, Object, Raw, member
+from zarrds.metadata.fields import JSON, JSONObject, Raw, member
 from zarrds.metadata.model import CodecObject
 
 __all__ = ["V2Codecs", "codec_from_v2", "from_v2", "object_data_type", "to_v2"]
@@ -25,7 +25,7 @@ _SAME = {"gzip", "zstd", "vlen-utf8", "vlen-bytes"}
 _FILTERS = {"delta", "fixedscaleoffset", "quantize", "bitround", "packbits", "astype", "shuffle"}
 
 
-def from_v2(document: Object, ndim: int) -> tuple[CodecObject, ...]:
+def from_v2(document: JSONObject, ndim: int) -> tuple[CodecObject, ...]:
     """The codecs of a ``.zarray`` document for an array of `ndim` dimensions."""
     order = document.get("order", "C")
     if order not in ("C", "F"):

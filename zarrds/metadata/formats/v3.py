@@ -15,6 +15,7 @@ from zarrds.metadata.dtypes import DataType
 from zarrds.metadata.fetched import ahead, is_denied, more_ahead, without
 from zarrds.metadata.fields import (
     JSON,
+    JSONObject,
     Raw,
     chunk_sizes,
     depth_and_parent,
@@ -259,7 +260,7 @@ def parse(raw: Raw) -> Node:
     )
 
 
-def _extensions(raw: Raw, known: set[str]) -> Mapping[str, JSON]:
+def _extensions(raw: Raw, known: set[str]) -> JSONObject:
     unknown = {name: value for name, value in raw.items() if name not in known}
     for name, value in unknown.items():
         if not (isinstance(value, dict) and value.get("must_understand") is False):

@@ -20,7 +20,7 @@ from zarrds.datasets.writing.stored import StoredGroup
 from zarrds.errors import EncodingError, LabelError
 from zarrds.labels.kinds.times import TIMES, to_unit
 from zarrds.metadata.extension import note_of, with_note
-from zarrds.metadata.fields import JSON
+from zarrds.metadata.fields import JSONObject
 from zarrds.metadata.model import ArrayMetadata
 
 __all__ = [
@@ -163,7 +163,7 @@ def check_ranges(plain: PlainDataset, stored: StoredGroup, region: Mapping[str, 
 
 
 def with_finer_times(
-    after: ArrayMetadata, notes: Mapping[str, JSON], stored: xr.Variable, variable: xr.Variable
+    after: ArrayMetadata, notes: JSONObject, stored: xr.Variable, variable: xr.Variable
 ) -> ArrayMetadata:
     """An array of times to which finer ones are added than are noted of it: with the unit of those.
 
@@ -211,7 +211,7 @@ def with_true_notes(
     after: ArrayMetadata,
     variable: xr.Variable,
     parts: Sequence[slice],
-    notes: Mapping[str, JSON],
+    notes: JSONObject,
     stored: StoredGroup,
 ) -> ArrayMetadata:
     """The metadata of a stored array that is written to, without a note of ranges that it no longer holds.

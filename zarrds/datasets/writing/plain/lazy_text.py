@@ -14,8 +14,8 @@ import xarray as xr
 from zarrds.compat.xarray_internals import check_vlen_dtype, is_chunked
 from zarrds.errors import BlocksOfTextError
 from zarrds.labels.kinds.objects import missing_name
-from zarrds.labels.kinds.plain import TEXT, Array, Plain, is_missing
-from zarrds.metadata.fields import JSON
+from zarrds.labels.kinds.plain import TEXT, Array, Description, Plain, is_missing
+from zarrds.metadata.fields import Raw
 
 __all__ = ["may_be_text", "text_in_blocks"]
 
@@ -23,7 +23,7 @@ __all__ = ["may_be_text", "text_in_blocks"]
 _MARK = "<NA>"
 _MAX_LOOKED_AT = 8  # blocks
 # by what text is missing as
-_DESCRIPTIONS: Mapping[str, dict[str, Any]] = {
+_DESCRIPTIONS: Mapping[str, Description] = {
     "nan": {"dtype": "object"},
     "None": {"dtype": "object", "na": "None"},
     "NA": {"dtype": "string[python]"},
@@ -31,7 +31,7 @@ _DESCRIPTIONS: Mapping[str, dict[str, Any]] = {
 
 
 def text_in_blocks(
-    name: str, variable: xr.Variable, described: Mapping[str, JSON] | None, chosen: Sequence[str] = ()
+    name: str, variable: xr.Variable, described: Description | None, chosen: Sequence[str] = ()
 ) -> Plain | None:
     """What is stored of a dask array of text, lazily; None if it is none, as far as its first block tells.
 
@@ -55,7 +55,7 @@ def text_in_blocks(
     is_known = check_vlen_dtype(variable.dtype) is str
     if (is_known and not chosen) or check_vlen_dtype(variable.dtype) not in (None, str):
         return None
-    description: dict[str, Any]
+    description: Raw
     na_kind: str | None = None
     if variable.dtype.kind == "T":
         na = getattr(variable.dtype, "na_object", None)
@@ -74,7 +74,7 @@ def text_in_blocks(
     else:
         mark = _MARK if may_miss else None
     description |= {} if mark is None else {"missing": mark}
-    attrs: dict[str, JSON] = {} if mark is None else {"missing_value": mark}
+    attrs: Raw = {} if mark is None else {"missing_value": mark}
     if chosen and variable.dtype.kind == "O":
         mark, description, attrs = chosen[0], {}, {}
     if described is not None or chosen:

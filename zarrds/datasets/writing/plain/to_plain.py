@@ -24,7 +24,7 @@ from zarrds.datasets.writing.plain.roles import ranges_without_array, role_notes
 from zarrds.datasets.writing.plain.unmarked import as_described
 from zarrds.errors import EncodingError, UnsupportedError, ZarrdsError, locating
 from zarrds.labels.kinds.table import Plain, decode_options, to_plain
-from zarrds.metadata.fields import JSON, an_object
+from zarrds.metadata.fields import JSON, JSONObject, Raw, an_object
 
 __all__ = ["PlainDataset", "plain_dataset"]
 
@@ -62,7 +62,7 @@ class PlainDataset:
     """
 
     dataset: xr.Dataset
-    notes: Mapping[str, Mapping[str, JSON]]
+    notes: Mapping[str, JSONObject]
     labels: frozenset[str]
     multi_indexes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     ranges: Mapping[str, pd.Index[Any]] = field(default_factory=dict)
@@ -133,7 +133,7 @@ class _Maker:
         self._evenly_spaced = ranges_without_array(dataset, {*target.asked, *target.arrays})
         self._variables: dict[Hashable, xr.Variable] = {}
         self._beside: set[Hashable] = set()  # companions
-        self._notes: dict[str, dict[str, JSON]] = {}
+        self._notes: dict[str, Raw] = {}
         self._labels = {stored_name(name) for name in dataset.xindexes}
         self._multi: dict[str, tuple[str, ...]] = {}
         self._ranges: dict[str, pd.Index[Any]] = {}
@@ -184,12 +184,12 @@ class _Maker:
             else:
                 self._add_plain(name, variable, values)
 
-    def _multi_index(self, dim: str, index: pd.MultiIndex) -> dict[str, JSON]:
+    def _multi_index(self, dim: str, index: pd.MultiIndex) -> Raw:
         levels = [stored_name(level) for level in index.names]
         self._multi[dim] = tuple(levels)
         attributes = self._dataset.variables[dim].attrs if dim in self._dataset.variables else {}
         # which no array of the dimension could hold
-        noted: dict[str, JSON] = {"attributes": plain_attributes(attributes)} if attributes else {}
+        noted: Raw = {"attributes": plain_attributes(attributes)} if attributes else {}
         return {"dimension": dim, "levels": list(levels), **noted}
 
     def _has_no_array(self, name: Hashable, variable: xr.Variable, index: pd.Index[Any]) -> bool:

@@ -6,7 +6,7 @@ zone are not those of one. Blocks of dask are looked at when they are computed.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,14 +14,13 @@ import numpy as np
 import xarray as xr
 
 from zarrds.datasets.encoding.exact.blocks import Block, blockwise, encoding_error, whole
-from zarrds.labels.kinds.plain import Array, StoredKind, other_kind
+from zarrds.labels.kinds.plain import Array, Description, StoredKind, other_kind
 from zarrds.labels.kinds.times import TIMES
-from zarrds.metadata.fields import JSON
 
 __all__ = ["as_described"]
 
 
-def as_described(name: Hashable, variable: xr.Variable, description: Mapping[str, JSON]) -> xr.Variable:
+def as_described(name: Hashable, variable: xr.Variable, description: Description) -> xr.Variable:
     """A variable of NumPy's dtypes that reads back as it is from an array of which `description` is noted.
 
     Parameters

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,13 +13,13 @@ from zarrds.datasets.encoding.exact.encoder import check_exact, exact_dtype
 from zarrds.datasets.writing.stored import StoredGroup
 from zarrds.labels.kinds.nullable import MASKED
 from zarrds.labels.kinds.objects import missing_value
-from zarrds.metadata.fields import JSON
+from zarrds.metadata.fields import JSONObject
 
 __all__ = ["in_the_kind_stored", "is_nullable_integer"]
 
 
 def in_the_kind_stored(
-    name: str, variable: xr.Variable, there: xr.Variable, described: Mapping[str, JSON], stored: StoredGroup
+    name: str, variable: xr.Variable, there: xr.Variable, described: JSONObject, stored: StoredGroup
 ) -> xr.Variable | None:
     """The same, missing values included, in the dtype that the store has for such; None if it need not be changed.
 

@@ -7,7 +7,7 @@ needs other elements for that, all of them are written anew. Decided before anyt
 from __future__ import annotations
 
 import warnings
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -31,7 +31,7 @@ from zarrds.labels.kinds.objects import bytes_marks, missing_name
 from zarrds.labels.kinds.plain import is_missing
 from zarrds.labels.kinds.texts import text_marks
 from zarrds.metadata.extension import marks_of, new_id, with_marks, with_note
-from zarrds.metadata.fields import JSON
+from zarrds.metadata.fields import JSON, JSONObject, Raw
 from zarrds.metadata.model import ArrayMetadata
 
 __all__ = ["with_room"]
@@ -45,7 +45,7 @@ class _Made:
 
     metadata: ArrayMetadata
     variable: xr.Variable
-    description: Mapping[str, JSON]
+    description: JSONObject
     new: xr.Variable | None = None
 
 
@@ -107,7 +107,7 @@ def with_room(stored: StoredGroup, dataset: xr.Dataset) -> tuple[StoredGroup, xr
     return as_they_are_to_be, dataset
 
 
-def _fits(variable: xr.Variable, kind: str, there: xr.Variable, described: Mapping[str, JSON]) -> bool:
+def _fits(variable: xr.Variable, kind: str, there: xr.Variable, described: JSONObject) -> bool:
     """Whether the dtypes alone tell that there is room, or that there will be none."""
     if kind in "US":
         return "missing" not in described and not (is_chunked(variable) and "_Encoding" in there.encoding)
@@ -152,7 +152,7 @@ def _made(
     variable: xr.Variable,
     there: xr.Variable,
     metadata: ArrayMetadata,
-    described: Mapping[str, JSON],
+    described: JSONObject,
     *,
     is_label: bool,
 ) -> _Made | None:
@@ -184,7 +184,7 @@ def _made(
 
 
 def _text(
-    name: str, variable: xr.Variable, there: xr.Variable, metadata: ArrayMetadata, described: Mapping[str, JSON]
+    name: str, variable: xr.Variable, there: xr.Variable, metadata: ArrayMetadata, described: JSONObject
 ) -> _Made | None:
     """Text of which some is missing, for an array of which none was."""
     if (parts := _parted(variable, "string")) is None:
@@ -213,7 +213,7 @@ def _bytes(name: str, variable: xr.Variable, there: xr.Variable, metadata: Array
 
 
 def _remarked(
-    name: str, variable: xr.Variable, there: xr.Variable, metadata: ArrayMetadata, described: Mapping[str, JSON]
+    name: str, variable: xr.Variable, there: xr.Variable, metadata: ArrayMetadata, described: JSONObject
 ) -> _Made | None:
     """Text or bytes with another value for what is missing, as the one that it had is among those that are new."""
     is_bytes = described.get("dtype") == "objects[bytes]"
@@ -252,7 +252,7 @@ def _nullable(name: str, variable: xr.Variable, there: xr.Variable, metadata: Ar
     if stored.kind == "b":
         if not missing.size:
             return None
-        noted: dict[str, JSON] = {"dtype": "boolean", "missing": -1}
+        noted: Raw = {"dtype": "boolean", "missing": -1}
         if variable.dtype == object:  # of several dimensions, of which pandas has none
             noted = {"dtype": "objects[boolean]", "missing": -1, "na": missing_name(missing)}
         return _in_elements(name, np.dtype(np.int8), -1, None, there, metadata, noted)
@@ -269,7 +269,7 @@ def _nullable(name: str, variable: xr.Variable, there: xr.Variable, metadata: Ar
 
 
 def _larger(
-    name: str, variable: xr.Variable, there: xr.Variable, metadata: ArrayMetadata, described: Mapping[str, JSON]
+    name: str, variable: xr.Variable, there: xr.Variable, metadata: ArrayMetadata, described: JSONObject
 ) -> _Made | None:
     """Nullable integers for an array of some that are too short, or whose value for missing ones is among them."""
     stored = metadata.data_type.dtype.newbyteorder("=")
@@ -323,7 +323,7 @@ def _in_elements(
     before: JSON,
     there: xr.Variable,
     metadata: ArrayMetadata,
-    noted: Mapping[str, JSON],
+    noted: JSONObject,
 ) -> _Made:
     """An array of integers of another dtype, with another value for what is missing than `before`, if any."""
     after = marked(metadata, dtype, mark, before)

@@ -16,9 +16,10 @@ from zarr.codecs import BloscCodec
 from zarr.storage import ObjectStore
 
 import zarrds
+from zarrds.threads import MOST
 
 BUCKET = "bucket"
-AT_ONCE = 64  # requests of zarrds and of the floor
+AT_ONCE = MOST  # requests, as zarrds makes them
 
 Chunks = Mapping[str, tuple[int, ...]]  # by variable
 

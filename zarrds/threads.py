@@ -17,7 +17,7 @@ __all__ = ["MOST", "errors_of", "repeated", "side_by_side", "start"]
 A = TypeVar("A")
 R = TypeVar("R")
 
-MOST = 64  # threads, and so the requests that are under way at once
+MOST = 128  # threads, and so the requests that are under way at once
 
 _pool: ThreadPoolExecutor | None = None
 _pool_lock = threading.Lock()

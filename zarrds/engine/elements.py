@@ -20,6 +20,7 @@ from zarrds.errors import EncodingError, SelectionError
 from zarrds.metadata.model import ArrayMetadata
 from zarrds.metadata.rectilinear import check_can_be_written
 from zarrds.storage.protocol import Values
+from zarrds.storage.traits import is_held
 
 __all__ = ["Elements", "Planner"]
 
@@ -270,12 +271,13 @@ class Elements:
         plan = self._plan(key, planner, self._chunks.chunking)
         values = self._broadcast(value, plan)
         chunk_nbytes = self._chunks.nbytes_of(self.metadata.chunks)
+        no_waiting = is_held(self.store, plan.n_chunks * chunk_nbytes)
 
         executor.run_plan(
             plan,
             lambda: workers.writer(self._chunks, values, plan, seen),
             chunk_nbytes=chunk_nbytes,
-            workers=self._threads_for(chunk_nbytes),
+            workers=self._n_workers if no_waiting else self._threads_for(chunk_nbytes),
             progress=progress,
         )
 

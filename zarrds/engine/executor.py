@@ -16,6 +16,7 @@ from typing import Generic, ParamSpec, Protocol, TypeVar
 
 from zarrds.engine.planning.plans import Batch, Part, Plan
 from zarrds.storage.protocol import Values
+from zarrds.storage.traits import is_held
 from zarrds.threads import MOST, errors_of, start
 
 __all__ = ["BatchWorker", "Progress", "Stopped", "Worker", "in_thread", "memory_nbytes", "run", "run_plan", "waiting"]
@@ -37,6 +38,8 @@ _MAX_BATCH = 64
 # of a plan's chunks, which are handed out as integers, as long as they are small
 _MAX_CHUNKS = 2048
 _BATCH_NBYTES = 8 * 2**20
+# more than what is asked of `waiting`: documents, and small arrays
+_SMALL_NBYTES = 2**20
 # what is handed out at a time where nobody waits for a disk or a network: less takes longer to hand out than to do
 _LEAST_BATCH = 64
 _LEAST_NBYTES = 256 * 1024
@@ -117,7 +120,8 @@ def _work(
 
 def waiting(store: Values) -> int | None:
     """Threads for calls to a store that take most of their time waiting; None where there are none to be gained."""
-    return store.traits.concurrency if store.traits.concurrency > 1 else None
+    concurrency = 1 if is_held(store, _SMALL_NBYTES) else store.traits.concurrency
+    return concurrency if concurrency > 1 else None
 
 
 def run(

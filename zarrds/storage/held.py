@@ -78,6 +78,10 @@ class HeldChanges:
                 self._values = None
         return self._behind
 
+    def holds(self, nbytes: int) -> bool:
+        """Whether so many bytes more are kept in memory; see `Holding`."""
+        return self._values is not None and self._nbytes + nbytes <= self._most
+
     def set(self, key: str, *parts: Buffer, check: Callable[[], object] | None = None) -> None:
         """As of a store; see `Values.set`."""
         nbytes = sum(map(len, parts))

@@ -23,6 +23,7 @@ __all__ = [
     "Fetched",
     "GrowingStore",
     "Growth",
+    "Holding",
     "InFolder",
     "Located",
     "ManyValues",
@@ -40,6 +41,7 @@ __all__ = [
     "folds_case",
     "get_at_most",
     "has_trait",
+    "is_held",
     "is_unsure",
     "list_sizes",
     "list_strange",
@@ -75,6 +77,20 @@ class BoundedValues(Protocol):
     def get_at_most(self, key: str, limit: int, buffer: memoryview | None = None) -> Buffer | None:
         """As `Values.get`; but of a value of more than `limit` bytes only its beginning, of more than `limit` bytes."""
         ...
+
+
+@runtime_checkable
+class Holding(Protocol):
+    """Values that are kept in memory as long as they are few, so that nobody waits for a network to set them."""
+
+    def holds(self, nbytes: int) -> bool:
+        """Whether so many bytes more are kept in memory."""
+        ...
+
+
+def is_held(values: Values, nbytes: int) -> bool:
+    """Whether so many bytes more are kept in memory for now; see `Holding`."""
+    return has_trait(values, Holding) and values.holds(nbytes)
 
 
 def get_at_most(values: Values, key: str, limit: int, buffer: memoryview | None = None) -> Buffer | None:

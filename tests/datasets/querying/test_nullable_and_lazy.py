@@ -67,7 +67,10 @@ QUERIES: dict[str, Callable[[], Any]] = {
     "yes": lambda: P["yes"],
     "not yes": lambda: ~P["yes"],
 }
-PRUNED = {"i > 50", "i in [1, 2, 50]", "i > f", "whole < -50", "b", "not yes"}
+PRUNED = {
+    *("i > 50", "i in [1, 2, 50]", "i > f", "whole < -50", "whole * 1000 > 40000", "b", "not yes"),
+    *("u > 1e19", "uu > 18000000000000000000", "uu < 3"),
+}
 
 
 @pytest.fixture(scope="module", params=[2, 3])

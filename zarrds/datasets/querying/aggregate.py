@@ -19,8 +19,9 @@ from zarrds.datasets.description.of_store import unknown_variable
 from zarrds.datasets.querying import blocks
 from zarrds.datasets.querying.answers import results_of
 from zarrds.datasets.querying.bounds.stored import StoredChunks
+from zarrds.datasets.querying.bounds.stored_codes import compared_dtype
 from zarrds.datasets.querying.opening import opened_dataset
-from zarrds.datasets.querying.operands import Operand, kind_of, plain_values
+from zarrds.datasets.querying.operands import Operand, compared_values, kind_of
 from zarrds.engine import executor
 from zarrds.engine.progress import ProgressOption, progress_bar
 from zarrds.errors import QueryError
@@ -248,7 +249,9 @@ class _Reduction:
 
         def look(box: Sequence[slice]) -> _Part:
             part = self._data[blocks.elements_of(self._edges, box)]
-            values = plain_values(part)
+            values = compared_values(part)
+            if isinstance(values, np.ma.MaskedArray):
+                return self._of_values(np.ma.getdata(values), np.ma.getmaskarray(values))
             tells = isinstance(part.dtype, np.dtype) or values.dtype.kind in "fmM"
             missing = pd.isnull(values if tells else np.asarray(part.values))
             return self._of_values(values, np.asarray(missing))
@@ -289,6 +292,8 @@ class _Reduction:
             return mean
         if not is_empty.any():
             return result.values
+        if not isinstance(self._data.dtype, np.dtype) and result.values.dtype.kind in "iu":
+            return np.where(is_empty, np.nan, result.values)  # pandas' nullable integers
         dtype = result.values.dtype
         if dtype.kind not in "fmM":
             raise QueryError("there is nothing to reduce", key=self._name, found=f"shape {self._data.shape}")
@@ -300,7 +305,9 @@ def _plain_dtype(dtype: Any) -> np.dtype[Any]:
     """That of the result; times with a zone become times in UTC."""
     if isinstance(dtype, pd.DatetimeTZDtype):
         return np.dtype(f"M8[{dtype.unit}]")
-    return np.dtype(dtype) if isinstance(dtype, np.dtype) else np.dtype(float)
+    if isinstance(dtype, np.dtype):
+        return np.dtype(dtype)
+    return compared_dtype(dtype.name) if pd.api.types.is_integer_dtype(dtype) else np.dtype(float)
 
 
 def _reduced_ends(values: AnyArray, is_there: AnyArray, axes: tuple[int, ...], how: str) -> AnyArray:

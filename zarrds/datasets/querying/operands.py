@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from math import prod
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import xarray as xr
+from pandas.api.extensions import ExtensionArray
 
 from zarrds.codecs.base import AnyArray
 from zarrds.compat.lazy_layers import without_dask
@@ -21,13 +21,15 @@ from zarrds.datasets.querying.bounds.stored_codes import (
     NullableChunks,
     chunks_of_codes,
     chunks_of_nullable,
-    plain_nullable,
+    compared_nullable,
+    floats_below,
 )
 from zarrds.datasets.querying.expressions.binding import Kind
 from zarrds.datasets.querying.expressions.pruning import Bounds
 from zarrds.datasets.querying.lazy_coordinates import LabelBlocks, label_blocks
+from zarrds.labels.kinds.nullable import MASKED
 
-__all__ = ["Operand", "kind_of", "plain_values"]
+__all__ = ["Operand", "compared_values", "kind_of"]
 
 # elements in memory of which bounds are computed; bytes of a lazy variable that is read as a whole if it is broadcast
 _MOST_COMPUTED = 2**25
@@ -36,9 +38,6 @@ _MOST_LOADED = 2**25
 _MOST_TEXTS = 2**18
 # of a Python string, roughly
 _OBJECT_NBYTES = 64
-# nullable ones, which are floats where some are missing; up to here that makes no difference
-_INTEGERS = re.compile(r"U?Int(?:8|16|32|64)")
-_EXACT = 2.0**52
 
 
 def kind_of(variable: xr.Variable) -> Kind | None:
@@ -92,14 +91,15 @@ def _kind_of_extension(dtype: Any) -> Kind | None:
     return kinds.get(getattr(dtype, "kind", ""))
 
 
-def plain_values(variable: xr.Variable) -> AnyArray:
-    """The values of a variable in an array of NumPy; times with a zone in UTC, missing integers as NaN."""
+def compared_values(variable: xr.Variable) -> AnyArray:
+    """The values of a variable in an array of NumPy; times with a zone in UTC, integers that are missing masked."""
     dtype = variable.dtype
     if isinstance(dtype, pd.DatetimeTZDtype) and variable.ndim == 1:
         return pd.DatetimeIndex(variable.to_index()).tz_convert(None).to_numpy()
+    if _is_nullable_number(dtype):
+        data: Any = variable.data  # made anew of its values, large integers would be rounded
+        return compared_nullable(data if isinstance(data, ExtensionArray) else pd.array(data, dtype=dtype))
     values: AnyArray = np.asarray(variable.values)
-    if _is_nullable_integer(dtype):
-        return plain_nullable(pd.array(values.ravel(), dtype=dtype)).reshape(values.shape)
     if isinstance(dtype, np.dtype) or values.dtype.kind != "O":
         return values
     flat = pd.Series(values.ravel())
@@ -119,8 +119,8 @@ def plain_values(variable: xr.Variable) -> AnyArray:
     return np.asarray(found).reshape(values.shape)
 
 
-def _is_nullable_integer(dtype: Any) -> bool:
-    return not isinstance(dtype, np.dtype) and bool(_INTEGERS.fullmatch(dtype.name))
+def _is_nullable_number(dtype: Any) -> bool:
+    return not isinstance(dtype, np.dtype) and dtype.name != "boolean" and MASKED.fullmatch(dtype.name) is not None
 
 
 class Operand:
@@ -147,9 +147,10 @@ class Operand:
         self.name = name
         self.axes = tuple(dims.index(dim) for dim in variable.dims)
         self._n_dims = len(dims)
-        self.variable = variable = without_dask(variable)
+        variable = without_dask(variable)
+        below = floats_below(variable)  # which say NaN where something is missing
+        self.variable = variable = variable if below is None else below
         self._nullable = chunks_of_nullable(variable)
-        self._is_nullable_integer = _is_nullable_integer(variable.dtype)
         self.chunks: StoredChunks | LabelBlocks | None = (
             self._nullable or stored_chunks(variable) or chunks_of_codes(variable) or label_blocks(variable)
         )
@@ -172,7 +173,7 @@ class Operand:
         return self._aligned(self._plain(part))
 
     def _plain(self, part: xr.Variable) -> AnyArray:
-        return plain_values(part) if self._nullable is None else self._nullable.values(np.asarray(part.values))
+        return compared_values(part) if self._nullable is None else self._nullable.values(np.asarray(part.values))
 
     def _aligned(self, array: AnyArray) -> AnyArray:
         """An array over the variable's dimensions, or blocks along them, as one over the query's."""
@@ -221,14 +222,10 @@ class Operand:
             first, last = chunks.spans(i, edges)
             arrays = [blocks.reduced(a, i, first, last, f) for a, f in zip(arrays, functions, strict=True)]
         low, high, known, has_missing, has_values = map(self._aligned, arrays)
-        is_computed_with = not (self._is_nullable_integer and getattr(chunks, "may_be_missing", True))
-        return Bounds(low, high, known, has_missing, has_values, is_computed_with)
+        return Bounds(low, high, known, has_missing, has_values)
 
     def _computed_bounds(self, own: Sequence[AnyArray]) -> Bounds:
         values = self._plain(self.variable)
-        is_of_two_dtypes = self._is_nullable_integer and values.dtype.kind == "f"  # integers where none is missing
-        if is_of_two_dtypes and not np.nanmax(np.abs(values), initial=0) < _EXACT:
-            return self._nothing()
         if values.dtype.kind in "OSUT":
             if values.size > _MOST_TEXTS:
                 return self._nothing()
@@ -236,6 +233,8 @@ class Operand:
             if not all(type(text) is bytes for text in values.ravel()):
                 return self._nothing()
             missing = np.zeros(values.shape, bool)
+        elif isinstance(values, np.ma.MaskedArray):
+            values, missing = np.ma.getdata(values), np.ma.getmaskarray(values)
         else:
             missing = np.asarray(pd.isnull(values))
         low = high = values
@@ -249,7 +248,7 @@ class Operand:
             arrays = [f.reduceat(a, edges[:-1], axis=i) for a, f in zip(arrays, functions, strict=True)]
         low, high, has_missing, has_values = map(self._aligned, arrays)
         known = np.ones(low.shape, bool)
-        return Bounds(low, high, known, has_missing, has_values, not is_of_two_dtypes)
+        return Bounds(low, high, known, has_missing, has_values)
 
     def chunks_in(self, wanted: AnyArray, edges: Sequence[AnyArray]) -> AnyArray:
         """Which of its chunks lie in blocks that are wanted, over `StoredChunks.shape`."""
@@ -276,6 +275,8 @@ def _with_ends(low: AnyArray, high: AnyArray, is_there: AnyArray) -> tuple[AnyAr
     kind = low.dtype.kind
     if kind == "f":
         ends: tuple[Any, Any] = (np.inf, -np.inf)
+    elif kind in "iu":
+        ends = np.iinfo(low.dtype).max, np.iinfo(low.dtype).min
     elif kind in "mM":
         limits = np.iinfo(np.int64)
         ends = np.array(limits.max).view(low.dtype), np.array(limits.min + 1).view(low.dtype)

@@ -18,7 +18,7 @@ from zarrds.compat.xarray_internals import indexed_by, lazily
 from zarrds.datasets.description.of_store import unknown_variable
 from zarrds.datasets.querying.bounds.chunk_facts import ChunkFacts
 from zarrds.datasets.querying.bounds.stored import StoredChunks, stored_chunks
-from zarrds.datasets.querying.bounds.stored_codes import chunks_of_nullable
+from zarrds.datasets.querying.bounds.stored_codes import chunks_of_nullable, floats_below
 from zarrds.datasets.querying.opening import opened_dataset
 from zarrds.errors import UnsupportedError
 from zarrds.storage.protocol import Store
@@ -124,7 +124,8 @@ def _path_of(store: object) -> str | None:
 
 
 def _chunks_of(variable: xr.Variable) -> StoredChunks | None:
-    return stored_chunks(variable) or chunks_of_nullable(variable)
+    below = floats_below(variable)
+    return stored_chunks(variable if below is None else below) or chunks_of_nullable(variable)
 
 
 def _of_one(ds: xr.Dataset, name: Hashable) -> xr.Dataset:

@@ -17,11 +17,17 @@ from zarrds.datasets.reading.notes import PANDAS
 from zarrds.labels.kinds.nullable import MASKED, restore_masked
 from zarrds.labels.kinds.plain import Description
 from zarrds.metadata.extension import note_of
+from zarrds.metadata.fields import JSON
 
-__all__ = ["NullableChunks", "chunks_of_codes", "chunks_of_nullable", "plain_nullable"]
+__all__ = [
+    "NullableChunks",
+    "chunks_of_codes",
+    "chunks_of_nullable",
+    "compared_dtype",
+    "compared_nullable",
+    "floats_below",
+]
 
-# integers that are the same as floats, whatever they are compared with
-_EXACT = 2**52
 # categories that are looked at for the bounds of all chunks
 _MOST_CATEGORIES = 10**6
 
@@ -53,11 +59,6 @@ class NullableChunks(StoredChunks):
         return ChunkFacts(known, rows["min"], rows["max"], count, self._sizes() > rows["count"], self._sum(rows))
 
     @property
-    def may_be_missing(self) -> bool:
-        """Whether something stands for missing ones: what queries compare is floats where there are some."""
-        return self._description.get("missing") is not None
-
-    @property
     def _is_boolean(self) -> bool:
         return bool(self._description["dtype"] == "boolean")
 
@@ -70,23 +71,42 @@ class NullableChunks(StoredChunks):
             return replace(
                 facts, low=low, high=high, count=np.where(facts.known, self._sizes(), -1), has_missing=nothing
             )
-        inside = facts.known & (facts.low >= -_EXACT) & (facts.high <= _EXACT)
-        low, high = (np.where(inside, each, 0).astype(np.int64) for each in (facts.low, facts.high))
-        return replace(facts, known=inside, low=low, high=high)
+        dtype = compared_dtype(self._description["dtype"])
+        return replace(facts, low=facts.low.astype(dtype), high=facts.high.astype(dtype))
 
     def values(self, elements: AnyArray) -> AnyArray:
         """What queries compare, of stored elements."""
         made: Any = restore_masked(self._description, elements.reshape(-1), {})
-        return plain_nullable(made.array).reshape(elements.shape)
+        return compared_nullable(made.array).reshape(elements.shape)
 
 
-def plain_nullable(values: Any) -> AnyArray:
-    """pandas' nullable integers, or floats if some are missing; of booleans what is missing is false."""
-    if values.dtype.name == "boolean":
+def compared_dtype(name: JSON) -> np.dtype[Any]:
+    """That in which queries compare and compute with nullable integers."""
+    return np.dtype(np.uint64 if name == "UInt64" else np.int64)
+
+
+def compared_nullable(values: Any) -> AnyArray:
+    """pandas' nullable numbers and booleans as queries compare them, in an array of one dimension.
+
+    Integers are those of 64 bits, masked where they are missing, so that none is rounded. Floats are missing as NaN; of
+    booleans what is missing is false.
+    """
+    name = values.dtype.name
+    if name == "boolean":
         return np.asarray(values.to_numpy(bool, na_value=False))
-    if values.isna().any():
-        return np.asarray(values.to_numpy(float, na_value=np.nan))
-    return np.asarray(values.to_numpy(np.uint64 if values.dtype.name == "UInt64" else np.int64))
+    if name.startswith("Float"):
+        return np.asarray(values.to_numpy(values.dtype.numpy_dtype, na_value=np.nan))
+    missing = np.asarray(values.isna())
+    integers = np.asarray(values.to_numpy(compared_dtype(name), na_value=0))
+    return np.ma.MaskedArray(integers, missing) if missing.any() else integers
+
+
+def floats_below(variable: xr.Variable) -> xr.Variable | None:
+    """The stored floats that a variable of pandas' nullable floats reads; None of another, or of one in memory."""
+    dtype: Any = variable.dtype
+    is_nullable = not isinstance(dtype, np.dtype) and dtype.name in ("Float32", "Float64")
+    below = mapped_below(variable) if is_nullable else None
+    return None if below is None or below.dtype != dtype.numpy_dtype else below
 
 
 def chunks_of_nullable(variable: xr.Variable) -> NullableChunks | None:

@@ -68,10 +68,10 @@ def _value(e: Expression, values: Mapping[str, AnyArray]) -> Any:
             return e.value
         case Arithmetic():
             left, right = (_value(side, values) for side in (e.left, e.right))
-            return _computed(e, lambda: ARITHMETIC[e.operator](left, right))
+            return _computed(e, ARITHMETIC[e.operator], left, right)
         case Negative():
             operand = _value(e.operand, values)
-            return _computed(e, lambda: -operand)
+            return _computed(e, operator.neg, operand)
         case Comparison():
             return compare(e.operator, _value(e.left, values), _value(e.right, values))
         case Membership():
@@ -87,9 +87,11 @@ def _value(e: Expression, values: Mapping[str, AnyArray]) -> Any:
             return reduce(combined, (_value(operand, values) for operand in e.operands))
 
 
-def _computed(e: Arithmetic | Negative, compute: Callable[[], Any]) -> Any:
+def _computed(e: Arithmetic | Negative, compute: Callable[..., Any], *operands: Any) -> Any:
     try:
-        return compute()
+        # not by the functions of masked arrays, which take what is out of their domain for missing too
+        found, missing = compute(*map(_data_of, operands)), _masks_of(*operands)
+        return np.ma.MaskedArray(found, np.broadcast_to(missing, np.shape(found))) if missing is not None else found
     except (OverflowError, ValueError, TypeError) as error:
         raise QueryError(
             f"this cannot be computed: {error}",
@@ -98,8 +100,20 @@ def _computed(e: Arithmetic | Negative, compute: Callable[[], Any]) -> Any:
         ) from error
 
 
+def _data_of(value: Any) -> Any:
+    return np.ma.getdata(value) if isinstance(value, np.ma.MaskedArray) else value
+
+
+def _masks_of(*values: Any) -> AnyArray | None:
+    """Where any of some values is masked; None if none is."""
+    masks = [np.ma.getmaskarray(each) for each in values if isinstance(each, np.ma.MaskedArray)]
+    return reduce(np.logical_or, masks) if masks else None
+
+
 def compare(op: Operator, left: Any, right: Any) -> AnyArray:
-    """Two values compared, element by element. What is missing (NaN, NaT, no text) is unequal to all, as in NumPy.
+    """Two values compared, element by element.
+
+    What is missing (NaN, NaT, masked, no text) is unequal to all, as in NumPy.
 
     Examples
     --------
@@ -108,6 +122,8 @@ def compare(op: Operator, left: Any, right: Any) -> AnyArray:
     >>> compare("<", np.array(["a", "c"]), "b").tolist()
     [True, False]
     """
+    if (missing := _masks_of(left, right)) is not None:
+        return np.where(missing, op == "!=", compare(op, _data_of(left), _data_of(right)))
     for value, other, mirrored in ((right, left, op), (left, right, _MIRRORED[op])):
         if isinstance(value, Instant):
             return _with_instant(mirrored, np.asarray(other), value)

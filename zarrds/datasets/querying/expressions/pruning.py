@@ -49,8 +49,6 @@ class Bounds:
         Whether some values may be missing.
     has_values : ndarray of bool
         Whether some values may not be missing.
-    is_computed_with : bool
-        Whether values are of the dtype of the bounds, so that arithmetic does the same to both.
     """
 
     low: Any
@@ -58,7 +56,6 @@ class Bounds:
     known: AnyArray
     has_missing: AnyArray
     has_values: AnyArray
-    is_computed_with: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,8 +172,6 @@ def _bounds(e: Expression, bounds: Mapping[str, Bounds]) -> Bounds:
 def _computed(op: str, a: Bounds, b: Bounds, compute: Any) -> Bounds:
     has_values, has_missing = a.has_values & b.has_values, a.has_missing | b.has_missing
     nothing = Bounds(0, 0, _NO, _YES, _YES)
-    if not (a.is_computed_with and b.is_computed_with):
-        return nothing
     if op in ("//", "%", "**"):
         constant = _constant_of(b)
         try:

@@ -178,3 +178,25 @@ def test_labels_that_are_described_wrongly_are_left_out(change: dict[str, Any]) 
     assert opened(store).w.values.tolist() == [0.0, 1.0, 2.0, 3.0] * 2
     with pytest.raises(ZarrdsError, match="no labels"):
         zarrds.save(spaced(1.0).rename(v="w"), store, region="auto")
+
+
+# ------------------------------------------------------------------------- what stands for missing ones
+
+
+@pytest.mark.parametrize("marker", [[[1, 2]], [[]], [{}], {}, ["x"], True], ids=str)
+@pytest.mark.filterwarnings("ignore")
+def test_markers_of_any_kind_mark_what_xarray_takes_for_missing(marker: Any) -> None:
+    store = MemoryStore()
+    zarrds.save(xr.Dataset({"v": ("x", np.arange(4.0))}, {"x": np.arange(4.0) + 5}), store)
+    for name in ("v", "x"):
+        edit(store, f"{name}/zarr.json", lambda d: d["attributes"].update(missing_value=marker))
+
+    def change(root: dict[str, Any]) -> None:
+        for document in root["consolidated_metadata"]["metadata"].values():
+            document["attributes"]["missing_value"] = marker
+
+    edit(store, "zarr.json", change)
+    zarrds.index(store)
+    zarrds.statistics(store)
+    assert zarrds.verify(store, workers=1).n_arrays == 2
+    assert zarrds.find(store, "v >= 0").sizes["x"] == (opened(store).v >= 0).sum()

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from zarrds.metadata.attributes import MARKERS
 from zarrds.metadata.model import ArrayMetadata
 
 __all__ = ["missing_markers"]
@@ -16,10 +17,13 @@ __all__ = ["missing_markers"]
 def missing_markers(metadata: ArrayMetadata) -> tuple[Any, ...]:
     """The elements of an array that xarray takes for missing ones: CF's attributes, and the fill value of format 2."""
     attributes, dtype = metadata.attributes, metadata.data_type.dtype
-    given: list[Any] = []
-    for name in ("_FillValue", "missing_value"):
-        value = attributes.get(name)
-        given += value if isinstance(value, list) else [value]
+    waiting, given = [attributes.get(name) for name in reversed(MARKERS)], list[Any]()
+    while waiting:  # xarray takes lists of lists for all that is in them
+        value = waiting.pop()
+        if isinstance(value, list):
+            waiting += reversed(value)
+        else:
+            given.append(value)
     if metadata.zarr_format == 2:
         given.append(metadata.fill_value)
     markers = (_marker(value, dtype) for value in given if value is not None)

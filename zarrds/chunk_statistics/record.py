@@ -18,6 +18,7 @@ from zarrds.codecs.base import AnyArray
 from zarrds.codecs.defaults import default_codecs
 from zarrds.engine.elements import Elements
 from zarrds.errors import ZarrdsError
+from zarrds.metadata.attributes import MARKERS
 from zarrds.metadata.dtypes import DataType
 from zarrds.metadata.equality import is_same
 from zarrds.metadata.extension import STATISTICS
@@ -45,7 +46,7 @@ _VERSION = 2
 _ROWS = 4096
 _MAX_ROWS = 1 << 20
 # attributes by which elements are compared, or missing
-_MEANING = ("_FillValue", "missing_value", "_Unsigned")
+_MEANING = (*MARKERS, "_Unsigned")
 # whose settings do not change what their bytes decode to
 _COMPRESSORS = frozenset(
     "blosc gzip zstd crc32c numcodecs.blosc numcodecs.zlib numcodecs.bz2 numcodecs.lzma numcodecs.lz4 numcodecs.gzip "

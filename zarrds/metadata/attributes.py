@@ -25,6 +25,7 @@ from zarrds.metadata.model import Node
 
 __all__ = [
     "ATTRIBUTES",
+    "MARKERS",
     "apart_attributes",
     "array_of",
     "plain_value",
@@ -35,6 +36,8 @@ __all__ = [
 
 # the member of the `zarrds` object
 ATTRIBUTES = "attributes"
+# attributes of CF that say which elements stand for missing ones
+MARKERS = ("_FillValue", "missing_value")
 _NUMBERS = re.compile(r"bool|u?int(8|16|32|64)|float(16|32|64)")
 _MEND = "Convert it to text, numbers, lists or dicts of these first, or drop it"
 _FINITE_MAX = float(np.finfo(np.float64).max)

@@ -19,10 +19,11 @@ from zarrds.display.text import one_line
 from zarrds.engine.executor import Progress
 from zarrds.engine.progress import ProgressOption, progress_bar
 from zarrds.errors import EncodingError, locating
+from zarrds.metadata.attributes import MARKERS
 
 __all__ = ["diff"]
 
-_CF = ("dtype", "scale_factor", "add_offset", "_FillValue", "missing_value", "units", "calendar")
+_CF = ("dtype", "scale_factor", "add_offset", *MARKERS, "units", "calendar")
 
 
 def diff(
@@ -192,7 +193,7 @@ def _encoding(variable: xr.Variable, *, has_chunks: bool) -> dict[str, Any]:
     found = {key: encoding[key] for key in _CF if encoding.get(key) is not None}
     if "dtype" in found:
         found["dtype"] = "string" if variable.dtype.kind in "OTU" else _dtype_text(found["dtype"])
-    for key in ("_FillValue", "missing_value"):
+    for key in MARKERS:
         value = found.get(key)
         if isinstance(value, float | np.floating) and np.isnan(value):
             del found[key]

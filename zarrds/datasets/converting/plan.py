@@ -14,12 +14,13 @@ import xarray as xr
 from zarrds.datasets.description.of_store import unknown_variable
 from zarrds.engine.blocks import block_shape
 from zarrds.errors import EncodingError, ZarrdsError
+from zarrds.metadata.attributes import MARKERS
 from zarrds.storage.protocol import Store
 
 __all__ = ["StoredLabels", "as_blocks", "encoding_for", "stored_labels"]
 
 # what of a file's encoding says what stored values mean, and is kept when chunks or codecs are asked for
-_MEANING = ("scale_factor", "add_offset", "_FillValue", "missing_value", "units", "calendar", "_Unsigned")
+_MEANING = ("scale_factor", "add_offset", *MARKERS, "units", "calendar", "_Unsigned")
 
 
 def encoding_for(

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from zarrds.display.text import escaped
+from zarrds.metadata.attributes import MARKERS
 
 __all__ = ["cdl_name", "cdl_of", "cdl_type", "cdl_value"]
 
@@ -84,7 +85,7 @@ def cdl_type(dtype: str) -> str:
 
 
 def _attribute(name: str, value: Any, dtype: str) -> str:
-    if name in ("_FillValue", "missing_value") and dtype in _TYPES and isinstance(value, int | float | np.number):
+    if name in MARKERS and dtype in _TYPES and isinstance(value, int | float | np.number):
         # in a Zarr document a number has no type: this one has that of its variable
         with suppress(OverflowError, ValueError):
             value = np.dtype(dtype).type(value)

@@ -12,11 +12,12 @@ from xarray.indexes import PandasIndex
 
 from zarrds.datasets.description.model import Info, VariableInfo
 from zarrds.display.codecs import encoding_texts
+from zarrds.metadata.attributes import MARKERS
 
 __all__ = ["ends_of", "facts_of_dataset", "index_kind", "label_text"]
 
 # keys of an encoding that are attributes in the file
-_CF = ("units", "calendar", "scale_factor", "add_offset", "_FillValue", "missing_value", "coordinates", "dtype")
+_CF = ("units", "calendar", "scale_factor", "add_offset", *MARKERS, "coordinates", "dtype")
 
 
 def facts_of_dataset(ds: xr.Dataset, source: str, group: str = "/") -> Info:

@@ -17,7 +17,7 @@ import xarray as xr
 from zarrds.compat.xarray_internals import blockwise_array
 from zarrds.datasets.encoding.attributes import NCZARR
 from zarrds.labels.kinds.table import added_attributes
-from zarrds.metadata.attributes import array_of
+from zarrds.metadata.attributes import MARKERS, array_of
 from zarrds.metadata.fields import JSONObject
 from zarrds.metadata.model import ZarrFormat
 
@@ -27,7 +27,7 @@ _DIMENSIONS = "_ARRAY_DIMENSIONS"  # names of dimensions, in format 2
 _COORDINATES = "coordinates"
 _NOTHING = {"scale_factor": 1, "add_offset": 0}  # as raster files have them where nothing is packed
 _NUMBERS = tuple(_NOTHING)
-_DECODED = frozenset({"units", "dtype", "_Unsigned", "_Encoding", "_FillValue", "missing_value", *_NUMBERS})
+_DECODED = frozenset({"units", "dtype", "_Unsigned", "_Encoding", *MARKERS, *_NUMBERS})
 # what begins how the kinds are called of which xarray's own encoders make something
 _PLAIN_KINDS = ("datetime64", "timedelta64", "cftime", "period", "range", "interval")
 

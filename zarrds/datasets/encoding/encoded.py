@@ -19,11 +19,12 @@ import xarray as xr
 from zarrds.compat.xarray_internals import blockwise_array, check_vlen_dtype, encode_zarr_variable, is_chunked
 from zarrds.datasets.encoding.exact.blocks import blockwise, encoding_error, whole
 from zarrds.datasets.encoding.exact.encoder import Encoder, check_exact, kind_of
-from zarrds.datasets.encoding.exact.fitting import MARKERS, misfit_of_hint, misfit_of_order, other_dtype
+from zarrds.datasets.encoding.exact.fitting import misfit_of_hint, misfit_of_order, other_dtype
 from zarrds.datasets.encoding.exact.packing import CF_KEYS
 from zarrds.datasets.encoding.exact.text_marks import check_unmarked, text_marks, unmarked_blocks
 from zarrds.datasets.encoding.exact.times import check_same_times, decode_times
 from zarrds.errors import EncodingError, ZarrdsError
+from zarrds.metadata.attributes import MARKERS
 from zarrds.metadata.model import ZarrFormat
 
 __all__ = ["LOSSY_KEYS", "encoded_variable", "without_losses"]

@@ -18,14 +18,14 @@ from zarrds.compat.xarray_internals import decode_cf_variables
 from zarrds.datasets.encoding.apart import set_apart
 from zarrds.datasets.encoding.exact.comparison import label_text
 from zarrds.errors import EncodingError, LabelError
-from zarrds.metadata.attributes import array_of
+from zarrds.metadata.attributes import MARKERS, array_of
 
 __all__ = ["check_same_meaning", "decoded_like", "is_undecoded", "says_where"]
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
 # attributes by which numbers are decoded; in `attrs`, and not in `encoding`, they say that this was not done
-_PACKING = ("scale_factor", "add_offset", "_FillValue", "missing_value", "_Unsigned")
+_PACKING = ("scale_factor", "add_offset", *MARKERS, "_Unsigned")
 _PACKING_KEYS = frozenset(_PACKING)
 _SINCE = re.compile(r" since +[-+]?\d")
 # attributes without which a value is another thing; where only new data has them they are refused too
@@ -239,7 +239,7 @@ def _decoded(
     data = variable.data
     if variable.dtype.kind in "iu" and variable.dtype.itemsize == 8 and packing and not is_scaled and not is_counted:
         whole: Any = xr.apply_ufunc  # it has no types
-        noted = [array_of(attributes.get(key, ())) for key in ("_FillValue", "missing_value")]
+        noted = [array_of(attributes.get(key, ())) for key in MARKERS]
         markers = [marker for each in noted if each is not None for marker in np.ravel(each).tolist()]
         check = partial(_checked_whole, name=name, markers=markers)
         data = whole(check, variable, dask="parallelized", output_dtypes=[variable.dtype]).data

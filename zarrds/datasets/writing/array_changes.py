@@ -9,7 +9,6 @@ import xarray as xr
 
 from zarrds.datasets.encoding.as_stored import encode_like
 from zarrds.datasets.encoding.dataset import Encoding, encode_variable, stored_name
-from zarrds.datasets.encoding.exact.fitting import MARKERS
 from zarrds.datasets.encoding.exact.lossy_codecs import proven
 from zarrds.datasets.writing.attributes import (
     with_flags,
@@ -31,6 +30,7 @@ from zarrds.datasets.writing.room.growing import Grown, as_wide_as_stored, grown
 from zarrds.datasets.writing.room.marked_integers import roomier_integers
 from zarrds.datasets.writing.stored import StoredGroup
 from zarrds.errors import LabelError, StoreExistsError, locating
+from zarrds.metadata.attributes import MARKERS
 from zarrds.metadata.extension import marks_of, new_id, with_marks
 from zarrds.metadata.fields import JSONObject
 from zarrds.metadata.model import ZarrFormat

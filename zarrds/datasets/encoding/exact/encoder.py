@@ -21,6 +21,7 @@ from zarrds.datasets.encoding.exact.differences import differing, slack_of
 from zarrds.datasets.encoding.exact.packing import packing_of, with_float_factors
 from zarrds.datasets.encoding.exact.times import check_dates, check_same_times, check_units, decode_times
 from zarrds.errors import CarriedEncodingError, EncodingError, ZarrdsError
+from zarrds.metadata.attributes import MARKERS
 from zarrds.metadata.model import ZarrFormat
 
 __all__ = ["KINDS", "Encoder", "check_exact", "exact_dtype", "kind_of"]
@@ -96,13 +97,13 @@ class Encoder:
     @property
     def _text_markers(self) -> list[str | bytes]:
         """What reads back as missing of text; the first of it is written."""
-        found = (self.encoding.get(key) for key in ("_FillValue", "missing_value"))
+        found = (self.encoding.get(key) for key in MARKERS)
         return [marker for marker in found if isinstance(marker, str | bytes)]
 
     @property
     def _is_unmarked(self) -> bool:
         """Whether nothing has to be scaled, counted or marked."""
-        return all(key in ("_FillValue", "missing_value") and _is_nan(v) for key, v in self.encoding.items())
+        return all(key in MARKERS and _is_nan(v) for key, v in self.encoding.items())
 
     @property
     def _is_scaled(self) -> bool:

@@ -12,11 +12,11 @@ import xarray as xr
 from zarrds.compat.xarray_internals import check_vlen_dtype, decode_cf_variables
 from zarrds.datasets.encoding.exact.encoder import kind_of
 from zarrds.datasets.encoding.exact.packing import CF_KEYS
+from zarrds.metadata.attributes import MARKERS
 
-__all__ = ["MARKERS", "kind_of_data", "misfit_of_hint", "misfit_of_order", "other_dtype"]
+__all__ = ["kind_of_data", "misfit_of_hint", "misfit_of_order", "other_dtype"]
 
 # of an encoding, what stands for what is missing; the first of it that there is is written
-MARKERS = ("_FillValue", "missing_value")
 _PACKING = ("scale_factor", "add_offset", "_Unsigned")
 # kinds of dtypes that arrays of them may have
 _TEXT, _TIMES, _NUMBERS = "OUST", "iuf", "biufc"

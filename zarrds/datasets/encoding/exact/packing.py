@@ -15,12 +15,13 @@ import xarray as xr
 
 from zarrds.compat.xarray_internals import encode_zarr_variable
 from zarrds.datasets.encoding.exact.blocks import Block, encoding_error
+from zarrds.metadata.attributes import MARKERS
 
 __all__ = ["CF_KEYS", "Packing", "packing_of", "with_float_factors"]
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 # of a decoded variable's encoding, what xarray's encoders and decoders go by
-CF_KEYS = ("units", "calendar", "scale_factor", "add_offset", "_FillValue", "missing_value", "_Unsigned")
+CF_KEYS = ("units", "calendar", "scale_factor", "add_offset", *MARKERS, "_Unsigned")
 
 
 def packing_of(dtype: np.dtype[Any], encoding: Mapping[str, Any]) -> Packing:
@@ -39,7 +40,7 @@ def packing_of(dtype: np.dtype[Any], encoding: Mapping[str, Any]) -> Packing:
     if (unsigned, native.kind) in (("true", "i"), ("false", "u")):
         meant = np.dtype(f"{'u' if native.kind == 'i' else 'i'}{native.itemsize}")
     markers: dict[int, None] = {}
-    for key in ("_FillValue", "missing_value"):
+    for key in MARKERS:
         for marker in np.ravel(encoding[key]).tolist() if encoding.get(key) is not None else ():
             if isinstance(marker, int | float) and float(marker).is_integer():
                 markers.update(dict.fromkeys(_as_meant(int(marker), native, meant)))

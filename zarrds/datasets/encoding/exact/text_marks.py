@@ -13,8 +13,8 @@ import numpy as np
 import xarray as xr
 
 from zarrds.datasets.encoding.exact.blocks import Block, blockwise, encoding_error, whole
-from zarrds.datasets.encoding.exact.fitting import MARKERS
 from zarrds.errors import CarriedEncodingError, EncodingError
+from zarrds.metadata.attributes import MARKERS
 
 __all__ = ["check_unmarked", "is_marked_text", "text_marks", "unmarked_blocks"]
 

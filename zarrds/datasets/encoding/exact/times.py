@@ -15,6 +15,7 @@ from zarrds.datasets.encoding.exact.blocks import Block, encoding_error
 from zarrds.datasets.encoding.exact.comparison import comparable, label_text
 from zarrds.datasets.encoding.exact.packing import CF_KEYS
 from zarrds.errors import EncodingError
+from zarrds.metadata.attributes import MARKERS
 
 __all__ = ["check_dates", "check_same_times", "check_units", "decode_times"]
 
@@ -181,7 +182,7 @@ def decode_times(numbers: Array, encoding: Encoding, like: np.dtype[Any], *, uni
 
 def _is_missing(numbers: Array, encoding: Encoding) -> Array:
     missing = np.asarray(pd.isnull(numbers))
-    for key in ("_FillValue", "missing_value"):
+    for key in MARKERS:
         missing |= np.isin(numbers, np.ravel(encoding.get(key, [])))
     return missing
 

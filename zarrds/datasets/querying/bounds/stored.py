@@ -16,6 +16,7 @@ from zarrds.compat.lazy_layers import Layers, Positions, layers_of
 from zarrds.datasets.querying.blocks import range_edges, run_edges, spans
 from zarrds.datasets.querying.bounds.chunk_facts import ChunkFacts
 from zarrds.datasets.reading.lazy import LazyArray, look_again
+from zarrds.metadata.attributes import MARKERS
 from zarrds.metadata.fields import member
 from zarrds.metadata.model import ArrayMetadata
 
@@ -293,7 +294,7 @@ def _ends(part: Positions) -> tuple[int, int]:
 
 
 def _markers(metadata: ArrayMetadata) -> list[str]:
-    names = ["_FillValue", "missing_value"]
+    names = list(MARKERS)
     return [name for name in names if name in metadata.attributes] + (["fill"] if metadata.zarr_format == 2 else [])
 
 

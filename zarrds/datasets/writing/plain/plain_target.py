@@ -17,10 +17,10 @@ from zarrds.datasets.reading.notes import GroupNotes
 from zarrds.datasets.writing.plain.lazy_text import text_in_blocks
 from zarrds.errors import EncodingError, UnsupportedError
 from zarrds.labels.kinds.table import Plain, StoredKind
+from zarrds.metadata.attributes import MARKERS
 
-__all__ = ["MISSING_KEYS", "PlainTarget"]
+__all__ = ["PlainTarget"]
 
-MISSING_KEYS = frozenset({"_FillValue", "missing_value"})
 _FREELY_ENCODED = ("datetime64[", "timedelta64[", "cftime", "period", "str", "object", "StringDType")
 _ENCODED_BY_XARRAY = ("datetime64[", "timedelta64[", "cftime", "str", "object", "range")
 
@@ -69,7 +69,7 @@ class PlainTarget:
     def is_missing_chosen(self, name: Hashable, variable: xr.Variable) -> bool:
         """Whether the encoding says what stands for what is missing, which is the user's choice then."""
         encoding: Any = self.asked.get(name, variable.encoding)  # whatever the user passed
-        if not isinstance(encoding, Mapping) or MISSING_KEYS.isdisjoint(encoding):
+        if not isinstance(encoding, Mapping) or encoding.keys().isdisjoint(MARKERS):
             return False
         if name in self.asked:
             return True

@@ -19,17 +19,18 @@ from zarrds.arrays.attributes import plain_attributes
 from zarrds.compat.xarray_internals import check_vlen_dtype, is_chunked, validate_dataset_names
 from zarrds.datasets.encoding.dataset import Encoding, stored_name
 from zarrds.datasets.reading.notes import MULTI_INDEX, PANDAS, RANGES, GroupNotes
-from zarrds.datasets.writing.plain.plain_target import MISSING_KEYS, PlainTarget
+from zarrds.datasets.writing.plain.plain_target import PlainTarget
 from zarrds.datasets.writing.plain.roles import ranges_without_array, role_notes, with_true_coordinates
 from zarrds.datasets.writing.plain.unmarked import as_described
 from zarrds.errors import EncodingError, UnsupportedError, ZarrdsError, locating
 from zarrds.labels.kinds.table import Plain, decode_options, to_plain
+from zarrds.metadata.attributes import MARKERS
 from zarrds.metadata.fields import JSON, JSONObject, Raw, an_object
 
 __all__ = ["PlainDataset", "plain_dataset"]
 
 # left by an earlier file: not of what is stored here
-_CF_KEYS = MISSING_KEYS | frozenset({"scale_factor", "add_offset", "dtype", "units", "calendar"})
+_CF_KEYS = frozenset({*MARKERS, "scale_factor", "add_offset", "dtype", "units", "calendar"})
 # of times of which there are none yet, by their resolution
 _UNITS = {
     "s": "seconds since 1970-01-01",
@@ -230,7 +231,7 @@ class _Maker:
         is_text = plain.description.get("dtype") == "StringDType"  # whatever another file left there
         if is_text or (plain.description and decode_options(plain.description).get("mask_and_scale") is False):
             encoding = {k: v for k, v in encoding.items() if k not in _CF_KEYS}
-        if clashing := [k for k in MISSING_KEYS if k in plain.attrs and k in variable.attrs]:
+        if clashing := [k for k in MARKERS if k in plain.attrs and k in variable.attrs]:
             raise EncodingError(
                 f"the attribute {clashing[0]!r} says what is missing, which is done otherwise for such data",
                 key=key,

@@ -24,6 +24,7 @@ from zarrds.datasets.writing.stored import StoredGroup
 from zarrds.errors import EncodingError
 from zarrds.labels.kinds.plain import is_missing
 from zarrds.labels.kinds.times import to_unit
+from zarrds.metadata.attributes import MARKERS
 from zarrds.metadata.extension import marks_of, new_id, note_of, with_marks
 from zarrds.metadata.fields import JSON
 from zarrds.metadata.model import ArrayMetadata, CodecObject, ZarrFormat, codec_objects, raw_codec
@@ -342,7 +343,7 @@ def _as_wide(metadata: ArrayMetadata) -> list[ArrayMetadata]:
     """The array, and the same with integers of 64 bits, where finer units make larger numbers."""
     dtype = metadata.data_type.dtype
     is_narrow = dtype.kind in "iu" and dtype.itemsize < 8 and metadata.fill_value in (None, 0)
-    if not is_narrow or metadata.attributes.keys() & {"_FillValue", "missing_value", "_Unsigned"}:
+    if not is_narrow or metadata.attributes.keys() & {*MARKERS, "_Unsigned"}:
         return [metadata]
     return [metadata, of_dtype(metadata, np.dtype(np.int64))]
 

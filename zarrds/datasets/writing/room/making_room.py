@@ -17,7 +17,6 @@ import xarray as xr
 
 from zarrds.compat.xarray_internals import is_chunked
 from zarrds.datasets.encoding.dataset import stored_name
-from zarrds.datasets.encoding.exact.fitting import MARKERS
 from zarrds.datasets.reading.notes import PANDAS
 from zarrds.datasets.writing.plain.lazy_text import may_be_text
 from zarrds.datasets.writing.room.free_values import free_integer, free_text
@@ -30,6 +29,7 @@ from zarrds.labels.kinds.nullable import MASKED
 from zarrds.labels.kinds.objects import bytes_marks, missing_name
 from zarrds.labels.kinds.plain import is_missing
 from zarrds.labels.kinds.texts import text_marks
+from zarrds.metadata.attributes import MARKERS
 from zarrds.metadata.extension import marks_of, new_id, with_marks, with_note
 from zarrds.metadata.fields import JSON, JSONObject, Raw
 from zarrds.metadata.model import ArrayMetadata

@@ -18,6 +18,7 @@ from zarrds.labels.kinds.nullable import MASKED
 from zarrds.labels.kinds.objects import missing_value
 from zarrds.labels.kinds.plain import is_missing
 from zarrds.labels.kinds.table import to_plain
+from zarrds.metadata.attributes import MARKERS
 from zarrds.metadata.extension import with_note
 from zarrds.metadata.fields import JSON
 from zarrds.metadata.model import ArrayMetadata, CodecObject
@@ -73,7 +74,7 @@ def typed(
     first = np.asarray(alike.variable.values[:1])
     elements = np.full(there.shape, first[0] if there.size else 0, first.dtype)
     attributes = {k: v for k, v in metadata.attributes.items() if k != "missing_value"}
-    added = alike.metadata.attributes.keys() & {"_FillValue", "missing_value", "dtype"}
+    added = alike.metadata.attributes.keys() & {*MARKERS, "dtype"}
     after = replace(
         metadata,
         data_type=alike.metadata.data_type,
@@ -81,7 +82,7 @@ def typed(
         codecs=_within_shards(metadata, alike.metadata.codecs),
         attributes={**attributes, **{key: alike.metadata.attributes[key] for key in added}},
     )
-    encoding = {k: v for k, v in there.encoding.items() if k not in ("dtype", "missing_value", "_FillValue", "filters")}
+    encoding = {k: v for k, v in there.encoding.items() if k not in ("dtype", *MARKERS, "filters")}
     encoding |= {k: v for k, v in alike.variable.encoding.items() if k in ("_FillValue", "dtype")}
     return with_note(after, PANDAS, noted or None), xr.Variable(there.dims, elements, attrs, encoding), noted
 

@@ -91,3 +91,24 @@ def test_any_two(first: Any) -> None:
             continue
         got = xr.open_dataset("memory://mixtures.zarr", engine="zarrds").mixed.values
         assert all(map(is_same, got.astype(object), dataset.mixed.values.astype(object))), (got, dataset.mixed.values)
+
+
+@pytest.mark.parametrize("encoding", [{"dtype": "bool"}, {"dtype": "i1", "scale_factor": 0.5}, {"dtype": "i1"}])
+@pytest.mark.parametrize("is_lazy", [False, True])
+@pytest.mark.filterwarnings("ignore:.*what its objects are")
+def test_floats_among_objects_are_held_to_an_encoding(tmp_path: Path, is_lazy: bool, encoding: Any) -> None:
+    """None of them becomes zero, or True, in silence."""
+    for values in (objects(1.5, None), objects(1.5, 2e9)):
+        dataset = xr.Dataset({"v": ("x", values)})
+        with pytest.raises(EncodingError, match="'v'"):
+            zarrds.save(dataset.chunk(x=1) if is_lazy else dataset, tmp_path / "s.zarr", encoding={"v": encoding})
+
+
+@pytest.mark.parametrize("values", [objects(True, None), objects(None, None)])
+@pytest.mark.parametrize("is_lazy", [False, True])
+@pytest.mark.filterwarnings("ignore:.*what its objects are")
+def test_objects_as_integers_that_are_asked_for(tmp_path: Path, values: Any, is_lazy: bool) -> None:
+    dataset = xr.Dataset({"v": ("x", values)})
+    encoding = {"v": {"dtype": "i2", "_FillValue": -1}}
+    with pytest.raises(EncodingError, match=r"cannot be stored as the integers.*'v'.*Leave out"):
+        zarrds.save(dataset.chunk(x=1) if is_lazy else dataset, tmp_path / "s.zarr", encoding=encoding)

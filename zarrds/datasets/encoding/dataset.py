@@ -245,6 +245,14 @@ def encode_variable(
                 found=f"dtype {variable.dtype}",
                 mend="Convert them with pandas' astype('Float64'), or fill pd.NA with NaN",
             ) from error
+        if "callable rint" in str(error):  # NumPy's, of objects
+            raise EncodingError(
+                "objects that are no integers, or are all missing, cannot be stored as the integers that are asked for",
+                key=name,
+                expected=f"{variable.encoding.get('dtype')}",
+                found=f"dtype {variable.dtype}",
+                mend="Leave out dtype and _FillValue, what is missing is noted otherwise then; or convert it first",
+            ) from error
         raise EncodingError(
             f"variable cannot be stored: {in_words(error)}",
             key=name,

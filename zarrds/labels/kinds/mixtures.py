@@ -52,10 +52,14 @@ def of_one_type(objects: Array) -> Array | None:
             found=_one_of_each(flat, types | set(map(type, flat[missing]))),
             mend="Give what is missing as None, or convert them with astype first",
         )
-    if len(types) < 2 or any(value is pd.NA for value in flat[missing]):
+    if any(value is pd.NA for value in flat[missing]):
         return None
     if kind == "floating" and not any(issubclass(each, np.longdouble) for each in types):
-        return np.array([np.nan if gone else value for value, gone in zip(flat, missing, strict=True)], np.float64)
+        # also of one type: an encoding is held against numbers, not against objects
+        dtype = np.dtype(next(iter(types))) if len(types) == 1 else np.dtype(np.float64)
+        return np.array([np.nan if gone else value for value, gone in zip(flat, missing, strict=True)], dtype)
+    if len(types) < 2:
+        return None
     if kind == "boolean":
         return flat.astype(bool)
     if kind == "integer":

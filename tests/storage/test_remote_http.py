@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import importlib
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -171,3 +173,55 @@ def test_pickle(url: str) -> None:
     assert copy == store
     assert copy.get("zarr.json") == store.get("zarr.json") is not None
     assert not store.traits.in_memory
+
+
+class Strange(RangeHandler):
+    """What other clients take, too: answers without a length, with headers that are none, compressed unasked, …"""
+
+    way = ""
+    passing: ClassVar[set[str]] = set()
+
+    def send_error(self, code: int, *more: Any, **others: Any) -> None:
+        ways = {"gone": 410, "json": 200}
+        if code != 404 or self.way not in ways:
+            super().send_error(code, *more, **others)
+            return
+        body = b'{"error": "there is no such thing"}' if self.way == "json" else b""
+        self.send_response(ways[self.way])
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    def send_header(self, keyword: str, value: str) -> None:
+        if keyword == "Content-Length" and self.way == "endless":
+            return
+        super().send_header(keyword, "yesterday" if (keyword, self.way) == ("Last-Modified", "dates") else value)
+
+    def do_GET(self) -> None:  # noqa: N802  # a name of http.server
+        if self.way == "busy" and self.path not in self.passing:
+            self.passing.add(self.path)
+            self.send_error(503)
+        elif self.way == "compressed" and (path := Path(self.translate_path(self.path))).is_file():
+            body = gzip.compress(path.read_bytes())
+            self.send_response(200)
+            self.send_header("Content-Encoding", "gzip")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+        else:
+            super().do_GET()
+
+
+@pytest.mark.usefixtures("_client")
+@pytest.mark.parametrize("way", ["endless", "dates", "gone", "json", "busy", "compressed"])
+def test_answers_that_other_clients_take(folder: Path, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr(Strange, "way", way)
+    Strange.passing.clear()
+    with web(Strange, folder) as url:
+        found = xr.open_dataset(f"{url}/v3.zarr", engine="zarrds").load()
+        xr.testing.assert_identical(found, xr.open_dataset(folder / "v3.zarr", engine="zarrds").load())
+        if way not in ("json", "gone"):  # where nobody sees what is absent, documents of the other format are none
+            listed = xr.open_dataset(f"{url}/v3.zarr", engine="zarrds", consolidated=False)
+            assert listed.variables.keys() == found.variables.keys()

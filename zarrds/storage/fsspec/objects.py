@@ -438,4 +438,6 @@ def _failure(exc: Exception, doing: str, secrets: Iterable[str]) -> ZarrdsError:
         error.filename = without_secrets(exc.filename) if isinstance(exc.filename, str) else exc.filename
     if denied:
         error.errno = errno.EACCES
+    elif isinstance(status, int) and (status in (408, 429) or status >= 500):
+        error.errno = errno.EAGAIN
     return error

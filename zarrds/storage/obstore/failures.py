@@ -10,13 +10,19 @@ from collections.abc import Iterable
 from zarrds.errors import InvalidKeyError, StoreIOError, ZarrdsError
 from zarrds.storage.secrets import scrubbed
 
-__all__ = ["does_not_list", "failure", "is_without_bucket", "shown"]
+__all__ = ["compressed", "does_not_list", "failure", "is_unreadable", "is_without_bucket", "says_absent", "shown"]
 
 _MAX_MESSAGE = 200  # characters of what a server says
 _PAGE = re.compile(r"\s*<(\?xml|!doctype|html|error)\b.*", re.IGNORECASE)
 _SAID = {name: re.compile(rf"<{name}>(.*?)</{name}>", re.DOTALL) for name in ("Code", "Message")}
 _EXPIRED = re.compile(r"ExpiredToken|TokenRefreshRequired|token (?:has (?:been )?|is )?expired", re.IGNORECASE)
 _PASSING = re.compile(r"status code: (?:408|409|429|5\d\d)")
+_GONE = re.compile(r"status code: 410\b")
+# answers of web servers that other clients take: without a length, or with headers that obstore cannot parse
+_UNREADABLE = re.compile(
+    r"Header missing from response|Invalid last modified|Invalid content|containing non-ASCII data|"
+    + (_COMPRESSED := "Content-Encoding")
+)
 _NO_BUCKET = ("NoSuchBucket", "ContainerNotFound", "The specified bucket does not exist")
 # who gives credentials to what runs on a machine of theirs: asked last, when nothing else was said
 _MACHINES = ("169.254.169.254", "169.254.170.2", "metadata.google.internal")
@@ -34,6 +40,18 @@ def shown(exc: BaseException, secrets: Iterable[str]) -> str:
 def is_without_bucket(exc: BaseException) -> bool:
     """Whether a failure is that there is no such bucket."""
     return any(sign in str(exc) for sign in _NO_BUCKET)
+
+
+def says_absent(exc: BaseException, *, is_web: bool) -> bool:
+    """Whether a failure is that there is no such object; web servers also say that it is gone."""
+    if isinstance(exc, FileNotFoundError):
+        return not is_without_bucket(exc)
+    return is_web and bool(_GONE.search(str(exc)))
+
+
+def is_unreadable(exc: BaseException) -> bool:
+    """Whether it was the answer of a web server that obstore could not take, and not the server that refused."""
+    return bool(_UNREADABLE.search(str(exc)))
 
 
 def failure(exc: BaseException, doing: str, secrets: Iterable[str], *, bucket: str | None = None) -> ZarrdsError:
@@ -62,6 +80,11 @@ def failure(exc: BaseException, doing: str, secrets: Iterable[str], *, bucket: s
     elif _PASSING.search(whole) or (kind == "GenericError" and "status code" not in whole):
         error.errno = errno.EAGAIN
     return error
+
+
+def compressed() -> StoreIOError:
+    """The error of an answer that is compressed, which nobody has asked for; see `is_unreadable`."""
+    return StoreIOError("cannot read: the answer is compressed", found=_COMPRESSED)
 
 
 def does_not_list(name: str) -> StoreIOError:

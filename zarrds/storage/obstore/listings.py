@@ -1,4 +1,4 @@
-"""What web servers show of what they have: pages of links, of which no two servers make the same.
+"""What web servers show of what they have: pages of links, of which no two servers make the same; read by fsspec.
 
 A page is believed to be a listing only if it shows the document that stands there: many servers answer with a page of
 their own for what is absent, or for a folder.
@@ -6,9 +6,14 @@ their own for what is absent, or for a folder.
 
 from __future__ import annotations
 
+import errno
+import time
 from collections.abc import Callable
-from typing import Any
+from hashlib import sha256
+from typing import Any, TypeVar
 
+from zarrds.errors import StoreIOError
+from zarrds.storage.found import Found
 from zarrds.storage.fsspec.commits import DOORS
 from zarrds.storage.fsspec.objects import Objects
 from zarrds.storage.obstore.failures import does_not_list
@@ -16,7 +21,10 @@ from zarrds.threads import side_by_side
 
 __all__ = ["WebListings"]
 
+T = TypeVar("T")
 _LOOKED_AT = 3  # folders
+_ATTEMPTS = 4
+_PAUSE = 0.1  # seconds before the second, and four times that before the third
 
 
 class WebListings:
@@ -44,12 +52,22 @@ class WebListings:
         # first, since links of a page that is none may lead on and on
         if not self._shows_documents(name) and (self._documents(name) or not self._shows_root(name)):
             raise does_not_list(name)
-        found: dict[str, Any] = self._client.find(name)
+        found: dict[str, Any] = _repeated(lambda: self._client.find(name))
         return found
+
+    def found(self, name: str, span: tuple[int, int] | dict[str, int] | None) -> Found | None:
+        """An object, or a part of it, from an answer that obstore cannot take; None if there is no such object."""
+        data = _repeated(lambda: self._client.read(name))
+        if data is None:
+            return None
+        # the answer may tell nothing else by which this value could be told from another
+        info = {"path": name, "size": len(data), "digest": sha256(data).hexdigest()}
+        start, stop = (0, None) if span is None else span if isinstance(span, tuple) else (-span["suffix"], None)
+        return Found(memoryview(data)[start:stop], info)
 
     def folders(self, name: str) -> list[str]:
         """Return the names of the folders directly below `name`; errors as of `find`."""
-        entries = self._client.entries(name)
+        entries = self._entries(name)
         folders = [entry for entry, is_folder in entries if is_folder]
         if {entry for entry, _ in entries} & DOORS:
             return folders
@@ -60,7 +78,10 @@ class WebListings:
         return folders
 
     def _shows_documents(self, name: str) -> bool:
-        return any(entry in DOORS for entry, _ in self._client.entries(name))
+        return any(entry in DOORS for entry, _ in self._entries(name))
+
+    def _entries(self, name: str) -> list[tuple[str, bool]]:
+        return _repeated(lambda: self._client.entries(name))
 
     def _documents(self, name: str) -> list[str]:
         """The documents that stand at `name`; a page that is sent for what is absent is none."""
@@ -82,5 +103,17 @@ class WebListings:
     def _shows_root(self, name: str) -> bool:
         """Whether the server lists at all, as far as the root shows it."""
         if not name:
-            return bool(self._client.entries(""))
+            return bool(self._entries(""))
         return self._shows_documents("") or not self._documents("")
+
+
+def _repeated(ask: Callable[[], T]) -> T:
+    """What fsspec's client answers, which repeats nothing by itself."""
+    for attempt in range(_ATTEMPTS):
+        try:
+            return ask()
+        except StoreIOError as error:
+            if attempt + 1 == _ATTEMPTS or error.errno != errno.EAGAIN:
+                raise
+        time.sleep(_PAUSE * 4**attempt)
+    raise AssertionError  # the last attempt returns or raises

@@ -28,7 +28,7 @@ from zarrds.storage.obstore.connections import (
     obstore_of,
     place_of_object,
 )
-from zarrds.storage.obstore.failures import failure, is_without_bucket
+from zarrds.storage.obstore.failures import compressed, failure, is_unreadable, says_absent
 from zarrds.storage.obstore.listings import WebListings
 from zarrds.storage.obstore.places import Place, for_fsspec, place_of
 from zarrds.storage.protocol import ValueChangedError
@@ -198,10 +198,21 @@ class ObstoreObjects:
 
     def _fetched(self, name: str, options: Mapping[str, Any], limit: int | None) -> Found | None:
         """An object, or a part; without `info` if it is larger than `limit`."""
-        return self._asked("read", lambda: self._answer(name, options, limit), absent="none", again=True)
+        try:
+            return self._asked("read", lambda: self._answer(name, options, limit), absent="none", again=True)
+        except StoreIOError as error:
+            return self._web_found(error, name, options.get("range"))
+
+    def _web_found(self, error: StoreIOError, name: str, span: Any = None) -> Found | None:
+        """An object of which a web server's answer was one that obstore cannot take, or the error."""
+        if not self.is_read_only or not is_unreadable(error):
+            raise error
+        return self._web.found(name, span)
 
     def _answer(self, name: str, options: Mapping[str, Any], limit: int | None) -> Found:
         answer = self._module.get(self._connection, name, **({"options": options} if options else {}))
+        if self.is_read_only and answer.attributes.get("Content-Encoding", "identity") != "identity":
+            raise compressed()  # which nobody has asked for
         if limit is not None and answer.meta["size"] > limit:
             return Found(memoryview(b""), {})  # the answer is dropped before its body
         return Found(memoryview(answer.bytes()), answer.meta)
@@ -230,7 +241,7 @@ class ObstoreObjects:
                 raise
             if info["size"] and start < info["size"]:
                 found = self.find_one(name)
-                return None if found is None else Found(_cut(found.data, start, length), found.info)
+                return None if found is None else Found(found.data[start:][:length], found.info)
             return Found(memoryview(b""), info)
         return None if found is None else Found(found.data[:length], found.info)
 
@@ -250,7 +261,7 @@ class ObstoreObjects:
             whole = self.find_one(name)  # the server knows no ranges
             if whole is None:
                 raise
-            return [_cut(whole.data, start, length) for start, length in spans]
+            return [whole.data[start:][:length] for start, length in spans]
 
     def info(self, name: str) -> Info | None:
         """Return what is told about an object, or None if there is no such object."""
@@ -259,7 +270,11 @@ class ObstoreObjects:
             found: Info = self._module.head(self._connection, name)
             return found
 
-        return self._asked("look at", ask, absent="none", again=True)
+        try:
+            return self._asked("look at", ask, absent="none", again=True)
+        except StoreIOError as error:
+            whole = self._web_found(error, name)
+            return None if whole is None else whole.info
 
     def write(self, name: str, value: bytes) -> None:
         """Make `value` what an object holds, in one step."""
@@ -273,7 +288,7 @@ class ObstoreObjects:
         See `ConditionalObjects.put_if`.
         """
         mode: Any = "create" if expected is None else {k: v for k, v in expected.items() if v is not None}
-        refused, connection = self._module.exceptions, self._without_repeats if is_once else self._connection
+        refused, connection = self._module.exceptions, self._connected.without_retries if is_once else self._connection
 
         def put() -> Version | None:
             try:
@@ -338,7 +353,7 @@ class ObstoreObjects:
 
     def remove_all(self, names: Sequence[str], *, is_once: bool = False) -> None:
         """Remove objects; missing ones are no error. `is_once` is that of `put_if`."""
-        connection = self._without_repeats if is_once else self._connection
+        connection = self._connected.without_retries if is_once else self._connection
 
         def remove() -> None:
             try:
@@ -361,10 +376,6 @@ class ObstoreObjects:
         """Do nothing: there are no folders."""
 
     # how
-
-    @property
-    def _without_repeats(self) -> Any:
-        return self._connected.without_retries
 
     @property
     def _web(self) -> WebListings:
@@ -411,7 +422,7 @@ class ObstoreObjects:
             except BaseException as exc:  # obstore has an error for each kind of failure
                 if not isinstance(exc, Exception) and type(exc).__name__ != "PanicException":
                     raise
-                is_absent = isinstance(exc, FileNotFoundError) and not is_without_bucket(exc)
+                is_absent = says_absent(exc, is_web=self.is_read_only)
                 error: Exception = failure(exc, doing, self._secrets.known, bucket=self._where.root)
                 may_help = again and attempt + 1 < _ATTEMPTS and not is_absent and self._may_help(exc)
             if is_absent and absent == "none":
@@ -435,7 +446,3 @@ class ObstoreObjects:
 
 
 _BEGINNING = 64  # bytes that tell a document from a page
-
-
-def _cut(data: memoryview, start: int, length: int) -> memoryview:
-    return data[start:][:length]

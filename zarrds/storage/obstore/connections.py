@@ -89,7 +89,7 @@ class Secrets:
         self.known = tuple(dict.fromkeys(sorted({*self.known, *secrets}, key=len, reverse=True)))
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Connection:
     """A store object of obstore, and what is known of it.
 

@@ -16,6 +16,7 @@ _MAX_MESSAGE = 200  # characters of what a server says
 _PAGE = re.compile(r"\s*<(\?xml|!doctype|html|error)\b.*", re.IGNORECASE)
 _SAID = {name: re.compile(rf"<{name}>(.*?)</{name}>", re.DOTALL) for name in ("Code", "Message")}
 _EXPIRED = re.compile(r"ExpiredToken|TokenRefreshRequired|token (?:has (?:been )?|is )?expired", re.IGNORECASE)
+_SKEWED = "RequestTimeTooSkewed"
 _PASSING = re.compile(r"status code: (?:408|409|429|5\d\d)")
 _GONE = re.compile(r"status code: 410\b")
 # answers of web servers that other clients take: without a length, or with headers that obstore cannot parse
@@ -71,6 +72,8 @@ def failure(exc: BaseException, doing: str, secrets: Iterable[str], *, bucket: s
         problem, mend, denied = "no credentials found", "Pass them in storage_options, or anon=True", True
     elif _EXPIRED.search(whole):
         problem, mend, denied = "the credentials have expired", "Get new ones, and open the store again", True
+    elif _SKEWED in whole:
+        problem, mend, denied = "the clock of this machine is wrong", "Set it: signed requests carry the time", True
     elif denied:
         problem = "permission denied"
         mend = "Check the credentials in storage_options, and what they allow; some servers say so of what is absent"

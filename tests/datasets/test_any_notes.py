@@ -63,9 +63,55 @@ orders = st.fixed_dictionaries(
         "crc32c": st.lists(st.integers(0, 2**32), max_size=2) | json_values,
     },
 )
+numbers = st.integers(-2, 8) | st.floats(-2, 8) | st.sampled_from([10**400, -(10**400)])
+evenly_spaced = st.fixed_dictionaries(
+    {},
+    optional={
+        "dimension": names | json_values,
+        "start": numbers | json_values,
+        "stop": numbers | json_values,
+        "step": numbers | json_values,
+        "size": st.just(6) | json_values,
+        "dtype": st.sampled_from(["float64", "int8", "object"]) | json_values,
+        "attributes": st.just({"units": "m"}) | json_values,
+    },
+)
+indexes = st.builds(
+    lambda spaced, others: spaced | others,
+    evenly_spaced,
+    st.fixed_dictionaries(
+        {"kind": st.sampled_from(["none", "pandas", "range", "regions", "points", "other"]) | json_values},
+        optional={
+            "coordinates": st.lists(names, max_size=3) | json_values,
+            "interval": st.sampled_from(["end", "length"]) | json_values,
+            "contig_id": st.lists(names, max_size=2) | json_values,
+        },
+    ),
+)
+kept_types = st.fixed_dictionaries(
+    {
+        "kind": st.sampled_from("bytes float list tuple dict numbers texts objects hidden apart".split())
+        | st.just("bytes array")
+        | json_values
+    },
+    optional={
+        "value": st.sampled_from(["", "AAAA", "nan"]) | json_values,
+        "items": st.dictionaries(st.sampled_from(["0", "1", "a"]), json_values, max_size=2) | json_values,
+        "keys": st.lists(st.lists(json_values, max_size=3), max_size=2) | json_values,
+        "dtype": st.sampled_from(["int8", "float64", "M8[s]"]) | json_values,
+        "shape": st.lists(st.integers(0, 3), max_size=2) | json_values,
+        "note": json_values,
+    },
+)
 notes = st.fixed_dictionaries(
     {},
     optional={
+        "coordinate": st.booleans() | json_values,
+        "coordinates_attribute": json_values,
+        "from_encoding": st.lists(st.just("units")) | json_values,
+        "index": indexes | json_values,
+        "range_indexes": st.dictionaries(names, evenly_spaced | json_values, max_size=2) | json_values,
+        "attributes": st.dictionaries(st.sampled_from(["units", "other"]), kept_types | json_values) | json_values,
         "pandas": descriptions | json_values,
         "multi_index": multi_indexes | json_values,
         "range_dimensions": st.lists(names, max_size=3) | json_values,

@@ -88,6 +88,14 @@ def test_groups_and_variables(tmp_path: Path) -> None:
     assert set(xr.load_dataset(tmp_path / "v.nc").variables) == {"packed", "time", "y"}
 
 
+def test_labels_beside_an_index_that_is_none_of_pandas(tmp_path: Path) -> None:
+    places = {"a": ("x", [0.5, 1.5, 2.5]), "b": ("x", [5.0, 4.0, 3.0])}
+    ds = xr.Dataset({"v": ("x", [1, 2, 3])}, {**places, "x": [30, 20, 10]})
+    zarrds.save(ds.set_xindex(["a", "b"], xr.indexes.NDPointIndex), tmp_path / "p.zarr")
+    zarrds.export(tmp_path / "p.zarr", tmp_path / "p.nc", sel={"x": slice(10, 20)})
+    assert xr.load_dataset(tmp_path / "p.nc").v.values.tolist() == [2, 3]
+
+
 def test_labels_of_pandas_kinds_are_what_other_readers_see(tmp_path: Path) -> None:
     ds = xr.Dataset({"a": ("c", [1, 2, 3])}, {"c": pd.CategoricalIndex(["u", "v", "w"])})
     zarrds.save(ds, tmp_path / "c.zarr")

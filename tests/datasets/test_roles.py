@@ -75,6 +75,9 @@ CASES: dict[str, xr.Dataset] = {
     "evenly spaced, alone": ranged(0, 10).drop_vars("v"),
     "regions": genome(["1", "1", "2", "X"]),
     "regions, codes": genome([0, 0, 1, 2], contig_id=["a", "b", "c", "d"], interval="length"),
+    "points beside labels": POINTS.assign_coords({dim: range(size) for dim, size in POINTS.sizes.items()}).set_xindex(
+        ("xx", "yy"), xr.indexes.NDPointIndex
+    ),
     "points": POINTS.set_xindex(("xx", "yy"), xr.indexes.NDPointIndex),
     "data that an attribute names": with_attribute("lat", data=True),
     "coordinates that an attribute names": with_attribute("lat", data=False),

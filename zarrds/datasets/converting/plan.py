@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from zarrds.datasets.converting.selection import labels_of
 from zarrds.datasets.description.of_store import unknown_variable
 from zarrds.engine.blocks import block_shape
 from zarrds.errors import EncodingError, ZarrdsError
@@ -111,9 +112,8 @@ class StoredLabels:
 
     def has_all(self, ds: xr.Dataset) -> bool:
         """Whether the store has all labels of a dataset."""
-        if self.dim not in ds.indexes:
-            return False
-        return bool((self.index.get_indexer_for(ds.indexes[self.dim]) >= 0).all())
+        labels = labels_of(ds, self.dim)
+        return labels is not None and bool((self.index.get_indexer_for(labels) >= 0).all())
 
 
 def stored_labels(store: Store, group: str | None, dim: str) -> StoredLabels | None:
@@ -121,7 +121,8 @@ def stored_labels(store: Store, group: str | None, dim: str) -> StoredLabels | N
     anything: Any = store  # of whose type xarray's annotations know nothing
     try:
         with xr.open_dataset(anything, engine="zarrds", group=group) as ds:
-            return StoredLabels(dim, ds.indexes[dim]) if dim in ds.indexes else None
+            labels = labels_of(ds, dim)
+            return None if labels is None else StoredLabels(dim, labels)
     except ZarrdsError:
         raise
     except ValueError as error:  # of xarray's decoders

@@ -85,11 +85,23 @@ def _text(selection: Mapping[str, Any]) -> str:
     return ", ".join(f"{name}={value}" for name, value in selection.items())
 
 
+def labels_of(ds: xr.Dataset, name: str) -> pd.Index[Any] | None:
+    """The labels of a coordinate that has an index of pandas, or one that can be made such; else None.
+
+    Not by `Dataset.indexes`, which raises where any index of the dataset is of another kind.
+    """
+    index = ds.xindexes.get(name)
+    try:
+        return None if index is None else index.to_pandas_index()
+    except TypeError:
+        return None
+
+
 def _in_order(ds: xr.Dataset, name: str, label: Any) -> Any:
     """A slice of labels in the order in which they are stored."""
     if not isinstance(label, slice) or label.start is None or label.stop is None or label.step is not None:
         return label
-    index = ds.indexes.get(name)
+    index = labels_of(ds, name)
     if index is None or index.size < 2 or index.is_monotonic_increasing or not index.is_monotonic_decreasing:
         return label
     try:

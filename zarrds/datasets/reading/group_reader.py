@@ -157,7 +157,7 @@ class GroupReader:
             if self._shown is not None:
                 dataset.encoding["source"] = self._shown
             for name, each in arrays[path][0].items():
-                if name not in dataset.dims or name in dataset.indexes:
+                if name not in dataset.dims or name in dataset.xindexes:
                     each.forget()  # else xarray makes an index of it, when it gets the dataset
         left_out.warn()
         return found

@@ -8,6 +8,7 @@ from typing import Any
 
 import netCDF4
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from hypothesis import given
@@ -41,6 +42,15 @@ KEPT: dict[str, Any] = {
     "keys": {1: "water", 2: "land", "1": "other"},
     "all keys": {True: 1, None: 2, 2.5: 3, b"x": 4, (1, 2): 5},
     "objects": np.array(["a", None, 1], object),
+    "text of numpy": np.str_("x"),
+    "complex": 1 + 2j,
+    "complex numbers": np.array([[1j, complex("nan")]], "c8"),
+    "date": np.datetime64("2000-01-02"),
+    "times": np.array(["2000-01-01T00:00:00.123456789", "NaT"], "M8[ns]"),
+    "duration": np.timedelta64(5, "D"),
+    "durations": np.array([1, 2], "m8[10us]"),
+    "no time": np.datetime64("NaT"),
+    "nested times": {"a": [np.datetime64("2000"), (np.complex64(1j),)], np.datetime64("2001"): 1},
     "large": 2**70,
     "_ncpus": 4,
     "_NCEI_id": "x",
@@ -87,7 +97,7 @@ def test_attributes_come_back(path: Path, name: str, zarr_format: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [{1, 2}, object(), 1j, np.datetime64("2000"), np.longdouble(1.5), [{1}], {(1, object()): 1}]
+    "value", [{1, 2}, object(), pd.Timestamp("2000"), np.longdouble(1.5), [{1}], {(1, object()): 1}]
 )
 @pytest.mark.parametrize("where", ["group", "variable", "coordinate"])
 def test_what_cannot_be_kept_is_refused_by_name(path: Path, value: Any, where: str) -> None:
@@ -102,6 +112,19 @@ def test_what_cannot_be_kept_is_refused_by_name(path: Path, value: Any, where: s
     assert not path.exists()
 
 
+@pytest.mark.parametrize("keys", [{b"a": 1}, {(1, 2): 1}, {None: 1, True: 2}, {np.int8(1): 1}], ids=str)
+def test_attributes_with_keys_of_any_kind_are_edited(path: Path, keys: Any) -> None:
+    zarrds.save(xr.Dataset({"v": ("x", [1.0], {"odd": keys})}, attrs={"odd": keys}), path)
+    for variable in (None, "v"):
+        zarrds.update_attrs(path, {"title": "x"}, variable)
+        zarrds.update_attrs(path, {"long": np.arange(5000), "other": keys}, variable)
+        zarrds.update_attrs(path, {"long": np.arange(5000) % 4999}, variable, delete=["title"])
+    back = open_zarrds(path)
+    for attrs in (back.attrs, back.v.attrs):
+        assert same(attrs, {"odd": keys, "long": np.arange(5000) % 4999, "other": keys})
+    assert "odd" in str(zarrds.info(path))
+
+
 def test_notes_that_are_stale_or_hostile() -> None:
     node = with_attributes(GroupMetadata(), {"a": np.int8(3), "b": (1, 2)})
     changed = GroupMetadata({"a": 300, "b": [1, 2, 3]}, node.extensions)
@@ -110,6 +133,8 @@ def test_notes_that_are_stale_or_hostile() -> None:
         3, [], {"a": 3}, {"a": {}}, {"a": {"kind": "numbers"}}, {"a": {"kind": "numbers", "dtype": "object"}},
         {"a": {"kind": "objects", "shape": [2**40]}}, {"a": {"kind": "numbers", "dtype": "int8", "shape": [5]}},
         {"a": {"kind": "bytes", "value": "!"}}, {"a": {"kind": "dict", "items": {}, "keys": []}},
+        {"a": {"kind": "others", "dtype": "object", "value": "AAAA"}}, {"a": {"kind": "complex", "value": "q"}},
+        {"a": {"kind": "others", "dtype": "datetime64[q]", "value": "AAAA"}}, {"a": {"kind": "complex", "value": "3"}},
         {"a": {"kind": "tuple", "items": {}}}, {"a": {"kind": "numbers", "dtype": "float64", "value": "AAAA"}},
     ):  # fmt: skip
         assert same(typed_attributes(with_note(node, ATTRIBUTES, note))["a"], 3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import xarray as xr
 
 import zarrds
 from tests.datasets.samples import FORMATS, open_zarrds
+from zarrds.errors import EncodingError
 
 
 def objects(*values: Any) -> np.ndarray[Any, Any]:
@@ -182,3 +184,29 @@ def test_missing_text_of_dask_arrays_of_stringdtype(missing: Any) -> None:
     back = xr.open_dataset(store, engine="zarrds").v.values
     assert [pd.isna(value) for value in back] == [False, True, False] * 2
     assert back[2] == "nan"
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("scale", [{}, {"scale_factor": 0.5}])
+@pytest.mark.parametrize(
+    "markers", [(None, -999.0), (None, [-999.0, -998.0]), (1e20, -999.0), (1e20, [-999.0, -998.0])]
+)
+def test_stored_floats_with_several_values_for_what_is_missing(markers: Any, scale: Any, zarr_format: Any) -> None:
+    fill, missing = markers
+    attributes = {"missing_value": np.float32(missing), **({} if fill is None else {"_FillValue": np.float32(fill)})}
+    raw = xr.Dataset({"v": ("x", np.float32([1, -999]), attributes | scale)})  # as it comes from NCEP's files
+    store = zarrds.MemoryStore()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", xr.SerializationWarning)  # of xarray, that there are several
+        zarrds.save(raw, store, zarr_format=zarr_format)
+        decoded = xr.decode_cf(raw)
+        zarrds.save(raw, store, append_dim="x")
+        zarrds.save(decoded.load(), store, append_dim="x")
+        zarrds.save(decoded.chunk(x=1), store, append_dim="x")
+        back = xr.open_dataset(store, engine="zarrds").load()
+        xr.testing.assert_identical(back, xr.concat([decoded] * 4, "x"))
+        wrong = decoded.fillna(-999.0 * scale.get("scale_factor", 1))
+        for lazy in (wrong, wrong.chunk(x=1)):
+            with pytest.raises(EncodingError, match="'v' holds a value that is the store's _FillValue"):
+                zarrds.save(lazy, store, append_dim="x")
+        xr.testing.assert_identical(xr.open_dataset(store, engine="zarrds").load(), back)

@@ -39,6 +39,7 @@ ATTRIBUTES = "attributes"
 # attributes of CF that say which elements stand for missing ones
 MARKERS = ("_FillValue", "missing_value")
 _NUMBERS = re.compile(r"bool|u?int(8|16|32|64)|float(16|32|64)")
+_OTHERS = re.compile(r"complex(64|128)|(datetime|timedelta)64(\[([1-9][0-9]*)?[a-zA-Zμ]+\])?")  # as text in JSON
 _MEND = "Convert it to text, numbers, lists or dicts of these first, or drop it"
 _FINITE_MAX = float(np.finfo(np.float64).max)
 # what comes of a note that does not fit its attribute: a MetadataError is a ValueError, NumPy raises all of them
@@ -132,7 +133,7 @@ def _described(name: object, value: object) -> tuple[JSON, JSON]:
     except (TypeError, ValueError, RecursionError) as error:
         raise EncodingError(
             f"attribute {name!r} cannot be stored: {error}",
-            expected="text, bytes, numbers, booleans, None, and lists, tuples, arrays and dicts of these",
+            expected="text, bytes, numbers, booleans, None, times of NumPy; lists, tuples, arrays, dicts of these",
             mend=_MEND,
         ) from error
 
@@ -153,7 +154,7 @@ def _plain(value: object) -> tuple[JSON, JSON]:
     if value is None or (isinstance(value, bool | str) and not isinstance(value, np.generic)):
         return value, None
     if isinstance(value, np.str_):
-        return str(value), None
+        return str(value), {"kind": "texts"}
     if isinstance(value, bytes):
         return _text(value), {"kind": "bytes", "value": _base64(value)}
     if isinstance(value, np.ndarray | np.generic):
@@ -162,6 +163,8 @@ def _plain(value: object) -> tuple[JSON, JSON]:
         return int(value), None
     if isinstance(value, float):
         return _number(value), None if math.isfinite(value) else {"kind": "float", "value": repr(float(value))}
+    if isinstance(value, complex):
+        return repr(value), {"kind": "complex", "value": repr(value)}
     if isinstance(value, list | tuple):
         return _of_items(value)
     if isinstance(value, Mapping):
@@ -198,12 +201,19 @@ def _of_numpy(value: np.ndarray[Any, Any] | np.generic) -> tuple[JSON, JSON]:
         plain, note = _plain(value.tolist())
         return plain, {"kind": "bytes array", **shape, "note": note}
     name = dtype.newbyteorder("=").name
+    if _OTHERS.fullmatch(name):
+        return np.asarray(value).astype(str).tolist(), {"kind": "others", "dtype": name, **shape, "value": _raw(value)}
     if not _NUMBERS.fullmatch(name):
         raise TypeError(f"a value of dtype {dtype} is not JSON")
     note = {"kind": "numbers", "dtype": name, **shape}
     if dtype.kind == "f" and not np.isfinite(value).all():
-        note["value"] = _base64(np.asarray(value).astype(dtype.newbyteorder("<")).tobytes())
+        note["value"] = _raw(value)
     return _plain_numbers(value.tolist()), note
+
+
+def _raw(value: Any) -> str:
+    """The little-endian elements."""
+    return _base64(np.asarray(value).astype(value.dtype.newbyteorder("<")).tobytes())
 
 
 def _plain_numbers(value: Any) -> JSON:
@@ -289,6 +299,8 @@ def _typed(value: JSON, note: JSON) -> Any:
         return base64.b64decode(member(note, "value", str), validate=True)
     if kind == "float":
         return float(member(note, "value", str))
+    if kind == "complex":
+        return complex(member(note, "value", str))
     if kind in ("list", "tuple"):
         notes = member(note, "items", dict)
         items = [_typed(item, notes.get(str(i))) for i, item in enumerate(a_list(value, "the value"))]
@@ -314,10 +326,10 @@ def _typed_mapping(value: JSONObject, note: JSONObject) -> dict[Any, Any]:
 
 
 def _typed_array(kind: str, value: JSON, note: JSONObject, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
-    if kind == "numbers":
+    if kind in ("numbers", "others"):
         name = member(note, "dtype", str)
-        if not _NUMBERS.fullmatch(name):
-            raise ValueError("no dtype of numbers")
+        if not (_NUMBERS if kind == "numbers" else _OTHERS).fullmatch(name):
+            raise ValueError("no dtype of these")
         dtype = np.dtype(name)
         if "value" in note:
             raw = base64.b64decode(member(note, "value", str), validate=True)

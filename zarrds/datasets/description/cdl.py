@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from zarrds.display.text import escaped
-from zarrds.metadata.attributes import MARKERS
+from zarrds.metadata.attributes import MARKERS, plain_value
 
 __all__ = ["cdl_name", "cdl_of", "cdl_type", "cdl_value"]
 
@@ -115,7 +115,11 @@ def cdl_value(value: Any) -> str:
         return str(value) if -(2**31) <= value < 2**31 else f"{value}LL"
     if isinstance(value, float | np.floating):
         return _float(value)
-    return cdl_value(json.dumps(value, default=str))
+    try:
+        plain = plain_value(value)
+    except (TypeError, ValueError):
+        plain = str(value)
+    return cdl_value(plain if isinstance(plain, str) else json.dumps(plain))
 
 
 def _octal(character: str) -> str:

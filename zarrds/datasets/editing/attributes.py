@@ -13,7 +13,7 @@ from zarrds.datasets.encoding.attributes import visible_attributes
 from zarrds.datasets.reading.decoding import decode, decode_all
 from zarrds.datasets.reading.lazy import LazyArrays
 from zarrds.errors import EncodingError, MetadataError, UndecodableError, locating
-from zarrds.metadata.attributes import apart_attributes, updated_attributes
+from zarrds.metadata.attributes import apart_attributes, plain_value, updated_attributes
 from zarrds.metadata.model import GroupMetadata, Node
 from zarrds.metadata.nodes.documents import locked
 from zarrds.metadata.nodes.transaction import change_documents
@@ -124,7 +124,12 @@ def _check_decoding(
 
 
 def _text(attributes: Mapping[str, Any], name: str) -> str | None:
-    return json.dumps(attributes[name], default=str, sort_keys=True) if name in attributes else None
+    if name not in attributes:
+        return None
+    try:
+        return json.dumps(plain_value(attributes[name]), sort_keys=True)
+    except TypeError:  # a dtype, or another object of an encoding
+        return str(attributes[name])
 
 
 def _decoded_in_part(*args: Any) -> tuple[Any, Any, Any]:

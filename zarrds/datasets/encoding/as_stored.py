@@ -86,7 +86,7 @@ def encode_like(
     encoder = Encoder(name, stored.dims, dtype, kind, encoding, zarr_format, is_cftime=is_cftime)
     encoder.check_dtype(variable.dtype)
     data = variable.data if variable.dtype == dtype and encoder.is_plain else blockwise(encoder, variable, dtype)
-    return proven(name, xr.Variable(stored.dims, data), metadata)
+    return proven(name, xr.Variable(stored.dims, data, fastpath=True), metadata)
 
 
 def as_stored(

@@ -54,7 +54,8 @@ def decoded_attributes(metadata: ArrayMetadata, *, fill_value_is_mask: bool) -> 
     """The attributes of a stored array, with ``_FillValue`` as a value of its dtype."""
     attributes = attributes_to_decode(metadata)
     if fill_value_is_mask:
-        if metadata.fill_value is not None:
+        # of structures nothing is missing
+        if metadata.fill_value is not None and metadata.data_type.dtype.kind != "V":
             attributes["_FillValue"] = metadata.fill_value
     elif "_FillValue" in metadata.attributes:
         data_type = metadata.data_type

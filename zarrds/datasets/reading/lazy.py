@@ -91,6 +91,15 @@ def _position(number: int, grid: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(position)
 
 
+def _as_xarray_counts(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The dtype that xarray has for NumPy's times: seconds for minutes, hours, days, …, of which it knows none."""
+    unit, count = np.datetime_data(dtype)
+    if unit in ("ms", "us", "ns"):
+        return dtype if count == 1 else np.dtype(f"{dtype.kind}8[{unit}]")
+    is_whole = unit in ("W", "D", "h", "m", "s") or (unit in ("Y", "M") and dtype.kind == "M")
+    return np.dtype(f"{dtype.kind}8[s]") if is_whole else dtype
+
+
 class LazyArray(BackendArray):
     """An array that xarray indexes lazily; any number of threads may read it, and it pickles.
 
@@ -128,6 +137,8 @@ class LazyArray(BackendArray):
         self.dtype = create_vlen_dtype(str) if array.metadata.data_type.name == "string" else array.dtype
         if self.dtype.fields:  # xarray's decoders take those of another byte order for nameless bytes
             self.dtype = self.dtype.newbyteorder("=")
+        if self.dtype.kind in "mM":
+            self.dtype = _as_xarray_counts(self.dtype)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__slots__ if name != "_ahead"}
@@ -248,7 +259,7 @@ class LazyArray(BackendArray):
 
     def _with_dtype(self, value: Any) -> Any:
         if self.dtype.kind != "O" or isinstance(value, np.ndarray):
-            return value.astype(self.dtype, copy=False) if self.dtype.fields else value
+            return value.astype(self.dtype, copy=False) if self.dtype.fields or self.dtype.kind in "mM" else value
         # one Python object: an array of no dimensions keeps it from becoming another dtype
         scalar = np.empty((), self.dtype)
         scalar[()] = value

@@ -33,6 +33,8 @@ def differing(values: Array, decoded: Array, slack: Any = 0) -> Array:
     >>> differing(np.array([1.04, np.nan]), np.array([1.0, np.nan]), slack=0.05)
     array([False, False])
     """
+    if decoded.dtype.kind == "O" and values.dtype.kind == "b":  # where one of them stands for what is missing
+        return np.asarray(decoded != values, bool)
     if decoded.dtype.kind not in "biufc":
         return np.ones(values.shape, bool)
     with np.errstate(all="ignore"):

@@ -101,6 +101,15 @@ class Encoder:
         return [marker for marker in found if isinstance(marker, str | bytes)]
 
     @property
+    def _one_marker(self) -> Mapping[str, Any]:
+        """The encoding with one value for what is missing, the one that is written: xarray takes no second one."""
+        found = [self.encoding[key] for key in MARKERS if key in self.encoding]
+        if len(found) < 2 and np.ndim(found[0] if found else 0) == 0:
+            return self.encoding
+        others = {key: value for key, value in self.encoding.items() if key != "missing_value"}
+        return {**others, "_FillValue": np.ravel(found[0])[0]}
+
+    @property
     def _is_unmarked(self) -> bool:
         """Whether nothing has to be scaled, counted or marked."""
         return all(key in MARKERS and _is_nan(v) for key, v in self.encoding.items())
@@ -222,7 +231,7 @@ class Encoder:
             if not self._is_scaled:
                 check_exact(block, self.dtype)
             values = values.astype(np.float64)
-        encoded = values if self._is_unmarked else self._encoded(values, self.encoding)
+        encoded = values if self._is_unmarked else self._encoded(values, self._one_marker)
         result = encoded.astype(self.dtype)
         if result.dtype == values.dtype and self._is_unmarked:
             return result
@@ -237,13 +246,23 @@ class Encoder:
     def _prove(self, block: Block, result: Array, values: Array) -> None:
         """Check that what is stored reads back as it was."""
         bad = self._differing(block, result, self._is_scaled, ())
+        marked = self._is_marked(result) & ~np.asarray(pd.isnull(block.values))
+        bad |= marked
         if bad.any():
             read = self._decoded(result)[int(np.argmax(bad))]
-            if pd.isnull(read):
+            if pd.isnull(read) or marked[int(np.argmax(bad))]:
                 problem = "is the store's _FillValue, and would read back as missing"
             else:
                 problem = f"would read back as {label_text(read)}"
             raise encoding_error(block, bad, problem, expected=f"values that {self._described()} hold")
+
+    def _is_marked(self, result: Array) -> Array:
+        """Where stored floats stand for what is missing, by any of the markers."""
+        markers = [np.ravel(self.encoding[key]) for key in MARKERS if key in self.encoding]
+        numbers = [marker.astype(result.dtype) for marker in markers if marker.dtype.kind in "iuf"]
+        if result.dtype.kind != "f" or not numbers:
+            return np.zeros(result.shape, bool)
+        return np.isin(result, np.concatenate(numbers))
 
     def _described(self) -> str:
         scaled = "".join(
@@ -297,7 +316,8 @@ class Encoder:
         if self.is_cftime:
             check_dates(block, str(self.encoding.get("calendar", "standard")))
         if self.dtype.kind in "mM":
-            result = decoded = block.values.astype(self.dtype)
+            result = block.values.astype(self.dtype)
+            decoded = result.astype(block.values.dtype)  # as which it is compared: pandas does not know all units
         elif self.dtype.kind in "iu":
             packing = packing_of(self.dtype, self.encoding)
             if not packing.is_scaled:
@@ -311,7 +331,7 @@ class Encoder:
             result = np.full(block.values.shape, self.encoding.get("_FillValue", np.nan), self.dtype)
             present = ~pd.isnull(block.values)
             if present.any():
-                result[present] = self._encoded(block.values[present], {**self.encoding, "dtype": self.dtype})
+                result[present] = self._encoded(block.values[present], {**self._one_marker, "dtype": self.dtype})
             decoded = decode_times(result, self.encoding, block.values.dtype)
         check_same_times(block, decoded, self.dtype, self.encoding)
         return result

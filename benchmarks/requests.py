@@ -7,6 +7,7 @@ loopback; it counts requests, and answers each after a latency of 0, 30 and 100 
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 import sys
 import time
@@ -78,14 +79,13 @@ def _measure(
     cells = {library.name: Cell() for library in active}
     for library in active:
         _once(row, library, 0, 0, server, None)
-    number = 1
+    numbers = {library.name: itertools.count(1) for library in active}
     for latency in latencies:
         for turn in range(n_rounds):
             for library in (*active[turn % len(active) :], *active[: turn % len(active)]):
                 cell = cells[library.name]
                 if max(cell.seconds.get(latency, [0])) < _SLOW_SECONDS:
-                    _once(row, library, number, latency, server, cell, with_methods)
-            number += 1
+                    _once(row, library, next(numbers[library.name]), latency, server, cell, with_methods)
             if row.floor is not None:
                 _floor_once(row.floor, floor, latency, server, cells.setdefault(floor.name, Cell()))
     return {name: cell.text() for name, cell in cells.items()}

@@ -55,7 +55,7 @@ def test_requests(server: S3Server) -> None:
     save(server)
     server.state.requests.clear()
     replace(server, data(9))
-    assert len(server.state.requests) == 34, server.state.requests  # who needs fewer lowers the number
+    assert len(server.state.requests) == 31, server.state.requests  # who needs fewer lowers the number
 
 
 def test_a_tree_is_replaced(server: S3Server) -> None:

@@ -68,6 +68,7 @@ class ObjectStore(CommittingStore):
 
     _own: ObstoreObjects
     _other: Objects | None = None
+    _was_tidy = float("-inf")  # when it was seen last that nothing is hidden
     _looked: tuple[float, bool] = float("-inf"), False  # when it was looked whether nothing is there, and what was seen
 
     def __init__(self, url: str, storage_options: Mapping[str, Any] | None = None) -> None:
@@ -257,6 +258,8 @@ class ObjectStore(CommittingStore):
         names = [name[len(self._base) :] for name in self._objects.find(self._base.rstrip("/"))]
         is_begun = any(name.endswith(f"/{STRAIGHT}") and is_staged(name.rpartition("/")[0]) for name in names)
         keys = [name for name in names if is_key(name)]
+        if len(keys) == len(names):
+            self._was_tidy = time.monotonic()
         return keys, is_begun and not any(map(is_of_root, keys))
 
     def stage(self) -> Self:
@@ -295,7 +298,8 @@ class ObjectStore(CommittingStore):
 
     def clean(self, *, repair: bool = False) -> list[str]:
         """Remove what was staged and not touched for a day; see `Committer.clean`."""
-        return [] if self._was_blank() else super().clean(repair=repair)
+        is_clean = self._was_blank() or (not repair and time.monotonic() - self._was_tidy < _MOMENT)
+        return [] if is_clean else super().clean(repair=repair)
 
     def publish(self, staged: Self, *, replace: bool = True) -> None:
         """Replace all keys by those of `staged`; see `Committer.publish`.

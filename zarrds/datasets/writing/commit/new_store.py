@@ -107,9 +107,9 @@ def _found_target(store: Store, group: str, mode: Literal["w", "w-"], zarr_forma
             raise
         # changes that cannot be finished: all of it goes anyway
         return Target(store, "", True, zarr_format or 3, replace=True)
-    # consolidated metadata need not name what another library wrote since: it is not to be lost for that
-    stored = open_nodes(store, zarr_format=existing, consolidated=False)
-    standing = _node_at(nodes, group) or _node_at(stored, group)
+    standing = _node_at(nodes, group)
+    if not standing:  # consolidated metadata need not name what another library wrote since: it is not to be lost
+        standing = _node_at(open_nodes(store, zarr_format=existing, consolidated=False), group)
     if standing and mode == "w-":
         raise StoreExistsError(
             f"{standing} exists here already" if group else "a store exists here already",

@@ -150,7 +150,8 @@ class _Reduction:
         self._operand = Operand(name, data, data.dims, 0)
         self._edges = blocks.with_even_edges(self._operand.chunk_edges(), data.shape, _BLOCK)
         self._shape = tuple(n for axis, n in enumerate(data.shape) if axis not in axes)
-        self._dtype = _plain_dtype(data.dtype)
+        self._kind = kind_of(data)
+        self._dtype = self._operand.plain_dtype if data.dtype == np.dtype(object) else _plain_dtype(data.dtype)
 
     @property
     def _sum_dtype(self) -> np.dtype[Any]:
@@ -166,7 +167,8 @@ class _Reduction:
             wanted = ~is_told
             # blocks that are told have one element along each dimension that stays
             at = np.ix_(*(self._edges[axis][:-1] for axis in range(len(grid)) if axis not in self._axes))
-            result = self._joined(result, at if self._shape else (), part)
+            if is_told.any():
+                result = self._joined(result, at if self._shape else (), part)
         with progress_bar(int(wanted.sum()), "aggregate", enabled=progress, unit="block") as advance:
             return self._finished(self._with_blocks(result, wanted, advance))
 
@@ -249,10 +251,10 @@ class _Reduction:
 
         def look(box: Sequence[slice]) -> _Part:
             part = self._data[blocks.elements_of(self._edges, box)]
-            values = compared_values(part)
+            values = compared_values(part, self._kind)
             if isinstance(values, np.ma.MaskedArray):
                 return self._of_values(np.ma.getdata(values), np.ma.getmaskarray(values))
-            tells = isinstance(part.dtype, np.dtype) or values.dtype.kind in "fmM"
+            tells = (isinstance(part.dtype, np.dtype) and part.dtype != object) or values.dtype.kind in "fmM"
             missing = pd.isnull(values if tells else np.asarray(part.values))
             return self._of_values(values, np.asarray(missing))
 
@@ -292,7 +294,7 @@ class _Reduction:
             return mean
         if not is_empty.any():
             return result.values
-        if not isinstance(self._data.dtype, np.dtype) and result.values.dtype.kind in "iu":
+        if self._data.dtype != self._dtype and result.values.dtype.kind in "iu":
             return np.where(is_empty, np.nan, result.values)  # pandas' nullable integers
         dtype = result.values.dtype
         if dtype.kind not in "fmM":
@@ -307,7 +309,11 @@ def _plain_dtype(dtype: Any) -> np.dtype[Any]:
         return np.dtype(f"M8[{dtype.unit}]")
     if isinstance(dtype, np.dtype):
         return np.dtype(dtype)
-    return compared_dtype(dtype.name) if pd.api.types.is_integer_dtype(dtype) else np.dtype(float)
+    if isinstance(dtype, pd.CategoricalDtype) and dtype.categories.dtype.kind in "mM":
+        return _plain_dtype(dtype.categories.dtype)
+    if pd.api.types.is_integer_dtype(dtype) and not isinstance(dtype, pd.CategoricalDtype):
+        return compared_dtype(dtype.numpy_dtype)
+    return np.dtype(float)
 
 
 def _reduced_ends(values: AnyArray, is_there: AnyArray, axes: tuple[int, ...], how: str) -> AnyArray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from math import prod
 from typing import Any
 
@@ -21,8 +22,10 @@ from zarrds.datasets.querying.bounds.stored_codes import (
     NullableChunks,
     chunks_of_codes,
     chunks_of_nullable,
+    compared_dtype,
     compared_nullable,
-    floats_below,
+    compared_objects,
+    plain_below,
 )
 from zarrds.datasets.querying.expressions.binding import Kind
 from zarrds.datasets.querying.expressions.pruning import Bounds
@@ -52,19 +55,30 @@ def kind_of(variable: xr.Variable) -> Kind | None:
 
 
 def _kind_of_objects(variable: xr.Variable) -> Kind | None:
-    if "calendar" in variable.encoding or " since " in str(variable.encoding.get("units", "")):
-        return "calendar"
+    variable = without_dask(variable)
+    if plain_below(variable) is not None:
+        return "time"
+    if (nullable := chunks_of_nullable(variable)) is not None:
+        return "condition" if nullable.is_boolean else "number"
+    is_date = "calendar" in variable.encoding or " since " in str(variable.encoding.get("units", ""))
     if stored_chunks(variable) is not None or variable.size == 0:
-        return "text"
+        return "calendar" if is_date else "text"
     # of what is computed, or read, a few first
     some = variable if is_plain_in_memory(variable) else variable[tuple(slice(0, 4) for _ in variable.dims)]
     first = _first_there(some)
     if first is None and some is not variable:
         first = _first_there(variable)
     if first is None:
-        return "text"
+        return "calendar" if is_date else "text"
     if isinstance(first, str | bytes):
         return "text"
+    kinds: tuple[tuple[Any, Kind], ...] = (
+        (datetime, "time"),
+        (bool | np.bool_, "condition"),
+        (int | float | np.integer | np.floating, "number"),
+    )
+    if kind := next((kind for types, kind in kinds if isinstance(first, types)), None):
+        return kind
     return "calendar" if hasattr(first, "calendar") and hasattr(first, "year") else None
 
 
@@ -91,8 +105,11 @@ def _kind_of_extension(dtype: Any) -> Kind | None:
     return kinds.get(getattr(dtype, "kind", ""))
 
 
-def compared_values(variable: xr.Variable) -> AnyArray:
-    """The values of a variable in an array of NumPy; times with a zone in UTC, integers that are missing masked."""
+def compared_values(variable: xr.Variable, kind: Kind | None = None) -> AnyArray:
+    """The values of a variable in an array of NumPy; times with a zone in UTC, integers that are missing masked.
+
+    `kind` says what objects are, some or all of which may be missing.
+    """
     dtype = variable.dtype
     if isinstance(dtype, pd.DatetimeTZDtype) and variable.ndim == 1:
         return pd.DatetimeIndex(variable.to_index()).tz_convert(None).to_numpy()
@@ -100,16 +117,18 @@ def compared_values(variable: xr.Variable) -> AnyArray:
         data: Any = variable.data  # made anew of its values, large integers would be rounded
         return compared_nullable(data if isinstance(data, ExtensionArray) else pd.array(data, dtype=dtype))
     values: AnyArray = np.asarray(variable.values)
+    if dtype == np.dtype(object) and kind in ("number", "condition", "time"):
+        return compared_objects(values, kind)
     if isinstance(dtype, np.dtype) or values.dtype.kind != "O":
         return values
     flat = pd.Series(values.ravel())
-    kind = _kind_of_extension(dtype)
+    extension_kind = _kind_of_extension(dtype)
     found: Any
-    if kind == "time":
+    if extension_kind == "time":
         found = pd.to_datetime(flat, utc=True).dt.tz_localize(None).to_numpy()
-    elif kind in ("number", "condition"):
+    elif extension_kind in ("number", "condition"):
         has_missing = bool(flat.isna().any())
-        if kind == "condition":
+        if extension_kind == "condition":
             found = flat.fillna(False).to_numpy(bool)
         else:
             is_integer = not has_missing and pd.api.types.is_integer_dtype(dtype)
@@ -148,7 +167,8 @@ class Operand:
         self.axes = tuple(dims.index(dim) for dim in variable.dims)
         self._n_dims = len(dims)
         variable = without_dask(variable)
-        below = floats_below(variable)  # which say NaN where something is missing
+        self._kind = kind_of(variable) if variable.dtype == np.dtype(object) else None
+        below = plain_below(variable)
         self.variable = variable = variable if below is None else below
         self._nullable = chunks_of_nullable(variable)
         self.chunks: StoredChunks | LabelBlocks | None = (
@@ -167,13 +187,23 @@ class Operand:
                 else variable.copy(deep=False).load()
             )
 
+    @property
+    def plain_dtype(self) -> np.dtype[Any]:
+        """That of its values, of objects that are stored, or in memory."""
+        if self._nullable is not None:
+            return np.dtype(bool) if self._nullable.is_boolean else compared_dtype(self.variable.dtype)
+        is_object = self.variable.dtype == np.dtype(object)
+        return compared_values(self.variable, self._kind).dtype if is_object else np.dtype(self.variable.dtype)
+
     def values(self, box: Sequence[slice]) -> AnyArray:
         """The values in a box of elements, which broadcast to it."""
         part = self.variable[tuple(box[axis] for axis in self.axes)]
         return self._aligned(self._plain(part))
 
     def _plain(self, part: xr.Variable) -> AnyArray:
-        return compared_values(part) if self._nullable is None else self._nullable.values(np.asarray(part.values))
+        if self._nullable is not None:
+            return self._nullable.values(np.asarray(part.values))
+        return compared_values(part, self._kind)
 
     def _aligned(self, array: AnyArray) -> AnyArray:
         """An array over the variable's dimensions, or blocks along them, as one over the query's."""

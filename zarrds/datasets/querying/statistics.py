@@ -18,7 +18,7 @@ from zarrds.compat.xarray_internals import indexed_by, lazily
 from zarrds.datasets.description.of_store import unknown_variable
 from zarrds.datasets.querying.bounds.chunk_facts import ChunkFacts
 from zarrds.datasets.querying.bounds.stored import StoredChunks, stored_chunks
-from zarrds.datasets.querying.bounds.stored_codes import chunks_of_nullable, floats_below
+from zarrds.datasets.querying.bounds.stored_codes import chunks_of_nullable, plain_below
 from zarrds.datasets.querying.opening import opened_dataset
 from zarrds.errors import UnsupportedError
 from zarrds.storage.protocol import Store
@@ -124,7 +124,7 @@ def _path_of(store: object) -> str | None:
 
 
 def _chunks_of(variable: xr.Variable) -> StoredChunks | None:
-    below = floats_below(variable)
+    below = plain_below(variable)
     return stored_chunks(variable if below is None else below) or chunks_of_nullable(variable)
 
 
@@ -219,11 +219,15 @@ class _Column(BackendArray):
             return facts.count
         if self._name in ("min", "max"):
             values = facts.low if self._name == "min" else facts.high
-            if self.dtype.kind == "O":
+            if self.dtype.kind == "O" and all(isinstance(each, bytes) for each in values[facts.known]):
                 texts = np.full(values.shape, "", object)
                 texts[facts.known] = [text.decode("utf-8", "replace") for text in values[facts.known]]
                 return texts
             is_there = facts.known & (facts.count != 0)
+            if self.dtype.kind == "O":  # of cftime
+                dates = values.astype(object)
+                dates[~is_there] = None
+                return dates
             missing = np.array("NaT" if self.dtype.kind in "mM" else "nan", self.dtype)
             return np.where(is_there, values.astype(self.dtype), missing)
         assert facts.sum is not None

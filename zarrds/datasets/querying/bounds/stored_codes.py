@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,11 +14,13 @@ from zarrds.codecs.base import AnyArray
 from zarrds.compat.lazy_layers import mapped_below
 from zarrds.datasets.querying.bounds.chunk_facts import ChunkFacts, as_bytes
 from zarrds.datasets.querying.bounds.stored import StoredChunks, stored_chunks
+from zarrds.datasets.querying.expressions.binding import Kind
 from zarrds.datasets.reading.notes import PANDAS
 from zarrds.labels.kinds.nullable import MASKED, restore_masked
+from zarrds.labels.kinds.objects import restore_objects
 from zarrds.labels.kinds.plain import Description
+from zarrds.labels.kinds.times import TIMES
 from zarrds.metadata.extension import note_of
-from zarrds.metadata.fields import JSON
 
 __all__ = [
     "NullableChunks",
@@ -25,7 +28,8 @@ __all__ = [
     "chunks_of_nullable",
     "compared_dtype",
     "compared_nullable",
-    "floats_below",
+    "compared_objects",
+    "plain_below",
 ]
 
 # categories that are looked at for the bounds of all chunks
@@ -53,36 +57,59 @@ class NullableChunks(StoredChunks):
         # rows must count as missing what is, and nothing else: other tools change attributes
         if rule is None or rule.is_unsigned or {int(m) for m in rule.markers} != ({mark} - {None}) or not known.any():
             return self._nothing()
-        if self._is_boolean:
+        if self.is_boolean:
             known = known & (rows["min"] >= 0) & (rows["max"] <= 1)
         count = np.where(known, rows["count"], -1)
         return ChunkFacts(known, rows["min"], rows["max"], count, self._sizes() > rows["count"], self._sum(rows))
 
     @property
-    def _is_boolean(self) -> bool:
-        return bool(self._description["dtype"] == "boolean")
+    def is_boolean(self) -> bool:
+        """Whether they are booleans, which are conditions."""
+        return self._description["dtype"] in ("boolean", "objects[boolean]")
 
     def compared(self) -> ChunkFacts:
         """The same, of the values that queries compare: see `plain_nullable`."""
         facts = self.facts()
-        if self._is_boolean:
+        if self.is_boolean:
             low = (facts.low == 1) & ~facts.has_missing
             high, nothing = (facts.high == 1) & (facts.count != 0), np.zeros_like(facts.known)
             return replace(
                 facts, low=low, high=high, count=np.where(facts.known, self._sizes(), -1), has_missing=nothing
             )
-        dtype = compared_dtype(self._description["dtype"])
+        dtype = compared_dtype(facts.low.dtype)
         return replace(facts, low=facts.low.astype(dtype), high=facts.high.astype(dtype))
 
     def values(self, elements: AnyArray) -> AnyArray:
         """What queries compare, of stored elements."""
-        made: Any = restore_masked(self._description, elements.reshape(-1), {})
-        return compared_nullable(made.array).reshape(elements.shape)
+        if MASKED.fullmatch(str(self._description["dtype"])):
+            made: Any = restore_masked(self._description, elements.reshape(-1), {})
+            return compared_nullable(made.array).reshape(elements.shape)
+        objects = restore_objects(self._description, elements.reshape(-1), {}).to_numpy().reshape(elements.shape)
+        return compared_objects(objects, "condition" if self.is_boolean else "number", compared_dtype(elements.dtype))
 
 
-def compared_dtype(name: JSON) -> np.dtype[Any]:
-    """That in which queries compare and compute with nullable integers."""
-    return np.dtype(np.uint64 if name == "UInt64" else np.int64)
+def compared_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """That in which queries compare and compute with integers of which some may be missing."""
+    return np.dtype(np.uint64 if dtype == np.uint64 else np.int64)
+
+
+def compared_objects(objects: AnyArray, kind: Kind, dtype: np.dtype[Any] | None = None) -> AnyArray:
+    """Objects that are numbers, booleans or times with a zone, some of them missing, as queries compare them.
+
+    As `compared_nullable` says, and times in UTC. `dtype` is that of integers; by default one that holds them.
+    """
+    missing = np.asarray(pd.isna(objects), bool)
+    if kind == "time":
+        times = pd.to_datetime(pd.Series(objects.reshape(-1)), utc=True).dt.tz_localize(None)
+        return np.asarray(times.to_numpy()).reshape(objects.shape)
+    if kind == "condition":
+        return np.where(missing, False, objects).astype(bool)
+    filled = np.where(missing, 0, objects)
+    if pd.api.types.infer_dtype(filled.reshape(-1), skipna=False) != "integer":
+        return np.where(missing, np.nan, objects).astype(float)
+    if dtype is None:
+        dtype = np.dtype(np.uint64 if filled.size and filled.max() > np.iinfo(np.int64).max else np.int64)
+    return np.ma.MaskedArray(filled.astype(dtype), missing) if missing.any() else filled.astype(dtype)
 
 
 def compared_nullable(values: Any) -> AnyArray:
@@ -97,29 +124,45 @@ def compared_nullable(values: Any) -> AnyArray:
     if name.startswith("Float"):
         return np.asarray(values.to_numpy(values.dtype.numpy_dtype, na_value=np.nan))
     missing = np.asarray(values.isna())
-    integers = np.asarray(values.to_numpy(compared_dtype(name), na_value=0))
+    integers = np.asarray(values.to_numpy(compared_dtype(values.dtype.numpy_dtype), na_value=0))
     return np.ma.MaskedArray(integers, missing) if missing.any() else integers
 
 
-def floats_below(variable: xr.Variable) -> xr.Variable | None:
-    """The stored floats that a variable of pandas' nullable floats reads; None of another, or of one in memory."""
+def plain_below(variable: xr.Variable) -> xr.Variable | None:
+    """The plain variable that one of pandas' nullable floats, or of times with a zone, is made of; None of another.
+
+    What is missing is NaN or NaT in it, and times are those of UTC.
+    """
     dtype: Any = variable.dtype
+    is_object = dtype == np.dtype(object)
     is_nullable = not isinstance(dtype, np.dtype) and dtype.name in ("Float32", "Float64")
-    below = mapped_below(variable) if is_nullable else None
-    return None if below is None or below.dtype != dtype.numpy_dtype else below
+    below = mapped_below(variable) if is_object or is_nullable else None
+    if below is None or (is_nullable and below.dtype != dtype.numpy_dtype):
+        return None
+    if is_nullable:
+        return below
+    found = stored_chunks(below)
+    match = None if found is None else TIMES.fullmatch(_dtype_noted(found))
+    return below if match is not None and match[3] and below.dtype.kind == "M" else None
 
 
 def chunks_of_nullable(variable: xr.Variable) -> NullableChunks | None:
-    """The chunks that a variable of pandas' nullable integers or booleans reads; None of one that is in memory."""
+    """The chunks that a variable of integers or booleans, nullable or objects, reads; None of one in memory."""
     dtype: Any = variable.dtype
-    below = None if isinstance(dtype, np.dtype) or not MASKED.fullmatch(dtype.name) else mapped_below(variable)
+    is_object = dtype == np.dtype(object)
+    is_nullable = not isinstance(dtype, np.dtype) and MASKED.fullmatch(dtype.name) is not None
+    below = mapped_below(variable) if is_object or is_nullable else None
     found = None if below is None else _integers_of(below)
     if found is None or below is None:
         return None
-    description = note_of(found.metadata, PANDAS)
-    if not isinstance(description, dict) or description.get("dtype") != dtype.name:
-        return None
-    return NullableChunks(found, below, description)
+    description, noted = note_of(found.metadata, PANDAS), _dtype_noted(found)
+    is_noted = noted in ("objects[integer]", "objects[boolean]") if is_object else noted == dtype.name
+    return NullableChunks(found, below, description) if is_noted and isinstance(description, Mapping) else None
+
+
+def _dtype_noted(chunks: StoredChunks) -> str:
+    description = note_of(chunks.metadata, PANDAS)
+    return str(description.get("dtype")) if isinstance(description, Mapping) else ""
 
 
 def _integers_of(below: xr.Variable) -> StoredChunks | None:

@@ -16,7 +16,7 @@ import time
 import urllib.parse
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -53,6 +53,8 @@ class State:
         From method and key to what is to go wrong.
     n_sent : int
         Bytes of answers.
+    connections : list of socket
+        All that were ever made.
     seen : callable, optional
         Called with method and key after each request that changed something.
     before : callable, optional
@@ -69,6 +71,7 @@ class State:
     at_once: int = 0
     most_at_once: int = 0
     n_sent: int = 0
+    connections: list[socket.socket] = field(default_factory=list)
 
     def counts(self) -> Counter[str]:
         return Counter(method for method, _ in self.requests)
@@ -81,6 +84,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def setup(self) -> None:
         super().setup()
+        self.state.connections.append(self.connection)
         self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def log_message(self, *args: object) -> None:
@@ -299,6 +303,13 @@ class S3Server:
         self.state.values.clear()
         self.state.requests.clear()
         self.state.fault = self.state.seen = self.state.before = None
+
+    def drop_connections(self) -> None:
+        """Close all connections, as a server does with those that nobody uses."""
+        connections, self.state.connections = self.state.connections, []
+        for connection in connections:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def serve(self) -> None:
         self._server.serve_forever(0.01)

@@ -1,0 +1,131 @@
+"""Connections to object storage: which are kept, and which are never mixed up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import zarrds
+from tests.storage.s3_server import Fault, S3Server
+from tests.storage.s3_writers import URL, options, save
+from zarrds.errors import StoreIOError
+from zarrds.storage.held import HeldChanges
+from zarrds.storage.memory import MemoryStore
+from zarrds.storage.obstore import connections
+from zarrds.storage.traits import is_held
+from zarrds.stores import as_store
+
+pytest.importorskip("obstore", reason="object storage needs the extra 'remote'")
+
+TOLD = {"endpoint_url": "http://127.0.0.1:9", "key": "AKIATEST", "secret": "verysecretvalue"}
+
+
+@pytest.fixture(autouse=True)
+def _none_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "_kept", {})
+
+
+def connection(url: str = "s3://bucket/a.zarr", **more: Any) -> object:
+    store: Any = as_store(url, {**TOLD, **more})
+    return store._objects._connection
+
+
+def test_the_like_shares_one() -> None:
+    assert connection() is connection()
+    assert connection("s3a://bucket/a.zarr/") is connection()
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"key": "AKIAOTHER"},
+        {"secret": "othersecretvalue"},
+        {"token": "sometoken"},
+        {"endpoint_url": "http://127.0.0.1:10"},
+        {"anon": True},
+        {"region": "eu-west-1"},
+        {"retry_config": {"max_retries": 1}},
+        {"client_options": {"default_headers": {"x": "1"}}},
+        {"config_kwargs": {"read_timeout": 1}},
+        {"s3_additional_kwargs": {"ServerSideEncryption": "AES256"}},
+        {"requester_pays": True},
+    ],
+    ids=lambda more: next(iter(more)),
+)
+def test_other_options_have_another(more: dict[str, Any]) -> None:
+    assert connection(**more) is not connection()
+
+
+def test_other_places_have_another() -> None:
+    assert connection("s3://bucket/b.zarr") is not connection()
+    assert connection("s3://other/a.zarr") is not connection()
+
+
+def test_another_environment_has_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = connection()
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:11")
+    assert connection() is not first
+    monkeypatch.delenv("HTTPS_PROXY")
+    assert connection() is first
+
+
+def test_files_of_credentials_are_read_each_time(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    told = {"endpoint_url": TOLD["endpoint_url"], "profile": "me"}
+    found = []
+    for key in ("AKIAONE", "AKIATWO", "AKIATWO"):
+        (tmp_path / "credentials").write_text(f"[me]\naws_access_key_id = {key}\naws_secret_access_key = hush\n")
+        store: Any = as_store("s3://bucket/a.zarr", told)
+        found.append(store._objects._connection)
+    assert found[0] is not found[1]
+    assert found[1] is found[2]
+
+
+def test_not_for_long_and_not_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = connection()
+    for number in range(connections._MOST_KEPT):
+        connection(f"s3://bucket/{number}.zarr")
+    assert len(connections._kept) == connections._MOST_KEPT
+    assert connection() is not first
+    again = connection()
+    monkeypatch.setattr(connections, "_KEPT_SECONDS", -1.0)
+    assert connection() is not again
+
+
+def test_secrets_of_one_that_is_shared_are_not_shown(server: S3Server) -> None:
+    """Each who takes it adds what must not be shown of its own options."""
+    told = options(server)
+    save(server)
+    xr.open_dataset(URL, engine="zarrds", storage_options=told)
+    assert "verysecretvalue" not in repr(list(connections._kept.values()))
+    server.state.fault = lambda _method, _key: Fault(
+        400, body=b"<Error><Code>X</Code><Message>verysecretvalue</Message></Error>"
+    )
+    with pytest.raises(StoreIOError) as told_error:
+        xr.open_dataset(URL, engine="zarrds", storage_options=told)
+    assert "verysecretvalue" not in str(told_error.value)
+
+
+def test_a_server_that_comes_back(server: S3Server) -> None:
+    """Connections that a server has closed meanwhile are made anew, also for puts that are not repeated."""
+    save(server)
+    for number in range(3):
+        server.drop_connections()
+        zarrds.update_attrs(URL, {"n": number}, storage_options=options(server))
+    assert xr.open_dataset(URL, engine="zarrds", storage_options=options(server)).attrs["n"] == 2
+
+
+def test_what_is_held_is_not_waited_for() -> None:
+    held = HeldChanges(MemoryStore(), 100)  # type: ignore[arg-type]  # a store of which nothing is asked
+    assert is_held(held, 100)
+    assert not is_held(held, 101)
+    held.set("a", bytes(60))
+    assert not is_held(held, 41)
+    held.set("b", bytes(60))
+    assert not is_held(held, 1)
+    assert not is_held(MemoryStore(), 1)
+    np.testing.assert_equal(bytes(held.get("a") or b""), bytes(60))

@@ -18,7 +18,7 @@ from zarrds.metadata.fetched import ahead
 from zarrds.metadata.model import ArrayMetadata
 from zarrds.metadata.nodes.documents import document_key, keys_of, own_node
 from zarrds.storage.protocol import Buffer, Store, Traits, Values
-from zarrds.storage.traits import get_at_most
+from zarrds.storage.traits import get_at_most, hold
 
 __all__ = ["InPlace", "check_not_another", "still_that"]
 
@@ -59,8 +59,8 @@ class InPlace:
     """The values of a store, as one array's writers see them: what they set is the array's, or it is not set.
 
     Each value is held back until the array's document was looked at. So nothing gets into a store that has replaced
-    its own as a whole. A save that replaces the array inside of its store moves its chunks one by one: one chunk can
-    get between them in the instant between look and rename, which the look at the end turns into an error. In stores of
+    its own as a whole. From before that look until the value has its key the document is held (`hold`): a save that
+    replaces the array inside of its store waits for that, and who comes later sees that it is replaced. In stores of
     URLs, where each look is a request, only the looks at the beginning and at the end are taken.
 
     As a context it looks once at the beginning and once at the end, also after a failure, of which it may be the
@@ -138,9 +138,13 @@ class InPlace:
             raise _conflict(self._store, self._array, mend)
         self._seen = version
 
+    def hold(self) -> AbstractContextManager[object]:
+        """Around a look and what it is taken for: whoever replaces the array waits until that is over."""
+        return hold(self._store, self._key)
+
     @property
     def behind(self) -> Values:
-        """What takes the values, for callers that `check` by themselves before each of them gets its key."""
+        """What takes the values, for callers that `hold` and `check` before each of them gets its key."""
         return self._values
 
     # the values
@@ -179,7 +183,8 @@ class InPlace:
                 check()
 
         try:
-            self._values.set(key, *parts, check=both)
+            with self.hold():
+                self._values.set(key, *parts, check=both)
         except ConflictError:
             raise
         except ZarrdsError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeGuard, TypeVar, runtime_checkable
 
@@ -23,6 +24,7 @@ __all__ = [
     "Fetched",
     "GrowingStore",
     "Growth",
+    "HeldValues",
     "Holding",
     "InFolder",
     "Located",
@@ -41,6 +43,7 @@ __all__ = [
     "folds_case",
     "get_at_most",
     "has_trait",
+    "hold",
     "is_held",
     "is_unsure",
     "list_sizes",
@@ -413,6 +416,23 @@ class StrangeListing(Protocol):
 def list_strange(store: object, prefix: str = "", *, folders: bool = False) -> Iterator[tuple[str, str]]:
     """`StrangeListing.list_strange`, of stores that can do it; of others nothing."""
     return store.list_strange(prefix, folders=folders) if has_trait(store, StrangeListing) else iter(())
+
+
+@runtime_checkable
+class HeldValues(Protocol):
+    """A store in which a writer can hold a value that it relies on, for as long as one write takes."""
+
+    def hold(self, key: str) -> AbstractContextManager[object]:
+        """Let whoever replaces the value of `key` by a commit wait until this is left, for some seconds at most.
+
+        A commit that counts already is waited for, or finished, before this returns.
+        """
+        ...
+
+
+def hold(store: object, key: str) -> AbstractContextManager[object]:
+    """`HeldValues.hold`, of stores that can do it."""
+    return store.hold(key) if has_trait(store, HeldValues) else nullcontext()
 
 
 def ask_all(store: Store, call: Callable[[A], R], things: Sequence[A]) -> list[R]:

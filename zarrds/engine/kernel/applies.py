@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from math import prod
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -125,6 +126,10 @@ class Guarded(Protocol):
         """Raise if nothing must be set any more."""
         ...
 
+    def hold(self) -> AbstractContextManager[object]:
+        """Around a check and what it is taken for."""
+        ...
+
 
 @runtime_checkable
 class InFront(Protocol):
@@ -146,18 +151,23 @@ class NativeStore(NamedTuple):
         What its keys begin with.
     check : callable or None
         Raises if nothing must be written any more.
+    hold : callable
+        Gives a context, around a check and what it is taken for.
     """
 
     folder: LocalStore
     prefix: str = ""
     check: Callable[[], object] | None = None
+    hold: Callable[[], AbstractContextManager[object]] = nullcontext
 
 
 def native_store(store: Values, *, writes: bool) -> NativeStore | None:
     """The folder of a store, None if its values are no files or are not read and written as such."""
-    check, prefix = None, ""
+    check: Callable[[], object] | None = None
+    hold: Callable[[], AbstractContextManager[object]] = nullcontext
+    prefix = ""
     if has_trait(store, Guarded):
-        check, store = store.check, store.behind
+        check, hold, store = store.check, store.hold, store.behind
     if writes and has_trait(store, InFront):
         store, prefix = store.in_front
-    return NativeStore(store, prefix, check) if type(store) is LocalStore else None
+    return NativeStore(store, prefix, check, hold) if type(store) is LocalStore else None

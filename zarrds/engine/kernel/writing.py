@@ -87,7 +87,8 @@ def chunk_writer(
         job.job.unfinished = None if how.name is None else os.fsencode(how.name)
         job.job.unfinished_folder = None if how.folder is None else os.fsencode(how.folder)
         job.job.check = None if check is None else ctypes.cast(callback, ctypes.c_void_p)
-        answer = kernel.write(job.reference, statuses.size, address(rows), address(statuses))
+        with place.hold():
+            answer = kernel.write(job.reference, statuses.size, address(rows), address(statuses))
         if failures:
             raise failures[0]
         if how.sync and answer == _MADE_FOLDERS:

@@ -113,13 +113,15 @@ def documents_of_change(
     new, old = dict[str, bytes](), dict[str, bytes]()
     for path, raw in changed.items():
         is_gone = path in removed or path.startswith(below)
-        standing = None if is_gone else known[path] if path in known else module.load_raw(seen, path)
+        there = known[path] if path in known else module.load_raw(seen, path)
+        standing = None if is_gone else there
         is_told = is_told and before is not None and is_same_document(standing, before.get(path))
         documents = _documents(module, path, raw, standing)
         if not path and before is None:
             root |= documents
         else:
-            (new if standing is None else old).update(documents)
+            # of a node that is replaced too: who writes into it waits for nobody to hold its document
+            (new if there is None else old).update(documents)
     new, old = ({key: value for key, value in each.items() if key not in root} for each in (new, old))
     return Changed(new, root, old, root_key(zarr_format, consolidated=True) if is_told else None)
 

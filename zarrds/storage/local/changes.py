@@ -24,6 +24,7 @@ __all__ = [
     "COMMIT",
     "DamagedChangesError",
     "apply_changes",
+    "is_about_to_change",
     "recover",
     "repair",
 ]
@@ -60,6 +61,8 @@ class _Plan:
     ----------
     moves : list of (str, str)
         In order: what, as a part of the folder of the changes, and where to. A folder that is new moves whole.
+    replaced : list of str
+        The locations of files that are replaced after all that is new was moved: documents.
     emptied : list of str
         The folders of which nothing is left then, each before those in it.
     deleted : list of str
@@ -71,6 +74,7 @@ class _Plan:
         self._lenient = as_far_as_possible
         self._writable: set[str] = set()
         self.moves: list[tuple[str, str]] = []
+        self.replaced: list[str] = []
         self.emptied: list[str] = []
         self.deleted: list[str] = []
         names = {entry.name: entry for entry in _entries(changes)}
@@ -131,6 +135,8 @@ class _Plan:
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), target)
             else:
                 self.moves.append((f"{part}/{entry.name}", target))
+                if mode and not part.startswith(STEPS[0]):
+                    self.replaced.append(target)
 
     def _check_writable(self, folder: str) -> None:
         if folder in self._writable:
@@ -162,6 +168,12 @@ def apply_changes(
     if durable:
         syncing.sync_folder(root)
     _finish(root, path, verify, plan, durable=durable, device=device)
+
+
+def is_about_to_change(root: str, key: str) -> bool:
+    """Whether changes that count already, and are not in place yet, replace the value of a key."""
+    folder = os.path.join(root, COMMIT)
+    return any(os.path.lexists(os.path.join(folder, step, key)) for step in STEPS)
 
 
 def recover(root: str, path: str, verify: Verify, locks: Locks) -> None:
@@ -231,6 +243,10 @@ def _finish(
     attempts = _ATTEMPTS
     while True:
         plan = plan or _Plan(folder, root, path, verify)
+        if plan.replaced:
+            from zarrds.storage.local.holding import wait_for_holders  # of which opening needs nothing
+
+            wait_for_holders(plan.replaced)
         try:
             for part, target in plan.moves:
                 _move(os.path.join(folder, part), target, touched)

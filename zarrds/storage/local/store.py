@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Self
 
 from zarrds.arguments import text_of_path
 from zarrds.errors import InvalidKeyError, StoreIOError, ZarrdsError
 from zarrds.storage.local import files, folders, staging, syncing
-from zarrds.storage.local.changes import COMMIT, DamagedChangesError, apply_changes, recover, repair
+from zarrds.storage.local.changes import (
+    COMMIT,
+    DamagedChangesError,
+    apply_changes,
+    is_about_to_change,
+    recover,
+    repair,
+)
 from zarrds.storage.local.replacing import check_replaceable, move_in
 from zarrds.storage.local.tree import folds_case, real_folder
 from zarrds.storage.local.values import FolderValues
@@ -242,6 +249,26 @@ class LocalStore(FolderValues):
             raise error from exc
         finally:
             self._verified.clear()
+
+    def hold(self, key: str) -> AbstractContextManager[object]:
+        """Let whoever replaces the value of `key` by a commit wait; see `HeldValues.hold`."""
+        location = self._locate(key)
+        if location is None or self._final is not None:
+            return nullcontext()
+        from zarrds.storage.local.holding import share  # of which opening needs nothing
+
+        while True:
+            held = share(location)
+            try:
+                if not os.path.lexists(self._commit) or not is_about_to_change(self._root, key):
+                    return held or nullcontext()
+            except BaseException:  # which would keep it
+                if held is not None:
+                    held.close()
+                raise
+            if held is not None:
+                held.close()
+            self.recover()
 
     def clean(self, *, repair: bool = False) -> list[str]:
         """Remove hidden folders and lock files of dead processes, in the root and beside it; see `Committer.clean`."""

@@ -1,0 +1,94 @@
+"""Values that writers rely on while they write beside them: whoever replaces one waits until they are done.
+
+A writer holds the file of such a value by a shared ``flock``, from before it looks at it until what it writes has its
+name. Whoever is about to replace the value asks for the file alone, once, after its changes count, and lets go at once:
+then all that have looked before are done, and who looks now sees the changes. Where files cannot be locked nothing is
+held, and nobody waits.
+
+Everything here takes absolute locations.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from importlib.util import find_spec
+from weakref import WeakSet
+
+from zarrds.storage.local import files
+
+_CAN_LOCK = find_spec("fcntl") is not None  # not on Windows
+if _CAN_LOCK:
+    import fcntl
+
+__all__ = ["share", "wait_for_holders"]
+
+_POLL = 0.0005  # seconds between two attempts
+_PATIENCE = 5.0  # seconds that holders are waited for: one may have been stopped
+
+_shared: WeakSet[io.FileIO] = WeakSet()
+
+
+def share(location: str) -> io.FileIO | None:
+    """The file at a location, held until it is closed, be it for nobody refers to it any more; None if that cannot be.
+
+    It is the one of that name at the time when it is held.
+    """
+    while _CAN_LOCK:
+        try:
+            file = io.FileIO(os.open(location, files.READ))
+        except OSError:  # it is gone, or a link
+            return None
+        _shared.add(file)
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            if _is_there(file, location):
+                return file
+        except BlockingIOError:  # somebody has it alone, for an instant
+            time.sleep(_POLL)
+        except OSError:
+            return None
+    return None
+
+
+def wait_for_holders(locations: Iterable[str]) -> None:
+    """Wait until nobody holds the files at some locations that held them before; some seconds at most."""
+    end = time.monotonic() + _PATIENCE
+    for location in locations:
+        with suppress(OSError):
+            if not _wait(location, end):
+                return
+
+
+def _wait(location: str, end: float) -> bool:
+    """False if it took too long."""
+    with io.FileIO(os.open(location, files.READ)) as file:
+        while _CAN_LOCK:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > end:
+                    return False
+                time.sleep(_POLL)
+    return True
+
+
+def _is_there(file: io.FileIO, location: str) -> bool:
+    try:
+        now, mine = os.lstat(location), os.fstat(file.fileno())
+    except FileNotFoundError:
+        return False
+    return now.st_ino == mine.st_ino and now.st_dev == mine.st_dev
+
+
+def _close_all() -> None:
+    for file in list(_shared):
+        file.close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_close_all)  # else they would be held for as long as the child lives

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
@@ -200,3 +201,36 @@ def test_markers_of_any_kind_mark_what_xarray_takes_for_missing(marker: Any) -> 
     zarrds.statistics(store)
     assert zarrds.verify(store, workers=1).n_arrays == 2
     assert zarrds.find(store, "v >= 0").sizes["x"] == (opened(store).v >= 0).sum()
+
+
+# --------------------------------------------------------------------------------- notes of pandas' kinds
+
+
+@pytest.mark.filterwarnings("ignore:.*'v'")
+@pytest.mark.parametrize(
+    "note",
+    [
+        {"kind": 3},
+        {"dtype": ["Int64"]},
+        {"dtype": "Int64", "missing": []},
+        {"dtype": "Int64", "missing": True},
+        {"dtype": "Int64", "missing": 10**400},
+        {"dtype": "objects[integer]", "missing": "x", "na": "None"},
+        {"dtype": "objects[integer]", "missing": 1, "na": []},
+        {"dtype": "category", "ordered": 1, "categories": "w"},
+        {"dtype": "interval", "closed": [], "bounds": "w", "subtype": {"dtype": "int64"}},
+    ],
+    ids=lambda note: str(note)[:40],
+)
+def test_what_is_noted_of_labels_wrongly_counts_for_nothing(note: dict[str, Any]) -> None:
+    ds = xr.Dataset({"v": ("x", pd.array([1, None, 3], "Int64")), "w": ("x", [1, 2, 3])})
+    for options, n in ({"append_dim": "x"}, 2), ({"mode": "a"}, 1):
+        store = MemoryStore()
+        zarrds.save(ds, store)
+        edit(store, "v/.zarrds/.zarrds.json", lambda d: d.update(pandas=note))
+        edit(store, "zarr.json", lambda d: d["consolidated_metadata"]["zarrds"]["v"].update(pandas=note))
+        with pytest.warns(UserWarning, match="'v'"):
+            assert opened(store).v.dtype != "Int64"
+        zarrds.save(ds, store, **options)
+        values = opened(store).v.astype(float).values
+        np.testing.assert_array_equal(values, [1, np.nan, 3] * n)

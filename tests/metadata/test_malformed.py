@@ -55,6 +55,26 @@ V3_STRUCTURED = V3_ARRAY | {
         {"name": "zstd", "configuration": {"level": 1, "checksum": False}},
     ],
 }
+V3_SHARDED = V3_ARRAY | {
+    "data_type": "float32",
+    "fill_value": "NaN",
+    "codecs": [
+        {
+            "name": "sharding_indexed",
+            "configuration": {
+                "chunk_shape": [1],
+                "codecs": [
+                    {"name": "scale_offset", "configuration": {"offset": 1, "scale": "0x3f800000"}},
+                    {"name": "cast_value", "configuration": {"data_type": "int16", "rounding": "towards-zero"}},
+                    {"name": "bytes", "configuration": {"endian": "big"}},
+                    {"name": "gzip", "configuration": {"level": 1}},
+                ],
+                "index_codecs": [{"name": "bytes", "configuration": {"endian": "little"}}, "crc32c"],
+                "index_location": "start",
+            },
+        }
+    ],
+}
 V3_GROUP = {
     "zarr_format": 3,
     "node_type": "group",
@@ -62,7 +82,7 @@ V3_GROUP = {
     "consolidated_metadata": {
         "kind": "inline",
         "must_understand": False,
-        "metadata": {"a": V3_ARRAY, "g": {"zarr_format": 3, "node_type": "group"}},
+        "metadata": {"a": V3_ARRAY, "s": V3_SHARDED, "g": {"zarr_format": 3, "node_type": "group"}},
     },
 }
 V2_ARRAY: dict[str, Any] = {
@@ -92,6 +112,7 @@ V2_CONSOLIDATED = {
 STORES: dict[str, tuple[str, Any, dict[str, Any]]] = {
     "v3 array": ("zarr.json", V3_ARRAY, {}),
     "v3 structured": ("zarr.json", V3_STRUCTURED, {}),
+    "v3 sharded": ("zarr.json", V3_SHARDED, {}),
     "v3 group": ("zarr.json", V3_GROUP, {}),
     "v3 child": ("a/zarr.json", V3_ARRAY, {"zarr.json": {"zarr_format": 3, "node_type": "group"}}),
     "v2 array": (".zarray", V2_ARRAY, {".zattrs": {"_ARRAY_DIMENSIONS": ["x"]}}),
@@ -118,6 +139,7 @@ def visit(store: MemoryStore, *, as_array: bool) -> None:
     else:
         group = open_group(store)
         group.tree()
+        group._repr_html_()
         for _, child in group.groups():
             len(child.attrs)
         arrays = [array for _, array in group.arrays()]

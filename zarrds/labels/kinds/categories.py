@@ -13,7 +13,7 @@ from zarrds.errors import LabelError
 from zarrds.labels.kinds.plain import Array, Description, Labels, Plain, StoredKind, misfit, other_kind
 from zarrds.metadata.fields import Raw
 
-__all__ = ["CATEGORY", "restore_categories", "store_categories"]
+__all__ = ["CATEGORY", "category_options", "restore_categories", "store_categories"]
 
 CATEGORY = re.compile("category")
 # more would make the document longer than the codes
@@ -108,11 +108,22 @@ def _positions(known: Labels, categories: Labels) -> Array:
     return np.array([positions.get(category, -1) for category in categories], np.int64)
 
 
-def restore_categories(description: Description, values: Array, companions: Mapping[str, Any]) -> Labels:
-    """The index that `store_categories` was given."""
-    ordered, categories = description.get("ordered"), companions.get("categories")
+def category_options(description: Description) -> dict[str, Any]:
+    """How to decode codes: they stay what they are."""
+    _is_ordered(description)
+    return {"mask_and_scale": False}
+
+
+def _is_ordered(description: Description) -> bool:
+    ordered = description.get("ordered")
     if not isinstance(ordered, bool):
         raise misfit("description does not tell whether categories are ordered", found=f"{ordered!r:.80}")
+    return ordered
+
+
+def restore_categories(description: Description, values: Array, companions: Mapping[str, Any]) -> Labels:
+    """The index that `store_categories` was given."""
+    ordered, categories = _is_ordered(description), companions.get("categories")
     if not isinstance(categories, pd.Index) or isinstance(categories, pd.MultiIndex):
         raise misfit("the categories are missing", found=type(categories).__name__)
     if not categories.is_unique or categories.hasnans:

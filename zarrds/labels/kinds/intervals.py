@@ -99,6 +99,14 @@ def _cf_units(times: Array) -> str:
     return f"{units} since 1970-01-01" if times.dtype.kind == "M" else units
 
 
+def _closed(description: Description) -> str:
+    """Where they are closed. Raises `MetadataError`."""
+    closed = description.get("closed")
+    if not isinstance(closed, str) or closed not in _SIDES:
+        raise misfit("intervals are closed on an unknown side", found=f"{closed!r:.80}")
+    return closed
+
+
 def _subtype(description: Description) -> str:
     """The dtype of the ends. Raises `MetadataError`."""
     dtype = described_dtype(description.get("subtype"))
@@ -109,14 +117,13 @@ def _subtype(description: Description) -> str:
 
 def interval_unit(description: Description) -> dict[str, Any]:
     """How to decode midpoints and ends."""
+    _closed(description)
     return time_unit({"dtype": _subtype(description)})
 
 
 def restore_intervals(description: Description, values: Array, companions: Mapping[str, Any]) -> Labels:
     """The index that `store_intervals` was given."""
-    closed, bounds, dtype = description.get("closed"), companions.get("bounds"), _subtype(description)
-    if not isinstance(closed, str) or closed not in _SIDES:
-        raise misfit("intervals are closed on an unknown side", found=f"{closed!r:.80}")
+    closed, bounds, dtype = _closed(description), companions.get("bounds"), _subtype(description)
     if not isinstance(bounds, np.ndarray) or bounds.shape != (values.size, 2):
         raise misfit(
             "the bounds of the intervals are missing or of another size",

@@ -105,7 +105,11 @@ def _free_value(dtype: str, present: Array) -> int | None:
 
 def masked_options(description: Description) -> dict[str, Any]:
     """How to decode labels: integers stay what they are."""
-    return {} if described_dtype(description).startswith("Float") else {"mask_and_scale": False}
+    dtype = described_dtype(description)
+    if dtype.startswith("Float"):
+        return {}
+    _mark(description, dtype)
+    return {"mask_and_scale": False}
 
 
 def restore_masked(description: Description, values: Array, companions: Mapping[str, Any]) -> Labels:

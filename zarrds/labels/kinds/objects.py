@@ -152,6 +152,8 @@ def _mark(description: Description) -> Any:
 
 def objects_options(description: Description) -> dict[str, Any]:
     """How to decode them: what stands for missing ones stays in the array."""
+    _mark(description)
+    missing_value(description)
     return {"mask_and_scale": False}
 
 

@@ -15,7 +15,7 @@ import pandas as pd
 from pandas.api.extensions import ExtensionArray, ExtensionDtype
 
 from zarrds.errors import EncodingError, MetadataError
-from zarrds.labels.kinds.categories import CATEGORY, restore_categories, store_categories
+from zarrds.labels.kinds.categories import CATEGORY, category_options, restore_categories, store_categories
 from zarrds.labels.kinds.intervals import INTERVAL, interval_unit, restore_intervals, store_intervals
 from zarrds.labels.kinds.nullable import MASKED, fits_masked, masked_options, restore_masked, store_masked
 from zarrds.labels.kinds.objects import (
@@ -69,7 +69,7 @@ class Kind:
     restore : callable
         A description, decoded values and companions (all 1-D, bounds 2-D), to the index.
     options : callable
-        A description, to how xarray must decode the array.
+        A description, to how xarray must decode the array. Raises `MetadataError` for members of it that are malformed.
     is_extension : bool
         Whether xarray holds data of the kind as an extension array.
     needs_description : callable
@@ -130,7 +130,7 @@ _KINDS = (
         _of_dtype(pd.CategoricalDtype),
         lambda labels, like: store_categories(labels, like, _companion),
         restore_categories,
-        lambda description: {"mask_and_scale": False},
+        category_options,
         is_extension=True,
         companions=("categories",),
         attributes=frozenset({"_FillValue", "flag_values", "flag_meanings"}),

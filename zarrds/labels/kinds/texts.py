@@ -126,7 +126,9 @@ def _mark(description: Description) -> str | None:
 
 def text_options(description: Description) -> dict[str, Any]:
     """How to decode text: what stands for missing text stays in it."""
-    return {"mask_and_scale": False} if "missing" in description else {}
+    if not described_dtype(description).startswith("string") and description.get("is_text") is not True:
+        missing_value(description)
+    return {} if _mark(description) is None else {"mask_and_scale": False}
 
 
 def restore_texts(description: Description, values: Array, companions: Mapping[str, Any]) -> Labels:

@@ -181,16 +181,17 @@ def with_finer_times(
         If the unit cannot hold what is stored.
     """
     before, new = note_of(after, PANDAS), notes.get(PANDAS)
-    if not isinstance(before, dict):
+    noted = before.get("dtype") if isinstance(before, dict) else None
+    if not isinstance(before, dict) or not isinstance(noted, str):  # what is malformed has been left out
         return after
-    dtype = str(new["dtype"]) if isinstance(new, dict) else _finer_dtype(str(before["dtype"]), variable)
+    dtype = str(new["dtype"]) if isinstance(new, dict) else _finer_dtype(noted, variable)
     match = TIMES.fullmatch(dtype)
-    if match is None or dtype == before["dtype"]:
+    if match is None or dtype == noted:
         return after
     if stored.dtype.kind not in "mM" or to_unit(stored.values, match[2]) is None:
         raise EncodingError(
             "times cannot be held exactly in the store's unit",
-            expected=before["dtype"],
+            expected=noted,
             found=dtype,
             mend="Round them to it, or save the variable anew",
         )

@@ -31,7 +31,7 @@ from zarrds.labels.kinds.plain import is_missing
 from zarrds.labels.kinds.texts import text_marks
 from zarrds.metadata.attributes import MARKERS
 from zarrds.metadata.extension import marks_of, new_id, with_marks, with_note
-from zarrds.metadata.fields import JSON, JSONObject, Raw
+from zarrds.metadata.fields import JSONObject, Raw
 from zarrds.metadata.model import ArrayMetadata
 
 __all__ = ["with_room"]
@@ -275,7 +275,7 @@ def _larger(
     stored = metadata.data_type.dtype.newbyteorder("=")
     present, _ = _integers(variable, stored.kind)
     mark = described.get("missing")
-    if present is None or not present.size:
+    if present is None or not present.size or not (mark is None or type(mark) is int):
         return None
     dtype = width_that_holds(present, stored)
     if dtype is None or (dtype == stored and not (present == mark).any()):
@@ -320,7 +320,7 @@ def _in_elements(
     name: str,
     dtype: np.dtype[Any],
     mark: int,
-    before: JSON,
+    before: int | None,
     there: xr.Variable,
     metadata: ArrayMetadata,
     noted: JSONObject,

@@ -17,7 +17,6 @@ from zarrds.datasets.encoding.attributes import take_fill_value
 from zarrds.datasets.writing.room.free_values import blocks_of, free_integer
 from zarrds.datasets.writing.room.growing import check_rewritable, means_other, of_dtype
 from zarrds.errors import EncodingError
-from zarrds.metadata.fields import JSON
 from zarrds.metadata.model import ArrayMetadata
 
 __all__ = ["EXACT", "integers_with_missing", "marked", "wider_integers", "width_that_holds"]
@@ -99,7 +98,7 @@ def integers_with_missing(
     return after, elements, xr.Variable(variable.dims, filled, variable.attrs)
 
 
-def marked(metadata: ArrayMetadata, dtype: np.dtype[Any], mark: int, before: JSON = None) -> ArrayMetadata:
+def marked(metadata: ArrayMetadata, dtype: np.dtype[Any], mark: int, before: int | None = None) -> ArrayMetadata:
     """An array of integers of a dtype, with a value for what is missing, in the place of `before` if it had one."""
     after = _of_width(metadata, dtype)
     attributes: dict[str, Any] = {**metadata.attributes, "_FillValue": mark}

@@ -26,6 +26,7 @@ import xarray as xr
 
 import zarrds
 from zarrds.cli.main import main
+from zarrds.errors import ChunkError
 
 PROJECT = Path(__file__).resolve().parents[2]
 Run = Callable[..., tuple[int, str, str]]
@@ -341,6 +342,37 @@ def test_more_wrong_words(run: Run, path: Path, tmp_path: Path, words: str, expe
     assert expected in err
     assert len(err.splitlines()) == 1
     assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
+
+
+def test_zip_files_are_stores(run: Run, path: Path, tmp_path: Path) -> None:
+    zipped = tmp_path / "t.zip"
+    zarrds.copy(path, zipped)
+    assert run("diff", path, zipped)[0] == 0
+    assert run("convert", zipped, tmp_path / "new.zarr", "--chunks", "time=4")[0] == 0
+    assert run("diff", zipped, tmp_path / "new.zarr", "--data")[0] == 0
+    assert run("convert", zipped, zipped, "--overwrite", "--chunks", "time=1")[0] == 0
+    assert run("diff", path, zipped, "--data")[0] == 0
+    (tmp_path / "no.zip").write_text("text")
+    status, _, err = run("convert", tmp_path / "no.zip", tmp_path / "no.zarr")
+    assert (status, "cannot be opened as a ZIP file" in err) == (2, True)
+
+
+def test_a_damaged_source_is_said_to_be_that(run: Run, path: Path, tmp_path: Path) -> None:
+    next((path / "t2m").glob("c.*")).unlink()
+    status, _, err = run("convert", path, tmp_path / "new.zarr")
+    assert status == 2
+    assert "a chunk is missing" in err
+    assert "cannot be stored" not in err
+    with pytest.raises(ChunkError):
+        zarrds.convert(path, tmp_path / "new.zarr")
+
+
+def test_info_tells_nothing_of_an_index_that_nobody_asked_for(run: Run, tmp_path: Path) -> None:
+    times = xr.date_range("0001-01-01", periods=2, calendar="noleap", use_cftime=True)
+    zarrds.save(xr.Dataset({"v": ("time", [1, 2])}, {"time": times}), tmp_path / "x.zarr")
+    status, out, err = run("info", tmp_path / "x.zarr")
+    assert (status, err) == (0, "")
+    assert "0001-01-01" in out
 
 
 def test_find_among_single_values(run: Run, tmp_path: Path) -> None:

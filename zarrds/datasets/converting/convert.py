@@ -20,7 +20,7 @@ from zarrds.arguments import (
     check_texts,
 )
 from zarrds.datasets.converting.plan import as_blocks, encoding_for, stored_labels
-from zarrds.datasets.converting.sources import Source, open_dataset, open_groups, source_name
+from zarrds.datasets.converting.sources import Source, is_file, open_dataset, open_groups, source_name
 from zarrds.datasets.converting.without_dask import appended_parts, parts_without_dask, save_by_parts
 from zarrds.datasets.writing.sources import check_not_inside
 from zarrds.datasets.writing.writer import save
@@ -160,7 +160,7 @@ def convert(
         raise EncodingError("several inputs need a dimension to be joined along", mend="Pass concat_dim (--concat)")
     store = as_store(target, storage_options if isinstance(target, str | os.PathLike) else None)
     for one in each:
-        if not isinstance(one, xr.Dataset | xr.DataArray | xr.DataTree) and not _is_file(one):
+        if not isinstance(one, xr.Dataset | xr.DataArray | xr.DataTree) and not is_file(one):
             check_not_inside(store, as_store(one, storage_options if _is_url(one) else None))
     options = {"group": group, "durable": durable, "statistics": statistics}
     wanted = _Wanted(chunks, encoding, compressors, storage_options)
@@ -195,10 +195,6 @@ class _Wanted:
 def _is_url(source: Source) -> bool:
     """Whether a source is a URL, which takes `storage_options`."""
     return isinstance(source, str) and "://" in source
-
-
-def _is_file(source: Source) -> bool:
-    return isinstance(source, str | os.PathLike) and os.path.isfile(source)
 
 
 def _is_source(inputs: object) -> bool:

@@ -17,7 +17,7 @@ from zarrds.storage.locate import as_store
 from zarrds.storage.protocol import Store
 from zarrds.storage.secrets import without_secrets
 
-__all__ = ["Source", "is_store", "open_dataset", "open_groups", "source_name"]
+__all__ = ["Source", "is_file", "is_store", "open_dataset", "open_groups", "source_name"]
 
 Source = str | os.PathLike[str] | Store | xr.Dataset | xr.DataArray | xr.DataTree
 # `xr.open_groups` does not heed decode_cf
@@ -45,12 +45,20 @@ def _file_name(source: object) -> str | None:
     return os.fspath(source) if isinstance(source, os.PathLike) and not hasattr(source, "storage_options") else None
 
 
+def is_file(source: object) -> bool:
+    """Whether a source is a file that is no store, as a ZIP file is."""
+    if not isinstance(source, str | os.PathLike) or not os.path.isfile(source):
+        return False
+    name: str = os.fspath(source)
+    return not name.lower().endswith(".zip")
+
+
 def is_store(source: Source, storage_options: Mapping[str, Any] | None = None) -> bool:
     """Whether a source is a Zarr store."""
     if isinstance(source, xr.Dataset | xr.DataArray | xr.DataTree):
         return False
     name = _file_name(source)
-    if name is not None and os.path.isfile(name):
+    if name is not None and is_file(name):
         return False
     return zarr_format_of(as_store(source, storage_options)) is not None
 
@@ -100,7 +108,7 @@ def _opened(
     source: str | os.PathLike[str] | Store, storage_options: Mapping[str, Any] | None, options: Mapping[str, Any]
 ) -> dict[str, xr.Dataset]:
     name = _file_name(source)
-    if name is not None and os.path.isfile(name):
+    if name is not None and is_file(name):
         return _opened_file(name, options)
     if name is not None and not os.path.lexists(os.path.expanduser(name)):
         raise StoreNotFoundError("there is no such file, and no Zarr store", path=name, mend="Check the path")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
@@ -150,7 +151,12 @@ def _with_labels(
 ) -> dict[str, VariableInfo]:
     """The same variables; those that are coordinates with their index, and the labels at both ends."""
     opened: Any = store  # of whose type xarray's annotations know nothing
-    with xr.open_dataset(opened, engine="zarrds", group=path or None, index="lazy", drop_variables=[*strange]) as ds:
+    with warnings.catch_warnings():
+        # that an index is read which cannot be searched where it lies: nobody has asked for the one or the other
+        warnings.filterwarnings("ignore", "the .* labels of .* are read into memory", UserWarning)
+        options: dict[str, Any] = {"engine": "zarrds", "index": "lazy", "drop_variables": [*strange]}
+        opened = xr.open_dataset(opened, group=path or None, **options)
+    with opened as ds:
         return {
             name: replace(each, is_coordinate=True, index=index_kind(ds, name), labels=ends_of(ds, name))
             if name in ds.coords

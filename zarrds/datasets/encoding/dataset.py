@@ -26,7 +26,7 @@ from zarrds.datasets.encoding.encoded import encoded_variable
 from zarrds.datasets.encoding.exact.blocks import in_words
 from zarrds.datasets.encoding.exact.lossy_codecs import proven, without_filters
 from zarrds.datasets.encoding.variables import GAVE_WAY, array_metadata_for
-from zarrds.errors import CarriedEncodingError, EncodingError, UnsupportedError, VariableNotFoundError
+from zarrds.errors import CarriedEncodingError, ChunkError, EncodingError, UnsupportedError, VariableNotFoundError
 from zarrds.metadata.extension import with_note
 from zarrds.metadata.fields import JSONObject
 from zarrds.metadata.model import ArrayMetadata, ZarrFormat
@@ -235,7 +235,7 @@ def encode_variable(
         raise UnsupportedError(
             f"variable cannot be stored: {error}", key=name, mend="Convert it first, for example with reset_index"
         ) from error
-    except EncodingError:
+    except (ChunkError, EncodingError):
         raise
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         if "NAType" in str(error):

@@ -144,9 +144,18 @@ def test_invalid_json(path: Path, zarr_format: int, content: bytes) -> None:
     assert_says(caught.value, path, root, "metadata document is not")
     (path / root).write_bytes(saved)
     (path / own).write_bytes(content)
-    with pytest.raises(MetadataError) as caught:
-        load(path, consolidated=False)
-    assert_says(caught.value, path, own, "metadata document is not")
+    with pytest.warns(UserWarning, match="left out: 'v': metadata document is not"):
+        opened = xr.open_dataset(path, engine="zarrds", consolidated=False)
+    assert "v" not in opened
+    for whoever_needs_it in (
+        lambda: zarrds.save(opened.load(), path, mode="a"),
+        lambda: zarrds.update_attrs(path, {"title": "x"}),
+        lambda: zarrds.drop_vars(path, "v"),
+    ):
+        with pytest.raises(MetadataError) as caught:
+            whoever_needs_it()
+        assert_says(caught.value, path, own, "metadata document is not")
+    assert (path / own).read_bytes() == content
 
 
 DELETE = object()

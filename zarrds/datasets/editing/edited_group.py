@@ -76,7 +76,7 @@ def edited_group(store: Store, path: str) -> EditedGroup:
     nodes = open_nodes(store, consolidated=False, is_locked=True)
     metadata = with_group_notes(store, path, get_group(store, nodes, path), is_locked=True)
     left_out = LeftOut(store.path)
-    children = children_of(nodes, path, (), left_out)
+    children = children_of(nodes, path, (), left_out, is_edited=True)
     committer_of(store).clean()  # by what was listed for them, where each look is a request
     arrays = {n: node for n, node in children.items() if isinstance(node, ArrayMetadata)}
     groups = frozenset(children.keys() - arrays.keys())

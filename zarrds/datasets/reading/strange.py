@@ -106,8 +106,13 @@ def _shown(problems: Mapping[str, str], names: list[str]) -> tuple[str, str]:
     return shown, f"; and {len(names) - _MAX_SHOWN} more" if len(names) > _MAX_SHOWN else ""
 
 
-def children_of(nodes: Nodes, path: str, skip: Collection[str], left_out: LeftOut) -> dict[str, Node]:
-    """The nodes directly below a group, by name, but for those to skip and those that cannot be read."""
+def children_of(
+    nodes: Nodes, path: str, skip: Collection[str], left_out: LeftOut, *, is_edited: bool = False
+) -> dict[str, Node]:
+    """The nodes directly below a group, by name, but for those to skip and those that cannot be read.
+
+    Who edits the group (`is_edited`) must know of all of them what they are: a document that is no JSON is an error then.
+    """
     try:
         return nodes.children(path, skip=skip)
     except MetadataError:
@@ -118,7 +123,7 @@ def children_of(nodes: Nodes, path: str, skip: Collection[str], left_out: LeftOu
         try:
             node = None if name in skip else nodes.get(where)
         except MetadataError as error:
-            if error.key != where:  # of a document that is no JSON: that store is damaged, not strange
+            if error.key != where and (is_edited or not (error.key or "").startswith(f"{where}/")):
                 raise
             left_out.add(where, error)
             continue

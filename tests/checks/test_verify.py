@@ -107,7 +107,8 @@ def test_sound_arrays_of_many_kinds(kind: str, n_workers: int | None, tmp_path: 
     g = create_group(store, zarr_format=zarr_format)
     g.create_group("deep/er")
     g.create_array("deep/er/a", shape=(9, 9), chunks=(4, 5), dtype="i2")[...] = 1
-    g.create_array("scalar", shape=(), dtype="f8")[...] = 1
+    for dtype in ("f8", "S3", "U2", "?", "M8[s]", "string"):
+        g.create_array(f"scalar {dtype}", shape=(), dtype=dtype)[...] = 0 if dtype[0] in "f?M" else "a"
     g.create_array("none", shape=(0, 5), dtype="f8")
     g.create_array("text", shape=7, chunks=3, dtype="string")[...] = "some text"
     g.create_array("sparse", shape=(10**9, 10**9, 10**9), chunks=(10, 10, 10), dtype="i8")[5, 10**8, -1] = 1
@@ -117,8 +118,8 @@ def test_sound_arrays_of_many_kinds(kind: str, n_workers: int | None, tmp_path: 
     assert report.findings == ()
     assert report.n_groups == 3
     is_v3 = zarr_format == 3
-    assert report.n_arrays == 5 + is_v3
-    assert report.n_chunks == 6 + 1 + 3 + 1 + 4 * is_v3
+    assert report.n_arrays == 10 + is_v3
+    assert report.n_chunks == 6 + 6 + 3 + 1 + 4 * is_v3
     assert report.n_absent == 10**24 - 1 + 2 * is_v3
 
 

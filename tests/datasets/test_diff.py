@@ -88,6 +88,15 @@ def test_what_pandas_has_missing(dtype: str, is_stored: bool) -> None:
     assert all("differ in 2 of 4" in each.problem for each in found)
 
 
+@pytest.mark.parametrize(("one", "other"), [("a", "b"), (None, "b"), (b"a", b"b"), ("a", None), (True, None)])
+def test_objects_of_no_dimensions(one: Any, other: Any) -> None:
+    a, b = (xr.Variable((), np.array(value, object)) for value in (one, other))
+    assert unequal_values(a, a) is None
+    unequal = unequal_values(a, b)
+    assert unequal is not None
+    assert (unequal.n, unequal.first, unequal.sides) == (1, (), (one, other))
+
+
 def test_nullable_numbers() -> None:
     one, other = (xr.Dataset({"v": ("x", pd.array([value, None], dtype="Int64"))}) for value in (1, 9))
     assert "1 / 9, largest difference 8" in str(zarrds.diff(one, other))

@@ -90,6 +90,23 @@ def test_dates_that_would_be_read_as_those_of_cftime(is_lazy: bool) -> None:
     assert_same(old.compute(), read(store))
 
 
+@pytest.mark.parametrize(
+    "encoding", [{"_FillValue": 0}, {"missing_value": 0, "dtype": "i8"}, {"_FillValue": 0, "dtype": "i8"}]
+)
+def test_a_date_of_cftime_that_is_counted_as_the_marker(encoding: dict[str, Any]) -> None:
+    dates = xr.date_range("2000-01-01", periods=2, calendar="noleap", use_cftime=True)
+    saved = xr.Dataset({"when": ("x", np.array(dates))})  # of which the first is 0 days after the first
+    with pytest.raises(EncodingError, match="'when'"):
+        zarrds.save(saved, zarrds.MemoryStore(), encoding={"when": encoding})
+    saved.when.encoding = dict(encoding)
+    for given in (saved, saved.chunk(x=1)):
+        store = zarrds.MemoryStore()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", xr.SerializationWarning)  # that the encoding was replaced
+            zarrds.save(given, store)
+        assert_same(saved, read(store))
+
+
 @pytest.mark.parametrize("encoding", [{}, {"units": "hours since 2000-01-01", "dtype": "f8", "calendar": "standard"}])
 def test_bounds_that_do_not_fit_the_units_of_their_coordinate(encoding: dict[str, Any]) -> None:
     times = pd.date_range("2000-01-01", periods=3, freq="h")

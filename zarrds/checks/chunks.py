@@ -81,7 +81,8 @@ def _check_chunk(store: Store, array: CheckedArray, position: tuple[int, ...], r
     key = array.chunks.key(position)
     if sharding is None:
         try:
-            read(Part(position, tuple(map(slice, array.chunks.shape_of(position))), ..., True))
+            # of no dimensions, () would be an element, and no array to read into
+            read(Part(position, tuple(map(slice, array.chunks.shape_of(position))) or ..., ..., True))
         except ZarrdsError as error:
             tally.add(path, "chunks that cannot be read", finding_of(error, key))
         return

@@ -97,7 +97,7 @@ def _values(variable: xr.Variable) -> Array:
 
 def _equal(a: Array, b: Array) -> Array:
     gone = np.asarray(pd.isnull(a), bool), np.asarray(pd.isnull(b), bool)
-    same = gone[0] & gone[1]
+    same = np.asarray(gone[0] & gone[1])  # of no dimensions NumPy makes a number of it
     if a.dtype.kind in "OT" or b.dtype.kind in "OT":
         there = ~(gone[0] | gone[1])  # pd.NA cannot be compared
         same[there] = _same(a[there], b[there])

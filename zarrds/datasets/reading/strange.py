@@ -111,7 +111,7 @@ def children_of(
 ) -> dict[str, Node]:
     """The nodes directly below a group, by name, but for those to skip and those that cannot be read.
 
-    Who edits the group (`is_edited`) must know of all of them what they are: a document that is no JSON is an error then.
+    Who edits the group (`is_edited`) must know what all of them are: a document that is no JSON is an error then.
     """
     try:
         return nodes.children(path, skip=skip)

@@ -166,7 +166,10 @@ def decode_times(numbers: Array, encoding: Encoding, like: np.dtype[Any], *, uni
         unit = "s" if like.kind == "O" else np.datetime_data(like)[0]
     is_cftime = like.kind == "O"
     try:
-        return _decode(numbers, encoding, unit, use_cftime=is_cftime)
+        decoded = _decode(numbers, encoding, unit, use_cftime=is_cftime)
+        if is_cftime and (missing := _is_missing(numbers, encoding)).any():
+            decoded[missing] = None  # of which xarray makes the date that is counted from
+        return decoded
     except ValueError:
         # units that count from before the reform of the calendar, or the range of `unit`: then xarray's reader decodes
         # by way of cftime, to the microsecond, but no missing times

@@ -171,7 +171,7 @@ def _changes(server: ObjectServer) -> Iterator[Row]:
     ours = Zarrds(server.options)
 
     def begun(library: Library, number: int) -> int:
-        if not number:
+        if not server.keys(f"{_path(library, 'store')}/zarr.json"):
             library.save(cube(0, 10), _path(library, "store"), _BY_STEP)
         return number
 
@@ -194,19 +194,23 @@ def _changes(server: ObjectServer) -> Iterator[Row]:
         "region of 10 chunks",
         lambda library, _: library.change(part, _path(library, "store"), region={"time": slice(0, 10)}),
         check_region,
+        begun,
     )
 
-    def variable(number: int) -> xr.Dataset:
-        return xr.Dataset({f"v{number}": (("lat", "lon"), np.full((40, 40), number))})
+    new = xr.Dataset({"new": (("lat", "lon"), np.ones((40, 40)))})
 
-    def check_variable(library: Library, number: int, _: Any) -> None:
-        found = ours.open(_path(library, "store"))
-        np.testing.assert_array_equal(found[f"v{number}"], np.full((40, 40), number))
+    def without_it(library: Library, number: int) -> int:
+        library.save(cube(0, 10), _path(library, "added", number), _BY_STEP)
+        return number
+
+    def check_new(library: Library, number: int, _: Any) -> None:
+        np.testing.assert_array_equal(ours.open(_path(library, "added", number)).new, new.new)
 
     yield Row(
         "a new variable",
-        lambda library, number: library.change(variable(number), _path(library, "store"), mode="a"),
-        check_variable,
+        lambda library, number: library.change(new, _path(library, "added", number), mode="a"),
+        check_new,
+        without_it,
     )
 
     def check_attribute(library: Library, number: int, _: Any) -> None:
@@ -217,6 +221,7 @@ def _changes(server: ObjectServer) -> Iterator[Row]:
         "an attribute of the group",
         lambda _, number: zarrds.update_attrs(url, {"number": number}, storage_options=server.options),
         check_attribute,
+        begun,
         for_all=False,
     )
 

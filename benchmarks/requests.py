@@ -22,7 +22,7 @@ from benchmarks.object_libraries import Floor, Library, Zarrds, libraries
 from benchmarks.object_rows import Row, rows
 from benchmarks.object_server import ObjectServer, serving
 
-_SLOW_SECONDS = 1.5  # who takes longer is measured once: a run would take half an hour otherwise
+_SLOW_SECONDS = 1.0  # who takes longer is measured once: a run would take half an hour otherwise
 
 
 class Cell:

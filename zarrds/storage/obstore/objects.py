@@ -423,10 +423,10 @@ class ObstoreObjects:
                 if not isinstance(exc, Exception) and type(exc).__name__ != "PanicException":
                     raise
                 is_absent = says_absent(exc, is_web=self.is_read_only)
+                if is_absent and absent == "none":
+                    return None
                 error: Exception = failure(exc, doing, self._secrets.known, bucket=self._where.root)
                 may_help = again and attempt + 1 < _ATTEMPTS and not is_absent and self._may_help(exc)
-            if is_absent and absent == "none":
-                return None
             if is_absent and absent == "tell":
                 raise FileNotFoundError(f"object storage has no such object, to {doing} it")
             if not may_help:

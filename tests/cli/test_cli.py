@@ -344,6 +344,33 @@ def test_more_wrong_words(run: Run, path: Path, tmp_path: Path, words: str, expe
     assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
 
 
+@pytest.mark.parametrize("words", ["export {} {}", "report {} -o {}"])
+def test_only_files_are_replaced(run: Run, path: Path, tmp_path: Path, words: str) -> None:
+    pipe, link, other = tmp_path / "pipe", tmp_path / "link", tmp_path / "file"
+    other.write_text("old")
+    link.symlink_to(other)
+    os.mkfifo(pipe)
+    status, _, err = run(*words.format(path, pipe).split(), "--overwrite")
+    assert (status, "no file" in err, pipe.is_fifo()) == (2, True, True)
+    assert run(*words.format(path, link).split(), "--overwrite")[0] == 0
+    assert link.is_symlink()
+    assert other.stat().st_size > 100
+    assert sorted(os.listdir(tmp_path)) == ["file", "link", "pipe", "t.zarr"]
+
+
+def test_dump_cdl_of_what_netcdf_has_no_words_for(run: Run, tmp_path: Path) -> None:
+    zarr = pytest.importorskip("zarr")
+    group = zarr.open_group(tmp_path / "s.zarr", mode="w", zarr_format=2)
+    kinds = [("a", "i4"), ("b", "f8"), ("c", "?")]
+    group.create_array("s", shape=(2,), dtype=kinds)[...] = np.array([(1, 2.5, True), (3, 4.0, False)], kinds)
+    group["s"].attrs["_ARRAY_DIMENSIONS"] = ["x"]
+    status, out, _ = run("dump", tmp_path / "s.zarr", "s", "--cdl")
+    assert (status, "s = {1, 2.5, 1}, {3, 4, 0} ;" in out) == (0, True)
+    zarrds.save(xr.Dataset({"b": ("x", [True, False]), "c": ("x", [1j, 2])}), tmp_path / "b.zarr")
+    assert "b = 1, 0 ;" in run("dump", tmp_path / "b.zarr", "b", "--cdl")[1]
+    assert "c = 0+1j, 2+0j ;" in run("dump", tmp_path / "b.zarr", "c", "--cdl")[1]
+
+
 def test_zip_files_are_stores(run: Run, path: Path, tmp_path: Path) -> None:
     zipped = tmp_path / "t.zip"
     zarrds.copy(path, zipped)

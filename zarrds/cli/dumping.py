@@ -93,7 +93,7 @@ def dump_cdl(raw: xr.Dataset, source: str, name: str, positions: Mapping[str, An
     for variable in dict.fromkeys([*chosen.coords, *chosen.data_vars]):
         array = chosen[variable]
         texts = (
-            cdl_value(value) if array.dtype.kind in "OSTU" else _cdl_number(value, array.dtype)
+            _cdl_element(value, array.dtype)
             for key in blocks(array.shape, block_shape(array.shape, None, max(array.dtype.itemsize, 1)))
             for value in array[key].values.ravel()
         )
@@ -104,10 +104,14 @@ def dump_cdl(raw: xr.Dataset, source: str, name: str, positions: Mapping[str, An
     print_text("}")
 
 
-def _cdl_number(value: Any, dtype: np.dtype[Any]) -> str:
-    if dtype.kind in "iu":
-        return str(value)
-    return str(value.astype(dtype)) if dtype.kind in "mM" else f"{value:.{7 if dtype.itemsize <= 4 else 15}g}"
+def _cdl_element(value: Any, dtype: np.dtype[Any]) -> str:
+    if dtype.names:
+        return f"{{{', '.join(_cdl_element(value[name], dtype[name]) for name in dtype.names)}}}"
+    if dtype.kind in "biu":
+        return str(int(value))
+    if dtype.kind in "fc":
+        return f"{value:.{7 if dtype.itemsize <= 4 else 15}g}"
+    return cdl_value(value) if dtype.kind in "OSTU" else cdl_value(str(value))
 
 
 def _labels(array: xr.DataArray, dim: Any, rows: slice) -> list[str]:

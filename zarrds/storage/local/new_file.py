@@ -28,6 +28,10 @@ def check_new_file(path: str, *, overwrite: bool) -> None:
         raise StoreIOError("a file needs a name", path=path, mend="Give the path of a file")
     if os.path.isdir(path):
         raise StoreExistsError("a folder stands where the file is to be", path=path, mend="Give the path of a file")
+    if os.path.exists(path) and not os.path.isfile(path):
+        # which a file would replace
+        found = "a device, a pipe or a socket"
+        raise StoreExistsError("what stands there is no file", path=path, found=found, mend="Give the path of a file")
     if os.path.lexists(path) and not overwrite:
         raise StoreExistsError("the file exists", path=path, mend="Pass overwrite=True to replace it")
     folder = os.path.dirname(os.path.abspath(path))
@@ -47,7 +51,8 @@ def new_file(path: str, *, overwrite: bool) -> Iterator[str]:
         If the file system refuses, or for a RuntimeError of the body, which is how netCDF4 tells of it.
     """
     check_new_file(path, overwrite=overwrite)
-    folder, name = os.path.split(os.path.abspath(path))
+    path = os.path.realpath(path)  # a link stays
+    folder, name = os.path.split(path)
     unfinished = os.path.join(folder, f".{files.short(name)}.{secrets.token_hex(4)}{files.PARTIAL}")
     try:
         yield unfinished

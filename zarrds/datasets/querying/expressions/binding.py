@@ -114,7 +114,7 @@ def bind(expression: Expression, kind_of: Callable[[str], Kind | None], known: l
 
 
 def _wrong(problem: str, where: Expression, found: object, *, mend: str | None = None) -> QueryError:
-    return QueryError(problem, found=f"{found!r:.80} at character {where.at}", mend=mend)
+    return QueryError(problem, found=f"{found!r:.80} at character {where.at + 1}", mend=mend)
 
 
 class _Binder:

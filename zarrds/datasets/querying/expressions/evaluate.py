@@ -95,7 +95,7 @@ def _computed(e: Arithmetic | Negative, compute: Callable[..., Any], *operands: 
     except (OverflowError, ValueError, TypeError) as error:
         raise QueryError(
             f"this cannot be computed: {error}",
-            found=f"{'-' if isinstance(e, Negative) else e.operator!r} at character {e.at}",
+            found=f"{'-' if isinstance(e, Negative) else e.operator!r} at character {e.at + 1}",
             mend="Write the number with a decimal point, to compute with floats",
         ) from error
 

@@ -217,7 +217,7 @@ def names_in(expression: Expression) -> Iterator[Name]:
 
 def _wrong(problem: str, text: str, at: int, end: int | None = None, hint: str | None = None) -> QueryError:
     shown = text[at : at + 40 if end is None else end] or "the end"
-    return QueryError(problem, found=f"{shown!r:.80} at character {at}", mend=hint or _ALLOWED)
+    return QueryError(problem, found=f"{shown!r:.80} at character {at + 1}", mend=hint or _ALLOWED)
 
 
 @dataclass(frozen=True, slots=True)

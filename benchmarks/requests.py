@@ -57,7 +57,7 @@ def main(latencies: Sequence[int], n_rounds: int, wanted: str, only_ours: bool, 
         print("| --- |" + " ---: |" * len(names), flush=True)
         for row in rows(server):
             if wanted in row.name:
-                cells = _measure(row, compared, floor, server, latencies, n_rounds, with_methods)
+                cells = measure(row, compared, floor, server, latencies, n_rounds, with_methods)
                 print(f"| {row.name} | {' | '.join(cells.get(name, '–') for name in names)} |", flush=True)
         used = (
             f"{time.process_time():.0f} s of processor time here, {server.seconds_of_processor():.0f} s in the server"
@@ -65,16 +65,16 @@ def main(latencies: Sequence[int], n_rounds: int, wanted: str, only_ours: bool, 
     print(f"\n{time.perf_counter() - start:.0f} s; {used}")
 
 
-def _measure(
+def measure(
     row: Row,
     compared: Sequence[Library],
     floor: Floor,
     server: ObjectServer,
     latencies: Sequence[int],
     n_rounds: int,
-    with_methods: bool,
+    with_methods: bool = False,
 ) -> dict[str, str]:
-    """Each library once to warm up, without latency, then in turns."""
+    """The cells of a row: each library once to warm up, without latency, then in turns."""
     active = [library for library in compared if row.for_all or isinstance(library, Zarrds)]
     cells = {library.name: Cell() for library in active}
     for library in active:

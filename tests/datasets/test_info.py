@@ -78,7 +78,7 @@ def test_stored(store: Counting) -> None:
     assert t2m is not None
     assert (t2m.n_chunks, t2m.n_expected) == (2, 3)
     assert t2m.n_bytes == sum(len(store.get(key) or b"") for key in store.list_prefix("t2m"))
-    assert "2/3" in str(zarrds.info(store, stored=True))
+    assert "2/3, 1 lost" in str(zarrds.info(store, stored=True))
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")
@@ -99,7 +99,7 @@ def test_what_is_no_file_is_no_absent_chunk(tmp_path: Path, zarr_format: Any) ->
     stored = info.variables[0].stored
     assert stored is not None
     assert (stored.n_chunks, stored.n_expected, stored.n_damaged) == (1, 6, 4)
-    assert "1/6, 4 damaged" in str(info)
+    assert "1/6, 4 damaged, 1 lost" in str(info)
     assert info.to_dict()["variables"]["v"]["stored"]["n_damaged"] == 4
     found = {f.key.rpartition("/")[2]: f.problem for f in zarrds.verify(path).findings}
     told = ["a pipe", "a folder", "a folder", "a symbolic link that leads to no file", "a chunk is missing"]

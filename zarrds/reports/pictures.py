@@ -138,3 +138,4 @@ def _bars(axes: Any, values: np.ndarray[Any, Any]) -> None:
     axes.barh(np.arange(order.size), counts[order])
     axes.set_yticks(np.arange(order.size), labels, fontsize=8)
     axes.invert_yaxis()
+    axes.xaxis.get_major_locator().set_params(integer=True)  # they are counted

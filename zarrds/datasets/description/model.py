@@ -268,7 +268,9 @@ def _stored_cells(v: VariableInfo) -> tuple[str, str, str]:
         return ("", "", "")
     ratio = f"{v.nbytes / v.stored.n_bytes:.1f}" if v.nbytes and v.stored.n_bytes else ""
     damaged = f", {v.stored.n_damaged} damaged" if v.stored.n_damaged else ""
-    return nbytes_text(v.stored.n_bytes), ratio, f"{v.stored.n_chunks}/{v.stored.n_expected}{damaged}"
+    n_lost = v.stored.n_expected - v.stored.n_chunks - v.stored.n_damaged
+    lost = f", {n_lost} lost" if v.is_complete and n_lost > 0 else ""  # which were there once
+    return nbytes_text(v.stored.n_bytes), ratio, f"{v.stored.n_chunks}/{v.stored.n_expected}{damaged}{lost}"
 
 
 def _attributes_table(info: Info) -> Table:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -270,3 +271,20 @@ def test_children_are_found_without_a_list_of_all_that_they_hold(
     monkeypatch.setattr(os, "scandir", counted)
     assert store.list_children() == ["a", "b"]
     assert sum(name.startswith("0.") for name in seen) == 1
+
+
+def test_a_folder_that_cannot_be_listed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = LocalStore(tmp_path / "s")
+    store.set("a/b/c/key", b"1")
+    scandir = os.scandir
+
+    def refusing(folder: Any) -> Any:
+        if os.fspath(folder).endswith("c"):
+            raise PermissionError(13, "Permission denied", folder)
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    for look in (lambda: list(store.list_prefix()), lambda: store.list_children("a"), store.list_children):
+        with pytest.raises(StoreIOError, match="cannot list: permission denied") as caught:
+            look()
+        assert caught.value.key == "a/b/c"

@@ -120,6 +120,16 @@ def test_what_fails_leaves_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert os.listdir(path.parent) == [path.name]
 
 
+def test_errors_name_the_file_that_is_made(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **_more: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("zarrds.storage.local.files.write", full)
+    with pytest.raises(StoreIOError, match="cannot write") as caught:
+        zarrds.save(DS, path)
+    assert caught.value.path == str(path)
+
+
 def test_what_a_dead_writer_left(path: Path) -> None:
     code = (
         f"import os\nfrom zarrds.storage.zipfiles.zipped import ZipStore\nZipStore({str(path)!r}).stage()\nos._exit(0)"

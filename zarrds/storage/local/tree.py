@@ -209,8 +209,8 @@ class Tree:
         start = self._start(prefix)
         if start is None:
             return []
-        folders = self._scan(*start, prefix).folders
-        return sorted(name for name, there, way in folders if self._holds_keys(there, way))
+        folders, above = self._scan(*start, prefix).folders, f"{prefix}/" if prefix else ""
+        return sorted(name for name, there, way in folders if self._holds_keys(f"{above}{name}/", there, way))
 
     def _locate(self, key: str) -> str | None:
         """Check `key` and return its file's location, or None if its name is one of an unfinished file."""
@@ -298,12 +298,12 @@ class Tree:
             yield prefix, found
             waiting += [(f"{prefix}{name}/", there, way) for name, there, way in found.folders]
 
-    def _holds_keys(self, here: str, trail: tuple[str, ...]) -> bool:
+    def _holds_keys(self, prefix: str, here: str, trail: tuple[str, ...]) -> bool:
         """Whether there is a key in a folder, or below it: an array may have a million, of which one is enough."""
         with suppress(OSError), os.scandir(here) as entries:  # the walk tells of the error
             if any(entry.is_file(follow_symlinks=False) and not _UNLISTED.search(entry.name) for entry in entries):
                 return True
-        return any(found.names for _, found in self._walk("", here, trail))
+        return any(found.names for _, found in self._walk(prefix, here, trail))
 
     def _scan(self, here: str, trail: tuple[str, ...], prefix: str) -> _Listed:
         """List the folder `here`."""

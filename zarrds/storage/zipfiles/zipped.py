@@ -60,7 +60,9 @@ class ZipStore(ReadOnlyStore):
         """Return a new, empty folder for what will be packed; see `Committer.stage`."""
         try:
             os.makedirs(os.path.dirname(self._file), exist_ok=True)
-            return LocalStore(staging.make_beside(self._file))
+            folder = LocalStore(staging.make_beside(self._file))
+            folder.path = self.path  # of which errors are to tell
+            return folder
         except OSError as error:
             raise StoreIOError(f"cannot write beside the file: {error}", path=self.path) from error
 

@@ -63,7 +63,8 @@ def in_the_kind_stored(
             made = np.asarray(variable.data.astype(object))
             made[gone] = missing_value(described)
     elif is_empty and kind == "category" and variable.ndim == 1:
-        made = pd.Categorical.from_codes(np.full(variable.size, -1, np.int8), stored.categories[name])
+        codes, ordered = np.full(variable.size, -1, np.int8), described.get("ordered") is True
+        made = pd.Categorical.from_codes(codes, stored.categories[name], ordered=ordered)
     elif is_empty and kind.startswith("period[") and variable.ndim == 1:
         made = pd.array([pd.NaT] * variable.size, dtype=kind)  # type: ignore[call-overload]  # a dtype by its name
     elif is_empty and (kind == "interval" or (there.dtype.kind not in "iufcb" and variable.dtype.kind != "O")):

@@ -7,7 +7,7 @@ needs other elements for that, all of them are written anew. Decided before anyt
 from __future__ import annotations
 
 import warnings
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -69,13 +69,22 @@ def with_room(stored: StoredGroup, dataset: xr.Dataset) -> tuple[StoredGroup, xr
         kind = variable.dtype.kind if isinstance(variable.dtype, np.dtype) else "extension"
         key = stored_name(name)
         there, described = stored.variables.get(key), stored.notes.descriptions.get(key, {})
-        if there is None or not variable.size or _is_level(key, stored):
+        if there is None or _is_level(key, stored):
+            continue
+        if not variable.size:
+            if (
+                name not in dataset.xindexes
+                and (nothing := _nothing_of(key, variable, there, described, stored)) is not None
+            ):
+                changed[name] = nothing
             continue
         is_untyped = name not in dataset.xindexes and may_be_untyped(stored.arrays[key], described)
         if not is_untyped and _fits(variable, kind, there, described):
             continue  # at once: these may be large
         if is_chunked(variable):
-            if (reason := _looked_at_for(variable, there, stored.arrays[key], is_untyped=is_untyped)) is None:
+            if (
+                reason := _looked_at_for(variable, there, stored.arrays[key], described, is_untyped=is_untyped)
+            ) is None:
                 continue
             changed[name] = variable = _computed(name, variable, reason)
         if (other := in_the_kind_stored(key, variable, there, described, stored)) is not None:
@@ -117,7 +126,12 @@ def _fits(variable: xr.Variable, kind: str, there: xr.Variable, described: JSONO
 
 
 def _looked_at_for(
-    variable: xr.Variable, there: xr.Variable, metadata: ArrayMetadata, *, is_untyped: bool
+    variable: xr.Variable,
+    there: xr.Variable,
+    metadata: ArrayMetadata,
+    described: Mapping[str, JSON],
+    *,
+    is_untyped: bool,
 ) -> str | None:
     """What a dask array must be computed for before anything is decided, in words; None if it need not be."""
     kind, stored = variable.dtype.kind, metadata.data_type
@@ -131,7 +145,22 @@ def _looked_at_for(
         # no encoding of Unicode takes more than four bytes for a character
         return "how long its texts are" if variable.dtype.itemsize > stored.dtype.itemsize else None
     is_text = stored.name == "string" or stored.dtype.kind == "U" or "_Encoding" in there.encoding
-    return "whether any of it is there" if kind == "f" and is_text else None
+    is_other = bool(described) and not str(described.get("dtype")).startswith("Float")
+    is_other |= there.dtype.kind in "bSmM"  # which floats are only if they are all missing
+    return "whether any of it is there" if kind == "f" and (is_text or is_other) else None
+
+
+def _nothing_of(
+    name: str, variable: xr.Variable, there: xr.Variable, described: Mapping[str, JSON], stored: StoredGroup
+) -> xr.Variable | None:
+    """No elements, in the dtype that the store has for them: those of a batch without any may be of every other."""
+    is_alike = isinstance(variable.dtype, np.dtype) and variable.dtype.kind == there.dtype.kind
+    if described.get("dtype") == "range" or (not described and is_alike):
+        return None
+    dtype = np.dtype(object) if described else there.dtype
+    nothing = xr.Variable(variable.dims, np.empty(variable.shape, dtype), variable.attrs, variable.encoding)
+    made = in_the_kind_stored(name, nothing, there, described, stored) if described else None
+    return nothing if made is None else made
 
 
 def _computed(name: Hashable, variable: xr.Variable, reason: str) -> xr.Variable:

@@ -43,6 +43,17 @@ def test_refused(tmp_path: Path, values: Any, is_lazy: bool) -> None:
     assert not (tmp_path / "s.zarr").exists()
 
 
+@pytest.mark.parametrize(
+    "encoding", [{"_FillValue": b"z"}, {"_FillValue": -1}, {"missing_value": "q"}, {"dtype": "S1"}]
+)
+@pytest.mark.parametrize("is_lazy", [False, True])
+@pytest.mark.filterwarnings("ignore")
+def test_text_beside_bytes_under_an_encoding(tmp_path: Path, encoding: Any, is_lazy: bool) -> None:
+    dataset = xr.Dataset({"mixed": ("x", objects(b"a", "a"))})
+    with pytest.raises(EncodingError, match="'mixed'"):
+        zarrds.save(dataset.chunk(x=1) if is_lazy else dataset, tmp_path / "s.zarr", encoding={"mixed": encoding})
+
+
 OF_ONE_KIND = {
     "integers": (objects(np.int8(1), 2, np.uint64(3)), np.array([1, 2, 3])),
     "large integers": (objects(np.uint64(2**64 - 1), 0), np.array([2**64 - 1, 0], np.uint64)),

@@ -10,7 +10,7 @@ import pandas as pd
 from zarrds.errors import EncodingError
 from zarrds.labels.kinds.plain import Array, is_missing
 
-__all__ = ["of_one_type"]
+__all__ = ["check_one_kind_of_text", "of_one_type"]
 
 _MEND = "Convert them to one kind first, for example with astype, or store each kind as a variable of its own"
 
@@ -43,8 +43,7 @@ def of_one_type(objects: Array) -> Array | None:
     missing = is_missing(flat)
     present = flat[~missing]
     types = set(map(type, present))
-    if any(issubclass(each, str) for each in types) and any(issubclass(each, bytes) for each in types):
-        raise EncodingError("objects are text and bytes", found=_one_of_each(present, types), mend=_MEND)
+    check_one_kind_of_text(present)
     kind = pd.api.types.infer_dtype(present, skipna=False) if present.size else "empty"
     if missing.any() and kind not in ("floating", "empty"):
         raise EncodingError(
@@ -65,6 +64,14 @@ def of_one_type(objects: Array) -> Array | None:
     if kind == "integer":
         return _integers(flat)
     return None
+
+
+def check_one_kind_of_text(objects: Array) -> None:
+    """Check that objects are not text and bytes together, of which xarray would make bytes. Raises `EncodingError`."""
+    flat = objects.reshape(-1)
+    types = set(map(type, flat))
+    if any(issubclass(each, str) for each in types) and any(issubclass(each, bytes) for each in types):
+        raise EncodingError("objects are text and bytes", found=_one_of_each(flat, types), mend=_MEND)
 
 
 def _integers(values: Array) -> Array | None:

@@ -23,6 +23,7 @@ from zarrds.datasets.writing.plain.plain_target import PlainTarget
 from zarrds.datasets.writing.plain.roles import ranges_without_array, role_notes, with_true_coordinates
 from zarrds.datasets.writing.plain.unmarked import as_described
 from zarrds.errors import EncodingError, UnsupportedError, ZarrdsError, locating
+from zarrds.labels.kinds.mixtures import check_one_kind_of_text
 from zarrds.labels.kinds.table import Plain, decode_options, to_plain
 from zarrds.metadata.attributes import MARKERS
 from zarrds.metadata.fields import JSON, JSONObject, Raw, an_object
@@ -287,11 +288,10 @@ class _Maker:
             return variable.data
         if variable.dtype.kind == "T":
             return variable.values
-        if (
-            variable.dtype.kind != "O"
-            or self._target.is_missing_chosen(name, variable)
-            or check_vlen_dtype(variable.dtype) is not None
-        ):
+        if variable.dtype.kind != "O" or check_vlen_dtype(variable.dtype) is not None:
+            return None
+        if self._target.is_missing_chosen(name, variable):
+            self._check_text(name, variable)
             return None
         if variable.chunks is not None and variable.size:
             first = variable[(slice(0, 1),) * variable.ndim].values
@@ -306,6 +306,12 @@ class _Maker:
                 stacklevel=2,
             )
         return variable.values
+
+    def _check_text(self, name: Hashable, variable: xr.Variable) -> None:
+        """Check objects whose missing ones are encoded as the user says: text beside bytes would become bytes."""
+        if variable.size and isinstance(variable[(slice(0, 1),) * variable.ndim].values.flat[0], str | bytes):
+            with locating(key=stored_name(name)):
+                check_one_kind_of_text(np.asarray(variable.values))
 
     def _as_described(self, name: Hashable, variable: xr.Variable) -> xr.Variable:
         """A plain array as the store has what it is written to, if there is such an array."""

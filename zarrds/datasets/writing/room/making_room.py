@@ -7,7 +7,7 @@ needs other elements for that, all of them are written anew. Decided before anyt
 from __future__ import annotations
 
 import warnings
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -129,7 +129,7 @@ def _looked_at_for(
     variable: xr.Variable,
     there: xr.Variable,
     metadata: ArrayMetadata,
-    described: Mapping[str, JSON],
+    described: JSONObject,
     *,
     is_untyped: bool,
 ) -> str | None:
@@ -151,7 +151,7 @@ def _looked_at_for(
 
 
 def _nothing_of(
-    name: str, variable: xr.Variable, there: xr.Variable, described: Mapping[str, JSON], stored: StoredGroup
+    name: str, variable: xr.Variable, there: xr.Variable, described: JSONObject, stored: StoredGroup
 ) -> xr.Variable | None:
     """No elements, in the dtype that the store has for them: those of a batch without any may be of every other."""
     is_alike = isinstance(variable.dtype, np.dtype) and variable.dtype.kind == there.dtype.kind

@@ -38,7 +38,8 @@ def get_group(store: Store, nodes: Nodes, path: str) -> GroupMetadata:
     """The group at `path`."""
     node = get_node(store, nodes, path)
     if not isinstance(node, GroupMetadata):
-        raise NodeNotFoundError("this is an array, not a group", path=store.path, key=path or "/")
+        mend = "Open it with zarrds.open_array; datasets are groups"
+        raise NodeNotFoundError("this is an array, not a group", path=store.path, key=path or "/", mend=mend)
     return node
 
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import zarrds
-from tests.datasets.samples import Format, files, load, open_zarrds, variants
+from tests.datasets.samples import FORMATS, Format, files, load, open_zarrds, variants
 from zarrds.errors import ConflictError, LabelError, ZarrdsError
 
 ENGINES = ["zarrds", "zarr"]
@@ -293,3 +293,14 @@ def test_nanoseconds_beside_missing_times(others: list[str]) -> None:
     ds = xr.Dataset({"v": ("x", np.array(["2000-01-01T00:00:00.000000001", *others], "M8[ns]"))})
     zarrds.save(ds, store := zarrds.MemoryStore())
     assert xr.open_dataset(store, engine="zarrds").identical(ds)
+
+
+@pytest.mark.parametrize("zarr_format", FORMATS)
+@pytest.mark.parametrize(
+    ("first", "new", "marker"), [(["a", ""], ["longer", "b"], "N/A"), ([b"a", b"b"], [b"longer", b"a"], b"x")]
+)
+def test_longer_text_of_dask_beside_a_marker(first: Any, new: Any, marker: Any, zarr_format: Any) -> None:
+    store = zarrds.MemoryStore()
+    zarrds.save(xr.Dataset({"v": ("x", first)}), store, zarr_format=zarr_format, encoding={"v": {"_FillValue": marker}})
+    zarrds.save(xr.Dataset({"v": ("x", new)}).chunk(x=1), store, append_dim="x")
+    assert open_zarrds(store).v.values.tolist() == [*first, *new]

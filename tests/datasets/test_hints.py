@@ -199,3 +199,63 @@ def test_who_makes_errors_of_warnings_has_nothing_committed(options: dict[str, A
         zarrds.save(packed, store, **options)
     assert [warning.filename for warning in caught] == [__file__]
     assert open_zarrds(store, group=options.get("group")).v.values == 0.123
+
+
+@pytest.mark.parametrize("values", [["", None], ["a", None], [b"a", None]], ids=str)
+@pytest.mark.parametrize("chunks", [None, 1])
+def test_markers_of_another_kind_than_the_objects(values: list[Any], chunks: int | None) -> None:
+    saved = xr.Dataset({"v": ("x", np.array(values, object))})
+    given = saved if chunks is None else saved.chunk(x=chunks)
+    marker = "-" if isinstance(values[0], bytes) else b"-"
+    for key in ("_FillValue", "missing_value"):
+        with pytest.raises(EncodingError, match=r"'v' holds (text|bytes), of which"):
+            zarrds.save(given, zarrds.MemoryStore(), encoding={"v": {key: marker}})
+    given.v.encoding["_FillValue"] = marker
+    store = zarrds.MemoryStore()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", xr.SerializationWarning)
+        zarrds.save(given, store)
+    assert open_zarrds(store).v.values.tolist()[0] == values[0]
+    assert pd.isnull(open_zarrds(store).v.values[1])
+
+
+@pytest.mark.parametrize("zarr_format", FORMATS)
+@pytest.mark.parametrize("chunks", [None, 1])
+@pytest.mark.parametrize("dtype", ["S1", "S5"])
+@pytest.mark.parametrize("key", ["_FillValue", "missing_value"])
+def test_characters_of_which_some_are_missing(key: str, dtype: str, chunks: int | None, zarr_format: Any) -> None:
+    saved = xr.Dataset({"v": ("x", np.array([None, "bcd", "a"], object))})
+    given = saved if chunks is None else saved.chunk(x=chunks)
+    encoding = {"dtype": dtype, key: " "}
+    with pytest.raises(EncodingError, match="text cannot be missing as ' '"):
+        zarrds.save(given, zarrds.MemoryStore(), encoding={"v": encoding}, zarr_format=zarr_format)
+    given.v.encoding = dict(encoding)
+    store = zarrds.MemoryStore()
+    with pytest.warns(xr.SerializationWarning, match="text cannot be missing as ' '"):
+        zarrds.save(given, store, zarr_format=zarr_format)
+    back = open_zarrds(store).v.values
+    assert pd.isnull(back[0])
+    assert back[1:].tolist() == ["bcd", "a"]
+
+
+@pytest.mark.parametrize("chunks", [None, 1])
+@pytest.mark.parametrize(
+    ("values", "encoding"),
+    [
+        ([True, False], {"_FillValue": np.nan}),
+        ([True, False], {"missing_value": np.nan, "dtype": "bool"}),
+        (np.uint16([1, 65534]), {"_Unsigned": "false", "dtype": "f8", "_FillValue": np.nan}),
+        (np.uint16([1, 65534]), {"_Unsigned": "true", "dtype": "f4"}),
+    ],
+)
+def test_markers_and_signs_of_other_dtypes(values: Any, encoding: dict[str, Any], chunks: int | None) -> None:
+    saved = xr.Dataset({"v": ("x", values)})
+    given = saved if chunks is None else saved.chunk(x=chunks)
+    with pytest.raises(EncodingError, match="'v'"):
+        zarrds.save(given, zarrds.MemoryStore(), encoding={"v": encoding})
+    given.v.encoding = dict(encoding)
+    store = zarrds.MemoryStore()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", xr.SerializationWarning)  # that they gave way
+        zarrds.save(given, store)
+    xr.testing.assert_identical(open_zarrds(store).load(), saved)

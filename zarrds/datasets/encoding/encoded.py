@@ -19,7 +19,13 @@ import xarray as xr
 from zarrds.compat.xarray_internals import blockwise_array, check_vlen_dtype, encode_zarr_variable, is_chunked
 from zarrds.datasets.encoding.exact.blocks import blockwise, encoding_error, whole
 from zarrds.datasets.encoding.exact.encoder import Encoder, check_exact, kind_of
-from zarrds.datasets.encoding.exact.fitting import misfit_of_hint, misfit_of_order, other_dtype
+from zarrds.datasets.encoding.exact.fitting import (
+    is_dtype_of_floats,
+    misfit_of_characters,
+    misfit_of_hint,
+    misfit_of_order,
+    other_dtype,
+)
 from zarrds.datasets.encoding.exact.packing import CF_KEYS
 from zarrds.datasets.encoding.exact.text_marks import check_unmarked, text_marks, unmarked_blocks
 from zarrds.datasets.encoding.exact.times import check_same_times, decode_times
@@ -86,6 +92,13 @@ def encoded_variable(
     """
     if check_vlen_dtype(variable.dtype) is bytes:  # which xarray would cut at zeros at the end
         return _as_it_is(variable), None
+    if (why := misfit_of_characters(variable)) is not None:
+        if is_explicit:
+            raise EncodingError(f"encoding['dtype'] {why}", key=name, mend="Leave out one of both")
+        plain = variable.copy(deep=False)
+        plain.encoding = {key: value for key, value in variable.encoding.items() if key not in ("dtype", "_Encoding")}
+        made, replaced = encoded_variable(name, plain, is_explicit, zarr_format)
+        return made, replaced or f"dtype {why}"
     if marks := _marks_of_blocks(variable):
         plain = variable.copy(deep=False)
         plain.encoding = {key: value for key, value in variable.encoding.items() if key not in marks}
@@ -202,6 +215,9 @@ def _with_floats(encoding: CFEncoding) -> dict[str, Any]:
 def _contradictions(variable: xr.Variable, encoding: CFEncoding) -> Iterator[tuple[str, str]]:
     """Keys that mark missing values with what no element of the array can be, and why."""
     found: list[Any] = []
+    dtype = encoding.get("dtype", variable.dtype)
+    if encoding.get("_Unsigned") is not None and variable.dtype.kind in "iu" and is_dtype_of_floats(dtype):
+        yield "_Unsigned", f"is that of integers, which {dtype} is not"
     for key in MARKERS:
         if encoding.get(key) is None:
             continue
@@ -217,6 +233,8 @@ def _contradictions(variable: xr.Variable, encoding: CFEncoding) -> Iterator[tup
             dtype = np.dtype(encoding.get("dtype", variable.dtype))
         except TypeError:
             return  # xarray will say what is wrong with it
+        if dtype.kind == "b" and np.isnan(items[0]):  # which NumPy takes for true
+            yield key, f"is {items[0]}, which is no {dtype}"
         if dtype.kind in "iu" and not _is_integer_of(items[0], dtype):
             yield key, f"is {items[0]}, which is no {dtype}"
         found.append(items[0])

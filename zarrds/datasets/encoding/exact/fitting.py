@@ -12,9 +12,17 @@ import xarray as xr
 from zarrds.compat.xarray_internals import check_vlen_dtype, decode_cf_variables
 from zarrds.datasets.encoding.exact.encoder import kind_of
 from zarrds.datasets.encoding.exact.packing import CF_KEYS
+from zarrds.datasets.encoding.exact.text_marks import text_marks
 from zarrds.metadata.attributes import MARKERS
 
-__all__ = ["kind_of_data", "misfit_of_hint", "misfit_of_order", "other_dtype"]
+__all__ = [
+    "is_dtype_of_floats",
+    "kind_of_data",
+    "misfit_of_characters",
+    "misfit_of_hint",
+    "misfit_of_order",
+    "other_dtype",
+]
 
 # of an encoding, what stands for what is missing; the first of it that there is is written
 _PACKING = ("scale_factor", "add_offset", "_Unsigned")
@@ -103,6 +111,36 @@ def misfit_of_order(variable: xr.Variable, encoding: Mapping[str, Any]) -> str |
     else:
         fits = asked.kind in _NUMBERS + "O"
     return None if fits else f"is {asked}, but it holds {kind}"
+
+
+def misfit_of_characters(variable: xr.Variable) -> str | None:
+    """Why text cannot be stored as bytes of a fixed length as its encoding has it, or None.
+
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> misfit_of_characters(xr.Variable("x", ["a"], {}, {"dtype": "S1", "_FillValue": "-"}))
+    "is S1, in which text cannot be missing as '-'"
+    """
+    marks = [mark for mark in text_marks(variable.encoding) if isinstance(mark, str)]
+    if not marks or variable.dtype.kind not in "OUT":
+        return None
+    dtype, problem = _dtype_of(variable.encoding)
+    if problem is not None or dtype is None or dtype.kind != "S" or kind_of_data(variable) != "strings":
+        return None
+    return f"is {variable.encoding['dtype']}, in which text cannot be missing as {marks[0]!r}"
+
+
+def is_dtype_of_floats(dtype: Any) -> bool:
+    """Whether what an encoding has as dtype is one of floats; what is none at all is not.
+
+    Examples
+    --------
+    >>> is_dtype_of_floats("f4"), is_dtype_of_floats("i4"), is_dtype_of_floats("no such")
+    (True, False, False)
+    """
+    found, _ = _dtype_of({"dtype": dtype})
+    return found is not None and found.kind == "f"
 
 
 def other_dtype(variable: xr.Variable, made: xr.Variable) -> np.dtype[Any] | None:

@@ -69,15 +69,18 @@ def check_unmarked(name: str, variable: xr.Variable, marks: Collection[str | byt
     """
     block = whole(name, variable, np.asarray(variable.values))
     _Unmarked(name, variable.dims, tuple(marks)).on_block(block)
-    is_text = any(isinstance(mark, str) for mark in marks)
-    if is_text and variable.dtype.kind == "O" and any(isinstance(value, bytes) for value in block.values.tolist()):
-        raise EncodingError(
-            f"variable {name!r} holds bytes, of which text cannot say that they are missing",
-            key=name,
-            expected="bytes as _FillValue or missing_value",
-            found=[mark for mark in marks if isinstance(mark, str)],
-            mend="Ask for bytes that none of them is equal to, or for none",
-        )
+    if variable.dtype.kind != "O":
+        return
+    for kind, other, what, mark in ((str, bytes, "bytes", "text"), (bytes, str, "text", "bytes")):
+        wrong = [each for each in marks if isinstance(each, kind)]
+        if wrong and any(isinstance(value, other) for value in block.values.tolist()):
+            raise EncodingError(
+                f"variable {name!r} holds {what}, of which {mark} cannot say that they are missing",
+                key=name,
+                expected=f"{what} as _FillValue or missing_value",
+                found=wrong,
+                mend=f"Ask for {what} that none of them is equal to, or for none",
+            )
 
 
 def unmarked_blocks(

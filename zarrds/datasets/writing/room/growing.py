@@ -209,6 +209,8 @@ def _put(there: xr.Variable, new: xr.Variable, parts: list[tuple[str, slice]]) -
     inner, pieces = _put(there.isel({dim: part}), new, others)
     around = [there.isel({dim: slice(0, part.start)}), there.isel({dim: slice(part.stop, None)})]
     before, behind = ([xr.Variable(p.dims, p.values)] if p.sizes[dim] else [] for p in around)
+    if inner.chunks is not None:  # dask splits no objects of NumPy's by itself
+        before, behind = ([p.chunk() for p in part] for part in (before, behind))
     concat: Any = xr.Variable.concat  # it has no types
     return concat([*before, inner, *behind], dim), [*before, *pieces, *behind]
 

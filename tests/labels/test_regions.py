@@ -578,3 +578,21 @@ def test_regions_that_end_before_they_begin(tmp_path: Path) -> None:
                 ds.sel(c=regions)
     bed.write_bytes(b"\xef\xbb\xbf1\t4\t4\n1\t4\t5\n")  # with a byte order mark, and a region of no position
     assert ds.sel(c=bed).p.values.tolist() == [5]
+
+
+def test_several_regions_in_one_text() -> None:
+    """With commas between them, which numbers may have too."""
+    coords = {"c": ("v", ["1", "1", "chr2", "HLA:1,2"]), "p": ("v", [1000, 5000, 9, 3])}
+    ds = xr.Dataset(coords=coords).set_xindex(["c", "p"], RegionIndex)
+    for text, found in {
+        "1:5,000-6,000,chr2": [5000, 9],
+        "1:1,000,chr2:9-9": [1000, 9],
+        "{chr2}:1-9,{HLA:1,2}": [9, 3],
+        "HLA:1,2,1:1,000-": [1000, 5000, 3],
+        "1,1:5000": [1000, 5000],
+        "1:1,000-5,000": [1000, 5000],
+    }.items():
+        assert ds.sel(c=text).p.values.tolist() == found, text
+    for text in ("1:5,x", "1:5,000-6,000,chr3:1", "chr2,", ","):
+        with pytest.raises(LabelError):
+            ds.sel(c=text)

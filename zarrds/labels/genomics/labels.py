@@ -11,7 +11,7 @@ import pandas as pd
 
 from zarrds.errors import LabelError
 from zarrds.labels.genomics.tables import position_of, range_of_interval, regions_of_bed, regions_of_frame
-from zarrds.labels.genomics.text import FAR, Region, as_text, parse_region
+from zarrds.labels.genomics.text import FAR, Region, as_text, parse_regions
 
 __all__ = ["regions_of"]
 
@@ -86,15 +86,15 @@ def _of_contigs(label: Any, contigs: Mapping[str, int], name_of: Callable[[objec
         raise LabelError("contigs have no order to slice by", found=_shown(label), mend="Give a list of them")
     every = label if isinstance(label, list) else [label]
     known = contigs.keys()
-    return [_of_contig(each, known, name_of) for each in every]
+    return [region for each in every for region in _of_label(each, known, name_of)]
 
 
-def _of_contig(label: Any, known: Collection[str], name_of: Callable[[object], str]) -> Region:
+def _of_label(label: Any, known: Collection[str], name_of: Callable[[object], str]) -> list[Region]:
     if isinstance(label, Region):
-        return label._replace(contig=name_of(label.contig))
+        return [label._replace(contig=name_of(label.contig))]
     if isinstance(label, tuple) and len(label) == 3:
-        return Region(name_of(as_text(label[0])), position_of(label[1]), position_of(label[2]))
-    return parse_region(label, known) if isinstance(label, str) else Region(name_of(label))
+        return [Region(name_of(as_text(label[0])), position_of(label[1]), position_of(label[2]))]
+    return parse_regions(label, known) if isinstance(label, str) else [Region(name_of(label))]
 
 
 def _ranges(label: Any) -> list[tuple[int, int]]:

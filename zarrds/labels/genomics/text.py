@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from zarrds.errors import LabelError, LabelNotFoundError
 
-__all__ = ["FAR", "Region", "as_text", "parse_region", "unknown_contig"]
+__all__ = ["FAR", "Region", "as_text", "parse_region", "parse_regions", "unknown_contig"]
 
 FAR = 2**62  # beyond every position, with room to add to it
 
@@ -84,6 +84,41 @@ def parse_region(text: str, contigs: Collection[str]) -> Region:
     if start > stop:
         raise _malformed(text, "its start is after its stop")
     return Region(contig, start, stop)
+
+
+def parse_regions(text: str, contigs: Collection[str]) -> list[Region]:
+    """One region, or several with commas between them, as ``bcftools --regions`` takes them.
+
+    A comma divides where the name of a contig, or a brace, stands behind it, and the whole is no region by itself.
+
+    Parameters
+    ----------
+    text : str
+    contigs : collection of str
+
+    Raises
+    ------
+    LabelNotFoundError, LabelError
+        As `parse_region`.
+
+    Examples
+    --------
+    >>> parse_regions("chr1:1,000-2,000,chr2", {"chr1", "chr2"}) == [Region("chr1", 1000, 2000), Region("chr2")]
+    True
+    """
+    try:
+        return [parse_region(text, contigs)]
+    except LabelError:
+        parts: list[str] = []
+        for piece in text.split(","):
+            begins = piece.startswith("{") or piece.strip() in contigs or piece.rpartition(":")[0].strip() in contigs
+            if begins or not parts:
+                parts.append(piece)
+            else:
+                parts[-1] += f",{piece}"
+        if len(parts) < 2:
+            raise
+    return [parse_region(part, contigs) for part in parts]
 
 
 def unknown_contig(found: object, contigs: Collection[str]) -> LabelNotFoundError:

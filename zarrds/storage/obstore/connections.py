@@ -144,9 +144,7 @@ def connected(where: Place, more: Mapping[str, Any]) -> Connection:
     try:
         # of the environment, obstore decides what it goes by
         key = _frozen((where.kind, where.root, where.prefix, config, more, tuple(os.environ.items())))
-    except (
-        TypeError
-    ):  # something of which it cannot be told whether it is the same, as a function that gives credentials
+    except TypeError:  # of a function that gives credentials it cannot be told whether it is the same
         return _made(where, config, more, secrets)
     found = _kept.pop(key, None)
     if found is None or time.monotonic() - found.made > _KEPT_SECONDS:

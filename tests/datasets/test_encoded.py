@@ -227,3 +227,15 @@ def test_times_with_a_marker_that_is_no_number(path: Path) -> None:
         xr.testing.assert_identical(xr.open_dataset(path, engine="zarrds").load(), ds)
     with pytest.raises(EncodingError, match=r"times are stored as numbers.*int64 or float64"):
         zarrds.save(ds, path, mode="w", encoding={"t": {"dtype": "datetime64[ms]"}})
+
+
+@pytest.mark.parametrize("is_lazy", [False, True])
+def test_one_label_of_a_multi_index(is_lazy: bool) -> None:
+    levels = pd.MultiIndex.from_product([["a", "b"], [1, 2]], names=["letter", "number"])
+    stacked = xr.Dataset({"v": ("z", [1, 2, 3, 4])}, xr.Coordinates.from_pandas_multiindex(levels, "z"))
+    one = stacked.isel(z=0).chunk() if is_lazy else stacked.isel(z=0)
+    with pytest.raises(EncodingError, match=r"drop_vars\('z'\)"):
+        zarrds.save(one, zarrds.MemoryStore())
+    store = zarrds.MemoryStore()
+    zarrds.save(one.drop_vars("z"), store)
+    xr.testing.assert_identical(open_zarrds(store).load(), stacked.isel(z=0).drop_vars("z"))

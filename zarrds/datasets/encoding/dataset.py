@@ -257,7 +257,7 @@ def encode_variable(
             f"variable cannot be stored: {in_words(error)}",
             key=name,
             found=f"dtype {variable.dtype}",
-            mend=_mend_of(str(error), variable),
+            mend=_mend_of(str(error), name, variable),
         ) from error
     metadata = array_metadata_for(name, encoded, zarr_format=zarr_format, is_explicit=is_explicit, apart=apart)
     try:
@@ -283,13 +283,16 @@ def _of_no_characters(variable: xr.Variable, encoded: xr.Variable) -> xr.Variabl
     return xr.Variable(encoded.dims, data, encoded.attrs, encoded.encoding, fastpath=True)
 
 
-def _mend_of(problem: str, variable: xr.Variable) -> str:
+def _mend_of(problem: str, name: str, variable: xr.Variable) -> str:
     """What to do about an error of xarray's encoders."""
     if "already exists in attrs" in problem or "failed to prevent overwriting" in problem:
         return (
             "Remove that key from the variable's attrs: for times it is made of their encoding, "
             "which encoding={...: {'units': ..., 'calendar': ...}} sets"
         )
+    if variable.dtype.kind == "O" and not variable.ndim and isinstance(np.asarray(variable.values)[()], tuple):
+        # what isel or sel leaves of the labels of a MultiIndex
+        return f"Leave it out, with drop_vars({name!r}): its levels are coordinates of their own"
     objects = ("not 'list'", "infer dtype", "arbitrary Python objects", "convert an array of size 1")
     if any(words in problem for words in objects):
         return "Store lists of different lengths as one flat array and an array of lengths, other objects as text"

@@ -21,7 +21,7 @@ import zarrds
 from tests.datasets.faults import watched
 from tests.datasets.samples import Format, load
 from zarrds.arrays.in_place import InPlace
-from zarrds.errors import ConflictError
+from zarrds.errors import ConflictError, LockTimeoutError
 from zarrds.storage.local import holding
 
 CHUNKS = {"v": {"chunks": (1,)}}
@@ -241,6 +241,19 @@ def test_changes_of_a_dead_writer_are_finished_before_anything_is_written(
     with pytest.raises(ConflictError, match="replaced"):
         opened[0] = MINE
     assert values(path) == {NEW}
+
+
+def test_one_that_has_the_document_alone_is_not_waited_for_without_a_limit(path: Path, zarr_format: Format) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    store = zarrds.LocalStore(path, lock_timeout=0.05)
+    key = "v/zarr.json" if zarr_format == 3 else "v/.zarray"
+    with open(path / key) as document:
+        fcntl.flock(document, fcntl.LOCK_EX)
+        with pytest.raises(LockTimeoutError, match="holds the lock") as caught:
+            store.hold(key)
+    assert caught.value.key == key
+    with store.hold(key):
+        pass
 
 
 def test_a_forked_process_holds_nothing(path: Path) -> None:

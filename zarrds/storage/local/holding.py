@@ -19,6 +19,7 @@ from importlib.util import find_spec
 from weakref import WeakSet
 
 from zarrds.storage.local import files
+from zarrds.storage.local.lock_files import Waiting
 
 _CAN_LOCK = find_spec("fcntl") is not None  # not on Windows
 if _CAN_LOCK:
@@ -32,11 +33,13 @@ _PATIENCE = 5.0  # seconds that holders are waited for: one may have been stoppe
 _shared: WeakSet[io.FileIO] = WeakSet()
 
 
-def share(location: str) -> io.FileIO | None:
+def share(location: str, timeout: float | None = None) -> io.FileIO | None:
     """The file at a location, held until it is closed, be it for nobody refers to it any more; None if that cannot be.
 
-    It is the one of that name at the time when it is held.
+    It is the one of that name at the time when it is held. Raises `BusyError` if somebody has it alone for `timeout`
+    seconds; that is done for an instant only, but by one who may be stopped.
     """
+    waiting: Waiting | None = None
     while _CAN_LOCK:
         try:
             file = io.FileIO(os.open(location, files.READ))
@@ -47,8 +50,10 @@ def share(location: str) -> io.FileIO | None:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             if _is_there(file, location):
                 return file
-        except BlockingIOError:  # somebody has it alone, for an instant
-            time.sleep(_POLL)
+        except BlockingIOError:
+            file.close()
+            waiting = waiting or Waiting(repr(location), timeout)
+            waiting.sleep(location)
         except OSError:
             return None
     return None

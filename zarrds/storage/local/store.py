@@ -18,6 +18,7 @@ from zarrds.storage.local.changes import (
     recover,
     repair,
 )
+from zarrds.storage.local.lock_files import BusyError
 from zarrds.storage.local.replacing import check_replaceable, move_in
 from zarrds.storage.local.tree import folds_case, real_folder
 from zarrds.storage.local.values import FolderValues
@@ -258,7 +259,10 @@ class LocalStore(FolderValues):
         from zarrds.storage.local.holding import share  # of which opening needs nothing
 
         while True:
-            held = share(location)
+            try:
+                held = share(location, self._lock_timeout)
+            except BusyError as exc:
+                raise self._timed_out(exc, key) from exc
             try:
                 if not os.path.lexists(self._commit) or not is_about_to_change(self._root, key):
                     return held or nullcontext()

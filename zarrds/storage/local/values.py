@@ -177,16 +177,19 @@ class FolderValues(Tree):
                 keys, what=f"store {self.path!r}", timeout=self._lock_timeout, durable=self._durable
             )
         except BusyError as exc:
-            raise LockTimeoutError(
-                "another writer holds the lock",
-                path=self.path,
-                key=keys[0] if keys else None,
-                expected=f"it to be free within {self._lock_timeout} seconds",
-                found=exc.strerror,
-                mend="Wait until that writer is done, or end it: its lock goes with it",
-            ) from exc
+            raise self._timed_out(exc, keys[0] if keys else None) from exc
         except OSError as exc:
             raise self._failure(exc, "lock", keys[0] if keys else "") from exc
+
+    def _timed_out(self, exc: BusyError, key: str | None) -> LockTimeoutError:
+        return LockTimeoutError(
+            "another writer holds the lock",
+            path=self.path,
+            key=key,
+            expected=f"it to be free within {self._lock_timeout} seconds",
+            found=exc.strerror,
+            mend="Wait until that writer is done, or end it: its lock goes with it",
+        )
 
     def _own_locks(self) -> Locks:
         if self._locks is None:

@@ -318,7 +318,7 @@ def _refuse_missing(dim: Hashable, labels: Array, problem: str) -> None:
             problem,
             key=str(dim),
             found=f"{label_text(labels[missing][0])} at position {int(np.argmax(missing))}",
-            mend="Labels of a dimension that is appended to must all be there: drop or fill them first",
+            mend="Labels of a dimension that is appended to must all be there: fill them, or use reset_index first",
         )
 
 

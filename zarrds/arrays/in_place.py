@@ -59,8 +59,9 @@ class InPlace:
     """The values of a store, as one array's writers see them: what they set is the array's, or it is not set.
 
     Each value is held back until the array's document was looked at. So nothing gets into a store that has replaced
-    its own as a whole. From before that look until the value has its key the document is held (`hold`): a save that
-    replaces the array inside of its store waits for that, and who comes later sees that it is replaced. In stores of
+    its own as a whole. From before that look, for which all of the value is on the disk already, until the value has
+    its key, the document is held (`hold`): a save that replaces the array inside of its store waits for that, and who
+    comes later sees that it is replaced. In stores of
     URLs, where each look is a request, only the looks at the beginning and at the end are taken.
 
     As a context it looks once at the beginning and once at the end, also after a failure, of which it may be the
@@ -177,14 +178,22 @@ class InPlace:
             self._values.set(key, *parts, check=check)
             return
 
+        held: list[AbstractContextManager[object]] = []
+
         def both() -> None:
+            while held:  # of an attempt before this one
+                held.pop().__exit__(None, None, None)
+            held.append(self.hold())
             self.check()
             if check is not None:
                 check()
 
         try:
-            with self.hold():
+            try:
                 self._values.set(key, *parts, check=both)
+            finally:
+                while held:  # no function of Python is entered here, at which a KeyboardInterrupt could leave it held
+                    held.pop().__exit__(None, None, None)
         except ConflictError:
             raise
         except ZarrdsError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import numpy as np
 
@@ -54,10 +55,12 @@ def chunk_writer(
     sizes = np.array(shape, np.int64).reshape(-1, 1)
     store, check = place.folder, place.check
     failures: list[BaseException] = []
+    held: list[AbstractContextManager[object]] = []
 
     def checked() -> int:
         try:
             if check is not None:
+                held.append(place.hold())
                 check()
         except BaseException as error:  # nothing may get through C
             failures.append(error)
@@ -87,8 +90,11 @@ def chunk_writer(
         job.job.unfinished = None if how.name is None else os.fsencode(how.name)
         job.job.unfinished_folder = None if how.folder is None else os.fsencode(how.folder)
         job.job.check = None if check is None else ctypes.cast(callback, ctypes.c_void_p)
-        with place.hold():
+        try:
             answer = kernel.write(job.reference, statuses.size, address(rows), address(statuses))
+        finally:
+            while held:
+                held.pop().__exit__(None, None, None)
         if failures:
             raise failures[0]
         if how.sync and answer == _MADE_FOLDERS:

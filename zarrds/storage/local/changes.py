@@ -14,6 +14,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from zarrds.storage.commits.committer import DELETED, MAX_DELETED, STEPS, deleted_keys
 from zarrds.storage.local import files, folders, staging, syncing
@@ -135,7 +136,7 @@ class _Plan:
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), target)
             else:
                 self.moves.append((f"{part}/{entry.name}", target))
-                if mode and not part.startswith(STEPS[0]):
+                if stat.S_ISREG(mode) and not part.startswith(STEPS[0]):
                     self.replaced.append(target)
 
     def _check_writable(self, folder: str) -> None:
@@ -173,7 +174,7 @@ def apply_changes(
 def is_about_to_change(root: str, key: str) -> bool:
     """Whether changes that count already, and are not in place yet, replace the value of a key."""
     folder = os.path.join(root, COMMIT)
-    return any(os.path.lexists(os.path.join(folder, step, key)) for step in STEPS)
+    return folders.is_folder(folder) and any(os.path.lexists(os.path.join(folder, step, key)) for step in STEPS)
 
 
 def recover(root: str, path: str, verify: Verify, locks: Locks) -> None:
@@ -257,6 +258,8 @@ def _finish(
             if exc.errno not in _UNPLANNED or not attempts:
                 raise
             plan = None
+    if plan.deleted:
+        _retire_documents(root, plan.deleted, folder, touched)
     for key in plan.deleted:
         _delete(root, key, folder, touched)
     if durable:
@@ -266,6 +269,23 @@ def _finish(
     _remove(folder, plan.emptied)
     if durable:
         syncing.sync_folder(root)
+
+
+def _retire_documents(root: str, keys: Sequence[str], folder: str, touched: set[str]) -> None:
+    """Move the documents that go into the folder of the changes, and wait for who holds them, also after a crash.
+
+    Who looks from now on finds none. What is written beside them by who looked before is deleted with all else.
+    """
+    from zarrds.storage.local.holding import documents_below, wait_for_holders
+
+    for key in keys:
+        for location in documents_below(os.path.join(root, *key.split("/"))):
+            with suppress(OSError):  # on another disk: it is waited for where it is
+                touched.add(os.path.dirname(location))
+                os.rename(location, files.inside(folder))
+    with os.scandir(folder) as entries:
+        moved = [each.path for each in entries if files.is_partial(each.name) and each.is_file(follow_symlinks=False)]
+    wait_for_holders(moved)
 
 
 def _move(new: str, target: str, touched: set[str]) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import io
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from importlib.util import find_spec
 from weakref import WeakSet
@@ -25,12 +25,16 @@ _CAN_LOCK = find_spec("fcntl") is not None  # not on Windows
 if _CAN_LOCK:
     import fcntl
 
-__all__ = ["share", "wait_for_holders"]
+__all__ = ["documents_below", "share", "wait_for_holders"]
 
 _POLL = 0.0005  # seconds between two attempts
 _PATIENCE = 5.0  # seconds that holders are waited for: one may have been stopped
+_ATTEMPTS = 100  # of holding a file that others replace
 
-_shared: WeakSet[io.FileIO] = WeakSet()
+_OPEN = files.READ | os.O_RDWR
+_DOCUMENTS = ("zarr.json", ".zarray", ".zgroup")  # of which a folder of a node has one
+
+_open: WeakSet[io.FileIO] = WeakSet()
 
 
 def share(location: str, timeout: float | None = None) -> io.FileIO | None:
@@ -40,46 +44,77 @@ def share(location: str, timeout: float | None = None) -> io.FileIO | None:
     seconds; that is done for an instant only, but by one who may be stopped.
     """
     waiting: Waiting | None = None
-    while _CAN_LOCK:
+    attempts = _ATTEMPTS
+    while _CAN_LOCK and attempts:
         try:
             file = io.FileIO(os.open(location, files.READ))
         except OSError:  # it is gone, or a link
             return None
-        _shared.add(file)
         try:
+            _open.add(file)
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             if _is_there(file, location):
                 return file
+            file.close()
+            attempts -= 1
         except BlockingIOError:
             file.close()
             waiting = waiting or Waiting(repr(location), timeout)
             waiting.sleep(location)
         except OSError:
+            file.close()
             return None
-    return None
+        except BaseException:  # which would keep it
+            file.close()
+            raise
+    return None  # some file systems give a file another number at each look
 
 
 def wait_for_holders(locations: Iterable[str]) -> None:
-    """Wait until nobody holds the files at some locations that held them before; some seconds at most."""
+    """Wait until nobody holds the files at some locations that held them before; some seconds at most for all."""
     end = time.monotonic() + _PATIENCE
-    for location in locations:
+    for location in locations if _CAN_LOCK else ():
         with suppress(OSError):
-            if not _wait(location, end):
-                return
+            _wait(location, end)
 
 
-def _wait(location: str, end: float) -> bool:
-    """False if it took too long."""
-    with io.FileIO(os.open(location, files.READ)) as file:
-        while _CAN_LOCK:
+def documents_below(location: str) -> Iterator[str]:
+    """The documents at a location that is to be removed, or below it; nothing is looked for behind links."""
+    if os.path.basename(location) in _DOCUMENTS:
+        yield location
+        return
+    try:
+        if os.path.islink(location):
+            return
+        with os.scandir(location) as entries:
+            found = [entry for entry in entries if entry.name in _DOCUMENTS or entry.is_dir(follow_symlinks=False)]
+    except OSError:  # it is gone, or a file
+        return
+    for entry in found:
+        if entry.name in _DOCUMENTS:
+            yield entry.path
+        elif any(os.path.lexists(os.path.join(entry.path, name)) for name in _DOCUMENTS):  # not a folder of chunks
+            yield from documents_below(entry.path)
+
+
+def _wait(location: str, end: float) -> None:
+    with io.FileIO(_opened(location)) as file:
+        _open.add(file)
+        while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
+                return
             except BlockingIOError:
                 if time.monotonic() > end:
-                    return False
+                    return
                 time.sleep(_POLL)
-    return True
+
+
+def _opened(location: str) -> int:
+    try:
+        return os.open(location, _OPEN)  # NFS lets nobody have a file alone who may not write to it
+    except OSError:
+        return os.open(location, files.READ)
 
 
 def _is_there(file: io.FileIO, location: str) -> bool:
@@ -91,7 +126,7 @@ def _is_there(file: io.FileIO, location: str) -> bool:
 
 
 def _close_all() -> None:
-    for file in list(_shared):
+    for file in list(_open):
         file.close()
 
 

@@ -264,7 +264,8 @@ class LocalStore(FolderValues):
             except BusyError as exc:
                 raise self._timed_out(exc, key) from exc
             try:
-                if not os.path.lexists(self._commit) or not is_about_to_change(self._root, key):
+                # os.access is the quickest look: each chunk that is written takes one
+                if not os.access(self._commit, os.F_OK) or not is_about_to_change(self._root, key):
                     return held or nullcontext()
             except BaseException:  # which would keep it
                 if held is not None:

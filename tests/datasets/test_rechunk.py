@@ -474,3 +474,14 @@ def test_a_copy_does_not_replace_a_part_of_its_source(tmp_path: Path) -> None:
             zarrds.copy(source, tmp_path / "b.zarr", workers=workers)
     assert xr.load_dataset(source, engine="zarrds").v.values.tolist() == [1, 2]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.zarr", "link"]
+
+
+@pytest.mark.parametrize("shards", [None, {"x": 4}], ids=["copy", "pack"])
+def test_a_chunk_that_is_larger_than_any_can_be(tmp_path: Path, shards: Any) -> None:
+    """It is not read whole, though its bytes are copied as they are."""
+    dataset = xr.Dataset({"v": ("x", np.arange(8.0))})
+    zarrds.save(dataset, tmp_path / "s.zarr", encoding={"v": {"chunks": (2,)}})
+    os.truncate(tmp_path / "s.zarr" / "v" / "c.1", 8 << 30)
+    with pytest.raises(ChunkError, match=r"larger than it can be.*'v/c\.1'"):
+        zarrds.rechunk(tmp_path / "s.zarr", tmp_path / "t.zarr", shards=shards)
+    assert not (tmp_path / "t.zarr").exists()

@@ -181,9 +181,10 @@ def _copy_bytes(job: Job) -> Iterator[Step]:
     grid = job.before.chunk_grid
     from_key, to_key = (_keys(job, of_target=of_target) for of_target in (False, True))
     nbytes = job.plan.nbytes // max(1, n_blocks(grid, (1,) * len(grid)))
+    get = Chunks(job.source, job.plan.path, job.before).getter()
 
     def copy(position: Shape) -> None:
-        data = job.source.get(from_key(position))
+        data = get(from_key(position), None)
         if data is not None:
             job.target.set(to_key(position), data)
 
@@ -228,12 +229,13 @@ def _pack(job: Job) -> Iterator[Step]:
 def _pack_one(job: Job, sharding: Sharding, position: Shape) -> None:
     from_key, to_key = (_keys(job, of_target=of_target) for of_target in (False, True))
     grid, complete = job.before.chunk_grid, marks_of(job.before).complete
+    get = Chunks(job.source, job.plan.path, job.before).getter()
 
     def encoded(inner: Shape) -> Buffer | None:
         chunk = tuple(p * n + i for p, n, i in zip(position, sharding.grid, inner, strict=True))
         if any(c >= n for c, n in zip(chunk, grid, strict=True)):
             return None
-        data = job.source.get(from_key(chunk))
+        data = get(from_key(chunk), None)
         begins = (c * size for c, size in zip(chunk, job.before.chunks, strict=True))
         if data is None and complete is not None and all(b < n for b, n in zip(begins, complete, strict=True)):
             # a shard without it would say that it holds nothing but fill values

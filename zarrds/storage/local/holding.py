@@ -83,12 +83,12 @@ def documents_below(location: str) -> Iterator[str]:
     if os.path.basename(location) in _DOCUMENTS:
         yield location
         return
+    if not os.path.isdir(location) or os.path.islink(location):  # of chunks there may be a million
+        return
     try:
-        if os.path.islink(location):
-            return
         with os.scandir(location) as entries:
             found = [entry for entry in entries if entry.name in _DOCUMENTS or entry.is_dir(follow_symlinks=False)]
-    except OSError:  # it is gone, or a file
+    except OSError:  # it is gone, or cannot be read
         return
     for entry in found:
         if entry.name in _DOCUMENTS:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections import UserDict
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -36,6 +39,18 @@ def connection(url: str = "s3://bucket/a.zarr", **more: Any) -> object:
 def test_the_like_shares_one() -> None:
     assert connection() is connection()
     assert connection("s3a://bucket/a.zarr/") is connection()
+
+
+class _Leaving(UserDict[str, str]):
+    """An environment of which another thread takes a variable away while it is read."""
+
+    def __iter__(self) -> Iterator[str]:
+        yield from [*self.data, "AWS_GONE"]
+
+
+def test_the_environment_changes_while_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "environ", _Leaving(os.environ))
+    assert connection() is connection()
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ class Secrets:
 
     def __init__(self, known: tuple[str, ...]) -> None:
         self.known = known
-        self.add({name: value for name, value in os.environ.items() if name.startswith(_ENVIRONMENTS)})
+        self.add({name: value for name, value in _environment() if name.startswith(_ENVIRONMENTS)})
 
     def add(self, things: object) -> None:
         """Add all that is secret in options, or in what is like them."""
@@ -117,6 +117,12 @@ class Connection:
         return self._single
 
 
+def _environment() -> tuple[tuple[str, str], ...]:
+    """All variables, by name; others may go meanwhile, of which `items` makes a KeyError."""
+    found = ((name, os.environ.get(name)) for name in sorted(os.environ))
+    return tuple((name, value) for name, value in found if value is not None)
+
+
 def connected(where: Place, more: Mapping[str, Any]) -> Connection:
     """Make a store object of obstore, or take one that was made in the same way a short while ago.
 
@@ -143,7 +149,7 @@ def connected(where: Place, more: Mapping[str, Any]) -> Connection:
             config["client_options"] = {"allow_http": True, **config["client_options"]}
     try:
         # of the environment, obstore decides what it goes by
-        key = _frozen((where.kind, where.root, where.prefix, config, more, tuple(os.environ.items())))
+        key = _frozen((where.kind, where.root, where.prefix, config, more, _environment()))
     except TypeError:  # of a function that gives credentials it cannot be told whether it is the same
         return _made(where, config, more, secrets)
     found = _kept.pop(key, None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import dask.array as da
 import numpy as np
 import pandas as pd
 import pytest
@@ -512,6 +513,11 @@ def test_dask_arrays_that_are_looked_at() -> None:
     ):
         zarrds.save(column(np.array([NAN, 1.5]), 4).chunk(x=1), store, append_dim="x")
     assert listed(opened(store).c.values) == ["a", None, None, None]
+    looked_at: list[int] = []
+    blocks = da.arange(4, chunks=1).map_blocks(lambda block: looked_at.append(int(block[0])) or block + 0.5, dtype="f8")
+    with pytest.raises(EncodingError, match="expected strings"):  # the first block tells: the others may be large
+        zarrds.save(xr.Dataset({"c": ("x", blocks)}, {"x": np.arange(4, 8)}), store, append_dim="x")
+    assert set(looked_at) == {0}
     fixed = MemoryStore()
     zarrds.save(xr.Dataset({"c": ("x", np.array(["x", "y"], object), {}, {"dtype": "S1"})}), fixed)
     with pytest.warns(xr.SerializationWarning, match="how long its texts are"):

@@ -30,6 +30,9 @@ REFUSED = {
     "booleans and NaT": objects(True, np.timedelta64("NaT")),
     "timedeltas and the NaT of dates": objects(np.timedelta64(5, "s"), np.datetime64("NaT")),
     "fractions and None": objects(Fraction(1, 3), None),
+    "integers that floats beside them cannot hold": objects(2**53 + 1, 0.5),
+    "the same, and None": objects(np.int64(2**53 + 1), None, 0.5),
+    "integers beyond all floats": objects(10**400, 0.5, None),
 }
 
 
@@ -58,6 +61,8 @@ OF_ONE_KIND = {
     "integers": (objects(np.int8(1), 2, np.uint64(3)), np.array([1, 2, 3])),
     "large integers": (objects(np.uint64(2**64 - 1), 0), np.array([2**64 - 1, 0], np.uint64)),
     "booleans": (objects(True, np.False_), np.array([True, False])),
+    "integers and floats": (objects(7, 0.5, np.int8(2)), np.array([7, 0.5, 2])),
+    "integers, floats and None": (objects(2**53, 0.5, None), np.array([2**53, 0.5, np.nan])),
     "floats": (objects(np.float32(0.5), 1e300, None), np.array([0.5, 1e300, np.nan])),
     "text": (objects("a", np.str_("b"), None), objects("a", "b", None)),
     "bytes": (objects(b"a", np.bytes_(b"b"), None), objects(b"a", b"b", None)),

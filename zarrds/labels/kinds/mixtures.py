@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -12,16 +13,20 @@ from zarrds.labels.kinds.plain import Array, is_missing
 
 __all__ = ["check_one_kind_of_text", "of_one_type"]
 
+# what pandas calls floats, alone or with integers among them
+_FLOATS = ("floating", "mixed-integer-float")
 _MEND = "Convert them to one kind first, for example with astype, or store each kind as a variable of its own"
 
 
-def of_one_type(objects: Array) -> Array | None:
+def of_one_type(objects: Array, *, is_added: bool = False) -> Array | None:
     """Objects as an array of one type, where they are NumPy's and Python's numbers of one kind together.
 
     Parameters
     ----------
     objects : ndarray
         Of objects of which none of the kinds of labels is.
+    is_added : bool
+        Whether they are added to stored ones, whose dtype must hold integers among floats exactly: these stay objects.
 
     Returns
     -------
@@ -31,8 +36,9 @@ def of_one_type(objects: Array) -> Array | None:
     Raises
     ------
     EncodingError
-        For text beside bytes, and for what is missing beside anything but floats: xarray would make bytes of the text,
-        and text, zeros or floats of what is missing.
+        For text beside bytes, and for what is missing beside anything but numbers of which some are floats: xarray
+        would make bytes of the text, and text, zeros or floats of what is missing. For integers beside floats that
+        these do not hold exactly.
 
     Examples
     --------
@@ -45,7 +51,7 @@ def of_one_type(objects: Array) -> Array | None:
     types = set(map(type, present))
     check_one_kind_of_text(present)
     kind = pd.api.types.infer_dtype(present, skipna=False) if present.size else "empty"
-    if missing.any() and kind not in ("floating", "empty"):
+    if missing.any() and kind not in (*_FLOATS, "empty"):
         raise EncodingError(
             f"objects are {kind}, and values that are missing as something else",
             found=_one_of_each(flat, types | set(map(type, flat[missing]))),
@@ -53,7 +59,9 @@ def of_one_type(objects: Array) -> Array | None:
         )
     if any(value is pd.NA for value in flat[missing]):
         return None
-    if kind == "floating" and not any(issubclass(each, np.longdouble) for each in types):
+    if kind == "mixed-integer-float":
+        _check_exact(present)
+    if kind in (_FLOATS[:1] if is_added else _FLOATS) and not any(issubclass(each, np.longdouble) for each in types):
         # also of one type: an encoding is held against numbers, not against objects
         dtype = np.dtype(next(iter(types))) if len(types) == 1 else np.dtype(np.float64)
         return np.array([np.nan if gone else value for value, gone in zip(flat, missing, strict=True)], dtype)
@@ -64,6 +72,18 @@ def of_one_type(objects: Array) -> Array | None:
     if kind == "integer":
         return _integers(flat)
     return None
+
+
+def _check_exact(numbers: Array) -> None:
+    """Check that 64-bit floats hold the integers among some numbers."""
+    whole = [int(value) for value in numbers if isinstance(value, int | np.integer)]
+    lost = [value for value in whole if abs(value) > sys.float_info.max or int(float(value)) != value]
+    if lost:
+        raise EncodingError(
+            "floats cannot hold exactly the integers among them",
+            found=f"{lost[0]!r:.40}",
+            mend="Store the integers as a variable of their own",
+        )
 
 
 def check_one_kind_of_text(objects: Array) -> None:

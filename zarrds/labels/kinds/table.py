@@ -241,7 +241,8 @@ def to_plain(values: Values, like: StoredKind | None = None) -> Plain | None:
     elif labels is None or kind is None:
         from zarrds.labels.kinds.mixtures import of_one_type  # which readers do not need
 
-        same = of_one_type(np.asarray(values)) if labels is not None and labels.dtype == object else None
+        is_mixed = labels is not None and labels.dtype == object
+        same = of_one_type(np.asarray(values), is_added=like is not None) if is_mixed else None
         plain = None if same is None else Plain(same)
     elif like is not None:
         if kind.needs_description(labels):

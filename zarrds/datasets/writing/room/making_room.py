@@ -82,9 +82,8 @@ def with_room(stored: StoredGroup, dataset: xr.Dataset) -> tuple[StoredGroup, xr
         if not is_untyped and _fits(variable, kind, there, described):
             continue  # at once: these may be large
         if is_chunked(variable):
-            if (
-                reason := _looked_at_for(variable, there, stored.arrays[key], described, is_untyped=is_untyped)
-            ) is None:
+            reason = _looked_at_for(variable, there, stored.arrays[key], described, is_untyped=is_untyped)
+            if reason is None or (kind == "f" and _begins_with_some(variable)):
                 continue
             changed[name] = variable = _computed(name, variable, reason)
         if (other := in_the_kind_stored(key, variable, there, described, stored)) is not None:
@@ -161,6 +160,12 @@ def _nothing_of(
     nothing = xr.Variable(variable.dims, np.empty(variable.shape, dtype), variable.attrs, variable.encoding)
     made = in_the_kind_stored(name, nothing, there, described, stored) if described else None
     return nothing if made is None else made
+
+
+def _begins_with_some(variable: xr.Variable) -> bool:
+    """Whether any of a dask array's first block is there: then not all of it is missing, however large the rest is."""
+    first = variable[{dim: slice(0, sizes[0]) for dim, sizes in variable.chunksizes.items()}]
+    return bool(first.notnull().any())
 
 
 def _computed(name: Hashable, variable: xr.Variable, reason: str) -> xr.Variable:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import xarray as xr
+from pandas.api.extensions import ExtensionDtype
 
 __all__ = ["assert_same", "differences"]
 
@@ -59,7 +60,7 @@ def _variable(name: str, saved: xr.Variable, back: xr.Variable) -> list[str]:
 
 
 def _flat(variable: xr.Variable) -> list[Any]:
-    if isinstance(variable.dtype, pd.DatetimeTZDtype):
+    if isinstance(variable.dtype, ExtensionDtype):  # whose `values` xarray may make floats of
         return list(variable.to_index())
     values = variable.values
     if not isinstance(values, np.ndarray | np.generic):

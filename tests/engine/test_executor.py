@@ -14,7 +14,7 @@ import pytest
 
 from zarrds import LocalStore, MemoryStore, Store, create_array, open_array
 from zarrds.engine import executor
-from zarrds.engine.planning.plans import Part
+from zarrds.engine.planning.plans import ChunkProjection
 from zarrds.engine.planning.selection import plan_basic
 from zarrds.storage.protocol import Buffer, Traits
 from zarrds.stores import Overlay, RemoteStore
@@ -32,8 +32,8 @@ class Counted:
     def __len__(self) -> int:
         return self.n
 
-    def __iter__(self) -> Iterator[Part]:
-        return (Part((i,), i, i, True) for i in range(self.n))
+    def __iter__(self) -> Iterator[ChunkProjection]:
+        return (ChunkProjection((i,), i, i, True) for i in range(self.n))
 
 
 def run_python(code: str, *arguments: str) -> str:
@@ -91,7 +91,7 @@ def test_first_error_stops_the_rest_and_is_raised_once(n_workers: int, where: st
             raise error
         is_first = True
 
-        def work(part: Part) -> None:
+        def work(part: ChunkProjection) -> None:
             nonlocal is_first
             if is_first and where == "worker" and all_at_work.wait(60) == 0:
                 raise error
@@ -118,7 +118,7 @@ def test_error_of_a_helper_reaches_the_caller() -> None:
     caller = threading.get_ident()
     failed = threading.Event()
 
-    def work(_: Part) -> None:
+    def work(_: ChunkProjection) -> None:
         if threading.get_ident() == caller:
             assert failed.wait(60)
         else:

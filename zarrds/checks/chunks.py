@@ -12,7 +12,7 @@ from zarrds.checks.report import Finding, finding_of
 from zarrds.checks.tally import Tally
 from zarrds.codecs.sharding import Sharding
 from zarrds.engine.executor import Worker
-from zarrds.engine.planning.plans import Part
+from zarrds.engine.planning.plans import ChunkProjection
 from zarrds.errors import ZarrdsError
 from zarrds.metadata.model import ZarrFormat
 from zarrds.storage.protocol import Store
@@ -21,7 +21,7 @@ __all__ = ["StoredChunks", "chunk_checker"]
 
 
 class StoredChunks:
-    """All stored chunks of some arrays; `Part.out` is the array."""
+    """All stored chunks of some arrays; `ChunkProjection.out` is the array."""
 
     def __init__(self, store: Store, arrays: Sequence[CheckedArray]) -> None:
         self._store = store
@@ -30,10 +30,10 @@ class StoredChunks:
     def __len__(self) -> int:
         return sum(array.n_stored for array in self._arrays)
 
-    def __iter__(self) -> Iterator[Part]:
+    def __iter__(self) -> Iterator[ChunkProjection]:
         for array in self._arrays:
             for position in array.stored(self._store):
-                yield Part(position, array, ..., True)
+                yield ChunkProjection(position, array, ..., True)
 
 
 def chunk_checker(store: Store, zarr_format: ZarrFormat, tally: Tally) -> Worker:
@@ -41,7 +41,7 @@ def chunk_checker(store: Store, zarr_format: ZarrFormat, tally: Tally) -> Worker
     current: CheckedArray | None = None
     read: Worker | None = None
 
-    def check(part: Part) -> None:
+    def check(part: ChunkProjection) -> None:
         nonlocal current, read
         array: CheckedArray = part.out
         if array is not current:
@@ -82,7 +82,7 @@ def _check_chunk(store: Store, array: CheckedArray, position: tuple[int, ...], r
     if sharding is None:
         try:
             # of no dimensions, () would be an element, and no array to read into
-            read(Part(position, tuple(map(slice, array.chunks.shape_of(position))) or ..., ..., True))
+            read(ChunkProjection(position, tuple(map(slice, array.chunks.shape_of(position))) or ..., ..., True))
         except ZarrdsError as error:
             tally.add(path, "chunks that cannot be read", finding_of(error, key))
         return
@@ -91,7 +91,7 @@ def _check_chunk(store: Store, array: CheckedArray, position: tuple[int, ...], r
             shard * size + number for shard, size, number in zip(position, sharding.grid, inner, strict=True)
         )
         try:
-            read(Part(counted, ..., ..., True))
+            read(ChunkProjection(counted, ..., ..., True))
         except ZarrdsError as error:
             problem = _index_problem(store, sharding, key)
             if problem is not None:  # it is the same for all

@@ -16,7 +16,7 @@ from zarrds.chunk_statistics.record import Place, row_of, rows_of
 from zarrds.codecs.base import AnyArray, Buffer
 from zarrds.engine import executor
 from zarrds.engine.elements import Elements
-from zarrds.engine.planning.plans import Part
+from zarrds.engine.planning.plans import ChunkProjection
 from zarrds.errors import ChunkError
 from zarrds.metadata.model import ArrayMetadata
 from zarrds.storage.memory import MemoryStore
@@ -205,7 +205,7 @@ def _chunk_reader(elements: Elements, rule: Rule) -> Callable[[Position], AnyArr
     def read(position: Position) -> AnyArray:
         seen.clear()
         there = tuple(slice(0, part.stop - part.start) for part in inside(elements, position))
-        read_part(Part(position, there, there, True))
+        read_part(ChunkProjection(position, there, there, True))
         return row_of(rule, seen[0], rule.facts(out[there]))
 
     return read

@@ -19,7 +19,7 @@ from zarrds.codecs.pipeline import Pipeline, build_pipeline
 from zarrds.codecs.sharding import ChunkCodecs, Sharding
 from zarrds.engine.cache import CachedChunks, ChunkCache
 from zarrds.engine.executor import Worker
-from zarrds.engine.planning.plans import Part
+from zarrds.engine.planning.plans import ChunkProjection
 from zarrds.engine.planning.selection import Chunking
 from zarrds.engine.planning.spans import span_of
 from zarrds.engine.remembered import Remembered
@@ -341,7 +341,7 @@ class Chunks:
         """The array's chunks in a cache."""
         return CachedChunks(cache, self.store, self._token, self.nbytes_of(self.readable))
 
-    def should_keep(self, part: Part) -> bool:
+    def should_keep(self, part: ChunkProjection) -> bool:
         """Whether a chunk of which that part is wanted is kept at once: what must be decoded anyway.
 
         One of which a small part is enough is kept when it is wanted again.
@@ -355,7 +355,7 @@ class Chunks:
     def fill_absent(self, out: AnyArray) -> Worker:
         """A function that does what there is to do for a chunk that the store does not have."""
 
-        def fill(part: Part) -> None:
+        def fill(part: ChunkProjection) -> None:
             self.check_absent(part.position, self.key(part.position))
             out[part.out] = self.fill
 
@@ -369,7 +369,7 @@ class Chunks:
         looked_up: LookedUp | None = None,
         seen: Callable[[Buffer | None], None] | None = None,
         fetch: Fetch | None = None,
-        put: Callable[[Part, AnyArray], bool] | None = None,
+        put: Callable[[ChunkProjection, AnyArray], bool] | None = None,
     ) -> Worker:
         """A function that reads one part of a plan into `out`, which has the plan's ``buffer_shape``.
 
@@ -387,7 +387,7 @@ class Chunks:
         buffer = self._buffer(chunk_shape)
         scratch: AnyArray | None = None
 
-        def read(part: Part) -> None:
+        def read(part: ChunkProjection) -> None:
             nonlocal buffer, scratch, chunk_shape, codecs
             position, at, inside, covers = part
             key = key_of(position)

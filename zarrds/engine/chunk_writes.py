@@ -13,7 +13,7 @@ from zarrds.codecs.base import AnyArray, Parts
 from zarrds.codecs.pipeline import Pipeline
 from zarrds.engine.chunk_io import Chunks, Position, Seen
 from zarrds.engine.executor import Worker
-from zarrds.engine.planning.plans import Part
+from zarrds.engine.planning.plans import ChunkProjection
 from zarrds.errors import ChunkError, StoreIOError, ZarrdsError
 from zarrds.storage.protocol import ValueChangedError, Values
 
@@ -44,7 +44,7 @@ def writer(
         except ZarrdsError as error:
             raise error.located(path=store.path, key=key) from error.__cause__
 
-    def write(part: Part) -> None:
+    def write(part: ChunkProjection) -> None:
         nonlocal scratch
         position, at, inside, covers = part
         key = key_of(position)
@@ -68,7 +68,7 @@ def writer(
         # also if all of the chunk is covered that lies in the array: another process may have made it larger
         _again_while_it_changes(store, key, lambda: merge(part, key, value))
 
-    def merge(part: Part, key: str, value: AnyArray) -> None:
+    def merge(part: ChunkProjection, key: str, value: AnyArray) -> None:
         position, _, inside, covers = part
         assert scratch is not None
         with store.lock(key):

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from typing import Generic, ParamSpec, Protocol, TypeVar
 
-from zarrds.engine.planning.plans import Batch, Part, Plan
+from zarrds.engine.planning.plans import Batch, ChunkProjection, Plan
 from zarrds.storage.protocol import Values
 from zarrds.storage.traits import is_held
 from zarrds.threads import MOST, errors_of, start
@@ -23,7 +23,7 @@ __all__ = ["BatchWorker", "Progress", "Stopped", "Worker", "in_thread", "memory_
 
 # called with the number of chunks done, from any thread
 Progress = Callable[[int], object]
-Worker = Callable[[Part], None]
+Worker = Callable[[ChunkProjection], None]
 # whether there is no sense in going on, because another worker failed
 Stopped = Callable[[], bool]
 BatchWorker = Callable[[Batch, Stopped], None]

@@ -14,7 +14,7 @@ from zarrds.engine.chunk_io import Chunks, LookedUp
 from zarrds.engine.kernel.job import NativeJob, address
 from zarrds.engine.kernel.library import Library
 from zarrds.engine.kernel.targets import positions_of, rows_of
-from zarrds.engine.planning.plans import Part, Plan, Subset
+from zarrds.engine.planning.plans import ChunkProjection, Plan, Subset
 from zarrds.storage.local.tree import SETTLES
 
 __all__ = ["serve"]
@@ -63,7 +63,7 @@ def serve(
 def _note(
     looked_up: dict[tuple[int, ...], tuple[Hashable, bool]],
     chunks: Chunks,
-    part: Part,
+    part: ChunkProjection,
     identity: Hashable | None,
     keep: bool,
 ) -> None:

@@ -17,7 +17,7 @@ from zarrds.codecs.base import AnyArray, Buffer
 from zarrds.codecs.sharding import Sharding
 from zarrds.engine.chunk_io import Chunks, LookedUp
 from zarrds.engine.executor import run
-from zarrds.engine.planning.plans import Part, Plan
+from zarrds.engine.planning.plans import ChunkProjection, Plan
 from zarrds.errors import ChunkError, locating
 from zarrds.storage.traits import SpanValues, get_at_most
 
@@ -27,7 +27,7 @@ _SECTION = 2**16  # inner chunks that are sorted by shard at a time
 _MOST_NBYTES = 64 * 2**20  # of one job: what is fetched before it is decoded
 
 Position: TypeAlias = tuple[int, ...]
-_Job: TypeAlias = tuple[Position, list[Part]]
+_Job: TypeAlias = tuple[Position, list[ChunkProjection]]
 
 
 def read_shards(
@@ -50,7 +50,7 @@ def read_shards(
     """
     grid = _sharding_of(chunks).grid
     for start in range(0, plan.n_chunks, _SECTION):
-        by_shard: dict[Position, list[Part]] = {}
+        by_shard: dict[Position, list[ChunkProjection]] = {}
         for part in plan.batch(start, min(start + _SECTION, plan.n_chunks)):
             shard = tuple(n // size for n, size in zip(part.position, grid, strict=True))
             by_shard.setdefault(shard, []).append(part)
@@ -78,7 +78,7 @@ def _worker_maker(
     return make_worker
 
 
-def _jobs(shard: Position, parts: list[Part], most: int, n_inner: int) -> Iterator[_Job]:
+def _jobs(shard: Position, parts: list[ChunkProjection], most: int, n_inner: int) -> Iterator[_Job]:
     """A shard that is wanted as a whole is one job, whatever its size; parts of others are jobs of bounded size."""
     size = len(parts) if len(parts) == n_inner else most
     for start in range(0, len(parts), size):
@@ -96,7 +96,7 @@ class _ShardReader:
         """The bytes of an inner chunk of the shard that was begun; None for one that is absent."""
         return self._found.pop(position)
 
-    def begin(self, shard: Position, parts: list[Part]) -> None:
+    def begin(self, shard: Position, parts: list[ChunkProjection]) -> None:
         """Fetch what is wanted of a shard."""
         key = self._chunks.key(shard)
         with locating(self._chunks.store.path, key):

@@ -21,7 +21,7 @@ from zarrds.engine.kernel.library import Library
 from zarrds.engine.kernel.reading import chunk_reader, inner_chunk_reader, room_for_ranges
 from zarrds.engine.kernel.targets import in_place, picked, putter
 from zarrds.engine.kernel.writing import chunk_writer, shard_encoder
-from zarrds.engine.planning.plans import Batch, Part, Plan, PointPlan, SubsetBatch
+from zarrds.engine.planning.plans import Batch, ChunkProjection, Plan, PointPlan, SubsetBatch
 from zarrds.engine.serving import serve
 from zarrds.storage.traits import SpanValues, has_trait
 
@@ -62,7 +62,7 @@ def _when_needed(make: Callable[[], Worker]) -> Worker:
     """A worker whose buffers are made for its first part."""
     worker: Worker | None = None
 
-    def work(part: Part) -> None:
+    def work(part: ChunkProjection) -> None:
         nonlocal worker
         worker = worker or make()
         worker(part)
@@ -162,10 +162,10 @@ class Reading:
         out = self._out if self._plan.is_basic else np.empty((1,) * len(self._chunks.readable), self._out.dtype)
         return NativeJob(template, out, self._plan)
 
-    def _fill(self, part: Part) -> None:
+    def _fill(self, part: ChunkProjection) -> None:
         self._out[part.out] = self._chunks.fill
 
-    def _reader(self, put: Callable[[Part, AnyArray], bool] | None = None) -> Worker:
+    def _reader(self, put: Callable[[ChunkProjection, AnyArray], bool] | None = None) -> Worker:
         is_basic = self._plan.is_basic
         return self._chunks.reader(self._out, is_basic=is_basic, looked_up=self._looked_up, put=put)
 

@@ -117,8 +117,8 @@ def encoded_variable(
         if problem is not None:
             key, why = problem
             raise EncodingError(f"encoding[{key!r}] {why}", key=name, mend="Give one value that the stored dtype has")
-        if (misfit := misfit_of_order(variable, encoding)) is not None:
-            raise EncodingError(f"encoding['dtype'] {misfit}", key=name, mend="Convert it first, or leave it out")
+        if (mismatch := misfit_of_order(variable, encoding)) is not None:
+            raise EncodingError(f"encoding['dtype'] {mismatch}", key=name, mend="Convert it first, or leave it out")
         return _first_possible(name, variable, _orders(variable, encoding), zarr_format), None
     if LOSSY_KEYS.isdisjoint(encoding):
         return _encode(name, variable, encoding, zarr_format, is_carried=False), None

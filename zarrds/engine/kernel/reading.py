@@ -13,7 +13,7 @@ from zarrds.engine.executor import BatchWorker, Stopped, Worker
 from zarrds.engine.kernel.job import NativeJob, address
 from zarrds.engine.kernel.library import Library
 from zarrds.engine.kernel.targets import DONE, Targets, rows_of
-from zarrds.engine.planning.plans import Batch, Part
+from zarrds.engine.planning.plans import Batch, ChunkProjection
 from zarrds.engine.planning.tables import Positions
 
 __all__ = ["chunk_reader", "inner_chunk_reader", "room_for_ranges"]
@@ -69,7 +69,7 @@ def inner_chunk_reader(
     kernel: Library,
     job: NativeJob,
     read: Worker,
-    fill: Callable[[Part], None],
+    fill: Callable[[ChunkProjection], None],
     shards: Sharding,
     index_of: Callable[[tuple[int, ...]], Index | None],
     targets: Targets,

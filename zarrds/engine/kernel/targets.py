@@ -11,7 +11,7 @@ from zarrds.codecs.base import AnyArray
 from zarrds.engine.chunk_io import LookedUp, Position
 from zarrds.engine.kernel.job import NativeJob, address
 from zarrds.engine.kernel.library import Library
-from zarrds.engine.planning.plans import Batch, Part
+from zarrds.engine.planning.plans import Batch, ChunkProjection
 from zarrds.engine.planning.tables import Positions, Rows
 
 __all__ = ["DONE", "Target", "Targets", "in_place", "picked", "positions_of", "putter", "rows_of"]
@@ -55,11 +55,11 @@ def picked(looked_up: LookedUp | None, out: AnyArray, shape: tuple[int, ...]) ->
     return lambda batch, numbers, rows: _Picked(looked_up, batch, numbers, rows, out, shape)
 
 
-def putter(kernel: Library, job: NativeJob, dtype: np.dtype[Any]) -> Callable[[Part, AnyArray], bool]:
+def putter(kernel: Library, job: NativeJob, dtype: np.dtype[Any]) -> Callable[[ChunkProjection, AnyArray], bool]:
     """A function that copies what a basic plan wants of a decoded chunk to its place; False if it did not."""
     status = np.empty(1, np.uint8)
 
-    def put(part: Part, chunk: AnyArray) -> bool:
+    def put(part: ChunkProjection, chunk: AnyArray) -> bool:
         if chunk.dtype != dtype or not chunk.flags.c_contiguous:
             return False
         rows = np.array([_row(*slices) for slices in zip(part.out, part.inside, strict=True)], np.int64)

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from zarrds.engine.planning.tables import Index, Piece, Positions, Rows, Shape, Table
+from zarrds.engine.planning.tables import DimProjection, Index, Positions, Rows, Shape, Table
 
-__all__ = ["Batch", "Part", "Plan", "PointPlan", "Points", "ProductPlan", "Subset", "SubsetBatch"]
+__all__ = ["Batch", "ChunkProjection", "Plan", "PointPlan", "Points", "ProductPlan", "Subset", "SubsetBatch"]
 
 # sums of sizes from here on are computed with Python's integers
 _WIDE = 2**62
@@ -26,8 +26,8 @@ _WALKED_AT_ONCE = 1024
 _LISTED = 1024
 
 
-class Part(NamedTuple):
-    """What a selection takes from one chunk: its position in the grid, and `Piece`'s other members."""
+class ChunkProjection(NamedTuple):
+    """What a selection takes from one chunk: its position in the grid, and `DimProjection`'s other members."""
 
     position: tuple[int, ...]
     out: Any
@@ -58,9 +58,9 @@ class Batch(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __iter__(self) -> Iterator[Part]: ...
+    def __iter__(self) -> Iterator[ChunkProjection]: ...
 
-    def part(self, number: int) -> Part:
+    def part(self, number: int) -> ChunkProjection:
         """One of its chunks, counted from 0."""
         ...
 
@@ -108,7 +108,7 @@ class Plan(Protocol):
         """The chunks with these numbers, counted through all of the plan."""
         ...
 
-    def __iter__(self) -> Iterator[Part]: ...
+    def __iter__(self) -> Iterator[ChunkProjection]: ...
 
 
 class ProductPlan:
@@ -128,7 +128,7 @@ class ProductPlan:
         self.is_basic = all(table.is_basic for table in tables)
         self._sizes = tuple(table.n_chunks for table in tables)
         self.n_chunks = prod(self._sizes)
-        self._listed: list[list[Piece] | None] = [None] * len(tables)
+        self._listed: list[list[DimProjection] | None] = [None] * len(tables)
         self._rows: list[Rows | None] = [None] * len(tables)
 
     def batch(self, start: int, stop: int) -> ProductBatch:
@@ -145,7 +145,7 @@ class ProductPlan:
             left = left // size
         return found[::-1]
 
-    def listed(self, axis: int) -> list[Piece] | None:
+    def listed(self, axis: int) -> list[DimProjection] | None:
         """All pieces of a table, None if they are many."""
         listed = self._listed[axis]
         if listed is None and self._sizes[axis] <= _LISTED:
@@ -162,11 +162,11 @@ class ProductPlan:
     def __len__(self) -> int:
         return self.n_chunks
 
-    def __iter__(self) -> Iterator[Part]:
+    def __iter__(self) -> Iterator[ChunkProjection]:
         return _walk(self)
 
 
-def _walk(plan: Plan) -> Iterator[Part]:
+def _walk(plan: Plan) -> Iterator[ChunkProjection]:
     n = plan.n_chunks
     for start in range(0, n, _WALKED_AT_ONCE):
         yield from plan.batch(start, min(start + _WALKED_AT_ONCE, n))
@@ -211,7 +211,7 @@ class ProductBatch:
         """None: slices and arrays are wanted."""
         return
 
-    def _columns(self) -> Iterator[Iterable[Piece]]:
+    def _columns(self) -> Iterator[Iterable[DimProjection]]:
         for axis, (table, places) in enumerate(zip(self._plan.tables, self.places(), strict=True)):
             listed = self._plan.listed(axis)
             if listed is not None:
@@ -220,7 +220,7 @@ class ProductBatch:
                 distinct, which = np.unique(places, return_inverse=True)
                 yield map(table.pieces(distinct.tolist()).__getitem__, which.tolist())
 
-    def part(self, number: int) -> Part:
+    def part(self, number: int) -> ChunkProjection:
         """One of the chunks, counted from 0."""
         pieces = []
         for axis, places in enumerate(self.places()):
@@ -229,9 +229,9 @@ class ProductBatch:
             pieces.append(self._plan.tables[axis].pieces([place])[0] if listed is None else listed[place])
         return _part(pieces, self._plan.is_basic)
 
-    def __iter__(self) -> Iterator[Part]:
+    def __iter__(self) -> Iterator[ChunkProjection]:
         plan, is_basic = self._plan, self._plan.is_basic
-        crossed: Iterable[tuple[Piece, ...]]
+        crossed: Iterable[tuple[DimProjection, ...]]
         if len(self) == plan.n_chunks:
             crossed = itertools.product(*(t.pieces(range(t.n_chunks)) for t in plan.tables))
         else:
@@ -240,13 +240,13 @@ class ProductBatch:
             yield _part(pieces, is_basic)
 
 
-def _part(pieces: Sequence[Piece], is_basic: bool) -> Part:
+def _part(pieces: Sequence[DimProjection], is_basic: bool) -> ChunkProjection:
     if not pieces:
-        return Part((), ..., ..., True)
+        return ChunkProjection((), ..., ..., True)
     position, out, inside, covers = zip(*pieces, strict=True)
     if not is_basic:
         out, inside = _crossed(out), _crossed(inside)
-    return Part(position, out, inside, False not in covers)
+    return ChunkProjection(position, out, inside, False not in covers)
 
 
 def _crossed(index: tuple[Index, ...]) -> tuple[Any, ...]:
@@ -302,7 +302,7 @@ class PointPlan:
     def __len__(self) -> int:
         return self.n_chunks
 
-    def __iter__(self) -> Iterator[Part]:
+    def __iter__(self) -> Iterator[ChunkProjection]:
         return _walk(self)
 
 
@@ -317,13 +317,13 @@ class PointBatch:
     def __len__(self) -> int:
         return self.stop - self.start
 
-    def part(self, number: int) -> Part:
+    def part(self, number: int) -> ChunkProjection:
         plan, number = self.plan, self.start + number
         points = slice(plan.starts[number], plan.starts[number + 1])
         position = tuple(int(numbers[number]) for numbers in plan.positions)
         # of an array without dimensions there is one chunk, with one element
         inside: Any = tuple(places[points] for places in plan.inside) or ...
-        return Part(position, plan.order[points], inside, False)
+        return ChunkProjection(position, plan.order[points], inside, False)
 
     def rows(self) -> Rows:
         raise TypeError("points are no rows")
@@ -339,7 +339,7 @@ class PointBatch:
         index = np.arange(which.size) + np.repeat(begin - np.cumsum(sizes) + sizes, sizes)
         return Points(self.plan.order[index], which, tuple(places[index] for places in self.plan.inside))
 
-    def __iter__(self) -> Iterator[Part]:
+    def __iter__(self) -> Iterator[ChunkProjection]:
         return map(self.part, range(len(self)))
 
 
@@ -365,7 +365,7 @@ class Subset:
     def batch(self, start: int, stop: int) -> SubsetBatch:
         return SubsetBatch(self._batch, self._numbers[start:stop])
 
-    def __iter__(self) -> Iterator[Part]:
+    def __iter__(self) -> Iterator[ChunkProjection]:
         return iter(self.batch(0, self.n_chunks))
 
 
@@ -379,7 +379,7 @@ class SubsetBatch:
     def __len__(self) -> int:
         return self.numbers.size
 
-    def part(self, number: int) -> Part:
+    def part(self, number: int) -> ChunkProjection:
         return self.whole.part(int(self.numbers[number]))
 
     def rows(self) -> Rows:
@@ -391,5 +391,5 @@ class SubsetBatch:
     def points(self, numbers: Positions) -> Points | None:
         return self.whole.points(self.numbers[numbers])
 
-    def __iter__(self) -> Iterator[Part]:
+    def __iter__(self) -> Iterator[ChunkProjection]:
         return map(self.whole.part, self.numbers.tolist())

@@ -16,11 +16,21 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from zarrds.engine.planning.plans import Part, PointPlan, ProductPlan
-from zarrds.engine.planning.tables import ArrayTable, Index, Piece, Positions, RangeTable, Rows, RowsTable, Shape, Table
+from zarrds.engine.planning.plans import ChunkProjection, PointPlan, ProductPlan
+from zarrds.engine.planning.tables import (
+    ArrayTable,
+    DimProjection,
+    Index,
+    Positions,
+    RangeTable,
+    Rows,
+    RowsTable,
+    Shape,
+    Table,
+)
 from zarrds.errors import SelectionError
 
-__all__ = ["Chunking", "Part", "PointPlan", "ProductPlan", "plan_basic", "plan_orthogonal", "plan_pointwise"]
+__all__ = ["ChunkProjection", "Chunking", "PointPlan", "ProductPlan", "plan_basic", "plan_orthogonal", "plan_pointwise"]
 
 # along one dimension: the elements of a chunk, or of each chunk in turn, which add up to those of the array or more
 Lengths: TypeAlias = int | Sequence[int] | npt.NDArray[np.int64]
@@ -113,7 +123,7 @@ def _array_table(positions: Positions, chunk: Lengths, size: int) -> ArrayTable:
         out = slice(start, stop) if order is None else order[start:stop]
         first, end = grid.bounds(number)
         covers = inside == slice(0, end - first, 1) if isinstance(inside, slice) else False
-        pieces.append(Piece(number, out, inside, covers))
+        pieces.append(DimProjection(number, out, inside, covers))
     is_basic = all(isinstance(p.out, slice) and isinstance(p.inside, slice) for p in pieces)
     return ArrayTable(tuple(pieces), is_basic)
 

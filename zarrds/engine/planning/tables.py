@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["ArrayTable", "Index", "Piece", "Positions", "RangeTable", "Rows", "RowsTable", "Shape", "Table"]
+__all__ = ["ArrayTable", "DimProjection", "Index", "Positions", "RangeTable", "Rows", "RowsTable", "Shape", "Table"]
 
 Positions: TypeAlias = npt.NDArray[np.intp]
 Index: TypeAlias = slice | Positions
@@ -22,7 +22,7 @@ _WIDE = 2**62
 _FEW = 8
 
 
-class Piece(NamedTuple):
+class DimProjection(NamedTuple):
     """What a selection takes from one chunk, along one dimension.
 
     Attributes
@@ -69,7 +69,7 @@ class Table(Protocol):
         """
         ...
 
-    def pieces(self, numbers: Iterable[int]) -> list[Piece]:
+    def pieces(self, numbers: Iterable[int]) -> list[DimProjection]:
         """The pieces with these numbers."""
         ...
 
@@ -142,7 +142,7 @@ class RangeTable:
         covers = count == min(self.size - grid * chunk, chunk)
         return grid, out, start + first * step - grid * chunk, step, count if covers else -count
 
-    def pieces(self, numbers: Iterable[int]) -> list[Piece]:
+    def pieces(self, numbers: Iterable[int]) -> list[DimProjection]:
         return [_piece(self._columns(number), self.out_step) for number in numbers]
 
 
@@ -171,18 +171,18 @@ class RowsTable:
     def rows(self, numbers: Positions) -> Rows:
         return self.all_rows[:, numbers]
 
-    def pieces(self, numbers: Iterable[int]) -> list[Piece]:
+    def pieces(self, numbers: Iterable[int]) -> list[DimProjection]:
         return [_piece(self.all_rows[:, number].tolist(), self.out_step) for number in numbers]
 
 
-def _piece(row: Iterable[int], out_step: int) -> Piece:
+def _piece(row: Iterable[int], out_step: int) -> DimProjection:
     grid, out, inside, step, signed = row
     count = abs(signed)
     stop = out + count * out_step
     taken = slice(inside, inside + (count - 1) * step + 1, step)
     # counted backwards, a stop of -1 would mean the last element
     out_slice = slice(out, stop) if out_step == 1 else slice(out, stop if stop >= 0 else None, -1)
-    return Piece(grid, out_slice, taken, signed > 0)
+    return DimProjection(grid, out_slice, taken, signed > 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,12 +191,12 @@ class ArrayTable:
 
     Attributes
     ----------
-    listed : tuple of Piece
+    listed : tuple of DimProjection
     is_basic : bool
     out_step : int
     """
 
-    listed: tuple[Piece, ...]
+    listed: tuple[DimProjection, ...]
     is_basic: bool
     out_step: int = 1
 
@@ -213,7 +213,7 @@ class ArrayTable:
         ]
         return np.array(columns, np.int64).reshape(-1, 5).T
 
-    def pieces(self, numbers: Iterable[int]) -> list[Piece]:
+    def pieces(self, numbers: Iterable[int]) -> list[DimProjection]:
         return [self.listed[number] for number in numbers]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from zarrds.errors import LabelError
-from zarrds.labels.kinds.plain import Array, Description, Labels, Plain, StoredKind, misfit, other_kind
+from zarrds.labels.kinds.plain import Array, Description, Labels, Plain, StoredKind, mismatch, other_kind
 from zarrds.metadata.fields import Raw
 
 __all__ = ["CATEGORY", "category_options", "restore_categories", "store_categories"]
@@ -117,7 +117,7 @@ def category_options(description: Description) -> dict[str, Any]:
 def _is_ordered(description: Description) -> bool:
     ordered = description.get("ordered")
     if not isinstance(ordered, bool):
-        raise misfit("description does not tell whether categories are ordered", found=f"{ordered!r:.80}")
+        raise mismatch("description does not tell whether categories are ordered", found=f"{ordered!r:.80}")
     return ordered
 
 
@@ -125,13 +125,13 @@ def restore_categories(description: Description, values: Array, companions: Mapp
     """The index that `store_categories` was given."""
     ordered, categories = _is_ordered(description), companions.get("categories")
     if not isinstance(categories, pd.Index) or isinstance(categories, pd.MultiIndex):
-        raise misfit("the categories are missing", found=type(categories).__name__)
+        raise mismatch("the categories are missing", found=type(categories).__name__)
     if not categories.is_unique or categories.hasnans:
-        raise misfit("categories are not unique, or some are missing")
+        raise mismatch("categories are not unique, or some are missing")
     if values.dtype.kind not in "iu":
-        raise misfit("array does not hold the codes that are described", expected="integers", found=values.dtype)
+        raise mismatch("array does not hold the codes that are described", expected="integers", found=values.dtype)
     if values.size and (values.max() >= len(categories) or values.min() < -1):
-        raise misfit(
+        raise mismatch(
             "codes have no category",
             expected=f"-1 to {len(categories) - 1}",
             found=f"{values.min()} to {values.max()}",

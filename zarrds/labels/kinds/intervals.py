@@ -10,7 +10,16 @@ import numpy as np
 import pandas as pd
 
 from zarrds.errors import EncodingError
-from zarrds.labels.kinds.plain import Array, Description, Labels, Plain, StoredKind, described_dtype, misfit, other_kind
+from zarrds.labels.kinds.plain import (
+    Array,
+    Description,
+    Labels,
+    Plain,
+    StoredKind,
+    described_dtype,
+    mismatch,
+    other_kind,
+)
 from zarrds.labels.kinds.times import TIMES, plain_times, restore_times, time_unit
 from zarrds.metadata.fields import Raw
 
@@ -103,7 +112,7 @@ def _closed(description: Description) -> str:
     """Where they are closed. Raises `MetadataError`."""
     closed = description.get("closed")
     if not isinstance(closed, str) or closed not in _SIDES:
-        raise misfit("intervals are closed on an unknown side", found=f"{closed!r:.80}")
+        raise mismatch("intervals are closed on an unknown side", found=f"{closed!r:.80}")
     return closed
 
 
@@ -111,7 +120,7 @@ def _subtype(description: Description) -> str:
     """The dtype of the ends. Raises `MetadataError`."""
     dtype = described_dtype(description.get("subtype"))
     if not _NUMBERS.fullmatch(dtype) and not TIMES.fullmatch(dtype):
-        raise misfit("intervals are neither of numbers nor of times", found=dtype)
+        raise mismatch("intervals are neither of numbers nor of times", found=dtype)
     return dtype
 
 
@@ -125,20 +134,20 @@ def restore_intervals(description: Description, values: Array, companions: Mappi
     """The index that `store_intervals` was given."""
     closed, bounds, dtype = _closed(description), companions.get("bounds"), _subtype(description)
     if not isinstance(bounds, np.ndarray) or bounds.shape != (values.size, 2):
-        raise misfit(
+        raise mismatch(
             "the bounds of the intervals are missing or of another size",
             expected=(values.size, 2),
             found=getattr(bounds, "shape", type(bounds).__name__),
         )
     if TIMES.fullmatch(dtype):
         if values.dtype.kind == "O":
-            raise misfit("pandas has no intervals of dates of cftime, which other calendars need")
+            raise mismatch("pandas has no intervals of dates of cftime, which other calendars need")
         zone_free = {"dtype": re.sub(", .*", "]", dtype)}
         middle = restore_times(zone_free, values, {}).to_numpy()
         naive = restore_times(zone_free, bounds.ravel(), {}).to_numpy().reshape(bounds.shape)
         left, right = (restore_times({"dtype": dtype}, side, {}) for side in naive.T)
     elif bounds.dtype.newbyteorder("=") != dtype or values.dtype.kind not in "iuf":
-        raise misfit("bounds are not of the dtype that is described", expected=dtype, found=bounds.dtype)
+        raise mismatch("bounds are not of the dtype that is described", expected=dtype, found=bounds.dtype)
     else:
         middle, naive = values.astype(np.float64), bounds.astype(np.float64)
         left, right = (pd.Index(side) for side in bounds.astype(dtype).T)
@@ -147,7 +156,7 @@ def restore_intervals(description: Description, values: Array, companions: Mappi
         not np.array_equal(missing, naive[:, 0] != naive[:, 0])
         or not (missing | ((naive[:, 0] <= middle) & (middle <= naive[:, 1]))).all()
     ):
-        raise misfit("bounds are not around the values of the array")
+        raise mismatch("bounds are not around the values of the array")
     intervals: Any = pd.IntervalIndex  # of which the stubs want to know the dtype
     restored: Labels = intervals.from_arrays(left, right, closed=closed)
     return restored

@@ -10,7 +10,16 @@ import numpy as np
 import pandas as pd
 
 from zarrds.errors import EncodingError
-from zarrds.labels.kinds.plain import Array, Description, Labels, Plain, StoredKind, described_dtype, misfit, other_kind
+from zarrds.labels.kinds.plain import (
+    Array,
+    Description,
+    Labels,
+    Plain,
+    StoredKind,
+    described_dtype,
+    mismatch,
+    other_kind,
+)
 from zarrds.metadata.fields import JSONObject
 
 __all__ = ["MASKED", "fits_masked", "masked_options", "restore_masked", "store_masked"]
@@ -117,7 +126,7 @@ def restore_masked(description: Description, values: Array, companions: Mapping[
     dtype = described_dtype(description)
     stored = _stored(dtype)
     if values.dtype.newbyteorder("=") != stored:
-        raise misfit(
+        raise mismatch(
             "array is not of the dtype that is described", expected=f"{stored} for {dtype}", found=values.dtype
         )
     native = values.astype(stored)  # a copy
@@ -128,7 +137,7 @@ def restore_masked(description: Description, values: Array, companions: Mapping[
     if dtype != "boolean":
         return pd.Index(pd.arrays.IntegerArray(native, missing))
     if not (missing | (native == 0) | (native == 1)).all():
-        raise misfit("array holds integers that are no booleans", expected=[0, 1, mark])
+        raise mismatch("array holds integers that are no booleans", expected=[0, 1, mark])
     return pd.Index(pd.arrays.BooleanArray((native == 1) & ~missing, missing))
 
 
@@ -138,7 +147,7 @@ def _mark(description: Description, dtype: str) -> int | None:
     if mark is None:
         return None
     if type(mark) is not int or not limits.min <= mark <= limits.max or (dtype == "boolean" and mark in (0, 1)):
-        raise misfit(
+        raise mismatch(
             "the value that stands for missing ones is none of the dtype", expected=dtype, found=f"{mark!r:.80}"
         )
     return mark

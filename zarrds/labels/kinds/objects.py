@@ -24,7 +24,7 @@ from zarrds.labels.kinds.plain import (
     StoredKind,
     described_dtype,
     is_missing,
-    misfit,
+    mismatch,
     other_kind,
 )
 from zarrds.metadata.fields import Raw
@@ -61,7 +61,7 @@ def missing_value(description: Description) -> Any:
     """What is put where values are missing."""
     name = description.get("na", "nan")
     if not isinstance(name, str) or name not in _MISSING:
-        raise misfit("what is missing is nothing that is known", expected=list(_MISSING), found=f"{name!r:.80}")
+        raise mismatch("what is missing is nothing that is known", expected=list(_MISSING), found=f"{name!r:.80}")
     return _MISSING[name]
 
 
@@ -146,7 +146,7 @@ def _mark(description: Description) -> Any:
     mark = description.get("missing")
     is_bytes = description["dtype"] == "objects[bytes]"
     if (is_bytes and not isinstance(mark, str)) or (not is_bytes and type(mark) is not int):
-        raise misfit("what stands for missing values is nothing of their kind", found=f"{mark!r:.80}")
+        raise mismatch("what stands for missing values is nothing of their kind", found=f"{mark!r:.80}")
     return mark.encode() if isinstance(mark, str) else mark
 
 
@@ -162,11 +162,11 @@ def restore_objects(description: Description, values: Array, companions: Mapping
     dtype = described_dtype(description)
     expected = "SO" if dtype == "objects[bytes]" else "iu"
     if values.dtype.kind not in expected:
-        raise misfit("array does not hold the objects that are described", expected=dtype, found=values.dtype)
+        raise mismatch("array does not hold the objects that are described", expected=dtype, found=values.dtype)
     mark = _mark(description)
     missing = np.asarray(values == mark)
     if dtype == "objects[boolean]" and not (missing | (values == 0) | (values == 1)).all():
-        raise misfit("array holds integers that are no booleans", expected=[0, 1, mark])
+        raise mismatch("array holds integers that are no booleans", expected=[0, 1, mark])
     objects = (values == 1 if dtype == "objects[boolean]" else values).astype(object)
     objects[missing] = missing_value(description)
     restored: Labels = pd.Index(objects, dtype=object)
@@ -195,7 +195,7 @@ def store_strings(values: Array) -> Plain:
 def restore_strings(description: Description, values: Array) -> Array:
     """The array that `store_strings` was given."""
     if values.dtype.kind not in "OUT":
-        raise misfit("array does not hold the text that is described", expected="StringDType", found=values.dtype)
+        raise mismatch("array does not hold the text that is described", expected="StringDType", found=values.dtype)
     dtype: Any = np.dtypes.StringDType()
     objects = values.astype(object)
     if "na" in description:

@@ -18,7 +18,7 @@ from zarrds.labels.kinds.plain import (
     StoredKind,
     described_dtype,
     is_missing,
-    misfit,
+    mismatch,
     other_kind,
 )
 from zarrds.labels.kinds.times import to_unit
@@ -81,16 +81,16 @@ def restore_periods(description: Description, values: Array, companions: Mapping
     match = PERIODS.fullmatch(dtype)
     freq: Any = pd.PeriodDtype(match[1]).freq if match else None
     if freq is None or freq.n < 1:
-        raise misfit("dtype is none of periods", found=dtype)
+        raise mismatch("dtype is none of periods", found=dtype)
     starts = to_unit(values, _unit(dtype)) if values.dtype.kind == "M" else None
     if starts is None:
-        raise misfit("array does not hold the starts of the periods that are described", found=values.dtype)
+        raise mismatch("array does not hold the starts of the periods that are described", found=values.dtype)
     present = starts[~np.isnat(starts)]
     days = present.astype("M8[D]").view(np.int64)
     if ((days < _FIRST_DAY) | (days > _LAST_DAY)).any():
-        raise misfit("times are out of the range of periods", expected="years 1 to 9999")
+        raise mismatch("times are out of the range of periods", expected="years 1 to 9999")
     periods: Any = pd.PeriodIndex  # of which the stubs do not know `from_ordinals`
     index: pd.PeriodIndex = periods.from_ordinals(starts.view(np.int64), freq=_unit(dtype)).asfreq(freq)
     if not np.array_equal(_starts(index, _unit(dtype)).view(np.int64), starts.view(np.int64)):
-        raise misfit("times are not those at which periods start", expected=dtype)
+        raise mismatch("times are not those at which periods start", expected=dtype)
     return index

@@ -22,7 +22,7 @@ __all__ = [
     "StoredKind",
     "described_dtype",
     "is_missing",
-    "misfit",
+    "mismatch",
     "other_kind",
 ]
 
@@ -82,7 +82,7 @@ class StoredKind:
     of_categories: StoredKind | None = None
 
 
-def misfit(problem: str, *, expected: object = None, found: object = None) -> MetadataError:
+def mismatch(problem: str, *, expected: object = None, found: object = None) -> MetadataError:
     """The error of a description that does not fit its arrays."""
     mend = "Save the variable anew: its array or its description was changed by another tool"
     return MetadataError(problem, expected=expected, found=found, mend=mend)
@@ -103,7 +103,7 @@ def described_dtype(description: object) -> str:
     """The dtype that a description names, not yet looked at. Raises `MetadataError`."""
     dtype = description.get("dtype") if isinstance(description, Mapping) else None
     if not isinstance(dtype, str) or len(dtype) > _MAX_DTYPE:
-        raise misfit("description of labels names no dtype", found=f"{description!r:.200}")
+        raise mismatch("description of labels names no dtype", found=f"{description!r:.200}")
     return dtype
 
 

@@ -29,7 +29,16 @@ from zarrds.labels.kinds.objects import (
     store_strings,
 )
 from zarrds.labels.kinds.periods import PERIODS, period_unit, restore_periods, store_periods
-from zarrds.labels.kinds.plain import Array, Description, Labels, Plain, StoredKind, described_dtype, misfit, other_kind
+from zarrds.labels.kinds.plain import (
+    Array,
+    Description,
+    Labels,
+    Plain,
+    StoredKind,
+    described_dtype,
+    mismatch,
+    other_kind,
+)
 from zarrds.labels.kinds.recognised import Values, all_missing, as_index
 from zarrds.labels.kinds.texts import TEXTS, holds_text, marked_texts, restore_texts, store_texts, text_options
 from zarrds.labels.kinds.times import (
@@ -272,7 +281,7 @@ def _shaped(plain: Plain, shape: tuple[int, ...]) -> Plain:
 def _kind_of(dtype: str) -> Kind:
     kind = next((kind for kind in _KINDS if kind.dtypes.fullmatch(dtype)), None)
     if kind is None:
-        raise misfit("description of labels names an unknown dtype", found=dtype)
+        raise mismatch("description of labels names an unknown dtype", found=dtype)
     return kind
 
 
@@ -307,13 +316,13 @@ def from_plain(description: Description, values: Array, companions: Mapping[str,
     """
     kind = _kind_of(described_dtype(description))
     if values.ndim != 1:
-        raise misfit("array of labels has other than one dimension", found=values.shape)
+        raise mismatch("array of labels has other than one dimension", found=values.shape)
     try:
         return kind.restore(description, values, companions)
     except MetadataError:
         raise
     except (ArithmeticError, LookupError, OSError, TypeError, ValueError, Warning) as error:  # pandas' and zoneinfo's
-        raise misfit(f"array is not what is described: {error}", expected=description["dtype"]) from error
+        raise mismatch(f"array is not what is described: {error}", expected=description["dtype"]) from error
 
 
 def array_from_plain(description: Description, values: Array, companions: Mapping[str, Any]) -> ExtensionArray | Array:
@@ -349,7 +358,7 @@ def array_from_plain(description: Description, values: Array, companions: Mappin
     bounds = flat.get("bounds")
     if isinstance(bounds, np.ndarray):
         if bounds.shape != (*values.shape, 2):
-            raise misfit("bounds have another shape", expected=(*values.shape, 2), found=bounds.shape)
+            raise mismatch("bounds have another shape", expected=(*values.shape, 2), found=bounds.shape)
         flat["bounds"] = bounds.reshape(-1, 2)
     if described_dtype(description) == "StringDType":
         return restore_strings(description, values)
@@ -393,7 +402,7 @@ def companion_names(description: Description) -> dict[str, str]:
     for role in _kind_of(described_dtype(description)).companions:
         name = description.get(role)
         if not isinstance(name, str) or not name or "/" in name or name in (".", ".."):
-            raise misfit(f"description does not name the array of {role}", found=f"{name!r:.80}")
+            raise mismatch(f"description does not name the array of {role}", found=f"{name!r:.80}")
         names[role] = name
     return names
 

@@ -22,7 +22,7 @@ from zarrds.labels.kinds.plain import (
     StoredKind,
     described_dtype,
     is_missing,
-    misfit,
+    mismatch,
 )
 
 __all__ = ["TEXTS", "holds_text", "marked_texts", "restore_texts", "store_texts", "text_marks", "text_options"]
@@ -120,7 +120,7 @@ def _mark(description: Description) -> str | None:
         return None
     mark = description["missing"]
     if not isinstance(mark, str):
-        raise misfit("what stands for missing text is no text", found=f"{mark!r:.80}")
+        raise mismatch("what stands for missing text is no text", found=f"{mark!r:.80}")
     return mark
 
 
@@ -136,13 +136,13 @@ def restore_texts(description: Description, values: Array, companions: Mapping[s
     dtype = described_dtype(description)
     mark = _mark(description)
     if values.dtype.kind not in "OUT":
-        raise misfit("array does not hold the text that is described", expected=dtype, found=values.dtype)
+        raise mismatch("array does not hold the text that is described", expected=dtype, found=values.dtype)
     texts = values.astype(object)  # a copy
     missing = is_missing(texts)
     if mark is None and missing.any():
-        raise misfit("text is missing where none is described to be", found=f"{int(missing.sum())} missing")
+        raise mismatch("text is missing where none is described to be", found=f"{int(missing.sum())} missing")
     if pd.api.types.infer_dtype(texts[~missing], skipna=False) not in ("string", "empty"):
-        raise misfit("array does not hold the text that is described", expected=dtype, found="other objects")
+        raise mismatch("array does not hold the text that is described", expected=dtype, found="other objects")
     if mark is not None:
         missing |= texts == mark
     texts[missing] = pd.NA if dtype.startswith("string") else missing_value(description)

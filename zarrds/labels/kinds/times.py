@@ -21,7 +21,7 @@ from zarrds.labels.kinds.plain import (
     StoredKind,
     described_dtype,
     is_missing,
-    misfit,
+    mismatch,
     other_kind,
 )
 
@@ -138,12 +138,12 @@ def restore_times(description: Description, values: Array, companions: Mapping[s
     """The index that `store_times` was given."""
     match = TIMES.fullmatch(described_dtype(description))
     if match is None or (match[1] == "timedelta" and match[3]):
-        raise misfit("dtype is none of times", found=description["dtype"])
+        raise mismatch("dtype is none of times", found=description["dtype"])
     if values.dtype.kind != ("M" if match[1] == "datetime" else "m"):
-        raise misfit("array does not hold the times that are described", expected=match[0], found=values.dtype)
+        raise mismatch("array does not hold the times that are described", expected=match[0], found=values.dtype)
     converted = to_unit(values, match[2])
     if converted is None:
-        raise misfit("times are finer than they are described", expected=match[0], found=values.dtype)
+        raise mismatch("times are finer than they are described", expected=match[0], found=values.dtype)
     index: Any = pd.Index(converted)
     if match[3]:
         index = index.tz_localize("UTC").tz_convert(_zone(match[3], description.get("zone")))
@@ -222,7 +222,7 @@ def _freq_text(labels: pd.DatetimeIndex | pd.TimedeltaIndex) -> str | None:
 def _with_freq(index: Any, freq: object) -> Any:
     """The index with a frequency where it has it still: others may have appended to the array."""
     if not isinstance(freq, str) or not _FREQ.fullmatch(freq):
-        raise misfit("frequency is malformed", found=f"{freq!r:.80}")
+        raise mismatch("frequency is malformed", found=f"{freq!r:.80}")
     try:
         return type(index)(index, freq=freq)
     except (ArithmeticError, LookupError, TypeError, ValueError, Warning):
@@ -284,5 +284,5 @@ def restore_cftime(description: Description, values: Array, companions: Mapping[
     if values.dtype.kind != "O" or (
         present.size and (cftime is None or not all(isinstance(value, cftime.datetime) for value in present))
     ):
-        raise misfit("array does not hold the cftime objects that are described", found=values.dtype)
+        raise mismatch("array does not hold the cftime objects that are described", found=values.dtype)
     return pd.Index(values, dtype=object)

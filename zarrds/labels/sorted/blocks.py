@@ -13,7 +13,7 @@ import numpy as np
 
 from zarrds.chunk_statistics.digests import digest_kind, digest_of, stored_digest
 from zarrds.engine.elements import Elements
-from zarrds.engine.planning.plans import Part
+from zarrds.engine.planning.plans import ChunkProjection
 from zarrds.labels.sorted.source import Array
 
 __all__ = ["MAX_BLOCKS", "Blocks", "KeptBlocks", "nbytes_of"]
@@ -127,7 +127,7 @@ class Blocks:
                 digests.clear()
                 for number in self._chunks_of(i):
                     n = min(self._chunk, self.size - number * self._chunk)
-                    read_part(Part((number,), slice(at, at + n), slice(0, n), True))
+                    read_part(ChunkProjection((number,), slice(at, at + n), slice(0, n), True))
                     at += n
                 found.append(_combined(digests))
             return out[:at], found

@@ -18,7 +18,8 @@ import zarrds
 from tests.datasets.samples import Format
 from zarrds.arrays.in_place import InPlace
 from zarrds.errors import ConflictError
-from zarrds.storage.local import changes, holding
+from zarrds.storage.local import changes
+from zarrds.storage.local.locking import holding
 
 N = 40
 MINE, NEW = -1.0, 7.0

@@ -22,7 +22,7 @@ from tests.datasets.faults import watched
 from tests.datasets.samples import Format, load
 from zarrds.arrays.in_place import InPlace
 from zarrds.errors import ConflictError, LockTimeoutError
-from zarrds.storage.local import holding
+from zarrds.storage.local.locking import holding
 
 CHUNKS = {"v": {"chunks": (1,)}}
 N = 6

@@ -18,7 +18,8 @@ import pytest
 import zarrds
 from zarrds.errors import LockTimeoutError
 from zarrds.metadata.nodes.documents import locked
-from zarrds.storage.local import lock_files, staging
+from zarrds.storage.local import staging
+from zarrds.storage.local.locking import lock_files
 from zarrds.stores import LocalStore, MemoryStore, RemoteStore, Store
 
 # what is closed by the collector may be interrupted there, where nobody can be told

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from zarrds.errors import StoreIOError
-from zarrds.storage.local import lock_files
+from zarrds.storage.local.locking import lock_files
 from zarrds.stores import LocalStore
 from zarrds.testing import run_together
 

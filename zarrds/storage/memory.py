@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from zarrds.errors import StoreExistsError, StoreIOError
 from zarrds.storage.commits.committer import DELETED, check_staged, deleted_keys
-from zarrds.storage.local.locks import Locks
+from zarrds.storage.local.locking.locks import Locks
 from zarrds.storage.protocol import Buffer, Traits, check_key, check_prefix
 
 __all__ = ["MemoryStore"]

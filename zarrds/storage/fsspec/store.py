@@ -30,7 +30,7 @@ from zarrds.storage.fsspec.commits import (
 from zarrds.storage.fsspec.objects import Objects, age_of, identity_of
 from zarrds.storage.fsspec.refusals import kept_name, stands_there
 from zarrds.storage.local.files import PARTIAL, is_partial
-from zarrds.storage.local.locks import locks_of
+from zarrds.storage.local.locking.locks import locks_of
 from zarrds.storage.protocol import Buffer, Traits, check_key, check_prefix
 from zarrds.storage.secrets import without_secrets
 

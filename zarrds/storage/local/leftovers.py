@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from zarrds.storage.local import files, staging
-from zarrds.storage.local.lock_files import LockFile
+from zarrds.storage.local.locking.lock_files import LockFile
 
 __all__ = ["OLD", "Unfinished", "dead", "remove_old", "remove_old_workspaces", "unfinished", "workspaces"]
 

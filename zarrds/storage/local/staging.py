@@ -28,7 +28,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from zarrds.storage.local import files, folders
-from zarrds.storage.local.lock_files import LockFile, in_use
+from zarrds.storage.local.locking.lock_files import LockFile, in_use
 
 __all__ = [
     "clean",

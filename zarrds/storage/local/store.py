@@ -18,7 +18,7 @@ from zarrds.storage.local.changes import (
     recover,
     repair,
 )
-from zarrds.storage.local.lock_files import BusyError
+from zarrds.storage.local.locking.lock_files import BusyError
 from zarrds.storage.local.replacing import check_replaceable, move_in
 from zarrds.storage.local.tree import folds_case, real_folder
 from zarrds.storage.local.values import FolderValues
@@ -256,7 +256,7 @@ class LocalStore(FolderValues):
         location = self._locate(key)
         if location is None or self._final is not None:
             return nullcontext()
-        from zarrds.storage.local.holding import share  # of which opening needs nothing
+        from zarrds.storage.local.locking.holding import share  # of which opening needs nothing
 
         while True:
             try:

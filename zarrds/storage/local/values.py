@@ -11,8 +11,8 @@ from typing import Self, TypeAlias
 from zarrds.errors import InvalidKeyError, LockTimeoutError, ZarrdsError
 from zarrds.storage.local import files, folders, staging, syncing
 from zarrds.storage.local.changes import COMMIT
-from zarrds.storage.local.lock_files import BusyError
-from zarrds.storage.local.locks import Locks, locks_of
+from zarrds.storage.local.locking.lock_files import BusyError
+from zarrds.storage.local.locking.locks import Locks, locks_of
 from zarrds.storage.local.tree import Tree, Unseen
 from zarrds.storage.protocol import Buffer, Traits, check_key
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from zarrds.errors import ConflictError, StoreIOError, ZarrdsError
 from zarrds.storage.local import files, folders, leftovers, staging
-from zarrds.storage.local.lock_files import LockFile
+from zarrds.storage.local.locking.lock_files import LockFile
 from zarrds.storage.local.store import LocalStore
 
 __all__ = ["Workspace", "workspace"]

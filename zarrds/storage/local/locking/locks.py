@@ -17,7 +17,7 @@ from typing import Any
 from weakref import WeakSet, ref
 
 from zarrds.storage.local import files
-from zarrds.storage.local.lock_files import LockFile, Waiting, close_all
+from zarrds.storage.local.locking.lock_files import LockFile, Waiting, close_all
 
 __all__ = ["STORE", "Locks", "locks_of"]
 

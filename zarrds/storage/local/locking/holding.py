@@ -19,7 +19,7 @@ from importlib.util import find_spec
 from weakref import WeakSet
 
 from zarrds.storage.local import files
-from zarrds.storage.local.lock_files import Waiting
+from zarrds.storage.local.locking.lock_files import Waiting
 
 _CAN_LOCK = find_spec("fcntl") is not None  # not on Windows
 if _CAN_LOCK:

@@ -1,0 +1,1 @@
+"""Files that keep others out, and files that are held."""

@@ -137,12 +137,12 @@ def test_nan_as_the_marker_of_undecoded_floats_is_decoded(tmp_path: Path, zarr_f
     written = xr.Dataset({"v": ("x", np.array([1.5, np.nan], "f4")), "w": ("x", [1.0, np.nan])}, {"x": [0.5, 1.5]})
     written.w.encoding["missing_value"] = np.nan  # as CDO writes it
     written.to_netcdf(tmp_path / "a.nc")
-    undecoded = xr.open_dataset(tmp_path / "a.nc", decode_cf=False, chunks=chunks)
-    assert "_FillValue" in undecoded.v.attrs
     store = zarrds.MemoryStore()
-    zarrds.save(undecoded, store, zarr_format=zarr_format)
+    with xr.open_dataset(tmp_path / "a.nc", decode_cf=False, chunks=chunks) as undecoded:
+        assert "_FillValue" in undecoded.v.attrs
+        zarrds.save(undecoded, store, zarr_format=zarr_format)
+        assert_same(undecoded.load(), xr.open_dataset(store, engine="zarrds", decode_cf=False))
     assert_same(written, xr.open_dataset(store, engine="zarrds"))
-    assert_same(undecoded.load(), xr.open_dataset(store, engine="zarrds", decode_cf=False))
     xr.open_dataset(store, engine="zarrds").to_netcdf(tmp_path / "b.nc")  # which has each key once
 
 

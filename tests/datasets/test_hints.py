@@ -259,3 +259,11 @@ def test_markers_and_signs_of_other_dtypes(values: Any, encoding: dict[str, Any]
         warnings.simplefilter("ignore", xr.SerializationWarning)  # that they gave way
         zarrds.save(given, store)
     xr.testing.assert_identical(open_zarrds(store).load(), saved)
+
+
+@pytest.mark.parametrize("encoding", [{"_FillValue": -1}, {"missing_value": 3}, {"dtype": "i1", "scale_factor": 0.5}])
+@pytest.mark.parametrize("is_lazy", [False, True])
+def test_integers_of_which_there_are_none_keep_their_dtype(path: Path, encoding: dict[str, Any], is_lazy: bool) -> None:
+    ds = xr.Dataset({"v": ("x", np.empty(0, "i1"), {}, encoding)})
+    zarrds.save(ds.chunk() if is_lazy else ds, path)
+    assert open_zarrds(path).v.dtype == np.int8

@@ -147,6 +147,7 @@ def append_against(store: str, mine: int) -> list[str]:
     return outcomes
 
 
+@pytest.mark.slow
 def test_appends_of_the_same_steps(processes: Processes, tmp_path: Path) -> None:
     """Of those that append the same, one wins; the others are told."""
     store = tmp_path / "x.zarr"

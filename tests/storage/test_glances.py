@@ -35,6 +35,7 @@ def check(server: S3Server, *parts: xr.Dataset) -> None:
     assert MARKER not in server.state.values
 
 
+@pytest.mark.slow  # it waits for what another gives up
 @pytest.mark.usefixtures("_as_machines")
 @pytest.mark.parametrize("is_seen", [False, True])
 def test_documents_are_read_before_another_has_put_them(server: S3Server, is_seen: bool) -> None:

@@ -213,6 +213,7 @@ class Strange(RangeHandler):
             super().do_GET()
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.usefixtures("_client")
 @pytest.mark.parametrize("way", ["endless", "dates", "gone", "json", "busy", "compressed"])
 def test_answers_that_other_clients_take(folder: Path, way: str, monkeypatch: pytest.MonkeyPatch) -> None:

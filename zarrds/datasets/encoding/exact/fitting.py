@@ -154,7 +154,8 @@ def other_dtype(variable: xr.Variable, made: xr.Variable) -> np.dtype[Any] | Non
         As it will be stored.
     """
     given = variable.dtype
-    is_left_to_blocks = variable.chunks is not None and given.kind in "iu" and made.dtype.kind in "iu"
+    has_blocks = variable.chunks is not None and variable.size > 0
+    is_left_to_blocks = has_blocks and given.kind in "iu" and made.dtype.kind in "iu"
     if given.kind == "b" and made.attrs.get("dtype") == "bool":  # small integers, which xarray reads as booleans
         return None
     if given.kind not in "biufcS" or (is_left_to_blocks and made.dtype == given):

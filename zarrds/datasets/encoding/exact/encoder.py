@@ -103,11 +103,12 @@ class Encoder:
     @property
     def _one_marker(self) -> Mapping[str, Any]:
         """The encoding with one value for what is missing, the one that is written: xarray takes no second one."""
-        found = [self.encoding[key] for key in MARKERS if key in self.encoding]
-        if len(found) < 2 and np.ndim(found[0] if found else 0) == 0:
+        found = [np.asarray(self.encoding[key]) for key in MARKERS if key in self.encoding]
+        if len(found) < 2 and all(each.ndim == 0 for each in found):
             return self.encoding
-        others = {key: value for key, value in self.encoding.items() if key != "missing_value"}
-        return {**others, "_FillValue": np.ravel(found[0])[0]}
+        others = {key: value for key, value in self.encoding.items() if key not in MARKERS}
+        first = next((each.flat[0] for each in found if each.size), None)  # a list in a document may be empty
+        return others if first is None else {**others, "_FillValue": first}
 
     @property
     def _is_unmarked(self) -> bool:

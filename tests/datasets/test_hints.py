@@ -268,3 +268,8 @@ def test_integers_of_which_there_are_none_keep_their_dtype(path: Path, encoding:
     with pytest.warns(xr.SerializationWarning, match="would read back as float"):
         zarrds.save(ds.chunk() if is_lazy else ds, path)
     assert open_zarrds(path).v.dtype == np.int8
+
+
+def test_no_text_under_an_encoding_of_bytes(path: Path) -> None:
+    zarrds.save(xr.Dataset({"v": ("x", np.empty(0, object), {}, {"dtype": "S2"})}), path)
+    assert open_zarrds(path).v.dtype == object

@@ -135,7 +135,8 @@ def restore_texts(description: Description, values: Array, companions: Mapping[s
     """The index that `store_texts` was given; text of pyarrow is of Python where pyarrow is not installed."""
     dtype = described_dtype(description)
     mark = _mark(description)
-    if values.dtype.kind not in "OUT":
+    is_none = values.dtype.kind == "S" and not values.size  # an encoding made bytes of no text
+    if values.dtype.kind not in "OUT" and not is_none:
         raise mismatch("array does not hold the text that is described", expected=dtype, found=values.dtype)
     texts = values.astype(object)  # a copy
     missing = is_missing(texts)

@@ -15,13 +15,28 @@ from zarrds.datasets.encoding.exact.comparison import label_text, position_text
 from zarrds.engine.executor import run
 from zarrds.errors import EncodingError, ZarrdsError
 
-__all__ = ["Block", "BlockFunction", "blockwise", "by_blocks", "check_declared", "encoding_error", "in_words", "whole"]
+__all__ = [
+    "CARRIED_MEND",
+    "Block",
+    "BlockFunction",
+    "blockwise",
+    "by_blocks",
+    "check_declared",
+    "encoding_error",
+    "in_words",
+    "whole",
+]
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
 # elements of a slab
 _SLAB = 128 * 1024
 _MEND = "Change or drop the value, or save the variable anew with an encoding that holds it"
+# of an encoding that nobody asked for
+CARRIED_MEND = (
+    "The encoding came along from where the variable was read: remove it with drop_encoding(), "
+    "or ask for one with encoding="
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,11 @@ import pandas as pd
 import xarray as xr
 
 from zarrds.compat.xarray_internals import decode_cf_variables, encode_zarr_variable
-from zarrds.datasets.encoding.exact.blocks import Block, encoding_error
+from zarrds.datasets.encoding.exact.blocks import CARRIED_MEND, Block, encoding_error
 from zarrds.datasets.encoding.exact.comparison import label_text
 from zarrds.datasets.encoding.exact.differences import differing, slack_of
-from zarrds.datasets.encoding.exact.packing import packing_of, with_float_factors
+from zarrds.datasets.encoding.exact.packing import markers_of, packing_of, with_float_factors
+from zarrds.datasets.encoding.exact.text_marks import text_marks
 from zarrds.datasets.encoding.exact.times import check_dates, check_same_times, check_units, decode_times
 from zarrds.errors import CarriedEncodingError, EncodingError, ZarrdsError
 from zarrds.metadata.attributes import MARKERS
@@ -50,10 +51,6 @@ _FITTING = {
     ("floats", "complex numbers"),
 }
 _NO_TIMES = {"datetimes": "M8[s]", "timedeltas": "m8[s]"}
-_CARRIED_MEND = (
-    "The encoding came along from where the variable was read: remove it with drop_encoding(), "
-    "or ask for one with encoding="
-)
 
 
 @dataclass(frozen=True)
@@ -91,23 +88,18 @@ class Encoder:
     @property
     def is_plain(self) -> bool:
         """Whether values of the stored dtype are stored as they are."""
-        is_text = self.dtype.kind in "SU" and not self._text_markers
+        is_text = self.dtype.kind in "SU" and not text_marks(self.encoding)
         return is_text or self.dtype.kind == "V" or (self.dtype.kind in "biufcmM" and self._is_unmarked)
-
-    @property
-    def _text_markers(self) -> list[str | bytes]:
-        """What reads back as missing of text; the first of it is written."""
-        found = (self.encoding.get(key) for key in MARKERS)
-        return [marker for marker in found if isinstance(marker, str | bytes)]
 
     @property
     def _one_marker(self) -> Mapping[str, Any]:
         """The encoding with one value for what is missing, the one that is written: xarray takes no second one."""
-        found = [np.asarray(self.encoding[key]) for key in MARKERS if key in self.encoding]
-        if len(found) < 2 and all(each.ndim == 0 for each in found):
+        found = [self.encoding[key] for key in MARKERS if key in self.encoding]
+        if len(found) < 2 and not any(map(np.ndim, found)):
             return self.encoding
         others = {key: value for key, value in self.encoding.items() if key not in MARKERS}
-        first = next((each.flat[0] for each in found if each.size), None)  # a list in a document may be empty
+        # a list in a document may be empty
+        first = next((each[0] for each in markers_of(self.encoding) if each.size), None)
         return others if first is None else {**others, "_FillValue": first}
 
     @property
@@ -154,7 +146,7 @@ class Encoder:
                 key=str(self.name),
                 expected=known.expected if known else None,
                 found=known.found if known else None,
-                mend=_CARRIED_MEND,
+                mend=CARRIED_MEND,
             ) from error
 
     def _encoded_block(self, block: Block) -> Array:
@@ -178,7 +170,7 @@ class Encoder:
         if self.dtype.kind in "fc":
             return self._floats(block)
         result = block.values.astype(self.dtype)
-        self._prove(block, result, block.values)
+        self._prove(block, result)
         return result
 
     def _without_objects(self, block: Block) -> Array:
@@ -218,7 +210,7 @@ class Encoder:
                     expected="integers",
                     mend="Floats hold it: save the variable anew as such, or this one under another name",
                 )
-        self._prove(block, result, block.values)
+        self._prove(block, result)
         return result
 
     def _floats(self, block: Block) -> Array:
@@ -241,29 +233,30 @@ class Encoder:
             raise encoding_error(
                 block, bad, f"is too large for {self.dtype}", expected=f"at most {np.finfo(self.dtype).max}"
             )
-        self._prove(block, result, block.values)
+        self._prove(block, result)
         return result
 
-    def _prove(self, block: Block, result: Array, values: Array) -> None:
+    def _prove(self, block: Block, result: Array) -> None:
         """Check that what is stored reads back as it was."""
         bad = self._differing(block, result, self._is_scaled, ())
-        marked = self._is_marked(result) & ~np.asarray(pd.isnull(block.values))
+        marked = self._is_marked(block, result)
         bad |= marked
         if bad.any():
-            read = self._decoded(result)[int(np.argmax(bad))]
-            if pd.isnull(read) or marked[int(np.argmax(bad))]:
+            first = int(np.argmax(bad))
+            read = self._decoded(result)[first]
+            if pd.isnull(read) or marked[first]:
                 problem = "is the store's _FillValue, and would read back as missing"
             else:
                 problem = f"would read back as {label_text(read)}"
             raise encoding_error(block, bad, problem, expected=f"values that {self._described()} hold")
 
-    def _is_marked(self, result: Array) -> Array:
-        """Where stored floats stand for what is missing, by any of the markers."""
-        markers = [np.ravel(self.encoding[key]) for key in MARKERS if key in self.encoding]
-        numbers = [marker.astype(result.dtype) for marker in markers if marker.dtype.kind in "iuf"]
-        if result.dtype.kind != "f" or not numbers:
-            return np.zeros(result.shape, bool)
-        return np.isin(result, np.concatenate(numbers))
+    def _is_marked(self, block: Block, result: Array) -> Array:
+        """Where floats that are there are stored as what stands for missing ones, by any of the markers."""
+        marked = np.zeros(result.shape, bool)
+        for marker in markers_of(self.encoding) if result.dtype.kind == "f" else ():
+            if marker.dtype.kind in "iuf" and not np.isnan(marker).all():  # what is NaN is missing anyway
+                marked |= np.isin(result, marker.astype(result.dtype))
+        return marked & ~np.asarray(pd.isnull(block.values)) if marked.any() else marked
 
     def _described(self) -> str:
         scaled = "".join(
@@ -345,18 +338,19 @@ class Encoder:
         """Strings or bytes, as objects or of fixed length; strings as bytes where the array has an ``_Encoding``."""
         objects = block.values.astype(object)
         missing = pd.isnull(objects)
-        for marker in self._text_markers:
+        marks = text_marks(self.encoding)
+        for marker in marks:
             bad = np.asarray(objects == marker, bool) & ~missing
             if bad.any():
                 raise encoding_error(
                     block, bad, "is the store's _FillValue, and would read back as missing", expected="other text"
                 )
         if missing.any():
-            if not self._text_markers:
+            if not marks:
                 raise encoding_error(
                     block, missing, "is missing, and the store has no text for that", expected=self.kind, mend="Fill it"
                 )
-            objects[missing] = self._text_markers[0]
+            objects[missing] = marks[0]
         if self.kind == "strings" and "_Encoding" in self.encoding:
             objects = np.array([text.encode(self.encoding["_Encoding"]) for text in objects], dtype=object)
         if self.dtype.kind == "O":

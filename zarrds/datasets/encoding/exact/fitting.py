@@ -24,7 +24,6 @@ __all__ = [
     "other_dtype",
 ]
 
-# of an encoding, what stands for what is missing; the first of it that there is is written
 _PACKING = ("scale_factor", "add_offset", "_Unsigned")
 # kinds of dtypes that arrays of them may have
 _TEXT, _TIMES, _NUMBERS = "OUST", "iuf", "biufc"

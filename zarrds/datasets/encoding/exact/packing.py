@@ -17,11 +17,22 @@ from zarrds.compat.xarray_internals import encode_zarr_variable
 from zarrds.datasets.encoding.exact.blocks import Block, encoding_error
 from zarrds.metadata.attributes import MARKERS
 
-__all__ = ["CF_KEYS", "Packing", "packing_of", "with_float_factors"]
+__all__ = ["CF_KEYS", "Packing", "markers_of", "packing_of", "with_float_factors"]
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 # of a decoded variable's encoding, what xarray's encoders and decoders go by
 CF_KEYS = ("units", "calendar", "scale_factor", "add_offset", *MARKERS, "_Unsigned")
+
+
+def markers_of(encoding: Mapping[str, Any]) -> list[Array]:
+    """What an encoding says that stands for what is missing, an array for each of its members that says so.
+
+    Examples
+    --------
+    >>> markers_of({"missing_value": [-9, -8], "_FillValue": -1, "dtype": "i2"})
+    [array([-1]), array([-9, -8])]
+    """
+    return [np.ravel(encoding[key]) for key in MARKERS if encoding.get(key) is not None]
 
 
 def packing_of(dtype: np.dtype[Any], encoding: Mapping[str, Any]) -> Packing:
@@ -40,8 +51,8 @@ def packing_of(dtype: np.dtype[Any], encoding: Mapping[str, Any]) -> Packing:
     if (unsigned, native.kind) in (("true", "i"), ("false", "u")):
         meant = np.dtype(f"{'u' if native.kind == 'i' else 'i'}{native.itemsize}")
     markers: dict[int, None] = {}
-    for key in MARKERS:
-        for marker in np.ravel(encoding[key]).tolist() if encoding.get(key) is not None else ():
+    for each in markers_of(encoding):
+        for marker in each.tolist():
             if isinstance(marker, int | float) and float(marker).is_integer():
                 markers.update(dict.fromkeys(_as_meant(int(marker), native, meant)))
     cf = {

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import xarray as xr
 
-from zarrds.datasets.encoding.exact.blocks import Block, blockwise, encoding_error, whole
+from zarrds.datasets.encoding.exact.blocks import CARRIED_MEND, Block, blockwise, encoding_error, whole
 from zarrds.errors import CarriedEncodingError, EncodingError
 from zarrds.metadata.attributes import MARKERS
 
@@ -22,10 +22,6 @@ Array: TypeAlias = "np.ndarray[Any, Any]"
 
 _PROBLEM = "is the _FillValue, and would read back as missing"
 _ASKED_MEND = "Ask for a _FillValue or missing_value that no text is equal to, or for none"
-_CARRIED_MEND = (
-    "The encoding came along from where the variable was read: remove it with drop_encoding(), "
-    "or ask for one with encoding="
-)
 
 
 def text_marks(encoding: Mapping[str, Any]) -> tuple[str | bytes, ...]:
@@ -117,7 +113,7 @@ class _Unmarked:
                 bad,
                 _PROBLEM,
                 expected="other text",
-                mend=_CARRIED_MEND if self.is_carried else _ASKED_MEND,
+                mend=CARRIED_MEND if self.is_carried else _ASKED_MEND,
                 kind=CarriedEncodingError if self.is_carried else EncodingError,
             )
         return block.values

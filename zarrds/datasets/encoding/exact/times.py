@@ -13,9 +13,8 @@ import xarray as xr
 from zarrds.compat.xarray_internals import decode_cf_variables
 from zarrds.datasets.encoding.exact.blocks import Block, encoding_error
 from zarrds.datasets.encoding.exact.comparison import comparable, label_text
-from zarrds.datasets.encoding.exact.packing import CF_KEYS
+from zarrds.datasets.encoding.exact.packing import CF_KEYS, markers_of
 from zarrds.errors import EncodingError
-from zarrds.metadata.attributes import MARKERS
 
 __all__ = ["check_dates", "check_same_times", "check_units", "decode_times"]
 
@@ -162,9 +161,9 @@ def decode_times(numbers: Array, encoding: Encoding, like: np.dtype[Any], *, uni
     >>> decode_times(np.array([7]), {"units": "days since 2000-01-01"}, np.dtype("M8[s]"))
     array(['2000-01-08T00:00:00'], dtype='datetime64[s]')
     """
-    if unit is None:
-        unit = "s" if like.kind == "O" else np.datetime_data(like)[0]
     is_cftime = like.kind == "O"
+    if unit is None:
+        unit = "s" if is_cftime else np.datetime_data(like)[0]
     try:
         decoded = _decode(numbers, encoding, unit, use_cftime=is_cftime)
         if is_cftime and (missing := _is_missing(numbers, encoding)).any():
@@ -185,8 +184,8 @@ def decode_times(numbers: Array, encoding: Encoding, like: np.dtype[Any], *, uni
 
 def _is_missing(numbers: Array, encoding: Encoding) -> Array:
     missing = np.asarray(pd.isnull(numbers))
-    for key in MARKERS:
-        missing |= np.isin(numbers, np.ravel(encoding.get(key, [])))
+    for marker in markers_of(encoding):
+        missing |= np.isin(numbers, marker)
     return missing
 
 

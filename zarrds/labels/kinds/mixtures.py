@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
 from zarrds.errors import EncodingError
-from zarrds.labels.kinds.plain import Array, is_missing
+from zarrds.labels.kinds.objects import integer_dtype
+from zarrds.labels.kinds.plain import Array, holds_exactly, is_missing
 
 __all__ = ["check_one_kind_of_text", "of_one_type"]
 
@@ -54,7 +52,7 @@ def of_one_type(objects: Array, *, is_added: bool = False) -> Array | None:
     if missing.any() and kind not in (*_FLOATS, "empty"):
         raise EncodingError(
             f"objects are {kind}, and values that are missing as something else",
-            found=_one_of_each(flat, types | set(map(type, flat[missing]))),
+            found=_one_of_each(flat),
             mend="Give what is missing as None, or convert them with astype first",
         )
     if any(value is pd.NA for value in flat[missing]):
@@ -70,14 +68,15 @@ def of_one_type(objects: Array, *, is_added: bool = False) -> Array | None:
     if kind == "boolean":
         return flat.astype(bool)
     if kind == "integer":
-        return _integers(flat)
+        whole = integer_dtype(flat)
+        return None if whole is None else flat.astype(whole)
     return None
 
 
 def _check_exact(numbers: Array) -> None:
     """Check that 64-bit floats hold the integers among some numbers."""
     whole = [int(value) for value in numbers if isinstance(value, int | np.integer)]
-    lost = [value for value in whole if abs(value) > sys.float_info.max or int(float(value)) != value]
+    lost = [value for value in whole if not holds_exactly(np.dtype(np.float64), value)]
     if lost:
         raise EncodingError(
             "floats cannot hold exactly the integers among them",
@@ -91,20 +90,11 @@ def check_one_kind_of_text(objects: Array) -> None:
     flat = objects.reshape(-1)
     types = set(map(type, flat))
     if any(issubclass(each, str) for each in types) and any(issubclass(each, bytes) for each in types):
-        raise EncodingError("objects are text and bytes", found=_one_of_each(flat, types), mend=_MEND)
+        raise EncodingError("objects are text and bytes", found=_one_of_each(flat), mend=_MEND)
 
 
-def _integers(values: Array) -> Array | None:
-    whole = [int(value) for value in values]
-    for dtype in (np.int64, np.uint64):
-        if np.iinfo(dtype).min <= min(whole) and max(whole) <= np.iinfo(dtype).max:
-            return np.array(whole, dtype)
-    return None
-
-
-def _one_of_each(values: Array, types: set[Any]) -> list[str]:
+def _one_of_each(values: Array) -> list[str]:
     """The first value of each type, in words."""
-    firsts = (
-        next(value for value in values if type(value) is each) for each in sorted(types, key=lambda t: t.__name__)
-    )
+    types = sorted(set(map(type, values)), key=lambda t: t.__name__)
+    firsts = (next(value for value in values if type(value) is each) for each in types)
     return [f"{value!r:.40}" for value in firsts]

@@ -34,6 +34,7 @@ __all__ = [
     "STRINGS",
     "bytes_marks",
     "holds_objects",
+    "integer_dtype",
     "missing_name",
     "missing_value",
     "objects_options",
@@ -110,16 +111,23 @@ def store_objects(labels: Labels, like: StoredKind | None) -> Plain:
         # bytes of a fixed length cannot end in zeros
         is_fixed = not any(value.endswith(b"\0") for value in present)
         return Plain(filled.astype(np.bytes_) if is_fixed else filled.view(BYTES), description)
-    dtype = np.dtype(np.int8) if description["dtype"] == "objects[boolean]" else _integer_dtype(filled)
+    dtype = np.dtype(np.int8) if description["dtype"] == "objects[boolean]" else integer_dtype(filled)
+    if dtype is None:
+        low, high = _ends(filled)
+        raise EncodingError(
+            "integers do not fit into 64 bits", found=low if low < 0 else high, mend="Store them as text"
+        )
     return Plain(filled.astype(dtype), description, {"_FillValue": mark})
 
 
-def _integer_dtype(values: Array) -> np.dtype[Any]:
-    low, high = min(map(int, values), default=0), max(map(int, values), default=0)
-    for dtype in _INTEGERS:
-        if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max:
-            return dtype
-    raise EncodingError("integers do not fit into 64 bits", found=low if low < 0 else high, mend="Store them as text")
+def integer_dtype(values: Array) -> np.dtype[Any] | None:
+    """The first of NumPy's integers of 64 bits that hold some integers; None if neither does."""
+    low, high = _ends(values)
+    return next((dtype for dtype in _INTEGERS if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max), None)
+
+
+def _ends(values: Array) -> tuple[int, int]:
+    return min(map(int, values), default=0), max(map(int, values), default=0)
 
 
 def _free_mark(kind: str, present: Array) -> Any:

@@ -21,6 +21,7 @@ __all__ = [
     "Plain",
     "StoredKind",
     "described_dtype",
+    "holds_exactly",
     "is_missing",
     "mismatch",
     "other_kind",
@@ -105,6 +106,21 @@ def described_dtype(description: object) -> str:
     if not isinstance(dtype, str) or len(dtype) > _MAX_DTYPE:
         raise mismatch("description of labels names no dtype", found=f"{description!r:.200}")
     return dtype
+
+
+def holds_exactly(dtype: np.dtype[Any], value: int) -> bool:
+    """Whether an integer is one of the floats of a dtype.
+
+    Examples
+    --------
+    >>> [holds_exactly(np.dtype("f8"), value) for value in (2**53, 2**53 + 1, 10**400)]
+    [True, False, False]
+    """
+    try:
+        number = dtype.type(value).real
+    except OverflowError:
+        return False
+    return bool(np.isfinite(number)) and int(number) == value
 
 
 def is_missing(values: Any) -> Array:

@@ -22,6 +22,7 @@ from zarrds.datasets.encoding.exact.packing import markers_of, packing_of, with_
 from zarrds.datasets.encoding.exact.text_marks import text_marks
 from zarrds.datasets.encoding.exact.times import check_dates, check_same_times, check_units, decode_times
 from zarrds.errors import CarriedEncodingError, EncodingError, ZarrdsError
+from zarrds.labels.kinds.plain import holds_exactly
 from zarrds.metadata.attributes import MARKERS
 from zarrds.metadata.model import ZarrFormat
 
@@ -401,17 +402,9 @@ def check_exact(block: Block, dtype: np.dtype[Any]) -> None:
     large = np.flatnonzero((values > limit) | (values < -limit))
     bad = np.zeros(values.shape, bool)
     with np.errstate(all="ignore"):
-        bad[large] = [not _is_exact(value, dtype) for value in values[large].tolist()]
+        bad[large] = [not holds_exactly(dtype, value) for value in values[large].tolist()]
     if bad.any():
         raise encoding_error(block, bad, f"{dtype} cannot hold exactly", expected=f"at most {limit}, or exact floats")
-
-
-def _is_exact(value: int, dtype: np.dtype[Any]) -> bool:
-    try:
-        number = dtype.type(value).real
-    except OverflowError:
-        return False
-    return bool(np.isfinite(number)) and int(number) == value
 
 
 def _is_nan(value: Any) -> bool:

@@ -22,7 +22,13 @@ from zarrds.datasets.writing.plain.lazy_text import may_be_text
 from zarrds.datasets.writing.room.free_values import free_integer, free_text
 from zarrds.datasets.writing.room.growing import check_rewritable
 from zarrds.datasets.writing.room.kind_stored import in_the_kind_stored, is_nullable_integer
-from zarrds.datasets.writing.room.plain_integers import integers_with_missing, marked, wider_integers, width_that_holds
+from zarrds.datasets.writing.room.plain_integers import (
+    integers_with_missing,
+    is_packed,
+    marked,
+    wider_integers,
+    width_that_holds,
+)
 from zarrds.datasets.writing.room.untyped import may_be_untyped, typed
 from zarrds.datasets.writing.stored import StoredGroup
 from zarrds.labels.kinds.nullable import MASKED
@@ -35,8 +41,6 @@ from zarrds.metadata.fields import JSONObject, Raw
 from zarrds.metadata.model import ArrayMetadata
 
 __all__ = ["with_room"]
-
-_PACKING = ("scale_factor", "add_offset", "units", "_Unsigned")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,8 @@ def with_room(stored: StoredGroup, dataset: xr.Dataset) -> tuple[StoredGroup, xr
     ----------
     stored : StoredGroup
     dataset : Dataset
-        What is written into it; dask arrays are passed by, but for text for an array of texts of one length.
+        What is written into it; dask arrays are passed by, unless only their elements tell what they need: those are
+        computed, with a warning.
 
     Raises
     ------
@@ -67,18 +72,16 @@ def with_room(stored: StoredGroup, dataset: xr.Dataset) -> tuple[StoredGroup, xr
     changed: dict[Hashable, xr.Variable] = {}
     for name, variable in dataset.variables.items():
         kind = variable.dtype.kind if isinstance(variable.dtype, np.dtype) else "extension"
-        key = stored_name(name)
+        key, is_label = stored_name(name), name in dataset.xindexes
         there, described = stored.variables.get(key), stored.notes.descriptions.get(key, {})
         if there is None or _is_level(key, stored):
             continue
         if not variable.size:
-            if (
-                name not in dataset.xindexes
-                and (nothing := _nothing_of(key, variable, there, described, stored)) is not None
-            ):
+            nothing = None if is_label else _nothing_of(key, variable, there, described, stored)
+            if nothing is not None:
                 changed[name] = nothing
             continue
-        is_untyped = name not in dataset.xindexes and may_be_untyped(stored.arrays[key], described)
+        is_untyped = not is_label and may_be_untyped(stored.arrays[key], described)
         if not is_untyped and _fits(variable, kind, there, described):
             continue  # at once: these may be large
         if is_chunked(variable):
@@ -88,14 +91,11 @@ def with_room(stored: StoredGroup, dataset: xr.Dataset) -> tuple[StoredGroup, xr
             changed[name] = variable = _computed(name, variable, reason)
         if (other := in_the_kind_stored(key, variable, there, described, stored)) is not None:
             changed[name] = variable = other
-        if is_untyped and (anew := typed(key, variable, there, stored.arrays[key], described)) is not None:
-            found: _Made | None = _Made(*anew)
-        else:
-            found = _made(key, variable, there, stored.arrays[key], described, is_label=name in dataset.xindexes)
+        found = _made(key, variable, there, stored.arrays[key], described, is_label=is_label)
         if found is not None:
             # Stored elements may mean something else now: who has read or planned by the old notes is told.
-            renamed = with_marks(found.metadata, replace(marks_of(found.metadata), id=new_id()))
-            made[key] = replace(found, metadata=renamed)
+            anew = with_marks(found.metadata, replace(marks_of(found.metadata), id=new_id()))
+            made[key] = replace(found, metadata=anew)
             if found.new is not None:
                 changed[name] = found.new
     if changed:
@@ -191,6 +191,10 @@ def _made(
     is_label: bool,
 ) -> _Made | None:
     """The stored array as it must be; None if it may stay, or must: labels that are missing find no place."""
+    if not is_label and may_be_untyped(metadata, described):
+        anew = typed(name, variable, there, metadata, described)
+        if anew is not None:
+            return _Made(*anew)
     data_type = metadata.data_type
     if "missing" in described and not is_label and (found := _remarked(name, variable, there, metadata, described)):
         return found
@@ -200,7 +204,7 @@ def _made(
     if data_type.dtype.kind == "S" or data_type.name in ("bytes", "variable_length_bytes"):
         is_plain = not described and not is_marked and not is_label and "_Encoding" not in there.encoding
         return _bytes(name, variable, there, metadata) if is_plain else None
-    if data_type.dtype.kind not in "iub" or any(key in there.encoding for key in _PACKING):
+    if data_type.dtype.kind not in "iub" or is_packed(there):
         return None
     if not described and not is_marked and "dtype" not in metadata.attributes and data_type.dtype.kind in "iu":
         if isinstance(variable.dtype, np.dtype) and variable.dtype.kind in "iu":

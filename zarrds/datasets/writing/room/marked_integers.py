@@ -15,15 +15,13 @@ import xarray as xr
 from zarrds.datasets.encoding.as_stored import encode_like
 from zarrds.datasets.writing.room.free_values import free_integer
 from zarrds.datasets.writing.room.growing import Grown, check_rewritable, joined, made_anew, parts_of
-from zarrds.datasets.writing.room.plain_integers import EXACT, marked, width_that_holds
+from zarrds.datasets.writing.room.plain_integers import EXACT, is_packed, marked, width_that_holds
 from zarrds.datasets.writing.stored import StoredGroup
 from zarrds.errors import EncodingError
 from zarrds.metadata.attributes import MARKERS
 from zarrds.metadata.model import ArrayMetadata, ZarrFormat
 
 __all__ = ["roomier_integers"]
-
-_PACKING = ("scale_factor", "add_offset", "units", "_Unsigned")
 
 
 def roomier_integers(
@@ -69,7 +67,7 @@ def _is_marked(name: str, there: xr.Variable, stored: StoredGroup) -> bool:
         and name not in stored.notes.descriptions
         and metadata.data_type.dtype.kind in "iu"
         and there.dtype.kind == "f"
-        and not any(key in there.encoding for key in _PACKING)
+        and not is_packed(there)
         and len({int(there.encoding[key]) for key in MARKERS if _is_number(there.encoding.get(key))}) == 1
     )
 

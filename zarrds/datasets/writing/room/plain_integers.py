@@ -19,9 +19,15 @@ from zarrds.datasets.writing.room.growing import check_rewritable, means_other, 
 from zarrds.errors import EncodingError
 from zarrds.metadata.model import ArrayMetadata
 
-__all__ = ["EXACT", "integers_with_missing", "marked", "wider_integers", "width_that_holds"]
+__all__ = ["EXACT", "integers_with_missing", "is_packed", "marked", "wider_integers", "width_that_holds"]
 
 EXACT = 2**53  # integers up to here are floats of 64 bits too
+_PACKING = frozenset({"scale_factor", "add_offset", "units", "_Unsigned"})
+
+
+def is_packed(there: xr.Variable) -> bool:
+    """Whether the integers of a stored array are read as something else than these numbers."""
+    return not _PACKING.isdisjoint(there.encoding)
 
 
 def width_that_holds(present: np.ndarray[Any, Any], stored: np.dtype[Any]) -> np.dtype[Any] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +19,7 @@ from zarrds.labels.kinds.plain import is_missing
 from zarrds.labels.kinds.table import to_plain
 from zarrds.metadata.attributes import MARKERS
 from zarrds.metadata.extension import with_note
-from zarrds.metadata.fields import JSON
+from zarrds.metadata.fields import JSON, JSONObject
 from zarrds.metadata.model import ArrayMetadata, CodecObject
 
 __all__ = ["may_be_untyped", "typed"]
@@ -29,14 +28,14 @@ _NONE = object()
 _KINDS = ("boolean", "integer", "floating", "bytes")
 
 
-def may_be_untyped(metadata: ArrayMetadata, described: Mapping[str, JSON]) -> bool:
+def may_be_untyped(metadata: ArrayMetadata, described: JSONObject) -> bool:
     """Whether an array holds text only because nothing was known of its objects, as far as its notes tell."""
     return described.get("dtype") == "object" and metadata.data_type.name == "string"
 
 
 def typed(
-    name: str, variable: xr.Variable, there: xr.Variable, metadata: ArrayMetadata, described: Mapping[str, JSON]
-) -> tuple[ArrayMetadata, xr.Variable, Mapping[str, JSON]] | None:
+    name: str, variable: xr.Variable, there: xr.Variable, metadata: ArrayMetadata, described: JSONObject
+) -> tuple[ArrayMetadata, xr.Variable, JSONObject] | None:
     """A stored array of objects of which none is there as one of what is added, its elements, and what is noted of it.
 
     Parameters

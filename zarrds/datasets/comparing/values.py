@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from zarrds.datasets.encoding.chunks import source_chunks
 from zarrds.engine.blocks import block_shape, blocks
 
 __all__ = ["Unequal", "unequal_values"]
@@ -59,12 +60,9 @@ def unequal_values(
     Unequal(n=1, first=(2,), sides=(np.float64(3.0), np.float64(5.0)), largest=2.0)
     """
     found: Unequal | None = None
-    chunks = left.encoding.get("chunks") or left.encoding.get("chunksizes")
-    if not (isinstance(chunks, tuple | list) and len(chunks) == left.ndim and all(chunks)):
-        chunks = None
     are_numbers = left.dtype.kind in "biufc" and right.dtype.kind in "biufc"
     itemsize = max(_itemsize(left), _itemsize(right))
-    for key in blocks(left.shape, block_shape(left.shape, chunks, itemsize)):
+    for key in blocks(left.shape, block_shape(left.shape, source_chunks(left), itemsize)):
         a, b = _values(left[key]), _values(right[key])
         wrong = ~_equal(a, b)
         n = int(np.count_nonzero(wrong))

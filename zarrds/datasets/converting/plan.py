@@ -13,6 +13,7 @@ import xarray as xr
 
 from zarrds.datasets.converting.selection import labels_of
 from zarrds.datasets.description.of_store import unknown_variable
+from zarrds.datasets.encoding.chunks import source_chunks
 from zarrds.engine.blocks import block_shape
 from zarrds.errors import EncodingError, ZarrdsError
 from zarrds.metadata.attributes import MARKERS
@@ -74,16 +75,9 @@ def _meaning(variable: xr.Variable) -> dict[str, Any]:
 
 
 def _chunks(variable: xr.Variable, chunks: Mapping[str, int]) -> tuple[int, ...]:
-    before = _source_chunks(variable) or variable.shape
+    before = source_chunks(variable) or variable.shape
     sizes = (chunks.get(str(dim), chunk) for dim, chunk in zip(variable.dims, before, strict=True))
     return tuple(max(1, n if c == -1 else c) for c, n in zip(sizes, variable.shape, strict=True))
-
-
-def _source_chunks(variable: xr.Variable) -> tuple[int, ...] | None:
-    found = variable.encoding.get("chunks") or variable.encoding.get("chunksizes")
-    if isinstance(found, tuple | list) and len(found) == variable.ndim and all(found):
-        return tuple(map(int, found))
-    return None
 
 
 def as_blocks(ds: xr.Dataset, encoding: Mapping[Any, Mapping[str, Any]]) -> xr.Dataset:
@@ -97,7 +91,7 @@ def as_blocks(ds: xr.Dataset, encoding: Mapping[Any, Mapping[str, Any]]) -> xr.D
     for name, variable in ds.variables.items():
         if name in ds.xindexes or variable.chunks is not None or variable.ndim == 0:
             continue
-        chunks = encoding.get(name, {}).get("chunks") or _source_chunks(variable)
+        chunks = encoding.get(name, {}).get("chunks") or source_chunks(variable)
         block = block_shape(variable.shape, chunks, max(variable.dtype.itemsize, 1))
         changed[name] = variable.chunk(dict(zip(variable.dims, block, strict=True)))
     return ds.assign(changed).set_coords([name for name in changed if name in ds.coords])

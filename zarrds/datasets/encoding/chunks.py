@@ -1,8 +1,8 @@
-"""The chunks and shards of a variable to save: from its encoding, its dask blocks, or automatic."""
+"""The chunks and shards of a variable to save: from its encoding, its dask blocks, or automatic; and where it lies."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import prod
 from typing import Any
 
@@ -12,12 +12,13 @@ import xarray as xr
 from zarrds.arrays.layout import auto_chunks
 from zarrds.codecs.blosc import MAX_NBYTES
 from zarrds.compat.xarray_internals import is_chunked
+from zarrds.engine.blocks import block_shape, blocks
 from zarrds.errors import EncodingError
 from zarrds.labels import INDEX_THRESHOLD
 from zarrds.metadata.dtypes import DataType
 from zarrds.metadata.model import ZarrFormat
 
-__all__ = ["BY_DIMENSION", "choose_chunks"]
+__all__ = ["BY_DIMENSION", "choose_chunks", "source_chunks", "whole_chunks"]
 
 # the key of an encoding with the chunks that were asked for all variables, by dimension
 BY_DIMENSION = "chunks of dimensions"
@@ -34,6 +35,26 @@ _SHARD_NBYTES = 64 * 1024 * 1024
 _MAX_PADDED_CHUNK = 4 * 1024 * 1024
 # chunks of a netCDF file that are smaller than this make a slow store, and are not carried over
 _MIN_NETCDF_CHUNK = 64 * 1024
+
+
+def source_chunks(variable: xr.Variable) -> tuple[int, ...] | None:
+    """The chunks that a variable has where it is read from, as its encoding tells; None if it tells of none that fit.
+
+    Examples
+    --------
+    >>> source_chunks(xr.Variable("x", [1, 2, 3], {}, {"chunks": (2,)}))
+    (2,)
+    """
+    found = variable.encoding.get("chunks") or variable.encoding.get("chunksizes")
+    if isinstance(found, tuple | list) and len(found) == variable.ndim and all(found):
+        return tuple(map(int, found))
+    return None
+
+
+def whole_chunks(variable: xr.Variable, nbytes: int) -> Iterator[tuple[slice, ...]]:
+    """The selections of parts of a variable that have about so many bytes, of whole chunks of where it is read from."""
+    block = block_shape(variable.shape, source_chunks(variable), max(variable.dtype.itemsize, 1), nbytes)
+    return blocks(variable.shape, block)
 
 
 def choose_chunks(

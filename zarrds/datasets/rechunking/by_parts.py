@@ -97,8 +97,11 @@ def parts_of(ds: xr.Dataset, nbytes: int, along: Hashable | None = None) -> Part
     if along is not None:
         dims = [along] if along in dims else []
     # of which a step fits into memory; that of the most data; of several the one that varies slowest
-    dims.sort(key=lambda dim: (_step_nbytes(lazy, dim) > nbytes, -sum(_nbytes_of(large[n]) for n in _with(large, dim))))
-    dim = dims[0] if dims else None
+    dim = min(
+        dims,
+        key=lambda dim: (_step_nbytes(lazy, dim) > nbytes, -sum(_nbytes_of(large[n]) for n in _with(large, dim))),
+        default=None,
+    )
     cut = {name: lazy[name] for name in _with(lazy, dim)}
     source = {name: _chunks_of(variable) for name, variable in cut.items()}
     step = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from zarrds.datasets.encoding.chunks import whole_chunks
 from zarrds.datasets.encoding.exact.comparison import (
     ORDERED,
     Labels,
@@ -20,7 +21,6 @@ from zarrds.datasets.encoding.exact.comparison import (
     position_text,
     positions_of,
 )
-from zarrds.engine.blocks import block_shape, blocks
 from zarrds.errors import LabelError
 
 __all__ = [
@@ -278,7 +278,7 @@ def check_same_labels(
     new = new.transpose(*stored.dims)
     first: tuple[list[int], Any, Any] | None = None
     n_different = 0
-    for part in _parts(stored):
+    for part in whole_chunks(stored, _PART) if stored.size else [(slice(None),) * stored.ndim]:
         one, other = stored[part].load(), new[part]
         before, after = (as_array(v.values).ravel() for v in (one, other if read is None else read(one, other)))
         _, old, fresh = comparable(name, before, after)
@@ -298,17 +298,6 @@ def check_same_labels(
             found=label_text(first[2]),
             mend=mend,
         )
-
-
-def _parts(stored: xr.Variable) -> Iterable[tuple[slice, ...]]:
-    """Parts of a stored variable that fit into memory, of whole chunks."""
-    if not stored.size:
-        return [(slice(None),) * stored.ndim]
-    chunks = stored.encoding.get("chunks")
-    has_chunks = isinstance(chunks, tuple) and len(chunks) == stored.ndim
-    return blocks(
-        stored.shape, block_shape(stored.shape, chunks if has_chunks else None, stored.nbytes // stored.size, _PART)
-    )
 
 
 def _refuse_missing(dim: Hashable, labels: Array, problem: str) -> None:

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from zarrds.datasets.encoding.chunks import whole_chunks
 from zarrds.datasets.writing.room.growing import check_rewritable
+from zarrds.engine.blocks import BLOCK_NBYTES
 from zarrds.errors import EncodingError
 
 __all__ = ["blocks_of", "free_integer", "free_text"]
 
-_BLOCK = 2**22  # elements that are looked at together
 _MAX_CANDIDATES = 2**16
 # bytes of stored elements (of text as objects: their pointers) that are looked through for a value that none of them is
 _MAX_SEARCHED = {"text": 2**28, "numbers": 2**32}
@@ -93,10 +94,5 @@ def _check_searchable(name: str, there: xr.Variable, kind: str) -> None:
 
 
 def blocks_of(variable: xr.Variable) -> Iterator[np.ndarray[Any, Any]]:
-    """The elements of a variable, some rows at a time."""
-    if not variable.ndim:
-        yield np.asarray(variable.values)
-        return
-    rows = max(_BLOCK // max(variable[:1].size, 1), 1)
-    for start in range(0, variable.shape[0], rows):
-        yield np.asarray(variable[start : start + rows].values)
+    """The elements of a variable, some whole chunks at a time."""
+    return (np.asarray(variable[part].values) for part in whole_chunks(variable, BLOCK_NBYTES))

@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 
 import zarrds
 from tests.datasets.samples import FORMATS, days, files
-from zarrds.datasets.rechunking.plan import blocks_of, pieces_of, plan_array
+from zarrds.datasets.rechunking.plan import pieces_of, plan_array
+from zarrds.engine.blocks import blocks
 from zarrds.errors import (
     ChunkError,
     ConflictError,
@@ -49,7 +50,7 @@ def test_plans_keep_to_the_memory_and_cover_everything_once(grid: Any, room: int
     assert plan.peak_nbytes <= memory
     for block in (plan.read_block, plan.write_block):
         seen = np.zeros(shape, int)
-        for part in blocks_of(shape, block):
+        for part in blocks(shape, block):
             seen[part] += 1
         assert (seen == 1).all()
     # a chunk is written by one block
@@ -65,7 +66,7 @@ def test_pieces_are_the_same_from_both_sides(grid: Any) -> None:
     def pieces(block: Any) -> set[Any]:
         return {
             tuple((p.start, p.stop) for p in piece)
-            for part in blocks_of(shape, block)
+            for part in blocks(shape, block)
             for piece in pieces_of(shape, part, one, other)
         }
 

@@ -13,7 +13,8 @@ from zarrds.codecs.base import AnyArray, Buffer
 from zarrds.codecs.defaults import default_codecs
 from zarrds.codecs.pipeline import Pipeline, build_pipeline
 from zarrds.codecs.sharding import Sharding
-from zarrds.datasets.rechunking.plan import ArrayPlan, Block, Shape, blocks_of, n_blocks, pieces_of
+from zarrds.datasets.rechunking.plan import ArrayPlan, Block, Shape, n_blocks, pieces_of
+from zarrds.engine.blocks import blocks
 from zarrds.engine.chunk_io import Chunks
 from zarrds.engine.elements import Elements
 from zarrds.engine.executor import run
@@ -92,7 +93,7 @@ def _write_directly(job: Job) -> Iterator[Step]:
     def work(block: Block) -> Callable[[], None]:
         return lambda: target.write(block, np.asarray(source.read(block)), seen=job.seen)
 
-    for number, block in enumerate(blocks_of(job.plan.shape, job.plan.write_block)):
+    for number, block in enumerate(blocks(job.plan.shape, job.plan.write_block)):
         yield Step(f"{job.to} {number}", _nbytes(job, block), work(block))
 
 
@@ -101,9 +102,9 @@ def _write_directly(job: Job) -> Iterator[Step]:
 
 def _through_pieces(job: Job) -> Iterator[Step]:
     plan = job.plan
-    for number, block in enumerate(blocks_of(plan.shape, plan.read_block)):
+    for number, block in enumerate(blocks(plan.shape, plan.read_block)):
         yield Step(f"{job.to} read {number}", _nbytes(job, block) // 2, _keeping(job, block))
-    for number, block in enumerate(blocks_of(plan.shape, plan.write_block)):
+    for number, block in enumerate(blocks(plan.shape, plan.write_block)):
         yield Step(f"{job.to} write {number}", -(-_nbytes(job, block) // 2), _putting(job, block))
 
 
@@ -197,7 +198,7 @@ def _copy_bytes(job: Job) -> Iterator[Step]:
 
 def _batches(grid: Shape) -> Iterator[list[Shape]]:
     batch: list[Shape] = []
-    for block in blocks_of(grid, (1,) * len(grid)):
+    for block in blocks(grid, (1,) * len(grid)):
         batch.append(tuple(part.start for part in block))
         if len(batch) == _BATCH:
             yield batch

@@ -15,7 +15,7 @@ from typing import Literal
 
 from zarrds.errors import EncodingError
 
-__all__ = ["ArrayPlan", "blocks_of", "n_blocks", "pieces_of", "plan_array"]
+__all__ = ["ArrayPlan", "n_blocks", "pieces_of", "plan_array"]
 
 Shape = tuple[int, ...]
 Block = tuple[slice, ...]
@@ -90,14 +90,6 @@ class ArrayPlan:
 def n_blocks(shape: Shape, block: Shape) -> int:
     """How many blocks cover a shape."""
     return prod(-(-size // step) for size, step in zip(shape, block, strict=True))
-
-
-def blocks_of(shape: Shape, block: Shape) -> Iterator[Block]:
-    """The blocks that cover a shape, in C order."""
-    steps = [
-        [slice(a, min(a + step, size)) for a in range(0, size, step)] for size, step in zip(shape, block, strict=True)
-    ]
-    return product(*steps)
 
 
 def pieces_of(shape: Shape, within: Block, one: Shape, other: Shape) -> Iterator[Block]:

@@ -176,11 +176,12 @@ def read_group(
     groups = set()
     chunk_keys: list[str] = []
     copies = _copies(stored, path, dataset) if by_copies and store.traits.is_remote else None
-    at_hand: dict[str, tuple[Raw, Hashable]] = {}
+    at_hand: dict[str, tuple[Raw, Hashable]] = {}  # documents, with their versions if they are the own ones
     if copies is not None:
         beside = {str(name): stored.beside(f"{base}{name}") for name in dataset.variables}
         at_hand = {name: each for name, each in beside.items() if each is not None}
         own_paths = [base + str(name) for name in dataset.variables if name not in at_hand]
+        at_hand |= {name: (raw_copy, None) for name, raw_copy in copies.items()}
         names, seen = stored.told(path), ahead(store, keys_of(own_paths, stored.zarr_format))
     else:
         told = stored.copies() if is_unsure and not path else {}
@@ -193,12 +194,9 @@ def read_group(
             _check_is_told(store, stored.zarr_format, names, seen, told)
     for name in names:
         key = document_key(base + name, stored.zarr_format)
-        own = None if copies is None else copies.get(name)
-        version = None if own is not None else seen.identity(key) if name not in at_hand else at_hand[name][1]
+        own, version = at_hand.get(name) or (None, seen.identity(key))
         try:
-            if name in at_hand:
-                own = at_hand[name][0]
-            elif version is not None:
+            if own is None and version is not None:
                 own = own_raw(seen, base + name, stored.zarr_format)
             child = None if own is None else parsed(store, base + name, stored.zarr_format, own)
         except MetadataError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from zarrds.datasets.description.cdl import cdl_of
@@ -191,7 +191,6 @@ class Info:
 
 
 def _variable_dict(v: VariableInfo) -> dict[str, Any]:
-    stored = v.stored
     return {
         "dims": list(v.dims),
         "shape": list(v.shape),
@@ -207,14 +206,7 @@ def _variable_dict(v: VariableInfo) -> dict[str, Any]:
         "index": v.index,
         "labels": None if v.labels is None else list(v.labels),
         "is_complete": v.is_complete,
-        "stored": None
-        if stored is None
-        else {
-            "n_bytes": stored.n_bytes,
-            "n_chunks": stored.n_chunks,
-            "n_expected": stored.n_expected,
-            "n_damaged": stored.n_damaged,
-        },
+        "stored": None if v.stored is None else asdict(v.stored),
     }
 
 

@@ -11,7 +11,7 @@ from zarrds.metadata.model import ArrayMetadata
 from zarrds.storage.protocol import Store
 from zarrds.storage.traits import list_sizes, list_strange
 
-__all__ = ["damaged_positions", "sizes_of_arrays", "stored_positions"]
+__all__ = ["sizes_of_arrays", "stored_positions"]
 
 
 def sizes_of_arrays(store: Store, arrays: Mapping[str, ArrayMetadata]) -> dict[str, Stored]:
@@ -37,7 +37,9 @@ def sizes_of_arrays(store: Store, arrays: Mapping[str, ArrayMetadata]) -> dict[s
                 n_chunks[path] += _position_in(chunks[path], key) is not None
     for path, node in arrays.items():
         if n_chunks[path] < prod(node.chunk_grid):
-            n_damaged[path] = len(damaged_positions(store, path, node))
+            # in whose place lies what is no file; none is opened
+            strange = list_strange(store, path, folders=True)
+            n_damaged[path] = sum(_position_in(chunks[path], key) is not None for key, _ in strange)
     return {
         path: Stored(n_bytes[path], n_chunks[path], prod(node.chunk_grid), n_damaged[path])
         for path, node in arrays.items()
@@ -59,13 +61,6 @@ def stored_positions(store: Store, path: str, metadata: ArrayMetadata) -> dict[t
     chunks = Chunks(store, path, metadata)
     positions = ((_position_in(chunks, key), size) for key, size in list_sizes(store, path))
     return {position: size for position, size in positions if position is not None}
-
-
-def damaged_positions(store: Store, path: str, metadata: ArrayMetadata) -> dict[tuple[int, ...], str]:
-    """Chunks in whose place lies what is no file, by their position in the grid, and what it is; none is opened."""
-    chunks = Chunks(store, path, metadata)
-    positions = ((_position_in(chunks, key), what) for key, what in list_strange(store, path, folders=True))
-    return {position: what for position, what in positions if position is not None}
 
 
 def _position_in(chunks: Chunks, key: str) -> tuple[int, ...] | None:

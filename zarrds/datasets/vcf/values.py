@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
+from math import prod
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -18,7 +19,7 @@ Use: TypeAlias = Callable[[int, Any], None]
 # what cyvcf2 has for an integer that is missing, and for one that only fills a row
 _INT_MISSING, _INT_FILL = np.iinfo("i4").min, np.iinfo("i4").min + 1
 MISSING = {"i": -1, "f": FLOAT_MISSING, "O": ".", "b": False}
-FILL = {"i": -2, "f": FLOAT_FILL, "O": "", "b": False}
+FILL = {"i": -2, "f": FLOAT_FILL}
 # numbers that wait
 _MOST_WAITING = 64 * 1024
 
@@ -108,7 +109,7 @@ class Gathered:
         rows, waiting = self._waiting.setdefault(shape, ([], []))
         rows.append(row)
         waiting.append(values)
-        self._n += len(values) * shape[-1]
+        self._n += prod(shape)
         if self._n >= _MOST_WAITING:
             self.flush()
 

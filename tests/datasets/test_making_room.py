@@ -14,14 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import zarrds
+from tests.datasets.columns import NAN, column, files_of, listed, opened, save
 from tests.datasets.samples import Counting, Format, files, load
 from zarrds import MemoryStore
-from zarrds.datasets.writing.room import free_values
 from zarrds.errors import ConflictError, EncodingError, ZarrdsError
 
 TEXT = np.dtypes.StringDType
 NA_TEXT = TEXT(na_object=np.nan)
-NAN = float("nan")
 
 STORED_TEXT: dict[str, Any] = {
     "fixed": np.array(["a", "bb"]),
@@ -39,28 +38,6 @@ MISSING_TEXT: dict[str, tuple[Any, list[Any]]] = {
 }
 
 
-def column(values: Any, start: int = 0) -> xr.Dataset:
-    return xr.Dataset({"c": ("x", values)}, {"x": np.arange(len(values)) + start})
-
-
-def opened(store: Any) -> xr.Dataset:
-    return xr.open_dataset(store, engine="zarrds").load()
-
-
-def save(values: Any, store: MemoryStore, start: int) -> None:
-    """Save a column, or append it."""
-    if start:
-        zarrds.save(column(values, start), store, append_dim="x")
-    else:
-        zarrds.save(column(values), store)
-
-
-def listed(values: Any) -> list[Any]:
-    if not isinstance(values, np.ndarray):
-        values = values.astype(object)
-    return [None if pd.isna(value) else value for value in list(values)]
-
-
 @pytest.mark.one_in(3)
 @pytest.mark.parametrize("stored", STORED_TEXT)
 @pytest.mark.parametrize("new", MISSING_TEXT)
@@ -73,10 +50,6 @@ def test_text(stored: str, new: str, zarr_format: Format) -> None:
     assert listed(found.variable.data) == listed(STORED_TEXT[stored]) + expected
     assert found.dtype.kind == ("T" if stored == "StringDType" else "O")
     assert zarrds.verify(store).ok
-
-
-def files_of(store: MemoryStore) -> dict[str, bytes]:
-    return {key: bytes(store.get(key) or b"") for key in store.list_prefix()}
 
 
 NUMBERS: dict[str, tuple[Any, Any, str]] = {
@@ -293,71 +266,6 @@ def test_integers_are_no_bits(zarr_format: Format) -> None:
         )
 
 
-@pytest.mark.parametrize(
-    ("stored", "new", "dtype"),
-    [
-        (np.arange(256, dtype="u1"), pd.array([None], dtype="UInt8"), "UInt16"),
-        (np.arange(-128, 128, dtype="i1"), pd.array([None], dtype="Int8"), "Int16"),
-        (np.arange(-128, 128, dtype="i1"), np.array([5, None], object), "object"),
-        (pd.array([None, *range(-127, 128)], dtype="Int8"), pd.array([-128], dtype="Int8"), "Int16"),
-        (np.arange(255, dtype="u1"), pd.array([None, 255], dtype="UInt8"), "UInt16"),
-        (np.arange(-(2**15), 2**15).astype("i2"), pd.array([None], dtype="Int16"), "Int32"),
-        (np.arange(2**16).astype("u2"), pd.array([None, 2**16], dtype="UInt32"), "UInt32"),
-        (np.r_[0, np.arange(2**32 - 2**16, 2**32)].astype("u4"), pd.array([None], dtype="UInt32"), "UInt64"),
-        (np.delete(np.arange(256), 77).astype("u1"), pd.array([None], dtype="UInt8"), "UInt8"),
-        (np.r_[-(2**63), 2**63 - 1, 0], pd.array([None], dtype="Int64"), "Int64"),
-    ],
-)
-def test_all_values_are_taken(stored: Any, new: Any, dtype: str, zarr_format: Format) -> None:
-    store = MemoryStore()
-    zarrds.save(column(stored), store, zarr_format=zarr_format)
-    zarrds.save(column(new, len(stored)), store, append_dim="x")
-    found = opened(store).c.variable
-    assert str(found.dtype) == dtype
-    assert listed(found.data) == listed(column(stored).c.variable.data) + listed(new)
-
-
-def test_no_value_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zarrds.datasets.writing.room.free_values._MAX_CANDIDATES", 2)
-    store = MemoryStore()
-    zarrds.save(column(np.array([2**64 - 1, 2**64 - 2], "u8")), store)
-    with pytest.raises(EncodingError, match=r"no value is left.*'c'") as caught:
-        zarrds.save(column(pd.array([None], dtype="UInt64"), 2), store, append_dim="x")
-    assert caught.value.key == "c"
-
-
-@pytest.mark.parametrize("stored", [np.array(["a", "b"], object), np.array([b"a", b"b"]), np.array([1, 2])])
-def test_too_large_to_be_looked_through(path: Path, stored: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    zarrds.save(column(stored), path)
-    before = files(path)
-    monkeypatch.setattr("zarrds.datasets.writing.room.free_values._MAX_SEARCHED", {"text": 1, "numbers": 1})
-    monkeypatch.setattr("zarrds.datasets.writing.room.free_values.blocks_of", None)  # nothing is read
-    new = np.array([None], object) if stored.dtype.kind != "i" else pd.array([None], dtype="Int64")
-    with pytest.raises(EncodingError, match="'c' has no value for what is missing, and is too large") as caught:
-        zarrds.save(column(new, 1), path, region="auto")
-    assert caught.value.key == "c"
-    assert files(path) == before
-
-
-@pytest.mark.parametrize(
-    "stored", [np.arange(-(2**15), -(2**15) + 2**12, dtype="i2"), np.array(["<NA>", "<NA 1>"] * 2**11, object)]
-)
-def test_what_is_stored_is_looked_through_once(path: Path, stored: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    zarrds.save(column(stored), path, encoding={"c": {"chunks": (2**10,)}})
-    looked = list[int]()
-
-    def counted(variable: xr.Variable) -> Any:
-        looked.append(variable.size)
-        yield from original(variable)
-
-    original = free_values.blocks_of
-    monkeypatch.setattr(free_values, "blocks_of", counted)
-    new = np.array([None], object) if stored.dtype == object else pd.array([None], dtype="Int16")
-    zarrds.save(column(new, 2**12), path, append_dim="x")
-    assert looked == [2**12]
-    assert listed(load(path).c.variable.data) == [*listed(stored), None]
-
-
 def test_what_is_written_anew_is_read_once() -> None:
     store = Counting()
     zarrds.save(xr.Dataset({"v": ("x", pd.array([1, None], dtype="Int8"))}), store)
@@ -426,65 +334,6 @@ def test_any_integers(parts: list[list[int | None]]) -> None:
         save(values, store, sum(map(len, parts[:i])))
     found = opened(store).c.variable.data
     assert listed(found) == [n for part in parts for n in part]
-
-
-WIDER: list[tuple[Any, Any, str]] = [
-    (np.array([1, 2], "i4"), np.array([2**40, 3]), "int64"),
-    (np.array([1, 2], "u1"), np.array([-1], "i1"), "int16"),
-    (np.array([1, 2], "u4"), np.array([-1], "i4"), "int64"),
-    (np.array([1, 2], ">i2"), np.array([70000], "i4"), "int32"),
-    (np.array([1, 2], "i4"), np.array([3]), "int32"),
-    (np.array([1, 2], "i4"), np.array([3.0, NAN]), "float64"),
-    (np.array([-(2**7), 2**7 - 1], "i1"), np.array([300, NAN]), "float64"),
-    (np.array([-(2**31), 2**31 - 1], "i4"), np.array([NAN]), "float64"),
-    (np.array([0, 2**53]), np.array([NAN, NAN]), "float64"),
-    (np.array([0, 255], "u1"), np.array([NAN], "f4"), "float32"),
-]
-
-
-@pytest.mark.parametrize("way", ["append", "region", "a"])
-@pytest.mark.parametrize(("stored", "new", "dtype"), WIDER)
-def test_plain_integers_are_as_concat_makes_them(
-    stored: Any, new: Any, dtype: str, way: str, zarr_format: Format, path: Path
-) -> None:
-    store, n = path, len(stored)
-    zarrds.save(column(stored), store, zarr_format=zarr_format)
-    joined = xr.concat([column(stored).c, column(new, n).c], "x").values
-    if way == "append":
-        zarrds.save(column(new, n), store, append_dim="x")
-    else:
-        new, joined = np.resize(new, n), np.resize(new, n)
-        zarrds.save(column(new), store, **({"region": "auto"} if way == "region" else {"mode": "a"}))
-    found = opened(store).c
-    np.testing.assert_array_equal(found.values, joined)
-    assert found.dtype == dtype or way != "append"
-    assert load(store, engine="zarr", consolidated=False).c.identical(found)
-    assert zarrds.verify(store).ok
-    if way == "append":  # and on from there
-        zarrds.save(column(new, n + len(new)), store, append_dim="x")
-        np.testing.assert_array_equal(opened(store).c.values, np.concatenate([joined, new]))
-
-
-def test_labels_get_wider_too(zarr_format: Format) -> None:
-    store = MemoryStore()
-    first = xr.Dataset({"v": ("x", [1, 2])}, {"x": np.array([1, 2], "i2")})
-    more = xr.Dataset({"v": ("x", [3, 4])}, {"x": np.array([70000, 80000])})
-    zarrds.save(first, store, zarr_format=zarr_format)
-    zarrds.save(more, store, append_dim="x")
-    assert opened(store).indexes["x"].tolist() == [1, 2, 70000, 80000]
-    assert opened(store).sel(x=80000).v == 4
-    assert zarrds.verify(store).ok
-
-
-def test_plain_integers_too_large_to_be_written_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zarrds.datasets.writing.room.growing._MAX_REWRITTEN", 8)
-    store = MemoryStore()
-    zarrds.save(column(np.array([1, 2], "i2")), store)
-    before = files_of(store)
-    with pytest.raises(EncodingError, match="too large to be written anew") as caught:
-        zarrds.save(column(np.array([70000]), 2), store, append_dim="x")
-    assert caught.value.key == "c"
-    assert files_of(store) == before
 
 
 @pytest.mark.parametrize("subtype", ["float64", "datetime64[s]", "timedelta64[ns]", "datetime64[ns, UTC]"])

@@ -319,18 +319,11 @@ def _plain_dtype(dtype: Any) -> np.dtype[Any]:
 def _reduced_ends(values: AnyArray, is_there: AnyArray, axes: tuple[int, ...], how: str) -> AnyArray:
     """The smallest or the largest along some axes; anything where there are none."""
     function = np.minimum if how == "min" else np.maximum
-    if is_there.all():
-        filled = values
-    else:
-        kind = values.dtype.kind
-        if kind == "f":
-            end: Any = np.inf if how == "min" else -np.inf
-        elif kind == "b":
-            end = how == "min"
-        else:
-            limits = np.iinfo(np.int64 if kind in "mM" else values.dtype)
-            end = np.array(limits.max if how == "min" else limits.min + (kind in "mM"), limits.dtype).view(values.dtype)
-        filled = np.where(is_there, values, end).astype(values.dtype)
+    filled = values
+    if not is_there.all():
+        ends = blocks.neutral(values.dtype)
+        assert ends is not None  # of all kinds that can be reduced
+        filled = np.where(is_there, values, ends[how == "max"]).astype(values.dtype)
     if any(filled.shape[axis] == 0 for axis in axes):
         shape = [n for axis, n in enumerate(filled.shape) if axis not in axes]
         return np.zeros(shape, values.dtype)

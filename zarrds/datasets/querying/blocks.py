@@ -22,6 +22,7 @@ __all__ = [
     "coarser",
     "elements_of",
     "even_edges",
+    "neutral",
     "range_edges",
     "reduced",
     "run_edges",
@@ -142,6 +143,28 @@ def reduced(array: AnyArray, axis: int, first: AnyArray, last: AnyArray, functio
     moved = np.moveaxis(array, axis, 0)
     found = [function.reduce(moved[a : b + 1], axis=0) for a, b in zip(first.tolist(), last.tolist(), strict=True)]
     return np.moveaxis(np.array(found, array.dtype).reshape((first.size, *moved.shape[1:])), 0, axis)
+
+
+def neutral(dtype: np.dtype[Any]) -> tuple[Any, Any] | None:
+    """What counts for nothing in a minimum, and in a maximum, of values of a dtype; None of text and objects.
+
+    Examples
+    --------
+    >>> [int(end) for end in neutral(np.dtype("u1"))], neutral(np.dtype("f4")), neutral(np.dtype("O"))
+    ([255, 0], (inf, -inf), None)
+    """
+    if dtype.kind == "f":
+        return np.inf, -np.inf
+    if dtype.kind == "b":
+        return True, False
+    if dtype.kind not in "iumM":
+        return None
+    native = dtype.newbyteorder("=")
+    are_times = dtype.kind in "mM"
+    integers = np.dtype(np.int64) if are_times else native
+    limits = np.iinfo(integers)
+    most, least = np.array([limits.max, limits.min + are_times], integers).view(native)  # the least of times is NaT
+    return most, least
 
 
 def spread(wanted: AnyArray, axis: int, first: AnyArray, last: AnyArray, n: int) -> AnyArray:

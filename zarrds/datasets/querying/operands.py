@@ -302,18 +302,8 @@ class Operand:
 
 def _with_ends(low: AnyArray, high: AnyArray, is_there: AnyArray) -> tuple[AnyArray, AnyArray, bool]:
     """Bounds that count for nothing in a reduction where there are no values; False if there are none such."""
-    kind = low.dtype.kind
-    if kind == "f":
-        ends: tuple[Any, Any] = (np.inf, -np.inf)
-    elif kind in "iu":
-        ends = np.iinfo(low.dtype).max, np.iinfo(low.dtype).min
-    elif kind in "mM":
-        limits = np.iinfo(np.int64)
-        ends = np.array(limits.max).view(low.dtype), np.array(limits.min + 1).view(low.dtype)
-    else:
+    ends = blocks.neutral(low.dtype)
+    if ends is None:
         return low, high, False
-    return (
-        np.where(is_there, low, ends[0]).astype(low.dtype),
-        np.where(is_there, high, ends[1]).astype(high.dtype),
-        True,
-    )
+    least, most = (np.where(is_there, each, end).astype(low.dtype) for each, end in zip((low, high), ends, strict=True))
+    return least, most, True

@@ -20,6 +20,7 @@ from zarrds.datasets.querying import blocks
 from zarrds.datasets.querying.answers import results_of
 from zarrds.datasets.querying.bounds.stored import StoredChunks
 from zarrds.datasets.querying.bounds.stored_codes import compared_dtype
+from zarrds.datasets.querying.expressions.binding import Kind
 from zarrds.datasets.querying.opening import opened_dataset
 from zarrds.datasets.querying.operands import Operand, compared_values, kind_of
 from zarrds.engine import executor
@@ -117,7 +118,7 @@ def aggregate(
     if not (kind in ("number", "condition") or (kind in ("time", "span") and how in ("min", "max", "count"))):
         raise QueryError("values of this kind cannot be reduced like this", key=str(name), found=f"{data.dtype}, {how}")
     axes = tuple(i for i, each in enumerate(data.dims) if each in gone)
-    found = _Reduction(data, how, axes, str(name)).run(progress)
+    found = _Reduction(data, how, axes, str(name), kind).run(progress)
     kept = tuple(each for each in data.dims if each not in gone)
     coordinates = {each: ds.variables[each] for each in ds.coords if set(ds.variables[each].dims) <= set(kept)}
     attrs = {} if how == "count" else data.attrs
@@ -145,12 +146,11 @@ class _Part:
 class _Reduction:
     """One variable that is reduced along some of its axes."""
 
-    def __init__(self, data: xr.Variable, how: How, axes: tuple[int, ...], name: str) -> None:
-        self._data, self._how, self._axes, self._name = data, how, axes, name
-        self._operand = Operand(name, data, data.dims, 0)
+    def __init__(self, data: xr.Variable, how: How, axes: tuple[int, ...], name: str, kind: Kind) -> None:
+        self._data, self._how, self._axes, self._name, self._kind = data, how, axes, name, kind
+        self._operand = Operand(name, data, data.dims, 0, kind)
         self._edges = blocks.with_even_edges(self._operand.chunk_edges(), data.shape, _BLOCK)
         self._shape = tuple(n for axis, n in enumerate(data.shape) if axis not in axes)
-        self._kind = kind_of(data)
         self._dtype = self._operand.plain_dtype if data.dtype == np.dtype(object) else _plain_dtype(data.dtype)
 
     @property

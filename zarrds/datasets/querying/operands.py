@@ -105,41 +105,21 @@ def _kind_of_extension(dtype: Any) -> Kind | None:
     return kinds.get(getattr(dtype, "kind", ""))
 
 
-def compared_values(variable: xr.Variable, kind: Kind | None = None) -> AnyArray:
+def compared_values(variable: xr.Variable, kind: Kind) -> AnyArray:
     """The values of a variable in an array of NumPy; times with a zone in UTC, integers that are missing masked.
 
-    `kind` says what objects are, some or all of which may be missing.
+    `kind` is that of the variable: what objects are, some or all of which may be missing, is not looked at again.
     """
-    dtype = variable.dtype
+    dtype: Any = variable.dtype
     if isinstance(dtype, pd.DatetimeTZDtype) and variable.ndim == 1:
         return pd.DatetimeIndex(variable.to_index()).tz_convert(None).to_numpy()
-    if _is_nullable_number(dtype):
+    if not isinstance(dtype, np.dtype) and MASKED.fullmatch(dtype.name):
         data: Any = variable.data  # made anew of its values, large integers would be rounded
         return compared_nullable(data if isinstance(data, ExtensionArray) else pd.array(data, dtype=dtype))
     values: AnyArray = np.asarray(variable.values)
-    if dtype == np.dtype(object) and kind in ("number", "condition", "time"):
+    if values.dtype.kind == "O" and kind in ("number", "condition", "time"):
         return compared_objects(values, kind)
-    if isinstance(dtype, np.dtype) or values.dtype.kind != "O":
-        return values
-    flat = pd.Series(values.ravel())
-    extension_kind = _kind_of_extension(dtype)
-    found: Any
-    if extension_kind == "time":
-        found = pd.to_datetime(flat, utc=True).dt.tz_localize(None).to_numpy()
-    elif extension_kind in ("number", "condition"):
-        has_missing = bool(flat.isna().any())
-        if extension_kind == "condition":
-            found = flat.fillna(False).to_numpy(bool)
-        else:
-            is_integer = not has_missing and pd.api.types.is_integer_dtype(dtype)
-            found = flat.astype(float).to_numpy() if not is_integer else np.array(flat.tolist(), np.int64)
-    else:
-        return values
-    return np.asarray(found).reshape(values.shape)
-
-
-def _is_nullable_number(dtype: Any) -> bool:
-    return not isinstance(dtype, np.dtype) and dtype.name != "boolean" and MASKED.fullmatch(dtype.name) is not None
+    return values
 
 
 class Operand:
@@ -153,6 +133,8 @@ class Operand:
         Of the query, in order; all of the variable's are among them.
     size : int
         Elements that the query is about.
+    kind : str
+        As `kind_of` says.
 
     Attributes
     ----------
@@ -162,12 +144,12 @@ class Operand:
         Where it is read lazily from a store.
     """
 
-    def __init__(self, name: str, variable: xr.Variable, dims: Sequence[Any], size: int) -> None:
+    def __init__(self, name: str, variable: xr.Variable, dims: Sequence[Any], size: int, kind: Kind) -> None:
         self.name = name
+        self._kind = kind
         self.axes = tuple(dims.index(dim) for dim in variable.dims)
         self._n_dims = len(dims)
         variable = without_dask(variable)
-        self._kind = kind_of(variable) if variable.dtype == np.dtype(object) else None
         below = plain_below(variable)
         self.variable = variable = variable if below is None else below
         self._nullable = chunks_of_nullable(variable)

@@ -135,15 +135,17 @@ class Question:
                 variables[str(dim)] = _positions(str(dim), size)
         known = [str(name) for name in (*dataset.data_vars, *dataset.coords)]
         known += [name for name in map(str, dataset.sizes) if name not in known]
-        self.expression: Expression = bind(expression, lambda name: kind_of(variables[name]), known)
-        names = list(dict.fromkeys(name.name for name in names_in(self.expression)))
-        used = sorted((variables[name] for name in names), key=lambda variable: -variable.ndim)
+        bound, kinds = bind(expression, lambda name: kind_of(variables[name]), known)
+        self.expression: Expression = bound
+        used = sorted((variables[name] for name in kinds), key=lambda variable: -variable.ndim)
         self.dims: tuple[Hashable, ...] = tuple(dict.fromkeys(dim for variable in used for dim in variable.dims))
         self.shape = tuple(dataset.sizes[dim] for dim in self.dims)
         self.size = prod(self.shape)
         if self.size > _MOST_ELEMENTS:
             raise self._too_many()
-        self.operands = {name: Operand(name, variables[name], self.dims, self.size) for name in names}
+        self.operands = {
+            name: Operand(name, variables[name], self.dims, self.size, kind) for name, kind in kinds.items()
+        }
         try:
             self.edges = blocks.coarser(self._edges(), _MOST_BLOCKS)
         except MemoryError as error:

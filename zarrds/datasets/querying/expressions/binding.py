@@ -75,16 +75,23 @@ _STEPS = {
 }
 
 
-def bind(expression: Expression, kind_of: Callable[[str], Kind | None], known: list[str]) -> Expression:
+def bind(
+    expression: Expression, kind_of: Callable[[str], Kind | None], known: list[str]
+) -> tuple[Expression, dict[str, Kind]]:
     """The same expression, in which texts that are compared with times are `Instant` values.
 
     Parameters
     ----------
     expression : Expression
     kind_of : callable
-        The kind of the variable of a name; None for one that cannot be compared.
+        The kind of the variable of a name, which is asked for once; None for one that cannot be compared.
     known : list of str
         All names that there are.
+
+    Returns
+    -------
+    tuple of (Expression, dict of str to Kind)
+        With the kinds of all names in it.
 
     Raises
     ------
@@ -92,8 +99,9 @@ def bind(expression: Expression, kind_of: Callable[[str], Kind | None], known: l
         If a name is unknown, if the expression is no condition, or compares or computes with what does not fit.
     """
     kinds: dict[str, Kind] = {}
-    names = list(names_in(expression))
-    for name in names:
+    for name in names_in(expression):
+        if name.name in kinds:
+            continue
         if name.name not in known:
             near = get_close_matches(name.name, known, n=3, cutoff=0.5)
             offered = f"Did you mean {' or '.join(map(repr, near))}?" if near else f"There is: {', '.join(known[:20])}"
@@ -108,9 +116,9 @@ def bind(expression: Expression, kind_of: Callable[[str], Kind | None], known: l
         raise QueryError("the query is nested too deeply") from error
     if kind != "condition":
         raise _wrong("this is no condition", expression, kind, mend="Compare it with something: t2m > 310")
-    if not names:
+    if not kinds:
         raise QueryError("the query names no variable", expected=f"one of {', '.join(known[:20])}")
-    return found
+    return found, kinds
 
 
 def _wrong(problem: str, where: Expression, found: object, *, mend: str | None = None) -> QueryError:

@@ -219,7 +219,7 @@ class _Column(BackendArray):
             return facts.count
         if self._name in ("min", "max"):
             values = facts.low if self._name == "min" else facts.high
-            if self.dtype.kind == "O" and all(isinstance(each, bytes) for each in values[facts.known]):
+            if self.dtype.kind == "O" and facts.are_texts:
                 texts = np.full(values.shape, "", object)
                 texts[facts.known] = [text.decode("utf-8", "replace") for text in values[facts.known]]
                 return texts

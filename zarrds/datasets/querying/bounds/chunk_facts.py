@@ -52,6 +52,11 @@ class ChunkFacts:
     sum: AnyArray | None
     is_exact: bool = True
 
+    @property
+    def are_texts(self) -> bool:
+        """Whether the bounds are those of texts, as far as they say something."""
+        return all(isinstance(value, bytes) for value in self.low[self.known].flat)
+
     def loosened(self) -> ChunkFacts:
         """The same with bounds that hold however values were rounded."""
         kind = self.low.dtype.kind
@@ -70,7 +75,7 @@ class ChunkFacts:
 
     def _loosened_objects(self) -> ChunkFacts:
         """Of cftime; texts stay as they are."""
-        if all(isinstance(value, bytes) for value in self.low[self.known].flat):
+        if self.are_texts:
             return self
         low, high, by = self.low.copy(), self.high.copy(), timedelta(microseconds=_ROUNDING)
         try:

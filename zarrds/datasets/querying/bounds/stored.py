@@ -294,8 +294,7 @@ def _ends(part: Positions) -> tuple[int, int]:
 
 
 def _markers(metadata: ArrayMetadata) -> list[str]:
-    names = list(MARKERS)
-    return [name for name in names if name in metadata.attributes] + (["fill"] if metadata.zarr_format == 2 else [])
+    return [name for name in MARKERS if name in metadata.attributes] + (["fill"] if metadata.zarr_format == 2 else [])
 
 
 def stored_chunks(variable: xr.Variable) -> StoredChunks | None:

@@ -68,7 +68,7 @@ class NullableChunks(StoredChunks):
         return self._description["dtype"] in ("boolean", "objects[boolean]")
 
     def compared(self) -> ChunkFacts:
-        """The same, of the values that queries compare: see `plain_nullable`."""
+        """The same, of the values that queries compare: see `compared_nullable`."""
         facts = self.facts()
         if self.is_boolean:
             low = (facts.low == 1) & ~facts.has_missing
@@ -142,7 +142,7 @@ def plain_below(variable: xr.Variable) -> xr.Variable | None:
     if is_nullable:
         return below
     found = stored_chunks(below)
-    match = None if found is None else TIMES.fullmatch(_dtype_noted(found))
+    match = None if found is None else TIMES.fullmatch(str(_described(found).get("dtype")))
     return below if match is not None and match[3] and below.dtype.kind == "M" else None
 
 
@@ -155,14 +155,16 @@ def chunks_of_nullable(variable: xr.Variable) -> NullableChunks | None:
     found = None if below is None else _integers_of(below)
     if found is None or below is None:
         return None
-    description, noted = note_of(found.metadata, PANDAS), _dtype_noted(found)
+    description = _described(found)
+    noted = description.get("dtype")
     is_noted = noted in ("objects[integer]", "objects[boolean]") if is_object else noted == dtype.name
-    return NullableChunks(found, below, description) if is_noted and isinstance(description, Mapping) else None
+    return NullableChunks(found, below, description) if is_noted else None
 
 
-def _dtype_noted(chunks: StoredChunks) -> str:
+def _described(chunks: StoredChunks) -> Description:
+    """What is noted of the values that are made of a stored array; nothing where there is no such note."""
     description = note_of(chunks.metadata, PANDAS)
-    return str(description.get("dtype")) if isinstance(description, Mapping) else ""
+    return description if isinstance(description, Mapping) else {}
 
 
 def _integers_of(below: xr.Variable) -> StoredChunks | None:

@@ -164,11 +164,12 @@ def test_regions_that_end_before_they_begin(tmp_path: Path) -> None:
     for start, end in ((9, 3), (4, 3)):
         table = pd.DataFrame({"chrom": ["1"], "chromStart": [start], "chromEnd": [end]})
         bed.write_text(f"1\t{start}\t{end}\n")
-        for regions in (table, bed):
+        for regions in (table, bed, [("1", start + 1, end)]):
             with pytest.raises(LabelError, match=r"before"):
                 ds.sel(c=regions)
     bed.write_bytes(b"\xef\xbb\xbf1\t4\t4\n1\t4\t5\n")  # with a byte order mark, and a region of no position
     assert ds.sel(c=bed).p.values.tolist() == [5]
+    assert ds.sel(c=[("1", 5, 4)]).p.values.tolist() == []
 
 
 def test_several_regions_in_one_text() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from zarrds.errors import LabelError
-from zarrds.labels.genomics.tables import position_of, range_of_interval, regions_of_bed, regions_of_frame
+from zarrds.labels.genomics.tables import check_ends, position_of, range_of_interval, regions_of_bed, regions_of_frame
 from zarrds.labels.genomics.text import FAR, Region, as_text, parse_regions
 
 __all__ = ["regions_of"]
@@ -93,7 +93,9 @@ def _of_label(label: Any, known: Collection[str], name_of: Callable[[object], st
     if isinstance(label, Region):
         return [label._replace(contig=name_of(label.contig))]
     if isinstance(label, tuple) and len(label) == 3:
-        return [Region(name_of(as_text(label[0])), position_of(label[1]), position_of(label[2]))]
+        region = Region(name_of(as_text(label[0])), position_of(label[1]), position_of(label[2]))
+        check_ends(region, f"of {region.contig!r}")
+        return [region]
     return parse_regions(label, known) if isinstance(label, str) else [Region(name_of(label))]
 
 

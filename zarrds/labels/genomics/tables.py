@@ -15,7 +15,7 @@ import pandas as pd
 from zarrds.errors import LabelError
 from zarrds.labels.genomics.text import FAR, Region
 
-__all__ = ["position_of", "range_of_interval", "regions_of_bed", "regions_of_frame"]
+__all__ = ["check_ends", "position_of", "range_of_interval", "regions_of_bed", "regions_of_frame"]
 
 # names of columns in lower case: what each holds, and how much has to be added to make it 1-based and closed
 _CONTIGS = ("contig", "chrom", "#chrom", "chromosome", "chr", "seqname", "seqid", "variant_contig")
@@ -65,12 +65,10 @@ def regions_of_frame(frame: pd.DataFrame, name_of: Callable[[object], str]) -> l
     if end is None:
         return [Region(name, at, at) for name, at in zip(names, starts, strict=True)]
     stops = [FAR if pd.isna(value) else position_of(value) for value in frame[columns[end]].tolist()]
-    for row, (start_at, stop_at) in enumerate(zip(starts, stops, strict=True)):
-        if start_at > stop_at + 1:  # one position more is a region of none, as BED has it too
-            raise LabelError(
-                "a region ends before it begins", found=f"{start_at} to {stop_at} in row {row} of the table"
-            )
-    return [Region(*each) for each in zip(names, starts, stops, strict=True)]
+    regions = [Region(*each) for each in zip(names, starts, stops, strict=True)]
+    for row, region in enumerate(regions):
+        check_ends(region, f"in row {row} of the table")
+    return regions
 
 
 def regions_of_bed(path: os.PathLike[Any], name_of: Callable[[object], str]) -> list[Region]:
@@ -108,6 +106,12 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
     for number, line in enumerate(text.splitlines(), 1):
         if line.strip() and not line.startswith(("#", "track", "browser")):
             yield number, line
+
+
+def check_ends(region: Region, where: str) -> None:
+    """Check that a region does not end before it begins; one position less is a region of none, as BED has it too."""
+    if region.start > region.stop + 1:
+        raise LabelError("a region ends before it begins", found=f"{region.start} to {region.stop} {where}")
 
 
 def range_of_interval(interval: Any) -> tuple[int, int]:

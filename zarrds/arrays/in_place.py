@@ -61,8 +61,8 @@ class InPlace:
     Each value is held back until the array's document was looked at. So nothing gets into a store that has replaced
     its own as a whole. From before that look, for which all of the value is on the disk already, until the value has
     its key, the document is held (`hold`): a save that replaces the array inside of its store waits for that, and who
-    comes later sees that it is replaced. In stores of
-    URLs, where each look is a request, only the looks at the beginning and at the end are taken.
+    comes later sees that it is replaced. In stores of URLs, where each look is a request, only the looks at the
+    beginning and at the end are taken.
 
     As a context it looks once at the beginning and once at the end, also after a failure, of which it may be the
     reason. It may be used by any number of threads, and pickles.

@@ -93,7 +93,7 @@ def chunk_writer(
         try:
             answer = kernel.write(job.reference, statuses.size, address(rows), address(statuses))
         finally:
-            while held:
+            while held:  # nothing of Python is entered here, at which a KeyboardInterrupt could leave it held
                 held.pop().__exit__(None, None, None)
         if failures:
             raise failures[0]

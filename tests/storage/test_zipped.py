@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tracemalloc
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import xarray as xr
 import zarr
 
 import zarrds
-from zarrds.errors import ReadOnlyError, StoreExistsError, StoreIOError
+from zarrds.errors import ChunkError, MetadataError, ReadOnlyError, StoreExistsError, StoreIOError, UnsupportedError
 from zarrds.storage.zipfiles.zipped import ZipStore
 
 DS = xr.Dataset({"v": (("y", "x"), np.arange(20.0).reshape(4, 5)), "n": ("x", list("abcde"))}, {"x": np.arange(5)})
@@ -159,3 +160,86 @@ def test_copies_and_conversions(path: Path, tmp_path: Path) -> None:
     xr.testing.assert_identical(opened(tmp_path / "y.zarr.zip"), DS)
     zarrds.convert(DS, tmp_path / "z.zarr.zip")
     xr.testing.assert_identical(opened(tmp_path / "z.zarr.zip"), DS)
+
+
+# ------------------------------------------------------------------------------ files that others made
+
+
+def repacked(path: Path, changed: dict[str, bytes] | None = None, compression: int = zipfile.ZIP_DEFLATED) -> None:
+    """The dataset in a file in which some members hold something else."""
+    zarrds.save(DS, path, mode="w", encoding={"v": {"chunks": (4, 5)}})
+    with zipfile.ZipFile(path) as archive:
+        values = {info.filename: archive.read(info) for info in archive.infolist()}
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, value in {**values, **(changed or {})}.items():
+            archive.writestr(name, value)
+
+
+def test_what_is_deflated_is_unpacked_as_far_as_it_can_be_right(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    repacked(path)
+    xr.testing.assert_identical(opened(path), DS)
+    size = 2**24
+    repacked(path, {"v/c.0.0": bytes(size)})
+    assert path.stat().st_size < 2**16
+    tracemalloc.start()
+    try:
+        with pytest.raises(ChunkError, match="larger than it can be"):
+            opened(path)
+        assert any("larger than it can be" in str(each) for each in zarrds.verify(path).findings)
+        monkeypatch.setattr("zarrds.metadata.fields._MAX_NBYTES", 2**20)
+        repacked(path, {"zarr.json": b" " * size})
+        tracemalloc.reset_peak()
+        with pytest.raises(MetadataError, match="too large"):
+            opened(path)
+        assert tracemalloc.get_traced_memory()[1] < size / 4
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_what_nobody_can_bound_is_not_unpacked(path: Path, compression: int) -> None:
+    repacked(path, compression=compression)
+    with pytest.raises(UnsupportedError, match=r"zarr\.json.*stored or deflated"):
+        opened(path)
+
+
+def test_members_whose_names_are_no_keys_hide_nothing(path: Path) -> None:
+    strange = ["../up/zarr.json", "/etc/zarr.json", "a//zarr.json", "./zarr.json", "b\\c/zarr.json"]
+    repacked(path, dict.fromkeys(strange, b"{}"))
+    for consolidated in (True, False):
+        xr.testing.assert_identical(opened(path, consolidated=consolidated), DS)
+    assert zarrds.verify(path).ok
+    store = zarrds.MemoryStore()
+    zarrds.copy(path, store)
+    assert not any("etc" in key or "up" in key for key in store.list_prefix())
+
+
+@pytest.mark.parametrize("kind", ["a pipe", "a device"])
+def test_what_is_no_file(path: Path, kind: str) -> None:
+    path.parent.mkdir()
+    if kind == "a pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+    before = os.lstat(path)
+    for act in (opened, lambda path: zarrds.save(DS, path), lambda path: zarrds.save(DS, path, mode="w")):
+        with pytest.raises(StoreIOError, match="no regular file"):
+            act(path)
+    assert os.lstat(path) == before
+
+
+def test_a_damaged_list_of_members(path: Path) -> None:
+    zarrds.save(DS, path)
+    whole = path.read_bytes()
+    start, end = whole.index(b"PK\x01\x02"), whole.rindex(b"PK\x05\x06")
+    name = bytearray(whole)
+    name[start + 9] |= 0x08  # the name is said to be UTF-8
+    name[start + 46] = 0xFF
+    place = bytearray(whole)
+    place[end + 16 : end + 20] = b"\xff\xff\xff\x7f"
+    needed = bytearray(whole)
+    needed[start + 6] = 0xFF
+    for damaged in (name, place, needed, whole[: end - 9]):
+        path.write_bytes(damaged)
+        with pytest.raises(StoreIOError, match=r"ZIP|cannot read"):
+            opened(path)

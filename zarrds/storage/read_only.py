@@ -54,6 +54,10 @@ class Source(ABC):
     def read(self, key: str, start: int | None, length: int | None) -> bytes | None:
         """A value, or `length` bytes of it from `start` (from its end, if negative); None if it is absent."""
 
+    def read_at_most(self, key: str, limit: int) -> bytes | None:
+        """A value; of one of more than `limit` bytes its beginning is enough, of more than `limit` bytes."""
+        return self.read(key, None, None)
+
     @abstractmethod
     def names(self, prefix: str) -> Iterable[str]:
         """All keys that begin with `prefix`, which is empty or ends with a slash."""
@@ -115,6 +119,12 @@ class ReadOnlyStore:
         """Return the value of `key`, or None if the key is absent; see `Store.get`."""
         check_key(key, self.path)
         value: bytes | None = self._calling(key, self._source.read, key, None, None)
+        return value
+
+    def get_at_most(self, key: str, limit: int, buffer: memoryview | None = None) -> Buffer | None:
+        """Return the value of `key`, or the beginning of one that is too large; see `BoundedValues.get_at_most`."""
+        check_key(key, self.path)
+        value: bytes | None = self._calling(key, self._source.read_at_most, key, limit)
         return value
 
     def get_range(self, key: str, start: int, length: int, buffer: memoryview | None = None) -> Buffer | None:

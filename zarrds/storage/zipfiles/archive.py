@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import os
+import stat
+import struct
 import threading
 import zipfile
 from collections.abc import Hashable, Iterable
 
-from zarrds.errors import StoreIOError
+from zarrds.errors import InvalidKeyError, StoreIOError, UnsupportedError
+from zarrds.storage.protocol import check_key
 from zarrds.storage.read_only import Source
 
 __all__ = ["ZipSource"]
 
 _DOCUMENTS = ("zarr.json", ".zgroup", ".zarray", ".zmetadata")
+# of what is compressed otherwise, some bytes make gigabytes at once
+_COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+# what the library raises for files that are damaged, besides its own error
+_DAMAGED = (zipfile.BadZipFile, ValueError, LookupError, ArithmeticError, RuntimeError, struct.error, MemoryError)
 
 
 class ZipSource(Source):
     """The members of a ZIP file, as keys; of a file in which all lies in one folder (``t2m.zarr/…``), those below it.
+
+    Members whose names are no keys (``../x``, ``/x``) are none of the store's.
 
     Parameters
     ----------
@@ -30,7 +39,7 @@ class ZipSource(Source):
     Notes
     -----
     Any number of threads may read; a pickle holds the path. Members that are stored without compression, as
-    zarr-python writes them, are read in parts.
+    zarr-python writes them, are read in parts; of others, that are deflated, no more is unpacked than is asked for.
     """
 
     def __init__(self, path: str) -> None:
@@ -52,32 +61,55 @@ class ZipSource(Source):
         self._pid, self._lock = os.getpid(), threading.Lock()
         try:
             status = os.stat(self.path)
+            if not stat.S_ISREG(status.st_mode):  # to open a pipe would wait for its writer
+                raise OSError("it is no regular file")
             self._file: zipfile.ZipFile | None = zipfile.ZipFile(self.path)
         except FileNotFoundError:
             self._file = None
             return
-        except (zipfile.BadZipFile, OSError) as error:
+        except (OSError, *_DAMAGED) as error:
             raise StoreIOError(f"the file cannot be opened as a ZIP file: {error}", path=self.path) from error
         self._version = status.st_ino, status.st_mtime_ns, status.st_size
         names = {name: info for name, info in self._file.NameToInfo.items() if not info.is_dir()}
         roots = {name.partition("/")[0] for name in names}
         root = f"{roots.pop()}/" if len(roots) == 1 and not any(name in names for name in _DOCUMENTS) else ""
-        self._members = {name.removeprefix(root): info for name, info in names.items()}
+        members = {name.removeprefix(root): info for name, info in names.items()}
+        self._members = {name: info for name, info in members.items() if _is_key(name)}
 
     def read(self, key: str, start: int | None, length: int | None) -> bytes | None:
         info = self._members.get(key)
         if info is None or self._file is None:
             return None
+        if info.compress_type not in _COMPRESSIONS:
+            raise UnsupportedError(
+                "a member of a ZIP file is compressed in a way that is not read",
+                path=self.path,
+                key=key,
+                expected="stored or deflated",
+                found=f"method {info.compress_type}",
+                mend="Unpack the file, and open the folder or pack it again with zarrds.copy(folder, file)",
+            )
         if self._pid != os.getpid():  # a forked child must not share its parent's place in the file
             self._open()
         with self._lock, self._file.open(info) as member:
             if start is None or length is None:
                 return member.read()
             member.seek(max(start + info.file_size, 0) if start < 0 else min(start, info.file_size))
-            return member.read(length)
+            return member.read(min(length, info.file_size))
+
+    def read_at_most(self, key: str, limit: int) -> bytes | None:
+        return self.read(key, 0, limit + 1)
 
     def names(self, prefix: str) -> Iterable[str]:
         return [name for name in self._members if name.startswith(prefix)]
 
     def identity(self, key: str) -> Hashable | None:
         return (*self._version, key) if key in self._members else None
+
+
+def _is_key(name: str) -> bool:
+    try:
+        check_key(name)
+    except InvalidKeyError:
+        return False
+    return True

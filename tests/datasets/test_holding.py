@@ -209,3 +209,23 @@ def test_nothing_is_held_while_chunks_are_made(path: Path, part: slice, monkeypa
     opened.write(part, MINE)
     assert held
     assert all(held)
+
+
+def test_groups_that_are_nested_deeper_than_calls(tmp_path: Path) -> None:
+    """Their documents are waited for as others are, before they are deleted."""
+    depth = 1020
+    folder = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(depth):
+        os.mkdir("a", dir_fd=folder)
+        deeper = os.open("a", os.O_RDONLY, dir_fd=folder)
+        os.close(folder)
+        folder = deeper
+        os.close(os.open("zarr.json", os.O_WRONLY | os.O_CREAT, dir_fd=folder))
+    os.close(folder)
+    assert sum(1 for _ in holding.documents_below(str(tmp_path))) == depth
+    for _ in range(depth):  # what removes the folders of tests may be nested no deeper either
+        (tmp_path / "a").rename(tmp_path / "top")
+        (tmp_path / "top" / "zarr.json").unlink()
+        if (tmp_path / "top" / "a").exists():
+            (tmp_path / "top" / "a").rename(tmp_path / "a")
+        (tmp_path / "top").rmdir()

@@ -85,16 +85,18 @@ def documents_below(location: str) -> Iterator[str]:
         return
     if not os.path.isdir(location) or os.path.islink(location):  # of chunks there may be a million
         return
-    try:
-        with os.scandir(location) as entries:
-            found = [entry for entry in entries if entry.name in _DOCUMENTS or entry.is_dir(follow_symlinks=False)]
-    except OSError:  # it is gone, or cannot be read
-        return
-    for entry in found:
-        if entry.name in _DOCUMENTS:
-            yield entry.path
-        elif any(os.path.lexists(os.path.join(entry.path, name)) for name in _DOCUMENTS):  # not a folder of chunks
-            yield from documents_below(entry.path)
+    waiting = [location]  # groups may be nested deeper than calls
+    while waiting:
+        try:
+            with os.scandir(waiting.pop()) as entries:
+                found = [each for each in entries if each.name in _DOCUMENTS or each.is_dir(follow_symlinks=False)]
+        except OSError:  # it is gone, or cannot be read
+            continue
+        for entry in found:
+            if entry.name in _DOCUMENTS:
+                yield entry.path
+            elif any(os.path.lexists(os.path.join(entry.path, name)) for name in _DOCUMENTS):  # not a folder of chunks
+                waiting.append(entry.path)
 
 
 def _wait(location: str, end: float) -> None:

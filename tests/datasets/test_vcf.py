@@ -295,6 +295,22 @@ def test_fields_that_are_not_declared(tmp_path: Path) -> None:
     assert raw(tmp_path / "c.zarr").contig_id.values.tolist() == ["X"]
 
 
+def test_sizes_that_a_header_claims(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few bytes may claim any number of values."""
+    records = "X 10 . A T . . DP=3 GT 0 0 0\n"
+    for number, size in (("3", 3), ("9999999999", 1)):
+        header = HEADER.replace("ID=DP,Number=1", f"ID=DP,Number={number}")
+        zarrds.convert(vcf(tmp_path / "a.vcf", header, records), tmp_path / f"{number}.zarr")
+        assert raw(tmp_path / f"{number}.zarr").variant_DP.values.ravel().tolist() == [3, -2, -2][:size]
+    monkeypatch.setattr("zarrds.datasets.vcf.convert.memory_nbytes", lambda: 2**20)
+    header = HEADER.replace("ID=AD,Number=R", "ID=AD,Number=9999")
+    many = vcf(tmp_path / "b.vcf", header, "".join(f"X {i} . A T . . . AD 3 3 3\n" for i in range(1, 100)))
+    with pytest.raises(EncodingError, match=r"does not fit in memory.*call_AD"):
+        zarrds.convert(many, tmp_path / "b.zarr")
+    zarrds.convert(many, tmp_path / "b.zarr", chunks={"variants": 10})
+    assert raw(tmp_path / "b.zarr").sizes["FORMAT_AD_dim"] == 9999
+
+
 ODD = """\
 X 10 . A <DEL> 30 PASS . GT 0/1 0/0/1 1
 X 20 . N <INS>,<DUP:TANDEM> . . AF=0.5,. GT 1|2 . ./.

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from importlib.metadata import version
+from math import prod
 from typing import Any, Literal
 
 import numpy as np
@@ -17,6 +19,7 @@ from zarrds.datasets.vcf.values import MISSING, Uses, set_rows, set_texts, texts
 from zarrds.datasets.writing.commit.new_store import find_target, staged
 from zarrds.datasets.writing.commit.noting import all_of, with_statistics
 from zarrds.engine.elements import Elements
+from zarrds.engine.executor import memory_nbytes
 from zarrds.engine.progress import ProgressOption, progress_bar
 from zarrds.errors import EncodingError, locating
 from zarrds.metadata.extension import Marks, new_id, with_marks
@@ -161,18 +164,41 @@ def _fixed(found: Scan) -> Arrays:
 
 def _buffers(found: Scan, n: int) -> Arrays:
     """An array for `n` records of each variable."""
+    left = memory_nbytes()
+    arrays: Arrays = {}
+    for name, (dims, shape, dtype) in _forms(found, n).items():
+        left -= prod(shape) * dtype.itemsize
+        values = None
+        if left >= 0:
+            with suppress(MemoryError, ValueError):
+                values = np.empty(shape, dtype)
+        if values is None:
+            raise EncodingError(
+                "a chunk of records does not fit in memory",
+                key=name,
+                found=f"an array of {shape}",
+                mend="Pass smaller chunks, for example chunks={'variants': 10}, or leave the field out of the file: "
+                "bcftools annotate -x",
+            )
+        arrays[name] = (dims, values)
+    return arrays
+
+
+def _forms(found: Scan, n: int) -> dict[str, tuple[tuple[str, ...], tuple[int, ...], np.dtype[Any]]]:
+    """Dimensions, shape and dtype of each variable of `n` records."""
     header, n_samples = found.header, len(found.header.samples)
     of_variant, of_call = ("variants",), ("variants", "samples")
     contig = np.dtype("i1") if not found.contigs else _range_dtype(len(found.contigs))
-    arrays: Arrays = {
-        "variant_contig": (of_variant, np.empty(n, contig)),
-        "variant_position": (of_variant, np.empty(n, found.ranges["variant_position"].dtype)),
-        "variant_length": (of_variant, np.empty(n, found.ranges["variant_length"].dtype)),
-        "variant_id": (of_variant, np.empty(n, object)),
-        "variant_id_mask": (of_variant, np.empty(n, bool)),
-        "variant_allele": ((*of_variant, "alleles"), np.empty((n, found.n_alleles), object)),
-        "variant_quality": (of_variant, np.empty(n, "f4")),
-        "variant_filter": ((*of_variant, "filters"), np.empty((n, len(header.filters)), bool)),
+    text, flag, single = np.dtype(object), np.dtype(bool), np.dtype("f4")
+    forms: dict[str, tuple[tuple[str, ...], tuple[int, ...], np.dtype[Any]]] = {
+        "variant_contig": (of_variant, (n,), contig),
+        "variant_position": (of_variant, (n,), found.ranges["variant_position"].dtype),
+        "variant_length": (of_variant, (n,), found.ranges["variant_length"].dtype),
+        "variant_id": (of_variant, (n,), text),
+        "variant_id_mask": (of_variant, (n,), flag),
+        "variant_allele": ((*of_variant, "alleles"), (n, found.n_alleles), text),
+        "variant_quality": (of_variant, (n,), single),
+        "variant_filter": ((*of_variant, "filters"), (n, len(header.filters)), flag),
     }
     for field in header.fields:
         if field.category == "FORMAT" and not n_samples:
@@ -180,16 +206,16 @@ def _buffers(found: Scan, n: int) -> Arrays:
         last = found.last_dim(field)
         dims = of_variant if field.category == "INFO" else of_call
         shape: tuple[int, ...] = (n,) if field.category == "INFO" else (n, n_samples)
-        dtype: Any = {"Integer": found.ranges[field.array].dtype, "Float": "f4", "Flag": bool}.get(field.kind, object)
+        kinds = {"Integer": found.ranges[field.array].dtype, "Float": single, "Flag": flag}
         if last is not None:
             dims, shape = (*dims, last[0]), (*shape, last[1])
-        arrays[field.array] = (dims, np.empty(shape, dtype))
+        forms[field.array] = (dims, shape, kinds.get(field.kind, text))
     if header.has_genotypes and n_samples:
         alleles = (n, n_samples, found.ploidy)
-        arrays["call_genotype"] = ((*of_call, "ploidy"), np.empty(alleles, found.ranges["call_genotype"].dtype))
-        arrays["call_genotype_mask"] = ((*of_call, "ploidy"), np.empty(alleles, bool))
-        arrays["call_genotype_phased"] = (of_call, np.empty((n, n_samples), bool))
-    return arrays
+        forms["call_genotype"] = ((*of_call, "ploidy"), alleles, found.ranges["call_genotype"].dtype)
+        forms["call_genotype_mask"] = ((*of_call, "ploidy"), alleles, flag)
+        forms["call_genotype_phased"] = (of_call, (n, n_samples), flag)
+    return forms
 
 
 def _range_dtype(n: int) -> np.dtype[Any]:

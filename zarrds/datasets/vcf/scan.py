@@ -25,6 +25,7 @@ from zarrds.errors import EncodingError, UnsupportedError
 __all__ = ["Scan", "records_of", "scan"]
 
 _LOWEST = np.iinfo("i4").min + 2  # below it are marks, not numbers
+_MOST_DIGITS = 4  # of a number of values that is declared, and that no record has
 
 
 @dataclass(slots=True)
@@ -103,7 +104,8 @@ class Scan:
                     mend="Mend the Number of the field in the header: bcftools reheader",
                 )
             return (dim, self.sizes[dim]) if self.sizes[dim] > 0 else None
-        n = max(n, int(each.number) if each.number.isdecimal() else 0)
+        # what is declared makes room for values that no record has: some, but not any number of them
+        n = max(n, int(each.number) if each.number.isdecimal() and len(each.number) <= _MOST_DIGITS else 0)
         return (f"{each.category}_{each.name}_dim", n) if n > 1 else None
 
 

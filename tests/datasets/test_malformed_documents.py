@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
+import warnings
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -234,3 +237,58 @@ def test_what_is_noted_of_labels_wrongly_counts_for_nothing(note: dict[str, Any]
         zarrds.save(ds, store, **options)
         values = opened(store).v.astype(float).values
         np.testing.assert_array_equal(values, [1, np.nan, 3] * n)
+
+
+def categories_of_categories(*names: str) -> MemoryStore:
+    """A store in which each array is the categories of the one before it."""
+    store = MemoryStore()
+    zarrds.save(xr.Dataset({"v": ("x", pd.Categorical(["a", "a"]))}), store)
+
+    def change(root: dict[str, Any]) -> None:
+        consolidated = root["consolidated_metadata"]
+        metadata, notes = consolidated["metadata"], consolidated["zarrds"]
+        for number, (name, following) in enumerate(pairwise(names)):
+            note = {"dtype": "category", "ordered": False, "categories": following}
+            metadata[name] = metadata["v"] if name == "v" else {**metadata["v"], "dimension_names": [f"d{number}"]}
+            notes[name] = {"must_understand": False, "pandas": note}
+
+    edit(store, "zarr.json", change)
+    return store
+
+
+def test_parts_that_have_parts_without_end() -> None:
+    longer = [f"c{i}" for i in range(12)]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert "v" in opened(categories_of_categories("v", *longer, "v_categories"))
+        assert "r1" in opened(categories_of_categories("r1", "r2", "r1"))
+    assert sum("too many parts" in str(each.message) for each in caught) > 2
+    assert sum("a part of itself" in str(each.message) for each in caught) == 2
+    names = ["v", *(f"c{i}" for i in range(1100)), "v_categories"]  # more than calls can be nested
+    for parts, dropped in ((names, "v"), (["r1", "r2", "r1"], "r1")):
+        found = xr.open_dataset(categories_of_categories(*parts), engine="zarrds", drop_variables=[dropped])
+        assert not {*found.variables}.intersection(parts)
+
+
+def test_texts_of_attributes_take_no_more_memory_than_they_have() -> None:
+    """NumPy pads all texts of an array to the longest."""
+    texts = ["x" * 100_000, *["y"] * 10_000]
+    for note in (
+        {"kind": "texts", "shape": [len(texts)]},
+        {"kind": "texts", "shape": [2]},
+        {"kind": "objects", "shape": [2**24]},
+    ):
+        store = MemoryStore()
+        zarrds.save(xr.Dataset({"v": ("x", [1.0])}), store)
+
+        def change(root: dict[str, Any], note: dict[str, Any] = note) -> None:
+            root["consolidated_metadata"]["metadata"]["v"]["attributes"]["a"] = texts
+            root["consolidated_metadata"]["zarrds"]["v"]["attributes"] = {"a": note}
+
+        edit(store, "zarr.json", change)
+        tracemalloc.start()
+        try:
+            assert opened(store).v.attrs["a"] == texts
+            assert tracemalloc.get_traced_memory()[1] < 2**25
+        finally:
+            tracemalloc.stop()

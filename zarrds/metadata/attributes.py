@@ -41,6 +41,8 @@ MARKERS = ("_FillValue", "missing_value")
 _NUMBERS = re.compile(r"bool|u?int(8|16|32|64)|float(16|32|64)")
 _OTHERS = re.compile(r"complex(64|128)|(datetime|timedelta)64(\[([1-9][0-9]*)?[a-zA-Zμ]+\])?")  # as text in JSON
 _MEND = "Convert it to text, numbers, lists or dicts of these first, or drop it"
+# characters that NumPy pads texts to, together: of one long text and many short ones, far more than there are
+_MOST_PADDED = 2**26
 _FINITE_MAX = float(np.finfo(np.float64).max)
 # what comes of a note that does not fit its attribute: a MetadataError is a ValueError, NumPy raises all of them
 _MISFITS = (TypeError, ValueError, OverflowError, RecursionError)
@@ -337,17 +339,34 @@ def _typed_array(kind: str, value: JSON, note: JSONObject, shape: tuple[int, ...
             return flat if "shape" in note else flat.reshape(())
         return np.array(value, dtype)
     if kind == "texts":
-        return np.array(value, np.str_)
+        return np.array(_padded(value, str), np.str_)
     items = _typed(value, note.get("note"))
     if kind == "bytes array":
-        return np.array(items, np.bytes_)
+        return np.array(_padded(items, bytes), np.bytes_)
     if kind != "objects":
         raise ValueError("unknown kind")
-    if math.prod(shape) > 2**24:
-        raise ValueError("too large")
-    flat_items = np.empty(math.prod(shape), np.dtype(object))
-    flat_items[:] = _flat(items, len(shape))
+    elements = _flat(items, len(shape))
+    if math.prod(shape) != len(elements):
+        raise ValueError("another shape")
+    flat_items = np.empty(len(elements), np.dtype(object))
+    flat_items[:] = elements
     return flat_items
+
+
+def _padded(value: Any, kind: type[str] | type[bytes]) -> Any:
+    """Nested lists of texts, which an array of NumPy's can hold without taking more memory than anybody expects."""
+    n, longest, waiting = 0, 0, [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, list):
+            waiting += item
+        elif isinstance(item, kind):
+            n, longest = n + 1, max(longest, len(item))
+        else:
+            raise ValueError("no text")
+    if n * longest > _MOST_PADDED:
+        raise ValueError("too large")
+    return value
 
 
 def _flat(items: Any, ndim: int) -> list[Any]:

@@ -259,16 +259,17 @@ class GroupReader:
 
     def _parts_of(self, path: str, dropped: set[str]) -> set[str]:
         """Arrays that go with those that are left out, since they are parts of them."""
-        arrays = {}
-        for name in dropped:
-            with suppress(ZarrdsError):  # it may be left out because it cannot be read
-                arrays[name] = self._nodes.get(f"{path}/{name}" if path else name)
         found: set[str] = set()
-        for metadata in arrays.values():
-            if isinstance(metadata, ArrayMetadata):
-                found |= beside(metadata)
-        new = found - dropped
-        return new | self._parts_of(path, new) if new else new
+        waiting = dropped
+        while waiting:
+            below: set[str] = set()
+            for name in waiting:
+                with suppress(ZarrdsError):  # it may be left out because it cannot be read
+                    metadata = self._nodes.get(f"{path}/{name}" if path else name)
+                    below |= beside(metadata) if isinstance(metadata, ArrayMetadata) else set()
+            waiting = below - found - dropped
+            found |= waiting
+        return found
 
     def _decoded(
         self,

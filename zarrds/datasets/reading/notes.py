@@ -37,6 +37,8 @@ __all__ = [
 Closed: TypeAlias = Literal["left", "right", "both", "neither"]
 # members of the `zarrds` object
 PANDAS, MULTI_INDEX, RANGES, ORDER = "pandas", "multi_index", "range_dimensions", "order"
+# categories may have categories: those of intervals of times with a zone have three arrays below them
+_MOST_NESTED = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +118,11 @@ def notes_of(arrays: Mapping[str, ArrayMetadata]) -> GroupNotes:
         descriptions[name] = value
         if found:
             companions[name] = found
-    for name in [name for name in companions if name in _parts_of(name, companions)]:
-        del descriptions[name], companions[name]
-        problems[name] = "it would be a part of itself"
+    parts = {name: _parts_of(name, companions) for name in companions}
+    for name, below in parts.items():
+        if below is None or name in below:
+            del descriptions[name], companions[name]
+            problems[name] = "it would be a part of itself" if below else "its parts have too many parts of their own"
     return GroupNotes(
         descriptions, companions, _multi_indexes(arrays, problems), _ranges(arrays), problems, _single_bytes(arrays)
     )
@@ -136,15 +140,16 @@ def _single_bytes(arrays: Mapping[str, ArrayMetadata]) -> frozenset[str]:
     )
 
 
-def _parts_of(name: str, companions: Mapping[str, Mapping[str, str]]) -> set[str]:
-    """The companions of an array, theirs, and so on."""
+def _parts_of(name: str, companions: Mapping[str, Mapping[str, str]]) -> set[str] | None:
+    """The companions of an array, theirs, and so on; None where that goes on for longer than any labels need."""
     found: set[str] = set()
-    waiting = [name]
-    while waiting:
-        more = set(companions.get(waiting.pop(), {}).values()) - found
-        found |= more
-        waiting += more
-    return found
+    level = {name}
+    for _ in range(_MOST_NESTED):
+        level = {other for each in level for other in companions.get(each, {}).values()} - found
+        if not level:
+            return found
+        found |= level
+    return None
 
 
 def range_of(description: Description, size: int) -> pd.RangeIndex | None:

@@ -8,7 +8,7 @@ that is proven.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, TypeAlias
 
@@ -33,12 +33,12 @@ from zarrds.errors import EncodingError, ZarrdsError
 from zarrds.metadata.attributes import MARKERS
 from zarrds.metadata.model import ZarrFormat
 
-__all__ = ["LOSSY_KEYS", "encoded_variable", "without_losses"]
+__all__ = ["encoded_variable", "without_losses"]
 
 CFEncoding: TypeAlias = Mapping[str, Any]
 
 # what may change values; the other keys say how they are stored
-LOSSY_KEYS = frozenset({"dtype", "_Encoding", *CF_KEYS})
+_LOSSY_KEYS = frozenset({"dtype", "_Encoding", *CF_KEYS})
 _SCALE = frozenset({"scale_factor", "add_offset"})
 _UNITS = ("days", "hours", "minutes", "seconds", "milliseconds", "microseconds", "nanoseconds")
 _UNITS_OF = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
@@ -51,7 +51,7 @@ _FOREIGN = (AttributeError, KeyError, OverflowError, TypeError, ValueError)
 
 def without_losses(encoding: CFEncoding) -> dict[str, Any]:
     """An encoding without all that may change values."""
-    return {key: value for key, value in encoding.items() if key not in LOSSY_KEYS}
+    return {key: value for key, value in encoding.items() if key not in _LOSSY_KEYS}
 
 
 def encoded_variable(
@@ -95,14 +95,10 @@ def encoded_variable(
     if (why := misfit_of_characters(variable)) is not None:
         if is_explicit:
             raise EncodingError(f"encoding['dtype'] {why}", key=name, mend="Leave out one of both")
-        plain = variable.copy(deep=False)
-        plain.encoding = {key: value for key, value in variable.encoding.items() if key not in ("dtype", "_Encoding")}
-        made, replaced = encoded_variable(name, plain, is_explicit, zarr_format)
+        made, replaced = encoded_variable(name, _without(variable, ("dtype", "_Encoding")), is_explicit, zarr_format)
         return made, replaced or f"dtype {why}"
     if marks := _marks_of_blocks(variable):
-        plain = variable.copy(deep=False)
-        plain.encoding = {key: value for key, value in variable.encoding.items() if key not in marks}
-        made, replaced = encoded_variable(name, plain, is_explicit, zarr_format)
+        made, replaced = encoded_variable(name, _without(variable, marks), is_explicit, zarr_format)
         made.attrs = {**made.attrs, **marks}
         return made, replaced
     encoding = _with_floats(variable.encoding)
@@ -110,7 +106,7 @@ def encoded_variable(
         if key in encoding and np.ndim(encoding[key]) and np.size(encoding[key]) == 1:
             encoding[key] = np.ravel(encoding[key])[0]
     problem = next(_contradictions(variable, encoding), None)
-    if variable.dtype.kind == "O" and not LOSSY_KEYS.isdisjoint(encoding):
+    if variable.dtype.kind == "O" and not _LOSSY_KEYS.isdisjoint(encoding):
         variable = _known_objects(name, variable, encoding, is_explicit)
     if is_explicit:
         variable = _unmarked(name, variable, encoding, is_carried=False)
@@ -120,7 +116,7 @@ def encoded_variable(
         if (mismatch := misfit_of_order(variable, encoding)) is not None:
             raise EncodingError(f"encoding['dtype'] {mismatch}", key=name, mend="Convert it first, or leave it out")
         return _first_possible(name, variable, _orders(variable, encoding), zarr_format), None
-    if LOSSY_KEYS.isdisjoint(encoding):
+    if _LOSSY_KEYS.isdisjoint(encoding):
         return _encode(name, variable, encoding, zarr_format, is_carried=False), None
     if variable.dtype.kind == "b" and encoding.get("dtype") in ("int8", np.dtype(np.int8)):
         encoding.pop("dtype")  # as netCDF files have booleans
@@ -146,6 +142,13 @@ def encoded_variable(
         except (ZarrdsError, NotImplementedError, *_FOREIGN) as error:
             replaced = replaced or _in_words(name, error)
     return _encode(name, variable, without_losses(encoding), zarr_format, is_carried=False), replaced
+
+
+def _without(variable: xr.Variable, keys: Collection[str]) -> xr.Variable:
+    """The same, without some keys of its encoding."""
+    plain = variable.copy(deep=False)
+    plain.encoding = {key: value for key, value in variable.encoding.items() if key not in keys}
+    return plain
 
 
 def _known_objects(name: str, variable: xr.Variable, encoding: CFEncoding, is_explicit: bool) -> xr.Variable:
@@ -281,7 +284,7 @@ def _is_nan(value: Any) -> bool:
 
 def _hints(variable: xr.Variable, encoding: CFEncoding) -> Iterator[CFEncoding]:
     """What to try of an encoding that came along, the nearest first."""
-    if LOSSY_KEYS.isdisjoint(encoding):
+    if _LOSSY_KEYS.isdisjoint(encoding):
         return
     units = encoding.get("units")
     if not _is_time(variable):
@@ -330,7 +333,7 @@ def _encode(
     asked.encoding = dict(encoding)
     if kind is None or (kind in ("datetimes", "timedeltas") and not is_chunked(variable) and "units" not in encoding):
         finest = {**without_losses(encoding), "units": _lazy_units(variable.dtype), "dtype": _INT64}
-        may_choose = variable.dtype.kind in "mM" and LOSSY_KEYS.isdisjoint(encoding)
+        may_choose = variable.dtype.kind in "mM" and _LOSSY_KEYS.isdisjoint(encoding)
         try:
             made: xr.Variable = encode_zarr_variable(asked, name=name, zarr_format=zarr_format)
             _check_ends(name, variable, made)

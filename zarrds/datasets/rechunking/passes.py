@@ -180,14 +180,14 @@ _BATCH = 64  # chunks of a step
 def _copy_bytes(job: Job) -> Iterator[Step]:
     """Copies chunks as they are; chunks that are absent stay absent."""
     grid = job.before.chunk_grid
-    from_key, to_key = (_keys(job, of_target=of_target) for of_target in (False, True))
+    source, target = _chunks(job)
     nbytes = job.plan.nbytes // max(1, n_blocks(grid, (1,) * len(grid)))
-    get = Chunks(job.source, job.plan.path, job.before).getter()
+    get = source.getter()
 
     def copy(position: Shape) -> None:
-        data = get(from_key(position), None)
+        data = get(source.key(position), None)
         if data is not None:
-            job.target.set(to_key(position), data)
+            job.target.set(target.key(position), data)
 
     def work(batch: list[Shape]) -> Callable[[], None]:
         return lambda: run(batch, lambda: copy, part_nbytes=max(nbytes, 1), workers=job.plan.workers)
@@ -207,14 +207,15 @@ def _batches(grid: Shape) -> Iterator[list[Shape]]:
         yield batch
 
 
-def _keys(job: Job, *, of_target: bool) -> Callable[[Shape], str]:
-    store, path, metadata = (job.target, job.to, job.after) if of_target else (job.source, job.plan.path, job.before)
-    return Chunks(store, path, metadata).key
+def _chunks(job: Job) -> tuple[Chunks, Chunks]:
+    """Those of the source, and those of the target."""
+    return Chunks(job.source, job.plan.path, job.before), Chunks(job.target, job.to, job.after)
 
 
 def _pack(job: Job) -> Iterator[Step]:
     """Puts chunks into shards as they are."""
-    sharding = Chunks(job.target, job.to, job.after).pipeline.shards
+    _, target = _chunks(job)
+    sharding = target.pipeline.shards
     assert sharding is not None  # the plan says so
     grid = job.after.chunk_grid
     nbytes = job.plan.nbytes // max(1, n_blocks(grid, (1,) * len(grid)))
@@ -228,22 +229,21 @@ def _pack(job: Job) -> Iterator[Step]:
 
 
 def _pack_one(job: Job, sharding: Sharding, position: Shape) -> None:
-    from_key, to_key = (_keys(job, of_target=of_target) for of_target in (False, True))
-    grid, complete = job.before.chunk_grid, marks_of(job.before).complete
-    get = Chunks(job.source, job.plan.path, job.before).getter()
+    source, target = _chunks(job)
+    grid, complete, get = job.before.chunk_grid, marks_of(job.before).complete, source.getter()
 
     def encoded(inner: Shape) -> Buffer | None:
         chunk = tuple(p * n + i for p, n, i in zip(position, sharding.grid, inner, strict=True))
         if any(c >= n for c, n in zip(chunk, grid, strict=True)):
             return None
-        data = get(from_key(chunk), None)
+        data = get(source.key(chunk), None)
         begins = (c * size for c, size in zip(chunk, job.before.chunks, strict=True))
         if data is None and complete is not None and all(b < n for b, n in zip(begins, complete, strict=True)):
             # a shard without it would say that it holds nothing but fill values
-            raise ChunkError("a chunk is missing", path=job.source.path, key=from_key(chunk),
+            raise ChunkError("a chunk is missing", path=job.source.path, key=source.key(chunk),
                              mend="Restore it from a copy")  # fmt: skip
         return data
 
     shard = sharding.packed(encoded)
     if shard is not None:
-        job.target.set(to_key(position), *shard)
+        job.target.set(target.key(position), *shard)

@@ -150,12 +150,11 @@ def _with_labels(
     store: Store, path: str, found: dict[str, VariableInfo], strange: Collection[str]
 ) -> dict[str, VariableInfo]:
     """The same variables; those that are coordinates with their index, and the labels at both ends."""
-    opened: Any = store  # of whose type xarray's annotations know nothing
+    anything: Any = store  # of whose type xarray's annotations know nothing
     with warnings.catch_warnings():
         # that an index is read which cannot be searched where it lies: nobody has asked for the one or the other
         warnings.filterwarnings("ignore", "the .* labels of .* are read into memory", UserWarning)
-        options: dict[str, Any] = {"engine": "zarrds", "index": "lazy", "drop_variables": [*strange]}
-        opened = xr.open_dataset(opened, group=path or None, **options)
+        opened = xr.open_dataset(anything, engine="zarrds", group=path or None, index="lazy", drop_variables=[*strange])
     with opened as ds:
         return {
             name: replace(each, is_coordinate=True, index=index_kind(ds, name), labels=ends_of(ds, name))

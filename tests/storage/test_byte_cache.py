@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import io
 import itertools
 import json
 import os
@@ -408,6 +410,38 @@ def test_etags_of_web_servers(tmp_path: Path, kind: str) -> None:
             found = zarrds.open_array(f"{url}/a.zarr", local_cache=tmp_path / "c")
             assert np.array_equal(found[...], now)
     assert bool(sizes(tmp_path / "c")) is (kind in KEPT)
+
+
+class CompressingHandler(TaggingHandler):
+    """Compresses what it sends, once it is told to, whoever asks."""
+
+    kind = "digest"
+    is_compressing = False
+
+    def send_head(self):
+        path = Path(self.translate_path(self.path))
+        if not self.is_compressing or not path.is_file():
+            return super().send_head()
+        body = gzip.compress(path.read_bytes())
+        self.send_response(200)
+        self.send_header("Content-Encoding", "gzip")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        return io.BytesIO(body)
+
+
+def test_what_was_kept_comes_compressed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("aiohttp", reason="what obstore cannot take is read with it")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    path = tmp_path / "a.zarr"
+    array = zarrds.create_array(path, shape=20, chunks=10, dtype="u1", codecs=["bytes"])
+    with web(CompressingHandler, tmp_path) as url:
+        for number in range(2):
+            array[...] = number
+            monkeypatch.setattr(CompressingHandler, "is_compressing", bool(number))
+            found = zarrds.open_array(f"{url}/a.zarr", local_cache=tmp_path / "c")
+            assert np.array_equal(found[...], np.full(20, number, "u1"))
+            assert sizes(tmp_path / "c")
 
 
 def test_web_servers(tmp_path: Path) -> None:

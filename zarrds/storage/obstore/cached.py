@@ -62,7 +62,7 @@ class CachedObjects(ObstoreObjects):
         return self._noted(entry, span, changed)
 
     def _fetched_if_changed(self, name: str, options: Mapping[str, Any], limit: int | None) -> Found | None:
-        def ask() -> Found:
+        def ask() -> Found | None:
             try:
                 return self._answer(name, options, limit)
             except self._module.exceptions.NotModifiedError:

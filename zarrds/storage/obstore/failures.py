@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from zarrds.errors import InvalidKeyError, StoreIOError, ZarrdsError
 from zarrds.storage.secrets import scrubbed
 
-__all__ = ["compressed", "does_not_list", "failure", "is_unreadable", "is_without_bucket", "says_absent", "shown"]
+__all__ = ["does_not_list", "failure", "is_unreadable", "is_without_bucket", "says_absent", "shown"]
 
 _MAX_MESSAGE = 200  # characters of what a server says
 _PAGE = re.compile(r"\s*<(\?xml|!doctype|html|error)\b.*", re.IGNORECASE)
@@ -21,8 +21,7 @@ _PASSING = re.compile(r"status code: (?:408|409|429|5\d\d)")
 _GONE = re.compile(r"status code: 410\b")
 # answers of web servers that other clients take: without a length, or with headers that obstore cannot parse
 _UNREADABLE = re.compile(
-    r"Header missing from response|Invalid last modified|Invalid content|containing non-ASCII data|"
-    + (_COMPRESSED := "Content-Encoding")
+    r"Header missing from response|Invalid last modified|Invalid content|containing non-ASCII data|Content-Encoding"
 )
 _NO_BUCKET = ("NoSuchBucket", "ContainerNotFound", "The specified bucket does not exist")
 # who gives credentials to what runs on a machine of theirs: asked last, when nothing else was said
@@ -83,11 +82,6 @@ def failure(exc: BaseException, doing: str, secrets: Iterable[str], *, bucket: s
     elif _PASSING.search(whole) or (kind == "GenericError" and "status code" not in whole):
         error.errno = errno.EAGAIN
     return error
-
-
-def compressed() -> StoreIOError:
-    """The error of an answer that is compressed, which nobody has asked for; see `is_unreadable`."""
-    return StoreIOError("cannot read: the answer is compressed", found=_COMPRESSED)
 
 
 def does_not_list(name: str) -> StoreIOError:

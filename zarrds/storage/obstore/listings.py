@@ -23,8 +23,7 @@ __all__ = ["WebListings"]
 
 T = TypeVar("T")
 _LOOKED_AT = 3  # folders
-_ATTEMPTS = 4
-_PAUSE = 0.1  # seconds before the second, and four times that before the third
+_PAUSES = (0.1, 0.4, 1.6)  # seconds before what failed is asked for again
 
 
 class WebListings:
@@ -109,11 +108,11 @@ class WebListings:
 
 def _repeated(ask: Callable[[], T]) -> T:
     """What fsspec's client answers, which repeats nothing by itself."""
-    for attempt in range(_ATTEMPTS):
+    for pause in _PAUSES:
         try:
             return ask()
         except StoreIOError as error:
-            if attempt + 1 == _ATTEMPTS or error.errno != errno.EAGAIN:
+            if error.errno != errno.EAGAIN:
                 raise
-        time.sleep(_PAUSE * 4**attempt)
-    raise AssertionError  # the last attempt returns or raises
+        time.sleep(pause)
+    return ask()

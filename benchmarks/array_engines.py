@@ -121,6 +121,20 @@ def _zarr_read(pipeline: str | None, path: Path, key: Any = ...) -> Array:
         return np.asarray(zarr.open_array(path, mode="r")[key])
 
 
+def _document(values: Array, chunks: Shape, shards: Shards) -> dict[str, Any]:
+    """Of libraries that are told what to make by an array's whole document."""
+    return {
+        "zarr_format": 3,
+        "node_type": "array",
+        "shape": list(values.shape),
+        "data_type": values.dtype.name,
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(shards or chunks)}},
+        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+        "fill_value": 0,
+        "codecs": _CODECS if shards is None else _sharded(chunks),
+    }
+
+
 def _tensorstore_spec(path: Path, durable: bool = False) -> dict[str, Any]:
     # the others leave it to the kernel when data gets to the disk; TensorStore waits for it unless told
     return {"driver": "zarr3", "kvstore": {"driver": "file", "path": f"{path}/", "file_io_sync": durable}}
@@ -129,13 +143,8 @@ def _tensorstore_spec(path: Path, durable: bool = False) -> dict[str, Any]:
 def _tensorstore_write(durable: bool, path: Path, values: Array, chunks: Shape, shards: Shards = None) -> None:
     import tensorstore as ts
 
-    metadata = {
-        "shape": values.shape,
-        "data_type": values.dtype.name,
-        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": shards or chunks}},
-        "codecs": _CODECS if shards is None else _sharded(chunks),
-    }
-    array = ts.open({**_tensorstore_spec(path, durable), "metadata": metadata}, create=True).result()
+    spec = {**_tensorstore_spec(path, durable), "metadata": _document(values, chunks, shards)}
+    array = ts.open(spec, create=True).result()
     array.write(values, can_reference_source_data_indefinitely=True).result()
 
 
@@ -148,18 +157,9 @@ def _tensorstore_read(path: Path, key: Any = ...) -> Array:
 def _zarrista_write(path: Path, values: Array, chunks: Shape, shards: Shards = None) -> None:
     import zarrista
 
-    metadata = {
-        "zarr_format": 3,
-        "node_type": "array",
-        "shape": list(values.shape),
-        "data_type": values.dtype.name,
-        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(shards or chunks)}},
-        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
-        "fill_value": 0,
-        "codecs": _CODECS if shards is None else _sharded(chunks),
-    }
     path.mkdir(exist_ok=True)
-    array = zarrista.Array.from_metadata(metadata, zarrista.store.FilesystemStore(path))
+    store = zarrista.store.FilesystemStore(path)
+    array = zarrista.Array.from_metadata(_document(values, chunks, shards), store)
     array.store_metadata()
     array.store_array_subset(..., values)
 

@@ -154,7 +154,6 @@ def object_store(options: Mapping[str, Any], path: str) -> ObjectStore[S3Store]:
     return _object_store(options["endpoint_url"], options["key"], options["secret"], path)
 
 
-@cache
 def _bucket(endpoint: str, key: str, secret: str, prefix: str) -> S3Store:
     client: Any = {"allow_http": True}
     return S3Store(

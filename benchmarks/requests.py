@@ -12,8 +12,11 @@ import statistics
 import sys
 import time
 import warnings
+from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 if not __package__:  # as a script
     sys.path[0] = str(Path(__file__).parents[1])
@@ -22,6 +25,7 @@ from benchmarks.object_libraries import Floor, Library, Zarrds, libraries
 from benchmarks.object_rows import Row, rows
 from benchmarks.object_server import ObjectServer, serving
 
+T = TypeVar("T")
 _SLOW_SECONDS = 1.0  # who takes longer is measured once: a run would take half an hour otherwise
 
 
@@ -87,7 +91,8 @@ def measure(
                 if max(cell.seconds.get(latency, [0])) < _SLOW_SECONDS:
                     _once(row, library, next(numbers[library.name]), latency, server, cell, with_methods)
             if row.floor is not None:
-                _floor_once(row.floor, floor, latency, server, cells.setdefault(floor.name, Cell()))
+                _, seconds, counts = _timed(server, latency, partial(row.floor, floor))
+                cells.setdefault(floor.name, Cell()).add(latency, counts.total(), seconds)
     return {name: cell.text() for name, cell in cells.items()}
 
 
@@ -102,13 +107,7 @@ def _once(
 ) -> None:
     with library.settings():
         prepared = row.prepare(library, number)
-        server.set_latency(latency / 1000)
-        server.requests()
-        start = time.perf_counter()
-        found = row.run(library, prepared)
-        seconds = time.perf_counter() - start
-        counts = server.requests()
-        server.set_latency(0)
+        found, seconds, counts = _timed(server, latency, lambda: row.run(library, prepared))
         row.check(library, number, found)
     if cell is not None:
         cell.add(latency, counts.total(), seconds)
@@ -116,14 +115,16 @@ def _once(
             print(library.name, latency, f"{seconds * 1000:.0f}", dict(counts))
 
 
-def _floor_once(run: Callable[[Floor], None], floor: Floor, latency: int, server: ObjectServer, cell: Cell) -> None:
+def _timed(server: ObjectServer, latency: int, act: Callable[[], T]) -> tuple[T, float, Counter[str]]:
+    """What it answers, the seconds that it takes, and its requests by method."""
     server.set_latency(latency / 1000)
     server.requests()
     start = time.perf_counter()
-    run(floor)
+    found = act()
     seconds = time.perf_counter() - start
-    cell.add(latency, server.requests().total(), seconds)
+    counts = server.requests()
     server.set_latency(0)
+    return found, seconds, counts
 
 
 if __name__ == "__main__":

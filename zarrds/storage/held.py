@@ -87,7 +87,7 @@ class HeldChanges:
         nbytes = sum(map(len, parts))
         with self._mutex:
             values = self._values
-            if values is not None and self._nbytes + nbytes <= self._most:
+            if values is not None and self.holds(nbytes):
                 values.set(key, *parts, check=check)
                 self._nbytes += nbytes
                 return

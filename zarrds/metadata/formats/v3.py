@@ -39,6 +39,7 @@ from zarrds.metadata.rectilinear import Edges
 from zarrds.storage.protocol import Store
 
 __all__ = [
+    "ahead_of",
     "consolidated_documents",
     "copies_in",
     "documents",

@@ -184,8 +184,7 @@ class _Stored:
         return self._copies
 
     def beside(self, path: str) -> tuple[Raw, Hashable] | None:
-        copy = None if self._seen is None else self.copies().get(path)
-        if self._seen is None or copy is None:
+        if self._seen is None or (copy := self.copies().get(path)) is None:
             return None
         with suppress(ZarrdsError):
             if module_of(self.zarr_format).is_copy(self._seen, path, copy):

@@ -135,7 +135,7 @@ def test_a_server_that_comes_back(server: S3Server) -> None:
 
 
 def test_what_is_held_is_not_waited_for() -> None:
-    held = HeldChanges(MemoryStore(), 100)  # type: ignore[arg-type]  # a store of which nothing is asked
+    held = HeldChanges(MemoryStore(), 100)
     assert is_held(held, 100)
     assert not is_held(held, 101)
     held.set("a", bytes(60))

@@ -19,10 +19,7 @@ pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ne
 WATCHED = """
 import json, os, sys
 from zarrds.stores import LocalStore
-from zarrds.storage.local import files
-from zarrds.storage.local import folders
-from zarrds.storage.local import staging
-from zarrds.storage.local import syncing
+from zarrds.storage.local import files, folders, staging, syncing
 root, calls = sys.argv[1], []
 def short(path):
     parts = os.path.relpath(path, os.path.dirname(root)).split("/")

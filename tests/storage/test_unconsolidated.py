@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,8 +27,8 @@ def strip(server: S3Server) -> None:
     server.state.values["t2m.zarr/zarr.json"] = json.dumps(root).encode(), '"stripped"', 0.0
 
 
-def opened(server: S3Server, **more: object) -> xr.Dataset:
-    return xr.open_dataset(URL, engine="zarrds", storage_options=options(server), **more)  # type: ignore[arg-type]  # any
+def opened(server: S3Server, **more: Any) -> xr.Dataset:
+    return xr.open_dataset(URL, engine="zarrds", storage_options=options(server), **more)
 
 
 def labelled() -> xr.Dataset:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -192,3 +193,34 @@ def test_a_full_disk(days: list[Path], tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert len(done.stderr.splitlines()) == 2, done.stderr
     assert not [p for p in tmp_path.iterdir() if "out" in p.name]
+
+
+CONVERT = """
+import resource, sys, zarrds
+*sources, target = sys.argv[1:]
+zarrds.convert(sources, target, concat_dim="time", durable=False)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+
+
+@pytest.mark.slow
+def test_memory_stays_flat_however_many_days_are_joined(tmp_path: Path) -> None:
+    """Thirty days take no more than six do, but for less than three of them; a second run finds all there."""
+    paths = [tmp_path / f"day{number:02}.nc" for number in range(30)]
+    shape, rng = (24, 300, 300), np.random.default_rng(0)
+    for number, path in enumerate(paths):
+        times = pd.date_range("2019-03-01", periods=24, freq="h") + pd.Timedelta(number, "D")
+        t2m = ("time", "y", "x"), rng.normal(280, 5, shape).astype("f4"), {"units": "K"}
+        ds = xr.Dataset({"t2m": t2m}, {"time": times, "y": np.arange(300.0), "x": np.arange(300.0)})
+        ds.to_netcdf(path, engine="netcdf4", encoding={"time": {"units": "hours since 2019-01-01", "dtype": "i4"}})
+    peaks = []
+    for n in (6, 30):
+        command = [sys.executable, "-c", CONVERT, *map(str, paths[:n]), str(tmp_path / f"{n}.zarr")]
+        peaks.append(int(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
+    assert peaks[1] - peaks[0] < 3 * prod(shape) * 4
+    for number in (0, 17, 29):
+        with xr.open_dataset(paths[number], engine="netcdf4") as one:
+            back = xr.open_dataset(tmp_path / "30.zarr", engine="zarrds").sel(time=one.time)
+            np.testing.assert_array_equal(back.t2m.values, one.t2m.values)
+    again = zarrds.convert(paths, tmp_path / "30.zarr", concat_dim="time")
+    assert (again.written, len(again.skipped)) == ((), 30)

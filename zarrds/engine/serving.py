@@ -57,6 +57,8 @@ def serve(
                 continue
             _note(looked_up, chunks, part, identity, keep)
         left.append(number)
+    if len(left) == len(batch):
+        return plan, LookedUp(cached, looked_up)
     return Subset(plan, batch, np.array(left, np.intp)), LookedUp(cached, looked_up)
 
 

@@ -152,6 +152,11 @@ class ProductPlan:
             listed = self._listed[axis] = self.tables[axis].pieces(range(self._sizes[axis]))
         return listed
 
+    def all_pieces(self, axis: int) -> list[DimProjection]:
+        """All pieces of a table, however many."""
+        listed, table = self.listed(axis), self.tables[axis]
+        return table.pieces(range(table.n_chunks)) if listed is None else listed
+
     def listed_rows(self, axis: int) -> Rows | None:
         """All rows of a table, None if they are many."""
         rows, size = self._rows[axis], self._sizes[axis]
@@ -233,7 +238,7 @@ class ProductBatch:
         plan, is_basic = self._plan, self._plan.is_basic
         crossed: Iterable[tuple[DimProjection, ...]]
         if len(self) == plan.n_chunks:
-            crossed = itertools.product(*(t.pieces(range(t.n_chunks)) for t in plan.tables))
+            crossed = itertools.product(*map(plan.all_pieces, range(len(plan.tables))))
         else:
             crossed = zip(*self._columns(), strict=True)
         for pieces in crossed:

@@ -192,6 +192,28 @@ def test_interrupted_where_files_cannot_be_locked(tmp_path: Path, monkeypatch: p
     assert os.listdir(tmp_path / "x.zarr") == ["k"]
 
 
+def test_interrupted_while_a_lock_is_taken_or_let_go(tmp_path: Path) -> None:
+    """The file of the lock goes too, except where letting go is interrupted before it begins."""
+    file = lock_files.LockFile(str(tmp_path), "x.lock")
+
+    def take_and_let_go() -> None:
+        file.take()
+        file.drop()
+
+    left: list[str] = []
+    for at in range(1000):
+        was = interrupted(take_and_let_go, at)[0]  # its traceback would keep the file
+        if not was:
+            break
+        file.drop()  # which may have been interrupted before it began
+        left += os.listdir(tmp_path)
+        assert file.take(wait=False)
+        file.drop()
+    assert at > 20
+    assert not os.listdir(tmp_path)
+    assert left == ["x.lock"] * 2  # at the entry of `flush`
+
+
 @pytest.mark.one_in(9)
 @pytest.mark.parametrize("name", ["attributes", "array", "append"])
 def test_interrupted_writes(name: str, tmp_path: Path) -> None:

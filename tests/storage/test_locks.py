@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import signal
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -273,16 +275,16 @@ def test_waiting_for_the_lock_of_a_store_that_is_replaced(store: LocalStore, roo
 def test_a_lock_file_that_is_removed_while_another_one_opens_it(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file without a name would keep nobody out."""
     holder, waiter, third = (lock_files.LockFile(str(root), "lock") for _ in range(3))
-    open_file = lock_files._open
+    open_file = lock_files.LockFile._opened
     assert holder.take()
 
-    def open_late(location: str, flags: int) -> int:
-        fd = open_file(location, flags)
+    def open_late(file: lock_files.LockFile, *args: Any) -> io.IOBase:
+        opened = open_file(file, *args)
         monkeypatch.undo()
         holder.drop()
-        return fd
+        return opened
 
-    monkeypatch.setattr(lock_files, "_open", open_late)
+    monkeypatch.setattr(lock_files.LockFile, "_opened", open_late)
     assert waiter.take()
     assert not third.take(wait=False)
     waiter.drop()
@@ -295,17 +297,17 @@ def test_a_store_that_is_replaced_while_it_is_locked(
     store: LocalStore, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Then the lock file is in the folder that is gone, and would keep nobody out."""
-    open_file, replaced = lock_files._open, []
+    open_file, replaced = lock_files.LockFile._opened, []
 
-    def replace_after_the_first(location: str, flags: int) -> int:
-        fd = open_file(location, flags)
+    def replace_after_the_first(file: lock_files.LockFile, *args: Any) -> io.IOBase:
+        opened = open_file(file, *args)
         if not replaced:
             replaced.append(True)
             root.rename(root.parent / "old")
             root.mkdir()
-        return fd
+        return opened
 
-    monkeypatch.setattr(lock_files, "_open", replace_after_the_first)
+    monkeypatch.setattr(lock_files.LockFile, "_opened", replace_after_the_first)
     with store.lock():
         assert len(os.listdir(root)) == 1
     assert os.listdir(root) == []

@@ -106,7 +106,7 @@ class _HeldFile(io.FileIO):
         Whether the file is to stay.
     """
 
-    def __init__(self, folder: str, name: str, flags: int, opened: list[_HeldFile]) -> None:
+    def __init__(self, folder: str, name: str, is_new: bool, opened: list[_HeldFile]) -> None:
         self._folder, self._entry = folder, name
         self.location = os.path.join(folder, name)  # `name` comes with the descriptor, which others may see before
         self._identity: tuple[int, int] | None = None
@@ -118,7 +118,10 @@ class _HeldFile(io.FileIO):
         # before there is a descriptor, so that a process that is forked has none that it does not know of
         _held[id(self)] = ref(self, functools.partial(_held.pop, id(self)))
         opened.append(self)  # who made the list closes it, whatever is raised between the opening and the answer
-        super().__init__(self.location, "r+", opener=lambda location, _: _open(location, flags))
+        if is_new:  # made and opened in C, so that nothing comes between
+            super().__init__(self.location, "x+")
+        else:
+            super().__init__(self.location, "r+", opener=lambda location, _: os.open(location, _FLAGS))
 
     def is_there(self) -> bool:
         """Whether the open file is still the one of that name: it may be removed, or its folder replaced."""
@@ -128,6 +131,16 @@ class _HeldFile(io.FileIO):
         self._identity, self._status = (status.st_dev, status.st_ino), status
         # network file systems may know the name for longer than the file
         return status.st_nlink > 0 and self._identity == _identity(self.name)
+
+    def lock(self) -> bool | None:
+        """Lock the file unless somebody else has; whether it is held now, None if files cannot be locked here."""
+        try:
+            self.is_held = lock_descriptor(self.fileno(), blocking=False) and self.is_there()
+        except OSError as exc:
+            if exc.errno != errno.ENOSYS:
+                raise
+            return None
+        return self.is_held
 
     def sign(self) -> None:
         """Write down who holds the lock, for those that wait."""
@@ -139,15 +152,30 @@ class _HeldFile(io.FileIO):
 
     def flush(self) -> None:
         """Remove the file, which `close` then closes; do nothing in a process that was forked meanwhile."""
-        is_held, self.is_held = self.is_held, False
-        if not is_held or self._pid != os.getpid():
+        try:
+            self._let_go()
+        except BaseException:  # an interrupt: what it kept from being done is done now
+            self._let_go()
+            raise
+
+    def _let_go(self) -> None:
+        if not self.is_held or self._pid != os.getpid():
             return
         with suppress(OSError):
             removed = not self.keep and _DESCRIPTORS and self._remove()
+            self.is_held = False  # from here on the file of this name may be somebody else's
             # closing is not enough while a forked process has not closed it
             unlock_descriptor(self.fileno())
             if removed and self.made_folder:
                 os.rmdir(self._folder)  # others may use it
+
+    def abandon(self) -> None:
+        """Close a file that was not taken after all, and remove it if nobody else has locked it."""
+        try:
+            with suppress(OSError, ValueError):  # it is not open
+                self.lock()
+        finally:
+            self.close()
 
     def _remove(self) -> bool:
         with suppress(OSError):  # then it is left for `clean`
@@ -261,11 +289,8 @@ class LockFile:
         opened: list[_HeldFile] = []
         try:
             file, is_new = self._new_file(durable, opened)
-            try:
-                is_mine = lock_descriptor(file.fileno(), blocking=False) and file.is_there()
-            except OSError as exc:
-                if exc.errno != errno.ENOSYS:
-                    raise
+            is_mine = file.lock()
+            if is_mine is None:
                 if is_new and file.is_there():
                     os.unlink(self.location)
                 file.close()
@@ -273,12 +298,11 @@ class LockFile:
             if not is_mine:
                 file.close()
                 return None
-            file.is_held = True
             file.sign()
             return file
         except BaseException:
             for file in opened:
-                file.close()
+                file.abandon()
             raise
 
     def _try_marker(self) -> io.IOBase | None:
@@ -297,11 +321,11 @@ class LockFile:
         made = False
         for attempt in range(_ATTEMPTS):
             try:
-                file, is_new = self._opened(_FLAGS | os.O_CREAT | os.O_EXCL, opened), True
+                file, is_new = self._opened(True, opened), True
             except FileExistsError:
                 # folders like /tmp refuse O_CREAT for what is there and belongs to another user
                 try:
-                    file, is_new = self._opened(_FLAGS, opened), False
+                    file, is_new = self._opened(False, opened), False
                 except FileNotFoundError:  # its holder has removed it since
                     continue
             except FileNotFoundError:
@@ -318,10 +342,10 @@ class LockFile:
             return file, is_new
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.location)
 
-    def _opened(self, flags: int, opened: list[_HeldFile]) -> _HeldFile:
+    def _opened(self, is_new: bool, opened: list[_HeldFile]) -> _HeldFile:
         while True:
             forks = _forks[0]
-            file = _HeldFile(self._folder, self._name, flags, opened)
+            file = _HeldFile(self._folder, self._name, is_new, opened)
             if forks == _forks[0]:
                 return file
             file.close()  # a child may have it, and not know; it is not locked yet
@@ -332,9 +356,9 @@ class LockFile:
 
     def drop(self, keep: bool = False) -> None:
         """Let go of the lock, and remove its file unless it is to be kept; nothing in a process forked meanwhile."""
+        if isinstance(self.held, _HeldFile):
+            self.held.keep = keep
         held, self.held = self.held, None
-        if isinstance(held, _HeldFile):
-            held.keep = keep
         if held is not None:
             held.close()
 
@@ -343,10 +367,6 @@ def in_use(location: str) -> bool:
     """Whether this process has the lock file at `location` open."""
     files = (held() for held in list(_held.values()))
     return any(file is not None and not file.closed and file.location == location for file in files)
-
-
-def _open(location: str, flags: int) -> int:
-    return os.open(location, flags, 0o666)
 
 
 def _identity(location: str, folder: int | None = None) -> tuple[int, int] | None:

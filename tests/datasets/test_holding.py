@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import threading
@@ -193,6 +194,22 @@ def test_one_that_goes_is_waited_for_after_a_crash(path: Path, monkeypatch: pyte
         monkeypatch.setattr(holding, "_wait", lambda location, end: waited.append(os.stat(location).st_ino))
         assert list(zarrds.open_group(path)) == ["w"]
     assert number in waited
+
+
+def test_one_that_goes_is_waited_for_on_another_disk(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where its document cannot be moved out of the way first."""
+    own, waited, rename = str(document(path)), list[Any](), os.rename
+
+    def refusing(old: Any, new: Any, **more: Any) -> None:
+        if os.fspath(old) == own:
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), old)
+        rename(old, new, **more)
+
+    monkeypatch.setattr(os, "rename", refusing)
+    monkeypatch.setattr(holding, "_wait", lambda location, end: waited.append(location))
+    zarrds.drop_vars(path, "v")
+    assert own in waited
+    assert list(zarrds.open_group(path)) == ["w"]
 
 
 @pytest.mark.parametrize("part", [slice(0, 1), slice(None)])

@@ -14,7 +14,6 @@ import os
 import stat
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 
 from zarrds.storage.commits.committer import DELETED, MAX_DELETED, STEPS, deleted_keys
 from zarrds.storage.local import files, folders, staging, syncing
@@ -278,14 +277,17 @@ def _retire_documents(root: str, keys: Sequence[str], folder: str, touched: set[
     """
     from zarrds.storage.local.locking.holding import documents_below, wait_for_holders
 
+    staying: list[str] = []
     for key in keys:
         for location in documents_below(os.path.join(root, *key.split("/"))):
-            with suppress(OSError):  # on another disk: it is waited for where it is
-                touched.add(os.path.dirname(location))
+            touched.add(os.path.dirname(location))
+            try:
                 os.rename(location, files.inside(folder))
+            except OSError:  # on another disk: it is waited for where it is
+                staying.append(location)
     with os.scandir(folder) as entries:
         moved = [each.path for each in entries if files.is_partial(each.name) and each.is_file(follow_symlinks=False)]
-    wait_for_holders(moved)
+    wait_for_holders(moved + staying)
 
 
 def _move(new: str, target: str, touched: set[str]) -> None:

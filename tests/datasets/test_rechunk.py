@@ -486,3 +486,31 @@ def test_a_chunk_that_is_larger_than_any_can_be(tmp_path: Path, shards: Any) -> 
     with pytest.raises(ChunkError, match=r"larger than it can be.*'v/c\.1'"):
         zarrds.rechunk(tmp_path / "s.zarr", tmp_path / "t.zarr", shards=shards)
     assert not (tmp_path / "t.zarr").exists()
+
+
+@pytest.mark.parametrize("shape", [(2**62,), (2**40, 2**20)])
+@pytest.mark.parametrize("zarr_format", FORMATS)
+def test_few_chunks_of_a_grid_without_end(tmp_path: Path, shape: tuple[int, ...], zarr_format: Any) -> None:
+    """Not all that may be there are asked for: a document of a few bytes may claim any number of them."""
+    chunks = (2**10,) * len(shape)
+    source, target = tmp_path / "x.zarr", tmp_path / "y.zarr"
+    options = {"path": "v", "dtype": "i4", "chunks": chunks, "zarr_format": zarr_format}
+    array = zarrds.create_array(source, shape=shape, **options)
+    places = [tuple(n // (i + 1) % size for i, size in enumerate(shape)) for n in (5, 2**35, 2**61)]
+    for value, place in enumerate(places, 1):
+        array[place] = value
+    zarrds.copy(source, target)
+    copied = zarrds.open_array(target, path="v")
+    assert [int(copied[place]) for place in places] == [1, 2, 3]
+    found = (path for path in (source / "v").rglob("*") if path.is_file())
+    chunk = next(path for path in found if path.name not in (".zarray", ".zattrs", "zarr.json"))
+    chunk.unlink()
+    os.mkfifo(chunk)
+    with pytest.raises(StoreIOError, match="pipe"):
+        zarrds.copy(source, tmp_path / "z.zarr")
+
+
+def test_blocks_without_end_come_one_by_one() -> None:
+    found = blocks((2**62, 3, 2**50), (1, 2, 5))
+    assert next(found) == (slice(0, 1), slice(0, 2), slice(0, 5))
+    assert next(found) == (slice(0, 1), slice(0, 2), slice(5, 10))

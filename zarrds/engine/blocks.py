@@ -9,6 +9,7 @@ from math import prod
 __all__ = ["BLOCK_NBYTES", "block_shape", "blocks"]
 
 BLOCK_NBYTES = 32 * 2**20
+_MOST_AT_ONCE = 2**20
 
 
 def block_shape(
@@ -44,6 +45,16 @@ def blocks(shape: Sequence[int], block: Sequence[int]) -> Iterator[tuple[slice, 
     >>> list(blocks((3,), (2,))), list(blocks((), ()))
     ([(slice(0, 2, None),), (slice(2, 3, None),)], [()])
     """
-    starts = (range(0, n, b) for n, b in zip(shape, block, strict=True))
-    for corner in product(*starts):
+    starts = [range(0, n, b) for n, b in zip(shape, block, strict=True)]
+    for corner in _product(starts):
         yield tuple(slice(a, min(a + b, n)) for a, b, n in zip(corner, block, shape, strict=True))
+
+
+def _product(ranges: Sequence[range]) -> Iterator[tuple[int, ...]]:
+    """As `itertools.product`, which makes a tuple of each range first: a document may claim any size."""
+    if all(len(each) <= _MOST_AT_ONCE for each in ranges):
+        yield from product(*ranges)
+        return
+    for first in ranges[0]:
+        for rest in _product(ranges[1:]):
+            yield (first, *rest)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from zarrds.metadata.dtypes import DataType
 from zarrds.metadata.extension import marks_of
 from zarrds.metadata.model import ArrayMetadata
 from zarrds.storage.protocol import Store
+from zarrds.storage.traits import list_strange
 
 __all__ = ["Job", "Step", "steps_of"]
 
@@ -175,6 +177,7 @@ def _pipeline(shape: Shape, data_type: DataType) -> Pipeline:
 # ------------------------------------------------------------------------------- without decoding
 
 _BATCH = 64  # chunks of a step
+_MOST_ASKED = 2**18  # chunks that are asked for one by one
 
 
 def _copy_bytes(job: Job) -> Iterator[Step]:
@@ -192,14 +195,29 @@ def _copy_bytes(job: Job) -> Iterator[Step]:
     def work(batch: list[Shape]) -> Callable[[], None]:
         return lambda: run(batch, lambda: copy, part_nbytes=max(nbytes, 1), workers=job.plan.workers)
 
-    for number, batch in enumerate(_batches(grid)):
+    for number, batch in enumerate(_batches(_stored_positions(job, source, grid))):
         yield Step(f"{job.to} {number}", nbytes * len(batch), work(batch))
 
 
-def _batches(grid: Shape) -> Iterator[list[Shape]]:
+def _positions(grid: Shape) -> Iterator[Shape]:
+    return (tuple(part.start for part in block) for block in blocks(grid, (1,) * len(grid)))
+
+
+def _stored_positions(job: Job, chunks: Chunks, grid: Shape) -> Iterable[Shape]:
+    """The positions of chunks, at least of all that are there; of a very large grid most are absent."""
+    if n_blocks(grid, (1,) * len(grid)) <= _MOST_ASKED:
+        return _positions(grid)
+    store, path = job.source, chunks.path
+    # what is no value under the name of a chunk is an error, once it is asked for
+    keys = chain(store.list_prefix(path), (key for key, _ in list_strange(store, path)))
+    found = {position for key in keys if (position := chunks.position(key)) is not None}
+    return sorted(each for each in found if all(p < n for p, n in zip(each, grid, strict=True)))
+
+
+def _batches(positions: Iterable[Shape]) -> Iterator[list[Shape]]:
     batch: list[Shape] = []
-    for block in blocks(grid, (1,) * len(grid)):
-        batch.append(tuple(part.start for part in block))
+    for position in positions:
+        batch.append(position)
         if len(batch) == _BATCH:
             yield batch
             batch = []
@@ -224,7 +242,7 @@ def _pack(job: Job) -> Iterator[Step]:
         return lambda: run(batch, lambda: lambda at: _pack_one(job, sharding, at), part_nbytes=max(nbytes, 1),
                            workers=job.plan.workers)  # fmt: skip
 
-    for number, batch in enumerate(_batches(grid)):
+    for number, batch in enumerate(_batches(_positions(grid))):
         yield Step(f"{job.to} {number}", nbytes * len(batch), work(batch))
 
 

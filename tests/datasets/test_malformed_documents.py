@@ -16,7 +16,7 @@ import xarray as xr
 
 import zarrds
 from zarrds import MemoryStore
-from zarrds.errors import EncodingError, MetadataError, ZarrdsError
+from zarrds.errors import EncodingError, LabelError, MetadataError, ZarrdsError
 
 Change = Callable[[dict[str, Any]], object]
 
@@ -292,3 +292,27 @@ def test_texts_of_attributes_take_no_more_memory_than_they_have() -> None:
             assert tracemalloc.get_traced_memory()[1] < 2**25
         finally:
             tracemalloc.stop()
+
+
+def test_stored_categories_that_are_not_unique() -> None:
+    """They are none, as when they are read: an append says so."""
+    store = MemoryStore()
+    ds = xr.Dataset({"v": ("x", pd.Categorical(list("abc")))})
+    zarrds.save(ds, store)
+    zarrds.open_array(store, path="v_categories", mode="r+")[...] = np.array(list("aab"), object)
+    with pytest.warns(UserWarning, match="not unique"):
+        assert opened(store).v.values.tolist() == [0, 1, 2]
+    for options in ({"append_dim": "x"}, {"mode": "r+"}, {"region": {"x": slice(0, 3)}}):
+        with pytest.raises(LabelError):
+            zarrds.save(ds, store, **options)
+
+
+def test_attributes_that_are_nested_deeper_than_calls() -> None:
+    store = MemoryStore()
+    zarrds.create_array(store, path="v", shape=2, dtype="i4")
+    document = bytes(store.get("v/zarr.json") or b"")
+    deep = b'{"a": ' + b"[" * 600 + b"]" * 600
+    store.set("v/zarr.json", document.replace(b'"attributes": {', b'"attributes": ' + deep))
+    array = zarrds.open_array(store, path="v")
+    with pytest.raises(MetadataError, match="'a' is nested too deeply"):
+        array.attrs["a"]

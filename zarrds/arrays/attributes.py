@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from zarrds.errors import EncodingError
+from zarrds.errors import EncodingError, MetadataError
 from zarrds.metadata.attributes import plain_value
 from zarrds.metadata.fields import JSON, JSONObject, Raw
 
@@ -38,7 +38,11 @@ class Attributes(MutableMapping[str, JSON]):
 
     def __getitem__(self, name: str) -> JSON:
         # a copy: what is changed inside of it would not be written
-        return copy.deepcopy(self._get()[name])
+        value = self._get()[name]
+        try:
+            return copy.deepcopy(value)
+        except RecursionError as error:
+            raise MetadataError(f"attribute {name!r} is nested too deeply") from error
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._get())

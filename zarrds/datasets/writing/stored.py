@@ -20,6 +20,7 @@ from zarrds.datasets.reading.roles import NotedIndex, roles_of
 from zarrds.datasets.writing.ahead_of_use import chunks_ahead, is_label_read_first
 from zarrds.datasets.writing.plain.to_plain import PlainDataset, plain_dataset
 from zarrds.errors import ConflictError, LabelError, MetadataError, ZarrdsError
+from zarrds.labels.kinds.categories import check_categories
 from zarrds.metadata.extension import MEMBER
 from zarrds.metadata.fetched import ahead
 from zarrds.metadata.fields import JSONObject, Raw
@@ -254,9 +255,12 @@ def read_group(
                 unreadable[name] = unreadable.get(gone) or _without_categories(store, base + name, base + gone)
                 continue
             try:
-                categories[name] = index_of(roles["categories"], decoded, notes.descriptions, notes.companions)
-            except NoteMismatchError:
+                found_categories = index_of(roles["categories"], decoded, notes.descriptions, notes.companions)
+                check_categories(found_categories)
+            except (NoteMismatchError, MetadataError):
                 notes = notes.without(name)
+            else:
+                categories[name] = found_categories
     return StoredGroup(
         node,
         arrays,

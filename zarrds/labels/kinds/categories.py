@@ -13,7 +13,7 @@ from zarrds.errors import LabelError
 from zarrds.labels.kinds.plain import Array, Description, Labels, Plain, StoredKind, mismatch, other_kind
 from zarrds.metadata.fields import Raw
 
-__all__ = ["CATEGORY", "category_options", "restore_categories", "store_categories"]
+__all__ = ["CATEGORY", "category_options", "check_categories", "restore_categories", "store_categories"]
 
 CATEGORY = re.compile("category")
 # more would make the document longer than the codes
@@ -121,13 +121,18 @@ def _is_ordered(description: Description) -> bool:
     return ordered
 
 
+def check_categories(categories: Labels) -> None:
+    """Raise `MetadataError` if labels cannot be categories."""
+    if not categories.is_unique or categories.hasnans:
+        raise mismatch("categories are not unique, or some are missing")
+
+
 def restore_categories(description: Description, values: Array, companions: Mapping[str, Any]) -> Labels:
     """The index that `store_categories` was given."""
     ordered, categories = _is_ordered(description), companions.get("categories")
     if not isinstance(categories, pd.Index) or isinstance(categories, pd.MultiIndex):
         raise mismatch("the categories are missing", found=type(categories).__name__)
-    if not categories.is_unique or categories.hasnans:
-        raise mismatch("categories are not unique, or some are missing")
+    check_categories(categories)
     if values.dtype.kind not in "iu":
         raise mismatch("array does not hold the codes that are described", expected="integers", found=values.dtype)
     if values.size and (values.max() >= len(categories) or values.min() < -1):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import threading
 from collections.abc import Callable
@@ -21,6 +20,8 @@ from zarrds.arrays.in_place import InPlace
 from zarrds.errors import ConflictError
 from zarrds.storage.local import changes
 from zarrds.storage.local.locking import holding
+
+fcntl = pytest.importorskip("fcntl", reason="Windows has no flock")
 
 N = 40
 MINE, NEW = -1.0, 7.0

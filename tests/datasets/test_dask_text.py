@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import zarrds
-from tests.datasets.samples import Format, files, load
+from tests.datasets.samples import Format, files, load, objects
 from zarrds import MemoryStore
 from zarrds.errors import EncodingError, ZarrdsError
 
@@ -23,10 +23,6 @@ da: Any = pytest.importorskip("dask.array")
 
 TEXT = np.dtypes.StringDType
 NA = TEXT(na_object=np.nan)
-
-
-def objects(*values: Any) -> np.ndarray[Any, Any]:
-    return np.array(values, object)
 
 
 def column(values: Any, chunks: int = 2) -> xr.Dataset:

@@ -12,18 +12,11 @@ import pytest
 import xarray as xr
 
 import zarrds
-from tests.datasets.samples import FORMATS, files, open_zarrds, small
+from tests.datasets.samples import FORMATS, files, objects, open_zarrds, small
 from zarrds.datasets.encoding.exact.blocks import Block
 from zarrds.datasets.encoding.exact.differences import differing, slack_of
 from zarrds.datasets.encoding.exact.encoder import Encoder
 from zarrds.errors import EncodingError, ZarrdsError
-
-
-def objects(*values: Any) -> np.ndarray[Any, Any]:
-    array = np.empty(len(values), object)
-    array[:] = values
-    return array
-
 
 UNSUPPORTED = {
     "dicts": (xr.Dataset({"bad": ("x", objects({"a": 1}, {"b": 2}))}), "bad"),

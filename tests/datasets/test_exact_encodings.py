@@ -15,17 +15,11 @@ import pytest
 import xarray as xr
 
 import zarrds
+from tests.datasets.samples import objects
 from zarrds.errors import EncodingError
 
 TEXT = np.dtypes.StringDType()
 VLEN = np.dtype("O", metadata={"element_type": str})  # as xarray has text of a store
-
-
-def objects(*values: Any) -> np.ndarray[Any, Any]:
-    """An array of these, None among them, which xarray and pandas leave alone."""
-    found = np.empty(len(values), object)
-    found[:] = values
-    return found
 
 
 def dataset(values: np.ndarray[Any, Any], *, lazy: bool, start: int = 0, **encoding: Any) -> xr.Dataset:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import zarrds
 from tests.datasets.same import assert_same
-from tests.datasets.samples import FORMATS, Format
+from tests.datasets.samples import FORMATS, Format, objects
 from tests.datasets.strategies import datasets
 from zarrds.errors import EncodingError, ZarrdsError
 
@@ -82,12 +82,6 @@ def test_everything_that_a_dataset_can_hold(ds: xr.Dataset, zarr_format: Format)
 @given(datasets(), st.sampled_from(FORMATS))
 def test_everything_that_a_dataset_can_hold_for_longer(ds: xr.Dataset, zarr_format: Format) -> None:
     check(ds, zarr_format)
-
-
-def objects(*values: Any) -> np.ndarray[Any, Any]:
-    made = np.empty(len(values), object)
-    made[:] = values
-    return made
 
 
 KINDS: dict[str, np.ndarray[Any, Any]] = {

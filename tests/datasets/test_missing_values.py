@@ -12,15 +12,8 @@ import pytest
 import xarray as xr
 
 import zarrds
-from tests.datasets.samples import FORMATS, open_zarrds
+from tests.datasets.samples import FORMATS, objects, open_zarrds
 from zarrds.errors import EncodingError
-
-
-def objects(*values: Any) -> np.ndarray[Any, Any]:
-    array = np.empty(len(values), object)
-    array[:] = values
-    return array
-
 
 MISSING: dict[str, Any] = {
     "booleans": objects(True, None, False),

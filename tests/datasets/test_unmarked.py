@@ -12,19 +12,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import zarrds
-from tests.datasets.samples import Format, load
+from tests.datasets.samples import Format, load, objects
 from zarrds import MemoryStore
 from zarrds.errors import EncodingError, ZarrdsError
 
 TEXT = np.dtypes.StringDType
 MIN, MAX = -(2**63), 2**64 - 1
 ZONED = pd.DatetimeIndex(["2000-01-01", None], tz="Europe/Berlin")
-
-
-def objects(*values: Any) -> np.ndarray[Any, Any]:
-    array = np.empty(len(values), object)
-    array[:] = values
-    return array
 
 
 def column(values: Any, start: int = 0, encoding: dict[str, Any] | None = None) -> xr.Dataset:

@@ -11,13 +11,8 @@ import pytest
 import xarray as xr
 
 import zarrds
+from tests.datasets.samples import objects
 from zarrds.errors import ZarrdsError
-
-
-def objects(*values: Any) -> np.ndarray[Any, Any]:
-    made = np.empty(len(values), object)
-    made[:] = values
-    return made
 
 
 def dataset(values: Any, start: int = 0) -> xr.Dataset:

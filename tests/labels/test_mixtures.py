@@ -13,14 +13,8 @@ import pytest
 import xarray as xr
 
 import zarrds
+from tests.datasets.samples import objects
 from zarrds.errors import EncodingError, ZarrdsError
-
-
-def objects(*values: Any) -> np.ndarray[Any, Any]:
-    made = np.empty(len(values), object)
-    made[:] = values
-    return made
-
 
 REFUSED = {
     "bytes and text": objects(b"a", "a"),

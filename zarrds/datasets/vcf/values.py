@@ -99,7 +99,8 @@ class Gathered:
 
     def add_info(self, row: int, raw: Any) -> None:
         """A number of a record, or a tuple of several, each None where it is missing."""
-        self._add(row, raw if isinstance(raw, tuple) else (raw,), (len(raw) if isinstance(raw, tuple) else 1,))
+        numbers = raw if isinstance(raw, tuple) else (raw,)
+        self._add(row, numbers, (len(numbers),))
 
     def add_calls(self, row: int, values: np.ndarray[Any, Any]) -> None:
         """Numbers of samples × numbers."""

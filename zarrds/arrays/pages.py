@@ -70,9 +70,7 @@ def _row_or_none(name: str, metadata: ArrayMetadata | None) -> tuple[tuple[str, 
 
 
 def _row(name: str, metadata: ArrayMetadata) -> tuple[tuple[str, ...], str]:
-    chunks = metadata.chunks
-    if (sharded := metadata.sharded()) is not None:
-        chunks = sharded.chunks
+    chunks = metadata.inner().chunks
     up_to = "" if metadata.edges is None else "≤ "
     shards = "" if chunks == metadata.chunks else f" in shards of {up_to}{_sizes(metadata.chunks)}"
     dtype = metadata.data_type

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal, NotRequired, TypeAlias, TypedDict
+from typing import Any, Literal, NamedTuple, NotRequired, TypeAlias, TypedDict
 
 from zarrds.errors import MetadataError
 from zarrds.metadata.dtypes import DataType
@@ -22,6 +22,7 @@ __all__ = [
     "ChunkKeyEncoding",
     "CodecObject",
     "GroupMetadata",
+    "Inner",
     "Node",
     "Sharded",
     "ZarrFormat",
@@ -92,6 +93,23 @@ class Sharded:
             "index_location": self.index_location,
         }
         return {"name": SHARDING, "configuration": settings}
+
+
+class Inner(NamedTuple):
+    """What can be read of an array by itself: its chunks, or those inside of its shards.
+
+    Attributes
+    ----------
+    chunks : tuple of int
+        The shape of one, in elements.
+    codecs : tuple of codec objects
+    shards : tuple of int or None
+        The shape of a shard, if there are some.
+    """
+
+    chunks: tuple[int, ...]
+    codecs: tuple[CodecObject, ...]
+    shards: tuple[int, ...] | None
 
 
 def raw_codec(codec: CodecObject) -> Raw:
@@ -203,6 +221,13 @@ class ArrayMetadata(_Comparable):
         """How its chunks are shards, None if they are none. Raises `MetadataError` for settings that are malformed."""
         is_sharded = len(self.codecs) == 1 and self.codecs[0]["name"] == SHARDING
         return Sharded.of(self.codecs[0], len(self.shape)) if is_sharded else None
+
+    def inner(self) -> Inner:
+        """What can be read by itself. Raises as `sharded`."""
+        sharded = self.sharded()
+        if sharded is None:
+            return Inner(self.chunks, self.codecs, None)
+        return Inner(sharded.chunks, sharded.codecs, self.chunks)
 
     @property
     def chunk_grid(self) -> tuple[int, ...]:

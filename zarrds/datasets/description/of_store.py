@@ -124,9 +124,7 @@ def _info(
 
 
 def _variable(name: str, metadata: ArrayMetadata, is_mask: bool) -> VariableInfo:
-    chunks, shards = metadata.chunks, None
-    if (sharded := metadata.sharded()) is not None:
-        chunks, shards = sharded.chunks, chunks
+    chunks, _, shards = metadata.inner()
     names = metadata.dimension_names or (None,) * len(metadata.shape)
     complete = marks_of(metadata).complete
     data_type = metadata.data_type

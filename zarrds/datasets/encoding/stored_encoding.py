@@ -18,10 +18,7 @@ def encoding_of(metadata: ArrayMetadata, *, fill_value_is_mask: bool) -> dict[st
 
     Saving a variable with this encoding gives its array the same chunks and codecs.
     """
-    chunks, shards = metadata.chunks, None
-    codecs = metadata.codecs
-    if (sharded := metadata.sharded()) is not None:
-        chunks, codecs, shards = sharded.chunks, sharded.codecs, chunks
+    chunks, codecs, shards = metadata.inner()
     by_kind: dict[str, list[CodecObject]] = {"array_array": [], "array_bytes": [], "bytes_bytes": []}
     for codec in codecs:
         by_kind[kind(codec["name"])].append(codec)

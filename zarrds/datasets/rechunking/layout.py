@@ -11,9 +11,9 @@ from zarrds.datasets.description.of_store import nearest
 from zarrds.datasets.encoding.codecs import choose_codecs
 from zarrds.errors import EncodingError, VariableNotFoundError
 from zarrds.metadata.extension import Marks, marks_of, new_id, with_marks
-from zarrds.metadata.model import ArrayMetadata, CodecObject
+from zarrds.metadata.model import ArrayMetadata
 
-__all__ = ["ByDimension", "check_names", "choices_for", "inner_of", "is_same_chunk", "laid_out", "marked_anew"]
+__all__ = ["ByDimension", "check_names", "choices_for", "is_same_chunk", "laid_out", "marked_anew"]
 
 ByDimension: TypeAlias = Mapping[Hashable, int] | None
 
@@ -64,7 +64,7 @@ def choices_for(
     are smaller.
     """
     names = metadata.dimension_names or (None,) * len(metadata.shape)
-    inner = inner_of(metadata)[0]
+    inner = metadata.inner().chunks
     found: dict[str, Any] = {key: asked[key] for key in _KEYS if key in asked}
     is_labels = names == (path.rpartition("/")[2],)
     for key, by_dimension in (("chunks", chunks), ("shards", shards)):
@@ -82,23 +82,13 @@ def choices_for(
 
 def _shards_for(metadata: ArrayMetadata, chunks: Any) -> tuple[int, ...]:
     """The shards along dimensions of which none is asked for: those that there are, in whole new chunks, or one."""
-    inner, _, outer = inner_of(metadata)
+    inner, _, outer = metadata.inner()
     if not (isinstance(chunks, tuple | list) and len(chunks) == len(inner) and all(type(n) is int for n in chunks)):
         return outer or inner
     new = [max(1, size) if chunk == -1 else chunk for chunk, size in zip(chunks, metadata.shape, strict=True)]
     if outer is None:
         return tuple(new)
     return tuple(-(-shard // max(chunk, 1)) * max(chunk, 1) for shard, chunk in zip(outer, new, strict=True))
-
-
-def inner_of(metadata: ArrayMetadata) -> tuple[tuple[int, ...], tuple[CodecObject, ...], tuple[int, ...] | None]:
-    """What can be read by itself: the shape of a chunk, or inner chunk, its codecs, and the shape of a shard if any."""
-    sharded = metadata.sharded()
-    return (
-        (metadata.chunks, metadata.codecs, None)
-        if sharded is None
-        else (sharded.chunks, sharded.codecs, metadata.chunks)
-    )
 
 
 def laid_out(metadata: ArrayMetadata, choices: Mapping[str, Any]) -> ArrayMetadata:
@@ -111,7 +101,7 @@ def laid_out(metadata: ArrayMetadata, choices: Mapping[str, Any]) -> ArrayMetada
     """
     if not choices:
         return metadata
-    inner, codecs, shards = inner_of(metadata)
+    inner, codecs, shards = metadata.inner()
     if any(key in choices for key in _KEYS[2:]):
         codecs = tuple(choose_codecs(choices, metadata.data_type, metadata.zarr_format, True))
     chunks = choices.get("chunks", inner)
@@ -134,7 +124,7 @@ def laid_out(metadata: ArrayMetadata, choices: Mapping[str, Any]) -> ArrayMetada
 
 def is_same_chunk(one: ArrayMetadata, other: ArrayMetadata) -> bool:
     """Whether a chunk (or inner chunk) of one array is byte for byte one of the other."""
-    return inner_of(one)[:2] == inner_of(other)[:2] and one.data_type == other.data_type
+    return one.inner()[:2] == other.inner()[:2] and one.data_type == other.data_type
 
 
 def marked_anew(before: ArrayMetadata, after: ArrayMetadata, *, is_decoded: bool) -> ArrayMetadata:

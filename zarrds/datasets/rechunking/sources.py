@@ -17,7 +17,6 @@ from zarrds.datasets.rechunking.layout import (
     ByDimension,
     check_names,
     choices_for,
-    inner_of,
     is_same_chunk,
     laid_out,
 )
@@ -237,7 +236,7 @@ def _plan(
     how: How | None = None
     if (after.chunks, after.edges, after.codecs) == (before.chunks, before.edges, before.codecs):
         how = "bytes"
-    elif before.edges is None and inner_of(before)[2] is None and is_same_chunk(before, after):
+    elif before.edges is None and before.inner().shards is None and is_same_chunk(before, after):
         how = "packed"
     itemsize = _TEXT_NBYTES if before.data_type.is_variable_length else before.data_type.dtype.itemsize
     return plan_array(
@@ -249,5 +248,5 @@ def _plan(
         max_memory=max_memory,
         workers=workers,
         how=how,
-        encode_cost=3 if inner_of(after)[2] else 2,
+        encode_cost=3 if after.inner().shards else 2,
     )

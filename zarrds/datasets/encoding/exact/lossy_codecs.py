@@ -106,10 +106,8 @@ def without_element_filters(codecs: Sequence[CodecObject]) -> tuple[CodecObject,
 
 def _changing(metadata: ArrayMetadata) -> tuple[CodecObject, ...]:
     """What makes elements others, with the codec that makes bytes of them; nothing if there is none such."""
-    sharded = metadata.sharded()
-    codecs = metadata.codecs if sharded is None else sharded.codecs
     lossless = {"transpose", "packbits"} if metadata.data_type.dtype.kind == "b" else {"transpose"}
-    kept = [c for c in codecs if c["name"] != "transpose" and kind(c["name"]) != "bytes_bytes"]
+    kept = [c for c in metadata.inner().codecs if c["name"] != "transpose" and kind(c["name"]) != "bytes_bytes"]
     is_lossy = any(kind(c["name"]) == "array_array" and _short(c) not in lossless for c in kept)
     return tuple(kept) if is_lossy else ()
 

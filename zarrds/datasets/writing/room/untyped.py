@@ -117,4 +117,4 @@ def _holds_some(there: xr.Variable, mark: JSON) -> bool:
 def _within_shards(before: ArrayMetadata, inner: tuple[CodecObject, ...]) -> tuple[CodecObject, ...]:
     """Codecs in the place of those of an array, inside of its shards if it has some."""
     sharded = before.sharded()
-    return inner if sharded is None else (replace(sharded, codecs=inner).codec(), *before.codecs[1:])
+    return inner if sharded is None else (replace(sharded, codecs=inner).codec(),)

@@ -6,7 +6,10 @@ import os
 import subprocess
 import sys
 import tracemalloc
+import warnings
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import get_all_start_methods, get_context
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,15 @@ import xarray as xr
 import zarr
 
 import zarrds
-from zarrds.errors import ChunkError, MetadataError, ReadOnlyError, StoreExistsError, StoreIOError, UnsupportedError
+from zarrds.errors import (
+    ChunkError,
+    ConflictError,
+    MetadataError,
+    ReadOnlyError,
+    StoreExistsError,
+    StoreIOError,
+    UnsupportedError,
+)
 from zarrds.storage.zipfiles.zipped import ZipStore
 
 DS = xr.Dataset({"v": (("y", "x"), np.arange(20.0).reshape(4, 5)), "n": ("x", list("abcde"))}, {"x": np.arange(5)})
@@ -160,6 +171,38 @@ def test_copies_and_conversions(path: Path, tmp_path: Path) -> None:
     xr.testing.assert_identical(opened(tmp_path / "y.zarr.zip"), DS)
     zarrds.convert(DS, tmp_path / "z.zarr.zip")
     xr.testing.assert_identical(opened(tmp_path / "z.zarr.zip"), DS)
+
+
+@pytest.mark.skipif("fork" not in get_all_start_methods(), reason="this system has no fork")
+def test_a_forked_child_reads_in_many_threads(path: Path) -> None:
+    """It opens the file anew: none of its threads finds that half done, and none reads another file."""
+    path.parent.mkdir()
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("zarr.json", "{}")
+        for i in range(200):
+            archive.writestr(f"v/{i}", str(i))
+    store = ZipStore(str(path))
+
+    def read(i: int) -> bool:
+        return store.get(f"v/{i}") == str(i).encode()
+
+    def child() -> None:
+        with ThreadPoolExecutor(8) as pool:
+            try:
+                code = int(all(pool.map(read, range(200))))
+            except ConflictError:
+                code = 2
+        os._exit(code)
+
+    for expected in (1, 2):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of forks beside threads
+            process = get_context("fork").Process(target=child)
+            process.start()
+        process.join(60)
+        assert process.exitcode == expected
+        zarrds.save(DS, path, mode="w")
+    assert store.get("v/1") == b"1"
 
 
 # ------------------------------------------------------------------------------ files that others made

@@ -7,9 +7,10 @@ import stat
 import struct
 import threading
 import zipfile
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass, field
 
-from zarrds.errors import InvalidKeyError, StoreIOError, UnsupportedError
+from zarrds.errors import ConflictError, InvalidKeyError, StoreIOError, UnsupportedError
 from zarrds.storage.protocol import check_key
 from zarrds.storage.read_only import Source
 
@@ -20,6 +21,17 @@ _DOCUMENTS = ("zarr.json", ".zgroup", ".zarray", ".zmetadata")
 _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 # what the library raises for files that are damaged, besides its own error
 _DAMAGED = (zipfile.BadZipFile, ValueError, LookupError, ArithmeticError, RuntimeError, struct.error, MemoryError)
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """An open file, and what is in it; of None nothing."""
+
+    file: zipfile.ZipFile | None
+    members: Mapping[str, zipfile.ZipInfo]
+    version: tuple[int, ...]
+    pid: int = field(default_factory=os.getpid)
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 class ZipSource(Source):
@@ -44,7 +56,7 @@ class ZipSource(Source):
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self._open()
+        self._opened = _open(path)
 
     def __reduce__(self) -> tuple[type[ZipSource], tuple[str]]:
         return type(self), (self.path,)
@@ -55,30 +67,12 @@ class ZipSource(Source):
     def __hash__(self) -> int:
         return hash(os.path.abspath(self.path))
 
-    def _open(self) -> None:
-        self._members: dict[str, zipfile.ZipInfo] = {}
-        self._version: tuple[int, ...] = ()
-        self._pid, self._lock = os.getpid(), threading.Lock()
-        try:
-            status = os.stat(self.path)
-            if not stat.S_ISREG(status.st_mode):  # to open a pipe would wait for its writer
-                raise OSError("it is no regular file")
-            self._file: zipfile.ZipFile | None = zipfile.ZipFile(self.path)
-        except FileNotFoundError:
-            self._file = None
-            return
-        except (OSError, *_DAMAGED) as error:
-            raise StoreIOError(f"the file cannot be opened as a ZIP file: {error}", path=self.path) from error
-        self._version = status.st_ino, status.st_mtime_ns, status.st_size
-        names = {name: info for name, info in self._file.NameToInfo.items() if not info.is_dir()}
-        roots = {name.partition("/")[0] for name in names}
-        root = f"{roots.pop()}/" if len(roots) == 1 and not any(name in names for name in _DOCUMENTS) else ""
-        members = {name.removeprefix(root): info for name, info in names.items()}
-        self._members = {name: info for name, info in members.items() if _is_key(name)}
-
     def read(self, key: str, start: int | None, length: int | None) -> bytes | None:
-        info = self._members.get(key)
-        if info is None or self._file is None:
+        opened = self._opened
+        if opened.pid != os.getpid():  # a forked child must not share its parent's place in the file
+            opened = self._opened = self._again(opened)
+        info = opened.members.get(key)
+        if info is None or opened.file is None:
             return None
         if info.compress_type not in _COMPRESSIONS:
             raise UnsupportedError(
@@ -89,9 +83,7 @@ class ZipSource(Source):
                 found=f"method {info.compress_type}",
                 mend="Unpack the file, and open the folder or pack it again with zarrds.copy(folder, file)",
             )
-        if self._pid != os.getpid():  # a forked child must not share its parent's place in the file
-            self._open()
-        with self._lock, self._file.open(info) as member:
+        with opened.lock, opened.file.open(info) as member:
             if start is None or length is None:
                 return member.read()
             member.seek(max(start + info.file_size, 0) if start < 0 else min(start, info.file_size))
@@ -101,10 +93,37 @@ class ZipSource(Source):
         return self.read(key, 0, limit + 1)
 
     def names(self, prefix: str) -> Iterable[str]:
-        return [name for name in self._members if name.startswith(prefix)]
+        return [name for name in self._opened.members if name.startswith(prefix)]
 
     def identity(self, key: str) -> Hashable | None:
-        return (*self._version, key) if key in self._members else None
+        return (*self._opened.version, key) if key in self._opened.members else None
+
+    def _again(self, opened: _Opened) -> _Opened:
+        """The file, opened anew by this process: the one that was opened, or an error."""
+        again = _open(self.path)
+        if again.version != opened.version:
+            raise ConflictError(
+                "the file was replaced since it was opened", path=self.path, mend="Open the dataset again"
+            )
+        return again
+
+
+def _open(path: str) -> _Opened:
+    try:
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):  # to open a pipe would wait for its writer
+            raise OSError("it is no regular file")
+        file = zipfile.ZipFile(path)
+    except FileNotFoundError:
+        return _Opened(None, {}, ())
+    except (OSError, *_DAMAGED) as error:
+        raise StoreIOError(f"the file cannot be opened as a ZIP file: {error}", path=path) from error
+    names = {name: info for name, info in file.NameToInfo.items() if not info.is_dir()}
+    roots = {name.partition("/")[0] for name in names}
+    root = f"{roots.pop()}/" if len(roots) == 1 and not any(name in names for name in _DOCUMENTS) else ""
+    members = {name.removeprefix(root): info for name, info in names.items()}
+    version = status.st_ino, status.st_mtime_ns, status.st_size
+    return _Opened(file, {name: info for name, info in members.items() if _is_key(name)}, version)
 
 
 def _is_key(name: str) -> bool:

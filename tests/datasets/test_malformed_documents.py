@@ -316,3 +316,12 @@ def test_attributes_that_are_nested_deeper_than_calls() -> None:
     array = zarrds.open_array(store, path="v")
     with pytest.raises(MetadataError, match="'a' is nested too deeply"):
         array.attrs["a"]
+
+
+def test_settings_of_codecs_that_are_nested_deeper_than_calls() -> None:
+    nested: Any = 1
+    for _ in range(900):
+        nested = [nested]
+    codec = {"name": "zstd", "configuration": {"level": nested}}
+    with pytest.raises(EncodingError, match="nested too deeply"):
+        zarrds.create_array(MemoryStore(), shape=2, dtype="i4", codecs=[codec])

@@ -97,7 +97,10 @@ def parse_codec(codec: Any) -> CodecObject:
             expected="a v3 codec object such as {'name': 'zstd', 'configuration': {'level': 3}}",
             found=f"{codec!r:.80}",
         )
-    described = _plain(described)
+    try:
+        described = _plain(described)
+    except RecursionError as error:
+        raise EncodingError("the settings of a codec are nested too deeply") from error
     parsed = codec_from_v2(described) if "id" in described else codec_object(described)
     # zarr-python leaves settings open that depend on the array, and says so with None
     settings = {k: v for k, v in parsed.get("configuration", {}).items() if v is not None}

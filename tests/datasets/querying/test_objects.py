@@ -10,6 +10,7 @@ import pytest
 import xarray as xr
 
 import zarrds
+from zarrds.errors import QueryError
 
 N = 24
 RANDOM = np.random.default_rng(5)
@@ -88,3 +89,11 @@ def test_statistics_of_dates_of_other_calendars() -> None:
     found = zarrds.statistics(store, "v")
     assert found["max"].values.tolist() == [dates[3], dates[5]]
     assert found["min"].values.tolist() == [dates[0], dates[4]]
+
+
+@pytest.mark.parametrize("values", [[2**70, 5, None], [-1, 2**63], [-(2**63) - 1, None]])
+def test_integers_of_more_than_64_bits(values: list[Any]) -> None:
+    ds = xr.Dataset({"v": ("x", np.array(values, object))})
+    for ask in (lambda: zarrds.find(ds, "v > 4"), lambda: zarrds.aggregate(ds, "v", "max")):
+        with pytest.raises(QueryError, match=r"do not fit into 64 bits.*floats"):
+            ask()

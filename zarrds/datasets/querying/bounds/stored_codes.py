@@ -16,8 +16,9 @@ from zarrds.datasets.querying.bounds.chunk_facts import ChunkFacts, as_bytes
 from zarrds.datasets.querying.bounds.stored import StoredChunks, stored_chunks
 from zarrds.datasets.querying.expressions.binding import Kind
 from zarrds.datasets.reading.notes import PANDAS
+from zarrds.errors import QueryError
 from zarrds.labels.kinds.nullable import MASKED, restore_masked
-from zarrds.labels.kinds.objects import restore_objects
+from zarrds.labels.kinds.objects import integer_dtype, restore_objects
 from zarrds.labels.kinds.plain import Description
 from zarrds.labels.kinds.times import TIMES
 from zarrds.metadata.extension import note_of
@@ -96,7 +97,8 @@ def compared_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
 def compared_objects(objects: AnyArray, kind: Kind, dtype: np.dtype[Any] | None = None) -> AnyArray:
     """Objects that are numbers, booleans or times with a zone, some of them missing, as queries compare them.
 
-    As `compared_nullable` says, and times in UTC. `dtype` is that of integers; by default one that holds them.
+    As `compared_nullable` says, and times in UTC. `dtype` is that of integers; by default one that holds them. Raises
+    `QueryError` if none does.
     """
     missing = np.asarray(pd.isna(objects), bool)
     if kind == "time":
@@ -107,8 +109,9 @@ def compared_objects(objects: AnyArray, kind: Kind, dtype: np.dtype[Any] | None 
     filled = np.where(missing, 0, objects)
     if pd.api.types.infer_dtype(filled.reshape(-1), skipna=False) != "integer":
         return np.where(missing, np.nan, objects).astype(float)
-    if dtype is None:
-        dtype = np.dtype(np.uint64 if filled.size and filled.max() > np.iinfo(np.int64).max else np.int64)
+    if dtype is None and (dtype := integer_dtype(filled.reshape(-1))) is None:
+        largest = max(filled.reshape(-1), key=abs)
+        raise QueryError("integers do not fit into 64 bits", found=largest, mend="Make floats of them first")
     return np.ma.MaskedArray(filled.astype(dtype), missing) if missing.any() else filled.astype(dtype)
 
 

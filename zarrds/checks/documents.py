@@ -153,7 +153,7 @@ def _load(store: Store, zarr_format: ZarrFormat) -> _Documents:
         if raw is not None:
             own[path] = raw
     missing = (named or {}).keys() - own.keys()
-    restorable = frozenset(path for path in missing if _is_restorable(store, module, path, own, (named or {})[path]))
+    restorable = frozenset(path for path in missing if _is_restorable(store, path, own, (named or {})[path]))
     return _Documents(zarr_format, own, named, error, restorable)
 
 
@@ -185,7 +185,7 @@ def _is_array(raw: Raw) -> bool:
     return v2.ARRAY in raw or raw.get("node_type") == "array"
 
 
-def _is_restorable(store: Store, module: Format, path: str, own: Mapping[str, Raw | ZarrdsError], raw: Raw) -> bool:
+def _is_restorable(store: Store, path: str, own: Mapping[str, Raw | ZarrdsError], raw: Raw) -> bool:
     for parent in parents_of(path):
         above = own.get(parent)
         if isinstance(above, dict) and _is_array(above):

@@ -63,7 +63,7 @@ def _print_table(array: xr.DataArray) -> None:
 
 def _rows(array: xr.DataArray) -> Iterator[slice]:
     """Slices along the first dimension that fit into memory."""
-    n_rows = block_shape(array.shape, None, max(array.dtype.itemsize, 1))[0]
+    n_rows = block_shape(array.shape, None, array.dtype.itemsize)[0]
     for start in range(0, array.shape[0], n_rows):
         yield slice(start, min(start + n_rows, array.shape[0]))
 
@@ -71,7 +71,7 @@ def _rows(array: xr.DataArray) -> Iterator[slice]:
 def dump_csv(array: xr.DataArray, name: str) -> None:
     """Print a line for each value, with the labels (or positions) of its place before it."""
     print_csv_line([*map(str, array.dims), name])
-    for key in blocks(array.shape, block_shape(array.shape, None, max(array.dtype.itemsize, 1))):
+    for key in blocks(array.shape, block_shape(array.shape, None, array.dtype.itemsize)):
         labels = [_labels(array, dim, s) for dim, s in zip(array.dims, key, strict=True)]
         values = array[key].values
         for place in np.ndindex(*values.shape):
@@ -94,7 +94,7 @@ def dump_cdl(raw: xr.Dataset, source: str, name: str, positions: Mapping[str, An
         array = chosen[variable]
         texts = (
             _cdl_element(value, array.dtype)
-            for key in blocks(array.shape, block_shape(array.shape, None, max(array.dtype.itemsize, 1)))
+            for key in blocks(array.shape, block_shape(array.shape, None, array.dtype.itemsize))
             for value in array[key].values.ravel()
         )
         print_text(f"\n {cdl_name(str(variable))} = ", end="")

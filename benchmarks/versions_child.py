@@ -22,6 +22,9 @@ import zarrds
 ROUNDS = 3
 
 
+PACKED = {"dtype": "i2", "scale_factor": 0.1, "add_offset": 280.0, "_FillValue": -32768}
+
+
 def cube(n_steps: int, size: int, first: int = 0, **encoding: Any) -> xr.Dataset:
     """Temperatures of one digit, of shape ``(n_steps, size, size)``."""
     noise = np.random.default_rng(first).normal(0, 3, (n_steps, size, size))
@@ -52,7 +55,7 @@ def rows(folder: Path, n_steps: int, size: int) -> dict[str, tuple[float, float]
     """The figures, by row."""
     large = cube(n_steps, size, chunks=(100, 72, 72))
     small = cube(n_steps // 2, size, chunks=(25, 20, 20))
-    packed = cube(n_steps // 2, size, dtype="i2", scale_factor=0.1, add_offset=280.0, _FillValue=-32768)
+    packed = cube(n_steps // 2, size)
     many = xr.Dataset({f"v{i}": ("x", np.arange(1000.0), {"units": "K"}) for i in range(200)}, {"x": np.arange(1000)})
     steps = [cube(1, size, n_steps + i) for i in range(4 * (ROUNDS + 1))]
     part = cube(10, size)[["t2m"]].drop_vars(["time", "lat", "lon"])
@@ -60,8 +63,8 @@ def rows(folder: Path, n_steps: int, size: int) -> dict[str, tuple[float, float]
     for ds, path in ((large, store), (small, fine), (many, several), (large.isel(time=slice(0, 50)), grown)):
         zarrds.save(ds, path, durable=False)
 
-    def save(ds: xr.Dataset) -> Callable[[int], object]:
-        return lambda k: zarrds.save(ds, folder / f"new-{id(ds)}-{k}.zarr", durable=False)
+    def save(ds: xr.Dataset, encoding: Any = None) -> Callable[[int], object]:
+        return lambda k: zarrds.save(ds, folder / f"new-{id(ds)}-{k}.zarr", encoding=encoding, durable=False)
 
     def append(k: int) -> None:
         for step in steps[4 * (k + 1) : 4 * (k + 2)]:
@@ -75,7 +78,7 @@ def rows(folder: Path, n_steps: int, size: int) -> dict[str, tuple[float, float]
     acts: dict[str, Callable[[int], object]] = {
         "save": save(large),
         "save, small chunks": save(small),
-        "save, packed": save(packed),
+        "save, packed": save(packed, {"t2m": PACKED}),
         "save, 200 variables": save(many),
         "append four steps": append,
         "region": lambda k: zarrds.save(part, store, region={"time": slice(20, 30)}, durable=False),

@@ -128,3 +128,23 @@ def test_an_append_that_would_pass_it_by_is_refused(path: Path, group: str, zarr
     zarrds.drop_vars(path, "bad", group=group)
     zarrds.save(more, path, group=group, append_dim="time")
     xr.testing.assert_identical(load(path, group=group), xr.concat([stored(), more], "time"))
+
+
+@pytest.mark.parametrize("changed", [True, 1.0, 2])
+def test_what_another_tool_changed_of_an_array(tmp_path: Path, changed: Any) -> None:
+    """The root's document has an old copy, which may be equal in Python: what checks and what writes see it."""
+    place = tmp_path / "x.zarr"
+    zarrds.save(stored().assign(v=stored().v.assign_attrs(n=1)), place)
+    own = place / "v" / "zarr.json"
+    document = json.loads(own.read_text())
+    document["attributes"]["n"] = changed
+    own.write_text(json.dumps(document))
+    assert not zarrds.verify(place).ok
+    zarrds.save(stored().assign_coords(time=[3, 4, 5]), place, append_dim="time")
+    for consolidated in (True, False):
+        back = xr.open_dataset(place, engine="zarrds", consolidated=consolidated)
+        assert repr(back.v.attrs["n"]) == repr(changed)
+        assert back.time.values.tolist() == [0, 1, 2, 3, 4, 5]
+    own.write_text(json.dumps(json.loads(own.read_text()) | {"attributes": {"n": 3}}))
+    assert zarrds.verify(place, repair=True).ok
+    assert xr.open_dataset(place, engine="zarrds").v.attrs["n"] == 3

@@ -21,6 +21,7 @@ from zarrds.errors import (
     UnsupportedError,
     ZarrdsError,
 )
+from zarrds.metadata.equality import is_same
 from zarrds.metadata.fields import JSON, MALFORMED, Raw
 from zarrds.metadata.formats import Format, module_of, v2, v3
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
@@ -315,14 +316,13 @@ _NOTHING: Final = object()
 
 
 def _all_differences(one: JSON, other: JSON, where: str = "") -> Iterator[tuple[str, JSON, JSON]]:
-    """Where two JSON values differ, and both values there; NaN is equal to NaN."""
+    """Where two JSON values differ, see `is_same`, and both values there."""
     if isinstance(one, dict) and isinstance(other, dict):
         pairs = [(name, one.get(name, _NOTHING), other.get(name, _NOTHING)) for name in {**one, **other}]
     elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
         pairs = [(str(i), *both) for i, both in enumerate(zip(one, other, strict=True))]
     else:
-        is_same = one == other or (one != one and other != other)
-        if not is_same or isinstance(one, bool) is not isinstance(other, bool):
+        if not is_same(one, other):
             yield where, one, other
         return
     for name, mine, theirs in pairs:

@@ -12,6 +12,7 @@ from contextlib import suppress
 from zarrds.errors import InvalidKeyError, MetadataError, StoreIOError, UnsupportedError, ZarrdsError
 from zarrds.metadata import rectilinear
 from zarrds.metadata.dtypes import DataType
+from zarrds.metadata.equality import is_same
 from zarrds.metadata.fetched import ahead, is_denied, more_ahead, without
 from zarrds.metadata.fields import (
     JSON,
@@ -91,11 +92,16 @@ def keys_of(path: str) -> list[str]:
     return [_key(path), _key(path, NOTES)] if path else [NAME]
 
 
-def load_raw(store: Store, path: str) -> Raw | None:
-    """The document of the node at `path`, with what zarrds notes of it; None if there is none."""
+def load_raw(store: Store, path: str, copy: Raw | None = None) -> Raw | None:
+    """The document of the node at `path`, with what zarrds notes of it; None if there is none.
+
+    Where the root's document has a `copy` that says the same, the notes are those that came with it.
+    """
     raw = load(store, _key(path))
     if raw is None:
         return None
+    if copy is not None and MEMBER in copy and is_same(raw, _without(copy, MEMBER)):
+        return copy
     if raw.get("node_type") == "array":
         return _noted(store, path, raw)
     return raw if path else _joined(raw, (_notes_in(raw) or {}).get(""))
@@ -142,7 +148,7 @@ def copies_in(root: Raw) -> dict[str, Raw]:
 
 def is_copy(store: Store, path: str, copy: Raw) -> bool:
     """Whether the root's document has a copy of what the own document of an array says, but for notes."""
-    return copy.get("node_type") == "array" and load(store, _key(path)) == _without(copy, MEMBER)
+    return copy.get("node_type") == "array" and is_same(load(store, _key(path)), _without(copy, MEMBER))
 
 
 def _notes_in(root: Raw) -> Raw | None:

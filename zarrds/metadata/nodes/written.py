@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from zarrds.errors import StoreNotFoundError
+from zarrds.metadata.equality import is_same
 from zarrds.metadata.extension import MEMBER
 from zarrds.metadata.fetched import ahead
 from zarrds.metadata.fields import Raw
@@ -130,7 +131,7 @@ def is_same_document(own: Raw | None, consolidated: Raw | None) -> bool:
     """Whether a node's own documents say what the root's document says of it, which may note more of groups."""
     if own is None or consolidated is None:
         return own is consolidated
-    return _essence(own) == _essence(consolidated)
+    return is_same(_essence(own), _essence(consolidated))
 
 
 def _essence(raw: Raw) -> Raw:

@@ -7,7 +7,7 @@ thread.
 from __future__ import annotations
 
 import marshal
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, fields
 from math import prod
 from typing import Any, Literal, TypeAlias
@@ -58,12 +58,12 @@ class LookedUp:
     Attributes
     ----------
     cached : CachedChunks
-    identities : mapping
+    identities : dict
         Of positions, to the identity that the chunk's value had, and whether to keep it.
     """
 
     cached: CachedChunks
-    identities: Mapping[Position, tuple[Hashable, bool]]
+    identities: dict[Position, tuple[Hashable, bool]]
 
 
 def _check_shards(edges: tuple[Edges, ...], sharding: Sharding) -> None:

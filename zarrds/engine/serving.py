@@ -14,7 +14,8 @@ from zarrds.engine.chunk_io import Chunks, LookedUp
 from zarrds.engine.kernel.job import NativeJob, address
 from zarrds.engine.kernel.library import Library
 from zarrds.engine.kernel.targets import positions_of, rows_of
-from zarrds.engine.planning.plans import ChunkProjection, Plan, Subset
+from zarrds.engine.planning.plans import Batch, ChunkProjection, Plan, Subset
+from zarrds.engine.planning.tables import Positions
 from zarrds.storage.local.tree import SETTLES
 
 __all__ = ["serve"]
@@ -43,11 +44,18 @@ def serve(
     (Plan, LookedUp)
         What is left, and what was found out of it.
     """
-    if native is not None:
-        return _serve_natively(plan, out, chunks, cached, *native)
-    batch, key_of = plan.batch(0, plan.n_chunks), chunks.key_of_readable()
+    batch, looked_up = plan.batch(0, plan.n_chunks), LookedUp(cached, {})
+    if native is None:
+        left = _left(batch, out, chunks, looked_up)
+    else:
+        left = _left_natively(batch, out, chunks, looked_up, *native, is_basic=plan.is_basic)
+    return plan if left.size == len(batch) else Subset(plan, batch, left), looked_up
+
+
+def _left(batch: Batch, out: AnyArray, chunks: Chunks, looked_up: LookedUp) -> Positions:
+    """Which chunks are left; `looked_up` gets what is found out of them."""
+    cached, key_of = looked_up.cached, chunks.key_of_readable()
     left: list[int] = []
-    looked_up: dict[tuple[int, ...], tuple[Hashable, bool]] = {}
     for number, part in enumerate(batch):
         if not part.covers:
             identity = cached.identity(key_of(part.position))
@@ -57,33 +65,31 @@ def serve(
                 continue
             _note(looked_up, chunks, part, identity, keep)
         left.append(number)
-    if len(left) == len(batch):
-        return plan, LookedUp(cached, looked_up)
-    return Subset(plan, batch, np.array(left, np.intp)), LookedUp(cached, looked_up)
+    return np.array(left, np.intp)
 
 
-def _note(
-    looked_up: dict[tuple[int, ...], tuple[Hashable, bool]],
-    chunks: Chunks,
-    part: ChunkProjection,
-    identity: Hashable | None,
-    keep: bool,
-) -> None:
+def _note(looked_up: LookedUp, chunks: Chunks, part: ChunkProjection, identity: Hashable | None, keep: bool) -> None:
     if identity is not None:
-        looked_up[part.position] = identity, keep or chunks.should_keep(part)
+        looked_up.identities[part.position] = identity, keep or chunks.should_keep(part)
 
 
-def _serve_natively(
-    plan: Plan, out: AnyArray, chunks: Chunks, cached: CachedChunks, kernel: Library, job: NativeJob
-) -> tuple[Plan, LookedUp]:
-    batch = plan.batch(0, plan.n_chunks)
-    rows = rows_of(batch, is_basic=plan.is_basic)
+def _left_natively(
+    batch: Batch,
+    out: AnyArray,
+    chunks: Chunks,
+    looked_up: LookedUp,
+    kernel: Library,
+    job: NativeJob,
+    *,
+    is_basic: bool,
+) -> Positions:
+    """As `_left`, all chunks in a few calls."""
+    rows = rows_of(batch, is_basic=is_basic)
     is_partial: npt.NDArray[np.bool_] = np.asarray((rows[:, 4] < 0).any(axis=0))
-    n = int(is_partial.sum())
-    looked_up: dict[tuple[int, ...], tuple[Hashable, bool]] = {}
-    if not n:
-        return plan, LookedUp(cached, looked_up)
     partial = np.flatnonzero(is_partial)
+    n = partial.size
+    if not n:
+        return np.arange(len(batch))
     if n < len(batch):
         rows = np.ascontiguousarray(rows[:, :, partial])
     found_at, statuses = np.empty((n, 3), np.int64), np.empty(n, np.uint8)
@@ -92,24 +98,21 @@ def _serve_natively(
     says_something = (statuses == 0) & (found_at[:, 1] <= time.time_ns() - SETTLES)
     identities = [tuple(i) if ok else None for i, ok in zip(found_at.tolist(), says_something.tolist(), strict=True)]
     positions = positions_of(rows)
-    found = cached.find(positions, identities)
+    found = looked_up.cached.find(positions, identities)
     statuses[:] = 1
-    if plan.is_basic:
+    if is_basic:
         addresses = np.array([0 if chunk is None else address(chunk) for chunk, _ in found], np.uint64)
         if addresses.any():
             kernel.copy(job.reference, n, address(rows), address(addresses), address(statuses))
     else:
         for number, (chunk, _) in enumerate(found):
             if chunk is not None:
-                part = batch.part(number)
+                part = batch.part(int(partial[number]))
                 out[part.out] = chunk[part.inside]
                 statuses[number] = 0
-    missing = np.flatnonzero(statuses)
-    for number in missing.tolist():
+    for number in np.flatnonzero(statuses).tolist():
         part = batch.part(int(partial[number]))
         _note(looked_up, chunks, part, identities[number], found[number][1])
-    if missing.size == len(batch):
-        return plan, LookedUp(cached, looked_up)
     is_left = ~is_partial
     is_left[partial] = statuses != 0
-    return Subset(plan, batch, np.flatnonzero(is_left)), LookedUp(cached, looked_up)
+    return np.flatnonzero(is_left)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
@@ -33,3 +34,22 @@ def test_damage_of_one_array_hides_no_other() -> None:
     with pytest.raises(MetadataError, match="drop_variables"):
         zarrds.open_array(store, path="a")
     assert list(xr.open_dataset(store, engine="zarrds", drop_variables="a").data_vars) == ["b"]
+
+
+@pytest.mark.parametrize("values", [[pd.NaT, pd.NaT], [None, pd.NaT]])
+@pytest.mark.parametrize("is_lazy", [False, True])
+def test_objects_that_are_no_time_at_all(values: list[Any], is_lazy: bool) -> None:
+    ds, store = xr.Dataset({"v": ("t", np.array(values, object))}), zarrds.MemoryStore()
+    zarrds.save(ds.chunk() if is_lazy else ds, store)
+    back = xr.open_dataset(store, engine="zarrds").v
+    assert back.dtype.kind == "M"
+    assert np.isnat(back.values).all()
+
+
+def test_times_with_a_zone_of_which_none_is_left() -> None:
+    store = zarrds.MemoryStore()
+    zarrds.save(xr.Dataset({"v": ("t", pd.date_range("2000", periods=2, tz="UTC").array)}), store)
+    zarrds.save(xr.Dataset({"v": ("t", np.array([pd.NaT] * 2, object))}), store, mode="a")
+    opened = xr.open_dataset(store, engine="zarrds").load()
+    assert opened.v.isnull().all()
+    zarrds.save(opened, zarrds.MemoryStore())

@@ -304,3 +304,29 @@ def test_longer_text_of_dask_beside_a_marker(first: Any, new: Any, marker: Any, 
     zarrds.save(xr.Dataset({"v": ("x", first)}), store, zarr_format=zarr_format, encoding={"v": {"_FillValue": marker}})
     zarrds.save(xr.Dataset({"v": ("x", new)}).chunk(x=1), store, append_dim="x")
     assert open_zarrds(store).v.values.tolist() == [*first, *new]
+
+
+UNITS = st.sampled_from(["s", "ms", "us", "ns"])
+
+
+@given(st.sampled_from("mM"), UNITS, UNITS, st.booleans())
+def test_times_of_any_unit_behind_those_of_another(kind: str, first: str, second: str, is_lazy: bool) -> None:
+    """Finer and coarser ones, in memory or not: what is there before and after it is computed is of one dtype."""
+    parts = [np.array([1, -7], f"{kind}8[{first}]"), np.array([5], f"{kind}8[{second}]")]
+    store = zarrds.MemoryStore()
+    zarrds.save(xr.Dataset({"v": ("x", parts[0])}), store)
+    zarrds.save(xr.Dataset({"v": ("x", parts[1])}), store, append_dim="x")
+    opened = xr.open_dataset(store, engine="zarrds", chunks={} if is_lazy else None).v
+    assert opened.dtype == opened.values.dtype
+    assert np.array_equal(opened.values, np.concatenate(parts))
+    zarrds.save(opened.to_dataset(), zarrds.MemoryStore())
+
+
+@pytest.mark.parametrize("kind", ["U", "S"])
+def test_no_text_of_another_length(kind: str) -> None:
+    for is_lazy in (False, True):
+        store = zarrds.MemoryStore()
+        zarrds.save(xr.Dataset({"v": ("x", np.array(["a"], f"{kind}2"))}), store, encoding={"v": {"dtype": f"{kind}2"}})
+        none = xr.Dataset({"v": ("x", np.empty(0, f"{kind}3"))})
+        zarrds.save(none.chunk() if is_lazy else none, store, append_dim="x")
+        assert xr.open_dataset(store, engine="zarrds").v.size == 1

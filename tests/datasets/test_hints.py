@@ -273,3 +273,66 @@ def test_integers_of_which_there_are_none_keep_their_dtype(path: Path, encoding:
 def test_no_text_under_an_encoding_of_bytes(path: Path) -> None:
     zarrds.save(xr.Dataset({"v": ("x", np.empty(0, object), {}, {"dtype": "S2"})}), path)
     assert open_zarrds(path).v.dtype == object
+
+
+NO_TEXT = [np.empty(0, object), np.empty(0, "U3"), np.empty(0, np.dtypes.StringDType())]
+OF_OTHERS: list[dict[str, Any]] = [
+    {"dtype": "S2"},
+    {"dtype": "O"},
+    {"dtype": "S1", "_FillValue": b"-"},
+    {"scale_factor": 0.5},
+    {"_FillValue": "x"},
+]
+
+
+@pytest.mark.parametrize("values", NO_TEXT, ids=lambda values: str(values.dtype))
+def test_no_text_stays_text_whatever_its_encoding_is(values: Any) -> None:
+    for number, hint in enumerate(OF_OTHERS):
+        store = zarrds.MemoryStore()
+        zarrds.save(xr.Dataset({"v": ("x", values, {}, hint)}), store, zarr_format=FORMATS[number % 2])
+        assert xr.open_dataset(store, engine="zarrds").v.dtype in (values.dtype, object)
+        zarrds.save(xr.Dataset({"v": ("x", ["a", "é"])}), store, append_dim="x")
+        assert xr.open_dataset(store, engine="zarrds").v.values.tolist() == ["a", "é"]
+
+
+def test_no_text_as_it_is_asked_for() -> None:
+    for values in NO_TEXT:
+        store = zarrds.MemoryStore()
+        zarrds.save(xr.Dataset({"v": ("x", values)}), store, zarr_format=2, encoding={"v": {"_FillValue": "x"}})
+        assert zarrds.open_array(store, path="v").metadata.data_type.name == "string"
+        with pytest.raises(EncodingError, match=r"text cannot be encoded so .*'v'.*scale_factor"):
+            zarrds.save(xr.Dataset({"v": ("x", values)}), store, mode="w", encoding={"v": {"scale_factor": 0.5}})
+
+
+@pytest.mark.parametrize("dtype", ["?", "i4", "f8"])
+@pytest.mark.parametrize("asked", ["S1", "U2"])
+def test_numbers_are_not_asked_for_as_text(dtype: str, asked: str) -> None:
+    for size in (0, 1):
+        ds = xr.Dataset({"v": ("x", np.zeros(size, dtype))})
+        with pytest.raises(EncodingError, match=r"'v'.*encoding\['dtype'\] is .*, but it holds|at 'v'"):
+            zarrds.save(ds, zarrds.MemoryStore(), encoding={"v": {"dtype": asked}})
+
+
+@pytest.mark.parametrize("is_lazy", [False, True])
+@pytest.mark.parametrize("size", [0, 1])
+def test_no_times_in_another_calendar(is_lazy: bool, size: int) -> None:
+    store, hint = zarrds.MemoryStore(), {"units": "days since 0001-01-01", "calendar": "noleap"}
+    ds = xr.Dataset({"v": ("x", np.zeros(size, "M8[s]"))})
+    ds = ds.chunk() if is_lazy else ds
+    with pytest.raises(EncodingError, match=r"'v'.*convert_calendar|calendar.*convert_calendar"):
+        zarrds.save(ds, store, encoding={"v": hint})
+    ds.v.encoding = hint
+    with pytest.warns(xr.SerializationWarning, match=r"'v' \(calendar is 'noleap'"):
+        zarrds.save(ds, store)
+    assert xr.open_dataset(store, engine="zarrds").v.dtype == "M8[s]"
+
+
+def test_durations_are_not_counted_in_finer_units_than_theirs() -> None:
+    """Which readers would tell of them before they decode them, and not after."""
+    store, values = zarrds.MemoryStore(), np.array([1, 86400], "m8[s]")
+    with pytest.raises(EncodingError, match=r"units.*timedelta64.ms.*astype"):
+        zarrds.save(xr.Dataset({"v": ("x", values)}), store, encoding={"v": {"units": "milliseconds"}})
+    with pytest.warns(xr.SerializationWarning, match=r"'v' \(units are 'milliseconds'"):
+        zarrds.save(xr.Dataset({"v": ("x", values, {}, {"units": "milliseconds"})}), store)
+    opened = xr.open_dataset(store, engine="zarrds").v
+    assert opened.dtype == opened.values.dtype == values.dtype

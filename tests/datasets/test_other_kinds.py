@@ -83,7 +83,7 @@ def test_objects_that_cannot_be_stored(tmp_path: Path, values: Any, mend: str) -
 
 @pytest.mark.parametrize("encoding", [{"units": "furlongs"}, {"units": "furlongs since 2000"}, {"calendar": "noleap"}])
 def test_what_is_asked_for_times_is_in_the_mend(tmp_path: Path, encoding: dict[str, str]) -> None:
-    with pytest.raises(EncodingError, match=r"'a'.*encoding\['units'\]"):
+    with pytest.raises(EncodingError, match=r"encoding\['(units|calendar)'\]"):
         zarrds.save(column(DATETIMES), tmp_path / "a.zarr", encoding={"a": encoding})
 
 

@@ -126,3 +126,11 @@ def test_no_objects_beside_integers_with_missing_ones(tmp_path: Path) -> None:
     zarrds.save(dataset(objects(1, None)), tmp_path / "s.zarr")
     zarrds.save(dataset(objects(), 2), tmp_path / "s.zarr", append_dim="t")
     assert in_words(xr.open_dataset(tmp_path / "s.zarr", engine="zarrds").v.values) == [1, None]
+
+
+def test_large_unsigned_integers_beside_none(tmp_path: Path) -> None:
+    """Which NumPy would make floats of, together with signed ones."""
+    zarrds.save(dataset(objects(None)), tmp_path / "s.zarr")
+    zarrds.save(dataset(np.array([2**53 + 1, 2**63 - 1], "u8"), 1), tmp_path / "s.zarr", append_dim="t")
+    values = xr.open_dataset(tmp_path / "s.zarr", engine="zarrds").v.values
+    assert in_words(values) == [None, 2**53 + 1, 2**63 - 1]

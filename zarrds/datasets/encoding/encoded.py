@@ -18,9 +18,9 @@ import xarray as xr
 
 from zarrds.compat.xarray_internals import blockwise_array, check_vlen_dtype, encode_zarr_variable, is_chunked
 from zarrds.datasets.encoding.exact.blocks import blockwise, encoding_error, whole
+from zarrds.datasets.encoding.exact.contradictions import MENDS, contradictions
 from zarrds.datasets.encoding.exact.encoder import Encoder, check_exact, kind_of
 from zarrds.datasets.encoding.exact.fitting import (
-    is_dtype_of_floats,
     misfit_of_characters,
     misfit_of_hint,
     misfit_of_order,
@@ -42,6 +42,8 @@ _LOSSY_KEYS = frozenset({"dtype", "_Encoding", *CF_KEYS})
 _SCALE = frozenset({"scale_factor", "add_offset"})
 _UNITS = ("days", "hours", "minutes", "seconds", "milliseconds", "microseconds", "nanoseconds")
 _UNITS_OF = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
+# what no value for missing text is, in one byte
+_SOME_TEXT = "\1"
 _INT64, _FLOAT64 = np.dtype(np.int64), np.dtype(np.float64)
 # by what pandas calls objects that are all the same
 _NUMBERS: Mapping[str, type[Any]] = {"integer": np.int64, "floating": np.float64, "boolean": np.bool_}
@@ -92,6 +94,8 @@ def encoded_variable(
     """
     if check_vlen_dtype(variable.dtype) is bytes:  # which xarray would cut at zeros at the end
         return _as_it_is(variable), None
+    if not variable.size and variable.dtype.kind in "OUT" and _may_be_text(variable, is_explicit):
+        return _of_no_text(name, variable, is_explicit, zarr_format), None
     if (why := misfit_of_characters(variable)) is not None:
         if is_explicit:
             raise EncodingError(f"encoding['dtype'] {why}", key=name, mend="Leave out one of both")
@@ -105,14 +109,15 @@ def encoded_variable(
     for key in MARKERS:
         if key in encoding and np.ndim(encoding[key]) and np.size(encoding[key]) == 1:
             encoding[key] = np.ravel(encoding[key])[0]
-    problem = next(_contradictions(variable, encoding), None)
+    problem = next(contradictions(variable, encoding), None)
     if variable.dtype.kind == "O" and not _LOSSY_KEYS.isdisjoint(encoding):
         variable = _known_objects(name, variable, encoding, is_explicit)
     if is_explicit:
         variable = _unmarked(name, variable, encoding, is_carried=False)
         if problem is not None:
             key, why = problem
-            raise EncodingError(f"encoding[{key!r}] {why}", key=name, mend="Give one value that the stored dtype has")
+            mend = MENDS.get(key, "Give one value that the stored dtype has")
+            raise EncodingError(f"encoding[{key!r}] {why}", key=name, mend=mend)
         if (mismatch := misfit_of_order(variable, encoding)) is not None:
             raise EncodingError(f"encoding['dtype'] {mismatch}", key=name, mend="Convert it first, or leave it out")
         return _first_possible(name, variable, _orders(variable, encoding), zarr_format), None
@@ -127,7 +132,7 @@ def encoded_variable(
         key, why = problem
         replaced = f"{key} {why}"
         encoding.pop(key)
-        problem = next(_contradictions(variable, encoding), None)
+        problem = next(contradictions(variable, encoding), None)
     try:
         variable = _unmarked(name, variable, encoding, is_carried=True)
     except EncodingError as error:
@@ -149,6 +154,33 @@ def _without(variable: xr.Variable, keys: Collection[str]) -> xr.Variable:
     plain = variable.copy(deep=False)
     plain.encoding = {key: value for key, value in variable.encoding.items() if key not in keys}
     return plain
+
+
+def _may_be_text(variable: xr.Variable, is_explicit: bool) -> bool:
+    """Whether objects of which there are none are text; what they may be besides only an order tells."""
+    dtype = variable.encoding.get("dtype")
+    if variable.dtype.kind != "O" or dtype is None or not is_explicit:
+        return check_vlen_dtype(variable.dtype) is not bytes
+    try:
+        return np.dtype(dtype).kind in "OUT"
+    except TypeError:
+        return False
+
+
+def _of_no_text(name: str, variable: xr.Variable, is_explicit: bool, zarr_format: ZarrFormat) -> xr.Variable:
+    """Text of which there is none, of which xarray makes floats: encoded as one text is, where an encoding is asked."""
+    encoding = variable.encoding if is_explicit else without_losses(variable.encoding)
+    one = xr.Variable(variable.dims, np.full((1,) * variable.ndim, _SOME_TEXT, object), variable.attrs, encoding)
+    try:
+        made, _ = encoded_variable(name, one, is_explicit, zarr_format)
+    except EncodingError as error:
+        error.found = None  # which is not there
+        raise
+    except _FOREIGN as error:
+        asked = {key: value for key, value in encoding.items() if key in _LOSSY_KEYS}
+        raise EncodingError("text cannot be encoded so", key=name, found=asked, mend="Leave it out") from error
+    data = np.empty(variable.shape, made.dtype)
+    return xr.Variable(variable.dims, data, made.attrs, made.encoding, fastpath=True)
 
 
 def _known_objects(name: str, variable: xr.Variable, encoding: CFEncoding, is_explicit: bool) -> xr.Variable:
@@ -213,46 +245,6 @@ def _with_floats(encoding: CFEncoding) -> dict[str, Any]:
         for key, value in encoding.items()
         if value is not None or key not in ("dtype", "units", "calendar", "missing_value", "scale_factor", "add_offset")
     }
-
-
-def _contradictions(variable: xr.Variable, encoding: CFEncoding) -> Iterator[tuple[str, str]]:
-    """Keys that mark missing values with what no element of the array can be, and why."""
-    found: list[Any] = []
-    dtype = encoding.get("dtype", variable.dtype)
-    if encoding.get("_Unsigned") is not None and variable.dtype.kind in "iu" and is_dtype_of_floats(dtype):
-        yield "_Unsigned", f"is that of integers, which {dtype} is not"
-    for key in MARKERS:
-        if encoding.get(key) is None:
-            continue
-        items = np.ravel(encoding[key])
-        if items.size != 1:
-            yield key, f"is {items.size} values, not one"
-            continue
-        if items.dtype.kind in "US" and variable.dtype.kind in "iufc":
-            yield key, f"is {items[0]!r}, which is no {variable.dtype}"
-        if items.dtype.kind not in "iuf":
-            continue
-        try:
-            dtype = np.dtype(encoding.get("dtype", variable.dtype))
-        except TypeError:
-            return  # xarray will say what is wrong with it
-        if dtype.kind == "b" and np.isnan(items[0]):  # which NumPy takes for true
-            yield key, f"is {items[0]}, which is no {dtype}"
-        if dtype.kind in "iu" and not _is_integer_of(items[0], dtype):
-            yield key, f"is {items[0]}, which is no {dtype}"
-        found.append(items[0])
-    if len(found) == 2:
-        with np.errstate(all="ignore"):
-            if not np.isclose(found[0], found[1], rtol=1e-5, equal_nan=True):
-                yield "missing_value", f"is {found[1]}, but _FillValue is {found[0]}"
-
-
-def _is_integer_of(value: Any, dtype: np.dtype[Any]) -> bool:
-    if not np.isfinite(value) or int(value) != value:
-        return False
-    # `_Unsigned` has markers of either sign
-    bits = 8 * dtype.itemsize
-    return bool(-(2 ** (bits - 1)) <= int(value) < 2**bits)
 
 
 def _is_time(variable: xr.Variable) -> bool:

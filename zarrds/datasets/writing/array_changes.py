@@ -208,7 +208,7 @@ def _written(
     with locating(key=name):
         new = with_finer_times(new, plain.notes.get(name, {}), there, variable)
     if grown is not None:
-        made = {key: value for key, value in grown.metadata.attributes.items() if key in ("units", *MARKERS)}
+        made = {key: value for key, value in grown.metadata.attributes.items() if key in ("units", "dtype", *MARKERS)}
         noted = with_marks(new, marks_of(grown.metadata))
         after = replace(grown.metadata, attributes={**new.attributes, **made}, extensions=noted.extensions)
         return ArrayChange(before, after, encoded, (0,) * encoded.ndim, is_rewritten=True)

@@ -13,7 +13,7 @@ from zarrds.labels.kinds.periods import PERIODS
 from zarrds.labels.kinds.plain import Array, Labels, StoredKind
 from zarrds.labels.kinds.times import TIMES, zoned_index
 
-__all__ = ["Values", "all_missing", "as_index"]
+__all__ = ["Values", "all_missing", "as_index", "missing_times"]
 
 Values: TypeAlias = "Labels | ExtensionArray | Array"
 
@@ -46,6 +46,13 @@ def all_missing(labels: Labels, like: StoredKind) -> Labels:
         return labels
     missing = np.full(len(labels), "NaT", f"datetime64[{match[2]}]")
     return pd.DatetimeIndex(missing, tz="UTC" if match[3] else None)
+
+
+def missing_times(labels: Labels) -> Labels:
+    """Objects none of which is there, some as NaT, as the times that pandas takes them for; others as they are."""
+    if labels.dtype != object or not labels.isna().all() or not any(value is pd.NaT for value in labels):
+        return labels
+    return pd.DatetimeIndex(np.full(len(labels), "NaT", "M8[s]"))
 
 
 def _missing_intervals(n: int, like: StoredKind) -> Labels:

@@ -39,7 +39,7 @@ from zarrds.labels.kinds.plain import (
     mismatch,
     other_kind,
 )
-from zarrds.labels.kinds.recognised import Values, all_missing, as_index
+from zarrds.labels.kinds.recognised import Values, all_missing, as_index, missing_times
 from zarrds.labels.kinds.texts import TEXTS, holds_text, marked_texts, restore_texts, store_texts, text_options
 from zarrds.labels.kinds.times import (
     TIMES,
@@ -233,6 +233,8 @@ def to_plain(values: Values, like: StoredKind | None = None) -> Plain | None:
     labels = as_index(values)
     if like is not None and is_described and labels is not None and values.dtype == object and labels.isna().all():
         labels = all_missing(pd.Index(labels, dtype=object), like)  # pd.NA alone has made text of them
+    elif like is None and labels is not None and isinstance(values, np.ndarray):
+        labels = missing_times(labels)
     kind = None if labels is None else next((kind for kind in _KINDS if kind.holds(labels)), None)
     if labels is not None and kind is None and isinstance(labels.dtype, ExtensionDtype):
         raise EncodingError(

@@ -18,7 +18,7 @@ from zarrds.compat.xarray_internals import decode_cf_variables, encode_zarr_vari
 from zarrds.datasets.encoding.exact.blocks import CARRIED_MEND, Block, encoding_error
 from zarrds.datasets.encoding.exact.comparison import label_text
 from zarrds.datasets.encoding.exact.differences import differing, slack_of
-from zarrds.datasets.encoding.exact.packing import markers_of, packing_of, with_float_factors
+from zarrds.datasets.encoding.exact.packing import markers_of, packing_of, with_fine_unit, with_float_factors
 from zarrds.datasets.encoding.exact.text_marks import text_marks
 from zarrds.datasets.encoding.exact.times import check_dates, check_same_times, check_units, decode_times
 from zarrds.errors import CarriedEncodingError, EncodingError, ZarrdsError
@@ -332,6 +332,7 @@ class Encoder:
         return result
 
     def _encoded(self, values: Array, encoding: Mapping[str, Any]) -> Array:
+        values = with_fine_unit(values, encoding)
         variable = xr.Variable(("values",), values, {}, with_float_factors(encoding))
         return np.asarray(encode_zarr_variable(variable, name="values", zarr_format=self.zarr_format).values)
 

@@ -96,7 +96,7 @@ def misfit_of_hint(variable: xr.Variable, encoding: Mapping[str, Any]) -> str | 
 def misfit_of_order(variable: xr.Variable, encoding: Mapping[str, Any]) -> str | None:
     """Why a dtype that was asked for cannot be that of such data, or None. Numbers may become other numbers."""
     asked, problem = _dtype_of(encoding)
-    if problem is not None or asked is None or variable.dtype.kind not in "OUSTmM":
+    if problem is not None or asked is None or variable.dtype.kind == "V":
         return problem
     kind = kind_of_data(variable)
     if kind in ("datetimes", "timedeltas"):
@@ -109,7 +109,7 @@ def misfit_of_order(variable: xr.Variable, encoding: Mapping[str, Any]) -> str |
         fits = asked.kind in _TEXT and not is_other
     else:
         fits = asked.kind in _NUMBERS + "O"
-    return None if fits else f"is {asked}, but it holds {kind}"
+    return None if fits else f"is {asked}, but it holds {kind or 'objects'}"
 
 
 def misfit_of_characters(variable: xr.Variable) -> str | None:

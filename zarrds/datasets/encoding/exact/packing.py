@@ -15,11 +15,14 @@ import xarray as xr
 
 from zarrds.compat.xarray_internals import encode_zarr_variable
 from zarrds.datasets.encoding.exact.blocks import Block, encoding_error
+from zarrds.labels.kinds.times import to_unit
 from zarrds.metadata.attributes import MARKERS
 
-__all__ = ["CF_KEYS", "Packing", "markers_of", "packing_of", "with_float_factors"]
+__all__ = ["CF_KEYS", "Packing", "finer_unit", "markers_of", "packing_of", "with_fine_unit", "with_float_factors"]
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
+# units finer than seconds, as NumPy calls them
+_PARTS_OF_SECONDS = {"millisecond": "ms", "microsecond": "us", "nanosecond": "ns"}
 # of a decoded variable's encoding, what xarray's encoders and decoders go by
 CF_KEYS = ("units", "calendar", "scale_factor", "add_offset", *MARKERS, "_Unsigned")
 
@@ -205,7 +208,30 @@ class Packing:
         return f"{text} ({', '.join(map(str, self.markers))} for missing)" if self.markers else text
 
 
+def with_fine_unit(values: Array, encoding: Mapping[str, Any]) -> Array:
+    """Times in the unit in which they are counted, if it is finer: xarray would divide them by 0 of their own."""
+    unit = finer_unit(values.dtype, encoding.get("units"))
+    finer = None if unit is None else to_unit(values, unit)
+    return values if finer is None else finer
+
+
+def finer_unit(dtype: np.dtype[Any], units: object) -> str | None:
+    """The unit of NumPy in which times are counted, if it is finer than that of their dtype.
+
+    Examples
+    --------
+    >>> finer_unit(np.dtype("m8[s]"), "milliseconds"), finer_unit(np.dtype("M8[ns]"), "milliseconds since 2000-01-01")
+    ('ms', None)
+    """
+    name = str(units).partition(" since ")[0].strip().lower().removesuffix("s")
+    unit = _PARTS_OF_SECONDS.get(name)
+    if unit is None or dtype.kind not in "mM" or np.can_cast(f"{dtype.kind}8[{unit}]", dtype):
+        return None
+    return unit
+
+
 def _encoded(values: Array, encoding: Mapping[str, Any]) -> Array:
+    values = with_fine_unit(values, encoding)
     try:
         encoded = encode_zarr_variable(xr.Variable(("values",), values, {}, encoding), name="values")
     except OverflowError:

@@ -19,6 +19,7 @@ from zarrds.codecs.blosc import MAX_NBYTES
 from zarrds.compat.xarray_internals import lazy_data
 from zarrds.datasets.encoding.as_stored import encode_like
 from zarrds.datasets.encoding.exact.lossy_codecs import without_element_filters
+from zarrds.datasets.encoding.exact.packing import finer_unit
 from zarrds.datasets.reading.notes import PANDAS
 from zarrds.datasets.writing.stored import StoredGroup
 from zarrds.errors import EncodingError
@@ -72,8 +73,9 @@ class Grown:
 def as_wide_as_stored(variable: xr.Variable, metadata: ArrayMetadata) -> xr.Variable:
     """Shorter strings of a fixed length in the length of the store, in which they are the same strings."""
     dtype = metadata.data_type.dtype
-    is_shorter = variable.dtype.kind == dtype.kind and dtype.kind in "US" and variable.dtype.itemsize < dtype.itemsize
-    return variable.astype(dtype) if is_shorter else variable
+    is_alike = variable.dtype.kind == dtype.kind and dtype.kind in "US"
+    is_shorter = variable.dtype.itemsize < dtype.itemsize or not variable.size
+    return variable.astype(dtype) if is_alike and is_shorter else variable
 
 
 def grown_arrays(
@@ -119,7 +121,7 @@ def grown_arrays(
                 full = joined(name, there, new, parts, _itemsize(metadata, length) / metadata.data_type.dtype.itemsize)
                 wider[name] = _longer(name, full, there, metadata, length, zarr_format)
         elif name in stored.documents and means_other(stored.documents[name], metadata):
-            full = joined(name, there, new, parts, 1)
+            full = joined(name, there, _of_dtype_stored(new, metadata), parts, 1)
             wider[name] = made_anew(metadata, full.astype(metadata.data_type.dtype))
         elif _is_narrow(name, new, metadata, stored):
             full = joined(name, there, new, parts, new.dtype.itemsize / metadata.data_type.dtype.itemsize)
@@ -149,6 +151,12 @@ def grown_arrays(
                 units[each] = finest
     times = {name: _counted(name, full, stored, units[name], zarr_format) for name, full in whole.items()}
     return {**wider, **times}, fitting
+
+
+def _of_dtype_stored(new: xr.Variable, metadata: ArrayMetadata) -> xr.Variable:
+    """Integers that the stored dtype holds in it: NumPy would make floats of signed and unsigned ones together."""
+    dtype = metadata.data_type.dtype
+    return new.astype(dtype) if new.dtype.kind in "iu" and dtype.kind in "iu" else new
 
 
 def means_other(before: ArrayMetadata, after: ArrayMetadata) -> bool:
@@ -367,6 +375,9 @@ def _counted(name: str, full: xr.Variable, stored: StoredGroup, units: str, zarr
         attributes = dict(metadata.attributes)
         if "units" in attributes:
             attributes["units"] = units
+        unit = finer_unit(there.dtype, units)
+        if unit is not None and there.dtype.kind == "m" and "dtype" in attributes:
+            attributes["dtype"] = f"timedelta64[{unit}]"  # by which readers tell what there is before they decode it
         return made_anew(replace(metadata, attributes=attributes), encoded)
     assert error is not None
     raise error

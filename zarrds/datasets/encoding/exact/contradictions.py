@@ -1,0 +1,82 @@
+"""What an encoding says that data cannot be: such a key gives way where it came along, and is an error as an order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from zarrds.datasets.encoding.exact.fitting import is_dtype_of_floats
+from zarrds.datasets.encoding.exact.packing import finer_unit
+from zarrds.metadata.attributes import MARKERS
+
+__all__ = ["MENDS", "contradictions"]
+
+# of which NumPy has times
+_CALENDARS = frozenset({"standard", "gregorian", "proleptic_gregorian"})
+# what to do about some of the keys
+MENDS: Mapping[str, str] = {
+    "calendar": "Use convert_calendar first, or leave it out",
+    "units": "Convert it with astype first, or leave them out",
+}
+
+
+def contradictions(variable: xr.Variable, encoding: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Keys that are of other data, or mark missing values with what no element of the array can be, and why.
+
+    Parameters
+    ----------
+    variable : Variable
+        Decoded.
+    encoding : mapping
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> list(contradictions(xr.Variable("x", np.int8([1])), {"_FillValue": np.nan}))
+    [('_FillValue', 'is nan, which is no int8')]
+    """
+    found: list[Any] = []
+    dtype = encoding.get("dtype", variable.dtype)
+    calendar = encoding.get("calendar")
+    if variable.dtype.kind == "M" and isinstance(calendar, str) and calendar.lower() not in _CALENDARS:
+        yield "calendar", f"is {calendar!r}, whose dates are those of cftime, not {variable.dtype}"
+    if encoding.get("_Unsigned") is not None and variable.dtype.kind in "iu" and is_dtype_of_floats(dtype):
+        yield "_Unsigned", f"is that of integers, which {dtype} is not"
+    unit = finer_unit(variable.dtype, encoding.get("units"))
+    if unit is not None and variable.dtype.kind == "m":
+        yield "units", f"are {encoding['units']!r}, which readers have as timedelta64[{unit}], not {variable.dtype}"
+    for key in MARKERS:
+        if encoding.get(key) is None:
+            continue
+        items = np.ravel(encoding[key])
+        if items.size != 1:
+            yield key, f"is {items.size} values, not one"
+            continue
+        if items.dtype.kind in "US" and variable.dtype.kind in "iufc":
+            yield key, f"is {items[0]!r}, which is no {variable.dtype}"
+        if items.dtype.kind not in "iuf":
+            continue
+        try:
+            dtype = np.dtype(encoding.get("dtype", variable.dtype))
+        except TypeError:
+            return  # xarray will say what is wrong with it
+        if dtype.kind == "b" and np.isnan(items[0]):  # which NumPy takes for true
+            yield key, f"is {items[0]}, which is no {dtype}"
+        if dtype.kind in "iu" and not _is_integer_of(items[0], dtype):
+            yield key, f"is {items[0]}, which is no {dtype}"
+        found.append(items[0])
+    if len(found) == 2:
+        with np.errstate(all="ignore"):
+            if not np.isclose(found[0], found[1], rtol=1e-5, equal_nan=True):
+                yield "missing_value", f"is {found[1]}, but _FillValue is {found[0]}"
+
+
+def _is_integer_of(value: Any, dtype: np.dtype[Any]) -> bool:
+    if not np.isfinite(value) or int(value) != value:
+        return False
+    # `_Unsigned` has markers of either sign
+    bits = 8 * dtype.itemsize
+    return bool(-(2 ** (bits - 1)) <= int(value) < 2**bits)

@@ -193,6 +193,33 @@ def test_a_failure_after_the_instant(store: LocalStore, root: Path, monkeypatch:
     assert sorted(os.listdir(root)) == ["a", "doc"]
 
 
+@pytest.mark.parametrize("name", ["rename", "replace", "unlink", "rmdir"])
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+def test_an_interrupt_after_the_instant(
+    store: LocalStore, root: Path, name: str, kind: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then all is put in place before anybody hears of it: nothing hidden is left for whoever comes next."""
+    staged = store.stage_changes()
+    staged.set("0/a/k", b"new")
+    staged.set("1/doc", b"new")
+    staged.set(DELETED, b'["a/l"]')
+    done, calls = getattr(os, name), []
+
+    def interrupt(*places: object) -> None:
+        done(*places)
+        calls.append(places)
+        if len(calls) == 1:
+            raise kind
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, name, interrupt)
+        with pytest.raises(kind):
+            store.apply_changes(staged)
+    store.discard(staged)
+    assert content(store) == NEW
+    assert sorted(os.listdir(root)) == ["a", "doc"]
+
+
 @pytest.mark.parametrize(
     ("key", "number"), [("1/a", errno.EISDIR), ("0/a/k/l", errno.ENOTDIR), ("2/doc/x/y", errno.ENOTDIR)]
 )

@@ -164,10 +164,15 @@ def apply_changes(
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), commit)
     if durable:
         syncing.sync_tree(changes, device)
-    os.rename(changes, commit)  # from now on they count
-    if durable:
-        syncing.sync_folder(root)
-    _finish(root, path, verify, plan, durable=durable, device=device)
+    try:
+        os.rename(changes, commit)  # from now on they count
+        if durable:
+            syncing.sync_folder(root)
+        _finish(root, path, verify, plan, durable=durable, device=device)
+    except (KeyboardInterrupt, SystemExit):  # the first came too late to leave all as it was
+        if folders.is_folder(commit) and not os.path.lexists(changes):
+            _finish(root, path, verify, durable=durable, device=device)
+        raise
 
 
 def is_about_to_change(root: str, key: str) -> bool:

@@ -120,3 +120,14 @@ def test_who_has_opened_it_before_is_told(tmp_path: Path) -> None:
     zarrds.save(dataset([-1], 2), path, append_dim="t")
     with pytest.raises(ConflictError):
         before.v.load()
+
+
+def test_integers_as_objects_that_only_unsigned_ones_hold() -> None:
+    store, large = zarrds.MemoryStore(), np.array([2**64 - 1, None], object)
+    zarrds.save(xr.Dataset({"v": ("x", np.array([1], "u8"))}), store)
+    for added in (large[:1], large):
+        zarrds.save(xr.Dataset({"v": ("x", added)}), store, append_dim="x")
+    assert list(xr.open_dataset(store, engine="zarrds").v.values) == [1, 2**64 - 1, 2**64 - 1, None]
+    both = xr.Dataset({"v": ("x", np.array([np.int64(-1), 2**64 - 1], object))})
+    with pytest.raises(EncodingError, match="'v'"):  # NumPy would make two large ones of them
+        zarrds.save(both, zarrds.MemoryStore(), encoding={"v": {"dtype": "u8"}})

@@ -30,6 +30,7 @@ from zarrds.datasets.encoding.exact.packing import CF_KEYS
 from zarrds.datasets.encoding.exact.text_marks import check_unmarked, text_marks, unmarked_blocks
 from zarrds.datasets.encoding.exact.times import check_same_times, decode_times
 from zarrds.errors import EncodingError, ZarrdsError
+from zarrds.labels.kinds.plain import as_integers
 from zarrds.metadata.attributes import MARKERS
 from zarrds.metadata.model import ZarrFormat
 
@@ -201,10 +202,7 @@ def _known_objects(name: str, variable: xr.Variable, encoding: CFEncoding, is_ex
         values, dtype = np.where(missing, np.nan, values), np.float64
     if dtype is None:
         return variable
-    try:
-        values = values.astype(dtype)
-    except OverflowError:
-        values = values.astype(np.uint64)
+    values = as_integers(values) if dtype is np.int64 else values.astype(dtype)
     return xr.Variable(variable.dims, values, variable.attrs, variable.encoding, fastpath=True)
 
 

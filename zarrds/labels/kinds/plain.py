@@ -20,6 +20,7 @@ __all__ = [
     "Labels",
     "Plain",
     "StoredKind",
+    "as_integers",
     "described_dtype",
     "holds_exactly",
     "is_missing",
@@ -121,6 +122,27 @@ def holds_exactly(dtype: np.dtype[Any], value: int) -> bool:
     except OverflowError:
         return False
     return bool(np.isfinite(number)) and int(number) == value
+
+
+def as_integers(objects: Array) -> Array:
+    """Objects that are integers as such of 64 bits, unsigned ones where they must be.
+
+    Raises
+    ------
+    OverflowError
+        If no such dtype holds them all; NumPy would make others of its own that are negative.
+
+    Examples
+    --------
+    >>> as_integers(np.array([1, 2**64 - 1], dtype=object))
+    array([                   1, 18446744073709551615], dtype=uint64)
+    """
+    try:
+        return objects.astype(np.int64)
+    except OverflowError:
+        if objects.min() < 0:
+            raise
+        return objects.astype(np.uint64)
 
 
 def is_missing(values: Any) -> Array:

@@ -22,7 +22,7 @@ from zarrds.datasets.encoding.exact.packing import markers_of, packing_of, with_
 from zarrds.datasets.encoding.exact.text_marks import text_marks
 from zarrds.datasets.encoding.exact.times import check_dates, check_same_times, check_units, decode_times
 from zarrds.errors import CarriedEncodingError, EncodingError, ZarrdsError
-from zarrds.labels.kinds.plain import holds_exactly
+from zarrds.labels.kinds.plain import as_integers, holds_exactly
 from zarrds.metadata.attributes import MARKERS
 from zarrds.metadata.model import ZarrFormat
 
@@ -184,7 +184,7 @@ class Encoder:
         if inferred == "empty" and self.kind in _NO_TIMES:
             return np.full(values.shape, "NaT", _NO_TIMES[self.kind])
         if inferred == "integer" and not pd.isnull(values).any():
-            return values.astype(np.int64)
+            return as_integers(values)
         if inferred in ("integer", "mixed-integer-float"):
             check_exact(block, exact_dtype(self.dtype, self.encoding))
         if inferred in ("integer", "floating", "mixed-integer-float") or (inferred == "empty" and values.size):

@@ -33,7 +33,7 @@ from zarrds.datasets.writing.room.untyped import may_be_untyped, typed
 from zarrds.datasets.writing.stored import StoredGroup
 from zarrds.labels.kinds.nullable import MASKED
 from zarrds.labels.kinds.objects import bytes_marks, missing_name
-from zarrds.labels.kinds.plain import is_missing
+from zarrds.labels.kinds.plain import as_integers, is_missing
 from zarrds.labels.kinds.texts import text_marks
 from zarrds.metadata.attributes import MARKERS
 from zarrds.metadata.extension import marks_of, new_id, with_marks, with_note
@@ -344,7 +344,7 @@ def _integers(variable: xr.Variable, kind: str) -> tuple[np.ndarray[Any, Any] | 
     if not present.size or pd.api.types.infer_dtype(present, skipna=False) != wanted:
         return (None if present.size else np.empty(0, np.int8)), values[gone]
     try:
-        return present.astype(bool if kind == "b" else np.int64), values[gone]
+        return present.astype(bool) if kind == "b" else as_integers(present), values[gone]
     except OverflowError:
         return None, none
 

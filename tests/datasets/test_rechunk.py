@@ -32,6 +32,7 @@ from zarrds.errors import (
     UnsupportedError,
     VariableNotFoundError,
 )
+from zarrds.storage.local import staging
 from zarrds.storage.local.workspace import Workspace
 
 # -------------------------------------------------------------------- plans
@@ -355,6 +356,36 @@ def test_a_killed_run_goes_on(tmp_path: Path, seed: int, monkeypatch: pytest.Mon
     zarrds.copy(tmp_path / "a.zarr", tmp_path / "b.zarr", mode="w")
     zarrds.rechunk(tmp_path / "a.zarr", tmp_path / "b.zarr", mode="w")
     assert sorted(os.listdir(tmp_path)) == ["a.zarr", "b.zarr"]
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, None])
+def test_a_run_that_ended_right_after_the_instant(
+    tmp_path: Path, kind: type[BaseException] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it has exchanged is the old store: to do it again must not put that back."""
+    old, new = (xr.Dataset({"v": ("t", np.arange(20.0) + n)}) for n in (0, 100))
+    source, target = tmp_path / "x.zarr", tmp_path / "y.zarr"
+    zarrds.save(new, source, encoding={"v": {"chunks": (5,)}})
+    zarrds.save(old, target, encoding={"v": {"chunks": (5,)}})
+    left = tmp_path / ".y.zarr.copy.zarrds-partial"
+    remove, remove_tree = staging.remove, staging.remove_tree
+
+    def interrupt(hidden: str) -> None:
+        if Path(hidden).name == "store":
+            raise KeyboardInterrupt
+        remove(hidden)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(staging, "remove", interrupt)
+        if kind is None:  # killed: then nothing is removed
+            patched.setattr(staging, "remove_tree", lambda path: path == str(left) or remove_tree(path))
+        with pytest.raises(KeyboardInterrupt):
+            zarrds.copy(source, target, mode="w")
+    assert left.exists() == (kind is None)
+    for _ in range(2):
+        xr.testing.assert_identical(xr.load_dataset(target, engine="zarrds"), new)
+        zarrds.copy(source, target, mode="w")
+    assert sorted(os.listdir(tmp_path)) == ["x.zarr", "y.zarr"]
 
 
 def test_other_work_begins_anew_and_two_at_once_are_refused(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def test_hostile_leftovers(tmp_path: Path, kind: str, place: str) -> None:
     there = tmp_path / ".x.zarr.work.zarrds-partial" / place
     staging.remove_tree(str(there))
     KINDS[kind](there, mine)
-    is_harmless = kind == "folder" and place in ("store", "scratch")
+    is_harmless = kind == "folder" and place == "scratch"  # of another store nothing was done
     assert begun(target) == ({"step"} if is_harmless else set())
     assert begun(target) == {"step"}
     assert {path: path.read_bytes() for path in mine.iterdir()} == before

@@ -4,11 +4,13 @@ A process that is killed leaves it; the next one that does the same work goes on
 
     .x.zarr.NAME.zarrds-partial/store      what will become x.zarr
     .x.zarr.NAME.zarrds-partial/scratch    values that are needed until then
-    .x.zarr.NAME.zarrds-partial/done       what the work is, and a line for each step that is done
+    .x.zarr.NAME.zarrds-partial/done       what the work is, and a line for each step that is done, and in which folder
     .x.zarr.NAME.lock.zarrds-partial       held as long as a process is at work
 
-A step that is done counts only if the machine has not been started anew since: nothing is synced until the end. Work
-that failed before any step was done leaves nothing; what other kinds of work left goes when it is old (`leftovers`).
+A step that is done counts only if the machine has not been started anew since: nothing is synced until the end; and
+only in the folder that it was done in: a process that was killed right after the instant has left the old store here.
+Work that failed before any step was done leaves nothing; what other kinds of work left goes when it is old
+(`leftovers`).
 """
 
 from __future__ import annotations
@@ -50,7 +52,7 @@ class Workspace:
 
     def finish(self, step: str) -> None:
         """Note that a step is done. Raises OSError."""
-        os.write(self._log, f"{step}\n".encode())
+        os.write(self._log, f"{_number(self.store.root)} {step}\n".encode())
         self.done.add(step)
 
 
@@ -91,12 +93,13 @@ def workspace(target: LocalStore, name: str, identity: str) -> Iterator[Workspac
             mend="Wait for it, or choose another target",
         )
     with held:
-        log, done = -1, set[str]()
+        log = -1
         try:
             leftovers.remove_old_workspaces(target.root)  # not this one, which is locked
             log, done = _begin(folder, identity)
             yield Workspace(folder, store, done, log)
-            done.clear()
+            with suppress(OSError):
+                os.unlink(folder / "done")
         except ZarrdsError:  # some are OSErrors too
             raise
         except OSError as error:
@@ -104,26 +107,39 @@ def workspace(target: LocalStore, name: str, identity: str) -> Iterator[Workspac
         finally:
             if log >= 0:
                 os.close(log)
-            if not done:  # nothing that another run could go on from
+            if not _done(folder, identity):  # nothing that another run could go on from
                 with suppress(OSError):
                     staging.remove_tree(str(folder))
 
 
 def _begin(folder: Path, identity: str) -> tuple[int, set[str]]:
     """The log of the work, open to be written on, and what is done."""
-    head = f"{identity} {_boot()}"
-    if all(map(_is_ours, (folder, folder / "store", folder / "scratch"))):
-        with suppress(OSError, UnicodeDecodeError):
-            # a last line that was not written whole counts for nothing
-            lines = (files.read_small(str(folder / "done"), _MAX_LOG) or b"").decode().split("\n")[:-1]
-            if lines and lines[0] == head:
-                return os.open(folder / "done", os.O_WRONLY | os.O_APPEND | _NO_LINK), set(lines[1:])
+    done = _done(folder, identity)
+    if done:
+        with suppress(OSError):
+            return os.open(folder / "done", os.O_WRONLY | os.O_APPEND | _NO_LINK), done
     staging.remove_tree(str(folder))
     for part in (folder / "store", folder / "scratch"):
         part.mkdir(parents=True)
     log = os.open(folder / "done", os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o600)
-    os.write(log, f"{head}\n".encode())
+    os.write(log, f"{identity} {_boot()}\n".encode())
     return log, set()
+
+
+def _done(folder: Path, identity: str) -> set[str]:
+    """The steps of a work that are done, in the folder that will become the store."""
+    if all(map(_is_ours, (folder, folder / "store", folder / "scratch"))):
+        with suppress(OSError, UnicodeDecodeError):
+            # a last line that was not written whole counts for nothing
+            lines = (files.read_small(str(folder / "done"), _MAX_LOG) or b"").decode().split("\n")[:-1]
+            if lines and lines[0] == f"{identity} {_boot()}":
+                mine = f"{_number(folder / 'store')} "
+                return {line.removeprefix(mine) for line in lines[1:] if line.startswith(mine)}
+    return set()
+
+
+def _number(folder: str | Path) -> int:
+    return os.lstat(folder).st_ino
 
 
 def _is_ours(folder: Path) -> bool:

@@ -227,6 +227,50 @@ def test_failed_publish_leaves_the_old(store: LocalStore, root: Path, monkeypatc
     assert os.listdir(root.parent) == ["t2m.zarr"]
 
 
+@pytest.mark.parametrize("number", [2, 3])
+def test_an_interrupt_while_folders_change_places(
+    store: LocalStore, root: Path, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Right after the old one was moved aside, where folders cannot be exchanged, and right after the new one came."""
+    store.set("old", b"v")
+    staged = store.stage()
+    staged.set("new", b"v")
+    monkeypatch.setattr(folders, "_exchange", lambda one, other: False)
+    rename, calls = os.rename, []
+
+    def interrupt(one: str, other: str) -> None:
+        calls.append(one)
+        rename(one, other)
+        if len(calls) == number:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "rename", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        store.publish(staged)
+    store.discard(staged)
+    assert list(store.list_prefix()) == [["old"], ["new"]][number - 2]
+    assert os.listdir(root.parent) == ["t2m.zarr"]
+
+
+def test_what_an_interrupt_left_is_removed_at_the_end(tmp_path: Path, store: LocalStore, root: Path) -> None:
+    """A folder that was made, and that nobody was told of; and one whose removal did not come to its end."""
+    store.set("k", b"v")
+    store.stage_changes()
+    staged = store.stage()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(staging, "remove_tree", raising)
+        with pytest.raises(KeyboardInterrupt):
+            store.discard(staged)
+    staging.remove_all()
+    assert os.listdir(tmp_path) == ["t2m.zarr"]
+    assert os.listdir(root) == ["k"]
+    assert not staging._owned
+
+
+def raising(location: str) -> None:
+    raise KeyboardInterrupt
+
+
 def test_publish_what_is_gone(store: LocalStore) -> None:
     store.set("a/old", b"v")
     staged = store.stage()

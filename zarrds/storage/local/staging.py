@@ -38,6 +38,7 @@ __all__ = [
     "make_beside",
     "make_inside",
     "remove",
+    "remove_all",
     "remove_at_once",
     "remove_odd_locks",
     "remove_tree",
@@ -142,14 +143,22 @@ def aside(hidden: str) -> str:
 
 def remove(hidden: str) -> None:
     """Remove a hidden folder and its lock file. What cannot be removed is left for `clean`."""
-    lock = _owned.pop(hidden, None)
-    if lock is None:  # another process owns it, or nobody does any more
+    lock = _owned.get(hidden)
+    if lock is None or lock.held is None:  # another process owns it, or nobody does any more
+        lock = None
         location = _with(hidden, "lock")
         other = LockFile(*os.path.split(location))
         with suppress(OSError):
             if os.path.lexists(location) and other.take(wait=False):
                 lock = other
     _remove(hidden, lock)
+    _owned.pop(hidden, None)  # not before: an interrupt leaves it to `remove_all`
+
+
+def remove_all() -> None:
+    """Remove all hidden folders of this process, also one that was made right before it was interrupted."""
+    for hidden in list(_owned):
+        remove(hidden)
 
 
 def _remove(hidden: str, lock: LockFile | None) -> None:
@@ -224,11 +233,12 @@ def remove_at_once(root: str, locations: Iterable[str]) -> None:
 def swap(hidden: str, target: str) -> None:
     """Make the hidden folder the one at `target`, where folders cannot be exchanged; see `finish_swap`."""
     old = aside(hidden)
-    os.rename(target, old)
     try:
+        os.rename(target, old)
         os.rename(hidden, target)
     except BaseException:
-        os.rename(old, target)
+        if os.path.lexists(old) and not os.path.lexists(target):
+            os.rename(old, target)
         raise
 
 

@@ -185,7 +185,9 @@ def datasets(draw: st.DrawFn, *, carried: bool = True) -> xr.Dataset:
         if carried:
             variable.encoding = dict(draw(encodings))
         ds = ds.assign_coords({name: variable}) if draw(st.booleans()) else ds.assign({name: variable})
-    plain = [str(n) for n, c in ds.coords.items() if c.ndim == 1 and n not in ds.xindexes and c.dtype.kind in "iuf"]
+    # of float16 pandas has no index
+    kinds = [c for n, c in ds.coords.items() if c.ndim == 1 and n not in ds.xindexes and c.dtype != np.float16]
+    plain = [str(c.name) for c in kinds if c.dtype.kind in "iuf"]
     if plain and draw(st.booleans()):
         ds = ds.set_xindex(plain[0])
     in_numpy = all(isinstance(v.dtype, np.dtype) for name, v in ds.variables.items() if name not in ds.xindexes)

@@ -336,3 +336,19 @@ def test_durations_are_not_counted_in_finer_units_than_theirs() -> None:
         zarrds.save(xr.Dataset({"v": ("x", values, {}, {"units": "milliseconds"})}), store)
     opened = xr.open_dataset(store, engine="zarrds").v
     assert opened.dtype == opened.values.dtype == values.dtype
+
+
+@pytest.mark.parametrize("is_lazy", [False, True])
+def test_halves_of_complex_numbers_are_not_missing(is_lazy: bool) -> None:
+    values = np.array([complex("nan"), complex(3, np.nan), complex(np.nan, -5)])
+    ds = xr.Dataset({"v": ("x", values)})
+    ds, store = ds.chunk() if is_lazy else ds, zarrds.MemoryStore()
+    with pytest.raises(EncodingError, match=r"'v'.*would read back as \(nan\+nanj\)"):
+        zarrds.save(ds, store, encoding={"v": {"_FillValue": -9}})
+    ds.v.encoding = {"_FillValue": -9}
+    with pytest.warns(xr.SerializationWarning, match="'v' .*nan"):
+        zarrds.save(ds, store)
+    assert xr.open_dataset(store, engine="zarrds").v.values.tobytes() == values.tobytes()
+    store = zarrds.MemoryStore()
+    zarrds.save(ds.isel(x=[0]), store, encoding={"v": {"_FillValue": -9}})  # which is NumPy's NaN
+    assert np.isnan(xr.open_dataset(store, engine="zarrds").v.values).all()

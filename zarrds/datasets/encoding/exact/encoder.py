@@ -245,7 +245,7 @@ class Encoder:
         if bad.any():
             first = int(np.argmax(bad))
             read = self._decoded(result)[first]
-            if pd.isnull(read) or marked[first]:
+            if marked[first] or (pd.isnull(read) and not np.asarray(pd.isnull(block.values))[first]):
                 problem = "is the store's _FillValue, and would read back as missing"
             else:
                 problem = f"would read back as {label_text(read)}"
@@ -274,9 +274,19 @@ class Encoder:
         values, decoded = block.values[suspect], decoded[suspect]
         slack = self._slack(values, decoded.dtype)
         bad[suspect] = differing(values, decoded, slack)
+        if values.dtype.kind == decoded.dtype.kind == "c":
+            bad[suspect] |= self._lost_halves(values, decoded)
         if len(markers) > 1:
             bad |= np.isin(result.view(packing_of(self.dtype, self.encoding).meant), markers[1:])
         return bad
+
+    def _lost_halves(self, values: Array, decoded: Array) -> Array:
+        """Where one part of a complex number is NaN and the other would be, too, as all of it is taken for missing."""
+        is_real = np.isnan(values.imag)
+        half, read = (np.where(is_real, numbers.real, numbers.imag) for numbers in (values, decoded))
+        lost: Array = np.isnan(values) & ~np.isnan(half) & (half != read)
+        # NumPy's NaN as a complex number has 0 there
+        return lost if self.is_carried else lost & (half != 0)
 
     def _slack(self, values: Array, decoded: np.dtype[Any]) -> Any:
         """By how much values may change: integers not at all, but for the arithmetic of a store of floats."""

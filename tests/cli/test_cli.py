@@ -20,6 +20,7 @@ import zarrds
 from tests.cli.samples import climate
 from zarrds.cli.main import main
 from zarrds.errors import ChunkError
+from zarrds.stores import LocalStore
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -425,3 +426,19 @@ def test_encodings_that_are_none(run: Run, path: Path, tmp_path: Path, text: str
     status, _, err = run("rechunk", path, tmp_path / "b.zarr", "--encoding", tmp_path / "e.json")
     assert status == 2
     assert "e.json" in err
+
+
+def test_an_interrupt_right_after_a_hidden_folder_was_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody was told of it yet, who could remove it."""
+    place = tmp_path / "a.zarr"
+    zarrds.save(xr.Dataset({"a": ("x", [1])}), place)
+    stage = LocalStore.stage_changes
+
+    def interrupt(store: LocalStore) -> LocalStore:
+        stage(store)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(LocalStore, "stage_changes", interrupt)
+    assert main(["attrs", str(place), "--set", "title=b"]) == 2
+    assert sorted(os.listdir(place)) == ["a", "zarr.json"]
+    assert os.listdir(tmp_path) == ["a.zarr"]

@@ -30,10 +30,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             return run(argv)
     except KeyboardInterrupt:
-        staging = sys.modules.get("zarrds.storage.local.staging")  # without it nothing was begun
-        if staging is not None:
-            with suppress(KeyboardInterrupt):
-                staging.remove_all()
         with suppress(OSError, AttributeError):  # there may be no stderr
             sys.stderr.write("zarrds: interrupted; nothing is left half-written\n")
         return 2

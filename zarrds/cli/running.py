@@ -12,6 +12,7 @@ import zarrds
 from zarrds.cli import asking, checking, converting, copying, editing, looking
 from zarrds.cli.terminal import close_stdout, flush, message, prepare_stdout, print_text, shown_warnings
 from zarrds.errors import StoreNotFoundError, VariableNotFoundError, ZarrdsError
+from zarrds.storage.local.staging import remove_all
 
 __all__ = ["run"]
 
@@ -33,6 +34,7 @@ def run(argv: Sequence[str] | None = None) -> int:
         close_stdout()
         return 0  # who reads has seen enough
     except KeyboardInterrupt:
+        remove_all()
         goes_on = args is not None and getattr(args, "goes_on", False)
         message(f"interrupted; nothing is left half-written{_GOES_ON if goes_on else ''}")
         return 2

@@ -67,8 +67,8 @@ def acts(store: LocalStore, zarr_format: Literal[2, 3]) -> dict[str, Callable[[]
 # the most that each may take; who makes one quicker lowers its number, who must raise one says why
 MOST = {
     # small arrays leave room in their chunks: what is appended to them goes into chunks that are there
-    3: [27, 20, 26, 56, 20, 27, 40, 23, 17, 18],
-    2: [29, 24, 30, 69, 31, 38, 47, 29, 23, 26],  # of documents in two or three keys each; notes of groups are apart
+    3: [27, 8, 14, 56, 20, 27, 40, 23, 17, 18],
+    2: [29, 12, 18, 69, 31, 38, 47, 29, 23, 26],  # of documents in two or three keys each; notes of groups are apart
 }
 
 

@@ -108,7 +108,7 @@ def test_variables_are_loaded_side_by_side(server: S3Server, tmp_path: Path) -> 
     upload(server, tmp_path / "a", "many.zarr")
     ds = opened(server, "many.zarr")
     server.state.requests.clear()
-    server.state.most_at_once, server.state.latency = 0, 0.02
+    server.state.most_at_once, server.state.latency = 0, 0.1
     try:
         loaded = ds.isel(x=slice(1, None)).load()
     finally:

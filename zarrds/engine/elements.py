@@ -242,7 +242,8 @@ class Elements:
         plan = self._plan(key, planner, self._chunks.readable_chunking)
         out = self._new_result(plan)
         chunk_nbytes = self._chunks.nbytes_of(self.chunks)
-        is_cached = self._cache is not None and self._cache.admits(plan.n_chunks, chunk_nbytes)
+        is_all = plan.is_basic and plan.buffer_shape == self.shape  # who reads all passes the cache by
+        is_cached = self._cache is not None and not is_all and self._cache.admits(plan.n_chunks, chunk_nbytes)
         cache = self._cache if is_cached and not self.metadata.data_type.is_variable_length else None
         read = workers.Reading(self._chunks, out, plan)
         left = plan if cache is None else read.serve(cache)

@@ -19,7 +19,7 @@ from zarrds.compat.xarray_opening import without_default_indexes
 from zarrds.datasets.encoding.attributes import attributes_to_decode, give_back
 from zarrds.datasets.reading.decoding import Decoded, decode_all, decoders_for, without_times
 from zarrds.datasets.reading.index_options import IndexOptions
-from zarrds.datasets.reading.lazy import UNASKED_NBYTES, LazyArray, LazyArrays
+from zarrds.datasets.reading.lazy import UNASKED_NBYTES, LazyArray, LazyArrays, look_again
 from zarrds.datasets.reading.notes import MULTI_INDEX, Closed, GroupNotes, beside, notes_of, with_intervals
 from zarrds.datasets.reading.restored import NoteMismatchError, Restored, restore
 from zarrds.datasets.reading.roles import Roles, move_attributes, roles_of
@@ -135,11 +135,14 @@ class GroupReader:
         groups = {path: get_group(self._store, self._nodes, check_prefix(path, self._store.path)) for path in paths}
         dropped = {path: self._dropped | self._parts_of(path, self._dropped) for path in paths}
         arrays = {path: self._lazy(path, dropped[path], left_out) for path in paths}
-        labels = (
-            [each for lazy, _ in arrays.values() for each in self._needed(lazy)] if self._store.traits.is_remote else []
-        )
+        labels = [each for lazy, _ in arrays.values() for each in self._needed(lazy, decoders)]
         try:
-            side_by_side(LazyArray.read_ahead, labels)
+            if self._store.traits.is_remote:
+                side_by_side(LazyArray.read_ahead, labels)
+            else:  # once, and not once for each of xarray's decoders that looks at their ends
+                for each in labels:
+                    each.read_ahead()
+                look_again(labels)
             found = {
                 path: self._dataset(
                     path, groups[path], *arrays[path], dropped[path] | left_out.names_in(path), decoders, left_out
@@ -162,7 +165,7 @@ class GroupReader:
         left_out.warn()
         return found
 
-    def _needed(self, lazy: Mapping[str, LazyArray]) -> list[LazyArray]:
+    def _needed(self, lazy: Mapping[str, LazyArray], decoders: Mapping[str, Any]) -> list[LazyArray]:
         """The arrays of a group that are read to open it, as far as that can be told: labels, and few times."""
         metadata = {name: array.stored.metadata for name, array in lazy.items()}
         found = set(self._intervals)
@@ -173,8 +176,9 @@ class GroupReader:
             found |= {part for name in found for part in beside(metadata[name])}
             bounds = (metadata[name].attributes.get("bounds") for name in set(self._intervals) & lazy.keys())
             found |= {name for name in bounds if isinstance(name, str)}
-        times = (n for n, m in metadata.items() if "since" in str(m.attributes.get("units")))
-        found |= {name for name in times if prod(metadata[name].chunk_grid) <= 1}  # decoders look at their ends
+        if decoders["decode_times"] is not False:  # decoders look at the ends of times
+            times = (n for n, m in metadata.items() if "since" in str(m.attributes.get("units")))
+            found |= {name for name in times if prod(metadata[name].chunk_grid) <= 1}
         sizes = {n: prod(metadata[n].shape) * lazy[n].stored.dtype.itemsize for n in found & lazy.keys()}
         return [lazy[name] for name, size in sizes.items() if 0 < size <= UNASKED_NBYTES]
 

@@ -267,12 +267,15 @@ class LazyArray(BackendArray):
 
 
 def look_again(arrays: Sequence[LazyArray]) -> None:
-    """Raise `ConflictError` if one of some arrays that were just read over a network was replaced since it was opened.
+    """Raise `ConflictError` if one of some arrays that were just read was replaced since it was opened.
 
-    One request for each document that changes with them: of a consolidated store, for all of them together.
+    One look at each document that changes with them: of a consolidated store, for all of them together.
     """
     keys = [(id(array.stored.store), array._root) for array in arrays]
     first = dict(zip(reversed(keys), reversed(arrays), strict=True))
+    for array in first.values():
+        if not array.stored.store.traits.is_remote:
+            recover(array.stored.store, by_root="/" not in array._root)
     versions = dict(zip(first, side_by_side(LazyArray._version_now, list(first.values())), strict=True))
     changed = [array for array, key in zip(arrays, keys, strict=True) if versions[key] != array._checked]
     side_by_side(LazyArray.check_still_there, changed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import pickle
+import subprocess
 import sys
 from pathlib import Path
 
@@ -250,6 +251,59 @@ def test_an_interrupt_while_folders_change_places(
     store.discard(staged)
     assert list(store.list_prefix()) == [["old"], ["new"]][number - 2]
     assert os.listdir(root.parent) == ["t2m.zarr"]
+
+
+def test_a_dead_swap_of_a_workspace_is_finished(store: LocalStore, root: Path) -> None:
+    """Its folder outlives the process, and has no name by which others find the old store."""
+    store.set("old", b"v")
+    (root.parent / "work" / "store").mkdir(parents=True)
+    staged = store.staged_in(str(root.parent / "work" / "store"))
+    staged.set("new", b"v")
+    code = f"""
+import os, pickle, sys
+from zarrds.storage.local import folders
+folders._exchange = lambda one, other: False
+rename = os.rename
+def die(one, other):
+    rename(one, other)
+    if one == {str(root)!r}:
+        os._exit(9)
+os.rename = die
+staged, store = pickle.loads(bytes.fromhex(sys.argv[1]))
+store.publish(staged)
+"""
+    with pytest.raises(subprocess.CalledProcessError):
+        run_python(code, pickle.dumps((staged, store)).hex())
+    assert not root.exists()
+    LocalStore(root).recover()
+    assert list(store.list_prefix()) == ["new"]
+    store.clean()
+    assert sorted(os.listdir(root.parent)) == ["t2m.zarr", "work"]
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "Input/output error"), KeyboardInterrupt()])
+def test_a_workspace_that_could_not_be_swapped_stays(
+    store: LocalStore, root: Path, error: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.set("old", b"v")
+    (root.parent / "work" / "store").mkdir(parents=True)
+    staged = store.staged_in(str(root.parent / "work" / "store"))
+    staged.set("new", b"v")
+    monkeypatch.setattr(folders, "_exchange", lambda one, other: False)
+    rename = os.rename
+
+    def fail(one: str, other: str) -> None:
+        if other == str(root) and not root.exists() and ".old." not in one:
+            raise error
+        rename(one, other)
+
+    monkeypatch.setattr(os, "rename", fail)
+    with pytest.raises((StoreIOError, KeyboardInterrupt)):
+        store.publish(staged)
+    monkeypatch.undo()
+    assert list(store.list_prefix()) == ["old"]
+    assert os.listdir(root.parent / "work" / "store") == ["new"]
+    assert sorted(os.listdir(root.parent)) == ["t2m.zarr", "work"]
 
 
 def test_what_an_interrupt_left_is_removed_at_the_end(tmp_path: Path, store: LocalStore, root: Path) -> None:

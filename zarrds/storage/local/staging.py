@@ -232,6 +232,22 @@ def remove_at_once(root: str, locations: Iterable[str]) -> None:
 
 def swap(hidden: str, target: str) -> None:
     """Make the hidden folder the one at `target`, where folders cannot be exchanged; see `finish_swap`."""
+    if hidden in _owned:
+        _swap(hidden, target)
+        return
+    own = _own(files.partial(target))  # `finish_swap` finds nothing in a workspace
+    try:
+        os.rename(hidden, own)
+        _swap(own, target)
+    except BaseException:
+        with suppress(OSError):
+            os.rename(own, hidden)
+        raise
+    finally:
+        remove(own)
+
+
+def _swap(hidden: str, target: str) -> None:
     old = aside(hidden)
     try:
         os.rename(target, old)

@@ -16,6 +16,7 @@ import xarray as xr
 
 import zarrds
 from zarrds import MemoryStore
+from zarrds.datasets.description.plain import json_value
 from zarrds.errors import EncodingError, LabelError, MetadataError, ZarrdsError
 
 Change = Callable[[dict[str, Any]], object]
@@ -325,3 +326,38 @@ def test_settings_of_codecs_that_are_nested_deeper_than_calls() -> None:
     codec = {"name": "zstd", "configuration": {"level": nested}}
     with pytest.raises(EncodingError, match="nested too deeply"):
         zarrds.create_array(MemoryStore(), shape=2, dtype="i4", codecs=[codec])
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate dimension names")
+def test_a_dimension_of_two_lengths_in_one_array() -> None:
+    store = MemoryStore()
+    zarrds.save(xr.Dataset({"v": (("y", "x"), np.zeros((3, 2)))}), store)
+    for key, names in (
+        ("v/zarr.json", lambda d: d),
+        ("zarr.json", lambda d: d["consolidated_metadata"]["metadata"]["v"]),
+    ):
+        edit(store, key, lambda d, names=names: names(d).update(dimension_names=["x", "x"]))
+    with pytest.raises(MetadataError, match="conflicting sizes for dimension 'x'"):
+        opened(store)
+    with pytest.raises(LabelError, match="disagree about the size of dimension 'x'"):
+        zarrds.save(xr.Dataset({"w": ("x", [1.0, 2.0])}), store, mode="a")
+
+
+def test_what_is_noted_of_the_order_of_an_array_that_has_another_shape_by_now() -> None:
+    """It is left out where an array is written anew."""
+    store, target = MemoryStore(), MemoryStore()
+    ds = xr.Dataset({"v": (("y", "x"), np.zeros((3, 2)))}, {"x": [1, 2]})
+    zarrds.save(ds, store)
+
+    note = json.loads(bytes(store.get("zarr.json") or b""))["consolidated_metadata"]["zarrds"]["x"]["order"]
+    edit(store, "zarr.json", lambda d: d["consolidated_metadata"]["zarrds"]["v"].update(order=note))
+    zarrds.rechunk(store, target, chunks={"y": 1})
+    xr.testing.assert_identical(opened(target), ds)
+
+
+def test_attributes_that_are_nested_too_deeply_to_be_shown() -> None:
+    nested: Any = 1
+    for _ in range(600):
+        nested = [nested]
+    with pytest.raises(MetadataError, match="nested too deeply"):
+        json_value({"a": nested})

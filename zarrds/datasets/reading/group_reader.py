@@ -249,7 +249,7 @@ class GroupReader:
     def _check_sizes(self, path: str, variables: Mapping[Hashable, xr.Variable]) -> None:
         sizes: dict[Hashable, tuple[int, Hashable]] = {}
         for name, variable in variables.items():
-            for dim, size in variable.sizes.items():
+            for dim, size in zip(variable.dims, variable.shape, strict=True):  # one may be there twice
                 known, first = sizes.setdefault(dim, (size, name))
                 if known != size:
                     raise MetadataError(

@@ -104,7 +104,7 @@ class StoredGroup:
         """
         sizes: dict[str, tuple[int, str]] = {}
         for name, variable in self.variables.items():
-            for dim, size in variable.sizes.items():
+            for dim, size in zip(variable.dims, variable.shape, strict=True):  # one may be there twice
                 known, first = sizes.setdefault(str(dim), (size, name))
                 if known != size:
                     raise LabelError(

@@ -61,6 +61,8 @@ def noted_again(values: Values, path: str, metadata: ArrayMetadata) -> ArrayMeta
     """The metadata of an array whose chunks were all written anew with the same elements, with a record of its own."""
     if note_of(metadata, ORDER) is None:
         return metadata
+    if not is_recordable(metadata):  # another tool has changed it
+        return with_note(metadata, ORDER, None)
     return with_note(
         metadata, ORDER, record_of(Elements(values, path, metadata, is_private=True), None, None).to_json()
     )

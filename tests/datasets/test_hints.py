@@ -352,3 +352,18 @@ def test_halves_of_complex_numbers_are_not_missing(is_lazy: bool) -> None:
     store = zarrds.MemoryStore()
     zarrds.save(ds.isel(x=[0]), store, encoding={"v": {"_FillValue": -9}})  # which is NumPy's NaN
     assert np.isnan(xr.open_dataset(store, engine="zarrds").v.values).all()
+
+
+@pytest.mark.parametrize("is_lazy", [False, True])
+@pytest.mark.parametrize(
+    ("packing", "most"), [({"dtype": "f8"}, 1e-12), ({"dtype": "i2", "scale_factor": 0.01, "_FillValue": -1}, 0.00501)]
+)
+def test_short_floats_are_packed_as_exactly_as_long_ones(packing: dict[str, Any], most: float, is_lazy: bool) -> None:
+    """xarray would compute the offset in the dtype of the data, which leaves three digits of half floats."""
+    values, store = np.array([0.3, -1.1, 2.25], "f2"), zarrds.MemoryStore()
+    ds = xr.Dataset({"v": ("x", values)})
+    ds = ds.chunk() if is_lazy else ds
+    zarrds.save(ds, store, encoding={"v": {"add_offset": 100.0, **packing}})
+    zarrds.save(ds, store, append_dim="x")
+    back = xr.open_dataset(store, engine="zarrds").v.values
+    assert np.abs(back - np.tile(values, 2).astype("f8")).max() < most

@@ -207,3 +207,12 @@ def test_a_damaged_file_is_an_error(tmp_path: Path) -> None:
     path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
     with pytest.raises(zarrds.errors.UnsupportedError, match="cannot open the file"):
         zarrds.convert(path, tmp_path / "x.zarr")
+
+
+def test_numbers_that_are_no_dates_behind_dates() -> None:
+    store, attrs = zarrds.MemoryStore(), {"units": "days since 2000-01-01", "calendar": "noleap", "missing_value": -9}
+    first, second = (xr.Dataset({"v": ("x", np.array(days), attrs)}) for days in ([1, 2], [3, -9]))
+    zarrds.save(first, store)
+    with pytest.raises(EncodingError, match="'v' has attributes of undecoded data, and cannot be decoded"):
+        zarrds.save(second, store, append_dim="x")
+    assert xr.open_dataset(store, engine="zarrds").sizes["x"] == 2

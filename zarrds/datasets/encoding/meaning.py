@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import xarray as xr
 
-from zarrds.compat.xarray_internals import decode_cf_variables
+from zarrds.compat.xarray_internals import decode_cf_variables, is_chunked
 from zarrds.datasets.encoding.apart import set_apart
 from zarrds.datasets.encoding.exact.comparison import label_text
 from zarrds.errors import EncodingError, LabelError
@@ -257,6 +257,8 @@ def _decoded(
             decode_times=times if is_counted else False,
             decode_timedelta=durations if is_duration else False,
         )
+        if (is_counted or is_duration) and not is_chunked(raw):
+            decoded[name].load()  # what is no time is seen here, not in the midst of a save
     except (TypeError, ValueError, OverflowError) as error:
         raise EncodingError(
             f"variable {str(name)!r} has attributes of undecoded data, and cannot be decoded: {error}",

@@ -225,6 +225,8 @@ class Encoder:
             if not self._is_scaled:
                 check_exact(block, self.dtype)
             values = values.astype(np.float64)
+        if self._is_scaled and values.dtype.kind == "f":
+            values = values.astype(np.float64)  # or xarray would compute in the shortest of all dtypes
         encoded = values if self._is_unmarked else self._encoded(values, self._one_marker)
         result = encoded.astype(self.dtype)
         if result.dtype == values.dtype and self._is_unmarked:

@@ -130,9 +130,9 @@ class Packing:
         if not self.is_scaled:
             return values
         encoding = with_float_factors(encoding)
-        if values.dtype.kind in "iub":
+        if values.dtype.kind in "iub" or values.dtype == np.float16:
             values = values.astype(np.float64)
-        elif self.markers:
+        if block.values.dtype.kind == "f" and self.markers:
             # with a marker xarray computes in the dtype of the data, without one in that of the scale
             encoding["_FillValue"] = np.nan
         return _encoded(values, encoding)

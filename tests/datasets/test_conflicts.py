@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import xarray as xr
 import zarrds
 from tests.datasets.samples import Format, files, load
 from zarrds.errors import ConflictError, NodeNotFoundError, StoreExistsError
+from zarrds.stores import LocalStore
 
 
 @pytest.fixture
@@ -230,3 +232,44 @@ def test_what_the_error_of_a_region_says_was_written(tmp_path: Path, zarr_format
         zarrds.save(region, path, region={"time": slice(0, 4)}, mode="r+" if group == "v" else "a")
     assert "nothing of this save" not in str(caught.value)
     assert load(path).v.values.tolist() == [0, 1, 2, 3]
+
+
+EDITS: dict[str, Callable[[Path], object]] = {
+    "attributes": lambda path: zarrds.update_attrs(path, {"a": 1}),
+    "rename": lambda path: zarrds.rename(path, {"v": "w"}),
+    "drop": lambda path: zarrds.drop_vars(path, "v"),
+    "array": lambda path: zarrds.create_array(path, path="n", shape=3, dtype="i4"),
+    "add": lambda path: zarrds.save(xr.Dataset({"z": ("t", np.arange(4))}), path, mode="a"),
+    "array's attributes": lambda path: zarrds.open_array(path, path="v", mode="r+").attrs.update(a=1),
+}
+
+
+@pytest.mark.parametrize("moment", ["stage_changes", "link", "set", "apply_changes"])
+@pytest.mark.parametrize("edit", EDITS)
+def test_a_store_that_is_replaced_as_a_whole_gets_nothing(
+    tmp_path: Path, edit: str, moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lock was taken in the store that was there before, and so was what the change was made from."""
+    path = tmp_path / "x.zarr"
+    old, new = (xr.Dataset({"v": ("t", np.arange(4.0) + n)}, {"t": np.arange(4)}, {"n": n}) for n in range(2))
+    zarrds.save(old, path)
+    before: Any = getattr(LocalStore, moment)
+    calls: list[str] = []
+
+    def replaced(store: LocalStore, *args: object) -> object:
+        if not calls and (moment != "set" or "commit" in str(store._final)):
+            calls.append(moment)
+            zarrds.save(new, path, mode="w")
+        return before(store, *args)
+
+    monkeypatch.setattr(LocalStore, moment, replaced)
+    try:
+        EDITS[edit](path)
+    except ConflictError:
+        pass
+    else:
+        assert not calls
+    if calls:
+        xr.testing.assert_identical(xr.load_dataset(path, engine="zarrds"), new)
+    assert zarrds.verify(path).ok
+    assert os.listdir(tmp_path) == ["x.zarr"]

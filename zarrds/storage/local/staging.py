@@ -34,6 +34,7 @@ __all__ = [
     "clean",
     "device",
     "finish_swap",
+    "is_owned",
     "make_apart",
     "make_beside",
     "make_inside",
@@ -122,6 +123,11 @@ def device(hidden: str) -> int | None:
     """A descriptor for `syncing.sync_tree`, opened before a hidden folder of this process was made; None of others'."""
     lock = _owned.get(hidden)
     return None if lock is None else lock.descriptor()
+
+
+def is_owned(hidden: str) -> bool:
+    """Whether this process has made a hidden folder, and has not removed it."""
+    return hidden in _owned
 
 
 def _make(hidden: str) -> None:

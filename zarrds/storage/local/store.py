@@ -199,16 +199,22 @@ class LocalStore(FolderValues):
             folders.make_folders(os.path.dirname(other), changes._root)
             files.link(location, other)
         except OSError as exc:
-            raise self._failure(exc, "link", key) from exc
+            raise changes._failure(exc, "link", key) from exc
 
     def apply_changes(self, changes: Self) -> None:
         """Put changes in place; see `Committer.apply_changes`."""
         self._check_changes(changes)
         try:
+            if self._own_locks().is_lost():  # what the changes were made from was read in the store that was there
+                raise self._replaced()
             device = staging.device(changes._root)
             apply_changes(self._root, changes._root, self.path, self._verify, durable=self._durable, device=device)
-        except OSError as exc:
-            raise self._failure(exc, "change", "") from exc
+        except (OSError, DamagedChangesError) as exc:
+            if not os.path.lexists(changes._root) and not os.path.lexists(self._commit):
+                raise self._replaced() from exc
+            if isinstance(exc, OSError):
+                raise self._failure(exc, "change", "") from exc
+            raise
         finally:
             self._verified.clear()
             changes._verified.clear()

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Concatenate, NamedTuple, ParamSpec
 
-from zarrds.errors import InvalidKeyError, StoreIOError
+from zarrds.errors import InvalidKeyError, StoreIOError, ZarrdsError
 from zarrds.storage.local import files
 from zarrds.storage.protocol import Buffer, check_key, check_prefix
 from zarrds.storage.traits import FOLDER
@@ -338,7 +338,7 @@ class Tree:
                 listed.strange.append((entry.name, "a pipe, a socket or a device"))
         return listed
 
-    def _failure(self, exc: OSError, doing: str, key: str) -> StoreIOError:
+    def _failure(self, exc: OSError, doing: str, key: str) -> ZarrdsError:
         reason, mend = files.explain(exc)
         error = StoreIOError(f"cannot {doing}: {reason}", path=self.path, key=key or None, mend=mend)
         error.errno, error.strerror, error.filename = exc.errno, exc.strerror, exc.filename

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, suppress
 from typing import Self, TypeAlias
 
-from zarrds.errors import InvalidKeyError, LockTimeoutError, ZarrdsError
+from zarrds.errors import ConflictError, InvalidKeyError, LockTimeoutError, ZarrdsError
 from zarrds.storage.local import files, folders, staging, syncing
 from zarrds.storage.local.changes import COMMIT
 from zarrds.storage.local.locking.lock_files import BusyError
@@ -127,6 +127,18 @@ class FolderValues(Tree):
         with suppress(FileNotFoundError):
             return folders.make_folders(os.path.dirname(location))
         return []
+
+    def _failure(self, exc: OSError, doing: str, key: str) -> ZarrdsError:
+        if exc.errno == errno.ENOENT and staging.is_owned(self._root) and not os.path.lexists(self._root):
+            return self._replaced()
+        return super()._failure(exc, doing, key)
+
+    def _replaced(self) -> ConflictError:
+        return ConflictError(
+            "another writer has replaced or removed the store meanwhile; nothing of this change was made",
+            path=self.path,
+            mend="Open it again, and make the change anew",
+        )
 
     def _is_gone(self) -> bool:
         return self._scratch is not None and not os.path.isdir(self._scratch)

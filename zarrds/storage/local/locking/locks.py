@@ -12,7 +12,7 @@ import io
 import os
 import threading
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from weakref import WeakSet, ref
 
@@ -93,6 +93,17 @@ class _Stripe:
                 waiting = waiting or Waiting(what, timeout)
                 waiting.sleep(None if self._file is None else self._file.location)
 
+    def is_lost(self) -> bool:
+        """Whether this thread has the lock by a file that is not the one of that name any more."""
+        last = self._turn
+        while (following := last.__dict__.get("next")) is not None:
+            last = following
+        held = last.held()
+        is_there: Callable[[], bool] | None = getattr(held, "is_there", None)
+        if held is None or held.closed or last.thread != threading.get_ident() or is_there is None:
+            return False
+        return not is_there()
+
 
 _alive: WeakSet[Locks] = WeakSet()
 _shared: dict[str, ref[Locks]] = {}
@@ -159,6 +170,14 @@ class Locks:
             for held in taken:
                 held.close()
             raise
+
+    def is_lost(self) -> bool:
+        """Whether this thread has the lock of the store as a whole, and another folder has come in the store's place.
+
+        Raises OSError.
+        """
+        stripe = self._stripes.get(-1)
+        return stripe is not None and stripe.is_lost()
 
 
 def _as_one(files: Sequence[Any]) -> io.IOBase:

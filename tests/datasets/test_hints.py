@@ -367,3 +367,33 @@ def test_short_floats_are_packed_as_exactly_as_long_ones(packing: dict[str, Any]
     zarrds.save(ds, store, append_dim="x")
     back = xr.open_dataset(store, engine="zarrds").v.values
     assert np.abs(back - np.tile(values, 2).astype("f8")).max() < most
+
+
+NO_MARKERS: list[dict[str, Any]] = [
+    {"_FillValue": None},
+    {"_FillValue": np.nan},
+    {"missing_value": np.nan},
+    {"_FillValue": None, "missing_value": None, "dtype": None},
+]
+
+
+@pytest.mark.parametrize("is_lazy", [False, True])
+@pytest.mark.parametrize("values", [["a", None, ""], [b"a", None, b""]], ids=["text", "bytes"])
+@pytest.mark.filterwarnings("ignore:.*is computed, to see")
+def test_no_marker_is_asked_for_text(values: list[Any], is_lazy: bool) -> None:
+    """As one does for all variables at once: what is missing stays missing, and no empty text."""
+    ds = xr.Dataset({"v": ("x", np.array(values, object))})
+    ds = ds.chunk(x=1) if is_lazy else ds
+    for number, encoding in enumerate(NO_MARKERS):
+        store = zarrds.MemoryStore()
+        zarrds.save(ds, store, encoding={"v": encoding}, zarr_format=FORMATS[number % 2])
+        zarrds.save(ds, store, append_dim="x")
+        back = xr.open_dataset(store, engine="zarrds").v.values
+        assert [None if pd.isna(value) else value for value in back] == 2 * values
+
+
+def test_text_that_is_missing_as_na_behind_a_marker_that_was_asked_for() -> None:
+    ds, store = xr.Dataset({"v": ("x", pd.array(["a", None], dtype="string"))}), zarrds.MemoryStore()
+    zarrds.save(ds, store, encoding={"v": {"_FillValue": "x"}})
+    zarrds.save(ds, store, append_dim="x")
+    assert pd.isna(xr.open_dataset(store, engine="zarrds").v.values).tolist() == [False, True] * 2

@@ -354,7 +354,8 @@ class Encoder:
         missing = pd.isnull(objects)
         marks = text_marks(self.encoding)
         for marker in marks:
-            bad = np.asarray(objects == marker, bool) & ~missing
+            bad = ~missing
+            bad[bad] = np.asarray(objects[bad] == marker, bool)  # pd.NA is equal to nothing
             if bad.any():
                 raise encoding_error(
                     block, bad, "is the store's _FillValue, and would read back as missing", expected="other text"

@@ -17,7 +17,7 @@ from zarrds.labels.kinds.objects import missing_name
 from zarrds.labels.kinds.plain import TEXT, Array, Description, Plain, is_missing
 from zarrds.metadata.fields import Raw
 
-__all__ = ["may_be_text", "text_in_blocks"]
+__all__ = ["kind_of_first", "may_be_text", "text_in_blocks"]
 
 # what stands for what is missing of text that nobody has looked at
 _MARK = "<NA>"
@@ -64,7 +64,7 @@ def text_in_blocks(
         if may_miss:
             description |= {"na": na if isinstance(na, str) else missing_name([na]), "is_text": isinstance(na, str)}
     else:
-        kind, na_kind = ("string", "nan") if is_known else _kind_of_first(variable)
+        kind, na_kind = ("string", "nan") if is_known else kind_of_first(variable)
         if kind != "string":
             return None
         may_miss, description = True, dict(_DESCRIPTIONS[na_kind])
@@ -86,10 +86,10 @@ def text_in_blocks(
 
 def may_be_text(variable: xr.Variable) -> bool:
     """Whether a dask array of objects may be one of text, as far as its first blocks tell."""
-    return check_vlen_dtype(variable.dtype) is str or _kind_of_first(variable)[0] in ("string", "empty")
+    return check_vlen_dtype(variable.dtype) is str or kind_of_first(variable)[0] in ("string", "empty")
 
 
-def _kind_of_first(variable: xr.Variable) -> tuple[str, str]:
+def kind_of_first(variable: xr.Variable) -> tuple[str, str]:
     """What the objects of the first block are in which there is something, and those missing up to there; of a few."""
     na_kind: str | None = None
     for position in islice(np.ndindex(*variable.data.numblocks), _MAX_LOOKED_AT):

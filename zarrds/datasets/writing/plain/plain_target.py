@@ -14,7 +14,7 @@ from zarrds.compat.xarray_internals import is_chunked
 from zarrds.datasets.encoding.dataset import Encoding, stored_name
 from zarrds.datasets.encoding.exact.text_marks import is_marked_text, text_marks
 from zarrds.datasets.reading.notes import GroupNotes
-from zarrds.datasets.writing.plain.lazy_text import text_in_blocks
+from zarrds.datasets.writing.plain.lazy_text import kind_of_first, text_in_blocks
 from zarrds.errors import EncodingError, UnsupportedError
 from zarrds.labels.kinds.table import Plain, StoredKind
 from zarrds.metadata.attributes import MARKERS
@@ -69,13 +69,22 @@ class PlainTarget:
     def is_missing_chosen(self, name: Hashable, variable: xr.Variable) -> bool:
         """Whether the encoding says what stands for what is missing, which is the user's choice then."""
         encoding: Any = self.asked.get(name, variable.encoding)  # whatever the user passed
-        if not isinstance(encoding, Mapping) or encoding.keys().isdisjoint(MARKERS):
+        if not isinstance(encoding, Mapping):
+            return False
+        given = [encoding[key] for key in MARKERS if encoding.get(key) is not None]
+        if not given:
             return False
         if name in self.asked:
-            return True
+            # no text is NaN, which numbers are that are missing
+            return not all(map(_is_nan, given)) or not _is_one_of(variable, "string", "bytes")
         # what came along counts only if it can stand for missing text, and there is text, but not that very one
         marks = [mark for mark in text_marks(encoding) if isinstance(mark, str)]
-        return bool(marks) and _is_text(variable) and not is_marked_text(np.asarray(variable.values), marks).any()
+        return (
+            bool(marks)
+            and not is_chunked(variable)
+            and _is_one_of(variable, "string")
+            and not is_marked_text(np.asarray(variable.values), marks).any()
+        )
 
     def text_in_blocks(self, name: Hashable, variable: xr.Variable) -> Plain | None:
         """A dask array of text, which is encoded block by block; None for all else."""
@@ -96,7 +105,11 @@ class PlainTarget:
         """Check that the user does not ask for other elements than those that the description is of."""
         dtype = str(plain.description.get("dtype", ""))
         asked: Any = self.asked.get(name, {})  # whatever the user passed
-        wrong = [key for key in ("dtype", "scale_factor", "add_offset") if isinstance(asked, Mapping) and key in asked]
+        wrong = [
+            key
+            for key in ("dtype", "scale_factor", "add_offset")
+            if isinstance(asked, Mapping) and asked.get(key) is not None
+        ]
         # objects that are numbers, some of them missing, are integers in the store, of any width
         is_number = dtype in ("objects[integer]", "objects[boolean]")
         if is_number and wrong == ["dtype"] and pd.api.types.is_integer_dtype(asked["dtype"]):
@@ -120,8 +133,14 @@ class PlainTarget:
             )
 
 
-def _is_text(variable: xr.Variable) -> bool:
-    """Whether objects in memory are text, some of it missing."""
-    if variable.dtype.kind != "O" or variable.chunks is not None:
+def _is_nan(marker: object) -> bool:
+    return isinstance(marker, float | np.floating) and bool(np.isnan(marker))
+
+
+def _is_one_of(variable: xr.Variable, *kinds: str) -> bool:
+    """Whether objects, some of them missing, are of some kinds; of a dask array as far as its first blocks tell."""
+    if variable.dtype.kind != "O":
         return False
-    return pd.api.types.infer_dtype(np.asarray(variable.values).reshape(-1), skipna=True) == "string"
+    if is_chunked(variable):
+        return kind_of_first(variable)[0] in (*kinds, "empty")
+    return pd.api.types.infer_dtype(np.asarray(variable.values).reshape(-1), skipna=True) in kinds

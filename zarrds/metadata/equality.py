@@ -14,6 +14,9 @@ import numpy as np
 
 __all__ = ["is_same"]
 
+_PLAIN = frozenset({str, int, bool, type(None)})  # of which == says it
+_MAPPINGS, _LISTS = (dict, Mapping), (list, tuple)  # the usual ones first
+
 
 def is_same(one: object, other: object) -> bool:
     """Whether two JSON values, fill values, or lists or mappings of such would be stored alike.
@@ -38,11 +41,14 @@ def is_same(one: object, other: object) -> bool:
         a, b = waiting.pop()
         if a is b:
             continue
-        if isinstance(a, Mapping) and isinstance(b, Mapping):
+        if type(a) in _PLAIN and type(a) is type(b):  # most of what documents hold
+            if a != b:
+                return False
+        elif isinstance(a, _MAPPINGS) and isinstance(b, _MAPPINGS):
             if a.keys() != b.keys():
                 return False
             waiting += [(value, b[name]) for name, value in a.items()]
-        elif isinstance(a, list | tuple) and isinstance(b, list | tuple):
+        elif isinstance(a, _LISTS) and isinstance(b, _LISTS):
             if len(a) != len(b):
                 return False
             waiting += zip(a, b, strict=True)

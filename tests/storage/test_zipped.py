@@ -247,8 +247,12 @@ def test_what_nobody_can_bound_is_not_unpacked(path: Path, compression: int) -> 
 
 
 def test_members_whose_names_are_no_keys_hide_nothing(path: Path) -> None:
-    strange = ["../up/zarr.json", "/etc/zarr.json", "a//zarr.json", "./zarr.json", "b\\c/zarr.json"]
+    strange = ["../up/zarr.json", "/etc/zarr.json", "a//zarr.json", "./zarr.json", "b\\c/zarr.json", "q"]
     repacked(path, dict.fromkeys(strange, b"{}"))
+    whole = bytearray(path.read_bytes())
+    start = whole.rindex(b"PK\x01\x02")  # of the last one in the list: a name without any letters
+    whole[start + 30 : start + 32], whole[start + 28 : start + 30] = whole[start + 28 : start + 30], b"\0\0"
+    path.write_bytes(whole)
     for consolidated in (True, False):
         xr.testing.assert_identical(opened(path, consolidated=consolidated), DS)
     assert zarrds.verify(path).ok

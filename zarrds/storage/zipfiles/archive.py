@@ -118,7 +118,7 @@ def _open(path: str) -> _Opened:
         return _Opened(None, {}, ())
     except (OSError, *_DAMAGED) as error:
         raise StoreIOError(f"the file cannot be opened as a ZIP file: {error}", path=path) from error
-    names = {name: info for name, info in file.NameToInfo.items() if not info.is_dir()}
+    names = {name: info for name, info in file.NameToInfo.items() if name and not info.is_dir()}
     roots = {name.partition("/")[0] for name in names}
     root = f"{roots.pop()}/" if len(roots) == 1 and not any(name in names for name in _DOCUMENTS) else ""
     members = {name.removeprefix(root): info for name, info in names.items()}

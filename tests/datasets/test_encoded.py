@@ -213,6 +213,15 @@ def test_times_out_of_reach_of_what_is_asked_for(path: Path) -> None:
         zarrds.save(ds, path, encoding={"t": {"units": "nanoseconds since 2000-01-01", "dtype": "i8"}})
 
 
+@pytest.mark.parametrize("unit", ["h", "s", "fortnight"])
+def test_units_that_times_are_not_written_in(path: Path, unit: str) -> None:
+    ds = xr.Dataset({"t": ("x", np.array(["2000-01-01T06"], "M8[ns]"))})
+    for each in (ds, ds.chunk()):
+        with pytest.raises(EncodingError, match=f"'{unit}' is no unit that times are written in; these are days"):
+            zarrds.save(each, path, encoding={"t": {"units": f"{unit} since 2000-01-01"}})
+    assert not path.exists()
+
+
 def test_times_with_a_marker_that_is_no_number(path: Path) -> None:
     ds = xr.Dataset({"t": ("x", np.array(["2000-01-01T06", "NaT"], "M8[ns]"))})
     for each in (ds, ds.chunk(x=1)):

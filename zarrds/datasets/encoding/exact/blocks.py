@@ -31,6 +31,7 @@ Array: TypeAlias = "np.ndarray[Any, Any]"
 
 # elements of a slab
 _SLAB = 128 * 1024
+_UNITS = ("days", "hours", "minutes", "seconds", "milliseconds", "microseconds", "nanoseconds")
 _MEND = "Change or drop the value, or save the variable anew with an encoding that holds it"
 # of an encoding that nobody asked for
 CARRIED_MEND = (
@@ -251,5 +252,10 @@ def _apply(function: BlockFunction, values: Array, origin: tuple[int, ...]) -> A
 
 
 def in_words(error: Exception) -> str:
-    """What xarray's encoders say; of times that are too far from where they are counted from only the unit."""
-    return f"values are out of the reach of {error.args[0]}" if isinstance(error, KeyError) else str(error)
+    """What xarray's encoders say; of times only the unit, which is no key where they are too far from their date."""
+    if not isinstance(error, KeyError):
+        return str(error)
+    unit = str(error.args[0])
+    if unit.endswith("s") and unit not in _UNITS:  # which xarray adds
+        return f"{unit.rstrip('s') or unit!r} is no unit that times are written in; these are {', '.join(_UNITS)}"
+    return f"values are out of the reach of {unit}"

@@ -243,3 +243,13 @@ def test_what_no_variable_can_be_is_left_out(members: dict[str, Any]) -> None:
     with pytest.raises(ZarrdsError) as caught:
         zarrds.save(xr.Dataset({"v": ("x", [1.0])}), store, mode="a")
     assert (caught.value.path, caught.value.key) == (store.path, "v")
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_a_fill_value_of_other_bytes_than_floats_have(dtype: str) -> None:
+    store = MemoryStore()
+    zarrds.save(xr.Dataset({"v": ("x", np.zeros(2, dtype))}), store)
+    document = json.loads(store.get("zarr.json"))
+    document["consolidated_metadata"]["metadata"]["v"]["attributes"]["_FillValue"] = "AAAA"
+    store.set("zarr.json", json.dumps(document).encode())
+    assert xr.open_dataset(store, engine="zarrds").v.dtype == dtype

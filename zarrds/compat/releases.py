@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 from types import ModuleType
 from typing import Any
 
@@ -109,5 +110,5 @@ class FillValueCoder:
             return complex(real, imaginary)
         try:
             return zarr.FillValueCoder.decode(value, dtype)
-        except AssertionError as error:
+        except (AssertionError, struct.error) as error:  # of another type, or bytes of another length
             raise TypeError(f"a fill value of {dtype} is of another type: {value!r:.80}") from error

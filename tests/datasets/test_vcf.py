@@ -311,6 +311,27 @@ def test_sizes_that_a_header_claims(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert raw(tmp_path / "b.zarr").sizes["FORMAT_AD_dim"] == 9999
 
 
+@pytest.mark.parametrize(
+    ("line", "damaged", "values"),
+    [
+        ("AF,Number=A,Type=Float", "AF,Type=Float", [[0.25, np.nan], [np.nan, 0.5]]),
+        ("AF,Number=A,Type=Float", "AF,Number=A", [["0.25", ""], [".", "0.5"]]),
+        ("AF,Number=A,Type=Float", "AF,Number=A,Type=Fraction", [["0.25", ""], [".", "0.5"]]),
+    ],
+)
+def test_lines_of_the_header_that_are_damaged(tmp_path: Path, line: str, damaged: str, values: list[Any]) -> None:
+    """What is not there, or not known, is any number of texts, as to htslib."""
+    zarrds.convert(vcf(tmp_path / "a.vcf", HEADER.replace(line, damaged)), tmp_path / "a.zarr")
+    found = raw(tmp_path / "a.zarr").variant_AF.values[:2].tolist()
+    assert str(found) == str(values)  # NaN is as good as NaN
+
+
+def test_a_line_of_the_header_without_a_name(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="does not declare INFO/AF"):
+        zarrds.convert(vcf(tmp_path / "a.vcf", HEADER.replace("ID=AF,", "")), tmp_path / "a.zarr")
+    assert "variant_AF" not in raw(tmp_path / "a.zarr")
+
+
 ODD = """\
 X 10 . A <DEL> 30 PASS . GT 0/1 0/0/1 1
 X 20 . N <INS>,<DUP:TANDEM> . . AF=0.5,. GT 1|2 . ./.

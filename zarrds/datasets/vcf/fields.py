@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -27,6 +28,7 @@ __all__ = [
     "smallest_integer",
 ]
 
+_TYPES = ("Integer", "Float", "Flag", "Character", "String")
 # bit patterns that VCF Zarr gives to floats that are missing, and to those that only fill a row
 FLOAT_MISSING, FLOAT_FILL = np.array([0x7F800001, 0x7F800002], "<u4").view("<f4")
 # an empty block, with which every BGZF file ends (SAM specification, 4.1.2)
@@ -145,13 +147,18 @@ def read_header(vcf: Any, path: str) -> Header:
     filters: list[tuple[str, str]] = []
     has_genotypes = False
     for line in vcf.header_iter():
-        kind = line["HeaderType"]
-        if kind == "FILTER" and isinstance(line["ID"], str):
-            filters.append((line["ID"], _unquoted(line, "Description")))
-        elif kind == "FORMAT" and line["ID"] == "GT":
+        kind, name = line["HeaderType"], _text(line, "ID")
+        if name is None:  # htslib passes over such lines
+            continue
+        if kind == "FILTER":
+            filters.append((name, _unquoted(line, "Description")))
+        elif kind == "FORMAT" and name == "GT":
             has_genotypes = True
         elif kind in ("INFO", "FORMAT"):
-            field = Field(kind, line["ID"], line["Number"], line["Type"], _unquoted(line, "Description"))
+            of = _text(line, "Type")
+            # what is not there, or not known, is to htslib any number of texts
+            number, of = _text(line, "Number") or ".", of if of in _TYPES else "String"
+            field = Field(kind, name, number, of, _unquoted(line, "Description"))
             if field.array in _RESERVED or "/" in field.name:
                 raise EncodingError(
                     "a field has the name of another array, or one that no array can have",
@@ -200,6 +207,12 @@ def check_declared(vcf: Any, header: Header, path: str) -> None:
             f"{path}: the header does not declare {', '.join(new)}: left out; bcftools annotate -h declares them",
             stacklevel=2,
         )
+
+
+def _text(line: Any, name: str) -> str | None:
+    with suppress(KeyError):
+        return line[name] if isinstance(line[name], str) else None
+    return None
 
 
 def _unquoted(line: Any, name: str) -> str:

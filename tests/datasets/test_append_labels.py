@@ -244,7 +244,7 @@ def test_times_that_no_unit_holds_are_told_apart() -> None:
     with pytest.raises(LabelError, match="backwards"):
         place_labels("time", np.concatenate([days(0).astype("M8[s]"), far]), days(1) + np.timedelta64(1, "ns"))
     with pytest.raises(LabelError, match="overlap"):
-        place_labels("time", np.concatenate([far, far - DAY, days(0)]).astype("M8[s]"), days(0))
+        place_labels("time", np.concatenate([far, far - DAY, days(0).astype("M8[s]")]), days(0))
 
 
 def test_wrong_on_overlap_and_labels_that_cannot_be_compared() -> None:

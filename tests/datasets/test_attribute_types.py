@@ -49,7 +49,7 @@ KEPT: dict[str, Any] = {
     "times": np.array(["2000-01-01T00:00:00.123456789", "NaT"], "M8[ns]"),
     "duration": np.timedelta64(5, "D"),
     "durations": np.array([1, 2], "m8[10us]"),
-    "no time": np.datetime64("NaT"),
+    "no time": np.datetime64("NaT", "s"),
     "nested times": {"a": [np.datetime64("2000"), (np.complex64(1j),)], np.datetime64("2001"): 1},
     "large": 2**70,
     "_ncpus": 4,

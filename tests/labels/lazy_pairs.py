@@ -95,7 +95,7 @@ def wanted(draw, dtype, size=SIZES):
     if kind == "text":
         return np.array([str(value) for value in values], dtype=object)
     if kind == "finer" and dtype[0] in "mM":
-        return values.astype(f"{dtype[0]}8[ns]") + draw(st.sampled_from([0, 1]))
+        return values.astype(f"{dtype[0]}8[ns]") + np.timedelta64(draw(st.sampled_from([0, 1])), "ns")
     return values
 
 

@@ -184,7 +184,7 @@ AB = pd.Index(["a", "b"])
         ({"dtype": "timedelta64[s]"}, TIMES, {}),
         ({"dtype": "cftime"}, TIMES, {}),
         ({"dtype": "cftime"}, np.array([1], dtype=object), {}),
-        ({"dtype": "period[M]"}, TIMES + 1, {}),
+        ({"dtype": "period[M]"}, TIMES + np.timedelta64(1, "s"), {}),
         ({"dtype": "period[M]"}, np.array([1]), {}),
         ({"dtype": "period[M]"}, np.array([2**62], "M8[s]"), {}),
         ({"dtype": "period[0M]"}, TIMES, {}),

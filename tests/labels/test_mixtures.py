@@ -20,9 +20,9 @@ REFUSED = {
     "bytes and text": objects(b"a", "a"),
     "text and bytes": objects("a", None, b"a"),
     "text and NaT": objects("a", pd.NaT),
-    "bytes and NaT": objects(np.datetime64("NaT"), b"a", None),
-    "booleans and NaT": objects(True, np.timedelta64("NaT")),
-    "timedeltas and the NaT of dates": objects(np.timedelta64(5, "s"), np.datetime64("NaT")),
+    "bytes and NaT": objects(np.datetime64("NaT", "s"), b"a", None),
+    "booleans and NaT": objects(True, np.timedelta64("NaT", "s")),
+    "timedeltas and the NaT of dates": objects(np.timedelta64(5, "s"), np.datetime64("NaT", "s")),
     "fractions and None": objects(Fraction(1, 3), None),
     "integers that floats beside them cannot hold": objects(2**53 + 1, 0.5),
     "the same, and None": objects(np.int64(2**53 + 1), None, 0.5),
@@ -74,7 +74,7 @@ def test_of_one_kind(tmp_path: Path, values: Any, expected: Any, zarr_format: An
 
 
 ANYTHING = objects(
-    "a", "", b"b", None, np.nan, pd.NA, pd.NaT, np.datetime64("NaT"), True, 7, 2**63, 2.5, np.str_("q"),
+    "a", "", b"b", None, np.nan, pd.NA, pd.NaT, np.datetime64("NaT", "s"), True, 7, 2**63, 2.5, np.str_("q"),
     np.bytes_(b"q"), np.True_, np.int64(5), np.float32(0.1), (1, 2), Fraction(1, 3), pd.Timedelta("1D"),
     pd.Timestamp(0), 1j,
 )  # fmt: skip

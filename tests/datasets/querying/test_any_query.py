@@ -71,7 +71,7 @@ def datasets(draw: st.DrawFn) -> tuple[xr.Dataset, dict[str, Any]]:
             encoding[name] |= PACKED
         variables[name] = (its, values)
     times = np.datetime64("2019-03-01", "ns") + np.sort(draw(npst.arrays("i2", nx))).astype("m8[h]")
-    times[draw(st.integers(0, nx - 1))] = np.datetime64("NaT") if draw(st.booleans()) else times[0]
+    times[draw(st.integers(0, nx - 1))] = np.datetime64("NaT", "ns") if draw(st.booleans()) else times[0]
     texts = np.array(draw(st.lists(st.sampled_from(TEXTS), min_size=nx, max_size=nx)), object)
     variables |= {"t": ("x", times), "s": ("x", texts), "f": ("x", draw(npst.arrays(bool, nx)))}
     for name in ("t", "s", "f"):

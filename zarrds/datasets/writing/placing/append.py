@@ -342,14 +342,14 @@ def _check_order(dim: Hashable, old: Array, fresh: Array, shown_stored: Array, s
             found=label_text(shown[0]),
             mend=_NONE,
         )
-    keys, texts = np.concatenate([old[-1:], fresh]), np.concatenate([shown_stored[-1:], shown])
+    keys = np.concatenate([old[-1:], fresh])
     if direction is None:  # which the new ones give, then
         different = np.flatnonzero(keys[1:] != keys[:1])
         direction = 1 if not different.size or keys[different[0] + 1] > keys[0] else -1
     steps = keys[1:] >= keys[:-1] if direction == 1 else keys[1:] <= keys[:-1]
     wrong = np.flatnonzero(~np.asarray(steps, bool))
     if wrong.size:
-        before, after = texts[wrong[0]], texts[wrong[0] + 1]
+        before, after = shown[wrong[0] - 1] if wrong[0] else shown_stored[-1], shown[wrong[0]]
         raise LabelError(
             f"labels go backwards: they must go on {'increasing' if direction == 1 else 'decreasing'}",
             key=str(dim),

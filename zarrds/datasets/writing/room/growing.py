@@ -180,8 +180,8 @@ def parts_of(there: xr.Variable, region: Mapping[str, slice]) -> dict[str, slice
 def joined(name: str, there: xr.Variable, new: xr.Variable, parts: Mapping[str, slice], factor: float) -> xr.Variable:
     """The stored elements with the new ones in their place."""
     check_rewritable(name, int(max(there.nbytes, new.nbytes) * factor))
-    full, plain = _put(there, xr.Variable(new.dims, new.data), list(parts.items()))
-    if full.dtype.kind in "mM" and any(to_unit(p.values, np.datetime_data(full.dtype)[0]) is None for p in plain):
+    full = _put(there, xr.Variable(new.dims, new.data), list(parts.items()))
+    if full is None:
         raise EncodingError(
             f"variable {name!r} holds times that no unit holds together with those of the store",
             key=name,
@@ -209,18 +209,35 @@ def check_rewritable(name: str, nbytes: int) -> None:
         )
 
 
-def _put(there: xr.Variable, new: xr.Variable, parts: list[tuple[str, slice]]) -> tuple[xr.Variable, list[xr.Variable]]:
-    """The stored elements with the new ones in their place, and all that this was put together from."""
+def _put(there: xr.Variable, new: xr.Variable, parts: list[tuple[str, slice]]) -> xr.Variable | None:
+    """The stored elements with the new ones in their place; None if they are times that no unit holds together."""
     if not parts:
-        return new, [new]
+        return new
     (dim, part), *others = parts
-    inner, pieces = _put(there.isel({dim: part}), new, others)
+    inner = _put(there.isel({dim: part}), new, others)
+    if inner is None:
+        return None
     around = [there.isel({dim: slice(0, part.start)}), there.isel({dim: slice(part.stop, None)})]
     before, behind = ([xr.Variable(p.dims, p.values)] if p.sizes[dim] else [] for p in around)
     if inner.chunks is not None:  # dask splits no objects of NumPy's by itself
         before, behind = ([p.chunk() for p in part] for part in (before, behind))
+    pieces = _in_one_unit([*before, inner, *behind])
     concat: Any = xr.Variable.concat  # it has no types
-    return concat([*before, inner, *behind], dim), [*before, *pieces, *behind]
+    return None if pieces is None else concat(pieces, dim)
+
+
+def _in_one_unit(pieces: list[xr.Variable]) -> list[xr.Variable] | None:
+    """Times in the finest of their units, None if it does not hold them all; anything else as it is."""
+    dtypes = {piece.dtype for piece in pieces}
+    if len(dtypes) == 1 or not any({dtype.kind for dtype in dtypes} == {kind} for kind in "mM"):
+        return pieces
+    unit = np.datetime_data(np.result_type(*dtypes))[0]
+    times = [to_unit(piece.values, unit) for piece in pieces]
+    return (
+        [xr.Variable(piece.dims, values) for piece, values in zip(pieces, times, strict=True) if values is not None]
+        if all(values is not None for values in times)
+        else None
+    )
 
 
 # strings

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from zarrds import MemoryStore, create_array
 from zarrds.arrays.layout import auto_chunks, data_type_of, new_array_metadata
+from zarrds.codecs.defaults import parse_codec
 from zarrds.errors import EncodingError, UnsupportedError, ZarrdsError
 from zarrds.metadata.dtypes import BYTES, STRING, DataType
 from zarrds.metadata.nodes.documents import open_nodes
@@ -148,6 +149,6 @@ def test_no_setting_is_left_open_in_a_document() -> None:
 @pytest.mark.parametrize(("dtype", "shuffle"), [("i1", "bitshuffle"), ("f4", "shuffle")])
 def test_automatic_shuffle_of_numcodecs_is_settled_for_v3(dtype: str, shuffle: str) -> None:
     codecs = [{"name": "bytes"}, numcodecs.Blosc(cname="zstd", shuffle=numcodecs.Blosc.AUTOSHUFFLE)]
-    metadata = new_array_metadata(shape=4, dtype=dtype, codecs=codecs)
+    metadata = new_array_metadata(shape=4, dtype=dtype, codecs=map(parse_codec, codecs))
     configuration = metadata.codecs[1]["configuration"]
     assert (configuration["shuffle"], configuration["typesize"]) == (shuffle, np.dtype(dtype).itemsize)

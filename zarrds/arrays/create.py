@@ -13,6 +13,7 @@ from zarrds.arrays.array import Array
 from zarrds.arrays.attributes import plain_attributes
 from zarrds.arrays.layout import new_array_metadata
 from zarrds.arrays.new_node import put_new_node
+from zarrds.codecs.defaults import parse_codec
 from zarrds.engine.cache import cache_of
 from zarrds.errors import locating
 from zarrds.metadata.extension import Marks, new_id, with_marks
@@ -112,7 +113,7 @@ def create_array(
             dtype=dtype,
             chunks=chunks,
             shards=shards,
-            codecs=codecs,
+            codecs=None if codecs is None else map(parse_codec, codecs),
             fill_value=fill_value,
             dimension_names=dimension_names,
             attributes=plain_attributes(attributes or {}),

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from zarrds.codecs.blosc import MAX_NBYTES
-from zarrds.codecs.defaults import completed, default_codecs, parse_codec
+from zarrds.codecs.defaults import completed, default_codecs
 from zarrds.codecs.pipeline import build_pipeline
 from zarrds.errors import EncodingError, UnsupportedError
 from zarrds.metadata.dtypes import BYTES, STRING, DataType
@@ -147,7 +147,7 @@ def new_array_metadata(
     dtype: npt.DTypeLike | str | type | DataType,
     chunks: Literal["auto"] | int | Sequence[int] | None = "auto",
     shards: int | Sequence[int] | None = None,
-    codecs: Sequence[Any] | None = None,
+    codecs: Iterable[CodecObject] | None = None,
     fill_value: Any = None,
     dimension_names: Sequence[str | None] | None = None,
     attributes: JSONObject | None = None,
@@ -159,8 +159,10 @@ def new_array_metadata(
 
     Parameters
     ----------
-    shape, dtype, chunks, shards, codecs, fill_value, dimension_names, attributes, zarr_format
+    shape, dtype, chunks, shards, fill_value, dimension_names, attributes, zarr_format
         As in `zarrds.create_array`.
+    codecs : iterable of CodecObject, optional
+        As `parse_codec` makes them of what users write.
     chunk_key_encoding : ChunkKeyEncoding, optional
         The format's own unless said.
     null_fill_value : bool
@@ -180,7 +182,7 @@ def new_array_metadata(
         # v3 says the byte order in the bytes codec
         data_type = DataType(data_type.name, data_type.dtype.newbyteorder("="))
     chunk_shape = _parse_chunks(chunks, sizes, data_type)
-    objects = default_codecs(data_type, zarr_format) if codecs is None else tuple(parse_codec(c) for c in codecs)
+    objects = default_codecs(data_type, zarr_format) if codecs is None else tuple(codecs)
     if zarr_format == 2:
         data_type, objects = _with_byte_order(data_type, objects, is_asked=codecs is not None)
     pipeline = build_pipeline(objects, chunk_shape, data_type)

@@ -92,7 +92,7 @@ def array_metadata_for(
             dtype=data_type,
             chunks=chunks,
             shards=shards,
-            codecs=list(choose_codecs(encoding, data_type, zarr_format, is_explicit)),
+            codecs=choose_codecs(encoding, data_type, zarr_format, is_explicit),
             fill_value=fill_value,
             dimension_names=[_dimension_name(dim) for dim in variable.dims],
             zarr_format=zarr_format,

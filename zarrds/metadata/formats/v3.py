@@ -95,13 +95,13 @@ def keys_of(path: str) -> list[str]:
 def load_raw(store: Store, path: str, copy: Raw | None = None) -> Raw | None:
     """The document of the node at `path`, with what zarrds notes of it; None if there is none.
 
-    Where the root's document has a `copy` that says the same, the notes are those that came with it.
+    Where the root's document has a `copy` that is equal, the notes are those that came with it.
     """
     raw = load(store, _key(path))
     if raw is None:
         return None
-    if copy is not None and MEMBER in copy and is_same(raw, _without(copy, MEMBER)):
-        return copy
+    if copy is not None and MEMBER in copy and raw == _without(copy, MEMBER):
+        return raw | {MEMBER: copy[MEMBER]}  # what is equal need not be the same: 1, 1.0 and true
     if raw.get("node_type") == "array":
         return _noted(store, path, raw)
     return raw if path else _joined(raw, (_notes_in(raw) or {}).get(""))

@@ -210,7 +210,9 @@ class LocalStore(FolderValues):
             device = staging.device(changes._root)
             apply_changes(self._root, changes._root, self.path, self._verify, durable=self._durable, device=device)
         except (OSError, DamagedChangesError) as exc:
-            if not os.path.lexists(changes._root) and not os.path.lexists(self._commit):
+            # not if they are gone because they were put in place, before something else failed
+            is_gone = isinstance(exc, FileNotFoundError | DamagedChangesError)
+            if is_gone and not os.path.lexists(changes._root) and not os.path.lexists(self._commit):
                 raise self._replaced() from exc
             if isinstance(exc, OSError):
                 raise self._failure(exc, "change", "") from exc

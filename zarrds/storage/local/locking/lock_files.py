@@ -118,8 +118,8 @@ class _HeldFile(io.FileIO):
         # before there is a descriptor, so that a process that is forked has none that it does not know of
         _held[id(self)] = ref(self, functools.partial(_held.pop, id(self)))
         opened.append(self)  # who made the list closes it, whatever is raised between the opening and the answer
-        if is_new:  # made and opened in C, so that nothing comes between
-            super().__init__(self.location, "x+")
+        if is_new:  # made, and known by its number, in C: nothing comes between
+            super().__init__(self.location, "x+", opener=functools.partial(os.open, mode=0o666))
         else:
             super().__init__(self.location, "r+", opener=lambda location, _: os.open(location, _FLAGS))
 

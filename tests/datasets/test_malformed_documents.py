@@ -321,7 +321,7 @@ def test_attributes_that_are_nested_deeper_than_calls() -> None:
 
 def test_settings_of_codecs_that_are_nested_deeper_than_calls() -> None:
     nested: Any = 1
-    for _ in range(900):
+    for _ in range(5000):
         nested = [nested]
     codec = {"name": "zstd", "configuration": {"level": nested}}
     with pytest.raises(EncodingError, match="nested too deeply"):
@@ -357,7 +357,7 @@ def test_what_is_noted_of_the_order_of_an_array_that_has_another_shape_by_now() 
 
 def test_attributes_that_are_nested_too_deeply_to_be_shown() -> None:
     nested: Any = 1
-    for _ in range(600):
+    for _ in range(5000):
         nested = [nested]
     with pytest.raises(MetadataError, match="nested too deeply"):
         json_value({"a": nested})

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 
 from zarrds.storage.commits.committer import DELETED, MAX_DELETED, STEPS, deleted_keys
 from zarrds.storage.local import files, folders, staging, syncing
+from zarrds.storage.local.locking.holding import documents_below, wait_for_holders
 from zarrds.storage.local.locking.lock_files import BusyError
 from zarrds.storage.local.locking.locks import Locks
 
@@ -249,8 +250,6 @@ def _finish(
     while True:
         plan = plan or _Plan(folder, root, path, verify)
         if plan.replaced:
-            from zarrds.storage.local.locking.holding import wait_for_holders  # of which opening needs nothing
-
             wait_for_holders(plan.replaced)
         try:
             for part, target in plan.moves:
@@ -280,8 +279,6 @@ def _retire_documents(root: str, keys: Sequence[str], folder: str, touched: set[
 
     Who looks from now on finds none. What is written beside them by who looked before is deleted with all else.
     """
-    from zarrds.storage.local.locking.holding import documents_below, wait_for_holders
-
     staying: list[str] = []
     for key in keys:
         for location in documents_below(os.path.join(root, *key.split("/"))):

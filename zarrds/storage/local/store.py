@@ -18,6 +18,7 @@ from zarrds.storage.local.changes import (
     recover,
     repair,
 )
+from zarrds.storage.local.locking.holding import share
 from zarrds.storage.local.locking.lock_files import BusyError
 from zarrds.storage.local.replacing import check_replaceable, move_in
 from zarrds.storage.local.tree import folds_case, real_folder
@@ -264,8 +265,6 @@ class LocalStore(FolderValues):
         location = self._locate(key)
         if location is None or self._final is not None:
             return nullcontext()
-        from zarrds.storage.local.locking.holding import share  # of which opening needs nothing
-
         while True:
             try:
                 held = share(location, self._lock_timeout)

@@ -28,10 +28,26 @@ def mend_interpolation() -> None:
         for i, (own, new) in enumerate(zip(x, new_x, strict=True)):
             kinds = {getattr(v.dtype, "kind", "") for v in (own, new)}
             units: list[Any] = [np.datetime_data(v.dtype)[0] for v in (own, new)] if kinds in ({"M"}, {"m"}) else []
-            if len(set(units)) == 2:
-                start, step = own.values.min(), np.timedelta64(1, units[0])
-                x[i], new_x[i] = (xr.Variable(v.dims, (v.values - start) / step, v.attrs) for v in (own, new))
+            if len(set(units)) == 2:  # in floats, as no unit may hold both
+                start = own.values.min()
+                x[i], new_x[i] = (xr.Variable(v.dims, _steps(v.values, start), v.attrs) for v in (own, new))
         return original(x, new_x)
 
     _floatize_x.is_mended = True  # type: ignore[attr-defined]  # functions have attributes
     setattr(missing, _NAME, _floatize_x)
+
+
+def _steps(times: Any, start: Any) -> Any:
+    """Steps of the unit of `start` from it to times, as floats; NaN for what is missing."""
+    units: list[Any] = [np.datetime_data(each.dtype)[0] for each in (times, start)]
+    ratio = np.timedelta64(1, units[0]) / np.timedelta64(1, units[1])
+    first = int(start.view(np.int64))
+    counts = times.view(np.int64)
+    # whole steps apart, which floats would round
+    if ratio >= 1:
+        whole, rest = divmod(first, round(ratio))
+        steps = (counts - whole) * ratio - rest
+    else:
+        parts = round(1 / ratio)
+        steps = (counts // parts - first) + (counts % parts) / parts
+    return np.where(np.isnat(times), np.nan, steps)

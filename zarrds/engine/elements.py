@@ -310,6 +310,13 @@ class Elements:
         """
         try:
             # NumPy looks at each Python object, and refuses integers out of range
+            if self.dtype.kind in "mM" and np.asarray(value).dtype.kind in f"{self.dtype.kind}OSTU":
+                from zarrds.metadata.times import as_times  # of times only: opening imports as little as it can
+
+                values = as_times(value, self.dtype)
+                if values is None:
+                    raise ValueError("its times are beyond the range of the array's unit")
+                return values
             values = value if isinstance(value, np.ndarray) else np.asarray(value, self.dtype)
             if values.dtype != self.dtype and (values.dtype.kind in "OSTU" or self.dtype.kind == "O"):
                 values = values.astype(self.dtype)  # may fail, and does so before anything is written

@@ -233,8 +233,12 @@ def _without_bits(encoded: JSON) -> JSON:
 
 
 def _encode_time(value: Any, dtype: DType) -> JSON:
-    scalar = np.asarray(value).astype(dtype, casting="unsafe")[()]
-    return int(_scalar(scalar, dtype).astype(np.int64))
+    from zarrds.metadata.times import as_times  # of times only: opening imports as little as it can
+
+    cast = as_times(value, dtype)
+    if cast is None:
+        raise ValueError("it is beyond the range of the unit")
+    return int(_scalar(cast[()], dtype).astype(np.int64))
 
 
 def _unshortened(value: Any, dtype: DType) -> Any:

@@ -93,9 +93,9 @@ def _draw(axes: Any, figure: Any, part: xr.DataArray) -> bool:
         values, kind = np.abs(values), "f"
     if kind in "mM":
         # in days, since a point that all know
-        day = np.timedelta64(1, "D").astype("m8[ns]")
-        since = values.astype("M8[ns]") - np.datetime64("1970-01-01", "ns") if kind == "M" else values.astype("m8[ns]")
-        values = since / day
+        unit: Any = np.datetime_data(values.dtype)[0]
+        day = np.timedelta64(1, "D") / np.timedelta64(1, unit)
+        values = np.where(np.isnat(values), np.nan, values.view(np.int64) / day)
         axes.set_title("days since 1970-01-01" if kind == "M" else "days", fontsize=9)
     elif kind not in "iuf":
         return False

@@ -11,6 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from zarrds.datasets.encoding.chunks import source_chunks
+from zarrds.datasets.encoding.exact.comparison import comparable
 from zarrds.engine.blocks import block_shape, blocks
 
 __all__ = ["Unequal", "unequal_values"]
@@ -104,6 +105,8 @@ def _equal(a: Array, b: Array) -> Array:
 
 
 def _same(a: Array, b: Array) -> Array:
+    if a.dtype != b.dtype and a.dtype.kind == b.dtype.kind and a.dtype.kind in "mM":
+        _, a, b = comparable("values", a, b)  # no unit may hold both
     with np.errstate(invalid="ignore"):
         same = np.asarray(a == b)
     # of types that NumPy does not compare at all

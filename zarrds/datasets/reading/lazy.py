@@ -23,7 +23,15 @@ from zarrds.engine.cache import ChunkCache, cache_of
 from zarrds.engine.elements import Elements, Planner
 from zarrds.engine.executor import in_thread
 from zarrds.engine.planning.selection import plan_basic, plan_orthogonal, plan_pointwise
-from zarrds.errors import ChunkError, ConflictError, MetadataError, StoreIOError, UnsupportedError, ZarrdsError
+from zarrds.errors import (
+    ChunkError,
+    ConflictError,
+    MetadataError,
+    StoreIOError,
+    UndecodableError,
+    UnsupportedError,
+    ZarrdsError,
+)
 from zarrds.metadata.extension import is_replaced
 from zarrds.metadata.fetched import recover
 from zarrds.metadata.model import ArrayMetadata
@@ -258,12 +266,28 @@ class LazyArray(BackendArray):
             return _UNKNOWN  # some web servers do not answer to HEAD: the document itself tells
 
     def _with_dtype(self, value: Any) -> Any:
+        if self.dtype.kind in "mM":
+            return value if value.dtype == self.dtype else self._as_times(value)
         if self.dtype.kind != "O" or isinstance(value, np.ndarray):
-            return value.astype(self.dtype, copy=False) if self.dtype.fields or self.dtype.kind in "mM" else value
+            return value.astype(self.dtype, copy=False) if self.dtype.fields else value
         # one Python object: an array of no dimensions keeps it from becoming another dtype
         scalar = np.empty((), self.dtype)
         scalar[()] = value
         return scalar
+
+    def _as_times(self, value: Any) -> Any:
+        from zarrds.metadata.times import in_unit  # of times only: opening imports as little as it can
+
+        times = in_unit(value, self.dtype)
+        if times is None:
+            raise UndecodableError(
+                f"times are beyond the range of {self.dtype}, which xarray has for them",
+                path=self.stored.store.path,
+                key=self.stored.path or "/",
+                found=str(value.dtype),
+                mend="zarrds.open_array reads them as they are stored",
+            )
+        return times
 
 
 def look_again(arrays: Sequence[LazyArray]) -> None:

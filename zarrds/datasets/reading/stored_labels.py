@@ -15,7 +15,7 @@ from zarrds.chunk_statistics.digests import is_checksummed
 from zarrds.compat.xarray_internals import decode_cf_variables
 from zarrds.datasets.reading.lazy import LazyArray
 from zarrds.datasets.reading.notes import ORDER
-from zarrds.errors import MetadataError
+from zarrds.errors import MetadataError, UndecodableError
 from zarrds.labels.sorted.lazy_index import lazy_index
 from zarrds.labels.sorted.record import OrderRecord, is_current, is_recordable
 from zarrds.labels.sorted.search import SortedLabels
@@ -30,6 +30,8 @@ _SEARCHABLE = ("str", "string", "datetime64[", "timedelta64[")
 _MAX_COMPARED = 4096
 # of any record when it is opened
 _COMPARED = 256
+# which is NaT
+_NO_TIME = np.iinfo(np.int64).min
 
 
 def is_range(lazy: LazyArray, index: pd.RangeIndex) -> bool:
@@ -95,7 +97,10 @@ def _out_of_core(name: str, variable: xr.Variable, lazy: LazyArray) -> pd.Index[
         return pd.RangeIndex(start, start + record.step * record.size, record.step, name=name)
     array = lazy.stored
     token = ("zarrds", marks_of(array.metadata).id or id(lazy), array.store.path, array.path, lazy.version)
-    source = SortedLabels(array.elements, record, decode, lazy.check_still_there, token)
+    try:
+        source = SortedLabels(array.elements, record, decode, lazy.check_still_there, token)
+    except UndecodableError:  # who reads them is told
+        return None
     return lazy_index(source, name)
 
 
@@ -135,8 +140,15 @@ class _Times:
     step: np.timedelta64
 
     def __call__(self, stored: Array) -> Array:
-        times: Array = self.origin + np.asarray(stored).astype(np.int64) * self.step
-        return times
+        missing = np.asarray(stored) == _NO_TIME
+        counts = np.where(missing, 0, stored)
+        start, step = int(self.origin.view(np.int64)), int(self.step.view(np.int64))
+        if counts.size and not all(abs(int(end) * step + start) < -_NO_TIME for end in (counts.min(), counts.max())):
+            raise UndecodableError(
+                "labels cannot be decoded: they are times beyond the range of their unit", found=str(self.origin.dtype)
+            )
+        times = counts.astype(np.int64) * step + start  # what overflows on the way comes back
+        return np.where(missing, _NO_TIME, times).view(self.origin.dtype)
 
 
 def _decoder(variable: xr.Variable, lazy: LazyArray) -> _Same | _Times | None:

@@ -44,7 +44,11 @@ def store_categories(
     if like is not None:
         known = like.categories if like.categories is not None else pd.Index([])
         new = _new_categories(known, labels, like)
-        every = known.append(new) if len(new) else known
+        try:
+            every = known.append(new) if len(new) else known
+        except (ValueError, OverflowError) as error:  # OutOfBoundsDatetime
+            problem = f"categories are times that no unit holds together with those of the store: {error}"
+            raise other_kind(like, labels.dtype, problem=problem) from error
         added = {"categories": nested(new, like.of_categories)} if len(new) else {}
         return Plain(_codes_in(every, labels), dict(like.description), _attributes(every), companions=added)
     description: Raw = {"dtype": "category", "ordered": bool(labels.ordered)}

@@ -10,14 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from zarrds.labels.sorted.source import Array
+from zarrds.metadata.times import ATTOSECONDS
 
 __all__ = ["Bounds", "bounds_among"]
 
 _MAX_TICKS = 2**63 - 1
-# attoseconds
-_UNITS = {"W": 604_800 * 10**18, "D": 86_400 * 10**18, "h": 3600 * 10**18, "m": 60 * 10**18} | {
-    unit: 10 ** (18 - 3 * i) for i, unit in enumerate(("s", "ms", "us", "ns", "ps", "fs", "as"))
-}
 
 
 class Bounds(NamedTuple):
@@ -158,9 +155,9 @@ def _times(values: Array, dtype: np.dtype[Any]) -> Bounds:
     (unit, n), (other, m) = np.datetime_data(dtype), np.datetime_data(values.dtype)
     if other == "generic":  # NaT, or a number of nothing
         values, other, m = values.astype(dtype), unit, n
-    if unit not in _UNITS or other not in _UNITS:
+    if unit not in ATTOSECONDS or other not in ATTOSECONDS:
         raise TypeError(f"values of dtype {values.dtype} do not compare with labels of dtype {dtype}")
-    ratio = Fraction(_UNITS[other] * m, _UNITS[unit] * n)
+    ratio = Fraction(ATTOSECONDS[other] * m, ATTOSECONDS[unit] * n)
     limit = _MAX_TICKS // ratio.numerator
     is_missing = np.isnat(values)
     ticks = np.where(is_missing, 0, values.astype(values.dtype.newbyteorder("=")).view(np.int64))

@@ -14,6 +14,7 @@ from zarrds.compat.xarray_internals import BlockwiseArray, blockwise_array
 from zarrds.datasets.encoding.exact.comparison import label_text, position_text
 from zarrds.engine.executor import run
 from zarrds.errors import EncodingError, ZarrdsError
+from zarrds.metadata.times import in_unit
 
 __all__ = [
     "CARRIED_MEND",
@@ -225,8 +226,10 @@ def _holds(dtype: np.dtype[Any], values: Array) -> bool:
         return values.dtype.kind in "OTUS"
     if not np.can_cast(values.dtype, dtype, "safe"):
         return False
-    # NumPy takes 64-bit integers for safe in floats, and coarse times for safe in finer ones
-    if values.dtype.kind in "iumM" and dtype.kind in "fcmM":
+    # NumPy takes coarse times for safe in finer ones, and 64-bit integers in floats
+    if values.dtype.kind == dtype.kind and dtype.kind in "mM":
+        return in_unit(values, dtype) is not None
+    if values.dtype.kind in "iu" and dtype.kind in "fc":
         with np.errstate(all="ignore"):
             back = values.astype(dtype)
             return bool(
@@ -245,7 +248,7 @@ def _apply(function: BlockFunction, values: Array, origin: tuple[int, ...]) -> A
             return function.on_block(block).reshape(values.shape)
     except ZarrdsError:
         raise
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise EncodingError(
             f"variable {function.name!r} cannot be encoded so: {in_words(error)}", key=str(function.name), mend=_MEND
         ) from error

@@ -11,6 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from zarrds.errors import LabelError
+from zarrds.metadata.times import ATTOSECONDS
 
 __all__ = ["ORDERED", "Labels", "as_array", "check_dims", "comparable", "label_text", "position_text", "positions_of"]
 
@@ -117,7 +118,7 @@ def label_text(label: Any) -> str:
         text = "NaT" if np.isnat(label) else str(label).replace("T", " ")
         return text.rstrip("0").rstrip(".") if "." in text else text
     if isinstance(label, np.timedelta64):
-        return str(pd.Timedelta(label))
+        return str(pd.Timedelta(label)) if np.datetime_data(label.dtype)[0] in ("s", "ms", "us", "ns") else str(label)
     if isinstance(label, str | bytes):
         return f"{label[:80]!r}"
     return f"{label!s:.80}"
@@ -170,7 +171,11 @@ def _extremes(numbers: Array) -> tuple[Any, ...]:
 
 def _one_unit(old: Array, fresh: Array) -> tuple[Array, Array]:
     """Times as integers of the finer of two units."""
-    common = np.promote_types(old.dtype, fresh.dtype)
+    try:
+        common = np.promote_types(old.dtype, fresh.dtype)
+    except OverflowError:  # as of seconds and attoseconds
+        common = min(old.dtype, fresh.dtype, key=_attoseconds)
+        return _exact_times(old, common), _exact_times(fresh, common)
     sides = []
     for side in (old, fresh):
         try:
@@ -186,6 +191,9 @@ def _one_unit(old: Array, fresh: Array) -> tuple[Array, Array]:
 
 def _exact_times(times: Array, common: np.dtype[Any]) -> Array:
     """Times beyond the range of the unit, as Python integers of it."""
-    its_unit, finer = (np.ones((), d.str.replace("M8", "m8")) for d in (times.dtype, common))
-    factor = int(its_unit / finer)
-    return times.astype(np.int64).astype(object) * factor
+    return times.astype(np.int64).astype(object) * (_attoseconds(times.dtype) // _attoseconds(common))
+
+
+def _attoseconds(dtype: np.dtype[Any]) -> int:
+    unit, n = np.datetime_data(dtype)
+    return ATTOSECONDS[unit] * int(n)

@@ -48,8 +48,7 @@ def check_units(block: Block, dtype: np.dtype[Any], encoding: Encoding) -> None:
         bad = np.array([bool(step) for step in steps])
     else:
         # remainders are small, where the differences themselves may be too large for their dtype
-        zero = np.zeros((), values.dtype)
-        bad = ((values - zero) % unit != (start - np.zeros((), start.dtype)) % unit) & ~missing
+        bad = (_remainders(values, unit) != _remainders(start, unit)) & ~missing
     if bad.any():
         raise encoding_error(
             block,
@@ -58,6 +57,17 @@ def check_units(block: Block, dtype: np.dtype[Any], encoding: Encoding) -> None:
             expected=f"whole {encoding['units']}, as {dtype}",
             mend="Round it to them, or save the variable anew with finer units",
         )
+
+
+def _remainders(times: Array, unit: Array) -> Array:
+    """What is left of times since 1970 beside whole units, without a cast of the times to a dtype that is finer."""
+    spans = times - np.zeros((), times.dtype)
+    own = np.ones((), spans.dtype)
+    if not int((own % unit).astype(np.int64)):
+        return own % unit
+    if not int((unit % own).astype(np.int64)):
+        return spans % unit.astype(own.dtype)
+    return spans % unit
 
 
 @functools.lru_cache(maxsize=64)  # decoding costs a good part of what it takes to append a step

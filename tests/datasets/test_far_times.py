@@ -198,6 +198,21 @@ def test_queries_count_in_python_s_integers(times: Any) -> None:
 
 
 @KINDS
+@pytest.mark.parametrize("is_indexed", [True, False])
+def test_queries_compare_times_of_two_units(kind: str, is_indexed: bool) -> None:
+    near, far = np.append(NEAR[kind], np.array("NaT", NEAR[kind].dtype)), FAR[kind][[0, 1, 1]]
+    store = saved(xr.Dataset({"near": ("t", near), "far": ("t", far), "same": ("t", near.astype(f"{kind}8[us]"))}))
+    if is_indexed:
+        zarrds.index(store, ["near", "far", "same"])
+    found = {op: zarrds.find(store, f"near {op} far", count=True) for op in ("<", "<=", "==", ">=", ">", "!=")}
+    assert found == {"<": 2, "<=": 2, "==": 0, ">=": 0, ">": 0, "!=": 3}
+    assert zarrds.find(store, "far > near", count=True) == 2
+    equal = int((near.astype(f"{kind}8[us]") == near).sum())
+    assert zarrds.find(store, "near == same", count=True) == equal
+    assert zarrds.find(store, "near > same", count=True) == 2 - equal
+
+
+@KINDS
 def test_far_times_differ_from_near_ones(kind: str) -> None:
     for near in (NEAR[kind], NEAR[kind].astype(f"{kind}8[s]")):
         near_one, far_one = (xr.Dataset({"v": ("t", times)}) for times in (near, FAR[kind]))

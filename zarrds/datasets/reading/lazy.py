@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
 from math import prod
 from typing import Any, Literal
 
@@ -147,6 +148,7 @@ class LazyArray(BackendArray):
             self.dtype = self.dtype.newbyteorder("=")
         if self.dtype.kind in "mM":
             self.dtype = _as_xarray_counts(self.dtype)
+            import_module("zarrds.metadata.times")  # here, since nothing is imported first in a thread of ours
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__slots__ if name != "_ahead"}
@@ -276,7 +278,7 @@ class LazyArray(BackendArray):
         return scalar
 
     def _as_times(self, value: Any) -> Any:
-        from zarrds.metadata.times import in_unit  # of times only: opening imports as little as it can
+        from zarrds.metadata.times import in_unit
 
         times = in_unit(value, self.dtype)
         if times is None:

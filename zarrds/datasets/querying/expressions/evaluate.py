@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from zarrds.codecs.base import AnyArray
+from zarrds.datasets.encoding.exact.comparison import comparable
 from zarrds.datasets.querying.expressions.binding import Instant
 from zarrds.datasets.querying.expressions.language import (
     ARITHMETIC,
@@ -129,6 +130,8 @@ def compare(op: Operator, left: Any, right: Any) -> AnyArray:
             return _with_instant(mirrored, np.asarray(other), value)
         if isinstance(value, str):
             return _with_text(mirrored, np.asarray(other), value)
+    if {getattr(getattr(side, "dtype", None), "kind", "") for side in (left, right)} in ({"m"}, {"M"}):
+        return _times(op, left, right)
     # Python's integers may be too large for any dtype
     if any(isinstance(side, np.ndarray) and side.dtype.kind in "OSUT" for side in (left, right)):
         return _objects(op, np.asarray(left), np.asarray(right))
@@ -158,6 +161,15 @@ def _with_instant(op: Operator, times: AnyArray, instant: Instant) -> AnyArray:
         op = "<=" if op in ("<", "<=") else ">"
     found: AnyArray = _COMPARISONS[op](counts, steps) & ~is_missing
     return found
+
+
+def _times(op: Operator, left: AnyArray, right: AnyArray) -> AnyArray:
+    """Times of two variables; no unit may hold both."""
+    if left.dtype != right.dtype:
+        missing = np.isnat(left) | np.isnat(right)
+        _, left, right = comparable("times", left, right)
+        return np.where(missing, op == "!=", np.asarray(_COMPARISONS[op](left, right), bool))
+    return np.asarray(_COMPARISONS[op](left, right))
 
 
 def _with_calendar(op: Operator, times: AnyArray, instant: Instant) -> AnyArray:

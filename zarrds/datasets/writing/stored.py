@@ -198,7 +198,7 @@ def read_group(
         own, version = at_hand.get(name) or (None, seen.identity(key))
         try:
             if own is None and version is not None:
-                own = own_raw(seen, base + name, stored.zarr_format, stored.copies().get(base + name))
+                own = own_raw(seen, base + name, stored.zarr_format)
             child = None if own is None else parsed(store, base + name, stored.zarr_format, own)
         except MetadataError as error:
             if error.key != base + name:  # of a document that is no JSON: that store is damaged, not strange

@@ -70,8 +70,8 @@ def keys_of(path: str) -> list[str]:
     return [_key(path, name) for name in (ARRAY, GROUP, ATTRIBUTES)]
 
 
-def load_raw(store: Store, path: str, copy: Raw | None = None) -> Raw | None:
-    """The documents of the node at `path`, or None; what there is of them in other documents is not looked at."""
+def load_raw(store: Store, path: str) -> Raw | None:
+    """The documents of the node at `path`, or None."""
     for name in (ARRAY, GROUP):
         document = load(store, _key(path, name))
         if document is not None:

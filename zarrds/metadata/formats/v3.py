@@ -92,16 +92,11 @@ def keys_of(path: str) -> list[str]:
     return [_key(path), _key(path, NOTES)] if path else [NAME]
 
 
-def load_raw(store: Store, path: str, copy: Raw | None = None) -> Raw | None:
-    """The document of the node at `path`, with what zarrds notes of it; None if there is none.
-
-    Where the root's document has a `copy` that is equal, the notes are those that came with it.
-    """
+def load_raw(store: Store, path: str) -> Raw | None:
+    """The document of the node at `path`, with what zarrds notes of it; None if there is none."""
     raw = load(store, _key(path))
     if raw is None:
         return None
-    if copy is not None and MEMBER in copy and raw == _without(copy, MEMBER):
-        return raw | {MEMBER: copy[MEMBER]}  # what is equal need not be the same: 1, 1.0 and true
     if raw.get("node_type") == "array":
         return _noted(store, path, raw)
     return raw if path else _joined(raw, (_notes_in(raw) or {}).get(""))

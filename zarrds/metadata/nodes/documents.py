@@ -227,9 +227,9 @@ def own_node(store: Store, path: str, zarr_format: ZarrFormat) -> Node | None:
     return None if raw is None else parsed(store, path, zarr_format, raw)
 
 
-def own_raw(store: Store, path: str, zarr_format: ZarrFormat, copy: Raw | None = None) -> Raw | None:
-    """The documents of the node at `path`, to be `parsed`; `copy` is what the root's document has of it."""
-    return module_of(zarr_format).load_raw(store, check_prefix(path, store.path), copy)
+def own_raw(store: Store, path: str, zarr_format: ZarrFormat) -> Raw | None:
+    """The documents of the node at `path`, to be `parsed`."""
+    return module_of(zarr_format).load_raw(store, check_prefix(path, store.path))
 
 
 def _children(nodes: Nodes, path: str, names: Iterable[str], skip: Collection[str]) -> dict[str, Node]:

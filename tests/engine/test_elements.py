@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from tests.engine.selections import SLICES, grids, ids_of
 from zarrds import LocalStore, MemoryStore, create_array, open_array
 from zarrds.arrays.layout import new_array_metadata
+from zarrds.engine.chunk_io import Chunks
 from zarrds.engine.elements import Elements
 from zarrds.engine.planning.selection import plan_orthogonal, plan_pointwise
 from zarrds.errors import ChunkError, EncodingError, SelectionError
@@ -338,3 +339,25 @@ def test_an_empty_selection_costs_nothing(shape: tuple[int, ...], chunks: tuple[
     assert elements.read(...).shape == shape
     elements.write(..., 1)
     assert list(elements.chunk_keys_of(tuple(slice(None) for _ in shape))) == []
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("shape", [(), (4,), (4, 6)])
+def test_keys_of_chunks_and_others(shape: tuple[int, ...], zarr_format: Any) -> None:
+    """Each chunk is found by its key; what is written otherwise is the key of none."""
+    store = MemoryStore()
+    array = create_array(store, path="v", shape=shape, chunks=(2,) * len(shape), dtype="i4", zarr_format=zarr_format)
+    array[...] = 1
+    chunks = Chunks(store, "v", array.metadata)
+    keys = {chunks.key(position): position for position in np.ndindex(*array.metadata.chunk_grid)}
+    assert {key: chunks.position(key) for key in keys} == keys
+    assert keys.keys() <= set(store.list_prefix("v"))
+    others = {key for key in store.list_prefix() if key not in keys}
+    others |= {"v", "w/c", "v/README", *(f"{key}/0" for key in keys), *(f"{key}0" for key in keys if not shape)}
+    if shape:
+        last = chunks.key((1,) * len(shape))
+        others |= {last[:-1] + number for number in ("01", "+1", "\u0661", "1" * 20, "1" * 5000, "")}
+        behind = chunks.key((9,) * len(shape))
+        assert chunks.position(behind) == (9,) * len(shape)
+        assert chunks.position_in_grid(behind) is None
+    assert {key for key in others if chunks.position(key) is not None} == set()

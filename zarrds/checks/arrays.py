@@ -80,24 +80,14 @@ class CheckedArray:
     def __post_init__(self) -> None:
         self.grid = self.chunks.metadata.chunk_grid
 
-    def position(self, key: str) -> tuple[int, ...] | None:
-        """The position of the chunk whose key this is, to the letter; it may lie outside of the grid."""
-        if not self.grid:
-            return () if key == self.chunks.key(()) else None
-        try:
-            position = self.chunks.position(key)
-        except ValueError:  # more digits than Python takes for a number
-            return None
-        return position if position is not None and self.chunks.key(position) == key else None
-
     def stored(self, store: Store) -> Iterator[tuple[int, ...]]:
         """The positions of all chunks that are stored."""
         if self.n_stored == prod(self.grid):
             yield from positions(self.grid)
         elif self.n_stored:
             for key in store.list_prefix(self.chunks.path):
-                position = self.position(key)
-                if position is not None and is_inside(position, self.grid):
+                position = self.chunks.position_in_grid(key)
+                if position is not None:
                     yield position
 
 

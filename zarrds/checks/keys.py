@@ -174,7 +174,7 @@ def _sort_strange(
     for key, what in list_strange(store, folders=True):
         owner = _owner_of(key, nodes)
         array = arrays.get(owner)
-        position = None if array is None else array.position(key)
+        position = None if array is None else array.chunks.position(key)
         if key in nodes:
             continue  # a finding of the document
         if what == FOLDER and (array is None or position is None or not is_inside(position, array.grid)):
@@ -190,7 +190,7 @@ def _sort_strange(
 
 
 def _count_chunk(key: str, path: str, array: CheckedArray) -> None:
-    position = array.position(key)
+    position = array.chunks.position(key)
     if position is None:
         problem = "a stray file: neither document nor chunk of the array"
         array.found.add(path, "stray files", Finding("warning", key, problem))

@@ -46,6 +46,8 @@ ABSENT = "absent"  # among `Chunks.notes`: how often a chunk was absent that may
 _CODEC_OVERHEAD = 4096
 # bytes: chunks that are no larger are one block of Blosc, mostly
 _ONE_BLOCK = 256 * 1024
+# of the number of a chunk along a dimension, in a key; Python takes no more than some thousand for a number
+_MOST_DIGITS = len(str(2**63))
 # where nothing tells how large a chunk's bytes are
 _FIRST_BUFFER = 256 * 1024
 _MAX_FIRST_BUFFER = 64 * 1024 * 1024
@@ -172,13 +174,23 @@ class Chunks:
         return max(prod(shape) * self.metadata.data_type.dtype.itemsize, 1)
 
     def position(self, key: str) -> tuple[int, ...] | None:
-        """The position in the grid of the chunk of that key, None if the key is no chunk's."""
+        """The position of the chunk whose key this is, to the letter; it may lie outside of the grid."""
+        if not self.metadata.shape:
+            return () if key == self.key(()) else None
         encoding = self.metadata.chunk_key_encoding
         base = (f"{self.path}/" if self.path else "") + encoding.prefix
         names = key.removeprefix(base).split(encoding.separator) if key.startswith(base) else []
-        if len(names) != len(self.metadata.shape) or not all(name.isdecimal() for name in names):
+        if len(names) != len(self.metadata.shape):
             return None
-        return tuple(map(int, names))
+        if not all(name.isdecimal() and len(name) <= _MOST_DIGITS for name in names):
+            return None
+        position = tuple(map(int, names))
+        return position if self.key(position) == key else None
+
+    def position_in_grid(self, key: str) -> tuple[int, ...] | None:
+        """As `position`, None also for a chunk that lies outside of the grid."""
+        position, grid = self.position(key), self.metadata.chunk_grid
+        return None if position is None or any(p >= n for p, n in zip(position, grid, strict=True)) else position
 
     def key_of_position(self) -> Callable[[Position], str]:
         """A quick function from a chunk's position in the grid to its key."""

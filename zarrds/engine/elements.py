@@ -197,9 +197,7 @@ class Elements:
 
     def chunk_position(self, key: str) -> tuple[int, ...] | None:
         """The position in the grid of the chunk of that key, None if the key is no chunk's, or lies outside."""
-        position = self._chunks.position(key)
-        grid = self.metadata.chunk_grid
-        return None if position is None or any(p >= n for p, n in zip(position, grid, strict=True)) else position
+        return self._chunks.position_in_grid(key)
 
     @property
     def required_chunks(self) -> tuple[int, ...]:

@@ -34,12 +34,12 @@ def sizes_of_arrays(store: Store, arrays: Mapping[str, ArrayMetadata]) -> dict[s
             path = _path_of(key, arrays)
             if path is not None:
                 n_bytes[path] += size
-                n_chunks[path] += _position_in(chunks[path], key) is not None
+                n_chunks[path] += chunks[path].position_in_grid(key) is not None
     for path, node in arrays.items():
         if n_chunks[path] < prod(node.chunk_grid):
             # in whose place lies what is no file; none is opened
             strange = list_strange(store, path, folders=True)
-            n_damaged[path] = sum(_position_in(chunks[path], key) is not None for key, _ in strange)
+            n_damaged[path] = sum(chunks[path].position_in_grid(key) is not None for key, _ in strange)
     return {
         path: Stored(n_bytes[path], n_chunks[path], prod(node.chunk_grid), n_damaged[path])
         for path, node in arrays.items()
@@ -59,18 +59,5 @@ def _path_of(key: str, arrays: Container[str]) -> str | None:
 def stored_positions(store: Store, path: str, metadata: ArrayMetadata) -> dict[tuple[int, ...], int]:
     """The chunks of an array that are stored, by their position in the grid, and their bytes."""
     chunks = Chunks(store, path, metadata)
-    positions = ((_position_in(chunks, key), size) for key, size in list_sizes(store, path))
+    positions = ((chunks.position_in_grid(key), size) for key, size in list_sizes(store, path))
     return {position: size for position, size in positions if position is not None}
-
-
-def _position_in(chunks: Chunks, key: str) -> tuple[int, ...] | None:
-    """Where in the grid the chunk under a key lies; None for other keys."""
-    if not chunks.metadata.shape:
-        return () if key == chunks.key(()) else None
-    try:
-        position = chunks.position(key)
-    except ValueError:  # more digits than Python takes for a number
-        return None
-    grid = chunks.metadata.chunk_grid
-    is_in = position is not None and all(p < n for p, n in zip(position, grid, strict=True))
-    return position if is_in else None

@@ -210,8 +210,7 @@ def _stored_positions(job: Job, chunks: Chunks, grid: Shape) -> Iterable[Shape]:
     store, path = job.source, chunks.path
     # what is no value under the name of a chunk is an error, once it is asked for
     keys = chain(store.list_prefix(path), (key for key, _ in list_strange(store, path)))
-    found = {position for key in keys if (position := chunks.position(key)) is not None}
-    return sorted(each for each in found if all(p < n for p, n in zip(each, grid, strict=True)))
+    return sorted({position for key in keys if (position := chunks.position_in_grid(key)) is not None})
 
 
 def _batches(positions: Iterable[Shape]) -> Iterator[list[Shape]]:

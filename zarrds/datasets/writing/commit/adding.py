@@ -53,13 +53,10 @@ def edges_of(store: Store, arrays: Mapping[str, ArrayChange], keys: Collection[s
     keys : collection of str
         Of chunks that were written.
     """
-    found = set()
+    found = set[str]()
     for path, change in arrays.items():
         if change.before is None:
             continue
-        chunks, grid = Chunks(store, path, change.before), change.before.chunk_grid
-        for key in keys:
-            position = chunks.position(key)
-            if position is not None and all(p < n for p, n in zip(position, grid, strict=True)):
-                found.add(key)
+        chunks = Chunks(store, path, change.before)
+        found.update(key for key in keys if chunks.position_in_grid(key) is not None)
     return found

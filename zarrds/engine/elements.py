@@ -19,6 +19,7 @@ from zarrds.engine.planning.selection import Chunking, plan_basic
 from zarrds.errors import EncodingError, SelectionError
 from zarrds.metadata.model import ArrayMetadata
 from zarrds.metadata.rectilinear import check_can_be_written
+from zarrds.metadata.times import as_times
 from zarrds.storage.protocol import Values
 from zarrds.storage.traits import is_held
 
@@ -309,8 +310,6 @@ class Elements:
         try:
             # NumPy looks at each Python object, and refuses integers out of range
             if self.dtype.kind in "mM" and np.asarray(value).dtype.kind in f"{self.dtype.kind}OSTU":
-                from zarrds.metadata.times import as_times  # of times only: opening imports as little as it can
-
                 values = as_times(value, self.dtype)
                 if values is None:
                     raise ValueError("its times are beyond the range of the array's unit")

@@ -16,6 +16,7 @@ import numpy as np
 from zarrds.errors import MetadataError
 from zarrds.metadata.dtypes import DataType
 from zarrds.metadata.fields import JSON, JSONObject
+from zarrds.metadata.times import as_times
 
 __all__ = ["decode_fill_value", "default_fill_value", "encode_fill_value"]
 
@@ -233,8 +234,6 @@ def _without_bits(encoded: JSON) -> JSON:
 
 
 def _encode_time(value: Any, dtype: DType) -> JSON:
-    from zarrds.metadata.times import as_times  # of times only: opening imports as little as it can
-
     cast = as_times(value, dtype)
     if cast is None:
         raise ValueError("it is beyond the range of the unit")

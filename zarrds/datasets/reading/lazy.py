@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib import import_module
 from math import prod
 from typing import Any, Literal
 
@@ -37,6 +36,7 @@ from zarrds.metadata.extension import is_replaced
 from zarrds.metadata.fetched import recover
 from zarrds.metadata.model import ArrayMetadata
 from zarrds.metadata.nodes.documents import Nodes, document_key, own_node
+from zarrds.metadata.times import in_unit
 from zarrds.storage.protocol import Store, Values
 from zarrds.threads import side_by_side
 
@@ -148,7 +148,6 @@ class LazyArray(BackendArray):
             self.dtype = self.dtype.newbyteorder("=")
         if self.dtype.kind in "mM":
             self.dtype = _as_xarray_counts(self.dtype)
-            import_module("zarrds.metadata.times")  # here, since nothing is imported first in a thread of ours
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__slots__ if name != "_ahead"}
@@ -278,8 +277,6 @@ class LazyArray(BackendArray):
         return scalar
 
     def _as_times(self, value: Any) -> Any:
-        from zarrds.metadata.times import in_unit
-
         times = in_unit(value, self.dtype)
         if times is None:
             raise UndecodableError(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import numpy as np
 import pandas as pd
 
 from zarrds.errors import EncodingError
-from zarrds.labels.kinds.objects import integer_dtype
-from zarrds.labels.kinds.plain import Array, holds_exactly, is_missing
+from zarrds.labels.kinds.plain import Array, as_integers, holds_exactly, is_missing
 
 __all__ = ["check_one_kind_of_text", "of_one_type"]
 
@@ -68,8 +69,8 @@ def of_one_type(objects: Array, *, is_added: bool = False) -> Array | None:
     if kind == "boolean":
         return flat.astype(bool)
     if kind == "integer":
-        whole = integer_dtype(flat)
-        return None if whole is None else flat.astype(whole)
+        with suppress(OverflowError):
+            return as_integers(flat)
     return None
 
 

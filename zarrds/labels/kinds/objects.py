@@ -22,6 +22,7 @@ from zarrds.labels.kinds.plain import (
     Labels,
     Plain,
     StoredKind,
+    as_integers,
     described_dtype,
     is_missing,
     mismatch,
@@ -34,7 +35,6 @@ __all__ = [
     "STRINGS",
     "bytes_marks",
     "holds_objects",
-    "integer_dtype",
     "missing_name",
     "missing_value",
     "objects_options",
@@ -46,7 +46,6 @@ __all__ = [
 
 OBJECTS = re.compile(r"objects\[(boolean|integer|bytes)\]")
 STRINGS = re.compile("StringDType")
-_INTEGERS = (np.dtype(np.int64), np.dtype(np.uint64))
 _BOOLEAN_MISSING = -1
 # how what is missing is written in a description; text or numbers are missing as NaN unless it says otherwise
 _MISSING = {"None": None, "nan": np.nan, "NA": pd.NA}
@@ -111,23 +110,14 @@ def store_objects(labels: Labels, like: StoredKind | None) -> Plain:
         # bytes of a fixed length cannot end in zeros
         is_fixed = not any(value.endswith(b"\0") for value in present)
         return Plain(filled.astype(np.bytes_) if is_fixed else filled.view(BYTES), description)
-    dtype = np.dtype(np.int8) if description["dtype"] == "objects[boolean]" else integer_dtype(filled)
-    if dtype is None:
-        low, high = _ends(filled)
+    try:
+        stored = filled.astype(np.int8) if description["dtype"] == "objects[boolean]" else as_integers(filled)
+    except OverflowError as error:
+        low, high = min(map(int, filled)), max(map(int, filled))
         raise EncodingError(
             "integers do not fit into 64 bits", found=low if low < 0 else high, mend="Store them as text"
-        )
-    return Plain(filled.astype(dtype), description, {"_FillValue": mark})
-
-
-def integer_dtype(values: Array) -> np.dtype[Any] | None:
-    """The first of NumPy's integers of 64 bits that hold some integers; None if neither does."""
-    low, high = _ends(values)
-    return next((dtype for dtype in _INTEGERS if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max), None)
-
-
-def _ends(values: Array) -> tuple[int, int]:
-    return min(map(int, values), default=0), max(map(int, values), default=0)
+        ) from error
+    return Plain(stored, description, {"_FillValue": mark})
 
 
 def _free_mark(kind: str, present: Array) -> Any:

@@ -18,8 +18,8 @@ from zarrds.datasets.querying.expressions.binding import Kind
 from zarrds.datasets.reading.notes import PANDAS
 from zarrds.errors import QueryError
 from zarrds.labels.kinds.nullable import MASKED, restore_masked
-from zarrds.labels.kinds.objects import integer_dtype, restore_objects
-from zarrds.labels.kinds.plain import Description
+from zarrds.labels.kinds.objects import restore_objects
+from zarrds.labels.kinds.plain import Description, as_integers
 from zarrds.labels.kinds.times import TIMES
 from zarrds.metadata.extension import note_of
 
@@ -109,10 +109,12 @@ def compared_objects(objects: AnyArray, kind: Kind, dtype: np.dtype[Any] | None 
     filled = np.where(missing, 0, objects)
     if pd.api.types.infer_dtype(filled.reshape(-1), skipna=False) != "integer":
         return np.where(missing, np.nan, objects).astype(float)
-    if dtype is None and (dtype := integer_dtype(filled.reshape(-1))) is None:
+    try:
+        values = as_integers(filled) if dtype is None else filled.astype(dtype)
+    except OverflowError as error:
         largest = max(filled.reshape(-1), key=abs)
-        raise QueryError("integers do not fit into 64 bits", found=largest, mend="Make floats of them first")
-    return np.ma.MaskedArray(filled.astype(dtype), missing) if missing.any() else filled.astype(dtype)
+        raise QueryError("integers do not fit into 64 bits", found=largest, mend="Make floats of them first") from error
+    return np.ma.MaskedArray(values, missing) if missing.any() else values
 
 
 def compared_nullable(values: Any) -> AnyArray:

@@ -6,12 +6,14 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-__all__ = ["ATTOSECONDS", "as_times", "in_unit"]
+__all__ = ["ATTOSECONDS", "CF_UNITS", "as_times", "in_unit"]
 
 AnyArray: TypeAlias = "np.ndarray[Any, Any]"
 
 _NOT_A_TIME = np.iinfo(np.int64).min
 _MOST = np.iinfo(np.int64).max
+# what xarray counts times in, the coarsest first
+CF_UNITS = ("days", "hours", "minutes", "seconds", "milliseconds", "microseconds", "nanoseconds")
 # how long the units are that are always as long
 ATTOSECONDS: dict[str, int] = {"W": 604_800 * 10**18, "D": 86_400 * 10**18, "h": 3600 * 10**18, "m": 60 * 10**18} | {
     unit: 10 ** (18 - 3 * i) for i, unit in enumerate(("s", "ms", "us", "ns", "ps", "fs", "as"))

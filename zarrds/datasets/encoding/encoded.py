@@ -33,15 +33,15 @@ from zarrds.errors import EncodingError, ZarrdsError
 from zarrds.labels.kinds.plain import as_integers
 from zarrds.metadata.attributes import MARKERS
 from zarrds.metadata.model import ZarrFormat
+from zarrds.metadata.times import CF_UNITS
 
-__all__ = ["encoded_variable", "without_losses"]
+__all__ = ["encoded_variable", "lazy_units", "without_losses"]
 
 CFEncoding: TypeAlias = Mapping[str, Any]
 
 # what may change values; the other keys say how they are stored
 _LOSSY_KEYS = frozenset({"dtype", "_Encoding", *CF_KEYS})
 _SCALE = frozenset({"scale_factor", "add_offset"})
-_UNITS = ("days", "hours", "minutes", "seconds", "milliseconds", "microseconds", "nanoseconds")
 _UNITS_OF = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
 # what no value for missing text is, in one byte
 _SOME_TEXT = "\1"
@@ -289,8 +289,8 @@ def _hints(variable: xr.Variable, encoding: CFEncoding) -> Iterator[CFEncoding]:
         if "calendar" in encoding:
             whole["calendar"] = encoding["calendar"]
         unit, since, date = units.partition(" since ")
-        known = next((i for i, u in enumerate(_UNITS) if unit.strip().lower().rstrip("s") == u.rstrip("s")), 0)
-        for finer in _UNITS[known:]:
+        known = next((i for i, u in enumerate(CF_UNITS) if unit.strip().lower().rstrip("s") == u.rstrip("s")), 0)
+        for finer in CF_UNITS[known:]:
             yield {**whole, "units": f"{finer}{since}{date}"}
     elif "dtype" in encoding and variable.chunks is None:
         yield encoding
@@ -319,13 +319,13 @@ def _encode(
     # which times there will be
     is_unknown = is_chunked(variable) or not variable.size or _is_missing(variable)
     if kind in ("datetimes", "timedeltas") and is_unknown:
-        encoding = {"units": _lazy_units(variable.dtype), "dtype": _INT64, **encoding}
+        encoding = {"units": lazy_units(variable.dtype), "dtype": _INT64, **encoding}
     if kind is None and is_chunked(variable) and variable.dtype.kind == "O" and "dtype" in encoding:
         variable = variable.compute()  # which xarray would do for each of its texts
     asked = variable.copy(deep=False)
     asked.encoding = dict(encoding)
     if kind is None or (kind in ("datetimes", "timedeltas") and not is_chunked(variable) and "units" not in encoding):
-        finest = {**without_losses(encoding), "units": _lazy_units(variable.dtype), "dtype": _INT64}
+        finest = {**without_losses(encoding), "units": lazy_units(variable.dtype), "dtype": _INT64}
         may_choose = variable.dtype.kind in "mM" and _LOSSY_KEYS.isdisjoint(encoding)
         try:
             made: xr.Variable = encode_zarr_variable(asked, name=name, zarr_format=zarr_format)
@@ -358,7 +358,7 @@ def _encode(
     )
 
 
-def _lazy_units(dtype: np.dtype[Any]) -> str:
+def lazy_units(dtype: np.dtype[Any]) -> str:
     """Units for times of which none are known yet: as fine as the times can be."""
     unit = _UNITS_OF[np.datetime_data(dtype)[0]] if dtype.kind in "mM" else "microseconds"
     return unit if dtype.kind == "m" else f"{unit} since 1970-01-01"

@@ -14,7 +14,7 @@ from zarrds.compat.xarray_internals import BlockwiseArray, blockwise_array
 from zarrds.datasets.encoding.exact.comparison import label_text, position_text
 from zarrds.engine.executor import run
 from zarrds.errors import EncodingError, ZarrdsError
-from zarrds.metadata.times import in_unit
+from zarrds.metadata.times import CF_UNITS, in_unit
 
 __all__ = [
     "CARRIED_MEND",
@@ -32,7 +32,6 @@ Array: TypeAlias = "np.ndarray[Any, Any]"
 
 # elements of a slab
 _SLAB = 128 * 1024
-_UNITS = ("days", "hours", "minutes", "seconds", "milliseconds", "microseconds", "nanoseconds")
 _MEND = "Change or drop the value, or save the variable anew with an encoding that holds it"
 # of an encoding that nobody asked for
 CARRIED_MEND = (
@@ -259,6 +258,6 @@ def in_words(error: Exception) -> str:
     if not isinstance(error, KeyError):
         return str(error)
     unit = str(error.args[0])
-    if unit.endswith("s") and unit not in _UNITS:  # which xarray adds
-        return f"{unit.rstrip('s') or unit!r} is no unit that times are written in; these are {', '.join(_UNITS)}"
+    if unit.endswith("s") and unit not in CF_UNITS:  # which xarray adds
+        return f"{unit.rstrip('s') or unit!r} is no unit that times are written in; these are {', '.join(CF_UNITS)}"
     return f"values are out of the reach of {unit}"

@@ -18,6 +18,7 @@ import xarray as xr
 from zarrds.arrays.attributes import plain_attributes
 from zarrds.compat.xarray_internals import check_vlen_dtype, is_chunked, validate_dataset_names
 from zarrds.datasets.encoding.dataset import Encoding, stored_name
+from zarrds.datasets.encoding.encoded import lazy_units
 from zarrds.datasets.reading.notes import MULTI_INDEX, PANDAS, RANGES, GroupNotes
 from zarrds.datasets.writing.plain.plain_target import PlainTarget
 from zarrds.datasets.writing.plain.roles import ranges_without_array, role_notes, with_true_coordinates
@@ -32,13 +33,6 @@ __all__ = ["PlainDataset", "plain_dataset"]
 
 # left by an earlier file: not of what is stored here
 _CF_KEYS = frozenset({*MARKERS, "scale_factor", "add_offset", "dtype", "units", "calendar"})
-# of times of which there are none yet, by their resolution
-_UNITS = {
-    "s": "seconds since 1970-01-01",
-    "ms": "milliseconds since 1970-01-01",
-    "us": "microseconds since 1970-01-01",
-    "ns": "nanoseconds since 1970-01-01",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,8 +250,7 @@ class _Maker:
             self._note(name, PANDAS, description)
         self._is_changed = True
         if plain.values.dtype.kind in "mM" and not plain.values.size:
-            units = _UNITS[np.datetime_data(plain.values.dtype)[0]]
-            encoding = {"units": units if plain.values.dtype.kind == "M" else units.split()[0], **encoding}
+            encoding = {"units": lazy_units(plain.values.dtype), **encoding}
         # fast: else pandas would look at each object, to see what it is
         self._variables[name] = xr.Variable(
             variable.dims, plain.values, attrs, {**encoding, **plain.encoding}, fastpath=True

@@ -29,6 +29,7 @@ from zarrds.metadata.attributes import MARKERS
 from zarrds.metadata.extension import marks_of, new_id, note_of, with_marks
 from zarrds.metadata.fields import JSON
 from zarrds.metadata.model import ArrayMetadata, CodecObject, ZarrFormat, codec_objects, raw_codec
+from zarrds.metadata.times import CF_UNITS
 
 __all__ = [
     "Grown",
@@ -44,8 +45,7 @@ __all__ = [
 
 # bytes of an array that is still written anew
 _MAX_REWRITTEN = 2**28
-# from coarse to fine, and how else CF calls them
-_UNITS = ("days", "hours", "minutes", "seconds", "milliseconds", "microseconds", "nanoseconds")
+# how else CF calls units
 _ALIASES = {
     "weeks": "days", "week": "days", "day": "days", "d": "days", "hour": "hours", "hr": "hours", "hrs": "hours",
     "h": "hours",
@@ -344,16 +344,16 @@ def _finer(units: str) -> list[str]:
     """Units of the same date that are finer, the coarsest first."""
     unit, since, date = units.partition(" since ")
     known = _ALIASES.get(unit.strip().lower(), unit.strip().lower())
-    if known not in _UNITS:
+    if known not in CF_UNITS:
         return []
-    first = _UNITS.index(known) + (unit.strip().lower() not in ("weeks", "week"))
-    return [f"{name}{since}{date}" for name in _UNITS[first:]]
+    first = CF_UNITS.index(known) + (unit.strip().lower() not in ("weeks", "week"))
+    return [f"{name}{since}{date}" for name in CF_UNITS[first:]]
 
 
 def _rank(units: str) -> int:
     unit = units.partition(" since ")[0].strip().lower()
     known = _ALIASES.get(unit, unit)
-    return _UNITS.index(known) if known in _UNITS else -1
+    return CF_UNITS.index(known) if known in CF_UNITS else -1
 
 
 def _holds(

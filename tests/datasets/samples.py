@@ -150,3 +150,14 @@ def change_notes(path: Path, name: str, change: Callable[[dict[str, Any]], Any],
 
 def times(start: str, n: int, freq: str = "D") -> pd.DatetimeIndex:
     return pd.date_range(start, periods=n, freq=freq, unit="ns")
+
+
+def maps(path: Path, n: int, size: int) -> Any:
+    """A store of many maps, one a chunk, and what it holds."""
+    array = zarrds.create_array(
+        path, path="v", shape=(n, size, size), dtype="f4", chunks=(1, size, size), dimension_names=("t", "y", "x")
+    )
+    rows = np.arange(size, dtype="f4")
+    for i in range(n):
+        array[i] = rows[:, None] * 7 + rows + i
+    return lambda t, y, x: y * 7.0 + x + t

@@ -27,7 +27,7 @@ from zarrds.storage.traits import SpanValues, has_trait
 
 __all__ = ["Reading", "writer"]
 
-# chunks, from which on the kernel is the faster way to read, and to serve from the cache
+# chunks, from which on the kernel is the faster way to read or to write, and to serve from the cache
 MANY = 3
 MANY_CACHED = 16
 
@@ -172,10 +172,10 @@ class Reading:
 
 def writer(chunks: Chunks, values: AnyArray, plan: Plan, seen: Seen | None = None) -> BatchWorker:
     """A function for one thread that writes a batch of a plan of whole chunks from `values`."""
-    kernel = library.library()
+    shards = chunks.shards
+    kernel = library.library() if shards is not None or plan.n_chunks >= MANY else None
     if kernel is None:
         return one_by_one(chunk_writes.writer(chunks, values, None, seen))
-    shards = chunks.shards
     template = _template(kernel, chunks, writes=True)
     if template is None or not template.codecs.can_write:
         return one_by_one(chunk_writes.writer(chunks, values, None, seen))

@@ -92,7 +92,8 @@ def with_attributes(
     >>> node.attributes, typed_attributes(node)["flags"].dtype
     ({'flags': [1, 2], 'limit': 'NaN', 'title': 'x'}, dtype('int8'))
     """
-    return updated_attributes(with_note(replace(node, attributes={}), ATTRIBUTES, None), values, hidden, apart)
+    bare = replace(node, attributes={}) if node.attributes else node
+    return updated_attributes(with_note(bare, ATTRIBUTES, None), values, hidden, apart)
 
 
 def updated_attributes(

@@ -67,8 +67,8 @@ class DataType:
             if dtype != np.dtype([(n, dtype.fields[n][0]) for n in dtype.names]):  # type: ignore[index]  # as above
                 raise _unsupported_dtype(dtype, "padding or overlapping fields")
             return cls("structured", dtype)
-        if kind in "biufc" and dtype.newbyteorder("=").name in _NUMBERS:
-            return cls(dtype.newbyteorder("=").name, dtype)
+        if (number := _NAMES.get(dtype.str[1:])) is not None:
+            return cls(number, dtype)
         if kind in "mM":
             if np.datetime_data(dtype)[1] < 1:  # NumPy makes these, and divides by them
                 raise _unsupported_dtype(dtype, "units of no length")
@@ -161,6 +161,7 @@ BYTES = DataType("variable_length_bytes", np.dtype(object))
 OBJECTS_AS_JSON = DataType("json", np.dtype(object))
 
 _PLAIN = {name: DataType(name, np.dtype(name)) for name in _NUMBERS}
+_NAMES = {plain.dtype.str[1:]: name for name, plain in _PLAIN.items()}  # by kind and size, in whatever byte order
 _FIXED_LENGTH_NAMES = {"S": "null_terminated_bytes", "U": "fixed_length_utf32", "V": "raw_bytes"}
 
 

@@ -142,6 +142,8 @@ def with_note(node: N, name: str, value: JSON) -> N:
     ({'dtype': 'str'}, True)
     """
     before = node.extensions.get(MEMBER)
+    if value is None and (before is None or (isinstance(before, dict) and name not in before)):
+        return node
     known = {name, "must_understand"}
     member = {k: v for k, v in before.items() if k not in known} if isinstance(before, dict) else {}
     return _with_member(node, member if value is None else {**member, name: value})

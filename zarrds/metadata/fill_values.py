@@ -7,6 +7,7 @@ Sources: Zarr v3 core specification ("Fill value"), the registered extension dat
 from __future__ import annotations
 
 import base64
+import math
 import re
 from collections.abc import Callable
 from typing import Any, TypeAlias
@@ -212,14 +213,15 @@ def _scalar(value: Any, dtype: DType) -> Any:
 
 
 def _encode_float(value: Any, dtype: DType) -> JSON:
-    scalar = _scalar(value, dtype.newbyteorder("="))
-    if np.isnan(scalar):
+    scalar = value if type(value) is dtype.type else _scalar(value, dtype.newbyteorder("="))
+    number = float(scalar)
+    if math.isnan(number):
         bits, usual = (np.asarray(v, dtype.newbyteorder(">")).tobytes() for v in (scalar, np.nan))
         # any other NaN than the usual one keeps its bits
         return "NaN" if bits == usual else "0x" + bits.hex()
-    if np.isinf(scalar):
-        return "Infinity" if scalar > 0 else "-Infinity"
-    return float(scalar)
+    if math.isinf(number):
+        return "Infinity" if number > 0 else "-Infinity"
+    return number
 
 
 def _encode_complex(value: Any, dtype: DType) -> JSON:

@@ -1,6 +1,7 @@
-"""Documents that are fetched side by side before they are parsed one by one.
+"""Documents that are fetched side by side before they are parsed one by one, or looked at before and after.
 
-Where each look at a store is a request over a network, a chain of them takes as many times its latency.
+Where each look at a store is a request over a network, a chain of them takes as many times its latency. Where it is
+not, others may write between two of them.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from typing import Any, cast
 from zarrds.errors import ZarrdsError
 from zarrds.storage.commits.committer import committer_of
 from zarrds.storage.protocol import Buffer, Store
-from zarrds.storage.traits import Fetched, ManyValues, has_trait
+from zarrds.storage.traits import Fetched, ManyValues, get_at_most, has_trait
 
-__all__ = ["ahead", "is_denied", "more_ahead", "recover", "without"]
+__all__ = ["Watched", "ahead", "is_denied", "more_ahead", "recover", "without"]
 
 
 class _Ahead:
@@ -89,6 +90,64 @@ def recover(store: Store, *, by_root: bool) -> None:
         store.get_many([], recover=True, by_root=by_root)
     else:
         committer_of(store).recover()
+
+
+class Watched:
+    """A store in which each look is quick, that notes what was seen in it.
+
+    Who reads many documents one by one, while others may be writing, learns by it whether all of them were there at one
+    time: each is looked at before it is read, and once more when all are read. The identity of a value is that from
+    before it was first read, as long as this lives.
+
+    Parameters
+    ----------
+    store : Store
+
+    Examples
+    --------
+    >>> from zarrds.stores import MemoryStore
+    >>> store = MemoryStore()
+    >>> store.set("zarr.json", b"{}")
+    >>> watched = Watched(store)
+    >>> watched.get("zarr.json"), watched.is_as_seen()
+    (b'{}', True)
+    >>> store.set("zarr.json", b"[]")
+    >>> watched.is_as_seen()
+    False
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._identities: dict[str, Hashable | None] = {}
+        self._children: dict[str, list[str]] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def get(self, key: str, buffer: memoryview | None = None) -> Buffer | None:
+        self.identity(key)
+        return self._store.get(key, buffer)
+
+    def get_at_most(self, key: str, limit: int, buffer: memoryview | None = None) -> Buffer | None:
+        self.identity(key)
+        return get_at_most(self._store, key, limit, buffer)
+
+    def identity(self, key: str, *, settled: bool = False) -> Hashable | None:
+        if key not in self._identities:
+            self._identities[key] = self._store.identity(key, settled=settled)
+        return self._identities[key]
+
+    def list_children(self, prefix: str = "") -> list[str]:
+        found = self._store.list_children(prefix)
+        self._children.setdefault(prefix, found)
+        return found
+
+    def is_as_seen(self) -> bool:
+        """Whether all that was read is still so, and nothing of a change that is under way was among it."""
+        recover(self._store, by_root=False)
+        return all(self._store.identity(key) == seen for key, seen in self._identities.items()) and all(
+            self._store.list_children(prefix) == seen for prefix, seen in self._children.items()
+        )
 
 
 def is_denied(store: Store, error: ZarrdsError) -> bool:

@@ -20,6 +20,7 @@ __all__ = [
     "Blank",
     "BoundedValues",
     "Cacheable",
+    "CheckedLock",
     "Damaged",
     "Fetched",
     "GrowingStore",
@@ -258,7 +259,19 @@ class Growth:
 
 
 @runtime_checkable
-class GrowingStore(Protocol):
+class CheckedLock(Protocol):
+    """A store that others may change or replace under the lock of who holds it, which can be told afterwards."""
+
+    def check_unchanged(self) -> None:
+        """Raise `ConflictError` if a document of the root has changed since this thread locked the store.
+
+        Of a folder: if it is another one.
+        """
+        ...
+
+
+@runtime_checkable
+class GrowingStore(CheckedLock, Protocol):
     """A store in which changes that only add need no copies: the put of the root's document is the commit."""
 
     def apply_growth(self, changes: Store, growth: Growth) -> bool:
@@ -271,10 +284,6 @@ class GrowingStore(Protocol):
         StoreIOError
             As of `Committer.apply_changes`.
         """
-        ...
-
-    def check_unchanged(self) -> None:
-        """Raise `ConflictError` if a document of the root has changed since this thread locked the store."""
         ...
 
     def glance(self) -> None:
@@ -326,8 +335,8 @@ class ReplacedStore(Protocol):
 
 
 def check_unchanged(store: Store) -> None:
-    """`GrowingStore.check_unchanged`, where that is possible: the reason why something failed may be another writer."""
-    if has_trait(store, GrowingStore):
+    """`CheckedLock.check_unchanged`, where that is possible: the reason why something failed may be another writer."""
+    if has_trait(store, CheckedLock):
         store.check_unchanged()
 
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 import xarray as xr
 from xarray.backends import BackendEntrypoint
@@ -21,6 +22,7 @@ from zarrds.datasets.reading.group_reader import GroupReader
 from zarrds.datasets.reading.index_options import IndexKind, IndexOptions
 from zarrds.datasets.reading.notes import Closed
 from zarrds.datasets.reading.strange import PhonyDims
+from zarrds.errors import ConflictError
 from zarrds.labels import INDEX_THRESHOLD
 from zarrds.metadata.model import ZarrFormat
 from zarrds.metadata.nodes.documents import ROOTS
@@ -31,6 +33,10 @@ __all__ = ["ZarrdsBackendEntrypoint"]
 
 
 Source = str | os.PathLike[str] | Store
+
+_Read = TypeVar("_Read")
+
+_ATTEMPTS = 3  # of opening a store that others change meanwhile
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +92,14 @@ class OpenOptions:
         )
         return {name: getattr(self, name) for name in names}
 
-    def reader(self, source: Source) -> GroupReader:
+    def read(self, source: Source, read: Callable[[GroupReader], _Read]) -> _Read:
+        """What `read` makes of a store; once more if another writer changes that meanwhile, and then it is an error."""
+        for _ in range(_ATTEMPTS - 1):
+            with suppress(ConflictError):
+                return read(self._reader(source))
+        return read(self._reader(source))
+
+    def _reader(self, source: Source) -> GroupReader:
         """What reads groups of a store in this way."""
         return GroupReader(
             source,
@@ -192,7 +205,7 @@ class ZarrdsBackendEntrypoint(BackendEntrypoint):
             For an option that there is not.
         """
         asked = OpenOptions.of("open_dataset", options)
-        return asked.reader(filename_or_obj).dataset(asked.root, asked.decoders)
+        return asked.read(filename_or_obj, lambda reader: reader.dataset(asked.root, asked.decoders))
 
     def open_datatree(self, filename_or_obj: Any, **options: Any) -> xr.DataTree:
         """Open a group and all groups below it as a DataTree; parameters and errors are `open_dataset`'s."""
@@ -211,7 +224,7 @@ class ZarrdsBackendEntrypoint(BackendEntrypoint):
     def _open_groups(self, function: str, filename_or_obj: Any, options: Mapping[str, Any]) -> dict[str, xr.Dataset]:
         asked = OpenOptions.of(function, options)
         root = asked.root
-        found = asked.reader(filename_or_obj).datasets(root, asked.decoders)
+        found = asked.read(filename_or_obj, lambda reader: reader.datasets(root, asked.decoders))
         below = {path: path[len(root) :].strip("/") for path in found}
         return {(below[path] or ".") if asked.group else f"/{below[path]}": dataset for path, dataset in found.items()}
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 from itertools import count
 from math import prod
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import xarray as xr
 
@@ -27,6 +27,7 @@ from zarrds.datasets.reading.strange import LeftOut, PhonyDims, check_phony_dims
 from zarrds.errors import ConflictError, LabelError, MetadataError, UndecodableError, ZarrdsError
 from zarrds.metadata.attributes import apart_attributes
 from zarrds.metadata.extension import note_of
+from zarrds.metadata.fetched import Watched
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, ZarrFormat
 from zarrds.metadata.nodes.documents import ROOTS, Nodes, open_nodes, root_keys
 from zarrds.metadata.nodes.lookup import get_group
@@ -97,7 +98,9 @@ class GroupReader:
         # xarray would note a URL as it was given, with what is secret in it
         is_url = isinstance(store, str) and "://" in store and self._store.path not in store
         self._shown = self._store.path if is_url else None
-        self._nodes: Nodes = open_nodes(self._store, zarr_format=zarr_format, consolidated=consolidated)
+        self._watched = None if self._store.traits.is_remote else Watched(self._store)
+        read_from = self._store if self._watched is None else cast(Store, self._watched)
+        self._nodes: Nodes = open_nodes(read_from, zarr_format=zarr_format, consolidated=consolidated)
         # who goes by many documents reads them when no change is under way, and looks at the end whether one has begun
         self._seen = {} if self._nodes.consolidated else _roots(self._store, should_recover=True)
         self._arrays = LazyArrays.of(
@@ -121,10 +124,14 @@ class GroupReader:
 
     def _check_unchanged(self) -> None:
         """Raise `ConflictError` if a store without consolidated metadata was changed while it was opened."""
-        if not self._seen:
+        if self._nodes.consolidated:
             return
         key, version = self._nodes.version
-        if self._seen.get(key, version) != version or _roots(self._store) != self._seen:
+        if self._watched is not None:
+            is_changed = not self._watched.is_as_seen()
+        else:
+            is_changed = self._seen.get(key, version) != version or _roots(self._store) != self._seen
+        if is_changed:
             raise ConflictError(
                 "another writer has changed the store while it was opened",
                 path=self._store.path,
@@ -132,11 +139,12 @@ class GroupReader:
             )
 
     def _datasets(self, paths: list[str], decoders: Mapping[str, Any], left_out: LeftOut) -> dict[str, xr.Dataset]:
-        groups = {path: get_group(self._store, self._nodes, check_prefix(path, self._store.path)) for path in paths}
-        dropped = {path: self._dropped | self._parts_of(path, self._dropped) for path in paths}
-        arrays = {path: self._lazy(path, dropped[path], left_out) for path in paths}
-        labels = [each for lazy, _ in arrays.values() for each in self._needed(lazy, decoders)]
+        labels: list[LazyArray] = []
         try:
+            groups = {path: get_group(self._store, self._nodes, check_prefix(path, self._store.path)) for path in paths}
+            dropped = {path: self._dropped | self._parts_of(path, self._dropped) for path in paths}
+            arrays = {path: self._lazy(path, dropped[path], left_out) for path in paths}
+            labels += [each for lazy, _ in arrays.values() for each in self._needed(lazy, decoders)]
             if self._store.traits.is_remote:
                 side_by_side(LazyArray.read_ahead, labels)
             else:  # once, and not once for each of xarray's decoders that looks at their ends

@@ -78,7 +78,7 @@ def save_into(
             # arrays whose documents were just being put in place may not have fitted together
             if not alone:
                 with locked(store):
-                    plan = _planned(parts, store, path, how, options)
+                    plan = _planned_surely(parts, store, path, how, options, is_locked=False)
             elif is_unsure(store):
                 recover_again(store)
                 plan = _planned_surely(parts, store, path, how, options)
@@ -123,10 +123,12 @@ def save_into(
         )
 
 
-def _planned_surely(parts: Parts, store: Store, path: str, how: UpdateOptions, options: Options) -> StorePlan:
+def _planned_surely(
+    parts: Parts, store: Store, path: str, how: UpdateOptions, options: Options, *, is_locked: bool = True
+) -> StorePlan:
     """A plan under the store's lock; if it fails since another writer has changed the store, a `ConflictError`."""
     try:
-        return _planned(parts, store, path, how, options, is_locked=True)
+        return _planned(parts, store, path, how, options, is_locked=is_locked)
     except ZarrdsError:
         check_unchanged(store)
         raise

@@ -295,8 +295,9 @@ def open_nodes(
     MetadataError
         If a document is invalid, or consolidated metadata was insisted on and is not there.
     """
-    # behind a network a second look: the root's documents may have been away while another writer replaced them
-    for _ in range(2 if store.traits.is_remote else 1):
+    # a second look: the root's documents may have been away while another writer replaced them behind a network, or be
+    # those of the format that was looked for first
+    for _ in range(2):
         nodes = _nodes_of_any(store, zarr_format, consolidated, is_locked=is_locked, beside=beside)
         if nodes is not None:
             return nodes

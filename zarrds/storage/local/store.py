@@ -206,8 +206,7 @@ class LocalStore(FolderValues):
         """Put changes in place; see `Committer.apply_changes`."""
         self._check_changes(changes)
         try:
-            if self._own_locks().is_lost():  # what the changes were made from was read in the store that was there
-                raise self._replaced()
+            self.check_unchanged()  # what the changes were made from was read in the store that was there
             device = staging.device(changes._root)
             apply_changes(self._root, changes._root, self.path, self._verify, durable=self._durable, device=device)
         except (OSError, DamagedChangesError) as exc:
@@ -222,6 +221,15 @@ class LocalStore(FolderValues):
             self._verified.clear()
             changes._verified.clear()
         staging.remove(changes._root)
+
+    def check_unchanged(self) -> None:
+        """Raise if another writer has replaced the store since this thread locked it; see `CheckedLock`."""
+        try:
+            is_lost = self._own_locks().is_lost()
+        except OSError as exc:
+            raise self._failure(exc, "look at", "") from exc
+        if is_lost:
+            raise self._replaced()
 
     def _check_changes(self, changes: Self) -> None:
         if changes._final != self._commit:

@@ -126,11 +126,11 @@ def carry_out(
                 touched = touched_by(now.items(), after)
                 try:
                     _write(overlay, now, options, touched=touched)
+                    put_statistics(store, overlay, touched)
+                    after |= {path: with_order(overlay, path, change, after[path]) for path, change in now.items()}
                 except ZarrdsError:
                     check_versions(store, {**versions, **partial})  # that may be why
                     raise
-                put_statistics(store, overlay, touched)
-                after |= {path: with_order(overlay, path, change, after[path]) for path, change in now.items()}
                 nodes |= {path: after[path] for path in now if after[path] != arrays[path].before}
         # where calls wait, that is looked at while the commit begins, unless it could be planned again
         is_late = transaction.read is not None and plan_again is None and not in_place

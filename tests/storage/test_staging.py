@@ -8,12 +8,14 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.storage.test_local import run_python
 from zarrds.errors import InvalidKeyError, StoreIOError
-from zarrds.storage.local import files, folders, staging
+from zarrds.storage.local import files, folders, leftovers, staging
+from zarrds.storage.local.locking.lock_files import LockFile
 from zarrds.stores import LocalStore
 
 
@@ -356,3 +358,20 @@ def test_a_staged_file_that_cannot_be_written_is_not_left(tmp_path: Path) -> Non
     assert list(staged.list_prefix()) == []
     store.discard(staged)
     assert os.listdir(tmp_path) == []
+
+
+def test_a_lock_file_that_goes_while_it_is_looked_at(
+    store: LocalStore, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who looks makes it anew, perhaps with the number of the one that is gone, and is not to leave it there."""
+    store.set("k", b"v")
+    changes = store.stage_changes()
+    take = LockFile.take
+
+    def take_late(self: LockFile, *args: Any, **options: Any) -> bool:
+        store.discard(changes)  # its owner is done
+        return take(self, *args, **options)
+
+    monkeypatch.setattr(LockFile, "take", take_late)
+    assert leftovers.dead(str(root)) == []
+    assert os.listdir(root) == ["k"]

@@ -75,18 +75,13 @@ def _is_free(folder: str, name: str) -> bool:
     """Whether nobody holds the lock of a lock file that exists."""
     lock = LockFile(folder, name)
     try:
-        before = os.lstat(os.path.join(folder, name)).st_ino
-        if not lock.take(wait=False):
+        if not os.path.lexists(lock.location) or not lock.take(wait=False):
             return False
-    except OSError:  # gone meanwhile, or not ours to lock
+    except OSError:  # not ours to lock
         return False
-    is_same = False
-    try:
-        with suppress(OSError):
-            is_same = os.lstat(os.path.join(folder, name)).st_ino == before
-    finally:
-        lock.drop(keep=is_same)  # else it was gone, and made anew by taking it
-    return is_same
+    is_there = not lock.is_new  # else it was gone meanwhile, and made anew by taking it
+    lock.drop(keep=is_there)
+    return is_there
 
 
 def unfinished(root: str) -> Iterator[Unfinished]:

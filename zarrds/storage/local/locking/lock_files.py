@@ -101,6 +101,8 @@ class _HeldFile(io.FileIO):
     Attributes
     ----------
     location : str
+    is_new : bool
+        Whether it was made when it was opened.
     is_held : bool
     keep : bool
         Whether the file is to stay.
@@ -112,6 +114,7 @@ class _HeldFile(io.FileIO):
         self._identity: tuple[int, int] | None = None
         self._status: os.stat_result | None = None
         self._pid = os.getpid()
+        self.is_new = is_new
         self.is_held = False
         self.keep = False
         self.made_folder = False
@@ -353,6 +356,11 @@ class LockFile:
     def descriptor(self) -> int | None:
         """The open file's, while the lock is held."""
         return self.held.fileno() if isinstance(self.held, _HeldFile) and not self.held.closed else None
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the file that is held was made for it: none was there."""
+        return not isinstance(self.held, _HeldFile) or self.held.is_new
 
     def drop(self, keep: bool = False) -> None:
         """Let go of the lock, and remove its file unless it is to be kept; nothing in a process forked meanwhile."""

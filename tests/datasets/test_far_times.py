@@ -13,12 +13,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
 
 import zarrds
 from zarrds.compat.interpolation import mend_interpolation
 from zarrds.errors import EncodingError, LabelError, MetadataError, UndecodableError, ZarrdsError
 from zarrds.labels.sorted.lazy_index import LazyIndex
-from zarrds.metadata.times import as_times, in_unit
+from zarrds.metadata.times import ATTOSECONDS, as_times, in_unit
 
 NEAR = {
     "M": np.array(["2000-01-01", "2000-01-02T00:00:00.000000001"], "M8[ns]"),
@@ -266,3 +268,39 @@ def test_dates_of_python_and_texts_are_in_range() -> None:
     assert as_times(span, np.dtype("m8[ns]")) == np.timedelta64(span).astype("m8[ns]")
     with pytest.raises((TypeError, ValueError)):
         as_times("no date", nanoseconds)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert as_times(dt.timedelta.max, np.dtype("m8[us]")) is None
+        assert as_times([dt.timedelta.min, None], np.dtype("m8[D]")) is None
+        assert as_times("1970-01-01T00:00:09.3", np.dtype("M8[as]")) is None
+        assert as_times("1970-01-01T00:00:09.2", np.dtype("M8[as]")) is not None
+
+
+UNITS = {"Y": (0, 12), "M": (0, 1)} | {unit: (1, length) for unit, length in ATTOSECONDS.items()}
+
+
+@given(st.data())
+def test_units_of_any_length_are_converted_exactly(data: st.DataObject) -> None:
+    """As by integers without end, also where neither length is a multiple of the other."""
+    unit, other = data.draw(st.lists(st.sampled_from(list(UNITS)), min_size=2, max_size=2))
+    if UNITS[unit][0] != UNITS[other][0]:
+        return
+    m, n = data.draw(st.lists(st.sampled_from([1, 2, 7, 25, 60, 1000]), min_size=2, max_size=2))
+    kind = data.draw(st.sampled_from("Mm"))
+    extreme = st.sampled_from([0, 1, 2**62, 2**63 - 1]).flatmap(lambda size: st.sampled_from([size, -size]))
+    ticks = data.draw(st.lists(extreme | st.integers(1 - 2**63, 2**63 - 1), max_size=3))
+    exact = [tick * UNITS[unit][1] * m // (UNITS[other][1] * n) for tick in ticks]
+    found = in_unit(
+        np.array([*ticks, -(2**63)], np.int64).view(f"{kind}8[{m}{unit}]"), np.dtype(f"{kind}8[{n}{other}]")
+    )
+    if any(abs(count) >= 2**63 for count in exact):
+        assert found is None
+    else:
+        assert found is not None
+        assert found.view(np.int64).tolist() == [*exact, -(2**63)]
+
+
+def test_times_become_months_by_way_of_days() -> None:
+    late = np.array([2**62], "M8[7us]")
+    wanted = np.array([2**62 * 7 // 86_400_000_000], "M8[D]").astype("M8[M]")
+    np.testing.assert_array_equal(in_unit(late, np.dtype("M8[M]")), wanted)

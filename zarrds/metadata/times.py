@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -18,6 +19,9 @@ CF_UNITS = ("days", "hours", "minutes", "seconds", "milliseconds", "microseconds
 ATTOSECONDS: dict[str, int] = {"W": 604_800 * 10**18, "D": 86_400 * 10**18, "h": 3600 * 10**18, "m": 60 * 10**18} | {
     unit: 10 ** (18 - 3 * i) for i, unit in enumerate(("s", "ms", "us", "ns", "ps", "fs", "as"))
 }
+_MONTHS = {"Y": 12, "M": 1}
+# NumPy counts durations of Python in microseconds before all else
+_LONGEST = dt.timedelta(microseconds=_MOST)
 
 
 def in_unit(times: AnyArray, dtype: np.dtype[Any]) -> AnyArray | None:
@@ -36,9 +40,10 @@ def in_unit(times: AnyArray, dtype: np.dtype[Any]) -> AnyArray | None:
     if times.dtype == dtype:
         return times
     (unit, n), (other, m) = np.datetime_data(dtype), np.datetime_data(times.dtype)
-    if unit in ATTOSECONDS and other in ATTOSECONDS:
-        own, wanted = ATTOSECONDS[other] * m, ATTOSECONDS[unit] * n
-        # not by NumPy, which also rounds the smallest and the largest wrongly
+    lengths = next((each for each in (ATTOSECONDS, _MONTHS) if unit in each and other in each), None)
+    if lengths is not None:
+        own, wanted = lengths[other] * m, lengths[unit] * n
+        # not by NumPy, which also rounds the smallest and the largest wrongly, and tells nobody of what does not fit
         ticks = times.astype(times.dtype.newbyteorder("=")).view(np.int64)
         missing = ticks == _NOT_A_TIME
         if not own % wanted:
@@ -51,12 +56,18 @@ def in_unit(times: AnyArray, dtype: np.dtype[Any]) -> AnyArray | None:
             parts = wanted // own
             counts = ticks // parts if parts <= _MOST else np.where(ticks < 0, -1, 0)
         else:
-            return _cast(times, dtype)
+            exact = [tick * own // wanted for tick in np.where(missing, 0, ticks).ravel().tolist()]
+            if any(abs(count) > _MOST for count in exact):
+                return None
+            counts = np.array(exact, np.int64).reshape(ticks.shape)
         return np.where(missing, _NOT_A_TIME, counts).view(dtype.newbyteorder("=")).astype(dtype, copy=False)
     if dtype.kind == "M" and other in ("Y", "M") and unit in ATTOSECONDS:
         days = _cast(times, np.dtype("M8[D]"))
         fits = days is not None and bool(((days.astype(times.dtype) == times) | np.isnat(times)).all())
         return in_unit(days, dtype) if days is not None and fits else None
+    if dtype.kind == "M" and other in ATTOSECONDS and unit in _MONTHS and (other, m) != ("D", 1):
+        days = in_unit(times, np.dtype("M8[D]"))
+        return None if days is None else _cast(days, dtype)
     return _cast(times, dtype)
 
 
@@ -86,10 +97,13 @@ def as_times(value: Any, dtype: np.dtype[Any]) -> AnyArray | None:
     given = np.asarray(value)
     if given.dtype.kind == dtype.kind:
         return in_unit(given, dtype)
+    if given.dtype.kind == "O" and any(isinstance(each, dt.timedelta) and abs(each) > _LONGEST for each in given.flat):
+        return None
     times = _cast(given, dtype)
     seconds = np.dtype(f"{dtype.kind}8[s]")
     is_counted = given.dtype.kind not in "OSTU" or any(isinstance(each, int | np.integer) for each in given.flat)
-    if times is None or is_counted or not np.can_cast(seconds, dtype):
+    unit, n = np.datetime_data(dtype)
+    if times is None or is_counted or ATTOSECONDS.get(unit, _MOST) * n > ATTOSECONDS["s"]:
         return times
     # of these NumPy makes other times in silence, also from 2.5 on
     read = in_unit(times, seconds)

@@ -155,6 +155,16 @@ def test_equal_documents_in_other_words(tmp_path: Path) -> None:
     assert snapshot(tmp_path) == before
 
 
+@pytest.mark.parametrize("value", ["NaN", "-Infinity", "1e400"])
+def test_numbers_that_json_does_not_have_are_the_text_that_stands_for_them(value: str, path: Path) -> None:
+    """Others write them bare; what is written anew of such a document has text for them."""
+    zarrds.update_attrs(path, {"a": "here"}, "v")
+    document = next(each for each in (path / "v/zarr.json", path / "v/.zattrs") if each.exists())
+    document.write_text(document.read_text().replace('"here"', value))
+    mended(path, "v")
+    assert verify(path).findings == ()
+
+
 @pytest.mark.parametrize("name", ["v/zarr.json", "v/.zarray", "v/.zattrs", "zarr.json", ".zgroup", ".zmetadata"])
 @pytest.mark.parametrize("text", ["{", "\udcff"])
 def test_documents_that_cannot_be_read(name: str, text: str, tmp_path: Path) -> None:

@@ -493,3 +493,14 @@ def test_a_pipe_for_a_document_or_a_chunk(tmp_path: Path, name: str) -> None:
             zarrds.copy(path, tmp_path / "y.zarr")
     zarrds.save(xr.Dataset({"v": ("x", np.arange(3.0))}), path, mode="w")
     assert zarrds.verify(path).findings == ()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")
+def test_a_pipe_for_the_chunk_of_an_array_without_dimensions(tmp_path: Path, zarr_format: Format) -> None:
+    """Which need not be there, as nothing was written."""
+    zarrds.create_array(tmp_path, path="v", shape=(), dtype="i4", zarr_format=zarr_format)
+    key = "v/c" if zarr_format == 3 else "v/0"
+    os.mkfifo(tmp_path / key)
+    report = zarrds.verify(tmp_path)
+    assert [(f.severity, f.key) for f in report.findings] == [("error", key)]
+    assert "a pipe" in report.findings[0].problem

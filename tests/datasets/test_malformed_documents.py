@@ -16,6 +16,7 @@ import xarray as xr
 
 import zarrds
 from zarrds import MemoryStore
+from zarrds.datasets.description.cdl import cdl_of
 from zarrds.datasets.description.plain import json_value
 from zarrds.errors import EncodingError, LabelError, MetadataError, ZarrdsError
 
@@ -361,3 +362,19 @@ def test_attributes_that_are_nested_too_deeply_to_be_shown() -> None:
         nested = [nested]
     with pytest.raises(MetadataError, match="nested too deeply"):
         json_value({"a": nested})
+    with pytest.raises(MetadataError, match="'a' is nested too deeply"):
+        cdl_of("x", {}, [], {"a": nested})
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_other_attributes_than_one_that_is_nested_too_deeply_are_edited(zarr_format: Any) -> None:
+    store = MemoryStore()
+    zarrds.save(xr.Dataset({"v": ("x", [1.0], {"a": "deep"})}, attrs={"a": "deep"}), store, zarr_format=zarr_format)
+    for key in list(store.list_prefix()):
+        if "deep" in (text := bytes(store.get(key) or b"").decode("latin-1")):
+            store.set(key, text.replace('"deep"', "[" * 600 + "]" * 600).encode("latin-1"))
+    for variable in ("v", None):
+        zarrds.update_attrs(store, {"b": 1}, variable)
+    found = opened(store)
+    assert found.attrs["b"] == found.v.attrs["b"] == 1
+    assert zarrds.verify(store).ok

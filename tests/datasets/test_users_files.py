@@ -38,7 +38,7 @@ WAYS: dict[str, Callable[[Path], Any]] = {
 
 
 @pytest.mark.one_in(4)
-@pytest.mark.parametrize("place", ["g/a/plots/x.png", "g/a/README", "g/a/c/notes.txt", "g/a/0/notes.txt"])
+@pytest.mark.parametrize("place", ["g/a/plots/x.png", "g/a/README", "g/a/c/notes.txt", "g/a/0/notes.txt", "g/a/007"])
 @pytest.mark.parametrize("way", WAYS)
 def test_files_stay(path: Path, way: str, place: str, zarr_format: Format) -> None:
     zarrds.save(DS, path, zarr_format=zarr_format)
@@ -55,7 +55,7 @@ def test_files_stay(path: Path, way: str, place: str, zarr_format: Format) -> No
     WAYS[way](path)
 
 
-@pytest.mark.parametrize("place", ["README", "docs/a/b.txt", "more/2024.csv", "c/x"])
+@pytest.mark.parametrize("place", ["README", "docs/a/b.txt", "more/2024.csv", "c/x", "007", "more/2024.01", "more/٣"])
 def test_files_beside_arrays(path: Path, place: str, zarr_format: Format) -> None:
     zarrds.save(DS, path, zarr_format=zarr_format)
     file = path / place

@@ -80,6 +80,10 @@ class CheckedArray:
     def __post_init__(self) -> None:
         self.grid = self.chunks.metadata.chunk_grid
 
+    def is_required(self, position: tuple[int, ...]) -> bool:
+        """Whether the chunk at a position must be there."""
+        return len(position) == len(self.required) and is_inside(position, self.required)
+
     def stored(self, store: Store) -> Iterator[tuple[int, ...]]:
         """The positions of all chunks that are stored."""
         if self.n_stored == prod(self.grid):

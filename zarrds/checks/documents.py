@@ -22,7 +22,7 @@ from zarrds.errors import (
     ZarrdsError,
 )
 from zarrds.metadata.equality import is_same
-from zarrds.metadata.fields import JSON, MALFORMED, Raw
+from zarrds.metadata.fields import JSON, MALFORMED, Raw, without_bare
 from zarrds.metadata.formats import Format, module_of, v2, v3
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
 from zarrds.metadata.nodes.documents import locked, parents_of, root_key
@@ -316,13 +316,13 @@ _NOTHING: Final = object()
 
 
 def _all_differences(one: JSON, other: JSON, where: str = "") -> Iterator[tuple[str, JSON, JSON]]:
-    """Where two JSON values differ, see `is_same`, and both values there."""
+    """Where two JSON values differ, see `is_same`, and both values there; bare NaN is the text that stands for it."""
     if isinstance(one, dict) and isinstance(other, dict):
         pairs = [(name, one.get(name, _NOTHING), other.get(name, _NOTHING)) for name in {**one, **other}]
     elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
         pairs = [(str(i), *both) for i, both in enumerate(zip(one, other, strict=True))]
     else:
-        if not is_same(one, other):
+        if not is_same(*(without_bare(each) if isinstance(each, float) else each for each in (one, other))):
             yield where, one, other
         return
     for name, mine, theirs in pairs:

@@ -180,7 +180,7 @@ def _sort_strange(
         if what == FOLDER and (array is None or position is None or not is_inside(position, array.grid)):
             continue
         problem = f"{what}, and no file: nothing of it is read. Remove it, or put a copy of the file in its place"
-        if array is not None and position is not None and is_inside(position, array.required):
+        if array is not None and position is not None and array.is_required(position):
             if len(required) < MAX_LISTED * len(arrays):
                 required[key] = problem  # a finding of the chunk
             continue
@@ -199,7 +199,7 @@ def _count_chunk(key: str, path: str, array: CheckedArray) -> None:
         array.found.add(path, "chunks outside of the array", Finding("warning", key, problem))
     else:
         array.n_stored += 1
-        array.n_required += len(position) == len(array.required) and is_inside(position, array.required)
+        array.n_required += array.is_required(position)
 
 
 def _find_missing(store: Store, path: str, array: CheckedArray, strange: Mapping[str, str]) -> None:

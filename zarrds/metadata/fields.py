@@ -27,6 +27,7 @@ __all__ = [
     "named_object",
     "names_of",
     "sizes",
+    "without_bare",
 ]
 
 # What documents hold. As nobody changes it by this type, a dict of texts is of it too, and so is a tuple. What was read
@@ -88,14 +89,15 @@ def dump(document: JSON) -> bytes:
     except UnicodeEncodeError:  # half of a surrogate pair has no UTF-8, but an escape
         return json.dumps(document).encode("ascii")
     except ValueError:
-        return dump(_without_bare(document))
+        return dump(without_bare(document))
 
 
-def _without_bare(value: JSON) -> JSON:
+def without_bare(value: JSON) -> JSON:
+    """A value as `dump` writes it."""
     if isinstance(value, dict):
-        return {name: _without_bare(item) for name, item in value.items()}
+        return {name: without_bare(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_bare(item) for item in value]
+        return [without_bare(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     return value

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from zarrds.display.text import escaped
+from zarrds.errors import MetadataError
 from zarrds.metadata.attributes import MARKERS, plain_value
 
 __all__ = ["cdl_name", "cdl_of", "cdl_type", "cdl_value"]
@@ -89,7 +90,10 @@ def _attribute(name: str, value: Any, dtype: str) -> str:
         # in a Zarr document a number has no type: this one has that of its variable
         with suppress(OverflowError, ValueError):
             value = np.dtype(dtype).type(value)
-    return f"{cdl_name(name)} = {cdl_value(value)} ;"
+    try:
+        return f"{cdl_name(name)} = {cdl_value(value)} ;"
+    except RecursionError as error:
+        raise MetadataError(f"attribute {name!r} is nested too deeply") from error
 
 
 def cdl_value(value: Any) -> str:

@@ -14,6 +14,7 @@ from zarrds.datasets.reading.decoding import decode, decode_all
 from zarrds.datasets.reading.lazy import LazyArrays
 from zarrds.errors import EncodingError, MetadataError, UndecodableError, locating
 from zarrds.metadata.attributes import apart_attributes, plain_value, updated_attributes
+from zarrds.metadata.equality import is_same
 from zarrds.metadata.model import GroupMetadata, Node
 from zarrds.metadata.nodes.documents import locked
 from zarrds.metadata.nodes.transaction import change_documents
@@ -112,7 +113,7 @@ def _check_decoding(
     except MetadataError:
         new = {}, None
     expected = {name: value for name, value in old[0].items() if name not in removed} | dict(added)
-    wrong = {name for name in expected.keys() | new[0].keys() if _text(expected, name) != _text(new[0], name)}
+    wrong = {name for name in expected.keys() | new[0].keys() if not _is_same(expected, new[0], name)}
     wrong |= (removed - old[0].keys()) | (removed & _ROLES)  # the former are seen as an encoding
     changed = added.keys() | removed
     if wrong or old[1] != new[1] or _DIMENSIONS in changed:
@@ -121,6 +122,12 @@ def _check_decoding(
             found=sorted(wrong & changed) or sorted(changed),
             mend="Leave them out; to store the data in another way, save it again",
         )
+
+
+def _is_same(one: Mapping[str, Any], other: Mapping[str, Any], name: str) -> bool:
+    if name in one and name in other and is_same(one[name], other[name]):
+        return True  # most of them, also those that are nested deeper than calls
+    return _text(one, name) == _text(other, name)
 
 
 def _text(attributes: Mapping[str, Any], name: str) -> str | None:

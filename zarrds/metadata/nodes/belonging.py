@@ -18,8 +18,9 @@ __all__ = ["check_case", "check_nothing_else", "others", "same_but_for_case"]
 
 # with those of NCZarr
 _OWN = DOCUMENTS | {".nczarr", ".nczgroup", ".nczarray", ".nczvar"}
+_NUMBER = "(?:0|[1-9][0-9]*)"  # as chunks have them: no leading zeros, and no digits of other scripts
 # what chunks are called below their array, in both chunk key encodings, with both separators
-_CHUNK = re.compile(r"(?:.*/)?(?:c(?:[/.]\d+)*|\d+(?:[/.]\d+)*)\Z", re.DOTALL)  # names may have line feeds
+_CHUNK = re.compile(rf"(?:.*/)?(?:c|{_NUMBER})(?:[/.]{_NUMBER})*\Z", re.DOTALL)  # names may have line feeds
 # left behind by programs and systems, of no worth to anybody
 _LEFTOVER = re.compile(
     r"\.DS_Store|Thumbs\.db|desktop\.ini|\._.*|\.nfs[0-9a-f]+|.*\.partial|\..*\.zarrds-partial", re.DOTALL
@@ -31,8 +32,8 @@ def others(keys: Iterable[str]) -> Iterator[str]:
 
     Examples
     --------
-    >>> list(others(["zarr.json", "t2m/c/0/1", "t2m/0.1", "README.md", "t2m/plots/c.png"]))
-    ['README.md', 't2m/plots/c.png']
+    >>> list(others(["zarr.json", "t2m/c/0/1", "t2m/0.1", "README.md", "t2m/plots/c.png", "t2m/2020.01"]))
+    ['README.md', 't2m/plots/c.png', 't2m/2020.01']
     """
     for key in keys:
         parts = key.split("/")

@@ -15,7 +15,7 @@ import pytest
 import xarray as xr
 
 import zarrds
-from tests.datasets.samples import objects
+from tests.datasets.samples import load, objects
 from zarrds.errors import EncodingError
 
 TEXT = np.dtypes.StringDType()
@@ -243,3 +243,28 @@ def test_integers_of_which_some_are_missing_are_not_rounded_beside_packed_floats
 def test_bytes_that_are_asked_for_text_are_told_of_by_their_dtype(tmp_path: Path, values: Any) -> None:
     with pytest.raises(EncodingError, match=r"\|S5, but it holds strings"):
         zarrds.save(dataset(values, lazy=False), tmp_path / "s", encoding={"v": {"dtype": "S5"}})
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+@pytest.mark.parametrize("asked", [True, False])
+@pytest.mark.parametrize("marker", [{}, {"_FillValue": np.array([-9], "i2")}])
+def test_factors_in_arrays_of_one_number(tmp_path: Path, marker: dict[str, Any], lazy: bool, asked: bool) -> None:
+    encoding = {"dtype": "i2", "scale_factor": np.array([0.5]), **marker}
+    ds = xr.Dataset({"v": ("x", [3.5, np.nan if marker else 7.0, 4.0])})
+    if not asked:
+        ds.v.encoding = encoding
+    path = tmp_path / "a.zarr"
+    zarrds.save(ds.chunk(x=2) if lazy else ds, path, encoding={"v": encoding} if asked else None)
+    for engine in ("zarrds", "zarr"):
+        np.testing.assert_array_equal(load(path, engine).v.values, ds.v.values)
+    assert zarrds.open_array(path, path="v").dtype == np.int16
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+@pytest.mark.parametrize("dtype", [str, "U", np.dtype("U")])
+@pytest.mark.parametrize("values", [["a", "longer"], ["a", None]])
+def test_text_of_any_length_is_asked_for(tmp_path: Path, values: list[Any], dtype: Any, lazy: bool) -> None:
+    ds = xr.Dataset({"v": ("x", np.array(values, object))})
+    zarrds.save(ds.chunk(x=1) if lazy else ds, tmp_path / "a.zarr", encoding={"v": {"dtype": dtype}})
+    found = load(tmp_path / "a.zarr").v.values
+    assert [None if pd.isna(value) else value for value in found] == values

@@ -13,7 +13,7 @@ import xarray as xr
 from xarray.testing import assert_identical
 
 import zarrds
-from tests.datasets.samples import Format
+from tests.datasets.samples import Format, load, open_zarrds, variants
 from zarrds.errors import LabelError, UnsupportedError
 
 BASE = xr.Dataset({"v": ("x", [1.0, 2.0, 3.0])}, {"x": [0, 1, 2]})
@@ -265,3 +265,60 @@ def test_a_stale_hint_of_coordinates_is_no_order(path: Path, tmp_path: Path) -> 
     ds = opened(path).reset_coords("lat").load()
     zarrds.save(ds, tmp_path / "again.zarr")
     assert_identical(opened(tmp_path / "again.zarr"), ds)
+
+
+def test_mode_a_notes_the_indexes_that_are_given(path: Path, zarr_format: Format) -> None:
+    plain = xr.Dataset({"v": ("x", [1.0, 2.0])}, {"x": [0, 1], "c": ("x", [10, 20]), "contig": ("x", ["1", "1"])})
+    given = {
+        "on another coordinate": plain.set_xindex("c"),
+        "of regions": plain.set_xindex(["contig", "c"], zarrds.RegionIndex),
+        "with other labels": plain.assign_coords(c=("x", [30, 40])).set_xindex("c"),
+    }
+    for ds in given.values():
+        zarrds.save(plain, path, mode="w", zarr_format=zarr_format)
+        zarrds.save(ds, path, mode="a")
+        assert {name: type(i) for name, i in load(path).xindexes.items()} == {
+            name: type(i) for name, i in ds.xindexes.items()
+        }
+        assert (
+            load(path)
+            .drop_indexes(["c"] if "contig" not in ds.xindexes else ["contig", "c"])
+            .equals(ds.drop_indexes(["c"] if "contig" not in ds.xindexes else ["contig", "c"]))
+        )
+        zarrds.save(plain.assign_coords(c=ds.c.variable), path, mode="a")  # what is not given stays
+        assert set(load(path).xindexes) == set(ds.xindexes)
+        assert not zarrds.verify(path).findings
+    zarrds.save(plain.drop_indexes("x"), path, mode="w")
+    zarrds.save(plain, path, mode="a")
+    assert set(load(path).xindexes) == {"x"}
+
+
+@pytest.mark.parametrize("kind", ["numpy", "dask"])
+def test_what_is_looked_at_gets_no_index(path: Path, kind: str) -> None:
+    days = np.array(["2000-01-01", "2000-01-02", "2000-01-03"], "M8[ns]")
+    ds = xr.Dataset({"v": ("t", [1, 2, 3])}, {"t": days}).drop_indexes("t")
+    zarrds.save(ds.chunk(), path, compute=False)
+    zarrds.save(variants(ds)[kind].isel(t=slice(1)), path, region={"t": slice(1)})  # nothing was stored there yet
+    zarrds.save(variants(ds)[kind].isel(t=slice(1, 3)), path, region={"t": slice(1, 3)})
+    assert load(path).identical(ds)
+    raw = ds.copy()
+    raw["t"] = xr.Variable("t", [31, 32, 33], {"units": "days since 2000-01-01"})
+    raw = variants(raw.drop_indexes("t"))[kind]
+    zarrds.save(raw, path, mode="a")
+    assert not load(path).xindexes
+    assert str(load(path).t.values[0])[:10] == "2000-02-01"
+
+
+@pytest.mark.parametrize("kind", ["numpy", "dask"])
+def test_levels_that_are_not_decoded(path: Path, tmp_path: Path, kind: str, zarr_format: Format) -> None:
+    def reports(first: str) -> xr.Dataset:
+        days = pd.date_range(first, periods=2, unit="ns")
+        pairs = pd.MultiIndex.from_arrays([["Kew", "Leith"], days], names=["station", "date"])
+        return xr.Dataset({"rain": ("report", [0.5, 1.0])}, xr.Coordinates.from_pandas_multiindex(pairs, "report"))
+
+    zarrds.save(reports("2000-01-01"), path, zarr_format=zarr_format)
+    zarrds.save(reports("2000-01-03"), tmp_path / "raw.zarr")
+    raw = variants(open_zarrds(tmp_path / "raw.zarr", decode_times=False))[kind]
+    assert raw.date.dtype.kind == "i"
+    zarrds.save(raw, path, append_dim="report")
+    assert load(path).identical(xr.concat([reports("2000-01-01"), reports("2000-01-03")], "report"))

@@ -162,12 +162,13 @@ def new_dataset(
 
 
 def with_variables(dataset: xr.Dataset, variables: Mapping[Hashable, xr.Variable]) -> xr.Dataset:
-    """A dataset with other variables in the place of some without an index, as they are.
+    """A dataset with other variables in the place of some, of the same dimensions: those without an index get none.
 
     `Dataset.assign` makes an index of one with the name of its dimension.
     """
-    copied = dataset.copy()
-    copied._variables.update(variables)
+    indexed = {name: variable for name, variable in variables.items() if name in dataset.xindexes}
+    copied = dataset.assign_coords(indexed) if indexed else dataset.copy()
+    copied._variables.update({name: variable for name, variable in variables.items() if name not in indexed})
     return copied
 
 

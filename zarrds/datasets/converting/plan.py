@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from zarrds.compat.xarray_internals import with_variables
 from zarrds.datasets.converting.selection import labels_of
 from zarrds.datasets.description.of_store import unknown_variable
 from zarrds.datasets.encoding.chunks import source_chunks
@@ -94,7 +95,7 @@ def as_blocks(ds: xr.Dataset, encoding: Mapping[Any, Mapping[str, Any]]) -> xr.D
         chunks = encoding.get(name, {}).get("chunks") or source_chunks(variable)
         block = block_shape(variable.shape, chunks, max(variable.dtype.itemsize, 1))
         changed[name] = variable.chunk(dict(zip(variable.dims, block, strict=True)))
-    return ds.assign(changed).set_coords([name for name in changed if name in ds.coords])
+    return with_variables(ds, changed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,9 @@ __all__ = [
     "with_named_coordinates",
 ]
 
+# what xarray's encoders say of times whose year has not four digits, as it writes the first of them
+_OTHER_YEARS = ("invalid reference date", "no attribute 'year'")
+
 Encoding = Mapping[Hashable, Mapping[str, Any]]
 
 
@@ -86,8 +89,16 @@ def _plain_arrays(dataset: xr.Dataset) -> xr.Dataset:
     Raises
     ------
     EncodingError
-        For arrays that refuse that, naming the variable.
+        For arrays that refuse that, and for those whose size dask does not know, naming the variable.
     """
+    for name, variable in dataset.variables.items():
+        if any(size != size for size in variable.shape):  # NaN
+            raise EncodingError(
+                "the size of a dask array is not known before it is computed",
+                key=str(name),
+                found=variable.shape,
+                mend="Call compute_chunk_sizes() of that array first",
+            )
     strange = [name for name, variable in dataset.variables.items() if is_strange(variable)]
     if not strange:
         return dataset
@@ -252,6 +263,14 @@ def encode_variable(
                 expected=f"{variable.encoding.get('dtype')}",
                 found=f"dtype {variable.dtype}",
                 mend="Leave out dtype and _FillValue, what is missing is noted otherwise then; or convert it first",
+            ) from error
+        if variable.dtype.kind == "M" and any(words in str(error) for words in _OTHER_YEARS):
+            raise EncodingError(
+                "times cannot be stored as CF times",
+                key=name,
+                expected="years 1 to 9999",
+                found=f"other years, as {variable.dtype}",
+                mend="Store them as numbers, for example the years before a date that an attribute names",
             ) from error
         raise EncodingError(
             f"variable cannot be stored: {in_words(error)}",

@@ -124,6 +124,8 @@ def encoded_variable(
             raise EncodingError(f"encoding[{key!r}] {why}", key=name, mend=mend)
         if (mismatch := misfit_of_order(variable, encoding)) is not None:
             raise EncodingError(f"encoding['dtype'] {mismatch}", key=name, mend="Convert it first, or leave it out")
+        if encoding.get("dtype") is not None and np.dtype(encoding["dtype"]) == np.dtype(str):  # text of any length
+            del encoding["dtype"]
         return _first_possible(name, variable, _orders(variable, encoding), zarr_format), None
     if _LOSSY_KEYS.isdisjoint(encoding):
         return _encode(name, variable, encoding, zarr_format, is_carried=False), None
@@ -240,10 +242,11 @@ def _in_words(name: str, error: Exception) -> str:
 
 
 def _with_floats(encoding: CFEncoding) -> dict[str, Any]:
-    """An encoding that does not scale by integers: xarray's coders stumble over those, some only when they decode."""
+    """An encoding that scales by floats alone: over integers, and arrays of one number, xarray's coders stumble."""
+    given = {key: np.ravel(v)[0] if key in _SCALE and np.size(v) == 1 else v for key, v in encoding.items()}
     return {
-        key: float(value) if key in ("scale_factor", "add_offset") and isinstance(value, int | np.integer) else value
-        for key, value in encoding.items()
+        key: float(value) if key in _SCALE and isinstance(value, int | np.integer) else value
+        for key, value in given.items()
         if value is not None or key not in ("dtype", "units", "calendar", "missing_value", "scale_factor", "add_offset")
     }
 

@@ -7,14 +7,16 @@ same, and numbers that are still packed, or counts of days that are still number
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
-from zarrds.compat.xarray_internals import decode_cf_variables, is_chunked
+from zarrds.compat.xarray_internals import decode_cf_variables, is_chunked, with_variables
 from zarrds.datasets.encoding.apart import set_apart
 from zarrds.datasets.encoding.exact.comparison import label_text
 from zarrds.errors import EncodingError, LabelError
@@ -195,9 +197,15 @@ def decoded_like(dataset: xr.Dataset, stored: Mapping[str, xr.Variable]) -> xr.D
             changed[name] = decoded
     if not changed:
         return dataset
-    coordinates = {name: variable for name, variable in changed.items() if name in dataset.coords}
-    data = {name: variable for name, variable in changed.items() if name not in coordinates}
-    return dataset.assign_coords(coordinates).assign(data)
+    for index, levels in dataset.xindexes.group_by_index():
+        if isinstance(index, xr.indexes.PandasMultiIndex) and not changed.keys().isdisjoint(levels):
+            # xarray replaces all of its labels, or none
+            names = [level for level in levels if level != index.dim]
+            arrays = [changed.pop(level, dataset.variables[level]).values for level in names]
+            made = pd.MultiIndex.from_arrays(arrays, names=names)
+            coordinates = xr.Coordinates.from_pandas_multiindex(made, index.dim)
+            dataset = dataset.drop_vars(list(levels)).assign_coords(coordinates)
+    return with_variables(dataset, changed)
 
 
 def is_undecoded(dataset: xr.Dataset) -> bool:
@@ -247,26 +255,55 @@ def _decoded(
     times = xr.coders.CFDatetimeCoder(use_cftime=True if stored.dtype.kind == "O" else None, time_unit=unit)
     durations = xr.coders.CFTimedeltaCoder(decode_via_units=True, time_unit=unit)
     raw = xr.Variable(variable.dims, data, attributes)
-    try:
+    decoding: dict[str, Any] = {
+        "concat_characters": False,
+        "decode_times": times if is_counted else False,
+        "decode_timedelta": durations if is_duration else False,
+    }
+    shown = {key: attributes[key] for key in (*packing, "units") if key in attributes}
+    with _refusing(name, shown):
         for key in {"scale_factor", "add_offset"} & set(packing):
-            np.asarray(attributes[key], np.float64)  # which is only seen later otherwise
-        decoded, _, _ = decode_cf_variables(
-            {name: raw},
-            {},
-            concat_characters=False,
-            decode_times=times if is_counted else False,
-            decode_timedelta=durations if is_duration else False,
-        )
+            if np.asarray(attributes[key]).dtype.kind not in "biuf":  # which is only seen later otherwise
+                raise TypeError(f"{key} is {attributes[key]!r}, which is no number")
+        decoded, _, _ = decode_cf_variables({name: raw}, {}, **decoding)  # which takes attributes from `raw`
         if (is_counted or is_duration) and not is_chunked(raw):
             decoded[name].load()  # what is no time is seen here, not in the midst of a save
+    if not is_chunked(raw):
+        return decoded[name]
+    blockwise: Any = xr.apply_ufunc
+    described = (variable.dims, attributes)
+    decode = partial(_decoded_block, described=described, name=name, decoding=decoding, shown=shown)
+    blocks = blockwise(decode, raw, dask="parallelized", output_dtypes=[decoded[name].dtype])
+    return decoded[name].copy(deep=False, data=blocks.data)
+
+
+def _decoded_block(
+    values: Array,
+    *,
+    described: tuple[tuple[Hashable, ...], Mapping[str, Any]],
+    name: Hashable,
+    decoding: Mapping[str, Any],
+    shown: Mapping[str, Any],
+) -> Array:
+    """A block of dask decoded; `described` are its dimensions and attributes."""
+    dims, attributes = described
+    with _refusing(name, shown):
+        decoded, _, _ = decode_cf_variables({name: xr.Variable(dims, values, attributes)}, {}, **decoding)
+        return np.asarray(decoded[name].values)
+
+
+@contextmanager
+def _refusing(name: Hashable, shown: Mapping[str, Any]) -> Iterator[None]:
+    """Make errors of xarray's decoders ones that name the variable; `shown` are the attributes that it decodes by."""
+    try:
+        yield
     except (TypeError, ValueError, OverflowError) as error:
         raise EncodingError(
             f"variable {str(name)!r} has attributes of undecoded data, and cannot be decoded: {error}",
             key=str(name),
-            found={key: attributes[key] for key in (*packing, "units") if key in attributes},
+            found=shown,
             mend="Decode it first (xr.decode_cf), or drop these attributes if the data is decoded already",
         ) from error
-    return decoded[name]
 
 
 def _is_time(variable: xr.Variable) -> bool:

@@ -24,6 +24,7 @@ __all__ = [
     "COORDINATE",
     "FROM_ENCODING",
     "INDEX",
+    "NO_INDEX",
     "RANGE_INDEXES",
     "NotedIndex",
     "Roles",
@@ -35,6 +36,8 @@ __all__ = [
 # members of the `zarrds` object
 COORDINATE, ATTRIBUTE, FROM_ENCODING = "coordinate", "coordinates_attribute", "from_encoding"
 INDEX, RANGE_INDEXES = "index", "range_indexes"
+# of the coordinate of a dimension, which has an index unless that is noted
+NO_INDEX = {"kind": "none"}
 _MEMBERS = frozenset({COORDINATE, ATTRIBUTE, FROM_ENCODING, INDEX, RANGE_INDEXES})
 # how many coordinates each kind of index has, at least and at most
 _KINDS = {"none": (1, 1), "pandas": (1, 1), "range": (1, 1), "regions": (2, 3), "points": (1, 64)}

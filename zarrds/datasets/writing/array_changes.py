@@ -10,6 +10,7 @@ import xarray as xr
 from zarrds.datasets.encoding.as_stored import encode_like
 from zarrds.datasets.encoding.dataset import Encoding, encode_variable, stored_name
 from zarrds.datasets.encoding.exact.lossy_codecs import proven
+from zarrds.datasets.reading.roles import INDEX, NO_INDEX
 from zarrds.datasets.writing.attributes import (
     with_flags,
     with_given_attributes,
@@ -31,9 +32,9 @@ from zarrds.datasets.writing.room.marked_integers import roomier_integers
 from zarrds.datasets.writing.stored import StoredGroup
 from zarrds.errors import LabelError, StoreExistsError, locating
 from zarrds.metadata.attributes import MARKERS
-from zarrds.metadata.extension import marks_of, new_id, with_marks
+from zarrds.metadata.extension import marks_of, new_id, note_of, with_marks, with_note
 from zarrds.metadata.fields import JSONObject
-from zarrds.metadata.model import ZarrFormat
+from zarrds.metadata.model import ArrayMetadata, ZarrFormat
 from zarrds.metadata.rectilinear import check_can_be_written
 
 __all__ = ["array_changes", "new_array"]
@@ -126,23 +127,36 @@ def array_changes(
         }
     if not how.is_in_place and how.append_dim is None:
         kept = [name for name in variables if name in stored.variables and name not in names]
-        changes |= _described(kept, variables, stored, how.zarr_format)
+        changes |= _described(kept, variables, stored, plain, how.zarr_format)
     return changes
 
 
 def _described(
-    names: Collection[str], variables: Mapping[str, xr.Variable], stored: StoredGroup, zarr_format: ZarrFormat
+    names: Collection[str],
+    variables: Mapping[str, xr.Variable],
+    stored: StoredGroup,
+    plain: PlainDataset,
+    zarr_format: ZarrFormat,
 ) -> dict[str, ArrayChange]:
-    """Coordinates that stay, with the attributes that are new: no elements of them are written."""
+    """Coordinates that stay, with the attributes and indexes that are new: no elements of them are written."""
     changes = {}
     for name in names:
         there, before = stored.variables[name], stored.arrays[name]
-        after = with_given_attributes(before, there, variables[name])
+        after = _with_given_index(name, with_given_attributes(before, there, variables[name]), plain)
         if after != before:
             part = variables[name].isel({dim: slice(0, 0) for dim in there.dims[:1]})
             encoded = encode_like(name, part, there, before, zarr_format)
             changes[name] = ArrayChange(before, after, encoded, (0,) * encoded.ndim)
     return changes
+
+
+def _with_given_index(name: str, metadata: ArrayMetadata, plain: PlainDataset) -> ArrayMetadata:
+    """A stored coordinate with the note of the index that is saved with it; without one that is stored stays."""
+    given = plain.notes.get(name, {}).get(INDEX)
+    is_noted = given not in (None, NO_INDEX)
+    # that of a dimension needs no note
+    is_default = given is None and name in plain.labels and note_of(metadata, INDEX) == NO_INDEX
+    return with_note(metadata, INDEX, given) if is_noted or is_default else metadata
 
 
 def new_array(
@@ -201,7 +215,7 @@ def _written(
     parts = [{**whole, **region}[str(dim)] for dim in there.dims]
     shape = tuple(max(size, part.stop) for size, part in zip(before.shape, parts, strict=True))
     if how.mode != "r+" and how.append_dim is None and how.region is None:
-        new = with_variable_attributes(target, there, variable)
+        new = _with_given_index(name, with_variable_attributes(target, there, variable), plain)
     else:
         check_meaning(name, variable, stored)
         new = with_flags(target, variable) if name in plain.extended else target

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import xarray as xr
 
+from zarrds.compat.xarray_internals import with_variables
 from zarrds.datasets.encoding.as_stored import as_stored
 from zarrds.datasets.encoding.dataset import Encoding, prepared, stored_name
 from zarrds.datasets.reading.roles import INDEX
@@ -106,6 +107,7 @@ def plan_update(plain: PlainDataset, encoding: Encoding, stored: StoredGroup | N
         dim = str(how.append_dim)
         dataset, placements[dim] = _appended(dataset, dim, stored, how, others)
         region[dim] = slice(placements[dim].start, placements[dim].start + dataset.sizes[dim])
+        _refuse_doubled(stored, dim, region[dim])
         unsorted = unsorted_indexes(stored, dataset, dim, placements[dim], how.on_unordered)
     check_ranges(plain, stored, region)
     for beside in plain.extended.values():
@@ -124,6 +126,18 @@ def plan_update(plain: PlainDataset, encoding: Encoding, stored: StoredGroup | N
     return GroupChange(metadata, arrays, replaced, region, placements)
 
 
+def _refuse_doubled(stored: StoredGroup, dim: str, part: slice) -> None:
+    """Refuse to append to what has the dimension twice: what lies beside the new elements is not given."""
+    for name, variable in stored.variables.items():
+        if variable.dims.count(dim) > 1 and 0 < part.start < part.stop:
+            raise LabelError(
+                f"variable {name!r} has the dimension {dim!r} twice, so that what is appended would leave it with gaps",
+                key=name,
+                found=variable.dims,
+                mend="Save all of it anew, or drop it from the store with zarrds.drop_vars first",
+            )
+
+
 def _check_readable(dataset: xr.Dataset, stored: StoredGroup, how: UpdateOptions) -> None:
     """Check that no array is touched that cannot be read: others stay as they are."""
     names = {stored_name(name) for name in dataset.variables}
@@ -140,7 +154,7 @@ def _with_stored_labels(dataset: xr.Dataset, stored: StoredGroup, zarr_format: Z
         there = stored.variables.get(str(name))
         if there is not None and {"scale_factor", "add_offset"} & there.encoding.keys():
             changed[name] = as_stored(name, dataset.variables[name], there, stored.arrays[str(name)], zarr_format)
-    return dataset.assign_coords(changed) if changed else dataset
+    return with_variables(dataset, changed) if changed else dataset
 
 
 def _appended(

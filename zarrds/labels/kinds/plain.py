@@ -91,13 +91,16 @@ def mismatch(problem: str, *, expected: object = None, found: object = None) -> 
 
 
 def other_kind(
-    like: StoredKind, found: object, *, problem: str = "labels are of another kind than the store's"
+    like: StoredKind,
+    found: object,
+    *,
+    problem: str = "labels are of another kind than the store's",
+    mend: str = "Convert them first, for example with astype or tz_convert, or save the variable anew",
 ) -> LabelError:
     """The error of labels that cannot be written to those of a store."""
     expected = like.description.get("dtype", "what a plain array holds")
     if expected == "object":
         expected = "text"
-    mend = "Convert them first, for example with astype or tz_convert, or save the variable anew"
     return LabelError(problem, expected=expected, found=found, mend=mend)
 
 

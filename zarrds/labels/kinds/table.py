@@ -245,9 +245,10 @@ def to_plain(values: Values, like: StoredKind | None = None) -> Plain | None:
         expected = _kind_of(dtype)
         fits = expected.fits or (lambda labels, dtype: kind is expected)
         if labels is None or not fits(labels, dtype):
-            is_object = values.dtype == object
-            found = f"objects: {pd.api.types.infer_dtype(np.ravel(np.asarray(values)))}" if is_object else values.dtype
-            raise other_kind(like, found)
+            objects = np.ravel(np.asarray(values)) if values.dtype == object else None
+            if objects is not None and is_cftime(objects):
+                raise other_kind(like, "dates of cftime", mend="Convert them first, with convert_calendar")
+            raise other_kind(like, values.dtype if objects is None else f"objects: {pd.api.types.infer_dtype(objects)}")
         plain = expected.store(labels, like)
     elif labels is None or kind is None:
         from zarrds.labels.kinds.mixtures import of_one_type  # which readers do not need

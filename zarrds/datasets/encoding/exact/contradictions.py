@@ -20,6 +20,8 @@ _CALENDARS = frozenset({"standard", "gregorian", "proleptic_gregorian"})
 MENDS: Mapping[str, str] = {
     "calendar": "Use convert_calendar first, or leave it out",
     "units": "Convert it with astype first, or leave them out",
+    "scale_factor": "Give one number",
+    "add_offset": "Give one number",
 }
 
 
@@ -48,6 +50,12 @@ def contradictions(variable: xr.Variable, encoding: Mapping[str, Any]) -> Iterat
     unit = finer_unit(variable.dtype, encoding.get("units"))
     if unit is not None and variable.dtype.kind == "m":
         yield "units", f"are {encoding['units']!r}, which readers have as timedelta64[{unit}], not {variable.dtype}"
+    for key in ("scale_factor", "add_offset"):
+        items = np.ravel(encoding.get(key, 1.0))
+        if items.size != 1:
+            yield key, f"is {items.size} numbers, not one"
+        elif items.dtype.kind not in "biuf":
+            yield key, f"is {items[0]!r}, which is no number"
     for key in MARKERS:
         if encoding.get(key) is None:
             continue

@@ -320,8 +320,8 @@ class Encoder:
 
     def _times(self, block: Block) -> Array:
         """Times as numbers; they are decoded again and compared, since nothing else says that units were exact."""
-        if self.is_cftime:
-            check_dates(block, str(self.encoding.get("calendar", "standard")))
+        if self.kind == "datetimes":
+            check_dates(block, str(self.encoding.get("calendar", "standard")), is_cftime=self.is_cftime)
         if self.dtype.kind in "mM":
             result = block.values.astype(self.dtype)
             decoded = result.astype(block.values.dtype)  # as which it is compared: pandas does not know all units

@@ -21,6 +21,7 @@ __all__ = ["check_dates", "check_same_times", "check_units", "decode_times"]
 Array: TypeAlias = "np.ndarray[Any, Any]"
 Encoding: TypeAlias = Mapping[str, Any]
 _STANDARD = frozenset({"standard", "gregorian", "proleptic_gregorian"})  # those that NumPy's datetimes are converted to
+_SAME_CALENDARS = {"gregorian": "standard", "365_day": "noleap", "366_day": "all_leap"}
 
 
 def check_units(block: Block, dtype: np.dtype[Any], encoding: Encoding) -> None:
@@ -86,33 +87,49 @@ def _first_times(units: str, calendar: str | None, like: np.dtype[Any]) -> Array
         return decode_times(numbers + later, encoding, like, unit="s")
 
 
-def check_dates(block: Block, calendar: str) -> None:
-    """Check that times can be among dates that are read as those of cftime.
+def check_dates(block: Block, calendar: str, *, is_cftime: bool) -> None:
+    """Check that times can be among those of a calendar.
 
     Parameters
     ----------
     block : Block
     calendar : str
         That of the store.
+    is_cftime : bool
+        Whether they are read as dates of cftime.
 
     Raises
     ------
     EncodingError
-        For what is missing, which xarray reads as a date, or not at all, and for datetimes of another calendar.
+        For dates of another calendar, and among those of cftime for what is missing, which xarray reads as a date, or
+        not at all.
     """
     missing = np.asarray(pd.isnull(block.values), bool)
-    if missing.any():
+    if is_cftime and missing.any():
         problem = "is missing, which no date of cftime can be"
         mend = "Fill or drop what is missing, or save under another name"
         raise encoding_error(block, missing, problem, expected=f"dates of calendar {calendar}", mend=mend)
-    if block.values.dtype.kind == "M" and calendar not in _STANDARD:
+    found = None
+    if block.values.dtype.kind == "O":
+        own = _calendar(calendar)
+        others = (date.calendar for date in block.values[~missing] if hasattr(date, "calendar"))
+        other = next((each for each in others if _calendar(each) != own), None)
+        found = None if other is None else f"dates of cftime, of calendar {other}"
+    elif is_cftime and block.values.dtype.kind == "M" and calendar not in _STANDARD:
+        found = f"{block.values.dtype}, of the standard calendar"
+    if found is not None:
         raise EncodingError(
             f"variable {block.name!r} has dates of another calendar than the store's",
             key=str(block.name),
             expected=f"dates of calendar {calendar}",
-            found=f"{block.values.dtype}, of the standard calendar",
+            found=found,
             mend="Convert them with convert_calendar",
         )
+
+
+def _calendar(name: str) -> str:
+    """A calendar by one of its names."""
+    return _SAME_CALENDARS.get(name.lower(), name.lower())
 
 
 def check_same_times(block: Block, decoded: Array, dtype: np.dtype[Any], encoding: Encoding) -> None:

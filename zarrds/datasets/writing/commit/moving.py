@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from zarrds.compat.xarray_internals import is_chunked
+from zarrds.compat.xarray_internals import is_chunked, with_variables
 from zarrds.datasets.encoding.meaning import says_where
 from zarrds.datasets.writing.changes import ArrayChange
 from zarrds.datasets.writing.commit.tasks import aligned_blocks
@@ -40,7 +40,7 @@ def with_labels_loaded(dataset: xr.Dataset) -> xr.Dataset:
         and variable.nbytes <= _MAX_LOADED
         and (variable.dtype.kind in "mM" or says_where(str(name), variable))
     }
-    return dataset.assign(loaded) if loaded else dataset
+    return with_variables(dataset, loaded) if loaded else dataset
 
 
 def moved(

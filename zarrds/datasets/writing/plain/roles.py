@@ -15,7 +15,7 @@ from zarrds.compat.xarray_internals import CF_RELATED_DATA
 from zarrds.compat.xarray_opening import EvenlySpaced, is_point_index
 from zarrds.datasets.encoding.dataset import stored_name, with_named_coordinates
 from zarrds.datasets.encoding.meaning import is_undecoded
-from zarrds.datasets.reading.roles import ATTRIBUTE, COORDINATE, FROM_ENCODING, INDEX, RANGE_INDEXES
+from zarrds.datasets.reading.roles import ATTRIBUTE, COORDINATE, FROM_ENCODING, INDEX, NO_INDEX, RANGE_INDEXES
 from zarrds.errors import UnsupportedError
 from zarrds.metadata.fields import JSON, Raw
 
@@ -122,7 +122,7 @@ def role_notes(dataset: xr.Dataset, plain: xr.Dataset, without_array: Collection
         if moved := sorted(_RELATED & variable.encoding.keys() - variable.attrs.keys()):
             notes.setdefault(stored_name(name), {})[FROM_ENCODING] = moved
         if variable.dims == (name,) and name in dataset.coords and name not in dataset.xindexes:
-            notes.setdefault(stored_name(name), {})[INDEX] = {"kind": "none"}
+            notes.setdefault(stored_name(name), {})[INDEX] = dict(NO_INDEX)
     for key, is_coordinate in _coordinate_notes(plain).items():
         if is_raw and not is_coordinate:
             continue

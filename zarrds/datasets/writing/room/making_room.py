@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from zarrds.compat.xarray_internals import is_chunked
+from zarrds.compat.xarray_internals import is_chunked, with_variables
 from zarrds.datasets.encoding.dataset import stored_name
 from zarrds.datasets.reading.notes import PANDAS
 from zarrds.datasets.writing.plain.lazy_text import may_be_text
@@ -99,8 +99,7 @@ def with_room(stored: StoredGroup, dataset: xr.Dataset) -> tuple[StoredGroup, xr
             if found.new is not None:
                 changed[name] = found.new
     if changed:
-        coordinates = {name: variable for name, variable in changed.items() if name in dataset.coords}
-        dataset = dataset.assign_coords(coordinates).assign({n: v for n, v in changed.items() if n not in coordinates})
+        dataset = with_variables(dataset, changed)
     if not made:
         return stored, dataset
     noted = {name: each.description for name, each in made.items() if each.description}

@@ -1,0 +1,124 @@
+"""What cannot be stored or decoded is refused by an error of zarrds that names the variable, also in blocks of dask."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+import zarrds
+from tests.datasets.samples import Format, files, load, variants
+from zarrds.errors import EncodingError, LabelError
+
+# attributes, numbers that are stored, numbers that no reader can decode in the middle of others
+UNDECODABLE: dict[str, tuple[dict[str, Any], list[float], list[float]]] = {
+    "dates": ({"units": "days since 2000-01-01"}, [1.0, 2.0], [1.0, 1e30, 3.0]),
+    "durations": ({"units": "days", "dtype": "timedelta64[ns]"}, [1.0, 2.0], [1.0, 1e30, 3.0]),
+}
+
+
+@pytest.mark.parametrize("kind", ["numpy", "dask"])
+@pytest.mark.parametrize("way", ["append", "region"])
+@pytest.mark.parametrize("case", UNDECODABLE)
+def test_numbers_that_cannot_be_decoded(path: Path, case: str, way: str, kind: str, zarr_format: Format) -> None:
+    attributes, stored, new = UNDECODABLE[case]
+    zarrds.save(xr.Dataset({"v": ("t", stored + stored[:1], attributes)}), path, zarr_format=zarr_format)
+    before = files(path)
+    raw = xr.Dataset({"v": ("t", new, attributes)})
+    raw = raw.chunk(t=1) if kind == "dask" else raw
+    with pytest.raises(EncodingError, match="attributes of undecoded data, and cannot be decoded") as caught:
+        zarrds.save(raw, path, **({"append_dim": "t"} if way == "append" else {"region": {"t": slice(0, 3)}}))
+    assert (caught.value.key, caught.value.path) == ("v", str(path))
+    assert files(path) == before
+
+
+@pytest.mark.parametrize("attributes", [{"scale_factor": 0.5, "_FillValue": -9}, {"missing_value": -9}])
+def test_each_block_is_decoded(path: Path, attributes: dict[str, Any]) -> None:
+    marked = {key: np.array(value, "i2") if key != "scale_factor" else value for key, value in attributes.items()}
+    raw = xr.Dataset({"v": ("t", np.array([1, -9, 3, -9], "i2"), marked)})
+    zarrds.save(xr.decode_cf(raw), path)
+    zarrds.save(raw.assign(v=raw.v.assign_attrs(add_offset=1.0)).chunk(t=1), path, append_dim="t")
+    decoded = xr.decode_cf(raw).v.values
+    np.testing.assert_array_equal(load(path).v.values, np.concatenate([decoded, decoded + 1]))
+
+
+@pytest.mark.filterwarnings("ignore:.*it is computed")
+@pytest.mark.parametrize("kind", ["numpy", "dask"])
+@pytest.mark.parametrize("calendar", ["noleap", "360_day", "standard"])
+def test_dates_of_another_calendar(path: Path, calendar: str, kind: str) -> None:
+    dates = np.array(xr.date_range("2000-01-01", periods=2, calendar=calendar, use_cftime=True))
+    zarrds.save(xr.Dataset({"v": ("t", pd.date_range("2000-01-01", periods=2))}), path)
+    before = files(path)
+    other = variants(xr.Dataset({"v": ("t", dates)}))[kind]
+    with pytest.raises((EncodingError, LabelError), match=r"cftime.*convert_calendar"):
+        zarrds.save(other, path, append_dim="t")
+    assert files(path) == before
+
+
+def test_names_of_one_calendar(path: Path) -> None:
+    dates = np.array(xr.date_range("2000-01-01", periods=2, calendar="noleap", use_cftime=True))
+    ds = xr.Dataset({"v": ("t", dates)})
+    ds.v.encoding = {"calendar": "365_day", "units": "days since 2000-01-01"}
+    zarrds.save(ds, path)
+    zarrds.save(ds, path, append_dim="t")
+    assert load(path).v.values.tolist() == [*dates, *dates]
+
+
+@pytest.mark.parametrize("year", ["-0100", "20000"])
+@pytest.mark.parametrize("is_label", [True, False])
+def test_years_that_xarray_cannot_write(path: Path, year: str, is_label: bool) -> None:
+    times = np.array([f"{year}-01-01", f"{year}-03-01"], "M8[s]")
+    ds = (
+        xr.Dataset({"v": ("t" if is_label else "v", [1, 2])}, {"t": times})
+        if is_label
+        else xr.Dataset({"v": ("x", times)})
+    )
+    with pytest.raises(EncodingError, match=r"years 1 to 9999") as caught:
+        zarrds.save(ds, path)
+    assert caught.value.key == ("t" if is_label else "v")
+
+
+@pytest.mark.parametrize("options", [{}, {"append_dim": "t"}, {"mode": "a"}])
+def test_sizes_that_dask_does_not_know(path: Path, options: dict[str, Any]) -> None:
+    array = pytest.importorskip("dask.array")
+    values = array.arange(10, chunks=5)
+    unknown = xr.Dataset({"v": xr.Variable("t", values[values > 3])})
+    if options:
+        zarrds.save(xr.Dataset({"v": ("t", [1, 2])}), path)
+    with pytest.raises(EncodingError, match=r"at 'v'.*compute_chunk_sizes\(\)"):
+        zarrds.save(unknown, path, **options)
+
+
+@pytest.mark.parametrize("factor", ["0.1", np.array([0.1, 0.2])])
+def test_factors_that_are_no_number(path: Path, factor: Any) -> None:
+    ds = xr.Dataset({"v": ("x", [0.5, 1.0])})
+    with pytest.raises(EncodingError, match=r"encoding\['scale_factor'\].*Give one number") as caught:
+        zarrds.save(ds, path, encoding={"v": {"dtype": "i2", "scale_factor": factor}})
+    assert caught.value.key == "v"
+
+
+def test_text_where_a_factor_should_be(path: Path) -> None:
+    raw = xr.Dataset({"v": ("x", np.array([1, 2], "i2"), {"scale_factor": "0.1"})})
+    zarrds.save(xr.Dataset({"v": ("x", [1, 2])}), path)
+    with pytest.raises(EncodingError, match=r"scale_factor is '0.1', which is no number"):
+        zarrds.save(raw, path, append_dim="x")
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate dimension names")
+@pytest.mark.parametrize("kind", ["numpy", "dask"])
+def test_what_has_the_dimension_twice_is_not_appended_to(path: Path, kind: str, zarr_format: Format) -> None:
+    ds = variants(xr.Dataset({"covariance": (("x", "x"), [[1, 2], [2, 5]]), "mean": ("x", [1, 2])}))[kind]
+    zarrds.save(ds.isel(x=[]), path, zarr_format=zarr_format)
+    zarrds.save(ds, path, append_dim="x")
+    assert load(path).identical(ds.load())
+    before = files(path)
+    with pytest.raises(LabelError, match=r"has the dimension 'x' twice") as caught:
+        zarrds.save(ds, path, append_dim="x")
+    assert caught.value.key == "covariance"
+    assert files(path) == before
+    zarrds.save(ds.isel(x=[]), path, append_dim="x")
+    assert load(path).identical(ds)

@@ -73,6 +73,11 @@ def expected_rows() -> set[str]:
     return ARRAY_READS | ARRAY_WRITES | SHARDS | datasets | IMPORTS
 
 
+def one_of_each_kind() -> set[str]:
+    kinds = {"read-400kB", "write-400kB", "write-shards", "one-map", "open-cube", "load-cube", "save-cube", "save-labels"}
+    return (kinds | {"scattered-points", "append-20-steps", "find", "import", *DASK}) & expected_rows()
+
+
 def expected_contenders(row: str) -> set[str]:
     """All but zarr-python's fused pipeline, which not every release has."""
     found = {"zarrds"}
@@ -112,13 +117,16 @@ def check_ratios(row: dict[str, Any]) -> None:
 
 
 @pytest.mark.slow
-def test_every_row_has_figures_of_every_contender(tmp_path: Path) -> None:
-    done = compare("--size", "small", "--rounds", "1", "--json", str(tmp_path / "out.json"), "--workdir", str(tmp_path))
+@pytest.mark.parametrize("rows", [pytest.param(expected_rows(), marks=pytest.mark.sweep), one_of_each_kind()])
+def test_every_row_has_figures_of_every_contender(rows: set[str], tmp_path: Path) -> None:
+    arguments = [argument for row in sorted(rows) for argument in ("--only", row)] if rows < expected_rows() else []
+    places = ("--json", str(tmp_path / "out.json"), "--workdir", str(tmp_path))
+    done = compare("--size", "small", "--rounds", "1", *places, *arguments)
     assert done.returncode == 0, done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["out.json"]  # it cleans up behind itself
     document = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
     found = {row["name"]: row for row in document["rows"]}
-    assert set(found) == expected_rows()
+    assert set(found) == rows
     for name, row in found.items():
         assert set(row["contenders"]) - {"zarr-python fused", "zarr engine fused"} == expected_contenders(name), name
         for result in row["contenders"].values():

@@ -74,7 +74,16 @@ def expected_rows() -> set[str]:
 
 
 def one_of_each_kind() -> set[str]:
-    kinds = {"read-400kB", "write-400kB", "write-shards", "one-map", "open-cube", "load-cube", "save-cube", "save-labels"}
+    kinds = {
+        "read-400kB",
+        "write-400kB",
+        "write-shards",
+        "one-map",
+        "open-cube",
+        "load-cube",
+        "save-cube",
+        "save-labels",
+    }
     return (kinds | {"scattered-points", "append-20-steps", "find", "import", *DASK}) & expected_rows()
 
 

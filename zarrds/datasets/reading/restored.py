@@ -17,6 +17,7 @@ from zarrds.datasets.reading.noted_indexes import IndexMisfitError, noted_index,
 from zarrds.datasets.reading.notes import MULTI_INDEX, GroupNotes, range_of
 from zarrds.datasets.reading.roles import NotedIndex, Roles
 from zarrds.errors import MetadataError
+from zarrds.labels.kinds.arrow import is_arrow
 from zarrds.labels.kinds.plain import Description
 from zarrds.labels.kinds.table import added_attributes, array_from_plain, from_plain
 from zarrds.metadata.extension import note_of
@@ -203,10 +204,11 @@ class _Restorer:
             assert description is not None
             self._add_index(name, name, self._range(name, description), variable)
             return
-        found = self._lazy_coordinate(name, variable, str(dtype or ""))
+        of_arrow = description is not None and self._is_arrow(name)
+        found = None if of_arrow else self._lazy_coordinate(name, variable, str(dtype or ""))
         if found is not None:
             self._variables[name], self._indexes[name] = found
-        elif description is None or (_is_as_decoded(str(dtype)) and "freq" not in description):
+        elif description is None or (_is_as_decoded(str(dtype)) and "freq" not in description and not of_arrow):
             # xarray makes the index; times that cannot be decoded show now, where they can still stay numbers
             self._variables[name] = variable.load() if variable.dtype.kind in "mMO" else variable
         else:
@@ -240,14 +242,15 @@ class _Restorer:
         description = self._descriptions[str(name)]
         dtype = str(description["dtype"])
         attrs = self._own_attrs(str(name), variable)
-        if _is_as_decoded(dtype) or dtype == "range":
+        of_arrow = variable.ndim == 1 and self._is_arrow(str(name))
+        if (_is_as_decoded(dtype) and not of_arrow) or dtype == "range":
             return variable
         bounds = self._notes.companions.get(str(name), {}).get("bounds")
         if variable.ndim == 0 and bounds is not None:  # one interval, of which nothing is gained by waiting
             return xr.Variable((), self._interval(str(name), bounds), attrs, variable.encoding)
         # times with a zone are of pandas' own kind, unless they were objects
-        is_of_pandas = "," in dtype and variable.ndim == 1 and description.get("objects") is not True
-        if (dtype.startswith(_OBJECTS) and not is_of_pandas) or (
+        is_zoned = "," in dtype and variable.ndim == 1 and description.get("objects") is not True
+        if (dtype.startswith(_OBJECTS) and not is_zoned and not of_arrow) or (
             variable.ndim != 1 and str(name) not in self._notes.companions
         ):
             made = array_from_plain(description, np.empty(0, variable.dtype), {}) if dtype == "StringDType" else None
@@ -261,6 +264,12 @@ class _Restorer:
         sample = index_of(str(name), first, self._descriptions, self._notes.companions)
         deferred = DeferredIndex(_Labels(self, str(name)), variable.size, sample.dtype, variable)
         return PandasVariable(variable.dims, deferred, attrs, variable.encoding, fastpath=True)
+
+    def _is_arrow(self, name: str) -> bool:
+        try:
+            return is_arrow(self._descriptions[name])
+        except MetadataError as error:
+            raise NoteMismatchError(name, error.problem) from error
 
     def _interval(self, name: str, bounds: str) -> np.ndarray[Any, Any]:
         beside = {"bounds": self._decoded[bounds].values[None]}

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from zarrds.errors import LabelError
@@ -79,6 +80,8 @@ class Contigs:
             return self.codes[name]
         elif isinstance(value, str) and not self.listed:
             return self._learn(name, len(self.codes))
+        if pd.isnull(value):
+            raise _missing()
         raise LabelError(
             "a record is of an unknown contig",
             expected=f"one of the {len(self.codes)} of contig_id" if self.listed else "a name, or a code from 0 on",
@@ -106,6 +109,10 @@ def blocks_of_records(columns: RegionColumns, contigs: Contigs) -> RecordBlocks:
     return RecordBlocks(np.append(starts, columns.size), codes, first, last, max_end)
 
 
+def _missing() -> LabelError:
+    return LabelError("the contig of a record is missing", mend="Drop such records")
+
+
 def _part(columns: RegionColumns, contigs: Contigs, start: int, stop: int, page: int, block: int) -> tuple[Array, ...]:
     """Blocks of the records at ``[start, stop)``, which begin with a chunk: starts, contigs, positions and ends."""
     labels = contig_labels(columns.contig[start:stop], coded=contigs.coded)
@@ -113,7 +120,7 @@ def _part(columns: RegionColumns, contigs: Contigs, start: int, stop: int, page:
     try:
         changes = np.flatnonzero(labels[1:] != labels[:-1]) + 1
     except TypeError:  # pandas' NA is neither equal to another nor not
-        raise LabelError("the contig of a record is missing", mend="Drop such records") from None
+        raise _missing() from None
     runs = np.concatenate([[0], changes])
     codes = contigs.found(labels[runs].tolist())
     if len(np.unique(codes)) < len(codes):

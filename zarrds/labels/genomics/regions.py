@@ -161,7 +161,7 @@ class RegionIndex(xr.Index):
                 expected="contig_id, region_index, interval",
                 found=", ".join(sorted(unknown)),
             )
-        names, values = list(variables), list(variables.values())
+        names, values = list(variables), list(map(_selectable, variables.values()))
         if len(names) not in (2, 3) or any(v.ndim != 1 or v.dims != values[0].dims for v in values):
             raise LabelError(
                 "RegionIndex needs two or three coordinates along one dimension: contig, position, and end or length",
@@ -385,6 +385,13 @@ def _compact(rows: Array) -> slice | Array:
         return slice(0, 0)
     start, stop = int(rows[0]), int(rows[-1]) + 1
     return slice(start, stop) if stop - start == rows.size and (np.diff(rows) == 1).all() else rows
+
+
+def _selectable(variable: xr.Variable) -> xr.Variable:
+    """The same; text in Arrow's memory as objects, since xarray can select nothing of that."""
+    if not isinstance(variable.dtype, pd.StringDtype):
+        return variable
+    return xr.Variable(variable.dims, np.asarray(variable.values, object), variable.attrs, variable.encoding)
 
 
 def _interval_of(name: Hashable, interval: object) -> Interval:

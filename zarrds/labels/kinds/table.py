@@ -15,6 +15,7 @@ import pandas as pd
 from pandas.api.extensions import ExtensionArray, ExtensionDtype
 
 from zarrds.errors import EncodingError, MetadataError
+from zarrds.labels.kinds.arrow import ARROW, as_arrow, as_pandas
 from zarrds.labels.kinds.categories import CATEGORY, category_options, restore_categories, store_categories
 from zarrds.labels.kinds.intervals import INTERVAL, interval_unit, restore_intervals, store_intervals
 from zarrds.labels.kinds.nullable import MASKED, fits_masked, masked_options, restore_masked, store_masked
@@ -223,6 +224,8 @@ def to_plain(values: Values, like: StoredKind | None = None) -> Plain | None:
     """
     if isinstance(values, pd.MultiIndex):
         raise TypeError("the levels of a MultiIndex are stored one by one")
+    if (arrow := as_pandas(values)) is not None:
+        return _plain_of_arrow(*arrow, like)
     is_described = like is not None and bool(like.description)
     if isinstance(values, np.ndarray) and values.dtype.kind not in "OMmT" and not is_described:
         return None  # at once: these may be large
@@ -265,6 +268,15 @@ def to_plain(values: Values, like: StoredKind | None = None) -> Plain | None:
     else:
         plain = kind.store(labels, None)
     return None if plain is None else _shaped(plain, values.shape)
+
+
+def _plain_of_arrow(labels: Labels, name: str, like: StoredKind | None) -> Plain | None:
+    plain = to_plain(labels, like)
+    if like is not None:
+        return plain
+    if plain is None:
+        plain = Plain(labels.to_numpy(), {"dtype": str(labels.dtype)})
+    return replace(plain, description={**plain.description, ARROW: name})
 
 
 def _companion(labels: Labels, like: StoredKind | None = None) -> Plain:
@@ -321,7 +333,7 @@ def from_plain(description: Description, values: Array, companions: Mapping[str,
     if values.ndim != 1:
         raise mismatch("array of labels has other than one dimension", found=values.shape)
     try:
-        return kind.restore(description, values, companions)
+        return as_arrow(kind.restore(description, values, companions), description)
     except MetadataError:
         raise
     except (ArithmeticError, LookupError, OSError, TypeError, ValueError, Warning) as error:  # pandas' and zoneinfo's
@@ -339,8 +351,9 @@ def array_from_plain(description: Description, values: Array, companions: Mappin
     Returns
     -------
     ExtensionArray or ndarray
-        An extension array for categories, periods, intervals and nullable numbers, if it has one dimension. Else an
-        array: of objects for those, for times with a zone, and for text that is missing as pd.NA or NaN.
+        An extension array for categories, periods, intervals, nullable numbers, and what is Arrow-backed, if it has
+        one dimension. Else an array: of objects for those, for times with a zone, and for text that is missing as
+        pd.NA or NaN.
 
     Raises
     ------
@@ -365,9 +378,10 @@ def array_from_plain(description: Description, values: Array, companions: Mappin
         flat["bounds"] = bounds.reshape(-1, 2)
     if described_dtype(description) == "StringDType":
         return restore_strings(description, values)
-    without_freq = {key: value for key, value in description.items() if key != "freq"}
-    index = from_plain(without_freq, values.reshape(-1), flat)
-    if kind.is_extension and values.ndim == 1:
+    # of an index alone, and of what has one dimension
+    left_out = {"freq"} if values.ndim == 1 else {"freq", ARROW}
+    index = from_plain({k: v for k, v in description.items() if k not in left_out}, values.reshape(-1), flat)
+    if values.ndim == 1 and (kind.is_extension or isinstance(index.dtype, pd.ArrowDtype)):
         return index.array
     if isinstance(index.dtype, ExtensionDtype):
         return np.asarray(index.astype(object)).reshape(values.shape)

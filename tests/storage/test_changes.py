@@ -262,6 +262,35 @@ def test_a_folder_that_may_not_be_changed(store: LocalStore, root: Path, gone: b
         os.seteuid(0)
 
 
+@pytest.mark.skipif(not hasattr(os, "setuid") or os.geteuid() != 0, reason="only root can become another user")
+@pytest.mark.parametrize("act", ["replace", "delete", "add"])
+def test_a_folder_in_which_each_may_remove_only_what_is_his(store: LocalStore, root: Path, act: str) -> None:
+    """As /tmp is. That is noticed before anything is changed; what is new may come."""
+    for folder in (root, root / "a"):
+        folder.chmod(0o1777)
+    for folder in root.parents[:3]:
+        folder.chmod(0o755)
+    os.seteuid(65534)
+    try:
+        if not os.access(root, os.W_OK, effective_ids=True):
+            pytest.skip("others cannot reach the folder of this test")
+        staged = store.stage_changes()
+        staged.set("0/a/k" if act == "replace" else "0/a/n", b"new")
+        staged.set(DELETED, b'["a/l"]' if act == "delete" else b"[]")
+        before = content(store)
+        if act == "add":
+            store.apply_changes(staged)
+            assert content(store) == before | {"a/n": b"new"}
+        else:
+            with pytest.raises(StoreIOError, match="permission denied"):
+                store.apply_changes(staged)
+            store.discard(staged)
+            assert content(store) == before
+        assert sorted(os.listdir(root)) == ["a", "doc"]
+    finally:
+        os.seteuid(0)
+
+
 def test_links_are_followed_inside_and_refused_outside(store: LocalStore, root: Path, tmp_path: Path) -> None:
     (root / "inside").symlink_to("a")
     (tmp_path / "secret").mkdir()

@@ -73,7 +73,7 @@ class _Plan:
     def __init__(self, changes: str, root: str, path: str, verify: Verify, *, as_far_as_possible: bool = False) -> None:
         self._changes, self._root, self._verify = changes, root, verify
         self._lenient = as_far_as_possible
-        self._writable: set[str] = set()
+        self._writable: dict[str, bool] = {}
         self.moves: list[tuple[str, str]] = []
         self.replaced: list[str] = []
         self.emptied: list[str] = []
@@ -110,16 +110,13 @@ class _Plan:
         except ValueError as exc:
             self._damaged(str(exc))
         for key in self.deleted:
-            folder = key.rpartition("/")[0]
-            self._verify(folder)
-            self._check_writable(os.path.join(self._root, folder))
+            self._verify(key.rpartition("/")[0])
+            self._check_replaceable(os.path.join(self._root, *key.split("/")))
 
     def _add(self, part: str, prefix: str) -> None:
         """Plan for a folder of the changes, and raise if what stands in the store is not what that needs."""
         self.emptied.append(part)
         entries = _entries(os.path.join(self._changes, part))
-        if entries:
-            self._check_writable(os.path.join(self._root, prefix))
         for entry in sorted(entries, key=_place_in_order):
             target = os.path.join(self._root, prefix + entry.name)
             is_folder = entry.is_dir(follow_symlinks=False)
@@ -127,6 +124,7 @@ class _Plan:
                 self._damaged(f"'{part}/{entry.name}' is neither a file nor a folder")
                 continue
             mode = _mode(target)
+            self._check_replaceable(target, is_kept=bool(is_folder and mode))
             if is_folder and mode:
                 if not (stat.S_ISDIR(mode) or os.path.isdir(target)):
                     raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), target)
@@ -139,12 +137,15 @@ class _Plan:
                 if stat.S_ISREG(mode) and not part.startswith(STEPS[0]):
                     self.replaced.append(target)
 
-    def _check_writable(self, folder: str) -> None:
-        if folder in self._writable:
-            return
-        if not os.access(folder, os.W_OK, effective_ids=_EFFECTIVE) and os.path.isdir(folder):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), folder)
-        self._writable.add(folder)
+    def _check_replaceable(self, target: str, *, is_kept: bool = False) -> None:
+        """Raise unless names may be changed in the folder of `target`, and that one unless it `is_kept`."""
+        folder = os.path.dirname(target)
+        if folder not in self._writable:
+            if not os.access(folder, os.W_OK, effective_ids=_EFFECTIVE) and os.path.isdir(folder):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), folder)
+            self._writable[folder] = _is_for_owners(folder)
+        if self._writable[folder] and not is_kept and _owner(target) not in (None, os.geteuid()):
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), target)
 
 
 def apply_changes(
@@ -337,6 +338,25 @@ def _mode(location: str) -> int:
         return os.lstat(location).st_mode
     except FileNotFoundError:
         return 0
+
+
+def _owner(location: str) -> int | None:
+    """The number of the user who owns a file, link or folder; None if nothing is there."""
+    try:
+        return os.lstat(location).st_uid
+    except FileNotFoundError:
+        return None
+
+
+def _is_for_owners(folder: str) -> bool:
+    """Whether only the owner of what lies in a folder, who is not this user, may remove it from there, as in /tmp."""
+    if not hasattr(os, "geteuid"):
+        return False
+    try:
+        status = os.stat(folder)
+    except FileNotFoundError:
+        return False
+    return bool(status.st_mode & stat.S_ISVTX) and os.geteuid() not in (0, status.st_uid)
 
 
 def _place_in_order(entry: os.DirEntry[str]) -> tuple[bool, str]:

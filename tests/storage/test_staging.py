@@ -375,3 +375,24 @@ def test_a_lock_file_that_goes_while_it_is_looked_at(
     monkeypatch.setattr(LockFile, "take", take_late)
     assert leftovers.dead(str(root)) == []
     assert os.listdir(root) == ["k"]
+
+
+@pytest.mark.skipif(not hasattr(os, "setuid") or os.geteuid() != 0, reason="only root can become another user")
+def test_a_replaced_store_that_was_made_read_only_does_not_stay(store: LocalStore, root: Path) -> None:
+    for folder in root.parents[1:3]:
+        folder.chmod(0o755)
+    os.chown(root.parent, 65534, 65534)
+    os.seteuid(65534)
+    try:
+        if not os.access(root.parent, os.W_OK, effective_ids=True):
+            pytest.skip("others cannot reach the folder of this test")
+        store.set("a/b/k", b"old")
+        for folder in (root / "a/b", root / "a", root):
+            folder.chmod(0o555)
+        staged = store.stage()
+        staged.set("k", b"new")
+        store.publish(staged)
+        assert os.listdir(root.parent) == ["t2m.zarr"]
+        assert os.listdir(root) == ["k"]
+    finally:
+        os.seteuid(0)

@@ -198,6 +198,8 @@ def remove_tree(location: str) -> None:
             # open files until they are closed
             if exc.errno in (errno.ENAMETOOLONG, errno.EMFILE):
                 _make_shallow(location)
+            elif exc.errno == errno.EACCES and not attempt:
+                _make_writable(location)
             elif exc.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
             time.sleep(0.0001 * attempt)
@@ -212,6 +214,17 @@ def _make_shallow(location: str) -> None:
             moved = files.inside(location)
             os.rename(inner, moved)
             waiting.append(moved)
+
+
+def _make_writable(location: str) -> None:
+    """Let this user remove what lies in folders of its own that it had made read-only."""
+    waiting = [location]
+    while waiting:
+        folder = waiting.pop()
+        with suppress(OSError):  # it belongs to somebody else
+            os.chmod(folder, stat.S_IRWXU)
+        with suppress(OSError):
+            waiting += _folders(folder)
 
 
 def _folders(location: str) -> Iterable[str]:

@@ -22,7 +22,7 @@ settings.register_profile("thorough", max_examples=2000, **_UNTIMED)  # pytest -
 settings.load_profile("zarrds")
 
 _MEMORY, _ROOM = "/dev/shm", 8 << 30  # bytes
-_MANY_CASES = 12
+_MANY_CASES = 3
 _LARGE_FOLDERS = ("tests/datasets/", "tests/labels/", "tests/storage/")
 
 
@@ -66,7 +66,7 @@ def _use_memory(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark as slow all but some cases of a test: the first, and others by their names.
 
-    About one in n stay of a test that is marked ``one_in(n)``, and one in three of one that has very many.
+    About one in n stay of a test that is marked ``one_in(n)``, and one in four of one that has many and writes stores.
     """
     cases = Counter(item.nodeid.partition("[")[0] for item in items)
     seen: Counter[str] = Counter()
@@ -74,7 +74,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         test = item.nodeid.partition("[")[0]
         mark = item.get_closest_marker("one_in")
         is_large = cases[test] > _MANY_CASES and test.startswith(_LARGE_FOLDERS)
-        share = mark.args[0] if mark is not None else 3 if is_large else 1
+        share = mark.args[0] if mark is not None else 4 if is_large else 1
         seen[test] += 1
         if seen[test] > 1 and zlib.crc32(item.name.encode()) % share:
             item.add_marker("slow")

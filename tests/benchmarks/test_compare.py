@@ -166,6 +166,7 @@ def test_it_runs_as_a_script_from_anywhere(tmp_path: Path) -> None:
     assert listed == compare("--list").stdout != ""
 
 
+@pytest.mark.slow
 def test_list_names_rows_without_measuring() -> None:
     done = compare("--list")
     assert done.returncode == 0, done.stderr

@@ -45,6 +45,7 @@ def test_load_and_save(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
 def test_a_failure_in_a_worker(tmp_path: Path) -> None:
     zarrds.save(dataset(), tmp_path / "1.zarr")

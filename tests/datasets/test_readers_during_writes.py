@@ -181,6 +181,7 @@ def append_own(store: str, mine: int) -> int:
     return conflicts
 
 
+@pytest.mark.slow
 def test_appends_are_never_interleaved(processes: Processes, tmp_path: Path) -> None:
     store = tmp_path / "x.zarr"
     zarrds.save(

@@ -39,7 +39,7 @@ from zarrds.datasets.writing.writer import save
 from zarrds.display.text import nbytes_of
 from zarrds.engine.executor import n_cores
 from zarrds.engine.progress import ProgressOption, progress_bar
-from zarrds.errors import ConflictError, EncodingError, StoreExistsError, UnsupportedError, locating
+from zarrds.errors import EncodingError, StoreExistsError, UnsupportedError, locating
 from zarrds.metadata.model import Node
 from zarrds.metadata.nodes.written import documents_of_store, raws_of
 from zarrds.storage.commits.committer import as_durable, committer_of, prepare
@@ -408,7 +408,7 @@ def _carry_out(
         if not work.done:
             prepare(work.stage, sum(each.n_chunks for each in copied) + len(nodes))
         total = sum(each.plan.nbytes for each in copied)
-        with progress_bar(total, what, enabled=progress) as advance:
+        with source.unchanged(), progress_bar(total, what, enabled=progress) as advance:
             for each in copied:
                 every = touched[each.path] = all_of(each.path, with_statistics(each.after, statistics))
                 seen = None if every is None else every.written
@@ -419,15 +419,11 @@ def _carry_out(
                         work.finish(step.name)
                     if advance is not None:
                         advance(step.nbytes)
-        for each in copied:
-            _put_statistics(source, each, work.stage, touched[each.path], keep=statistics is None)
-            after = marked_anew(each.before, each.after, is_decoded=each.plan.how in ("direct", "through pieces"))
-            after = with_statistics(after, statistics)
-            nodes[each.path] = noted_again(work.stage, each.path, after) if each.plan.how != "bytes" else after
-        if source.is_changed():
-            raise ConflictError(
-                "the source was changed while it was copied", path=source.store.path, mend="Run it again"
-            )
+            for each in copied:
+                _put_statistics(source, each, work.stage, touched[each.path], keep=statistics is None)
+                after = marked_anew(each.before, each.after, is_decoded=each.plan.how in ("direct", "through pieces"))
+                after = with_statistics(after, statistics)
+                nodes[each.path] = noted_again(work.stage, each.path, after) if each.plan.how != "bytes" else after
         for key, document in documents_of_store(raws_of(nodes), source.zarr_format).items():
             work.stage.set(key, document)
         committer_of(goal).publish(work.stage, replace=target.replace)

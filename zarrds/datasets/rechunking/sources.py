@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -22,7 +23,7 @@ from zarrds.datasets.rechunking.layout import (
 )
 from zarrds.datasets.rechunking.plan import ArrayPlan, How, plan_array
 from zarrds.engine.chunk_io import Chunks
-from zarrds.errors import UnsupportedError, ZarrdsError
+from zarrds.errors import ConflictError, UnsupportedError, ZarrdsError
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, ZarrFormat
 from zarrds.metadata.nodes.documents import open_nodes, walk
 from zarrds.metadata.nodes.lookup import get_group
@@ -68,10 +69,20 @@ class Source:
     zarr_format: ZarrFormat
     version: tuple[str, Hashable]
 
-    def is_changed(self) -> bool:
-        """Whether its documents have been changed since it was opened."""
+    @contextmanager
+    def unchanged(self) -> Iterator[None]:
+        """Around what reads it: a `ConflictError` if its documents have been changed since it was opened."""
+        try:
+            yield
+        except ZarrdsError:
+            self._check_unchanged()  # that may be why
+            raise
+        self._check_unchanged()
+
+    def _check_unchanged(self) -> None:
         key, identity = self.version
-        return self.store.identity(key) != identity
+        if self.store.identity(key) != identity:
+            raise ConflictError("the source was changed while it was copied", path=self.store.path, mend="Run it again")
 
 
 @dataclass(frozen=True, slots=True)

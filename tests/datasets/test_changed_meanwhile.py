@@ -1,9 +1,10 @@
-"""Opening a store that another writer changes, at each call of the store: what it was, what it is now, or an error."""
+"""A store that another writer changes, at each of its calls: who uses it has what it was, what it is, or an error."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -149,3 +150,25 @@ def test_an_append_to_a_store_that_is_replaced_meanwhile(tmp_path: Path, is_lazy
         found = xr.load_dataset(path, engine="zarrds")
         assert found.v.values.tolist() == [2.0 * i for i in range(found.sizes["x"])]
         assert found.sizes["x"] in (3, n), at
+
+
+@pytest.mark.parametrize("change", ["replaced", "dropped"])
+def test_a_source_of_which_a_copy_is_made(tmp_path: Path, change: str) -> None:
+    """Its chunks are not said to be lost."""
+    path, target = tmp_path / "x.zarr", tmp_path / "y.zarr"
+
+    def rechunked() -> Any:
+        zarrds.rechunk(ChangedStore(path), target, chunks={"x": 3}, mode="w", durable=False)
+        return seen(xr.open_dataset(target, engine="zarrds"))
+
+    ChangedStore.at, ChangedStore.n_calls, ChangedStore.change = 0, 0, staticmethod(CHANGES[change])
+    save(1, path)
+    before = rechunked()
+    n_calls = ChangedStore.n_calls
+    CHANGES[change](path)
+    after = rechunked()
+    for at in range(1, n_calls + 1):
+        save(1, path)
+        ChangedStore.at, ChangedStore.n_calls = at, 0
+        with suppress(ConflictError):
+            assert rechunked() in (before, after), at

@@ -154,3 +154,27 @@ def test_coordinates_without_an_index_get_none() -> None:
     found = xr.open_dataset(store, engine="zarrds")
     assert "x" not in found.xindexes
     assert found.x.values.tolist() == ["a", "b", None]
+
+
+@pytest.mark.filterwarnings("ignore:.*it is computed")
+@pytest.mark.parametrize("way", ["append", "region"])
+@pytest.mark.parametrize("missing", [None, np.nan])
+@pytest.mark.parametrize(
+    "stored",
+    [
+        np.array(["a", "b"], object),
+        np.array(["a", "b"], np.dtypes.StringDType()),
+        pd.array([1.5, 2], dtype="Float32"),
+        np.array([b"a", b"b"], object),
+    ],
+    ids=lambda stored: str(stored.dtype),
+)
+def test_blocks_of_which_all_is_missing(path: Path, stored: Any, missing: Any, way: str) -> None:
+    """A batch in which a column is empty is taken as it is from memory."""
+    zarrds.save(xr.Dataset({"v": ("x", stored)}), path)
+    nothing = xr.Dataset({"v": ("x", objects(missing, missing))}).chunk(x=1)
+    zarrds.save(nothing, path, **({"append_dim": "x"} if way == "append" else {"region": {"x": slice(0, 2)}}))
+    found = pd.isnull(load(path).v.values).tolist()
+    assert found == ([False, False, True, True] if way == "append" else [True, True])
+    if way == "append":
+        assert list(load(path).v.values[:2]) == list(stored)

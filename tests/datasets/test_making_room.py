@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import zarrds
 from tests.datasets.columns import NAN, column, files_of, listed, opened, save
-from tests.datasets.samples import Counting, Format, files, load
+from tests.datasets.samples import Counting, Format, files, load, objects
 from zarrds import MemoryStore
 from zarrds.errors import ConflictError, EncodingError, ZarrdsError
 
@@ -378,3 +378,29 @@ def test_floats_of_objects_with_na() -> None:
     with pytest.raises(EncodingError, match=r"missing as pd.NA.*Float64") as caught:
         zarrds.save(column(np.array([1.5, pd.NA], object)), MemoryStore())
     assert caught.value.key == "c"
+
+
+@pytest.mark.filterwarnings("ignore:.*it is computed")
+@pytest.mark.parametrize("way", ["append", "region"])
+@pytest.mark.parametrize(
+    ("stored", "new"),
+    [
+        (pd.array([1.5, None], dtype="Float32"), np.array([1, 2**24], "i8")),
+        (pd.array([1.5, 2], dtype="Float64"), objects(1, None)),
+        (pd.array([1, None], dtype="Int8"), np.array([300, -2], "i4")),
+        (np.array([1.5, 2]), objects(2**53, None)),
+        (np.array([1.5, 2], "f4"), objects(None, None)),
+    ],
+    ids=lambda each: str(each.dtype),
+)
+def test_numbers_of_dask_are_taken_as_those_in_memory(path: Path, stored: Any, new: Any, way: str) -> None:
+    batch = xr.Dataset({"v": ("x", new)})
+    found = []
+    for data in (batch, batch.chunk(x=1)):
+        zarrds.save(xr.Dataset({"v": ("x", stored)}), path, mode="w")
+        zarrds.save(data, path, **({"append_dim": "x"} if way == "append" else {"region": {"x": slice(0, 2)}}))
+        found.append(load(path))
+    assert found[1].v.dtype == found[0].v.dtype
+    values = found[1].v.values[-2:]
+    assert all(a == b or (pd.isna(a) and pd.isna(b)) for a, b in zip(values.tolist(), new.tolist(), strict=True))
+    assert found[1].equals(found[0])

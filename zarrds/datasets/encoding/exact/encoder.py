@@ -21,7 +21,7 @@ from zarrds.datasets.encoding.exact.differences import differing, slack_of
 from zarrds.datasets.encoding.exact.packing import markers_of, packing_of, with_fine_unit, with_float_factors
 from zarrds.datasets.encoding.exact.text_marks import text_marks
 from zarrds.datasets.encoding.exact.times import check_dates, check_same_times, check_units, decode_times
-from zarrds.errors import CarriedEncodingError, EncodingError, ZarrdsError
+from zarrds.errors import BlocksOfTextError, CarriedEncodingError, EncodingError, ZarrdsError
 from zarrds.labels.kinds.plain import as_integers, holds_exactly
 from zarrds.metadata.attributes import MARKERS
 from zarrds.metadata.model import ZarrFormat
@@ -362,8 +362,10 @@ class Encoder:
                 )
         if missing.any():
             if not marks:
+                problem = "is missing, and the store has no text for that"
+                # of what is loaded room was made before, where that can be
                 raise encoding_error(
-                    block, missing, "is missing, and the store has no text for that", expected=self.kind, mend="Fill it"
+                    block, missing, problem, expected=self.kind, mend="Fill it", kind=BlocksOfTextError
                 )
             objects[missing] = marks[0]
         if self.kind == "strings" and "_Encoding" in self.encoding:

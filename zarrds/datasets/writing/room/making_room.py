@@ -18,7 +18,7 @@ import xarray as xr
 from zarrds.compat.xarray_internals import is_chunked, with_variables
 from zarrds.datasets.encoding.dataset import stored_name
 from zarrds.datasets.reading.notes import PANDAS
-from zarrds.datasets.writing.plain.lazy_text import may_be_text
+from zarrds.datasets.writing.plain.lazy_text import kind_of_first, may_be_text
 from zarrds.datasets.writing.room.free_values import free_integer, free_text
 from zarrds.datasets.writing.room.growing import check_rewritable
 from zarrds.datasets.writing.room.kind_stored import in_the_kind_stored, is_nullable_integer
@@ -133,8 +133,14 @@ def _looked_at_for(
 ) -> str | None:
     """What a dask array must be computed for before anything is decided, in words; None if it need not be."""
     kind, stored = variable.dtype.kind, metadata.data_type
-    if kind == "O" and (stored.dtype.kind in "iub" or (is_untyped and not may_be_text(variable))):
+    is_number = stored.dtype.kind in "iub" or there.dtype.kind == "f"
+    if kind == "O" and (is_number or (is_untyped and not may_be_text(variable))):
         return "what its objects are"
+    noted = str(described.get("dtype"))
+    if kind in "iu" and MASKED.fullmatch(noted) and noted != "boolean":
+        # which of them floats hold exactly is seen of each
+        is_held = noted[0] != "F" and np.can_cast(variable.dtype, stored.dtype)
+        return None if is_held else "how large its integers are"
     if is_untyped and kind in "biuS":
         return "what the store's objects, of which none is there, become"
     if kind in "OT" and stored.dtype.kind in "US":
@@ -143,9 +149,12 @@ def _looked_at_for(
         # no encoding of Unicode takes more than four bytes for a character
         return "how long its texts are" if variable.dtype.itemsize > stored.dtype.itemsize else None
     is_text = stored.name == "string" or stored.dtype.kind == "U" or "_Encoding" in there.encoding
-    is_other = bool(described) and not str(described.get("dtype")).startswith("Float")
+    is_other = bool(described) and not noted.startswith("Float")
     is_other |= there.dtype.kind in "bSmM"  # which floats are only if they are all missing
-    return "whether any of it is there" if kind == "f" and (is_text or is_other) else None
+    is_unsure = kind == "f" and (is_text or is_other)
+    if kind == "O" and noted == "StringDType" and "missing" not in described:
+        is_unsure = kind_of_first(variable)[0] == "empty"
+    return "whether any of it is there" if is_unsure else None
 
 
 def _nothing_of(

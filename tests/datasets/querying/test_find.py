@@ -308,3 +308,38 @@ def test_no_matches_of_a_selection_of_nothing_in_chunks(tmp_path: Path) -> None:
     found = zarrds.find(chosen, "v > 8")
     assert found.sizes == {"point": 0}
     assert found.v.dtype == found.c.dtype == np.float64
+
+
+KINDS = {
+    "nullable": pd.array([2**53 + 1, None, 3, 4], dtype="Int64"),
+    "flag": pd.array([True, None, False, True], dtype="boolean"),
+    "objects": np.array([True, None, False, True], object),
+    "zone": pd.date_range("2020-07-01", periods=4, tz="Asia/Tokyo"),
+    "category": pd.Categorical(["q", None, "r", "q"]),
+}
+
+
+@pytest.mark.parametrize("is_stored", [True, False])
+@pytest.mark.parametrize("name", sorted(KINDS))
+def test_what_is_found_is_what_is_there(name: str, is_stored: bool) -> None:
+    """Not what it is compared as: what is missing is no zero, and times keep their zone."""
+    dims = {"nullable": "nullable != 0", "zone": "zone > '2000'", "category": "category == 'q'"}
+    query = f"({dims.get(name, name)}) or place >= 0"
+    ds = xr.Dataset({name: ("x", KINDS[name]), "place": ("x", np.arange(4.0)), "map": (("x", "y"), np.ones((4, 2)))})
+    store: Any = zarrds.MemoryStore()
+    zarrds.save(ds, store)
+    source = store if is_stored else ds
+
+    def elements(found: xr.Dataset) -> list[object]:
+        return list(found[name].data)
+
+    def text(values: list[object]) -> list[str]:
+        return [str(None if pd.isnull(value) else value) for value in values]  # type: ignore[call-overload]  # scalars
+
+    expected = text(elements(ds))
+    assert text(elements(zarrds.find(source, query))) == expected
+    assert text(elements(zarrds.find(source, f"map > 0 and ({query})"))) == [
+        each for each in expected for _ in range(2)
+    ]
+    assert text(elements(zarrds.find(source, "map > 0", name))) == [each for each in expected for _ in range(2)]
+    assert elements(zarrds.find(source, "map > 1", name)) == []

@@ -104,7 +104,8 @@ def find_matches(
     ResultSizeError
         If they take more memory than they may; it says how many there are.
     """
-    taken = [name for name in columns if str(name) in question.operands and _is_plain(question, str(name))]
+    operands = question.operands
+    taken = [name for name in columns if str(name) in operands and operands[str(name)].is_as_given]
     each = _nbytes_of_one(question, columns)
     most = max_memory // each
     kept: list[tuple[AnyArray, dict[Hashable, AnyArray]]] = []
@@ -136,10 +137,6 @@ def find_matches(
         )
     positions, values = _sorted(kept, taken, is_in_order=True)
     return Answers(positions[:limit], {name: column[:limit] for name, column in values.items()})
-
-
-def _is_plain(question: Question, name: str) -> bool:
-    return isinstance(question.operands[name].variable.dtype, np.dtype)
 
 
 def _nbytes_of_one(question: Question, columns: Sequence[Hashable]) -> int:

@@ -8,6 +8,7 @@ from typing import Any, Literal, overload
 
 import numpy as np
 import xarray as xr
+from pandas.api.extensions import ExtensionArray
 
 from zarrds.arguments import check_flags, check_texts
 from zarrds.codecs.base import AnyArray
@@ -215,6 +216,12 @@ def _selection(ds: xr.Dataset, question: Question, columns: list[Hashable], answ
     return found.assign_coords({_index_name(ds, dim): xr.Variable((dim,), answers.positions, about)})
 
 
+def _loaded(variable: xr.Variable) -> Any:
+    """The values, in pandas' own arrays where they are of its dtypes: NumPy would drop zones and round integers."""
+    data = variable.data if not isinstance(variable.dtype, np.dtype) else None
+    return data if isinstance(data, ExtensionArray) else variable.values
+
+
 def _points(ds: xr.Dataset, question: Question, columns: list[Hashable], answers: Answers) -> xr.Dataset:
     """The elements along a dimension of their own."""
     point = "point"
@@ -228,10 +235,10 @@ def _points(ds: xr.Dataset, question: Question, columns: list[Hashable], answers
         if name in answers.columns:
             return xr.Variable((point,), answers.columns[name], variable.attrs)
         if not answers.positions.size and variable.dims:  # dask takes no points of what has no elements
-            return xr.Variable((point,), variable[(slice(0, 0),) * variable.ndim].values.reshape(0), variable.attrs)
+            return xr.Variable((point,), _loaded(variable[(slice(0, 0),) * variable.ndim]).reshape(0), variable.attrs)
         indexers = {dim: xr.Variable((point,), at[dim]) for dim in variable.dims}
         chosen = variable.isel(indexers) if indexers else variable
-        return xr.Variable(chosen.dims, chosen.values, variable.attrs)
+        return xr.Variable(chosen.dims, _loaded(chosen), variable.attrs)
 
     names = [name for name in ds.coords if set(ds.variables[name].dims) <= set(question.dims)]
     if not question.dims:  # all variables are single values: there is one element, or none

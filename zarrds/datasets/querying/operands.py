@@ -142,6 +142,8 @@ class Operand:
         The query's dimension of each of the variable's.
     chunks : StoredChunks or None
         Where it is read lazily from a store.
+    is_as_given : bool
+        Whether `values` are those that the variable itself has, and not what they are compared as.
     """
 
     def __init__(self, name: str, variable: xr.Variable, dims: Sequence[Any], size: int, kind: Kind) -> None:
@@ -149,6 +151,8 @@ class Operand:
         self._kind = kind
         self.axes = tuple(dims.index(dim) for dim in variable.dims)
         self._n_dims = len(dims)
+        is_compared_as_other = variable.dtype == np.dtype(object) and kind in ("number", "condition", "time")
+        self.is_as_given = isinstance(variable.dtype, np.dtype) and not is_compared_as_other
         variable = without_dask(variable)
         below = plain_below(variable)
         self.variable = variable = variable if below is None else below

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 import zarrds
-from zarrds.cli.dumping import print_csv_line, value_text
+from zarrds.cli.dumping import csv_text, elements_of, levels_of, print_csv_line, value_text
 from zarrds.cli.options import Subparsers, add_command, add_selection, add_store, as_labels, opened, selection_of
 from zarrds.cli.progress import wants_bar
 from zarrds.cli.terminal import message, print_page, print_text
@@ -62,14 +62,15 @@ def _columns(found: xr.Dataset) -> tuple[list[str], list[np.ndarray[Any, Any]]]:
     along = [name for name in found.variables if found.variables[name].dims == (dim,)]
     positions = {name for name in along if str(name).endswith("_index")}
     shown = [name for name in along if not (name in positions and str(name).removesuffix("_index") in along)]
+    shown = [name for name in shown if name in levels_of(found, name)]
     order = [name for name in shown if name in found.coords] + [name for name in shown if name not in found.coords]
-    return list(map(str, order)), [found.variables[name].values for name in order]
+    return list(map(str, order)), [elements_of(found[name]) for name in order]
 
 
 def _print_csv(names: list[str], columns: list[np.ndarray[Any, Any]]) -> None:
     print_csv_line(names)
     for values in zip(*columns, strict=True):
-        print_csv_line(map(value_text, values))
+        print_csv_line(map(csv_text, values))
 
 
 def _print_table(query: str, names: list[str], columns: list[np.ndarray[Any, Any]]) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
+import datetime
 import io
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from zarrds.datasets.description.cdl import cdl_name, cdl_value
 from zarrds.display.text import one_line, width
 from zarrds.engine.blocks import block_shape, blocks
 
-__all__ = ["dump_cdl", "dump_csv", "dump_text", "print_csv_line", "value_text"]
+__all__ = ["csv_text", "dump_cdl", "dump_csv", "dump_text", "elements_of", "levels_of", "print_csv_line", "value_text"]
 
 _PER_LINE = 10
 
@@ -43,7 +44,7 @@ def dump_text(array: xr.DataArray) -> None:
 def _print_lines(array: xr.DataArray) -> None:
     dim = array.dims[0]
     for rows in _rows(array):
-        labels, values = _labels(array, dim, rows), array[rows].values
+        labels, values = _labels(array, dim, rows), elements_of(array[rows])
         for label, value in zip(labels, values, strict=True):
             print_text(f"{label}  {value_text(value)}")
 
@@ -53,7 +54,7 @@ def _print_table(array: xr.DataArray) -> None:
     down, across = array.dims
     header = ["", *_labels(array, across, slice(0, array.shape[1]))]
     for rows in _rows(array):
-        labels, values = _labels(array, down, rows), array[rows].values
+        labels, values = _labels(array, down, rows), elements_of(array[rows])
         cells = [[label, *map(value_text, line)] for label, line in zip(labels, values, strict=True)]
         table = [header, *cells] if rows.start == 0 else cells
         widths = [max(map(width, column)) for column in zip(*table, strict=True)]
@@ -69,13 +70,19 @@ def _rows(array: xr.DataArray) -> Iterator[slice]:
 
 
 def dump_csv(array: xr.DataArray, name: str) -> None:
-    """Print a line for each value, with the labels (or positions) of its place before it."""
-    print_csv_line([*map(str, array.dims), name])
+    """Print a line for each value, with the labels of its place before it, or positions; of a MultiIndex its levels."""
+    levels = [levels_of(array, dim) for dim in array.dims]
+    along = [(dim, level) for dim, names in zip(array.dims, levels, strict=True) for level in names]
+    axes = [array.dims.index(dim) for dim, _ in along]
+    print_csv_line([*(str(level) for _, level in along), name])
     for key in blocks(array.shape, block_shape(array.shape, None, array.dtype.itemsize)):
-        labels = [_labels(array, dim, s) for dim, s in zip(array.dims, key, strict=True)]
-        values = array[key].values
+        labels = [
+            _labels(array, dim, key[axis], level, csv_text) for axis, (dim, level) in zip(axes, along, strict=True)
+        ]
+        values = elements_of(array[key])
         for place in np.ndindex(*values.shape):
-            print_csv_line([*(each[i] for each, i in zip(labels, place, strict=True)), value_text(values[place])])
+            before = (each[place[axis]] for axis, each in zip(axes, labels, strict=True))
+            print_csv_line([*before, csv_text(values[place])])
 
 
 def print_csv_line(cells: Iterable[str]) -> None:
@@ -86,14 +93,17 @@ def print_csv_line(cells: Iterable[str]) -> None:
 
 
 def dump_cdl(raw: xr.Dataset, source: str, name: str, positions: Mapping[str, Any]) -> None:
-    """Print what ``ncdump -v`` does: the header, then values as they are stored."""
+    """Print what ``ncdump -c -v`` does: the header, then values as they are stored, also of coordinates."""
     names = [name, *(dim for dim in raw[name].dims if dim in raw.variables)]
     chosen = raw[names].isel(positions, missing_dims="ignore")
     print_text(zarrds.info(chosen).cdl(source).removesuffix("}") + "data:")
     for variable in dict.fromkeys([*chosen.coords, *chosen.data_vars]):
+        if variable in chosen.dims and levels_of(chosen, variable) != [variable]:
+            continue  # xarray's own, of the levels of a MultiIndex; it is not stored
         array = chosen[variable]
+        fill_value = array.attrs.get("_FillValue")
         texts = (
-            _cdl_element(value, array.dtype)
+            _cdl_element(value, array.dtype, fill_value)
             for key in blocks(array.shape, block_shape(array.shape, None, array.dtype.itemsize))
             for value in array[key].values.ravel()
         )
@@ -104,27 +114,59 @@ def dump_cdl(raw: xr.Dataset, source: str, name: str, positions: Mapping[str, An
     print_text("}")
 
 
-def _cdl_element(value: Any, dtype: np.dtype[Any]) -> str:
+def _cdl_element(value: Any, dtype: np.dtype[Any], fill_value: Any = None) -> str:
     if dtype.names:
         return f"{{{', '.join(_cdl_element(value[name], dtype[name]) for name in dtype.names)}}}"
+    if np.isscalar(fill_value) and (value == fill_value or (value != value and fill_value != fill_value)):
+        return "_"
     if dtype.kind in "biu":
         return str(int(value))
+    if dtype.kind == "f" and not np.isfinite(value):
+        return cdl_value(value)
     if dtype.kind in "fc":
         return f"{value:.{7 if dtype.itemsize <= 4 else 15}g}"
     return cdl_value(value) if dtype.kind in "OSTU" else cdl_value(str(value))
 
 
-def _labels(array: xr.DataArray, dim: Any, rows: slice) -> list[str]:
-    """Labels along a dimension, or positions where it has none."""
-    if dim in array.coords and array[dim].ndim == 1:
-        return [value_text(label) for label in array[dim][rows].values]
+def _labels(
+    array: xr.DataArray, dim: Any, rows: slice, level: Any = None, text: Callable[[Any], str] | None = None
+) -> list[str]:
+    """Labels along a dimension, of one level of a MultiIndex if it is named; positions where it has none."""
+    level = dim if level is None else level
+    if level in array.coords and array[level].ndim == 1:
+        return [(text or value_text)(label) for label in elements_of(array[level][rows])]
     return [str(i) for i in range(rows.start, rows.stop)]
+
+
+def levels_of(array: xr.DataArray | xr.Dataset, dim: Any) -> list[Any]:
+    """What the labels along a dimension are named: the levels of a MultiIndex, else the dimension."""
+    index = array.xindexes.get(dim)
+    return list(index.index.names) if isinstance(index, xr.indexes.PandasMultiIndex) else [dim]
+
+
+def elements_of(array: xr.DataArray) -> np.ndarray[Any, Any]:
+    """The values, loaded; those of pandas' own dtypes as objects: NumPy would drop zones and round large integers."""
+    data = array.data
+    if not isinstance(data, pd.api.extensions.ExtensionArray):
+        return array.values
+    found = np.empty(len(data), object)
+    found[:] = list(data)
+    return found
+
+
+def csv_text(value: Any) -> str:
+    """One value in a cell of CSV: as it is shown, but text as it is, of any length and number of lines."""
+    return str(value) if isinstance(value, str) else value_text(value)
 
 
 def value_text(value: Any) -> str:
     """One value as it is shown: times as ISO, numbers as NumPy writes them."""
     if isinstance(value, np.datetime64):
-        return "NaT" if np.isnat(value) else pd.Timestamp(value).isoformat()
+        value = pd.Timestamp(value)
+    if isinstance(value, datetime.datetime):
+        return value.isoformat()
     if isinstance(value, np.timedelta64):
         return str(pd.Timedelta(value))
+    if isinstance(value, tuple):  # a label of several levels
+        return ", ".join(map(value_text, value))
     return one_line(value.item() if isinstance(value, np.generic) and value.dtype.kind not in "fc" else value, 10_000)

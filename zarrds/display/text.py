@@ -124,7 +124,7 @@ def text_of(page: Page) -> str:
     lines = [page.heading, *(f"{name}: {value}" for name, value in page.facts)]
     for table in page.tables:
         if table.rows:
-            lines += ["", table.title, *(f"  {line}" for line in _aligned(table))]
+            lines += ["", *([table.title] if table.title else []), *(f"  {line}" for line in _aligned(table))]
     return "\n".join(lines)
 
 

@@ -20,7 +20,7 @@ from zarrds.cli.main import main
 from zarrds.display.html import STYLE
 from zarrds.errors import StoreExistsError, StoreIOError, StoreNotFoundError, VariableNotFoundError
 from zarrds.reports.chunk_map import chunk_map_svg
-from zarrds.reports.pictures import looked_at
+from zarrds.reports.pictures import _tick_texts, looked_at
 
 pytest.importorskip("matplotlib")
 
@@ -91,6 +91,27 @@ def test_page(path: Path, tmp_path: Path) -> None:
     for name in ("t2m", "kind", "flag", "complex"):
         assert f"<h2>{name}</h2>" in text
     assert len([s for s in sources.found if s]) >= 8
+
+
+@pytest.mark.filterwarnings("error")
+def test_no_warnings_of_what_is_drawn(tmp_path: Path) -> None:
+    signalling = np.array([0x7F800001, 0x3F800000], "u4").view("f4")  # as VCF Zarr has for what is missing
+    ds = xr.Dataset({"text": ("x", ["気温", "b"]), "quality": ("x", signalling)})
+    zarrds.save(ds, tmp_path / "a.zarr")
+    zarrds.report(tmp_path / "a.zarr", tmp_path / "r.html")
+    assert (tmp_path / "r.html").read_text(encoding="utf-8").count("<img ") == 2
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        (np.array(["2019-03-01", "2019-03-02"], "M8[ns]"), ["2019-03-01", "2019-03-02"]),
+        (np.array(["2019-03-01T06:00", "2019-03-02"], "M8[s]"), ["2019-03-01 06:00", "2019-03-02 00:00"]),
+        (np.array([1.5, 2.5]), ["1.5", "2.5"]),
+    ],
+)
+def test_ticks_tell_labels_apart(labels: Any, expected: list[str]) -> None:
+    assert _tick_texts(labels) == expected
 
 
 def test_findings_groups_and_what_is_wrong(path: Path, tmp_path: Path) -> None:
@@ -176,7 +197,8 @@ def test_in_a_browser(path: Path, tmp_path: Path) -> None:
     zarrds.report(path, tmp_path / "r.html")
     text = (tmp_path / "r.html").read_text(encoding="utf-8")
     # a copy that measures itself
-    measure = "document.documentElement.scrollWidth+' '+[...document.images].every(i=>i.naturalWidth)"
+    drawn = "[...document.querySelectorAll('svg')].every(s=>s.clientWidth>=+s.getAttribute('width'))"
+    measure = f"document.documentElement.scrollWidth+' '+([...document.images].every(i=>i.naturalWidth)&&{drawn})"
     script = f"<script>document.title={measure}</script>"
     (tmp_path / "measured.html").write_text(text.replace("</body>", f"{script}</body>"), encoding="utf-8")
     dom = browse("--window-size=1280,900", "--dump-dom", (tmp_path / "measured.html").as_uri(), tmp_path=tmp_path)

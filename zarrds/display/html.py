@@ -28,10 +28,14 @@ STYLE = (
     ".zarrds caption,.zarrds summary{text-align:left;font-weight:600;padding:.2em 0;color:inherit}"
     ".zarrds th,.zarrds td{text-align:left;vertical-align:top;padding:.15em .8em .15em 0;color:inherit;"
     "border-bottom:1px solid var(--zs-line);overflow-wrap:break-word;max-width:40em;background:none}"
+    ".zarrds td.zs-short{white-space:nowrap}"
     ".zarrds th{color:var(--zs-faint);font-weight:500;white-space:nowrap}"
     ".zarrds svg{display:block}.zarrds svg .f{fill:var(--zs-fill);stroke:var(--zs-edge)}"
     ".zarrds svg .l{stroke:var(--zs-edge);stroke-width:.6}"
 )
+
+# so many characters, as those of a size, stay on one line
+_SHORT = 12
 
 
 def html_of(page: Page) -> str:
@@ -60,10 +64,7 @@ def table_html(table: Table) -> str:
     if table.drawings:
         head += "<th></th>"
     body = "".join(
-        "<tr>"
-        + "".join(f"<td>{escape(cell)}</td>" for cell in row)
-        + (f"<td>{table.drawings[i]}</td>" if table.drawings else "")
-        + "</tr>"
+        "<tr>" + "".join(map(_cell, row)) + (f"<td>{table.drawings[i]}</td>" if table.drawings else "") + "</tr>"
         for i, row in enumerate(table.rows)
     )
     thead = f"<thead><tr>{head}</tr></thead>" if any(table.columns) else ""
@@ -72,6 +73,10 @@ def table_html(table: Table) -> str:
     if table.is_folded:
         return f"<details><summary>{escape(table.title)} ({len(table.rows)})</summary>{drawn}</details>"
     return drawn
+
+
+def _cell(text: str) -> str:
+    return f'<td class="zs-short">{escape(text)}</td>' if len(text) <= _SHORT else f"<td>{escape(text)}</td>"
 
 
 def document_of(title: str, body: str) -> str:

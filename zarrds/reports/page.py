@@ -34,7 +34,7 @@ _STYLE = (
     ".zarrds h2{font-size:1.15em;margin:1.6em 0 .3em;"
     "overflow-wrap:anywhere}.zarrds .zs-looks{display:flex;flex-wrap:wrap;gap:1.5em;align-items:flex-start}"
     ".zarrds figure{margin:.4em 0;max-width:100%}.zarrds figcaption{color:var(--zs-faint);overflow-wrap:anywhere}"
-    ".zarrds img{max-width:100%;height:auto;border:1px solid var(--zs-line)}.zarrds svg{max-width:100%}"
+    ".zarrds img{max-width:100%;height:auto;border:1px solid var(--zs-line)}.zarrds figure svg{max-width:100%}"
     ".zarrds svg .c{fill:var(--zs-edge)}.zarrds svg .m{stroke:#c0392b;stroke-width:1.5;fill:none}"
     "@media(prefers-color-scheme:dark){.zarrds svg .m{stroke:#ff8a75}}</style>"
 )

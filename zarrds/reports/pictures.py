@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import warnings
 from typing import Any
 
 import numpy as np
@@ -70,7 +71,9 @@ def picture_of(array: xr.DataArray) -> tuple[str, str] | None:
     if not _draw(axes, figure, part):
         return None
     file = io.BytesIO()
-    figure.savefig(file, format="png")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # boxes stand for what the font does not have
+        figure.savefig(file, format="png")
     data = base64.b64encode(file.getvalue()).decode()
     place = ", ".join(_place(d, k, n) for d, k, n in zip(array.dims, key, array.shape, strict=True))
     return f'<img alt="" width="460" height="260" src="data:image/png;base64,{data}">', place
@@ -99,8 +102,8 @@ def _draw(axes: Any, figure: Any, part: xr.DataArray) -> bool:
         axes.set_title("days since 1970-01-01" if kind == "M" else "days", fontsize=9)
     elif kind not in "iuf":
         return False
-    numbers = values.astype("f8")
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore"):  # NaN that signals, as those of VCF Zarr
+        numbers = values.astype("f8")
         numbers[~np.isfinite(numbers)] = np.nan
     if np.isnan(numbers).all():
         return False
@@ -125,8 +128,17 @@ def _label(part: xr.DataArray, axis: int, name: Any, ticks: Any, step: int = 1) 
     if dim not in part.coords or part[dim].ndim != 1 or dim == part.name or size < 2:
         return
     places = np.unique(np.linspace(0, size - 1, 4).astype(int))
-    texts = [one_line(label_text(part[dim].values[i]), 10).replace("$", r"\$") for i in places]
+    texts = [one_line(text, 16).replace("$", r"\$") for text in _tick_texts(part[dim].values[places])]
     ticks(places / step, texts, fontsize=8)
+
+
+def _tick_texts(labels: np.ndarray[Any, Any]) -> list[str]:
+    """Labels as short texts: times without what they all have."""
+    texts = [label_text(label) for label in labels]
+    for same in (":00", " 00:00"):
+        if labels.dtype.kind == "M" and all(text.endswith(same) for text in texts):
+            texts = [text.removesuffix(same) for text in texts]
+    return texts
 
 
 def _bars(axes: Any, values: np.ndarray[Any, Any]) -> None:

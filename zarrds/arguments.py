@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Hashable, Mapping
+from difflib import get_close_matches
 from operator import index
 from typing import Any
 
@@ -23,6 +24,7 @@ __all__ = [
     "check_texts",
     "hashables_of",
     "names_of",
+    "nearest",
     "path_of_file",
     "text_of_path",
 ]
@@ -77,6 +79,20 @@ def path_of_file(**path: Any) -> str:
     if not is_path:
         raise InvalidKeyError("no file can have this path", path=text, mend="Use another path")
     return text
+
+
+def nearest(name: object, there: Collection[object]) -> str:
+    """What to do about a name that is not there: offers those nearest to it, or else lists what there is.
+
+    Examples
+    --------
+    >>> nearest("t2n", ["t2m", "time"]), nearest("x", ["t2m", "time"]), nearest("x", [])
+    ("Did you mean 't2m'?", 'There is: t2m, time', 'There is none')
+    """
+    names = sorted(map(str, there))
+    if near := get_close_matches(str(name), names, n=3, cutoff=0.5):
+        return f"Did you mean {' or '.join(map(repr, near))}?"
+    return f"There is: {', '.join(names[:20])}{', …' if names[20:] else ''}" if names else "There is none"
 
 
 def check_given(**arguments: Any) -> None:

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import uuid
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -242,6 +243,30 @@ def test_debug_shows_where(capsys: pytest.CaptureFixture[str], tmp_path: Path) -
     assert "Traceback" in capsys.readouterr().err
 
 
+def test_an_interrupt_that_python_makes_another_error_of(run: Run, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupts:
+        def __set_name__(self, owner: type, name: str) -> None:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(zarrds, "verify", lambda *_, **__: type("Owner", (), {"it": Interrupts()}))
+    status, out, err = run("verify", path)
+    assert (status, out) == (2, "")
+    assert err == "zarrds: interrupted; nothing is left half-written\n"
+
+
+def test_a_warning_is_told_once(run: Run, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = zarrds.verify(path)
+
+    def warn(*_: Any, **__: Any) -> zarrds.Report:
+        warnings.simplefilter("always")
+        for number in (1, 1, 2):
+            warnings.warn(f"number {number}", stacklevel=1)
+        return found
+
+    monkeypatch.setattr(zarrds, "verify", warn)
+    assert run("verify", path)[2].splitlines() == ["zarrds: warning: number 1", "zarrds: warning: number 2"]
+
+
 def test_interrupted(run: Run, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
@@ -284,7 +309,7 @@ WRONG = [
     ("info --cdl", "zarrds info STORE"),
     ("info FILE", "zarrds convert makes a store of a file"),
     ("rename T t2m=", "a new name"),
-    ("rename T t2m=.x.zarrds-partial", "cannot be one"),
+    ("rename T t2m=.x.zarrds-partial", "cannot be a name"),
     ("export T nowhere/x.nc", "there is no folder for the file"),
     ("export T FOLDER --overwrite", "a folder stands where the file is to be"),
     ("report T -o nowhere/x.html", "there is no folder for the file"),
@@ -305,7 +330,17 @@ WRONG = [
     ("copy T FILE --overwrite", "a file stands where the store is to be"),
     ("rechunk T FILE --chunks lat=1 --overwrite", "a file stands where the store is to be"),
     ("convert T FILE --overwrite", "a file stands where the store is to be"),
-    ("index T a", "found ['lat', 'lon', 't2m', 'time']"),
+    ("index T xyz", "There is: lat, lon, t2m, time"),
+    ("index T t2n", "Did you mean 't2m'?"),
+    ("rename T t2m=time", "taken already"),
+    ("attrs T t2m --delete unit", "Did you mean 'units'?"),
+    ("convert T OUT --chunks tim=1", "Did you mean 'time'?"),
+    ("convert T OUT --concat tim", "Did you mean 'time'?"),
+    ("export T OUT --sel tim=1", "Did you mean 'time'"),
+    ("dump T t2m --sel lat=51.3", "expected one of 2 labels, the first 52.0, the last 51.0, found 51.3"),
+    ("dump T t2m --sel lat", "found the end"),
+    ("find T t2m>", "found the end at character 5. A query is made of"),
+    ("find T t2m>>2", "not allowed in a query: this operator"),
 ]
 
 

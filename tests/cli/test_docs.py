@@ -46,5 +46,8 @@ def test_cli_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             options = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
             assert checker.check_output(expected, found, options), f"$ {command}\n{found}"
             seen.add(shlex.split(command)[1])
+    options = {option for command in seen for option in re.findall(r"--[a-z-]+", printed(f"zarrds {command} --help"))}
+    text = (DOCS / "cli.md").read_text(encoding="utf-8")
+    assert {option for option in options - {"--help"} if option not in text} == set()
     commands = "info tree dump verify diff convert copy rechunk export attrs rename drop index report find".split()
     assert set(commands) <= seen

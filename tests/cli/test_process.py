@@ -46,6 +46,14 @@ def test_a_full_disk_for_the_output(path: Path) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such locales")
+def test_a_terminal_without_unicode_gets_escapes(tmp_path: Path) -> None:
+    zarrds.save(xr.Dataset({"t": ("x", ["気温", "a"])}), tmp_path / "a.zarr")
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = command("dump", tmp_path / "a.zarr", "t", stdout=subprocess.PIPE, env=environment)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "0  \\u6c17\\u6e29\n1  a\n", "")
+
+
 @pytest.mark.one_in(4)
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full here")
 @pytest.mark.parametrize(("words", "status"), [("info T", 2), ("copy T OUT", 0)])

@@ -236,7 +236,9 @@ def test_one_array_that_cannot_be_read_hides_no_other(tmp_path: Path) -> None:
 def test_an_array_at_the_root_and_shards() -> None:
     store = zarrds.MemoryStore()
     zarrds.create_array(store, shape=(8, 8), dtype="i2", chunks=(2, 2), shards=(4, 4))
-    (array,) = zarrds.info(store).variables
+    shown = zarrds.info(store)
+    assert shown.problems == ()
+    (array,) = shown.variables
     assert (array.chunks, array.shards, array.dims) == ((2, 2), (4, 4), ("dim_0", "dim_1"))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import socket
 import subprocess
 import sys
@@ -17,7 +18,15 @@ import xarray as xr
 import zarrds
 from tests.storage.s3_server import Fault, S3Server, serving
 from tests.storage.web_server import Handler, Server, web
-from zarrds.errors import ConflictError, EncodingError, StoreExistsError, StoreIOError, UnsupportedError, ZarrdsError
+from zarrds.errors import (
+    ConflictError,
+    EncodingError,
+    ReadOnlyError,
+    StoreExistsError,
+    StoreIOError,
+    UnsupportedError,
+    ZarrdsError,
+)
 from zarrds.storage.obstore.failures import failure
 from zarrds.storage.obstore.places import for_fsspec
 from zarrds.storage.obstore.store import ObjectStore
@@ -197,6 +206,19 @@ def test_listings_are_believed(tmp_path: Path, zarr_format: int) -> None:
         if zarr_format == 2:  # a listing without the documents would make a store without arrays
             with pytest.raises(StoreIOError, match="does not show what it has"):
                 list(store.list_prefix(""))
+
+
+def test_a_new_store_on_a_web_server_is_refused_as_writing_is(tmp_path: Path) -> None:
+    zarrds.save(DATA, tmp_path / "a.zarr")
+    with web(Handler, tmp_path) as url:
+        for act in (
+            lambda: zarrds.save(DATA, f"{url}/new.zarr"),
+            lambda: zarrds.save(DATA, f"{url}/a.zarr", mode="w"),
+            lambda: zarrds.copy(tmp_path / "a.zarr", f"{url}/new.zarr"),
+        ):
+            with pytest.raises(ReadOnlyError, match="can only be read"):
+                act()
+    assert os.listdir(tmp_path) == ["a.zarr"]
 
 
 def test_listings_of_a_web_server_that_was_given_as_an_object(tmp_path: Path) -> None:

@@ -29,8 +29,8 @@ def add_commands(commands: Subparsers) -> None:
     parser = add_command(
         commands, "diff", diff, "where two stores, or files that xarray opens, differ; status 1 if they do"
     )
-    parser.add_argument("left", metavar="A")
-    parser.add_argument("right", metavar="B")
+    parser.add_argument("left", metavar="A", help="a store or a file, by path; a store also by URL")
+    parser.add_argument("right", metavar="B", help="the same")
     parser.add_argument("--group", metavar="PATH", help="only this group of both")
     part = parser.add_mutually_exclusive_group()
     part.add_argument("--data", action="store_true", help="no attributes and encodings")

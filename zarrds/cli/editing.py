@@ -31,11 +31,11 @@ def add_commands(commands: Subparsers) -> None:
 
     parser = add_command(commands, "rename", rename, "rename variables and dimensions, in one step")
     add_store(parser)
-    parser.add_argument("names", metavar="OLD=NEW", nargs="+")
+    parser.add_argument("names", metavar="OLD=NEW", nargs="+", help="names of variables or dimensions")
 
     parser = add_command(commands, "drop", drop, "remove variables and their data, in one step")
     add_store(parser)
-    parser.add_argument("names", metavar="VAR", nargs="+")
+    parser.add_argument("names", metavar="VAR", nargs="+", help="which")
 
     about = "note how labels are sorted and what is in each chunk, to search and query them where they lie"
     parser = add_command(commands, "index", index, about)

@@ -35,11 +35,11 @@ def add_commands(commands: Subparsers) -> None:
 
     parser = add_command(commands, "dump", dump, "values of a variable")
     add_store(parser)
-    parser.add_argument("variable", metavar="VAR")
+    parser.add_argument("variable", metavar="VAR", help="whose values")
     add_selection(parser)
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--csv", action="store_true", help="a line for each value, with its labels")
-    form.add_argument("--cdl", action="store_true", help="as ncdump -v: values as they are stored")
+    form.add_argument("--cdl", action="store_true", help="as ncdump -c -v: values as they are stored")
 
 
 def info(args: argparse.Namespace) -> int:

@@ -6,12 +6,11 @@ import argparse
 import os
 import traceback
 from collections.abc import Sequence
-from difflib import get_close_matches
 
 import zarrds
 from zarrds.cli import asking, checking, converting, copying, editing, looking
 from zarrds.cli.terminal import close_stdout, flush, message, prepare_stdout, print_text, shown_warnings
-from zarrds.errors import StoreNotFoundError, VariableNotFoundError, ZarrdsError
+from zarrds.errors import StoreNotFoundError, ZarrdsError
 from zarrds.storage.local.staging import remove_all
 
 __all__ = ["run"]
@@ -34,15 +33,26 @@ def run(argv: Sequence[str] | None = None) -> int:
         close_stdout()
         return 0  # who reads has seen enough
     except KeyboardInterrupt:
-        remove_all()
-        goes_on = args is not None and getattr(args, "goes_on", False)
-        message(f"interrupted; nothing is left half-written{_GOES_ON if goes_on else ''}")
-        return 2
+        return _interrupted(args)
     except SystemExit as stop:  # argparse has said why
         return _ended(stop)
     except Exception as error:  # also those of xarray and the libraries behind it, for bad input
-        return _failed(error, args)
+        return _interrupted(args) if _is_of_interrupt(error) else _failed(error, args)
     return status
+
+
+def _is_of_interrupt(error: BaseException | None) -> bool:
+    """Whether an interrupt was the cause: Python makes a RuntimeError of one that comes while a class is made."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
+def _interrupted(args: argparse.Namespace | None) -> int:
+    remove_all()
+    goes_on = args is not None and getattr(args, "goes_on", False)
+    message(f"interrupted; nothing is left half-written{_GOES_ON if goes_on else ''}")
+    return 2
 
 
 def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -88,10 +98,6 @@ def _failed(error: Exception, args: argparse.Namespace | None) -> int:
         text = text.replace(parameter, "--overwrite")
     if isinstance(error, StoreNotFoundError) and error.path is not None and os.path.isfile(error.path):
         text = f"a file, and no Zarr store (in store {error.path!r}). zarrds convert makes a store of a file"
-    if isinstance(error, VariableNotFoundError) and isinstance(error.found, list) and error.mend is None:
-        wanted = (error.key or "").rpartition("/")[2]
-        near = get_close_matches(wanted, map(str, error.found), n=3, cutoff=0.5)
-        text += f". Did you mean {' or '.join(map(repr, near))}?" if near else ""
     message(f"error: {text}")
     try:
         flush()

@@ -30,7 +30,7 @@ __all__ = [
 def prepare_stdout() -> None:
     """Let what the encoding of stdout and stderr does not have be written as escapes, and not be an error."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+        if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
             stream.reconfigure(errors="backslashreplace")
 
 
@@ -90,7 +90,12 @@ def _print_rich(page: Page) -> bool:
         console.print(Text.assemble((f"{name}: ", "dim"), value))
     for table in page.tables:
         if table.rows:
-            drawn = Table(title=Text(table.title, style="bold"), title_justify="left", box=None, pad_edge=False)
+            drawn = Table(
+                title=Text(table.title, style="bold") if table.title else None,
+                title_justify="left",
+                box=None,
+                pad_edge=False,
+            )
             for i, column in enumerate(table.columns):
                 drawn.add_column(column, style="cyan" if i == 0 else None, overflow="fold")
             for row in table.rows:
@@ -102,7 +107,14 @@ def _print_rich(page: Page) -> bool:
 
 @contextmanager
 def shown_warnings() -> Iterator[None]:
-    """Within, a warning is one line on stderr, without the place in the code that gave it."""
+    """Within, a warning is one line on stderr, once, without the place in the code that gave it."""
+    told: set[str] = set()
+
+    def show(text: str) -> None:
+        if text not in told:
+            told.add(text)
+            message(f"warning: {text}")
+
     with warnings.catch_warnings():
-        warnings.showwarning = lambda text, category, *_args, **_kwargs: message(f"warning: {text}")
+        warnings.showwarning = lambda text, category, *_args, **_kwargs: show(str(text))
         yield

@@ -31,7 +31,9 @@ def name_and_text(word: str, what: str = "name=value") -> tuple[str, str]:
 
 def _malformed(word: str, position: int, expected: str) -> SelectionError:
     return SelectionError(
-        f"cannot read {word!r} at character {position + 1}", expected=expected, found=repr(word[position:] or "the end")
+        f"cannot read {word!r} at character {position + 1}",
+        expected=expected,
+        found=repr(word[position:]) if word[position:] else "the end",
     )
 
 

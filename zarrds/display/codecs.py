@@ -9,6 +9,7 @@ __all__ = ["codec_texts", "encoding_texts"]
 
 # what of a codec's settings is worth reading
 _SHOWN = ("cname", "clevel", "shuffle", "level", "scale", "offset", "digits", "order")
+_SHUFFLES = {-1: "autoshuffle", 0: "noshuffle", 1: "shuffle", 2: "bitshuffle"}
 _UNSAID = frozenset({"bytes", "vlen-utf8", "vlen-bytes"})
 
 
@@ -19,6 +20,8 @@ def codec_texts(codecs: Iterable[Any]) -> tuple[str, ...]:
     --------
     >>> codec_texts([{"name": "bytes"}, {"name": "blosc", "configuration": {"cname": "lz4", "clevel": 5}}])
     ('blosc(lz4 5)',)
+    >>> codec_texts([{"id": "blosc", "cname": "zstd", "clevel": 7, "shuffle": 2}])
+    ('blosc(zstd 7 bitshuffle)',)
     """
     texts = (_text(codec) for codec in codecs)
     return tuple(text for text in texts if text not in _UNSAID)
@@ -50,8 +53,15 @@ def _text(codec: Any) -> str:
     if name == "sharding_indexed" and isinstance(settings, Mapping):
         inner = settings.get("codecs")
         return " ".join(codec_texts(inner if isinstance(inner, list | tuple) else ())) or "bytes"
-    shown = [str(settings[key]) for key in _SHOWN if isinstance(settings, Mapping) and key in settings]
+    shown = [_setting(key, settings) for key in _SHOWN if isinstance(settings, Mapping) and key in settings]
     return f"{name}({' '.join(shown)})" if shown else name
+
+
+def _setting(key: str, settings: Mapping[str, Any]) -> str:
+    value = settings[key]
+    if key == "shuffle" and "cname" in settings and isinstance(value, int):  # numcodecs' Blosc, and Zarr v2
+        return _SHUFFLES.get(value, str(value))
+    return str(value)
 
 
 def _described(codec: Any) -> Mapping[str, Any]:

@@ -18,6 +18,7 @@ from zarrds.arguments import (
     check_several,
     check_sizes,
     check_texts,
+    nearest,
 )
 from zarrds.datasets.converting.plan import as_blocks, encoding_for, stored_labels
 from zarrds.datasets.converting.sources import Source, is_file, open_dataset, open_groups, source_name
@@ -300,7 +301,7 @@ def _join(
         for source in inputs:
             with open_dataset(source, options["group"], wanted.options_of(source)) as ds, _naming(source):
                 if dim not in ds.dims:
-                    raise LabelError(f"has no dimension {dim!r}", found=sorted(map(str, ds.dims)))
+                    raise LabelError(f"has no dimension {dim!r}", mend=nearest(dim, ds.dims))
                 if labels is not None and labels.has_all(ds):
                     skipped.append(source_name(source))
                 else:

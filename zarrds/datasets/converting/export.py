@@ -10,7 +10,15 @@ from typing import Any
 
 import xarray as xr
 
-from zarrds.arguments import check_choice, check_flags, check_mappings, check_texts, names_of, path_of_file
+from zarrds.arguments import (
+    check_choice,
+    check_flags,
+    check_mappings,
+    check_texts,
+    names_of,
+    nearest,
+    path_of_file,
+)
 from zarrds.arrays.array import Array
 from zarrds.arrays.group import Group
 from zarrds.arrays.opening import open_group
@@ -161,7 +169,7 @@ def _parts(
     known = {name for part in groups for array in part.arrays.values() for name in array.dimension_names or ()}
     known |= {name for part in groups for name in part.arrays}
     for name in wanted - known:
-        raise SelectionError("no such dimension", key=name, found=sorted(str(n) for n in known if n is not None))
+        raise SelectionError("no such dimension", key=name, mend=nearest(name, known - {None}))
     every = {name for part in groups for name in part.arrays}
     for name in variables or ():
         if name not in every:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from zarrds.arguments import nearest
 from zarrds.compat.xarray_internals import with_variables
 from zarrds.datasets.converting.selection import labels_of
 from zarrds.datasets.description.of_store import unknown_variable
@@ -51,7 +52,7 @@ def encoding_for(
             raise unknown_variable(wrong, [str(each) for each in ds.variables], None)
     for dim in chunks or ():
         if dim not in ds.dims:
-            raise EncodingError("no such dimension", key=dim, found=sorted(map(str, ds.dims)))
+            raise EncodingError("no such dimension", key=dim, mend=nearest(dim, ds.dims))
     found: dict[Any, dict[str, Any]] = {}
     for name, variable in ds.variables.items():
         wanted: dict[str, Any] = {}

@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from zarrds.datasets.description.of_store import nearest
+from zarrds.arguments import nearest
+from zarrds.datasets.description.of_dataset import label_text
+from zarrds.display.text import counted, one_line
 from zarrds.errors import LabelNotFoundError, SelectionError
 
 __all__ = ["positions_of"]
@@ -43,7 +45,7 @@ def positions_of(
     sel, isel = dict(sel or {}), dict(isel or {})
     for name in [*sel, *isel]:
         if name not in ds.sizes and name not in ds.xindexes:
-            raise SelectionError("no such dimension", key=name, mend=nearest(name, list(map(str, ds.sizes))))
+            raise SelectionError("no such dimension", key=name, mend=nearest(name, ds.sizes))
         if name in sel and name in isel:
             raise SelectionError(
                 "a dimension is selected by label and by position",
@@ -70,7 +72,9 @@ def positions_of(
         try:
             chosen = chosen.sel({name: _in_order(chosen, name, label)})
         except KeyError as error:
-            raise LabelNotFoundError("no such label", key=name, found=str(label)) from error
+            raise LabelNotFoundError(
+                "no such label", key=name, expected=_there(chosen, name), found=one_line(label)
+            ) from error
         except (ValueError, TypeError, pd.errors.InvalidIndexError) as error:
             raise SelectionError(f"the labels do not fit: {error}", key=name, found=str(label)) from error
     found: dict[str, slice | int | np.ndarray[Any, Any]] = {}
@@ -79,6 +83,15 @@ def positions_of(
             values = chosen[f"positions of {dim}"].values
             found[str(dim)] = _as_slice(values) if values.ndim else int(values)
     return found
+
+
+def _there(ds: xr.Dataset, name: str) -> str:
+    """What labels there are, of which no more than two are read."""
+    labels = ds[name]
+    if labels.size == 0:
+        return "no label, as there is none"
+    first, last = (one_line(label_text(labels[i].values[()])) for i in (0, -1))
+    return f"one of {counted(labels.size, 'label')}, the first {first}, the last {last}"
 
 
 def _text(selection: Mapping[str, Any]) -> str:

@@ -6,12 +6,12 @@ import os
 import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from difflib import get_close_matches
 from math import prod
 from typing import Any
 
 import xarray as xr
 
+from zarrds.arguments import nearest
 from zarrds.datasets.description.model import Info, VariableInfo
 from zarrds.datasets.description.of_dataset import ends_of, index_kind
 from zarrds.datasets.description.stored import sizes_of_arrays
@@ -52,14 +52,6 @@ def facts_of_store(
                     raise unknown_variable(wanted, arrays, opened.path)
             arrays = {name: arrays[name] for name in arrays if name in set(variables)}
         return _info(opened, nodes, path, node, arrays, groups, problems, stored=stored)
-
-
-def nearest(name: str, there: Collection[str]) -> str:
-    """What offers the names that are nearest to one that is not there, or else lists those that there are."""
-    near = get_close_matches(str(name), there, n=3, cutoff=0.5)
-    if near:
-        return f"Did you mean {' or '.join(map(repr, near))}?"
-    return f"There is: {', '.join(sorted(there)[:20])}" if there else "There is none"
 
 
 def unknown_variable(name: str, there: Collection[str], path: str | None) -> VariableNotFoundError:
@@ -107,10 +99,11 @@ def _info(
     for each in found.values():
         for dim, size in zip(each.dims, each.shape, strict=True):
             dimensions.setdefault(dim, size)
-    try:
-        found = _with_labels(store, path, found, problems)
-    except (ZarrdsError, ValueError, TypeError) as error:  # of xarray's decoders, for what they cannot decode
-        problems = {**problems, "": f"labels cannot be shown: {error}"}
+    if "" not in arrays:  # a store that is one array has no labels
+        try:
+            found = _with_labels(store, path, found, problems)
+        except (ZarrdsError, ValueError, TypeError) as error:  # of xarray's decoders, for what they cannot decode
+            problems = {**problems, "": f"labels cannot be shown: {error}"}
     if stored:
         paths = {f"{path}/{name}" if path else name: arrays[name] for name in found}
         sizes = sizes_of_arrays(store, paths)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Set
 from typing import Any
 
-from zarrds.arguments import check_given, check_mappings, check_texts, names_of
+from zarrds.arguments import check_given, check_mappings, check_texts, names_of, nearest
 from zarrds.datasets.editing.edited_group import EditedGroup, StoreLike, edited_group, edited_store
 from zarrds.datasets.editing.edited_notes import check_attributes
 from zarrds.datasets.encoding.attributes import visible_attributes
@@ -107,7 +107,7 @@ def _check_decoding(
         decoder = _decoded_in_part
         old = _decoded(there, path, before, decoder)
     if absent := removed - before.attributes.keys() - old[0].keys():
-        raise EncodingError("no such attribute", expected=f"one of {sorted(old[0])}", found=sorted(absent))
+        raise EncodingError("no such attribute", found=sorted(absent), mend=nearest(min(absent), old[0]))
     try:
         new = _decoded(there, path, after, decoder)
     except MetadataError:

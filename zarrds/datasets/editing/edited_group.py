@@ -7,7 +7,7 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from zarrds.arguments import check_flags, check_texts
+from zarrds.arguments import check_flags, check_texts, nearest
 from zarrds.datasets.reading.notes import GroupNotes, notes_of
 from zarrds.datasets.reading.strange import LeftOut, children_of
 from zarrds.errors import VariableNotFoundError, locating
@@ -50,7 +50,7 @@ class EditedGroup:
         """The array of that name. Raises `VariableNotFoundError` if there is none."""
         if not isinstance(name, str) or name not in self.arrays:
             raise VariableNotFoundError(
-                "no such variable in the store", key=self.path_of(str(name)), found=sorted(self.arrays)
+                "no such variable in the store", key=self.path_of(str(name)), mend=nearest(name, self.arrays)
             )
         return self.arrays[name]
 

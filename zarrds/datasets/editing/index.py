@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from math import prod
 from typing import Any
 
-from zarrds.arguments import check_flags, check_texts, names_of
+from zarrds.arguments import check_flags, check_texts, names_of, nearest
 from zarrds.chunk_statistics.building import has_rows, rows_of_all
 from zarrds.chunk_statistics.record import put_rows
 from zarrds.datasets.reading.notes import ORDER
@@ -116,8 +116,8 @@ def _named(nodes: Nodes, path: str, name: str) -> tuple[str, ArrayMetadata]:
     where = f"{path}/{check_key(name)}" if path else check_key(name)
     metadata = nodes.get(where)
     if not isinstance(metadata, ArrayMetadata):
-        there = sorted(name for name, node in nodes.children(path).items() if isinstance(node, ArrayMetadata))
-        raise VariableNotFoundError("no such variable in the store", key=where, found=there)
+        there = [name for name, node in nodes.children(path).items() if isinstance(node, ArrayMetadata)]
+        raise VariableNotFoundError("no such variable in the store", key=where, mend=nearest(name, there))
     is_label = _is_label(where, metadata)
     if is_label and not is_recordable(metadata):
         raise UnsupportedError(

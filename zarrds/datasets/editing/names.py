@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
-from zarrds.arguments import check_choice, check_given, check_mappings, check_several
+from zarrds.arguments import check_choice, check_given, check_mappings, check_several, nearest
 from zarrds.datasets.editing.edited_group import EditedGroup, StoreLike, edited_group, edited_store
 from zarrds.datasets.editing.edited_notes import (
     check_parts,
@@ -117,7 +117,7 @@ def _check_names(there: EditedGroup, dims: set[str], standing: set[str], names: 
         raise VariableNotFoundError(
             "no such variable or dimension in the store",
             key=there.path_of(str(unknown[0])),
-            found=sorted(there.arrays.keys() | dims),
+            mend=nearest(unknown[0], there.arrays.keys() | dims),
         )
     for name, dimensions in there.strange.items():
         if touched := [dim for dim in dimensions if dim in names]:
@@ -129,12 +129,13 @@ def _check_names(there: EditedGroup, dims: set[str], standing: set[str], names: 
             )
     check_parts(there.notes, names, there.path_of)
     for new in names.values():
-        is_kept = "/" in new or new in DOCUMENTS or is_partial(new)
-        if new in standing or is_kept or list(names.values()).count(new) > 1:
+        if "/" in new or new in DOCUMENTS or is_partial(new):
+            raise LabelError("this cannot be a name", key=there.path_of(new), mend="Choose another one")
+        if new in standing or list(names.values()).count(new) > 1:
             raise LabelError(
-                "the new name is taken already, or cannot be one",
+                "the new name is taken already",
                 key=there.path_of(new),
-                mend="To swap two names, go by way of a third",
+                mend="Choose another one; to swap two names, go by way of a third",
             )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from zarrds.arguments import nearest
 from zarrds.compat.xarray_internals import (
     DATAARRAY_NAME,
     DATAARRAY_VARIABLE,
@@ -159,7 +160,7 @@ def prepared(dataset: xr.Dataset, encoding: Encoding) -> tuple[dict[Any, Any], d
             raise VariableNotFoundError(
                 "encoding names a variable that the dataset does not have",
                 key=str(name),
-                found=sorted(map(str, variables)),
+                mend=nearest(name, variables),
             )
         if not isinstance(asked, Mapping):
             raise EncodingError("encoding must be castable to a dictionary", key=str(name), found=f"{asked!r:.80}")

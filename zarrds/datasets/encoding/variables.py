@@ -31,6 +31,8 @@ GAVE_WAY = "hints gave way"
 _ZARR_KEYS = frozenset({"chunks", "shards", "compressors", "filters", "serializer", "fill_value", "chunk_key_encoding"})
 # what netCDF engines understand, and zarrds too where it is asked for
 _NETCDF_KEYS = frozenset({"zlib", "complevel", "shuffle", "fletcher32", "contiguous", "chunksizes", "endian"})
+# what xarray's coders have taken out of the encoding by then
+_CODED_KEYS = frozenset({"dtype", "_FillValue", "missing_value", "scale_factor", "add_offset", "units", "calendar"})
 # leftovers that say where a variable came from; never an error
 _ORIGIN_KEYS = frozenset(
     {BY_DIMENSION, GAVE_WAY, "write_empty_chunks", "source", "original_shape", "preferred_chunks", "unlimited_dims"}
@@ -116,10 +118,11 @@ def _known(name: str, encoding: Mapping[str, Any], is_explicit: bool, zarr_forma
             k for k in encoding if k not in known | _ORIGIN_KEYS and not (k == "_FillValue" and encoding[k] is None)
         ]
         if unknown:
+            allowed = known | _CODED_KEYS | {"write_empty_chunks"}
             raise EncodingError(
                 f"unexpected encoding parameters {unknown!r}",
                 key=name,
-                expected=f"some of {', '.join(sorted(known | {'write_empty_chunks'}))}",
+                expected=f"some of {', '.join(sorted(allowed))}",
                 mend=next((_INSTEAD[key] for key in unknown if key in _INSTEAD), None),
             )
         if zarr_format == 2 and "fill_value" in encoding:

@@ -116,7 +116,12 @@ def aggregate(
     gone = _dims(data, dim)
     kind = kind_of(data)
     if not (kind in ("number", "condition") or (kind in ("time", "span") and how in ("min", "max", "count"))):
-        raise QueryError("values of this kind cannot be reduced like this", key=str(name), found=f"{data.dtype}, {how}")
+        raise QueryError(
+            "values of this kind cannot be reduced like this",
+            key=str(name),
+            expected="numbers or booleans; of times and timedeltas min, max and count",
+            found=f"{how} of {data.dtype}",
+        )
     axes = tuple(i for i, each in enumerate(data.dims) if each in gone)
     found = _Reduction(data, how, axes, str(name), kind).run(progress)
     kept = tuple(each for each in data.dims if each not in gone)

@@ -6,8 +6,8 @@ from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, TypeAlias
 
+from zarrds.arguments import nearest
 from zarrds.arrays.layout import new_array_metadata
-from zarrds.datasets.description.of_store import nearest
 from zarrds.datasets.encoding.codecs import choose_codecs
 from zarrds.errors import EncodingError, VariableNotFoundError
 from zarrds.metadata.extension import Marks, marks_of, new_id, with_marks
@@ -33,7 +33,7 @@ def check_names(
     for name, asked in encoding.items():
         if name not in known:
             raise VariableNotFoundError(
-                "encoding is for a variable that is not there", key=str(name), mend=nearest(str(name), known)
+                "encoding is for a variable that is not there", key=str(name), mend=nearest(name, known)
             )
         unknown = set(asked) - set(_KEYS)
         if unknown:
@@ -49,9 +49,8 @@ def check_names(
         if strange:
             raise EncodingError(
                 "chunks or shards are for a dimension that is not there",
-                expected=f"one of {sorted(map(str, dims))}",
                 found=", ".join(strange),
-                mend=nearest(strange[0], list(map(str, dims))),
+                mend=nearest(strange[0], dims),
             )
 
 

@@ -323,9 +323,9 @@ class ObstoreObjects:
         return self._asked("list", ask) or {}
 
     def is_blank(self, name: str = "") -> bool:
-        """Whether there are no objects below `name`; one request."""
+        """Whether there are no objects below `name`; one request. It is asked before a store is made there."""
         if self.is_read_only:
-            return not self.find(name)
+            raise read_only("write")
         found = self._asked("list", lambda: next(iter(self._connection.list(f"{name}/" if name else None)), None))
         return not found
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from fractions import Fraction
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
 
+from zarrds.arguments import nearest
 from zarrds.datasets.querying.expressions.language import (
     Arithmetic,
     Comparison,
@@ -103,9 +103,7 @@ def bind(
         if name.name in kinds:
             continue
         if name.name not in known:
-            near = get_close_matches(name.name, known, n=3, cutoff=0.5)
-            offered = f"Did you mean {' or '.join(map(repr, near))}?" if near else f"There is: {', '.join(known[:20])}"
-            raise _wrong("no such variable", name, name.name, mend=offered if known else "There is none")
+            raise _wrong("no such variable", name, name.name, mend=nearest(name.name, known))
         kind = kind_of(name.name)
         if kind is None:
             raise _wrong("a variable of this kind cannot be compared", name, name.name)

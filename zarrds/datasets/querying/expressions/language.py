@@ -86,6 +86,7 @@ _NOT_ALLOWED: dict[type[ast.AST], str] = {
     ast.Await: "await",
     ast.Dict: "a dict",
     ast.Starred: "a star",
+    ast.BinOp: "this operator",
 }
 
 
@@ -191,7 +192,9 @@ def parse(text: str) -> Expression:
     except SyntaxError as error:
         # 0 is where Python's parser stood at the end
         at = len(text) if error.offset == 0 else max(0, (error.offset or 1) - 1) + plain.shift
-        raise _wrong("the query cannot be read", text, at, hint=str(error.msg)) from error
+        raise _wrong(
+            "the query cannot be read", text, at, hint=None if error.msg == "invalid syntax" else str(error.msg)
+        ) from error
     except (ValueError, MemoryError, RecursionError) as error:
         if isinstance(error, QueryError):
             raise
@@ -216,8 +219,9 @@ def names_in(expression: Expression) -> Iterator[Name]:
 
 
 def _wrong(problem: str, text: str, at: int, end: int | None = None, hint: str | None = None) -> QueryError:
-    shown = text[at : at + 40 if end is None else end] or "the end"
-    return QueryError(problem, found=f"{shown!r:.80} at character {at + 1}", mend=hint or _ALLOWED)
+    rest = text[at : at + 40 if end is None else end]
+    shown = f"{rest!r:.80}" if rest else "the end"
+    return QueryError(problem, found=f"{shown} at character {at + 1}", mend=hint or _ALLOWED)
 
 
 @dataclass(frozen=True, slots=True)

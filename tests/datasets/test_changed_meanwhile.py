@@ -16,7 +16,7 @@ import zarrds
 from zarrds import LocalStore
 from zarrds.errors import ConflictError
 
-CALLS = "get get_at_most identity list_children list_prefix recover".split()
+CALLS = "get get_at_most identity list_children list_prefix recover set link stage_changes".split()
 
 
 class ChangedStore(LocalStore):
@@ -172,3 +172,31 @@ def test_a_source_of_which_a_copy_is_made(tmp_path: Path, change: str) -> None:
         ChangedStore.at, ChangedStore.n_calls = at, 0
         with suppress(ConflictError):
             assert rechunked() in (before, after), at
+
+
+EDITS: dict[str, Callable[[Any], object]] = {
+    "rename": lambda store: zarrds.rename(store, {"v": "z"}, durable=False),
+    "drop_vars": lambda store: zarrds.drop_vars(store, ["v"], durable=False),
+    "update_attrs": lambda store: zarrds.update_attrs(store, {"a": 1}, "v", durable=False),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_an_edit_of_a_store_that_is_replaced_meanwhile(tmp_path: Path, edit: str) -> None:
+    path = tmp_path / "x.zarr"
+
+    def first() -> None:
+        options = {name: {"chunks": (1,)} for name in ("v", "w")}
+        zarrds.save(generation(1), path, mode="w", encoding=options, durable=False)
+
+    ChangedStore.at, ChangedStore.n_calls, ChangedStore.change = 0, 0, staticmethod(CHANGES["replaced"])
+    first()
+    EDITS[edit](ChangedStore(path))
+    for at in range(1, ChangedStore.n_calls + 1):
+        first()
+        ChangedStore.at, ChangedStore.n_calls = at, 0
+        with suppress(ConflictError):
+            EDITS[edit](ChangedStore(path))
+        ChangedStore.at = 0
+        assert xr.load_dataset(path, engine="zarrds").x.values.tolist() == [20, 21, 22, 23], at
+        assert zarrds.verify(path).findings == (), at

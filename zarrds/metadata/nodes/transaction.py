@@ -12,6 +12,7 @@ from enum import IntEnum
 from types import TracebackType
 from typing import Any, Self
 
+from zarrds.errors import ZarrdsError
 from zarrds.metadata.fields import Raw
 from zarrds.metadata.model import Node, ZarrFormat
 from zarrds.metadata.nodes.belonging import check_case
@@ -23,7 +24,7 @@ from zarrds.storage.commits.recorded import Recorded
 from zarrds.storage.held import HeldChanges
 from zarrds.storage.memory import MemoryStore
 from zarrds.storage.protocol import Store
-from zarrds.storage.traits import GrowingStore, Growth, ManyValues, ask_all, has_trait
+from zarrds.storage.traits import GrowingStore, Growth, ManyValues, ask_all, check_unchanged, has_trait
 
 __all__ = ["Phase", "Transaction", "change_documents", "put_node", "remove_node"]
 
@@ -85,8 +86,11 @@ class Transaction:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if not self._is_made:
-            self._committer.discard(self.changes)
+        if self._is_made:
+            return
+        self._committer.discard(self.changes)
+        if isinstance(error, ZarrdsError) and self.read is None:  # else the root may be what this change has put
+            check_unchanged(self.store)  # that may be why
 
     @property
     def values(self) -> Overlay:

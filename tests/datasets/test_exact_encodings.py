@@ -268,3 +268,20 @@ def test_text_of_any_length_is_asked_for(tmp_path: Path, values: list[Any], dtyp
     zarrds.save(ds.chunk(x=1) if lazy else ds, tmp_path / "a.zarr", encoding={"v": {"dtype": dtype}})
     found = load(tmp_path / "a.zarr").v.values
     assert [None if pd.isna(value) else value for value in found] == values
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
+@pytest.mark.parametrize("attributes", [{"scale_factor": np.float64(0.1)}, {"add_offset": np.float64(0.1)}])
+def test_packed_floats_are_unpacked_as_before(
+    tmp_path: Path, attributes: dict[str, Any], dtype: str, lazy: bool, zarr_format: Literal[2, 3]
+) -> None:
+    """xarray unpacks floats that have a _FillValue to shorter ones: so must not do the NaN that it adds to all floats."""
+    path = tmp_path / "a.zarr"
+    raw = xr.Dataset({"v": ("x", np.array([1, 2, np.nan], dtype), attributes)})
+    zarrds.save(raw.chunk(x=2) if lazy else raw, path, zarr_format=zarr_format)
+    decoded = xr.decode_cf(raw).load()
+    for engine in ("zarrds", "zarr"):
+        assert load(path, engine).identical(decoded)
+    zarrds.save(raw, path, append_dim="x")
+    assert load(path).identical(xr.concat([decoded, decoded], "x"))

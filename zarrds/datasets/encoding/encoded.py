@@ -107,6 +107,9 @@ def encoded_variable(
         made.attrs = {**made.attrs, **marks}
         return made, replaced
     encoding = _with_floats(variable.encoding)
+    if variable.dtype.kind == "f" and not _SCALE.isdisjoint(variable.attrs):
+        # packed already: with the NaN that xarray would add, readers would unpack it to shorter floats
+        encoding.setdefault("_FillValue", None)
     if variable.dtype.kind in "UST" or check_vlen_dtype(variable.dtype) is not None:
         # no text is NaN, of which xarray makes one that says so
         encoding = {key: value for key, value in encoding.items() if key not in MARKERS or not _is_nan(value)}

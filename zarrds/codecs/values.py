@@ -136,7 +136,7 @@ class CastValue:
             if self.out_of_range == "error" or (self.out_of_range == "wrap" and native.kind == "f"):
                 raise failure("a value has no place in the data type", codec="cast_value", expected=str(dtype))
             if self.out_of_range == "clamp":
-                limits: AnyArray = np.asarray(np.where(values < 0, low, high)).astype(native)
+                limits: AnyArray = np.where(values < 0, native.type(low), native.type(high))
                 cast = np.where(outside, limits, cast)
             elif values.dtype.kind == "f":
                 if not np.isfinite(values).all():

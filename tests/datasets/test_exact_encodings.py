@@ -276,7 +276,7 @@ def test_text_of_any_length_is_asked_for(tmp_path: Path, values: list[Any], dtyp
 def test_packed_floats_are_unpacked_as_before(
     tmp_path: Path, attributes: dict[str, Any], dtype: str, lazy: bool, zarr_format: Literal[2, 3]
 ) -> None:
-    """xarray unpacks floats that have a _FillValue to shorter ones: so must not do the NaN that it adds to all floats."""
+    """xarray unpacks floats that have a _FillValue to shorter ones: not so by the NaN that it adds to all floats."""
     path = tmp_path / "a.zarr"
     raw = xr.Dataset({"v": ("x", np.array([1, 2, np.nan], dtype), attributes)})
     zarrds.save(raw.chunk(x=2) if lazy else raw, path, zarr_format=zarr_format)

@@ -143,6 +143,14 @@ class VariableLength:
                 # at once, with room for each length: one call of Python's takes all elements
                 encoded += _ROOM
                 encoded += _join_texts(items) if self.name == "vlen-utf8" else _join_bytes(items)
+            except UnicodeEncodeError as error:
+                raise EncodingError(
+                    "text holds half of a character, a lone surrogate",
+                    codec=self.name,
+                    expected="what UTF-8 can encode",
+                    found=ascii(error.object[error.start : error.end]),
+                    mend="Replace it, for example with text.encode('utf-8', 'replace').decode()",
+                ) from error
             except (TypeError, ValueError) as error:
                 raise EncodingError(
                     f"array holds something else than {'strings' if self.name == 'vlen-utf8' else 'bytes'}: {error}",

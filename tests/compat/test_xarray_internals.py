@@ -363,3 +363,9 @@ def test_blockwise_array() -> None:
     assert internals.blockwise_array(variable.isel()) is large
     assert internals.blockwise_array(variable[1:]) is None
     assert internals.blockwise_array(xr.Variable("x", [1, 2])) is None
+
+
+def test_units_as_written() -> None:
+    assert internals.units_as_written("hour since 1900-1-1 6:00:00.0") == "hours since 1900-01-01T06:00:00"
+    for other in ("days since 2000-02-30", "days since the flood", " since ", "K", ""):
+        assert internals.units_as_written(other) == other

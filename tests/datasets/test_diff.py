@@ -186,16 +186,24 @@ def test_progress_of_long_calls(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "date", ["1900-01-01 00:00:00.0", "1900-01-01 00:00:0.0", "1900-1-1", "1900-01-01T00:00", "1900-01-01 06:00:00.0"]
+    "units",
+    [
+        "hours since 1900-01-01 00:00:0.0",
+        "hours since 1900-1-1",
+        "hours since 1900-01-01T00:00",
+        "hours since 1900-01-01 06:00",
+        "hours since 1900-01-01 06:00:00 +01:00",
+        "Hour since 1900-01-01",
+    ],
 )
-def test_units_may_be_spelled_otherwise(tmp_path: Path, date: str) -> None:
+def test_units_may_be_spelled_otherwise(tmp_path: Path, units: str) -> None:
     """As those of a file are by xarray when they are written again."""
     netcdf = pytest.importorskip("netCDF4")
-    for path, units in ((tmp_path / "a.nc", f"hours since {date}"), (tmp_path / "b.nc", "hours since 1900-01-02")):
+    for path, spelled in ((tmp_path / "a.nc", units), (tmp_path / "b.nc", "hours since 1900-01-02")):
         with netcdf.Dataset(path, "w") as file:
             file.createDimension("time", 3)
             time = file.createVariable("time", "i4", ("time",))
-            time.units, time.calendar = units, "gregorian"
+            time.units, time.calendar = spelled, "gregorian"
             time[:] = [0, 1, 2]
     zarrds.convert(tmp_path / "a.nc", tmp_path / "a.zarr")
     assert zarrds.diff(tmp_path / "a.nc", tmp_path / "a.zarr").same

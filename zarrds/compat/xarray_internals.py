@@ -6,6 +6,7 @@ A release of xarray that moves or changes one of them fails in ``tests/compat/te
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Set
+from contextlib import suppress
 from typing import Any, Self
 
 import numpy as np
@@ -17,6 +18,7 @@ from xarray.backends.common import NONE_VAR_NAME, datatree_from_dict_with_io_cle
 from xarray.backends.writers import _validate_dataset_names as validate_dataset_names
 from xarray.coding import strings
 from xarray.coding.common import _ElementwiseFunctionArray
+from xarray.coding.times import _cleanup_netcdf_time_units
 from xarray.conventions import CF_RELATED_DATA, decode_cf_variables, encode_dataset_coordinates
 from xarray.core import indexing
 from xarray.core.indexing import IndexSelResult
@@ -50,6 +52,7 @@ __all__ = [
     "lazily",
     "lazy_data",
     "new_dataset",
+    "units_as_written",
     "unwrapped",
     "validate_dataset_names",
     "with_variables",
@@ -58,6 +61,13 @@ __all__ = [
 # xarray gives these no types
 check_vlen_dtype: Callable[[np.dtype[Any]], type | None] = strings.check_vlen_dtype
 create_vlen_dtype: Callable[[type], np.dtype[Any]] = strings.create_vlen_dtype
+
+
+def units_as_written(units: str) -> str:
+    """Units of times in the spelling in which xarray writes them again; other text as it is."""
+    with suppress(ValueError):
+        return _cleanup_netcdf_time_units(units)
+    return units
 
 
 def lazy_data(variable: xr.Variable) -> Any:

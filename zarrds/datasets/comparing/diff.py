@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Hashable, Iterator, Mapping
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from zarrds.arguments import check_flags, check_texts
+from zarrds.compat.xarray_internals import units_as_written
 from zarrds.datasets.comparing.model import Diff, Difference
 from zarrds.datasets.comparing.values import Unequal, unequal_values
 from zarrds.datasets.converting.sources import Source, is_store, open_groups, source_name
@@ -25,11 +25,6 @@ from zarrds.metadata.attributes import MARKERS
 __all__ = ["diff"]
 
 _CF = ("dtype", "scale_factor", "add_offset", *MARKERS, "units", "calendar")
-# parts of the date in units of times, which can be written in several ways
-_DATE = re.compile(r"^(\d+)-(\d+)-(\d+)")
-_DAY_AND_TIME = re.compile(r"(?<=\d)T(?=\d)")
-_NO_FRACTION = re.compile(r"(?<=:\d\d)\.0*$|(?<=:\d)\.0*$")
-_MIDNIGHT = re.compile(r" 0?0:0?0(:0?0)?$")
 
 
 def diff(
@@ -200,7 +195,7 @@ def _encoding(variable: xr.Variable, *, has_chunks: bool) -> dict[str, Any]:
     if "dtype" in found:
         found["dtype"] = "string" if variable.dtype.kind in "OTU" else _dtype_text(found["dtype"])
     if isinstance(found.get("units"), str):
-        found["units"] = _units_text(found["units"])
+        found["units"] = units_as_written(found["units"])
     for key in MARKERS:
         value = found.get(key)
         if isinstance(value, float | np.floating) and np.isnan(value):
@@ -209,19 +204,6 @@ def _encoding(variable: xr.Variable, *, has_chunks: bool) -> dict[str, Any]:
         found |= {key: encoding[key] for key in ("chunks", "shards") if encoding.get(key) is not None}
         found["codecs"] = " ".join(encoding_texts(encoding))
     return found
-
-
-def _units_text(units: str) -> str:
-    """Units in the spelling that xarray writes: of the date since which times count no midnight, and two digits each.
-
-    Examples
-    --------
-    >>> _units_text("hours since 1900-1-1 00:00:00.0"), _units_text("days since 2019-03-01T06:00:00"), _units_text("K")
-    ('hours since 1900-01-01', 'days since 2019-03-01 06:00:00', 'K')
-    """
-    unit, since, date = units.partition(" since ")
-    date = _DATE.sub(lambda found: f"{found[1]:0>4}-{found[2]:0>2}-{found[3]:0>2}", date.strip())
-    return unit + since + _MIDNIGHT.sub("", _NO_FRACTION.sub("", _DAY_AND_TIME.sub(" ", date)))
 
 
 def _dtype_text(dtype: Any) -> str:

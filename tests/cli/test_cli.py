@@ -254,6 +254,19 @@ def test_an_interrupt_that_python_makes_another_error_of(run: Run, path: Path, m
     assert err == "zarrds: interrupted; nothing is left half-written\n"
 
 
+def test_an_error_after_an_interrupt_is_told(run: Run, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def cannot_clean_up(*_: Any, **__: Any) -> None:
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise zarrds.errors.StoreIOError("cannot remove what was staged")
+
+    monkeypatch.setattr(zarrds, "verify", cannot_clean_up)
+    status, _, err = run("verify", path)
+    assert status == 2
+    assert err == "zarrds: error: cannot remove what was staged\n"
+
+
 def test_a_warning_is_told_once(run: Run, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = zarrds.verify(path)
 

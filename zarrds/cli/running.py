@@ -42,9 +42,12 @@ def run(argv: Sequence[str] | None = None) -> int:
 
 
 def _is_of_interrupt(error: BaseException | None) -> bool:
-    """Whether an interrupt was the cause: Python makes a RuntimeError of one that comes while a class is made."""
+    """Whether an interrupt was the cause: Python makes a RuntimeError of one that comes while a class is made.
+
+    Not an error that came while an interrupt was dealt with, which would be hidden.
+    """
     while error is not None and not isinstance(error, KeyboardInterrupt):
-        error = error.__cause__ or error.__context__
+        error = error.__cause__
     return error is not None
 
 

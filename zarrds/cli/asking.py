@@ -62,7 +62,7 @@ def _columns(found: xr.Dataset) -> tuple[list[str], list[np.ndarray[Any, Any]]]:
     along = [name for name in found.variables if found.variables[name].dims == (dim,)]
     positions = {name for name in along if str(name).endswith("_index")}
     shown = [name for name in along if not (name in positions and str(name).removesuffix("_index") in along)]
-    shown = [name for name in shown if name in levels_of(found, name)]
+    shown = [name for name in shown if name in levels_of(found, name)]  # not the tuples of levels
     order = [name for name in shown if name in found.coords] + [name for name in shown if name not in found.coords]
     return list(map(str, order)), [elements_of(found[name]) for name in order]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import datetime
 import io
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,7 @@ def dump_text(array: xr.DataArray) -> None:
         part = array[key]
         if key:
             places = zip(array.dims, key, strict=False)
-            labels = (f"{dim}={_labels(array, dim, slice(i, i + 1))[0]}" for dim, i in places)
+            labels = (f"{dim}={value_text(_labels(array, dim, slice(i, i + 1))[0])}" for dim, i in places)
             print_text(f"{', '.join(labels)}:")
         if part.ndim == 1:
             _print_lines(part)
@@ -46,16 +46,16 @@ def _print_lines(array: xr.DataArray) -> None:
     for rows in _rows(array):
         labels, values = _labels(array, dim, rows), elements_of(array[rows])
         for label, value in zip(labels, values, strict=True):
-            print_text(f"{label}  {value_text(value)}")
+            print_text(f"{value_text(label)}  {value_text(value)}")
 
 
 def _print_table(array: xr.DataArray) -> None:
     """A block of rows at a time; its columns are as wide as its cells."""
     down, across = array.dims
-    header = ["", *_labels(array, across, slice(0, array.shape[1]))]
+    header = ["", *map(value_text, _labels(array, across, slice(0, array.shape[1])))]
     for rows in _rows(array):
         labels, values = _labels(array, down, rows), elements_of(array[rows])
-        cells = [[label, *map(value_text, line)] for label, line in zip(labels, values, strict=True)]
+        cells = [list(map(value_text, [label, *line])) for label, line in zip(labels, values, strict=True)]
         table = [header, *cells] if rows.start == 0 else cells
         widths = [max(map(width, column)) for column in zip(*table, strict=True)]
         for line in table:
@@ -72,17 +72,15 @@ def _rows(array: xr.DataArray) -> Iterator[slice]:
 def dump_csv(array: xr.DataArray, name: str) -> None:
     """Print a line for each value, with the labels of its place before it, or positions; of a MultiIndex its levels."""
     levels = [levels_of(array, dim) for dim in array.dims]
-    along = [(dim, level) for dim, names in zip(array.dims, levels, strict=True) for level in names]
-    axes = [array.dims.index(dim) for dim, _ in along]
-    print_csv_line([*(str(level) for _, level in along), name])
+    names = [level for each in levels for level in each]
+    axes = [axis for axis, each in enumerate(levels) for _ in each]
+    print_csv_line([*map(str, names), name])
     for key in blocks(array.shape, block_shape(array.shape, None, array.dtype.itemsize)):
-        labels = [
-            _labels(array, dim, key[axis], level, csv_text) for axis, (dim, level) in zip(axes, along, strict=True)
-        ]
+        labels = [_labels(array, level, key[axis]) for axis, level in zip(axes, names, strict=True)]
         values = elements_of(array[key])
         for place in np.ndindex(*values.shape):
             before = (each[place[axis]] for axis, each in zip(axes, labels, strict=True))
-            print_csv_line([*before, csv_text(values[place])])
+            print_csv_line(map(csv_text, [*before, values[place]]))
 
 
 def print_csv_line(cells: Iterable[str]) -> None:
@@ -98,8 +96,8 @@ def dump_cdl(raw: xr.Dataset, source: str, name: str, positions: Mapping[str, An
     chosen = raw[names].isel(positions, missing_dims="ignore")
     print_text(zarrds.info(chosen).cdl(source).removesuffix("}") + "data:")
     for variable in dict.fromkeys([*chosen.coords, *chosen.data_vars]):
-        if variable in chosen.dims and levels_of(chosen, variable) != [variable]:
-            continue  # xarray's own, of the levels of a MultiIndex; it is not stored
+        if variable not in levels_of(chosen, variable):
+            continue  # tuples of the levels, which xarray makes of them; they are not stored
         array = chosen[variable]
         fill_value = array.attrs.get("_FillValue")
         texts = (
@@ -128,14 +126,11 @@ def _cdl_element(value: Any, dtype: np.dtype[Any], fill_value: Any = None) -> st
     return cdl_value(value) if dtype.kind in "OSTU" else cdl_value(str(value))
 
 
-def _labels(
-    array: xr.DataArray, dim: Any, rows: slice, level: Any = None, text: Callable[[Any], str] | None = None
-) -> list[str]:
-    """Labels along a dimension, of one level of a MultiIndex if it is named; positions where it has none."""
-    level = dim if level is None else level
-    if level in array.coords and array[level].ndim == 1:
-        return [(text or value_text)(label) for label in elements_of(array[level][rows])]
-    return [str(i) for i in range(rows.start, rows.stop)]
+def _labels(array: xr.DataArray, name: Any, rows: slice) -> Sequence[Any]:
+    """Labels along a dimension, or those of a level of a MultiIndex; positions where there are none."""
+    if name in array.coords and array[name].ndim == 1:
+        return list(elements_of(array[name][rows]))
+    return range(rows.start, rows.stop)
 
 
 def levels_of(array: xr.DataArray | xr.Dataset, dim: Any) -> list[Any]:
@@ -146,11 +141,10 @@ def levels_of(array: xr.DataArray | xr.Dataset, dim: Any) -> list[Any]:
 
 def elements_of(array: xr.DataArray) -> np.ndarray[Any, Any]:
     """The values, loaded; those of pandas' own dtypes as objects: NumPy would drop zones and round large integers."""
-    data = array.data
-    if not isinstance(data, pd.api.extensions.ExtensionArray):
+    if isinstance(array.variable.dtype, np.dtype):
         return array.values
-    found = np.empty(len(data), object)
-    found[:] = list(data)
+    found = np.empty(array.shape, object)
+    found[:] = list(array.data)
     return found
 
 

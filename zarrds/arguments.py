@@ -1,4 +1,4 @@
-"""Arguments of a wrong type, told by their names before anything else is looked at."""
+"""Arguments of a wrong type, told by their names before anything else is looked at; what to do about unknown names."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ same, and numbers that are still packed, or counts of days that are still number
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeAlias
@@ -246,11 +246,10 @@ def _decoded(
     is_scaled = "scale_factor" in packing or "add_offset" in packing
     data = variable.data
     if variable.dtype.kind in "iu" and variable.dtype.itemsize == 8 and packing and not is_scaled and not is_counted:
-        whole: Any = xr.apply_ufunc  # it has no types
         noted = [array_of(attributes.get(key, ())) for key in MARKERS]
         markers = [marker for each in noted if each is not None for marker in np.ravel(each).tolist()]
         check = partial(_checked_whole, name=name, markers=markers)
-        data = whole(check, variable, dask="parallelized", output_dtypes=[variable.dtype]).data
+        data = _blockwise(check, variable, variable.dtype)
     unit: Any = np.datetime_data(stored.dtype)[0] if stored.dtype.kind in "mM" else "ns"
     times = xr.coders.CFDatetimeCoder(use_cftime=True if stored.dtype.kind == "O" else None, time_unit=unit)
     durations = xr.coders.CFTimedeltaCoder(decode_via_units=True, time_unit=unit)
@@ -270,11 +269,15 @@ def _decoded(
             decoded[name].load()  # what is no time is seen here, not in the midst of a save
     if not is_chunked(raw):
         return decoded[name]
-    blockwise: Any = xr.apply_ufunc
     described = (variable.dims, attributes)
     decode = partial(_decoded_block, described=described, name=name, decoding=decoding, shown=shown)
-    blocks = blockwise(decode, raw, dask="parallelized", output_dtypes=[decoded[name].dtype])
-    return decoded[name].copy(deep=False, data=blocks.data)
+    return decoded[name].copy(deep=False, data=_blockwise(decode, raw, decoded[name].dtype))
+
+
+def _blockwise(function: Callable[[Array], Array], variable: xr.Variable, dtype: np.dtype[Any]) -> Any:
+    """What a function makes of the values: of an array of dask block by block, when it is computed."""
+    apply: Any = xr.apply_ufunc  # it has no types
+    return apply(function, variable, dask="parallelized", output_dtypes=[dtype]).data
 
 
 def _decoded_block(

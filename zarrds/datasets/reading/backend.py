@@ -93,7 +93,10 @@ class OpenOptions:
         return {name: getattr(self, name) for name in names}
 
     def read(self, source: Source, read: Callable[[GroupReader], _Read]) -> _Read:
-        """What `read` makes of a store; once more if another writer changes that meanwhile, and then it is an error."""
+        """What `read` makes of a store, which is opened anew if another writer changes it meanwhile.
+
+        Raises `ConflictError` if that happens each time.
+        """
         for _ in range(_ATTEMPTS - 1):
             with suppress(ConflictError):
                 return read(self._reader(source))

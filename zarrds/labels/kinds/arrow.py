@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import pandas as pd
@@ -13,17 +12,17 @@ __all__ = ["ARROW", "as_arrow", "as_pandas", "is_arrow"]
 
 # the member of a description that names the Arrow type, without its unit and zone
 ARROW = "arrow"
-# for each type what it is stored as
+# for each type the dtype as which it is stored, without its unit and zone
 _STORED_AS = {
     **{f"int{n}": f"Int{n}" for n in (8, 16, 32, 64)},
     **{f"uint{n}": f"UInt{n}" for n in (8, 16, 32, 64)},
     "float": "Float32",
     "double": "Float64",
     "bool": "boolean",
-    "string": r"string\[pyarrow\]",
-    "large_string": r"string\[pyarrow\]",
-    "timestamp": r"datetime64\[.*\]",
-    "duration": r"timedelta64\[.*\]",
+    "string": "string[pyarrow]",
+    "large_string": "string[pyarrow]",
+    "timestamp": "datetime64",
+    "duration": "timedelta64",
 }
 
 
@@ -39,7 +38,7 @@ def as_pandas(values: Any) -> tuple[Labels, str] | None:
     name = str(arrow).partition("[")[0]
     if name not in _STORED_AS:
         return None
-    like: Any = _STORED_AS[name].replace("\\", "")
+    like: Any = _STORED_AS[name]
     if name == "timestamp":
         like = f"datetime64[{arrow.unit}]" if arrow.tz is None else pd.DatetimeTZDtype(arrow.unit, arrow.tz)
     elif name == "duration":
@@ -59,7 +58,8 @@ def is_arrow(description: Description) -> bool:
     if name is None:
         return False
     dtype = described_dtype(description)
-    if not isinstance(name, str) or name not in _STORED_AS or not re.fullmatch(_STORED_AS[name], dtype):
+    like = _STORED_AS.get(name) if isinstance(name, str) else None
+    if like is None or like not in (dtype, dtype.partition("[")[0]):
         raise mismatch("the Arrow type of labels is not stored so", expected=dtype, found=f"{name!r:.80}")
     try:
         import pyarrow  # noqa: F401  # which pandas has imported already, where it is installed

@@ -378,7 +378,7 @@ def array_from_plain(description: Description, values: Array, companions: Mappin
         flat["bounds"] = bounds.reshape(-1, 2)
     if described_dtype(description) == "StringDType":
         return restore_strings(description, values)
-    # of an index alone, and of what has one dimension
+    # an array has no freq, and one that is Arrow-backed has one dimension
     left_out = {"freq"} if values.ndim == 1 else {"freq", ARROW}
     index = from_plain({k: v for k, v in description.items() if k not in left_out}, values.reshape(-1), flat)
     if values.ndim == 1 and (kind.is_extension or isinstance(index.dtype, pd.ArrowDtype)):

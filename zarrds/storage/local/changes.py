@@ -73,7 +73,7 @@ class _Plan:
     def __init__(self, changes: str, root: str, path: str, verify: Verify, *, as_far_as_possible: bool = False) -> None:
         self._changes, self._root, self._verify = changes, root, verify
         self._lenient = as_far_as_possible
-        self._writable: dict[str, bool] = {}
+        self._is_for_owners: dict[str, bool] = {}  # of each folder that was looked at
         self.moves: list[tuple[str, str]] = []
         self.replaced: list[str] = []
         self.emptied: list[str] = []
@@ -140,11 +140,11 @@ class _Plan:
     def _check_replaceable(self, target: str, *, is_kept: bool = False) -> None:
         """Raise unless names may be changed in the folder of `target`, and that one unless it `is_kept`."""
         folder = os.path.dirname(target)
-        if folder not in self._writable:
+        if folder not in self._is_for_owners:
             if not os.access(folder, os.W_OK, effective_ids=_EFFECTIVE) and os.path.isdir(folder):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), folder)
-            self._writable[folder] = _is_for_owners(folder)
-        if self._writable[folder] and not is_kept and _owner(target) not in (None, os.geteuid()):
+            self._is_for_owners[folder] = _is_for_owners(folder)
+        if self._is_for_owners[folder] and not is_kept and _owner(target) not in (None, os.geteuid()):
             raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), target)
 
 
@@ -349,7 +349,7 @@ def _owner(location: str) -> int | None:
 
 
 def _is_for_owners(folder: str) -> bool:
-    """Whether only the owner of what lies in a folder, who is not this user, may remove it from there, as in /tmp."""
+    """Whether this user may remove from a folder only what is its own, as in /tmp."""
     if not hasattr(os, "geteuid"):
         return False
     try:

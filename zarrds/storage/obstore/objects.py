@@ -323,7 +323,7 @@ class ObstoreObjects:
         return self._asked("list", ask) or {}
 
     def is_blank(self, name: str = "") -> bool:
-        """Whether there are no objects below `name`; one request. It is asked before a store is made there."""
+        """Whether there are no objects below `name`; one request. `ReadOnlyError` where no store can be made there."""
         if self.is_read_only:
             raise read_only("write")
         found = self._asked("list", lambda: next(iter(self._connection.list(f"{name}/" if name else None)), None))

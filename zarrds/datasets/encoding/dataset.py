@@ -250,35 +250,7 @@ def encode_variable(
     except (ChunkError, EncodingError):
         raise
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
-        if "NAType" in str(error):
-            raise EncodingError(
-                "floats among objects are missing as pd.NA, which no array of floats can say",
-                key=name,
-                found=f"dtype {variable.dtype}",
-                mend="Convert them with pandas' astype('Float64'), or fill pd.NA with NaN",
-            ) from error
-        if "callable rint" in str(error):  # NumPy's, of objects
-            raise EncodingError(
-                "objects that are no integers, or are all missing, cannot be stored as the integers that are asked for",
-                key=name,
-                expected=f"{variable.encoding.get('dtype')}",
-                found=f"dtype {variable.dtype}",
-                mend="Leave out dtype and _FillValue, what is missing is noted otherwise then; or convert it first",
-            ) from error
-        if variable.dtype.kind == "M" and any(words in str(error) for words in _OTHER_YEARS):
-            raise EncodingError(
-                "times cannot be stored as CF times",
-                key=name,
-                expected="years 1 to 9999",
-                found=f"other years, as {variable.dtype}",
-                mend="Store them as numbers, for example the years before a date that an attribute names",
-            ) from error
-        raise EncodingError(
-            f"variable cannot be stored: {in_words(error)}",
-            key=name,
-            found=f"dtype {variable.dtype}",
-            mend=_mend_of(str(error), name, variable),
-        ) from error
+        raise _refusal(error, name, variable) from error
     metadata = array_metadata_for(name, encoded, zarr_format=zarr_format, is_explicit=is_explicit, apart=apart)
     try:
         encoded = proven(name, encoded, metadata, is_carried=not is_explicit)
@@ -292,6 +264,39 @@ def encode_variable(
     if empty is not None and not isinstance(empty, bool):
         raise EncodingError("encoding['write_empty_chunks'] is wrong", key=name, expected="True or False", found=empty)
     return EncodedArray(metadata, encoded, replaced, empty)
+
+
+def _refusal(error: Exception, name: str, variable: xr.Variable) -> EncodingError:
+    """An error of xarray's encoders in words that say what to do; they are told apart by their texts."""
+    if "NAType" in str(error):
+        return EncodingError(
+            "floats among objects are missing as pd.NA, which no array of floats can say",
+            key=name,
+            found=f"dtype {variable.dtype}",
+            mend="Convert them with pandas' astype('Float64'), or fill pd.NA with NaN",
+        )
+    if "callable rint" in str(error):  # NumPy's, of objects
+        return EncodingError(
+            "objects that are no integers, or are all missing, cannot be stored as the integers that are asked for",
+            key=name,
+            expected=f"{variable.encoding.get('dtype')}",
+            found=f"dtype {variable.dtype}",
+            mend="Leave out dtype and _FillValue, what is missing is noted otherwise then; or convert it first",
+        )
+    if variable.dtype.kind == "M" and any(words in str(error) for words in _OTHER_YEARS):
+        return EncodingError(
+            "times cannot be stored as CF times",
+            key=name,
+            expected="years 1 to 9999",
+            found=f"other years, as {variable.dtype}",
+            mend="Store them as numbers, for example the years before a date that an attribute names",
+        )
+    return EncodingError(
+        f"variable cannot be stored: {in_words(error)}",
+        key=name,
+        found=f"dtype {variable.dtype}",
+        mend=_mend_of(str(error), name, variable),
+    )
 
 
 def _of_no_characters(variable: xr.Variable, encoded: xr.Variable) -> xr.Variable:

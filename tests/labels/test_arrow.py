@@ -16,6 +16,7 @@ import xarray as xr
 
 import zarrds
 from zarrds.errors import EncodingError, LabelError, MetadataError
+from zarrds.labels.kinds.arrow import as_pandas
 from zarrds.labels.kinds.table import array_from_plain, from_plain
 
 Description = dict[str, Any]
@@ -146,3 +147,45 @@ def test_the_same_values_without_pyarrow(
 def test_a_description_that_contradicts_itself(name: Any) -> None:
     with pytest.raises(MetadataError, match="Arrow"):
         from_plain({"dtype": "Int64", "missing": -1, "arrow": name}, np.array([3, -1]), {})
+
+
+@pytest.mark.parametrize("is_category", [False, True], ids=["values", "categories"])
+@pytest.mark.parametrize("name", [name for name in TYPES if None in TYPES[name][0]])
+def test_queries_are_those_of_the_like_dtype(name: str, is_category: bool, tmp_path: Path) -> None:
+    some = [value for value in TYPES[name][0] if value is not None]
+    values = [*some, None, TYPES[name][1], *some, None, None, None, None]
+    labels = arrow(name, values)
+    own = as_pandas(labels)
+    assert own is not None
+    ds = xr.Dataset({"v": ("x", labels)})
+    like = xr.Dataset({"v": ("x", own[0].array)})
+    if is_category:
+        categories = pd.Index(labels).dropna().unique()
+        codes = categories.get_indexer(pd.Index(labels))
+        ds = xr.Dataset({"v": ("x", pd.Categorical.from_codes(codes, categories=categories))})
+    zarrds.save(ds, tmp_path / "a.zarr", encoding={"v": {"chunks": (4,)}}, statistics=True)
+    zarrds.save(like, tmp_path / "like.zarr", encoding={"v": {"chunks": (4,)}}, statistics=True)
+    if name == "bool":
+        queries = ["v", "not v", "v == True"]
+    elif "string" in name or name.startswith(("timestamp", "duration")):
+        one = "3 ms" if name.startswith("duration") else "2000-07-01" if name.startswith("timestamp") else "a"
+        queries = [f"v {op} '{one}'" for op in ("<", "<=", ">", "==", "!=")] + [f"not v > '{one}'"]
+    else:
+        queries = [f"v {op} {some[0]}" for op in ("<", "<=", ">", "==", "!=")] + [f"v in [{some[0]}, {some[-1]}]"]
+    for found in (tmp_path / "a.zarr", ds):
+        for query in queries:
+            at = [zarrds.find(each, query)["x_index"].values.tolist() for each in (found, tmp_path / "like.zarr")]
+            assert at[0] == at[1], query
+        for how in ("min", "max", "count") if "string" not in name else ():
+            value, expected = (zarrds.aggregate(each, "v", how) for each in (found, tmp_path / "like.zarr"))
+            assert value.values == expected.values
+            assert value.dtype == expected.dtype
+
+
+def test_queries_leave_chunks_out(tmp_path: Path) -> None:
+    columns = {"i": arrow("int16", [*range(39), None]), "f": arrow("float", [*range(39), None])}
+    ds = xr.Dataset({name: ("x", column) for name, column in columns.items()})
+    zarrds.save(ds, tmp_path / "a.zarr", encoding={name: {"chunks": (8,)} for name in columns}, statistics=True)
+    for name in columns:
+        explained: Any = zarrds.find(tmp_path / "a.zarr", f"{name} > 35", explain=True)
+        assert explained.variables[0].read == 1

@@ -137,3 +137,28 @@ def test_arithmetic_keeps_what_is_missing(how: str) -> None:
     assert find(store, "1 / v > 0.15 and v < 7") == ([1, 3] if how == "Int64" else [1, 2, 3])
     assert 2 in find(store, "v != 5")
     assert find(store, "v % 2 == 1 and v < 8") == [1, 4]
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int64", "uint64"])
+def test_categories_that_are_integers_are_exact(dtype: str) -> None:
+    """Also where some are missing: the nearest floats of them are other integers."""
+    high = int(np.iinfo(dtype).max)
+    categories = pd.Index(np.array([high, 3, high - 1], dtype))
+    column = pd.Categorical.from_codes([1, -1, 0, 2, 2, -1, -1, -1, -1], categories=categories)
+    store = saved(column, statistics=True)
+    for ds in (store, saved(column), xr.open_dataset(store, engine="zarrds").load()):
+        assert find(ds, f"v == {high}") == [2]
+        assert find(ds, f"v < {high}") == [0, 3, 4]
+        assert find(ds, f"v not in [3, {high}]") == [1, 3, 4, 5, 6, 7, 8]
+        assert (int(zarrds.aggregate(ds, "v", "max")), int(zarrds.aggregate(ds, "v", "min"))) == (high, 3)
+        assert np.isnan(zarrds.aggregate(ds.isel(x=[1, 5]) if isinstance(ds, xr.Dataset) else ds, "v", "max", dim=()))[
+            1
+        ]
+
+
+def test_the_largest_of_objects_is_exact_where_some_chunks_are_told_and_some_are_read() -> None:
+    high = 2**63 + 1
+    column = np.array([None, 1, 2, 3, 4, high, high - 2, None], object)
+    ds = xr.open_dataset(saved(column, statistics=True), engine="zarrds")
+    assert int(zarrds.aggregate(ds.isel(x=slice(1, 8)), "v", "max")) == high
+    assert int(zarrds.aggregate(ds.isel(x=slice(0, 6)), "v", "max")) == high

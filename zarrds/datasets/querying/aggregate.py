@@ -26,6 +26,7 @@ from zarrds.datasets.querying.operands import Operand, compared_values, kind_of
 from zarrds.engine import executor
 from zarrds.engine.progress import ProgressOption, progress_bar
 from zarrds.errors import QueryError
+from zarrds.labels.kinds.arrow import own_dtype
 from zarrds.storage.protocol import Store
 
 __all__ = ["aggregate"]
@@ -186,6 +187,8 @@ class _Reduction:
         if self._how in ("min", "max") and part.values.dtype.kind in "mM":
             unit = np.promote_types(result.values.dtype, part.values.dtype)
             result = _Part(result.values.astype(unit, copy=False), result.count)
+        elif self._how in ("min", "max"):  # which of signed and unsigned integers together would be rounded
+            part = _Part(part.values.astype(result.values.dtype, copy=False), part.count)
         values, count = result.values[at], result.count[at]
         if self._how in ("min", "max"):
             better = np.minimum if self._how == "min" else np.maximum
@@ -310,13 +313,14 @@ class _Reduction:
 
 def _plain_dtype(dtype: Any) -> np.dtype[Any]:
     """That of the result; times with a zone become times in UTC."""
+    dtype = own_dtype(dtype)
     if isinstance(dtype, pd.DatetimeTZDtype):
         return np.dtype(f"M8[{dtype.unit}]")
     if isinstance(dtype, np.dtype):
         return np.dtype(dtype)
-    if isinstance(dtype, pd.CategoricalDtype) and dtype.categories.dtype.kind in "mM":
+    if isinstance(dtype, pd.CategoricalDtype) and dtype.categories.dtype.kind in "mMiu":
         return _plain_dtype(dtype.categories.dtype)
-    if pd.api.types.is_integer_dtype(dtype) and not isinstance(dtype, pd.CategoricalDtype):
+    if pd.api.types.is_integer_dtype(dtype):
         return compared_dtype(dtype.numpy_dtype)
     return np.dtype(float)
 

@@ -30,7 +30,9 @@ from zarrds.datasets.querying.bounds.stored_codes import (
 from zarrds.datasets.querying.expressions.binding import Kind
 from zarrds.datasets.querying.expressions.pruning import Bounds
 from zarrds.datasets.querying.lazy_coordinates import LabelBlocks, label_blocks
+from zarrds.labels.kinds.arrow import as_pandas, own_dtype
 from zarrds.labels.kinds.nullable import MASKED
+from zarrds.labels.kinds.plain import Labels
 
 __all__ = ["Operand", "compared_values", "kind_of"]
 
@@ -89,6 +91,7 @@ def _first_there(variable: xr.Variable) -> object:
 
 
 def _kind_of_extension(dtype: Any) -> Kind | None:
+    dtype = own_dtype(dtype)
     if isinstance(dtype, pd.CategoricalDtype):
         return _kind_of_extension(dtype.categories.dtype) if len(dtype.categories) else "text"
     if isinstance(dtype, pd.DatetimeTZDtype):
@@ -111,12 +114,42 @@ def compared_values(variable: xr.Variable, kind: Kind) -> AnyArray:
     `kind` is that of the variable: what objects are, some or all of which may be missing, is not looked at again.
     """
     dtype: Any = variable.dtype
-    if isinstance(dtype, pd.DatetimeTZDtype) and variable.ndim == 1:
-        return pd.DatetimeIndex(variable.to_index()).tz_convert(None).to_numpy()
-    if not isinstance(dtype, np.dtype) and MASKED.fullmatch(dtype.name):
+    if not isinstance(dtype, np.dtype) and variable.ndim == 1:
         data: Any = variable.data  # made anew of its values, large integers would be rounded
-        return compared_nullable(data if isinstance(data, ExtensionArray) else pd.array(data, dtype=dtype))
-    values: AnyArray = np.asarray(variable.values)
+        return _compared_labels(
+            pd.Index(data if isinstance(data, ExtensionArray) else pd.array(data, dtype=dtype)), kind
+        )
+    return _compared_plain(np.asarray(variable.values), kind)
+
+
+def _compared_labels(labels: Labels, kind: Kind) -> AnyArray:
+    """The same of values of one of pandas' dtypes, or of categories."""
+    if (arrow := as_pandas(labels)) is not None:
+        labels, _ = arrow
+    if isinstance(labels, pd.CategoricalIndex):
+        return _compared_categories(labels, kind)
+    if isinstance(labels, pd.DatetimeIndex):
+        return np.asarray(labels if labels.tz is None else labels.tz_convert(None))
+    if MASKED.fullmatch(str(labels.dtype)):
+        return compared_nullable(labels.array)
+    return _compared_plain(np.asarray(labels), kind)
+
+
+def _compared_categories(labels: pd.CategoricalIndex, kind: Kind) -> AnyArray:
+    codes = np.asarray(labels.codes)
+    missing = codes < 0
+    categories = _compared_labels(labels.categories, kind)
+    if not missing.any():
+        return categories[codes]
+    if categories.dtype.kind in "iu":  # of which none is rounded
+        return np.ma.MaskedArray(np.append(categories, categories.dtype.type(0))[codes], missing)
+    nothing: dict[str, Any] = {"b": False, "f": np.nan, "M": "NaT", "m": "NaT"}
+    if (none := nothing.get(categories.dtype.kind)) is None:
+        categories, none = categories.astype(object), np.nan
+    return np.append(categories, np.array([none], categories.dtype))[codes]  # the last is what code -1 picks
+
+
+def _compared_plain(values: AnyArray, kind: Kind) -> AnyArray:
     if values.dtype.kind == "O" and kind in ("number", "condition", "time"):
         return compared_objects(values, kind)
     return values

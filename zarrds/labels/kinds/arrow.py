@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from zarrds.labels.kinds.plain import Description, Labels, described_dtype, mismatch
 
-__all__ = ["ARROW", "as_arrow", "as_pandas", "is_arrow"]
+__all__ = ["ARROW", "as_arrow", "as_pandas", "is_arrow", "own_dtype"]
 
 # the member of a description that names the Arrow type, without its unit and zone
 ARROW = "arrow"
@@ -32,18 +33,27 @@ def as_pandas(values: Any) -> tuple[Labels, str] | None:
     None also for types that pandas has nothing like of its own: dates without a time, decimals, lists and the like.
     """
     dtype = values.dtype
-    if not isinstance(dtype, pd.ArrowDtype):
+    own = own_dtype(dtype)
+    if own is dtype or own is None:
         return None
+    return pd.Index(values).astype(own), _name(dtype)
+
+
+def own_dtype(dtype: Any) -> Any:
+    """The dtype of pandas' own that is like an Arrow-backed one, None if there is none; any other as it is."""
+    if not isinstance(dtype, pd.ArrowDtype):
+        return dtype
     arrow: Any = dtype.pyarrow_dtype
-    name = str(arrow).partition("[")[0]
+    name = _name(dtype)
     if name not in _STORED_AS:
         return None
-    like: Any = _STORED_AS[name]
     if name == "timestamp":
-        like = f"datetime64[{arrow.unit}]" if arrow.tz is None else pd.DatetimeTZDtype(arrow.unit, arrow.tz)
-    elif name == "duration":
-        like = f"timedelta64[{arrow.unit}]"
-    return pd.Index(values).astype(like), name
+        return np.dtype(f"M8[{arrow.unit}]") if arrow.tz is None else pd.DatetimeTZDtype(arrow.unit, arrow.tz)
+    return np.dtype(f"m8[{arrow.unit}]") if name == "duration" else pd.api.types.pandas_dtype(_STORED_AS[name])
+
+
+def _name(dtype: pd.ArrowDtype) -> str:
+    return str(dtype.pyarrow_dtype).partition("[")[0]
 
 
 def is_arrow(description: Description) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import xarray as xr
+from pandas.api.extensions import ExtensionDtype
 
 from zarrds.codecs.base import AnyArray
 from zarrds.compat.lazy_layers import mapped_below
@@ -17,6 +18,7 @@ from zarrds.datasets.querying.bounds.stored import StoredChunks, stored_chunks
 from zarrds.datasets.querying.expressions.binding import Kind
 from zarrds.datasets.reading.notes import PANDAS
 from zarrds.errors import QueryError
+from zarrds.labels.kinds.arrow import own_dtype
 from zarrds.labels.kinds.nullable import MASKED, restore_masked
 from zarrds.labels.kinds.objects import restore_objects
 from zarrds.labels.kinds.plain import Description, as_integers
@@ -138,9 +140,9 @@ def plain_below(variable: xr.Variable) -> xr.Variable | None:
 
     What is missing is NaN or NaT in it, and times are those of UTC.
     """
-    dtype: Any = variable.dtype
+    dtype = own_dtype(variable.dtype)
     is_object = dtype == np.dtype(object)
-    is_nullable = not isinstance(dtype, np.dtype) and dtype.name in ("Float32", "Float64")
+    is_nullable = isinstance(dtype, ExtensionDtype) and dtype.name in ("Float32", "Float64")
     below = mapped_below(variable) if is_object or is_nullable else None
     if below is None or (is_nullable and below.dtype != dtype.numpy_dtype):
         return None
@@ -153,9 +155,9 @@ def plain_below(variable: xr.Variable) -> xr.Variable | None:
 
 def chunks_of_nullable(variable: xr.Variable) -> NullableChunks | None:
     """The chunks that a variable of integers or booleans, nullable or objects, reads; None of one in memory."""
-    dtype: Any = variable.dtype
+    dtype = own_dtype(variable.dtype)
     is_object = dtype == np.dtype(object)
-    is_nullable = not isinstance(dtype, np.dtype) and MASKED.fullmatch(dtype.name) is not None
+    is_nullable = isinstance(dtype, ExtensionDtype) and MASKED.fullmatch(dtype.name) is not None
     below = mapped_below(variable) if is_object or is_nullable else None
     found = None if below is None else _integers_of(below)
     if found is None or below is None:

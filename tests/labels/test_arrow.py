@@ -91,6 +91,17 @@ def test_nothing_there(name: str, values: list[Any], tmp_path: Path) -> None:
         assert_same(back["v"].load().variable.data, array)
 
 
+@pytest.mark.parametrize("name", TYPES)
+def test_what_is_all_missing_is_added(name: str, tmp_path: Path) -> None:
+    store, some = tmp_path / "a.zarr", [value for value in TYPES[name][0] if value is not None]
+    zarrds.save(xr.Dataset({"v": ("x", arrow(name, [*some, None]))}), store)
+    nothing = xr.Dataset({"v": ("x", arrow(name, [None]))})
+    zarrds.save(nothing, store, append_dim="x")
+    zarrds.save(nothing, store, region={"x": slice(0, 1)})
+    with xr.open_dataset(store, engine="zarrds") as back:
+        assert_same(back["v"].load().variable.data, arrow(name, [None, *some[1:], None, None]))
+
+
 def test_what_pandas_has_nothing_like_is_refused_by_name(tmp_path: Path) -> None:
     pa = pytest.importorskip("pyarrow")
     for kind in (

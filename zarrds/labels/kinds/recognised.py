@@ -35,17 +35,17 @@ def as_index(values: Values) -> Labels | None:
 
 
 def all_missing(labels: Labels, like: StoredKind) -> Labels:
-    """Objects none of which is there, as what the store holds: they are as good times or periods as text."""
+    """Objects none of which is there, as what the store holds: they are as good times, spans or periods as text."""
     dtype = str(like.description.get("dtype"))
     if PERIODS.fullmatch(dtype):
         return pd.PeriodIndex(np.full(len(labels), "NaT"), dtype=dtype)
     if dtype == "interval":
         return _missing_intervals(len(labels), like)
     match = TIMES.fullmatch(dtype)
-    if match is None or match[1] != "datetime":
+    if match is None:
         return labels
-    missing = np.full(len(labels), "NaT", f"datetime64[{match[2]}]")
-    return pd.DatetimeIndex(missing, tz="UTC" if match[3] else None)
+    missing = np.full(len(labels), "NaT", f"{match[1]}64[{match[2]}]")
+    return pd.DatetimeIndex(missing, tz="UTC") if match[3] else pd.Index(missing)
 
 
 def missing_times(labels: Labels) -> Labels:

@@ -256,11 +256,11 @@ def test_a_store_that_is_replaced_as_a_whole_gets_nothing(
     before: Any = getattr(LocalStore, moment)
     calls: list[str] = []
 
-    def replaced(store: LocalStore, *args: object) -> object:
+    def replaced(store: LocalStore, *args: object, **more: object) -> object:
         if not calls and (moment != "set" or "commit" in str(store._final)):
             calls.append(moment)
             zarrds.save(new, path, mode="w")
-        return before(store, *args)
+        return before(store, *args, **more)
 
     monkeypatch.setattr(LocalStore, moment, replaced)
     try:

@@ -39,7 +39,8 @@ class Range:
     def add(self, _rows: object, values: np.ndarray[Any, Any]) -> None:
         self.n = max(self.n, values.shape[-1])
         if values.dtype.kind in "iu":
-            numbers = values[values >= _LOWEST]
+            # not with an integer that the dtype does not hold, at which NumPy before 2.3 may end the interpreter
+            numbers = values[values >= max(_LOWEST, int(np.iinfo(values.dtype).min))]
             if numbers.size:
                 self.add_number(int(numbers.min()), int(numbers.max()))
 

@@ -167,7 +167,8 @@ def set_rows(array: np.ndarray[Any, Any], rows: Sequence[int], values: np.ndarra
     [[7, -2], [0, 0], [-1, -2]]
     """
     kind = array.dtype.kind
-    if kind == "i":
+    # shorter integers have no marks, and with those NumPy before 2.3 may end the interpreter
+    if kind == "i" and values.dtype.itemsize > 2:
         wide = np.where(values == _INT_MISSING, -1, values)
         values = np.where(wide == _INT_FILL, -2, wide)
     elif kind == "f":

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.storage.another_user import NOBODY, as_nobody, only_root
 from tests.storage.test_local import run_python
 from zarrds.errors import InvalidKeyError, StoreIOError
 from zarrds.storage.commits.committer import DELETED
@@ -148,22 +149,17 @@ def test_readers_wait_for_a_living_writer(store: LocalStore, root: Path) -> None
     assert content(store)["a/k"] == b"old"  # they did not do it again
 
 
-@pytest.mark.skipif(not hasattr(os, "setuid") or os.geteuid() != 0, reason="only root can become another user")
+@only_root
 def test_a_reader_who_may_not_write(store: LocalStore, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(changes, "_PATIENCE", 0.05)
     leave_a_commit(store, root)
     for folder in (*root.parents[:3], root, root / "a"):
         folder.chmod(0o755)
-    os.seteuid(65534)
-    try:
-        if not os.access(root, os.R_OK, effective_ids=True):
-            pytest.skip("others cannot reach the folder of this test")
+    with as_nobody(root, os.R_OK):
         with pytest.raises(StoreIOError, match=r"cannot finish the changes .*Open the store in a process") as caught:
             store.recover()
         assert caught.value.errno == errno.EACCES
         assert caught.value.path == str(root)
-    finally:
-        os.seteuid(0)
     assert content(store)["a/k"] == b"old"
     store.recover()
     assert content(store) == NEW
@@ -235,19 +231,16 @@ def test_a_file_in_the_place_of_a_folder(store: LocalStore, key: str, number: in
     assert content(store) == {"a/k": b"old", "a/l": b"old", "doc": b"old"}
 
 
-@pytest.mark.skipif(not hasattr(os, "setuid") or os.geteuid() != 0, reason="only root can become another user")
+@only_root
 @pytest.mark.parametrize("gone", [b"[]", b'["g/h/k"]'])
 def test_a_folder_that_may_not_be_changed(store: LocalStore, root: Path, gone: bytes) -> None:
     """That is noticed before anything is changed, too."""
     store.set("g/h/k", b"old")
     for folder in (root, root / "a"):
-        os.chown(folder, 65534, 65534)
+        os.chown(folder, NOBODY, NOBODY)
     for folder in root.parents[:3]:
         folder.chmod(0o755)
-    os.seteuid(65534)
-    try:
-        if not os.access(root, os.W_OK, effective_ids=True):
-            pytest.skip("others cannot reach the folder of this test")
+    with as_nobody(root, os.W_OK):
         staged = store.stage_changes()
         staged.set("0/a/k", b"new")
         if gone == b"[]":
@@ -258,11 +251,9 @@ def test_a_folder_that_may_not_be_changed(store: LocalStore, root: Path, gone: b
         store.discard(staged)
         assert content(store) == {"a/k": b"old", "a/l": b"old", "doc": b"old", "g/h/k": b"old"}
         assert sorted(os.listdir(root)) == ["a", "doc", "g"]
-    finally:
-        os.seteuid(0)
 
 
-@pytest.mark.skipif(not hasattr(os, "setuid") or os.geteuid() != 0, reason="only root can become another user")
+@only_root
 @pytest.mark.parametrize("act", ["replace", "delete", "add"])
 def test_a_folder_in_which_each_may_remove_only_what_is_his(store: LocalStore, root: Path, act: str) -> None:
     """As /tmp is. That is noticed before anything is changed; what is new may come."""
@@ -270,10 +261,7 @@ def test_a_folder_in_which_each_may_remove_only_what_is_his(store: LocalStore, r
         folder.chmod(0o1777)
     for folder in root.parents[:3]:
         folder.chmod(0o755)
-    os.seteuid(65534)
-    try:
-        if not os.access(root, os.W_OK, effective_ids=True):
-            pytest.skip("others cannot reach the folder of this test")
+    with as_nobody(root, os.W_OK):
         staged = store.stage_changes()
         staged.set("0/a/k" if act == "replace" else "0/a/n", b"new")
         staged.set(DELETED, b'["a/l"]' if act == "delete" else b"[]")
@@ -287,8 +275,6 @@ def test_a_folder_in_which_each_may_remove_only_what_is_his(store: LocalStore, r
             store.discard(staged)
             assert content(store) == before
         assert sorted(os.listdir(root)) == ["a", "doc"]
-    finally:
-        os.seteuid(0)
 
 
 def test_links_are_followed_inside_and_refused_outside(store: LocalStore, root: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.storage.another_user import NOBODY, as_nobody, only_root
 from tests.storage.test_local import run_python
 from zarrds.errors import InvalidKeyError, StoreIOError
 from zarrds.storage.local import files, folders, leftovers, staging
@@ -377,15 +378,12 @@ def test_a_lock_file_that_goes_while_it_is_looked_at(
     assert os.listdir(root) == ["k"]
 
 
-@pytest.mark.skipif(not hasattr(os, "setuid") or os.geteuid() != 0, reason="only root can become another user")
+@only_root
 def test_a_replaced_store_that_was_made_read_only_does_not_stay(store: LocalStore, root: Path) -> None:
     for folder in root.parents[1:3]:
         folder.chmod(0o755)
-    os.chown(root.parent, 65534, 65534)
-    os.seteuid(65534)
-    try:
-        if not os.access(root.parent, os.W_OK, effective_ids=True):
-            pytest.skip("others cannot reach the folder of this test")
+    os.chown(root.parent, NOBODY, NOBODY)
+    with as_nobody(root.parent, os.W_OK):
         store.set("a/b/k", b"old")
         for folder in (root / "a/b", root / "a", root):
             folder.chmod(0o555)
@@ -394,5 +392,3 @@ def test_a_replaced_store_that_was_made_read_only_does_not_stay(store: LocalStor
         store.publish(staged)
         assert os.listdir(root.parent) == ["t2m.zarr"]
         assert os.listdir(root) == ["k"]
-    finally:
-        os.seteuid(0)

@@ -7,54 +7,48 @@ that is proven.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import suppress
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from zarrds.compat.xarray_internals import blockwise_array, check_vlen_dtype, encode_zarr_variable, is_chunked
-from zarrds.datasets.encoding.exact.blocks import blockwise, encoding_error, whole
+from zarrds.compat.xarray_internals import check_vlen_dtype, is_chunked
+from zarrds.datasets.encoding.exact.attempt import (
+    FOREIGN,
+    LOSSY_KEYS,
+    SCALE,
+    CFEncoding,
+    encode_so,
+    is_time,
+    without_losses,
+)
+from zarrds.datasets.encoding.exact.blocks import whole
 from zarrds.datasets.encoding.exact.contradictions import MENDS, contradictions
-from zarrds.datasets.encoding.exact.encoder import Encoder, check_exact, kind_of
+from zarrds.datasets.encoding.exact.encoder import check_exact
 from zarrds.datasets.encoding.exact.fitting import (
     misfit_of_characters,
     misfit_of_hint,
     misfit_of_order,
     other_dtype,
 )
-from zarrds.datasets.encoding.exact.packing import CF_KEYS
 from zarrds.datasets.encoding.exact.text_marks import check_unmarked, text_marks, unmarked_blocks
-from zarrds.datasets.encoding.exact.times import check_same_times, decode_times
 from zarrds.errors import EncodingError, ZarrdsError
 from zarrds.labels.kinds.plain import as_integers
 from zarrds.metadata.attributes import MARKERS
 from zarrds.metadata.model import ZarrFormat
 from zarrds.metadata.times import CF_UNITS
 
-__all__ = ["encoded_variable", "lazy_units", "without_losses"]
+__all__ = ["encoded_variable"]
 
-CFEncoding: TypeAlias = Mapping[str, Any]
-
-# what may change values; the other keys say how they are stored
-_LOSSY_KEYS = frozenset({"dtype", "_Encoding", *CF_KEYS})
-_SCALE = frozenset({"scale_factor", "add_offset"})
-_UNITS_OF = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
 # what no value for missing text is, in one byte
 _SOME_TEXT = "\1"
 _INT64, _FLOAT64 = np.dtype(np.int64), np.dtype(np.float64)
 # by what pandas calls objects that are all the same
 _NUMBERS: Mapping[str, type[Any]] = {"integer": np.int64, "floating": np.float64, "boolean": np.bool_}
-# what xarray's encoders raise for what they do not understand
-_FOREIGN = (AttributeError, KeyError, OverflowError, TypeError, ValueError)
-
-
-def without_losses(encoding: CFEncoding) -> dict[str, Any]:
-    """An encoding without all that may change values."""
-    return {key: value for key, value in encoding.items() if key not in _LOSSY_KEYS}
+# keys that say nothing with None; no _FillValue is another thing than none said
+_NONE_IS_NOTHING = frozenset({"dtype", "units", "calendar", "missing_value", *SCALE})
 
 
 def encoded_variable(
@@ -106,42 +100,44 @@ def encoded_variable(
         made, replaced = encoded_variable(name, _without(variable, marks), is_explicit, zarr_format)
         made.attrs = {**made.attrs, **marks}
         return made, replaced
-    encoding = _with_floats(variable.encoding)
-    if variable.dtype.kind == "f" and not _SCALE.isdisjoint(variable.attrs):
-        # packed already: with the NaN that xarray would add, readers would unpack it to shorter floats
-        encoding.setdefault("_FillValue", None)
-    if variable.dtype.kind in "UST" or check_vlen_dtype(variable.dtype) is not None:
-        # no text is NaN, of which xarray makes one that says so
-        encoding = {key: value for key, value in encoding.items() if key not in MARKERS or not _is_nan(value)}
-    for key in MARKERS:
-        if key in encoding and np.ndim(encoding[key]) and np.size(encoding[key]) == 1:
-            encoding[key] = np.ravel(encoding[key])[0]
-    problem = next(contradictions(variable, encoding), None)
-    if variable.dtype.kind == "O" and not _LOSSY_KEYS.isdisjoint(encoding):
+    encoding = _as_xarray_takes_it(variable)
+    if variable.dtype.kind == "O" and not LOSSY_KEYS.isdisjoint(encoding):
         variable = _known_objects(name, variable, encoding, is_explicit)
     if is_explicit:
-        variable = _unmarked(name, variable, encoding, is_carried=False)
-        if problem is not None:
-            key, why = problem
-            mend = MENDS.get(key, "Give one value that the stored dtype has")
-            raise EncodingError(f"encoding[{key!r}] {why}", key=name, mend=mend)
-        if (mismatch := misfit_of_order(variable, encoding)) is not None:
-            raise EncodingError(f"encoding['dtype'] {mismatch}", key=name, mend="Convert it first, or leave it out")
-        if encoding.get("dtype") is not None and np.dtype(encoding["dtype"]) == np.dtype(str):  # text of any length
-            del encoding["dtype"]
-        return _first_possible(name, variable, _orders(variable, encoding), zarr_format), None
-    if _LOSSY_KEYS.isdisjoint(encoding):
-        return _encode(name, variable, encoding, zarr_format, is_carried=False), None
+        return _by_order(name, variable, encoding, zarr_format), None
+    if LOSSY_KEYS.isdisjoint(encoding):
+        return encode_so(name, variable, encoding, zarr_format, is_carried=False), None
+    return _by_hint(name, variable, encoding, zarr_format)
+
+
+def _by_order(name: str, variable: xr.Variable, encoding: dict[str, Any], zarr_format: ZarrFormat) -> xr.Variable:
+    """By the encoding that the user asked for, or an `EncodingError`."""
+    variable = _unmarked(name, variable, encoding, is_carried=False)
+    if (problem := next(contradictions(variable, encoding), None)) is not None:
+        key, why = problem
+        mend = MENDS.get(key, "Give one value that the stored dtype has")
+        raise EncodingError(f"encoding[{key!r}] {why}", key=name, mend=mend)
+    if (mismatch := misfit_of_order(variable, encoding)) is not None:
+        raise EncodingError(f"encoding['dtype'] {mismatch}", key=name, mend="Convert it first, or leave it out")
+    if encoding.get("dtype") is not None and np.dtype(encoding["dtype"]) == np.dtype(str):  # text of any length
+        del encoding["dtype"]
+    return _first_possible(name, variable, _orders(variable, encoding), zarr_format)
+
+
+def _by_hint(
+    name: str, variable: xr.Variable, encoding: dict[str, Any], zarr_format: ZarrFormat
+) -> tuple[xr.Variable, str | None]:
+    """By the encoding that came along, as far as it changes nothing, and why it gave way."""
     if variable.dtype.kind == "b" and encoding.get("dtype") in ("int8", np.dtype(np.int8)):
         encoding.pop("dtype")  # as netCDF files have booleans
+    plain = without_losses(encoding)
     replaced = misfit_of_hint(variable, encoding)
     if replaced is not None:
-        return _encode(name, variable, without_losses(encoding), zarr_format, is_carried=False), replaced
-    while problem is not None:
+        return encode_so(name, variable, plain, zarr_format, is_carried=False), replaced
+    while (problem := next(contradictions(variable, encoding), None)) is not None:
         key, why = problem
         replaced = f"{key} {why}"
         encoding.pop(key)
-        problem = next(contradictions(variable, encoding), None)
     try:
         variable = _unmarked(name, variable, encoding, is_carried=True)
     except EncodingError as error:
@@ -149,13 +145,13 @@ def encoded_variable(
         encoding = {key: value for key, value in encoding.items() if key not in MARKERS}
     for candidate in _hints(variable, encoding):
         try:
-            made = _encode(name, variable, candidate, zarr_format, is_carried=True)
+            made = encode_so(name, variable, candidate, zarr_format, is_carried=True)
             if (dtype := other_dtype(variable, made)) is None:
                 return made, replaced
             replaced = replaced or f"it would read back as {dtype}"
-        except (ZarrdsError, NotImplementedError, *_FOREIGN) as error:
+        except (ZarrdsError, NotImplementedError, *FOREIGN) as error:
             replaced = replaced or _in_words(name, error)
-    return _encode(name, variable, without_losses(encoding), zarr_format, is_carried=False), replaced
+    return encode_so(name, variable, plain, zarr_format, is_carried=False), replaced
 
 
 def _without(variable: xr.Variable, keys: Collection[str]) -> xr.Variable:
@@ -185,8 +181,8 @@ def _of_no_text(name: str, variable: xr.Variable, is_explicit: bool, zarr_format
     except EncodingError as error:
         error.found = None  # which is not there
         raise
-    except _FOREIGN as error:
-        asked = {key: value for key, value in encoding.items() if key in _LOSSY_KEYS}
+    except FOREIGN as error:
+        asked = {key: value for key, value in encoding.items() if key in LOSSY_KEYS}
         raise EncodingError("text cannot be encoded so", key=name, found=asked, mend="Leave it out") from error
     data = np.empty(variable.shape, made.dtype)
     return xr.Variable(variable.dims, data, made.attrs, made.encoding, fastpath=True)
@@ -194,7 +190,7 @@ def _of_no_text(name: str, variable: xr.Variable, is_explicit: bool, zarr_format
 
 def _known_objects(name: str, variable: xr.Variable, encoding: CFEncoding, is_explicit: bool) -> xr.Variable:
     """Objects in memory, as xarray has them too, and as numbers where they are nothing but such: no digit is lost."""
-    if check_vlen_dtype(variable.dtype) is not None or _is_time(variable):
+    if check_vlen_dtype(variable.dtype) is not None or is_time(variable):
         return variable
     if is_chunked(variable):
         variable = variable.compute()
@@ -203,7 +199,7 @@ def _known_objects(name: str, variable: xr.Variable, encoding: CFEncoding, is_ex
     dtype: type[Any] | None = _NUMBERS.get(pd.api.types.infer_dtype(values[~missing], skipna=False))
     if missing.any():
         # which integers and floats are, if nothing is to be scaled: halves of steps are no slack of integers
-        has_marker = is_explicit and not encoding.keys().isdisjoint(MARKERS) and _SCALE.isdisjoint(encoding)
+        has_marker = is_explicit and not encoding.keys().isdisjoint(MARKERS) and SCALE.isdisjoint(encoding)
         if not has_marker or dtype in (None, np.bool_):
             return variable
         check_exact(whole(name, variable, values), _FLOAT64)
@@ -244,33 +240,30 @@ def _in_words(name: str, error: Exception) -> str:
     return problem if error.found is None else f"{problem}: {error.found}"
 
 
-def _with_floats(encoding: CFEncoding) -> dict[str, Any]:
-    """An encoding that scales by floats alone: over integers, and arrays of one number, xarray's coders stumble."""
-    given = {key: np.ravel(v)[0] if key in _SCALE and np.size(v) == 1 else v for key, v in encoding.items()}
-    return {
-        key: float(value) if key in _SCALE and isinstance(value, int | np.integer) else value
-        for key, value in given.items()
-        if value is not None or key not in ("dtype", "units", "calendar", "missing_value", "scale_factor", "add_offset")
-    }
-
-
-def _is_time(variable: xr.Variable) -> bool:
-    if variable.dtype.kind in "mM":
-        return True
-    if variable.dtype.kind != "O" or variable.size == 0 or check_vlen_dtype(variable.dtype) is not None:
-        return False
-    first = variable[(0,) * variable.ndim].values.item() if variable.chunks is not None else None
-    if first is None:
-        values = np.asarray(variable.values).reshape(-1)
-        first = next((value for value in values if np.ndim(value) or not pd.isnull(value)), None)
-    return hasattr(first, "calendar") and hasattr(first, "toordinal")
+def _as_xarray_takes_it(variable: xr.Variable) -> dict[str, Any]:
+    """A variable's encoding without what its coders stumble over: None, integers as factors, arrays of one number."""
+    given = variable.encoding
+    encoding = {key: value for key, value in given.items() if value is not None or key not in _NONE_IS_NOTHING}
+    for key in SCALE & encoding.keys():
+        value = np.ravel(encoding[key])[0] if np.size(encoding[key]) == 1 else encoding[key]
+        encoding[key] = float(value) if isinstance(value, int | np.integer) else value
+    if variable.dtype.kind == "f" and not SCALE.isdisjoint(variable.attrs):
+        # packed already: with the NaN that xarray would add, readers would unpack it to shorter floats
+        encoding.setdefault("_FillValue", None)
+    if variable.dtype.kind in "UST" or check_vlen_dtype(variable.dtype) is not None:
+        # no text is NaN, of which xarray makes one that says so
+        encoding = {key: value for key, value in encoding.items() if key not in MARKERS or not _is_nan(value)}
+    for key in MARKERS:
+        if key in encoding and np.ndim(encoding[key]) and np.size(encoding[key]) == 1:
+            encoding[key] = np.ravel(encoding[key])[0]
+    return encoding
 
 
 def _orders(variable: xr.Variable, encoding: CFEncoding) -> Iterator[CFEncoding]:
     """The encoding that was asked for, completed: whole units where they are possible, else floats."""
-    if "dtype" not in encoding and any(_is_nan(encoding.get(key)) for key in MARKERS) and _is_time(variable):
+    if "dtype" not in encoding and any(_is_nan(encoding.get(key)) for key in MARKERS) and is_time(variable):
         yield {**encoding, "dtype": _FLOAT64}  # which alone can be that
-    elif "dtype" in encoding or "units" not in encoding or not _is_time(variable):
+    elif "dtype" in encoding or "units" not in encoding or not is_time(variable):
         yield encoding
     else:
         yield {**encoding, "dtype": _INT64}
@@ -283,10 +276,10 @@ def _is_nan(value: Any) -> bool:
 
 def _hints(variable: xr.Variable, encoding: CFEncoding) -> Iterator[CFEncoding]:
     """What to try of an encoding that came along, the nearest first."""
-    if _LOSSY_KEYS.isdisjoint(encoding):
+    if LOSSY_KEYS.isdisjoint(encoding):
         return
     units = encoding.get("units")
-    if not _is_time(variable):
+    if not is_time(variable):
         yield encoding
         return
     if isinstance(units, str):
@@ -308,141 +301,8 @@ def _first_possible(
     refused: EncodingError | None = None
     for candidate in candidates:
         try:
-            return _encode(name, variable, candidate, zarr_format, is_carried=False)
+            return encode_so(name, variable, candidate, zarr_format, is_carried=False)
         except EncodingError as error:
             refused = refused or error
     assert refused is not None
     raise refused
-
-
-def _encode(
-    name: str, variable: xr.Variable, encoding: CFEncoding, zarr_format: ZarrFormat, *, is_carried: bool
-) -> xr.Variable:
-    """One way to encode a variable. Raises what xarray raises, and `EncodingError` for values that it would change."""
-    kind = _kind_if_lossy(variable, encoding)
-    if kind is None and blockwise_array(variable) is not None:
-        kind = kind_of(np.empty(0, variable.dtype))  # xarray would load it, to give it another dtype
-    # which times there will be
-    is_unknown = is_chunked(variable) or not variable.size or _is_missing(variable)
-    if kind in ("datetimes", "timedeltas") and is_unknown:
-        encoding = {"units": lazy_units(variable.dtype), "dtype": _INT64, **encoding}
-    if kind is None and is_chunked(variable) and variable.dtype.kind == "O" and "dtype" in encoding:
-        variable = variable.compute()  # which xarray would do for each of its texts
-    asked = variable.copy(deep=False)
-    asked.encoding = dict(encoding)
-    if kind is None or (kind in ("datetimes", "timedeltas") and not is_chunked(variable) and "units" not in encoding):
-        finest = {**without_losses(encoding), "units": lazy_units(variable.dtype), "dtype": _INT64}
-        may_choose = variable.dtype.kind in "mM" and _LOSSY_KEYS.isdisjoint(encoding)
-        try:
-            made: xr.Variable = encode_zarr_variable(asked, name=name, zarr_format=zarr_format)
-            _check_ends(name, variable, made)
-            if kind is not None and variable.size:
-                _check_times(name, variable, made)
-        except (*_FOREIGN, EncodingError):
-            if not may_choose:
-                raise
-            # xarray counts from the first of them, which may be too far from the last
-            return _encode(name, variable, finest, zarr_format, is_carried=is_carried)
-        if may_choose and "." in str(made.attrs.get("units")):
-            with suppress(EncodingError):  # counted from a part of a second, others would not go on
-                return _encode(name, variable, finest, zarr_format, is_carried=is_carried)
-        return made
-    with warnings.catch_warnings():
-        # what xarray warns of is looked for, and is an error
-        warnings.filterwarnings("ignore", "saving variable .* with floating", xr.SerializationWarning)
-        warnings.filterwarnings("ignore", category=np.exceptions.ComplexWarning)
-        warnings.filterwarnings("ignore", ".* can't be serialized faithfully", UserWarning)
-        sample: xr.Variable = encode_zarr_variable(_sample(asked), name=name, zarr_format=zarr_format)
-    units = sample.attrs.get("units")
-    if kind in ("datetimes", "timedeltas") and str(units).split(" ")[0] != str(encoding["units"]).split(" ")[0]:
-        sample.attrs["units"] = encoding["units"]  # xarray took finer ones, for the one time that it saw
-    keys = (*CF_KEYS, "_Encoding")
-    cf = {key: sample.attrs[key] for key in keys if key in sample.attrs and key not in variable.attrs}
-    encoder = Encoder(name, variable.dims, sample.dtype, kind, cf, zarr_format, is_carried)
-    return xr.Variable(
-        variable.dims, blockwise(encoder, variable, sample.dtype), sample.attrs, sample.encoding, fastpath=True
-    )
-
-
-def lazy_units(dtype: np.dtype[Any]) -> str:
-    """Units for times of which none are known yet: as fine as the times can be."""
-    unit = _UNITS_OF[np.datetime_data(dtype)[0]] if dtype.kind in "mM" else "microseconds"
-    return unit if dtype.kind == "m" else f"{unit} since 1970-01-01"
-
-
-def _kind_if_lossy(variable: xr.Variable, encoding: CFEncoding) -> str | None:
-    """What the elements of a variable are, if the encoding could alter them; decided without looking at all of them."""
-    if _is_time(variable):
-        return "timedeltas" if variable.dtype.kind == "m" else "datetimes"
-    dtype = encoding.get("dtype")
-    given = variable.dtype
-    is_marked = any(encoding.get(key) is not None and not pd.isnull(encoding[key]) for key in MARKERS)
-    if given.kind in "USTO":
-        is_fixed = dtype is not None and dtype is not str and not (isinstance(dtype, str) and dtype == "S1")
-        if not is_fixed or np.dtype(dtype).kind not in "SU" or np.dtype(dtype) == given:
-            return None
-        kind = kind_of(np.asarray(variable.values).reshape(-1)) if given.kind == "O" else kind_of(np.empty(0, given))
-        return kind if kind in ("strings", "bytes") else None
-    if given.kind not in "biufc":
-        return None
-    if not (is_marked or "scale_factor" in encoding or "add_offset" in encoding):
-        target = given if dtype is None else np.dtype(dtype)
-        if target.newbyteorder("=") == given.newbyteorder("=") or _is_wider(given, target):
-            return None
-    return kind_of(np.empty(0, given))
-
-
-def _is_missing(variable: xr.Variable) -> bool:
-    """Whether times in memory are all missing."""
-    return variable.dtype.kind in "mM" and not is_chunked(variable) and bool(np.isnat(variable.values).all())
-
-
-def _is_wider(given: np.dtype[Any], target: np.dtype[Any]) -> bool:
-    is_exact = not (given.kind in "iu" and target.kind in "fc" and given.itemsize == 8)
-    return target.kind in "biufc" and is_exact and np.can_cast(given, target, "safe")
-
-
-def _sample(variable: xr.Variable) -> xr.Variable:
-    """Some of a variable, from which its encoded attributes and dtype follow."""
-    if variable.dtype.kind == "O" or variable.dtype.kind in "mM":
-        if variable.chunks is not None:
-            values = (
-                np.zeros(1, variable.dtype)
-                if variable.dtype.kind != "O"
-                else variable[(slice(0, 1),) * variable.ndim].values.reshape(-1)
-            )
-        else:
-            flat = np.asarray(variable.values).reshape(-1)
-            values = flat[~np.asarray(pd.isnull(flat))][:1]
-            if not (values.size or variable.ndim):
-                values = flat  # of no dimensions there is one element, if it is missing too
-        values = values.reshape((len(values),) * min(1, variable.ndim) + (1,) * (variable.ndim - 1))
-    else:
-        # xarray scales integers that have a marker in place, which NumPy refuses
-        is_scaled_in_place = not any(variable.encoding.keys().isdisjoint(keys) for keys in (_SCALE, MARKERS))
-        dtype = _FLOAT64 if is_scaled_in_place and variable.dtype.kind in "iu" else variable.dtype
-        values = np.empty((0,) * variable.ndim, dtype)
-    return xr.Variable(variable.dims, values, dict(variable.attrs), dict(variable.encoding), fastpath=True)
-
-
-def _check_ends(name: str, variable: xr.Variable, made: xr.Variable) -> None:
-    """Check that no text or bytes of a fixed length ends in zeros, which are padding there."""
-    if made.dtype.kind != "S" or variable.dtype.kind not in "OT" or is_chunked(variable):
-        return
-    block = whole(name, variable, np.asarray(variable.values))
-    ends = [isinstance(v, str | bytes) and bool(v) and v[-1] in ("\0", 0) for v in block.values.tolist()]
-    if any(ends):
-        raise encoding_error(
-            block,
-            np.array(ends, bool),
-            "ends in a zero, which bytes of a fixed length lose",
-            expected="other text",
-            mend="Leave out the dtype, or the _FillValue of bytes",
-        )
-
-
-def _check_times(name: str, variable: xr.Variable, made: xr.Variable) -> None:
-    """Check that xarray chose units that hold the times exactly."""
-    block = whole(name, variable, np.asarray(variable.values))
-    cf = {key: made.attrs[key] for key in CF_KEYS if key in made.attrs and key not in variable.attrs}
-    check_same_times(block, decode_times(np.asarray(made.values).reshape(-1), cf, block.values.dtype), made.dtype, cf)

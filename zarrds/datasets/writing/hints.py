@@ -13,7 +13,7 @@ import xarray as xr
 from zarrds.compat.xarray_internals import is_chunked, with_variables
 from zarrds.datasets.encoding.chunks import BY_DIMENSION
 from zarrds.datasets.encoding.dataset import Encoding, stored_name
-from zarrds.datasets.encoding.encoded import without_losses
+from zarrds.datasets.encoding.exact.attempt import without_losses
 from zarrds.datasets.encoding.exact.lossy_codecs import without_filters
 from zarrds.datasets.encoding.stored_encoding import encoding_of
 from zarrds.datasets.encoding.variables import GAVE_WAY

@@ -14,7 +14,7 @@ import xarray as xr
 import zarrds
 from tests.storage.s3_server import Fault, S3Server
 from tests.storage.s3_writers import URL, options, save
-from zarrds.errors import StoreIOError
+from zarrds.errors import EncodingError, StoreIOError
 from zarrds.storage.held import HeldChanges
 from zarrds.storage.memory import MemoryStore
 from zarrds.storage.obstore import connections
@@ -39,6 +39,31 @@ def connection(url: str = "s3://bucket/a.zarr", **more: Any) -> object:
 def test_the_like_shares_one() -> None:
     assert connection() is connection()
     assert connection("s3a://bucket/a.zarr/") is connection()
+
+
+def test_all_stores_of_a_bucket_share_one() -> None:
+    assert connection("s3://bucket/b.zarr") is connection()
+    assert connection("s3://bucket") is connection("s3://bucket/folder/a b%20é.zarr")
+
+
+def test_stores_that_share_one_see_nothing_of_each_other(server: S3Server) -> None:
+    """Also where the name of one begins with that of the other; the keys are those that they would have alone."""
+    told = options(server)
+    urls = [f"s3://bucket/{name}" for name in ("a.zarr", "a.zarr2", "folder/a b%20é.zarr")]
+    for number, url in enumerate(urls):
+        zarrds.save(xr.Dataset({"v": ("x", np.full(3, number))}), url, storage_options=told)
+        zarrds.update_attrs(url, {"n": number}, storage_options=told)
+    for number, url in enumerate(urls):
+        store: Any = as_store(url, told)
+        keys = {f"{url.removeprefix('s3://bucket/')}/{key}" for key in store.list_prefix()}
+        assert keys == {key for key in server.state.values if key.startswith(url.removeprefix("s3://bucket/") + "/")}
+        found = xr.open_dataset(url, engine="zarrds", storage_options=told)
+        assert (found.attrs["n"], found.v.values.tolist()) == (number, [number] * 3)
+
+
+def test_a_name_that_there_cannot_be_is_told_at_once() -> None:
+    with pytest.raises(EncodingError, match="control character"):
+        as_store("s3://bucket/a\x01.zarr", TOLD)
 
 
 class _Leaving(UserDict[str, str]):
@@ -75,8 +100,8 @@ def test_other_options_have_another(more: dict[str, Any]) -> None:
 
 
 def test_other_places_have_another() -> None:
-    assert connection("s3://bucket/b.zarr") is not connection()
     assert connection("s3://other/a.zarr") is not connection()
+    assert connection("gs://bucket/a.zarr", endpoint_url=None, key=None, secret=None, anon=True) is not connection()
 
 
 def test_another_environment_has_another(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,7 +128,7 @@ def test_files_of_credentials_are_read_each_time(monkeypatch: pytest.MonkeyPatch
 def test_not_for_long_and_not_many(monkeypatch: pytest.MonkeyPatch) -> None:
     first = connection()
     for number in range(connections._MOST_KEPT):
-        connection(f"s3://bucket/{number}.zarr")
+        connection(f"s3://bucket{number}/a.zarr")
     assert len(connections._kept) == connections._MOST_KEPT
     assert connection() is not first
     again = connection()

@@ -6,7 +6,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from hashlib import sha256
 from importlib import import_module
@@ -126,6 +126,8 @@ def _environment() -> tuple[tuple[str, str], ...]:
 def connected(where: Place, more: Mapping[str, Any]) -> Connection:
     """Make a store object of obstore, or take one that was made in the same way a short while ago.
 
+    It is that of the whole bucket, so that all stores there share its connections.
+
     Parameters
     ----------
     where : Place
@@ -149,7 +151,7 @@ def connected(where: Place, more: Mapping[str, Any]) -> Connection:
             config["client_options"] = {"allow_http": True, **config["client_options"]}
     try:
         # of the environment, obstore decides what it goes by
-        key = _frozen((where.kind, where.root, where.prefix, config, more, _environment()))
+        key = _frozen((where.kind, where.root, config, more, _environment()))
     except TypeError:  # of a function that gives credentials it cannot be told whether it is the same
         return _made(where, config, more, secrets)
     found = _kept.pop(key, None)
@@ -176,9 +178,8 @@ def _frozen(value: object) -> Hashable:
 def _made(where: Place, config: Mapping[str, Any], more: Mapping[str, Any], secrets: Secrets) -> Connection:
     _check_endpoint(where, config)
     make = getattr(import_module("obstore.store"), where.kind)
-    prefix = {} if where.kind == "HTTPStore" or not where.prefix else {"prefix": where.prefix}
     try:
-        return Connection(make(where.root, **prefix, **config, **more), secrets, location_of(where, config))
+        return Connection(make(where.root, **config, **more), secrets, location_of(replace(where, prefix=""), config))
     except BaseException as exc:  # obstore has an error for each kind of wrong option, and panics of some
         if not isinstance(exc, Exception) and type(exc).__name__ != "PanicException":
             raise

@@ -132,9 +132,11 @@ class ObstoreObjects:
         self._module = obstore_of(without_secrets(self._where.name))
         if self._given is None:
             self._connected = connected(self._where, more)
+            self._prefix = f"{self._where.prefix}/" if self._where.prefix else ""
         else:
             location = location_of(self._where, self._where.config)
             self._connected = Connection(self._given, Secrets(self._where.secrets), location)
+            self._prefix = ""  # it has its own
         self._connection, self._secrets = self._connected.store, self._connected.secrets
 
     def is_same(self, other: object) -> bool:
@@ -148,7 +150,7 @@ class ObstoreObjects:
     @property
     def location(self) -> str:
         """Where the objects are, whoever asks for them; not to be shown."""
-        return f"{self.token}/" if self.is_memory else self._connected.location
+        return f"{self.token}/" if self.is_memory else self._connected.location + self._prefix
 
     @property
     def name(self) -> str:
@@ -210,7 +212,7 @@ class ObstoreObjects:
         return self._web.found(name, span)
 
     def _answer(self, name: str, options: Mapping[str, Any], limit: int | None) -> Found | None:
-        answer = self._module.get(self._connection, name, **({"options": options} if options else {}))
+        answer = self._module.get(self._connection, self._prefix + name, **({"options": options} if options else {}))
         if self.is_read_only and answer.attributes.get("Content-Encoding", "identity") != "identity":
             return self._web.found(name, options.get("range"))  # compressed, which nobody has asked for
         if limit is not None and answer.meta["size"] > limit:
@@ -250,7 +252,9 @@ class ObstoreObjects:
         starts, lengths = [start for start, _ in spans], [length for _, length in spans]
 
         def ask() -> list[memoryview]:
-            found = self._module.get_ranges(self._connection, name, starts=starts, lengths=lengths, coalesce=COALESCE)
+            found = self._module.get_ranges(
+                self._connection, self._prefix + name, starts=starts, lengths=lengths, coalesce=COALESCE
+            )
             return [memoryview(each) for each in found]
 
         try:
@@ -267,7 +271,7 @@ class ObstoreObjects:
         """Return what is told about an object, or None if there is no such object."""
 
         def ask() -> Info:
-            found: Info = self._module.head(self._connection, name)
+            found: Info = self._module.head(self._connection, self._prefix + name)
             return found
 
         try:
@@ -280,7 +284,8 @@ class ObstoreObjects:
         """Make `value` what an object holds, in one step."""
         whole = len(value) <= _ONE_PUT
         options = {"use_multipart": False} if whole else {"chunk_size": _ONE_PUT // 4}
-        self._asked("write", lambda: self._module.put(self._connection, name, value, **options), writing=True)
+        put = functools.partial(self._module.put, self._connection, self._prefix + name, value, **options)
+        self._asked("write", put, writing=True)
 
     def put_if(self, name: str, value: bytes, expected: Version | None, *, is_once: bool = False) -> Version:
         """Make `value` what an object holds, if it is still what it was; return the version that it has then.
@@ -289,10 +294,11 @@ class ObstoreObjects:
         """
         mode: Any = "create" if expected is None else {k: v for k, v in expected.items() if v is not None}
         refused, connection = self._module.exceptions, self._connected.without_retries if is_once else self._connection
+        put_one = functools.partial(self._module.put, connection, self._prefix + name, value, use_multipart=False)
 
         def put() -> Version | None:
             try:
-                return version_of(self._module.put(connection, name, value, mode=mode, use_multipart=False))
+                return version_of(put_one(mode=mode))
             except (refused.AlreadyExistsError, refused.PreconditionError):
                 return None
 
@@ -310,15 +316,19 @@ class ObstoreObjects:
 
     # many
 
+    def _below(self, name: str) -> str:
+        """What those begin with that are asked for by a listing; empty for all."""
+        return f"{self._prefix}{name}/" if name else self._prefix
+
     def find(self, name: str = "") -> dict[str, Info]:
         """Return all objects below `name`, in no order, and what the listing tells about them."""
         if self.is_read_only:
             return self._web.find(name)
-        start = f"{name}/" if name else ""
+        start = self._below(name)
 
         def ask() -> dict[str, Info]:
-            batches = self._connection.list(start or None)
-            return {entry["path"]: entry for batch in batches for entry in batch if entry["path"].startswith(start)}
+            entries = (entry for batch in self._connection.list(start or None) for entry in batch)
+            return {each["path"][len(self._prefix) :]: each for each in entries if each["path"].startswith(start)}
 
         return self._asked("list", ask) or {}
 
@@ -326,14 +336,14 @@ class ObstoreObjects:
         """Whether there are no objects below `name`; one request. `ReadOnlyError` where no store can be made there."""
         if self.is_read_only:
             raise read_only("write")
-        found = self._asked("list", lambda: next(iter(self._connection.list(f"{name}/" if name else None)), None))
+        found = self._asked("list", lambda: next(iter(self._connection.list(self._below(name) or None)), None))
         return not found
 
     def folders(self, name: str = "") -> list[str]:
         """Return the names of what lies directly below `name` and has objects below it."""
         if self.is_read_only:
             return self._web.folders(name)
-        found: Any = self._asked("list", lambda: self._connection.list_with_delimiter(f"{name}/" if name else None))
+        found: Any = self._asked("list", lambda: self._connection.list_with_delimiter(self._below(name) or None))
         return [folder.rstrip("/").rpartition("/")[2] for folder in found["common_prefixes"]]
 
     def copy(self, pairs: Sequence[tuple[str, str]]) -> None:
@@ -346,7 +356,7 @@ class ObstoreObjects:
         """
 
         def copy(pair: tuple[str, str]) -> None:
-            act = functools.partial(self._module.copy, self._connection, *pair)
+            act = functools.partial(self._module.copy, self._connection, *(self._prefix + name for name in pair))
             self._asked("copy", act, writing=True, absent="tell")
 
         side_by_side(copy, list(pairs))
@@ -357,13 +367,13 @@ class ObstoreObjects:
 
         def remove() -> None:
             try:
-                self._module.delete(connection, list(names))
+                self._module.delete(connection, [self._prefix + name for name in names])
                 return
             except FileNotFoundError:
                 pass
             for name in names:  # stores that tell: each by itself
                 with suppress(FileNotFoundError):
-                    self._module.delete(connection, name)
+                    self._module.delete(connection, self._prefix + name)
 
         if names:
             self._asked("delete", remove, writing=True)

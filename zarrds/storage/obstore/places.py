@@ -136,6 +136,8 @@ def _check_bucket_url(url: str, scheme: str, host: str, path: str) -> None:
         problem = "the URL names a bucket that there cannot be"
     elif path.startswith("/") or any(part in ("", ".", "..") for part in path.rstrip("/").split("/") if path):
         problem = "the URL has an empty part, or one that is '.' or '..', which no object's name can have here"
+    elif any(ord(c) < 32 or ord(c) == 127 for c in path):
+        problem = "the URL has a control character, which no object's name can have here"
     if problem is not None:
         raise EncodingError(
             problem, path=without_secrets(url), expected=f"{scheme}://bucket/folder/t2m.zarr", mend="Correct the URL"

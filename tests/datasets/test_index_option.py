@@ -13,8 +13,11 @@ import pandas as pd
 import pytest
 import xarray as xr
 import zarr
+from pandas.api.extensions import ExtensionDtype
 
 import zarrds
+from tests.datasets.index_kinds import INDEXES
+from tests.datasets.same import assert_same
 from tests.datasets.samples import Format
 from tests.datasets.samples import open_zarrds as opened
 from zarrds.errors import EncodingError, LabelError, UnsupportedError, VariableNotFoundError
@@ -195,6 +198,23 @@ def test_no_index_at_all(path: Path, labels: Any) -> None:
     if labels is STEPS:
         np.testing.assert_array_equal(found.x, labels)
         assert type(found.set_xindex("x").indexes["x"]) is pd.Index
+
+
+@pytest.mark.parametrize("made", [True, False])
+@pytest.mark.parametrize("kind", INDEXES)
+def test_data_comes_back_as_it_was_without_any_index(path: Path, kind: str, made: bool) -> None:
+    data = INDEXES[kind]
+    ds = xr.Dataset({"v": ("x", data.array if isinstance(data.dtype, ExtensionDtype) else data.to_numpy())})
+    zarrds.save(ds, path)
+    assert_same(opened(path).load(), opened(path, index="none", create_default_indexes=made).load())
+
+
+@pytest.mark.parametrize("labels", [pd.array([1, 2**60 + 1], dtype="Int64"), np.array([2**60 + 1, -1], object)])
+def test_labels_that_decoding_would_round(path: Path, labels: Any) -> None:
+    zarrds.save(dataset_of(labels), path)
+    found = opened(path, index="none", create_default_indexes=False)
+    assert dict(found.xindexes) == {}
+    assert found.x.values.tolist() == list(labels)
 
 
 def test_trees_and_several_files(tmp_path: Path) -> None:

@@ -148,9 +148,9 @@ class ZarrdsBackendEntrypoint(BackendEntrypoint):
     - ``index``: what the labels of dimensions become. ``"auto"`` (the default): a pandas index in memory, but above
       ``index_threshold`` labels a range, or an index that is searched where it lies, if the store proves that they
       are sorted; ``"lazy"``: the same whatever their number; ``"pandas"``: always in memory; ``"none"``: they stay
-      coordinates without an index, as they are stored (pass ``create_default_indexes=False`` as well: xarray makes
-      indexes of its own otherwise). ``create_default_indexes=False`` alone makes no index either, and gives the
-      coordinates as they were saved;
+      coordinates without an index, as they are stored, and data is what was saved (pass
+      ``create_default_indexes=False`` as well: xarray makes indexes of its own otherwise).
+      ``create_default_indexes=False`` alone makes no index either, and gives the coordinates as they were saved;
     - ``index_threshold``: so many labels, 16,777,216 unless said;
     - ``intervals``: a mapping of coordinates to ``"left"``, ``"right"``, ``"both"`` or ``"neither"``: their CF bounds
       become an `IntervalIndex` that is closed there. What `zarrds.save` wrote of one becomes one anyway;

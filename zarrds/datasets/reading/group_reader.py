@@ -208,7 +208,8 @@ class GroupReader:
         for name, problem in {**notes.problems, **roles.problems}.items():
             self._warn(path, name, problem)
         if self._index.index == "none":
-            notes, roles = GroupNotes(single_bytes=notes.single_bytes), roles.without_indexes()
+            labels = [name for name, array in lazy.items() if array.stored.dimension_names == (name,)]
+            notes, roles = notes.without_indexes(labels), roles.without_indexes()
         elif not decoders["decode_coords"]:
             roles = roles.without_coordinates()
         restored, decoded = self._decoded(path, stored, attrs, lazy, notes, decoders, roles)

@@ -81,6 +81,19 @@ class GroupNotes:
             ranges=self.ranges.difference(dims),
         )
 
+    def without_indexes(self, labels: Collection[str]) -> GroupNotes:
+        """What is said of data, and of those of some labels that xarray's decoders would round to floats."""
+        as_stored = set(labels).union(*self.multi_indexes.values())
+        kept = self.descriptions.keys() - as_stored
+        kept = kept.union(*(_parts_of(name, self.companions) or () for name in kept))
+        kept |= {n for n in self.descriptions.keys() - self.companions.keys() if _is_unmasked(self.descriptions[n])}
+        return GroupNotes(
+            {n: d for n, d in self.descriptions.items() if n in kept},
+            {n: c for n, c in self.companions.items() if n in kept},
+            problems=self.problems,
+            single_bytes=self.single_bytes,
+        )
+
     def without(self, name: str) -> GroupNotes:
         """All but what is said of one array."""
         return replace(
@@ -150,6 +163,11 @@ def _parts_of(name: str, companions: Mapping[str, Mapping[str, str]]) -> set[str
             return found
         found |= level
     return None
+
+
+def _is_unmasked(description: Description) -> bool:
+    """Whether an array must be decoded without regard to what marks missing elements."""
+    return description.get("dtype") != "range" and decode_options(description).get("mask_and_scale") is False
 
 
 def range_of(description: Description, size: int) -> pd.RangeIndex | None:

@@ -211,6 +211,8 @@ class _Restorer:
         elif description is None or (_is_as_decoded(str(dtype)) and "freq" not in description and not of_arrow):
             # xarray makes the index; times that cannot be decoded show now, where they can still stay numbers
             self._variables[name] = variable.load() if variable.dtype.kind in "mMO" else variable
+        elif self._options.index == "none":
+            self._variables[name] = self._data(name, variable)
         else:
             self._add_index(name, name, self._index(name), variable)
 

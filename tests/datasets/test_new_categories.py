@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import zarrds
 from tests.datasets.samples import Format, files, load
-from zarrds.errors import LabelError, ZarrdsError
+from zarrds.errors import ConflictError, LabelError, ZarrdsError
 
 
 def of(labels: Any, start: int = 0, **categorical: Any) -> xr.Dataset:
@@ -101,11 +101,57 @@ def test_categories_of_another_kind_are_refused_by_name(path: Path) -> None:
     assert files(path) == before
 
 
-def test_a_region_adds_none(path: Path) -> None:
+@pytest.mark.parametrize("how", [{"region": "auto"}, {"region": {"x": slice(1, 3)}}, {"region": "auto", "mode": "a"}])
+def test_a_region_adds_some(path: Path, how: dict[str, Any], zarr_format: Format) -> None:
+    zarrds.save(of(["a", "b", None, "a"]), path, encoding={"kind": {"chunks": (3,)}}, zarr_format=zarr_format)
+    zarrds.save(of(["c", "a"], 1), path, **how)
+    assert kinds(path) == ["a", "c", "a", "a"]
+    assert load(path).kind.to_index().categories.tolist() == ["a", "b", "c"]
+    zarrds.save(
+        of([str(n) for n in range(300)], categories=[str(n) for n in range(300)])[["kind"]]
+        .isel(x=[0, 299])
+        .drop_vars("x"),
+        path,
+        region={"x": slice(2, 4)},
+    )
+    assert kinds(path) == ["a", "c", "0", "299"]
+    assert zarrds.verify(path).ok
+
+
+def test_all_of_it_in_place(path: Path) -> None:
     zarrds.save(of(["a", "b"]), path)
-    with pytest.raises(LabelError, match="append_dim"):
+    zarrds.save(of(["c", "a"]), path, mode="r+")
+    assert kinds(path) == ["c", "a"]
+    assert zarrds.verify(path).ok
+
+
+@pytest.mark.parametrize("labels", [["c"], pd.CategoricalIndex(["c"])], ids=["text", "categories"])
+@pytest.mark.parametrize("region", ["auto", {"x": slice(1, 2)}])
+def test_labels_of_a_region_add_none(path: Path, labels: Any, region: Any) -> None:
+    """As they are not written."""
+    zarrds.save(xr.Dataset({"v": ("x", [1, 2])}, {"x": pd.CategoricalIndex(["a", "b"])}), path)
+    before = files(path)
+    with pytest.raises(LabelError, match="among the store's"):
+        zarrds.save(xr.Dataset({"v": ("x", [3])}, {"x": labels}), path, region=region)
+    assert files(path) == before
+
+
+def test_two_regions_that_add_categories_at_once(path: Path) -> None:
+    """The second to come would number another category as the first has: it is told."""
+    zarrds.save(of(["a", "b"]), path, encoding={"kind": {"chunks": (1,)}})
+
+    def late(numbers: Any) -> Any:
         zarrds.save(of(["c"]).drop_vars("x"), path, region={"x": slice(0, 1)})
-    assert kinds(path) == ["a", "b"]
+        return numbers
+
+    dask = pytest.importorskip("dask")
+    new = of(["d"], 1).drop_vars("x")
+    zarrds.save(xr.Dataset({"n": ("x", [1, 2])}), path, mode="a")
+    numbers = xr.DataArray([5], dims="x").chunk().data
+    new["n"] = "x", numbers.map_blocks(late, meta=np.empty(0, int))
+    with dask.config.set(scheduler="synchronous"), pytest.raises(ConflictError, match="another writer"):
+        zarrds.save(new, path, region={"x": slice(1, 2)})
+    assert kinds(path) == ["c", "b"]
 
 
 @given(st.lists(st.lists(st.sampled_from([*"abcde", None]), max_size=4), min_size=2, max_size=4))
@@ -117,3 +163,123 @@ def test_any_labels_go_on(parts: list[list[str | None]]) -> None:
         zarrds.save(new, store, **({"append_dim": "x"} if i else {}))
         whole += part
     assert [None if pd.isnull(v) else v for v in kinds(store)] == whole
+
+
+TEXTS: dict[str, Any] = {
+    "fixed": np.array(["b", "d", "b"]),
+    "objects": np.array(["b", "d", None], object),
+    "pandas": pd.array(["b", None, "d"], dtype="string"),
+    "StringDType": np.array(["b", "d", "b"], np.dtypes.StringDType()),
+}
+
+
+def along(values: Any, start: int = 0) -> xr.Dataset:
+    return xr.Dataset({"kind": ("x", values)}, {"x": np.arange(start, start + len(values))})
+
+
+def in_words(values: Any) -> list[Any]:
+    return [None if pd.isna(value) else value for value in np.asarray(values, object).tolist()]
+
+
+@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
+def test_text_becomes_categories(path: Path, text: Any, zarr_format: Format) -> None:
+    zarrds.save(of(["c", "b", None]), path, zarr_format=zarr_format)
+    zarrds.save(along(text, 3), path, append_dim="x")
+    zarrds.save(along(text), path, region="auto")
+    found = load(path).kind
+    assert in_words(found.variable.data) == in_words(text) * 2
+    assert found.to_index().categories.tolist() == ["b", "c", "d"]
+    assert zarrds.verify(path).ok
+
+
+@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
+@pytest.mark.parametrize("missing", [[], [None]])
+def test_categories_become_text(path: Path, text: Any, missing: list[None], zarr_format: Format) -> None:
+    labels = ["longer than any", "b", *missing]
+    zarrds.save(along(text), path, zarr_format=zarr_format)
+    dtype = load(path).kind.dtype
+    zarrds.save(of(labels, 3), path, append_dim="x")
+    found = load(path).kind
+    assert in_words(found.variable.data) == in_words(text) + labels
+    assert found.dtype.kind == dtype.kind or missing
+    assert zarrds.verify(path).ok
+
+
+def test_lazy_text_becomes_categories(path: Path) -> None:
+    zarrds.save(of(["b", "c"]), path)
+    with pytest.warns(xr.SerializationWarning, match="'kind'.*which categories"):
+        zarrds.save(along(np.array(["c", "d"]), 2).chunk(x=1), path, append_dim="x")
+    assert kinds(path) == ["b", "c", "c", "d"]
+
+
+def test_labels_of_the_other_making(path: Path) -> None:
+    def part(labels: Any) -> xr.Dataset:
+        return xr.Dataset({"v": ("station", np.arange(len(labels)))}, {"station": labels})
+
+    for first, dtype in ((pd.CategoricalIndex(["b", "a"]), "category"), (["b", "a"], "object")):
+        zarrds.save(part(first), path, mode="w")
+        zarrds.save(part(["d"]), path, append_dim="station")
+        zarrds.save(part(pd.CategoricalIndex(["c"])), path, append_dim="station")
+        with pytest.raises(LabelError, match="overlap"):
+            zarrds.save(part(["c"]), path, append_dim="station")
+        zarrds.save(part(pd.CategoricalIndex(["d"])), path, region="auto")
+        found = load(path).indexes["station"]
+        assert found.tolist() == ["b", "a", "d", "c"]
+        assert (found.dtype == "category") == (dtype == "category")
+
+
+def test_text_is_no_ordered_category_that_is_new(path: Path) -> None:
+    zarrds.save(of(["low"], categories=["low", "high"], ordered=True), path)
+    zarrds.save(along(["high"], 1), path, append_dim="x")
+    with pytest.raises(LabelError, match="ordered categories can only be added above"):
+        zarrds.save(along(["higher"], 2), path, append_dim="x")
+    assert kinds(path) == ["low", "high"]
+
+
+@pytest.mark.parametrize("new", [[b"b"], [1], ["b"]])
+def test_what_is_no_category_is_refused_by_name(path: Path, new: list[Any]) -> None:
+    zarrds.save(of([1, 2] if new == ["b"] else ["a", "b"]), path)
+    before = files(path)
+    with pytest.raises(ZarrdsError, match=r"'kind'.*expected category"):
+        zarrds.save(along(np.array(new), 2), path, append_dim="x")
+    assert files(path) == before
+
+
+VALUES: dict[str, Any] = {
+    "integers": np.array([1, 2**60 + 1]),
+    "floats": np.array([0.5, 1.5]),
+    "booleans": np.array([True, False]),
+    "times": np.array(["2000-01-01", "2001-01-01"], "M8[s]"),
+    "zones": pd.date_range("2000", periods=2, tz="UTC").array,
+    "intervals": pd.interval_range(0.0, 2.0).array,
+    "periods": pd.period_range("2000", periods=2, freq="M").array,
+}
+
+
+@pytest.mark.parametrize("is_all", [True, False])
+@pytest.mark.parametrize("values", VALUES.values(), ids=VALUES)
+def test_categories_of_any_kind_become_their_values(path: Path, values: Any, is_all: bool) -> None:
+    zarrds.save(along(values), path)
+    new = pd.Categorical.from_codes([1, 0] if is_all else [1, -1], pd.Index(values))
+    zarrds.save(along(new, 2), path, append_dim="x")
+    found = load(path).kind.variable
+    expected = [*values, *new]
+    assert [None if pd.isna(v) else v for v in found.data] == [None if pd.isna(v) else v for v in expected]
+    assert zarrds.verify(path).ok
+
+
+@given(
+    st.lists(
+        st.tuples(st.booleans(), st.lists(st.sampled_from([*"abcde", None]), min_size=1, max_size=4)),
+        min_size=2,
+        max_size=5,
+    )
+)
+def test_categories_and_text_in_any_order(parts: list[tuple[bool, list[str | None]]]) -> None:
+    store, whole = zarrds.MemoryStore(), []
+    for i, (is_categorical, part) in enumerate(parts):
+        values: Any = pd.Categorical(part, ["a", *"bcde"]) if is_categorical else np.array([*part, None], object)[:-1]
+        zarrds.save(along(values, len(whole)), store, **({"append_dim": "x"} if i else {}))
+        whole += part
+    assert [None if pd.isnull(v) else v for v in kinds(store)] == whole
+    assert zarrds.verify(store).ok

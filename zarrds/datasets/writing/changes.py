@@ -62,8 +62,8 @@ class ArrayChange:
     write_empty_chunks : bool or None
         As of `zarrds.save`, where the variable's encoding says so.
     is_rewritten : bool
-        Whether stored elements are written once more, beside new ones, in an encoding that can hold these, or get
-        another meaning by what is noted of them: it must be seen at the same instant.
+        Whether stored elements are written once more, beside new ones, in an encoding that can hold these, get another
+        meaning by what is noted of them, or give one to those of another array: it must be seen at the same instant.
     """
 
     before: ArrayMetadata | None

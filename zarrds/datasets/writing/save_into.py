@@ -10,6 +10,7 @@ from operator import lt
 from typing import Any
 
 from zarrds.compat.xarray_internals import is_chunked
+from zarrds.datasets.encoding.dataset import stored_name
 from zarrds.datasets.encoding.meaning import decoded_like
 from zarrds.datasets.writing.changes import ArrayChange, UpdateOptions, replaced_encodings
 from zarrds.datasets.writing.commit.moving import with_labels_loaded
@@ -180,7 +181,10 @@ def _planned(
             if stored is None:
                 plain = plain_dataset(dataset, asked=encoding)
             else:
-                plain = stored.plain(dataset, encoding, may_extend=not how.is_in_place)
+                # labels in a region are not written
+                labels = dataset.xindexes if how.region is not None else ()
+                kept = {stored_name(n) for n in labels if its_dim not in dataset.variables[n].dims}
+                plain = stored.plain(dataset, encoding, kept)
             its_how = replace(how, region=its_region, grows=its_dim is not None, inherited=plan.placements_above(group))
             plan.add(group, stored, plan_update(plain, encoding, stored, its_how))
     plan.check_labels_below()

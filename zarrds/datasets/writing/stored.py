@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -116,9 +116,9 @@ class StoredGroup:
                     )
         return {dim: size for dim, (size, _) in sizes.items()}
 
-    def plain(self, dataset: xr.Dataset, asked: Encoding, *, may_extend: bool) -> PlainDataset:
+    def plain(self, dataset: xr.Dataset, asked: Encoding, kept: Collection[str]) -> PlainDataset:
         """A dataset as plain arrays of the kinds that this group has; see `plain_dataset`."""
-        return plain_dataset(dataset, self.notes, self.arrays, self.categories, asked, may_extend=may_extend)
+        return plain_dataset(dataset, self.notes, self.arrays, self.categories, asked, kept)
 
 
 def read_group(

@@ -81,6 +81,9 @@ def plan_update(plain: PlainDataset, encoding: Encoding, stored: StoredGroup | N
         )
     _check_readable(dataset, stored, how)
     dataset = _with_stored_labels(dataset, stored, how.zarr_format)
+    # categories that are new, which lie in no region
+    new_ones = {n: v for n, v in dataset.variables.items() if set(plain.extended.values()) & set(v.dims)}
+    dataset = dataset.drop_vars(new_ones) if how.region is not None else dataset
     region: dict[str, slice] = {}
     check_kinds(plain, stored)
     asked = how.region if isinstance(how.region, Mapping) else dataset.dims if how.region is not None else ()
@@ -101,6 +104,7 @@ def plan_update(plain: PlainDataset, encoding: Encoding, stored: StoredGroup | N
             check_meaning(name, dataset.variables[name], stored)
         names = [name for name in dataset.variables if stored_name(name) in plain.labels]
         dataset = dataset.drop_vars([n for n in names if how.append_dim not in dataset.variables[n].dims])
+        dataset = dataset.assign(new_ones)
     placements: dict[str, Placement] = {}
     unsorted: list[str] = []
     if how.append_dim is not None and how.grows:

@@ -82,7 +82,7 @@ def _new_categories(known: Labels, labels: pd.CategoricalIndex, like: StoredKind
             "categories are not among the store's",
             expected=f"some of {len(known)} categories",
             found=shown,
-            mend="Append with append_dim, or save the whole variable with mode='a': these add categories to the store",
+            mend="Labels in a region are not written: append with append_dim, which adds categories to the store",
         )
     if labels.ordered and len(known):
         # the highest of the store must be there too, or nobody could tell which one is higher

@@ -39,15 +39,15 @@ class PlainTarget:
         The stored categories of arrays that have some.
     asked : mapping
         What the user asks for, by the name of the variable.
-    may_extend : bool
-        Whether categories that are new may be added to the stored ones.
+    kept : collection of str
+        The names of arrays to whose categories none may be added.
     """
 
     notes: GroupNotes
     arrays: Collection[str]
     categories: Mapping[str, pd.Index[Any]]
     asked: Encoding
-    may_extend: bool
+    kept: Collection[str]
 
     def like(self, key: str) -> StoredKind | None:
         """What the stored array is, which data for it must become; None for one that is new."""
@@ -55,7 +55,9 @@ class PlainTarget:
             return None
         description = self.notes.descriptions.get(key, {})
         beside = self.notes.companions.get(key, {}).get("categories")
-        of_categories = StoredKind(self.notes.descriptions.get(beside, {})) if beside and self.may_extend else None
+        of_categories = None
+        if beside is not None and key not in self.kept:
+            of_categories = StoredKind(self.notes.descriptions.get(beside, {}))
         # labels of a range are compared as numbers
         return StoredKind(
             {} if description.get("dtype") == "range" else description, self.categories.get(key), of_categories

@@ -72,8 +72,7 @@ def plain_dataset(
     arrays: Collection[str] = (),
     categories: Mapping[str, pd.Index[Any]] | None = None,
     asked: Encoding | None = None,
-    *,
-    may_extend: bool = False,
+    kept: Collection[str] = (),
 ) -> PlainDataset:
     """A dataset as plain arrays and notes.
 
@@ -88,8 +87,8 @@ def plain_dataset(
         The stored categories of arrays that have some.
     asked : mapping, optional
         What the user asks for, by the name of the variable. Those that are named get an array.
-    may_extend : bool
-        Whether categories that are new may be added to the stored ones.
+    kept : collection of str
+        The names of arrays that stay, with which labels are only compared: to their categories none are added.
 
     Raises
     ------
@@ -110,7 +109,7 @@ def plain_dataset(
     except (TypeError, ValueError) as error:
         raise EncodingError(f"names of variables are text, and not empty: {error}", mend="Rename it") from error
     dataset = with_true_coordinates(dataset)
-    maker = _Maker(dataset, PlainTarget(stored or GroupNotes(), arrays, categories or {}, asked or {}, may_extend))
+    maker = _Maker(dataset, PlainTarget(stored or GroupNotes(), arrays, categories or {}, asked or {}, kept))
     for name, variable in dataset.variables.items():
         maker.add(name, variable)
     return maker.result()

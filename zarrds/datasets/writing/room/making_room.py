@@ -19,6 +19,7 @@ from zarrds.compat.xarray_internals import is_chunked, with_variables
 from zarrds.datasets.encoding.dataset import stored_name
 from zarrds.datasets.reading.notes import PANDAS
 from zarrds.datasets.writing.plain.lazy_text import kind_of_first, may_be_text
+from zarrds.datasets.writing.room.categorized import categorized, is_categorized_otherwise
 from zarrds.datasets.writing.room.free_values import free_integer, free_text
 from zarrds.datasets.writing.room.growing import check_rewritable
 from zarrds.datasets.writing.room.kind_stored import in_the_kind_stored, is_nullable_integer
@@ -81,6 +82,12 @@ def with_room(stored: StoredGroup, dataset: xr.Dataset) -> tuple[StoredGroup, xr
             if nothing is not None:
                 changed[name] = nothing
             continue
+        if is_categorized_otherwise(variable, described):
+            if is_chunked(variable):
+                changed[name] = variable = _computed(name, variable, "which categories its texts are")
+            if (values := categorized(variable, described, stored.categories.get(key))) is not None:
+                changed[name] = variable = values
+                kind = variable.dtype.kind if isinstance(variable.dtype, np.dtype) else "extension"
         is_untyped = not is_label and may_be_untyped(stored.arrays[key], described)
         if not is_untyped and _fits(variable, kind, there, described):
             continue  # at once: these may be large

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -17,19 +16,15 @@ from zarrds.datasets.reading.lazy import UNASKED_NBYTES, LazyArray, LazyArrays
 from zarrds.datasets.reading.notes import GroupNotes, notes_of
 from zarrds.datasets.reading.restored import NoteMismatchError, index_of
 from zarrds.datasets.reading.roles import NotedIndex, roles_of
-from zarrds.datasets.writing.ahead_of_use import chunks_ahead, is_label_read_first
+from zarrds.datasets.writing.ahead_of_use import is_label_read_first
 from zarrds.datasets.writing.plain.to_plain import PlainDataset, plain_dataset
-from zarrds.errors import ConflictError, LabelError, MetadataError, ZarrdsError
+from zarrds.datasets.writing.stored_documents import GroupDocuments, documents_below
+from zarrds.errors import LabelError, MetadataError, ZarrdsError
 from zarrds.labels.kinds.categories import check_categories
-from zarrds.metadata.extension import MEMBER
-from zarrds.metadata.fetched import ahead
 from zarrds.metadata.fields import JSONObject, Raw
-from zarrds.metadata.model import ArrayMetadata, GroupMetadata, ZarrFormat
-from zarrds.metadata.nodes.documents import Nodes, document_key, keys_of, own_raw, parsed
+from zarrds.metadata.model import ArrayMetadata, GroupMetadata
+from zarrds.metadata.nodes.documents import Nodes, document_key
 from zarrds.metadata.nodes.group_notes import with_group_notes
-from zarrds.metadata.nodes.lookup import named_dimensions
-from zarrds.metadata.nodes.written import is_same_document
-from zarrds.storage.commits.committer import committer_of
 from zarrds.storage.protocol import Store
 from zarrds.threads import side_by_side
 
@@ -168,72 +163,20 @@ def read_group(
     if isinstance(node, ArrayMetadata):
         raise LabelError("an array stands where a group is to be", path=store.path, key=path or "/")
     node = with_group_notes(store, path, node, is_locked=is_locked)
-    base = f"{path}/" if path else ""
-    versions: dict[str, Hashable] = {}
-    arrays: dict[str, ArrayMetadata] = {}
-    unreadable: dict[str, ZarrdsError] = {}
-    strange: dict[str, tuple[str, ...]] = {}
-    raws: dict[str, Raw] = {}
-    groups = set()
-    chunk_keys: list[str] = []
-    copies = _copies(stored, path, dataset) if by_copies and store.traits.is_remote else None
-    at_hand: dict[str, tuple[Raw, Hashable]] = {}  # documents, with their versions if they are the own ones
-    if copies is not None:
-        beside = {str(name): stored.beside(f"{base}{name}") for name in dataset.variables}
-        at_hand = {name: each for name, each in beside.items() if each is not None}
-        own_paths = [base + str(name) for name in dataset.variables if name not in at_hand]
-        at_hand |= {name: (raw_copy, None) for name, raw_copy in copies.items()}
-        names, seen = stored.told(path), ahead(store, keys_of(own_paths, stored.zarr_format))
-    else:
-        told = stored.copies() if is_unsure and not path else {}
-        if told:
-            chunk_keys = chunks_ahead(store, told, stored.zarr_format, dataset, append_dim)
-        elif is_unsure:  # there is nothing to compare with: all is read behind the look
-            committer_of(store).recover()
-        names, seen = _names_and_documents(store, stored, path, chunk_keys, is_locked=is_locked)
-        if told:
-            _check_is_told(store, stored.zarr_format, names, seen, told)
-    for name in names:
-        key = document_key(base + name, stored.zarr_format)
-        own, version = at_hand.get(name) or (None, seen.identity(key))
-        try:
-            if own is None and version is not None:
-                own = own_raw(seen, base + name, stored.zarr_format)
-            child = None if own is None else parsed(store, base + name, stored.zarr_format, own)
-        except MetadataError as error:
-            if error.key != base + name:  # of a document that is no JSON: that store is damaged, not strange
-                raise
-            unreadable[name] = error
-            strange[name] = named_dimensions(store, base + name, stored.zarr_format)
-            continue
-        if own is not None and isinstance(child, ArrayMetadata):
-            arrays[name] = child
-            if version is not None:
-                versions[key], raws[base + name] = version, own
-        elif isinstance(child or stored.get(base + name), GroupMetadata):
-            groups.add(name)
+    documents = documents_below(
+        store,
+        stored,
+        path,
+        dataset,
+        is_locked=is_locked,
+        is_unsure=is_unsure,
+        by_copies=by_copies,
+        append_dim=append_dim,
+    )
+    arrays, unreadable = documents.arrays, documents.unreadable
     lazy_arrays = LazyArrays.of(store, stored, n_workers=workers, is_locked=is_locked)
-    lazy: dict[str, LazyArray] = {}
-    raw: dict[str, xr.Variable] = {}
-    for name, metadata in arrays.items():
-        try:
-            key = document_key(base + name, stored.zarr_format)
-            version_of = (key, versions[key]) if key in versions else stored.version
-            lazy[name] = lazy_arrays.array(base + name, metadata, version_of)
-            raw[name] = lazy_arrays.variable(lazy[name])
-        except ZarrdsError as error:
-            unreadable[name] = error.located(path=store.path, key=base + name)
-    needed = [name for name, v in raw.items() if is_label_read_first(name, v.dims, v.attrs, dataset)]
-    labels = [lazy[name] for name in needed if raw[name].nbytes <= UNASKED_NBYTES]
-    chunks_at_hand = seen if chunk_keys else None
-    side_by_side(lambda each: each.read_ahead(chunks_at_hand), labels if store.traits.is_remote else [])
-    for name in raw:
-        try:
-            if name in dataset.xindexes and raw[name].ndim == 1 and raw[name].dtype.kind != "O":
-                # in memory before they are decoded: the decoders look at the first and the last of them
-                raw[name].load()
-        except ZarrdsError as error:
-            unreadable[name] = error.located(path=store.path, key=base + name)
+    lazy, raw = _lazy_variables(lazy_arrays, documents, stored, path, unreadable)
+    _load_labels(store, documents, path, dataset, lazy, raw, unreadable)
     notes = notes_of(arrays)
     decoders, active = decoders_for(notes, {})
     for name in notes.descriptions.keys() - active:
@@ -242,90 +185,102 @@ def read_group(
     for name in found.undecoded:
         notes = notes.without(name)
     decoded = dict(found.variables)
-    coordinates = frozenset(name for name, v in decoded.items() if name in found.names or v.dims == (name,))
     noted = roles_of(arrays)
+    coordinates = frozenset(name for name, v in decoded.items() if name in found.names or v.dims == (name,))
     coordinates = (coordinates - noted.data) | (noted.coordinates & decoded.keys())
     for array in lazy.values():
         array.is_being_decoded = False
         array.forget()
-    categories: dict[str, pd.Index[Any]] = {}
-    for name, roles in notes.companions.items():
-        if "categories" in roles and name in dataset.variables:
-            if (gone := roles["categories"]) not in decoded:
-                unreadable[name] = unreadable.get(gone) or _without_categories(store, base + name, base + gone)
-                continue
-            try:
-                found_categories = index_of(roles["categories"], decoded, notes.descriptions, notes.companions)
-                check_categories(found_categories)
-            except (NoteMismatchError, MetadataError):
-                notes = notes.without(name)
-            else:
-                categories[name] = found_categories
+    notes, categories = _categories(store, path, dataset, decoded, notes, unreadable)
     return StoredGroup(
         node,
         arrays,
         decoded,
-        versions,
+        documents.versions,
         coordinates,
         unreadable,
-        strange,
+        documents.strange,
         notes,
         categories,
-        frozenset(groups),
+        frozenset(documents.groups),
         {name: spaced for name, (spaced, _) in noted.ranges.items()},
         noted.indexes,
-        raws=raws,
-        chunks={key: seen.identity(key) for key in chunk_keys},
+        raws=documents.raws,
+        chunks={key: documents.seen.identity(key) for key in documents.chunk_keys},
     )
 
 
-def _copies(stored: Nodes, path: str, dataset: xr.Dataset) -> dict[str, Raw] | None:
-    """What the root's document says of all below a group that a dataset does not name; None where that is not enough.
-
-    It is not where the dataset names more, and where arrays are parts of others, which are written together.
-    """
-    base = f"{path}/" if path else ""
-    copies, told = stored.copies(), stored.told(path)
-    found = {name: copies[base + name] for name in told if base + name in copies}
-    members = (raw.get(MEMBER) for raw in found.values())
-    notes = [member.get("pandas") for member in members if isinstance(member, dict)]
-    has_parts = any(isinstance(note, dict) and {"categories", "bounds"} & note.keys() for note in notes)
-    if has_parts or len(found) < len(told) or not dataset.variables.keys() <= found.keys():
-        return None
-    return {name: raw for name, raw in found.items() if name not in dataset.variables}
-
-
-def _names_and_documents(
-    store: Store, stored: Nodes, path: str, chunk_keys: Sequence[str], *, is_locked: bool
-) -> tuple[list[str], Store]:
-    """What lies directly below a group, and the store with its documents at hand, and with some chunks."""
-    base = f"{path}/" if path else ""
-    likely = stored.told(path) if store.traits.is_remote else []
-    likely_keys = [*keys_of([base + name for name in likely], stored.zarr_format), *chunk_keys]
-    fetch = partial(ahead, store, likely_keys, listing=not path)
-    if not likely:
-        names, seen = store.list_children(path), store
-    elif is_locked:  # what is fetched by this thread is remembered, and so is what lies below the root
-        seen, names = fetch(), store.list_children(path)
-    else:
-        calls: list[Callable[[], Any]] = [partial(store.list_children, path), fetch]
-        names, seen = side_by_side(lambda call: call(), calls)
-    if not set(names) <= set(likely):
-        seen = ahead(store, [*keys_of([base + name for name in names], stored.zarr_format), *chunk_keys])
-    return names, seen
+def _lazy_variables(
+    lazy_arrays: LazyArrays,
+    documents: GroupDocuments,
+    stored: Nodes,
+    path: str,
+    unreadable: dict[str, ZarrdsError],
+) -> tuple[dict[str, LazyArray], dict[str, xr.Variable]]:
+    """Arrays as lazy variables that are not decoded yet; those that cannot be such are added to `unreadable`."""
+    lazy: dict[str, LazyArray] = {}
+    raw: dict[str, xr.Variable] = {}
+    for name, metadata in documents.arrays.items():
+        at = f"{path}/{name}" if path else name
+        key = document_key(at, stored.zarr_format)
+        version = (key, documents.versions[key]) if key in documents.versions else stored.version
+        try:
+            lazy[name] = lazy_arrays.array(at, metadata, version)
+            raw[name] = lazy_arrays.variable(lazy[name])
+        except ZarrdsError as error:
+            unreadable[name] = error.located(path=lazy_arrays.store.path, key=at)
+    return lazy, raw
 
 
-def _check_is_told(
-    store: Store, zarr_format: ZarrFormat, names: Sequence[str], seen: Store, told: Mapping[str, Raw]
+def _load_labels(
+    store: Store,
+    documents: GroupDocuments,
+    path: str,
+    dataset: xr.Dataset,
+    lazy: Mapping[str, LazyArray],
+    raw: Mapping[str, xr.Variable],
+    unreadable: dict[str, ZarrdsError],
 ) -> None:
-    """Raise unless what lies directly below the root is just what its document says.
+    """Load the labels that a dataset is compared with; those that cannot be read are added to `unreadable`."""
+    if store.traits.is_remote:
+        first = [name for name, v in raw.items() if is_label_read_first(name, v.dims, v.attrs, dataset)]
+        labels = [lazy[name] for name in first if raw[name].nbytes <= UNASKED_NBYTES]
+        chunks_at_hand = documents.seen if documents.chunk_keys else None
+        side_by_side(lambda each: each.read_ahead(chunks_at_hand), labels)
+    for name, variable in raw.items():
+        try:
+            if name in dataset.xindexes and variable.ndim == 1 and variable.dtype.kind != "O":
+                # in memory before they are decoded: the decoders look at the first and the last of them
+                variable.load()
+        except ZarrdsError as error:
+            unreadable[name] = error.located(path=store.path, key=f"{path}/{name}" if path else name)
 
-    What was read while another writer put documents in place is not.
-    """
-    for name in {*names, *(path for path in told if path and "/" not in path)}:
-        own = own_raw(seen, name, zarr_format) if name in names else None
-        if not is_same_document(own, told.get(name)):
-            raise ConflictError("documents are not what the root's says of them", path=store.path, key=name)
+
+def _categories(
+    store: Store,
+    path: str,
+    dataset: xr.Dataset,
+    decoded: Mapping[str, xr.Variable],
+    notes: GroupNotes,
+    unreadable: dict[str, ZarrdsError],
+) -> tuple[GroupNotes, dict[str, pd.Index[Any]]]:
+    """The notes that hold, and the categories of the variables that are going to be written."""
+    found: dict[str, pd.Index[Any]] = {}
+    for name, roles in notes.companions.items():
+        if "categories" not in roles or name not in dataset.variables:
+            continue
+        if (gone := roles["categories"]) not in decoded:
+            base = f"{path}/" if path else ""
+            unreadable[name] = unreadable.get(gone) or _without_categories(store, base + name, base + gone)
+            continue
+        try:
+            categories = index_of(gone, decoded, notes.descriptions, notes.companions)
+            check_categories(categories)
+        except (NoteMismatchError, MetadataError):
+            notes = notes.without(name)
+        else:
+            found[name] = categories
+    return notes, found
 
 
 def _without_categories(store: Store, path: str, categories: str) -> MetadataError:

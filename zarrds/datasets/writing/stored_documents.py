@@ -1,0 +1,197 @@
+"""The documents of what lies directly below a group that is there, fetched with as few looks as its store needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import xarray as xr
+
+from zarrds.datasets.writing.ahead_of_use import chunks_ahead
+from zarrds.errors import ConflictError, MetadataError, ZarrdsError
+from zarrds.metadata.extension import MEMBER
+from zarrds.metadata.fetched import ahead
+from zarrds.metadata.fields import Raw
+from zarrds.metadata.model import ArrayMetadata, GroupMetadata, ZarrFormat
+from zarrds.metadata.nodes.documents import Nodes, document_key, keys_of, own_raw, parsed
+from zarrds.metadata.nodes.lookup import named_dimensions
+from zarrds.metadata.nodes.written import is_same_document
+from zarrds.storage.commits.committer import committer_of
+from zarrds.storage.protocol import Store
+from zarrds.threads import side_by_side
+
+__all__ = ["GroupDocuments", "documents_below"]
+
+
+@dataclass(frozen=True, slots=True)
+class GroupDocuments:
+    """What lies directly below a group, by name, as its own documents say.
+
+    Attributes
+    ----------
+    arrays : dict of str to ArrayMetadata
+    groups : set of str
+    versions : dict of str to hashable
+        The identities of the arrays' documents, by key, taken before they were read.
+    raws : dict of str to JSON object
+        The arrays' documents as they were read, by path from the store's root.
+    unreadable : dict of str to MetadataError
+        Why documents cannot be read.
+    strange : dict of str to tuple of str
+        The dimensions that those name.
+    seen : Store
+        The store, with what was fetched at hand.
+    chunk_keys : sequence of str
+        The keys of chunks that were fetched as well.
+    """
+
+    seen: Store
+    chunk_keys: Sequence[str]
+    arrays: dict[str, ArrayMetadata] = field(default_factory=dict)
+    groups: set[str] = field(default_factory=set)
+    versions: dict[str, Hashable] = field(default_factory=dict)
+    raws: dict[str, Raw] = field(default_factory=dict)
+    unreadable: dict[str, ZarrdsError] = field(default_factory=dict)
+    strange: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Fetched:
+    """Names below a group, and where their documents are: in `seen`, or at hand with their versions.
+
+    A version is None where the document is not the array's own, but what the root's says of it.
+    """
+
+    names: Sequence[str]
+    seen: Store
+    at_hand: Mapping[str, tuple[Raw, Hashable]] = field(default_factory=dict)
+    chunk_keys: Sequence[str] = ()
+
+
+def documents_below(
+    store: Store,
+    stored: Nodes,
+    path: str,
+    dataset: xr.Dataset,
+    *,
+    is_locked: bool,
+    is_unsure: bool,
+    by_copies: bool,
+    append_dim: Hashable | None,
+) -> GroupDocuments:
+    """Read the documents of all that lies directly below the group at `path`.
+
+    The parameters are those of `zarrds.datasets.writing.stored.read_group`.
+
+    Raises
+    ------
+    MetadataError
+        For a document that is no JSON: that store is damaged, not strange.
+    ConflictError
+        If `is_unsure`, and arrays are not what the root's document says of them.
+    """
+    fetched = _by_copies(store, stored, path, dataset) if by_copies and store.traits.is_remote else None
+    if fetched is None:
+        fetched = _one_by_one(store, stored, path, dataset, append_dim, is_locked=is_locked, is_unsure=is_unsure)
+    zarr_format, base = stored.zarr_format, _base(path)
+    found = GroupDocuments(fetched.seen, fetched.chunk_keys)
+    for name in fetched.names:
+        key = document_key(base + name, zarr_format)
+        own, version = fetched.at_hand.get(name) or (None, fetched.seen.identity(key))
+        try:
+            if own is None and version is not None:
+                own = own_raw(fetched.seen, base + name, zarr_format)
+            child = None if own is None else parsed(store, base + name, zarr_format, own)
+        except MetadataError as error:
+            if error.key != base + name:
+                raise
+            found.unreadable[name] = error
+            found.strange[name] = named_dimensions(store, base + name, zarr_format)
+            continue
+        if own is not None and isinstance(child, ArrayMetadata):
+            found.arrays[name] = child
+            if version is not None:
+                found.versions[key], found.raws[base + name] = version, own
+        elif isinstance(child or stored.get(base + name), GroupMetadata):
+            found.groups.add(name)
+    return found
+
+
+def _base(path: str) -> str:
+    return f"{path}/" if path else ""
+
+
+def _by_copies(store: Store, stored: Nodes, path: str, dataset: xr.Dataset) -> _Fetched | None:
+    """The own documents of what a dataset names, and what the root's says of all else; None where that is not enough.
+
+    It is not where the dataset names more, and where arrays are parts of others, which are written together.
+    """
+    base = _base(path)
+    copies, told = stored.copies(), stored.told(path)
+    found = {name: copies[base + name] for name in told if base + name in copies}
+    members = (raw.get(MEMBER) for raw in found.values())
+    notes = [member.get("pandas") for member in members if isinstance(member, dict)]
+    has_parts = any(isinstance(note, dict) and {"categories", "bounds"} & note.keys() for note in notes)
+    if has_parts or len(found) < len(told) or not dataset.variables.keys() <= found.keys():
+        return None
+    beside = {str(name): stored.beside(f"{base}{name}") for name in dataset.variables}
+    at_hand: dict[str, tuple[Raw, Hashable]] = {name: each for name, each in beside.items() if each is not None}
+    own_paths = [base + str(name) for name in dataset.variables if name not in at_hand]
+    at_hand |= {name: (raw, None) for name, raw in found.items() if name not in dataset.variables}
+    return _Fetched(told, ahead(store, keys_of(own_paths, stored.zarr_format)), at_hand)
+
+
+def _one_by_one(
+    store: Store,
+    stored: Nodes,
+    path: str,
+    dataset: xr.Dataset,
+    append_dim: Hashable | None,
+    *,
+    is_locked: bool,
+    is_unsure: bool,
+) -> _Fetched:
+    """The own documents of all, with chunks that are read first, if what the root's says of them has to be compared."""
+    told = stored.copies() if is_unsure and not path else {}
+    chunk_keys = chunks_ahead(store, told, stored.zarr_format, dataset, append_dim) if told else []
+    if is_unsure and not told:  # there is nothing to compare with: all is read behind the look
+        committer_of(store).recover()
+    names, seen = _names_and_documents(store, stored, path, chunk_keys, is_locked=is_locked)
+    if told:
+        _check_is_told(store, stored.zarr_format, names, seen, told)
+    return _Fetched(names, seen, chunk_keys=chunk_keys)
+
+
+def _names_and_documents(
+    store: Store, stored: Nodes, path: str, chunk_keys: Sequence[str], *, is_locked: bool
+) -> tuple[list[str], Store]:
+    """What lies directly below a group, and the store with its documents at hand, and with some chunks."""
+    base = _base(path)
+    likely = stored.told(path) if store.traits.is_remote else []
+    likely_keys = [*keys_of([base + name for name in likely], stored.zarr_format), *chunk_keys]
+    fetch = partial(ahead, store, likely_keys, listing=not path)
+    if not likely:
+        names, seen = store.list_children(path), store
+    elif is_locked:  # what is fetched by this thread is remembered, and so is what lies below the root
+        seen, names = fetch(), store.list_children(path)
+    else:
+        calls: list[Callable[[], Any]] = [partial(store.list_children, path), fetch]
+        names, seen = side_by_side(lambda call: call(), calls)
+    if not set(names) <= set(likely):
+        seen = ahead(store, [*keys_of([base + name for name in names], stored.zarr_format), *chunk_keys])
+    return names, seen
+
+
+def _check_is_told(
+    store: Store, zarr_format: ZarrFormat, names: Sequence[str], seen: Store, told: Mapping[str, Raw]
+) -> None:
+    """Raise unless what lies directly below the root is just what its document says.
+
+    What was read while another writer put documents in place is not.
+    """
+    for name in {*names, *(path for path in told if path and "/" not in path)}:
+        own = own_raw(seen, name, zarr_format) if name in names else None
+        if not is_same_document(own, told.get(name)):
+            raise ConflictError("documents are not what the root's says of them", path=store.path, key=name)

@@ -9,9 +9,10 @@ from typing import Any, Literal
 import xarray as xr
 
 from zarrds.datasets.writing.placing.append import OnOverlap, OnUnordered, Placement
+from zarrds.engine.progress import ProgressOption
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, ZarrFormat
 
-__all__ = ["ArrayChange", "GroupChange", "UpdateOptions", "replaced_encodings"]
+__all__ = ["ArrayChange", "GroupChange", "UpdateOptions", "WriteOptions", "replaced_encodings"]
 
 UpdateMode = Literal["a", "a-", "r+"]
 
@@ -73,6 +74,22 @@ class ArrayChange:
     replaced: str | None = None
     write_empty_chunks: bool | None = None
     is_rewritten: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WriteOptions:
+    """How data is written; the names are those of `zarrds.save`."""
+
+    compute: bool = True
+    write_empty_chunks: bool = True
+    progress: ProgressOption = False
+    workers: int | None = None
+    chunkmanager_store_kwargs: Mapping[str, Any] | None = None
+    statistics: bool | None = None
+
+    def writes_empty(self, change: ArrayChange) -> bool:
+        """Whether chunks that hold nothing but the fill value are written too."""
+        return self.write_empty_chunks if change.write_empty_chunks is None else change.write_empty_chunks
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,10 @@ from typing import Any
 from zarrds.compat.xarray_internals import is_chunked
 from zarrds.datasets.encoding.dataset import stored_name
 from zarrds.datasets.encoding.meaning import decoded_like
-from zarrds.datasets.writing.changes import ArrayChange, UpdateOptions, replaced_encodings
+from zarrds.datasets.writing.changes import ArrayChange, UpdateOptions, WriteOptions, replaced_encodings
 from zarrds.datasets.writing.commit.moving import with_labels_loaded
 from zarrds.datasets.writing.commit.plan import StorePlan, missing_parents
-from zarrds.datasets.writing.commit.transaction import Options, carry_out
+from zarrds.datasets.writing.commit.transaction import carry_out
 from zarrds.datasets.writing.hints import Parts, warn_of_small_chunks
 from zarrds.datasets.writing.plain.evenly_spaced import with_ranges_of
 from zarrds.datasets.writing.plain.to_plain import plain_dataset
@@ -54,7 +54,7 @@ def save_into(
     store: Store,
     path: str,
     how: UpdateOptions,
-    options: Options,
+    options: WriteOptions,
     tell: Callable[[Mapping[str, str]], None],
     nodes: Nodes | None = None,
 ) -> Any:
@@ -125,7 +125,7 @@ def save_into(
 
 
 def _planned_surely(
-    parts: Parts, store: Store, path: str, how: UpdateOptions, options: Options, *, is_locked: bool = True
+    parts: Parts, store: Store, path: str, how: UpdateOptions, options: WriteOptions, *, is_locked: bool = True
 ) -> StorePlan:
     """A plan under the store's lock; if it fails since another writer has changed the store, a `ConflictError`."""
     try:
@@ -140,7 +140,7 @@ def _planned(
     store: Store,
     path: str,
     how: UpdateOptions,
-    options: Options,
+    options: WriteOptions,
     before: StorePlan | None = None,
     *,
     is_locked: bool = False,

@@ -9,21 +9,16 @@ from typing import Any
 from zarrds.chunk_statistics.keeping import put_statistics
 from zarrds.datasets.encoding.dataset import encode_variable, prepared
 from zarrds.datasets.writing.attributes import new_group
-from zarrds.datasets.writing.changes import ArrayChange, replaced_encodings
+from zarrds.datasets.writing.changes import ArrayChange, WriteOptions, replaced_encodings
+from zarrds.datasets.writing.commit.array_writes import write_all, writes_of
 from zarrds.datasets.writing.commit.conflicts import check_groups
+from zarrds.datasets.writing.commit.later import finish_later
 from zarrds.datasets.writing.commit.new_store import Target, find_target, staged
-from zarrds.datasets.writing.commit.noting import touched_by
+from zarrds.datasets.writing.commit.noting import later_and_after, touched_by
 from zarrds.datasets.writing.commit.order import with_order
 from zarrds.datasets.writing.commit.other_keys import with_other_keys
 from zarrds.datasets.writing.commit.plan import missing_parents
-from zarrds.datasets.writing.commit.transaction import (
-    Options,
-    carry_out,
-    finish_later,
-    later_and_after,
-    write_all,
-    writes_of,
-)
+from zarrds.datasets.writing.commit.transaction import carry_out
 from zarrds.datasets.writing.hints import Parts
 from zarrds.datasets.writing.plain.to_plain import plain_dataset
 from zarrds.datasets.writing.sources import reads_from
@@ -39,14 +34,14 @@ from zarrds.storage.traits import ReplacedStore, check_parts, has_trait
 __all__ = ["save_new"]
 
 
-def save_new(parts: Parts, target: Target, options: Options, tell: Callable[[Mapping[str, str]], None]) -> Any:
+def save_new(parts: Parts, target: Target, options: WriteOptions, tell: Callable[[Mapping[str, str]], None]) -> Any:
     """Save what is to stand where nothing is, or in the place of what is there.
 
     Parameters
     ----------
     parts : list of (path, dataset, encoding)
     target : Target
-    options : Options
+    options : WriteOptions
     tell : callable
         Called with why encodings were replaced, by path, once all is written and nothing is visible yet: an error that
         it raises calls all off.
@@ -100,7 +95,7 @@ def _save_whole(
     target: Target,
     groups: Mapping[str, GroupMetadata],
     arrays: dict[str, ArrayChange],
-    options: Options,
+    options: WriteOptions,
     tell: Callable[[], None],
 ) -> Any:
     later, after = later_and_after(arrays, options)

@@ -12,9 +12,8 @@ import xarray as xr
 from zarrds.arguments import check_choice, check_dims, check_flags, check_mappings, check_numbers, check_texts
 from zarrds.compat.xarray_internals import is_chunked
 from zarrds.datasets.encoding.dataset import datasets_of
-from zarrds.datasets.writing.changes import UpdateOptions
+from zarrds.datasets.writing.changes import UpdateOptions, WriteOptions
 from zarrds.datasets.writing.commit.new_store import find_target
-from zarrds.datasets.writing.commit.transaction import Options
 from zarrds.datasets.writing.hints import Parts, warn_of, with_chunks, with_loaded, with_objects_loaded, without_hint
 from zarrds.datasets.writing.placing.append import ON_OVERLAP, ON_UNORDERED, OnOverlap, OnUnordered
 from zarrds.datasets.writing.save_into import check_there, save_into
@@ -191,7 +190,7 @@ def save(
     path = check_prefix((group or "").strip("/"), target_store.path)
     if consolidated is False:
         raise EncodingError("metadata is always consolidated", found="consolidated=False", mend="Leave it out")
-    options = Options(
+    options = WriteOptions(
         compute, write_empty_chunks is not False, progress, workers, chunkmanager_store_kwargs, statistics
     )
     with ExitStack() as held, locating(target_store.path):

@@ -97,7 +97,17 @@ def test_attributes_come_back(path: Path, name: str, zarr_format: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [{1, 2}, object(), pd.Timestamp("2000"), np.longdouble(1.5), [{1}], {(1, object()): 1}]
+    "value",
+    [
+        {1, 2},
+        object(),
+        pd.Timestamp("2000"),
+        np.longdouble(1.5),
+        [{1}],
+        {(1, object()): 1},
+        np.ma.masked,
+        np.ma.array([1, 2], mask=[False, True]),
+    ],
 )
 @pytest.mark.parametrize("where", ["group", "variable", "coordinate"])
 def test_what_cannot_be_kept_is_refused_by_name(path: Path, value: Any, where: str) -> None:

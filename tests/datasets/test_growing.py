@@ -330,3 +330,21 @@ def test_no_text_of_another_length(kind: str) -> None:
         none = xr.Dataset({"v": ("x", np.empty(0, f"{kind}3"))})
         zarrds.save(none.chunk() if is_lazy else none, store, append_dim="x")
         assert xr.open_dataset(store, engine="zarrds").v.size == 1
+
+
+@pytest.mark.parametrize("kind", ["U", "S"])
+@pytest.mark.parametrize("how", ["append", "region", "r+"])
+def test_short_strings_of_a_longer_dtype_go_into_shorter_ones(kind: str, how: str, path: Path) -> None:
+    """As they are when they were selected of longer ones."""
+    zarrds.save(xr.Dataset({"n": ("x", np.array(["a", "bc"], f"{kind}2"))}), path)
+    short = xr.Dataset({"n": ("x", np.array(["d", "e", "much longer"], f"{kind}11"))}).isel(x=slice(2))
+    options: dict[str, Any] = {
+        "append": {"append_dim": "x"},
+        "region": {"region": {"x": slice(2)}},
+        "r+": {"mode": "r+"},
+    }
+    zarrds.save(short, path, **options[how])
+    array = zarrds.open_array(path, path="n")
+    assert array.dtype == f"{kind}2"
+    expected = ["a", "bc"] * (how == "append") + ["d", "e"]
+    assert array[...].astype(str).tolist() == expected

@@ -203,3 +203,29 @@ def test_stored_floats_with_several_values_for_what_is_missing(markers: Any, sca
             with pytest.raises(EncodingError, match="'v' holds a value that is the store's _FillValue"):
                 zarrds.save(lazy, store, append_dim="x")
         xr.testing.assert_identical(xr.open_dataset(store, engine="zarrds").load(), back)
+
+
+@pytest.mark.parametrize("missing", [None, np.nan, pd.NA], ids=repr)
+@pytest.mark.parametrize("zarr_format", FORMATS)
+def test_missing_bytes_that_are_opened_undecoded(missing: Any, zarr_format: Any, path: Path) -> None:
+    zarrds.save(xr.Dataset({"v": ("x", objects(b"ab", missing, b"<NA>"))}), path, zarr_format=zarr_format)
+    elsewhere = xr.open_dataset(path, engine="zarr").v.values
+    # of bytes in format 3 xarray's zarr engine knows no value for what is missing
+    assert pd.isnull(elsewhere).tolist() == [False, zarr_format == 2, False]
+    for options in ({"decode_cf": False}, {"mask_and_scale": False}):
+        raw = open_zarrds(path, **options)
+        zarrds.save(raw, path.with_name("again.zarr"), mode="w", zarr_format=zarr_format)
+        again = open_zarrds(path.with_name("again.zarr")).v.values.tolist()
+        assert again[::2] == [b"ab", b"<NA>"]
+        assert pd.isnull(again[1])
+    zarrds.save(xr.Dataset({"v": ("x", objects(b"longer", None))}), path, append_dim="x")
+    assert pd.isnull(open_zarrds(path).v.values).tolist() == [False, True, False, False, True]
+
+
+@pytest.mark.parametrize("zarr_format", FORMATS)
+def test_undecoded_bytes_with_a_marker_can_be_opened_elsewhere(zarr_format: Any, path: Path) -> None:
+    raw = xr.Dataset({"v": ("x", np.array([b"ab", b"--"]), {"_FillValue": b"--"})})
+    zarrds.save(raw, path, zarr_format=zarr_format)
+    assert xr.open_dataset(path, engine="zarr").v.values[0] == b"ab"
+    assert pd.isnull(open_zarrds(path).v.values).tolist() == [False, True]
+    xr.testing.assert_identical(open_zarrds(path, decode_cf=False).load(), raw)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ import zarr
 import zarrds
 from tests.datasets.engines import assert_same
 from tests.datasets.samples import FORMATS
+from zarrds.errors import EncodingError
 
 
 @pytest.mark.parametrize("zarr_format", FORMATS)
@@ -73,3 +76,62 @@ def test_booleans_beside_one_that_is_missing(tmp_path: Path) -> None:
     with pytest.raises(zarrds.errors.EncodingError, match="'v' holds a value that is the store's _FillValue"):
         zarrds.save(xr.Dataset({"v": ("x", [True, False])}), tmp_path / "x.zarr", append_dim="x")
     assert xr.open_dataset(tmp_path / "x.zarr", engine="zarrds").v.fillna(-1).values.tolist() == [True, -1, True, True]
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
+@pytest.mark.parametrize("zarr_format", FORMATS)
+def test_markers_of_other_writers_are_numbers_of_the_array(zarr_format: Any, dtype: str, path: Path) -> None:
+    """As JSON has them: 1e20 is no float32, and xarray took none for missing."""
+    marker = -99.9
+    given: Any = {"dimension_names": ["x"]} if zarr_format == 3 else {"fill_value": None}
+    array = zarr.open_group(path, mode="w", zarr_format=zarr_format).create_array(
+        "v",
+        shape=(3,),
+        chunks=(3,),
+        dtype=dtype,
+        attributes={"_FillValue": marker, "_ARRAY_DIMENSIONS": ["x"]},
+        **given,
+    )
+    array[...] = np.array([1, marker, 3], dtype)
+    for _ in range(2):
+        opened = xr.open_dataset(path, engine="zarrds").load()
+        np.testing.assert_array_equal(opened.v, np.array([1, np.nan, 3] * (opened.sizes["x"] // 3), dtype))
+        zarrds.save(opened, path, append_dim="x")
+    zarrds.save(opened, path, mode="w")
+    xr.testing.assert_identical(xr.open_dataset(path, engine="zarrds").load(), opened)
+
+
+@pytest.mark.parametrize("marker", [1e40, 10**400, "-99.9", None, [1.0, 2.0]], ids=repr)
+def test_markers_that_no_element_is_hide_nothing(marker: Any, path: Path) -> None:
+    array = zarr.open_group(path, mode="w").create_array("v", shape=(2,), dtype="f4", dimension_names=["x"])
+    array[...] = [1, np.inf]
+    array.attrs["_FillValue"] = marker
+    assert xr.open_dataset(path, engine="zarrds").v[1].item() == np.inf
+
+
+def test_empty_texts_beside_zero_as_the_fill_value(path: Path) -> None:
+    """Which zarr-python 2 wrote for texts, and xarray takes for no text."""
+    zarrds.save(xr.Dataset({"v": ("x", np.array(["a", "", "c"], object))}), path, zarr_format=2)
+    document = json.loads((path / "v" / ".zarray").read_text())
+    del document["zarrds"]
+    (path / "v" / ".zarray").write_text(json.dumps(document | {"fill_value": 0}))
+    opened = xr.open_dataset(path, engine="zarrds", consolidated=False).load()
+    assert opened.v.values.tolist() == ["a", "", "c"]
+    zarrds.save(opened, path, append_dim="x")
+    assert xr.open_dataset(path, engine="zarrds").v.values.tolist() == ["a", "", "c"] * 2
+
+
+@pytest.mark.parametrize("chunks", [None, {}])
+def test_structures_in_another_order_of_bytes_are_added(chunks: Any, path: Path) -> None:
+    values = np.array([(1.5, 2), (3.5, 4)], [("flux", ">f4"), ("mask", ">i4")])
+    group = zarr.open_group(path, mode="w", zarr_format=2)
+    group.create_array("v", shape=(2,), dtype=values.dtype, attributes={"_ARRAY_DIMENSIONS": ["x"]})[...] = values
+    opened = xr.open_dataset(path, engine="zarrds", chunks=chunks)
+    zarrds.save(opened.compute() if chunks is None else opened, path, append_dim="x")
+    zarrds.save(xr.open_dataset(path, engine="zarrds").isel(x=[1, 2]).load(), path, region={"x": slice(0, 2)})
+    found = [(3.5, 4), (1.5, 2), (1.5, 2), (3.5, 4)]
+    assert xr.open_dataset(path, engine="zarrds").v.values.tolist() == found
+    assert zarr.open_group(path)["v"][...].tolist() == found
+    other = values.astype([("flux", "f4"), ("count", "i4")])
+    with pytest.raises(EncodingError, match="'count'"):
+        zarrds.save(xr.Dataset({"v": ("x", other)}), path, append_dim="x")

@@ -190,3 +190,34 @@ def test_v2_has_no_other_chunk_keys() -> None:
 def test_the_document_that_makes_a_node_is_written_last() -> None:
     raw = {v2.ARRAY: DOCUMENT, v2.ATTRIBUTES: {"a": 1}}
     assert list(v2.documents("x/y", raw)) == ["x/y/.zattrs", "x/y/.zarray"]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value", "expected"),
+    [
+        ("<f8", "0", 0.0),
+        ("<f4", "-9999", -9999.0),
+        ("<f4", "1e20", np.float32(1e20)),
+        ("|u1", "255", 255),
+        ("<i8", "9007199254740993", 2**53 + 1),
+        ("<f8", "inf", np.inf),
+        ("<U2", 0, None),
+        ("|S2", 0, None),
+        ("<U2", "0", "0"),
+    ],
+)
+def test_fill_values_of_older_writers(dtype: str, value: Any, expected: Any) -> None:
+    found = parsed(DOCUMENT | {"dtype": dtype, "fill_value": value}).fill_value
+    assert found == expected
+    assert type(found) is (type(None) if expected is None else np.dtype(dtype).type)
+
+
+@pytest.mark.parametrize("codec", ["vlen-utf8", "vlen-bytes"])
+def test_zero_for_text_is_no_fill_value(codec: str) -> None:
+    assert parsed(DOCUMENT | {"dtype": "|O", "fill_value": 0, "filters": [{"id": codec}]}).fill_value is None
+
+
+@pytest.mark.parametrize(("dtype", "value"), [("|u1", "256"), ("<i4", "1.5"), ("|b1", "true"), ("<f4", "many")])
+def test_quotes_around_what_is_no_such_number_are_refused(dtype: str, value: str) -> None:
+    with pytest.raises(MetadataError, match="not a fill value"):
+        parsed(DOCUMENT | {"dtype": dtype, "fill_value": value})

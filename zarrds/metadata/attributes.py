@@ -194,6 +194,8 @@ def _base64(value: bytes) -> str:
 
 def _of_numpy(value: np.ndarray[Any, Any] | np.generic) -> tuple[JSON, JSON]:
     dtype = value.dtype
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise TypeError("an array of which elements are masked is not JSON")
     shape: Raw = {"shape": list(value.shape)} if isinstance(value, np.ndarray) else {}
     if dtype.kind == "O" or dtype.kind == "T":
         plain, note = _plain(value.tolist())

@@ -14,7 +14,7 @@ import xarray as xr
 from zarrds.compat.xarray_internals import decode_cf_variables
 from zarrds.datasets.encoding.exact.blocks import blockwise
 from zarrds.datasets.encoding.exact.comparison import check_dims
-from zarrds.datasets.encoding.exact.encoder import KINDS, Encoder
+from zarrds.datasets.encoding.exact.encoder import KINDS, Encoder, kind_of_dtype
 from zarrds.datasets.encoding.exact.lossy_codecs import proven
 from zarrds.datasets.encoding.exact.packing import CF_KEYS
 from zarrds.errors import EncodingError
@@ -126,4 +126,4 @@ def _stored_kind(stored: xr.Variable, metadata: ArrayMetadata) -> str:
         return "strings" if name == "string" else "bytes"
     if dtype.kind == "S" and "_Encoding" in stored.encoding:
         return "strings"
-    return "objects" if dtype.kind == "O" else KINDS.get(dtype.kind, str(dtype))
+    return "objects" if dtype.kind == "O" else kind_of_dtype(dtype)

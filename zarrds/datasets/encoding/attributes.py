@@ -53,22 +53,35 @@ def attributes_to_decode(node: Node) -> dict[str, Any]:
 def decoded_attributes(metadata: ArrayMetadata, *, fill_value_is_mask: bool) -> dict[str, Any]:
     """The attributes of a stored array, with ``_FillValue`` as a value of its dtype."""
     attributes = attributes_to_decode(metadata)
-    if fill_value_is_mask:
+    data_type = metadata.data_type
+    if fill_value_is_mask and metadata.fill_value is not None:
         # of structures nothing is missing
-        if metadata.fill_value is not None and metadata.data_type.dtype.kind != "V":
+        if data_type.dtype.kind != "V":
             attributes["_FillValue"] = metadata.fill_value
     elif "_FillValue" in metadata.attributes:
-        data_type = metadata.data_type
-        try:
-            if data_type.name in ("string", "variable_length_bytes"):
-                dtype: Any = "string" if data_type.name == "string" else "bytes"
-            else:
-                dtype = data_type.dtype
-            attributes["_FillValue"] = _decode_fill_value_attribute(attributes["_FillValue"], dtype)
-        except (TypeError, ValueError, OverflowError):
-            # another writer's convention: leave it as it stands, for xarray to make of it what it can
-            pass
+        marker = attributes["_FillValue"]
+        if data_type.dtype.kind == "f" and type(marker) in (int, float):
+            attributes["_FillValue"] = _of_dtype(marker, data_type.dtype)
+        elif not fill_value_is_mask:
+            attributes["_FillValue"] = _decoded_or_as_it_is(marker, data_type)
     return attributes
+
+
+def _of_dtype(number: float, dtype: np.dtype[Any]) -> Any:
+    """A number of JSON, which has no types, as the one that it stands for: 1e20 equals no float32, but one is meant."""
+    try:
+        with np.errstate(over="raise"):
+            return dtype.type(number)
+    except (FloatingPointError, OverflowError):
+        return number
+
+
+def _decoded_or_as_it_is(marker: JSON, data_type: DataType) -> Any:
+    dtype: Any = {"string": "string", "variable_length_bytes": "bytes"}.get(data_type.name, data_type.dtype)
+    try:
+        return _decode_fill_value_attribute(marker, dtype)
+    except (TypeError, ValueError, OverflowError):
+        return marker  # another writer's convention: for xarray to make of it what it can
 
 
 def _decode_fill_value_attribute(value: JSON, dtype: Any) -> Any:
@@ -106,6 +119,8 @@ def take_fill_value(
             # a `_FillValue` of text in a v3 store is an error to the zarr engine; this means the same, to both
             if not isinstance(marked, bytes) and attributes.setdefault("missing_value", str(marked)) != marked:
                 hidden["_FillValue"] = marked
+        elif data_type.dtype.kind == "S":
+            hidden["_FillValue"] = marked  # the zarr engine could not open a store with it
         else:
             try:
                 attributes["_FillValue"] = FillValueCoder.encode(marked, data_type.dtype)

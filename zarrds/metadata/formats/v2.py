@@ -6,7 +6,8 @@ Sources: Zarr v2 specification; xarray's "Zarr encoding specification" for ``_AR
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,8 @@ ARRAY, GROUP, ATTRIBUTES, CONSOLIDATED = ".zarray", ".zgroup", ".zattrs", ".zmet
 DIMENSIONS = "_ARRAY_DIMENSIONS"
 MEMBER = "zarrds"  # of .zmetadata: what zarrds notes of groups, by path; that of an array is a member of its .zarray
 _NCZARR = ("_NCZARR_ARRAY", "_nczarr_array")
+# what numbers are, by NumPy's kind, that stand in quotes as fill values: zarr-python takes them
+_QUOTED: dict[str, Callable[[str], int | float]] = {"i": int, "u": int, "f": float}
 _ARRAY_MEMBERS = {
     "zarr_format",
     "shape",
@@ -139,13 +142,26 @@ def parse(raw: Raw) -> Node:
         data_type=data_type,
         chunks=chunk_sizes(document, "chunks", shape),
         codecs=v2_codecs.from_v2(document, len(shape)),
-        fill_value=decode_fill_value(member(document, "fill_value"), data_type),
+        fill_value=decode_fill_value(_plain_fill_value(member(document, "fill_value"), data_type), data_type),
         chunk_key_encoding=ChunkKeyEncoding("v2", "/" if separator == "/" else "."),
         dimension_names=_dimension_names(attributes, extensions, len(shape)),
         attributes=attributes,
         extensions=extensions,
         zarr_format=2,
     )
+
+
+def _plain_fill_value(value: JSON, data_type: DataType) -> JSON:
+    """A fill value as the specification has it, of those that older writers have put otherwise.
+
+    0 for text and bytes is what zarr-python 2 wrote where none was given: that is none, or empty texts were missing.
+    """
+    kind = data_type.dtype.kind
+    if isinstance(value, str) and kind in _QUOTED:
+        with suppress(ValueError):
+            return _QUOTED[kind](value)
+    is_text = kind in "SU" or data_type.name in ("string", "variable_length_bytes")
+    return None if is_text and type(value) in (int, float) and value == 0 else value
 
 
 def _dimension_names(attributes: Raw, extensions: JSONObject, ndim: int) -> tuple[str | None, ...] | None:

@@ -26,7 +26,7 @@ from zarrds.labels.kinds.plain import as_integers, holds_exactly
 from zarrds.metadata.attributes import MARKERS
 from zarrds.metadata.model import ZarrFormat
 
-__all__ = ["KINDS", "Encoder", "check_exact", "exact_dtype", "kind_of"]
+__all__ = ["KINDS", "Encoder", "check_exact", "exact_dtype", "kind_of", "kind_of_dtype"]
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
@@ -114,7 +114,7 @@ class Encoder:
 
     def check_dtype(self, dtype: np.dtype[Any]) -> None:
         """Check that data of a dtype may be stored; what objects are is only known from themselves."""
-        kind = KINDS.get(dtype.kind, str(dtype))
+        kind = kind_of_dtype(dtype)
         fits = kind == self.kind or (kind, self.kind) in _FITTING or (dtype.kind == "O" and self.dtype.kind != "V")
         if fits and dtype.kind in "SU" and self.dtype.kind == dtype.kind:
             # padding or cutting them would change the labels' dtype in one library or the other
@@ -171,7 +171,8 @@ class Encoder:
         if self.dtype.kind in "fc":
             return self._floats(block)
         result = block.values.astype(self.dtype)
-        self._prove(block, result)
+        if result.dtype.kind != "V":  # of structures, which are of the same fields here, only bytes changed places
+            self._prove(block, result)
         return result
 
     def _without_objects(self, block: Block) -> Array:
@@ -385,10 +386,15 @@ class Encoder:
         return result
 
 
+def kind_of_dtype(dtype: np.dtype[Any]) -> str:
+    """What elements of a dtype are; of structures the dtype itself, in whatever order its bytes are."""
+    return KINDS.get(dtype.kind) or str(dtype.newbyteorder("="))
+
+
 def kind_of(values: Array) -> str:
     """What values are; nothing for objects of which there are none."""
     if values.dtype.kind != "O":
-        return KINDS.get(values.dtype.kind, str(values.dtype))
+        return kind_of_dtype(values.dtype)
     present = values[~pd.isnull(values)]
     if not present.size:
         return ""

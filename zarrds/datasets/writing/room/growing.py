@@ -71,11 +71,17 @@ class Grown:
 
 
 def as_wide_as_stored(variable: xr.Variable, metadata: ArrayMetadata) -> xr.Variable:
-    """Shorter strings of a fixed length in the length of the store, in which they are the same strings."""
+    """Strings of a fixed length in the length of the store, if that holds them: they are the same strings in it.
+
+    What was selected of longer ones has their dtype still.
+    """
     dtype = metadata.data_type.dtype
-    is_alike = variable.dtype.kind == dtype.kind and dtype.kind in "US"
-    is_shorter = variable.dtype.itemsize < dtype.itemsize or not variable.size
-    return variable.astype(dtype) if is_alike and is_shorter else variable
+    if variable.dtype.kind != dtype.kind or dtype.kind not in "US" or variable.dtype.itemsize == dtype.itemsize:
+        return variable
+    fits = variable.dtype.itemsize < dtype.itemsize or not variable.size
+    if not fits and variable.chunks is None:
+        fits = int(np.strings.str_len(variable.values).max()) <= _length_of(metadata)
+    return variable.astype(dtype) if fits else variable
 
 
 def grown_arrays(

@@ -106,33 +106,19 @@ def grown_arrays(
         Where it goes.
     zarr_format : {2, 3}
     """
-    whole: dict[str, xr.Variable] = {}
-    units: dict[str, str] = {}
     names = list(names)
     wider: dict[str, Grown] = {}
     fitting: dict[str, xr.Variable] = {}
+    whole: dict[str, xr.Variable] = {}  # times in finer units
+    units: dict[str, str] = {}
     for name in names:
         there, metadata, new = stored.variables[name], stored.arrays[name], variables[name]
         parts = parts_of(there, region)
         if parts is None or not new.size or set(new.dims) != set(there.dims) or len(metadata.shape) != there.ndim:
             continue
         new = new.transpose(*there.dims)
-        if metadata.data_type.dtype.kind in "US":
-            length = _length(new, there, metadata.data_type.dtype)
-            is_anew = name in stored.documents and means_other(stored.documents[name], metadata)
-            if length is not None and (is_anew or length > _length_of(metadata)):
-                # among stored ones a value for what is missing may be another now
-                old = _length(there, there, metadata.data_type.dtype) if is_anew and there.dtype == object else 0
-                length = max(length, old or 0, _length_of(metadata))
-                full = joined(name, there, new, parts, _itemsize(metadata, length) / metadata.data_type.dtype.itemsize)
-                wider[name] = _longer(name, full, there, metadata, length, zarr_format)
-        elif name in stored.documents and means_other(stored.documents[name], metadata):
-            full = joined(name, there, _of_dtype_stored(new, metadata), parts, 1)
-            wider[name] = made_anew(metadata, full.astype(metadata.data_type.dtype))
-        elif _is_narrow(name, new, metadata, stored):
-            full = joined(name, there, new, parts, new.dtype.itemsize / metadata.data_type.dtype.itemsize)
-            after = of_dtype(metadata, new.dtype)
-            wider[name] = made_anew(after, full.astype(after.data_type.dtype))
+        if (made := _widened(name, new, parts, stored, zarr_format)) is not None:
+            wider[name] = made
         elif _is_counted(there) and new.dtype.kind == there.dtype.kind and new.chunks is None:
             try:
                 fitting[name] = encode_like(name, variables[name], there, metadata, zarr_format)
@@ -149,14 +135,42 @@ def grown_arrays(
             finest = max((units.get(n, stored.variables[n].encoding["units"]) for n in (name, other)), key=_rank)
             for each in (name, other):
                 if each not in whole:
-                    there = stored.variables[each]
-                    parts = parts_of(there, region)
-                    assert parts is not None
-                    new = variables[each].transpose(*there.dims)
-                    whole[each] = joined(each, there, new, parts, 1)
+                    whole[each] = _whole_of(each, variables[each], stored.variables[each], region)
                 units[each] = finest
     times = {name: _counted(name, full, stored, units[name], zarr_format) for name, full in whole.items()}
     return {**wider, **times}, fitting
+
+
+def _widened(
+    name: str, new: xr.Variable, parts: Mapping[str, slice], stored: StoredGroup, zarr_format: ZarrFormat
+) -> Grown | None:
+    """An array with longer text, more bytes a number or another value for what is missing, if what is new needs it."""
+    there, metadata = stored.variables[name], stored.arrays[name]
+    dtype = metadata.data_type.dtype
+    is_anew = name in stored.documents and means_other(stored.documents[name], metadata)
+    if dtype.kind in "US":
+        length = _length(new, there, dtype)
+        if length is None or not (is_anew or length > _length_of(metadata)):
+            return None
+        # among stored ones a value for what is missing may be another now
+        old = _length(there, there, dtype) if is_anew and there.dtype == object else 0
+        length = max(length, old or 0, _length_of(metadata))
+        full = joined(name, there, new, parts, _itemsize(metadata, length) / dtype.itemsize)
+        return _longer(name, full, there, metadata, length, zarr_format)
+    if is_anew:
+        return made_anew(metadata, joined(name, there, _of_dtype_stored(new, metadata), parts, 1).astype(dtype))
+    if _is_narrow(name, new, metadata, stored):
+        full = joined(name, there, new, parts, new.dtype.itemsize / dtype.itemsize)
+        after = of_dtype(metadata, new.dtype)
+        return made_anew(after, full.astype(after.data_type.dtype))
+    return None
+
+
+def _whole_of(name: str, new: xr.Variable, there: xr.Variable, region: Mapping[str, slice]) -> xr.Variable:
+    """The ends of intervals beside labels that grow, which can therefore be joined too."""
+    parts = parts_of(there, region)
+    assert parts is not None
+    return joined(name, there, new.transpose(*there.dims), parts, 1)
 
 
 def _of_dtype_stored(new: xr.Variable, metadata: ArrayMetadata) -> xr.Variable:

@@ -169,32 +169,7 @@ def _resolve(
             f"region names dimension {dim!r}, which the store does not have", found=sorted(map(str, sizes))
         )
     if isinstance(part, str) and part == "auto":
-        if str(dim) in others:
-            return _find(dim, *others[str(dim)])
-        if dim in spaced and (dim in dataset.coords or dataset.sizes[dim] != sizes[dim]):
-            raise LabelNotFoundError(
-                f"the labels of {dim!r} are evenly spaced in the store, and those of the dataset are none of them",
-                key=str(dim),
-                expected=f"some of {spaced[str(dim)]}",
-                found=label_text(dataset[dim].values[0])
-                if dim in dataset.coords and dataset.sizes[dim]
-                else "no labels",
-                mend=f"Give the region as a slice of positions, region={{{dim!r}: slice(start, stop)}}, or the dataset "
-                "labels of the store",
-            )
-        if dim in dataset.variables:
-            return _find(dim, _stored_labels(dim, stored), dataset.variables[dim].values)
-        if dataset.sizes[dim] != sizes[dim]:
-            there = "the store has" if str(dim) in stored else "nor has the store"
-            raise LabelError(
-                f"the region of dimension {dim!r} cannot be found: the dataset has no labels, {there}",
-                key=str(dim),
-                expected=f"labels, or all {sizes[dim]}",
-                found=dataset.sizes[dim],
-                mend=f"Give the region as a slice of positions, region={{{dim!r}: slice(start, stop)}}"
-                + (", or the dataset its labels" if str(dim) in stored else ""),
-            )
-        return slice(0, dataset.sizes[dim])
+        return _found_by_labels(dim, dataset, stored, sizes, others, spaced)
     if not isinstance(part, slice):
         raise EncodingError(
             "all values in ``region`` must be slice objects", key=str(dim), expected=_SLICE, found=f"{part!r:.80}"
@@ -213,6 +188,41 @@ def _resolve(
         ) from error
     start, stop, _ = slice(*ends).indices(sizes[dim])
     return slice(start, max(start, stop))
+
+
+def _found_by_labels(
+    dim: Hashable,
+    dataset: xr.Dataset,
+    stored: Mapping[str, xr.Variable],
+    sizes: Mapping[Hashable, int],
+    others: Mapping[str, tuple[Labels, Labels]],
+    spaced: Mapping[str, str],
+) -> slice:
+    """Where the dataset's labels are in the store; without labels on either side, all of it."""
+    if str(dim) in others:
+        return _find(dim, *others[str(dim)])
+    if dim in spaced and (dim in dataset.coords or dataset.sizes[dim] != sizes[dim]):
+        raise LabelNotFoundError(
+            f"the labels of {dim!r} are evenly spaced in the store, and those of the dataset are none of them",
+            key=str(dim),
+            expected=f"some of {spaced[str(dim)]}",
+            found=label_text(dataset[dim].values[0]) if dim in dataset.coords and dataset.sizes[dim] else "no labels",
+            mend=f"Give the region as a slice of positions, region={{{dim!r}: slice(start, stop)}}, or the dataset "
+            "labels of the store",
+        )
+    if dim in dataset.variables:
+        return _find(dim, _stored_labels(dim, stored), dataset.variables[dim].values)
+    if dataset.sizes[dim] != sizes[dim]:
+        there = "the store has" if str(dim) in stored else "nor has the store"
+        raise LabelError(
+            f"the region of dimension {dim!r} cannot be found: the dataset has no labels, {there}",
+            key=str(dim),
+            expected=f"labels, or all {sizes[dim]}",
+            found=dataset.sizes[dim],
+            mend=f"Give the region as a slice of positions, region={{{dim!r}: slice(start, stop)}}"
+            + (", or the dataset its labels" if str(dim) in stored else ""),
+        )
+    return slice(0, dataset.sizes[dim])
 
 
 def _stored_labels(dim: Hashable, stored: Mapping[str, xr.Variable]) -> Labels:

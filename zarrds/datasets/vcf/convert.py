@@ -30,6 +30,7 @@ from zarrds.storage.protocol import Store
 __all__ = ["convert_vcf"]
 
 _VARIANTS, _SAMPLES = 1000, 10_000  # of a chunk, as bio2zarr has them
+_INDEX = "region_index"
 _SPECIFICATION = "0.5"
 Arrays = dict[str, tuple[tuple[str, ...], np.ndarray[Any, Any]]]
 
@@ -68,8 +69,7 @@ def convert_vcf(
         found = scan(path)
         fixed = _fixed(found)
         buffers = _buffers(found, min(sizes["variants"], found.n))
-        rows = -(-found.n // sizes["variants"])
-        fixed["region_index"] = (("region_index_values", "region_index_fields"), np.zeros((rows, 6), "i4"))
+        n_batches = -(-found.n // sizes["variants"])
         arrays = {
             **{name: _metadata(dims, a, a.shape, sizes, "", target.zarr_format) for name, (dims, a) in fixed.items()},
             **{
@@ -85,13 +85,15 @@ def convert_vcf(
         "vcf_meta_information": [list(pair) for pair in found.header.meta],
     }
     nodes: dict[str, Node] = {"": GroupMetadata(attributes, zarr_format=target.zarr_format), **arrays}
-    index: list[tuple[int, ...]] = []
+    # how many rows it will have is known at the end
+    nodes[_INDEX] = _index_metadata(np.zeros((n_batches, 6), "i4"), sizes, target.zarr_format)
     committer_of(store).clean()
     with (
-        staged(target, nodes, rows * len(buffers)) as stage,
+        staged(target, nodes, n_batches * len(buffers)) as stage,
         locating(path),
         progress_bar(found.n, "convert", enabled=progress, unit="record") as advance,
     ):
+        index: list[tuple[int, ...]] = []
         for start, stop in _filled(path, found, buffers):
             for name, (_, values) in buffers.items():
                 elements = Elements(stage, name, arrays[name], is_private=True)
@@ -100,14 +102,16 @@ def convert_vcf(
             index += _index_rows(start // sizes["variants"], buffers, stop - start)
             if advance is not None:
                 advance(stop - start)
-        fixed["region_index"] = (fixed["region_index"][0], np.array(index, "i4").reshape(-1, 6))
-        dims, values = fixed["region_index"]
-        nodes["region_index"] = arrays["region_index"] = _metadata(
-            dims, values, values.shape, sizes, "", target.zarr_format
-        )
         for name, (_, values) in fixed.items():
             Elements(stage, name, arrays[name], is_private=True).write(..., values)
-        put_statistics(stage, stage, (each for name, each in touched.items() if name != "region_index"))
+        put_statistics(stage, stage, touched.values())
+        rows = np.array(index, "i4").reshape(-1, 6)
+        nodes[_INDEX] = index_metadata = _index_metadata(rows, sizes, target.zarr_format)
+        Elements(stage, _INDEX, index_metadata, is_private=True).write(..., rows)
+
+
+def _index_metadata(rows: np.ndarray[Any, Any], sizes: Mapping[str, int], zarr_format: ZarrFormat) -> ArrayMetadata:
+    return _metadata(("region_index_values", "region_index_fields"), rows, rows.shape, sizes, "", zarr_format)
 
 
 def _chunk_sizes(chunks: Mapping[str, int] | None) -> dict[str, int]:

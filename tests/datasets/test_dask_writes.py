@@ -487,3 +487,33 @@ def test_when_a_block_fails_those_under_way_end_first(tmp_path: Path, monkeypatc
         zarrds.save(xr.Dataset({"new": ("a", data)}), tmp_path / "x.zarr", mode="a", encoding={"new": {"chunks": (1,)}})
     assert ended == [True]
     assert files(tmp_path) == before
+
+
+@pytest.mark.parametrize("encoding", [{}, {"_FillValue": -9.0}], ids=["plain", "encoded"])
+@pytest.mark.parametrize("dtype", ["f4", "M8[s]"])
+def test_masked_elements_are_missing(path: Path, encoding: dict[str, Any], dtype: str) -> None:
+    if dtype == "M8[s]":
+        encoding = {"units": "seconds since 1970-01-01", "dtype": "int64"}
+    masked = dask.array.from_array(np.ma.array(np.arange(4).astype(dtype), mask=[0, 1, 0, 0]), chunks=2)
+    # as map_blocks gives them, of which the array does not say that some may be masked
+    blocks = masked.map_blocks(lambda block: block, dtype=masked.dtype, meta=np.empty(0, masked.dtype))
+    zarrds.save(xr.Dataset({"v": ("x", blocks)}), path, encoding={"v": encoding})
+    assert np.isnan(open_zarrds(path).v.values).tolist() == [False, True, False, False]
+
+
+@pytest.mark.parametrize("encoding", [{}, {"_FillValue": -9}, {"dtype": "i8", "scale_factor": 1.0}], ids=str)
+def test_masked_integers_are_refused(path: Path, encoding: dict[str, Any]) -> None:
+    masked = dask.array.from_array(np.ma.array([1, 2], mask=[0, 1]), chunks=1)
+    blocks = masked.map_blocks(lambda block: block, dtype=masked.dtype, meta=np.empty(0, masked.dtype))
+    with pytest.raises(EncodingError, match="'v' has masked elements"):
+        zarrds.save(xr.Dataset({"v": ("x", blocks)}), path, encoding={"v": encoding})
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("encoding", [{}, {"_FillValue": -9.0}], ids=["plain", "encoded"])
+def test_sparse_blocks_are_refused(path: Path, encoding: dict[str, Any]) -> None:
+    sparse = pytest.importorskip("sparse")
+    data = dask.array.from_array(sparse.COO(np.array([0.0, 1, 0, 2])), chunks=2)
+    with pytest.raises(EncodingError, match=r"'v'.*cannot be made into a NumPy array.*todense"):
+        zarrds.save(xr.Dataset({"v": ("x", data)}), path, encoding={"v": encoding})
+    assert not path.exists()

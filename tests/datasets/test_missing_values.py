@@ -229,3 +229,34 @@ def test_undecoded_bytes_with_a_marker_can_be_opened_elsewhere(zarr_format: Any,
     assert xr.open_dataset(path, engine="zarr").v.values[0] == b"ab"
     assert pd.isnull(open_zarrds(path).v.values).tolist() == [False, True]
     xr.testing.assert_identical(open_zarrds(path, decode_cf=False).load(), raw)
+
+
+@pytest.mark.parametrize("zarr_format", FORMATS)
+def test_markers_that_are_no_floats_of_the_array_mark_nothing(zarr_format: Any, path: Path) -> None:
+    """A double beside single floats, as old climate files have it: xarray compares in double precision."""
+    raw = xr.Dataset({"v": ("x", np.array([1, 1e20], "f4"), {"missing_value": 1e20})})
+    read = xr.decode_cf(raw).load()
+    zarrds.save(raw, path, zarr_format=zarr_format, statistics=True)
+    zarrds.save(raw, path, append_dim="x")
+    zarrds.save(read, path, append_dim="x")
+    assert open_zarrds(path).v.values.tolist() == read.v.values.tolist() * 3
+    assert zarrds.find(path, "v > 1e19").sizes["x"] == 3
+    assert zarrds.aggregate(path, "v", "count") == 6
+
+
+@pytest.mark.parametrize("factors", [{"scale_factor": 1000}, {"scale_factor": np.int64(2), "add_offset": 5}], ids=str)
+@pytest.mark.parametrize("marker", ["_FillValue", "missing_value"])
+@pytest.mark.parametrize("zarr_format", FORMATS)
+def test_whole_factors_beside_what_is_missing(
+    factors: dict[str, Any], marker: str, zarr_format: Any, path: Path
+) -> None:
+    """Which xarray cannot decode: it puts NaN among integers."""
+    raw = xr.Dataset({"v": ("x", np.array([1, -1, 3], "i1"), {**factors, marker: np.int8(-1)})})
+    zarrds.save(raw, path, zarr_format=zarr_format)
+    low, high = (factors["scale_factor"] * value + factors.get("add_offset", 0) for value in (1, 3))
+    for n in (1, 2):
+        np.testing.assert_array_equal(open_zarrds(path).v, [low, np.nan, high] * n)
+        zarrds.save(raw, path, append_dim="x")
+    zarrds.save(open_zarrds(path).load(), path, append_dim="x")
+    np.testing.assert_array_equal(open_zarrds(path).v, [low, np.nan, high] * 6)
+    xr.testing.assert_identical(open_zarrds(path, decode_cf=False).isel(x=slice(3)).load(), raw)

@@ -17,21 +17,30 @@ __all__ = ["missing_markers"]
 def missing_markers(metadata: ArrayMetadata) -> tuple[Any, ...]:
     """The elements of an array that xarray takes for missing ones: CF's attributes, and the fill value of format 2."""
     attributes, dtype = metadata.attributes, metadata.data_type.dtype
-    waiting, given = [attributes.get(name) for name in reversed(MARKERS)], list[Any]()
-    while waiting:  # xarray takes lists of lists for all that is in them
-        value = waiting.pop()
-        if isinstance(value, list):
-            waiting += reversed(value)
-        else:
-            given.append(value)
+    given = [(value, name == "_FillValue") for name in MARKERS for value in _flat(attributes.get(name))]
     if metadata.zarr_format == 2:
-        given.append(metadata.fill_value)
-    markers = (_marker(value, dtype) for value in given if value is not None)
+        given.append((metadata.fill_value, True))
+    markers = (_marker(value, dtype, is_of_dtype) for value, is_of_dtype in given if value is not None)
     return tuple(marker for marker in markers if marker is not None)
 
 
-def _marker(value: Any, dtype: np.dtype[Any]) -> Any:
-    """A marker as an element, None if no element can be equal to it."""
+def _flat(value: Any) -> list[Any]:
+    """What is in lists of lists, all of which xarray takes."""
+    waiting, found = [value], list[Any]()
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, list):
+            waiting += reversed(item)
+        else:
+            found.append(item)
+    return found
+
+
+def _marker(value: Any, dtype: np.dtype[Any], is_of_dtype: bool) -> Any:
+    """A marker as an element, None if no element can be equal to it.
+
+    A `_FillValue` is of the array's dtype; another marker marks nothing if it is none of the floats of that dtype.
+    """
     if dtype.kind in "OU":
         return str(value)
     try:
@@ -40,7 +49,8 @@ def _marker(value: Any, dtype: np.dtype[Any]) -> Any:
         if dtype.kind in "iu":
             return np.array(int(value), dtype)[()] if value == int(value) else None
         with np.errstate(over="ignore"):
-            return np.array(value).astype(dtype)[()]
+            element = np.array(value).astype(dtype)[()]
+        return element if is_of_dtype or dtype.kind != "f" or float(element) == value else None
     except (TypeError, ValueError, OverflowError):
         return None
 

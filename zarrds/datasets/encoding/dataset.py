@@ -318,7 +318,13 @@ def _mend_of(problem: str, name: str, variable: xr.Variable) -> str:
     if variable.dtype.kind == "O" and not variable.ndim and isinstance(np.asarray(variable.values)[()], tuple):
         # what isel or sel leaves of the labels of a MultiIndex
         return f"Leave it out, with drop_vars({name!r}): its levels are coordinates of their own"
-    objects = ("not 'list'", "infer dtype", "arbitrary Python objects", "convert an array of size 1")
+    objects = (
+        "not 'list'",
+        "infer dtype",
+        "arbitrary Python objects",
+        "convert an array of size 1",
+        "element with a sequence",
+    )
     if any(words in problem for words in objects):
         return "Store lists of different lengths as one flat array and an array of lengths, other objects as text"
     if variable.dtype.kind in "mM" or "calendar" in problem:

@@ -19,6 +19,7 @@ import xarray as xr
 from zarrds.compat.xarray_internals import decode_cf_variables, is_chunked, with_variables
 from zarrds.datasets.encoding.apart import set_apart
 from zarrds.datasets.encoding.exact.comparison import label_text
+from zarrds.datasets.encoding.exact.packing import with_float_factors
 from zarrds.errors import EncodingError, LabelError
 from zarrds.metadata.attributes import MARKERS, array_of
 
@@ -244,6 +245,8 @@ def _decoded(
     if not (packing or is_counted or is_duration):
         return None
     is_scaled = "scale_factor" in packing or "add_offset" in packing
+    if variable.dtype.kind in "iu" and not set(packing).isdisjoint(MARKERS):
+        attributes = with_float_factors(attributes)  # by whole ones xarray puts NaN among integers
     data = variable.data
     if variable.dtype.kind in "iu" and variable.dtype.itemsize == 8 and packing and not is_scaled and not is_counted:
         noted = [array_of(attributes.get(key, ())) for key in MARKERS]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, get_args
 
+import numpy as np
 import xarray as xr
 
 from zarrds.compat.xarray_internals import CF_RELATED_DATA, decode_cf_variables, guard_decoders
@@ -14,7 +15,7 @@ from zarrds.datasets.reading.strange import path_of
 from zarrds.errors import MetadataError, UndecodableError, ZarrdsError
 from zarrds.labels.kinds.plain import Description
 from zarrds.labels.kinds.table import decode_options
-from zarrds.metadata.attributes import array_of
+from zarrds.metadata.attributes import MARKERS, array_of
 
 __all__ = ["Decoded", "decode", "decode_all", "decoders_for", "without_times"]
 
@@ -136,6 +137,7 @@ def decode_all(
     MetadataError
         If it is the group that cannot be decoded, or a variable when it is read.
     """
+    raw = {name: _with_float_factor(name, variable, decoders) for name, variable in raw.items()}
     beside = {v.attrs["bounds"] for v in raw.values() if isinstance(v.attrs.get("bounds"), str)}
     # xarray writes units into the attributes of bounds, also where it fails afterwards
     fresh = {name: variable.copy(deep=False) if name in beside else variable for name, variable in raw.items()}
@@ -167,6 +169,20 @@ def decode_all(
             del attrs[key]  # those of what it is the bounds of
         attrs.update((key, raw[name].attrs[key]) for key in raw[name].attrs.keys() - kept[name].attrs.keys())
     return Decoded({name: variables[name] for name in raw}, decoded_attributes, names, problems)
+
+
+def _with_float_factor(name: Any, variable: xr.Variable, decoders: Mapping[str, Any]) -> xr.Variable:
+    """A variable whose whole factor is a float, if integers of it may be missing: xarray has no NaN for integers."""
+    if variable.dtype.kind not in "iu" or not isinstance(variable.attrs.get("scale_factor"), int | np.integer):
+        return variable
+    is_marked = any(variable.attrs.get(key) is not None for key in MARKERS)
+    if not is_marked or not _is_on("mask_and_scale", name, decoders):
+        return variable
+    from zarrds.datasets.encoding.exact.packing import with_float_factors  # imported late: hardly any reader needs it
+
+    changed = variable.copy(deep=False)
+    changed.attrs = with_float_factors(variable.attrs)
+    return changed
 
 
 def _undecodable_ones(

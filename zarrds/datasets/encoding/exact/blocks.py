@@ -20,6 +20,7 @@ __all__ = [
     "CARRIED_MEND",
     "Block",
     "BlockFunction",
+    "as_numpy",
     "blockwise",
     "by_blocks",
     "check_declared",
@@ -182,13 +183,49 @@ def _in_memory(function: BlockFunction, values: Array, dtype: np.dtype[Any]) -> 
 
 def _on_dask_block(values: Any, *, function: BlockFunction, declared: np.dtype[Any], block_info: Any = None) -> Array:
     """One block; dask says where it lies in `block_info`."""
-    found = np.asarray(values)
+    found = as_numpy(function.name, values)
     origin = (0,) * found.ndim
     if block_info:
         place = block_info[0]["array-location"]
         origin = tuple(int(start) for start, _ in place)
         check_declared(function.name, found, declared, tuple(int(stop - start) for start, stop in place))
     return _apply(function, found.astype(declared, copy=False), origin)
+
+
+def as_numpy(name: Hashable, block: Any) -> Array:
+    """A block of a dask array as an array of NumPy; what is masked is missing, as it is where xarray is given such.
+
+    Raises
+    ------
+    EncodingError
+        For what does not want to be one (sparse arrays), and for masked elements that nothing stands for.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> as_numpy("v", np.ma.array([1.0, 2.0], mask=[False, True]))
+    array([ 1., nan])
+    """
+    if isinstance(block, np.ma.MaskedArray) and np.ma.is_masked(block):
+        if block.dtype.kind not in "fcmMO":
+            raise EncodingError(
+                f"a block of the dask array of variable {name!r} has masked elements",
+                key=str(name),
+                expected="floats, times or objects, which can be missing",
+                found=str(block.dtype),
+                mend="Convert it to floats, or give them a value with dask.array.ma.filled",
+            )
+        missing: Any = {"m": np.timedelta64("NaT"), "M": np.datetime64("NaT"), "O": None}.get(block.dtype.kind, np.nan)
+        return np.asarray(block.filled(missing))
+    try:
+        return np.asarray(block)
+    except Exception as error:  # whatever such an array says when it does not want to be one of NumPy's
+        raise EncodingError(
+            f"a block of the dask array of variable {name!r} cannot be made into a NumPy array: {error}",
+            key=str(name),
+            found=f"{type(block).__module__}.{type(block).__name__}",
+            mend="Make the blocks dense first, for example with .data.map_blocks(lambda block: block.todense())",
+        ) from error
 
 
 def check_declared(name: Hashable, values: Array, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:

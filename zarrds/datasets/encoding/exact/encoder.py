@@ -257,9 +257,11 @@ class Encoder:
     def _is_marked(self, block: Block, result: Array) -> Array:
         """Where floats that are there are stored as what stands for missing ones, by any of the markers."""
         marked = np.zeros(result.shape, bool)
-        for marker in markers_of(self.encoding) if result.dtype.kind == "f" else ():
+        for key in MARKERS if result.dtype.kind == "f" else ():
+            marker = np.ravel(self.encoding.get(key, np.nan))
             if marker.dtype.kind in "iuf" and not np.isnan(marker).all():  # what is NaN is missing anyway
-                marked |= np.isin(result, marker.astype(result.dtype))
+                # a `_FillValue` is read in the dtype of the array: a float64 that is no float32 may be another marker
+                marked |= np.isin(result, marker.astype(result.dtype) if key == "_FillValue" else marker)
         return marked & ~np.asarray(pd.isnull(block.values)) if marked.any() else marked
 
     def _described(self) -> str:

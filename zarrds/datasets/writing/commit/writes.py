@@ -21,7 +21,7 @@ import xarray as xr
 from zarrds.arrays.in_place import InPlace
 from zarrds.chunk_statistics.building import WrittenFacts
 from zarrds.compat.xarray_internals import blockwise_array, is_chunked
-from zarrds.datasets.encoding.exact.blocks import check_declared
+from zarrds.datasets.encoding.exact.blocks import as_numpy, check_declared
 from zarrds.datasets.writing.commit.tasks import MOST_NBYTES, task_blocks
 from zarrds.engine.blocks import block_shape, blocks
 from zarrds.engine.elements import Elements
@@ -150,7 +150,7 @@ class _Target:
 
     def __setitem__(self, key: tuple[slice, ...], value: Any) -> None:
         shape = tuple(s.stop - s.start for s in key)
-        values = np.asarray(value)
+        values = as_numpy(self._name, value)
         if values.dtype != self.dtype or values.shape != shape:
             check_declared(self._name, values, self.dtype, shape)
             values = values.astype(self.dtype)

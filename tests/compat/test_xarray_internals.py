@@ -162,16 +162,16 @@ def test_encode_dataset_coordinates() -> None:
 
 def test_encode_zarr_variable() -> None:
     packed = xr.Variable("x", [1.0, np.nan], {}, {"dtype": "i2", "scale_factor": 0.5, "_FillValue": -1, "chunks": (1,)})
-    encoded = internals.encode_zarr_variable(packed, name="v", zarr_format=3)
+    encoded = internals.encode_zarr_variable(packed, name="v")
     np.testing.assert_array_equal(encoded, np.array([2, -1], "i2"))
     assert encoded.dtype == np.dtype("i2")
     assert encoded.attrs == {"scale_factor": 0.5, "_FillValue": -1}
     assert encoded.encoding["chunks"] == (1,)
-    texts = internals.encode_zarr_variable(xr.Variable("x", np.array(["a", None], object)), name="s", zarr_format=3)
+    texts = internals.encode_zarr_variable(xr.Variable("x", np.array(["a", None], object)), name="s")
     assert internals.check_vlen_dtype(texts.dtype) is str
     assert list(texts.values) == ["a", ""]
     with pytest.raises((TypeError, ValueError)):
-        internals.encode_zarr_variable(xr.Variable("x", np.array([{}, 1], object)), name="v", zarr_format=3)
+        internals.encode_zarr_variable(xr.Variable("x", np.array([{}, 1], object)), name="v")
 
 
 def test_validate_dataset_names() -> None:

@@ -175,7 +175,7 @@ def test_packed_floats_are_proven_as_if_each_had_its_own_slack(scale: float, dty
     random = np.random.default_rng(5)
     for offset in (0.0, 270.0, -1e5, 1e38, np.nan):
         encoding = {"scale_factor": scale, "add_offset": offset}
-        encoder = Encoder("v", ("x",), np.dtype("i2"), "floats", encoding, 3, is_carried)
+        encoder = Encoder("v", ("x",), np.dtype("i2"), "floats", encoding, is_carried)
         with np.errstate(all="ignore"):
             values = (random.standard_normal(100) * 10.0 ** random.integers(-3, 6, 100)).astype(dtype)
             values[:4] = np.nan, np.inf, -np.inf, 0

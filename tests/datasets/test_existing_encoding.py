@@ -40,7 +40,7 @@ class Stored:
         self.metadata = zarrds.open_array(path, path="v").metadata
 
     def encode(self, data: Any, dims: Any = "x") -> xr.Variable:
-        return encode_like("v", xr.Variable(dims, data), self.variable, self.metadata, self.zarr_format)
+        return encode_like("v", xr.Variable(dims, data), self.variable, self.metadata)
 
 
 def stored(values: Any, **encoding: Any) -> Any:
@@ -48,7 +48,7 @@ def stored(values: Any, **encoding: Any) -> Any:
     raw = xr.Variable("x", np.asarray(values), encoding)
     decoded = decode_cf_variables({"v": raw}, {})[0]["v"]
     metadata = new_array_metadata(shape=raw.shape, dtype=raw.dtype)
-    return lambda data: encode_like("v", xr.Variable("x", data), decoded, metadata, 3)
+    return lambda data: encode_like("v", xr.Variable("x", data), decoded, metadata)
 
 
 FITTING: list[tuple[Any, dict[str, Any], Any]] = [
@@ -133,12 +133,12 @@ def test_kinds_that_do_not_fit_are_refused(tmp_path: Path, there: str) -> None:
 def test_dimensions() -> None:
     there, metadata = xr.Variable(("y", "x"), np.zeros((2, 3))), new_array_metadata(shape=(2, 3), dtype="f8")
     new = xr.Variable(("x", "y"), np.arange(12.0).reshape(3, 4), {"units": "K"}, {"dtype": "i2"})
-    encoded = encode_like("v", new, there, metadata, 3)
+    encoded = encode_like("v", new, there, metadata)
     assert encoded.dims == ("y", "x")
     np.testing.assert_array_equal(encoded, new.transpose())
     for dims in (("x", "z"), ("y",)):
         with pytest.raises(LabelError, match="different dimension names"):
-            encode_like("v", xr.Variable(dims, np.zeros((1,) * len(dims))), there, metadata, 3)
+            encode_like("v", xr.Variable(dims, np.zeros((1,) * len(dims))), there, metadata)
 
 
 HALF: dict[str, Any] = {"scale_factor": 0.5}
@@ -234,16 +234,16 @@ def test_large_markers_are_written_exactly() -> None:
 
 def test_strings_of_fixed_length_into_strings_of_any() -> None:
     there, metadata = xr.Variable("x", np.array(["a"], object)), new_array_metadata(shape=(1,), dtype="string")
-    encoded = encode_like("v", xr.Variable("x", ["defgh", "é"]), there, metadata, 3)
+    encoded = encode_like("v", xr.Variable("x", ["defgh", "é"]), there, metadata)
     assert (encoded.dtype, encoded.values.tolist()) == (np.dtype(object), ["defgh", "é"])
 
 
 def test_strings_without_a_text_for_missing() -> None:
     there, metadata = xr.Variable("x", np.array(["a"], object)), new_array_metadata(shape=(1,), dtype="string")
     with pytest.raises(EncodingError, match=r"missing.*found (None|nan) at x=1"):
-        encode_like("v", xr.Variable("x", np.array(["a", None], object)), there, metadata, 3)
+        encode_like("v", xr.Variable("x", np.array(["a", None], object)), there, metadata)
     there.encoding["missing_value"] = "n/a"
-    encoded = encode_like("v", xr.Variable("x", np.array(["a", None], object)), there, metadata, 3)
+    encoded = encode_like("v", xr.Variable("x", np.array(["a", None], object)), there, metadata)
     assert encoded.values.tolist() == ["a", "n/a"]
 
 
@@ -251,7 +251,7 @@ def test_positions_count_over_all_blocks() -> None:
     data = np.zeros((4, 6), "i4")
     data[3, 4] = 300
     there, metadata = xr.Variable(("y", "x"), np.zeros((1, 6), "u1")), new_array_metadata(shape=(1, 6), dtype="u1")
-    lazy = encode_like("v", xr.Variable(("y", "x"), dask.array.from_array(data, chunks=(2, 4))), there, metadata, 3)
+    lazy = encode_like("v", xr.Variable(("y", "x"), dask.array.from_array(data, chunks=(2, 4))), there, metadata)
     assert lazy.dtype == np.uint8
     with pytest.raises(EncodingError, match="found 300 at y=3, x=4"):
         lazy.compute()
@@ -295,24 +295,24 @@ def test_packed_values_read_back_or_are_refused(
         np.testing.assert_allclose(decoded, values, atol=abs(scale) * 0.501, rtol=0)
     packed_anew = xr.Variable("x", values, {}, attributes | {"dtype": np.dtype(dtype)})
     if fits.all():
-        found, why = encoded_variable("v", packed_anew, True, 3)
+        found, why = encoded_variable("v", packed_anew, True)
         np.testing.assert_array_equal(found, raw)
         assert why is None
     else:
         with pytest.raises(EncodingError, match="variable 'v' holds a value"):
-            encoded_variable("v", packed_anew, True, 3)
+            encoded_variable("v", packed_anew, True)
 
 
 def test_dask_arrays_are_checked_when_they_are_computed() -> None:
     values = dask.array.from_array(np.arange(300.0), chunks=100)
-    found, _ = encoded_variable("v", xr.Variable("x", values, {"a": 1}, {"dtype": "u1"}), True, 3)
+    found, _ = encoded_variable("v", xr.Variable("x", values, {"a": 1}, {"dtype": "u1"}), True)
     assert (found.attrs, found.chunks, found.dtype) == ({"a": 1}, ((100, 100, 100),), np.dtype("u1"))
     with pytest.raises(EncodingError, match=r"found 256\.0 at x=256"):
         found.compute()
     np.testing.assert_array_equal(found[:200], np.arange(200.0))
     times = xr.Variable("x", START + np.array([0, 70000]) * HOUR, {}, SINCE | {"dtype": "i2"})
     with pytest.raises(EncodingError, match=r"int16.*hours since .*at x=1"):
-        encoded_variable("v", times, True, 3)
+        encoded_variable("v", times, True)
 
 
 @pytest.mark.parametrize("encoding", [{}, {"_FillValue": -1, "dtype": "i8"}, {"dtype": "f8"}])
@@ -344,7 +344,7 @@ def test_what_was_read_can_be_appended(dtype: str, number: Any, key: str) -> Non
     raw = np.arange(3, dtype=dtype)
     decoded = decode_cf_variables({"v": xr.Variable("x", raw, {key: number})}, {})[0]["v"]
     metadata = new_array_metadata(shape=raw.shape, dtype=raw.dtype)
-    again = encode_like("v", xr.Variable("x", decoded.values), decoded, metadata, 3)
+    again = encode_like("v", xr.Variable("x", decoded.values), decoded, metadata)
     assert (again.dtype, again.values.tolist()) == (raw.dtype, raw.tolist())
 
 

@@ -20,8 +20,6 @@ __all__ = ["FillValueCoder", "check", "encode_zarr_variable", "lazily"]
 # as in pyproject.toml
 _NEEDED = {"xarray": "2025.12", "pandas": "2.3"}
 
-_TAKES_FORMAT = "zarr_format" in zarr.encode_zarr_variable.__code__.co_varnames  # xarray 2026.7 and before do not
-
 
 def check(*modules: ModuleType) -> None:
     """Raise `ReleaseError` if an installed release, or one of `modules`, is too old.
@@ -45,11 +43,10 @@ def _release(version: str) -> tuple[int, ...]:
     return tuple(map(int, re.findall(r"\d+", version)[:2]))
 
 
-def encode_zarr_variable(variable: xr.Variable, *, name: object = None, zarr_format: int | None = None) -> xr.Variable:
-    """A variable encoded by CF for Zarr, as xarray does it; older releases do not tell the formats apart."""
+def encode_zarr_variable(variable: xr.Variable, *, name: object = None) -> xr.Variable:
+    """A variable encoded by CF for Zarr, as xarray does it; its formats differ in text alone that stays as it is."""
     encode: Any = zarr.encode_zarr_variable
-    options = {"zarr_format": zarr_format} if _TAKES_FORMAT else {}
-    encoded: xr.Variable = encode(variable, name=name, **options)
+    encoded: xr.Variable = encode(variable, name=name)
     return encoded
 
 

@@ -18,16 +18,14 @@ from zarrds.datasets.encoding.exact.encoder import KINDS, Encoder, kind_of_dtype
 from zarrds.datasets.encoding.exact.lossy_codecs import proven
 from zarrds.datasets.encoding.exact.packing import CF_KEYS
 from zarrds.errors import EncodingError
-from zarrds.metadata.model import ArrayMetadata, ZarrFormat
+from zarrds.metadata.model import ArrayMetadata
 
 __all__ = ["as_stored", "encode_like"]
 
 _NUMBERS = frozenset({"scale_factor", "add_offset"})
 
 
-def encode_like(
-    name: Hashable, variable: xr.Variable, stored: xr.Variable, metadata: ArrayMetadata, zarr_format: ZarrFormat
-) -> xr.Variable:
+def encode_like(name: Hashable, variable: xr.Variable, stored: xr.Variable, metadata: ArrayMetadata) -> xr.Variable:
     """New data as the store would hold it.
 
     The encoding is the stored variable's, whatever the new one's own is. Floats that the store packs into integers are
@@ -42,7 +40,6 @@ def encode_like(
         Decoded, with the encoding of the store.
     metadata : ArrayMetadata
         Of the stored array.
-    zarr_format : {2, 3}
 
     Returns
     -------
@@ -63,7 +60,7 @@ def encode_like(
     >>> from zarrds.arrays.layout import new_array_metadata
     >>> stored = xr.Variable("x", [0.5], {}, {"dtype": np.dtype("i2"), "scale_factor": 0.5})
     >>> metadata = new_array_metadata(shape=(1,), dtype="int16")
-    >>> encode_like("v", xr.Variable("x", [1.0, 7.5]), stored, metadata, 3).values
+    >>> encode_like("v", xr.Variable("x", [1.0, 7.5]), stored, metadata).values
     array([ 2, 15], dtype=int16)
     """
     check_dims(name, stored, variable)
@@ -83,15 +80,13 @@ def encode_like(
         # as it is read where none is said; xarray would write another, and they part in 1582, after some units begin
         encoding.setdefault("calendar", "standard")
     is_cftime = kind == "datetimes" and stored.dtype.kind == "O"
-    encoder = Encoder(name, stored.dims, dtype, kind, encoding, zarr_format, is_cftime=is_cftime)
+    encoder = Encoder(name, stored.dims, dtype, kind, encoding, is_cftime=is_cftime)
     encoder.check_dtype(variable.dtype)
     data = variable.data if variable.dtype == dtype and encoder.is_plain else blockwise(encoder, variable, dtype)
     return proven(name, xr.Variable(stored.dims, data, fastpath=True), metadata)
 
 
-def as_stored(
-    name: Hashable, variable: xr.Variable, stored: xr.Variable, metadata: ArrayMetadata, zarr_format: ZarrFormat
-) -> xr.Variable:
+def as_stored(name: Hashable, variable: xr.Variable, stored: xr.Variable, metadata: ArrayMetadata) -> xr.Variable:
     """Labels as they will read back from a store that packs them into integers; others as they are.
 
     Parameters and errors are those of `encode_like`.
@@ -102,13 +97,13 @@ def as_stored(
     >>> from zarrds.arrays.layout import new_array_metadata
     >>> stored = xr.Variable("x", [0.5], {}, {"dtype": np.dtype("i2"), "scale_factor": 0.5})
     >>> metadata = new_array_metadata(shape=(1,), dtype="int16")
-    >>> as_stored("x", xr.Variable("x", [1.01, 7.5]), stored, metadata, 3).values
+    >>> as_stored("x", xr.Variable("x", [1.01, 7.5]), stored, metadata).values
     array([1. , 7.5])
     """
     attributes = {key: stored.encoding[key] for key in CF_KEYS if stored.encoding.get(key) is not None}
     if "scale_factor" not in attributes and "add_offset" not in attributes:
         return variable
-    encoded = encode_like(name, variable, stored, metadata, zarr_format)
+    encoded = encode_like(name, variable, stored, metadata)
     decoded, _, _ = decode_cf_variables({"labels": xr.Variable(encoded.dims, encoded.data, attributes)}, {})
     return xr.Variable(encoded.dims, decoded["labels"].values, variable.attrs)
 

@@ -241,7 +241,7 @@ def encode_variable(
         attrs = {key: value for key, value in variable.attrs.items() if key not in apart}
         variable = xr.Variable(variable.dims, lazy_data(variable), attrs, variable.encoding, fastpath=True)
     try:
-        encoded, replaced = encoded_variable(name, variable, is_explicit, zarr_format)
+        encoded, replaced = encoded_variable(name, variable, is_explicit)
         encoded = _of_no_characters(variable, encoded)
     except NotImplementedError as error:  # a MultiIndex, or another thing that CF has no words for
         raise UnsupportedError(

@@ -37,7 +37,6 @@ from zarrds.datasets.encoding.exact.text_marks import check_unmarked, text_marks
 from zarrds.errors import EncodingError, ZarrdsError
 from zarrds.labels.kinds.plain import as_integers
 from zarrds.metadata.attributes import MARKERS
-from zarrds.metadata.model import ZarrFormat
 from zarrds.metadata.times import CF_UNITS
 
 __all__ = ["encoded_variable"]
@@ -51,9 +50,7 @@ _NUMBERS: Mapping[str, type[Any]] = {"integer": np.int64, "floating": np.float64
 _NONE_IS_NOTHING = frozenset({"dtype", "units", "calendar", "missing_value", *SCALE})
 
 
-def encoded_variable(
-    name: str, variable: xr.Variable, is_explicit: bool, zarr_format: ZarrFormat
-) -> tuple[xr.Variable, str | None]:
+def encoded_variable(name: str, variable: xr.Variable, is_explicit: bool) -> tuple[xr.Variable, str | None]:
     """A variable in the dtype of the store, with its attributes there.
 
     Parameters
@@ -63,7 +60,6 @@ def encoded_variable(
         Decoded. Dask arrays stay lazy, and are checked when they are computed.
     is_explicit : bool
         Whether its encoding is what the user asked for, not what an earlier file left there.
-    zarr_format : {2, 3}
 
     Returns
     -------
@@ -81,7 +77,7 @@ def encoded_variable(
     >>> import numpy as np, xarray as xr
     >>> packed = {"dtype": "i2", "scale_factor": 0.1, "chunks": (2,)}
     >>> variable = xr.Variable("x", [0.1, 0.25], {}, packed)
-    >>> encoded, why = encoded_variable("v", variable, False, 3)
+    >>> encoded, why = encoded_variable("v", variable, False)
     >>> encoded.values, encoded.encoding
     (array([0.1 , 0.25]), {'chunks': (2,)})
     >>> why
@@ -90,27 +86,27 @@ def encoded_variable(
     if check_vlen_dtype(variable.dtype) is bytes:  # which xarray would cut at zeros at the end
         return _as_it_is(variable), None
     if not variable.size and variable.dtype.kind in "OUT" and _may_be_text(variable, is_explicit):
-        return _of_no_text(name, variable, is_explicit, zarr_format), None
+        return _of_no_text(name, variable, is_explicit), None
     if (why := misfit_of_characters(variable)) is not None:
         if is_explicit:
             raise EncodingError(f"encoding['dtype'] {why}", key=name, mend="Leave out one of both")
-        made, replaced = encoded_variable(name, _without(variable, ("dtype", "_Encoding")), is_explicit, zarr_format)
+        made, replaced = encoded_variable(name, _without(variable, ("dtype", "_Encoding")), is_explicit)
         return made, replaced or f"dtype {why}"
     if marks := _marks_of_blocks(variable):
-        made, replaced = encoded_variable(name, _without(variable, marks), is_explicit, zarr_format)
+        made, replaced = encoded_variable(name, _without(variable, marks), is_explicit)
         made.attrs = {**made.attrs, **marks}
         return made, replaced
     encoding = _as_xarray_takes_it(variable)
     if variable.dtype.kind == "O" and not LOSSY_KEYS.isdisjoint(encoding):
         variable = _known_objects(name, variable, encoding, is_explicit)
     if is_explicit:
-        return _by_order(name, variable, encoding, zarr_format), None
+        return _by_order(name, variable, encoding), None
     if LOSSY_KEYS.isdisjoint(encoding):
-        return encode_so(name, variable, encoding, zarr_format, is_carried=False), None
-    return _by_hint(name, variable, encoding, zarr_format)
+        return encode_so(name, variable, encoding, is_carried=False), None
+    return _by_hint(name, variable, encoding)
 
 
-def _by_order(name: str, variable: xr.Variable, encoding: dict[str, Any], zarr_format: ZarrFormat) -> xr.Variable:
+def _by_order(name: str, variable: xr.Variable, encoding: dict[str, Any]) -> xr.Variable:
     """By the encoding that the user asked for, or an `EncodingError`."""
     variable = _unmarked(name, variable, encoding, is_carried=False)
     if (problem := next(contradictions(variable, encoding), None)) is not None:
@@ -121,19 +117,17 @@ def _by_order(name: str, variable: xr.Variable, encoding: dict[str, Any], zarr_f
         raise EncodingError(f"encoding['dtype'] {mismatch}", key=name, mend="Convert it first, or leave it out")
     if encoding.get("dtype") is not None and np.dtype(encoding["dtype"]) == np.dtype(str):  # text of any length
         del encoding["dtype"]
-    return _first_possible(name, variable, _orders(variable, encoding), zarr_format)
+    return _first_possible(name, variable, _orders(variable, encoding))
 
 
-def _by_hint(
-    name: str, variable: xr.Variable, encoding: dict[str, Any], zarr_format: ZarrFormat
-) -> tuple[xr.Variable, str | None]:
+def _by_hint(name: str, variable: xr.Variable, encoding: dict[str, Any]) -> tuple[xr.Variable, str | None]:
     """By the encoding that came along, as far as it changes nothing, and why it gave way."""
     if variable.dtype.kind == "b" and encoding.get("dtype") in ("int8", np.dtype(np.int8)):
         encoding.pop("dtype")  # as netCDF files have booleans
     plain = without_losses(encoding)
     replaced = misfit_of_hint(variable, encoding)
     if replaced is not None:
-        return encode_so(name, variable, plain, zarr_format, is_carried=False), replaced
+        return encode_so(name, variable, plain, is_carried=False), replaced
     while (problem := next(contradictions(variable, encoding), None)) is not None:
         key, why = problem
         replaced = f"{key} {why}"
@@ -145,13 +139,13 @@ def _by_hint(
         encoding = {key: value for key, value in encoding.items() if key not in MARKERS}
     for candidate in _hints(variable, encoding):
         try:
-            made = encode_so(name, variable, candidate, zarr_format, is_carried=True)
+            made = encode_so(name, variable, candidate, is_carried=True)
             if (dtype := other_dtype(variable, made)) is None:
                 return made, replaced
             replaced = replaced or f"it would read back as {dtype}"
         except (ZarrdsError, NotImplementedError, *FOREIGN) as error:
             replaced = replaced or _in_words(name, error)
-    return encode_so(name, variable, plain, zarr_format, is_carried=False), replaced
+    return encode_so(name, variable, plain, is_carried=False), replaced
 
 
 def _without(variable: xr.Variable, keys: Collection[str]) -> xr.Variable:
@@ -172,12 +166,12 @@ def _may_be_text(variable: xr.Variable, is_explicit: bool) -> bool:
         return False
 
 
-def _of_no_text(name: str, variable: xr.Variable, is_explicit: bool, zarr_format: ZarrFormat) -> xr.Variable:
+def _of_no_text(name: str, variable: xr.Variable, is_explicit: bool) -> xr.Variable:
     """Text of which there is none, of which xarray makes floats: encoded as one text is, where an encoding is asked."""
     encoding = variable.encoding if is_explicit else without_losses(variable.encoding)
     one = xr.Variable(variable.dims, np.full((1,) * variable.ndim, _SOME_TEXT, object), variable.attrs, encoding)
     try:
-        made, _ = encoded_variable(name, one, is_explicit, zarr_format)
+        made, _ = encoded_variable(name, one, is_explicit)
     except EncodingError as error:
         error.found = None  # which is not there
         raise
@@ -295,13 +289,11 @@ def _hints(variable: xr.Variable, encoding: CFEncoding) -> Iterator[CFEncoding]:
         yield encoding
 
 
-def _first_possible(
-    name: str, variable: xr.Variable, candidates: Iterator[CFEncoding], zarr_format: ZarrFormat
-) -> xr.Variable:
+def _first_possible(name: str, variable: xr.Variable, candidates: Iterator[CFEncoding]) -> xr.Variable:
     refused: EncodingError | None = None
     for candidate in candidates:
         try:
-            return encode_so(name, variable, candidate, zarr_format, is_carried=False)
+            return encode_so(name, variable, candidate, is_carried=False)
         except EncodingError as error:
             refused = refused or error
     assert refused is not None

@@ -34,7 +34,7 @@ from zarrds.errors import LabelError, StoreExistsError, locating
 from zarrds.metadata.attributes import MARKERS
 from zarrds.metadata.extension import marks_of, new_id, note_of, with_marks, with_note
 from zarrds.metadata.fields import JSONObject
-from zarrds.metadata.model import ArrayMetadata, ZarrFormat
+from zarrds.metadata.model import ArrayMetadata
 from zarrds.metadata.rectilinear import check_can_be_written
 
 __all__ = ["array_changes", "new_array"]
@@ -85,7 +85,6 @@ def array_changes(
             mode=how.mode,
             append_dim=how.append_dim,
             region=region,
-            zarr_format=how.zarr_format,
         )
     ]
     # labels that are replaced, not added to
@@ -98,9 +97,9 @@ def array_changes(
     known = [name for name in names if name in stored.arrays]
     for name in known:
         check_can_be_written(stored.arrays[name].edges, name)
-    grown, fitting = grown_arrays(known, variables, stored, region, how.zarr_format)
+    grown, fitting = grown_arrays(known, variables, stored, region)
     left = [name for name in known if name not in grown and name not in fitting]
-    roomier, exact = roomier_integers(left, variables, stored, region, how.zarr_format)
+    roomier, exact = roomier_integers(left, variables, stored, region)
     grown, fitting = grown | roomier, fitting | exact
     changes = {
         name: _written(name, variables[name], stored, how, region, plain, grown.get(name), fitting.get(name))
@@ -127,7 +126,7 @@ def array_changes(
         }
     if not how.is_in_place and how.append_dim is None:
         kept = [name for name in variables if name in stored.variables and name not in names]
-        changes |= _described(kept, variables, stored, plain, how.zarr_format)
+        changes |= _described(kept, variables, stored, plain)
     return changes
 
 
@@ -136,7 +135,6 @@ def _described(
     variables: Mapping[str, xr.Variable],
     stored: StoredGroup,
     plain: PlainDataset,
-    zarr_format: ZarrFormat,
 ) -> dict[str, ArrayChange]:
     """Coordinates that stay, with the attributes and indexes that are new: no elements of them are written."""
     changes = {}
@@ -145,7 +143,7 @@ def _described(
         after = _with_given_index(name, with_given_attributes(before, there, variables[name]), plain)
         if after != before:
             part = variables[name].isel({dim: slice(0, 0) for dim in there.dims[:1]})
-            encoded = encode_like(name, part, there, before, zarr_format)
+            encoded = encode_like(name, part, there, before)
             changes[name] = ArrayChange(before, after, encoded, (0,) * encoded.ndim)
     return changes
 
@@ -210,7 +208,7 @@ def _written(
     if grown is not None:
         encoded = proven(name, grown.variable, grown.metadata)
     elif encoded is None:
-        encoded = encode_like(name, variable, there, target, how.zarr_format)
+        encoded = encode_like(name, variable, there, target)
     whole = {str(dim): slice(0, size) for dim, size in there.sizes.items()}
     parts = [{**whole, **region}[str(dim)] for dim in there.dims]
     shape = tuple(max(size, part.stop) for size, part in zip(before.shape, parts, strict=True))

@@ -42,7 +42,6 @@ from zarrds.datasets.writing.plain.to_plain import PlainDataset
 from zarrds.datasets.writing.stored import StoredGroup
 from zarrds.errors import EncodingError, LabelError
 from zarrds.metadata.extension import with_note
-from zarrds.metadata.model import ZarrFormat
 
 __all__ = ["plan_update"]
 
@@ -80,7 +79,7 @@ def plan_update(plain: PlainDataset, encoding: Encoding, stored: StoredGroup | N
             mend="Leave it out: what is written has the encoding of the store",
         )
     _check_readable(dataset, stored, how)
-    dataset = _with_stored_labels(dataset, stored, how.zarr_format)
+    dataset = _with_stored_labels(dataset, stored)
     # categories that are new, which lie in no region
     new_ones = {n: v for n, v in dataset.variables.items() if set(plain.extended.values()) & set(v.dims)}
     dataset = dataset.drop_vars(new_ones) if how.region is not None else dataset
@@ -151,13 +150,13 @@ def _check_readable(dataset: xr.Dataset, stored: StoredGroup, how: UpdateOptions
             raise error
 
 
-def _with_stored_labels(dataset: xr.Dataset, stored: StoredGroup, zarr_format: ZarrFormat) -> xr.Dataset:
+def _with_stored_labels(dataset: xr.Dataset, stored: StoredGroup) -> xr.Dataset:
     """A dataset whose coordinates have the precision of those that are stored packed, so that they can be compared."""
     changed = {}
     for name in dataset.coords:
         there = stored.variables.get(str(name))
         if there is not None and {"scale_factor", "add_offset"} & there.encoding.keys():
-            changed[name] = as_stored(name, dataset.variables[name], there, stored.arrays[str(name)], zarr_format)
+            changed[name] = as_stored(name, dataset.variables[name], there, stored.arrays[str(name)])
     return with_variables(dataset, changed) if changed else dataset
 
 

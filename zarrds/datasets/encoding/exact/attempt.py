@@ -23,7 +23,6 @@ from zarrds.datasets.encoding.exact.packing import CF_KEYS
 from zarrds.datasets.encoding.exact.times import check_same_times, decode_times
 from zarrds.errors import EncodingError
 from zarrds.metadata.attributes import MARKERS
-from zarrds.metadata.model import ZarrFormat
 
 __all__ = ["FOREIGN", "LOSSY_KEYS", "SCALE", "CFEncoding", "encode_so", "is_time", "lazy_units", "without_losses"]
 
@@ -63,9 +62,7 @@ def is_time(variable: xr.Variable) -> bool:
     return hasattr(first, "calendar") and hasattr(first, "toordinal")
 
 
-def encode_so(
-    name: str, variable: xr.Variable, encoding: CFEncoding, zarr_format: ZarrFormat, *, is_carried: bool
-) -> xr.Variable:
+def encode_so(name: str, variable: xr.Variable, encoding: CFEncoding, *, is_carried: bool) -> xr.Variable:
     """A variable in the dtype of the store, with its attributes there, by this encoding and no other.
 
     Parameters
@@ -75,7 +72,6 @@ def encode_so(
         Decoded. Dask arrays stay lazy, and are checked when they are computed.
     encoding : mapping
         Takes the place of the variable's own.
-    zarr_format : {2, 3}
     is_carried : bool
         Whether it came along with the data, which errors then say.
 
@@ -89,7 +85,7 @@ def encode_so(
     Examples
     --------
     >>> variable = xr.Variable("x", [0.5, 2.0])
-    >>> encode_so("v", variable, {"dtype": "i2", "scale_factor": 0.5}, 3, is_carried=False).values
+    >>> encode_so("v", variable, {"dtype": "i2", "scale_factor": 0.5}, is_carried=False).values
     array([1, 4], dtype=int16)
     """
     kind = _kind_if_lossy(variable, encoding)
@@ -101,22 +97,22 @@ def encode_so(
     if kind is None and is_chunked(variable) and variable.dtype.kind == "O" and "dtype" in encoding:
         variable = variable.compute()  # which xarray would do for each of its texts
     if kind is None or (kind in _TIMES and "units" not in encoding):
-        return _as_a_whole(name, variable, encoding, zarr_format, kind, is_carried)
-    return _block_by_block(name, variable, encoding, zarr_format, kind, is_carried)
+        return _as_a_whole(name, variable, encoding, kind, is_carried)
+    return _block_by_block(name, variable, encoding, kind, is_carried)
 
 
 def _as_a_whole(
-    name: str, variable: xr.Variable, encoding: CFEncoding, zarr_format: ZarrFormat, kind: str | None, is_carried: bool
+    name: str, variable: xr.Variable, encoding: CFEncoding, kind: str | None, is_carried: bool
 ) -> xr.Variable:
     """What xarray makes of it. Of times it chooses the units, unless they need the finest ones."""
     may_choose = variable.dtype.kind in "mM" and LOSSY_KEYS.isdisjoint(encoding)
 
     def by_finest_units() -> xr.Variable:
         finest = {**encoding, "units": lazy_units(variable.dtype), "dtype": _INT64}
-        return encode_so(name, variable, finest, zarr_format, is_carried=is_carried)
+        return encode_so(name, variable, finest, is_carried=is_carried)
 
     try:
-        made: xr.Variable = encode_zarr_variable(_with(variable, encoding), name=name, zarr_format=zarr_format)
+        made: xr.Variable = encode_zarr_variable(_with(variable, encoding), name=name)
         _check_ends(name, variable, made)
         if kind is not None and variable.size:
             _check_times(name, variable, made)
@@ -130,9 +126,7 @@ def _as_a_whole(
     return made
 
 
-def _block_by_block(
-    name: str, variable: xr.Variable, encoding: CFEncoding, zarr_format: ZarrFormat, kind: str, is_carried: bool
-) -> xr.Variable:
+def _block_by_block(name: str, variable: xr.Variable, encoding: CFEncoding, kind: str, is_carried: bool) -> xr.Variable:
     """The blocks encoded and compared, in the dtype and with the attributes that xarray gives a sample."""
     with warnings.catch_warnings():
         # what xarray warns of is looked for, and is an error
@@ -140,13 +134,13 @@ def _block_by_block(
         warnings.filterwarnings("ignore", category=np.exceptions.ComplexWarning)
         warnings.filterwarnings("ignore", ".* can't be serialized faithfully", UserWarning)
         asked = _sample(_with(variable, encoding))
-        sample: xr.Variable = encode_zarr_variable(asked, name=name, zarr_format=zarr_format)
+        sample: xr.Variable = encode_zarr_variable(asked, name=name)
     units = sample.attrs.get("units")
     if kind in _TIMES and str(units).split(" ")[0] != str(encoding["units"]).split(" ")[0]:
         sample.attrs["units"] = encoding["units"]  # xarray took finer ones, for the one time that it saw
     keys = (*CF_KEYS, "_Encoding")
     cf = {key: sample.attrs[key] for key in keys if key in sample.attrs and key not in variable.attrs}
-    encoder = Encoder(name, variable.dims, sample.dtype, kind, cf, zarr_format, is_carried)
+    encoder = Encoder(name, variable.dims, sample.dtype, kind, cf, is_carried)
     data = blockwise(encoder, variable, sample.dtype)
     return xr.Variable(variable.dims, data, sample.attrs, sample.encoding, fastpath=True)
 

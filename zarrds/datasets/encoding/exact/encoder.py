@@ -24,7 +24,6 @@ from zarrds.datasets.encoding.exact.times import check_dates, check_same_times, 
 from zarrds.errors import BlocksOfTextError, CarriedEncodingError, EncodingError, ZarrdsError
 from zarrds.labels.kinds.plain import as_integers, holds_exactly
 from zarrds.metadata.attributes import MARKERS
-from zarrds.metadata.model import ZarrFormat
 
 __all__ = ["KINDS", "Encoder", "check_exact", "exact_dtype", "kind_of", "kind_of_dtype"]
 
@@ -69,7 +68,6 @@ class Encoder:
         What its elements are when they are decoded, one of the words of `KINDS`.
     encoding : mapping
         The CF keys that the array has.
-    zarr_format : {2, 3}
     is_carried : bool
         Whether the encoding came along with the variable: then nothing at all may change, and the error is
         `CarriedEncodingError`. Else floats are rounded to the precision that the encoding declares.
@@ -82,7 +80,6 @@ class Encoder:
     dtype: np.dtype[Any]
     kind: str
     encoding: Mapping[str, Any]
-    zarr_format: ZarrFormat
     is_carried: bool = False
     is_cftime: bool = False
 
@@ -349,7 +346,7 @@ class Encoder:
     def _encoded(self, values: Array, encoding: Mapping[str, Any]) -> Array:
         values = with_fine_unit(values, encoding)
         variable = xr.Variable(("values",), values, {}, with_float_factors(encoding))
-        return np.asarray(encode_zarr_variable(variable, name="values", zarr_format=self.zarr_format).values)
+        return np.asarray(encode_zarr_variable(variable, name="values").values)
 
     def _texts(self, block: Block) -> Array:
         """Strings or bytes, as objects or of fixed length; strings as bytes where the array has an ``_Encoding``."""

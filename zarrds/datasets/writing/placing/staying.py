@@ -19,7 +19,7 @@ from zarrds.datasets.writing.stored import StoredGroup
 from zarrds.errors import LabelError
 from zarrds.metadata.attributes import apart_attributes
 from zarrds.metadata.extension import marks_of
-from zarrds.metadata.model import ArrayMetadata, ZarrFormat
+from zarrds.metadata.model import ArrayMetadata
 
 __all__ = ["check_all_are_written", "check_meaning", "stays"]
 
@@ -36,7 +36,6 @@ def stays(
     mode: str,
     append_dim: Hashable | None,
     region: Mapping[str, slice],
-    zarr_format: ZarrFormat,
 ) -> bool:
     """Whether a stored variable is left as it is.
 
@@ -58,7 +57,6 @@ def stays(
         As of `zarrds.save`.
     region : mapping of str to slice
         Also along the dimension that is appended to.
-    zarr_format : {2, 3}
 
     Raises
     ------
@@ -66,7 +64,7 @@ def stays(
         If it must stay, and the new one differs.
     """
     there, metadata = stored.variables[name], stored.arrays[name]
-    read = partial(_as_read, name=name, there=there, metadata=metadata, zarr_format=zarr_format)
+    read = partial(_as_read, name=name, there=there, metadata=metadata)
     if append_dim is not None:
         if append_dim in there.dims:
             return False
@@ -129,10 +127,8 @@ def _is_same(name: str, variable: xr.Variable, stored: StoredGroup, mode: str) -
     return True
 
 
-def _as_read(
-    part: xr.Variable, *, name: str, there: xr.Variable, metadata: ArrayMetadata, zarr_format: ZarrFormat
-) -> xr.Variable:
-    return as_stored(name, part, there, metadata, zarr_format)
+def _as_read(part: xr.Variable, *, name: str, there: xr.Variable, metadata: ArrayMetadata) -> xr.Variable:
+    return as_stored(name, part, there, metadata)
 
 
 def _is_incomplete(metadata: ArrayMetadata) -> bool:

@@ -28,7 +28,7 @@ from zarrds.labels.kinds.times import to_unit
 from zarrds.metadata.attributes import MARKERS
 from zarrds.metadata.extension import marks_of, new_id, note_of, with_marks
 from zarrds.metadata.fields import JSON
-from zarrds.metadata.model import ArrayMetadata, CodecObject, ZarrFormat, codec_objects, raw_codec
+from zarrds.metadata.model import ArrayMetadata, CodecObject, codec_objects, raw_codec
 from zarrds.metadata.times import CF_UNITS
 
 __all__ = [
@@ -89,7 +89,6 @@ def grown_arrays(
     variables: Mapping[str, xr.Variable],
     stored: StoredGroup,
     region: Mapping[str, slice],
-    zarr_format: ZarrFormat,
 ) -> tuple[dict[str, Grown], dict[str, xr.Variable]]:
     """Those arrays that cannot hold what is added to them, and can be written anew so that they do.
 
@@ -104,7 +103,6 @@ def grown_arrays(
     stored : StoredGroup
     region : mapping of str to slice
         Where it goes.
-    zarr_format : {2, 3}
     """
     names = list(names)
     wider: dict[str, Grown] = {}
@@ -117,16 +115,16 @@ def grown_arrays(
         if parts is None or not new.size or set(new.dims) != set(there.dims) or len(metadata.shape) != there.ndim:
             continue
         new = new.transpose(*there.dims)
-        if (made := _widened(name, new, parts, stored, zarr_format)) is not None:
+        if (made := _widened(name, new, parts, stored)) is not None:
             wider[name] = made
         elif _is_counted(there) and new.dtype.kind == there.dtype.kind and new.chunks is None:
             try:
-                fitting[name] = encode_like(name, variables[name], there, metadata, zarr_format)
+                fitting[name] = encode_like(name, variables[name], there, metadata)
             except EncodingError:
                 if not (finer := _finer(there.encoding["units"])):
                     continue
                 full = joined(name, there, new, parts, 1)
-                found = next((u for u in finer if _holds(name, full, there, metadata, u, zarr_format)), None)
+                found = next((u for u in finer if _holds(name, full, there, metadata, u)), None)
                 if found is not None:
                     whole[name], units[name] = full, found
     for name, other in _pairs(names, stored):
@@ -137,13 +135,11 @@ def grown_arrays(
                 if each not in whole:
                     whole[each] = _whole_of(each, variables[each], stored.variables[each], region)
                 units[each] = finest
-    times = {name: _counted(name, full, stored, units[name], zarr_format) for name, full in whole.items()}
+    times = {name: _counted(name, full, stored, units[name]) for name, full in whole.items()}
     return {**wider, **times}, fitting
 
 
-def _widened(
-    name: str, new: xr.Variable, parts: Mapping[str, slice], stored: StoredGroup, zarr_format: ZarrFormat
-) -> Grown | None:
+def _widened(name: str, new: xr.Variable, parts: Mapping[str, slice], stored: StoredGroup) -> Grown | None:
     """An array with longer text, more bytes a number or another value for what is missing, if what is new needs it."""
     there, metadata = stored.variables[name], stored.arrays[name]
     dtype = metadata.data_type.dtype
@@ -156,7 +152,7 @@ def _widened(
         old = _length(there, there, dtype) if is_anew and there.dtype == object else 0
         length = max(length, old or 0, _length_of(metadata))
         full = joined(name, there, new, parts, _itemsize(metadata, length) / dtype.itemsize)
-        return _longer(name, full, there, metadata, length, zarr_format)
+        return _longer(name, full, there, metadata, length)
     if is_anew:
         return made_anew(metadata, joined(name, there, _of_dtype_stored(new, metadata), parts, 1).astype(dtype))
     if _is_narrow(name, new, metadata, stored):
@@ -292,9 +288,7 @@ def _itemsize(metadata: ArrayMetadata, length: int) -> int:
     return length * (4 if metadata.data_type.dtype.kind == "U" else 1)
 
 
-def _longer(
-    name: str, full: xr.Variable, there: xr.Variable, before: ArrayMetadata, length: int, zarr_format: ZarrFormat
-) -> Grown:
+def _longer(name: str, full: xr.Variable, there: xr.Variable, before: ArrayMetadata, length: int) -> Grown:
     old = before.data_type.dtype
     dtype = np.dtype(f"{old.kind}{length}").newbyteorder(old.byteorder)
     if int(np.prod(before.chunks)) * dtype.itemsize > MAX_NBYTES:
@@ -309,7 +303,7 @@ def _longer(
     if full.dtype.kind == old.kind and full.dtype.itemsize != dtype.itemsize:
         full = full.astype(dtype)
     stored = xr.Variable(there.dims, lazy_data(there), there.attrs, {**there.encoding, "dtype": dtype}, fastpath=True)
-    encoded = encode_like(name, full, stored, metadata, zarr_format)
+    encoded = encode_like(name, full, stored, metadata)
     return made_anew(metadata, encoded)
 
 
@@ -376,12 +370,10 @@ def _rank(units: str) -> int:
     return CF_UNITS.index(known) if known in CF_UNITS else -1
 
 
-def _holds(
-    name: str, full: xr.Variable, there: xr.Variable, metadata: ArrayMetadata, units: str, zarr_format: ZarrFormat
-) -> bool:
+def _holds(name: str, full: xr.Variable, there: xr.Variable, metadata: ArrayMetadata, units: str) -> bool:
     for wider in _as_wide(metadata):
         with suppress(EncodingError):
-            encode_like(name, full, _in_units(there, units, wider), wider, zarr_format)
+            encode_like(name, full, _in_units(there, units, wider), wider)
             return True
     return False
 
@@ -400,12 +392,12 @@ def _in_units(there: xr.Variable, units: str, metadata: ArrayMetadata) -> xr.Var
     return xr.Variable(there.dims, lazy_data(there), there.attrs, encoding, fastpath=True)
 
 
-def _counted(name: str, full: xr.Variable, stored: StoredGroup, units: str, zarr_format: ZarrFormat) -> Grown:
+def _counted(name: str, full: xr.Variable, stored: StoredGroup, units: str) -> Grown:
     there, before = stored.variables[name], stored.arrays[name]
     error: EncodingError | None = None
     for metadata in _as_wide(before):
         try:
-            encoded = encode_like(name, full, _in_units(there, units, metadata), metadata, zarr_format)
+            encoded = encode_like(name, full, _in_units(there, units, metadata), metadata)
         except EncodingError as found:
             error = error or found
             continue

@@ -19,7 +19,7 @@ from zarrds.datasets.writing.room.plain_integers import EXACT, is_packed, marked
 from zarrds.datasets.writing.stored import StoredGroup
 from zarrds.errors import EncodingError
 from zarrds.metadata.attributes import MARKERS
-from zarrds.metadata.model import ArrayMetadata, ZarrFormat
+from zarrds.metadata.model import ArrayMetadata
 
 __all__ = ["roomier_integers"]
 
@@ -29,7 +29,6 @@ def roomier_integers(
     variables: Mapping[str, xr.Variable],
     stored: StoredGroup,
     region: Mapping[str, slice],
-    zarr_format: ZarrFormat,
 ) -> tuple[dict[str, Grown], dict[str, xr.Variable]]:
     """Those arrays that are written anew, and what is added to others, encoded. See `grown_arrays`.
 
@@ -48,7 +47,7 @@ def roomier_integers(
         if parts is None or not new.size or new.dtype.kind not in "iuf" or set(new.dims) != set(there.dims):
             continue
         try:
-            fitting[name] = encode_like(name, new, there, metadata, zarr_format)
+            fitting[name] = encode_like(name, new, there, metadata)
         except EncodingError:
             found = _roomier(name, new.transpose(*there.dims), there, metadata)
             if found is None:

@@ -29,7 +29,7 @@ from tests.storage.s3_writers import (
     set_n,
 )
 from zarrds.errors import ConflictError, StoreExistsError, ZarrdsError
-from zarrds.storage.obstore import commits, growth, new_store
+from zarrds.storage.obstore import begun, commits, new_store
 
 pytest.importorskip("obstore", reason="object storage needs the extra 'remote'")
 
@@ -39,7 +39,7 @@ pytestmark = pytest.mark.usefixtures("_impatient")
 @pytest.fixture
 def _late(monkeypatch: pytest.MonkeyPatch, _impatient: None, _without_locks: None) -> None:
     """What a writer takes for a short time is as short as what others wait."""
-    monkeypatch.setattr(growth, "LATE", 0.0125)
+    monkeypatch.setattr(begun, "LATE", 0.0125)
     monkeypatch.setattr(new_store, "LATE", 0.0125)
 
 

@@ -93,7 +93,7 @@ def _standing(store: Store, path: str, opened: ArrayMetadata) -> _Standing:
 
 def with_changed_attributes(store: Store, path: str, opened: ArrayMetadata, change: Change) -> ArrayMetadata:
     """Change attributes; returns the metadata after that."""
-    with locked(store):
+    with locked(store, begins=True):
         there = _standing(store, path, opened)
         with Transaction(store) as transaction:
             return there.commit(transaction, replace(there.metadata, attributes=change(there.metadata.attributes)))
@@ -171,7 +171,7 @@ def appended(
     SelectionError
         If there is no such axis, or the values do not fit along the others.
     """
-    with locked(store):
+    with locked(store, begins=True):
         there = _standing(store, path, opened)
         before = there.metadata
         check_can_be_written(before.edges, path, store.path)

@@ -104,7 +104,7 @@ class Group:
 
     def _edit_attributes(self, change: Change) -> None:
         self._check_writable()
-        with locked(self._store):
+        with locked(self._store, begins=True):
             # another object may have changed the document, and must not be undone
             zarr_format = self._metadata.zarr_format
             nodes = open_nodes(self._store, zarr_format=zarr_format, consolidated=False, is_locked=True)

@@ -37,6 +37,7 @@ __all__ = [
     "StrangeListing",
     "WrittenWhole",
     "ask_all",
+    "begin_again",
     "check_parts",
     "check_unchanged",
     "delete_prefix",
@@ -45,11 +46,10 @@ __all__ = [
     "get_at_most",
     "has_trait",
     "hold",
+    "is_begun",
     "is_held",
-    "is_unsure",
     "list_sizes",
     "list_strange",
-    "recover_again",
 ]
 
 # what `list_strange` says of a folder
@@ -248,14 +248,14 @@ class Growth:
         Stored values of which the changes keep what is visible, with the `Fetched.version` of each as it was read; None
         for one that was absent. All other values are of keys that nobody reads by the root's old document.
     check : callable or None
-        Raises if what the changes were made from is not as it was; called before anything is put, perhaps by another
-        thread.
+        Raises if what the changes were made from is not as it was; called before they are made, perhaps by another
+        thread, with the keys that it need not look at: those are put by conditions.
     """
 
     root: str
     documents: Collection[str]
     edges: Mapping[str, object]
-    check: Callable[[], None] | None = None
+    check: Callable[[Collection[str]], None] | None = None
 
 
 @runtime_checkable
@@ -286,23 +286,22 @@ class GrowingStore(CheckedLock, Protocol):
         """
         ...
 
-    def glance(self) -> None:
-        """As `Committer.recover` under the store's lock, but faster, for who checks what it reads next.
+    def begin(self) -> None:
+        """As `Committer.recover` under the store's lock, and keep other machines out until it is let go of.
 
-        That no commit is under way is made sure of side by side with the first values that `ManyValues.get_many`
-        fetches then (a `ConflictError` if one is): those, and no others, may be older than what the root's document
-        says. Who goes by one of them makes sure that it is what the root's document says, or, later, that it is still
-        what was read.
+        For who changes the store soon: it saves round trips, but puts something that no reader sees. Where another has
+        changed the store in that very instant, the first values that are fetched together (`ManyValues.get_many`) are
+        a `ConflictError`, after which one may `begin_again`.
         """
         ...
 
     @property
-    def is_unsure(self) -> bool:
-        """Whether that is so: since this thread locked the store, it has not made sure of it before all else."""
+    def is_begun(self) -> bool:
+        """Whether this thread has begun so, and read nothing yet, or nothing but what was a `ConflictError`."""
         ...
 
-    def recover_again(self) -> None:
-        """After `glance`, for who found that things do not fit: begin anew with `Committer.recover`.
+    def begin_again(self) -> None:
+        """Begin anew with `Committer.recover`.
 
         Raises
         ------
@@ -340,15 +339,15 @@ def check_unchanged(store: Store) -> None:
         store.check_unchanged()
 
 
-def is_unsure(store: Store) -> bool:
-    """`GrowingStore.is_unsure`; never of other stores."""
-    return has_trait(store, GrowingStore) and store.is_unsure
+def is_begun(store: Store) -> bool:
+    """`GrowingStore.is_begun`; never of other stores."""
+    return has_trait(store, GrowingStore) and store.is_begun
 
 
-def recover_again(store: Store) -> None:
-    """`GrowingStore.recover_again`, where that is possible."""
+def begin_again(store: Store) -> None:
+    """`GrowingStore.begin_again`, where that is possible."""
     if has_trait(store, GrowingStore):
-        store.recover_again()
+        store.begin_again()
 
 
 @runtime_checkable

@@ -83,7 +83,7 @@ def update_attrs(
     added = dict(attrs)
     removed = {*(names_of(delete=delete) or ())} - added.keys()
     opened, where = edited_store(store, group, storage_options, durable)
-    with locating(opened.path), locked(opened):
+    with locating(opened.path), locked(opened, begins=True):
         there = edited_group(opened, where)
         path = there.path if variable is None else there.path_of(variable)
         before: Any = there.metadata if variable is None else there.array(variable)

@@ -33,7 +33,7 @@ from zarrds.errors import (
 from zarrds.metadata.nodes.documents import Nodes, locked, open_nodes
 from zarrds.storage.commits.committer import committer_of
 from zarrds.storage.protocol import Store
-from zarrds.storage.traits import check_parts, check_unchanged, is_unsure, recover_again
+from zarrds.storage.traits import begin_again, check_parts, check_unchanged, is_begun
 
 __all__ = ["check_there", "save_into"]
 
@@ -69,7 +69,7 @@ def save_into(
     # With data at hand, other writers are kept out from the first look to the last write. A dask graph may take days:
     # then it is only made sure at the end that nobody came between. Regions are written side by side.
     alone = how.region is None and not any(is_chunked(variable) for variable in sources)
-    with locked(store, is_checked=not path and len(parts) == 1) if alone else nullcontext():
+    with locked(store) if alone else nullcontext():
         if not store.traits.is_remote:
             committer_of(store).clean()
         try:
@@ -80,8 +80,8 @@ def save_into(
             if not alone:
                 with locked(store):
                     plan = _planned_surely(parts, store, path, how, options, is_locked=False)
-            elif is_unsure(store):
-                recover_again(store)
+            elif is_begun(store):
+                begin_again(store)
                 plan = _planned_surely(parts, store, path, how, options)
             else:
                 check_unchanged(store)
@@ -163,7 +163,7 @@ def _planned(
                 dataset,
                 options.workers,
                 is_locked=is_locked,
-                is_unsure=is_locked and is_unsure(store),
+                is_begun=is_locked and is_begun(store),
                 by_copies=by_copies,
                 append_dim=how.append_dim,
             )

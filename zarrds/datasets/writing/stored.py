@@ -124,7 +124,7 @@ def read_group(
     workers: int | None,
     *,
     is_locked: bool = False,
-    is_unsure: bool = False,
+    is_begun: bool = False,
     by_copies: bool = False,
     append_dim: Hashable | None = None,
 ) -> StoredGroup | None:
@@ -142,9 +142,9 @@ def read_group(
         Threads for reading them.
     is_locked : bool
         Whether the caller holds the store's lock, for as long as it uses what is read.
-    is_unsure : bool
-        Whether what is read may be older than the root's document; see `GrowingStore.glance`. What it says is compared
-        then; the caller makes sure that `StoredGroup.chunks` are still those.
+    is_begun : bool
+        Whether all that is read first is fetched together, also chunks; see `GrowingStore.begin`. The caller makes sure
+        that `StoredGroup.chunks` are still those.
     by_copies : bool
         Whether what the dataset does not name may be what the root's document says of it: where each look is a request.
     append_dim : hashable, optional
@@ -155,7 +155,7 @@ def read_group(
     LabelError
         If an array stands at `path`.
     ConflictError
-        If `is_unsure`, and arrays are not what the root's document says of them.
+        If `is_begun`, and another writer has changed the store just before.
     """
     node = stored.get(path)
     if node is None:
@@ -169,7 +169,7 @@ def read_group(
         path,
         dataset,
         is_locked=is_locked,
-        is_unsure=is_unsure,
+        is_begun=is_begun,
         by_copies=by_copies,
         append_dim=append_dim,
     )

@@ -10,15 +10,13 @@ from typing import Any
 import xarray as xr
 
 from zarrds.datasets.writing.ahead_of_use import chunks_ahead
-from zarrds.errors import ConflictError, MetadataError, ZarrdsError
+from zarrds.errors import MetadataError, ZarrdsError
 from zarrds.metadata.extension import MEMBER
 from zarrds.metadata.fetched import ahead
 from zarrds.metadata.fields import Raw
-from zarrds.metadata.model import ArrayMetadata, GroupMetadata, ZarrFormat
+from zarrds.metadata.model import ArrayMetadata, GroupMetadata
 from zarrds.metadata.nodes.documents import Nodes, document_key, keys_of, own_raw, parsed
 from zarrds.metadata.nodes.lookup import named_dimensions
-from zarrds.metadata.nodes.written import is_same_document
-from zarrds.storage.commits.committer import committer_of
 from zarrds.storage.protocol import Store
 from zarrds.threads import side_by_side
 
@@ -77,7 +75,7 @@ def documents_below(
     dataset: xr.Dataset,
     *,
     is_locked: bool,
-    is_unsure: bool,
+    is_begun: bool,
     by_copies: bool,
     append_dim: Hashable | None,
 ) -> GroupDocuments:
@@ -90,11 +88,11 @@ def documents_below(
     MetadataError
         For a document that is no JSON: that store is damaged, not strange.
     ConflictError
-        If `is_unsure`, and arrays are not what the root's document says of them.
+        If `is_begun`, and another writer has changed the store just before.
     """
     fetched = _by_copies(store, stored, path, dataset) if by_copies and store.traits.is_remote else None
     if fetched is None:
-        fetched = _one_by_one(store, stored, path, dataset, append_dim, is_locked=is_locked, is_unsure=is_unsure)
+        fetched = _one_by_one(store, stored, path, dataset, append_dim, is_locked=is_locked, is_begun=is_begun)
     zarr_format, base = stored.zarr_format, _base(path)
     found = GroupDocuments(fetched.seen, fetched.chunk_keys)
     for name in fetched.names:
@@ -151,16 +149,13 @@ def _one_by_one(
     append_dim: Hashable | None,
     *,
     is_locked: bool,
-    is_unsure: bool,
+    is_begun: bool,
 ) -> _Fetched:
-    """The own documents of all, with chunks that are read first, if what the root's says of them has to be compared."""
-    told = stored.copies() if is_unsure and not path else {}
-    chunk_keys = chunks_ahead(store, told, stored.zarr_format, dataset, append_dim) if told else []
-    if is_unsure and not told:  # there is nothing to compare with: all is read behind the look
-        committer_of(store).recover()
+    """The own documents of all, and chunks that are read first, if all is fetched together."""
+    chunk_keys: Sequence[str] = ()
+    if is_begun and not path:
+        chunk_keys = chunks_ahead(store, stored.copies(), stored.zarr_format, dataset, append_dim)
     names, seen = _names_and_documents(store, stored, path, chunk_keys, is_locked=is_locked)
-    if told:
-        _check_is_told(store, stored.zarr_format, names, seen, told)
     return _Fetched(names, seen, chunk_keys=chunk_keys)
 
 
@@ -182,16 +177,3 @@ def _names_and_documents(
     if not set(names) <= set(likely):
         seen = ahead(store, [*keys_of([base + name for name in names], stored.zarr_format), *chunk_keys])
     return names, seen
-
-
-def _check_is_told(
-    store: Store, zarr_format: ZarrFormat, names: Sequence[str], seen: Store, told: Mapping[str, Raw]
-) -> None:
-    """Raise unless what lies directly below the root is just what its document says.
-
-    What was read while another writer put documents in place is not.
-    """
-    for name in {*names, *(path for path in told if path and "/" not in path)}:
-        own = own_raw(seen, name, zarr_format) if name in names else None
-        if not is_same_document(own, told.get(name)):
-            raise ConflictError("documents are not what the root's says of them", path=store.path, key=name)

@@ -36,6 +36,7 @@ from zarrds.storage.protocol import Store, check_prefix
 __all__ = ["save"]
 
 Mode = Literal["w", "w-", "a", "a-", "r+"]
+_MOST_AT_ONCE = 2**28  # bytes of data for which other machines are kept out until all is made
 _MODES = ("w", "w-", "a", "a-", "r+")
 
 
@@ -196,7 +197,9 @@ def save(
     with ExitStack() as held, locating(target_store.path):
         parts = with_chunks(list(datasets_of(obj, encoding or {}, write_inherited_coords)), chunks or {})
         existing, nodes = (
-            (None, None) if mode in ("w", "w-") else _looked(target_store, parts, region is not None, held, path)
+            (None, None)
+            if mode in ("w", "w-")
+            else _looked(target_store, parts, region is not None, held, path, options)
         )
         if existing is None and mode not in ("w", "w-"):
             if mode == "r+":
@@ -227,7 +230,7 @@ def save(
 
 
 def _looked(
-    store: Store, parts: Parts, is_region: bool, held: ExitStack, path: str
+    store: Store, parts: Parts, is_region: bool, held: ExitStack, path: str, options: WriteOptions
 ) -> tuple[ZarrFormat | None, Nodes | None]:
     """The format of the store that is there, and its nodes, as far as they were read.
 
@@ -245,9 +248,12 @@ def _looked(
         except StoreNotFoundError:
             return None, None
         return nodes.zarr_format, nodes
-    if not any(is_chunked(variable) for _, dataset, _ in parts for variable in dataset.variables.values()):
-        # of groups, more is read one after the other
-        held.enter_context(locked(store, is_checked=not path and len(parts) == 1))
+    variables = [variable for _, dataset, _ in parts for variable in dataset.variables.values()]
+    if not any(map(is_chunked, variables)):
+        # not what is staged anyhow; and of groups, more is read one after the other
+        is_small = sum(variable.nbytes for variable in variables) <= _MOST_AT_ONCE
+        begins = not path and len(parts) == 1 and is_small and options.write_empty_chunks and not options.statistics
+        held.enter_context(locked(store, begins=begins))
     return zarr_format_of(store), None
 
 

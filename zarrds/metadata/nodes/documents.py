@@ -402,7 +402,7 @@ def document_key(path: str, zarr_format: ZarrFormat) -> str:
     return f"{path}/{name}" if path else name
 
 
-def locked(store: Store, *, is_checked: bool = False) -> AbstractContextManager[object]:
+def locked(store: Store, *, begins: bool = False) -> AbstractContextManager[object]:
     """Around every change of documents: no other writer changes any meanwhile, and none was left half done.
 
     The lock is taken by the call, and what it gives is the store's own: a `contextmanager` around it could be left with
@@ -411,14 +411,14 @@ def locked(store: Store, *, is_checked: bool = False) -> AbstractContextManager[
     Parameters
     ----------
     store : Store
-    is_checked : bool
-        Whether the caller does what `GrowingStore.glance` asks for.
+    begins : bool
+        Whether the change is made as soon as it is planned; see `GrowingStore.begin`.
     """
     held = None
     try:
         held = store.lock()
-        if is_checked and has_trait(store, GrowingStore):
-            store.glance()
+        if begins and has_trait(store, GrowingStore):
+            store.begin()
         else:
             committer_of(store).recover()
         return held

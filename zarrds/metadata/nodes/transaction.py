@@ -173,13 +173,13 @@ class Transaction:
                 # for a folder full of them its prefix
                 self._deleted.add(next(path for path in (*parents_of(key)[1:], key) if path not in kept))
 
-    def commit(self, check: Callable[[], None] | None = None) -> None:
+    def commit(self, check: Callable[[Collection[str]], None] | None = None) -> None:
         """Make the changes; see `Committer.apply_changes`.
 
         Parameters
         ----------
         check : callable, optional
-            Called before anything is put; raises if what the changes were made from is not as it was.
+            As of `Growth`: raises if what the changes were made from is not as it was.
         """
         if self._deleted:
             self.changes.set(DELETED, json.dumps(sorted(self._deleted)).encode())
@@ -190,11 +190,11 @@ class Transaction:
         if check is not None:
             if isinstance(self.changes, HeldChanges):
                 self.changes.written()  # first: it takes its time
-            check()
+            check(())
         self._committer.apply_changes(self.changes)
         self._is_made = True
 
-    def _growth(self, check: Callable[[], None] | None) -> Growth | None:
+    def _growth(self, check: Callable[[Collection[str]], None] | None) -> Growth | None:
         """What is known of changes that only add; None of others, and where it would not help."""
         if self.read is None or self._root is None or self._edges is None or self._deleted:
             return None

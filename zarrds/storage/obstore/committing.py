@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import errno
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any, Self, cast
 
@@ -31,7 +32,8 @@ from zarrds.storage.fsspec.commits import (
 from zarrds.storage.fsspec.objects import identity_of
 from zarrds.storage.fsspec.store import RemoteStore
 from zarrds.storage.held import HeldChanges
-from zarrds.storage.obstore.commits import ConditionalCommits, claimed, conflict
+from zarrds.storage.obstore.begun import Begun
+from zarrds.storage.obstore.commits import ConditionalCommits, claimed, conflict, is_same_version
 from zarrds.storage.obstore.connections import is_usable
 from zarrds.storage.obstore.growth import Straight
 from zarrds.storage.obstore.objects import ObstoreObjects
@@ -107,7 +109,6 @@ class CommittingStore(RemoteStore):
         session = self._session()
         if session is None or session.roots is None:
             return super()._folders()
-        self._look(session)
         if session.folders is None:  # as in `get_many`
             session.folders = super()._folders()
         return session.folders
@@ -133,8 +134,9 @@ class CommittingStore(RemoteStore):
             roots = {key: _fetched_of(session.roots[key]) for key in keys if key in session.roots}
             seen = session.documents | roots
             missing = [key for key in keys if key not in seen]
-            is_first = session.is_look_due
+            is_first = session.is_first
             found = self._fetched_beside_folders(session, missing, listing=listing) if missing else {}
+            session.is_first &= not missing
             kept = {key: each for key, each in found.items() if not each.problem and (is_first or is_document(key))}
             session.documents |= kept
             return {key: found[key] if key in found else seen[key] for key in keys}
@@ -151,7 +153,7 @@ class CommittingStore(RemoteStore):
         return {key: each for key, each in zip(keys, answers[1:], strict=True) if isinstance(each, Fetched)}
 
     def _fetched_beside_folders(self, session: Session, keys: Sequence[str], *, listing: bool) -> dict[str, Fetched]:
-        """Values, beside the look that is due, and perhaps what lies directly below the root, which is noted."""
+        """Values, and perhaps what lies directly below the root, which is noted."""
 
         def list_folders() -> None:
             with suppress(StoreIOError):  # who needs it asks again
@@ -160,8 +162,10 @@ class CommittingStore(RemoteStore):
         calls: list[Callable[[], Any]] = [partial(self._fetched, key) for key in keys]
         if listing and session.folders is None:
             calls.insert(0, list_folders)
-        if session.is_look_due:
-            calls.insert(0, partial(self._look, session))
+        if session.is_first and session.roots is not None:
+            # it may have been read just before the marker was put: then all of this is newer
+            there = {name: found for name in ROOTS if (found := session.roots[name]) is not None}
+            calls.insert(0, partial(self._check_roots, there))
         found = side_by_side(lambda call: call(), calls)
         return dict(zip(keys, found[len(found) - len(keys) :], strict=True))
 
@@ -208,11 +212,13 @@ class CommittingStore(RemoteStore):
     def apply_changes(self, changes: Self) -> None:
         """Put changes in place; see `Committer.apply_changes`, and the notes of the class."""
         with self.lock(), locating(self.path):
+            if (session := self._session()) is not None:
+                session.let_go()
             self.recover()
             try:
                 super().apply_changes(written(changes))
             finally:
-                if (session := self._session()) is not None:
+                if session is not None:
                     session.forget()
 
     def apply_growth(self, changes: Any, growth: Growth) -> bool:
@@ -221,25 +227,44 @@ class CommittingStore(RemoteStore):
         values = changes.held() if isinstance(changes, HeldChanges) else None
         if values is None or session is None or session.roots is None or not isinstance(commits, ConditionalCommits):
             return False
-        before, root = session.roots.get(growth.root), values.pop(f"{_OF_ROOT}/{growth.root}", None)
-        if before is None or root is None or DELETED in values or not objects.has_conditions:
+        root = values.pop(f"{_OF_ROOT}/{growth.root}", None)
+        if session.roots.get(growth.root) is None or root is None or DELETED in values or not objects.has_conditions:
             return False
         values = {staged.partition("/")[2]: value for staged, value in values.items()}
         documents = {key: values.pop(key).decode() for key in growth.documents if key in values}
+        begun = session.begun
         growing = Growing(process_id(), new_folder(), growth.root, new_write(), documents)
+        if begun is not None:
+            growing = replace(
+                growing, owner=begun.growing.owner, folder=begun.growing.folder, write=begun.growing.write
+            )
         if len(growing.dump()) > MAX_MARKER:
             return False
         with locating(self.path):
-            self._look(session)
             try:
-                found = self.get_many(list(documents))
-                versions: dict[str, Any] = {key: each.version for key, each in found.items()}
+                # those that were read by now are replaced as they were read
+                known = {key: session.documents.get(key) for key in documents}
+                versions: dict[str, Any] = {key: each.version for key, each in known.items() if each is not None}
+                begins = partial(self._checked, growth, versions, [key for key in known if known[key] is None])
                 edges: dict[str, Any] = {key: growth.edges[key] for key in growth.edges if key in values}
-                straight = Straight(objects, commits, self._base, self.path, growing, before, growth.check)
+                before = session.roots[growth.root]
+                session.begun = None  # it ends with the commit
+                straight = Straight(objects, commits, self._base, self.path, growing, before, begins, begun)
                 straight.make(root, values, edges, versions)
             finally:
                 session.forget()
         return True
+
+    def _checked(self, growth: Growth, versions: dict[str, Any], keys: Sequence[str], edges: Collection[str]) -> None:
+        """Call `Growth.check`, and add the versions of some keys, all side by side."""
+
+        def add(key: str) -> None:
+            versions[key] = self._fetched(key).version
+
+        calls: list[Callable[[], None]] = [partial(add, key) for key in keys]
+        if growth.check is not None:
+            calls.append(partial(growth.check, edges))
+        side_by_side(lambda call: call(), calls)
 
     def publish_apart(self, staged: Any, check: Callable[[Collection[str]], None]) -> bool:
         """Replace all keys by those of `staged`, by one put of the root's document; see `ReplacedStore`."""
@@ -279,55 +304,52 @@ class CommittingStore(RemoteStore):
                 session.forget()
         return True
 
-    def glance(self) -> None:
-        """As `recover`, in one round trip; see `GrowingStore.glance`."""
-        session = self._session()
-        if session is None:
+    def begin(self) -> None:
+        """As `recover`, and keep other machines out from now on; see `GrowingStore.begin`."""
+        session, objects = self._session(), self._objects
+        commits: Any = self._commits
+        is_conditional = isinstance(commits, ConditionalCommits) and objects.has_conditions
+        if session is not None and session.roots is not None:
+            return
+        if session is None or not is_conditional:
             self.recover()
-        elif session.roots is None:
+            return
+        begun = Begun(
+            objects, commits, self._base, self.path, Growing(process_id(), new_folder(), _ROOT, new_write(), {})
+        )
+        roots: dict[str, Found | None] = {}
+        try:
+            calls: list[Callable[[], Any]] = [self._roots, begun.put_marker]
             with locating(self.path):
-                calls: list[Callable[[], Any]] = [self._roots, self._commit_under_way]
-                roots, commit = side_by_side(lambda call: call(), calls)
-            if commit is not None:
-                self.recover()
-                return
-            session.forget()
-            session.roots, session.is_look_due, session.is_unsure = roots, True, True
+                roots, _ = side_by_side(lambda call: call(), calls)
+        except ZarrdsError:
+            pass  # another is at it, or this one may not put anything, which the commit says
+        except BaseException:
+            begun.release()
+            raise
+        if all(roots.get(name) is None for name in ROOTS):
+            begun.release()
+            self.recover()
+            return
+        begun.give_signs()
+        session.forget()
+        session.roots, session.begun, session.is_first = roots, begun, True
 
     @property
-    def is_unsure(self) -> bool:
-        """Whether this thread has only glanced; see `GrowingStore.is_unsure`."""
+    def is_begun(self) -> bool:
+        """Whether this thread has begun; see `GrowingStore.is_begun`."""
         session = self._session()
-        return session is not None and session.is_unsure
+        return session is not None and session.begun is not None and session.is_first
 
-    def recover_again(self) -> None:
-        """Forget what was seen since `glance`, and `recover`; see `GrowingStore.recover_again`."""
-        session = self._session()
-        if session is None or not session.is_unsure:
-            return
-        before = session.roots or {}
-        session.forget()
-        self.recover()
-        if any((before.get(key) is None) != (found is None) for key, found in (session.roots or {}).items()):
-            raise conflict(self.path)  # another kind of store
-
-    def identity(self, key: str, *, settled: bool = False) -> tuple[str, ...] | None:
-        """As of any store; see `Store.identity`."""
-        self._look_first()
-        return super().identity(key, settled=settled)
-
-    def _look_first(self) -> None:
-        """Before something is read that is not fetched by `get_many`."""
+    def begin_again(self) -> None:
+        """Begin anew, with `recover`; see `GrowingStore.begin_again`."""
         if (session := self._session()) is not None:
-            self._look(session)
-
-    def _look(self, session: Session) -> None:
-        """Make sure that no commit is under way, if that is still to be done since the root was read."""
-        if session.is_look_due:
-            with locating(self.path):
-                if self._commit_under_way() is not None:
-                    raise conflict(self.path)
-            session.is_look_due = False
+            session.let_go()
+            before = session.roots or {}
+            session.forget()
+            self.recover()
+            if any((before.get(key) is None) != (found is None) for key, found in (session.roots or {}).items()):
+                raise conflict(self.path)  # another kind of store
 
     def _commit_under_way(self) -> Commit | Growing | None:
         try:
@@ -344,7 +366,6 @@ class CommittingStore(RemoteStore):
             super().recover()
             return
         if session.roots is not None:
-            self._look(session)
             return
         with locating(self.path):
             left: Commit | Growing | None = None
@@ -381,11 +402,13 @@ class CommittingStore(RemoteStore):
     def check_unchanged(self) -> None:
         """Raise if another writer has changed the root since it was noted; see `GrowingStore.check_unchanged`."""
         session = self._session()
-        if session is None or session.roots is None:
-            return
-        infos = side_by_side(self._objects.info, [self._base + name for name in session.roots])
-        for info, found in zip(infos, session.roots.values(), strict=True):
-            if (info and identity_of(info)) != (found and identity_of(found.info)):
+        if session is not None and session.roots is not None:
+            self._check_roots(session.roots)
+
+    def _check_roots(self, roots: Mapping[str, Found | None]) -> None:
+        infos = side_by_side(self._objects.info, [self._base + name for name in roots])
+        for info, found in zip(infos, roots.values(), strict=True):
+            if not is_same_version(info and version_of(info), None if found is None else version_of(found.info)):
                 raise conflict(self.path)
 
     def _claim_roots(self) -> None:

@@ -7,35 +7,26 @@ from __future__ import annotations
 
 import errno
 import json
-import sys
-import threading
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from functools import partial
 from typing import Literal
 
 from zarrds.errors import ConflictError, StoreIOError, ZarrdsError
-from zarrds.storage.commits.growing import Growing, new_write, signed
+from zarrds.storage.commits.growing import Growing, signed
 from zarrds.storage.found import Found, Version, version_of
-from zarrds.storage.fsspec.commits import MARKER, OLD
+from zarrds.storage.fsspec.commits import OLD
+from zarrds.storage.obstore.begun import ATTEMPTS, PAUSE, Begun
 from zarrds.storage.obstore.commits import ConditionalCommits, conflict, is_same_version, not_known, pause
 from zarrds.storage.obstore.objects import ObstoreObjects
 from zarrds.storage.protocol import ValueChangedError
 from zarrds.threads import side_by_side
 
-__all__ = ["LATE", "QUICK_NBYTES", "Straight", "clock"]
+__all__ = ["QUICK_NBYTES", "Straight"]
 
-_ATTEMPTS = 5
-_PAUSE = 0.05  # seconds, times the attempt
 QUICK_NBYTES = 2**20  # what is put within the time after which others wait for a sign of life
-LATE = 5.0  # seconds after which one looks again whether one was overtaken
-
-
-def clock() -> float:
-    """Seconds, also of those in which the machine slept, where it tells."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME) if sys.platform == "linux" else time.monotonic()
 
 
 class Straight:
@@ -53,7 +44,9 @@ class Straight:
     before : Found
         The root's document that the changes were made from.
     check : callable, optional
-        Called while the marker is put, by any thread; raises if the changes were made from what is no more.
+        See `Growth.check`.
+    begun : Begun, optional
+        With what this writer has begun before it made its plan: the marker says only now what the changes are.
     """
 
     def __init__(
@@ -64,20 +57,17 @@ class Straight:
         path: str,
         growing: Growing,
         before: Found,
-        check: Callable[[], None] | None = None,
+        check: Callable[[Collection[str]], None] | None = None,
+        begun: Begun | None = None,
     ) -> None:
         self._objects = objects
         self._commits = commits
         self._base = base
         self._path = path
         self._growing = growing
-        self._root = base + growing.root
-        self._before = bytes(before.data)
-        self._version = version_of(before.info)  # of the root, as this writer has left it
         self._check = check
-        self._signs = commits.signs_of(growing)
-        self._hidden: list[str] = []  # what else is removed at the end
-        self._begun = self._seen = clock()
+        self._begun = begun or Begun(objects, commits, base, path, growing)
+        self._begun.goes_by(growing.root, before)
 
     def make(
         self,
@@ -102,24 +92,28 @@ class Straight:
         gone : sequence of str
             Keys to be removed at the end; see `Growing.replaces`.
         """
-        self._begin(gone)
-        is_asked = False
+        begun, is_asked = self._begun, False
+        is_claimed = begun.is_put
+        self._begin(values, edges, gone)
         try:
-            self._put_root(signed(self._before, new_write()))
+            if not is_claimed:
+                begun.claim()
             self._put_values(values, edges)
             is_asked = True
-            self._put_root(signed(root, self._growing.write))
+            begun.put_root(signed(root, self._growing.write))
         except ZarrdsError as error:
             found = self._was_made(error) if is_asked else None
             if found is None:
-                self._call_off()
+                begun.call_off()
                 raise
             if found == "by another":
                 return
+        finally:
+            begun.end()
         try:
-            with self._signs.given_meanwhile() if gone else nullcontext():
-                is_ours = self._commits.put_documents(self._growing, dict(documents), self._is_sure)
-                is_ours = is_ours and self._commits.remove_replaced(self._growing, gone, self._is_sure)
+            with begun.signs.given_meanwhile() if gone else nullcontext():
+                is_ours = self._commits.put_documents(self._growing, dict(documents), begun.is_sure)
+                is_ours = is_ours and self._commits.remove_replaced(self._growing, gone, begun.is_sure)
         except ZarrdsError as error:
             what = "put, or what was there removed" if self._growing.replaces else "put"
             with suppress(UserWarning):  # where warnings are errors: one would say that the change has failed
@@ -130,9 +124,9 @@ class Straight:
                 )
             return  # and the marker stays, which has them
         if is_ours:
-            self._release()
+            begun.release()
         else:
-            self._call_off()
+            begun.call_off()
 
     def _was_made(self, error: ZarrdsError) -> Literal["by itself", "by another"] | None:
         """Whether the commit was made, though its put got an error, and who puts the documents in place."""
@@ -145,64 +139,50 @@ class Straight:
         except ZarrdsError as unseen:
             raise not_known(error) from unseen.__cause__
 
-    def _begin(self, gone: Sequence[str]) -> None:
-        """Put the marker, and look at the same time whether the plan still holds."""
-        is_put = threading.Event()
-        folder = f"{self._base}{self._growing.folder}/"
-        calls: list[Callable[[], None]] = [] if self._check is None else [self._check]
+    def _begin(self, values: Collection[str], edges: Collection[str], gone: Sequence[str]) -> None:
+        """Put the marker, and look at the same time whether the plan still holds.
+
+        Where the marker is there, it only says more now, if there is more to say, and the root is claimed at that time
+        as well, if anything is put before the commit: no other can have begun since the root was read, and ended, but
+        one that has taken this writer for dead, which one of both tells, and the commit.
+        """
+        begun, is_there = self._begun, self._begun.is_put
+        calls: list[Callable[[], None]] = [] if is_there else [begun.put_marker]
+        if is_there and begun.growing != self._growing:
+            calls.append(partial(begun.rename, self._growing))
+        if is_there and values:
+            calls.append(begun.claim)
+        if self._check is not None:
+            calls.append(partial(self._check, edges))
         if self._growing.replaces:
-            self._hidden.append(folder + OLD)
-            calls.append(partial(self._objects.write, folder + OLD, json.dumps(gone).encode()))
-
-        def put() -> None:
-            self._commits.put_marker(self._growing)
-            is_put.set()
-
+            name = f"{self._base}{self._growing.folder}/{OLD}"
+            begun.hidden.append(name)
+            calls.append(partial(self._objects.write, name, json.dumps(gone).encode()))
         try:
-            side_by_side(lambda call: call(), [put, *calls])
+            side_by_side(lambda call: call(), calls)
         except BaseException:
-            if is_put.is_set():
-                self._release()
+            if is_there:
+                begun.call_off()
             else:
-                with suppress(ZarrdsError):
-                    self._objects.remove_all(self._hidden)
+                begun.release()
             raise
 
-    def _put_root(self, value: bytes) -> None:
-        """Put the root's document, if it is as this writer has left it."""
-        for attempt in range(_ATTEMPTS):
-            now = clock()  # before the request: its answer may come late
-            try:
-                self._version = self._objects.put_if(self._root, value, self._version)
-                self._seen = now
-                return
-            except ValueChangedError:
-                self._check_claim()  # refused for another reason, as by a server that is busy
-            time.sleep(_PAUSE * attempt)
-        raise conflict(self._path)
-
-    def _check_claim(self) -> None:
-        """Raise `ConflictError` unless the root is as this writer has left it, so that no other has begun since."""
-        now = clock()
-        info = self._objects.info(self._root)
-        if info is None or not is_same_version(version_of(info), self._version):
-            raise conflict(self._path)
-        self._seen = now
-
     def _put_values(self, values: Mapping[str, bytes], edges: Mapping[str, Version | None]) -> None:
+        begun = self._begun
+
         def put(key: str) -> None:
-            if clock() - self._seen > LATE:
-                self._check_claim()
+            if begun.is_late:
+                begun.check_claim()
             self._put_value(key, values[key], edges.get(key), is_edge=key in edges)
 
-        with self._signs.given_meanwhile() if sum(map(len, values.values())) > QUICK_NBYTES else nullcontext():
+        with begun.signs.given_meanwhile() if sum(map(len, values.values())) > QUICK_NBYTES else nullcontext():
             side_by_side(put, list(values))
 
     def _put_value(self, key: str, value: bytes, version: Version | None, *, is_edge: bool) -> None:
         """Put a value: of an edge over what it was made from, of others over what nobody can see."""
         name = self._base + key
         repeats = iter(range(self._objects.n_repeats))
-        for attempt in range(_ATTEMPTS + self._objects.n_repeats):
+        for attempt in range(ATTEMPTS + self._objects.n_repeats):
             try:
                 self._objects.put_if(name, value, version, is_once=True)
                 return
@@ -212,7 +192,7 @@ class Straight:
                     raise
                 pause(number)
                 # what is repeated may be long ago: where servers take digests for ETags, its condition tells nothing
-                self._check_claim()
+                self._begun.check_claim()
                 continue
             except ValueChangedError:
                 info = self._objects.info(name)
@@ -221,27 +201,7 @@ class Straight:
                 raise conflict(self._path)
             # what stands there was put before the root was claimed, so that no reader knows of it, or it is put by who
             # was overtaken: had another begun since, the root would not be ours any more
-            self._check_claim()
+            self._begun.check_claim()
             version = found
-            time.sleep(_PAUSE * attempt)
+            time.sleep(PAUSE * attempt)
         raise StoreIOError("others write to a chunk all the time", key=key, mend="Try again")
-
-    def _is_sure(self) -> bool:
-        """Whether nobody can have taken this writer for dead: others wait for longer from when they see its marker."""
-        return clock() - self._begun < LATE
-
-    def _release(self) -> None:
-        """Remove the marker: other writers may begin."""
-        if not self._is_sure():
-            self._call_off()  # another marker may be there
-            return
-        try:
-            self._objects.remove_all([self._base + MARKER, *self._hidden, *self._signs.given], is_once=True)
-        except ZarrdsError:
-            self._call_off()  # who may not remove it says that it means nothing
-
-    def _call_off(self) -> None:
-        """Remove the marker, if it is still this writer's."""
-        with suppress(ZarrdsError):
-            self._commits.remove_marker(self._growing)
-            self._objects.remove_all([*self._hidden, *self._signs.given])

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
+from zarrds.storage.obstore.begun import Begun
 from zarrds.storage.traits import Fetched
 
 __all__ = ["Session", "Sessions"]
@@ -33,11 +34,10 @@ class Session:
         Of such a store: what else was fetched of documents, and of chunks ahead of their use, by key.
     folders : list of str or None
         Of such a store: what lies directly below its root, once that was listed.
-    is_look_due : bool
-        Whether it is still to be looked for a commit that is under way, after the root was read.
-    is_unsure : bool
-        Whether that look was, or will be, beside the first values that are read, so that those may be older than the
-        root; see `GrowingStore.glance`.
+    is_first : bool
+        Whether what is fetched next is all that is needed first, and so is kept, also of chunks.
+    begun : Begun or None
+        Of such a store: what keeps other machines out, until the lock is let go of.
     """
 
     depth: int = 0
@@ -46,14 +46,19 @@ class Session:
     roots: Mapping[str, Any] | None = None
     documents: dict[str, Fetched] = field(default_factory=dict)
     folders: list[str] | None = None
-    is_look_due: bool = False
-    is_unsure: bool = False
+    is_first: bool = False
+    begun: Begun | None = None
 
     def forget(self) -> None:
         """What was seen of the store holds no longer: it was changed."""
         self.roots = None
-        self.is_look_due = self.is_unsure = False
         self.forget_others()
+
+    def let_go(self) -> None:
+        """Let other machines begin."""
+        begun, self.begun = self.begun, None
+        if begun is not None:
+            begun.release()
 
     def forget_others(self) -> None:
         """What was seen holds no longer, but for the root's documents."""
@@ -94,9 +99,12 @@ class _Lock(AbstractContextManager[object]):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         names, self._names = self._names, ()
-        for name in names:
-            session = self._all[name]
-            session.depth -= 1
-            if not session.depth:
-                del self._all[name]
-        self._lock.__exit__(kind, error, traceback)
+        try:
+            for name in names:
+                session = self._all[name]
+                session.depth -= 1
+                if not session.depth:
+                    del self._all[name]
+                    session.let_go()
+        finally:
+            self._lock.__exit__(kind, error, traceback)

@@ -148,7 +148,6 @@ class ObjectStore(CommittingStore):
 
     def get(self, key: str, buffer: memoryview | None = None) -> Buffer | None:
         """Return the value of `key` by one request, or None if the key is absent; see `Store.get`."""
-        self._look_first()
         found = self._found(key)
         return None if found is None else found.data
 
@@ -170,13 +169,11 @@ class ObjectStore(CommittingStore):
 
     def get_at_most(self, key: str, limit: int, buffer: memoryview | None = None) -> Buffer | None:
         """As `get`; but of a value of more than `limit` bytes only its beginning; see `BoundedValues.get_at_most`."""
-        self._look_first()
         found = self._found(key, limit)
         return None if found is None else found.data
 
     def get_spans(self, key: str, spans: Sequence[tuple[int, int]]) -> list[Buffer]:
         """Return parts of a value, by few requests; see `SpanValues.get_spans`."""
-        self._look_first()
         name = self._name(key)
         with locating(self.path, key):
             if name is None:
@@ -185,7 +182,6 @@ class ObjectStore(CommittingStore):
 
     def get_tail(self, key: str, start: int, length: int) -> tuple[Buffer, int] | None:
         """Return a part of a value and the size of all of it, by one request; see `SpanValues.get_tail`."""
-        self._look_first()
         name = self._name(key)
         if name is None:
             return None
@@ -241,7 +237,6 @@ class ObjectStore(CommittingStore):
 
     def _keys(self, prefix: str = "") -> list[str]:
         """As of any; but what a save has put there that came to no end, or to none yet, is not there."""
-        self._look_first()
         if prefix or self._folder:
             return super()._keys(prefix)
         keys, are_leftovers = self._listed()

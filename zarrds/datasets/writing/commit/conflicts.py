@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from zarrds.engine.chunk_io import Chunks
@@ -26,16 +26,16 @@ NOTHING_WRITTEN = "nothing of this save was written"
 DATA_WRITTEN = "the data of this save was written to its region, but not what it changes in documents"
 
 
-def check_versions(store: Store, versions: Mapping[str, Hashable]) -> None:
-    """Check that keys have the identities that they had when a save was planned.
+def check_versions(store: Store, versions: Mapping[str, Hashable], but: Collection[str] = ()) -> None:
+    """Check that keys, `but` for some, have the identities that they had when a save was planned.
 
     Raises
     ------
     ConflictError
     """
-    found = ask_all(store, store.identity, list(versions))
-    for (key, version), now in zip(versions.items(), found, strict=True):
-        if now != version:
+    keys = [key for key in versions if key not in but]
+    for key, now in zip(keys, ask_all(store, store.identity, keys), strict=True):
+        if now != versions[key]:
             raise _conflict(store, key)
 
 

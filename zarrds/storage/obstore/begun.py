@@ -1,0 +1,165 @@
+"""A change in object storage that has begun: its marker keeps other writers out, and then it claims the root.
+
+The steps are those of docs/spec.md, "The commit in object storage".
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+
+from zarrds.errors import ZarrdsError
+from zarrds.storage.commits.growing import Growing, new_write, signed
+from zarrds.storage.found import Found, Version, version_of
+from zarrds.storage.fsspec.commits import MARKER
+from zarrds.storage.obstore.commits import ConditionalCommits, conflict, is_same_version
+from zarrds.storage.obstore.objects import ObstoreObjects
+from zarrds.storage.protocol import ValueChangedError
+
+__all__ = ["ATTEMPTS", "LATE", "PAUSE", "Begun", "clock"]
+
+ATTEMPTS = 5
+PAUSE = 0.05  # seconds, times the attempt
+LATE = 5.0  # seconds after which one looks again whether one was overtaken
+
+
+def clock() -> float:
+    """Seconds, also of those in which the machine slept, where it tells."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if sys.platform == "linux" else time.monotonic()
+
+
+class Begun:
+    """What one writer has put that has begun a change.
+
+    Parameters
+    ----------
+    objects : ObstoreObjects
+    commits : ConditionalCommits
+    base : str
+        What the names of the store's objects begin with.
+    path : str
+        Of the store, for errors.
+    growing : Growing
+        What the marker says.
+
+    Attributes
+    ----------
+    growing : Growing
+    signs : Signs
+        Of life.
+    hidden : list of str
+        What else is removed with the marker.
+    """
+
+    def __init__(
+        self, objects: ObstoreObjects, commits: ConditionalCommits, base: str, path: str, growing: Growing
+    ) -> None:
+        self._objects = objects
+        self._commits = commits
+        self._base = base
+        self._path = path
+        self.growing = growing
+        self.signs = commits.signs_of(growing)
+        self._said: Growing | None = None  # by the marker before
+        self.hidden: list[str] = []
+        self._marker: Version | None = None  # as it was put
+        self._root, self._before = "", b""
+        self._version: Version | None = None  # of the root, as this writer has left it
+        self._alive = ExitStack()
+        self._begun = self._seen = clock()
+
+    @property
+    def is_put(self) -> bool:
+        """Whether the marker is there."""
+        return self._marker is not None
+
+    def put_marker(self) -> None:
+        """Put the marker; `ConflictError` if another writer has begun."""
+        self._begun = clock()
+        self._marker = self._commits.put_marker(self.growing)
+
+    def give_signs(self) -> None:
+        """Give signs of life until it ends: what follows may take longer than others wait."""
+        self._alive.enter_context(self.signs.given_meanwhile())
+
+    def rename(self, growing: Growing) -> None:
+        """Let the marker say more; `ConflictError` if another has taken this writer for dead."""
+        now, self._said, self.growing = clock(), self.growing, growing
+        try:
+            self._marker = self._objects.put_if(self._base + MARKER, growing.dump(), self._marker)
+        except ValueChangedError:
+            raise conflict(self._path) from None
+        self._begun = now
+
+    def goes_by(self, root: str, before: Found) -> None:
+        """Note what the root is: the key of its document, and what was found there."""
+        self._root, self._version, self._before = self._base + root, version_of(before.info), bytes(before.data)
+
+    def claim(self) -> None:
+        """Claim the root, if it is still what was found."""
+        self.put_root(signed(self._before, new_write()))
+
+    def put_root(self, value: bytes) -> None:
+        """Put the root's document, if it is as this writer has left it."""
+        for attempt in range(ATTEMPTS):
+            now = clock()  # before the request: its answer may come late
+            try:
+                self._version = self._objects.put_if(self._root, value, self._version)
+                self._seen = now
+                return
+            except ValueChangedError:
+                self.check_claim()  # refused for another reason, as by a server that is busy
+            time.sleep(PAUSE * attempt)
+        raise conflict(self._path)
+
+    @property
+    def is_late(self) -> bool:
+        """Whether `check_claim` is due: what it looks at was seen some time ago."""
+        return clock() - self._seen > LATE
+
+    def check_claim(self) -> None:
+        """Raise `ConflictError` unless the root is as this writer has left it, so that no other has begun since."""
+        now = clock()
+        info = self._objects.info(self._root)
+        if info is None or not is_same_version(version_of(info), self._version):
+            raise conflict(self._path)
+        self._seen = now
+
+    def is_sure(self) -> bool:
+        """Whether nobody can have taken this writer for dead: others wait for longer from when they see its marker."""
+        return clock() - self._begun < LATE
+
+    def end(self) -> None:
+        """Give no more signs of life; the marker stays."""
+        self._alive.close()
+
+    def release(self) -> None:
+        """Remove the marker, if it is there: other writers may begin."""
+        self.end()
+        if not self.is_put:
+            with suppress(ZarrdsError):
+                self._objects.remove_all(self._rest())
+            return
+        if not self.is_sure():
+            self.call_off()  # another marker may be there
+            return
+        try:
+            self._objects.remove_all([self._base + MARKER, *self._rest()], is_once=True)
+            self._marker = None
+        except ZarrdsError:
+            self.call_off()  # who may not remove it says that it means nothing
+
+    def call_off(self) -> None:
+        """Remove the marker, if it is still this writer's."""
+        self.end()
+        with suppress(ZarrdsError):
+            for each in (self.growing, self._said):
+                if each is not None:
+                    self._commits.remove_marker(each)
+            self._marker = None
+            self._objects.remove_all(self._rest())
+
+    def _rest(self) -> Sequence[str]:
+        return [*self.hidden, *self.signs.given]

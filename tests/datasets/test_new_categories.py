@@ -283,3 +283,24 @@ def test_categories_and_text_in_any_order(parts: list[tuple[bool, list[str | Non
         whole += part
     assert [None if pd.isnull(v) else v for v in kinds(store)] == whole
     assert zarrds.verify(store).ok
+
+
+def test_contigs_of_the_other_making(path: Path) -> None:
+    """Of an index that is none of pandas, which xarray would drop."""
+
+    def part(contigs: Any, start: int) -> xr.Dataset:
+        positions = np.arange(start, start + len(contigs))
+        ds = xr.Dataset(
+            {"v": ("variants", positions)}, {"contig": ("variants", contigs), "position": ("variants", positions)}
+        )
+        return ds.set_xindex(["contig", "position"], zarrds.RegionIndex)
+
+    for first, second in (
+        (pd.Categorical(["1", "2"]), np.array(["2", "3"])),
+        (np.array(["1", "2"]), pd.Categorical(["2", "3"])),
+    ):
+        zarrds.save(part(first, 5), path, mode="w")
+        zarrds.save(part(second, 7), path, append_dim="variants")
+        found = load(path)
+        assert isinstance(found.xindexes["contig"], zarrds.RegionIndex)
+        assert in_words(found.contig.variable.data) == ["1", "2", "2", "3"]

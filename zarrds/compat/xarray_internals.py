@@ -174,9 +174,11 @@ def new_dataset(
 def with_variables(dataset: xr.Dataset, variables: Mapping[Hashable, xr.Variable]) -> xr.Dataset:
     """A dataset with other variables in the place of some, of the same dimensions: those without an index get none.
 
-    `Dataset.assign` makes an index of one with the name of its dimension.
+    `Dataset.assign` makes an index of one with the name of its dimension. An index that is none of pandas stays what it
+    was, as xarray cannot make it anew.
     """
-    indexed = {name: variable for name, variable in variables.items() if name in dataset.xindexes}
+    indexes = dataset.xindexes
+    indexed = {n: v for n, v in variables.items() if isinstance(indexes.get(n), xr.indexes.PandasIndex)}
     copied = dataset.assign_coords(indexed) if indexed else dataset.copy()
     copied._variables.update({name: variable for name, variable in variables.items() if name not in indexed})
     return copied

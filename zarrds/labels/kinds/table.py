@@ -124,6 +124,7 @@ _KINDS = (
         restore_cftime,
         lambda description: {"use_cftime": True},
         needs_description=lambda labels: False,
+        fits=lambda labels, dtype: labels.dtype == object and (is_cftime(labels) or not len(labels)),
     ),
     Kind(PERIODS, _of_dtype(pd.PeriodDtype), store_periods, restore_periods, period_unit, is_extension=True),
     Kind(

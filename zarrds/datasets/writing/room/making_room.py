@@ -75,14 +75,17 @@ def with_room(stored: StoredGroup, dataset: xr.Dataset) -> tuple[StoredGroup, xr
         kind = variable.dtype.kind if isinstance(variable.dtype, np.dtype) else "extension"
         key, is_label = stored_name(name), name in dataset.xindexes
         there, described = stored.variables.get(key), stored.notes.descriptions.get(key, {})
+        if key in stored.notes.ranges and not variable.size:
+            changed[name] = xr.Variable(variable.dims, np.empty(0, np.int64), variable.attrs)
         if there is None or _is_level(key, stored):
             continue
+        is_part = is_label and isinstance(dataset.xindexes[name], xr.indexes.PandasMultiIndex)
         if not variable.size:
-            nothing = None if is_label else _nothing_of(key, variable, there, described, stored)
+            nothing = None if is_part else _nothing_of(key, variable, there, described, stored)
             if nothing is not None:
                 changed[name] = nothing
             continue
-        if is_categorized_otherwise(variable, described):
+        if not is_part and is_categorized_otherwise(variable, described):
             if is_chunked(variable):
                 changed[name] = variable = _computed(name, variable, "which categories its texts are")
             if (values := categorized(variable, described, stored.categories.get(key))) is not None:
@@ -169,7 +172,8 @@ def _nothing_of(
 ) -> xr.Variable | None:
     """No elements, in the dtype that the store has for them: those of a batch without any may be of every other."""
     is_alike = isinstance(variable.dtype, np.dtype) and variable.dtype.kind == there.dtype.kind
-    if described.get("dtype") == "range" or (not described and is_alike):
+    described = {} if described.get("dtype") == "range" else described
+    if not described and is_alike:
         return None
     dtype = np.dtype(object) if described else there.dtype
     nothing = xr.Variable(variable.dims, np.empty(variable.shape, dtype), variable.attrs, variable.encoding)

@@ -1,21 +1,23 @@
-"""A batch without elements says nothing of what a store holds: it may be of any dtype, its labels too."""
+"""A batch without elements says nothing: it may be of any dtype, its labels too, and what follows it as well."""
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import zarrds
 from tests.datasets.index_kinds import INDEXES, assert_same_indexes, dataset_of
 from tests.datasets.samples import load, objects
+from zarrds.errors import ZarrdsError
 
-# those of a dimension that grows must all be there
+# labels of a dimension that grows must all be there
 KINDS = st.sampled_from([kind for kind, index in INDEXES.items() if not index.hasnans])
 
 
@@ -42,3 +44,88 @@ def test_no_labels_beside_ranges(labels: Any, empty: Any) -> None:
     for how in ({"append_dim": "x"}, {"region": {"x": slice(1, 1)}}):
         zarrds.save(column(np.array([], "M8[ns]"), empty), store, **how)  # type: ignore[arg-type]  # keywords
         assert_same_indexes(load(store), before)
+
+
+# which belong to other arrays too, and are refused by name
+WITH_PARTS = ("categorical", "interval")
+
+
+@settings(max_examples=300)
+@given(KINDS.filter(lambda kind: kind != "range"), KINDS, st.sampled_from([2, 3]))
+def test_what_comes_after_an_empty_batch(first: str, then: str, zarr_format: Any) -> None:
+    """Has its own kind: as if it was the first."""
+    store, alone = zarrds.MemoryStore(), zarrds.MemoryStore()
+    zarrds.save(dataset_of(first, slice(0, 0)), store, zarr_format=zarr_format)
+    new = dataset_of(then)
+    kinds = [INDEXES[each].dtype for each in (first, then)]
+    is_part = first.startswith(WITH_PARTS) or then.startswith(WITH_PARTS)
+    calendars = {each.partition("-")[2] for each in (first, then) if each.startswith("cftime")}
+    try:
+        zarrds.save(new, store, append_dim="x", on_unordered="append", on_overlap="append")
+    except ZarrdsError:
+        if is_part or len(calendars) > 1:
+            return
+        raise
+    zarrds.save(new, alone, zarr_format=zarr_format)
+    found, expected = load(store), load(alone)
+    assert list(found.indexes["x"]) == list(expected.indexes["x"])
+    if (
+        not is_part
+        and not then.startswith("range")
+        and kinds[0].kind != kinds[1].kind
+        and not {*kinds[0].kind, *kinds[1].kind} <= {*"iufc"}
+    ):
+        assert_same_indexes(found, expected)
+    assert zarrds.verify(store).ok
+
+
+LATER: dict[str, Any] = {
+    "integers": np.array([2**53 + 1, 1]),
+    "floats": np.array([0.5, 1.5], "f4"),
+    "complex": np.array([0.5j, 1.5]),
+    "booleans": np.array([True, False]),
+    "text": np.array(["a", "long"]),
+    "bytes": np.array([b"a", b"long"]),
+    "times": np.array(["2000-01-01T01", "2000-01-02"], "M8[ns]"),
+    "spans": np.array([90, 1], "m8[s]"),
+}
+FIRST: list[Any] = [np.empty(0, dtype) for dtype in ("f8", "i8", "bool", "U1", "S1", "M8[ns]", "m8[s]", object)]
+
+
+@pytest.mark.parametrize("is_lazy", [False, True])
+@pytest.mark.parametrize("later", LATER.values(), ids=LATER)
+@pytest.mark.parametrize("first", FIRST, ids=lambda values: str(values.dtype))
+def test_data_after_an_empty_batch(first: Any, later: Any, is_lazy: bool) -> None:
+    """Of dask too, without a look at it."""
+    store, alone = zarrds.MemoryStore(), zarrds.MemoryStore()
+    encoding = {"v": {"chunks": (4,), "shards": (8,)}}
+    zarrds.save(column(first, []).assign_attrs(title="a"), store, encoding=encoding)
+    new = column(later, [1, 2])
+    if later.dtype.kind == "i" and first.dtype.kind == "f":
+        new = new.isel(x=slice(1, 2))  # as xarray's concat, which makes floats of both
+    if is_lazy:
+        new = new.chunk(x=1)
+        new["v"] = new.v.copy(data=new.v.data.map_blocks(lambda block: block, dtype=later.dtype, meta=later[:0]))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "variable 'v' is a dask array")
+        if is_lazy and first.dtype == object:  # they may be objects that become these
+            warnings.filterwarnings("ignore", "variable 'v' is a dask array")
+        zarrds.save(new, store, append_dim="x")
+    zarrds.save(new, alone)
+    found, expected = load(store), load(alone)
+    assert found.v.values.tolist() == expected.v.values.tolist()
+    if (first.dtype.kind, later.dtype.kind) not in {("f", "i"), ("f", "f"), ("U", "U"), ("O", "U")}:
+        assert found.v.dtype == expected.v.dtype
+    assert zarrds.open_array(store, path="v").shards == (8,)
+    assert zarrds.verify(store).ok
+    zarrds.save(column(expected.v.values[:1], [3]), store, append_dim="x")
+    assert load(store).v.values.tolist() == [*expected.v.values.tolist(), *expected.v.values[:1].tolist()]
+
+
+def test_an_encoding_that_was_asked_for_stays() -> None:
+    store = zarrds.MemoryStore()
+    encoding = {"v": {"dtype": "i2", "scale_factor": 0.5, "_FillValue": -1}}
+    zarrds.save(column(np.array([]), []), store, encoding=encoding)
+    zarrds.save(column(np.array([0.5, np.nan], "f4"), [1, 2]), store, append_dim="x")
+    assert zarrds.open_array(store, path="v").dtype == np.int16
+    np.testing.assert_array_equal(load(store).v.values, [0.5, np.nan])

@@ -39,12 +39,20 @@ ADDED = {
     "boolean": pd.array([True, None], dtype="boolean"),
     "Float32": pd.array([1.5, None], dtype="Float32"),
     "text": objects("a", None),
+    "times": np.array(["2000-01-01T01", "NaT", "2000-01-02"], "M8[ns]"),
+    "times in seconds": np.array(["2000-01-01", "2000-01-02"], "M8[s]"),
+    "times as objects": objects(pd.Timestamp("2000-01-01"), None),
+    "spans": np.array([90, 1], "m8[s]"),
+    "zones": pd.date_range("2000", periods=2, tz="Europe/London").array,
+    "periods": pd.period_range("2000", periods=2, freq="M").array,
 }
 
 
 @pytest.mark.parametrize("encoding", [{}, {"chunks": (2,), "shards": (4,)}], ids=["chunks", "shards"])
 @pytest.mark.parametrize(
-    "first", [objects(None, None), objects(np.nan, np.nan), objects()], ids=["None", "NaN", "empty"]
+    "first",
+    [objects(None, None), objects(np.nan, np.nan), objects(pd.NA, pd.NA), objects()],
+    ids=["None", "NaN", "NA", "empty"],
 )
 @pytest.mark.parametrize("added", ADDED.values(), ids=ADDED)
 def test_appended(tmp_path: Path, added: Any, first: Any, encoding: dict[str, Any]) -> None:
@@ -54,8 +62,8 @@ def test_appended(tmp_path: Path, added: Any, first: Any, encoding: dict[str, An
         zarrds.save(dataset(added, 2 + n * len(added)), store, append_dim="t")
     got = xr.open_dataset(store, engine="zarrds").v.variable.data
     assert in_words(got) == in_words(first) + in_words(added) * 2
-    if first.size and isinstance(added, np.ndarray) and added.dtype == object and added[0] != 1.5:
-        assert got[0] is None if first[0] is None else np.isnan(got[0])
+    if first.size and isinstance(added, np.ndarray) and added.dtype == got.dtype == object:
+        assert got[0] is first[0] if first[0] is None or first[0] is pd.NA else np.isnan(got[0])
     assert zarrds.verify(store).ok
 
 

@@ -154,7 +154,9 @@ def _widened(name: str, new: xr.Variable, parts: Mapping[str, slice], stored: St
         full = joined(name, there, new, parts, _itemsize(metadata, length) / dtype.itemsize)
         return _longer(name, full, there, metadata, length)
     if is_anew:
-        return made_anew(metadata, joined(name, there, _of_dtype_stored(new, metadata), parts, 1).astype(dtype))
+        full = joined(name, there, _of_dtype_stored(new, metadata), parts, 1)
+        encoded = encode_like(name, full, there, metadata) if _is_counted(there) else full
+        return made_anew(metadata, encoded.astype(dtype))
     if _is_narrow(name, new, metadata, stored):
         full = joined(name, there, new, parts, new.dtype.itemsize / dtype.itemsize)
         after = of_dtype(metadata, new.dtype)

@@ -30,7 +30,7 @@ from zarrds.datasets.writing.room.plain_integers import (
     wider_integers,
     width_that_holds,
 )
-from zarrds.datasets.writing.room.untyped import may_be_untyped, typed
+from zarrds.datasets.writing.room.untyped import may_be_untyped, retyped, typed
 from zarrds.datasets.writing.stored import StoredGroup
 from zarrds.labels.kinds.nullable import MASKED
 from zarrds.labels.kinds.objects import bytes_marks, missing_name
@@ -91,6 +91,12 @@ def with_room(stored: StoredGroup, dataset: xr.Dataset) -> tuple[StoredGroup, xr
             if (values := categorized(variable, described, stored.categories.get(key))) is not None:
                 changed[name] = variable = values
                 kind = variable.dtype.kind if isinstance(variable.dtype, np.dtype) else "extension"
+        if not there.size and not _tells_nothing(variable):
+            index = None if is_part else dataset.indexes.get(name)
+            anew = retyped(key, variable, index, there, stored.arrays[key], described)
+            if anew is not None:
+                made[key] = _with_new_id(_Made(*anew))
+                continue
         is_untyped = not is_label and may_be_untyped(stored.arrays[key], described)
         if not is_untyped and _fits(variable, kind, there, described):
             continue  # at once: these may be large
@@ -103,9 +109,7 @@ def with_room(stored: StoredGroup, dataset: xr.Dataset) -> tuple[StoredGroup, xr
             changed[name] = variable = other
         found = _made(key, variable, there, stored.arrays[key], described, is_label=is_label)
         if found is not None:
-            # Stored elements may mean something else now: who has read or planned by the old notes is told.
-            anew = with_marks(found.metadata, replace(marks_of(found.metadata), id=new_id()))
-            made[key] = replace(found, metadata=anew)
+            made[key] = _with_new_id(found)
             if found.new is not None:
                 changed[name] = found.new
     if changed:
@@ -122,6 +126,11 @@ def with_room(stored: StoredGroup, dataset: xr.Dataset) -> tuple[StoredGroup, xr
         documents={name: stored.arrays[name] for name in made},
     )
     return as_they_are_to_be, dataset
+
+
+def _with_new_id(made: _Made) -> _Made:
+    """Stored elements may mean something else now: who has read or planned by the old notes is told."""
+    return replace(made, metadata=with_marks(made.metadata, replace(marks_of(made.metadata), id=new_id())))
 
 
 def _fits(variable: xr.Variable, kind: str, there: xr.Variable, described: JSONObject) -> bool:
@@ -151,7 +160,7 @@ def _looked_at_for(
         # which of them floats hold exactly is seen of each
         is_held = noted[0] != "F" and np.can_cast(variable.dtype, stored.dtype)
         return None if is_held else "how large its integers are"
-    if is_untyped and kind in "biuS":
+    if is_untyped and kind in "biuSmM":
         return "what the store's objects, of which none is there, become"
     if kind in "OT" and stored.dtype.kind in "US":
         return "how long its texts are"
@@ -179,6 +188,12 @@ def _nothing_of(
     nothing = xr.Variable(variable.dims, np.empty(variable.shape, dtype), variable.attrs, variable.encoding)
     made = in_the_kind_stored(name, nothing, there, described, stored) if described else None
     return nothing if made is None else made
+
+
+def _tells_nothing(variable: xr.Variable) -> bool:
+    """Whether a variable is one of objects, and these are all missing, or lazy."""
+    is_object = isinstance(variable.dtype, np.dtype) and variable.dtype.kind == "O"
+    return is_object and (is_chunked(variable) or bool(pd.isnull(variable.values).all()))
 
 
 def _begins_with_some(variable: xr.Variable) -> bool:

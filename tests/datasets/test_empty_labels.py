@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import zarrds
@@ -50,7 +50,6 @@ def test_no_labels_beside_ranges(labels: Any, empty: Any) -> None:
 WITH_PARTS = ("categorical", "interval")
 
 
-@settings(max_examples=300)
 @given(KINDS.filter(lambda kind: kind != "range"), KINDS, st.sampled_from([2, 3]))
 def test_what_comes_after_an_empty_batch(first: str, then: str, zarr_format: Any) -> None:
     """Has its own kind: as if it was the first."""
@@ -63,7 +62,7 @@ def test_what_comes_after_an_empty_batch(first: str, then: str, zarr_format: Any
     try:
         zarrds.save(new, store, append_dim="x", on_unordered="append", on_overlap="append")
     except ZarrdsError:
-        if is_part or len(calendars) > 1:
+        if is_part or len(calendars) > 1 or then == "datetime-far":  # which no nanoseconds hold
             return
         raise
     zarrds.save(new, alone, zarr_format=zarr_format)

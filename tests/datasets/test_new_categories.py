@@ -304,3 +304,15 @@ def test_contigs_of_the_other_making(path: Path) -> None:
         found = load(path)
         assert isinstance(found.xindexes["contig"], zarrds.RegionIndex)
         assert in_words(found.contig.variable.data) == ["1", "2", "2", "3"]
+
+
+@pytest.mark.parametrize("labels", [pd.RangeIndex(2), pd.RangeIndex(1, 3), np.array([0, 1])], ids=str)
+def test_numbers_are_no_codes(path: Path, labels: Any) -> None:
+    """Those of a RangeIndex were taken for codes, and were read as categories."""
+    zarrds.save(xr.Dataset({"v": ("x", [1, 2])}, {"x": pd.CategoricalIndex(["a", "b"])}), path)
+    before = files(path)
+    new = xr.Dataset({"v": ("x", [3, 4])}, {"x": labels})
+    for how in ({"append_dim": "x", "on_overlap": "append"}, {"mode": "a"}, {"region": "auto"}):
+        with pytest.raises(LabelError, match=r"'x'.*expected category, found int64"):
+            zarrds.save(new, path, **how)  # type: ignore[arg-type]  # keywords
+        assert files(path) == before

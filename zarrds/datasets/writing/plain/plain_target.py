@@ -63,6 +63,10 @@ class PlainTarget:
             {} if description.get("dtype") == "range" else description, self.categories.get(key), of_categories
         )
 
+    def is_described(self, key: str) -> bool:
+        """Whether a stored array holds what must be made of values first, as codes of categories."""
+        return self.notes.descriptions.get(key, {"dtype": "range"}).get("dtype") != "range"
+
     def is_encoded_by_us(self, key: str) -> bool:
         """Whether a stored array holds other elements than those that xarray's encoders would make of plain data."""
         dtype = str(self.notes.descriptions.get(key, {}).get("dtype", ""))

@@ -157,7 +157,7 @@ class _Maker:
             self._ranges[stored_name(name)] = index
             self._labels.discard(stored_name(name))
             self._is_changed = True
-        elif isinstance(index, pd.RangeIndex):
+        elif isinstance(index, pd.RangeIndex) and not self._target.is_described(stored_name(name)):
             self._note(name, PANDAS, {"dtype": "range", "start": index.start, "step": index.step})
             self._variables[name] = variable
         else:

@@ -174,7 +174,7 @@ def _of_kind(
     )
     encoding = {k: v for k, v in there.encoding.items() if k not in ("dtype", "filters", "_Encoding", *CF_KEYS)}
     encoding |= {k: v for k, v in alike.variable.encoding.items() if k in ("_FillValue", "dtype")}
-    encoding |= {k: v for k, v in alike.variable.attrs.items() if k in CF_KEYS}
+    encoding |= {k: v for k, v in alike.variable.attrs.items() if k in ("units", "calendar")}
     return with_note(after, PANDAS, noted or None), xr.Variable(there.dims, elements, attrs, encoding), noted
 
 

@@ -131,8 +131,8 @@ class CommittingStore(RemoteStore):
         session = self._session()
         if session is not None and session.roots is not None:
             # what was seen under the lock is believed: the root is put only if it is unchanged
-            roots = {key: _fetched_of(session.roots[key]) for key in keys if key in session.roots}
-            seen = session.documents | roots
+            seen = {key: told for key in keys if (told := session.told(key)) is not None}
+            seen |= {key: _fetched_of(session.roots[key]) for key in keys if key in session.roots}
             missing = [key for key in keys if key not in seen]
             is_first = session.is_first
             found = self._fetched_beside_folders(session, missing, listing=listing) if missing else {}
@@ -243,7 +243,7 @@ class CommittingStore(RemoteStore):
         with locating(self.path):
             try:
                 # those that were read by now are replaced as they were read
-                known = {key: session.documents.get(key) for key in documents}
+                known = {key: session.told(key) for key in documents}
                 versions: dict[str, Any] = {key: each.version for key, each in known.items() if each is not None}
                 begins = partial(self._checked, growth, versions, [key for key in known if known[key] is None])
                 edges: dict[str, Any] = {key: growth.edges[key] for key in growth.edges if key in values}

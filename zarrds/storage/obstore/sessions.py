@@ -49,6 +49,15 @@ class Session:
     is_first: bool = False
     begun: Begun | None = None
 
+    def is_absent(self, key: str) -> bool:
+        """Whether the listing of what lies directly below the root has told that nothing lies where a key is."""
+        folder, is_below, _ = key.partition("/")
+        return self.folders is not None and bool(is_below) and folder not in self.folders
+
+    def told(self, key: str) -> Fetched | None:
+        """What was seen at a key that is none of the root; None if nobody has looked."""
+        return self.documents.get(key) or (Fetched(None) if self.is_absent(key) else None)
+
     def forget(self) -> None:
         """What was seen of the store holds no longer: it was changed."""
         self.roots = None

@@ -238,7 +238,8 @@ class ObjectStore(CommittingStore):
     def _keys(self, prefix: str = "") -> list[str]:
         """As of any; but what a save has put there that came to no end, or to none yet, is not there."""
         if prefix or self._folder:
-            return super()._keys(prefix)
+            session = self._session()
+            return [] if session is not None and session.is_absent(f"{prefix}/") else super()._keys(prefix)
         keys, are_leftovers = self._listed()
         return [] if are_leftovers else keys
 

@@ -94,7 +94,7 @@ def test_sizes_that_dask_does_not_know(path: Path, options: dict[str, Any]) -> N
         zarrds.save(unknown, path, **options)
 
 
-@pytest.mark.parametrize("factor", ["0.1", np.array([0.1, 0.2])])
+@pytest.mark.parametrize("factor", ["0.1", np.array([0.1, 0.2]), 0, 0.0, np.nan, np.inf])
 def test_factors_that_are_no_number(path: Path, factor: Any) -> None:
     ds = xr.Dataset({"v": ("x", [0.5, 1.0])})
     with pytest.raises(EncodingError, match=r"encoding\['scale_factor'\].*Give one number") as caught:

@@ -56,6 +56,8 @@ def contradictions(variable: xr.Variable, encoding: Mapping[str, Any]) -> Iterat
             yield key, f"is {items.size} numbers, not one"
         elif items.dtype.kind not in "biuf":
             yield key, f"is {items[0]!r}, which is no number"
+        elif not np.isfinite(items[0]) or (key == "scale_factor" and not items[0]):
+            yield key, f"is {items[0]}, with which nothing can be packed"
     for key in MARKERS:
         if encoding.get(key) is None:
             continue

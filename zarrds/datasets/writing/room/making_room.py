@@ -23,6 +23,7 @@ from zarrds.datasets.writing.room.categorized import categorized, is_categorized
 from zarrds.datasets.writing.room.free_values import free_integer, free_text
 from zarrds.datasets.writing.room.growing import check_rewritable
 from zarrds.datasets.writing.room.kind_stored import in_the_kind_stored, is_nullable_integer
+from zarrds.datasets.writing.room.other_dates import in_dates_stored
 from zarrds.datasets.writing.room.plain_integers import (
     integers_with_missing,
     is_packed,
@@ -72,7 +73,6 @@ def with_room(stored: StoredGroup, dataset: xr.Dataset) -> tuple[StoredGroup, xr
     made: dict[str, _Made] = {}
     changed: dict[Hashable, xr.Variable] = {}
     for name, variable in dataset.variables.items():
-        kind = variable.dtype.kind if isinstance(variable.dtype, np.dtype) else "extension"
         key, is_label = stored_name(name), name in dataset.xindexes
         there, described = stored.variables.get(key), stored.notes.descriptions.get(key, {})
         if key in stored.notes.ranges and not variable.size:
@@ -90,7 +90,9 @@ def with_room(stored: StoredGroup, dataset: xr.Dataset) -> tuple[StoredGroup, xr
                 changed[name] = variable = _computed(name, variable, "which categories its texts are")
             if (values := categorized(variable, described, stored.categories.get(key))) is not None:
                 changed[name] = variable = values
-                kind = variable.dtype.kind if isinstance(variable.dtype, np.dtype) else "extension"
+        elif not is_part and there.size and (dates := in_dates_stored(variable, there)) is not None:
+            changed[name] = variable = dates
+        kind = variable.dtype.kind if isinstance(variable.dtype, np.dtype) else "extension"
         if not there.size and not _tells_nothing(variable):
             index = None if is_part else dataset.indexes.get(name)
             anew = retyped(key, variable, index, there, stored.arrays[key], described)

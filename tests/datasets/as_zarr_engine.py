@@ -17,15 +17,25 @@ from zarrds.datasets.reading.backend import ZarrdsBackendEntrypoint
 zarr = pytest.importorskip("zarr", reason="these are tests of the engine for zarr-python")
 
 
+# what older releases of xarray hand on to the engine, always as None
+_OF_ZARR_PYTHON_2 = ("chunk_store", "synchronizer", "zarr_version")
+
+
 class Engine(ZarrdsBackendEntrypoint):
     """zarrds, with the parameters as the zarr engine takes them."""
 
     def open_dataset(  # type: ignore[override]  # what is named is what differs
-        self, filename_or_obj: Any, *, mode: str = "r", use_zarr_fill_value_as_mask: object = None, **options: Any
+        self,
+        filename_or_obj: Any,
+        *,
+        mode: str = "r",
+        use_zarr_fill_value_as_mask: object = None,
+        **options: Any,
     ) -> xr.Dataset:
         # the fill value option: the zarr engine takes it, and does as if it were None
         assert mode == "r"
-        return super().open_dataset(filename_or_obj, **options)
+        given = {name: option for name, option in options.items() if name not in _OF_ZARR_PYTHON_2}
+        return super().open_dataset(filename_or_obj, **given)
 
 
 def to_zarr(

@@ -10,6 +10,8 @@ import numpy as np
 import tensorstore
 import xarray as xr
 
+from tests.releases import XARRAY, assert_identical
+
 __all__ = ["assert_same", "assert_same_encoding", "documents", "normalised", "open_both", "read_with_tensorstore"]
 
 
@@ -27,7 +29,7 @@ def dtypes(ds: xr.Dataset) -> dict[Any, Any]:
 
 def assert_same(actual: xr.Dataset, expected: xr.Dataset) -> None:
     """Identical, and more than that: dtypes, index types, the order of names, dimensions and their order."""
-    xr.testing.assert_identical(actual, expected)
+    assert_identical(actual, expected)
     assert dtypes(actual) == dtypes(expected)
     assert {n: type(i) for n, i in actual.indexes.items()} == {n: type(i) for n, i in expected.indexes.items()}
     assert {n: v.dims for n, v in actual.variables.items()} == {n: v.dims for n, v in expected.variables.items()}
@@ -40,6 +42,8 @@ def assert_same_encoding(actual: xr.Dataset, expected: xr.Dataset) -> None:
         ours = {k: v for k, v in variable.encoding.items() if k not in codecs}
         theirs = {k: v for k, v in expected.variables[name].encoding.items() if k not in codecs | {"source"}}
         ours.pop("source", None)
+        if XARRAY < (2026, 7):  # its zarr engine does not tell this one of format 3
+            ours.pop("fill_value", None)
         np.testing.assert_equal(ours, theirs)
 
 

@@ -17,6 +17,7 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 import zarrds
+from tests.releases import XARRAY
 from zarrds.datasets.converting import without_dask
 from zarrds.datasets.rechunking.by_parts import parts_of, write_parts
 from zarrds.datasets.writing.placing import append
@@ -109,8 +110,9 @@ def test_several_files(file: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("target", ["memory", "local"])
 def test_other_chunks_of_any_dataset(file: Path, tmp_path: Path, target: str) -> None:
     goal: Any = zarrds.MemoryStore() if target == "memory" else tmp_path / "b.zarr"
+    times = slice(30, None, -2) if XARRAY >= (2026, 2) else slice(0, 31, 2)  # before, lazy data cannot be reversed
     with xr.open_dataset(file, engine="netcdf4") as opened:
-        for ds in (opened, opened.isel(time=slice(30, None, -2), lat=[2, 0]), opened[["t2m"]] + 1, opened.load()):
+        for ds in (opened, opened.isel(time=times, lat=[2, 0]), opened[["t2m"]] + 1, opened.load()):
             zarrds.rechunk(ds, goal, chunks={"time": -1, "lat": 1}, max_memory="40MB", mode="w")
             found = xr.open_dataset(goal, engine="zarrds")
             assert found.t2m.encoding["chunks"] == (ds.sizes["time"], 1, 4)

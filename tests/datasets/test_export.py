@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import zarrds
+from tests.releases import XARRAY
 from zarrds.errors import (
     EncodingError,
     LabelNotFoundError,
@@ -88,6 +89,7 @@ def test_groups_and_variables(tmp_path: Path) -> None:
     assert set(xr.load_dataset(tmp_path / "v.nc").variables) == {"packed", "time", "y"}
 
 
+@pytest.mark.skipif(XARRAY < (2026, 2), reason="this xarray has no NDPointIndex of points along a line: update it")
 def test_labels_beside_an_index_that_is_none_of_pandas(tmp_path: Path) -> None:
     places = {"a": ("x", [0.5, 1.5, 2.5]), "b": ("x", [5.0, 4.0, 3.0])}
     ds = xr.Dataset({"v": ("x", [1, 2, 3])}, {**places, "x": [30, 20, 10]})

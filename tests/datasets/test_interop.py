@@ -27,6 +27,7 @@ from tests.datasets.engines import (
     read_with_tensorstore,
 )
 from tests.datasets.samples import FORMATS
+from tests.releases import XARRAY
 
 REAL_FILES = ["eraint_uvz.nc", "era5_t2m_uk_2019-03.nc", "basin_mask.nc"]
 
@@ -138,8 +139,9 @@ def rich_encoding(zarr_format: int) -> dict[str, Any]:
 def test_saving_what_was_opened_keeps_chunks_and_codecs(opened_with: str, zarr_format: int, tmp_path: Path) -> None:
     first, second = tmp_path / "1.zarr", tmp_path / "2.zarr"
     ds = small()
-    if (opened_with, zarr_format) == ("zarr", 2):
-        # the zarr engine gives it as StringDType, which xarray's own encoder makes strings of fixed length for v2
+    if opened_with == "zarr" and (zarr_format == 2 or XARRAY < (2026, 1)):
+        # the zarr engine gives it as StringDType, which xarray's own encoder makes strings of fixed length for v2;
+        # that of xarray 2025.12 tells no encoding of text
         del ds["name"]
     ds.to_zarr(first, zarr_format=zarr_format, encoding=rich_encoding(zarr_format))
     for chunks in (None, {}):

@@ -131,7 +131,8 @@ def test_finer_times_are_appended_to_none(unit: Any) -> None:
     ):
         ds = xr.Dataset({"d": ("x", [1, 2, 3])}, {"x": index})
         store = saved(ds.isel(x=slice(0, 0)), ds, append_dim="x")
-        pd.testing.assert_index_equal(open_zarrds(store).indexes["x"], ds.indexes["x"], check_freq=False)
+        found = open_zarrds(store).indexes["x"]
+        assert (type(found), found.dtype, found.tolist()) == (type(index), index.dtype, index.tolist())
 
 
 def test_ranges_that_are_replaced_or_added() -> None:

@@ -13,6 +13,7 @@ import xarray as xr
 
 import zarrds
 from tests.datasets.samples import FORMATS, objects, open_zarrds
+from tests.releases import assert_identical
 from zarrds.errors import EncodingError
 
 MISSING: dict[str, Any] = {
@@ -81,7 +82,7 @@ def test_stringdtype(path: Path, na: Any, ndim: int, zarr_format: int) -> None:
     zarrds.save(ds, path, zarr_format=zarr_format)
     found = open_zarrds(path).v
     assert found.dtype == dtype
-    xr.testing.assert_identical(found.load(), ds.v)
+    assert_identical(found.load(), ds.v)
     xr.open_dataset(path, engine="zarr").load()
 
 
@@ -90,7 +91,7 @@ def test_stringdtype_with_what_another_file_left(path: Path, encoding: dict[str,
     for values in ([], ["x"]):
         ds = xr.Dataset({"v": ("x", np.array(values, np.dtypes.StringDType()), {}, encoding)})
         zarrds.save(ds, path, mode="w")
-        xr.testing.assert_identical(open_zarrds(path).load(), ds)
+        assert_identical(open_zarrds(path).load(), ds)
 
 
 def test_a_batch_of_missing_periods() -> None:

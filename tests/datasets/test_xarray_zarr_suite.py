@@ -67,7 +67,7 @@ class TestZarr(Folder, KeepsLabels, suite.TestZarrWriteEmpty):  # type: ignore[m
         with self.roundtrip(expected, open_kwargs={"decode_cf": False}) as stored:
             suite.assert_allclose(expected, xr.decode_cf(stored))
 
-    @suite.skip_if_zarr_format_3("no hidden attributes")
+    @pytest.mark.skip_if_param(default_zarr_format=3, reason="no hidden attributes")
     def test_hidden_zarr_keys(self) -> None:
         # the same through `save` and zarr-python's group, without xarray's ZarrStore between them
         expected = suite.create_test_data()
@@ -87,7 +87,7 @@ class TestZarr(Folder, KeepsLabels, suite.TestZarrWriteEmpty):  # type: ignore[m
             ):
                 assert set(actual.variables) == set(expected.variables) - {"var2"}
 
-    @suite.skip_if_zarr_format_2("no dimension names")
+    @pytest.mark.skip_if_param(default_zarr_format=2, reason="no dimension names")
     def test_dimension_names(self) -> None:
         # the same through `save` and zarr-python's group, without xarray's ZarrStore between them
         expected = suite.create_test_data()
@@ -193,7 +193,7 @@ class TestZarr(Folder, KeepsLabels, suite.TestZarrWriteEmpty):  # type: ignore[m
         with pytest.raises(TypeError), self.roundtrip(data, {"encoding": {"var2": {"chunks": (5, 4.5)}}}):
             pass
 
-    @suite.skip_if_zarr_format_2("no shards")
+    @pytest.mark.skip_if_param(default_zarr_format=2, reason="no shards")
     def test_shard_encoding(self) -> None:
         # as above
         data = suite.create_test_data()
@@ -207,7 +207,7 @@ class TestZarr(Folder, KeepsLabels, suite.TestZarrWriteEmpty):  # type: ignore[m
         with pytest.raises(ValueError, match="shards must be multiples"), self.roundtrip(data, {"encoding": bad}):
             pass
 
-    @suite.skip_if_zarr_format_2("no shards")
+    @pytest.mark.skip_if_param(default_zarr_format=2, reason="no shards")
     @pytest.mark.parametrize("blocks", [6, 3, (5, 4, 3)], ids=str)
     @pytest.mark.parametrize(("chunks", "shards"), [(3, 6), (1, 3), (2, 4), (2, 8)])
     def test_shard_encoding_with_dask(self, blocks: Any, chunks: int, shards: int) -> None:

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from tests.releases import PANDAS
 from zarrds.errors import MetadataError
 from zarrds.labels.kinds.table import array_from_plain, companion_names, decode_options, from_plain, to_plain
 
@@ -35,10 +36,10 @@ def masked(draw: st.DrawFn) -> pd.Index:
 @st.composite
 def zoned(draw: st.DrawFn) -> pd.Index:
     unit = draw(st.sampled_from(["s", "ms", "us", "ns"]))
-    days = draw(
-        st.lists(st.none() | (st.integers(-90_000, 90_000) if unit == "ns" else DAYS.filter(lambda d: d > -700000)))
-    )
     zone = draw(st.sampled_from(["UTC", "Europe/London", "Pacific/Apia", "UTC-03:30", None]))
+    # pandas 2 ends the interpreter where it makes objects of days before -106_751 in a zone of pytz
+    is_near = unit == "ns" or (PANDAS < (3,) and zone is not None and "/" in zone)
+    days = draw(st.lists(st.none() | (st.integers(-90_000, 90_000) if is_near else DAYS.filter(lambda d: d > -700000))))
     values = np.array(["NaT" if day is None else np.datetime64(day, "D") for day in days], f"M8[{unit}]")
     index = pd.DatetimeIndex(values + np.timedelta64(draw(st.integers(0, 999)), unit))
     return index if zone is None else index.tz_localize("UTC").tz_convert(zone)

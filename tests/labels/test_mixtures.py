@@ -14,6 +14,7 @@ import xarray as xr
 
 import zarrds
 from tests.datasets.samples import objects
+from tests.releases import PANDAS
 from zarrds.errors import EncodingError, ZarrdsError
 
 REFUSED = {
@@ -26,8 +27,9 @@ REFUSED = {
     "fractions and None": objects(Fraction(1, 3), None),
     "integers that floats beside them cannot hold": objects(2**53 + 1, 0.5),
     "the same, and None": objects(np.int64(2**53 + 1), None, 0.5),
-    "integers beyond all floats": objects(10**400, 0.5, None),
 }
+if PANDAS >= (3,):  # before, pandas makes no Series, and so xarray no variable, of these
+    REFUSED["integers beyond all floats"] = objects(10**400, 0.5, None)
 
 
 @pytest.mark.parametrize("is_lazy", [False, True])

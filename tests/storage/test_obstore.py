@@ -16,7 +16,7 @@ import xarray as xr
 import zarrds
 from tests.storage.s3_server import Fault, S3Server
 from tests.storage.web_server import Handler, web
-from zarrds.errors import StoreIOError, StoreNotFoundError, ZarrdsError
+from zarrds.errors import ReleaseError, StoreIOError, StoreNotFoundError, ZarrdsError
 from zarrds.storage.obstore.places import UntranslatableError, place_of
 from zarrds.storage.secrets import without_secrets
 from zarrds.stores import as_store
@@ -180,6 +180,12 @@ def test_what_is_wrong_is_said(server: S3Server) -> None:
         assert SECRET not in str(caught.value)
         assert SECRET not in repr(caught.value.__context__)
         assert "obstore" not in type(caught.value.__context__).__module__
+
+
+def test_an_obstore_that_is_too_old_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("obstore.__version__", "0.7.3")
+    with pytest.raises(ReleaseError, match=r"obstore.*found 0\.7\.3.*obstore>=0\.8"):
+        as_store("s3://bucket/odd", {"key": "a", "secret": "b"})
 
 
 def test_denied_is_absent_for_documents_only(server: S3Server, tmp_path: Path) -> None:

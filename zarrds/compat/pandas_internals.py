@@ -22,6 +22,7 @@ __all__ = [
     "date_bounds",
     "is_partial",
     "keeps_resolution",
+    "located_times",
     "new_lazy",
     "plain_new",
     "problems",
@@ -176,6 +177,20 @@ def is_partial(index: Any, reso: Any) -> bool:
 def keeps_resolution(index: Any, reso: Any) -> None:
     """Lets an index of some labels judge strings as the index of all labels."""
     index._cache["_resolution_obj"] = reso
+
+
+def located_times(index: Any, text: str) -> int | slice:
+    """What ``get_loc`` tells of a string and an index of datetimes, if they increase or decrease.
+
+    Before pandas 3 it tells other things of those that decrease, and no error where there are none.
+    """
+    if index.is_monotonic_increasing:
+        found: int | slice = index.get_loc(text)
+        return found
+    backwards, n = index[::-1], len(index)
+    keeps_resolution(backwards, resolution(index))
+    found = backwards.get_loc(text)
+    return slice(n - found.stop, n - found.start) if isinstance(found, slice) else n - 1 - found
 
 
 @lru_cache(maxsize=1)

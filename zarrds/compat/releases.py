@@ -44,9 +44,20 @@ def _release(version: str) -> tuple[int, ...]:
 
 
 def encode_zarr_variable(variable: xr.Variable, *, name: object = None) -> xr.Variable:
-    """A variable encoded by CF for Zarr, as xarray does it; its formats differ in text alone that stays as it is."""
+    """A variable encoded by CF for Zarr, as xarray does it; its formats differ in text alone that stays as it is.
+
+    Older releases store booleans as netCDF must, as small integers that an attribute ``dtype`` tells of: not where they
+    find one.
+    """
     encode: Any = zarr.encode_zarr_variable
-    encoded: xr.Variable = encode(variable, name=name)
+    encoded: xr.Variable
+    if variable.dtype != bool or "dtype" in variable.attrs:
+        encoded = encode(variable, name=name)
+        return encoded
+    told = variable.copy(deep=False)
+    told.attrs = {**variable.attrs, "dtype": "bool"}
+    encoded = encode(told, name=name)
+    del encoded.attrs["dtype"]
     return encoded
 
 

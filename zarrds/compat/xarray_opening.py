@@ -114,6 +114,23 @@ def tree_without_default_indexes(tree: xr.DataTree, names: Mapping[str, frozense
     return opened
 
 
+class _KeepsStep(RangeCoordinateTransform):
+    """Every second of evenly spaced labels, and the like: older releases give labels that lie elsewhere."""
+
+    __slots__ = ()
+
+    def slice(self, sl: slice) -> RangeCoordinateTransform:
+        """Those of some positions."""
+        part: Any = super().slice(sl)
+        part._step = self.step * range(self.size)[sl].step
+        part.stop = part.start + part.size * part._step
+        return part  # type: ignore[no-any-return]
+
+
+_TAKES_STEP = "step" in RangeCoordinateTransform.__init__.__code__.co_varnames  # xarray 2026.4 and before do not
+_TRANSFORM: type[RangeCoordinateTransform] = RangeCoordinateTransform if _TAKES_STEP else _KeepsStep
+
+
 @dataclass(frozen=True, slots=True)
 class EvenlySpaced:
     """All that makes an index of evenly spaced labels; `step` is None where it follows from the others."""
@@ -141,11 +158,11 @@ class EvenlySpaced:
 
     def index(self, name: Hashable) -> RangeIndex:
         """The index, for a coordinate of this name."""
-        step = {} if self.step is None else {"step": self.step}  # of which older releases do not know
         dtype = np.dtype(self.dtype)
-        return RangeIndex(
-            RangeCoordinateTransform(self.start, self.stop, self.size, name, self.dimension, dtype=dtype, **step)
-        )
+        transform: Any = _TRANSFORM(self.start, self.stop, self.size, name, self.dimension, dtype=dtype)
+        if self.step is not None:
+            transform._step = self.step
+        return RangeIndex(transform)
 
 
 def is_point_index(index: xr.Index) -> bool:

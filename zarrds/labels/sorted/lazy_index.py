@@ -144,7 +144,7 @@ class LazyDatetimeIndex(_LazyTimes, pd.DatetimeIndex):  # type: ignore[misc]  # 
         if not internals.is_partial(near.labels, reso) and internals.is_partial(finest, reso):
             # labels elsewhere may be finer than these
             internals.keeps_resolution(near.labels, self._resolution_obj)
-        return near.location(near.labels.get_loc(key))
+        return near.location(internals.located_times(near.labels, key))
 
     def __contains__(self, key: Any) -> bool:
         hash(key)

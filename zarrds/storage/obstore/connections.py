@@ -12,7 +12,7 @@ from hashlib import sha256
 from importlib import import_module
 from typing import Any
 
-from zarrds.errors import EncodingError, UnsupportedError
+from zarrds.errors import EncodingError, ReleaseError, UnsupportedError
 from zarrds.storage.obstore.aws import credentials_of
 from zarrds.storage.obstore.failures import shown
 from zarrds.storage.obstore.places import Place
@@ -49,6 +49,9 @@ _MOST_KEPT = 16
 _KEPT_SECONDS = 300.0
 _kept: dict[Hashable, Connection] = {}
 
+# as in pyproject.toml; those before put % and all but ASCII into keys once more quoted, and hold the interpreter's lock
+_OLDEST = (0, 8)
+
 # obstore's threads are made once a process, and a forked child has none of them
 _process: int | None = None
 
@@ -69,6 +72,14 @@ def obstore_of(path: str) -> Any:
             path=path,
             mend="Install it (python -m pip install 'zarrds[remote]'), or copy the data and give a local path",
         ) from exc
+    if tuple(map(int, re.findall(r"\d+", obstore.__version__)[:2])) < _OLDEST:
+        raise ReleaseError(
+            "the installed obstore stores odd keys under other names",
+            path=path,
+            expected="obstore 0.8 or later",
+            found=obstore.__version__,
+            mend="Update it: python -m pip install 'obstore>=0.8'",
+        )
     _process = _process or os.getpid()
     return obstore
 

@@ -13,6 +13,7 @@ import pytest
 import xarray as xr
 
 import zarrds
+from tests.releases import PANDAS
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -43,6 +44,8 @@ def code_of(text: str) -> str:
 def test_tutorial(page: str, modules: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in modules:
         pytest.importorskip(module, reason=f"docs/{page}.md uses {module}, which is not installed")
+    if page in ("labels", "queries") and PANDAS < (3,):
+        pytest.skip("the page shows times and zones as pandas 3 has them: update pandas")
     monkeypatch.chdir(tmp_path)
     path = DOCS / f"{page}.md"
     text = path.read_text(encoding="utf-8")

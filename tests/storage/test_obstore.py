@@ -183,8 +183,8 @@ def test_what_is_wrong_is_said(server: S3Server) -> None:
 
 
 def test_an_obstore_that_is_too_old_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("obstore.__version__", "0.7.3")
-    with pytest.raises(ReleaseError, match=r"obstore.*found 0\.7\.3.*obstore>=0\.8"):
+    monkeypatch.setattr("obstore.__version__", "0.9.5")
+    with pytest.raises(ReleaseError, match=r"obstore.*found 0\.9\.5.*obstore>=0\.10"):
         as_store("s3://bucket/odd", {"key": "a", "secret": "b"})
 
 

@@ -49,8 +49,8 @@ _MOST_KEPT = 16
 _KEPT_SECONDS = 300.0
 _kept: dict[Hashable, Connection] = {}
 
-# as in pyproject.toml; those before put % and all but ASCII into keys once more quoted, and hold the interpreter's lock
-_OLDEST = (0, 8)
+# as in pyproject.toml; 0.9 knows no `coalesce`, and before 0.8 keys with % or letters beyond ASCII become others
+_OLDEST = (0, 10)
 
 # obstore's threads are made once a process, and a forked child has none of them
 _process: int | None = None
@@ -74,11 +74,11 @@ def obstore_of(path: str) -> Any:
         ) from exc
     if tuple(map(int, re.findall(r"\d+", obstore.__version__)[:2])) < _OLDEST:
         raise ReleaseError(
-            "the installed obstore stores odd keys under other names",
+            "the installed obstore is too old for zarrds",
             path=path,
-            expected="obstore 0.8 or later",
+            expected="obstore 0.10 or later",
             found=obstore.__version__,
-            mend="Update it: python -m pip install 'obstore>=0.8'",
+            mend="Update it: python -m pip install 'obstore>=0.10'",
         )
     _process = _process or os.getpid()
     return obstore

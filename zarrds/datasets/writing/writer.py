@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from contextlib import ExitStack
 from typing import Any, Literal
 
@@ -208,25 +208,36 @@ def save(
                 check_there(append_dim, region, mode)
         if existing is not None and zarr_format not in (None, existing):
             raise EncodingError(f"store is of Zarr format {existing}", found=f"zarr_format={zarr_format}")
-        parts = parts if compute else with_objects_loaded(parts)
-        late: dict[str, str] = {}
 
-        def tell(replaced: Mapping[str, str]) -> None:
-            warn_of({**late, **replaced})
+        def write(parts: Parts, tell: Callable[[Mapping[str, str]], None]) -> Any:
+            nonlocal nodes
+            if existing is None:
+                new: Literal["w", "w-"] = "w" if mode == "w" else "w-"
+                return save_new(parts, find_target(target_store, path, new, zarr_format), options, tell)
+            how = UpdateOptions(mode, append_dim, region, on_overlap, on_unordered, existing)  # type: ignore[arg-type]  # no "w"
+            seen, nodes = nodes, None
+            return save_into(parts, target_store, path, how, options, tell, seen)
 
-        while True:
-            try:
-                if existing is None:
-                    new: Literal["w", "w-"] = "w" if mode == "w" else "w-"
-                    target = find_target(target_store, path, new, zarr_format)
-                    return save_new(parts, target, options, tell)
-                how = UpdateOptions(mode, append_dim, region, on_overlap, on_unordered, existing)  # type: ignore[arg-type]  # no "w"
-                seen, nodes = nodes, None
-                return save_into(parts, target_store, path, how, options, tell, seen)
-            except CarriedEncodingError as error:  # of a dask block; nothing is visible yet
-                parts = without_hint(parts, error, late)
-            except BlocksOfTextError as error:  # as well
-                parts = with_loaded(parts, error)
+        return _until_hints_fit(parts if compute else with_objects_loaded(parts), write)
+
+
+def _until_hints_fit(parts: Parts, write: Callable[[Parts, Callable[[Mapping[str, str]], None]], Any]) -> Any:
+    """Write, again without the encoding that came along where a dask block shows that it does not fit.
+
+    Nothing is visible then. `write` gets the parts, and what to call with the encodings that it has replaced itself.
+    """
+    late: dict[str, str] = {}
+
+    def tell(replaced: Mapping[str, str]) -> None:
+        warn_of({**late, **replaced})
+
+    while True:
+        try:
+            return write(parts, tell)
+        except CarriedEncodingError as error:
+            parts = without_hint(parts, error, late)
+        except BlocksOfTextError as error:
+            parts = with_loaded(parts, error)
 
 
 def _looked(

@@ -261,3 +261,27 @@ def test_whole_factors_beside_what_is_missing(
     zarrds.save(open_zarrds(path).load(), path, append_dim="x")
     np.testing.assert_array_equal(open_zarrds(path).v, [low, np.nan, high] * 6)
     xr.testing.assert_identical(open_zarrds(path, decode_cf=False).isel(x=slice(3)).load(), raw)
+
+
+ASKED: dict[str, tuple[Any, dict[str, Any], Any]] = {
+    "booleans": (np.array([True, False]), {"dtype": "i1", "_FillValue": -1}, objects(True, None)),
+    "nullable": (np.array([True, False]), {"dtype": "i1", "_FillValue": -1}, pd.array([True, None], dtype="boolean")),
+    "bytes": (np.array([b"a", b"b"]), {"_FillValue": b"-"}, objects(b"long", None)),
+    "bytes as objects": (objects(b"a", None), {"_FillValue": b"-"}, objects(b"long", None)),
+    "bytes, missing_value": (objects(b"a", None), {"missing_value": b"-"}, objects(None, b"b")),
+}
+
+
+@pytest.mark.parametrize("zarr_format", FORMATS)
+@pytest.mark.parametrize("case", ASKED)
+def test_beside_a_marker_that_was_asked_for(path: Path, case: str, zarr_format: int) -> None:
+    """Booleans are the numbers 0 and 1 then, of which some are NaN."""
+    first, encoding, then = ASKED[case]
+    zarrds.save(xr.Dataset({"v": ("x", first)}), path, encoding={"v": encoding}, zarr_format=zarr_format)
+    new = xr.Dataset({"v": ("x", then)})
+    zarrds.save(new, path, append_dim="x")
+    zarrds.save(new, path, region={"x": slice(0, 2)})
+    found = [None if pd.isna(value) else value for value in open_zarrds(path).v.values.tolist()]
+    expected = [None if pd.isna(value) else value for value in then]
+    assert found == expected * 2
+    assert zarrds.verify(path).ok

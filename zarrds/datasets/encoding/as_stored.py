@@ -17,6 +17,7 @@ from zarrds.datasets.encoding.exact.comparison import check_dims
 from zarrds.datasets.encoding.exact.encoder import KINDS, Encoder, kind_of_dtype
 from zarrds.datasets.encoding.exact.lossy_codecs import proven
 from zarrds.datasets.encoding.exact.packing import CF_KEYS
+from zarrds.datasets.encoding.meaning import is_in_same_encoding
 from zarrds.errors import EncodingError
 from zarrds.metadata.model import ArrayMetadata
 
@@ -72,6 +73,8 @@ def encode_like(name: Hashable, variable: xr.Variable, stored: xr.Variable, meta
             key=str(name),
             mend="Save it anew: strings are then stored as strings",
         )
+    if is_in_same_encoding(variable, stored):
+        return proven(name, xr.Variable(stored.dims, variable.data.astype(dtype, copy=False), fastpath=True), metadata)
     keys = (*CF_KEYS, "_Encoding")  # of strings that are stored as bytes
     encoding = {key: stored.encoding[key] for key in keys if stored.encoding.get(key) is not None}
     encoding |= {key: np.asarray(encoding[key]).item() for key in _NUMBERS & encoding.keys()}

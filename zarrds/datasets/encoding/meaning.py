@@ -23,7 +23,7 @@ from zarrds.datasets.encoding.exact.packing import with_float_factors
 from zarrds.errors import EncodingError, LabelError
 from zarrds.metadata.attributes import MARKERS, array_of
 
-__all__ = ["check_same_meaning", "decoded_like", "is_undecoded", "says_where"]
+__all__ = ["check_same_meaning", "decoded_like", "is_in_same_encoding", "is_undecoded", "says_where"]
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
@@ -231,6 +231,8 @@ def _decoded(
 ) -> xr.Variable | None:
     """The variable decoded, or None if it is decoded already."""
     attributes = {**units, **variable.attrs}
+    if (other := _of_another_dtype(name, variable, stored)) is not None:
+        return other
     is_number = variable.dtype.kind in "iuf"
     is_counted = is_number and " since " in str(attributes.get("units", "")) and _is_time(stored)
     is_duration = is_number and stored.dtype.kind == "m" and "units" in attributes
@@ -251,6 +253,8 @@ def _decoded(
     if variable.dtype.kind in "iu" and variable.dtype.itemsize == 8 and packing and not is_scaled and not is_counted:
         noted = [array_of(attributes.get(key, ())) for key in MARKERS]
         markers = [marker for each in noted if each is not None for marker in np.ravel(each).tolist()]
+        if is_in_same_encoding(variable, stored) and _are_too_large(np.asarray(variable.values), markers).any():
+            return None  # which the store takes as they are
         check = partial(_checked_whole, name=name, markers=markers)
         data = _blockwise(check, variable, variable.dtype)
     unit: Any = np.datetime_data(stored.dtype)[0] if stored.dtype.kind in "mM" else "ns"
@@ -275,6 +279,48 @@ def _decoded(
     described = (variable.dims, attributes)
     decode = partial(_decoded_block, described=described, name=name, decoding=decoding, shown=shown)
     return decoded[name].copy(deep=False, data=_blockwise(decode, raw, decoded[name].dtype))
+
+
+def _of_another_dtype(name: Hashable, variable: xr.Variable, stored: xr.Variable) -> xr.Variable | None:
+    """Booleans of the integers, or text of the bytes, that hold them in files; None for others."""
+    attributes, kind = dict(variable.attrs), variable.dtype.kind
+    if not _PACKING_KEYS.isdisjoint(attributes):
+        return None
+    make: Any = None
+    if kind in "iu" and stored.dtype.kind == "b" and _is_text(attributes, "dtype") and attributes["dtype"] == "bool":
+        del attributes["dtype"]
+        make, dtype = partial(_as_booleans, name=name), np.dtype(bool)
+    elif kind == "S" and stored.dtype.kind in "UTO" and _is_text(attributes, "_Encoding"):
+        make = partial(_as_text, name=name, encoding=attributes.pop("_Encoding"))
+        dtype = np.dtype(f"U{variable.dtype.itemsize}")
+    if make is None:
+        return None
+    return xr.Variable(variable.dims, _blockwise(make, variable, dtype), attributes, variable.encoding)
+
+
+def _as_booleans(values: Array, *, name: Hashable) -> Array:
+    bad = (values != 0) & (values != 1)
+    if bad.any():
+        raise EncodingError(
+            f"variable {str(name)!r} is one of booleans by its attribute 'dtype', and holds something else",
+            key=str(name),
+            expected="0 or 1",
+            found=label_text(values[bad][0]),
+            mend="Drop the attribute if these are numbers",
+        )
+    return values.astype(bool)
+
+
+def _as_text(values: Array, *, name: Hashable, encoding: str) -> Array:
+    try:
+        return np.asarray(np.char.decode(values, encoding))
+    except (LookupError, UnicodeError) as error:
+        raise EncodingError(
+            f"variable {str(name)!r} is text by its attribute '_Encoding', and cannot be decoded: {error}",
+            key=str(name),
+            found=encoding,
+            mend="Correct the attribute, or drop it if these are bytes",
+        ) from error
 
 
 def _blockwise(function: Callable[[Array], Array], variable: xr.Variable, dtype: np.dtype[Any]) -> Any:
@@ -316,11 +362,40 @@ def _is_time(variable: xr.Variable) -> bool:
     return variable.dtype.kind == "M" or (variable.dtype.kind == "O" and "units" in variable.encoding)
 
 
+def is_in_same_encoding(variable: xr.Variable, stored: xr.Variable) -> bool:
+    """Whether integers in memory are undecoded, and elements of a stored array as they are: of one marker, not packed.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> raw = xr.Variable("x", [2**53 + 1, -1], {"_FillValue": -1})
+    >>> stored = xr.Variable("x", [np.nan], encoding={"_FillValue": -1, "dtype": np.dtype("i8")})
+    >>> is_in_same_encoding(raw, stored)
+    True
+    """
+    dtype = stored.encoding.get("dtype")
+    if is_chunked(variable) or variable.dtype.kind not in "iu" or variable.dtype != dtype or stored.dtype.kind != "f":
+        return False
+    given = {key: variable.attrs[key] for key in _PACKING if variable.attrs.get(key) is not None}
+    known = {key: stored.encoding[key] for key in _PACKING if stored.encoding.get(key) is not None}
+    return (
+        bool(given)
+        and given.keys() == known.keys() <= {*MARKERS}
+        and all(_is_same(k, known[k], given[k]) for k in given)
+    )
+
+
+def _are_too_large(values: Array, markers: Sequence[Any]) -> Array:
+    """Which integers floats would round; those that mark what is missing become NaN."""
+    large = (values > _MAX_WHOLE_FLOAT) | (values < -_MAX_WHOLE_FLOAT)
+    for marker in markers:
+        large &= values != marker
+    return large
+
+
 def _checked_whole(values: Array, *, name: Hashable, markers: Sequence[Any]) -> Array:
     """Integers with a mask, for which xarray makes floats of them."""
-    bad = (values > _MAX_WHOLE_FLOAT) | (values < -_MAX_WHOLE_FLOAT)
-    for marker in markers:
-        bad &= values != marker
+    bad = _are_too_large(values, markers)
     if bad.any():
         raise EncodingError(
             f"variable {str(name)!r} holds a value that is too large to be masked without being rounded",

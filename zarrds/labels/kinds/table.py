@@ -171,6 +171,7 @@ _KINDS = (
         store_objects,
         restore_objects,
         objects_options,
+        needs_description=lambda labels: pd.api.types.infer_dtype(labels, skipna=True) != "bytes",
         fits=lambda labels, dtype: labels.dtype == object,
         attributes=frozenset({"_FillValue"}),
     ),

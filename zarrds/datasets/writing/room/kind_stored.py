@@ -83,12 +83,13 @@ def _kind_in_words(variable: xr.Variable, gone: np.ndarray[Any, Any]) -> str:
 def _floats(
     name: str, variable: xr.Variable, gone: np.ndarray[Any, Any], dtype: np.dtype[Any]
 ) -> np.ndarray[Any, Any] | None:
-    """Integers of which some are missing as floats."""
-    is_integer = _kind_in_words(variable, gone) == "integer"
-    if not is_integer or not gone.any():
+    """Integers, or booleans, of which some are missing as floats."""
+    word = _kind_in_words(variable, gone)
+    if word not in ("integer", "boolean") or not gone.any():
         return None
     values = np.asarray(variable.data.astype(object))
-    check_exact(whole(name, variable, values), dtype)
+    if word == "integer":
+        check_exact(whole(name, variable, values), dtype)
     values[gone] = np.nan
     return values.astype(np.float64)
 

@@ -1,0 +1,87 @@
+"""Undecoded data, as files have it, is added to a store that was saved decoded, and to one that was not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
+
+import zarrds
+from tests.datasets.samples import load
+from zarrds.errors import EncodingError
+
+LARGE = np.array([2**53 + 1, -1, -(2**62) - 1])
+RAW: dict[str, Any] = {
+    "booleans": xr.Variable("x", np.array([0, 1, 1], "i1"), {"dtype": "bool", "long_name": "wet"}),
+    "text": xr.Variable("x", np.array(["ä".encode(), b"", b"long"]), {"_Encoding": "utf-8", "long_name": "name"}),
+    "large": xr.Variable("x", LARGE, {"_FillValue": np.int64(-1)}),
+    "large, missing": xr.Variable("x", LARGE, {"missing_value": np.int64(-1)}),
+    "unsigned": xr.Variable("x", np.array([2**64 - 1, 2**63 + 1], "u8"), {"_FillValue": np.uint64(2**64 - 1)}),
+}
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize(
+    "how", [{"append_dim": "x"}, {"mode": "r+"}, {"mode": "a"}, {"region": {"x": slice(0, 1)}}], ids=str
+)
+@pytest.mark.parametrize("raw", RAW.values(), ids=RAW)
+def test_it_comes_back_undecoded(raw: xr.Variable, how: dict[str, Any], zarr_format: Any) -> None:
+    store = zarrds.MemoryStore()
+    ds = xr.Dataset({"v": raw})
+    zarrds.save(ds, store, zarr_format=zarr_format)
+    new = ds.isel(x=slice(0, 1)) if "region" in how else ds
+    zarrds.save(new, store, **how)
+    expected = xr.concat([ds, ds], "x") if "append_dim" in how else ds
+    found = load(store, decode_cf=False)
+    # booleans are stored as such
+    np.testing.assert_array_equal(found.v.values, expected.v.values)
+    assert zarrds.verify(store).ok
+
+
+@pytest.mark.parametrize("is_lazy", [False, True])
+@pytest.mark.parametrize("kind", ["booleans", "text"])
+def test_it_is_decoded_beside_decoded_data(kind: str, is_lazy: bool) -> None:
+    store, raw = zarrds.MemoryStore(), xr.Dataset({"v": RAW[kind]})
+    decoded = xr.decode_cf(raw).load().drop_encoding()
+    zarrds.save(decoded, store)
+    zarrds.save(raw.chunk(x=2) if is_lazy else raw, store, append_dim="x")
+    xr.testing.assert_equal(load(store), xr.concat([decoded, decoded], "x"))
+
+
+def test_what_cannot_be_decoded_is_refused_by_name() -> None:
+    store = zarrds.MemoryStore()
+    before = xr.Dataset({"b": ("x", [True]), "t": ("x", ["a"])})
+    zarrds.save(before, store)
+    for name, values, attributes in (
+        ("b", np.array([2], "i1"), {"dtype": "bool"}),
+        ("t", np.array([b"\xff"]), {"_Encoding": "utf-8"}),
+        ("t", np.array([b"a"]), {"_Encoding": "utf-9"}),
+    ):
+        for new in (before, before.chunk()):
+            with pytest.raises(EncodingError, match=f"'{name}' is .* by its attribute"):
+                zarrds.save(new.assign({name: ("x", values, attributes)}), store, append_dim="x")
+    xr.testing.assert_identical(load(store), before)
+
+
+def test_another_marker_is_another_encoding() -> None:
+    store = zarrds.MemoryStore()
+    zarrds.save(xr.Dataset({"v": RAW["large"]}), store)
+    other = xr.Variable("x", LARGE, {"_FillValue": np.int64(7)})
+    with pytest.raises(EncodingError, match="too large to be masked"):
+        zarrds.save(xr.Dataset({"v": other}), store, append_dim="x")
+
+
+integers = st.sampled_from([-1, 0, 1, 2**53 - 1, 2**53 + 1, -(2**60) - 1, 2**63 - 1])
+
+
+@given(st.lists(st.lists(integers, min_size=1, max_size=4), min_size=1, max_size=4))
+def test_any_integers_in_any_batches(parts: list[list[int]]) -> None:
+    store = zarrds.MemoryStore()
+    for i, part in enumerate(parts):
+        raw = xr.Dataset({"v": ("x", np.array(part), {"_FillValue": np.int64(-1)})})
+        zarrds.save(raw, store, **({"append_dim": "x"} if i else {}))
+    assert load(store, decode_cf=False).v.values.tolist() == [value for part in parts for value in part]

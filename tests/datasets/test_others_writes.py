@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from pathlib import Path
 from typing import Any
@@ -72,3 +73,26 @@ def test_shards_with_codecs_without_settings(path: Path) -> None:
         warnings.simplefilter("ignore")  # that codecs of numcodecs are no standard
         found = zarr.open_group(path, mode="r")["m"][...]  # type: ignore[index]  # an array
     np.testing.assert_array_equal(found, values)
+
+
+def test_bare_numbers_in_attributes_stay_numbers(path: Path, zarr_format: Format) -> None:
+    """zarr-python writes NaN and infinities as JSON does not have them; what zarrds writes is valid JSON."""
+    group = zarr.open_group(path, mode="w", zarr_format=zarr_format, attributes={"limit": np.nan})
+    for name in ("v", "w"):
+        given: Any = {"dimension_names": [name]} if zarr_format == 3 else {}
+        attributes = {"range": [np.nan, -np.inf, 1.0], "of": {"deep": np.inf}, "_ARRAY_DIMENSIONS": [name]}
+        group.create_array(name, shape=(2,), dtype="f4", attributes=attributes, **given)[...] = [1, 2]
+    zarr.consolidate_metadata(path)
+    before = xr.open_dataset(path, engine="zarrds").load()
+    zarrds.save(xr.Dataset({"v": ("v", np.array([3], "f4"))}), path, append_dim="v")
+    zarrds.update_attrs(path, {"more": 1}, "v")
+    for consolidated in (True, False):
+        found = xr.open_dataset(path, engine="zarrds", consolidated=consolidated).load()
+        if consolidated or zarr_format == 3:  # what is noted of groups of format 2 lies in consolidated metadata alone
+            assert repr(found.attrs) == repr(before.attrs)
+        assert repr(found.w.attrs) == repr(before.w.attrs)
+        assert repr(found.v.attrs) == repr({**before.v.attrs, "more": 1})
+    assert not zarrds.verify(path).findings
+    root = path / ("zarr.json" if zarr_format == 3 else ".zmetadata")
+    json.loads(root.read_text(), parse_constant=lambda text: pytest.fail(text))
+    xr.open_zarr(path).load()

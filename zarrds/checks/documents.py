@@ -27,6 +27,7 @@ from zarrds.metadata.formats import Format, module_of, v2, v3
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
 from zarrds.metadata.nodes.documents import locked, parents_of, root_key
 from zarrds.metadata.nodes.transaction import Transaction
+from zarrds.metadata.nodes.written import raws_of, strict_raw
 from zarrds.storage.protocol import Store, check_prefix
 from zarrds.storage.traits import get_at_most
 
@@ -272,6 +273,7 @@ def _mending(documents: _Documents) -> dict[str, bytes]:
                 written |= documents.module.documents(path, named[path])
     if "" not in merged:
         return {}
+    merged = {path: strict_raw(documents.module, raw) for path, raw in merged.items()}
     key = root_key(documents.zarr_format, consolidated=True)
     return written | {key: documents.module.consolidated_documents(merged)[key]}
 
@@ -285,7 +287,7 @@ def _difference(documents: _Documents, own: Raw, named: Raw) -> str | None:
         parsed = [_parsed(documents.module, raw) for raw in both] if found else []
         nodes = [node for node in parsed if not isinstance(node, ZarrdsError)]
         if len(nodes) == len(both):
-            here, there = map(documents.module.to_raw, nodes)
+            here, there = raws_of({str(i): node for i, node in enumerate(nodes)}).values()
             found = list(islice(_all_differences(here, there), _MAX_SHOWN))
     except RecursionError:
         return "it is nested too deeply to tell where"

@@ -20,7 +20,7 @@ import numpy as np
 from zarrds.errors import EncodingError
 from zarrds.metadata.equality import is_same
 from zarrds.metadata.extension import N, note_of, with_note
-from zarrds.metadata.fields import JSON, JSONObject, Raw, a_list, an_object, member, sizes
+from zarrds.metadata.fields import JSON, JSONObject, Raw, a_list, an_object, has_bare, member, sizes
 from zarrds.metadata.model import Node
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "typed_attributes",
     "updated_attributes",
     "with_attributes",
+    "with_noted_floats",
 ]
 
 # the member of the `zarrds` object
@@ -120,6 +121,21 @@ def updated_attributes(
     kept = {name: value for name, value in node.attributes.items() if name not in removed}
     changed = replace(node, attributes={**kept, **plain})
     return with_note(changed, ATTRIBUTES, notes or None) if notes or before is not None else changed
+
+
+def with_noted_floats(node: Node) -> Node:
+    """A node of which bare NaN and infinities in attributes are noted: documents that are written hold no such numbers.
+
+    Examples
+    --------
+    >>> from zarrds.metadata.model import GroupMetadata
+    >>> node = with_noted_floats(GroupMetadata({"limit": float("nan")}))
+    >>> node.attributes, typed_attributes(node)
+    ({'limit': 'NaN'}, {'limit': nan})
+    """
+    bare = {name: value for name, value in node.attributes.items() if has_bare(value)}
+    # of one kind or the other: a type variable takes no union
+    return updated_attributes(node, bare) if bare else node  # type: ignore[type-var]
 
 
 def _name(name: object) -> str:

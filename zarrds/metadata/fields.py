@@ -22,6 +22,7 @@ __all__ = [
     "chunk_sizes",
     "depth_and_parent",
     "dump",
+    "has_bare",
     "load",
     "member",
     "named_object",
@@ -90,6 +91,15 @@ def dump(document: JSON) -> bytes:
         return json.dumps(document).encode("ascii")
     except ValueError:
         return dump(without_bare(document))
+
+
+def has_bare(value: JSON) -> bool:
+    """Whether a value has NaN or an infinity as a number, which strictly valid JSON does not."""
+    if isinstance(value, dict):
+        return any(map(has_bare, value.values()))
+    if isinstance(value, list):
+        return any(map(has_bare, value))
+    return isinstance(value, float) and not math.isfinite(value)
 
 
 def without_bare(value: JSON) -> JSON:

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
-from zarrds.errors import StoreNotFoundError
+from zarrds.errors import StoreNotFoundError, ZarrdsError
+from zarrds.metadata.attributes import with_noted_floats
 from zarrds.metadata.equality import is_same
 from zarrds.metadata.extension import MEMBER
 from zarrds.metadata.fetched import ahead
-from zarrds.metadata.fields import Raw
+from zarrds.metadata.fields import MALFORMED, Raw, has_bare
 from zarrds.metadata.formats import Format, module_of
 from zarrds.metadata.model import Node, ZarrFormat
 from zarrds.metadata.nodes.documents import keys_of, root_key, root_keys, zarr_format_of
 from zarrds.storage.protocol import Store
 
-__all__ = ["Changed", "documents_of_change", "documents_of_store", "is_same_document", "raws_of"]
+__all__ = ["Changed", "documents_of_change", "documents_of_store", "is_same_document", "raws_of", "strict_raw"]
 
 
 class Changed(NamedTuple):
@@ -42,7 +43,7 @@ class Changed(NamedTuple):
 
 def raws_of(nodes: Mapping[str, Node]) -> dict[str, Raw]:
     """The parsed documents of nodes, by path. Raises `ZarrdsError` for what their format cannot hold."""
-    return {path: module_of(node.zarr_format).to_raw(node) for path, node in nodes.items()}
+    return {path: module_of(node.zarr_format).to_raw(with_noted_floats(node)) for path, node in nodes.items()}
 
 
 def documents_of_store(raws: Mapping[str, Raw], zarr_format: ZarrFormat) -> dict[str, bytes]:
@@ -109,7 +110,9 @@ def documents_of_change(
     if before is None and consolidate:
         before = {} if "" in removed else _walk_raws(store, module, "")
     changed = raws_of(nodes)
-    root = {} if before is None else module.consolidated_documents(_without(before, removed) | changed)
+    if before is not None:
+        before_changes = {path: strict_raw(module, raw) for path, raw in _without(before, removed).items()}
+    root = {} if before is None else module.consolidated_documents(before_changes | changed)
     below = tuple(f"{path}/" for path in removed)
     new, old = dict[str, bytes](), dict[str, bytes]()
     for path, raw in changed.items():
@@ -125,6 +128,17 @@ def documents_of_change(
             (new if there is None else old).update(documents)
     new, old = ({key: value for key, value in each.items() if key not in root} for each in (new, old))
     return Changed(new, root, old, root_key(zarr_format, consolidated=True) if is_told else None)
+
+
+def strict_raw(module: Format, raw: Raw) -> Raw:
+    """A document as it is copied into the root's, which is valid JSON; one that nobody can read is as it is."""
+    attributes = next((raw[name] for name in (".zattrs", "attributes") if name in raw), None)
+    if not isinstance(attributes, dict) or not has_bare(attributes):
+        return raw
+    try:
+        return module.to_raw(with_noted_floats(module.parse(raw)))
+    except (ZarrdsError, *MALFORMED):
+        return raw
 
 
 def is_same_document(own: Raw | None, consolidated: Raw | None) -> bool:

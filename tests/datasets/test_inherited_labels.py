@@ -90,6 +90,29 @@ def test_a_region_of_one_dimension(path: Path, region: Any) -> None:
         np.testing.assert_array_equal(there[name], tree()[name])
 
 
+@pytest.mark.parametrize("region", [{"t": "auto"}, {"t": slice(1, 2)}, {"t": slice(1, 2), "k": "auto"}], ids=str)
+def test_levels_without_the_dimension(tmp_path: Path, region: Any) -> None:
+    """What they hold must be what is stored, as in an append of a tree."""
+
+    def of(values: Any, times: list[int], beside: list[float]) -> xr.DataTree:
+        root = xr.Dataset({"v": ("t", values)}, {"t": times})
+        return xr.DataTree.from_dict(
+            {"/": root, "/a": xr.Dataset({"w": ("t", values)}), "/b": xr.Dataset({"z": ("k", beside)}, {"k": [5, 6]})}
+        )
+
+    store = tmp_path / "t.zarr"
+    zarrds.save(of([1, 2, 3], [0, 1, 2], [0.5, 1.5]), store)
+    zarrds.save(of([7], [1], [0.5, 1.5]), store, region=region)
+    xr.testing.assert_identical(load_tree(store), of([1, 7, 3], [0, 1, 2], [0.5, 1.5]))
+    before = files(store)
+    if "k" not in region:
+        with pytest.raises(zarrds.errors.LabelError, match=r"values of 'z' are not those of the store"):
+            zarrds.save(of([8], [1], [0.5, 9]), store, region=region)
+    with pytest.raises(zarrds.errors.LabelError, match=r"keys in ``region`` are not in Dataset dimensions"):
+        zarrds.save(of([8], [1], [0.5, 1.5]), store, region={**region, "q": slice(0, 1)})
+    assert files(store) == before
+
+
 def test_a_region_that_is_not_there(path: Path) -> None:
     before = files(path)
     with pytest.raises(LabelNotFoundError, match="found 50"):

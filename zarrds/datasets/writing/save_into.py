@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from operator import lt
 from typing import Any
+
+import xarray as xr
 
 from zarrds.compat.xarray_internals import is_chunked
 from zarrds.datasets.encoding.dataset import stored_name
@@ -186,6 +188,8 @@ def _planned(
                 kept = {stored_name(n) for n in labels if its_dim not in dataset.variables[n].dims}
                 plain = stored.plain(dataset, encoding, kept)
             its_how = replace(how, region=its_region, grows=its_dim is not None, inherited=plan.placements_above(group))
+            if is_tree and dim is None and isinstance(its_region, Mapping):
+                its_how = _of_level(its_how, dataset, [other for _, other, _ in parts])
             plan.add(group, stored, plan_update(plain, encoding, stored, its_how))
     plan.check_labels_below()
     if dim is not None:
@@ -193,6 +197,19 @@ def _planned(
     if before is not None:
         plan.check_same_groups(before)
     return plan
+
+
+def _of_level(how: UpdateOptions, dataset: xr.Dataset, levels: Sequence[xr.Dataset]) -> UpdateOptions:
+    """What is asked of one level of a tree that is written to a region, of which it may have some dimensions, or none.
+
+    As in appends, what a level without any holds must be what is stored.
+    """
+    if not all(any(dim in level.dims for level in levels) for dim in how.region):
+        return how  # which is refused
+    region = {dim: part for dim, part in how.region.items() if dim in dataset.dims}
+    if region or not how.region:
+        return replace(how, region=region)
+    return replace(how, region=None, append_dim=next(iter(how.region)), grows=False)
 
 
 def _check_order(arrays: Mapping[str, ArrayChange]) -> None:

@@ -316,3 +316,10 @@ def test_group_attributes_are_kept_unless_others_are_given(path: Path, zarr_form
     zarrds.save(bare.assign_coords(t=[4, 5]).assign_attrs(history="second"), path, group="g", append_dim="t")
     for engine in ("zarrds", "zarr"):
         assert load(path, engine, group="g").attrs == {"title": "x", "history": "second"}
+
+
+@pytest.mark.parametrize(("stored", "shown"), [("", "''"), (None, "None"), (["K"], r"\['K'\]")])
+def test_units_of_which_nothing_would_be_seen(stored: Any, shown: str, path: Path) -> None:
+    zarrds.save(xr.Dataset({"v": ("x", [1.0], {"units": stored})}), path)
+    with pytest.raises(LabelError, match=f"expected {shown}, found m"):
+        zarrds.save(xr.Dataset({"v": ("x", [1.0], {"units": "m"})}), path, append_dim="x")

@@ -129,11 +129,16 @@ def check_same_meaning(name: Hashable, stored: xr.Variable, new: xr.Variable, *,
         raise LabelError(
             f"attribute {key!r} of {str(name)!r} is not that of the store",
             key=str(name),
-            expected=known if key in there else f"no {key}",
+            expected=_shown(known) if key in there else f"no {key}",
             found=f"{value!s:.200}",
             mend="Convert the data to what the store holds; only if it means the same already, change the attribute "
             "here, or in the store with zarrds.update_attrs",
         )
+
+
+def _shown(value: Any) -> Any:
+    """A value as a message has it, in which nothing would be seen of empty text and None."""
+    return repr(value) if value is None or (isinstance(value, str) and not value) else value
 
 
 def _attributes(variable: xr.Variable) -> dict[Any, Any]:

@@ -70,23 +70,7 @@ def array_changes(
     """
     sizes = stored.sizes
     coordinates = {stored_name(name) for name in plain.dataset.coords} | stored.coordinate_names | plain.labels
-    # all but what stays as it is: coordinates that are the stored ones, and what "a-" leaves out
-    extended = set(plain.extended.values())
-    names = [
-        name
-        for name, variable in variables.items()
-        if name not in stored.variables
-        or extended & set(variable.dims)
-        or not stays(
-            name,
-            variable,
-            stored,
-            is_coordinate=name in coordinates,
-            mode=how.mode,
-            append_dim=how.append_dim,
-            region=region,
-        )
-    ]
+    names = _names_that_change(plain, variables, stored, how, region, coordinates)
     # labels that are replaced, not added to
     replaced = [
         n for n in names if n in coordinates & stored.arrays.keys() and not set(variables[n].dims) & set(region)
@@ -101,23 +85,16 @@ def array_changes(
     left = [name for name in known if name not in grown and name not in fitting]
     roomier, exact = roomier_integers(left, variables, stored, region)
     grown, fitting = grown | roomier, fitting | exact
-    changes = {
-        name: _written(name, variables[name], stored, how, region, plain, grown.get(name), fitting.get(name))
-        if name in stored.arrays
-        else new_array(
-            name,
-            with_chunks_of(variables[name], stored.arrays),
-            name in encoding,
-            how,
-            sizes,
-            plain.notes.get(name, {}),
-            stored.groups,
-        )
-        for name in names
-    }
-    changes = {
-        name: change for name, change in changes.items() if change.variable.size or change.before != change.after
-    }
+    changes: dict[str, ArrayChange] = {}
+    for name in names:
+        variable = variables[name]
+        if name in stored.arrays:
+            change = _written(name, variable, stored, how, region, plain, grown.get(name), fitting.get(name))
+        else:
+            variable, notes = with_chunks_of(variable, stored.arrays), plain.notes.get(name, {})
+            change = new_array(name, variable, name in encoding, how, sizes, notes, stored.groups)
+        if change.variable.size or change.before != change.after:
+            changes[name] = change
     if how.region is None and (replaced or how.append_dim is None):
         # who opened the group before must read neither new data under old labels nor a mix of old and new chunks
         changes = {
@@ -128,6 +105,33 @@ def array_changes(
         kept = [name for name in variables if name in stored.variables and name not in names]
         changes |= _described(kept, variables, stored, plain)
     return changes
+
+
+def _names_that_change(
+    plain: PlainDataset,
+    variables: Mapping[str, xr.Variable],
+    stored: StoredGroup,
+    how: UpdateOptions,
+    region: Mapping[str, slice],
+    coordinates: Collection[str],
+) -> list[str]:
+    """All but what stays as it is: coordinates that are the stored ones, and what "a-" leaves out."""
+    extended = set(plain.extended.values())
+    return [
+        name
+        for name, variable in variables.items()
+        if name not in stored.variables
+        or extended & set(variable.dims)
+        or not stays(
+            name,
+            variable,
+            stored,
+            is_coordinate=name in coordinates,
+            mode=how.mode,
+            append_dim=how.append_dim,
+            region=region,
+        )
+    ]
 
 
 def _described(

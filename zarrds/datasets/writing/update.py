@@ -80,30 +80,14 @@ def plan_update(plain: PlainDataset, encoding: Encoding, stored: StoredGroup | N
         )
     _check_readable(dataset, stored, how)
     dataset = _with_stored_labels(dataset, stored)
-    # categories that are new, which lie in no region
-    new_ones = {n: v for n, v in dataset.variables.items() if set(plain.extended.values()) & set(v.dims)}
-    dataset = dataset.drop_vars(new_ones) if how.region is not None else dataset
-    region: dict[str, slice] = {}
     check_kinds(plain, stored)
     asked = how.region if isinstance(how.region, Mapping) else dataset.dims if how.region is not None else ()
     others = other_labels(plain, stored, {*asked, how.append_dim})
+    region: dict[str, slice] = {}
     if how.region is not None:
-        spaced = {there.dimension: shown(there) for there in stored.ranges.values()}
-        region = resolve_region(
-            how.region, dataset, stored.variables, how.mode, how.append_dim, plain.labels, others, spaced
-        )
-    if how.mode == "r+" and (names := [n for n in dataset.variables if stored_name(n) not in stored.arrays]):
-        raise EncodingError(
-            f"dataset contains non-pre-existing variables {names!r}, which mode='r+' does not allow",
-            mend="Pass mode='a' to write new variables",
-        )
-    if how.region is not None:
-        check_region_labels(dataset, region, stored.variables, how.append_dim, plain.labels)
-        for name in plain.labels & stored.variables.keys() & {stored_name(n) for n in dataset.variables}:
-            check_meaning(name, dataset.variables[name], stored)
-        names = [name for name in dataset.variables if stored_name(name) in plain.labels]
-        dataset = dataset.drop_vars([n for n in names if how.append_dim not in dataset.variables[n].dims])
-        dataset = dataset.assign(new_ones)
+        dataset, region = _in_region(dataset, plain, stored, how, others)
+    elif how.mode == "r+":
+        _check_stored(dataset, stored)
     placements: dict[str, Placement] = {}
     unsorted: list[str] = []
     if how.append_dim is not None and how.grows:
@@ -127,6 +111,35 @@ def plan_update(plain: PlainDataset, encoding: Encoding, stored: StoredGroup | N
     added = [n for n in dataset.coords if isinstance(n, str) and n not in stored.arrays and n not in dataset.dims]
     metadata = with_group_attributes(stored.metadata, attributes, dataset.attrs, added)
     return GroupChange(metadata, arrays, replaced, region, placements)
+
+
+def _in_region(
+    dataset: xr.Dataset, plain: PlainDataset, stored: StoredGroup, how: UpdateOptions, others: Pairs
+) -> tuple[xr.Dataset, dict[str, slice]]:
+    """What of a dataset is written to a region, all but labels that are those stored, and where that is."""
+    # categories that are new, which lie in no region
+    new_ones = {n: v for n, v in dataset.variables.items() if set(plain.extended.values()) & set(v.dims)}
+    dataset = dataset.drop_vars(new_ones)
+    spaced = {there.dimension: shown(there) for there in stored.ranges.values()}
+    region = resolve_region(
+        how.region, dataset, stored.variables, how.mode, how.append_dim, plain.labels, others, spaced
+    )
+    if how.mode == "r+":
+        _check_stored(dataset, stored)
+    check_region_labels(dataset, region, stored.variables, how.append_dim, plain.labels)
+    for name in plain.labels & stored.variables.keys() & {stored_name(n) for n in dataset.variables}:
+        check_meaning(name, dataset.variables[name], stored)
+    labels = [name for name in dataset.variables if stored_name(name) in plain.labels]
+    dataset = dataset.drop_vars([n for n in labels if how.append_dim not in dataset.variables[n].dims])
+    return dataset.assign(new_ones), region
+
+
+def _check_stored(dataset: xr.Dataset, stored: StoredGroup) -> None:
+    if names := [name for name in dataset.variables if stored_name(name) not in stored.arrays]:
+        raise EncodingError(
+            f"dataset contains non-pre-existing variables {names!r}, which mode='r+' does not allow",
+            mend="Pass mode='a' to write new variables",
+        )
 
 
 def _refuse_doubled(stored: StoredGroup, dim: str, part: slice) -> None:

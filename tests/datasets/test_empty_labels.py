@@ -128,3 +128,13 @@ def test_an_encoding_that_was_asked_for_stays() -> None:
     zarrds.save(column(np.array([0.5, np.nan], "f4"), [1, 2]), store, append_dim="x")
     assert zarrds.open_array(store, path="v").dtype == np.int16
     np.testing.assert_array_equal(load(store).v.values, [0.5, np.nan])
+
+
+@pytest.mark.parametrize("later", LATER.values(), ids=LATER)
+def test_what_comes_may_be_large(later: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As nothing that is stored is written anew."""
+    monkeypatch.setattr("zarrds.datasets.writing.room.growing._MAX_REWRITTEN", 0)
+    store = zarrds.MemoryStore()
+    zarrds.save(column(np.empty(0, "M8[s]" if later.dtype.kind != "M" else bool), []), store)
+    zarrds.save(column(later, [1, 2]), store, append_dim="x")
+    assert load(store).v.values.tolist() == later.tolist()

@@ -143,7 +143,8 @@ def _widened(name: str, new: xr.Variable, parts: Mapping[str, slice], stored: St
     """An array with longer text, more bytes a number or another value for what is missing, if what is new needs it."""
     there, metadata = stored.variables[name], stored.arrays[name]
     dtype = metadata.data_type.dtype
-    is_anew = name in stored.documents and means_other(stored.documents[name], metadata)
+    # of what has no elements none is written anew
+    is_anew = there.size > 0 and name in stored.documents and means_other(stored.documents[name], metadata)
     if dtype.kind in "US":
         length = _length(new, there, dtype)
         if length is None or not (is_anew or length > _length_of(metadata)):

@@ -178,6 +178,15 @@ GROWN: dict[str, Callable[[], Case]] = {
         {"region": {"x": slice(0, 1)}},
     ),
     "None into text": lambda: (data(objects("a")), {}, data(objects(None)), {"append_dim": "x"}),
+    "text into categories": lambda: (
+        data(pd.Categorical(["a", "b"])), {}, data(np.array(["b", "c"])), {"append_dim": "x"}
+    ),
+    "categories into text": lambda: (
+        data(np.array(["a", "b"])), {}, data(pd.Categorical(["b", "c"])), {"append_dim": "x"}
+    ),
+    "new categories into a region": lambda: (
+        data(pd.Categorical(["a", "b"])), {}, data(pd.Categorical(["c"])), {"region": {"x": slice(1, 2)}}
+    ),
     "region=\"auto\", labels with a gap": lambda: (
         labelled(pd.Index([1, 2, 3])), {}, labelled(pd.Index([1, 3])), {"region": "auto"}
     ),

@@ -316,3 +316,44 @@ def test_numbers_are_no_codes(path: Path, labels: Any) -> None:
         with pytest.raises(LabelError, match=r"'x'.*expected category, found int64"):
             zarrds.save(new, path, **how)  # type: ignore[arg-type]  # keywords
         assert files(path) == before
+
+
+@pytest.mark.parametrize(
+    "new",
+    [["b"], [0.5], [True], [b"b"], list(VALUES["times"]), list(VALUES["zones"]), list(VALUES["periods"])],
+    ids=str,
+)
+def test_the_first_categories_are_of_any_kind(path: Path, new: list[Any], zarr_format: Format) -> None:
+    """To pandas, those of labels that are all missing are floats."""
+    zarrds.save(of([None]), path, zarr_format=zarr_format)
+    zarrds.save(of(new, 1), path, append_dim="x")
+    zarrds.save(of(new, 1 + len(new)), path, append_dim="x")
+    found = load(path).kind.to_index()
+    assert found.isna().tolist() == [True, *[False] * 2 * len(new)]
+    assert found[1:].tolist() == pd.Categorical(new * 2).tolist()
+    assert found.categories.dtype.kind == pd.Categorical(new).categories.dtype.kind
+    assert zarrds.verify(path).ok
+
+
+def test_the_first_categories_are_text(path: Path) -> None:
+    zarrds.save(along(pd.Categorical([None, None])), path)
+    zarrds.save(along(np.array(["b"]), 1), path, region="auto")
+    assert in_words(load(path).kind.variable.data) == [None, "b"]
+
+
+@pytest.mark.parametrize("how", [{"region": "auto"}, {"append_dim": "x", "on_overlap": "replace"}])
+@pytest.mark.parametrize("chunks", [None, {}], ids=["lazy", "dask"])
+def test_who_has_read_the_categories_of_before_is_told(path: Path, how: dict[str, Any], chunks: Any) -> None:
+    """Not that the store was damaged: its codes had no category."""
+    if chunks is not None:
+        pytest.importorskip("dask")
+    zarrds.save(of(["a", "b"]), path)
+    before = xr.open_dataset(path, engine="zarrds", chunks=chunks)
+    zarrds.save(of(["a"]), path, region="auto")
+    zarrds.save(of(["c", "a"], 2), path, append_dim="x")
+    assert before.kind.compute().values.tolist() == ["a", "b"]
+    before = xr.open_dataset(path, engine="zarrds", chunks=chunks)
+    zarrds.save(of(["d"], 3), path, **how)
+    with pytest.raises(ConflictError, match=r"after this dataset was opened.*'kind'"):
+        before.kind.load()
+    assert kinds(path) == ["a", "b", "c", "d"]

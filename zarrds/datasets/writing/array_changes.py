@@ -230,6 +230,9 @@ def _written(
         return ArrayChange(before, after, encoded, (0,) * encoded.ndim, is_rewritten=True)
     after = with_true_notes(replace(new, shape=shape), variable, parts, plain.notes.get(name, {}), stored)
     start = tuple(part.start for part in parts)
+    if name in plain.extended and start[0] < before.shape[0]:
+        # codes of what is new are among the stored ones: who has read the categories of before is told
+        after = with_marks(after, replace(marks_of(after), id=new_id()))
     # categories that are added in a region must be seen together with their codes
     is_rewritten = name in stored.documents or (how.is_in_place and name in plain.extended.values())
     return ArrayChange(before, after, encoded, start, is_rewritten=is_rewritten)

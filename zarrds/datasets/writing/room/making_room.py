@@ -31,7 +31,7 @@ from zarrds.datasets.writing.room.plain_integers import (
     wider_integers,
     width_that_holds,
 )
-from zarrds.datasets.writing.room.untyped import may_be_untyped, retyped, typed
+from zarrds.datasets.writing.room.untyped import first_categories, may_be_untyped, retyped, typed
 from zarrds.datasets.writing.stored import StoredGroup
 from zarrds.labels.kinds.nullable import MASKED
 from zarrds.labels.kinds.objects import bytes_marks, missing_name
@@ -92,6 +92,12 @@ def with_room(stored: StoredGroup, dataset: xr.Dataset) -> tuple[StoredGroup, xr
                 changed[name] = variable = values
         elif not is_part and there.size and (dates := in_dates_stored(variable, there)) is not None:
             changed[name] = variable = dates
+        beside = stored.notes.companions.get(key, {}).get("categories", "")
+        if beside in stored.variables and not stored.variables[beside].size:
+            noted = stored.notes.descriptions.get(beside, {})
+            first = first_categories(beside, variable, stored.variables[beside], stored.arrays[beside], noted)
+            if first is not None:
+                made[beside] = _with_new_id(_Made(*first))
         kind = variable.dtype.kind if isinstance(variable.dtype, np.dtype) else "extension"
         if not there.size and not _tells_nothing(variable):
             index = None if is_part else dataset.indexes.get(name)
@@ -118,8 +124,8 @@ def with_room(stored: StoredGroup, dataset: xr.Dataset) -> tuple[StoredGroup, xr
         dataset = with_variables(dataset, changed)
     if not made:
         return stored, dataset
-    noted = {name: each.description for name, each in made.items() if each.description}
-    descriptions = {k: v for k, v in stored.notes.descriptions.items() if k not in made} | noted
+    descriptions = {k: v for k, v in stored.notes.descriptions.items() if k not in made}
+    descriptions |= {name: each.description for name, each in made.items() if each.description}
     as_they_are_to_be = replace(
         stored,
         arrays={**stored.arrays, **{name: each.metadata for name, each in made.items()}},

@@ -33,7 +33,7 @@ from zarrds.metadata.extension import with_note
 from zarrds.metadata.fields import JSON, JSONObject
 from zarrds.metadata.model import ArrayMetadata, CodecObject
 
-__all__ = ["may_be_untyped", "retyped", "typed"]
+__all__ = ["first_categories", "may_be_untyped", "retyped", "typed"]
 
 _NONE = object()
 _INFERRED = ("boolean", "integer", "floating", "bytes", "datetime", "datetime64", "timedelta", "timedelta64", "period")
@@ -122,6 +122,19 @@ def retyped(
     if "parts" in (before, after) or (before == after and not _is_float_for_integers(dtype, there, metadata)):
         return None
     return _of_kind(name, new, plain, there, metadata)
+
+
+def first_categories(
+    name: str, variable: xr.Variable, there: xr.Variable, metadata: ArrayMetadata, described: JSONObject
+) -> tuple[ArrayMetadata, xr.Variable, JSONObject] | None:
+    """The stored array of categories of which there is none yet as one of those of `variable`, as of `retyped`.
+
+    To pandas, those of labels that are all missing are floats.
+    """
+    if not isinstance(variable.dtype, pd.CategoricalDtype):
+        return None
+    index = variable.data.remove_unused_categories().categories
+    return retyped(name, xr.Variable(name, index), index, there, metadata, described) if len(index) else None
 
 
 def _word(dtype: Any, described: Description) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import xarray as xr
 
 from zarrds.compat.xarray_internals import is_chunked
-from zarrds.datasets.encoding.dataset import stored_name
+from zarrds.datasets.encoding.dataset import Encoding, stored_name
 from zarrds.datasets.encoding.meaning import decoded_like
 from zarrds.datasets.writing.changes import ArrayChange, UpdateOptions, WriteOptions, replaced_encodings
 from zarrds.datasets.writing.commit.moving import with_labels_loaded
@@ -23,7 +23,7 @@ from zarrds.datasets.writing.plain.evenly_spaced import with_ranges_of
 from zarrds.datasets.writing.plain.to_plain import plain_dataset
 from zarrds.datasets.writing.room.making_room import with_room
 from zarrds.datasets.writing.sources import reads_from
-from zarrds.datasets.writing.stored import read_group
+from zarrds.datasets.writing.stored import StoredGroup, read_group
 from zarrds.datasets.writing.update import plan_update
 from zarrds.errors import (
     EncodingError,
@@ -74,20 +74,7 @@ def save_into(
     with locked(store) if alone else nullcontext():
         if not store.traits.is_remote:
             committer_of(store).clean()
-        try:
-            # whatever is wrong with what the root's document says of others: then all is read, below
-            plan = _planned(parts, store, path, how, options, is_locked=alone, nodes=nodes, by_copies=how.is_region)
-        except ZarrdsError:
-            # arrays whose documents were just being put in place may not have fitted together
-            if not alone:
-                with locked(store):
-                    plan = _planned_surely(parts, store, path, how, options, is_locked=False)
-            elif is_begun(store):
-                begin_again(store)
-                plan = _planned_surely(parts, store, path, how, options)
-            else:
-                check_unchanged(store)
-                raise
+        plan = _first_plan(parts, store, path, how, options, nodes, is_locked=alone)
         if how.region is None and store.traits.is_remote:  # by what the plan has listed; regions are spared the request
             committer_of(store).clean()
         in_place = how.is_region and not reads_from(sources, store)
@@ -106,12 +93,8 @@ def save_into(
 
         if not options.compute and reads_from((v for v in sources if v.chunks is not None), store):
             _check_order(plan.arrays)
-        if alone:
-            return carry_out(
-                store, plan.arrays, plan.groups, plan.versions, options, check=check, is_locked=True, known=plan.raws
-            )
         again = None
-        if how.append_dim is not None and not reads_from(sources, store):
+        if not alone and how.append_dim is not None and not reads_from(sources, store):
             again = partial(_planned, parts, store, path, how, options, before=plan, is_locked=True)
         return carry_out(
             store,
@@ -122,8 +105,34 @@ def save_into(
             in_place=in_place,
             check=check,
             plan_again=again,
+            is_locked=alone,
             known=plan.raws,
         )
+
+
+def _first_plan(
+    parts: Parts,
+    store: Store,
+    path: str,
+    how: UpdateOptions,
+    options: WriteOptions,
+    nodes: Nodes | None,
+    *,
+    is_locked: bool,
+) -> StorePlan:
+    """A plan from what is there at first sight; if that does not fit together, from all that is there, surely."""
+    try:
+        return _planned(parts, store, path, how, options, is_locked=is_locked, nodes=nodes, by_copies=how.is_region)
+    except ZarrdsError:
+        # arrays whose documents were just being put in place may not have fitted together
+        if not is_locked:
+            with locked(store):
+                return _planned_surely(parts, store, path, how, options, is_locked=False)
+        if is_begun(store):
+            begin_again(store)
+            return _planned_surely(parts, store, path, how, options)
+        check_unchanged(store)
+        raise
 
 
 def _planned_surely(
@@ -152,8 +161,7 @@ def _planned(
     nodes = nodes or open_nodes(store, zarr_format=how.zarr_format, consolidated=False, is_locked=is_locked)
     plan = StorePlan(store, nodes)
     dim = how.append_dim
-    is_tree = len(parts) > 1
-    if is_tree and dim is not None and not any(dim in dataset.dims for _, dataset, _ in parts):
+    if len(parts) > 1 and dim is not None and not any(dim in dataset.dims for _, dataset, _ in parts):
         raise LabelError(f"append_dim={dim!r} does not match any existing dataset dimensions of the tree")
     for where, dataset, encoding in parts:
         group = "/".join(part for part in (path, where) if part)
@@ -167,36 +175,50 @@ def _planned(
                 is_locked=is_locked,
                 is_begun=is_locked and is_begun(store),
                 by_copies=by_copies,
-                append_dim=how.append_dim,
+                append_dim=dim,
             )
-            its_dim = dim
-            if is_tree and dim is not None and dim not in dataset.dims:
-                # a level without the dimension, which does not grow: what it holds must be what is stored
-                its_dim = dim if stored is not None and dataset.variables and dim in stored.sizes else None
-            if stored is None:
-                check_there(its_dim, how.region, how.mode)
-                plan.add_parents(missing_parents(store, nodes, group, how.zarr_format))
-            else:
-                stored, dataset = with_room(stored, decoded_like(dataset, stored.variables))
-                dataset = with_ranges_of(dataset, stored.ranges)
-            its_region = plan.region_of(group, dataset, how.region)
-            if stored is None:
-                plain = plain_dataset(dataset, asked=encoding)
-            else:
-                # labels in a region are not written
-                labels = dataset.xindexes if how.region is not None else ()
-                kept = {stored_name(n) for n in labels if its_dim not in dataset.variables[n].dims}
-                plain = stored.plain(dataset, encoding, kept)
-            its_how = replace(how, region=its_region, grows=its_dim is not None, inherited=plan.placements_above(group))
-            if is_tree and dim is None and isinstance(its_region, Mapping):
-                its_how = _of_level(its_how, dataset, [other for _, other, _ in parts])
-            plan.add(group, stored, plan_update(plain, encoding, stored, its_how))
+            _plan_group(plan, group, stored, dataset, encoding, how, [each for _, each, _ in parts])
     plan.check_labels_below()
     if dim is not None:
         plan.check_alignment()
     if before is not None:
         plan.check_same_groups(before)
     return plan
+
+
+def _plan_group(
+    plan: StorePlan,
+    group: str,
+    stored: StoredGroup | None,
+    dataset: xr.Dataset,
+    encoding: Encoding,
+    how: UpdateOptions,
+    levels: Sequence[xr.Dataset],
+) -> None:
+    """Add what changes in one group to a plan; `levels` are the datasets of all groups."""
+    dim = how.append_dim
+    is_tree = len(levels) > 1
+    if is_tree and dim is not None and dim not in dataset.dims:
+        # a level without the dimension, which does not grow: what it holds must be what is stored
+        dim = dim if stored is not None and dataset.variables and dim in stored.sizes else None
+    if stored is None:
+        check_there(dim, how.region, how.mode)
+        plan.add_parents(missing_parents(plan.store, plan.nodes, group, how.zarr_format))
+    else:
+        stored, dataset = with_room(stored, decoded_like(dataset, stored.variables))
+        dataset = with_ranges_of(dataset, stored.ranges)
+    region = plan.region_of(group, dataset, how.region)
+    if stored is None:
+        plain = plain_dataset(dataset, asked=encoding)
+    else:
+        # labels in a region are not written
+        labels = dataset.xindexes if how.region is not None else ()
+        kept = {stored_name(n) for n in labels if dim not in dataset.variables[n].dims}
+        plain = stored.plain(dataset, encoding, kept)
+    how = replace(how, region=region, grows=dim is not None, inherited=plan.placements_above(group))
+    if is_tree and how.append_dim is None and isinstance(region, Mapping):
+        how = _of_level(how, dataset, levels)
+    plan.add(group, stored, plan_update(plain, encoding, stored, how))
 
 
 def _of_level(how: UpdateOptions, dataset: xr.Dataset, levels: Sequence[xr.Dataset]) -> UpdateOptions:

@@ -20,6 +20,8 @@ def dataset(values: Any, start: int = 0) -> xr.Dataset:
 
 
 def in_words(values: Any) -> list[Any]:
+    if isinstance(values, np.ndarray) and values.dtype.kind == "M":
+        values = pd.DatetimeIndex(values)  # as objects of NumPy those in nanoseconds are integers
     return [None if pd.isna(value) else value for value in np.asarray(values, object).tolist()]
 
 

@@ -348,3 +348,42 @@ def test_short_strings_of_a_longer_dtype_go_into_shorter_ones(kind: str, how: st
     assert array.dtype == f"{kind}2"
     expected = ["a", "bc"] * (how == "append") + ["d", "e"]
     assert array[...].astype(str).tolist() == expected
+
+
+# what is stored, and what it must make room for
+NEEDS_ROOM: dict[str, tuple[Any, Any]] = {
+    "wider": (np.array([1, 2], "i1"), np.array([300])),
+    "nullable": (np.array([1, 2], "i1"), pd.array([300], dtype="Int64")),
+    "longer": (np.array(["a", "b"]), np.array(["hello"])),
+    "another value for what is missing": (np.array(["a", None], object), np.array(["<NA>"], object)),
+    "another byte for what is missing": (np.array([b"a", None], object), np.array([b"<NA>"], object)),
+    "finer": (np.array(["2000-01-01", "2000-01-02"], "M8[s]"), np.array(["2000-01-01T06"], "M8[s]")),
+    "booleans": (np.array([True, False]), pd.array([None], dtype="boolean")),
+    "none there": (np.array([None, None], object), np.array([5])),
+}
+
+
+@pytest.mark.parametrize("case", NEEDS_ROOM)
+def test_what_is_left_out_needs_no_room(path: Path, case: str, zarr_format: Format) -> None:
+    """The documents told of elements that were not written anew."""
+    first, new = NEEDS_ROOM[case]
+    zarrds.save(xr.Dataset({"v": ("x", first)}, {"x": [0, 1]}), path, zarr_format=zarr_format)
+    before = files(path)
+    zarrds.save(xr.Dataset({"v": ("x", new)}, {"x": [1]}), path, append_dim="x", on_overlap="skip")
+    assert files(path) == before
+    zarrds.save(xr.Dataset({"v": ("x", new)}, {"x": [2]}), path, append_dim="x", on_overlap="skip")
+    assert load(path).v.values[2] == new[0] or pd.isna(new[0])
+    assert zarrds.verify(path).ok
+
+
+@pytest.mark.parametrize("case", [name for name, (_, new) in NEEDS_ROOM.items() if isinstance(new, np.ndarray)])
+def test_a_region_of_what_is_appended_makes_no_room(path: Path, case: str) -> None:
+    """As what lies beside it is not given: stored elements were read with the notes of the new ones."""
+    first, new = NEEDS_ROOM[case]
+    stored = xr.Dataset({"v": (("x", "y"), np.array([first, first]))}, {"x": [0, 1], "y": [0, 1]})
+    zarrds.save(stored, path, encoding={"v": {"chunks": (2, 1)}})
+    before = files(path)
+    part = xr.Dataset({"v": (("x", "y"), new.reshape(1, 1))}, {"x": [2], "y": [1]})
+    with pytest.raises(ZarrdsError, match=r"\bv\b"):
+        zarrds.save(part, path, append_dim="x", region={"y": "auto"})
+    assert files(path) == before

@@ -27,10 +27,10 @@ from zarrds.datasets.writing.placing.other_labels import (
 )
 from zarrds.datasets.writing.placing.staying import check_all_are_written, check_meaning, stays
 from zarrds.datasets.writing.plain.to_plain import PlainDataset
-from zarrds.datasets.writing.room.growing import Grown, as_wide_as_stored, grown_arrays
+from zarrds.datasets.writing.room.growing import Grown, as_wide_as_stored, grown_arrays, means_other
 from zarrds.datasets.writing.room.marked_integers import roomier_integers
 from zarrds.datasets.writing.stored import StoredGroup
-from zarrds.errors import LabelError, StoreExistsError, locating
+from zarrds.errors import EncodingError, LabelError, StoreExistsError, locating
 from zarrds.metadata.attributes import MARKERS
 from zarrds.metadata.extension import marks_of, new_id, note_of, with_marks, with_note
 from zarrds.metadata.fields import JSONObject
@@ -209,6 +209,17 @@ def _written(
     there, target = stored.variables[name], stored.arrays[name]
     before = stored.documents.get(name, target)
     check_sizes(name, there, variable, region=region, append_dim=how.append_dim)
+    if name in stored.documents and not variable.size:
+        # all that needs room is left out, as labels are that are there: nothing is written anew, so the document stays
+        return ArrayChange(before, before, variable, (0,) * variable.ndim)
+    if name in stored.documents and grown is None and there.size and means_other(before, target):
+        raise EncodingError(
+            f"variable {name!r} does not fit the encoding of the store, and room is not made for a region of what is "
+            "appended",
+            key=name,
+            expected=f"what {before.data_type.name} holds",
+            mend="Append all along the other dimensions first, or save the variable anew",
+        )
     if grown is not None:
         encoded = proven(name, grown.variable, grown.metadata)
     elif encoded is None:

@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Container
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from zarrds.metadata.equality import is_same
 from zarrds.metadata.fields import JSON, JSONObject, Raw
@@ -25,12 +26,14 @@ from zarrds.metadata.rectilinear import runs_within
 __all__ = [
     "MEMBER",
     "STATISTICS",
+    "UNLIMITED",
     "Marks",
     "is_another",
     "is_replaced",
     "marks_of",
     "new_id",
     "note_of",
+    "unlimited_dims",
     "with_marks",
     "with_note",
     "with_shape",
@@ -42,6 +45,8 @@ N = TypeVar("N", ArrayMetadata, GroupMetadata)
 MEMBER = "zarrds"
 # the note of an array that there are statistics of its chunks, which writers are to keep right
 STATISTICS = "statistics"
+# the note of a group that dimensions were unlimited in the netCDF file that it comes from
+UNLIMITED = "unlimited_dims"
 _ID = re.compile(r"[0-9a-f]{16}\Z")
 
 
@@ -147,6 +152,12 @@ def with_note(node: N, name: str, value: JSON) -> N:
     known = {name, "must_understand"}
     member = {k: v for k, v in before.items() if k not in known} if isinstance(before, dict) else {}
     return _with_member(node, member if value is None else {**member, name: value})
+
+
+def unlimited_dims(group: GroupMetadata, dims: Container[Any]) -> frozenset[str]:
+    """Those of a group's dimensions that a netCDF file has as unlimited ones; in Zarr all can grow."""
+    noted = note_of(group, UNLIMITED)
+    return frozenset(n for n in noted if isinstance(n, str) and n in dims) if isinstance(noted, list) else frozenset()
 
 
 def with_shape(metadata: ArrayMetadata, shape: tuple[int, ...], *, is_written: bool = False) -> ArrayMetadata:

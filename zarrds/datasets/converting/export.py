@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -38,6 +38,7 @@ from zarrds.datasets.encoding.attributes import decoded_attributes
 from zarrds.engine.progress import ProgressOption, progress_bar
 from zarrds.errors import SelectionError, UnsupportedError, locating
 from zarrds.metadata.attributes import typed_attributes
+from zarrds.metadata.extension import unlimited_dims
 from zarrds.storage.local.new_file import check_new_file, new_file
 from zarrds.storage.locate import as_store
 from zarrds.storage.protocol import Store
@@ -53,6 +54,7 @@ class _Part:
     attributes: Mapping[str, Any]
     arrays: Mapping[str, Array]
     positions: Positions
+    unlimited_dims: frozenset[str]
 
 
 def export(
@@ -153,7 +155,9 @@ def export(
                 for each, array in part.arrays.items():
                     dims = selected_shape(array, part.positions)
                     with locating(key=array.path):
-                        made = create_variable(place, each, array, dims, is_v2=is_v2, deflate=deflate)
+                        made = create_variable(
+                            place, each, array, dims, part.unlimited_dims, is_v2=is_v2, deflate=deflate
+                        )
                         copy_values(array, made, part.positions, advance)
 
 
@@ -190,10 +194,13 @@ def _parts(
                     {name: label for name, label in (sel or {}).items() if name in here},
                     {name: place for name, place in (isel or {}).items() if name in here},
                 )
-        yield _Part(part.path, part.attributes, arrays, positions)
+        yield replace(part, arrays=arrays, positions=positions)
 
 
 def _groups(group: Group) -> Iterator[_Part]:
-    yield _Part(group.path, typed_attributes(group.metadata), dict(group.arrays()), {})
+    arrays = dict(group.arrays())
+    dims = {dim for array in arrays.values() for dim in array.dimension_names or () if dim is not None}
+    unlimited = unlimited_dims(group.metadata, dims)
+    yield _Part(group.path, typed_attributes(group.metadata), arrays, {}, unlimited)
     for _, child in group.groups():
         yield from _groups(child)

@@ -6,7 +6,7 @@ Nothing is decoded: packed values stay packed, times stay numbers with units, so
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Any
 
 import numpy as np
@@ -167,7 +167,14 @@ def dims_of(path: str, metadata: ArrayMetadata) -> tuple[str, ...]:
 
 
 def create_variable(
-    group: Any, name: str, array: Array, dims: tuple[tuple[str, int], ...], *, is_v2: bool, deflate: int
+    group: Any,
+    name: str,
+    array: Array,
+    dims: tuple[tuple[str, int], ...],
+    unlimited: Container[str] = (),
+    *,
+    is_v2: bool,
+    deflate: int,
 ) -> Any:
     """A variable of netCDF4 for an array, with its attributes and no values yet; missing dimensions are made."""
     metadata = array.metadata
@@ -183,7 +190,7 @@ def create_variable(
         names, sizes = [*names, _CHAR_DIM.format(length)], [*sizes, length]
     for dim, size in zip(names, sizes, strict=True):
         if dim not in group.dimensions:
-            group.createDimension(dim, size)
+            group.createDimension(dim, None if dim in unlimited else size)
     chunks = dict(zip(dims_of(array.path, metadata), array.chunks, strict=True))
     options: dict[str, Any] = {}
     if dtype is not str and names and all(sizes):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -41,6 +41,7 @@ def cdl_of(
     dimensions: Mapping[str, int],
     variables: Iterable[tuple[str, Sequence[str], str, Mapping[str, Any]]],
     attributes: Mapping[str, Any],
+    unlimited_dims: Container[str] = (),
 ) -> str:
     r"""A header in CDL.
 
@@ -52,6 +53,7 @@ def cdl_of(
     variables : iterable of (name, dims, dtype, attributes)
     attributes : mapping
         Of the whole.
+    unlimited_dims : container of str
 
     Examples
     --------
@@ -60,7 +62,10 @@ def cdl_of(
     """
     lines = [f"netcdf {cdl_name(name)} {{"]
     if dimensions:
-        lines += ["dimensions:", *(f"\t{cdl_name(dim)} = {size} ;" for dim, size in dimensions.items())]
+        lines.append("dimensions:")
+        for dim, size in dimensions.items():
+            length = f"UNLIMITED ; // ({size} currently)" if dim in unlimited_dims else f"{size} ;"
+            lines.append(f"\t{cdl_name(dim)} = {length}")
     named = list(variables)
     if named:
         lines.append("variables:")

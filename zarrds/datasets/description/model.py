@@ -111,6 +111,8 @@ class Info:
         The names of the groups directly below.
     problems : tuple of str
         What could not be read.
+    unlimited_dims : frozenset of str
+        Dimensions that netCDF has as unlimited ones.
 
     Examples
     --------
@@ -131,6 +133,7 @@ class Info:
     attributes: Mapping[str, Any] = field(default_factory=dict)
     groups: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+    unlimited_dims: frozenset[str] = frozenset()
 
     def __str__(self) -> str:
         return text_of(self.page())
@@ -174,7 +177,7 @@ class Info:
         """
         name = name or self.source.rstrip("/").rpartition("/")[2].partition(".")[0] or "dataset"
         variables = [(v.name, v.dims, v.dtype, {**v.attributes, **v.encoding}) for v in self.variables]
-        return cdl_of(name, self.dimensions, variables, self.attributes)
+        return cdl_of(name, self.dimensions, variables, self.attributes, self.unlimited_dims)
 
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON has it; numbers that JSON does not know are text."""
@@ -183,6 +186,7 @@ class Info:
             "group": self.group,
             "zarr_format": self.zarr_format,
             "dimensions": dict(self.dimensions),
+            "unlimited_dims": sorted(self.unlimited_dims),
             "variables": {v.name: _variable_dict(v) for v in self.variables},
             "attributes": json_value(self.attributes),
             "groups": list(self.groups),

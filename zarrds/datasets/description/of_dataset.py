@@ -13,6 +13,7 @@ from xarray.indexes import PandasIndex
 from zarrds.datasets.description.model import Info, VariableInfo
 from zarrds.display.codecs import encoding_texts
 from zarrds.metadata.attributes import MARKERS
+from zarrds.metadata.extension import UNLIMITED
 
 __all__ = ["ends_of", "facts_of_dataset", "index_kind", "label_text"]
 
@@ -26,7 +27,8 @@ def facts_of_dataset(ds: xr.Dataset, source: str, group: str = "/") -> Info:
     variables = tuple(_variable(ds, name) for name in names)
     attributes = {str(name): value for name, value in ds.attrs.items()}
     dimensions = {str(dim): size for dim, size in ds.sizes.items()}
-    return Info(source, group, None, dimensions, variables, attributes)
+    unlimited = frozenset(map(str, ds.encoding.get(UNLIMITED, ()))) & dimensions.keys()
+    return Info(source, group, None, dimensions, variables, attributes, unlimited_dims=unlimited)
 
 
 def _variable(ds: xr.Dataset, name: Hashable) -> VariableInfo:

@@ -18,7 +18,7 @@ from zarrds.datasets.description.stored import sizes_of_arrays
 from zarrds.datasets.encoding.attributes import decoded_attributes, visible_attributes
 from zarrds.display.codecs import codec_texts
 from zarrds.errors import VariableNotFoundError, ZarrdsError, locating
-from zarrds.metadata.extension import marks_of
+from zarrds.metadata.extension import marks_of, unlimited_dims
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata
 from zarrds.metadata.nodes.documents import Nodes, open_nodes
 from zarrds.metadata.nodes.lookup import get_node
@@ -113,7 +113,17 @@ def _info(
     ordered = sorted(found.values(), key=lambda v: not v.is_coordinate)
     attributes = visible_attributes(group)
     told = tuple(problems.values())
-    return Info(store.path, f"/{path}", nodes.zarr_format, dimensions, tuple(ordered), attributes, groups, told)
+    return Info(
+        store.path,
+        f"/{path}",
+        nodes.zarr_format,
+        dimensions,
+        tuple(ordered),
+        attributes,
+        groups,
+        told,
+        unlimited_dims(group, dimensions),
+    )
 
 
 def _variable(name: str, metadata: ArrayMetadata, is_mask: bool) -> VariableInfo:

@@ -10,9 +10,9 @@ from zarrds.datasets.reading.notes import MULTI_INDEX, PANDAS, RANGES, GroupNote
 from zarrds.datasets.reading.roles import INDEX, RANGE_INDEXES
 from zarrds.errors import EncodingError, LabelError
 from zarrds.labels.kinds.table import added_attributes
-from zarrds.metadata.extension import note_of, with_note
+from zarrds.metadata.extension import UNLIMITED, note_of, with_note
 from zarrds.metadata.fields import JSON
-from zarrds.metadata.model import ArrayMetadata
+from zarrds.metadata.model import ArrayMetadata, GroupMetadata
 
 __all__ = [
     "check_attributes",
@@ -20,6 +20,7 @@ __all__ = [
     "renamed_notes",
     "with_companions",
     "with_new_companions",
+    "with_renamed_dims",
     "without_ranges",
 ]
 
@@ -126,6 +127,12 @@ def renamed_notes(
     if isinstance(ranges, list):
         changed = with_note(changed, RANGES, [_renamed(dim, new_name) for dim in ranges])
     return _with_renamed_roles(changed, new_name)
+
+
+def with_renamed_dims(group: GroupMetadata, new_name: Callable[[Any], Any]) -> GroupMetadata:
+    """The metadata of a group whose notes name dimensions, by their new names."""
+    dims = note_of(group, UNLIMITED)
+    return with_note(group, UNLIMITED, [_renamed(dim, new_name) for dim in dims]) if isinstance(dims, list) else group
 
 
 def _with_renamed_roles(metadata: ArrayMetadata, new_name: Callable[[Any], Any]) -> ArrayMetadata:

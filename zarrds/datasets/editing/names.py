@@ -13,11 +13,11 @@ from zarrds.datasets.editing.edited_notes import (
     renamed_notes,
     with_companions,
     with_new_companions,
+    with_renamed_dims,
     without_ranges,
 )
 from zarrds.datasets.reading.roles import roles_of
 from zarrds.errors import EncodingError, LabelError, UnsupportedError, VariableNotFoundError, locating
-from zarrds.metadata.equality import is_same
 from zarrds.metadata.fields import JSONObject, Raw
 from zarrds.metadata.model import Node
 from zarrds.metadata.nodes.belonging import check_nothing_else
@@ -102,8 +102,9 @@ def rename(
             if name in names:
                 links |= _linked_keys(there.store, there.path_of(name), there.path_of(names[name]))
         attributes = _with_names(there.metadata.attributes, renamed)
-        if not is_same(attributes, there.metadata.attributes):
-            nodes[there.path] = replace(there.metadata, attributes=attributes)
+        metadata = with_renamed_dims(replace(there.metadata, attributes=attributes), renamed)
+        if metadata != there.metadata:
+            nodes[there.path] = metadata
         removed = [there.path_of(name) for name in names if name in there.arrays]
         change_documents(there.store, nodes, removed, links, zarr_format=there.nodes.zarr_format)
 

@@ -26,7 +26,7 @@ from zarrds.datasets.reading.roles import Roles, move_attributes, roles_of
 from zarrds.datasets.reading.strange import LeftOut, PhonyDims, check_phony_dims, children_of, groups_below, named
 from zarrds.errors import ConflictError, LabelError, MetadataError, UndecodableError, ZarrdsError
 from zarrds.metadata.attributes import apart_attributes
-from zarrds.metadata.extension import note_of
+from zarrds.metadata.extension import UNLIMITED, note_of, unlimited_dims
 from zarrds.metadata.fetched import Watched
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, ZarrFormat
 from zarrds.metadata.nodes.documents import ROOTS, Nodes, open_nodes, root_keys
@@ -232,6 +232,8 @@ class GroupReader:
         except ValueError:
             self._check_sizes(path, variables)
             raise
+        if unlimited := unlimited_dims(group, dataset.sizes):
+            dataset.encoding[UNLIMITED] = set(unlimited)
         if self._index.are_made and (unindexed := roles.unindexed & variables.keys()):
             return without_default_indexes(dataset, unindexed)
         return dataset

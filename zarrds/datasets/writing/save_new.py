@@ -64,7 +64,7 @@ def save_new(parts: Parts, target: Target, options: WriteOptions, tell: Callable
         with locating_group(path):
             plain = plain_dataset(dataset, asked=encoding)
             attributes, variables = prepared(plain.dataset, encoding)
-            groups[path] = new_group(attributes, plain.dataset.attrs, target.zarr_format)
+            groups[path] = new_group(attributes, plain.dataset, target.zarr_format)
             for name, variable in variables.items():
                 encoded = encode_variable(name, variable, name in encoding, target.zarr_format, plain.notes.get(name))
                 start = (0,) * variable.ndim

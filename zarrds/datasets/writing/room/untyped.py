@@ -217,7 +217,10 @@ def _flat(variable: xr.Variable, missing: Any) -> Any:
     present = values[~is_missing(values)]
     if not present.size or (inferred := pd.api.types.infer_dtype(present, skipna=False)) not in _INFERRED:
         return None
-    missing = pd.NaT if inferred.startswith(("datetime", "timedelta", "period")) else missing
+    if inferred == "floating":
+        missing = np.nan
+    elif inferred.startswith(("datetime", "timedelta", "period")):
+        missing = pd.NaT
     return np.concatenate([[missing], values]) if has_missing else values
 
 

@@ -17,7 +17,6 @@ from zarrds.errors import (
     MetadataError,
     ReadOnlyError,
     StoreIOError,
-    StoreNotFoundError,
     UnsupportedError,
     ZarrdsError,
 )
@@ -25,7 +24,7 @@ from zarrds.metadata.equality import is_same
 from zarrds.metadata.fields import JSON, MALFORMED, Raw, without_bare
 from zarrds.metadata.formats import Format, module_of, v2, v3
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
-from zarrds.metadata.nodes.documents import locked, parents_of, root_key
+from zarrds.metadata.nodes.documents import locked, no_store, parents_of, root_key
 from zarrds.metadata.nodes.transaction import Transaction
 from zarrds.metadata.nodes.written import raws_of, strict_raw
 from zarrds.storage.protocol import Store, check_prefix
@@ -89,12 +88,7 @@ def format_of(store: Store) -> ZarrFormat:
         return 2
     for name in (v3.NAME, v2.GROUP, v2.ARRAY):
         get_at_most(store, name, 0)  # which says so if something else than a file stands there
-    raise StoreNotFoundError(
-        "no Zarr store here",
-        path=store.path,
-        expected=f"{' or '.join([v3.NAME, v2.GROUP, v2.ARRAY])} at its root",
-        mend="Check the path; a dataset that was being saved when its writer died was never committed",
-    )
+    raise no_store(store)
 
 
 def document_names(node: Node | None, zarr_format: ZarrFormat) -> frozenset[str]:

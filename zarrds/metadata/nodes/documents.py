@@ -5,6 +5,7 @@ The root's document is the commit point: what consolidated metadata does not nam
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Hashable, Iterable, Mapping
 from contextlib import AbstractContextManager, suppress
 from typing import Protocol
@@ -31,6 +32,7 @@ __all__ = [
     "document_key",
     "keys_of",
     "locked",
+    "no_store",
     "open_nodes",
     "own_node",
     "own_raw",
@@ -301,12 +303,24 @@ def open_nodes(
         nodes = _nodes_of_any(store, zarr_format, consolidated, is_locked=is_locked, beside=beside)
         if nodes is not None:
             return nodes
-    raise StoreNotFoundError(
+    raise no_store(store, zarr_format)
+
+
+def no_store(store: Store, zarr_format: ZarrFormat | None = None) -> StoreNotFoundError:
+    """The error where there is no Zarr group or array at the root of a store."""
+    if os.path.isfile(store.path):
+        return StoreNotFoundError(
+            "this is a file, and no Zarr store",
+            path=store.path,
+            expected="a folder, or a ZIP file whose name ends in .zip",
+            mend="Open files of netCDF, HDF5 or GRIB without engine='zarrds', or make a store of them with "
+            "zarrds.convert; files of references are opened by a URL, reference://",
+        )
+    documents = " or ".join([v3.NAME, v2.GROUP, v2.ARRAY])
+    return StoreNotFoundError(
         "no Zarr store here",
         path=store.path,
-        expected=f"{' or '.join([v3.NAME, v2.GROUP, v2.ARRAY])} at its root"
-        if zarr_format is None
-        else f"a Zarr v{zarr_format} group or array at its root",
+        expected=f"{documents if zarr_format is None else f'a Zarr v{zarr_format} group or array'} at its root",
         mend="Check the path; a dataset that was being saved when its writer died was never committed",
     )
 

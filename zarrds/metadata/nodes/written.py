@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
-from zarrds.errors import StoreNotFoundError, ZarrdsError
+from zarrds.errors import ZarrdsError
 from zarrds.metadata.attributes import with_noted_floats
 from zarrds.metadata.equality import is_same
 from zarrds.metadata.extension import MEMBER
@@ -13,7 +13,7 @@ from zarrds.metadata.fetched import ahead
 from zarrds.metadata.fields import MALFORMED, Raw, has_bare
 from zarrds.metadata.formats import Format, module_of
 from zarrds.metadata.model import Node, ZarrFormat
-from zarrds.metadata.nodes.documents import keys_of, root_key, root_keys, zarr_format_of
+from zarrds.metadata.nodes.documents import keys_of, no_store, root_key, root_keys, zarr_format_of
 from zarrds.storage.protocol import Store
 
 __all__ = ["Changed", "documents_of_change", "documents_of_store", "is_same_document", "raws_of", "strict_raw"]
@@ -98,7 +98,7 @@ def documents_of_change(
     """
     zarr_format = zarr_format or zarr_format_of(store)
     if zarr_format is None:
-        raise StoreNotFoundError("no Zarr store here", path=store.path)
+        raise no_store(store)
     module = module_of(zarr_format)
     known = known or {}
     unknown = keys_of([path for path in nodes if path not in known], zarr_format)

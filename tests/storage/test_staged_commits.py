@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import Counter
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -254,3 +255,31 @@ def test_whose_marker_is_gone_does_not_say_that_all_is_well(server: S3Server) ->
         lambda: [server.state.values.pop(key) for key in list(server.state.values) if "partial" in key] and None,
     )
     assert errors == ["StoreIOError"]
+
+
+@pytest.mark.usefixtures("_without_locks")
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_who_opens_between_the_claim_and_the_commit_is_told(server: S3Server, zarr_format: Literal[2, 3]) -> None:
+    """The root's document was the same before and after what was read had changed: its chunks could be old and new."""
+    zarrds.save(data(), URL, zarr_format=zarr_format, storage_options=options(server))
+    lazy: list[xr.Dataset] = []
+    found: list[object] = []
+
+    def read() -> None:
+        try:
+            found.append(lazy[0].load())
+        except ConflictError as error:
+            found.append(error.key)
+
+    def seen(method: str, key: str) -> None:
+        if method == "PUT" and key in (ROOT, "t2m.zarr/.zmetadata") and not lazy:
+            lazy.append(xr.open_dataset(URL, engine="zarrds", storage_options=options(server, "AKIAOTHER")))
+        elif method == "COPY" and "/t2m/" in key and lazy and not found:
+            server.state.seen = None
+            read()
+
+    server.state.seen = seen
+    twice = data().assign(t2m=data().t2m * 2)
+    zarrds.save(twice[["t2m"]].drop_vars("time"), URL, mode="a", storage_options=options(server))
+    assert found == ["t2m"]
+    np.testing.assert_array_equal(opened(server).t2m, twice.t2m)

@@ -21,8 +21,11 @@ from zarrds.storage.fsspec.commits import (
     MARKER,
     MAX_MARKER,
     OLD,
+    ROOT,
+    ROOTS,
     Commit,
     Commits,
+    Signs,
     batches,
     is_door,
     is_key,
@@ -229,6 +232,22 @@ class ConditionalCommits(Commits):
                         stacklevel=2,
                     )
             return True
+
+    def _is_placed(self, commit: Commit, names: Sequence[str], signs: Signs) -> bool:
+        """As of any; but first the root is claimed once more, so that who opened the store since it was notices.
+
+        Who did so before the commit was made goes by a root's document that stays until all else is in place.
+        """
+        objects: Any = self._objects
+        roots = [] if [part for part, _ in commit.steps] == [ROOT] else [self._base + name for name in ROOTS]
+        there = dict(zip(roots, side_by_side(objects.find_one, roots), strict=True))
+        if self._is_overtaken(commit):  # what was found may be of a later commit
+            return False
+        for name, found in there.items():
+            if found is not None:
+                with suppress(ValueChangedError):  # by another that finishes it
+                    claimed(objects, name, found)
+        return super()._is_placed(commit, names, signs)
 
     def _is_overtaken(self, commit: Commit) -> bool:
         """Whether another took the writer for dead, and has finished its commit; it has said so before."""

@@ -96,3 +96,20 @@ def test_bare_numbers_in_attributes_stay_numbers(path: Path, zarr_format: Format
     root = path / ("zarr.json" if zarr_format == 3 else ".zmetadata")
     json.loads(root.read_text(), parse_constant=lambda text: pytest.fail(text))
     xr.open_zarr(path).load()
+
+
+@pytest.mark.parametrize("edits", ["the variable", "the group", "another variable"])
+def test_attributes_that_are_nested_deeper_than_calls_are_no_hindrance(
+    path: Path, zarr_format: Format, edits: str
+) -> None:
+    zarrds.save(xr.Dataset({"v": ("x", [1, 2])}, attrs={"title": "a"}), path, zarr_format=zarr_format)
+    document = path / "v" / ("zarr.json" if zarr_format == 3 else ".zattrs")
+    whole = json.loads(document.read_text())
+    (whole["attributes"] if zarr_format == 3 else whole)["deep"] = "DEEP"
+    document.write_text(json.dumps(whole).replace('"DEEP"', "[" * 500 + "]" * 500))
+    for n in (1, 2):
+        if edits == "another variable":
+            zarrds.save(xr.Dataset({f"w{n}": ("x", [3, 4])}), path, mode="a")
+        else:
+            zarrds.update_attrs(path, {"n": n}, "v" if edits == "the variable" else None)
+    assert document.read_text().count("[") >= 500

@@ -95,11 +95,16 @@ def dump(document: JSON) -> bytes:
 
 def has_bare(value: JSON) -> bool:
     """Whether a value has NaN or an infinity as a number, which strictly valid JSON does not."""
-    if isinstance(value, dict):
-        return any(map(has_bare, value.values()))
-    if isinstance(value, list):
-        return any(map(has_bare, value))
-    return isinstance(value, float) and not math.isfinite(value)
+    waiting = [value]  # it may be nested deeper than calls
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, dict):
+            waiting += item.values()
+        elif isinstance(item, list):
+            waiting += item
+        elif isinstance(item, float) and not math.isfinite(item):
+            return True
+    return False
 
 
 def without_bare(value: JSON) -> JSON:

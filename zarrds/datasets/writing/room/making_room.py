@@ -7,7 +7,7 @@ needs other elements for that, all of them are written anew. Decided before anyt
 from __future__ import annotations
 
 import warnings
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -85,26 +85,13 @@ def with_room(stored: StoredGroup, dataset: xr.Dataset) -> tuple[StoredGroup, xr
             if nothing is not None:
                 changed[name] = nothing
             continue
-        if not is_part and is_categorized_otherwise(variable, described):
-            if is_chunked(variable):
-                changed[name] = variable = _computed(name, variable, "which categories its texts are")
-            if (values := categorized(variable, described, stored.categories.get(key))) is not None:
-                changed[name] = variable = values
-        elif not is_part and there.size and (dates := in_dates_stored(variable, there)) is not None:
-            changed[name] = variable = dates
-        beside = stored.notes.companions.get(key, {}).get("categories", "")
-        if beside in stored.variables and not stored.variables[beside].size:
-            noted = stored.notes.descriptions.get(beside, {})
-            first = first_categories(beside, variable, stored.variables[beside], stored.arrays[beside], noted)
-            if first is not None:
-                made[beside] = _with_new_id(_Made(*first))
+        if not is_part and (alike := _in_the_form_stored(name, variable, there, described, stored)) is not variable:
+            changed[name] = variable = alike
+        firsts = _made_by_the_first(key, variable, None if is_part else dataset.indexes.get(name), stored)
+        made |= firsts
+        if key in firsts:
+            continue
         kind = variable.dtype.kind if isinstance(variable.dtype, np.dtype) else "extension"
-        if not there.size and not _tells_nothing(variable):
-            index = None if is_part else dataset.indexes.get(name)
-            anew = retyped(key, variable, index, there, stored.arrays[key], described)
-            if anew is not None:
-                made[key] = _with_new_id(_Made(*anew))
-                continue
         is_untyped = not is_label and may_be_untyped(stored.arrays[key], described)
         if not is_untyped and _fits(variable, kind, there, described):
             continue  # at once: these may be large
@@ -122,18 +109,54 @@ def with_room(stored: StoredGroup, dataset: xr.Dataset) -> tuple[StoredGroup, xr
                 changed[name] = found.new
     if changed:
         dataset = with_variables(dataset, changed)
+    return _with_made(stored, made), dataset
+
+
+def _with_made(stored: StoredGroup, made: Mapping[str, _Made]) -> StoredGroup:
+    """A stored group in which some arrays are as they will be."""
     if not made:
-        return stored, dataset
+        return stored
     descriptions = {k: v for k, v in stored.notes.descriptions.items() if k not in made}
     descriptions |= {name: each.description for name, each in made.items() if each.description}
-    as_they_are_to_be = replace(
+    return replace(
         stored,
         arrays={**stored.arrays, **{name: each.metadata for name, each in made.items()}},
         variables={**stored.variables, **{name: each.variable for name, each in made.items()}},
         notes=replace(stored.notes, descriptions=descriptions),
         documents={name: stored.arrays[name] for name in made},
     )
-    return as_they_are_to_be, dataset
+
+
+def _in_the_form_stored(
+    name: Hashable, variable: xr.Variable, there: xr.Variable, described: JSONObject, stored: StoredGroup
+) -> xr.Variable:
+    """Text as categories, categories as values, and dates of one library as those of the other; all else as it is."""
+    if is_categorized_otherwise(variable, described):
+        if is_chunked(variable):
+            variable = _computed(name, variable, "which categories its texts are")
+        other = categorized(variable, described, stored.categories.get(stored_name(name)))
+    else:
+        other = in_dates_stored(variable, there) if there.size else None
+    return variable if other is None else other
+
+
+def _made_by_the_first(
+    key: str, variable: xr.Variable, index: pd.Index[Any] | None, stored: StoredGroup
+) -> dict[str, _Made]:
+    """An array without elements, and one of categories of which there is none, as what comes first makes them."""
+    made: dict[str, _Made] = {}
+    beside = stored.notes.companions.get(key, {}).get("categories", "")
+    if beside in stored.variables and not stored.variables[beside].size:
+        described = stored.notes.descriptions.get(beside, {})
+        first = first_categories(beside, variable, stored.variables[beside], stored.arrays[beside], described)
+        if first is not None:
+            made[beside] = _with_new_id(_Made(*first))
+    if not stored.variables[key].size and not _tells_nothing(variable):
+        described = stored.notes.descriptions.get(key, {})
+        anew = retyped(key, variable, index, stored.variables[key], stored.arrays[key], described)
+        if anew is not None:
+            made[key] = _with_new_id(_Made(*anew))
+    return made
 
 
 def _with_new_id(made: _Made) -> _Made:

@@ -24,7 +24,7 @@ from zarrds.datasets.encoding.exact.attempt import (
     is_time,
     without_losses,
 )
-from zarrds.datasets.encoding.exact.blocks import whole
+from zarrds.datasets.encoding.exact.blocks import computed, whole
 from zarrds.datasets.encoding.exact.contradictions import MENDS, contradictions
 from zarrds.datasets.encoding.exact.encoder import check_exact
 from zarrds.datasets.encoding.exact.fitting import (
@@ -187,7 +187,7 @@ def _known_objects(name: str, variable: xr.Variable, encoding: CFEncoding, is_ex
     if check_vlen_dtype(variable.dtype) is not None or is_time(variable):
         return variable
     if is_chunked(variable):
-        variable = variable.compute()
+        variable = computed(name, variable)
     values = np.asarray(variable.values)
     missing = np.asarray(pd.isnull(values), bool)
     dtype: type[Any] | None = _NUMBERS.get(pd.api.types.infer_dtype(values[~missing], skipna=False))

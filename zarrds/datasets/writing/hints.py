@@ -14,6 +14,7 @@ from zarrds.compat.xarray_internals import is_chunked, with_variables
 from zarrds.datasets.encoding.chunks import BY_DIMENSION
 from zarrds.datasets.encoding.dataset import Encoding, stored_name
 from zarrds.datasets.encoding.exact.attempt import without_losses
+from zarrds.datasets.encoding.exact.blocks import computed
 from zarrds.datasets.encoding.exact.lossy_codecs import without_filters
 from zarrds.datasets.encoding.stored_encoding import encoding_of
 from zarrds.datasets.encoding.variables import GAVE_WAY
@@ -192,7 +193,7 @@ def _loaded(parts: Parts, is_meant: Callable[[Hashable, xr.Variable], bool]) -> 
     changed = []
     for path, dataset, asked in parts:
         chunked = {name: each for name, each in dataset.variables.items() if is_chunked(each)}
-        loaded = {name: each.compute() for name, each in chunked.items() if is_meant(name, each)}
+        loaded = {name: computed(name, each) for name, each in chunked.items() if is_meant(name, each)}
         changed.append((path, with_variables(dataset, loaded) if loaded else dataset, asked))
     return changed
 

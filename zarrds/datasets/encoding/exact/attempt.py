@@ -17,7 +17,7 @@ import pandas as pd
 import xarray as xr
 
 from zarrds.compat.xarray_internals import blockwise_array, check_vlen_dtype, encode_zarr_variable, is_chunked
-from zarrds.datasets.encoding.exact.blocks import blockwise, encoding_error, whole
+from zarrds.datasets.encoding.exact.blocks import blockwise, computed, encoding_error, whole
 from zarrds.datasets.encoding.exact.encoder import Encoder, kind_of
 from zarrds.datasets.encoding.exact.packing import CF_KEYS
 from zarrds.datasets.encoding.exact.times import check_same_times, decode_times
@@ -95,7 +95,7 @@ def encode_so(name: str, variable: xr.Variable, encoding: CFEncoding, *, is_carr
         # which times there will be is not known
         encoding = {"units": lazy_units(variable.dtype), "dtype": _INT64, **encoding}
     if kind is None and is_chunked(variable) and variable.dtype.kind == "O" and "dtype" in encoding:
-        variable = variable.compute()  # which xarray would do for each of its texts
+        variable = computed(name, variable)  # which xarray would do for each of its texts
     if kind is None or (kind in _TIMES and "units" not in encoding):
         return _as_a_whole(name, variable, encoding, kind, is_carried)
     return _block_by_block(name, variable, encoding, kind, is_carried)

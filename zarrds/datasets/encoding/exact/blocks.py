@@ -24,6 +24,7 @@ __all__ = [
     "blockwise",
     "by_blocks",
     "check_declared",
+    "computed",
     "encoding_error",
     "in_words",
     "whole",
@@ -216,16 +217,32 @@ def as_numpy(name: Hashable, block: Any) -> Array:
                 mend="Convert it to floats, or give them a value with dask.array.ma.filled",
             )
         missing: Any = {"m": np.timedelta64("NaT"), "M": np.datetime64("NaT"), "O": None}.get(block.dtype.kind, np.nan)
-        return np.asarray(block.filled(missing))
+        values = np.array(block.data)  # not `filled`, to which None is its own value for what is masked
+        values[np.ma.getmaskarray(block)] = missing
+        return values
     try:
         return np.asarray(block)
-    except Exception as error:  # whatever such an array says when it does not want to be one of NumPy's
+    except (RuntimeError, TypeError, ValueError) as error:  # so say those that do not want to be one of NumPy's
         raise EncodingError(
             f"a block of the dask array of variable {name!r} cannot be made into a NumPy array: {error}",
             key=str(name),
             found=f"{type(block).__module__}.{type(block).__name__}",
             mend="Make the blocks dense first, for example with .data.map_blocks(lambda block: block.todense())",
         ) from error
+
+
+def computed(name: Hashable, variable: xr.Variable) -> xr.Variable:
+    """A variable in memory, as `as_numpy` gives its blocks: xarray forgets which elements are masked.
+
+    Raises
+    ------
+    EncodingError
+        As `as_numpy`.
+    """
+    if variable.chunks is None or not variable.ndim:
+        return variable.compute()
+    data = as_numpy(name, variable.data.compute())
+    return xr.Variable(variable.dims, data, variable.attrs, variable.encoding, fastpath=True)
 
 
 def check_declared(name: Hashable, values: Array, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:

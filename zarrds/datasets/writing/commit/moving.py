@@ -14,6 +14,7 @@ import numpy as np
 import xarray as xr
 
 from zarrds.compat.xarray_internals import is_chunked, with_variables
+from zarrds.datasets.encoding.exact.blocks import computed
 from zarrds.datasets.encoding.meaning import says_where
 from zarrds.datasets.writing.changes import ArrayChange
 from zarrds.datasets.writing.commit.tasks import aligned_blocks
@@ -33,7 +34,7 @@ _MAX_LOADED = 2**26
 def with_labels_loaded(dataset: xr.Dataset) -> xr.Dataset:
     """A dataset with those small dask arrays in memory that are looked at when it is placed: times, contigs and ids."""
     loaded = {
-        name: variable.compute()
+        name: computed(name, variable)
         for name, variable in dataset.variables.items()
         if is_chunked(variable)
         and variable.ndim == 1

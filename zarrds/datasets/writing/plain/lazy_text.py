@@ -12,6 +12,7 @@ import pandas as pd
 import xarray as xr
 
 from zarrds.compat.xarray_internals import check_vlen_dtype, is_chunked
+from zarrds.datasets.encoding.exact.blocks import as_numpy
 from zarrds.errors import BlocksOfTextError
 from zarrds.labels.kinds.objects import missing_name
 from zarrds.labels.kinds.plain import TEXT, Array, Description, Plain, is_missing
@@ -118,7 +119,7 @@ class _Marking:
     others: tuple[str, ...] = ()  # what reads back as missing too
 
     def __call__(self, values: Array) -> Array:
-        objects = values.astype(object)
+        objects = as_numpy(self.name, values).astype(object)
         missing = is_missing(objects)
         present = objects[~missing]
         for value in objects[missing]:

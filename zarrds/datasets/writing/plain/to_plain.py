@@ -19,6 +19,7 @@ from zarrds.arrays.attributes import plain_attributes
 from zarrds.compat.xarray_internals import check_vlen_dtype, is_chunked, validate_dataset_names
 from zarrds.datasets.encoding.dataset import Encoding, stored_name
 from zarrds.datasets.encoding.exact.attempt import lazy_units
+from zarrds.datasets.encoding.exact.blocks import computed
 from zarrds.datasets.reading.notes import MULTI_INDEX, PANDAS, RANGES, GroupNotes
 from zarrds.datasets.writing.plain.plain_target import PlainTarget
 from zarrds.datasets.writing.plain.roles import ranges_without_array, role_notes, with_true_coordinates
@@ -297,6 +298,7 @@ class _Maker:
                 xr.SerializationWarning,
                 stacklevel=2,
             )
+            variable = computed(name, variable)
         return variable.values
 
     def _check_text(self, name: Hashable, variable: xr.Variable) -> None:

@@ -17,6 +17,7 @@ import xarray as xr
 
 from zarrds.compat.xarray_internals import is_chunked, with_variables
 from zarrds.datasets.encoding.dataset import stored_name
+from zarrds.datasets.encoding.exact.blocks import computed
 from zarrds.datasets.reading.notes import PANDAS
 from zarrds.datasets.writing.plain.lazy_text import kind_of_first, may_be_text
 from zarrds.datasets.writing.room.categorized import categorized, is_categorized_otherwise
@@ -239,7 +240,7 @@ def _computed(name: Hashable, variable: xr.Variable, reason: str) -> xr.Variable
         xr.SerializationWarning,
         stacklevel=2,
     )
-    return variable.compute()
+    return computed(name, variable)
 
 
 def _is_level(name: str, stored: StoredGroup) -> bool:

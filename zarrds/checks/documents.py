@@ -281,7 +281,7 @@ def _difference(documents: _Documents, own: Raw, named: Raw) -> str | None:
         parsed = [_parsed(documents.module, raw) for raw in both] if found else []
         nodes = [node for node in parsed if not isinstance(node, ZarrdsError)]
         if len(nodes) == len(both):
-            here, there = raws_of({str(i): node for i, node in enumerate(nodes)}).values()
+            here, there = (raws_of({"": node})[""] for node in nodes)
             found = list(islice(_all_differences(here, there), _MAX_SHOWN))
     except RecursionError:
         return "it is nested too deeply to tell where"

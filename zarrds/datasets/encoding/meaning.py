@@ -291,14 +291,14 @@ def _of_another_dtype(name: Hashable, variable: xr.Variable, stored: xr.Variable
     attributes, kind = dict(variable.attrs), variable.dtype.kind
     if not _PACKING_KEYS.isdisjoint(attributes):
         return None
-    make: Any = None
+    make: Callable[[Array], Array]
     if kind in "iu" and stored.dtype.kind == "b" and _is_text(attributes, "dtype") and attributes["dtype"] == "bool":
         del attributes["dtype"]
         make, dtype = partial(_as_booleans, name=name), np.dtype(bool)
     elif kind == "S" and stored.dtype.kind in "UTO" and _is_text(attributes, "_Encoding"):
         make = partial(_as_text, name=name, encoding=attributes.pop("_Encoding"))
         dtype = np.dtype(f"U{variable.dtype.itemsize}")
-    if make is None:
+    else:
         return None
     return xr.Variable(variable.dims, _blockwise(make, variable, dtype), attributes, variable.encoding)
 

@@ -108,12 +108,9 @@ def store_objects(labels: Labels, like: StoredKind | None) -> Plain:
     filled[missing] = mark
     if description["dtype"] == "objects[bytes]":
         # bytes of a fixed length cannot end in zeros
-        is_fixed = not any(value.endswith(b"\0") for value in present)
-        return (
-            Plain(filled.astype(np.bytes_), description, {"_FillValue": mark})
-            if is_fixed
-            else Plain(filled.view(BYTES), description)
-        )
+        if any(value.endswith(b"\0") for value in present):
+            return Plain(filled.view(BYTES), description)
+        return Plain(filled.astype(np.bytes_), description, {"_FillValue": mark})
     try:
         stored = filled.astype(np.int8) if description["dtype"] == "objects[boolean]" else as_integers(filled)
     except OverflowError as error:

@@ -110,9 +110,10 @@ def documents_of_change(
     if before is None and consolidate:
         before = {} if "" in removed else _walk_raws(store, module, "")
     changed = raws_of(nodes)
+    root = dict[str, bytes]()
     if before is not None:
-        before_changes = {path: strict_raw(module, raw) for path, raw in _without(before, removed).items()}
-    root = {} if before is None else module.consolidated_documents(before_changes | changed)
+        kept = {path: strict_raw(module, raw) for path, raw in _without(before, removed).items()}
+        root |= module.consolidated_documents(kept | changed)
     below = tuple(f"{path}/" for path in removed)
     new, old = dict[str, bytes](), dict[str, bytes]()
     for path, raw in changed.items():

@@ -45,6 +45,7 @@ COALESCE = 2**20
 _REPEATS = 6  # of a request that failed
 _ATTEMPTS = 3  # to read an answer that breaks off
 _PAUSE = 0.1  # seconds before the second, and four times that before the third
+_BEGINNING = 64  # bytes that tell a document from a page
 _REDIRECTED = re.compile(r"30[178] |Received redirect|AuthorizationHeaderMalformed|PermanentRedirect")
 
 
@@ -250,15 +251,14 @@ class ObstoreObjects:
     def spans(self, name: str, spans: Sequence[tuple[int, int]]) -> list[memoryview]:
         """Return parts of an object that is there, by offset and length; they must lie inside of it."""
         starts, lengths = [start for start, _ in spans], [length for _, length in spans]
-
-        def ask() -> list[memoryview]:
-            found = self._module.get_ranges(
-                self._connection, self._prefix + name, starts=starts, lengths=lengths, coalesce=COALESCE
-            )
-            return [memoryview(each) for each in found]
-
+        options = {"starts": starts, "lengths": lengths, "coalesce": COALESCE}
         try:
-            return self._asked("read", ask, again=True) or []
+            found = self._asked(
+                "read",
+                lambda: self._module.get_ranges(self._connection, self._prefix + name, **options),
+                again=True,
+            )
+            return [memoryview(each) for each in found or []]
         except StoreIOError:
             if not self.is_read_only:
                 raise
@@ -269,13 +269,13 @@ class ObstoreObjects:
 
     def info(self, name: str) -> Info | None:
         """Return what is told about an object, or None if there is no such object."""
-
-        def ask() -> Info:
-            found: Info = self._module.head(self._connection, self._prefix + name)
-            return found
-
         try:
-            return self._asked("look at", ask, absent="none", again=True)
+            return self._asked(
+                "look at",
+                lambda: self._module.head(self._connection, self._prefix + name),
+                absent="none",
+                again=True,
+            )
         except StoreIOError as error:
             whole = self._web_found(error, name)
             return None if whole is None else whole.info
@@ -453,6 +453,3 @@ class ObstoreObjects:
                 self._connect({"region": region})
                 return True
         return "body" in text and "status code" not in text
-
-
-_BEGINNING = 64  # bytes that tell a document from a page

@@ -64,7 +64,7 @@ def stays(
         If it must stay, and the new one differs.
     """
     there, metadata = stored.variables[name], stored.arrays[name]
-    read = partial(_as_read, name=name, there=there, metadata=metadata)
+    read = partial(as_stored, name, stored=there, metadata=metadata)
     if append_dim is not None:
         if append_dim in there.dims:
             return False
@@ -125,10 +125,6 @@ def _is_same(name: str, variable: xr.Variable, stored: StoredGroup, mode: str) -
             raise
         return False
     return True
-
-
-def _as_read(part: xr.Variable, *, name: str, there: xr.Variable, metadata: ArrayMetadata) -> xr.Variable:
-    return as_stored(name, part, there, metadata)
 
 
 def _is_incomplete(metadata: ArrayMetadata) -> bool:

@@ -213,7 +213,7 @@ class ObstoreObjects:
         return self._web.found(name, span)
 
     def _answer(self, name: str, options: Mapping[str, Any], limit: int | None) -> Found | None:
-        answer = self._module.get(self._connection, self._prefix + name, **({"options": options} if options else {}))
+        answer = self._of(self._module.get, name, **({"options": options} if options else {}))
         if self.is_read_only and answer.attributes.get("Content-Encoding", "identity") != "identity":
             return self._web.found(name, options.get("range"))  # compressed, which nobody has asked for
         if limit is not None and answer.meta["size"] > limit:
@@ -253,11 +253,7 @@ class ObstoreObjects:
         starts, lengths = [start for start, _ in spans], [length for _, length in spans]
         options = {"starts": starts, "lengths": lengths, "coalesce": COALESCE}
         try:
-            found = self._asked(
-                "read",
-                lambda: self._module.get_ranges(self._connection, self._prefix + name, **options),
-                again=True,
-            )
+            found = self._asked("read", lambda: self._of(self._module.get_ranges, name, **options), again=True)
             return [memoryview(each) for each in found or []]
         except StoreIOError:
             if not self.is_read_only:
@@ -270,12 +266,7 @@ class ObstoreObjects:
     def info(self, name: str) -> Info | None:
         """Return what is told about an object, or None if there is no such object."""
         try:
-            return self._asked(
-                "look at",
-                lambda: self._module.head(self._connection, self._prefix + name),
-                absent="none",
-                again=True,
-            )
+            return self._asked("look at", lambda: self._of(self._module.head, name), absent="none", again=True)
         except StoreIOError as error:
             whole = self._web_found(error, name)
             return None if whole is None else whole.info
@@ -336,8 +327,7 @@ class ObstoreObjects:
         """Whether there are no objects below `name`; one request. `ReadOnlyError` where no store can be made there."""
         if self.is_read_only:
             raise read_only("write")
-        found = self._asked("list", lambda: next(iter(self._connection.list(self._below(name) or None)), None))
-        return not found
+        return not self._asked("list", lambda: next(iter(self._connection.list(self._below(name) or None)), None))
 
     def folders(self, name: str = "") -> list[str]:
         """Return the names of what lies directly below `name` and has objects below it."""
@@ -386,6 +376,10 @@ class ObstoreObjects:
         """Do nothing: there are no folders."""
 
     # how
+
+    def _of(self, function: Callable[..., Any], name: str, **options: Any) -> Any:
+        """What a function of obstore gives of an object, by the connection of now, which is another once redirected."""
+        return function(self._connection, self._prefix + name, **options)
 
     @property
     def _web(self) -> WebListings:

@@ -524,6 +524,19 @@ def test_masked_integers_are_refused(path: Path, encoding: dict[str, Any]) -> No
     assert not path.exists()
 
 
+def test_masked_fields_of_structures_are_refused(path: Path) -> None:
+    for mask in ([(0, 0), (0, 0)], [(0, 0), (0, 1)]):
+        masked = np.ma.array([(1, 0.5), (2, 1.5)], dtype=[("a", "i4"), ("b", "f8")], mask=mask)
+        blocks = dask.array.from_array(masked, chunks=1)
+        ds = xr.Dataset({"v": ("x", blocks.map_blocks(lambda b: b, dtype=masked.dtype, meta=masked.data[:0]))})
+        if not masked.mask["b"].any():
+            zarrds.save(ds, path)
+            continue
+        with pytest.raises(EncodingError, match="'v' has masked elements"):
+            zarrds.save(ds, path, mode="w")
+    assert load(path).v.values.tolist() == [(1, 0.5), (2, 1.5)]
+
+
 @pytest.mark.parametrize("encoding", [{}, {"_FillValue": -9.0}], ids=["plain", "encoded"])
 def test_sparse_blocks_are_refused(path: Path, encoding: dict[str, Any]) -> None:
     sparse = pytest.importorskip("sparse")

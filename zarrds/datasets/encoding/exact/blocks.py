@@ -207,7 +207,8 @@ def as_numpy(name: Hashable, block: Any) -> Array:
     >>> as_numpy("v", np.ma.array([1.0, 2.0], mask=[False, True]))
     array([ 1., nan])
     """
-    if isinstance(block, np.ma.MaskedArray) and np.ma.is_masked(block):
+    # a mask of structures, of which NumPy cannot tell whether it is empty, has a part for each field
+    if isinstance(block, np.ma.MaskedArray) and np.ma.getmaskarray(block).reshape(-1).view(bool).any():
         if block.dtype.kind not in "fcmMO":
             raise EncodingError(
                 f"a block of the dask array of variable {name!r} has masked elements",

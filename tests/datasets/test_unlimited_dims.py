@@ -79,7 +79,7 @@ def test_each_group_of_a_tree_has_its_own(tmp_path: Path) -> None:
     assert (unlimited(tmp_path / "s.nc", "/a"), unlimited(tmp_path / "s.nc", "/b")) == ({"time"}, set())
 
 
-@pytest.mark.parametrize("given", ["time", {"time": 1}, {"gone", "time"}, 5, None, [("time",), "time"]])
+@pytest.mark.parametrize("given", ["time", {"time": 1}, {"gone", "time"}, 5, None, [["time"], "time"], True])
 def test_encodings_of_any_kind(given: object) -> None:
     """What names no dimension is not noted."""
     ds, store = days(), zarrds.MemoryStore()
@@ -87,6 +87,7 @@ def test_encodings_of_any_kind(given: object) -> None:
     zarrds.save(ds, store)
     found = xr.open_dataset(store, engine="zarrds").encoding.get("unlimited_dims", set())
     assert found == (set() if given is None or isinstance(given, int | dict) else {"time"})
+    assert zarrds.info(ds).unlimited_dims == found
 
 
 def test_a_note_that_is_none() -> None:

@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Container
+from collections.abc import Hashable, Iterable, Set
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from zarrds.metadata.equality import is_same
 from zarrds.metadata.fields import JSON, JSONObject, Raw
@@ -31,6 +31,7 @@ __all__ = [
     "is_another",
     "is_replaced",
     "marks_of",
+    "named_dims",
     "new_id",
     "note_of",
     "unlimited_dims",
@@ -154,10 +155,22 @@ def with_note(node: N, name: str, value: JSON) -> N:
     return _with_member(node, member if value is None else {**member, name: value})
 
 
-def unlimited_dims(group: GroupMetadata, dims: Container[Any]) -> frozenset[str]:
+def unlimited_dims(group: GroupMetadata, dims: Iterable[Hashable]) -> frozenset[str]:
     """Those of a group's dimensions that a netCDF file has as unlimited ones; in Zarr all can grow."""
     noted = note_of(group, UNLIMITED)
-    return frozenset(n for n in noted if isinstance(n, str) and n in dims) if isinstance(noted, list) else frozenset()
+    return frozenset(named_dims(noted if isinstance(noted, list) else (), dims))
+
+
+def named_dims(given: object, dims: Iterable[Hashable]) -> list[str]:
+    """Those of some dimensions that are named by one name or several, as xarray takes them; all else names none.
+
+    Examples
+    --------
+    >>> named_dims("time", ["time", "x"]), named_dims({"x", 5}, ["time", "x"]), named_dims(None, ["x"])
+    (['time'], ['x'], [])
+    """
+    names = [given] if isinstance(given, str) else given if isinstance(given, list | tuple | Set) else ()
+    return [dim for dim in dims if isinstance(dim, str) and dim in names]
 
 
 def with_shape(metadata: ArrayMetadata, shape: tuple[int, ...], *, is_written: bool = False) -> ArrayMetadata:

@@ -13,7 +13,7 @@ from xarray.indexes import PandasIndex
 from zarrds.datasets.description.model import Info, VariableInfo
 from zarrds.display.codecs import encoding_texts
 from zarrds.metadata.attributes import MARKERS
-from zarrds.metadata.extension import UNLIMITED
+from zarrds.metadata.extension import UNLIMITED, named_dims
 
 __all__ = ["ends_of", "facts_of_dataset", "index_kind", "label_text"]
 
@@ -27,7 +27,7 @@ def facts_of_dataset(ds: xr.Dataset, source: str, group: str = "/") -> Info:
     variables = tuple(_variable(ds, name) for name in names)
     attributes = {str(name): value for name, value in ds.attrs.items()}
     dimensions = {str(dim): size for dim, size in ds.sizes.items()}
-    unlimited = frozenset(map(str, ds.encoding.get(UNLIMITED, ()))) & dimensions.keys()
+    unlimited = frozenset(named_dims(ds.encoding.get(UNLIMITED), ds.dims))
     return Info(source, group, None, dimensions, variables, attributes, unlimited_dims=unlimited)
 
 

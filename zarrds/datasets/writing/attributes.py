@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,8 +12,7 @@ from zarrds.datasets.encoding.apart import group_attributes_apart, set_apart
 from zarrds.datasets.encoding.attributes import is_marker_renamed, with_marker_renamed
 from zarrds.metadata.attributes import apart_attributes, typed_attributes, updated_attributes, with_attributes
 from zarrds.metadata.equality import is_same
-from zarrds.metadata.extension import UNLIMITED, with_note
-from zarrds.metadata.fields import JSON
+from zarrds.metadata.extension import UNLIMITED, named_dims, with_note
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, ZarrFormat
 
 __all__ = ["new_group", "with_flags", "with_given_attributes", "with_group_attributes", "with_variable_attributes"]
@@ -26,13 +25,7 @@ def new_group(attributes: Mapping[Any, Any], dataset: xr.Dataset, zarr_format: Z
     apart = group_attributes_apart(dataset.attrs, zarr_format)
     kept = {name: value for name, value in attributes.items() if name not in apart or name == "coordinates"}
     group = with_attributes(GroupMetadata(zarr_format=zarr_format), kept, apart=apart)
-    return with_note(group, UNLIMITED, _unlimited_dims(dataset) or None)
-
-
-def _unlimited_dims(dataset: xr.Dataset) -> list[JSON]:
-    given = dataset.encoding.get(UNLIMITED, ())
-    named = {given} if isinstance(given, str) else set(given) if isinstance(given, Set | Sequence) else set()
-    return [dim for dim in dataset.dims if isinstance(dim, str) and dim in named]
+    return with_note(group, UNLIMITED, named_dims(dataset.encoding.get(UNLIMITED), dataset.dims) or None)
 
 
 def with_group_attributes(

@@ -118,7 +118,8 @@ def _in_region(
 ) -> tuple[xr.Dataset, dict[str, slice]]:
     """What of a dataset is written to a region, all but labels that are those stored, and where that is."""
     # categories that are new, which lie in no region
-    new_ones = {n: v for n, v in dataset.variables.items() if set(plain.extended.values()) & set(v.dims)}
+    extended = set(plain.extended.values())
+    new_ones = {name: variable for name, variable in dataset.variables.items() if extended & set(variable.dims)}
     dataset = dataset.drop_vars(new_ones)
     spaced = {there.dimension: shown(there) for there in stored.ranges.values()}
     region = resolve_region(

@@ -86,7 +86,7 @@ def test_others_are_refused_by_name(case: str, is_label: bool) -> None:
     store = zarrds.MemoryStore()
     parts = [xr.Dataset({"v": ("x", np.arange(len(v)))}, {"x": v}) for v in (first, then)]
     if not is_label:
-        parts = [xr.Dataset({"x": ("y", each.x.values)}) for each in parts]
+        parts = [xr.Dataset({"x": ("y", each)}) for each in (first, then)]
     zarrds.save(parts[0], store)
     before = load(store)
     with pytest.raises(ZarrdsError, match="'x'"):

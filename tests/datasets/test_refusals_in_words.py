@@ -48,8 +48,11 @@ def test_each_block_is_decoded(path: Path, attributes: dict[str, Any]) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*it is computed")
-@pytest.mark.parametrize("kind", ["numpy", "dask"])
-@pytest.mark.parametrize("calendar", ["noleap", "360_day", "standard"])
+@pytest.mark.parametrize(
+    ("calendar", "kind"),
+    # those of the standard calendar in memory are added
+    [("noleap", "numpy"), ("360_day", "numpy"), ("noleap", "dask"), ("360_day", "dask"), ("standard", "dask")],
+)
 def test_dates_of_another_calendar(path: Path, calendar: str, kind: str) -> None:
     dates = np.array(xr.date_range("2000-01-01", periods=2, calendar=calendar, use_cftime=True))
     zarrds.save(xr.Dataset({"v": ("t", pd.date_range("2000-01-01", periods=2))}), path)

@@ -5,7 +5,9 @@ Missing values follow xarray's zarr engine: in v3 ``_FillValue`` is an attribute
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -69,11 +71,12 @@ def decoded_attributes(metadata: ArrayMetadata, *, fill_value_is_mask: bool) -> 
 
 def _of_dtype(number: float, dtype: np.dtype[Any]) -> Any:
     """A number of JSON, which has no types, as the one that it stands for: 1e20 equals no float32, but one is meant."""
-    try:
-        with np.errstate(over="raise"):
-            return dtype.type(number)
-    except (FloatingPointError, OverflowError):
-        return number
+    with suppress(FloatingPointError, OverflowError), np.errstate(over="raise"):
+        made = dtype.type(number)
+        if made or not number:  # and is not rounded to zero
+            return made
+    # which no element is; integers beyond all floats cannot be compared with them either
+    return float(number) if abs(number) <= sys.float_info.max else np.nan
 
 
 def _decoded_or_as_it_is(marker: JSON, data_type: DataType) -> Any:

@@ -217,7 +217,9 @@ def as_numpy(name: Hashable, block: Any) -> Array:
                 found=str(block.dtype),
                 mend="Convert it to floats, or give them a value with dask.array.ma.filled",
             )
-        missing: Any = {"m": np.timedelta64("NaT"), "M": np.datetime64("NaT"), "O": None}.get(block.dtype.kind, np.nan)
+        # with units: NumPy deprecates spans of time without
+        nothing = {"m": np.timedelta64("NaT", "ns"), "M": np.datetime64("NaT", "ns"), "O": None}
+        missing: Any = nothing.get(block.dtype.kind, np.nan)
         values = np.array(block.data)  # not `filled`, to which None is its own value for what is masked
         values[np.ma.getmaskarray(block)] = missing
         return values

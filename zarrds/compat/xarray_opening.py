@@ -124,7 +124,7 @@ class _KeepsStep(RangeCoordinateTransform):
         part: Any = super().slice(sl)
         part._step = self.step * range(self.size)[sl].step
         part.stop = part.start + part.size * part._step
-        return part  # type: ignore[no-any-return]
+        return part  # type: ignore[no-any-return]  # set above are parts that xarray keeps to itself
 
 
 _TAKES_STEP = "step" in RangeCoordinateTransform.__init__.__code__.co_varnames  # xarray 2026.4 and before do not

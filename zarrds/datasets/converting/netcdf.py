@@ -171,7 +171,7 @@ def create_variable(
     name: str,
     array: Array,
     dims: tuple[tuple[str, int], ...],
-    unlimited: Container[str] = (),
+    unlimited: Container[str],
     *,
     is_v2: bool,
     deflate: int,

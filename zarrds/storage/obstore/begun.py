@@ -46,6 +46,8 @@ class Begun:
 
     Attributes
     ----------
+    objects, commits, base, path
+        As above.
     growing : Growing
     signs : Signs
         Of life.
@@ -56,10 +58,10 @@ class Begun:
     def __init__(
         self, objects: ObstoreObjects, commits: ConditionalCommits, base: str, path: str, growing: Growing
     ) -> None:
-        self._objects = objects
-        self._commits = commits
-        self._base = base
-        self._path = path
+        self.objects = objects
+        self.commits = commits
+        self.base = base
+        self.path = path
         self.growing = growing
         self.signs = commits.signs_of(growing)
         self._said: Growing | None = None  # by the marker before
@@ -78,7 +80,7 @@ class Begun:
     def put_marker(self) -> None:
         """Put the marker; `ConflictError` if another writer has begun."""
         self._begun = clock()
-        self._marker = self._commits.put_marker(self.growing)
+        self._marker = self.commits.put_marker(self.growing)
 
     def give_signs(self) -> None:
         """Give signs of life until it ends: what follows may take longer than others wait."""
@@ -88,14 +90,14 @@ class Begun:
         """Let the marker say more; `ConflictError` if another has taken this writer for dead."""
         now, self._said, self.growing = clock(), self.growing, growing
         try:
-            self._marker = self._objects.put_if(self._base + MARKER, growing.dump(), self._marker)
+            self._marker = self.objects.put_if(self.base + MARKER, growing.dump(), self._marker)
         except ValueChangedError:
-            raise conflict(self._path) from None
+            raise conflict(self.path) from None
         self._begun = now
 
     def goes_by(self, root: str, before: Found) -> None:
         """Note what the root is: the key of its document, and what was found there."""
-        self._root, self._version, self._before = self._base + root, version_of(before.info), bytes(before.data)
+        self._root, self._version, self._before = self.base + root, version_of(before.info), bytes(before.data)
 
     def claim(self) -> None:
         """Claim the root, if it is still what was found."""
@@ -106,13 +108,13 @@ class Begun:
         for attempt in range(ATTEMPTS):
             now = clock()  # before the request: its answer may come late
             try:
-                self._version = self._objects.put_if(self._root, value, self._version)
+                self._version = self.objects.put_if(self._root, value, self._version)
                 self._seen = now
                 return
             except ValueChangedError:
                 self.check_claim()  # refused for another reason, as by a server that is busy
             time.sleep(PAUSE * attempt)
-        raise conflict(self._path)
+        raise conflict(self.path)
 
     @property
     def is_late(self) -> bool:
@@ -122,9 +124,9 @@ class Begun:
     def check_claim(self) -> None:
         """Raise `ConflictError` unless the root is as this writer has left it, so that no other has begun since."""
         now = clock()
-        info = self._objects.info(self._root)
+        info = self.objects.info(self._root)
         if info is None or not is_same_version(version_of(info), self._version):
-            raise conflict(self._path)
+            raise conflict(self.path)
         self._seen = now
 
     def is_sure(self) -> bool:
@@ -140,13 +142,13 @@ class Begun:
         self.end()
         if not self.is_put:
             with suppress(ZarrdsError):
-                self._objects.remove_all(self._rest())
+                self.objects.remove_all(self._rest())
             return
         if not self.is_sure():
             self.call_off()  # another marker may be there
             return
         try:
-            self._objects.remove_all([self._base + MARKER, *self._rest()], is_once=True)
+            self.objects.remove_all([self.base + MARKER, *self._rest()], is_once=True)
             self._marker = None
         except ZarrdsError:
             self.call_off()  # who may not remove it says that it means nothing
@@ -157,9 +159,9 @@ class Begun:
         with suppress(ZarrdsError):
             for each in (self.growing, self._said):
                 if each is not None:
-                    self._commits.remove_marker(each)
+                    self.commits.remove_marker(each)
             self._marker = None
-            self._objects.remove_all(self._rest())
+            self.objects.remove_all(self._rest())
 
     def _rest(self) -> Sequence[str]:
         return [*self.hidden, *self.signs.given]

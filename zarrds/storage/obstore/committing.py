@@ -249,8 +249,8 @@ class CommittingStore(RemoteStore):
                 edges: dict[str, Any] = {key: growth.edges[key] for key in growth.edges if key in values}
                 before = session.roots[growth.root]
                 session.begun = None  # it ends with the commit
-                straight = Straight(objects, commits, self._base, self.path, growing, before, begins, begun)
-                straight.make(root, values, edges, versions)
+                begun = begun or Begun(objects, commits, self._base, self.path, growing)
+                Straight(begun, growing, before, begins).make(root, values, edges, versions)
             finally:
                 session.forget()
         return True
@@ -297,9 +297,8 @@ class CommittingStore(RemoteStore):
             if len(json.dumps(gone)) > MAX_DELETED:
                 return False
             try:
-                Straight(objects, commits, self._base, self.path, growing, before).make(
-                    root, values, {}, versions, gone
-                )
+                begun = Begun(objects, commits, self._base, self.path, growing)
+                Straight(begun, growing, before).make(root, values, {}, versions, gone)
             finally:
                 session.forget()
         return True

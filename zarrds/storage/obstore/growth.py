@@ -19,8 +19,7 @@ from zarrds.storage.commits.growing import Growing, signed
 from zarrds.storage.found import Found, Version, version_of
 from zarrds.storage.fsspec.commits import OLD
 from zarrds.storage.obstore.begun import ATTEMPTS, PAUSE, Begun
-from zarrds.storage.obstore.commits import ConditionalCommits, conflict, is_same_version, not_known, pause
-from zarrds.storage.obstore.objects import ObstoreObjects
+from zarrds.storage.obstore.commits import conflict, is_same_version, not_known, pause
 from zarrds.storage.protocol import ValueChangedError
 from zarrds.threads import side_by_side
 
@@ -34,40 +33,27 @@ class Straight:
 
     Parameters
     ----------
-    objects : ObstoreObjects
-    commits : ConditionalCommits
-    base : str
-        What the names of the store's objects begin with.
-    path : str
-        Of the store, for errors.
+    begun : Begun
+        Whose marker may be there, put before the plan was made: it says only now what the changes are.
     growing : Growing
     before : Found
         The root's document that the changes were made from.
     check : callable, optional
         See `Growth.check`.
-    begun : Begun, optional
-        With what this writer has begun before it made its plan: the marker says only now what the changes are.
     """
 
     def __init__(
         self,
-        objects: ObstoreObjects,
-        commits: ConditionalCommits,
-        base: str,
-        path: str,
+        begun: Begun,
         growing: Growing,
         before: Found,
         check: Callable[[Collection[str]], None] | None = None,
-        begun: Begun | None = None,
     ) -> None:
-        self._objects = objects
-        self._commits = commits
-        self._base = base
-        self._path = path
+        self._begun = begun
+        self._objects, self._commits, self._base, self._path = begun.objects, begun.commits, begun.base, begun.path
         self._growing = growing
         self._check = check
-        self._begun = begun or Begun(objects, commits, base, path, growing)
-        self._begun.goes_by(growing.root, before)
+        begun.goes_by(growing.root, before)
 
     def make(
         self,

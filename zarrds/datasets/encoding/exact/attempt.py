@@ -22,6 +22,7 @@ from zarrds.datasets.encoding.exact.encoder import Encoder, kind_of
 from zarrds.datasets.encoding.exact.packing import CF_KEYS
 from zarrds.datasets.encoding.exact.times import check_same_times, decode_times
 from zarrds.errors import EncodingError
+from zarrds.labels.kinds.times import is_cftime
 from zarrds.metadata.attributes import MARKERS
 
 __all__ = ["FOREIGN", "LOSSY_KEYS", "SCALE", "CFEncoding", "encode_so", "is_time", "lazy_units", "without_losses"]
@@ -56,10 +57,7 @@ def is_time(variable: xr.Variable) -> bool:
     if variable.dtype.kind != "O" or variable.size == 0 or check_vlen_dtype(variable.dtype) is not None:
         return False
     first = variable[(0,) * variable.ndim].values.item() if variable.chunks is not None else None
-    if first is None:
-        values = np.asarray(variable.values).reshape(-1)
-        first = next((value for value in values if np.ndim(value) or not pd.isnull(value)), None)
-    return hasattr(first, "calendar") and hasattr(first, "toordinal")
+    return is_cftime(np.asarray(variable.values).reshape(-1) if first is None else [first])
 
 
 def encode_so(name: str, variable: xr.Variable, encoding: CFEncoding, *, is_carried: bool) -> xr.Variable:

@@ -31,6 +31,9 @@ RAW: dict[str, tuple[Any, dict[str, Any]]] = {
     "uf": (np.arange(100, N + 100).astype("u1"), {"_Unsigned": "FALSE"}),
     "dn": (np.append(np.sort(RNG.normal(0, 50, N - 3)), [np.nan, np.inf, np.inf]), {"units": "days since 2000-01-01"}),
     "un": (np.arange(-19, N - 19).astype("i1"), {"_Unsigned": "true"}),
+    # as floats, as which decoders compare them, more than one is the marker
+    "l": (np.arange(N) * 2**10 + 2**62, {"_FillValue": 2**62 + 17 * 2**10 + 1}),
+    "lu": (2**64 - 1 - np.arange(N, dtype="u8") * 2**11, {"missing_value": 2.0**64 - 2**12}),
 }
 QUERIES: dict[str, list[str]] = {
     "u": ["u > 200", "u < 5", "not u < 250", "u == 255"],
@@ -48,6 +51,8 @@ QUERIES: dict[str, list[str]] = {
     "uf": ["uf < 0", "uf > 130", "uf == 127"],
     "dn": ["dn > '2000-01-01'", "dn < '1999-12-01T06'", "not dn > '1999-06'"],
     "un": ["un < 0", "un > 10", "un < 2", "un == -1", "un > 250"],
+    "l": ["l > 0", f"l > {2**62}", "not l > 0", f"l == {2**62 + 17 * 2**10}"],
+    "lu": ["lu > 0", "not lu > 0", f"lu >= {2**63}"],
 }
 
 

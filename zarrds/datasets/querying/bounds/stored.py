@@ -24,6 +24,8 @@ __all__ = ["StoredChunks", "stored_chunks"]
 
 # rows of statistics that are read for one query, at the most
 _MOST_ROWS = 2**24
+# the largest integer up to which floats hold all
+_MAX_WHOLE_FLOAT = 2**53
 
 
 class StoredChunks:
@@ -163,7 +165,7 @@ class StoredChunks:
             known = known & ((rows["min"] < 0) == (rows["max"] < 0))
         known = known & (is_empty | ~(pd.isnull(low) | pd.isnull(high)))
         n_missing = self._sizes() - rows["count"]
-        has_missing, is_counted = n_missing > 0, True
+        has_missing, is_counted = n_missing > 0, np.ones(self.shape, bool)
         markers = [*rule.markers, *([rule.dtype.type("nan")] if rule.dtype.kind == "f" else [])]
         if markers and not pd.isnull(self._values(np.array(markers, rule.dtype))).all():
             known = known & ~has_missing  # what was not counted is there, since nobody masks it
@@ -173,7 +175,11 @@ class StoredChunks:
             low_stored, high_stored = (np.asarray(rows[name]).astype(rule.dtype) for name in ("min", "max"))
             compared = fill.view(rule.compared)[0]
             is_inside = (low_stored.view(rule.compared) <= compared) & (compared <= high_stored.view(rule.compared))
-            has_missing, is_counted = has_missing | is_inside, False
+            has_missing, is_counted = has_missing | is_inside, np.zeros(self.shape, bool)
+        if self.dtype.kind == "f" and rule.compared.kind in "iu" and rule.compared.itemsize == 8:
+            # decoders compare with markers as floats, and mask integers beside a large one too
+            large = [abs(each.view(rule.compared).astype(float)) >= _MAX_WHOLE_FLOAT for each in stored]
+            has_missing, is_counted = has_missing | large[0] | large[1], is_counted & ~(large[0] | large[1])
         count = np.where(known & is_counted, rows["count"], -1)
         is_float = rule.dtype.kind == "f" or self._is_packed
         is_exact = not (are_times and is_float)

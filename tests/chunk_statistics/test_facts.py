@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
+from xarray.conventions import decode_cf_variable
 
 from zarrds.arrays.layout import new_array_metadata
 from zarrds.chunk_statistics.facts import TEXT_NBYTES, Facts, rule_of
@@ -92,3 +94,23 @@ def test_bounds_of_text(texts: list[str]) -> None:
 def test_of_some_data_nothing_is_noted() -> None:
     for dtype in ("c8", [("a", "i4"), ("b", "f4")]):
         assert rule_of(new_array_metadata(shape=4, dtype=dtype, chunks=4)) is None
+
+
+@pytest.mark.filterwarnings("ignore:variable 'x' has multiple fill values")
+@pytest.mark.parametrize(
+    ("dtype", "marker", "element"),
+    [
+        ("f8", 2**53 + 1, 2.0**53),
+        ("f4", 2**53 + 1, 2.0**53),
+        ("f4", 10**20, 1e20),
+        ("f4", [0.1, 10**20], 0.1),
+        ("f4", 0.1, None),
+        ("f4", 2**24 + 1, None),
+    ],
+)
+def test_floats_are_missing_as_decoders_compare_them(dtype: str, marker: Any, element: float | None) -> None:
+    elements = np.array([-1, 0.1 if element is None else element, np.finfo(dtype).max], dtype)
+    decoded = decode_cf_variable("x", xr.Variable("x", elements, {"missing_value": marker}))
+    found = facts_of(elements, missing_value=marker)
+    assert found is not None
+    assert found.count == int(decoded.notnull().sum()) == (3 if element is None else 2)

@@ -34,6 +34,7 @@ RAW: dict[str, tuple[Any, dict[str, Any]]] = {
     # as floats, as which decoders compare them, more than one is the marker
     "l": (np.arange(N) * 2**10 + 2**62, {"_FillValue": 2**62 + 17 * 2**10 + 1}),
     "lu": (2**64 - 1 - np.arange(N, dtype="u8") * 2**11, {"missing_value": 2.0**64 - 2**12}),
+    "uw": (np.arange(2, N + 2, dtype="u8") * 2**58, {"units": "days", "_FillValue": 7}),
 }
 QUERIES: dict[str, list[str]] = {
     "u": ["u > 200", "u < 5", "not u < 250", "u == 255"],
@@ -53,6 +54,7 @@ QUERIES: dict[str, list[str]] = {
     "un": ["un < 0", "un > 10", "un < 2", "un == -1", "un > 250"],
     "l": ["l > 0", f"l > {2**62}", "not l > 0", f"l == {2**62 + 17 * 2**10}"],
     "lu": ["lu > 0", "not lu > 0", f"lu >= {2**63}"],
+    "uw": ["uw > 5", "uw < 0", "not uw > 0"],
 }
 
 

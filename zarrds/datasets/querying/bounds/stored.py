@@ -163,6 +163,8 @@ class StoredChunks:
             known = known & ((rows["min"] == rows["max"]) | ((rows["min"] >= 0) & (not self._is_packed)))
         if rule.is_unsigned and not self._keeps_order(rule):
             known = known & ((rows["min"] < 0) == (rows["max"] < 0))
+        if rule.dtype == np.uint64 and self.dtype.kind not in "uf":  # made signed, as spans are: large ones wrap
+            known = known & (rows["max"] < 2**63)
         known = known & (is_empty | ~(pd.isnull(low) | pd.isnull(high)))
         n_missing = self._sizes() - rows["count"]
         has_missing, is_counted = n_missing > 0, np.ones(self.shape, bool)

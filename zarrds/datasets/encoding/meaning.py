@@ -21,6 +21,7 @@ from zarrds.datasets.encoding.apart import set_apart
 from zarrds.datasets.encoding.exact.comparison import label_text
 from zarrds.datasets.encoding.exact.packing import with_float_factors
 from zarrds.errors import EncodingError, LabelError
+from zarrds.labels.kinds.plain import EXACT
 from zarrds.metadata.attributes import MARKERS, array_of
 
 __all__ = ["check_same_meaning", "decoded_like", "is_in_same_encoding", "is_undecoded", "says_where"]
@@ -56,8 +57,6 @@ _ROLES = {
 }
 _FIELDS = frozenset({"variant_contig", "variant_position", "variant_id", "variant_length", "contig_length"})
 _CONTIGS = frozenset({"contig", "chrom", "chromosome", "chr"})
-# floats hold all integers up to here
-_MAX_WHOLE_FLOAT = 2**53
 
 
 def says_where(name: Hashable, variable: xr.Variable) -> bool:
@@ -392,7 +391,7 @@ def is_in_same_encoding(variable: xr.Variable, stored: xr.Variable) -> bool:
 
 def _are_too_large(values: Array, markers: Sequence[Any]) -> Array:
     """Which integers floats would round; those that mark what is missing become NaN."""
-    large = (values > _MAX_WHOLE_FLOAT) | (values < -_MAX_WHOLE_FLOAT)
+    large = (values > EXACT) | (values < -EXACT)
     for marker in markers:
         large &= values != marker
     return large
@@ -405,7 +404,7 @@ def _checked_whole(values: Array, *, name: Hashable, markers: Sequence[Any]) -> 
         raise EncodingError(
             f"variable {str(name)!r} holds a value that is too large to be masked without being rounded",
             key=str(name),
-            expected=f"at most {_MAX_WHOLE_FLOAT}, as _FillValue and missing_value make floats of integers",
+            expected=f"at most {EXACT}, as _FillValue and missing_value make floats of integers",
             found=label_text(values[bad][0]),
             mend="Drop _FillValue and missing_value from its attributes if nothing is missing",
         )

@@ -14,6 +14,7 @@ from zarrds.metadata.fields import JSONObject
 
 __all__ = [
     "BYTES",
+    "EXACT",
     "TEXT",
     "Array",
     "Description",
@@ -27,6 +28,9 @@ __all__ = [
     "mismatch",
     "other_kind",
 ]
+
+# integers up to here are floats of 64 bits too
+EXACT = 2**53
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 Labels: TypeAlias = "pd.Index[Any]"

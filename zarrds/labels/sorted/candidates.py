@@ -16,13 +16,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from zarrds.labels.kinds.plain import EXACT
 from zarrds.labels.sorted.source import Array
 
 __all__ = ["candidates", "is_exact", "is_supported"]
 
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
-# integers up to this are floats without rounding
-_EXACT = 2**53
 
 
 def is_supported(dtype: np.dtype[Any]) -> bool:
@@ -80,7 +79,7 @@ def is_exact(values: Array, dtype: np.dtype[Any], first: object, last: object) -
             return True
     elif values.dtype.kind not in "iufc":
         return True
-    return max(abs(int(label)) for label in (first, last) if isinstance(label, numbers.Integral)) <= _EXACT
+    return max(abs(int(label)) for label in (first, last) if isinstance(label, numbers.Integral)) <= EXACT
 
 
 def _numbers(values: Array, dtype: np.dtype[Any]) -> Array:

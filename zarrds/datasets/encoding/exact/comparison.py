@@ -11,6 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from zarrds.errors import LabelError
+from zarrds.labels.kinds.plain import EXACT
 from zarrds.metadata.times import ATTOSECONDS
 
 __all__ = ["ORDERED", "Labels", "as_array", "check_dims", "comparable", "label_text", "position_text", "positions_of"]
@@ -22,8 +23,6 @@ _NUMBERS, _DATETIMES, _TIMEDELTAS, _CFTIMES = "numbers", "datetimes", "timedelta
 # how the names of the kinds begin whose labels have an order
 ORDERED = (_NUMBERS, _DATETIMES, _TIMEDELTAS, _CFTIMES)
 _KINDS = {"b": "booleans", "c": "complex numbers", "M": _DATETIMES, "m": _TIMEDELTAS, "U": "strings", "S": "bytes"}
-# whole numbers up to here are floats too
-_MAX_WHOLE_FLOAT = 2**53
 
 
 def check_dims(name: Hashable, stored: xr.Variable, new: xr.Variable) -> None:
@@ -159,7 +158,7 @@ def _one_number_dtype(old: Array, fresh: Array) -> tuple[Array, Array]:
     common = np.result_type(old, fresh)
     if common.kind == "f":
         for side in (old, fresh):
-            if side.dtype.kind in "iu" and any(abs(int(n)) > _MAX_WHOLE_FLOAT for n in _extremes(side)):
+            if side.dtype.kind in "iu" and any(abs(int(n)) > EXACT for n in _extremes(side)):
                 return old.astype(object), fresh.astype(object)
         common = np.dtype(np.float64)
     return old.astype(common), fresh.astype(common)

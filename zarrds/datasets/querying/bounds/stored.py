@@ -16,6 +16,7 @@ from zarrds.compat.lazy_layers import Layers, Positions, layers_of
 from zarrds.datasets.querying.blocks import range_edges, run_edges, spans
 from zarrds.datasets.querying.bounds.chunk_facts import ChunkFacts
 from zarrds.datasets.reading.lazy import LazyArray, look_again
+from zarrds.labels.kinds.plain import EXACT
 from zarrds.metadata.attributes import MARKERS
 from zarrds.metadata.fields import member
 from zarrds.metadata.model import ArrayMetadata
@@ -24,8 +25,6 @@ __all__ = ["StoredChunks", "stored_chunks"]
 
 # rows of statistics that are read for one query, at the most
 _MOST_ROWS = 2**24
-# the largest integer up to which floats hold all
-_MAX_WHOLE_FLOAT = 2**53
 
 
 class StoredChunks:
@@ -180,7 +179,7 @@ class StoredChunks:
             has_missing, is_counted = has_missing | is_inside, np.zeros(self.shape, bool)
         if self.dtype.kind == "f" and rule.compared.kind in "iu" and rule.compared.itemsize == 8:
             # decoders compare with markers as floats, and mask integers beside a large one too
-            large = [abs(each.view(rule.compared).astype(float)) >= _MAX_WHOLE_FLOAT for each in stored]
+            large = [abs(each.view(rule.compared).astype(float)) >= EXACT for each in stored]
             has_missing, is_counted = has_missing | large[0] | large[1], is_counted & ~(large[0] | large[1])
         count = np.where(known & is_counted, rows["count"], -1)
         is_float = rule.dtype.kind == "f" or self._is_packed

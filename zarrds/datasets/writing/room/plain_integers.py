@@ -17,11 +17,11 @@ from zarrds.datasets.encoding.attributes import take_fill_value
 from zarrds.datasets.writing.room.free_values import blocks_of, free_integer
 from zarrds.datasets.writing.room.growing import check_rewritable, means_other, of_dtype
 from zarrds.errors import EncodingError
+from zarrds.labels.kinds.plain import EXACT
 from zarrds.metadata.model import ArrayMetadata
 
-__all__ = ["EXACT", "integers_with_missing", "is_packed", "marked", "wider_integers", "width_that_holds"]
+__all__ = ["integers_with_missing", "is_packed", "marked", "wider_integers", "width_that_holds"]
 
-EXACT = 2**53  # integers up to here are floats of 64 bits too
 _PACKING = frozenset({"scale_factor", "add_offset", "units", "_Unsigned"})
 
 

@@ -52,7 +52,7 @@ INDEXES: dict[str, pd.Index] = {
     "timedelta, empty": pd.TimedeltaIndex([]).as_unit("ns"),
     "datetime, daily": pd.date_range("2024-01-01", periods=5),
     "datetime, months": pd.date_range("1850-01-01", periods=30, freq="MS", unit="s"),
-    "datetime, weeks": pd.date_range("2024-01-01", periods=4, freq="2W-WED", tz="US/Eastern"),
+    "datetime, weeks": pd.date_range("2024-01-01", periods=4, freq="2W-WED", tz="America/New_York"),
     "datetime, backwards": pd.date_range("2024-01-01", periods=4, freq="-15min"),
     "datetime, over the summer": pd.date_range("2024-03-30", periods=4, freq="D", tz="Europe/London"),
     "timedelta, hourly": pd.timedelta_range("0h", periods=5, freq="6h"),

@@ -316,3 +316,17 @@ def test_other_sizes() -> None:
         check_sizes("v", stored, xr.Variable(("x", "z"), np.zeros((4, 2))))
     with pytest.raises(LabelError, match=r"variable 'v' already exists with different dimension sizes.*'x': 3.*'x': 2"):
         check_sizes("v", stored, stored[:2], region={"x": slice(0, 3)})
+
+
+def test_a_variable_of_two_dimensions_is_no_label_of_one_of_them(path: Path, zarr_format: Format) -> None:
+    # as ocean models on unstructured grids have the depths of their levels: xarray makes no index of them
+    depths = xr.Coordinates({"siglay": (("siglay", "node"), -np.arange(8.0).reshape(4, 2))}, indexes={})
+    ds = xr.Dataset({"u": ("siglay", [1.0, 2.0, 3.0, 4.0])}).assign_coords(depths)
+    zarrds.save(ds.isel(siglay=[0, 1]), path, zarr_format=zarr_format)
+    zarrds.save(ds.isel(siglay=[2, 3]), path, append_dim="siglay")
+    zarrds.save(ds, path, region="auto")
+    xr.testing.assert_identical(load(path), ds)
+    with pytest.raises(EncodingError, match="needs labels"):
+        zarrds.save(ds, path, append_dim="siglay", on_overlap="skip")
+    with pytest.raises(LabelError, match="nor has the store"):
+        zarrds.save(ds.isel(siglay=[1]), path, region="auto")

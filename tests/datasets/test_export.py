@@ -180,3 +180,19 @@ def test_names_that_netcdf_does_not_have(tmp_path: Path, where: str) -> None:
     with pytest.raises(EncodingError, match="netCDF"):
         zarrds.export(tmp_path / "a.zarr", tmp_path / "a.nc")
     assert [p.name for p in tmp_path.iterdir()] == ["a.zarr"]
+
+
+@pytest.mark.parametrize("zarr_format", [3, 2])
+def test_characters_of_which_some_are_missing(tmp_path: Path, zarr_format: int) -> None:
+    # flags of quality, as Argo has them
+    with netCDF4.Dataset(tmp_path / "a.nc", "w") as file:
+        file.createDimension("profile", 2)
+        file.createDimension("level", 3)
+        file.createVariable("qc", "S1", ("profile", "level"), fill_value=b" ")[:] = [[b"1", b"4", b" "]] * 2
+        file.createVariable("pres", "f4", ("profile", "level"))[:] = 1
+    zarrds.convert(tmp_path / "a.nc", tmp_path / "a.zarr", zarr_format=zarr_format)  # type: ignore[arg-type]  # of two
+    zarrds.export(tmp_path / "a.zarr", tmp_path / "b.nc")
+    expected = xr.load_dataset(tmp_path / "a.nc").qc
+    assert expected.isnull().sum() == 2
+    for found in (xr.load_dataset(tmp_path / "b.nc"), xr.load_dataset(tmp_path / "a.zarr", engine="zarrds")):
+        np.testing.assert_array_equal(found.qc.fillna(b"!").values, expected.fillna(b"!").values)

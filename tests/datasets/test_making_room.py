@@ -113,6 +113,14 @@ def test_other_ways_to_write(path: Path, case: str, option: dict[str, Any], zarr
     assert zarrds.verify(path).ok
 
 
+@pytest.mark.parametrize("new", [[b"B", None], [None, b" "], [b"long", None]])
+def test_single_characters_stay_single(path: Path, new: list[Any], zarr_format: Format) -> None:
+    zarrds.save(column(np.array([b"A", b"C"])), path, zarr_format=zarr_format)
+    zarrds.save(column(np.array(new, object), 2), path, append_dim="x")
+    assert listed(load(path).c.values) == [b"A", b"C", *new]
+    assert zarrds.open_array(path, path="c").dtype == ("S5" if b"long" in new else "S1")
+
+
 def test_text_in_a_region_and_shards(path: Path) -> None:
     table = xr.Dataset({"t": (("x", "y"), np.array([["a", "b"]] * 4, object))})
     zarrds.save(table, path, encoding={"t": {"chunks": (1, 1), "shards": (2, 2)}})

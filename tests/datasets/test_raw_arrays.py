@@ -14,7 +14,7 @@ import zarr
 
 import zarrds
 from tests.datasets.engines import assert_same
-from tests.datasets.samples import FORMATS
+from tests.datasets.samples import FORMATS, Format
 from zarrds.errors import EncodingError
 
 
@@ -124,6 +124,16 @@ def test_empty_texts_beside_zero_as_the_fill_value(path: Path) -> None:
     assert opened.v.values.tolist() == ["a", "", "c"]
     zarrds.save(opened, path, append_dim="x")
     assert xr.open_dataset(path, engine="zarrds").v.values.tolist() == ["a", "", "c"] * 2
+
+
+def test_aligned_structures_are_added(path: Path, zarr_format: Format) -> None:
+    inner = np.dtype([("count", "i4"), ("sum", "f4")], align=True)
+    aligned = np.dtype([("flux", "f4"), ("of", inner)], align=True)  # as netCDF4 gives compound types
+    ds = xr.Dataset({"v": ("x", np.array([(1.5, (2, 3.5)), (5.5, (6, 7.5))], aligned))})
+    zarrds.save(ds, path, zarr_format=zarr_format)
+    zarrds.save(ds, path, append_dim="x")
+    zarrds.save(ds.isel(x=[1]), path, region={"x": slice(0, 1)})
+    assert xr.open_dataset(path, engine="zarrds").v.values.tolist() == [ds.v.values.tolist()[i] for i in (1, 1, 0, 1)]
 
 
 @pytest.mark.parametrize("chunks", [None, {}])

@@ -25,6 +25,7 @@ from zarrds.datasets.writing.placing.append import (
     Placement,
     check_goes_on,
     check_same_things,
+    is_labelled,
     place_labels,
 )
 from zarrds.datasets.writing.placing.other_labels import (
@@ -205,7 +206,8 @@ def _appended(
             mend="Leave them out, or save them for all of the store first, with mode='a' and without append_dim",
         )
     size, n_new = sizes[dim], dataset.sizes[dim]
-    has_labels = dim in stored.variables or dim in others
+    is_label = is_labelled(dim, stored.variables)
+    has_labels = is_label or dim in others
     if not has_labels and dim in how.inherited:
         placement = how.inherited[dim]
         return dataset.isel({dim: placement.keep}), placement
@@ -215,7 +217,7 @@ def _appended(
         )
     pair = others.get(dim)
     on_unordered = how.on_unordered
-    if pair is None and dim in stored.variables:
+    if pair is None and is_label:
         pair = stored.variables[dim].values, dataset[dim].values
         if dim in stored.categories and not stored.notes.descriptions[dim]["ordered"]:
             pair, on_unordered = categories_of(dim, pair, dataset, stored), "append"

@@ -128,7 +128,7 @@ def _free_mark(kind: str, present: Array) -> Any:
     used = set(present)
     candidates: Any
     if kind == "bytes":
-        candidates = bytes_marks()
+        candidates = bytes_marks(max(map(len, present)))
     elif min(map(int, present)) >= np.iinfo(np.int64).min and max(map(int, present)) <= np.iinfo(np.int64).max:
         candidates = itertools.count(int(np.iinfo(np.int64).min))
     else:
@@ -136,9 +136,13 @@ def _free_mark(kind: str, present: Array) -> Any:
     return next(value for value in candidates if value not in used)
 
 
-def bytes_marks() -> Iterator[bytes]:
-    """Bytes of which the first that are free are to stand for what is missing."""
-    return (f"<NA{n or ''}>".encode() for n in itertools.count())
+def bytes_marks(longest: int) -> Iterator[bytes]:
+    """Bytes of which the first that are free are to stand for what is missing, where the longest are of some length.
+
+    Among single characters, as flags of quality are, it is one too: a blank, if it is free, as netCDF files have it.
+    """
+    single = (b" ", b"-", b"?", b".", b"*") if longest == 1 else ()
+    return itertools.chain(single, (f"<NA{n or ''}>".encode() for n in itertools.count()))
 
 
 def _mark(description: Description) -> Any:

@@ -386,8 +386,12 @@ class Encoder:
 
 
 def kind_of_dtype(dtype: np.dtype[Any]) -> str:
-    """What elements of a dtype are; of structures the dtype itself, in whatever order its bytes are."""
-    return KINDS.get(dtype.kind) or str(dtype.newbyteorder("="))
+    """What elements of a dtype are; of structures the dtype itself, whatever the order of its bytes, aligned or not."""
+    if dtype.kind in KINDS:
+        return KINDS[dtype.kind]
+    from numpy.lib.recfunctions import repack_fields  # which few datasets need
+
+    return str(repack_fields(dtype, recurse=True).newbyteorder("="))
 
 
 def kind_of(values: Array) -> str:

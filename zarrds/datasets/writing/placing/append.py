@@ -33,6 +33,7 @@ __all__ = [
     "check_same_labels",
     "check_same_things",
     "check_sizes",
+    "is_labelled",
     "place_labels",
 ]
 
@@ -193,6 +194,18 @@ def check_same_things(
                 found=error.found,
                 mend="Pass on_overlap='append' and on_unordered='append' to keep both",
             ) from error
+
+
+def is_labelled(dim: Hashable, variables: Mapping[Any, xr.Variable]) -> bool:
+    """Whether a dimension has labels; a variable of its name with more dimensions (the depths of levels) is none.
+
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> is_labelled("x", {"x": xr.Variable("x", [1])}), is_labelled("s", {"s": xr.Variable(("s", "node"), [[0.5]])})
+    (True, False)
+    """
+    return dim in variables and variables[dim].dims == (dim,)
 
 
 def check_sizes(

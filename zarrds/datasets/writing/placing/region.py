@@ -11,7 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from zarrds.datasets.encoding.exact.comparison import Labels, comparable, label_text, positions_of
-from zarrds.datasets.writing.placing.append import check_same_labels, check_sizes
+from zarrds.datasets.writing.placing.append import check_same_labels, check_sizes, is_labelled
 from zarrds.errors import EncodingError, LabelError, LabelNotFoundError
 
 __all__ = ["check_region_labels", "expand_hint", "part_of", "resolve_region"]
@@ -210,23 +210,23 @@ def _found_by_labels(
             mend=f"Give the region as a slice of positions, region={{{dim!r}: slice(start, stop)}}, or the dataset "
             "labels of the store",
         )
-    if dim in dataset.variables:
+    if is_labelled(dim, dataset.variables):
         return _find(dim, _stored_labels(dim, stored), dataset.variables[dim].values)
     if dataset.sizes[dim] != sizes[dim]:
-        there = "the store has" if str(dim) in stored else "nor has the store"
+        there = "the store has" if is_labelled(str(dim), stored) else "nor has the store"
         raise LabelError(
             f"the region of dimension {dim!r} cannot be found: the dataset has no labels, {there}",
             key=str(dim),
             expected=f"labels, or all {sizes[dim]}",
             found=dataset.sizes[dim],
             mend=f"Give the region as a slice of positions, region={{{dim!r}: slice(start, stop)}}"
-            + (", or the dataset its labels" if str(dim) in stored else ""),
+            + (", or the dataset its labels" if is_labelled(str(dim), stored) else ""),
         )
     return slice(0, dataset.sizes[dim])
 
 
 def _stored_labels(dim: Hashable, stored: Mapping[str, xr.Variable]) -> Labels:
-    if str(dim) not in stored:
+    if not is_labelled(str(dim), stored):
         raise LabelNotFoundError(
             f"the store has no labels for dimension {dim!r}",
             key=str(dim),

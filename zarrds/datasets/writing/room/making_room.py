@@ -311,7 +311,7 @@ def _bytes(name: str, variable: xr.Variable, there: xr.Variable, metadata: Array
     if variable.dtype.kind != "O" or (parts := _parted(variable, "bytes")) is None:
         return None
     present, missing = parts
-    mark = free_text(name, bytes_marks(), present, there)
+    mark = free_text(name, bytes_marks(_longest(present, metadata)), present, there)
     noted = {"dtype": "objects[bytes]", "missing": mark.decode(), "na": missing_name(missing)}
     return _Made(with_note(metadata, PANDAS, noted), there, noted)
 
@@ -329,13 +329,20 @@ def _remarked(
     if not np.asarray(present == mark, bool).any():
         return None
     check_rewritable(name, there.nbytes)
-    new = free_text(name, bytes_marks() if is_bytes else text_marks(), present, there)
+    marks = bytes_marks(_longest(present, metadata)) if is_bytes else text_marks()
+    new = free_text(name, marks, present, there)
     noted = {**described, "missing": new.decode() if is_bytes else new}
     attributes = dict(metadata.attributes) if is_bytes else {**metadata.attributes, "missing_value": new}
     old = there.values.astype(object)
     old[np.asarray(old == mark, bool)] = new
     elements = xr.Variable(there.dims, old, there.attrs, there.encoding, fastpath=True)
     return _Made(with_note(replace(metadata, attributes=attributes), PANDAS, noted), elements, noted)
+
+
+def _longest(present: np.ndarray[Any, Any], metadata: ArrayMetadata) -> int:
+    """How long bytes may be that are added, or stored; those of any length are stored as objects."""
+    dtype = metadata.data_type.dtype
+    return max([dtype.itemsize if dtype.kind == "S" else 0, *map(len, present)])
 
 
 def _parted(variable: xr.Variable, kind: str) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]] | None:

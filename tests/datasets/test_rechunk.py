@@ -172,6 +172,21 @@ def test_everything_comes_along(tmp_path: Path, zarr_format: Any) -> None:
     assert zarrds.open_array(tmp_path / "b.zarr", path="below/t2m").chunks == (682, 1)
 
 
+@pytest.mark.parametrize("zarr_format", FORMATS)
+def test_characters_of_another_writer_stay_text(tmp_path: Path, zarr_format: Any) -> None:
+    letters = np.array([[b"a", b"b"], [b"c", b""]], "S1")
+    ds = xr.Dataset({"v": (("x", "string2"), letters)})
+    ds.to_zarr(tmp_path / "theirs", zarr_format=zarr_format)
+    zarrds.save(ds, tmp_path / "ours", zarr_format=zarr_format)  # which are no text
+    for name, shape in (("theirs", (2,)), ("ours", (2, 2))):
+        zarrds.copy(tmp_path / name, tmp_path / f"{name}-copied")
+        zarrds.rechunk(tmp_path / name, tmp_path / f"{name}-rechunked", chunks={"x": 1})
+        for kind in ("copied", "rechunked"):
+            found = xr.load_dataset(tmp_path / f"{name}-{kind}", engine="zarrds")
+            assert found.v.shape == shape
+            xr.testing.assert_identical(found, xr.load_dataset(tmp_path / name, engine="zarrds"))
+
+
 def test_copies_know_the_order_of_their_labels(tmp_path: Path) -> None:
     labels = np.arange(70_000) * 3 + np.arange(70_000) % 2
     zarrds.save(xr.Dataset(coords={"x": labels}), tmp_path / "a.zarr", encoding={"x": {"chunks": (10_000,)}})

@@ -38,6 +38,8 @@ __all__ = [
     "MappedArray",
     "PandasVariable",
     "blockwise_array",
+    "bytes_to_char",
+    "char_to_bytes",
     "check_vlen_dtype",
     "create_vlen_dtype",
     "datatree_from_dict_with_io_cleanup",
@@ -59,6 +61,8 @@ __all__ = [
 ]
 
 # xarray gives these no types
+bytes_to_char: Callable[[Any], Any] = strings.bytes_to_char
+char_to_bytes: Callable[[Any], Any] = strings.char_to_bytes
 check_vlen_dtype: Callable[[np.dtype[Any]], type | None] = strings.check_vlen_dtype
 create_vlen_dtype: Callable[[type], np.dtype[Any]] = strings.create_vlen_dtype
 

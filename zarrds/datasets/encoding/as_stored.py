@@ -18,7 +18,6 @@ from zarrds.datasets.encoding.exact.encoder import KINDS, Encoder, kind_of_dtype
 from zarrds.datasets.encoding.exact.lossy_codecs import proven
 from zarrds.datasets.encoding.exact.packing import CF_KEYS
 from zarrds.datasets.encoding.meaning import is_in_same_encoding
-from zarrds.errors import EncodingError
 from zarrds.metadata.model import ArrayMetadata
 
 __all__ = ["as_stored", "encode_like"]
@@ -67,12 +66,6 @@ def encode_like(name: Hashable, variable: xr.Variable, stored: xr.Variable, meta
     check_dims(name, stored, variable)
     variable = variable.transpose(*stored.dims)
     dtype = metadata.data_type.dtype
-    if len(metadata.shape) != stored.ndim:
-        raise EncodingError(
-            f"variable {name!r} is stored as single characters, which cannot be added to",
-            key=str(name),
-            mend="Save it anew: strings are then stored as strings",
-        )
     if is_in_same_encoding(variable, stored):
         return proven(name, xr.Variable(stored.dims, variable.data.astype(dtype, copy=False), fastpath=True), metadata)
     keys = (*CF_KEYS, "_Encoding")  # of strings that are stored as bytes

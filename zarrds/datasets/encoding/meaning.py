@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from zarrds.compat.xarray_internals import decode_cf_variables, is_chunked, with_variables
+from zarrds.compat.xarray_internals import char_to_bytes, decode_cf_variables, is_chunked, with_variables
 from zarrds.datasets.encoding.apart import set_apart
 from zarrds.datasets.encoding.exact.comparison import label_text
 from zarrds.datasets.encoding.exact.packing import with_float_factors
@@ -197,9 +197,10 @@ def decoded_like(dataset: xr.Dataset, stored: Mapping[str, xr.Variable]) -> xr.D
         if there is None or not isinstance(variable.dtype, np.dtype):
             continue
         units = {k: v for k, v in parents.get(name, {}).items() if k in ("units", "calendar")}
-        decoded = _decoded(name, variable, there, units)
-        if decoded is not None:
-            changed[name] = decoded
+        joined = _with_joined_characters(variable, there)
+        decoded = _decoded(name, joined, there, units)
+        if decoded is not None or joined is not variable:
+            changed[name] = joined if decoded is None else decoded
     if not changed:
         return dataset
     for index, levels in dataset.xindexes.group_by_index():
@@ -211,6 +212,16 @@ def decoded_like(dataset: xr.Dataset, stored: Mapping[str, xr.Variable]) -> xr.D
             coordinates = xr.Coordinates.from_pandas_multiindex(made, index.dim)
             dataset = dataset.drop_vars(list(levels)).assign_coords(coordinates)
     return with_variables(dataset, changed)
+
+
+def _with_joined_characters(variable: xr.Variable, stored: xr.Variable) -> xr.Variable:
+    """Single characters as text, where the store has such; all else as it is."""
+    is_text = stored.dtype.kind in "SUOT" and variable.dtype == np.dtype("S1")
+    if not is_text or variable.ndim != stored.ndim + 1 or set(variable.dims[:-1]) != set(stored.dims):
+        return variable
+    is_lazy = is_chunked(variable)
+    data = char_to_bytes((variable.chunk({variable.dims[-1]: -1}) if is_lazy else variable).data)
+    return xr.Variable(variable.dims[:-1], data if is_lazy else np.asarray(data), variable.attrs, variable.encoding)
 
 
 def is_undecoded(dataset: xr.Dataset) -> bool:

@@ -6,6 +6,8 @@ from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from zarrds.arguments import nearest
 from zarrds.arrays.layout import new_array_metadata
 from zarrds.datasets.encoding.codecs import choose_codecs
@@ -135,5 +137,8 @@ def marked_anew(before: ArrayMetadata, after: ArrayMetadata, *, is_decoded: bool
     is_decoded : bool
         Whether all of it was read and written: an absent chunk of the source is then one of fill values in the copy.
     """
-    complete = after.shape if is_decoded else marks_of(before).complete
-    return with_marks(after, Marks(id=new_id(), complete=complete))
+    marks = marks_of(before)
+    complete = after.shape if is_decoded else marks.complete
+    # single bytes with a name are no characters of text, as another writer's are
+    is_nameless = marks.id is None and after.data_type.dtype == np.dtype("S1") and "_Encoding" not in after.attributes
+    return with_marks(after, Marks(id=None if is_nameless else new_id(), complete=complete))

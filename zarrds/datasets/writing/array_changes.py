@@ -27,6 +27,7 @@ from zarrds.datasets.writing.placing.other_labels import (
 )
 from zarrds.datasets.writing.placing.staying import check_all_are_written, check_meaning, stays
 from zarrds.datasets.writing.plain.to_plain import PlainDataset
+from zarrds.datasets.writing.room.characters import as_characters, with_joined_characters
 from zarrds.datasets.writing.room.growing import Grown, as_wide_as_stored, grown_arrays, means_other
 from zarrds.datasets.writing.room.marked_integers import roomier_integers
 from zarrds.datasets.writing.stored import StoredGroup
@@ -68,6 +69,7 @@ def array_changes(
     LabelError, EncodingError, StoreExistsError
         As of `zarrds.datasets.writing.update.plan_update`.
     """
+    stored, as_it_is = with_joined_characters(stored), stored
     sizes = stored.sizes
     coordinates = {stored_name(name) for name in plain.dataset.coords} | stored.coordinate_names | plain.labels
     names = _names_that_change(plain, variables, stored, how, region, coordinates)
@@ -77,8 +79,8 @@ def array_changes(
     ]
     for name in replaced:
         check_all_are_written(name, names, stored)
-    variables = {n: as_wide_as_stored(v, stored.arrays[n]) if n in stored.arrays else v for n, v in variables.items()}
     known = [name for name in names if name in stored.arrays]
+    variables = {n: as_wide_as_stored(v, stored.arrays[n]) if n in stored.arrays else v for n, v in variables.items()}
     for name in known:
         check_can_be_written(stored.arrays[name].edges, name)
     grown, fitting = grown_arrays(known, variables, stored, region)
@@ -104,7 +106,7 @@ def array_changes(
     if not how.is_in_place and how.append_dim is None:
         kept = [name for name in variables if name in stored.variables and name not in names]
         changes |= _described(kept, variables, stored, plain)
-    return changes
+    return as_characters(changes, as_it_is)
 
 
 def _names_that_change(
@@ -226,7 +228,7 @@ def _written(
         encoded = encode_like(name, variable, there, target)
     whole = {str(dim): slice(0, size) for dim, size in there.sizes.items()}
     parts = [{**whole, **region}[str(dim)] for dim in there.dims]
-    shape = tuple(max(size, part.stop) for size, part in zip(before.shape, parts, strict=True))
+    shape = tuple(max(size, part.stop) for size, part in zip(target.shape, parts, strict=True))
     if how.mode != "r+" and how.append_dim is None and how.region is None:
         new = _with_given_index(name, with_variable_attributes(target, there, variable), plain)
     else:

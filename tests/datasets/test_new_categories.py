@@ -357,3 +357,24 @@ def test_who_has_read_the_categories_of_before_is_told(path: Path, how: dict[str
     with pytest.raises(ConflictError, match=r"after this dataset was opened.*'kind'"):
         before.kind.load()
     assert kinds(path) == ["a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize("is_stored", [True, False])
+def test_levels_of_the_other_making(path: Path, is_stored: bool, zarr_format: Format) -> None:
+    def part(names: list[str], numbers: list[int], is_categorical: bool) -> xr.Dataset:
+        level: Any = pd.Categorical(names) if is_categorical else names
+        index = pd.MultiIndex.from_arrays([level, numbers], names=["kind", "n"])
+        ds = xr.Dataset({"v": ("site", np.array(numbers))}, xr.Coordinates.from_pandas_multiindex(index, "site"))
+        ds.kind.attrs["long_name"] = "kind of site"
+        return ds
+
+    zarrds.save(part(["b", "c"], [1, 2], is_stored), path, zarr_format=zarr_format)
+    zarrds.save(part(["a", "c"], [3, 4], not is_stored), path, append_dim="site")
+    with pytest.raises(LabelError, match="overlap"):
+        zarrds.save(part(["c"], [2], not is_stored), path, append_dim="site")
+    zarrds.save(part(["c", "a"], [2, 3], not is_stored).assign(v=("site", [7, 8])), path, region="auto")
+    found = load(path)
+    assert found.indexes["site"].tolist() == [("b", 1), ("c", 2), ("a", 3), ("c", 4)]
+    assert (found.v.values.tolist(), found.kind.attrs) == ([1, 7, 8, 4], {"long_name": "kind of site"})
+    assert isinstance(found.indexes["site"].levels[0].dtype, pd.CategoricalDtype) is is_stored
+    assert zarrds.verify(path).ok

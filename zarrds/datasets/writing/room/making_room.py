@@ -23,6 +23,7 @@ from zarrds.datasets.writing.plain.lazy_text import kind_of_first, may_be_text
 from zarrds.datasets.writing.room.categorized import categorized, is_categorized_otherwise
 from zarrds.datasets.writing.room.free_values import free_integer, free_text
 from zarrds.datasets.writing.room.growing import check_rewritable
+from zarrds.datasets.writing.room.categorized_levels import with_levels_stored
 from zarrds.datasets.writing.room.kind_stored import in_the_kind_stored, is_nullable_integer
 from zarrds.datasets.writing.room.other_dates import in_dates_stored
 from zarrds.datasets.writing.room.plain_integers import (
@@ -71,6 +72,7 @@ def with_room(stored: StoredGroup, dataset: xr.Dataset) -> tuple[StoredGroup, xr
     EncodingError
         Where what is stored is too large to be written anew.
     """
+    dataset = with_levels_stored(dataset, stored)
     made: dict[str, _Made] = {}
     changed: dict[Hashable, xr.Variable] = {}
     for name, variable in dataset.variables.items():

@@ -378,3 +378,19 @@ def test_levels_of_the_other_making(path: Path, is_stored: bool, zarr_format: Fo
     assert (found.v.values.tolist(), found.kind.attrs) == ([1, 7, 8, 4], {"long_name": "kind of site"})
     assert isinstance(found.indexes["site"].levels[0].dtype, pd.CategoricalDtype) is is_stored
     assert zarrds.verify(path).ok
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+def test_what_is_left_out_adds_none(path: Path, ordered: bool, zarr_format: Format) -> None:
+    zarrds.save(of(["a", "b"], ordered=ordered), path, zarr_format=zarr_format)
+    before = files(path)
+    zarrds.save(of(["a", "c"], categories=["a", "b", "c"], ordered=ordered), path, append_dim="x", on_overlap="skip")
+    if not ordered:
+        text = xr.Dataset({"kind": ("x", ["d", "a"])}, {"x": [0, 1]})
+        zarrds.save(text, path, append_dim="x", on_overlap="skip")
+    assert files(path) == before
+    more = of(["c", "d", "b"], 1, categories=["a", "b", "c", "d"], ordered=ordered)
+    zarrds.save(more, path, append_dim="x", on_overlap="skip")
+    assert kinds(path) == ["a", "b", "d", "b"]
+    assert load(path).kind.to_index().categories.tolist() == ["a", "b", "d"]
+    assert zarrds.verify(path).ok

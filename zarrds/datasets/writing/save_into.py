@@ -9,16 +9,18 @@ from functools import partial
 from operator import lt
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from zarrds.compat.xarray_internals import is_chunked
 from zarrds.datasets.encoding.dataset import Encoding, stored_name
 from zarrds.datasets.encoding.meaning import decoded_like
-from zarrds.datasets.writing.changes import ArrayChange, UpdateOptions, WriteOptions, replaced_encodings
+from zarrds.datasets.writing.changes import ArrayChange, GroupChange, UpdateOptions, WriteOptions, replaced_encodings
 from zarrds.datasets.writing.commit.moving import with_labels_loaded
 from zarrds.datasets.writing.commit.plan import StorePlan, missing_parents
 from zarrds.datasets.writing.commit.transaction import carry_out
 from zarrds.datasets.writing.hints import Parts, warn_of_small_chunks
+from zarrds.datasets.writing.placing.append import Placement
 from zarrds.datasets.writing.plain.evenly_spaced import with_ranges_of
 from zarrds.datasets.writing.plain.to_plain import plain_dataset
 from zarrds.datasets.writing.room.making_room import with_room
@@ -204,7 +206,36 @@ def _plan_group(
     if stored is None:
         check_there(dim, how.region, how.mode)
         plan.add_parents(missing_parents(plan.store, plan.nodes, group, how.zarr_format))
-    else:
+    change = _group_change(plan, group, stored, dataset, encoding, how, levels, dim)
+    placement = change.placements.get(str(dim))
+    if how.on_overlap == "skip" and placement is not None and _leaves_out(placement, dataset.sizes[dim]):
+        # nothing that is left out is to make room, or categories
+        kept = dataset.isel({dim: placement.keep})
+        whole = replace(placement, keep=slice(0, kept.sizes[dim]))
+        change = replace(
+            _group_change(plan, group, stored, kept, encoding, how, levels, dim, {str(dim): whole}),
+            placements=change.placements,
+        )
+    plan.add(group, stored, change)
+
+
+def _leaves_out(placement: Placement, size: int) -> bool:
+    return len(np.arange(size)[placement.keep]) < size
+
+
+def _group_change(
+    plan: StorePlan,
+    group: str,
+    stored: StoredGroup | None,
+    dataset: xr.Dataset,
+    encoding: Encoding,
+    how: UpdateOptions,
+    levels: Sequence[xr.Dataset],
+    dim: Hashable | None,
+    placed: Mapping[str, Placement] | None = None,
+) -> GroupChange:
+    """What changes in one group, along whose dimension `dim` it grows; `placed` are placements that were found."""
+    if stored is not None:
         stored, dataset = with_room(stored, decoded_like(dataset, stored.variables))
         dataset = with_ranges_of(dataset, stored.ranges)
     region = plan.region_of(group, dataset, how.region)
@@ -215,10 +246,11 @@ def _plan_group(
         labels = dataset.xindexes if how.region is not None else ()
         kept = {stored_name(n) for n in labels if dim not in dataset.variables[n].dims}
         plain = stored.plain(dataset, encoding, kept)
-    how = replace(how, region=region, grows=dim is not None, inherited=plan.placements_above(group))
-    if is_tree and how.append_dim is None and isinstance(region, Mapping):
+    inherited = {**plan.placements_above(group), **(placed or {})}
+    how = replace(how, region=region, grows=dim is not None, inherited=inherited)
+    if len(levels) > 1 and how.append_dim is None and isinstance(region, Mapping):
         how = _of_level(how, dataset, levels)
-    plan.add(group, stored, plan_update(plain, encoding, stored, how))
+    return plan_update(plain, encoding, stored, how)
 
 
 def _of_level(how: UpdateOptions, dataset: xr.Dataset, levels: Sequence[xr.Dataset]) -> UpdateOptions:

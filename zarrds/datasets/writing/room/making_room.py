@@ -21,9 +21,9 @@ from zarrds.datasets.encoding.exact.blocks import computed
 from zarrds.datasets.reading.notes import PANDAS
 from zarrds.datasets.writing.plain.lazy_text import kind_of_first, may_be_text
 from zarrds.datasets.writing.room.categorized import categorized, is_categorized_otherwise
+from zarrds.datasets.writing.room.categorized_levels import with_levels_stored
 from zarrds.datasets.writing.room.free_values import free_integer, free_text
 from zarrds.datasets.writing.room.growing import check_rewritable
-from zarrds.datasets.writing.room.categorized_levels import with_levels_stored
 from zarrds.datasets.writing.room.kind_stored import in_the_kind_stored, is_nullable_integer
 from zarrds.datasets.writing.room.other_dates import in_dates_stored
 from zarrds.datasets.writing.room.plain_integers import (

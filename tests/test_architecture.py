@@ -1,4 +1,4 @@
-"""docs/architecture.md names every module, and no other."""
+"""docs/architecture.md names every module, and no other; and formats meet where it says."""
 
 from __future__ import annotations
 
@@ -20,3 +20,10 @@ def test_every_module_has_its_place_in_the_tree() -> None:
     # what reads like a module, with a word for its job behind it
     told = set(re.findall(r"(?:(?<= )|(?<=\())([a-z]+_[a-z_]+)(?=   | {2,}[A-Za-z])", tree))
     assert sorted(told - names - {path.name for path in package.rglob("*") if path.is_dir()}) == []
+
+
+def test_what_depends_on_the_format_is_asked_of_it() -> None:
+    package = Path(zarrds.__file__).parent
+    above = [path for path in package.rglob("*.py") if path.relative_to(package).parts[0] not in ("metadata", "cli")]
+    compared = re.compile(r"zarr_format (==|!=) [23]")
+    assert [path.name for path in above if compared.search(path.read_text("utf-8"))] == []

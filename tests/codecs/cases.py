@@ -14,6 +14,7 @@ from zarrds.codecs.layout import serializer_for
 from zarrds.codecs.pipeline import Pipeline, build_pipeline
 from zarrds.codecs.registry import kind
 from zarrds.metadata.dtypes import BYTES, OBJECTS_AS_JSON, STRING, DataType
+from zarrds.metadata.formats import v3
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -152,7 +153,7 @@ def pipeline_of(case: Case, dtype: str, shape: tuple[int, ...], *, behind: bool 
 
 
 def default_pipeline(dtype: str, shape: tuple[int, ...]) -> Pipeline:
-    return build_pipeline(default_codecs(data_type(dtype), 3), shape, data_type(dtype))
+    return build_pipeline(default_codecs(data_type(dtype), v3), shape, data_type(dtype))
 
 
 def encoded(pipeline: Pipeline, array: Array) -> bytes:

@@ -16,6 +16,7 @@ from zarrds.codecs.defaults import default_codecs, default_compressors, parse_co
 from zarrds.codecs.pipeline import build_pipeline
 from zarrds.codecs.registry import KNOWN, kind
 from zarrds.errors import EncodingError, MetadataError, UnsupportedError, ZarrdsError
+from zarrds.metadata import formats
 from zarrds.metadata.dtypes import DataType
 
 BYTES = {"name": "bytes", "configuration": {"endian": "little"}}
@@ -226,15 +227,15 @@ def test_what_is_no_codec(written: Any) -> None:
 
 @pytest.mark.parametrize("dtype", ["?", "<i4", ">f8", "S3", "<U2", "V5", "<M8[s]", "string", "bytes", "S300"])
 def test_default_codecs(dtype: str) -> None:
-    v3 = default_codecs(data_type(dtype), 3)
-    v2 = default_codecs(data_type(dtype), 2)
+    v3 = default_codecs(data_type(dtype), formats.v3)
+    v2 = default_codecs(data_type(dtype), formats.v2)
     assert [codec["name"] for codec in v3[1:]] == ["blosc", "crc32c"]
     assert v2 == v3[:-1]
     build_pipeline(v3, (3,), data_type(dtype))
-    settings = default_compressors(data_type(dtype), 3)[0]["configuration"]
+    settings = default_compressors(data_type(dtype), formats.v3)[0]["configuration"]
     assert 1 <= settings["typesize"] <= 255
 
 
 def test_default_codecs_of_structured_dtypes() -> None:
     parsed = DataType.from_numpy(np.dtype([("a", "<i4"), ("b", "S3")]))
-    assert default_codecs(parsed, 3)[1]["configuration"]["typesize"] == 7
+    assert default_codecs(parsed, formats.v3)[1]["configuration"]["typesize"] == 7

@@ -12,8 +12,9 @@ import zarr
 
 from zarrds import MemoryStore, create_array, create_group
 from zarrds.errors import MetadataError, NodeNotFoundError, StoreNotFoundError, UnsupportedError
+from zarrds.metadata.formats import module_of, v2, v3
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
-from zarrds.metadata.nodes.documents import open_nodes, root_key, walk, zarr_format_of
+from zarrds.metadata.nodes.documents import open_nodes, spec_there, walk
 from zarrds.metadata.nodes.lookup import get_array, get_group, get_node
 from zarrds.metadata.nodes.transaction import put_node, remove_node
 from zarrds.metadata.nodes.written import documents_of_store, raws_of
@@ -34,7 +35,7 @@ def filled(store: Any, zarr_format: ZarrFormat) -> None:
 
 
 def consolidate(store: Any, nodes: dict[str, Node]) -> None:
-    for key, value in documents_of_store(raws_of(nodes), nodes[""].zarr_format).items():
+    for key, value in documents_of_store(raws_of(nodes), nodes[""]).items():
         store.set(key, value)
 
 
@@ -44,7 +45,7 @@ def test_nodes_are_found_one_by_one(zarr_format: ZarrFormat) -> None:
     filled(store, zarr_format)
     nodes = open_nodes(store)
     assert not nodes.consolidated
-    assert (nodes.zarr_format, zarr_format_of(store)) == (zarr_format, zarr_format)
+    assert (nodes.zarr_format, spec_there(store)) == (zarr_format, module_of(zarr_format))
     assert sorted(walk(nodes)) == sorted(PATHS)
     assert sorted(nodes.children("")) == ["a", "outer"]
     assert list(nodes.children("outer")) == ["inner"]
@@ -103,7 +104,7 @@ def test_changes_reach_consolidated_metadata(zarr_format: ZarrFormat) -> None:
     consolidate(store, walk(open_nodes(store)))
     put_node(store, "outer", GroupMetadata({"new": 1}, zarr_format=zarr_format))
     put_node(store, "", GroupMetadata({"title": "other"}, zarr_format=zarr_format))
-    remove_node(store, "outer/inner", zarr_format)
+    remove_node(store, "outer/inner", module_of(zarr_format))
     for consolidated in (True, False):
         nodes = open_nodes(store, consolidated=consolidated)
         assert set(walk(nodes)) == {"", "outer", "a"}
@@ -146,9 +147,9 @@ def test_v3_is_read_where_both_formats_are() -> None:
     filled(store, 2)
     store.set("zarr.json", json.dumps({"zarr_format": 3, "node_type": "group"}).encode())
     assert open_nodes(store).zarr_format == 3
-    assert open_nodes(store, zarr_format=2).zarr_format == 2
-    assert (root_key(3, consolidated=False), root_key(2, consolidated=False)) == ("zarr.json", ".zgroup")
-    assert (root_key(3, consolidated=True), root_key(2, consolidated=True)) == ("zarr.json", ".zmetadata")
+    assert open_nodes(store, like=v2).zarr_format == 2
+    assert (v3.root_key(consolidated=False), v2.root_key(consolidated=False)) == ("zarr.json", ".zgroup")
+    assert (v3.root_key(consolidated=True), v2.root_key(consolidated=True)) == ("zarr.json", ".zmetadata")
 
 
 @pytest.mark.parametrize("zarr_format", FORMATS)
@@ -167,11 +168,11 @@ def test_wrong_paths_say_what_is_there(zarr_format: ZarrFormat) -> None:
 
 def test_an_empty_store_is_no_store() -> None:
     store = MemoryStore()
-    assert zarr_format_of(store) is None
+    assert spec_there(store) is None
     with pytest.raises(StoreNotFoundError, match=r"zarr\.json"):
         open_nodes(store)
     with pytest.raises(StoreNotFoundError, match="v2"):
-        open_nodes(store, zarr_format=2)
+        open_nodes(store, like=v2)
 
 
 def test_consolidated_metadata_of_another_kind_is_refused_and_can_be_passed_by() -> None:

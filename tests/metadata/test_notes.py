@@ -18,6 +18,7 @@ import zarr
 import zarrds
 from tests.datasets.samples import Counting, Format
 from zarrds.metadata.extension import MEMBER, marks_of, note_of, with_note, without_notes
+from zarrds.metadata.formats import v3
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node
 from zarrds.metadata.nodes.documents import open_nodes, own_node
 from zarrds.metadata.nodes.transaction import put_node
@@ -192,7 +193,7 @@ def test_stores_of_the_first_zarrds(path: Path, group: str) -> None:
 def test_malformed_notes_are_absent(path: Path, junk: str) -> None:
     zarrds.save(labelled()[["v"]], path)
     (path / "v/.zarrds/.zarrds.json").write_text(junk)
-    node = own_node(zarrds.LocalStore(path), "v", 3)
+    node = own_node(zarrds.LocalStore(path), "v", v3)
     assert isinstance(node, ArrayMetadata)
     assert node.extensions == {}
     root = read(path / "zarr.json")
@@ -236,7 +237,7 @@ def test_notes_that_are_taken_back(path: Path) -> None:
     _, root, old, _ = documents_of_change(store, {"v": metadata})
     for key, value in {**root, **old}.items():
         store.set(key, value)
-    assert own_node(store, "v", 3) == metadata == arrays(path)["v"]
+    assert own_node(store, "v", v3) == metadata == arrays(path)["v"]
     zarrds.save(labelled()[["v"]], path, mode="w")
     put_node(store, "v", metadata)
-    assert own_node(store, "v", 3) == metadata == arrays(path)["v"]
+    assert own_node(store, "v", v3) == metadata == arrays(path)["v"]

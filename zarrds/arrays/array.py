@@ -215,7 +215,7 @@ class Array:
 
     def identity(self) -> Hashable:
         """Changes whenever the array's document, and so perhaps its shape, is written anew."""
-        return self.store.identity(document_key(self.path, self.metadata.zarr_format))
+        return self.store.identity(document_key(self.path, self.metadata))
 
     def read(self, key: Any, planner: Planner = plan_basic) -> Any:
         """Read a selection; ``a[key]``, ``a.oindex[key]`` and ``a.vindex[key]`` are this with their planner.

@@ -69,7 +69,7 @@ class _Standing:
     def commit(self, transaction: Transaction, after: ArrayMetadata) -> ArrayMetadata:
         """Make a change of the array and of its document, together."""
         known = {self.path: self.raw}
-        transaction.put_nodes({self.path: after}, zarr_format=after.zarr_format, consolidate=False, known=known)
+        transaction.put_nodes({self.path: after}, like=after, consolidate=False, known=known)
         self.values.check()
         transaction.commit()
         return after
@@ -77,14 +77,13 @@ class _Standing:
 
 def _standing(store: Store, path: str, opened: ArrayMetadata) -> _Standing:
     """Look again. Raises `ConflictError` if another array stands there, `NodeNotFoundError` if there is none."""
-    zarr_format = opened.zarr_format
-    seen = ahead(store, keys_of([path], zarr_format))
-    version = seen.identity(document_key(path, zarr_format))
-    raw = own_raw(seen, path, zarr_format)
+    seen = ahead(store, keys_of([path], opened))
+    version = seen.identity(document_key(path, opened))
+    raw = own_raw(seen, path, opened)
     if raw is None:
-        get_array(store, open_nodes(store, zarr_format=zarr_format, consolidated=False, is_locked=True), path)
+        get_array(store, open_nodes(store, like=opened, consolidated=False, is_locked=True), path)
         raise NodeNotFoundError("no such array", path=store.path, key=path or "/")
-    node = parsed(store, path, zarr_format, raw)
+    node = parsed(store, path, opened, raw)
     if not isinstance(node, ArrayMetadata):
         raise NodeNotFoundError("this is a group, not an array", path=store.path, key=path or "/")
     metadata = still_that(store, path, opened, node)

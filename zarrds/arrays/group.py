@@ -15,8 +15,9 @@ from zarrds.arrays.new_node import put_new_node
 from zarrds.engine.cache import ChunkCache
 from zarrds.engine.chunk_io import MissingChunks
 from zarrds.errors import InvalidKeyError, MetadataError, ReadOnlyError, locating
-from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
-from zarrds.metadata.nodes.documents import Nodes, locked, open_nodes, root_key
+from zarrds.metadata.formats import Format, spec_of
+from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node
+from zarrds.metadata.nodes.documents import Nodes, locked, open_nodes
 from zarrds.metadata.nodes.lookup import get_group, get_node
 from zarrds.metadata.nodes.transaction import put_node
 from zarrds.storage.protocol import Store, check_key
@@ -106,8 +107,7 @@ class Group:
         self._check_writable()
         with locked(self._store, begins=True):
             # another object may have changed the document, and must not be undone
-            zarr_format = self._metadata.zarr_format
-            nodes = open_nodes(self._store, zarr_format=zarr_format, consolidated=False, is_locked=True)
+            nodes = open_nodes(self._store, like=self._metadata, consolidated=False, is_locked=True)
             before = get_group(self._store, nodes, self._path)
             metadata = replace(before, attributes=change(before.attributes))
             put_node(self._store, self._path, metadata)
@@ -116,9 +116,9 @@ class Group:
     def _current_nodes(self) -> Nodes:
         if not self._read_only:
             nodes = self._nodes
-            version = self._store.identity(root_key(nodes.zarr_format, consolidated=nodes.consolidated))
+            version = self._store.identity(spec_of(nodes).root_key(consolidated=nodes.consolidated))
             if version is None or version != self._version:
-                self._nodes = open_nodes(self._store, zarr_format=nodes.zarr_format)
+                self._nodes = open_nodes(self._store, like=nodes)
                 self._version = version
         return self._nodes
 
@@ -246,7 +246,7 @@ class Group:
             self._store,
             self._below(name),
             attributes,
-            zarr_format=self._metadata.zarr_format,
+            spec=spec_of(self._metadata),
             overwrite=overwrite,
             n_workers=self._n_workers,
         )
@@ -299,13 +299,13 @@ def new_group(
     path: str,
     attributes: Mapping[str, object] | None,
     *,
-    zarr_format: ZarrFormat,
+    spec: Format,
     overwrite: bool,
     n_workers: int | None,
 ) -> Group:
     """What `zarrds.create_group` does, with the store and the path as they are."""
     with locating(store.path, path or "/"):
-        metadata = GroupMetadata(plain_attributes(attributes or {}), zarr_format=zarr_format)
+        metadata = GroupMetadata(plain_attributes(attributes or {}), zarr_format=spec.zarr_format)
     put_new_node(store, path, metadata, overwrite=overwrite)
-    nodes = open_nodes(store, zarr_format=zarr_format)
+    nodes = open_nodes(store, like=metadata)
     return Group(store, path, nodes, read_only=False, n_workers=n_workers)

@@ -38,7 +38,7 @@ def still_that(store: Store, path: str, opened: ArrayMetadata, now: ArrayMetadat
 def check_not_another(store: Store, path: str, opened: ArrayMetadata, found: str = "a chunk is missing") -> None:
     """Raise `ConflictError` if what a read has found is so because the array was replaced since it was opened."""
     try:
-        now = own_node(store, path, opened.zarr_format)
+        now = own_node(store, path, opened)
     except ZarrdsError:
         return
     if is_replaced(opened, now):
@@ -102,7 +102,7 @@ class InPlace:
         self._values = values
         self._array = path
         self._metadata = metadata
-        self._key = document_key(path, metadata.zarr_format)
+        self._key = document_key(path, metadata)
         self._seen = version  # the newest document that was found to be still of this array
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -126,11 +126,11 @@ class InPlace:
         """Raise `ConflictError` unless the array still stands; one look at its document if nothing changed."""
         store = self._store
         if self._seen is None:  # where calls wait, all of the array's documents are fetched at once
-            store = ahead(store, keys_of([self._array], self._metadata.zarr_format))
+            store = ahead(store, keys_of([self._array], self._metadata))
         version = store.identity(self._key)
         if version is not None and version == self._seen:
             return
-        if is_replaced(self._metadata, own_node(store, self._array, self._metadata.zarr_format)):
+        if is_replaced(self._metadata, own_node(store, self._array, self._metadata)):
             mend = (
                 "Some of the data may be in the new array now: look at it, and open it again"
                 if self._store.traits.is_remote

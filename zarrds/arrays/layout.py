@@ -18,7 +18,7 @@ from zarrds.errors import EncodingError, UnsupportedError
 from zarrds.metadata.dtypes import BYTES, STRING, DataType
 from zarrds.metadata.fields import MAX_SIZE, JSONObject
 from zarrds.metadata.fill_values import decode_fill_value, default_fill_value, encode_fill_value
-from zarrds.metadata.formats import module_of
+from zarrds.metadata.formats import Format, module_of
 from zarrds.metadata.model import ArrayMetadata, ChunkKeyEncoding, CodecObject, Sharded, ZarrFormat
 
 __all__ = ["auto_chunks", "data_type_of", "integers", "new_array_metadata"]
@@ -110,7 +110,7 @@ def _parse_chunks(
 def _with_byte_order(
     data_type: DataType, codecs: tuple[CodecObject, ...], *, is_asked: bool
 ) -> tuple[DataType, tuple[CodecObject, ...]]:
-    """The same for v2, which says the byte order in the dtype: that of the ``bytes`` codec, if it was asked for."""
+    """The same for a format that says the byte order in the dtype: that of the ``bytes`` codec, if it was asked for."""
     kept: list[CodecObject] = []
     for codec in codecs:
         endian = codec.get("configuration", {}).get("endian") if codec["name"] == "bytes" else None
@@ -127,11 +127,13 @@ def _sharded(
     chunks: tuple[int, ...],
     shape: tuple[int, ...],
     codecs: tuple[CodecObject, ...],
-    zarr_format: ZarrFormat,
+    spec: Format,
 ) -> tuple[tuple[int, ...], tuple[CodecObject, ...]]:
     """The shape of a shard, and the codec that puts chunks with these codecs into it."""
-    if zarr_format == 2:
-        raise UnsupportedError("Zarr v2 has no shards", mend="Leave shards out, or pass zarr_format=3")
+    if not spec.HAS_SHARDS:
+        raise UnsupportedError(
+            f"Zarr v{spec.zarr_format} has no shards", mend="Leave shards out, or pass zarr_format=3"
+        )
     given = integers(shards, "shards", len(shape))
     # the whole dimension, in whole chunks
     sizes = tuple(-(-max(1, n) // c) * c if s == -1 else s for s, c, n in zip(given, chunks, shape, strict=False))
@@ -166,30 +168,29 @@ def new_array_metadata(
     chunk_key_encoding : ChunkKeyEncoding, optional
         The format's own unless said.
     null_fill_value : bool
-        Write v2's null where `fill_value` is None, in place of zero.
+        Leave the fill value out where it is None, in place of zero: of formats in which it is what is missing.
 
     Raises
     ------
     EncodingError, UnsupportedError, MetadataError
         For arguments that do not fit each other.
     """
-    module_of(zarr_format)  # raises for one that there is not
+    spec = module_of(zarr_format)
     sizes = integers(shape, "shape")
     if any(not 0 <= size <= MAX_SIZE for size in sizes):
         raise EncodingError("no array has this shape", expected="sizes from 0 to 2**63 - 1", found=sizes)
     data_type = data_type_of(dtype)
-    if zarr_format == 3 and not data_type.is_variable_length:
-        # v3 says the byte order in the bytes codec
+    if not (spec.IS_ORDER_IN_DTYPE or data_type.is_variable_length):
         data_type = DataType(data_type.name, data_type.dtype.newbyteorder("="))
     chunk_shape = _parse_chunks(chunks, sizes, data_type)
-    objects = default_codecs(data_type, zarr_format) if codecs is None else tuple(codecs)
-    if zarr_format == 2:
+    objects = default_codecs(data_type, spec) if codecs is None else tuple(codecs)
+    if spec.IS_ORDER_IN_DTYPE:
         data_type, objects = _with_byte_order(data_type, objects, is_asked=codecs is not None)
     pipeline = build_pipeline(objects, chunk_shape, data_type)
     pipeline.check_encoding()
-    objects = tuple(completed(codec, pipeline.serialized.data_type, zarr_format) for codec in objects)
+    objects = tuple(completed(codec, pipeline.serialized.data_type, spec) for codec in objects)
     if shards is not None:
-        chunk_shape, objects = _sharded(shards, chunk_shape, sizes, objects, zarr_format)
+        chunk_shape, objects = _sharded(shards, chunk_shape, sizes, objects, spec)
         build_pipeline(objects, chunk_shape, data_type)
     if any(c["name"] == "blosc" for c in objects) and prod(chunk_shape) * data_type.dtype.itemsize > MAX_NBYTES:
         raise EncodingError(
@@ -213,8 +214,7 @@ def new_array_metadata(
         chunks=chunk_shape,
         codecs=objects,
         fill_value=decode_fill_value(encoded, data_type),
-        chunk_key_encoding=chunk_key_encoding
-        or (ChunkKeyEncoding() if zarr_format == 3 else ChunkKeyEncoding("v2", ".")),
+        chunk_key_encoding=chunk_key_encoding or spec.KEY_ENCODING,
         dimension_names=None if dimension_names is None else tuple(dimension_names),
         attributes=dict(attributes or {}),
         zarr_format=zarr_format,

@@ -6,9 +6,10 @@ from math import prod
 
 from zarrds.engine.chunk_io import Chunks
 from zarrds.errors import MetadataError, NodeNotFoundError, StoreExistsError
-from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
+from zarrds.metadata.formats import Format, spec_of
+from zarrds.metadata.model import ArrayMetadata, Node
 from zarrds.metadata.nodes.belonging import check_nothing_else
-from zarrds.metadata.nodes.documents import Nodes, locked, open_nodes, parents_of, zarr_format_of
+from zarrds.metadata.nodes.documents import Nodes, locked, new_groups, open_nodes, parents_of, spec_there
 from zarrds.metadata.nodes.transaction import Transaction
 from zarrds.metadata.nodes.written import raws_of
 from zarrds.storage.commits.committer import prepare
@@ -45,21 +46,20 @@ def put_new_node(store: Store, path: str, node: Node, *, overwrite: bool) -> Non
     # of two writers at once that find nothing at a path, one must find the other's node
     with locked(store):
         missing = parents_of(path)
-        zarr_format = zarr_format_of(store)
+        there = spec_there(store)
         removed: list[str] = []
         may_go = overwrite
-        if zarr_format is not None:
-            _check_format(store, path, node, zarr_format, overwrite=overwrite)
-            nodes = open_nodes(store, zarr_format=zarr_format, is_locked=True)
+        if there is not None:
+            _check_format(store, path, node, there, overwrite=overwrite)
+            nodes = open_nodes(store, like=there, is_locked=True)
             if _must_go(store, path, node, nodes, overwrite=overwrite):
                 removed = [path]
             missing = [parent for parent in missing if nodes.get(parent) is None]
             # what neither that nor a document names is not there: a writer that died before its commit has left it
             may_go = may_go or (path != "" and nodes.consolidated)
         gone = list(store.list_prefix(path)) if removed else _leftovers(store, path, node, overwrite=may_go)
-        new: dict[str, Node] = {parent: GroupMetadata(zarr_format=node.zarr_format) for parent in missing}
         with Transaction(store) as transaction:
-            transaction.put_nodes({**new, path: node}, removed, zarr_format=node.zarr_format, consolidate=False)
+            transaction.put_nodes({**new_groups(missing, node), path: node}, removed, like=node, consolidate=False)
             if removed:
                 transaction.delete_all(gone)
             else:
@@ -67,12 +67,12 @@ def put_new_node(store: Store, path: str, node: Node, *, overwrite: bool) -> Non
             transaction.commit()
 
 
-def _check_format(store: Store, path: str, node: Node, zarr_format: ZarrFormat, *, overwrite: bool) -> None:
-    if zarr_format != node.zarr_format and (path or not overwrite):
+def _check_format(store: Store, path: str, node: Node, there: Format, *, overwrite: bool) -> None:
+    if there is not spec_of(node) and (path or not overwrite):
         raise StoreExistsError(
-            f"store is of Zarr format {zarr_format}",
+            f"store is of Zarr format {there.zarr_format}",
             path=store.path,
-            mend=f"Pass zarr_format={zarr_format}, or write to another store",
+            mend=f"Pass zarr_format={there.zarr_format}, or write to another store",
         )
 
 
@@ -82,7 +82,7 @@ def _must_go(store: Store, path: str, node: Node, nodes: Nodes, *, overwrite: bo
         if isinstance(nodes.get(parent), ArrayMetadata):
             raise NodeNotFoundError("an array cannot hold other nodes", path=store.path, key=parent or "/")
     # consolidated metadata need not name what another library wrote: it is not to be lost for that
-    stored = open_nodes(store, zarr_format=nodes.zarr_format, consolidated=False, is_locked=True)
+    stored = open_nodes(store, like=nodes, consolidated=False, is_locked=True)
     if _stands(nodes, path) or _stands(stored, path):
         if not overwrite:
             raise StoreExistsError(

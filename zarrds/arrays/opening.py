@@ -13,6 +13,7 @@ from zarrds.arrays.group import Group, new_group
 from zarrds.engine.cache import cache_of
 from zarrds.engine.chunk_io import MissingChunks
 from zarrds.errors import EncodingError
+from zarrds.metadata.formats import module_of
 from zarrds.metadata.model import ZarrFormat
 from zarrds.metadata.nodes.documents import open_nodes
 from zarrds.metadata.nodes.lookup import get_array
@@ -190,4 +191,4 @@ def create_group(
     check_numbers(workers=workers)
     opened = as_store(store, storage_options)
     path = check_prefix(path.strip("/"), opened.path)
-    return new_group(opened, path, attributes, zarr_format=zarr_format, overwrite=overwrite, n_workers=workers)
+    return new_group(opened, path, attributes, spec=module_of(zarr_format), overwrite=overwrite, n_workers=workers)

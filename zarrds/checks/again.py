@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext, suppress
 
 from zarrds.errors import ReadOnlyError, StoreIOError, ZarrdsError
-from zarrds.metadata.model import Node, ZarrFormat
+from zarrds.metadata.model import Formatted, Node
 from zarrds.metadata.nodes.documents import locked, open_nodes, own_node
 from zarrds.storage.commits.committer import committer_of
 from zarrds.storage.protocol import Store
@@ -16,7 +16,7 @@ LOOKS = 3
 """At most so many looks while documents change each time; the last one is under the lock of the store."""
 
 
-def as_now(store: Store, path: str, zarr_format: ZarrFormat, before: Node | None) -> Node | None:
+def as_now(store: Store, path: str, like: Formatted, before: Node | None) -> Node | None:
     """The node at `path` as its documents say now, None if it is gone; `before` if they cannot be read.
 
     A commit that had begun before the call is then in place.
@@ -24,8 +24,8 @@ def as_now(store: Store, path: str, zarr_format: ZarrFormat, before: Node | None
     with suppress(StoreIOError):  # it cannot be finished here; then what stands is what is told of
         committer_of(store).recover()
     try:
-        own = own_node(store, path, zarr_format)
-        return open_nodes(store, zarr_format=zarr_format).get(path) if own is None else own
+        own = own_node(store, path, like)
+        return open_nodes(store, like=like).get(path) if own is None else own
     except ZarrdsError:
         return before
 

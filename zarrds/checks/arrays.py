@@ -14,7 +14,7 @@ from zarrds.codecs.sharding import Sharding
 from zarrds.engine.chunk_io import Chunks
 from zarrds.errors import ZarrdsError
 from zarrds.metadata.extension import marks_of
-from zarrds.metadata.model import ArrayMetadata, ZarrFormat
+from zarrds.metadata.model import ArrayMetadata
 from zarrds.storage.protocol import Buffer, Store
 from zarrds.storage.traits import get_at_most
 
@@ -128,10 +128,10 @@ def array_of(store: Store, path: str, node: ArrayMetadata, tally: Tally) -> Chec
     return CheckedArray(chunks, sharding, required)
 
 
-def array_now(store: Store, array: CheckedArray, zarr_format: ZarrFormat, tally: Tally) -> CheckedArray | None:
+def array_now(store: Store, array: CheckedArray, tally: Tally) -> CheckedArray | None:
     """The same object if its documents are as they were, None if there is no such array any more."""
     before = array.chunks.metadata
-    now = as_now(store, array.chunks.path, zarr_format, before)
+    now = as_now(store, array.chunks.path, before, before)
     if now == before:
         return array
     return array_of(store, array.chunks.path, now, tally) if isinstance(now, ArrayMetadata) else None

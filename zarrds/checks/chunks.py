@@ -14,7 +14,6 @@ from zarrds.codecs.sharding import Sharding
 from zarrds.engine.executor import Worker
 from zarrds.engine.planning.plans import ChunkProjection
 from zarrds.errors import ZarrdsError
-from zarrds.metadata.model import ZarrFormat
 from zarrds.storage.protocol import Store
 
 __all__ = ["StoredChunks", "chunk_checker"]
@@ -36,7 +35,7 @@ class StoredChunks:
                 yield ChunkProjection(position, array, ..., True)
 
 
-def chunk_checker(store: Store, zarr_format: ZarrFormat, tally: Tally) -> Worker:
+def chunk_checker(store: Store, tally: Tally) -> Worker:
     """A function that checks one chunk or shard."""
     current: CheckedArray | None = None
     read: Worker | None = None
@@ -52,7 +51,7 @@ def chunk_checker(store: Store, zarr_format: ZarrFormat, tally: Tally) -> Worker
         found = Tally()
         _check_chunk(store, array, part.position, read, found)
         for _ in range(LOOKS):
-            now = array_now(store, array, zarr_format, tally) if found.findings else array
+            now = array_now(store, array, tally) if found.findings else array
             if now is array:
                 break
             array, found = now or array, Tally()

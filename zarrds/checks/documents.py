@@ -22,15 +22,15 @@ from zarrds.errors import (
 )
 from zarrds.metadata.equality import is_same
 from zarrds.metadata.fields import JSON, MALFORMED, Raw, without_bare
-from zarrds.metadata.formats import Format, module_of, v2, v3
-from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
-from zarrds.metadata.nodes.documents import locked, no_store, parents_of, root_key
+from zarrds.metadata.formats import Format, v2, v3
+from zarrds.metadata.model import ArrayMetadata, Node
+from zarrds.metadata.nodes.documents import locked, new_groups, no_store, parents_of
 from zarrds.metadata.nodes.transaction import Transaction
 from zarrds.metadata.nodes.written import raws_of, strict_raw
 from zarrds.storage.protocol import Store, check_prefix
 from zarrds.storage.traits import get_at_most
 
-__all__ = ["Survey", "document_names", "format_of", "mend", "survey"]
+__all__ = ["Survey", "format_of", "mend", "survey"]
 
 _V2_NAMES: Final = (v2.ARRAY, v2.GROUP, v2.ATTRIBUTES)
 _MAX_SHOWN = 3  # differences of one node
@@ -58,7 +58,7 @@ class _Documents:
 
     Attributes
     ----------
-    zarr_format : {2, 3}
+    spec : Format
     own : mapping
         The documents of each node, by path, or why they cannot be read.
     named : mapping or None
@@ -69,54 +69,40 @@ class _Documents:
         Paths of nodes without documents of their own of which something else is left.
     """
 
-    zarr_format: ZarrFormat
+    spec: Format
     own: Mapping[str, Raw | ZarrdsError]
     named: Mapping[str, Raw] | None
     named_error: ZarrdsError | None
     restorable: frozenset[str]
 
-    @property
-    def module(self) -> Format:
-        return module_of(self.zarr_format)
 
-
-def format_of(store: Store) -> ZarrFormat:
+def format_of(store: Store) -> Format:
     """The format of the documents at the root of a store, even if they are damaged."""
     if store.identity(v3.NAME) is not None:
-        return 3
+        return v3
     if any(store.identity(name) is not None for name in (v2.GROUP, v2.ARRAY, v2.CONSOLIDATED)):
-        return 2
+        return v2
     for name in (v3.NAME, v2.GROUP, v2.ARRAY):
         get_at_most(store, name, 0)  # which says so if something else than a file stands there
     raise no_store(store)
 
 
-def document_names(node: Node | None, zarr_format: ZarrFormat) -> frozenset[str]:
-    """The names of the documents that a node may have."""
-    if zarr_format == 3:
-        return frozenset({v3.NAME, v3.NOTES} if isinstance(node, ArrayMetadata) else {v3.NAME})
-    if isinstance(node, ArrayMetadata):
-        return frozenset({v2.ARRAY, v2.ATTRIBUTES})
-    # a group that is a store to others may have consolidated metadata of its own
-    return frozenset({v2.GROUP, v2.ATTRIBUTES, v2.CONSOLIDATED})
-
-
-def survey(store: Store, zarr_format: ZarrFormat) -> Survey:
+def survey(store: Store, spec: Format) -> Survey:
     """Read all documents of a store."""
-    found = _judged(_load(store, zarr_format))
+    found = _judged(_load(store, spec))
     if found.findings:
         # while a writer is at work documents need not fit each other
         with suppress(StoreIOError, ReadOnlyError), locked(store):
-            return _judged(_load(store, zarr_format))
+            return _judged(_load(store, spec))
         # where one cannot lock one cannot write, but others may
-        found = _judged(_load(store, zarr_format))
+        found = _judged(_load(store, spec))
     return found
 
 
-def mend(store: Store, zarr_format: ZarrFormat) -> Survey:
+def mend(store: Store, spec: Format) -> Survey:
     """Read all documents of a store, and put right what can be; the findings say what was."""
     with locked(store):
-        documents = _load(store, zarr_format)
+        documents = _load(store, spec)
         found = _judged(documents)
         try:
             written = _mending(documents)
@@ -127,49 +113,48 @@ def mend(store: Store, zarr_format: ZarrFormat) -> Survey:
         with Transaction(store) as transaction:
             transaction.put_documents(written)
             transaction.commit()
-        left = _judged(_load(store, zarr_format))
+        left = _judged(_load(store, spec))
     gone = [f for f in found.findings if f not in left.findings]
     mended = [replace(f, mended=True, problem=f.problem.removesuffix(_REPAIR)) for f in gone]
     return Survey(left.nodes, (*mended, *left.findings))
 
 
-def _load(store: Store, zarr_format: ZarrFormat) -> _Documents:
-    module = module_of(zarr_format)
+def _load(store: Store, spec: Format) -> _Documents:
     named: dict[str, Raw] | None = None
     error: ZarrdsError | None = None
     try:
-        named = module.load_consolidated(store)
+        named = spec.load_consolidated(store)
     except ZarrdsError as caught:
         error = caught
-    own = dict(_walk(store, module, named or {}))
-    if isinstance(own.get(""), ZarrdsError) and zarr_format == 3:
+    own = dict(_walk(store, spec, named or {}))
+    if isinstance(own.get(""), ZarrdsError) and spec is v3:
         error = None  # it is the same document
     for path in (named or {}).keys() - own.keys():
-        raw = _load_own(store, module, path)
+        raw = _load_own(store, spec, path)
         if raw is not None:
             own[path] = raw
     missing = (named or {}).keys() - own.keys()
     restorable = frozenset(path for path in missing if _is_restorable(store, path, own, (named or {})[path]))
-    return _Documents(zarr_format, own, named, error, restorable)
+    return _Documents(spec, own, named, error, restorable)
 
 
-def _load_own(store: Store, module: Format, path: str) -> Raw | ZarrdsError | None:
+def _load_own(store: Store, spec: Format, path: str) -> Raw | ZarrdsError | None:
     try:
         check_prefix(path)
     except InvalidKeyError:  # a path that only consolidated metadata can have
         return None
     try:
-        return module.load_raw(store, path)
+        return spec.load_raw(store, path)
     except ZarrdsError as error:  # also one of a link out of the store, which is not gone for that
         return error
 
 
-def _walk(store: Store, module: Format, named: Mapping[str, Raw]) -> Iterator[tuple[str, Raw | ZarrdsError]]:
+def _walk(store: Store, spec: Format, named: Mapping[str, Raw]) -> Iterator[tuple[str, Raw | ZarrdsError]]:
     """The documents of all nodes; also of those below folders that are no groups."""
     waiting = [""]
     while waiting:
         path = waiting.pop()
-        raw = _load_own(store, module, path)
+        raw = _load_own(store, spec, path)
         if raw is not None:
             yield path, raw
         kind = named.get(path) if raw is None or isinstance(raw, ZarrdsError) else raw
@@ -195,22 +180,22 @@ def _is_restorable(store: Store, path: str, own: Mapping[str, Raw | ZarrdsError]
 def _judged(documents: _Documents) -> Survey:
     """What is wrong with documents."""
     findings = [*_unreadable(documents), *_differences(documents)]
-    nodes: dict[str, Node | None] = {"": GroupMetadata(zarr_format=documents.zarr_format)}
+    nodes: dict[str, Node | None] = {**new_groups([""], documents.spec)}
     named = documents.named or {}
     for path in sorted({*documents.own, *documents.restorable}):
         raw = documents.own.get(path, named.get(path))
-        node = raw if isinstance(raw, ZarrdsError) or raw is None else _parsed(documents.module, raw)
+        node = raw if isinstance(raw, ZarrdsError) or raw is None else _parsed(documents.spec, raw)
         if isinstance(node, ZarrdsError) and node is not raw:
             findings.append(finding_of(node, path))
         if isinstance(node, ZarrdsError) and path in named:
-            node = _parsed(documents.module, named[path])
+            node = _parsed(documents.spec, named[path])
         nodes[path] = None if isinstance(node, ZarrdsError) else node
     return Survey(nodes, (*findings, *_orphans(nodes), *_unequal_sizes(nodes), *_unaligned(nodes)))
 
 
-def _parsed(module: Format, raw: Raw) -> Node | ZarrdsError:
+def _parsed(spec: Format, raw: Raw) -> Node | ZarrdsError:
     try:
-        return module.parse(raw)
+        return spec.parse(raw)
     except ZarrdsError as error:
         return error
     except RecursionError:
@@ -224,7 +209,7 @@ def _unreadable(documents: _Documents) -> Iterator[Finding]:
         if isinstance(raw, ZarrdsError):
             yield finding_of(raw, path)
     if documents.named_error is not None:
-        yield finding_of(documents.named_error, root_key(documents.zarr_format, consolidated=True))
+        yield finding_of(documents.named_error, documents.spec.root_key(consolidated=True))
 
 
 def _differences(documents: _Documents) -> Iterator[Finding]:
@@ -259,17 +244,17 @@ def _mending(documents: _Documents) -> dict[str, bytes]:
         raw = own.get(path)
         if isinstance(raw, dict):
             # what other libraries have put in .zmetadata beside the documents is kept
-            others = named.get(path, {}) if documents.zarr_format == 2 else {}
+            others = named.get(path, {}) if documents.spec is v2 else {}
             merged[path] = {name: value for name, value in others.items() if name not in _V2_NAMES} | raw
         elif path in named:
             merged[path] = named[path]
             if raw is None:
-                written |= documents.module.documents(path, named[path])
+                written |= documents.spec.documents(path, named[path])
     if "" not in merged:
         return {}
-    merged = {path: strict_raw(documents.module, raw) for path, raw in merged.items()}
-    key = root_key(documents.zarr_format, consolidated=True)
-    return written | {key: documents.module.consolidated_documents(merged)[key]}
+    merged = {path: strict_raw(documents.spec, raw) for path, raw in merged.items()}
+    key = documents.spec.root_key(consolidated=True)
+    return written | {key: documents.spec.consolidated_documents(merged)[key]}
 
 
 def _difference(documents: _Documents, own: Raw, named: Raw) -> str | None:
@@ -278,7 +263,7 @@ def _difference(documents: _Documents, own: Raw, named: Raw) -> str | None:
     try:
         found = list(islice(_all_differences(*both), _MAX_SHOWN))
         # what one of them leaves out may be what the other says
-        parsed = [_parsed(documents.module, raw) for raw in both] if found else []
+        parsed = [_parsed(documents.spec, raw) for raw in both] if found else []
         nodes = [node for node in parsed if not isinstance(node, ZarrdsError)]
         if len(nodes) == len(both):
             here, there = (raws_of({"": node})[""] for node in nodes)

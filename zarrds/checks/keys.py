@@ -12,14 +12,14 @@ from math import prod
 from zarrds.checks.again import LOOKS, as_now, held
 from zarrds.checks.arrays import CheckedArray, array_now, array_of, is_inside, positions
 from zarrds.checks.chunks import StoredChunks, chunk_checker
-from zarrds.checks.documents import document_names
 from zarrds.checks.report import Finding, Severity, finding_of
 from zarrds.checks.tally import MAX_LISTED, Tally
 from zarrds.chunk_statistics.record import statistics_path
 from zarrds.engine import executor
 from zarrds.engine.progress import ProgressOption, progress_bar
 from zarrds.errors import InvalidKeyError, StoreIOError
-from zarrds.metadata.model import ArrayMetadata, Node, ZarrFormat
+from zarrds.metadata.formats import Format, spec_of
+from zarrds.metadata.model import ArrayMetadata, Node
 from zarrds.metadata.nodes.belonging import others
 from zarrds.storage.protocol import Store
 from zarrds.storage.traits import FOLDER, get_at_most, list_strange
@@ -35,7 +35,7 @@ _MISSING = (
 def check_keys(
     store: Store,
     nodes: Mapping[str, Node | None],
-    zarr_format: ZarrFormat,
+    spec: Format,
     tally: Tally,
     *,
     progress: ProgressOption,
@@ -48,23 +48,23 @@ def check_keys(
     store : Store
     nodes : mapping of str to (Node or None)
         By path, None for those that cannot be read: nothing is said of what is below them.
-    zarr_format : {2, 3}
+    spec : Format
     tally : Tally
         Gets what is found.
     progress : bool or callable
     n_workers : int, optional
     """
     arrays = dict(_arrays(store, nodes, tally))
-    _sort_keys(store, nodes, zarr_format, arrays, tally)
+    _sort_keys(store, nodes, spec, arrays, tally)
     strange = _sort_strange(store, nodes, arrays, tally)
-    settled = [one for one in (_settled(store, array, zarr_format, tally, strange) for array in arrays.values()) if one]
+    settled = [one for one in (_settled(store, array, tally, strange) for array in arrays.values()) if one]
     tally.n_chunks += sum(array.n_stored for array in settled)
     plan = StoredChunks(store, settled)
     largest = max((a.chunks.nbytes_of(a.chunks.metadata.chunks) for a in settled), default=1)
     with progress_bar(len(plan), "verify", enabled=progress) as advance:
         executor.run(
             plan,
-            lambda: chunk_checker(store, zarr_format, tally),
+            lambda: chunk_checker(store, tally),
             part_nbytes=largest,
             workers=n_workers,
             progress=advance,
@@ -83,9 +83,7 @@ def _arrays(store: Store, nodes: Mapping[str, Node | None], tally: Tally) -> Ite
             yield path, array
 
 
-def _settled(
-    store: Store, array: CheckedArray, zarr_format: ZarrFormat, tally: Tally, strange: Mapping[str, str]
-) -> CheckedArray | None:
+def _settled(store: Store, array: CheckedArray, tally: Tally, strange: Mapping[str, str]) -> CheckedArray | None:
     """The array as its keys fit it best, if others write to it meanwhile; None if it is gone.
 
     `strange` is what lies in the place of some chunks.
@@ -94,7 +92,7 @@ def _settled(
     for look in range(LOOKS + 1):
         with held(store, look):
             if look:
-                now = array_now(store, array, zarr_format, tally)
+                now = array_now(store, array, tally)
                 if now is array:
                     break
                 if now is None:
@@ -102,7 +100,7 @@ def _settled(
                 array = now
                 for key in store.list_prefix(path):
                     name = key[len(path) + 1 :] if path else key
-                    is_ours = name in document_names(array.chunks.metadata, zarr_format)
+                    is_ours = name in spec_of(array.chunks.metadata).document_names(array.chunks.metadata)
                     if not is_ours and not key.startswith(f"{statistics_path(path)}/"):
                         _count_chunk(key, path, array)
             _find_missing(store, path, array, strange)
@@ -132,12 +130,12 @@ def _owner_of(key: str, nodes: Mapping[str, Node | None]) -> str:
 def _sort_keys(
     store: Store,
     nodes: Mapping[str, Node | None],
-    zarr_format: ZarrFormat,
+    spec: Format,
     arrays: Mapping[str, CheckedArray],
     tally: Tally,
 ) -> None:
     """Count the chunks of each array, and report what belongs to nobody."""
-    documents = {path: document_names(node, zarr_format) for path, node in nodes.items()}
+    documents = {path: spec.document_names(node) for path, node in nodes.items()}
     folders: Counter[str] = Counter()
     for key in store.list_prefix():
         owner = _owner_of(key, nodes)
@@ -153,7 +151,7 @@ def _sort_keys(
             problem = "a stray file: no document of the group, and below no array"
             tally.add(owner, "stray files", Finding("warning", key, problem))
     for folder, n in folders.items():
-        if as_now(store, folder, zarr_format, None) is not None:
+        if as_now(store, folder, spec, None) is not None:
             continue  # somebody has made it meanwhile
         owner = folder.rpartition("/")[0]
         problem = f"a folder that holds keys ({n}) but is neither group nor array"

@@ -24,6 +24,7 @@ from zarrds.labels.kinds.table import array_from_plain
 from zarrds.labels.sorted.blocks import Blocks
 from zarrds.labels.sorted.record import OrderRecord, is_recordable, record_of
 from zarrds.metadata.extension import note_of, with_note
+from zarrds.metadata.formats import spec_of
 from zarrds.metadata.model import ArrayMetadata
 from zarrds.metadata.nodes.documents import locked, own_node
 from zarrds.metadata.nodes.transaction import change_documents
@@ -66,7 +67,7 @@ def _settled(
     for look in range(LOOKS + 1):
         with held(store, look):
             if look:
-                now = {name: as_now(store, base + name, node.zarr_format, node) for name, node in arrays.items()}
+                now = {name: as_now(store, base + name, node, node) for name, node in arrays.items()}
                 fresh = {name: node for name, node in now.items() if isinstance(node, ArrayMetadata)}
                 if not mended and fresh == arrays:
                     return found
@@ -133,7 +134,7 @@ def _is_stale(elements: Elements) -> bool:
 def _mend(store: Store, path: str, metadata: ArrayMetadata, record: OrderRecord | None) -> bool:
     with locked(store):
         try:
-            if own_node(store, path, metadata.zarr_format) != metadata:
+            if own_node(store, path, metadata) != metadata:
                 return False  # another writer was here
             change_documents(store, {path: with_note(metadata, ORDER, record.to_json() if record else None)})
         except (MetadataError, UnsupportedError):  # the documents above cannot be read
@@ -219,8 +220,8 @@ def _misfits(
 def _decoded(
     store: Store, base: str, arrays: Mapping[str, ArrayMetadata], notes: GroupNotes, n_workers: int | None
 ) -> Mapping[Hashable, xr.Variable]:
-    zarr_format = next(iter(arrays.values())).zarr_format
-    lazy_arrays = LazyArrays(store, None, n_workers, None, cache_of(0), zarr_format == 2)
+    is_mask = spec_of(next(iter(arrays.values()))).IS_FILL_MISSING
+    lazy_arrays = LazyArrays(store, None, n_workers, None, cache_of(0), is_mask)
     lazy, raw = {}, {}
     for name, metadata in arrays.items():
         with locating(store.path, base + name):

@@ -47,17 +47,17 @@ def verify_arrays(
         findings += _recovered(store)
     committer_of(store).recover()
     try:
-        zarr_format = format_of(store)
+        spec = format_of(store)
     except StoreNotFoundError as error:
         _tell_of_copies(store, error, repair=repair)
         raise
     if repair:
         findings += _clean(store)
     dead_before = set(_dead(store))
-    nodes_found = mend(store, zarr_format) if repair else survey(store, zarr_format)
+    nodes_found = mend(store, spec) if repair else survey(store, spec)
     nodes = nodes_found.nodes
     tally = Tally()
-    check_keys(store, nodes, zarr_format, tally, progress=progress, n_workers=workers)
+    check_keys(store, nodes, spec, tally, progress=progress, n_workers=workers)
     further = list(look_further(nodes))
     # what a living writer uses comes and goes
     findings += [f for f in _dead(store) if f in dead_before]

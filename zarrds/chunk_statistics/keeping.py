@@ -105,6 +105,6 @@ def put_rows_in_place(store: Store, path: str, metadata: ArrayMetadata, position
     if not rows:
         return
     with locked(store):
-        now = own_node(store, path, metadata.zarr_format)
+        now = own_node(store, path, metadata)
         if isinstance(now, ArrayMetadata) and not is_replaced(metadata, now) and now.shape == metadata.shape:
             put_rows(store, store, path, now, rows.items())

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from zarrds.metadata.attributes import MARKERS
+from zarrds.metadata.formats import spec_of
 from zarrds.metadata.model import ArrayMetadata
 
 __all__ = ["missing_markers"]
@@ -21,7 +22,7 @@ def missing_markers(metadata: ArrayMetadata) -> tuple[Any, ...]:
     for name in MARKERS:
         if name != "_FillValue":
             given += _compared(_flat(attributes.get(name)))
-    if metadata.zarr_format == 2:
+    if spec_of(metadata).IS_FILL_MISSING:
         given.append((metadata.fill_value, None))
     markers = (_marker(value, dtype, like) for value, like in given if value is not None)
     return tuple(marker for marker in markers if marker is not None)

@@ -24,6 +24,7 @@ from zarrds.metadata.equality import is_same
 from zarrds.metadata.extension import STATISTICS
 from zarrds.metadata.fields import Raw
 from zarrds.metadata.fill_values import decode_fill_value, default_fill_value, encode_fill_value
+from zarrds.metadata.formats import v3
 from zarrds.metadata.hidden import hidden_array, hidden_document, hidden_path
 from zarrds.metadata.model import ArrayMetadata, ChunkKeyEncoding, raw_codec
 from zarrds.storage.protocol import Store, Values
@@ -142,7 +143,7 @@ def _said_of(metadata: ArrayMetadata) -> Raw:
         "chunks": list(metadata.chunks),
         "data_type": metadata.data_type.name + str(metadata.data_type.dtype),
         "codecs": [{"name": c["name"]} if c["name"] in _COMPRESSORS else raw_codec(c) for c in metadata.codecs],
-        "fill_value": encode_fill_value(metadata.fill_value, metadata.data_type, zarr_format=3),
+        "fill_value": encode_fill_value(metadata.fill_value, metadata.data_type),
         "attributes": {name: metadata.attributes[name] for name in _MEANING if name in metadata.attributes},
     }
 
@@ -156,17 +157,16 @@ def _hidden_metadata(metadata: ArrayMetadata, rule: Rule) -> ArrayMetadata:
     if grid and left > 1:
         chunks[0] *= left  # there may be more along it some day
     data_type = DataType.from_numpy(row_dtype(rule).newbyteorder("="))
-    nothing = encode_fill_value(default_fill_value(data_type), data_type, zarr_format=3)
+    nothing = encode_fill_value(default_fill_value(data_type), data_type)
     return ArrayMetadata(
         shape=grid,
         data_type=data_type,
         chunks=tuple(chunks),
-        codecs=default_codecs(data_type, 3),
+        codecs=default_codecs(data_type, v3),
         fill_value=decode_fill_value(nothing, data_type),
         chunk_key_encoding=ChunkKeyEncoding(),
         dimension_names=None,
         attributes={_OF: _said_of(metadata)},
-        zarr_format=3,
     )
 
 

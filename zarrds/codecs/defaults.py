@@ -11,8 +11,9 @@ from zarrds.codecs.registry import KNOWN, PREFIX
 from zarrds.errors import EncodingError
 from zarrds.metadata.dtypes import DataType
 from zarrds.metadata.fields import JSONObject, member
+from zarrds.metadata.formats import Format
 from zarrds.metadata.formats.v2_codecs import codec_from_v2
-from zarrds.metadata.model import SHARDING, CodecObject, ZarrFormat, codec_object, codec_objects, written_codec
+from zarrds.metadata.model import SHARDING, CodecObject, codec_object, codec_objects, written_codec
 
 __all__ = ["completed", "default_codecs", "default_compressors", "parse_codec"]
 
@@ -26,38 +27,38 @@ _SETTINGS: Mapping[str, JSONObject] = {
 }
 
 
-def default_compressors(data_type: DataType, zarr_format: ZarrFormat) -> list[CodecObject]:
-    """Blosc with the settings that ``docs/codec-choice.md`` measures and, in v3, a checksum."""
+def default_compressors(data_type: DataType, spec: Format) -> list[CodecObject]:
+    """Blosc with the settings that ``docs/codec-choice.md`` measures, and a checksum where the format has one."""
     if data_type.is_variable_length:
         shuffle = "noshuffle"
     else:
         shuffle = "bitshuffle" if data_type.dtype.itemsize == 1 else "shuffle"
-    blosc = completed({"name": "blosc", "configuration": {"shuffle": shuffle}}, data_type, zarr_format)
-    return [blosc] if zarr_format == 2 else [blosc, {"name": "crc32c"}]
+    blosc = completed({"name": "blosc", "configuration": {"shuffle": shuffle}}, data_type, spec)
+    return [blosc] if spec.HAS_CODECS_OF_NUMCODECS else [blosc, {"name": "crc32c"}]
 
 
-def default_codecs(data_type: DataType, zarr_format: ZarrFormat) -> tuple[CodecObject, ...]:
+def default_codecs(data_type: DataType, spec: Format) -> tuple[CodecObject, ...]:
     """All codecs of an array that nothing was asked for."""
-    return (serializer_for(data_type), *default_compressors(data_type, zarr_format))
+    return (serializer_for(data_type), *default_compressors(data_type, spec))
 
 
-def completed(codec: CodecObject, data_type: DataType, zarr_format: ZarrFormat) -> CodecObject:
+def completed(codec: CodecObject, data_type: DataType, spec: Format) -> CodecObject:
     """`codec` with all its settings; `data_type` is that of the elements that become bytes."""
     name, given = codec["name"], codec.get("configuration", {})
     settings = dict(_SETTINGS.get(name, {}))
     if name == "blosc" and not data_type.is_variable_length:
         itemsize = data_type.dtype.itemsize
         settings["typesize"] = itemsize if itemsize < 256 else 1
-    elif name == "bytes" and zarr_format == 3:
+    elif name == "bytes" and not spec.IS_ORDER_IN_DTYPE:
         settings = dict(serializer_for(data_type).get("configuration", {}))
-    elif name == "zstd" and zarr_format == 2:
+    elif name == "zstd" and spec.HAS_CODECS_OF_NUMCODECS:
         del settings["checksum"]  # of which TensorStore does not know there
     settings |= given
-    if settings.get("shuffle") == "autoshuffle" and zarr_format == 3:  # which only numcodecs has
+    if settings.get("shuffle") == "autoshuffle" and not spec.HAS_CODECS_OF_NUMCODECS:
         settings["shuffle"] = "bitshuffle" if settings["typesize"] == 1 else "shuffle"
     if name == SHARDING:
         inner = codec_objects(member(given, "codecs", list, []))
-        settings["codecs"] = [written_codec(completed(codec, data_type, zarr_format)) for codec in inner]
+        settings["codecs"] = [written_codec(completed(codec, data_type, spec)) for codec in inner]
     return {"name": name, "configuration": settings} if settings else {"name": name}
 
 

@@ -73,7 +73,7 @@ def decode_fill_value(value: JSON, data_type: DataType) -> Scalar:
         ) from error
 
 
-def encode_fill_value(value: Scalar, data_type: DataType, *, zarr_format: int) -> JSON:
+def encode_fill_value(value: Scalar, data_type: DataType, *, zarr_format: int = 3) -> JSON:
     """The ``fill_value`` member of a document: the inverse of `decode_fill_value`.
 
     Raises

@@ -1,14 +1,14 @@
 """What a store's metadata says, in one frozen model shaped like Zarr v3.
 
-v2 documents are translated into it when they are read (`zarrds.metadata.formats.v2`); nothing above this folder
-asks which format a store has.
+v2 documents are translated into it when they are read (`zarrds.metadata.formats.v2`); what depends on
+the format is asked of the modules there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal, NamedTuple, NotRequired, TypeAlias, TypedDict
+from typing import Any, Literal, NamedTuple, NotRequired, Protocol, TypeAlias, TypedDict
 
 from zarrds.errors import MetadataError
 from zarrds.metadata.dtypes import DataType
@@ -21,6 +21,7 @@ __all__ = [
     "ArrayMetadata",
     "ChunkKeyEncoding",
     "CodecObject",
+    "Formatted",
     "GroupMetadata",
     "Inner",
     "Node",
@@ -33,6 +34,15 @@ __all__ = [
 ]
 
 ZarrFormat: TypeAlias = Literal[2, 3]
+
+
+class Formatted(Protocol):
+    """What is of one format: a node, the nodes of a store, a module of `zarrds.metadata.formats`."""
+
+    @property
+    def zarr_format(self) -> ZarrFormat: ...
+
+
 SHARDING = "sharding_indexed"
 
 

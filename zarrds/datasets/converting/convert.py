@@ -28,7 +28,7 @@ from zarrds.datasets.writing.writer import save
 from zarrds.engine.progress import ProgressOption, progress_bar
 from zarrds.errors import EncodingError, LabelError, StoreExistsError, UnsupportedError, ZarrdsError
 from zarrds.metadata.model import ZarrFormat
-from zarrds.metadata.nodes.documents import zarr_format_of
+from zarrds.metadata.nodes.documents import spec_there
 from zarrds.storage.commits.committer import as_durable
 from zarrds.storage.locate import as_store
 from zarrds.storage.protocol import Store
@@ -263,7 +263,7 @@ def _save_one(
 
 def _is_new(store: Store, group: str | None) -> bool:
     """Whether a store is made as a whole, and no group of one that exists."""
-    return group is None or zarr_format_of(store) is None
+    return group is None or spec_there(store) is None
 
 
 def _tree(groups: Mapping[str, xr.Dataset]) -> xr.DataTree:
@@ -289,7 +289,7 @@ def _join(
 ) -> Conversion:
     written: list[str] = []
     skipped: list[str] = []
-    is_there = zarr_format_of(store) is not None and not overwrite
+    is_there = spec_there(store) is not None and not overwrite
     labels = stored_labels(store, options["group"], dim) if is_there else None
     if is_there and labels is None:
         raise StoreExistsError(

@@ -39,6 +39,7 @@ from zarrds.engine.progress import ProgressOption, progress_bar
 from zarrds.errors import SelectionError, UnsupportedError, locating
 from zarrds.metadata.attributes import typed_attributes
 from zarrds.metadata.extension import unlimited_dims
+from zarrds.metadata.formats import spec_of
 from zarrds.storage.local.new_file import check_new_file, new_file
 from zarrds.storage.locate import as_store
 from zarrds.storage.protocol import Store
@@ -134,7 +135,7 @@ def export(
     with locating(opened.path):
         root = open_group(opened, path=group or "")
         parts = list(_parts(opened, root, names, sel, isel))
-        is_v2 = root.metadata.zarr_format == 2
+        is_v2 = spec_of(root.metadata).IS_FILL_MISSING
         for part in parts:
             check_attributes(f"/{part.path}", part.attributes)
             for each, array in part.arrays.items():

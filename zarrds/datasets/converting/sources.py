@@ -12,7 +12,7 @@ import xarray as xr
 
 from zarrds.datasets.converting.strange import decoded_groups, without_strange
 from zarrds.errors import StoreNotFoundError, UnsupportedError
-from zarrds.metadata.nodes.documents import zarr_format_of
+from zarrds.metadata.nodes.documents import spec_there
 from zarrds.storage.locate import as_store
 from zarrds.storage.protocol import Store
 from zarrds.storage.secrets import without_secrets
@@ -60,7 +60,7 @@ def is_store(source: Source, storage_options: Mapping[str, Any] | None = None) -
     name = _file_name(source)
     if name is not None and is_file(name):
         return False
-    return zarr_format_of(as_store(source, storage_options)) is not None
+    return spec_there(as_store(source, storage_options)) is not None
 
 
 @contextmanager

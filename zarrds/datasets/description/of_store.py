@@ -19,6 +19,7 @@ from zarrds.datasets.encoding.attributes import decoded_attributes, visible_attr
 from zarrds.display.codecs import codec_texts
 from zarrds.errors import VariableNotFoundError, ZarrdsError, locating
 from zarrds.metadata.extension import marks_of, unlimited_dims
+from zarrds.metadata.formats import spec_of
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata
 from zarrds.metadata.nodes.documents import Nodes, open_nodes
 from zarrds.metadata.nodes.lookup import get_node
@@ -88,7 +89,7 @@ def _info(
     *,
     stored: bool,
 ) -> Info:
-    is_mask = nodes.zarr_format == 2
+    is_mask = spec_of(nodes).IS_FILL_MISSING
     found, problems = {}, dict(problems)
     for name, metadata in arrays.items():
         try:

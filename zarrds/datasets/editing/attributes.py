@@ -93,7 +93,7 @@ def update_attrs(
                 check_attributes(there.notes, variable, added.keys() | removed)
             _check_decoding(there, path, before, after, added, removed)
         known = {"": there.nodes.root} if there.nodes.root is not None else None
-        change_documents(there.store, {path: after}, zarr_format=there.nodes.zarr_format, known=known)
+        change_documents(there.store, {path: after}, like=there.nodes, known=known)
 
 
 def _check_decoding(

@@ -12,7 +12,7 @@ from zarrds.datasets.reading.notes import GroupNotes, notes_of
 from zarrds.datasets.reading.strange import LeftOut, children_of
 from zarrds.errors import VariableNotFoundError, locating
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata
-from zarrds.metadata.nodes.documents import Nodes, open_nodes, zarr_format_of
+from zarrds.metadata.nodes.documents import Nodes, open_nodes, spec_there
 from zarrds.metadata.nodes.group_notes import with_group_notes
 from zarrds.metadata.nodes.lookup import get_group, named_dimensions
 from zarrds.storage.commits.committer import as_durable, committer_of
@@ -65,7 +65,7 @@ def edited_store(
     where = check_prefix((group or "").strip("/"), opened.path)
     with locating(opened.path):
         # no lock, and so no file, where there is no store; over a network there are no such files
-        if not opened.traits.is_remote and zarr_format_of(opened) is None:
+        if not opened.traits.is_remote and spec_there(opened) is None:
             open_nodes(opened)
     return opened, where
 
@@ -81,5 +81,5 @@ def edited_group(store: Store, path: str) -> EditedGroup:
     arrays = {n: node for n, node in children.items() if isinstance(node, ArrayMetadata)}
     groups = frozenset(children.keys() - arrays.keys())
     base = f"{path}/" if path else ""
-    strange = {n: named_dimensions(store, base + n, nodes.zarr_format) for n in left_out.names_in(path)}
+    strange = {n: named_dimensions(store, base + n, nodes) for n in left_out.names_in(path)}
     return EditedGroup(store, nodes, path, metadata, arrays, strange, groups, notes_of(arrays))

@@ -151,7 +151,7 @@ def _note(store: Store, where: str, metadata: ArrayMetadata, advance: Progress |
     order = record_of(elements) if _has_order(where, metadata) else None
     rows = list(rows_of_all(store, elements, advance)) if has_rows(metadata) else []
     with locked(store):
-        now = own_node(store, where, metadata.zarr_format)
+        now = own_node(store, where, metadata)
         if not isinstance(now, ArrayMetadata) or now.shape != metadata.shape or is_replaced(metadata, now):
             raise ConflictError("another writer changed the array meanwhile", key=where, mend="Call zarrds.index again")
         with Transaction(store) as transaction:

@@ -19,9 +19,10 @@ from zarrds.datasets.editing.edited_notes import (
 from zarrds.datasets.reading.roles import roles_of
 from zarrds.errors import EncodingError, LabelError, UnsupportedError, VariableNotFoundError, locating
 from zarrds.metadata.fields import JSONObject, Raw
+from zarrds.metadata.formats import v3
 from zarrds.metadata.model import Node
 from zarrds.metadata.nodes.belonging import check_nothing_else
-from zarrds.metadata.nodes.documents import DOCUMENTS, keys_of, locked
+from zarrds.metadata.nodes.documents import DOCUMENTS, locked
 from zarrds.metadata.nodes.transaction import change_documents
 from zarrds.storage.local.files import is_partial
 from zarrds.storage.protocol import Store, check_key
@@ -106,7 +107,7 @@ def rename(
         if metadata != there.metadata:
             nodes[there.path] = metadata
         removed = [there.path_of(name) for name in names if name in there.arrays]
-        change_documents(there.store, nodes, removed, links, zarr_format=there.nodes.zarr_format)
+        change_documents(there.store, nodes, removed, links, like=there.nodes)
 
 
 def _new_name(names: Mapping[str, str]) -> Callable[[Any], Any]:
@@ -143,7 +144,7 @@ def _check_names(there: EditedGroup, dims: set[str], standing: set[str], names: 
 def _linked_keys(store: Store, old: str, new: str) -> dict[str, str]:
     """The keys of an array's chunks and of its statistics, and their new names."""
     # its own documents are written anew
-    own = {f"{old}/{name}" for name in DOCUMENTS}.union(keys_of([old], 3))
+    own = {f"{old}/{name}" for name in DOCUMENTS}.union(v3.keys_of(old))
     return {key: new + key[len(old) :] for key in store.list_prefix(old) if key not in own}
 
 
@@ -238,7 +239,7 @@ def drop_vars(
         removed = [there.path_of(name) for name in dropped]
         for path in removed:
             check_nothing_else(there.store, path)
-        change_documents(there.store, nodes, removed, zarr_format=there.nodes.zarr_format)
+        change_documents(there.store, nodes, removed, like=there.nodes)
 
 
 def _check_levels(there: EditedGroup, asked: set[str]) -> None:

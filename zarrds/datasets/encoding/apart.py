@@ -19,11 +19,10 @@ from zarrds.datasets.encoding.attributes import NCZARR
 from zarrds.labels.kinds.table import added_attributes
 from zarrds.metadata.attributes import MARKERS, array_of
 from zarrds.metadata.fields import JSONObject
-from zarrds.metadata.model import ZarrFormat
+from zarrds.metadata.formats import Format
 
 __all__ = ["group_attributes_apart", "set_apart"]
 
-_DIMENSIONS = "_ARRAY_DIMENSIONS"  # names of dimensions, in format 2
 _COORDINATES = "coordinates"
 _NOTHING = {"scale_factor": 1, "add_offset": 0}  # as raster files have them where nothing is packed
 _NUMBERS = tuple(_NOTHING)
@@ -32,21 +31,22 @@ _DECODED = frozenset({"units", "dtype", "_Unsigned", "_Encoding", *MARKERS, *_NU
 _PLAIN_KINDS = ("datetime64", "timedelta64", "cftime", "period", "range", "interval")
 
 
-def set_apart(variable: xr.Variable, zarr_format: ZarrFormat, description: JSONObject | None = None) -> dict[str, Any]:
+def set_apart(variable: xr.Variable, spec: Format, description: JSONObject | None = None) -> dict[str, Any]:
     """Those attributes of a variable that are none of how its data is decoded, though readers would go by them.
 
     Parameters
     ----------
     variable : Variable
         As the user has it: decoded, or undecoded with the attributes of that.
-    zarr_format : {2, 3}
+    spec : Format
     description : mapping, optional
         What is noted of the kind of its data, where that is one that only pandas knows.
 
     Examples
     --------
     >>> import xarray as xr
-    >>> set_apart(xr.Variable("x", [1.5], {"dtype": "bool", "units": "K"}), 3)
+    >>> from zarrds.metadata.formats import v3
+    >>> set_apart(xr.Variable("x", [1.5], {"dtype": "bool", "units": "K"}), v3)
     {'dtype': 'bool'}
     """
     is_of_pandas = description is not None and not str(description.get("dtype")).startswith(_PLAIN_KINDS)
@@ -60,16 +60,16 @@ def set_apart(variable: xr.Variable, zarr_format: ZarrFormat, description: JSONO
         and name not in added
         and (
             name.lower().startswith(NCZARR)
-            or (name == _DIMENSIONS and zarr_format == 2)
+            or name in spec.RESERVED
             or (name == _COORDINATES and not isinstance(value, str))
             or (name in _DECODED and (value is None or is_of_pandas or _is_idle(name, value, variable)))
         )
     }
 
 
-def group_attributes_apart(attributes: Mapping[Any, Any], zarr_format: ZarrFormat) -> dict[str, Any]:
+def group_attributes_apart(attributes: Mapping[Any, Any], spec: Format) -> dict[str, Any]:
     """As `set_apart`, of a group: ``coordinates`` is what names those that no variable can name."""
-    wrong = {_COORDINATES} | ({_DIMENSIONS} if zarr_format == 2 else set())
+    wrong = {_COORDINATES, *spec.RESERVED}
     return {
         name: value
         for name, value in attributes.items()

@@ -19,7 +19,8 @@ from zarrds.metadata.attributes import MARKERS, apart_attributes, typed_attribut
 from zarrds.metadata.dtypes import DataType
 from zarrds.metadata.extension import N, note_of, with_note
 from zarrds.metadata.fields import JSON
-from zarrds.metadata.model import ArrayMetadata, Node, ZarrFormat
+from zarrds.metadata.formats import Format
+from zarrds.metadata.model import ArrayMetadata, Node
 
 __all__ = [
     "NCZARR",
@@ -102,7 +103,7 @@ def take_fill_value(
     hidden: dict[str, Any],
     encoding: Mapping[str, Any],
     data_type: DataType,
-    zarr_format: ZarrFormat,
+    spec: Format,
     is_explicit: bool,
 ) -> Any:
     """The array's fill value; ``_FillValue`` leaves the attributes, or stays there as JSON.
@@ -115,7 +116,7 @@ def take_fill_value(
     if marked is not None and ((data_type.dtype.kind in "iu" and not _is_whole(marked)) or np.ndim(marked)):
         hidden["_FillValue"] = marked
         marked = None
-    if zarr_format == 2:
+    if spec.IS_FILL_MISSING:
         return marked
     if marked is not None:
         if data_type.name == "string" or data_type.dtype.kind == "U":

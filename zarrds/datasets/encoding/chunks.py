@@ -16,7 +16,7 @@ from zarrds.engine.blocks import block_shape, blocks
 from zarrds.errors import EncodingError
 from zarrds.labels import INDEX_THRESHOLD
 from zarrds.metadata.dtypes import DataType
-from zarrds.metadata.model import ZarrFormat
+from zarrds.metadata.formats import Format
 
 __all__ = ["BY_DIMENSION", "choose_chunks", "source_chunks", "whole_chunks"]
 
@@ -61,7 +61,7 @@ def choose_chunks(
     variable: xr.Variable,
     encoding: Mapping[str, Any],
     data_type: DataType,
-    zarr_format: ZarrFormat,
+    spec: Format,
     is_explicit: bool,
     is_index: bool = False,
 ) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
@@ -73,7 +73,7 @@ def choose_chunks(
     encoding : mapping
         Of which ``chunks``, ``shards``, ``chunksizes`` and ``contiguous`` count.
     data_type : DataType
-    zarr_format : {2, 3}
+    spec : Format
     is_explicit : bool
         Whether the encoding is what the user asked for, not what an earlier file left there: that gives way where it
         does not fit.
@@ -96,7 +96,7 @@ def choose_chunks(
         encoding = {key: value for key, value in encoding.items() if key != "shards" or is_explicit}
     asked = encoding.get("shards")
     if isinstance(asked, str) and asked == "auto":
-        asked = _auto_shards(variable.shape, chunks, data_type) if zarr_format == 3 else None
+        asked = _auto_shards(variable.shape, chunks, data_type) if spec.HAS_SHARDS else None
     if asked is None:
         return chunks, None
     shards = _chunk_sizes(asked, variable.shape)
@@ -106,7 +106,7 @@ def choose_chunks(
                 "encoding['shards'] is wrong", expected=f"{variable.ndim} positive integers", found=f"{asked!r:.100}"
             )
         return chunks, shards
-    fits = zarr_format == 3 and shards is not None and not any(s % c for s, c in zip(shards, chunks, strict=True))
+    fits = spec.HAS_SHARDS and shards is not None and not any(s % c for s, c in zip(shards, chunks, strict=True))
     return chunks, shards if fits else None
 
 

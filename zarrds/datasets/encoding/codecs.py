@@ -12,7 +12,8 @@ from zarrds.codecs.layout import serializer_for
 from zarrds.codecs.registry import kind
 from zarrds.errors import EncodingError
 from zarrds.metadata.dtypes import DataType
-from zarrds.metadata.model import CodecObject, ZarrFormat
+from zarrds.metadata.formats import Format
+from zarrds.metadata.model import CodecObject
 
 __all__ = ["choose_codecs"]
 
@@ -55,7 +56,7 @@ def _filters(value: Any, is_explicit: bool) -> list[CodecObject]:
 
 
 def choose_codecs(
-    encoding: Mapping[str, Any], data_type: DataType, zarr_format: ZarrFormat, is_explicit: bool
+    encoding: Mapping[str, Any], data_type: DataType, spec: Format, is_explicit: bool
 ) -> Iterator[CodecObject]:
     """The codecs of a variable, in order.
 
@@ -63,7 +64,7 @@ def choose_codecs(
     ----------
     encoding : mapping
     data_type : DataType
-    zarr_format : {2, 3}
+    spec : Format
     is_explicit : bool
         Whether the encoding is what the user asked for, not what an earlier file left there: that gives way where it
         does not fit.
@@ -78,10 +79,10 @@ def choose_codecs(
     if not is_explicit:
         before = [c for c in before if _is_fit_for(c, data_type)]
     yield from (c for c in before if kind(c["name"]) == "array_array")
-    yield _serializer(encoding, data_type, zarr_format, is_explicit)
+    yield _serializer(encoding, data_type, spec, is_explicit)
     yield from (c for c in before if kind(c["name"]) == "bytes_bytes")
     if _is_auto(encoding, "compressors", is_explicit):
-        yield from _netcdf_compressors(encoding, data_type, zarr_format, is_explicit)
+        yield from _netcdf_compressors(encoding, data_type, spec, is_explicit)
     else:
         yield from _listed(encoding["compressors"])
 
@@ -95,12 +96,10 @@ def _is_fit_for(codec: CodecObject, data_type: DataType) -> bool:
     return is_of_it and not data_type.is_variable_length
 
 
-def _serializer(
-    encoding: Mapping[str, Any], data_type: DataType, zarr_format: ZarrFormat, is_explicit: bool
-) -> CodecObject:
+def _serializer(encoding: Mapping[str, Any], data_type: DataType, spec: Format, is_explicit: bool) -> CodecObject:
     own: CodecObject = serializer_for(data_type)
-    if zarr_format == 2 and own["name"] == "bytes":
-        own = {"name": "bytes"}  # the dtype says the byte order
+    if spec.IS_ORDER_IN_DTYPE and own["name"] == "bytes":
+        own = {"name": "bytes"}
     if _is_auto(encoding, "serializer", is_explicit) or encoding["serializer"] is None:
         if is_explicit and own["name"] == "bytes" and encoding.get("endian") in ("little", "big"):
             return {"name": "bytes", "configuration": {"endian": encoding["endian"]}}
@@ -115,10 +114,10 @@ def _serializer(
 
 
 def _netcdf_compressors(
-    encoding: Mapping[str, Any], data_type: DataType, zarr_format: ZarrFormat, is_explicit: bool
+    encoding: Mapping[str, Any], data_type: DataType, spec: Format, is_explicit: bool
 ) -> list[CodecObject]:
     """The default compressors; Blosc with zlib inside, or none, where the user asks as netCDF does."""
-    defaults = default_compressors(data_type, zarr_format)
+    defaults = default_compressors(data_type, spec)
     if not is_explicit or "zlib" not in encoding:
         return defaults
     blosc, *checksum = defaults

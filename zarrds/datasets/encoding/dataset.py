@@ -30,7 +30,8 @@ from zarrds.datasets.encoding.variables import GAVE_WAY, array_metadata_for
 from zarrds.errors import CarriedEncodingError, ChunkError, EncodingError, UnsupportedError, VariableNotFoundError
 from zarrds.metadata.extension import with_note
 from zarrds.metadata.fields import JSONObject
-from zarrds.metadata.model import ArrayMetadata, ZarrFormat
+from zarrds.metadata.formats import Format
+from zarrds.metadata.model import ArrayMetadata
 from zarrds.metadata.nodes.documents import DOCUMENTS
 from zarrds.storage.protocol import check_key
 
@@ -220,7 +221,7 @@ def encode_variable(
     name: str,
     variable: xr.Variable,
     is_explicit: bool,
-    zarr_format: ZarrFormat,
+    spec: Format,
     notes: JSONObject | None = None,
 ) -> EncodedArray:
     """A variable that is new in its store.
@@ -231,12 +232,12 @@ def encode_variable(
     variable : Variable
     is_explicit : bool
         Whether its encoding is what the user asked for, not what an earlier file left there.
-    zarr_format : {2, 3}
+    spec : Format
     notes : mapping of str to JSON, optional
         Further members of the array's ``zarrds`` object.
     """
     description: Any = (notes or {}).get("pandas")
-    apart = set_apart(variable, zarr_format, description)
+    apart = set_apart(variable, spec, description)
     if apart:
         attrs = {key: value for key, value in variable.attrs.items() if key not in apart}
         variable = xr.Variable(variable.dims, lazy_data(variable), attrs, variable.encoding, fastpath=True)
@@ -251,13 +252,13 @@ def encode_variable(
         raise
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise _refusal(error, name, variable) from error
-    metadata = array_metadata_for(name, encoded, zarr_format=zarr_format, is_explicit=is_explicit, apart=apart)
+    metadata = array_metadata_for(name, encoded, spec=spec, is_explicit=is_explicit, apart=apart)
     try:
         encoded = proven(name, encoded, metadata, is_carried=not is_explicit)
     except CarriedEncodingError as error:
         replaced = replaced or f"filters: {error.problem}"
         encoded.encoding = without_filters(encoded.encoding)
-        metadata = array_metadata_for(name, encoded, zarr_format=zarr_format, is_explicit=False, apart=apart)
+        metadata = array_metadata_for(name, encoded, spec=spec, is_explicit=False, apart=apart)
     for member, value in (notes or {}).items():
         metadata = with_note(metadata, member, value)
     empty = variable.encoding.get("write_empty_chunks") if is_explicit else None

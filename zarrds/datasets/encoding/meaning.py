@@ -23,6 +23,7 @@ from zarrds.datasets.encoding.exact.packing import with_float_factors
 from zarrds.errors import EncodingError, LabelError
 from zarrds.labels.kinds.plain import EXACT
 from zarrds.metadata.attributes import MARKERS, array_of
+from zarrds.metadata.formats import v3
 
 __all__ = ["check_same_meaning", "decoded_like", "is_in_same_encoding", "is_undecoded", "says_where"]
 
@@ -256,7 +257,7 @@ def _decoded(
     packing = [key for key in given if not _is_same(key, stored.attrs.get(key), attributes[key])]
     if packing:
         # text that should be a number says that something is wrong
-        idle = {key for key, value in set_apart(variable, 3).items() if not isinstance(value, str)}
+        idle = {key for key, value in set_apart(variable, v3).items() if not isinstance(value, str)}
         packing = [key for key in packing if key not in idle]
         attributes = {key: value for key, value in attributes.items() if key not in idle}
     if not (packing or is_counted or is_duration):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from zarrds.codecs.registry import kind
+from zarrds.metadata.formats import spec_of
 from zarrds.metadata.formats.v2_codecs import to_v2 as codecs_of_format_2
 from zarrds.metadata.model import ArrayMetadata, CodecObject
 
@@ -25,7 +26,7 @@ def encoding_of(metadata: ArrayMetadata, *, fill_value_is_mask: bool) -> dict[st
     # whole shards are read at once, as cheaply as one of their chunks
     preferred = dict(zip(metadata.dimension_names or (), shards or chunks, strict=False))
     encoding: dict[str, Any] = {"chunks": chunks, "preferred_chunks": preferred, "shards": shards}
-    if metadata.zarr_format == 2:
+    if spec_of(metadata).HAS_CODECS_OF_NUMCODECS:
         return encoding | _codecs_of_format_2(metadata)
     encoding["compressors"] = tuple(map(_without_typesize, by_kind["bytes_bytes"]))
     encoding["filters"] = tuple(by_kind["array_array"])

@@ -21,7 +21,8 @@ from zarrds.datasets.encoding.codecs import choose_codecs
 from zarrds.errors import EncodingError, locating
 from zarrds.metadata.attributes import with_attributes
 from zarrds.metadata.dtypes import DataType
-from zarrds.metadata.model import ArrayMetadata, ChunkKeyEncoding, ZarrFormat
+from zarrds.metadata.formats import Format
+from zarrds.metadata.model import ArrayMetadata, ChunkKeyEncoding
 
 __all__ = ["GAVE_WAY", "array_metadata_for"]
 
@@ -52,7 +53,7 @@ def array_metadata_for(
     name: str,
     variable: xr.Variable,
     *,
-    zarr_format: ZarrFormat,
+    spec: Format,
     is_explicit: bool,
     apart: Mapping[str, Any] | None = None,
 ) -> ArrayMetadata:
@@ -64,7 +65,7 @@ def array_metadata_for(
         For errors.
     variable : Variable
         As xarray's CF encoders made it.
-    zarr_format : {2, 3}
+    spec : Format
     is_explicit : bool
         Whether its encoding is what the user asked for, not what an earlier file left there.
     apart : mapping, optional
@@ -75,31 +76,31 @@ def array_metadata_for(
     EncodingError
         For what cannot be stored, naming the variable.
     """
-    encoding = _known(name, variable.encoding, is_explicit, zarr_format)
+    encoding = _known(name, variable.encoding, is_explicit, spec)
     data_type = _data_type(name, variable)
     attributes = dict(variable.attrs)
     hidden: dict[str, Any] = {}
     is_marked = isinstance(attributes.get("_FillValue"), str | bytes) and "missing_value" not in attributes
-    fill_value = take_fill_value(attributes, hidden, encoding, data_type, zarr_format, is_explicit)
+    fill_value = take_fill_value(attributes, hidden, encoding, data_type, spec, is_explicit)
     if fill_value is None and is_chunked(variable) and data_type.dtype == np.int64 and _is_counted(attributes):
         fill_value = np.iinfo(np.int64).min  # which readers take for NaT: what is not computed yet is no date
     if fill_value is None and is_chunked(variable) and data_type.dtype.kind in "iu":
         fill_value = missing_fill_value(attributes, data_type.dtype)
     with locating(key=name):
         chunks, shards = choose_chunks(
-            variable, encoding, data_type, zarr_format, is_explicit, is_index=variable.dims == (name,)
+            variable, encoding, data_type, spec, is_explicit, is_index=variable.dims == (name,)
         )
         metadata = new_array_metadata(
             shape=variable.shape,
             dtype=data_type,
             chunks=chunks,
             shards=shards,
-            codecs=choose_codecs(encoding, data_type, zarr_format, is_explicit),
+            codecs=choose_codecs(encoding, data_type, spec, is_explicit),
             fill_value=fill_value,
             dimension_names=[_dimension_name(dim) for dim in variable.dims],
-            zarr_format=zarr_format,
-            chunk_key_encoding=_chunk_key_encoding(encoding, variable.shape, shards or chunks, zarr_format),
-            null_fill_value=zarr_format == 2,
+            zarr_format=spec.zarr_format,
+            chunk_key_encoding=_chunk_key_encoding(encoding, variable.shape, shards or chunks, spec),
+            null_fill_value=spec.IS_FILL_MISSING,
         )
         metadata = with_attributes(metadata, attributes, hidden, apart)
         return with_marker_renamed(metadata) if is_marked and "missing_value" in attributes else metadata
@@ -111,7 +112,7 @@ def _is_counted(attributes: Mapping[Any, Any]) -> bool:
     return (isinstance(units, str) and " since " in units) or str(dtype).startswith("timedelta64[")
 
 
-def _known(name: str, encoding: Mapping[str, Any], is_explicit: bool, zarr_format: ZarrFormat) -> dict[str, Any]:
+def _known(name: str, encoding: Mapping[str, Any], is_explicit: bool, spec: Format) -> dict[str, Any]:
     known = _ZARR_KEYS | _NETCDF_KEYS
     if is_explicit:
         unknown = [
@@ -125,10 +126,9 @@ def _known(name: str, encoding: Mapping[str, Any], is_explicit: bool, zarr_forma
                 expected=f"some of {', '.join(sorted(allowed))}",
                 mend=next((_INSTEAD[key] for key in unknown if key in _INSTEAD), None),
             )
-        if zarr_format == 2 and "fill_value" in encoding:
-            raise EncodingError(
-                "unexpected encoding parameters ['fill_value'] for Zarr format 2", key=name, mend="Use _FillValue"
-            )
+        if spec.IS_FILL_MISSING and "fill_value" in encoding:
+            problem = f"unexpected encoding parameters ['fill_value'] for Zarr format {spec.zarr_format}"
+            raise EncodingError(problem, key=name, mend="Use _FillValue")
     return {k: v for k, v in encoding.items() if k in known or k in ("preferred_chunks", BY_DIMENSION)}
 
 
@@ -148,13 +148,13 @@ def _dimension_name(dim: Any) -> str:
 
 
 def _chunk_key_encoding(
-    encoding: Mapping[str, Any], shape: Sequence[int], chunks: Sequence[int], zarr_format: ZarrFormat
+    encoding: Mapping[str, Any], shape: Sequence[int], chunks: Sequence[int], spec: Format
 ) -> ChunkKeyEncoding | None:
-    """What was asked for; else, in v3, keys without folders for arrays of few chunks; None for the format's default."""
+    """What was asked for; else keys without folders for arrays of few chunks; None for the format's default."""
     value = encoding.get("chunk_key_encoding")
     if value is None:
         n_chunks = prod(-(-size // chunk) for size, chunk in zip(shape, chunks, strict=True))
-        return ChunkKeyEncoding("default", ".") if zarr_format == 3 and n_chunks <= _MAX_CHUNKS_IN_ONE_FOLDER else None
+        return spec.FLAT_KEYS if n_chunks <= _MAX_CHUNKS_IN_ONE_FOLDER else None
     described = value if isinstance(value, Mapping) else getattr(value, "to_dict", dict)()
     name = described.get("name")
     separator = described.get("separator", (described.get("configuration") or {}).get("separator"))

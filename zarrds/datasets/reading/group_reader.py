@@ -28,6 +28,7 @@ from zarrds.errors import ConflictError, LabelError, MetadataError, UndecodableE
 from zarrds.metadata.attributes import apart_attributes
 from zarrds.metadata.extension import UNLIMITED, note_of, unlimited_dims
 from zarrds.metadata.fetched import Watched
+from zarrds.metadata.formats import module_of, v2, v3
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, ZarrFormat
 from zarrds.metadata.nodes.documents import ROOTS, Nodes, open_nodes, root_keys
 from zarrds.metadata.nodes.lookup import get_group
@@ -59,7 +60,7 @@ def _roots(store: Store, *, should_recover: bool = False) -> dict[str, Hashable]
     """The identities of the root's documents, of all formats; of none where looks are not requests."""
     if not has_trait(store, ManyValues):
         return {}
-    keys = [*root_keys(3, None), *root_keys(2, None)]
+    keys = [*root_keys(v3, None), *root_keys(v2, None)]
     found = store.get_many(keys, recover=should_recover)
     # where a server does not tell of what is absent, it tells of what is there
     return {key: each.identity for key, each in found.items() if each.problem is None}
@@ -100,7 +101,8 @@ class GroupReader:
         self._shown = self._store.path if is_url else None
         self._watched = None if self._store.traits.is_remote else Watched(self._store)
         read_from = self._store if self._watched is None else cast(Store, self._watched)
-        self._nodes: Nodes = open_nodes(read_from, zarr_format=zarr_format, consolidated=consolidated)
+        asked = None if zarr_format is None else module_of(zarr_format)
+        self._nodes: Nodes = open_nodes(read_from, like=asked, consolidated=consolidated)
         # who goes by many documents reads them when no change is under way, and looks at the end whether one has begun
         self._seen = {} if self._nodes.consolidated else _roots(self._store, should_recover=True)
         self._arrays = LazyArrays.of(

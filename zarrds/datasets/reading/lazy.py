@@ -34,6 +34,7 @@ from zarrds.errors import (
 )
 from zarrds.metadata.extension import is_replaced
 from zarrds.metadata.fetched import recover
+from zarrds.metadata.formats import spec_of
 from zarrds.metadata.model import ArrayMetadata
 from zarrds.metadata.nodes.documents import Nodes, document_key, own_node
 from zarrds.metadata.times import in_unit
@@ -248,7 +249,7 @@ class LazyArray(BackendArray):
         if version == self._checked:
             return
         opened = self.stored.metadata
-        if is_replaced(opened, own_node(store, path, opened.zarr_format)):
+        if is_replaced(opened, own_node(store, path, opened)):
             raise ConflictError(
                 "the array was replaced, or removed, after this dataset was opened",
                 path=store.path,
@@ -344,7 +345,7 @@ class LazyArrays:
         is_locked: bool = False,
     ) -> LazyArrays:
         """For nodes that were just read; unless said, fill values are missing values in format 2 only."""
-        is_mask = nodes.zarr_format == 2 if fill_value_is_mask is None else fill_value_is_mask
+        is_mask = spec_of(nodes).IS_FILL_MISSING if fill_value_is_mask is None else fill_value_is_mask
         version = nodes.version if nodes.consolidated else None
         return cls(store, version, n_workers, missing_chunks, cache_of(chunk_cache), is_mask, is_locked)
 
@@ -367,7 +368,7 @@ class LazyArrays:
         version = self.version or version
         if version is not None:
             return LazyArray(array, *version, is_locked=self.is_locked)
-        key = document_key(path, metadata.zarr_format)
+        key = document_key(path, metadata)
         return LazyArray(array, key, self.store.identity(key), is_locked=self.is_locked)
 
     def variable(self, lazy: LazyArray) -> xr.Variable:

@@ -13,6 +13,7 @@ from zarrds.arrays.layout import new_array_metadata
 from zarrds.datasets.encoding.codecs import choose_codecs
 from zarrds.errors import EncodingError, VariableNotFoundError
 from zarrds.metadata.extension import Marks, marks_of, new_id, with_marks
+from zarrds.metadata.formats import spec_of
 from zarrds.metadata.model import ArrayMetadata
 
 __all__ = ["ByDimension", "check_names", "choices_for", "is_same_chunk", "laid_out", "marked_anew"]
@@ -104,7 +105,7 @@ def laid_out(metadata: ArrayMetadata, choices: Mapping[str, Any]) -> ArrayMetada
         return metadata
     inner, codecs, shards = metadata.inner()
     if any(key in choices for key in _KEYS[2:]):
-        codecs = tuple(choose_codecs(choices, metadata.data_type, metadata.zarr_format, True))
+        codecs = tuple(choose_codecs(choices, metadata.data_type, spec_of(metadata), True))
     chunks = choices.get("chunks", inner)
     shards = choices.get("shards", shards if "chunks" not in choices else None)
     made = new_array_metadata(

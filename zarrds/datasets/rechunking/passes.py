@@ -22,6 +22,7 @@ from zarrds.engine.executor import run
 from zarrds.errors import ChunkError, ZarrdsError
 from zarrds.metadata.dtypes import DataType
 from zarrds.metadata.extension import marks_of
+from zarrds.metadata.formats import v3
 from zarrds.metadata.model import ArrayMetadata
 from zarrds.storage.protocol import Store
 from zarrds.storage.traits import list_strange
@@ -171,7 +172,7 @@ def _key_of(job: Job, piece: Block) -> str:
 
 @lru_cache(maxsize=64)
 def _pipeline(shape: Shape, data_type: DataType) -> Pipeline:
-    return build_pipeline(default_codecs(data_type, 3), shape, data_type)
+    return build_pipeline(default_codecs(data_type, v3), shape, data_type)
 
 
 # ------------------------------------------------------------------------------- without decoding

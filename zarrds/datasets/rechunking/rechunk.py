@@ -400,7 +400,7 @@ def _carry_out(
     statistics: bool | None,
 ) -> None:
     _check_apart(source.store, goal)
-    target = find_target(goal, "", _checked(mode), source.zarr_format)
+    target = find_target(goal, "", _checked(mode), source.spec.zarr_format)
     nodes: dict[str, Node] = dict(source.groups) | {each.path: each.after for each in copied}
     identity = sha256(repr((source.store.path, source.version, what, copied)).encode()).hexdigest()
     touched: dict[str, Touched | None] = {}
@@ -424,7 +424,7 @@ def _carry_out(
                 after = marked_anew(each.before, each.after, is_decoded=each.plan.how in ("direct", "through pieces"))
                 after = with_statistics(after, statistics)
                 nodes[each.path] = noted_again(work.stage, each.path, after) if each.plan.how != "bytes" else after
-        for key, document in documents_of_store(raws_of(nodes), source.zarr_format).items():
+        for key, document in documents_of_store(raws_of(nodes), source.spec).items():
             work.stage.set(key, document)
         committer_of(goal).publish(work.stage, replace=target.replace)
 

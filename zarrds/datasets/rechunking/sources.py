@@ -24,7 +24,8 @@ from zarrds.datasets.rechunking.layout import (
 from zarrds.datasets.rechunking.plan import ArrayPlan, How, plan_array
 from zarrds.engine.chunk_io import Chunks
 from zarrds.errors import ConflictError, UnsupportedError, ZarrdsError
-from zarrds.metadata.model import ArrayMetadata, GroupMetadata, ZarrFormat
+from zarrds.metadata.formats import Format, spec_of
+from zarrds.metadata.model import ArrayMetadata, GroupMetadata
 from zarrds.metadata.nodes.documents import open_nodes, walk
 from zarrds.metadata.nodes.lookup import get_group
 from zarrds.storage.locate import as_store
@@ -57,7 +58,7 @@ class Source:
         What paths of the source's nodes begin with, in its store.
     groups, arrays : mapping
         By path below the copied group; ``""`` is that group itself.
-    zarr_format : {2, 3}
+    spec : Format
     version : tuple of (str, hashable)
         The key of a document that every change writes anew, and its identity.
     """
@@ -66,7 +67,7 @@ class Source:
     base: str
     groups: Mapping[str, GroupMetadata]
     arrays: Mapping[str, ArrayMetadata]
-    zarr_format: ZarrFormat
+    spec: Format
     version: tuple[str, Hashable]
 
     @contextmanager
@@ -134,7 +135,7 @@ def open_source(
     if variables is not None:
         groups = {"": groups[""]}
         arrays = _with_coordinates(arrays, list(variables), store)
-    return Source(store, base, groups, arrays, nodes.zarr_format, nodes.version)
+    return Source(store, base, groups, arrays, spec_of(nodes), nodes.version)
 
 
 def _store_of(dataset: xr.Dataset, group: str | None, variables: Iterable[str] | None) -> tuple[Store, str, list[str]]:

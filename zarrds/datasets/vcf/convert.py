@@ -23,6 +23,7 @@ from zarrds.engine.executor import memory_nbytes
 from zarrds.engine.progress import ProgressOption, progress_bar
 from zarrds.errors import EncodingError, locating
 from zarrds.metadata.extension import Marks, new_id, with_marks
+from zarrds.metadata.formats import Format
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
 from zarrds.storage.commits.committer import committer_of
 from zarrds.storage.protocol import Store
@@ -71,9 +72,9 @@ def convert_vcf(
         buffers = _buffers(found, min(sizes["variants"], found.n))
         n_batches = -(-found.n // sizes["variants"])
         arrays = {
-            **{name: _metadata(dims, a, a.shape, sizes, "", target.zarr_format) for name, (dims, a) in fixed.items()},
+            **{name: _metadata(dims, a, a.shape, sizes, "", target.spec) for name, (dims, a) in fixed.items()},
             **{
-                name: _metadata(dims, a, (found.n, *a.shape[1:]), sizes, _described(found, name), target.zarr_format)
+                name: _metadata(dims, a, (found.n, *a.shape[1:]), sizes, _described(found, name), target.spec)
                 for name, (dims, a) in buffers.items()
             },
         }
@@ -84,9 +85,9 @@ def convert_vcf(
         "source": f"zarrds-{version('zarrds')}",
         "vcf_meta_information": [list(pair) for pair in found.header.meta],
     }
-    nodes: dict[str, Node] = {"": GroupMetadata(attributes, zarr_format=target.zarr_format), **arrays}
+    nodes: dict[str, Node] = {"": GroupMetadata(attributes, zarr_format=target.spec.zarr_format), **arrays}
     # how many rows it will have is known at the end
-    nodes[_INDEX] = _index_metadata(np.zeros((n_batches, 6), "i4"), sizes, target.zarr_format)
+    nodes[_INDEX] = _index_metadata(np.zeros((n_batches, 6), "i4"), sizes, target.spec)
     committer_of(store).clean()
     with (
         staged(target, nodes, n_batches * len(buffers)) as stage,
@@ -106,12 +107,12 @@ def convert_vcf(
             Elements(stage, name, arrays[name], is_private=True).write(..., values)
         put_statistics(stage, stage, touched.values())
         rows = np.array(index, "i4").reshape(-1, 6)
-        nodes[_INDEX] = index_metadata = _index_metadata(rows, sizes, target.zarr_format)
+        nodes[_INDEX] = index_metadata = _index_metadata(rows, sizes, target.spec)
         Elements(stage, _INDEX, index_metadata, is_private=True).write(..., rows)
 
 
-def _index_metadata(rows: np.ndarray[Any, Any], sizes: Mapping[str, int], zarr_format: ZarrFormat) -> ArrayMetadata:
-    return _metadata(("region_index_values", "region_index_fields"), rows, rows.shape, sizes, "", zarr_format)
+def _index_metadata(rows: np.ndarray[Any, Any], sizes: Mapping[str, int], spec: Format) -> ArrayMetadata:
+    return _metadata(("region_index_values", "region_index_fields"), rows, rows.shape, sizes, "", spec)
 
 
 def _chunk_sizes(chunks: Mapping[str, int] | None) -> dict[str, int]:
@@ -130,7 +131,7 @@ def _metadata(
     shape: tuple[int, ...],
     sizes: Mapping[str, int],
     description: str,
-    zarr_format: ZarrFormat,
+    spec: Format,
 ) -> ArrayMetadata:
     chunks = tuple(max(1, min(n, sizes.get(dim, n))) for dim, n in zip(dims, shape, strict=True))
     plain = new_array_metadata(
@@ -139,7 +140,7 @@ def _metadata(
         chunks=chunks,
         dimension_names=dims,
         attributes={"description": description} if description else {},
-        zarr_format=zarr_format,
+        zarr_format=spec.zarr_format,
     )
     return with_marks(plain, Marks(id=new_id(), complete=shape))
 

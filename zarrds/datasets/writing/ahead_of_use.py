@@ -11,9 +11,8 @@ import xarray as xr
 
 from zarrds.engine.elements import Elements
 from zarrds.errors import ZarrdsError
-from zarrds.metadata.fields import Raw
-from zarrds.metadata.model import ArrayMetadata, ZarrFormat
-from zarrds.metadata.nodes.documents import parsed
+from zarrds.metadata.model import ArrayMetadata
+from zarrds.metadata.nodes.documents import Nodes, parsed
 from zarrds.storage.protocol import Store
 
 __all__ = ["chunks_ahead", "is_label_read_first"]
@@ -25,8 +24,7 @@ _MOST_NBYTES = 2**20
 
 def chunks_ahead(
     store: Store,
-    copies: Mapping[str, Raw],
-    zarr_format: ZarrFormat,
+    stored: Nodes,
     dataset: xr.Dataset,
     append_dim: Hashable | None,
 ) -> list[str]:
@@ -35,19 +33,18 @@ def chunks_ahead(
     Parameters
     ----------
     store : Store
-    copies : mapping of str to JSON object
-        Of all that is in the store, by path; those directly below the root count.
-    zarr_format : {2, 3}
+    stored : Nodes
+        Of the store; what lies directly below the root counts.
     dataset : Dataset
         What is going to be written.
     append_dim : hashable, optional
     """
     found: dict[str, None] = {}
-    for name, raw in copies.items():
+    for name, raw in stored.copies().items():
         if not name or "/" in name:
             continue
         with suppress(ZarrdsError):  # what cannot be read is told of by who needs it
-            node = parsed(store, name, zarr_format, raw)
+            node = parsed(store, name, stored, raw)
             if not isinstance(node, ArrayMetadata):
                 continue
             part = _part_of(name, node, dataset, append_dim)

@@ -193,7 +193,7 @@ def new_array(
                 expected=f"{dim}: {sizes[str(dim)]}",
                 found=f"{dim}: {size}",
             )
-    encoded = encode_variable(name, variable, is_explicit, how.zarr_format, notes)
+    encoded = encode_variable(name, variable, is_explicit, how.spec, notes)
     start = (0,) * variable.ndim
     return ArrayChange(None, encoded.metadata, encoded.variable, start, encoded.replaced, encoded.write_empty_chunks)
 

@@ -13,18 +13,19 @@ from zarrds.datasets.encoding.attributes import is_marker_renamed, with_marker_r
 from zarrds.metadata.attributes import apart_attributes, typed_attributes, updated_attributes, with_attributes
 from zarrds.metadata.equality import is_same
 from zarrds.metadata.extension import UNLIMITED, named_dims, with_note
-from zarrds.metadata.model import ArrayMetadata, GroupMetadata, ZarrFormat
+from zarrds.metadata.formats import Format, spec_of
+from zarrds.metadata.model import ArrayMetadata, GroupMetadata
 
 __all__ = ["new_group", "with_flags", "with_given_attributes", "with_group_attributes", "with_variable_attributes"]
 
 _FLAGS = ("flag_values", "flag_meanings")
 
 
-def new_group(attributes: Mapping[Any, Any], dataset: xr.Dataset, zarr_format: ZarrFormat) -> GroupMetadata:
+def new_group(attributes: Mapping[Any, Any], dataset: xr.Dataset, spec: Format) -> GroupMetadata:
     """A group with attributes, some of those of the dataset set apart, and a note of its unlimited dimensions."""
-    apart = group_attributes_apart(dataset.attrs, zarr_format)
+    apart = group_attributes_apart(dataset.attrs, spec)
     kept = {name: value for name, value in attributes.items() if name not in apart or name == "coordinates"}
-    group = with_attributes(GroupMetadata(zarr_format=zarr_format), kept, apart=apart)
+    group = with_attributes(GroupMetadata(zarr_format=spec.zarr_format), kept, apart=apart)
     return with_note(group, UNLIMITED, named_dims(dataset.encoding.get(UNLIMITED), dataset.dims) or None)
 
 
@@ -44,7 +45,7 @@ def with_group_attributes(
         The user's.
     new_coordinates : iterable of str
     """
-    apart = group_attributes_apart(given, before.zarr_format)
+    apart = group_attributes_apart(given, spec_of(before))
     names = [str(a.get("coordinates", "")).split() for a in (before.attributes, attributes)]
     # names are separated by spaces, so that one with a space in it cannot be named
     names.append([name for name in new_coordinates if " " not in name])
@@ -67,7 +68,7 @@ def with_given_attributes(before: ArrayMetadata, there: xr.Variable, new: xr.Var
 
     Parameters are those of `with_variable_attributes`.
     """
-    apart = set_apart(new, before.zarr_format)
+    apart = set_apart(new, spec_of(before))
     kept = {"_FillValue", *there.encoding, *apart}
     given = {name: value for name, value in new.attrs.items() if name not in kept}
     is_known = is_same({name: there.attrs.get(name) for name in given}, given)
@@ -90,7 +91,7 @@ def with_variable_attributes(before: ArrayMetadata, there: xr.Variable, new: xr.
     stored = typed_attributes(before)
     kept = {name: stored[name] for name in before.attributes if name in there.encoding}
     moved = {name: new.encoding[name] for name in ("grid_mapping",) if name in new.encoding}
-    apart = set_apart(new, before.zarr_format)
+    apart = set_apart(new, spec_of(before))
     given = {n: value for n, value in {**moved, **new.attrs}.items() if n != "_FillValue" and n not in apart}
     if "_FillValue" in before.attributes:
         kept["_FillValue"] = before.attributes["_FillValue"]

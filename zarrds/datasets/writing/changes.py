@@ -10,7 +10,8 @@ import xarray as xr
 
 from zarrds.datasets.writing.placing.append import OnOverlap, OnUnordered, Placement
 from zarrds.engine.progress import ProgressOption
-from zarrds.metadata.model import ArrayMetadata, GroupMetadata, ZarrFormat
+from zarrds.metadata.formats import Format
+from zarrds.metadata.model import ArrayMetadata, GroupMetadata
 
 __all__ = ["ArrayChange", "GroupChange", "UpdateOptions", "WriteOptions", "replaced_encodings"]
 
@@ -21,8 +22,8 @@ UpdateMode = Literal["a", "a-", "r+"]
 class UpdateOptions:
     """What the user asks of a save into a store that exists; the names are those of `zarrds.save`.
 
-    Of a DataTree, `grows` says whether a group has the dimension that is appended to, and `inherited` has the
-    placements of labels that it has from a group above.
+    `spec` is the format of the store. Of a DataTree, `grows` says whether a group has the dimension that is
+    appended to, and `inherited` has the placements of labels that it has from a group above.
     """
 
     mode: UpdateMode
@@ -30,7 +31,7 @@ class UpdateOptions:
     region: Any
     on_overlap: OnOverlap
     on_unordered: OnUnordered
-    zarr_format: ZarrFormat
+    spec: Format
     grows: bool = True
     inherited: Mapping[str, Placement] = field(default_factory=dict)
 

@@ -160,7 +160,7 @@ def _planned(
     nodes: Nodes | None = None,
     by_copies: bool = False,
 ) -> StorePlan:
-    nodes = nodes or open_nodes(store, zarr_format=how.zarr_format, consolidated=False, is_locked=is_locked)
+    nodes = nodes or open_nodes(store, like=how.spec, consolidated=False, is_locked=is_locked)
     plan = StorePlan(store, nodes)
     dim = how.append_dim
     if len(parts) > 1 and dim is not None and not any(dim in dataset.dims for _, dataset, _ in parts):
@@ -205,7 +205,7 @@ def _plan_group(
         dim = dim if stored is not None and dataset.variables and dim in stored.sizes else None
     if stored is None:
         check_there(dim, how.region, how.mode)
-        plan.add_parents(missing_parents(plan.store, plan.nodes, group, how.zarr_format))
+        plan.add_parents(missing_parents(plan.store, plan.nodes, group))
     change = _group_change(plan, group, stored, dataset, encoding, how, levels, dim)
     placement = change.placements.get(str(dim))
     if how.on_overlap == "skip" and placement is not None and _leaves_out(placement, dataset.sizes[dim]):

@@ -26,6 +26,7 @@ from zarrds.errors import (
     EncodingError,
     locating_group,
 )
+from zarrds.metadata.formats import v3
 from zarrds.metadata.model import GroupMetadata, Node
 from zarrds.metadata.nodes.documents import open_nodes
 from zarrds.storage.commits.committer import committer_of
@@ -58,15 +59,15 @@ def save_new(parts: Parts, target: Target, options: WriteOptions, tell: Callable
         )
     groups: dict[str, GroupMetadata] = {}
     arrays: dict[str, ArrayChange] = {}
-    standing = target.standing if target.zarr_format == 3 and has_trait(store, ReplacedStore) else None
+    standing = target.standing if target.spec is v3 and has_trait(store, ReplacedStore) else None
     for where, dataset, encoding in parts:
         path = (target.base + where).rstrip("/")
         with locating_group(path):
             plain = plain_dataset(dataset, asked=encoding)
             attributes, variables = prepared(plain.dataset, encoding)
-            groups[path] = new_group(attributes, plain.dataset, target.zarr_format)
+            groups[path] = new_group(attributes, plain.dataset, target.spec)
             for name, variable in variables.items():
-                encoded = encode_variable(name, variable, name in encoding, target.zarr_format, plain.notes.get(name))
+                encoded = encode_variable(name, variable, name in encoding, target.spec, plain.notes.get(name))
                 start = (0,) * variable.ndim
                 whole, metadata = f"{path}/{name}" if path else name, encoded.metadata
                 if standing is not None and "chunk_key_encoding" not in encoding.get(name, {}):
@@ -78,15 +79,15 @@ def save_new(parts: Parts, target: Target, options: WriteOptions, tell: Callable
     committer_of(store).clean()
     if target.is_whole:
         return _save_whole(target, groups, arrays, options, lambda: tell(replaced))
-    nodes = open_nodes(store, zarr_format=target.zarr_format, consolidated=False)
-    parents = missing_parents(store, nodes, target.group, target.zarr_format)
+    nodes = open_nodes(store, like=target.spec, consolidated=False)
+    parents = missing_parents(store, nodes, target.group)
     groups = parents | groups
 
     def check() -> None:
         tell(replaced)
         # another writer may have come first
-        find_target(store, target.group, "w" if target.replace else "w-", target.zarr_format)
-        check_groups(store, dict.fromkeys(parents), target.zarr_format)
+        find_target(store, target.group, "w" if target.replace else "w-", target.spec.zarr_format)
+        check_groups(store, dict.fromkeys(parents), target.spec)
 
     return carry_out(store, arrays, groups, {}, options, replaced=target.group, check=check)
 

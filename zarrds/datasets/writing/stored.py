@@ -222,7 +222,7 @@ def _lazy_variables(
     raw: dict[str, xr.Variable] = {}
     for name, metadata in documents.arrays.items():
         at = f"{path}/{name}" if path else name
-        key = document_key(at, stored.zarr_format)
+        key = document_key(at, stored)
         version = (key, documents.versions[key]) if key in documents.versions else stored.version
         try:
             lazy[name] = lazy_arrays.array(at, metadata, version)

@@ -93,20 +93,20 @@ def documents_below(
     fetched = _by_copies(store, stored, path, dataset) if by_copies and store.traits.is_remote else None
     if fetched is None:
         fetched = _one_by_one(store, stored, path, dataset, append_dim, is_locked=is_locked, is_begun=is_begun)
-    zarr_format, base = stored.zarr_format, _base(path)
+    base = _base(path)
     found = GroupDocuments(fetched.seen, fetched.chunk_keys)
     for name in fetched.names:
-        key = document_key(base + name, zarr_format)
+        key = document_key(base + name, stored)
         own, version = fetched.at_hand.get(name) or (None, fetched.seen.identity(key))
         try:
             if own is None and version is not None:
-                own = own_raw(fetched.seen, base + name, zarr_format)
-            child = None if own is None else parsed(store, base + name, zarr_format, own)
+                own = own_raw(fetched.seen, base + name, stored)
+            child = None if own is None else parsed(store, base + name, stored, own)
         except MetadataError as error:
             if error.key != base + name:
                 raise
             found.unreadable[name] = error
-            found.strange[name] = named_dimensions(store, base + name, zarr_format)
+            found.strange[name] = named_dimensions(store, base + name, stored)
             continue
         if own is not None and isinstance(child, ArrayMetadata):
             found.arrays[name] = child
@@ -138,7 +138,7 @@ def _by_copies(store: Store, stored: Nodes, path: str, dataset: xr.Dataset) -> _
     at_hand: dict[str, tuple[Raw, Hashable]] = {name: each for name, each in beside.items() if each is not None}
     own_paths = [base + str(name) for name in dataset.variables if name not in at_hand]
     at_hand |= {name: (raw, None) for name, raw in found.items() if name not in dataset.variables}
-    return _Fetched(told, ahead(store, keys_of(own_paths, stored.zarr_format)), at_hand)
+    return _Fetched(told, ahead(store, keys_of(own_paths, stored)), at_hand)
 
 
 def _one_by_one(
@@ -154,7 +154,7 @@ def _one_by_one(
     """The own documents of all, and chunks that are read first, if all is fetched together."""
     chunk_keys: Sequence[str] = ()
     if is_begun and not path:
-        chunk_keys = chunks_ahead(store, stored.copies(), stored.zarr_format, dataset, append_dim)
+        chunk_keys = chunks_ahead(store, stored, dataset, append_dim)
     names, seen = _names_and_documents(store, stored, path, chunk_keys, is_locked=is_locked)
     return _Fetched(names, seen, chunk_keys=chunk_keys)
 
@@ -165,7 +165,7 @@ def _names_and_documents(
     """What lies directly below a group, and the store with its documents at hand, and with some chunks."""
     base = _base(path)
     likely = stored.told(path) if store.traits.is_remote else []
-    likely_keys = [*keys_of([base + name for name in likely], stored.zarr_format), *chunk_keys]
+    likely_keys = [*keys_of([base + name for name in likely], stored), *chunk_keys]
     fetch = partial(ahead, store, likely_keys, listing=not path)
     if not likely:
         names, seen = store.list_children(path), store
@@ -175,5 +175,5 @@ def _names_and_documents(
         calls: list[Callable[[], Any]] = [partial(store.list_children, path), fetch]
         names, seen = side_by_side(lambda call: call(), calls)
     if not set(names) <= set(likely):
-        seen = ahead(store, [*keys_of([base + name for name in names], stored.zarr_format), *chunk_keys])
+        seen = ahead(store, [*keys_of([base + name for name in names], stored), *chunk_keys])
     return names, seen

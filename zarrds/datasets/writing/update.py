@@ -72,7 +72,7 @@ def plan_update(plain: PlainDataset, encoding: Encoding, stored: StoredGroup | N
         new = {
             name: new_array(name, v, name in encoding, how, {}, notes.get(name, {})) for name, v in variables.items()
         }
-        return GroupChange(new_group(attributes, dataset, how.zarr_format), new)
+        return GroupChange(new_group(attributes, dataset, how.spec), new)
     if doubly := [name for name in encoding if name in stored.arrays]:
         raise EncodingError(
             f"variable {doubly[0]!r} already exists, but encoding was provided",

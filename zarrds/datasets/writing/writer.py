@@ -27,8 +27,9 @@ from zarrds.errors import (
     locating,
     locating_group,
 )
+from zarrds.metadata.formats import Format, spec_of
 from zarrds.metadata.model import ZarrFormat
-from zarrds.metadata.nodes.documents import Nodes, locked, open_nodes, zarr_format_of
+from zarrds.metadata.nodes.documents import Nodes, locked, open_nodes, spec_there
 from zarrds.storage.commits.committer import as_durable
 from zarrds.storage.locate import as_store
 from zarrds.storage.protocol import Store, check_prefix
@@ -206,8 +207,8 @@ def save(
                 raise StoreNotFoundError("no Zarr store here", mend="Pass mode='w-' to make one")
             with locating_group(path):
                 check_there(append_dim, region, mode)
-        if existing is not None and zarr_format not in (None, existing):
-            raise EncodingError(f"store is of Zarr format {existing}", found=f"zarr_format={zarr_format}")
+        if existing is not None and zarr_format not in (None, existing.zarr_format):
+            raise EncodingError(f"store is of Zarr format {existing.zarr_format}", found=f"zarr_format={zarr_format}")
 
         def write(parts: Parts, tell: Callable[[Mapping[str, str]], None]) -> Any:
             nonlocal nodes
@@ -242,14 +243,14 @@ def _until_hints_fit(parts: Parts, write: Callable[[Parts, Callable[[Mapping[str
 
 def _looked(
     store: Store, parts: Parts, is_region: bool, held: ExitStack, path: str, options: WriteOptions
-) -> tuple[ZarrFormat | None, Nodes | None]:
+) -> tuple[Format | None, Nodes | None]:
     """The format of the store that is there, and its nodes, as far as they were read.
 
     Where each look is a request, none is taken twice: data at hand is saved under the store's lock from here on, which
     `held` lets go of, and by which what was seen is remembered.
     """
     if not store.traits.is_remote:
-        return zarr_format_of(store), None
+        return spec_there(store), None
     if is_region:
         try:
             paths = [
@@ -258,14 +259,14 @@ def _looked(
             nodes = open_nodes(store, consolidated=False, beside=paths)
         except StoreNotFoundError:
             return None, None
-        return nodes.zarr_format, nodes
+        return spec_of(nodes), nodes
     variables = [variable for _, dataset, _ in parts for variable in dataset.variables.values()]
     if not any(map(is_chunked, variables)):
         # not what is staged anyhow; and of groups, more is read one after the other
         is_small = sum(variable.nbytes for variable in variables) <= _MOST_AT_ONCE
         begins = not path and len(parts) == 1 and is_small and options.write_empty_chunks and not options.statistics
         held.enter_context(locked(store, begins=begins))
-    return zarr_format_of(store), None
+    return spec_there(store), None
 
 
 def _checked_mode(mode: Mode | None, append_dim: object, region: object) -> Mode:

@@ -35,7 +35,7 @@ def to_json(elements: Array) -> JSON:
         integers: list[int] = elements.tolist()
         return integers
     data_type = DataType.from_numpy(elements.dtype)
-    return [encode_fill_value(element, data_type, zarr_format=3) for element in elements]
+    return [encode_fill_value(element, data_type) for element in elements]
 
 
 def from_json(value: JSON, count: int, data_type: DataType, name: str) -> Array:

@@ -8,14 +8,40 @@ from typing import Protocol
 from zarrds.errors import UnsupportedError
 from zarrds.metadata.fields import JSON, Raw
 from zarrds.metadata.formats import v2, v3
-from zarrds.metadata.model import Node, ZarrFormat
+from zarrds.metadata.model import ChunkKeyEncoding, Formatted, Node, ZarrFormat
 from zarrds.storage.protocol import Store
 
-__all__ = ["Format", "module_of", "v2", "v3"]
+__all__ = ["Format", "module_of", "spec_of", "v2", "v3"]
 
 
 class Format(Protocol):
-    """What each of the modules `v2` and `v3` is, by which documents become nodes and nodes documents."""
+    """What each of the modules `v2` and `v3` is: documents <-> nodes, and what arrays can be in that format.
+
+    Attributes
+    ----------
+    zarr_format : {2, 3}
+    KEY_ENCODING, FLAT_KEYS : ChunkKeyEncoding
+        Of arrays for which none was asked; of such as have few chunks, without a folder for these.
+    HAS_SHARDS : bool
+    IS_ORDER_IN_DTYPE : bool
+        Whether the dtype says the byte order, and not the codec ``bytes``.
+    IS_FILL_MISSING : bool
+        Whether the fill value is what stands for missing elements, so that there may be none; else it is only what
+        was never written.
+    HAS_CODECS_OF_NUMCODECS : bool
+        Whether codecs are called and set as in numcodecs, which has no ``crc32c`` at the end of a pipeline.
+    RESERVED : frozenset of str
+        Names of attributes that the format takes for itself.
+    """
+
+    zarr_format: ZarrFormat
+    KEY_ENCODING: ChunkKeyEncoding
+    FLAT_KEYS: ChunkKeyEncoding
+    HAS_SHARDS: bool
+    IS_ORDER_IN_DTYPE: bool
+    IS_FILL_MISSING: bool
+    HAS_CODECS_OF_NUMCODECS: bool
+    RESERVED: frozenset[str]
 
     def keys_of(self, path: str) -> list[str]:
         """The keys that `load_raw` may read."""
@@ -30,6 +56,18 @@ class Format(Protocol):
     def is_copy(self, store: Store, path: str, copy: Raw) -> bool: ...
 
     def parse(self, raw: Raw) -> Node: ...
+
+    def document_key(self, path: str) -> str:
+        """The key of the document that makes an array exist."""
+        ...
+
+    def root_key(self, *, consolidated: bool) -> str:
+        """The key whose value says which nodes a store has."""
+        ...
+
+    def document_names(self, node: Node | None) -> frozenset[str]:
+        """The names of the documents that a node may have, below its path."""
+        ...
 
     def named_dimensions(self, raw: Raw) -> JSON: ...
 
@@ -49,3 +87,8 @@ def module_of(zarr_format: ZarrFormat) -> Format:
     if not isinstance(asked, int) or asked not in _FORMATS:
         raise UnsupportedError("unknown zarr_format", expected="2 or 3", found=repr(zarr_format))
     return _FORMATS[zarr_format]
+
+
+def spec_of(like: Formatted) -> Format:
+    """The module of the format that something is of."""
+    return _FORMATS[like.zarr_format]

@@ -28,12 +28,21 @@ from zarrds.metadata.fields import (
 )
 from zarrds.metadata.fill_values import decode_fill_value, encode_fill_value
 from zarrds.metadata.formats import v2_codecs
-from zarrds.metadata.model import ArrayMetadata, ChunkKeyEncoding, GroupMetadata, Node
+from zarrds.metadata.model import ArrayMetadata, ChunkKeyEncoding, GroupMetadata, Node, ZarrFormat
 from zarrds.storage.protocol import Store
 
 __all__ = [
+    "FLAT_KEYS",
+    "HAS_CODECS_OF_NUMCODECS",
+    "HAS_SHARDS",
+    "IS_FILL_MISSING",
+    "IS_ORDER_IN_DTYPE",
+    "KEY_ENCODING",
+    "RESERVED",
     "consolidated_documents",
     "copies_in",
+    "document_key",
+    "document_names",
     "documents",
     "is_copy",
     "keys_of",
@@ -41,12 +50,20 @@ __all__ = [
     "load_raw",
     "named_dimensions",
     "parse",
+    "root_key",
     "to_raw",
+    "zarr_format",
 ]
-
 
 ARRAY, GROUP, ATTRIBUTES, CONSOLIDATED = ".zarray", ".zgroup", ".zattrs", ".zmetadata"
 DIMENSIONS = "_ARRAY_DIMENSIONS"
+zarr_format: ZarrFormat = 2
+KEY_ENCODING = FLAT_KEYS = ChunkKeyEncoding("v2", ".")
+HAS_SHARDS = False
+IS_ORDER_IN_DTYPE = True
+IS_FILL_MISSING = True
+HAS_CODECS_OF_NUMCODECS = True
+RESERVED = frozenset({DIMENSIONS})
 MEMBER = "zarrds"  # of .zmetadata: what zarrds notes of groups, by path; that of an array is a member of its .zarray
 _NCZARR = ("_NCZARR_ARRAY", "_nczarr_array")
 # what numbers are, by NumPy's kind, that stand in quotes as fill values: zarr-python takes them
@@ -71,6 +88,24 @@ def _key(path: str, name: str) -> str:
 def keys_of(path: str) -> list[str]:
     """The keys that `load_raw` may read."""
     return [_key(path, name) for name in (ARRAY, GROUP, ATTRIBUTES)]
+
+
+def document_key(path: str) -> str:
+    """The key of the document that makes an array exist."""
+    return _key(path, ARRAY)
+
+
+def root_key(*, consolidated: bool) -> str:
+    """The key whose value says which nodes a store has."""
+    return CONSOLIDATED if consolidated else GROUP
+
+
+def document_names(node: Node | None) -> frozenset[str]:
+    """The names of the documents that a node may have, below its path."""
+    if isinstance(node, ArrayMetadata):
+        return frozenset({ARRAY, ATTRIBUTES})
+    # a group that is a store to others may have consolidated metadata of its own
+    return frozenset({GROUP, ATTRIBUTES, CONSOLIDATED})
 
 
 def load_raw(store: Store, path: str) -> Raw | None:

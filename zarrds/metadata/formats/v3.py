@@ -33,6 +33,7 @@ from zarrds.metadata.model import (
     ChunkKeyEncoding,
     GroupMetadata,
     Node,
+    ZarrFormat,
     codec_objects,
     written_codec,
 )
@@ -40,9 +41,18 @@ from zarrds.metadata.rectilinear import Edges
 from zarrds.storage.protocol import Store
 
 __all__ = [
+    "FLAT_KEYS",
+    "HAS_CODECS_OF_NUMCODECS",
+    "HAS_SHARDS",
+    "IS_FILL_MISSING",
+    "IS_ORDER_IN_DTYPE",
+    "KEY_ENCODING",
+    "RESERVED",
     "ahead_of",
     "consolidated_documents",
     "copies_in",
+    "document_key",
+    "document_names",
     "documents",
     "is_copy",
     "keys_of",
@@ -50,8 +60,18 @@ __all__ = [
     "load_raw",
     "named_dimensions",
     "parse",
+    "root_key",
     "to_raw",
+    "zarr_format",
 ]
+
+zarr_format: ZarrFormat = 3
+KEY_ENCODING, FLAT_KEYS = ChunkKeyEncoding("default", "/"), ChunkKeyEncoding("default", ".")
+HAS_SHARDS = True
+IS_ORDER_IN_DTYPE = False
+IS_FILL_MISSING = False
+HAS_CODECS_OF_NUMCODECS = False
+RESERVED = frozenset[str]()
 
 NAME = "zarr.json"
 # Below an array alone: zarr-python looks into all that lies in a group's folder, and warns of what is no node. And in a
@@ -90,6 +110,21 @@ def _key(path: str, name: str = NAME) -> str:
 def keys_of(path: str) -> list[str]:
     """The keys that `load_raw` may read."""
     return [_key(path), _key(path, NOTES)] if path else [NAME]
+
+
+def document_key(path: str) -> str:
+    """The key of the document that makes an array exist."""
+    return _key(path)
+
+
+def root_key(*, consolidated: bool) -> str:
+    """The key whose value says which nodes a store has."""
+    return NAME
+
+
+def document_names(node: Node | None) -> frozenset[str]:
+    """The names of the documents that a node may have, below its path."""
+    return frozenset({NAME, NOTES} if isinstance(node, ArrayMetadata) else {NAME})
 
 
 def load_raw(store: Store, path: str) -> Raw | None:
@@ -314,7 +349,7 @@ def to_raw(node: Node) -> Raw:
             "data_type": node.data_type.to_v3(),
             "chunk_grid": _chunk_grid(node),
             "chunk_key_encoding": {"name": encoding.name, "configuration": {"separator": encoding.separator}},
-            "fill_value": encode_fill_value(node.fill_value, node.data_type, zarr_format=3),
+            "fill_value": encode_fill_value(node.fill_value, node.data_type),
             "codecs": [written_codec(codec) for codec in node.codecs],
         }
         if node.dimension_names is not None:

@@ -19,8 +19,8 @@ from zarrds.errors import (
 )
 from zarrds.metadata.fetched import ahead, is_denied
 from zarrds.metadata.fields import MALFORMED, Raw
-from zarrds.metadata.formats import module_of, v2, v3
-from zarrds.metadata.model import GroupMetadata, Node, ZarrFormat
+from zarrds.metadata.formats import Format, spec_of, v2, v3
+from zarrds.metadata.model import Formatted, GroupMetadata, Node, ZarrFormat
 from zarrds.storage.commits.committer import committer_of
 from zarrds.storage.protocol import Store, check_prefix
 from zarrds.storage.traits import GrowingStore, ManyValues, has_trait
@@ -32,22 +32,23 @@ __all__ = [
     "document_key",
     "keys_of",
     "locked",
+    "new_groups",
     "no_store",
     "open_nodes",
     "own_node",
     "own_raw",
     "parents_of",
     "parsed",
-    "root_key",
     "root_keys",
+    "spec_there",
     "walk",
-    "zarr_format_of",
 ]
 
 DOCUMENTS = frozenset({v3.NAME, *v3.NOTES.split("/"), v2.ARRAY, v2.GROUP, v2.ATTRIBUTES, v2.CONSOLIDATED})
 """The names of all documents, and of the folder of those of ours: no array or group can be called so."""
 ROOTS = frozenset({v3.NAME, v2.GROUP, v2.CONSOLIDATED})
 """Those that are at the root of a store of groups, by which one knows it."""
+_FORMATS: tuple[Format, ...] = (v3, v2)  # in the order in which they are looked for
 
 
 class Nodes(Protocol):
@@ -122,7 +123,7 @@ class _Consolidated:
     def get(self, path: str) -> Node | None:
         node = self._parsed.get(path)
         if node is None and path in self._raws:
-            node = self._parsed[path] = parsed(self._store, path, self.zarr_format, self._raws[path])
+            node = self._parsed[path] = parsed(self._store, path, self, self._raws[path])
         return node
 
     def names(self, path: str) -> list[str]:
@@ -166,8 +167,8 @@ class _Stored:
 
     def get(self, path: str) -> Node | None:
         if not path and self.root is not None:
-            return parsed(self._store, "", self.zarr_format, self.root)
-        return own_node(self._store, path, self.zarr_format)
+            return parsed(self._store, "", self, self.root)
+        return own_node(self._store, path, self)
 
     def names(self, path: str) -> list[str]:
         prefix = f"{path}/" if path else ""
@@ -182,56 +183,56 @@ class _Stored:
 
     def copies(self) -> Mapping[str, Raw]:
         if self._copies is None:
-            self._copies = {} if self.root is None else module_of(self.zarr_format).copies_in(self.root)
+            self._copies = {} if self.root is None else spec_of(self).copies_in(self.root)
         return self._copies
 
     def beside(self, path: str) -> tuple[Raw, Hashable] | None:
         if self._seen is None or (copy := self.copies().get(path)) is None:
             return None
         with suppress(ZarrdsError):
-            if module_of(self.zarr_format).is_copy(self._seen, path, copy):
-                return copy, self._seen.identity(document_key(path, self.zarr_format))
+            if spec_of(self).is_copy(self._seen, path, copy):
+                return copy, self._seen.identity(document_key(path, self))
         return None
 
     def _stands(self, path: str) -> bool:
         try:
-            return module_of(self.zarr_format).load_raw(self._store, path) is not None
+            return spec_of(self).load_raw(self._store, path) is not None
         except MetadataError:  # something, if damaged
             return True
 
     def version_of(self, path: str) -> tuple[str, Hashable]:
-        key = document_key(path, self.zarr_format)
+        key = document_key(path, self)
         return key, self._identities[path] if path in self._identities else self._store.identity(key)
 
     def children(self, path: str, skip: Collection[str] = ()) -> dict[str, Node]:
         base = f"{path}/" if path else ""
         likely = [base + name for name in self.told(path) if name not in skip] if self._store.traits.is_remote else []
-        seen = ahead(self._store, keys_of(likely, self.zarr_format), listing=not path) if likely else self._store
+        seen = ahead(self._store, keys_of(likely, self), listing=not path) if likely else self._store
         # not by `names`, which would read every document once more
         names = [name for name in self._store.list_children(path) if name not in skip]
         paths = [base + name for name in names]
         if not set(paths) <= set(likely):
             is_quick = self._is_quick and self.zarr_format == 3
-            seen = v3.ahead_of(self._store, paths) if is_quick else ahead(self._store, keys_of(paths, self.zarr_format))
+            seen = v3.ahead_of(self._store, paths) if is_quick else ahead(self._store, keys_of(paths, self))
         if seen is not self._store:
-            self._identities |= {each: seen.identity(document_key(each, self.zarr_format)) for each in paths}
+            self._identities |= {each: seen.identity(document_key(each, self)) for each in paths}
         return _children(_Stored(seen, self.zarr_format, self.version, self.root), path, names, ())
 
 
-def keys_of(paths: Iterable[str], zarr_format: ZarrFormat) -> list[str]:
-    """The keys of all documents that nodes at these paths may have."""
-    return [key for path in paths for key in module_of(zarr_format).keys_of(path)]
+def keys_of(paths: Iterable[str], like: Formatted) -> list[str]:
+    """The keys of all documents that nodes of that format may have at these paths."""
+    return [key for path in paths for key in spec_of(like).keys_of(path)]
 
 
-def own_node(store: Store, path: str, zarr_format: ZarrFormat) -> Node | None:
-    """The node at `path`, by its own documents."""
-    raw = own_raw(store, path, zarr_format)
-    return None if raw is None else parsed(store, path, zarr_format, raw)
+def own_node(store: Store, path: str, like: Formatted) -> Node | None:
+    """The node at `path`, by its own documents; they are of the format that `like` is of."""
+    raw = own_raw(store, path, like)
+    return None if raw is None else parsed(store, path, like, raw)
 
 
-def own_raw(store: Store, path: str, zarr_format: ZarrFormat) -> Raw | None:
+def own_raw(store: Store, path: str, like: Formatted) -> Raw | None:
     """The documents of the node at `path`, to be `parsed`."""
-    return module_of(zarr_format).load_raw(store, check_prefix(path, store.path))
+    return spec_of(like).load_raw(store, check_prefix(path, store.path))
 
 
 def _children(nodes: Nodes, path: str, names: Iterable[str], skip: Collection[str]) -> dict[str, Node]:
@@ -251,15 +252,15 @@ def parents_of(path: str) -> list[str]:
     return ["", *(path[:i] for i, character in enumerate(path) if character == "/")] if path else []
 
 
-def root_key(zarr_format: ZarrFormat, *, consolidated: bool) -> str:
-    """The key whose value says which nodes a store has."""
-    return v3.NAME if zarr_format == 3 else v2.CONSOLIDATED if consolidated else v2.GROUP
+def new_groups(paths: Iterable[str], like: Formatted) -> dict[str, GroupMetadata]:
+    """Groups of which nothing is known but their paths."""
+    return {path: GroupMetadata(zarr_format=like.zarr_format) for path in paths}
 
 
-def parsed(store: Store, path: str, zarr_format: ZarrFormat, raw: Raw) -> Node:
+def parsed(store: Store, path: str, like: Formatted, raw: Raw) -> Node:
     """The node of some documents; errors name the store and the path."""
     try:
-        return module_of(zarr_format).parse(raw)
+        return spec_of(like).parse(raw)
     except ZarrdsError as error:
         raise error.located(path=store.path, key=path or "/") from error.__cause__
     except RecursionError as error:
@@ -271,7 +272,7 @@ def parsed(store: Store, path: str, zarr_format: ZarrFormat, raw: Raw) -> Node:
 def open_nodes(
     store: Store,
     *,
-    zarr_format: ZarrFormat | None = None,
+    like: Formatted | None = None,
     consolidated: bool | None = None,
     is_locked: bool = False,
     beside: Collection[str] = (),
@@ -281,8 +282,8 @@ def open_nodes(
     Parameters
     ----------
     store : Store
-    zarr_format : {2, 3}, optional
-        Which documents to read where a store has both; v3 unless said.
+    like : Formatted, optional
+        Whose documents to read where a store has those of both formats; v3 unless said.
     consolidated : bool, optional
         True insists on consolidated metadata, False ignores it, None takes it if it is there.
     is_locked : bool
@@ -300,13 +301,13 @@ def open_nodes(
     # a second look: the root's documents may have been away while another writer replaced them behind a network, or be
     # those of the format that was looked for first
     for _ in range(2):
-        nodes = _nodes_of_any(store, zarr_format, consolidated, is_locked=is_locked, beside=beside)
+        nodes = _nodes_of_any(store, like, consolidated, is_locked=is_locked, beside=beside)
         if nodes is not None:
             return nodes
-    raise no_store(store, zarr_format)
+    raise no_store(store, like)
 
 
-def no_store(store: Store, zarr_format: ZarrFormat | None = None) -> StoreNotFoundError:
+def no_store(store: Store, like: Formatted | None = None) -> StoreNotFoundError:
     """The error where there is no Zarr group or array at the root of a store."""
     if os.path.isfile(store.path):
         return StoreNotFoundError(
@@ -320,14 +321,14 @@ def no_store(store: Store, zarr_format: ZarrFormat | None = None) -> StoreNotFou
     return StoreNotFoundError(
         "no Zarr store here",
         path=store.path,
-        expected=f"{documents if zarr_format is None else f'a Zarr v{zarr_format} group or array'} at its root",
+        expected=f"{documents if like is None else f'a Zarr v{like.zarr_format} group or array'} at its root",
         mend="Check the path; a dataset that was being saved when its writer died was never committed",
     )
 
 
 def _nodes_of_any(
     store: Store,
-    zarr_format: ZarrFormat | None,
+    like: Formatted | None,
     consolidated: bool | None,
     *,
     is_locked: bool,
@@ -335,13 +336,13 @@ def _nodes_of_any(
 ) -> Nodes | None:
     """The nodes of a store, None if there is none."""
     denied: StoreIOError | None = None
-    for number, candidate in enumerate((3, 2) if zarr_format is None else (zarr_format,)):
+    for number, spec in enumerate(_FORMATS if like is None else (spec_of(like),)):
         by_root = consolidated is not False
-        keys = root_keys(candidate, consolidated) + [document_key(path, 3) for path in beside if candidate == 3]
+        keys = root_keys(spec, consolidated) + [spec.document_key(path) for path in beside if spec is v3]
         seen = ahead(store, keys, recover=number == 0 and not is_locked, by_root=by_root)
         try:
             is_beside = bool(beside) and seen is not store
-            nodes = _opened(store, seen, candidate, consolidated, is_beside=is_beside, is_locked=is_locked)
+            nodes = _opened(store, seen, spec, consolidated, is_beside=is_beside, is_locked=is_locked)
         except StoreIOError as error:
             if not is_denied(store, error):
                 raise
@@ -354,25 +355,24 @@ def _nodes_of_any(
     return None
 
 
-def root_keys(zarr_format: ZarrFormat, consolidated: bool | None) -> list[str]:
+def root_keys(spec: Format, consolidated: bool | None) -> list[str]:
     """The keys that tell whether there is a store, and what nodes it has."""
-    own = module_of(zarr_format).keys_of("")
-    return own if zarr_format == 3 or consolidated is False else [v2.CONSOLIDATED, *own]
+    first = [spec.root_key(consolidated=True)] if consolidated is not False else []
+    return list(dict.fromkeys([*first, *spec.keys_of("")]))
 
 
 def _opened(
-    store: Store, seen: Store, zarr_format: ZarrFormat, consolidated: bool | None, *, is_beside: bool, is_locked: bool
+    store: Store, seen: Store, spec: Format, consolidated: bool | None, *, is_beside: bool, is_locked: bool
 ) -> Nodes | None:
     """The nodes of a store of that format, None if it is of another; `seen` is the store with its root at hand."""
-    module = module_of(zarr_format)
     if consolidated is not False:
-        version = _version(seen, root_key(zarr_format, consolidated=True))
+        version = _version(seen, spec.root_key(consolidated=True))
         with locating(store.path):
-            raws = module.load_consolidated(seen)
+            raws = spec.load_consolidated(seen)
         if raws is not None:
-            return _Consolidated(store, zarr_format, raws, version)
-    version = _version(seen, root_key(zarr_format, consolidated=False))
-    root = module.load_raw(seen, "")
+            return _Consolidated(store, spec.zarr_format, raws, version)
+    version = _version(seen, spec.root_key(consolidated=False))
+    root = spec.load_raw(seen, "")
     if root is None:
         return None
     if consolidated:
@@ -382,20 +382,20 @@ def _opened(
             mend="Open it with consolidated=None, or write it with consolidated metadata",
         )
     is_quick = consolidated is None and not is_locked
-    return _Stored(store, zarr_format, version, root, seen if is_beside else None, is_quick=is_quick)
+    return _Stored(store, spec.zarr_format, version, root, seen if is_beside else None, is_quick=is_quick)
 
 
 def _version(store: Store, key: str) -> tuple[str, Hashable]:
     return key, store.identity(key)
 
 
-def zarr_format_of(store: Store, *, anew: bool = False) -> ZarrFormat | None:
+def spec_there(store: Store, *, anew: bool = False) -> Format | None:
     """The format of the store's root, or None if there is no Zarr store; `anew` believes nothing seen before."""
-    names: dict[ZarrFormat, tuple[str, ...]] = {3: (v3.NAME,), 2: (v2.ARRAY, v2.GROUP)}
+    names: list[tuple[Format, tuple[str, ...]]] = [(v3, (v3.NAME,)), (v2, (v2.ARRAY, v2.GROUP))]
     # where calls wait, a look at all of them takes as long as one
     is_many = has_trait(store, ManyValues) and not anew
-    seen: Store = ahead(store, [name for each in names.values() for name in each]) if is_many else store
-    return next((each for each in names if any(seen.identity(name) is not None for name in names[each])), None)
+    seen: Store = ahead(store, [name for _, each in names for name in each]) if is_many else store
+    return next((spec for spec, each in names if any(seen.identity(name) is not None for name in each)), None)
 
 
 def walk(nodes: Nodes, path: str = "") -> dict[str, Node]:
@@ -410,10 +410,9 @@ def walk(nodes: Nodes, path: str = "") -> dict[str, Node]:
     return found
 
 
-def document_key(path: str, zarr_format: ZarrFormat) -> str:
-    """The key of the document that makes an array exist."""
-    name = v3.NAME if zarr_format == 3 else v2.ARRAY
-    return f"{path}/{name}" if path else name
+def document_key(path: str, like: Formatted) -> str:
+    """The key of the document that makes an array of that format exist."""
+    return spec_of(like).document_key(path)
 
 
 def locked(store: Store, *, begins: bool = False) -> AbstractContextManager[object]:

@@ -28,7 +28,7 @@ def with_group_notes(store: Store, path: str, group: GroupMetadata, *, is_locked
     if MEMBER in group.extensions or (not path and group.zarr_format == 3):
         return group
     try:
-        known = open_nodes(store, zarr_format=group.zarr_format, consolidated=True, is_locked=is_locked).get(path)
+        known = open_nodes(store, like=group, consolidated=True, is_locked=is_locked).get(path)
     except ZarrdsError:
         return group
     if not isinstance(known, GroupMetadata) or MEMBER not in known.extensions:

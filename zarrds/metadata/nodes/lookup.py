@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from zarrds.errors import MetadataError, NodeNotFoundError
-from zarrds.metadata.formats import module_of
-from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
+from zarrds.metadata.formats import spec_of
+from zarrds.metadata.model import ArrayMetadata, Formatted, GroupMetadata, Node
 from zarrds.metadata.nodes.documents import Nodes, own_raw
 from zarrds.storage.protocol import Store
 
@@ -43,11 +43,11 @@ def get_group(store: Store, nodes: Nodes, path: str) -> GroupMetadata:
     return node
 
 
-def named_dimensions(store: Store, path: str, zarr_format: ZarrFormat) -> tuple[str, ...]:
+def named_dimensions(store: Store, path: str, like: Formatted) -> tuple[str, ...]:
     """The names of the dimensions of an array, as far as they can be told of one that cannot be read."""
     try:
-        raw = own_raw(store, path, zarr_format)
+        raw = own_raw(store, path, like)
     except MetadataError:
         return ()
-    names = None if raw is None else module_of(zarr_format).named_dimensions(raw)
+    names = None if raw is None else spec_of(like).named_dimensions(raw)
     return tuple(name for name in names if isinstance(name, str)) if isinstance(names, list) else ()

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from zarrds.errors import ZarrdsError
 from zarrds.metadata.fields import Raw
-from zarrds.metadata.model import Node, ZarrFormat
+from zarrds.metadata.model import Formatted, Node
 from zarrds.metadata.nodes.belonging import check_case
 from zarrds.metadata.nodes.documents import locked, parents_of
 from zarrds.metadata.nodes.written import documents_of_change
@@ -129,15 +129,13 @@ class Transaction:
         nodes: Mapping[str, Node],
         removed: Collection[str] = (),
         *,
-        zarr_format: ZarrFormat | None = None,
+        like: Formatted | None = None,
         consolidate: bool = True,
         known: Mapping[str, Raw] | None = None,
     ) -> None:
         """Write documents; the parameters are those of `documents_of_change`."""
         check_case(self.store, nodes)
-        documents = documents_of_change(
-            self.store, nodes, removed, zarr_format=zarr_format, consolidate=consolidate, known=known
-        )
+        documents = documents_of_change(self.store, nodes, removed, like=like, consolidate=consolidate, known=known)
         is_whole = self._root is None and not self._documents and not removed
         self._root = documents.commit if is_whole else None
         self._documents |= {key for values in documents[:3] for key in values}
@@ -211,19 +209,19 @@ def change_documents(
     removed: Collection[str] = (),
     links: Mapping[str, str] | None = None,
     *,
-    zarr_format: ZarrFormat | None = None,
+    like: Formatted | None = None,
     known: Mapping[str, Raw] | None = None,
 ) -> None:
     """Write the documents of nodes, and remove others with all below them, in one step; the caller holds the lock.
 
-    `links` are keys whose values get another key as well, to which they map; `zarr_format` and `known` are those of
+    `links` are keys whose values get another key as well, to which they map; `like` and `known` are those of
     `documents_of_change`.
     """
     with Transaction(store) as transaction:
         for key, to in (links or {}).items():
             transaction.link(key, to)
         if nodes or removed:
-            transaction.put_nodes(nodes, removed, zarr_format=zarr_format, known=known)
+            transaction.put_nodes(nodes, removed, like=like, known=known)
         transaction.delete(removed)
         transaction.commit()
 
@@ -231,15 +229,15 @@ def change_documents(
 def put_node(store: Store, path: str, node: Node) -> None:
     """Write a node's documents, and its entry in the root's consolidated metadata if there is one, in one step."""
     with locked(store), Transaction(store) as transaction:
-        transaction.put_nodes({path: node}, zarr_format=node.zarr_format, consolidate=False)
+        transaction.put_nodes({path: node}, like=node, consolidate=False)
         transaction.commit()
 
 
-def remove_node(store: Store, path: str, zarr_format: ZarrFormat) -> None:
+def remove_node(store: Store, path: str, like: Formatted) -> None:
     """Remove a node with all below it, and from the root's consolidated metadata if there is one, in one step."""
     with locked(store), Transaction(store) as transaction:
         if path:
-            transaction.put_nodes({}, [path], zarr_format=zarr_format, consolidate=False)
+            transaction.put_nodes({}, [path], like=like, consolidate=False)
             transaction.delete([path])
         else:
             transaction.delete_all(store.list_prefix())

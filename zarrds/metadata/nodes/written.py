@@ -11,9 +11,9 @@ from zarrds.metadata.equality import is_same
 from zarrds.metadata.extension import MEMBER
 from zarrds.metadata.fetched import ahead
 from zarrds.metadata.fields import MALFORMED, Raw, has_bare
-from zarrds.metadata.formats import Format, module_of
-from zarrds.metadata.model import Node, ZarrFormat
-from zarrds.metadata.nodes.documents import keys_of, no_store, root_key, root_keys, zarr_format_of
+from zarrds.metadata.formats import Format, spec_of
+from zarrds.metadata.model import Formatted, Node
+from zarrds.metadata.nodes.documents import keys_of, no_store, root_keys, spec_there
 from zarrds.storage.protocol import Store
 
 __all__ = ["Changed", "documents_of_change", "documents_of_store", "is_same_document", "raws_of", "strict_raw"]
@@ -43,19 +43,20 @@ class Changed(NamedTuple):
 
 def raws_of(nodes: Mapping[str, Node]) -> dict[str, Raw]:
     """The parsed documents of nodes, by path. Raises `ZarrdsError` for what their format cannot hold."""
-    return {path: module_of(node.zarr_format).to_raw(with_noted_floats(node)) for path, node in nodes.items()}
+    return {path: spec_of(node).to_raw(with_noted_floats(node)) for path, node in nodes.items()}
 
 
-def documents_of_store(raws: Mapping[str, Raw], zarr_format: ZarrFormat) -> dict[str, bytes]:
+def documents_of_store(raws: Mapping[str, Raw], like: Formatted) -> dict[str, bytes]:
     """All documents of a new store, by key; last the root's, with consolidated metadata.
 
     Parameters
     ----------
     raws : mapping of str to JSON object
         From `raws_of`; ``""`` is the root group.
-    zarr_format : {2, 3}
+    like : Formatted
+        Of their format.
     """
-    module = module_of(zarr_format)
+    module = spec_of(like)
     found: dict[str, bytes] = {}
     for path, raw in raws.items():
         if path:
@@ -69,7 +70,7 @@ def documents_of_change(
     nodes: Mapping[str, Node],
     removed: Collection[str] = (),
     *,
-    zarr_format: ZarrFormat | None = None,
+    like: Formatted | None = None,
     consolidate: bool = True,
     known: Mapping[str, Raw] | None = None,
 ) -> Changed:
@@ -84,8 +85,8 @@ def documents_of_change(
         What is new or changed, by path from the root.
     removed : collection of str
         Paths that are no longer to be, with all below them; what `nodes` puts there is new.
-    zarr_format : {2, 3}, optional
-        Of the nodes; that of the store unless said, which must be there then.
+    like : Formatted, optional
+        Of the format of the nodes; that of the store unless said, which must be there then.
     consolidate : bool
         Whether the root's documents get consolidated metadata if they have none.
     known : mapping of str to JSON object, optional
@@ -96,15 +97,14 @@ def documents_of_change(
     -------
     Changed
     """
-    zarr_format = zarr_format or zarr_format_of(store)
-    if zarr_format is None:
+    module = spec_there(store) if like is None else spec_of(like)
+    if module is None:
         raise no_store(store)
-    module = module_of(zarr_format)
     known = known or {}
-    unknown = keys_of([path for path in nodes if path not in known], zarr_format)
-    seen = ahead(store, list(dict.fromkeys([*root_keys(zarr_format, None), *unknown])))
+    unknown = keys_of([path for path in nodes if path not in known], module)
+    seen = ahead(store, list(dict.fromkeys([*root_keys(module, None), *unknown])))
     before: dict[str, Raw] | None = None if "" in removed else module.load_consolidated(seen, known.get(""))
-    if before is not None and root_key(zarr_format, consolidated=True) == root_key(zarr_format, consolidated=False):
+    if before is not None and module.root_key(consolidated=True) == module.root_key(consolidated=False):
         known = {**known, "": before[""]}  # which is in the same document
     is_told = before is not None
     if before is None and consolidate:
@@ -128,7 +128,7 @@ def documents_of_change(
             # of a node that is replaced too: who writes into it waits for nobody to hold its document
             (new if there is None else old).update(documents)
     new, old = ({key: value for key, value in each.items() if key not in root} for each in (new, old))
-    return Changed(new, root, old, root_key(zarr_format, consolidated=True) if is_told else None)
+    return Changed(new, root, old, module.root_key(consolidated=True) if is_told else None)
 
 
 def strict_raw(module: Format, raw: Raw) -> Raw:

@@ -19,6 +19,7 @@ from zarrds.datasets.reading.lazy import LazyArray, look_again
 from zarrds.labels.kinds.plain import EXACT
 from zarrds.metadata.attributes import MARKERS
 from zarrds.metadata.fields import member
+from zarrds.metadata.formats import spec_of
 from zarrds.metadata.model import ArrayMetadata
 
 __all__ = ["StoredChunks", "stored_chunks"]
@@ -301,7 +302,9 @@ def _ends(part: Positions) -> tuple[int, int]:
 
 
 def _markers(metadata: ArrayMetadata) -> list[str]:
-    return [name for name in MARKERS if name in metadata.attributes] + (["fill"] if metadata.zarr_format == 2 else [])
+    return [name for name in MARKERS if name in metadata.attributes] + (
+        ["fill"] if spec_of(metadata).IS_FILL_MISSING else []
+    )
 
 
 def stored_chunks(variable: xr.Variable) -> StoredChunks | None:

@@ -47,7 +47,7 @@ def writes_of(
     known = versions or {}
     seen = {each.path: each.written for each in touched}
     for path, change in arrays:
-        key = document_key(path, change.after.zarr_format)
+        key = document_key(path, change.after)
         elements = Elements(
             values if store is None else InPlace(store, values, path, change.after, version=known.get(key)),
             path,

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from zarrds.engine.chunk_io import Chunks
 from zarrds.errors import ConflictError, StoreExistsError
 from zarrds.metadata.extension import is_replaced, without_notes
-from zarrds.metadata.model import ArrayMetadata, GroupMetadata, ZarrFormat
+from zarrds.metadata.model import ArrayMetadata, Formatted, GroupMetadata
 from zarrds.metadata.nodes.documents import own_node
 from zarrds.storage.protocol import Store
 from zarrds.storage.traits import ask_all
@@ -39,7 +39,7 @@ def check_versions(store: Store, versions: Mapping[str, Hashable], but: Collecti
             raise _conflict(store, key)
 
 
-def check_groups(store: Store, groups: Mapping[str, GroupMetadata | None], zarr_format: ZarrFormat) -> None:
+def check_groups(store: Store, groups: Mapping[str, GroupMetadata | None], like: Formatted) -> None:
     """Check that groups, by path, are what they were when a save was planned; None stands for nothing.
 
     Raises
@@ -47,7 +47,7 @@ def check_groups(store: Store, groups: Mapping[str, GroupMetadata | None], zarr_
     ConflictError
     """
     for path, metadata in groups.items():
-        now = own_node(store, path, zarr_format)
+        now = own_node(store, path, like)
         # what is noted of a group does not lie in its own document
         if isinstance(now, GroupMetadata):
             now = without_notes(now)
@@ -56,7 +56,7 @@ def check_groups(store: Store, groups: Mapping[str, GroupMetadata | None], zarr_
 
 
 def check_sizes_of_others(
-    store: Store, path: str, known: Iterable[str], sizes: Mapping[str, int], zarr_format: ZarrFormat
+    store: Store, path: str, known: Iterable[str], sizes: Mapping[str, int], like: Formatted
 ) -> None:
     """Check that arrays that came into a group meanwhile agree with its new sizes.
 
@@ -69,7 +69,7 @@ def check_sizes_of_others(
         Names of arrays that were there before, or that the save itself writes.
     sizes : mapping of str to int
         Elements along each dimension, after the save.
-    zarr_format : {2, 3}
+    like : Formatted
 
     Raises
     ------
@@ -77,7 +77,7 @@ def check_sizes_of_others(
     """
     base = f"{path}/" if path else ""
     for name in set(store.list_children(path)) - set(known):
-        node = own_node(store, base + name, zarr_format)
+        node = own_node(store, base + name, like)
         if isinstance(node, ArrayMetadata):
             for dim, size in zip(node.dimension_names or (), node.shape, strict=False):
                 if dim is not None and sizes.get(dim, size) != size:
@@ -134,7 +134,7 @@ def check_not_replaced(store: Store, arrays: Mapping[str, ArrayMetadata]) -> Non
     ConflictError
     """
     for path, metadata in arrays.items():
-        if is_replaced(metadata, own_node(store, path, metadata.zarr_format)):
+        if is_replaced(metadata, own_node(store, path, metadata)):
             raise ConflictError(
                 "another writer replaced the array, or its labels, while data was written into it",
                 path=store.path,

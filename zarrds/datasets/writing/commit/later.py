@@ -65,7 +65,7 @@ def _finish(
         check_not_replaced(store, arrays)
         nodes: dict[str, Node] = {}
         for path in whole:
-            there = own_node(store, path, arrays[path].zarr_format)
+            there = own_node(store, path, arrays[path])
             if isinstance(there, ArrayMetadata) and there.shape == arrays[path].shape:
                 nodes[path] = with_marks(there, replace(marks_of(there), complete=there.shape))
         if nodes:

@@ -13,9 +13,10 @@ from typing import Any, Literal, TypeVar
 
 from zarrds.engine.executor import run, waiting
 from zarrds.errors import ConflictError, MetadataError, NodeNotFoundError, StoreExistsError, StoreIOError
-from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
+from zarrds.metadata.formats import Format, module_of, v3
+from zarrds.metadata.model import ArrayMetadata, Node, ZarrFormat
 from zarrds.metadata.nodes.belonging import check_case, check_nothing_else, others
-from zarrds.metadata.nodes.documents import DOCUMENTS, Nodes, open_nodes, parents_of, zarr_format_of
+from zarrds.metadata.nodes.documents import DOCUMENTS, Nodes, new_groups, open_nodes, parents_of, spec_there
 from zarrds.metadata.nodes.written import documents_of_store, raws_of
 from zarrds.storage.commits.committer import committer_of, prepare
 from zarrds.storage.local.replacing import check_replaceable
@@ -41,7 +42,7 @@ class Target:
         The path of the group to save into.
     is_whole : bool
         Whether the store as a whole is made or replaced, and not one group of a store that exists.
-    zarr_format : {2, 3}
+    spec : Format
     replace : bool
         Whether something stands there, and may be replaced.
     may_replace : bool
@@ -53,7 +54,7 @@ class Target:
     store: Store
     group: str
     is_whole: bool
-    zarr_format: ZarrFormat
+    spec: Format
     replace: bool
     may_replace: bool = False
     standing: Nodes | None = None
@@ -72,23 +73,24 @@ def find_target(store: Store, group: str, mode: Literal["w", "w-"], zarr_format:
     StoreExistsError
         If something stands there that `mode` does not allow to replace, or that is no Zarr store at all.
     """
-    target = replace(_found_target(store, group, mode, zarr_format), may_replace=mode == "w")
+    asked = None if zarr_format is None else module_of(zarr_format)
+    target = replace(_found_target(store, group, mode, asked), may_replace=mode == "w")
     folder = folder_of(store)
     if target.is_whole and folder is not None:
         check_replaceable(folder, store.path)  # as staging does, but before any work
     return target
 
 
-def _found_target(store: Store, group: str, mode: Literal["w", "w-"], zarr_format: ZarrFormat | None) -> Target:
+def _found_target(store: Store, group: str, mode: Literal["w", "w-"], asked: Format | None) -> Target:
     existing, is_blank = _looked(store)
     if is_blank:
-        return Target(store, group, True, zarr_format or 3, replace=False)
+        return Target(store, group, True, asked or v3, replace=False)
     if existing is None and store.traits.is_remote:
         committer_of(store).recover()  # what stands there may have been committed, and not be in its place yet
-        existing = zarr_format_of(store, anew=True)
+        existing = spec_there(store, anew=True)
     if existing is None:
         if next(store.list_prefix(""), None) is not None:
-            if store.traits.is_remote and zarr_format_of(store, anew=True) is not None:
+            if store.traits.is_remote and spec_there(store, anew=True) is not None:
                 raise ConflictError(
                     "another writer was about to replace the store when this one looked",
                     path=store.path,
@@ -99,17 +101,17 @@ def _found_target(store: Store, group: str, mode: Literal["w", "w-"], zarr_forma
                 path=store.path,
                 mend="Save to another path, or empty this one yourself; zarrds replaces nothing that is no Zarr store",
             )
-        return Target(store, group, True, zarr_format or 3, replace=False)
+        return Target(store, group, True, asked or v3, replace=False)
     try:
         nodes = open_nodes(store)
     except StoreIOError:
         if group or mode != "w":
             raise
         # changes that cannot be finished: all of it goes anyway
-        return Target(store, "", True, zarr_format or 3, replace=True)
+        return Target(store, "", True, asked or v3, replace=True)
     standing = _node_at(nodes, group)
     if not standing:  # consolidated metadata need not name what another library wrote since: it is not to be lost
-        standing = _node_at(open_nodes(store, zarr_format=existing, consolidated=False), group)
+        standing = _node_at(open_nodes(store, like=existing, consolidated=False), group)
     if standing and mode == "w-":
         raise StoreExistsError(
             f"{standing} exists here already" if group else "a store exists here already",
@@ -120,12 +122,12 @@ def _found_target(store: Store, group: str, mode: Literal["w", "w-"], zarr_forma
     if standing:
         check_nothing_else(store, group)
     if not group:
-        return Target(store, "", True, zarr_format or 3, replace=True, standing=nodes)
-    if zarr_format not in (None, existing):
+        return Target(store, "", True, asked or v3, replace=True, standing=nodes)
+    if asked is not None and asked is not existing:
         raise StoreExistsError(
-            f"store is of Zarr format {existing}",
+            f"store is of Zarr format {existing.zarr_format}",
             path=store.path,
-            found=f"zarr_format={zarr_format}",
+            found=f"zarr_format={asked.zarr_format}",
             mend="All groups of a store have one format",
         )
     _check_parents(store, nodes, group)
@@ -150,9 +152,9 @@ def _holds_files(store: Store, group: str) -> bool:
     return next(others(keys), None) is not None or any(key.rpartition("/")[2] in DOCUMENTS for key in keys)
 
 
-def _looked(store: Store) -> tuple[ZarrFormat | None, bool]:
+def _looked(store: Store) -> tuple[Format | None, bool]:
     """The format of the store that is there, and whether it was seen that nothing at all is."""
-    look = partial(zarr_format_of, store)
+    look = partial(spec_there, store)
     if not has_trait(store, Blank):
         return look(), False
     calls: list[Callable[[], Any]] = [look, store.is_blank]
@@ -202,8 +204,7 @@ def staged(
         Whether the body writes all chunks, also those that hold nothing but the fill value.
     """
     store = target.store
-    parents: dict[str, Node] = {p: GroupMetadata(zarr_format=target.zarr_format) for p in parents_of(target.group)}
-    every = parents | dict(nodes)
+    every: dict[str, Node] = {**new_groups(parents_of(target.group), target.spec), **nodes}
     raws = raws_of(every)  # what the format cannot hold shows before anything is written
     committer = committer_of(store)
     stage = committer.stage()
@@ -212,7 +213,7 @@ def staged(
         prepare(stage, n_chunks + len(raws))
         yield stage
         raws |= raws_of({path: node for path, node in nodes.items() if node is not every[path]})
-        documents = documents_of_store(raws, target.zarr_format).items()
+        documents = documents_of_store(raws, target.spec).items()
         run(
             documents,
             lambda: lambda item: stage.set(*item),

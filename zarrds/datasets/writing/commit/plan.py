@@ -16,8 +16,8 @@ from zarrds.datasets.writing.stored import StoredGroup
 from zarrds.engine.chunk_io import Chunks
 from zarrds.errors import ConflictError, LabelError, NodeNotFoundError, ZarrdsError
 from zarrds.metadata.fields import Raw
-from zarrds.metadata.model import ArrayMetadata, GroupMetadata, ZarrFormat
-from zarrds.metadata.nodes.documents import Nodes, document_key, parents_of, walk
+from zarrds.metadata.model import ArrayMetadata, GroupMetadata
+from zarrds.metadata.nodes.documents import Nodes, document_key, new_groups, parents_of, walk
 from zarrds.storage.protocol import Store
 
 __all__ = ["StorePlan", "missing_parents"]
@@ -64,7 +64,7 @@ class StorePlan:
         if stored is not None:
             # what is written to, and the labels that it was compared with; others may change meanwhile
             names = change.arrays.keys() | stored.coordinate_names
-            keys = {document_key(base + name, self.nodes.zarr_format) for name in names} & stored.versions.keys()
+            keys = {document_key(base + name, self.nodes) for name in names} & stored.versions.keys()
             self.versions |= {key: stored.versions[key] for key in keys} | {**stored.chunks}
             self.raws |= {base + name: stored.raws[base + name] for name in change.arrays if base + name in stored.raws}
         self._before[path] = None if stored is None else stored.metadata
@@ -160,7 +160,7 @@ class StorePlan:
         ------
         ConflictError
         """
-        check_groups(self.store, self._before, self.nodes.zarr_format)
+        check_groups(self.store, self._before, self.nodes)
         for path, (stored, change) in self._changes.items():
             if stored is not None:
                 sizes = stored.sizes
@@ -168,7 +168,7 @@ class StorePlan:
                     names = array.after.dimension_names or ()
                     sizes |= {n: size for n, size in zip(names, array.after.shape, strict=False) if n is not None}
                 known = stored.arrays.keys() | change.arrays.keys()
-                check_sizes_of_others(self.store, path, known, sizes, self.nodes.zarr_format)
+                check_sizes_of_others(self.store, path, known, sizes, self.nodes)
 
     def check_same_groups(self, before: StorePlan) -> None:
         """Check that the groups that are changed are those of an earlier plan: nobody has made or edited one.
@@ -207,13 +207,13 @@ class StorePlan:
                         )
 
 
-def missing_parents(store: Store, stored: Nodes, group: str, zarr_format: ZarrFormat) -> dict[str, GroupMetadata]:
+def missing_parents(store: Store, stored: Nodes, group: str) -> dict[str, GroupMetadata]:
     """The groups above `group` that must be made, by path. Raises `NodeNotFoundError` if one is an array."""
-    missing = {}
+    missing = []
     for parent in parents_of(group):
         node = stored.get(parent)
         if isinstance(node, ArrayMetadata):
             raise NodeNotFoundError("an array cannot hold groups", path=store.path, key=parent or "/")
         if node is None:
-            missing[parent] = GroupMetadata(zarr_format=zarr_format)
-    return missing
+            missing.append(parent)
+    return new_groups(missing, stored)

@@ -175,9 +175,9 @@ def _put_nodes(
     leftovers = leftovers_of(store, new) if replaced is None else store.list_prefix(replaced)
     if nodes:
         # under the lock since it was planned, it is still of that format
-        zarr_format = next(iter(nodes.values())).zarr_format if is_locked else None
+        like = next(iter(nodes.values())) if is_locked else None
         gone = [] if replaced is None else [replaced]
-        transaction.put_nodes(nodes, gone, zarr_format=zarr_format, known=known)
+        transaction.put_nodes(nodes, gone, like=like, known=known)
     if replaced is not None or leftovers:
         transaction.delete_all(leftovers)
 

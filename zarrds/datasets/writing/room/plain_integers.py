@@ -18,6 +18,7 @@ from zarrds.datasets.writing.room.free_values import blocks_of, free_integer
 from zarrds.datasets.writing.room.growing import check_rewritable, means_other, of_dtype
 from zarrds.errors import EncodingError
 from zarrds.labels.kinds.plain import EXACT
+from zarrds.metadata.formats import spec_of
 from zarrds.metadata.model import ArrayMetadata
 
 __all__ = ["integers_with_missing", "is_packed", "marked", "wider_integers", "width_that_holds"]
@@ -108,8 +109,9 @@ def marked(metadata: ArrayMetadata, dtype: np.dtype[Any], mark: int, before: int
     """An array of integers of a dtype, with a value for what is missing, in the place of `before` if it had one."""
     after = _of_width(metadata, dtype)
     attributes: dict[str, Any] = {**metadata.attributes, "_FillValue": mark}
-    fill_value = take_fill_value(attributes, {}, {}, after.data_type, metadata.zarr_format, True)
-    if metadata.fill_value is not None and metadata.zarr_format == 3 and metadata.fill_value != before:
+    spec = spec_of(metadata)
+    fill_value = take_fill_value(attributes, {}, {}, after.data_type, spec, True)
+    if metadata.fill_value is not None and not spec.IS_FILL_MISSING and metadata.fill_value != before:
         fill_value = after.fill_value  # of what was never written
     return replace(after, attributes=attributes, fill_value=fill_value)
 

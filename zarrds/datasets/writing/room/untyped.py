@@ -31,6 +31,7 @@ from zarrds.labels.kinds.texts import TEXTS
 from zarrds.labels.kinds.times import TIMES, is_cftime
 from zarrds.metadata.extension import with_note
 from zarrds.metadata.fields import JSON, JSONObject
+from zarrds.metadata.formats import spec_of
 from zarrds.metadata.model import ArrayMetadata, CodecObject
 
 __all__ = ["first_categories", "may_be_untyped", "retyped", "typed"]
@@ -171,7 +172,7 @@ def _of_kind(
     encoding: dict[str, Any] = {"units": lazy_units(values.dtype)} if is_time and not values.size else {}
     # of one dimension only the dtype counts, and how it is encoded
     sample = xr.Variable("x", values[:1] if values.dtype.kind in "biufc" else values, attrs, encoding)
-    alike = encode_variable(name, sample, False, metadata.zarr_format, {PANDAS: noted})
+    alike = encode_variable(name, sample, False, spec_of(metadata), {PANDAS: noted})
     # times are decoded, what is noted otherwise is as it is stored
     first = np.asarray((values if is_time else alike.variable.values)[:1])
     elements = np.full(there.shape, first[0] if there.size else 0, first.dtype)

@@ -12,7 +12,8 @@ import xarray as xr
 
 import zarrds
 from tests.storage.s3_server import S3Server
-from tests.storage.s3_writers import URL, options
+from tests.storage.s3_writers import URL, options, paused_when
+from zarrds.errors import ConflictError
 
 pytest.importorskip("obstore", reason="object storage needs the extra 'remote'")
 
@@ -71,3 +72,29 @@ def test_a_writer_looks_at_all_of_them(server: S3Server) -> None:
     assert json.loads(server.state.values[f"t2m.zarr/v0/{NOTES}"][0]) == note
     root = json.loads(server.state.values["t2m.zarr/zarr.json"][0])
     assert root["consolidated_metadata"]["zarrds"]["v0"] == note
+
+
+@pytest.mark.usefixtures("_impatient", "_without_locks")
+@pytest.mark.parametrize("how", ["consolidated", "not consolidated", "format 2"])
+def test_chunks_of_a_change_are_not_read_by_the_document_from_before(server: S3Server, how: str) -> None:
+    """A staged change copies chunks first: times in other units, of which the array's own document says nothing."""
+    before = xr.Dataset({"n": ("time", np.arange(6).astype("M8[s]"))}, {"time": np.arange(6)})
+    later = xr.Dataset({"n": ("time", np.array([1001]).astype("M8[ms]"))}, {"time": [6]})
+    zarrds.save(before, URL, zarr_format=2 if how == "format 2" else 3, storage_options=options(server))
+    if how == "not consolidated":
+        strip(server)
+    reader = opened(server, consolidated=False)
+    document = "t2m.zarr/n/.zarray" if how == "format 2" else "t2m.zarr/n/zarr.json"
+
+    def read() -> None:
+        with pytest.raises(ConflictError):
+            reader.n.load()
+
+    paused_when(
+        server,
+        lambda method, key: (method, key) == ("COPY", document),
+        lambda: zarrds.save(later, URL, append_dim="time", storage_options=options(server, "AKIAPAUSE")),
+        read,
+    )
+    assert ("COPY", document) in server.state.requests
+    xr.testing.assert_equal(opened(server).load(), xr.concat([before, later], "time"))

@@ -28,7 +28,7 @@ from zarrds.errors import ConflictError, LabelError, MetadataError, UndecodableE
 from zarrds.metadata.attributes import apart_attributes
 from zarrds.metadata.extension import UNLIMITED, note_of, unlimited_dims
 from zarrds.metadata.fetched import Watched
-from zarrds.metadata.formats import module_of, v2, v3
+from zarrds.metadata.formats import module_of, spec_of, v2, v3
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, ZarrFormat
 from zarrds.metadata.nodes.documents import ROOTS, Nodes, open_nodes, root_keys
 from zarrds.metadata.nodes.lookup import get_group
@@ -105,6 +105,7 @@ class GroupReader:
         self._nodes: Nodes = open_nodes(read_from, like=asked, consolidated=consolidated)
         # who goes by many documents reads them when no change is under way, and looks at the end whether one has begun
         self._seen = {} if self._nodes.consolidated else _roots(self._store, should_recover=True)
+        touched = spec_of(self._nodes).root_key(consolidated=True)
         self._arrays = LazyArrays.of(
             self._store,
             self._nodes,
@@ -112,6 +113,7 @@ class GroupReader:
             missing_chunks=missing_chunks,
             chunk_cache=chunk_cache,
             fill_value_is_mask=fill_value_is_mask,
+            touched=(touched, self._seen[touched]) if touched in self._seen else None,
         )
 
     def dataset(self, path: str, decoders: Mapping[str, Any]) -> xr.Dataset:

@@ -123,6 +123,9 @@ class LazyArray(BackendArray):
         The key of the document that changes whenever the array may have been replaced.
     version : hashable
         Of that document when the array was opened; by it dask tells a store from what was later written in its place.
+    touched : (str, hashable), optional
+        The key of a document that is put anew before chunks of a change are, behind which that one may come later, and
+        its version.
 
     Attributes
     ----------
@@ -133,14 +136,23 @@ class LazyArray(BackendArray):
         Whether it is read by who holds the store's lock, so that it need not be looked whether it is still there.
     """
 
-    __slots__ = ("_ahead", "_checked", "_root", "_version", "dtype", "is_being_decoded", "is_locked", "shape", "stored")
+    __slots__ = ("_ahead", "_checked", "_keys", "_version", "dtype", "is_being_decoded", "is_locked", "shape", "stored")
 
-    def __init__(self, array: Array, root: str, version: Hashable, *, is_locked: bool = False) -> None:
+    def __init__(
+        self,
+        array: Array,
+        root: str,
+        version: Hashable,
+        *,
+        touched: tuple[str, Hashable] | None = None,
+        is_locked: bool = False,
+    ) -> None:
         self.stored = array
         self.is_locked = is_locked
-        self._root = root
+        self._keys = (root,) if touched is None else (root, touched[0])
         self._version = version
-        self._checked = version  # the newest version of the store in which the array was found to be still the same
+        # the newest versions of these in which the array was found to be still the same
+        self._checked: tuple[Hashable, ...] = (version,) if touched is None else (version, touched[1])
         self._ahead: Any = None  # all elements, while a dataset is opened that needs them
         self.shape = array.shape
         self.is_being_decoded = True
@@ -244,9 +256,9 @@ class LazyArray(BackendArray):
     def check_still_there(self) -> None:
         """Raise `ConflictError` if the array was replaced since; two looks at the file system if nothing changed."""
         store, path = self.stored.store, self.stored.path
-        recover(store, by_root="/" not in self._root)
-        version = self._version_now()
-        if version == self._checked:
+        recover(store, by_root="/" not in self._keys[0])
+        versions = tuple(map(self._version_now, self._keys))
+        if versions == self._checked:
             return
         opened = self.stored.metadata
         if is_replaced(opened, own_node(store, path, opened)):
@@ -256,12 +268,12 @@ class LazyArray(BackendArray):
                 key=path or "/",
                 mend="Open the dataset again",
             )
-        if version is not _UNKNOWN:
-            self._checked = version
+        if _UNKNOWN not in versions:
+            self._checked = versions
 
-    def _version_now(self) -> Hashable:
+    def _version_now(self, key: str) -> Hashable:
         try:
-            return self.stored.store.identity(self._root)
+            return self.stored.store.identity(key)
         except StoreIOError:
             if not self.stored.store.traits.is_remote:
                 raise
@@ -295,13 +307,17 @@ def look_again(arrays: Sequence[LazyArray]) -> None:
 
     One look at each document that changes with them: of a consolidated store, for all of them together.
     """
-    keys = [(id(array.stored.store), array._root) for array in arrays]
-    first = dict(zip(reversed(keys), reversed(arrays), strict=True))
-    for array in first.values():
-        if not array.stored.store.traits.is_remote:
-            recover(array.stored.store, by_root="/" not in array._root)
-    versions = dict(zip(first, side_by_side(LazyArray._version_now, list(first.values())), strict=True))
-    changed = [array for array, key in zip(arrays, keys, strict=True) if versions[key] != array._checked]
+    first = {(id(array.stored.store), key): (array, key) for array in reversed(arrays) for key in array._keys}
+    for store, root in {array.stored.store: array._keys[0] for array, _ in first.values()}.items():
+        if not store.traits.is_remote:
+            recover(store, by_root="/" not in root)
+    found = side_by_side(lambda each: each[0]._version_now(each[1]), list(first.values()))
+    versions = dict(zip(first, found, strict=True))
+
+    def is_changed(array: LazyArray) -> bool:
+        return tuple(versions[id(array.stored.store), key] for key in array._keys) != array._checked
+
+    changed = list(filter(is_changed, arrays))
     side_by_side(LazyArray.check_still_there, changed)
 
 
@@ -322,6 +338,8 @@ class LazyArrays:
         Whether the arrays' fill values are missing values.
     is_locked : bool
         Whether they are read by who holds the store's lock.
+    touched : (str, hashable) or None
+        As of `LazyArray`, where each array's own document must be looked at.
     """
 
     store: Store
@@ -331,6 +349,7 @@ class LazyArrays:
     cache: ChunkCache
     fill_value_is_mask: bool
     is_locked: bool = False
+    touched: tuple[str, Hashable] | None = None
 
     @classmethod
     def of(
@@ -343,11 +362,13 @@ class LazyArrays:
         chunk_cache: int | None = None,
         fill_value_is_mask: bool | None = None,
         is_locked: bool = False,
+        touched: tuple[str, Hashable] | None = None,
     ) -> LazyArrays:
         """For nodes that were just read; unless said, fill values are missing values in format 2 only."""
         is_mask = spec_of(nodes).IS_FILL_MISSING if fill_value_is_mask is None else fill_value_is_mask
         version = nodes.version if nodes.consolidated else None
-        return cls(store, version, n_workers, missing_chunks, cache_of(chunk_cache), is_mask, is_locked)
+        cache = cache_of(chunk_cache)
+        return cls(store, version, n_workers, missing_chunks, cache, is_mask, is_locked, None if version else touched)
 
     def array(self, path: str, metadata: ArrayMetadata, version: tuple[str, Hashable] | None = None) -> LazyArray:
         """One array. Raises `MetadataError` or `UnsupportedError` if its chunks could not be decoded.
@@ -367,9 +388,9 @@ class LazyArrays:
         array.check_codecs()  # refused here, by name, and not when it is read at last
         version = self.version or version
         if version is not None:
-            return LazyArray(array, *version, is_locked=self.is_locked)
+            return LazyArray(array, *version, touched=self.touched, is_locked=self.is_locked)
         key = document_key(path, metadata)
-        return LazyArray(array, key, self.store.identity(key), is_locked=self.is_locked)
+        return LazyArray(array, key, self.store.identity(key), touched=self.touched, is_locked=self.is_locked)
 
     def variable(self, lazy: LazyArray) -> xr.Variable:
         """The variable of an array, as it is stored: xarray's decoders are still to come."""

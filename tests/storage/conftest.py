@@ -11,7 +11,7 @@ import pytest
 from tests.storage.s3_server import S3Server, serving
 from zarrds.storage.fsspec import commits
 from zarrds.storage.fsspec.store import RemoteStore
-from zarrds.storage.obstore import committing
+from zarrds.storage.obstore import ahead, committing
 
 
 @pytest.fixture(scope="module")
@@ -21,8 +21,9 @@ def running() -> Iterator[S3Server]:
 
 
 @pytest.fixture
-def server(running: S3Server) -> S3Server:
+def server(running: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
     running.clear()
+    monkeypatch.setattr(ahead, "_habits", {})
     return running
 
 

@@ -286,18 +286,21 @@ class GrowingStore(CheckedLock, Protocol):
         """
         ...
 
-    def begin(self) -> None:
+    def begin(self, like: str = "") -> None:
         """As `Committer.recover` under the store's lock, and keep other machines out until it is let go of.
 
         For who changes the store soon: it saves round trips, but puts something that no reader sees. Where another has
         changed the store in that very instant, the first values that are fetched together (`ManyValues.get_many`) are
         a `ConflictError`, after which one may `begin_again`.
+
+        What the last change had to fetch that was called the same (`like`) is fetched at once. It may be older than the
+        rest, which `apply_growth` and `Committer.apply_changes` find out: whatever fails until then may be due to it.
         """
         ...
 
     @property
     def is_begun(self) -> bool:
-        """Whether this thread has begun so, and read nothing yet, or nothing but what was a `ConflictError`."""
+        """Whether this thread has begun so, and goes by nothing yet that is certain: it may `begin_again`."""
         ...
 
     def begin_again(self) -> None:

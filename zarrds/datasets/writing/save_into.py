@@ -74,42 +74,69 @@ def save_into(
     # then it is only made sure at the end that nobody came between. Regions are written side by side.
     alone = how.region is None and not any(is_chunked(variable) for variable in sources)
     with locked(store) if alone else nullcontext():
-        if not store.traits.is_remote:
-            committer_of(store).clean()
+        save = partial(_save, parts, sources, store, path, how, options, tell, alone=alone)
+        try:
+            return save(nodes)
+        except ZarrdsError:
+            if not (alone and is_begun(store)):
+                raise
+            begin_again(store)
+        return save(None, is_sure=True)
+
+
+def _save(
+    parts: Parts,
+    sources: Sequence[xr.Variable],
+    store: Store,
+    path: str,
+    how: UpdateOptions,
+    options: WriteOptions,
+    tell: Callable[[Mapping[str, str]], None],
+    nodes: Nodes | None,
+    *,
+    alone: bool,
+    is_sure: bool = False,
+) -> Any:
+    """Plan, and carry it out; `alone` is whether other writers are kept out."""
+    if not store.traits.is_remote:
+        committer_of(store).clean()
+    if is_sure:
+        plan = _planned_surely(parts, store, path, how, options)
+    else:
         plan = _first_plan(parts, store, path, how, options, nodes, is_locked=alone)
-        if how.region is None and store.traits.is_remote:  # by what the plan has listed; regions are spared the request
-            committer_of(store).clean()
-        in_place = how.is_region and not reads_from(sources, store)
-        read: dict[str, Hashable] = {}
-        if not alone and how.append_dim is None and plan.rewrites:
-            read = plan.chunks_rewritten()
-            plan = _planned(parts, store, path, how, options)  # which reads them, after their identities were taken
-            in_place = in_place and not plan.rewrites
-        replaced = replaced_encodings(plan.arrays)
-        warn_of_small_chunks(plan.arrays)
+    if how.region is None and store.traits.is_remote:  # by what the plan has listed; regions are spared the request
+        committer_of(store).clean()
+    in_place = how.is_region and not reads_from(sources, store)
+    read: dict[str, Hashable] = {}
+    if not alone and how.append_dim is None and plan.rewrites:
+        read = plan.chunks_rewritten()
+        plan = _planned(parts, store, path, how, options)  # which reads them, after their identities were taken
+        in_place = in_place and not plan.rewrites
+    replaced = replaced_encodings(plan.arrays)
+    warn_of_small_chunks(plan.arrays)
 
-        def check() -> None:
-            tell(replaced)
-            if not alone:
-                plan.check()
+    def check() -> None:
+        tell(replaced)
+        if not alone:
+            plan.check()
 
-        if not options.compute and reads_from((v for v in sources if v.chunks is not None), store):
-            _check_order(plan.arrays)
-        again = None
-        if not alone and how.append_dim is not None and not reads_from(sources, store):
-            again = partial(_planned, parts, store, path, how, options, before=plan, is_locked=True)
-        return carry_out(
-            store,
-            plan.arrays,
-            plan.groups,
-            {**plan.versions, **read},
-            options,
-            in_place=in_place,
-            check=check,
-            plan_again=again,
-            is_locked=alone,
-            known=plan.raws,
-        )
+    if not options.compute and reads_from((v for v in sources if v.chunks is not None), store):
+        _check_order(plan.arrays)
+    again = None
+    if not alone and how.append_dim is not None and not reads_from(sources, store):
+        again = partial(_planned, parts, store, path, how, options, before=plan, is_locked=True)
+    return carry_out(
+        store,
+        plan.arrays,
+        plan.groups,
+        {**plan.versions, **read},
+        options,
+        in_place=in_place,
+        check=check,
+        plan_again=again,
+        is_locked=alone,
+        known=plan.raws,
+    )
 
 
 def _first_plan(
@@ -130,10 +157,8 @@ def _first_plan(
         if not is_locked:
             with locked(store):
                 return _planned_surely(parts, store, path, how, options, is_locked=False)
-        if is_begun(store):
-            begin_again(store)
-            return _planned_surely(parts, store, path, how, options)
-        check_unchanged(store)
+        if not is_begun(store):  # else all of it is done again
+            check_unchanged(store)
         raise
 
 

@@ -200,7 +200,7 @@ def save(
         existing, nodes = (
             (None, None)
             if mode in ("w", "w-")
-            else _looked(target_store, parts, region is not None, held, path, options)
+            else _looked(target_store, parts, region is not None, held, path, options, append_dim)
         )
         if existing is None and mode not in ("w", "w-"):
             if mode == "r+":
@@ -242,7 +242,13 @@ def _until_hints_fit(parts: Parts, write: Callable[[Parts, Callable[[Mapping[str
 
 
 def _looked(
-    store: Store, parts: Parts, is_region: bool, held: ExitStack, path: str, options: WriteOptions
+    store: Store,
+    parts: Parts,
+    is_region: bool,
+    held: ExitStack,
+    path: str,
+    options: WriteOptions,
+    append_dim: Hashable | None,
 ) -> tuple[Format | None, Nodes | None]:
     """The format of the store that is there, and its nodes, as far as they were read.
 
@@ -265,7 +271,9 @@ def _looked(
         # not what is staged anyhow; and of groups, more is read one after the other
         is_small = sum(variable.nbytes for variable in variables) <= _MOST_AT_ONCE
         begins = not path and len(parts) == 1 and is_small and options.write_empty_chunks and not options.statistics
-        held.enter_context(locked(store, begins=begins))
+        # of appends alone, all that is needed is fetched at once: what one of them needs, the next one does
+        like = "" if append_dim is None else f"append along {append_dim} {sorted(map(str, parts[0][1].variables))}"
+        held.enter_context(locked(store, begins=begins, like=like))
     return spec_there(store), None
 
 

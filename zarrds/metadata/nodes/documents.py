@@ -415,7 +415,7 @@ def document_key(path: str, like: Formatted) -> str:
     return spec_of(like).document_key(path)
 
 
-def locked(store: Store, *, begins: bool = False) -> AbstractContextManager[object]:
+def locked(store: Store, *, begins: bool = False, like: str = "") -> AbstractContextManager[object]:
     """Around every change of documents: no other writer changes any meanwhile, and none was left half done.
 
     The lock is taken by the call, and what it gives is the store's own: a `contextmanager` around it could be left with
@@ -426,12 +426,14 @@ def locked(store: Store, *, begins: bool = False) -> AbstractContextManager[obje
     store : Store
     begins : bool
         Whether the change is made as soon as it is planned; see `GrowingStore.begin`.
+    like : str
+        See there.
     """
     held = None
     try:
         held = store.lock()
         if begins and has_trait(store, GrowingStore):
-            store.begin()
+            store.begin(like)
         else:
             committer_of(store).recover()
         return held

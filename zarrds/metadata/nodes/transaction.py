@@ -24,7 +24,7 @@ from zarrds.storage.commits.recorded import Recorded
 from zarrds.storage.held import HeldChanges
 from zarrds.storage.memory import MemoryStore
 from zarrds.storage.protocol import Store
-from zarrds.storage.traits import GrowingStore, Growth, ManyValues, ask_all, check_unchanged, has_trait
+from zarrds.storage.traits import GrowingStore, Growth, ManyValues, ask_all, check_unchanged, has_trait, is_held
 
 __all__ = ["Phase", "Transaction", "change_documents", "put_node", "remove_node"]
 
@@ -144,7 +144,11 @@ class Transaction:
             for phase, values in zip(Phase, documents[:3], strict=True)
             for key, value in values.items()
         ]
-        ask_all(self.changes, lambda item: self.changes.set(*item), staged)
+        if is_held(self.changes, sum(len(value) for _, value in staged)):  # nobody waits for them
+            for item in staged:
+                self.changes.set(*item)
+        else:
+            ask_all(self.changes, lambda item: self.changes.set(*item), staged)
 
     def put_documents(self, documents: Mapping[str, bytes]) -> None:
         """Write documents of nodes that are there, by key."""

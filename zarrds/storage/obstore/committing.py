@@ -32,6 +32,7 @@ from zarrds.storage.fsspec.commits import (
 from zarrds.storage.fsspec.objects import identity_of
 from zarrds.storage.fsspec.store import RemoteStore
 from zarrds.storage.held import HeldChanges
+from zarrds.storage.obstore.ahead import Ahead, note_habit
 from zarrds.storage.obstore.begun import Begun
 from zarrds.storage.obstore.commits import ConditionalCommits, claimed, conflict, is_same_version
 from zarrds.storage.obstore.connections import is_usable
@@ -133,6 +134,7 @@ class CommittingStore(RemoteStore):
             # what was seen under the lock is believed: the root is put only if it is unchanged
             seen = {key: told for key in keys if (told := session.told(key)) is not None}
             seen |= {key: _fetched_of(session.roots[key]) for key in keys if key in session.roots}
+            session.ahead.asked |= dict.fromkeys(key for key in keys if key not in session.roots)
             missing = [key for key in keys if key not in seen]
             is_first = session.is_first
             found = self._fetched_beside_folders(session, missing, listing=listing) if missing else {}
@@ -213,6 +215,8 @@ class CommittingStore(RemoteStore):
         """Put changes in place; see `Committer.apply_changes`, and the notes of the class."""
         with self.lock(), locating(self.path):
             if (session := self._session()) is not None:
+                side_by_side(lambda call: call(), self._checking(session.ahead))
+                session.ahead.forget()
                 session.let_go()
             self.recover()
             try:
@@ -241,30 +245,41 @@ class CommittingStore(RemoteStore):
         if len(growing.dump()) > MAX_MARKER:
             return False
         with locating(self.path):
+            # those that were read by now are replaced as they were read
+            known = {key: session.told(key) for key in documents}
+            versions: dict[str, Any] = {key: each.version for key, each in known.items() if each is not None}
+            missing = [key for key in known if known[key] is None]
+            begins = partial(self._checked, growth, versions, missing, session.ahead)
+            edges: dict[str, Any] = {key: growth.edges[key] for key in growth.edges if key in values}
+            session.begun = None  # it ends with the commit
+            begun = begun or Begun(objects, commits, self._base, self.path, growing)
+            straight = Straight(begun, growing, session.roots[growth.root], begins)
             try:
-                # those that were read by now are replaced as they were read
-                known = {key: session.told(key) for key in documents}
-                versions: dict[str, Any] = {key: each.version for key, each in known.items() if each is not None}
-                begins = partial(self._checked, growth, versions, [key for key in known if known[key] is None])
-                edges: dict[str, Any] = {key: growth.edges[key] for key in growth.edges if key in values}
-                before = session.roots[growth.root]
-                session.begun = None  # it ends with the commit
-                begun = begun or Begun(objects, commits, self._base, self.path, growing)
-                Straight(begun, growing, before, begins).make(root, values, edges, versions)
+                straight.make(root, values, edges, versions)
             finally:
-                session.forget()
+                if straight.has_begun:
+                    session.ahead.forget()
+                if not session.ahead:  # else one may begin again, if it is still such a store
+                    session.forget()
+        if session.ahead.habit:
+            note_habit(session.ahead.habit, session.ahead.asked)
         return True
 
-    def _checked(self, growth: Growth, versions: dict[str, Any], keys: Sequence[str], edges: Collection[str]) -> None:
-        """Call `Growth.check`, and add the versions of some keys, all side by side."""
+    def _checking(self, ahead: Ahead) -> list[Callable[[], None]]:
+        return ahead.checking(self.identity, super()._folders, self.path)
+
+    def _checked(
+        self, growth: Growth, versions: dict[str, Any], keys: Sequence[str], ahead: Ahead, edges: Collection[str]
+    ) -> None:
+        """Call `Growth.check`, look at what was fetched ahead, and add the versions of keys, all side by side."""
 
         def add(key: str) -> None:
             versions[key] = self._fetched(key).version
 
         calls: list[Callable[[], None]] = [partial(add, key) for key in keys]
         if growth.check is not None:
-            calls.append(partial(growth.check, edges))
-        side_by_side(lambda call: call(), calls)
+            calls.append(partial(growth.check, {*edges, *ahead.needed}))
+        side_by_side(lambda call: call(), [*self._checking(ahead), *calls])
 
     def publish_apart(self, staged: Any, check: Callable[[Collection[str]], None]) -> bool:
         """Replace all keys by those of `staged`, by one put of the root's document; see `ReplacedStore`."""
@@ -303,7 +318,7 @@ class CommittingStore(RemoteStore):
                 session.forget()
         return True
 
-    def begin(self) -> None:
+    def begin(self, like: str = "") -> None:
         """As `recover`, and keep other machines out from now on; see `GrowingStore.begin`."""
         session, objects = self._session(), self._objects
         commits: Any = self._commits
@@ -317,10 +332,10 @@ class CommittingStore(RemoteStore):
             objects, commits, self._base, self.path, Growing(process_id(), new_folder(), _ROOT, new_write(), {})
         )
         roots: dict[str, Found | None] = {}
+        ahead = Ahead(f"{self._locked_name('')} {like}" if like else "")
         try:
-            calls: list[Callable[[], Any]] = [self._roots, begun.put_marker]
             with locating(self.path):
-                roots, _ = side_by_side(lambda call: call(), calls)
+                roots = self._roots([begun.put_marker, *ahead.fetching(self.get_many, super()._folders)])
         except ZarrdsError:
             pass  # another is at it, or this one may not put anything, which the commit says
         except BaseException:
@@ -332,19 +347,21 @@ class CommittingStore(RemoteStore):
             return
         begun.give_signs()
         session.forget()
-        session.roots, session.begun, session.is_first = roots, begun, True
+        session.roots, session.begun, session.is_first, session.ahead = roots, begun, True, ahead
+        session.documents, session.folders = dict(ahead.values), ahead.folders
 
     @property
     def is_begun(self) -> bool:
         """Whether this thread has begun; see `GrowingStore.is_begun`."""
         session = self._session()
-        return session is not None and session.begun is not None and session.is_first
+        return session is not None and (bool(session.ahead) or (session.begun is not None and session.is_first))
 
     def begin_again(self) -> None:
         """Begin anew, with `recover`; see `GrowingStore.begin_again`."""
         if (session := self._session()) is not None:
             session.let_go()
             before = session.roots or {}
+            session.ahead = Ahead(session.ahead.habit)
             session.forget()
             self.recover()
             if any((before.get(key) is None) != (found is None) for key, found in (session.roots or {}).items()):
@@ -393,10 +410,11 @@ class CommittingStore(RemoteStore):
         # of what is not made yet, no reader sees anything
         return is_certain(commit) or isinstance(commit, Growing) or self._session() is not None
 
-    def _roots(self) -> dict[str, Found | None]:
-        """The documents of the root that are there, by key."""
-        found = side_by_side(self._objects.find_one, [self._base + name for name in VERSIONED])
-        return dict(zip(VERSIONED, found, strict=True))
+    def _roots(self, beside: Sequence[Callable[[], object]] = ()) -> dict[str, Found | None]:
+        """The documents of the root that are there, by key; some other calls are made beside."""
+        calls: list[Callable[[], Any]] = [partial(self._objects.find_one, self._base + name) for name in VERSIONED]
+        found = side_by_side(lambda call: call(), [*beside, *calls])
+        return dict(zip(VERSIONED, found[len(beside) :], strict=True))
 
     def check_unchanged(self) -> None:
         """Raise if another writer has changed the root since it was noted; see `GrowingStore.check_unchanged`."""

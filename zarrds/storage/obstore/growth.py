@@ -40,6 +40,11 @@ class Straight:
         The root's document that the changes were made from.
     check : callable, optional
         See `Growth.check`.
+
+    Attributes
+    ----------
+    has_begun : bool
+        Whether the plan was seen to hold still, after the marker was put; before that, nothing else is.
     """
 
     def __init__(
@@ -53,6 +58,7 @@ class Straight:
         self._objects, self._commits, self._base, self._path = begun.objects, begun.commits, begun.base, begun.path
         self._growing = growing
         self._check = check
+        self.has_begun = False
         begun.goes_by(growing.root, before)
 
     def make(
@@ -81,6 +87,7 @@ class Straight:
         begun, is_asked = self._begun, False
         is_claimed = begun.is_put
         self._begin(values, edges, gone)
+        self.has_begun = True
         try:
             if not is_claimed:
                 begun.claim()

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
+from zarrds.storage.obstore.ahead import Ahead
 from zarrds.storage.obstore.begun import Begun
 from zarrds.storage.traits import Fetched
 
@@ -38,6 +39,8 @@ class Session:
         Whether what is fetched next is all that is needed first, and so is kept, also of chunks.
     begun : Begun or None
         Of such a store: what keeps other machines out, until the lock is let go of.
+    ahead : Ahead
+        Of such a store: what was fetched beside that.
     """
 
     depth: int = 0
@@ -48,6 +51,7 @@ class Session:
     folders: list[str] | None = None
     is_first: bool = False
     begun: Begun | None = None
+    ahead: Ahead = field(default_factory=Ahead)
 
     def is_absent(self, key: str) -> bool:
         """Whether the listing of what lies directly below the root has told that nothing lies where a key is."""

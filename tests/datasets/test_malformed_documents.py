@@ -330,6 +330,17 @@ def test_settings_of_codecs_that_are_nested_deeper_than_calls() -> None:
         zarrds.create_array(MemoryStore(), shape=2, dtype="i4", codecs=[codec])
 
 
+def test_attributes_beside_settings_of_codecs_that_are_nested_deeper_than_calls() -> None:
+    store = MemoryStore()
+    zarrds.save(xr.Dataset({"v": ("x", [1.0, 2.0])}), store, zarr_format=2)
+    deep = '{"a": [' * 400 + "]}" * 400
+    for key in ("v/.zarray", ".zmetadata"):
+        edit(store, key, lambda d: d.get("metadata", {"v/.zarray": d})["v/.zarray"]["compressor"].update(clevel="deep"))
+        store.set(key, bytes(store.get(key) or b"").replace(b'"deep"', deep.encode()))
+    zarrds.update_attrs(store, {"b": 1}, "v")
+    assert zarrds.open_array(store, path="v").attrs["b"] == 1
+
+
 @pytest.mark.filterwarnings("ignore:Duplicate dimension names")
 def test_a_dimension_of_two_lengths_in_one_array() -> None:
     store = MemoryStore()

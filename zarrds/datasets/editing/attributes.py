@@ -111,12 +111,13 @@ def _check_decoding(
     try:
         new = _decoded(there, path, after, decoder)
     except MetadataError:
-        new = {}, None
+        new = {}, None, {}
     expected = {name: value for name, value in old[0].items() if name not in removed} | dict(added)
     wrong = {name for name in expected.keys() | new[0].keys() if not _is_same(expected, new[0], name)}
     wrong |= (removed - old[0].keys()) | (removed & _ROLES)  # the former are seen as an encoding
     changed = added.keys() | removed
-    if wrong or old[1] != new[1] or _DIMENSIONS in changed:
+    is_decoded_alike = old[1] == new[1] and all(_is_same(old[2], new[2], name) for name in old[2] | new[2])
+    if wrong or not is_decoded_alike or _DIMENSIONS in changed:
         raise EncodingError(
             "these attributes say how the stored values are decoded",
             found=sorted(wrong & changed) or sorted(changed),
@@ -144,12 +145,14 @@ def _decoded_in_part(*args: Any) -> tuple[Any, Any, Any]:
     return decoded.variables, decoded.attributes, decoded.names
 
 
-def _decoded(there: EditedGroup, path: str, node: Node, decoder: Callable[..., Any]) -> tuple[dict[str, Any], Any]:
-    """The attributes of a node as a reader sees them, and what else decoding makes of it."""
+def _decoded(
+    there: EditedGroup, path: str, node: Node, decoder: Callable[..., Any]
+) -> tuple[dict[str, Any], Any, dict[str, Any]]:
+    """The attributes of a node as a reader sees them, what else decoding makes of it, and its encoding."""
     if isinstance(node, GroupMetadata):
         visible = visible_attributes(node)
         _, attributes, names = decode({}, visible, {}, there.store.path, path)
-        return dict(attributes), names
+        return dict(attributes), names, {}
     lazy_arrays = LazyArrays.of(there.store, there.nodes)
     lazy = lazy_arrays.array(path, node, there.nodes.version_of(path))
     group, _, name = path.rpartition("/")
@@ -160,8 +163,4 @@ def _decoded(there: EditedGroup, path: str, node: Node, decoder: Callable[..., A
     except MetadataError as error:
         error.mend = "Drop it with zarrds.drop_vars, or mend its attributes with zarrds.open_array"
         raise
-    return dict(decoded.attrs) | apart_attributes(node), (
-        decoded.dims,
-        decoded.dtype,
-        {k: _text(decoded.encoding, k) for k in decoded.encoding},
-    )
+    return dict(decoded.attrs) | apart_attributes(node), (decoded.dims, decoded.dtype), dict(decoded.encoding)

@@ -167,3 +167,11 @@ def test_import_brings_no_extras() -> None:
     printed = subprocess.run(command, cwd=PROJECT, check=True, capture_output=True, text=True).stdout
     assert loaded == printed.strip()
     assert not {"zarr", "dask", "tensorstore", "matplotlib", "netCDF4"} & set(eval(loaded))
+
+
+def test_arrays_are_made_in_groups_as_elsewhere() -> None:
+    """The same parameters and defaults, but for those that the group knows."""
+    anywhere, in_group = (inspect.signature(f).parameters for f in (zarrds.create_array, zarrds.Group.create_array))
+    known = {"store", "path", "zarr_format", "workers", "storage_options"}
+    assert list(in_group)[:2] == ["self", "name"]
+    assert list(in_group.values())[2:] == [each for name, each in anywhere.items() if name not in known]

@@ -38,6 +38,18 @@ def test_lazy_data(tmp_path: Path) -> None:
     assert type(variable.chunk().data).__module__.startswith("dask")
 
 
+def test_bytes_to_char() -> None:
+    assert internals.bytes_to_char(np.array([b"ab", b"c"])).tolist() == [[b"a", b"b"], [b"c", b""]]
+
+
+def test_char_to_bytes() -> None:
+    characters = xr.Variable(("x", "c"), np.array([[b"a", b"b"], [b"c", b""]]))
+    assert np.asarray(internals.char_to_bytes(characters.data)).tolist() == [b"ab", b"c"]
+    joined = internals.char_to_bytes(characters.chunk({"x": 1}).data)  # block by block
+    assert joined.chunks == ((1, 1),)
+    assert joined.compute().tolist() == [b"ab", b"c"]
+
+
 def test_cf_related_data() -> None:
     assert {"bounds", "grid_mapping", "cell_measures", "formula_terms"} <= set(internals.CF_RELATED_DATA)
 

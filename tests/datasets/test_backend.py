@@ -19,7 +19,7 @@ import zarr
 import zarrds
 from tests.datasets.samples import FORMATS, Counting, open_zarrds
 from zarrds.datasets.reading.backend import ZarrdsBackendEntrypoint
-from zarrds.errors import InvalidKeyError, MetadataError, UnsupportedError
+from zarrds.errors import InvalidKeyError, LabelError, MetadataError, UnsupportedError
 
 
 def small(factor: float = 1.0) -> xr.Dataset:
@@ -151,6 +151,21 @@ def test_groups(path: Path, zarr_format: int) -> None:
 
 
 # what is left out
+
+
+@pytest.mark.parametrize("group", [None, "a"])
+def test_groups_that_are_no_tree(tmp_path: Path, zarr_format: Any, group: str | None) -> None:
+    path = tmp_path / "pyramid.zarr"
+    for name, size in (("", 4), ("a", 3), ("a/b", 2)):
+        part = xr.Dataset({"v": ("x", np.zeros(size)), "w": ("x", np.zeros(size))})
+        zarrds.save(part, path, group=name or None, zarr_format=zarr_format)
+    with pytest.raises(LabelError, match=r"dimension 'x' has another size than in .*open_groups") as caught:
+        xr.open_datatree(path, engine="zarrds", group=group)
+    assert caught.value.key == ("a" if group is None else "b")
+    assert len(xr.open_groups(path, engine="zarrds", group=group)) == (3 if group is None else 2)
+    found = [finding.problem for finding in zarrds.verify(path).findings]
+    assert len(found) == 3  # "a" is smaller than the root, and "a/b" than both
+    assert all("xr.open_datatree cannot open the store" in problem for problem in found)
 
 
 def test_dropped_variables_are_not_looked_at(path: Path, zarr_format: int) -> None:

@@ -338,17 +338,19 @@ def _unequal_sizes(nodes: Mapping[str, Node | None]) -> Iterator[Finding]:
 
 
 def _unaligned(nodes: Mapping[str, Node | None]) -> Iterator[Finding]:
-    """Dimensions whose labels stand in a group above, with another size: as a DataTree the store cannot be opened."""
+    """Dimensions that have another size in a group above: as a DataTree the store cannot be opened."""
+    sizes: dict[str, dict[str, int]] = {}
     for path, node in nodes.items():
-        group = path.rpartition("/")[0]
-        if not isinstance(node, ArrayMetadata) or not group:
-            continue
-        for name, size in zip(node.dimension_names or (), node.shape, strict=False):
-            for above in parents_of(group):
-                labels = nodes.get(f"{above}/{name}" if above else str(name))
-                if isinstance(labels, ArrayMetadata) and labels.dimension_names == (name,) and labels.shape != (size,):
+        if isinstance(node, ArrayMetadata):
+            here = sizes.setdefault(path.rpartition("/")[0], {})
+            here |= {name: n for name, n in zip(node.dimension_names or (), node.shape, strict=False) if name}
+    for group, here in sizes.items():
+        for above in parents_of(group) if group else ():
+            for name, size in here.items():
+                known = sizes.get(above, {}).get(name, size)
+                if known != size:
                     problem = (
-                        f"dimension {name!r} has the size {size}, but {labels.shape[0]} labels in the group "
-                        f"{above or '/'!r}: xr.open_datatree cannot open the store, xr.open_dataset can open each group"
+                        f"dimension {name!r} has the size {size}, but {known} in the group {above or '/'!r}: "
+                        "xr.open_datatree cannot open the store, xr.open_groups can"
                     )
-                    yield Finding("warning", path, problem)
+                    yield Finding("warning", group, problem)

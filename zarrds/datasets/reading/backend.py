@@ -16,12 +16,12 @@ import xarray as xr
 from xarray.backends import BackendEntrypoint
 
 from zarrds.arguments import check_choice, check_texts
-from zarrds.compat.xarray_internals import datatree_from_dict_with_io_cleanup
 from zarrds.compat.xarray_opening import tree_without_default_indexes, unindexed_of, wants_default_indexes
 from zarrds.datasets.reading.group_reader import GroupReader
 from zarrds.datasets.reading.index_options import IndexKind, IndexOptions
 from zarrds.datasets.reading.notes import Closed
 from zarrds.datasets.reading.strange import PhonyDims
+from zarrds.datasets.reading.trees import tree_of
 from zarrds.errors import ConflictError
 from zarrds.labels import INDEX_THRESHOLD
 from zarrds.metadata.model import ZarrFormat
@@ -211,9 +211,12 @@ class ZarrdsBackendEntrypoint(BackendEntrypoint):
         return asked.read(filename_or_obj, lambda reader: reader.dataset(asked.root, asked.decoders))
 
     def open_datatree(self, filename_or_obj: Any, **options: Any) -> xr.DataTree:
-        """Open a group and all groups below it as a DataTree; parameters and errors are `open_dataset`'s."""
+        """Open a group and all groups below it as a DataTree; parameters and errors are `open_dataset`'s.
+
+        Groups that do not fit those above them are a `LabelError`: open them with `xr.open_groups`.
+        """
         groups = self._open_groups("open_datatree", filename_or_obj, options)
-        tree = datatree_from_dict_with_io_cleanup(groups)
+        tree = tree_of(groups)
         unindexed = {f"/{path.strip('./')}": names for path, ds in groups.items() if (names := unindexed_of(ds))}
         return tree_without_default_indexes(tree, unindexed) if unindexed else tree
 

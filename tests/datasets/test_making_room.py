@@ -118,7 +118,22 @@ def test_single_characters_stay_single(path: Path, new: list[Any], zarr_format: 
     zarrds.save(column(np.array([b"A", b"C"])), path, zarr_format=zarr_format)
     zarrds.save(column(np.array(new, object), 2), path, append_dim="x")
     assert listed(load(path).c.values) == [b"A", b"C", *new]
-    assert zarrds.open_array(path, path="c").dtype == ("S5" if b"long" in new else "S1")
+    assert zarrds.open_array(path, path="c").dtype == ("S4" if b"long" in new else "S1")
+
+
+@pytest.mark.parametrize("dtype", ["i1", "u1", "i4"])
+@pytest.mark.parametrize("new", [np.array([True, None], object), np.array([NAN, NAN]), np.array([True, False])])
+def test_booleans_that_are_stored_as_integers(path: Path, dtype: str, new: Any, zarr_format: Format) -> None:
+    # as xarray did before 2026.9
+    raw = xr.Dataset({"c": ("x", np.array([1, 0], dtype), {"dtype": "bool"})})
+    raw.to_zarr(path, zarr_format=zarr_format, consolidated=False)
+    assert load(path).c.dtype == bool
+    zarrds.save(xr.Dataset({"c": ("x", new)}), path, append_dim="x")
+    expected = [True, False, *(pd.NA if pd.isna(v) else bool(v) for v in new)]
+    assert listed(load(path).c.variable.data) == listed(np.array(expected, object))
+    assert zarrds.verify(path).ok
+    theirs = load(path, "zarr").c.values.astype(float)
+    np.testing.assert_array_equal(theirs, [NAN if v is pd.NA else float(v) for v in expected])
 
 
 def test_text_in_a_region_and_shards(path: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,9 +22,11 @@ from zarrds.datasets.reading.notes import PANDAS
 from zarrds.datasets.writing.plain.lazy_text import kind_of_first, may_be_text
 from zarrds.datasets.writing.room.categorized import categorized, is_categorized_otherwise
 from zarrds.datasets.writing.room.categorized_levels import with_levels_stored
-from zarrds.datasets.writing.room.free_values import free_integer, free_text
+from zarrds.datasets.writing.room.free_values import free_integer
 from zarrds.datasets.writing.room.growing import check_rewritable
 from zarrds.datasets.writing.room.kind_stored import in_the_kind_stored, is_nullable_integer
+from zarrds.datasets.writing.room.made import Made
+from zarrds.datasets.writing.room.missing_text import bytes_with_missing, marked_otherwise, text_with_missing
 from zarrds.datasets.writing.room.other_dates import in_dates_stored
 from zarrds.datasets.writing.room.plain_integers import (
     integers_with_missing,
@@ -36,25 +38,14 @@ from zarrds.datasets.writing.room.plain_integers import (
 from zarrds.datasets.writing.room.untyped import first_categories, may_be_untyped, retyped, typed
 from zarrds.datasets.writing.stored import StoredGroup
 from zarrds.labels.kinds.nullable import MASKED
-from zarrds.labels.kinds.objects import bytes_marks, missing_name
+from zarrds.labels.kinds.objects import missing_name
 from zarrds.labels.kinds.plain import as_integers, is_missing
-from zarrds.labels.kinds.texts import text_marks
 from zarrds.metadata.attributes import MARKERS
 from zarrds.metadata.extension import marks_of, new_id, with_marks, with_note
 from zarrds.metadata.fields import JSONObject, Raw
 from zarrds.metadata.model import ArrayMetadata
 
 __all__ = ["with_room"]
-
-
-@dataclass(frozen=True, slots=True)
-class _Made:
-    """A stored array as it will be, its elements as they are then, what is noted of it, and new elements if others."""
-
-    metadata: ArrayMetadata
-    variable: xr.Variable
-    description: JSONObject
-    new: xr.Variable | None = None
 
 
 def with_room(stored: StoredGroup, dataset: xr.Dataset) -> tuple[StoredGroup, xr.Dataset]:
@@ -73,7 +64,7 @@ def with_room(stored: StoredGroup, dataset: xr.Dataset) -> tuple[StoredGroup, xr
         Where what is stored is too large to be written anew.
     """
     dataset = with_levels_stored(dataset, stored)
-    made: dict[str, _Made] = {}
+    made: dict[str, Made] = {}
     changed: dict[Hashable, xr.Variable] = {}
     for name, variable in dataset.variables.items():
         key, is_label = stored_name(name), name in dataset.xindexes
@@ -115,7 +106,7 @@ def with_room(stored: StoredGroup, dataset: xr.Dataset) -> tuple[StoredGroup, xr
     return _with_made(stored, made), dataset
 
 
-def _with_made(stored: StoredGroup, made: Mapping[str, _Made]) -> StoredGroup:
+def _with_made(stored: StoredGroup, made: Mapping[str, Made]) -> StoredGroup:
     """A stored group in which some arrays are as they will be."""
     if not made:
         return stored
@@ -145,24 +136,24 @@ def _in_the_form_stored(
 
 def _made_by_the_first(
     key: str, variable: xr.Variable, index: pd.Index[Any] | None, stored: StoredGroup
-) -> dict[str, _Made]:
+) -> dict[str, Made]:
     """An array without elements, and one of categories of which there is none, as what comes first makes them."""
-    made: dict[str, _Made] = {}
+    made: dict[str, Made] = {}
     beside = stored.notes.companions.get(key, {}).get("categories", "")
     if beside in stored.variables and not stored.variables[beside].size:
         described = stored.notes.descriptions.get(beside, {})
         first = first_categories(beside, variable, stored.variables[beside], stored.arrays[beside], described)
         if first is not None:
-            made[beside] = _with_new_id(_Made(*first))
+            made[beside] = _with_new_id(Made(*first))
     if not stored.variables[key].size and not _tells_nothing(variable):
         described = stored.notes.descriptions.get(key, {})
         anew = retyped(key, variable, index, stored.variables[key], stored.arrays[key], described)
         if anew is not None:
-            made[key] = _with_new_id(_Made(*anew))
+            made[key] = _with_new_id(Made(*anew))
     return made
 
 
-def _with_new_id(made: _Made) -> _Made:
+def _with_new_id(made: Made) -> Made:
     """Stored elements may mean something else now: who has read or planned by the old notes is told."""
     return replace(made, metadata=with_marks(made.metadata, replace(marks_of(made.metadata), id=new_id())))
 
@@ -257,30 +248,38 @@ def _made(
     described: JSONObject,
     *,
     is_label: bool,
-) -> _Made | None:
+) -> Made | None:
     """The stored array as it must be; None if it may stay, or must: labels that are missing find no place."""
     if not is_label and may_be_untyped(metadata, described):
         anew = typed(name, variable, there, metadata, described)
         if anew is not None:
-            return _Made(*anew)
+            return Made(*anew)
     data_type = metadata.data_type
-    if "missing" in described and not is_label and (found := _remarked(name, variable, there, metadata, described)):
+    if (
+        "missing" in described
+        and not is_label
+        and (found := marked_otherwise(name, variable, there, metadata, described))
+    ):
         return found
     is_marked = "missing" in described or any(there.encoding.get(key) is not None for key in MARKERS)
     if data_type.name == "string" or data_type.dtype.kind == "U":
-        return None if is_marked or is_label else _text(name, variable, there, metadata, described)
+        return None if is_marked or is_label else text_with_missing(name, variable, there, metadata, described)
     if data_type.dtype.kind == "S" or data_type.name in ("bytes", "variable_length_bytes"):
         is_plain = not described and not is_marked and not is_label and "_Encoding" not in there.encoding
-        return _bytes(name, variable, there, metadata) if is_plain else None
+        return bytes_with_missing(name, variable, there, metadata) if is_plain else None
     if data_type.dtype.kind not in "iub" or is_packed(there):
         return None
+    if there.dtype == bool and metadata.attributes.get("dtype") == "bool" and not described and not is_label:
+        others = {key: value for key, value in metadata.attributes.items() if key != "dtype"}
+        numbers = xr.Variable(there.dims, there.values.astype(data_type.dtype), there.attrs, there.encoding)
+        return _nullable(name, variable, numbers, replace(metadata, attributes=others), "b")
     if not described and not is_marked and "dtype" not in metadata.attributes and data_type.dtype.kind in "iu":
         if isinstance(variable.dtype, np.dtype) and variable.dtype.kind in "iu":
             wider = wider_integers(name, variable, there, metadata)
-            return None if wider is None else _Made(*wider, {})
+            return None if wider is None else Made(*wider, {})
         if isinstance(variable.dtype, np.dtype) and variable.dtype.kind == "f":
             floats = None if is_label else integers_with_missing(name, variable, there, metadata)
-            return None if floats is None else _Made(floats[0], floats[1], {}, floats[2])
+            return None if floats is None else Made(floats[0], floats[1], {}, floats[2])
     dtype = str(described.get("dtype"))
     if dtype == "objects[integer]" or (MASKED.fullmatch(dtype) and dtype != "boolean"):
         return _larger(name, variable, there, metadata, described)
@@ -289,80 +288,19 @@ def _made(
     return _nullable(name, variable, there, metadata)
 
 
-def _text(
-    name: str, variable: xr.Variable, there: xr.Variable, metadata: ArrayMetadata, described: JSONObject
-) -> _Made | None:
-    """Text of which some is missing, for an array of which none was."""
-    if (parts := _parted(variable, "string")) is None:
-        return None
-    present, missing = parts
-    mark = free_text(name, text_marks(), present, there)
-    noted = dict(described) or {"dtype": "object"}
-    what = missing_name(missing)
-    if noted["dtype"] in ("object", "StringDType") and what != "nan":
-        noted["na"] = what
-    if noted["dtype"] == "StringDType":
-        noted = {**noted, "na": what, "is_text": False}
-    noted["missing"] = mark
-    marked = replace(metadata, attributes={**metadata.attributes, "missing_value": mark})
-    return _Made(with_note(marked, PANDAS, noted), there, noted)
+def _nullable(
+    name: str, variable: xr.Variable, there: xr.Variable, metadata: ArrayMetadata, kind: str | None = None
+) -> Made | None:
+    """Integers or booleans of which some are missing, nullable or objects, for an array of which none was.
 
-
-def _bytes(name: str, variable: xr.Variable, there: xr.Variable, metadata: ArrayMetadata) -> _Made | None:
-    """Bytes of which some are missing, for an array of which none was."""
-    if variable.dtype.kind != "O" or (parts := _parted(variable, "bytes")) is None:
-        return None
-    present, missing = parts
-    mark = free_text(name, bytes_marks(_longest(present, metadata)), present, there)
-    noted = {"dtype": "objects[bytes]", "missing": mark.decode(), "na": missing_name(missing)}
-    return _Made(with_note(metadata, PANDAS, noted), there, noted)
-
-
-def _remarked(
-    name: str, variable: xr.Variable, there: xr.Variable, metadata: ArrayMetadata, described: JSONObject
-) -> _Made | None:
-    """Text or bytes with another value for what is missing, as the one that it had is among those that are new."""
-    is_bytes = described.get("dtype") == "objects[bytes]"
-    if not isinstance(described["missing"], str) or metadata.data_type.dtype.kind not in "OTUS":
-        return None
-    mark: Any = described["missing"].encode() if is_bytes else described["missing"]
-    values = np.asarray(variable.values, dtype=object).reshape(-1)
-    present = values[~is_missing(values)]
-    if not np.asarray(present == mark, bool).any():
-        return None
-    check_rewritable(name, there.nbytes)
-    marks = bytes_marks(_longest(present, metadata)) if is_bytes else text_marks()
-    new = free_text(name, marks, present, there)
-    noted = {**described, "missing": new.decode() if is_bytes else new}
-    attributes = dict(metadata.attributes) if is_bytes else {**metadata.attributes, "missing_value": new}
-    old = there.values.astype(object)
-    old[np.asarray(old == mark, bool)] = new
-    elements = xr.Variable(there.dims, old, there.attrs, there.encoding, fastpath=True)
-    return _Made(with_note(replace(metadata, attributes=attributes), PANDAS, noted), elements, noted)
-
-
-def _longest(present: np.ndarray[Any, Any], metadata: ArrayMetadata) -> int:
-    """How long bytes may be that are added, or stored; those of any length are stored as objects."""
-    dtype = metadata.data_type.dtype
-    return max([dtype.itemsize if dtype.kind == "S" else 0, *map(len, present)])
-
-
-def _parted(variable: xr.Variable, kind: str) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]] | None:
-    """Those objects that are there, and those that are missing; None if none is, or others are there than of a kind."""
-    values = np.asarray(variable.values, dtype=object).reshape(-1)
-    gone = is_missing(values)
-    if not gone.any() or pd.api.types.infer_dtype(values[~gone], skipna=False) not in (kind, "empty"):
-        return None
-    return values[~gone], values[gone]
-
-
-def _nullable(name: str, variable: xr.Variable, there: xr.Variable, metadata: ArrayMetadata) -> _Made | None:
-    """Integers or booleans of which some are missing, nullable or objects, for an array of which none was."""
+    `kind` is what the array holds, if its dtype does not say it: xarray before 2026.9 made integers of booleans.
+    """
     stored = metadata.data_type.dtype
-    present, missing = _integers(variable, stored.kind)
+    kind = kind or stored.kind
+    present, missing = _integers(variable, kind)
     if present is None:
         return None
-    if stored.kind == "b":
+    if kind == "b":
         if not missing.size:
             return None
         noted: Raw = {"dtype": "boolean", "missing": -1}
@@ -383,7 +321,7 @@ def _nullable(name: str, variable: xr.Variable, there: xr.Variable, metadata: Ar
 
 def _larger(
     name: str, variable: xr.Variable, there: xr.Variable, metadata: ArrayMetadata, described: JSONObject
-) -> _Made | None:
+) -> Made | None:
     """Nullable integers for an array of some that are too short, or whose value for missing ones is among them."""
     stored = metadata.data_type.dtype.newbyteorder("=")
     present, _ = _integers(variable, stored.kind)
@@ -437,7 +375,7 @@ def _in_elements(
     there: xr.Variable,
     metadata: ArrayMetadata,
     noted: JSONObject,
-) -> _Made:
+) -> Made:
     """An array of integers of another dtype, with another value for what is missing than `before`, if any."""
     after = marked(metadata, dtype, mark, before)
     variable = there
@@ -448,4 +386,4 @@ def _in_elements(
         if before is not None:
             values[old == before] = mark
         variable = xr.Variable(there.dims, values, there.attrs, there.encoding)
-    return _Made(with_note(after, PANDAS, noted), variable, noted)
+    return Made(with_note(after, PANDAS, noted), variable, noted)

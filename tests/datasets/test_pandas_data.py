@@ -143,3 +143,30 @@ def test_another_kind_is_refused() -> None:
         with pytest.raises(error, match="'v'" if w == [1.0] else "variable w"):
             zarrds.save(xr.Dataset({"v": ("x", v), "w": ("x", w)}), store, append_dim="x")
     assert open_zarrds(store).sizes["x"] == 2
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pd.array([1, None, 3], dtype="UInt8"),
+        pd.array([1.5, None, 3], dtype="Float32"),
+        pd.array([True, None, False], dtype="boolean"),
+        pd.Categorical(["x", None, "y"]),
+        pd.period_range("2020-01", periods=3, freq="M").array,
+        pd.interval_range(0, 3).array,
+    ],
+    ids=lambda values: str(values.dtype.name),
+)
+def test_lazy_data_is_concatenated(tmp_path: Path, values: Any) -> None:
+    parts = [xr.Dataset({"v": ("x", values)}, {"x": [i, i + 1, i + 2]}) for i in (0, 3)]
+    expected = xr.concat(parts, "x")
+    paths = [tmp_path / f"{i}.zarr" for i in range(2)]
+    for part, path in zip(parts, paths, strict=True):
+        zarrds.save(part, path)
+    opened = [xr.open_dataset(path, engine="zarrds") for path in paths]
+    for found in (xr.concat(opened, "x"), xr.open_mfdataset(paths, engine="zarrds")):
+        assert found.v.dtype == expected.v.dtype
+        assert found.v.variable.to_index().equals(expected.v.variable.to_index())
+    zarrds.save(xr.concat([ds.isel(x=slice(1, None)) for ds in opened], "x"), tmp_path / "all.zarr")
+    back = xr.load_dataset(tmp_path / "all.zarr", engine="zarrds")
+    assert back.v.variable.to_index().equals(expected.isel(x=[1, 2, 4, 5]).v.variable.to_index())

@@ -14,6 +14,7 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from zarrds.arrays.array import Array
+from zarrds.compat.concatenation import mend_concatenation
 from zarrds.compat.interpolation import mend_interpolation
 from zarrds.compat.xarray_internals import create_vlen_dtype, lazily
 from zarrds.compat.xarray_loading import loaded_together, loading_together, to_be_loaded_too
@@ -44,6 +45,7 @@ from zarrds.threads import side_by_side
 __all__ = ["UNASKED_NBYTES", "LazyArray", "LazyArrays", "check_is_stored", "look_again"]
 
 mend_interpolation()
+mend_concatenation()
 
 # what xarray's three kinds of keys mean
 _PLANNERS: dict[type[indexing.ExplicitIndexer], Planner] = {

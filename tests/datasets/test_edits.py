@@ -330,3 +330,27 @@ def test_edits_in_memory(zarr_format: Format) -> None:
     expected = days(0, 4).rename(t2m="t", x="place").drop_vars("name")
     expected["t"].attrs["units"] = "degC"
     xr.testing.assert_identical(load(store), expected)
+
+
+@pytest.mark.parametrize("writer", ["zarrds", "zarr"])
+@pytest.mark.parametrize("way", ["drop_vars", "copy", "export"])
+def test_coordinates_that_only_a_dropped_variable_names(
+    tmp_path: Path, writer: str, way: str, zarr_format: Any
+) -> None:
+    labels = {"label": ("y", list("abc")), "lat": (("x", "y"), np.ones((2, 3))), "height": 5}
+    ds = xr.Dataset({"t": (("x", "y"), np.ones((2, 3))), "u": ("x", [1, 2])}, {"x": [1, 2], **labels})
+    path, out = tmp_path / "x.zarr", tmp_path / ("x.nc" if way == "export" else "y.zarr")
+    if writer == "zarrds":
+        zarrds.save(ds, path, zarr_format=zarr_format)
+    else:
+        ds.to_zarr(path, zarr_format=zarr_format, consolidated=False)
+    names = ["u", "x", *labels]
+    if way == "drop_vars":
+        zarrds.copy(path, out)
+        zarrds.drop_vars(out, "t")
+        assert zarrds.verify(out).ok
+    else:
+        getattr(zarrds, way)(path, out, variables=names)
+    found = xr.load_dataset(out, engine=None if way == "export" else "zarrds")
+    assert set(found.coords) == {"x", *labels}
+    xr.testing.assert_identical(found, ds[names])

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import zarrds
-from zarrds.compat.interpolation import mend_interpolation
+from zarrds.compat.xarray_faults import mend_interpolation
 from zarrds.errors import EncodingError, LabelError, MetadataError, UndecodableError, ZarrdsError
 from zarrds.labels.sorted.lazy_index import LazyIndex
 from zarrds.metadata.times import ATTOSECONDS, as_times, in_unit

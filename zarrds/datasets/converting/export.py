@@ -35,11 +35,13 @@ from zarrds.datasets.converting.netcdf import (
 from zarrds.datasets.converting.selection import positions_of
 from zarrds.datasets.description.of_store import unknown_variable
 from zarrds.datasets.encoding.attributes import decoded_attributes
+from zarrds.datasets.reading.roles import with_coordinates_named
 from zarrds.engine.progress import ProgressOption, progress_bar
 from zarrds.errors import SelectionError, UnsupportedError, locating
 from zarrds.metadata.attributes import typed_attributes
 from zarrds.metadata.extension import unlimited_dims
 from zarrds.metadata.formats import spec_of
+from zarrds.metadata.model import GroupMetadata
 from zarrds.storage.local.new_file import check_new_file, new_file
 from zarrds.storage.locate import as_store
 from zarrds.storage.protocol import Store
@@ -180,11 +182,13 @@ def _parts(
         if name not in every:
             raise unknown_variable(name, every, store.path)
     for part in groups:
-        arrays = dict(part.arrays)
+        arrays, attributes = dict(part.arrays), part.attributes
         if variables is not None:
             chosen = {n: a for n, a in arrays.items() if n in variables}
             dims = {dim for array in chosen.values() for dim in array.dimension_names or ()}
             arrays = {n: a for n, a in arrays.items() if n in chosen or n in dims}
+            every_one, left = ({n: a.metadata for n, a in some.items()} for some in (part.arrays, arrays))
+            attributes = with_coordinates_named(GroupMetadata(attributes), every_one, left).attributes
         here = {dim for array in arrays.values() for dim in array.dimension_names or ()} | arrays.keys()
         positions: Positions = {}
         if wanted & here:
@@ -195,7 +199,7 @@ def _parts(
                     {name: label for name, label in (sel or {}).items() if name in here},
                     {name: place for name, place in (isel or {}).items() if name in here},
                 )
-        yield replace(part, arrays=arrays, positions=positions)
+        yield replace(part, attributes=attributes, arrays=arrays, positions=positions)
 
 
 def _groups(group: Group) -> Iterator[_Part]:

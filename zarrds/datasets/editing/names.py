@@ -16,7 +16,7 @@ from zarrds.datasets.editing.edited_notes import (
     with_renamed_dims,
     without_ranges,
 )
-from zarrds.datasets.reading.roles import roles_of
+from zarrds.datasets.reading.roles import roles_of, with_coordinates_named
 from zarrds.errors import EncodingError, LabelError, UnsupportedError, VariableNotFoundError, locating
 from zarrds.metadata.fields import JSONObject, Raw
 from zarrds.metadata.formats import v3
@@ -234,6 +234,8 @@ def drop_vars(
             if name not in dropped and changed != array:
                 nodes[there.path_of(name)] = changed
         metadata = replace(there.metadata, attributes=_with_names(there.metadata.attributes, kept))
+        left = {name: array for name, array in there.arrays.items() if name not in dropped}
+        metadata = with_coordinates_named(metadata, there.arrays, left)
         if metadata != there.metadata:
             nodes[there.path] = metadata
         removed = [there.path_of(name) for name in dropped]

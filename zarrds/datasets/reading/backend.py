@@ -21,7 +21,6 @@ from zarrds.datasets.reading.group_reader import GroupReader
 from zarrds.datasets.reading.index_options import IndexKind, IndexOptions
 from zarrds.datasets.reading.notes import Closed
 from zarrds.datasets.reading.strange import PhonyDims
-from zarrds.datasets.reading.trees import tree_of
 from zarrds.errors import ConflictError
 from zarrds.labels import INDEX_THRESHOLD
 from zarrds.metadata.model import ZarrFormat
@@ -215,6 +214,8 @@ class ZarrdsBackendEntrypoint(BackendEntrypoint):
 
         Groups that do not fit those above them are a `LabelError`: open them with `xr.open_groups`.
         """
+        from zarrds.datasets.reading.trees import tree_of  # which no other function needs
+
         groups = self._open_groups("open_datatree", filename_or_obj, options)
         tree = tree_of(groups)
         unindexed = {f"/{path.strip('./')}": names for path, ds in groups.items() if (names := unindexed_of(ds))}

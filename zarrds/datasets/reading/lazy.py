@@ -14,8 +14,7 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from zarrds.arrays.array import Array
-from zarrds.compat.concatenation import mend_concatenation
-from zarrds.compat.interpolation import mend_interpolation
+from zarrds.compat.xarray_faults import mend_concatenation, mend_interpolation
 from zarrds.compat.xarray_internals import create_vlen_dtype, lazily
 from zarrds.compat.xarray_loading import loaded_together, loading_together, to_be_loaded_too
 from zarrds.datasets.encoding.attributes import decoded_attributes

@@ -17,7 +17,7 @@ from zarrds.compat.xarray_opening import EvenlySpaced
 from zarrds.errors import MetadataError
 from zarrds.metadata.extension import MEMBER
 from zarrds.metadata.fields import JSON, JSONObject, Raw, member
-from zarrds.metadata.model import ArrayMetadata
+from zarrds.metadata.model import ArrayMetadata, GroupMetadata
 
 __all__ = [
     "ATTRIBUTE",
@@ -31,6 +31,7 @@ __all__ = [
     "evenly_spaced",
     "move_attributes",
     "roles_of",
+    "with_coordinates_named",
 ]
 
 # members of the `zarrds` object
@@ -158,6 +159,34 @@ def roles_of(arrays: Mapping[str, ArrayMetadata], left_out: Collection[str] = ()
         ranges=_ranges(ranges, arrays, problems),
         problems=problems,
     )
+
+
+def with_coordinates_named(
+    group: GroupMetadata, arrays: Mapping[str, ArrayMetadata], left: Mapping[str, ArrayMetadata]
+) -> GroupMetadata:
+    """A group of which some arrays are left: it names coordinates that only others named, which would become data.
+
+    Parameters
+    ----------
+    group : GroupMetadata
+    arrays : mapping of str to ArrayMetadata
+        All that it had, by name.
+    left : mapping of str to ArrayMetadata
+    """
+    here = _names_in(group.attributes)
+    before, after = ({n for name in _naming(some) for n in _names_in(some[name].attributes)} for some in (arrays, left))
+    lost = [n for n in left if n in before - after - set(here) and left[n].dimension_names != (n,)]
+    return replace(group, attributes={**group.attributes, "coordinates": " ".join([*here, *lost])}) if lost else group
+
+
+def _naming(arrays: Mapping[str, ArrayMetadata]) -> Collection[str]:
+    """Arrays whose attribute ``coordinates`` names coordinates."""
+    return arrays.keys() - roles_of(arrays).attributes
+
+
+def _names_in(attributes: JSONObject) -> list[str]:
+    value = attributes.get("coordinates")
+    return value.split() if isinstance(value, str) else []
 
 
 def _index(

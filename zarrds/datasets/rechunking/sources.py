@@ -14,6 +14,7 @@ import xarray as xr
 from zarrds.compat.xarray_internals import DeferredIndex, MappedArray, lazy_data, unwrapped
 from zarrds.datasets.description.of_store import unknown_variable
 from zarrds.datasets.reading.lazy import LazyArray
+from zarrds.datasets.reading.roles import with_coordinates_named
 from zarrds.datasets.rechunking.layout import (
     ByDimension,
     check_names,
@@ -133,8 +134,9 @@ def open_source(
     groups = {where: node for where, node in found.items() if isinstance(node, GroupMetadata)}
     arrays = {where: node for where, node in found.items() if isinstance(node, ArrayMetadata)}
     if variables is not None:
-        groups = {"": groups[""]}
-        arrays = _with_coordinates(arrays, list(variables), store)
+        kept = _with_coordinates(arrays, list(variables), store)
+        here = {name: node for name, node in arrays.items() if "/" not in name}
+        groups, arrays = {"": with_coordinates_named(groups[""], here, kept)}, kept
     return Source(store, base, groups, arrays, spec_of(nodes), nodes.version)
 
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import importlib.metadata
 import inspect
-import re
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -66,34 +64,6 @@ def test_version() -> None:
     assert zarrds.__version__ == importlib.metadata.version("zarrds")
     for file, line in (("CITATION.cff", "version: {}"), ("recipe/meta.yaml", '{{% set version = "{}" %}}')):
         assert line.format(zarrds.__version__) in (PROJECT / file).read_text()
-
-
-# what packages of PyPI are called at conda-forge
-AT_CONDA = {"blosc": "python-blosc", "dask": "dask-core", "matplotlib": "matplotlib-base"}
-
-
-def test_the_recipe_needs_what_the_project_needs() -> None:
-    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
-    _, needed, optional, rest = re.split(r"\n  (?:run|run_constrained|host):|\ntest:", _recipe())[1:]
-    pins = {part: set(re.findall(r"- ([\w-]+ >=[\w.]+)", part)) for part in (needed, optional)}
-    assert pins[needed] == {_at_conda(requirement) for requirement in project["dependencies"]}
-    extras = project["optional-dependencies"]
-    users = [requirement for name in ("dask", "remote", "cli", "report", "all") for requirement in extras[name]]
-    assert pins[optional] == {_at_conda(requirement) for requirement in users if ">=" in requirement}
-    for name, target in project["scripts"].items():
-        assert f"- {name} = {target}" in _recipe()
-        assert f"- {name} info" in rest
-
-
-def _recipe() -> str:
-    return (PROJECT / "recipe/meta.yaml").read_text()
-
-
-def _at_conda(requirement: str) -> str:
-    """``dask[array]>=2025.5`` as ``dask-core >=2025.5``."""
-    found = re.match(r"([\w-]+)(?:\[.*?\])?(>=[\w.]+)", requirement)
-    assert found is not None, requirement
-    return f"{AT_CONDA.get(found[1], found[1])} {found[2]}"
 
 
 KEYWORD = inspect.Parameter.KEYWORD_ONLY

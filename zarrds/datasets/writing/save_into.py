@@ -36,8 +36,9 @@ from zarrds.errors import (
 )
 from zarrds.metadata.nodes.documents import Nodes, locked, open_nodes
 from zarrds.storage.commits.committer import committer_of
+from zarrds.storage.commits.uncopied import begin_again, check_unchanged, is_begun
 from zarrds.storage.protocol import Store
-from zarrds.storage.traits import begin_again, check_parts, check_unchanged, is_begun
+from zarrds.storage.traits import check_parts
 
 __all__ = ["check_there", "save_into"]
 

@@ -23,7 +23,7 @@ from zarrds.metadata.formats import Format, spec_of, v2, v3
 from zarrds.metadata.model import Formatted, GroupMetadata, Node, ZarrFormat
 from zarrds.storage.commits.committer import committer_of
 from zarrds.storage.protocol import Store, check_prefix
-from zarrds.storage.traits import GrowingStore, ManyValues, has_trait
+from zarrds.storage.traits import ManyValues, has_trait
 
 __all__ = [
     "DOCUMENTS",
@@ -432,12 +432,16 @@ def locked(store: Store, *, begins: bool = False, like: str = "") -> AbstractCon
     held = None
     try:
         held = store.lock()
-        if begins and has_trait(store, GrowingStore):
-            store.begin(like)
-        else:
+        if not (begins and _begin(store, like)):
             committer_of(store).recover()
         return held
     except BaseException as error:
         if held is not None:
             held.__exit__(type(error), error, error.__traceback__)
         raise
+
+
+def _begin(store: Store, like: str) -> bool:
+    from zarrds.storage.commits.uncopied import begin  # imported late: readers do not need it
+
+    return begin(store, like)

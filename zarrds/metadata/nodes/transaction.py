@@ -21,10 +21,11 @@ from zarrds.metadata.nodes.written import documents_of_change
 from zarrds.storage.commits.committer import DELETED, committer_of
 from zarrds.storage.commits.overlay import Overlay
 from zarrds.storage.commits.recorded import Recorded
+from zarrds.storage.commits.uncopied import GrowingStore, Growth, check_unchanged
 from zarrds.storage.held import HeldChanges
 from zarrds.storage.memory import MemoryStore
 from zarrds.storage.protocol import Store
-from zarrds.storage.traits import GrowingStore, Growth, ManyValues, ask_all, check_unchanged, has_trait, is_held
+from zarrds.storage.traits import ManyValues, ask_all, has_trait, is_held
 
 __all__ = ["Phase", "Transaction", "change_documents", "put_node", "remove_node"]
 

@@ -16,6 +16,7 @@ from typing import Any, Self, cast
 from zarrds.errors import StoreIOError, ZarrdsError, locating
 from zarrds.storage.commits.committer import DELETED, MAX_DELETED
 from zarrds.storage.commits.growing import Growing, new_write
+from zarrds.storage.commits.uncopied import Growth
 from zarrds.storage.found import ConditionalObjects, Found, version_of
 from zarrds.storage.fsspec.commits import (
     DOORS,
@@ -40,7 +41,7 @@ from zarrds.storage.obstore.growth import Straight
 from zarrds.storage.obstore.objects import ObstoreObjects
 from zarrds.storage.obstore.sessions import Session, Sessions
 from zarrds.storage.protocol import Store, ValueChangedError
-from zarrds.storage.traits import Fetched, Growth, has_trait
+from zarrds.storage.traits import Fetched, has_trait
 from zarrds.threads import side_by_side
 
 __all__ = ["VERSIONED", "CommittingStore", "written"]

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 import zarrds
 from tests.datasets.index_kinds import INDEXES, assert_same_indexes, dataset_of
+from tests.datasets.same import differences
 from tests.datasets.samples import load, objects
 from zarrds.errors import ZarrdsError
 
@@ -138,3 +139,32 @@ def test_what_comes_may_be_large(later: Any, monkeypatch: pytest.MonkeyPatch) ->
     zarrds.save(column(np.empty(0, "M8[s]" if later.dtype.kind != "M" else bool), []), store)
     zarrds.save(column(later, [1, 2]), store, append_dim="x")
     assert load(store).v.values.tolist() == later.tolist()
+
+
+PARTED: dict[str, Any] = {
+    "intervals": pd.interval_range(0, 2),
+    "spans of time": pd.IntervalIndex.from_breaks(pd.date_range("2000-01-01", periods=3)),
+    "categories": pd.CategoricalIndex(["b", "a"]),
+    "categories that are intervals": pd.CategoricalIndex(pd.interval_range(0, 2)),
+}
+
+
+@pytest.mark.parametrize("later", PARTED.values(), ids=PARTED)
+@pytest.mark.parametrize("first", FIRST, ids=lambda values: str(values.dtype))
+@pytest.mark.parametrize("role", ["label", "only label", "data", "coordinate"])
+def test_what_has_arrays_beside_it_after_an_empty_batch(first: Any, later: Any, role: str, zarr_format: Any) -> None:
+    def of(values: Any) -> xr.Dataset:
+        if "label" in role:
+            ds = xr.Dataset(coords={"x": values})
+            return ds if role == "only label" else ds.assign(v=("x", np.arange(len(values))))
+        ds = xr.Dataset({"v": ("x", values, {"long_name": "some"}), "w": ("x", np.arange(len(values)))})
+        return ds.set_coords("v") if role == "coordinate" else ds
+
+    store = zarrds.MemoryStore()
+    zarrds.save(of(first), store, zarr_format=zarr_format)
+    zarrds.save(of(later), store, append_dim="x")
+    assert not differences(of(later), load(store))
+    assert zarrds.verify(store).ok
+    if role == "data":
+        zarrds.save(of(later[::-1]), store, append_dim="x")
+        assert load(store).v.variable.to_index().tolist() == [*later, *later[::-1]]

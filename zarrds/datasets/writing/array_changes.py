@@ -70,7 +70,8 @@ def array_changes(
         As of `zarrds.datasets.writing.update.plan_update`.
     """
     stored, as_it_is = with_joined_characters(stored), stored
-    sizes = stored.sizes
+    # arrays without elements that are made anew have other sizes than these along what grows
+    sizes = {dim: n for dim, n in stored.sizes.items() if not stored.anew or dim != how.append_dim}
     coordinates = {stored_name(name) for name in plain.dataset.coords} | stored.coordinate_names | plain.labels
     names = _names_that_change(plain, variables, stored, how, region, coordinates)
     # labels that are replaced, not added to
@@ -95,6 +96,8 @@ def array_changes(
         else:
             variable, notes = with_chunks_of(variable, stored.arrays), plain.notes.get(name, {})
             change = new_array(name, variable, name in encoding, how, sizes, notes, stored.groups)
+            if name in stored.anew:
+                change = replace(change, before=stored.anew[name], is_rewritten=True)
         if change.variable.size or change.before != change.after:
             changes[name] = change
     if how.region is None and (replaced or how.append_dim is None):

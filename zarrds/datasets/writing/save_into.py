@@ -23,6 +23,7 @@ from zarrds.datasets.writing.hints import Parts, warn_of_small_chunks
 from zarrds.datasets.writing.placing.append import Placement
 from zarrds.datasets.writing.plain.evenly_spaced import with_ranges_of
 from zarrds.datasets.writing.plain.to_plain import plain_dataset
+from zarrds.datasets.writing.room.made_anew import with_arrays_made_anew
 from zarrds.datasets.writing.room.making_room import with_room
 from zarrds.datasets.writing.sources import reads_from
 from zarrds.datasets.writing.stored import StoredGroup, read_group
@@ -262,7 +263,7 @@ def _group_change(
 ) -> GroupChange:
     """What changes in one group, along whose dimension `dim` it grows; `placed` are placements that were found."""
     if stored is not None:
-        stored, dataset = with_room(stored, decoded_like(dataset, stored.variables))
+        stored, dataset = with_room(*with_arrays_made_anew(stored, decoded_like(dataset, stored.variables)))
         dataset = with_ranges_of(dataset, stored.ranges)
     region = plan.region_of(group, dataset, how.region)
     if stored is None:

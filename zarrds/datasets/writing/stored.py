@@ -62,6 +62,8 @@ class StoredGroup:
         Those that xarray does not make by itself.
     documents : mapping of str to ArrayMetadata
         What the documents say of those `arrays` that are described as they will be.
+    anew : mapping of str to ArrayMetadata
+        Arrays without elements that are made anew, and are not among `arrays`.
     raws : mapping of str to JSON object
         The arrays' documents as they were read, by path from the store's root.
     chunks : mapping of str to hashable
@@ -81,6 +83,7 @@ class StoredGroup:
     ranges: Mapping[str, EvenlySpaced] = field(default_factory=dict)
     indexes: tuple[NotedIndex, ...] = ()
     documents: Mapping[str, ArrayMetadata] = field(default_factory=dict)
+    anew: Mapping[str, ArrayMetadata] = field(default_factory=dict)
     raws: Mapping[str, Raw] = field(default_factory=dict)
     chunks: Mapping[str, Hashable] = field(default_factory=dict)
 
@@ -109,7 +112,8 @@ class StoredGroup:
                         found=size,
                         mend="See what zarrds.verify says of the store, and resize or remove one of them",
                     )
-        return {dim: size for dim, (size, _) in sizes.items()}
+        nothing = {dim: 0 for metadata in self.anew.values() for dim in metadata.dimension_names or () if dim}
+        return nothing | {dim: size for dim, (size, _) in sizes.items()}
 
     def plain(self, dataset: xr.Dataset, asked: Encoding, kept: Collection[str]) -> PlainDataset:
         """A dataset as plain arrays of the kinds that this group has; see `plain_dataset`."""

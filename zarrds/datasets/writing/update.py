@@ -6,7 +6,7 @@ attributes are read from the store, other data is not.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 import xarray as xr
@@ -93,7 +93,8 @@ def plan_update(plain: PlainDataset, encoding: Encoding, stored: StoredGroup | N
     unsorted: list[str] = []
     if how.append_dim is not None and how.grows:
         dim = str(how.append_dim)
-        dataset, placements[dim] = _appended(dataset, dim, stored, how, others)
+        made = stored.anew.keys() | plain.companions if stored.anew else ()
+        dataset, placements[dim] = _appended(dataset, dim, stored, how, others, made)
         region[dim] = slice(placements[dim].start, placements[dim].start + dataset.sizes[dim])
         _refuse_doubled(stored, dim, region[dim])
         unsorted = unsorted_indexes(stored, dataset, dim, placements[dim], how.on_unordered)
@@ -176,9 +177,9 @@ def _with_stored_labels(dataset: xr.Dataset, stored: StoredGroup) -> xr.Dataset:
 
 
 def _appended(
-    dataset: xr.Dataset, dim: str, stored: StoredGroup, how: UpdateOptions, others: Pairs
+    dataset: xr.Dataset, dim: str, stored: StoredGroup, how: UpdateOptions, others: Pairs, made: Collection[str]
 ) -> tuple[xr.Dataset, Placement]:
-    """The part of a dataset to write, and where along `dim` it goes."""
+    """The part of a dataset to write, and where along `dim` it goes; `made` are arrays that are made anew."""
     sizes = stored.sizes
     if dim not in sizes:
         raise LabelError(
@@ -198,7 +199,7 @@ def _appended(
             expected=missing,
             mend="Append all of them at once, or the arrays of the store would have different sizes",
         )
-    extra = [name for name, v in names.items() if dim in v.dims and name not in stored.arrays]
+    extra = [name for name, v in names.items() if dim in v.dims and name not in stored.arrays and name not in made]
     if extra:
         raise LabelError(
             f"the dataset has variables along {dim!r} that the store does not have",

@@ -194,5 +194,26 @@ def test_characters_of_which_some_are_missing(tmp_path: Path, zarr_format: int) 
     zarrds.export(tmp_path / "a.zarr", tmp_path / "b.nc")
     expected = xr.load_dataset(tmp_path / "a.nc").qc
     assert expected.isnull().sum() == 2
+    with netCDF4.Dataset(tmp_path / "b.nc") as file:
+        assert (file["qc"].dimensions, file["qc"].dtype) == (("profile", "level"), "S1")
     for found in (xr.load_dataset(tmp_path / "b.nc"), xr.load_dataset(tmp_path / "a.zarr", engine="zarrds")):
         np.testing.assert_array_equal(found.qc.fillna(b"!").values, expected.fillna(b"!").values)
+
+
+def test_single_bytes_stay_single(tmp_path: Path) -> None:
+    """With a dimension of one only where readers would join them."""
+    letters = np.array([[b"A", b"C"], [b"G", b"T"]], "S1")
+    ds = xr.Dataset(
+        {
+            "alleles": (("site", "allele"), letters),
+            "strand": ("site", [b"+", b"-"]),
+            "kind": np.array(b"x"),
+            "q": ("site", [1, 2]),
+        }
+    )
+    zarrds.save(ds, tmp_path / "a.zarr")
+    zarrds.export(tmp_path / "a.zarr", tmp_path / "a.nc")
+    xr.testing.assert_identical(xr.load_dataset(tmp_path / "a.nc"), ds)
+    with netCDF4.Dataset(tmp_path / "a.nc") as file:
+        dims = {name: variable.dimensions for name, variable in file.variables.items()}
+    assert dims == {"alleles": ("site", "allele", "string1"), "strand": ("site",), "kind": (), "q": ("site",)}

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from zarrds.arguments import (
@@ -159,9 +160,30 @@ def export(
                     dims = selected_shape(array, part.positions)
                     with locating(key=array.path):
                         made = create_variable(
-                            place, each, array, dims, part.unlimited_dims, is_v2=is_v2, deflate=deflate
+                            place,
+                            each,
+                            array,
+                            dims,
+                            part.unlimited_dims,
+                            is_v2=is_v2,
+                            deflate=deflate,
+                            is_single=_are_single(each, part),
                         )
                         copy_values(array, made, part.positions, advance)
+
+
+def _are_single(name: str, part: _Part) -> bool:
+    """Whether readers take bytes for single characters, and do not join them to text, without a dimension of one."""
+    if part.arrays[name].dtype != np.dtype("S1"):
+        return False
+    dims = {n: [dim for dim, _ in selected_shape(array, part.positions)] for n, array in part.arrays.items()}
+    if not dims[name]:
+        return True
+    last = dims.pop(name)[-1]
+    # as those that have the dimension otherwise: with others behind it, or of something else
+    others = [n for n, names in dims.items() if last in names and names[-1:] != [last]]
+    others += [n for n, names in dims.items() if names[-1:] == [last] and part.arrays[n].dtype != np.dtype("S1")]
+    return last in part.arrays or bool(others)
 
 
 def _parts(

@@ -177,8 +177,12 @@ def create_variable(
     *,
     is_v2: bool,
     deflate: int,
+    is_single: bool,
 ) -> Any:
-    """A variable of netCDF4 for an array, with its attributes and no values yet; missing dimensions are made."""
+    """A variable of netCDF4 for an array, with its attributes and no values yet; missing dimensions are made.
+
+    Bytes get a dimension of their characters, unless `is_single`.
+    """
     metadata = array.metadata
     dtype = netcdf_dtype(array.path, metadata)
     attributes = decoded_attributes(metadata, fill_value_is_mask=is_v2)
@@ -187,7 +191,7 @@ def create_variable(
     fill_value = attributes.pop("_FillValue", None)
     names = [dim for dim, _ in dims]
     sizes = [size for _, size in dims]
-    if metadata.data_type.dtype.kind == "S":
+    if metadata.data_type.dtype.kind == "S" and not is_single:
         length = metadata.data_type.dtype.itemsize
         names, sizes = [*names, _CHAR_DIM.format(length)], [*sizes, length]
     for dim, size in zip(names, sizes, strict=True):
@@ -222,7 +226,7 @@ def copy_values(array: Array, variable: Any, positions: Positions, advance: Call
             selection[i] = _part_of(keys[i], part, array.shape[i])
         values = np.asarray(array.oindex[tuple(selection)])
         if values.size:
-            variable[place if place else ...] = _as_netcdf(values, variable.dtype)
+            variable[place if place else ...] = _as_netcdf(values, variable.dtype, variable.ndim)
         if advance is not None:
             advance(values.size)
 
@@ -235,9 +239,9 @@ def _part_of(key: Any, part: slice, size: int) -> Any:
     return key[part]
 
 
-def _as_netcdf(values: np.ndarray[Any, Any], dtype: Any) -> np.ndarray[Any, Any]:
+def _as_netcdf(values: np.ndarray[Any, Any], dtype: Any, ndim: int) -> np.ndarray[Any, Any]:
     if dtype is str:
         return values.astype(object)
-    if values.dtype.kind == "S":
+    if values.dtype.kind == "S" and ndim > values.ndim:
         return values.reshape(-1).view("S1").reshape(*values.shape, values.dtype.itemsize)
     return values.astype(dtype, copy=False)

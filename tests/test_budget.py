@@ -68,7 +68,7 @@ def acts(store: LocalStore, zarr_format: Literal[2, 3]) -> dict[str, Callable[[]
 MOST = {
     # small arrays leave room in their chunks: what is appended to them goes into chunks that are there
     3: [27, 8, 14, 61, 20, 27, 40, 23, 17, 18],
-    2: [29, 12, 18, 69, 31, 38, 47, 29, 23, 26],  # of documents in two or three keys each; notes of groups are apart
+    2: [29, 11, 17, 66, 31, 38, 47, 28, 23, 26],  # of documents in two or three keys each; notes of groups are apart
 }
 
 
@@ -83,7 +83,7 @@ def test_calls_of_a_store(tmp_path: Path, zarr_format: Literal[2, 3]) -> None:
     assert {name: calls for name, calls in found.items() if calls[0] > most[name]} == {}
 
 
-@pytest.mark.parametrize(("zarr_format", "most"), [(2, 52), (3, 44)])
+@pytest.mark.parametrize(("zarr_format", "most"), [(2, 49), (3, 44)])
 def test_calls_of_an_append_of_whole_chunks(tmp_path: Path, zarr_format: Literal[2, 3], most: int) -> None:
     store = CountingStore(tmp_path / "x.zarr")
     chunks = {name: {"chunks": variable.shape} for name, variable in cube(0).variables.items()}

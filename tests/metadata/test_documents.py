@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import zarr
 
-from zarrds import MemoryStore, create_array, create_group
+from zarrds import MemoryStore, create_array, create_group, open_array
 from zarrds.errors import MetadataError, NodeNotFoundError, StoreNotFoundError, UnsupportedError
 from zarrds.metadata.formats import module_of, v2, v3
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
@@ -187,3 +187,16 @@ def test_consolidated_metadata_of_another_kind_is_refused_and_can_be_passed_by()
             open_nodes(store)
         assert (caught.value.path, caught.value.key) == (store.path, key)
         assert walk(open_nodes(store, consolidated=False)).keys() == {""}
+
+
+def test_attributes_that_stay_are_not_written_again(tmp_path: Path) -> None:
+    """Their document is another tool's as long as nothing changes in it; the array's own tells of every change."""
+    array = create_array(tmp_path, shape=3, dtype="i4", attributes={"units": "m"}, zarr_format=2)
+    (tmp_path / ".zattrs").write_text('{"units":    "m"}')
+    own = array.identity()
+    array.append([1])
+    assert (tmp_path / ".zattrs").read_text() == '{"units":    "m"}'
+    assert array.identity() != own
+    array.attrs["units"] = "km"
+    assert open_array(tmp_path).attrs == {"units": "km"}
+    assert json.loads((tmp_path / ".zattrs").read_text()) == {"units": "km"}

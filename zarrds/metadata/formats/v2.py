@@ -14,6 +14,7 @@ import numpy as np
 
 from zarrds.errors import MetadataError, UnsupportedError
 from zarrds.metadata.dtypes import DataType
+from zarrds.metadata.equality import is_same
 from zarrds.metadata.fields import (
     JSON,
     JSONObject,
@@ -257,9 +258,15 @@ def _stored_data_type(node: ArrayMetadata) -> DataType:
     return node.data_type
 
 
-def documents(path: str, raw: Raw) -> dict[str, bytes]:
-    """The keys and bytes that store one node; the one that makes it exist comes last."""
-    return {_key(path, name): dump(raw[name]) for name in (ATTRIBUTES, ARRAY, GROUP) if name in raw}
+def documents(path: str, raw: Raw, before: Raw | None = None) -> dict[str, bytes]:
+    """The keys and bytes that store one node; the one that makes it exist comes last.
+
+    Attributes that are as `before`, in the documents that stand there, are not among them. The others tell by their
+    identity that something has changed, and always are.
+    """
+    is_kept = before is not None and ATTRIBUTES in before and is_same(before[ATTRIBUTES], raw.get(ATTRIBUTES))
+    names = (ARRAY, GROUP) if is_kept else (ATTRIBUTES, ARRAY, GROUP)
+    return {_key(path, name): dump(raw[name]) for name in names if name in raw}
 
 
 def consolidated_documents(raws: Mapping[str, Raw]) -> dict[str, bytes]:

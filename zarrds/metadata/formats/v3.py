@@ -362,8 +362,11 @@ def named_dimensions(raw: Raw) -> JSON:
     return raw.get("dimension_names")
 
 
-def documents(path: str, raw: Raw) -> dict[str, bytes]:
-    """The keys and bytes that store one node; the one that makes it exist comes last."""
+def documents(path: str, raw: Raw, before: Raw | None = None) -> dict[str, bytes]:
+    """The keys and bytes that store one node; the one that makes it exist comes last. All are written, also as before.
+
+    What stood in one document until zarrds 0.1 stands in two.
+    """
     own = {_key(path): dump(_without(raw, MEMBER))}
     if raw.get("node_type") != "array" or MEMBER not in raw:
         return own

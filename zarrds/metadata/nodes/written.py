@@ -159,7 +159,7 @@ def _essence(raw: Raw) -> Raw:
 def _documents(module: Format, path: str, raw: Raw, before: Raw | None) -> dict[str, bytes]:
     """The keys and bytes that store a node; what was noted of the one before it is not to be taken for its own."""
     is_left = before is not None and MEMBER in before and MEMBER not in raw
-    return module.documents(path, raw | {MEMBER: {}} if is_left else raw)
+    return module.documents(path, raw | {MEMBER: {}} if is_left else raw, before)
 
 
 def _without(raws: Mapping[str, Raw], removed: Collection[str]) -> dict[str, Raw]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import pytest
 import xarray as xr
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 import zarrds
@@ -33,6 +33,12 @@ def _grow(server: S3Server, who: str, number: int) -> None:
     zarrds.open_array(URL, "r+", path="x0", storage_options=options(server, who)).append(np.full(2, number))
 
 
+def _overwrite(server: S3Server, who: str, number: int) -> None:
+    """Elements at the edge, in a chunk that appends put as well: no document tells of it, and no marker."""
+    part = xr.Dataset({"t2m": (("time", "x"), np.full((1, 3), -1.0 - number))})
+    zarrds.save(part, URL, region={"time": slice(3, 4)}, storage_options=options(server, who))
+
+
 ACTS: Mapping[str, Act] = {
     "append": lambda server, who, number: append(server, 4 + 10 * number, 3, who),
     "append with holes": lambda server, who, number: append_staged(server, 4 + 10 * number, 3, who),
@@ -40,6 +46,7 @@ ACTS: Mapping[str, Act] = {
     "attribute of a variable": lambda server, who, number: set_n(server, 7 + number, "t2m", who),
     "variable": _add,
     "grow": _grow,
+    "region": _overwrite,
     "replace": lambda server, who, number: replace(server, _begun(20 + number), who),
 }
 
@@ -76,6 +83,8 @@ PLANS = st.lists(st.tuples(st.booleans(), st.integers(1, 25)), max_size=12)
 def test_two_writers_are_as_if_one_had_come_after_the_other(
     running: S3Server, names: tuple[str, str], plan: list[tuple[bool, int]], patience: float
 ) -> None:
+    # of a region, some may be in the new store, as its error says; and copies know no conditions
+    assume("region" not in names or {*names}.isdisjoint({"replace", "append with holes"}))
     acts = [lambda who, n=n, name=name: ACTS[name](running, who, n) for n, name in enumerate(names)]
     _start(running)
     with pytest.MonkeyPatch.context() as patched:

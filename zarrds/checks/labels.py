@@ -152,7 +152,7 @@ def _judged(elements: Elements) -> tuple[OrderRecord | None, str | None]:
         noted = OrderRecord.from_json(note_of(metadata, ORDER), metadata)
     except MetadataError as error:
         return now, str(error)
-    return now, _claims(noted, now) or _fences(noted, now, elements)
+    return now, _claims(noted, now) or _zones(noted, now, elements)
 
 
 def _claims(noted: OrderRecord, now: OrderRecord) -> str | None:
@@ -167,7 +167,7 @@ def _claims(noted: OrderRecord, now: OrderRecord) -> str | None:
     return None
 
 
-def _fences(noted: OrderRecord, now: OrderRecord, elements: Elements) -> str | None:
+def _zones(noted: OrderRecord, now: OrderRecord, elements: Elements) -> str | None:
     """What a record says of single blocks that is not so."""
     first, last, digests = now.first, now.last, now.crc32c
     if noted.block != now.block:

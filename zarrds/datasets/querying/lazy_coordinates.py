@@ -55,7 +55,7 @@ class LabelBlocks:
     def facts(self) -> ChunkFacts:
         """What is known of the blocks: of sorted labels none is missing."""
         here = slice(self._first, self._first + len(self.known))
-        ends = [each[here] for each in self._source.fences()]
+        ends = [each[here] for each in self._source.zones()]
         if self._source.order == "decreasing":
             ends = ends[::-1]
         if self._source.dtype.kind == "O":

@@ -155,9 +155,9 @@ class OrderRecord:
         base, step = (np.uint64(n % (1 << 64)) for n in (start, self.step))
         return all(
             bool(
-                (base + at * step == fence.astype(np.int64 if fence.dtype.kind == "i" else np.uint64).view("u8")).all()
+                (base + at * step == label.astype(np.int64 if label.dtype.kind == "i" else np.uint64).view("u8")).all()
             )
-            for at, fence in ((positions, self.first), (ends, self.last))
+            for at, label in ((positions, self.first), (ends, self.last))
         )
 
 

@@ -107,8 +107,8 @@ class SortedLabels(StoredLabels):
         """Labels of a block of the record, of which the last may have fewer."""
         return self._blocks.block
 
-    def fences(self) -> tuple[Array, Array]:
-        """The first and the last label of each block, as they were recorded; see `changed_among`."""
+    def zones(self) -> tuple[Array, Array]:
+        """The zone map: the first and the last label of each block, as they were recorded; see `changed_among`."""
         return self._first, self._last
 
     def probe(self, values: Array) -> Probe:
@@ -139,8 +139,8 @@ class SortedLabels(StoredLabels):
             nowhere = np.zeros(values.size, np.int64)
             return Probe(nowhere, nowhere.copy(), np.empty(values.size, self.dtype), np.empty(values.size, self.dtype))
         # of how many blocks the last label stands before the value, and so on
-        ended, started = (self._rank(fence, bounds, or_equal=False) for fence in (self._last, self._first))
-        ended_with, started_with = (self._rank(fence, bounds, or_equal=True) for fence in (self._last, self._first))
+        ended, started = (self._rank(ends, bounds, or_equal=False) for ends in (self._last, self._first))
+        ended_with, started_with = (self._rank(ends, bounds, or_equal=True) for ends in (self._last, self._first))
         left, right = (np.minimum(n * self._blocks.block, self.size) for n in (ended, started_with))
         at = self._first[np.minimum(ended, len(self._blocks) - 1)]
         before = self._last[np.maximum(ended - 1, 0)]
@@ -189,11 +189,11 @@ class SortedLabels(StoredLabels):
         """What labels are compared with instead of the values, to tell if they stand before (or are equal to) them."""
         return bounds.high if or_equal == (self.order == "increasing") else bounds.low
 
-    def _rank(self, fence: Array, bounds: Bounds, *, or_equal: bool) -> Array:
-        """How many of the fence's labels stand before each value (or are equal to it)."""
-        rank = _rank(fence, self._bound(bounds, or_equal=or_equal), self.order, or_equal=or_equal)
+    def _rank(self, ends: Array, bounds: Bounds, *, or_equal: bool) -> Array:
+        """How many labels at ends of blocks stand before each value (or are equal to it)."""
+        rank = _rank(ends, self._bound(bounds, or_equal=or_equal), self.order, or_equal=or_equal)
         behind_all = bounds.beyond == (1 if self.order == "increasing" else -1)
-        return np.where(behind_all, fence.size, np.where(bounds.beyond == 0, rank, 0))
+        return np.where(behind_all, ends.size, np.where(bounds.beyond == 0, rank, 0))
 
     def _search(self, stored: Array, values: Array, *, or_equal: bool) -> Array:
         """How many of some stored elements stand before each value (or are equal to it)."""

@@ -70,7 +70,7 @@ def run(rows: Sequence[Row], bench: Bench, rounds: int) -> list[Result]:
     return results
 
 
-def _ignore_warnings() -> None:
+def ignore_warnings() -> None:
     warnings.filterwarnings("ignore", "Consolidated metadata is currently not part")  # zarr-python, at every save
     warnings.filterwarnings("ignore", "variable .* has non-conforming '_FillValue'")  # in a real file
     # packed, as in the file
@@ -92,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.list:
         print("\n".join(f"{row.name:20} {row.about}" for row in rows))
         return
-    _ignore_warnings()
+    ignore_warnings()
     chosen = [row for row in rows if not options.only or row.name in options.only]
     with tempfile.TemporaryDirectory(prefix="zarrds-bench-", dir=options.workdir) as folder:
         results = run(chosen, Bench(SIZES[options.size], Path(folder)), options.rounds)

@@ -15,7 +15,6 @@ import xarray as xr
 import zarrds
 from benchmarks.array_engines import has, zarr_pipeline
 from benchmarks.contenders import OURS, OURS_DURABLE
-from zarrds.datasets.reading.backend import ZarrdsBackendEntrypoint
 
 Encoding = dict[Hashable, dict[str, Any]]
 Chunks = Mapping[Hashable, tuple[int, ...]]  # by variable
@@ -131,7 +130,7 @@ def _ours(durable: bool) -> Engine:
     return Engine(
         OURS_DURABLE if durable else OURS,
         "v3, Blosc, crc32c" + (", fsync" if durable else ""),
-        ZarrdsBackendEntrypoint,
+        OURS,
         "ours",
         durable,
         suffix=".zarr",

@@ -56,13 +56,13 @@ def measure(row: Row, bench: Bench, rounds: int) -> Result:
 
 
 def _measure_time(row: Row, contender: Contender, first: int, size: Size) -> Measured:
-    prepared = _prepare(contender, range(first, first + row.repeat), size)
+    prepared = prepare(contender, range(first, first + row.repeat), size)
     gc.collect()
-    _touch_memory(row.nbytes(size))
+    touch_memory(row.nbytes(size))
     start = time.perf_counter()
     results = [contender.run(value) for value in prepared]
     seconds = time.perf_counter() - start
-    _check(contender, first, results)
+    check(contender, first, results)
     if row.memory == "told":
         (told,) = results
         return Measured(told.seconds, told.megabytes)
@@ -72,27 +72,27 @@ def _measure_time(row: Row, contender: Contender, first: int, size: Size) -> Mea
 def _measure_memory(contender: Contender, number: int, size: Size) -> float | None:
     if contender.kind == "floor":
         return None
-    (prepared,) = _prepare(contender, range(number, number + 1), size)
+    (prepared,) = prepare(contender, range(number, number + 1), size)
     rise, result = peak_rise(lambda: contender.run(prepared))
-    _check(contender, number, [result])
+    check(contender, number, [result])
     return rise
 
 
-def _prepare(contender: Contender, numbers: range, size: Size) -> list[Any]:
+def prepare(contender: Contender, numbers: range, size: Size) -> list[Any]:
     prepared = [contender.prepare(k) for k in numbers]
     if contender.output is not None and size.settle:
         os.sync()  # else the disk would still be busy with what the contender before has written
     return prepared
 
 
-def _check(contender: Contender, first: int, results: list[Any]) -> None:
+def check(contender: Contender, first: int, results: list[Any]) -> None:
     for i, value in enumerate(results):
         contender.check(first + i, value)
     if contender.output is not None:
         put_away(contender.output)
 
 
-def _touch_memory(nbytes: int) -> None:
+def touch_memory(nbytes: int) -> None:
     """Use memory and free it again.
 
     A virtual machine may give memory that it does not use back to its host: to get it again can take ten times as

@@ -1,104 +1,60 @@
-"""What users do most, timed with the zarrds of this interpreter: ``PYTHON benchmarks/versions_child.py FOLDER [SIZE]``.
+"""One row by the zarrds of this interpreter: ``PYTHON versions_child.py ROW SIZE FOLDER``, by `benchmarks.versions`.
 
-It is run as a file and imports nothing of the project beside it, so that it measures what is installed, of whatever
-version. Prints for each row the least of some rounds, in seconds: on the clock, and of the processor.
+It is run as a file, so that it measures what is installed, of whatever version, and not the checkout beside it. Does a
+round for each line that it is given, and prints milliseconds, on the clock and of the processor; null if this
+version lacks what the row needs.
 """
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 import time
-from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import pandas as pd
-import xarray as xr
+import zarrds  # what is installed, before the folder in which the benchmark is can be searched
 
-import zarrds
-
-ROUNDS = 3
-
-
-PACKED = {"dtype": "i2", "scale_factor": 0.1, "add_offset": 280.0, "_FillValue": -32768}
+sys.path.append(str(Path(__file__).parents[1]))
+from benchmarks import array_engines, dataset_engines, rows_queries
+from benchmarks.compare import all_rows, ignore_warnings
+from benchmarks.contenders import OURS, Contender, Row
+from benchmarks.data import SIZES, Bench, Size
+from benchmarks.rows_changes import rows as more_rows
+from benchmarks.timing import check, prepare, touch_memory
 
 
-def cube(n_steps: int, size: int, first: int = 0, **encoding: Any) -> xr.Dataset:
-    """Temperatures of one digit, of shape ``(n_steps, size, size)``."""
-    noise = np.random.default_rng(first).normal(0, 3, (n_steps, size, size))
-    values = np.round(280 + 9 * np.sin(np.arange(n_steps) / 24)[:, None, None] + noise, 1).astype("f4")
-    time_ = pd.date_range("2000-01-01", periods=n_steps, freq="h") + pd.Timedelta(hours=first)
-    ds = xr.Dataset({"t2m": (("time", "lat", "lon"), values)}, {"time": time_})
-    ds["t2m"].encoding = encoding
-    return ds.assign_coords(lat=np.linspace(-90, 90, size), lon=np.linspace(0, 359, size))
+def _is_ours(module: str) -> bool:
+    return module in ("zarrds", "dask", "distributed")
 
 
-def opened(path: Path) -> xr.Dataset:
-    """A store, lazily."""
-    return xr.open_dataset(path, engine="zarrds")
+def _round(row: Row, contender: Contender, number: int, size: Size) -> tuple[float, float]:
+    first = number * row.repeat
+    prepared = prepare(contender, range(first, first + row.repeat), size)
+    gc.collect()
+    touch_memory(row.nbytes(size))
+    start, worked = time.perf_counter(), time.process_time()
+    results = [contender.run(value) for value in prepared]
+    seconds = time.perf_counter() - start, time.process_time() - worked
+    check(contender, first, results)
+    return seconds[0] * 1000 / row.repeat, seconds[1] * 1000 / row.repeat
 
 
-def best(act: Callable[[int], object]) -> tuple[float, float]:
-    """Seconds of the quickest of some rounds, after one to warm up: on the clock, and of the processor."""
-    found = []
-    for k in range(-1, ROUNDS):
-        start, worked = time.perf_counter(), time.process_time()
-        act(k)
-        found.append((time.perf_counter() - start, time.process_time() - worked))
-    clock, processor = zip(*found[1:], strict=True)
-    return min(clock), min(processor)
-
-
-def rows(folder: Path, n_steps: int, size: int) -> dict[str, tuple[float, float]]:
-    """The figures, by row."""
-    large = cube(n_steps, size, chunks=(100, 72, 72))
-    small = cube(n_steps // 2, size, chunks=(25, 20, 20))
-    packed = cube(n_steps // 2, size)
-    many = xr.Dataset({f"v{i}": ("x", np.arange(1000.0), {"units": "K"}) for i in range(200)}, {"x": np.arange(1000)})
-    steps = [cube(1, size, n_steps + i) for i in range(4 * (ROUNDS + 1))]
-    part = cube(10, size)[["t2m"]].drop_vars(["time", "lat", "lon"])
-    store, fine, several, grown = (folder / f"{name}.zarr" for name in ("large", "small", "many", "grown"))
-    for ds, path in ((large, store), (small, fine), (many, several), (large.isel(time=slice(0, 50)), grown)):
-        zarrds.save(ds, path, durable=False)
-
-    def save(ds: xr.Dataset, encoding: Any = None) -> Callable[[int], object]:
-        return lambda k: zarrds.save(ds, folder / f"new-{id(ds)}-{k}.zarr", encoding=encoding, durable=False)
-
-    def append(k: int) -> None:
-        for step in steps[4 * (k + 1) : 4 * (k + 2)]:
-            zarrds.save(step, grown, append_dim="time", durable=False)
-
-    def write_array(k: int) -> None:
-        array = zarrds.create_array(folder / f"array-{k}.zarr", shape=large.t2m.shape, dtype="f4", chunks=(25, 24, 24))
-        array[...] = large.t2m.values
-
-    written = folder / "array-0.zarr"
-    acts: dict[str, Callable[[int], object]] = {
-        "save": save(large),
-        "save, small chunks": save(small),
-        "save, packed": save(packed, {"t2m": PACKED}),
-        "save, 200 variables": save(many),
-        "append four steps": append,
-        "region": lambda k: zarrds.save(part, store, region={"time": slice(20, 30)}, durable=False),
-        "attributes": lambda k: zarrds.update_attrs(several, {"k": k}),
-        "open": lambda k: [opened(store) for _ in range(10)],
-        "open, 200 variables": lambda k: opened(several),
-        "load": lambda k: opened(store).load(),
-        "load, small chunks": lambda k: opened(fine).load(),
-        "one map": lambda k: opened(store).t2m[7].load(),
-        "series": lambda k: opened(store).t2m[:, 5, 5].load(),
-        "a box again and again": (lambda ds: lambda k: [ds.t2m[3:20, 5:30, 5:30].load() for _ in range(50)])(
-            opened(store)
-        ),
-        "write an array": write_array,
-        "read an array": lambda k: zarrds.open_array(written)[...],
-        "one element of an array": lambda k: [zarrds.open_array(written)[1, 2, 3] for _ in range(100)],
-    }
-    return {name: best(act) for name, act in acts.items()}
+def main(name: str, size: str, folder: str) -> None:
+    array_engines.has = dataset_engines.has = _is_ours  # no peers
+    ignore_warnings()
+    if not hasattr(zarrds, "find") and name in {row.name for row in rows_queries.rows()}:
+        print("null", flush=True)
+        return
+    row = next(row for row in [*all_rows(), *more_rows()] if row.name == name)
+    bench = Bench(SIZES[size], Path(folder))
+    with ExitStack() as stack:
+        (contender,) = (each for each in row.contenders(bench, stack) if each.name == OURS)
+        gc.freeze()
+        for number, _ in enumerate(sys.stdin):
+            print(json.dumps(_round(row, contender, number, bench.size)), flush=True)
 
 
 if __name__ == "__main__":
-    is_small = sys.argv[2:] == ["small"]
-    print(json.dumps(rows(Path(sys.argv[1]), 100 if is_small else 1000, 24 if is_small else 144)))
+    main(*sys.argv[1:])

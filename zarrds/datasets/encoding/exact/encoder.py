@@ -20,7 +20,7 @@ from zarrds.datasets.encoding.exact.comparison import label_text
 from zarrds.datasets.encoding.exact.differences import differing, slack_of
 from zarrds.datasets.encoding.exact.packing import markers_of, packing_of, with_fine_unit, with_float_factors
 from zarrds.datasets.encoding.exact.text_marks import text_marks
-from zarrds.datasets.encoding.exact.times import check_dates, check_same_times, check_units, decode_times
+from zarrds.datasets.encoding.exact.times import check_dates, check_same_times, check_units, decode_times, whole_units
 from zarrds.errors import BlocksOfTextError, CarriedEncodingError, EncodingError, ZarrdsError
 from zarrds.labels.kinds.plain import as_integers, holds_exactly
 from zarrds.metadata.attributes import MARKERS
@@ -327,6 +327,11 @@ class Encoder:
             decoded = result.astype(block.values.dtype)  # as which it is compared: pandas does not know all units
         elif self.dtype.kind in "iu":
             packing = packing_of(self.dtype, self.encoding)
+            is_counted = not (packing.is_scaled or packing.markers or self.is_cftime or block.values.dtype.kind == "O")
+            whole = whole_units(block.values, self.encoding) if is_counted else None
+            if whole is not None:  # integers that are exact, and that readers only multiply
+                packing.check(block, whole, markers=True)
+                return packing.pack(block, whole)
             if not packing.is_scaled:
                 # first of all: xarray would choose other units, with no more than a warning
                 check_units(block, self.dtype, self.encoding)

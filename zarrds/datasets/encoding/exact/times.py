@@ -16,11 +16,13 @@ from zarrds.datasets.encoding.exact.comparison import comparable, label_text
 from zarrds.datasets.encoding.exact.packing import CF_KEYS, markers_of
 from zarrds.errors import EncodingError
 
-__all__ = ["check_dates", "check_same_times", "check_units", "decode_times"]
+__all__ = ["check_dates", "check_same_times", "check_units", "decode_times", "whole_units"]
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 Encoding: TypeAlias = Mapping[str, Any]
 _STANDARD = frozenset({"standard", "gregorian", "proleptic_gregorian"})  # those that NumPy's datetimes are converted to
+_NANOSECONDS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
+_MOST_NS = 2**63 - 1
 _SAME_CALENDARS = {"gregorian": "standard", "365_day": "noleap", "366_day": "all_leap"}
 
 
@@ -85,6 +87,60 @@ def _first_times(units: str, calendar: str | None, like: np.dtype[Any]) -> Array
         first, second = _decode(numbers, encoding, "s", use_cftime=True)
         later = (first.replace(year=2000) - first) // (second - first)
         return decode_times(numbers + later, encoding, like, unit="s")
+
+
+def whole_units(values: Array, encoding: Encoding) -> Array | None:
+    """How many units after the date that a store counts from times are, where integers alone tell it.
+
+    Parameters
+    ----------
+    values : array
+        NumPy's datetimes or timedeltas.
+    encoding : mapping
+        With ``units``, and ``calendar`` for datetimes.
+
+    Returns
+    -------
+    array of int64, or None
+        None where something is missing, lies between two units, or where not all is within the range of nanoseconds:
+        then it is for xarray to count, and for `check_same_times` to look whether that was right.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> whole_units(np.array(["2000-01-08T12"], "M8[ns]"), {"units": "hours since 2000-01-01"})
+    array([180])
+    """
+    counted = _first_nanoseconds(encoding["units"], encoding.get("calendar"), values.dtype)
+    if counted is None or not values.size:
+        return None
+    (start, unit, own), numbers = counted, values.astype(values.dtype.newbyteorder("="), copy=False).view(np.int64)
+    ends = [int(end) * own for end in (numbers.min(), numbers.max())]
+    # NaT is the least of all
+    if not all(-_MOST_NS <= end <= _MOST_NS and -_MOST_NS <= end - start <= _MOST_NS for end in ends):
+        return None
+    whole, rest = np.divmod(numbers * own - start, unit)
+    return None if rest.any() else whole
+
+
+@functools.lru_cache(maxsize=64)
+def _first_nanoseconds(units: str, calendar: str | None, like: np.dtype[Any]) -> tuple[int, int, int] | None:
+    """The date that units count from, a unit, and the unit of a dtype, in nanoseconds; None if some are none."""
+    own = np.datetime_data(like)
+    if own[0] not in _NANOSECONDS or (like.kind == "M" and (calendar or "standard").lower() not in _STANDARD):
+        return None
+    encoding = {"units": units} | ({} if calendar is None else {"calendar": calendar})
+    try:
+        times = _decode(np.array([0, 1, 2, 12]), encoding, "ns", use_cftime=False)
+    except (ValueError, OverflowError):
+        return None
+    if times.dtype != np.dtype(f"{like.kind}8[ns]"):
+        return None
+    start, *others = times.view(np.int64).tolist()
+    unit = others[0] - start
+    if unit < 1 or [other - start for other in others] != [unit, 2 * unit, 12 * unit]:
+        return None  # months, which have no length
+    return start, unit, own[1] * _NANOSECONDS[own[0]]
 
 
 def check_dates(block: Block, calendar: str, *, is_cftime: bool) -> None:

@@ -455,3 +455,15 @@ def test_keywords_are_declared_for_all_functions(function: str) -> None:
     assert parameters["mask_and_scale"].default is True
     with pytest.raises(TypeError, match=rf"{function}\(\) got an unexpected keyword argument 'tiles'"):
         getattr(ZarrdsBackendEntrypoint(), function)(zarrds.MemoryStore(), tiles=2)
+
+
+def test_an_encoding_that_is_changed_is_that_of_one_variable_alone(tmp_path: Path) -> None:
+    ds = xr.Dataset({"a": ("x", np.arange(4.0)), "b": ("x", np.arange(4.0))})
+    zarrds.save(ds, tmp_path / "s")
+    with xr.open_dataset(tmp_path / "s", engine="zarrds") as opened:
+        opened.a.encoding["serializer"]["configuration"]["endian"] = "big"
+        opened.a.encoding["compressors"][0]["configuration"]["cname"] = "none"
+        for other in (opened.b, xr.open_dataset(tmp_path / "s", engine="zarrds").a):
+            assert other.encoding["serializer"]["configuration"] == {"endian": "little"}
+            assert other.encoding["compressors"][0]["configuration"]["cname"] == "lz4"
+            xr.testing.assert_equal(other.drop_vars([]), ds[other.name])

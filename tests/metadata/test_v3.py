@@ -192,3 +192,26 @@ def test_documents_are_json_with_their_key() -> None:
     (key,) = v3.documents("a/b", GROUP)
     assert key == "a/b/zarr.json"
     assert json.loads(v3.documents("a/b", GROUP)[key]) == GROUP
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("shape", [4.0, 5]), ("shape", [True, 5]), ("dimension_names", ["time", 1]), ("chunk_grid", {"name": "regular"})],
+)
+def test_what_equals_a_document_that_was_read_before_is_looked_at_all_the_same(name: str, value: Any) -> None:
+    v3.parse(ARRAY | {"shape": [1, 5]})
+    v3.parse(ARRAY)
+    with pytest.raises(MetadataError):
+        v3.parse(ARRAY | {name: value})
+
+
+def test_documents_that_have_much_in_common() -> None:
+    one, other = v3.parse(ARRAY), v3.parse(ARRAY | {"attributes": {"units": "m"}, "zarrds": {"must_understand": False}})
+    assert isinstance(one, ArrayMetadata)
+    assert isinstance(other, ArrayMetadata)
+    assert (one.attributes, one.extensions) == ({"units": "K"}, {})
+    assert (other.attributes, other.extensions) == ({"units": "m"}, {"zarrds": {"must_understand": False}})
+    negative = v3.parse(ARRAY | {"fill_value": -0.0})
+    positive = v3.parse(ARRAY | {"fill_value": 0.0})
+    assert np.signbit(negative.fill_value)
+    assert not np.signbit(positive.fill_value)

@@ -5,7 +5,6 @@ A chunk decodes straight into the memory that it is given wherever its last code
 
 from __future__ import annotations
 
-import marshal
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -33,7 +32,7 @@ from zarrds.codecs.layout import Bytes
 from zarrds.codecs.sharding import Sharding
 from zarrds.errors import ChunkError, MetadataError, ZarrdsError
 from zarrds.metadata.dtypes import DataType
-from zarrds.metadata.fields import MALFORMED
+from zarrds.metadata.fields import MALFORMED, Keyed, keyed
 from zarrds.metadata.model import SHARDING, CodecObject, Sharded
 
 # bytes that a codec may add to a chunk that cannot be compressed, beyond as many as it has
@@ -201,37 +200,26 @@ def build_pipeline(
         For codecs in an order that makes no sense, or that do not fit the data type.
     """
     try:
-        # the quickest way to tell equal JSON from other JSON
-        key = marshal.dumps(list(codecs), 2)
+        described = keyed(list(codecs))
     except ValueError as error:
         raise MetadataError("the settings of a codec are nested too deeply, or no JSON") from error
     try:
-        return _made(key, codecs, chunks, data_type, fill_value)
+        return _made(described, chunks, data_type, fill_value)
     except ZarrdsError:
         raise
     except MALFORMED as error:
         raise MetadataError(f"the settings of a codec are malformed: {error}") from error
 
 
-def _made(
-    key: bytes, codecs: Sequence[CodecObject], chunks: tuple[int, ...], data_type: DataType, fill_value: Any
-) -> Pipeline:
-    if SHARDING.encode() in key:  # the only codec that must know the fill value, which need not be hashable
-        return _make(codecs, chunks, data_type, fill_value)
-    return _build(_Described(key, codecs), chunks, data_type)
-
-
-@dataclass(frozen=True, slots=True)
-class _Described:
-    """Codec objects, which the cache tells apart by their key alone."""
-
-    key: bytes
-    codecs: Sequence[CodecObject] = field(compare=False)
+def _made(described: Keyed, chunks: tuple[int, ...], data_type: DataType, fill_value: Any) -> Pipeline:
+    if SHARDING.encode() in described.key:  # the only codec that must know the fill value, which need not be hashable
+        return _make(described.value, chunks, data_type, fill_value)
+    return _build(described, chunks, data_type)
 
 
 @lru_cache(maxsize=1024)
-def _build(described: _Described, chunks: tuple[int, ...], data_type: DataType) -> Pipeline:
-    return _make(described.codecs, chunks, data_type, None)
+def _build(described: Keyed, chunks: tuple[int, ...], data_type: DataType) -> Pipeline:
+    return _make(described.value, chunks, data_type, None)
 
 
 def _make(objects: Sequence[CodecObject], chunks: tuple[int, ...], data_type: DataType, fill_value: Any) -> Pipeline:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -82,10 +83,16 @@ def _of_dtype(number: float, dtype: np.dtype[Any]) -> Any:
 
 def _decoded_or_as_it_is(marker: JSON, data_type: DataType) -> Any:
     dtype: Any = {"string": "string", "variable_length_bytes": "bytes"}.get(data_type.name, data_type.dtype)
+    decode = _decoded_text if isinstance(marker, str) else _decode_fill_value_attribute
     try:
-        return _decode_fill_value_attribute(marker, dtype)
+        return decode(marker, dtype)
     except (TypeError, ValueError, OverflowError):
         return marker  # another writer's convention: for xarray to make of it what it can
+
+
+@lru_cache(maxsize=256)  # all variables of a dataset have one, and mostly the same
+def _decoded_text(value: str, dtype: Any) -> Any:
+    return _decode_fill_value_attribute(value, dtype)
 
 
 def _decode_fill_value_attribute(value: JSON, dtype: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 from zarrds.codecs.registry import kind
@@ -28,9 +29,9 @@ def encoding_of(metadata: ArrayMetadata, *, fill_value_is_mask: bool) -> dict[st
     encoding: dict[str, Any] = {"chunks": chunks, "preferred_chunks": preferred, "shards": shards}
     if spec_of(metadata).HAS_CODECS_OF_NUMCODECS:
         return encoding | _codecs_of_format_2(metadata)
-    encoding["compressors"] = tuple(map(_without_typesize, by_kind["bytes_bytes"]))
-    encoding["filters"] = tuple(by_kind["array_array"])
-    encoding["serializer"] = by_kind["array_bytes"][0]
+    encoding["compressors"] = tuple(map(_copied, by_kind["bytes_bytes"]))
+    encoding["filters"] = tuple(map(_copied, by_kind["array_array"]))
+    encoding["serializer"] = _copied(by_kind["array_bytes"][0])
     if not fill_value_is_mask:
         encoding["fill_value"] = metadata.fill_value
     return encoding
@@ -51,9 +52,11 @@ def _codecs_of_format_2(metadata: ArrayMetadata) -> dict[str, Any]:
     return encoding
 
 
-def _without_typesize(codec: CodecObject) -> CodecObject:
-    """The type size follows the dtype, which may change before the variable is saved again."""
-    if codec["name"] != "blosc":
-        return codec
-    settings = {k: v for k, v in codec.get("configuration", {}).items() if k != "typesize"}
-    return {"name": "blosc", "configuration": settings}
+def _copied(codec: CodecObject) -> CodecObject:
+    """A codec that may be changed, without a type size: that follows the dtype, which may change before it is saved."""
+    if "configuration" not in codec:
+        return {**codec}
+    settings = {k: deepcopy(v) if isinstance(v, list | dict) else v for k, v in codec["configuration"].items()}
+    if codec["name"] == "blosc":
+        settings.pop("typesize", None)
+    return {**codec, "configuration": settings}

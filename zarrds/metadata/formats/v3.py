@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import lru_cache
 
 from zarrds.errors import InvalidKeyError, MetadataError, StoreIOError, UnsupportedError, ZarrdsError
 from zarrds.metadata import rectilinear
@@ -17,10 +18,12 @@ from zarrds.metadata.fetched import ahead, is_denied, more_ahead, without
 from zarrds.metadata.fields import (
     JSON,
     JSONObject,
+    Keyed,
     Raw,
     chunk_sizes,
     depth_and_parent,
     dump,
+    keyed,
     load,
     member,
     named_object,
@@ -88,10 +91,8 @@ _KEY_ENCODINGS: dict[tuple[str, str], ChunkKeyEncoding] = {
     )
 }
 _GROUP_MEMBERS = {"zarr_format", "node_type", "attributes", "consolidated_metadata"}
-_ARRAY_MEMBERS = {
-    "zarr_format",
-    "node_type",
-    "attributes",
+# members of an array's document that say what the array is, all but its attributes
+_DESCRIBING = (
     "shape",
     "data_type",
     "chunk_grid",
@@ -100,7 +101,9 @@ _ARRAY_MEMBERS = {
     "fill_value",
     "dimension_names",
     "storage_transformers",
-}
+)
+_ARRAY_MEMBERS = {"zarr_format", "node_type", "attributes", *_DESCRIBING}
+_MOST_REMEMBERED = 4096  # bytes of what is remembered of one document
 
 
 def _key(path: str, name: str = NAME) -> str:
@@ -271,6 +274,37 @@ def parse(raw: Raw) -> Node:
         return GroupMetadata(attributes, _extensions(raw, _GROUP_MEMBERS))
     if node_type != "array":
         raise MetadataError("unknown node_type", expected="'group' or 'array'", found=repr(node_type))
+    told = _described(raw)
+    return ArrayMetadata(
+        shape=told.shape,
+        data_type=told.data_type,
+        chunks=told.chunks,
+        codecs=told.codecs,
+        fill_value=told.fill_value,
+        chunk_key_encoding=told.chunk_key_encoding,
+        dimension_names=told.dimension_names,
+        attributes=attributes,
+        extensions=_extensions(raw, _ARRAY_MEMBERS),
+        edges=told.edges,
+    )
+
+
+def _described(raw: Raw) -> ArrayMetadata:
+    """What a document says of an array itself: what many arrays of a dataset have in common is looked at once."""
+    told = None
+    if isinstance(raw.get("data_type"), str):  # fill values of others may be such as can be changed
+        with suppress(ValueError):
+            told = keyed([raw.get(name, ...) for name in _DESCRIBING])
+    return _array_of(raw) if told is None or len(told.key) > _MOST_REMEMBERED else _remembered(told)
+
+
+@lru_cache(maxsize=1024)
+def _remembered(told: Keyed) -> ArrayMetadata:
+    return _array_of({name: value for name, value in zip(_DESCRIBING, told.value, strict=True) if value is not ...})
+
+
+def _array_of(raw: Raw) -> ArrayMetadata:
+    """The model of what a document says of an array itself, without its attributes and extensions."""
     shape = sizes(raw, "shape")
     data_type = DataType.from_v3(member(raw, "data_type", (str, dict)))
     said = raw.get("dimension_names")
@@ -291,8 +325,6 @@ def parse(raw: Raw) -> Node:
         fill_value=fill_value,
         chunk_key_encoding=_chunk_key_encoding(raw),
         dimension_names=names,
-        attributes=attributes,
-        extensions=_extensions(raw, _ARRAY_MEMBERS),
         edges=edges,
     )
 

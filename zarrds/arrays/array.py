@@ -92,13 +92,15 @@ class Array:
         self._n_workers = n_workers
         self._missing_chunks: MissingChunks = missing_chunks
         # of a remote store, to ask whether a chunk is still the same takes as long as to read a small one
-        self._cache = None if store.traits.is_remote else cache
+        self._is_remote = store.traits.is_remote
+        self._in_place: InPlace | None = None
+        self._cache = None if self._is_remote else cache
         self._set_metadata(metadata)
 
     @property
     def metadata(self) -> ArrayMetadata:
         """What the array's metadata document says."""
-        return self._elements.metadata
+        return self._metadata
 
     @property
     def elements(self) -> Elements:
@@ -284,7 +286,9 @@ class Array:
         """
         self._check_writable()
         n_chunks = self._elements.n_chunks_of(key, planner) if progress else 0
-        with self._values as values, progress_bar(n_chunks, "write", enabled=progress) as advance:
+        if self._in_place is None:  # what is written goes through this, and into no other array
+            self._in_place = InPlace(self._store, self._store, self._path, self._metadata)
+        with self._in_place as values, progress_bar(n_chunks, "write", enabled=progress) as advance:
             self._elements.through(values).write(key, value, planner, progress=advance)
         if note_of(self.metadata, STATISTICS) is True:
             from zarrds.chunk_statistics.keeping import put_rows_in_place  # imported late: readers do not need it
@@ -311,10 +315,9 @@ class Array:
         )
 
     def _set_metadata(self, metadata: ArrayMetadata) -> None:
+        self._metadata = metadata
         self._elements = self._elements_of(metadata)
-        self._is_remote = self._store.traits.is_remote
-        # what is written goes through this, and into no other array
-        self._values = InPlace(self._store, self._store, self._path, metadata)
+        self._in_place = None
 
     # changes; what makes them is imported late: readers do not need it
 

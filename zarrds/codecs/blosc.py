@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import struct
 import sys
+from bisect import bisect_right
 from dataclasses import dataclass
 from importlib import import_module
+from itertools import accumulate
 from types import ModuleType
 from typing import Any, Self
 
@@ -43,7 +45,7 @@ blosc.set_nthreads(1)
 
 # version, version of the inner codec, flags, typesize, nbytes, blocksize, cbytes
 _HEADER = struct.Struct("<BBBBIII")
-_START = np.dtype("<i4")  # of a block, in the table behind the header
+_START_NBYTES = 4  # of a block's start, an int32 in the table behind the header
 # the codec's names of shuffles, and c-blosc's numbers
 SHUFFLES = {"noshuffle": blosc.NOSHUFFLE, "shuffle": blosc.SHUFFLE, "bitshuffle": blosc.BITSHUFFLE}
 _INNER_CODECS = ("blosclz", "lz4", "lz4hc", "zlib", "zstd")
@@ -183,27 +185,28 @@ def _frame_of_blocks(data: Buffer, start: int, stop: int) -> tuple[bytes, int, i
     version, inner_version, flags, typesize, nbytes, blocksize, length = _HEADER.unpack_from(data)
     n_blocks = -(-nbytes // blocksize)
     first, stop_block = start // blocksize, (stop - 1) // blocksize + 1
-    table_stop = _HEADER.size + _START.itemsize * n_blocks
+    table_stop = _HEADER.size + _START_NBYTES * n_blocks
     if stop_block - first == n_blocks or flags & _FLAG_MEMCPYED or table_stop > length:
         return None
-    starts = np.frombuffer(data, _START, n_blocks, _HEADER.size)
+    starts = struct.unpack_from(f"<{n_blocks}i", data, _HEADER.size)
     wanted = starts[first:stop_block]
-    if wanted.min() < table_stop or wanted.max() >= length:
+    if min(wanted) < table_stop or max(wanted) >= length:
         return None  # damaged: Blosc will say so
     # blocks lie in any order: each ends where the next one begins
-    bounds = np.sort(np.append(starts, length))
-    ends = bounds[np.searchsorted(bounds, wanted, side="right")]
-    moved = _HEADER.size + _START.itemsize * wanted.size + np.append(0, np.cumsum(ends - wanted))
+    bounds = sorted((*starts, length))
+    ends = [bounds[bisect_right(bounds, start)] for start in wanted]
+    lengths = (end - start for start, end in zip(wanted, ends, strict=True))
+    moved = list(accumulate(lengths, initial=_HEADER.size + _START_NBYTES * len(wanted)))
     if moved[-1] > length:
         return None  # blocks that share bytes: the frame would be larger than all that it is made of
     begin, end = first * blocksize, min(stop_block * blocksize, nbytes)
     if end - begin < blocksize:  # the last block alone, which Blosc never splits because it is a short one
         flags |= _FLAG_DONT_SPLIT
         blocksize = end - begin
-    header = _HEADER.pack(version, inner_version, flags, typesize, end - begin, blocksize, int(moved[-1]))
+    header = _HEADER.pack(version, inner_version, flags, typesize, end - begin, blocksize, moved[-1])
     view = memoryview(data)
-    blocks = [view[a:b] for a, b in zip(wanted.tolist(), ends.tolist(), strict=True)]
-    return b"".join((header, moved[:-1].astype(_START).tobytes(), *blocks)), end - begin, begin
+    blocks = [view[a:b] for a, b in zip(wanted, ends, strict=True)]
+    return b"".join((header, struct.pack(f"<{len(wanted)}i", *moved[:-1]), *blocks)), end - begin, begin
 
 
 def _check_frame(data: Buffer, size: int | None) -> int:

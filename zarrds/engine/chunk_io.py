@@ -23,6 +23,7 @@ from zarrds.engine.planning.plans import ChunkProjection
 from zarrds.engine.planning.selection import Chunking
 from zarrds.engine.planning.spans import span_of
 from zarrds.engine.remembered import Remembered
+from zarrds.engine.scratch import Scratch
 from zarrds.engine.shard_io import InnerChunks
 from zarrds.errors import ChunkError, MetadataError, ZarrdsError, locating
 from zarrds.metadata.extension import marks_of
@@ -297,10 +298,9 @@ class Chunks:
         # shards hold the fill value where they have no inner chunk
         return self.path, self.readable, metadata.edges, metadata.data_type, codecs, repr(self.fill_value)
 
-    def _buffer(self, shape: tuple[int, ...]) -> memoryview:
+    def _first_buffer_nbytes(self) -> int:
         variable = self.metadata.data_type.is_variable_length
-        size = _FIRST_BUFFER if variable else self.nbytes_of(shape) + _CODEC_OVERHEAD
-        return np.empty(min(size, _MAX_FIRST_BUFFER), np.uint8).data
+        return min(_FIRST_BUFFER if variable else self.nbytes_of(self.readable) + _CODEC_OVERHEAD, _MAX_FIRST_BUFFER)
 
     @Remembered
     def fill(self) -> AnyArray:
@@ -310,10 +310,11 @@ class Chunks:
         fill[()] = self.fill_value
         return fill
 
-    def new_chunk(self, shape: tuple[int, ...]) -> AnyArray:
-        """Memory for a decoded chunk of that shape."""
+    def new_chunk(self, shape: tuple[int, ...], scratch: Scratch | None = None) -> AnyArray:
+        """Memory for a decoded chunk of that shape: new, or of a worker."""
+        dtype = self.metadata.data_type.dtype
         try:
-            return np.empty(shape, self.metadata.data_type.dtype)
+            return np.empty(shape, dtype) if scratch is None else scratch.take_array(shape, dtype)
         except (MemoryError, ValueError) as error:
             raise ChunkError(
                 "a chunk does not fit in memory",
@@ -396,7 +397,8 @@ class Chunks:
         direct = is_basic and codecs.in_place
         in_blocks = self.in_blocks
         kept = {} if looked_up is None else looked_up.identities
-        buffer = self._buffer(chunk_shape)
+        memory = Scratch()
+        buffer = memory.take(self._first_buffer_nbytes()).data
         scratch: AnyArray | None = None
 
         def read(part: ChunkProjection) -> None:
@@ -411,7 +413,7 @@ class Chunks:
                 out[at] = self.fill
                 return
             if len(data) > len(buffer):
-                buffer = np.empty(len(data) + len(data) // 4, np.uint8).data
+                buffer = memory.take(len(data) + len(data) // 4).data
             if not is_regular:
                 chunk_shape = self.shape_of(position)
                 codecs = self._codecs_of(chunk_shape)
@@ -428,7 +430,7 @@ class Chunks:
                 return
             span = span_of(inside, chunk_shape, out.itemsize) if in_blocks and not covers else None
             if scratch is None or scratch.shape != chunk_shape:
-                scratch = self.new_chunk(chunk_shape)
+                scratch = self.new_chunk(chunk_shape, memory)
             chunk = self._decode(codecs, key, data, scratch, span)
             if put is None or not put(part, chunk):
                 out[at] = chunk[inside]

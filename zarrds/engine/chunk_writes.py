@@ -14,6 +14,7 @@ from zarrds.codecs.pipeline import Pipeline
 from zarrds.engine.chunk_io import Chunks, Position, Seen
 from zarrds.engine.executor import Worker
 from zarrds.engine.planning.plans import ChunkProjection
+from zarrds.engine.scratch import Scratch
 from zarrds.errors import ChunkError, StoreIOError, ZarrdsError
 from zarrds.storage.protocol import ValueChangedError, Values
 
@@ -34,6 +35,7 @@ def writer(
     encode = encode or pipeline.encode
     key_of, chunk_shape, dtype = chunks.key_of_position(), chunks.metadata.chunks, chunks.metadata.data_type.dtype
     is_empty = _empty_test(fill) if not chunks.write_empty_chunks else None
+    memory = Scratch()
     scratch: AnyArray | None = None
 
     def put(position: Position, key: str, chunk: AnyArray) -> None:
@@ -56,7 +58,7 @@ def writer(
             put(position, key, value)
             return
         if scratch is None:
-            scratch = chunks.new_chunk(chunk_shape)
+            scratch = chunks.new_chunk(chunk_shape, memory)
         if is_whole or (covers and chunks.is_private):
             if not is_whole:
                 scratch[...] = fill

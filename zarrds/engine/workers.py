@@ -21,7 +21,7 @@ from zarrds.engine.kernel.library import Library
 from zarrds.engine.kernel.reading import chunk_reader, inner_chunk_reader, room_for_ranges
 from zarrds.engine.kernel.targets import in_place, picked, putter
 from zarrds.engine.kernel.writing import chunk_writer, shard_encoder
-from zarrds.engine.planning.plans import Batch, ChunkProjection, Plan, PointPlan, SubsetBatch
+from zarrds.engine.planning.plans import Batch, ChunkProjection, Plan, PointPlan
 from zarrds.engine.serving import serve
 from zarrds.storage.traits import SpanValues, has_trait
 
@@ -68,18 +68,6 @@ def _when_needed(make: Callable[[], Worker]) -> Worker:
         worker(part)
 
     return work
-
-
-def _parts_only(work: BatchWorker, work_on_whole: BatchWorker) -> BatchWorker:
-    """A function that does chunks of which a part is wanted in one way, and those that are wanted whole in another."""
-
-    def do(batch: Batch, stopped: Stopped) -> None:
-        is_whole = (batch.rows()[:, 4] > 0).all(axis=0)
-        for numbers, worker in ((np.flatnonzero(~is_whole), work), (np.flatnonzero(is_whole), work_on_whole)):
-            if numbers.size:
-                worker(SubsetBatch(batch, numbers), stopped)
-
-    return do
 
 
 def _template(kernel: Library, chunks: Chunks, *, writes: bool) -> Template | None:
@@ -142,18 +130,18 @@ class Reading:
         chunks, kernel, template = self._chunks, self._kernel, self._template
         if kernel is None or template is None:
             return one_by_one(self._reader())
-        codecs, is_basic = template.codecs, self._plan.is_basic
-        read, shards = _when_needed(self._reader), chunks.shards
-        in_blocks, looked_up = chunks.in_blocks, self._looked_up
+        codecs, shards, is_basic = template.codecs, chunks.shards, self._plan.is_basic
+        if shards is None and not codecs.reads:
+            # the kernel copies the rows of whole chunks faster than NumPy, and takes longer to begin
+            is_mostly_whole = 2 * self._out.nbytes > self._plan.n_chunks * codecs.chunk_nbytes
+            put = putter(kernel, self._job(template), self._out.dtype) if self._out.ndim and is_mostly_whole else None
+            return one_by_one(self._reader(put))
+        read, in_blocks, looked_up = _when_needed(self._reader), chunks.in_blocks, self._looked_up
         job, shape = self._job(template), chunks.readable
         targets = in_place(looked_up, job, shape) if is_basic else picked(looked_up, self._out, shape)
         if shards is None:
             job.give_memory(codecs.encoded_nbytes, codecs.chunk_nbytes, in_blocks=in_blocks)
-            worker = chunk_reader(kernel, job, read, chunks.fill_absent(self._out), targets, is_basic=is_basic)
-            if codecs.reads_whole:
-                return worker
-            put = putter(kernel, job, self._out.dtype) if self._out.ndim else None
-            return _parts_only(worker, one_by_one(_when_needed(lambda: self._reader(put))))
+            return chunk_reader(kernel, job, read, chunks.fill_absent(self._out), targets, is_basic=is_basic)
         job.give_memory(room_for_ranges(codecs.encoded_nbytes), codecs.chunk_nbytes, in_blocks=in_blocks)
         inner = chunks.inner_chunks(shards)
         return inner_chunk_reader(kernel, job, read, self._fill, shards, inner.index_at, targets, is_basic=is_basic)

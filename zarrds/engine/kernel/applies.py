@@ -21,10 +21,10 @@ from zarrds.storage.traits import has_trait
 
 __all__ = ["LARGEST_READ", "LARGEST_WRITE", "NativeCodecs", "NativeStore", "native_codecs", "native_store"]
 
-# bytes of chunks that are read or written whole: of larger ones python-blosc is the faster, which has AVX2
+# bytes of chunks that are read or written: of larger ones python-blosc is the faster, which has AVX2
 LARGEST_READ = 2**20
 LARGEST_WRITE = 2**20
-# where a part of a chunk is enough, or it is not compressed at all
+# where it is not Blosc
 _LARGEST = 2**28
 _MAX_NDIM = 32
 
@@ -68,8 +68,8 @@ class NativeCodecs:
         return self.level is not None and self.chunk_nbytes <= (LARGEST_WRITE if self.codec else _LARGEST)
 
     @property
-    def reads_whole(self) -> bool:
-        """Whether it is the faster way to read a whole chunk, too."""
+    def reads(self) -> bool:
+        """Whether it is the faster way to read chunks of that size, or parts of them."""
         return self.codec != _BLOSC or self.chunk_nbytes <= LARGEST_READ
 
     def shuffle(self) -> int:

@@ -12,6 +12,7 @@ from zarrds.codecs.base import AnyArray
 from zarrds.engine.kernel.applies import NativeCodecs, NativeStore
 from zarrds.engine.kernel.library import Job
 from zarrds.engine.planning.plans import Plan, ProductPlan
+from zarrds.engine.scratch import Scratch
 
 __all__ = ["NativeJob", "Template", "address"]
 
@@ -100,12 +101,13 @@ class NativeJob:
 
     def give_memory(self, encoded_nbytes: int, scratch_nbytes: int, *, in_blocks: bool = False) -> None:
         """Give it room for an encoded chunk (bytes), and for a decoded one."""
-        encoded, scratch = np.empty(encoded_nbytes, np.uint8), np.empty(scratch_nbytes, np.uint8)
-        self._kept += [encoded, scratch]
+        memory = Scratch()
+        encoded, scratch = memory.take(encoded_nbytes), memory.take(scratch_nbytes)
+        self._kept += [memory, encoded, scratch]
         self.job.encoded, self.job.encoded_nbytes = address(encoded), encoded_nbytes
         self.job.scratch = address(scratch)
         if in_blocks:
-            frame = np.empty(encoded_nbytes, np.uint8)
+            frame = memory.take(encoded_nbytes)
             self._kept.append(frame)
             self.job.frame, self.job.in_blocks = address(frame), 1
 

@@ -217,3 +217,21 @@ def test_single_bytes_stay_single(tmp_path: Path) -> None:
     with netCDF4.Dataset(tmp_path / "a.nc") as file:
         dims = {name: variable.dimensions for name, variable in file.variables.items()}
     assert dims == {"alleles": ("site", "allele", "string1"), "strand": ("site",), "kind": (), "q": ("site",)}
+
+
+@pytest.mark.parametrize("writer", ["zarrds", "zarr"])
+def test_characters_of_text_stay_characters(tmp_path: Path, writer: str) -> None:
+    """As of undecoded netCDF; the dimension of characters is that of the array."""
+    letters = np.array([[b"a", b"b", b"c"], [b"d", b"", b""]], "S1")
+    attrs = {"_Encoding": "utf-8"} if writer == "zarrds" else {}
+    raw = xr.Dataset({"name": (("x", "string3"), letters, attrs), "v": ("x", [1, 2])})
+    if writer == "zarrds":
+        zarrds.save(raw, tmp_path / "a.zarr")
+    else:
+        raw.to_zarr(tmp_path / "a.zarr", consolidated=False)
+    zarrds.export(tmp_path / "a.zarr", tmp_path / "a.nc")
+    with netCDF4.Dataset(tmp_path / "a.nc") as file:
+        assert file["name"].dimensions == ("x", "string3")
+    found, expected = xr.load_dataset(tmp_path / "a.nc"), xr.load_dataset(tmp_path / "a.zarr", engine="zarrds")
+    assert found.name.values.tolist() == expected.name.values.tolist()
+    assert len(set(map(str, found.name.values))) == 2

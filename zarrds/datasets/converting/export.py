@@ -36,6 +36,7 @@ from zarrds.datasets.converting.netcdf import (
 from zarrds.datasets.converting.selection import positions_of
 from zarrds.datasets.description.of_store import unknown_variable
 from zarrds.datasets.encoding.attributes import decoded_attributes
+from zarrds.datasets.reading.notes import single_bytes
 from zarrds.datasets.reading.roles import with_coordinates_named
 from zarrds.engine.progress import ProgressOption, progress_bar
 from zarrds.errors import SelectionError, UnsupportedError, locating
@@ -176,6 +177,8 @@ def _are_single(name: str, part: _Part) -> bool:
     """Whether readers take bytes for single characters, and do not join them to text, without a dimension of one."""
     if part.arrays[name].dtype != np.dtype("S1"):
         return False
+    if not single_bytes({name: part.arrays[name].metadata}):  # characters of text, which lie in a dimension already
+        return True
     dims = {n: [dim for dim, _ in selected_shape(array, part.positions)] for n, array in part.arrays.items()}
     if not dims[name]:
         return True

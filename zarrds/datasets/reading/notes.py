@@ -31,6 +31,7 @@ __all__ = [
     "beside",
     "notes_of",
     "range_of",
+    "single_bytes",
     "with_intervals",
 ]
 
@@ -137,11 +138,11 @@ def notes_of(arrays: Mapping[str, ArrayMetadata]) -> GroupNotes:
             del descriptions[name], companions[name]
             problems[name] = "it would be a part of itself" if below else "its parts have too many parts of their own"
     return GroupNotes(
-        descriptions, companions, _multi_indexes(arrays, problems), _ranges(arrays), problems, _single_bytes(arrays)
+        descriptions, companions, _multi_indexes(arrays, problems), _ranges(arrays), problems, single_bytes(arrays)
     )
 
 
-def _single_bytes(arrays: Mapping[str, ArrayMetadata]) -> frozenset[str]:
+def single_bytes(arrays: Mapping[str, ArrayMetadata]) -> frozenset[str]:
     """Arrays that xarray would take for characters: zarrds writes such only where the data was of single bytes."""
     return frozenset(
         name

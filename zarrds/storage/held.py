@@ -12,7 +12,7 @@ from zarrds.storage.protocol import Buffer, Store
 from zarrds.storage.traits import Fetched, ManyValues, has_trait
 from zarrds.threads import side_by_side
 
-__all__ = ["HeldChanges"]
+__all__ = ["HeldChanges", "written"]
 
 _MOST_NBYTES = 256 * 2**20
 
@@ -163,6 +163,11 @@ class HeldChanges:
         """As of a store; see `SizedListing.list_sizes`."""
         for key in self.list_prefix(prefix):
             yield key, len(self.get(key) or b"")
+
+
+def written(changes: Any) -> Any:
+    """Staged changes whose values are all where other processes find them."""
+    return changes.written() if isinstance(changes, HeldChanges) else changes
 
 
 def _all_of(values: MemoryStore) -> dict[str, bytes]:

@@ -32,7 +32,7 @@ from zarrds.storage.fsspec.commits import (
 )
 from zarrds.storage.fsspec.objects import identity_of
 from zarrds.storage.fsspec.store import RemoteStore
-from zarrds.storage.held import HeldChanges
+from zarrds.storage.held import HeldChanges, written
 from zarrds.storage.obstore.ahead import Ahead, note_habit
 from zarrds.storage.obstore.begun import Begun
 from zarrds.storage.obstore.commits import ConditionalCommits, claimed, conflict, is_same_version
@@ -44,7 +44,7 @@ from zarrds.storage.protocol import Store, ValueChangedError
 from zarrds.storage.traits import Fetched, has_trait
 from zarrds.threads import side_by_side
 
-__all__ = ["VERSIONED", "CommittingStore", "written"]
+__all__ = ["VERSIONED", "CommittingStore"]
 
 _sessions = Sessions()
 
@@ -447,8 +447,3 @@ def _fetched_of(found: Found | None) -> Fetched:
     if found is None:
         return Fetched(None)
     return Fetched(found.data, identity_of(found.info), version=version_of(found.info))
-
-
-def written(changes: Any) -> Any:
-    """Staged changes whose values are all where other processes find them."""
-    return changes.written() if isinstance(changes, HeldChanges) else changes

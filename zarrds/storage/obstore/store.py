@@ -12,9 +12,9 @@ from zarrds.storage.found import Found
 from zarrds.storage.fsspec.commits import ROOT, STRAIGHT, Commit, is_key, is_staged
 from zarrds.storage.fsspec.objects import Objects
 from zarrds.storage.fsspec.refusals import not_alone, stands_there
-from zarrds.storage.held import HeldChanges
+from zarrds.storage.held import HeldChanges, written
 from zarrds.storage.obstore.commits import ConditionalCommits
-from zarrds.storage.obstore.committing import VERSIONED, CommittingStore, written
+from zarrds.storage.obstore.committing import VERSIONED, CommittingStore
 from zarrds.storage.obstore.connections import is_usable
 from zarrds.storage.obstore.new_store import NewStore, is_of_root
 from zarrds.storage.obstore.objects import ObstoreObjects

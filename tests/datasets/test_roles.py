@@ -13,6 +13,7 @@ import xarray as xr
 from xarray.testing import assert_identical
 
 import zarrds
+from tests.datasets.same import differences
 from tests.datasets.samples import Format, load, open_zarrds, variants
 from tests.releases import XARRAY
 from zarrds.errors import LabelError, UnsupportedError
@@ -333,3 +334,23 @@ def test_levels_that_are_not_decoded(path: Path, tmp_path: Path, kind: str, zarr
     assert raw.date.dtype.kind == "i"
     zarrds.save(raw, path, append_dim="report")
     assert load(path).identical(xr.concat([reports("2000-01-01"), reports("2000-01-03")], "report"))
+
+
+@pytest.mark.parametrize("extra", [{}, {"kind": ("x", pd.Categorical(["a", "b"]))}])
+def test_data_that_has_the_name_of_a_dimension(path: Path, zarr_format: Format, extra: dict[str, Any]) -> None:
+    """Beside labels that get an index, of which xarray makes coordinates anew."""
+
+    def part(times: list[int]) -> xr.Dataset:
+        whole = xr.Dataset({"t": (("time", "x"), np.ones((3, 2)))}, {"time": times, "x": [1.0, 2.0]}).assign(extra)
+        return whole.reset_index("time").reset_coords("time")
+
+    ds = part([1, 2, 3])
+    zarrds.save(ds, path, zarr_format=zarr_format)
+    assert not differences(ds, load(path))
+    zarrds.save(ds.isel(time=[2]).drop_vars(["x", *extra]), path, region={"time": slice(2, 3)})
+    zarrds.save(part([4, 5, 6]), path, append_dim="time")
+    assert load(path).time.values.tolist() == [1, 2, 3, 4, 5, 6]
+    assert "time" in load(path).data_vars
+    tree = xr.DataTree.from_dict({"/": ds, "/below": xr.Dataset({"w": ("x", [1, 2])})})
+    zarrds.save(tree, path, mode="w")
+    assert "time" in xr.open_datatree(path, engine="zarrds").data_vars

@@ -59,8 +59,10 @@ class _OpenedDataset(xr.Dataset):  # type: ignore[no-untyped-call]  # xarray giv
         return self._plain().drop_vars(self._unindexed).coords
 
     def assign_coords(self, *args: Any, **kwargs: Any) -> Any:
-        """An ordinary dataset, with all coordinates."""
-        return self._plain().assign_coords(*args, **kwargs)
+        """An ordinary dataset, with all coordinates, of which data that has the name of a dimension is none."""
+        plain = self._plain()
+        made = plain.assign_coords(*args, **kwargs)
+        return made.reset_coords([name for name in self._unindexed - plain.coords.keys() if name in made.coords])
 
     def _plain(self) -> xr.Dataset:
         return _constructed(xr.Dataset, self)
@@ -94,14 +96,14 @@ def _constructed(kind: type[_Kind], dataset: xr.Dataset) -> _Kind:
 
 
 def without_default_indexes(dataset: xr.Dataset, names: Iterable[Hashable]) -> xr.Dataset:
-    """A dataset of whose dimension coordinates `xr.open_dataset` gives some no index; for no other use."""
+    """A dataset of whose dimensions `xr.open_dataset` makes no index for some, nor coordinates; for no other use."""
     opened = _constructed(_OpenedDataset, dataset)
     opened._unindexed = frozenset(names)
     return opened
 
 
 def unindexed_of(dataset: xr.Dataset) -> frozenset[Hashable]:
-    """The coordinates that `without_default_indexes` was told."""
+    """The names that `without_default_indexes` was told."""
     return dataset._unindexed if isinstance(dataset, _OpenedDataset) else frozenset()
 
 

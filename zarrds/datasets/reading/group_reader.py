@@ -238,7 +238,8 @@ class GroupReader:
             raise
         if unlimited := unlimited_dims(group, dataset.sizes):
             dataset.encoding[UNLIMITED] = set(unlimited)
-        if self._index.are_made and (unindexed := roles.unindexed & variables.keys()):
+        unindexed = (roles.unindexed & variables.keys()) | (roles.data & set(dataset.dims) - coordinates)
+        if self._index.are_made and unindexed:
             return without_default_indexes(dataset, unindexed)
         return dataset
 

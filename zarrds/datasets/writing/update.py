@@ -134,7 +134,7 @@ def _in_region(
         check_meaning(name, dataset.variables[name], stored)
     labels = [name for name in dataset.variables if stored_name(name) in plain.labels]
     dataset = dataset.drop_vars([n for n in labels if how.append_dim not in dataset.variables[n].dims])
-    return dataset.assign(new_ones), region
+    return dataset.assign(new_ones) if new_ones else dataset, region
 
 
 def _check_stored(dataset: xr.Dataset, stored: StoredGroup) -> None:

@@ -16,7 +16,7 @@ import pandas as pd
 import xarray as xr
 
 from zarrds.arrays.attributes import plain_attributes
-from zarrds.compat.xarray_internals import check_vlen_dtype, is_chunked, validate_dataset_names
+from zarrds.compat.xarray_internals import check_vlen_dtype, is_chunked, new_dataset, validate_dataset_names
 from zarrds.datasets.encoding.dataset import Encoding, stored_name
 from zarrds.datasets.encoding.exact.attempt import lazy_units
 from zarrds.datasets.encoding.exact.blocks import computed
@@ -328,9 +328,9 @@ class _Maker:
     def result(self) -> PlainDataset:
         dataset = self._dataset
         if self._is_changed:
-            coordinates = {n: v for n, v in self._variables.items() if n in dataset.coords}
-            data = {n: v for n, v in self._variables.items() if n not in dataset.coords}
-            plain = xr.Dataset(data, xr.Coordinates(coordinates, indexes={}), dataset.attrs)
+            # directly: xarray would make a coordinate of data that has the name of a dimension
+            coordinates = self._variables.keys() & dataset.coords.keys()
+            plain = new_dataset(self._variables, coordinates, {}, dataset.attrs, lambda: None)
             plain.encoding = dataset.encoding
             dataset = plain
         for dim in self._ranges:

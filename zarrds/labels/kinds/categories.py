@@ -45,7 +45,7 @@ def store_categories(
         known = like.categories if like.categories is not None else pd.Index([])
         new = _new_categories(known, labels, like)
         try:
-            every = known.append(new) if len(new) else known
+            every = known.append(new) if len(known) and len(new) else new if len(new) else known
         except (ValueError, OverflowError) as error:  # OutOfBoundsDatetime
             problem = f"categories are times that no unit holds together with those of the store: {error}"
             raise other_kind(like, labels.dtype, problem=problem) from error

@@ -266,6 +266,19 @@ def test_of_a_large_array_only_what_is_wanted_takes_memory() -> None:
         array[0]
 
 
+def test_chunks_of_many_lengths_do_not_all_stay_in_memory() -> None:
+    """What the last one was decoded into is given back when the next one has another shape."""
+    every = [50_000 + n for n in range(100)]
+    values = np.arange(sum(every), dtype="i4")
+    array = open_array(new_store(values, document(values.shape, [every])), path="a", chunk_cache=0, workers=1)
+    tracemalloc.start()
+    try:
+        np.testing.assert_array_equal(array[::1000], values[::1000])
+        assert tracemalloc.get_traced_memory()[1] < 20 * 4 * max(every)
+    finally:
+        tracemalloc.stop()
+
+
 def test_many_lengths() -> None:
     """As many chunks as a document may list are planned in arrays, not one by one."""
     chunks: list[Any] = [np.resize(np.array([1, 2]), 2**20)]

@@ -215,3 +215,14 @@ def test_documents_that_have_much_in_common() -> None:
     positive = v3.parse(ARRAY | {"fill_value": 0.0})
     assert np.signbit(negative.fill_value)
     assert not np.signbit(positive.fill_value)
+
+
+def test_what_is_changed_of_one_array_is_not_changed_of_others() -> None:
+    """Documents are read anew, and each has codecs of its own."""
+    read = [v3.parse(json.loads(json.dumps(ARRAY))) for _ in range(2)]
+    for node in read:
+        assert isinstance(node, ArrayMetadata)
+        node.codecs[0].clear()  # type: ignore[attr-defined]  # types forbid it, Python does not
+    node = v3.parse(ARRAY)
+    assert isinstance(node, ArrayMetadata)
+    assert [codec["name"] for codec in node.codecs] == [codec["name"] for codec in ARRAY["codecs"]]

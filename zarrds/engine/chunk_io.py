@@ -397,12 +397,13 @@ class Chunks:
         direct = is_basic and codecs.in_place
         in_blocks = self.in_blocks
         kept = {} if looked_up is None else looked_up.identities
-        memory = Scratch()
+        # one for each: what is outgrown, or of another shape, is given back as soon as it is replaced
+        memory, chunk_memory = Scratch(), Scratch()
         buffer = memory.take(self._first_buffer_nbytes()).data
         scratch: AnyArray | None = None
 
         def read(part: ChunkProjection) -> None:
-            nonlocal buffer, scratch, chunk_shape, codecs
+            nonlocal buffer, memory, scratch, chunk_memory, chunk_shape, codecs
             position, at, inside, covers = part
             key = key_of(position)
             identity, keep = kept.get(position, (None, False))
@@ -413,7 +414,8 @@ class Chunks:
                 out[at] = self.fill
                 return
             if len(data) > len(buffer):
-                buffer = memory.take(len(data) + len(data) // 4).data
+                other = Scratch()
+                buffer, memory = other.take(len(data) + len(data) // 4).data, other
             if not is_regular:
                 chunk_shape = self.shape_of(position)
                 codecs = self._codecs_of(chunk_shape)
@@ -430,7 +432,8 @@ class Chunks:
                 return
             span = span_of(inside, chunk_shape, out.itemsize) if in_blocks and not covers else None
             if scratch is None or scratch.shape != chunk_shape:
-                scratch = self.new_chunk(chunk_shape, memory)
+                other = Scratch()
+                scratch, chunk_memory = self.new_chunk(chunk_shape, other), other
             chunk = self._decode(codecs, key, data, scratch, span)
             if put is None or not put(part, chunk):
                 out[at] = chunk[inside]

@@ -279,7 +279,7 @@ def parse(raw: Raw) -> Node:
         shape=told.shape,
         data_type=told.data_type,
         chunks=told.chunks,
-        codecs=told.codecs,
+        codecs=codec_objects(member(raw, "codecs", list)),  # its own: changing them changes no other array
         fill_value=told.fill_value,
         chunk_key_encoding=told.chunk_key_encoding,
         dimension_names=told.dimension_names,

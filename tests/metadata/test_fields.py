@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
+from zarrds import MemoryStore
 from zarrds.errors import MetadataError
-from zarrds.metadata.fields import a_list, an_object, chunk_sizes, member, named_object, names_of, sizes
+from zarrds.metadata.fields import a_list, an_object, chunk_sizes, load, member, named_object, names_of, sizes
 
 VALUES: list[Any] = [None, True, 3, 2.5, "a", [1], {"a": 1}]
 KINDS: dict[Any, list[Any]] = {
@@ -65,3 +67,18 @@ def test_an_extension_point_has_a_name() -> None:
     for wrong in (None, 3, [], {}, {"name": 3}, {"name": "zstd", "configuration": None}):
         with pytest.raises(MetadataError, match="it is malformed"):
             named_object(wrong, "it")
+
+
+@pytest.mark.parametrize("deep", ["[" * 50_000 + "]" * 50_000, '{"a": ' * 50_000 + "1" + "}" * 50_000])
+def test_what_no_call_could_look_at_is_no_document(deep: str) -> None:
+    store = MemoryStore()
+    store.set("zarr.json", f'{{"attributes": {deep}}}'.encode())
+    with pytest.raises(MetadataError, match="not valid JSON"):
+        load(store, "zarr.json")
+
+
+def test_brackets_in_texts_are_no_depth() -> None:
+    document = {"text": "[" * 5000, "many": [[i] for i in range(5000)], "deep": [[[[]]]]}
+    store = MemoryStore()
+    store.set("zarr.json", json.dumps(document).encode())
+    assert load(store, "zarr.json") == document

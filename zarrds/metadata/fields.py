@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar, overload
 
+import numpy as np
+
 from zarrds.errors import MetadataError
 from zarrds.storage.protocol import Buffer, Store
 from zarrds.storage.traits import get_at_most
@@ -48,6 +50,9 @@ MALFORMED = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError
 
 _MISSING: Any = object()
 MAX_SIZE = 2**63 - 1  # of a dimension
+_MAX_DEPTH = 1000  # of what is looked at more closely
+_STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[{]}"))
 # of a document; consolidated metadata of a hundred thousand arrays fits
 _MAX_NBYTES = 2**28
 
@@ -73,7 +78,9 @@ def load(store: Store, key: str) -> Raw | None:
 
 def _parse(value: Buffer, path: str, key: str) -> Raw:
     try:
-        document = json.loads(bytes(value))
+        text = bytes(value)
+        document = json.loads(text)
+        _check_depth(text, document)
     except (ValueError, RecursionError) as error:
         raise MetadataError(
             f"metadata document is not valid JSON: {error}",
@@ -85,6 +92,13 @@ def _parse(value: Buffer, path: str, key: str) -> Raw:
     if not isinstance(document, dict):
         raise MetadataError("metadata document is not a JSON object", path=path, key=key, found=type(document).__name__)
     return document
+
+
+def _check_depth(text: bytes, document: Any) -> None:
+    """Raise ValueError for what is nested so deeply that what looks at it by calls cannot: Python 3.13 parses it."""
+    steps = np.frombuffer(text.translate(_STEPS, _NO_BRACKETS), np.int8)
+    if steps.size > _MAX_DEPTH and int(steps.cumsum(dtype=np.int64).max()) > _MAX_DEPTH:
+        marshal.dumps(document, 2)  # some of these may be in texts; it counts levels, and refuses 2,000 or fewer
 
 
 def dump(document: JSON) -> bytes:

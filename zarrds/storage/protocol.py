@@ -153,6 +153,7 @@ class Values(Protocol):
         ----------
         key : str
         *parts : bytes-like
+            Their memory is used again after the call: what a store keeps of them is a copy.
         check : callable, optional
             Called when the value is complete, and before anybody sees it. If it raises, the old value stands. Stores
             that are replaced as a whole (`publish`) between its answer and the end of the call do not get the value.

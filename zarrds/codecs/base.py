@@ -12,7 +12,9 @@ The contract, written down once (v3 core specification, "Codecs"):
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
 from math import prod
+from types import ModuleType
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -149,3 +151,13 @@ def as_bytes(data: Buffer | AnyArray) -> npt.NDArray[np.uint8]:
     if isinstance(data, np.ndarray):
         return np.ascontiguousarray(data).reshape(-1).view(np.uint8)
     return np.frombuffer(data, np.uint8)
+
+
+def numcodecs_module(name: str) -> ModuleType:
+    """A module of numcodecs. Several threads may ask for several of them at once.
+
+    The package comes first: it imports all of them itself, and of two threads that began with a module each, one would
+    find the other's half imported.
+    """
+    import_module("numcodecs")
+    return import_module(f"numcodecs.{name}")

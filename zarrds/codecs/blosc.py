@@ -17,7 +17,17 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from zarrds.codecs.base import MAX_DECODED, MAX_EXPANSION, AnyArray, Buffer, Parts, Span, as_bytes, join
+from zarrds.codecs.base import (
+    MAX_DECODED,
+    MAX_EXPANSION,
+    AnyArray,
+    Buffer,
+    Parts,
+    Span,
+    as_bytes,
+    join,
+    numcodecs_module,
+)
 from zarrds.errors import ChunkError, MetadataError
 from zarrds.metadata.fields import JSONObject
 
@@ -82,7 +92,7 @@ class Blosc:
 
     def __post_init__(self) -> None:
         if self.blocksize:
-            import_module("numcodecs.blosc")  # not first in a thread: a fork in the middle of an import never ends
+            numcodecs_module("blosc")  # not first in a thread: a fork in the middle of an import never ends
 
     @classmethod
     def from_configuration(cls, configuration: JSONObject, itemsize: int) -> Self:

@@ -6,14 +6,13 @@ array; the same object serves in both places.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from zarrds.codecs.base import AnyArray, Buffer, ChunkSpec, Parts, as_bytes, join
+from zarrds.codecs.base import AnyArray, Buffer, ChunkSpec, Parts, as_bytes, join, numcodecs_module
 from zarrds.errors import ChunkError, EncodingError, MetadataError, ZarrdsError
 from zarrds.metadata.dtypes import DataType
 from zarrds.metadata.fields import JSONObject
@@ -60,7 +59,7 @@ def _make(name: str, entry: _Entry, configuration: JSONObject) -> Any:
             dtype = configuration.get(setting)
             if dtype is not None and not (isinstance(dtype, str) and np.dtype(dtype).kind in _NUMBER_KINDS):
                 raise ValueError(f"{setting}={dtype!r} is no number")
-        codec = getattr(importlib.import_module(f"numcodecs.{entry.module}"), entry.name)(**configuration)
+        codec = getattr(numcodecs_module(entry.module), entry.name)(**configuration)
         if name == "shuffle" and not (isinstance(codec.elementsize, int) and 0 < codec.elementsize < 2**16):
             raise ValueError("elementsize is no number of bytes")
     except Exception as error:  # NumPy and numcodecs say in many ways what they do not take

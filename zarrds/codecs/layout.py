@@ -9,12 +9,11 @@ import json
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from importlib import import_module
 from typing import Any, Literal, Self
 
 import numpy as np
 
-from zarrds.codecs.base import AnyArray, Buffer, ChunkSpec, as_bytes
+from zarrds.codecs.base import AnyArray, Buffer, ChunkSpec, as_bytes, numcodecs_module
 from zarrds.errors import ChunkError, EncodingError, MetadataError
 from zarrds.metadata.dtypes import DataType
 from zarrds.metadata.fields import JSONObject
@@ -125,7 +124,7 @@ class VariableLength:
     name: str
 
     def __post_init__(self) -> None:
-        import_module("numcodecs.vlen")  # not first in a thread: a fork in the middle of an import never ends
+        numcodecs_module("vlen")  # not first in a thread: a fork in the middle of an import never ends
 
     def encoded_size(self, spec: ChunkSpec) -> int | None:
         expected = "string" if self.name == "vlen-utf8" else "variable_length_bytes"

@@ -181,7 +181,7 @@ def test_what_fails_later_is_not_tried_again(server: S3Server) -> None:
     n_puts: list[str] = []
 
     def fault(method: str, key: str) -> Fault | None:
-        if (method, key) == ("PUT", "t2m.zarr/t2m/c.0.0") or (method == "PUT" and key.startswith("t2m.zarr/t2m/c")):
+        if method == "PUT" and key.startswith("t2m.zarr/t2m/c"):
             n_puts.append(key)
             return Fault(400)
         return None

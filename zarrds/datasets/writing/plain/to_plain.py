@@ -328,8 +328,9 @@ class _Maker:
     def result(self) -> PlainDataset:
         dataset = self._dataset
         if self._is_changed:
-            # directly: xarray would make a coordinate of data that has the name of a dimension
-            coordinates = self._variables.keys() & dataset.coords.keys()
+            # directly: xarray would make coordinates of data that has the name of a dimension, not only of what is ours
+            ours = {name for name in self._beside if self._variables[name].dims == (name,)}
+            coordinates = (self._variables.keys() & dataset.coords.keys()) | ours
             plain = new_dataset(self._variables, coordinates, {}, dataset.attrs, lambda: None)
             plain.encoding = dataset.encoding
             dataset = plain

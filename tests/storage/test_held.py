@@ -9,7 +9,7 @@ import pytest
 
 from zarrds import MemoryStore
 from zarrds.storage.held import HeldChanges
-from zarrds.storage.traits import get_at_most
+from zarrds.storage.traits import Fetched, get_at_most
 
 VALUES = {"0/a/c.0": b"first", "0/a/c.1": b"another", "1/zarr.json": b"{}"}
 QUESTIONS: dict[str, Callable[[Any], Any]] = {
@@ -29,7 +29,10 @@ QUESTIONS: dict[str, Callable[[Any], Any]] = {
 
 
 class Behind(MemoryStore):
-    """A store of which spans and ends of values can be asked for."""
+    """A store of which spans and ends of values can be asked for, and several values at once."""
+
+    def get_many(self, keys: list[str], **_options: Any) -> dict[str, Fetched]:
+        return {key: Fetched(self.get(key), self.identity(key)) for key in keys}
 
     def get_spans(self, key: str, spans: Any) -> Any:
         return [self.get_range(key, *span) for span in spans]

@@ -14,7 +14,7 @@ import json
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from statistics import geometric_mean, median
 
@@ -32,6 +32,8 @@ def _child(python: str, row: str, workdir: Path | None, size: str) -> Iterator[s
         command = [python, str(CHILD), row, size, folder]
         with subprocess.Popen(command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
             yield child
+            with suppress(BrokenPipeError):  # it has said that it cannot, and gone
+                child.communicate()
 
 
 def _next_round(child: subprocess.Popen[str]) -> tuple[float, float] | None:

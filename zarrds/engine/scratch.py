@@ -20,6 +20,9 @@ __all__ = ["Scratch"]
 _LEAST, _MOST = 2**15, 5 * 2**20
 # at most so many of them, 40 MiB in all; who comes last pushes out the oldest
 _kept: deque[npt.NDArray[np.uint8]] = deque(maxlen=8)
+# What python-blosc encodes into cannot be given to it. glibc keeps what is freed, of up to as many bytes as the largest
+# piece that was freed before (`mallopt(3)`, on M_MMAP_THRESHOLD): so one is, which no page is touched of.
+np.empty(2**23, np.uint8)
 
 
 def _take(nbytes: int) -> npt.NDArray[np.uint8]:

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import gc
+import platform
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -93,3 +96,25 @@ def test_nothing_of_another_read_is_seen(tmp_path: Path) -> None:
         thread.join()
     assert not wrong
     assert scratch._kept  # or nothing was tested
+
+
+_WRITES = """
+import resource, sys
+import numpy as np
+import zarrds
+
+values = np.random.default_rng(0).random((1024, 8192), "f4")
+array = zarrds.create_array(sys.argv[1], shape=values.shape, dtype="f4", chunks=(1024, 1024))
+array[...] = values
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+array[...] = values
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="that it keeps what is freed is glibc's habit")
+def test_memory_of_chunks_that_are_encoded_is_kept(tmp_path: Path) -> None:
+    """A chunk of 4 MiB has 1024 pages, for each of which the system would be called."""
+    command = [sys.executable, "-c", _WRITES, str(tmp_path / "a")]
+    pages = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    assert pages < 8 * 1024 / 4

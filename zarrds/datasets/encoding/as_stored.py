@@ -14,7 +14,8 @@ import xarray as xr
 from zarrds.compat.xarray_internals import decode_cf_variables
 from zarrds.datasets.encoding.exact.blocks import blockwise
 from zarrds.datasets.encoding.exact.comparison import check_dims
-from zarrds.datasets.encoding.exact.encoder import KINDS, Encoder, kind_of_dtype
+from zarrds.datasets.encoding.exact.encoder import Encoder
+from zarrds.datasets.encoding.exact.kinds import KINDS, kind_of_dtype
 from zarrds.datasets.encoding.exact.lossy_codecs import proven
 from zarrds.datasets.encoding.exact.packing import CF_KEYS
 from zarrds.datasets.encoding.meaning import is_in_same_encoding

@@ -18,7 +18,8 @@ import xarray as xr
 
 from zarrds.compat.xarray_internals import blockwise_array, check_vlen_dtype, encode_zarr_variable, is_chunked
 from zarrds.datasets.encoding.exact.blocks import blockwise, computed, encoding_error, whole
-from zarrds.datasets.encoding.exact.encoder import Encoder, kind_of
+from zarrds.datasets.encoding.exact.encoder import Encoder
+from zarrds.datasets.encoding.exact.kinds import kind_of
 from zarrds.datasets.encoding.exact.packing import CF_KEYS
 from zarrds.datasets.encoding.exact.times import check_same_times, decode_times
 from zarrds.errors import EncodingError

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -18,29 +19,19 @@ from zarrds.compat.xarray_internals import decode_cf_variables, encode_zarr_vari
 from zarrds.datasets.encoding.exact.blocks import CARRIED_MEND, Block, encoding_error
 from zarrds.datasets.encoding.exact.comparison import label_text
 from zarrds.datasets.encoding.exact.differences import differing, slack_of
+from zarrds.datasets.encoding.exact.kinds import KINDS, kind_of, kind_of_dtype
 from zarrds.datasets.encoding.exact.packing import markers_of, packing_of, with_fine_unit, with_float_factors
+from zarrds.datasets.encoding.exact.scaled import Scaling, scaling_of
 from zarrds.datasets.encoding.exact.text_marks import text_marks
 from zarrds.datasets.encoding.exact.times import check_dates, check_same_times, check_units, decode_times, whole_units
 from zarrds.errors import BlocksOfTextError, CarriedEncodingError, EncodingError, ZarrdsError
 from zarrds.labels.kinds.plain import as_integers, holds_exactly
 from zarrds.metadata.attributes import MARKERS
 
-__all__ = ["KINDS", "Encoder", "check_exact", "exact_dtype", "kind_of", "kind_of_dtype"]
+__all__ = ["Encoder", "check_exact", "exact_dtype"]
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
-KINDS = {
-    "b": "booleans",
-    "i": "integers",
-    "u": "integers",
-    "f": "floats",
-    "c": "complex numbers",
-    "M": "datetimes",
-    "m": "timedeltas",
-    "U": "strings",
-    "T": "strings",
-    "S": "bytes",
-}
 # beyond the same kind; whether the values fit is seen when they are encoded
 _FITTING = {
     ("booleans", "integers"),
@@ -50,6 +41,8 @@ _FITTING = {
     ("integers", "complex numbers"),
     ("floats", "complex numbers"),
 }
+# elements of a block, from which on it pays to know the arithmetic of a scaled variable
+_MANY = 2**14
 _NO_TIMES = {"datetimes": "M8[s]", "timedeltas": "m8[s]"}
 
 
@@ -189,7 +182,30 @@ class Encoder:
             return values.astype(np.float64)
         return values.astype(bool) if inferred == "boolean" and not pd.isnull(values).any() else values
 
+    @cached_property
+    def _scalings(self) -> dict[np.dtype[Any], Scaling | None]:
+        """The arithmetic for floats of each dtype that came: xarray's is tried once, and not for each block."""
+        return {}
+
+    def _scaling_of(self, dtype: np.dtype[Any]) -> Scaling | None:
+        zero = np.zeros(1, dtype)
+        unpacked = self._decoded(zero.astype(self.dtype)).dtype
+        return scaling_of(packing_of(self.dtype, self.encoding), dtype, unpacked, self._slack(zero, unpacked))
+
+    def _plainly_packed(self, values: Array) -> Array | None:
+        """Many floats, if each is plainly right; None if they are to be looked at closely."""
+        dtype = values.dtype
+        if values.size < _MANY or not self._is_scaled or dtype not in (np.float32, np.float64):
+            return None
+        if dtype not in self._scalings:
+            self._scalings[dtype] = self._scaling_of(dtype)
+        scaling = self._scalings[dtype]
+        packed = None if scaling is None else scaling.pack(values)
+        return None if packed is None else packed.astype(self.dtype, copy=False)
+
     def _integers(self, block: Block) -> Array:
+        if (packed := self._plainly_packed(block.values)) is not None:
+            return packed
         packing = packing_of(self.dtype, self.encoding)
         numbers = packing.numbers(block)
         if not packing.has_marker(block.values):
@@ -388,28 +404,6 @@ class Encoder:
                 mend="Shorten it, or save the variable anew",
             )
         return result
-
-
-def kind_of_dtype(dtype: np.dtype[Any]) -> str:
-    """What elements of a dtype are; of structures the dtype itself, whatever the order of its bytes, aligned or not."""
-    if dtype.kind in KINDS:
-        return KINDS[dtype.kind]
-    from numpy.lib.recfunctions import repack_fields  # which few datasets need
-
-    return str(repack_fields(dtype, recurse=True).newbyteorder("="))
-
-
-def kind_of(values: Array) -> str:
-    """What values are; nothing for objects of which there are none."""
-    if values.dtype.kind != "O":
-        return kind_of_dtype(values.dtype)
-    present = values[~pd.isnull(values)]
-    if not present.size:
-        return ""
-    inferred = pd.api.types.infer_dtype(present)
-    if inferred in ("string", "bytes"):
-        return "strings" if inferred == "string" else "bytes"
-    return "datetimes" if all(hasattr(v, "calendar") and hasattr(v, "toordinal") for v in present) else "objects"
 
 
 def exact_dtype(dtype: np.dtype[Any], encoding: Mapping[str, Any]) -> np.dtype[Any]:

@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from zarrds.compat.xarray_internals import check_vlen_dtype, decode_cf_variables
-from zarrds.datasets.encoding.exact.encoder import kind_of
+from zarrds.datasets.encoding.exact.kinds import kind_of
 from zarrds.datasets.encoding.exact.packing import CF_KEYS
 from zarrds.datasets.encoding.exact.text_marks import text_marks
 from zarrds.metadata.attributes import MARKERS

@@ -12,7 +12,9 @@ import xarray as xr
 import zarrds
 from tests.storage.s3_server import S3Server
 from tests.storage.s3_writers import URL, data, opened, options, save
+from zarrds.datasets.writing.sources import reads_from
 from zarrds.errors import LabelError, ZarrdsError
+from zarrds.stores import as_store
 
 pytest.importorskip("obstore", reason="object storage needs the extra 'remote'")
 
@@ -85,3 +87,43 @@ def test_categories_are_written_with_their_codes(server: S3Server) -> None:
     new = xr.Dataset({"kind": ("x", pd.Categorical(["b", "b"], categories=["b", "a"]))})
     zarrds.save(new, URL, region={"x": slice(0, 2)}, storage_options=options(server))
     assert list(opened(server).kind.values) == ["b", "b", "a", "b"]
+
+
+@pytest.mark.parametrize("how", ["other options", "a store of obstore", "a store of zarr-python"])
+def test_a_region_of_itself_that_is_reached_in_another_way(server: S3Server, how: str) -> None:
+    """What is still to be read is staged: else each block would be written over what another is about to read."""
+    from obstore.store import S3Store
+    from zarr.storage import ObjectStore
+
+    n = 40
+    encoding = {"t2m": {"chunks": (2, 3)}}
+    zarrds.save(data(0, n), URL, encoding=encoding, storage_options=options(server))
+    given = S3Store(
+        "bucket",
+        prefix="t2m.zarr",
+        endpoint=server.url,
+        access_key_id="AKIAOTHER",
+        secret_access_key="verysecretvalue",
+        client_options={"allow_http": True},
+    )
+    if how == "a store of zarr-python":
+        ds = xr.open_dataset(ObjectStore(given), engine="zarr", chunks={"time": 2})  # type: ignore[type-var]
+    elif how == "a store of obstore":
+        ds = xr.open_dataset(given, engine="zarrds", chunks={"time": 2})
+    else:
+        told = options(server, "AKIAOTHER")
+        ds = xr.open_dataset(URL, engine="zarrds", storage_options=told, chunks={"time": 2})
+    reverse = ds[["t2m"]].isel(time=slice(None, None, -1)).drop_vars("time")
+    zarrds.save(reverse, URL, region={"time": slice(0, n)}, storage_options=options(server))
+    np.testing.assert_array_equal(opened(server).t2m, data(0, n).t2m[::-1])
+
+
+def test_what_is_read_from_elsewhere_is_not_of_the_same_place(server: S3Server) -> None:
+    save(server)
+    here, beside = (as_store(url, options(server)) for url in (URL, f"{URL}2"))
+    other_server = as_store(URL, options(server) | {"endpoint_url": "http://127.0.0.1:9"})
+    for who in ("AKIATEST", "AKIAOTHER"):
+        ds = xr.open_dataset(URL, engine="zarrds", storage_options=options(server, who))
+        assert reads_from([ds.t2m.variable], here)
+        assert not reads_from([ds.t2m.variable], beside)
+        assert not reads_from([ds.t2m.variable], other_server)

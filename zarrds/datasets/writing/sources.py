@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import xarray as xr
 
 from zarrds.compat.xarray_internals import DeferredIndex, MappedArray, lazy_data
 from zarrds.datasets.reading.lazy import LazyArray
-from zarrds.errors import StoreExistsError
+from zarrds.errors import StoreExistsError, ZarrdsError
 from zarrds.labels.sorted.lazy_index import unread_window
 from zarrds.labels.sorted.reading import StoredLabels
 from zarrds.storage.protocol import Store
@@ -55,15 +56,41 @@ def _place(store: Store) -> str:
 
 
 def _is_same_place(found: Any, store: Store) -> bool:
+    """Whether what is read from one store may be what another holds; a group may be opened as a store of its own."""
     if found == store:
         return True
+    folder = folder_of(store)
+    if folder is None:
+        return store.traits.is_remote and _is_same_remote(found, store)
     # of directory stores, zarr-python's and ours; and of zarr-python's stores over fsspec
     root = getattr(found, "root", getattr(found, "path", None))
-    folder = folder_of(store)
-    if folder is None or not isinstance(root, str | os.PathLike):
+    if not isinstance(root, str | os.PathLike):
         return False
-    # a group may have been opened as a store of its own
-    one, other = (os.path.join(place, "") for place in (os.path.realpath(root), folder))
+    return _is_along(os.path.join(os.path.realpath(root), ""), os.path.join(folder, ""))
+
+
+def _is_same_remote(found: Any, store: Store) -> bool:
+    """Whether both are the same place behind a network, by whatever credentials and libraries it is reached."""
+    ours = found if isinstance(found, Store) else _of_another(found)
+    if ours is None:
+        return False
+    if has_trait(ours, Located) and has_trait(store, Located):
+        return _is_along(ours.location, store.location)
+    return _is_along(_place(ours), _place(store))
+
+
+def _of_another(found: Any) -> Store | None:
+    """A store of zarr-python as one of ours; what it wraps of obstore tells where it lies."""
+    from zarrds.storage.objects import store_of_object  # which few need
+
+    for each in (getattr(found, "store", None), found):
+        with suppress(ZarrdsError):
+            if (made := store_of_object(each, None)) is not None:
+                return made
+    return None
+
+
+def _is_along(one: str, other: str) -> bool:
     return one.startswith(other) or other.startswith(one)
 
 

@@ -12,9 +12,10 @@ import pytest
 import xarray as xr
 
 import zarrds
-from tests.storage.s3_server import Fault, S3Server
+from tests.storage.s3_server import Fault, S3Server, serving
 from tests.storage.s3_writers import URL, options, save
 from zarrds.errors import EncodingError, StoreIOError
+from zarrds.metadata.nodes.documents import locked
 from zarrds.storage.held import HeldChanges
 from zarrds.storage.memory import MemoryStore
 from zarrds.storage.obstore import connections
@@ -59,6 +60,18 @@ def test_stores_that_share_one_see_nothing_of_each_other(server: S3Server) -> No
         assert keys == {key for key in server.state.values if key.startswith(url.removeprefix("s3://bucket/") + "/")}
         found = xr.open_dataset(url, engine="zarrds", storage_options=told)
         assert (found.attrs["n"], found.v.values.tolist()) == (number, [number] * 3)
+
+
+def test_what_was_seen_under_a_lock_is_of_one_server(server: S3Server) -> None:
+    """The same URL is another store elsewhere, also where one is read while the other is changed."""
+    save(server)
+    with serving() as other:
+        save(other)
+        zarrds.update_attrs(URL, {"n": 7}, storage_options=options(other))
+        store = as_store(URL, options(server))
+        with locked(store):
+            assert xr.open_dataset(URL, engine="zarrds", storage_options=options(server)).attrs == {"n": 1}
+            assert xr.open_dataset(URL, engine="zarrds", storage_options=options(other)).attrs == {"n": 7}
 
 
 def test_a_name_that_there_cannot_be_is_told_at_once() -> None:

@@ -85,7 +85,8 @@ class CommittingStore(RemoteStore):
         return _sessions.begin(names, held)
 
     def _locked_name(self, key: str) -> str:
-        return f"{self._own.place}/{self._base}{key}"
+        # with the server: the same URL may be elsewhere with other options
+        return f"{self._own.location}{self._base}{key}"
 
     def _session_of(self, key: str) -> Session | None:
         """What this thread has seen under the lock of a key; None if it does not hold it."""

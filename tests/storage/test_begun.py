@@ -240,3 +240,21 @@ def test_an_append_killed_at_each_request_can_be_made_again(server: S3Server, st
         if not is_killed and number > 20:
             break
         number += step
+
+
+@pytest.mark.usefixtures("_impatient", "_without_locks")
+def test_a_root_that_is_replaced_while_its_documents_are_read_is_read_again(server: S3Server) -> None:
+    """By one of the other format: of the old one and of the new one, that is seen which makes no store."""
+    save(server)
+
+    def replace() -> None:
+        while ("GET", "t2m.zarr/.zgroup") not in server.state.requests:
+            time.sleep(0.001)
+        time.sleep(0.05)  # until it is answered
+        zarrds.save(data(), URL, mode="w", zarr_format=2, storage_options=options(server))
+
+    server.state.requests.clear()
+    late = (ROOT, "t2m.zarr/.zmetadata")
+    errors = paused_when(server, lambda _method, key: key in late, lambda: append(server, 40, 2, "AKIAPAUSE"), replace)
+    assert not errors
+    check(server, data(), data(40, 2))

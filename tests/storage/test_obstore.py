@@ -14,6 +14,7 @@ import pytest
 import xarray as xr
 
 import zarrds
+from tests.storage import s3_server
 from tests.storage.s3_server import Fault, S3Server
 from tests.storage.web_server import Handler, web
 from zarrds.errors import ReleaseError, StoreIOError, StoreNotFoundError, ZarrdsError
@@ -180,6 +181,40 @@ def test_what_is_wrong_is_said(server: S3Server) -> None:
         assert SECRET not in str(caught.value)
         assert SECRET not in repr(caught.value.__context__)
         assert "obstore" not in type(caught.value.__context__).__module__
+
+
+def test_servers_without_conditional_puts_are_told_of(server: S3Server) -> None:
+    """Those that refuse them; and nothing is left that would keep the next writer out."""
+    told = {**server.options, "retry_config": {"max_retries": 0}}
+    zarrds.save(sample(), "s3://bucket/t2m.zarr", storage_options=told)
+    there = dict(server.state.values)
+
+    def fault(method: str, key: str) -> Fault | None:
+        is_refused = method == "PUT" and (key.endswith("/.commit.zarrds-partial") or key == "t2m.zarr/zarr.json")
+        return Fault(501, body=b"<Error><Code>NotImplemented</Code></Error>") if is_refused else None
+
+    server.state.fault = fault
+    for how in ({"append_dim": "time", "on_overlap": "append", "on_unordered": "append"}, {"mode": "w"}):
+        with pytest.raises(StoreIOError, match=r"puts nothing by conditions.*get_mapper"):
+            zarrds.save(sample(), "s3://bucket/t2m.zarr", storage_options=told, **how)
+    server.state.fault = None
+    assert {key: value for key, (value, *_) in server.state.values.items()} == {k: v for k, (v, *_) in there.items()}
+
+
+def test_weak_etags_are_told_of(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a proxy makes them that compresses: no condition ever holds of them."""
+    send = s3_server._Handler._send
+
+    def weakened(self: Any, *args: Any, **headers: str) -> None:
+        send(self, *args, **{k: f"W/{v}" if k == "ETag" else v for k, v in headers.items()})
+
+    monkeypatch.setattr(s3_server._Handler, "_send", weakened)
+    for _ in range(2):
+        with pytest.raises(StoreIOError, match=r"puts nothing by conditions.*found the ETag W/"):
+            zarrds.save(sample(), "s3://bucket/t2m.zarr", storage_options=server.options)
+    monkeypatch.undo()
+    zarrds.save(sample(), "s3://bucket/t2m.zarr", storage_options=server.options)
+    xr.testing.assert_identical(opened(server).load(), sample())
 
 
 def test_an_obstore_that_is_too_old_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -130,6 +130,10 @@ class ConditionalCommits(Commits):
             version = objects.put_if(self._base + MARKER, nothing.dump(), version)
         except ValueChangedError:
             return False
+        except StoreIOError as error:
+            if error.errno != errno.ENOTSUP:
+                raise
+            # the server knows half of the conditions: there, one machine at a time writes
         with suppress(ZarrdsError):
             try:
                 objects.remove(self._base + MARKER)
@@ -258,7 +262,7 @@ class ConditionalCommits(Commits):
                 "the marker of the change is gone, and nobody says to have put it in place",
                 key=commit.folder,
                 mend="Look whether all of it is there (zarrds.verify): if not, save the store as a whole (mode='w')",
-            )
+            ) from FileNotFoundError(MARKER)  # so that nobody is told that another will do it
         return True
 
     def _tell(self, commit: Commit | Growing) -> None:

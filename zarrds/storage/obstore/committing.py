@@ -52,6 +52,7 @@ VERSIONED = sorted(DOORS)  # of the root: those that tell whether it was changed
 _TRIES = 10  # to call off what this process has begun
 _OF_ROOT = "1"  # the step of the root's documents
 _ROOT = "zarr.json"  # by whose put a store is replaced
+_NODES = (".zarray", ".zgroup", "zarr.json")  # of the root: one of them makes a store
 
 
 class CommittingStore(RemoteStore):
@@ -343,7 +344,8 @@ class CommittingStore(RemoteStore):
         except BaseException:
             begun.release()
             raise
-        if all(roots.get(name) is None for name in ROOTS):
+        # a root without one of each was read while another replaced it, or is none
+        if any(all(roots.get(name) is None for name in names) for names in (ROOTS, _NODES)):
             begun.release()
             self.recover()
             return

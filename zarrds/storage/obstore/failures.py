@@ -10,14 +10,24 @@ from collections.abc import Iterable
 from zarrds.errors import InvalidKeyError, StoreIOError, ZarrdsError
 from zarrds.storage.secrets import scrubbed
 
-__all__ = ["does_not_list", "failure", "is_unreadable", "is_without_bucket", "says_absent", "shown"]
+__all__ = [
+    "does_not_list",
+    "failure",
+    "is_unknown",
+    "is_unreadable",
+    "is_without_bucket",
+    "says_absent",
+    "shown",
+    "without_conditions",
+]
 
 _MAX_MESSAGE = 200  # characters of what a server says
 _PAGE = re.compile(r"\s*<(\?xml|!doctype|html|error)\b.*", re.IGNORECASE)
 _SAID = {name: re.compile(rf"<{name}>(.*?)</{name}>", re.DOTALL) for name in ("Code", "Message")}
 _EXPIRED = re.compile(r"ExpiredToken|TokenRefreshRequired|token (?:has (?:been )?|is )?expired", re.IGNORECASE)
 _SKEWED = "RequestTimeTooSkewed"
-_PASSING = re.compile(r"status code: (?:408|409|429|5\d\d)")
+_PASSING = re.compile(r"status code: (?:408|409|429|5(?!01)\d\d)")
+_UNKNOWN = re.compile(r"status code: 501|\bNotImplemented\b")
 _GONE = re.compile(r"status code: 410\b")
 # answers of web servers that other clients take: without a length, or with headers that obstore cannot parse
 _UNREADABLE = re.compile(
@@ -81,6 +91,24 @@ def failure(exc: BaseException, doing: str, secrets: Iterable[str], *, bucket: s
         error.errno = errno.EACCES
     elif _PASSING.search(whole) or (kind == "GenericError" and "status code" not in whole):
         error.errno = errno.EAGAIN
+    return error
+
+
+def is_unknown(exc: BaseException) -> bool:
+    """Whether a failure is that the server knows nothing of what it was asked for."""
+    return bool(_UNKNOWN.search(str(exc)))
+
+
+def without_conditions(found: str) -> StoreIOError:
+    """The error of a writer whose server puts nothing by conditions, and does not ignore them either."""
+    error = StoreIOError(
+        "cannot write: the server puts nothing by conditions, which keep writers from each other",
+        expected="If-None-Match and If-Match, with ETags that are not weak",
+        found=found,
+        mend="Pass the store as an fsspec mapper (fsspec.get_mapper), and let one machine at a time write to it; of a "
+        "proxy that makes ETags weak, as by compressing, go past it",
+    )
+    error.errno = errno.ENOTSUP
     return error
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from zarrds.errors import StoreIOError, UnsupportedError
 from zarrds.storage.found import Found, Info, Version, version_of
 from zarrds.storage.fsspec.objects import Objects, read_only
-from zarrds.storage.obstore.failures import is_unreadable
+from zarrds.storage.obstore.failures import is_unknown, is_unreadable, without_conditions
 from zarrds.storage.obstore.listings import WebListings
 from zarrds.storage.obstore.places import for_fsspec
 from zarrds.storage.obstore.reached import Reached
@@ -168,13 +168,21 @@ class ObstoreObjects(Reached):
             except (refused.AlreadyExistsError, refused.PreconditionError):
                 return None
 
-        made = self._asked("write", put, writing=True, absent="none")
+        try:
+            made = self._asked("write", put, writing=True, absent="none")
+        except StoreIOError as error:
+            if not is_unknown(error):
+                raise
+            raise without_conditions(str(error.found)) from None
         if made is not None:
             return made
         there = self.find_one(name)
-        if there is None or there.data != value:
-            raise ValueChangedError(name)
-        return version_of(there.info)
+        if there is not None and there.data == value:
+            return version_of(there.info)
+        tag = "" if there is None else str(there.info.get("e_tag"))
+        if expected is not None and tag == expected.get("e_tag") and tag.startswith("W/"):
+            raise without_conditions(f"the ETag {tag}")
+        raise ValueChangedError(name)
 
     def remove(self, name: str) -> None:
         """Remove an object; a missing one is no error."""

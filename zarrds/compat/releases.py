@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import struct
 from types import ModuleType
@@ -85,9 +86,14 @@ def _reverses() -> bool:
 _LAZY: type[indexing.LazilyIndexedArray] = indexing.LazilyIndexedArray if _reverses() else _Reversible
 
 
+@functools.lru_cache
+def _all_of(ndim: int) -> indexing.BasicIndexer:
+    return indexing.BasicIndexer((slice(None),) * ndim)
+
+
 def lazily(array: Any) -> indexing.LazilyIndexedArray:
     """A backend's array as the data of a variable, read when it is used."""
-    return _LAZY(array)
+    return _LAZY(array, _all_of(array.ndim))
 
 
 class FillValueCoder:

@@ -6,6 +6,7 @@ takes from each chunk (`zarrds.engine.planning.plans`).
 
 from __future__ import annotations
 
+import functools
 import itertools
 import operator
 from collections.abc import Sequence
@@ -35,6 +36,8 @@ __all__ = ["ChunkProjection", "Chunking", "PointPlan", "ProductPlan", "plan_basi
 # along one dimension: the elements of a chunk, or of each chunk in turn, which add up to those of the array or more
 Lengths: TypeAlias = int | Sequence[int] | npt.NDArray[np.int64]
 Chunking: TypeAlias = Sequence[Lengths]
+
+_ALL = slice(None)
 
 
 class _Grid:
@@ -201,6 +204,16 @@ def _plan(dims: list[range | Positions], dropped: list[bool], shape: Shape, chun
     return ProductPlan(tables, buffer_shape, out_shape)
 
 
+def _is_of_one_chunk(shape: Shape, chunks: Chunking) -> bool:
+    return all(isinstance(chunk, int) and size <= chunk for size, chunk in zip(shape, chunks, strict=True))
+
+
+@functools.lru_cache(64)
+def _plan_of_one_chunk(shape: Shape, chunks: tuple[Lengths, ...]) -> ProductPlan:
+    """All of an array: many small ones of a dataset are alike, and plans do not change."""
+    return _plan([range(size) for size in shape], [False] * len(shape), shape, chunks)
+
+
 def plan_basic(key: Any, shape: Shape, chunks: Chunking) -> ProductPlan:
     """Plan what ``a[key]`` means in NumPy, for integers, slices of any step and an ellipsis.
 
@@ -225,9 +238,12 @@ def plan_basic(key: Any, shape: Shape, chunks: Chunking) -> ProductPlan:
     >>> [part.inside for part in plan_basic(slice(2, 9), shape=(10,), chunks=[(3, 5, 2)])]
     [(slice(2, 3, 1),), (slice(0, 5, 1),), (slice(0, 1, 1),)]
     """
+    keys = _full_key(key, len(shape))
+    if _is_of_one_chunk(shape, chunks) and all(isinstance(k, slice) and k == _ALL for k in keys):
+        return _plan_of_one_chunk(shape, tuple(chunks))
     dims: list[range | Positions] = []
     dropped = []
-    for axis, (k, size) in enumerate(zip(_full_key(key, len(shape)), shape, strict=True)):
+    for axis, (k, size) in enumerate(zip(keys, shape, strict=True)):
         if isinstance(k, slice):
             dims.append(_range(k, size))
             dropped.append(False)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -24,6 +23,7 @@ from zarrds.datasets.encoding.exact.packing import markers_of, packing_of, with_
 from zarrds.datasets.encoding.exact.scaled import Scaling, scaling_of
 from zarrds.datasets.encoding.exact.text_marks import text_marks
 from zarrds.datasets.encoding.exact.times import check_dates, check_same_times, check_units, decode_times, whole_units
+from zarrds.engine.remembered import Remembered
 from zarrds.errors import BlocksOfTextError, CarriedEncodingError, EncodingError, ZarrdsError
 from zarrds.labels.kinds.plain import as_integers, holds_exactly
 from zarrds.metadata.attributes import MARKERS
@@ -182,7 +182,7 @@ class Encoder:
             return values.astype(np.float64)
         return values.astype(bool) if inferred == "boolean" and not pd.isnull(values).any() else values
 
-    @cached_property
+    @Remembered
     def _scalings(self) -> dict[np.dtype[Any], Scaling | None]:
         """The arithmetic for floats of each dtype that came: xarray's is tried once, and not for each block."""
         return {}

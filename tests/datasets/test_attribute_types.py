@@ -43,6 +43,7 @@ KEPT: dict[str, Any] = {
     "all keys": {True: 1, None: 2, 2.5: 3, b"x": 4, (1, 2): 5},
     "objects": np.array(["a", None, 1], object),
     "text of numpy": np.str_("x"),
+    "StringDType": np.array([["a", "bcd"]], np.dtypes.StringDType()),
     "complex": 1 + 2j,
     "complex numbers": np.array([[1j, complex("nan")]], "c8"),
     "date": np.datetime64("2000-01-02"),

@@ -363,6 +363,29 @@ def test_indexing_as_numpy(path: Path) -> None:
         xr.testing.assert_identical(chained.load(), expected.isel(time=slice(1, None, 2)))
 
 
+@pytest.mark.parametrize("size", [0, 3])
+@pytest.mark.parametrize("kind", ["numbers", "text", "StringDType", "zone", "cftime"])
+def test_nothing_is_selected(kind: str, size: int) -> None:
+    """Backwards too, where xarray asks for the last one; of dates of cftime it asks for the first."""
+    zones = pd.date_range("2000", periods=3, tz="UTC").astype(object).to_numpy()
+    values = {
+        "numbers": np.arange(3),
+        "text": np.array(["a", None, "b"], object),
+        "StringDType": np.array(["a", "b", "c"], np.dtypes.StringDType()),
+        "zone": zones,
+        "cftime": xr.date_range("2000", periods=3, calendar="noleap", use_cftime=True).to_numpy(),
+    }[kind][:size]
+    store = zarrds.MemoryStore()
+    zarrds.save(xr.Dataset({"v": ("x", values), "w": (("x", "y"), np.stack([values] * 2, 1))}), store)
+    for part in (slice(2, 2, -1), slice(0, 2, -1), slice(5, 3, -2), [], slice(0, 0)):
+        opened = open_zarrds(store)
+        chosen = opened.isel(x=part).load()
+        assert chosen.sizes == {"x": 0, "y": 2}
+        assert [v.dtype for v in chosen.variables.values()] == [v.dtype for v in opened.variables.values()]
+    backwards = open_zarrds(store).isel(x=slice(None, None, -1)).load()
+    xr.testing.assert_identical(backwards, open_zarrds(store).load().isel(x=slice(None, None, -1)))
+
+
 # many files, and files of others
 
 

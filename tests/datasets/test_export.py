@@ -219,6 +219,14 @@ def test_single_bytes_stay_single(tmp_path: Path) -> None:
     assert dims == {"alleles": ("site", "allele", "string1"), "strand": ("site",), "kind": (), "q": ("site",)}
 
 
+@pytest.mark.parametrize("value", [b"abc", b"ab", b""])
+def test_one_short_text_of_bytes(tmp_path: Path, value: bytes) -> None:
+    ds = xr.Dataset({"platform": np.array(value, "S3"), "v": ("x", [1, 2])})
+    zarrds.save(ds, tmp_path / "a.zarr")
+    zarrds.export(tmp_path / "a.zarr", tmp_path / "a.nc")
+    xr.testing.assert_identical(xr.load_dataset(tmp_path / "a.nc"), ds)
+
+
 @pytest.mark.parametrize("writer", ["zarrds", "zarr"])
 def test_characters_of_text_stay_characters(tmp_path: Path, writer: str) -> None:
     """As of undecoded netCDF; the dimension of characters is that of the array."""

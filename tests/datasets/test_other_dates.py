@@ -60,6 +60,34 @@ def test_datetimes_become_dates(calendar: str) -> None:
     assert zarrds.verify(store).ok
 
 
+@pytest.mark.parametrize("has_dates", [True, False])
+def test_bounds_and_single_dates(has_dates: bool) -> None:
+    """Of two dimensions, and of none, which both were taken for no dates."""
+
+    def made(times: Any, is_cftime: bool) -> xr.Dataset:
+        values = as_cftime(times, "standard") if is_cftime else times
+        bounds = np.stack([values, values], 1)
+        return xr.Dataset({"b": (("time", "n"), bounds)}, {"time": values, "reference": values[0]})
+
+    store, plain = zarrds.MemoryStore(), zarrds.MemoryStore()
+    first, later = TIMES[:1], made(TIMES[1:], has_dates).assign_coords(reference=made(TIMES, has_dates).reference)
+    zarrds.save(made(first, not has_dates), store)
+    zarrds.save(later, store, append_dim="time")
+    zarrds.save(made(TIMES, not has_dates), plain)
+    xr.testing.assert_identical(load(store), load(plain))
+    zarrds.save(made(TIMES, has_dates), store, mode="r+")
+    zarrds.save(made(TIMES, has_dates)[["b"]].drop_vars(["time", "reference"]), store, region={"time": slice(0, 3)})
+    xr.testing.assert_identical(load(store), load(plain))
+
+
+def test_a_single_time_with_a_zone_is_written_again() -> None:
+    store = zarrds.MemoryStore()
+    zarrds.save(xr.Dataset({"v": 1}, {"time": pd.Timestamp("2000-01-01", tz="UTC")}), store)
+    opened = load(store)
+    zarrds.save(opened, store, mode="r+")
+    xr.testing.assert_identical(load(store), opened)
+
+
 def test_missing_dates() -> None:
     store = zarrds.MemoryStore()
     zarrds.save(xr.Dataset({"v": ("x", TIMES)}), store)

@@ -57,6 +57,22 @@ def test_labels_that_would_be_stored_as_the_same(path: Path, kind: str, zarr_for
     np.testing.assert_allclose(load(path).x, [0.0, 1.0, 1.1, 1.2], rtol=1e-12)
 
 
+@pytest.mark.parametrize("calendar", ["360_day", "noleap", "standard"])
+def test_no_more_packed_dates(path: Path, calendar: str) -> None:
+    """Of other writers, who have counted half days."""
+    encoding = {"units": "days since 2000-01-01", "calendar": calendar, "dtype": "uint8"}
+    ds = xr.Dataset({"v": ("t", [1, 2])}, {"t": xr.date_range("2000-01-01", periods=2, calendar=calendar)})
+    ds["t"].encoding = encoding
+    zarrds.save(ds, path)
+    array = zarrds.open_array(path, "r+", "t")
+    zarrds.open_group(path, "r+")["t"].attrs["scale_factor"] = 0.5
+    assert array.shape == (2,)
+    before = load(path)
+    zarrds.save(before.isel(t=slice(0, 0)), path, append_dim="t")
+    zarrds.save(before, path, append_dim="t", on_overlap="skip")
+    xr.testing.assert_identical(load(path), before)
+
+
 @pytest.mark.parametrize("region", ["auto", {"x": "auto"}, {"x": slice(2, 4)}], ids=str)
 def test_a_region_is_found_by_what_was_saved(path: Path, region: Any, kind: str) -> None:
     ds = numbered([0.0, 0.3, 0.6, 0.9])

@@ -145,6 +145,46 @@ def test_another_kind_is_refused() -> None:
     assert open_zarrds(store).sizes["x"] == 2
 
 
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_attributes_that_the_kind_has_too(zarr_format: Any) -> None:
+    """As flags that were decoded to categories, and times of which intervals were made, bring them along."""
+    flags = {"flag_values": np.array([1, 2], "i1"), "flag_meanings": "clear cloudy", "long_name": "sky"}
+
+    def part(i: float) -> xr.Dataset:
+        data = {"sky": ("x", pd.Categorical(["a", "b"]), flags), "said": ("x", pd.Categorical(["a b", "c"]), flags)}
+        spans = pd.arrays.IntervalArray.from_breaks([i, i + 1, i + 2])
+        bounds = {"bounds": "time_bnds", "units": "m"}
+        return xr.Dataset({**data, "s": ("x", spans, bounds)}, {"x": ("x", pd.IntervalIndex(spans), bounds)})
+
+    store, expected = zarrds.MemoryStore(), part(0.0)
+
+    def check() -> None:
+        found = open_zarrds(store).load()
+        assert found.sky.attrs.keys() == expected.sky.attrs.keys()
+        xr.testing.assert_identical(found, expected)
+
+    zarrds.save(expected, store, zarr_format=zarr_format)
+    check()
+    assert zarrds.open_array(store, path="sky").attrs["flag_meanings"] == "a b"
+    assert "flag_meanings" not in zarrds.open_array(store, path="said").attrs
+    zarrds.save(part(2.0), store, append_dim="x")
+    expected = xr.concat([part(0.0), part(2.0)], "x")
+    check()
+    changed = expected[["sky"]].drop_vars("x")
+    changed["sky"].attrs = {"flag_meanings": "c d"}
+    zarrds.save(changed, store, mode="a")
+    expected["sky"].attrs = {"flag_meanings": "c d"}
+    check()
+    changed["sky"].attrs = {}
+    zarrds.save(changed, store, mode="a")
+    expected["sky"].attrs = {}
+    check()
+    expected["x"].attrs["bounds"] = "other"
+    zarrds.save(expected, store, mode="a")
+    check()
+    assert zarrds.verify(store).ok
+
+
 @pytest.mark.parametrize(
     "values",
     [

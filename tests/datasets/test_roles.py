@@ -225,6 +225,44 @@ def test_renamed_and_dropped(path: Path) -> None:
     assert not opened(path).xindexes
 
 
+def test_names_with_blanks_that_are_given_later(path: Path) -> None:
+    ds = BASE.assign_coords(lat=("x", [3.0, 4, 5]), lon=("x", [6.0, 7, 8]), q=0, crs=0)
+    ds["v"].attrs["grid_mapping"] = "crs"
+    zarrds.save(ds, path)
+    names = {"lat": "a latitude", "q": "a q", "crs": "a crs"}
+    zarrds.rename(path, names)
+    expected = ds.rename(names)
+    expected["v"].attrs["grid_mapping"] = "a crs"
+    assert_same(opened(path), expected)
+    assert zarrds.open_array(path, path="v").attrs["coordinates"] == "lon"  # which one of two words would not name
+    zarrds.rename(path, {new: old for old, new in names.items()})
+    assert_same(opened(path), ds)
+
+
+@pytest.mark.parametrize(
+    ("attribute", "names", "expected"),
+    [
+        ("cell_measures", {"area": "cell_area"}, "area: cell_area volume: v"),
+        ("grid_mapping", {"crs": "p", "x": "e"}, "p: e y"),
+        ("bounds", {"t b": "tb"}, "tb"),
+        ("formula_terms", {"other": "name"}, "a: ap  b: b"),
+    ],
+)
+def test_attributes_that_name_others_follow(path: Path, attribute: str, names: dict[str, str], expected: str) -> None:
+    values = {"cell_measures": "area: area volume: v", "grid_mapping": "crs: x y", "bounds": "t b"}
+    value = values.get(attribute, "a: ap  b: b")
+    others = {name: ("z", [1.0]) for name in names if name != "x"}
+    zarrds.save(BASE.assign(others).assign(w=("x", [1, 2, 3], {attribute: value})), path)
+    zarrds.rename(path, names)
+    assert opened(path).w.attrs[attribute] == expected
+
+
+def test_a_measure_that_is_dropped_leaves_no_key(path: Path) -> None:
+    zarrds.save(BASE.assign(area=1.0, w=("x", [1, 2, 3], {"cell_measures": "area: area volume: v"})), path)
+    zarrds.drop_vars(path, "area")
+    assert opened(path).w.attrs == {"cell_measures": "volume: v"}
+
+
 def test_variables_that_are_left_out(path: Path) -> None:
     zarrds.save(genome(["1", "1", "2", "X"]), path)
     assert not opened(path, drop_variables="end").xindexes  # without a warning

@@ -190,7 +190,17 @@ def with_variables(dataset: xr.Dataset, variables: Mapping[Hashable, xr.Variable
 
 def indexed_by(key: indexing.ExplicitIndexer, shape: tuple[int, ...], get: Callable[[Any], Any]) -> Any:
     """What a backend's array answers to a key of xarray, where `get` knows slices, integers and lists of integers."""
+    key = _without_empty_steps_back(key, shape)
     return indexing.explicit_indexing_adapter(key, shape, indexing.IndexingSupport.OUTER_1VECTOR, get)
+
+
+def _without_empty_steps_back(key: indexing.ExplicitIndexer, shape: tuple[int, ...]) -> indexing.ExplicitIndexer:
+    """The same key with plain slices for those that go back and take nothing, of which xarray asks for the last one."""
+    parts = list(key.tuple)
+    for i, part in enumerate(parts):
+        if isinstance(part, slice) and (part.step or 1) < 0 and not len(range(*part.indices(shape[i]))):
+            parts[i] = slice(0, 0)
+    return key if parts == list(key.tuple) else type(key)(tuple(parts))
 
 
 class DeferredIndex(indexing.PandasIndexingAdapter):
@@ -289,6 +299,7 @@ class MappedArray(BackendArray):
         return lazily(self)
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
+        key = _without_empty_steps_back(key, self.shape)
         return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.OUTER, self._get)
 
     def _get(self, key: Any) -> np.ndarray[Any, Any]:

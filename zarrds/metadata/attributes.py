@@ -28,10 +28,12 @@ __all__ = [
     "MARKERS",
     "apart_attributes",
     "array_of",
+    "noted_apart",
     "plain_value",
     "typed_attributes",
     "updated_attributes",
     "with_attributes",
+    "with_more_noted",
     "with_noted_floats",
 ]
 
@@ -111,16 +113,42 @@ def updated_attributes(
         plain[_name(name)], note = _described(name, value)
         if note is not None:
             notes[name] = note
-    for kind, others in (("hidden", hidden or {}), ("apart", apart or {})):
-        for name, value in others.items():
-            described, note = _described(name, value)
-            notes[name] = {"kind": kind, "value": described} | ({} if note is None else {"note": note})
+    notes |= _noted_alone("hidden", hidden or {}) | noted_apart(apart or {})
     before = note_of(node, ATTRIBUTES)
     if isinstance(before, dict):
         notes = {name: note for name, note in before.items() if name not in plain and name not in removed} | notes
     kept = {name: value for name, value in node.attributes.items() if name not in removed}
     changed = replace(node, attributes={**kept, **plain})
     return with_note(changed, ATTRIBUTES, notes or None) if notes or before is not None else changed
+
+
+def noted_apart(values: Mapping[str, object]) -> Raw:
+    """What is noted of attributes that stand in no document, or in another sense: see `apart_attributes`."""
+    return _noted_alone("apart", values)
+
+
+def _noted_alone(kind: str, values: Mapping[str, object]) -> Raw:
+    notes: Raw = {}
+    for name, value in values.items():
+        described, note = _described(name, value)
+        notes[name] = {"kind": kind, "value": described} | ({} if note is None else {"note": note})
+    return notes
+
+
+def with_more_noted(node: N, notes: JSON) -> N:
+    """A node with more notes of attributes, from `noted_apart`; None is none.
+
+    Examples
+    --------
+    >>> from zarrds.metadata.model import GroupMetadata
+    >>> node = with_more_noted(GroupMetadata({"flag_meanings": "a b"}), noted_apart({"flag_meanings": "low high"}))
+    >>> node.attributes, apart_attributes(node)
+    ({'flag_meanings': 'a b'}, {'flag_meanings': 'low high'})
+    """
+    if not isinstance(notes, dict):
+        return node
+    before = note_of(node, ATTRIBUTES)
+    return with_note(node, ATTRIBUTES, {**(before if isinstance(before, dict) else {}), **notes})
 
 
 def with_noted_floats(node: Node) -> Node:
@@ -215,7 +243,9 @@ def _of_numpy(value: np.ndarray[Any, Any] | np.generic) -> tuple[JSON, JSON]:
     shape: Raw = {"shape": list(value.shape)} if isinstance(value, np.ndarray) else {}
     if dtype.kind == "O" or dtype.kind == "T":
         plain, note = _plain(value.tolist())
-        return plain, {"kind": "objects", **shape} | ({} if note is None else {"note": note})
+        # text that may be missing comes back as objects, which hold what it is missing as
+        strings: Raw = {"strings": True} if dtype.kind == "T" and not hasattr(dtype, "na_object") else {}
+        return plain, {"kind": "objects", **shape, **strings} | ({} if note is None else {"note": note})
     if dtype.kind == "U":
         return value.tolist(), {"kind": "texts", **shape}
     if dtype.kind == "S":
@@ -367,7 +397,8 @@ def _typed_array(kind: str, value: JSON, note: JSONObject, shape: tuple[int, ...
     elements = _flat(items, len(shape))
     if math.prod(shape) != len(elements):
         raise ValueError("another shape")
-    flat_items = np.empty(len(elements), np.dtype(object))
+    is_text = note.get("strings") is True
+    flat_items = np.empty(len(elements), np.dtypes.StringDType() if is_text else np.dtype(object))
     flat_items[:] = elements
     return flat_items
 

@@ -225,6 +225,8 @@ def copy_values(array: Array, variable: Any, positions: Positions, advance: Call
         for i, part in zip(kept, place, strict=True):
             selection[i] = _part_of(keys[i], part, array.shape[i])
         values = np.asarray(array.oindex[tuple(selection)])
+        if values.dtype.kind == "S":
+            values = values.astype(array.dtype, copy=False)  # NumPy takes one element for as long as its text is
         if values.size:
             variable[place if place else ...] = _as_netcdf(values, variable.dtype, variable.ndim)
         if advance is not None:

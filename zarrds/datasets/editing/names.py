@@ -16,8 +16,9 @@ from zarrds.datasets.editing.edited_notes import (
     with_renamed_dims,
     without_ranges,
 )
-from zarrds.datasets.reading.roles import roles_of, with_coordinates_named
+from zarrds.datasets.reading.roles import COORDINATE, coordinates_named, roles_of, with_coordinates_named
 from zarrds.errors import EncodingError, LabelError, UnsupportedError, VariableNotFoundError, locating
+from zarrds.metadata.extension import with_note
 from zarrds.metadata.fields import JSONObject, Raw
 from zarrds.metadata.formats import v3
 from zarrds.metadata.model import Node
@@ -34,6 +35,8 @@ _REFERENCES = (
     "ancillary_variables bounds cell_measures climatology coordinates formula_terms geometry grid_mapping "
     "node_coordinates node_count part_node_count interior_ring instance_dimension sample_dimension"
 ).split()
+# those that name one variable, or a projection alone
+_OF_ONE = frozenset({"bounds", "climatology", "geometry", "grid_mapping", "instance_dimension", "sample_dimension"})
 
 
 def rename(
@@ -92,12 +95,15 @@ def rename(
         _check_names(there, dims, standing, names)
         names = with_new_companions(there.notes, names, standing, there.arrays)
         renamed = _new_name(names)
+        coordinates = coordinates_named(there.metadata, there.arrays)
         nodes: dict[str, Node] = {}
         links: dict[str, str] = {}
         for name, array in there.arrays.items():
             dimension_names = None if array.dimension_names is None else tuple(map(renamed, array.dimension_names))
             changed = replace(array, dimension_names=dimension_names, attributes=_with_names(array.attributes, renamed))
             changed = renamed_notes(name, changed, there.notes, renamed)
+            if name in coordinates and not _can_be_listed(renamed(name)):
+                changed = with_note(changed, COORDINATE, True)
             if name in names or changed != array:
                 nodes[there.path_of(names.get(name, name))] = changed
             if name in names:
@@ -153,15 +159,36 @@ def _with_names(attributes: JSONObject, new_name: Callable[[str], str | None]) -
     changed = dict(attributes)
     for attribute in _REFERENCES:
         value = changed.get(attribute)
-        if isinstance(value, str):
-            # "area: cell_area" names its parts with a colon
-            before = value.split()
-            after = [part if part.endswith(":") else new_name(part) for part in before]
-            if after != before:
-                changed[attribute] = " ".join(part for part in after if part)
-                if not changed[attribute]:
-                    del changed[attribute]
+        if not isinstance(value, str):
+            continue
+        if all(new_name(name) == name for name in (value, *(part.removesuffix(":") for part in value.split()))):
+            continue
+        if attribute in _OF_ONE and not value.endswith(":") and ": " not in value:
+            after = [new for new in [new_name(value)] if new]  # also with blanks
+        else:
+            after = _with_names_listed(value.split(), new_name, is_projection=attribute == "grid_mapping")
+        changed[attribute] = " ".join(after)
+        if not after:
+            del changed[attribute]
     return changed
+
+
+def _with_names_listed(parts: list[str], new_name: Callable[[str], str | None], *, is_projection: bool) -> list[str]:
+    after: list[str] = []
+    for part in reversed(parts):
+        # "area: cell_area" names its parts with a colon, "crs: x y" a projection and its coordinates
+        is_key, name = part.endswith(":"), part.removesuffix(":")
+        new = new_name(name) if is_projection or not is_key else name
+        if not is_key and new and _can_be_listed(new):
+            after.append(new)
+        elif is_key and after and not after[-1].endswith(":"):
+            after.append(f"{new or name}:")
+    return after[::-1]
+
+
+def _can_be_listed(name: str) -> bool:
+    """Whether attributes that name several variables, with blanks between them, can name one."""
+    return len(name.split()) == 1
 
 
 def drop_vars(

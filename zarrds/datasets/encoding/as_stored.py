@@ -98,7 +98,7 @@ def as_stored(name: Hashable, variable: xr.Variable, stored: xr.Variable, metada
     array([1. , 7.5])
     """
     attributes = {key: stored.encoding[key] for key in CF_KEYS if stored.encoding.get(key) is not None}
-    if "scale_factor" not in attributes and "add_offset" not in attributes:
+    if not variable.size or ("scale_factor" not in attributes and "add_offset" not in attributes):
         return variable
     encoded = encode_like(name, variable, stored, metadata)
     decoded, _, _ = decode_cf_variables({"labels": xr.Variable(encoded.dims, encoded.data, attributes)}, {})

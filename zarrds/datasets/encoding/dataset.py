@@ -28,6 +28,7 @@ from zarrds.datasets.encoding.exact.blocks import in_words
 from zarrds.datasets.encoding.exact.lossy_codecs import proven, without_filters
 from zarrds.datasets.encoding.variables import GAVE_WAY, array_metadata_for
 from zarrds.errors import CarriedEncodingError, ChunkError, EncodingError, UnsupportedError, VariableNotFoundError
+from zarrds.metadata.attributes import ATTRIBUTES, with_more_noted
 from zarrds.metadata.extension import with_note
 from zarrds.metadata.fields import JSONObject
 from zarrds.metadata.formats import Format
@@ -260,7 +261,8 @@ def encode_variable(
         encoded.encoding = without_filters(encoded.encoding)
         metadata = array_metadata_for(name, encoded, spec=spec, is_explicit=False, apart=apart)
     for member, value in (notes or {}).items():
-        metadata = with_note(metadata, member, value)
+        is_more = member == ATTRIBUTES
+        metadata = with_more_noted(metadata, value) if is_more else with_note(metadata, member, value)
     empty = variable.encoding.get("write_empty_chunks") if is_explicit else None
     if empty is not None and not isinstance(empty, bool):
         raise EncodingError("encoding['write_empty_chunks'] is wrong", key=name, expected="True or False", found=empty)

@@ -381,11 +381,11 @@ class _Guarded:
     path: str
 
     def __call__(self, values: Any) -> Any:
+        if getattr(values, "size", None) == 0 and isinstance(self.dtype, np.dtype):
+            # of no timedeltas xarray makes seconds, whatever it has said of them; of no dates of cftime an error
+            return np.empty(np.shape(values), self.dtype)
         try:
-            result = self.function(values)
-            # of no timedeltas xarray makes seconds, whatever it has said of them
-            is_empty = getattr(result, "size", None) == 0 and result.dtype.kind == "m"
-            return result.astype(self.dtype) if is_empty else result
+            return self.function(values)
         except ZarrdsError:
             raise
         except Exception as error:

@@ -28,6 +28,7 @@ __all__ = [
     "RANGE_INDEXES",
     "NotedIndex",
     "Roles",
+    "coordinates_named",
     "evenly_spaced",
     "move_attributes",
     "roles_of",
@@ -174,14 +175,19 @@ def with_coordinates_named(
     left : mapping of str to ArrayMetadata
     """
     here = _names_in(group.attributes)
-    before, after = ({n for name in _naming(some) for n in _names_in(some[name].attributes)} for some in (arrays, left))
+    before, after = _named_by(arrays), _named_by(left)
     lost = [n for n in left if n in before - after - set(here) and left[n].dimension_names != (n,)]
     return replace(group, attributes={**group.attributes, "coordinates": " ".join([*here, *lost])}) if lost else group
 
 
-def _naming(arrays: Mapping[str, ArrayMetadata]) -> Collection[str]:
-    """Arrays whose attribute ``coordinates`` names coordinates."""
-    return arrays.keys() - roles_of(arrays).attributes
+def coordinates_named(group: GroupMetadata, arrays: Mapping[str, ArrayMetadata]) -> set[str]:
+    """What the attributes ``coordinates`` of a group and of its arrays name."""
+    return _named_by(arrays).union(_names_in(group.attributes))
+
+
+def _named_by(arrays: Mapping[str, ArrayMetadata]) -> set[str]:
+    naming = arrays.keys() - roles_of(arrays).attributes  # of the others it is an attribute of the user's
+    return {named for name in naming for named in _names_in(arrays[name].attributes)}
 
 
 def _names_in(attributes: JSONObject) -> list[str]:

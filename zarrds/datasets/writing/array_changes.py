@@ -32,7 +32,7 @@ from zarrds.datasets.writing.room.growing import Grown, as_wide_as_stored, grown
 from zarrds.datasets.writing.room.marked_integers import roomier_integers
 from zarrds.datasets.writing.stored import StoredGroup
 from zarrds.errors import EncodingError, LabelError, StoreExistsError, locating
-from zarrds.metadata.attributes import MARKERS
+from zarrds.metadata.attributes import ATTRIBUTES, MARKERS, with_more_noted
 from zarrds.metadata.extension import marks_of, new_id, note_of, with_marks, with_note
 from zarrds.metadata.fields import JSONObject
 from zarrds.metadata.model import ArrayMetadata
@@ -149,7 +149,7 @@ def _described(
     changes = {}
     for name in names:
         there, before = stored.variables[name], stored.arrays[name]
-        after = _with_given_index(name, with_given_attributes(before, there, variables[name]), plain)
+        after = _with_notes_given(name, with_given_attributes(before, there, variables[name]), plain)
         if after != before:
             part = variables[name].isel({dim: slice(0, 0) for dim in there.dims[:1]})
             encoded = encode_like(name, part, there, before)
@@ -157,8 +157,12 @@ def _described(
     return changes
 
 
-def _with_given_index(name: str, metadata: ArrayMetadata, plain: PlainDataset) -> ArrayMetadata:
-    """A stored coordinate with the note of the index that is saved with it; without one that is stored stays."""
+def _with_notes_given(name: str, metadata: ArrayMetadata, plain: PlainDataset) -> ArrayMetadata:
+    """A stored variable with what is noted of attributes that its kind has too, and of the index that is saved with it.
+
+    Without an index one that is stored stays.
+    """
+    metadata = with_more_noted(metadata, plain.notes.get(name, {}).get(ATTRIBUTES))
     given = plain.notes.get(name, {}).get(INDEX)
     is_noted = given not in (None, NO_INDEX)
     # that of a dimension needs no note
@@ -233,7 +237,7 @@ def _written(
     parts = [{**whole, **region}[str(dim)] for dim in there.dims]
     shape = tuple(max(size, part.stop) for size, part in zip(target.shape, parts, strict=True))
     if how.mode != "r+" and how.append_dim is None and how.region is None:
-        new = _with_given_index(name, with_variable_attributes(target, there, variable), plain)
+        new = _with_notes_given(name, with_variable_attributes(target, there, variable), plain)
     else:
         check_meaning(name, variable, stored)
         new = with_flags(target, variable) if name in plain.extended else target

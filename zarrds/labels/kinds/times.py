@@ -257,11 +257,14 @@ def zoned_index(values: Array) -> pd.DatetimeIndex:
 
 
 def is_cftime(values: Any) -> bool:
-    """Whether the first of objects that is not missing is one of cftime's; cftime is not imported for it."""
+    """Whether the first of objects that is not missing is one of cftime's; cftime is not imported for it.
+
+    They may have any number of dimensions.
+    """
     cftime = sys.modules.get("cftime")
     if cftime is None:
         return False
-    return isinstance(_first_present(values), cftime.datetime)
+    return isinstance(_first_present(np.ravel(values)), cftime.datetime)
 
 
 def _first_present(values: Any) -> Any:

@@ -26,8 +26,8 @@ from zarrds.datasets.writing.plain.roles import ranges_without_array, role_notes
 from zarrds.datasets.writing.plain.unmarked import as_described
 from zarrds.errors import EncodingError, UnsupportedError, ZarrdsError, locating
 from zarrds.labels.kinds.mixtures import check_one_kind_of_text
-from zarrds.labels.kinds.table import Plain, decode_options, to_plain
-from zarrds.metadata.attributes import MARKERS
+from zarrds.labels.kinds.table import Plain, added_attributes, decode_options, to_plain
+from zarrds.metadata.attributes import ATTRIBUTES, MARKERS, noted_apart
 from zarrds.metadata.fields import JSON, JSONObject, Raw, an_object
 
 __all__ = ["PlainDataset", "plain_dataset"]
@@ -232,7 +232,11 @@ class _Maker:
                 key=key,
                 mend="Delete the attribute",
             )
-        attrs, description = {**variable.attrs, **plain.attrs}, dict(plain.description)
+        own = _attributes_of_kind(variable.attrs, plain) if variable.attrs else {}
+        if own:
+            self._note(name, ATTRIBUTES, noted_apart(own))
+        attrs = {**{k: v for k, v in variable.attrs.items() if k not in own}, **plain.attrs}
+        description = dict(plain.description)
         if "," in str(description.get("dtype", "")) and variable.dtype == object:
             description["objects"] = True  # of times with a zone, which pandas also has an array for
         for role, companion in plain.companions.items():
@@ -346,6 +350,14 @@ class _Maker:
         return PlainDataset(
             dataset, self._notes, frozenset(self._labels), self._multi, self._ranges, beside, self._extended
         )
+
+
+def _attributes_of_kind(attrs: Mapping[Any, Any], plain: Plain) -> dict[str, Any]:
+    """Those attributes that say another thing of labels of a kind: what they are stored as."""
+    of_kind = plain.companions.keys() & {"bounds"}
+    if plain.description:
+        of_kind |= added_attributes(plain.description)
+    return {k: v for k, v in attrs.items() if k in of_kind and k not in MARKERS}
 
 
 def _as_numpy(values: Any) -> Any:

@@ -69,6 +69,10 @@ class FolderValues(Tree):
         attempts = _ATTEMPTS
         made: list[str] = []
         try:
+            folder = key.rpartition("/")[0]
+            if self._final is not None and check is None and folder not in self._verified:
+                made += self._make_room(location)  # in a change that is being made, what is not there is new
+                self._verify(folder)
             while True:
                 try:
                     self._write(location, parts, check)

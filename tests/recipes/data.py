@@ -21,6 +21,19 @@ def climate() -> xr.Dataset:
     )
 
 
+def kinds() -> xr.Dataset:
+    """Numbers, text, times, and what is stored as numbers of another dtype."""
+    return xr.Dataset(
+        {
+            "t2m": (("time", "x"), np.random.default_rng(0).random((6, 4)), {"units": "K"}),
+            "name": ("x", np.array(["a", "bc", "", "def"], object)),
+            "kind": ("x", pd.Categorical(["p", "q", "p", "p"])),
+            "count": ("x", pd.array([1, None, 3, 4], dtype="Int32")),
+        },
+        {"time": pd.date_range("2000-01-01", periods=6), "x": [1.5, 2.5, 3.5, 4.5]},
+    )
+
+
 def saved(ds: xr.Dataset, path: Path) -> Path:
     zarrds.save(ds, path, encoding={"t2m": {"chunks": (12, 11, 16)}} if "t2m" in ds else None)
     return path

@@ -6,24 +6,16 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 import zarr
 
 import zarrds
+from tests.recipes.data import kinds
 
 
 def check_all_arrays_are_read(tmp_path: Path) -> None:
     """By a group that zarr-python opens, with consolidated metadata and without."""
-    ds = xr.Dataset(
-        {
-            "t2m": (("time", "x"), np.random.default_rng(0).random((6, 4)), {"units": "K"}),
-            "name": ("x", np.array(["a", "bc", "", "def"], object)),
-            "kind": ("x", pd.Categorical(["p", "q", "p", "p"])),
-            "count": ("x", pd.array([1, None, 3, 4], dtype="Int32")),
-        },
-        {"time": pd.date_range("2000-01-01", periods=6), "x": [1.5, 2.5, 3.5, 4.5]},
-    )
+    ds = kinds()
     path = tmp_path / "a.zarr"
     zarrds.save(xr.DataTree.from_dict({"/": ds, "/below": ds[["t2m"]]}), path)
     with warnings.catch_warnings():

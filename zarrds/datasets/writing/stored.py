@@ -251,9 +251,10 @@ def _load_labels(
         labels = [lazy[name] for name in first if raw[name].nbytes <= UNASKED_NBYTES]
         chunks_at_hand = documents.seen if documents.chunk_keys else None
         side_by_side(lambda each: each.read_ahead(chunks_at_hand), labels)
+    indexes = dataset.xindexes
     for name, variable in raw.items():
         try:
-            if name in dataset.xindexes and variable.ndim == 1 and variable.dtype.kind != "O":
+            if name in indexes and variable.ndim == 1 and variable.dtype.kind != "O":
                 # in memory before they are decoded: the decoders look at the first and the last of them
                 variable.load()
         except ZarrdsError as error:

@@ -16,7 +16,7 @@ from zarrds.storage.local import files
 from zarrds.storage.protocol import Buffer, check_key, check_prefix
 from zarrds.storage.traits import FOLDER
 
-__all__ = ["SETTLES", "Tree", "Unseen", "folds_case", "real_folder"]
+__all__ = ["MAX_VERIFIED", "SETTLES", "Tree", "Unseen", "folds_case", "real_folder"]
 
 P = ParamSpec("P")
 
@@ -25,7 +25,7 @@ _UNLISTED = re.compile(rf"\A\..*{re.escape(files.PARTIAL)}\Z|[\\\ud800-\udfff]",
 
 # ns: times of files are no coarser than this
 SETTLES = 2_000_000_000
-_MAX_VERIFIED = 1 << 16
+MAX_VERIFIED = 1 << 16
 _MAX_NESTED_LINKS = 3  # in listings, so that a handful of crossing links cannot name millions of keys
 
 
@@ -244,7 +244,7 @@ class Tree:
                 return  # there is nothing (yet): whoever goes there finds out
             if not stat.S_ISDIR(mode):
                 return
-            if len(self._verified) >= _MAX_VERIFIED:
+            if len(self._verified) >= MAX_VERIFIED:
                 self._verified.clear()
             self._verified.add(head)
 

@@ -13,7 +13,7 @@ from zarrds.storage.local import files, folders, staging, syncing
 from zarrds.storage.local.changes import COMMIT
 from zarrds.storage.local.locking.lock_files import BusyError
 from zarrds.storage.local.locking.locks import Locks, locks_of
-from zarrds.storage.local.tree import Tree, Unseen
+from zarrds.storage.local.tree import MAX_VERIFIED, Tree, Unseen
 from zarrds.storage.protocol import Buffer, Traits, check_key
 
 __all__ = ["FolderValues", "State"]
@@ -71,8 +71,8 @@ class FolderValues(Tree):
         try:
             folder = key.rpartition("/")[0]
             if self._final is not None and check is None and folder not in self._verified:
-                made += self._make_room(location)  # in a change that is being made, what is not there is new
-                self._verify(folder)
+                made += self._make_room(location)  # in what is staged, a folder that was not there is new
+                self._remember(folder)
             while True:
                 try:
                     self._write(location, parts, check)
@@ -217,6 +217,14 @@ class FolderValues(Tree):
     def _verify(self, folder: str) -> None:
         if self._final is None:  # in what is staged there are no links
             super()._verify(folder)
+
+    def _remember(self, folder: str) -> None:
+        """Of what is staged: that a folder and those above it are there."""
+        if len(self._verified) >= MAX_VERIFIED:
+            self._verified.clear()
+        while folder and folder not in self._verified:
+            self._verified.add(folder)
+            folder = folder.rpartition("/")[0]
 
     def _like(self, state: State) -> Self:
         store = type(self).__new__(type(self))

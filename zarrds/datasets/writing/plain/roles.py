@@ -115,19 +115,20 @@ def role_notes(dataset: xr.Dataset, plain: xr.Dataset, without_array: Collection
     """
     notes: Notes = {}
     ranges: Notes = {}  # by the array that notes them
+    indexes, all_coordinates = dataset.xindexes, dataset.coords
     is_raw = is_undecoded(dataset)  # then attributes say what is a coordinate, once it is opened
     for name, variable in dataset.variables.items():
         if isinstance(variable.attrs.get("coordinates"), str) and not is_raw:
             notes.setdefault(stored_name(name), {})[ATTRIBUTE] = True
         if moved := sorted(_RELATED & variable.encoding.keys() - variable.attrs.keys()):
             notes.setdefault(stored_name(name), {})[FROM_ENCODING] = moved
-        if variable.dims == (name,) and name in dataset.coords and name not in dataset.xindexes:
+        if variable.dims == (name,) and name in all_coordinates and name not in indexes:
             notes.setdefault(stored_name(name), {})[INDEX] = dict(NO_INDEX)
     for key, is_coordinate in _coordinate_notes(plain).items():
         if is_raw and not is_coordinate:
             continue
         notes.setdefault(key, {})[COORDINATE] = is_coordinate
-    for index, coordinates in dataset.xindexes.group_by_index():
+    for index, coordinates in indexes.group_by_index():
         names = list(coordinates)
         if names[0] in without_array and isinstance(index, xr.indexes.RangeIndex):
             spaced = EvenlySpaced.of(index)

@@ -66,14 +66,15 @@ def with_room(stored: StoredGroup, dataset: xr.Dataset) -> tuple[StoredGroup, xr
     dataset = with_levels_stored(dataset, stored)
     made: dict[str, Made] = {}
     changed: dict[Hashable, xr.Variable] = {}
+    xindexes, indexes = dataset.xindexes, dataset.indexes  # which are made anew whenever they are asked for
     for name, variable in dataset.variables.items():
-        key, is_label = stored_name(name), name in dataset.xindexes
+        key, is_label = stored_name(name), name in xindexes
         there, described = stored.variables.get(key), stored.notes.descriptions.get(key, {})
         if key in stored.notes.ranges and not variable.size:
             changed[name] = xr.Variable(variable.dims, np.empty(0, np.int64), variable.attrs)
         if there is None or _is_level(key, stored):
             continue
-        is_part = is_label and isinstance(dataset.xindexes[name], xr.indexes.PandasMultiIndex)
+        is_part = is_label and isinstance(xindexes[name], xr.indexes.PandasMultiIndex)
         if not variable.size:
             nothing = None if is_part else _nothing_of(key, variable, there, described, stored)
             if nothing is not None:
@@ -81,7 +82,7 @@ def with_room(stored: StoredGroup, dataset: xr.Dataset) -> tuple[StoredGroup, xr
             continue
         if not is_part and (alike := _in_the_form_stored(name, variable, there, described, stored)) is not variable:
             changed[name] = variable = alike
-        firsts = _made_by_the_first(key, variable, None if is_part else dataset.indexes.get(name), stored)
+        firsts = _made_by_the_first(key, variable, None if is_part else indexes.get(name), stored)
         made |= firsts
         if key in firsts:
             continue

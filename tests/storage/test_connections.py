@@ -74,6 +74,20 @@ def test_what_was_seen_under_a_lock_is_of_one_server(server: S3Server) -> None:
             assert xr.open_dataset(URL, engine="zarrds", storage_options=options(other)).attrs == {"n": 7}
 
 
+def test_all_that_reach_the_same_objects_share_their_locks() -> None:
+    """Else what one thread has begun would be taken for what this process has left behind."""
+    from obstore.store import S3Store
+
+    told = [{"access_key_id": f"AKIA{n}", "secret_access_key": "verysecretvalue"} for n in range(2)]
+    made = [as_store(S3Store("bucket", prefix="a.zarr", **each)) for each in told]  # type: ignore[arg-type]
+    made += [as_store("s3://bucket/a.zarr/", {**TOLD, "key": f"AKIA{n}"}) for n in range(2)]
+    other = as_store(S3Store("bucket", prefix="a.zarr2", **told[0]))  # type: ignore[arg-type]
+    with made[0].lock():
+        locks = {id(each._locks) for each in made}  # type: ignore[attr-defined]
+        assert len(locks) == 1
+        assert id(other._locks) not in locks  # type: ignore[attr-defined]
+
+
 def test_a_name_that_there_cannot_be_is_told_at_once() -> None:
     with pytest.raises(EncodingError, match="control character"):
         as_store("s3://bucket/a\x01.zarr", TOLD)

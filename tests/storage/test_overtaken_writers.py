@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from types import SimpleNamespace
 
 import dask.array
 import numpy as np
@@ -15,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import zarrds
+from tests.storage import s3_server
 from tests.storage.s3_server import Fault, S3Server
 from tests.storage.s3_writers import (
     MARKER,
@@ -32,6 +34,7 @@ from tests.storage.s3_writers import (
 from zarrds.errors import ConflictError, LabelError, StoreExistsError, ZarrdsError
 from zarrds.storage.fsspec import commits
 from zarrds.storage.obstore import committing, store
+from zarrds.stores import as_store
 
 pytest.importorskip("obstore", reason="object storage needs the extra 'remote'")
 
@@ -399,6 +402,25 @@ def test_what_a_save_that_failed_has_put_is_replaced(server: S3Server) -> None:
     xr.testing.assert_identical(opened(server), data())
     assert not [key for key in server.state.values if "/pr/" in key]
     set_n(server, 2)
+    assert not [key for key in server.state.values if "partial" in key]
+
+
+@pytest.mark.parametrize("days", [0.0, 3.0])
+def test_what_is_old_is_told_by_the_servers_clock(
+    server: S3Server, days: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What another has just staged is days old by a clock that goes before."""
+    save(server)
+    there = time.time() - days * 86400
+    monkeypatch.setattr(
+        s3_server, "time", SimpleNamespace(time=lambda: there, gmtime=time.gmtime, strftime=time.strftime)
+    )
+    server.state.values["t2m.zarr/.0a.zarrds-partial/0/t2m/c.0"] = b"", '"a"', there - 60
+    before = set(server.state.values)
+    assert as_store(URL, options(server)).clean() == []  # type: ignore[attr-defined]
+    assert set(server.state.values) == before
+    server.state.values["t2m.zarr/.0a.zarrds-partial/0/t2m/c.0"] = b"", '"a"', there - 2 * 86400
+    assert as_store(URL, options(server)).clean() == [".0a.zarrds-partial"]  # type: ignore[attr-defined]
     assert not [key for key in server.state.values if "partial" in key]
 
 

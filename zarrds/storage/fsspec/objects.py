@@ -6,7 +6,6 @@ when the first URL is opened: it is optional, and most stores are local.
 
 from __future__ import annotations
 
-import datetime
 import errno
 import os
 import re
@@ -27,7 +26,7 @@ from zarrds.errors import (
 from zarrds.storage.found import Found, Info
 from zarrds.storage.secrets import scrubbed, secrets_of, spellings, without_secrets
 
-__all__ = ["Objects", "age_of", "identity_of", "read_only"]
+__all__ = ["Objects", "identity_of", "read_only"]
 
 _ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
@@ -41,7 +40,6 @@ _TELLING = frozenset(
     "etag md5 md5hash contentmd5 digest checksum crc32c generation versionid mtime modified lastmodified updated"
     " timemodified created ino size".split()
 )
-_TIMES = ("mtime", "LastModified", "last_modified", "modified", "updated", "created")
 
 _UNKNOWN_OPTION = re.compile(r"unexpected keyword argument '(\w+)'")
 _ATTEMPTS = 100  # of a write whose folder others remove again and again
@@ -338,17 +336,6 @@ def identity_of(info: Info) -> tuple[str, ...]:
         for name in sorted(info)
         if name.lower().replace("-", "").replace("_", "") in _TELLING and info[name] is not None
     )
-
-
-def age_of(info: Info, now: float) -> float | None:
-    """How many seconds ago an object was written, or None if the file system does not tell."""
-    written = next((info[name] for name in _TIMES if info.get(name) is not None), None)
-    if isinstance(written, str):
-        with suppress(ValueError):
-            written = datetime.datetime.fromisoformat(written)
-    if isinstance(written, datetime.datetime):
-        written = (written if written.tzinfo else written.replace(tzinfo=datetime.UTC)).timestamp()
-    return now - written if isinstance(written, int | float) else None
 
 
 def _connected(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -14,6 +13,7 @@ from zarrds.arguments import check_mappings, check_paths
 from zarrds.errors import StoreIOError, ZarrdsError, locating
 from zarrds.storage.commits.committer import DELETED, STEPS, check_staged, deleted_keys
 from zarrds.storage.commits.growing import Growing
+from zarrds.storage.fsspec.ages import Clock, are_stale
 from zarrds.storage.fsspec.commits import (
     DOORS,
     MARKER,
@@ -27,7 +27,7 @@ from zarrds.storage.fsspec.commits import (
     is_staged,
     new_folder,
 )
-from zarrds.storage.fsspec.objects import Objects, age_of, identity_of
+from zarrds.storage.fsspec.objects import Objects, identity_of
 from zarrds.storage.fsspec.refusals import kept_name, stands_there
 from zarrds.storage.local.files import PARTIAL, is_partial
 from zarrds.storage.local.locking.locks import locks_of
@@ -36,7 +36,6 @@ from zarrds.storage.secrets import without_secrets
 
 __all__ = ["RemoteStore"]
 
-_STALE = 86_400.0  # seconds; staged objects that are older were left behind
 _NEW = "new"  # where in its folder a whole store is staged
 _REQUESTS_AT_ONCE = 16
 
@@ -118,7 +117,8 @@ class RemoteStore:
         self.path, self._objects, self._folder, self._part = state
         self._base = "".join(f"{part}/" for part in (self._folder, self._part) if part)
         self._commits = Commits(self._objects, self._base)
-        self._locks = locks_of(f"{self._objects.place}/{self._base}", between_processes=False)
+        name = getattr(self._objects, "locked_as", self._objects.place)
+        self._locks = locks_of(f"{name}/{self._base}", between_processes=False)
 
     def __repr__(self) -> str:
         return f"RemoteStore({self.path!r})"
@@ -366,13 +366,12 @@ class RemoteStore:
                     self._commits.begin(nothing := Commit(new_folder(), ()))  # over the marker that says nothing
                     self._commits.finish(nothing)
             names = [name for name in self._folders() if is_staged(name) and not is_own(name)]
-            commit, now = self._commits.current() if names else None, time.time()
+            commit, clock = self._commits.current() if names else None, Clock(self._objects, self._base + new_folder())
             for name in names:
                 found = self._objects.find(name)
-                ages = [age_of(info, now) for info in found.values()]
                 is_begun = commit is not None and commit.folder == name
                 is_needed = is_begun or (f"{name}/{STRAIGHT}" in found and self._has_leftovers())
-                if ages and all(age is not None and age > _STALE for age in ages) and not is_needed:
+                if not is_needed and are_stale(found, clock):
                     self._objects.remove_below(name)
                     removed.append(name)
             return removed

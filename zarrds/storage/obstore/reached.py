@@ -32,6 +32,7 @@ from zarrds.storage.secrets import without_secrets
 __all__ = ["Reached"]
 
 T = TypeVar("T")
+_SCHEMES = {"S3Store": "s3", "GCSStore": "gs", "AzureStore": "az"}  # as in the names of places
 _REPEATS = 6  # of a request that failed
 _ATTEMPTS = 3  # to read an answer that breaks off
 _PAUSE = 0.1  # seconds before the second, and four times that before the third
@@ -52,6 +53,8 @@ class Reached:
     ----------
     place : str
         The same for all spellings of a URL, another for each store object that equals no other; without secrets.
+    locked_as : str
+        The same for all that reach the same objects, by whatever options and store objects.
     token : str
         What tells it from others at the same URL: a digest of the options, or of the store object.
     is_memory : bool
@@ -96,6 +99,8 @@ class Reached:
         else:
             self.token = digest_of(given)
             self.place = f"{where.name}#{self.token}"
+        scheme = _SCHEMES.get(where.kind)
+        self.locked_as = f"{scheme}://{where.root}/{where.prefix}".rstrip("/") if scheme else self.place
         self.is_read_only = where.kind == "HTTPStore"
         self.has_conditions = where.kind in ("S3Store", "GCSStore", "AzureStore", "MemoryStore")
         self.is_memory = where.kind == "MemoryStore"

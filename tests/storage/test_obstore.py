@@ -17,7 +17,8 @@ import zarrds
 from tests.storage import s3_server
 from tests.storage.s3_server import Fault, S3Server
 from tests.storage.web_server import Handler, web
-from zarrds.errors import ReleaseError, StoreIOError, StoreNotFoundError, ZarrdsError
+from zarrds.errors import ReleaseError, StoreIOError, StoreNotFoundError, UnsupportedError, ZarrdsError
+from zarrds.storage.obstore import connections
 from zarrds.storage.obstore.places import UntranslatableError, place_of
 from zarrds.storage.secrets import without_secrets
 from zarrds.stores import as_store
@@ -363,6 +364,23 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=PROJECT, check=True, timeout=50)
     found = {key: value for key, (value, *_) in server.state.values.items()}
     assert found == {"a.zarr/k": b"v", "b.zarr/t2m/c/0": b"chunk", "b.zarr/zarr.json": b"root"}
+
+
+def test_a_forked_process_without_the_other_package_is_told_why(
+    server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where it makes the store itself: that a package is missing is not the reason."""
+    store = as_store("s3://bucket/a.zarr", server.options)
+
+    def missing(*args: object) -> None:
+        raise UnsupportedError("the package behind s3:// is not installed")
+
+    monkeypatch.setattr(connections, "_process", 1)  # as of its parent
+    monkeypatch.setattr("zarrds.storage.urls.RemoteStore", missing)
+    monkeypatch.setattr("zarrds.storage.obstore.objects.Objects", missing)
+    for act in (lambda: store.get("k"), lambda: as_store("s3://bucket/a.zarr", server.options)):
+        with pytest.raises(UnsupportedError, match=r"forked from one that has used it.*is not installed.*spawn"):
+            act()
 
 
 def test_the_source_that_xarray_notes_has_no_secrets(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from zarrds.errors import EncodingError, UnsupportedError
 from zarrds.storage.fsspec.store import RemoteStore
-from zarrds.storage.obstore.connections import is_usable
+from zarrds.storage.obstore.connections import forked, is_usable
 from zarrds.storage.obstore.places import SCHEMES, UntranslatableError, for_fsspec
 from zarrds.storage.obstore.store import ObjectStore
 from zarrds.storage.protocol import Store
@@ -43,8 +43,13 @@ def store_of_url(url: str, options: Mapping[str, Any]) -> Store:
     is_known = len(links_of(url)) == 1 and url.partition("://")[0].lower() in SCHEMES
     if not is_known:
         return RemoteStore(url, options)
-    if not is_usable() or find_spec("obstore") is None:
+    if find_spec("obstore") is None:
         return RemoteStore(url, for_fsspec(url, options))
+    if not is_usable():
+        try:
+            return RemoteStore(url, for_fsspec(url, options))
+        except UnsupportedError as error:
+            raise forked(without_secrets(url), str(error.found or error.problem)) from error
     try:
         return ObjectStore(url, options)
     except UntranslatableError as reason:

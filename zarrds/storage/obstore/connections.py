@@ -23,6 +23,7 @@ __all__ = [
     "Secrets",
     "connected",
     "digest_of",
+    "forked",
     "is_usable",
     "location_of",
     "obstore_of",
@@ -59,6 +60,17 @@ _process: int | None = None
 def is_usable() -> bool:
     """Whether obstore may be used by this process: not by one that was forked from one that used it."""
     return _process in (None, os.getpid())
+
+
+def forked(path: str, found: str | None) -> UnsupportedError:
+    """The error of a process that may not use it, and has no other package."""
+    return UnsupportedError(
+        "obstore cannot be used by a process that was forked from one that has used it",
+        path=path,
+        found=found,
+        mend="Start processes with 'spawn' or 'forkserver'; or give a URL, and install the package of fsspec for this "
+        "kind of URL, which is then used instead",
+    )
 
 
 def obstore_of(path: str) -> Any:

@@ -15,7 +15,7 @@ from zarrds.storage.fsspec.refusals import not_alone, stands_there
 from zarrds.storage.held import HeldChanges, written
 from zarrds.storage.obstore.commits import ConditionalCommits
 from zarrds.storage.obstore.committing import VERSIONED, CommittingStore
-from zarrds.storage.obstore.connections import is_usable
+from zarrds.storage.obstore.connections import forked, is_usable
 from zarrds.storage.obstore.new_store import NewStore, is_of_root
 from zarrds.storage.obstore.objects import ObstoreObjects
 from zarrds.storage.protocol import Buffer, Store, Traits, ValueChangedError
@@ -128,13 +128,7 @@ class ObjectStore(CommittingStore):
             try:
                 self._other = self._own.by_fsspec()
             except UnsupportedError as error:
-                raise UnsupportedError(
-                    "obstore cannot be used by a process that was forked from one that has used it",
-                    path=self.path,
-                    found=error.problem,
-                    mend="Start processes with 'spawn' or 'forkserver'; or give a URL, and install the package of "
-                    "fsspec for this kind of URL, which is then used instead",
-                ) from error
+                raise forked(self.path, error.problem) from error
         return self._other
 
     @_objects.setter

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,7 @@ from tests.storage.s3_writers import (
 from zarrds.errors import ConflictError, LabelError, StoreIOError, ZarrdsError
 from zarrds.storage.fsspec import commits
 from zarrds.storage.fsspec.store import RemoteStore
-from zarrds.storage.obstore import committing, growth
+from zarrds.storage.obstore import begun, committing, growth, sessions
 
 pytest.importorskip("obstore", reason="object storage needs the extra 'remote'")
 
@@ -258,3 +258,27 @@ def test_a_root_that_is_replaced_while_its_documents_are_read_is_read_again(serv
     errors = paused_when(server, lambda _method, key: key in late, lambda: append(server, 40, 2, "AKIAPAUSE"), replace)
     assert not errors
     check(server, data(), data(40, 2))
+
+
+@pytest.mark.parametrize("where", ["Begun.give_signs", "_Lock.__enter__"])
+def test_who_is_interrupted_keeps_nobody_out(server: S3Server, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by Ctrl-C between two steps: no sign of life is given any more, and what was seen is forgotten."""
+    kind, _, name = where.partition(".")
+    made: Any = {"Begun": begun.Begun, "_Lock": sessions._Lock}[kind]
+    method = getattr(made, name)
+    save(server)
+
+    def interrupted(self: Any) -> None:
+        method(self)
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(made, name, interrupted)
+    with suppress(KeyboardInterrupt):
+        append(server, 4, 3)
+    assert MARKER not in server.state.values
+    assert not [thread for thread in threading.enumerate() if thread.name == "zarrds"]
+    server.clear()
+    save(server)
+    append(server, 4, 3)
+    check(server, data(), data(4, 3))

@@ -254,12 +254,12 @@ class CommittingStore(RemoteStore):
             missing = [key for key in known if known[key] is None]
             begins = partial(self._checked, growth, versions, missing, session.ahead)
             edges: dict[str, Any] = {key: growth.edges[key] for key in growth.edges if key in values}
-            session.begun = None  # it ends with the commit
             begun = begun or Begun(objects, commits, self._base, self.path, growing)
             straight = Straight(begun, growing, session.roots[growth.root], begins)
             try:
                 straight.make(root, values, edges, versions)
             finally:
+                session.begun = None  # it ends with the commit
                 if straight.has_begun:
                     session.ahead.forget()
                 if not session.ahead:  # else one may begin again, if it is still such a store
@@ -336,22 +336,20 @@ class CommittingStore(RemoteStore):
         )
         roots: dict[str, Found | None] = {}
         ahead = Ahead(f"{self._locked_name('')} {like}" if like else "")
+        session.begun = begun  # from here on, it is let go of with the lock, whatever comes between
         try:
             with locating(self.path):
                 roots = self._roots([begun.put_marker, *ahead.fetching(self.get_many, super()._folders)])
         except ZarrdsError:
             pass  # another is at it, or this one may not put anything, which the commit says
-        except BaseException:
-            begun.release()
-            raise
         # a root without one of each was read while another replaced it, or is none
         if any(all(roots.get(name) is None for name in names) for names in (ROOTS, _NODES)):
-            begun.release()
+            session.let_go()
             self.recover()
             return
         begun.give_signs()
         session.forget()
-        session.roots, session.begun, session.is_first, session.ahead = roots, begun, True, ahead
+        session.roots, session.is_first, session.ahead = roots, True, ahead
         session.documents, session.folders = dict(ahead.values), ahead.folders
 
     @property

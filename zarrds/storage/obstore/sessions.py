@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
+from weakref import WeakSet
 
 from zarrds.storage.obstore.ahead import Ahead
 from zarrds.storage.obstore.begun import Begun
@@ -22,8 +23,8 @@ class Session:
 
     Attributes
     ----------
-    depth : int
-        How often it was taken.
+    holders : WeakSet
+        What was given for it to who took it, as often as it was taken. An interrupt may leave one that nobody has.
     version : mapping or None
         Of a locked value, as it was last read; None if it was absent.
     is_read : bool
@@ -43,7 +44,7 @@ class Session:
         Of such a store: what was fetched beside that.
     """
 
-    depth: int = 0
+    holders: WeakSet[Any] = field(default_factory=WeakSet)
     version: Mapping[str, Any] | None = None
     is_read: bool = False
     roots: Mapping[str, Any] | None = None
@@ -91,17 +92,23 @@ class Sessions:
 
     def of(self, name: str) -> Session | None:
         """What this thread has seen under a lock; None if it does not hold it."""
-        return self._held().get(name)
+        found = self._held().get(name)
+        return found if found is not None and found.holders else None
 
     def begin(self, names: Sequence[str], lock: AbstractContextManager[object]) -> AbstractContextManager[object]:
         """A lock that was taken, as one that is remembered until it is let go of."""
         held = self._held()
+        made = _Lock(held, tuple(names), lock)
         for name in names:
-            held.setdefault(name, Session()).depth += 1
-        return _Lock(held, tuple(names), lock)
+            if self.of(name) is None:
+                held[name] = Session()
+            held[name].holders.add(made)
+        return made
 
 
 class _Lock(AbstractContextManager[object]):
+    _names: tuple[str, ...] = ()
+
     def __init__(self, held: dict[str, Session], names: tuple[str, ...], lock: AbstractContextManager[object]) -> None:
         self._all, self._names, self._lock = held, names, lock
 
@@ -111,13 +118,21 @@ class _Lock(AbstractContextManager[object]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        names, self._names = self._names, ()
         try:
-            for name in names:
-                session = self._all[name]
-                session.depth -= 1
-                if not session.depth:
-                    del self._all[name]
-                    session.let_go()
+            self._forget()
         finally:
             self._lock.__exit__(kind, error, traceback)
+
+    def __del__(self) -> None:
+        # whoever took it was interrupted before there was anything to be left
+        self._forget()
+
+    def _forget(self) -> None:
+        names, self._names = self._names, ()
+        for name in names:
+            session = self._all.get(name)
+            if session is not None and self in session.holders:
+                session.holders.discard(self)
+                if not session.holders:
+                    del self._all[name]
+                    session.let_go()

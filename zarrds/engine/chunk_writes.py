@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from math import gcd
 
 import numpy as np
@@ -24,12 +25,18 @@ _ATTEMPTS = 100  # to write a part of a chunk to which other machines write too
 
 
 def writer(
-    chunks: Chunks, values: AnyArray, encode: Callable[[AnyArray], Parts] | None = None, seen: Seen | None = None
+    chunks: Chunks,
+    values: AnyArray,
+    encode: Callable[[AnyArray], Parts] | None = None,
+    seen: Seen | None = None,
+    *,
+    is_alone: bool = False,
 ) -> Worker:
     """A function that writes one part of a plan from `values`, which has the plan's ``buffer_shape``.
 
     The plan must be one for whole chunks, also where these are shards. `encode` stands in for the array's codecs.
     `seen` is shown the elements of chunks of which all is written that lies in the array, if nobody else knows it.
+    `is_alone` says that nobody else writes to these chunks meanwhile.
     """
     store, pipeline, fill = chunks.store, chunks.pipeline, chunks.fill
     encode = encode or pipeline.encode
@@ -73,7 +80,7 @@ def writer(
     def merge(part: ChunkProjection, key: str, value: AnyArray) -> None:
         position, _, inside, covers = part
         assert scratch is not None
-        with store.lock(key):
+        with nullcontext() if is_alone else store.lock(key):
             if not _load(chunks, pipeline, key, scratch, covers=covers):
                 if not covers:
                     chunks.check_absent(position, key)

@@ -261,11 +261,13 @@ class Elements:
         *,
         progress: executor.Progress | None = None,
         seen: Seen | None = None,
+        is_alone: bool = False,
     ) -> None:
         """Write a selection; the same as `Array.write`, of an array that is open for writing.
 
         `seen` is shown the position and the elements of each chunk (of a sharded array, each shard) of which all is
         written that lies in the array, before it is encoded; of arrays that somebody else may know, of none.
+        `is_alone` says that nobody else writes to these chunks meanwhile: then no locks are taken for parts of them.
         """
         check_can_be_written(self.metadata.edges, self.path, self.store.path)
         plan = self._plan(key, planner, self._chunks.chunking)
@@ -275,7 +277,7 @@ class Elements:
 
         executor.run_plan(
             plan,
-            lambda: workers.writer(self._chunks, values, plan, seen),
+            lambda: workers.writer(self._chunks, values, plan, seen, is_alone=is_alone),
             chunk_nbytes=chunk_nbytes,
             workers=self._n_workers if no_waiting else self._threads_for(chunk_nbytes),
             progress=progress,

@@ -6,6 +6,7 @@ What they need is imported with this module: a process that is forked while a th
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -158,25 +159,27 @@ class Reading:
         return self._chunks.reader(self._out, is_basic=is_basic, looked_up=self._looked_up, put=put)
 
 
-def writer(chunks: Chunks, values: AnyArray, plan: Plan, seen: Seen | None = None) -> BatchWorker:
+def writer(
+    chunks: Chunks, values: AnyArray, plan: Plan, seen: Seen | None = None, *, is_alone: bool = False
+) -> BatchWorker:
     """A function for one thread that writes a batch of a plan of whole chunks from `values`."""
-    shards = chunks.shards
+    shards, write_part = chunks.shards, partial(chunk_writes.writer, chunks, values, is_alone=is_alone)
     kernel = library.library() if shards is not None or plan.n_chunks >= MANY else None
     if kernel is None:
-        return one_by_one(chunk_writes.writer(chunks, values, None, seen))
+        return one_by_one(write_part(seen=seen))
     template = _template(kernel, chunks, writes=True)
     if template is None or not template.codecs.can_write:
-        return one_by_one(chunk_writes.writer(chunks, values, None, seen))
+        return one_by_one(write_part(seen=seen))
     if shards is not None:
         encode = shard_encoder(kernel, template, shards, chunks.pipeline.encode)
-        return one_by_one(chunk_writes.writer(chunks, values, encode, seen))
+        return one_by_one(write_part(encode, seen))
     as_stored = values.dtype == chunks.metadata.data_type.dtype
     if template.place is None or not (plan.is_basic and chunks.write_empty_chunks and as_stored):
-        return one_by_one(chunk_writes.writer(chunks, values, None, seen))
+        return one_by_one(write_part(seen=seen))
     job = NativeJob(template, values, plan)
     job.give_memory(template.codecs.encoded_nbytes, template.codecs.chunk_nbytes)
     if chunks.is_private:
         job.give_fill(chunks.fill)
-    write_one = _when_needed(lambda: chunk_writes.writer(chunks, values))
+    write_one = _when_needed(write_part)
     write = chunk_writer(kernel, job, template.place, write_one, chunks.key_of_position(), chunks.readable)
     return _watched(write, values, seen) if seen is not None and chunks.is_private else write

@@ -81,9 +81,9 @@ def write_in_memory(write: Write, progress: Progress | None = None) -> None:
     if (large := blockwise_array(write.variable)) is not None:
         _write_blocks(write, large.nbytes_of_block, progress)
         return
-    values = np.asarray(write.variable.data)
-    with _still_there(write.elements):
-        write.elements.write(write.key, values, progress=progress, seen=write.seen)
+    values, elements = np.asarray(write.variable.data), write.elements
+    with _still_there(elements):
+        elements.write(write.key, values, progress=progress, seen=write.seen, is_alone=_is_alone(elements))
 
 
 def _write_blocks(write: Write, nbytes: int, progress: Progress | None) -> None:
@@ -94,7 +94,12 @@ def _write_blocks(write: Write, nbytes: int, progress: Progress | None) -> None:
         values = np.asarray(variable[place].data)
         key = tuple(slice(a + p.start, a + p.stop) for a, p in zip(write.start, place, strict=True))
         with _still_there(elements):
-            elements.write(key, values, progress=progress, seen=write.seen)
+            elements.write(key, values, progress=progress, seen=write.seen, is_alone=_is_alone(elements))
+
+
+def _is_alone(elements: Elements) -> bool:
+    """Of data that is written by this process alone: whether nobody else writes to the same chunks."""
+    return not isinstance(elements.store, InPlace)  # but into a change of its own
 
 
 def _still_there(elements: Elements) -> AbstractContextManager[object]:

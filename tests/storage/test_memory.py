@@ -3,6 +3,11 @@ from __future__ import annotations
 import pickle
 from pathlib import Path
 
+import numpy as np
+import xarray as xr
+
+import zarrds
+from zarrds.storage.protocol import Traits
 from zarrds.stores import MemoryStore
 from zarrds.testing import StoreContract
 
@@ -46,3 +51,20 @@ class TestMemoryStore(StoreContract):
         copy.set("k", b"1")
         store.set("k", b"2")
         assert copy.__dask_tokenize__() != store.__dask_tokenize__()
+
+
+class _Unhashable(MemoryStore):
+    """As a store of a user's own may be, which is a dataclass."""
+
+    traits = Traits(is_remote=True, concurrency=4)
+    __hash__ = None  # type: ignore[assignment]
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+
+def test_stores_need_no_hash() -> None:
+    store = _Unhashable()
+    ds = xr.Dataset({"a": ("x", np.arange(4.0)), "b": ("x", np.arange(4))}, {"x": list("abcd")})
+    zarrds.save(ds, store)
+    xr.testing.assert_identical(xr.open_dataset(store, engine="zarrds").load(), ds)

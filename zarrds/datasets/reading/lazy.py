@@ -309,9 +309,10 @@ def look_again(arrays: Sequence[LazyArray]) -> None:
     One look at each document that changes with them: of a consolidated store, for all of them together.
     """
     first = {(id(array.stored.store), key): (array, key) for array in reversed(arrays) for key in array._keys}
-    for store, root in {array.stored.store: array._keys[0] for array, _ in first.values()}.items():
+    stores = {(id(array.stored.store), "/" not in array._keys[0]): array.stored.store for array in arrays}
+    for (_, by_root), store in stores.items():
         if not store.traits.is_remote:
-            recover(store, by_root="/" not in root)
+            recover(store, by_root=by_root)
     found = side_by_side(lambda each: each[0]._version_now(each[1]), list(first.values()))
     versions = dict(zip(first, found, strict=True))
 

@@ -10,10 +10,10 @@ import pytest
 import xarray as xr
 
 import zarrds
-from tests.storage.s3_server import S3Server
+from tests.storage.s3_server import Fault, S3Server
 from tests.storage.s3_writers import URL, data, opened, options, save
 from zarrds.datasets.writing.sources import reads_from
-from zarrds.errors import LabelError, ZarrdsError
+from zarrds.errors import ConflictError, LabelError, StoreIOError, ZarrdsError
 from zarrds.stores import as_store
 
 pytest.importorskip("obstore", reason="object storage needs the extra 'remote'")
@@ -116,6 +116,38 @@ def test_a_region_of_itself_that_is_reached_in_another_way(server: S3Server, how
     reverse = ds[["t2m"]].isel(time=slice(None, None, -1)).drop_vars("time")
     zarrds.save(reverse, URL, region={"time": slice(0, n)}, storage_options=options(server))
     np.testing.assert_array_equal(opened(server).t2m, data(0, n).t2m[::-1])
+
+
+@pytest.mark.parametrize("is_written", [False, True])
+def test_the_last_look_fails(server: S3Server, is_written: bool) -> None:
+    """The error says that all is written; of a write that failed, that is told, and not the look."""
+    save(server)
+
+    def fault(method: str, key: str) -> Fault | None:
+        if method == "PUT":
+            return None if is_written else Fault(400, body=b"<Error><Code>OddRequest</Code></Error>")
+        return Fault(403) if (method, key) == ("HEAD", "t2m.zarr/t2m/zarr.json") else None
+
+    server.state.fault = fault
+    with pytest.raises(StoreIOError, match="All of the data is written" if is_written else "OddRequest"):
+        write(server, part(), 0, 3)
+    server.state.fault = None
+    assert (opened(server).t2m[:3] == 7).all() == is_written
+
+
+def test_of_a_region_that_fails_it_is_not_said_that_nothing_is_written(server: S3Server) -> None:
+    """Also where another has changed the array meanwhile, which may be the reason."""
+    zarrds.save(data(0, 6), URL, encoding={"t2m": {"chunks": (3, 3)}}, storage_options=options(server))
+
+    def fault(method: str, key: str) -> Fault | None:
+        if (method, key) != ("PUT", "t2m.zarr/t2m/c.1.0"):
+            return None
+        change(server, "t2m/zarr.json", attributes={"by": "another"})
+        return Fault(400)
+
+    server.state.fault = fault
+    with pytest.raises(ConflictError, match="some of the data of this save may be written"):
+        write(server, part(6), 0, 6)
 
 
 def test_what_is_read_from_elsewhere_is_not_of_the_same_place(server: S3Server) -> None:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
-from zarrds.errors import ConflictError, ZarrdsError
+from zarrds.errors import ConflictError, StoreIOError, ZarrdsError
 from zarrds.metadata.extension import is_another, is_replaced
 from zarrds.metadata.fetched import ahead
 from zarrds.metadata.model import ArrayMetadata
@@ -119,8 +119,18 @@ class InPlace:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if error is None or isinstance(error, ZarrdsError):
+        if error is not None and not isinstance(error, ZarrdsError):
+            return
+        try:
             self.check()
+        except StoreIOError as unseen:
+            if error is not None:
+                return  # what was told first says more
+            unseen.mend = (
+                "All of the data is written; only whether the array was replaced meanwhile could not be seen: look at "
+                "it, or write it again"
+            )
+            raise
 
     def check(self) -> None:
         """Raise `ConflictError` unless the array still stands; one look at its document if nothing changed."""

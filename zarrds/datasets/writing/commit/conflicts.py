@@ -14,6 +14,7 @@ from zarrds.storage.protocol import Store
 from zarrds.storage.traits import ask_all
 
 __all__ = [
+    "PART_WRITTEN",
     "check_groups",
     "check_not_replaced",
     "check_sizes_of_others",
@@ -23,6 +24,7 @@ __all__ = [
 ]
 
 NOTHING_WRITTEN = "nothing of this save was written"
+PART_WRITTEN = "some of the data of this save may be written to its region"
 DATA_WRITTEN = "the data of this save was written to its region, but not what it changes in documents"
 
 
@@ -94,12 +96,12 @@ def _conflict(store: Store, key: str) -> ConflictError:
 
 
 @contextmanager
-def true_of_regions() -> Iterator[None]:
+def true_of_regions(written: str = DATA_WRITTEN) -> Iterator[None]:
     """Around checks that come after data was written in place: their errors must not say that nothing was."""
     try:
         yield
     except ConflictError as error:
-        error.problem = error.problem.replace(NOTHING_WRITTEN, DATA_WRITTEN)
+        error.problem = error.problem.replace(NOTHING_WRITTEN, written)
         raise
 
 

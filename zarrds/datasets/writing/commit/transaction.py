@@ -8,7 +8,7 @@ the documents of the arrays that were there. Regions alone are written in place,
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -18,7 +18,13 @@ from zarrds.compat.xarray_internals import is_chunked
 from zarrds.datasets.writing.changes import ArrayChange, WriteOptions
 from zarrds.datasets.writing.commit.adding import edges_of, only_adds
 from zarrds.datasets.writing.commit.array_writes import write_all, writes_of
-from zarrds.datasets.writing.commit.conflicts import check_not_replaced, check_versions, leftovers_of, true_of_regions
+from zarrds.datasets.writing.commit.conflicts import (
+    PART_WRITTEN,
+    check_not_replaced,
+    check_versions,
+    leftovers_of,
+    true_of_regions,
+)
 from zarrds.datasets.writing.commit.later import finish_later
 from zarrds.datasets.writing.commit.moving import moved
 from zarrds.datasets.writing.commit.noting import later_and_after, put_statistics_in_place, touched_by
@@ -90,7 +96,7 @@ def carry_out(
     looked: dict[str, Hashable] = {}  # the identities of chunks that are changed in part
     touched: list[Touched] = []
     with Transaction(store) as transaction:
-        with _explained(store, versions):
+        with true_of_regions(PART_WRITTEN) if in_place else nullcontext(), _explained(store, versions):
             if in_place:
                 _write_in_place(transaction, now, after, versions, options)
             else:
@@ -106,7 +112,7 @@ def carry_out(
             with nullcontext() if is_locked else locked(store):
                 try:
                     with store.lock(*looked) if looked else nullcontext():
-                        with _explained(store, versions), true_of_regions() if in_place else nullcontext():
+                        with true_of_regions() if in_place else nullcontext(), _explained(store, versions):
                             if check is not None:
                                 check()
                             if not is_late:
@@ -220,7 +226,8 @@ def _explained(store: Store, versions: Mapping[str, Hashable]) -> Iterator[None]
     try:
         yield
     except StoreIOError:
-        check_versions(store, versions)
+        with suppress(StoreIOError):  # what was told first says more
+            check_versions(store, versions)
         raise
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from operator import lt
 from typing import Any
@@ -44,6 +44,32 @@ from zarrds.storage.traits import check_parts
 __all__ = ["check_there", "save_into"]
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is saved, and where."""
+
+    parts: Parts
+    store: Store
+    path: str
+    how: UpdateOptions
+    options: WriteOptions
+
+    @property
+    def sources(self) -> list[xr.Variable]:
+        return [v for _, dataset, _ in self.parts for v in dataset.variables.values()]
+
+
+@dataclass(frozen=True, slots=True)
+class _Level:
+    """What is saved into one group; `levels` are the datasets of all groups."""
+
+    group: str
+    dataset: xr.Dataset
+    encoding: Encoding
+    how: UpdateOptions
+    levels: Sequence[xr.Dataset]
+
+
 def check_there(append_dim: object, region: object, mode: str) -> None:
     """For a store or group that does not exist: there must be nothing to compare with."""
     if append_dim is not None:
@@ -71,12 +97,12 @@ def save_into(
     check_parts(store)
     if (how.append_dim is not None or how.is_in_place) and options.compute:
         parts = [(where, with_labels_loaded(dataset), encoding) for where, dataset, encoding in parts]
-    sources = [v for _, dataset, _ in parts for v in dataset.variables.values()]
+    asked = _Asked(parts, store, path, how, options)
     # With data at hand, other writers are kept out from the first look to the last write. A dask graph may take days:
     # then it is only made sure at the end that nobody came between. Regions are written side by side.
-    alone = how.region is None and not any(is_chunked(variable) for variable in sources)
+    alone = how.region is None and not any(is_chunked(variable) for variable in asked.sources)
     with locked(store) if alone else nullcontext():
-        save = partial(_save, parts, sources, store, path, how, options, tell, alone=alone)
+        save = partial(_save, asked, tell, alone=alone)
         try:
             return save(nodes)
         except ZarrdsError:
@@ -87,12 +113,7 @@ def save_into(
 
 
 def _save(
-    parts: Parts,
-    sources: Sequence[xr.Variable],
-    store: Store,
-    path: str,
-    how: UpdateOptions,
-    options: WriteOptions,
+    asked: _Asked,
     tell: Callable[[Mapping[str, str]], None],
     nodes: Nodes | None,
     *,
@@ -100,19 +121,17 @@ def _save(
     is_sure: bool = False,
 ) -> Any:
     """Plan, and carry it out; `alone` is whether other writers are kept out."""
+    store, how, options, sources = asked.store, asked.how, asked.options, asked.sources
     if not store.traits.is_remote:
         committer_of(store).clean()
-    if is_sure:
-        plan = _planned_surely(parts, store, path, how, options)
-    else:
-        plan = _first_plan(parts, store, path, how, options, nodes, is_locked=alone)
+    plan = _planned_surely(asked) if is_sure else _first_plan(asked, nodes, is_locked=alone)
     if how.region is None and store.traits.is_remote:  # by what the plan has listed; regions are spared the request
         committer_of(store).clean()
     in_place = how.is_region and not reads_from(sources, store)
     read: dict[str, Hashable] = {}
     if not alone and how.append_dim is None and plan.rewrites:
         read = plan.chunks_rewritten()
-        plan = _planned(parts, store, path, how, options)  # which reads them, after their identities were taken
+        plan = _planned(asked)  # which reads them, after their identities were taken
         in_place = in_place and not plan.rewrites
     replaced = replaced_encodings(plan.arrays)
     warn_of_small_chunks(plan.arrays)
@@ -126,7 +145,7 @@ def _save(
         _check_order(plan.arrays)
     again = None
     if not alone and how.append_dim is not None and not reads_from(sources, store):
-        again = partial(_planned, parts, store, path, how, options, before=plan, is_locked=True)
+        again = partial(_planned, asked, before=plan, is_locked=True)
     return carry_out(
         store,
         plan.arrays,
@@ -141,72 +160,58 @@ def _save(
     )
 
 
-def _first_plan(
-    parts: Parts,
-    store: Store,
-    path: str,
-    how: UpdateOptions,
-    options: WriteOptions,
-    nodes: Nodes | None,
-    *,
-    is_locked: bool,
-) -> StorePlan:
+def _first_plan(asked: _Asked, nodes: Nodes | None, *, is_locked: bool) -> StorePlan:
     """A plan from what is there at first sight; if that does not fit together, from all that is there, surely."""
     try:
-        return _planned(parts, store, path, how, options, is_locked=is_locked, nodes=nodes, by_copies=how.is_region)
+        return _planned(asked, is_locked=is_locked, nodes=nodes, by_copies=asked.how.is_region)
     except ZarrdsError:
         # arrays whose documents were just being put in place may not have fitted together
         if not is_locked:
-            with locked(store):
-                return _planned_surely(parts, store, path, how, options, is_locked=False)
-        if not is_begun(store):  # else all of it is done again
-            check_unchanged(store)
+            with locked(asked.store):
+                return _planned_surely(asked, is_locked=False)
+        if not is_begun(asked.store):  # else all of it is done again
+            check_unchanged(asked.store)
         raise
 
 
-def _planned_surely(
-    parts: Parts, store: Store, path: str, how: UpdateOptions, options: WriteOptions, *, is_locked: bool = True
-) -> StorePlan:
+def _planned_surely(asked: _Asked, *, is_locked: bool = True) -> StorePlan:
     """A plan under the store's lock; if it fails since another writer has changed the store, a `ConflictError`."""
     try:
-        return _planned(parts, store, path, how, options, is_locked=is_locked)
+        return _planned(asked, is_locked=is_locked)
     except ZarrdsError:
-        check_unchanged(store)
+        check_unchanged(asked.store)
         raise
 
 
 def _planned(
-    parts: Parts,
-    store: Store,
-    path: str,
-    how: UpdateOptions,
-    options: WriteOptions,
+    asked: _Asked,
     before: StorePlan | None = None,
     *,
     is_locked: bool = False,
     nodes: Nodes | None = None,
     by_copies: bool = False,
 ) -> StorePlan:
+    parts, store, how = asked.parts, asked.store, asked.how
     nodes = nodes or open_nodes(store, like=how.spec, consolidated=False, is_locked=is_locked)
     plan = StorePlan(store, nodes)
     dim = how.append_dim
     if len(parts) > 1 and dim is not None and not any(dim in dataset.dims for _, dataset, _ in parts):
         raise LabelError(f"append_dim={dim!r} does not match any existing dataset dimensions of the tree")
     for where, dataset, encoding in parts:
-        group = "/".join(part for part in (path, where) if part)
+        group = "/".join(part for part in (asked.path, where) if part)
         with locating_group(group):
             stored = read_group(
                 store,
                 nodes,
                 group,
                 dataset,
-                options.workers,
+                asked.options.workers,
                 is_locked=is_locked,
                 is_begun=is_locked and is_begun(store),
                 by_copies=by_copies,
                 append_dim=dim,
             )
-            _plan_group(plan, group, stored, dataset, encoding, how, [each for _, each, _ in parts])
+            _plan_group(plan, stored, _Level(group, dataset, encoding, how, [each for _, each, _ in parts]))
     plan.check_labels_below()
     if dim is not None:
         plan.check_alignment()
@@ -215,35 +220,23 @@ def _planned(
     return plan
 
 
-def _plan_group(
-    plan: StorePlan,
-    group: str,
-    stored: StoredGroup | None,
-    dataset: xr.Dataset,
-    encoding: Encoding,
-    how: UpdateOptions,
-    levels: Sequence[xr.Dataset],
-) -> None:
-    """Add what changes in one group to a plan; `levels` are the datasets of all groups."""
-    dim = how.append_dim
-    is_tree = len(levels) > 1
-    if is_tree and dim is not None and dim not in dataset.dims:
+def _plan_group(plan: StorePlan, stored: StoredGroup | None, level: _Level) -> None:
+    """Add what changes in one group to a plan."""
+    dataset, how, dim = level.dataset, level.how, level.how.append_dim
+    if len(level.levels) > 1 and dim is not None and dim not in dataset.dims:
         # a level without the dimension, which does not grow: what it holds must be what is stored
         dim = dim if stored is not None and dataset.variables and dim in stored.sizes else None
     if stored is None:
         check_there(dim, how.region, how.mode)
-        plan.add_parents(missing_parents(plan.store, plan.nodes, group))
-    change = _group_change(plan, group, stored, dataset, encoding, how, levels, dim)
+        plan.add_parents(missing_parents(plan.store, plan.nodes, level.group))
+    change = _group_change(plan, stored, level, dim)
     placement = change.placements.get(str(dim))
     if how.on_overlap == "skip" and placement is not None and _leaves_out(placement, dataset.sizes[dim]):
         # nothing that is left out is to make room, or categories
-        kept = dataset.isel({dim: placement.keep})
-        whole = replace(placement, keep=slice(0, kept.sizes[dim]))
-        change = replace(
-            _group_change(plan, group, stored, kept, encoding, how, levels, dim, {str(dim): whole}),
-            placements=change.placements,
-        )
-    plan.add(group, stored, change)
+        kept = replace(level, dataset=dataset.isel({dim: placement.keep}))
+        whole = replace(placement, keep=slice(0, kept.dataset.sizes[dim]))
+        change = replace(_group_change(plan, stored, kept, dim, {str(dim): whole}), placements=change.placements)
+    plan.add(level.group, stored, change)
 
 
 def _leaves_out(placement: Placement, size: int) -> bool:
@@ -252,16 +245,13 @@ def _leaves_out(placement: Placement, size: int) -> bool:
 
 def _group_change(
     plan: StorePlan,
-    group: str,
     stored: StoredGroup | None,
-    dataset: xr.Dataset,
-    encoding: Encoding,
-    how: UpdateOptions,
-    levels: Sequence[xr.Dataset],
+    level: _Level,
     dim: Hashable | None,
     placed: Mapping[str, Placement] | None = None,
 ) -> GroupChange:
     """What changes in one group, along whose dimension `dim` it grows; `placed` are placements that were found."""
+    group, dataset, encoding, how, levels = level.group, level.dataset, level.encoding, level.how, level.levels
     if stored is not None:
         stored, dataset = with_room(*with_arrays_made_anew(stored, decoded_like(dataset, stored.variables)))
         dataset = with_ranges_of(dataset, stored.ranges)

@@ -119,8 +119,8 @@ def check_same_meaning(name: Hashable, stored: xr.Variable, new: xr.Variable, *,
     keys: Collection[str] = _DECLARED
     if any(key in attributes for key in _PROJECTION for attributes in (there, here)):
         keys = (*_DECLARED, *(key for key in here if key in there and key not in _PROSE))
-    for key in keys:
-        value = here.get(key)
+    for key in [key for key in keys if key in here]:
+        value = here[key]
         if value is None or (described and key in _FLAGS) or (is_time and key in ("units", "calendar")):
             continue
         known = there.get(key, "" if key == "units" else None)

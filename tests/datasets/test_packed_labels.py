@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from hypothesis import given
@@ -55,6 +56,20 @@ def test_labels_that_would_be_stored_as_the_same(path: Path, kind: str, zarr_for
     assert files(path) == before
     zarrds.save(variants(numbered([1.06, 1.17], 2))[kind], path, append_dim="x")
     np.testing.assert_allclose(load(path).x, [0.0, 1.0, 1.1, 1.2], rtol=1e-12)
+
+
+def test_packed_lead_times(path: Path) -> None:
+    steps = pd.timedelta_range("0h", periods=4, freq="90min")
+    ds = xr.Dataset({"v": ("step", [1, 2, 3, 4])}, {"step": steps})
+    ds["step"].encoding = {"units": "hours", "dtype": "int16", "scale_factor": 0.5}
+    zarrds.save(ds.isel(step=slice(0, 2)), path)
+    zarrds.save(ds.isel(step=slice(2, 4)), path, append_dim="step")
+    zarrds.save(load(path), path, mode="r+")
+    zarrds.save(ds.isel(step=[1]) + 1, path, region="auto")
+    assert load(path).v.values.tolist() == [1, 3, 3, 4]
+    assert (load(path).step.values == steps).all()
+    with pytest.raises(LabelError, match="overlap"):
+        zarrds.save(ds, path, append_dim="step")
 
 
 @pytest.mark.parametrize("calendar", ["360_day", "noleap", "standard"])

@@ -257,6 +257,18 @@ def test_attributes_that_name_others_follow(path: Path, attribute: str, names: d
     assert opened(path).w.attrs[attribute] == expected
 
 
+@pytest.mark.parametrize("labels", ["range", "evenly spaced"])
+def test_labels_without_an_array_are_not_lost_with_the_last_variable(path: Path, labels: str) -> None:
+    ds = ranged(5, 3) if labels == "evenly spaced" else BASE.assign_coords(x=pd.RangeIndex(3))
+    zarrds.save(ds.assign(w=ds.v, q=1), path)
+    zarrds.drop_vars(path, "v")
+    assert_same(opened(path), ds.assign(w=ds.v, q=1).drop_vars("v"))
+    with pytest.raises(LabelError, match=r"'x'.*Drop them too: 'w', 'x'"):
+        zarrds.drop_vars(path, "w")
+    zarrds.drop_vars(path, ["w", "x"])
+    assert set(opened(path).variables) == {"q"}
+
+
 def test_a_measure_that_is_dropped_leaves_no_key(path: Path) -> None:
     zarrds.save(BASE.assign(area=1.0, w=("x", [1, 2, 3], {"cell_measures": "area: area volume: v"})), path)
     zarrds.drop_vars(path, "area")

@@ -16,12 +16,13 @@ from zarrds.datasets.editing.edited_notes import (
     with_renamed_dims,
     without_ranges,
 )
+from zarrds.datasets.reading.notes import notes_of
 from zarrds.datasets.reading.roles import COORDINATE, coordinates_named, roles_of, with_coordinates_named
 from zarrds.errors import EncodingError, LabelError, UnsupportedError, VariableNotFoundError, locating
 from zarrds.metadata.extension import with_note
 from zarrds.metadata.fields import JSONObject, Raw
 from zarrds.metadata.formats import v3
-from zarrds.metadata.model import Node
+from zarrds.metadata.model import ArrayMetadata, Node
 from zarrds.metadata.nodes.belonging import check_nothing_else
 from zarrds.metadata.nodes.documents import DOCUMENTS, locked
 from zarrds.metadata.nodes.transaction import change_documents
@@ -224,7 +225,8 @@ def drop_vars(
     StoreExistsError
         If a file that is no part of Zarr lies in a variable's folder.
     LabelError
-        If some levels of a MultiIndex would be left without the others, or if an array is a part of another that stays.
+        If some levels of a MultiIndex would be left without the others, if an array is a part of another that stays, or
+        if labels without an array would be left without any variable along their dimension.
 
     Examples
     --------
@@ -262,6 +264,7 @@ def drop_vars(
                 nodes[there.path_of(name)] = changed
         metadata = replace(there.metadata, attributes=_with_names(there.metadata.attributes, kept))
         left = {name: array for name, array in there.arrays.items() if name not in dropped}
+        _check_ranges(there, left, asked)
         metadata = with_coordinates_named(metadata, there.arrays, left)
         if metadata != there.metadata:
             nodes[there.path] = metadata
@@ -269,6 +272,16 @@ def drop_vars(
         for path in removed:
             check_nothing_else(there.store, path)
         change_documents(there.store, nodes, removed, like=there.nodes)
+
+
+def _check_ranges(there: EditedGroup, left: Mapping[str, ArrayMetadata], asked: set[str]) -> None:
+    lost = (there.notes.ranges | roles_of(there.arrays).ranges.keys()) - asked
+    if lost and (lost := lost - notes_of(left).ranges - roles_of(left).ranges.keys()):
+        raise LabelError(
+            "labels that have no array would be lost with the last variable along their dimension, which notes them",
+            key=there.path_of(min(lost)),
+            mend=f"Drop them too: {', '.join(map(repr, sorted(asked | lost)))}",
+        )
 
 
 def _check_levels(there: EditedGroup, asked: set[str]) -> None:

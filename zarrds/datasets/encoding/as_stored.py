@@ -101,7 +101,8 @@ def as_stored(name: Hashable, variable: xr.Variable, stored: xr.Variable, metada
     if not variable.size or ("scale_factor" not in attributes and "add_offset" not in attributes):
         return variable
     encoded = encode_like(name, variable, stored, metadata)
-    decoded, _, _ = decode_cf_variables({"labels": xr.Variable(encoded.dims, encoded.data, attributes)}, {})
+    raw = {"labels": xr.Variable(encoded.dims, encoded.data, attributes)}
+    decoded, _, _ = decode_cf_variables(raw, {}, decode_timedelta=stored.dtype.kind == "m")
     return xr.Variable(encoded.dims, decoded["labels"].values, variable.attrs)
 
 

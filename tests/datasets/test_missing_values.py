@@ -263,6 +263,74 @@ def test_whole_factors_beside_what_is_missing(
     xr.testing.assert_identical(open_zarrds(path, decode_cf=False).isel(x=slice(3)).load(), raw)
 
 
+@pytest.mark.parametrize("units", ["days", "hours", "seconds", "d", "s"])
+@pytest.mark.parametrize("dtype", ["int16", "uint8", "int64"])
+@pytest.mark.parametrize("zarr_format", FORMATS)
+def test_integers_in_units_of_time(dtype: str, units: str, zarr_format: Any, path: Path) -> None:
+    """Frost days and the like are no durations: xarray masks them as such, by the least integer, all the same."""
+    values = np.array([3, np.nan, 2], "f8" if dtype == "int64" else "f4")
+    ds = xr.Dataset({"v": ("x", values, {"units": units}, {"dtype": dtype, "_FillValue": 99})})
+    zarrds.save(ds, path, zarr_format=zarr_format, statistics=True)
+    for n in (1, 2):
+        found = open_zarrds(path).load()
+        np.testing.assert_array_equal(found.v, [3, np.nan, 2] * n)
+        zarrds.save(ds if n == 1 else found, path, append_dim="x")
+    np.testing.assert_array_equal(open_zarrds(path, chunks={}).v, [3, np.nan, 2] * 4)
+    for asked in (False, xr.coders.CFTimedeltaCoder(decode_via_units=False), {"w": True}):
+        np.testing.assert_array_equal(open_zarrds(path, decode_timedelta=asked).v, [3, np.nan, 2] * 4)
+    by_units = open_zarrds(path, decode_timedelta=True).v
+    assert by_units.dtype.kind == ("m" if len(units) > 1 else "f")
+    assert by_units.isnull().values.tolist() == [False, True, False] * 4
+    assert zarrds.find(path, "v < 3").sizes["x"] == 4
+
+
+@pytest.mark.parametrize("factor", [2, np.int16(2)], ids=repr)
+@pytest.mark.parametrize("marker", [None, -1.0])
+def test_floats_with_whole_factors(marker: float | None, factor: Any, path: Path) -> None:
+    """Of which xarray makes integers."""
+    attributes = {"scale_factor": factor} | ({} if marker is None else {"_FillValue": np.float32(marker)})
+    raw = xr.Dataset({"v": ("x", np.array([0.25, -1, 3.5], "f4"), attributes)})
+    zarrds.save(raw, path)
+    expected = [0.5, -2 if marker is None else np.nan, 7]
+    np.testing.assert_array_equal(open_zarrds(path).v, expected)
+    zarrds.save(raw, path, append_dim="x")
+    np.testing.assert_array_equal(open_zarrds(path).v, expected * 2)
+
+
+@pytest.mark.parametrize("is_lazy", [False, True])
+@pytest.mark.parametrize(
+    "markers",
+    [
+        {"_FillValue": -999},
+        {"_FillValue": np.float32(1e20)},
+        {"missing_value": 1e20},
+        {"missing_value": -999},
+        {"_FillValue": -999, "missing_value": 5},
+    ],
+    ids=str,
+)
+@pytest.mark.filterwarnings("ignore:variable 'v' has multiple fill values")
+@pytest.mark.parametrize("zarr_format", FORMATS)
+def test_markers_that_no_integer_of_the_array_can_be(
+    markers: dict[str, Any], is_lazy: bool, zarr_format: Any, path: Path
+) -> None:
+    """They mark nothing; what they are modulo 256 was taken for missing."""
+    raw = xr.Dataset({"v": ("x", np.array([0, 25, 7], "u1"), markers)})
+    zarrds.save(raw.chunk(x=2) if is_lazy else raw, path, zarr_format=zarr_format)
+    found = open_zarrds(path, decode_cf=False).load()
+    assert {key: found.v.attrs[key] for key in markers} == markers
+    assert all(type(found.v.attrs[key]) is type(value) for key, value in markers.items())
+    np.testing.assert_array_equal(found.v, raw.v)
+    for n in (1, 2):
+        np.testing.assert_array_equal(open_zarrds(path).v, [0, 25, 7] * n)
+        zarrds.save(raw if n == 1 else open_zarrds(path).load(), path, append_dim="x")
+    zarrds.save(xr.Dataset({"v": ("x", [1.0, 2.0])}), path, append_dim="x")
+    with pytest.raises(EncodingError, match="'v'"):
+        zarrds.save(xr.Dataset({"v": ("x", [1.5])}), path, append_dim="x")
+    zarrds.save(open_zarrds(path, decode_cf=False).load(), path.with_name("again.zarr"), zarr_format=5 - zarr_format)
+    assert open_zarrds(path.with_name("again.zarr")).v.values.tolist() == open_zarrds(path).v.values.tolist()
+
+
 ASKED: dict[str, tuple[Any, dict[str, Any], Any]] = {
     "booleans": (np.array([True, False]), {"dtype": "i1", "_FillValue": -1}, objects(True, None)),
     "nullable": (np.array([True, False]), {"dtype": "i1", "_FillValue": -1}, pd.array([True, None], dtype="boolean")),

@@ -52,6 +52,27 @@ def test_it_is_decoded_beside_decoded_data(kind: str, is_lazy: bool) -> None:
     xr.testing.assert_equal(load(store), xr.concat([decoded, decoded], "x"))
 
 
+@pytest.mark.parametrize("dtype", ["i1", "i2", "f4"])
+def test_a_dtype_that_says_nothing_of_numbers_that_are_packed(dtype: str) -> None:
+    raw = xr.Dataset({"v": ("x", np.array([3, 0, 5], dtype), {"scale_factor": 0.5, "dtype": "bool"})})
+    store = zarrds.MemoryStore()
+    zarrds.save(raw, store)
+    zarrds.save(raw, store, append_dim="x")
+    assert load(store).v.values.tolist() == [1.5, 0, 2.5] * 2
+
+
+def test_dates_by_a_factor_of_single_precision() -> None:
+    """Which readers count in, so that finer units are no more exact."""
+    attributes = {"scale_factor": np.float32(0.1), "units": "days since 0001-01-01", "calendar": "noleap"}
+    raw = xr.Dataset({"v": ("x", np.array([3, 1, 0], "u8"), attributes)})
+    store = zarrds.MemoryStore()
+    zarrds.save(raw, store)
+    before = load(store).v.values.tolist()
+    zarrds.save(raw, store, append_dim="x")
+    assert load(store).v.values.tolist() == before * 2
+    assert load(store, decode_cf=False).v.values.tolist() == [3, 1, 0] * 2
+
+
 def test_what_cannot_be_decoded_is_refused_by_name() -> None:
     store = zarrds.MemoryStore()
     before = xr.Dataset({"b": ("x", [True]), "t": ("x", ["a"])})

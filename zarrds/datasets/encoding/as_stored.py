@@ -71,8 +71,11 @@ def encode_like(name: Hashable, variable: xr.Variable, stored: xr.Variable, meta
         return proven(name, xr.Variable(stored.dims, variable.data.astype(dtype, copy=False), fastpath=True), metadata)
     keys = (*CF_KEYS, "_Encoding")  # of strings that are stored as bytes
     encoding = {key: stored.encoding[key] for key in keys if stored.encoding.get(key) is not None}
-    encoding |= {key: np.asarray(encoding[key]).item() for key in _NUMBERS & encoding.keys()}
     kind = _stored_kind(stored, metadata)
+    for key in _NUMBERS & encoding.keys():
+        factor = np.asarray(encoding[key]).reshape(())
+        # short floats are counted in by readers, and times must be exact
+        encoding[key] = factor[()] if kind in ("datetimes", "timedeltas") else factor.item()
     if kind == "datetimes" and "units" in encoding:
         # as it is read where none is said; xarray would write another, and they part in 1582, after some units begin
         encoding.setdefault("calendar", "standard")

@@ -115,12 +115,15 @@ def take_fill_value(
 ) -> Any:
     """The array's fill value; ``_FillValue`` leaves the attributes, or stays there as JSON.
 
-    What stands for nothing that the array could hold (NaN of integers, a list) goes into `hidden`.
+    What stands for nothing that the array could hold (NaN or -1 of unsigned integers, a list) goes into `hidden`.
     """
     marked = attributes.pop("_FillValue", None)
     if np.ndim(marked) and np.size(marked) == 1:
         marked = np.ravel(marked)[0]
-    if marked is not None and ((data_type.dtype.kind in "iu" and not _is_whole(marked)) or np.ndim(marked)):
+    # in format 3 it may be one of the other sign, for `_Unsigned`
+    signs = data_type.dtype.kind if spec.IS_FILL_MISSING else "iu"
+    is_of_integers = marked is not None and data_type.dtype.kind in "iu"
+    if (is_of_integers and not _is_held(marked, data_type.dtype, signs)) or np.ndim(marked):
         hidden["_FillValue"] = marked
         marked = None
     if spec.IS_FILL_MISSING:
@@ -151,12 +154,18 @@ def take_fill_value(
 def missing_fill_value(attributes: Mapping[Any, Any], dtype: np.dtype[Any]) -> int | None:
     """Of integers that have a ``missing_value`` alone, what stands for those that are not computed yet."""
     marker = attributes.get("missing_value")
-    return _as_stored(marker, dtype) if marker is not None and _is_whole(marker) else None
+    return _as_stored(marker, dtype) if marker is not None and _is_held(marker, dtype, "iu") else None
 
 
 def _is_whole(value: Any) -> bool:
     items = np.ravel(value)
     return items.size == 1 and items.dtype.kind in "iuf" and bool(np.isfinite(items[0])) and int(items[0]) == items[0]
+
+
+def _is_held(marker: Any, dtype: np.dtype[Any], signs: str) -> bool:
+    """Whether a marker can be an integer of the dtype's size, of one of these signs."""
+    limits = [np.iinfo(f"{sign}{dtype.itemsize}") for sign in signs]
+    return _is_whole(marker) and any(each.min <= int(np.ravel(marker)[0]) <= each.max for each in limits)
 
 
 def _as_stored(marker: Any, dtype: np.dtype[Any]) -> int:

@@ -257,14 +257,15 @@ def _decoded(
     packing = [key for key in given if not _is_same(key, stored.attrs.get(key), attributes[key])]
     if packing:
         # text that should be a number says that something is wrong
-        idle = {key for key, value in set_apart(variable, v3).items() if not isinstance(value, str)}
+        apart = set_apart(variable, v3)
+        idle = {key for key, value in apart.items() if not isinstance(value, str) or key not in _PACKING_KEYS}
         packing = [key for key in packing if key not in idle]
         attributes = {key: value for key, value in attributes.items() if key not in idle}
     if not (packing or is_counted or is_duration):
         return None
     is_scaled = "scale_factor" in packing or "add_offset" in packing
-    if variable.dtype.kind in "iu" and not set(packing).isdisjoint(MARKERS):
-        attributes = with_float_factors(attributes)  # by whole ones xarray puts NaN among integers
+    if variable.dtype.kind == "f" or not set(packing).isdisjoint(MARKERS):
+        attributes = with_float_factors(attributes)  # by whole ones xarray makes integers, and puts NaN among these
     data = variable.data
     if variable.dtype.kind in "iu" and variable.dtype.itemsize == 8 and packing and not is_scaled and not is_counted:
         noted = [array_of(attributes.get(key, ())) for key in MARKERS]

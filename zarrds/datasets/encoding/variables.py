@@ -84,7 +84,8 @@ def array_metadata_for(
     fill_value = take_fill_value(attributes, hidden, encoding, data_type, spec, is_explicit)
     if fill_value is None and is_chunked(variable) and data_type.dtype == np.int64 and _is_counted(attributes):
         fill_value = np.iinfo(np.int64).min  # which readers take for NaT: what is not computed yet is no date
-    if fill_value is None and is_chunked(variable) and data_type.dtype.kind in "iu":
+    # what is hidden could not be told from this in format 2
+    if fill_value is None and is_chunked(variable) and data_type.dtype.kind in "iu" and "_FillValue" not in hidden:
         fill_value = missing_fill_value(attributes, data_type.dtype)
     with locating(key=name):
         chunks, shards = choose_chunks(

@@ -22,6 +22,8 @@ __all__ = ["Decoded", "decode", "decode_all", "decoders_for", "without_times"]
 # attributes that name other variables, which xarray looks into
 _NAMES = ("coordinates", *CF_RELATED_DATA)
 _PACKING = frozenset({"scale_factor", "add_offset"})
+# units of time in xarray's own words
+_SPANS = frozenset("days hours minutes seconds milliseconds microseconds nanoseconds".split())
 # what is left out of decoding a variable that cannot be decoded as it is, from little to all
 _Less: TypeAlias = Literal["names", "times", "times and names", "packing and times", "packing, times and names", "all"]
 _LESS: tuple[_Less, ...] = get_args(_Less)
@@ -138,6 +140,10 @@ def decode_all(
         If it is the group that cannot be decoded, or a variable when it is read.
     """
     raw = {name: _with_float_factor(name, variable, decoders) for name, variable in raw.items()}
+    if uncounted := [
+        n for n, v in raw.items() if str(v.attrs.get("units")) in _SPANS and _is_uncounted(n, v, decoders)
+    ]:
+        decoders = _without("decode_timedelta", uncounted, raw, decoders, unless_said=None)
     beside = {v.attrs["bounds"] for v in raw.values() if isinstance(v.attrs.get("bounds"), str)}
     # xarray writes units into the attributes of bounds, also where it fails afterwards
     fresh = {name: variable.copy(deep=False) if name in beside else variable for name, variable in raw.items()}
@@ -172,17 +178,28 @@ def decode_all(
 
 
 def _with_float_factor(name: Any, variable: xr.Variable, decoders: Mapping[str, Any]) -> xr.Variable:
-    """A variable whose whole factor is a float, if integers of it may be missing: xarray has no NaN for integers."""
-    if variable.dtype.kind not in "iu" or not isinstance(variable.attrs.get("scale_factor"), int | np.integer):
+    """A variable whose whole factor is a float, if integers of it may be missing: xarray has no NaN for integers.
+
+    Of floats it makes integers by such a factor.
+    """
+    if variable.dtype.kind not in "iuf" or not isinstance(variable.attrs.get("scale_factor"), int | np.integer):
         return variable
     is_marked = any(variable.attrs.get(key) is not None for key in MARKERS)
-    if not is_marked or not _is_on("mask_and_scale", name, decoders):
+    if not (is_marked or variable.dtype.kind == "f") or not _is_on("mask_and_scale", name, decoders):
         return variable
     from zarrds.datasets.encoding.exact.packing import with_float_factors  # imported late: hardly any reader needs it
 
     changed = variable.copy(deep=False)
     changed.attrs = with_float_factors(variable.attrs)
     return changed
+
+
+def _is_uncounted(name: Any, variable: xr.Variable, decoders: Mapping[str, Any]) -> bool:
+    """Whether integers in units of time stay numbers, of which xarray masks some as if they became durations."""
+    said = _item(decoders, "decode_timedelta", name, None)
+    is_by_units = getattr(xr.coders.CFTimedeltaCoder() if said is None else said, "decode_via_units", said)
+    is_by_dtype = "timedelta64" in str(variable.attrs.get("dtype"))
+    return variable.dtype.kind in "iu" and not is_by_dtype and not is_by_units
 
 
 def _undecodable_ones(

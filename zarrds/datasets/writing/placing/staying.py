@@ -161,7 +161,8 @@ def _decoded_fill_value(there: xr.Variable, metadata: ArrayMetadata) -> object:
     attributes = {key: there.encoding[key] for key in CF_KEYS if there.encoding.get(key) is not None}
     raw = xr.Variable("values", np.array([metadata.fill_value], metadata.data_type.dtype), attributes)
     try:
-        decoded, _, _ = decode_cf_variables({"values": raw}, {}, concat_characters=False)
+        is_span = there.dtype.kind == "m"
+        decoded, _, _ = decode_cf_variables({"values": raw}, {}, concat_characters=False, decode_timedelta=is_span)
     except (TypeError, ValueError, OverflowError):
         return None
     return decoded["values"].values[0]

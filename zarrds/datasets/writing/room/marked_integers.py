@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -68,8 +69,15 @@ def _is_marked(name: str, there: xr.Variable, stored: StoredGroup) -> bool:
         and metadata.data_type.dtype.kind in "iu"
         and there.dtype.kind == "f"
         and not is_packed(there)
-        and len({int(there.encoding[key]) for key in MARKERS if _is_number(there.encoding.get(key))}) == 1
+        and len(_markers_in(there, metadata.data_type.dtype)) == 1
     )
+
+
+def _markers_in(there: xr.Variable, dtype: np.dtype[Any]) -> set[int]:
+    """What stands for what is missing and is an integer that the store can hold."""
+    limits = np.iinfo(dtype)
+    markers = {int(there.encoding[key]) for key in MARKERS if _is_number(there.encoding.get(key))}
+    return {marker for marker in markers if limits.min <= marker <= limits.max}
 
 
 def _is_number(value: object) -> bool:
@@ -89,8 +97,8 @@ def _roomier(
         present = present.astype(np.int64)
     elif (present > EXACT).any() or (present < -EXACT).any():
         return None  # floats, as which they are read, would round them
-    before = next(int(there.encoding[key]) for key in MARKERS if there.encoding.get(key) is not None)
     stored = metadata.data_type.dtype.newbyteorder("=")
+    (before,) = _markers_in(there, stored)
     dtype = width_that_holds(present, stored)
     if dtype is None:
         return None

@@ -245,6 +245,25 @@ def test_nothing_is_copied_after_others_may_begin(server: S3Server) -> None:
     assert zarrds.verify(URL, storage_options=options(server)).ok
 
 
+@pytest.mark.parametrize("status", [404, 409, 412])
+def test_a_marker_that_cannot_be_called_off_at_once_is_called_off(server: S3Server, status: int) -> None:
+    """Else it would stay when what it names is gone, and nobody could open the store any more."""
+    save(server)
+    puts = Counter[str]()
+
+    def fault(method: str, key: str) -> Fault | None:
+        puts[key] += method == "PUT"
+        is_last = method == "PUT" and key == MARKER and puts[key] == 3  # the first two make the commit
+        return Fault(status) if is_last else None
+
+    server.state.fault = fault
+    append_staged(server, 4)
+    server.state.fault = None
+    assert puts[MARKER] == 4 or status == 409  # which obstore repeats itself
+    assert not [key for key in server.state.values if "partial" in key]
+    xr.testing.assert_identical(opened(server), xr.concat([data(), data(4, 3)], "time"))
+
+
 @pytest.mark.usefixtures("_without_locks")
 def test_whose_marker_is_gone_does_not_say_that_all_is_well(server: S3Server) -> None:
     save(server)

@@ -113,9 +113,15 @@ class ConditionalCommits(Commits):
     def remove_marker(self, commit: Commit | Growing) -> None:
         """Remove the marker, if it is still that of a commit."""
         objects: Any = self._objects
-        found = objects.find_one(self._base + MARKER, limit=MAX_MARKER)
-        if found is not None and self._parsed(bytes(found.data)) == commit:
-            self._void(version_of(found.info))
+        for attempt in range(_ATTEMPTS):
+            found = objects.find_one(self._base + MARKER, limit=MAX_MARKER)
+            if found is None or self._parsed(bytes(found.data)) != commit:
+                return
+            # what is refused though it is still the same is tried again: else it would name what is gone soon
+            if self._void(version_of(found.info)):
+                return
+            pause(attempt)
+        raise StoreIOError("the server refuses to put over a marker that has not changed", key=MARKER, mend="Try again")
 
     def _void(self, version: Version) -> bool:
         """Replace the marker of that version by one that means nothing, and remove it; False if it was changed.

@@ -83,3 +83,26 @@ def test_one_bad_value_among_many_is_named(tmp_path: Path, at: int, value: float
         zarrds.save(ds, tmp_path / "a", encoding={"t": {"dtype": "i2", **_encoding(0.01, 265.0, -32768)}})
     assert f"x={at}" in str(error.value)
     assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize(
+    "markers",
+    [
+        {"_FillValue": float(2**31 - 1)},  # no float32, as which it is compared
+        {"_FillValue": np.nan, "missing_value": 0},
+        {"_FillValue": -(2**40), "missing_value": 5},
+        {"_FillValue": 2**40},
+        {"_FillValue": np.inf},
+    ],
+)
+def test_markers_that_mark_nothing_are_refused_of_many_values_as_of_few(markers: dict[str, Any]) -> None:
+    few = np.array([1.0, np.nan, 3.0])
+    many = np.resize(few, 30_000)
+    encoder = Encoder("v", ("x",), np.dtype("i4"), "floats", {"scale_factor": np.float32(0.5), **markers})
+    assert encoder._plainly_packed(many) is None
+    found = []
+    for values in (few, many):
+        with pytest.raises(Exception, match=r".") as error:
+            encoder.on_block(_block(values))
+        found.append((error.type, str(error.value)))
+    assert found[0] == found[1]

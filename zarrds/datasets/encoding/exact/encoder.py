@@ -188,9 +188,14 @@ class Encoder:
         return {}
 
     def _scaling_of(self, dtype: np.dtype[Any]) -> Scaling | None:
-        zero = np.zeros(1, dtype)
-        unpacked = self._decoded(zero.astype(self.dtype)).dtype
-        return scaling_of(packing_of(self.dtype, self.encoding), dtype, unpacked, self._slack(zero, unpacked))
+        packing, zero = packing_of(self.dtype, self.encoding), np.zeros(1, dtype)
+        try:
+            read = self._decoded(np.array([0, *packing.markers], self.dtype))
+            if not np.isnan(read[1:]).all():  # as xarray reads them, which knows one marker, of its own dtype
+                return None
+            return scaling_of(packing, dtype, read.dtype, self._slack(zero, read.dtype))
+        except (OverflowError, TypeError, ValueError):  # the close look says what is wrong, where it finds a value
+            return None
 
     def _plainly_packed(self, values: Array) -> Array | None:
         """Many floats, if each is plainly right; None if they are to be looked at closely."""

@@ -68,6 +68,38 @@ def test_who_begins_while_another_is_at_it_waits(server: S3Server, is_made: bool
     check(server, data(), data(4, 3), data(40, 2))
 
 
+@pytest.mark.usefixtures("_as_machines")
+def test_another_that_ends_while_it_is_waited_for_is_no_conflict(server: S3Server) -> None:
+    """It makes its commit between the look at the root and the one for a marker."""
+    save(server)
+    is_there, goes_on, is_done = threading.Event(), threading.Event(), threading.Event()
+    puts, looks = list[str](), list[str]()
+
+    def before(method: str, key: str, who: str) -> None:
+        if who == "AKIAOTHER" and (method, key) == ("PUT", ROOT) and not puts:
+            puts.append(key)
+            is_there.set()
+            goes_on.wait(10)
+        elif who == "AKIASECON" and (method, key) == ("GET", MARKER):
+            looks.append(key)
+            if len(looks) == 3:  # after those by which it was told that another is at it, and the look at the root
+                goes_on.set()
+                is_done.wait(10)
+
+    def append_first() -> None:
+        append(server, 4, 3, "AKIAOTHER")
+        is_done.set()
+
+    server.state.before = before
+    other = threading.Thread(target=append_first)
+    other.start()
+    assert is_there.wait(10)
+    append(server, 40, 2, "AKIASECON")
+    other.join()
+    server.state.before = None
+    check(server, data(), data(4, 3), data(40, 2))
+
+
 @pytest.mark.usefixtures("_impatient")
 def test_labels_that_change_after_they_were_read_are_a_conflict(
     server: S3Server, monkeypatch: pytest.MonkeyPatch

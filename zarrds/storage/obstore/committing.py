@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Self, cast
 
-from zarrds.errors import StoreIOError, ZarrdsError, locating
+from zarrds.errors import ConflictError, StoreIOError, ZarrdsError, locating
 from zarrds.storage.commits.committer import DELETED, MAX_DELETED
 from zarrds.storage.commits.growing import Growing, new_write
 from zarrds.storage.commits.uncopied import Growth
@@ -346,6 +346,11 @@ class CommittingStore(RemoteStore):
         if any(all(roots.get(name) is None for name in names) for names in (ROOTS, _NODES)):
             session.let_go()
             self.recover()
+            try:
+                self.check_unchanged()
+            except ConflictError:  # the other has made its commit since the root was seen, and gone
+                session.forget()
+                self.recover()
             return
         begun.give_signs()
         session.forget()

@@ -79,13 +79,13 @@ def test_all_that_reach_the_same_objects_share_their_locks() -> None:
     from obstore.store import S3Store
 
     told = [{"access_key_id": f"AKIA{n}", "secret_access_key": "verysecretvalue"} for n in range(2)]
-    made = [as_store(S3Store("bucket", prefix="a.zarr", **each)) for each in told]  # type: ignore[arg-type]
+    made = [as_store(S3Store("bucket", prefix="a.zarr", **each)) for each in told]  # type: ignore[arg-type]  # its options are typed one by one
     made += [as_store("s3://bucket/a.zarr/", {**TOLD, "key": f"AKIA{n}"}) for n in range(2)]
-    other = as_store(S3Store("bucket", prefix="a.zarr2", **told[0]))  # type: ignore[arg-type]
+    other = as_store(S3Store("bucket", prefix="a.zarr2", **told[0]))  # type: ignore[arg-type]  # its options are typed one by one
     with made[0].lock():
-        locks = {id(each._locks) for each in made}  # type: ignore[attr-defined]
+        locks = {id(each._locks) for each in made}  # type: ignore[attr-defined]  # of stores with locks
         assert len(locks) == 1
-        assert id(other._locks) not in locks  # type: ignore[attr-defined]
+        assert id(other._locks) not in locks  # type: ignore[attr-defined]  # of stores with locks
 
 
 def test_a_name_that_there_cannot_be_is_told_at_once() -> None:

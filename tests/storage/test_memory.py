@@ -57,7 +57,7 @@ class _Unhashable(MemoryStore):
     """As a store of a user's own may be, which is a dataclass."""
 
     traits = Traits(is_remote=True, concurrency=4)
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None  # type: ignore[assignment]  # as mutable classes have it
 
     def __eq__(self, other: object) -> bool:
         return self is other

@@ -417,10 +417,10 @@ def test_what_is_old_is_told_by_the_servers_clock(
     )
     server.state.values["t2m.zarr/.0a.zarrds-partial/0/t2m/c.0"] = b"", '"a"', there - 60
     before = set(server.state.values)
-    assert as_store(URL, options(server)).clean() == []  # type: ignore[attr-defined]
+    assert as_store(URL, options(server)).clean() == []  # type: ignore[attr-defined]  # of stores that commit
     assert set(server.state.values) == before
     server.state.values["t2m.zarr/.0a.zarrds-partial/0/t2m/c.0"] = b"", '"a"', there - 2 * 86400
-    assert as_store(URL, options(server)).clean() == [".0a.zarrds-partial"]  # type: ignore[attr-defined]
+    assert as_store(URL, options(server)).clean() == [".0a.zarrds-partial"]  # type: ignore[attr-defined]  # of stores that commit
     assert not [key for key in server.state.values if "partial" in key]
 
 

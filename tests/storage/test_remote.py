@@ -22,8 +22,8 @@ fsspec = pytest.importorskip("fsspec", reason="stores at URLs need the extra 're
 
 
 from zarrds.storage.fsspec import commits  # noqa: E402  # after the check above
-from zarrds.storage.fsspec.ages import age_of  # noqa: E402
-from zarrds.storage.fsspec.store import RemoteStore  # noqa: E402
+from zarrds.storage.fsspec.ages import age_of  # noqa: E402  # after what is skipped
+from zarrds.storage.fsspec.store import RemoteStore  # noqa: E402  # after what is skipped
 
 PROJECT = Path(__file__).resolve().parents[2]
 MARKER = f".commit{PARTIAL}"

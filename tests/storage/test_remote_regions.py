@@ -107,7 +107,7 @@ def test_a_region_of_itself_that_is_reached_in_another_way(server: S3Server, how
         client_options={"allow_http": True},
     )
     if how == "a store of zarr-python":
-        ds = xr.open_dataset(ObjectStore(given), engine="zarr", chunks={"time": 2})  # type: ignore[type-var]
+        ds = xr.open_dataset(ObjectStore(given), engine="zarr", chunks={"time": 2})  # type: ignore[type-var]  # it takes any of obstore's
     elif how == "a store of obstore":
         ds = xr.open_dataset(given, engine="zarrds", chunks={"time": 2})
     else:

@@ -13,16 +13,25 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from zarrds.errors import StoreIOError
+from zarrds.storage.found import Found, version_of
 from zarrds.storage.fsspec.commits import is_key
+from zarrds.storage.fsspec.objects import identity_of
 from zarrds.storage.obstore.commits import conflict
 from zarrds.storage.traits import Fetched
 from zarrds.threads import MOST
 
-__all__ = ["Ahead", "habit_of", "note_habit"]
+__all__ = ["Ahead", "fetched_of", "habit_of", "note_habit"]
 
 _MOST_HABITS = 64
 
 _habits: dict[str, tuple[str, ...]] = {}
+
+
+def fetched_of(found: Found | None) -> Fetched:
+    """An object that was found, as a value that was fetched."""
+    if found is None:
+        return Fetched(None)
+    return Fetched(found.data, identity_of(found.info), version=version_of(found.info))
 
 
 def habit_of(name: str) -> tuple[str, ...]:

@@ -30,10 +30,9 @@ from zarrds.storage.fsspec.commits import (
     new_folder,
     process_id,
 )
-from zarrds.storage.fsspec.objects import identity_of
 from zarrds.storage.fsspec.store import RemoteStore
 from zarrds.storage.held import HeldChanges, written
-from zarrds.storage.obstore.ahead import Ahead, note_habit
+from zarrds.storage.obstore.ahead import Ahead, fetched_of, note_habit
 from zarrds.storage.obstore.begun import Begun
 from zarrds.storage.obstore.commits import ConditionalCommits, claimed, conflict, is_same_version
 from zarrds.storage.obstore.connections import is_usable
@@ -136,7 +135,7 @@ class CommittingStore(RemoteStore):
         if session is not None and session.roots is not None:
             # what was seen under the lock is believed: the root is put only if it is unchanged
             seen = {key: told for key in keys if (told := session.told(key)) is not None}
-            seen |= {key: _fetched_of(session.roots[key]) for key in keys if key in session.roots}
+            seen |= {key: fetched_of(session.roots[key]) for key in keys if key in session.roots}
             session.ahead.asked |= dict.fromkeys(key for key in keys if key not in session.roots)
             missing = [key for key in keys if key not in seen]
             is_first = session.is_first
@@ -190,7 +189,7 @@ class CommittingStore(RemoteStore):
             found = self._found(key)
         except ZarrdsError as error:
             return Fetched(None, None, error)
-        return _fetched_of(found)
+        return fetched_of(found)
 
     def delete(self, key: str) -> None:
         """Remove `key`; an absent key is no error."""
@@ -447,9 +446,3 @@ class CommittingStore(RemoteStore):
                     claimed(objects, self._base + name, found)
                 except ValueChangedError:
                     raise conflict(self.path) from None
-
-
-def _fetched_of(found: Found | None) -> Fetched:
-    if found is None:
-        return Fetched(None)
-    return Fetched(found.data, identity_of(found.info), version=version_of(found.info))

@@ -189,6 +189,8 @@ class Encoder:
 
     def _scaling_of(self, dtype: np.dtype[Any]) -> Scaling | None:
         packing, zero = packing_of(self.dtype, self.encoding), np.zeros(1, dtype)
+        if len({value for each in markers_of(self.encoding) for value in each.tolist()}) != len(packing.markers):
+            return None  # some are no integers of the store
         try:
             read = self._decoded(np.array([0, *packing.markers], self.dtype))
             if not np.isnan(read[1:]).all():  # as xarray reads them, which knows one marker, of its own dtype

@@ -41,6 +41,23 @@ def check(server: S3Server, *parts: xr.Dataset) -> None:
     assert MARKER not in server.state.values
 
 
+def check_both_append(server: S3Server, is_there: threading.Event, is_done: threading.Event | None = None) -> None:
+    """One machine appends when another has come as far as `is_there`; `is_done` is set when that one has ended."""
+
+    def append_first() -> None:
+        append(server, 4, 3, "AKIAOTHER")
+        if is_done is not None:
+            is_done.set()
+
+    other = threading.Thread(target=append_first)
+    other.start()
+    assert is_there.wait(10)
+    append(server, 40, 2, "AKIASECON")
+    other.join()
+    server.state.before = None
+    check(server, data(), data(4, 3), data(40, 2))
+
+
 @pytest.mark.usefixtures("_as_machines")
 @pytest.mark.parametrize("is_made", [False, True])
 def test_who_begins_while_another_is_at_it_waits(server: S3Server, is_made: bool) -> None:
@@ -59,13 +76,7 @@ def test_who_begins_while_another_is_at_it_waits(server: S3Server, is_made: bool
             has_tried.set()
 
     server.state.before = before
-    other = threading.Thread(target=append, args=(server, 4, 3, "AKIAOTHER"))
-    other.start()
-    assert is_there.wait(10)
-    append(server, 40, 2, "AKIASECON")
-    other.join()
-    server.state.before = None
-    check(server, data(), data(4, 3), data(40, 2))
+    check_both_append(server, is_there)
 
 
 @pytest.mark.usefixtures("_as_machines")
@@ -86,18 +97,8 @@ def test_another_that_ends_while_it_is_waited_for_is_no_conflict(server: S3Serve
                 goes_on.set()
                 is_done.wait(10)
 
-    def append_first() -> None:
-        append(server, 4, 3, "AKIAOTHER")
-        is_done.set()
-
     server.state.before = before
-    other = threading.Thread(target=append_first)
-    other.start()
-    assert is_there.wait(10)
-    append(server, 40, 2, "AKIASECON")
-    other.join()
-    server.state.before = None
-    check(server, data(), data(4, 3), data(40, 2))
+    check_both_append(server, is_there, is_done)
 
 
 @pytest.mark.usefixtures("_impatient")

@@ -63,20 +63,16 @@ class Scaling:
             numbers /= self.factor
         np.rint(numbers, out=numbers)
         missing = np.isnan(values)
-        has_missing = bool(missing.any())
-        if has_missing:
+        if missing.any():
+            if self.marker is None:
+                return None
             numbers[missing] = 0  # no integer is NaN, and what a cast makes of it depends on the machine
         packed = numbers.astype(self.packed)
-        near = self._is_near(packed, values)
-        if not has_missing:
-            is_right = near.all() and (self.marker is None or not (packed == self.marker).any())
-            return packed if is_right else None
-        if self.marker is None:
-            return None
-        packed[missing] = self.marker
-        near |= missing
-        is_right = near.all() and np.array_equal(packed == self.marker, missing)
-        return packed if is_right else None
+        is_right = self._is_near(packed, values)
+        if self.marker is not None:
+            packed[missing] = self.marker
+            is_right = (is_right | missing) & ((packed == self.marker) == missing)
+        return packed if is_right.all() else None
 
     def _is_near(self, packed: Array, values: Array) -> Array:
         read = packed.astype(self.unpacked)

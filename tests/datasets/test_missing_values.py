@@ -268,20 +268,28 @@ def test_whole_factors_beside_what_is_missing(
 @pytest.mark.parametrize("zarr_format", FORMATS)
 def test_integers_in_units_of_time(dtype: str, units: str, zarr_format: Any, path: Path) -> None:
     """Frost days and the like are no durations: xarray masks them as such, by the least integer, all the same."""
+    # older releases of xarray make durations of them, with a warning, unless they are told not to
+    is_by_units = xr.coders.CFTimedeltaCoder().decode_via_units
+    numbers: dict[str, Any] = {"decode_timedelta": False} if is_by_units else {}
     values = np.array([3, np.nan, 2], "f8" if dtype == "int64" else "f4")
     ds = xr.Dataset({"v": ("x", values, {"units": units}, {"dtype": dtype, "_FillValue": 99})})
     zarrds.save(ds, path, zarr_format=zarr_format, statistics=True)
     for n in (1, 2):
-        found = open_zarrds(path).load()
+        found = open_zarrds(path, **numbers).load()
         np.testing.assert_array_equal(found.v, [3, np.nan, 2] * n)
         zarrds.save(ds if n == 1 else found, path, append_dim="x")
-    np.testing.assert_array_equal(open_zarrds(path, chunks={}).v, [3, np.nan, 2] * 4)
-    for asked in (False, xr.coders.CFTimedeltaCoder(decode_via_units=False), {"w": True}):
+    np.testing.assert_array_equal(open_zarrds(path, chunks={}, **numbers).v, [3, np.nan, 2] * 4)
+    for asked in (
+        False,
+        xr.coders.CFTimedeltaCoder(decode_via_units=False),
+        {"v": False} if is_by_units else {"w": True},
+    ):
         np.testing.assert_array_equal(open_zarrds(path, decode_timedelta=asked).v, [3, np.nan, 2] * 4)
     by_units = open_zarrds(path, decode_timedelta=True).v
     assert by_units.dtype.kind == ("m" if len(units) > 1 else "f")
     assert by_units.isnull().values.tolist() == [False, True, False] * 4
-    assert zarrds.find(path, "v < 3").sizes["x"] == 4
+    if not is_by_units:  # which a condition on numbers is not for
+        assert zarrds.find(path, "v < 3").sizes["x"] == 4
 
 
 @pytest.mark.parametrize("factor", [2, np.int16(2)], ids=repr)

@@ -11,7 +11,7 @@ import pytest
 from tests.storage.s3_server import S3Server, serving
 from zarrds.storage.fsspec import commits
 from zarrds.storage.fsspec.store import RemoteStore
-from zarrds.storage.obstore import ahead, committing
+from zarrds.storage.obstore.changes import ahead, committing
 
 
 @pytest.fixture(scope="module")

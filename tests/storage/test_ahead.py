@@ -12,7 +12,7 @@ import zarrds
 from tests.storage.s3_server import Fault, S3Server
 from tests.storage.s3_writers import MARKER, ROOT, URL, data, opened, options, set_n
 from zarrds.errors import LabelError, StoreIOError
-from zarrds.storage.obstore.ahead import habit_of, note_habit
+from zarrds.storage.obstore.changes.ahead import habit_of, note_habit
 from zarrds.threads import MOST
 
 pytest.importorskip("obstore", reason="object storage needs the extra 'remote'")
@@ -206,7 +206,7 @@ def test_labels_that_do_not_fit_are_still_refused(server: S3Server) -> None:
 
 
 def test_few_habits_of_few_keys_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zarrds.storage.obstore.ahead._habits", {})
+    monkeypatch.setattr("zarrds.storage.obstore.changes.ahead._habits", {})
     for number in range(100):
         note_habit(f"append to {number}", [str(number)])
     assert habit_of("append to 99") == ("99",)

@@ -30,7 +30,7 @@ from tests.storage.s3_writers import (
 from zarrds.errors import ConflictError, LabelError, StoreIOError, ZarrdsError
 from zarrds.storage.fsspec import commits
 from zarrds.storage.fsspec.store import RemoteStore
-from zarrds.storage.obstore import begun, committing, growth, sessions
+from zarrds.storage.obstore.changes import begun, committing, growth, sessions
 
 pytest.importorskip("obstore", reason="object storage needs the extra 'remote'")
 

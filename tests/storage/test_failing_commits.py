@@ -32,7 +32,7 @@ from zarrds.errors import StoreIOError, ZarrdsError
 from zarrds.storage.commits import growing
 from zarrds.storage.fsspec import commits
 from zarrds.storage.fsspec.store import RemoteStore
-from zarrds.storage.obstore import growth
+from zarrds.storage.obstore.changes import growth
 from zarrds.stores import as_store
 
 pytest.importorskip("obstore", reason="object storage needs the extra 'remote'")

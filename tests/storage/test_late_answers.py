@@ -29,7 +29,7 @@ from tests.storage.s3_writers import (
     set_n,
 )
 from zarrds.errors import ConflictError, StoreExistsError, ZarrdsError
-from zarrds.storage.obstore import begun, commits, new_store
+from zarrds.storage.obstore.changes import begun, commits, new_store
 
 pytest.importorskip("obstore", reason="object storage needs the extra 'remote'")
 

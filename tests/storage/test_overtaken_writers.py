@@ -33,7 +33,8 @@ from tests.storage.s3_writers import (
 )
 from zarrds.errors import ConflictError, LabelError, StoreExistsError, ZarrdsError
 from zarrds.storage.fsspec import commits
-from zarrds.storage.obstore import committing, store
+from zarrds.storage.obstore import store
+from zarrds.storage.obstore.changes import committing
 from zarrds.stores import as_store
 
 pytest.importorskip("obstore", reason="object storage needs the extra 'remote'")

@@ -33,7 +33,7 @@ from tests.storage.s3_writers import (
 )
 from zarrds.errors import ConflictError, StoreExistsError, ZarrdsError
 from zarrds.storage import held
-from zarrds.storage.obstore import begun, new_store
+from zarrds.storage.obstore.changes import begun, new_store
 
 pytest.importorskip("obstore", reason="object storage needs the extra 'remote'")
 

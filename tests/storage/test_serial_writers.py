@@ -17,7 +17,7 @@ from tests.storage.s3_writers import URL, append, append_staged, data, opened, o
 from tests.storage.test_overtaken_writers import run_in_turns
 from zarrds.errors import ConflictError, LabelError, StoreExistsError
 from zarrds.storage.fsspec import commits
-from zarrds.storage.obstore import committing
+from zarrds.storage.obstore.changes import committing
 
 pytest.importorskip("obstore", reason="object storage needs the extra 'remote'")
 

@@ -29,7 +29,7 @@ from zarrds.datasets.writing.placing.staying import check_all_are_written, check
 from zarrds.datasets.writing.plain.to_plain import PlainDataset
 from zarrds.datasets.writing.room.characters import as_characters, with_joined_characters
 from zarrds.datasets.writing.room.growing import Grown, as_wide_as_stored, grown_arrays, means_other
-from zarrds.datasets.writing.room.marked_integers import roomier_integers
+from zarrds.datasets.writing.room.integers.marked import roomier_integers
 from zarrds.datasets.writing.stored import StoredGroup
 from zarrds.errors import EncodingError, LabelError, StoreExistsError, locating
 from zarrds.metadata.attributes import ATTRIBUTES, MARKERS, with_more_noted

@@ -13,10 +13,10 @@ from zarrds.storage.fsspec.commits import ROOT, STRAIGHT, Commit, is_key, is_sta
 from zarrds.storage.fsspec.objects import Objects
 from zarrds.storage.fsspec.refusals import not_alone, stands_there
 from zarrds.storage.held import HeldChanges, written
-from zarrds.storage.obstore.commits import ConditionalCommits
-from zarrds.storage.obstore.committing import VERSIONED, CommittingStore
+from zarrds.storage.obstore.changes.commits import ConditionalCommits
+from zarrds.storage.obstore.changes.committing import VERSIONED, CommittingStore
+from zarrds.storage.obstore.changes.new_store import NewStore, is_of_root
 from zarrds.storage.obstore.connections import forked, is_usable
-from zarrds.storage.obstore.new_store import NewStore, is_of_root
 from zarrds.storage.obstore.objects import ObstoreObjects
 from zarrds.storage.protocol import Buffer, Store, Traits, ValueChangedError
 from zarrds.storage.secrets import without_secrets

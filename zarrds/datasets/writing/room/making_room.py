@@ -24,17 +24,17 @@ from zarrds.datasets.writing.room.categorized import categorized, is_categorized
 from zarrds.datasets.writing.room.categorized_levels import with_levels_stored
 from zarrds.datasets.writing.room.free_values import free_integer
 from zarrds.datasets.writing.room.growing import check_rewritable
-from zarrds.datasets.writing.room.kind_stored import in_the_kind_stored, is_nullable_integer
-from zarrds.datasets.writing.room.made import Made
-from zarrds.datasets.writing.room.missing_text import bytes_with_missing, marked_otherwise, text_with_missing
-from zarrds.datasets.writing.room.other_dates import in_dates_stored
-from zarrds.datasets.writing.room.plain_integers import (
+from zarrds.datasets.writing.room.integers.plain import (
     integers_with_missing,
     is_packed,
     marked,
     wider_integers,
     width_that_holds,
 )
+from zarrds.datasets.writing.room.kind_stored import in_the_kind_stored, is_nullable_integer
+from zarrds.datasets.writing.room.made import Made
+from zarrds.datasets.writing.room.missing_text import bytes_with_missing, marked_otherwise, text_with_missing
+from zarrds.datasets.writing.room.other_dates import in_dates_stored
 from zarrds.datasets.writing.room.untyped import first_categories, may_be_untyped, retyped, typed
 from zarrds.datasets.writing.stored import StoredGroup
 from zarrds.labels.kinds.nullable import MASKED

@@ -16,7 +16,7 @@ import xarray as xr
 from zarrds.datasets.encoding.as_stored import encode_like
 from zarrds.datasets.writing.room.free_values import free_integer
 from zarrds.datasets.writing.room.growing import Grown, check_rewritable, joined, made_anew, parts_of
-from zarrds.datasets.writing.room.plain_integers import is_packed, marked, width_that_holds
+from zarrds.datasets.writing.room.integers.plain import is_packed, marked, width_that_holds
 from zarrds.datasets.writing.stored import StoredGroup
 from zarrds.errors import EncodingError
 from zarrds.labels.kinds.plain import EXACT

@@ -16,7 +16,7 @@ from zarrds.errors import StoreIOError
 from zarrds.storage.found import Found, version_of
 from zarrds.storage.fsspec.commits import is_key
 from zarrds.storage.fsspec.objects import identity_of
-from zarrds.storage.obstore.commits import conflict
+from zarrds.storage.obstore.changes.commits import conflict
 from zarrds.storage.traits import Fetched
 from zarrds.threads import MOST
 

@@ -32,13 +32,13 @@ from zarrds.storage.fsspec.commits import (
 )
 from zarrds.storage.fsspec.store import RemoteStore
 from zarrds.storage.held import HeldChanges, written
-from zarrds.storage.obstore.ahead import Ahead, fetched_of, note_habit
-from zarrds.storage.obstore.begun import Begun
-from zarrds.storage.obstore.commits import ConditionalCommits, claimed, conflict, is_same_version
+from zarrds.storage.obstore.changes.ahead import Ahead, fetched_of, note_habit
+from zarrds.storage.obstore.changes.begun import Begun
+from zarrds.storage.obstore.changes.commits import ConditionalCommits, claimed, conflict, is_same_version
+from zarrds.storage.obstore.changes.growth import Straight
+from zarrds.storage.obstore.changes.sessions import Session, Sessions
 from zarrds.storage.obstore.connections import is_usable
-from zarrds.storage.obstore.growth import Straight
 from zarrds.storage.obstore.objects import ObstoreObjects
-from zarrds.storage.obstore.sessions import Session, Sessions
 from zarrds.storage.protocol import Store, ValueChangedError
 from zarrds.storage.traits import Fetched, has_trait
 from zarrds.threads import side_by_side

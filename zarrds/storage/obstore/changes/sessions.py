@@ -10,8 +10,8 @@ from types import TracebackType
 from typing import Any
 from weakref import WeakSet
 
-from zarrds.storage.obstore.ahead import Ahead
-from zarrds.storage.obstore.begun import Begun
+from zarrds.storage.obstore.changes.ahead import Ahead
+from zarrds.storage.obstore.changes.begun import Begun
 from zarrds.storage.traits import Fetched
 
 __all__ = ["Session", "Sessions"]

@@ -18,8 +18,8 @@ from zarrds.errors import ConflictError, StoreIOError, ZarrdsError
 from zarrds.storage.commits.growing import Growing, signed
 from zarrds.storage.found import Found, Version, version_of
 from zarrds.storage.fsspec.commits import OLD
-from zarrds.storage.obstore.begun import ATTEMPTS, PAUSE, Begun
-from zarrds.storage.obstore.commits import conflict, is_same_version, not_known, pause
+from zarrds.storage.obstore.changes.begun import ATTEMPTS, PAUSE, Begun
+from zarrds.storage.obstore.changes.commits import conflict, is_same_version, not_known, pause
 from zarrds.storage.protocol import ValueChangedError
 from zarrds.threads import side_by_side
 

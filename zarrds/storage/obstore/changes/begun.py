@@ -14,7 +14,7 @@ from zarrds.errors import ZarrdsError
 from zarrds.storage.commits.growing import Growing, new_write, signed
 from zarrds.storage.found import Found, Version, version_of
 from zarrds.storage.fsspec.commits import MARKER
-from zarrds.storage.obstore.commits import ConditionalCommits, conflict, is_same_version
+from zarrds.storage.obstore.changes.commits import ConditionalCommits, conflict, is_same_version
 from zarrds.storage.obstore.objects import ObstoreObjects
 from zarrds.storage.protocol import ValueChangedError
 

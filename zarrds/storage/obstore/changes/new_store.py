@@ -15,9 +15,9 @@ from functools import partial
 from zarrds.errors import ConflictError, StoreIOError, ZarrdsError
 from zarrds.storage.fsspec.commits import MARKER, ROOT, STRAIGHT, Commit, is_door
 from zarrds.storage.fsspec.refusals import not_alone, stands_there
-from zarrds.storage.obstore.begun import LATE, clock
-from zarrds.storage.obstore.commits import ConditionalCommits, pause
-from zarrds.storage.obstore.growth import QUICK_NBYTES
+from zarrds.storage.obstore.changes.begun import LATE, clock
+from zarrds.storage.obstore.changes.commits import ConditionalCommits, pause
+from zarrds.storage.obstore.changes.growth import QUICK_NBYTES
 from zarrds.storage.obstore.objects import ObstoreObjects
 from zarrds.storage.protocol import ValueChangedError
 from zarrds.threads import side_by_side

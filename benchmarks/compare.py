@@ -77,6 +77,15 @@ def ignore_warnings() -> None:
     warnings.filterwarnings("ignore", "saving variable .* with floating point data as an integer dtype")
 
 
+def warn_without_kernel() -> None:
+    """A checkout that is installed elsewhere, not with `-e`, is imported from where one stands, without its kernel."""
+    import zarrds
+
+    if zarrds.info().kernel != "native":
+        where = Path(zarrds.__file__).parent
+        print(f"{where} has no kernel, so small chunks are slow: pip install -e '.[bench]'", file=sys.stderr)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     rows = all_rows()
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -93,6 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print("\n".join(f"{row.name:20} {row.about}" for row in rows))
         return
     ignore_warnings()
+    warn_without_kernel()
     chosen = [row for row in rows if not options.only or row.name in options.only]
     with tempfile.TemporaryDirectory(prefix="zarrds-bench-", dir=options.workdir) as folder:
         results = run(chosen, Bench(SIZES[options.size], Path(folder)), options.rounds)

@@ -20,7 +20,9 @@ _PACKAGES = (
 
 
 def machine() -> dict[str, str]:
-    """The processor and its cores, the system, Python, and the versions of all that is measured."""
+    """The processor and its cores, the system, Python, whether zarrds has its kernel, and all versions."""
+    import zarrds
+
     info = Path("/proc/cpuinfo")
     model = re.search(r"model name\s*:\s*(.+)", info.read_text()) if info.is_file() else None
     found = {
@@ -28,6 +30,7 @@ def machine() -> dict[str, str]:
         "cores": str(os.cpu_count()),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
+        "kernel": str(zarrds.info().kernel),
     }
     for package in _PACKAGES:
         try:

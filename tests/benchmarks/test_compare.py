@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -54,9 +55,9 @@ IMPORTED = {"zarr engine": "zarr", **NETCDF_ENGINES}
 QUERIES = {"find", "find-worst", "largest"}
 
 
-def compare(*arguments: str) -> subprocess.CompletedProcess[str]:
+def compare(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "benchmarks.compare", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
 
 
 def is_installed(module: str) -> bool:
@@ -157,6 +158,17 @@ def test_only_measures_the_rows_that_are_named(tmp_path: Path) -> None:
     rows = json.loads(out.read_text(encoding="utf-8"))["rows"]
     assert [row["name"] for row in rows] == ["open-cube", "one-map"]
     assert {len(result["times"]) for row in rows for result in row["contenders"].values()} == {2}
+
+
+@pytest.mark.slow
+def test_it_says_that_there_is_no_kernel(tmp_path: Path) -> None:
+    """As in a checkout that was installed, but not with `-e`: what is imported is the folder that one stands in."""
+    for package in ("zarrds", "benchmarks"):
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("*.so", "*.dll", "*.dylib"))
+    done = compare("--size", "small", "--rounds", "1", "--only", "open-cube", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert f"{tmp_path / 'zarrds'} has no kernel" in done.stderr
+    assert "kernel Python" in done.stdout
 
 
 @pytest.mark.slow

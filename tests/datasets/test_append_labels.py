@@ -28,6 +28,7 @@ def noleap(n: int) -> Any:
 KINDS: dict[str, Any] = {
     "integers": (lambda n: np.array(n, "i4"), lambda n: np.array(n, "i8")),
     "integers as floats": (lambda n: np.array(n, "i8"), lambda n: np.array(n, "f4")),
+    "integers as objects": (lambda n: np.array(n, "i8"), lambda n: np.array(n, object)),
     "floats": (lambda n: np.array(n, "f4") / np.float32(10), lambda n: np.array(n, "f8") / 10),
     "unsigned": (lambda n: np.array(n, "i8"), lambda n: np.array(n, "i8").astype("u8")),
     "datetimes": (
@@ -330,3 +331,25 @@ def test_a_variable_of_two_dimensions_is_no_label_of_one_of_them(path: Path, zar
         zarrds.save(ds, path, append_dim="siglay", on_overlap="skip")
     with pytest.raises(LabelError, match="nor has the store"):
         zarrds.save(ds.isel(siglay=[1]), path, region="auto")
+
+
+@pytest.mark.parametrize("values", [[1, 2], [2**63, 1], [True, False], [1, 2.5], 7], ids=str)
+@pytest.mark.parametrize("is_label", [False, True])
+def test_objects_that_are_numbers_stay_what_they_are(path: Path, values: Any, is_label: bool) -> None:
+    """They are stored as numbers, and objects again in the next batch."""
+    objects = np.array(values, object)
+    dims = ("x",)[: objects.ndim]
+    if is_label and not dims:
+        return
+    for day in range(2):
+        ds = xr.Dataset({"v": ("time", [1.0]), "m": (dims, objects)}, {"time": [START + day * DAY]})
+        if is_label:
+            ds = ds.assign_coords(x=pd.Index(objects, dtype=object))
+        zarrds.save(ds, path, append_dim="time" if day else None)
+    back = xr.open_dataset(path, engine="zarrds")
+    assert back.sizes["time"] == 2
+    assert back.m.values.tolist() == values
+    if is_label:
+        more = ds.isel(time=[0]).assign_coords(x=pd.Index(np.array([v + 3 for v in values], object)))
+        zarrds.save(more, path, append_dim="x", on_unordered="append", on_overlap="append")
+        assert xr.open_dataset(path, engine="zarrds").x.values.tolist() == [*values, *more.x.values]

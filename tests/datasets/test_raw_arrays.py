@@ -15,7 +15,7 @@ import zarr
 import zarrds
 from tests.datasets.engines import assert_same
 from tests.datasets.samples import FORMATS, Format
-from zarrds.errors import EncodingError
+from zarrds.errors import EncodingError, LabelError
 
 
 @pytest.mark.parametrize("zarr_format", FORMATS)
@@ -150,3 +150,24 @@ def test_structures_in_another_order_of_bytes_are_added(chunks: Any, path: Path)
     other = values.astype([("flux", "f4"), ("count", "i4")])
     with pytest.raises(EncodingError, match="'count'"):
         zarrds.save(xr.Dataset({"v": ("x", other)}), path, append_dim="x")
+
+
+@pytest.mark.parametrize("shape", [(), (2,), (1, 2)], ids=str)
+def test_structures_with_missing_fields_stay_what_they_are(shape: Any, path: Path) -> None:
+    inner = np.dtype([("mean", "f4"), ("when", "M8[s]")])
+    values = np.zeros(shape, [("count", "i4"), ("of", inner)])
+    values["of"]["mean"], values["of"]["when"] = np.nan, "NaT"
+    other = values.copy()
+    other["count"] = 1
+    dims = ("x", "y")[: len(shape)]
+    batches = [
+        xr.Dataset({"v": ("time", [1.0]), "m": (dims, each)}, {"time": [n]}) for n, each in ((0, values), (1, values))
+    ]
+    zarrds.save(batches[0], path)
+    zarrds.save(batches[1], path, append_dim="time")
+    assert not zarrds.diff(path, path).differences
+    assert xr.open_dataset(path, engine="zarrds").sizes["time"] == 2
+    changed = batches[1].assign(m=(dims, other))
+    with pytest.raises(LabelError, match="'m'"):
+        zarrds.save(changed.assign_coords(time=[2]), path, append_dim="time")
+    assert "/m: values differ" in str(zarrds.diff(batches[0], changed.assign_coords(time=[0])))

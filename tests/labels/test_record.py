@@ -29,6 +29,7 @@ LAYOUTS: list[dict[str, Any]] = [
     {"codecs": [*RAW, {"name": "crc32c"}]},
     {"codecs": [*RAW, {"name": "zstd", "configuration": {"level": 1}}]},
     {"zarr_format": 2, "codecs": [{"name": "bytes", "configuration": {"endian": "big"}}]},
+    {"zarr_format": 2, "codecs": [*RAW, {"name": "crc32c"}]},
 ]
 
 
@@ -161,6 +162,15 @@ def test_digests_are_of_the_stored_bytes(layout: dict[str, Any]) -> None:
         blocks = Blocks(elements, 2 * k)
         assert [blocks.digest(i) for i in range(len(blocks))] == expected
         assert blocks.reader(9)(range(len(blocks)))[1] == expected
+
+
+def test_format_2_has_the_digests_of_the_codecs_that_it_was_made_with() -> None:
+    """What is noted of a new array holds for who opens it."""
+    elements = stored([1, 2, 3, 4], zarr_format=2, codecs=[*RAW, {"name": "crc32c"}])
+    opened = open_array(elements.store, path="x")
+    assert opened.metadata.codecs == elements.metadata.codecs
+    again = record_of(Elements(opened.store, "x", opened.metadata))
+    assert again.to_json() == record_of(elements).to_json()
 
 
 def test_lost_chunks_are_errors() -> None:

@@ -11,7 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from zarrds.datasets.encoding.chunks import source_chunks
-from zarrds.datasets.encoding.exact.comparison import comparable
+from zarrds.datasets.encoding.exact.comparison import comparable, equal_structures
 from zarrds.engine.blocks import block_shape, blocks
 
 __all__ = ["Unequal", "unequal_values"]
@@ -95,6 +95,8 @@ def _values(variable: xr.Variable) -> Array:
 
 
 def _equal(a: Array, b: Array) -> Array:
+    if (structures := equal_structures(a, b)) is not None:
+        return structures
     gone = np.asarray(pd.isnull(a), bool), np.asarray(pd.isnull(b), bool)
     same = np.asarray(gone[0] & gone[1])  # of no dimensions NumPy makes a number of it
     if a.dtype.kind in "OT" or b.dtype.kind in "OT":

@@ -21,6 +21,7 @@ _OBJECT_CODECS = {"vlen-utf8": STRING, "vlen-bytes": BYTES, "json2": OBJECTS_AS_
 _SHUFFLES = {-1: "autoshuffle", 0: "noshuffle", 1: "shuffle", 2: "bitshuffle"}
 # codecs that have the same name and configuration in v3 as their numcodecs id
 _SAME = {"gzip", "zstd", "vlen-utf8", "vlen-bytes"}
+_CHECKSUM_AT_END: JSONObject = {"id": "crc32c", "location": "end"}
 # numcodecs codecs that transform elements: never the compressor of a v2 array
 _FILTERS = {"delta", "fixedscaleoffset", "quantize", "bitround", "packbits", "astype", "shuffle"}
 
@@ -62,6 +63,8 @@ def codec_from_v2(configuration: JSON) -> CodecObject:
     if not isinstance(configuration, dict) or not isinstance(name, str):
         raise MetadataError("codec is malformed", expected="an object with an id", found=f"{configuration!r:.100}")
     settings = {k: v for k, v in configuration.items() if k != "id"}
+    if configuration == _CHECKSUM_AT_END:  # which v3 has too: what is noted of chunks goes by its name
+        return {"name": "crc32c"}
     if name == "blosc":
         shuffle = settings.get("shuffle", 1)
         # any other is refused when something is encoded: a frame says itself how it was shuffled
@@ -117,7 +120,7 @@ def _codec_to_v2(codec: CodecObject) -> Raw:
     if name in _SAME:
         return {"id": name, **settings}
     if name == "crc32c":
-        return {"id": "crc32c", "location": "end"}
+        return dict(_CHECKSUM_AT_END)
     if name.startswith("numcodecs."):
         return {"id": name.removeprefix("numcodecs."), **settings}
     raise UnsupportedError("this codec does not exist in Zarr v2", codec=name, mend="Save with zarr_format=3")

@@ -11,10 +11,20 @@ import pandas as pd
 import xarray as xr
 
 from zarrds.errors import LabelError
-from zarrds.labels.kinds.plain import EXACT
+from zarrds.labels.kinds.plain import EXACT, as_integers
 from zarrds.metadata.times import ATTOSECONDS
 
-__all__ = ["ORDERED", "Labels", "as_array", "check_dims", "comparable", "label_text", "position_text", "positions_of"]
+__all__ = [
+    "ORDERED",
+    "Labels",
+    "as_array",
+    "check_dims",
+    "comparable",
+    "equal_structures",
+    "label_text",
+    "position_text",
+    "positions_of",
+]
 
 Labels: TypeAlias = "np.ndarray[Any, Any] | pd.Index[Any]"
 Array: TypeAlias = "np.ndarray[Any, Any]"
@@ -23,6 +33,9 @@ _NUMBERS, _DATETIMES, _TIMEDELTAS, _CFTIMES = "numbers", "datetimes", "timedelta
 # how the names of the kinds begin whose labels have an order
 ORDERED = (_NUMBERS, _DATETIMES, _TIMEDELTAS, _CFTIMES)
 _KINDS = {"b": "booleans", "c": "complex numbers", "M": _DATETIMES, "m": _TIMEDELTAS, "U": "strings", "S": "bytes"}
+# what objects are that are not looked at where the first is text, and the dtypes of what they all are
+_NUMBER_TYPES = (int, float, np.number, np.bool_)
+_DTYPES = {"boolean": np.bool_, "floating": np.float64, "mixed-integer-float": np.float64}
 
 
 def check_dims(name: Hashable, stored: xr.Variable, new: xr.Variable) -> None:
@@ -79,6 +92,30 @@ def comparable(name: Hashable, stored: Labels, new: Labels) -> tuple[str, Array,
     return kind, old.astype(common), fresh.astype(common)
 
 
+def equal_structures(one: Array, other: Array) -> Array | None:
+    """Which structures are equal: where each of their fields is, or is missing in both; None if these are none.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> a = np.array([(1, np.nan), (2, np.nan)], "i4,f8")
+    >>> b = np.array([(1, np.nan), (3, np.nan)], "i4,f8")
+    >>> equal_structures(a, b)
+    array([ True, False])
+    """
+    if not one.dtype.names or len(one.dtype.names) != len(other.dtype.names or ()):
+        return None
+    equal = np.ones(one.shape, bool)
+    for pair in zip(one.dtype.names, other.dtype.names or (), strict=True):
+        a, b = one[pair[0]], other[pair[1]]
+        if a.shape != b.shape:  # fields that are arrays
+            return np.zeros(one.shape, bool)
+        inner = equal_structures(a, b)
+        same = np.asarray((a == b) | ((a != a) & (b != b))) if inner is None else inner
+        equal &= same.reshape(*one.shape, -1).all(axis=-1)
+    return equal
+
+
 def positions_of(name: Hashable, old: Array, fresh: Array) -> Array:
     """Where each of the new labels is stored first, -1 where it is not; both as `comparable` gives them."""
     try:
@@ -124,9 +161,23 @@ def label_text(label: Any) -> str:
 
 
 def as_array(labels: Any) -> Array:
-    """Labels as a NumPy array, strings and bytes as objects."""
+    """Labels as a NumPy array, strings and bytes as objects, objects that are numbers or booleans as those."""
     array = np.asarray(labels)
+    if array.dtype.kind == "O" and array.size and isinstance(array.flat[0], _NUMBER_TYPES):
+        return _without_objects(array)
     return array.astype(object) if array.dtype.kind in "USTV" else array
+
+
+def _without_objects(objects: Array) -> Array:
+    """Objects as the numbers or booleans that they all are, as they are stored; others as they are."""
+    inferred = pd.api.types.infer_dtype(objects.reshape(-1), skipna=False)
+    if inferred == "integer":
+        try:
+            return as_integers(objects)
+        except OverflowError:
+            return objects
+    dtype = _DTYPES.get(inferred)
+    return objects if dtype is None else objects.astype(dtype)
 
 
 def _kind(labels: Array) -> str:

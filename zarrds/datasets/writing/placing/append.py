@@ -17,6 +17,7 @@ from zarrds.datasets.encoding.exact.comparison import (
     as_array,
     check_dims,
     comparable,
+    equal_structures,
     label_text,
     position_text,
     positions_of,
@@ -293,9 +294,11 @@ def check_same_labels(
     n_different = 0
     for part in whole_chunks(stored, _PART) if stored.size else [(slice(None),) * stored.ndim]:
         one, other = stored[part].load(), new[part]
-        before, after = (as_array(v.values).ravel() for v in (one, other if read is None else read(one, other)))
-        _, old, fresh = comparable(name, before, after)
-        equal = np.asarray(old == fresh, bool) | (pd.isnull(before) & pd.isnull(after))
+        sides = [np.asarray(v.values).ravel() for v in (one, other if read is None else read(one, other))]
+        before, after = map(as_array, sides)
+        if (equal := equal_structures(*sides)) is None:
+            _, old, fresh = comparable(name, before, after)
+            equal = np.asarray(old == fresh, bool) | (pd.isnull(before) & pd.isnull(after))
         if not equal.all():
             n_different += int(equal.size - np.count_nonzero(equal))
             i = int(np.argmin(equal))

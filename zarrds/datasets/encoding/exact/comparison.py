@@ -112,7 +112,7 @@ def equal_structures(one: Array, other: Array) -> Array | None:
             return np.zeros(one.shape, bool)
         inner = equal_structures(a, b)
         same = np.asarray((a == b) | ((a != a) & (b != b))) if inner is None else inner
-        equal &= same.reshape(*one.shape, -1).all(axis=-1)
+        equal &= same.all(axis=tuple(range(one.ndim, same.ndim)))
     return equal
 
 

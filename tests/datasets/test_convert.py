@@ -19,6 +19,7 @@ from zarrds.errors import (
     EncodingError,
     LabelError,
     StoreExistsError,
+    StoreIOError,
     StoreNotFoundError,
     UnsupportedError,
     VariableNotFoundError,
@@ -224,3 +225,39 @@ def test_memory_stays_flat_however_many_days_are_joined(tmp_path: Path) -> None:
             np.testing.assert_array_equal(back.t2m.values, one.t2m.values)
     again = zarrds.convert(paths, tmp_path / "30.zarr", concat_dim="time")
     assert (again.written, len(again.skipped)) == ((), 30)
+
+
+def test_a_variable_that_claims_more_than_can_be_converted(tmp_path: Path) -> None:
+    pytest.importorskip("dask")
+    zarrds.create_group(tmp_path / "a.zarr")
+    names = ["x", "y"]
+    zarrds.create_array(
+        tmp_path / "a.zarr", path="v", shape=(2**50, 2**10), chunks=(16, 16), dtype="f8", dimension_names=names
+    )
+    with pytest.raises(EncodingError, match="too large") as caught:
+        zarrds.convert(tmp_path / "a.zarr", tmp_path / "b.zarr")
+    assert caught.value.key == "v"
+
+
+@pytest.mark.parametrize("concat_dim", [None, "time"])
+def test_a_file_whose_data_is_damaged(tmp_path: Path, concat_dim: str | None) -> None:
+    noise = np.random.default_rng(0).integers(0, 2**62, (50, 1000))
+    encoding = {"v": {"zlib": True, "fletcher32": True, "chunksizes": (10, 1000)}}
+    xr.Dataset({"v": (("time", "x"), noise)}).to_netcdf(tmp_path / "a.nc", engine="netcdf4", encoding=encoding)
+    raw = bytearray((tmp_path / "a.nc").read_bytes())
+    raw[len(raw) // 2 : len(raw) // 2 + 100] = bytes(100)
+    (tmp_path / "a.nc").write_bytes(raw)
+    with pytest.raises(StoreIOError, match=r"cannot be read.*a\.nc"):
+        zarrds.convert(tmp_path / "a.nc", tmp_path / "b.zarr", concat_dim=concat_dim)
+    assert not (tmp_path / "b.zarr").exists()
+
+
+def test_a_file_that_nobody_may_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    day(0).to_netcdf(tmp_path / "a.nc", engine="netcdf4")
+
+    def refused(*_: object) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("zarrds.datasets.converting.sources._is_flat", refused)
+    with pytest.raises(StoreIOError, match=r"cannot be read: Permission denied.*a\.nc"):
+        zarrds.convert(tmp_path / "a.nc", tmp_path / "b.zarr")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 
 import zarrds
 from tests.datasets.samples import FORMATS, days, files, maps
-from zarrds.datasets.rechunking.plan import pieces_of, plan_array
+from zarrds.datasets.rechunking.plan import _amplification, pieces_of, plan_array
 from zarrds.engine.blocks import blocks
 from zarrds.errors import (
     ChunkError,
@@ -28,6 +29,7 @@ from zarrds.errors import (
     UnsupportedError,
     VariableNotFoundError,
 )
+from zarrds.metadata.extension import marks_of
 
 # -------------------------------------------------------------------- plans
 
@@ -126,6 +128,31 @@ def test_any_chunks_into_any_others(grid: Any, data: Any) -> None:
     assert zarrds.verify(target).ok
 
 
+@settings(max_examples=60)
+@given(grids, st.data())
+def test_what_is_absent_of_a_large_array_stays_so(grid: Any, data: Any) -> None:
+    """Values are right, those of absent chunks too, whichever way they are brought into other chunks."""
+    shape, before, after = grid
+    how: dict[str, Any] = data.draw(
+        st.sampled_from([{}, {"chunks": after}, {"chunks": before, "shards": tuple(2 * c for c in before)}])
+    )
+    source, target = zarrds.MemoryStore(), zarrds.MemoryStore()
+    zarrds.create_group(source)
+    many = tuple(2 * c for c in before) if data.draw(st.booleans()) else None
+    layout: dict[str, Any] = {"chunks": before, "shards": many, "fill_value": -1}
+    array = zarrds.create_array(source, path="a", shape=shape, dtype="i4", **layout)
+    expected = np.full(shape, -1)
+    for at in data.draw(st.lists(st.tuples(*(st.integers(0, n - 1) for n in shape)), max_size=3)):
+        array[at] = expected[at] = data.draw(st.integers(0, 99))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("zarrds.datasets.rechunking.stored._MOST_ASKED", 0)
+        patch.setattr("zarrds.datasets.rechunking.plan._OVERHEAD", 0)
+        need = zarrds.rechunk_plan(source, encoding={"a": how}).peak_nbytes
+        zarrds.rechunk(source, target, encoding={"a": how}, max_memory=2 * need + 10, workers=1)
+    np.testing.assert_array_equal(zarrds.open_array(target, path="a")[...], expected)
+    assert zarrds.verify(target).ok
+
+
 def test_through_pieces_in_little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("zarrds.datasets.rechunking.plan._OVERHEAD", 0)
     values = np.random.default_rng(1).random((97, 40, 31))
@@ -140,6 +167,21 @@ def test_through_pieces_in_little_memory(tmp_path: Path, monkeypatch: pytest.Mon
     assert array.chunks == (97, 3, 2)
     np.testing.assert_array_equal(array[...], values)
     assert sorted(os.listdir(tmp_path)) == ["a.zarr", "b.zarr"]
+
+
+def test_few_chunks_through_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zarrds.datasets.rechunking.plan._OVERHEAD", 0)
+    monkeypatch.setattr("zarrds.datasets.rechunking.stored._MOST_ASKED", 0)
+    zarrds.create_group(tmp_path / "a.zarr")
+    array = zarrds.create_array(tmp_path / "a.zarr", path="v", shape=(97, 40, 31), dtype="f8", chunks=(1, 40, 31))
+    expected = np.zeros(array.shape)
+    for t in (3, 50, 96):
+        array[t] = expected[t] = t
+    options: dict[str, Any] = {"encoding": {"v": {"chunks": (97, 3, 2)}}, "max_memory": 200_000}
+    (plan,) = zarrds.rechunk_plan(tmp_path / "a.zarr", **options).arrays
+    assert plan.how == "through pieces"
+    zarrds.rechunk(tmp_path / "a.zarr", tmp_path / "b.zarr", **options)
+    np.testing.assert_array_equal(zarrds.open_array(tmp_path / "b.zarr", path="v")[...], expected)
 
 
 # -------------------------------------------------------------------- stores as a whole
@@ -350,15 +392,36 @@ def test_few_chunks_of_a_grid_without_end(tmp_path: Path, shape: tuple[int, ...]
     places = [tuple(n // (i + 1) % size for i, size in enumerate(shape)) for n in (5, 2**35, 2**61)]
     for value, place in enumerate(places, 1):
         array[place] = value
-    zarrds.copy(source, target)
-    copied = zarrds.open_array(target, path="v")
-    assert [int(copied[place]) for place in places] == [1, 2, 3]
+    for asked in ({}, {"chunks": (300,) * len(shape)}, {"shards": (2**11,) * len(shape)}):
+        if zarr_format == 3 or "shards" not in asked:
+            zarrds.rechunk(source, target, encoding={"v": asked}, mode="w")
+            copied = zarrds.open_array(target, path="v")
+            assert [int(copied[place]) for place in places] == [1, 2, 3]
+            assert marks_of(copied.metadata).complete is None
+            assert sum(path.is_file() for path in target.rglob("*")) < 60
     found = (path for path in (source / "v").rglob("*") if path.is_file())
     chunk = next(path for path in found if path.name not in (".zarray", ".zattrs", "zarr.json"))
     chunk.unlink()
     os.mkfifo(chunk)
     with pytest.raises(StoreIOError, match="pipe"):
         zarrds.copy(source, tmp_path / "z.zarr")
+
+
+def test_a_grid_of_which_all_is_said_to_be_there(tmp_path: Path) -> None:
+    """A chunk that must be there is missed at once, also where only what is stored is looked for."""
+    zarrds.save(xr.Dataset({"v": ("x", np.arange(4))}), tmp_path / "x.zarr", encoding={"v": {"chunks": (2,)}})
+    for path in (tmp_path / "x.zarr").rglob("*.json"):  # what it says of its shape, and of what of it was written
+        text = path.read_text().replace('"shape": [4]', f'"shape": [{2**62}]')
+        path.write_text(re.sub(r'"complete": ?\[4\]', f'"complete": [{2**62}]', text))
+    for asked in ({"chunks": (300,)}, {"shards": (2**11,)}):
+        with pytest.raises(ChunkError, match=r"missing.*c\.2"):
+            zarrds.rechunk(tmp_path / "x.zarr", tmp_path / "y.zarr", encoding={"v": asked})
+
+
+@given(st.integers(1, 60), st.integers(1, 20), st.integers(1, 20))
+def test_how_often_chunks_are_read_is_counted_without_looking_at_each(size: int, block: int, chunk: int) -> None:
+    reads = sum((min(a + block, size) - 1) // chunk - a // chunk + 1 for a in range(0, size, block))
+    assert _amplification((size,), (block,), (chunk,)) == reads / -(-size // chunk)
 
 
 def test_blocks_without_end_come_one_by_one() -> None:

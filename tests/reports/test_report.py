@@ -158,6 +158,7 @@ def test_chunk_map_of_many_chunks() -> None:
     assert svg.count('class="c"') == 48 * 3  # 21 rows share a cell
     assert chunk_map_svg((0, 3), {}) == ""
     assert chunk_map_svg((), {(): 5}).count("<rect") == 1
+    assert chunk_map_svg((2**40, 2**40, 2**62), {(2**39, 5, 2**61): 5}).count('class="c"') == 1
 
 
 def luminance(colour: str) -> float:

@@ -38,11 +38,13 @@ def chunk_map_svg(grid: Sequence[int], stored: Mapping[tuple[int, ...], int]) ->
     step_x, step_y = -(-across // _CELLS), -(-down // _CELLS)
     shape = -(-down // step_y), -(-across // step_x)
     nbytes, present, expected = np.zeros(shape), np.zeros(shape), np.zeros(shape)
-    rows = np.bincount(np.arange(shape[0]).repeat(step_y)[:down], minlength=shape[0])
-    columns = np.bincount(np.arange(shape[1]).repeat(step_x)[:across], minlength=shape[1])
+    rows = [float(min(step_y, down - i * step_y)) for i in range(shape[0])]
+    columns = [float(min(step_x, across - i * step_x)) for i in range(shape[1])]
     expected[...] = np.outer(rows, columns)
     for position, size in stored.items():
-        row = int(np.ravel_multi_index(position[:-1], grid[:-1])) if len(grid) > 1 else 0
+        row = 0
+        for i, n in zip(position[:-1], grid[:-1], strict=True):  # which NumPy cannot count, of grids beyond 2**63
+            row = row * n + i
         cell = row // step_y, (position[-1] if position else 0) // step_x
         nbytes[cell] += size
         present[cell] += 1

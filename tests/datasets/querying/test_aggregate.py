@@ -157,3 +157,25 @@ def test_times_that_turn_out_finer_than_those_at_the_ends(how: Any, statistics: 
     for name in data:
         loaded = opened[name].load()
         assert zarrds.aggregate(opened, name, how).values == getattr(loaded, how)().values
+
+
+@pytest.mark.parametrize("shape", [(2**62,), (2**40, 2**10)])
+def test_an_array_that_claims_more_than_can_be_read(shape: tuple[int, ...]) -> None:
+    store = zarrds.MemoryStore()
+    zarrds.create_group(store)
+    zarrds.create_array(
+        store, path="v", shape=shape, chunks=(16,) * len(shape), dtype="f8", dimension_names=["x", "y"][: len(shape)]
+    )
+    for dim in (None, "x"):
+        with pytest.raises(QueryError, match="too large") as caught:
+            zarrds.aggregate(store, "v", "max", dim)
+        assert caught.value.key == "v"
+
+
+def test_more_chunks_than_have_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = zarrds.MemoryStore()
+    ds = dataset()
+    zarrds.save(ds, store, encoding={"t": {"chunks": (1, 1, 2)}})
+    monkeypatch.setattr("zarrds.datasets.querying.aggregate.MAX_CHUNKS", 3)
+    monkeypatch.setattr("zarrds.datasets.querying.aggregate._BLOCK", 7)
+    np.testing.assert_array_equal(zarrds.aggregate(store, "t", "max", "x"), ds.t.max("x"))

@@ -26,7 +26,7 @@ from zarrds.datasets.converting.without_dask import appended_parts, parts_withou
 from zarrds.datasets.writing.sources import check_not_inside
 from zarrds.datasets.writing.writer import save
 from zarrds.engine.progress import ProgressOption, progress_bar
-from zarrds.errors import EncodingError, LabelError, StoreExistsError, UnsupportedError, ZarrdsError
+from zarrds.errors import EncodingError, LabelError, StoreExistsError, StoreIOError, UnsupportedError, ZarrdsError
 from zarrds.metadata.model import ZarrFormat
 from zarrds.metadata.nodes.documents import spec_there
 from zarrds.storage.commits.committer import as_durable
@@ -332,3 +332,8 @@ def _naming(source: Source) -> Iterator[None]:
     except ZarrdsError as error:
         error.problem = f"{source_name(source)}: {error.problem}"
         raise
+    except (OSError, RuntimeError) as error:
+        if not is_file(source):
+            raise
+        # what netCDF4 and h5netcdf say of damaged data
+        raise StoreIOError(f"it cannot be read: {error}", path=source_name(source)) from error

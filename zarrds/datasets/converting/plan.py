@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from zarrds.storage.protocol import Store
 
 __all__ = ["StoredLabels", "as_blocks", "encoding_for", "stored_labels"]
 
+_MOST_BLOCKS = 2**20
 # what of a file's encoding says what stored values mean, and is kept when chunks or codecs are asked for
 _MEANING = ("scale_factor", "add_offset", *MARKERS, "units", "calendar", "_Unsigned")
 
@@ -86,6 +88,11 @@ def as_blocks(ds: xr.Dataset, encoding: Mapping[Any, Mapping[str, Any]]) -> xr.D
     """The same dataset, whose large variables are dask arrays of blocks along the chunks to write.
 
     Without dask it stays as it is.
+
+    Raises
+    ------
+    EncodingError
+        If these are more than dask can handle.
     """
     if find_spec("dask") is None:
         return ds
@@ -95,6 +102,15 @@ def as_blocks(ds: xr.Dataset, encoding: Mapping[Any, Mapping[str, Any]]) -> xr.D
             continue
         chunks = encoding.get(name, {}).get("chunks") or source_chunks(variable)
         block = block_shape(variable.shape, chunks, max(variable.dtype.itemsize, 1))
+        n_blocks = prod(-(-n // b) for n, b in zip(variable.shape, block, strict=True))
+        if n_blocks > _MOST_BLOCKS:  # dask makes tasks of all of them before it begins
+            raise EncodingError(
+                "a variable is too large to be converted at once",
+                key=str(name),
+                expected=f"at most {_MOST_BLOCKS} blocks of {block}",
+                found=variable.shape,
+                mend="Select a part of it; zarrds.copy and zarrds.rechunk copy what is stored of a Zarr store",
+            )
         changed[name] = variable.chunk(dict(zip(variable.dims, block, strict=True)))
     return with_variables(ds, changed)
 

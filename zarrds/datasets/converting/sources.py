@@ -11,7 +11,7 @@ from typing import Any
 import xarray as xr
 
 from zarrds.datasets.converting.strange import decoded_groups, without_strange
-from zarrds.errors import StoreNotFoundError, UnsupportedError
+from zarrds.errors import StoreIOError, StoreNotFoundError, UnsupportedError
 from zarrds.metadata.nodes.documents import spec_there
 from zarrds.storage.locate import as_store
 from zarrds.storage.protocol import Store
@@ -75,6 +75,8 @@ def open_groups(
         If there is neither a store nor a file.
     UnsupportedError
         If xarray has no engine for the file.
+    StoreIOError
+        If the file cannot be read.
     """
     if isinstance(source, xr.DataArray):
         source = source.to_dataset(name="array" if source.name is None or source.name in source.coords else source.name)
@@ -122,7 +124,10 @@ def _opened_file(name: str, options: Mapping[str, Any]) -> dict[str, xr.Dataset]
         if find_spec("cfgrib") is None:
             raise UnsupportedError("GRIB needs cfgrib", path=name, mend="Install it: python -m pip install cfgrib")
         more = {"engine": "cfgrib", "backend_kwargs": {"indexpath": ""}}  # no index beside the user's file
-    is_flat = bool(more) or _is_flat(name)
+    try:
+        is_flat = bool(more) or _is_flat(name)
+    except OSError as error:
+        raise StoreIOError(f"the file cannot be read: {error.strerror}", path=name) from error
     try:
         return without_strange(name, _groups_of_file(name, is_flat, {**more, **options}))
     except (ValueError, OSError, TypeError, AttributeError, ImportError) as error:

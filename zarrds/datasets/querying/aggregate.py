@@ -6,6 +6,7 @@ import os
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import prod
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -13,6 +14,7 @@ import pandas as pd
 import xarray as xr
 
 from zarrds.arguments import check_texts, hashables_of
+from zarrds.chunk_statistics.building import MAX_CHUNKS
 from zarrds.chunk_statistics.facts import sum_dtype_of
 from zarrds.codecs.base import AnyArray
 from zarrds.datasets.description.of_store import unknown_variable
@@ -35,6 +37,7 @@ How: TypeAlias = Literal["min", "max", "count", "sum", "mean"]
 _HOWS = get_args(How)
 # elements of a block where there are no chunks to go by
 _BLOCK = 2**20
+_MOST_READ = 2**44  # elements, of which no statistics tell
 
 
 def aggregate(
@@ -124,7 +127,10 @@ def aggregate(
             found=f"{how} of {data.dtype}",
         )
     axes = tuple(i for i, each in enumerate(data.dims) if each in gone)
-    found = _Reduction(data, how, axes, str(name), kind).run(progress)
+    try:
+        found = _Reduction(data, how, axes, str(name), kind).run(progress)
+    except MemoryError as error:
+        raise _too_large(data, str(name)) from error
     kept = tuple(each for each in data.dims if each not in gone)
     coordinates = {each: ds.variables[each] for each in ds.coords if set(ds.variables[each].dims) <= set(kept)}
     attrs = {} if how == "count" else data.attrs
@@ -141,6 +147,10 @@ def _dims(data: xr.Variable, dim: Any) -> tuple[Hashable, ...]:
     return tuple(each for each in data.dims if each in asked)
 
 
+def _too_large(data: xr.Variable, name: str) -> QueryError:
+    return QueryError("the variable is too large", key=name, found=dict(data.sizes), mend="Select a part of it first")
+
+
 @dataclass(frozen=True, slots=True)
 class _Part:
     """What is known of some elements of the result; `values` count for nothing where `count` is 0."""
@@ -155,7 +165,14 @@ class _Reduction:
     def __init__(self, data: xr.Variable, how: How, axes: tuple[int, ...], name: str, kind: Kind) -> None:
         self._data, self._how, self._axes, self._name, self._kind = data, how, axes, name, kind
         self._operand = Operand(name, data, data.dims, 0, kind)
-        self._edges = blocks.with_even_edges(self._operand.chunk_edges(), data.shape, _BLOCK)
+        chunks = self._operand.chunks
+        # of more chunks there are no statistics, and their edges may take more memory than there is
+        is_usual = chunks is None or prod(chunks.shape) <= MAX_CHUNKS
+        self._chunks = chunks if isinstance(chunks, StoredChunks) and is_usual else None
+        if self._chunks is None and data.size > _MOST_READ:
+            raise _too_large(data, name)
+        edges = self._operand.chunk_edges() if is_usual else {}
+        self._edges = blocks.with_even_edges(edges, data.shape, _BLOCK)
         self._shape = tuple(n for axis, n in enumerate(data.shape) if axis not in axes)
         self._dtype = self._operand.plain_dtype if data.dtype == np.dtype(object) else _plain_dtype(data.dtype)
 
@@ -167,9 +184,8 @@ class _Reduction:
         result = self._empty(self._shape)
         grid = tuple(len(each) - 1 for each in self._edges)
         wanted = np.ones(grid, bool)
-        chunks = self._operand.chunks
-        if isinstance(chunks, StoredChunks) and wanted.any():
-            part, is_told = self._told(chunks)
+        if self._chunks is not None and wanted.any():
+            part, is_told = self._told(self._chunks)
             wanted = ~is_told
             # blocks that are told have one element along each dimension that stays
             at = np.ix_(*(self._edges[axis][:-1] for axis in range(len(grid)) if axis not in self._axes))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import chain
 
 import numpy as np
 
@@ -15,6 +14,7 @@ from zarrds.codecs.defaults import default_codecs
 from zarrds.codecs.pipeline import Pipeline, build_pipeline
 from zarrds.codecs.sharding import Sharding
 from zarrds.datasets.rechunking.plan import ArrayPlan, Block, Shape, n_blocks, pieces_of
+from zarrds.datasets.rechunking.stored import Stored, in_whole_chunks, numbered_blocks
 from zarrds.engine.blocks import blocks
 from zarrds.engine.chunk_io import Chunks
 from zarrds.engine.elements import Elements
@@ -25,7 +25,6 @@ from zarrds.metadata.extension import marks_of
 from zarrds.metadata.formats import v3
 from zarrds.metadata.model import ArrayMetadata
 from zarrds.storage.protocol import Store
-from zarrds.storage.traits import list_strange
 
 __all__ = ["Job", "Step", "steps_of"]
 
@@ -44,6 +43,8 @@ class Job:
         The path of the copy in its store.
     seen : WrittenFacts, optional
         Where statistics of chunks are kept as they are written.
+    stored : Stored, optional
+        What is there of an array of which most is absent: nothing else is copied.
     """
 
     plan: ArrayPlan
@@ -54,6 +55,12 @@ class Job:
     after: ArrayMetadata
     to: str
     seen: WrittenFacts | None = None
+    stored: Stored | None = None
+
+    @property
+    def parts(self) -> Sequence[Block] | None:
+        """The elements that are copied; None for all."""
+        return None if self.stored is None else self.stored.parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +103,9 @@ def _write_directly(job: Job) -> Iterator[Step]:
     def work(block: Block) -> Callable[[], None]:
         return lambda: target.write(block, np.asarray(source.read(block)), seen=job.seen)
 
-    for number, block in enumerate(blocks(job.plan.shape, job.plan.write_block)):
+    plan = job.plan
+    for number, _, part in numbered_blocks(plan.shape, plan.write_block, job.parts):
+        block = in_whole_chunks(part, plan.target_chunks, plan.shape)
         yield Step(f"{job.to} {number}", _nbytes(job, block), work(block))
 
 
@@ -104,10 +113,12 @@ def _write_directly(job: Job) -> Iterator[Step]:
 
 
 def _through_pieces(job: Job) -> Iterator[Step]:
-    plan = job.plan
-    for number, block in enumerate(blocks(plan.shape, plan.read_block)):
+    plan, parts = job.plan, job.parts
+    if parts is not None:  # of what is written all is read
+        parts = [block for _, block, _ in numbered_blocks(plan.shape, plan.write_block, parts)]
+    for number, block, _ in numbered_blocks(plan.shape, plan.read_block, parts):
         yield Step(f"{job.to} read {number}", _nbytes(job, block) // 2, _keeping(job, block))
-    for number, block in enumerate(blocks(plan.shape, plan.write_block)):
+    for number, block, _ in numbered_blocks(plan.shape, plan.write_block, job.parts):
         yield Step(f"{job.to} write {number}", -(-_nbytes(job, block) // 2), _putting(job, block))
 
 
@@ -178,7 +189,6 @@ def _pipeline(shape: Shape, data_type: DataType) -> Pipeline:
 # ------------------------------------------------------------------------------- without decoding
 
 _BATCH = 64  # chunks of a step
-_MOST_ASKED = 2**18  # chunks that are asked for one by one
 
 
 def _copy_bytes(job: Job) -> Iterator[Step]:
@@ -196,22 +206,13 @@ def _copy_bytes(job: Job) -> Iterator[Step]:
     def work(batch: list[Shape]) -> Callable[[], None]:
         return lambda: run(batch, lambda: copy, part_nbytes=max(nbytes, 1), workers=job.plan.workers)
 
-    for number, batch in enumerate(_batches(_stored_positions(job, source, grid))):
+    positions = _positions(grid) if job.stored is None else job.stored.positions
+    for number, batch in enumerate(_batches(positions)):
         yield Step(f"{job.to} {number}", nbytes * len(batch), work(batch))
 
 
 def _positions(grid: Shape) -> Iterator[Shape]:
     return (tuple(part.start for part in block) for block in blocks(grid, (1,) * len(grid)))
-
-
-def _stored_positions(job: Job, chunks: Chunks, grid: Shape) -> Iterable[Shape]:
-    """The positions of chunks, at least of all that are there; of a very large grid most are absent."""
-    if n_blocks(grid, (1,) * len(grid)) <= _MOST_ASKED:
-        return _positions(grid)
-    store, path = job.source, chunks.path
-    # what is no value under the name of a chunk is an error, once it is asked for
-    keys = chain(store.list_prefix(path), (key for key, _ in list_strange(store, path)))
-    return sorted({position for key in keys if (position := chunks.position_in_grid(key)) is not None})
 
 
 def _batches(positions: Iterable[Shape]) -> Iterator[list[Shape]]:
@@ -242,8 +243,15 @@ def _pack(job: Job) -> Iterator[Step]:
         return lambda: run(batch, lambda: lambda at: _pack_one(job, sharding, at), part_nbytes=max(nbytes, 1),
                            workers=job.plan.workers)  # fmt: skip
 
-    for number, batch in enumerate(_batches(_positions(grid))):
+    positions: Iterable[Shape] = _positions(grid)
+    if job.stored is not None:
+        positions = sorted({_divided(position, sharding.grid) for position in job.stored.positions})
+    for number, batch in enumerate(_batches(positions)):
         yield Step(f"{job.to} {number}", nbytes * len(batch), work(batch))
+
+
+def _divided(position: Shape, grid: Shape) -> Shape:
+    return tuple(p // n for p, n in zip(position, grid, strict=True))
 
 
 def _pack_one(job: Job, sharding: Sharding, position: Shape) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise, product
-from math import prod
+from math import lcm, prod
 from typing import Literal
 
 from zarrds.errors import EncodingError
@@ -221,7 +221,7 @@ def _amplification(shape: Shape, block: Shape, chunks: Shape) -> float:
     """How often each source chunk is read on average if blocks are read by themselves."""
     times = 1.0
     for size, step, chunk in zip(shape, block, chunks, strict=True):
-        n = -(-size // chunk)
-        covered = sum((min(a + step, size) - 1) // chunk - a // chunk + 1 for a in range(0, size, step))
-        times *= covered / n if n else 1
+        # blocks and chunks cut a dimension into as many pieces as there are reads; some of their cuts are the same
+        n, n_same = -(-size // chunk), -(-size // lcm(step, chunk))
+        times *= (-(-size // step) + n - n_same) / n if n else 1
     return times

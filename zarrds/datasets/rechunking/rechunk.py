@@ -31,12 +31,14 @@ from zarrds.datasets.rechunking.layout import ByDimension, marked_anew
 from zarrds.datasets.rechunking.passes import Job, steps_of
 from zarrds.datasets.rechunking.plan import ArrayPlan
 from zarrds.datasets.rechunking.sources import Copied, Source, is_as_opened, open_source, planned
+from zarrds.datasets.rechunking.stored import Stored, stored_of
 from zarrds.datasets.writing.commit.new_store import find_target
 from zarrds.datasets.writing.commit.noting import all_of, with_statistics
 from zarrds.datasets.writing.commit.order import noted_again
 from zarrds.datasets.writing.sources import check_not_inside
 from zarrds.datasets.writing.writer import save
 from zarrds.display.text import nbytes_of
+from zarrds.engine.chunk_io import Chunks
 from zarrds.engine.executor import n_cores
 from zarrds.engine.progress import ProgressOption, progress_bar
 from zarrds.errors import EncodingError, StoreExistsError, UnsupportedError, locating
@@ -404,6 +406,7 @@ def _carry_out(
     nodes: dict[str, Node] = dict(source.groups) | {each.path: each.after for each in copied}
     identity = sha256(repr((source.store.path, source.version, what, copied)).encode()).hexdigest()
     touched: dict[str, Touched | None] = {}
+    stored: dict[str, Stored | None] = {}
     with _at_work(goal, what, identity) as work:
         if not work.done:
             prepare(work.stage, sum(each.n_chunks for each in copied) + len(nodes))
@@ -412,7 +415,10 @@ def _carry_out(
             for each in copied:
                 every = touched[each.path] = all_of(each.path, with_statistics(each.after, statistics))
                 seen = None if every is None else every.written
-                job = Job(each.plan, source.store, work.stage, work.scratch, each.before, each.after, each.path, seen)
+                chunks = Chunks(source.store, each.plan.path, each.before)
+                there = stored[each.path] = stored_of(source.store, chunks, is_decoded=each.plan.how != "bytes")
+                job = Job(each.plan, source.store, work.stage, work.scratch, each.before, each.after, each.path, seen,
+                          there)  # fmt: skip
                 for step in steps_of(job):
                     if step.name not in work.done:
                         step.work()
@@ -421,7 +427,8 @@ def _carry_out(
                         advance(step.nbytes)
             for each in copied:
                 _put_statistics(source, each, work.stage, touched[each.path], keep=statistics is None)
-                after = marked_anew(each.before, each.after, is_decoded=each.plan.how in ("direct", "through pieces"))
+                is_decoded = each.plan.how in ("direct", "through pieces") and stored[each.path] is None
+                after = marked_anew(each.before, each.after, is_decoded=is_decoded)
                 after = with_statistics(after, statistics)
                 nodes[each.path] = noted_again(work.stage, each.path, after) if each.plan.how != "bytes" else after
         for key, document in documents_of_store(raws_of(nodes), source.spec).items():

@@ -40,6 +40,33 @@ def test_labels_that_were_appended_by_another_tool(path: Path, zarr_format: Form
     assert not zarrds.verify(path).findings
 
 
+def test_what_another_tool_stored_as_nothing_but_the_fill_value_is_not_written_again(
+    path: Path, zarr_format: Format
+) -> None:
+    """Else it is noted as written, and lost when that tool stores it so again, as its appends do."""
+
+    def at(day: int) -> xr.Dataset:
+        beside = {"crs": 0, "is_global": False, "mask": ("x", np.array([1, np.nan], "f4")), "gone": ("x", [np.nan] * 2)}
+        return xr.Dataset({"v": ("t", [1.0]), **beside}, {"t": [day], "height": 0.0, "x": [1, 2]})
+
+    at(0).to_zarr(path, zarr_format=zarr_format)
+    for day in range(1, 5):
+        if day % 2:
+            zarrds.save(at(day), path, append_dim="t")
+        else:
+            at(day).to_zarr(path, append_dim="t")
+        wanted = xr.concat(
+            [at(n) for n in range(day + 1)], "t", data_vars="minimal", coords="minimal", compat="override"
+        )
+        xr.testing.assert_identical(xr.open_dataset(path, engine="zarrds").load(), wanted)
+        report = zarrds.verify(path)
+        assert report.ok, str(report)
+    changed = at(9).assign(crs=1, gone=("x", [np.nan, 2.0]))
+    zarrds.save(changed, path, append_dim="t")  # what is not there yet is written
+    found = xr.open_dataset(path, engine="zarrds")
+    assert (found.crs.item(), found.gone.values[1]) == (1, 2.0)
+
+
 @pytest.mark.one_in(4)
 @pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
 @pytest.mark.parametrize("asked", ["s", "us", "ns"])

@@ -140,7 +140,7 @@ def _is_incomplete(metadata: ArrayMetadata) -> bool:
 
 
 def _where_stored(variable: xr.Variable, there: xr.Variable, metadata: ArrayMetadata) -> tuple[xr.Variable, bool]:
-    """New values with the fill value where that is what is stored, and whether there is any: these count as equal."""
+    """New values with the fill value where that is what is stored, and whether any is another: these count as equal."""
     nothing = _decoded_fill_value(there, metadata)
     before = there.values
     is_missing = nothing is None or bool(np.all(pd.isnull(np.asarray(nothing))))
@@ -150,8 +150,11 @@ def _where_stored(variable: xr.Variable, there: xr.Variable, metadata: ArrayMeta
     after = np.array(variable.transpose(*there.dims).values)
     if after.dtype.kind in "SU":
         after = after.astype(object)
-    after[is_nothing] = before[is_nothing]
-    return xr.Variable(there.dims, after, variable.attrs), True
+    wanted, nothings = after[is_nothing], before[is_nothing]
+    after[is_nothing] = nothings
+    gone = np.asarray(pd.isnull(wanted), bool)
+    is_same = gone.all() if is_missing else not gone.any() and np.all(wanted == nothings)
+    return xr.Variable(there.dims, after, variable.attrs), not is_same
 
 
 def _decoded_fill_value(there: xr.Variable, metadata: ArrayMetadata) -> object:

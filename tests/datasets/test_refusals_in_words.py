@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from pathlib import Path
 from typing import Any
 
@@ -126,3 +127,31 @@ def test_what_has_the_dimension_twice_is_not_appended_to(path: Path, kind: str, 
     assert files(path) == before
     zarrds.save(ds.isel(x=[]), path, append_dim="x")
     assert load(path).identical(ds)
+
+
+INFERRED = pytest.mark.skipif(pd.__version__ < "3", reason="xarray makes times of such labels with pandas 2")
+
+
+@pytest.mark.parametrize(
+    ("value", "mend"),
+    [
+        (datetime.date(2000, 1, 1), "to_datetime"),
+        pytest.param(pd.Timestamp("2000-01-01"), "to_datetime", marks=INFERRED),
+        pytest.param(datetime.timedelta(1), "to_timedelta", marks=INFERRED),
+        (2**70, "beyond 64 bits"),
+        (datetime.time(1), "as text"),
+        ({"a": 1}, "as text"),
+    ],
+    ids=str,
+)
+def test_objects_are_refused_with_a_mend_of_their_own(value: Any, mend: str, path: Path) -> None:
+    labels = np.empty(2, object)
+    labels[:] = [value, value]
+    with pytest.raises(EncodingError, match=rf"at 'x'.*{mend}"):
+        zarrds.save(xr.Dataset({"v": ("x", [1, 2])}, {"x": pd.Index(labels, dtype=object)}), path)
+    assert not path.exists()
+
+
+def test_integers_that_no_dtype_holds_together(path: Path) -> None:
+    with pytest.raises(EncodingError, match=r"at 'v'.*beyond 64 bits"):
+        zarrds.save(xr.Dataset({"v": ("x", np.array([2**63, -1], object))}), path)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from zarrds.arguments import nearest
@@ -311,6 +312,15 @@ def _of_no_characters(variable: xr.Variable, encoded: xr.Variable) -> xr.Variabl
     return xr.Variable(encoded.dims, data, encoded.attrs, encoded.encoding, fastpath=True)
 
 
+# by what pandas says that objects are
+_MENDS = {
+    "date": "Make them times of NumPy, with pd.to_datetime",
+    "datetime": "Make them times of NumPy, with pd.to_datetime",
+    "timedelta": "Make them times of NumPy, with pd.to_timedelta",
+    "integer": "Integers beyond 64 bits can be stored as text, with astype(str)",
+}
+
+
 def _mend_of(problem: str, name: str, variable: xr.Variable) -> str:
     """What to do about an error of xarray's encoders."""
     if "already exists in attrs" in problem or "failed to prevent overwriting" in problem:
@@ -327,8 +337,11 @@ def _mend_of(problem: str, name: str, variable: xr.Variable) -> str:
         "arbitrary Python objects",
         "convert an array of size 1",
         "element with a sequence",
+        "out of bounds for uint64",
     )
     if any(words in problem for words in objects):
+        if mend := _MENDS.get(pd.api.types.infer_dtype(np.asarray(variable.values).reshape(-1), skipna=True)):
+            return mend
         return "Store lists of different lengths as one flat array and an array of lengths, other objects as text"
     if variable.dtype.kind in "mM" or "calendar" in problem:
         return (

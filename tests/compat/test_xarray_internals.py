@@ -377,6 +377,11 @@ def test_blockwise_array() -> None:
     assert internals.blockwise_array(xr.Variable("x", [1, 2])) is None
 
 
+def test_infer_datetime_units() -> None:
+    dates = xr.date_range("2000-01-01", periods=2, calendar="noleap", use_cftime=True)
+    assert internals.infer_datetime_units(dates.values) == "days since 2000-01-01 00:00:00.000000"
+
+
 def test_units_as_written() -> None:
     assert internals.units_as_written("hour since 1900-1-1 6:00:00.0") == "hours since 1900-01-01T06:00:00"
     for other in ("days since 2000-02-30", "days since the flood", " since ", "K", ""):

@@ -8,6 +8,9 @@ anybody met it; zarrds gives back the resolution that was saved.
 parts have (``xarray.core.duck_array_ops.as_shared_dtype``) before it loads them. None of its own engines gives such
 data.
 
+Missing dates of cftime are read as the date that is counted from, or are an error: cftime has none
+(``xarray.coding.times.decode_cf_datetime``). Here they are `None`, of which xarray encodes what is missing.
+
 Where a function is another, nothing is done.
 """
 
@@ -19,12 +22,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import xarray as xr
+from xarray.coding import times
 from xarray.core import duck_array_ops, indexing, missing
 
-__all__ = ["mend_concatenation", "mend_interpolation"]
+__all__ = ["decode_cf_datetime", "mend_concatenation", "mend_interpolation", "mend_missing_dates"]
 
 _NAME = "_floatize_x"
 _SHARED = "as_shared_dtype"
+_DATES = "decode_cf_datetime"
+_decoded: Any = getattr(times, _DATES, None)  # what is there before it is mended
 
 
 def mend_interpolation() -> None:
@@ -73,6 +79,46 @@ def mend_concatenation() -> None:
 
     as_shared_dtype.is_mended = True  # type: ignore[attr-defined]  # functions have attributes
     setattr(duck_array_ops, _SHARED, as_shared_dtype)
+
+
+def mend_missing_dates() -> None:
+    """Let dates of cftime be missing."""
+    if _decoded is not None:
+        setattr(times, _DATES, decode_cf_datetime)
+
+
+def decode_cf_datetime(num_dates: Any, *args: Any, **options: Any) -> Any:
+    """Dates as xarray decodes them, with `None` for missing ones of cftime.
+
+    Lazy arrays hold it, so that it must pickle: a function of the module, and not of `mend_missing_dates`.
+
+    Examples
+    --------
+    >>> [str(date) for date in decode_cf_datetime([5, float("nan")], "days since 2000-01-01", "360_day")]
+    ['2000-01-06 00:00:00', 'None']
+    """
+    try:
+        dates = _decoded(num_dates, *args, **options)
+    except Exception:  # whatever cftime makes of it
+        absent = _missing(num_dates)
+        if not absent.any():
+            raise
+        numbers = np.asarray(num_dates)
+        present = numbers[~absent]
+        dates = _decoded(np.where(absent, present[0] if present.size else 0, numbers), *args, **options)
+        dates[absent] = None  # among NumPy's datetimes it is NaT
+        return dates
+    if dates.dtype.kind == "O":
+        dates[_missing(num_dates)] = None
+    return dates
+
+
+def _missing(numbers: Any) -> Any:
+    """Which numbers stand for what is missing, after markers have been replaced."""
+    numbers = np.asarray(numbers)
+    if numbers.dtype.kind == "i":  # as which NumPy has NaT
+        return numbers == np.iinfo(np.int64).min
+    return np.isnan(numbers) if numbers.dtype.kind == "f" else np.zeros(numbers.shape, bool)
 
 
 def _loaded(data: Any) -> Any:

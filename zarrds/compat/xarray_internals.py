@@ -18,7 +18,7 @@ from xarray.backends.common import NONE_VAR_NAME, datatree_from_dict_with_io_cle
 from xarray.backends.writers import _validate_dataset_names as validate_dataset_names
 from xarray.coding import strings
 from xarray.coding.common import _ElementwiseFunctionArray
-from xarray.coding.times import _cleanup_netcdf_time_units
+from xarray.coding.times import _cleanup_netcdf_time_units, infer_datetime_units
 from xarray.conventions import CF_RELATED_DATA, decode_cf_variables, encode_dataset_coordinates
 from xarray.core import indexing
 from xarray.core.indexing import IndexSelResult
@@ -48,6 +48,7 @@ __all__ = [
     "encode_zarr_variable",
     "guard_decoders",
     "indexed_by",
+    "infer_datetime_units",
     "is_chunked",
     "is_plain_in_memory",
     "is_strange",

@@ -348,8 +348,6 @@ def _mend_of(problem: str, name: str, variable: xr.Variable) -> str:
             "Times of one calendar are stored in its own, counted in units such as 'hours since 2000-01-01': "
             "change encoding['units'] or encoding['calendar'], or convert the times with convert_calendar"
         )
-    if "cftime" in problem:
-        return "Dates of cftime cannot be missing: fill or drop what is missing"
     if variable.dtype.kind in "biufc":
         return "Ask for another encoding of it, or for none"
     return "Convert it to numbers, booleans, strings, bytes or datetimes first"

@@ -14,7 +14,7 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from zarrds.arrays.array import Array
-from zarrds.compat.xarray_faults import mend_concatenation, mend_interpolation
+from zarrds.compat.xarray_faults import mend_concatenation, mend_interpolation, mend_missing_dates
 from zarrds.compat.xarray_internals import create_vlen_dtype, lazily
 from zarrds.compat.xarray_loading import loaded_together, loading_together, to_be_loaded_too
 from zarrds.datasets.encoding.attributes import decoded_attributes
@@ -45,6 +45,7 @@ __all__ = ["UNASKED_NBYTES", "LazyArray", "LazyArrays", "check_is_stored", "look
 
 mend_interpolation()
 mend_concatenation()
+mend_missing_dates()
 
 # what xarray's three kinds of keys mean
 _PLANNERS: dict[type[indexing.ExplicitIndexer], Planner] = {

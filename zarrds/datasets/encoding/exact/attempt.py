@@ -16,7 +16,13 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from zarrds.compat.xarray_internals import blockwise_array, check_vlen_dtype, encode_zarr_variable, is_chunked
+from zarrds.compat.xarray_internals import (
+    blockwise_array,
+    check_vlen_dtype,
+    encode_zarr_variable,
+    infer_datetime_units,
+    is_chunked,
+)
 from zarrds.datasets.encoding.exact.blocks import blockwise, computed, encoding_error, whole
 from zarrds.datasets.encoding.exact.encoder import Encoder
 from zarrds.datasets.encoding.exact.kinds import kind_of
@@ -93,6 +99,8 @@ def encode_so(name: str, variable: xr.Variable, encoding: CFEncoding, *, is_carr
     if kind in _TIMES and (is_chunked(variable) or not variable.size or _is_missing(variable)):
         # which times there will be is not known
         encoding = {"units": lazy_units(variable.dtype), "dtype": _INT64, **encoding}
+    if kind == "datetimes" and variable.dtype.kind == "O":
+        encoding = {**_of_missing_dates(variable, encoding), **encoding}
     if kind is None and is_chunked(variable) and variable.dtype.kind == "O" and "dtype" in encoding:
         variable = computed(name, variable)  # which xarray would do for each of its texts
     if kind is None or (kind in _TIMES and "units" not in encoding):
@@ -139,7 +147,8 @@ def _block_by_block(name: str, variable: xr.Variable, encoding: CFEncoding, kind
         sample.attrs["units"] = encoding["units"]  # xarray took finer ones, for the one time that it saw
     keys = (*CF_KEYS, "_Encoding")
     cf = {key: sample.attrs[key] for key in keys if key in sample.attrs and key not in variable.attrs}
-    encoder = Encoder(name, variable.dims, sample.dtype, kind, cf, is_carried)
+    is_cftime = kind == "datetimes" and variable.dtype.kind == "O"
+    encoder = Encoder(name, variable.dims, sample.dtype, kind, cf, is_carried, is_cftime=is_cftime)
     data = blockwise(encoder, variable, sample.dtype)
     return xr.Variable(variable.dims, data, sample.attrs, sample.encoding, fastpath=True)
 
@@ -175,6 +184,22 @@ def _kind_if_lossy(variable: xr.Variable, encoding: CFEncoding) -> str | None:
 def _is_missing(variable: xr.Variable) -> bool:
     """Whether times in memory are all missing."""
     return variable.dtype.kind in "mM" and not is_chunked(variable) and bool(np.isnat(variable.values).all())
+
+
+def _of_missing_dates(variable: xr.Variable, encoding: CFEncoding) -> dict[str, Any]:
+    """What an encoding lacks for dates of cftime in memory of which some are missing.
+
+    xarray finds no units beside these, and takes integers without a marker.
+    """
+    is_marked = encoding.get("dtype", _INT64) != _INT64 or not encoding.keys().isdisjoint(MARKERS)
+    if is_chunked(variable) or (is_marked and "units" in encoding):
+        return {}
+    values = np.asarray(variable.values).reshape(-1)
+    missing = np.asarray(pd.isnull(values), bool)
+    if not missing.any():
+        return {}
+    units = {} if "units" in encoding else {"units": infer_datetime_units(values[~missing])}
+    return units if is_marked else {**units, "_FillValue": np.iinfo(_INT64).min}
 
 
 def _is_wider(given: np.dtype[Any], target: np.dtype[Any]) -> bool:

@@ -344,7 +344,9 @@ class Encoder:
     def _times(self, block: Block) -> Array:
         """Times as numbers; they are decoded again and compared, since nothing else says that units were exact."""
         if self.kind == "datetimes":
-            check_dates(block, str(self.encoding.get("calendar", "standard")), is_cftime=self.is_cftime)
+            calendar = str(self.encoding.get("calendar", "standard"))
+            can_miss = self.dtype.kind == "f" or bool(markers_of(self.encoding))
+            check_dates(block, calendar, is_cftime=self.is_cftime, can_miss=can_miss)
         if self.dtype.kind in "mM":
             result = block.values.astype(self.dtype)
             decoded = result.astype(block.values.dtype)  # as which it is compared: pandas does not know all units

@@ -143,7 +143,7 @@ def _first_nanoseconds(units: str, calendar: str | None, like: np.dtype[Any]) ->
     return start, unit, own[1] * _NANOSECONDS[own[0]]
 
 
-def check_dates(block: Block, calendar: str, *, is_cftime: bool) -> None:
+def check_dates(block: Block, calendar: str, *, is_cftime: bool, can_miss: bool) -> None:
     """Check that times can be among those of a calendar.
 
     Parameters
@@ -153,17 +153,18 @@ def check_dates(block: Block, calendar: str, *, is_cftime: bool) -> None:
         That of the store.
     is_cftime : bool
         Whether they are read as dates of cftime.
+    can_miss : bool
+        Whether there is a number that stands for what is missing.
 
     Raises
     ------
     EncodingError
-        For dates of another calendar, and among those of cftime for what is missing, which xarray reads as a date, or
-        not at all.
+        For dates of another calendar, and for what is missing among those of cftime, if nothing stands for it.
     """
     missing = np.asarray(pd.isnull(block.values), bool)
-    if is_cftime and missing.any():
-        problem = "is missing, which no date of cftime can be"
-        mend = "Fill or drop what is missing, or save under another name"
+    if is_cftime and not can_miss and missing.any():
+        problem = "is missing, for which the store's integers have no _FillValue"
+        mend = "Fill or drop what is missing, or save the variable anew, as float64 or with a _FillValue"
         raise encoding_error(block, missing, problem, expected=f"dates of calendar {calendar}", mend=mend)
     found = None
     if block.values.dtype.kind == "O":

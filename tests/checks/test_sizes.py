@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import tracemalloc
 import warnings
 from pathlib import Path
 from typing import Any
@@ -132,3 +133,49 @@ def test_the_block_of_an_order_is_larger_than_any_number_of_elements(zarr_format
         warnings.simplefilter("ignore", UserWarning)
         assert xr.open_dataset(store, engine="zarrds").x.values.tolist() == [1, 2, 3]
     assert "block" in str(zarrds.verify(store))
+
+
+def unreadable(store: zarrds.MemoryStore, **members: Any) -> zarrds.Array:
+    """An array whose document is changed like that, open for writing."""
+    document = json.loads(bytes(store.get("zarr.json") or b""))
+    store.set("zarr.json", json.dumps(document | members).encode())
+    return zarrds.open_array(store, "r+")
+
+
+@pytest.mark.parametrize("key", [(0,), (slice(0, 3),)])
+def test_elements_that_are_larger_than_memory(key: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = zarrds.MemoryStore()
+    zarrds.create_array(store, shape=4, chunks=2, dtype="S4")
+    width = {"name": "null_terminated_bytes", "configuration": {"length_bytes": 2**30}}
+    array = unreadable(store, data_type=width, fill_value=0)
+
+    def full(*_: Any, **__: Any) -> Any:
+        raise MemoryError
+
+    monkeypatch.setattr("zarrds.engine.chunk_io.np.empty", full)
+    with pytest.raises(ZarrdsError, match="memory"):
+        array[key] = b"x"
+
+
+def test_a_fill_value_takes_no_more_memory_than_it_says() -> None:
+    store = zarrds.MemoryStore()
+    zarrds.create_array(store, shape=4, chunks=2, dtype="S4")
+    width = {"name": "null_terminated_bytes", "configuration": {"length_bytes": 2**30}}
+    tracemalloc.start()
+    try:
+        assert unreadable(store, data_type=width, fill_value=0).fill_value == b""
+        assert tracemalloc.get_traced_memory()[1] < 2**25
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_shard_that_is_larger_than_memory(tmp_path: Path) -> None:
+    """The kernel is not asked for the places of its inner chunks."""
+    array = zarrds.create_array(tmp_path / "a.zarr", shape=8, chunks=2, shards=4, dtype="f8")
+    document = json.loads((tmp_path / "a.zarr/zarr.json").read_text())
+    document["shape"] = document["chunk_grid"]["configuration"]["chunk_shape"] = [2**60]
+    (tmp_path / "a.zarr/zarr.json").write_text(json.dumps(document))
+    array = zarrds.open_array(tmp_path / "a.zarr", "r+")
+    with pytest.raises(ZarrdsError, match="does not fit in memory") as caught:
+        array[3] = 1
+    assert caught.value.path == str(tmp_path / "a.zarr")

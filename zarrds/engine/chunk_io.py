@@ -306,8 +306,11 @@ class Chunks:
     def fill(self) -> AnyArray:
         """The fill value as an array without dimensions."""
         # an array of no dimensions: a list that is one JSON element would else be taken apart
-        fill = np.empty((), self.metadata.data_type.dtype)
-        fill[()] = self.fill_value
+        try:
+            fill = np.empty((), self.metadata.data_type.dtype)
+            fill[()] = self.fill_value
+        except MemoryError as error:
+            raise self.too_large(()) from error
         return fill
 
     def new_chunk(self, shape: tuple[int, ...], scratch: Scratch | None = None) -> AnyArray:
@@ -316,12 +319,14 @@ class Chunks:
         try:
             return np.empty(shape, dtype) if scratch is None else scratch.take_array(shape, dtype)
         except (MemoryError, ValueError) as error:
-            raise ChunkError(
-                "a chunk does not fit in memory",
-                path=self.store.path,
-                key=self.path,
-                found=f"{self.nbytes_of(shape)} bytes",
-            ) from error
+            raise self.too_large(shape) from error
+
+    def too_large(self, shape: tuple[int, ...]) -> ChunkError:
+        """The error that a decoded chunk of that shape is more than there is memory for."""
+        nbytes = self.nbytes_of(shape)
+        return ChunkError(
+            "a chunk does not fit in memory", path=self.store.path, key=self.path, found=f"{nbytes} bytes"
+        )
 
     def _decode(
         self, pipeline: ChunkCodecs, key: str, data: Buffer, out: AnyArray, span: Span | None = None

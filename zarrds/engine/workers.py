@@ -171,7 +171,10 @@ def writer(
     if template is None or not template.codecs.can_write:
         return one_by_one(write_part(seen=seen))
     if shards is not None:
-        encode = shard_encoder(kernel, template, shards, chunks.pipeline.encode)
+        try:
+            encode = shard_encoder(kernel, template, shards, chunks.pipeline.encode)
+        except (MemoryError, ValueError) as error:
+            raise chunks.too_large(chunks.metadata.chunks) from error
         return one_by_one(write_part(encode, seen))
     as_stored = values.dtype == chunks.metadata.data_type.dtype
     if template.place is None or not (plan.is_basic and chunks.write_empty_chunks and as_stored):

@@ -65,7 +65,7 @@ def decode_fill_value(value: JSON, data_type: DataType) -> Scalar:
         return value
     try:
         return _DECODERS[_form(data_type)](value, data_type.dtype)
-    except (ValueError, TypeError, OverflowError) as error:
+    except (ValueError, TypeError, OverflowError, MemoryError) as error:
         raise MetadataError(
             f"not a fill value of data type {data_type.name!r}",
             found=f"{value!r:.100} ({error})",
@@ -158,7 +158,7 @@ def _decode_bytes(value: JSON, dtype: DType) -> bytes:
         return bytes(value)
     if isinstance(value, bool) or value != 0:
         raise ValueError("not bytes")
-    return b"" if dtype.kind == "O" else bytes(dtype.itemsize)
+    return bytes(dtype.itemsize) if dtype.kind == "V" else b""
 
 
 def _decode_null_terminated(value: JSON, dtype: DType) -> Scalar:

@@ -40,6 +40,24 @@ def test_labels_that_were_appended_by_another_tool(path: Path, zarr_format: Form
     assert not zarrds.verify(path).findings
 
 
+@pytest.mark.parametrize("dims", [["x", "a", "b"], ["x"], []])
+def test_what_is_added_to_the_store_of_another_tool_that_consolidates_again(dims: list[str], path: Path) -> None:
+    """Its arrays have no notes, and not all are looked at for such: those that are must tell of the new ones."""
+    coordinates = {dim: np.arange(3.0) for dim in dims}
+    xr.Dataset({"v": ("x", [0.0, 1.0, 2.0])}, coordinates).to_zarr(path, zarr_format=3)
+    kinds = {"m": ("x", pd.Categorical(["u", "v", "u"])), "n": ("x", pd.array([1, 2, None]))}
+    zarrds.save(xr.Dataset(kinds), path, mode="a")
+    wanted = xr.open_dataset(path, engine="zarrds").load()
+    assert wanted.m.dtype == "category"
+    assert not zarrds.verify(path).findings
+    zarr.consolidate_metadata(path)
+    xr.testing.assert_identical(xr.open_dataset(path, engine="zarrds").load(), wanted)
+    zarrds.update_attrs(path, {"title": "again"})
+    zarrds.verify(path, repair=True)
+    assert not zarrds.verify(path).findings
+    xr.testing.assert_equal(xr.open_dataset(path, engine="zarr").v, wanted.v)
+
+
 def test_what_another_tool_stored_as_nothing_but_the_fill_value_is_not_written_again(
     path: Path, zarr_format: Format
 ) -> None:

@@ -50,6 +50,7 @@ __all__ = [
     "load_consolidated",
     "load_raw",
     "named_dimensions",
+    "noted_to_tell",
     "parse",
     "root_key",
     "to_raw",
@@ -277,3 +278,8 @@ def consolidated_documents(raws: Mapping[str, Raw]) -> dict[str, bytes]:
     document: Raw = {"zarr_consolidated_format": 1, "metadata": metadata}
     # no node of its own stands for the root of a store whose consolidated metadata alone says that there is one
     return {**documents("", raws.get("", {})), CONSOLIDATED: dump(document | ({MEMBER: notes} if notes else {}))}
+
+
+def noted_to_tell(_raws: Mapping[str, Raw]) -> dict[str, Raw]:
+    """None: what is noted of an array stands in its own document."""
+    return {}

@@ -62,6 +62,7 @@ __all__ = [
     "load_consolidated",
     "load_raw",
     "named_dimensions",
+    "noted_to_tell",
     "parse",
     "root_key",
     "to_raw",
@@ -228,6 +229,18 @@ def _telling(raws: Mapping[str, Raw], arrays: Sequence[str]) -> set[str]:
     ranked = sorted(arrays, key=lambda path: (_rank(path, raws[path]), path))
     best = [path for path in ranked if _rank(path, raws[path]) == _rank(ranked[0], raws[ranked[0]])]
     return {*best[:1], *best[-1:]}
+
+
+def noted_to_tell(raws: Mapping[str, Raw]) -> dict[str, Raw]:
+    """Arrays of another tool that get a note, which says nothing, where others of their store have some.
+
+    They are those that who looks for notes looks at first, once another tool has consolidated the metadata.
+    """
+    arrays = [path for path, raw in raws.items() if raw.get("node_type") == "array"]
+    noted = {path for path in arrays if raws[path].get(MEMBER)}
+    if not noted or len(noted) == len(arrays):
+        return {}
+    return {path: raws[path] | {MEMBER: {"must_understand": False}} for path in _telling(raws, arrays) - noted}
 
 
 def ahead_of(store: Store, paths: Sequence[str]) -> Store:

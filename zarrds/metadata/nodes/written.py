@@ -110,12 +110,15 @@ def documents_of_change(
     if before is None and consolidate:
         before = {} if "" in removed else _walk_raws(store, module, "")
     changed = raws_of(nodes)
-    root = dict[str, bytes]()
+    root, new, old = dict[str, bytes](), dict[str, bytes](), dict[str, bytes]()
     if before is not None:
         kept = {path: strict_raw(module, raw) for path, raw in _without(before, removed).items()}
-        root |= module.consolidated_documents(kept | changed)
+        told = module.noted_to_tell(kept | changed)
+        for path, raw in told.items():
+            own = module.document_key(path)
+            new |= {key: value for key, value in module.documents(path, raw).items() if key != own}
+        root |= module.consolidated_documents(kept | changed | told)
     below = tuple(f"{path}/" for path in removed)
-    new, old = dict[str, bytes](), dict[str, bytes]()
     for path, raw in changed.items():
         is_gone = path in removed or path.startswith(below)
         there = known[path] if path in known else module.load_raw(seen, path)

@@ -58,6 +58,31 @@ def test_what_is_added_to_the_store_of_another_tool_that_consolidates_again(dims
     xr.testing.assert_equal(xr.open_dataset(path, engine="zarr").v, wanted.v)
 
 
+def test_what_is_noted_of_arrays_to_which_another_tool_did_not_append(path: Path, zarr_format: Format) -> None:
+    def at(start: int) -> xr.Dataset:
+        dates = pd.date_range(f"2000-01-{start:02}", periods=2)
+        return xr.Dataset({"v": (("t", "site"), np.full((2, 3), float(start)))}, {"t": dates})
+
+    sites = {
+        "site": ["a", "b", "c"],
+        "kind": ("site", pd.Categorical(["u", "v", "u"])),
+        "height": ("site", pd.array([1, None, 3])),
+        "years": ("site", pd.PeriodIndex(["2000", "2001", "2002"], freq="Y")),
+    }
+    zarrds.save(at(1).assign_coords(sites), path, zarr_format=zarr_format)
+    wanted = xr.open_dataset(path, engine="zarrds").load()
+    at(3).to_zarr(path, append_dim="t")
+    found = xr.open_dataset(path, engine="zarrds").load()
+    for name in sites:
+        xr.testing.assert_identical(found[name], wanted[name])
+    xr.testing.assert_equal(found.v, xr.concat([at(1).v, at(3).v], "t").assign_coords(found.v.coords))
+    zarrds.save(at(5), path, append_dim="t")
+    assert not zarrds.verify(path).findings
+    again = xr.open_dataset(path, engine="zarrds").load()
+    for name in sites:
+        xr.testing.assert_identical(again[name], wanted[name])
+
+
 def test_what_another_tool_stored_as_nothing_but_the_fill_value_is_not_written_again(
     path: Path, zarr_format: Format
 ) -> None:

@@ -6,7 +6,7 @@ metadata: some readers refuse an array with a member that they do not know. In a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
 
@@ -218,10 +218,15 @@ def _with_own_notes(store: Store, raws: dict[str, Raw]) -> dict[str, Raw]:
     the name of their dimension, since others add variables more often than coordinates.
     """
     arrays = [path for path, raw in raws.items() if raw.get("node_type") == "array" and MEMBER not in raw]
-    noted = {path: _noted(store, path, raws[path]) for path in _telling(raws, arrays)}
+    noted = _all_noted(store, raws, _telling(raws, arrays))
     if any(MEMBER in raw for raw in noted.values()):
-        noted |= {path: _noted(store, path, raws[path]) for path in arrays if path not in noted}
+        noted |= _all_noted(store, raws, [path for path in arrays if path not in noted])
     return raws | noted
+
+
+def _all_noted(store: Store, raws: Mapping[str, Raw], paths: Collection[str]) -> dict[str, Raw]:
+    seen = more_ahead(store, [_key(path, NOTES) for path in paths]) if paths else store
+    return {path: _noted(seen, path, raws[path]) for path in paths}
 
 
 def _telling(raws: Mapping[str, Raw], arrays: Sequence[str]) -> set[str]:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+import zarr
 
 import zarrds
 from tests.datasets.samples import Format, files, load, variants
@@ -155,3 +156,15 @@ def test_objects_are_refused_with_a_mend_of_their_own(value: Any, mend: str, pat
 def test_integers_that_no_dtype_holds_together(path: Path) -> None:
     with pytest.raises(EncodingError, match=r"at 'v'.*beyond 64 bits"):
         zarrds.save(xr.Dataset({"v": ("x", np.array([2**63, -1], object))}), path)
+
+
+@pytest.mark.parametrize("encoding", ["", "klingon"])
+def test_text_for_an_array_whose_encoding_nobody_knows(path: Path, encoding: str, zarr_format: Format) -> None:
+    """It is another tool's; zarrds does not save such."""
+    xr.Dataset({"v": ("t", np.array([b"ab", b"c"]))}).to_zarr(path, zarr_format=zarr_format, consolidated=False)
+    zarr.open_array(path / "v", mode="r+").attrs["_Encoding"] = encoding
+    before = files(path)
+    with pytest.raises(EncodingError, match="unknown encoding") as caught:
+        zarrds.save(xr.Dataset({"v": ("t", ["d"])}), path, append_dim="t")
+    assert (caught.value.key, caught.value.path) == ("v", str(path))
+    assert files(path) == before

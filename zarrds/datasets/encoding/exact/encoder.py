@@ -399,7 +399,11 @@ class Encoder:
                 )
             objects[missing] = marks[0]
         if self.kind == "strings" and "_Encoding" in self.encoding:
-            objects = np.array([text.encode(self.encoding["_Encoding"]) for text in objects], dtype=object)
+            try:
+                objects = np.array([text.encode(self.encoding["_Encoding"]) for text in objects], dtype=object)
+            except LookupError as error:  # of a store of another tool
+                mend = "Let its attribute _Encoding name one that Python knows"
+                raise EncodingError(f"text cannot be written: {error}", key=str(self.name), mend=mend) from error
         if self.dtype.kind == "O":
             return objects
         result = objects.astype(self.dtype)

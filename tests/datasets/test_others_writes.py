@@ -58,7 +58,9 @@ def test_what_is_added_to_the_store_of_another_tool_that_consolidates_again(dims
     xr.testing.assert_equal(xr.open_dataset(path, engine="zarr").v, wanted.v)
 
 
-def test_what_is_noted_of_arrays_to_which_another_tool_did_not_append(path: Path, zarr_format: Format) -> None:
+def test_what_is_noted_of_arrays_beside_what_another_tool_appends(path: Path) -> None:
+    """Of format 3; what another tool does to a store of format 2 loses it (docs/fidelity.md)."""
+
     def at(start: int) -> xr.Dataset:
         dates = pd.date_range(f"2000-01-{start:02}", periods=2)
         return xr.Dataset({"v": (("t", "site"), np.full((2, 3), float(start)))}, {"t": dates})
@@ -69,7 +71,7 @@ def test_what_is_noted_of_arrays_to_which_another_tool_did_not_append(path: Path
         "height": ("site", pd.array([1, None, 3])),
         "years": ("site", pd.PeriodIndex(["2000", "2001", "2002"], freq="Y")),
     }
-    zarrds.save(at(1).assign_coords(sites), path, zarr_format=zarr_format)
+    zarrds.save(at(1).assign_coords(sites), path)
     wanted = xr.open_dataset(path, engine="zarrds").load()
     at(3).to_zarr(path, append_dim="t")
     found = xr.open_dataset(path, engine="zarrds").load()

@@ -6,16 +6,15 @@ Sources: Zarr v2 specification; xarray's "Zarr encoding specification" for ``_AR
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
-from zarrds.errors import InvalidKeyError, MetadataError, StoreIOError, UnsupportedError
+from zarrds.errors import MetadataError, UnsupportedError
 from zarrds.metadata.dtypes import DataType
 from zarrds.metadata.equality import is_same
-from zarrds.metadata.fetched import is_denied, more_ahead
 from zarrds.metadata.fields import (
     JSON,
     JSONObject,
@@ -153,46 +152,7 @@ def load_consolidated(store: Store, root: Raw | None = None) -> dict[str, Raw] |
     for path, note in notes.items() if isinstance(notes, dict) else ():
         if GROUP in raws.get(path, {}) and isinstance(note, dict):
             raws[path][MEMBER] = note
-    return _with_own_notes(store, {path: raw for path, raw in raws.items() if ARRAY in raw or GROUP in raw})
-
-
-def _with_own_notes(store: Store, raws: dict[str, Raw]) -> dict[str, Raw]:
-    """Documents with the notes of the arrays' own, where another tool has left all of them out of ``.zmetadata``.
-
-    As in format 3, few arrays tell whether there are notes: the first and the last that have the name of their
-    dimension, and the first and the last of all, since that tool has written those anew to which it has appended.
-    """
-    arrays = sorted(path for path, raw in raws.items() if ARRAY in raw)
-    if not arrays or any(MEMBER in _array_in(raws[path]) for path in arrays):
-        return raws
-    labels = [path for path in arrays if named_dimensions(raws[path]) == [path.rpartition("/")[2]]]
-    noted = _own_noted(store, raws, {*labels[:1], *labels[-1:], arrays[0], arrays[-1]})
-    if noted:
-        noted |= _own_noted(store, raws, [path for path in arrays if path not in noted])
-    return raws | noted
-
-
-def _own_noted(store: Store, raws: Mapping[str, Raw], paths: Collection[str]) -> dict[str, Raw]:
-    """Those of some arrays of whose own documents ``.zmetadata`` has left out notes, and nothing else that counts."""
-    seen, found = more_ahead(store, [_key(path, ARRAY) for path in paths]), dict[str, Raw]()
-    for path in paths:
-        copy = _array_in(raws[path])
-        try:
-            own = load(seen, _key(path, ARRAY)) or {}
-        except (InvalidKeyError, MetadataError):
-            continue
-        except StoreIOError as error:
-            if not is_denied(store, error):
-                raise
-            continue
-        if MEMBER in own and all(own.get(name) == copy.get(name) for name in ("shape", "chunks", "dtype")):
-            found[path] = raws[path] | {ARRAY: {**copy, MEMBER: own[MEMBER]}}
-    return found
-
-
-def _array_in(raw: Raw) -> JSONObject:
-    document = raw[ARRAY]
-    return document if isinstance(document, dict) else {}
+    return {path: raw for path, raw in raws.items() if ARRAY in raw or GROUP in raw}
 
 
 def parse(raw: Raw) -> Node:

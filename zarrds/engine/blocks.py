@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import product
 from math import prod
 
-__all__ = ["BLOCK_NBYTES", "block_shape", "blocks"]
+__all__ = ["BLOCK_NBYTES", "block_shape", "blocks", "n_blocks", "number_in_grid"]
 
 BLOCK_NBYTES = 32 * 2**20
 _MOST_AT_ONCE = 2**20
@@ -48,6 +48,25 @@ def blocks(shape: Sequence[int], block: Sequence[int]) -> Iterator[tuple[slice, 
     starts = [range(0, n, b) for n, b in zip(shape, block, strict=True)]
     for corner in _product(starts):
         yield tuple(slice(a, min(a + b, n)) for a, b, n in zip(corner, block, shape, strict=True))
+
+
+def n_blocks(shape: Sequence[int], block: Sequence[int]) -> int:
+    """How many blocks cover a shape."""
+    return prod(-(-n // b) for n, b in zip(shape, block, strict=True))
+
+
+def number_in_grid(position: Sequence[int], grid: Sequence[int]) -> int:
+    """The number of a position in C order, also in grids beyond 2**63, which NumPy cannot count.
+
+    Examples
+    --------
+    >>> number_in_grid((1, 2), (10, 4)), number_in_grid((), ())
+    (6, 0)
+    """
+    number = 0
+    for i, n in zip(position, grid, strict=True):
+        number = number * n + i
+    return number
 
 
 def _product(ranges: Sequence[range]) -> Iterator[tuple[int, ...]]:

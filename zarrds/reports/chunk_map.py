@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from zarrds.engine.blocks import number_in_grid
+
 __all__ = ["chunk_map_svg"]
 
 _CELLS = 48  # at most along one edge; of more chunks, several share a cell
@@ -42,9 +44,7 @@ def chunk_map_svg(grid: Sequence[int], stored: Mapping[tuple[int, ...], int]) ->
     columns = [float(min(step_x, across - i * step_x)) for i in range(shape[1])]
     expected[...] = np.outer(rows, columns)
     for position, size in stored.items():
-        row = 0
-        for i, n in zip(position[:-1], grid[:-1], strict=True):  # which NumPy cannot count, of grids beyond 2**63
-            row = row * n + i
+        row = number_in_grid(position[:-1], grid[:-1])
         cell = row // step_y, (position[-1] if position else 0) // step_x
         nbytes[cell] += size
         present[cell] += 1

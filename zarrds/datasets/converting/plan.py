@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from zarrds.compat.xarray_internals import with_variables
 from zarrds.datasets.converting.selection import labels_of
 from zarrds.datasets.description.of_store import unknown_variable
 from zarrds.datasets.encoding.chunks import source_chunks
-from zarrds.engine.blocks import block_shape
+from zarrds.engine.blocks import block_shape, n_blocks
 from zarrds.errors import EncodingError, ZarrdsError
 from zarrds.metadata.attributes import MARKERS
 from zarrds.storage.protocol import Store
@@ -102,8 +101,7 @@ def as_blocks(ds: xr.Dataset, encoding: Mapping[Any, Mapping[str, Any]]) -> xr.D
             continue
         chunks = encoding.get(name, {}).get("chunks") or source_chunks(variable)
         block = block_shape(variable.shape, chunks, max(variable.dtype.itemsize, 1))
-        n_blocks = prod(-(-n // b) for n, b in zip(variable.shape, block, strict=True))
-        if n_blocks > _MOST_BLOCKS:  # dask makes tasks of all of them before it begins
+        if n_blocks(variable.shape, block) > _MOST_BLOCKS:  # dask makes tasks of all of them before it begins
             raise EncodingError(
                 "a variable is too large to be converted at once",
                 key=str(name),

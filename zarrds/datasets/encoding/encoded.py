@@ -7,7 +7,7 @@ that is proven.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -35,7 +35,7 @@ from zarrds.datasets.encoding.exact.fitting import (
 )
 from zarrds.datasets.encoding.exact.text_marks import check_unmarked, text_marks, unmarked_blocks
 from zarrds.errors import EncodingError, ZarrdsError
-from zarrds.labels.kinds.plain import as_integers
+from zarrds.labels.kinds.plain import NUMBER_KINDS, as_numbers
 from zarrds.metadata.attributes import MARKERS
 from zarrds.metadata.times import CF_UNITS
 
@@ -44,8 +44,6 @@ __all__ = ["encoded_variable"]
 # what no value for missing text is, in one byte
 _SOME_TEXT = "\1"
 _INT64, _FLOAT64 = np.dtype(np.int64), np.dtype(np.float64)
-# by what pandas calls objects that are all the same
-_NUMBERS: Mapping[str, type[Any]] = {"integer": np.int64, "floating": np.float64, "boolean": np.bool_}
 # keys that say nothing with None; no _FillValue is another thing than none said
 _NONE_IS_NOTHING = frozenset({"dtype", "units", "calendar", "missing_value", *SCALE})
 
@@ -190,7 +188,7 @@ def _known_objects(name: str, variable: xr.Variable, encoding: CFEncoding, is_ex
         variable = computed(name, variable)
     values = np.asarray(variable.values)
     missing = np.asarray(pd.isnull(values), bool)
-    dtype: type[Any] | None = _NUMBERS.get(pd.api.types.infer_dtype(values[~missing], skipna=False))
+    dtype: type[Any] | None = NUMBER_KINDS.get(pd.api.types.infer_dtype(values[~missing], skipna=False))
     if missing.any():
         # which integers and floats are, if nothing is to be scaled: halves of steps are no slack of integers
         has_marker = is_explicit and not encoding.keys().isdisjoint(MARKERS) and SCALE.isdisjoint(encoding)
@@ -200,8 +198,7 @@ def _known_objects(name: str, variable: xr.Variable, encoding: CFEncoding, is_ex
         values, dtype = np.where(missing, np.nan, values), np.float64
     if dtype is None:
         return variable
-    values = as_integers(values) if dtype is np.int64 else values.astype(dtype)
-    return xr.Variable(variable.dims, values, variable.attrs, variable.encoding, fastpath=True)
+    return xr.Variable(variable.dims, as_numbers(values, dtype), variable.attrs, variable.encoding, fastpath=True)
 
 
 def _unmarked(name: str, variable: xr.Variable, encoding: CFEncoding, *, is_carried: bool) -> xr.Variable:

@@ -7,7 +7,6 @@ something for Zarr, and dropped otherwise; what the user asks for in ``encoding=
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from zarrds.compat.xarray_internals import check_vlen_dtype, is_chunked
 from zarrds.datasets.encoding.attributes import missing_fill_value, take_fill_value, with_marker_renamed
 from zarrds.datasets.encoding.chunks import BY_DIMENSION, choose_chunks
 from zarrds.datasets.encoding.codecs import choose_codecs
+from zarrds.engine.blocks import n_blocks
 from zarrds.errors import EncodingError, locating
 from zarrds.metadata.attributes import with_attributes
 from zarrds.metadata.dtypes import DataType
@@ -154,8 +154,7 @@ def _chunk_key_encoding(
     """What was asked for; else keys without folders for arrays of few chunks; None for the format's default."""
     value = encoding.get("chunk_key_encoding")
     if value is None:
-        n_chunks = prod(-(-size // chunk) for size, chunk in zip(shape, chunks, strict=True))
-        return spec.FLAT_KEYS if n_chunks <= _MAX_CHUNKS_IN_ONE_FOLDER else None
+        return spec.FLAT_KEYS if n_blocks(shape, chunks) <= _MAX_CHUNKS_IN_ONE_FOLDER else None
     described = value if isinstance(value, Mapping) else getattr(value, "to_dict", dict)()
     name = described.get("name")
     separator = described.get("separator", (described.get("configuration") or {}).get("separator"))

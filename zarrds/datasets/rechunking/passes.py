@@ -13,9 +13,9 @@ from zarrds.codecs.base import AnyArray, Buffer
 from zarrds.codecs.defaults import default_codecs
 from zarrds.codecs.pipeline import Pipeline, build_pipeline
 from zarrds.codecs.sharding import Sharding
-from zarrds.datasets.rechunking.plan import ArrayPlan, Block, Shape, n_blocks, pieces_of
+from zarrds.datasets.rechunking.plan import ArrayPlan, Block, Shape, pieces_of
 from zarrds.datasets.rechunking.stored import Stored, in_whole_chunks, numbered_blocks
-from zarrds.engine.blocks import blocks
+from zarrds.engine.blocks import blocks, n_blocks
 from zarrds.engine.chunk_io import Chunks
 from zarrds.engine.elements import Elements
 from zarrds.engine.executor import run

@@ -15,7 +15,7 @@ from typing import Literal
 
 from zarrds.errors import EncodingError
 
-__all__ = ["ArrayPlan", "n_blocks", "pieces_of", "plan_array"]
+__all__ = ["ArrayPlan", "pieces_of", "plan_array"]
 
 Shape = tuple[int, ...]
 Block = tuple[slice, ...]
@@ -85,11 +85,6 @@ class ArrayPlan:
         if self.how == "through pieces":
             blocks += f", then {self.write_block}, {self.temporary_nbytes / 2**20:,.0f} MiB in between"
         return f"{text}, {blocks}, up to {self.peak_nbytes / 2**20:,.0f} MiB of memory"
-
-
-def n_blocks(shape: Shape, block: Shape) -> int:
-    """How many blocks cover a shape."""
-    return prod(-(-size // step) for size, step in zip(shape, block, strict=True))
 
 
 def pieces_of(shape: Shape, within: Block, one: Shape, other: Shape) -> Iterator[Block]:

@@ -8,7 +8,7 @@ from itertools import chain, product
 from math import prod
 
 from zarrds.datasets.rechunking.plan import Block, Shape
-from zarrds.engine.blocks import blocks
+from zarrds.engine.blocks import blocks, number_in_grid
 from zarrds.engine.chunk_io import Chunks
 from zarrds.storage.protocol import Store
 from zarrds.storage.traits import list_strange
@@ -91,12 +91,9 @@ def numbered_blocks(shape: Shape, block: Shape, parts: Iterable[Block] | None) -
             found[at] = _around(found.get(at, part), part)
     grid = [-(-n // b) for n, b in zip(shape, block, strict=True)]
     for at, around in sorted(found.items(), key=lambda item: item[0]):
-        number = 0
-        for i, n in zip(at, grid, strict=True):
-            number = number * n + i
         each = tuple(slice(i * b, min((i + 1) * b, n)) for i, b, n in zip(at, block, shape, strict=True))
         clipped = (slice(max(p.start, e.start), min(p.stop, e.stop)) for p, e in zip(around, each, strict=True))
-        yield number, each, tuple(clipped)
+        yield number_in_grid(at, grid), each, tuple(clipped)
 
 
 def _around(one: Block, other: Block) -> Block:

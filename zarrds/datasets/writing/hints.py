@@ -19,6 +19,7 @@ from zarrds.datasets.encoding.exact.lossy_codecs import without_filters
 from zarrds.datasets.encoding.stored_encoding import encoding_of
 from zarrds.datasets.encoding.variables import GAVE_WAY
 from zarrds.datasets.writing.changes import ArrayChange
+from zarrds.engine.blocks import n_blocks
 from zarrds.errors import BlocksOfTextError, CarriedEncodingError, EncodingError
 from zarrds.metadata.model import ArrayMetadata
 
@@ -114,7 +115,7 @@ def warn_of_small_chunks(arrays: Mapping[str, ArrayChange]) -> None:
     small = []
     for path, change in arrays.items():
         chunks = change.after.chunks
-        n_chunks = prod(-(-size // chunk) for size, chunk in zip(change.variable.shape, chunks, strict=True))
+        n_chunks = n_blocks(change.variable.shape, chunks)
         nbytes = prod(chunks) * change.after.data_type.dtype.itemsize
         if change.before is not None and n_chunks > _MANY_CHUNKS and nbytes < _SMALL_CHUNK:
             small.append(f"{path!r} ({n_chunks} of {nbytes} bytes)")

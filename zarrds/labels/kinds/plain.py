@@ -15,6 +15,7 @@ from zarrds.metadata.fields import JSONObject
 __all__ = [
     "BYTES",
     "EXACT",
+    "NUMBER_KINDS",
     "TEXT",
     "Array",
     "Description",
@@ -22,6 +23,7 @@ __all__ = [
     "Plain",
     "StoredKind",
     "as_integers",
+    "as_numbers",
     "described_dtype",
     "holds_exactly",
     "is_missing",
@@ -39,6 +41,9 @@ Description: TypeAlias = JSONObject
 # as xarray marks objects as text, or as bytes of any length, and then does not look at each of them
 TEXT = np.dtype("O", metadata={"element_type": str})
 BYTES = np.dtype("O", metadata={"element_type": bytes})
+
+# by what pandas calls objects that are all the same
+NUMBER_KINDS: Mapping[str, type[Any]] = {"integer": np.int64, "floating": np.float64, "boolean": np.bool_}
 
 # no dtype that is described has a longer name: the longest time zones have some 40 characters
 _MAX_DTYPE = 120
@@ -150,6 +155,11 @@ def as_integers(objects: Array) -> Array:
         if objects.min() < 0:
             raise
         return objects.astype(np.uint64)
+
+
+def as_numbers(objects: Array, dtype: type[Any]) -> Array:
+    """Objects that pandas infers to be of a kind in `NUMBER_KINDS` as what these are; the errors of `as_integers`."""
+    return as_integers(objects) if dtype is np.int64 else objects.astype(dtype)
 
 
 def is_missing(values: Any) -> Array:

@@ -113,11 +113,12 @@ def documents_of_change(
     root, new, old = dict[str, bytes](), dict[str, bytes](), dict[str, bytes]()
     if before is not None:
         kept = {path: strict_raw(module, raw) for path, raw in _without(before, removed).items()}
-        told = module.noted_to_tell(kept | changed)
+        every = kept | changed
+        told = module.noted_to_tell(every)
         for path, raw in told.items():
             own = module.document_key(path)
             new |= {key: value for key, value in module.documents(path, raw).items() if key != own}
-        root |= module.consolidated_documents(kept | changed | told)
+        root |= module.consolidated_documents(every | told)
     below = tuple(f"{path}/" for path in removed)
     for path, raw in changed.items():
         is_gone = path in removed or path.startswith(below)

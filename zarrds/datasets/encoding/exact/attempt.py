@@ -147,8 +147,8 @@ def _block_by_block(name: str, variable: xr.Variable, encoding: CFEncoding, kind
         sample.attrs["units"] = encoding["units"]  # xarray took finer ones, for the one time that it saw
     keys = (*CF_KEYS, "_Encoding")
     cf = {key: sample.attrs[key] for key in keys if key in sample.attrs and key not in variable.attrs}
-    is_cftime = kind == "datetimes" and variable.dtype.kind == "O"
-    encoder = Encoder(name, variable.dims, sample.dtype, kind, cf, is_carried, is_cftime=is_cftime)
+    is_of_cftime = kind == "datetimes" and variable.dtype.kind == "O"
+    encoder = Encoder(name, variable.dims, sample.dtype, kind, cf, is_carried, is_cftime=is_of_cftime)
     data = blockwise(encoder, variable, sample.dtype)
     return xr.Variable(variable.dims, data, sample.attrs, sample.encoding, fastpath=True)
 

@@ -11,7 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from zarrds.errors import LabelError
-from zarrds.labels.kinds.plain import EXACT, as_integers
+from zarrds.labels.kinds.plain import EXACT, NUMBER_KINDS, as_numbers
 from zarrds.metadata.times import ATTOSECONDS
 
 __all__ = [
@@ -33,9 +33,8 @@ _NUMBERS, _DATETIMES, _TIMEDELTAS, _CFTIMES = "numbers", "datetimes", "timedelta
 # how the names of the kinds begin whose labels have an order
 ORDERED = (_NUMBERS, _DATETIMES, _TIMEDELTAS, _CFTIMES)
 _KINDS = {"b": "booleans", "c": "complex numbers", "M": _DATETIMES, "m": _TIMEDELTAS, "U": "strings", "S": "bytes"}
-# what objects are that are not looked at where the first is text, and the dtypes of what they all are
+# objects are looked at only where the first is one of these: text is not
 _NUMBER_TYPES = (int, float, np.number, np.bool_)
-_DTYPES = {"boolean": np.bool_, "floating": np.float64, "mixed-integer-float": np.float64}
 
 
 def check_dims(name: Hashable, stored: xr.Variable, new: xr.Variable) -> None:
@@ -171,13 +170,11 @@ def as_array(labels: Any) -> Array:
 def _without_objects(objects: Array) -> Array:
     """Objects as the numbers or booleans that they all are, as they are stored; others as they are."""
     inferred = pd.api.types.infer_dtype(objects.reshape(-1), skipna=False)
-    if inferred == "integer":
-        try:
-            return as_integers(objects)
-        except OverflowError:
-            return objects
-    dtype = _DTYPES.get(inferred)
-    return objects if dtype is None else objects.astype(dtype)
+    dtype = np.float64 if inferred == "mixed-integer-float" else NUMBER_KINDS.get(inferred)
+    try:
+        return objects if dtype is None else as_numbers(objects, dtype)
+    except OverflowError:
+        return objects
 
 
 def _kind(labels: Array) -> str:

@@ -134,3 +134,45 @@ def test_what_xarray_makes_of_some(tmp_path: Path) -> None:
     zarrds.save(ds, tmp_path / "a.zarr", encoding={"t": {"_FillValue": -1}})
     zarrds.save(shifted, tmp_path / "a.zarr", append_dim="x")
     assert opened(tmp_path / "a.zarr").load().identical(xr.concat([ds, shifted], "x"))
+
+
+@pytest.mark.filterwarnings("ignore:Unable to decode time axis into full")
+@pytest.mark.parametrize("kind", ["numpy", "dask"])
+@pytest.mark.parametrize("early", [0, 2])
+def test_dates_beyond_nanoseconds_beside_missing_ones(tmp_path: Path, early: int, kind: str) -> None:
+    """What is missing counted as the first date of all, so that no other was seen to be out of range."""
+    values = np.array([cftime.DatetimeGregorian(2000, 1, 2), None, cftime.DatetimeGregorian(2001, 1, 1)], object)
+    values[early] = cftime.DatetimeGregorian(1500, 1, 1)
+    ds = xr.Dataset({"t": ("x", values)})
+    ds = ds.chunk(x=3) if kind == "dask" else ds
+    encoding = {"t": {"_FillValue": -1, "units": "days since 1800-01-01", "dtype": "int64"}}
+    zarrds.save(ds, tmp_path / "a.zarr", encoding=encoding)
+    found = opened(tmp_path / "a.zarr").load().t.values
+    assert found[1] is None
+    assert [str(found[i]) for i in (0, 2)] == [str(values[i]) for i in (0, 2)]
+
+
+def test_a_marker_that_is_no_signed_integer(tmp_path: Path) -> None:
+    values = np.array([DATE(2000, 1, 2), None, DATE(2000, 1, 4)], object)
+    encoding = {"t": {"dtype": "uint64", "_FillValue": np.uint64(2**64 - 1), "units": "days since 2000-01-01"}}
+    with pytest.raises(EncodingError, match="is missing"):
+        zarrds.save(xr.Dataset({"t": ("x", values)}), tmp_path / "a.zarr", encoding=encoding)
+    assert not (tmp_path / "a.zarr").exists()
+
+
+def test_blocks_of_which_all_is_missing(tmp_path: Path) -> None:
+    values = np.array([DATE(2000, 1, 2), None], object)
+    zarrds.save(xr.Dataset({"t": ("x", values)}).chunk(x=1), tmp_path / "a.zarr", encoding={"t": {"dtype": "float64"}})
+    assert opened(tmp_path / "a.zarr").t.values.tolist() == values.tolist()
+
+
+@pytest.mark.filterwarnings("ignore:Unable to decode time axis into full")
+@pytest.mark.parametrize("dtype", ["float64", "int64"])
+@pytest.mark.parametrize("nothing", [np.array(["NaT"], "M8[ns]"), np.array([None], object)], ids=["NaT", "None"])
+@pytest.mark.parametrize("calendar", ["noleap", "standard"])
+def test_a_batch_of_which_all_is_missing(tmp_path: Path, dtype: str, nothing: Any, calendar: str) -> None:
+    values = np.array([cftime.datetime(1500, 1, 2, calendar=calendar), None], object)
+    encoding = {"t": {"dtype": dtype, "_FillValue": -1}}
+    zarrds.save(xr.Dataset({"t": ("x", values)}), tmp_path / "a.zarr", encoding=encoding)
+    zarrds.save(xr.Dataset({"t": ("x", nothing)}), tmp_path / "a.zarr", append_dim="x")
+    assert [str(each) for each in opened(tmp_path / "a.zarr").t.values] == [str(values[0]), "None", "None"]

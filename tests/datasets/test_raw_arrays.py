@@ -15,7 +15,7 @@ import zarr
 import zarrds
 from tests.datasets.engines import assert_same
 from tests.datasets.samples import FORMATS, Format
-from zarrds.errors import EncodingError, LabelError
+from zarrds.errors import EncodingError, LabelError, ZarrdsError
 
 
 @pytest.mark.parametrize("zarr_format", FORMATS)
@@ -173,3 +173,22 @@ def test_structures_with_missing_fields_stay_what_they_are(shape: Any, path: Pat
     with pytest.raises(LabelError, match="'m'"):
         zarrds.save(changed.assign_coords(time=[2]), path, append_dim="time")
     assert "/m: values differ" in str(zarrds.diff(batches[0], changed.assign_coords(time=[0])))
+
+
+@pytest.mark.parametrize("other", ["i4,i4", [("b", "i4"), ("a", "i4")], "i4"], ids=str)
+def test_other_structures_are_not_equal(path: Path, other: Any) -> None:
+    """Names of fields count, and a field that is a structure is no number."""
+    inner = np.dtype([("a", [("x", "i4"), ("y", "f8")]), ("b", "i4")])
+    stored = np.zeros(1, inner if other == "i4,i4" else np.dtype([("a", "i4"), ("b", "i4")]))
+
+    def at(day: int, values: Any) -> xr.Dataset:
+        return xr.Dataset({"v": ("t", [1.0]), "s": ("y", values)}, {"t": [day]})
+
+    zarrds.save(at(0, stored), path)
+    before = xr.open_dataset(path, engine="zarrds").load()
+    new = at(1, np.zeros(1, other))
+    with pytest.raises(ZarrdsError) as caught:
+        zarrds.save(new, path, append_dim="t")
+    assert caught.value.key == "s"
+    assert xr.open_dataset(path, engine="zarrds").identical(before)
+    assert not zarrds.diff(before, at(0, np.zeros(1, other))).same

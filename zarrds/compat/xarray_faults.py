@@ -17,6 +17,7 @@ Where a function is another, nothing is done.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -97,28 +98,27 @@ def decode_cf_datetime(num_dates: Any, *args: Any, **options: Any) -> Any:
     >>> [str(date) for date in decode_cf_datetime([5, float("nan")], "days since 2000-01-01", "360_day")]
     ['2000-01-06 00:00:00', 'None']
     """
-    try:
-        dates = _decoded(num_dates, *args, **options)
-    except Exception:  # whatever cftime makes of it
-        absent = _missing(num_dates)
-        if not absent.any():
-            raise
-        numbers = np.asarray(num_dates)
-        present = numbers[~absent]
-        dates = _decoded(np.where(absent, present[0] if present.size else 0, numbers), *args, **options)
-        dates[absent] = None  # among NumPy's datetimes it is NaT
-        return dates
-    if dates.dtype.kind == "O":
-        dates[_missing(num_dates)] = None
+    numbers = np.asarray(num_dates)
+    absent = _missing(numbers)
+    if not absent.any():
+        return _decoded(num_dates, *args, **options)
+    present = numbers[~absent]
+    if not present.size:
+        with suppress(Exception):  # whatever cftime makes of it
+            dates = _decoded(num_dates, *args, **options)
+            if dates.dtype.kind != "O":
+                return dates
+    # decoded without them: xarray takes what is missing for the first of all dates, and sees no other out of range
+    dates = _decoded(np.where(absent, present[0] if present.size else 0, numbers), *args, **options)
+    dates[absent] = None  # among NumPy's datetimes it is NaT
     return dates
 
 
 def _missing(numbers: Any) -> Any:
     """Which numbers stand for what is missing, after markers have been replaced."""
-    numbers = np.asarray(numbers)
     if numbers.dtype.kind == "i":  # as which NumPy has NaT
-        return numbers == np.iinfo(np.int64).min
-    return np.isnan(numbers) if numbers.dtype.kind == "f" else np.zeros(numbers.shape, bool)
+        return np.asarray(numbers == np.iinfo(np.int64).min)
+    return np.asarray(np.isnan(numbers)) if numbers.dtype.kind == "f" else np.zeros(numbers.shape, bool)
 
 
 def _loaded(data: Any) -> Any:

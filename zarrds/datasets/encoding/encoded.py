@@ -26,13 +26,13 @@ from zarrds.datasets.encoding.exact.attempt import (
 )
 from zarrds.datasets.encoding.exact.blocks import computed, whole
 from zarrds.datasets.encoding.exact.contradictions import MENDS, contradictions
-from zarrds.datasets.encoding.exact.encoder import check_exact
 from zarrds.datasets.encoding.exact.fitting import (
     misfit_of_characters,
     misfit_of_hint,
     misfit_of_order,
     other_dtype,
 )
+from zarrds.datasets.encoding.exact.packing import check_exact
 from zarrds.datasets.encoding.exact.text_marks import check_unmarked, text_marks, unmarked_blocks
 from zarrds.errors import EncodingError, ZarrdsError
 from zarrds.labels.kinds.plain import NUMBER_KINDS, as_numbers

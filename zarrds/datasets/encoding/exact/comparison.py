@@ -102,11 +102,13 @@ def equal_structures(one: Array, other: Array) -> Array | None:
     >>> equal_structures(a, b)
     array([ True, False])
     """
-    if not one.dtype.names or len(one.dtype.names) != len(other.dtype.names or ()):
+    if not one.dtype.names and not other.dtype.names:
         return None
+    if one.dtype.names != other.dtype.names:
+        return np.zeros(one.shape, bool)
     equal = np.ones(one.shape, bool)
-    for pair in zip(one.dtype.names, other.dtype.names or (), strict=True):
-        a, b = one[pair[0]], other[pair[1]]
+    for name in one.dtype.names or ():
+        a, b = one[name], other[name]
         if a.shape != b.shape:  # fields that are arrays
             return np.zeros(one.shape, bool)
         inner = equal_structures(a, b)

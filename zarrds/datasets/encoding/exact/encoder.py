@@ -19,16 +19,23 @@ from zarrds.datasets.encoding.exact.blocks import CARRIED_MEND, Block, encoding_
 from zarrds.datasets.encoding.exact.comparison import label_text
 from zarrds.datasets.encoding.exact.differences import differing, slack_of
 from zarrds.datasets.encoding.exact.kinds import KINDS, kind_of, kind_of_dtype
-from zarrds.datasets.encoding.exact.packing import markers_of, packing_of, with_fine_unit, with_float_factors
+from zarrds.datasets.encoding.exact.packing import (
+    check_exact,
+    exact_dtype,
+    markers_of,
+    packing_of,
+    with_fine_unit,
+    with_float_factors,
+)
 from zarrds.datasets.encoding.exact.scaled import Scaling, scaling_of
 from zarrds.datasets.encoding.exact.text_marks import text_marks
 from zarrds.datasets.encoding.exact.times import check_dates, check_same_times, check_units, decode_times, whole_units
 from zarrds.engine.remembered import Remembered
 from zarrds.errors import BlocksOfTextError, CarriedEncodingError, EncodingError, ZarrdsError
-from zarrds.labels.kinds.plain import as_integers, holds_exactly
+from zarrds.labels.kinds.plain import as_integers
 from zarrds.metadata.attributes import MARKERS
 
-__all__ = ["Encoder", "check_exact", "exact_dtype"]
+__all__ = ["Encoder"]
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
@@ -343,9 +350,12 @@ class Encoder:
 
     def _times(self, block: Block) -> Array:
         """Times as numbers; they are decoded again and compared, since nothing else says that units were exact."""
+        if self.is_cftime and block.values.dtype.kind == "M" and np.isnat(block.values).all():
+            block = block.with_values(np.full(block.values.shape, None))
         if self.kind == "datetimes":
             calendar = str(self.encoding.get("calendar", "standard"))
-            can_miss = self.dtype.kind == "f" or bool(markers_of(self.encoding))
+            # xarray reads a marker of uint64 that no int64 is as a date
+            can_miss = self.dtype.kind == "f" or (bool(markers_of(self.encoding)) and self.dtype != np.uint64)
             check_dates(block, calendar, is_cftime=self.is_cftime, can_miss=can_miss)
         if self.dtype.kind in "mM":
             result = block.values.astype(self.dtype)
@@ -378,6 +388,13 @@ class Encoder:
         variable = xr.Variable(("values",), values, {}, with_float_factors(encoding))
         return np.asarray(encode_zarr_variable(variable, name="values").values)
 
+    def _as_bytes(self, texts: Array) -> Array:
+        try:
+            return np.array([text.encode(self.encoding["_Encoding"]) for text in texts], dtype=object)
+        except LookupError as error:  # of a store of another tool
+            mend = "Let its attribute _Encoding name one that Python knows"
+            raise EncodingError(f"text cannot be written: {error}", key=str(self.name), mend=mend) from error
+
     def _texts(self, block: Block) -> Array:
         """Strings or bytes, as objects or of fixed length; strings as bytes where the array has an ``_Encoding``."""
         objects = block.values.astype(object)
@@ -399,11 +416,7 @@ class Encoder:
                 )
             objects[missing] = marks[0]
         if self.kind == "strings" and "_Encoding" in self.encoding:
-            try:
-                objects = np.array([text.encode(self.encoding["_Encoding"]) for text in objects], dtype=object)
-            except LookupError as error:  # of a store of another tool
-                mend = "Let its attribute _Encoding name one that Python knows"
-                raise EncodingError(f"text cannot be written: {error}", key=str(self.name), mend=mend) from error
+            objects = self._as_bytes(objects)
         if self.dtype.kind == "O":
             return objects
         result = objects.astype(self.dtype)
@@ -417,31 +430,6 @@ class Encoder:
                 mend="Shorten it, or save the variable anew",
             )
         return result
-
-
-def exact_dtype(dtype: np.dtype[Any], encoding: Mapping[str, Any]) -> np.dtype[Any]:
-    """The dtype of floats in which integers must be exact that are written to an array: its own, unless it scales."""
-    is_scaled = any(encoding.get(key) is not None for key in ("scale_factor", "add_offset"))
-    return dtype if dtype.kind == "f" and not is_scaled else np.dtype(np.float64)
-
-
-def check_exact(block: Block, dtype: np.dtype[Any]) -> None:
-    """Check that integers are floats of a dtype too; small ones always are, and floats among them are none of these.
-
-    Raises
-    ------
-    EncodingError
-    """
-    limit = 2 ** (np.finfo(dtype).nmant + 1)
-    values = block.values
-    if values.dtype.kind == "O":
-        values = np.array([v if isinstance(v, int | np.integer) else 0 for v in values.tolist()], object)
-    large = np.flatnonzero((values > limit) | (values < -limit))
-    bad = np.zeros(values.shape, bool)
-    with np.errstate(all="ignore"):
-        bad[large] = [not holds_exactly(dtype, value) for value in values[large].tolist()]
-    if bad.any():
-        raise encoding_error(block, bad, f"{dtype} cannot hold exactly", expected=f"at most {limit}, or exact floats")
 
 
 def _is_nan(value: Any) -> bool:

@@ -15,10 +15,21 @@ import xarray as xr
 
 from zarrds.compat.xarray_internals import encode_zarr_variable
 from zarrds.datasets.encoding.exact.blocks import Block, encoding_error
+from zarrds.labels.kinds.plain import holds_exactly
 from zarrds.labels.kinds.times import to_unit
 from zarrds.metadata.attributes import MARKERS
 
-__all__ = ["CF_KEYS", "Packing", "finer_unit", "markers_of", "packing_of", "with_fine_unit", "with_float_factors"]
+__all__ = [
+    "CF_KEYS",
+    "Packing",
+    "check_exact",
+    "exact_dtype",
+    "finer_unit",
+    "markers_of",
+    "packing_of",
+    "with_fine_unit",
+    "with_float_factors",
+]
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 # units finer than seconds, as NumPy calls them
@@ -248,3 +259,28 @@ def _encoded(values: Array, encoding: Mapping[str, Any]) -> Array:
 
 def _missing(values: Array) -> Array:
     return np.zeros(values.shape, bool) if values.dtype.kind in "biu" else np.asarray(pd.isnull(values))
+
+
+def exact_dtype(dtype: np.dtype[Any], encoding: Mapping[str, Any]) -> np.dtype[Any]:
+    """The dtype of floats in which integers must be exact that are written to an array: its own, unless it scales."""
+    is_scaled = any(encoding.get(key) is not None for key in ("scale_factor", "add_offset"))
+    return dtype if dtype.kind == "f" and not is_scaled else np.dtype(np.float64)
+
+
+def check_exact(block: Block, dtype: np.dtype[Any]) -> None:
+    """Check that integers are floats of a dtype too; small ones always are, and floats among them are none of these.
+
+    Raises
+    ------
+    EncodingError
+    """
+    limit = 2 ** (np.finfo(dtype).nmant + 1)
+    values = block.values
+    if values.dtype.kind == "O":
+        values = np.array([v if isinstance(v, int | np.integer) else 0 for v in values.tolist()], object)
+    large = np.flatnonzero((values > limit) | (values < -limit))
+    bad = np.zeros(values.shape, bool)
+    with np.errstate(all="ignore"):
+        bad[large] = [not holds_exactly(dtype, value) for value in values[large].tolist()]
+    if bad.any():
+        raise encoding_error(block, bad, f"{dtype} cannot hold exactly", expected=f"at most {limit}, or exact floats")

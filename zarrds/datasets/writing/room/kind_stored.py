@@ -9,7 +9,7 @@ import pandas as pd
 import xarray as xr
 
 from zarrds.datasets.encoding.exact.blocks import Block, encoding_error, whole
-from zarrds.datasets.encoding.exact.encoder import check_exact, exact_dtype
+from zarrds.datasets.encoding.exact.packing import check_exact, exact_dtype
 from zarrds.datasets.writing.stored import StoredGroup
 from zarrds.labels.kinds.nullable import MASKED
 from zarrds.labels.kinds.objects import missing_value

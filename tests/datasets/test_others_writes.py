@@ -58,6 +58,33 @@ def test_what_is_added_to_the_store_of_another_tool_that_consolidates_again(dims
     xr.testing.assert_equal(xr.open_dataset(path, engine="zarr").v, wanted.v)
 
 
+def test_a_group_between_those_of_another_tool(path: Path) -> None:
+    own = xr.Dataset(
+        {"c": ("x", pd.Categorical(["u", "v", None])), "n": ("x", pd.array([1, None, 3]))}, {"x": [1, 2, 3]}
+    )
+    other = xr.Dataset({"v": ("x", [1.0, 2.0])}, {"x": [5, 6]})
+    zarrds.save(own, path, group="level1")
+    wanted = xr.open_dataset(path, engine="zarrds", group="level1").load()
+    for level in ("level0", "level2"):
+        other.to_zarr(path, group=level, mode="a")
+    zarr.consolidate_metadata(path)
+    found = xr.open_dataset(path, engine="zarrds", group="level1").load()
+    xr.testing.assert_identical(found, wanted)
+    zarrds.save(own[["n"]].rename(n="m"), path, group="level1", mode="a")
+    assert xr.open_dataset(path, engine="zarrds", group="level1").c.dtype == "category"
+    zarrds.verify(path, repair=True)
+    assert not zarrds.verify(path).findings
+
+
+def test_a_writer_keeps_notes_that_no_reader_looks_for(path: Path) -> None:
+    """Coordinates of another tool stand before and behind all that zarrds has saved."""
+    zarrds.save(xr.Dataset({"c": ("x", pd.Categorical(["u", "v"]))}, {"x": [1, 2]}), path)
+    xr.Dataset(coords={"a0": [1], "zz": [2]}).to_zarr(path, mode="a")
+    zarrds.update_attrs(path, {"title": "more"})
+    assert xr.open_dataset(path, engine="zarrds").c.values.tolist() == ["u", "v"]
+    assert not zarrds.verify(path).findings
+
+
 def test_what_is_noted_of_arrays_beside_what_another_tool_appends(path: Path) -> None:
     """Of format 3; what another tool does to a store of format 2 loses it (docs/fidelity.md)."""
 

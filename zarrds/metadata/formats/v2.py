@@ -131,7 +131,7 @@ def is_copy(store: Store, path: str, copy: Raw) -> bool:
     return False
 
 
-def load_consolidated(store: Store, root: Raw | None = None) -> dict[str, Raw] | None:
+def load_consolidated(store: Store, root: Raw | None = None, *, is_sure: bool = False) -> dict[str, Raw] | None:
     """All documents by path, from ``.zmetadata``; None without it. The root's own do not say it."""
     document = load(store, CONSOLIDATED)
     if document is None:

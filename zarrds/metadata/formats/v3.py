@@ -141,13 +141,13 @@ def load_raw(store: Store, path: str) -> Raw | None:
     return raw if path else _joined(raw, (_notes_in(raw) or {}).get(""))
 
 
-def load_consolidated(store: Store, root: Raw | None = None) -> dict[str, Raw] | None:
+def load_consolidated(store: Store, root: Raw | None = None, *, is_sure: bool = False) -> dict[str, Raw] | None:
     """All documents by path, from the root's consolidated metadata; None without it. `root` is its own, if known."""
     root = load(store, _key("")) if root is None else root
     raws = None if root is None else consolidated_in(root)
     if root is None or raws is None or _notes_in(root) is not None:
         return raws
-    return _with_own_notes(store, raws)
+    return _with_own_notes(store, raws, is_sure=is_sure)
 
 
 def consolidated_in(root: Raw) -> dict[str, Raw] | None:
@@ -210,15 +210,16 @@ def _joined(raw: Raw, note: JSON) -> Raw:
     return raw | {MEMBER: note} if isinstance(note, dict) and note.get("must_understand") is False else raw
 
 
-def _with_own_notes(store: Store, raws: dict[str, Raw]) -> dict[str, Raw]:
+def _with_own_notes(store: Store, raws: dict[str, Raw], *, is_sure: bool) -> dict[str, Raw]:
     """Documents of which another tool has written the consolidated copies, with the notes beside the arrays.
 
     Most such stores have none, and no value should be read in vain for each of their arrays: zarrds notes something
-    of every array that it saves, so the first and the last one-dimensional array tell, those before others that have
-    the name of their dimension, since others add variables more often than coordinates.
+    of every array that it saves, so in each group the first and the last one-dimensional array tell, those before
+    others that have the name of their dimension, since others add variables more often than coordinates. Who writes
+    all of them anew looks below each, to be sure.
     """
     arrays = [path for path, raw in raws.items() if raw.get("node_type") == "array" and MEMBER not in raw]
-    noted = _all_noted(store, raws, _telling(raws, arrays))
+    noted = _all_noted(store, raws, arrays if is_sure else _telling(raws, arrays))
     if any(MEMBER in raw for raw in noted.values()):
         noted |= _all_noted(store, raws, [path for path in arrays if path not in noted])
     return raws | noted
@@ -230,14 +231,20 @@ def _all_noted(store: Store, raws: Mapping[str, Raw], paths: Collection[str]) ->
 
 
 def _telling(raws: Mapping[str, Raw], arrays: Sequence[str]) -> set[str]:
-    """Those of some arrays that tell whether there are notes."""
-    ranked = sorted(arrays, key=lambda path: (_rank(path, raws[path]), path))
-    best = [path for path in ranked if _rank(path, raws[path]) == _rank(ranked[0], raws[ranked[0]])]
-    return {*best[:1], *best[-1:]}
+    """Those of some arrays that tell whether there are notes in their groups."""
+    groups: dict[str, list[tuple[int, str]]] = {}
+    for path in arrays:
+        groups.setdefault(path.rpartition("/")[0], []).append((_rank(path, raws[path]), path))
+    told: set[str] = set()
+    for ranked in groups.values():
+        lowest = min(ranked)[0]
+        best = [path for rank, path in sorted(ranked) if rank == lowest]
+        told |= {best[0], best[-1]}
+    return told
 
 
 def noted_to_tell(raws: Mapping[str, Raw]) -> dict[str, Raw]:
-    """Arrays of another tool that get a note, which says nothing, where others of their store have some.
+    """Arrays of another tool that get a note, which says nothing, where others of their group have some.
 
     They are those that who looks for notes looks at first, once another tool has consolidated the metadata.
     """
@@ -245,7 +252,9 @@ def noted_to_tell(raws: Mapping[str, Raw]) -> dict[str, Raw]:
     noted = {path for path in arrays if raws[path].get(MEMBER)}
     if not noted or len(noted) == len(arrays):
         return {}
-    return {path: raws[path] | {MEMBER: {"must_understand": False}} for path in _telling(raws, arrays) - noted}
+    groups = {path.rpartition("/")[0] for path in noted}
+    mixed = [path for path in arrays if path.rpartition("/")[0] in groups]
+    return {path: raws[path] | {MEMBER: {"must_understand": False}} for path in _telling(raws, mixed) - noted}
 
 
 def ahead_of(store: Store, paths: Sequence[str]) -> Store:

@@ -103,7 +103,7 @@ def documents_of_change(
     known = known or {}
     unknown = keys_of([path for path in nodes if path not in known], module)
     seen = ahead(store, list(dict.fromkeys([*root_keys(module, None), *unknown])))
-    before: dict[str, Raw] | None = None if "" in removed else module.load_consolidated(seen, known.get(""))
+    before = None if "" in removed else module.load_consolidated(seen, known.get(""), is_sure=True)
     if before is not None and module.root_key(consolidated=True) == module.root_key(consolidated=False):
         known = {**known, "": before[""]}  # which is in the same document
     is_told = before is not None

@@ -76,10 +76,13 @@ def test_a_group_between_those_of_another_tool(path: Path) -> None:
     assert not zarrds.verify(path).findings
 
 
-def test_a_writer_keeps_notes_that_no_reader_looks_for(path: Path) -> None:
-    """Coordinates of another tool stand before and behind all that zarrds has saved."""
+@pytest.mark.parametrize("n_others", [1, 2])
+def test_coordinates_of_another_tool_before_and_behind_all_others(path: Path, n_others: int) -> None:
     zarrds.save(xr.Dataset({"c": ("x", pd.Categorical(["u", "v"]))}, {"x": [1, 2]}), path)
-    xr.Dataset(coords={"a0": [1], "zz": [2]}).to_zarr(path, mode="a")
+    others = {f"{side}{n}": [n] for side in "az" for n in range(n_others)}
+    xr.Dataset(coords=others).to_zarr(path, mode="a")
+    if n_others == 1:  # of more than that no reader looks for notes, but writers keep them
+        assert xr.open_dataset(path, engine="zarrds").c.values.tolist() == ["u", "v"]
     zarrds.update_attrs(path, {"title": "more"})
     assert xr.open_dataset(path, engine="zarrds").c.values.tolist() == ["u", "v"]
     assert not zarrds.verify(path).findings

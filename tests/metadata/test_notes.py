@@ -150,15 +150,16 @@ def test_edits_of_other_tools(path: Path, edit: Callable[[Path], Any]) -> None:
 
 
 def test_stores_of_others_are_not_searched(path: Path) -> None:
-    """Of an array each, the first and the last, the notes are looked for; not of all."""
+    """Of the first two arrays and the last two the notes are looked for; not of all."""
     names = [f"v{i:03}" for i in range(50)]
-    xr.Dataset({name: ("x", np.arange(3)) for name in names}, {"x": [1, 2, 3], "a": [1], "b": [2]}).to_zarr(path)
+    labels = {"x": [1, 2, 3], **{name: [1] for name in "abcd"}}
+    xr.Dataset({name: ("x", np.arange(3)) for name in names}, labels).to_zarr(path)
     store = Counting()
     for key, value in {str(f.relative_to(path)): f.read_bytes() for f in path.rglob("*") if f.is_file()}.items():
         store.set(key, value)
     store.reads.clear()
     open_nodes(store).children("")
-    assert sorted(store.reads) == ["a/.zarrds/.zarrds.json", "x/.zarrds/.zarrds.json", "zarr.json"]
+    assert sorted(store.reads) == [*(f"{name}/.zarrds/.zarrds.json" for name in "abdx"), "zarr.json"]
 
 
 @pytest.mark.parametrize("group", ["", "a/b"])

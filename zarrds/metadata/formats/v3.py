@@ -214,7 +214,7 @@ def _with_own_notes(store: Store, raws: dict[str, Raw], *, is_sure: bool) -> dic
     """Documents of which another tool has written the consolidated copies, with the notes beside the arrays.
 
     Most such stores have none, and no value should be read in vain for each of their arrays: zarrds notes something
-    of every array that it saves, so in each group the first and the last one-dimensional array tell, those before
+    of every array that it saves, so in each group the first and the last two one-dimensional arrays tell, those before
     others that have the name of their dimension, since others add variables more often than coordinates. Who writes
     all of them anew looks below each, to be sure.
     """
@@ -239,7 +239,7 @@ def _telling(raws: Mapping[str, Raw], arrays: Sequence[str]) -> set[str]:
     for ranked in groups.values():
         lowest = min(ranked)[0]
         best = [path for rank, path in sorted(ranked) if rank == lowest]
-        told |= {best[0], best[-1]}
+        told |= {*best[:2], *best[-2:]}  # two: another tool may have added one at either end
     return told
 
 

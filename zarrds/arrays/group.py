@@ -20,7 +20,7 @@ from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node
 from zarrds.metadata.nodes.documents import Nodes, locked, open_nodes
 from zarrds.metadata.nodes.lookup import get_group, get_node
 from zarrds.metadata.nodes.transaction import put_node
-from zarrds.storage.protocol import Store, check_key
+from zarrds.storage.protocol import Store, check_key, path_below
 
 __all__ = ["Group", "new_group"]
 
@@ -124,7 +124,7 @@ class Group:
 
     def _below(self, name: str) -> str:
         name = check_key(name.strip("/"), self._store.path)
-        return f"{self._path}/{name}" if self._path else name
+        return path_below(self._path, name)
 
     def _child(self, path: str, node: Node) -> Array | Group:
         if isinstance(node, ArrayMetadata):

@@ -14,6 +14,7 @@ from zarrds.metadata.fields import JSONObject
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node
 from zarrds.metadata.nodes.documents import Nodes
 from zarrds.metadata.rectilinear import drawn
+from zarrds.storage.protocol import path_below
 
 __all__ = ["array_page", "group_page"]
 
@@ -44,7 +45,7 @@ def group_page(heading: str, path: str, nodes: Nodes, names: Collection[str] | N
     drawings: list[str] = []
     groups: list[str] = []
     for name in names or ():
-        node = _node(nodes, f"{path}/{name}" if path else name)
+        node = _node(nodes, path_below(path, name))
         if isinstance(node, GroupMetadata):
             groups.append(one_line(name))
             continue

@@ -27,7 +27,7 @@ from zarrds.metadata.model import ArrayMetadata, Node
 from zarrds.metadata.nodes.documents import locked, new_groups, no_store, parents_of
 from zarrds.metadata.nodes.transaction import Transaction
 from zarrds.metadata.nodes.written import raws_of, strict_raw
-from zarrds.storage.protocol import Store, check_prefix
+from zarrds.storage.protocol import Store, check_prefix, path_below
 from zarrds.storage.traits import get_at_most
 
 __all__ = ["Survey", "format_of", "mend", "survey"]
@@ -159,7 +159,7 @@ def _walk(store: Store, spec: Format, named: Mapping[str, Raw]) -> Iterator[tupl
             yield path, raw
         kind = named.get(path) if raw is None or isinstance(raw, ZarrdsError) else raw
         if kind is None or not _is_array(kind):
-            waiting += [f"{path}/{name}" if path else name for name in store.list_children(path)]
+            waiting += [path_below(path, name) for name in store.list_children(path)]
 
 
 def _is_array(raw: Raw) -> bool:
@@ -307,7 +307,7 @@ def _all_differences(one: JSON, other: JSON, where: str = "") -> Iterator[tuple[
             yield where, one, other
         return
     for name, mine, theirs in pairs:
-        yield from _all_differences(mine, theirs, f"{where}/{name}" if where else name)
+        yield from _all_differences(mine, theirs, path_below(where, name))
 
 
 def _shown(value: JSON) -> str:

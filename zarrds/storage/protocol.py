@@ -23,6 +23,7 @@ __all__ = [
     "Values",
     "check_key",
     "check_prefix",
+    "path_below",
 ]
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
@@ -67,6 +68,17 @@ def check_key(key: str, path: str | None = None) -> str:
 def check_prefix(prefix: str, path: str | None = None) -> str:
     """Return `prefix`, which is a key or, for the whole store, the empty string."""
     return check_key(prefix, path) if prefix else prefix
+
+
+def path_below(path: str, name: str) -> str:
+    """The path of what has that name below a group; that of the root is empty.
+
+    Examples
+    --------
+    >>> path_below("", "t2m"), path_below("a/b", "t2m")
+    ('t2m', 'a/b/t2m')
+    """
+    return f"{path}/{name}" if path else name
 
 
 class ValueChangedError(Exception):

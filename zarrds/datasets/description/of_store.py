@@ -24,7 +24,7 @@ from zarrds.metadata.model import ArrayMetadata, GroupMetadata
 from zarrds.metadata.nodes.documents import Nodes, open_nodes
 from zarrds.metadata.nodes.lookup import get_node
 from zarrds.storage.locate import as_store
-from zarrds.storage.protocol import Store, check_prefix
+from zarrds.storage.protocol import Store, check_prefix, path_below
 
 __all__ = ["facts_of_store", "unknown_variable"]
 
@@ -67,7 +67,7 @@ def _children(nodes: Nodes, path: str) -> tuple[dict[str, ArrayMetadata], tuple[
     problems: dict[str, str] = {}
     for name in nodes.names(path):
         try:
-            node = nodes.get(f"{path}/{name}" if path else name)
+            node = nodes.get(path_below(path, name))
         except ZarrdsError as error:
             problems[name] = f"{name} cannot be read: {error}"
             continue
@@ -106,7 +106,7 @@ def _info(
         except (ZarrdsError, ValueError, TypeError) as error:  # of xarray's decoders, for what they cannot decode
             problems = {**problems, "": f"labels cannot be shown: {error}"}
     if stored:
-        paths = {f"{path}/{name}" if path else name: arrays[name] for name in found}
+        paths = {path_below(path, name): arrays[name] for name in found}
         sizes = sizes_of_arrays(store, paths)
         found = {
             name: replace(each, stored=sizes[where]) for where, (name, each) in zip(paths, found.items(), strict=True)

@@ -17,7 +17,7 @@ from zarrds.metadata.nodes.group_notes import with_group_notes
 from zarrds.metadata.nodes.lookup import get_group, named_dimensions
 from zarrds.storage.commits.committer import as_durable, committer_of
 from zarrds.storage.locate import as_store
-from zarrds.storage.protocol import Store, check_prefix
+from zarrds.storage.protocol import Store, check_prefix, path_below
 
 __all__ = ["EditedGroup", "StoreLike", "edited_group", "edited_store"]
 
@@ -44,7 +44,7 @@ class EditedGroup:
 
     def path_of(self, name: str) -> str:
         """The path of what has that name below the group, from the store's root."""
-        return f"{self.path}/{name}" if self.path else name
+        return path_below(self.path, name)
 
     def array(self, name: Hashable) -> ArrayMetadata:
         """The array of that name. Raises `VariableNotFoundError` if there is none."""

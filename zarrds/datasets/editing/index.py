@@ -23,7 +23,7 @@ from zarrds.metadata.nodes.lookup import get_group
 from zarrds.metadata.nodes.transaction import Transaction
 from zarrds.storage.commits.committer import as_durable
 from zarrds.storage.locate import as_store
-from zarrds.storage.protocol import Store, check_key, check_prefix
+from zarrds.storage.protocol import Store, check_key, check_prefix, path_below
 
 __all__ = ["index"]
 
@@ -102,7 +102,7 @@ def _all_of(nodes: Nodes, path: str) -> dict[str, ArrayMetadata]:
     """The arrays of a group of which something can be noted; what cannot be read is left out."""
     found: dict[str, ArrayMetadata] = {}
     for name in nodes.names(path):
-        where = f"{path}/{name}" if path else name
+        where = path_below(path, name)
         try:
             metadata = nodes.get(where)
         except ZarrdsError:

@@ -33,7 +33,7 @@ from zarrds.metadata.model import ArrayMetadata, GroupMetadata, ZarrFormat
 from zarrds.metadata.nodes.documents import ROOTS, Nodes, open_nodes, root_keys
 from zarrds.metadata.nodes.lookup import get_group
 from zarrds.storage.locate import as_cached_store
-from zarrds.storage.protocol import Store, check_prefix
+from zarrds.storage.protocol import Store, check_prefix, path_below
 from zarrds.storage.traits import ManyValues, has_trait
 from zarrds.threads import side_by_side
 
@@ -252,7 +252,7 @@ class GroupReader:
         found: dict[str, LazyArray] = {}
         variables: dict[str | None, xr.Variable] = {}
         for name, metadata in named(path, arrays, self._phony_dims, self._numbers, left_out).items():
-            where = f"{path}/{name}" if path else name
+            where = path_below(path, name)
             try:
                 array = self._arrays.array(where, metadata, self._nodes.version_of(where))
                 variables[None if name == NONE_VAR_NAME else name] = self._arrays.variable(array)
@@ -271,7 +271,7 @@ class GroupReader:
                     raise MetadataError(
                         f"conflicting sizes for dimension {dim!r}",
                         path=self._store.path,
-                        key=f"{path}/{name}" if path else str(name),
+                        key=path_below(path, str(name)),
                         expected=f"{known}, as {first!r} has it",
                         found=size,
                         mend=f"Leave one of them out with drop_variables, for example drop_variables=[{str(name)!r}]",
@@ -285,7 +285,7 @@ class GroupReader:
             below: set[str] = set()
             for name in waiting:
                 with suppress(ZarrdsError):  # it may be left out because it cannot be read
-                    metadata = self._nodes.get(f"{path}/{name}" if path else name)
+                    metadata = self._nodes.get(path_below(path, name))
                     below |= beside(metadata) if isinstance(metadata, ArrayMetadata) else set()
             waiting = below - found - dropped
             found |= waiting
@@ -325,14 +325,14 @@ class GroupReader:
                     raise LabelError(
                         f"the bounds of {error.name!r} cannot be intervals: {error.problem}",
                         path=self._store.path,
-                        key=f"{path}/{error.name}" if path else error.name,
+                        key=path_below(path, error.name),
                         mend="Leave it out of intervals=",
                     ) from error
                 self._warn(path, error.name, error.problem)
                 notes = notes.without(error.name)
 
     def _warn(self, path: str, name: str, problem: str) -> None:
-        key = f"{path}/{name}" if path else name
+        key = path_below(path, name)
         warnings.warn(
             f"array {key!r} in {self._store.path!r} is opened as if nothing was noted of its labels: {problem}. "
             "Another tool may have changed it; save it again to have its index back",

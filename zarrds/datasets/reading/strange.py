@@ -13,6 +13,7 @@ from zarrds.arguments import check_choice
 from zarrds.errors import MetadataError
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node
 from zarrds.metadata.nodes.documents import Nodes
+from zarrds.storage.protocol import path_below
 
 __all__ = [
     "LeftOut",
@@ -119,7 +120,7 @@ def children_of(
         pass  # one of them; which one, and the others, is seen one by one
     found = {}
     for name in nodes.names(path):
-        where = f"{path}/{name}" if path else name
+        where = path_below(path, name)
         try:
             node = None if name in skip else nodes.get(where)
         except MetadataError as error:
@@ -137,7 +138,7 @@ def groups_below(nodes: Nodes, path: str, left_out: LeftOut) -> Iterator[str]:
     yield path
     for name, node in children_of(nodes, path, (), left_out).items():
         if isinstance(node, GroupMetadata):
-            yield from groups_below(nodes, f"{path}/{name}" if path else name, left_out)
+            yield from groups_below(nodes, path_below(path, name), left_out)
 
 
 def named(
@@ -164,7 +165,7 @@ def named(
     places = {name: _places(array) for name, array in arrays.items()}
     if phony_dims is None:
         for name in [name for name, needed in places.items() if any(needed)]:
-            left_out.add_unnamed(f"{path}/{name}" if path else name)
+            left_out.add_unnamed(path_below(path, name))
         return {name: array for name, array in arrays.items() if not any(places[name])}
     needed = dict.fromkeys(place for each in places.values() for place in each if place is not None)
     made = {

@@ -22,7 +22,7 @@ from zarrds.metadata.fields import MALFORMED, Raw
 from zarrds.metadata.formats import Format, spec_of, v2, v3
 from zarrds.metadata.model import Formatted, GroupMetadata, Node, ZarrFormat
 from zarrds.storage.commits.committer import committer_of
-from zarrds.storage.protocol import Store, check_prefix
+from zarrds.storage.protocol import Store, check_prefix, path_below
 from zarrds.storage.traits import ManyValues, has_trait
 
 __all__ = [
@@ -406,7 +406,7 @@ def walk(nodes: Nodes, path: str = "") -> dict[str, Node]:
     found = {path: node}
     if isinstance(node, GroupMetadata):
         for name in nodes.children(path):
-            found |= walk(nodes, f"{path}/{name}" if path else name)
+            found |= walk(nodes, path_below(path, name))
     return found
 
 

@@ -14,7 +14,7 @@ from zarrds.metadata.fields import MALFORMED, Raw, has_bare
 from zarrds.metadata.formats import Format, spec_of
 from zarrds.metadata.model import Formatted, Node
 from zarrds.metadata.nodes.documents import keys_of, no_store, root_keys, spec_there
-from zarrds.storage.protocol import Store
+from zarrds.storage.protocol import Store, path_below
 
 __all__ = ["Changed", "documents_of_change", "documents_of_store", "is_same_document", "raws_of", "strict_raw"]
 
@@ -178,5 +178,5 @@ def _walk_raws(store: Store, module: Format, path: str) -> dict[str, Raw]:
         return {}
     found = {path: raw}
     for name in store.list_children(path):
-        found |= _walk_raws(store, module, f"{path}/{name}" if path else name)
+        found |= _walk_raws(store, module, path_below(path, name))
     return found

@@ -10,7 +10,7 @@ from zarrds.errors import ConflictError, StoreExistsError
 from zarrds.metadata.extension import is_replaced, without_notes
 from zarrds.metadata.model import ArrayMetadata, Formatted, GroupMetadata
 from zarrds.metadata.nodes.documents import own_node
-from zarrds.storage.protocol import Store
+from zarrds.storage.protocol import Store, path_below
 from zarrds.storage.traits import ask_all
 
 __all__ = [
@@ -77,13 +77,12 @@ def check_sizes_of_others(
     ------
     ConflictError
     """
-    base = f"{path}/" if path else ""
     for name in set(store.list_children(path)) - set(known):
-        node = own_node(store, base + name, like)
+        node = own_node(store, path_below(path, name), like)
         if isinstance(node, ArrayMetadata):
             for dim, size in zip(node.dimension_names or (), node.shape, strict=False):
                 if dim is not None and sizes.get(dim, size) != size:
-                    raise _conflict(store, base + name)
+                    raise _conflict(store, path_below(path, name))
 
 
 def _conflict(store: Store, key: str) -> ConflictError:

@@ -26,6 +26,7 @@ from zarrds.metadata.model import Node
 __all__ = [
     "ATTRIBUTES",
     "MARKERS",
+    "SCALE",
     "apart_attributes",
     "array_of",
     "noted_apart",
@@ -41,6 +42,8 @@ __all__ = [
 ATTRIBUTES = "attributes"
 # attributes of CF that say which elements stand for missing ones
 MARKERS = ("_FillValue", "missing_value")
+# those that pack numbers into others
+SCALE = ("scale_factor", "add_offset")
 _NUMBERS = re.compile(r"bool|u?int(8|16|32|64)|float(16|32|64)")
 _OTHERS = re.compile(r"complex(64|128)|(datetime|timedelta)64(\[([1-9][0-9]*)?[a-zA-Zμ]+\])?")  # as text in JSON
 _MEND = "Convert it to text, numbers, lists or dicts of these first, or drop it"

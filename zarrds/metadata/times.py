@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-__all__ = ["ATTOSECONDS", "CF_UNITS", "as_times", "in_unit"]
+__all__ = ["ATTOSECONDS", "CF_UNITS", "NUMPY_CALENDARS", "as_times", "in_unit"]
 
 AnyArray: TypeAlias = "np.ndarray[Any, Any]"
 
@@ -19,6 +19,8 @@ CF_UNITS = ("days", "hours", "minutes", "seconds", "milliseconds", "microseconds
 ATTOSECONDS: dict[str, int] = {"W": 604_800 * 10**18, "D": 86_400 * 10**18, "h": 3600 * 10**18, "m": 60 * 10**18} | {
     unit: 10 ** (18 - 3 * i) for i, unit in enumerate(("s", "ms", "us", "ns", "ps", "fs", "as"))
 }
+# of CF: those whose dates xarray decodes to datetime64 unless it is told otherwise
+NUMPY_CALENDARS = frozenset({"standard", "gregorian", "proleptic_gregorian"})
 _MONTHS = {"Y": 12, "M": 1}
 # NumPy counts durations of Python in microseconds before all else
 _LONGEST = dt.timedelta(microseconds=_MOST)

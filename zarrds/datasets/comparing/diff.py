@@ -20,11 +20,11 @@ from zarrds.display.text import one_line
 from zarrds.engine.executor import Progress
 from zarrds.engine.progress import ProgressOption, progress_bar
 from zarrds.errors import EncodingError, locating
-from zarrds.metadata.attributes import MARKERS
+from zarrds.metadata.attributes import MARKERS, SCALE
 
 __all__ = ["diff"]
 
-_CF = ("dtype", "scale_factor", "add_offset", *MARKERS, "units", "calendar")
+_CF = ("dtype", *SCALE, *MARKERS, "units", "calendar")
 
 
 def diff(

@@ -18,14 +18,14 @@ from zarrds.datasets.description.of_store import unknown_variable
 from zarrds.datasets.encoding.chunks import source_chunks
 from zarrds.engine.blocks import block_shape, n_blocks
 from zarrds.errors import EncodingError, ZarrdsError
-from zarrds.metadata.attributes import MARKERS
+from zarrds.metadata.attributes import MARKERS, SCALE
 from zarrds.storage.protocol import Store
 
 __all__ = ["StoredLabels", "as_blocks", "encoding_for", "stored_labels"]
 
 _MOST_BLOCKS = 2**20
 # what of a file's encoding says what stored values mean, and is kept when chunks or codecs are asked for
-_MEANING = ("scale_factor", "add_offset", *MARKERS, "units", "calendar", "_Unsigned")
+_MEANING = (*SCALE, *MARKERS, "units", "calendar", "_Unsigned")
 
 
 def encoding_for(

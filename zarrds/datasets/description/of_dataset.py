@@ -12,13 +12,13 @@ from xarray.indexes import PandasIndex
 
 from zarrds.datasets.description.model import Info, VariableInfo
 from zarrds.display.codecs import encoding_texts
-from zarrds.metadata.attributes import MARKERS
+from zarrds.metadata.attributes import MARKERS, SCALE
 from zarrds.metadata.extension import UNLIMITED, named_dims
 
 __all__ = ["ends_of", "facts_of_dataset", "index_kind", "label_text"]
 
 # keys of an encoding that are attributes in the file
-_CF = ("units", "calendar", "scale_factor", "add_offset", *MARKERS, "coordinates", "dtype")
+_CF = ("units", "calendar", *SCALE, *MARKERS, "coordinates", "dtype")
 
 
 def facts_of_dataset(ds: xr.Dataset, source: str, group: str = "/") -> Info:

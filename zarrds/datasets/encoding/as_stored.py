@@ -19,11 +19,10 @@ from zarrds.datasets.encoding.exact.kinds import KINDS, kind_of_dtype
 from zarrds.datasets.encoding.exact.lossy_codecs import proven
 from zarrds.datasets.encoding.exact.packing import CF_KEYS
 from zarrds.datasets.encoding.meaning import is_in_same_encoding
+from zarrds.metadata.attributes import SCALE
 from zarrds.metadata.model import ArrayMetadata
 
 __all__ = ["as_stored", "encode_like"]
-
-_NUMBERS = frozenset({"scale_factor", "add_offset"})
 
 
 def encode_like(name: Hashable, variable: xr.Variable, stored: xr.Variable, metadata: ArrayMetadata) -> xr.Variable:
@@ -72,7 +71,7 @@ def encode_like(name: Hashable, variable: xr.Variable, stored: xr.Variable, meta
     keys = (*CF_KEYS, "_Encoding")  # of strings that are stored as bytes
     encoding = {key: stored.encoding[key] for key in keys if stored.encoding.get(key) is not None}
     kind = _stored_kind(stored, metadata)
-    for key in _NUMBERS & encoding.keys():
+    for key in encoding.keys() & SCALE:
         factor = np.asarray(encoding[key]).reshape(())
         # short floats are counted in by readers, and times must be exact
         encoding[key] = factor[()] if kind in ("datetimes", "timedeltas") else factor.item()
@@ -101,7 +100,7 @@ def as_stored(name: Hashable, variable: xr.Variable, stored: xr.Variable, metada
     array([1. , 7.5])
     """
     attributes = {key: stored.encoding[key] for key in CF_KEYS if stored.encoding.get(key) is not None}
-    if not variable.size or ("scale_factor" not in attributes and "add_offset" not in attributes):
+    if not variable.size or attributes.keys().isdisjoint(SCALE):
         return variable
     encoded = encode_like(name, variable, stored, metadata)
     raw = {"labels": xr.Variable(encoded.dims, encoded.data, attributes)}
@@ -116,7 +115,7 @@ def _stored_kind(stored: xr.Variable, metadata: ArrayMetadata) -> str:
         return KINDS[stored.dtype.kind]
     if dtype.kind in "iuf":
         if stored.dtype.kind == "O":  # by a factor that is a list of one number xarray makes objects
-            return "floats" if "units" not in stored.encoding and _NUMBERS & stored.encoding.keys() else "datetimes"
+            return "floats" if "units" not in stored.encoding and stored.encoding.keys() & SCALE else "datetimes"
         return KINDS[stored.dtype.kind]
     if name in ("string", "bytes", "variable_length_bytes"):
         return "strings" if name == "string" else "bytes"

@@ -16,7 +16,7 @@ import xarray as xr
 
 from zarrds.compat.xarray_internals import FillValueCoder
 from zarrds.errors import ZarrdsError
-from zarrds.metadata.attributes import MARKERS, apart_attributes, typed_attributes
+from zarrds.metadata.attributes import MARKERS, SCALE, apart_attributes, typed_attributes
 from zarrds.metadata.dtypes import DataType
 from zarrds.metadata.extension import N, note_of, with_note
 from zarrds.metadata.fields import JSON
@@ -39,7 +39,7 @@ __all__ = [
 NCZARR = ("_nczarr", "_ncproperties")
 # the member of the notes of an array whose marker of missing text was a `_FillValue`
 _RENAMED = "text_fill_value"
-_IN_ONE_PLACE = frozenset({*MARKERS, "scale_factor", "add_offset"})
+_IN_ONE_PLACE = frozenset({*MARKERS, *SCALE})
 
 
 def visible_attributes(node: Node) -> dict[str, Any]:

@@ -28,12 +28,8 @@ def _is_auto(encoding: Mapping[str, Any], key: str, is_explicit: bool) -> bool:
     return isinstance(value, str) and (value == "auto" or not is_explicit)
 
 
-def _listed(value: Any) -> list[CodecObject]:
-    if value is None:
-        return []
-    if isinstance(value, str | Mapping) or not isinstance(value, list | tuple):
-        value = [value]
-    return [parse_codec(codec) for codec in value]
+def _listed(value: Any) -> list[Any]:
+    return [] if value is None else list(value) if isinstance(value, list | tuple) else [value]
 
 
 def _filters(value: Any, is_explicit: bool) -> list[CodecObject]:
@@ -41,18 +37,16 @@ def _filters(value: Any, is_explicit: bool) -> list[CodecObject]:
 
     v2 engines list the codec of strings among the filters.
     """
-    each = [value] if isinstance(value, str | Mapping) or not isinstance(value, list | tuple) else list(value)
-    named = [f"numcodecs.{f}" if isinstance(f, str) and f in _FILTERS_FIRST else f for f in each]
-    listed = [] if value is None else _listed(named)
-    found = [codec for codec in listed if kind(codec["name"]) != "array_bytes"]
-    wrong = [codec["name"] for codec in listed if codec["name"] in _FILTERS_FIRST]
+    named = (f"numcodecs.{f}" if isinstance(f, str) and f in _FILTERS_FIRST else f for f in _listed(value))
+    codecs = [parse_codec(each) for each in named]
+    wrong = [codec["name"] for codec in codecs if codec["name"] in _FILTERS_FIRST]
     if wrong and is_explicit:
         raise EncodingError(
             "encoding['filters'] holds a codec that is no filter",
             found=wrong[0],
             mend=f"Pass it as encoding['serializer'], or the filter numcodecs.{wrong[0]}",
         )
-    return found
+    return [codec for codec in codecs if kind(codec["name"]) != "array_bytes"]
 
 
 def choose_codecs(
@@ -84,7 +78,7 @@ def choose_codecs(
     if _is_auto(encoding, "compressors", is_explicit):
         yield from _netcdf_compressors(encoding, data_type, spec, is_explicit)
     else:
-        yield from _listed(encoding["compressors"])
+        yield from map(parse_codec, _listed(encoding["compressors"]))
 
 
 def _is_fit_for(codec: CodecObject, data_type: DataType) -> bool:

@@ -18,7 +18,6 @@ from zarrds.compat.xarray_internals import check_vlen_dtype, is_chunked
 from zarrds.datasets.encoding.exact.attempt import (
     FOREIGN,
     LOSSY_KEYS,
-    SCALE,
     CFEncoding,
     encode_so,
     is_time,
@@ -36,7 +35,7 @@ from zarrds.datasets.encoding.exact.packing import check_exact
 from zarrds.datasets.encoding.exact.text_marks import check_unmarked, text_marks, unmarked_blocks
 from zarrds.errors import EncodingError, ZarrdsError
 from zarrds.labels.kinds.plain import NUMBER_KINDS, as_numbers
-from zarrds.metadata.attributes import MARKERS
+from zarrds.metadata.attributes import MARKERS, SCALE
 from zarrds.metadata.times import CF_UNITS
 
 __all__ = ["encoded_variable"]
@@ -191,7 +190,7 @@ def _known_objects(name: str, variable: xr.Variable, encoding: CFEncoding, is_ex
     dtype: type[Any] | None = NUMBER_KINDS.get(pd.api.types.infer_dtype(values[~missing], skipna=False))
     if missing.any():
         # which integers and floats are, if nothing is to be scaled: halves of steps are no slack of integers
-        has_marker = is_explicit and not encoding.keys().isdisjoint(MARKERS) and SCALE.isdisjoint(encoding)
+        has_marker = is_explicit and not encoding.keys().isdisjoint(MARKERS) and encoding.keys().isdisjoint(SCALE)
         if not has_marker or dtype in (None, np.bool_):
             return variable
         check_exact(whole(name, variable, values), _FLOAT64)
@@ -235,10 +234,10 @@ def _as_xarray_takes_it(variable: xr.Variable) -> dict[str, Any]:
     """A variable's encoding without what its coders stumble over: None, integers as factors, arrays of one number."""
     given = variable.encoding
     encoding = {key: value for key, value in given.items() if value is not None or key not in _NONE_IS_NOTHING}
-    for key in SCALE & encoding.keys():
+    for key in encoding.keys() & SCALE:
         value = np.ravel(encoding[key])[0] if np.size(encoding[key]) == 1 else encoding[key]
         encoding[key] = float(value) if isinstance(value, int | np.integer) else value
-    if variable.dtype.kind == "f" and not SCALE.isdisjoint(variable.attrs):
+    if variable.dtype.kind == "f" and not variable.attrs.keys().isdisjoint(SCALE):
         # packed already: with the NaN that xarray would add, readers would unpack it to shorter floats
         encoding.setdefault("_FillValue", None)
     if variable.dtype.kind in "UST" or check_vlen_dtype(variable.dtype) is not None:

@@ -22,7 +22,7 @@ from zarrds.datasets.encoding.exact.comparison import label_text
 from zarrds.datasets.encoding.exact.packing import with_float_factors
 from zarrds.errors import EncodingError, LabelError
 from zarrds.labels.kinds.plain import EXACT
-from zarrds.metadata.attributes import MARKERS, array_of
+from zarrds.metadata.attributes import MARKERS, SCALE, array_of
 from zarrds.metadata.formats import v3
 
 __all__ = ["check_same_meaning", "decoded_like", "is_in_same_encoding", "is_undecoded", "says_where"]
@@ -30,7 +30,7 @@ __all__ = ["check_same_meaning", "decoded_like", "is_in_same_encoding", "is_unde
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
 # attributes by which numbers are decoded; in `attrs`, and not in `encoding`, they say that this was not done
-_PACKING = ("scale_factor", "add_offset", *MARKERS, "_Unsigned")
+_PACKING = (*SCALE, *MARKERS, "_Unsigned")
 _PACKING_KEYS = frozenset(_PACKING)
 _SINCE = re.compile(r" since +[-+]?\d")
 # attributes without which a value is another thing; where only new data has them they are refused too
@@ -263,7 +263,7 @@ def _decoded(
         attributes = {key: value for key, value in attributes.items() if key not in idle}
     if not (packing or is_counted or is_duration):
         return None
-    is_scaled = "scale_factor" in packing or "add_offset" in packing
+    is_scaled = not set(packing).isdisjoint(SCALE)
     if variable.dtype.kind == "f" or not set(packing).isdisjoint(MARKERS):
         attributes = with_float_factors(attributes)  # by whole ones xarray makes integers, and puts NaN among these
     data = variable.data
@@ -285,7 +285,7 @@ def _decoded(
     }
     shown = {key: attributes[key] for key in (*packing, "units") if key in attributes}
     with _refusing(name, shown):
-        for key in {"scale_factor", "add_offset"} & set(packing):
+        for key in set(packing).intersection(SCALE):
             if np.asarray(attributes[key]).dtype.kind not in "biuf":  # which is only seen later otherwise
                 raise TypeError(f"{key} is {attributes[key]!r}, which is no number")
         decoded, _, _ = decode_cf_variables({name: raw}, {}, **decoding)  # which takes attributes from `raw`

@@ -19,7 +19,7 @@ from zarrds.datasets.encoding.chunks import BY_DIMENSION, choose_chunks
 from zarrds.datasets.encoding.codecs import choose_codecs
 from zarrds.engine.blocks import n_blocks
 from zarrds.errors import EncodingError, locating
-from zarrds.metadata.attributes import with_attributes
+from zarrds.metadata.attributes import MARKERS, SCALE, with_attributes
 from zarrds.metadata.dtypes import DataType
 from zarrds.metadata.formats import Format
 from zarrds.metadata.model import ArrayMetadata, ChunkKeyEncoding
@@ -33,7 +33,7 @@ _ZARR_KEYS = frozenset({"chunks", "shards", "compressors", "filters", "serialize
 # what netCDF engines understand, and zarrds too where it is asked for
 _NETCDF_KEYS = frozenset({"zlib", "complevel", "shuffle", "fletcher32", "contiguous", "chunksizes", "endian"})
 # what xarray's coders have taken out of the encoding by then
-_CODED_KEYS = frozenset({"dtype", "_FillValue", "missing_value", "scale_factor", "add_offset", "units", "calendar"})
+_CODED_KEYS = frozenset({"dtype", "units", "calendar", *MARKERS, *SCALE})
 # leftovers that say where a variable came from; never an error
 _ORIGIN_KEYS = frozenset(
     {BY_DIMENSION, GAVE_WAY, "write_empty_chunks", "source", "original_shape", "preferred_chunks", "unlimited_dims"}

@@ -15,13 +15,12 @@ from zarrds.datasets.reading.strange import path_of
 from zarrds.errors import MetadataError, UndecodableError, ZarrdsError
 from zarrds.labels.kinds.plain import Description
 from zarrds.labels.kinds.table import decode_options
-from zarrds.metadata.attributes import MARKERS, array_of
+from zarrds.metadata.attributes import MARKERS, SCALE, array_of
 
 __all__ = ["Decoded", "decode", "decode_all", "decoders_for", "without_times"]
 
 # attributes that name other variables, which xarray looks into
 _NAMES = ("coordinates", *CF_RELATED_DATA)
-_PACKING = frozenset({"scale_factor", "add_offset"})
 # units of time in xarray's own words
 _SPANS = frozenset("days hours minutes seconds milliseconds microseconds nanoseconds".split())
 # what is left out of decoding a variable that cannot be decoded as it is, from little to all
@@ -245,9 +244,9 @@ def _element_problem(name: Any, variable: xr.Variable, decoders: Mapping[str, An
         and _is_on("concat_characters", name, decoders)
     ):
         return f"_Encoding is that of bytes, which {variable.dtype} is not"
-    if not _PACKING & variable.attrs.keys() or not _is_on("mask_and_scale", name, decoders):
+    if variable.attrs.keys().isdisjoint(SCALE) or not _is_on("mask_and_scale", name, decoders):
         return None
-    for key in sorted(_PACKING & variable.attrs.keys()):
+    for key in sorted(variable.attrs.keys() & SCALE):
         value = array_of(variable.attrs[key])
         if value is None or value.dtype.kind not in "biuf" or value.size != 1:
             return f"{key} is no number: {variable.attrs[key]!r:.40}"

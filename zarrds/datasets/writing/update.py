@@ -42,6 +42,7 @@ from zarrds.datasets.writing.plain.evenly_spaced import shown
 from zarrds.datasets.writing.plain.to_plain import PlainDataset
 from zarrds.datasets.writing.stored import StoredGroup
 from zarrds.errors import EncodingError, LabelError
+from zarrds.metadata.attributes import SCALE
 from zarrds.metadata.extension import with_note
 
 __all__ = ["plan_update"]
@@ -171,7 +172,7 @@ def _with_stored_labels(dataset: xr.Dataset, stored: StoredGroup) -> xr.Dataset:
     changed = {}
     for name in dataset.coords:
         there = stored.variables.get(str(name))
-        if there is not None and {"scale_factor", "add_offset"} & there.encoding.keys():
+        if there is not None and not there.encoding.keys().isdisjoint(SCALE):
             changed[name] = as_stored(name, dataset.variables[name], there, stored.arrays[str(name)])
     return with_variables(dataset, changed) if changed else dataset
 
@@ -206,7 +207,6 @@ def _appended(
             found=extra,
             mend="Leave them out, or save them for all of the store first, with mode='a' and without append_dim",
         )
-    size, n_new = sizes[dim], dataset.sizes[dim]
     is_label = is_labelled(dim, stored.variables)
     has_labels = is_label or dim in others
     if not has_labels and dim in how.inherited:
@@ -231,4 +231,5 @@ def _appended(
         if ends is not None and ends in dataset.variables and is_behind:  # intervals, which were compared as tuples
             check_goes_on(dim, stored.variables[ends].values[:, 0], dataset[ends].values[placement.keep, 0])
         return dataset.isel({dim: placement.keep}), placement
-    return dataset, Placement(size, slice(0, n_new), size + n_new)
+    n, n_new = sizes[dim], dataset.sizes[dim]
+    return dataset, Placement(n, slice(0, n_new), n + n_new)

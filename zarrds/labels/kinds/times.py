@@ -24,6 +24,7 @@ from zarrds.labels.kinds.plain import (
     mismatch,
     other_kind,
 )
+from zarrds.metadata.times import NUMPY_CALENDARS
 
 __all__ = [
     "TIMES",
@@ -43,8 +44,6 @@ TIMES = re.compile(r"(datetime|timedelta)64\[(s|ms|us|ns)(?:, ([^\]]{1,64}))?\]"
 _UNITS = ("s", "ms", "us", "ns")
 _FIXED_OFFSET = re.compile(r"UTC([+-])(\d\d):(\d\d)(?::(\d\d)(?:\.(\d{6}))?)?")
 _FREQ = re.compile(r"[-A-Za-z0-9]{1,40}")
-# of these xarray decodes to datetime64 unless it is told otherwise
-_NUMPY_CALENDARS = frozenset({"standard", "gregorian", "proleptic_gregorian"})
 
 
 def store_times(labels: pd.DatetimeIndex | pd.TimedeltaIndex, like: StoredKind | None) -> Plain | None:
@@ -277,7 +276,7 @@ def store_cftime(labels: Labels, like: StoredKind | None) -> Plain | None:
     if like is not None:
         return Plain(values, dict(like.description))
     calendar = _first_present(values).calendar
-    return Plain(values, {"dtype": "cftime"}) if calendar in _NUMPY_CALENDARS else None
+    return Plain(values, {"dtype": "cftime"}) if calendar in NUMPY_CALENDARS else None
 
 
 def restore_cftime(description: Description, values: Array, companions: Mapping[str, Any]) -> Labels:

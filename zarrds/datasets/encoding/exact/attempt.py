@@ -30,15 +30,14 @@ from zarrds.datasets.encoding.exact.packing import CF_KEYS
 from zarrds.datasets.encoding.exact.times import check_same_times, decode_times
 from zarrds.errors import EncodingError
 from zarrds.labels.kinds.times import is_cftime
-from zarrds.metadata.attributes import MARKERS
+from zarrds.metadata.attributes import MARKERS, SCALE
 
-__all__ = ["FOREIGN", "LOSSY_KEYS", "SCALE", "CFEncoding", "encode_so", "is_time", "lazy_units", "without_losses"]
+__all__ = ["FOREIGN", "LOSSY_KEYS", "CFEncoding", "encode_so", "is_time", "lazy_units", "without_losses"]
 
 CFEncoding: TypeAlias = Mapping[str, Any]
 
 # what may change values; the other keys say how they are stored
 LOSSY_KEYS = frozenset({"dtype", "_Encoding", *CF_KEYS})
-SCALE = frozenset({"scale_factor", "add_offset"})
 # what xarray's encoders raise for what they do not understand
 FOREIGN = (AttributeError, KeyError, OverflowError, TypeError, ValueError)
 _TIMES = ("datetimes", "timedeltas")
@@ -174,7 +173,7 @@ def _kind_if_lossy(variable: xr.Variable, encoding: CFEncoding) -> str | None:
         return kind if kind in ("strings", "bytes") else None
     if given.kind not in "biufc":
         return None
-    if not (is_marked or "scale_factor" in encoding or "add_offset" in encoding):
+    if not is_marked and encoding.keys().isdisjoint(SCALE):
         target = given if dtype is None else np.dtype(dtype)
         if target.newbyteorder("=") == given.newbyteorder("=") or _is_wider(given, target):
             return None

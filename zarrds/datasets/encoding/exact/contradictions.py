@@ -10,12 +10,11 @@ import xarray as xr
 
 from zarrds.datasets.encoding.exact.fitting import is_dtype_of_floats
 from zarrds.datasets.encoding.exact.packing import finer_unit
-from zarrds.metadata.attributes import MARKERS
+from zarrds.metadata.attributes import MARKERS, SCALE
+from zarrds.metadata.times import NUMPY_CALENDARS
 
 __all__ = ["MENDS", "contradictions"]
 
-# of which NumPy has times
-_CALENDARS = frozenset({"standard", "gregorian", "proleptic_gregorian"})
 # what to do about some of the keys
 MENDS: Mapping[str, str] = {
     "calendar": "Use convert_calendar first, or leave it out",
@@ -43,14 +42,14 @@ def contradictions(variable: xr.Variable, encoding: Mapping[str, Any]) -> Iterat
     found: list[Any] = []
     dtype = encoding.get("dtype", variable.dtype)
     calendar = encoding.get("calendar")
-    if variable.dtype.kind == "M" and isinstance(calendar, str) and calendar.lower() not in _CALENDARS:
+    if variable.dtype.kind == "M" and isinstance(calendar, str) and calendar.lower() not in NUMPY_CALENDARS:
         yield "calendar", f"is {calendar!r}, whose dates are those of cftime, not {variable.dtype}"
     if encoding.get("_Unsigned") is not None and variable.dtype.kind in "iu" and is_dtype_of_floats(dtype):
         yield "_Unsigned", f"is that of integers, which {dtype} is not"
     unit = finer_unit(variable.dtype, encoding.get("units"))
     if unit is not None and variable.dtype.kind == "m":
         yield "units", f"are {encoding['units']!r}, which readers have as timedelta64[{unit}], not {variable.dtype}"
-    for key in ("scale_factor", "add_offset"):
+    for key in SCALE:
         items = np.ravel(encoding.get(key, 1.0))
         if items.size != 1:
             yield key, f"is {items.size} numbers, not one"

@@ -7,6 +7,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from zarrds.metadata.attributes import SCALE
+
 __all__ = ["differing", "slack_of"]
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
@@ -75,7 +77,7 @@ def slack_of(
     """
     if stored.kind not in "iufc" or values.dtype.kind not in "iufc":
         return 0
-    is_scaled = "scale_factor" in encoding or "add_offset" in encoding
+    is_scaled = not encoding.keys().isdisjoint(SCALE)
     if not is_scaled and (stored.kind in "iu" or values.dtype.kind in "iu"):
         return 0
     floats = [np.finfo(dtype) for dtype in (values.dtype, decoded, stored) if dtype.kind in "fc"]

@@ -22,6 +22,7 @@ from zarrds.datasets.encoding.exact.kinds import KINDS, kind_of, kind_of_dtype
 from zarrds.datasets.encoding.exact.packing import (
     check_exact,
     exact_dtype,
+    is_nan,
     markers_of,
     packing_of,
     with_fine_unit,
@@ -33,7 +34,7 @@ from zarrds.datasets.encoding.exact.times import check_dates, check_same_times, 
 from zarrds.engine.remembered import Remembered
 from zarrds.errors import BlocksOfTextError, CarriedEncodingError, EncodingError, ZarrdsError
 from zarrds.labels.kinds.plain import as_integers
-from zarrds.metadata.attributes import MARKERS
+from zarrds.metadata.attributes import MARKERS, SCALE
 
 __all__ = ["Encoder"]
 
@@ -103,11 +104,11 @@ class Encoder:
     @property
     def _is_unmarked(self) -> bool:
         """Whether nothing has to be scaled, counted or marked."""
-        return all(key in MARKERS and _is_nan(v) for key, v in self.encoding.items())
+        return all(key in MARKERS and is_nan(v) for key, v in self.encoding.items())
 
     @property
     def _is_scaled(self) -> bool:
-        return "scale_factor" in self.encoding or "add_offset" in self.encoding
+        return not self.encoding.keys().isdisjoint(SCALE)
 
     def check_dtype(self, dtype: np.dtype[Any]) -> None:
         """Check that data of a dtype may be stored; what objects are is only known from themselves."""
@@ -292,9 +293,7 @@ class Encoder:
         return marked & ~np.asarray(pd.isnull(block.values)) if marked.any() else marked
 
     def _described(self) -> str:
-        scaled = "".join(
-            f", {key}={self.encoding[key]}" for key in ("scale_factor", "add_offset") if key in self.encoding
-        )
+        scaled = "".join(f", {key}={self.encoding[key]}" for key in SCALE if key in self.encoding)
         return f"{self.dtype}{scaled}"
 
     def _differing(self, block: Block, result: Array, is_scaled: bool, markers: tuple[int, ...]) -> Array:
@@ -430,7 +429,3 @@ class Encoder:
                 mend="Shorten it, or save the variable anew",
             )
         return result
-
-
-def _is_nan(value: Any) -> bool:
-    return np.ndim(value) == 0 and bool(pd.isnull(value))

@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
 from zarrds.compat.xarray_internals import check_vlen_dtype, decode_cf_variables
 from zarrds.datasets.encoding.exact.kinds import kind_of
-from zarrds.datasets.encoding.exact.packing import CF_KEYS
+from zarrds.datasets.encoding.exact.packing import CF_KEYS, is_nan
 from zarrds.datasets.encoding.exact.text_marks import text_marks
-from zarrds.metadata.attributes import MARKERS
+from zarrds.metadata.attributes import MARKERS, SCALE
 
 __all__ = [
     "is_dtype_of_floats",
@@ -24,7 +23,7 @@ __all__ = [
     "other_dtype",
 ]
 
-_PACKING = ("scale_factor", "add_offset", "_Unsigned")
+_PACKING = (*SCALE, "_Unsigned")
 # kinds of dtypes that arrays of them may have
 _TEXT, _TIMES, _NUMBERS = "OUST", "iuf", "biufc"
 
@@ -162,7 +161,7 @@ def other_dtype(variable: xr.Variable, made: xr.Variable) -> np.dtype[Any] | Non
     attributes = {key: made.attrs[key] for key in CF_KEYS if key in made.attrs and key not in variable.attrs}
     attributes = {key: value for key, value in attributes.items() if key not in ("units", "calendar")}
     found = made.dtype
-    if attributes and not (given.kind in "fc" and all(_is_nan(value) for value in attributes.values())):
+    if attributes and not (given.kind in "fc" and all(map(is_nan, attributes.values()))):
         empty = xr.Variable(("values",), np.empty(0, made.dtype), attributes)
         decoded, _, _ = decode_cf_variables(
             {"values": empty}, {}, concat_characters=False, decode_times=False, decode_timedelta=False
@@ -184,7 +183,3 @@ def _dtype_of(encoding: Mapping[str, Any]) -> tuple[np.dtype[Any] | None, str | 
 
 def _is_text_marker(value: Any, kind: str) -> bool:
     return isinstance(value, str | bytes) and kind != "bytes"
-
-
-def _is_nan(value: Any) -> bool:
-    return np.ndim(value) == 0 and bool(pd.isnull(value))

@@ -17,7 +17,7 @@ from zarrds.compat.xarray_internals import encode_zarr_variable
 from zarrds.datasets.encoding.exact.blocks import Block, encoding_error
 from zarrds.labels.kinds.plain import holds_exactly
 from zarrds.labels.kinds.times import to_unit
-from zarrds.metadata.attributes import MARKERS
+from zarrds.metadata.attributes import MARKERS, SCALE
 
 __all__ = [
     "CF_KEYS",
@@ -25,6 +25,7 @@ __all__ = [
     "check_exact",
     "exact_dtype",
     "finer_unit",
+    "is_nan",
     "markers_of",
     "packing_of",
     "with_fine_unit",
@@ -35,7 +36,12 @@ Array: TypeAlias = "np.ndarray[Any, Any]"
 # units finer than seconds, as NumPy calls them
 _PARTS_OF_SECONDS = {"millisecond": "ms", "microsecond": "us", "nanosecond": "ns"}
 # of a decoded variable's encoding, what xarray's encoders and decoders go by
-CF_KEYS = ("units", "calendar", "scale_factor", "add_offset", *MARKERS, "_Unsigned")
+CF_KEYS = ("units", "calendar", *SCALE, *MARKERS, "_Unsigned")
+
+
+def is_nan(value: Any) -> bool:
+    """Whether a member of an encoding is one value, and missing itself."""
+    return np.ndim(value) == 0 and bool(pd.isnull(value))
 
 
 def markers_of(encoding: Mapping[str, Any]) -> list[Array]:
@@ -69,21 +75,13 @@ def packing_of(dtype: np.dtype[Any], encoding: Mapping[str, Any]) -> Packing:
         for marker in each.tolist():
             if isinstance(marker, int | float) and float(marker).is_integer():
                 markers.update(dict.fromkeys(_as_meant(int(marker), native, meant)))
-    cf = {
-        key: encoding[key]
-        for key in ("units", "calendar", "scale_factor", "add_offset")
-        if encoding.get(key) is not None
-    }
+    cf = {key: encoding[key] for key in ("units", "calendar", *SCALE) if encoding.get(key) is not None}
     return Packing(dtype, meant, cf, tuple(markers))
 
 
 def with_float_factors(encoding: Mapping[str, Any]) -> dict[str, Any]:
     """An encoding whose factor and offset are floats: by integers xarray divides in place, which NumPy refuses."""
-    factors = {
-        key: float(value)
-        for key in ("scale_factor", "add_offset")
-        if isinstance(value := encoding.get(key), int | np.integer)
-    }
+    factors = {key: float(value) for key in SCALE if isinstance(value := encoding.get(key), int | np.integer)}
     return {**encoding, **factors}
 
 
@@ -118,7 +116,7 @@ class Packing:
     @property
     def is_scaled(self) -> bool:
         """Whether values are divided before they are rounded."""
-        return "scale_factor" in self.encoding or "add_offset" in self.encoding
+        return not self.encoding.keys().isdisjoint(SCALE)
 
     @property
     def is_plain(self) -> bool:
@@ -263,7 +261,7 @@ def _missing(values: Array) -> Array:
 
 def exact_dtype(dtype: np.dtype[Any], encoding: Mapping[str, Any]) -> np.dtype[Any]:
     """The dtype of floats in which integers must be exact that are written to an array: its own, unless it scales."""
-    is_scaled = any(encoding.get(key) is not None for key in ("scale_factor", "add_offset"))
+    is_scaled = any(encoding.get(key) is not None for key in SCALE)
     return dtype if dtype.kind == "f" and not is_scaled else np.dtype(np.float64)
 
 

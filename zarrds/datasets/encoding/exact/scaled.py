@@ -12,6 +12,7 @@ import numpy as np
 
 from zarrds.datasets.encoding.exact.blocks import Block
 from zarrds.datasets.encoding.exact.packing import Packing
+from zarrds.metadata.attributes import SCALE
 
 __all__ = ["Scaling", "scaling_of"]
 
@@ -95,7 +96,7 @@ def scaling_of(packing: Packing, dtype: np.dtype[Any], unpacked: np.dtype[Any], 
     slack : float or array
         By how much a zero may be read back as another number.
     """
-    factor, offset = (packing.encoding.get(key) for key in ("scale_factor", "add_offset"))
+    factor, offset = (packing.encoding.get(key) for key in SCALE)
     is_usual = all(each is None or isinstance(each, float | np.floating) for each in (factor, offset))
     native = packing.dtype.newbyteorder("=")
     if not is_usual or len(packing.markers) > 1 or packing.meant != native or unpacked.kind != "f":

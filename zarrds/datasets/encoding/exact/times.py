@@ -15,12 +15,12 @@ from zarrds.datasets.encoding.exact.blocks import Block, encoding_error
 from zarrds.datasets.encoding.exact.comparison import comparable, label_text
 from zarrds.datasets.encoding.exact.packing import CF_KEYS, markers_of
 from zarrds.errors import EncodingError
+from zarrds.metadata.times import NUMPY_CALENDARS
 
 __all__ = ["check_dates", "check_same_times", "check_units", "decode_times", "whole_units"]
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 Encoding: TypeAlias = Mapping[str, Any]
-_STANDARD = frozenset({"standard", "gregorian", "proleptic_gregorian"})  # those that NumPy's datetimes are converted to
 _NANOSECONDS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 _MOST_NS = 2**63 - 1
 _SAME_CALENDARS = {"gregorian": "standard", "365_day": "noleap", "366_day": "all_leap"}
@@ -127,7 +127,7 @@ def whole_units(values: Array, encoding: Encoding) -> Array | None:
 def _first_nanoseconds(units: str, calendar: str | None, like: np.dtype[Any]) -> tuple[int, int, int] | None:
     """The date that units count from, a unit, and the unit of a dtype, in nanoseconds; None if some are none."""
     own = np.datetime_data(like)
-    if own[0] not in _NANOSECONDS or (like.kind == "M" and (calendar or "standard").lower() not in _STANDARD):
+    if own[0] not in _NANOSECONDS or (like.kind == "M" and (calendar or "standard").lower() not in NUMPY_CALENDARS):
         return None
     encoding = {"units": units} | ({} if calendar is None else {"calendar": calendar})
     try:
@@ -172,7 +172,7 @@ def check_dates(block: Block, calendar: str, *, is_cftime: bool, can_miss: bool)
         others = (date.calendar for date in block.values[~missing] if hasattr(date, "calendar"))
         other = next((each for each in others if _calendar(each) != own), None)
         found = None if other is None else f"dates of cftime, of calendar {other}"
-    elif is_cftime and block.values.dtype.kind == "M" and calendar not in _STANDARD:
+    elif is_cftime and block.values.dtype.kind == "M" and calendar not in NUMPY_CALENDARS:
         found = f"{block.values.dtype}, of the standard calendar"
     if found is not None:
         raise EncodingError(
@@ -256,7 +256,7 @@ def decode_times(numbers: Array, encoding: Encoding, like: np.dtype[Any], *, uni
     except ValueError:
         # units that count from before the reform of the calendar, or the range of `unit`: then xarray's reader decodes
         # by way of cftime, to the microsecond, but no missing times
-        is_standard = str(encoding.get("calendar", "standard")).lower() in _STANDARD
+        is_standard = str(encoding.get("calendar", "standard")).lower() in NUMPY_CALENDARS
         if is_cftime or not is_standard or _is_missing(numbers, encoding).any():
             raise
         dates = _decode(numbers, encoding, unit, use_cftime=True)

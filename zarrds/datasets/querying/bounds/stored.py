@@ -17,7 +17,7 @@ from zarrds.datasets.querying.blocks import range_edges, run_edges, spans
 from zarrds.datasets.querying.bounds.chunk_facts import ChunkFacts
 from zarrds.datasets.reading.lazy import LazyArray, look_again
 from zarrds.labels.kinds.plain import EXACT
-from zarrds.metadata.attributes import MARKERS
+from zarrds.metadata.attributes import MARKERS, SCALE
 from zarrds.metadata.fields import member
 from zarrds.metadata.formats import spec_of
 from zarrds.metadata.model import ArrayMetadata
@@ -189,7 +189,7 @@ class StoredChunks:
 
     @property
     def _is_packed(self) -> bool:
-        return bool({"scale_factor", "add_offset"} & self.metadata.attributes.keys())
+        return not self.metadata.attributes.keys().isdisjoint(SCALE)
 
     @property
     def _is_made_boolean(self) -> bool:
@@ -214,7 +214,7 @@ class StoredChunks:
             return 1.0, 0.0
         try:
             scale, offset = (
-                float(member(attributes, name, float, n)) for name, n in (("scale_factor", 1.0), ("add_offset", 0.0))
+                float(member(attributes, name, float, n)) for name, n in zip(SCALE, (1.0, 0.0), strict=True)
             )
             # elements that stand for themselves: others would be masked
             few = np.array([n for n in range(64) if n not in rule.markers][:2], rule.dtype)

@@ -17,7 +17,7 @@ from zarrds.datasets.reading.notes import GroupNotes
 from zarrds.datasets.writing.plain.lazy_text import kind_of_first, text_in_blocks
 from zarrds.errors import EncodingError, UnsupportedError
 from zarrds.labels.kinds.table import Plain, StoredKind
-from zarrds.metadata.attributes import MARKERS
+from zarrds.metadata.attributes import MARKERS, SCALE
 
 __all__ = ["PlainTarget"]
 
@@ -111,11 +111,7 @@ class PlainTarget:
         """Check that the user does not ask for other elements than those that the description is of."""
         dtype = str(plain.description.get("dtype", ""))
         asked: Any = self.asked.get(name, {})  # whatever the user passed
-        wrong = [
-            key
-            for key in ("dtype", "scale_factor", "add_offset")
-            if isinstance(asked, Mapping) and asked.get(key) is not None
-        ]
+        wrong = [key for key in ("dtype", *SCALE) if isinstance(asked, Mapping) and asked.get(key) is not None]
         # objects that are numbers, some of them missing, are integers in the store, of any width
         is_number = dtype in ("objects[integer]", "objects[boolean]")
         if is_number and wrong == ["dtype"] and pd.api.types.is_integer_dtype(asked["dtype"]):

@@ -27,13 +27,13 @@ from zarrds.datasets.writing.plain.unmarked import as_described
 from zarrds.errors import EncodingError, UnsupportedError, ZarrdsError, locating
 from zarrds.labels.kinds.mixtures import check_one_kind_of_text
 from zarrds.labels.kinds.table import Plain, added_attributes, decode_options, to_plain
-from zarrds.metadata.attributes import ATTRIBUTES, MARKERS, noted_apart
+from zarrds.metadata.attributes import ATTRIBUTES, MARKERS, SCALE, noted_apart
 from zarrds.metadata.fields import JSON, JSONObject, Raw, an_object
 
 __all__ = ["PlainDataset", "plain_dataset"]
 
 # left by an earlier file: not of what is stored here
-_CF_KEYS = frozenset({*MARKERS, "scale_factor", "add_offset", "dtype", "units", "calendar"})
+_CF_KEYS = frozenset({*MARKERS, *SCALE, "dtype", "units", "calendar"})
 
 
 @dataclass(frozen=True, slots=True)

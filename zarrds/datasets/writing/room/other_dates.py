@@ -10,13 +10,13 @@ import xarray as xr
 from zarrds.compat.xarray_internals import is_chunked
 from zarrds.labels.kinds.plain import is_missing
 from zarrds.labels.kinds.times import is_cftime, to_unit
+from zarrds.metadata.times import NUMPY_CALENDARS
 
 __all__ = ["in_dates_stored"]
 
 # since then, dates of the standard calendar are those of NumPy
 _REFORM = np.datetime64("1582-10-15", "us")
 _FIRST, _LAST = np.datetime64("0001-01-01", "us"), np.datetime64("9999-12-31T23:59:59.999999", "us")
-_SAME = frozenset({"standard", "gregorian", "proleptic_gregorian"})
 _MIDNIGHT = {"year": 1970, "month": 1, "day": 1, "hour": 0, "minute": 0, "second": 0, "microsecond": 0}
 _EPOCH = np.datetime64("1970-01-01", "us")
 
@@ -54,7 +54,7 @@ def _datetimes(dates: np.ndarray[Any, Any]) -> np.ndarray[Any, Any] | None:
     missing = is_missing(dates)
     present = dates[~missing]
     calendars = {getattr(date, "calendar", "") for date in present}
-    if not calendars <= _SAME or any(date.year < 1 for date in present):
+    if not calendars <= NUMPY_CALENDARS or any(date.year < 1 for date in present):
         return None
     spans = [date - date.replace(**_MIDNIGHT) for date in present]
     times = np.full(dates.shape, "NaT", "M8[us]")
@@ -68,9 +68,9 @@ def _datetimes(dates: np.ndarray[Any, Any]) -> np.ndarray[Any, Any] | None:
 def _cftimes(times: np.ndarray[Any, Any], calendar: str) -> np.ndarray[Any, Any] | None:
     """Dates of cftime of NumPy's datetimes, of which none is missing and none finer than microseconds."""
     exact = to_unit(times, "us")
-    if calendar not in _SAME or exact is None or np.isnat(times).any() or not _are_dates_of_both(exact, {calendar}):
+    if calendar not in NUMPY_CALENDARS or exact is None or np.isnat(times).any():
         return None
-    if (exact < _FIRST).any() or (exact > _LAST).any():
+    if not _are_dates_of_both(exact, {calendar}) or (exact < _FIRST).any() or (exact > _LAST).any():
         return None
     import cftime  # dates of it are stored, so that it is there
 

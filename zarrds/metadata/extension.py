@@ -36,6 +36,7 @@ __all__ = [
     "note_of",
     "unlimited_dims",
     "with_marks",
+    "with_new_id",
     "with_note",
     "with_shape",
     "without_notes",
@@ -118,6 +119,11 @@ def with_marks(metadata: ArrayMetadata, marks: Marks) -> ArrayMetadata:
     if isinstance(before, dict):
         member |= {name: value for name, value in before.items() if name not in known}
     return _with_member(metadata, member)
+
+
+def with_new_id(metadata: ArrayMetadata) -> ArrayMetadata:
+    """The same array by another name: who has read, opened or planned by it is told that it is not what it was."""
+    return with_marks(metadata, replace(marks_of(metadata), id=new_id()))
 
 
 def _with_member(node: N, member: JSONObject) -> N:

@@ -33,7 +33,7 @@ from zarrds.datasets.writing.room.integers.marked import roomier_integers
 from zarrds.datasets.writing.stored import StoredGroup
 from zarrds.errors import EncodingError, LabelError, StoreExistsError, locating
 from zarrds.metadata.attributes import ATTRIBUTES, MARKERS, with_more_noted
-from zarrds.metadata.extension import marks_of, new_id, note_of, with_marks, with_note
+from zarrds.metadata.extension import marks_of, note_of, with_marks, with_new_id, with_note
 from zarrds.metadata.fields import JSONObject
 from zarrds.metadata.model import ArrayMetadata
 from zarrds.metadata.rectilinear import check_can_be_written
@@ -102,10 +102,7 @@ def array_changes(
             changes[name] = change
     if how.region is None and (replaced or how.append_dim is None):
         # who opened the group before must read neither new data under old labels nor a mix of old and new chunks
-        changes = {
-            name: replace(c, after=with_marks(c.after, replace(marks_of(c.after), id=new_id())))
-            for name, c in changes.items()
-        }
+        changes = {name: replace(change, after=with_new_id(change.after)) for name, change in changes.items()}
     if not how.is_in_place and how.append_dim is None:
         kept = [name for name in variables if name in stored.variables and name not in names]
         changes |= _described(kept, variables, stored, plain)
@@ -252,7 +249,7 @@ def _written(
     start = tuple(part.start for part in parts)
     if name in plain.extended and start[0] < before.shape[0]:
         # codes of what is new are among the stored ones: who has read the categories of before is told
-        after = with_marks(after, replace(marks_of(after), id=new_id()))
+        after = with_new_id(after)
     # categories that are added in a region must be seen together with their codes
     is_rewritten = name in stored.documents or (how.is_in_place and name in plain.extended.values())
     return ArrayChange(before, after, encoded, start, is_rewritten=is_rewritten)

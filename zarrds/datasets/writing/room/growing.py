@@ -26,7 +26,7 @@ from zarrds.errors import EncodingError
 from zarrds.labels.kinds.plain import is_missing
 from zarrds.labels.kinds.times import to_unit
 from zarrds.metadata.attributes import MARKERS
-from zarrds.metadata.extension import marks_of, new_id, note_of, with_marks
+from zarrds.metadata.extension import note_of, with_new_id
 from zarrds.metadata.fields import JSON
 from zarrds.metadata.model import ArrayMetadata, CodecObject, codec_objects, raw_codec
 from zarrds.metadata.times import CF_UNITS
@@ -251,12 +251,10 @@ def _in_one_unit(pieces: list[xr.Variable]) -> list[xr.Variable] | None:
     if len(dtypes) == 1 or not any({dtype.kind for dtype in dtypes} == {kind} for kind in "mM"):
         return pieces
     unit = np.datetime_data(np.result_type(*dtypes))[0]
-    times = [to_unit(piece.values, unit) for piece in pieces]
-    return (
-        [xr.Variable(piece.dims, values) for piece, values in zip(pieces, times, strict=True) if values is not None]
-        if all(values is not None for values in times)
-        else None
-    )
+    times = [values for piece in pieces if (values := to_unit(piece.values, unit)) is not None]
+    if len(times) < len(pieces):
+        return None
+    return [xr.Variable(piece.dims, values) for piece, values in zip(pieces, times, strict=True)]
 
 
 # strings
@@ -360,14 +358,15 @@ def _is_counted(there: xr.Variable) -> bool:
 def _finer(units: str) -> list[str]:
     """Units of the same date that are finer, the coarsest first."""
     unit, since, date = units.partition(" since ")
-    known = _ALIASES.get(unit.strip().lower(), unit.strip().lower())
-    if known not in CF_UNITS:
+    rank = _rank(units)
+    if rank < 0:
         return []
-    first = CF_UNITS.index(known) + (unit.strip().lower() not in ("weeks", "week"))
-    return [f"{name}{since}{date}" for name in CF_UNITS[first:]]
+    is_longer = unit.strip().lower() in ("weeks", "week")  # than any of them
+    return [f"{name}{since}{date}" for name in CF_UNITS[rank if is_longer else rank + 1 :]]
 
 
 def _rank(units: str) -> int:
+    """How fine units are; -1 for those that are unknown."""
     unit = units.partition(" since ")[0].strip().lower()
     known = _ALIASES.get(unit, unit)
     return CF_UNITS.index(known) if known in CF_UNITS else -1
@@ -433,5 +432,4 @@ def _pairs(names: Sequence[str], stored: StoredGroup) -> list[tuple[str, str]]:
 
 def made_anew(metadata: ArrayMetadata, encoded: xr.Variable) -> Grown:
     """An array with all of its elements, which is another one than before."""
-    named = with_marks(metadata, replace(marks_of(metadata), id=new_id()))
-    return Grown(replace(named, shape=encoded.shape), encoded)
+    return Grown(replace(with_new_id(metadata), shape=encoded.shape), encoded)

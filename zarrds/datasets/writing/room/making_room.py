@@ -41,7 +41,7 @@ from zarrds.labels.kinds.nullable import MASKED
 from zarrds.labels.kinds.objects import missing_name
 from zarrds.labels.kinds.plain import as_integers, is_missing
 from zarrds.metadata.attributes import MARKERS
-from zarrds.metadata.extension import marks_of, new_id, with_marks, with_note
+from zarrds.metadata.extension import with_new_id, with_note
 from zarrds.metadata.fields import JSONObject, Raw
 from zarrds.metadata.model import ArrayMetadata
 
@@ -99,7 +99,7 @@ def with_room(stored: StoredGroup, dataset: xr.Dataset) -> tuple[StoredGroup, xr
             changed[name] = variable = other
         found = _made(key, variable, there, stored.arrays[key], described, is_label=is_label)
         if found is not None:
-            made[key] = _with_new_id(found)
+            made[key] = found
             if found.new is not None:
                 changed[name] = found.new
     if changed:
@@ -108,14 +108,14 @@ def with_room(stored: StoredGroup, dataset: xr.Dataset) -> tuple[StoredGroup, xr
 
 
 def _with_made(stored: StoredGroup, made: Mapping[str, Made]) -> StoredGroup:
-    """A stored group in which some arrays are as they will be."""
+    """A stored group in which some arrays are as they will be: others, as stored elements may mean something else."""
     if not made:
         return stored
     descriptions = {k: v for k, v in stored.notes.descriptions.items() if k not in made}
     descriptions |= {name: each.description for name, each in made.items() if each.description}
     return replace(
         stored,
-        arrays={**stored.arrays, **{name: each.metadata for name, each in made.items()}},
+        arrays={**stored.arrays, **{name: with_new_id(each.metadata) for name, each in made.items()}},
         variables={**stored.variables, **{name: each.variable for name, each in made.items()}},
         notes=replace(stored.notes, descriptions=descriptions),
         documents={name: stored.arrays[name] for name in made},
@@ -145,18 +145,13 @@ def _made_by_the_first(
         described = stored.notes.descriptions.get(beside, {})
         first = first_categories(beside, variable, stored.variables[beside], stored.arrays[beside], described)
         if first is not None:
-            made[beside] = _with_new_id(Made(*first))
+            made[beside] = first
     if not stored.variables[key].size and not _tells_nothing(variable):
         described = stored.notes.descriptions.get(key, {})
         anew = retyped(key, variable, index, stored.variables[key], stored.arrays[key], described)
         if anew is not None:
-            made[key] = _with_new_id(Made(*anew))
+            made[key] = anew
     return made
-
-
-def _with_new_id(made: Made) -> Made:
-    """Stored elements may mean something else now: who has read or planned by the old notes is told."""
-    return replace(made, metadata=with_marks(made.metadata, replace(marks_of(made.metadata), id=new_id())))
 
 
 def _fits(variable: xr.Variable, kind: str, there: xr.Variable, described: JSONObject) -> bool:
@@ -254,14 +249,12 @@ def _made(
     if not is_label and may_be_untyped(metadata, described):
         anew = typed(name, variable, there, metadata, described)
         if anew is not None:
-            return Made(*anew)
+            return anew
     data_type = metadata.data_type
-    if (
-        "missing" in described
-        and not is_label
-        and (found := marked_otherwise(name, variable, there, metadata, described))
-    ):
-        return found
+    if "missing" in described and not is_label:
+        other = marked_otherwise(name, variable, there, metadata, described)
+        if other is not None:
+            return other
     is_marked = "missing" in described or any(there.encoding.get(key) is not None for key in MARKERS)
     if data_type.name == "string" or data_type.dtype.kind == "U":
         return None if is_marked or is_label else text_with_missing(name, variable, there, metadata, described)
@@ -276,11 +269,9 @@ def _made(
         return _nullable(name, variable, numbers, replace(metadata, attributes=others), "b")
     if not described and not is_marked and "dtype" not in metadata.attributes and data_type.dtype.kind in "iu":
         if isinstance(variable.dtype, np.dtype) and variable.dtype.kind in "iu":
-            wider = wider_integers(name, variable, there, metadata)
-            return None if wider is None else Made(*wider, {})
+            return wider_integers(name, variable, there, metadata)
         if isinstance(variable.dtype, np.dtype) and variable.dtype.kind == "f":
-            floats = None if is_label else integers_with_missing(name, variable, there, metadata)
-            return None if floats is None else Made(floats[0], floats[1], {}, floats[2])
+            return None if is_label else integers_with_missing(name, variable, there, metadata)
     dtype = str(described.get("dtype"))
     if dtype == "objects[integer]" or (MASKED.fullmatch(dtype) and dtype != "boolean"):
         return _larger(name, variable, there, metadata, described)

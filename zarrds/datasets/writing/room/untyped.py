@@ -21,6 +21,7 @@ from zarrds.datasets.encoding.exact.packing import CF_KEYS
 from zarrds.datasets.reading.notes import PANDAS
 from zarrds.datasets.writing.room.free_values import blocks_of
 from zarrds.datasets.writing.room.growing import check_rewritable
+from zarrds.datasets.writing.room.made import Made
 from zarrds.errors import ZarrdsError
 from zarrds.labels.kinds.nullable import MASKED
 from zarrds.labels.kinds.objects import OBJECTS, missing_value
@@ -56,8 +57,8 @@ def may_be_untyped(metadata: ArrayMetadata, described: JSONObject) -> bool:
 
 def typed(
     name: str, variable: xr.Variable, there: xr.Variable, metadata: ArrayMetadata, described: JSONObject
-) -> tuple[ArrayMetadata, xr.Variable, JSONObject] | None:
-    """A stored array of objects of which none is there as one of what is added, its elements, and what is noted of it.
+) -> Made | None:
+    """A stored array of objects of which none is there as one of what is added.
 
     Parameters
     ----------
@@ -72,7 +73,7 @@ def typed(
 
     Returns
     -------
-    tuple or None
+    Made or None
         None if some text is there, or if nothing is among what is added that is none.
 
     Raises
@@ -96,7 +97,7 @@ def retyped(
     there: xr.Variable,
     metadata: ArrayMetadata,
     described: JSONObject,
-) -> tuple[ArrayMetadata, xr.Variable, JSONObject] | None:
+) -> Made | None:
     """A stored array without elements as one of what is added, as of `typed`; lazy variables are not computed.
 
     None if it may hold that as it is, or if arrays beside it would have to come or go, and of lazy objects. `index` is
@@ -127,7 +128,7 @@ def retyped(
 
 def first_categories(
     name: str, variable: xr.Variable, there: xr.Variable, metadata: ArrayMetadata, described: JSONObject
-) -> tuple[ArrayMetadata, xr.Variable, JSONObject] | None:
+) -> Made | None:
     """The stored array of categories of which there is none yet as one of those of `variable`, as of `retyped`.
 
     To pandas, those of labels that are all missing are floats.
@@ -160,9 +161,7 @@ def _is_float_for_integers(dtype: Any, there: xr.Variable, metadata: ArrayMetada
     return is_plain and there.dtype.kind in "iu" and isinstance(dtype, np.dtype) and dtype.kind == "f"
 
 
-def _of_kind(
-    name: str, new: Any, plain: Plain | None, there: xr.Variable, metadata: ArrayMetadata
-) -> tuple[ArrayMetadata, xr.Variable, JSONObject]:
+def _of_kind(name: str, new: Any, plain: Plain | None, there: xr.Variable, metadata: ArrayMetadata) -> Made:
     """A stored array as one of the kind of new elements, `plain` of which is stored; see `typed`."""
     values = np.asarray(new) if plain is None else plain.values
     noted = {} if plain is None else plain.description
@@ -189,7 +188,7 @@ def _of_kind(
     encoding = {k: v for k, v in there.encoding.items() if k not in ("dtype", "filters", "_Encoding", *CF_KEYS)}
     encoding |= {k: v for k, v in alike.variable.encoding.items() if k in ("_FillValue", "dtype")}
     encoding |= {k: v for k, v in alike.variable.attrs.items() if k in ("units", "calendar")}
-    return with_note(after, PANDAS, noted or None), xr.Variable(there.dims, elements, attrs, encoding), noted
+    return Made(with_note(after, PANDAS, noted or None), xr.Variable(there.dims, elements, attrs, encoding), noted)
 
 
 def _flat(variable: xr.Variable, missing: Any) -> Any:

@@ -16,14 +16,16 @@ from zarrds.compat.xarray_internals import lazy_data
 from zarrds.datasets.encoding.attributes import take_fill_value
 from zarrds.datasets.writing.room.free_values import blocks_of, free_integer
 from zarrds.datasets.writing.room.growing import check_rewritable, means_other, of_dtype
+from zarrds.datasets.writing.room.made import Made
 from zarrds.errors import EncodingError
 from zarrds.labels.kinds.plain import EXACT
+from zarrds.metadata.attributes import SCALE
 from zarrds.metadata.formats import spec_of
 from zarrds.metadata.model import ArrayMetadata
 
 __all__ = ["integers_with_missing", "is_packed", "marked", "wider_integers", "width_that_holds"]
 
-_PACKING = frozenset({"scale_factor", "add_offset", "units", "_Unsigned"})
+_PACKING = frozenset({*SCALE, "units", "_Unsigned"})
 
 
 def is_packed(there: xr.Variable) -> bool:
@@ -41,10 +43,8 @@ def width_that_holds(present: np.ndarray[Any, Any], stored: np.dtype[Any]) -> np
     return common if common.kind in "iu" else None
 
 
-def wider_integers(
-    name: str, variable: xr.Variable, there: xr.Variable, metadata: ArrayMetadata
-) -> tuple[ArrayMetadata, xr.Variable] | None:
-    """A stored array, and its elements, in integers that hold new ones too; None if they fit, or none holds both.
+def wider_integers(name: str, variable: xr.Variable, there: xr.Variable, metadata: ArrayMetadata) -> Made | None:
+    """A stored array in integers that hold new ones too; None if they fit, or none holds both.
 
     Raises
     ------
@@ -58,13 +58,12 @@ def wider_integers(
     if dtype is None or dtype == stored:
         return None
     check_rewritable(name, there.size * dtype.itemsize)
-    return _of_width(metadata, dtype), xr.Variable(there.dims, there.values.astype(dtype), there.attrs, there.encoding)
+    elements = xr.Variable(there.dims, there.values.astype(dtype), there.attrs, there.encoding)
+    return Made(_of_width(metadata, dtype), elements, {})
 
 
-def integers_with_missing(
-    name: str, variable: xr.Variable, there: xr.Variable, metadata: ArrayMetadata
-) -> tuple[ArrayMetadata, xr.Variable, xr.Variable] | None:
-    """A stored array of integers, and its elements, with a value for what is NaN among whole floats, and these.
+def integers_with_missing(name: str, variable: xr.Variable, there: xr.Variable, metadata: ArrayMetadata) -> Made | None:
+    """A stored array of integers with a value for what is NaN among whole floats, and these as it is to hold them.
 
     None if nothing is missing among them, if they are not whole, or if no integers hold them together.
 
@@ -97,12 +96,12 @@ def integers_with_missing(
         there.dims, lazy_data(there), there.attrs, {**there.encoding, "_FillValue": dtype.type(mark)}, fastpath=True
     )
     if not means_other(metadata, after):
-        return after, elements, variable
+        return Made(after, elements, {})
     check_rewritable(name, there.size * dtype.itemsize)
     filled = np.full(values.shape, mark, dtype)
     filled[~gone] = whole
     elements = xr.Variable(there.dims, there.values.astype(dtype), there.attrs, elements.encoding)
-    return after, elements, xr.Variable(variable.dims, filled, variable.attrs)
+    return Made(after, elements, {}, xr.Variable(variable.dims, filled, variable.attrs))
 
 
 def marked(metadata: ArrayMetadata, dtype: np.dtype[Any], mark: int, before: int | None = None) -> ArrayMetadata:

@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
 
-__all__ = ["MOST", "errors_of", "repeated", "side_by_side", "start"]
+__all__ = ["MOST", "answers_of", "errors_of", "repeated", "side_by_side", "start"]
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -156,3 +156,8 @@ def side_by_side(call: Callable[[A], R], things: Sequence[A], most: int = MOST) 
     if errors:
         raise errors[0]
     return [answers[number] for number in range(len(things))]
+
+
+def answers_of(calls: Sequence[Callable[[], R]]) -> list[R]:
+    """The answers of some calls that wait for a network, in their order; see `side_by_side`."""
+    return side_by_side(lambda call: call(), calls)

@@ -326,13 +326,7 @@ class RemoteStore:
         if self._folder:
             return
         with locating(self.path):
-            try:
-                found = self._commits.current()
-            except StoreIOError as exc:
-                # those who may not list a bucket are told "permission denied" for all that is absent
-                if exc.errno == errno.EACCES:
-                    return
-                raise
+            found = self._commit_under_way()
             if found is None or not self._can_finish(found):
                 return
             with self.lock():
@@ -347,6 +341,15 @@ class RemoteStore:
                         found=exc.problem,
                         mend="Open the store once from where it can be written to",
                     ) from exc
+
+    def _commit_under_way(self) -> Commit | Growing | None:
+        try:
+            return self._commits.current()
+        except StoreIOError as exc:
+            # those who may not list a bucket are told "permission denied" for all that is absent
+            if exc.errno == errno.EACCES:
+                return None
+            raise
 
     def _can_finish(self, commit: Commit | Growing) -> bool:
         """Whether what another had begun is to be waited for and finished here: else readers see it as it is."""

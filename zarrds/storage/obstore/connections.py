@@ -14,7 +14,7 @@ from typing import Any
 
 from zarrds.errors import EncodingError, ReleaseError, UnsupportedError
 from zarrds.storage.obstore.aws import credentials_of
-from zarrds.storage.obstore.failures import shown
+from zarrds.storage.obstore.failures import is_interrupt, shown
 from zarrds.storage.obstore.places import Place
 from zarrds.storage.secrets import secrets_of, spellings, without_secrets
 
@@ -204,7 +204,7 @@ def _made(where: Place, config: Mapping[str, Any], more: Mapping[str, Any], secr
     try:
         return Connection(make(where.root, **config, **more), secrets, location_of(replace(where, prefix=""), config))
     except BaseException as exc:  # obstore has an error for each kind of wrong option, and panics of some
-        if not isinstance(exc, Exception) and type(exc).__name__ != "PanicException":
+        if is_interrupt(exc):
             raise
         found = f"{type(exc).__name__}: {shown(exc, secrets.known)}"
     raise EncodingError(  # outside of the block: what may be secret is not its context

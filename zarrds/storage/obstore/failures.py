@@ -13,6 +13,7 @@ from zarrds.storage.secrets import scrubbed
 __all__ = [
     "does_not_list",
     "failure",
+    "is_interrupt",
     "is_unknown",
     "is_unreadable",
     "is_without_bucket",
@@ -45,6 +46,11 @@ def shown(exc: BaseException, secrets: Iterable[str]) -> str:
     said = [html.unescape(found[1].strip())[:_MAX_MESSAGE] for each in _SAID.values() if (found := each.search(whole))]
     said = [each for each in dict.fromkeys(said) if each and each not in text]
     return f"{text.rstrip(' :')}: {': '.join(said)}" if said else text
+
+
+def is_interrupt(exc: BaseException) -> bool:
+    """Whether it is no failure but Ctrl-C or the like; when obstore panics, that is no `Exception` either."""
+    return not isinstance(exc, Exception) and type(exc).__name__ != "PanicException"
 
 
 def is_without_bucket(exc: BaseException) -> bool:

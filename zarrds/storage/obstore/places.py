@@ -19,7 +19,7 @@ from zarrds.errors import EncodingError, UnsupportedError
 from zarrds.storage.obstore.aws import AWS_NAMES
 from zarrds.storage.secrets import secrets_of, spellings, without_secrets
 
-__all__ = ["SCHEMES", "Place", "UntranslatableError", "for_fsspec", "place_of"]
+__all__ = ["REPEATS", "SCHEMES", "Place", "UntranslatableError", "for_fsspec", "place_of"]
 
 SCHEMES = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "http", "https"})
 
@@ -33,9 +33,10 @@ _WITHOUT_MEANING = frozenset(
     " requests_timeout session_kwargs encoded simple_links same_scheme size_policy batch_size project location".split()
 )
 _OBSTORES = ("client_options", "retry_config")
+REPEATS = 6  # of a request that failed
 # an answer that does not come is given up after some seconds, not minutes: whoever waits is told
 _RETRIES: Mapping[str, Any] = {
-    "max_retries": 6,
+    "max_retries": REPEATS,
     "retry_timeout": timedelta(seconds=60),
     "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=2), "base": 2},
 }

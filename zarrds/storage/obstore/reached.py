@@ -24,16 +24,15 @@ from zarrds.storage.obstore.connections import (
     obstore_of,
     place_of_object,
 )
-from zarrds.storage.obstore.failures import failure, says_absent
+from zarrds.storage.obstore.failures import failure, is_interrupt, says_absent
 from zarrds.storage.obstore.listings import WebListings
-from zarrds.storage.obstore.places import Place, place_of
+from zarrds.storage.obstore.places import REPEATS, Place, place_of
 from zarrds.storage.secrets import without_secrets
 
 __all__ = ["Reached"]
 
 T = TypeVar("T")
 _SCHEMES = {"S3Store": "s3", "GCSStore": "gs", "AzureStore": "az"}  # as in the names of places
-_REPEATS = 6  # of a request that failed
 _ATTEMPTS = 3  # to read an answer that breaks off
 _PAUSE = 0.1  # seconds before the second, and four times that before the third
 _REDIRECTED = re.compile(r"30[178] |Received redirect|AuthorizationHeaderMalformed|PermanentRedirect")
@@ -107,7 +106,7 @@ class Reached:
         self._has_suffixes = where.kind != "AzureStore"
         self._lister: WebListings | None = None
         asked = (where.config.get("retry_config") or {}).get("max_retries")
-        self.n_repeats = asked if isinstance(asked, int) else _REPEATS  # what else it is, obstore refuses
+        self.n_repeats = asked if isinstance(asked, int) else REPEATS  # what else it is, obstore refuses
         self._connect({})
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -188,7 +187,7 @@ class Reached:
             except ZarrdsError:
                 raise
             except BaseException as exc:  # obstore has an error for each kind of failure
-                if not isinstance(exc, Exception) and type(exc).__name__ != "PanicException":
+                if is_interrupt(exc):
                     raise
                 is_absent = says_absent(exc, is_web=self.is_read_only)
                 if is_absent and absent == "none":

@@ -23,7 +23,7 @@ from zarrds.storage.commits.uncopied import ReplacedStore
 from zarrds.storage.local.replacing import check_replaceable
 from zarrds.storage.protocol import Store
 from zarrds.storage.traits import Blank, folder_of, has_trait
-from zarrds.threads import side_by_side
+from zarrds.threads import answers_of
 
 __all__ = ["Target", "find_target", "staged"]
 
@@ -159,7 +159,7 @@ def _looked(store: Store) -> tuple[Format | None, bool]:
     if not has_trait(store, Blank):
         return look(), False
     calls: list[Callable[[], Any]] = [look, store.is_blank]
-    existing, is_blank = side_by_side(lambda call: call(), calls)
+    existing, is_blank = answers_of(calls)
     return existing, existing is None and is_blank
 
 

@@ -32,7 +32,7 @@ from zarrds.storage.fsspec.commits import (
     new_folder,
 )
 from zarrds.storage.protocol import ValueChangedError
-from zarrds.threads import side_by_side
+from zarrds.threads import answers_of, side_by_side
 
 __all__ = ["ConditionalCommits", "claimed", "conflict", "is_same_version", "not_known", "pause"]
 
@@ -54,6 +54,8 @@ class ConditionalCommits(Commits):
     check : callable
         Raises `ConflictError` if the root has changed since the caller has looked, and claims it; see `claimed`.
     """
+
+    _objects: Any
 
     def __init__(self, objects: Any, base: str, check: Callable[[], None]) -> None:
         super().__init__(objects, base)
@@ -77,7 +79,6 @@ class ConditionalCommits(Commits):
     @contextmanager
     def begun(self, commit: Commit, also: Callable[[], None] | None = None) -> Iterator[None]:
         """Around what is to be seen, or put, between the two puts of the marker; `also` is called beside the first."""
-        objects: Any = self._objects
         version: Version | None = None
         is_asked = False
 
@@ -86,11 +87,11 @@ class ConditionalCommits(Commits):
             version = self.put_marker(replace(commit, is_claimed=False))
 
         try:
-            side_by_side(lambda call: call(), [put, *([also] if also else [])])
+            answers_of([put, *([also] if also else [])])
             yield
             is_asked = True
             try:
-                objects.put_if(self._base + MARKER, commit.dump(), version)
+                self._objects.put_if(self._base + MARKER, commit.dump(), version)
             except ValueChangedError:
                 raise conflict() from None
         except BaseException as error:
@@ -107,14 +108,12 @@ class ConditionalCommits(Commits):
 
     def was_finished(self, commit: Commit | Growing) -> bool:
         """Whether another has finished a commit that was made."""
-        objects: Any = self._objects
-        return objects.info(f"{self._base}{commit.folder}/{MADE}") is not None
+        return self._objects.info(f"{self._base}{commit.folder}/{MADE}") is not None
 
     def remove_marker(self, commit: Commit | Growing) -> None:
         """Remove the marker, if it is still that of a commit."""
-        objects: Any = self._objects
         for attempt in range(_ATTEMPTS):
-            found = objects.find_one(self._base + MARKER, limit=MAX_MARKER)
+            found = self._objects.find_one(self._base + MARKER, limit=MAX_MARKER)
             if found is None or self._parsed(bytes(found.data)) != commit:
                 return
             # what is refused though it is still the same is tried again: else it would name what is gone soon
@@ -130,10 +129,9 @@ class ConditionalCommits(Commits):
         that only who is stopped between both for as long as the dead are waited for removes another's. Who may not
         remove it says so in a third one, which stays, and which nobody waits for.
         """
-        objects: Any = self._objects
         nothing = Commit(new_folder(), (), is_claimed=False)
         try:
-            version = objects.put_if(self._base + MARKER, nothing.dump(), version)
+            version = self._objects.put_if(self._base + MARKER, nothing.dump(), version)
         except ValueChangedError:
             return False
         except StoreIOError as error:
@@ -142,11 +140,11 @@ class ConditionalCommits(Commits):
             # the server knows half of the conditions: there, one machine at a time writes
         with suppress(ZarrdsError):
             try:
-                objects.remove(self._base + MARKER)
+                self._objects.remove(self._base + MARKER)
             except StoreIOError as error:
                 if error.errno == errno.EACCES:
                     with suppress(ValueChangedError):
-                        objects.put_if(self._base + MARKER, nothing.void(), version)
+                        self._objects.put_if(self._base + MARKER, nothing.void(), version)
         return True
 
     def put_marker(self, commit: Commit | Growing) -> Version:
@@ -157,24 +155,22 @@ class ConditionalCommits(Commits):
         ConflictError
             If another writer has begun.
         """
-        objects: Any = self._objects
         marker, value = self._base + MARKER, commit.dump()
         try:
             try:
-                version: Version = objects.put_if(marker, value, None)
+                version: Version = self._objects.put_if(marker, value, None)
             except ValueChangedError:
-                found = objects.find_one(marker, limit=MAX_MARKER)
+                found = self._objects.find_one(marker, limit=MAX_MARKER)
                 if found is None or self._parsed(bytes(found.data)) is not None:
                     raise
                 # it says nothing, and must not keep all out for ever
-                version = objects.put_if(marker, value, version_of(found.info))
+                version = self._objects.put_if(marker, value, version_of(found.info))
         except ValueChangedError:
             raise conflict() from None
         return version
 
     def take_over(self, commit: Commit | Growing) -> None:
         """Finish what a dead writer had begun, if it was made; else see to it that it cannot be made any more."""
-        objects: Any = self._objects
         if isinstance(commit, Commit):
             if commit.is_claimed:
                 self._tell(commit)
@@ -191,7 +187,7 @@ class ConditionalCommits(Commits):
             return  # nothing was committed, and who may not write cannot see to it that nothing will be
         if is_made:
             names = [self._base + key for key in commit.documents]
-            found = side_by_side(objects.find_one, names)
+            found = side_by_side(self._objects.find_one, names)
             if self.current() != commit:
                 return  # somebody else has finished it, and what was found may be newer
             versions = {
@@ -220,7 +216,7 @@ class ConditionalCommits(Commits):
             self.remove_marker(commit)
         with suppress(StoreIOError):
             folder = self._base + commit.folder
-            objects.remove_all([name for name in objects.find(folder) if name != f"{folder}/{MADE}"])
+            self._objects.remove_all([name for name in self._objects.find(folder) if name != f"{folder}/{MADE}"])
 
     def _removed(self, commit: Growing) -> bool:
         """Remove what a dead writer has replaced, as far as that is possible; False if another has finished it.
@@ -248,15 +244,14 @@ class ConditionalCommits(Commits):
 
         Who did so before the commit was made goes by a root's document that stays until all else is in place.
         """
-        objects: Any = self._objects
         roots = [] if [part for part, _ in commit.steps] == [ROOT] else [self._base + name for name in ROOTS]
-        there = dict(zip(roots, side_by_side(objects.find_one, roots), strict=True))
+        there = dict(zip(roots, side_by_side(self._objects.find_one, roots), strict=True))
         if self._is_overtaken(commit):  # what was found may be of a later commit
             return False
         for name, found in there.items():
             if found is not None:
                 with suppress(ValueChangedError):  # by another that finishes it
-                    claimed(objects, name, found)
+                    claimed(self._objects, name, found)
         return super()._is_placed(commit, names, signs)
 
     def _is_overtaken(self, commit: Commit) -> bool:
@@ -277,10 +272,9 @@ class ConditionalCommits(Commits):
 
     def is_made(self, commit: Growing) -> bool:
         """Whether a commit was made; if not, it cannot be made any more afterwards, for the root is claimed."""
-        objects: Any = self._objects
         root = self._base + commit.root
         for _ in range(_ATTEMPTS):
-            found = objects.find_one(root, limit=_MAX_ROOT)
+            found = self._objects.find_one(root, limit=_MAX_ROOT)
             if found is None:
                 return False
             if len(found.data) > _MAX_ROOT:
@@ -290,7 +284,7 @@ class ConditionalCommits(Commits):
             if self.current() != commit:
                 return False  # decided by another: what is there now may be the commit of a third
             with suppress(ValueChangedError):
-                claimed(objects, root, found)
+                claimed(self._objects, root, found)
                 return False
         raise StoreIOError("others write to the root's document all the time", key=commit.root, mend="Try again")
 
@@ -310,7 +304,6 @@ class ConditionalCommits(Commits):
             Whether nobody can have taken the writer for dead. Else the marker is looked at before each request, also
             before one that is repeated: what is put where nothing was, and what is removed, knows no other condition.
         """
-        objects: Any = self._objects
 
         def put(key: str) -> bool:
             name, version = self._base + key, versions[key]
@@ -320,9 +313,9 @@ class ConditionalCommits(Commits):
                 nonlocal version, is_refused
                 is_refused = False
                 try:
-                    objects.put_if(name, value, version, is_once=True)
+                    self._objects.put_if(name, value, version, is_once=True)
                 except ValueChangedError:
-                    is_refused, info = True, objects.info(name)
+                    is_refused, info = True, self._objects.info(name)
                     version = info and version_of(info)
 
             for _ in range(_ATTEMPTS):
@@ -343,14 +336,12 @@ class ConditionalCommits(Commits):
 
         `is_sure` is that of `put_documents`.
         """
-        objects: Any = self._objects
         parts = ([self._base + key for key in keys if is_door(key) == are_doors] for are_doors in (True, False))
         lots = itertools.chain.from_iterable(batches(part, _MOST_REMOVED) for part in parts)
-        return all(self._is_done(commit, partial(objects.remove_all, lot, is_once=True), is_sure) for lot in lots)
+        return all(self._is_done(commit, partial(self._objects.remove_all, lot, is_once=True), is_sure) for lot in lots)
 
     def _is_done(self, commit: Growing, act: Callable[[], None], is_sure: Callable[[], bool]) -> bool:
         """Do something, once more where a server is busy; False, and nothing is done (again), if the marker is gone."""
-        objects: Any = self._objects
         begun = time.monotonic()
         for number in itertools.count():
             if not is_sure() and self.current() != commit:
@@ -359,7 +350,7 @@ class ConditionalCommits(Commits):
                 act()
                 return True
             except StoreIOError as error:
-                is_last = number >= objects.n_repeats or time.monotonic() - begun > _LONGEST
+                is_last = number >= self._objects.n_repeats or time.monotonic() - begun > _LONGEST
                 if error.errno != errno.EAGAIN or is_last:
                     raise
             pause(number)

@@ -5,7 +5,6 @@ Nothing is locked elsewhere: what this thread has seen under a lock is what othe
 
 from __future__ import annotations
 
-import errno
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
@@ -41,7 +40,7 @@ from zarrds.storage.obstore.connections import is_usable
 from zarrds.storage.obstore.objects import ObstoreObjects
 from zarrds.storage.protocol import Store, ValueChangedError
 from zarrds.storage.traits import Fetched, has_trait
-from zarrds.threads import side_by_side
+from zarrds.threads import answers_of, side_by_side
 
 __all__ = ["VERSIONED", "CommittingStore"]
 
@@ -170,7 +169,7 @@ class CommittingStore(RemoteStore):
             # it may have been read just before the marker was put: then all of this is newer
             there = {name: found for name in ROOTS if (found := session.roots[name]) is not None}
             calls.insert(0, partial(self._check_roots, there))
-        found = side_by_side(lambda call: call(), calls)
+        found = answers_of(calls)
         return dict(zip(keys, found[len(found) - len(keys) :], strict=True))
 
     def _has_unfinished(self, by_root: bool) -> bool:
@@ -217,7 +216,7 @@ class CommittingStore(RemoteStore):
         """Put changes in place; see `Committer.apply_changes`, and the notes of the class."""
         with self.lock(), locating(self.path):
             if (session := self._session()) is not None:
-                side_by_side(lambda call: call(), self._checking(session.ahead))
+                answers_of(self._checking(session.ahead))
                 session.ahead.forget()
                 session.let_go()
             self.recover()
@@ -239,11 +238,8 @@ class CommittingStore(RemoteStore):
         values = {staged.partition("/")[2]: value for staged, value in values.items()}
         documents = {key: values.pop(key).decode() for key in growth.documents if key in values}
         begun = session.begun
-        growing = Growing(process_id(), new_folder(), growth.root, new_write(), documents)
-        if begun is not None:
-            growing = replace(
-                growing, owner=begun.growing.owner, folder=begun.growing.folder, write=begun.growing.write
-            )
+        said = Growing(process_id(), new_folder(), growth.root, new_write(), {}) if begun is None else begun.growing
+        growing = replace(said, root=growth.root, documents=documents)
         if len(growing.dump()) > MAX_MARKER:
             return False
         with locating(self.path):
@@ -281,7 +277,7 @@ class CommittingStore(RemoteStore):
         calls: list[Callable[[], None]] = [partial(add, key) for key in keys]
         if growth.check is not None:
             calls.append(partial(growth.check, {*edges, *ahead.needed}))
-        side_by_side(lambda call: call(), [*self._checking(ahead), *calls])
+        answers_of([*self._checking(ahead), *calls])
 
     def publish_apart(self, staged: Any, check: Callable[[Collection[str]], None]) -> bool:
         """Replace all keys by those of `staged`, by one put of the root's document; see `ReplacedStore`."""
@@ -305,7 +301,7 @@ class CommittingStore(RemoteStore):
             # after the root was seen, which is claimed as it was seen: nothing is committed between
             calls: list[Callable[[], Any]] = [partial(self.get_many, list(documents)), self._standing]
             calls.append(partial(commits.check_removal, folder))
-            found, standing, _ = side_by_side(lambda call: call(), calls)
+            found, standing, _ = answers_of(calls)
             if len(growing.dump()) > MAX_MARKER or not values.keys().isdisjoint(standing):
                 return False
             check(standing)
@@ -373,14 +369,6 @@ class CommittingStore(RemoteStore):
             if any((before.get(key) is None) != (found is None) for key, found in (session.roots or {}).items()):
                 raise conflict(self.path)  # another kind of store
 
-    def _commit_under_way(self) -> Commit | Growing | None:
-        try:
-            return self._commits.current()
-        except StoreIOError as exc:
-            if exc.errno == errno.EACCES:  # as in `RemoteStore.recover`
-                return None
-            raise
-
     def recover(self) -> None:
         """Finish what a dead writer had begun, and, under the store's lock, note how its root stands."""
         session = self._session()
@@ -419,7 +407,7 @@ class CommittingStore(RemoteStore):
     def _roots(self, beside: Sequence[Callable[[], object]] = ()) -> dict[str, Found | None]:
         """The documents of the root that are there, by key; some other calls are made beside."""
         calls: list[Callable[[], Any]] = [partial(self._objects.find_one, self._base + name) for name in VERSIONED]
-        found = side_by_side(lambda call: call(), [*beside, *calls])
+        found = answers_of([*beside, *calls])
         return dict(zip(VERSIONED, found[len(beside) :], strict=True))
 
     def check_unchanged(self) -> None:

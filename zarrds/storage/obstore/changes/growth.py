@@ -21,7 +21,7 @@ from zarrds.storage.fsspec.commits import OLD
 from zarrds.storage.obstore.changes.begun import ATTEMPTS, PAUSE, Begun
 from zarrds.storage.obstore.changes.commits import conflict, is_same_version, not_known, pause
 from zarrds.storage.protocol import ValueChangedError
-from zarrds.threads import side_by_side
+from zarrds.threads import answers_of, side_by_side
 
 __all__ = ["QUICK_NBYTES", "Straight"]
 
@@ -152,7 +152,7 @@ class Straight:
             begun.hidden.append(name)
             calls.append(partial(self._objects.write, name, json.dumps(gone).encode()))
         try:
-            side_by_side(lambda call: call(), calls)
+            answers_of(calls)
         except BaseException:
             if is_there:
                 begun.call_off()

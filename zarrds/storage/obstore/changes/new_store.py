@@ -20,7 +20,7 @@ from zarrds.storage.obstore.changes.commits import ConditionalCommits, pause
 from zarrds.storage.obstore.changes.growth import QUICK_NBYTES
 from zarrds.storage.obstore.objects import ObstoreObjects
 from zarrds.storage.protocol import ValueChangedError
-from zarrds.threads import side_by_side
+from zarrds.threads import answers_of, side_by_side
 
 __all__ = ["NewStore", "is_of_root"]
 
@@ -83,7 +83,7 @@ class NewStore:
         signs = self._signs.given_meanwhile() if nbytes > QUICK_NBYTES else nullcontext()
         with self._commits.begun(self._commit, straight), signs:
             try:
-                side_by_side(lambda call: call(), calls)
+                answers_of(calls)
             except ConflictError:
                 side_by_side(self._look, list(doors))
                 raise

@@ -15,6 +15,7 @@ import xarray as xr
 from zarrds.compat.xarray_internals import is_chunked
 from zarrds.datasets.encoding.dataset import Encoding, stored_name
 from zarrds.datasets.encoding.meaning import decoded_like
+from zarrds.datasets.writing.ahead_of_use import chunks_ahead
 from zarrds.datasets.writing.changes import ArrayChange, GroupChange, UpdateOptions, WriteOptions, replaced_encodings
 from zarrds.datasets.writing.commit.moving import with_labels_loaded
 from zarrds.datasets.writing.commit.plan import StorePlan, missing_parents
@@ -128,10 +129,10 @@ def _save(
     if how.region is None and store.traits.is_remote:  # by what the plan has listed; regions are spared the request
         committer_of(store).clean()
     in_place = how.is_region and not reads_from(sources, store)
-    read: dict[str, Hashable] = {}
     if not alone and how.append_dim is None and plan.rewrites:
         read = plan.chunks_rewritten()
         plan = _planned(asked)  # which reads them, after their identities were taken
+        plan.versions |= read
         in_place = in_place and not plan.rewrites
     replaced = replaced_encodings(plan.arrays)
     warn_of_small_chunks(plan.arrays)
@@ -146,18 +147,7 @@ def _save(
     again = None
     if not alone and how.append_dim is not None and not reads_from(sources, store):
         again = partial(_planned, asked, before=plan, is_locked=True)
-    return carry_out(
-        store,
-        plan.arrays,
-        plan.groups,
-        {**plan.versions, **read},
-        options,
-        in_place=in_place,
-        check=check,
-        plan_again=again,
-        is_locked=alone,
-        known=plan.raws,
-    )
+    return carry_out(plan, options, in_place=in_place, check=check, plan_again=again, is_locked=alone)
 
 
 def _first_plan(asked: _Asked, nodes: Nodes | None, *, is_locked: bool) -> StorePlan:
@@ -200,16 +190,17 @@ def _planned(
     for where, dataset, encoding in parts:
         group = "/".join(part for part in (asked.path, where) if part)
         with locating_group(group):
+            # fetched with the documents, where a change has begun
+            chunk_keys = chunks_ahead(store, nodes, dataset, dim) if is_locked and not group and is_begun(store) else ()
             stored = read_group(
                 store,
                 nodes,
                 group,
                 dataset,
                 asked.options.workers,
+                chunk_keys,
                 is_locked=is_locked,
-                is_begun=is_locked and is_begun(store),
                 by_copies=by_copies,
-                append_dim=dim,
             )
             _plan_group(plan, stored, _Level(group, dataset, encoding, how, [each for _, each, _ in parts]))
     plan.check_labels_below()

@@ -17,7 +17,7 @@ from zarrds.datasets.writing.commit.new_store import Target, find_target, staged
 from zarrds.datasets.writing.commit.noting import later_and_after, touched_by
 from zarrds.datasets.writing.commit.order import with_order
 from zarrds.datasets.writing.commit.other_keys import with_other_keys
-from zarrds.datasets.writing.commit.plan import missing_parents
+from zarrds.datasets.writing.commit.plan import StorePlan, missing_parents
 from zarrds.datasets.writing.commit.transaction import carry_out
 from zarrds.datasets.writing.hints import Parts
 from zarrds.datasets.writing.plain.to_plain import plain_dataset
@@ -31,6 +31,7 @@ from zarrds.metadata.model import GroupMetadata, Node
 from zarrds.metadata.nodes.documents import open_nodes
 from zarrds.storage.commits.committer import committer_of
 from zarrds.storage.commits.uncopied import ReplacedStore
+from zarrds.storage.protocol import path_below
 from zarrds.storage.traits import check_parts, has_trait
 
 __all__ = ["save_new"]
@@ -70,7 +71,7 @@ def save_new(parts: Parts, target: Target, options: WriteOptions, tell: Callable
             for name, variable in variables.items():
                 encoded = encode_variable(name, variable, name in encoding, target.spec, plain.notes.get(name))
                 start = (0,) * variable.ndim
-                whole, metadata = f"{path}/{name}" if path else name, encoded.metadata
+                whole, metadata = path_below(path, name), encoded.metadata
                 if standing is not None and "chunk_key_encoding" not in encoding.get(name, {}):
                     metadata = with_other_keys(metadata, whole, standing)
                 arrays[whole] = ArrayChange(
@@ -82,7 +83,6 @@ def save_new(parts: Parts, target: Target, options: WriteOptions, tell: Callable
         return _save_whole(target, groups, arrays, options, lambda: tell(replaced))
     nodes = open_nodes(store, like=target.spec, consolidated=False)
     parents = missing_parents(store, nodes, target.group)
-    groups = parents | groups
 
     def check() -> None:
         tell(replaced)
@@ -90,7 +90,7 @@ def save_new(parts: Parts, target: Target, options: WriteOptions, tell: Callable
         find_target(store, target.group, "w" if target.replace else "w-", target.spec.zarr_format)
         check_groups(store, dict.fromkeys(parents), target.spec)
 
-    return carry_out(store, arrays, groups, {}, options, replaced=target.group, check=check)
+    return carry_out(StorePlan(store, nodes, arrays, parents | groups), options, replaced=target.group, check=check)
 
 
 def _save_whole(

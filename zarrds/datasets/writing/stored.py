@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,7 +25,7 @@ from zarrds.metadata.fields import JSONObject, Raw
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata
 from zarrds.metadata.nodes.documents import Nodes, document_key
 from zarrds.metadata.nodes.group_notes import with_group_notes
-from zarrds.storage.protocol import Store
+from zarrds.storage.protocol import Store, path_below
 from zarrds.threads import side_by_side
 
 __all__ = ["StoredGroup", "read_group"]
@@ -126,11 +126,10 @@ def read_group(
     path: str,
     dataset: xr.Dataset,
     workers: int | None,
+    chunk_keys: Sequence[str] = (),
     *,
     is_locked: bool = False,
-    is_begun: bool = False,
     by_copies: bool = False,
-    append_dim: Hashable | None = None,
 ) -> StoredGroup | None:
     """The group at `path`, or None if there is nothing.
 
@@ -144,22 +143,20 @@ def read_group(
         What is going to be written: the labels that it is compared with, and the categories, are read now.
     workers : int, optional
         Threads for reading them.
+    chunk_keys : sequence of str
+        Of chunks that are fetched together with the documents. The caller makes sure that `StoredGroup.chunks` are
+        still those.
     is_locked : bool
         Whether the caller holds the store's lock, for as long as it uses what is read.
-    is_begun : bool
-        Whether all that is read first is fetched together, also chunks; see `GrowingStore.begin`. The caller makes sure
-        that `StoredGroup.chunks` are still those.
     by_copies : bool
         Whether what the dataset does not name may be what the root's document says of it: where each look is a request.
-    append_dim : hashable, optional
-        Along which arrays are going to be made longer.
 
     Raises
     ------
     LabelError
         If an array stands at `path`.
     ConflictError
-        If `is_begun`, and another writer has changed the store just before.
+        If another writer has changed a store just before of which this thread has begun a change.
     """
     node = stored.get(path)
     if node is None:
@@ -167,20 +164,11 @@ def read_group(
     if isinstance(node, ArrayMetadata):
         raise LabelError("an array stands where a group is to be", path=store.path, key=path or "/")
     node = with_group_notes(store, path, node, is_locked=is_locked)
-    documents = documents_below(
-        store,
-        stored,
-        path,
-        dataset,
-        is_locked=is_locked,
-        is_begun=is_begun,
-        by_copies=by_copies,
-        append_dim=append_dim,
-    )
+    documents = documents_below(store, stored, path, dataset, chunk_keys, is_locked=is_locked, by_copies=by_copies)
     arrays, unreadable = documents.arrays, documents.unreadable
     lazy_arrays = LazyArrays.of(store, stored, n_workers=workers, is_locked=is_locked)
     lazy, raw = _lazy_variables(lazy_arrays, documents, stored, path, unreadable)
-    _load_labels(store, documents, path, dataset, lazy, raw, unreadable)
+    _load_labels(store, documents.seen if chunk_keys else None, path, dataset, lazy, raw, unreadable)
     notes = notes_of(arrays)
     decoders, active = decoders_for(notes, {})
     for name in notes.descriptions.keys() - active:
@@ -210,7 +198,7 @@ def read_group(
         {name: spaced for name, (spaced, _) in noted.ranges.items()},
         noted.indexes,
         raws=documents.raws,
-        chunks={key: documents.seen.identity(key) for key in documents.chunk_keys},
+        chunks={key: documents.seen.identity(key) for key in chunk_keys},
     )
 
 
@@ -225,7 +213,7 @@ def _lazy_variables(
     lazy: dict[str, LazyArray] = {}
     raw: dict[str, xr.Variable] = {}
     for name, metadata in documents.arrays.items():
-        at = f"{path}/{name}" if path else name
+        at = path_below(path, name)
         key = document_key(at, stored)
         version = (key, documents.versions[key]) if key in documents.versions else stored.version
         try:
@@ -238,7 +226,7 @@ def _lazy_variables(
 
 def _load_labels(
     store: Store,
-    documents: GroupDocuments,
+    chunks_at_hand: Store | None,
     path: str,
     dataset: xr.Dataset,
     lazy: Mapping[str, LazyArray],
@@ -249,7 +237,6 @@ def _load_labels(
     if store.traits.is_remote:
         first = [name for name, v in raw.items() if is_label_read_first(name, v.dims, v.attrs, dataset)]
         labels = [lazy[name] for name in first if raw[name].nbytes <= UNASKED_NBYTES]
-        chunks_at_hand = documents.seen if documents.chunk_keys else None
         side_by_side(lambda each: each.read_ahead(chunks_at_hand), labels)
     indexes = dataset.xindexes
     for name, variable in raw.items():
@@ -258,7 +245,7 @@ def _load_labels(
                 # in memory before they are decoded: the decoders look at the first and the last of them
                 variable.load()
         except ZarrdsError as error:
-            unreadable[name] = error.located(path=store.path, key=f"{path}/{name}" if path else name)
+            unreadable[name] = error.located(path=store.path, key=path_below(path, name))
 
 
 def _categories(
@@ -275,8 +262,8 @@ def _categories(
         if "categories" not in roles or name not in dataset.variables:
             continue
         if (gone := roles["categories"]) not in decoded:
-            base = f"{path}/" if path else ""
-            unreadable[name] = unreadable.get(gone) or _without_categories(store, base + name, base + gone)
+            paths = path_below(path, name), path_below(path, gone)
+            unreadable[name] = unreadable.get(gone) or _without_categories(store, *paths)
             continue
         try:
             categories = index_of(gone, decoded, notes.descriptions, notes.companions)

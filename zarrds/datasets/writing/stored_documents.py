@@ -9,7 +9,6 @@ from typing import Any
 
 import xarray as xr
 
-from zarrds.datasets.writing.ahead_of_use import chunks_ahead
 from zarrds.errors import MetadataError, ZarrdsError
 from zarrds.metadata.extension import MEMBER
 from zarrds.metadata.fetched import ahead
@@ -17,8 +16,8 @@ from zarrds.metadata.fields import Raw
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata
 from zarrds.metadata.nodes.documents import Nodes, document_key, keys_of, own_raw, parsed
 from zarrds.metadata.nodes.lookup import named_dimensions
-from zarrds.storage.protocol import Store
-from zarrds.threads import side_by_side
+from zarrds.storage.protocol import Store, path_below
+from zarrds.threads import answers_of
 
 __all__ = ["GroupDocuments", "documents_below"]
 
@@ -41,12 +40,9 @@ class GroupDocuments:
         The dimensions that those name.
     seen : Store
         The store, with what was fetched at hand.
-    chunk_keys : sequence of str
-        The keys of chunks that were fetched as well.
     """
 
     seen: Store
-    chunk_keys: Sequence[str]
     arrays: dict[str, ArrayMetadata] = field(default_factory=dict)
     groups: set[str] = field(default_factory=set)
     versions: dict[str, Hashable] = field(default_factory=dict)
@@ -65,7 +61,6 @@ class _Fetched:
     names: Sequence[str]
     seen: Store
     at_hand: Mapping[str, tuple[Raw, Hashable]] = field(default_factory=dict)
-    chunk_keys: Sequence[str] = ()
 
 
 def documents_below(
@@ -73,52 +68,45 @@ def documents_below(
     stored: Nodes,
     path: str,
     dataset: xr.Dataset,
+    chunk_keys: Sequence[str],
     *,
     is_locked: bool,
-    is_begun: bool,
     by_copies: bool,
-    append_dim: Hashable | None,
 ) -> GroupDocuments:
     """Read the documents of all that lies directly below the group at `path`.
 
-    The parameters are those of `zarrds.datasets.writing.stored.read_group`.
+    The parameters, and ConflictError, are those of `zarrds.datasets.writing.stored.read_group`.
 
     Raises
     ------
     MetadataError
         For a document that is no JSON: that store is damaged, not strange.
-    ConflictError
-        If `is_begun`, and another writer has changed the store just before.
     """
     fetched = _by_copies(store, stored, path, dataset) if by_copies and store.traits.is_remote else None
     if fetched is None:
-        fetched = _one_by_one(store, stored, path, dataset, append_dim, is_locked=is_locked, is_begun=is_begun)
-    base = _base(path)
-    found = GroupDocuments(fetched.seen, fetched.chunk_keys)
+        fetched = _Fetched(*_names_and_documents(store, stored, path, chunk_keys, is_locked=is_locked))
+    found = GroupDocuments(fetched.seen)
     for name in fetched.names:
-        key = document_key(base + name, stored)
+        at = path_below(path, name)
+        key = document_key(at, stored)
         own, version = fetched.at_hand.get(name) or (None, fetched.seen.identity(key))
         try:
             if own is None and version is not None:
-                own = own_raw(fetched.seen, base + name, stored)
-            child = None if own is None else parsed(store, base + name, stored, own)
+                own = own_raw(fetched.seen, at, stored)
+            child = None if own is None else parsed(store, at, stored, own)
         except MetadataError as error:
-            if error.key != base + name:
+            if error.key != at:
                 raise
             found.unreadable[name] = error
-            found.strange[name] = named_dimensions(store, base + name, stored)
+            found.strange[name] = named_dimensions(store, at, stored)
             continue
         if own is not None and isinstance(child, ArrayMetadata):
             found.arrays[name] = child
             if version is not None:
-                found.versions[key], found.raws[base + name] = version, own
-        elif isinstance(child or stored.get(base + name), GroupMetadata):
+                found.versions[key], found.raws[at] = version, own
+        elif isinstance(child or stored.get(at), GroupMetadata):
             found.groups.add(name)
     return found
-
-
-def _base(path: str) -> str:
-    return f"{path}/" if path else ""
 
 
 def _by_copies(store: Store, stored: Nodes, path: str, dataset: xr.Dataset) -> _Fetched | None:
@@ -126,54 +114,37 @@ def _by_copies(store: Store, stored: Nodes, path: str, dataset: xr.Dataset) -> _
 
     It is not where the dataset names more, and where arrays are parts of others, which are written together.
     """
-    base = _base(path)
     copies, told = stored.copies(), stored.told(path)
-    found = {name: copies[base + name] for name in told if base + name in copies}
+    found = {name: copies[at] for name in told if (at := path_below(path, name)) in copies}
     members = (raw.get(MEMBER) for raw in found.values())
     notes = [member.get("pandas") for member in members if isinstance(member, dict)]
     has_parts = any(isinstance(note, dict) and {"categories", "bounds"} & note.keys() for note in notes)
     if has_parts or len(found) < len(told) or not dataset.variables.keys() <= found.keys():
         return None
-    beside = {str(name): stored.beside(f"{base}{name}") for name in dataset.variables}
+    beside = {str(name): stored.beside(path_below(path, str(name))) for name in dataset.variables}
     at_hand: dict[str, tuple[Raw, Hashable]] = {name: each for name, each in beside.items() if each is not None}
-    own_paths = [base + str(name) for name in dataset.variables if name not in at_hand]
+    own_paths = [path_below(path, name) for name in beside if name not in at_hand]
     at_hand |= {name: (raw, None) for name, raw in found.items() if name not in dataset.variables}
     return _Fetched(told, ahead(store, keys_of(own_paths, stored)), at_hand)
-
-
-def _one_by_one(
-    store: Store,
-    stored: Nodes,
-    path: str,
-    dataset: xr.Dataset,
-    append_dim: Hashable | None,
-    *,
-    is_locked: bool,
-    is_begun: bool,
-) -> _Fetched:
-    """The own documents of all, and chunks that are read first, if all is fetched together."""
-    chunk_keys: Sequence[str] = ()
-    if is_begun and not path:
-        chunk_keys = chunks_ahead(store, stored, dataset, append_dim)
-    names, seen = _names_and_documents(store, stored, path, chunk_keys, is_locked=is_locked)
-    return _Fetched(names, seen, chunk_keys=chunk_keys)
 
 
 def _names_and_documents(
     store: Store, stored: Nodes, path: str, chunk_keys: Sequence[str], *, is_locked: bool
 ) -> tuple[list[str], Store]:
     """What lies directly below a group, and the store with its documents at hand, and with some chunks."""
-    base = _base(path)
     likely = stored.told(path) if store.traits.is_remote else []
-    likely_keys = [*keys_of([base + name for name in likely], stored), *chunk_keys]
-    fetch = partial(ahead, store, likely_keys, listing=not path)
+
+    def keys(names: Sequence[str]) -> list[str]:
+        return [*keys_of([path_below(path, name) for name in names], stored), *chunk_keys]
+
+    fetch = partial(ahead, store, keys(likely), listing=not path)
     if not likely:
         names, seen = store.list_children(path), store
     elif is_locked:  # what is fetched by this thread is remembered, and so is what lies below the root
         seen, names = fetch(), store.list_children(path)
     else:
         calls: list[Callable[[], Any]] = [partial(store.list_children, path), fetch]
-        names, seen = side_by_side(lambda call: call(), calls)
+        names, seen = answers_of(calls)
     if not set(names) <= set(likely):
-        seen = ahead(store, [*keys_of([base + name for name in names], stored), *chunk_keys])
+        seen = ahead(store, keys(names))
     return names, seen

@@ -63,6 +63,5 @@ def noted_again(values: Values, path: str, metadata: ArrayMetadata) -> ArrayMeta
         return metadata
     if not is_recordable(metadata):  # another tool has changed it
         return with_note(metadata, ORDER, None)
-    return with_note(
-        metadata, ORDER, record_of(Elements(values, path, metadata, is_private=True), None, None).to_json()
-    )
+    record = record_of(Elements(values, path, metadata, is_private=True), None, None)
+    return with_note(metadata, ORDER, record.to_json())

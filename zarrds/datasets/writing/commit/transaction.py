@@ -33,8 +33,7 @@ from zarrds.datasets.writing.commit.plan import StorePlan
 from zarrds.datasets.writing.commit.writes import Write
 from zarrds.engine.elements import Elements
 from zarrds.errors import ConflictError, StoreIOError, ZarrdsError
-from zarrds.metadata.fields import Raw
-from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node
+from zarrds.metadata.model import ArrayMetadata, Node
 from zarrds.metadata.nodes.documents import locked
 from zarrds.metadata.nodes.transaction import Transaction
 from zarrds.storage.commits.committer import with_scratch
@@ -45,10 +44,7 @@ __all__ = ["carry_out"]
 
 
 def carry_out(
-    store: Store,
-    arrays: Mapping[str, ArrayChange],
-    groups: Mapping[str, GroupMetadata],
-    versions: Mapping[str, Hashable],
+    plan: StorePlan,
     options: WriteOptions,
     *,
     in_place: bool = False,
@@ -56,16 +52,12 @@ def carry_out(
     check: Callable[[], None] | None = None,
     plan_again: Callable[[], StorePlan] | None = None,
     is_locked: bool = False,
-    known: Mapping[str, Raw] | None = None,
 ) -> Any:
-    """Write array and group changes, by path from the store's root.
+    """Write the changes of arrays and groups that were planned.
 
     Parameters
     ----------
-    store : Store
-    arrays, groups : mapping
-    versions : mapping of str to hashable
-        The identities of the documents that the plan was made from, by key.
+    plan : StorePlan
     options : WriteOptions
     in_place : bool
         Write chunk by chunk into arrays that stay as they are, as regions are.
@@ -78,8 +70,6 @@ def carry_out(
         again.
     is_locked : bool
         Whether the caller holds the store's lock.
-    known : mapping of str to JSON object, optional
-        Documents of the `versions`, of arrays that are written to, by path.
 
     Returns
     -------
@@ -91,6 +81,7 @@ def carry_out(
         If another writer changed the arrays meanwhile. Nothing was changed then; but of what is written in place, data
         may be.
     """
+    store, arrays, versions = plan.store, plan.arrays, plan.versions
     later, after = later_and_after(arrays, replace(options, statistics=None) if in_place else options)
     now = {p: c for p, c in arrays.items() if p not in later}
     looked: dict[str, Hashable] = {}  # the identities of chunks that are changed in part
@@ -104,7 +95,7 @@ def carry_out(
                 looked = transaction.look({key for change in now.items() for key in _shared_keys(values, *change)})
                 touched = touched_by(now.items(), after)
                 after |= _stage(store, values, now, after, {**versions, **looked}, touched, options)
-        nodes: dict[str, Node] = {**groups, **{p: node for p, node in after.items() if node != arrays[p].before}}
+        nodes: dict[str, Node] = {**plan.groups, **{p: node for p, node in after.items() if node != arrays[p].before}}
         if nodes or not in_place:
             check_all = partial(check_versions, store, {**versions, **looked})
             # where calls wait, that is looked at while the commit begins, unless it could be planned again
@@ -119,7 +110,7 @@ def carry_out(
                                 check_all()
                         if transaction.read is not None and not (in_place or later or touched):
                             _declare(transaction, now, after, options)
-                        _put_nodes(transaction, nodes, arrays, replaced, known, is_locked=is_locked)
+                        _put_nodes(transaction, plan, nodes, replaced, is_locked=is_locked)
                         # not explained: once it has begun, the versions are this save's own
                         transaction.commit(check_all if is_late else None)
                 except ConflictError as error:
@@ -167,23 +158,16 @@ def _stage(
 
 
 def _put_nodes(
-    transaction: Transaction,
-    nodes: Mapping[str, Node],
-    arrays: Mapping[str, ArrayChange],
-    replaced: str | None,
-    known: Mapping[str, Raw] | None,
-    *,
-    is_locked: bool,
+    transaction: Transaction, plan: StorePlan, nodes: Mapping[str, Node], replaced: str | None, *, is_locked: bool
 ) -> None:
     """Stage documents, and the deletion of what lies where new arrays or groups are to be."""
-    store = transaction.store
-    new = {path: change.after for path, change in arrays.items() if change.before is None}
-    leftovers = leftovers_of(store, new) if replaced is None else store.list_prefix(replaced)
+    new = {path: change.after for path, change in plan.arrays.items() if change.before is None}
+    leftovers = leftovers_of(plan.store, new) if replaced is None else plan.store.list_prefix(replaced)
     if nodes:
         # under the lock since it was planned, it is still of that format
         like = next(iter(nodes.values())) if is_locked else None
         gone = [] if replaced is None else [replaced]
-        transaction.put_nodes(nodes, gone, like=like, known=known)
+        transaction.put_nodes(nodes, gone, like=like, known=plan.raws)
     if replaced is not None or leftovers:
         transaction.delete_all(leftovers)
 
@@ -212,12 +196,11 @@ def _carry_out_elsewhere(
     computed = [path for path, change in arrays.items() if options.compute and is_chunked(change.variable)]
     try:
         plan = plan_again()
-        changes = moved(plan.arrays, arrays, transaction.staged, computed)
+        plan.arrays = moved(plan.arrays, arrays, transaction.staged, computed)
     except ZarrdsError as error:
         raise conflict from error
     here = replace(options, progress=False, chunkmanager_store_kwargs={"scheduler": "threads"})
-    options = here if computed else options
-    return carry_out(transaction.store, changes, plan.groups, plan.versions, options, is_locked=True, known=plan.raws)
+    return carry_out(plan, here if computed else options, is_locked=True)
 
 
 @contextmanager

@@ -185,8 +185,13 @@ def _checked(data: Any, path: str, wanted: tuple[tuple[int, ...], ...]) -> Any:
     return checked if wanted == data.chunks else checked.rechunk(wanted, method="tasks")
 
 
+def _as_array(block: Any) -> Any:
+    """A block as it is, if it is an array of any library."""
+    return block if hasattr(block, "dtype") and hasattr(block, "shape") else np.asarray(block)
+
+
 def _check_block(values: Any, *, name_of: str, declared: np.dtype[Any], block_info: Any = None) -> Any:
-    found = values if hasattr(values, "dtype") and hasattr(values, "shape") else np.asarray(values)
+    found = _as_array(values)
     if block_info:
         shape = tuple(int(stop - start) for start, stop in block_info[0]["array-location"])
         if found.dtype != declared or found.shape != shape:
@@ -196,7 +201,7 @@ def _check_block(values: Any, *, name_of: str, declared: np.dtype[Any], block_in
 
 def _given(values: Any, *, name_of: str) -> Any:
     """A block of which there must be something, as an array; what is in it is looked at when it is written."""
-    found = values if hasattr(values, "dtype") and hasattr(values, "shape") else np.asarray(values)
+    found = _as_array(values)
     if values is None or 0 in found.shape:
         raise EncodingError(
             f"a block of the dask array of variable {name_of!r} is not what the array says",

@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 
 import zarrds
-from tests.datasets.samples import Format, days, files, times, variants
+from tests.datasets.samples import Counting, Format, days, files, times, variants
 from zarrds.errors import LabelError
 
 
@@ -128,3 +128,15 @@ def test_times_of_levels_may_go_on_with_other_resolutions(path: Path) -> None:
         levels = {"/": xr.Dataset(coords={"time": time}), "/x": xr.Dataset({"v": ("time", [start, start])})}
         zarrds.save(xr.DataTree.from_dict(levels), path, append_dim="time" if start else None)
     assert xr.open_datatree(path, engine="zarrds")["x"].sizes["time"] == 4
+
+
+def test_what_lies_above_many_levels_is_looked_at_once() -> None:
+    def n_reads(n_levels: int) -> int:
+        levels = {f"/{i}": xr.Dataset({"v": ("time", [i])}) for i in range(n_levels)}
+        whole = xr.DataTree.from_dict({"/": xr.Dataset({"above": ("x", [1, 2])}), **levels})
+        zarrds.save(whole, store := Counting())
+        store.reads.clear()
+        zarrds.save(whole, store, append_dim="time")
+        return store.reads["above/zarr.json"]
+
+    assert n_reads(6) == n_reads(2)

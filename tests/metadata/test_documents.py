@@ -14,9 +14,9 @@ from zarrds import MemoryStore, create_array, create_group, open_array
 from zarrds.errors import MetadataError, NodeNotFoundError, StoreNotFoundError, UnsupportedError
 from zarrds.metadata.formats import module_of, v2, v3
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
-from zarrds.metadata.nodes.documents import open_nodes, spec_there, walk
+from zarrds.metadata.nodes.documents import document_key, open_nodes, spec_there, walk
 from zarrds.metadata.nodes.lookup import get_array, get_group, get_node
-from zarrds.metadata.nodes.transaction import put_node, remove_node
+from zarrds.metadata.nodes.transaction import change_documents, put_node
 from zarrds.metadata.nodes.written import documents_of_store, raws_of
 from zarrds.storage.local.store import LocalStore
 
@@ -104,7 +104,7 @@ def test_changes_reach_consolidated_metadata(zarr_format: ZarrFormat) -> None:
     consolidate(store, walk(open_nodes(store)))
     put_node(store, "outer", GroupMetadata({"new": 1}, zarr_format=zarr_format))
     put_node(store, "", GroupMetadata({"title": "other"}, zarr_format=zarr_format))
-    remove_node(store, "outer/inner", module_of(zarr_format))
+    change_documents(store, {}, ["outer/inner"], like=module_of(zarr_format))
     for consolidated in (True, False):
         nodes = open_nodes(store, consolidated=consolidated)
         assert set(walk(nodes)) == {"", "outer", "a"}
@@ -164,6 +164,9 @@ def test_wrong_paths_say_what_is_there(zarr_format: ZarrFormat) -> None:
         get_array(store, nodes, "outer")
     with pytest.raises(NodeNotFoundError, match="an array, not a group"):
         get_group(store, nodes, "a")
+    store.set(document_key("a", nodes), b"{}")
+    with pytest.raises(NodeNotFoundError, match="there is: a, outer"):  # also what cannot be read
+        get_node(store, open_nodes(store), "temperature")
 
 
 def test_an_empty_store_is_no_store() -> None:

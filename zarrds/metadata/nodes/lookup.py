@@ -16,7 +16,7 @@ def get_node(store: Store, nodes: Nodes, path: str) -> Node:
     node = nodes.get(path)
     if node is None:
         parent = path.rpartition("/")[0]
-        there = sorted(nodes.children(parent)) if isinstance(nodes.get(parent), GroupMetadata) else []
+        there = sorted(nodes.names(parent)) if isinstance(nodes.get(parent), GroupMetadata) else []
         raise NodeNotFoundError(
             "no such group or array",
             path=store.path,

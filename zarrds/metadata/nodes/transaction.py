@@ -27,7 +27,7 @@ from zarrds.storage.memory import MemoryStore
 from zarrds.storage.protocol import Store
 from zarrds.storage.traits import ManyValues, ask_all, has_trait, is_held
 
-__all__ = ["Phase", "Transaction", "change_documents", "put_node", "remove_node"]
+__all__ = ["Phase", "Transaction", "change_documents", "put_node"]
 
 
 class Phase(IntEnum):
@@ -104,7 +104,8 @@ class Transaction:
         """The identities of values that are going to be read and changed; where calls wait, they are fetched now."""
         if self.read is not None:
             return self.read.look(keys)
-        return {key: self.store.identity(key) for key in keys}
+        asked = list(keys)
+        return dict(zip(asked, ask_all(self.store, self.store.identity, asked), strict=True))
 
     @property
     def new_keys(self) -> list[str]:
@@ -235,15 +236,4 @@ def put_node(store: Store, path: str, node: Node) -> None:
     """Write a node's documents, and its entry in the root's consolidated metadata if there is one, in one step."""
     with locked(store), Transaction(store) as transaction:
         transaction.put_nodes({path: node}, like=node, consolidate=False)
-        transaction.commit()
-
-
-def remove_node(store: Store, path: str, like: Formatted) -> None:
-    """Remove a node with all below it, and from the root's consolidated metadata if there is one, in one step."""
-    with locked(store), Transaction(store) as transaction:
-        if path:
-            transaction.put_nodes({}, [path], like=like, consolidate=False)
-            transaction.delete([path])
-        else:
-            transaction.delete_all(store.list_prefix())
         transaction.commit()

@@ -9,6 +9,7 @@ from zarrds.engine.chunk_io import Chunks
 from zarrds.metadata.equality import is_same
 from zarrds.metadata.extension import marks_of
 from zarrds.metadata.model import ArrayMetadata
+from zarrds.metadata.nodes.documents import parents_of
 from zarrds.storage.protocol import Store
 
 __all__ = ["edges_of", "only_adds"]
@@ -53,10 +54,6 @@ def edges_of(store: Store, arrays: Mapping[str, ArrayChange], keys: Collection[s
     keys : collection of str
         Of chunks that were written.
     """
-    found = set[str]()
-    for path, change in arrays.items():
-        if change.before is None:
-            continue
-        chunks = Chunks(store, path, change.before)
-        found.update(key for key in keys if chunks.position_in_grid(key) is not None)
-    return found
+    before = {path: Chunks(store, path, change.before) for path, change in arrays.items() if change.before is not None}
+    owners = ((key, before[path]) for key in keys for path in parents_of(key) if path in before)
+    return {key for key, chunks in owners if chunks.position_in_grid(key) is not None}

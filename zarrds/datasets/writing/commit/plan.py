@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import xarray as xr
@@ -18,7 +19,8 @@ from zarrds.errors import ConflictError, LabelError, NodeNotFoundError, ZarrdsEr
 from zarrds.metadata.fields import Raw
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata
 from zarrds.metadata.nodes.documents import Nodes, document_key, new_groups, parents_of, walk
-from zarrds.storage.protocol import Store
+from zarrds.storage.protocol import Store, path_below
+from zarrds.storage.traits import ask_all
 
 __all__ = ["StorePlan", "missing_parents"]
 
@@ -57,16 +59,16 @@ class StorePlan:
 
     def add(self, path: str, stored: StoredGroup | None, change: GroupChange) -> None:
         """The change of the group at `path`; `stored` is None if it is new."""
-        base = f"{path}/" if path else ""
-        self.arrays |= {base + name: array for name, array in change.arrays.items()}
+        paths = {name: path_below(path, name) for name in change.arrays}
+        self.arrays |= {paths[name]: array for name, array in change.arrays.items()}
         if change.metadata is not None:
             self.groups[path] = change.metadata
         if stored is not None:
             # what is written to, and the labels that it was compared with; others may change meanwhile
             names = change.arrays.keys() | stored.coordinate_names
-            keys = {document_key(base + name, self.nodes) for name in names} & stored.versions.keys()
+            keys = {document_key(path_below(path, name), self.nodes) for name in names} & stored.versions.keys()
             self.versions |= {key: stored.versions[key] for key in keys} | {**stored.chunks}
-            self.raws |= {base + name: stored.raws[base + name] for name in change.arrays if base + name in stored.raws}
+            self.raws |= {at: stored.raws[at] for at in paths.values() if at in stored.raws}
         self._before[path] = None if stored is None else stored.metadata
         self._changes[path] = (stored, change)
 
@@ -81,8 +83,8 @@ class StorePlan:
         for path, change in self.arrays.items():
             if change.is_rewritten and change.before is not None:
                 chunks = Chunks(self.store, path, change.before)
-                keys = (key for key in self.store.list_prefix(path) if chunks.position(key) is not None)
-                found |= {key: self.store.identity(key) for key in keys}
+                keys = [key for key in self.store.list_prefix(path) if chunks.position(key) is not None]
+                found |= zip(keys, ask_all(self.store, self.store.identity, keys), strict=True)
         return found
 
     def region_of(self, path: str, dataset: xr.Dataset, region: Any) -> Any:
@@ -106,48 +108,42 @@ class StorePlan:
         ------
         LabelError
         """
-        after: dict[str, dict[str, int]] = {}
-        for path, (stored, change) in self._changes.items():
-            if stored is not None and change.placements:
-                after[path] = stored.sizes | {dim: placed.size for dim, placed in change.placements.items()}
-        for path, sizes in after.items():
-            stored = self._changes[path][0]
-            assert stored is not None
-            before = stored.sizes
+        sizes_of = cache(self._sizes_of)  # one group may lie above many
+        grown = {p: stored for p, (stored, change) in self._changes.items() if stored is not None and change.placements}
+        before = {path: stored.sizes for path, stored in grown.items()}
+        after = {
+            path: sizes | {dim: placed.size for dim, placed in self._changes[path][1].placements.items()}
+            for path, sizes in before.items()
+        }
+        for path, stored in grown.items():
             for other in (*parents_of(path), *self._groups_below(path, stored)):
-                if other in after:
-                    there = now = after[other]
-                    old = self._changes[other][0]
-                    there = there if old is None else old.sizes
-                else:
-                    there = now = self._sizes_of(other)
-                for dim in before.keys() & there.keys():
-                    if before[dim] == there[dim] and sizes[dim] != now[dim]:
+                there = before[other] if other in grown else sizes_of(other)
+                now = after.get(other, there)
+                for dim in before[path].keys() & there.keys():
+                    if before[path][dim] == there[dim] and after[path][dim] != now[dim]:
                         raise LabelError(
                             f"dimension {dim!r} would have another size than in group {'/' + other!r}, so that the "
                             "store could not be opened as a DataTree any more",
                             path=self.store.path,
                             key=path or "/",
                             expected=now[dim],
-                            found=sizes[dim],
+                            found=after[path][dim],
                             mend="Append to all of these groups at once: save a DataTree with append_dim",
                         )
 
     def _groups_below(self, path: str, stored: StoredGroup) -> list[str]:
-        base = f"{path}/" if path else ""
         found = []
         for name in sorted(stored.groups):
             with suppress(ZarrdsError):  # what cannot be read is no part of a tree
-                nodes = walk(self.nodes, base + name)
+                nodes = walk(self.nodes, path_below(path, name))
                 found += [group for group, node in nodes.items() if not isinstance(node, ArrayMetadata)]
         return found
 
     def _sizes_of(self, group: str) -> dict[str, int]:
         sizes: dict[str, int] = {}
-        base = f"{group}/" if group else ""
         for name in self.nodes.names(group):
             with suppress(ZarrdsError):
-                node = self.nodes.get(base + name)
+                node = self.nodes.get(path_below(group, name))
                 if isinstance(node, ArrayMetadata):
                     pairs = zip(node.dimension_names or (), node.shape, strict=False)
                     sizes |= {dim: size for dim, size in pairs if dim is not None}
@@ -190,19 +186,18 @@ class StorePlan:
         LabelError
         """
         for path, (_, change) in self._changes.items():
-            for dim in change.replaced_labels:
-                below = walk(self.nodes, path)
-                for other, node in below.items():
-                    group = other.rpartition("/")[0]
-                    if group == path or other in self.arrays or not isinstance(node, ArrayMetadata):
-                        continue
-                    between = [g for g in (*parents_of(group), group) if len(g) > len(path)]
-                    has_own = any(f"{g}/{dim}" in below for g in between)
-                    if dim in (node.dimension_names or ()) and not has_own:
+            below = walk(self.nodes, path) if change.replaced_labels else {}
+            for other, node in below.items():
+                group = other.rpartition("/")[0]
+                if group == path or other in self.arrays or not isinstance(node, ArrayMetadata):
+                    continue
+                between = [g for g in (*parents_of(group), group) if len(g) > len(path)]
+                for dim in change.replaced_labels.intersection(node.dimension_names or ()):
+                    if not any(f"{g}/{dim}" in below for g in between):
                         raise LabelError(
                             f"labels of {dim!r} differ from the stored ones, by which {other!r} is read too",
                             path=self.store.path,
-                            key=f"{path}/{dim}" if path else dim,
+                            key=path_below(path, dim),
                             mend="Save the whole tree, or give the group below labels of its own first",
                         )
 

@@ -110,11 +110,11 @@ def check_kinds(plain: PlainDataset, stored: StoredGroup) -> None:
     ------
     LabelError
     """
+    owners = {part: name for name, roles in stored.notes.companions.items() for part in roles.values()}
     for name in map(stored_name, plain.dataset.variables):
-        owner = next((n for n, roles in stored.notes.companions.items() if name in roles.values()), None)
-        if owner is not None and name not in plain.companions:
+        if name in owners and name not in plain.companions:
             raise LabelError(
-                f"the store has an array of this name already, which is a part of {owner!r}",
+                f"the store has an array of this name already, which is a part of {owners[name]!r}",
                 key=name,
                 mend="Rename the variable",
             )

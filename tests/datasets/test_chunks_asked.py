@@ -39,7 +39,7 @@ def test_chunks_of_a_dataset(path: Path) -> None:
     zarrds.save(open_zarrds(path), path, mode="w", chunks={"time": -1, "x": 5})
     assert [chunks_of(path, name) for name in "vwu"] == [[100, 5], [5], [100]]
     tree = xr.DataTree.from_dict({"/": ds, "/a": ds.drop_vars("time")})
-    zarrds.save(tree, path, mode="w", chunks={"x": 2})
+    zarrds.save(tree, path, mode="w", chunks={"x": np.int64(2)})
     assert chunks_of(path, "a/v") == [204, 2]
     bad: Any
     for bad in ({"nowhere": 3}, {"x": 0}, {"x": 1.5}):

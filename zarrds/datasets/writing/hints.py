@@ -8,6 +8,7 @@ from collections.abc import Callable, Hashable, Mapping
 from math import prod
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from zarrds.compat.xarray_internals import is_chunked, with_variables
@@ -22,6 +23,7 @@ from zarrds.datasets.writing.changes import ArrayChange
 from zarrds.engine.blocks import n_blocks
 from zarrds.errors import BlocksOfTextError, CarriedEncodingError, EncodingError
 from zarrds.metadata.model import ArrayMetadata
+from zarrds.storage.protocol import path_below
 
 __all__ = [
     "Parts",
@@ -56,10 +58,11 @@ def with_chunks(parts: Parts, chunks: Mapping[Any, Any]) -> Parts:
     for dim, size in chunks.items():
         if dim not in dims:
             raise EncodingError(f"chunks names a dimension {dim!r} that there is not", found=sorted(map(str, dims)))
-        if isinstance(size, bool) or not isinstance(size, int) or not (size >= 1 or size == -1):
+        if isinstance(size, bool) or not isinstance(size, int | np.integer) or not (size >= 1 or size == -1):
             raise EncodingError(
                 f"chunks[{dim!r}] is wrong", expected="a positive integer, or -1", found=f"{size!r:.80}"
             )
+    wanted = {dim: int(size) for dim, size in chunks.items()}
     changed: Parts = []
     for path, given, its_encoding in parts:
         dataset, asked = given.copy(), dict(its_encoding)
@@ -67,9 +70,9 @@ def with_chunks(parts: Parts, chunks: Mapping[Any, Any]) -> Parts:
             if variable.dims == (name,) or not set(variable.dims) & chunks.keys():
                 continue
             if name in asked and isinstance(asked[name], Mapping):
-                asked[name] = {BY_DIMENSION: dict(chunks), **asked[name]}
+                asked[name] = {BY_DIMENSION: wanted, **asked[name]}
             else:
-                variable.encoding = {**variable.encoding, BY_DIMENSION: dict(chunks)}
+                variable.encoding = {**variable.encoding, BY_DIMENSION: wanted}
         changed.append((path, dataset, asked))
     return changed
 
@@ -158,7 +161,7 @@ def without_hint(parts: Parts, error: CarriedEncodingError, replaced: dict[str, 
     for path, dataset, asked in parts:
         names = [name for name in dataset.variables if _is_meant(name, dataset.variables[name], asked, error)]
         for name in names:
-            replaced[f"{path}/{name}" if path else str(name)] = f"{error.problem}: {error.found}"
+            replaced[path_below(path, str(name))] = f"{error.problem}: {error.found}"
         changed.append((path, _without(dataset, names), asked))
         n_changed += len(names)
     if not n_changed:

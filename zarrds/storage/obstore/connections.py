@@ -174,7 +174,7 @@ def connected(where: Place, more: Mapping[str, Any]) -> Connection:
             config["client_options"] = {"allow_http": True, **config["client_options"]}
     try:
         # of the environment, obstore decides what it goes by
-        key = _frozen((where.kind, where.root, config, more, _environment()))
+        key = _frozen((where.kind, where.root, config, more)), _environment()
     except TypeError:  # of a function that gives credentials it cannot be told whether it is the same
         return _made(where, config, more, secrets)
     found = _kept.pop(key, None)

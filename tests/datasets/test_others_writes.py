@@ -88,6 +88,37 @@ def test_coordinates_of_another_tool_before_and_behind_all_others(path: Path, n_
     assert not zarrds.verify(path).findings
 
 
+@pytest.mark.parametrize("added", [{"x": ("x", [1, 2])}, {"a": ("a", [1]), "x": ("x", [1, 2])}])
+def test_readers_find_notes_beside_simpler_arrays_of_another_tool(added: dict[str, Any], path: Path) -> None:
+    """Labels that were added to data without any would tell of no notes."""
+    zarrds.save(xr.Dataset({"c": ("x", pd.array([1, None], "Int64"))}), path)
+    xr.Dataset(coords=added).to_zarr(path, mode="a")
+    zarr.consolidate_metadata(path)
+    assert xr.open_dataset(path, engine="zarrds").c.dtype == "Int64"
+
+
+def test_an_array_of_another_tool_that_tells_of_notes_is_appended_to(path: Path) -> None:
+    """What is noted of it says nothing, in both places."""
+    zarrds.save(xr.Dataset({"v": ("x", [1.0, 2.0])}), path)
+    xr.Dataset({"z": ("x", [1.0, 2.0])}).to_zarr(path, mode="a")
+    zarrds.update_attrs(path, {"title": "more"})
+    more = xr.Dataset({"v": ("x", [3.0]), "z": ("x", [3.0])})
+    for n in (1, 2):
+        zarrds.save(more, path, append_dim="x")
+        assert not zarrds.verify(path).findings
+        assert xr.open_dataset(path, engine="zarrds").z.values.tolist() == [1, 2] + n * [3]
+
+
+@pytest.mark.parametrize("copied", [zarrds.copy, zarrds.rechunk])
+def test_copies_have_notes_that_no_reader_looks_for(copied: Any, path: Path) -> None:
+    zarrds.save(xr.Dataset({"c": ("x", pd.Categorical(["u", "v"]))}, {"x": [1, 2]}), path)
+    others = {name: [1] for name in ("a0", "a1", "zy", "zz")}
+    xr.Dataset({"zc": ("zz", [1])}, others).to_zarr(path, mode="a")
+    assert xr.open_dataset(path, engine="zarrds").c.values.tolist() == [0, 1]
+    copied(path, path.with_name("b.zarr"))
+    assert xr.open_dataset(path.with_name("b.zarr"), engine="zarrds").c.values.tolist() == ["u", "v"]
+
+
 def test_what_is_noted_of_arrays_beside_what_another_tool_appends(path: Path) -> None:
     """Of format 3; what another tool does to a store of format 2 loses it (docs/fidelity.md)."""
 

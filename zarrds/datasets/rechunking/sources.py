@@ -127,7 +127,7 @@ def open_source(
         store, path, variables = _store_of(source, group, variables)
     else:
         store, path = as_store(source, storage_options), check_prefix((group or "").strip("/"))
-    nodes = open_nodes(store)
+    nodes = open_nodes(store, is_sure=True)
     get_group(store, nodes, path)
     base = f"{path}/" if path else ""
     found = {where.removeprefix(path).removeprefix("/"): node for where, node in walk(nodes, path).items()}

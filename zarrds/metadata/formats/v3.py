@@ -214,9 +214,9 @@ def _with_own_notes(store: Store, raws: dict[str, Raw], *, is_sure: bool) -> dic
     """Documents of which another tool has written the consolidated copies, with the notes beside the arrays.
 
     Most such stores have none, and no value should be read in vain for each of their arrays: zarrds notes something
-    of every array that it saves, so in each group the first and the last two one-dimensional arrays tell, those before
-    others that have the name of their dimension, since others add variables more often than coordinates. Who writes
-    all of them anew looks below each, to be sure.
+    of every array that it saves, so in each group the last array tells of those that have the name of their dimension,
+    of other one-dimensional ones, and of all others, and of the first of these kinds the first two and the last two:
+    hardly anybody adds more to each. Who writes all of them anew looks below each, to be sure.
     """
     arrays = [path for path, raw in raws.items() if raw.get("node_type") == "array" and MEMBER not in raw]
     noted = _all_noted(store, raws, arrays if is_sure else _telling(raws, arrays))
@@ -232,14 +232,13 @@ def _all_noted(store: Store, raws: Mapping[str, Raw], paths: Collection[str]) ->
 
 def _telling(raws: Mapping[str, Raw], arrays: Sequence[str]) -> set[str]:
     """Those of some arrays that tell whether there are notes in their groups."""
-    groups: dict[str, list[tuple[int, str]]] = {}
-    for path in arrays:
-        groups.setdefault(path.rpartition("/")[0], []).append((_rank(path, raws[path]), path))
+    groups: dict[str, dict[int, list[str]]] = {}
+    for path in sorted(arrays):
+        groups.setdefault(path.rpartition("/")[0], {}).setdefault(_rank(path, raws[path]), []).append(path)
     told: set[str] = set()
-    for ranked in groups.values():
-        lowest = min(ranked)[0]
-        best = [path for rank, path in sorted(ranked) if rank == lowest]
-        told |= {*best[:2], *best[-2:]}  # two: another tool may have added one at either end
+    for kinds in groups.values():
+        simplest = kinds[min(kinds)]
+        told.update(simplest[:2], simplest[-2:], (paths[-1] for paths in kinds.values()))
     return told
 
 

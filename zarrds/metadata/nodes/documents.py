@@ -276,6 +276,7 @@ def open_nodes(
     consolidated: bool | None = None,
     is_locked: bool = False,
     beside: Collection[str] = (),
+    is_sure: bool = False,
 ) -> Nodes:
     """The nodes of a store that exists.
 
@@ -290,6 +291,8 @@ def open_nodes(
         Whether the caller holds the store's lock, by `locked`: then there is nothing left to recover.
     beside : collection of str
         The paths of arrays whose own documents are asked for together with the root's, where that pays off.
+    is_sure : bool
+        Whether notes are looked for below each array, as by who writes all of them anew.
 
     Raises
     ------
@@ -301,7 +304,7 @@ def open_nodes(
     # a second look: the root's documents may have been away while another writer replaced them behind a network, or be
     # those of the format that was looked for first
     for _ in range(2):
-        nodes = _nodes_of_any(store, like, consolidated, is_locked=is_locked, beside=beside)
+        nodes = _nodes_of_any(store, like, consolidated, is_locked=is_locked, beside=beside, is_sure=is_sure)
         if nodes is not None:
             return nodes
     raise no_store(store, like)
@@ -333,6 +336,7 @@ def _nodes_of_any(
     *,
     is_locked: bool,
     beside: Collection[str],
+    is_sure: bool,
 ) -> Nodes | None:
     """The nodes of a store, None if there is none."""
     denied: StoreIOError | None = None
@@ -342,7 +346,7 @@ def _nodes_of_any(
         seen = ahead(store, keys, recover=number == 0 and not is_locked, by_root=by_root)
         try:
             is_beside = bool(beside) and seen is not store
-            nodes = _opened(store, seen, spec, consolidated, is_beside=is_beside, is_locked=is_locked)
+            nodes = _opened(store, seen, spec, consolidated, is_beside=is_beside, is_locked=is_locked, is_sure=is_sure)
         except StoreIOError as error:
             if not is_denied(store, error):
                 raise
@@ -362,13 +366,20 @@ def root_keys(spec: Format, consolidated: bool | None) -> list[str]:
 
 
 def _opened(
-    store: Store, seen: Store, spec: Format, consolidated: bool | None, *, is_beside: bool, is_locked: bool
+    store: Store,
+    seen: Store,
+    spec: Format,
+    consolidated: bool | None,
+    *,
+    is_beside: bool,
+    is_locked: bool,
+    is_sure: bool,
 ) -> Nodes | None:
     """The nodes of a store of that format, None if it is of another; `seen` is the store with its root at hand."""
     if consolidated is not False:
         version = _version(seen, spec.root_key(consolidated=True))
         with locating(store.path):
-            raws = spec.load_consolidated(seen)
+            raws = spec.load_consolidated(seen, is_sure=is_sure)
         if raws is not None:
             return _Consolidated(store, spec.zarr_format, raws, version)
     version = _version(seen, spec.root_key(consolidated=False))
@@ -381,7 +392,7 @@ def _opened(
             path=store.path,
             mend="Open it with consolidated=None, or write it with consolidated metadata",
         )
-    is_quick = consolidated is None and not is_locked
+    is_quick = consolidated is None and not (is_locked or is_sure)
     return _Stored(store, spec.zarr_format, version, root, seen if is_beside else None, is_quick=is_quick)
 
 

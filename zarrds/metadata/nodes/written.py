@@ -115,6 +115,7 @@ def documents_of_change(
         kept = {path: strict_raw(module, raw) for path, raw in _without(before, removed).items()}
         every = kept | changed
         told = module.noted_to_tell(every)
+        changed |= {path: raw for path, raw in told.items() if path in changed}
         for path, raw in told.items():
             own = module.document_key(path)
             new |= {key: value for key, value in module.documents(path, raw).items() if key != own}

@@ -84,6 +84,19 @@ def test_chunks_of_netcdf_are_kept_if_they_are_large_enough(path: Path) -> None:
     assert chunks_of(path, "v") == [300, 200]
 
 
+def test_the_first_step_of_a_netcdf_file_leaves_room(path: Path, tmp_path: Path) -> None:
+    """Its chunks are cut to one step: each that is appended would have been a file of 8 bytes, for ever."""
+    step = xr.Dataset({"v": (("time", "x"), np.ones((1, 50)))}, {"time": [0]})
+    step.to_netcdf(tmp_path / "step.nc", unlimited_dims=["time"])
+    with xr.open_dataset(tmp_path / "step.nc") as ds:
+        assert ds.time.encoding["chunksizes"] == (512,)
+        zarrds.save(ds, path)
+        assert chunks_of(path, "time")[0] >= 512
+        assert chunks_of(path, "v")[0] > 100
+    zarrds.convert(tmp_path / "step.nc", path, overwrite=True)
+    assert chunks_of(path, "time")[0] >= 512
+
+
 def test_few_chunks_lie_in_the_folder_of_their_array(tmp_path: Path) -> None:
     ds = xr.Dataset({"few": ("x", np.arange(64)), "many": ("x", np.arange(64))})
     encoding = {

@@ -14,7 +14,7 @@ import pytest
 import xarray as xr
 
 import zarrds
-from tests.datasets.samples import FORMATS, open_zarrds
+from tests.datasets.samples import FORMATS, objects, open_zarrds
 from zarrds.errors import CarriedEncodingError, EncodingError
 
 TIMES = pd.date_range("2000-01-01", periods=4, freq="6h").values
@@ -300,7 +300,9 @@ def test_no_text_as_it_is_asked_for() -> None:
         store = zarrds.MemoryStore()
         zarrds.save(xr.Dataset({"v": ("x", values)}), store, zarr_format=2, encoding={"v": {"_FillValue": "x"}})
         assert zarrds.open_array(store, path="v").metadata.data_type.name == "string"
-        with pytest.raises(EncodingError, match=r"text cannot be encoded so .*'v'.*scale_factor"):
+        with pytest.raises(
+            EncodingError, match=r"'scale_factor'. is one of numbers, which text and bytes are not .*'v'"
+        ):
             zarrds.save(xr.Dataset({"v": ("x", values)}), store, mode="w", encoding={"v": {"scale_factor": 0.5}})
 
 
@@ -397,3 +399,51 @@ def test_text_that_is_missing_as_na_behind_a_marker_that_was_asked_for() -> None
     zarrds.save(ds, store, encoding={"v": {"_FillValue": "x"}})
     zarrds.save(ds, store, append_dim="x")
     assert pd.isna(xr.open_dataset(store, engine="zarrds").v.values).tolist() == [False, True] * 2
+
+
+@pytest.mark.parametrize("zarr_format", FORMATS)
+@pytest.mark.parametrize("is_lazy", [False, True])
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"missing_value": "NA"},
+        {"missing_value": "-"},
+        {"missing_value": -999},
+        {"missing_value": np.nan},
+        {"missing_value": ["NA", "?"]},
+        {"missing_value": b"NA", "dtype": "S5"},
+        {"dtype": "f4"},
+        {"scale_factor": 2.0},
+    ],
+    ids=str,
+)
+@pytest.mark.filterwarnings("ignore::xarray.SerializationWarning")
+def test_missing_text_whose_marker_gives_way(beside: dict[str, Any], is_lazy: bool, zarr_format: Any) -> None:
+    """It stays missing: xarray makes empty text of it where nothing marks it."""
+    ds = xr.Dataset({"s": ("x", objects("a", None, "", "NA"))})
+    ds.s.encoding = {"_FillValue": "-", **beside}
+    zarrds.save(ds.chunk(x=1) if is_lazy else ds, store := zarrds.MemoryStore(), zarr_format=zarr_format)
+    assert [None if pd.isnull(text) else text for text in open_zarrds(store).s.values] == ["a", None, "", "NA"]
+
+
+@pytest.mark.parametrize(
+    ("markers", "found"),
+    [
+        ({"_FillValue": "-", "missing_value": "NA"}, "missing_value.*'NA', but _FillValue is '-'"),
+        ({"_FillValue": np.nan, "missing_value": "-"}, "missing_value.*'-', but _FillValue is nan"),
+        ({"_FillValue": np.array("a")}, "_FillValue, and would read back as missing"),
+        ({"missing_value": "-", "scale_factor": 2.0}, "scale_factor.* is one of numbers"),
+    ],
+)
+def test_orders_that_text_cannot_have(markers: dict[str, Any], found: str) -> None:
+    ds = xr.Dataset({"s": ("x", objects("a", "b"))})
+    is_of_two = {"_FillValue", "missing_value"} == markers.keys()  # of dask, both are noted
+    for new in (ds,) if is_of_two else (ds, ds.chunk(x=1)):
+        with pytest.raises(EncodingError, match=rf"{found}.*'s'"):
+            zarrds.save(new, zarrds.MemoryStore(), encoding={"s": markers})
+
+
+def test_one_marker_of_text_under_two_names() -> None:
+    ds = xr.Dataset({"s": ("x", objects("a", None))})
+    zarrds.save(ds, store := zarrds.MemoryStore(), encoding={"s": {"_FillValue": "-", "missing_value": "-"}})
+    assert open_zarrds(store).s.isnull().values.tolist() == [False, True]

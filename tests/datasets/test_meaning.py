@@ -62,6 +62,21 @@ def test_other_meanings_are_refused(path: Path, case: str, way: str, kind: str, 
     assert files(path) == contents
 
 
+@pytest.mark.parametrize("key", ["grid_mapping", "formula_terms"])
+def test_meanings_that_decoders_have_moved_to_the_encoding(path: Path, key: str) -> None:
+    before, new = OTHERS[key]
+    ds = stored({key: before})
+    zarrds.save(ds, path)
+    moved = ds.assign(v=ds.v.drop_attrs())
+    moved.v.encoding = {key: new}
+    for write in WAYS.values():
+        with pytest.raises(LabelError, match=f"attribute '{key}'"):
+            write(moved, path)
+    moved.v.encoding = {key: before}
+    WAYS["append"](moved, path)
+    assert load(path).v.attrs == ds.v.attrs
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_what_is_not_said_is_as_in_the_store(path: Path, way: str) -> None:
     attributes = {"units": "K", "cell_methods": "time:  mean", "flag_values": [0, 1], "long_name": "v"}

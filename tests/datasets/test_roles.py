@@ -16,7 +16,7 @@ import zarrds
 from tests.datasets.same import differences
 from tests.datasets.samples import Format, load, open_zarrds, variants
 from tests.releases import XARRAY
-from zarrds.errors import LabelError, UnsupportedError
+from zarrds.errors import EncodingError, LabelError, UnsupportedError
 
 BASE = xr.Dataset({"v": ("x", [1.0, 2.0, 3.0])}, {"x": [0, 1, 2]})
 
@@ -404,3 +404,18 @@ def test_data_that_has_the_name_of_a_dimension(path: Path, zarr_format: Format, 
     tree = xr.DataTree.from_dict({"/": ds, "/below": xr.Dataset({"w": ("x", [1, 2])})})
     zarrds.save(tree, path, mode="w")
     assert "time" in xr.open_datatree(path, engine="zarrds").data_vars
+
+
+@pytest.mark.parametrize("key", ["grid_mapping", "cell_measures", "formula_terms", "bounds", "geometry"])
+def test_roles_that_attributes_and_the_encoding_name(key: str, path: Path, zarr_format: Format) -> None:
+    """As rioxarray writes them beside what xarray's decoders have moved: what the user sees counts."""
+    ds = xr.Dataset({"v": ("x", [1.0])}, {"crs": 0, "other": 0})
+    ds.v.attrs[key] = "a: crs" if key in ("cell_measures", "formula_terms") else "crs"
+    for carried in (ds.v.attrs[key], "other"):
+        ds.v.encoding = {key: carried, "dtype": "f8"}
+        zarrds.save(ds, path, mode="w", zarr_format=zarr_format)
+        xr.testing.assert_identical(xr.open_dataset(path, engine="zarrds").load(), ds)
+    zarrds.save(ds, path, mode="w", encoding={"v": {key: ds.v.attrs[key]}})
+    xr.testing.assert_identical(xr.open_dataset(path, engine="zarrds").load(), ds)
+    with pytest.raises(EncodingError, match=f"{key}.* attrs"):
+        zarrds.save(ds, path, mode="w", encoding={"v": {key: "other"}})

@@ -88,6 +88,20 @@ def test_what_cannot_be_decoded_is_refused_by_name() -> None:
     xr.testing.assert_identical(load(store), before)
 
 
+@pytest.mark.parametrize("key", ["scale_factor", "add_offset"])
+@pytest.mark.parametrize("is_lazy", [False, True])
+def test_floats_that_are_packed_and_are_not(key: str, is_lazy: bool) -> None:
+    """Decoded, with attributes of the undecoded file: they were read back as scaled once more."""
+    values = xr.Dataset({"v": ("x", [1.0, 2.0])})
+    zarrds.save(values, store := zarrds.MemoryStore())
+    ds = xr.Dataset({"v": ("x", [1.0, 2.0], {key: 0.5}, {"dtype": "i2", key: 0.5})})
+    ds = ds.chunk(x=1) if is_lazy else ds
+    for options in ({"mode": "w"}, {"append_dim": "x"}, {"mode": "r+"}, {"region": {"x": slice(0, 2)}}, {"mode": "a"}):
+        with pytest.raises(EncodingError, match=f"{key} as an attribute.*Delete the attribute"):
+            zarrds.save(ds, store, **options)
+    xr.testing.assert_identical(load(store), values)
+
+
 def test_another_marker_is_another_encoding() -> None:
     store = zarrds.MemoryStore()
     zarrds.save(xr.Dataset({"v": RAW["large"]}), store)

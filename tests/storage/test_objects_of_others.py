@@ -16,6 +16,7 @@ import obstore.store
 import pytest
 import xarray as xr
 import zarr
+from fsspec.implementations.dirfs import DirFileSystem
 
 import zarrds
 from tests.datasets.samples import FORMATS
@@ -63,6 +64,13 @@ def in_memory(folder: Path, name: str) -> str:
     return f"memory://{name}.zarr"
 
 
+def in_folders(_: str, *names: str) -> DirFileSystem:
+    system = fsspec.filesystem("memory")
+    for name in names:
+        system = DirFileSystem(name, system)
+    return system
+
+
 def zipped(folder: Path, name: str | None = None) -> str:
     base = str(folder.with_name("packed.zarr"))
     return shutil.make_archive(base, "zip", folder.parent if name else folder, name)
@@ -83,6 +91,10 @@ PLACES: dict[str, Callable[[Path], Any]] = {
     "zip of a folder": lambda p: zipped(p, p.name),
     "mapper of a path": lambda p: fsspec.get_mapper(str(p)),
     "mapper in memory": lambda p: fsspec.get_mapper(in_memory(p, "mapper")),
+    "mapper of a folder": lambda p: DirFileSystem(str(p.parent), fsspec.filesystem("file")).get_mapper(p.name),
+    "mapper of a folder in memory": lambda p: in_folders(in_memory(p, "folders/of/x"), "folders", "of").get_mapper(
+        "x.zarr"
+    ),
     "mapper of references": lambda p: fsspec.get_mapper("reference://", fo=references(p)),
     "slash behind a URL": lambda p: in_memory(p, "slash") + "/",
     "upath": lambda p: (in_memory(p, "upath"), Upath())[1],
@@ -132,7 +144,18 @@ def test_what_can_only_be_read_says_so(place: str, folder: Path) -> None:
     xr.testing.assert_identical(xr.open_dataset(store, engine="zarrds").load(), DS)
 
 
-@pytest.mark.parametrize("place", ["mapper of a path", "mapper in memory", "zarr local", "obstore local", "upath"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        "mapper of a path",
+        "mapper in memory",
+        "mapper of a folder",
+        "mapper of a folder in memory",
+        "zarr local",
+        "obstore local",
+        "upath",
+    ],
+)
 def test_writing(place: str, folder: Path) -> None:
     store = PLACES[place](folder)
     assert isinstance(as_store(store), LocalStore | RemoteStore)

@@ -23,6 +23,8 @@ __all__ = ["store_of_object"]
 _LAYERS = 4  # of stores that wrap others
 _AT_ONCE = 16  # calls
 _LOCAL = ("", "file", "local")
+# where fsspec has a file system that is a folder of another one
+_OF_FOLDER = "fsspec.implementations.dirfs"
 # what Icechunk says of keys that no node of a Zarr hierarchy has: there is nothing
 _NO_KEY = "invalid zarr key"
 
@@ -71,6 +73,9 @@ def _of_fsspec(protocol: str, path: str, url: str, options: Mapping[str, Any]) -
 
 def _of_file_system(system: Any, root: str) -> Store:
     system = getattr(system, "sync_fs", system)  # zarr-python wraps file systems that are not asynchronous
+    while type(system).__module__ == _OF_FOLDER:  # which is made of an object, that no URL and no option names
+        root = system.sep.join(filter(None, (system.path, root)))
+        system = getattr(system.fs, "sync_fs", system.fs)
     options = {k: v for k, v in system.storage_options.items() if k not in ("asynchronous", "loop")}
     protocols = (system.protocol,) if isinstance(system.protocol, str) else tuple(system.protocol)
     return _of_fsspec(protocols[0], root, system.unstrip_protocol(root), options)

@@ -33,7 +33,8 @@ _MAX_STEPS = 1024
 _SHARD_NBYTES = 64 * 1024 * 1024
 # larger chunks (in bytes) that an earlier store left are cut to the array, as they may be those of one that was larger
 _MAX_PADDED_CHUNK = 4 * 1024 * 1024
-# chunks of a netCDF file that are smaller than this make a slow store, and are not carried over
+# chunks of a netCDF file that are smaller than this make a slow store, and are not carried over: also where they are
+# all that there is, as the first step of a file that grows
 _MIN_NETCDF_CHUNK = 64 * 1024
 
 
@@ -188,7 +189,7 @@ def _asked_chunks(
     cut = tuple(min(chunk, max(1, size)) for chunk, size in zip(chunks, variable.shape, strict=True))
     itemsize = data_type.dtype.itemsize
     if encoding.get("chunks") is None:
-        return cut if prod(cut) * itemsize >= min(_MIN_NETCDF_CHUNK, variable.nbytes) else None
+        return cut if prod(cut) * itemsize >= _MIN_NETCDF_CHUNK else None
     if prod(chunks) * itemsize > _MAX_PADDED_CHUNK:
         chunks = cut
     return chunks if prod(chunks) * itemsize <= MAX_NBYTES else None

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from zarrds.compat.xarray_internals import check_vlen_dtype, is_chunked
+from zarrds.compat.xarray_internals import CF_RELATED_DATA, check_vlen_dtype, is_chunked
 from zarrds.datasets.encoding.exact.attempt import (
     FOREIGN,
     LOSSY_KEYS,
@@ -26,14 +26,15 @@ from zarrds.datasets.encoding.exact.attempt import (
 from zarrds.datasets.encoding.exact.blocks import computed, whole
 from zarrds.datasets.encoding.exact.contradictions import MENDS, contradictions
 from zarrds.datasets.encoding.exact.fitting import (
+    kind_of_data,
     misfit_of_characters,
     misfit_of_hint,
     misfit_of_order,
     other_dtype,
 )
-from zarrds.datasets.encoding.exact.packing import check_exact
-from zarrds.datasets.encoding.exact.text_marks import check_unmarked, text_marks, unmarked_blocks
-from zarrds.errors import EncodingError, ZarrdsError
+from zarrds.datasets.encoding.exact.packing import check_exact, check_packed_once
+from zarrds.datasets.encoding.exact.text_marks import check_unmarked, text_mark, text_marks, unmarked_blocks
+from zarrds.errors import CarriedEncodingError, EncodingError, ZarrdsError
 from zarrds.labels.kinds.plain import NUMBER_KINDS, as_numbers
 from zarrds.metadata.attributes import MARKERS, SCALE
 from zarrds.metadata.times import CF_UNITS
@@ -80,6 +81,7 @@ def encoded_variable(name: str, variable: xr.Variable, is_explicit: bool) -> tup
     >>> why
     'holds a value that would read back as 0.2: 0.25 at x=1'
     """
+    check_packed_once(name, variable)
     if check_vlen_dtype(variable.dtype) is bytes:  # which xarray would cut at zeros at the end
         return _as_it_is(variable), None
     if not variable.size and variable.dtype.kind in "OUT" and _may_be_text(variable, is_explicit):
@@ -93,7 +95,7 @@ def encoded_variable(name: str, variable: xr.Variable, is_explicit: bool) -> tup
         made, replaced = encoded_variable(name, _without(variable, marks), is_explicit)
         made.attrs = {**made.attrs, **marks}
         return made, replaced
-    encoding = _as_xarray_takes_it(variable)
+    encoding = _as_xarray_takes_it(variable, is_explicit)
     if variable.dtype.kind == "O" and not LOSSY_KEYS.isdisjoint(encoding):
         variable = _known_objects(name, variable, encoding, is_explicit)
     if is_explicit:
@@ -124,6 +126,7 @@ def _by_hint(name: str, variable: xr.Variable, encoding: dict[str, Any]) -> tupl
     plain = without_losses(encoding)
     replaced = misfit_of_hint(variable, encoding)
     if replaced is not None:
+        _check_missing_text(name, variable, replaced)
         return encode_so(name, variable, plain, is_carried=False), replaced
     while (problem := next(contradictions(variable, encoding), None)) is not None:
         key, why = problem
@@ -133,6 +136,7 @@ def _by_hint(name: str, variable: xr.Variable, encoding: dict[str, Any]) -> tupl
         variable = _unmarked(name, variable, encoding, is_carried=True)
     except EncodingError as error:
         replaced = _in_words(name, error)
+        _check_missing_text(name, variable, replaced)
         encoding = {key: value for key, value in encoding.items() if key not in MARKERS}
     for candidate in _hints(variable, encoding):
         try:
@@ -142,7 +146,23 @@ def _by_hint(name: str, variable: xr.Variable, encoding: dict[str, Any]) -> tupl
             replaced = replaced or f"it would read back as {dtype}"
         except (ZarrdsError, NotImplementedError, *FOREIGN) as error:
             replaced = replaced or _in_words(name, error)
+    _check_missing_text(name, variable, replaced or "")
     return encode_so(name, variable, plain, is_carried=False), replaced
+
+
+def _check_missing_text(name: str, variable: xr.Variable, why: str) -> None:
+    """Check that no text is missing, for which an encoding that gives way would have had a mark: xarray makes it ''.
+
+    Raises
+    ------
+    CarriedEncodingError
+        By which the save begins again without the encoding, and missing text is noted as such.
+    """
+    if variable.dtype.kind != "O" or is_chunked(variable) or check_vlen_dtype(variable.dtype) is not None:
+        return
+    missing = np.asarray(pd.isnull(np.asarray(variable.values)), bool)
+    if missing.any() and kind_of_data(variable) in ("strings", "bytes"):
+        raise CarriedEncodingError(why, key=name)
 
 
 def _without(variable: xr.Variable, keys: Collection[str]) -> xr.Variable:
@@ -215,7 +235,8 @@ def _marks_of_blocks(variable: xr.Variable) -> dict[str, str]:
     """What stands for what is missing in blocks of dask that are text already, of which xarray would compute all."""
     if not is_chunked(variable) or check_vlen_dtype(variable.dtype) is not str:
         return {}
-    return {key: variable.encoding[key] for key in MARKERS if isinstance(variable.encoding.get(key), str)}
+    marks = {key: text_mark(variable.encoding.get(key)) for key in MARKERS}
+    return {key: mark for key, mark in marks.items() if isinstance(mark, str)}
 
 
 def _as_it_is(variable: xr.Variable) -> xr.Variable:
@@ -230,9 +251,13 @@ def _in_words(name: str, error: Exception) -> str:
     return problem if error.found is None else f"{problem}: {error.found}"
 
 
-def _as_xarray_takes_it(variable: xr.Variable) -> dict[str, Any]:
+def _as_xarray_takes_it(variable: xr.Variable, is_explicit: bool) -> dict[str, Any]:
     """A variable's encoding without what its coders stumble over: None, integers as factors, arrays of one number."""
     given = variable.encoding
+    for key in set(CF_RELATED_DATA) & given.keys() & variable.attrs.keys():
+        # seen by the user as an attribute, and moved to the encoding by the decoders of the file that it comes from
+        if not is_explicit or given[key] == variable.attrs[key]:
+            given = {name: value for name, value in given.items() if name != key}
     encoding = {key: value for key, value in given.items() if value is not None or key not in _NONE_IS_NOTHING}
     for key in encoding.keys() & SCALE:
         value = np.ravel(encoding[key])[0] if np.size(encoding[key]) == 1 else encoding[key]
@@ -244,8 +269,11 @@ def _as_xarray_takes_it(variable: xr.Variable) -> dict[str, Any]:
         # no text is NaN, of which xarray makes one that says so
         encoding = {key: value for key, value in encoding.items() if key not in MARKERS or not _is_nan(value)}
     for key in MARKERS:
-        if key in encoding and np.ndim(encoding[key]) and np.size(encoding[key]) == 1:
+        if isinstance(encoding.get(key), np.ndarray | list | tuple) and np.size(encoding[key]) == 1:
             encoding[key] = np.ravel(encoding[key])[0]
+    marks = text_marks(encoding)
+    if len(marks) == 2 and marks[0] == marks[1]:  # which xarray compares as numbers
+        del encoding["missing_value"]
     return encoding
 
 

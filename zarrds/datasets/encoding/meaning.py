@@ -19,7 +19,7 @@ import xarray as xr
 from zarrds.compat.xarray_internals import char_to_bytes, decode_cf_variables, is_chunked, with_variables
 from zarrds.datasets.encoding.apart import set_apart
 from zarrds.datasets.encoding.exact.comparison import label_text
-from zarrds.datasets.encoding.exact.packing import with_float_factors
+from zarrds.datasets.encoding.exact.packing import check_packed_once, with_float_factors
 from zarrds.errors import EncodingError, LabelError
 from zarrds.labels.kinds.plain import EXACT
 from zarrds.metadata.attributes import MARKERS, SCALE, array_of
@@ -143,7 +143,7 @@ def _shown(value: Any) -> Any:
 
 def _attributes(variable: xr.Variable) -> dict[Any, Any]:
     """Attributes, and what xarray's decoders may have moved from there to the encoding."""
-    moved = {key: variable.encoding[key] for key in ("grid_mapping",) if key in variable.encoding}
+    moved = {key: variable.encoding[key] for key in ("formula_terms", "grid_mapping") if key in variable.encoding}
     return moved | variable.attrs
 
 
@@ -263,6 +263,7 @@ def _decoded(
         attributes = {key: value for key, value in attributes.items() if key not in idle}
     if not (packing or is_counted or is_duration):
         return None
+    check_packed_once(name, variable)
     is_scaled = not set(packing).isdisjoint(SCALE)
     if variable.dtype.kind == "f" or not set(packing).isdisjoint(MARKERS):
         attributes = with_float_factors(attributes)  # by whole ones xarray makes integers, and puts NaN among these

@@ -161,7 +161,8 @@ def without_hint(parts: Parts, error: CarriedEncodingError, replaced: dict[str, 
     for path, dataset, asked in parts:
         names = [name for name in dataset.variables if _is_meant(name, dataset.variables[name], asked, error)]
         for name in names:
-            replaced[path_below(path, str(name))] = f"{error.problem}: {error.found}"
+            why = error.problem if error.found is None else f"{error.problem}: {error.found}"
+            replaced[path_below(path, str(name))] = why
         changed.append((path, _without(dataset, names), asked))
         n_changed += len(names)
     if not n_changed:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from zarrds.datasets.encoding.exact.fitting import is_dtype_of_floats
+from zarrds.datasets.encoding.exact.fitting import is_dtype_of_floats, kind_of_data
 from zarrds.datasets.encoding.exact.packing import finer_unit
 from zarrds.metadata.attributes import MARKERS, SCALE
 from zarrds.metadata.times import NUMPY_CALENDARS
@@ -19,8 +19,8 @@ __all__ = ["MENDS", "contradictions"]
 MENDS: Mapping[str, str] = {
     "calendar": "Use convert_calendar first, or leave it out",
     "units": "Convert it with astype first, or leave them out",
-    "scale_factor": "Give one number",
-    "add_offset": "Give one number",
+    "scale_factor": "Give one number, or leave it out",
+    "add_offset": "Give one number, or leave it out",
 }
 
 
@@ -50,6 +50,8 @@ def contradictions(variable: xr.Variable, encoding: Mapping[str, Any]) -> Iterat
     if unit is not None and variable.dtype.kind == "m":
         yield "units", f"are {encoding['units']!r}, which readers have as timedelta64[{unit}], not {variable.dtype}"
     for key in SCALE:
+        if encoding.get(key) is not None and kind_of_data(variable) in ("strings", "bytes"):
+            yield key, "is one of numbers, which text and bytes are not"
         items = np.ravel(encoding.get(key, 1.0))
         if items.size != 1:
             yield key, f"is {items.size} numbers, not one"
@@ -66,6 +68,8 @@ def contradictions(variable: xr.Variable, encoding: Mapping[str, Any]) -> Iterat
             continue
         if items.dtype.kind in "US" and variable.dtype.kind in "iufc":
             yield key, f"is {items[0]!r}, which is no {variable.dtype}"
+        if items.dtype.kind in "US":
+            found.append(items[0])
         if items.dtype.kind not in "iuf":
             continue
         try:
@@ -77,10 +81,19 @@ def contradictions(variable: xr.Variable, encoding: Mapping[str, Any]) -> Iterat
         if dtype.kind in "iu" and not _is_integer_of(items[0], dtype):
             yield key, f"is {items[0]}, which is no {dtype}"
         found.append(items[0])
-    if len(found) == 2:
-        with np.errstate(all="ignore"):
-            if not np.isclose(found[0], found[1], rtol=1e-5, equal_nan=True):
-                yield "missing_value", f"is {found[1]}, but _FillValue is {found[0]}"
+    if len(found) == 2 and not _are_equal(*found):
+        yield "missing_value", f"is {_shown(found[1])}, but _FillValue is {_shown(found[0])}"
+
+
+def _are_equal(one: Any, other: Any) -> bool:
+    if isinstance(one, str | bytes) or isinstance(other, str | bytes):
+        return bool(one == other)
+    with np.errstate(all="ignore"):
+        return bool(np.isclose(one, other, rtol=1e-5, equal_nan=True))
+
+
+def _shown(marker: Any) -> str:
+    return repr(marker.item()) if isinstance(marker, np.str_ | np.bytes_) else str(marker)
 
 
 def _is_integer_of(value: Any, dtype: np.dtype[Any]) -> bool:

@@ -11,7 +11,7 @@ import xarray as xr
 from zarrds.compat.xarray_internals import check_vlen_dtype, decode_cf_variables
 from zarrds.datasets.encoding.exact.kinds import kind_of
 from zarrds.datasets.encoding.exact.packing import CF_KEYS, is_nan
-from zarrds.datasets.encoding.exact.text_marks import text_marks
+from zarrds.datasets.encoding.exact.text_marks import text_mark, text_marks
 from zarrds.metadata.attributes import MARKERS, SCALE
 
 __all__ = [
@@ -182,4 +182,4 @@ def _dtype_of(encoding: Mapping[str, Any]) -> tuple[np.dtype[Any] | None, str | 
 
 
 def _is_text_marker(value: Any, kind: str) -> bool:
-    return isinstance(value, str | bytes) and kind != "bytes"
+    return text_mark(value) is not None and kind != "bytes"

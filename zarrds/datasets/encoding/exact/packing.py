@@ -5,7 +5,7 @@ What no integer of the store stands for is an error, where NumPy's casts would w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -15,6 +15,7 @@ import xarray as xr
 
 from zarrds.compat.xarray_internals import encode_zarr_variable
 from zarrds.datasets.encoding.exact.blocks import Block, encoding_error
+from zarrds.errors import EncodingError
 from zarrds.labels.kinds.plain import holds_exactly
 from zarrds.labels.kinds.times import to_unit
 from zarrds.metadata.attributes import MARKERS, SCALE
@@ -23,6 +24,7 @@ __all__ = [
     "CF_KEYS",
     "Packing",
     "check_exact",
+    "check_packed_once",
     "exact_dtype",
     "finer_unit",
     "is_nan",
@@ -83,6 +85,25 @@ def with_float_factors(encoding: Mapping[str, Any]) -> dict[str, Any]:
     """An encoding whose factor and offset are floats: by integers xarray divides in place, which NumPy refuses."""
     factors = {key: float(value) for key in SCALE if isinstance(value := encoding.get(key), int | np.integer)}
     return {**encoding, **factors}
+
+
+def check_packed_once(name: Hashable, variable: xr.Variable) -> None:
+    """Check that of floats not both say how they are packed, which attributes do before and encodings after decoding.
+
+    Raises
+    ------
+    EncodingError
+    """
+    for key in SCALE:
+        if variable.dtype.kind == "f" and key in variable.attrs and variable.encoding.get(key) is not None:
+            raise EncodingError(
+                f"variable {str(name)!r} has {key} as an attribute, as if it were still packed, and in its encoding, "
+                "as if it were not any more",
+                key=str(name),
+                expected=f"{key} in one of both",
+                found=f"{variable.attrs[key]}, and {variable.encoding[key]} in the encoding",
+                mend="Delete the attribute if the values are those that are meant, else call drop_encoding()",
+            )
 
 
 def _as_meant(marker: int, native: np.dtype[Any], meant: np.dtype[Any]) -> list[int]:

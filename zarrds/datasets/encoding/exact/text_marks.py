@@ -16,7 +16,7 @@ from zarrds.datasets.encoding.exact.blocks import CARRIED_MEND, Block, blockwise
 from zarrds.errors import CarriedEncodingError, EncodingError
 from zarrds.metadata.attributes import MARKERS
 
-__all__ = ["check_unmarked", "is_marked_text", "text_marks", "unmarked_blocks"]
+__all__ = ["check_unmarked", "is_marked_text", "text_mark", "text_marks", "unmarked_blocks"]
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
@@ -32,7 +32,15 @@ def text_marks(encoding: Mapping[str, Any]) -> tuple[str | bytes, ...]:
     >>> text_marks({"missing_value": "-", "_FillValue": "", "dtype": "S1"})
     ('', '-')
     """
-    return tuple(encoding[key] for key in MARKERS if isinstance(encoding.get(key), str | bytes))
+    found = (text_mark(encoding.get(key)) for key in MARKERS)
+    return tuple(mark for mark in found if mark is not None)
+
+
+def text_mark(value: Any) -> str | bytes | None:
+    """What stands for missing text, of an encoding's value, which may be an array of one; None if it is no text."""
+    if isinstance(value, np.ndarray) and value.size == 1:
+        value = value.item()
+    return value if isinstance(value, str | bytes) else None
 
 
 def is_marked_text(values: Array, marks: Collection[str | bytes]) -> Array:

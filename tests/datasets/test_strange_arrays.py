@@ -16,7 +16,7 @@ import zarr
 
 import zarrds
 from tests.datasets.samples import Format
-from zarrds.errors import MetadataError, UnsupportedError, ZarrdsError
+from zarrds.errors import ChunkError, MetadataError, UnsupportedError, ZarrdsError
 
 Edit = Callable[[dict[str, Any]], Any]
 STRANGE: dict[int, dict[str, Edit]] = {
@@ -195,3 +195,27 @@ def test_what_xarray_cannot_decode_is_named(attributes: dict[str, Any], path: Pa
     assert ds.odd.attrs == attributes
     assert "fine" in ds
     xr.open_dataset(path, engine="zarrds", decode_cf=False)
+
+
+def test_times_of_which_a_chunk_is_lost(path: Path, zarr_format: Format) -> None:
+    """The decoders look at the first of them: all others are decoded, and written to, as ever."""
+    whole = xr.Dataset(
+        {
+            "packed": ("x", np.arange(6.0) / 2),
+            "span": ("x", np.arange(6).astype("m8[s]")),
+            "name": ("x", np.array(list("abcdef"), object)),
+            "at": ("x", np.datetime64("2000-01-01", "ns") + np.arange(6).astype("m8[D]")),
+            "run": ("t", np.array(["2000-01-01", "2000-01-02"], "M8[ns]")),
+        },
+        {"x": np.arange(6)},
+    )
+    whole.packed.encoding = {"dtype": "i2", "scale_factor": 0.5, "_FillValue": -1}
+    zarrds.save(whole.isel(x=slice(4)), path, encoding={"run": {"chunks": (1,)}}, zarr_format=zarr_format)
+    lost = path / "run" / ("c.0" if zarr_format == 3 else "0")
+    value = lost.read_bytes()
+    lost.unlink()
+    zarrds.save(whole.isel(x=slice(4, 6)).drop_vars("run"), path, append_dim="x")
+    with pytest.raises(ChunkError, match=r"a chunk is missing.*Save without this variable"):
+        zarrds.save(whole[["run"]], path, mode="a")
+    lost.write_bytes(value)
+    xr.testing.assert_identical(xr.open_dataset(path, engine="zarrds").load(), whole)

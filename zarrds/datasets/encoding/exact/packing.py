@@ -139,11 +139,6 @@ class Packing:
         """Whether values are divided before they are rounded."""
         return not self.encoding.keys().isdisjoint(SCALE)
 
-    @property
-    def is_plain(self) -> bool:
-        """Whether integers of the store's dtype are stored as they are, and read back so."""
-        return not self.is_scaled and not self.markers and self.meant == self.dtype.newbyteorder("=")
-
     def numbers(self, block: Block) -> Array:
         """Values as xarray scales them, or counts them since a date, before they are rounded."""
         values = block.values

@@ -52,8 +52,6 @@ def wider_integers(name: str, variable: xr.Variable, there: xr.Variable, metadat
         Where what is stored is too large to be written anew.
     """
     stored = metadata.data_type.dtype.newbyteorder("=")
-    if np.can_cast(variable.dtype, stored):
-        return None
     dtype = width_that_holds(np.asarray(variable.values), stored)
     if dtype is None or dtype == stored:
         return None

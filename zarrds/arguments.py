@@ -1,8 +1,10 @@
-"""Arguments of a wrong type, told by their names before anything else is looked at; what to do about unknown names."""
+"""What users are told of their calls: arguments of a wrong type, by their names; unknown names; warnings."""
 
 from __future__ import annotations
 
 import os
+import sys
+import warnings
 from collections.abc import Collection, Hashable, Mapping
 from difflib import get_close_matches
 from operator import index
@@ -27,6 +29,7 @@ __all__ = [
     "nearest",
     "path_of_file",
     "text_of_path",
+    "warn",
 ]
 
 
@@ -193,6 +196,14 @@ def _listed(kind: type, expected: str, **names: Any) -> list[Any] | None:
     if not all(isinstance(each, kind) for each in found):
         raise _wrong(argument, expected, value)
     return found
+
+
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn where the user has called: at the first frame that does not belong to zarrds."""
+    frame, level = sys._getframe(), 1
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == "zarrds":
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)
 
 
 def _is_iterable(value: object) -> bool:

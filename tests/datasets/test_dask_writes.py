@@ -313,3 +313,14 @@ def test_when_a_block_fails_those_under_way_end_first(tmp_path: Path, monkeypatc
         zarrds.save(xr.Dataset({"new": ("a", data)}), tmp_path / "x.zarr", mode="a", encoding={"new": {"chunks": (1,)}})
     assert ended == [True]
     assert files(tmp_path) == before
+
+
+def test_what_is_computed_is_told_where_the_user_called() -> None:
+    numbers = xr.Dataset({"v": ("x", np.array([1, None], object))}).chunk()
+    with pytest.warns(xr.SerializationWarning, match="computed, to see what its objects are") as caught:
+        zarrds.save(numbers, zarrds.MemoryStore())
+    zarrds.save(xr.Dataset({"v": ("x", np.array(["a"]))}), store := zarrds.MemoryStore())
+    text = xr.Dataset({"v": ("x", np.array(["bc"], object))}).chunk()
+    with pytest.warns(xr.SerializationWarning, match="computed, to see how long its texts are") as again:
+        zarrds.save(text, store, append_dim="x")
+    assert [warning.filename for warning in [*caught, *again]] == [__file__] * 2

@@ -60,8 +60,9 @@ def test_appends(case: str, as_dask: bool, zarr_format: Format) -> None:
         zarrds.save(new, store, append_dim="variants")
     assert caught.value.key == "position"
     assert opened(store).sizes["variants"] == 3
-    with pytest.warns(UserWarning, match="RegionIndex of 'contig', 'position' is dropped"):
+    with pytest.warns(UserWarning, match="RegionIndex of 'contig', 'position' is dropped") as warned:
         zarrds.save(new, store, append_dim="variants", on_unordered="append")
+    assert [each.filename for each in warned] == [__file__]
     found = opened(store)
     assert found.contig.values.tolist() == ["c1", "c1", "c2", *contigs]
     assert not found.xindexes

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import warnings
 from collections.abc import Callable, Hashable, Mapping
 from math import prod
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from zarrds.arguments import warn
 from zarrds.compat.xarray_internals import is_chunked, with_variables
 from zarrds.datasets.encoding.chunks import BY_DIMENSION
 from zarrds.datasets.encoding.dataset import Encoding, stored_name
@@ -105,11 +104,10 @@ def warn_of(replaced: Mapping[str, str]) -> None:
         return
     named = [f"{path!r} ({why})" for path, why in replaced.items()][:_MAX_NAMED]
     more = f" and {len(replaced) - len(named)} more" if len(replaced) > len(named) else ""
-    warnings.warn(
+    warn(
         "encodings that came along with variables would have changed their values, and were replaced: "
         f"{', '.join(named)}{more}. Ask for one with encoding=, or remove it with drop_encoding()",
         xr.SerializationWarning,
-        stacklevel=_frames_of_ours(),
     )
 
 
@@ -123,21 +121,11 @@ def warn_of_small_chunks(arrays: Mapping[str, ArrayChange]) -> None:
         if change.before is not None and n_chunks > _MANY_CHUNKS and nbytes < _SMALL_CHUNK:
             small.append(f"{path!r} ({n_chunks} of {nbytes} bytes)")
     if small:
-        warnings.warn(
+        warn(
             f"arrays of the store get very many very small chunks: {', '.join(small[:_MAX_NAMED])}. That is slow, now "
             "and when they are read: zarrds.rechunk copies a store to larger ones, and "
-            "encoding={...: {'chunks': ...}} asks for them in the first save",
-            UserWarning,
-            stacklevel=_frames_of_ours(),
+            "encoding={...: {'chunks': ...}} asks for them in the first save"
         )
-
-
-def _frames_of_ours() -> int:
-    """How many frames above the caller the first one is that does not belong to zarrds: there the user called."""
-    frame, n = sys._getframe(1), 1
-    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == "zarrds":
-        frame, n = frame.f_back, n + 1
-    return n
 
 
 def without_hint(parts: Parts, error: CarriedEncodingError, replaced: dict[str, str]) -> Parts:

@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 import xarray as xr
 
+from zarrds.arguments import warn
 from zarrds.compat.xarray_internals import BlockwiseArray, blockwise_array
 from zarrds.datasets.encoding.exact.comparison import label_text, position_text
 from zarrds.engine.executor import run
@@ -25,6 +26,7 @@ __all__ = [
     "by_blocks",
     "check_declared",
     "computed",
+    "computed_to_see",
     "encoding_error",
     "in_words",
     "whole",
@@ -246,6 +248,15 @@ def computed(name: Hashable, variable: xr.Variable) -> xr.Variable:
         return variable.compute()
     data = as_numpy(name, variable.data.compute())
     return xr.Variable(variable.dims, data, variable.attrs, variable.encoding, fastpath=True)
+
+
+def computed_to_see(name: Hashable, variable: xr.Variable, reason: str) -> xr.Variable:
+    """As `computed`, with a warning that says for what, in words."""
+    warn(
+        f"variable {name!r} is a dask array with dtype={variable.dtype}: it is computed, to see {reason}",
+        xr.SerializationWarning,
+    )
+    return computed(name, variable)
 
 
 def check_declared(name: Hashable, values: Array, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from zarrds.arguments import warn
 from zarrds.datasets.encoding.dataset import stored_name
 from zarrds.datasets.encoding.exact.comparison import label_text
 from zarrds.datasets.encoding.meaning import says_where
@@ -64,10 +64,9 @@ def unsorted_indexes(
                 mend="Sort them with what is stored, and save all of it anew; on_unordered='append' appends them as "
                 "they are, and drops the index",
             )
-        warnings.warn(
+        warn(
             f"the RegionIndex of {', '.join(map(repr, names))} is dropped from the store: {problem[1]} does not go on "
             f"as {problem[0]} would",
-            stacklevel=2,
         )
         found.append(names[0])
     return found

@@ -6,7 +6,6 @@ index.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +18,7 @@ from zarrds.arrays.attributes import plain_attributes
 from zarrds.compat.xarray_internals import check_vlen_dtype, is_chunked, new_dataset, validate_dataset_names
 from zarrds.datasets.encoding.dataset import Encoding, stored_name
 from zarrds.datasets.encoding.exact.attempt import lazy_units
-from zarrds.datasets.encoding.exact.blocks import computed
+from zarrds.datasets.encoding.exact.blocks import computed_to_see
 from zarrds.datasets.reading.notes import MULTI_INDEX, PANDAS, RANGES, GroupNotes
 from zarrds.datasets.writing.plain.plain_target import PlainTarget
 from zarrds.datasets.writing.plain.roles import ranges_without_array, role_notes, with_true_coordinates
@@ -297,12 +296,7 @@ class _Maker:
                 if plain is not None and stored_name(name) not in self._target.arrays:
                     self._note(name, PANDAS, dict(plain.description))
                 return None
-            warnings.warn(
-                f"variable {name!r} is a dask array with dtype=object: it is computed, to see what its objects are",
-                xr.SerializationWarning,
-                stacklevel=2,
-            )
-            variable = computed(name, variable)
+            variable = computed_to_see(name, variable, "what its objects are")
         return variable.values
 
     def _check_text(self, name: Hashable, variable: xr.Variable) -> None:

@@ -6,7 +6,6 @@ needs other elements for that, all of them are written anew. Decided before anyt
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Hashable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -17,7 +16,7 @@ import xarray as xr
 
 from zarrds.compat.xarray_internals import is_chunked, with_variables
 from zarrds.datasets.encoding.dataset import stored_name
-from zarrds.datasets.encoding.exact.blocks import computed
+from zarrds.datasets.encoding.exact.blocks import computed_to_see
 from zarrds.datasets.reading.notes import PANDAS
 from zarrds.datasets.writing.plain.lazy_text import kind_of_first, may_be_text
 from zarrds.datasets.writing.room.categorized import categorized, is_categorized_otherwise
@@ -94,7 +93,7 @@ def with_room(stored: StoredGroup, dataset: xr.Dataset) -> tuple[StoredGroup, xr
             reason = _looked_at_for(variable, there, stored.arrays[key], described, is_untyped=is_untyped)
             if reason is None or (kind == "f" and _begins_with_some(variable)):
                 continue
-            changed[name] = variable = _computed(name, variable, reason)
+            changed[name] = variable = computed_to_see(name, variable, reason)
         if (other := in_the_kind_stored(key, variable, there, described, stored)) is not None:
             changed[name] = variable = other
         found = _made(key, variable, there, stored.arrays[key], described, is_label=is_label)
@@ -128,7 +127,7 @@ def _in_the_form_stored(
     """Text as categories, categories as values, and dates of one library as those of the other; all else as it is."""
     if is_categorized_otherwise(variable, described):
         if is_chunked(variable):
-            variable = _computed(name, variable, "which categories its texts are")
+            variable = computed_to_see(name, variable, "which categories its texts are")
         other = categorized(variable, described, stored.categories.get(stored_name(name)))
     else:
         other = in_dates_stored(variable, there) if there.size else None
@@ -221,15 +220,6 @@ def _begins_with_some(variable: xr.Variable) -> bool:
     """Whether any of a dask array's first block is there: then not all of it is missing, however large the rest is."""
     first = variable[{dim: slice(0, sizes[0]) for dim, sizes in variable.chunksizes.items()}]
     return bool(first.notnull().any())
-
-
-def _computed(name: Hashable, variable: xr.Variable, reason: str) -> xr.Variable:
-    warnings.warn(
-        f"variable {name!r} is a dask array with dtype={variable.dtype}: it is computed, to see {reason}",
-        xr.SerializationWarning,
-        stacklevel=2,
-    )
-    return computed(name, variable)
 
 
 def _is_level(name: str, stored: StoredGroup) -> bool:

@@ -15,7 +15,7 @@ import zarrds
 from tests.storage.s3_server import Fault, S3Server, serving
 from tests.storage.s3_writers import URL, options, save
 from zarrds.errors import EncodingError, StoreIOError
-from zarrds.metadata.nodes.documents import locked
+from zarrds.metadata.nodes.locking import locked
 from zarrds.storage.held import HeldChanges
 from zarrds.storage.memory import MemoryStore
 from zarrds.storage.obstore import connections

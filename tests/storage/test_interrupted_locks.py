@@ -18,7 +18,7 @@ import pytest
 
 import zarrds
 from zarrds.errors import LockTimeoutError
-from zarrds.metadata.nodes.documents import locked
+from zarrds.metadata.nodes.locking import locked
 from zarrds.storage.local import staging
 from zarrds.storage.local.locking import lock_files
 from zarrds.stores import LocalStore, MemoryStore, RemoteStore, Store

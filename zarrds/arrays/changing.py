@@ -23,7 +23,8 @@ from zarrds.metadata.extension import STATISTICS, note_of, with_shape
 from zarrds.metadata.fetched import ahead
 from zarrds.metadata.fields import MAX_SIZE, Raw
 from zarrds.metadata.model import ArrayMetadata
-from zarrds.metadata.nodes.documents import document_key, keys_of, locked, open_nodes, own_raw, parsed
+from zarrds.metadata.nodes.documents import document_key, keys_of, open_nodes, own_raw, parsed
+from zarrds.metadata.nodes.locking import locked
 from zarrds.metadata.nodes.lookup import get_array
 from zarrds.metadata.nodes.transaction import Transaction
 from zarrds.metadata.rectilinear import check_can_be_written

@@ -17,7 +17,8 @@ from zarrds.engine.chunk_io import MissingChunks
 from zarrds.errors import InvalidKeyError, MetadataError, ReadOnlyError, locating
 from zarrds.metadata.formats import Format, spec_of
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node
-from zarrds.metadata.nodes.documents import Nodes, locked, open_nodes
+from zarrds.metadata.nodes.documents import Nodes, open_nodes
+from zarrds.metadata.nodes.locking import locked
 from zarrds.metadata.nodes.lookup import get_group, get_node
 from zarrds.metadata.nodes.transaction import put_node
 from zarrds.storage.protocol import Store, check_key, path_below

@@ -9,7 +9,8 @@ from zarrds.errors import MetadataError, NodeNotFoundError, StoreExistsError
 from zarrds.metadata.formats import Format, spec_of
 from zarrds.metadata.model import ArrayMetadata, Node
 from zarrds.metadata.nodes.belonging import check_nothing_else
-from zarrds.metadata.nodes.documents import Nodes, locked, new_groups, open_nodes, parents_of, spec_there
+from zarrds.metadata.nodes.documents import Nodes, new_groups, open_nodes, parents_of, spec_there
+from zarrds.metadata.nodes.locking import locked
 from zarrds.metadata.nodes.transaction import Transaction
 from zarrds.metadata.nodes.written import raws_of
 from zarrds.storage.commits.committer import prepare

@@ -6,7 +6,8 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 
 from zarrds.errors import ReadOnlyError, StoreIOError, ZarrdsError
 from zarrds.metadata.model import Formatted, Node
-from zarrds.metadata.nodes.documents import locked, open_nodes, own_node
+from zarrds.metadata.nodes.documents import open_nodes, own_node
+from zarrds.metadata.nodes.locking import locked
 from zarrds.storage.commits.committer import committer_of
 from zarrds.storage.protocol import Store
 

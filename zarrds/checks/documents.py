@@ -24,7 +24,8 @@ from zarrds.metadata.equality import is_same
 from zarrds.metadata.fields import JSON, MALFORMED, Raw, without_bare
 from zarrds.metadata.formats import Format, v2, v3
 from zarrds.metadata.model import ArrayMetadata, Node
-from zarrds.metadata.nodes.documents import locked, new_groups, no_store, parents_of
+from zarrds.metadata.nodes.documents import new_groups, no_store, parents_of
+from zarrds.metadata.nodes.locking import locked
 from zarrds.metadata.nodes.transaction import Transaction
 from zarrds.metadata.nodes.written import raws_of, strict_raw
 from zarrds.storage.protocol import Store, check_prefix, path_below

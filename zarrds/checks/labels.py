@@ -26,7 +26,8 @@ from zarrds.labels.sorted.record import OrderRecord, is_recordable, record_of
 from zarrds.metadata.extension import note_of, with_note
 from zarrds.metadata.formats import spec_of
 from zarrds.metadata.model import ArrayMetadata
-from zarrds.metadata.nodes.documents import locked, own_node
+from zarrds.metadata.nodes.documents import own_node
+from zarrds.metadata.nodes.locking import locked
 from zarrds.metadata.nodes.transaction import change_documents
 from zarrds.storage.protocol import Store
 

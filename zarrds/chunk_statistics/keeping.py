@@ -20,7 +20,8 @@ from zarrds.chunk_statistics.record import put_rows
 from zarrds.engine.elements import Elements
 from zarrds.metadata.extension import is_replaced
 from zarrds.metadata.model import ArrayMetadata
-from zarrds.metadata.nodes.documents import locked, own_node
+from zarrds.metadata.nodes.documents import own_node
+from zarrds.metadata.nodes.locking import locked
 from zarrds.storage.protocol import Store, Values
 
 __all__ = ["Touched", "put_rows_in_place", "put_rows_of", "put_statistics"]

@@ -16,7 +16,7 @@ from zarrds.errors import EncodingError, MetadataError, UndecodableError, locati
 from zarrds.metadata.attributes import apart_attributes, plain_value, updated_attributes
 from zarrds.metadata.equality import is_same
 from zarrds.metadata.model import GroupMetadata, Node
-from zarrds.metadata.nodes.documents import locked
+from zarrds.metadata.nodes.locking import locked
 from zarrds.metadata.nodes.transaction import change_documents
 
 __all__ = ["update_attrs"]

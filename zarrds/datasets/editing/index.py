@@ -18,7 +18,8 @@ from zarrds.errors import ConflictError, UnsupportedError, VariableNotFoundError
 from zarrds.labels.sorted.record import is_recordable, record_of
 from zarrds.metadata.extension import STATISTICS, is_replaced, with_note
 from zarrds.metadata.model import ArrayMetadata
-from zarrds.metadata.nodes.documents import Nodes, locked, open_nodes, own_node
+from zarrds.metadata.nodes.documents import Nodes, open_nodes, own_node
+from zarrds.metadata.nodes.locking import locked
 from zarrds.metadata.nodes.lookup import get_group
 from zarrds.metadata.nodes.transaction import Transaction
 from zarrds.storage.commits.committer import as_durable

@@ -24,7 +24,8 @@ from zarrds.metadata.fields import JSONObject, Raw
 from zarrds.metadata.formats import v3
 from zarrds.metadata.model import ArrayMetadata, Node
 from zarrds.metadata.nodes.belonging import check_nothing_else
-from zarrds.metadata.nodes.documents import DOCUMENTS, locked
+from zarrds.metadata.nodes.documents import DOCUMENTS
+from zarrds.metadata.nodes.locking import locked
 from zarrds.metadata.nodes.transaction import change_documents
 from zarrds.storage.local.files import is_partial
 from zarrds.storage.protocol import Store, check_key

@@ -36,7 +36,8 @@ from zarrds.errors import (
     ZarrdsError,
     locating_group,
 )
-from zarrds.metadata.nodes.documents import Nodes, locked, open_nodes
+from zarrds.metadata.nodes.documents import Nodes, open_nodes
+from zarrds.metadata.nodes.locking import locked
 from zarrds.storage.commits.committer import committer_of
 from zarrds.storage.commits.uncopied import begin_again, check_unchanged, is_begun
 from zarrds.storage.protocol import Store

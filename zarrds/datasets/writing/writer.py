@@ -29,7 +29,8 @@ from zarrds.errors import (
 )
 from zarrds.metadata.formats import Format, spec_of
 from zarrds.metadata.model import ZarrFormat
-from zarrds.metadata.nodes.documents import Nodes, locked, open_nodes, spec_there
+from zarrds.metadata.nodes.documents import Nodes, open_nodes, spec_there
+from zarrds.metadata.nodes.locking import locked
 from zarrds.storage.commits.committer import as_durable
 from zarrds.storage.locate import as_store
 from zarrds.storage.protocol import Store, check_prefix

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Hashable, Iterable, Mapping
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from typing import Protocol
 
 from zarrds.errors import (
@@ -21,7 +21,6 @@ from zarrds.metadata.fetched import ahead, is_denied
 from zarrds.metadata.fields import MALFORMED, Raw
 from zarrds.metadata.formats import Format, spec_of, v2, v3
 from zarrds.metadata.model import Formatted, GroupMetadata, Node, ZarrFormat
-from zarrds.storage.commits.committer import committer_of
 from zarrds.storage.protocol import Store, check_prefix, path_below
 from zarrds.storage.traits import ManyValues, has_trait
 
@@ -31,7 +30,6 @@ __all__ = [
     "Nodes",
     "document_key",
     "keys_of",
-    "locked",
     "new_groups",
     "no_store",
     "open_nodes",
@@ -424,35 +422,3 @@ def walk(nodes: Nodes, path: str = "") -> dict[str, Node]:
 def document_key(path: str, like: Formatted) -> str:
     """The key of the document that makes an array of that format exist."""
     return spec_of(like).document_key(path)
-
-
-def locked(store: Store, *, begins: bool = False, like: str = "") -> AbstractContextManager[object]:
-    """Around every change of documents: no other writer changes any meanwhile, and none was left half done.
-
-    The lock is taken by the call, and what it gives is the store's own: a `contextmanager` around it could be left with
-    the lock still held, if a KeyboardInterrupt arrives at its end.
-
-    Parameters
-    ----------
-    store : Store
-    begins : bool
-        Whether the change is made as soon as it is planned; see `GrowingStore.begin`.
-    like : str
-        See there.
-    """
-    held = None
-    try:
-        held = store.lock()
-        if not (begins and _begin(store, like)):
-            committer_of(store).recover()
-        return held
-    except BaseException as error:
-        if held is not None:
-            held.__exit__(type(error), error, error.__traceback__)
-        raise
-
-
-def _begin(store: Store, like: str) -> bool:
-    from zarrds.storage.commits.uncopied import begin  # imported late: readers do not need it
-
-    return begin(store, like)

@@ -16,7 +16,8 @@ from zarrds.errors import ZarrdsError
 from zarrds.metadata.fields import Raw
 from zarrds.metadata.model import Formatted, Node
 from zarrds.metadata.nodes.belonging import check_case
-from zarrds.metadata.nodes.documents import locked, parents_of
+from zarrds.metadata.nodes.documents import parents_of
+from zarrds.metadata.nodes.locking import locked
 from zarrds.metadata.nodes.written import documents_of_change
 from zarrds.storage.commits.committer import DELETED, committer_of
 from zarrds.storage.commits.overlay import Overlay
@@ -42,7 +43,7 @@ class Transaction:
     """Changes of one store: all of them are made by `commit`, or none, also if the process dies meanwhile.
 
     Use it as a context, which drops what was not committed. Who changes documents holds the store's lock from before
-    it reads what the change is made from until after the commit (`zarrds.metadata.nodes.documents.locked`).
+    it reads what the change is made from until after the commit (`zarrds.metadata.nodes.locking.locked`).
 
     Parameters
     ----------

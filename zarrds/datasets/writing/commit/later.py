@@ -15,7 +15,8 @@ from zarrds.datasets.writing.commit.writes import compute_writes
 from zarrds.errors import StoreIOError, UnsupportedError
 from zarrds.metadata.extension import marks_of, with_marks
 from zarrds.metadata.model import ArrayMetadata, Node
-from zarrds.metadata.nodes.documents import locked, own_node
+from zarrds.metadata.nodes.documents import own_node
+from zarrds.metadata.nodes.locking import locked
 from zarrds.metadata.nodes.transaction import change_documents
 from zarrds.storage.protocol import Store
 

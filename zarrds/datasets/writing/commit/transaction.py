@@ -34,7 +34,7 @@ from zarrds.datasets.writing.commit.writes import Write
 from zarrds.engine.elements import Elements
 from zarrds.errors import ConflictError, StoreIOError, ZarrdsError
 from zarrds.metadata.model import ArrayMetadata, Node
-from zarrds.metadata.nodes.documents import locked
+from zarrds.metadata.nodes.locking import locked
 from zarrds.metadata.nodes.transaction import Transaction
 from zarrds.storage.commits.committer import with_scratch
 from zarrds.storage.commits.overlay import Overlay

@@ -166,6 +166,18 @@ def test_attributes_keep_their_types(tmp_path: Path) -> None:
                 assert (np.asarray(found).dtype, found.tolist()) == (np.asarray(expected).dtype, expected.tolist())
 
 
+def test_attributes_of_bytes_are_characters(tmp_path: Path) -> None:
+    """As old files have them, in encodings of their own: scipy gives such as they are."""
+    attributes = {"author": b"Andr\xe9", "title": b"abc", "none": b""}
+    ds = xr.Dataset({"v": ("x", [1.0], attributes)}, attrs=attributes)
+    zarrds.save(ds, tmp_path / "a.zarr")
+    zarrds.export(tmp_path / "a.zarr", tmp_path / "a.nc")
+    with netCDF4.Dataset(tmp_path / "a.nc") as file:
+        for each in (file, file["v"]):
+            assert each.title == "abc"
+            assert each.getncattr("author", encoding="latin-1") == "André"
+
+
 @pytest.mark.parametrize("where", ["of the group", "of the variable", "of the variable itself", "of netCDF's own"])
 def test_names_that_netcdf_does_not_have(tmp_path: Path, where: str) -> None:
     evil = {"a\nb": 1}

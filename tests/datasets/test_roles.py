@@ -176,6 +176,14 @@ def test_of_files_that_are_not_decoded_coordinates_come_back_as_decoding_gives_t
     xr.testing.assert_identical(xr.open_dataset(path, engine="zarrds", decode_cf=False).load(), raw)
 
 
+def test_of_characters_that_are_not_decoded_attributes_say_it(path: Path) -> None:
+    names = (("x", "n"), np.array([[b"a", b"b"], [b"c", b""]]), {"_Encoding": "utf-8"})
+    raw = xr.Dataset({"v": ("x", [1.0, 2.0], {"coordinates": "name"}), "name": names})
+    zarrds.save(raw, path)
+    xr.testing.assert_equal(xr.open_dataset(path, engine="zarrds", decode_cf=False).load(), raw)
+    assert set(xr.open_dataset(path, engine="zarrds").coords) == set(xr.decode_cf(raw).coords) == {"name"}
+
+
 def test_what_is_selected_by(path: Path) -> None:
     zarrds.save(CASES["regions, codes"], path)
     ds = opened(path)

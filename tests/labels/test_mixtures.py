@@ -62,6 +62,7 @@ OF_ONE_KIND = {
     "floats": (objects(np.float32(0.5), 1e300, None), np.array([0.5, 1e300, np.nan])),
     "text": (objects("a", np.str_("b"), None), objects("a", "b", None)),
     "bytes": (objects(b"a", np.bytes_(b"b"), None), objects(b"a", b"b", None)),
+    "bytes of which none is missing": (objects(b"a", np.bytes_(b"b")), np.array([b"a", b"b"])),
 }
 
 

@@ -7,8 +7,10 @@ import inspect
 import pickle
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import fsspec
 import numpy as np
@@ -142,6 +144,32 @@ def test_what_can_only_be_read_says_so(place: str, folder: Path) -> None:
         with pytest.raises(ReadOnlyError, match="only be read"):
             zarrds.save(DS.assign(v=DS.v + 1), store, mode=mode)  # type: ignore[arg-type]  # one of them
     xr.testing.assert_identical(xr.open_dataset(store, engine="zarrds").load(), DS)
+
+
+@pytest.mark.parametrize("kind", ["references", "mapper of references", "simplecache", "filecache"])
+def test_writes_that_would_be_lost_are_refused(kind: str, folder: Path) -> None:
+    """References are changed in memory alone; caches give old copies, by which an append ended half-way."""
+    options = {"fo": references(folder)} if kind == "references" else None
+    store: Any = "reference://" if options else f"{kind}::{in_memory(folder, uuid4().hex)}"
+    if kind == "mapper of references":
+        store = fsspec.get_mapper("reference://", fo=references(folder))
+    load = partial(xr.load_dataset, store, engine="zarrds", storage_options=options)
+    xr.testing.assert_identical(load(), DS)
+    save = partial(zarrds.save, DS.assign(v=DS.v + 1), store, storage_options=options)
+    for write in (
+        partial(save, mode="w"),
+        partial(save, mode="a"),
+        partial(save, mode="r+"),
+        partial(save, region="auto"),
+        partial(zarrds.save, DS.assign_coords(x=DS.x + 4), store, append_dim="x", storage_options=options),
+        partial(zarrds.update_attrs, store, {"k": 1}, storage_options=options),
+        partial(zarrds.open_array(store, "r+", "v", storage_options=options).__setitem__, 0, 5),
+    ):
+        with pytest.raises(ReadOnlyError, match="cache would go on" if "cache" in kind else "can only be read"):
+            write()
+        xr.testing.assert_identical(load(), DS)
+    if "cache" in kind:
+        xr.testing.assert_identical(xr.load_dataset(store.partition("::")[2], engine="zarrds"), DS)
 
 
 @pytest.mark.parametrize(

@@ -124,8 +124,8 @@ def _attribute(path: str, name: str, value: Any) -> Any:
         return value
     if isinstance(value, np.ndarray) and value.dtype.kind in "iuf" and value.ndim == 1 and value.size:
         return value  # the type of its numbers was noted
-    if name == "_FillValue" and isinstance(value, bytes) and len(value) == 1:
-        return value  # of characters
+    if isinstance(value, bytes):
+        return value  # characters, in whatever encoding the file had them
     each = value if isinstance(value, list) else [value]
     if each and all(isinstance(v, str) for v in each):
         return each

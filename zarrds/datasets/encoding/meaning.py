@@ -226,7 +226,7 @@ def _with_joined_characters(variable: xr.Variable, stored: xr.Variable) -> xr.Va
 
 
 def is_undecoded(dataset: xr.Dataset) -> bool:
-    """Whether a dataset is one as files have it: its numbers have attributes that decoding would have taken away.
+    """Whether a dataset is one as files have it: numbers or characters have attributes that decoding takes away.
 
     Examples
     --------
@@ -237,8 +237,10 @@ def is_undecoded(dataset: xr.Dataset) -> bool:
     """
     return any(
         not _PACKING_KEYS.isdisjoint(variable.attrs) or _SINCE.search(str(variable.attrs.get("units", "")))
+        if variable.dtype.kind in "iuf"
+        else variable.dtype.kind == "S" and _is_text(variable.attrs, "_Encoding")
         for variable in dataset.variables.values()
-        if isinstance(variable.dtype, np.dtype) and variable.dtype.kind in "iuf"
+        if isinstance(variable.dtype, np.dtype)
     )
 
 

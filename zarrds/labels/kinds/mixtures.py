@@ -18,7 +18,7 @@ _MEND = "Convert them to one kind first, for example with astype, or store each 
 
 
 def of_one_type(objects: Array, *, is_added: bool = False) -> Array | None:
-    """Objects as an array of one type, where they are NumPy's and Python's numbers of one kind together.
+    """Objects as an array of one type, where they are NumPy's and Python's numbers of one kind together, or bytes.
 
     Parameters
     ----------
@@ -64,6 +64,10 @@ def of_one_type(objects: Array, *, is_added: bool = False) -> Array | None:
         # also of one type: an encoding is held against numbers, not against objects
         dtype = np.dtype(next(iter(types))) if len(types) == 1 else np.dtype(np.float64)
         return np.array([np.nan if gone else value for value, gone in zip(flat, missing, strict=True)], dtype)
+    if types and types != {bytes} and all(issubclass(each, bytes) for each in types):
+        same = np.empty(flat.shape, object)  # NumPy's are bytes too
+        same[:] = [bytes(value) for value in flat]
+        return same
     if len(types) < 2:
         return None
     if kind == "boolean":

@@ -30,9 +30,13 @@ __all__ = ["Objects", "identity_of", "read_only"]
 
 _ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
-# their sessions, or the one file that they read from, are not made for several threads
-_ONE_AT_A_TIME = {"ftp", "libarchive", "tar", "zip"}
+# their sessions, the one file that they read from, or what they note of copies, are not made for several threads
+_ONE_AT_A_TIME = {"blockcache", "cached", "filecache", "ftp", "libarchive", "tar", "zip"}
 _HTTP = {"http", "https", "sync-http", "sync-https"}
+# keep copies, and give old ones for what was written anew or removed
+_CACHES = {"blockcache", "cached", "filecache", "simplecache"}
+# references are changed in the memory of this process alone, where that is lost
+_READ_ONLY = _HTTP | _CACHES | {"reference"}
 _MAGIC = set("*?[")  # names with these would be taken for patterns, where a list of names is removed
 
 # what file systems call the things that change with a value, without case and separators
@@ -101,7 +105,8 @@ class Objects:
         self._root = root.rstrip("/")
         self._is_http = bool(protocols & _HTTP)
         self._turns: AbstractContextManager[object] = threading.RLock() if protocols & _ONE_AT_A_TIME else nullcontext()
-        self.is_read_only = self._is_http
+        self._is_cache = bool(protocols & _CACHES)
+        self.is_read_only = bool(protocols & _READ_ONLY)
         self.is_memory = "memory" in protocols
         self.place = without_secrets(self.url) if "::" in self.url else f"{min(protocols)}://{self._root.lstrip('/')}"
 
@@ -304,7 +309,7 @@ class Objects:
     def _calling(self, doing: str, *, writing: bool = False, absence: bool = False) -> Iterator[Any]:
         """The file system, whose errors become ours; that something is absent only if `absence` is not set."""
         if writing and self.is_read_only:
-            raise read_only(doing)
+            raise read_only(doing, is_cache=self._is_cache)
         try:
             with self._turns:
                 yield self._system
@@ -393,8 +398,13 @@ def _check_protocols(url: str) -> None:
             ) from exc
 
 
-def read_only(doing: str) -> ReadOnlyError:
+def read_only(doing: str, *, is_cache: bool = False) -> ReadOnlyError:
     """The error of who would write to what can only be read."""
+    if is_cache:
+        return ReadOnlyError(
+            f"cannot {doing}: a cache would go on giving old copies of what is written",
+            mend="Write to the URL behind it, and open that, or clear the cache",
+        )
     return ReadOnlyError(
         f"cannot {doing}: this file system can only be read",
         mend="Write to a local path or to an object store, and put it there by other means",

@@ -237,6 +237,7 @@ def test_numbers_that_no_float_holds_are_told_apart() -> None:
     with pytest.raises(LabelError, match="backwards"):
         place_labels("x", np.array([0, big + 1]), np.array([float(big)]))
     assert place_labels("x", np.array([-1, 5]), np.array([2**63], "u8")).size == 3
+    assert place_labels("x", np.array([0.0, big]), np.array([big + 1])).size == 3
 
 
 def test_times_that_no_unit_holds_are_told_apart() -> None:

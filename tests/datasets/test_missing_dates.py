@@ -160,6 +160,28 @@ def test_a_marker_that_is_no_signed_integer(tmp_path: Path) -> None:
     assert not (tmp_path / "a.zarr").exists()
 
 
+def test_a_marker_among_unsigned_integers(tmp_path: Path) -> None:
+    attrs = {"_FillValue": np.uint64(200), "units": "days since 2000-01-01", "calendar": "noleap"}
+    raw = xr.Dataset({"t": ("x", np.array([1, 200, 3], "uint64"), attrs)})
+    raw.to_zarr(tmp_path / "a.zarr")
+    found = opened(tmp_path / "a.zarr").load()
+    zarrds.save(found, tmp_path / "a.zarr", append_dim="x")
+    zarrds.save(opened(tmp_path / "a.zarr", chunks={}), tmp_path / "b.zarr")
+    assert opened(tmp_path / "b.zarr").load().identical(xr.concat([found, found], "x"))
+
+
+@pytest.mark.parametrize("missing", [[], [None]])
+@pytest.mark.parametrize("is_lazy", [False, True], ids=["numpy", "dask"])
+def test_dates_of_the_standard_calendar_stay_such_where_a_marker_is_asked_for(
+    tmp_path: Path, is_lazy: bool, missing: list[None]
+) -> None:
+    values = np.array([cftime.DatetimeGregorian(2000, 1, 2), *missing], object)
+    ds = xr.Dataset({"t": ("x", values)})
+    zarrds.save(ds.chunk(x=1) if is_lazy else ds, tmp_path / "a.zarr", encoding={"t": {"_FillValue": -9}})
+    zarrds.save(ds, tmp_path / "a.zarr", append_dim="x")
+    assert opened(tmp_path / "a.zarr").load().identical(xr.concat([ds, ds], "x"))
+
+
 def test_blocks_of_which_all_is_missing(tmp_path: Path) -> None:
     values = np.array([DATE(2000, 1, 2), None], object)
     zarrds.save(xr.Dataset({"t": ("x", values)}).chunk(x=1), tmp_path / "a.zarr", encoding={"t": {"dtype": "float64"}})

@@ -192,3 +192,31 @@ def test_other_structures_are_not_equal(path: Path, other: Any) -> None:
     assert caught.value.key == "s"
     assert xr.open_dataset(path, engine="zarrds").identical(before)
     assert not zarrds.diff(before, at(0, np.zeros(1, other))).same
+
+
+@pytest.mark.parametrize("other", ["i4,f8", "f8", None], ids=str)
+def test_structures_of_which_a_part_may_be_absent(path: Path, other: Any, zarr_format: Format) -> None:
+    """What is not there yet is written, also beside structures; pandas does not know what of these is missing."""
+    dtype = np.dtype([("p", [("x", "i4"), ("y", "f8")]), ("q", "i2")])
+    values = np.array([((0, 0), 0), ((0, 0), 2)], dtype)
+
+    def at(day: int, values: Any) -> xr.Dataset:
+        return xr.Dataset({"v": ("t", [1.0]), "s": ("y", values)}, {"t": [day]})
+
+    zarrds.save(at(0, values), path, zarr_format=zarr_format, write_empty_chunks=False)
+    zarrds.save(at(1, values), path, append_dim="t")
+    if other is None:
+        new = np.array([((0, 0.5), 1), ((0, 0), 2)], dtype)
+        zarrds.save(at(2, new), path, append_dim="t")
+        np.testing.assert_array_equal(xr.open_dataset(path, engine="zarrds").s, new)
+        return
+    with pytest.raises(ZarrdsError) as caught:
+        zarrds.save(at(2, np.zeros(2, other)), path, append_dim="t")
+    assert caught.value.key == "s"
+
+
+@pytest.mark.parametrize("other", [np.array([b"abc", b"def"], "V3"), np.array([1.0, np.nan])], ids=["bytes", "numbers"])
+def test_bytes_without_a_meaning_are_compared(other: Any) -> None:
+    one = xr.Dataset({"v": ("x", np.array([b"abc", b"abc"], "V3"))})
+    assert zarrds.diff(one, one).same
+    assert "/v: values differ" in str(zarrds.diff(one, xr.Dataset({"v": ("x", other)})))

@@ -13,6 +13,7 @@ import xarray as xr
 from zarrds.datasets.encoding.chunks import source_chunks
 from zarrds.datasets.encoding.exact.comparison import comparable, equal_structures
 from zarrds.engine.blocks import block_shape, blocks
+from zarrds.labels.kinds.plain import is_missing
 
 __all__ = ["Unequal", "unequal_values"]
 
@@ -97,7 +98,7 @@ def _values(variable: xr.Variable) -> Array:
 def _equal(a: Array, b: Array) -> Array:
     if (structures := equal_structures(a, b)) is not None:
         return structures
-    gone = np.asarray(pd.isnull(a), bool), np.asarray(pd.isnull(b), bool)
+    gone = is_missing(a), is_missing(b)
     same = np.asarray(gone[0] & gone[1])  # of no dimensions NumPy makes a number of it
     if a.dtype.kind in "OT" or b.dtype.kind in "OT":
         there = ~(gone[0] | gone[1])  # pd.NA cannot be compared
@@ -109,6 +110,8 @@ def _equal(a: Array, b: Array) -> Array:
 def _same(a: Array, b: Array) -> Array:
     if a.dtype != b.dtype and a.dtype.kind == b.dtype.kind and a.dtype.kind in "mM":
         _, a, b = comparable("values", a, b)  # no unit may hold both
+    if (a.dtype.kind == "V") != (b.dtype.kind == "V"):  # bytes without a meaning, and something else
+        return np.full(a.shape, False)
     with np.errstate(invalid="ignore"):
         same = np.asarray(a == b)
     # of types that NumPy does not compare at all

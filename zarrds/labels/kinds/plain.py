@@ -163,5 +163,8 @@ def as_numbers(objects: Array, dtype: type[Any]) -> Array:
 
 
 def is_missing(values: Any) -> Array:
-    """Which elements pandas takes for missing."""
+    """Which elements pandas takes for missing; none of structures and of plain bytes, which it does not know."""
+    dtype = getattr(values, "dtype", None)
+    if isinstance(dtype, np.dtype) and dtype.kind == "V":
+        return np.zeros(values.shape, bool)
     return np.asarray(pd.isna(values), bool)

@@ -37,6 +37,7 @@ from zarrds.labels.kinds.plain import (
     Plain,
     StoredKind,
     described_dtype,
+    is_missing,
     mismatch,
     other_kind,
 )
@@ -124,7 +125,7 @@ _KINDS = (
         restore_cftime,
         lambda description: {"use_cftime": True},
         needs_description=lambda labels: False,
-        fits=lambda labels, dtype: labels.dtype == object and (is_cftime(labels) or not len(labels)),
+        fits=lambda labels, dtype: labels.dtype == object and (is_cftime(labels) or bool(is_missing(labels).all())),
     ),
     Kind(PERIODS, _of_dtype(pd.PeriodDtype), store_periods, restore_periods, period_unit, is_extension=True),
     Kind(

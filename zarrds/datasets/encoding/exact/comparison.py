@@ -202,7 +202,7 @@ def _kind(labels: Array) -> str:
 
 def _one_number_dtype(old: Array, fresh: Array) -> tuple[Array, Array]:
     """Numbers that compare exactly; Python's where no dtype holds both sides."""
-    if old.dtype.kind == "f":
+    if old.dtype.kind == fresh.dtype.kind == "f":
         with np.errstate(over="ignore"):
             fresh = fresh.astype(old.dtype)
     common = np.result_type(old, fresh)

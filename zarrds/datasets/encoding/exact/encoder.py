@@ -51,6 +51,7 @@ _FITTING = {
 }
 # elements of a block, from which on it pays to know the arithmetic of a scaled variable
 _MANY = 2**14
+_MOST = np.iinfo(np.int64).max
 _NO_TIMES = {"datetimes": "M8[s]", "timedeltas": "m8[s]"}
 
 
@@ -353,8 +354,9 @@ class Encoder:
             block = block.with_values(np.full(block.values.shape, None))
         if self.kind == "datetimes":
             calendar = str(self.encoding.get("calendar", "standard"))
-            # xarray reads a marker of uint64 that no int64 is as a date
-            can_miss = self.dtype.kind == "f" or (bool(markers_of(self.encoding)) and self.dtype != np.uint64)
+            marks = packing_of(self.dtype, self.encoding).markers if self.dtype.kind in "iu" else ()
+            # xarray reads a marker that no int64 is as a date
+            can_miss = self.dtype.kind == "f" or (bool(marks) and max(marks) <= _MOST)
             check_dates(block, calendar, is_cftime=self.is_cftime, can_miss=can_miss)
         if self.dtype.kind in "mM":
             result = block.values.astype(self.dtype)

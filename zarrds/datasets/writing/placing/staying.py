@@ -6,7 +6,6 @@ from collections.abc import Callable, Collection, Hashable, Mapping
 from functools import partial
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
 from zarrds.compat.xarray_internals import decode_cf_variables, is_chunked, lazy_data
@@ -17,6 +16,7 @@ from zarrds.datasets.writing.placing.append import check_same_labels, check_size
 from zarrds.datasets.writing.placing.region import part_of
 from zarrds.datasets.writing.stored import StoredGroup
 from zarrds.errors import LabelError
+from zarrds.labels.kinds.plain import is_missing
 from zarrds.metadata.attributes import apart_attributes
 from zarrds.metadata.extension import marks_of
 from zarrds.metadata.model import ArrayMetadata
@@ -143,24 +143,24 @@ def _where_stored(variable: xr.Variable, there: xr.Variable, metadata: ArrayMeta
     """New values with the fill value where that is what is stored, and whether any is another: these count as equal."""
     nothing = _decoded_fill_value(there, metadata)
     before = there.values
-    is_missing = nothing is None or bool(np.all(pd.isnull(np.asarray(nothing))))
-    is_nothing = np.asarray(pd.isnull(before) if is_missing else before == nothing, bool)
-    if not is_nothing.any():
+    is_none = nothing is None or bool(is_missing(np.asarray(nothing)).all())
+    is_nothing = is_missing(before) if is_none else np.asarray(before == nothing, bool)
+    if not is_nothing.any() or (before.dtype.kind == "V" and variable.dtype != before.dtype):
         return variable, False
     after = np.array(variable.transpose(*there.dims).values)
     if after.dtype.kind in "SU":
         after = after.astype(object)
     wanted, nothings = after[is_nothing], before[is_nothing]
     after[is_nothing] = nothings
-    gone = np.asarray(pd.isnull(wanted), bool)
-    is_same = gone.all() if is_missing else not gone.any() and np.all(wanted == nothings)
+    gone = is_missing(wanted)
+    is_same = gone.all() if is_none else not gone.any() and np.all(wanted == nothings)
     return xr.Variable(there.dims, after, variable.attrs), not is_same
 
 
 def _decoded_fill_value(there: xr.Variable, metadata: ArrayMetadata) -> object:
     """What a reader sees where nothing is stored; None for what is missing."""
     if metadata.fill_value is None:
-        return np.zeros((), there.dtype)[()] if there.dtype.kind in "biufc" else None
+        return np.zeros((), there.dtype)[()] if there.dtype.kind in "biufcV" else None
     attributes = {key: there.encoding[key] for key in CF_KEYS if there.encoding.get(key) is not None}
     raw = xr.Variable("values", np.array([metadata.fill_value], metadata.data_type.dtype), attributes)
     try:

@@ -17,7 +17,7 @@ import xarray as xr
 from zarrds.arrays.attributes import plain_attributes
 from zarrds.compat.xarray_internals import check_vlen_dtype, is_chunked, new_dataset, validate_dataset_names
 from zarrds.datasets.encoding.dataset import Encoding, stored_name
-from zarrds.datasets.encoding.exact.attempt import lazy_units
+from zarrds.datasets.encoding.exact.attempt import is_time, lazy_units
 from zarrds.datasets.encoding.exact.blocks import computed_to_see
 from zarrds.datasets.reading.notes import MULTI_INDEX, PANDAS, RANGES, GroupNotes
 from zarrds.datasets.writing.plain.plain_target import PlainTarget
@@ -286,7 +286,8 @@ class _Maker:
             return variable.values
         if variable.dtype.kind != "O" or check_vlen_dtype(variable.dtype) is not None:
             return None
-        if self._target.is_missing_chosen(name, variable):
+        # whatever stands for what is missing, dates of cftime are to be read as such
+        if self._target.is_missing_chosen(name, variable) and not is_time(variable):
             self._check_text(name, variable)
             return None
         if variable.chunks is not None and variable.size:

@@ -262,7 +262,9 @@ class _Restorer:
         if variable.ndim != 1:
             raise NoteMismatchError(str(name), f"{dtype} has one dimension, not {variable.ndim}")
         # for the dtype one element is enough, and the categories where there are some
-        first = {n: v[:1] if v.dims[:1] == variable.dims else v for n, v in self._decoded.items()}
+        needed = {str(name), *self._companions_below(str(name))} & self._decoded.keys()
+        beside = {n: self._decoded[n] for n in needed}
+        first = {n: v[:1] if v.dims[:1] == variable.dims else v for n, v in beside.items()}
         sample = index_of(str(name), first, self._descriptions, self._notes.companions)
         deferred = DeferredIndex(_Labels(self, str(name)), variable.size, sample.dtype, variable)
         return PandasVariable(variable.dims, deferred, attrs, variable.encoding, fastpath=True)

@@ -130,13 +130,15 @@ def test_times_of_levels_may_go_on_with_other_resolutions(path: Path) -> None:
     assert xr.open_datatree(path, engine="zarrds")["x"].sizes["time"] == 4
 
 
-def test_what_lies_above_many_levels_is_looked_at_once() -> None:
-    def n_reads(n_levels: int) -> int:
+def test_what_lies_above_many_levels_is_looked_at_once(zarr_format: Format) -> None:
+    roots = ["above/zarr.json", "zarr.json"] if zarr_format == 3 else ["above/.zarray", ".zmetadata"]
+
+    def n_reads(n_levels: int) -> list[int]:
         levels = {f"/{i}": xr.Dataset({"v": ("time", [i])}) for i in range(n_levels)}
         whole = xr.DataTree.from_dict({"/": xr.Dataset({"above": ("x", [1, 2])}), **levels})
-        zarrds.save(whole, store := Counting())
+        zarrds.save(whole, store := Counting(), zarr_format=zarr_format)
         store.reads.clear()
         zarrds.save(whole, store, append_dim="time")
-        return store.reads["above/zarr.json"]
+        return [store.reads[key] for key in roots]
 
     assert n_reads(6) == n_reads(2)

@@ -74,7 +74,7 @@ def edited_group(store: Store, path: str) -> EditedGroup:
     """A group as it is now; the caller holds the store's lock."""
     # without consolidated metadata: another library may have left that stale
     nodes = open_nodes(store, consolidated=False, is_locked=True)
-    metadata = with_group_notes(store, path, get_group(store, nodes, path), is_locked=True)
+    metadata = with_group_notes(store, nodes, path, get_group(store, nodes, path))
     left_out = LeftOut(store.path)
     children = children_of(nodes, path, (), left_out, is_edited=True)
     committer_of(store).clean()  # by what was listed for them, where each look is a request

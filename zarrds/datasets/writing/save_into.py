@@ -188,6 +188,7 @@ def _planned(
     dim = how.append_dim
     if len(parts) > 1 and dim is not None and not any(dim in dataset.dims for _, dataset, _ in parts):
         raise LabelError(f"append_dim={dim!r} does not match any existing dataset dimensions of the tree")
+    levels = [dataset for _, dataset, _ in parts]
     for where, dataset, encoding in parts:
         group = "/".join(part for part in (asked.path, where) if part)
         with locating_group(group):
@@ -203,7 +204,7 @@ def _planned(
                 is_locked=is_locked,
                 by_copies=by_copies,
             )
-            _plan_group(plan, stored, _Level(group, dataset, encoding, how, [each for _, each, _ in parts]))
+            _plan_group(plan, stored, _Level(group, dataset, encoding, how, levels))
     plan.check_labels_below()
     if dim is not None:
         plan.check_alignment()

@@ -163,7 +163,7 @@ def read_group(
         return None
     if isinstance(node, ArrayMetadata):
         raise LabelError("an array stands where a group is to be", path=store.path, key=path or "/")
-    node = with_group_notes(store, path, node, is_locked=is_locked)
+    node = with_group_notes(store, stored, path, node)
     documents = documents_below(store, stored, path, dataset, chunk_keys, is_locked=is_locked, by_copies=by_copies)
     arrays, unreadable = documents.arrays, documents.unreadable
     lazy_arrays = LazyArrays.of(store, stored, n_workers=workers, is_locked=is_locked)

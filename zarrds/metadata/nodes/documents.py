@@ -86,6 +86,10 @@ class Nodes(Protocol):
         """What the root's document has of all nodes, by path, where it was read and zarrds has written it."""
         ...
 
+    def noted_groups(self) -> Mapping[str, Raw]:
+        """What consolidated metadata has of groups, by path, with their notes; nothing if they were read from it."""
+        ...
+
     def beside(self, path: str) -> tuple[Raw, Hashable] | None:
         """An array's document and its identity, if it was fetched beside the root's, which says the same of it."""
         ...
@@ -132,6 +136,8 @@ class _Consolidated:
     def copies(self) -> Mapping[str, Raw]:
         return {}
 
+    noted_groups = copies
+
     def beside(self, path: str) -> None:
         return None
 
@@ -161,6 +167,7 @@ class _Stored:
         self.zarr_format = zarr_format
         self.version = version
         self._copies: Mapping[str, Raw] | None = None
+        self._noted_groups: Mapping[str, Raw] | None = None
         self._identities: dict[str, Hashable] = {}  # of documents that were fetched with them
 
     def get(self, path: str) -> Node | None:
@@ -183,6 +190,15 @@ class _Stored:
         if self._copies is None:
             self._copies = {} if self.root is None else spec_of(self).copies_in(self.root)
         return self._copies
+
+    def noted_groups(self) -> Mapping[str, Raw]:
+        if self._noted_groups is None:
+            self._noted_groups, spec = self.copies(), spec_of(self)
+            key = spec.root_key(consolidated=True)
+            if key != spec.root_key(consolidated=False):  # it is not in the document that was read
+                with suppress(ZarrdsError):
+                    self._noted_groups = spec.load_consolidated(ahead(self._store, [key])) or {}
+        return self._noted_groups
 
     def beside(self, path: str) -> tuple[Raw, Hashable] | None:
         if self._seen is None or (copy := self.copies().get(path)) is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import lzma
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +174,10 @@ def test_null_is_the_natural_zero(data_type: str, zero: Any, tmp_path: Path) -> 
     assert zarrds.open_array(tmp_path)[...].tolist() == [zero] * 4
 
 
+# as GDAL writes them
+DELTA = [{"id": lzma.FILTER_DELTA, "dist": 1}, {"id": lzma.FILTER_LZMA2, "preset": 6}]
+
+
 @pytest.mark.parametrize(
     ("compressor", "encoder"),
     [
@@ -181,6 +186,7 @@ def test_null_is_the_natural_zero(data_type: str, zero: Any, tmp_path: Path) -> 
         ({"id": "zlib", "level": 99}, numcodecs.Zlib(3)),
         ({"id": "gzip", "level": None}, numcodecs.GZip(3)),
         ({"id": "lz4", "acceleration": "fast"}, numcodecs.LZ4()),
+        ({"id": "lzma", "preset": 6, "delta": 1}, numcodecs.LZMA(filters=DELTA)),
         ({"id": "blosc", "cname": "brotli", "clevel": 77, "shuffle": 9, "blocksize": -1}, numcodecs.Blosc()),
     ],
 )

@@ -447,3 +447,17 @@ def test_one_marker_of_text_under_two_names() -> None:
     ds = xr.Dataset({"s": ("x", objects("a", None))})
     zarrds.save(ds, store := zarrds.MemoryStore(), encoding={"s": {"_FillValue": "-", "missing_value": "-"}})
     assert open_zarrds(store).s.isnull().values.tolist() == [False, True]
+
+
+@pytest.mark.parametrize("carried", [{"_FillValue": "?"}, {"_FillValue": "-", "missing_value": -1}], ids=str)
+@pytest.mark.parametrize("asked", [{}, {"_FillValue": "-"}], ids=str)
+@pytest.mark.parametrize("zarr_format", FORMATS)
+def test_markers_that_came_along_count_for_nothing_in_a_store(zarr_format: Any, asked: Any, carried: Any) -> None:
+    ds = xr.Dataset({"s": ("x", objects("a", None))})
+    zarrds.save(ds, store := zarrds.MemoryStore(), zarr_format=zarr_format, encoding={"s": asked})
+    new = ds.copy()
+    new.s.encoding = carried
+    for options in ({"append_dim": "x"}, {"region": {"x": slice(0, 2)}}):
+        zarrds.save(new, store, **options)  # type: ignore[arg-type]
+    zarrds.save(new.isel(x=[0, 1, 0, 1]), store, mode="r+")
+    assert [None if pd.isnull(text) else text for text in open_zarrds(store).s.values] == ["a", None] * 2

@@ -216,8 +216,8 @@ def _lzma(
     )
 
 
-# what is wrong with these never stops a read (GDAL writes "checksum": "NO")
-_ONLY_FOR_ENCODING = frozenset({"level", "checksum", "acceleration"})
+# what is wrong with these never stops a read (GDAL writes "checksum": "NO", and of LZMA a "delta")
+_ONLY_FOR_ENCODING = frozenset({"level", "checksum", "acceleration", "delta"})
 _MAKERS: dict[str, tuple[Callable[..., Compressor], dict[str, range | tuple[Any, ...] | None]]] = {
     # the settings that each understands, and their values
     "gzip": (_gzip, {"level": range(-1, 10)}),
@@ -251,10 +251,10 @@ def make_compressor(name: str, configuration: JSONObject) -> Compressor:
             raise error
         refused = error
     try:
-        compressor = replace(maker(**known), refused=refused)
+        compressor = maker(**known)
         # the settings that are not checked above are tried on nothing
         if None in settings.values():
             compressor.decode(join(compressor.encode((np.zeros(0, np.uint8).data,))), 0)
     except Exception as error:  # whatever a library says of settings that it refuses
         raise MetadataError(f"invalid settings of the codec: {error}", codec=name, found=dict(configuration)) from error
-    return compressor
+    return replace(compressor, refused=refused)

@@ -78,7 +78,7 @@ class PlainTarget:
         if not isinstance(encoding, Mapping):
             return False
         given = [encoding[key] for key in MARKERS if encoding.get(key) is not None]
-        if not given:
+        if not given or stored_name(name) in self.arrays:  # of which the store says it
             return False
         if name in self.asked:
             # no text is NaN, which numbers are that are missing

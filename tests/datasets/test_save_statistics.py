@@ -11,6 +11,7 @@ import pytest
 import xarray as xr
 
 import zarrds
+from tests.datasets.samples import Counting
 from zarrds.chunk_statistics.record import read_rows
 from zarrds.errors import ChunkError
 
@@ -190,3 +191,29 @@ def test_those_of_what_is_written_are_those_of_what_is_stored(tmp_path: Path, en
         for field in ("crc32c", "count", "min", "max"):
             np.testing.assert_array_equal(rows[field], again[field])
         np.testing.assert_allclose(rows["sum"], again["sum"])
+
+
+def test_many_variables_are_indexed_in_one_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One for each took as long as all documents together, each time; after some seconds there is one more."""
+
+    def n_looks(n: int) -> int:
+        plain = xr.Dataset({f"v{i}": ("x", np.arange(4.0) + i) for i in range(n)})
+        zarrds.save(plain, store := Counting())
+        store.reads.clear()
+        zarrds.index(store)
+        n_done = store.reads["zarr.json"]
+        assert all(zarrds.statistics(store, name).known.all() for name in plain)
+        assert not zarrds.verify(store).findings
+        return n_done
+
+    assert n_looks(6) == n_looks(2)
+    monkeypatch.setattr("zarrds.datasets.editing.index._AT_ONCE", -1.0)
+    assert n_looks(6) > n_looks(2)
+
+
+def test_what_was_indexed_before_a_lost_chunk_is_noted(tmp_path: Path) -> None:
+    zarrds.save(xr.Dataset({"a": ("x", [1.0]), "b": ("x", [2.0])}), tmp_path / "s.zarr")
+    (tmp_path / "s.zarr" / "b" / "c.0").unlink()
+    with pytest.raises(ChunkError, match="a chunk is missing"):
+        zarrds.index(tmp_path / "s.zarr", ["a", "b"])
+    assert zarrds.statistics(tmp_path / "s.zarr", "a").known.all()

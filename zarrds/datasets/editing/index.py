@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 from zarrds.arguments import check_flags, check_texts, names_of, nearest
 from zarrds.chunk_statistics.building import has_rows, rows_of_all
-from zarrds.chunk_statistics.record import put_rows
+from zarrds.chunk_statistics.record import Place, put_rows
+from zarrds.codecs.base import AnyArray
 from zarrds.datasets.reading.notes import ORDER
 from zarrds.engine.elements import Elements
 from zarrds.engine.executor import Progress
 from zarrds.engine.progress import ProgressOption, progress_bar
 from zarrds.errors import ConflictError, UnsupportedError, VariableNotFoundError, ZarrdsError, locating
-from zarrds.labels.sorted.record import is_recordable, record_of
+from zarrds.labels.sorted.record import OrderRecord, is_recordable, record_of
 from zarrds.metadata.extension import STATISTICS, is_replaced, with_note
-from zarrds.metadata.model import ArrayMetadata
+from zarrds.metadata.model import ArrayMetadata, Node
 from zarrds.metadata.nodes.documents import Nodes, open_nodes, own_node
 from zarrds.metadata.nodes.locking import locked
 from zarrds.metadata.nodes.lookup import get_group
@@ -27,6 +30,9 @@ from zarrds.storage.locate import as_store
 from zarrds.storage.protocol import Store, check_key, check_prefix, path_below
 
 __all__ = ["index"]
+
+# seconds in which arrays are read whose notes are committed together: each commit writes the root's document
+_AT_ONCE = 5.0
 
 
 def index(
@@ -69,7 +75,8 @@ def index(
     ChunkError
         If a chunk cannot be read.
     ConflictError
-        If the array was changed meanwhile; nothing was noted of it then.
+        If an array was changed meanwhile; nothing was noted then of it, nor of those that were read within some
+        seconds.
 
     Examples
     --------
@@ -95,8 +102,18 @@ def index(
             arrays = dict(_named(nodes, path, one) for one in names)
         total = sum(prod(metadata.chunk_grid) for metadata in arrays.values() if has_rows(metadata))
         with progress_bar(total, "index", enabled=progress) as advance:
+            found: dict[str, _Found] = {}
+            begun = time.monotonic()
             for where, metadata in arrays.items():
-                _note(opened, where, metadata, advance)
+                try:
+                    found[where] = _Found.of(opened, where, metadata, advance)
+                except ZarrdsError:
+                    _note(opened, found)
+                    raise
+                if time.monotonic() - begun > _AT_ONCE:
+                    _note(opened, found)
+                    found, begun = {}, time.monotonic()
+            _note(opened, found)
 
 
 def _all_of(nodes: Nodes, path: str) -> dict[str, ArrayMetadata]:
@@ -145,22 +162,39 @@ def _has_order(where: str, metadata: ArrayMetadata) -> bool:
     return _is_label(where, metadata) and is_recordable(metadata)
 
 
-def _note(store: Store, where: str, metadata: ArrayMetadata, advance: Progress | None) -> None:
-    """Note what there is to note of one array."""
-    elements = Elements(store, where, metadata)
-    # this may take long, and needs no lock
-    order = record_of(elements) if _has_order(where, metadata) else None
-    rows = list(rows_of_all(store, elements, advance)) if has_rows(metadata) else []
-    with locked(store):
-        now = own_node(store, where, metadata)
-        if not isinstance(now, ArrayMetadata) or now.shape != metadata.shape or is_replaced(metadata, now):
-            raise ConflictError("another writer changed the array meanwhile", key=where, mend="Call zarrds.index again")
-        with Transaction(store) as transaction:
-            if rows:
-                put_rows(store, transaction.values, where, now, rows)
-            after = with_note(now, ORDER, order.to_json()) if order is not None else now
-            if rows:
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What there is to note of one array, which may take long to find, and needs no lock."""
+
+    metadata: ArrayMetadata
+    order: OrderRecord | None
+    rows: Sequence[tuple[Place, AnyArray]]
+
+    @classmethod
+    def of(cls, store: Store, where: str, metadata: ArrayMetadata, advance: Progress | None) -> _Found:
+        elements = Elements(store, where, metadata)
+        order = record_of(elements) if _has_order(where, metadata) else None
+        rows = list(rows_of_all(store, elements, advance)) if has_rows(metadata) else []
+        return cls(metadata, order, rows)
+
+
+def _note(store: Store, found: Mapping[str, _Found]) -> None:
+    """Note what was found of arrays, by path, in one commit."""
+    if not found:
+        return
+    with locked(store), Transaction(store) as transaction:
+        nodes: dict[str, Node] = {}
+        for where, each in found.items():
+            before, now = each.metadata, own_node(store, where, each.metadata)
+            if not isinstance(now, ArrayMetadata) or now.shape != before.shape or is_replaced(before, now):
+                problem, mend = "another writer changed the array meanwhile", "Call zarrds.index again"
+                raise ConflictError(problem, key=where, mend=mend)
+            after = now if each.order is None else with_note(now, ORDER, each.order.to_json())
+            if each.rows:
+                put_rows(store, transaction.values, where, now, each.rows)
                 after = with_note(after, STATISTICS, True)  # by which writers know that there are some
             if after != now:
-                transaction.put_nodes({where: after})
-            transaction.commit()
+                nodes[where] = after
+        if nodes:
+            transaction.put_nodes(nodes)
+        transaction.commit()

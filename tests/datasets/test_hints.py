@@ -375,16 +375,31 @@ NO_MARKERS: list[dict[str, Any]] = [
     {"_FillValue": None},
     {"_FillValue": np.nan},
     {"missing_value": np.nan},
+    {"_FillValue": -9},
+    {"_FillValue": np.int16(255), "missing_value": 255},
+    {"missing_value": np.array([1e20])},
     {"_FillValue": None, "missing_value": None, "dtype": None},
 ]
 
 
 @pytest.mark.parametrize("is_lazy", [False, True])
-@pytest.mark.parametrize("values", [["a", None, ""], [b"a", None, b""]], ids=["text", "bytes"])
+@pytest.mark.parametrize(
+    "given",
+    [
+        objects("a", None, ""),
+        objects(b"a", None, b""),
+        objects("a", "-9", ""),
+        np.array(["a", "-9", "255"]),
+        np.array([b"a", b"-9", b""]),
+        np.array(["a", "-9", "nan"], np.dtypes.StringDType()),
+    ],
+    ids=str,
+)
 @pytest.mark.filterwarnings("ignore:.*is computed, to see")
-def test_no_marker_is_asked_for_text(values: list[Any], is_lazy: bool) -> None:
-    """As one does for all variables at once: what is missing stays missing, and no empty text."""
-    ds = xr.Dataset({"v": ("x", np.array(values, object))})
+def test_no_marker_is_asked_for_text(given: Any, is_lazy: bool) -> None:
+    """As one does for all variables at once: what is missing stays missing, and no empty text or digits."""
+    values = [None if pd.isna(value) else value for value in given]
+    ds = xr.Dataset({"v": ("x", given)})
     ds = ds.chunk(x=1) if is_lazy else ds
     for number, encoding in enumerate(NO_MARKERS):
         store = zarrds.MemoryStore()

@@ -33,7 +33,7 @@ from zarrds.datasets.encoding.exact.fitting import (
     other_dtype,
 )
 from zarrds.datasets.encoding.exact.packing import check_exact, check_packed_once
-from zarrds.datasets.encoding.exact.text_marks import check_unmarked, text_mark, text_marks, unmarked_blocks
+from zarrds.datasets.encoding.exact.text_marks import check_unmarked, is_no_text, text_mark, text_marks, unmarked_blocks
 from zarrds.errors import CarriedEncodingError, EncodingError, ZarrdsError
 from zarrds.labels.kinds.plain import NUMBER_KINDS, as_numbers
 from zarrds.metadata.attributes import MARKERS, SCALE
@@ -266,8 +266,13 @@ def _as_xarray_takes_it(variable: xr.Variable, is_explicit: bool) -> dict[str, A
         # packed already: with the NaN that xarray would add, readers would unpack it to shorter floats
         encoding.setdefault("_FillValue", None)
     if variable.dtype.kind in "UST" or check_vlen_dtype(variable.dtype) is not None:
-        # no text is NaN, of which xarray makes one that says so
-        encoding = {key: value for key, value in encoding.items() if key not in MARKERS or not _is_nan(value)}
+        # no text is NaN, or a number, of which xarray makes one that says so, and bytes that are empty
+        says_nothing = is_no_text if is_explicit else _is_nan
+        encoding = {
+            key: value
+            for key, value in encoding.items()
+            if key not in MARKERS or value is None or not says_nothing(value)
+        }
     for key in MARKERS:
         if isinstance(encoding.get(key), np.ndarray | list | tuple) and np.size(encoding[key]) == 1:
             encoding[key] = np.ravel(encoding[key])[0]

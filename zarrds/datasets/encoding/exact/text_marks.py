@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from zarrds.datasets.encoding.exact.blocks import CARRIED_MEND, Block, blockwise, encoding_error, whole
 from zarrds.errors import CarriedEncodingError, EncodingError
 from zarrds.metadata.attributes import MARKERS
 
-__all__ = ["check_unmarked", "is_marked_text", "text_mark", "text_marks", "unmarked_blocks"]
+__all__ = ["check_unmarked", "is_marked_text", "is_no_text", "text_mark", "text_marks", "unmarked_blocks"]
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
@@ -41,6 +42,18 @@ def text_mark(value: Any) -> str | bytes | None:
     if isinstance(value, np.ndarray) and value.size == 1:
         value = value.item()
     return value if isinstance(value, str | bytes) else None
+
+
+def is_no_text(value: object) -> bool:
+    """Whether what an encoding says for what is missing is one number, or NaN: it says nothing of text and bytes.
+
+    Examples
+    --------
+    >>> is_no_text(-9), is_no_text(float("nan")), is_no_text("-9")
+    (True, True, False)
+    """
+    items = np.ravel(np.asarray(value))
+    return items.size == 1 and (items.dtype.kind in "biuf" or bool(pd.isnull(items[0])))
 
 
 def is_marked_text(values: Array, marks: Collection[str | bytes]) -> Array:

@@ -12,7 +12,7 @@ import xarray as xr
 
 from zarrds.compat.xarray_internals import is_chunked
 from zarrds.datasets.encoding.dataset import Encoding, stored_name
-from zarrds.datasets.encoding.exact.text_marks import is_marked_text, text_marks
+from zarrds.datasets.encoding.exact.text_marks import is_marked_text, is_no_text, text_marks
 from zarrds.datasets.reading.notes import GroupNotes
 from zarrds.datasets.writing.plain.lazy_text import kind_of_first, text_in_blocks
 from zarrds.errors import EncodingError, UnsupportedError
@@ -81,8 +81,8 @@ class PlainTarget:
         if not given or stored_name(name) in self.arrays:  # of which the store says it
             return False
         if name in self.asked:
-            # no text is NaN, which numbers are that are missing
-            return not all(map(_is_nan, given)) or not _is_one_of(variable, "string", "bytes")
+            # which numbers are not, as one asks for them for all variables at once
+            return not all(map(is_no_text, given)) or not _is_one_of(variable, "string", "bytes")
         # what came along counts only if it can stand for missing text, and there is text, but not that very one
         marks = [mark for mark in text_marks(encoding) if isinstance(mark, str)]
         return (
@@ -133,10 +133,6 @@ class PlainTarget:
                 key=key,
                 mend="Save the variable anew under another name",
             )
-
-
-def _is_nan(marker: object) -> bool:
-    return isinstance(marker, float | np.floating) and bool(np.isnan(marker))
 
 
 def _is_one_of(variable: xr.Variable, *kinds: str) -> bool:

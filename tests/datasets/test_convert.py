@@ -121,6 +121,19 @@ def test_chunks_codecs_and_encoding(days: list[Path], tmp_path: Path) -> None:
         zarrds.convert(days[0], tmp_path / "b.zarr", chunks={"tim": 1})
 
 
+@pytest.mark.parametrize("asked", [{"chunks": {"x": 2}}, {"compressors": [{"name": "zstd"}]}], ids=str)
+def test_nullable_numbers_in_other_chunks(tmp_path: Path, asked: Any) -> None:
+    kinds = {
+        "i": pd.array([1, None, 3], "Int32"),
+        "f": pd.array([1, None, 3], "Float32"),
+        "b": pd.array([True] * 3, "boolean"),
+    }
+    ds = xr.Dataset({name: ("x", values) for name, values in kinds.items()})
+    zarrds.save(ds, tmp_path / "a.zarr")
+    zarrds.convert(tmp_path / "a.zarr", tmp_path / "b.zarr", **asked)
+    xr.testing.assert_identical(xr.open_dataset(tmp_path / "b.zarr", engine="zarrds").load(), ds)
+
+
 def test_groups_and_stores(tmp_path: Path) -> None:
     tree = xr.DataTree.from_dict({"/": xr.Dataset(attrs={"a": 1}), "/one": day(0), "/two/three": day(1)})
     tree.to_netcdf(tmp_path / "tree.nc", engine="netcdf4")

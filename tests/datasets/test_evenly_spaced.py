@@ -144,3 +144,15 @@ def test_labels_that_are_stored_are_skipped(first: int, n: int) -> None:
     xr.testing.assert_allclose(found.x, expected.x)
     assert found.v.values[:4].tolist() == [0, 1, 2, 3]
     assert type(found.xindexes["x"]) is xr.indexes.RangeIndex
+
+
+def test_labels_of_another_name_than_their_dimension(path: Path) -> None:
+    """xarray makes no index of pandas of them."""
+    labels = xr.Coordinates.from_xindex(xr.indexes.RangeIndex.linspace(0.0, 1.0, 4, dim="x", coord_name="place"))
+    ds = xr.Dataset({"v": ("x", np.arange(4.0))}).assign_coords(labels)
+    zarrds.save(ds, path)
+    zarrds.save(ds.isel(x=slice(0, 2)) * 2, path, region={"x": slice(0, 2)})
+    zarrds.save(ds[["v"]].rename(v="w"), path, mode="a")
+    xr.testing.assert_identical(
+        xr.open_dataset(path, engine="zarrds").load(), ds.assign(w=ds.v, v=("x", [0.0, 2.0, 2.0, 3.0]))
+    )

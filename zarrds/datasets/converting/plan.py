@@ -71,6 +71,8 @@ def encoding_for(
 
 def _meaning(variable: xr.Variable) -> dict[str, Any]:
     encoding = variable.encoding
+    if not isinstance(variable.dtype, np.dtype) and variable.dtype.kind in "biuf":
+        return {}  # nullable numbers, of which it is always the same
     kept = {key: encoding[key] for key in _MEANING if encoding.get(key) is not None}
     if variable.dtype.kind not in "OTUS" and encoding.get("dtype") is not None:
         kept["dtype"] = np.dtype(encoding["dtype"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -141,25 +142,79 @@ def open_source(
 
 
 def _store_of(dataset: xr.Dataset, group: str | None, variables: Iterable[str] | None) -> tuple[Store, str, list[str]]:
-    """The store and the group that a dataset was opened from, and its variables."""
-    places: set[tuple[Store, str]] = set()
-    for name, variable in dataset.variables.items():
-        array = _whole_array(lazy_data(variable))
-        if array is not None:
-            places.add((array.stored.store, array.stored.path.rpartition("/")[0]))
-        elif name not in dataset.xindexes:  # labels were loaded when the store was opened
-            raise UnsupportedError(
-                "the dataset is not as it was opened by zarrds",
-                key=str(name),
-                mend="Save it with zarrds.save and the encoding that it is to have, or give the path of its store",
-            )
+    """The store and the group that a dataset was opened from, and those of its variables that have arrays there."""
+    arrays = {name: _whole_array(lazy_data(variable)) for name, variable in dataset.variables.items()}
+    places = {(a.stored.store, a.stored.path.rpartition("/")[0]) for a in arrays.values() if a is not None}
+    for name, array in arrays.items():
+        if array is None and name not in dataset.xindexes:
+            raise _not_as_opened(name)
     if len(places) != 1:
         raise UnsupportedError(
             "the dataset does not come from one store", mend="Give the path of the store, or use zarrds.save"
         )
     store, path = places.pop()
-    names = list(map(str, dataset.variables)) if variables is None else list(variables)
+    _check_as_opened(dataset, store, path, {n: a.stored.path for n, a in arrays.items() if a is not None})
+    # labels of several levels, and those of a range, have none
+    nodes = open_nodes(store).names(path)
+    names = [str(name) for name in dataset.variables if name in nodes] if variables is None else list(variables)
     return store, f"{path}/{group}".strip("/") if group else path, names
+
+
+def _check_as_opened(dataset: xr.Dataset, store: Store, path: str, paths: Mapping[Hashable, str]) -> None:
+    """Check that a dataset says what its store says: names, dimensions and attributes, and the labels that were read.
+
+    Raises
+    ------
+    UnsupportedError
+    """
+    stated = [_opened(store, path)]
+    changed = _changed(dataset, stated, path, paths)
+    if changed is not None:  # it may have been opened in another way
+        stated += [_opened(store, path, **options) for options in ({"decode_coords": "all"}, {"decode_cf": False})]
+        changed = _changed(dataset, stated, path, paths)
+    if changed is not None:
+        raise _not_as_opened(changed)
+
+
+def _opened(store: Store, path: str, **options: Any) -> xr.Dataset:
+    anything: Any = store  # xarray's types know only paths
+    with warnings.catch_warnings():  # what is strange in it was told when it was opened
+        warnings.simplefilter("ignore")
+        return xr.open_dataset(anything, engine="zarrds", group=path or None, **options)
+
+
+def _changed(
+    dataset: xr.Dataset, stated: Iterable[xr.Dataset], path: str, paths: Mapping[Hashable, str]
+) -> Hashable | None:
+    """What of a dataset, opened from arrays at `paths`, is as in none of some others; ``"/"`` are its attributes."""
+    base = f"{path}/" if path else ""
+    if not any(_has_same_attributes(dataset, each) for each in stated):
+        return "/"
+    for name, variable in dataset.variables.items():
+        there = [(each.variables[name], name in each.coords) for each in stated if name in each.variables]
+        is_same = any(
+            v.dims == variable.dims and is_coordinate == (name in dataset.coords) and _has_same_attributes(v, variable)
+            for v, is_coordinate in there
+        )
+        if name in paths:
+            is_same &= paths[name] == f"{base}{name}"
+        else:  # labels, which were read
+            is_same &= any(variable.equals(v) for v, _ in there)  # type: ignore[no-untyped-call]  # of xarray
+        if not is_same:
+            return name
+    return None
+
+
+def _has_same_attributes(one: xr.Dataset | xr.Variable, other: xr.Dataset | xr.Variable) -> bool:
+    return xr.Dataset(attrs=one.attrs).identical(xr.Dataset(attrs=other.attrs))
+
+
+def _not_as_opened(name: Hashable) -> UnsupportedError:
+    return UnsupportedError(
+        "the dataset is not as it was opened by zarrds",
+        key=str(name),
+        mend="Save it with zarrds.save and the encoding that it is to have, or give the path of its store",
+    )
 
 
 def is_as_opened(dataset: xr.Dataset) -> bool:

@@ -65,7 +65,7 @@ def with_room(stored: StoredGroup, dataset: xr.Dataset) -> tuple[StoredGroup, xr
     dataset = with_levels_stored(dataset, stored)
     made: dict[str, Made] = {}
     changed: dict[Hashable, xr.Variable] = {}
-    xindexes, indexes = dataset.xindexes, dataset.indexes  # which are made anew whenever they are asked for
+    xindexes = dataset.xindexes  # which are made anew whenever they are asked for
     for name, variable in dataset.variables.items():
         key, is_label = stored_name(name), name in xindexes
         there, described = stored.variables.get(key), stored.notes.descriptions.get(key, {})
@@ -81,7 +81,9 @@ def with_room(stored: StoredGroup, dataset: xr.Dataset) -> tuple[StoredGroup, xr
             continue
         if not is_part and (alike := _in_the_form_stored(name, variable, there, described, stored)) is not variable:
             changed[name] = variable = alike
-        firsts = _made_by_the_first(key, variable, None if is_part else indexes.get(name), stored)
+        # not `Dataset.indexes`: not all can be indexes of pandas
+        is_first = is_label and not is_part and not there.size
+        firsts = _made_by_the_first(key, variable, xindexes[name].to_pandas_index() if is_first else None, stored)
         made |= firsts
         if key in firsts:
             continue

@@ -5,6 +5,7 @@ If a release of xarray changes one of them, this is where it shows.
 
 from __future__ import annotations
 
+import datetime
 import functools
 import pickle
 from collections.abc import Callable
@@ -36,6 +37,14 @@ def test_lazy_data(tmp_path: Path) -> None:
         wrapper = wrapper.array
 
     assert type(variable.chunk().data).__module__.startswith("dask")
+
+
+def test_variable_of() -> None:
+    dates = np.array([datetime.datetime(2000, 1, 2)], object)  # of which xarray makes datetime64
+    variable = internals.variable_of(("x",), dates, {"a": 1}, {"b": 2})
+    assert internals.lazy_data(variable) is dates
+    assert (variable.dims, variable.attrs, variable.encoding) == (("x",), {"a": 1}, {"b": 2})
+    assert (internals.variable_of((), np.array(1)).attrs, variable.copy().dtype) == ({}, object)
 
 
 def test_bytes_to_char() -> None:

@@ -58,6 +58,7 @@ __all__ = [
     "units_as_written",
     "unwrapped",
     "validate_dataset_names",
+    "variable_of",
     "with_variables",
 ]
 
@@ -78,6 +79,13 @@ def units_as_written(units: str) -> str:
 def lazy_data(variable: xr.Variable) -> Any:
     """What holds a variable's data, without loading it."""
     return variable._data
+
+
+def variable_of(
+    dims: Any, data: Any, attrs: Mapping[Any, Any] | None = None, encoding: Mapping[Any, Any] | None = None
+) -> xr.Variable:
+    """A variable of data as it is: xarray would look at each object for dates, and at what wraps lazy data."""
+    return xr.Variable(dims, data, attrs, encoding, fastpath=True)
 
 
 def _is_layer(data: Any) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Hashable
 import numpy as np
 import xarray as xr
 
-from zarrds.compat.xarray_internals import decode_cf_variables
+from zarrds.compat.xarray_internals import decode_cf_variables, variable_of
 from zarrds.datasets.encoding.exact.blocks import blockwise
 from zarrds.datasets.encoding.exact.comparison import check_dims
 from zarrds.datasets.encoding.exact.encoder import Encoder
@@ -67,7 +67,7 @@ def encode_like(name: Hashable, variable: xr.Variable, stored: xr.Variable, meta
     variable = variable.transpose(*stored.dims)
     dtype = metadata.data_type.dtype
     if is_in_same_encoding(variable, stored):
-        return proven(name, xr.Variable(stored.dims, variable.data.astype(dtype, copy=False), fastpath=True), metadata)
+        return proven(name, variable_of(stored.dims, variable.data.astype(dtype, copy=False)), metadata)
     keys = (*CF_KEYS, "_Encoding")  # of strings that are stored as bytes
     encoding = {key: stored.encoding[key] for key in keys if stored.encoding.get(key) is not None}
     kind = _stored_kind(stored, metadata)
@@ -82,7 +82,7 @@ def encode_like(name: Hashable, variable: xr.Variable, stored: xr.Variable, meta
     encoder = Encoder(name, stored.dims, dtype, kind, encoding, is_cftime=is_cftime)
     encoder.check_dtype(variable.dtype)
     data = variable.data if variable.dtype == dtype and encoder.is_plain else blockwise(encoder, variable, dtype)
-    return proven(name, xr.Variable(stored.dims, data, fastpath=True), metadata)
+    return proven(name, variable_of(stored.dims, data), metadata)
 
 
 def as_stored(name: Hashable, variable: xr.Variable, stored: xr.Variable, metadata: ArrayMetadata) -> xr.Variable:

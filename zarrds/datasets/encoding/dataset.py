@@ -22,6 +22,7 @@ from zarrds.compat.xarray_internals import (
     encode_dataset_coordinates,
     is_strange,
     lazy_data,
+    variable_of,
 )
 from zarrds.datasets.encoding.apart import set_apart
 from zarrds.datasets.encoding.encoded import encoded_variable
@@ -242,7 +243,7 @@ def encode_variable(
     apart = set_apart(variable, spec, description)
     if apart:
         attrs = {key: value for key, value in variable.attrs.items() if key not in apart}
-        variable = xr.Variable(variable.dims, lazy_data(variable), attrs, variable.encoding, fastpath=True)
+        variable = variable_of(variable.dims, lazy_data(variable), attrs, variable.encoding)
     try:
         encoded, replaced = encoded_variable(name, variable, is_explicit)
         encoded = _of_no_characters(variable, encoded)
@@ -309,7 +310,7 @@ def _of_no_characters(variable: xr.Variable, encoded: xr.Variable) -> xr.Variabl
     if not is_text or not encoded.ndim or encoded.dtype != "S1":
         return encoded
     data = encoded.data.astype("S2")
-    return xr.Variable(encoded.dims, data, encoded.attrs, encoded.encoding, fastpath=True)
+    return variable_of(encoded.dims, data, encoded.attrs, encoded.encoding)
 
 
 # by what pandas says that objects are

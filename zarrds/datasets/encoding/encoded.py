@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from zarrds.compat.xarray_internals import CF_RELATED_DATA, check_vlen_dtype, is_chunked
+from zarrds.compat.xarray_internals import CF_RELATED_DATA, check_vlen_dtype, is_chunked, variable_of
 from zarrds.datasets.encoding.exact.attempt import (
     FOREIGN,
     LOSSY_KEYS,
@@ -196,7 +196,7 @@ def _of_no_text(name: str, variable: xr.Variable, is_explicit: bool) -> xr.Varia
         asked = {key: value for key, value in encoding.items() if key in LOSSY_KEYS}
         raise EncodingError("text cannot be encoded so", key=name, found=asked, mend="Leave it out") from error
     data = np.empty(variable.shape, made.dtype)
-    return xr.Variable(variable.dims, data, made.attrs, made.encoding, fastpath=True)
+    return variable_of(variable.dims, data, made.attrs, made.encoding)
 
 
 def _known_objects(name: str, variable: xr.Variable, encoding: CFEncoding, is_explicit: bool) -> xr.Variable:
@@ -217,7 +217,7 @@ def _known_objects(name: str, variable: xr.Variable, encoding: CFEncoding, is_ex
         values, dtype = np.where(missing, np.nan, values), np.float64
     if dtype is None:
         return variable
-    return xr.Variable(variable.dims, as_numbers(values, dtype), variable.attrs, variable.encoding, fastpath=True)
+    return variable_of(variable.dims, as_numbers(values, dtype), variable.attrs, variable.encoding)
 
 
 def _unmarked(name: str, variable: xr.Variable, encoding: CFEncoding, *, is_carried: bool) -> xr.Variable:
@@ -241,7 +241,7 @@ def _marks_of_blocks(variable: xr.Variable) -> dict[str, str]:
 
 def _as_it_is(variable: xr.Variable) -> xr.Variable:
     encoding = without_losses(variable.encoding)
-    return xr.Variable(variable.dims, variable.data, variable.attrs, encoding, fastpath=True)
+    return variable_of(variable.dims, variable.data, variable.attrs, encoding)
 
 
 def _in_words(name: str, error: Exception) -> str:

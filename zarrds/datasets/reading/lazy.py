@@ -15,7 +15,7 @@ from xarray.core import indexing
 
 from zarrds.arrays.array import Array
 from zarrds.compat.xarray_faults import mend_concatenation, mend_interpolation, mend_missing_dates
-from zarrds.compat.xarray_internals import create_vlen_dtype, lazily
+from zarrds.compat.xarray_internals import create_vlen_dtype, lazily, variable_of
 from zarrds.compat.xarray_loading import loaded_together, loading_together, to_be_loaded_too
 from zarrds.datasets.encoding.attributes import decoded_attributes
 from zarrds.datasets.encoding.stored_encoding import encoding_of
@@ -410,7 +410,7 @@ class LazyArrays:
             )
         attributes = decoded_attributes(metadata, fill_value_is_mask=self.fill_value_is_mask)
         encoding = encoding_of(metadata, fill_value_is_mask=self.fill_value_is_mask)
-        return xr.Variable(names, lazily(lazy), attributes, encoding, fastpath=True)
+        return variable_of(names, lazily(lazy), attributes, encoding)
 
 
 def _check_can_be_variable(metadata: ArrayMetadata) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from zarrds.compat.xarray_internals import DeferredIndex, MappedArray, PandasVariable
+from zarrds.compat.xarray_internals import DeferredIndex, MappedArray, PandasVariable, variable_of
 from zarrds.datasets.reading.index_options import IndexOptions
 from zarrds.datasets.reading.lazy import LazyArray, check_is_stored
 from zarrds.datasets.reading.noted_indexes import IndexMisfitError, noted_index, without_array
@@ -310,8 +310,7 @@ class _Restorer:
                 index = index.set_levels(cast, level=i)
         made = xr.indexes.PandasMultiIndex(index, dim)
         variables = {
-            level: xr.Variable((dim,), np.empty(0), self._own_attrs(level, self._decoded[level]), fastpath=True)
-            for level in levels
+            level: variable_of((dim,), np.empty(0), self._own_attrs(level, self._decoded[level])) for level in levels
         }
         for level, variable in made.create_variables(variables).items():
             self._variables[level] = variable
@@ -327,7 +326,7 @@ class _Restorer:
         made = xr.indexes.PandasIndex(index.rename(name), dim)
         if variable is not None:
             attrs = self._own_attrs(name, variable)
-            variable = xr.Variable((dim,), np.empty(0), attrs, variable.encoding, fastpath=True)
+            variable = variable_of((dim,), np.empty(0), attrs, variable.encoding)
         self._variables |= made.create_variables(None if variable is None else {name: variable})
         self._indexes[name] = made
 

@@ -22,6 +22,7 @@ from zarrds.compat.xarray_internals import (
     encode_zarr_variable,
     infer_datetime_units,
     is_chunked,
+    variable_of,
 )
 from zarrds.datasets.encoding.exact.blocks import blockwise, computed, encoding_error, whole
 from zarrds.datasets.encoding.exact.encoder import Encoder
@@ -149,7 +150,7 @@ def _block_by_block(name: str, variable: xr.Variable, encoding: CFEncoding, kind
     is_of_cftime = kind == "datetimes" and variable.dtype.kind == "O"
     encoder = Encoder(name, variable.dims, sample.dtype, kind, cf, is_carried, is_cftime=is_of_cftime)
     data = blockwise(encoder, variable, sample.dtype)
-    return xr.Variable(variable.dims, data, sample.attrs, sample.encoding, fastpath=True)
+    return variable_of(variable.dims, data, sample.attrs, sample.encoding)
 
 
 def _with(variable: xr.Variable, encoding: CFEncoding) -> xr.Variable:
@@ -226,7 +227,7 @@ def _sample(variable: xr.Variable) -> xr.Variable:
         is_scaled_in_place = not any(variable.encoding.keys().isdisjoint(keys) for keys in (SCALE, MARKERS))
         dtype = _FLOAT64 if is_scaled_in_place and variable.dtype.kind in "iu" else variable.dtype
         values = np.empty((0,) * variable.ndim, dtype)
-    return xr.Variable(variable.dims, values, dict(variable.attrs), dict(variable.encoding), fastpath=True)
+    return variable_of(variable.dims, values, dict(variable.attrs), dict(variable.encoding))
 
 
 def _check_ends(name: str, variable: xr.Variable, made: xr.Variable) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from zarrds.arguments import warn
-from zarrds.compat.xarray_internals import BlockwiseArray, blockwise_array
+from zarrds.compat.xarray_internals import BlockwiseArray, blockwise_array, variable_of
 from zarrds.datasets.encoding.exact.comparison import label_text, position_text
 from zarrds.engine.executor import run
 from zarrds.errors import EncodingError, ZarrdsError
@@ -133,7 +133,7 @@ def by_blocks(variable: xr.Variable, nbytes: int) -> xr.Variable:
         That a block may have.
     """
     data = BlockwiseArray(variable, lambda values, origin: values, variable.dtype, nbytes).lazily()
-    return xr.Variable(variable.dims, data, variable.attrs, variable.encoding, fastpath=True)
+    return variable_of(variable.dims, data, variable.attrs, variable.encoding)
 
 
 def blockwise(function: BlockFunction, variable: xr.Variable, dtype: np.dtype[Any]) -> Any:
@@ -247,7 +247,7 @@ def computed(name: Hashable, variable: xr.Variable) -> xr.Variable:
     if variable.chunks is None or not variable.ndim:
         return variable.compute()
     data = as_numpy(name, variable.data.compute())
-    return xr.Variable(variable.dims, data, variable.attrs, variable.encoding, fastpath=True)
+    return variable_of(variable.dims, data, variable.attrs, variable.encoding)
 
 
 def computed_to_see(name: Hashable, variable: xr.Variable, reason: str) -> xr.Variable:

@@ -16,6 +16,7 @@ import xarray as xr
 
 from zarrds.codecs.pipeline import build_pipeline
 from zarrds.codecs.registry import kind
+from zarrds.compat.xarray_internals import variable_of
 from zarrds.datasets.encoding.exact.blocks import Block, blockwise, encoding_error
 from zarrds.datasets.encoding.exact.comparison import label_text
 from zarrds.datasets.encoding.exact.differences import differing
@@ -71,7 +72,7 @@ def proven(name: Hashable, variable: xr.Variable, metadata: ArrayMetadata, *, is
         return variable
     proof = _Proof(name, variable.dims, metadata.data_type, codecs, is_carried)
     data = blockwise(proof, variable, variable.dtype)
-    return xr.Variable(variable.dims, data, variable.attrs, variable.encoding, fastpath=True)
+    return variable_of(variable.dims, data, variable.attrs, variable.encoding)
 
 
 def changes_elements(metadata: ArrayMetadata) -> bool:

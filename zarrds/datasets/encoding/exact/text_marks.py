@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from zarrds.compat.xarray_internals import variable_of
 from zarrds.datasets.encoding.exact.blocks import CARRIED_MEND, Block, blockwise, encoding_error, whole
 from zarrds.errors import CarriedEncodingError, EncodingError
 from zarrds.metadata.attributes import MARKERS
@@ -114,7 +115,7 @@ def unmarked_blocks(
         Whether the encoding came along with the variable: the error is `CarriedEncodingError` then.
     """
     data = blockwise(_Unmarked(name, variable.dims, tuple(marks), is_carried), variable, variable.dtype)
-    return xr.Variable(variable.dims, data, variable.attrs, variable.encoding, fastpath=True)
+    return variable_of(variable.dims, data, variable.attrs, variable.encoding)
 
 
 @dataclass(frozen=True)

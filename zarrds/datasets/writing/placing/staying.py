@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import xarray as xr
 
-from zarrds.compat.xarray_internals import decode_cf_variables, is_chunked, lazy_data
+from zarrds.compat.xarray_internals import decode_cf_variables, is_chunked, lazy_data, variable_of
 from zarrds.datasets.encoding.as_stored import as_stored
 from zarrds.datasets.encoding.exact.packing import CF_KEYS
 from zarrds.datasets.encoding.meaning import check_same_meaning, says_where
@@ -115,7 +115,7 @@ def check_meaning(name: str, variable: xr.Variable, stored: StoredGroup) -> None
     """Check that a new variable has the units, flags and so on of the stored one; see `check_same_meaning`."""
     described, there = name in stored.notes.descriptions, stored.variables[name]
     if apart := apart_attributes(stored.arrays[name]):
-        there = xr.Variable(there.dims, lazy_data(there), there.attrs | apart, there.encoding, fastpath=True)
+        there = variable_of(there.dims, lazy_data(there), there.attrs | apart, there.encoding)
     check_same_meaning(name, there, variable, described=described)
 
 

@@ -15,7 +15,13 @@ import pandas as pd
 import xarray as xr
 
 from zarrds.arrays.attributes import plain_attributes
-from zarrds.compat.xarray_internals import check_vlen_dtype, is_chunked, new_dataset, validate_dataset_names
+from zarrds.compat.xarray_internals import (
+    check_vlen_dtype,
+    is_chunked,
+    new_dataset,
+    validate_dataset_names,
+    variable_of,
+)
 from zarrds.datasets.encoding.dataset import Encoding, stored_name
 from zarrds.datasets.encoding.exact.attempt import is_time, lazy_units
 from zarrds.datasets.encoding.exact.blocks import computed_to_see
@@ -255,9 +261,7 @@ class _Maker:
         if plain.values.dtype.kind in "mM" and not plain.values.size:
             encoding = {"units": lazy_units(plain.values.dtype), **encoding}
         # fast: else pandas would look at each object, to see what it is
-        self._variables[name] = xr.Variable(
-            variable.dims, plain.values, attrs, {**encoding, **plain.encoding}, fastpath=True
-        )
+        self._variables[name] = variable_of(variable.dims, plain.values, attrs, {**encoding, **plain.encoding})
 
     def _add_companion(self, name: str, plain: Plain, along: tuple[Hashable, ...] | None) -> None:
         if along is not None:

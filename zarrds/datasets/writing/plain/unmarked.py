@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from zarrds.compat.xarray_internals import variable_of
 from zarrds.datasets.encoding.exact.blocks import Block, blockwise, encoding_error, whole
 from zarrds.labels.kinds.plain import Array, Description, StoredKind, other_kind
 from zarrds.labels.kinds.times import TIMES
@@ -73,7 +74,7 @@ def as_described(name: Hashable, variable: xr.Variable, description: Description
         check.on_block(whole(name, variable, np.asarray(variable.values)))
         return variable
     data = blockwise(check, variable, variable.dtype)
-    return xr.Variable(variable.dims, data, variable.attrs, variable.encoding, fastpath=True)
+    return variable_of(variable.dims, data, variable.attrs, variable.encoding)
 
 
 @dataclass(frozen=True)

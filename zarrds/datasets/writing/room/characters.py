@@ -10,10 +10,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
-import xarray as xr
 
 from zarrds.arrays.layout import data_type_of
-from zarrds.compat.xarray_internals import bytes_to_char
+from zarrds.compat.xarray_internals import bytes_to_char, variable_of
 from zarrds.datasets.writing.changes import ArrayChange
 from zarrds.datasets.writing.stored import StoredGroup
 from zarrds.metadata.extension import marks_of, with_marks
@@ -82,5 +81,5 @@ def _split(change: ArrayChange, before: ArrayMetadata) -> ArrayChange:
         extensions=with_marks(change.after, marks).extensions,
     )
     variable = change.variable
-    encoded = xr.Variable((*variable.dims, last), bytes_to_char(variable.data), fastpath=True)
+    encoded = variable_of((*variable.dims, last), bytes_to_char(variable.data))
     return replace(change, before=before, after=after, variable=encoded, start=(*change.start, 0))

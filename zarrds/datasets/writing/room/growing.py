@@ -16,7 +16,7 @@ import xarray as xr
 
 from zarrds.arrays.layout import data_type_of
 from zarrds.codecs.blosc import MAX_NBYTES
-from zarrds.compat.xarray_internals import lazy_data
+from zarrds.compat.xarray_internals import lazy_data, variable_of
 from zarrds.datasets.encoding.as_stored import encode_like
 from zarrds.datasets.encoding.exact.lossy_codecs import without_element_filters
 from zarrds.datasets.encoding.exact.packing import finer_unit
@@ -303,7 +303,7 @@ def _longer(name: str, full: xr.Variable, there: xr.Variable, before: ArrayMetad
     metadata = replace(before, data_type=data_type_of(dtype), codecs=codecs)
     if full.dtype.kind == old.kind and full.dtype.itemsize != dtype.itemsize:
         full = full.astype(dtype)
-    stored = xr.Variable(there.dims, lazy_data(there), there.attrs, {**there.encoding, "dtype": dtype}, fastpath=True)
+    stored = variable_of(there.dims, lazy_data(there), there.attrs, {**there.encoding, "dtype": dtype})
     encoded = encode_like(name, full, stored, metadata)
     return made_anew(metadata, encoded)
 
@@ -391,7 +391,7 @@ def _as_wide(metadata: ArrayMetadata) -> list[ArrayMetadata]:
 
 def _in_units(there: xr.Variable, units: str, metadata: ArrayMetadata) -> xr.Variable:
     encoding = {**there.encoding, "units": units, "dtype": metadata.data_type.dtype}
-    return xr.Variable(there.dims, lazy_data(there), there.attrs, encoding, fastpath=True)
+    return variable_of(there.dims, lazy_data(there), there.attrs, encoding)
 
 
 def _counted(name: str, full: xr.Variable, stored: StoredGroup, units: str) -> Grown:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from zarrds.compat.xarray_internals import variable_of
 from zarrds.datasets.reading.notes import PANDAS
 from zarrds.datasets.writing.room.free_values import free_text
 from zarrds.datasets.writing.room.growing import check_rewritable
@@ -71,7 +72,7 @@ def marked_otherwise(
     attributes = dict(metadata.attributes) if is_bytes else {**metadata.attributes, "missing_value": new}
     old = there.values.astype(object)
     old[np.asarray(old == mark, bool)] = new
-    elements = xr.Variable(there.dims, old, there.attrs, there.encoding, fastpath=True)
+    elements = variable_of(there.dims, old, there.attrs, there.encoding)
     return Made(with_note(replace(metadata, attributes=attributes), PANDAS, noted), elements, noted)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from zarrds.compat.xarray_internals import lazy_data
+from zarrds.compat.xarray_internals import lazy_data, variable_of
 from zarrds.datasets.encoding.attributes import take_fill_value
 from zarrds.datasets.writing.room.free_values import blocks_of, free_integer
 from zarrds.datasets.writing.room.growing import check_rewritable, means_other, of_dtype
@@ -90,15 +90,14 @@ def integers_with_missing(name: str, variable: xr.Variable, there: xr.Variable, 
         )
     dtype, mark = free_integer(name, dtype, whole, there)
     after = marked(metadata, dtype, mark)
-    elements = xr.Variable(
-        there.dims, lazy_data(there), there.attrs, {**there.encoding, "_FillValue": dtype.type(mark)}, fastpath=True
-    )
+    encoding = {**there.encoding, "_FillValue": dtype.type(mark)}
+    elements = variable_of(there.dims, lazy_data(there), there.attrs, encoding)
     if not means_other(metadata, after):
         return Made(after, elements, {})
     check_rewritable(name, there.size * dtype.itemsize)
     filled = np.full(values.shape, mark, dtype)
     filled[~gone] = whole
-    elements = xr.Variable(there.dims, there.values.astype(dtype), there.attrs, elements.encoding)
+    elements = xr.Variable(there.dims, there.values.astype(dtype), there.attrs, encoding)
     return Made(after, elements, {}, xr.Variable(variable.dims, filled, variable.attrs))
 
 

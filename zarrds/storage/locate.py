@@ -82,7 +82,12 @@ def as_store(
     found = store_of_object(store, storage_options)
     if found is not None:
         return found
-    raise EncodingError("a store is a path, a URL or a store object", expected="one of these", found=f"{type(store)}")
+    raise EncodingError(
+        "a store is a path, a URL or a store object",
+        expected="one of these",
+        found=f"{type(store)}",
+        mend="A store in memory is zarrds.MemoryStore()" if isinstance(store, Mapping) else None,
+    )
 
 
 def as_cached_store(

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,29 @@ def test_a_killed_run_goes_on(tmp_path: Path, seed: int, monkeypatch: pytest.Mon
     assert not left or not finished  # killed when all was done: only what it cleans up may be left
     zarrds.copy(tmp_path / "a.zarr", tmp_path / "b.zarr", mode="w")
     zarrds.rechunk(tmp_path / "a.zarr", tmp_path / "b.zarr", mode="w")
+    assert sorted(os.listdir(tmp_path)) == ["a.zarr", "b.zarr"]
+
+
+def test_a_run_that_ended_before_it_noted_what_was_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is done again, and needs the same pieces."""
+    monkeypatch.setattr("zarrds.datasets.rechunking.plan._OVERHEAD", 0)
+    maps(tmp_path / "a.zarr", 48, 32)
+    options: dict[str, Any] = {"chunks": {"t": -1, "y": 8, "x": 8}, "max_memory": 80_000, "durable": False}
+    finish, steps = Workspace.finish, list[str]()
+
+    def stop(self: Workspace, step: str) -> None:
+        if "write" in step and step not in steps:
+            steps.append(step)
+            raise KeyboardInterrupt
+        finish(self, step)
+
+    monkeypatch.setattr(Workspace, "finish", stop)
+    while not (tmp_path / "b.zarr").exists():
+        with suppress(KeyboardInterrupt):
+            zarrds.rechunk(tmp_path / "a.zarr", tmp_path / "b.zarr", **options)
+    assert steps
+    array = zarrds.open_array(tmp_path / "b.zarr", path="v")
+    np.testing.assert_array_equal(array[...], zarrds.open_array(tmp_path / "a.zarr", path="v")[...])
     assert sorted(os.listdir(tmp_path)) == ["a.zarr", "b.zarr"]
 
 

@@ -74,11 +74,15 @@ class Step:
     nbytes : int
         Decoded bytes that it brings to their place, for progress.
     work : callable
+        It can be repeated as long as it is not noted that it is done.
+    tidy : callable, optional
+        Removes what is not needed any more, once that is noted.
     """
 
     name: str
     nbytes: int
     work: Callable[[], None]
+    tidy: Callable[[], None] | None = None
 
 
 def steps_of(job: Job) -> Iterator[Step]:
@@ -119,7 +123,8 @@ def _through_pieces(job: Job) -> Iterator[Step]:
     for number, block, _ in numbered_blocks(plan.shape, plan.read_block, parts):
         yield Step(f"{job.to} read {number}", _nbytes(job, block) // 2, _keeping(job, block))
     for number, block, _ in numbered_blocks(plan.shape, plan.write_block, job.parts):
-        yield Step(f"{job.to} write {number}", -(-_nbytes(job, block) // 2), _putting(job, block))
+        nbytes = -(-_nbytes(job, block) // 2)
+        yield Step(f"{job.to} write {number}", nbytes, _putting(job, block), _removing(job, block))
 
 
 def _keeping(job: Job, block: Block) -> Callable[[], None]:
@@ -138,7 +143,7 @@ def _keeping(job: Job, block: Block) -> Callable[[], None]:
 
 
 def _putting(job: Job, block: Block) -> Callable[[], None]:
-    """Puts the pieces of a block together and writes it; then they go."""
+    """Puts the pieces of a block together and writes it."""
 
     def put(values: AnyArray, piece: Block) -> None:
         key = _key_of(job, piece)
@@ -152,16 +157,17 @@ def _putting(job: Job, block: Block) -> Callable[[], None]:
         except ZarrdsError as error:
             raise error.located(path=job.scratch.path, key=key) from error.__cause__
 
-    def write() -> None:
+    def work() -> None:
         values = np.empty([part.stop - part.start for part in block], job.before.data_type.dtype)
         _each_piece(job, block, lambda piece: put(values, piece))
         _elements(job, of_target=True).write(block, values, seen=job.seen)
 
-    def work() -> None:
-        write()
-        _each_piece(job, block, lambda piece: job.scratch.delete(_key_of(job, piece)))
-
     return work
+
+
+def _removing(job: Job, block: Block) -> Callable[[], None]:
+    """Removes the pieces of a block."""
+    return lambda: _each_piece(job, block, lambda piece: job.scratch.delete(_key_of(job, piece)))
 
 
 def _each_piece(job: Job, block: Block, work: Callable[[Block], None]) -> None:

@@ -423,6 +423,8 @@ def _carry_out(
                     if step.name not in work.done:
                         step.work()
                         work.finish(step.name)
+                        if step.tidy is not None:
+                            step.tidy()
                     if advance is not None:
                         advance(step.nbytes)
             for each in copied:

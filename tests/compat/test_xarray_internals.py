@@ -19,6 +19,7 @@ import xarray as xr
 
 import zarrds
 from zarrds.compat import xarray_internals as internals
+from zarrds.compat.xarray_loading import decode_cf_variables, is_decoding
 from zarrds.datasets.reading.lazy import LazyArray
 
 
@@ -353,6 +354,44 @@ class _Backed(xr.backends.BackendArray):
 
     def __getitem__(self, key: Any) -> Any:
         return internals.indexed_by(key, self.shape, self.get)
+
+
+class _Asked(xr.backends.BackendArray):
+    """One that notes by which keys it was asked, and for whom."""
+
+    dtype, shape = np.dtype(object), (3, 3)
+
+    def __init__(self) -> None:
+        self.keys: list[Any] = []
+        self.is_decoding: list[bool] = []
+
+    def __getitem__(self, key: Any) -> Any:
+        self.keys.append(type(key))
+        self.is_decoding.append(is_decoding())
+        return np.full((3, 3), "a", object)[key.tuple if type(key) is not internals.indexing.OuterIndexer else ...]
+
+
+def test_indexing() -> None:
+    asked = _Asked()
+    variable = internals.variable_of(("x", "y"), internals.lazily(asked))
+    points = xr.Variable("p", [0, 1])
+    for part in (variable[1:, 0], variable[[0, 2], :], variable[points, points]):
+        part.load()
+    indexing = internals.indexing
+    assert asked.keys == [indexing.BasicIndexer, indexing.OuterIndexer, indexing.VectorizedIndexer]
+    assert all(issubclass(kind, indexing.ExplicitIndexer) for kind in asked.keys)
+
+
+def test_elements_that_decoders_ask_for_are_told_apart() -> None:
+    asked = _Asked()
+    variable = internals.variable_of(("x", "y"), internals.lazily(asked))
+    decoded, _, _ = decode_cf_variables({"v": variable}, {})
+    assert asked.is_decoding == [True]  # the first of all objects
+    decoded["v"].load()
+    assert asked.is_decoding == [True, False]
+    with pytest.raises(ValueError, match="unable to decode time units"):
+        decode_cf_variables({"v": xr.Variable("x", [1.0], {"units": "days since never"})}, {}, decode_times=True)
+    assert not is_decoding()
 
 
 def test_is_chunked(tmp_path: Path) -> None:

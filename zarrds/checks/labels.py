@@ -223,16 +223,12 @@ def _decoded(
 ) -> Mapping[Hashable, xr.Variable]:
     is_mask = spec_of(next(iter(arrays.values()))).IS_FILL_MISSING
     lazy_arrays = LazyArrays(store, None, n_workers, None, cache_of(0), is_mask)
-    lazy, raw = {}, {}
+    raw = {}
     for name, metadata in arrays.items():
         with locating(store.path, base + name):
-            lazy[name] = lazy_arrays.array(base + name, metadata)
-            raw[name] = lazy_arrays.variable(lazy[name])
+            raw[name] = lazy_arrays.variable(lazy_arrays.array(base + name, metadata))
     decoders, _ = decoders_for(notes, {})
-    found, _, _ = decode(raw, {}, decoders, store.path, base.rstrip("/"))
-    for array in lazy.values():
-        array.is_being_decoded = False
-    return found
+    return decode(raw, {}, decoders, store.path, base.rstrip("/"))[0]
 
 
 def _misfit(name: str, variables: Mapping[Hashable, xr.Variable], notes: GroupNotes) -> str | None:

@@ -48,6 +48,7 @@ __all__ = [
     "encode_zarr_variable",
     "guard_decoders",
     "indexed_by",
+    "indexing",
     "infer_datetime_units",
     "is_chunked",
     "is_plain_in_memory",

@@ -1,4 +1,6 @@
-"""What `Dataset.load` is about to load: it asks for one variable after the other, which over a network takes long.
+"""What xarray is doing when it asks for elements: decoding what was opened, or loading a dataset.
+
+`Dataset.load` asks for one variable after the other, which over a network takes long; decoders look at a few elements.
 
 Private names of xarray, as in `zarrds.compat.xarray_internals`; ``tests/compat/test_xarray_internals.py`` fails if a
 release changes what is relied on here. The worst that can come of it is that variables are loaded one by one.
@@ -13,8 +15,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import xarray as xr
+from xarray import conventions
 
-__all__ = ["loaded_together", "loading_together", "to_be_loaded_too"]
+__all__ = ["decode_cf_variables", "is_decoding", "loaded_together", "loading_together", "to_be_loaded_too"]
 
 _MAX_DEPTH = 100  # frames between `Dataset.load` and the backend: several for each decoder
 _DATASET_LOAD, _VARIABLE_LOAD = xr.Dataset.load.__code__, xr.Variable.load.__code__
@@ -52,4 +55,20 @@ def loading_together(loaded: list[Any]) -> Iterator[None]:
 def loaded_together() -> list[Any] | None:
     """What `loading_together` was given in this thread; None outside of it."""
     found: list[Any] | None = getattr(_state, "loaded", None)
+    return found
+
+
+def decode_cf_variables(*args: Any, **options: Any) -> tuple[Any, Any, Any]:
+    """xarray's, which looks at first and last elements of lazy variables meanwhile; see `is_decoding`."""
+    before = is_decoding()
+    _state.is_decoding = True
+    try:
+        return conventions.decode_cf_variables(*args, **options)
+    finally:
+        _state.is_decoding = before
+
+
+def is_decoding() -> bool:
+    """Whether it is for xarray's decoders that elements are asked for in this thread."""
+    found: bool = getattr(_state, "is_decoding", False)
     return found

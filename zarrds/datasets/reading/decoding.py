@@ -9,7 +9,8 @@ from typing import Any, Literal, TypeAlias, get_args
 import numpy as np
 import xarray as xr
 
-from zarrds.compat.xarray_internals import CF_RELATED_DATA, decode_cf_variables, guard_decoders
+from zarrds.compat.xarray_internals import CF_RELATED_DATA, guard_decoders
+from zarrds.compat.xarray_loading import decode_cf_variables
 from zarrds.datasets.reading.notes import GroupNotes
 from zarrds.datasets.reading.strange import path_of
 from zarrds.errors import MetadataError, UndecodableError, ZarrdsError

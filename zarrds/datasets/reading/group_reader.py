@@ -305,12 +305,8 @@ class GroupReader:
         stubborn: dict[Any, str] = {}
         while True:
             decoders, active = decoders_for(notes, without_times(stubborn, stored, asked))
-            for array in lazy.values():
-                array.is_being_decoded = True
             raw = {name: variable.copy(deep=False) for name, variable in stored.items()} if active else stored
             decoded = decode_all(raw, attributes, decoders, self._store.path, path)
-            for array in lazy.values():
-                array.is_being_decoded = False
             try:
                 active -= decoded.undecoded.keys()
                 restored = restore(decoded.variables, lazy, notes, active, self._index, roles)

@@ -11,12 +11,11 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 from xarray.backends import BackendArray
-from xarray.core import indexing
 
 from zarrds.arrays.array import Array
 from zarrds.compat.xarray_faults import mend_concatenation, mend_interpolation, mend_missing_dates
-from zarrds.compat.xarray_internals import create_vlen_dtype, lazily, variable_of
-from zarrds.compat.xarray_loading import loaded_together, loading_together, to_be_loaded_too
+from zarrds.compat.xarray_internals import create_vlen_dtype, indexing, lazily, variable_of
+from zarrds.compat.xarray_loading import is_decoding, loaded_together, loading_together, to_be_loaded_too
 from zarrds.datasets.encoding.attributes import decoded_attributes
 from zarrds.datasets.encoding.stored_encoding import encoding_of
 from zarrds.engine.cache import ChunkCache, cache_of
@@ -132,13 +131,11 @@ class LazyArray(BackendArray):
     Attributes
     ----------
     stored : Array
-    is_being_decoded : bool
-        Set until xarray's decoders are done with it.
     is_locked : bool
         Whether it is read by who holds the store's lock, so that it need not be looked whether it is still there.
     """
 
-    __slots__ = ("_ahead", "_checked", "_keys", "_version", "dtype", "is_being_decoded", "is_locked", "shape", "stored")
+    __slots__ = ("_ahead", "_checked", "_keys", "_version", "dtype", "is_locked", "shape", "stored")
 
     def __init__(
         self,
@@ -157,7 +154,6 @@ class LazyArray(BackendArray):
         self._checked: tuple[Hashable, ...] = (version,) if touched is None else (version, touched[1])
         self._ahead: Any = None  # all elements, while a dataset is opened that needs them
         self.shape = array.shape
-        self.is_being_decoded = True
         self.dtype = create_vlen_dtype(str) if array.metadata.data_type.name == "string" else array.dtype
         if self.dtype.fields:  # xarray's decoders take those of another byte order for nameless bytes
             self.dtype = self.dtype.newbyteorder("=")
@@ -177,7 +173,7 @@ class LazyArray(BackendArray):
         return "zarrds", self.stored.store.path, options, self.stored.path, self._version
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
-        if self.is_being_decoded and self.dtype.kind == "O":
+        if self.dtype.kind == "O" and is_decoding():
             # xarray's decoders look at the first of all objects, to see whether it is a date: stored ones never are
             return np.full((1,) * len(self.shape), "", self.dtype)[(0,) * len(self.shape)]
         others = to_be_loaded_too() if self.stored.store.traits.is_remote else ()
@@ -214,7 +210,7 @@ class LazyArray(BackendArray):
     def _read(self, key: indexing.ExplicitIndexer) -> Any:
         if self._ahead is not None and (len(self.shape) == 1 or isinstance(key, indexing.BasicIndexer)):
             found = np.copy(self._ahead[key.tuple])
-            if not self.is_being_decoded and found.shape == self.shape:
+            if found.shape == self.shape and not is_decoding():
                 self.forget()
             return self._with_dtype(found[()])
         try:
@@ -242,7 +238,7 @@ class LazyArray(BackendArray):
             self.check_still_there()
         elif together is not None:
             together.append(self)
-        elif not self.is_being_decoded:  # what is opened takes no round trip for it
+        elif not is_decoding():  # what is opened takes no round trip for it
             look_again([self])
         return value
 

@@ -181,7 +181,6 @@ def read_group(
     coordinates = frozenset(name for name, v in decoded.items() if name in found.names or v.dims == (name,))
     coordinates = (coordinates - noted.data) | (noted.coordinates & decoded.keys())
     for array in lazy.values():
-        array.is_being_decoded = False
         array.forget()
     notes, categories = _categories(store, path, dataset, decoded, notes, unreadable)
     return StoredGroup(

@@ -12,8 +12,9 @@ import xarray as xr
 
 import zarrds
 from tests.datasets.samples import Counting
+from zarrds.chunk_statistics.building import rows_of_all
 from zarrds.chunk_statistics.record import read_rows
-from zarrds.errors import ChunkError
+from zarrds.errors import ChunkError, ConflictError
 
 
 def dataset(start: int, n: int) -> xr.Dataset:
@@ -217,3 +218,19 @@ def test_what_was_indexed_before_a_lost_chunk_is_noted(tmp_path: Path) -> None:
     with pytest.raises(ChunkError, match="a chunk is missing"):
         zarrds.index(tmp_path / "s.zarr", ["a", "b"])
     assert zarrds.statistics(tmp_path / "s.zarr", "a").known.all()
+
+
+def test_what_was_indexed_beside_a_changed_array_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    zarrds.save(xr.Dataset({"a": ("x", [1.0]), "b": ("x", [2.0]), "c": ("x", [3.0])}), store := zarrds.MemoryStore())
+
+    def changed_meanwhile(*args: Any) -> Any:
+        rows = list(rows_of_all(*args))
+        if args[1].path == "a":
+            zarrds.save(xr.Dataset({"a": ("x", [4.0])}), store, mode="a")
+        return rows
+
+    monkeypatch.setattr("zarrds.datasets.editing.index.rows_of_all", changed_meanwhile)
+    with pytest.raises(ConflictError, match=r"changed the array meanwhile.*'a'"):
+        zarrds.index(store)
+    assert [zarrds.statistics(store, name).known.all().item() for name in "abc"] == [False, True, True]
+    assert not zarrds.verify(store).findings

@@ -75,8 +75,7 @@ def index(
     ChunkError
         If a chunk cannot be read.
     ConflictError
-        If an array was changed meanwhile; nothing was noted then of it, nor of those that were read within some
-        seconds.
+        If an array was changed meanwhile; nothing was noted of it then.
 
     Examples
     --------
@@ -179,16 +178,23 @@ class _Found:
 
 
 def _note(store: Store, found: Mapping[str, _Found]) -> None:
-    """Note what was found of arrays, by path, in one commit."""
+    """Note what was found of arrays, by path, in one commit.
+
+    Raises
+    ------
+    ConflictError
+        If one was changed meanwhile; what was found of the others is noted.
+    """
     if not found:
         return
+    changed: list[str] = []
     with locked(store), Transaction(store) as transaction:
         nodes: dict[str, Node] = {}
         for where, each in found.items():
             before, now = each.metadata, own_node(store, where, each.metadata)
             if not isinstance(now, ArrayMetadata) or now.shape != before.shape or is_replaced(before, now):
-                problem, mend = "another writer changed the array meanwhile", "Call zarrds.index again"
-                raise ConflictError(problem, key=where, mend=mend)
+                changed.append(where)
+                continue
             after = now if each.order is None else with_note(now, ORDER, each.order.to_json())
             if each.rows:
                 put_rows(store, transaction.values, where, now, each.rows)
@@ -198,3 +204,6 @@ def _note(store: Store, found: Mapping[str, _Found]) -> None:
         if nodes:
             transaction.put_nodes(nodes)
         transaction.commit()
+    if changed:
+        problem, mend = "another writer changed the array meanwhile", "Call zarrds.index again"
+        raise ConflictError(problem, key=changed[0], mend=mend)

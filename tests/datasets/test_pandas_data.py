@@ -228,3 +228,19 @@ def test_each_variable_is_looked_at_for_itself_alone(monkeypatch: pytest.MonkeyP
         return n_done
 
     assert n_selected(9) - n_selected(6) == n_selected(6) - n_selected(3)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [pd.Categorical(["a", None]), pd.Categorical([2, 1]), pd.array([7, None], "Int16"), pd.array([True, None])],
+    ids=["text", "numbers", "integers", "booleans"],
+)
+def test_one_element(values: Any) -> None:
+    """xarray keeps it in an array of pandas without dimensions, at which pandas fails, or ends the process."""
+    for i, value in enumerate(values):
+        ds = xr.Dataset({"v": ("x", values), "w": ("t", [1.0])}, {"t": [0]}).isel(x=i)
+        zarrds.save(ds, store := zarrds.MemoryStore())
+        zarrds.save(ds.assign_coords(t=[1]), store, append_dim="t")
+        found = open_zarrds(store).load()
+        assert found.sizes == {"t": 2}
+        assert pd.isnull(found.v.item()) if pd.isnull(value) else found.v.item() == value

@@ -146,15 +146,18 @@ def is_plain_in_memory(variable: xr.Variable) -> bool:
 
 
 def is_strange(variable: xr.Variable) -> bool:
-    """Whether a variable's data is an array of another library than NumPy, pandas and dask, and not xarray's own."""
+    """Whether a variable's data is an array of another library than NumPy, pandas and dask, and not xarray's own.
+
+    One of pandas without dimensions is strange, too: xarray makes it of one element, and pandas fails or crashes at it.
+    """
     data = variable._data
     if type(data) is np.ndarray or isinstance(
         data, indexing.ExplicitlyIndexed | np.ndarray | pd.api.extensions.ExtensionArray
     ):
         return False
-    return not is_duck_dask_array(data) and not isinstance(
-        getattr(data, "array", None), pd.api.extensions.ExtensionArray
-    )
+    if isinstance(getattr(data, "array", None), pd.api.extensions.ExtensionArray):
+        return not data.shape
+    return not is_duck_dask_array(data)
 
 
 def new_dataset(

@@ -288,11 +288,13 @@ def test_a_dataset_with_labels_that_have_no_array_stands_for_its_store(tmp_path:
         lambda ds: ds.rename(v="w", w="v"),
         lambda ds: ds.rename(x="y"),
         lambda ds: ds.set_coords("w"),
+        lambda ds: ds.reset_coords("r"),
     ],
-    ids=["labels", "attributes of labels", "attributes", "attributes of data", "names", "dimensions", "coordinates"],
+    ids="labels, their attributes, attributes, those of data, names, dimensions, data, coordinates".split(", "),
 )
 def test_a_dataset_that_was_changed_does_not_stand_for_its_store(tmp_path: Path, change: Any) -> None:
-    ds = xr.Dataset({"v": ("x", [1.0, 2, 3]), "w": ("x", [4.0, 5, 6])}, {"x": [1, 2, 3]}, {"title": "a"})
+    labels = {"x": [1, 2, 3], "r": ("x", [7, 8, 9])}
+    ds = xr.Dataset({"v": ("x", [1.0, 2, 3]), "w": ("x", [4.0, 5, 6])}, labels, {"title": "a"})
     zarrds.save(ds, tmp_path / "a.zarr")
     changed = change(xr.open_dataset(tmp_path / "a.zarr", engine="zarrds"))
     with pytest.raises(UnsupportedError, match="not as it was opened"):
@@ -301,9 +303,14 @@ def test_a_dataset_that_was_changed_does_not_stand_for_its_store(tmp_path: Path,
     xr.testing.assert_identical(xr.open_dataset(tmp_path / "b.zarr", engine="zarrds").load(), change(ds))
 
 
-@pytest.mark.parametrize("options", [{"decode_times": False}, {"decode_cf": False}, {"decode_coords": "all"}])
+@pytest.mark.parametrize(
+    "options",
+    [{"decode_times": False}, {"decode_cf": False}, {"decode_coords": "all"}, {"decode_coords": False}],
+    ids=str,
+)
 def test_a_dataset_that_was_opened_in_another_way_stands_for_its_store(tmp_path: Path, options: Any) -> None:
-    ds = xr.Dataset({"v": ("t", [1.0, 2.0]), "crs": 0}, {"t": np.array(["2000", "2001"], "M8[ns]")})
+    labels = {"t": np.array(["2000", "2001"], "M8[ns]"), "r": ("t", [7, 8])}
+    ds = xr.Dataset({"v": ("t", [1.0, 2.0]), "crs": 0}, labels)
     ds.v.attrs["grid_mapping"] = "crs"
     zarrds.save(ds, tmp_path / "a.zarr", encoding={"v": {"dtype": "i2", "scale_factor": 0.5}})
     zarrds.copy(xr.open_dataset(tmp_path / "a.zarr", engine="zarrds", **options), tmp_path / "b.zarr")

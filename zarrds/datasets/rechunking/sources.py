@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
@@ -167,11 +167,16 @@ def _check_as_opened(dataset: xr.Dataset, store: Store, path: str, paths: Mappin
     ------
     UnsupportedError
     """
-    stated = [_opened(store, path)]
-    changed = _changed(dataset, stated, path, paths)
-    if changed is not None:  # it may have been opened in another way
-        stated += [_opened(store, path, **options) for options in ({"decode_coords": "all"}, {"decode_cf": False})]
-        changed = _changed(dataset, stated, path, paths)
+    with_roles = [_opened(store, path)]
+    if _changed(dataset, with_roles, with_roles, path, paths) is None:
+        return
+    # it may have been opened in another way
+    with_roles.append(_opened(store, path, decode_coords="all"))
+    without = [_opened(store, path, **options) for options in ({"decode_coords": False}, {"decode_cf": False})]
+    # a coordinate that became data is no dataset without roles, in which attributes name coordinates
+    if any(_changed(dataset, [each], [each], path, paths) is None for each in without):
+        return
+    changed = _changed(dataset, [*with_roles, *without], with_roles, path, paths)
     if changed is not None:
         raise _not_as_opened(changed)
 
@@ -184,22 +189,27 @@ def _opened(store: Store, path: str, **options: Any) -> xr.Dataset:
 
 
 def _changed(
-    dataset: xr.Dataset, stated: Iterable[xr.Dataset], path: str, paths: Mapping[Hashable, str]
+    dataset: xr.Dataset,
+    stated: Sequence[xr.Dataset],
+    with_roles: Sequence[xr.Dataset],
+    path: str,
+    paths: Mapping[Hashable, str],
 ) -> Hashable | None:
-    """What of a dataset, opened from arrays at `paths`, is as in none of some others; ``"/"`` are its attributes."""
+    """What of a dataset, opened from arrays at `paths`, is as in none of some others; ``"/"`` are its attributes.
+
+    Whether it is a coordinate, those say that are `with_roles`.
+    """
     base = f"{path}/" if path else ""
     if not any(_has_same_attributes(dataset, each) for each in stated):
         return "/"
     for name, variable in dataset.variables.items():
-        there = [(each.variables[name], name in each.coords) for each in stated if name in each.variables]
-        is_same = any(
-            v.dims == variable.dims and is_coordinate == (name in dataset.coords) and _has_same_attributes(v, variable)
-            for v, is_coordinate in there
-        )
+        there = [each.variables[name] for each in stated if name in each.variables]
+        is_same = any(v.dims == variable.dims and _has_same_attributes(v, variable) for v in there)
+        is_same &= any((name in each.coords) == (name in dataset.coords) for each in with_roles if name in each)
         if name in paths:
             is_same &= paths[name] == f"{base}{name}"
         else:  # labels, which were read
-            is_same &= any(variable.equals(v) for v, _ in there)  # type: ignore[no-untyped-call]  # of xarray
+            is_same &= any(variable.equals(v) for v in there)  # type: ignore[no-untyped-call]  # of xarray
         if not is_same:
             return name
     return None

@@ -472,7 +472,7 @@ def test_markers_that_came_along_count_for_nothing_in_a_store(zarr_format: Any, 
     zarrds.save(ds, store := zarrds.MemoryStore(), zarr_format=zarr_format, encoding={"s": asked})
     new = ds.copy()
     new.s.encoding = carried
-    for options in ({"append_dim": "x"}, {"region": {"x": slice(0, 2)}}):
-        zarrds.save(new, store, **options)  # type: ignore[arg-type]
+    zarrds.save(new, store, append_dim="x")
+    zarrds.save(new, store, region={"x": slice(0, 2)})
     zarrds.save(new.isel(x=[0, 1, 0, 1]), store, mode="r+")
     assert [None if pd.isnull(text) else text for text in open_zarrds(store).s.values] == ["a", None] * 2

@@ -122,8 +122,9 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 @pytest.mark.parametrize("place", PLACES)
 def test_reading(place: str, folder: Path) -> None:
     store = PLACES[place](folder)
-    for options in ({}, {"chunks": {}}, {"consolidated": False}):
-        xr.testing.assert_identical(xr.open_dataset(store, engine="zarrds", **options).load(), DS)  # type: ignore[arg-type]
+    ways: list[dict[str, Any]] = [{}, {"chunks": {}}, {"consolidated": False}]
+    for options in ways:
+        xr.testing.assert_identical(xr.open_dataset(store, engine="zarrds", **options).load(), DS)
     np.testing.assert_array_equal(zarrds.open_array(store, path="v")[1:3, 2], DS.v[1:3, 2])
     opened = as_store(store)
     assert sorted(opened.list_prefix()) == sorted(key for key in values_of(folder) if "partial" not in key)

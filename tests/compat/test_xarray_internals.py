@@ -19,7 +19,7 @@ import xarray as xr
 
 import zarrds
 from zarrds.compat import xarray_internals as internals
-from zarrds.compat.xarray_loading import decode_cf_variables, is_decoding
+from zarrds.compat.xarray_loading import decode_opened, is_decoding
 from zarrds.datasets.reading.lazy import LazyArray
 
 
@@ -385,12 +385,12 @@ def test_indexing() -> None:
 def test_elements_that_decoders_ask_for_are_told_apart() -> None:
     asked = _Asked()
     variable = internals.variable_of(("x", "y"), internals.lazily(asked))
-    decoded, _, _ = decode_cf_variables({"v": variable}, {})
+    decoded, _, _ = decode_opened({"v": variable}, {})
     assert asked.is_decoding == [True]  # the first of all objects
     decoded["v"].load()
     assert asked.is_decoding == [True, False]
     with pytest.raises(ValueError, match="unable to decode time units"):
-        decode_cf_variables({"v": xr.Variable("x", [1.0], {"units": "days since never"})}, {}, decode_times=True)
+        decode_opened({"v": xr.Variable("x", [1.0], {"units": "days since never"})}, {}, decode_times=True)
     assert not is_decoding()
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import xarray as xr
 from xarray import conventions
 
-__all__ = ["decode_cf_variables", "is_decoding", "loaded_together", "loading_together", "to_be_loaded_too"]
+__all__ = ["decode_opened", "is_decoding", "loaded_together", "loading_together", "to_be_loaded_too"]
 
 _MAX_DEPTH = 100  # frames between `Dataset.load` and the backend: several for each decoder
 _DATASET_LOAD, _VARIABLE_LOAD = xr.Dataset.load.__code__, xr.Variable.load.__code__
@@ -58,7 +58,7 @@ def loaded_together() -> list[Any] | None:
     return found
 
 
-def decode_cf_variables(*args: Any, **options: Any) -> tuple[Any, Any, Any]:
+def decode_opened(*args: Any, **options: Any) -> tuple[Any, Any, Any]:
     """xarray's, which looks at first and last elements of lazy variables meanwhile; see `is_decoding`."""
     before = is_decoding()
     _state.is_decoding = True

@@ -32,10 +32,10 @@ from zarrds.datasets.encoding.exact.fitting import (
     misfit_of_order,
     other_dtype,
 )
-from zarrds.datasets.encoding.exact.packing import check_exact, check_packed_once
+from zarrds.datasets.encoding.exact.packing import check_exact, check_packed_once, is_nan
 from zarrds.datasets.encoding.exact.text_marks import check_unmarked, is_no_text, text_mark, text_marks, unmarked_blocks
 from zarrds.errors import CarriedEncodingError, EncodingError, ZarrdsError
-from zarrds.labels.kinds.plain import NUMBER_KINDS, as_numbers
+from zarrds.labels.kinds.plain import NUMBER_KINDS, as_numbers, is_missing
 from zarrds.metadata.attributes import MARKERS, SCALE
 from zarrds.metadata.times import CF_UNITS
 
@@ -160,8 +160,7 @@ def _check_missing_text(name: str, variable: xr.Variable, why: str) -> None:
     """
     if variable.dtype.kind != "O" or is_chunked(variable) or check_vlen_dtype(variable.dtype) is not None:
         return
-    missing = np.asarray(pd.isnull(np.asarray(variable.values)), bool)
-    if missing.any() and kind_of_data(variable) in ("strings", "bytes"):
+    if is_missing(variable.values).any() and kind_of_data(variable) in ("strings", "bytes"):
         raise CarriedEncodingError(why, key=name)
 
 
@@ -206,7 +205,7 @@ def _known_objects(name: str, variable: xr.Variable, encoding: CFEncoding, is_ex
     if is_chunked(variable):
         variable = computed(name, variable)
     values = np.asarray(variable.values)
-    missing = np.asarray(pd.isnull(values), bool)
+    missing = is_missing(values)
     dtype: type[Any] | None = NUMBER_KINDS.get(pd.api.types.infer_dtype(values[~missing], skipna=False))
     if missing.any():
         # which integers and floats are, if nothing is to be scaled: halves of steps are no slack of integers
@@ -267,7 +266,7 @@ def _as_xarray_takes_it(variable: xr.Variable, is_explicit: bool) -> dict[str, A
         encoding.setdefault("_FillValue", None)
     if variable.dtype.kind in "UST" or check_vlen_dtype(variable.dtype) is not None:
         # no text is NaN, or a number, of which xarray makes one that says so, and bytes that are empty
-        says_nothing = is_no_text if is_explicit else _is_nan
+        says_nothing = is_no_text if is_explicit else is_nan
         encoding = {
             key: value
             for key, value in encoding.items()
@@ -284,17 +283,14 @@ def _as_xarray_takes_it(variable: xr.Variable, is_explicit: bool) -> dict[str, A
 
 def _orders(variable: xr.Variable, encoding: CFEncoding) -> Iterator[CFEncoding]:
     """The encoding that was asked for, completed: whole units where they are possible, else floats."""
-    if "dtype" not in encoding and any(_is_nan(encoding.get(key)) for key in MARKERS) and is_time(variable):
+    marks = [encoding[key] for key in MARKERS if encoding.get(key) is not None]
+    if "dtype" not in encoding and any(map(is_nan, marks)) and is_time(variable):
         yield {**encoding, "dtype": _FLOAT64}  # which alone can be that
     elif "dtype" in encoding or "units" not in encoding or not is_time(variable):
         yield encoding
     else:
         yield {**encoding, "dtype": _INT64}
         yield {**encoding, "dtype": _FLOAT64}
-
-
-def _is_nan(value: Any) -> bool:
-    return value is not None and np.ndim(value) == 0 and bool(pd.isnull(value))
 
 
 def _hints(variable: xr.Variable, encoding: CFEncoding) -> Iterator[CFEncoding]:

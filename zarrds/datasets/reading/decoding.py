@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from zarrds.compat.xarray_internals import CF_RELATED_DATA, guard_decoders
-from zarrds.compat.xarray_loading import decode_cf_variables
+from zarrds.compat.xarray_loading import decode_opened
 from zarrds.datasets.reading.notes import GroupNotes
 from zarrds.datasets.reading.strange import path_of
 from zarrds.errors import MetadataError, UndecodableError, ZarrdsError
@@ -226,7 +226,7 @@ def _problem(name: Any, variable: xr.Variable, decoders: Mapping[str, Any]) -> s
     if (problem := _element_problem(name, variable, decoders)) is not None:
         return problem
     try:
-        decode_cf_variables({name: variable.copy(deep=False)}, {}, **decoders)
+        decode_opened({name: variable.copy(deep=False)}, {}, **decoders)
     except ZarrdsError:
         raise
     except Exception as error:  # whatever xarray makes of what an attribute may hold
@@ -339,7 +339,7 @@ def decode(
         If they cannot be decoded, now or when they are read; it names the variable.
     """
     try:
-        variables, decoded_attributes, names = decode_cf_variables(raw, dict(attributes), **decoders)
+        variables, decoded_attributes, names = decode_opened(raw, dict(attributes), **decoders)
     except ZarrdsError:
         raise
     except Exception as error:
@@ -354,7 +354,7 @@ def _culprit(raw: Mapping[Any, xr.Variable], decoders: Mapping[str, Any], error:
     """The variable that cannot be decoded by itself, and why; no name if that is of the group or of several."""
     for name, variable in raw.items():
         try:
-            decode_cf_variables({name: variable.copy(deep=False)}, {}, **decoders)
+            decode_opened({name: variable.copy(deep=False)}, {}, **decoders)
         except Exception as own:
             return name, own
     return None, error

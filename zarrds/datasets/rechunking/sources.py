@@ -124,11 +124,16 @@ def open_source(
     ------
     StoreNotFoundError, NodeNotFoundError, VariableNotFoundError, UnsupportedError
     """
+    opened_at = ""
     if isinstance(source, xr.Dataset):
-        store, path, variables = _store_of(source, group, variables)
+        store, opened_at = _store_of(source)
+        path = f"{opened_at}/{group}".strip("/") if group else opened_at
     else:
         store, path = as_store(source, storage_options), check_prefix((group or "").strip("/"))
     nodes = open_nodes(store, is_sure=True)
+    if isinstance(source, xr.Dataset) and variables is None:
+        there = nodes.names(opened_at)  # labels of several levels, and those of a range, have no array
+        variables = [str(name) for name in source.variables if name in there]
     get_group(store, nodes, path)
     base = f"{path}/" if path else ""
     found = {where.removeprefix(path).removeprefix("/"): node for where, node in walk(nodes, path).items()}
@@ -141,8 +146,8 @@ def open_source(
     return Source(store, base, groups, arrays, spec_of(nodes), nodes.version)
 
 
-def _store_of(dataset: xr.Dataset, group: str | None, variables: Iterable[str] | None) -> tuple[Store, str, list[str]]:
-    """The store and the group that a dataset was opened from, and those of its variables that have arrays there."""
+def _store_of(dataset: xr.Dataset) -> tuple[Store, str]:
+    """The store and the group that a dataset was opened from. Raises `UnsupportedError` if it is not as it was then."""
     arrays = {name: _whole_array(lazy_data(variable)) for name, variable in dataset.variables.items()}
     places = {(a.stored.store, a.stored.path.rpartition("/")[0]) for a in arrays.values() if a is not None}
     for name, array in arrays.items():
@@ -154,10 +159,7 @@ def _store_of(dataset: xr.Dataset, group: str | None, variables: Iterable[str] |
         )
     store, path = places.pop()
     _check_as_opened(dataset, store, path, {n: a.stored.path for n, a in arrays.items() if a is not None})
-    # labels of several levels, and those of a range, have none
-    nodes = open_nodes(store).names(path)
-    names = [str(name) for name in dataset.variables if name in nodes] if variables is None else list(variables)
-    return store, f"{path}/{group}".strip("/") if group else path, names
+    return store, path
 
 
 def _check_as_opened(dataset: xr.Dataset, store: Store, path: str, paths: Mapping[Hashable, str]) -> None:
@@ -209,7 +211,7 @@ def _changed(
         if name in paths:
             is_same &= paths[name] == f"{base}{name}"
         else:  # labels, which were read
-            is_same &= any(variable.equals(v) for v in there)  # type: ignore[no-untyped-call]  # of xarray
+            is_same &= any(variable.equals(v) for v in there)  # type: ignore[no-untyped-call]  # xarray gives it no types
         if not is_same:
             return name
     return None
@@ -230,7 +232,7 @@ def _not_as_opened(name: Hashable) -> UnsupportedError:
 def is_as_opened(dataset: xr.Dataset) -> bool:
     """Whether a dataset is a store, or some variables of it, as zarrds opened it: then it is copied as it is stored."""
     try:
-        _store_of(dataset, None, None)
+        _store_of(dataset)
     except UnsupportedError:
         return False
     return True

@@ -30,6 +30,7 @@ from zarrds.datasets.encoding.exact.kinds import kind_of
 from zarrds.datasets.encoding.exact.packing import CF_KEYS
 from zarrds.datasets.encoding.exact.times import check_same_times, decode_times
 from zarrds.errors import EncodingError
+from zarrds.labels.kinds.plain import is_missing
 from zarrds.labels.kinds.times import is_cftime
 from zarrds.metadata.attributes import MARKERS, SCALE
 
@@ -195,7 +196,7 @@ def _of_missing_dates(variable: xr.Variable, encoding: CFEncoding) -> dict[str, 
     if is_chunked(variable) or (is_marked and "units" in encoding):
         return {}
     values = np.asarray(variable.values).reshape(-1)
-    missing = np.asarray(pd.isnull(values), bool)
+    missing = is_missing(values)
     if not missing.any():
         return {}
     units = {} if "units" in encoding else {"units": infer_datetime_units(values[~missing])}

@@ -15,6 +15,7 @@ from zarrds.datasets.encoding.exact.blocks import Block, encoding_error
 from zarrds.datasets.encoding.exact.comparison import comparable, label_text
 from zarrds.datasets.encoding.exact.packing import CF_KEYS, markers_of
 from zarrds.errors import EncodingError
+from zarrds.labels.kinds.plain import is_missing
 from zarrds.metadata.times import NUMPY_CALENDARS
 
 __all__ = ["check_dates", "check_same_times", "check_units", "decode_times", "whole_units"]
@@ -161,7 +162,7 @@ def check_dates(block: Block, calendar: str, *, is_cftime: bool, can_miss: bool)
     EncodingError
         For dates of another calendar, and for what is missing among those of cftime, if nothing stands for it.
     """
-    missing = np.asarray(pd.isnull(block.values), bool)
+    missing = is_missing(block.values)
     if is_cftime and not can_miss and missing.any():
         problem = "is missing, for which the store's integers have no _FillValue"
         mend = "Fill or drop what is missing, or save the variable anew, as float64 or with a _FillValue"

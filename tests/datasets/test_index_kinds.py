@@ -15,6 +15,7 @@ import xarray as xr
 import zarrds
 from tests.datasets.index_kinds import INDEXES, MULTI_INDEXES, N, assert_same_indexes, dataset_of
 from tests.datasets.samples import open_zarrds
+from zarrds.errors import EncodingError
 
 KINDS = [*INDEXES, *MULTI_INDEXES]
 
@@ -189,3 +190,14 @@ def test_append_without_the_multi_index(tmp_path: Path) -> None:
     )
     with pytest.raises(zarrds.errors.LabelError, match="levels"):
         zarrds.save(other, tmp_path / "x.zarr", append_dim="x")
+
+
+def test_levels_under_another_name_than_their_dimension() -> None:
+    pairs = pd.MultiIndex.from_product([[1, 2], ["a", "b"]], names=["n", "s"])
+    coords = xr.Coordinates.from_pandas_multiindex(pairs, "m")
+    ds = xr.Dataset({"v": ("m", np.arange(4.0))}).assign_coords(coords)
+    store = zarrds.MemoryStore()
+    with pytest.raises(EncodingError, match=r"do not have the name of their dimension.*'m'.*expected 'other'"):
+        zarrds.save(ds.rename_dims(m="other"), store)
+    zarrds.save(ds.rename(m="other"), store)
+    assert_same_indexes(open_zarrds(store), ds.rename(m="other"))

@@ -53,8 +53,11 @@ def test_a_dataset_with_labels_that_have_no_array_stands_for_its_store(tmp_path:
         lambda ds: ds.rename(x="y"),
         lambda ds: ds.set_coords("w"),
         lambda ds: ds.reset_coords("r"),
+        lambda ds: ds.drop_vars("r"),
+        lambda ds: ds.set_xindex("r"),
     ],
-    ids="labels, their attributes, attributes, those of data, names, dimensions, data, coordinates".split(", "),
+    ids="labels, their attributes, attributes, those of data, names, dimensions, data, coordinates, "
+    "dropped, indexes".split(", "),
 )
 def test_a_dataset_that_was_changed_does_not_stand_for_its_store(tmp_path: Path, change: Any) -> None:
     labels = {"x": [1, 2, 3], "r": ("x", [7, 8, 9])}
@@ -79,3 +82,25 @@ def test_a_dataset_that_was_opened_in_another_way_stands_for_its_store(tmp_path:
     zarrds.save(ds, tmp_path / "a.zarr", encoding={"v": {"dtype": "i2", "scale_factor": 0.5}})
     zarrds.copy(xr.open_dataset(tmp_path / "a.zarr", engine="zarrds", **options), tmp_path / "b.zarr")
     xr.testing.assert_identical(xr.open_dataset(tmp_path / "b.zarr", engine="zarrds").load(), ds)
+
+
+@pytest.mark.parametrize("what", [{"mask_and_scale": False}, {"decode_times": False}, {"decode_cf": False}], ids=str)
+def test_undecoded_data_without_its_attributes_is_other_data(tmp_path: Path, what: Any) -> None:
+    ds = xr.Dataset({"v": ("t", [1.0, 2.0])}, {"t": np.array(["2000", "2001"], "M8[ns]")})
+    zarrds.save(ds, tmp_path / "a.zarr", encoding={"v": {"dtype": "i2", "scale_factor": 0.5}})
+    numbers = xr.open_dataset(tmp_path / "a.zarr", engine="zarrds", **what).drop_attrs()
+    with pytest.raises(UnsupportedError, match="not as it was opened"):
+        zarrds.copy(numbers, tmp_path / "b.zarr")
+    zarrds.rechunk(numbers, tmp_path / "b.zarr")
+    xr.testing.assert_identical(xr.open_dataset(tmp_path / "b.zarr", engine="zarrds").load(), numbers.load())
+
+
+def test_a_coordinate_that_no_attribute_can_name_became_data(tmp_path: Path) -> None:
+    """It looks as if it was opened with decode_coords=False."""
+    ds = xr.Dataset({"v": ("x", [1.0, 2.0])}, {"of two words": ("x", [3, 4])})
+    zarrds.save(ds, tmp_path / "a.zarr")
+    data = xr.open_dataset(tmp_path / "a.zarr", engine="zarrds").reset_coords("of two words")
+    with pytest.raises(UnsupportedError, match="not as it was opened"):
+        zarrds.copy(data, tmp_path / "b.zarr")
+    zarrds.rechunk(data, tmp_path / "b.zarr")
+    xr.testing.assert_identical(xr.open_dataset(tmp_path / "b.zarr", engine="zarrds").load(), data.load())

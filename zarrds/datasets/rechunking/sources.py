@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from math import prod
 from typing import Any
 
@@ -31,7 +32,7 @@ from zarrds.metadata.model import ArrayMetadata, GroupMetadata
 from zarrds.metadata.nodes.documents import open_nodes, walk
 from zarrds.metadata.nodes.lookup import get_group
 from zarrds.storage.locate import as_store
-from zarrds.storage.protocol import Store, check_prefix
+from zarrds.storage.protocol import Store, check_prefix, path_below
 
 __all__ = ["Copied", "Source", "is_as_opened", "open_source", "planned"]
 
@@ -162,25 +163,31 @@ def _store_of(dataset: xr.Dataset) -> tuple[Store, str]:
     return store, path
 
 
+# how a dataset may have been opened and still be all of what its store says
+_WAYS: tuple[Mapping[str, Any], ...] = (
+    {},
+    {"decode_coords": "all"},
+    {"decode_coords": False},
+    {"decode_times": False},
+    {"decode_cf": False},
+)
+
+
 def _check_as_opened(dataset: xr.Dataset, store: Store, path: str, paths: Mapping[Hashable, str]) -> None:
-    """Check that a dataset says what its store says: names, dimensions and attributes, and the labels that were read.
+    """Check that a dataset is all that one of its openings says: but for data, which is still to be read.
 
     Raises
     ------
     UnsupportedError
     """
-    with_roles = [_opened(store, path)]
-    if _changed(dataset, with_roles, with_roles, path, paths) is None:
-        return
-    # it may have been opened in another way
-    with_roles.append(_opened(store, path, decode_coords="all"))
-    without = [_opened(store, path, **options) for options in ({"decode_coords": False}, {"decode_cf": False})]
-    # a coordinate that became data is no dataset without roles, in which attributes name coordinates
-    if any(_changed(dataset, [each], [each], path, paths) is None for each in without):
-        return
-    changed = _changed(dataset, [*with_roles, *without], with_roles, path, paths)
-    if changed is not None:
-        raise _not_as_opened(changed)
+    usual = _opened(store, path)
+    problems: list[Hashable] = []
+    for options in _WAYS:
+        changed = _changed(dataset, _opened(store, path, **options) if options else usual, usual, path, paths)
+        if changed is None:
+            return
+        problems.append(changed)
+    raise _not_as_opened(problems[0])
 
 
 def _opened(store: Store, path: str, **options: Any) -> xr.Dataset:
@@ -191,30 +198,38 @@ def _opened(store: Store, path: str, **options: Any) -> xr.Dataset:
 
 
 def _changed(
-    dataset: xr.Dataset,
-    stated: Sequence[xr.Dataset],
-    with_roles: Sequence[xr.Dataset],
-    path: str,
-    paths: Mapping[Hashable, str],
+    dataset: xr.Dataset, stated: xr.Dataset, usual: xr.Dataset, path: str, paths: Mapping[Hashable, str]
 ) -> Hashable | None:
-    """What of a dataset, opened from arrays at `paths`, is as in none of some others; ``"/"`` are its attributes.
+    """What of a dataset, opened from arrays at `paths`, is not as `stated`; ``"/"`` are its attributes.
 
-    Whether it is a coordinate, those say that are `with_roles`.
+    What is a coordinate as it is `usual` may only be named by an attribute where it is opened without roles.
     """
-    base = f"{path}/" if path else ""
-    if not any(_has_same_attributes(dataset, each) for each in stated):
+    if not _has_same_attributes(dataset, stated):
         return "/"
+    attributes = (dataset.attrs, *(variable.attrs for variable in dataset.variables.values()))
+    said = {word for attrs in attributes for word in str(attrs.get("coordinates", "")).split()}
     for name, variable in dataset.variables.items():
-        there = [each.variables[name] for each in stated if name in each.variables]
-        is_same = any(v.dims == variable.dims and _has_same_attributes(v, variable) for v in there)
-        is_same &= any((name in each.coords) == (name in dataset.coords) for each in with_roles if name in each)
+        there = stated.variables.get(name)
+        if there is None or (there.dims, there.dtype) != (variable.dims, variable.dtype):
+            return name
+        is_coordinate = name in dataset.coords or name in said
+        if is_coordinate != (name in stated.coords or name in usual.coords):
+            return name
+        if not _has_same_attributes(variable, there):
+            return name
         if name in paths:
-            is_same &= paths[name] == f"{base}{name}"
+            is_same = paths[name] == path_below(path, str(name))
         else:  # labels, which were read
-            is_same &= any(variable.equals(v) for v in there)  # type: ignore[no-untyped-call]  # xarray gives it no types
+            is_same = bool(variable.equals(there))  # type: ignore[no-untyped-call]  # xarray gives it no types
         if not is_same:
             return name
-    return None
+    kinds = {name: type(index) for name, index in stated.xindexes.items()}
+    changed = (name for name, index in dataset.xindexes.items() if kinds.get(name) is not type(index))
+    # of some variables xarray keeps the coordinates along their dimensions
+    dropped = (
+        name for name, each in usual.coords.items() if name not in dataset and set(each.dims) <= set(dataset.dims)
+    )
+    return next(chain(changed, dropped), None)
 
 
 def _has_same_attributes(one: xr.Dataset | xr.Variable, other: xr.Dataset | xr.Variable) -> bool:

@@ -147,7 +147,14 @@ class _Maker:
             self._labels.discard(stored_name(name))
             self._is_changed = True
         elif isinstance(index, pd.MultiIndex):
-            if name == variable.dims[0] and name not in index.names:
+            if name not in index.names:
+                if name != variable.dims[0]:
+                    raise EncodingError(
+                        "labels of several levels do not have the name of their dimension",
+                        key=str(name),
+                        expected=repr(variable.dims[0]),
+                        mend="Rename both with rename(), or take the index apart with reset_index()",
+                    )
                 self._is_changed = True
                 self._labels.discard(stored_name(name))
                 return  # its levels are stored

@@ -15,6 +15,7 @@ import xarray as xr
 import zarrds
 from tests.datasets.index_kinds import INDEXES
 from tests.datasets.samples import open_zarrds
+from zarrds.errors import EncodingError
 
 KINDS = {
     name: index.array
@@ -232,8 +233,15 @@ def test_each_variable_is_looked_at_for_itself_alone(monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize(
     "values",
-    [pd.Categorical(["a", None]), pd.Categorical([2, 1]), pd.array([7, None], "Int16"), pd.array([True, None])],
-    ids=["text", "numbers", "integers", "booleans"],
+    [
+        pd.Categorical(["a", None]),
+        pd.Categorical([2, 1]),
+        pd.array([7, None], "Int16"),
+        pd.array([True, None]),
+        pd.period_range("2000-01", periods=2, freq="M").array,
+        pd.arrays.PeriodArray._from_sequence(["2000", None], dtype="period[D]"),
+    ],
+    ids=["text", "numbers", "integers", "booleans", "periods", "missing period"],
 )
 def test_one_element(values: Any) -> None:
     """xarray keeps it in an array of pandas without dimensions, at which pandas fails, or ends the process."""
@@ -244,3 +252,29 @@ def test_one_element(values: Any) -> None:
         found = open_zarrds(store).load()
         assert found.sizes == {"t": 2}
         assert pd.isnull(found.v.item()) if pd.isnull(value) else found.v.item() == value
+
+
+@pytest.mark.parametrize("is_lazy", [False, True])
+@pytest.mark.parametrize(
+    "value",
+    [pd.Timestamp("2000", tz="Europe/Berlin"), pd.Period("2000-01", "M"), pd.Interval(0, 1), True, b"a", None],
+    ids=lambda value: type(value).__name__,
+)
+def test_one_object(value: Any, is_lazy: bool) -> None:
+    """dask computes an object without dimensions as the object itself, of which xarray makes no array."""
+    values = np.empty(2, object)
+    values[:] = [value] * 2
+    ds = xr.Dataset({"v": xr.Variable("x", values, fastpath=True)})
+    zarrds.save((ds.chunk(x=1) if is_lazy else ds).isel(x=0), store := zarrds.MemoryStore())
+    found = open_zarrds(store).v
+    assert found.ndim == 0
+    assert found.item() == value
+
+
+def test_one_element_of_labels_of_several_levels() -> None:
+    levels = pd.MultiIndex.from_arrays([[1, 2], [*"ab"]], names=["p", "q"])
+    ds = xr.Dataset({"w": ("x", [1.0, 2.0])}, xr.Coordinates.from_pandas_multiindex(levels, "x")).isel(x=1)
+    with pytest.raises(EncodingError, match=r"Leave it out, with drop_vars\('x'\)"):
+        zarrds.save(ds, store := zarrds.MemoryStore())
+    zarrds.save(ds.drop_vars("x"), store)
+    xr.testing.assert_identical(open_zarrds(store).load(), ds.drop_vars("x"))

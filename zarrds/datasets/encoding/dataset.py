@@ -111,7 +111,7 @@ def _plain_arrays(dataset: xr.Dataset) -> xr.Dataset:
     for name in strange:
         data = lazy_data(dataset.variables[name])
         try:
-            dataset.variables[name].data = _in_blocks(data) if _has_blocks(data) else np.asarray(data)
+            dataset.variables[name].data = _in_blocks(data) if _has_blocks(data) else _in_numpy(data)
         except Exception as error:  # whatever such an array says when it does not want to be one of NumPy's
             raise EncodingError(
                 f"variable cannot be made into a NumPy array: {error}",
@@ -120,6 +120,14 @@ def _plain_arrays(dataset: xr.Dataset) -> xr.Dataset:
                 mend="Make it dense first, for example with .todense() or .as_numpy()",
             ) from error
     return dataset
+
+
+def _in_numpy(data: Any) -> np.ndarray[Any, Any]:
+    """An array of another library as NumPy's, also one of pandas without dimensions, at which pandas fails."""
+    if isinstance(elements := getattr(data, "array", None), pd.api.extensions.ExtensionArray):
+        one: Any = elements
+        return np.asarray(one.reshape(-1)).reshape(data.shape)
+    return np.asarray(data)
 
 
 def _has_blocks(data: Any) -> bool:

@@ -244,9 +244,14 @@ def computed(name: Hashable, variable: xr.Variable) -> xr.Variable:
     EncodingError
         As `as_numpy`.
     """
-    if variable.chunks is None or not variable.ndim:
+    if variable.chunks is None:
         return variable.compute()
-    data = as_numpy(name, variable.data.compute())
+    block = variable.data.compute()
+    if variable.ndim or isinstance(block, np.ndarray | np.generic):
+        data = as_numpy(name, block)
+    else:  # of objects without dimensions dask gives the object, of which xarray would make no array
+        data = np.empty((), object)
+        data[()] = block
     return variable_of(variable.dims, data, variable.attrs, variable.encoding)
 
 

@@ -19,7 +19,7 @@ from zarrds.engine.elements import Elements, Planner
 from zarrds.engine.planning.selection import plan_basic, plan_orthogonal, plan_pointwise
 from zarrds.engine.progress import ProgressOption, progress_bar
 from zarrds.errors import ChunkError, ReadOnlyError
-from zarrds.metadata.extension import STATISTICS, note_of
+from zarrds.metadata.extension import ORDER, STATISTICS, note_of
 from zarrds.metadata.model import ArrayMetadata
 from zarrds.metadata.nodes.documents import document_key
 from zarrds.storage.protocol import Store
@@ -286,6 +286,10 @@ class Array:
         """
         self._check_writable()
         n_chunks = self._elements.n_chunks_of(key, planner) if progress else 0
+        if note_of(self.metadata, ORDER) is not None:  # of labels, which may be others from now on
+            from zarrds.arrays.changing import without_order  # imported late: readers do not need it
+
+            self._set_metadata(without_order(self.store, self.path, self.metadata))
         if self._in_place is None:  # what is written goes through this, and into no other array
             self._in_place = InPlace(self._store, self._store, self._path, self._metadata)
         with self._in_place as values, progress_bar(n_chunks, "write", enabled=progress) as advance:

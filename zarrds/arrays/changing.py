@@ -19,7 +19,7 @@ from zarrds.arrays.resizing import edges_outside, keys_outside
 from zarrds.codecs.base import AnyArray
 from zarrds.engine.elements import Elements
 from zarrds.errors import NodeNotFoundError, SelectionError
-from zarrds.metadata.extension import STATISTICS, note_of, with_shape
+from zarrds.metadata.extension import ORDER, STATISTICS, note_of, with_note, with_shape
 from zarrds.metadata.fetched import ahead
 from zarrds.metadata.fields import MAX_SIZE, Raw
 from zarrds.metadata.model import ArrayMetadata
@@ -30,7 +30,7 @@ from zarrds.metadata.nodes.transaction import Transaction
 from zarrds.metadata.rectilinear import check_can_be_written
 from zarrds.storage.protocol import Store
 
-__all__ = ["appended", "resized", "with_changed_attributes"]
+__all__ = ["appended", "resized", "with_changed_attributes", "without_order"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +97,17 @@ def with_changed_attributes(store: Store, path: str, opened: ArrayMetadata, chan
         there = _standing(store, path, opened)
         with Transaction(store) as transaction:
             return there.commit(transaction, replace(there.metadata, attributes=change(there.metadata.attributes)))
+
+
+def without_order(store: Store, path: str, opened: ArrayMetadata) -> ArrayMetadata:
+    """Note nothing more of the order of labels that are about to be written; returns the metadata after that."""
+    with locked(store, begins=True):
+        there = _standing(store, path, opened)
+        after = with_note(there.metadata, ORDER, None)
+        if after is there.metadata:
+            return after
+        with Transaction(store) as transaction:
+            return there.commit(transaction, after)
 
 
 def resized(

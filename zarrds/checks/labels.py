@@ -14,7 +14,7 @@ from zarrds.checks.report import Finding, Severity, finding_of
 from zarrds.checks.stores import Nodes
 from zarrds.datasets.reading.decoding import decode, decoders_for
 from zarrds.datasets.reading.lazy import LazyArrays, check_is_stored
-from zarrds.datasets.reading.notes import ORDER, GroupNotes, notes_of, range_of
+from zarrds.datasets.reading.notes import GroupNotes, notes_of, range_of
 from zarrds.datasets.reading.restored import NoteMismatchError, index_of
 from zarrds.engine.cache import cache_of
 from zarrds.engine.elements import Elements
@@ -23,7 +23,7 @@ from zarrds.labels.kinds.plain import Description
 from zarrds.labels.kinds.table import array_from_plain
 from zarrds.labels.sorted.blocks import Blocks
 from zarrds.labels.sorted.record import OrderRecord, is_recordable, record_of
-from zarrds.metadata.extension import note_of, with_note
+from zarrds.metadata.extension import ORDER, note_of, with_note
 from zarrds.metadata.formats import spec_of
 from zarrds.metadata.model import ArrayMetadata
 from zarrds.metadata.nodes.documents import own_node
@@ -111,12 +111,14 @@ def _check_order(
     try:
         elements = Elements(store, path, metadata, n_workers=n_workers)
         now, problem = _judged(elements)
-        severity: Severity = "warning" if problem is not None and _is_stale(elements) else "error"
+        is_stale = problem is not None and _is_stale(elements)
     except ZarrdsError:
         return  # a chunk that cannot be read: that was found already
     if problem is None:
         return
-    text = f"what is noted of the order of its labels is wrong: {problem}"
+    severity: Severity = "warning" if is_stale else "error"
+    why = "its labels were changed since their order was noted" if is_stale else "what is noted of their order is wrong"
+    text = f"{why}: {problem}"
     if not repair:
         yield Finding(severity, path or "/", f"{text}. verify(..., repair=True) mends it")
         return
@@ -124,12 +126,19 @@ def _check_order(
 
 
 def _is_stale(elements: Elements) -> bool:
-    """Whether there are more or fewer labels than were noted: a tool that knows nothing of the note may do that.
+    """Whether the labels are not those that were noted: a tool that knows nothing of the note may write others.
 
-    Readers see it, and search the labels in memory.
+    Readers see it by their number and their digests, and search them in memory.
     """
     note = note_of(elements.metadata, ORDER)
-    return isinstance(note, dict) and note.get("size") != elements.metadata.shape[0]
+    if isinstance(note, dict) and note.get("size") != elements.metadata.shape[0]:
+        return True
+    try:
+        noted = OrderRecord.from_json(note, elements.metadata)
+    except MetadataError:
+        return False
+    blocks = Blocks(elements, noted.block)
+    return any(blocks.digest(i) != digest for i, digest in enumerate(noted.crc32c))
 
 
 def _mend(store: Store, path: str, metadata: ArrayMetadata, record: OrderRecord | None) -> bool:

@@ -25,6 +25,7 @@ from zarrds.metadata.rectilinear import runs_within
 
 __all__ = [
     "MEMBER",
+    "ORDER",
     "STATISTICS",
     "UNLIMITED",
     "Marks",
@@ -45,6 +46,8 @@ __all__ = [
 N = TypeVar("N", ArrayMetadata, GroupMetadata)
 
 MEMBER = "zarrds"
+# the note of labels that says how they are sorted
+ORDER = "order"
 # the note of an array that there are statistics of its chunks, which writers are to keep right
 STATISTICS = "statistics"
 # the note of a group that dimensions were unlimited in the netCDF file that it comes from
@@ -192,7 +195,7 @@ def with_shape(metadata: ArrayMetadata, shape: tuple[int, ...], *, is_written: b
     """
     marks = marks_of(metadata)
     # what is known of the order of labels is known of all of them
-    changed = with_note(replace(metadata, shape=shape), "order", None) if shape != metadata.shape else metadata
+    changed = with_note(replace(metadata, shape=shape), ORDER, None) if shape != metadata.shape else metadata
     if marks.complete is None:
         return changed
     # what reaches beyond the shape says nothing: another library has cut the array there

@@ -13,13 +13,12 @@ from zarrds.arguments import check_flags, check_texts, names_of, nearest
 from zarrds.chunk_statistics.building import has_rows, rows_of_all
 from zarrds.chunk_statistics.record import Place, put_rows
 from zarrds.codecs.base import AnyArray
-from zarrds.datasets.reading.notes import ORDER
 from zarrds.engine.elements import Elements
 from zarrds.engine.executor import Progress
 from zarrds.engine.progress import ProgressOption, progress_bar
 from zarrds.errors import ConflictError, UnsupportedError, VariableNotFoundError, ZarrdsError, locating
 from zarrds.labels.sorted.record import OrderRecord, is_recordable, record_of
-from zarrds.metadata.extension import STATISTICS, is_replaced, with_note
+from zarrds.metadata.extension import ORDER, STATISTICS, is_replaced, with_note
 from zarrds.metadata.model import ArrayMetadata, Node
 from zarrds.metadata.nodes.documents import Nodes, open_nodes, own_node
 from zarrds.metadata.nodes.locking import locked

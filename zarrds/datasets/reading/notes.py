@@ -23,7 +23,6 @@ from zarrds.metadata.model import ArrayMetadata
 
 __all__ = [
     "MULTI_INDEX",
-    "ORDER",
     "PANDAS",
     "RANGES",
     "Closed",
@@ -37,7 +36,7 @@ __all__ = [
 
 Closed: TypeAlias = Literal["left", "right", "both", "neither"]
 # members of the `zarrds` object
-PANDAS, MULTI_INDEX, RANGES, ORDER = "pandas", "multi_index", "range_dimensions", "order"
+PANDAS, MULTI_INDEX, RANGES = "pandas", "multi_index", "range_dimensions"
 # categories may have categories: those of intervals of times with a zone have three arrays below them
 _MOST_NESTED = 8
 

@@ -14,12 +14,11 @@ import xarray as xr
 from zarrds.chunk_statistics.digests import is_checksummed
 from zarrds.compat.xarray_internals import decode_cf_variables
 from zarrds.datasets.reading.lazy import LazyArray
-from zarrds.datasets.reading.notes import ORDER
 from zarrds.errors import MetadataError, UndecodableError
 from zarrds.labels.sorted.lazy_index import lazy_index
 from zarrds.labels.sorted.record import OrderRecord, is_current, is_recordable
 from zarrds.labels.sorted.search import SortedLabels
-from zarrds.metadata.extension import marks_of, note_of
+from zarrds.metadata.extension import ORDER, marks_of, note_of
 
 __all__ = ["is_range", "lazy_coordinate"]
 

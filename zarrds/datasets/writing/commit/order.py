@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from zarrds.compat.xarray_internals import lazy_data
-from zarrds.datasets.reading.notes import ORDER
 from zarrds.datasets.writing.changes import ArrayChange
 from zarrds.engine.elements import Elements
 from zarrds.errors import MetadataError
 from zarrds.labels.sorted.record import OrderRecord, is_recordable, record_of
-from zarrds.metadata.extension import note_of, with_note
+from zarrds.metadata.extension import ORDER, note_of, with_note
 from zarrds.metadata.model import ArrayMetadata
 from zarrds.storage.protocol import Values
 

@@ -55,6 +55,7 @@ def test_text_beside_bytes_under_an_encoding(tmp_path: Path, encoding: Any, is_l
 
 OF_ONE_KIND = {
     "integers": (objects(np.int8(1), 2, np.uint64(3)), np.array([1, 2, 3])),
+    "large integers of Python, small first": (objects(3, 2**64 - 1), np.array([3, 2**64 - 1], np.uint64)),
     "large integers": (objects(np.uint64(2**64 - 1), 0), np.array([2**64 - 1, 0], np.uint64)),
     "booleans": (objects(True, np.False_), np.array([True, False])),
     "integers and floats": (objects(7, 0.5, np.int8(2)), np.array([7, 0.5, 2])),

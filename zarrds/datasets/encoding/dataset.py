@@ -347,6 +347,7 @@ def _mend_of(problem: str, name: str, variable: xr.Variable) -> str:
         "convert an array of size 1",
         "element with a sequence",
         "out of bounds for uint64",
+        "too large to convert",
     )
     if any(words in problem for words in objects):
         if mend := _MENDS.get(pd.api.types.infer_dtype(np.asarray(variable.values).reshape(-1), skipna=True)):

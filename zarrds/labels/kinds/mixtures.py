@@ -68,14 +68,10 @@ def of_one_type(objects: Array, *, is_added: bool = False) -> Array | None:
         same = np.empty(flat.shape, object)  # NumPy's are bytes too
         same[:] = [bytes(value) for value in flat]
         return same
-    if len(types) < 2:
-        return None
-    if kind == "boolean":
-        return flat.astype(bool)
-    if kind == "integer":
+    if kind == "integer":  # also of one type: xarray makes int64 of all where the first is one
         with suppress(OverflowError):
             return as_integers(flat)
-    return None
+    return flat.astype(bool) if kind == "boolean" and len(types) > 1 else None
 
 
 def _check_exact(numbers: Array) -> None:

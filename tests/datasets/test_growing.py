@@ -43,6 +43,21 @@ def test_units_get_finer_step_by_step(path: Path, dtype: str, zarr_format: Forma
     assert zarrds.verify(path).ok
 
 
+@pytest.mark.parametrize("marks", [{"_FillValue": 255}, {"missing_value": 255}, {"_FillValue": 0}], ids=str)
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "int32"])
+def test_finer_units_of_short_integers_with_a_marker(
+    path: Path, dtype: str, marks: dict[str, int], zarr_format: Format
+) -> None:
+    """As netCDF files have times of which some may be missing."""
+    first, new = np.array(["2024-01-02", "NaT"], "M8[ns]"), np.array(["2024-01-05T00:00:01"], "M8[ns]")
+    encoding = {"t": {"dtype": dtype, "units": "days since 2024-01-01", **marks}}
+    zarrds.save(xr.Dataset({"t": ("x", first)}), path, encoding=encoding, zarr_format=zarr_format)
+    zarrds.save(xr.Dataset({"t": ("x", new)}), path, append_dim="x")
+    for engine in ENGINES:
+        assert np.array_equal(load(path, engine).t.values, np.concatenate([first, new]), equal_nan=True)
+    assert zarrds.verify(path).ok
+
+
 @given(st.lists(st.lists(st.integers(0, 10**6), min_size=1, max_size=3), min_size=2, max_size=4), st.data())
 def test_any_times_go_on(parts: list[list[int]], data: st.DataObject) -> None:
     store = zarrds.MemoryStore()

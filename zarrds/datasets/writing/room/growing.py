@@ -25,7 +25,6 @@ from zarrds.datasets.writing.stored import StoredGroup
 from zarrds.errors import EncodingError
 from zarrds.labels.kinds.plain import is_missing
 from zarrds.labels.kinds.times import to_unit
-from zarrds.metadata.attributes import MARKERS
 from zarrds.metadata.extension import note_of, with_new_id
 from zarrds.metadata.fields import JSON
 from zarrds.metadata.model import ArrayMetadata, CodecObject, codec_objects, raw_codec
@@ -383,8 +382,7 @@ def _holds(name: str, full: xr.Variable, there: xr.Variable, metadata: ArrayMeta
 def _as_wide(metadata: ArrayMetadata) -> list[ArrayMetadata]:
     """The array, and the same with integers of 64 bits, where finer units make larger numbers."""
     dtype = metadata.data_type.dtype
-    is_narrow = dtype.kind in "iu" and dtype.itemsize < 8 and metadata.fill_value in (None, 0)
-    if not is_narrow or metadata.attributes.keys() & {*MARKERS, "_Unsigned"}:
+    if dtype.kind not in "iu" or dtype.itemsize == 8 or "_Unsigned" in metadata.attributes:
         return [metadata]
     return [metadata, of_dtype(metadata, np.dtype(np.int64))]
 

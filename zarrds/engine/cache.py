@@ -7,7 +7,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable
 from typing import Any, TypeAlias
-from weakref import WeakSet
+from weakref import WeakSet, WeakValueDictionary
 
 from zarrds.codecs.base import AnyArray
 from zarrds.errors import EncodingError
@@ -16,12 +16,36 @@ from zarrds.storage.protocol import Values
 # a chunk, if it is there, and whether it should be kept
 Found: TypeAlias = tuple[AnyArray | None, bool]
 
-__all__ = ["LRU", "CachedChunks", "ChunkCache", "cache_of"]
+__all__ = ["LRU", "ArrayToken", "CachedChunks", "ChunkCache", "cache_of", "token_of"]
 
 # of the cache that all share who ask for none of their own; as netCDF4 has for each of its variables
 _SHARED_NBYTES = 64 * 2**20
 # bytes that an entry takes beside its elements, roughly: many small chunks are not to pass for nothing
 _ENTRY_NBYTES = 512
+
+
+class ArrayToken:
+    """What one array's chunks are found by: itself, and nothing that would have to be compared chunk by chunk."""
+
+    __slots__ = ("__weakref__",)
+
+
+_tokens: WeakValueDictionary[Hashable, ArrayToken] = WeakValueDictionary()
+
+
+def token_of(store: Values, meaning: Hashable) -> ArrayToken:
+    """The token of an array, one for all that give the same chunks: who opens it again finds what is kept of it.
+
+    Parameters
+    ----------
+    store : Values
+    meaning : hashable
+        What tells the array's decoded chunks from all others of the store.
+    """
+    # a store in memory must not be kept by what is cached of it; its path is one that no other has
+    key = store.path if store.traits.in_memory else store, meaning
+    token = ArrayToken()
+    return _tokens.setdefault(key, token)
 
 
 class LRU:
@@ -145,19 +169,17 @@ class CachedChunks:
     ----------
     cache : ChunkCache
     store : Values
-    token : hashable
-        What tells the array's decoded chunks from all others of the store.
+    token : ArrayToken
     nbytes : int
         Of a decoded chunk.
     """
 
     __slots__ = ("_cache", "_identity", "_nbytes", "_token")
 
-    def __init__(self, cache: ChunkCache, store: Values, token: Hashable, nbytes: int) -> None:
+    def __init__(self, cache: ChunkCache, store: Values, token: ArrayToken, nbytes: int) -> None:
         self._cache = cache
         self._identity = store.identity
-        # a store in memory must not be kept by what is cached of it; its path is one that no other has
-        self._token = store.path if store.traits.in_memory else store, token
+        self._token = token
         self._nbytes = nbytes
 
     def identity(self, key: str) -> Hashable | None:

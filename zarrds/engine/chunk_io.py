@@ -17,7 +17,7 @@ import numpy as np
 from zarrds.codecs.base import AnyArray, Span
 from zarrds.codecs.pipeline import Pipeline, build_pipeline
 from zarrds.codecs.sharding import ChunkCodecs, Sharding
-from zarrds.engine.cache import CachedChunks, ChunkCache
+from zarrds.engine.cache import ArrayToken, CachedChunks, ChunkCache, token_of
 from zarrds.engine.executor import Worker
 from zarrds.engine.planning.plans import ChunkProjection
 from zarrds.engine.planning.selection import Chunking
@@ -291,12 +291,13 @@ class Chunks:
         return (f"{self.path}/" if self.path else "") + encoding.key(position)
 
     @Remembered
-    def _token(self) -> Hashable:
-        """What tells the array's decoded chunks from all others of the store: all that says how bytes are decoded."""
+    def _token(self) -> ArrayToken:
+        """What the array's decoded chunks are found by: it goes by all that says how bytes are decoded."""
         metadata = self.metadata
         codecs = marshal.dumps(list(metadata.codecs), 2)
         # shards hold the fill value where they have no inner chunk
-        return self.path, self.readable, metadata.edges, metadata.data_type, codecs, repr(self.fill_value)
+        meaning = self.path, self.readable, metadata.edges, metadata.data_type, codecs, repr(self.fill_value)
+        return token_of(self.store, meaning)
 
     def _first_buffer_nbytes(self) -> int:
         variable = self.metadata.data_type.is_variable_length

@@ -41,8 +41,8 @@ _BATCH_NBYTES = 8 * 2**20
 # more than what is asked of `waiting`: documents, and small arrays
 _SMALL_NBYTES = 2**20
 # what is handed out at a time where nobody waits for a disk or a network: less takes longer to hand out than to do
-_LEAST_BATCH = 64
-_LEAST_NBYTES = 256 * 1024
+_LEAST_BATCH = 512
+_LEAST_NBYTES = 512 * 1024
 
 
 class Jobs(Protocol[Job_co]):
@@ -95,7 +95,7 @@ class _Batches(Generic[Job]):
             if self.failed or left <= 0:
                 return None
             # smaller ones towards the end, so that nobody has much left to do when the others are done
-            share, least = left // (4 * self._n_workers), min(self._least, -(-left // self._n_workers))
+            share, least = left // (2 * self._n_workers), min(self._least, -(-left // self._n_workers))
             size = min(self._limit, max(1, share, least))
             start = self._next
             self._next += size

@@ -112,6 +112,8 @@ class Reading:
         native, plan = None, self._plan
         is_many = plan.n_chunks >= MANY_CACHED and (plan.is_basic or isinstance(plan, PointPlan))
         if self._kernel is not None and self._template is not None and is_many:
+            if self._chunks.shards is not None and not self._template.codecs.needs_cache:
+                return plan
             native = self._kernel, self._job(self._template)
         left, self._looked_up = serve(self._plan, self._out, self._chunks, self._chunks.cached(cache), native)
         return left

@@ -77,10 +77,10 @@ def same_with_and_without(work: Callable[[], Any]) -> Any:
     return spy
 
 
-def settled_array(path: Path, shards: Any) -> tuple[Any, Any]:
+def settled_array(path: Path, shards: Any = None, **options: Any) -> tuple[Any, Any]:
     """An array and its values, in files that are old enough to be kept in a cache at once."""
     values = ids_of((80, 60)).astype("i4")
-    array = create_array(path, shape=(80, 60), dtype="i4", chunks=(20, 10), shards=shards)
+    array = create_array(path, **{"shape": (80, 60), "dtype": "i4", "chunks": (20, 10), "shards": shards, **options})
     array[...] = values
     for place in path.rglob("*"):
         os.utime(place, (1_000_000_000, 1_000_000_000))

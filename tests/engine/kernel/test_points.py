@@ -29,7 +29,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("shards", [None, (40, 30)])
-def test_points_come_from_the_cache_too(shards: Any, tmp_path: Path) -> None:
+def test_points_come_from_the_cache_too(shards: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(applies, "SOONER_DECODED", 0)
     array, values = settled_array(tmp_path, shards)
     rng = np.random.default_rng(0)
     key = rng.integers(0, 80, (5, 7)), rng.integers(0, 60, 7)

@@ -32,6 +32,7 @@ from zarrds import create_array, create_group, open_array
 from zarrds.arrays.in_place import InPlace
 from zarrds.engine.cache import ChunkCache
 from zarrds.engine.elements import Elements
+from zarrds.engine.kernel import applies
 from zarrds.engine.planning.selection import plan_basic, plan_orthogonal, plan_pointwise
 from zarrds.errors import ConflictError
 
@@ -359,7 +360,8 @@ def test_one_open_for_a_shard(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("shards", [None, (40, 30)])
-def test_the_cache_is_shared_by_both(shards: Any, tmp_path: Path) -> None:
+def test_the_cache_is_shared_by_both(shards: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(applies, "SOONER_DECODED", 0)
     array, values = settled_array(tmp_path, shards)
     key = (slice(5, 70), slice(13, 44))
     for first, second in ((None, Spy()), (Spy(), None), (Spy(), Spy())):

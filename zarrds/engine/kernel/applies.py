@@ -19,13 +19,23 @@ from zarrds.storage.local.store import LocalStore
 from zarrds.storage.protocol import Values
 from zarrds.storage.traits import has_trait
 
-__all__ = ["LARGEST_READ", "LARGEST_WRITE", "NativeCodecs", "NativeStore", "native_codecs", "native_store"]
+__all__ = [
+    "LARGEST_READ",
+    "LARGEST_WRITE",
+    "SOONER_DECODED",
+    "NativeCodecs",
+    "NativeStore",
+    "native_codecs",
+    "native_store",
+]
 
 # bytes of chunks that are read or written: of larger ones python-blosc is the faster, which has AVX2
 LARGEST_READ = 2**20
 LARGEST_WRITE = 2**20
 # where it is not Blosc
 _LARGEST = 2**28
+# bytes of chunks that are decoded sooner than they are found in a cache, some 3 us, by codecs as fast as LZ4
+SOONER_DECODED = 2**11
 _MAX_NDIM = 32
 
 _NONE, _BLOSC, _ZSTD, _LZ4 = range(4)
@@ -71,6 +81,12 @@ class NativeCodecs:
     def reads(self) -> bool:
         """Whether it is the faster way to read chunks of that size, or parts of them."""
         return self.codec != _BLOSC or self.chunk_nbytes <= LARGEST_READ
+
+    @property
+    def needs_cache(self) -> bool:
+        """Whether it takes longer to decode a chunk than to find it in a cache, where no file must be opened for it."""
+        is_fast = self.codec in (_NONE, _LZ4) or (self.blosc is not None and self.blosc.cname == "lz4")
+        return not is_fast or self.chunk_nbytes > SOONER_DECODED
 
     def shuffle(self) -> int:
         """Blosc's number of it."""

@@ -19,6 +19,8 @@ from zarrds.engine.planning.tables import Positions
 __all__ = ["chunk_reader", "inner_chunk_reader", "room_for_ranges"]
 
 _ABSENT = 1
+# offset and length, in a shard's index, of an inner chunk that the shard does not have
+_NOWHERE = np.iinfo(np.uint64).max
 # bytes of a shard that are read at once, if inner chunks of it lie side by side
 _AT_ONCE = 2**20
 
@@ -111,13 +113,13 @@ def inner_chunk_reader(
         if found is None:
             return
         ranges, which = found
-        absent = (ranges == np.iinfo(np.uint64).max).all(axis=1)
+        absent = (ranges[:, 0] == _NOWHERE) & (ranges[:, 1] == _NOWHERE)
         # ranges that no file has are an error, and left to who tells of it
         sound = ~absent & (ranges[:, 0] < 2**62) & (ranges[:, 1] < 2**31) & (ranges[:, 1] > 0)
         wanted = np.flatnonzero(sound)
         order = wanted[np.lexsort((ranges[wanted, 0], which[wanted]))]
         statuses = np.empty(order.size, np.uint8)
-        sorted_rows, sorted_ranges = np.ascontiguousarray(rows[:, :, order]), ranges[order].astype(np.int64)
+        sorted_rows, sorted_ranges = np.take(rows, order, axis=2), np.take(ranges, order, axis=0).astype(np.int64)
         target = targets(batch, order, sorted_rows)
         at = address(sorted_rows), address(sorted_ranges), *target.addresses(), address(statuses)
         kernel.read_ranges(job.reference, order.size, *at)

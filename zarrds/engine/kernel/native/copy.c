@@ -92,21 +92,26 @@ enum { LINES_AHEAD = 4, MOST_AHEAD = 1024 };
 #define ZK_PREFETCH(at) ((void)0)
 #endif
 
+/* Lines that lie apart are asked for early: no processor foresees them. A size that is known needs no call. */
+#define LINES(size)                                                                                          \
+    for (int64_t k = 0; k < n; k++) {                                                                        \
+        for (int64_t at = 0; at < ahead; at += 64) ZK_PREFETCH((intptr_t)to + LINES_AHEAD * to_stride + at); \
+        memcpy(to, from, size);                                                                              \
+        to += to_stride, from += from_stride;                                                                \
+    }                                                                                                        \
+    break
+
 static void copy_line(char *to, int64_t to_stride, const char *from, int64_t from_stride, int64_t n, int64_t run) {
+    int64_t ahead = to_stride == run ? 0 : run < MOST_AHEAD ? run : MOST_AHEAD;
     switch (run) {
     case 1: COPY(uint8_t);
     case 2: COPY(uint16_t);
     case 4: COPY(uint32_t);
     case 8: COPY(uint64_t);
     case 16: COPY(uint64_t[2]);
-    default: { /* lines that lie apart are asked for early: no processor foresees them */
-        int64_t ahead = to_stride == run ? 0 : run < MOST_AHEAD ? run : MOST_AHEAD;
-        for (int64_t k = 0; k < n; k++) {
-            for (int64_t at = 0; at < ahead; at += 64) ZK_PREFETCH((intptr_t)to + LINES_AHEAD * to_stride + at);
-            memcpy(to, from, (size_t)run);
-            to += to_stride, from += from_stride;
-        }
-    }
+    case 32: LINES(32);
+    case 64: LINES(64);
+    default: LINES((size_t)run);
     }
 }
 

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <unistd.h>
 
 /* without O_NONBLOCK, opening a named pipe would wait forever */
@@ -190,6 +191,11 @@ ZK_PUBLIC int zk_identify(const zk_job *job, int64_t n, const int64_t *rows, int
     for (int64_t i = 0; i < n; i++) statuses[i] = ZK_AGAIN;
     if (!zk_is_sound(job) || !zk_begin(&disk, job->root)) return 0;
     for (int64_t i = 0; i < n; i++) {
+        if (job->grid && i > 0 && statuses[i - 1] == ZK_DONE && is_same_shard(job, n, rows, i - 1, i)) {
+            memcpy(identities + 3 * i, identities + 3 * (i - 1), 3 * sizeof *identities);
+            statuses[i] = ZK_DONE;
+            continue;
+        }
         if (zk_name(job, rows, n, i, name) < 0) continue;
         if (fstatat(disk.root, name, &status, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(status.st_mode)) continue;
         tell(&status, identities + 3 * i);

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+import zarrds
 from tests.storage.s3_server import Fault, S3Server, serving
-from zarrds.errors import EncodingError, StoreIOError, ZarrdsError
+from zarrds.errors import EncodingError, StoreIOError, UnsupportedError, ZarrdsError
 from zarrds.storage.secrets import secrets_of, spellings, without_secrets
 from zarrds.stores import as_store
 
@@ -19,6 +20,7 @@ obstore = pytest.importorskip("obstore", reason="object storage needs the extra 
 
 SECRET = "hush+hush/hush=="
 KEY = "AKIAHUSHHUSH"
+HUSHED = "hush" * 2  # no text of a file that a traceback shows
 HUSH = ("hush+hush", "hush%2Bhush", KEY)
 
 
@@ -186,3 +188,22 @@ def test_what_is_secret_in_options() -> None:
         assert secret in found
     assert json.dumps("-----BEGIN-----\nabcdef")[1:-1] in found
     assert not {"eu-west-1", "/home/me/key.json", "https://oauth2.example"} & {*found}
+
+
+@pytest.mark.parametrize("start", ["zip://a::http", "simplecache::http", "http"])
+def test_of_urls_that_fsspec_opens(start: str) -> None:
+    pytest.importorskip("aiohttp", reason="fsspec's client of web servers")
+    options = {"client_kwargs": {"trust_env": False}} if start == "http" else {}  # of which obstore has nothing like
+    with pytest.raises(ZarrdsError) as caught:
+        as_store(f"{start}://me:{HUSHED}@127.0.0.1:1/a.zip", options).get("a")
+    assert HUSHED not in everything_shown(caught.value)
+
+
+def test_of_urls_where_a_file_is_to_be_made() -> None:
+    store = zarrds.MemoryStore()
+    zarrds.create_group(store)
+    url = f"https://me:{HUSHED}@host/a?sig={HUSHED}"
+    for make in (zarrds.export, zarrds.report):
+        with pytest.raises(UnsupportedError, match="made on this machine alone") as caught:
+            make(store, url)
+        assert HUSHED not in everything_shown(caught.value)

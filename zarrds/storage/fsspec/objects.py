@@ -67,6 +67,8 @@ class Objects:
         Whether they are in this process's memory.
     is_read_only : bool
         Whether the file system is known to be.
+    is_web : bool
+        Whether they are a web server's, also behind a cache.
 
     Raises
     ------
@@ -87,6 +89,7 @@ class Objects:
     place: str
     is_memory: bool
     is_read_only: bool
+    is_web: bool
 
     def __init__(self, url: str, options: Mapping[str, Any]) -> None:
         self.url = url
@@ -99,11 +102,13 @@ class Objects:
 
     def _connect(self) -> None:
         system, root = _connected(self.url, self.options)
-        protocols = {system.protocol} if isinstance(system.protocol, str) else set(system.protocol)
+        protocols, self._served = _protocols(system), system
+        while _protocols(self._served) & _CACHES:
+            self._served = self._served.fs
         self._pid = os.getpid()
         self._connection = system
         self._root = root.rstrip("/")
-        self._is_http = bool(protocols & _HTTP)
+        self.is_web = bool(_protocols(self._served) & _HTTP)
         self._turns: AbstractContextManager[object] = threading.RLock() if protocols & _ONE_AT_A_TIME else nullcontext()
         self._is_cache = bool(protocols & _CACHES)
         self.is_read_only = bool(protocols & _READ_ONLY)
@@ -123,7 +128,8 @@ class Objects:
         with self._calling("read") as system:
             try:
                 data: bytes = system.cat_file(self._path(name))
-            except _ABSENT:
+            except _ABSENT as exc:
+                self._check_absent(name, exc)
                 return None
         return data
 
@@ -142,7 +148,8 @@ class Objects:
                     data: bytes = system.cat_file(
                         self._path(name), start=start, end=None if start < 0 else start + length
                     )
-                except _ABSENT:
+                except _ABSENT as exc:
+                    self._check_absent(name, exc)
                     return None
         except StoreIOError:
             # object stores refuse ranges that begin at the end or beyond it
@@ -199,7 +206,8 @@ class Objects:
         with self._calling("look at") as system:
             try:
                 info: Info = system.info(self._path(name))
-            except _ABSENT:
+            except _ABSENT as exc:
+                self._check_absent(name, exc)
                 return None
         return info if info.get("type", "file") == "file" else None
 
@@ -294,8 +302,21 @@ class Objects:
 
     # how
 
+    def _check_absent(self, name: str, exc: OSError) -> None:
+        """Raise what has failed, where of whatever failed it is said that there is no such object.
+
+        So say caches, and clients of web servers where they are asked for what is told of it.
+        """
+        reason = exc.__cause__
+        if self.is_web and reason is not None and _status_of(reason) not in (404, 410):
+            raise reason
+        if self._is_cache:
+            with suppress(*_ABSENT):
+                self._served.cat_file(self._path(name), start=0, end=1)
+                raise StoreIOError("the cache does not find what is there", found=str(exc), mend="Try again")
+
     def _path(self, name: str) -> str:
-        name = urllib.parse.quote(name) if self._is_http else name
+        name = urllib.parse.quote(name) if self.is_web else name
         return f"{self._root}/{name}" if self._root and name else self._root or name
 
     def _name(self, path: str) -> str | None:
@@ -303,7 +324,7 @@ class Objects:
         if self._root and not path.startswith(f"{self._root}/"):
             return None
         name = path[len(self._root) :].lstrip("/")
-        return urllib.parse.unquote(name) if self._is_http else name
+        return urllib.parse.unquote(name) if self.is_web else name
 
     @contextmanager
     def _calling(self, doing: str, *, writing: bool = False, absence: bool = False) -> Iterator[Any]:
@@ -329,9 +350,18 @@ class Objects:
     def _failure(self, exc: Exception, doing: str) -> ZarrdsError:
         return _failure(exc, doing, self._secrets)
 
-    def _cause(self, exc: Exception) -> Exception | None:
-        """An error that may be shown; None for one with secrets."""
-        return exc if scrubbed(repr(exc), self._secrets) == repr(exc) else None
+    def _cause(self, exc: Exception) -> BaseException | None:
+        return _showable(exc, self._secrets)
+
+
+def _protocols(system: Any) -> set[str]:
+    return {system.protocol} if isinstance(system.protocol, str) else set(system.protocol)
+
+
+def _status_of(exc: BaseException) -> object:
+    """What a server has answered, or None."""
+    response = getattr(exc, "response", exc)  # of requests; aiohttp tells it in the error itself
+    return getattr(response, "status_code", getattr(response, "status", None))
 
 
 def identity_of(info: Info) -> tuple[str, ...]:
@@ -357,21 +387,23 @@ def _connected(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:
     try:
         # what others write must be seen at once, so no listing is kept
         system, root = url_to_fs(url, **{**options, "use_listings_cache": False})
-    except FileNotFoundError as exc:
-        raise StoreNotFoundError(
-            "nothing here", path=without_secrets(url), found=str(exc), mend="Check the URL"
-        ) from exc
-    except (TypeError, ValueError, AttributeError) as exc:
-        raise EncodingError(
-            "the URL, or its storage_options, cannot be used",
-            path=without_secrets(url),
-            found=scrubbed(f"{type(exc).__name__}: {exc}", spellings(secrets_of([url, options]))),
-            mend="The documentation of the package behind this kind of URL lists the options that it takes",
-        ) from exc
     except Exception as exc:  # every package behind fsspec has errors of its own
         secrets = spellings(secrets_of([url, options]))
-        raise _failure(exc, "open", secrets).located(path=without_secrets(url)) from None
+        raise _unconnected(exc, secrets).located(path=without_secrets(url)) from _showable(exc, secrets)
     return system, root
+
+
+def _unconnected(exc: Exception, secrets: Iterable[str]) -> ZarrdsError:
+    found = scrubbed(str(exc), secrets)
+    if isinstance(exc, FileNotFoundError):
+        return StoreNotFoundError("nothing here", found=found, mend="Check the URL")
+    if isinstance(exc, TypeError | ValueError | AttributeError):
+        return EncodingError(
+            "the URL, or its storage_options, cannot be used",
+            found=f"{type(exc).__name__}: {found}",
+            mend="The documentation of the package behind this kind of URL lists the options that it takes",
+        )
+    return _failure(exc, "open", secrets)
 
 
 def _check_protocols(url: str) -> None:
@@ -411,6 +443,18 @@ def read_only(doing: str, *, is_cache: bool = False) -> ReadOnlyError:
     )
 
 
+def _showable(exc: BaseException, secrets: Iterable[str]) -> BaseException | None:
+    """An error that may be shown, with all that stands behind it; None for one with secrets."""
+    behind, seen = [exc], set[int]()  # which may lead back
+    while behind:
+        each = behind.pop()
+        if scrubbed(repr(each), secrets) != repr(each):
+            return None
+        seen.add(id(each))
+        behind += [other for other in (each.__cause__, each.__context__) if other is not None and id(other) not in seen]
+    return exc
+
+
 def _failure(exc: Exception, doing: str, secrets: Iterable[str]) -> ZarrdsError:
     unknown = _UNKNOWN_OPTION.search(str(exc)) if isinstance(exc, TypeError) else None
     if unknown is not None:  # some packages look at their options when they connect
@@ -420,8 +464,7 @@ def _failure(exc: Exception, doing: str, secrets: Iterable[str]) -> ZarrdsError:
             mend="The documentation of the package behind this kind of URL lists the options that it takes",
         )
     reason = getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
-    response = getattr(exc, "response", exc)  # of requests; aiohttp tells it in the error itself
-    status = getattr(response, "status_code", getattr(response, "status", None))
+    status = _status_of(exc)
     denied = isinstance(exc, PermissionError) or status in (401, 403)
     error = StoreIOError(
         f"cannot {doing}: {'permission denied' if denied else 'the file system refuses'}",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from zarrds.errors import ConflictError, InvalidKeyError, StoreExistsError
+from zarrds.errors import ConflictError, InvalidKeyError, StoreExistsError, StoreIOError
 from zarrds.storage.local.files import PARTIAL
 
-__all__ = ["kept_name", "not_alone", "stands_there"]
+__all__ = ["does_not_list", "kept_name", "not_alone", "stands_there"]
 
 
 def not_alone() -> ConflictError:
@@ -28,4 +28,14 @@ def kept_name(path: str, key: str) -> InvalidKeyError:
         path=path,
         key=key,
         mend="Rename the variable, group or array",
+    )
+
+
+def does_not_list(name: str) -> StoreIOError:
+    """The error of who must know what a web server has that shows no listings."""
+    return StoreIOError(
+        "cannot list: this server does not show what it has",
+        key=name or None,
+        mend="Consolidate the store's metadata where it can be written to, with zarrds.verify(store, repair=True), "
+        "or open its arrays by name, with zarrds.open_array(url, path=...)",
     )

@@ -27,6 +27,7 @@ from zarrds.storage.fsspec.commits import (
     is_staged,
     new_folder,
 )
+from zarrds.storage.fsspec.listings import WebListings
 from zarrds.storage.fsspec.objects import Objects, identity_of
 from zarrds.storage.fsspec.refusals import kept_name, stands_there
 from zarrds.storage.local.files import PARTIAL, is_partial
@@ -217,7 +218,7 @@ class RemoteStore:
         """Every key below `prefix` and the bytes of its value, from one listing; see `SizedListing`."""
         check_prefix(prefix, self.path)
         with locating(self.path, prefix or None):
-            found = self._objects.find((self._base + prefix).rstrip("/"))
+            found = self._lister.find((self._base + prefix).rstrip("/"))
         for name, info in found.items():
             key, size = name[len(self._base) :], info.get("size")
             if is_key(key):
@@ -227,7 +228,7 @@ class RemoteStore:
         """The names directly below `prefix` that have keys below them, sorted; see `Store.list_children`."""
         check_prefix(prefix, self.path)
         with locating(self.path, prefix or None):
-            names = self._objects.folders((self._base + prefix).rstrip("/"))
+            names = self._lister.folders((self._base + prefix).rstrip("/"))
         return sorted(name for name in names if is_key(name))
 
     # staging
@@ -398,8 +399,14 @@ class RemoteStore:
             return None
         return self._base + key
 
+    @property
+    def _lister(self) -> Any:
+        """Who is asked for listings: of a web server's pages it must be seen whether they are any."""
+        objects = self._objects
+        return WebListings(objects) if isinstance(objects, Objects) and objects.is_web else objects
+
     def _keys(self, prefix: str = "") -> list[str]:
-        found = self._objects.find((self._base + prefix).rstrip("/"))
+        found = self._lister.find((self._base + prefix).rstrip("/"))
         keys = (name[len(self._base) :] for name in found)
         return [key for key in keys if is_key(key)]
 

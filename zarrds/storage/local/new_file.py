@@ -8,8 +8,9 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from zarrds.errors import StoreExistsError, StoreIOError
+from zarrds.errors import StoreExistsError, StoreIOError, UnsupportedError
 from zarrds.storage.local import files
+from zarrds.storage.secrets import without_secrets
 
 __all__ = ["check_new_file", "new_file"]
 
@@ -23,7 +24,17 @@ def check_new_file(path: str, *, overwrite: bool) -> None:
         If something stands there that is not to be replaced.
     StoreIOError
         If it has no name, or there is no folder for it.
+    UnsupportedError
+        For a URL.
     """
+    if "://" in path:
+        raise UnsupportedError(
+            "a file is made on this machine alone",
+            path=without_secrets(path),
+            expected="a path",
+            found="a URL",
+            mend="Give a path, and put the file there by other means",
+        )
     if not os.path.basename(path):
         raise StoreIOError("a file needs a name", path=path, mend="Give the path of a file")
     if os.path.isdir(path):

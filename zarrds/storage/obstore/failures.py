@@ -11,7 +11,6 @@ from zarrds.errors import InvalidKeyError, StoreIOError, ZarrdsError
 from zarrds.storage.secrets import scrubbed
 
 __all__ = [
-    "does_not_list",
     "failure",
     "is_interrupt",
     "is_unknown",
@@ -116,13 +115,3 @@ def without_conditions(found: str) -> StoreIOError:
     )
     error.errno = errno.ENOTSUP
     return error
-
-
-def does_not_list(name: str) -> StoreIOError:
-    """The error of who must know what a web server has that shows no listings."""
-    return StoreIOError(
-        "cannot list: this server does not show what it has",
-        key=name or None,
-        mend="Consolidate the store's metadata where it can be written to, with zarrds.verify(store, repair=True), "
-        "or open its arrays by name, with zarrds.open_array(url, path=...)",
-    )

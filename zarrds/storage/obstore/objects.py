@@ -13,9 +13,9 @@ from typing import Any
 
 from zarrds.errors import StoreIOError, UnsupportedError
 from zarrds.storage.found import Found, Info, Version, version_of
+from zarrds.storage.fsspec.listings import WebListings
 from zarrds.storage.fsspec.objects import Objects, read_only
 from zarrds.storage.obstore.failures import is_unknown, is_unreadable, without_conditions
-from zarrds.storage.obstore.listings import WebListings
 from zarrds.storage.obstore.places import for_fsspec
 from zarrds.storage.obstore.reached import Reached
 from zarrds.storage.protocol import ValueChangedError
@@ -27,7 +27,6 @@ __all__ = ["COALESCE", "ObstoreObjects"]
 _ONE_PUT = 64 * 2**20
 # ranges that lie closer together are one request: at 100 MB/s and 30 ms, what lies between takes less than a request
 COALESCE = 2**20
-_BEGINNING = 64  # bytes that tell a document from a page
 
 
 class ObstoreObjects(Reached):
@@ -266,5 +265,5 @@ class ObstoreObjects(Reached):
             given = {} if self._given is None else self._given.client_options or {}
             if headers := given.get("default_headers"):
                 options["headers"] = {k: v.decode() if isinstance(v, bytes) else v for k, v in headers.items()}
-            self._lister = WebListings(Objects(self.url, options), lambda name: self.read_at_most(name, _BEGINNING))
+            self._lister = WebListings(Objects(self.url, options), self.read_at_most)
         return self._lister

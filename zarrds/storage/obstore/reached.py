@@ -13,6 +13,7 @@ from hashlib import sha256
 from typing import Any, Literal, Self, TypeVar
 
 from zarrds.errors import UnsupportedError, ZarrdsError
+from zarrds.storage.fsspec.listings import WebListings
 from zarrds.storage.fsspec.objects import read_only
 from zarrds.storage.obstore.aws import region_of
 from zarrds.storage.obstore.connections import (
@@ -25,7 +26,6 @@ from zarrds.storage.obstore.connections import (
     place_of_object,
 )
 from zarrds.storage.obstore.failures import failure, is_interrupt, says_absent
-from zarrds.storage.obstore.listings import WebListings
 from zarrds.storage.obstore.places import REPEATS, Place, place_of
 from zarrds.storage.secrets import without_secrets
 

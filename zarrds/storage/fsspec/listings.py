@@ -16,12 +16,13 @@ from zarrds.errors import StoreIOError
 from zarrds.storage.found import Found
 from zarrds.storage.fsspec.commits import DOORS
 from zarrds.storage.fsspec.objects import Objects
-from zarrds.storage.obstore.failures import does_not_list
+from zarrds.storage.fsspec.refusals import does_not_list
 from zarrds.threads import side_by_side
 
 __all__ = ["WebListings"]
 
 T = TypeVar("T")
+_BEGINNING = 64  # bytes that tell a document from a page
 _LOOKED_AT = 3  # folders
 _PAUSES = (0.1, 0.4, 1.6)  # seconds before what failed is asked for again
 
@@ -32,13 +33,13 @@ class WebListings:
     Parameters
     ----------
     client : Objects
-    read : callable
-        From the name of an object to its value or its beginning; None if it is absent.
+    read_at_most : callable, optional
+        As that of the client, which is taken unless said.
     """
 
-    def __init__(self, client: Objects, read: Callable[[str], bytes | None]) -> None:
+    def __init__(self, client: Objects, read_at_most: Callable[[str, int], bytes | None] | None = None) -> None:
         self._client = client
-        self._read = read
+        self._read_at_most = read_at_most or client.read_at_most
 
     def find(self, name: str) -> dict[str, Any]:
         """Return all objects below `name`, and what is told about them.
@@ -87,7 +88,7 @@ class WebListings:
         start = f"{name}/" if name else ""
 
         def is_document(door: str) -> bool:
-            return (self._read(start + door) or b"").lstrip()[:1] == b"{"
+            return (self._read_at_most(start + door, _BEGINNING) or b"").lstrip()[:1] == b"{"
 
         doors = sorted(DOORS)
         return [door for door, is_one in zip(doors, side_by_side(is_document, doors), strict=True) if is_one]

@@ -15,13 +15,12 @@ from zarrds.storage.commits.growing import Growing, new_write, signed
 from zarrds.storage.found import Found, Version, version_of
 from zarrds.storage.fsspec.commits import MARKER
 from zarrds.storage.obstore.changes.commits import ConditionalCommits, conflict, is_same_version
+from zarrds.storage.obstore.changes.retries import ATTEMPTS, PAUSE
 from zarrds.storage.obstore.objects import ObstoreObjects
 from zarrds.storage.protocol import ValueChangedError
 
-__all__ = ["ATTEMPTS", "LATE", "PAUSE", "Begun", "clock"]
+__all__ = ["LATE", "Begun", "clock"]
 
-ATTEMPTS = 5
-PAUSE = 0.05  # seconds, times the attempt
 LATE = 5.0  # seconds after which one looks again whether one was overtaken
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import itertools
 import json
-import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -31,15 +30,12 @@ from zarrds.storage.fsspec.commits import (
     is_key,
     new_folder,
 )
+from zarrds.storage.obstore.changes.retries import ATTEMPTS, is_done, is_put, pause
 from zarrds.storage.protocol import ValueChangedError
 from zarrds.threads import answers_of, side_by_side
 
-__all__ = ["ConditionalCommits", "claimed", "conflict", "is_same_version", "not_known", "pause"]
+__all__ = ["ConditionalCommits", "claimed", "conflict", "is_same_version", "not_known"]
 
-_ATTEMPTS = 5
-_PAUSE = 0.1  # seconds before what failed is done again, twice as long each time
-_LONGEST_PAUSE = 5.0
-_LONGEST = 60.0  # seconds in which it is
 _MOST_REMOVED = 1000  # objects, which servers remove by one request
 _MAX_ROOT = 1 << 28  # bytes of the root's document
 
@@ -112,7 +108,7 @@ class ConditionalCommits(Commits):
 
     def remove_marker(self, commit: Commit | Growing) -> None:
         """Remove the marker, if it is still that of a commit."""
-        for attempt in range(_ATTEMPTS):
+        for attempt in range(ATTEMPTS):
             found = self._objects.find_one(self._base + MARKER, limit=MAX_MARKER)
             if found is None or self._parsed(bytes(found.data)) != commit:
                 return
@@ -273,7 +269,7 @@ class ConditionalCommits(Commits):
     def is_made(self, commit: Growing) -> bool:
         """Whether a commit was made; if not, it cannot be made any more afterwards, for the root is claimed."""
         root = self._base + commit.root
-        for _ in range(_ATTEMPTS):
+        for _ in range(ATTEMPTS):
             found = self._objects.find_one(root, limit=_MAX_ROOT)
             if found is None:
                 return False
@@ -306,26 +302,9 @@ class ConditionalCommits(Commits):
         """
 
         def put(key: str) -> bool:
-            name, version = self._base + key, versions[key]
-            value, is_refused = signed(commit.documents[key].encode(), commit.write), False
-
-            def act() -> None:
-                nonlocal version, is_refused
-                is_refused = False
-                try:
-                    self._objects.put_if(name, value, version, is_once=True)
-                except ValueChangedError:
-                    is_refused, info = True, self._objects.info(name)
-                    version = info and version_of(info)
-
-            for _ in range(_ATTEMPTS):
-                if not self._is_done(commit, act, is_sure):
-                    return False
-                if not is_refused:
-                    return True
-                if self.current() != commit:
-                    return False
-            raise StoreIOError("others write to a document all the time", key=key, mend="See zarrds.verify")
+            value = signed(commit.documents[key].encode(), commit.write)
+            goes_on, is_ours = partial(self._goes_on, commit, is_sure), lambda _: self.current() == commit
+            return is_put(self._objects, self._base, key, value, versions[key], goes_on, is_ours)
 
         return all(side_by_side(put, list(versions)))
 
@@ -338,23 +317,12 @@ class ConditionalCommits(Commits):
         """
         parts = ([self._base + key for key in keys if is_door(key) == are_doors] for are_doors in (True, False))
         lots = itertools.chain.from_iterable(batches(part, _MOST_REMOVED) for part in parts)
-        return all(self._is_done(commit, partial(self._objects.remove_all, lot, is_once=True), is_sure) for lot in lots)
+        goes_on = partial(self._goes_on, commit, is_sure)
+        removals = (partial(self._objects.remove_all, lot, is_once=True) for lot in lots)
+        return all(is_done(remove, self._objects.n_repeats, goes_on) for remove in removals)
 
-    def _is_done(self, commit: Growing, act: Callable[[], None], is_sure: Callable[[], bool]) -> bool:
-        """Do something, once more where a server is busy; False, and nothing is done (again), if the marker is gone."""
-        begun = time.monotonic()
-        for number in itertools.count():
-            if not is_sure() and self.current() != commit:
-                return False
-            try:
-                act()
-                return True
-            except StoreIOError as error:
-                is_last = number >= self._objects.n_repeats or time.monotonic() - begun > _LONGEST
-                if error.errno != errno.EAGAIN or is_last:
-                    raise
-            pause(number)
-        raise AssertionError  # it is counted without an end
+    def _goes_on(self, commit: Growing, is_sure: Callable[[], bool], _: int) -> bool:
+        return is_sure() or self.current() == commit
 
 
 @contextmanager
@@ -364,11 +332,6 @@ def _suppressed_refusal() -> Iterator[None]:
     except StoreIOError as error:
         if error.errno != errno.EACCES:
             raise
-
-
-def pause(number: int) -> None:
-    """Wait before a busy server is asked once more, after so many times before."""
-    time.sleep(min(_PAUSE * 2 ** min(number, 9), _LONGEST_PAUSE))  # larger powers are no floats at some point
 
 
 def claimed(objects: ConditionalObjects, name: str, found: Found) -> Version:

@@ -5,22 +5,20 @@ The steps are those of docs/spec.md, "The commit in object storage".
 
 from __future__ import annotations
 
-import errno
 import json
-import time
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from functools import partial
 from typing import Literal
 
-from zarrds.errors import ConflictError, StoreIOError, ZarrdsError
+from zarrds.errors import ConflictError, ZarrdsError
 from zarrds.storage.commits.growing import Growing, signed
-from zarrds.storage.found import Found, Version, version_of
+from zarrds.storage.found import Found, Version
 from zarrds.storage.fsspec.commits import OLD
-from zarrds.storage.obstore.changes.begun import ATTEMPTS, PAUSE, Begun
-from zarrds.storage.obstore.changes.commits import conflict, is_same_version, not_known, pause
-from zarrds.storage.protocol import ValueChangedError
+from zarrds.storage.obstore.changes.begun import Begun
+from zarrds.storage.obstore.changes.commits import conflict, is_same_version, not_known
+from zarrds.storage.obstore.changes.retries import is_put
 from zarrds.threads import answers_of, side_by_side
 
 __all__ = ["QUICK_NBYTES", "Straight"]
@@ -163,38 +161,23 @@ class Straight:
     def _put_values(self, values: Mapping[str, bytes], edges: Mapping[str, Version | None]) -> None:
         begun = self._begun
 
-        def put(key: str) -> None:
-            if begun.is_late:
+        def goes_on(number: int) -> bool:
+            # what is repeated may be long ago: where servers take digests for ETags, its condition tells nothing
+            if number or begun.is_late:
                 begun.check_claim()
-            self._put_value(key, values[key], edges.get(key), is_edge=key in edges)
+            return True
+
+        def put(key: str) -> None:
+            def may_replace(found: Version | None) -> bool:
+                """A value of an edge is put over what it was made from, others over what nobody can see."""
+                if key in edges and not is_same_version(found, edges[key]):
+                    raise conflict(self._path)
+                # what stands there was put before the root was claimed, so that no reader knows of it, or it is put by
+                # who was overtaken: had another begun since, the root would not be ours any more
+                begun.check_claim()
+                return True
+
+            is_put(self._objects, self._base, key, values[key], edges.get(key), goes_on, may_replace)
 
         with begun.signs.given_meanwhile() if sum(map(len, values.values())) > QUICK_NBYTES else nullcontext():
             side_by_side(put, list(values))
-
-    def _put_value(self, key: str, value: bytes, version: Version | None, *, is_edge: bool) -> None:
-        """Put a value: of an edge over what it was made from, of others over what nobody can see."""
-        name = self._base + key
-        repeats = iter(range(self._objects.n_repeats))
-        for attempt in range(ATTEMPTS + self._objects.n_repeats):
-            try:
-                self._objects.put_if(name, value, version, is_once=True)
-                return
-            except StoreIOError as error:
-                number = next(repeats, None) if error.errno == errno.EAGAIN else None
-                if number is None:
-                    raise
-                pause(number)
-                # what is repeated may be long ago: where servers take digests for ETags, its condition tells nothing
-                self._begun.check_claim()
-                continue
-            except ValueChangedError:
-                info = self._objects.info(name)
-            found = None if info is None else version_of(info)
-            if is_edge and not is_same_version(found, version):
-                raise conflict(self._path)
-            # what stands there was put before the root was claimed, so that no reader knows of it, or it is put by who
-            # was overtaken: had another begun since, the root would not be ours any more
-            self._begun.check_claim()
-            version = found
-            time.sleep(PAUSE * attempt)
-        raise StoreIOError("others write to a chunk all the time", key=key, mend="Try again")

@@ -5,8 +5,6 @@ The steps are those of docs/spec.md, "The commit in object storage", of a new st
 
 from __future__ import annotations
 
-import errno
-import itertools
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -16,8 +14,9 @@ from zarrds.errors import ConflictError, StoreIOError, ZarrdsError
 from zarrds.storage.fsspec.commits import MARKER, ROOT, STRAIGHT, Commit, is_door
 from zarrds.storage.fsspec.refusals import not_alone, stands_there
 from zarrds.storage.obstore.changes.begun import LATE, clock
-from zarrds.storage.obstore.changes.commits import ConditionalCommits, pause
+from zarrds.storage.obstore.changes.commits import ConditionalCommits
 from zarrds.storage.obstore.changes.growth import QUICK_NBYTES
+from zarrds.storage.obstore.changes.retries import is_done
 from zarrds.storage.obstore.objects import ObstoreObjects
 from zarrds.storage.protocol import ValueChangedError
 from zarrds.threads import answers_of, side_by_side
@@ -133,25 +132,20 @@ class NewStore:
         self._objects.write(f"{self._folder}{ROOT}/{key}", self._values[key])
 
     def _put(self, key: str) -> None:
-        for number in itertools.count():
-            if number or not self._is_sure():
-                self._check_marker()
-            try:
-                self._objects.put_if(self._base + key, self._values[key], None, is_once=True)
-                return
-            except ValueChangedError:
-                raise not_alone() from None
-            except StoreIOError as error:
-                if error.errno != errno.EAGAIN or number >= self._objects.n_repeats:
-                    raise
-            pause(number)
+        put = partial(self._objects.put_if, self._base + key, self._values[key], None, is_once=True)
+        try:
+            is_done(put, self._objects.n_repeats, self._goes_on)
+        except ValueChangedError:
+            raise not_alone() from None
 
-    def _check_marker(self) -> None:
+    def _goes_on(self, number: int) -> bool:
         """Raise unless nobody has taken us for dead so far."""
-        now = clock()
-        if self._commits.current() != replace(self._commit, is_claimed=False):
-            raise not_alone()
-        self._seen = now
+        if number or not self._is_sure():
+            now = clock()
+            if self._commits.current() != replace(self._commit, is_claimed=False):
+                raise not_alone()
+            self._seen = now
+        return True
 
 
 def is_of_root(key: str) -> bool:

@@ -1,0 +1,103 @@
+"""Requests that are made again: because the server is busy, or because what they were to replace is another by now.
+
+What holds before each of them (a marker, a claim) may be gone when it is made again, so that the caller is asked.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import time
+from collections.abc import Callable
+
+from zarrds.errors import StoreIOError
+from zarrds.storage.found import Version, version_of
+from zarrds.storage.obstore.objects import ObstoreObjects
+from zarrds.storage.protocol import ValueChangedError
+
+__all__ = ["ATTEMPTS", "PAUSE", "is_done", "is_put", "pause"]
+
+ATTEMPTS = 5  # of a put that was refused
+PAUSE = 0.05  # seconds, times the attempt
+
+_BUSY_PAUSE = 0.1  # seconds before a busy server is asked again, twice as long each time
+_LONGEST_PAUSE = 5.0
+_LONGEST = 60.0  # seconds in which it is
+
+
+def pause(number: int) -> None:
+    """Wait before a busy server is asked once more, after so many times before."""
+    time.sleep(min(_BUSY_PAUSE * 2 ** min(number, 9), _LONGEST_PAUSE))  # larger powers are no floats at some point
+
+
+def is_done(act: Callable[[], object], n_repeats: int, may_go_on: Callable[[int], bool]) -> bool:
+    """Do something, again while the server is busy.
+
+    Parameters
+    ----------
+    act : callable
+    n_repeats : int
+        How often it may be done again.
+    may_go_on : callable
+        Called before each time with how often it was done before; if it says no, nothing is done (again), and False
+        is returned.
+    """
+    begun = time.monotonic()
+    for number in itertools.count():
+        if not may_go_on(number):
+            return False
+        try:
+            act()
+            return True
+        except StoreIOError as error:
+            is_last = number >= n_repeats or time.monotonic() - begun > _LONGEST
+            if error.errno != errno.EAGAIN or is_last:
+                raise
+        pause(number)
+    raise AssertionError  # it is counted without an end
+
+
+def is_put(
+    objects: ObstoreObjects,
+    base: str,
+    key: str,
+    value: bytes,
+    version: Version | None,
+    may_go_on: Callable[[int], bool],
+    may_replace: Callable[[Version | None], bool],
+) -> bool:
+    """Put a value over a version of it, and if that is refused over the one that is there, as long as one may.
+
+    Parameters
+    ----------
+    objects : ObstoreObjects
+    base, key : str
+        Its name.
+    value : bytes
+    version : mapping or None
+        None where nothing was.
+    may_go_on : callable
+        See `is_done`.
+    may_replace : callable
+        Called after each refusal with the version that is there; if it says no, False is returned.
+    """
+    name, found, is_refused = base + key, version, False
+
+    def act() -> None:
+        nonlocal found, is_refused
+        is_refused = False
+        try:
+            objects.put_if(name, value, found, is_once=True)
+        except ValueChangedError:
+            is_refused, info = True, objects.info(name)
+            found = info and version_of(info)
+
+    for attempt in range(ATTEMPTS):
+        if not is_done(act, objects.n_repeats, may_go_on):
+            return False
+        if not is_refused:
+            return True
+        if not may_replace(found):
+            return False
+        time.sleep(PAUSE * attempt)
+    raise StoreIOError("others write to an object all the time", key=key, mend="Try again")

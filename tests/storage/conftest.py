@@ -11,7 +11,7 @@ import pytest
 from tests.storage.s3_server import S3Server, serving
 from zarrds.storage.fsspec import commits
 from zarrds.storage.fsspec.store import RemoteStore
-from zarrds.storage.obstore.changes import ahead, committing
+from zarrds.storage.obstore.changes import committing, prefetch
 
 
 @pytest.fixture(scope="module")
@@ -23,13 +23,13 @@ def running() -> Iterator[S3Server]:
 @pytest.fixture
 def server(running: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
     running.clear()
-    monkeypatch.setattr(ahead, "_habits", {})
+    monkeypatch.setattr(prefetch, "_keys_by_name", {})
     return running
 
 
 @pytest.fixture
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who gives no sign of life counts as dead soon."""
+    """Who gives no heartbeat counts as dead soon."""
     monkeypatch.setattr(commits, "_PATIENCE", 0.05)
     monkeypatch.setattr(commits, "_POLL", 0.01)
 

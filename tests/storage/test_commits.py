@@ -219,7 +219,7 @@ def test_recover_waits_for_a_living_writer(store: RemoteStore, monkeypatch: pyte
     def write() -> None:  # as a process elsewhere does: slowly, and without our locks
         for i in range(20):
             time.sleep(0.02)
-            memory.pipe_file(f"/bucket/t2m.zarr/{folder}/{commits._SIGNS}", b"%d" % i)
+            memory.pipe_file(f"/bucket/t2m.zarr/{folder}/{commits._HEARTBEAT}", b"%d" % i)
         finished.set()
         memory.rm_file(f"/bucket/t2m.zarr/{MARKER}")
 
@@ -355,9 +355,9 @@ def test_a_writer_taken_for_dead_removes_no_new_document(store: RemoteStore, mon
         staged.set(key, value)
     close = commits.Commits.close
 
-    def stalling(self, commit, doors):
+    def stalling(self, commit, documents):
         self.finish(commit)
-        close(self, commit, doors)
+        close(self, commit, documents)
 
     monkeypatch.setattr(commits.Commits, "close", stalling)
     store.publish(staged)
@@ -366,13 +366,13 @@ def test_a_writer_taken_for_dead_removes_no_new_document(store: RemoteStore, mon
 
 
 def test_signs_of_life_are_given_while_it_lasts(store: RemoteStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(commits, "_SIGN", -1.0)
+    monkeypatch.setattr(commits, "_BEAT", -1.0)
     monkeypatch.setattr(commits, "_BATCH", 2)
     system = type(fsspec.filesystem("memory"))
     write, signs = system.pipe_file, []
 
     def noting(self, path, value, **kwargs):
-        if path.endswith(commits._SIGNS):
+        if path.endswith(commits._HEARTBEAT):
             signs.append(value)
         write(self, path, value, **kwargs)
 

@@ -29,10 +29,10 @@ from tests.storage.s3_writers import (
     set_n,
 )
 from zarrds.errors import StoreIOError, ZarrdsError
-from zarrds.storage.commits import growing
+from zarrds.storage.commits import direct_marker
 from zarrds.storage.fsspec import commits
 from zarrds.storage.fsspec.store import RemoteStore
-from zarrds.storage.obstore.changes import growth
+from zarrds.storage.obstore.changes import direct_commit
 from zarrds.stores import as_store
 
 pytest.importorskip("obstore", reason="object storage needs the extra 'remote'")
@@ -252,8 +252,8 @@ def test_a_dead_writer_that_wakes_up_cannot_commit(server: S3Server) -> None:
 
 def test_signs_of_life_are_given_while_a_request_takes_long(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
     save(server)
-    monkeypatch.setattr(commits, "_SIGN", 0.02)
-    monkeypatch.setattr(growth, "QUICK_NBYTES", 0)
+    monkeypatch.setattr(commits, "_BEAT", 0.02)
+    monkeypatch.setattr(direct_commit, "QUICK_NBYTES", 0)
     signs: list[str] = []
 
     def slow(method: str, key: str, who: str) -> None:
@@ -358,12 +358,12 @@ def test_a_marker_that_cannot_be_removed_is_not_called_off_for_ever(server: S3Se
 @pytest.mark.parametrize(
     "marker",
     [
-        growing.Growing("elsewhere", commits.new_folder(), "zarr.json", growing.new_write(), {}),
+        direct_marker.DirectMarker("elsewhere", commits.new_folder(), "zarr.json", direct_marker.new_write(), {}),
         commits.Commit(commits.new_folder(), (("0", 1),), "elsewhere", is_claimed=False),
     ],
     ids=["growing", "not claimed"],
 )
-def test_who_has_only_fsspec_leaves_such_commits_alone(marker: commits.Commit | growing.Growing) -> None:
+def test_who_has_only_fsspec_leaves_such_commits_alone(marker: commits.Commit | direct_marker.DirectMarker) -> None:
     """The marker of a dead writer: read as it is; not replaced by who could not keep that writer from going on."""
     url = "memory://straight/t2m.zarr"
     zarrds.save(data(), url, mode="w")

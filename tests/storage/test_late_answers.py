@@ -29,7 +29,7 @@ from tests.storage.s3_writers import (
     set_n,
 )
 from zarrds.errors import ConflictError, StoreExistsError, ZarrdsError
-from zarrds.storage.obstore.changes import begun, commits, new_store
+from zarrds.storage.obstore.changes import new_store, open_commit, retries
 
 pytest.importorskip("obstore", reason="object storage needs the extra 'remote'")
 
@@ -39,7 +39,7 @@ pytestmark = pytest.mark.usefixtures("_impatient")
 @pytest.fixture
 def _late(monkeypatch: pytest.MonkeyPatch, _impatient: None, _without_locks: None) -> None:
     """What a writer takes for a short time is as short as what others wait."""
-    monkeypatch.setattr(begun, "LATE", 0.0125)
+    monkeypatch.setattr(open_commit, "LATE", 0.0125)
     monkeypatch.setattr(new_store, "LATE", 0.0125)
 
 
@@ -123,7 +123,7 @@ def test_a_removal_that_is_refused_again_and_again_comes_to_an_end(
 ) -> None:
     save(server)
     naps: list[float] = []
-    monkeypatch.setattr(commits.time, "sleep", naps.append)
+    monkeypatch.setattr(retries.time, "sleep", naps.append)
     removals: list[str] = []
 
     def refuse(method: str, key: str) -> Fault | None:
@@ -143,9 +143,9 @@ def test_a_removal_that_is_refused_again_and_again_comes_to_an_end(
 
 def test_pauses_are_bounded_however_often_a_server_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     naps: list[float] = []
-    monkeypatch.setattr(commits.time, "sleep", naps.append)
+    monkeypatch.setattr(retries.time, "sleep", naps.append)
     for number in (0, 1, 2000):
-        commits.pause(number)
+        retries.pause(number)
     assert naps == [0.1, 0.2, 5.0]
 
 

@@ -33,7 +33,7 @@ from tests.storage.s3_writers import (
 )
 from zarrds.errors import ConflictError, StoreExistsError, ZarrdsError
 from zarrds.storage import held
-from zarrds.storage.obstore.changes import begun, new_store
+from zarrds.storage.obstore.changes import new_store, open_commit
 
 pytest.importorskip("obstore", reason="object storage needs the extra 'remote'")
 
@@ -273,7 +273,7 @@ def one_after(number: int, stopped: list[tuple[str, str]]) -> Callable[[str, str
 @pytest.mark.parametrize("name", ACTS)
 def test_a_writer_is_stopped_before_many_requests(server: S3Server, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever it says, the store is what the last commit made of it, whole; but for a removal that is under way."""
-    monkeypatch.setattr(begun, "LATE", 0.0)  # others are taken for dead at once
+    monkeypatch.setattr(open_commit, "LATE", 0.0)  # others are taken for dead at once
     for number in itertools.count(1, 2 if name == "replace" else 5):
         server.clear()
         save(server)
@@ -302,7 +302,7 @@ def test_a_writer_is_stopped_before_many_requests(server: S3Server, name: str, m
 def test_a_writer_of_a_new_store_is_stopped_before_many_requests(
     server: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(begun, "LATE", 0.0)
+    monkeypatch.setattr(open_commit, "LATE", 0.0)
     monkeypatch.setattr(new_store, "LATE", 0.0)
 
     def other() -> None:

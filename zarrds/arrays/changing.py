@@ -20,7 +20,7 @@ from zarrds.codecs.base import AnyArray
 from zarrds.engine.elements import Elements
 from zarrds.errors import NodeNotFoundError, SelectionError
 from zarrds.metadata.extension import ORDER, STATISTICS, note_of, with_note, with_shape
-from zarrds.metadata.fetched import ahead
+from zarrds.metadata.fetched import prefetched
 from zarrds.metadata.fields import MAX_SIZE, Raw
 from zarrds.metadata.model import ArrayMetadata
 from zarrds.metadata.nodes.documents import document_key, keys_of, open_nodes, own_raw, parsed
@@ -78,7 +78,7 @@ class _Standing:
 
 def _standing(store: Store, path: str, opened: ArrayMetadata) -> _Standing:
     """Look again. Raises `ConflictError` if another array stands there, `NodeNotFoundError` if there is none."""
-    seen = ahead(store, keys_of([path], opened))
+    seen = prefetched(store, keys_of([path], opened))
     version = seen.identity(document_key(path, opened))
     raw = own_raw(seen, path, opened)
     if raw is None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from zarrds.errors import ConflictError, StoreIOError, ZarrdsError
 from zarrds.metadata.extension import is_another, is_replaced
-from zarrds.metadata.fetched import ahead
+from zarrds.metadata.fetched import prefetched
 from zarrds.metadata.model import ArrayMetadata
 from zarrds.metadata.nodes.documents import document_key, keys_of, own_node
 from zarrds.storage.protocol import Buffer, Store, Traits, Values
@@ -136,7 +136,7 @@ class InPlace:
         """Raise `ConflictError` unless the array still stands; one look at its document if nothing changed."""
         store = self._store
         if self._seen is None:  # where calls wait, all of the array's documents are fetched at once
-            store = ahead(store, keys_of([self._array], self._metadata))
+            store = prefetched(store, keys_of([self._array], self._metadata))
         version = store.identity(self._key)
         if version is not None and version == self._seen:
             return

@@ -15,10 +15,10 @@ from zarrds.storage.commits.committer import committer_of
 from zarrds.storage.protocol import Buffer, Store
 from zarrds.storage.traits import Fetched, ManyValues, get_at_most, has_trait
 
-__all__ = ["Watched", "ahead", "is_denied", "more_ahead", "recover", "without"]
+__all__ = ["Watched", "is_denied", "more_prefetched", "prefetched", "recover", "without"]
 
 
-class _Ahead:
+class _Prefetched:
     """A store of which some values were fetched already; all else is asked of the store."""
 
     def __init__(self, store: Store, fetched: dict[str, Fetched]) -> None:
@@ -44,7 +44,7 @@ class _Ahead:
         return found
 
 
-def ahead(
+def prefetched(
     store: Store, keys: Sequence[str], *, recover: bool = False, by_root: bool = False, listing: bool = False
 ) -> Store:
     """A view of a store, for a moment, in which some documents and their identities are at hand.
@@ -63,25 +63,25 @@ def ahead(
     """
     whole = store
     if has_trait(store, ManyValues):
-        return cast(Store, _Ahead(whole, store.get_many(keys, recover=recover, by_root=by_root, listing=listing)))
+        return cast(Store, _Prefetched(whole, store.get_many(keys, recover=recover, by_root=by_root, listing=listing)))
     if recover:
         committer_of(store).recover()
     return store
 
 
-def more_ahead(seen: Store, keys: Sequence[str]) -> Store:
-    """A view that `ahead` has made, with further values at hand."""
-    if not isinstance(seen, _Ahead):
+def more_prefetched(seen: Store, keys: Sequence[str]) -> Store:
+    """A view that `prefetched` has made, with further values at hand."""
+    if not isinstance(seen, _Prefetched):
         return seen
-    more: Any = ahead(seen._store, keys)
-    return cast(Store, _Ahead(seen._store, seen._fetched | more._fetched))
+    more: Any = prefetched(seen._store, keys)
+    return cast(Store, _Prefetched(seen._store, seen._fetched | more._fetched))
 
 
 def without(seen: Store, keys: Sequence[str]) -> Store:
-    """A view that `ahead` has made, in which some keys are as if they were absent."""
-    if not isinstance(seen, _Ahead):
+    """A view that `prefetched` has made, in which some keys are as if they were absent."""
+    if not isinstance(seen, _Prefetched):
         return seen
-    return cast(Store, _Ahead(seen._store, seen._fetched | dict.fromkeys(keys, Fetched(None))))
+    return cast(Store, _Prefetched(seen._store, seen._fetched | dict.fromkeys(keys, Fetched(None))))
 
 
 def recover(store: Store, *, by_root: bool) -> None:

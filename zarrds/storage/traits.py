@@ -192,7 +192,7 @@ class Fetched:
     problem : ZarrdsError or None
         To be raised by who needs the value.
     version : object
-        What the store needs to put another value in the place of just this one (`Growth.edges`); None if it is absent.
+        What the store needs to put another value over just this one (`Additions.edges`); None if it is absent.
     """
 
     value: Buffer | None
@@ -219,8 +219,8 @@ class ManyValues(Protocol):
         recover : bool
             Whether to `Committer.recover` as well, at the same time; the values are those after it.
         by_root : bool
-            Whether that is left out for commits that are made by the put of the root's document (`GrowingStore`): for
-            who goes by that document alone.
+            Whether that is left out for commits that are made by the put of the root's document
+            (`DirectCommitStore`): for who goes by that document alone.
         listing : bool
             Whether the names directly below the root are asked for next: under the store's lock both at once.
         """

@@ -15,7 +15,6 @@ import xarray as xr
 from zarrds.compat.xarray_internals import is_chunked
 from zarrds.datasets.encoding.dataset import Encoding, stored_name
 from zarrds.datasets.encoding.meaning import decoded_like
-from zarrds.datasets.writing.ahead_of_use import chunks_ahead
 from zarrds.datasets.writing.changes import ArrayChange, GroupChange, UpdateOptions, WriteOptions, replaced_encodings
 from zarrds.datasets.writing.commit.moving import with_labels_loaded
 from zarrds.datasets.writing.commit.plan import StorePlan, missing_parents
@@ -24,6 +23,7 @@ from zarrds.datasets.writing.hints import Parts, warn_of_small_chunks
 from zarrds.datasets.writing.placing.append import Placement
 from zarrds.datasets.writing.plain.evenly_spaced import with_ranges_of
 from zarrds.datasets.writing.plain.to_plain import plain_dataset
+from zarrds.datasets.writing.prefetch import chunks_to_prefetch
 from zarrds.datasets.writing.room.made_anew import with_arrays_made_anew
 from zarrds.datasets.writing.room.making_room import with_room
 from zarrds.datasets.writing.sources import reads_from
@@ -39,7 +39,7 @@ from zarrds.errors import (
 from zarrds.metadata.nodes.documents import Nodes, open_nodes
 from zarrds.metadata.nodes.locking import locked
 from zarrds.storage.commits.committer import committer_of
-from zarrds.storage.commits.uncopied import begin_again, check_unchanged, is_begun
+from zarrds.storage.commits.direct_stores import begin_again, check_unchanged, is_begun
 from zarrds.storage.protocol import Store
 from zarrds.storage.traits import check_parts
 
@@ -193,7 +193,8 @@ def _planned(
         group = "/".join(part for part in (asked.path, where) if part)
         with locating_group(group):
             # fetched with the documents, where a change has begun
-            chunk_keys = chunks_ahead(store, nodes, dataset, dim) if is_locked and not group and is_begun(store) else ()
+            is_early = is_locked and not group and is_begun(store)
+            chunk_keys = chunks_to_prefetch(store, nodes, dataset, dim) if is_early else ()
             stored = read_group(
                 store,
                 nodes,

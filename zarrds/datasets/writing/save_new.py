@@ -30,7 +30,7 @@ from zarrds.metadata.formats import v3
 from zarrds.metadata.model import GroupMetadata, Node
 from zarrds.metadata.nodes.documents import open_nodes
 from zarrds.storage.commits.committer import committer_of
-from zarrds.storage.commits.uncopied import ReplacedStore
+from zarrds.storage.commits.direct_stores import ReplacedStore
 from zarrds.storage.protocol import path_below
 from zarrds.storage.traits import check_parts, has_trait
 

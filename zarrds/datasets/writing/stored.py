@@ -16,8 +16,8 @@ from zarrds.datasets.reading.lazy import UNASKED_NBYTES, LazyArray, LazyArrays
 from zarrds.datasets.reading.notes import GroupNotes, notes_of
 from zarrds.datasets.reading.restored import NoteMismatchError, index_of
 from zarrds.datasets.reading.roles import NotedIndex, roles_of
-from zarrds.datasets.writing.ahead_of_use import is_label_read_first
 from zarrds.datasets.writing.plain.to_plain import PlainDataset, plain_dataset
+from zarrds.datasets.writing.prefetch import is_label_read_first
 from zarrds.datasets.writing.stored_documents import GroupDocuments, documents_below
 from zarrds.errors import LabelError, MetadataError, ZarrdsError
 from zarrds.labels.kinds.categories import check_categories

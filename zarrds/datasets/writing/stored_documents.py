@@ -11,7 +11,7 @@ import xarray as xr
 
 from zarrds.errors import MetadataError, ZarrdsError
 from zarrds.metadata.extension import MEMBER
-from zarrds.metadata.fetched import ahead
+from zarrds.metadata.fetched import prefetched
 from zarrds.metadata.fields import Raw
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata
 from zarrds.metadata.nodes.documents import Nodes, document_key, keys_of, own_raw, parsed
@@ -125,7 +125,7 @@ def _by_copies(store: Store, stored: Nodes, path: str, dataset: xr.Dataset) -> _
     at_hand: dict[str, tuple[Raw, Hashable]] = {name: each for name, each in beside.items() if each is not None}
     own_paths = [path_below(path, name) for name in beside if name not in at_hand]
     at_hand |= {name: (raw, None) for name, raw in found.items() if name not in dataset.variables}
-    return _Fetched(told, ahead(store, keys_of(own_paths, stored)), at_hand)
+    return _Fetched(told, prefetched(store, keys_of(own_paths, stored)), at_hand)
 
 
 def _names_and_documents(
@@ -137,7 +137,7 @@ def _names_and_documents(
     def keys(names: Sequence[str]) -> list[str]:
         return [*keys_of([path_below(path, name) for name in names], stored), *chunk_keys]
 
-    fetch = partial(ahead, store, keys(likely), listing=not path)
+    fetch = partial(prefetched, store, keys(likely), listing=not path)
     if not likely:
         names, seen = store.list_children(path), store
     elif is_locked:  # what is fetched by this thread is remembered, and so is what lies below the root
@@ -146,5 +146,5 @@ def _names_and_documents(
         calls: list[Callable[[], Any]] = [partial(store.list_children, path), fetch]
         names, seen = answers_of(calls)
     if not set(names) <= set(likely):
-        seen = ahead(store, keys(names))
+        seen = prefetched(store, keys(names))
     return names, seen

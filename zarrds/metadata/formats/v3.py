@@ -14,7 +14,7 @@ from zarrds.errors import InvalidKeyError, MetadataError, StoreIOError, Unsuppor
 from zarrds.metadata import rectilinear
 from zarrds.metadata.dtypes import DataType
 from zarrds.metadata.equality import is_same
-from zarrds.metadata.fetched import ahead, is_denied, more_ahead, without
+from zarrds.metadata.fetched import is_denied, more_prefetched, prefetched, without
 from zarrds.metadata.fields import (
     JSON,
     JSONObject,
@@ -51,7 +51,6 @@ __all__ = [
     "IS_ORDER_IN_DTYPE",
     "KEY_ENCODING",
     "RESERVED",
-    "ahead_of",
     "consolidated_documents",
     "copies_in",
     "document_key",
@@ -64,6 +63,7 @@ __all__ = [
     "named_dimensions",
     "noted_to_tell",
     "parse",
+    "prefetched_nodes",
     "root_key",
     "to_raw",
     "zarr_format",
@@ -226,7 +226,7 @@ def _with_own_notes(store: Store, raws: dict[str, Raw], *, is_sure: bool) -> dic
 
 
 def _all_noted(store: Store, raws: Mapping[str, Raw], paths: Collection[str]) -> dict[str, Raw]:
-    seen = more_ahead(store, [_key(path, NOTES) for path in paths]) if paths else store
+    seen = more_prefetched(store, [_key(path, NOTES) for path in paths]) if paths else store
     return {path: _noted(seen, path, raws[path]) for path in paths}
 
 
@@ -256,12 +256,12 @@ def noted_to_tell(raws: Mapping[str, Raw]) -> dict[str, Raw]:
     return {path: raws[path] | {MEMBER: {"must_understand": False}} for path in _telling(raws, mixed) - noted}
 
 
-def ahead_of(store: Store, paths: Sequence[str]) -> Store:
+def prefetched_nodes(store: Store, paths: Sequence[str]) -> Store:
     """A view of a store with the documents of nodes at hand, and their notes as far as there are likely to be some.
 
     Of a store of which no root's document tells what is noted; as `load_consolidated` of one by another tool.
     """
-    seen = ahead(store, [_key(path) for path in paths])
+    seen = prefetched(store, [_key(path) for path in paths])
     if seen is store:
         return store
     raws: dict[str, Raw] = {}
@@ -269,10 +269,10 @@ def ahead_of(store: Store, paths: Sequence[str]) -> Store:
         with suppress(ZarrdsError):
             raws[path] = load(seen, _key(path)) or {}
     telling = _telling(raws, [path for path, raw in raws.items() if raw.get("node_type") == "array"])
-    seen = more_ahead(seen, [_key(path, NOTES) for path in telling])
+    seen = more_prefetched(seen, [_key(path, NOTES) for path in telling])
     others = [_key(path, NOTES) for path in paths if path not in telling]
     is_noted = any(seen.identity(_key(path, NOTES)) is not None for path in telling)
-    return more_ahead(seen, others) if is_noted else without(seen, others)
+    return more_prefetched(seen, others) if is_noted else without(seen, others)
 
 
 def _rank(path: str, raw: Raw) -> int:

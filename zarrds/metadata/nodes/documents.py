@@ -17,7 +17,7 @@ from zarrds.errors import (
     ZarrdsError,
     locating,
 )
-from zarrds.metadata.fetched import ahead, is_denied
+from zarrds.metadata.fetched import is_denied, prefetched
 from zarrds.metadata.fields import MALFORMED, Raw
 from zarrds.metadata.formats import Format, spec_of, v2, v3
 from zarrds.metadata.model import Formatted, GroupMetadata, Node, ZarrFormat
@@ -197,7 +197,7 @@ class _Stored:
             key = spec.root_key(consolidated=True)
             if key != spec.root_key(consolidated=False):  # it is not in the document that was read
                 with suppress(ZarrdsError):
-                    self._noted_groups = spec.load_consolidated(ahead(self._store, [key])) or {}
+                    self._noted_groups = spec.load_consolidated(prefetched(self._store, [key])) or {}
         return self._noted_groups
 
     def beside(self, path: str) -> tuple[Raw, Hashable] | None:
@@ -221,13 +221,15 @@ class _Stored:
     def children(self, path: str, skip: Collection[str] = ()) -> dict[str, Node]:
         base = f"{path}/" if path else ""
         likely = [base + name for name in self.told(path) if name not in skip] if self._store.traits.is_remote else []
-        seen = ahead(self._store, keys_of(likely, self), listing=not path) if likely else self._store
+        seen = prefetched(self._store, keys_of(likely, self), listing=not path) if likely else self._store
         # not by `names`, which would read every document once more
         names = [name for name in self._store.list_children(path) if name not in skip]
         paths = [base + name for name in names]
         if not set(paths) <= set(likely):
-            is_quick = self._is_quick and self.zarr_format == 3
-            seen = v3.ahead_of(self._store, paths) if is_quick else ahead(self._store, keys_of(paths, self))
+            if self._is_quick and self.zarr_format == 3:
+                seen = v3.prefetched_nodes(self._store, paths)
+            else:
+                seen = prefetched(self._store, keys_of(paths, self))
         if seen is not self._store:
             self._identities |= {each: seen.identity(document_key(each, self)) for each in paths}
         return _children(_Stored(seen, self.zarr_format, self.version, self.root), path, names, ())
@@ -357,7 +359,7 @@ def _nodes_of_any(
     for number, spec in enumerate(_FORMATS if like is None else (spec_of(like),)):
         by_root = consolidated is not False
         keys = root_keys(spec, consolidated) + [spec.document_key(path) for path in beside if spec is v3]
-        seen = ahead(store, keys, recover=number == 0 and not is_locked, by_root=by_root)
+        seen = prefetched(store, keys, recover=number == 0 and not is_locked, by_root=by_root)
         try:
             is_beside = bool(beside) and seen is not store
             nodes = _opened(store, seen, spec, consolidated, is_beside=is_beside, is_locked=is_locked, is_sure=is_sure)
@@ -419,7 +421,7 @@ def spec_there(store: Store, *, anew: bool = False) -> Format | None:
     names: list[tuple[Format, tuple[str, ...]]] = [(v3, (v3.NAME,)), (v2, (v2.ARRAY, v2.GROUP))]
     # where calls wait, a look at all of them takes as long as one
     is_many = has_trait(store, ManyValues) and not anew
-    seen: Store = ahead(store, [name for _, each in names for name in each]) if is_many else store
+    seen: Store = prefetched(store, [name for _, each in names for name in each]) if is_many else store
     return next((spec for spec, each in names if any(seen.identity(name) is not None for name in each)), None)
 
 

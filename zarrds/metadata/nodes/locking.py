@@ -20,7 +20,7 @@ def locked(store: Store, *, begins: bool = False, like: str = "") -> AbstractCon
     ----------
     store : Store
     begins : bool
-        Whether the change is made as soon as it is planned; see `GrowingStore.begin`.
+        Whether the change is made as soon as it is planned; see `DirectCommitStore.begin`.
     like : str
         See there.
     """
@@ -37,6 +37,6 @@ def locked(store: Store, *, begins: bool = False, like: str = "") -> AbstractCon
 
 
 def _begin(store: Store, like: str) -> bool:
-    from zarrds.storage.commits.uncopied import begin  # imported late: readers do not need it
+    from zarrds.storage.commits.direct_stores import begin  # imported late: readers do not need it
 
     return begin(store, like)

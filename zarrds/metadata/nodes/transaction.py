@@ -20,9 +20,9 @@ from zarrds.metadata.nodes.documents import parents_of
 from zarrds.metadata.nodes.locking import locked
 from zarrds.metadata.nodes.written import documents_of_change
 from zarrds.storage.commits.committer import DELETED, committer_of
+from zarrds.storage.commits.direct_stores import Additions, DirectCommitStore, check_unchanged
 from zarrds.storage.commits.overlay import Overlay
 from zarrds.storage.commits.recorded import Recorded
-from zarrds.storage.commits.uncopied import GrowingStore, Growth, check_unchanged
 from zarrds.storage.held import HeldChanges
 from zarrds.storage.memory import MemoryStore
 from zarrds.storage.protocol import Store
@@ -76,7 +76,7 @@ class Transaction:
         self.changes = self._committer.stage_changes()
         self._deleted: set[str] = set()
         # for stores in which what only adds is committed by one put of the root's document
-        self.read = Recorded(store) if has_trait(store, GrowingStore) and has_trait(store, ManyValues) else None
+        self.read = Recorded(store) if has_trait(store, DirectCommitStore) and has_trait(store, ManyValues) else None
         self._documents: set[str] = set()
         self._root: str | None = None
         self._edges: Collection[str] | None = ()
@@ -184,12 +184,12 @@ class Transaction:
         Parameters
         ----------
         check : callable, optional
-            As of `Growth`: raises if what the changes were made from is not as it was.
+            As of `Additions`: raises if what the changes were made from is not as it was.
         """
         if self._deleted:
             self.changes.set(DELETED, json.dumps(sorted(self._deleted)).encode())
-        growth, store = self._growth(check), self.store
-        if growth is not None and has_trait(store, GrowingStore) and store.apply_growth(self.changes, growth):
+        plan, store = self._additions(check), self.store
+        if plan is not None and has_trait(store, DirectCommitStore) and store.apply_additions(self.changes, plan):
             self._is_made = True
             return
         if check is not None:
@@ -199,7 +199,7 @@ class Transaction:
         self._committer.apply_changes(self.changes)
         self._is_made = True
 
-    def _growth(self, check: Callable[[Collection[str]], None] | None) -> Growth | None:
+    def _additions(self, check: Callable[[Collection[str]], None] | None) -> Additions | None:
         """What is known of changes that only add; None of others, and where it would not help."""
         if self.read is None or self._root is None or self._edges is None or self._deleted:
             return None
@@ -207,7 +207,7 @@ class Transaction:
         if not all(key in seen for key in self._edges):
             return None
         edges = {key: seen[key] for key in self._edges}
-        return Growth(self._root, frozenset(self._documents - {self._root}), edges, check)
+        return Additions(self._root, frozenset(self._documents - {self._root}), edges, check)
 
 
 def change_documents(

@@ -9,7 +9,7 @@ from zarrds.errors import ZarrdsError
 from zarrds.metadata.attributes import with_noted_floats
 from zarrds.metadata.equality import is_same
 from zarrds.metadata.extension import MEMBER
-from zarrds.metadata.fetched import ahead
+from zarrds.metadata.fetched import prefetched
 from zarrds.metadata.fields import MALFORMED, Raw, has_bare
 from zarrds.metadata.formats import Format, spec_of
 from zarrds.metadata.model import Formatted, Node
@@ -102,7 +102,7 @@ def documents_of_change(
         raise no_store(store)
     known = known or {}
     unknown = keys_of([path for path in nodes if path not in known], module)
-    seen = ahead(store, list(dict.fromkeys([*root_keys(module, None), *unknown])))
+    seen = prefetched(store, list(dict.fromkeys([*root_keys(module, None), *unknown])))
     before = None if "" in removed else module.load_consolidated(seen, known.get(""), is_sure=True)
     if before is not None and module.root_key(consolidated=True) == module.root_key(consolidated=False):
         known = {**known, "": before[""]}  # which is in the same document

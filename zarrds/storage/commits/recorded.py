@@ -31,7 +31,7 @@ class Recorded:
 
     def __init__(self, store: ManyValues) -> None:
         self._store: Any = store
-        self._ahead: dict[str, Fetched] = {}
+        self._prefetched: dict[str, Fetched] = {}
         self.seen: dict[str, object] = {}
 
     def __getattr__(self, name: str) -> Any:
@@ -44,12 +44,12 @@ class Recorded:
         """The identities of values that are going to be read, which are fetched side by side now."""
         values: ManyValues = self._store
         found = values.get_many(list(keys)) if keys else {}
-        self._ahead |= {key: each for key, each in found.items() if each.problem is None}
+        self._prefetched |= {key: each for key, each in found.items() if each.problem is None}
         return {key: self._store.identity(key) if each.problem else each.identity for key, each in found.items()}
 
     def get(self, key: str, buffer: memoryview | None = None) -> Buffer | None:
         """As of the store; see `Values.get`."""
-        found = self._ahead.pop(key, None) or self._fetch([key])[key]
+        found = self._prefetched.pop(key, None) or self._fetch([key])[key]
         if found.problem is not None:
             raise found.problem
         self.seen[key] = found.version

@@ -19,29 +19,29 @@ from typing import Any, TypeVar
 
 from zarrds.errors import InvalidKeyError, StoreIOError, ZarrdsError
 from zarrds.storage.commits.committer import DELETED, MAX_DELETED, deleted_keys
-from zarrds.storage.commits.growing import Growing
+from zarrds.storage.commits.direct_marker import DirectMarker
 from zarrds.storage.fsspec.objects import Objects
 from zarrds.storage.local.files import PARTIAL, is_partial
 from zarrds.storage.protocol import check_key
 from zarrds.threads import repeated
 
 __all__ = [
-    "DOORS",
     "MADE",
     "MARKER",
     "MAX_MARKER",
+    "NODE_DOCUMENTS",
     "OLD",
     "ROOT",
     "ROOTS",
     "STRAIGHT",
     "Commit",
     "Commits",
-    "Signs",
+    "Heartbeat",
     "batches",
     "is_certain",
     "is_document",
-    "is_door",
     "is_key",
+    "is_node_document",
     "is_own",
     "is_staged",
     "new_folder",
@@ -50,11 +50,11 @@ __all__ = [
 
 # Where one of these stands, there is a group or an array. A store knows nothing of documents; only that with these
 # names, others begin to look: they are to go first and to come last.
-DOORS = frozenset({".zarray", ".zattrs", ".zgroup", ".zmetadata", "zarr.json"})
+NODE_DOCUMENTS = frozenset({".zarray", ".zattrs", ".zgroup", ".zmetadata", "zarr.json"})
 ROOTS = (".zmetadata", "zarr.json")  # of the root: those by which a commit can be made
 
 MARKER = f".commit{PARTIAL}"
-_SIGNS = f".alive{PARTIAL}"  # in a staged folder: set anew now and then while it is put in place
+_HEARTBEAT = f".alive{PARTIAL}"  # in a staged folder: set anew now and then while it is put in place
 OLD = "old"  # in a staged folder: a JSON list of the keys that a publish removes
 MADE = "made"  # in the folder of a commit that another has finished: its writer can still tell that it was made
 PLACED = "placed"  # there while what was staged is removed again: all is in place
@@ -62,11 +62,11 @@ ROOT = "root"  # in a staged folder whose values go straight to their keys: wher
 STRAIGHT = "straight"  # in a staged folder: what it belongs to puts its values straight to their keys
 _FOLDER = re.compile(rf"\.[0-9a-f]+{re.escape(PARTIAL)}\Z")
 
-MAX_MARKER = 1 << 22  # bytes of a marker, and of a sign of life
+MAX_MARKER = 1 << 22  # bytes of a marker, and of a heartbeat
 
-_PATIENCE = 20.0  # seconds without a sign of life, after which a writer counts as dead
+_PATIENCE = 20.0  # seconds without a heartbeat, after which a writer counts as dead
 _POLL = 0.2  # seconds between two looks at a living one
-_SIGN = 2.0  # seconds between two signs of life
+_BEAT = 2.0  # seconds between two heartbeats
 _BATCH = 100  # objects copied, or removed, in one call
 
 T = TypeVar("T")
@@ -117,7 +117,7 @@ class Commit:
         return json.dumps(json.loads(self.dump()) | {"void": True}).encode()
 
     @classmethod
-    def load(cls, text: bytes) -> Commit | Growing | None:
+    def load(cls, text: bytes) -> Commit | DirectMarker | None:
         """Parse a marker; None if nothing was begun: if it is void, or not whole (as where it is written in place)."""
         try:
             found = _parsed_json(text)
@@ -125,16 +125,16 @@ class Commit:
             return None
         if _is_void(found):
             return None
-        growing = Growing.of(found)
-        if growing is not None:
-            if not is_staged(growing.folder):
-                raise ValueError(f"folder is {growing.folder!r:.80}")
-            if growing.root not in ROOTS:
-                raise ValueError(f"root is {growing.root!r:.80}")
-            for key in growing.documents:
-                if key == growing.root or not (is_key(key) and is_document(key)):
+        marker = DirectMarker.of(found)
+        if marker is not None:
+            if not is_staged(marker.folder):
+                raise ValueError(f"folder is {marker.folder!r:.80}")
+            if marker.root not in ROOTS:
+                raise ValueError(f"root is {marker.root!r:.80}")
+            for key in marker.documents:
+                if key == marker.root or not (is_key(key) and is_document(key)):
                     raise ValueError(f"a document is {key!r:.80}")
-            return growing
+            return marker
         steps = []
         for part, count in found["steps"]:
             if not isinstance(count, int) or count < 0:
@@ -162,7 +162,7 @@ class Commits:
         self._objects = objects
         self._base = base
 
-    def current(self) -> Commit | Growing | None:
+    def current(self) -> Commit | DirectMarker | None:
         """What the marker says, or None if there is none, or none that is whole; one request."""
         return self._parsed(self._objects.read_at_most(self._base + MARKER, MAX_MARKER))
 
@@ -176,7 +176,7 @@ class Commits:
         except ValueError:
             return True
 
-    def _parsed(self, text: bytes | None) -> Commit | Growing | None:
+    def _parsed(self, text: bytes | None) -> Commit | DirectMarker | None:
         try:
             if text is not None and len(text) > MAX_MARKER:
                 raise ValueError(f"more than {MAX_MARKER} bytes")
@@ -202,24 +202,24 @@ class Commits:
         self._objects.write(f"{self._base}{commit.folder}/{OLD}", json.dumps(old).encode())
         self._objects.write(self._base + MARKER, commit.dump())
 
-    def close(self, commit: Commit, doors: Iterable[str]) -> None:
+    def close(self, commit: Commit, documents: Iterable[str]) -> None:
         """Remove documents that are to be replaced, those of the root first, so that nobody opens what is half new.
 
         Only for who has just begun: who finishes what somebody else began cannot know which of them are new already.
         """
-        for _, group in itertools.groupby(sorted(doors, key=_depth), key=_depth):
+        for _, group in itertools.groupby(sorted(documents, key=_depth), key=_depth):
             if self.current() != commit:
                 return  # somebody took us for dead, and finished it
             self._objects.remove_all([self._base + key for key in group])
 
-    def abandoned(self) -> Commit | Growing | None:
+    def abandoned(self) -> Commit | DirectMarker | None:
         """Wait while the writer is alive; return what it left, or None if it finished. The store's lock is held."""
-        seen: tuple[Commit | Growing, bytes | None] | None = None
+        seen: tuple[Commit | DirectMarker, bytes | None] | None = None
         since = 0.0
         while (commit := self.current()) is not None:
             if commit.owner == process_id():  # we hold the lock, so nobody is at it here
                 return commit
-            sign = commit, self._objects.read_at_most(f"{self._base}{commit.folder}/{_SIGNS}", MAX_MARKER)
+            sign = commit, self._objects.read_at_most(f"{self._base}{commit.folder}/{_HEARTBEAT}", MAX_MARKER)
             if sign != seen:
                 seen, since = sign, time.monotonic()
             elif time.monotonic() - since >= _PATIENCE:
@@ -227,11 +227,11 @@ class Commits:
             time.sleep(_POLL)
         return None
 
-    def signs_of(self, commit: Commit | Growing) -> Signs:
-        """What gives signs of life for a commit."""
-        return Signs(self._objects, f"{self._base}{commit.folder}/{_SIGNS}")
+    def heartbeat_of(self, commit: Commit | DirectMarker) -> Heartbeat:
+        """What gives heartbeats for a commit."""
+        return Heartbeat(self._objects, f"{self._base}{commit.folder}/{_HEARTBEAT}")
 
-    def take_over(self, commit: Commit | Growing) -> None:
+    def take_over(self, commit: Commit | DirectMarker) -> None:
         """Finish what a dead writer had begun."""
         if not isinstance(commit, Commit) or not commit.is_claimed:
             raise _needs_conditions()
@@ -244,11 +244,11 @@ class Commits:
         """
         folder = self._base + commit.folder
         placed = f"{folder}/{PLACED}"
-        signs = self.signs_of(commit)
+        heartbeat = self.heartbeat_of(commit)
         names = [name for name in self._objects.find(folder) if name != f"{folder}/{MADE}"]
         if placed not in names:
             try:
-                if not self._is_placed(commit, names, signs):
+                if not self._is_placed(commit, names, heartbeat):
                     return
             except FileNotFoundError as exc:
                 # in this order: another removes what is staged, then the marker, then what says that all is placed
@@ -262,15 +262,15 @@ class Commits:
             self._objects.remove_all([name for name in names if name != placed])
         self.remove_marker(commit)
         with suppress(StoreIOError):
-            self._objects.remove_all([*([placed] if names else []), *signs.given])
+            self._objects.remove_all([*([placed] if names else []), *heartbeat.names])
             self._objects.remove_folder(folder)
 
     def _is_new_and_put(self, commit: Commit) -> bool:
         """Whether a new store is there whose writer has put the root's documents itself; then it removes the staged."""
         is_new = [part for part, _ in commit.steps] == [ROOT]
-        return is_new and any(self._objects.info(self._base + name) is not None for name in sorted(DOORS))
+        return is_new and any(self._objects.info(self._base + name) is not None for name in sorted(NODE_DOCUMENTS))
 
-    def _is_placed(self, commit: Commit, names: Sequence[str], signs: Signs) -> bool:
+    def _is_placed(self, commit: Commit, names: Sequence[str], heartbeat: Heartbeat) -> bool:
         """Copy and remove what a commit names; False if another has done so, after whom nothing is touched."""
         folder = self._base + commit.folder
         copies = (group for part, count in commit.steps for group in self._copies(f"{folder}/{part}/", count, names))
@@ -278,7 +278,7 @@ class Commits:
             if self._is_overtaken(commit):
                 return False
             self._objects.copy(pairs)
-            signs.give()
+            heartbeat.beat()
         old, gone = (
             [self._base + key for key in (self._named(name) if name in names else [])]
             for name in (f"{folder}/{OLD}", f"{folder}/{DELETED}")
@@ -288,7 +288,7 @@ class Commits:
             if self._is_overtaken(commit):
                 return False
             self._objects.remove_all(batch)
-            signs.give()
+            heartbeat.beat()
         for prefix in gone:
             self._objects.remove_folder(prefix)
         return True
@@ -297,7 +297,7 @@ class Commits:
         """Whether another took the writer for dead, and has finished its commit."""
         return self.current() != commit
 
-    def remove_marker(self, commit: Commit | Growing) -> None:
+    def remove_marker(self, commit: Commit | DirectMarker) -> None:
         """Remove the marker, if it is still that of a commit."""
         if self.current() == commit:
             self._objects.remove(self._base + MARKER)
@@ -305,10 +305,10 @@ class Commits:
     def _copies(self, source: str, count: int, names: Sequence[str]) -> Iterator[list[tuple[str, str]]]:
         """What is to be copied to where, of one step; one group after the other."""
         keys = [name.removeprefix(source) for name in names if name.startswith(source)]
-        keys = sorted(filter(is_key, keys), key=_door_last)
+        keys = sorted(filter(is_key, keys), key=_document_last)
         if len(keys) < count:
             raise FileNotFoundError(f"{len(keys)} of {count} objects")
-        for _, group in itertools.groupby(keys, key=_door_last):
+        for _, group in itertools.groupby(keys, key=_document_last):
             yield [(source + key, self._base + key) for key in group]
 
     def _named(self, name: str) -> list[str]:
@@ -319,29 +319,29 @@ class Commits:
             raise StoreIOError("a staged list of keys cannot be read", key=name, found=str(exc)) from exc
 
 
-class Signs:
-    """Signs of life, for those that wait elsewhere; `given` has their name, once there is one."""
+class Heartbeat:
+    """Heartbeats, for those that wait elsewhere; `names` has theirs, once there is one."""
 
     def __init__(self, objects: Objects, name: str) -> None:
         self._objects = objects
         self._name = name
-        self.given: set[str] = set()
+        self.names: set[str] = set()
         self._last = time.monotonic()
 
-    def given_meanwhile(self) -> AbstractContextManager[None]:
+    def beating(self) -> AbstractContextManager[None]:
         """Give some as long as the body lasts: one request may take longer than others wait."""
 
         def give() -> None:
             with suppress(ZarrdsError):
-                self.give()
+                self.beat()
 
-        return repeated(give, _SIGN / 2)
+        return repeated(give, _BEAT / 2)
 
-    def give(self) -> None:
+    def beat(self) -> None:
         """Give one, if the last one is some time ago."""
-        if time.monotonic() - self._last > _SIGN:
+        if time.monotonic() - self._last > _BEAT:
             self._objects.write(self._name, secrets.token_hex(8).encode())
-            self.given.add(self._name)
+            self.names.add(self._name)
             self._last = time.monotonic()
 
 
@@ -381,7 +381,7 @@ def _gone(commit: Commit, exc: FileNotFoundError) -> StoreIOError:
     )
 
 
-def is_certain(commit: Commit | Growing) -> bool:
+def is_certain(commit: Commit | DirectMarker) -> bool:
     """Whether what a marker names is made, so that anybody can put it in place."""
     return isinstance(commit, Commit) and commit.is_claimed
 
@@ -415,22 +415,22 @@ def is_key(name: str) -> bool:
     return not (PARTIAL in name and any(map(is_partial, name.split("/"))))
 
 
-def is_door(key: str) -> bool:
+def is_node_document(key: str) -> bool:
     """Whether there is a group or an array where `key` stands."""
-    return key.rpartition("/")[2] in DOORS
+    return key.rpartition("/")[2] in NODE_DOCUMENTS
 
 
 def is_document(key: str) -> bool:
     """Whether a key may be that of a document: not that of a chunk."""
-    return is_door(key) or key.endswith(".json")
+    return is_node_document(key) or key.endswith(".json")
 
 
 def _depth(key: str) -> int:
     return key.count("/")
 
 
-def _door_last(key: str) -> tuple[bool, int, str]:
+def _document_last(key: str) -> tuple[bool, int, str]:
     """Sort documents behind all else, the deepest first, and those of the root one by one."""
-    if not is_door(key):
+    if not is_node_document(key):
         return False, 0, ""
     return True, -_depth(key), "" if "/" in key else key

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from zarrds.errors import StoreIOError
 from zarrds.storage.found import Found
-from zarrds.storage.fsspec.commits import DOORS
+from zarrds.storage.fsspec.commits import NODE_DOCUMENTS
 from zarrds.storage.fsspec.objects import Objects
 from zarrds.storage.fsspec.refusals import does_not_list
 from zarrds.threads import side_by_side
@@ -69,7 +69,7 @@ class WebListings:
         """Return the names of the folders directly below `name`; errors as of `find`."""
         entries = self._entries(name)
         folders = [entry for entry, is_folder in entries if is_folder]
-        if {entry for entry, _ in entries} & DOORS:
+        if {entry for entry, _ in entries} & NODE_DOCUMENTS:
             return folders
         if not entries or not (
             self._hides_documents(name, folders) if self._documents(name) else self._shows_root(name)
@@ -78,7 +78,7 @@ class WebListings:
         return folders
 
     def _shows_documents(self, name: str) -> bool:
-        return any(entry in DOORS for entry, _ in self._entries(name))
+        return any(entry in NODE_DOCUMENTS for entry, _ in self._entries(name))
 
     def _entries(self, name: str) -> list[tuple[str, bool]]:
         return _repeated(lambda: self._client.entries(name))
@@ -87,11 +87,11 @@ class WebListings:
         """The documents that stand at `name`; a page that is sent for what is absent is none."""
         start = f"{name}/" if name else ""
 
-        def is_document(door: str) -> bool:
-            return (self._read_at_most(start + door, _BEGINNING) or b"").lstrip()[:1] == b"{"
+        def is_document(name: str) -> bool:
+            return (self._read_at_most(start + name, _BEGINNING) or b"").lstrip()[:1] == b"{"
 
-        doors = sorted(DOORS)
-        return [door for door, is_one in zip(doors, side_by_side(is_document, doors), strict=True) if is_one]
+        documents = sorted(NODE_DOCUMENTS)
+        return [name for name, is_one in zip(documents, side_by_side(is_document, documents), strict=True) if is_one]
 
     def _hides_documents(self, name: str, folders: list[str]) -> bool:
         """Whether it is a listing without the names that begin with a dot: some folder has a document as well."""

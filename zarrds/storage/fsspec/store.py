@@ -12,17 +12,17 @@ from typing import Any, Self
 from zarrds.arguments import check_mappings, check_paths
 from zarrds.errors import StoreIOError, ZarrdsError, locating
 from zarrds.storage.commits.committer import DELETED, STEPS, check_staged, deleted_keys
-from zarrds.storage.commits.growing import Growing
+from zarrds.storage.commits.direct_marker import DirectMarker
 from zarrds.storage.fsspec.ages import Clock, are_stale
 from zarrds.storage.fsspec.commits import (
-    DOORS,
     MARKER,
+    NODE_DOCUMENTS,
     STRAIGHT,
     Commit,
     Commits,
     is_certain,
-    is_door,
     is_key,
+    is_node_document,
     is_own,
     is_staged,
     new_folder,
@@ -136,7 +136,7 @@ class RemoteStore:
         return self._objects.place, self._base
 
     def __dask_tokenize__(self) -> tuple[object, ...]:
-        versions = [self.identity(name) for name in sorted(DOORS)]
+        versions = [self.identity(name) for name in sorted(NODE_DOCUMENTS)]
         return "zarrds.RemoteStore", *self._where(), self.token, versions
 
     @property
@@ -293,7 +293,7 @@ class RemoteStore:
 
     def _finish(self, commit: Commit, replaced: Iterable[str] = ()) -> None:
         with self._finishing():
-            self._commits.close(commit, filter(is_door, replaced))
+            self._commits.close(commit, filter(is_node_document, replaced))
             self._commits.finish(commit)
 
     @contextmanager
@@ -322,7 +322,7 @@ class RemoteStore:
     def recover(self) -> None:
         """Finish changes that a dead writer had begun to put in place; usually nothing. See `Committer.recover`.
 
-        Costs one request. A writer elsewhere gives signs of life, and is waited for; without, for 20 s, it is dead.
+        Costs one request. A writer elsewhere gives heartbeats, and is waited for; without, for 20 s, it is dead.
         """
         if self._folder:
             return
@@ -343,7 +343,7 @@ class RemoteStore:
                         mend="Open the store once from where it can be written to",
                     ) from exc
 
-    def _commit_under_way(self) -> Commit | Growing | None:
+    def _commit_under_way(self) -> Commit | DirectMarker | None:
         try:
             return self._commits.current()
         except StoreIOError as exc:
@@ -352,7 +352,7 @@ class RemoteStore:
                 return None
             raise
 
-    def _can_finish(self, commit: Commit | Growing) -> bool:
+    def _can_finish(self, commit: Commit | DirectMarker) -> bool:
         """Whether what another had begun is to be waited for and finished here: else readers see it as it is."""
         return is_certain(commit)
 

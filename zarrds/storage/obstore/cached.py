@@ -14,7 +14,7 @@ from typing import Any
 from zarrds.errors import StoreIOError
 from zarrds.storage.byte_cache import About, ByteCache
 from zarrds.storage.found import Found, Info
-from zarrds.storage.fsspec.commits import is_door, is_key
+from zarrds.storage.fsspec.commits import is_key, is_node_document
 from zarrds.storage.obstore.objects import COALESCE, ObstoreObjects
 from zarrds.threads import side_by_side
 
@@ -143,7 +143,7 @@ _OF_WEB_SERVERS = re.compile(
 
 
 def _is_cacheable(name: str) -> bool:
-    return is_key(name.rpartition("/")[2]) and not is_door(name)
+    return is_key(name.rpartition("/")[2]) and not is_node_document(name)
 
 
 def _length(span: tuple[int, int] | Mapping[str, int] | None, size: int) -> int:

@@ -19,7 +19,7 @@ from zarrds.metadata.nodes.belonging import check_case, check_nothing_else, othe
 from zarrds.metadata.nodes.documents import DOCUMENTS, Nodes, new_groups, open_nodes, parents_of, spec_there
 from zarrds.metadata.nodes.written import documents_of_store, raws_of
 from zarrds.storage.commits.committer import committer_of, prepare
-from zarrds.storage.commits.uncopied import ReplacedStore
+from zarrds.storage.commits.direct_stores import ReplacedStore
 from zarrds.storage.local.replacing import check_replaceable
 from zarrds.storage.protocol import Store
 from zarrds.storage.traits import Blank, folder_of, has_trait

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from zarrds.errors import ConflictError, StoreIOError, ZarrdsError
-from zarrds.storage.commits.growing import Growing, is_signed, new_write, signed
+from zarrds.storage.commits.direct_marker import DirectMarker, is_signed, new_write, signed
 from zarrds.storage.found import ConditionalObjects, Found, Version, version_of
 from zarrds.storage.fsspec.commits import (
     MADE,
@@ -24,10 +24,10 @@ from zarrds.storage.fsspec.commits import (
     ROOTS,
     Commit,
     Commits,
-    Signs,
+    Heartbeat,
     batches,
-    is_door,
     is_key,
+    is_node_document,
     new_folder,
 )
 from zarrds.storage.obstore.changes.retries import ATTEMPTS, is_done, is_put, pause
@@ -65,7 +65,7 @@ class ConditionalCommits(Commits):
             self._objects.write(f"{self._base}{commit.folder}/{OLD}", json.dumps(old).encode())
         # what is planned is made by the second put of the marker only, when the root is seen, and claimed, to be as it
         # was: until then others call it off, which refuses that put
-        with self.begun(commit):
+        with self.between_puts(commit):
             self._check()
 
     def check_removal(self, folder: str) -> None:
@@ -73,7 +73,7 @@ class ConditionalCommits(Commits):
         self._objects.remove(f"{self._base}{folder}/{MADE}")
 
     @contextmanager
-    def begun(self, commit: Commit, also: Callable[[], None] | None = None) -> Iterator[None]:
+    def between_puts(self, commit: Commit, also: Callable[[], None] | None = None) -> Iterator[None]:
         """Around what is to be seen, or put, between the two puts of the marker; `also` is called beside the first."""
         version: Version | None = None
         is_asked = False
@@ -102,11 +102,11 @@ class ConditionalCommits(Commits):
             if not (is_made and isinstance(error, ZarrdsError)):  # the answer may be lost
                 raise
 
-    def was_finished(self, commit: Commit | Growing) -> bool:
+    def was_finished(self, commit: Commit | DirectMarker) -> bool:
         """Whether another has finished a commit that was made."""
         return self._objects.info(f"{self._base}{commit.folder}/{MADE}") is not None
 
-    def remove_marker(self, commit: Commit | Growing) -> None:
+    def remove_marker(self, commit: Commit | DirectMarker) -> None:
         """Remove the marker, if it is still that of a commit."""
         for attempt in range(ATTEMPTS):
             found = self._objects.find_one(self._base + MARKER, limit=MAX_MARKER)
@@ -143,7 +143,7 @@ class ConditionalCommits(Commits):
                         self._objects.put_if(self._base + MARKER, nothing.void(), version)
         return True
 
-    def put_marker(self, commit: Commit | Growing) -> Version:
+    def put_marker(self, commit: Commit | DirectMarker) -> Version:
         """Put the marker, if there is none, or one that says nothing; return its version.
 
         Raises
@@ -165,7 +165,7 @@ class ConditionalCommits(Commits):
             raise conflict() from None
         return version
 
-    def take_over(self, commit: Commit | Growing) -> None:
+    def take_over(self, commit: Commit | DirectMarker) -> None:
         """Finish what a dead writer had begun, if it was made; else see to it that it cannot be made any more."""
         if isinstance(commit, Commit):
             if commit.is_claimed:
@@ -214,7 +214,7 @@ class ConditionalCommits(Commits):
             folder = self._base + commit.folder
             self._objects.remove_all([name for name in self._objects.find(folder) if name != f"{folder}/{MADE}"])
 
-    def _removed(self, commit: Growing) -> bool:
+    def _removed(self, commit: DirectMarker) -> bool:
         """Remove what a dead writer has replaced, as far as that is possible; False if another has finished it.
 
         Nobody needs it: what cannot be removed keeps nobody out.
@@ -235,7 +235,7 @@ class ConditionalCommits(Commits):
                     )
             return True
 
-    def _is_placed(self, commit: Commit, names: Sequence[str], signs: Signs) -> bool:
+    def _is_placed(self, commit: Commit, names: Sequence[str], heartbeat: Heartbeat) -> bool:
         """As of any; but first the root is claimed once more, so that who opened the store since it was notices.
 
         Who did so before the commit was made goes by a root's document that stays until all else is in place.
@@ -248,7 +248,7 @@ class ConditionalCommits(Commits):
             if found is not None:
                 with suppress(ValueChangedError):  # by another that finishes it
                     claimed(self._objects, name, found)
-        return super()._is_placed(commit, names, signs)
+        return super()._is_placed(commit, names, heartbeat)
 
     def _is_overtaken(self, commit: Commit) -> bool:
         """Whether another took the writer for dead, and has finished its commit; it has said so before."""
@@ -262,11 +262,11 @@ class ConditionalCommits(Commits):
             ) from FileNotFoundError(MARKER)  # so that nobody is told that another will do it
         return True
 
-    def _tell(self, commit: Commit | Growing) -> None:
+    def _tell(self, commit: Commit | DirectMarker) -> None:
         """Leave for its writer, which may go on, that a commit was made; the daily sweep removes it."""
         self._objects.write(f"{self._base}{commit.folder}/{MADE}", b"")
 
-    def is_made(self, commit: Growing) -> bool:
+    def is_made(self, commit: DirectMarker) -> bool:
         """Whether a commit was made; if not, it cannot be made any more afterwards, for the root is claimed."""
         root = self._base + commit.root
         for _ in range(ATTEMPTS):
@@ -285,7 +285,7 @@ class ConditionalCommits(Commits):
         raise StoreIOError("others write to the root's document all the time", key=commit.root, mend="Try again")
 
     def put_documents(
-        self, commit: Growing, versions: dict[str, Version | None], is_sure: Callable[[], bool] = lambda: False
+        self, commit: DirectMarker, versions: dict[str, Version | None], is_sure: Callable[[], bool] = lambda: False
     ) -> bool:
         """Put documents of a commit that was made in place, each over the version that was seen before it was made.
 
@@ -293,7 +293,7 @@ class ConditionalCommits(Commits):
 
         Parameters
         ----------
-        commit : Growing
+        commit : DirectMarker
         versions : dict
             By key; None where there was no document.
         is_sure : callable
@@ -309,19 +309,19 @@ class ConditionalCommits(Commits):
         return all(side_by_side(put, list(versions)))
 
     def remove_replaced(
-        self, commit: Growing, keys: Sequence[str], is_sure: Callable[[], bool] = lambda: False
+        self, commit: DirectMarker, keys: Sequence[str], is_sure: Callable[[], bool] = lambda: False
     ) -> bool:
         """Remove what a commit that was made has replaced, documents first; False if the marker is gone.
 
         `is_sure` is that of `put_documents`.
         """
-        parts = ([self._base + key for key in keys if is_door(key) == are_doors] for are_doors in (True, False))
+        parts = ([self._base + key for key in keys if is_node_document(key) == is_first] for is_first in (True, False))
         lots = itertools.chain.from_iterable(batches(part, _MOST_REMOVED) for part in parts)
         goes_on = partial(self._goes_on, commit, is_sure)
         removals = (partial(self._objects.remove_all, lot, is_once=True) for lot in lots)
         return all(is_done(remove, self._objects.n_repeats, goes_on) for remove in removals)
 
-    def _goes_on(self, commit: Growing, is_sure: Callable[[], bool], _: int) -> bool:
+    def _goes_on(self, commit: DirectMarker, is_sure: Callable[[], bool], _: int) -> bool:
         return is_sure() or self.current() == commit
 
 

@@ -14,12 +14,12 @@ from typing import Any, Self, cast
 
 from zarrds.errors import ConflictError, StoreIOError, ZarrdsError, locating
 from zarrds.storage.commits.committer import DELETED, MAX_DELETED
-from zarrds.storage.commits.growing import Growing, new_write
-from zarrds.storage.commits.uncopied import Growth
+from zarrds.storage.commits.direct_marker import DirectMarker, new_write
+from zarrds.storage.commits.direct_stores import Additions
 from zarrds.storage.found import ConditionalObjects, Found, version_of
 from zarrds.storage.fsspec.commits import (
-    DOORS,
     MAX_MARKER,
+    NODE_DOCUMENTS,
     ROOTS,
     Commit,
     Commits,
@@ -31,10 +31,10 @@ from zarrds.storage.fsspec.commits import (
 )
 from zarrds.storage.fsspec.store import RemoteStore
 from zarrds.storage.held import HeldChanges, written
-from zarrds.storage.obstore.changes.ahead import Ahead, fetched_of, note_habit
-from zarrds.storage.obstore.changes.begun import Begun
 from zarrds.storage.obstore.changes.commits import ConditionalCommits, claimed, conflict, is_same_version
-from zarrds.storage.obstore.changes.growth import Straight
+from zarrds.storage.obstore.changes.direct_commit import DirectCommit
+from zarrds.storage.obstore.changes.open_commit import OpenCommit
+from zarrds.storage.obstore.changes.prefetch import Prefetch, fetched_of, note_keys
 from zarrds.storage.obstore.changes.sessions import Session, Sessions
 from zarrds.storage.obstore.connections import is_usable
 from zarrds.storage.obstore.objects import ObstoreObjects
@@ -46,7 +46,7 @@ __all__ = ["VERSIONED", "CommittingStore"]
 
 _sessions = Sessions()
 
-VERSIONED = sorted(DOORS)  # of the root: those that tell whether it was changed
+VERSIONED = sorted(NODE_DOCUMENTS)  # of the root: those that tell whether it was changed
 _TRIES = 10  # to call off what this process has begun
 _OF_ROOT = "1"  # the step of the root's documents
 _ROOT = "zarr.json"  # by whose put a store is replaced
@@ -135,7 +135,7 @@ class CommittingStore(RemoteStore):
             # what was seen under the lock is believed: the root is put only if it is unchanged
             seen = {key: told for key in keys if (told := session.told(key)) is not None}
             seen |= {key: fetched_of(session.roots[key]) for key in keys if key in session.roots}
-            session.ahead.asked |= dict.fromkeys(key for key in keys if key not in session.roots)
+            session.prefetch.asked |= dict.fromkeys(key for key in keys if key not in session.roots)
             missing = [key for key in keys if key not in seen]
             is_first = session.is_first
             found = self._fetched_beside_folders(session, missing, listing=listing) if missing else {}
@@ -179,7 +179,7 @@ class CommittingStore(RemoteStore):
         try:
             with locating(self.path):
                 commit = self._commits.current()
-                return commit is not None and (is_certain(commit) or (not by_root and isinstance(commit, Growing)))
+                return commit is not None and (is_certain(commit) or (not by_root and isinstance(commit, DirectMarker)))
         except StoreIOError:
             return True  # it says what is wrong, if anything is
 
@@ -216,8 +216,8 @@ class CommittingStore(RemoteStore):
         """Put changes in place; see `Committer.apply_changes`, and the notes of the class."""
         with self.lock(), locating(self.path):
             if (session := self._session()) is not None:
-                answers_of(self._checking(session.ahead))
-                session.ahead.forget()
+                answers_of(self._checking(session.prefetch))
+                session.prefetch.forget()
                 session.let_go()
             self.recover()
             try:
@@ -226,58 +226,57 @@ class CommittingStore(RemoteStore):
                 if session is not None:
                     session.forget()
 
-    def apply_growth(self, changes: Any, growth: Growth) -> bool:
-        """Put changes straight to their keys; see `GrowingStore.apply_growth`, and `Straight`."""
+    def apply_additions(self, changes: Any, additions: Additions) -> bool:
+        """Put changes straight to their keys; see `DirectCommitStore.apply_additions`, and `DirectCommit`."""
         objects, commits, session = self._objects, self._commits, self._session()
         values = changes.held() if isinstance(changes, HeldChanges) else None
         if values is None or session is None or session.roots is None or not isinstance(commits, ConditionalCommits):
             return False
-        root = values.pop(f"{_OF_ROOT}/{growth.root}", None)
-        if session.roots.get(growth.root) is None or root is None or DELETED in values or not objects.has_conditions:
+        root = values.pop(f"{_OF_ROOT}/{additions.root}", None)
+        if session.roots.get(additions.root) is None or root is None or DELETED in values or not objects.has_conditions:
             return False
         values = {staged.partition("/")[2]: value for staged, value in values.items()}
-        documents = {key: values.pop(key).decode() for key in growth.documents if key in values}
-        begun = session.begun
-        said = Growing(process_id(), new_folder(), growth.root, new_write(), {}) if begun is None else begun.growing
-        growing = replace(said, root=growth.root, documents=documents)
-        if len(growing.dump()) > MAX_MARKER:
+        documents = {key: values.pop(key).decode() for key in additions.documents if key in values}
+        commit = session.open_commit
+        marker = replace(_new_marker() if commit is None else commit.marker, root=additions.root, documents=documents)
+        if len(marker.dump()) > MAX_MARKER:
             return False
         with locating(self.path):
             # those that were read by now are replaced as they were read
             known = {key: session.told(key) for key in documents}
             versions: dict[str, Any] = {key: each.version for key, each in known.items() if each is not None}
             missing = [key for key in known if known[key] is None]
-            begins = partial(self._checked, growth, versions, missing, session.ahead)
-            edges: dict[str, Any] = {key: growth.edges[key] for key in growth.edges if key in values}
-            begun = begun or Begun(objects, commits, self._base, self.path, growing)
-            straight = Straight(begun, growing, session.roots[growth.root], begins)
+            check = partial(self._check, additions, versions, missing, session.prefetch)
+            edges: dict[str, Any] = {key: additions.edges[key] for key in additions.edges if key in values}
+            commit = commit or OpenCommit(objects, commits, self._base, self.path, marker)
+            direct = DirectCommit(commit, marker, session.roots[additions.root], check)
             try:
-                straight.make(root, values, edges, versions)
+                direct.make(root, values, edges, versions)
             finally:
-                session.begun = None  # it ends with the commit
-                if straight.has_begun:
-                    session.ahead.forget()
-                if not session.ahead:  # else one may begin again, if it is still such a store
+                session.open_commit = None  # it ends with the commit
+                if direct.has_begun:
+                    session.prefetch.forget()
+                if not session.prefetch:  # else one may begin again, if it is still such a store
                     session.forget()
-        if session.ahead.habit:
-            note_habit(session.ahead.habit, session.ahead.asked)
+        if session.prefetch.name:
+            note_keys(session.prefetch.name, session.prefetch.asked)
         return True
 
-    def _checking(self, ahead: Ahead) -> list[Callable[[], None]]:
-        return ahead.checking(self.identity, super()._folders, self.path)
+    def _checking(self, prefetch: Prefetch) -> list[Callable[[], None]]:
+        return prefetch.checking(self.identity, super()._folders, self.path)
 
-    def _checked(
-        self, growth: Growth, versions: dict[str, Any], keys: Sequence[str], ahead: Ahead, edges: Collection[str]
+    def _check(
+        self, plan: Additions, versions: dict[str, Any], keys: Sequence[str], prefetch: Prefetch, edges: Collection[str]
     ) -> None:
-        """Call `Growth.check`, look at what was fetched ahead, and add the versions of keys, all side by side."""
+        """Call `Additions.check`, look at what was prefetched, and add the versions of keys, all side by side."""
 
         def add(key: str) -> None:
             versions[key] = self._fetched(key).version
 
         calls: list[Callable[[], None]] = [partial(add, key) for key in keys]
-        if growth.check is not None:
-            calls.append(partial(growth.check, {*edges, *ahead.needed}))
-        answers_of([*self._checking(ahead), *calls])
+        if plan.check is not None:
+            calls.append(partial(plan.check, {*edges, *prefetch.needed}))
+        answers_of([*self._checking(prefetch), *calls])
 
     def publish_apart(self, staged: Any, check: Callable[[Collection[str]], None]) -> bool:
         """Replace all keys by those of `staged`, by one put of the root's document; see `ReplacedStore`."""
@@ -297,12 +296,12 @@ class CommittingStore(RemoteStore):
                 return False
             documents = {key: values.pop(key).decode() for key in list(values) if is_document(key)}
             folder = staged._folder.removeprefix(self._base)
-            growing = Growing(process_id(), folder, _ROOT, new_write(), documents, replaces=True)
+            marker = DirectMarker(process_id(), folder, _ROOT, new_write(), documents, replaces=True)
             # after the root was seen, which is claimed as it was seen: nothing is committed between
             calls: list[Callable[[], Any]] = [partial(self.get_many, list(documents)), self._standing]
             calls.append(partial(commits.check_removal, folder))
             found, standing, _ = answers_of(calls)
-            if len(growing.dump()) > MAX_MARKER or not values.keys().isdisjoint(standing):
+            if len(marker.dump()) > MAX_MARKER or not values.keys().isdisjoint(standing):
                 return False
             check(standing)
             versions = {key: each.version for key, each in found.items()}
@@ -310,14 +309,14 @@ class CommittingStore(RemoteStore):
             if len(json.dumps(gone)) > MAX_DELETED:
                 return False
             try:
-                begun = Begun(objects, commits, self._base, self.path, growing)
-                Straight(begun, growing, before).make(root, values, {}, versions, gone)
+                commit = OpenCommit(objects, commits, self._base, self.path, marker)
+                DirectCommit(commit, marker, before).make(root, values, {}, versions, gone)
             finally:
                 session.forget()
         return True
 
     def begin(self, like: str = "") -> None:
-        """As `recover`, and keep other machines out from now on; see `GrowingStore.begin`."""
+        """As `recover`, and keep other machines out from now on; see `DirectCommitStore.begin`."""
         session, objects = self._session(), self._objects
         commits: Any = self._commits
         is_conditional = isinstance(commits, ConditionalCommits) and objects.has_conditions
@@ -326,15 +325,13 @@ class CommittingStore(RemoteStore):
         if session is None or not is_conditional:
             self.recover()
             return
-        begun = Begun(
-            objects, commits, self._base, self.path, Growing(process_id(), new_folder(), _ROOT, new_write(), {})
-        )
+        commit = OpenCommit(objects, commits, self._base, self.path, _new_marker())
         roots: dict[str, Found | None] = {}
-        ahead = Ahead(f"{self._locked_name('')} {like}" if like else "")
-        session.begun = begun  # from here on, it is let go of with the lock, whatever comes between
+        prefetch = Prefetch(f"{self._locked_name('')} {like}" if like else "")
+        session.open_commit = commit  # from here on, it is let go of with the lock, whatever comes between
         try:
             with locating(self.path):
-                roots = self._roots([begun.put_marker, *ahead.fetching(self.get_many, super()._folders)])
+                roots = self._roots([commit.put_marker, *prefetch.fetching(self.get_many, super()._folders)])
         except ZarrdsError:
             pass  # another is at it, or this one may not put anything, which the commit says
         # a root without one of each was read while another replaced it, or is none
@@ -347,23 +344,24 @@ class CommittingStore(RemoteStore):
                 session.forget()
                 self.recover()
             return
-        begun.give_signs()
+        commit.keep_alive()
         session.forget()
-        session.roots, session.is_first, session.ahead = roots, True, ahead
-        session.documents, session.folders = dict(ahead.values), ahead.folders
+        session.roots, session.is_first, session.prefetch = roots, True, prefetch
+        session.documents, session.folders = dict(prefetch.values), prefetch.folders
 
     @property
     def is_begun(self) -> bool:
-        """Whether this thread has begun; see `GrowingStore.is_begun`."""
-        session = self._session()
-        return session is not None and (bool(session.ahead) or (session.begun is not None and session.is_first))
+        """Whether this thread has begun; see `DirectCommitStore.is_begun`."""
+        if (session := self._session()) is None:
+            return False
+        return bool(session.prefetch) or (session.open_commit is not None and session.is_first)
 
     def begin_again(self) -> None:
-        """Begin anew, with `recover`; see `GrowingStore.begin_again`."""
+        """Begin anew, with `recover`; see `DirectCommitStore.begin_again`."""
         if (session := self._session()) is not None:
             session.let_go()
             before = session.roots or {}
-            session.ahead = Ahead(session.ahead.habit)
+            session.prefetch = Prefetch(session.prefetch.name)
             session.forget()
             self.recover()
             if any((before.get(key) is None) != (found is None) for key, found in (session.roots or {}).items()):
@@ -378,7 +376,7 @@ class CommittingStore(RemoteStore):
         if session.roots is not None:
             return
         with locating(self.path):
-            left: Commit | Growing | None = None
+            left: Commit | DirectMarker | None = None
             tries = 0
             while True:
                 # before the look for a commit that is under way: else it could be made between both
@@ -398,11 +396,11 @@ class CommittingStore(RemoteStore):
             session.forget_others()
             session.roots = roots
 
-    def _can_finish(self, commit: Commit | Growing) -> bool:
+    def _can_finish(self, commit: Commit | DirectMarker) -> bool:
         if not self._is_conditional:
             return super()._can_finish(commit)
         # of what is not made yet, no reader sees anything
-        return is_certain(commit) or isinstance(commit, Growing) or self._session() is not None
+        return is_certain(commit) or isinstance(commit, DirectMarker) or self._session() is not None
 
     def _roots(self, beside: Sequence[Callable[[], object]] = ()) -> dict[str, Found | None]:
         """The documents of the root that are there, by key; some other calls are made beside."""
@@ -411,7 +409,7 @@ class CommittingStore(RemoteStore):
         return dict(zip(VERSIONED, found[len(beside) :], strict=True))
 
     def check_unchanged(self) -> None:
-        """Raise if another writer has changed the root since it was noted; see `GrowingStore.check_unchanged`."""
+        """Raise if another writer has changed the root since it was noted; see `DirectCommitStore.check_unchanged`."""
         session = self._session()
         if session is not None and session.roots is not None:
             self._check_roots(session.roots)
@@ -434,3 +432,8 @@ class CommittingStore(RemoteStore):
                     claimed(objects, self._base + name, found)
                 except ValueChangedError:
                     raise conflict(self.path) from None
+
+
+def _new_marker() -> DirectMarker:
+    """That of a commit of which nothing is known yet."""
+    return DirectMarker(process_id(), new_folder(), _ROOT, new_write(), {})

@@ -11,11 +11,11 @@ from dataclasses import replace
 from functools import partial
 
 from zarrds.errors import ConflictError, StoreIOError, ZarrdsError
-from zarrds.storage.fsspec.commits import MARKER, ROOT, STRAIGHT, Commit, is_door
+from zarrds.storage.fsspec.commits import MARKER, ROOT, STRAIGHT, Commit, is_node_document
 from zarrds.storage.fsspec.refusals import not_alone, stands_there
-from zarrds.storage.obstore.changes.begun import LATE, clock
 from zarrds.storage.obstore.changes.commits import ConditionalCommits
-from zarrds.storage.obstore.changes.growth import QUICK_NBYTES
+from zarrds.storage.obstore.changes.direct_commit import QUICK_NBYTES
+from zarrds.storage.obstore.changes.open_commit import LATE, clock
 from zarrds.storage.obstore.changes.retries import is_done
 from zarrds.storage.obstore.objects import ObstoreObjects
 from zarrds.storage.protocol import ValueChangedError
@@ -54,15 +54,15 @@ class NewStore:
         self._values = values
         self._roots = sorted(filter(is_of_root, values))
         self._commit = Commit(folder, ((ROOT, len(self._roots)),))
-        self._signs = commits.signs_of(self._commit)
+        self._heartbeat = commits.heartbeat_of(self._commit)
         self._seen = clock()  # before the request by whose answer the marker was last known to be ours
 
-    def make(self, doors: Collection[str]) -> None:
+    def make(self, documents: Collection[str]) -> None:
         """Put all but the root's documents, and commit; nobody sees anything before.
 
         Parameters
         ----------
-        doors : collection of str
+        documents : collection of str
             The keys at the root that tell whether a store is there.
 
         Raises
@@ -73,18 +73,18 @@ class NewStore:
         nbytes = sum(map(len, self._values.values()))
         others = [key for key in self._values if key not in self._roots]
         calls = [
-            *(partial(self._look, key) for key in doors),
+            *(partial(self._look, key) for key in documents),
             *(partial(self._stage, key) for key in self._roots),
             *(partial(self._put, key) for key in others),
         ]
         self._seen = clock()
         straight = partial(self._objects.write, self._folder + STRAIGHT, b"")
-        signs = self._signs.given_meanwhile() if nbytes > QUICK_NBYTES else nullcontext()
-        with self._commits.begun(self._commit, straight), signs:
+        heartbeat = self._heartbeat.beating() if nbytes > QUICK_NBYTES else nullcontext()
+        with self._commits.between_puts(self._commit, straight), heartbeat:
             try:
                 answers_of(calls)
             except ConflictError:
-                side_by_side(self._look, list(doors))
+                side_by_side(self._look, list(documents))
                 raise
             self._seen = clock()
 
@@ -106,7 +106,7 @@ class NewStore:
             except (ValueChangedError, StoreIOError):
                 return False
         staged = [f"{self._folder}{ROOT}/{key}" for key in self._roots]
-        rest = [*staged, self._folder + STRAIGHT, *self._signs.given]
+        rest = [*staged, self._folder + STRAIGHT, *self._heartbeat.names]
         if not self._is_sure():
             return False
         answers = side_by_side(self._is_removed, [[self._base + MARKER], rest])
@@ -150,4 +150,4 @@ class NewStore:
 
 def is_of_root(key: str) -> bool:
     """Whether a key is that of a document of the root, without which there is no store."""
-    return "/" not in key and is_door(key)
+    return "/" not in key and is_node_document(key)

@@ -10,8 +10,8 @@ from types import TracebackType
 from typing import Any
 from weakref import WeakSet
 
-from zarrds.storage.obstore.changes.ahead import Ahead
-from zarrds.storage.obstore.changes.begun import Begun
+from zarrds.storage.obstore.changes.open_commit import OpenCommit
+from zarrds.storage.obstore.changes.prefetch import Prefetch
 from zarrds.storage.traits import Fetched
 
 __all__ = ["Session", "Sessions"]
@@ -38,9 +38,9 @@ class Session:
         Of such a store: what lies directly below its root, once that was listed.
     is_first : bool
         Whether what is fetched next is all that is needed first, and so is kept, also of chunks.
-    begun : Begun or None
+    open_commit : OpenCommit or None
         Of such a store: what keeps other machines out, until the lock is let go of.
-    ahead : Ahead
+    prefetch : Prefetch
         Of such a store: what was fetched beside that.
     """
 
@@ -51,8 +51,8 @@ class Session:
     documents: dict[str, Fetched] = field(default_factory=dict)
     folders: list[str] | None = None
     is_first: bool = False
-    begun: Begun | None = None
-    ahead: Ahead = field(default_factory=Ahead)
+    open_commit: OpenCommit | None = None
+    prefetch: Prefetch = field(default_factory=Prefetch)
 
     def is_absent(self, key: str) -> bool:
         """Whether the listing of what lies directly below the root has told that nothing lies where a key is."""
@@ -70,9 +70,9 @@ class Session:
 
     def let_go(self) -> None:
         """Let other machines begin."""
-        begun, self.begun = self.begun, None
-        if begun is not None:
-            begun.release()
+        commit, self.open_commit = self.open_commit, None
+        if commit is not None:
+            commit.release()
 
     def forget_others(self) -> None:
         """What was seen holds no longer, but for the root's documents."""

@@ -15,16 +15,16 @@ from typing import Any
 
 from zarrds.storage.protocol import check_key
 
-__all__ = ["Growing", "is_signed", "new_write", "signed"]
+__all__ = ["DirectMarker", "is_signed", "new_write", "signed"]
 
-_KIND = "growing"
+_KIND = "growing"  # as docs/spec.md has it
 _MEMBERS = ("owner", "folder", "root", "write", "documents", "replaces")
 _BLANK = b" \n\r\t"
 _WRITE = re.compile(r"[0-9a-f]{16}\Z")
 
 
 @dataclass(frozen=True, slots=True)
-class Growing:
+class DirectMarker:
     """What the marker of such a commit says.
 
     Attributes
@@ -32,7 +32,7 @@ class Growing:
     owner : str
         The process that began.
     folder : str
-        Below which it gives signs of life.
+        Below which it gives heartbeats.
     root : str
         The key whose put is the commit.
     write : str
@@ -56,7 +56,7 @@ class Growing:
         return json.dumps({"kind": _KIND, **members}).encode()
 
     @classmethod
-    def of(cls, found: Any) -> Growing | None:
+    def of(cls, found: Any) -> DirectMarker | None:
         """Of a marker that was parsed; None for another kind. Raises ValueError, TypeError or KeyError if malformed."""
         if not isinstance(found, dict) or found.get("kind") != _KIND:
             return None

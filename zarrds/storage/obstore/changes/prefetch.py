@@ -20,11 +20,11 @@ from zarrds.storage.obstore.changes.commits import conflict
 from zarrds.storage.traits import Fetched
 from zarrds.threads import MOST
 
-__all__ = ["Ahead", "fetched_of", "habit_of", "note_habit"]
+__all__ = ["Prefetch", "fetched_of", "keys_of_last", "note_keys"]
 
-_MOST_HABITS = 64
+_MOST_NAMES = 64
 
-_habits: dict[str, tuple[str, ...]] = {}
+_keys_by_name: dict[str, tuple[str, ...]] = {}
 
 
 def fetched_of(found: Found | None) -> Fetched:
@@ -34,27 +34,27 @@ def fetched_of(found: Found | None) -> Fetched:
     return Fetched(found.data, identity_of(found.info), version=version_of(found.info))
 
 
-def habit_of(name: str) -> tuple[str, ...]:
+def keys_of_last(name: str) -> tuple[str, ...]:
     """The keys that the last change of that name has fetched first; none where nothing is known of one."""
-    return _habits.get(name, ())
+    return _keys_by_name.get(name, ())
 
 
-def note_habit(name: str, keys: Collection[str]) -> None:
+def note_keys(name: str, keys: Collection[str]) -> None:
     """Remember which keys a change has fetched, if they are few."""
-    _habits.pop(name, None)
+    _keys_by_name.pop(name, None)
     if len(keys) < MOST:
-        _habits[name] = tuple(keys)
-    for oldest in list(_habits)[:-_MOST_HABITS]:
-        _habits.pop(oldest, None)
+        _keys_by_name[name] = tuple(keys)
+    for oldest in list(_keys_by_name)[:-_MOST_NAMES]:
+        _keys_by_name.pop(oldest, None)
 
 
 @dataclass(slots=True)
-class Ahead:
+class Prefetch:
     """What one change has fetched so.
 
     Attributes
     ----------
-    habit : str
+    name : str
         The name of such changes; empty for those of which nothing is remembered.
     values : dict of str to Fetched
         By key; some of them may not be needed.
@@ -64,7 +64,7 @@ class Ahead:
         The keys that were needed, whether or not they are among them.
     """
 
-    habit: str = ""
+    name: str = ""
     values: dict[str, Fetched] = field(default_factory=dict)
     folders: list[str] | None = None
     asked: dict[str, None] = field(default_factory=dict)
@@ -86,7 +86,7 @@ class Ahead:
         self, fetch: Callable[[Sequence[str]], Mapping[str, Fetched]], list_folders: Callable[[], list[str]]
     ) -> list[Callable[[], None]]:
         """Calls that fetch what the last change had to; who needs what fails asks again."""
-        keys = habit_of(self.habit)
+        keys = keys_of_last(self.name)
 
         def get_all() -> None:
             self.values = {key: found for key, found in fetch(keys).items() if found.problem is None}

@@ -30,7 +30,7 @@ from tests.storage.s3_writers import (
 from zarrds.errors import ConflictError, LabelError, StoreIOError, ZarrdsError
 from zarrds.storage.fsspec import commits
 from zarrds.storage.fsspec.store import RemoteStore
-from zarrds.storage.obstore.changes import begun, committing, growth, sessions
+from zarrds.storage.obstore.changes import committing, direct_commit, open_commit, sessions
 
 pytest.importorskip("obstore", reason="object storage needs the extra 'remote'")
 
@@ -108,13 +108,13 @@ def test_labels_that_change_after_they_were_read_are_a_conflict(
     """No document tells, and their chunk is not one that is put."""
     encoding = {"time": {"chunks": (4,)}}
     zarrds.save(data(), URL, encoding=encoding, storage_options=options(server))
-    make = growth.Straight.make
+    make = direct_commit.DirectCommit.make
 
-    def change(self: growth.Straight, *args: Any) -> None:
+    def change(self: direct_commit.DirectCommit, *args: Any) -> None:
         zarrds.open_array(URL, "r+", path="time", storage_options=options(server))[3] = 41
         make(self, *args)
 
-    monkeypatch.setattr(growth.Straight, "make", change)
+    monkeypatch.setattr(direct_commit.DirectCommit, "make", change)
     with pytest.raises(ConflictError):
         append(server, 40, 2)
     monkeypatch.undo()
@@ -167,20 +167,20 @@ def test_a_root_that_changes_just_before_it_is_claimed_is_read_again(server: S3S
 def test_who_plans_for_long_gives_signs_of_life(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another waits for it, rather than to take it for dead, and then appends as well."""
     monkeypatch.setattr(commits, "_PATIENCE", 0.6)
-    monkeypatch.setattr(commits, "_SIGN", 0.2)
+    monkeypatch.setattr(commits, "_BEAT", 0.2)
     monkeypatch.setattr(commits, "process_id", lambda: f"thread {threading.get_ident()}")
     monkeypatch.setattr(committing, "process_id", lambda: f"thread {threading.get_ident()}")
     monkeypatch.setattr(RemoteStore, "lock", lambda self, *keys: nullcontext())
     save(server)
-    make, n_made = growth.Straight.make, iter(range(2))
+    make, n_made = direct_commit.DirectCommit.make, iter(range(2))
 
-    def late(self: growth.Straight, *args: Any) -> None:
+    def late(self: direct_commit.DirectCommit, *args: Any) -> None:
         if not next(n_made):
             other.start()
             time.sleep(1.5)
         make(self, *args)
 
-    monkeypatch.setattr(growth.Straight, "make", late)
+    monkeypatch.setattr(direct_commit.DirectCommit, "make", late)
     other = threading.Thread(target=append, args=(server, 40, 2))
     append(server, 4, 3)
     other.join()
@@ -293,11 +293,11 @@ def test_a_root_that_is_replaced_while_its_documents_are_read_is_read_again(serv
     check(server, data(), data(40, 2))
 
 
-@pytest.mark.parametrize("where", ["Begun.give_signs", "_Lock.__enter__"])
+@pytest.mark.parametrize("where", ["OpenCommit.keep_alive", "_Lock.__enter__"])
 def test_who_is_interrupted_keeps_nobody_out(server: S3Server, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As by Ctrl-C between two steps: no sign of life is given any more, and what was seen is forgotten."""
+    """As by Ctrl-C between two steps: no heartbeat is given any more, and what was seen is forgotten."""
     kind, _, name = where.partition(".")
-    made: Any = {"Begun": begun.Begun, "_Lock": sessions._Lock}[kind]
+    made: Any = {"OpenCommit": open_commit.OpenCommit, "_Lock": sessions._Lock}[kind]
     method = getattr(made, name)
     save(server)
 

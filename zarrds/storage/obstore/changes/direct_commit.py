@@ -13,31 +13,31 @@ from functools import partial
 from typing import Literal
 
 from zarrds.errors import ConflictError, ZarrdsError
-from zarrds.storage.commits.growing import Growing, signed
+from zarrds.storage.commits.direct_marker import DirectMarker, signed
 from zarrds.storage.found import Found, Version
 from zarrds.storage.fsspec.commits import OLD
-from zarrds.storage.obstore.changes.begun import Begun
 from zarrds.storage.obstore.changes.commits import conflict, is_same_version, not_known
+from zarrds.storage.obstore.changes.open_commit import OpenCommit
 from zarrds.storage.obstore.changes.retries import is_put
 from zarrds.threads import answers_of, side_by_side
 
-__all__ = ["QUICK_NBYTES", "Straight"]
+__all__ = ["QUICK_NBYTES", "DirectCommit"]
 
-QUICK_NBYTES = 2**20  # what is put within the time after which others wait for a sign of life
+QUICK_NBYTES = 2**20  # what is put within the time after which others wait for a heartbeat
 
 
-class Straight:
+class DirectCommit:
     """One commit, from its marker on.
 
     Parameters
     ----------
-    begun : Begun
+    commit : OpenCommit
         Whose marker may be there, put before the plan was made: it says only now what the changes are.
-    growing : Growing
+    marker : DirectMarker
     before : Found
         The root's document that the changes were made from.
     check : callable, optional
-        See `Growth.check`.
+        See `Additions.check`.
 
     Attributes
     ----------
@@ -47,17 +47,17 @@ class Straight:
 
     def __init__(
         self,
-        begun: Begun,
-        growing: Growing,
+        commit: OpenCommit,
+        marker: DirectMarker,
         before: Found,
         check: Callable[[Collection[str]], None] | None = None,
     ) -> None:
-        self._begun = begun
-        self._objects, self._commits, self._base, self._path = begun.objects, begun.commits, begun.base, begun.path
-        self._growing = growing
+        self._open = commit
+        self._objects, self._commits, self._base, self._path = commit.objects, commit.commits, commit.base, commit.path
+        self._marker = marker
         self._check = check
         self.has_begun = False
-        begun.goes_by(growing.root, before)
+        commit.goes_by(marker.root, before)
 
     def make(
         self,
@@ -80,33 +80,33 @@ class Straight:
         documents : mapping
             The versions of the documents that are replaced, None for those that are new.
         gone : sequence of str
-            Keys to be removed at the end; see `Growing.replaces`.
+            Keys to be removed at the end; see `DirectMarker.replaces`.
         """
-        begun, is_asked = self._begun, False
-        is_claimed = begun.is_put
+        commit, is_asked = self._open, False
+        is_claimed = commit.is_put
         self._begin(values, edges, gone)
         self.has_begun = True
         try:
             if not is_claimed:
-                begun.claim()
+                commit.claim()
             self._put_values(values, edges)
             is_asked = True
-            begun.put_root(signed(root, self._growing.write))
+            commit.put_root(signed(root, self._marker.write))
         except ZarrdsError as error:
             found = self._was_made(error) if is_asked else None
             if found is None:
-                begun.call_off()
+                commit.call_off()
                 raise
             if found == "by another":
                 return
         finally:
-            begun.end()
+            commit.end()
         try:
-            with begun.signs.given_meanwhile() if gone else nullcontext():
-                is_ours = self._commits.put_documents(self._growing, dict(documents), begun.is_sure)
-                is_ours = is_ours and self._commits.remove_replaced(self._growing, gone, begun.is_sure)
+            with commit.heartbeat.beating() if gone else nullcontext():
+                is_ours = self._commits.put_documents(self._marker, dict(documents), commit.is_sure)
+                is_ours = is_ours and self._commits.remove_replaced(self._marker, gone, commit.is_sure)
         except ZarrdsError as error:
-            what = "put, or what was there removed" if self._growing.replaces else "put"
+            what = "put, or what was there removed" if self._marker.replaces else "put"
             with suppress(UserWarning):  # where warnings are errors: one would say that the change has failed
                 warnings.warn(
                     f"{self._path}: the change is committed, but the arrays' own documents could not all be {what} "
@@ -115,18 +115,18 @@ class Straight:
                 )
             return  # and the marker stays, which has them
         if is_ours:
-            begun.release()
+            commit.release()
         else:
-            begun.call_off()
+            commit.call_off()
 
     def _was_made(self, error: ZarrdsError) -> Literal["by itself", "by another"] | None:
         """Whether the commit was made, though its put got an error, and who puts the documents in place."""
-        commits, growing = self._commits, self._growing
+        commits, marker = self._commits, self._marker
         try:
             # an answer may be lost; where another has changed the root since, it has finished this commit before
-            if not isinstance(error, ConflictError) and commits.is_made(growing):
+            if not isinstance(error, ConflictError) and commits.is_made(marker):
                 return "by itself"
-            return "by another" if commits.was_finished(growing) else None
+            return "by another" if commits.was_finished(marker) else None
         except ZarrdsError as unseen:
             raise not_known(error) from unseen.__cause__
 
@@ -137,34 +137,34 @@ class Straight:
         as well, if anything is put before the commit: no other can have begun since the root was read, and ended, but
         one that has taken this writer for dead, which one of both tells, and the commit.
         """
-        begun, is_there = self._begun, self._begun.is_put
-        calls: list[Callable[[], None]] = [] if is_there else [begun.put_marker]
-        if is_there and begun.growing != self._growing:
-            calls.append(partial(begun.rename, self._growing))
+        commit, is_there = self._open, self._open.is_put
+        calls: list[Callable[[], None]] = [] if is_there else [commit.put_marker]
+        if is_there and commit.marker != self._marker:
+            calls.append(partial(commit.rename, self._marker))
         if is_there and values:
-            calls.append(begun.claim)
+            calls.append(commit.claim)
         if self._check is not None:
             calls.append(partial(self._check, edges))
-        if self._growing.replaces:
-            name = f"{self._base}{self._growing.folder}/{OLD}"
-            begun.hidden.append(name)
+        if self._marker.replaces:
+            name = f"{self._base}{self._marker.folder}/{OLD}"
+            commit.hidden.append(name)
             calls.append(partial(self._objects.write, name, json.dumps(gone).encode()))
         try:
             answers_of(calls)
         except BaseException:
             if is_there:
-                begun.call_off()
+                commit.call_off()
             else:
-                begun.release()
+                commit.release()
             raise
 
     def _put_values(self, values: Mapping[str, bytes], edges: Mapping[str, Version | None]) -> None:
-        begun = self._begun
+        commit = self._open
 
         def goes_on(number: int) -> bool:
             # what is repeated may be long ago: where servers take digests for ETags, its condition tells nothing
-            if number or begun.is_late:
-                begun.check_claim()
+            if number or commit.is_late:
+                commit.check_claim()
             return True
 
         def put(key: str) -> None:
@@ -174,10 +174,10 @@ class Straight:
                     raise conflict(self._path)
                 # what stands there was put before the root was claimed, so that no reader knows of it, or it is put by
                 # who was overtaken: had another begun since, the root would not be ours any more
-                begun.check_claim()
+                commit.check_claim()
                 return True
 
             is_put(self._objects, self._base, key, values[key], edges.get(key), goes_on, may_replace)
 
-        with begun.signs.given_meanwhile() if sum(map(len, values.values())) > QUICK_NBYTES else nullcontext():
+        with commit.heartbeat.beating() if sum(map(len, values.values())) > QUICK_NBYTES else nullcontext():
             side_by_side(put, list(values))

@@ -10,9 +10,9 @@ from zarrds.storage.protocol import Store
 from zarrds.storage.traits import has_trait
 
 __all__ = [
+    "Additions",
     "CheckedLock",
-    "GrowingStore",
-    "Growth",
+    "DirectCommitStore",
     "ReplacedStore",
     "begin",
     "begin_again",
@@ -22,7 +22,7 @@ __all__ = [
 
 
 @dataclass(frozen=True, slots=True)
-class Growth:
+class Additions:
     """What is known of changes that only add: who reads by the root's old document reads the same before and after.
 
     Attributes
@@ -58,10 +58,10 @@ class CheckedLock(Protocol):
 
 
 @runtime_checkable
-class GrowingStore(CheckedLock, Protocol):
+class DirectCommitStore(CheckedLock, Protocol):
     """A store in which changes that only add need no copies: the put of the root's document is the commit."""
 
-    def apply_growth(self, changes: Store, growth: Growth) -> bool:
+    def apply_additions(self, changes: Store, additions: Additions) -> bool:
         """As `Committer.apply_changes`; False, and nothing is done, if these changes cannot be made so.
 
         Raises
@@ -81,7 +81,7 @@ class GrowingStore(CheckedLock, Protocol):
         a `ConflictError`, after which one may `begin_again`.
 
         What the last change had to fetch that was called the same (`like`) is fetched at once. It may be older than the
-        rest, which `apply_growth` and `Committer.apply_changes` find out: whatever fails until then may be due to it.
+        rest, which `apply_additions` and `Committer.apply_changes` find out: what fails until then may be due to it.
         """
         ...
 
@@ -130,19 +130,19 @@ def check_unchanged(store: Store) -> None:
 
 
 def begin(store: Store, like: str = "") -> bool:
-    """`GrowingStore.begin`; False, and nothing is done, of other stores."""
-    if not has_trait(store, GrowingStore):
+    """`DirectCommitStore.begin`; False, and nothing is done, of other stores."""
+    if not has_trait(store, DirectCommitStore):
         return False
     store.begin(like)
     return True
 
 
 def is_begun(store: Store) -> bool:
-    """`GrowingStore.is_begun`; never of other stores."""
-    return has_trait(store, GrowingStore) and store.is_begun
+    """`DirectCommitStore.is_begun`; never of other stores."""
+    return has_trait(store, DirectCommitStore) and store.is_begun
 
 
 def begin_again(store: Store) -> None:
-    """`GrowingStore.begin_again`, where that is possible."""
-    if has_trait(store, GrowingStore):
+    """`DirectCommitStore.begin_again`, where that is possible."""
+    if has_trait(store, DirectCommitStore):
         store.begin_again()

@@ -12,7 +12,7 @@ import zarrds
 from tests.storage.s3_server import Fault, S3Server
 from tests.storage.s3_writers import MARKER, ROOT, URL, data, opened, options, set_n
 from zarrds.errors import LabelError, StoreIOError
-from zarrds.storage.obstore.changes.ahead import habit_of, note_habit
+from zarrds.storage.obstore.changes.prefetch import keys_of_last, note_keys
 from zarrds.threads import MOST
 
 pytest.importorskip("obstore", reason="object storage needs the extra 'remote'")
@@ -205,11 +205,11 @@ def test_labels_that_do_not_fit_are_still_refused(server: S3Server) -> None:
     _check(server, 8)
 
 
-def test_few_habits_of_few_keys_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zarrds.storage.obstore.changes.ahead._habits", {})
+def test_few_names_of_few_keys_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zarrds.storage.obstore.changes.prefetch._keys_by_name", {})
     for number in range(100):
-        note_habit(f"append to {number}", [str(number)])
-    assert habit_of("append to 99") == ("99",)
-    assert not habit_of("append to 0")
-    note_habit("append to 99", list(map(str, range(MOST))))
-    assert not habit_of("append to 99")
+        note_keys(f"append to {number}", [str(number)])
+    assert keys_of_last("append to 99") == ("99",)
+    assert not keys_of_last("append to 0")
+    note_keys("append to 99", list(map(str, range(MOST))))
+    assert not keys_of_last("append to 99")

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 
 from zarrds.errors import ZarrdsError
-from zarrds.storage.commits.growing import Growing, new_write, signed
+from zarrds.storage.commits.direct_marker import DirectMarker, new_write, signed
 from zarrds.storage.found import Found, Version, version_of
 from zarrds.storage.fsspec.commits import MARKER
 from zarrds.storage.obstore.changes.commits import ConditionalCommits, conflict, is_same_version
@@ -19,7 +19,7 @@ from zarrds.storage.obstore.changes.retries import ATTEMPTS, PAUSE
 from zarrds.storage.obstore.objects import ObstoreObjects
 from zarrds.storage.protocol import ValueChangedError
 
-__all__ = ["LATE", "Begun", "clock"]
+__all__ = ["LATE", "OpenCommit", "clock"]
 
 LATE = 5.0  # seconds after which one looks again whether one was overtaken
 
@@ -29,7 +29,7 @@ def clock() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME) if sys.platform == "linux" else time.monotonic()
 
 
-class Begun:
+class OpenCommit:
     """What one writer has put that has begun a change.
 
     Parameters
@@ -40,32 +40,31 @@ class Begun:
         What the names of the store's objects begin with.
     path : str
         Of the store, for errors.
-    growing : Growing
+    marker : DirectMarker
         What the marker says.
 
     Attributes
     ----------
     objects, commits, base, path
         As above.
-    growing : Growing
-    signs : Signs
-        Of life.
+    marker : DirectMarker
+    heartbeat : Heartbeat
     hidden : list of str
         What else is removed with the marker.
     """
 
     def __init__(
-        self, objects: ObstoreObjects, commits: ConditionalCommits, base: str, path: str, growing: Growing
+        self, objects: ObstoreObjects, commits: ConditionalCommits, base: str, path: str, marker: DirectMarker
     ) -> None:
         self.objects = objects
         self.commits = commits
         self.base = base
         self.path = path
-        self.growing = growing
-        self.signs = commits.signs_of(growing)
-        self._said: Growing | None = None  # by the marker before
+        self.marker = marker
+        self.heartbeat = commits.heartbeat_of(marker)
+        self._said: DirectMarker | None = None  # by the marker before
         self.hidden: list[str] = []
-        self._marker: Version | None = None  # as it was put
+        self._put: Version | None = None  # of the marker
         self._root, self._before = "", b""
         self._version: Version | None = None  # of the root, as this writer has left it
         self._alive = ExitStack()
@@ -74,22 +73,22 @@ class Begun:
     @property
     def is_put(self) -> bool:
         """Whether the marker is there."""
-        return self._marker is not None
+        return self._put is not None
 
     def put_marker(self) -> None:
         """Put the marker; `ConflictError` if another writer has begun."""
         self._begun = clock()
-        self._marker = self.commits.put_marker(self.growing)
+        self._put = self.commits.put_marker(self.marker)
 
-    def give_signs(self) -> None:
-        """Give signs of life until it ends: what follows may take longer than others wait."""
-        self._alive.enter_context(self.signs.given_meanwhile())
+    def keep_alive(self) -> None:
+        """Give heartbeats until it ends: what follows may take longer than others wait."""
+        self._alive.enter_context(self.heartbeat.beating())
 
-    def rename(self, growing: Growing) -> None:
+    def rename(self, marker: DirectMarker) -> None:
         """Let the marker say more; `ConflictError` if another has taken this writer for dead."""
-        now, self._said, self.growing = clock(), self.growing, growing
+        now, self._said, self.marker = clock(), self.marker, marker
         try:
-            self._marker = self.objects.put_if(self.base + MARKER, growing.dump(), self._marker)
+            self._put = self.objects.put_if(self.base + MARKER, marker.dump(), self._put)
         except ValueChangedError:
             raise conflict(self.path) from None
         self._begun = now
@@ -133,7 +132,7 @@ class Begun:
         return clock() - self._begun < LATE
 
     def end(self) -> None:
-        """Give no more signs of life; the marker stays."""
+        """Give no more heartbeats; the marker stays."""
         self._alive.close()
 
     def release(self) -> None:
@@ -148,7 +147,7 @@ class Begun:
             return
         try:
             self.objects.remove_all([self.base + MARKER, *self._rest()], is_once=True)
-            self._marker = None
+            self._put = None
         except ZarrdsError:
             self.call_off()  # who may not remove it says that it means nothing
 
@@ -156,11 +155,11 @@ class Begun:
         """Remove the marker, if it is still this writer's."""
         self.end()
         with suppress(ZarrdsError):
-            for each in (self.growing, self._said):
+            for each in (self.marker, self._said):
                 if each is not None:
                     self.commits.remove_marker(each)
-            self._marker = None
+            self._put = None
             self.objects.remove_all(self._rest())
 
     def _rest(self) -> Sequence[str]:
-        return [*self.hidden, *self.signs.given]
+        return [*self.hidden, *self.heartbeat.names]

@@ -15,14 +15,14 @@ from zarrds.metadata.model import ArrayMetadata
 from zarrds.metadata.nodes.documents import Nodes, parsed
 from zarrds.storage.protocol import Store
 
-__all__ = ["chunks_ahead", "is_label_read_first"]
+__all__ = ["chunks_to_prefetch", "is_label_read_first"]
 
 # of one array: larger ones take their time in any case, and perhaps they are not needed
 _MOST = 64
 _MOST_NBYTES = 2**20
 
 
-def chunks_ahead(
+def chunks_to_prefetch(
     store: Store,
     stored: Nodes,
     dataset: xr.Dataset,

@@ -11,6 +11,7 @@ import xarray as xr
 import zarrds
 from tests.datasets.samples import chunks_of, open_zarrds, small
 from zarrds.datasets.encoding.chunks import choose_chunks
+from zarrds.datasets.encoding.new_variable import NewVariable
 from zarrds.errors import EncodingError
 from zarrds.metadata.dtypes import DataType
 from zarrds.metadata.formats import v3
@@ -122,7 +123,8 @@ def test_chunk_key_encoding(path: Path) -> None:
 def test_many_labels_get_chunks_that_are_quickly_searched(size: int, chunk: int | None) -> None:
     variable = xr.Variable("x", np.broadcast_to(np.int8(1), size))
     int8 = DataType.from_numpy(np.dtype("i1"))
-    automatic, _ = choose_chunks(variable, {}, int8, v3, is_explicit=False, is_index=False)
-    found, _ = choose_chunks(variable, {}, int8, v3, is_explicit=False, is_index=True)
+    automatic, _ = choose_chunks(NewVariable("v", variable, False), int8, v3)
+    found, _ = choose_chunks(NewVariable("x", variable, False), int8, v3)
     assert found == ((chunk,) if chunk else automatic)
-    assert choose_chunks(variable, {"chunks": (77,)}, int8, v3, is_explicit=True, is_index=True)[0] == (77,)
+    variable.encoding = {"chunks": (77,)}
+    assert choose_chunks(NewVariable("x", variable, True), int8, v3)[0] == (77,)

@@ -110,6 +110,12 @@ def test_fill_values_that_are_asked_for(path: Path) -> None:
     assert document(path, "v")["fill_value"] == 5.5
 
 
+def test_a_fill_value_that_came_along_and_does_not_fit_is_none(path: Path) -> None:
+    encoding = {"dtype": "i4", "_FillValue": -1, "fill_value": np.nan}
+    zarrds.save(xr.Dataset({"v": ("x", [1.0, np.nan], {}, encoding)}), path)
+    assert document(path, "v")["fill_value"] == -1  # what was never written is missing
+
+
 @pytest.mark.parametrize(
     "codec",
     [

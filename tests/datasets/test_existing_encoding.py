@@ -20,6 +20,7 @@ from zarrds.arrays.layout import new_array_metadata
 from zarrds.compat.xarray_internals import decode_cf_variables
 from zarrds.datasets.encoding.as_stored import encode_like
 from zarrds.datasets.encoding.encoded import encoded_variable
+from zarrds.datasets.encoding.new_variable import NewVariable
 from zarrds.errors import EncodingError, LabelError
 
 START = np.datetime64("2019-03-05", "ns")
@@ -297,24 +298,24 @@ def test_packed_values_read_back_or_are_refused(
         np.testing.assert_allclose(decoded, values, atol=abs(scale) * 0.501, rtol=0)
     packed_anew = xr.Variable("x", values, {}, attributes | {"dtype": np.dtype(dtype)})
     if fits.all():
-        found, why = encoded_variable("v", packed_anew, True)
+        found, why = encoded_variable(NewVariable("v", packed_anew, True))
         np.testing.assert_array_equal(found, raw)
         assert why is None
     else:
         with pytest.raises(EncodingError, match="variable 'v' holds a value"):
-            encoded_variable("v", packed_anew, True)
+            encoded_variable(NewVariable("v", packed_anew, True))
 
 
 def test_dask_arrays_are_checked_when_they_are_computed() -> None:
     values = dask.array.from_array(np.arange(300.0), chunks=100)
-    found, _ = encoded_variable("v", xr.Variable("x", values, {"a": 1}, {"dtype": "u1"}), True)
+    found, _ = encoded_variable(NewVariable("v", xr.Variable("x", values, {"a": 1}, {"dtype": "u1"}), True))
     assert (found.attrs, found.chunks, found.dtype) == ({"a": 1}, ((100, 100, 100),), np.dtype("u1"))
     with pytest.raises(EncodingError, match=r"found 256\.0 at x=256"):
         found.compute()
     np.testing.assert_array_equal(found[:200], np.arange(200.0))
     times = xr.Variable("x", START + np.array([0, 70000]) * HOUR, {}, SINCE | {"dtype": "i2"})
     with pytest.raises(EncodingError, match=r"int16.*hours since .*at x=1"):
-        encoded_variable("v", times, True)
+        encoded_variable(NewVariable("v", times, True))
 
 
 @pytest.mark.parametrize("encoding", [{}, {"_FillValue": -1, "dtype": "i8"}, {"dtype": "f8"}])

@@ -15,7 +15,6 @@ import numpy as np
 import xarray as xr
 
 from zarrds.compat.xarray_internals import FillValueCoder
-from zarrds.errors import ZarrdsError
 from zarrds.metadata.attributes import MARKERS, SCALE, apart_attributes, typed_attributes
 from zarrds.metadata.dtypes import DataType
 from zarrds.metadata.extension import N, note_of, with_note
@@ -106,14 +105,9 @@ def _decode_fill_value_attribute(value: JSON, dtype: Any) -> Any:
 
 
 def take_fill_value(
-    attributes: dict[str, Any],
-    hidden: dict[str, Any],
-    encoding: Mapping[str, Any],
-    data_type: DataType,
-    spec: Format,
-    is_explicit: bool,
+    attributes: dict[str, Any], hidden: dict[str, Any], asked: Any, data_type: DataType, spec: Format
 ) -> Any:
-    """The array's fill value; ``_FillValue`` leaves the attributes, or stays there as JSON.
+    """The array's fill value, the one that is asked for if any; ``_FillValue`` leaves the attributes, or stays as JSON.
 
     What stands for nothing that the array could hold (NaN or -1 of unsigned integers, a list) goes into `hidden`.
     """
@@ -140,15 +134,12 @@ def take_fill_value(
                 attributes["_FillValue"] = FillValueCoder.encode(marked, data_type.dtype)
             except (TypeError, ValueError, OverflowError):
                 hidden["_FillValue"] = marked
-    fill_value = encoding.get("fill_value")
-    if fill_value is None and marked is not None and data_type.dtype.kind in "iu":
+    if asked is None and marked is not None and data_type.dtype.kind in "iu":
         return _as_stored(marked, data_type.dtype)  # what was never written is missing
-    if fill_value is not None and not is_explicit and not _fits(fill_value, data_type):
-        fill_value = None
-    if fill_value is None and data_type.dtype.kind == "f":
+    if asked is None and data_type.dtype.kind == "f":
         # as xarray's zarr engine: chunks of floats that were never written hold NaN
         return np.nan
-    return fill_value
+    return asked
 
 
 def missing_fill_value(attributes: Mapping[Any, Any], dtype: np.dtype[Any]) -> int | None:
@@ -173,16 +164,6 @@ def _as_stored(marker: Any, dtype: np.dtype[Any]) -> int:
     value = int(np.ravel(marker)[0])
     bits = 8 * dtype.itemsize
     return int(np.array(value % 2**bits, f"u{dtype.itemsize}").view(dtype.newbyteorder("=")))
-
-
-def _fits(value: Any, data_type: DataType) -> bool:
-    from zarrds.arrays.layout import new_array_metadata  # imported late: readers do not need it
-
-    try:
-        new_array_metadata(shape=(), dtype=data_type, fill_value=value)
-    except ZarrdsError:
-        return False
-    return True
 
 
 def with_marker_renamed(metadata: N) -> N:

@@ -12,6 +12,7 @@ import xarray as xr
 from zarrds.arrays.layout import auto_chunks
 from zarrds.codecs.blosc import MAX_NBYTES
 from zarrds.compat.xarray_internals import is_chunked
+from zarrds.datasets.encoding.new_variable import NewVariable
 from zarrds.engine.blocks import block_shape, blocks
 from zarrds.errors import EncodingError
 from zarrds.labels import INDEX_THRESHOLD
@@ -59,49 +60,33 @@ def whole_chunks(variable: xr.Variable, nbytes: int) -> Iterator[tuple[slice, ..
 
 
 def choose_chunks(
-    variable: xr.Variable,
-    encoding: Mapping[str, Any],
-    data_type: DataType,
-    spec: Format,
-    is_explicit: bool,
-    is_index: bool = False,
+    new: NewVariable, data_type: DataType, spec: Format
 ) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
     """The shapes of a chunk and, where there are any, of a shard, in elements.
 
-    Parameters
-    ----------
-    variable : Variable
-    encoding : mapping
-        Of which ``chunks``, ``shards``, ``chunksizes`` and ``contiguous`` count.
-    data_type : DataType
-    spec : Format
-    is_explicit : bool
-        Whether the encoding is what the user asked for, not what an earlier file left there: that gives way where it
-        does not fit.
-    is_index : bool
-        Whether these are the labels of a dimension: many of them get small chunks.
+    Of the encoding ``chunks``, ``shards``, ``chunksizes`` and ``contiguous`` count.
 
     Raises
     ------
     EncodingError
         For chunks or shards that were asked for and are none.
     """
-    if not is_explicit:
-        encoding = _by_name(variable, encoding)
-    chunks = _chunks(variable, encoding, data_type, is_explicit, is_index)
+    variable = new.variable
+    encoding = new.encoding if new.is_order else _by_name(variable, new.encoding)
+    chunks = _chunks(new, encoding, data_type)
     by_dimension = encoding.get(BY_DIMENSION)
-    if by_dimension and not (is_explicit and encoding.get("chunks") is not None):
+    if by_dimension and not (new.is_order and encoding.get("chunks") is not None):
         whole = dict(zip(variable.dims, (max(1, size) for size in variable.shape), strict=True))
         sizes = {dim: whole.get(dim, 1) if size == -1 else size for dim, size in by_dimension.items()}
         chunks = tuple(sizes.get(dim, chunk) for dim, chunk in zip(variable.dims, chunks, strict=True))
-        encoding = {key: value for key, value in encoding.items() if key != "shards" or is_explicit}
+        encoding = {key: value for key, value in encoding.items() if key != "shards" or new.is_order}
     asked = encoding.get("shards")
     if isinstance(asked, str) and asked == "auto":
         asked = _auto_shards(variable.shape, chunks, data_type) if spec.HAS_SHARDS else None
     if asked is None:
         return chunks, None
     shards = _chunk_sizes(asked, variable.shape)
-    if is_explicit:
+    if new.is_order:
         if shards is None:
             raise EncodingError(
                 "encoding['shards'] is wrong", expected=f"{variable.ndim} positive integers", found=f"{asked!r:.100}"
@@ -111,17 +96,16 @@ def choose_chunks(
     return chunks, shards if fits else None
 
 
-def _chunks(
-    variable: xr.Variable, encoding: Mapping[str, Any], data_type: DataType, is_explicit: bool, is_index: bool
-) -> tuple[int, ...]:
+def _chunks(new: NewVariable, encoding: Mapping[str, Any], data_type: DataType) -> tuple[int, ...]:
     """Chunks from the encoding, else the dask chunks, else automatic ones."""
-    asked = _asked_chunks(variable, encoding, data_type, is_explicit)
-    if is_explicit and asked is not None:
+    variable = new.variable
+    asked = _asked_chunks(new, encoding, data_type)
+    if new.is_order and asked is not None:
         return asked
     blocks = _dask_chunks(variable, data_type)
     if asked is not None and (variable.chunks is None or blocks is None or _holds(asked, variable.chunks)):
         return asked
-    if blocks is None and is_index and variable.size > INDEX_THRESHOLD:
+    if blocks is None and variable.dims == (new.name,) and variable.size > INDEX_THRESHOLD:
         return (_SEARCHED_CHUNK,)
     if blocks is not None and any(len(sizes) > 1 for sizes in variable.chunks or ()):
         return blocks  # somebody has cut it
@@ -168,16 +152,15 @@ def _auto_shards(shape: Sequence[int], chunks: tuple[int, ...], data_type: DataT
     return tuple(chunk * factor for chunk, factor in zip(chunks, factors, strict=True))
 
 
-def _asked_chunks(
-    variable: xr.Variable, encoding: Mapping[str, Any], data_type: DataType, is_explicit: bool
-) -> tuple[int, ...] | None:
+def _asked_chunks(new: NewVariable, encoding: Mapping[str, Any], data_type: DataType) -> tuple[int, ...] | None:
+    variable = new.variable
     asked = encoding.get("chunks")
     if asked is None and not encoding.get("contiguous"):
         asked = encoding.get("chunksizes")
     if asked is None or (isinstance(asked, str) and asked == "auto"):
         return None
     chunks = _chunk_sizes(asked, variable.shape)
-    if is_explicit:
+    if new.is_order:
         if chunks is None:
             raise EncodingError(
                 "encoding['chunks'] is wrong", expected=f"{variable.ndim} positive integers", found=f"{asked!r:.100}"

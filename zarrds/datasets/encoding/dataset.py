@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Hashable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ from zarrds.datasets.encoding.apart import set_apart
 from zarrds.datasets.encoding.encoded import encoded_variable
 from zarrds.datasets.encoding.exact.blocks import in_words
 from zarrds.datasets.encoding.exact.lossy_codecs import proven, without_filters
+from zarrds.datasets.encoding.new_variable import NewVariable
 from zarrds.datasets.encoding.variables import GAVE_WAY, array_metadata_for
 from zarrds.errors import CarriedEncodingError, ChunkError, EncodingError, UnsupportedError, VariableNotFoundError
 from zarrds.metadata.attributes import ATTRIBUTES, with_more_noted
@@ -228,32 +229,24 @@ def stored_name(name: Hashable) -> str:
     return text
 
 
-def encode_variable(
-    name: str,
-    variable: xr.Variable,
-    is_explicit: bool,
-    spec: Format,
-    notes: JSONObject | None = None,
-) -> EncodedArray:
-    """A variable that is new in its store.
+def encode_variable(new: NewVariable, spec: Format, notes: JSONObject | None = None) -> EncodedArray:
+    """A variable as it is stored.
 
     Parameters
     ----------
-    name : str
-    variable : Variable
-    is_explicit : bool
-        Whether its encoding is what the user asked for, not what an earlier file left there.
+    new : NewVariable
     spec : Format
     notes : mapping of str to JSON, optional
         Further members of the array's ``zarrds`` object.
     """
+    name, variable = new.name, new.variable
     description: Any = (notes or {}).get("pandas")
     apart = set_apart(variable, spec, description)
     if apart:
         attrs = {key: value for key, value in variable.attrs.items() if key not in apart}
         variable = variable_of(variable.dims, lazy_data(variable), attrs, variable.encoding)
     try:
-        encoded, replaced = encoded_variable(name, variable, is_explicit)
+        encoded, replaced = encoded_variable(replace(new, variable=variable))
         encoded = _of_no_characters(variable, encoded)
     except NotImplementedError as error:  # a MultiIndex, or another thing that CF has no words for
         raise UnsupportedError(
@@ -263,17 +256,17 @@ def encode_variable(
         raise
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise _refusal(error, name, variable) from error
-    metadata = array_metadata_for(name, encoded, spec=spec, is_explicit=is_explicit, apart=apart)
+    metadata = array_metadata_for(replace(new, variable=encoded), spec, apart)
     try:
-        encoded = proven(name, encoded, metadata, is_carried=not is_explicit)
+        encoded = proven(name, encoded, metadata, is_carried=not new.is_order)
     except CarriedEncodingError as error:
         replaced = replaced or f"filters: {error.problem}"
         encoded.encoding = without_filters(encoded.encoding)
-        metadata = array_metadata_for(name, encoded, spec=spec, is_explicit=False, apart=apart)
+        metadata = array_metadata_for(NewVariable(name, encoded, False), spec, apart)
     for member, value in (notes or {}).items():
         is_more = member == ATTRIBUTES
         metadata = with_more_noted(metadata, value) if is_more else with_note(metadata, member, value)
-    empty = variable.encoding.get("write_empty_chunks") if is_explicit else None
+    empty = variable.encoding.get("write_empty_chunks") if new.is_order else None
     if empty is not None and not isinstance(empty, bool):
         raise EncodingError("encoding['write_empty_chunks'] is wrong", key=name, expected="True or False", found=empty)
     return EncodedArray(metadata, encoded, replaced, empty)

@@ -8,6 +8,7 @@ that is proven.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,7 @@ from zarrds.datasets.encoding.exact.fitting import (
 )
 from zarrds.datasets.encoding.exact.packing import check_exact, check_packed_once, is_nan
 from zarrds.datasets.encoding.exact.text_marks import check_unmarked, is_no_text, text_mark, text_marks, unmarked_blocks
+from zarrds.datasets.encoding.new_variable import NewVariable
 from zarrds.errors import CarriedEncodingError, EncodingError, ZarrdsError
 from zarrds.labels.kinds.plain import NUMBER_KINDS, as_numbers, is_missing
 from zarrds.metadata.attributes import MARKERS, SCALE
@@ -48,16 +50,13 @@ _INT64, _FLOAT64 = np.dtype(np.int64), np.dtype(np.float64)
 _NONE_IS_NOTHING = frozenset({"dtype", "units", "calendar", "missing_value", *SCALE})
 
 
-def encoded_variable(name: str, variable: xr.Variable, is_explicit: bool) -> tuple[xr.Variable, str | None]:
+def encoded_variable(new: NewVariable) -> tuple[xr.Variable, str | None]:
     """A variable in the dtype of the store, with its attributes there.
 
     Parameters
     ----------
-    name : str
-    variable : Variable
+    new : NewVariable
         Decoded. Dask arrays stay lazy, and are checked when they are computed.
-    is_explicit : bool
-        Whether its encoding is what the user asked for, not what an earlier file left there.
 
     Returns
     -------
@@ -75,30 +74,31 @@ def encoded_variable(name: str, variable: xr.Variable, is_explicit: bool) -> tup
     >>> import numpy as np, xarray as xr
     >>> packed = {"dtype": "i2", "scale_factor": 0.1, "chunks": (2,)}
     >>> variable = xr.Variable("x", [0.1, 0.25], {}, packed)
-    >>> encoded, why = encoded_variable("v", variable, False)
+    >>> encoded, why = encoded_variable(NewVariable("v", variable, is_order=False))
     >>> encoded.values, encoded.encoding
     (array([0.1 , 0.25]), {'chunks': (2,)})
     >>> why
     'holds a value that would read back as 0.2: 0.25 at x=1'
     """
+    name, variable = new.name, new.variable
     check_packed_once(name, variable)
     if check_vlen_dtype(variable.dtype) is bytes:  # which xarray would cut at zeros at the end
         return _as_it_is(variable), None
-    if not variable.size and variable.dtype.kind in "OUT" and _may_be_text(variable, is_explicit):
-        return _of_no_text(name, variable, is_explicit), None
+    if not variable.size and variable.dtype.kind in "OUT" and _may_be_text(new):
+        return _of_no_text(new), None
     if (why := misfit_of_characters(variable)) is not None:
-        if is_explicit:
+        if new.is_order:
             raise EncodingError(f"encoding['dtype'] {why}", key=name, mend="Leave out one of both")
-        made, replaced = encoded_variable(name, _without(variable, ("dtype", "_Encoding")), is_explicit)
+        made, replaced = encoded_variable(_without(new, ("dtype", "_Encoding")))
         return made, replaced or f"dtype {why}"
     if marks := _marks_of_blocks(variable):
-        made, replaced = encoded_variable(name, _without(variable, marks), is_explicit)
+        made, replaced = encoded_variable(_without(new, marks))
         made.attrs = {**made.attrs, **marks}
         return made, replaced
-    encoding = _as_xarray_takes_it(variable, is_explicit)
+    encoding = _as_xarray_takes_it(new)
     if variable.dtype.kind == "O" and not LOSSY_KEYS.isdisjoint(encoding):
-        variable = _known_objects(name, variable, encoding, is_explicit)
-    if is_explicit:
+        variable = _known_objects(new, encoding)
+    if new.is_order:
         return _by_order(name, variable, encoding), None
     if LOSSY_KEYS.isdisjoint(encoding):
         return encode_so(name, variable, encoding, is_carried=False), None
@@ -164,42 +164,44 @@ def _check_missing_text(name: str, variable: xr.Variable, why: str) -> None:
         raise CarriedEncodingError(why, key=name)
 
 
-def _without(variable: xr.Variable, keys: Collection[str]) -> xr.Variable:
+def _without(new: NewVariable, keys: Collection[str]) -> NewVariable:
     """The same, without some keys of its encoding."""
-    plain = variable.copy(deep=False)
-    plain.encoding = {key: value for key, value in variable.encoding.items() if key not in keys}
-    return plain
+    plain = new.variable.copy(deep=False)
+    plain.encoding = {key: value for key, value in new.encoding.items() if key not in keys}
+    return replace(new, variable=plain)
 
 
-def _may_be_text(variable: xr.Variable, is_explicit: bool) -> bool:
+def _may_be_text(new: NewVariable) -> bool:
     """Whether objects of which there are none are text; what they may be besides only an order tells."""
-    dtype = variable.encoding.get("dtype")
-    if variable.dtype.kind != "O" or dtype is None or not is_explicit:
-        return check_vlen_dtype(variable.dtype) is not bytes
+    dtype = new.encoding.get("dtype")
+    if new.variable.dtype.kind != "O" or dtype is None or not new.is_order:
+        return check_vlen_dtype(new.variable.dtype) is not bytes
     try:
         return np.dtype(dtype).kind in "OUT"
     except TypeError:
         return False
 
 
-def _of_no_text(name: str, variable: xr.Variable, is_explicit: bool) -> xr.Variable:
+def _of_no_text(new: NewVariable) -> xr.Variable:
     """Text of which there is none, of which xarray makes floats: encoded as one text is, where an encoding is asked."""
-    encoding = variable.encoding if is_explicit else without_losses(variable.encoding)
+    variable = new.variable
+    encoding = new.encoding if new.is_order else without_losses(new.encoding)
     one = xr.Variable(variable.dims, np.full((1,) * variable.ndim, _SOME_TEXT, object), variable.attrs, encoding)
     try:
-        made, _ = encoded_variable(name, one, is_explicit)
+        made, _ = encoded_variable(replace(new, variable=one))
     except EncodingError as error:
         error.found = None  # which is not there
         raise
     except FOREIGN as error:
         asked = {key: value for key, value in encoding.items() if key in LOSSY_KEYS}
-        raise EncodingError("text cannot be encoded so", key=name, found=asked, mend="Leave it out") from error
+        raise EncodingError("text cannot be encoded so", key=new.name, found=asked, mend="Leave it out") from error
     data = np.empty(variable.shape, made.dtype)
     return variable_of(variable.dims, data, made.attrs, made.encoding)
 
 
-def _known_objects(name: str, variable: xr.Variable, encoding: CFEncoding, is_explicit: bool) -> xr.Variable:
+def _known_objects(new: NewVariable, encoding: CFEncoding) -> xr.Variable:
     """Objects in memory, as xarray has them too, and as numbers where they are nothing but such: no digit is lost."""
+    name, variable = new.name, new.variable
     if check_vlen_dtype(variable.dtype) is not None or is_time(variable):
         return variable
     if is_chunked(variable):
@@ -209,7 +211,7 @@ def _known_objects(name: str, variable: xr.Variable, encoding: CFEncoding, is_ex
     dtype: type[Any] | None = NUMBER_KINDS.get(pd.api.types.infer_dtype(values[~missing], skipna=False))
     if missing.any():
         # which integers and floats are, if nothing is to be scaled: halves of steps are no slack of integers
-        has_marker = is_explicit and not encoding.keys().isdisjoint(MARKERS) and encoding.keys().isdisjoint(SCALE)
+        has_marker = new.is_order and not encoding.keys().isdisjoint(MARKERS) and encoding.keys().isdisjoint(SCALE)
         if not has_marker or dtype in (None, np.bool_):
             return variable
         check_exact(whole(name, variable, values), _FLOAT64)
@@ -250,12 +252,12 @@ def _in_words(name: str, error: Exception) -> str:
     return problem if error.found is None else f"{problem}: {error.found}"
 
 
-def _as_xarray_takes_it(variable: xr.Variable, is_explicit: bool) -> dict[str, Any]:
+def _as_xarray_takes_it(new: NewVariable) -> dict[str, Any]:
     """A variable's encoding without what its coders stumble over: None, integers as factors, arrays of one number."""
-    given = variable.encoding
+    variable, given = new.variable, new.encoding
     for key in set(CF_RELATED_DATA) & given.keys() & variable.attrs.keys():
         # seen by the user as an attribute, and moved to the encoding by the decoders of the file that it comes from
-        if not is_explicit or given[key] == variable.attrs[key]:
+        if not new.is_order or given[key] == variable.attrs[key]:
             given = {name: value for name, value in given.items() if name != key}
     encoding = {key: value for key, value in given.items() if value is not None or key not in _NONE_IS_NOTHING}
     for key in encoding.keys() & SCALE:
@@ -266,7 +268,7 @@ def _as_xarray_takes_it(variable: xr.Variable, is_explicit: bool) -> dict[str, A
         encoding.setdefault("_FillValue", None)
     if variable.dtype.kind in "UST" or check_vlen_dtype(variable.dtype) is not None:
         # no text is NaN, or a number, of which xarray makes one that says so, and bytes that are empty
-        says_nothing = is_no_text if is_explicit else is_nan
+        says_nothing = is_no_text if new.is_order else is_nan
         encoding = {
             key: value
             for key, value in encoding.items()

@@ -16,9 +16,10 @@ from zarrds.arrays.layout import data_type_of, new_array_metadata
 from zarrds.compat.xarray_internals import check_vlen_dtype, is_chunked
 from zarrds.datasets.encoding.attributes import missing_fill_value, take_fill_value, with_marker_renamed
 from zarrds.datasets.encoding.chunks import BY_DIMENSION, choose_chunks
-from zarrds.datasets.encoding.codecs import choose_codecs
+from zarrds.datasets.encoding.codecs import choose_codecs, fitting_codecs
+from zarrds.datasets.encoding.new_variable import NewVariable
 from zarrds.engine.blocks import n_blocks
-from zarrds.errors import EncodingError, locating
+from zarrds.errors import EncodingError, ZarrdsError, locating
 from zarrds.metadata.attributes import MARKERS, SCALE, with_attributes
 from zarrds.metadata.dtypes import DataType
 from zarrds.metadata.formats import Format
@@ -49,25 +50,14 @@ _INSTEAD = {
 _MAX_CHUNKS_IN_ONE_FOLDER = 64
 
 
-def array_metadata_for(
-    name: str,
-    variable: xr.Variable,
-    *,
-    spec: Format,
-    is_explicit: bool,
-    apart: Mapping[str, Any] | None = None,
-) -> ArrayMetadata:
+def array_metadata_for(new: NewVariable, spec: Format, apart: Mapping[str, Any] | None = None) -> ArrayMetadata:
     """The metadata of the array that is to hold an encoded variable.
 
     Parameters
     ----------
-    name : str
-        For errors.
-    variable : Variable
+    new : NewVariable
         As xarray's CF encoders made it.
     spec : Format
-    is_explicit : bool
-        Whether its encoding is what the user asked for, not what an earlier file left there.
     apart : mapping, optional
         Further attributes, from `set_apart`.
 
@@ -76,27 +66,31 @@ def array_metadata_for(
     EncodingError
         For what cannot be stored, naming the variable.
     """
-    encoding = _known(name, variable.encoding, is_explicit, spec)
+    name, variable, encoding = new.name, new.variable, new.encoding
+    if new.is_order:
+        _check_known(name, encoding, spec)
     data_type = _data_type(name, variable)
     attributes = dict(variable.attrs)
     hidden: dict[str, Any] = {}
     is_marked = isinstance(attributes.get("_FillValue"), str | bytes) and "missing_value" not in attributes
-    fill_value = take_fill_value(attributes, hidden, encoding, data_type, spec, is_explicit)
+    asked = encoding.get("fill_value")
+    if asked is not None and not new.is_order and not _is_fill_value(asked, data_type):
+        asked = None
+    fill_value = take_fill_value(attributes, hidden, asked, data_type, spec)
     if fill_value is None and is_chunked(variable) and data_type.dtype == np.int64 and _is_counted(attributes):
         fill_value = np.iinfo(np.int64).min  # which readers take for NaT: what is not computed yet is no date
     # what is hidden could not be told from this in format 2
     if fill_value is None and is_chunked(variable) and data_type.dtype.kind in "iu" and "_FillValue" not in hidden:
         fill_value = missing_fill_value(attributes, data_type.dtype)
     with locating(key=name):
-        chunks, shards = choose_chunks(
-            variable, encoding, data_type, spec, is_explicit, is_index=variable.dims == (name,)
-        )
+        chunks, shards = choose_chunks(new, data_type, spec)
+        for_codecs = encoding if new.is_order else fitting_codecs(encoding, data_type, spec)
         metadata = new_array_metadata(
             shape=variable.shape,
             dtype=data_type,
             chunks=chunks,
             shards=shards,
-            codecs=choose_codecs(encoding, data_type, spec, is_explicit),
+            codecs=choose_codecs(for_codecs, data_type, spec),
             fill_value=fill_value,
             dimension_names=[_dimension_name(dim) for dim in variable.dims],
             zarr_format=spec.zarr_format,
@@ -113,24 +107,28 @@ def _is_counted(attributes: Mapping[Any, Any]) -> bool:
     return (isinstance(units, str) and " since " in units) or str(dtype).startswith("timedelta64[")
 
 
-def _known(name: str, encoding: Mapping[str, Any], is_explicit: bool, spec: Format) -> dict[str, Any]:
+def _check_known(name: str, encoding: Mapping[str, Any], spec: Format) -> None:
     known = _ZARR_KEYS | _NETCDF_KEYS
-    if is_explicit:
-        unknown = [
-            k for k in encoding if k not in known | _ORIGIN_KEYS and not (k == "_FillValue" and encoding[k] is None)
-        ]
-        if unknown:
-            allowed = known | _CODED_KEYS | {"write_empty_chunks"}
-            raise EncodingError(
-                f"unexpected encoding parameters {unknown!r}",
-                key=name,
-                expected=f"some of {', '.join(sorted(allowed))}",
-                mend=next((_INSTEAD[key] for key in unknown if key in _INSTEAD), None),
-            )
-        if spec.IS_FILL_MISSING and "fill_value" in encoding:
-            problem = f"unexpected encoding parameters ['fill_value'] for Zarr format {spec.zarr_format}"
-            raise EncodingError(problem, key=name, mend="Use _FillValue")
-    return {k: v for k, v in encoding.items() if k in known or k in ("preferred_chunks", BY_DIMENSION)}
+    unknown = [k for k in encoding if k not in known | _ORIGIN_KEYS and not (k == "_FillValue" and encoding[k] is None)]
+    if unknown:
+        allowed = known | _CODED_KEYS | {"write_empty_chunks"}
+        raise EncodingError(
+            f"unexpected encoding parameters {unknown!r}",
+            key=name,
+            expected=f"some of {', '.join(sorted(allowed))}",
+            mend=next((_INSTEAD[key] for key in unknown if key in _INSTEAD), None),
+        )
+    if spec.IS_FILL_MISSING and "fill_value" in encoding:
+        problem = f"unexpected encoding parameters ['fill_value'] for Zarr format {spec.zarr_format}"
+        raise EncodingError(problem, key=name, mend="Use _FillValue")
+
+
+def _is_fill_value(value: Any, data_type: DataType) -> bool:
+    try:
+        new_array_metadata(shape=(), dtype=data_type, fill_value=value)
+    except ZarrdsError:
+        return False
+    return True
 
 
 def _data_type(name: str, variable: xr.Variable) -> DataType:

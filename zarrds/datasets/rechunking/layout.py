@@ -105,7 +105,7 @@ def laid_out(metadata: ArrayMetadata, choices: Mapping[str, Any]) -> ArrayMetada
         return metadata
     inner, codecs, shards = metadata.inner()
     if any(key in choices for key in _KEYS[2:]):
-        codecs = tuple(choose_codecs(choices, metadata.data_type, spec_of(metadata), True))
+        codecs = tuple(choose_codecs(choices, metadata.data_type, spec_of(metadata)))
     chunks = choices.get("chunks", inner)
     shards = choices.get("shards", shards if "chunks" not in choices else None)
     made = new_array_metadata(

@@ -10,6 +10,7 @@ import xarray as xr
 from zarrds.datasets.encoding.as_stored import encode_like
 from zarrds.datasets.encoding.dataset import Encoding, encode_variable, stored_name
 from zarrds.datasets.encoding.exact.lossy_codecs import proven
+from zarrds.datasets.encoding.new_variable import NewVariable
 from zarrds.datasets.reading.roles import INDEX, NO_INDEX
 from zarrds.datasets.writing.attributes import (
     with_flags,
@@ -95,7 +96,8 @@ def array_changes(
             change = _written(name, variable, stored, how, region, plain, grown.get(name), fitting.get(name))
         else:
             variable, notes = with_chunks_of(variable, stored.arrays), plain.notes.get(name, {})
-            change = new_array(name, variable, name in encoding, how, sizes, notes, stored.groups)
+            new = NewVariable(name, variable, name in encoding)
+            change = new_array(new, how, sizes, notes, stored.groups)
             if name in stored.anew:
                 change = replace(change, before=stored.anew[name], is_rewritten=True)
         if change.variable.size or change.before != change.after:
@@ -168,15 +170,14 @@ def _with_notes_given(name: str, metadata: ArrayMetadata, plain: PlainDataset) -
 
 
 def new_array(
-    name: str,
-    variable: xr.Variable,
-    is_explicit: bool,
+    new: NewVariable,
     how: UpdateOptions,
     sizes: Mapping[str, int],
     notes: JSONObject,
     groups: Collection[str] = (),
 ) -> ArrayChange:
     """A variable that the group does not have yet; `groups` are named below it, `sizes` are the stored ones."""
+    name, variable = new.name, new.variable
     if name in groups:
         raise StoreExistsError(
             "a group of this name stands where a variable is to be",
@@ -197,7 +198,7 @@ def new_array(
                 expected=f"{dim}: {sizes[str(dim)]}",
                 found=f"{dim}: {size}",
             )
-    encoded = encode_variable(name, variable, is_explicit, how.spec, notes)
+    encoded = encode_variable(new, how.spec, notes)
     start = (0,) * variable.ndim
     return ArrayChange(None, encoded.metadata, encoded.variable, start, encoded.replaced, encoded.write_empty_chunks)
 

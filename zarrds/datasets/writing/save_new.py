@@ -8,6 +8,7 @@ from typing import Any
 
 from zarrds.chunk_statistics.keeping import put_statistics
 from zarrds.datasets.encoding.dataset import encode_variable, prepared
+from zarrds.datasets.encoding.new_variable import NewVariable
 from zarrds.datasets.writing.attributes import new_group
 from zarrds.datasets.writing.changes import ArrayChange, WriteOptions, replaced_encodings
 from zarrds.datasets.writing.commit.array_writes import write_all, writes_of
@@ -69,7 +70,8 @@ def save_new(parts: Parts, target: Target, options: WriteOptions, tell: Callable
             attributes, variables = prepared(plain.dataset, encoding)
             groups[path] = new_group(attributes, plain.dataset, target.spec)
             for name, variable in variables.items():
-                encoded = encode_variable(name, variable, name in encoding, target.spec, plain.notes.get(name))
+                new = NewVariable(name, variable, name in encoding)
+                encoded = encode_variable(new, target.spec, plain.notes.get(name))
                 start = (0,) * variable.ndim
                 whole, metadata = path_below(path, name), encoded.metadata
                 if standing is not None and "chunk_key_encoding" not in encoding.get(name, {}):

@@ -14,6 +14,7 @@ import xarray as xr
 from zarrds.compat.xarray_internals import with_variables
 from zarrds.datasets.encoding.as_stored import as_stored
 from zarrds.datasets.encoding.dataset import Encoding, prepared, stored_name
+from zarrds.datasets.encoding.new_variable import NewVariable
 from zarrds.datasets.reading.roles import INDEX
 from zarrds.datasets.writing.array_changes import array_changes, new_array
 from zarrds.datasets.writing.attributes import (
@@ -71,7 +72,8 @@ def plan_update(plain: PlainDataset, encoding: Encoding, stored: StoredGroup | N
     if stored is None:
         attributes, variables = prepared(dataset, encoding)
         new = {
-            name: new_array(name, v, name in encoding, how, {}, notes.get(name, {})) for name, v in variables.items()
+            name: new_array(NewVariable(name, v, name in encoding), how, {}, notes.get(name, {}))
+            for name, v in variables.items()
         }
         return GroupChange(new_group(attributes, dataset, how.spec), new)
     if doubly := [name for name in encoding if name in stored.arrays]:

@@ -18,6 +18,7 @@ from zarrds.compat.xarray_internals import is_chunked
 from zarrds.datasets.encoding.dataset import encode_variable
 from zarrds.datasets.encoding.exact.attempt import lazy_units
 from zarrds.datasets.encoding.exact.packing import CF_KEYS
+from zarrds.datasets.encoding.new_variable import NewVariable
 from zarrds.datasets.reading.notes import PANDAS
 from zarrds.datasets.writing.room.free_values import blocks_of
 from zarrds.datasets.writing.room.growing import check_rewritable
@@ -171,7 +172,7 @@ def _of_kind(name: str, new: Any, plain: Plain | None, there: xr.Variable, metad
     encoding: dict[str, Any] = {"units": lazy_units(values.dtype)} if is_time and not values.size else {}
     # of one dimension only the dtype counts, and how it is encoded
     sample = xr.Variable("x", values[:1] if values.dtype.kind in "biufc" else values, attrs, encoding)
-    alike = encode_variable(name, sample, False, spec_of(metadata), {PANDAS: noted})
+    alike = encode_variable(NewVariable(name, sample, False), spec_of(metadata), {PANDAS: noted})
     # times are decoded, what is noted otherwise is as it is stored
     first = np.asarray((values if is_time else alike.variable.values)[:1])
     elements = np.full(there.shape, first[0] if there.size else 0, first.dtype)

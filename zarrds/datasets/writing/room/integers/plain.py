@@ -106,7 +106,7 @@ def marked(metadata: ArrayMetadata, dtype: np.dtype[Any], mark: int, before: int
     after = _of_width(metadata, dtype)
     attributes: dict[str, Any] = {**metadata.attributes, "_FillValue": mark}
     spec = spec_of(metadata)
-    fill_value = take_fill_value(attributes, {}, {}, after.data_type, spec, True)
+    fill_value = take_fill_value(attributes, {}, None, after.data_type, spec)
     if metadata.fill_value is not None and not spec.IS_FILL_MISSING and metadata.fill_value != before:
         fill_value = after.fill_value  # of what was never written
     return replace(after, attributes=attributes, fill_value=fill_value)

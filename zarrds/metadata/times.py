@@ -1,4 +1,7 @@
-"""Times of NumPy in another unit: before NumPy 2.5 what is beyond its range becomes other times, without a word."""
+"""Times of NumPy in another unit, and units of CF.
+
+Before NumPy 2.5 what is beyond the range of a unit becomes other times, without a word.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-__all__ = ["ATTOSECONDS", "CF_UNITS", "NUMPY_CALENDARS", "as_times", "in_unit"]
+__all__ = ["ATTOSECONDS", "CF_UNITS", "NUMPY_CALENDARS", "as_times", "in_unit", "is_since", "of_same_date", "unit_of"]
 
 AnyArray: TypeAlias = "np.ndarray[Any, Any]"
 
@@ -15,6 +18,7 @@ _NOT_A_TIME = np.iinfo(np.int64).min
 _MOST = np.iinfo(np.int64).max
 # what xarray counts times in, the coarsest first
 CF_UNITS = ("days", "hours", "minutes", "seconds", "milliseconds", "microseconds", "nanoseconds")
+_SINCE = " since "
 # how long the units are that are always as long
 ATTOSECONDS: dict[str, int] = {"W": 604_800 * 10**18, "D": 86_400 * 10**18, "h": 3600 * 10**18, "m": 60 * 10**18} | {
     unit: 10 ** (18 - 3 * i) for i, unit in enumerate(("s", "ms", "us", "ns", "ps", "fs", "as"))
@@ -24,6 +28,34 @@ NUMPY_CALENDARS = frozenset({"standard", "gregorian", "proleptic_gregorian"})
 _MONTHS = {"Y": 12, "M": 1}
 # NumPy counts durations of Python in microseconds before all else
 _LONGEST = dt.timedelta(microseconds=_MOST)
+
+
+def is_since(units: object) -> bool:
+    """Whether they are those of times that are counted from a date."""
+    return isinstance(units, str) and _SINCE in units
+
+
+def unit_of(units: str) -> str:
+    """What times are counted in, with an "s" at its end, as xarray takes it; one of `CF_UNITS` if that is known.
+
+    Examples
+    --------
+    >>> unit_of("Day since 2000-01-01"), unit_of("hours")
+    ('days', 'hours')
+    """
+    name = units.partition(_SINCE)[0].strip().lower()
+    return name if name.endswith("s") else f"{name}s"
+
+
+def of_same_date(units: str, unit: str) -> str:
+    """Another unit, counted from the same date.
+
+    Examples
+    --------
+    >>> of_same_date("days since 2000-01-01", "hours")
+    'hours since 2000-01-01'
+    """
+    return unit + "".join(units.partition(_SINCE)[1:])
 
 
 def in_unit(times: AnyArray, dtype: np.dtype[Any]) -> AnyArray | None:

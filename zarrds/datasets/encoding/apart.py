@@ -20,6 +20,7 @@ from zarrds.labels.kinds.table import added_attributes
 from zarrds.metadata.attributes import MARKERS, array_of
 from zarrds.metadata.fields import JSONObject
 from zarrds.metadata.formats import Format
+from zarrds.metadata.times import is_since
 
 __all__ = ["group_attributes_apart", "set_apart"]
 
@@ -85,7 +86,7 @@ def _is_idle(name: str, value: Any, variable: xr.Variable) -> bool:
         is_idle_duration = value.startswith("timedelta64[") and kind not in "iuf"
         return kind == "m" or is_idle_duration or (value == "bool" and not _may_be_booleans(variable))
     if name == "units":
-        return kind in "OUSTbc" and isinstance(value, str) and " since " in value
+        return kind in "OUSTbc" and is_since(value)
     if name == "_Unsigned":
         return kind not in "iu" or not (isinstance(value, str) and value in ("true", "false"))
     if name == "_Encoding":

@@ -37,6 +37,7 @@ from zarrds.metadata.fields import JSONObject
 from zarrds.metadata.formats import Format
 from zarrds.metadata.model import ArrayMetadata
 from zarrds.metadata.nodes.documents import DOCUMENTS
+from zarrds.metadata.times import is_since
 from zarrds.storage.protocol import check_key
 
 __all__ = [
@@ -188,7 +189,7 @@ def _share_time_units(variables: Mapping[Hashable, xr.Variable], asked: Encoding
         units = variable.encoding.get("units")
         beside = variable.attrs.get("bounds", variable.attrs.get("climatology", variable.encoding.get("bounds")))
         bounds = variables.get(beside) if isinstance(beside, str) else None
-        if bounds is None or beside in asked or not isinstance(units, str) or " since " not in units:
+        if bounds is None or beside in asked or not is_since(units):
             continue
         if bounds.dtype.kind in "MO" and "units" not in bounds.attrs and GAVE_WAY not in bounds.encoding:
             shared = {k: variable.encoding[k] for k in ("units", "calendar") if k in variable.encoding}

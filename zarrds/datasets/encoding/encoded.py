@@ -39,7 +39,7 @@ from zarrds.datasets.encoding.new_variable import NewVariable
 from zarrds.errors import CarriedEncodingError, EncodingError, ZarrdsError
 from zarrds.labels.kinds.plain import NUMBER_KINDS, as_numbers, is_missing
 from zarrds.metadata.attributes import MARKERS, SCALE
-from zarrds.metadata.times import CF_UNITS
+from zarrds.metadata.times import CF_UNITS, of_same_date, unit_of
 
 __all__ = ["encoded_variable"]
 
@@ -308,10 +308,9 @@ def _hints(variable: xr.Variable, encoding: CFEncoding) -> Iterator[CFEncoding]:
         whole = {**without_losses(encoding), "dtype": _INT64}
         if "calendar" in encoding:
             whole["calendar"] = encoding["calendar"]
-        unit, since, date = units.partition(" since ")
-        known = next((i for i, u in enumerate(CF_UNITS) if unit.strip().lower().rstrip("s") == u.rstrip("s")), 0)
+        known = CF_UNITS.index(unit) if (unit := unit_of(units)) in CF_UNITS else 0
         for finer in CF_UNITS[known:]:
-            yield {**whole, "units": f"{finer}{since}{date}"}
+            yield {**whole, "units": of_same_date(units, finer)}
     elif "dtype" in encoding and variable.chunks is None:
         yield encoding
 

@@ -24,6 +24,7 @@ from zarrds.errors import EncodingError, LabelError
 from zarrds.labels.kinds.plain import EXACT
 from zarrds.metadata.attributes import MARKERS, SCALE, array_of
 from zarrds.metadata.formats import v3
+from zarrds.metadata.times import is_since
 
 __all__ = ["check_same_meaning", "decoded_like", "is_in_same_encoding", "is_undecoded", "says_where"]
 
@@ -252,7 +253,7 @@ def _decoded(
     if (other := _of_another_dtype(name, variable, stored)) is not None:
         return other
     is_number = variable.dtype.kind in "iuf"
-    is_counted = is_number and " since " in str(attributes.get("units", "")) and _is_time(stored)
+    is_counted = is_number and is_since(attributes.get("units")) and _is_time(stored)
     is_duration = is_number and stored.dtype.kind == "m" and "units" in attributes
     # what the store has left undecoded is so here, too
     given = [key for key in _PACKING if attributes.get(key) is not None]

@@ -24,6 +24,7 @@ from zarrds.metadata.attributes import MARKERS, SCALE, with_attributes
 from zarrds.metadata.dtypes import DataType
 from zarrds.metadata.formats import Format
 from zarrds.metadata.model import ArrayMetadata, ChunkKeyEncoding
+from zarrds.metadata.times import is_since
 
 __all__ = ["GAVE_WAY", "array_metadata_for"]
 
@@ -103,8 +104,7 @@ def array_metadata_for(new: NewVariable, spec: Format, apart: Mapping[str, Any] 
 
 def _is_counted(attributes: Mapping[Any, Any]) -> bool:
     """Whether integers are times since a date, or timedeltas."""
-    units, dtype = attributes.get("units"), attributes.get("dtype")
-    return (isinstance(units, str) and " since " in units) or str(dtype).startswith("timedelta64[")
+    return is_since(attributes.get("units")) or str(attributes.get("dtype")).startswith("timedelta64[")
 
 
 def _check_known(name: str, encoding: Mapping[str, Any], spec: Format) -> None:

@@ -33,6 +33,7 @@ from zarrds.datasets.querying.lazy_coordinates import LabelBlocks, label_blocks
 from zarrds.labels.kinds.arrow import as_pandas, own_dtype
 from zarrds.labels.kinds.nullable import MASKED
 from zarrds.labels.kinds.plain import Labels
+from zarrds.metadata.times import is_since
 
 __all__ = ["Operand", "compared_values", "kind_of"]
 
@@ -62,7 +63,7 @@ def _kind_of_objects(variable: xr.Variable) -> Kind | None:
         return "time"
     if (nullable := chunks_of_nullable(variable)) is not None:
         return "condition" if nullable.is_boolean else "number"
-    is_date = "calendar" in variable.encoding or " since " in str(variable.encoding.get("units", ""))
+    is_date = "calendar" in variable.encoding or is_since(variable.encoding.get("units"))
     if stored_chunks(variable) is not None or variable.size == 0:
         return "calendar" if is_date else "text"
     # of what is computed, or read, a few first

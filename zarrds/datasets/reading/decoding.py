@@ -17,13 +17,12 @@ from zarrds.errors import MetadataError, UndecodableError, ZarrdsError
 from zarrds.labels.kinds.plain import Description
 from zarrds.labels.kinds.table import decode_options
 from zarrds.metadata.attributes import MARKERS, SCALE, array_of
+from zarrds.metadata.times import CF_UNITS
 
 __all__ = ["Decoded", "decode", "decode_all", "decoders_for", "without_times"]
 
 # attributes that name other variables, which xarray looks into
 _NAMES = ("coordinates", *CF_RELATED_DATA)
-# units of time in xarray's own words
-_SPANS = frozenset("days hours minutes seconds milliseconds microseconds nanoseconds".split())
 # what is left out of decoding a variable that cannot be decoded as it is, from little to all
 _Less: TypeAlias = Literal["names", "times", "times and names", "packing and times", "packing, times and names", "all"]
 _LESS: tuple[_Less, ...] = get_args(_Less)
@@ -141,7 +140,7 @@ def decode_all(
     """
     raw = {name: _with_float_factor(name, variable, decoders) for name, variable in raw.items()}
     if uncounted := [
-        n for n, v in raw.items() if str(v.attrs.get("units")) in _SPANS and _is_uncounted(n, v, decoders)
+        n for n, v in raw.items() if str(v.attrs.get("units")) in CF_UNITS and _is_uncounted(n, v, decoders)
     ]:
         decoders = _without("decode_timedelta", uncounted, raw, decoders, unless_said=None)
     beside = {v.attrs["bounds"] for v in raw.values() if isinstance(v.attrs.get("bounds"), str)}

@@ -20,6 +20,7 @@ from zarrds.metadata.equality import is_same
 from zarrds.metadata.extension import marks_of, note_of
 from zarrds.metadata.fields import JSON, Raw
 from zarrds.metadata.model import ArrayMetadata
+from zarrds.metadata.times import is_since
 
 __all__ = [
     "MULTI_INDEX",
@@ -232,8 +233,7 @@ def with_intervals(
                 mend="Leave it out of intervals=",
             )
         if "bounds" not in companions.get(name, {}):
-            is_time = " since " in str(variable.attrs.get("units", ""))
-            subtype = "datetime64[ns]" if is_time else str(beside.dtype.newbyteorder("="))
+            subtype = "datetime64[ns]" if is_since(variable.attrs.get("units")) else str(beside.dtype.newbyteorder("="))
             closing: Raw = {"dtype": "interval", "closed": closed, "bounds": str(bounds)}
             descriptions[name] = {**closing, "subtype": {"dtype": subtype}}
             companions[name] = {"bounds": str(bounds)}

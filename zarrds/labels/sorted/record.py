@@ -21,6 +21,7 @@ from zarrds.labels.sorted.scan import Scan
 from zarrds.labels.sorted.source import Array, Order
 from zarrds.metadata.fields import JSON, Raw
 from zarrds.metadata.model import SHARDING, ArrayMetadata
+from zarrds.metadata.times import is_since
 
 __all__ = ["OrderRecord", "StaleRecordError", "is_current", "is_recordable", "record_of"]
 
@@ -186,7 +187,7 @@ def is_recordable(metadata: ArrayMetadata) -> bool:
     if any(name in attributes for name in _CHANGING) or attributes.get("dtype") == "bool":
         return False
     if kind == "f":  # rounded when they become times
-        return " since " not in str(attributes.get("units"))
+        return not is_since(attributes.get("units"))
     return kind in "iumM" or data_type.name in ("string", "fixed_length_utf32")
 
 

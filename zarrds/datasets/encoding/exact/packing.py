@@ -19,6 +19,7 @@ from zarrds.errors import EncodingError
 from zarrds.labels.kinds.plain import holds_exactly
 from zarrds.labels.kinds.times import to_unit
 from zarrds.metadata.attributes import MARKERS, SCALE
+from zarrds.metadata.times import unit_of
 
 __all__ = [
     "CF_KEYS",
@@ -36,7 +37,7 @@ __all__ = [
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 # units finer than seconds, as NumPy calls them
-_PARTS_OF_SECONDS = {"millisecond": "ms", "microsecond": "us", "nanosecond": "ns"}
+_PARTS_OF_SECONDS = {"milliseconds": "ms", "microseconds": "us", "nanoseconds": "ns"}
 # of a decoded variable's encoding, what xarray's encoders and decoders go by
 CF_KEYS = ("units", "calendar", *SCALE, *MARKERS, "_Unsigned")
 
@@ -248,8 +249,7 @@ def finer_unit(dtype: np.dtype[Any], units: object) -> str | None:
     >>> finer_unit(np.dtype("m8[s]"), "milliseconds"), finer_unit(np.dtype("M8[ns]"), "milliseconds since 2000-01-01")
     ('ms', None)
     """
-    name = str(units).partition(" since ")[0].strip().lower().removesuffix("s")
-    unit = _PARTS_OF_SECONDS.get(name)
+    unit = _PARTS_OF_SECONDS.get(unit_of(str(units)))
     if unit is None or dtype.kind not in "mM" or np.can_cast(f"{dtype.kind}8[{unit}]", dtype):
         return None
     return unit

@@ -28,7 +28,7 @@ from zarrds.labels.kinds.times import to_unit
 from zarrds.metadata.extension import note_of, with_new_id
 from zarrds.metadata.fields import JSON
 from zarrds.metadata.model import ArrayMetadata, CodecObject, codec_objects, raw_codec
-from zarrds.metadata.times import CF_UNITS
+from zarrds.metadata.times import CF_UNITS, of_same_date, unit_of
 
 __all__ = [
     "Grown",
@@ -44,13 +44,10 @@ __all__ = [
 
 # bytes of an array that is still written anew
 _MAX_REWRITTEN = 2**28
-# how else CF calls units
+# how else CF calls units, as `unit_of` gives them
 _ALIASES = {
-    "weeks": "days", "week": "days", "day": "days", "d": "days", "hour": "hours", "hr": "hours", "hrs": "hours",
-    "h": "hours",
-    "minute": "minutes", "min": "minutes", "mins": "minutes", "second": "seconds", "sec": "seconds", "secs": "seconds",
-    "s": "seconds", "millisecond": "milliseconds", "msec": "milliseconds", "ms": "milliseconds",
-    "microsecond": "microseconds", "us": "microseconds", "nanosecond": "nanoseconds", "ns": "nanoseconds",
+    "weeks": "days", "ds": "days", "hrs": "hours", "hs": "hours", "mins": "minutes", "secs": "seconds", "s": "seconds",
+    "msecs": "milliseconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds",
 }  # fmt: skip
 
 
@@ -356,17 +353,16 @@ def _is_counted(there: xr.Variable) -> bool:
 
 def _finer(units: str) -> list[str]:
     """Units of the same date that are finer, the coarsest first."""
-    unit, since, date = units.partition(" since ")
     rank = _rank(units)
     if rank < 0:
         return []
-    is_longer = unit.strip().lower() in ("weeks", "week")  # than any of them
-    return [f"{name}{since}{date}" for name in CF_UNITS[rank if is_longer else rank + 1 :]]
+    is_longer = unit_of(units) == "weeks"  # than any of them
+    return [of_same_date(units, name) for name in CF_UNITS[rank if is_longer else rank + 1 :]]
 
 
 def _rank(units: str) -> int:
     """How fine units are; -1 for those that are unknown."""
-    unit = units.partition(" since ")[0].strip().lower()
+    unit = unit_of(units)
     known = _ALIASES.get(unit, unit)
     return CF_UNITS.index(known) if known in CF_UNITS else -1
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from zarrds.compat.xarray_messages import is_about
 from zarrds.datasets.reading.decoding import decode_all
 from zarrds.datasets.reading.strange import path_of, warn_of_undecoded
 
@@ -49,7 +50,7 @@ def _problem(variable: xr.Variable) -> str | None:
     try:
         first = np.ravel(variable[(slice(0, 1),) * variable.ndim].values)[0]
     except (TypeError, ValueError) as error:  # of decoders that were told of numbers, too
-        return f"{_LENGTHS} ({error})" if "sequence" in str(error) else None
+        return f"{_LENGTHS} ({error})" if is_about(error, "lists") else None
     return _LENGTHS if isinstance(first, np.ndarray | list | tuple) else None
 
 

@@ -5,7 +5,6 @@ Nothing is written here; what cannot be stored fails here.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,6 +23,7 @@ from zarrds.compat.xarray_internals import (
     lazy_data,
     variable_of,
 )
+from zarrds.compat.xarray_messages import is_about, without_name_warnings
 from zarrds.datasets.encoding.apart import set_apart
 from zarrds.datasets.encoding.encoded import encoded_variable
 from zarrds.datasets.encoding.exact.blocks import in_words
@@ -49,9 +49,6 @@ __all__ = [
     "stored_name",
     "with_named_coordinates",
 ]
-
-# what xarray's encoders say of times whose year has not four digits, as it writes the first of them
-_OTHER_YEARS = ("invalid reference date", "no attribute 'year'")
 
 Encoding = Mapping[Hashable, Mapping[str, Any]]
 
@@ -212,10 +209,7 @@ def with_named_coordinates(dataset: xr.Dataset) -> tuple[dict[Hashable, xr.Varia
             variable = dataset.variables[name]
             del variable.attrs["coordinates"]
             variable.encoding = {**variable.encoding, "coordinates": None}  # the group names them
-    with warnings.catch_warnings():
-        # what it cannot name is noted otherwise, and not lost
-        warnings.filterwarnings("ignore", "coordinate .* has a space in its name")
-        warnings.filterwarnings("ignore", "cannot serialize global coordinates")
+    with without_name_warnings():  # what it cannot name is noted otherwise, and not lost
         variables, attributes = encode_dataset_coordinates(dataset)
     for name, value in own.items():
         variables[name].attrs["coordinates"] = value
@@ -274,15 +268,15 @@ def encode_variable(new: NewVariable, spec: Format, notes: JSONObject | None = N
 
 
 def _refusal(error: Exception, name: str, variable: xr.Variable) -> EncodingError:
-    """An error of xarray's encoders in words that say what to do; they are told apart by their texts."""
-    if "NAType" in str(error):
+    """An error of xarray's encoders in words that say what to do."""
+    if is_about(error, "pd.NA"):
         return EncodingError(
             "floats among objects are missing as pd.NA, which no array of floats can say",
             key=name,
             found=f"dtype {variable.dtype}",
             mend="Convert them with pandas' astype('Float64'), or fill pd.NA with NaN",
         )
-    if "callable rint" in str(error):  # NumPy's, of objects
+    if is_about(error, "no integers"):
         return EncodingError(
             "objects that are no integers, or are all missing, cannot be stored as the integers that are asked for",
             key=name,
@@ -290,7 +284,7 @@ def _refusal(error: Exception, name: str, variable: xr.Variable) -> EncodingErro
             found=f"dtype {variable.dtype}",
             mend="Leave out dtype and _FillValue, what is missing is noted otherwise then; or convert it first",
         )
-    if variable.dtype.kind == "M" and any(words in str(error) for words in _OTHER_YEARS):
+    if variable.dtype.kind == "M" and is_about(error, "years"):
         return EncodingError(
             "times cannot be stored as CF times",
             key=name,
@@ -302,7 +296,7 @@ def _refusal(error: Exception, name: str, variable: xr.Variable) -> EncodingErro
         f"variable cannot be stored: {in_words(error)}",
         key=name,
         found=f"dtype {variable.dtype}",
-        mend=_mend_of(str(error), name, variable),
+        mend=_mend_of(error, name, variable),
     )
 
 
@@ -324,9 +318,9 @@ _MENDS = {
 }
 
 
-def _mend_of(problem: str, name: str, variable: xr.Variable) -> str:
+def _mend_of(error: Exception, name: str, variable: xr.Variable) -> str:
     """What to do about an error of xarray's encoders."""
-    if "already exists in attrs" in problem or "failed to prevent overwriting" in problem:
+    if is_about(error, "attribute"):
         return (
             "Remove that key from the variable's attrs: for times it is made of their encoding, "
             "which encoding={...: {'units': ..., 'calendar': ...}} sets"
@@ -334,20 +328,11 @@ def _mend_of(problem: str, name: str, variable: xr.Variable) -> str:
     if variable.dtype.kind == "O" and not variable.ndim and isinstance(np.asarray(variable.values)[()], tuple):
         # what isel or sel leaves of the labels of a MultiIndex
         return f"Leave it out, with drop_vars({name!r}): its levels are coordinates of their own"
-    objects = (
-        "not 'list'",
-        "infer dtype",
-        "arbitrary Python objects",
-        "convert an array of size 1",
-        "element with a sequence",
-        "out of bounds for uint64",
-        "too large to convert",
-    )
-    if any(words in problem for words in objects):
+    if is_about(error, "objects"):
         if mend := _MENDS.get(pd.api.types.infer_dtype(np.asarray(variable.values).reshape(-1), skipna=True)):
             return mend
         return "Store lists of different lengths as one flat array and an array of lengths, other objects as text"
-    if variable.dtype.kind in "mM" or "calendar" in problem:
+    if variable.dtype.kind in "mM" or is_about(error, "calendar"):
         return (
             "Times of one calendar are stored in its own, counted in units such as 'hours since 2000-01-01': "
             "change encoding['units'] or encoding['calendar'], or convert the times with convert_calendar"

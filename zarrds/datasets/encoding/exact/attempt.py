@@ -7,7 +7,6 @@ blocks and compares them.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, TypeAlias
@@ -24,6 +23,7 @@ from zarrds.compat.xarray_internals import (
     is_chunked,
     variable_of,
 )
+from zarrds.compat.xarray_messages import without_encoder_warnings
 from zarrds.datasets.encoding.exact.blocks import blockwise, computed, encoding_error, whole
 from zarrds.datasets.encoding.exact.encoder import Encoder
 from zarrds.datasets.encoding.exact.kinds import kind_of
@@ -136,11 +136,7 @@ def _as_a_whole(
 
 def _block_by_block(name: str, variable: xr.Variable, encoding: CFEncoding, kind: str, is_carried: bool) -> xr.Variable:
     """The blocks encoded and compared, in the dtype and with the attributes that xarray gives a sample."""
-    with warnings.catch_warnings():
-        # what xarray warns of is looked for, and is an error
-        warnings.filterwarnings("ignore", "saving variable .* with floating", xr.SerializationWarning)
-        warnings.filterwarnings("ignore", category=np.exceptions.ComplexWarning)
-        warnings.filterwarnings("ignore", ".* can't be serialized faithfully", UserWarning)
+    with without_encoder_warnings():  # what xarray warns of is looked for, and is an error
         asked = _sample(_with(variable, encoding))
         sample: xr.Variable = encode_zarr_variable(asked, name=name)
     units = sample.attrs.get("units")

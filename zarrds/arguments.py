@@ -32,6 +32,9 @@ __all__ = [
     "warn",
 ]
 
+# packages that stand between the user's call and zarrds
+_PASSED_BY = frozenset({"zarrds", "xarray", "pandas", "contextlib"})
+
 
 def check_texts(**texts: Any) -> None:
     """Check that each argument is text, or None.
@@ -199,9 +202,9 @@ def _listed(kind: type, expected: str, **names: Any) -> list[Any] | None:
 
 
 def warn(message: str, category: type[Warning] = UserWarning) -> None:
-    """Warn where the user has called: at the first frame that does not belong to zarrds."""
+    """Warn where the user has called: at the first frame that is neither of zarrds nor of what stands between."""
     frame, level = sys._getframe(), 1
-    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == "zarrds":
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] in _PASSED_BY:
         frame, level = frame.f_back, level + 1
     warnings.warn(message, category, stacklevel=level)
 

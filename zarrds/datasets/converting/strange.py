@@ -5,13 +5,13 @@ The first are left out, the others are taken as they are stored; either is said 
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from zarrds.arguments import warn
 from zarrds.compat.xarray_messages import is_about
 from zarrds.datasets.reading.decoding import decode_all
 from zarrds.datasets.reading.strange import path_of, warn_of_undecoded
@@ -32,11 +32,10 @@ def without_strange(file: str, groups: Mapping[str, xr.Dataset]) -> dict[str, xr
         found[path] = _like(ds, ds.drop_vars(strange)) if strange else ds
     if problems:
         shown = "; ".join(f"{name!r}: {problem}" for name, problem in problems.items())
-        warnings.warn(
+        warn(
             f"{len(problems)} variables of {file!r} cannot be stored and are left out: {shown}. "
             "What is to be kept of them must be made into plain arrays first, for example all elements in a row and "
-            "an array of their numbers",
-            stacklevel=2,
+            "an array of their numbers"
         )
     return found
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Hashable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -13,7 +12,7 @@ from typing import Any, Literal, cast
 
 import xarray as xr
 
-from zarrds.arguments import check_flags, check_mappings, check_numbers, hashables_of
+from zarrds.arguments import check_flags, check_mappings, check_numbers, hashables_of, warn
 from zarrds.compat.xarray_internals import NONE_VAR_NAME, new_dataset
 from zarrds.compat.xarray_opening import without_default_indexes
 from zarrds.datasets.encoding.attributes import attributes_to_decode, give_back
@@ -329,8 +328,7 @@ class GroupReader:
 
     def _warn(self, path: str, name: str, problem: str) -> None:
         key = path_below(path, name)
-        warnings.warn(
+        warn(
             f"array {key!r} in {self._store.path!r} is opened as if nothing was noted of its labels: {problem}. "
-            "Another tool may have changed it; save it again to have its index back",
-            stacklevel=2,
+            "Another tool may have changed it; save it again to have its index back"
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -11,6 +10,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from zarrds.arguments import warn
 from zarrds.chunk_statistics.digests import is_checksummed
 from zarrds.compat.xarray_internals import decode_cf_variables
 from zarrds.datasets.reading.lazy import LazyArray
@@ -74,10 +74,9 @@ def lazy_coordinate(
         better = f"If they are sorted, zarrds.index(store, {name!r}) notes it once and for all"
         if not is_recordable(lazy.stored.metadata):
             better = "Saved as plain numbers, times or text, neither packed nor in shards, they could be searched"
-        warnings.warn(
+        warn(
             f"the {variable.size} labels of {lazy.stored.path!r} in {lazy.stored.store.path!r} are read into memory: "
-            f"nothing is noted of their order, or they are in none. {better}; index='pandas' silences this warning",
-            stacklevel=2,
+            f"nothing is noted of their order, or they are in none. {better}; index='pandas' silences this warning"
         )
         return None
     made = xr.indexes.PandasIndex(index, name)
@@ -113,10 +112,9 @@ def _record(lazy: LazyArray) -> OrderRecord | None:
         problem = error.problem
     if not problem:
         return record
-    warnings.warn(
+    warn(
         f"what is noted of the order of {array.path!r} in {array.store.path!r} is not used: {problem}. "
-        "zarrds.index notes it anew",
-        stacklevel=2,
+        "zarrds.index notes it anew"
     )
     return None
 

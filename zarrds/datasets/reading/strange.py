@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Literal, TypeAlias, get_args
 
-from zarrds.arguments import check_choice
+from zarrds.arguments import check_choice, warn
 from zarrds.errors import MetadataError
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node
 from zarrds.metadata.nodes.documents import Nodes
@@ -77,11 +76,10 @@ class LeftOut:
         shown, more = _shown(self.problems, names)
         phony = "phony_dims='sort' names unnamed dimensions, " if self.unnamed.intersection(names) else ""
         variables = [name.rpartition("/")[2] for name in names]
-        warnings.warn(
+        warn(
             f"{len(names)} arrays or groups in {self.store!r} cannot be opened and are left out: {shown}{more}. "
             f"{phony}zarrds.open_group opens what can be read of them, drop_variables={variables[:_MAX_SHOWN]!r} "
-            "silences this warning",
-            stacklevel=2,
+            "silences this warning"
         )
 
 
@@ -94,11 +92,10 @@ def warn_of_undecoded(store: str, problems: Mapping[str, str]) -> None:
     """Warn of variables that are given as they are stored, by path, and why."""
     shown, more = _shown(problems, sorted(problems))
     names = {path.rpartition("/")[2]: False for path in sorted(problems)[:_MAX_SHOWN]}
-    warnings.warn(
+    warn(
         f"{len(problems)} variables in {store!r} cannot be decoded, wholly or in part, and are given as they are "
         f"stored: {shown}{more}. "
-        f"decode_times={names!r} silences this warning where it is times, decode_cf=False in any case",
-        stacklevel=2,
+        f"decode_times={names!r} silences this warning where it is times, decode_cf=False in any case"
     )
 
 

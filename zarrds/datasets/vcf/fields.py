@@ -6,7 +6,6 @@ Source: the VCF Zarr specification 0.5 (names, dimensions, missing and fill valu
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from zarrds.arguments import warn
 from zarrds.errors import EncodingError, StoreNotFoundError, UnsupportedError
 
 __all__ = [
@@ -138,7 +138,7 @@ def check_whole(path: str) -> None:
                 mend="Get it anew; if it is whole after all, bgzip -cd FILE | bgzip writes it with its end",
             )
     elif head.startswith(b"##") and not tail.endswith(b"\n"):
-        warnings.warn(f"{path}: the last line has no end: the file may have been cut off", stacklevel=2)
+        warn(f"{path}: the last line has no end: the file may have been cut off")
 
 
 def read_header(vcf: Any, path: str) -> Header:
@@ -203,10 +203,7 @@ def check_declared(vcf: Any, header: Header, path: str) -> None:
             mend="Declare them: bcftools annotate -h, or bcftools reheader",
         )
     if new:
-        warnings.warn(
-            f"{path}: the header does not declare {', '.join(new)}: left out; bcftools annotate -h declares them",
-            stacklevel=2,
-        )
+        warn(f"{path}: the header does not declare {', '.join(new)}: left out; bcftools annotate -h declares them")
 
 
 def _text(line: Any, name: str) -> str | None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-import warnings
 from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from zarrds.arguments import warn
 from zarrds.compat import pandas_internals as internals
 from zarrds.labels.sorted.candidates import is_supported
 from zarrds.labels.sorted.lazy_labels import KEPT, LazyIndex, new_index
@@ -77,11 +77,9 @@ def lazy_index(source: LabelSource, name: Hashable = None, *, at_least: int = _S
     if source.size < max(at_least, 1) or not is_supported(dtype):
         return _read(source).rename(name)
     if problems := internals.problems():
-        warnings.warn(
+        warn(
             f"all {source.size} labels of index {name!r} are read, since pandas {pd.__version__} is not as the lazy "
             f"index needs it: {'; '.join(problems)}. Use another release of pandas, or index='pandas'",
-            UserWarning,
-            stacklevel=2,
         )
         return _read(source).rename(name)
     kinds: dict[str, type[LazyIndex]] = {"M": LazyDatetimeIndex, "m": LazyTimedeltaIndex}

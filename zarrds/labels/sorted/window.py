@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import warnings
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from zarrds.arguments import warn
 from zarrds.labels.sorted.candidates import candidates, is_exact
 from zarrds.labels.sorted.record import StaleRecordError
 from zarrds.labels.sorted.source import Array, LabelSource, Order
@@ -242,8 +242,6 @@ class Window:
         with self._lock:
             told, self._stale, self._unique, self._ends = self._stale, True, None, None
         if not told:
-            warnings.warn(
+            warn(
                 f"{error}; all labels are read instead. To record their order anew: zarrds.index(store, name)",
-                UserWarning,
-                stacklevel=2,
             )

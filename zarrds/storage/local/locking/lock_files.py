@@ -20,13 +20,13 @@ import re
 import socket
 import stat
 import time
-import warnings
 from contextlib import suppress
 from weakref import ref
 
 # imported here and not when it is needed: a process that is forked in the middle of an import never gets over it
 from filelock import SoftFileLock, Timeout, lock_descriptor, unlock_descriptor
 
+from zarrds.arguments import warn
 from zarrds.storage.local import files, folders, syncing
 
 __all__ = ["BusyError", "LockFile", "Waiting", "close_all", "in_use"]
@@ -74,11 +74,10 @@ class Waiting:
             raise BusyError(errno.EAGAIN, holder_of(location))
         if now - self._told >= (_TELL if self._told == self._began else _TELL_AGAIN):
             self._told = now
-            warnings.warn(
+            warn(
                 f"waiting for the lock of {self._what}, which {holder_of(location)} has held for "
                 f"{now - self._began:.0f} seconds or longer; LocalStore(path, lock_timeout=…) sets a limit",
                 RuntimeWarning,
-                stacklevel=2,
             )
         time.sleep(self._pause)
         self._pause = min(_POLL, self._pause * 2)

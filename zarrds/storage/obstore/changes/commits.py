@@ -5,13 +5,13 @@ from __future__ import annotations
 import errno
 import itertools
 import json
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from zarrds.arguments import warn
 from zarrds.errors import ConflictError, StoreIOError, ZarrdsError
 from zarrds.storage.commits.direct_marker import DirectMarker, is_signed, new_write, signed
 from zarrds.storage.found import ConditionalObjects, Found, Version, version_of
@@ -197,10 +197,9 @@ class ConditionalCommits(Commits):
             except StoreIOError as error:
                 if error.errno != errno.EACCES:
                     raise
-                warnings.warn(
+                warn(
                     "a change is committed, but some arrays' own documents are still the old ones, and this process "
-                    "may not put them: without the root's document, the old state is read there",
-                    stacklevel=2,
+                    "may not put them: without the root's document, the old state is read there"
                 )
                 return
         # all that anybody needs is there: who may not write reads it, and who may not remove leaves what was replaced
@@ -228,10 +227,9 @@ class ConditionalCommits(Commits):
                 raise
             if error.errno != errno.EACCES:
                 with suppress(UserWarning):  # where warnings are errors
-                    warnings.warn(
+                    warn(
                         f"what was there before the store was replaced could not all be removed ({error.problem}): no "
-                        "reader sees it, and zarrds.verify names it",
-                        stacklevel=2,
+                        "reader sees it, and zarrds.verify names it"
                     )
             return True
 

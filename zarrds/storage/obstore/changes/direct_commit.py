@@ -6,12 +6,12 @@ The steps are those of docs/spec.md, "The commit in object storage".
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from functools import partial
 from typing import Literal
 
+from zarrds.arguments import warn
 from zarrds.errors import ConflictError, ZarrdsError
 from zarrds.storage.commits.direct_marker import DirectMarker, signed
 from zarrds.storage.found import Found, Version
@@ -108,10 +108,9 @@ class DirectCommit:
         except ZarrdsError as error:
             what = "put, or what was there removed" if self._marker.replaces else "put"
             with suppress(UserWarning):  # where warnings are errors: one would say that the change has failed
-                warnings.warn(
+                warn(
                     f"{self._path}: the change is committed, but the arrays' own documents could not all be {what} "
-                    f"({error.problem}): the next writer puts them. Do not make the change again",
-                    stacklevel=2,
+                    f"({error.problem}): the next writer puts them. Do not make the change again"
                 )
             return  # and the marker stays, which has them
         if is_ours:

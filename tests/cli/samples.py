@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 import xarray as xr
+
+# a command as words -> its status, and what it wrote to stdout and stderr
+Run = Callable[..., tuple[int, str, str]]
 
 
 def climate() -> xr.Dataset:

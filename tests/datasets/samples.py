@@ -62,6 +62,27 @@ def small(factor: int = 1) -> xr.Dataset:
     return xr.Dataset({"v": (("y", "x"), np.arange(12).reshape(3, 4) * factor)}, {"x": [1, 2, 3, 4]})
 
 
+def varied(factor: float = 1.0) -> xr.Dataset:
+    """Numbers, text and times, with and without an index."""
+    return xr.Dataset(
+        {
+            "v": (("time", "x"), np.arange(60.0).reshape(10, 6) * factor, {"units": "K"}),
+            "s": ("x", np.array(list("abcdef"), object)),
+            "w": ("time", np.arange(10, dtype="i4")),
+        },
+        {
+            "time": pd.date_range("2019-03-01", periods=10, unit="ns"),
+            "x": np.arange(6) * 10,
+            "height": 2.0,
+            "label": ("time", [f"t{i}" for i in range(10)]),
+        },
+        {"title": "small"},
+    )
+
+
+VARIED_CHUNKS = {"v": {"chunks": (4, 3)}, "w": {"chunks": 4}, "label": {"chunks": 4}}
+
+
 def days(start: int, stop: int) -> xr.Dataset:
     """Days of weather at three places: numbers, strings, coordinates with and without an index; no value twice."""
     numbers = np.arange(start, stop)

@@ -133,7 +133,7 @@ def _save(
     if not alone and how.append_dim is None and plan.rewrites:
         read = plan.chunks_rewritten()
         plan = _planned(asked)  # which reads them, after their identities were taken
-        plan.versions |= read
+        plan = replace(plan, versions=plan.versions | read)
         in_place = in_place and not plan.rewrites
     replaced = replaced_encodings(plan.arrays)
     warn_of_small_chunks(plan.arrays)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Hashable, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Protocol
 
 from zarrds.errors import (
@@ -285,6 +286,16 @@ def parsed(store: Store, path: str, like: Formatted, raw: Raw) -> Node:
         raise MetadataError(f"metadata is malformed: {error}", path=store.path, key=path or "/") from error
 
 
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """How the nodes of a store are looked for; see `open_nodes`."""
+
+    consolidated: bool | None
+    is_locked: bool
+    beside: Collection[str]
+    is_sure: bool
+
+
 def open_nodes(
     store: Store,
     *,
@@ -319,8 +330,9 @@ def open_nodes(
     """
     # a second look: the root's documents may have been away while another writer replaced them behind a network, or be
     # those of the format that was looked for first
+    how = _Look(consolidated, is_locked, beside, is_sure)
     for _ in range(2):
-        nodes = _nodes_of_any(store, like, consolidated, is_locked=is_locked, beside=beside, is_sure=is_sure)
+        nodes = _nodes_of_any(store, like, how)
         if nodes is not None:
             return nodes
     raise no_store(store, like)
@@ -345,24 +357,15 @@ def no_store(store: Store, like: Formatted | None = None) -> StoreNotFoundError:
     )
 
 
-def _nodes_of_any(
-    store: Store,
-    like: Formatted | None,
-    consolidated: bool | None,
-    *,
-    is_locked: bool,
-    beside: Collection[str],
-    is_sure: bool,
-) -> Nodes | None:
+def _nodes_of_any(store: Store, like: Formatted | None, how: _Look) -> Nodes | None:
     """The nodes of a store, None if there is none."""
     denied: StoreIOError | None = None
     for number, spec in enumerate(_FORMATS if like is None else (spec_of(like),)):
-        by_root = consolidated is not False
-        keys = root_keys(spec, consolidated) + [spec.document_key(path) for path in beside if spec is v3]
-        seen = prefetched(store, keys, recover=number == 0 and not is_locked, by_root=by_root)
+        by_root = how.consolidated is not False
+        keys = root_keys(spec, how.consolidated) + [spec.document_key(path) for path in how.beside if spec is v3]
+        seen = prefetched(store, keys, recover=number == 0 and not how.is_locked, by_root=by_root)
         try:
-            is_beside = bool(beside) and seen is not store
-            nodes = _opened(store, seen, spec, consolidated, is_beside=is_beside, is_locked=is_locked, is_sure=is_sure)
+            nodes = _opened(store, seen, spec, how)
         except StoreIOError as error:
             if not is_denied(store, error):
                 raise
@@ -381,35 +384,27 @@ def root_keys(spec: Format, consolidated: bool | None) -> list[str]:
     return list(dict.fromkeys([*first, *spec.keys_of("")]))
 
 
-def _opened(
-    store: Store,
-    seen: Store,
-    spec: Format,
-    consolidated: bool | None,
-    *,
-    is_beside: bool,
-    is_locked: bool,
-    is_sure: bool,
-) -> Nodes | None:
+def _opened(store: Store, seen: Store, spec: Format, how: _Look) -> Nodes | None:
     """The nodes of a store of that format, None if it is of another; `seen` is the store with its root at hand."""
-    if consolidated is not False:
+    if how.consolidated is not False:
         version = _version(seen, spec.root_key(consolidated=True))
         with locating(store.path):
-            raws = spec.load_consolidated(seen, is_sure=is_sure)
+            raws = spec.load_consolidated(seen, is_sure=how.is_sure)
         if raws is not None:
             return _Consolidated(store, spec.zarr_format, raws, version)
     version = _version(seen, spec.root_key(consolidated=False))
     root = spec.load_raw(seen, "")
     if root is None:
         return None
-    if consolidated:
+    if how.consolidated:
         raise MetadataError(
             "store has no consolidated metadata",
             path=store.path,
             mend="Open it with consolidated=None, or write it with consolidated metadata",
         )
-    is_quick = consolidated is None and not (is_locked or is_sure)
-    return _Stored(store, spec.zarr_format, version, root, seen if is_beside else None, is_quick=is_quick)
+    is_quick = how.consolidated is None and not (how.is_locked or how.is_sure)
+    beside = seen if how.beside and seen is not store else None
+    return _Stored(store, spec.zarr_format, version, root, beside, is_quick=is_quick)
 
 
 def _version(store: Store, key: str) -> tuple[str, Hashable]:

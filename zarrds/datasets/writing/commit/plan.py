@@ -25,7 +25,7 @@ from zarrds.storage.traits import ask_all
 __all__ = ["StorePlan", "missing_parents"]
 
 
-@dataclass
+@dataclass(frozen=True)
 class StorePlan:
     """Changes by path from the store's root; they are added group by group.
 
@@ -54,21 +54,21 @@ class StorePlan:
 
     def add_parents(self, parents: Mapping[str, GroupMetadata]) -> None:
         """Groups above a new one, that are new as well."""
-        self.groups |= parents
-        self._before |= dict.fromkeys(parents)
+        self.groups.update(parents)
+        self._before.update(dict.fromkeys(parents))
 
     def add(self, path: str, stored: StoredGroup | None, change: GroupChange) -> None:
         """The change of the group at `path`; `stored` is None if it is new."""
         paths = {name: path_below(path, name) for name in change.arrays}
-        self.arrays |= {paths[name]: array for name, array in change.arrays.items()}
+        self.arrays.update({paths[name]: array for name, array in change.arrays.items()})
         if change.metadata is not None:
             self.groups[path] = change.metadata
         if stored is not None:
             # what is written to, and the labels that it was compared with; others may change meanwhile
             names = change.arrays.keys() | stored.coordinate_names
             keys = {document_key(path_below(path, name), self.nodes) for name in names} & stored.versions.keys()
-            self.versions |= {key: stored.versions[key] for key in keys} | {**stored.chunks}
-            self.raws |= {at: stored.raws[at] for at in paths.values() if at in stored.raws}
+            self.versions.update({key: stored.versions[key] for key in keys} | {**stored.chunks})
+            self.raws.update({at: stored.raws[at] for at in paths.values() if at in stored.raws})
         self._before[path] = None if stored is None else stored.metadata
         self._changes[path] = (stored, change)
 

@@ -196,7 +196,7 @@ def _carry_out_elsewhere(
     computed = [path for path, change in arrays.items() if options.compute and is_chunked(change.variable)]
     try:
         plan = plan_again()
-        plan.arrays = moved(plan.arrays, arrays, transaction.staged, computed)
+        plan = replace(plan, arrays=moved(plan.arrays, arrays, transaction.staged, computed))
     except ZarrdsError as error:
         raise conflict from error
     here = replace(options, progress=False, chunkmanager_store_kwargs={"scheduler": "threads"})

@@ -108,10 +108,13 @@ def test_labels_that_change_after_they_were_read_are_a_conflict(
     """No document tells, and their chunk is not one that is put."""
     encoding = {"time": {"chunks": (4,)}}
     zarrds.save(data(), URL, encoding=encoding, storage_options=options(server))
+    other = data().assign_coords(time=[0, 1, 2, 41])
+    zarrds.save(other, "s3://bucket/other.zarr", encoding=encoding, storage_options=options(server))
+    chunk = next(key for key in server.state.values if key.startswith("other.zarr/time/c"))
     make = direct_commit.DirectCommit.make
 
     def change(self: direct_commit.DirectCommit, *args: Any) -> None:
-        zarrds.open_array(URL, "r+", path="time", storage_options=options(server))[3] = 41
+        server.state.values[chunk.replace("other", "t2m")] = server.state.values[chunk]
         make(self, *args)
 
     monkeypatch.setattr(direct_commit.DirectCommit, "make", change)

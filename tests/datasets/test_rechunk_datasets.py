@@ -84,6 +84,30 @@ def test_a_dataset_that_was_opened_in_another_way_stands_for_its_store(tmp_path:
     xr.testing.assert_identical(xr.open_dataset(tmp_path / "b.zarr", engine="zarrds").load(), ds)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"decode_times": False, "decode_coords": "all"},
+        {"mask_and_scale": False, "decode_times": False},
+        {"decode_times": xr.coders.CFDatetimeCoder(use_cftime=True)},
+        {"chunks": {}},
+    ],
+    ids=str,
+)
+def test_one_that_was_opened_with_several_options_is_brought_elsewhere_as_it_is(tmp_path: Path, options: Any) -> None:
+    ds = xr.Dataset({"v": ("t", [1.0, np.nan]), "crs": 0}, {"t": np.array(["2000", "2001"], "M8[ns]")})
+    ds.v.attrs["grid_mapping"] = "crs"
+    zarrds.save(ds, tmp_path / "a.zarr", encoding={"v": {"dtype": "i2", "scale_factor": 0.5, "_FillValue": -1}})
+    opened = xr.open_dataset(tmp_path / "a.zarr", engine="zarrds", **options)
+    with pytest.raises(UnsupportedError, match=r"Pass it to zarrds\.rechunk or zarrds\.save"):
+        zarrds.copy(opened, tmp_path / "b.zarr")
+    zarrds.rechunk(opened, tmp_path / "b.zarr")
+    zarrds.save(opened, tmp_path / "c.zarr")
+    for name in ("b.zarr", "c.zarr"):
+        found = xr.open_dataset(tmp_path / name, engine="zarrds", **options)
+        xr.testing.assert_identical(found.load(), opened.compute())
+
+
 @pytest.mark.parametrize("what", [{"mask_and_scale": False}, {"decode_times": False}, {"decode_cf": False}], ids=str)
 def test_undecoded_data_without_its_attributes_is_other_data(tmp_path: Path, what: Any) -> None:
     ds = xr.Dataset({"v": ("t", [1.0, 2.0])}, {"t": np.array(["2000", "2001"], "M8[ns]")})

@@ -36,6 +36,7 @@ from zarrds.storage.protocol import Store, check_prefix, path_below
 
 __all__ = ["Copied", "Source", "is_as_opened", "open_source", "planned"]
 
+_ANY_DATASET = "Pass it to zarrds.rechunk or zarrds.save, which take any dataset"
 # what an element of any length counts as, in bytes
 _TEXT_NBYTES = 64
 # attributes that name other variables (CF 1.12, appendix A), and members of our notes
@@ -156,7 +157,7 @@ def _store_of(dataset: xr.Dataset) -> tuple[Store, str]:
             raise _not_as_opened(name)
     if len(places) != 1:
         raise UnsupportedError(
-            "the dataset does not come from one store", mend="Give the path of the store, or use zarrds.save"
+            "the dataset does not come from one store", mend=f"{_ANY_DATASET}, or give the path of the store"
         )
     store, path = places.pop()
     _check_as_opened(dataset, store, path, {n: a.stored.path for n, a in arrays.items() if a is not None})
@@ -240,7 +241,7 @@ def _not_as_opened(name: Hashable) -> UnsupportedError:
     return UnsupportedError(
         "the dataset is not as it was opened by zarrds",
         key=str(name),
-        mend="Save it with zarrds.save and the encoding that it is to have, or give the path of its store",
+        mend=f"{_ANY_DATASET}, or give the path of its store",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -218,6 +219,31 @@ def test_what_was_indexed_before_a_lost_chunk_is_noted(tmp_path: Path) -> None:
     with pytest.raises(ChunkError, match="a chunk is missing"):
         zarrds.index(tmp_path / "s.zarr", ["a", "b"])
     assert zarrds.statistics(tmp_path / "s.zarr", "a").known.all()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda store: zarrds.drop_vars(store, "b"),
+        lambda store: zarrds.save(xr.Dataset({"b": ("x", [4.0])}), store, mode="w"),
+    ],
+    ids=["dropped", "replaced"],
+)
+def test_what_another_writer_takes_away_is_no_lost_chunk(
+    change: Callable[[Any], None], monkeypatch: pytest.MonkeyPatch, zarr_format: Any
+) -> None:
+    store = zarrds.MemoryStore()
+    zarrds.save(xr.Dataset({"a": ("x", [1.0, 0.0]), "b": ("x", [2.0, 3.0])}), store, zarr_format=zarr_format)
+
+    def changed_meanwhile(*args: Any) -> Any:
+        rows = list(rows_of_all(*args))
+        if args[1].path == "a":
+            change(store)
+        return rows
+
+    monkeypatch.setattr("zarrds.datasets.editing.index.rows_of_all", changed_meanwhile)
+    with pytest.raises(ConflictError, match=r"another writer has replaced the array.*'b'"):
+        zarrds.index(store, ["a", "b"])
 
 
 def test_what_was_indexed_beside_a_changed_array_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from math import prod
 from typing import Any
 
 from zarrds.arguments import check_flags, check_texts, names_of, nearest
+from zarrds.arrays.in_place import check_not_another
 from zarrds.chunk_statistics.building import has_rows, rows_of_all
 from zarrds.chunk_statistics.record import Place, put_rows
 from zarrds.codecs.base import AnyArray
@@ -105,8 +106,9 @@ def index(
             for where, metadata in arrays.items():
                 try:
                     found[where] = _Found.of(opened, where, metadata, advance)
-                except ZarrdsError:
+                except ZarrdsError as error:
                     _note(opened, found)
+                    check_not_another(opened, where, metadata, error.problem)
                     raise
                 if time.monotonic() - begun > _AT_ONCE:
                     _note(opened, found)

@@ -12,6 +12,7 @@ import xarray as xr
 
 import zarrds
 from tests.datasets.same import assert_same
+from tests.datasets.samples import open_zarrds
 from zarrds.errors import EncodingError
 
 DATA: dict[str, Any] = {
@@ -270,3 +271,15 @@ def test_coordinates_of_other_libraries_that_are_no_text(path: Path) -> None:
     store = zarrds.MemoryStore()
     zarrds.save(found, store)
     xr.testing.assert_identical(xr.open_dataset(store, engine="zarrds").load(), found)
+
+
+def test_dask_blocks_of_numbers_that_would_be_booleans() -> None:
+    """As an attribute says, so that what is there must be 0 or 1: blocks are looked at when they are written."""
+    ds = xr.Dataset({"v": ("x", np.array([0, 1, 5], "i1"), {"dtype": "bool"})})
+    with pytest.raises(EncodingError, match=r"'v' holds a value that is no boolean.*5 at x=2"):
+        zarrds.save(ds.chunk(x=2), store := zarrds.MemoryStore())
+    zarrds.save(ds.isel(x=slice(2)).chunk(x=1), store)
+    assert open_zarrds(store).v.values.tolist() == [False, True]
+    del ds.v.attrs["dtype"]
+    zarrds.save(ds.chunk(x=2), store, mode="w")
+    assert open_zarrds(store).v.identical(ds.v)

@@ -127,6 +127,16 @@ def test_of_dask(tmp_path: Path) -> None:
         assert opened(tmp_path / "a.zarr").load().identical(ds.compute())
 
 
+@pytest.mark.parametrize("missing", [None, np.nan, pd.NaT])
+@pytest.mark.filterwarnings("ignore:.*what its objects are")
+def test_the_first_of_dask_is_missing(tmp_path: Path, missing: Any) -> None:
+    """What the others are is not known by it: those of the standard calendar came back as NumPy's."""
+    dates = np.array([missing, missing, cftime.DatetimeGregorian(2000, 1, 1), missing], object)
+    ds = xr.Dataset({"t": ("x", dates)})
+    zarrds.save(ds.chunk(x=1), tmp_path / "a.zarr", encoding={"t": {"_FillValue": -9}})
+    assert opened(tmp_path / "a.zarr").t.values.tolist() == [None, None, dates[2], None]
+
+
 def test_what_xarray_makes_of_some(tmp_path: Path) -> None:
     ds = xr.Dataset({"t": ("x", xr.date_range("2000", periods=3, calendar="noleap", use_cftime=True).values)})
     shifted = ds.shift(x=1)

@@ -8,21 +8,23 @@ it stands in no document, but in the notes, and is given back after decoding.
 from __future__ import annotations
 
 import codecs
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from zarrds.compat.xarray_internals import blockwise_array
+from zarrds.compat.xarray_internals import blockwise_array, variable_of
 from zarrds.datasets.encoding.attributes import NCZARR
+from zarrds.datasets.encoding.exact.blocks import Block, blockwise, encoding_error
 from zarrds.labels.kinds.table import added_attributes
 from zarrds.metadata.attributes import MARKERS, array_of
 from zarrds.metadata.fields import JSONObject
 from zarrds.metadata.formats import Format
 from zarrds.metadata.times import is_since
 
-__all__ = ["group_attributes_apart", "set_apart"]
+__all__ = ["group_attributes_apart", "only_booleans", "set_apart"]
 
 _COORDINATES = "coordinates"
 _NOTHING = {"scale_factor": 1, "add_offset": 0}  # as raster files have them where nothing is packed
@@ -66,6 +68,36 @@ def set_apart(variable: xr.Variable, spec: Format, description: JSONObject | Non
             or (name in _DECODED and (value is None or is_of_pandas or _is_idle(name, value, variable)))
         )
     }
+
+
+def only_booleans(name: str, variable: xr.Variable) -> xr.Variable:
+    """The same, where an attribute makes booleans of numbers that were not seen: other numbers are refused by then.
+
+    Parameters
+    ----------
+    name : str
+    variable : Variable
+        Without what is `set_apart`.
+    """
+    if variable.attrs.get("dtype") != "bool" or variable.dtype != np.int8 or not _is_unseen(variable):
+        return variable
+    data = blockwise(_OnlyBooleans(name, variable.dims), variable, variable.dtype)
+    return variable_of(variable.dims, data, variable.attrs, variable.encoding)
+
+
+@dataclass(frozen=True)
+class _OnlyBooleans:
+    """Gives blocks back as they are, if all of their values are 0 or 1."""
+
+    name: Hashable
+    dims: tuple[Hashable, ...]
+
+    def on_block(self, block: Block) -> np.ndarray[Any, Any]:
+        bad = (block.values != 0) & (block.values != 1)
+        if bad.any():
+            mend = "Delete the attribute 'dtype', by which it would read back as True"
+            raise encoding_error(block, bad, "is no boolean", expected="0 or 1", mend=mend)
+        return block.values
 
 
 def group_attributes_apart(attributes: Mapping[Any, Any], spec: Format) -> dict[str, Any]:
@@ -120,8 +152,12 @@ def _may_be_booleans(variable: xr.Variable) -> bool:
     """Whether numbers may be booleans as netCDF files have them, where 0 is false and 1 is true."""
     if variable.dtype != np.int8:
         return False
-    is_unseen = variable.chunks is not None or blockwise_array(variable) is not None
-    return is_unseen or bool(np.isin(variable.values, (0, 1)).all())
+    return _is_unseen(variable) or bool(np.isin(variable.values, (0, 1)).all())
+
+
+def _is_unseen(variable: xr.Variable) -> bool:
+    """Whether data is looked at block by block, when it is written."""
+    return variable.chunks is not None or blockwise_array(variable) is not None
 
 
 def _is_text_encoding(value: Any) -> bool:

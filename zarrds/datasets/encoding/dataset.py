@@ -24,7 +24,7 @@ from zarrds.compat.xarray_internals import (
     variable_of,
 )
 from zarrds.compat.xarray_messages import is_about, without_name_warnings
-from zarrds.datasets.encoding.apart import set_apart
+from zarrds.datasets.encoding.apart import only_booleans, set_apart
 from zarrds.datasets.encoding.encoded import encoded_variable
 from zarrds.datasets.encoding.exact.blocks import in_words
 from zarrds.datasets.encoding.exact.lossy_codecs import proven, without_filters
@@ -240,6 +240,7 @@ def encode_variable(new: NewVariable, spec: Format, notes: JSONObject | None = N
     if apart:
         attrs = {key: value for key, value in variable.attrs.items() if key not in apart}
         variable = variable_of(variable.dims, lazy_data(variable), attrs, variable.encoding)
+    variable = only_booleans(name, variable)
     try:
         encoded, replaced = encoded_variable(replace(new, variable=variable))
         encoded = _of_no_characters(variable, encoded)

@@ -12,8 +12,8 @@ from zarrds.labels.kinds.plain import Array, as_integers, holds_exactly, is_miss
 
 __all__ = ["check_one_kind_of_text", "of_one_type"]
 
-# what pandas calls floats, alone or with integers among them
-_FLOATS = ("floating", "mixed-integer-float")
+# what pandas calls floats and complex numbers, and floats with integers among them
+_FLOATS = ("floating", "complex", "mixed-integer-float")
 _MEND = "Convert them to one kind first, for example with astype, or store each kind as a variable of its own"
 
 
@@ -60,9 +60,11 @@ def of_one_type(objects: Array, *, is_added: bool = False) -> Array | None:
         return None
     if kind == "mixed-integer-float":
         _check_exact(present)
-    if kind in (_FLOATS[:1] if is_added else _FLOATS) and not any(issubclass(each, np.longdouble) for each in types):
+    is_long = any(issubclass(each, np.longdouble | np.clongdouble) for each in types)
+    if kind in (_FLOATS[:2] if is_added else _FLOATS) and not is_long:
         # also of one type: an encoding is held against numbers, not against objects
-        dtype = np.dtype(next(iter(types))) if len(types) == 1 else np.dtype(np.float64)
+        several = np.complex128 if kind == "complex" else np.float64
+        dtype = np.dtype(next(iter(types)) if len(types) == 1 else several)
         return np.array([np.nan if gone else value for value, gone in zip(flat, missing, strict=True)], dtype)
     if types and types != {bytes} and all(issubclass(each, bytes) for each in types):
         same = np.empty(flat.shape, object)  # NumPy's are bytes too

@@ -24,7 +24,7 @@ from zarrds.compat.xarray_internals import (
     variable_of,
 )
 from zarrds.compat.xarray_messages import without_encoder_warnings
-from zarrds.datasets.encoding.exact.blocks import blockwise, computed, encoding_error, whole
+from zarrds.datasets.encoding.exact.blocks import blockwise, computed, encoding_error, first_present, whole
 from zarrds.datasets.encoding.exact.encoder import Encoder
 from zarrds.datasets.encoding.exact.kinds import kind_of
 from zarrds.datasets.encoding.exact.packing import CF_KEYS
@@ -64,8 +64,9 @@ def is_time(variable: xr.Variable) -> bool:
         return True
     if variable.dtype.kind != "O" or variable.size == 0 or check_vlen_dtype(variable.dtype) is not None:
         return False
-    first = variable[(0,) * variable.ndim].values.item() if variable.chunks is not None else None
-    return is_cftime(np.asarray(variable.values).reshape(-1) if first is None else [first])
+    if variable.chunks is not None and (first := first_present(variable)).size:
+        return is_cftime(first)
+    return is_cftime(np.asarray(variable.values).reshape(-1))
 
 
 def encode_so(name: str, variable: xr.Variable, encoding: CFEncoding, *, is_carried: bool) -> xr.Variable:

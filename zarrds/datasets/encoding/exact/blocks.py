@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -15,6 +16,7 @@ from zarrds.compat.xarray_internals import BlockwiseArray, blockwise_array, vari
 from zarrds.datasets.encoding.exact.comparison import label_text, position_text
 from zarrds.engine.executor import run
 from zarrds.errors import EncodingError, ZarrdsError
+from zarrds.labels.kinds.plain import is_missing
 from zarrds.metadata.times import CF_UNITS, in_unit
 
 __all__ = [
@@ -28,12 +30,16 @@ __all__ = [
     "computed",
     "computed_to_see",
     "encoding_error",
+    "first_blocks",
+    "first_present",
     "in_words",
     "whole",
 ]
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
+# blocks whose objects are looked at, to see what they are
+_MAX_LOOKED_AT = 8
 # elements of a slab
 _SLAB = 128 * 1024
 _MEND = "Change or drop the value, or save the variable anew with an encoding that holds it"
@@ -253,6 +259,26 @@ def computed(name: Hashable, variable: xr.Variable) -> xr.Variable:
         data = np.empty((), object)
         data[()] = block
     return variable_of(variable.dims, data, variable.attrs, variable.encoding)
+
+
+def first_blocks(variable: xr.Variable) -> Iterator[Array]:
+    """The objects of the first blocks of a dask array, one after the other, flat: of so many that tell what they are.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> lazy = xr.Variable("x", np.array([None, "a", "b"], object)).chunk({"x": 1})
+    >>> [block.tolist() for block in first_blocks(lazy)]
+    [[None], ['a'], ['b']]
+    """
+    for position in islice(np.ndindex(*variable.data.numblocks), _MAX_LOOKED_AT):
+        yield np.asarray(variable.data.blocks[position].compute()).reshape(-1)
+
+
+def first_present(variable: xr.Variable) -> Array:
+    """The first object that is there in the first blocks of a dask array, as an array; an empty one if none is."""
+    there = (block[~is_missing(block)][:1] for block in first_blocks(variable))
+    return next((one for one in there if one.size), np.empty(0, object))
 
 
 def computed_to_see(name: Hashable, variable: xr.Variable, reason: str) -> xr.Variable:

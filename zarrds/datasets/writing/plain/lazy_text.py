@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from zarrds.compat.xarray_internals import check_vlen_dtype, is_chunked
-from zarrds.datasets.encoding.exact.blocks import as_numpy
+from zarrds.datasets.encoding.exact.blocks import as_numpy, first_blocks
 from zarrds.errors import BlocksOfTextError
 from zarrds.labels.kinds.objects import missing_name
 from zarrds.labels.kinds.plain import TEXT, Array, Description, Plain, is_missing
@@ -22,7 +21,6 @@ __all__ = ["kind_of_first", "may_be_text", "text_in_blocks"]
 
 # what stands for what is missing of text that nobody has looked at
 _MARK = "<NA>"
-_MAX_LOOKED_AT = 8  # blocks
 # by what text is missing as
 _DESCRIPTIONS: Mapping[str, Description] = {
     "nan": {"dtype": "object"},
@@ -93,8 +91,7 @@ def may_be_text(variable: xr.Variable) -> bool:
 def kind_of_first(variable: xr.Variable) -> tuple[str, str]:
     """What the objects of the first block are in which there is something, and those missing up to there; of a few."""
     na_kind: str | None = None
-    for position in islice(np.ndindex(*variable.data.numblocks), _MAX_LOOKED_AT):
-        block = np.asarray(variable.data.blocks[position].compute()).reshape(-1)
+    for block in first_blocks(variable):
         missing = is_missing(block)
         na_kind = na_kind or _na_kind(block[missing])
         if not missing.all():

@@ -90,16 +90,36 @@ def test_what_cannot_be_decoded_is_refused_by_name() -> None:
 
 @pytest.mark.parametrize("key", ["scale_factor", "add_offset"])
 @pytest.mark.parametrize("is_lazy", [False, True])
-def test_floats_that_are_packed_and_are_not(key: str, is_lazy: bool) -> None:
+@pytest.mark.parametrize("dtype", ["f8", "i4"])
+def test_numbers_that_are_packed_and_are_not(key: str, is_lazy: bool, dtype: str) -> None:
     """Decoded, with attributes of the undecoded file: they were read back as scaled once more."""
     values = xr.Dataset({"v": ("x", [1.0, 2.0])})
     zarrds.save(values, store := zarrds.MemoryStore())
-    ds = xr.Dataset({"v": ("x", [1.0, 2.0], {key: 0.5}, {"dtype": "i2", key: 0.5})})
+    ds = xr.Dataset({"v": ("x", np.array([1, 2], dtype), {key: 0.5}, {"dtype": "i2", key: 0.5})})
     ds = ds.chunk(x=1) if is_lazy else ds
     for options in ({"mode": "w"}, {"append_dim": "x"}, {"mode": "r+"}, {"region": {"x": slice(0, 2)}}, {"mode": "a"}):
         with pytest.raises(EncodingError, match=f"{key} as an attribute.*Delete the attribute"):
             zarrds.save(ds, store, **options)
     xr.testing.assert_identical(load(store), values)
+
+
+@pytest.mark.parametrize("is_lazy", [False, True])
+@pytest.mark.parametrize("dtype", ["f8", "i4"])
+@pytest.mark.parametrize(
+    ("attribute", "key"),
+    [("_FillValue", "scale_factor"), ("missing_value", "add_offset"), ("scale_factor", "add_offset")],
+)
+def test_what_attributes_say_is_packed_is_not_packed_again(attribute: str, key: str, dtype: str, is_lazy: bool) -> None:
+    """A marker that packed values are equal to made them missing, and an offset in front of a factor moved them."""
+    raw = xr.Dataset({"v": ("x", np.array([1, -2, 4], dtype), {attribute: -4})})
+    raw = raw.chunk(x=2) if is_lazy else raw
+    encoding = {key: 0.5 if key == "scale_factor" else 2.0, "dtype": "i2"}
+    with pytest.raises(EncodingError, match=f"packed already, as its attribute '{attribute}' says.*leave out {key}"):
+        zarrds.save(raw, store := zarrds.MemoryStore(), encoding={"v": encoding})
+    raw.v.encoding = encoding
+    with pytest.warns(xr.SerializationWarning, match="is of what is decoded"):
+        zarrds.save(raw, store)
+    np.testing.assert_array_equal(load(store).v, xr.decode_cf(raw).v)
 
 
 def test_another_marker_is_another_encoding() -> None:

@@ -81,7 +81,7 @@ def encoded_variable(new: NewVariable) -> tuple[xr.Variable, str | None]:
     'holds a value that would read back as 0.2: 0.25 at x=1'
     """
     name, variable = new.name, new.variable
-    check_packed_once(name, variable)
+    check_packed_once(name, variable, is_order=new.is_order)
     if check_vlen_dtype(variable.dtype) is bytes:  # which xarray would cut at zeros at the end
         return _as_it_is(variable), None
     if not variable.size and variable.dtype.kind in "OUT" and _may_be_text(new):

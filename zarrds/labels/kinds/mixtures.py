@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -64,7 +65,7 @@ def of_one_type(objects: Array, *, is_added: bool = False) -> Array | None:
     if kind in (_FLOATS[:2] if is_added else _FLOATS) and not is_long:
         # also of one type: an encoding is held against numbers, not against objects
         several = np.complex128 if kind == "complex" else np.float64
-        dtype = np.dtype(next(iter(types)) if len(types) == 1 else several)
+        dtype: np.dtype[Any] = np.dtype(next(iter(types)) if len(types) == 1 else several)
         return np.array([np.nan if gone else value for value, gone in zip(flat, missing, strict=True)], dtype)
     if types and types != {bytes} and all(issubclass(each, bytes) for each in types):
         same = np.empty(flat.shape, object)  # NumPy's are bytes too

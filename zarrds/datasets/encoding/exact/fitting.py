@@ -10,7 +10,7 @@ import xarray as xr
 
 from zarrds.compat.xarray_internals import check_vlen_dtype, decode_cf_variables
 from zarrds.datasets.encoding.exact.kinds import kind_of
-from zarrds.datasets.encoding.exact.packing import CF_KEYS, is_nan
+from zarrds.datasets.encoding.exact.packing import CF_KEYS, is_nan, packed_already
 from zarrds.datasets.encoding.exact.text_marks import text_mark, text_marks
 from zarrds.metadata.attributes import MARKERS, SCALE
 
@@ -87,6 +87,8 @@ def misfit_of_hint(variable: xr.Variable, encoding: Mapping[str, Any]) -> str | 
     else:
         allowed = _NUMBERS
         wrong = ["missing_value"] if kind == "complex numbers" and "missing_value" in markers else []
+        if packing and (attribute := packed_already(variable)) is not None:
+            return f"{packing[0]} is of what is decoded, but its attribute {attribute} says that it is not"
     if asked is not None and asked.kind not in allowed:
         return f"dtype is {asked}, but it holds {kind or 'objects'}"
     return f"{wrong[0]} is {encoding[wrong[0]]!r:.40}, but it holds {kind or 'objects'}" if wrong else None

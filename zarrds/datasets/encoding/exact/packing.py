@@ -30,6 +30,7 @@ __all__ = [
     "finer_unit",
     "is_nan",
     "markers_of",
+    "packed_already",
     "packing_of",
     "with_fine_unit",
     "with_float_factors",
@@ -88,15 +89,37 @@ def with_float_factors(encoding: Mapping[str, Any]) -> dict[str, Any]:
     return {**encoding, **factors}
 
 
-def check_packed_once(name: Hashable, variable: xr.Variable) -> None:
-    """Check that of floats not both say how they are packed, which attributes do before and encodings after decoding.
+def packed_already(variable: xr.Variable) -> str | None:
+    """The attribute by which numbers are taken for undecoded ones, which no encoding may pack again; None if none is.
+
+    Examples
+    --------
+    >>> packed_already(xr.Variable("x", [1.0], {"missing_value": -999.0, "units": "K"}))
+    'missing_value'
+    """
+    if variable.dtype.kind not in "iuf":
+        return None
+    return next((key for key in (*SCALE, *MARKERS, "_Unsigned") if variable.attrs.get(key) is not None), None)
+
+
+def check_packed_once(name: Hashable, variable: xr.Variable, *, is_order: bool = False) -> None:
+    """Check that not both say how numbers are packed, which attributes do before and encodings after decoding.
+
+    Parameters
+    ----------
+    name : hashable
+    variable : Variable
+        Without attributes that say nothing of how it is decoded.
+    is_order : bool
+        Whether the encoding is what the user asks for: then it packs nothing of which attributes say how it is decoded.
 
     Raises
     ------
     EncodingError
     """
-    for key in SCALE:
-        if variable.dtype.kind == "f" and key in variable.attrs and variable.encoding.get(key) is not None:
+    asked = [key for key in SCALE if variable.encoding.get(key) is not None]
+    for key in asked:
+        if variable.dtype.kind in "iuf" and key in variable.attrs:
             raise EncodingError(
                 f"variable {str(name)!r} has {key} as an attribute, as if it were still packed, and in its encoding, "
                 "as if it were not any more",
@@ -105,6 +128,13 @@ def check_packed_once(name: Hashable, variable: xr.Variable) -> None:
                 found=f"{variable.attrs[key]}, and {variable.encoding[key]} in the encoding",
                 mend="Delete the attribute if the values are those that are meant, else call drop_encoding()",
             )
+    if is_order and asked and (attribute := packed_already(variable)) is not None:
+        raise EncodingError(
+            f"variable {str(name)!r} is packed already, as its attribute {attribute!r} says, and is not packed again",
+            key=str(name),
+            found=f"{asked[0]}={variable.encoding[asked[0]]} in the encoding",
+            mend=f"Delete the attribute if the values are those that are meant, else leave out {asked[0]}",
+        )
 
 
 def _as_meant(marker: int, native: np.dtype[Any], meant: np.dtype[Any]) -> list[int]:

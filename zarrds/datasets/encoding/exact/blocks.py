@@ -267,9 +267,9 @@ def first_blocks(variable: xr.Variable) -> Iterator[Array]:
     Examples
     --------
     >>> import numpy as np, xarray as xr
-    >>> lazy = xr.Variable("x", np.array([None, "a", "b"], object)).chunk({"x": 1})
+    >>> lazy = xr.Variable("x", np.array(["", "a", "b"], object)).chunk({"x": 2})
     >>> [block.tolist() for block in first_blocks(lazy)]
-    [[None], ['a'], ['b']]
+    [['', 'a'], ['b']]
     """
     for position in islice(np.ndindex(*variable.data.numblocks), _MAX_LOOKED_AT):
         yield np.asarray(variable.data.blocks[position].compute()).reshape(-1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -124,3 +125,35 @@ def test_bounds_that_do_not_fit_the_units_of_their_coordinate(encoding: dict[str
         assert len(told) == (0 if encoding else 1)  # floats hold half an hour, and are what the file had
         if encoding:
             assert read(store).time_bnds.encoding["units"] == encoding["units"]
+
+
+@pytest.mark.parametrize("calendar", ["standard", "noleap"])
+@pytest.mark.parametrize("dtype", ["i8", "f8"])
+@pytest.mark.parametrize(
+    "date",
+    [
+        "2000-01-01 12",
+        "2000-01-01T12",
+        "0001-01-01 6",
+        "2000-01-01 00:00:00 -6:00",
+        "2000-01-01T00:00:00+01:00",
+        "2000-01-01 00:00:00 UTC",
+        "2000-01-01T00:00Z",
+        "2000-1-1 0:0:0 +1",
+    ],
+)
+def test_dates_with_a_bare_hour_or_a_zone(date: str, dtype: str, calendar: str, tmp_path: Path) -> None:
+    """cftime and pandas, by which xarray reads and writes, do not take them for the same."""
+
+    def hours(start: float) -> xr.Dataset:
+        attributes = {"units": f"hours since {date}", "calendar": calendar}
+        return xr.Dataset({"v": ("t", [1, 2])}, {"t": ("t", np.array([start, start + 6]).astype(dtype), attributes)})
+
+    parts = [xr.decode_cf(hours(start)).load().drop_encoding() for start in (0, 12, 24.5 if dtype == "f8" else 24)]
+    hours(0).to_zarr(tmp_path / "a.zarr", consolidated=False)
+    zarrds.save(parts[1], tmp_path / "a.zarr", append_dim="t")
+    zarrds.save(parts[2], tmp_path / "a.zarr", append_dim="t")
+    zarrds.save(parts[1], tmp_path / "a.zarr", region={"t": slice(2, 4)})
+    expected = np.concatenate([part.t.values for part in parts])
+    np.testing.assert_array_equal(read(tmp_path / "a.zarr").t, expected)
+    np.testing.assert_array_equal(xr.open_zarr(tmp_path / "a.zarr", consolidated=False).t, expected)

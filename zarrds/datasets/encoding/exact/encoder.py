@@ -30,7 +30,14 @@ from zarrds.datasets.encoding.exact.packing import (
 )
 from zarrds.datasets.encoding.exact.scaled import Scaling, scaling_of
 from zarrds.datasets.encoding.exact.text_marks import text_marks
-from zarrds.datasets.encoding.exact.times import check_dates, check_same_times, check_units, decode_times, whole_units
+from zarrds.datasets.encoding.exact.times import (
+    check_dates,
+    check_same_times,
+    check_units,
+    decode_times,
+    units_as_read,
+    whole_units,
+)
 from zarrds.engine.remembered import Remembered
 from zarrds.errors import BlocksOfTextError, CarriedEncodingError, EncodingError, ZarrdsError
 from zarrds.labels.kinds.plain import as_integers
@@ -358,11 +365,14 @@ class Encoder:
             # xarray reads a marker that no int64 is as a date
             can_miss = self.dtype.kind == "f" or (bool(marks) and max(marks) <= _MOST)
             check_dates(block, calendar, is_cftime=self.is_cftime, can_miss=can_miss)
+        units = {}
+        if self.is_cftime and self.dtype.kind not in "mM":
+            units["units"] = units_as_read(self.encoding["units"], self.encoding.get("calendar"))
         if self.dtype.kind in "mM":
             result = block.values.astype(self.dtype)
             decoded = result.astype(block.values.dtype)  # as which it is compared: pandas does not know all units
         elif self.dtype.kind in "iu":
-            packing = packing_of(self.dtype, self.encoding)
+            packing = packing_of(self.dtype, {**self.encoding, **units})
             is_counted = not (packing.is_scaled or packing.markers or self.is_cftime or block.values.dtype.kind == "O")
             whole = whole_units(block.values, self.encoding) if is_counted else None
             if whole is not None:  # integers that are exact, and that readers only multiply
@@ -379,7 +389,9 @@ class Encoder:
             result = np.full(block.values.shape, self.encoding.get("_FillValue", np.nan), self.dtype)
             present = ~pd.isnull(block.values)
             if present.any():
-                result[present] = self._encoded(block.values[present], {**self._one_marker, "dtype": self.dtype})
+                result[present] = self._encoded(
+                    block.values[present], {**self._one_marker, **units, "dtype": self.dtype}
+                )
             decoded = decode_times(result, self.encoding, block.values.dtype)
         check_same_times(block, decoded, self.dtype, self.encoding)
         return result

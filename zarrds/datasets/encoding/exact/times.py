@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
@@ -18,12 +19,14 @@ from zarrds.errors import EncodingError
 from zarrds.labels.kinds.plain import is_missing
 from zarrds.metadata.times import NUMPY_CALENDARS
 
-__all__ = ["check_dates", "check_same_times", "check_units", "decode_times", "whole_units"]
+__all__ = ["check_dates", "check_same_times", "check_units", "decode_times", "units_as_read", "whole_units"]
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 Encoding: TypeAlias = Mapping[str, Any]
 _NANOSECONDS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 _MOST_NS = 2**63 - 1
+# which all parsers take for the same
+_FULL_DATE = re.compile(r" since +\d+-\d\d?-\d\d?([ T]\d\d?:\d\d?(:\d\d?(\.\d*)?)?)?\Z")
 _SAME_CALENDARS = {"gregorian": "standard", "365_day": "noleap", "366_day": "all_leap"}
 
 
@@ -88,6 +91,23 @@ def _first_times(units: str, calendar: str | None, like: np.dtype[Any]) -> Array
         first, second = _decode(numbers, encoding, "s", use_cftime=True)
         later = (first.replace(year=2000) - first) // (second - first)
         return decode_times(numbers + later, encoding, like, unit="s")
+
+
+def units_as_read(units: str, calendar: str | None) -> str:
+    """Units of dates of cftime with the date that readers take for theirs, by which new ones are counted.
+
+    A bare hour and a zone after a blank are nothing to cftime, by which they are read, but something to xarray, which
+    counts the new ones.
+
+    Examples
+    --------
+    >>> units_as_read("hours since 2000-01-01 12", "noleap")
+    'hours since 2000-01-01T00:00:00'
+    """
+    if _FULL_DATE.search(units):
+        return units
+    unit, since, _ = units.partition(" since ")
+    return f"{unit}{since}{_first_times(units, calendar, np.dtype(object))[0].isoformat()}"
 
 
 def whole_units(values: Array, encoding: Encoding) -> Array | None:

@@ -183,6 +183,36 @@ def test_info_tells_nothing_of_an_index_that_nobody_asked_for(run: Run, tmp_path
     assert "0001-01-01" in out
 
 
+def test_stats(run: Run, tmp_path: Path) -> None:
+    ds = climate().assign(name=("lat", ["a", "b"]), empty=("lat", [np.nan, np.nan]), one=7.0)
+    zarrds.save(ds.drop_vars("lon"), tmp_path / "s.zarr", encoding={"t2m": {"chunks": (2, 2, 3)}})
+    status, out, err = run("stats", tmp_path / "s.zarr")
+    assert status == 0
+    assert "zarrds index notes it" in err
+    assert [line.split() for line in out.splitlines()[3:]] == [
+        [name, *"20"] if name == "t2m" else [name, *"10"] for name in ds
+    ]
+    zarrds.index(tmp_path / "s.zarr")
+    status, out, err = run("stats", tmp_path / "s.zarr", "--csv")
+    assert (status, err) == (0, "")
+    rows = {row["variable"]: row for row in csv.DictReader(io.StringIO(out))}
+    t2m = ds["t2m"].values
+    found = [float(rows["t2m"][name]) for name in ("chunks", "known", "min", "max", "mean", "sum", "count")]
+    assert found == [2, 2, t2m.min(), t2m.max(), t2m.mean(), t2m.sum(), t2m.size]
+    assert [*rows["name"].values()] == ["name", "1", "1", "a", "b", "", "", "2"]
+    assert [*rows["empty"].values()] == ["empty", "1", "1", "", "", "", "", "0"]
+    status, out, err = run("stats", tmp_path / "s.zarr", "t2m", "--csv")
+    chunks = list(csv.DictReader(io.StringIO(out)))
+    assert [(row["time_first"], row["lat_last"], row["lon_chunk"]) for row in chunks] == [
+        ("2019-03-30T00:00:00", "51.0", "0"),
+        ("2019-04-01T00:00:00", "51.0", "0"),
+    ]
+    assert [float(row["max"]) for row in chunks] == [t2m[:2].max(), t2m[2:].max()]
+    assert "t2m: 2 chunks" in run("stats", tmp_path / "s.zarr", "t2m")[1]
+    zarrds.open_array(tmp_path / "s.zarr", "r+", path="t2m")[0, 0, 0] = 1
+    assert float(run("stats", tmp_path / "s.zarr", "t2m")[1].splitlines()[3].split()[5]) == 1.0
+
+
 def test_find_among_single_values(run: Run, tmp_path: Path) -> None:
     zarrds.save(xr.Dataset({"n": 5}, {"c": 7}), tmp_path / "n.zarr")
     assert run("find", tmp_path / "n.zarr", "n > 4", "--csv")[:2] == (0, "c,n\n7,5\n")

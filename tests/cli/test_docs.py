@@ -49,5 +49,5 @@ def test_cli_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     options = {option for command in seen for option in re.findall(r"--[a-z-]+", printed(f"zarrds {command} --help"))}
     text = (DOCS / "cli.md").read_text(encoding="utf-8")
     assert {option for option in options - {"--help"} if option not in text} == set()
-    commands = "info tree dump verify diff convert copy rechunk export attrs rename drop index report find".split()
-    assert set(commands) <= seen
+    commands = "info tree stats dump verify diff convert copy rechunk export attrs rename drop index report find"
+    assert set(commands.split()) <= seen

@@ -71,6 +71,7 @@ def test_every_command(run: Run, tmp_path: Path) -> None:
     assert run("dump", A, "t2m", "--csv").count("\n") == 9
     run("index", A)
     assert run("find", A, "t2m > 19", "--count").strip() == "2"
+    assert run("stats", A, "--csv").splitlines()[1].startswith("t2m,2,2,0.0,30.0,")
     run("attrs", A, "t2m", "--set", "long_name=two metres")
     assert json.loads(run("attrs", A, "t2m", "--json"))["long_name"] == "two metres"
     run("rename", A, "t2m=temperature")

@@ -1,8 +1,10 @@
-"""``find``: where a condition holds."""
+"""``find`` and ``stats``: where a condition holds, and what is noted of chunks."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,9 @@ __all__ = ["add_commands"]
 # lines of a table, unless a limit is given
 _SHOWN = 50
 
+# what `stats` shows of chunks
+_FACTS = ("min", "max", "mean", "sum", "count")
+
 
 def add_commands(commands: Subparsers) -> None:
     """Add the commands of this module."""
@@ -35,6 +40,14 @@ def add_commands(commands: Subparsers) -> None:
     form.add_argument("--count", action="store_true", help="only how many")
     form.add_argument("--csv", action="store_true", help="as CSV, all of them")
     form.add_argument("--explain", action="store_true", help="only how many chunks would be read")
+
+    parser = add_command(commands, "stats", stats, "smallest and largest values, means and counts, as noted of chunks")
+    add_store(parser)
+    parser.add_argument(
+        "variable", metavar="VAR", nargs="?", help="a line for each chunk of it; all variables unless said"
+    )
+    parser.set_defaults(rest="variable")
+    parser.add_argument("--csv", action="store_true", help="as CSV, all of them")
 
 
 def find(args: argparse.Namespace) -> int:
@@ -54,6 +67,61 @@ def find(args: argparse.Namespace) -> int:
         else:
             _print_table(args.query, names, columns)
     return 0
+
+
+def stats(args: argparse.Namespace) -> int:
+    """``zarrds stats``."""
+    store = opened(args)
+    if args.variable is None:
+        found = [node.to_dataset() for node in zarrds.statistics(store, group=args.group).children.values()]
+        names, n, what = ["variable", "chunks", "known", *_FACTS], len(found), "variable"
+        rows: Iterable[list[Any]] = ([each.attrs["variable"], *_in_all(each)] for each in found)
+    else:
+        found = [zarrds.statistics(store, args.variable, group=args.group).load()]
+        names, n, what = [*_places(found[0]), *_FACTS], found[0]["known"].size, "chunk"
+        rows = _by_chunk(found[0])
+    if args.csv:
+        print_csv_line(names)
+        for row in rows:
+            print_csv_line("" if value is None else csv_text(value) for value in row)
+        return 0
+    few = tuple(tuple("" if value is None else value_text(value) for value in row) for row in islice(rows, _SHOWN))
+    print_page(Page(f"{args.variable or args.store}: {n} {what}{'s' * (n != 1)}", (), (Table("", tuple(names), few),)))
+    if n > _SHOWN:
+        message(f"the first {_SHOWN} of {n} are shown; --csv gives all of them")
+    if not all(each["known"].values.all() for each in found):
+        message("of some chunks nothing is noted, or they were changed since; zarrds index notes it")
+    return 0
+
+
+def _in_all(found: xr.Dataset) -> list[Any]:
+    """Of the chunks of a variable: how many there are, of how many something is noted, and what that is together."""
+    known, count = found["known"].values, found["count"].values
+    low, high = (found[name].values[known & (count != 0)] for name in ("min", "max"))
+    ends = [low.min(), high.max()] if low.size else [None, None]
+    n = count[known].sum() if known.any() and (count[known] >= 0).all() else None
+    total = found["sum"].values[known & (count > 0)].sum() if n and "sum" in found else None
+    return [known.size, known.sum(), *ends, None if total is None else total / n, total, n]
+
+
+def _places(found: xr.Dataset) -> list[str]:
+    """What tells chunks from each other: their first and last labels; their numbers where there are none."""
+    names: list[str] = []
+    for dim in map(str, found["known"].dims):
+        ends = [f"{dim.removesuffix('_chunk')}_{end}" for end in ("first", "last")]
+        names += ends if ends[0] in found.coords else [dim]
+    return names
+
+
+def _by_chunk(found: xr.Dataset) -> Iterator[list[Any]]:
+    """What is noted of each chunk, behind its place."""
+    dims = found["known"].dims
+    along = [(found[name].values, dims.index(found[name].dims[0])) for name in _places(found)]
+    facts = [found[name].values if name in found else None for name in _FACTS]
+    for chunk in np.ndindex(found["known"].shape):
+        is_known = found["known"].values[chunk]
+        noted = [None if values is None or not is_known else values[chunk] for values in facts]
+        yield [labels[chunk[axis]] for labels, axis in along] + noted
 
 
 def _columns(found: xr.Dataset) -> tuple[list[str], list[np.ndarray[Any, Any]]]:

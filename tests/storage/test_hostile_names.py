@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import xarray as xr
 
 import zarrds
 from tests.storage.hostile import dataset
 from tests.storage.test_mortal import PROJECT
-from zarrds.errors import StoreIOError, ZarrdsError
+from zarrds.errors import StoreExistsError, StoreIOError, ZarrdsError
 from zarrds.storage.local import files
 from zarrds.stores import LocalStore
 
@@ -171,6 +172,35 @@ def test_repair_of_what_is_to_be_deleted(child: Child, saved: Path, tmp_path: Pa
     assert child.ask("repair", store) == ["ok", True]
     assert child.ask("open", store) == ["ok", [0.0, 1.0]]
     assert not any(map(files.is_partial, os.listdir(store)))
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("kind", ["nothing in it", "garbage", "a list", "of an unknown kind", "link out of the store"])
+def test_a_root_that_cannot_be_read_is_replaced(tmp_path: Path, kind: str, zarr_format: Any) -> None:
+    """Which is the way out where nothing is left to repair; only of all, and never with a file of a user's."""
+    store, theirs = tmp_path / "x.zarr", tmp_path / "theirs.json"
+    zarrds.save(dataset(), store, zarr_format=zarr_format)
+    document = store / ("zarr.json" if zarr_format == 3 else ".zmetadata")
+    root = {"zarr_format": 3, "node_type": "group", "consolidated_metadata": 5}
+    contents = {"nothing in it": b"", "garbage": b"\xff", "a list": b"[]", "of an unknown kind": json.dumps(root).encode()}
+    theirs.write_text("{}")
+    document.unlink()
+    if kind in contents:
+        document.write_bytes(contents[kind])
+    else:
+        document.symlink_to(theirs)
+    if zarr_format == 3:
+        for option in ({"mode": "w-"}, {"mode": "a"}, {"mode": "w", "group": "g"}):
+            with pytest.raises(ZarrdsError, match="zarr.json"):
+                zarrds.save(dataset(), store, **option)
+    (store / "notes.txt").write_text("mine")
+    with pytest.raises(StoreExistsError, match="notes.txt"):
+        zarrds.save(dataset(), store, mode="w", zarr_format=zarr_format)
+    (store / "notes.txt").unlink()
+    zarrds.save(dataset(), store, mode="w", zarr_format=zarr_format)
+    assert xr.open_dataset(store, engine="zarrds").identical(dataset())
+    assert theirs.read_text() == "{}"
+    assert zarrds.verify(store).ok
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give files away")

@@ -12,7 +12,14 @@ from functools import partial
 from typing import Any, Literal, TypeVar
 
 from zarrds.engine.executor import run, waiting
-from zarrds.errors import ConflictError, MetadataError, NodeNotFoundError, StoreExistsError, StoreIOError
+from zarrds.errors import (
+    ConflictError,
+    InvalidKeyError,
+    MetadataError,
+    NodeNotFoundError,
+    StoreExistsError,
+    StoreIOError,
+)
 from zarrds.metadata.formats import Format, module_of, v3
 from zarrds.metadata.model import ArrayMetadata, Node, ZarrFormat
 from zarrds.metadata.nodes.belonging import check_case, check_nothing_else, others
@@ -83,7 +90,13 @@ def find_target(store: Store, group: str, mode: Literal["w", "w-"], zarr_format:
 
 
 def _found_target(store: Store, group: str, mode: Literal["w", "w-"], asked: Format | None) -> Target:
-    existing, is_blank = _looked(store)
+    is_all = mode == "w" and not group
+    try:
+        existing, is_blank = _looked(store)
+    except InvalidKeyError:  # the root's document is a link that leads out of the store
+        if not is_all:
+            raise
+        return _unread(store, asked)
     if is_blank:
         return Target(store, group, True, asked or v3, replace=False)
     if existing is None and store.traits.is_remote:
@@ -105,11 +118,10 @@ def _found_target(store: Store, group: str, mode: Literal["w", "w-"], asked: For
         return Target(store, group, True, asked or v3, replace=False)
     try:
         nodes = open_nodes(store)
-    except StoreIOError:
-        if group or mode != "w":
+    except (StoreIOError, MetadataError):  # changes that cannot be finished, or a root's document that cannot be read
+        if not is_all:
             raise
-        # changes that cannot be finished: all of it goes anyway
-        return Target(store, "", True, asked or v3, replace=True)
+        return _unread(store, asked)
     standing = _node_at(nodes, group)
     if not standing:  # consolidated metadata need not name what another library wrote since: it is not to be lost
         standing = _node_at(open_nodes(store, like=existing, consolidated=False), group)
@@ -140,6 +152,12 @@ def _found_target(store: Store, group: str, mode: Literal["w", "w-"], asked: For
             mend="Save to another group, or empty this folder yourself; zarrds replaces nothing that is no Zarr group",
         )
     return Target(store, group, False, existing, replace=bool(standing))
+
+
+def _unread(store: Store, asked: Format | None) -> Target:
+    """A store that is too damaged to be read: all of it goes anyway, if it is all Zarr's."""
+    check_nothing_else(store)
+    return Target(store, "", True, asked or v3, replace=True)
 
 
 def _holds_files(store: Store, group: str) -> bool:

@@ -10,7 +10,8 @@ import asyncio
 import itertools
 import os
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from typing import Generic, ParamSpec, Protocol, TypeVar
 
@@ -19,7 +20,18 @@ from zarrds.storage.protocol import Values
 from zarrds.storage.traits import is_held
 from zarrds.threads import MOST, errors_of, start
 
-__all__ = ["BatchWorker", "Progress", "Stopped", "Worker", "in_thread", "memory_nbytes", "run", "run_plan", "waiting"]
+__all__ = [
+    "BatchWorker",
+    "Progress",
+    "Stopped",
+    "Worker",
+    "in_thread",
+    "memory_nbytes",
+    "run",
+    "run_plan",
+    "run_small",
+    "waiting",
+]
 
 # called with the number of chunks done, from any thread
 Progress = Callable[[int], object]
@@ -35,6 +47,8 @@ T = TypeVar("T")
 # below this many bytes in all, waking a thread costs more than it brings
 _SERIAL_NBYTES = 256 * 1024
 _MAX_BATCH = 64
+# small jobs that tell whether the others wait for the store
+_TRIED = 8
 # of a plan's chunks, which are handed out as integers, as long as they are small
 _MAX_CHUNKS = 2048
 _BATCH_NBYTES = 8 * 2**20
@@ -199,6 +213,39 @@ def run_plan(
     """
     limit = max(1, min(_MAX_CHUNKS, _BATCH_NBYTES // chunk_nbytes))
     _run(plan.n_chunks, lambda: plan.batch, make_worker, limit, chunk_nbytes, workers, progress)
+
+
+def run_small(
+    jobs: Iterable[Job], make_worker: Callable[[], Callable[[Job], None]], store: Values, workers: int | None = None
+) -> None:
+    """Do jobs that are mostly Python, as small arrays and documents are: alone, as threads would only take turns.
+
+    Where the first of them show that most of the time goes by in waiting for the store, as a network file system, the
+    others are done side by side.
+
+    Parameters
+    ----------
+    jobs : iterable
+    make_worker
+        As in `run`.
+    store : Values
+        What the jobs write to.
+    workers : int, optional
+        How many threads; 1, or as many as the store rewards, unless said.
+
+    Raises
+    ------
+    Exception
+        As `run`.
+    """
+    left, workers = list(jobs), workers or waiting(store)
+    if workers is None:
+        first, left = left[:_TRIED], left[_TRIED:]
+        began, worked = time.perf_counter(), time.thread_time()
+        run(first, make_worker, part_nbytes=0, workers=1)
+        if time.thread_time() - worked > (time.perf_counter() - began) / 2:
+            workers = 1
+    run(left, make_worker, part_nbytes=_SERIAL_NBYTES, workers=workers)
 
 
 def _run(

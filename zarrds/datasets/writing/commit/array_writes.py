@@ -9,14 +9,14 @@ from zarrds.chunk_statistics.keeping import Touched
 from zarrds.datasets.writing.changes import ArrayChange, WriteOptions
 from zarrds.datasets.writing.commit.writes import Write, compute_writes, write_in_memory
 from zarrds.engine.elements import Elements
-from zarrds.engine.executor import run, waiting
+from zarrds.engine.executor import run_small
 from zarrds.engine.progress import progress_bar
 from zarrds.metadata.nodes.documents import document_key
 from zarrds.storage.protocol import Store, Values
 
 __all__ = ["write_all", "writes_of"]
 
-# arrays of so many bytes are written by one thread, several at a time
+# arrays of up to so many bytes are written each by one thread
 _SMALL = 128 * 1024
 
 
@@ -60,7 +60,7 @@ def writes_of(
 
 
 def write_all(writes: Iterable[Write], n_chunks: int, options: WriteOptions) -> None:
-    """Write data to where it goes: large arrays one by one, as they come, small ones side by side, dask in one graph.
+    """Write data to where it goes: large arrays one by one, as they come, then small ones, dask in one graph.
 
     Parameters
     ----------
@@ -79,11 +79,8 @@ def write_all(writes: Iterable[Write], n_chunks: int, options: WriteOptions) -> 
                 small.append(write)
             else:
                 write_in_memory(write, advance)
-        run(
-            small,
-            lambda: lambda write: write_in_memory(write, advance),
-            part_nbytes=_SMALL,  # that many bytes take about as long as the files and folders of an array
-            workers=options.workers or (waiting(small[0].elements.store) if small else None),
-        )
+        if small:
+            store = small[0].elements.store
+            run_small(small, lambda: lambda write: write_in_memory(write, advance), store, options.workers)
         if chunked:
             compute_writes(chunked, advance, options.chunkmanager_store_kwargs or {}, compute=True)

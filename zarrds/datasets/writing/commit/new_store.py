@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, TypeVar
 
-from zarrds.engine.executor import run, waiting
+from zarrds.engine.executor import run_small
 from zarrds.errors import (
     ConflictError,
     InvalidKeyError,
@@ -35,8 +35,6 @@ from zarrds.threads import answers_of
 __all__ = ["Target", "find_target", "staged"]
 
 S = TypeVar("S", bound=Store)
-# bytes that a chunk would have, were it written in the time that a document and its folder take
-_DOCUMENT_COST = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,12 +231,7 @@ def staged(
         yield stage
         raws |= raws_of({path: node for path, node in nodes.items() if node is not every[path]})
         documents = documents_of_store(raws, target.spec).items()
-        run(
-            documents,
-            lambda: lambda item: stage.set(*item),
-            part_nbytes=_DOCUMENT_COST,
-            workers=workers or waiting(stage),
-        )
+        run_small(documents, lambda: lambda item: stage.set(*item), stage, workers)
         if not (is_full and target.replace and _published_apart(store, stage)):
             if target.replace:
                 check_nothing_else(store)  # somebody may have put something there meanwhile

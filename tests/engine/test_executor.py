@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from math import prod
@@ -127,6 +128,35 @@ def test_error_of_a_helper_reaches_the_caller() -> None:
 
     with pytest.raises(ValueError, match="in a helper"):
         executor.run(Counted(8), lambda: work, part_nbytes=1, workers=2)
+
+
+@pytest.mark.parametrize("workers", [None, 1, 3])
+@pytest.mark.parametrize("n", [0, 1, 8, 9, 40])
+def test_small_jobs_that_wait_are_done_side_by_side(
+    n: int, workers: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(executor, "n_cores", lambda: 4)
+    done: list[tuple[int, int]] = []
+
+    def wait(job: int) -> None:
+        time.sleep(0.005)
+        done.append((job, threading.get_ident()))
+
+    executor.run_small(iter(range(n)), lambda: wait, LocalStore(tmp_path), workers)
+    assert sorted(job for job, _ in done) == list(range(n))
+    threads = {thread for _, thread in done}
+    if n == 40:
+        assert (len(threads) > 1) is (workers != 1)
+    if workers is None and n > 8:  # the first tell
+        assert {thread for job, thread in done if job < 8} == {threading.get_ident()}
+
+    def fail(job: int) -> None:
+        if job == n - 1:
+            raise ValueError(job)
+
+    if n:
+        with pytest.raises(ValueError, match=str(n - 1)):
+            executor.run_small(range(n), lambda: fail, LocalStore(tmp_path), workers)
 
 
 def test_plans_inside_plans_end() -> None:

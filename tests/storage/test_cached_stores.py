@@ -19,8 +19,10 @@ import zarrds
 from tests.storage.s3_server import S3Server
 from tests.storage.test_byte_cache import forge, sizes
 from tests.storage.web_server import Handler, web
-from zarrds.errors import EncodingError, UnsupportedError
+from zarrds.errors import EncodingError, StoreIOError, UnsupportedError
 from zarrds.storage.byte_cache import ByteCache
+from zarrds.storage.obstore.cached import CachedObjects
+from zarrds.storage.obstore.objects import ObstoreObjects
 from zarrds.stores import as_store
 
 pytest.importorskip("obstore", reason="object storage needs the extra 'remote'")
@@ -211,6 +213,47 @@ def test_what_was_kept_comes_compressed(tmp_path: Path, monkeypatch: pytest.Monk
             found = zarrds.open_array(f"{url}/a.zarr", local_cache=tmp_path / "c")
             assert np.array_equal(found[...], np.full(20, number, "u1"))
             assert sizes(tmp_path / "c")
+
+
+class PlainHandler(CompressingHandler):
+    """Sends no length, once it is told to, as with "chunked" answers, which obstore cannot take."""
+
+    def send_head(self):
+        path = Path(self.translate_path(self.path))
+        if not self.is_compressing or not path.is_file():
+            return super().send_head()
+        self.send_response(200)
+        self.end_headers()
+        return io.BytesIO(path.read_bytes())
+
+
+def test_what_was_kept_comes_without_a_length(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("aiohttp", reason="what obstore cannot take is read with it")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    path = tmp_path / "a.zarr"
+    array = zarrds.create_array(path, shape=20, chunks=10, dtype="u1", codecs=["bytes"])
+    with web(PlainHandler, tmp_path) as url:
+        for number in range(2):
+            array[...] = number
+            monkeypatch.setattr(PlainHandler, "is_compressing", bool(number))
+            found = zarrds.open_array(f"{url}/a.zarr", local_cache=tmp_path / "c")
+            assert np.array_equal(found[...], np.full(20, number, "u1"))
+            assert sizes(tmp_path / "c")
+
+
+def test_a_server_that_knows_no_conditional_reads(
+    server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    zarrds.save(DATA, URL, storage_options=server.options)
+    opened(server, tmp_path).load()
+
+    def refused(self: CachedObjects, name: str, options: dict[str, Any], limit: int | None) -> Any:
+        if "if_none_match" in options:
+            raise StoreIOError("status code: 501")
+        return ObstoreObjects._answer(self, name, options, limit)
+
+    monkeypatch.setattr(CachedObjects, "_answer", refused)
+    xr.testing.assert_identical(opened(server, tmp_path).load(), DATA)
 
 
 def test_web_servers(tmp_path: Path) -> None:

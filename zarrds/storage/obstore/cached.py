@@ -6,6 +6,7 @@ stale is read as far as ETags tell values apart; what is spared are the bytes, n
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -15,6 +16,7 @@ from zarrds.errors import StoreIOError
 from zarrds.storage.byte_cache import About, ByteCache
 from zarrds.storage.found import Found, Info
 from zarrds.storage.fsspec.commits import is_key, is_node_document
+from zarrds.storage.obstore.failures import is_unreadable
 from zarrds.storage.obstore.objects import COALESCE, ObstoreObjects
 from zarrds.threads import side_by_side
 
@@ -68,7 +70,12 @@ class CachedObjects(ObstoreObjects):
             except self._module.exceptions.NotModifiedError:
                 return _UNCHANGED
 
-        return self._asked("read", ask, absent="none", again=True)
+        try:
+            return self._asked("read", ask, absent="none", again=True)
+        except StoreIOError as error:  # what knows no such condition, or an answer that obstore cannot take
+            if error.errno in (errno.EAGAIN, errno.EACCES) and not is_unreadable(error):
+                raise
+        return super()._fetched(name, {each: options[each] for each in options if each != "if_none_match"}, limit)
 
     def _noted(self, entry: str, span: Any, found: Found | None) -> Found | None:
         """Keep what was fetched, if the server tells which version of the value it is."""

@@ -28,6 +28,28 @@ def test_chunks_follow_their_dimensions(path: Path, tmp_path: Path) -> None:
     assert zarrds.open_array(tmp_path / "c.zarr", path="v").chunks == (2, 4)
 
 
+@pytest.mark.parametrize("zarr_format", FORMATS)
+def test_chunks_beside_a_dimension_that_is_new(path: Path, tmp_path: Path, zarr_format: Any) -> None:
+    """In a dataset that was opened, and in a variable that is added to a store."""
+    ds = xr.Dataset({"v": (("y", "x"), np.zeros((20, 30)))})
+    zarrds.save(ds, path, encoding={"v": {"chunks": (5, 10)}}, zarr_format=zarr_format)
+    for engine in ("zarrds", "zarr"):
+        opened = xr.open_dataset(path, engine=engine)
+        for dims, size in ((("t", "y", "x"), 1), (("y", "t", "x"), 3), (("x", "y", "t"), 10**6)):
+            more = opened.expand_dims(t=size).transpose(*dims)
+            zarrds.save(more, tmp_path / "more.zarr", mode="w", compute=False)
+            array = zarrds.open_array(tmp_path / "more.zarr", path="v")
+            chunks = dict(zip(dims, array.chunks, strict=True))
+            assert (chunks["y"], chunks["x"]) == (5, 10)
+            assert array.nbytes == 0 or np.prod(array.chunks) * 8 <= 4 * 2**20
+            assert chunks["t"] >= (163 if dims[0] == "t" else min(size, 1000))  # with room for more steps
+    for name, dims in (("n", ("t", "x", "y")), ("m", ("y", "x", "t"))):
+        new = xr.Variable(dims, np.zeros([{"t": 2, "y": 20, "x": 30}[dim] for dim in dims]))
+        zarrds.save(xr.Dataset({name: new}), path, mode="a")
+        chunks = dict(zip(dims, zarrds.open_array(path, path=name).chunks, strict=True))
+        assert (chunks["y"], chunks["x"]) == (5, 10)
+
+
 def test_chunks_of_a_dataset(path: Path) -> None:
     ds = xr.Dataset(
         {"v": (("time", "x"), np.zeros((100, 10))), "w": ("x", np.zeros(10)), "u": ("time", np.zeros(100))},

@@ -99,6 +99,28 @@ def test_bounds_have_the_units_of_their_coordinate(path: Path, zarr_format: Form
     assert "units" not in zarrds.open_array(path, path="time_bnds").attrs
 
 
+@pytest.mark.parametrize("dtype", [None, "int32", "float64"])
+def test_bounds_at_parts_of_the_units_of_their_coordinate(path: Path, dtype: str | None, zarr_format: Format) -> None:
+    """They have no units of their own, as CF wants it, where floats hold them; what is added to them goes on."""
+
+    def days(*dates: str) -> xr.Dataset:
+        ds = at(*dates)
+        noons = ds.time.values[:, None] + np.array([[-12, 12]], "m8[h]")
+        ds = ds.assign_coords(time_bnds=(("time", "n"), noons))
+        ds["time"].attrs["bounds"] = "time_bnds"
+        ds["time"].encoding = {"units": "days since 1900-01-01"} | ({} if dtype is None else {"dtype": dtype})
+        return ds
+
+    zarrds.save(days("2024-01-01", "2024-01-02"), path, zarr_format=zarr_format)
+    for name in ("time", "time_bnds"):
+        assert zarrds.open_array(path, path=name).attrs["units"] == "days since 1900-01-01"
+    zarrds.save(days("2024-01-03"), path, append_dim="time")
+    for engine in ENGINES:
+        expected = days("2024-01-01", "2024-01-02", "2024-01-03")
+        assert np.array_equal(load(path, engine).time_bnds.values, expected.time_bnds.values)
+    assert zarrds.verify(path).ok
+
+
 @pytest.mark.parametrize("unit", ["s", "ms", "us"])
 def test_resolutions_that_are_noted(path: Path, unit: Any, zarr_format: Format) -> None:
     def days(*times: str) -> xr.Dataset:

@@ -153,6 +153,13 @@ def test_objects_are_refused_with_a_mend_of_their_own(value: Any, mend: str, pat
     assert not path.exists()
 
 
+@pytest.mark.parametrize("calendar", ["standard", "noleap"])
+def test_units_in_which_nothing_is_written(path: Path, calendar: Any) -> None:
+    times = xr.date_range("2000-01-01", periods=2, calendar=calendar, use_cftime=calendar != "standard")
+    with pytest.raises(EncodingError, match=r"at 'T'.*change encoding\['units'\]"):
+        zarrds.save(xr.Dataset(coords={"T": times}), path, encoding={"T": {"units": "months since 1960-01-01"}})
+
+
 @pytest.mark.parametrize("values", [[2**63, -1], [-1, 2**63]])
 def test_integers_that_no_dtype_holds_together(path: Path, values: list[int]) -> None:
     with pytest.raises(EncodingError, match=r"at 'v'.*beyond 64 bits"):

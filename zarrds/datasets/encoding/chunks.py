@@ -72,7 +72,7 @@ def choose_chunks(
         For chunks or shards that were asked for and are none.
     """
     variable = new.variable
-    encoding = new.encoding if new.is_order else _by_name(variable, new.encoding)
+    encoding = new.encoding if new.is_order else _by_name(variable, new.encoding, data_type)
     chunks = _chunks(new, encoding, data_type)
     by_dimension = encoding.get(BY_DIMENSION)
     if by_dimension and not (new.is_order and encoding.get("chunks") is not None):
@@ -121,18 +121,37 @@ def _with_room(chunks: tuple[int, ...], shape: Sequence[int], data_type: DataTyp
     return (max(chunks[0], min(_MAX_STEPS, steps)), *chunks[1:])
 
 
-def _by_name(variable: xr.Variable, encoding: Mapping[str, Any]) -> Mapping[str, Any]:
+def _by_name(variable: xr.Variable, encoding: Mapping[str, Any], data_type: DataType) -> Mapping[str, Any]:
     """An encoding that came along, with its chunks in the order that the variable's dimensions have now."""
     preferred = encoding.get("preferred_chunks")
     names = list(preferred) if isinstance(preferred, Mapping) else []
-    if names == list(variable.dims) or not set(variable.dims) <= set(names):
+    has_more = bool(names) and set(names) < set(variable.dims)
+    if names == list(variable.dims) or not (has_more or set(variable.dims) <= set(names)):
         return encoding
     ordered = dict(encoding)
+    beside: dict[Any, int] = {}
     for key in ("chunks", "shards", "chunksizes"):
         sizes = encoding.get(key)
         if isinstance(sizes, Sequence) and not isinstance(sizes, str) and len(sizes) == len(names):
-            ordered[key] = tuple(dict(zip(names, sizes, strict=True))[dim] for dim in variable.dims)
+            known = dict(zip(names, sizes, strict=True))
+            if has_more and not beside:
+                beside = _beside(variable, known, data_type)
+            ordered[key] = tuple({**known, **beside}[dim] for dim in variable.dims)
     return ordered
+
+
+def _beside(variable: xr.Variable, known: Mapping[Any, int], data_type: DataType) -> dict[Any, int]:
+    """Chunks along dimensions that are new beside those of known chunks: all of them, where that is not large."""
+    new = [dim for dim in variable.dims if dim not in known]
+    sizes = {dim: known.get(dim, size or 1) for dim, size in variable.sizes.items()}
+    itemsize = max(data_type.dtype.itemsize, 1)
+    while prod(sizes.values()) * itemsize > _MAX_PADDED_CHUNK and any(sizes[dim] > 1 for dim in new):
+        longest = max(new, key=sizes.__getitem__)
+        sizes[longest] = -(-sizes[longest] // 2)
+    chunks = tuple(sizes.values())
+    if variable.dims[0] in new:
+        chunks = _with_room(chunks, variable.shape, data_type)
+    return {dim: chunk for dim, chunk in zip(sizes, chunks, strict=True) if dim in new}
 
 
 def _auto_shards(shape: Sequence[int], chunks: tuple[int, ...], data_type: DataType) -> tuple[int, ...]:

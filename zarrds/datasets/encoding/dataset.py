@@ -26,6 +26,7 @@ from zarrds.compat.xarray_internals import (
 from zarrds.compat.xarray_messages import is_about, without_name_warnings
 from zarrds.datasets.encoding.apart import only_booleans, set_apart
 from zarrds.datasets.encoding.encoded import encoded_variable
+from zarrds.datasets.encoding.exact.attempt import is_time
 from zarrds.datasets.encoding.exact.blocks import in_words
 from zarrds.datasets.encoding.exact.lossy_codecs import proven, without_filters
 from zarrds.datasets.encoding.new_variable import NewVariable
@@ -333,7 +334,7 @@ def _mend_of(error: Exception, name: str, variable: xr.Variable) -> str:
         if mend := _MENDS.get(pd.api.types.infer_dtype(np.asarray(variable.values).reshape(-1), skipna=True)):
             return mend
         return "Store lists of different lengths as one flat array and an array of lengths, other objects as text"
-    if variable.dtype.kind in "mM" or is_about(error, "calendar"):
+    if is_about(error, "calendar") or is_time(variable):
         return (
             "Times of one calendar are stored in its own, counted in units such as 'hours since 2000-01-01': "
             "change encoding['units'] or encoding['calendar'], or convert the times with convert_calendar"

@@ -138,11 +138,13 @@ def _by_hint(name: str, variable: xr.Variable, encoding: dict[str, Any]) -> tupl
         replaced = _in_words(name, error)
         _check_missing_text(name, variable, replaced)
         encoding = {key: value for key, value in encoding.items() if key not in MARKERS}
+    before = replaced
     for candidate in _hints(variable, encoding):
         try:
             made = encode_so(name, variable, candidate, is_carried=True)
             if (dtype := other_dtype(variable, made)) is None:
-                return made, replaced
+                is_as_said = all(candidate.get(key) is value for key, value in encoding.items())
+                return made, before if is_as_said else replaced
             replaced = replaced or f"it would read back as {dtype}"
         except (ZarrdsError, NotImplementedError, *FOREIGN) as error:
             replaced = replaced or _in_words(name, error)
@@ -305,6 +307,8 @@ def _hints(variable: xr.Variable, encoding: CFEncoding) -> Iterator[CFEncoding]:
         return
     if isinstance(units, str):
         yield {"dtype": _INT64, **encoding}
+        if "dtype" not in encoding:
+            yield {**encoding, "dtype": _FLOAT64}  # parts of units, as bounds have them in the units of their times
         whole = {**without_losses(encoding), "dtype": _INT64}
         if "calendar" in encoding:
             whole["calendar"] = encoding["calendar"]

@@ -77,21 +77,27 @@ def with_chunks(parts: Parts, chunks: Mapping[Any, Any]) -> Parts:
 
 
 def with_chunks_of(variable: xr.Variable, arrays: Mapping[str, ArrayMetadata]) -> xr.Variable:
-    """A variable that is new in a store, with the chunks that arrays of the same dimensions have there.
+    """A variable that is new in a store, with the chunks that its array with most of the dimensions has along them.
 
-    Where its encoding, or its dask blocks, say chunks, these count.
+    Where its encoding, or its dask blocks, say chunks, these count; so do automatic ones where but one is shared.
     """
     said = {"chunks", "chunksizes", "shards", BY_DIMENSION} & variable.encoding.keys()
     if variable.ndim < 2 or variable.chunks is not None or said:
         return variable
-    around = [a for a in arrays.values() if set(map(str, variable.dims)) <= set(a.dimension_names or ())]
-    if not around:
+
+    def shared(array: ArrayMetadata) -> list[Hashable]:
+        return [dim for dim in variable.dims if str(dim) in (array.dimension_names or ())]
+
+    nearest = max(arrays.values(), key=lambda array: (len(shared(array)), -len(array.shape)), default=None)
+    if nearest is None or len(dims := shared(nearest)) < 2:
         return variable
-    nearest = min(around, key=lambda array: len(array.shape))
     chunks = encoding_of(nearest, fill_value_is_mask=True)["chunks"]
     sizes = dict(zip(nearest.dimension_names or (), chunks, strict=True))
+    known = {dim: sizes[str(dim)] for dim in dims}
+    is_all = len(known) == variable.ndim
+    added = {BY_DIMENSION: known} if is_all else {"preferred_chunks": known, "chunks": tuple(known.values())}
     changed = variable.copy(deep=False)
-    changed.encoding = {**variable.encoding, BY_DIMENSION: {dim: sizes[str(dim)] for dim in variable.dims}}
+    changed.encoding = {**variable.encoding, **added}
     return changed
 
 

@@ -116,7 +116,8 @@ def _found_target(store: Store, group: str, mode: Literal["w", "w-"], asked: For
         return Target(store, group, True, asked or v3, replace=False)
     try:
         nodes = open_nodes(store)
-    except (StoreIOError, MetadataError):  # changes that cannot be finished, or a root's document that cannot be read
+    except (StoreIOError, MetadataError, InvalidKeyError):
+        # changes that cannot be finished, or a root's document that cannot be read
         if not is_all:
             raise
         return _unread(store, asked)

@@ -18,8 +18,6 @@ from zarrds.storage.traits import get_at_most
 __all__ = ["DigestKind", "digest_kind", "digest_of", "is_checksummed", "look_at_digests", "stale_rows", "stored_digest"]
 
 _CHECKSUM = 4
-# that a look at the end of a chunk counts as
-_LOOK_NBYTES = 4096
 
 # codecs that put a CRC-32C into values
 _WITH_CRC32C = frozenset({"crc32c", "numcodecs.crc32c", "sharding_indexed"})
@@ -78,14 +76,12 @@ def stored_digest(elements: Elements) -> Callable[[Position], int | None]:
 
 
 def look_at_digests(elements: Elements, positions: Collection[Position], look: Callable[[Position], None]) -> None:
-    """Do something for chunks, in several threads, that takes no more than a look at the digest of each."""
-    store, is_short = elements.store, is_checksummed(elements.metadata)
-    executor.run(
-        list(positions),
-        lambda: look,
-        part_nbytes=_LOOK_NBYTES if is_short else elements.most_chunk_nbytes,
-        workers=(elements.n_workers or store.traits.concurrency) if is_short else elements.n_workers,
-    )
+    """Do something for chunks that takes no more than a look at the digest of each; where that waits, in threads."""
+    if is_checksummed(elements.metadata):
+        executor.run_small(positions, lambda: look, elements.store, elements.n_workers)
+    else:
+        nbytes = elements.most_chunk_nbytes
+        executor.run(list(positions), lambda: look, part_nbytes=nbytes, workers=elements.n_workers)
 
 
 def stale_rows(

@@ -26,8 +26,6 @@ Look: TypeAlias = Callable[[Array, Array], None]
 _KEPT_NBYTES = 16 * 1024 * 1024
 # what one thread reads before it looks at it
 _GROUP_NBYTES = 4 * 1024 * 1024
-# that a look at the digest of a chunk counts as
-_LOOK_NBYTES = 4096
 # labels that are decoded at a time
 _PIECE = 1 << 20
 
@@ -110,9 +108,11 @@ class StoredLabels:
             if self._blocks.digest(i) != self._record.crc32c[i]:
                 changed.append(i)
 
-        is_short = is_checksummed(self._elements.metadata)
-        nbytes = _LOOK_NBYTES if is_short else self._blocks.nbytes
-        executor.run(numbers.tolist(), lambda: look, part_nbytes=nbytes, workers=self._elements.n_workers)
+        elements, workers = self._elements, self._elements.n_workers
+        if is_checksummed(elements.metadata):
+            executor.run_small(numbers.tolist(), lambda: look, elements.store, workers)
+        else:
+            executor.run(numbers.tolist(), lambda: look, part_nbytes=self._blocks.nbytes, workers=workers)
         self._check()
         return np.array(sorted(changed), np.int64)
 

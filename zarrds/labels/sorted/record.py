@@ -337,5 +337,5 @@ def is_current(record: OrderRecord, elements: Elements, at_most: int = 256) -> b
         if not stale and blocks.digest(i) != record.crc32c[i]:
             stale.append(i)
 
-    executor.run(numbers.tolist(), lambda: look, part_nbytes=blocks.nbytes, workers=elements.n_workers)
+    executor.run_small(numbers.tolist(), lambda: look, elements.store, elements.n_workers)
     return not stale

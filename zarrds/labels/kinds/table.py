@@ -247,15 +247,7 @@ def to_plain(values: Values, like: StoredKind | None = None) -> Plain | None:
             "labels of this dtype cannot be stored", found=labels.dtype, mend="Convert them with astype"
         )
     if like is not None and is_described:
-        dtype = described_dtype(like.description)
-        expected = _kind_of(dtype)
-        fits = expected.fits or (lambda labels, dtype: kind is expected)
-        if labels is None or not fits(labels, dtype):
-            objects = np.ravel(np.asarray(values)) if values.dtype == object else None
-            if objects is not None and is_cftime(objects):
-                raise other_kind(like, "dates of cftime", mend="Convert them first, with convert_calendar")
-            raise other_kind(like, values.dtype if objects is None else f"objects: {pd.api.types.infer_dtype(objects)}")
-        plain = expected.store(labels, like)
+        plain = _as_described(values, labels, kind, like)
     elif labels is None or kind is None:
         from zarrds.labels.kinds.mixtures import of_one_type  # which readers do not need
 
@@ -271,6 +263,19 @@ def to_plain(values: Values, like: StoredKind | None = None) -> Plain | None:
     else:
         plain = kind.store(labels, None)
     return None if plain is None else _shaped(plain, values.shape)
+
+
+def _as_described(values: Values, labels: Labels | None, kind: Kind | None, like: StoredKind) -> Plain | None:
+    """What is stored of labels that are of the kind that the store describes; else a `LabelError`."""
+    dtype = described_dtype(like.description)
+    expected = _kind_of(dtype)
+    fits = expected.fits or (lambda labels, dtype: kind is expected)
+    if labels is not None and fits(labels, dtype):
+        return expected.store(labels, like)
+    objects = np.ravel(np.asarray(values)) if values.dtype == object else None
+    if objects is not None and is_cftime(objects):
+        raise other_kind(like, "dates of cftime", mend="Convert them first, with convert_calendar")
+    raise other_kind(like, values.dtype if objects is None else f"objects: {pd.api.types.infer_dtype(objects)}")
 
 
 def _plain_of_arrow(labels: Labels, name: str, like: StoredKind | None) -> Plain | None:

@@ -35,7 +35,7 @@ class _Indexer:
     planner: Planner
 
     def __getitem__(self, key: Any) -> AnyArray:
-        return cast(AnyArray, self.array.read_and_look(key, self.planner))
+        return cast(AnyArray, self.array.read_checked(key, self.planner))
 
     def __setitem__(self, key: Any, value: Any) -> None:
         self.array.write(key, value, self.planner)
@@ -203,7 +203,7 @@ class Array:
         return np.asarray(self[...], dtype=dtype)
 
     def __getitem__(self, key: Any) -> AnyArray:
-        return cast(AnyArray, self.read_and_look(key, plan_basic))
+        return cast(AnyArray, self.read_checked(key, plan_basic))
 
     def __setitem__(self, key: Any, value: Any) -> None:
         self.write(key, value, plan_basic)
@@ -237,8 +237,8 @@ class Array:
             check_not_another(self.store, self.path, self.metadata, error.problem)
             raise
 
-    def read_and_look(self, key: Any, planner: Planner) -> Any:
-        """As `read`; where chunks are absent in a store over a network, they may be so since the array was replaced."""
+    def read_checked(self, key: Any, planner: Planner) -> Any:
+        """As `read`; where chunks of a remote store are absent, look if it is so since the array was replaced."""
         if not self._is_remote:
             return self.read(key, planner)
         before = self._elements.n_absent

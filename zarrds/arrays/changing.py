@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from zarrds.arrays.attributes import Change
-from zarrds.arrays.in_place import InPlace, still_that
+from zarrds.arrays.in_place import InPlace, check_same
 from zarrds.arrays.layout import integers
 from zarrds.arrays.resizing import edges_outside, keys_outside
 from zarrds.codecs.base import AnyArray
@@ -87,8 +87,8 @@ def _standing(store: Store, path: str, opened: ArrayMetadata) -> _Standing:
     node = parsed(store, path, opened, raw)
     if not isinstance(node, ArrayMetadata):
         raise NodeNotFoundError("this is a group, not an array", path=store.path, key=path or "/")
-    metadata = still_that(store, path, opened, node)
-    return _Standing(store, path, metadata, raw, InPlace(store, store, path, metadata, version=version))
+    check_same(store, path, opened, node)
+    return _Standing(store, path, node, raw, InPlace(store, store, path, node, version=version))
 
 
 def with_changed_attributes(store: Store, path: str, opened: ArrayMetadata, change: Change) -> ArrayMetadata:
@@ -158,7 +158,7 @@ def resized(
             for edge in edges:
                 elements.write(edge, fill)
             if not there.note_rows(transaction, after, elements, edges) and least == before.shape:
-                transaction.only_grows(keys)
+                transaction.only_adds(keys)
             return there.commit(transaction, after)
 
 
@@ -204,7 +204,7 @@ def appended(
             transaction.look(keys)
             longer.through(transaction.values).write(new, added)
             if not there.note_rows(transaction, after, longer, [new]):
-                transaction.only_grows(keys)
+                transaction.only_adds(keys)
             return there.commit(transaction, after)
 
 

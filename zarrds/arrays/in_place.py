@@ -20,11 +20,11 @@ from zarrds.metadata.nodes.documents import document_key, keys_of, own_node
 from zarrds.storage.protocol import Buffer, Store, Traits, Values
 from zarrds.storage.traits import get_at_most, hold
 
-__all__ = ["InPlace", "check_not_another", "still_that"]
+__all__ = ["InPlace", "check_not_another", "check_same"]
 
 
-def still_that(store: Store, path: str, opened: ArrayMetadata, now: ArrayMetadata) -> ArrayMetadata:
-    """What stands at a path now, if it is the array that was opened, of whatever shape; else raise `ConflictError`."""
+def check_same(store: Store, path: str, opened: ArrayMetadata, now: ArrayMetadata) -> None:
+    """Raise `ConflictError` unless what stands at a path now is the array that was opened, of whatever shape."""
     if is_another(opened, now):
         raise ConflictError(
             "another writer has replaced the array since it was opened",
@@ -32,7 +32,6 @@ def still_that(store: Store, path: str, opened: ArrayMetadata, now: ArrayMetadat
             key=path or "/",
             mend="Nothing was written. Open it again",
         )
-    return now
 
 
 def check_not_another(store: Store, path: str, opened: ArrayMetadata, found: str = "a chunk is missing") -> None:

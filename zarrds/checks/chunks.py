@@ -16,10 +16,10 @@ from zarrds.engine.planning.plans import ChunkProjection
 from zarrds.errors import ZarrdsError
 from zarrds.storage.protocol import Store
 
-__all__ = ["StoredChunks", "chunk_checker"]
+__all__ = ["ChunksToRead", "chunk_checker"]
 
 
-class StoredChunks:
+class ChunksToRead:
     """All stored chunks of some arrays; `ChunkProjection.out` is the array."""
 
     def __init__(self, store: Store, arrays: Sequence[CheckedArray]) -> None:

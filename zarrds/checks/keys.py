@@ -11,7 +11,7 @@ from math import prod
 
 from zarrds.checks.again import LOOKS, as_now, held
 from zarrds.checks.arrays import CheckedArray, array_now, array_of, is_inside, positions
-from zarrds.checks.chunks import StoredChunks, chunk_checker
+from zarrds.checks.chunks import ChunksToRead, chunk_checker
 from zarrds.checks.report import Finding, Severity, finding_of
 from zarrds.checks.tally import MAX_LISTED, Tally
 from zarrds.chunk_statistics.record import statistics_path
@@ -59,7 +59,7 @@ def check_keys(
     strange = _sort_strange(store, nodes, arrays, tally)
     settled = [one for one in (_settled(store, array, tally, strange) for array in arrays.values()) if one]
     tally.n_chunks += sum(array.n_stored for array in settled)
-    plan = StoredChunks(store, settled)
+    plan = ChunksToRead(store, settled)
     largest = max((a.chunks.nbytes_of(a.chunks.metadata.chunks) for a in settled), default=1)
     with progress_bar(len(plan), "verify", enabled=progress) as advance:
         executor.run(

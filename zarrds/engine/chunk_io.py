@@ -33,7 +33,7 @@ from zarrds.metadata.rectilinear import Edges, lengths_of
 from zarrds.storage.protocol import Buffer, Values
 from zarrds.storage.traits import BoundedValues, has_trait
 
-__all__ = ["ABSENT", "Chunks", "LookedUp", "MissingChunks", "Position", "Seen"]
+__all__ = ["ABSENT", "CacheMisses", "Chunks", "MissingChunks", "Position", "Seen"]
 
 # what an absent chunk is: a loss, its fill value, or (None) what the array's marks say
 MissingChunks: TypeAlias = Literal["error", "fill"] | None
@@ -55,8 +55,8 @@ _MAX_FIRST_BUFFER = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class LookedUp:
-    """What was found out of chunks that are not in the cache.
+class CacheMisses:
+    """Chunks that are not in the cache, and what was found out of them there.
 
     Attributes
     ----------
@@ -385,14 +385,14 @@ class Chunks:
         out: AnyArray,
         *,
         is_basic: bool,
-        looked_up: LookedUp | None = None,
+        misses: CacheMisses | None = None,
         seen: Callable[[Buffer | None], None] | None = None,
         fetch: Fetch | None = None,
         put: Callable[[ChunkProjection, AnyArray], bool] | None = None,
     ) -> Worker:
         """A function that reads one part of a plan into `out`, which has the plan's ``buffer_shape``.
 
-        The plan must be one for the `readable` chunks. `looked_up` says which chunks to keep; `seen` is shown
+        The plan must be one for the `readable` chunks. `misses` says which chunks to keep; `seen` is shown
         the bytes of each chunk, None for one that is absent. `fetch` stands in for what finds them in the store,
         and `put` for NumPy, to copy what is wanted of a chunk to its place; False if it did not.
         """
@@ -402,7 +402,7 @@ class Chunks:
         fetch = fetch or find
         direct = is_basic and codecs.in_place
         in_blocks = self.in_blocks
-        kept = {} if looked_up is None else looked_up.identities
+        kept = {} if misses is None else misses.identities
         # one for each: what is outgrown, or of another shape, is given back as soon as it is replaced
         memory, chunk_memory = Scratch(), Scratch()
         buffer = memory.take(self._first_buffer_nbytes()).data
@@ -430,10 +430,10 @@ class Chunks:
                 if target.shape == chunk_shape and target.flags.c_contiguous:
                     self.decode_into(codecs, key, data, target)
                     return
-            if keep and looked_up is not None and looked_up.cached.is_still(key, identity):
+            if keep and misses is not None and misses.cached.is_still(key, identity):
                 chunk = self.new_chunk(chunk_shape)
                 self.decode_into(codecs, key, data, chunk)
-                looked_up.cached.keep(position, identity, chunk)
+                misses.cached.keep(position, identity, chunk)
                 out[at] = chunk[inside]
                 return
             span = span_of(inside, chunk_shape, out.itemsize) if in_blocks and not covers else None

@@ -27,6 +27,7 @@ __all__ = [
     "Worker",
     "in_thread",
     "memory_nbytes",
+    "n_cores",
     "run",
     "run_plan",
     "run_small",

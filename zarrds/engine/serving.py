@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from zarrds.codecs.base import AnyArray
 from zarrds.engine.cache import CachedChunks
-from zarrds.engine.chunk_io import Chunks, LookedUp
+from zarrds.engine.chunk_io import CacheMisses, Chunks
 from zarrds.engine.kernel.job import NativeJob, address
 from zarrds.engine.kernel.library import Library
 from zarrds.engine.kernel.targets import positions_of, rows_of
@@ -23,7 +23,7 @@ __all__ = ["serve"]
 
 def serve(
     plan: Plan, out: AnyArray, chunks: Chunks, cached: CachedChunks, native: tuple[Library, NativeJob] | None
-) -> tuple[Plan, LookedUp]:
+) -> tuple[Plan, CacheMisses]:
     """Copy what is in the cache to its place.
 
     Chunks that are wanted as a whole are not looked for: who reads all passes the cache by.
@@ -41,20 +41,20 @@ def serve(
 
     Returns
     -------
-    (Plan, LookedUp)
+    (Plan, CacheMisses)
         What is left, and what was found out of it.
     """
-    batch, looked_up = plan.batch(0, plan.n_chunks), LookedUp(cached, {})
+    batch, misses = plan.batch(0, plan.n_chunks), CacheMisses(cached, {})
     if native is None:
-        left = _left(batch, out, chunks, looked_up)
+        left = _left(batch, out, chunks, misses)
     else:
-        left = _left_natively(batch, out, chunks, looked_up, *native, is_basic=plan.is_basic)
-    return plan if left.size == len(batch) else Subset(plan, batch, left), looked_up
+        left = _left_natively(batch, out, chunks, misses, *native, is_basic=plan.is_basic)
+    return plan if left.size == len(batch) else Subset(plan, batch, left), misses
 
 
-def _left(batch: Batch, out: AnyArray, chunks: Chunks, looked_up: LookedUp) -> Positions:
-    """Which chunks are left; `looked_up` gets what is found out of them."""
-    cached, key_of = looked_up.cached, chunks.key_of_readable()
+def _left(batch: Batch, out: AnyArray, chunks: Chunks, misses: CacheMisses) -> Positions:
+    """Which chunks are left; `misses` gets what is found out of them."""
+    cached, key_of = misses.cached, chunks.key_of_readable()
     left: list[int] = []
     for number, part in enumerate(batch):
         if not part.covers:
@@ -63,21 +63,21 @@ def _left(batch: Batch, out: AnyArray, chunks: Chunks, looked_up: LookedUp) -> P
             if chunk is not None:
                 out[part.out] = chunk[part.inside]
                 continue
-            _note(looked_up, chunks, part, identity, keep)
+            _note(misses, chunks, part, identity, keep)
         left.append(number)
     return np.array(left, np.intp)
 
 
-def _note(looked_up: LookedUp, chunks: Chunks, part: ChunkProjection, identity: Hashable | None, keep: bool) -> None:
+def _note(misses: CacheMisses, chunks: Chunks, part: ChunkProjection, identity: Hashable | None, keep: bool) -> None:
     if identity is not None:
-        looked_up.identities[part.position] = identity, keep or chunks.should_keep(part)
+        misses.identities[part.position] = identity, keep or chunks.should_keep(part)
 
 
 def _left_natively(
     batch: Batch,
     out: AnyArray,
     chunks: Chunks,
-    looked_up: LookedUp,
+    misses: CacheMisses,
     kernel: Library,
     job: NativeJob,
     *,
@@ -98,7 +98,7 @@ def _left_natively(
     says_something = (statuses == 0) & (found_at[:, 1] <= time.time_ns() - SETTLES)
     identities = [tuple(i) if ok else None for i, ok in zip(found_at.tolist(), says_something.tolist(), strict=True)]
     positions = positions_of(rows)
-    found = looked_up.cached.find(positions, identities)
+    found = misses.cached.find(positions, identities)
     statuses[:] = 1
     if is_basic:
         addresses = np.array([0 if chunk is None else address(chunk) for chunk, _ in found], np.uint64)
@@ -112,7 +112,7 @@ def _left_natively(
                 statuses[number] = 0
     for number in np.flatnonzero(statuses).tolist():
         part = batch.part(int(partial[number]))
-        _note(looked_up, chunks, part, identities[number], found[number][1])
+        _note(misses, chunks, part, identities[number], found[number][1])
     is_left = ~is_partial
     is_left[partial] = statuses != 0
     return np.flatnonzero(is_left)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from zarrds.codecs.base import AnyArray, Buffer
 from zarrds.codecs.sharding import Sharding
-from zarrds.engine.chunk_io import Chunks, LookedUp
+from zarrds.engine.chunk_io import CacheMisses, Chunks
 from zarrds.engine.executor import run
 from zarrds.engine.planning.plans import ChunkProjection, Plan
 from zarrds.errors import ChunkError, locating
@@ -31,7 +31,7 @@ _Job: TypeAlias = tuple[Position, list[ChunkProjection]]
 
 
 def read_shards(
-    chunks: Chunks, out: AnyArray, plan: Plan, looked_up: LookedUp | None, store: SpanValues, workers: int | None
+    chunks: Chunks, out: AnyArray, plan: Plan, misses: CacheMisses | None, store: SpanValues, workers: int | None
 ) -> None:
     """Read a plan of inner chunks.
 
@@ -42,7 +42,7 @@ def read_shards(
     out : ndarray
         Of the plan's ``buffer_shape``.
     plan : Plan
-    looked_up : LookedUp, optional
+    misses : CacheMisses, optional
     store : SpanValues
         Of the chunks.
     workers : int, optional
@@ -57,15 +57,15 @@ def read_shards(
         most = max(1, _MOST_NBYTES // chunks.nbytes_of(chunks.readable))
         jobs = [job for shard, parts in by_shard.items() for job in _jobs(shard, parts, most, prod(grid))]
 
-        run(jobs, _worker_maker(chunks, out, plan, looked_up, store), part_nbytes=2**20, workers=workers)
+        run(jobs, _worker_maker(chunks, out, plan, misses, store), part_nbytes=2**20, workers=workers)
 
 
 def _worker_maker(
-    chunks: Chunks, out: AnyArray, plan: Plan, looked_up: LookedUp | None, store: SpanValues
+    chunks: Chunks, out: AnyArray, plan: Plan, misses: CacheMisses | None, store: SpanValues
 ) -> Callable[[], Callable[[_Job], None]]:
     def make_worker() -> Callable[[_Job], None]:
         reader = _ShardReader(chunks, store)
-        read = chunks.reader(out, is_basic=plan.is_basic, looked_up=looked_up, fetch=reader.fetch)
+        read = chunks.reader(out, is_basic=plan.is_basic, misses=misses, fetch=reader.fetch)
 
         def work(job: _Job) -> None:
             shard, parts = job

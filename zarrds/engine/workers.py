@@ -13,7 +13,7 @@ import numpy as np
 from zarrds.codecs.base import AnyArray
 from zarrds.engine import chunk_writes
 from zarrds.engine.cache import ChunkCache
-from zarrds.engine.chunk_io import Chunks, LookedUp, Seen
+from zarrds.engine.chunk_io import CacheMisses, Chunks, Seen
 from zarrds.engine.executor import BatchWorker, Stopped, Worker
 from zarrds.engine.kernel import library
 from zarrds.engine.kernel.applies import native_codecs, native_store
@@ -105,7 +105,7 @@ class Reading:
         has_way = plan.is_basic or (bool(chunks.metadata.shape) and not chunks.in_blocks)
         self._kernel = library.library() if has_way and plan.n_chunks >= MANY else None
         self._template = None if self._kernel is None else _template(self._kernel, chunks, writes=False)
-        self._looked_up: LookedUp | None = None
+        self._misses: CacheMisses | None = None
 
     def serve(self, cache: ChunkCache) -> Plan:
         """Serve what is in a cache, and return what is left."""
@@ -115,7 +115,7 @@ class Reading:
             if self._chunks.shards is not None and not self._template.codecs.needs_cache:
                 return plan
             native = self._kernel, self._job(self._template)
-        left, self._looked_up = serve(self._plan, self._out, self._chunks, self._chunks.cached(cache), native)
+        left, self._misses = serve(self._plan, self._out, self._chunks, self._chunks.cached(cache), native)
         return left
 
     def by_shards(self, left: Plan, threads: int | None) -> bool:
@@ -125,7 +125,7 @@ class Reading:
             return False
         from zarrds.engine.shard_batches import read_shards  # which local stores do not need
 
-        read_shards(chunks, self._out, left, self._looked_up, store, threads)
+        read_shards(chunks, self._out, left, self._misses, store, threads)
         return True
 
     def make_worker(self) -> BatchWorker:
@@ -139,9 +139,9 @@ class Reading:
             is_mostly_whole = 2 * self._out.nbytes > self._plan.n_chunks * codecs.chunk_nbytes
             put = putter(kernel, self._job(template), self._out.dtype) if self._out.ndim and is_mostly_whole else None
             return one_by_one(self._reader(put))
-        read, in_blocks, looked_up = _when_needed(self._reader), chunks.in_blocks, self._looked_up
+        read, in_blocks, misses = _when_needed(self._reader), chunks.in_blocks, self._misses
         job, shape = self._job(template), chunks.readable
-        targets = in_place(looked_up, job, shape) if is_basic else picked(looked_up, self._out, shape)
+        targets = in_place(misses, job, shape) if is_basic else picked(misses, self._out, shape)
         if shards is None:
             job.give_memory(codecs.encoded_nbytes, codecs.chunk_nbytes, in_blocks=in_blocks)
             return chunk_reader(kernel, job, read, chunks.fill_absent(self._out), targets, is_basic=is_basic)
@@ -158,7 +158,7 @@ class Reading:
 
     def _reader(self, put: Callable[[ChunkProjection, AnyArray], bool] | None = None) -> Worker:
         is_basic = self._plan.is_basic
-        return self._chunks.reader(self._out, is_basic=is_basic, looked_up=self._looked_up, put=put)
+        return self._chunks.reader(self._out, is_basic=is_basic, misses=self._misses, put=put)
 
 
 def writer(

@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 
 from zarrds.codecs.base import AnyArray
-from zarrds.engine.chunk_io import LookedUp, Position
+from zarrds.engine.chunk_io import CacheMisses, Position
 from zarrds.engine.kernel.job import NativeJob, address
 from zarrds.engine.kernel.library import Library
 from zarrds.engine.planning.plans import Batch, ChunkProjection
@@ -45,14 +45,14 @@ def rows_of(batch: Batch, *, is_basic: bool) -> Rows:
     return rows
 
 
-def in_place(looked_up: LookedUp | None, job: NativeJob, shape: tuple[int, ...]) -> Targets:
-    """Targets of what goes to its place; `looked_up` says which chunks, of that shape, are also to be kept."""
-    return lambda batch, numbers, rows: _Keeping(looked_up, rows, job, shape)
+def in_place(misses: CacheMisses | None, job: NativeJob, shape: tuple[int, ...]) -> Targets:
+    """Targets of what goes to its place; `misses` says which chunks, of that shape, are also to be kept."""
+    return lambda batch, numbers, rows: _Keeping(misses, rows, job, shape)
 
 
-def picked(looked_up: LookedUp | None, out: AnyArray, shape: tuple[int, ...]) -> Targets:
+def picked(misses: CacheMisses | None, out: AnyArray, shape: tuple[int, ...]) -> Targets:
     """Targets of chunks of which arrays of elements are taken, and put into `out`."""
-    return lambda batch, numbers, rows: _Picked(looked_up, batch, numbers, rows, out, shape)
+    return lambda batch, numbers, rows: _Picked(misses, batch, numbers, rows, out, shape)
 
 
 def putter(kernel: Library, job: NativeJob, dtype: np.dtype[Any]) -> Callable[[ChunkProjection, AnyArray], bool]:
@@ -80,13 +80,13 @@ def positions_of(rows: Rows) -> list[Position]:
 
 
 class _Keeping:
-    def __init__(self, looked_up: LookedUp | None, rows: Rows, job: NativeJob, shape: tuple[int, ...]) -> None:
-        self._looked_up = looked_up
+    def __init__(self, misses: CacheMisses | None, rows: Rows, job: NativeJob, shape: tuple[int, ...]) -> None:
+        self._misses = misses
         self._chunks: dict[int, AnyArray] = {}
-        if looked_up is None or not looked_up.identities:
+        if misses is None or not misses.identities:
             return
         self._positions = positions_of(rows)
-        self._wanted = [looked_up.identities.get(position, (None, False)) for position in self._positions]
+        self._wanted = [misses.identities.get(position, (None, False)) for position in self._positions]
         self._chunks = {i: job.new_chunk(shape) for i, (_, keep) in enumerate(self._wanted) if keep}
         if self._chunks:
             self._addresses = np.zeros(len(self._positions), np.uint64)
@@ -101,21 +101,21 @@ class _Keeping:
         # those that were read from files that had the identities that they should have
         for i, chunk in self._chunks.items():
             identity = self._wanted[i][0]
-            if self._looked_up is not None and statuses[i] == DONE and tuple(self._found[i].tolist()) == identity:
-                self._looked_up.cached.keep(self._positions[i], identity, chunk)
+            if self._misses is not None and statuses[i] == DONE and tuple(self._found[i].tolist()) == identity:
+                self._misses.cached.keep(self._positions[i], identity, chunk)
 
 
 class _Picked:
     def __init__(
         self,
-        looked_up: LookedUp | None,
+        misses: CacheMisses | None,
         batch: Batch,
         numbers: Positions,
         rows: Rows,
         out: AnyArray,
         shape: tuple[int, ...],
     ) -> None:
-        self._looked_up = looked_up if looked_up is not None and looked_up.identities else None
+        self._misses = misses if misses is not None and misses.identities else None
         self._batch, self._numbers, self._rows, self._out = batch, numbers, rows, out
         self._chunks = np.empty((numbers.size, *shape), out.dtype)
         self._found = np.zeros((numbers.size, 3), np.int64)
@@ -123,7 +123,7 @@ class _Picked:
         self._addresses = np.uint64(address(self._chunks)) + np.arange(numbers.size, dtype=np.uint64) * np.uint64(step)
 
     def addresses(self) -> tuple[int | None, int | None]:
-        return address(self._addresses), None if self._looked_up is None else address(self._found)
+        return address(self._addresses), None if self._misses is None else address(self._found)
 
     def finish(self, statuses: AnyArray) -> None:
         done = np.flatnonzero(statuses == DONE)
@@ -136,12 +136,12 @@ class _Picked:
             for number, chunk in zip(numbers.tolist(), chunks, strict=True):
                 part = self._batch.part(number)
                 self._out[part.out] = chunk[part.inside]
-        if self._looked_up is not None:
-            self._keep(self._looked_up, done)
+        if self._misses is not None:
+            self._keep(self._misses, done)
 
-    def _keep(self, looked_up: LookedUp, done: Positions) -> None:
+    def _keep(self, misses: CacheMisses, done: Positions) -> None:
         positions, found = positions_of(self._rows), self._found.tolist()
         for i in done.tolist():
-            identity, keep = looked_up.identities.get(positions[i], (None, False))
+            identity, keep = misses.identities.get(positions[i], (None, False))
             if keep and tuple(found[i]) == identity:
-                looked_up.cached.keep(positions[i], identity, self._chunks[i].copy())
+                misses.cached.keep(positions[i], identity, self._chunks[i].copy())

@@ -79,7 +79,7 @@ class Transaction:
         self.read = Recorded(store) if has_trait(store, DirectCommitStore) and has_trait(store, ManyValues) else None
         self._documents: set[str] = set()
         self._root: str | None = None
-        self._edges: Collection[str] | None = ()
+        self._edges: Collection[str] | None = ()  # None once something is set of which `only_adds` says nothing
         self._is_made = False
 
     def __enter__(self) -> Self:
@@ -114,7 +114,7 @@ class Transaction:
         step = str(Phase.NEW.value)
         return [key.removeprefix(f"{step}/") for key in self.changes.list_prefix(step)]
 
-    def only_grows(self, edges: Collection[str]) -> None:
+    def only_adds(self, edges: Collection[str]) -> None:
         """Declare that all values that were set only add to what readers of the root's old document see.
 
         Nobody reads by it the keys that were set, but for `edges`: of those all that is visible stays as it is. There

@@ -27,6 +27,7 @@ __all__ = [
     "committer_of",
     "deleted_keys",
     "prepare",
+    "refuse",
     "with_scratch",
 ]
 

@@ -182,7 +182,7 @@ def _declare(
     for path, change in arrays.items():
         if not only_adds(change, after[path]) or (change.variable.size and not options.writes_empty(change)):
             return
-    transaction.only_grows(edges_of(transaction.store, arrays, transaction.new_keys))
+    transaction.only_adds(edges_of(transaction.store, arrays, transaction.new_keys))
 
 
 def _carry_out_elsewhere(

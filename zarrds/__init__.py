@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from zarrds.datasets.editing.names import drop_vars, rename
     from zarrds.datasets.querying.aggregate import aggregate
     from zarrds.datasets.querying.find import find
-    from zarrds.datasets.querying.question import Explanation
+    from zarrds.datasets.querying.prepared_query import Explanation
     from zarrds.datasets.querying.statistics import statistics
     from zarrds.datasets.rechunking.rechunk import copy, rechunk, rechunk_plan
     from zarrds.datasets.writing.writer import save
@@ -87,7 +87,7 @@ _HOMES = {
     "Conversion": "datasets.converting.convert",
     "Diff": "datasets.comparing.model",
     "Difference": "datasets.comparing.model",
-    "Explanation": "datasets.querying.question",
+    "Explanation": "datasets.querying.prepared_query",
     "Finding": "checks.report",
     "Group": "arrays.group",
     "Info": "datasets.description.model",

@@ -19,10 +19,10 @@ from zarrds.chunk_statistics.facts import sum_dtype_of
 from zarrds.codecs.base import AnyArray
 from zarrds.datasets.description.of_store import unknown_variable
 from zarrds.datasets.querying import blocks
-from zarrds.datasets.querying.answers import results_of
 from zarrds.datasets.querying.bounds.stored import StoredChunks
 from zarrds.datasets.querying.bounds.stored_codes import compared_dtype
 from zarrds.datasets.querying.expressions.binding import Kind
+from zarrds.datasets.querying.matches import results_of
 from zarrds.datasets.querying.opening import opened_dataset
 from zarrds.datasets.querying.operands import Operand, compared_values, kind_of
 from zarrds.engine import executor

@@ -13,9 +13,9 @@ from pandas.api.extensions import ExtensionArray
 from zarrds.arguments import check_flags, check_texts
 from zarrds.codecs.base import AnyArray
 from zarrds.datasets.description.of_store import unknown_variable
-from zarrds.datasets.querying.answers import Answers, count_matches, find_matches, has_match
+from zarrds.datasets.querying.matches import Matches, count_matches, find_matches, has_match
 from zarrds.datasets.querying.opening import opened_dataset
-from zarrds.datasets.querying.question import Explanation, Question
+from zarrds.datasets.querying.prepared_query import Explanation, PreparedQuery
 from zarrds.display.text import nbytes_of
 from zarrds.engine import executor
 from zarrds.engine.progress import ProgressOption
@@ -156,37 +156,37 @@ def find(
             "max_memory is no size", expected="bytes, or text such as '500MB' or '2GiB'", found=f"{max_memory!r:.80}"
         )
     ds = opened_dataset(store, group, storage_options)
-    question = Question(ds, query)
-    wanted = _columns(ds, question, columns)
+    prepared = PreparedQuery(ds, query)
+    wanted = _columns(ds, prepared, columns)
     if explain:
-        return question.explain(question.truth(certain=False).can_hold)
+        return prepared.explain(prepared.truth(certain=False).can_hold)
     if exists:
-        return has_match(question, progress)
+        return has_match(prepared, progress)
     if count:
-        return count_matches(question, progress)
-    answers = find_matches(question, wanted, limit=limit, max_memory=limit_nbytes, progress=progress)
+        return count_matches(prepared, progress)
+    matches = find_matches(prepared, wanted, limit=limit, max_memory=limit_nbytes, progress=progress)
     return (
-        _selection(ds, question, wanted, answers) if len(question.dims) == 1 else _points(ds, question, wanted, answers)
+        _selection(ds, prepared, wanted, matches) if len(prepared.dims) == 1 else _points(ds, prepared, wanted, matches)
     )
 
 
-def _columns(ds: xr.Dataset, question: Question, columns: object) -> list[Hashable]:
+def _columns(ds: xr.Dataset, prepared: PreparedQuery, columns: object) -> list[Hashable]:
     """The variables to give."""
     names: dict[str, Hashable] = {str(name): name for name in ds.variables}
     if columns is None:
-        return [names[name] for name in question.operands if name in names and names[name] not in ds.coords]
+        return [names[name] for name in prepared.operands if name in names and names[name] not in ds.coords]
     if not isinstance(columns, Iterable) or isinstance(columns, bytes):
         raise QueryError("columns are names of variables", expected="one, or a list of them", found=f"{columns!r:.80}")
     found: list[Hashable] = []
     for column in [columns] if isinstance(columns, str) else columns:
         if not isinstance(column, str) or column not in names:
             raise unknown_variable(str(column), list(names), None)
-        others = set(ds.variables[names[column]].dims) - set(question.dims)
-        if others and len(question.dims) != 1:
+        others = set(ds.variables[names[column]].dims) - set(prepared.dims)
+        if others and len(prepared.dims) != 1:
             raise QueryError(
                 "a column has a dimension that the query is not about",
                 key=column,
-                expected=f"some of {question.dims}",
+                expected=f"some of {prepared.dims}",
                 found=ds.variables[names[column]].dims,
                 mend="Select one element of it first, or leave the column out",
             )
@@ -201,19 +201,19 @@ def _index_name(ds: xr.Dataset, dim: Hashable) -> str:
     return name
 
 
-def _selection(ds: xr.Dataset, question: Question, columns: list[Hashable], answers: Answers) -> xr.Dataset:
+def _selection(ds: xr.Dataset, prepared: PreparedQuery, columns: list[Hashable], matches: Matches) -> xr.Dataset:
     """The selection along the only dimension; of columns that were not read it stays lazy."""
-    (dim,) = question.dims
+    (dim,) = prepared.dims
     dims = {dim}.union(*(ds.variables[name].dims for name in columns))
     kept = ds[[*columns, *(name for name in ds.coords if set(ds.variables[name].dims) <= dims)]]
     if dim not in kept.dims:  # a dimension without labels, which only columns have that nobody asked for
         kept = kept.assign_coords({_index_name(ds, dim): (dim, np.arange(ds.sizes[dim]))})
-    found = kept.isel({dim: answers.positions})
-    for name, values in answers.columns.items():
+    found = kept.isel({dim: matches.positions})
+    for name, values in matches.columns.items():
         if name in found.data_vars:
             found[name] = xr.Variable((dim,), values, found[name].attrs)
     about = {"long_name": f"position along {dim}"}
-    return found.assign_coords({_index_name(ds, dim): xr.Variable((dim,), answers.positions, about)})
+    return found.assign_coords({_index_name(ds, dim): xr.Variable((dim,), matches.positions, about)})
 
 
 def _loaded(variable: xr.Variable) -> Any:
@@ -222,27 +222,27 @@ def _loaded(variable: xr.Variable) -> Any:
     return data if isinstance(data, ExtensionArray) else variable.values
 
 
-def _points(ds: xr.Dataset, question: Question, columns: list[Hashable], answers: Answers) -> xr.Dataset:
+def _points(ds: xr.Dataset, prepared: PreparedQuery, columns: list[Hashable], matches: Matches) -> xr.Dataset:
     """The elements along a dimension of their own."""
     point = "point"
     while point in ds.variables or point in ds.sizes:
         point += "_"
-    indices = np.unravel_index(answers.positions, question.shape) if question.dims else ()
-    at: dict[Hashable, AnyArray] = dict(zip(question.dims, indices, strict=True))
+    indices = np.unravel_index(matches.positions, prepared.shape) if prepared.dims else ()
+    at: dict[Hashable, AnyArray] = dict(zip(prepared.dims, indices, strict=True))
 
     def taken(name: Hashable) -> xr.Variable:
         variable = ds.variables[name].to_base_variable()
-        if name in answers.columns:
-            return xr.Variable((point,), answers.columns[name], variable.attrs)
-        if not answers.positions.size and variable.dims:  # dask takes no points of what has no elements
+        if name in matches.columns:
+            return xr.Variable((point,), matches.columns[name], variable.attrs)
+        if not matches.positions.size and variable.dims:  # dask takes no points of what has no elements
             return xr.Variable((point,), _loaded(variable[(slice(0, 0),) * variable.ndim]).reshape(0), variable.attrs)
         indexers = {dim: xr.Variable((point,), at[dim]) for dim in variable.dims}
         chosen = variable.isel(indexers) if indexers else variable
         return xr.Variable(chosen.dims, _loaded(chosen), variable.attrs)
 
-    names = [name for name in ds.coords if set(ds.variables[name].dims) <= set(question.dims)]
-    if not question.dims:  # all variables are single values: there is one element, or none
-        n = answers.positions.size
+    names = [name for name in ds.coords if set(ds.variables[name].dims) <= set(prepared.dims)]
+    if not prepared.dims:  # all variables are single values: there is one element, or none
+        n = matches.positions.size
         single = {name: xr.Variable((point,), np.repeat(ds.variables[name].values, n)) for name in [*columns, *names]}
         return xr.Dataset(single, attrs=ds.attrs).set_coords(names)
     coordinates = {name: taken(name) for name in names}

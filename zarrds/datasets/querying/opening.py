@@ -41,7 +41,7 @@ def opened_dataset(
         return store.to_dataset(name=name)
     if isinstance(store, xr.DataTree):
         raise QueryError(
-            "a question is asked of one group",
+            "a query is of one group",
             found="a tree of datasets",
             mend='Give the dataset of one of its nodes: tree["/a"].to_dataset()',
         )

@@ -15,9 +15,9 @@ from zarrds.errors import StoreIOError, UnsupportedError
 from zarrds.storage.found import Found, Info, Version, version_of
 from zarrds.storage.fsspec.listings import WebListings
 from zarrds.storage.fsspec.objects import Objects, read_only
+from zarrds.storage.obstore.client import ObstoreClient
 from zarrds.storage.obstore.failures import is_unknown, is_unreadable, without_conditions
 from zarrds.storage.obstore.places import for_fsspec
-from zarrds.storage.obstore.reached import Reached
 from zarrds.storage.protocol import ValueChangedError
 from zarrds.threads import side_by_side
 
@@ -29,8 +29,8 @@ _ONE_PUT = 64 * 2**20
 COALESCE = 2**20
 
 
-class ObstoreObjects(Reached):
-    """The objects below a URL; how they are reached is told by `Reached`."""
+class ObstoreObjects(ObstoreClient):
+    """The objects below a URL; how they are reached is told by `ObstoreClient`."""
 
     def by_fsspec(self) -> Objects:
         """The same objects through fsspec's package, for a process that was forked.

@@ -1,1 +1,1 @@
-"""A question: from text to what it says of values, and of bounds."""
+"""A query: from text to what it says of values, and of bounds."""

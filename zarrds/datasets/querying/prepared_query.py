@@ -21,7 +21,7 @@ from zarrds.datasets.querying.operands import Operand, kind_of
 from zarrds.display.text import nbytes_text
 from zarrds.errors import QueryError
 
-__all__ = ["ChunkCounts", "Explanation", "Question"]
+__all__ = ["ChunkCounts", "Explanation", "PreparedQuery"]
 
 # blocks of one query
 _MOST_BLOCKS = 2**21
@@ -102,7 +102,7 @@ def _positions(dim: str, size: int) -> xr.Variable:
         ) from error
 
 
-class Question:
+class PreparedQuery:
     """A query of one dataset.
 
     Parameters

@@ -29,7 +29,7 @@ from zarrds.storage.obstore.failures import failure, is_interrupt, says_absent
 from zarrds.storage.obstore.places import REPEATS, Place, place_of
 from zarrds.storage.secrets import without_secrets
 
-__all__ = ["Reached"]
+__all__ = ["ObstoreClient"]
 
 T = TypeVar("T")
 _SCHEMES = {"S3Store": "s3", "GCSStore": "gs", "AzureStore": "az"}  # as in the names of places
@@ -38,7 +38,7 @@ _PAUSE = 0.1  # seconds before the second, and four times that before the third
 _REDIRECTED = re.compile(r"30[178] |Received redirect|AuthorizationHeaderMalformed|PermanentRedirect")
 
 
-class Reached:
+class ObstoreClient:
     """Where objects are that lie below a URL, and what is asked of obstore there.
 
     Parameters
@@ -135,7 +135,7 @@ class Reached:
 
     def is_same(self, other: object) -> bool:
         """Whether it has the same objects, reached in the same way."""
-        if not isinstance(other, Reached) or (self._given is None) != (other._given is None):
+        if not isinstance(other, ObstoreClient) or (self._given is None) != (other._given is None):
             return False
         if self._given is None:
             return self.place == other.place and self.options == other.options

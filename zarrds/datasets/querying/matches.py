@@ -11,13 +11,13 @@ import numpy as np
 
 from zarrds.codecs.base import AnyArray
 from zarrds.datasets.querying import blocks
-from zarrds.datasets.querying.question import Question
+from zarrds.datasets.querying.prepared_query import PreparedQuery
 from zarrds.display.text import nbytes_text
 from zarrds.engine import executor
 from zarrds.engine.progress import ProgressOption, progress_bar
 from zarrds.errors import ResultSizeError
 
-__all__ = ["Answers", "count_matches", "find_matches", "has_match", "results_of"]
+__all__ = ["Matches", "count_matches", "find_matches", "has_match", "results_of"]
 
 T = TypeVar("T")
 # elements that are looked at before the next ones are begun
@@ -29,7 +29,7 @@ _OBJECT_NBYTES = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
+class Matches:
     """Matching elements, in order.
 
     Attributes
@@ -44,53 +44,53 @@ class Answers:
     columns: dict[Hashable, AnyArray]
 
 
-def has_match(question: Question, progress: ProgressOption = False) -> bool:
+def has_match(prepared: PreparedQuery, progress: ProgressOption = False) -> bool:
     """Whether the condition holds anywhere."""
-    truth = question.truth(certain=True)
-    if question.size and bool((~truth.can_fail).any()):
+    truth = prepared.truth(certain=True)
+    if prepared.size and bool((~truth.can_fail).any()):
         return True
-    return any(n > 0 for n in _counts(question, truth.can_hold, progress))
+    return any(n > 0 for n in _counts(prepared, truth.can_hold, progress))
 
 
-def count_matches(question: Question, progress: ProgressOption = False) -> int:
+def count_matches(prepared: PreparedQuery, progress: ProgressOption = False) -> int:
     """How many elements the condition holds of."""
-    truth = question.truth(certain=True)
-    sizes = _block_sizes(question)
+    truth = prepared.truth(certain=True)
+    sizes = _block_sizes(prepared)
     certain = int(sizes[~truth.can_fail].sum(dtype=object) or 0)
-    return certain + sum(_counts(question, truth.can_hold & truth.can_fail, progress))
+    return certain + sum(_counts(prepared, truth.can_hold & truth.can_fail, progress))
 
 
-def _block_sizes(question: Question) -> AnyArray:
+def _block_sizes(prepared: PreparedQuery) -> AnyArray:
     sizes: AnyArray = np.ones((), np.int64)
-    for edges in question.edges:
+    for edges in prepared.edges:
         sizes = np.multiply.outer(sizes, np.diff(edges))
     return sizes
 
 
-def _counts(question: Question, wanted: AnyArray, progress: ProgressOption) -> Iterator[int]:
+def _counts(prepared: PreparedQuery, wanted: AnyArray, progress: ProgressOption) -> Iterator[int]:
     """Matches in each of some boxes, in which only blocks count that are wanted."""
 
     def count(box: Sequence[slice]) -> int:
-        found, _ = question.matches(question.elements_of(box))
+        found, _ = prepared.matches(prepared.elements_of(box))
         return int(np.count_nonzero(found))
 
-    for counts in _in_slabs(question, wanted, count, progress, density=1.0):
+    for counts in _in_slabs(prepared, wanted, count, progress, density=1.0):
         yield from counts
 
 
 def find_matches(
-    question: Question,
+    prepared: PreparedQuery,
     columns: Sequence[Hashable],
     *,
     limit: int | None = None,
     max_memory: int,
     progress: ProgressOption = False,
-) -> Answers:
+) -> Matches:
     """The elements of which the condition holds.
 
     Parameters
     ----------
-    question : Question
+    prepared : PreparedQuery
     columns : sequence of names
         Variables whose values are wanted.
     limit : int, optional
@@ -104,20 +104,20 @@ def find_matches(
     ResultSizeError
         If they take more memory than they may; it says how many there are.
     """
-    operands = question.operands
+    operands = prepared.operands
     taken = [name for name in columns if str(name) in operands and operands[str(name)].is_as_given]
-    each = _nbytes_of_one(question, columns)
+    each = _nbytes_of_one(prepared, columns)
     most = max_memory // each
     kept: list[tuple[AnyArray, dict[Hashable, AnyArray]]] = []
     n_found = 0
 
     def look(box: Sequence[slice]) -> tuple[AnyArray, dict[Hashable, AnyArray]]:
-        return _matches_in(question, question.elements_of(box), taken)
+        return _matches_in(prepared, prepared.elements_of(box), taken)
 
-    wanted = question.truth(certain=False).can_hold
+    wanted = prepared.truth(certain=False).can_hold
     if limit == 0:
         wanted = np.zeros_like(wanted)
-    for found in _in_slabs(question, wanted, look, progress):
+    for found in _in_slabs(prepared, wanted, look, progress):
         n_new = sum(positions.size for positions, _ in found)
         n_found += n_new
         if limit is not None and n_found >= limit:
@@ -136,26 +136,26 @@ def find_matches(
             "max_memory=",
         )
     positions, values = _sorted(kept, taken, is_in_order=True)
-    return Answers(positions[:limit], {name: column[:limit] for name, column in values.items()})
+    return Matches(positions[:limit], {name: column[:limit] for name, column in values.items()})
 
 
-def _nbytes_of_one(question: Question, columns: Sequence[Hashable]) -> int:
+def _nbytes_of_one(prepared: PreparedQuery, columns: Sequence[Hashable]) -> int:
     """Bytes that one match takes, roughly."""
-    variables = [question.operands[str(name)].variable for name in columns if str(name) in question.operands]
+    variables = [prepared.operands[str(name)].variable for name in columns if str(name) in prepared.operands]
     sizes = [_OBJECT_NBYTES if v.dtype == object else getattr(v.dtype, "itemsize", 8) for v in variables]
-    return 8 * (2 + 2 * len(question.dims) + len(columns) - len(variables)) + 2 * sum(sizes)
+    return 8 * (2 + 2 * len(prepared.dims) + len(columns) - len(variables)) + 2 * sum(sizes)
 
 
 def _matches_in(
-    question: Question, box: Sequence[slice], taken: Sequence[Hashable]
+    prepared: PreparedQuery, box: Sequence[slice], taken: Sequence[Hashable]
 ) -> tuple[AnyArray, dict[Hashable, AnyArray]]:
-    found, values = question.matches(box)
+    found, values = prepared.matches(box)
     at = np.nonzero(found) if found.ndim else ((np.zeros(1, np.int64),) if found else (np.zeros(0, np.int64),))
     columns = {name: np.broadcast_to(values[str(name)], found.shape)[found].reshape(-1) for name in taken}
-    if not question.dims:
+    if not prepared.dims:
         return at[0], columns
     positions: AnyArray = np.zeros(at[0].shape, np.int64)
-    for where, part, size in zip(at, box, question.shape, strict=True):
+    for where, part, size in zip(at, box, prepared.shape, strict=True):
         positions = positions * size + (where + part.start)
     return positions, columns
 
@@ -177,7 +177,7 @@ def _sorted(
 
 
 def _in_slabs(
-    question: Question,
+    prepared: PreparedQuery,
     wanted: AnyArray,
     work: Callable[[Sequence[slice]], Any],
     progress: ProgressOption,
@@ -189,16 +189,16 @@ def _in_slabs(
     A slab is a range along the first dimension, so that all matches of one come before those of the next.
     """
     with progress_bar(int(np.count_nonzero(wanted)), "find", enabled=progress, unit="block") as advance:
-        if not question.dims:
+        if not prepared.dims:
             yield [work(())] if wanted else []
             return
-        row = question.size / max(question.shape[0], 1)
-        limit = blocks.box_size(question.edges)
-        for slab in blocks.slabs(question.edges[0], row, _SLAB):
+        row = prepared.size / max(prepared.shape[0], 1)
+        limit = blocks.box_size(prepared.edges)
+        for slab in blocks.slabs(prepared.edges[0], row, _SLAB):
             here = wanted[slab]
             if not here.any():
                 continue
-            size_of = partial(_size_in, question, slab.start)
+            size_of = partial(_size_in, prepared, slab.start)
             inside = [_moved(box, slab.start) for box in blocks.boxes(here, size_of, limit, density)]
             yield results_of(inside, work, lambda box: int(np.count_nonzero(wanted[box])), advance)
 
@@ -225,5 +225,5 @@ def _moved(box: blocks.Box, start: int) -> blocks.Box:
     return (slice(box[0].start + start, box[0].stop + start), *box[1:])
 
 
-def _size_in(question: Question, start: int, box: blocks.Box) -> float:
-    return question.size_of(_moved(box, start))
+def _size_in(prepared: PreparedQuery, start: int, box: blocks.Box) -> float:
+    return prepared.size_of(_moved(box, start))

@@ -32,6 +32,11 @@ class InnerChunks:
     check_absent : callable
         Called with the position and the key of a shard that is absent; raises if it must not be. An inner chunk that a
         shard does not have is no loss: the shard's index says so.
+
+    Attributes
+    ----------
+    grid : tuple of int
+        How many inner chunks a shard has along each dimension.
     """
 
     def __init__(
@@ -45,6 +50,7 @@ class InnerChunks:
         self._key_of = key_of
         self._sharding = sharding
         self._check_absent = check_absent
+        self.grid = sharding.grid
         self._indexes = LRU(max(_INDEXES_NBYTES, sharding.index_nbytes))
 
     def key_of_position(self, position: tuple[int, ...]) -> str:
@@ -52,7 +58,7 @@ class InnerChunks:
         return self._key_of(self._shard(position))
 
     def _shard(self, position: tuple[int, ...]) -> tuple[int, ...]:
-        return tuple(number // size for number, size in zip(position, self._sharding.grid, strict=True))
+        return tuple(number // size for number, size in zip(position, self.grid, strict=True))
 
     def fetch(self, position: tuple[int, ...], key: str, buffer: memoryview, identity: Hashable) -> Buffer | None:
         """The bytes of an inner chunk of the shard with that key, None where the chunk is absent.
@@ -63,7 +69,7 @@ class InnerChunks:
         if index is None:
             self._check_absent(self._shard(position), key)
             return None
-        inside = tuple(number % size for number, size in zip(position, self._sharding.grid, strict=True))
+        inside = tuple(number % size for number, size in zip(position, self.grid, strict=True))
         where = self._sharding.range_of(index, inside)
         if where is None:
             return None

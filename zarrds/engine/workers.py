@@ -147,7 +147,7 @@ class Reading:
             return chunk_reader(kernel, job, read, chunks.fill_absent(self._out), targets, is_basic=is_basic)
         job.give_memory(room_for_ranges(codecs.encoded_nbytes), codecs.chunk_nbytes, in_blocks=in_blocks)
         inner = chunks.inner_chunks(shards)
-        return inner_chunk_reader(kernel, job, read, self._fill, shards, inner.index_at, targets, is_basic=is_basic)
+        return inner_chunk_reader(kernel, job, read, self._fill, inner, targets, is_basic=is_basic)
 
     def _job(self, template: Template) -> NativeJob:
         out = self._out if self._plan.is_basic else np.empty((1,) * len(self._chunks.readable), self._out.dtype)

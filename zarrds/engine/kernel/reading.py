@@ -8,13 +8,13 @@ from math import prod
 import numpy as np
 import numpy.typing as npt
 
-from zarrds.codecs.sharding import Sharding
 from zarrds.engine.executor import BatchWorker, Stopped, Worker
 from zarrds.engine.kernel.job import NativeJob, address
 from zarrds.engine.kernel.library import Library
 from zarrds.engine.kernel.targets import DONE, Targets, rows_of
 from zarrds.engine.planning.plans import Batch, ChunkProjection
 from zarrds.engine.planning.tables import Positions
+from zarrds.engine.shard_io import InnerChunks
 
 __all__ = ["chunk_reader", "inner_chunk_reader", "room_for_ranges"]
 
@@ -72,8 +72,7 @@ def inner_chunk_reader(
     job: NativeJob,
     read: Worker,
     fill: Callable[[ChunkProjection], None],
-    shards: Sharding,
-    index_of: Callable[[tuple[int, ...]], Index | None],
+    inner: InnerChunks,
     targets: Targets,
     *,
     is_basic: bool,
@@ -86,22 +85,21 @@ def inner_chunk_reader(
         As in `chunk_reader`.
     fill : callable
         Fills the place of an inner chunk that a shard does not have.
-    shards : Sharding
-    index_of : callable
-        The index of the shard at a position, of shape ``(*grid, 2)``; None if there is no such shard.
+    inner : InnerChunks
+        For the indexes of shards.
     """
-    counts = np.array(shards.grid, np.int64).reshape(-1, 1)
+    counts = np.array(inner.grid, np.int64).reshape(-1, 1)
 
     def ranges_of(numbers: Positions, stopped: Stopped) -> tuple[Index, Positions] | None:
         """Offset and length of each inner chunk, zeros where there is no shard; and in which of the shards it is."""
         of_shards = numbers // counts
-        inside = np.ravel_multi_index(tuple(numbers - of_shards * counts), shards.grid)
+        inside = np.ravel_multi_index(tuple(numbers - of_shards * counts), inner.grid)
         positions, which = _distinct(of_shards)
         ranges = np.zeros((inside.size, 2), np.uint64)
         for number, position in enumerate(positions):
             if stopped():
                 return None
-            index = index_of(position)
+            index = inner.index_at(position)
             if index is not None:
                 mine = slice(None) if len(positions) == 1 else np.flatnonzero(which == number)
                 ranges[mine] = index.reshape(-1, 2)[inside[mine]]

@@ -156,7 +156,7 @@ class ByteCache:
         path = self._path(name)
         unfinished = f"{path}.{secrets.token_hex(4)}{_UNFINISHED}"
         try:
-            if not self._has_room(size) or not self._is_made(os.path.dirname(path)):
+            if not self._has_room(size) or not self._make_folder(os.path.dirname(path)):
                 return
             try:
                 with open(unfinished, "xb") as file:
@@ -178,7 +178,7 @@ class ByteCache:
         number = blake2b(name.encode(errors="surrogatepass"), digest_size=20).hexdigest()
         return os.path.join(self._own, number[:2], f"{number[2:]}.zarrds")
 
-    def _is_made(self, folder: str) -> bool:
+    def _make_folder(self, folder: str) -> bool:
         """Make a folder of files and those above it where they are missing; whether they are ours."""
         os.makedirs(self.folder, exist_ok=True)
         with suppress(FileExistsError):

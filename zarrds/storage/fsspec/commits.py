@@ -248,7 +248,7 @@ class Commits:
         names = [name for name in self._objects.find(folder) if name != f"{folder}/{MADE}"]
         if placed not in names:
             try:
-                if not self._is_placed(commit, names, heartbeat):
+                if not self._place(commit, names, heartbeat):
                     return
             except FileNotFoundError as exc:
                 # in this order: another removes what is staged, then the marker, then what says that all is placed
@@ -270,7 +270,7 @@ class Commits:
         is_new = [part for part, _ in commit.steps] == [ROOT]
         return is_new and any(self._objects.info(self._base + name) is not None for name in sorted(NODE_DOCUMENTS))
 
-    def _is_placed(self, commit: Commit, names: Sequence[str], heartbeat: Heartbeat) -> bool:
+    def _place(self, commit: Commit, names: Sequence[str], heartbeat: Heartbeat) -> bool:
         """Copy and remove what a commit names; False if another has done so, after whom nothing is touched."""
         folder = self._base + commit.folder
         copies = (group for part, count in commit.steps for group in self._copies(f"{folder}/{part}/", count, names))

@@ -30,7 +30,7 @@ from zarrds.storage.fsspec.commits import (
     is_node_document,
     new_folder,
 )
-from zarrds.storage.obstore.changes.retries import ATTEMPTS, is_done, is_put, pause
+from zarrds.storage.obstore.changes.retries import ATTEMPTS, pause, put_over, repeat_while_busy
 from zarrds.storage.protocol import ValueChangedError
 from zarrds.threads import answers_of, side_by_side
 
@@ -233,7 +233,7 @@ class ConditionalCommits(Commits):
                     )
             return True
 
-    def _is_placed(self, commit: Commit, names: Sequence[str], heartbeat: Heartbeat) -> bool:
+    def _place(self, commit: Commit, names: Sequence[str], heartbeat: Heartbeat) -> bool:
         """As of any; but first the root is claimed once more, so that who opened the store since it was notices.
 
         Who did so before the commit was made goes by a root's document that stays until all else is in place.
@@ -246,7 +246,7 @@ class ConditionalCommits(Commits):
             if found is not None:
                 with suppress(ValueChangedError):  # by another that finishes it
                     claimed(self._objects, name, found)
-        return super()._is_placed(commit, names, heartbeat)
+        return super()._place(commit, names, heartbeat)
 
     def _is_overtaken(self, commit: Commit) -> bool:
         """Whether another took the writer for dead, and has finished its commit; it has said so before."""
@@ -302,7 +302,7 @@ class ConditionalCommits(Commits):
         def put(key: str) -> bool:
             value = signed(commit.documents[key].encode(), commit.write)
             goes_on, is_ours = partial(self._goes_on, commit, is_sure), lambda _: self.current() == commit
-            return is_put(self._objects, self._base, key, value, versions[key], goes_on, is_ours)
+            return put_over(self._objects, self._base, key, value, versions[key], goes_on, is_ours)
 
         return all(side_by_side(put, list(versions)))
 
@@ -317,7 +317,7 @@ class ConditionalCommits(Commits):
         lots = itertools.chain.from_iterable(batches(part, _MOST_REMOVED) for part in parts)
         goes_on = partial(self._goes_on, commit, is_sure)
         removals = (partial(self._objects.remove_all, lot, is_once=True) for lot in lots)
-        return all(is_done(remove, self._objects.n_repeats, goes_on) for remove in removals)
+        return all(repeat_while_busy(remove, self._objects.n_repeats, goes_on) for remove in removals)
 
     def _goes_on(self, commit: DirectMarker, is_sure: Callable[[], bool], _: int) -> bool:
         return is_sure() or self.current() == commit

@@ -18,7 +18,7 @@ from zarrds.storage.found import Found, Version
 from zarrds.storage.fsspec.commits import OLD
 from zarrds.storage.obstore.changes.commits import conflict, is_same_version, not_known
 from zarrds.storage.obstore.changes.open_commit import OpenCommit
-from zarrds.storage.obstore.changes.retries import is_put
+from zarrds.storage.obstore.changes.retries import put_over
 from zarrds.threads import answers_of, side_by_side
 
 __all__ = ["QUICK_NBYTES", "DirectCommit"]
@@ -176,7 +176,7 @@ class DirectCommit:
                 commit.check_claim()
                 return True
 
-            is_put(self._objects, self._base, key, values[key], edges.get(key), goes_on, may_replace)
+            put_over(self._objects, self._base, key, values[key], edges.get(key), goes_on, may_replace)
 
         with commit.heartbeat.beating() if sum(map(len, values.values())) > QUICK_NBYTES else nullcontext():
             side_by_side(put, list(values))

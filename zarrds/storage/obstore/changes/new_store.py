@@ -16,7 +16,7 @@ from zarrds.storage.fsspec.refusals import not_alone, stands_there
 from zarrds.storage.obstore.changes.commits import ConditionalCommits
 from zarrds.storage.obstore.changes.direct_commit import QUICK_NBYTES
 from zarrds.storage.obstore.changes.open_commit import LATE, clock
-from zarrds.storage.obstore.changes.retries import is_done
+from zarrds.storage.obstore.changes.retries import repeat_while_busy
 from zarrds.storage.obstore.objects import ObstoreObjects
 from zarrds.storage.protocol import ValueChangedError
 from zarrds.threads import answers_of, side_by_side
@@ -90,10 +90,10 @@ class NewStore:
 
     def finish(self) -> None:
         """Put the root's documents, and remove what is hidden."""
-        if not self._is_finished():
+        if not self._finish_quickly():
             self._commits.finish(self._commit)
 
-    def _is_finished(self) -> bool:
+    def _finish_quickly(self) -> bool:
         """Put the root's documents, and remove what is hidden, as long as nobody can have taken us for dead.
 
         No request is repeated, which would know nothing of that.
@@ -109,11 +109,11 @@ class NewStore:
         rest = [*staged, self._folder + STRAIGHT, *self._heartbeat.names]
         if not self._is_sure():
             return False
-        answers = side_by_side(self._is_removed, [[self._base + MARKER], rest])
+        answers = side_by_side(self._remove, [[self._base + MARKER], rest])
         # what else stays is of no account; where the marker's removal was not answered, it may be gone all the same
         return answers[0] or (self._is_sure() and self._commits.current() is None)
 
-    def _is_removed(self, names: Sequence[str]) -> bool:
+    def _remove(self, names: Sequence[str]) -> bool:
         try:
             self._objects.remove_all(names, is_once=True)
         except ZarrdsError:  # as of who may not remove them
@@ -134,7 +134,7 @@ class NewStore:
     def _put(self, key: str) -> None:
         put = partial(self._objects.put_if, self._base + key, self._values[key], None, is_once=True)
         try:
-            is_done(put, self._objects.n_repeats, self._goes_on)
+            repeat_while_busy(put, self._objects.n_repeats, self._goes_on)
         except ValueChangedError:
             raise not_alone() from None
 

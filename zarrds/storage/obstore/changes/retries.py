@@ -15,7 +15,7 @@ from zarrds.storage.found import Version, version_of
 from zarrds.storage.obstore.objects import ObstoreObjects
 from zarrds.storage.protocol import ValueChangedError
 
-__all__ = ["ATTEMPTS", "PAUSE", "is_done", "is_put", "pause"]
+__all__ = ["ATTEMPTS", "PAUSE", "pause", "put_over", "repeat_while_busy"]
 
 ATTEMPTS = 5  # of a put that was refused
 PAUSE = 0.05  # seconds, times the attempt
@@ -30,8 +30,8 @@ def pause(number: int) -> None:
     time.sleep(min(_BUSY_PAUSE * 2 ** min(number, 9), _LONGEST_PAUSE))  # larger powers are no floats at some point
 
 
-def is_done(act: Callable[[], object], n_repeats: int, may_go_on: Callable[[int], bool]) -> bool:
-    """Do something, again while the server is busy.
+def repeat_while_busy(act: Callable[[], object], n_repeats: int, may_go_on: Callable[[int], bool]) -> bool:
+    """Do something, again while the server is busy; whether it was done.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def is_done(act: Callable[[], object], n_repeats: int, may_go_on: Callable[[int]
     raise AssertionError  # it is counted without an end
 
 
-def is_put(
+def put_over(
     objects: ObstoreObjects,
     base: str,
     key: str,
@@ -66,7 +66,7 @@ def is_put(
     may_go_on: Callable[[int], bool],
     may_replace: Callable[[Version | None], bool],
 ) -> bool:
-    """Put a value over a version of it, and if that is refused over the one that is there, as long as one may.
+    """Put a value over a version of it, and if that is refused over the one that is there; whether it was put.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def is_put(
     version : mapping or None
         None where nothing was.
     may_go_on : callable
-        See `is_done`.
+        See `repeat_while_busy`.
     may_replace : callable
         Called after each refusal with the version that is there; if it says no, False is returned.
     """
@@ -93,7 +93,7 @@ def is_put(
             found = info and version_of(info)
 
     for attempt in range(ATTEMPTS):
-        if not is_done(act, objects.n_repeats, may_go_on):
+        if not repeat_while_busy(act, objects.n_repeats, may_go_on):
             return False
         if not is_refused:
             return True

@@ -161,3 +161,30 @@ def test_equal_labels_and_other_dimensions_are_no_matter(path: Path) -> None:
     zarrds.save(xr.Dataset({"z": ("k", [1, 2])}, {"k": [0, 1]}), path, mode="a")
     zarrds.save(xr.Dataset({"z": ("k", [3, 4])}, {"k": [5, 6]}), path, mode="a")
     assert load_tree(path).k.values.tolist() == [5, 6]
+
+
+# labels of its own that a group gets
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["a group", "a tree"])
+def test_other_labels_than_those_that_a_group_inherits(tmp_path: Path, whole: bool) -> None:
+    """What is there would lie under them too, and the groups would be no tree any more."""
+
+    def below(t: int, x: list[int]) -> xr.Dataset:
+        return xr.Dataset({"v": (("t", "x"), [[1.0, 2.0]])}, {"t": [t], "x": x})
+
+    path = tmp_path / "t.zarr"
+    zarrds.save(
+        xr.DataTree.from_dict({"/": xr.Dataset({"w": ("x", [5, 6])}, {"x": [0, 1]}), "/g/h": below(0, [0, 1])}), path
+    )
+    before = files(path)
+    other: Any = {"obj": below(1, [0, 2]), "group": "g/h"}
+    if whole:
+        other = {"obj": xr.DataTree.from_dict({"/g/h": below(1, [0, 2])})}
+    with pytest.raises(LabelError, match=r"labels of 'x' are not those of the store.*Leave them out") as caught:
+        zarrds.save(other.pop("obj"), path, append_dim="t", **other)
+    assert caught.value.key == "g/h/x"
+    assert files(path) == before
+    zarrds.save(below(1, [0, 2]).drop_vars("x"), path, group="g/h", append_dim="t")
+    zarrds.save(below(2, [0, 1]), path, group="g/h", append_dim="t")
+    assert load_tree(path)["g/h"].t.values.tolist() == [0, 1, 2]

@@ -20,7 +20,7 @@ from zarrds.datasets.writing.commit.moving import with_labels_loaded
 from zarrds.datasets.writing.commit.plan import StorePlan, missing_parents
 from zarrds.datasets.writing.commit.transaction import carry_out
 from zarrds.datasets.writing.hints import Parts, warn_of_small_chunks
-from zarrds.datasets.writing.placing.append import Placement
+from zarrds.datasets.writing.placing.append import Placement, check_same_labels
 from zarrds.datasets.writing.plain.evenly_spaced import with_ranges_of
 from zarrds.datasets.writing.plain.to_plain import plain_dataset
 from zarrds.datasets.writing.prefetch import chunks_to_prefetch
@@ -36,11 +36,12 @@ from zarrds.errors import (
     ZarrdsError,
     locating_group,
 )
-from zarrds.metadata.nodes.documents import Nodes, open_nodes
+from zarrds.metadata.model import ArrayMetadata
+from zarrds.metadata.nodes.documents import Nodes, open_nodes, parents_of
 from zarrds.metadata.nodes.locking import locked
 from zarrds.storage.commits.committer import committer_of
 from zarrds.storage.commits.direct_stores import begin_again, check_unchanged, is_begun
-from zarrds.storage.protocol import Store
+from zarrds.storage.protocol import Store, path_below
 from zarrds.storage.traits import check_parts
 
 __all__ = ["check_there", "save_into"]
@@ -231,6 +232,32 @@ def _plan_group(plan: StorePlan, stored: StoredGroup | None, level: _Level) -> N
         whole = replace(placement, keep=slice(0, kept.dataset.sizes[dim]))
         change = replace(_group_change(plan, stored, kept, dim, {str(dim): whole}), placements=change.placements)
     plan.add(level.group, stored, change)
+    if stored is not None and dim is not None:
+        _check_inherited_labels(plan, stored, level)
+
+
+def _check_inherited_labels(plan: StorePlan, stored: StoredGroup, level: _Level) -> None:
+    """Check that labels, new in a group that grows, are those of a group above, by which what is there is read so far.
+
+    Raises
+    ------
+    LabelError
+    """
+    new_ones = [dim for dim in level.dataset.xindexes if dim in level.dataset.dims and str(dim) not in stored.arrays]
+    for name in map(str, new_ones):
+        if name not in stored.sizes:
+            continue
+        for above in reversed(parents_of(level.group)):
+            at = path_below(above, name)
+            if at in plan.arrays:
+                break  # they are written anew, with what lies along them
+            if isinstance(plan.nodes.get(at), ArrayMetadata):
+                new = level.dataset[[name]]
+                if (there := read_group(plan.store, plan.nodes, above, new, None)) is not None:
+                    plain = there.plain(new, {}, {name}).dataset
+                    mend = f"Leave them out: in a DataTree the group has those of {'/' + above!r}"
+                    check_same_labels(name, there.variables[name], plain.variables[name], mend=mend)
+                break
 
 
 def _leaves_out(placement: Placement, size: int) -> bool:

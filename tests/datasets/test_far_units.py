@@ -144,6 +144,7 @@ def test_bounds_that_do_not_fit_the_units_of_their_coordinate(encoding: dict[str
         "2000-1-1 0:0:0 +1",
     ],
 )
+@pytest.mark.filterwarnings("ignore:Unable to decode time axis")
 def test_dates_with_a_bare_hour_or_a_zone(date: str, dtype: str, calendar: str, tmp_path: Path) -> None:
     """cftime and pandas, by which xarray reads and writes, do not take them for the same."""
 

@@ -88,11 +88,11 @@ def test_a_dataset_that_was_opened_in_another_way_stands_for_its_store(tmp_path:
     "options",
     [
         {"decode_times": False, "decode_coords": "all"},
-        {"mask_and_scale": False, "decode_times": False},
+        {"mask_and_scale": False, "decode_coords": False},
         {"decode_times": xr.coders.CFDatetimeCoder(use_cftime=True)},
         {"chunks": {}},
     ],
-    ids=str,
+    ids=["times and roles", "packing and roles", "cftime", "dask"],
 )
 def test_one_that_was_opened_with_several_options_is_brought_elsewhere_as_it_is(tmp_path: Path, options: Any) -> None:
     ds = xr.Dataset({"v": ("t", [1.0, np.nan]), "crs": 0}, {"t": np.array(["2000", "2001"], "M8[ns]")})

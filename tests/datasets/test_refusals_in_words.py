@@ -176,3 +176,27 @@ def test_text_for_an_array_whose_encoding_nobody_knows(path: Path, encoding: str
         zarrds.save(xr.Dataset({"v": ("t", ["d"])}), path, append_dim="t")
     assert (caught.value.key, caught.value.path) == ("v", str(path))
     assert files(path) == before
+
+
+@pytest.mark.parametrize("name", [None, "", 0, 1.5, ("a", 1), True, b"b", np.int64(3), frozenset({1})], ids=repr)
+@pytest.mark.parametrize("role", ["data", "coordinate", "dimension"])
+def test_names_that_are_none(path: Path, name: Any, role: str) -> None:
+    v = xr.Variable("x", [1, 2])
+    named = {
+        "data": lambda name: xr.Dataset().assign({name: v}),
+        "coordinate": lambda name: xr.Dataset({"v": v}).assign_coords({name: v}),
+        "dimension": lambda name: xr.Dataset({"v": xr.Variable((name,), [1, 2])}),
+    }[role]
+    if (role, name) in (("data", None), ("dimension", "")):
+        zarrds.save(named(name), path)
+        assert load(path).identical(named(name))
+        return
+    with pytest.raises(EncodingError, match="Rename it"):
+        zarrds.save(named(name), path)
+    assert not path.exists()
+    zarrds.save(named("w"), path)
+    before = files(path)
+    for how in ({"mode": "a"}, {"append_dim": "x"}, {"region": {"x": slice(0, 1)}}):
+        with pytest.raises(zarrds.errors.ZarrdsError):
+            zarrds.save(named(name), path, **how)
+    assert files(path) == before

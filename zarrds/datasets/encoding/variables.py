@@ -142,7 +142,11 @@ def _data_type(name: str, variable: xr.Variable) -> DataType:
 
 def _dimension_name(dim: Any) -> str:
     if not isinstance(dim, str):
-        raise EncodingError("names of dimensions must be strings", found=f"{dim!r:.80}")
+        raise EncodingError(
+            "names of dimensions must be strings",
+            found=f"{dim!r:.80}",
+            mend=f"Rename it: .rename({{{dim!r:.80}: ...}})",
+        )
     return dim
 
 

@@ -114,6 +114,8 @@ def plain_dataset(
         validate_dataset_names(dataset)
     except (TypeError, ValueError) as error:
         raise EncodingError(f"names of variables are text, and not empty: {error}", mend="Rename it") from error
+    if None in dataset.coords:  # a variable without a name is data to every reader
+        raise EncodingError("a coordinate has no name", mend="Rename it: .rename({None: ...})")
     dataset = with_true_coordinates(dataset)
     maker = _Maker(dataset, PlainTarget(stored or GroupNotes(), arrays, categories or {}, asked or {}, kept))
     for name, variable in dataset.variables.items():

@@ -147,17 +147,17 @@ class Blosc:
             raise ChunkError("chunk is too large for Blosc", codec="blosc", expected=f"at most {MAX_NBYTES} bytes")
         typesize = self.typesize if data.nbytes % self.typesize == 0 else 1
         if self.blocksize:
-            return (self._encode_with_blocksize(data),)
+            return (self._encode_with_blocksize(data, typesize),)
         address = data.__array_interface__["data"][0]
         shuffle = SHUFFLES[self.shuffle]
         return (blosc.compress_ptr(address, data.nbytes // typesize, typesize, self.clevel, shuffle, self.cname),)
 
-    def _encode_with_blocksize(self, data: npt.NDArray[np.uint8]) -> bytes:
+    def _encode_with_blocksize(self, data: npt.NDArray[np.uint8], typesize: int) -> bytes:
         # python-blosc's block size is a setting of the process; numcodecs takes it per call
         from numcodecs import blosc as numcodecs_blosc
 
         encoded: bytes = numcodecs_blosc.compress(
-            data, self.cname.encode("ascii"), self.clevel, SHUFFLES[self.shuffle], self.blocksize, self.typesize
+            data, self.cname.encode("ascii"), self.clevel, SHUFFLES[self.shuffle], self.blocksize, typesize
         )
         return encoded
 

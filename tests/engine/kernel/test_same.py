@@ -42,8 +42,10 @@ BYTES: dict[str, Any] = {"name": "bytes", "configuration": {"endian": "little"}}
 CRC: dict[str, Any] = {"name": "crc32c"}
 
 
-def blosc(cname: str = "lz4", shuffle: str = "shuffle", clevel: int = 5, blocksize: int = 0) -> dict[str, Any]:
-    settings = {"cname": cname, "clevel": clevel, "shuffle": shuffle, "typesize": 4, "blocksize": blocksize}
+def blosc(
+    cname: str = "lz4", shuffle: str = "shuffle", clevel: int = 5, blocksize: int = 0, typesize: int = 4
+) -> dict[str, Any]:
+    settings = {"cname": cname, "clevel": clevel, "shuffle": shuffle, "typesize": typesize, "blocksize": blocksize}
     return {"name": "blosc", "configuration": settings}
 
 
@@ -53,6 +55,7 @@ PIPELINES: dict[str, list[dict[str, Any]]] = {
     "zlib": [BYTES, blosc("zlib", "bitshuffle")],
     "stored": [BYTES, blosc(clevel=0)],
     "small blocks": [BYTES, blosc(blocksize=16), CRC],
+    "another typesize": [BYTES, blosc(blocksize=16, typesize=3), CRC],
     "none": [BYTES],
     "none+crc": [BYTES, CRC],
     "zstd": [BYTES, {"name": "zstd", "configuration": {"level": 3, "checksum": False}}, CRC],

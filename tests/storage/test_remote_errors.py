@@ -368,10 +368,15 @@ def test_what_amazon_says_in_its_second_line(server: S3Server, status: int, code
         f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>Look &amp; see</Message></Error>'
     )
     server.state.fault = lambda method, key: Fault(status, body=text.encode())
-    with pytest.raises(StoreIOError, match=said) as caught:
-        as_store("s3://bucket/a.zarr", server.options).get("zarr.json")
-    assert f"{code}: Look & see" in str(caught.value)
-    assert "<" not in str(caught.value)
+    store = as_store("s3://bucket/a.zarr", server.options)
+    acts = [lambda: store.get("zarr.json"), lambda: store.get_range("c/0", 0, 5)]
+    if status == 400:
+        acts.append(lambda: store.identity("zarr.json"))  # by a HEAD, whose answer has no lines at all
+    for act in acts:
+        with pytest.raises(StoreIOError, match=said) as caught:
+            act()
+        assert f"{code}: Look & see" in str(caught.value)
+        assert "<" not in str(caught.value)
 
 
 def test_a_missing_bucket_is_told_to_who_saves(server: S3Server) -> None:

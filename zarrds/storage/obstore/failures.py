@@ -16,6 +16,7 @@ __all__ = [
     "is_unknown",
     "is_unreadable",
     "is_without_bucket",
+    "is_without_reason",
     "says_absent",
     "shown",
     "without_conditions",
@@ -28,6 +29,7 @@ _EXPIRED = re.compile(r"ExpiredToken|TokenRefreshRequired|token (?:has (?:been )
 _SKEWED = "RequestTimeTooSkewed"
 _PASSING = re.compile(r"status code: (?:408|409|429|5(?!01)\d\d)")
 _UNKNOWN = re.compile(r"status code: 501|\bNotImplemented\b")
+_BAD = re.compile(r"status code: 400\b|\b400 Bad Request\b")
 _GONE = re.compile(r"status code: 410\b")
 # answers of web servers that other clients take: without a length, or with headers that obstore cannot parse
 _UNREADABLE = re.compile(
@@ -102,6 +104,11 @@ def failure(exc: BaseException, doing: str, secrets: Iterable[str], *, bucket: s
 def is_unknown(exc: BaseException) -> bool:
     """Whether a failure is that the server knows nothing of what it was asked for."""
     return bool(_UNKNOWN.search(str(exc)))
+
+
+def is_without_reason(exc: BaseException) -> bool:
+    """Whether a server said that a request was bad, as S3 does of expired credentials too."""
+    return bool(_BAD.search(str(exc)))
 
 
 def without_conditions(found: str) -> StoreIOError:

@@ -6,6 +6,7 @@ raises errors of zarrds, which show no secret. obstore is imported when the firs
 
 from __future__ import annotations
 
+import errno
 import functools
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -16,7 +17,7 @@ from zarrds.storage.found import Found, Info, Version, version_of
 from zarrds.storage.fsspec.listings import WebListings
 from zarrds.storage.fsspec.objects import Objects, read_only
 from zarrds.storage.obstore.client import ObstoreClient
-from zarrds.storage.obstore.failures import is_unknown, is_unreadable, without_conditions
+from zarrds.storage.obstore.failures import is_unknown, is_unreadable, is_without_reason, without_conditions
 from zarrds.storage.obstore.places import for_fsspec
 from zarrds.storage.protocol import ValueChangedError
 from zarrds.threads import side_by_side
@@ -111,9 +112,12 @@ class ObstoreObjects(ObstoreClient):
             return self.find_range(name, first, length)
         try:
             found = self.find_one(name, -start if start < 0 else (start, start + length))
-        except StoreIOError:
+        except StoreIOError as error:
             # refused: a range that begins at the end or beyond it, or any range, by a server that knows none
-            info = self.info(name)
+            try:
+                info = self.info(name)
+            except StoreIOError:  # of which answers to HEAD tell less
+                raise error from None
             if info is None or (not self.is_read_only and not (info["size"] == 0 or start >= info["size"])):
                 raise
             if info["size"] and start < info["size"]:
@@ -142,8 +146,18 @@ class ObstoreObjects(ObstoreClient):
         try:
             return self._asked("look at", lambda: self._of(self._module.head, name), absent="none", again=True)
         except StoreIOError as error:
+            if is_without_reason(error):
+                self._check_allowed(name)
             whole = self._web_found(error, name)
             return None if whole is None else whole.info
+
+    def _check_allowed(self, name: str) -> None:
+        """Raise the reason why an object may not be looked at, which answers to HEAD cannot tell."""
+        try:
+            self._asked("look at", lambda: self._of(self._module.get_range, name, start=0, length=1), absent="none")
+        except StoreIOError as error:
+            if error.errno == errno.EACCES or is_without_reason(error):
+                raise
 
     def write(self, name: str, value: bytes) -> None:
         """Make `value` what an object holds, in one step."""

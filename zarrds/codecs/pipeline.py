@@ -37,6 +37,7 @@ from zarrds.metadata.model import SHARDING, CodecObject, Sharded
 
 # bytes that a codec may add to a chunk that cannot be compressed, beyond as many as it has
 _OVERHEAD = 2**16
+_SHARDING = SHARDING.encode()
 
 __all__ = ["Pipeline", "build_pipeline"]
 
@@ -212,7 +213,7 @@ def build_pipeline(
 
 
 def _made(described: Keyed, chunks: tuple[int, ...], data_type: DataType, fill_value: Any) -> Pipeline:
-    if SHARDING.encode() in described.key:  # the only codec that must know the fill value, which need not be hashable
+    if described.find(_SHARDING) >= 0:  # the only codec that must know the fill value, which need not be hashable
         return _make(described.value, chunks, data_type, fill_value)
     return _build(described, chunks, data_type)
 

@@ -6,7 +6,6 @@ import json
 import marshal
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar, overload
 
 import numpy as np
@@ -136,17 +135,17 @@ def without_bare(value: JSON) -> JSON:
     return value
 
 
-@dataclass(frozen=True, slots=True)
-class Keyed:
-    """JSON that a cache tells from other JSON by a key, as ``1 == 1.0 == True``."""
+class Keyed(bytes):
+    """What a cache tells JSON from other JSON by, as ``1 == 1.0 == True``; bytes, which Python compares in no time."""
 
-    key: bytes
-    value: Any = field(compare=False)
+    value: list[Any]
 
 
 def keyed(value: list[Any]) -> Keyed:
-    """A list of JSON values with its key. Raises ValueError if they are nested too deeply, or no JSON."""
-    return Keyed(marshal.dumps(value, 2), value)  # the quickest way to tell equal JSON from other JSON
+    """The key of a list of JSON values. Raises ValueError if they are nested too deeply, or no JSON."""
+    key = Keyed(marshal.dumps(value, 2))  # the quickest way to tell equal JSON from other JSON
+    key.value = value
+    return key
 
 
 @overload

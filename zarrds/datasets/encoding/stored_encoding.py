@@ -56,7 +56,10 @@ def _copied(codec: CodecObject) -> CodecObject:
     """A codec that may be changed, without a type size: that follows the dtype, which may change before it is saved."""
     if "configuration" not in codec:
         return {**codec}
-    settings = {k: deepcopy(v) if isinstance(v, list | dict) else v for k, v in codec["configuration"].items()}
+    settings = {**codec["configuration"]}
+    for name, value in settings.items():
+        if type(value) in (list, dict):  # JSON has no others, and this is done for each codec of each variable
+            settings[name] = deepcopy(value)
     if codec["name"] == "blosc":
         settings.pop("typesize", None)
-    return {**codec, "configuration": settings}
+    return {"name": codec["name"], "configuration": settings}

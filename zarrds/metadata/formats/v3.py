@@ -321,7 +321,7 @@ def _described(raw: Raw) -> ArrayMetadata:
     if isinstance(raw.get("data_type"), str):  # fill values of others may be such as can be changed
         with suppress(ValueError):
             told = keyed([raw.get(name, ...) for name in _DESCRIBING])
-    return _array_of(raw) if told is None or len(told.key) > _MOST_REMEMBERED else _remembered(told)
+    return _array_of(raw) if told is None or len(told) > _MOST_REMEMBERED else _remembered(told)
 
 
 @lru_cache(maxsize=1024)

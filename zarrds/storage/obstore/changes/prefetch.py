@@ -50,7 +50,7 @@ def note_keys(name: str, keys: Collection[str]) -> None:
 
 @dataclass(slots=True)
 class Prefetch:
-    """What one change has fetched so.
+    """What one change has fetched before it knew whether it would need it.
 
     Attributes
     ----------

@@ -64,6 +64,8 @@ def test_labels_that_are_not_there(tmp_path: Path, size: int) -> None:
         xr.open_dataset(tmp_path / "s.zarr", engine="zarrds")
     assert caught.value.key == "x"
     assert list(xr.open_dataset(tmp_path / "s.zarr", engine="zarrds", drop_variables="x").variables) == []
+    with pytest.raises(MetadataError, match="labels are not stored"):
+        zarrds.index(tmp_path / "s.zarr")
     assert not zarrds.verify(tmp_path / "s.zarr").ok
 
 

@@ -14,6 +14,7 @@ from zarrds.arrays.in_place import check_not_another
 from zarrds.chunk_statistics.building import has_rows, rows_of_all
 from zarrds.chunk_statistics.record import Place, put_rows
 from zarrds.codecs.base import AnyArray
+from zarrds.datasets.reading.lazy import check_is_stored
 from zarrds.engine.elements import Elements
 from zarrds.engine.executor import Progress
 from zarrds.engine.progress import ProgressOption, progress_bar
@@ -173,7 +174,10 @@ class _Found:
     @classmethod
     def of(cls, store: Store, where: str, metadata: ArrayMetadata, advance: Progress | None) -> _Found:
         elements = Elements(store, where, metadata)
-        order = record_of(elements) if _has_order(where, metadata) else None
+        order = None
+        if _has_order(where, metadata):
+            check_is_stored(elements)
+            order = record_of(elements)
         rows = list(rows_of_all(store, elements, advance)) if has_rows(metadata) else []
         return cls(metadata, order, rows)
 

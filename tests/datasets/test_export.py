@@ -255,3 +255,14 @@ def test_characters_of_text_stay_characters(tmp_path: Path, writer: str) -> None
     found, expected = xr.load_dataset(tmp_path / "a.nc"), xr.load_dataset(tmp_path / "a.zarr", engine="zarrds")
     assert found.name.values.tolist() == expected.name.values.tolist()
     assert len(set(map(str, found.name.values))) == 2
+
+
+@pytest.mark.parametrize("size", [4, 7])
+@pytest.mark.parametrize("names", ["az", "za"])
+def test_a_dimension_with_the_name_of_that_of_characters(tmp_path: Path, names: str, size: int) -> None:
+    variables = {"a": ("n", np.array([b"ab", b"abcd"])), "z": ("string4", np.arange(size))}
+    ds = xr.Dataset({name: variables[name] for name in names})
+    zarrds.save(ds, tmp_path / "a.zarr")
+    zarrds.export(tmp_path / "a.zarr", tmp_path / "a.nc")
+    with xr.open_dataset(tmp_path / "a.nc", engine="netcdf4") as found:
+        xr.testing.assert_identical(found.load(), ds)

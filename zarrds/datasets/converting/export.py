@@ -157,6 +157,7 @@ def export(
                 below = part.path[len(root.path) :].strip("/")
                 place = file.createGroup(below) if below else file
                 set_attributes(place, f"/{part.path}", part.attributes)
+                taken = {dim for a in part.arrays.values() for dim, _ in selected_shape(a, part.positions)}
                 for each, array in part.arrays.items():
                     dims = selected_shape(array, part.positions)
                     with locating(key=array.path):
@@ -166,6 +167,7 @@ def export(
                             array,
                             dims,
                             part.unlimited_dims,
+                            taken,
                             is_v2=is_v2,
                             deflate=deflate,
                             is_single=_are_single(each, part),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Container, Mapping
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -174,6 +175,7 @@ def create_variable(
     array: Array,
     dims: tuple[tuple[str, int], ...],
     unlimited: Container[str],
+    taken: Container[str],
     *,
     is_v2: bool,
     deflate: int,
@@ -181,7 +183,7 @@ def create_variable(
 ) -> Any:
     """A variable of netCDF4 for an array, with its attributes and no values yet; missing dimensions are made.
 
-    Bytes get a dimension of their characters, unless `is_single`.
+    Bytes get a dimension of their characters, unless `is_single`; it has no name of those that are `taken`.
     """
     metadata = array.metadata
     dtype = netcdf_dtype(array.path, metadata)
@@ -193,7 +195,9 @@ def create_variable(
     sizes = [size for _, size in dims]
     if metadata.data_type.dtype.kind == "S" and not is_single:
         length = metadata.data_type.dtype.itemsize
-        names, sizes = [*names, _CHAR_DIM.format(length)], [*sizes, length]
+        usual = _CHAR_DIM.format(length)
+        free = (f"{usual}_{i}" if i else usual for i in count())
+        names, sizes = [*names, next(dim for dim in free if dim not in taken)], [*sizes, length]
     for dim, size in zip(names, sizes, strict=True):
         if dim not in group.dimensions:
             group.createDimension(dim, None if dim in unlimited else size)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pytest
 import xarray as xr
+import zarr
 
 import zarrds
 from zarrds.errors import ConflictError, EncodingError
@@ -131,3 +133,21 @@ def test_integers_as_objects_that_only_unsigned_ones_hold() -> None:
     both = xr.Dataset({"v": ("x", np.array([np.int64(-1), 2**64 - 1], object))})
     with pytest.raises(EncodingError, match="'v'"):  # NumPy would make two large ones of them
         zarrds.save(both, zarrds.MemoryStore(), encoding={"v": {"dtype": "u8"}})
+
+
+@pytest.mark.parametrize("key", ["_FillValue", "missing_value"])
+@pytest.mark.parametrize("dtype", ["i8", "u8"])
+def test_those_of_others_that_are_rounded_are_told(tmp_path: Path, key: str, dtype: str) -> None:
+    """xarray makes floats of them: of more than 2**53 without a word."""
+    marker = int(np.iinfo(dtype).max)
+    group = zarr.create_group(tmp_path / "a.zarr")
+    for name, values in (("v", [2**53 + 1, marker, 5]), ("w", [2**53, marker, 5])):
+        array = group.create_array(name, shape=3, dtype=dtype, dimension_names=["x"], attributes={key: marker})
+        array[:] = np.array(values, dtype)
+    found = xr.open_dataset(tmp_path / "a.zarr", engine="zarrds")
+    with pytest.warns(xr.SerializationWarning, match=r"integers of 'v' in .* are rounded.*'v': False\} keeps them"):
+        assert found.v.values.tolist()[::2] == [2.0**53, 5]
+    with warnings.catch_warnings(action="error"):
+        assert found.w.values.tolist()[::2] == [2.0**53, 5]
+        exact = xr.open_dataset(tmp_path / "a.zarr", engine="zarrds", mask_and_scale={"v": False})
+        assert exact.v.values.tolist() == [2**53 + 1, marker, 5]

@@ -345,7 +345,7 @@ def decode(
         name, cause = _culprit(raw, decoders, error)
         raise _undecodable(store, path_of(group, name), cause) from error
     for name, variable in variables.items():
-        guard_decoders(variable, _Guarding(store, path_of(group, name)))
+        guard_decoders(variable, _Guarding(store, path_of(group, name), variable.encoding))
     return dict(variables), decoded_attributes, names
 
 
@@ -384,9 +384,12 @@ class _Guarding:
 
     store: str
     path: str
+    encoding: Mapping[Any, Any]
 
     def __call__(self, function: Callable[..., Any], dtype: Any) -> _Guarded:
-        return _Guarded(function, dtype, self.store, self.path)
+        keys = self.encoding.keys()
+        is_masked = dtype == np.float64 and not keys.isdisjoint(MARKERS) and keys.isdisjoint((*SCALE, "units"))
+        return _Guarded(function, dtype, self.store, self.path, is_masked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -395,14 +398,20 @@ class _Guarded:
     dtype: Any
     store: str
     path: str
+    is_masked: bool  # nothing else is done to numbers than that some are missing, for which xarray makes floats of them
 
     def __call__(self, values: Any) -> Any:
         if getattr(values, "size", None) == 0 and isinstance(self.dtype, np.dtype):
             # of no timedeltas xarray makes seconds, whatever it has said of them; of no dates of cftime an error
             return np.empty(np.shape(values), self.dtype)
         try:
-            return self.function(values)
+            decoded = self.function(values)
         except ZarrdsError:
             raise
         except Exception as error:
             raise _undecodable(self.store, self.path, error) from error
+        if self.is_masked and getattr(values, "dtype", None) in (np.int64, np.uint64):
+            from zarrds.datasets.reading.rounded import tell_of_rounded  # which few datasets need
+
+            tell_of_rounded(np.asarray(values), np.asarray(decoded), self.store, self.path)
+        return decoded

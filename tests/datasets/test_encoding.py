@@ -173,3 +173,28 @@ def test_byte_order_that_is_asked_for_in_v2(tmp_path: Path, encoding: dict[str, 
 def test_encoding_of_a_data_array(path: Path) -> None:
     zarrds.save(xr.DataArray([1.0, 2.0], dims="x", name="v"), path, encoding={"v": {"dtype": "f4"}})
     assert document(path, "v")["data_type"] == "float32"
+
+
+TRANSPOSED = {"name": "transpose", "configuration": {"order": [1, 0]}}
+AS_SHORT = {"name": "numcodecs.astype", "configuration": {"encode_dtype": "<i2", "decode_dtype": "<f8"}}
+
+
+@pytest.mark.parametrize(
+    ("change", "kept"),
+    [
+        (lambda v: v + 0.0, ["transpose", "numcodecs.astype"]),
+        (lambda v: v.isel(x=0), ["numcodecs.astype"]),
+        (lambda v: v.isel(x=0, y=0), ["numcodecs.astype"]),
+        (lambda v: v.expand_dims("z"), ["numcodecs.astype"]),
+        (lambda v: v.astype("i4"), ["transpose"]),
+    ],
+)
+def test_filters_that_came_along_give_way_where_dimensions_or_dtype_changed(path: Path, change: Any, kept: Any) -> None:
+    ds = xr.Dataset({"v": (("x", "y"), np.arange(12.0).reshape(3, 4))})
+    zarrds.save(ds, path, encoding={"v": {"filters": [TRANSPOSED, AS_SHORT]}})
+    there = open_zarrds(path).load()
+    changed = change(there.v)
+    changed.encoding = {k: v for k, v in there.v.encoding.items() if k not in ("dtype", "_FillValue")}
+    zarrds.save(changed.to_dataset(), path, mode="w")
+    np.testing.assert_array_equal(open_zarrds(path).v, changed)
+    assert [name for name in codec_names(path, "v") if name in ("transpose", "numcodecs.astype")] == kept

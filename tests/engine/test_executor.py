@@ -159,6 +159,21 @@ def test_small_jobs_that_wait_are_done_side_by_side(
             executor.run_small(range(n), lambda: fail, LocalStore(tmp_path), workers)
 
 
+def test_small_jobs_that_wait_later_are_done_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first may be of what the system has at hand."""
+    monkeypatch.setattr(executor, "n_cores", lambda: 4)
+    done: list[tuple[int, int]] = []
+
+    def wait(job: int) -> None:
+        if job >= 20:
+            time.sleep(0.01)
+        done.append((job, threading.get_ident()))
+
+    executor.run_small(range(100), lambda: wait, LocalStore(tmp_path))
+    assert sorted(job for job, _ in done) == list(range(100))
+    assert len({thread for _, thread in done}) > 1
+
+
 def test_plans_inside_plans_end() -> None:
     total = []
 

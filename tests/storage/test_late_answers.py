@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from contextlib import suppress
+from contextlib import nullcontext, suppress
+from datetime import timedelta
+from types import SimpleNamespace
 from typing import Literal
 
 import numpy as np
@@ -28,7 +30,7 @@ from tests.storage.s3_writers import (
     save,
     set_n,
 )
-from zarrds.errors import ConflictError, StoreExistsError, ZarrdsError
+from zarrds.errors import ConflictError, StoreExistsError, StoreIOError, ZarrdsError
 from zarrds.storage.obstore.changes import new_store, open_commit, retries
 
 pytest.importorskip("obstore", reason="object storage needs the extra 'remote'")
@@ -139,6 +141,31 @@ def test_a_removal_that_is_refused_again_and_again_comes_to_an_end(
     assert len(naps) > 1000
     assert max(naps) <= 5
     xr.testing.assert_identical(opened(server), new())
+
+
+@pytest.mark.parametrize(("seconds", "is_saved"), [(30, False), (None, False), (600, True)])
+def test_a_busy_server_is_asked_for_as_long_as_the_options_say(
+    server: S3Server, monkeypatch: pytest.MonkeyPatch, seconds: int | None, is_saved: bool
+) -> None:
+    naps: list[float] = []
+    monkeypatch.setattr(retries, "time", SimpleNamespace(sleep=naps.append, monotonic=lambda: sum(naps)))
+    n = 0
+
+    def refuse(method: str, key: str) -> Fault | None:  # 33 times, some 140 s
+        nonlocal n
+        n += (is_put := method == "PUT" and key == "t2m.zarr/t2m/zarr.json")
+        return Fault(503) if is_put and n <= 33 else None
+
+    server.state.fault = refuse
+    asked = {"max_retries": 100} | ({} if seconds is None else {"retry_timeout": timedelta(seconds=seconds)})
+    more = options(server) | {"retry_config": asked}
+    with nullcontext() if is_saved else pytest.raises(StoreIOError):
+        zarrds.save(data(), URL, storage_options=more)
+    assert (n > 33) is is_saved
+    if is_saved:
+        xr.testing.assert_identical(opened(server), data())
+    else:
+        assert (seconds or 60) < sum(naps) <= (seconds or 60) + 5
 
 
 def test_pauses_are_bounded_however_often_a_server_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:

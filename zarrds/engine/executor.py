@@ -48,7 +48,7 @@ T = TypeVar("T")
 # below this many bytes in all, waking a thread costs more than it brings
 _SERIAL_NBYTES = 256 * 1024
 _MAX_BATCH = 64
-# small jobs that tell whether the others wait for the store
+# small jobs after which it is asked whether they wait for the store
 _TRIED = 8
 # of a plan's chunks, which are handed out as integers, as long as they are small
 _MAX_CHUNKS = 2048
@@ -221,8 +221,8 @@ def run_small(
 ) -> None:
     """Do jobs that are mostly Python, as small arrays and documents are: alone, as threads would only take turns.
 
-    Where the first of them show that most of the time goes by in waiting for the store, as a network file system, the
-    others are done side by side.
+    Once those that are done show that most of the time goes by in waiting for the store, as a network file system, the
+    others are done side by side; that need not be from the first, as those may be of what the system has at hand.
 
     Parameters
     ----------
@@ -239,14 +239,14 @@ def run_small(
     Exception
         As `run`.
     """
-    left, workers = list(jobs), workers or waiting(store)
+    left, workers = iter(jobs), workers or waiting(store)
     if workers is None:
-        first, left = left[:_TRIED], left[_TRIED:]
-        began, worked = time.perf_counter(), time.thread_time()
-        run(first, make_worker, part_nbytes=0, workers=1)
-        if time.thread_time() - worked > (time.perf_counter() - began) / 2:
-            workers = 1
-    run(left, make_worker, part_nbytes=_SERIAL_NBYTES, workers=workers)
+        worker, began, worked = make_worker(), time.perf_counter(), time.thread_time()
+        for number, job in enumerate(left, 1):
+            worker(job)
+            if number % _TRIED == 0 and time.thread_time() - worked < (time.perf_counter() - began) / 2:
+                break
+    run(list(left), make_worker, part_nbytes=_SERIAL_NBYTES, workers=workers)
 
 
 def _run(

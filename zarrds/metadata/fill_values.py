@@ -206,7 +206,8 @@ _DECODERS: dict[str, Callable[[JSON, DType], Scalar]] = {
 
 
 def _scalar(value: Any, dtype: DType) -> Any:
-    scalar = np.array(value, dtype)[()]
+    with np.errstate(invalid="ignore"):  # as of NaN in integers, which is refused below
+        scalar = np.array(value, dtype)[()]
     if np.ndim(scalar) or (dtype.kind in "biu" and scalar != value):
         raise ValueError("does not fit the data type")
     return scalar

@@ -47,13 +47,16 @@ def choose_codecs(encoding: Mapping[str, Any], data_type: DataType, spec: Format
         yield from map(parse_codec, _listed(encoding["compressors"]))
 
 
-def fitting_codecs(encoding: Mapping[str, Any], data_type: DataType, spec: Format) -> dict[str, Any]:
-    """What an encoding that came along says of codecs, as far as it fits the variable, whose dtype may be another."""
+def fitting_codecs(encoding: Mapping[str, Any], data_type: DataType, ndim: int, spec: Format) -> dict[str, Any]:
+    """What an encoding that came along says of codecs, as far as it fits the variable.
+
+    Its dtype may be another than that of the array which the encoding is of, and dimensions may have come or gone.
+    """
     keys = ("filters", "serializer", "compressors")
     # words are none that was asked for
     kept = {key: encoding[key] for key in keys if key in encoding and not isinstance(encoding[key], str)}
     if "filters" in kept:
-        kept["filters"] = [codec for codec in _filters(kept["filters"]) if _is_fit_for(codec, data_type)]
+        kept["filters"] = [codec for codec in _filters(kept["filters"]) if _is_fit_for(codec, data_type, ndim)]
     if kept.get("serializer") is not None:
         own, other = _own_serializer(data_type, spec), parse_codec(kept["serializer"])
         if other["name"] != own["name"] or bool(other.get("configuration")) != bool(own.get("configuration")):
@@ -77,11 +80,13 @@ def _filters(value: Any) -> list[CodecObject]:
     return [parse_codec(each) for each in named]
 
 
-def _is_fit_for(codec: CodecObject, data_type: DataType) -> bool:
-    """Whether a filter of an earlier array can serve a variable whose dtype may have changed since."""
+def _is_fit_for(codec: CodecObject, data_type: DataType, ndim: int) -> bool:
+    """Whether a filter of an earlier array can serve a variable that may have changed since."""
+    settings = codec.get("configuration", {})
     if codec["name"] == "transpose":
-        return True
-    dtype = codec.get("configuration", {}).get("dtype")
+        order = settings.get("order")
+        return not isinstance(order, list | tuple) or len(order) == ndim
+    dtype = settings.get("dtype", settings.get("decode_dtype"))
     is_of_it = dtype is None or (isinstance(dtype, str) and np.dtype(dtype) == data_type.dtype)
     return is_of_it and not data_type.is_variable_length and kind(codec["name"]) != "array_bytes"
 

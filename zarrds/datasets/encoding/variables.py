@@ -85,7 +85,7 @@ def array_metadata_for(new: NewVariable, spec: Format, apart: Mapping[str, Any] 
         fill_value = missing_fill_value(attributes, data_type.dtype)
     with locating(key=name):
         chunks, shards = choose_chunks(new, data_type, spec)
-        for_codecs = encoding if new.is_order else fitting_codecs(encoding, data_type, spec)
+        for_codecs = encoding if new.is_order else fitting_codecs(encoding, data_type, variable.ndim, spec)
         metadata = new_array_metadata(
             shape=variable.shape,
             dtype=data_type,

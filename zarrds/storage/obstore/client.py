@@ -9,6 +9,7 @@ import itertools
 import re
 import time
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from hashlib import sha256
 from typing import Any, Literal, Self, TypeVar
 
@@ -26,7 +27,7 @@ from zarrds.storage.obstore.connections import (
     place_of_object,
 )
 from zarrds.storage.obstore.failures import failure, is_interrupt, says_absent
-from zarrds.storage.obstore.places import REPEATS, Place, place_of
+from zarrds.storage.obstore.places import REPEAT_SECONDS, REPEATS, Place, place_of
 from zarrds.storage.secrets import without_secrets
 
 __all__ = ["ObstoreClient"]
@@ -105,8 +106,11 @@ class ObstoreClient:
         self.is_memory = where.kind == "MemoryStore"
         self._has_suffixes = where.kind != "AzureStore"
         self._lister: WebListings | None = None
-        asked = (where.config.get("retry_config") or {}).get("max_retries")
-        self.n_repeats = asked if isinstance(asked, int) else REPEATS  # what else it is, obstore refuses
+        retries = where.config.get("retry_config") or {}
+        n, longest = retries.get("max_retries"), retries.get("retry_timeout")
+        # what else they are, obstore refuses
+        self.n_repeats = n if isinstance(n, int) else REPEATS
+        self.repeat_seconds = longest.total_seconds() if isinstance(longest, timedelta) else REPEAT_SECONDS
         self._connect({})
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -19,7 +19,7 @@ from zarrds.errors import EncodingError, UnsupportedError
 from zarrds.storage.obstore.aws import AWS_NAMES
 from zarrds.storage.secrets import secrets_of, spellings, without_secrets
 
-__all__ = ["REPEATS", "SCHEMES", "Place", "UntranslatableError", "for_fsspec", "place_of"]
+__all__ = ["REPEATS", "REPEAT_SECONDS", "SCHEMES", "Place", "UntranslatableError", "for_fsspec", "place_of"]
 
 SCHEMES = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "http", "https"})
 
@@ -34,10 +34,11 @@ _WITHOUT_MEANING = frozenset(
 )
 _OBSTORES = ("client_options", "retry_config")
 REPEATS = 6  # of a request that failed
+REPEAT_SECONDS = 60.0  # in which it is repeated
 # an answer that does not come is given up after some seconds, not minutes: whoever waits is told
 _RETRIES: Mapping[str, Any] = {
     "max_retries": REPEATS,
-    "retry_timeout": timedelta(seconds=60),
+    "retry_timeout": timedelta(seconds=REPEAT_SECONDS),
     "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=2), "base": 2},
 }
 

@@ -317,7 +317,7 @@ class ConditionalCommits(Commits):
         lots = itertools.chain.from_iterable(batches(part, _MOST_REMOVED) for part in parts)
         goes_on = partial(self._goes_on, commit, is_sure)
         removals = (partial(self._objects.remove_all, lot, is_once=True) for lot in lots)
-        return all(repeat_while_busy(remove, self._objects.n_repeats, goes_on) for remove in removals)
+        return all(repeat_while_busy(remove, self._objects, goes_on) for remove in removals)
 
     def _goes_on(self, commit: DirectMarker, is_sure: Callable[[], bool], _: int) -> bool:
         return is_sure() or self.current() == commit

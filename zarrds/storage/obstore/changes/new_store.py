@@ -134,7 +134,7 @@ class NewStore:
     def _put(self, key: str) -> None:
         put = partial(self._objects.put_if, self._base + key, self._values[key], None, is_once=True)
         try:
-            repeat_while_busy(put, self._objects.n_repeats, self._goes_on)
+            repeat_while_busy(put, self._objects, self._goes_on)
         except ValueChangedError:
             raise not_alone() from None
 

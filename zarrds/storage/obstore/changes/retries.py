@@ -22,7 +22,6 @@ PAUSE = 0.05  # seconds, times the attempt
 
 _BUSY_PAUSE = 0.1  # seconds before a busy server is asked again, twice as long each time
 _LONGEST_PAUSE = 5.0
-_LONGEST = 60.0  # seconds in which it is
 
 
 def pause(number: int) -> None:
@@ -30,14 +29,14 @@ def pause(number: int) -> None:
     time.sleep(min(_BUSY_PAUSE * 2 ** min(number, 9), _LONGEST_PAUSE))  # larger powers are no floats at some point
 
 
-def repeat_while_busy(act: Callable[[], object], n_repeats: int, may_go_on: Callable[[int], bool]) -> bool:
+def repeat_while_busy(act: Callable[[], object], objects: ObstoreObjects, may_go_on: Callable[[int], bool]) -> bool:
     """Do something, again while the server is busy; whether it was done.
 
     Parameters
     ----------
     act : callable
-    n_repeats : int
-        How often it may be done again.
+    objects : ObstoreObjects
+        Whose options say how often it may be done again, and for how long.
     may_go_on : callable
         Called before each time with how often it was done before; if it says no, nothing is done (again), and False
         is returned.
@@ -50,7 +49,7 @@ def repeat_while_busy(act: Callable[[], object], n_repeats: int, may_go_on: Call
             act()
             return True
         except StoreIOError as error:
-            is_last = number >= n_repeats or time.monotonic() - begun > _LONGEST
+            is_last = number >= objects.n_repeats or time.monotonic() - begun > objects.repeat_seconds
             if error.errno != errno.EAGAIN or is_last:
                 raise
         pause(number)
@@ -93,7 +92,7 @@ def put_over(
             found = info and version_of(info)
 
     for attempt in range(ATTEMPTS):
-        if not repeat_while_busy(act, objects.n_repeats, may_go_on):
+        if not repeat_while_busy(act, objects, may_go_on):
             return False
         if not is_refused:
             return True

@@ -6,27 +6,23 @@ when the first URL is opened: it is optional, and most stores are local.
 
 from __future__ import annotations
 
-import errno
 import os
-import re
 import threading
 import urllib.parse
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any
 
 from zarrds.errors import (
-    EncodingError,
-    ReadOnlyError,
     StoreIOError,
-    StoreNotFoundError,
-    UnsupportedError,
     ZarrdsError,
 )
 from zarrds.storage.found import Found, Info
-from zarrds.storage.secrets import scrubbed, secrets_of, spellings, without_secrets
+from zarrds.storage.fsspec.file_systems import connected, failure, protocols_of, showable, status_of
+from zarrds.storage.fsspec.refusals import read_only
+from zarrds.storage.secrets import secrets_of, spellings, without_secrets
 
-__all__ = ["Objects", "identity_of", "read_only"]
+__all__ = ["Objects", "identity_of"]
 
 _ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
@@ -45,7 +41,6 @@ _TELLING = frozenset(
     " timemodified created ino size".split()
 )
 
-_UNKNOWN_OPTION = re.compile(r"unexpected keyword argument '(\w+)'")
 _ATTEMPTS = 100  # of a write whose folder others remove again and again
 
 
@@ -101,14 +96,14 @@ class Objects:
         return type(self), (self.url, self.options)
 
     def _connect(self) -> None:
-        system, root = _connected(self.url, self.options)
-        protocols, self._served = _protocols(system), system
-        while _protocols(self._served) & _CACHES:
+        system, root = connected(self.url, self.options)
+        protocols, self._served = protocols_of(system), system
+        while protocols_of(self._served) & _CACHES:
             self._served = self._served.fs
         self._pid = os.getpid()
         self._connection = system
         self._root = root.rstrip("/")
-        self.is_web = bool(_protocols(self._served) & _HTTP)
+        self.is_web = bool(protocols_of(self._served) & _HTTP)
         self._turns: AbstractContextManager[object] = threading.RLock() if protocols & _ONE_AT_A_TIME else nullcontext()
         self._is_cache = bool(protocols & _CACHES)
         self.is_read_only = bool(protocols & _READ_ONLY)
@@ -308,7 +303,7 @@ class Objects:
         So say caches, and clients of web servers where they are asked for what is told of it.
         """
         reason = exc.__cause__
-        if self.is_web and reason is not None and _status_of(reason) not in (404, 410):
+        if self.is_web and reason is not None and status_of(reason) not in (404, 410):
             raise reason
         if self._is_cache:
             with suppress(*_ABSENT):
@@ -348,20 +343,10 @@ class Objects:
             raise self._failure(exc, doing) from self._cause(exc)
 
     def _failure(self, exc: Exception, doing: str) -> ZarrdsError:
-        return _failure(exc, doing, self._secrets)
+        return failure(exc, doing, self._secrets)
 
     def _cause(self, exc: Exception) -> BaseException | None:
-        return _showable(exc, self._secrets)
-
-
-def _protocols(system: Any) -> set[str]:
-    return {system.protocol} if isinstance(system.protocol, str) else set(system.protocol)
-
-
-def _status_of(exc: BaseException) -> object:
-    """What a server has answered, or None."""
-    response = getattr(exc, "response", exc)  # of requests; aiohttp tells it in the error itself
-    return getattr(response, "status_code", getattr(response, "status", None))
+        return showable(exc, self._secrets)
 
 
 def identity_of(info: Info) -> tuple[str, ...]:
@@ -371,113 +356,3 @@ def identity_of(info: Info) -> tuple[str, ...]:
         for name in sorted(info)
         if name.lower().replace("-", "").replace("_", "") in _TELLING and info[name] is not None
     )
-
-
-def _connected(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:
-    """Return fsspec's file system of a URL, and the path in it."""
-    try:
-        from fsspec.core import url_to_fs
-    except ImportError as exc:
-        raise UnsupportedError(
-            "stores at URLs need the package fsspec",
-            path=without_secrets(url),
-            mend="Install it (python -m pip install 'zarrds[remote]'), or copy the data and give a local path",
-        ) from exc
-    _check_protocols(url)
-    try:
-        # what others write must be seen at once, so no listing is kept
-        system, root = url_to_fs(url, **{**options, "use_listings_cache": False})
-    except Exception as exc:  # every package behind fsspec has errors of its own
-        secrets = spellings(secrets_of([url, options]))
-        raise _unconnected(exc, secrets).located(path=without_secrets(url)) from _showable(exc, secrets)
-    return system, root
-
-
-def _unconnected(exc: Exception, secrets: Iterable[str]) -> ZarrdsError:
-    found = scrubbed(str(exc), secrets)
-    if isinstance(exc, FileNotFoundError):
-        return StoreNotFoundError("nothing here", found=found, mend="Check the URL")
-    if isinstance(exc, TypeError | ValueError | AttributeError):
-        return EncodingError(
-            "the URL, or its storage_options, cannot be used",
-            found=f"{type(exc).__name__}: {found}",
-            mend="The documentation of the package behind this kind of URL lists the options that it takes",
-        )
-    return _failure(exc, "open", secrets)
-
-
-def _check_protocols(url: str) -> None:
-    from fsspec.registry import get_filesystem_class
-
-    *links, last = url.split("::")
-    for link in [*links, *([last] if "://" in last else [])]:
-        protocol = link.partition("://")[0]
-        try:
-            get_filesystem_class(protocol)
-        except ImportError as exc:
-            raise UnsupportedError(
-                f"the package behind {protocol}:// is not installed",
-                path=without_secrets(url),
-                found=str(exc.__cause__ or exc),
-                mend=f"{exc}; or copy the data and give a local path",
-            ) from exc
-        except ValueError as exc:
-            raise UnsupportedError(
-                f"unknown kind of URL: {protocol}://",
-                path=without_secrets(url),
-                expected="a path, a file:// URL, a URL that fsspec knows (s3://, gs://, https://, …) or a store object",
-                mend="Check the spelling, or copy the data and give a local path",
-            ) from exc
-
-
-def read_only(doing: str, *, is_cache: bool = False) -> ReadOnlyError:
-    """The error of who would write to what can only be read."""
-    if is_cache:
-        return ReadOnlyError(
-            f"cannot {doing}: a cache would go on giving old copies of what is written",
-            mend="Write to the URL behind it, and open that, or clear the cache",
-        )
-    return ReadOnlyError(
-        f"cannot {doing}: this file system can only be read",
-        mend="Write to a local path or to an object store, and put it there by other means",
-    )
-
-
-def _showable(exc: BaseException, secrets: Iterable[str]) -> BaseException | None:
-    """An error that may be shown, with all that stands behind it; None for one with secrets."""
-    behind, seen = [exc], set[int]()  # which may lead back
-    while behind:
-        each = behind.pop()
-        if scrubbed(repr(each), secrets) != repr(each):
-            return None
-        seen.add(id(each))
-        behind += [other for other in (each.__cause__, each.__context__) if other is not None and id(other) not in seen]
-    return exc
-
-
-def _failure(exc: Exception, doing: str, secrets: Iterable[str]) -> ZarrdsError:
-    unknown = _UNKNOWN_OPTION.search(str(exc)) if isinstance(exc, TypeError) else None
-    if unknown is not None:  # some packages look at their options when they connect
-        return EncodingError(
-            "the file system does not take one of the storage_options",
-            found=unknown[1],
-            mend="The documentation of the package behind this kind of URL lists the options that it takes",
-        )
-    reason = getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
-    status = _status_of(exc)
-    denied = isinstance(exc, PermissionError) or status in (401, 403)
-    error = StoreIOError(
-        f"cannot {doing}: {'permission denied' if denied else 'the file system refuses'}",
-        found=f"{type(exc).__name__}: {scrubbed(reason, secrets)}",
-        mend="Check the credentials in storage_options, and what they allow"
-        if denied
-        else "Check the connection, the URL and the storage_options, and try again",
-    )
-    if isinstance(exc, OSError):
-        error.errno, error.strerror = exc.errno, exc.strerror and scrubbed(str(exc.strerror), secrets)
-        error.filename = without_secrets(exc.filename) if isinstance(exc.filename, str) else exc.filename
-    if denied:
-        error.errno = errno.EACCES
-    elif isinstance(status, int) and (status in (408, 429) or status >= 500):
-        error.errno = errno.EAGAIN
-    return error

@@ -1,11 +1,11 @@
-"""Errors of saves that find something in their way, and of names that are kept."""
+"""Errors of who is refused: saves that find something in their way, names that are kept, what can only be read."""
 
 from __future__ import annotations
 
-from zarrds.errors import ConflictError, InvalidKeyError, StoreExistsError, StoreIOError
+from zarrds.errors import ConflictError, InvalidKeyError, ReadOnlyError, StoreExistsError, StoreIOError
 from zarrds.storage.local.files import PARTIAL
 
-__all__ = ["does_not_list", "kept_name", "not_alone", "stands_there"]
+__all__ = ["does_not_list", "kept_name", "not_alone", "read_only", "stands_there"]
 
 
 def not_alone() -> ConflictError:
@@ -38,4 +38,17 @@ def does_not_list(name: str) -> StoreIOError:
         key=name or None,
         mend="Consolidate the store's metadata where it can be written to, with zarrds.verify(store, repair=True), "
         "or open its arrays by name, with zarrds.open_array(url, path=...)",
+    )
+
+
+def read_only(doing: str, *, is_cache: bool = False) -> ReadOnlyError:
+    """The error of who would write to what can only be read."""
+    if is_cache:
+        return ReadOnlyError(
+            f"cannot {doing}: a cache would go on giving old copies of what is written",
+            mend="Write to the URL behind it, and open that, or clear the cache",
+        )
+    return ReadOnlyError(
+        f"cannot {doing}: this file system can only be read",
+        mend="Write to a local path or to an object store, and put it there by other means",
     )

@@ -15,7 +15,7 @@ from typing import Any, Literal, Self, TypeVar
 
 from zarrds.errors import UnsupportedError, ZarrdsError
 from zarrds.storage.fsspec.listings import WebListings
-from zarrds.storage.fsspec.objects import read_only
+from zarrds.storage.fsspec.refusals import read_only
 from zarrds.storage.obstore.aws import region_of
 from zarrds.storage.obstore.connections import (
     Connection,

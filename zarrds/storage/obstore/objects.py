@@ -15,7 +15,8 @@ from typing import Any
 from zarrds.errors import StoreIOError, UnsupportedError
 from zarrds.storage.found import Found, Info, Version, version_of
 from zarrds.storage.fsspec.listings import WebListings
-from zarrds.storage.fsspec.objects import Objects, read_only
+from zarrds.storage.fsspec.objects import Objects
+from zarrds.storage.fsspec.refusals import read_only
 from zarrds.storage.obstore.client import ObstoreClient
 from zarrds.storage.obstore.failures import is_unknown, is_unreadable, is_without_reason, without_conditions
 from zarrds.storage.obstore.places import for_fsspec

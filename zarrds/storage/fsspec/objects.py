@@ -198,9 +198,10 @@ class Objects:
 
     def info(self, name: str) -> Info | None:
         """Return what the file system tells about an object, or None if there is no such object."""
-        with self._calling("look at") as system:
+        with self._calling("look at"):
             try:
-                info: Info = system.info(self._path(name))
+                # behind a cache: some look for it in listings, which not all servers have
+                info: Info = self._served.info(self._path(name))
             except _ABSENT as exc:
                 self._check_absent(name, exc)
                 return None

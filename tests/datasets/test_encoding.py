@@ -198,3 +198,21 @@ def test_filters_that_came_along_give_way_where_dimensions_or_dtype_changed(path
     zarrds.save(changed.to_dataset(), path, mode="w")
     np.testing.assert_array_equal(open_zarrds(path).v, changed)
     assert [name for name in codec_names(path, "v") if name in ("transpose", "numcodecs.astype")] == kept
+
+
+@pytest.mark.parametrize(
+    ("there", "name", "settings"),
+    [(np.arange(8) % 2 == 0, "numcodecs.packbits", {}), (np.arange(8.0), "numcodecs.bitround", {"keepbits": 9})],
+)
+def test_filters_of_booleans_and_of_floats_give_way_to_integers(
+    path: Path, there: Any, name: str, settings: Any
+) -> None:
+    filters = [{"name": name, "configuration": settings}]
+    zarrds.save(xr.Dataset({"v": ("x", there)}), path, encoding={"v": {"filters": filters}})
+    ds = open_zarrds(path).load()
+    zarrds.save(ds, path, mode="w")
+    assert name in codec_names(path, "v")
+    changed = xr.Dataset({"v": ("x", np.arange(8), {}, {"filters": ds.v.encoding["filters"]})})
+    zarrds.save(changed, path, mode="w")
+    assert name not in codec_names(path, "v")
+    np.testing.assert_array_equal(open_zarrds(path).v, changed.v)

@@ -20,6 +20,8 @@ __all__ = ["choose_codecs", "fitting_codecs"]
 
 # names in `filters` that are also those of codecs that lay arrays out
 _FILTERS_FIRST = frozenset({"packbits"})
+# kinds of dtypes that filters without a dtype in their settings take
+_KINDS = {"numcodecs.packbits": "b", "numcodecs.bitround": "f", "bitround": "f"}
 
 
 def choose_codecs(encoding: Mapping[str, Any], data_type: DataType, spec: Format) -> Iterator[CodecObject]:
@@ -88,6 +90,7 @@ def _is_fit_for(codec: CodecObject, data_type: DataType, ndim: int) -> bool:
         return not isinstance(order, list | tuple) or len(order) == ndim
     dtype = settings.get("dtype", settings.get("decode_dtype"))
     is_of_it = dtype is None or (isinstance(dtype, str) and np.dtype(dtype) == data_type.dtype)
+    is_of_it = is_of_it and data_type.dtype.kind in _KINDS.get(codec["name"], data_type.dtype.kind)
     return is_of_it and not data_type.is_variable_length and kind(codec["name"]) != "array_bytes"
 
 

@@ -19,7 +19,7 @@ from zarrds.labels import INDEX_THRESHOLD
 from zarrds.metadata.dtypes import DataType
 from zarrds.metadata.formats import Format
 
-__all__ = ["BY_DIMENSION", "choose_chunks", "source_chunks", "whole_chunks"]
+__all__ = ["BY_DIMENSION", "choose_chunks", "chunks_beside", "source_chunks", "whole_chunks"]
 
 # the key of an encoding with the chunks that were asked for all variables, by dimension
 BY_DIMENSION = "chunks of dimensions"
@@ -109,15 +109,19 @@ def _chunks(new: NewVariable, encoding: Mapping[str, Any], data_type: DataType) 
         return (_SEARCHED_CHUNK,)
     if blocks is not None and any(len(sizes) > 1 for sizes in variable.chunks or ()):
         return blocks  # somebody has cut it
-    return _with_room(blocks or auto_chunks(variable.shape, data_type), variable.shape, data_type)
+    return _with_room(blocks or auto_chunks(variable.shape, data_type), variable.shape, _itemsize(data_type))
 
 
-def _with_room(chunks: tuple[int, ...], shape: Sequence[int], data_type: DataType) -> tuple[int, ...]:
+def _itemsize(data_type: DataType) -> int:
+    return max(data_type.dtype.itemsize, 1)
+
+
+def _with_room(chunks: tuple[int, ...], shape: Sequence[int], itemsize: int) -> tuple[int, ...]:
     """Chunks with room for more along a first dimension of few steps: else so few would be a file for ever."""
     if not shape or prod(shape) == 0 or chunks[0] < shape[0]:
         return chunks
     room = _ROOM_NBYTES if shape[0] == 1 else _MORE_ROOM_NBYTES
-    steps = room // (prod(chunks[1:]) * max(data_type.dtype.itemsize, 1))
+    steps = room // (prod(chunks[1:]) * itemsize)
     return (max(chunks[0], min(_MAX_STEPS, steps)), *chunks[1:])
 
 
@@ -135,22 +139,21 @@ def _by_name(variable: xr.Variable, encoding: Mapping[str, Any], data_type: Data
         if isinstance(sizes, Sequence) and not isinstance(sizes, str) and len(sizes) == len(names):
             known = dict(zip(names, sizes, strict=True))
             if has_more and not beside:
-                beside = _beside(variable, known, data_type)
+                beside = chunks_beside(variable, known, _itemsize(data_type))
             ordered[key] = tuple({**known, **beside}[dim] for dim in variable.dims)
     return ordered
 
 
-def _beside(variable: xr.Variable, known: Mapping[Any, int], data_type: DataType) -> dict[Any, int]:
+def chunks_beside(variable: xr.Variable, known: Mapping[Any, int], itemsize: int) -> dict[Any, int]:
     """Chunks along dimensions that are new beside those of known chunks: all of them, where that is not large."""
     new = [dim for dim in variable.dims if dim not in known]
     sizes = {dim: known.get(dim, size or 1) for dim, size in variable.sizes.items()}
-    itemsize = max(data_type.dtype.itemsize, 1)
     while prod(sizes.values()) * itemsize > _MAX_PADDED_CHUNK and any(sizes[dim] > 1 for dim in new):
         longest = max(new, key=sizes.__getitem__)
         sizes[longest] = -(-sizes[longest] // 2)
     chunks = tuple(sizes.values())
     if variable.dims[0] in new:
-        chunks = _with_room(chunks, variable.shape, data_type)
+        chunks = _with_room(chunks, variable.shape, itemsize)
     return {dim: chunk for dim, chunk in zip(sizes, chunks, strict=True) if dim in new}
 
 
@@ -164,7 +167,7 @@ def _auto_shards(shape: Sequence[int], chunks: tuple[int, ...], data_type: DataT
     """
     factors = [1] * len(chunks)
     wanted = [-(-size // chunk) or 1 for size, chunk in zip(shape, chunks, strict=True)]
-    nbytes = prod(chunks) * max(data_type.dtype.itemsize, 1)
+    nbytes = prod(chunks) * _itemsize(data_type)
     for axis in reversed(range(len(chunks))):
         room = max(1, _SHARD_NBYTES // (nbytes * prod(factors)))
         factors[axis] = min(wanted[axis], room)

@@ -11,7 +11,7 @@ import xarray as xr
 
 from zarrds.arguments import warn
 from zarrds.compat.xarray_internals import is_chunked, with_variables
-from zarrds.datasets.encoding.chunks import BY_DIMENSION
+from zarrds.datasets.encoding.chunks import BY_DIMENSION, chunks_beside
 from zarrds.datasets.encoding.dataset import Encoding, stored_name
 from zarrds.datasets.encoding.exact.attempt import without_losses
 from zarrds.datasets.encoding.exact.blocks import computed
@@ -94,10 +94,9 @@ def with_chunks_of(variable: xr.Variable, arrays: Mapping[str, ArrayMetadata]) -
     chunks = encoding_of(nearest, fill_value_is_mask=True)["chunks"]
     sizes = dict(zip(nearest.dimension_names or (), chunks, strict=True))
     known = {dim: sizes[str(dim)] for dim in dims}
-    is_all = len(known) == variable.ndim
-    added = {BY_DIMENSION: known} if is_all else {"preferred_chunks": known, "chunks": tuple(known.values())}
+    beside = chunks_beside(variable, known, max(variable.dtype.itemsize, 1))
     changed = variable.copy(deep=False)
-    changed.encoding = {**variable.encoding, **added}
+    changed.encoding = {**variable.encoding, BY_DIMENSION: {**known, **beside}}
     return changed
 
 

@@ -42,7 +42,8 @@ def opened(path: Path, **options: Any) -> tuple[xr.Dataset, list[str]]:
         warnings.simplefilter("always")
         found = xr.open_dataset(path, engine="zarrds", **options).load()
     ours = [w for w in caught if "zarrds" in str(w.message) or "opened as if" in str(w.message)]
-    assert all(issubclass(w.category, UserWarning) for w in ours)
+    # the other one is of integers that are rounded, as they are missing in xarray's way again
+    assert all(issubclass(w.category, (UserWarning, xr.SerializationWarning)) for w in ours)
     return found, [str(w.message) for w in ours]
 
 

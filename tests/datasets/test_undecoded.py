@@ -114,7 +114,7 @@ def test_what_attributes_say_is_packed_is_not_packed_again(attribute: str, key: 
     raw = xr.Dataset({"v": ("x", np.array([1, -2, 4], dtype), {attribute: -4})})
     raw = raw.chunk(x=2) if is_lazy else raw
     encoding = {key: 0.5 if key == "scale_factor" else 2.0, "dtype": "i2"}
-    with pytest.raises(EncodingError, match=f"packed already, as its attribute '{attribute}' says.*leave out {key}"):
+    with pytest.raises(EncodingError, match=f"not packed: it has the attribute '{attribute}'.*leave out {key}"):
         zarrds.save(raw, store := zarrds.MemoryStore(), encoding={"v": encoding})
     raw.v.encoding = encoding
     with pytest.warns(xr.SerializationWarning, match="is of what is decoded"):

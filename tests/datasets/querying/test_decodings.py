@@ -109,6 +109,7 @@ def stored(zarr_format: Any) -> zarrds.Store:
         {"decode_cf": False},
     ],
 )
+@pytest.mark.filterwarnings("ignore:integers of .* are rounded")  # the same ones for both
 @pytest.mark.parametrize("zarr_format", [2, 3])
 def test_as_loaded(zarr_format: int, options: dict[str, Any]) -> None:
     pytest.importorskip("cftime")

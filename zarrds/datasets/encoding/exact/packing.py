@@ -130,7 +130,7 @@ def check_packed_once(name: Hashable, variable: xr.Variable, *, is_order: bool =
             )
     if is_order and asked and (attribute := packed_already(variable)) is not None:
         raise EncodingError(
-            f"variable {str(name)!r} is packed already, as its attribute {attribute!r} says, and is not packed again",
+            f"variable {str(name)!r} is not packed: it has the attribute {attribute!r}, as if it were not decoded",
             key=str(name),
             found=f"{asked[0]}={variable.encoding[asked[0]]} in the encoding",
             mend=f"Delete the attribute if the values are those that are meant, else leave out {asked[0]}",

@@ -63,7 +63,8 @@ WAYS: dict[str, Callable[[str, Path], Any]] = {
 @pytest.fixture
 def ds(tmp_path: Path) -> xr.Dataset:
     made = xr.Dataset({"v": ("t", np.arange(1.0, 9))}, {"t": np.arange(8)})
-    made.to_zarr(tmp_path / NAME, encoding={"v": {"chunks": (2,)}}, consolidated=False)
+    made.to_zarr(tmp_path / "plain.zarr", encoding={"v": {"chunks": (2,)}}, consolidated=False)
+    (tmp_path / "plain.zarr").rename(tmp_path / NAME)  # zarr-python 3.4 cuts paths at a "#"
     return made
 
 

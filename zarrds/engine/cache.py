@@ -44,8 +44,7 @@ def token_of(store: Values, meaning: Hashable) -> ArrayToken:
     """
     # a store in memory must not be kept by what is cached of it; its path is one that no other has
     key = store.path if store.traits.in_memory else store, meaning
-    token = ArrayToken()
-    return _tokens.setdefault(key, token)
+    return _tokens.setdefault(key, ArrayToken())
 
 
 class LRU:

@@ -10,7 +10,17 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-__all__ = ["ATTOSECONDS", "CF_UNITS", "NUMPY_CALENDARS", "as_times", "in_unit", "is_since", "of_same_date", "unit_of"]
+__all__ = [
+    "ATTOSECONDS",
+    "CF_UNITS",
+    "NUMPY_CALENDARS",
+    "as_times",
+    "from_date",
+    "in_unit",
+    "is_since",
+    "of_same_date",
+    "unit_of",
+]
 
 AnyArray: TypeAlias = "np.ndarray[Any, Any]"
 
@@ -56,6 +66,17 @@ def of_same_date(units: str, unit: str) -> str:
     'hours since 2000-01-01'
     """
     return unit + "".join(units.partition(_SINCE)[1:])
+
+
+def from_date(units: str, date: str) -> str:
+    """The same unit, counted from another date.
+
+    Examples
+    --------
+    >>> from_date("days since 2000-01-01", "1850-01-01")
+    'days since 1850-01-01'
+    """
+    return f"{units.partition(_SINCE)[0]}{_SINCE}{date}"
 
 
 def in_unit(times: AnyArray, dtype: np.dtype[Any]) -> AnyArray | None:

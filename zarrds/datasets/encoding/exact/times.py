@@ -17,7 +17,7 @@ from zarrds.datasets.encoding.exact.comparison import comparable, label_text
 from zarrds.datasets.encoding.exact.packing import CF_KEYS, markers_of
 from zarrds.errors import EncodingError
 from zarrds.labels.kinds.plain import is_missing
-from zarrds.metadata.times import NUMPY_CALENDARS
+from zarrds.metadata.times import NUMPY_CALENDARS, from_date
 
 __all__ = ["check_dates", "check_same_times", "check_units", "decode_times", "units_as_read", "whole_units"]
 
@@ -106,8 +106,7 @@ def units_as_read(units: str, calendar: str | None) -> str:
     """
     if _FULL_DATE.search(units):
         return units
-    unit, since, _ = units.partition(" since ")
-    return f"{unit}{since}{_first_times(units, calendar, np.dtype(object))[0].isoformat()}"
+    return from_date(units, _first_times(units, calendar, np.dtype(object))[0].isoformat())
 
 
 def whole_units(values: Array, encoding: Encoding) -> Array | None:

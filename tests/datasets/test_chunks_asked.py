@@ -51,6 +51,24 @@ def test_chunks_beside_a_dimension_that_is_new(path: Path, tmp_path: Path, zarr_
         assert (chunks["y"], chunks["x"]) == (5, 10)
 
 
+@pytest.mark.parametrize("zarr_format", FORMATS)
+def test_a_new_first_dimension_of_which_there_is_nothing_yet_gets_room(path: Path, zarr_format: Any) -> None:
+    ds = xr.Dataset({"v": (("y", "x"), np.zeros((20, 30)))})
+    zarrds.save(ds, path, encoding={"v": {"chunks": (5, 10)}}, zarr_format=zarr_format)
+    zarrds.save(xr.open_dataset(path, engine="zarrds").expand_dims(t=0), path.with_name("none.zarr"))
+    zarrds.save(xr.Dataset({"w": (("t", "y", "x"), np.zeros((0, 20, 30)))}), path, mode="a")
+    for store, name in ((path.with_name("none.zarr"), "v"), (path, "w")):
+        assert zarrds.open_array(store, path=name).chunks[0] >= 100
+
+
+def test_a_new_variable_beside_shards_has_no_file_for_each_inner_chunk(path: Path) -> None:
+    ds = xr.Dataset({"v": (("y", "x"), np.zeros((200, 200)))})
+    zarrds.save(ds, path, encoding={"v": {"chunks": (10, 10), "shards": (200, 200)}})
+    for name, dims in (("w", ("y", "x")), ("u", ("y", "x", "t"))):
+        zarrds.save(xr.Dataset({name: (dims, np.zeros((200, 200, 3)[: len(dims)]))}), path, mode="a")
+        assert np.prod(zarrds.open_array(path, path=name).chunks) >= 200 * 200
+
+
 def test_chunks_of_a_dataset(path: Path) -> None:
     ds = xr.Dataset(
         {"v": (("time", "x"), np.zeros((100, 10))), "w": ("x", np.zeros(10)), "u": ("time", np.zeros(100))},

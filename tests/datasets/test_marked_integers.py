@@ -136,13 +136,18 @@ def test_integers_as_objects_that_only_unsigned_ones_hold() -> None:
 
 
 @pytest.mark.parametrize("key", ["_FillValue", "missing_value"])
-@pytest.mark.parametrize("dtype", ["i8", "u8"])
-def test_those_of_others_that_are_rounded_are_told(tmp_path: Path, key: str, dtype: str) -> None:
+@pytest.mark.parametrize(("dtype", "zarr_format"), [("i8", 3), ("u8", 3), ("i8", 2), (">i8", 2), (">u8", 2)])
+def test_those_of_others_that_are_rounded_are_told(
+    tmp_path: Path, key: str, dtype: str, zarr_format: Literal[2, 3]
+) -> None:
     """xarray makes floats of them: of more than 2**53 without a word."""
     marker = int(np.iinfo(dtype).max)
-    group = zarr.create_group(tmp_path / "a.zarr")
+    group = zarr.create_group(tmp_path / "a.zarr", zarr_format=zarr_format)
     for name, values in (("v", [2**53 + 1, marker, 5]), ("w", [2**53, marker, 5])):
-        array = group.create_array(name, shape=3, dtype=dtype, dimension_names=["x"], attributes={key: marker})
+        named: dict[str, Any] = {"attributes": {key: marker}, "dimension_names": ["x"]}
+        if zarr_format == 2:
+            named = {"attributes": {key: marker, "_ARRAY_DIMENSIONS": ["x"]}, "fill_value": marker}
+        array = group.create_array(name, shape=3, dtype=dtype, **named)
         array[:] = np.array(values, dtype)
     found = xr.open_dataset(tmp_path / "a.zarr", engine="zarrds")
     with pytest.warns(xr.SerializationWarning, match=r"integers of 'v' in .* are rounded.*'v': False\} keeps them"):

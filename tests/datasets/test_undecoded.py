@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -120,6 +121,23 @@ def test_what_attributes_say_is_packed_is_not_packed_again(attribute: str, key: 
     with pytest.warns(xr.SerializationWarning, match="is of what is decoded"):
         zarrds.save(raw, store)
     np.testing.assert_array_equal(load(store).v, xr.decode_cf(raw).v)
+
+
+@pytest.mark.parametrize(
+    ("attribute", "encoding"),
+    [
+        (np.nan, {"scale_factor": 0.5, "dtype": "i2", "_FillValue": -9}),  # NaN marks no integer
+        (-999.0, {"scale_factor": 1.0}),  # which packs nothing
+        (-999.0, {"add_offset": 0.0, "scale_factor": 1, "dtype": "f4"}),
+    ],
+)
+def test_what_says_nothing_of_packing_is_in_no_way(attribute: float, encoding: dict[str, Any]) -> None:
+    values = [1.0, 2.5, np.nan]
+    ds = xr.Dataset({"v": ("x", values, {"missing_value": attribute})})
+    zarrds.save(ds, store := zarrds.MemoryStore(), encoding={"v": encoding})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", xr.SerializationWarning)  # of two markers
+        np.testing.assert_array_equal(load(store).v, values)
 
 
 def test_another_marker_is_another_encoding() -> None:

@@ -18,6 +18,7 @@ import xarray as xr
 from zarrds.compat.xarray_internals import blockwise_array, variable_of
 from zarrds.datasets.encoding.attributes import NCZARR
 from zarrds.datasets.encoding.exact.blocks import Block, blockwise, encoding_error
+from zarrds.datasets.encoding.exact.packing import NO_PACKING
 from zarrds.labels.kinds.table import added_attributes
 from zarrds.metadata.attributes import MARKERS, array_of
 from zarrds.metadata.fields import JSONObject
@@ -27,8 +28,7 @@ from zarrds.metadata.times import is_since
 __all__ = ["group_attributes_apart", "only_booleans", "set_apart"]
 
 _COORDINATES = "coordinates"
-_NOTHING = {"scale_factor": 1, "add_offset": 0}  # as raster files have them where nothing is packed
-_NUMBERS = tuple(_NOTHING)
+_NUMBERS = tuple(NO_PACKING)
 _DECODED = frozenset({"units", "dtype", "_Unsigned", "_Encoding", *MARKERS, *_NUMBERS})
 # what begins how the kinds are called of which xarray's own encoders make something
 _PLAIN_KINDS = ("datetime64", "timedelta64", "cftime", "period", "range", "interval")
@@ -129,7 +129,7 @@ def _is_idle(name: str, value: Any, variable: xr.Variable) -> bool:
         are_numbers = all(
             number is not None and number.size == 1 and number.dtype.kind in "iuf" for number in packing.values()
         )
-        is_none = are_numbers and all(number == _NOTHING[key] for key, number in packing.items())
+        is_none = are_numbers and all(number == NO_PACKING[key] for key, number in packing.items())
         return kind not in "iuf" or not are_numbers or is_none
     marker = array_of(value)
     return marker is None or not _can_mark(name, marker, variable)

@@ -153,7 +153,7 @@ def chunks_beside(variable: xr.Variable, known: Mapping[Any, int], itemsize: int
         sizes[longest] = -(-sizes[longest] // 2)
     chunks = tuple(sizes.values())
     if variable.dims[0] in new:
-        chunks = _with_room(chunks, variable.shape, itemsize)
+        chunks = _with_room(chunks, [size or 1 for size in variable.shape], itemsize)  # also where there is none yet
     return {dim: chunk for dim, chunk in zip(sizes, chunks, strict=True) if dim in new}
 
 

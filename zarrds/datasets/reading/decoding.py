@@ -410,7 +410,7 @@ class _Guarded:
             raise
         except Exception as error:
             raise _undecodable(self.store, self.path, error) from error
-        if self.is_masked and getattr(values, "dtype", None) in (np.int64, np.uint64):
+        if self.is_masked and getattr(values, "dtype", np.dtype(bool)).newbyteorder("=") in (np.int64, np.uint64):
             from zarrds.datasets.reading.rounded import tell_of_rounded  # which few datasets need
 
             tell_of_rounded(np.asarray(values), np.asarray(decoded), self.store, self.path)

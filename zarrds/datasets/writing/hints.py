@@ -16,7 +16,6 @@ from zarrds.datasets.encoding.dataset import Encoding, stored_name
 from zarrds.datasets.encoding.exact.attempt import without_losses
 from zarrds.datasets.encoding.exact.blocks import computed
 from zarrds.datasets.encoding.exact.lossy_codecs import without_filters
-from zarrds.datasets.encoding.stored_encoding import encoding_of
 from zarrds.datasets.encoding.variables import GAVE_WAY
 from zarrds.datasets.writing.changes import ArrayChange
 from zarrds.engine.blocks import n_blocks
@@ -79,7 +78,8 @@ def with_chunks(parts: Parts, chunks: Mapping[Any, Any]) -> Parts:
 def with_chunks_of(variable: xr.Variable, arrays: Mapping[str, ArrayMetadata]) -> xr.Variable:
     """A variable that is new in a store, with the chunks that its array with most of the dimensions has along them.
 
-    Where its encoding, or its dask blocks, say chunks, these count; so do automatic ones where but one is shared.
+    Where its encoding, or its dask blocks, say chunks, these count; so do automatic ones where but one is shared, and
+    beside shards, whose inner chunks are too small for files of their own.
     """
     said = {"chunks", "chunksizes", "shards", BY_DIMENSION} & variable.encoding.keys()
     if variable.ndim < 2 or variable.chunks is not None or said:
@@ -91,8 +91,10 @@ def with_chunks_of(variable: xr.Variable, arrays: Mapping[str, ArrayMetadata]) -
     nearest = max(arrays.values(), key=lambda array: (len(shared(array)), -len(array.shape)), default=None)
     if nearest is None or len(dims := shared(nearest)) < 2:
         return variable
-    chunks = encoding_of(nearest, fill_value_is_mask=True)["chunks"]
-    sizes = dict(zip(nearest.dimension_names or (), chunks, strict=True))
+    stored = nearest.inner()
+    if stored.shards is not None:
+        return variable
+    sizes = dict(zip(nearest.dimension_names or (), stored.chunks, strict=True))
     known = {dim: sizes[str(dim)] for dim in dims}
     beside = chunks_beside(variable, known, max(variable.dtype.itemsize, 1))
     changed = variable.copy(deep=False)

@@ -23,6 +23,7 @@ from zarrds.metadata.times import unit_of
 
 __all__ = [
     "CF_KEYS",
+    "NO_PACKING",
     "Packing",
     "check_exact",
     "check_packed_once",
@@ -41,6 +42,8 @@ Array: TypeAlias = "np.ndarray[Any, Any]"
 _PARTS_OF_SECONDS = {"milliseconds": "ms", "microseconds": "us", "nanoseconds": "ns"}
 # of a decoded variable's encoding, what xarray's encoders and decoders go by
 CF_KEYS = ("units", "calendar", *SCALE, *MARKERS, "_Unsigned")
+# as raster files have them where nothing is packed
+NO_PACKING = {"scale_factor": 1, "add_offset": 0}
 
 
 def is_nan(value: Any) -> bool:
@@ -99,7 +102,8 @@ def packed_already(variable: xr.Variable) -> str | None:
     """
     if variable.dtype.kind not in "iuf":
         return None
-    return next((key for key in (*SCALE, *MARKERS, "_Unsigned") if variable.attrs.get(key) is not None), None)
+    said = ((key, variable.attrs.get(key)) for key in (*SCALE, *MARKERS, "_Unsigned"))
+    return next((key for key, value in said if value is not None and not is_nan(value)), None)  # NaN marks no number
 
 
 def check_packed_once(name: Hashable, variable: xr.Variable, *, is_order: bool = False) -> None:
@@ -128,12 +132,13 @@ def check_packed_once(name: Hashable, variable: xr.Variable, *, is_order: bool =
                 found=f"{variable.attrs[key]}, and {variable.encoding[key]} in the encoding",
                 mend="Delete the attribute if the values are those that are meant, else call drop_encoding()",
             )
-    if is_order and asked and (attribute := packed_already(variable)) is not None:
+    packs = [key for key in asked if not np.array_equal(variable.encoding[key], NO_PACKING[key])]
+    if is_order and packs and (attribute := packed_already(variable)) is not None:
         raise EncodingError(
             f"variable {str(name)!r} is not packed: it has the attribute {attribute!r}, as if it were not decoded",
             key=str(name),
-            found=f"{asked[0]}={variable.encoding[asked[0]]} in the encoding",
-            mend=f"Delete the attribute if the values are those that are meant, else leave out {asked[0]}",
+            found=f"{packs[0]}={variable.encoding[packs[0]]} in the encoding",
+            mend=f"Delete the attribute if the values are those that are meant, else leave out {packs[0]}",
         )
 
 

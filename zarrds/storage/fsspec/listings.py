@@ -24,6 +24,7 @@ __all__ = ["WebListings"]
 T = TypeVar("T")
 _BEGINNING = 64  # bytes that tell a document from a page
 _LOOKED_AT = 3  # folders
+_DEEPEST = 64  # folders in each other; links of a page that is none may lead on and on
 _PAUSES = (0.1, 0.4, 1.6)  # seconds before what failed is asked for again
 
 
@@ -49,10 +50,17 @@ class WebListings:
         StoreIOError
             If the server does not show them.
         """
-        # first, since links of a page that is none may lead on and on
         if not self._shows_documents(name) and (self._documents(name) or not self._shows_root(name)):
             raise does_not_list(name)
-        found: dict[str, Any] = _repeated(lambda: self._client.find(name))
+        found: dict[str, Any] = {}
+        folders = [name]
+        while folders:
+            listed = side_by_side(self._entries, folders)
+            below = [
+                (_below(folder, *entry)) for folder, entries in zip(folders, listed, strict=True) for entry in entries
+            ]
+            found |= {path: {} for path, is_folder in below if not is_folder}
+            folders = [path for path, is_folder in below if is_folder]
         return found
 
     def found(self, name: str, span: tuple[int, int] | dict[str, int] | None) -> Found | None:
@@ -81,7 +89,26 @@ class WebListings:
         return any(entry in NODE_DOCUMENTS for entry, _ in self._entries(name))
 
     def _entries(self, name: str) -> list[tuple[str, bool]]:
-        return _repeated(lambda: self._client.entries(name))
+        if name.count("/") >= _DEEPEST:
+            raise does_not_list(name, f"{_DEEPEST} folders in each other")
+        try:
+            entries = _repeated(lambda: self._client.entries(name))
+        except StoreIOError as error:
+            if error.errno != errno.EACCES:
+                raise
+            raise does_not_list(name, error.found) from error  # most servers refuse so what they show nobody
+        self._check_folders(name, entries)
+        return entries
+
+    def _check_folders(self, name: str, entries: list[tuple[str, bool]]) -> None:
+        """Raise an error where links to folders look like those to files."""
+        names = {entry for entry, _ in entries}
+        if any(is_folder for _, is_folder in entries) or not names & NODE_DOCUMENTS or ".zarray" in names:
+            return
+        others = sorted(entry for entry in names - NODE_DOCUMENTS if not entry.startswith("."))
+        for other in others[:_LOOKED_AT]:
+            if self._documents(_below(name, other, True)[0]):
+                raise does_not_list(name, "links to folders that look like those to files")
 
     def _documents(self, name: str) -> list[str]:
         """The documents that stand at `name`; a page that is sent for what is absent is none."""
@@ -105,6 +132,10 @@ class WebListings:
         if not name:
             return bool(self._entries(""))
         return self._shows_documents("") or not self._documents("")
+
+
+def _below(folder: str, name: str, is_folder: bool) -> tuple[str, bool]:
+    return f"{folder}/{name}".lstrip("/"), is_folder
 
 
 def _repeated(ask: Callable[[], T]) -> T:

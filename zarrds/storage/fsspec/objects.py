@@ -7,6 +7,7 @@ when the first URL is opened: it is optional, and most stores are local.
 from __future__ import annotations
 
 import os
+import re
 import threading
 import urllib.parse
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ from zarrds.errors import (
 )
 from zarrds.storage.found import Found, Info
 from zarrds.storage.fsspec.file_systems import connected, failure, protocols_of, showable, status_of
-from zarrds.storage.fsspec.refusals import read_only
+from zarrds.storage.fsspec.refusals import does_not_list, read_only
 from zarrds.storage.secrets import secrets_of, spellings, without_secrets
 
 __all__ = ["Objects", "identity_of"]
@@ -34,6 +35,9 @@ _CACHES = {"blockcache", "cached", "filecache", "simplecache"}
 # references are changed in the memory of this process alone, where that is lost
 _READ_ONLY = _HTTP | _CACHES | {"reference"}
 _MAGIC = set("*?[")  # names with these would be taken for patterns, where a list of names is removed
+
+# a link that leads to the rest of what a folder holds
+_MORE = re.compile(r"[?&](?:after|continuation-token|cursor|marker|offset|page|start)=", re.IGNORECASE)
 
 # what file systems call the things that change with a value, without case and separators
 _TELLING = frozenset(
@@ -242,7 +246,13 @@ class Objects:
                 return []
             start = f"{name}/" if name else ""
             names = [(self._name(entry["name"].rstrip("/")), entry["type"] == "directory") for entry in entries]
-        return [(n.removeprefix(start), folder) for n, folder in names if n is not None and n.startswith(start)]
+        below = [(n.removeprefix(start), folder) for n, folder in names if n is not None and n.startswith(start)]
+        if not self.is_web:
+            return below
+        if any(_MORE.search(entry["name"][len(self._path(name)) :]) for entry in entries):
+            raise does_not_list(name, "a page of several")
+        # some pages show what lies deeper, too
+        return sorted({(first, folder or bool(rest)) for n, folder in below for first, _, rest in [n.partition("/")]})
 
     def copy(self, pairs: Sequence[tuple[str, str]]) -> None:
         """Copy objects, where that can be done without their bytes passing through here.
@@ -320,7 +330,12 @@ class Objects:
         if self._root and not path.startswith(f"{self._root}/"):
             return None
         name = path[len(self._root) :].lstrip("/")
-        return urllib.parse.unquote(name) if self.is_web else name
+        if not self.is_web:
+            return name
+        # a link, which may begin with "./", lead out of the folder, or sort the same page
+        parts = [part for part in name.split("/") if part not in ("", ".")]
+        is_inside = parts and ".." not in parts and not {"?", "#"} & set(name)
+        return urllib.parse.unquote("/".join(parts)) if is_inside else None
 
     @contextmanager
     def _calling(self, doing: str, *, writing: bool = False, absence: bool = False) -> Iterator[Any]:

@@ -31,11 +31,12 @@ def kept_name(path: str, key: str) -> InvalidKeyError:
     )
 
 
-def does_not_list(name: str) -> StoreIOError:
-    """The error of who must know what a web server has that shows no listings."""
+def does_not_list(name: str, found: object = None) -> StoreIOError:
+    """The error of who must know what a web server has that shows no listings, or `found` in their place."""
     return StoreIOError(
         "cannot list: this server does not show what it has",
         key=name or None,
+        found=found,
         mend="Consolidate the store's metadata where it can be written to, with zarrds.verify(store, repair=True), "
         "or open its arrays by name, with zarrds.open_array(url, path=...)",
     )

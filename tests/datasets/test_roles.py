@@ -64,6 +64,12 @@ CASES: dict[str, xr.Dataset] = {
     "without index, time zone": BASE.assign_coords(x=pd.date_range("2000", periods=3, tz="Asia/Tokyo")).drop_indexes(
         "x"
     ),
+    "data": BASE.drop_indexes("x").reset_coords("x"),
+    "data, categories": BASE.assign_coords(x=pd.Categorical(list("aba"))).drop_indexes("x").reset_coords("x"),
+    "data, time zone": BASE.assign_coords(x=pd.date_range("2000", periods=3, tz="Asia/Tokyo"))
+    .drop_indexes("x")
+    .reset_coords("x"),
+    "data, intervals": BASE.assign_coords(x=pd.interval_range(0, 3)).drop_indexes("x").reset_coords("x"),
     "only some": xr.Dataset(coords={"x": [1, 2], "y": [3, 4]}).drop_indexes("y"),
     "on times": BASE.assign_coords(t=("x", pd.date_range("2000", periods=3))).set_xindex("t"),
     "on categories": BASE.assign_coords(t=("x", pd.Categorical(list("aba")))).set_xindex("t"),

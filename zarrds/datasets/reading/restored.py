@@ -151,7 +151,7 @@ class _Restorer:
         for name, variable in self._decoded.items():
             if name in hidden or name in self._levels:
                 continue
-            has_default = variable.dims == (name,) and name not in self._roles.unindexed
+            has_default = variable.dims == (name,) and name not in self._roles.unindexed | self._roles.data
             if has_default and self._options.are_made is not False:
                 self._add_coordinate(str(name), variable)
             else:

@@ -283,3 +283,41 @@ def test_dask_blocks_of_numbers_that_would_be_booleans() -> None:
     del ds.v.attrs["dtype"]
     zarrds.save(ds.chunk(x=2), store, mode="w")
     assert open_zarrds(store).v.identical(ds.v)
+
+
+_STARTS = pd.date_range("2000", periods=2)
+_DATES = xr.date_range("2000-01-01", periods=2, calendar="noleap", use_cftime=True)
+NO_TIMES: dict[str, Any] = {
+    "booleans": np.array([[True, False], [True, True]]),  # as notnull() makes them
+    "integers": np.array([[1, 2], [3, 4]]),
+    "floats": np.array([[1.5, np.nan], [3.0, 4.0]]),
+    "text": np.array([["a", "b"], ["c", None]], object),
+    "timedeltas": np.array([[1, 2], [3, 4]], "m8[s]"),
+    "categories": pd.Categorical(["a", "b"]),
+    "nullable": pd.array([1, None], "Int64"),
+}
+
+
+@pytest.mark.parametrize("name", NO_TIMES)
+@pytest.mark.parametrize(
+    "times", [_STARTS, _STARTS.tz_localize("Europe/London"), _DATES], ids=["plain", "zone", "cftime"]
+)
+@pytest.mark.parametrize("units", [{}, {"units": "hPa"}, {"units": None}])
+@pytest.mark.parametrize("is_lazy", [False, True])
+def test_bounds_of_times_that_are_no_times(
+    name: str, times: Any, units: dict[str, Any], is_lazy: bool, path: Path, zarr_format: Any
+) -> None:
+    values = NO_TIMES[name]
+    if name == "timedeltas" and units:
+        return  # which are of their own
+    coords = {"time": ("time", times, {"bounds": "b", "long_name": "start"})}
+    saved = xr.Dataset({"b": (("time", "n")[: np.ndim(values)], values, units)}, coords)
+    chunked = saved.chunk(time=1) if is_lazy and isinstance(values, np.ndarray) else saved
+    zarrds.save(chunked, path, zarr_format=zarr_format)
+    assert_same(saved, open_zarrds(path).load())
+    later = saved.assign_coords(time=("time", times + pd.Timedelta(2, "D"), saved.time.attrs))
+    zarrds.save(later, path, append_dim="time")
+    assert_same(xr.concat([saved, later], "time"), open_zarrds(path).load())
+    assert zarrds.verify(path).ok
+    if isinstance(values, np.ndarray) and values.dtype.kind in "bif":
+        np.testing.assert_array_equal(xr.open_zarr(path).b[:2], values)  # other readers see no times either

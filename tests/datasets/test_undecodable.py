@@ -216,3 +216,15 @@ def test_numbers_that_are_no_dates_behind_dates() -> None:
     with pytest.raises(EncodingError, match="'v' has attributes of undecoded data, and cannot be decoded"):
         zarrds.save(second, store, append_dim="x")
     assert xr.open_dataset(store, engine="zarrds").sizes["x"] == 2
+
+
+def test_bounds_of_other_writers_that_are_no_times(path: Path) -> None:
+    days = np.array(["2000-01-01", "2000-01-02"], "M8[ns]")
+    ds = xr.Dataset({"b": (("time", "n"), [["a", "b"], ["c", "d"]]), "v": ("time", [1.0, 2.0])}, {"time": days})
+    ds.time.attrs["bounds"] = "b"
+    ds.to_zarr(path, zarr_format=2)
+    with pytest.warns(UserWarning, match=r"cannot be decoded.*'b'"):
+        found = open_any(path)
+    np.testing.assert_array_equal(found.time, days)
+    assert found.b.values.tolist() == [["a", "b"], ["c", "d"]]
+    assert not found.b.attrs

@@ -17,7 +17,7 @@ from zarrds.errors import MetadataError, UndecodableError, ZarrdsError
 from zarrds.labels.kinds.plain import Description
 from zarrds.labels.kinds.table import decode_options
 from zarrds.metadata.attributes import MARKERS, SCALE, array_of
-from zarrds.metadata.times import CF_UNITS
+from zarrds.metadata.times import CF_UNITS, is_since
 
 __all__ = ["Decoded", "decode", "decode_all", "decoders_for", "without_times"]
 
@@ -204,15 +204,15 @@ def _is_uncounted(name: Any, variable: xr.Variable, decoders: Mapping[str, Any])
 def _undecodable_ones(
     raw: Mapping[Any, xr.Variable], decoders: Mapping[str, Any]
 ) -> dict[Any, tuple[xr.Variable, str]]:
-    """Variables that cannot be decoded, each by itself or, with its units, as the bounds of another; and why."""
+    """Variables that cannot be decoded, each by itself or as the bounds of another, with its units; and why."""
     found: dict[Any, tuple[xr.Variable, str]] = {}
     for name, variable in raw.items():
         if (problem := _problem(name, variable, decoders)) is not None:
             found[name] = variable, problem
-    for name in list(found):
-        bounds = raw[name].attrs.get("bounds")
-        if isinstance(bounds, str) and bounds in raw and bounds not in found:
-            shared = {key: raw[name].attrs[key] for key in ("units", "calendar") if key in raw[name].attrs}
+    for owner in raw.values():
+        bounds = owner.attrs.get("bounds")
+        if isinstance(bounds, str) and bounds in raw and bounds not in found and is_since(owner.attrs.get("units")):
+            shared = {key: owner.attrs[key] for key in ("units", "calendar") if key in owner.attrs}
             variable = raw[bounds].copy(deep=False)
             variable.attrs = {**shared, **variable.attrs}
             if (problem := _problem(bounds, variable, decoders)) is not None:
@@ -337,6 +337,8 @@ def decode(
     MetadataError
         If they cannot be decoded, now or when they are read; it names the variable.
     """
+    # of these, where they are bounds of times, xarray makes no times, but gives them the calendar all the same
+    untimed = [n for n, v in raw.items() if not is_since(v.attrs.get("units", " since ")) and "calendar" not in v.attrs]
     try:
         variables, decoded_attributes, names = decode_opened(raw, dict(attributes), **decoders)
     except ZarrdsError:
@@ -344,6 +346,9 @@ def decode(
     except Exception as error:
         name, cause = _culprit(raw, decoders, error)
         raise _undecodable(store, path_of(group, name), cause) from error
+    for name in untimed:
+        if name in variables:
+            variables[name].attrs.pop("calendar", None)
     for name, variable in variables.items():
         guard_decoders(variable, _Guarding(store, path_of(group, name), variable.encoding))
     return dict(variables), decoded_attributes, names

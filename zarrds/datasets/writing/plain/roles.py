@@ -5,7 +5,7 @@ The members are those that `zarrds.datasets.reading.roles` reads.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Sequence, Set
+from collections.abc import Collection, Hashable, Mapping, Sequence, Set
 from dataclasses import asdict
 
 import xarray as xr
@@ -14,12 +14,14 @@ from zarrds.arrays.attributes import plain_attributes
 from zarrds.compat.xarray_internals import CF_RELATED_DATA
 from zarrds.compat.xarray_opening import EvenlySpaced, is_point_index
 from zarrds.datasets.encoding.dataset import stored_name, with_named_coordinates
+from zarrds.datasets.encoding.exact.attempt import is_time
 from zarrds.datasets.encoding.meaning import is_undecoded
 from zarrds.datasets.reading.roles import ATTRIBUTE, COORDINATE, FROM_ENCODING, INDEX, NO_INDEX, RANGE_INDEXES
 from zarrds.errors import UnsupportedError
 from zarrds.metadata.fields import JSON, Raw
+from zarrds.metadata.times import is_since
 
-__all__ = ["ranges_without_array", "role_notes", "with_true_coordinates"]
+__all__ = ["names_no_times", "ranges_without_array", "role_notes", "with_true_coordinates"]
 
 Notes = dict[str, Raw]
 # evenly spaced labels that no array along their dimension can note are written out, up to so many
@@ -60,6 +62,22 @@ def _is_stale(key: str, variable: xr.Variable, coordinates: Set[str]) -> bool:
     if carried is None:  # which asks for none to be named
         return False
     return key in variable.attrs or not isinstance(carried, str) or not coordinates >= set(carried.split())
+
+
+def names_no_times(variable: xr.Variable, variables: Mapping[Hashable, xr.Variable]) -> bool:
+    """Whether the attribute ``bounds`` of times names what is none: readers would take it for times without units.
+
+    Parameters
+    ----------
+    variable : Variable
+    variables : mapping of name to Variable
+        All of its dataset.
+    """
+    named = variable.attrs.get("bounds", variable.encoding.get("bounds"))
+    bounds = variables.get(named) if isinstance(named, str) else None
+    if bounds is None or variable.dtype.kind not in "MO" or not is_time(variable) or is_time(bounds):
+        return False
+    return bounds.dtype.kind not in "iuf" or not is_since(bounds.attrs.get("units"))
 
 
 def ranges_without_array(dataset: xr.Dataset, written: Collection[Hashable]) -> dict[Hashable, xr.indexes.RangeIndex]:

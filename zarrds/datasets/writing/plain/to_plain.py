@@ -18,6 +18,7 @@ from zarrds.arrays.attributes import plain_attributes
 from zarrds.compat.xarray_internals import (
     check_vlen_dtype,
     is_chunked,
+    lazy_data,
     new_dataset,
     validate_dataset_names,
     variable_of,
@@ -27,7 +28,12 @@ from zarrds.datasets.encoding.exact.attempt import is_time, lazy_units
 from zarrds.datasets.encoding.exact.blocks import computed_to_see
 from zarrds.datasets.reading.notes import MULTI_INDEX, PANDAS, RANGES, GroupNotes
 from zarrds.datasets.writing.plain.plain_target import PlainTarget
-from zarrds.datasets.writing.plain.roles import ranges_without_array, role_notes, with_true_coordinates
+from zarrds.datasets.writing.plain.roles import (
+    names_no_times,
+    ranges_without_array,
+    role_notes,
+    with_true_coordinates,
+)
 from zarrds.datasets.writing.plain.unmarked import as_described
 from zarrds.errors import EncodingError, UnsupportedError, ZarrdsError, locating
 from zarrds.labels.kinds.mixtures import check_one_kind_of_text
@@ -337,7 +343,20 @@ class _Maker:
         taken |= set(map(str, self._variables)) | set(self._target.arrays)
         return next(n for n in (name, *(f"{name}_{i}" for i in range(1, len(taken) + 2))) if n not in taken)
 
+    def _set_bounds_apart(self) -> None:
+        """Note that variables have bounds which are no times, though they are: nobody else is told."""
+        for name, variable in self._variables.items():
+            if names_no_times(variable, self._variables):
+                attrs, encoding = dict(variable.attrs), dict(variable.encoding)
+                encoding.pop("bounds", None)
+                if "bounds" in attrs:
+                    before = an_object(self._notes.get(stored_name(name), {}).get(ATTRIBUTES, {}), "noted attributes")
+                    self._note(name, ATTRIBUTES, {**before, **noted_apart({"bounds": attrs.pop("bounds")})})
+                self._variables[name] = variable_of(variable.dims, lazy_data(variable), attrs, encoding)
+                self._is_changed = True
+
     def result(self) -> PlainDataset:
+        self._set_bounds_apart()
         dataset = self._dataset
         if self._is_changed:
             # directly: xarray would make coordinates of data that has the name of a dimension, not only of what is ours

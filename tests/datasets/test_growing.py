@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,23 @@ def test_bounds_at_parts_of_the_units_of_their_coordinate(path: Path, dtype: str
         expected = days("2024-01-01", "2024-01-02", "2024-01-03")
         assert np.array_equal(load(path, engine).time_bnds.values, expected.time_bnds.values)
     assert zarrds.verify(path).ok
+
+
+@pytest.mark.parametrize("compute", [True, False])
+def test_bounds_that_are_read_later_keep_their_units(path: Path, tmp_path: Path, compute: bool) -> None:
+    """Days do not hold them, which is only seen when they are computed."""
+    ds = at("2024-01-01", "2024-01-02")
+    ds = ds.assign_coords(time_bnds=(("time", "n"), ds.time.values[:, None] + np.array([[0, 1]], "m8[h]")))
+    ds["time"].attrs["bounds"] = "time_bnds"
+    zarrds.save(ds, path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        later = zarrds.save(open_zarrds(path, chunks={}), tmp_path / "again.zarr", compute=compute)
+        if later is not None:
+            later.compute()
+    found = open_zarrds(tmp_path / "again.zarr")
+    xr.testing.assert_identical(found.load(), ds)
+    assert found.time_bnds.encoding["units"].startswith("hours since 2024-01-01")
 
 
 @pytest.mark.parametrize("unit", ["s", "ms", "us"])

@@ -201,3 +201,25 @@ def test_levels_under_another_name_than_their_dimension() -> None:
         zarrds.save(ds.rename_dims(m="other"), store)
     zarrds.save(ds.rename(m="other"), store)
     assert_same_indexes(open_zarrds(store), ds.rename(m="other"))
+
+
+def test_levels_that_lost_their_index() -> None:
+    """Another dimension is swapped: xarray leaves the MultiIndex to its dimension alone."""
+    pairs = pd.MultiIndex.from_product([[1, 2], ["a", "b"]], names=["n", "s"])
+    coords = xr.Coordinates.from_pandas_multiindex(pairs, "m")
+    whole = xr.Dataset({"v": (("m", "x"), np.arange(8.0).reshape(4, 2))}).assign_coords(coords)
+    whole.s.attrs["long_name"] = "second"
+    swapped = whole.assign_coords(y=("x", [5, 6])).swap_dims(x="y")
+    expected = xr.Dataset({"v": (("m", "y"), whole.v.values)}, {"y": [5, 6]}).assign_coords(coords)
+    for ds in (swapped, swapped.chunk(m=1), swapped.drop_vars("n")):
+        store = zarrds.MemoryStore()
+        zarrds.save(ds.isel(m=slice(0, 2)), store)
+        zarrds.save(ds.isel(m=slice(2, None)), store, append_dim="m")
+        found = open_zarrds(store).load()
+        assert_same_indexes(found, expected)
+        xr.testing.assert_equal(found, expected)
+        tree = zarrds.MemoryStore()
+        zarrds.save(xr.DataTree.from_dict({"/a": ds}), tree)
+        assert_same_indexes(open_zarrds(tree, group="a"), expected)
+    with pytest.raises(EncodingError, match=r"'m'.*drop_vars\('m'\)"):
+        zarrds.save(whole.assign_coords(y=("m", np.arange(4))).swap_dims(m="y"), zarrds.MemoryStore())

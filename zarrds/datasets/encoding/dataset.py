@@ -19,8 +19,10 @@ from zarrds.compat.xarray_internals import (
     DATAARRAY_VARIABLE,
     NONE_VAR_NAME,
     encode_dataset_coordinates,
+    is_chunked,
     is_strange,
     lazy_data,
+    new_dataset,
     variable_of,
 )
 from zarrds.compat.xarray_messages import is_about, without_name_warnings
@@ -77,13 +79,31 @@ def datasets_of(
         for relative, node in obj.subtree_with_keys:
             at_root = node is obj
             dataset = node.to_dataset(inherit=write_inherited_coords or at_root)
-            yield "" if at_root else check_key(relative), _plain_arrays(dataset), encoding.get(node.path, {})
+            yield (
+                "" if at_root else check_key(relative),
+                _plain_arrays(_with_levels(dataset)),
+                encoding.get(node.path, {}),
+            )
     elif isinstance(obj, xr.DataArray):
-        yield "", _plain_arrays(_as_dataset(obj)), encoding
+        yield "", _plain_arrays(_with_levels(_as_dataset(obj))), encoding
     elif isinstance(obj, xr.Dataset):
-        yield "", _plain_arrays(obj), encoding
+        yield "", _plain_arrays(_with_levels(obj)), encoding
     else:
         raise EncodingError("cannot be saved", expected="a Dataset, DataArray or DataTree", found=type(obj).__name__)
+
+
+def _with_levels(dataset: xr.Dataset) -> xr.Dataset:
+    """The same, with each MultiIndex as that of its levels too: `swap_dims` of another dimension leaves them none."""
+    indexes = dataset.xindexes
+    for index in {id(each): each for each in indexes.values()}.values():
+        if isinstance(index, xr.indexes.PandasMultiIndex) and not indexes.keys() >= set(index.index.names):
+            given = {name: dataset.variables[name] for name in index.index.names if name in dataset.variables}
+            made = index.create_variables(given)
+            variables = {**dataset.variables, **made}
+            all_indexes = {**dataset.xindexes, **dict.fromkeys(made, index)}
+            whole = new_dataset(variables, {*dataset.coords, *made}, all_indexes, dataset.attrs, lambda: None)
+            whole.encoding, dataset = dataset.encoding, whole
+    return dataset
 
 
 def _plain_arrays(dataset: xr.Dataset) -> xr.Dataset:
@@ -183,12 +203,14 @@ def prepared(dataset: xr.Dataset, encoding: Encoding) -> tuple[dict[Any, Any], d
 
 def _share_time_units(variables: Mapping[Hashable, xr.Variable], asked: Encoding) -> None:
     """Give bounds of times the units of their coordinate, unless others are asked for (CF 1.12, section 7.1)."""
-    for variable in variables.values():
+    for name, variable in variables.items():
         units = variable.encoding.get("units")
         beside = variable.attrs.get("bounds", variable.attrs.get("climatology", variable.encoding.get("bounds")))
         bounds = variables.get(beside) if isinstance(beside, str) else None
         if bounds is None or beside in asked or not is_since(units):
             continue
+        if name not in asked and is_chunked(bounds) and is_since(bounds.encoding.get("units")):
+            continue  # those that they were read in, which held them: other units would be proven too late
         if bounds.dtype.kind in "MO" and "units" not in bounds.attrs and GAVE_WAY not in bounds.encoding:
             shared = {k: variable.encoding[k] for k in ("units", "calendar") if k in variable.encoding}
             if any(bounds.encoding.get(key) != value for key, value in shared.items()):
@@ -327,9 +349,9 @@ def _mend_of(error: Exception, name: str, variable: xr.Variable) -> str:
             "Remove that key from the variable's attrs: for times it is made of their encoding, "
             "which encoding={...: {'units': ..., 'calendar': ...}} sets"
         )
-    if variable.dtype.kind == "O" and not variable.ndim and isinstance(np.asarray(variable.values)[()], tuple):
-        # what isel or sel leaves of the labels of a MultiIndex
-        return f"Leave it out, with drop_vars({name!r}): its levels are coordinates of their own"
+    if variable.dtype.kind == "O" and variable.size and isinstance(np.asarray(variable.values).flat[0], tuple):
+        # what isel, sel or swap_dims leave of the labels of a MultiIndex
+        return f"Leave it out, with drop_vars({name!r}), if its levels are coordinates of their own"
     if is_about(error, "objects"):
         if mend := _MENDS.get(pd.api.types.infer_dtype(np.asarray(variable.values).reshape(-1), skipna=True)):
             return mend

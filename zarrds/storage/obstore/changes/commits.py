@@ -30,7 +30,7 @@ from zarrds.storage.fsspec.commits import (
     is_node_document,
     new_folder,
 )
-from zarrds.storage.obstore.changes.retries import ATTEMPTS, pause, put_over, repeat_while_busy
+from zarrds.storage.obstore.changes.retries import attempts, put_over, repeat_while_busy
 from zarrds.storage.protocol import ValueChangedError
 from zarrds.threads import answers_of, side_by_side
 
@@ -108,14 +108,13 @@ class ConditionalCommits(Commits):
 
     def remove_marker(self, commit: Commit | DirectMarker) -> None:
         """Remove the marker, if it is still that of a commit."""
-        for attempt in range(ATTEMPTS):
+        for _ in attempts():
             found = self._objects.find_one(self._base + MARKER, limit=MAX_MARKER)
             if found is None or self._parsed(bytes(found.data)) != commit:
                 return
             # what is refused though it is still the same is tried again: else it would name what is gone soon
             if self._void(version_of(found.info)):
                 return
-            pause(attempt)
         raise StoreIOError("the server refuses to put over a marker that has not changed", key=MARKER, mend="Try again")
 
     def _void(self, version: Version) -> bool:
@@ -267,7 +266,7 @@ class ConditionalCommits(Commits):
     def is_made(self, commit: DirectMarker) -> bool:
         """Whether a commit was made; if not, it cannot be made any more afterwards, for the root is claimed."""
         root = self._base + commit.root
-        for _ in range(ATTEMPTS):
+        for _ in attempts():
             found = self._objects.find_one(root, limit=_MAX_ROOT)
             if found is None:
                 return False

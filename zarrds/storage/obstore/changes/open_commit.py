@@ -15,7 +15,7 @@ from zarrds.storage.commits.direct_marker import DirectMarker, new_write, signed
 from zarrds.storage.found import Found, Version, version_of
 from zarrds.storage.fsspec.commits import MARKER
 from zarrds.storage.obstore.changes.commits import ConditionalCommits, conflict, is_same_version
-from zarrds.storage.obstore.changes.retries import ATTEMPTS, PAUSE
+from zarrds.storage.obstore.changes.retries import attempts
 from zarrds.storage.obstore.objects import ObstoreObjects
 from zarrds.storage.protocol import ValueChangedError
 
@@ -103,7 +103,7 @@ class OpenCommit:
 
     def put_root(self, value: bytes) -> None:
         """Put the root's document, if it is as this writer has left it."""
-        for attempt in range(ATTEMPTS):
+        for _ in attempts():
             now = clock()  # before the request: its answer may come late
             try:
                 self._version = self.objects.put_if(self._root, value, self._version)
@@ -111,7 +111,6 @@ class OpenCommit:
                 return
             except ValueChangedError:
                 self.check_claim()  # refused for another reason, as by a server that is busy
-            time.sleep(PAUSE * attempt)
         raise conflict(self.path)
 
     @property

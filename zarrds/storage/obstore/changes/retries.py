@@ -8,25 +8,31 @@ from __future__ import annotations
 import errno
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from zarrds.errors import StoreIOError
 from zarrds.storage.found import Version, version_of
 from zarrds.storage.obstore.objects import ObstoreObjects
 from zarrds.storage.protocol import ValueChangedError
 
-__all__ = ["ATTEMPTS", "PAUSE", "pause", "put_over", "repeat_while_busy"]
+__all__ = ["attempts", "pause", "put_over", "repeat_while_busy"]
 
-ATTEMPTS = 5  # of a put that was refused
-PAUSE = 0.05  # seconds, times the attempt
-
-_BUSY_PAUSE = 0.1  # seconds before a busy server is asked again, twice as long each time
+_ATTEMPTS = 6  # of a put that was refused
+_PAUSE = 0.1  # seconds before a server is asked again, twice as long each time
 _LONGEST_PAUSE = 5.0
 
 
+def attempts() -> Iterator[None]:
+    """Times to try a put that may be refused: the second follows at once, the others after longer and longer pauses."""
+    for number in range(_ATTEMPTS):
+        if number > 1:
+            pause(number - 2)
+        yield
+
+
 def pause(number: int) -> None:
-    """Wait before a busy server is asked once more, after so many times before."""
-    time.sleep(min(_BUSY_PAUSE * 2 ** min(number, 9), _LONGEST_PAUSE))  # larger powers are no floats at some point
+    """Wait before a server is asked once more, after so many times before."""
+    time.sleep(min(_PAUSE * 2 ** min(number, 9), _LONGEST_PAUSE))  # larger powers are no floats at some point
 
 
 def repeat_while_busy(act: Callable[[], object], objects: ObstoreObjects, may_go_on: Callable[[int], bool]) -> bool:
@@ -91,12 +97,11 @@ def put_over(
             is_refused, info = True, objects.info(name)
             found = info and version_of(info)
 
-    for attempt in range(ATTEMPTS):
+    for _ in attempts():
         if not repeat_while_busy(act, objects, may_go_on):
             return False
         if not is_refused:
             return True
         if not may_replace(found):
             return False
-        time.sleep(PAUSE * attempt)
     raise StoreIOError("others write to an object all the time", key=key, mend="Try again")

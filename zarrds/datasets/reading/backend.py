@@ -5,27 +5,19 @@ Opening reads the metadata, of a consolidated store in one document; data is rea
 
 from __future__ import annotations
 
-import inspect
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, fields
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, TypeVar
 
 import xarray as xr
 from xarray.backends import BackendEntrypoint
 
-from zarrds.arguments import check_choice, check_texts
-from zarrds.compat.xarray_opening import tree_without_default_indexes, unindexed_of, wants_default_indexes
+from zarrds.compat.xarray_opening import tree_without_default_indexes, unindexed_of
 from zarrds.datasets.reading.group_reader import GroupReader
-from zarrds.datasets.reading.index_options import IndexKind, IndexOptions
-from zarrds.datasets.reading.notes import Closed
-from zarrds.datasets.reading.strange import PhonyDims
+from zarrds.datasets.reading.open_options import OpenOptions, with_parameters
 from zarrds.errors import ConflictError
-from zarrds.labels import INDEX_THRESHOLD
-from zarrds.metadata.model import ZarrFormat
 from zarrds.metadata.nodes.documents import ROOTS
-from zarrds.storage.locate import CACHE_SIZE
 from zarrds.storage.protocol import Store
 
 __all__ = ["ZarrdsBackendEntrypoint"]
@@ -33,102 +25,9 @@ __all__ = ["ZarrdsBackendEntrypoint"]
 
 Source = str | os.PathLike[str] | Store
 
-_Read = TypeVar("_Read")
+_Found = TypeVar("_Found")
 
 _ATTEMPTS = 3  # of opening a store that others change meanwhile
-
-
-@dataclass(frozen=True, slots=True)
-class OpenOptions:
-    """What the functions of the backend take by name, declared nowhere else; see `ZarrdsBackendEntrypoint`."""
-
-    mask_and_scale: bool | Mapping[str, bool] = True
-    decode_times: Any = True
-    concat_characters: bool | Mapping[str, bool] = True
-    decode_coords: Any = True
-    drop_variables: str | Iterable[str] | None = None
-    use_cftime: bool | Mapping[str, bool] | None = None
-    decode_timedelta: Any = None
-    group: str | None = None
-    consolidated: bool | None = None
-    zarr_format: ZarrFormat | None = None
-    use_zarr_fill_value_as_mask: bool | None = None
-    missing_chunks: Literal["error", "fill"] | None = None
-    index: IndexKind = "auto"
-    index_threshold: int = INDEX_THRESHOLD
-    intervals: Mapping[str, Closed] | None = None
-    storage_options: Mapping[str, Any] | None = None
-    chunk_cache: int | None = None
-    workers: int | None = None
-    phony_dims: PhonyDims = None
-    local_cache: str | os.PathLike[str] | None = None
-    cache_size: int = CACHE_SIZE
-
-    @classmethod
-    def of(cls, function: str, options: Mapping[str, Any]) -> Self:
-        """The options of a call; raises `TypeError` as Python does for keywords that a function does not have."""
-        if unknown := [name for name in options if name not in cls.__dataclass_fields__]:
-            raise TypeError(f"{function}() got an unexpected keyword argument {unknown[0]!r}")
-        return cls(**options)
-
-    @property
-    def root(self) -> str:
-        """The path of the group."""
-        check_texts(group=self.group)
-        return (self.group or "").strip("/")
-
-    @property
-    def decoders(self) -> dict[str, Any]:
-        """What xarray's decoders are told."""
-        check_choice((True, False, None, "coordinates", "all"), decode_coords=self.decode_coords)
-        names = (
-            "mask_and_scale",
-            "decode_times",
-            "concat_characters",
-            "decode_coords",
-            "use_cftime",
-            "decode_timedelta",
-        )
-        return {name: getattr(self, name) for name in names}
-
-    def read(self, source: Source, read: Callable[[GroupReader], _Read]) -> _Read:
-        """What `read` makes of a store, which is opened anew if another writer changes it meanwhile.
-
-        Raises `ConflictError` if that happens each time.
-        """
-        for _ in range(_ATTEMPTS - 1):
-            with suppress(ConflictError):
-                return read(self._reader(source))
-        return read(self._reader(source))
-
-    def _reader(self, source: Source) -> GroupReader:
-        """What reads groups of a store in this way."""
-        return GroupReader(
-            source,
-            self.storage_options,
-            consolidated=self.consolidated,
-            zarr_format=self.zarr_format,
-            fill_value_is_mask=self.use_zarr_fill_value_as_mask,
-            missing_chunks=self.missing_chunks,
-            index=IndexOptions(self.index, self.index_threshold, are_made=wants_default_indexes()),
-            intervals=self.intervals,
-            chunk_cache=self.chunk_cache,
-            workers=self.workers,
-            phony_dims=self.phony_dims,
-            drop_variables=self.drop_variables,
-            local_cache=self.local_cache,
-            cache_size=self.cache_size,
-        )
-
-
-def with_parameters(function: Any) -> None:
-    """Give a function that takes options by ``**`` the signature that it has, for xarray and ``help``."""
-    own = inspect.signature(function)
-    named = [
-        inspect.Parameter(each.name, inspect.Parameter.KEYWORD_ONLY, default=each.default, annotation=each.type)
-        for each in fields(OpenOptions)
-    ]
-    function.__signature__ = own.replace(parameters=[*list(own.parameters.values())[:-1], *named])
 
 
 class ZarrdsBackendEntrypoint(BackendEntrypoint):
@@ -207,7 +106,7 @@ class ZarrdsBackendEntrypoint(BackendEntrypoint):
             For an option that there is not.
         """
         asked = OpenOptions.of("open_dataset", options)
-        return asked.read(filename_or_obj, lambda reader: reader.dataset(asked.root, asked.decoders))
+        return _read(filename_or_obj, asked, lambda reader: reader.dataset(asked.root))
 
     def open_datatree(self, filename_or_obj: Any, **options: Any) -> xr.DataTree:
         """Open a group and all groups below it as a DataTree; parameters and errors are `open_dataset`'s.
@@ -231,9 +130,20 @@ class ZarrdsBackendEntrypoint(BackendEntrypoint):
     def _open_groups(self, function: str, filename_or_obj: Any, options: Mapping[str, Any]) -> dict[str, xr.Dataset]:
         asked = OpenOptions.of(function, options)
         root = asked.root
-        found = asked.read(filename_or_obj, lambda reader: reader.datasets(root, asked.decoders))
+        found = _read(filename_or_obj, asked, lambda reader: reader.datasets(root))
         below = {path: path[len(root) :].strip("/") for path in found}
         return {(below[path] or ".") if asked.group else f"/{below[path]}": dataset for path, dataset in found.items()}
+
+
+def _read(source: Source, asked: OpenOptions, read: Callable[[GroupReader], _Found]) -> _Found:
+    """What `read` makes of a store, which is opened anew if another writer changes it meanwhile.
+
+    Raises `ConflictError` if that happens each time.
+    """
+    for _ in range(_ATTEMPTS - 1):
+        with suppress(ConflictError):
+            return read(GroupReader(source, asked))
+    return read(GroupReader(source, asked))
 
 
 for _function in (

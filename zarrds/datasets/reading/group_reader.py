@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import count
 from math import prod
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import xarray as xr
 
@@ -17,18 +17,18 @@ from zarrds.compat.xarray_internals import NONE_VAR_NAME, new_dataset
 from zarrds.compat.xarray_opening import without_default_indexes
 from zarrds.datasets.encoding.attributes import attributes_to_decode, give_back
 from zarrds.datasets.reading.decoding import Decoded, decode_all, decoders_for, without_times
-from zarrds.datasets.reading.index_options import IndexOptions
 from zarrds.datasets.reading.lazy import UNASKED_NBYTES, LazyArray, LazyArrays, look_again
-from zarrds.datasets.reading.notes import MULTI_INDEX, Closed, GroupNotes, beside, notes_of, with_intervals
+from zarrds.datasets.reading.notes import MULTI_INDEX, GroupNotes, beside, notes_of, with_intervals
+from zarrds.datasets.reading.open_options import OpenOptions
 from zarrds.datasets.reading.restored import NoteMismatchError, Restored, restore
 from zarrds.datasets.reading.roles import Roles, move_attributes, roles_of
-from zarrds.datasets.reading.strange import LeftOut, PhonyDims, check_phony_dims, children_of, groups_below, named
+from zarrds.datasets.reading.strange import LeftOut, check_phony_dims, children_of, groups_below, named
 from zarrds.errors import ConflictError, LabelError, MetadataError, UndecodableError, ZarrdsError
 from zarrds.metadata.attributes import apart_attributes
 from zarrds.metadata.extension import UNLIMITED, note_of, unlimited_dims
 from zarrds.metadata.fetched import Watched
 from zarrds.metadata.formats import module_of, spec_of, v2, v3
-from zarrds.metadata.model import ArrayMetadata, GroupMetadata, ZarrFormat
+from zarrds.metadata.model import ArrayMetadata, GroupMetadata
 from zarrds.metadata.nodes.documents import ROOTS, Nodes, open_nodes, root_keys
 from zarrds.metadata.nodes.lookup import get_group
 from zarrds.storage.locate import as_cached_store
@@ -65,65 +65,84 @@ def _roots(store: Store, *, should_recover: bool = False) -> dict[str, Hashable]
     return {key: each.identity for key, each in found.items() if each.problem is None}
 
 
-class GroupReader:
-    """Makes datasets of one store's groups."""
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """A group of which nothing is decoded yet.
 
-    def __init__(
-        self,
-        store: Any,
-        storage_options: Mapping[str, Any] | None,
-        *,
-        consolidated: bool | None,
-        zarr_format: ZarrFormat | None,
-        fill_value_is_mask: bool | None,
-        missing_chunks: Literal["error", "fill"] | None,
-        index: IndexOptions,
-        intervals: Mapping[str, Closed] | None,
-        chunk_cache: int | None,
-        workers: int | None,
-        phony_dims: PhonyDims,
-        drop_variables: str | Iterable[str] | None,
-        local_cache: str | os.PathLike[str] | None,
-        cache_size: int,
-    ) -> None:
-        check_mappings(intervals=intervals)
-        check_numbers(workers=workers)
-        check_phony_dims(phony_dims)
-        self._phony_dims, self._numbers = phony_dims, count()
-        check_flags(use_zarr_fill_value_as_mask=fill_value_is_mask)
-        self._dropped = hashables_of(drop_variables=drop_variables)
-        self._index = index
-        self._intervals = intervals or {}
-        self._store = as_cached_store(_without_document(store), storage_options, local_cache, cache_size)
+    Attributes
+    ----------
+    path : str
+    node : GroupMetadata
+        What its document says.
+    lazy : dict of str to LazyArray
+        Its arrays, all that can be opened.
+    stored : dict of str or None to Variable
+        The same as variables, by the names that they get.
+    dropped : set of str
+        What the user leaves out, and what goes with that.
+    """
+
+    path: str
+    node: GroupMetadata
+    lazy: dict[str, LazyArray]
+    stored: dict[str | None, xr.Variable]
+    dropped: set[str]
+
+    @property
+    def arrays(self) -> dict[str, ArrayMetadata]:
+        """What their documents say, by name."""
+        return {name: array.stored.metadata for name, array in self.lazy.items()}
+
+
+class GroupReader:
+    """Makes datasets of one store's groups.
+
+    Parameters
+    ----------
+    store : path, URL or store
+    asked : OpenOptions
+    """
+
+    def __init__(self, store: Any, asked: OpenOptions) -> None:
+        check_mappings(intervals=asked.intervals)
+        check_numbers(workers=asked.workers)
+        check_phony_dims(asked.phony_dims)
+        check_flags(use_zarr_fill_value_as_mask=asked.use_zarr_fill_value_as_mask)
+        self._phony_dims, self._numbers = asked.phony_dims, count()
+        self._dropped = hashables_of(drop_variables=asked.drop_variables)
+        self._index, self._decoders = asked.indexes, asked.decoders
+        self._intervals = asked.intervals or {}
+        place, cache = _without_document(store), (asked.local_cache, asked.cache_size)
+        self._store = as_cached_store(place, asked.storage_options, *cache)
         # xarray would note a URL as it was given, with what is secret in it
         is_url = isinstance(store, str) and "://" in store and self._store.path not in store
         self._shown = self._store.path if is_url else None
         self._watched = None if self._store.traits.is_remote else Watched(self._store)
         read_from = self._store if self._watched is None else cast(Store, self._watched)
-        asked = None if zarr_format is None else module_of(zarr_format)
-        self._nodes: Nodes = open_nodes(read_from, like=asked, consolidated=consolidated)
+        spec = None if asked.zarr_format is None else module_of(asked.zarr_format)
+        self._nodes: Nodes = open_nodes(read_from, like=spec, consolidated=asked.consolidated)
         # who goes by many documents reads them when no change is under way, and looks at the end whether one has begun
         self._seen = {} if self._nodes.consolidated else _roots(self._store, should_recover=True)
         touched = spec_of(self._nodes).root_key(consolidated=True)
         self._arrays = LazyArrays.of(
             self._store,
             self._nodes,
-            n_workers=workers,
-            missing_chunks=missing_chunks,
-            chunk_cache=chunk_cache,
-            fill_value_is_mask=fill_value_is_mask,
+            n_workers=asked.workers,
+            missing_chunks=asked.missing_chunks,
+            chunk_cache=asked.chunk_cache,
+            fill_value_is_mask=asked.use_zarr_fill_value_as_mask,
             touched=(touched, self._seen[touched]) if touched in self._seen else None,
         )
 
-    def dataset(self, path: str, decoders: Mapping[str, Any]) -> xr.Dataset:
+    def dataset(self, path: str) -> xr.Dataset:
         """The dataset of one group; what of it cannot be opened is left out, with one warning."""
-        return self._datasets([path], decoders, LeftOut(self._store.path, self._dropped))[path]
+        return self._datasets([path], LeftOut(self._store.path, self._dropped))[path]
 
-    def datasets(self, root: str, decoders: Mapping[str, Any]) -> dict[str, xr.Dataset]:
+    def datasets(self, root: str) -> dict[str, xr.Dataset]:
         """As `dataset`, of a group and all below it, by path, parents first; with one warning for all of them."""
         left_out = LeftOut(self._store.path, self._dropped)
         get_group(self._store, self._nodes, check_prefix(root, self._store.path))
-        return self._datasets(list(groups_below(self._nodes, root, left_out)), decoders, left_out)
+        return self._datasets(list(groups_below(self._nodes, root, left_out)), left_out)
 
     def _check_unchanged(self) -> None:
         """Raise `ConflictError` if a store without consolidated metadata was changed while it was opened."""
@@ -141,25 +160,19 @@ class GroupReader:
                 mend="Open it again",
             )
 
-    def _datasets(self, paths: list[str], decoders: Mapping[str, Any], left_out: LeftOut) -> dict[str, xr.Dataset]:
+    def _datasets(self, paths: list[str], left_out: LeftOut) -> dict[str, xr.Dataset]:
         labels: list[LazyArray] = []
         try:
-            groups = {path: get_group(self._store, self._nodes, check_prefix(path, self._store.path)) for path in paths}
-            dropped = {path: self._dropped | self._parts_of(path, self._dropped) for path in paths}
-            arrays = {path: self._lazy(path, dropped[path], left_out) for path in paths}
-            labels += [each for lazy, _ in arrays.values() for each in self._needed(lazy, decoders)]
+            nodes = {path: get_group(self._store, self._nodes, check_prefix(path, self._store.path)) for path in paths}
+            groups = [self._lazy(path, node, left_out) for path, node in nodes.items()]
+            labels += [each for group in groups for each in self._needed(group)]
             if self._store.traits.is_remote:
                 side_by_side(LazyArray.read_ahead, labels)
             else:  # once, and not once for each of xarray's decoders that looks at their ends
                 for each in labels:
                     each.read_ahead()
                 look_again(labels)
-            found = {
-                path: self._dataset(
-                    path, groups[path], *arrays[path], dropped[path] | left_out.names_in(path), decoders, left_out
-                )
-                for path in paths
-            }
+            found = {group.path: self._dataset(group, left_out) for group in groups}
             self._check_unchanged()
         except BaseException as error:
             for each in labels:
@@ -167,18 +180,18 @@ class GroupReader:
             if isinstance(error, Exception):
                 self._check_unchanged()  # that may be why
             raise
-        for path, dataset in found.items():
+        for group, dataset in zip(groups, found.values(), strict=True):
             if self._shown is not None:
                 dataset.encoding["source"] = self._shown
-            for name, each in arrays[path][0].items():
+            for name, each in group.lazy.items():
                 if name not in dataset.dims or name in dataset.xindexes:
                     each.forget()  # else xarray makes an index of it, when it gets the dataset
         left_out.warn()
         return found
 
-    def _needed(self, lazy: Mapping[str, LazyArray], decoders: Mapping[str, Any]) -> list[LazyArray]:
+    def _needed(self, group: _Group) -> list[LazyArray]:
         """The arrays of a group that are read to open it, as far as that can be told: labels, and few times."""
-        metadata = {name: array.stored.metadata for name, array in lazy.items()}
+        lazy, metadata = group.lazy, group.arrays
         found = set(self._intervals)
         if self._index.index != "none" and self._index.are_made is not False:
             found |= {n for n, m in metadata.items() if m.dimension_names == (n,)}
@@ -187,46 +200,37 @@ class GroupReader:
             found |= {part for name in found for part in beside(metadata[name])}
             bounds = (metadata[name].attributes.get("bounds") for name in set(self._intervals) & lazy.keys())
             found |= {name for name in bounds if isinstance(name, str)}
-        if decoders["decode_times"] is not False:  # decoders look at the ends of times
+        if self._decoders["decode_times"] is not False:  # decoders look at the ends of times
             times = (n for n, m in metadata.items() if "since" in str(m.attributes.get("units")))
             found |= {name for name in times if prod(metadata[name].chunk_grid) <= 1}
         sizes = {n: prod(metadata[n].shape) * lazy[n].stored.dtype.itemsize for n in found & lazy.keys()}
         return [lazy[name] for name, size in sizes.items() if 0 < size <= UNASKED_NBYTES]
 
-    def _dataset(
-        self,
-        path: str,
-        group: GroupMetadata,
-        lazy: dict[str, LazyArray],
-        stored: dict[str | None, xr.Variable],
-        dropped: set[str],
-        decoders: Mapping[str, Any],
-        left_out: LeftOut,
-    ) -> xr.Dataset:
-        attrs = attributes_to_decode(group)
-        notes = notes_of({name: array.stored.metadata for name, array in lazy.items()})
-        notes = notes.without_dimensions(dropped)
-        notes = with_intervals(notes, stored, self._intervals) if self._intervals else notes
-        roles = roles_of({name: array.stored.metadata for name, array in lazy.items()}, dropped).without(dropped)
+    def _dataset(self, group: _Group, left_out: LeftOut) -> xr.Dataset:
+        path, arrays = group.path, group.arrays
+        dropped = group.dropped | left_out.names_in(path)
+        notes = notes_of(arrays).without_dimensions(dropped)
+        notes = with_intervals(notes, group.stored, self._intervals) if self._intervals else notes
+        roles = roles_of(arrays, dropped).without(dropped)
         for name, problem in {**notes.problems, **roles.problems}.items():
             self._warn(path, name, problem)
         if self._index.index == "none":
-            labels = [name for name, array in lazy.items() if array.stored.dimension_names == (name,)]
+            labels = [name for name, array in group.lazy.items() if array.stored.dimension_names == (name,)]
             notes, roles = notes.without_indexes(labels), roles.without_indexes()
-        elif not decoders["decode_coords"]:
+        elif not self._decoders["decode_coords"]:
             roles = roles.without_coordinates()
-        restored, decoded = self._decoded(path, stored, attrs, lazy, notes, decoders, roles)
+        restored, decoded = self._decoded(group, notes, roles)
         for name, problem in decoded.undecoded.items():
             left_out.add_undecoded(path, name, problem)
         for name, problem in restored.problems.items():
             self._warn(path, name, problem)
         variables = restored.variables
         move_attributes(variables, roles)
-        give_back(variables, {None if n == NONE_VAR_NAME else n: a.stored.metadata for n, a in lazy.items()})
-        attributes = {**decoded.attributes, **apart_attributes(group)}
+        give_back(variables, {None if n == NONE_VAR_NAME else n: m for n, m in arrays.items()})
+        attributes = {**decoded.attributes, **apart_attributes(group.node)}
         # what has the name of a dimension is a coordinate, also one of several dimensions
         names = {dim for v in variables.values() for dim in v.dims} | set(decoded.names)
-        if decoders["decode_coords"] != "all":
+        if self._decoders["decode_coords"] != "all":
             names -= roles.data
         names |= roles.coordinates | restored.coordinates
         coordinates = variables.keys() & names
@@ -235,17 +239,16 @@ class GroupReader:
         except ValueError:
             self._check_sizes(path, variables)
             raise
-        if unlimited := unlimited_dims(group, dataset.sizes):
+        if unlimited := unlimited_dims(group.node, dataset.sizes):
             dataset.encoding[UNLIMITED] = set(unlimited)
         unindexed = (roles.unindexed & variables.keys()) | (roles.data & set(dataset.dims) - coordinates)
         if self._index.are_made and unindexed:
             return without_default_indexes(dataset, unindexed)
         return dataset
 
-    def _lazy(
-        self, path: str, dropped: set[str], left_out: LeftOut
-    ) -> tuple[dict[str, LazyArray], dict[str | None, xr.Variable]]:
+    def _lazy(self, path: str, node: GroupMetadata, left_out: LeftOut) -> _Group:
         """The arrays of a group that can be opened, and variables of them, as they are stored."""
+        dropped = self._dropped | self._parts_of(path, self._dropped)
         nodes = children_of(self._nodes, path, dropped, left_out)
         arrays = {name: node for name, node in nodes.items() if isinstance(node, ArrayMetadata)}
         found: dict[str, LazyArray] = {}
@@ -259,7 +262,7 @@ class GroupReader:
                 left_out.add(where, error)
             else:
                 found[name] = array
-        return found, variables
+        return _Group(path, node, found, variables, dropped)
 
     def _check_sizes(self, path: str, variables: Mapping[Hashable, xr.Variable]) -> None:
         sizes: dict[Hashable, tuple[int, Hashable]] = {}
@@ -290,25 +293,17 @@ class GroupReader:
             found |= waiting
         return found
 
-    def _decoded(
-        self,
-        path: str,
-        stored: Mapping[Any, xr.Variable],
-        attributes: Mapping[str, Any],
-        lazy: Mapping[str, LazyArray],
-        notes: GroupNotes,
-        asked: Mapping[str, Any],
-        roles: Roles,
-    ) -> tuple[Restored, Decoded]:
+    def _decoded(self, group: _Group, notes: GroupNotes, roles: Roles) -> tuple[Restored, Decoded]:
         """The variables of a group; notes that do not fit what is stored are left out, with a warning."""
+        path, stored, attributes = group.path, group.stored, attributes_to_decode(group.node)
         stubborn: dict[Any, str] = {}
         while True:
-            decoders, active = decoders_for(notes, without_times(stubborn, stored, asked))
+            decoders, active = decoders_for(notes, without_times(stubborn, stored, self._decoders))
             raw = {name: variable.copy(deep=False) for name, variable in stored.items()} if active else stored
             decoded = decode_all(raw, attributes, decoders, self._store.path, path)
             try:
                 active -= decoded.undecoded.keys()
-                restored = restore(decoded.variables, lazy, notes, active, self._index, roles)
+                restored = restore(decoded.variables, group.lazy, notes, active, self._index, roles)
                 return restored, replace(decoded, undecoded={**decoded.undecoded, **stubborn})
             except UndecodableError as error:  # of labels that had to be read: some of them is no time
                 name = (error.key or "").rpartition("/")[2]

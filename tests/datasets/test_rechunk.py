@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 import zarrds
 from tests.datasets.samples import FORMATS, days, files, maps
-from zarrds.datasets.rechunking.plan import _amplification, pieces_of, plan_array
+from zarrds.datasets.rechunking.plan import Regridded, _amplification, pieces_of, plan_array
 from zarrds.engine.blocks import blocks
 from zarrds.errors import (
     ChunkError,
@@ -42,7 +42,7 @@ def test_plans_keep_to_the_memory_and_cover_everything_once(grid: Any, room: int
     shape, source, target = grid
     base = 10 * 2**20  # what threads need for their chunks at least
     memory = base + room
-    plan = plan_array("a", shape, itemsize, source, target, max_memory=memory, workers=workers)
+    plan = plan_array(Regridded("a", shape, itemsize, source, target), max_memory=memory, workers=workers)
     assert plan.peak_nbytes <= memory
     for block in (plan.read_block, plan.write_block):
         seen = np.zeros(shape, int)

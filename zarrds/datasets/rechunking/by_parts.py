@@ -20,7 +20,7 @@ from zarrds.arrays.layout import auto_chunks
 from zarrds.compat.xarray_internals import is_chunked, is_plain_in_memory, with_variables
 from zarrds.datasets.encoding.exact.blocks import by_blocks
 from zarrds.datasets.rechunking.layout import ByDimension, check_names
-from zarrds.datasets.rechunking.plan import plan_array
+from zarrds.datasets.rechunking.plan import Regridded, plan_array
 from zarrds.datasets.writing.writer import save
 from zarrds.metadata.dtypes import STRING, DataType
 from zarrds.metadata.model import ZarrFormat
@@ -233,7 +233,8 @@ def check_wanted(
             n if sizes[d] == -1 else int(sizes[d]) for d, n in zip(variable.dims, variable.shape, strict=True)
         )
         itemsize = _nbytes_of(variable) // max(1, int(variable.size))
-        plan_array(str(name), variable.shape, itemsize, written, wanted, max_memory=max_memory, workers=1)
+        array = Regridded(str(name), variable.shape, itemsize, written, wanted)
+        plan_array(array, max_memory=max_memory, workers=1)
 
 
 @contextmanager

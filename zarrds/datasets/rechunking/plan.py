@@ -15,7 +15,7 @@ from typing import Literal
 
 from zarrds.errors import EncodingError
 
-__all__ = ["ArrayPlan", "pieces_of", "plan_array"]
+__all__ = ["ArrayPlan", "Regridded", "pieces_of", "plan_array", "plan_stored_chunks"]
 
 Shape = tuple[int, ...]
 Block = tuple[slice, ...]
@@ -29,6 +29,42 @@ _OF_PIECES = 3
 _USABLE = 0.8
 # bytes a worker needs for a chunk beside the chunk itself: encoded, with headers
 _OVERHEAD = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Regridded:
+    """An array that is brought from one chunk grid into another.
+
+    Attributes
+    ----------
+    path : str
+        Below the store's root.
+    shape : tuple of int
+        In elements.
+    itemsize : int
+        Bytes of an element in memory.
+    source, target : tuple of int
+        Chunks that are read by themselves; chunks, or shards, that are written as a whole.
+    """
+
+    path: str
+    shape: Shape
+    itemsize: int
+    source: Shape
+    target: Shape
+
+    @property
+    def nbytes(self) -> int:
+        """Of the decoded array."""
+        return self.nbytes_of(self.shape)
+
+    def nbytes_of(self, block: Shape) -> int:
+        """Of a decoded block of it."""
+        return prod(block) * self.itemsize
+
+    def clipped(self, chunk: Shape) -> Shape:
+        """A chunk as a block: where an array is smaller than its chunks, so are its blocks."""
+        return tuple(min(c, max(s, 1)) for c, s in zip(chunk, self.shape, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,35 +141,24 @@ def pieces_of(shape: Shape, within: Block, one: Shape, other: Shape) -> Iterator
     return product(*cuts)
 
 
-def plan_array(
-    path: str,
-    shape: Shape,
-    itemsize: int,
-    source: Shape,
-    target: Shape,
-    *,
-    max_memory: int,
-    workers: int,
-    how: How | None = None,
-    encode_cost: int = 2,
-) -> ArrayPlan:
+def plan_stored_chunks(array: Regridded, how: Literal["bytes", "packed"]) -> ArrayPlan:
+    """The plan for chunks that are copied, or packed into shards, as they are stored: nothing is decoded."""
+    block, nbytes = array.clipped(array.target), array.nbytes
+    peak = 2 * max(array.nbytes_of(chunk) + _OVERHEAD for chunk in (array.source, array.target))
+    grids = array.shape, array.source, array.target
+    return ArrayPlan(array.path, how, *grids, block, block, 1, nbytes, nbytes, nbytes, 0, peak)
+
+
+def plan_array(array: Regridded, *, max_memory: int, workers: int, encode_cost: int = 2) -> ArrayPlan:
     """Plan how an array is brought from one chunk grid into another.
 
     Parameters
     ----------
-    path : str
-    shape : tuple of int
-        Of the array, in elements.
-    itemsize : int
-        Bytes of an element in memory.
-    source, target : tuple of int
-        Chunks that are read by themselves; chunks, or shards, that are written as a whole.
+    array : Regridded
     max_memory : int
         Bytes that everything may take at once: blocks, and what threads need to decode and encode.
     workers : int
         Threads, at the most.
-    how : {"bytes", "packed"}, optional
-        Where nothing is decoded.
     encode_cost : int
         How many times its own size a target chunk takes while it is encoded.
 
@@ -142,58 +167,53 @@ def plan_array(
     EncodingError
         If not even one chunk of each kind fits.
     """
-    nbytes = prod(shape) * itemsize
+    source, target, nbytes = array.source, array.target, array.nbytes
     usable = int(max_memory * _USABLE)
-    # where an array is smaller than its chunks, so are its blocks; but a chunk is decoded whole
-    clipped = tuple(min(t, max(s, 1)) for t, s in zip(target, shape, strict=True))
-    of_source, of_target = (prod(chunk) * itemsize + _OVERHEAD for chunk in (source, target))
+    clipped = array.clipped(target)  # but a chunk is decoded whole
+    of_source, of_target = (array.nbytes_of(chunk) + _OVERHEAD for chunk in (source, target))
     per_worker = max(2 * of_source, encode_cost * of_target)
-    least = prod(clipped) * itemsize
-    if how is not None:
-        peak = 2 * max(of_source, of_target)
-        return ArrayPlan(path, how, shape, source, target, clipped, clipped, 1, nbytes, nbytes, nbytes, 0, peak)
+    least = array.nbytes_of(clipped)
     workers = max(1, min(workers, (usable - max(least, usable // 2)) // per_worker))
     left = usable - workers * per_worker
     if left < least:
         raise EncodingError(
             "max_memory is too small for a chunk",
-            key=path or "/",
+            key=array.path or "/",
             expected=f"at least {int((least + per_worker) / _USABLE) + 1} bytes, for chunks {source} and {target}",
             found=max_memory,
             mend="Allow more memory, or choose smaller chunks",
         )
-    block = _grown(clipped, target, shape, itemsize, left, towards=source)
-    reread = _amplification(shape, block, source)
-    if reread <= _MAX_REREAD:
-        peak = prod(block) * itemsize + workers * per_worker
-        read = int(nbytes * reread)
-        return ArrayPlan(path, "direct", shape, source, target, block, block, workers, nbytes, read, nbytes, 0, peak)
+    grids = array.shape, source, target
+    block = _grown(array, clipped, target, left, towards=source)
+    reread = _amplification(array.shape, block, source)
     limit = max(left // _OF_PIECES, least)
-    first = tuple(min(c, max(s, 1)) for c, s in zip(source, shape, strict=True))
-    if prod(first) * itemsize > limit:
-        peak = prod(block) * itemsize + workers * per_worker
-        read = int(nbytes * reread)  # no block of whole source chunks fits: they are read more than once
-        return ArrayPlan(path, "direct", shape, source, target, block, block, workers, nbytes, read, nbytes, 0, peak)
-    write_block = _grown(clipped, target, shape, itemsize, limit, towards=source)
-    read_block = _grown(first, source, shape, itemsize, limit, towards=write_block)
-    largest = max(prod(read_block), prod(write_block)) * itemsize
-    peak = largest + max(workers * per_worker, 2 * largest)
+    first = array.clipped(source)
+    # where no block of whole source chunks fits, they are read more than once
+    if reread <= _MAX_REREAD or array.nbytes_of(first) > limit:
+        peak = array.nbytes_of(block) + workers * per_worker
+        return ArrayPlan(
+            array.path, "direct", *grids, block, block, workers, nbytes, int(nbytes * reread), nbytes, 0, peak
+        )
+    write_block = _grown(array, clipped, target, limit, towards=source)
+    read_block = _grown(array, first, source, limit, towards=write_block)
+    largest = max(map(array.nbytes_of, (read_block, write_block)))
+    peak = min(largest + max(workers * per_worker, 2 * largest), usable)
+    blocks = read_block, write_block
     return ArrayPlan(
-        path, "through pieces", shape, source, target, read_block, write_block, workers, nbytes,
-        2 * nbytes, 2 * nbytes, nbytes, min(peak, usable),
-    )  # fmt: skip
+        array.path, "through pieces", *grids, *blocks, workers, nbytes, 2 * nbytes, 2 * nbytes, nbytes, peak
+    )
 
 
-def _grown(block: Shape, step: Shape, shape: Shape, itemsize: int, limit: int, *, towards: Shape) -> Shape:
+def _grown(array: Regridded, block: Shape, step: Shape, limit: int, *, towards: Shape) -> Shape:
     """A block made larger in steps of whole chunks as far as a limit of bytes allows, to hold as much as can be.
 
     First along the dimensions in which it falls short of `towards` by most, then along any.
     """
-    grown = list(block)
+    shape, grown = array.shape, list(block)
 
     def room(axis: int) -> int:
         """How far the block can go along a dimension: whole steps, or all of it."""
-        others = prod(grown[:axis]) * prod(grown[axis + 1 :]) * itemsize
+        others = array.nbytes_of((*grown[:axis], *grown[axis + 1 :]))
         most = max(limit // others if others else shape[axis], grown[axis])
         return shape[axis] if most >= shape[axis] else most // step[axis] * step[axis]
 

@@ -24,7 +24,7 @@ from zarrds.datasets.rechunking.layout import (
     is_same_chunk,
     laid_out,
 )
-from zarrds.datasets.rechunking.plan import ArrayPlan, How, plan_array
+from zarrds.datasets.rechunking.plan import ArrayPlan, Regridded, plan_array, plan_stored_chunks
 from zarrds.engine.chunk_io import Chunks
 from zarrds.errors import ConflictError, UnsupportedError, ZarrdsError
 from zarrds.metadata.formats import Format, spec_of
@@ -330,20 +330,11 @@ def _plan(
     source: Source, path: str, before: ArrayMetadata, after: ArrayMetadata, max_memory: int, workers: int
 ) -> ArrayPlan:
     where = source.base + path
-    how: How | None = None
-    if (after.chunks, after.edges, after.codecs) == (before.chunks, before.edges, before.codecs):
-        how = "bytes"
-    elif before.edges is None and before.inner().shards is None and is_same_chunk(before, after):
-        how = "packed"
     itemsize = _TEXT_NBYTES if before.data_type.is_variable_length else before.data_type.dtype.itemsize
-    return plan_array(
-        where,
-        before.shape,
-        itemsize,
-        Chunks(source.store, where, before).readable,
-        after.chunks,
-        max_memory=max_memory,
-        workers=workers,
-        how=how,
-        encode_cost=3 if after.inner().shards else 2,
-    )
+    array = Regridded(where, before.shape, itemsize, Chunks(source.store, where, before).readable, after.chunks)
+    if (after.chunks, after.edges, after.codecs) == (before.chunks, before.edges, before.codecs):
+        return plan_stored_chunks(array, "bytes")
+    if before.edges is None and before.inner().shards is None and is_same_chunk(before, after):
+        return plan_stored_chunks(array, "packed")
+    encode_cost = 3 if after.inner().shards else 2
+    return plan_array(array, max_memory=max_memory, workers=workers, encode_cost=encode_cost)

@@ -28,6 +28,7 @@ from zarrds.datasets.writing.room.made_anew import with_arrays_made_anew
 from zarrds.datasets.writing.room.making_room import with_room
 from zarrds.datasets.writing.sources import reads_from
 from zarrds.datasets.writing.stored import StoredGroup, read_group
+from zarrds.datasets.writing.stored_documents import GroupToRead
 from zarrds.datasets.writing.update import plan_update
 from zarrds.errors import (
     EncodingError,
@@ -196,16 +197,8 @@ def _planned(
             # fetched with the documents, where a change has begun
             is_early = is_locked and not group and is_begun(store)
             chunk_keys = chunks_to_prefetch(store, nodes, dataset, dim) if is_early else ()
-            stored = read_group(
-                store,
-                nodes,
-                group,
-                dataset,
-                asked.options.workers,
-                chunk_keys,
-                is_locked=is_locked,
-                by_copies=by_copies,
-            )
+            wanted = GroupToRead(store, nodes, group, dataset, chunk_keys, is_locked=is_locked, by_copies=by_copies)
+            stored = read_group(wanted, asked.options.workers)
             _plan_group(plan, stored, _Level(group, dataset, encoding, how, levels))
     plan.check_labels_below()
     if dim is not None:
@@ -253,7 +246,7 @@ def _check_inherited_labels(plan: StorePlan, stored: StoredGroup, level: _Level)
                 break  # they are written anew, with what lies along them
             if isinstance(plan.nodes.get(at), ArrayMetadata):
                 new = level.dataset[[name]]
-                if (there := read_group(plan.store, plan.nodes, above, new, None)) is not None:
+                if (there := read_group(GroupToRead(plan.store, plan.nodes, above, new), None)) is not None:
                     plain = there.plain(new, {}, {name}).dataset
                     mend = f"Leave them out: in a DataTree the group has those of {'/' + above!r}"
                     check_same_labels(name, there.variables[name], plain.variables[name], mend=mend)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,14 +18,13 @@ from zarrds.datasets.reading.restored import NoteMismatchError, index_of
 from zarrds.datasets.reading.roles import NotedIndex, roles_of
 from zarrds.datasets.writing.plain.to_plain import PlainDataset, plain_dataset
 from zarrds.datasets.writing.prefetch import is_label_read_first
-from zarrds.datasets.writing.stored_documents import GroupDocuments, documents_below
+from zarrds.datasets.writing.stored_documents import GroupDocuments, GroupToRead, documents_below
 from zarrds.errors import LabelError, MetadataError, ZarrdsError
 from zarrds.labels.kinds.categories import check_categories
 from zarrds.metadata.fields import JSONObject, Raw
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata
-from zarrds.metadata.nodes.documents import Nodes, document_key
+from zarrds.metadata.nodes.documents import document_key
 from zarrds.metadata.nodes.group_notes import with_group_notes
-from zarrds.storage.protocol import Store, path_below
 from zarrds.threads import side_by_side
 
 __all__ = ["StoredGroup", "read_group"]
@@ -120,36 +119,8 @@ class StoredGroup:
         return plain_dataset(dataset, self.notes, self.arrays, self.categories, asked, kept)
 
 
-def read_group(
-    store: Store,
-    stored: Nodes,
-    path: str,
-    dataset: xr.Dataset,
-    workers: int | None,
-    chunk_keys: Sequence[str] = (),
-    *,
-    is_locked: bool = False,
-    by_copies: bool = False,
-) -> StoredGroup | None:
-    """The group at `path`, or None if there is nothing.
-
-    Parameters
-    ----------
-    store : Store
-    stored : Nodes
-        Read without consolidated metadata: another library may have left that stale.
-    path : str
-    dataset : Dataset
-        What is going to be written: the labels that it is compared with, and the categories, are read now.
-    workers : int, optional
-        Threads for reading them.
-    chunk_keys : sequence of str
-        Of chunks that are fetched together with the documents. The caller makes sure that `StoredGroup.chunks` are
-        still those.
-    is_locked : bool
-        Whether the caller holds the store's lock, for as long as it uses what is read.
-    by_copies : bool
-        Whether what the dataset does not name may be what the root's document says of it: where each look is a request.
+def read_group(group: GroupToRead, workers: int | None) -> StoredGroup | None:
+    """A group of a store, or None if there is nothing; `workers` are threads for reading its labels.
 
     Raises
     ------
@@ -158,22 +129,23 @@ def read_group(
     ConflictError
         If another writer has changed a store just before of which this thread has begun a change.
     """
+    store, stored, path = group.store, group.nodes, group.path
     node = stored.get(path)
     if node is None:
         return None
     if isinstance(node, ArrayMetadata):
         raise LabelError("an array stands where a group is to be", path=store.path, key=path or "/")
     node = with_group_notes(store, stored, path, node)
-    documents = documents_below(store, stored, path, dataset, chunk_keys, is_locked=is_locked, by_copies=by_copies)
+    documents = documents_below(group)
     arrays, unreadable = documents.arrays, documents.unreadable
-    lazy_arrays = LazyArrays.of(store, stored, n_workers=workers, is_locked=is_locked)
-    lazy, raw = _lazy_variables(lazy_arrays, documents, stored, path, unreadable)
-    _load_labels(store, documents.seen if chunk_keys else None, path, dataset, lazy, raw, unreadable)
+    lazy_arrays = LazyArrays.of(store, stored, n_workers=workers, is_locked=group.is_locked)
+    lazy, raw = _lazy_variables(lazy_arrays, documents, group)
+    _load_labels(group, documents, lazy, raw)
     notes = notes_of(arrays)
     decoders, active = decoders_for(notes, {})
     for name in notes.descriptions.keys() - active:
         notes = notes.without(name)
-    found = _decoded(raw, node.attributes, unreadable, decoders, store.path, path)
+    found = _decoded(group, raw, node.attributes, decoders, unreadable)
     for name in found.undecoded:
         notes = notes.without(name)
     decoded = dict(found.variables)
@@ -182,7 +154,7 @@ def read_group(
     coordinates = (coordinates - noted.data) | (noted.coordinates & decoded.keys())
     for array in lazy.values():
         array.forget()
-    notes, categories = _categories(store, path, dataset, decoded, notes, unreadable)
+    notes, categories = _categories(group, decoded, notes, unreadable)
     return StoredGroup(
         node,
         arrays,
@@ -197,45 +169,37 @@ def read_group(
         {name: spaced for name, (spaced, _) in noted.ranges.items()},
         noted.indexes,
         raws=documents.raws,
-        chunks={key: documents.seen.identity(key) for key in chunk_keys},
+        chunks={key: documents.seen.identity(key) for key in group.chunk_keys},
     )
 
 
 def _lazy_variables(
-    lazy_arrays: LazyArrays,
-    documents: GroupDocuments,
-    stored: Nodes,
-    path: str,
-    unreadable: dict[str, ZarrdsError],
+    lazy_arrays: LazyArrays, documents: GroupDocuments, group: GroupToRead
 ) -> tuple[dict[str, LazyArray], dict[str, xr.Variable]]:
-    """Arrays as lazy variables that are not decoded yet; those that cannot be such are added to `unreadable`."""
+    """Arrays as lazy variables that are not decoded yet; those that cannot be such are added to the unreadable ones."""
     lazy: dict[str, LazyArray] = {}
     raw: dict[str, xr.Variable] = {}
     for name, metadata in documents.arrays.items():
-        at = path_below(path, name)
-        key = document_key(at, stored)
-        version = (key, documents.versions[key]) if key in documents.versions else stored.version
+        at = group.below(name)
+        key = document_key(at, group.nodes)
+        version = (key, documents.versions[key]) if key in documents.versions else group.nodes.version
         try:
             lazy[name] = lazy_arrays.array(at, metadata, version)
             raw[name] = lazy_arrays.variable(lazy[name])
         except ZarrdsError as error:
-            unreadable[name] = error.located(path=lazy_arrays.store.path, key=at)
+            documents.unreadable[name] = error.located(path=group.store.path, key=at)
     return lazy, raw
 
 
 def _load_labels(
-    store: Store,
-    chunks_at_hand: Store | None,
-    path: str,
-    dataset: xr.Dataset,
-    lazy: Mapping[str, LazyArray],
-    raw: Mapping[str, xr.Variable],
-    unreadable: dict[str, ZarrdsError],
+    group: GroupToRead, documents: GroupDocuments, lazy: Mapping[str, LazyArray], raw: Mapping[str, xr.Variable]
 ) -> None:
-    """Load the labels that a dataset is compared with; those that cannot be read are added to `unreadable`."""
-    if store.traits.is_remote:
+    """Load the labels that a dataset is compared with; those that cannot be read are added to the unreadable ones."""
+    dataset = group.dataset
+    if group.store.traits.is_remote:
         first = [name for name, v in raw.items() if is_label_read_first(name, v.dims, v.attrs, dataset)]
         labels = [lazy[name] for name in first if raw[name].nbytes <= UNASKED_NBYTES]
+        chunks_at_hand = documents.seen if group.chunk_keys else None
         side_by_side(lambda each: each.read_ahead(chunks_at_hand), labels)
     indexes = dataset.xindexes
     for name, variable in raw.items():
@@ -244,13 +208,11 @@ def _load_labels(
                 # in memory before they are decoded: the decoders look at the first and the last of them
                 variable.load()
         except ZarrdsError as error:
-            unreadable[name] = error.located(path=store.path, key=path_below(path, name))
+            documents.unreadable[name] = error.located(path=group.store.path, key=group.below(name))
 
 
 def _categories(
-    store: Store,
-    path: str,
-    dataset: xr.Dataset,
+    group: GroupToRead,
     decoded: Mapping[str, xr.Variable],
     notes: GroupNotes,
     unreadable: dict[str, ZarrdsError],
@@ -258,11 +220,15 @@ def _categories(
     """The notes that hold, and the categories of the variables that are going to be written."""
     found: dict[str, pd.Index[Any]] = {}
     for name, roles in notes.companions.items():
-        if "categories" not in roles or name not in dataset.variables:
+        if "categories" not in roles or name not in group.dataset.variables:
             continue
         if (gone := roles["categories"]) not in decoded:
-            paths = path_below(path, name), path_below(path, gone)
-            unreadable[name] = unreadable.get(gone) or _without_categories(store, *paths)
+            unreadable[name] = unreadable.get(gone) or MetadataError(
+                "categories are not stored",
+                path=group.store.path,
+                key=group.below(name),
+                expected=f"an array {group.below(gone)!r}",
+            )
             continue
         try:
             categories = index_of(gone, decoded, notes.descriptions, notes.companions)
@@ -274,29 +240,25 @@ def _categories(
     return notes, found
 
 
-def _without_categories(store: Store, path: str, categories: str) -> MetadataError:
-    return MetadataError("categories are not stored", path=store.path, key=path, expected=f"an array {categories!r}")
-
-
 def _decoded(
+    group: GroupToRead,
     raw: Mapping[str, xr.Variable],
     attributes: JSONObject,
-    unreadable: dict[str, ZarrdsError],
     decoders: Mapping[str, Any],
-    store: str,
-    path: str,
+    unreadable: dict[str, ZarrdsError],
 ) -> Decoded:
     """Decode all variables together, as bounds have the units of their coordinate.
 
     Those that cannot be read are added to `unreadable`; those that cannot be decoded are as they are stored.
     """
+    where = group.store.path, group.path
     try:
-        return decode_all(raw, attributes, decoders, store, path)
+        return decode_all(raw, attributes, decoders, *where)
     except ZarrdsError:
         for name, variable in raw.items():
             try:
-                decode_all({name: variable}, {}, decoders, store, path)
+                decode_all({name: variable}, {}, decoders, *where)
             except ZarrdsError as error:  # a chunk that is lost, for example
                 unreadable[name] = error
         readable = {name: variable for name, variable in raw.items() if name not in unreadable}
-        return decode_all(readable, attributes, decoders, store, path)
+        return decode_all(readable, attributes, decoders, *where)

@@ -19,7 +19,40 @@ from zarrds.metadata.nodes.lookup import named_dimensions
 from zarrds.storage.protocol import Store, path_below
 from zarrds.threads import answers_of
 
-__all__ = ["GroupDocuments", "documents_below"]
+__all__ = ["GroupDocuments", "GroupToRead", "documents_below"]
+
+
+@dataclass(frozen=True, slots=True)
+class GroupToRead:
+    """A group that is to be read, and for what.
+
+    Attributes
+    ----------
+    store : Store
+    nodes : Nodes
+        Read without consolidated metadata: another library may have left that stale.
+    path : str
+    dataset : Dataset
+        What is going to be written: the labels that it is compared with, and the categories, are read.
+    chunk_keys : sequence of str
+        Of chunks that are fetched together with the documents. The caller makes sure that they are still the same.
+    is_locked : bool
+        Whether the caller holds the store's lock, for as long as it uses what is read.
+    by_copies : bool
+        Whether what the dataset does not name may be what the root's document says of it: where each look is a request.
+    """
+
+    store: Store
+    nodes: Nodes
+    path: str
+    dataset: xr.Dataset
+    chunk_keys: Sequence[str] = ()
+    is_locked: bool = False
+    by_copies: bool = False
+
+    def below(self, name: str) -> str:
+        """The path of what lies below it."""
+        return path_below(self.path, name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,31 +96,23 @@ class _Fetched:
     at_hand: Mapping[str, tuple[Raw, Hashable]] = field(default_factory=dict)
 
 
-def documents_below(
-    store: Store,
-    stored: Nodes,
-    path: str,
-    dataset: xr.Dataset,
-    chunk_keys: Sequence[str],
-    *,
-    is_locked: bool,
-    by_copies: bool,
-) -> GroupDocuments:
-    """Read the documents of all that lies directly below the group at `path`.
-
-    The parameters, and ConflictError, are those of `zarrds.datasets.writing.stored.read_group`.
+def documents_below(group: GroupToRead) -> GroupDocuments:
+    """Read the documents of all that lies directly below a group.
 
     Raises
     ------
     MetadataError
         For a document that is no JSON: that store is damaged, not strange.
+    ConflictError
+        If another writer has changed a store just before of which this thread has begun a change.
     """
-    fetched = _by_copies(store, stored, path, dataset) if by_copies and store.traits.is_remote else None
+    store, stored = group.store, group.nodes
+    fetched = _by_copies(group) if group.by_copies and store.traits.is_remote else None
     if fetched is None:
-        fetched = _Fetched(*_names_and_documents(store, stored, path, chunk_keys, is_locked=is_locked))
+        fetched = _Fetched(*_names_and_documents(group))
     found = GroupDocuments(fetched.seen)
     for name in fetched.names:
-        at = path_below(path, name)
+        at = group.below(name)
         key = document_key(at, stored)
         own, version = fetched.at_hand.get(name) or (None, fetched.seen.identity(key))
         try:
@@ -109,38 +134,38 @@ def documents_below(
     return found
 
 
-def _by_copies(store: Store, stored: Nodes, path: str, dataset: xr.Dataset) -> _Fetched | None:
+def _by_copies(group: GroupToRead) -> _Fetched | None:
     """The own documents of what a dataset names, and what the root's says of all else; None where that is not enough.
 
     It is not where the dataset names more, and where arrays are parts of others, which are written together.
     """
-    copies, told = stored.copies(), stored.told(path)
-    found = {name: copies[at] for name in told if (at := path_below(path, name)) in copies}
+    stored, variables = group.nodes, group.dataset.variables
+    copies, told = stored.copies(), stored.told(group.path)
+    found = {name: copies[at] for name in told if (at := group.below(name)) in copies}
     members = (raw.get(MEMBER) for raw in found.values())
     notes = [member.get("pandas") for member in members if isinstance(member, dict)]
     has_parts = any(isinstance(note, dict) and {"categories", "bounds"} & note.keys() for note in notes)
-    if has_parts or len(found) < len(told) or not dataset.variables.keys() <= found.keys():
+    if has_parts or len(found) < len(told) or not variables.keys() <= found.keys():
         return None
-    beside = {str(name): stored.beside(path_below(path, str(name))) for name in dataset.variables}
+    beside = {str(name): stored.beside(group.below(str(name))) for name in variables}
     at_hand: dict[str, tuple[Raw, Hashable]] = {name: each for name, each in beside.items() if each is not None}
-    own_paths = [path_below(path, name) for name in beside if name not in at_hand]
-    at_hand |= {name: (raw, None) for name, raw in found.items() if name not in dataset.variables}
-    return _Fetched(told, prefetched(store, keys_of(own_paths, stored)), at_hand)
+    own_paths = [group.below(name) for name in beside if name not in at_hand]
+    at_hand |= {name: (raw, None) for name, raw in found.items() if name not in variables}
+    return _Fetched(told, prefetched(group.store, keys_of(own_paths, stored)), at_hand)
 
 
-def _names_and_documents(
-    store: Store, stored: Nodes, path: str, chunk_keys: Sequence[str], *, is_locked: bool
-) -> tuple[list[str], Store]:
+def _names_and_documents(group: GroupToRead) -> tuple[list[str], Store]:
     """What lies directly below a group, and the store with its documents at hand, and with some chunks."""
-    likely = stored.told(path) if store.traits.is_remote else []
+    store, path = group.store, group.path
+    likely = group.nodes.told(path) if store.traits.is_remote else []
 
     def keys(names: Sequence[str]) -> list[str]:
-        return [*keys_of([path_below(path, name) for name in names], stored), *chunk_keys]
+        return [*keys_of([group.below(name) for name in names], group.nodes), *group.chunk_keys]
 
     fetch = partial(prefetched, store, keys(likely), listing=not path)
     if not likely:
         names, seen = store.list_children(path), store
-    elif is_locked:  # what is fetched by this thread is remembered, and so is what lies below the root
+    elif group.is_locked:  # what is fetched by this thread is remembered, and so is what lies below the root
         seen, names = fetch(), store.list_children(path)
     else:
         calls: list[Callable[[], Any]] = [partial(store.list_children, path), fetch]

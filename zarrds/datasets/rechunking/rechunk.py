@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
-from hashlib import sha256
-from tempfile import TemporaryDirectory
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
-import numpy as np
 import xarray as xr
 
 from zarrds.arguments import (
@@ -23,37 +19,25 @@ from zarrds.arguments import (
     check_texts,
     names_of,
 )
-from zarrds.chunk_statistics.keeping import Touched, put_statistics
-from zarrds.chunk_statistics.record import put_rows, read_rows
 from zarrds.datasets.description.of_store import unknown_variable
 from zarrds.datasets.rechunking.by_parts import Parts, check_wanted, hidden_store, parts_of, write_parts
-from zarrds.datasets.rechunking.layout import ByDimension, marked_anew
-from zarrds.datasets.rechunking.passes import Job, steps_of
+from zarrds.datasets.rechunking.carrying_out import CopyOptions, Mode, carry_out
+from zarrds.datasets.rechunking.layout import ByDimension
 from zarrds.datasets.rechunking.plan import ArrayPlan
-from zarrds.datasets.rechunking.sources import Copied, Source, is_as_opened, open_source, planned
-from zarrds.datasets.rechunking.stored import Stored, stored_of
+from zarrds.datasets.rechunking.sources import Source, is_as_opened, open_source, planned
 from zarrds.datasets.writing.commit.new_store import find_target
-from zarrds.datasets.writing.commit.noting import all_of, with_statistics
-from zarrds.datasets.writing.commit.order import noted_again
-from zarrds.datasets.writing.sources import check_not_inside
 from zarrds.datasets.writing.writer import save
 from zarrds.display.text import nbytes_of
-from zarrds.engine.chunk_io import Chunks
 from zarrds.engine.executor import n_cores
-from zarrds.engine.progress import ProgressOption, progress_bar
-from zarrds.errors import EncodingError, StoreExistsError, UnsupportedError, locating
-from zarrds.metadata.model import Node
-from zarrds.metadata.nodes.written import documents_of_store, raws_of
-from zarrds.storage.commits.committer import as_durable, committer_of, prepare
-from zarrds.storage.local.store import LocalStore
-from zarrds.storage.local.workspace import workspace
+from zarrds.engine.progress import ProgressOption
+from zarrds.errors import EncodingError, UnsupportedError, locating
+from zarrds.storage.commits.committer import as_durable
 from zarrds.storage.locate import as_store
 from zarrds.storage.protocol import Store
 
 __all__ = ["RechunkPlan", "copy", "rechunk", "rechunk_plan"]
 
 StoreLike: TypeAlias = str | os.PathLike[str] | Store
-Mode: TypeAlias = Literal["w", "w-"]
 
 # of the memory that may be used, what one part of a dataset takes: it is encoded, and its chunks are compressed
 _SHARE_OF_A_PART = 8
@@ -232,46 +216,46 @@ def rechunk(
     check_numbers(workers=workers)
     check_flags(statistics=statistics, durable=durable)
     goal = as_durable(as_store(target, target_storage_options), durable)
+    options = CopyOptions("rechunk", _checked(mode), statistics, progress)
     limit = _nbytes(max_memory)
     if isinstance(source, xr.Dataset) and not is_as_opened(source):
         left = limit - limit // _SHARE_OF_READING
-        check = partial(check_wanted, chunks=chunks, shards=shards, encoding=encoding or {}, max_memory=left)
-        with _of_dataset(source, group, names, goal, mode, limit, check) as (stored, asked):
+        dataset = _selected(source, group, names)
+        find_target(goal, "", mode, None)  # before any work
+        parts = parts_of(dataset, limit // _SHARE_OF_A_PART)
+        check_wanted(dataset, parts, chunks=chunks, shards=shards, encoding=encoding or {}, max_memory=left)
+        with _stored_by_parts(dataset, parts, goal) as (stored, asked):
             given: dict[str, Any] = {n: {"chunks": {**each, **(chunks or {})}} for n, each in asked.items()}
             for name, each in (encoding or {}).items():
                 given[name] = {**given.get(name, {}), **each}
             # of the hidden store, which goes, nothing is told
             with locating(goal.path):
                 copied = planned(stored, chunks, shards, given, left, _n_workers(workers))
-                _carry_out(stored, copied, goal, mode, progress, "rechunk", statistics)
+                carry_out(stored, copied, goal, options)
         return
     opened = open_source(source, group, names, storage_options)
     with locating(opened.store.path):
         copied = planned(opened, chunks, shards, encoding or {}, limit, _n_workers(workers))
     with locating(goal.path):
-        _carry_out(opened, copied, goal, mode, progress, "rechunk", statistics)
+        carry_out(opened, copied, goal, options)
+
+
+def _selected(dataset: xr.Dataset, group: str | None, names: list[str] | None) -> xr.Dataset:
+    """The variables of a dataset that are to be copied."""
+    if group:
+        raise UnsupportedError("a dataset has no groups", found=f"group={group!r}")
+    if names is None:
+        return dataset
+    if unknown := [name for name in names if name not in dataset.variables]:
+        raise unknown_variable(str(unknown[0]), list(map(str, dataset.variables)), None)
+    return dataset[names]
 
 
 @contextmanager
-def _of_dataset(
-    dataset: xr.Dataset,
-    group: str | None,
-    names: list[str] | None,
-    goal: Store,
-    mode: Mode,
-    limit: int,
-    check: Callable[[xr.Dataset, Parts | None], None],
+def _stored_by_parts(
+    dataset: xr.Dataset, parts: Parts | None, goal: Store
 ) -> Iterator[tuple[Source, dict[str, dict[Hashable, int]]]]:
     """A hidden store of a dataset that is read part by part; and the chunks that the source has where these differ."""
-    if group:
-        raise UnsupportedError("a dataset has no groups", found=f"group={group!r}")
-    if names is not None:
-        if unknown := [name for name in names if name not in dataset.variables]:
-            raise unknown_variable(str(unknown[0]), list(map(str, dataset.variables)), None)
-        dataset = dataset[names]
-    find_target(goal, "", _checked(mode), None)  # before any work
-    parts = parts_of(dataset, limit // _SHARE_OF_A_PART)
-    check(dataset, parts)
     with hidden_store(goal) as store:
         if parts is None:
             save(dataset, store, durable=False)
@@ -341,7 +325,7 @@ def copy(
     with locating(opened.store.path):
         copied = planned(opened, None, None, {}, 2**62, _n_workers(workers))
     with locating(goal.path):
-        _carry_out(opened, copied, goal, mode, progress, "copy", statistics)
+        carry_out(opened, copied, goal, CopyOptions("copy", _checked(mode), statistics, progress))
 
 
 def _nbytes(value: int | str) -> int:
@@ -356,95 +340,3 @@ def _n_workers(workers: int | None) -> int:
     if workers is not None and workers < 1:
         raise EncodingError("workers is a number of threads", expected="at least 1", found=repr(workers))
     return workers or n_cores()
-
-
-def _check_apart(source: Store, goal: Store) -> None:
-    """Check that a copy does not replace a part of what is copied."""
-    if goal == source:
-        raise StoreExistsError("a store cannot be copied onto itself", mend="Choose another target, then rename it")
-    check_not_inside(goal, source)
-
-
-@dataclass(frozen=True, slots=True)
-class _Work:
-    """Where a copy is made, and which steps are done."""
-
-    stage: Store
-    scratch: Store
-    done: set[str]
-    finish: Any
-
-
-@contextmanager
-def _at_work(goal: Store, what: str, identity: str) -> Iterator[_Work]:
-    """A place that outlives the process where the target is a folder, else one that goes if it fails."""
-    if isinstance(goal, LocalStore):  # only a folder can be renamed into its place by another process
-        with workspace(goal, what, identity) as here:
-            yield _Work(here.store, here.scratch, here.done, here.finish)
-        return
-    committer = committer_of(goal)
-    stage = committer.stage()
-    try:
-        with TemporaryDirectory(prefix="zarrds-") as folder:
-            yield _Work(stage, LocalStore(folder), set(), lambda step: None)
-    except BaseException:
-        committer.discard(stage)
-        raise
-
-
-def _carry_out(
-    source: Source,
-    copied: list[Copied],
-    goal: Store,
-    mode: Mode,
-    progress: ProgressOption,
-    what: str,
-    statistics: bool | None,
-) -> None:
-    _check_apart(source.store, goal)
-    target = find_target(goal, "", _checked(mode), source.spec.zarr_format)
-    nodes: dict[str, Node] = dict(source.groups) | {each.path: each.after for each in copied}
-    identity = sha256(repr((source.store.path, source.version, what, copied)).encode()).hexdigest()
-    touched: dict[str, Touched | None] = {}
-    stored: dict[str, Stored | None] = {}
-    with _at_work(goal, what, identity) as work:
-        if not work.done:
-            prepare(work.stage, sum(each.n_chunks for each in copied) + len(nodes))
-        total = sum(each.plan.nbytes for each in copied)
-        with source.unchanged(), progress_bar(total, what, enabled=progress) as advance:
-            for each in copied:
-                every = touched[each.path] = all_of(each.path, with_statistics(each.after, statistics))
-                seen = None if every is None else every.written
-                chunks = Chunks(source.store, each.plan.path, each.before)
-                there = stored[each.path] = stored_of(source.store, chunks, is_decoded=each.plan.how != "bytes")
-                job = Job(each.plan, source.store, work.stage, work.scratch, each.before, each.after, each.path, seen,
-                          there)  # fmt: skip
-                for step in steps_of(job):
-                    if step.name not in work.done:
-                        step.work()
-                        work.finish(step.name)
-                        if step.tidy is not None:
-                            step.tidy()
-                    if advance is not None:
-                        advance(step.nbytes)
-            for each in copied:
-                _put_statistics(source, each, work.stage, touched[each.path], keep=statistics is None)
-                is_decoded = each.plan.how in ("direct", "through pieces") and stored[each.path] is None
-                after = marked_anew(each.before, each.after, is_decoded=is_decoded)
-                after = with_statistics(after, statistics)
-                nodes[each.path] = noted_again(work.stage, each.path, after) if each.plan.how != "bytes" else after
-        for key, document in documents_of_store(raws_of(nodes), source.spec).items():
-            work.stage.set(key, document)
-        committer_of(goal).publish(work.stage, replace=target.replace)
-
-
-def _put_statistics(source: Source, copied: Copied, stage: Store, touched: Touched | None, *, keep: bool) -> None:
-    """Statistics of a copied array: those of the source, if its chunks were copied as they are, or new ones."""
-    if touched is None:
-        return
-    if keep and copied.plan.how == "bytes":
-        rows = read_rows(source.store, copied.plan.path, copied.before)
-        if rows is not None:
-            put_rows(stage, stage, copied.path, copied.after, [((), rows[np.newaxis])])
-        return
-    put_statistics(stage, stage, [touched])

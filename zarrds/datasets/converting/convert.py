@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import xarray as xr
@@ -20,7 +20,7 @@ from zarrds.arguments import (
     check_texts,
     nearest,
 )
-from zarrds.datasets.converting.plan import as_blocks, encoding_for, stored_labels
+from zarrds.datasets.converting.plan import Target, as_blocks, encoding_for, stored_labels
 from zarrds.datasets.converting.sources import Source, is_file, open_dataset, open_groups, source_name
 from zarrds.datasets.converting.without_dask import appended_parts, parts_without_dask, save_by_parts
 from zarrds.datasets.writing.sources import check_not_inside
@@ -163,15 +163,14 @@ def convert(
     for one in each:
         if not isinstance(one, xr.Dataset | xr.DataArray | xr.DataTree) and not is_file(one):
             check_not_inside(store, as_store(one, storage_options if _is_url(one) else None))
-    options = {"group": group, "durable": durable, "statistics": statistics}
+    goal = Target(store, group, "w" if overwrite else "w-", zarr_format, statistics, durable, progress)
     wanted = _Wanted(chunks, encoding, compressors, storage_options)
-    mode: Literal["w", "w-"] = "w" if overwrite else "w-"
     if any(isinstance(one, str | os.PathLike) and os.fspath(one).lower().endswith(_VCF) for one in each):
-        return _convert_vcf(each, as_durable(store, durable), mode, zarr_format, wanted, options, progress)
+        return _convert_vcf(each, goal, wanted)
     if concat_dim is None:
-        _save_one(each[0], store, mode, zarr_format, wanted, options, progress)
+        _save_one(each[0], goal, wanted)
         return Conversion(store.path, (source_name(each[0]),))
-    return _join(each, store, concat_dim, zarr_format, wanted, options, overwrite=overwrite, progress=progress)
+    return _join(each, goal, concat_dim, wanted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,68 +201,63 @@ def _is_source(inputs: object) -> bool:
     return isinstance(inputs, str | os.PathLike | Store | xr.Dataset | xr.DataArray | xr.DataTree)
 
 
-def _convert_vcf(
-    inputs: list[Source],
-    store: Store,
-    mode: Literal["w", "w-"],
-    zarr_format: ZarrFormat | None,
-    wanted: _Wanted,
-    options: Mapping[str, Any],
-    progress: ProgressOption,
-) -> Conversion:
+def _convert_vcf(inputs: list[Source], target: Target, wanted: _Wanted) -> Conversion:
     """One VCF file as VCF Zarr."""
     if len(inputs) > 1:
         raise UnsupportedError("several VCF files cannot be joined", mend="Use bcftools concat or bcftools merge")
-    if options["group"] or wanted.encoding or wanted.compressors:
+    if target.group or wanted.encoding or wanted.compressors:
         raise UnsupportedError("a VCF file takes chunks= only, and is written to the root of a store")
     from zarrds.datasets.vcf.convert import convert_vcf  # which needs cyvcf2
 
     (source,) = inputs
     convert_vcf(
         source_name(source),
-        store,
-        mode=mode,
-        zarr_format=zarr_format,
+        as_durable(target.store, target.durable),
+        mode=target.mode,
+        zarr_format=target.zarr_format,
         chunks=wanted.chunks,
-        statistics=options["statistics"],
-        progress=progress,
+        statistics=target.statistics,
+        progress=target.progress,
     )
-    return Conversion(store.path, (source_name(source),))
+    return Conversion(target.store.path, (source_name(source),))
 
 
-def _save_one(
-    source: Source,
-    store: Store,
-    mode: Literal["w", "w-"],
-    zarr_format: ZarrFormat | None,
-    wanted: _Wanted,
-    options: Mapping[str, Any],
-    progress: ProgressOption,
-) -> None:
+def _save_one(source: Source, target: Target, wanted: _Wanted) -> None:
     """One input with all its groups, or with the one that was named."""
     with open_groups(source, wanted.options_of(source)) as groups:
-        if options["group"] is not None:
-            path = f"/{options['group'].strip('/')}"
+        if target.group is not None:
+            path = f"/{target.group.strip('/')}"
             if path not in groups:
                 raise EncodingError("no such group", path=source_name(source), key=path, found=sorted(groups))
             groups = {path: groups[path]}
         prepared = {path: wanted.prepared(ds) for path, ds in groups.items()}
-        shared: dict[str, Any] = {"mode": mode, "zarr_format": zarr_format, "progress": progress, **options}
         with _naming(source):
-            if any(parts_without_dask(ds) for ds, _ in prepared.values()) and _is_new(store, options["group"]):
-                kept = {name: shared[name] for name in ("statistics", "durable", "progress")}
-                save_by_parts(prepared, store, mode, zarr_format, **kept)
-            elif len(prepared) == 1:
-                ((ds, encoding),) = prepared.values()
-                save(ds, store, encoding=encoding, **shared)
-            else:
-                tree = _tree({path: ds for path, (ds, _) in prepared.items()})
-                save(tree, store, encoding={path: encoding for path, (_, encoding) in prepared.items()}, **shared)
+            _save_new(prepared, target)
 
 
-def _is_new(store: Store, group: str | None) -> bool:
-    """Whether a store is made as a whole, and no group of one that exists."""
-    return group is None or spec_there(store) is None
+def _save_new(groups: Mapping[str, tuple[xr.Dataset, dict[Any, dict[str, Any]]]], target: Target) -> None:
+    """Save datasets with the encodings that are asked for: one, or by path."""
+    if any(parts_without_dask(ds) for ds, _ in groups.values()) and target.is_new:
+        save_by_parts(groups, target)
+        return
+    data: xr.Dataset | xr.DataTree
+    encoding: dict[Any, Any]
+    if len(groups) == 1:
+        ((data, encoding),) = groups.values()
+    else:
+        data = _tree({path: ds for path, (ds, _) in groups.items()})
+        encoding = {path: asked for path, (_, asked) in groups.items()}
+    save(
+        data,
+        target.store,
+        group=target.group,
+        mode=target.mode,
+        encoding=encoding,
+        zarr_format=target.zarr_format,
+        durable=target.durable,
+        progress=target.progress,
+        statistics=target.statistics,
+    )
 
 
 def _tree(groups: Mapping[str, xr.Dataset]) -> xr.DataTree:
@@ -276,52 +270,50 @@ def _tree(groups: Mapping[str, xr.Dataset]) -> xr.DataTree:
         ) from error
 
 
-def _join(
-    inputs: list[Source],
-    store: Store,
-    dim: str,
-    zarr_format: ZarrFormat | None,
-    wanted: _Wanted,
-    options: Mapping[str, Any],
-    *,
-    overwrite: bool,
-    progress: ProgressOption,
-) -> Conversion:
+def _join(inputs: list[Source], target: Target, dim: str, wanted: _Wanted) -> Conversion:
+    """Several inputs, one behind the other along a dimension; those are skipped of which the store has all labels."""
+    store, group = target.store, target.group
     written: list[str] = []
     skipped: list[str] = []
-    is_there = spec_there(store) is not None and not overwrite
-    labels = stored_labels(store, options["group"], dim) if is_there else None
+    is_there = spec_there(store) is not None and target.mode == "w-"
+    labels = stored_labels(store, group, dim) if is_there else None
     if is_there and labels is None:
         raise StoreExistsError(
             f"a store exists here, in which {dim!r} has no labels: nobody can tell what of it is there already",
             path=store.path,
             mend="Pass overwrite=True to begin anew",
         )
-    with progress_bar(len(inputs), "convert", enabled=progress, unit="input") as advance:
+    with progress_bar(len(inputs), "convert", enabled=target.progress, unit="input") as advance:
         for source in inputs:
-            with open_dataset(source, options["group"], wanted.options_of(source)) as ds, _naming(source):
+            with open_dataset(source, group, wanted.options_of(source)) as ds, _naming(source):
                 if dim not in ds.dims:
                     raise LabelError(f"has no dimension {dim!r}", mend=nearest(dim, ds.dims))
-                if labels is not None and labels.has_all(ds):
-                    skipped.append(source_name(source))
-                else:
+                is_stored = labels is not None and labels.has_all(ds)
+                if not is_stored:
                     ds, encoding = wanted.prepared(ds)
-                    mode: Literal["w", "w-"] = "w" if overwrite else "w-"
                     if is_there:
-                        on_overlap: Literal["skip", "error"] = "skip" if dim in ds.coords else "error"
-                        for part in appended_parts(ds, dim):
-                            save(part, store, append_dim=dim, on_overlap=on_overlap, **options)
-                    elif parts_without_dask(ds) and _is_new(store, options["group"]):
-                        kept = {name: options[name] for name in ("statistics", "durable")}
-                        path = f"/{options['group'] or ''}"
-                        save_by_parts({path: (ds, encoding)}, store, mode, zarr_format, progress=False, **kept)
+                        _append(ds, target, dim)
                     else:
-                        save(ds, store, mode=mode, encoding=encoding, zarr_format=zarr_format, **options)
+                        _save_new({f"/{group or ''}": (ds, encoding)}, replace(target, progress=False))
                     is_there = True
-                    written.append(source_name(source))
+            (skipped if is_stored else written).append(source_name(source))
             if advance is not None:
                 advance(1)
     return Conversion(store.path, tuple(written), tuple(skipped))
+
+
+def _append(ds: xr.Dataset, target: Target, dim: str) -> None:
+    on_overlap: Literal["skip", "error"] = "skip" if dim in ds.coords else "error"
+    for part in appended_parts(ds, dim):
+        save(
+            part,
+            target.store,
+            group=target.group,
+            append_dim=dim,
+            on_overlap=on_overlap,
+            durable=target.durable,
+            statistics=target.statistics,
+        )
 
 
 @contextmanager

@@ -25,6 +25,8 @@ from zarrds.arrays.group import Group
 from zarrds.arrays.opening import open_group
 from zarrds.datasets.converting.netcdf import (
     Positions,
+    attributes_of,
+    characters_dim,
     check_attributes,
     check_name,
     copy_values,
@@ -35,14 +37,13 @@ from zarrds.datasets.converting.netcdf import (
 )
 from zarrds.datasets.converting.selection import positions_of
 from zarrds.datasets.description.of_store import unknown_variable
-from zarrds.datasets.encoding.attributes import decoded_attributes
 from zarrds.datasets.reading.notes import single_bytes
 from zarrds.datasets.reading.roles import with_coordinates_named
+from zarrds.engine.executor import Progress
 from zarrds.engine.progress import ProgressOption, progress_bar
 from zarrds.errors import SelectionError, UnsupportedError, locating
 from zarrds.metadata.attributes import typed_attributes
 from zarrds.metadata.extension import unlimited_dims
-from zarrds.metadata.formats import spec_of
 from zarrds.metadata.model import GroupMetadata
 from zarrds.storage.local.new_file import check_new_file, new_file
 from zarrds.storage.locate import as_store
@@ -60,6 +61,33 @@ class _Part:
     arrays: Mapping[str, Array]
     positions: Positions
     unlimited_dims: frozenset[str]
+
+    def shape_of(self, name: str) -> tuple[tuple[str, int], ...]:
+        """The dimensions of a variable, and what is selected of them; of bytes, without their characters."""
+        return selected_shape(self.arrays[name], self.positions)
+
+    def netcdf_shape_of(self, name: str) -> tuple[tuple[str, int], ...]:
+        """The same as netCDF has it: bytes have a dimension of their characters, unless they are single ones."""
+        dims, dtype = self.shape_of(name), self.arrays[name].metadata.data_type.dtype
+        if dtype.kind != "S" or self._are_single(name):
+            return dims
+        taken = {dim for each in self.arrays for dim, _ in self.shape_of(each)}
+        return *dims, (characters_dim(dtype.itemsize, taken), dtype.itemsize)
+
+    def _are_single(self, name: str) -> bool:
+        """Whether readers take bytes without a dimension of one for single characters, and do not join them to text."""
+        if self.arrays[name].dtype != np.dtype("S1"):
+            return False
+        if not single_bytes({name: self.arrays[name].metadata}):  # characters of text, which lie in a dimension already
+            return True
+        dims = {each: [dim for dim, _ in self.shape_of(each)] for each in self.arrays}
+        if not dims[name]:
+            return True
+        last = dims.pop(name)[-1]
+        # as those that have the dimension otherwise: with others behind it, or of something else
+        others = [n for n, names in dims.items() if last in names and names[-1:] != [last]]
+        others += [n for n, names in dims.items() if names[-1:] == [last] and self.arrays[n].dtype != np.dtype("S1")]
+        return last in self.arrays or bool(others)
 
 
 def export(
@@ -139,15 +167,9 @@ def export(
     with locating(opened.path):
         root = open_group(opened, path=group or "")
         parts = list(_parts(opened, root, names, sel, isel))
-        is_v2 = spec_of(root.metadata).IS_FILL_MISSING
         for part in parts:
-            check_attributes(f"/{part.path}", part.attributes)
-            for each, array in part.arrays.items():
-                netcdf_dtype(array.path, array.metadata)
-                check_attributes(array.path, decoded_attributes(array.metadata, fill_value_is_mask=is_v2))
-                for used in (each, *(dim for dim, _ in selected_shape(array, part.positions))):
-                    check_name(array.path, used)
-        total = sum(prod(n for _, n in selected_shape(a, p.positions)) for p in parts for a in p.arrays.values())
+            _check(part)
+        total = sum(prod(size for _, size in part.shape_of(name)) for part in parts for name in part.arrays)
         with (
             new_file(name, overwrite=overwrite) as unfinished,
             netCDF4.Dataset(unfinished, "w", format="NETCDF4") as file,
@@ -155,40 +177,30 @@ def export(
         ):
             for part in parts:
                 below = part.path[len(root.path) :].strip("/")
-                place = file.createGroup(below) if below else file
-                set_attributes(place, f"/{part.path}", part.attributes)
-                taken = {dim for a in part.arrays.values() for dim, _ in selected_shape(a, part.positions)}
-                for each, array in part.arrays.items():
-                    dims = selected_shape(array, part.positions)
-                    with locating(key=array.path):
-                        made = create_variable(
-                            place,
-                            each,
-                            array,
-                            dims,
-                            part.unlimited_dims,
-                            taken,
-                            is_v2=is_v2,
-                            deflate=deflate,
-                            is_single=_are_single(each, part),
-                        )
-                        copy_values(array, made, part.positions, advance)
+                _write(part, file.createGroup(below) if below else file, deflate, advance)
 
 
-def _are_single(name: str, part: _Part) -> bool:
-    """Whether readers take bytes for single characters, and do not join them to text, without a dimension of one."""
-    if part.arrays[name].dtype != np.dtype("S1"):
-        return False
-    if not single_bytes({name: part.arrays[name].metadata}):  # characters of text, which lie in a dimension already
-        return True
-    dims = {n: [dim for dim, _ in selected_shape(array, part.positions)] for n, array in part.arrays.items()}
-    if not dims[name]:
-        return True
-    last = dims.pop(name)[-1]
-    # as those that have the dimension otherwise: with others behind it, or of something else
-    others = [n for n, names in dims.items() if last in names and names[-1:] != [last]]
-    others += [n for n, names in dims.items() if names[-1:] == [last] and part.arrays[n].dtype != np.dtype("S1")]
-    return last in part.arrays or bool(others)
+def _check(part: _Part) -> None:
+    """Check that netCDF has all that there is in a group."""
+    check_attributes(f"/{part.path}", part.attributes)
+    for name, array in part.arrays.items():
+        netcdf_dtype(array.path, array.metadata)
+        check_attributes(array.path, attributes_of(array.metadata))
+        for used in (name, *(dim for dim, _ in part.shape_of(name))):
+            check_name(array.path, used)
+
+
+def _write(part: _Part, place: Any, deflate: int, advance: Progress | None) -> None:
+    """Write a group to one of a file."""
+    set_attributes(place, f"/{part.path}", part.attributes)
+    for name, array in part.arrays.items():
+        dims = part.netcdf_shape_of(name)
+        with locating(key=array.path):
+            for dim, size in dims:
+                if dim not in place.dimensions:
+                    place.createDimension(dim, None if dim in part.unlimited_dims else size)
+            made = create_variable(place, name, array, dims, deflate=deflate)
+            copy_values(array, made, part.positions, advance)
 
 
 def _parts(

@@ -16,10 +16,13 @@ from zarrds.arrays.array import Array
 from zarrds.datasets.encoding.attributes import decoded_attributes
 from zarrds.engine.blocks import block_shape, blocks
 from zarrds.errors import EncodingError
+from zarrds.metadata.formats import spec_of
 from zarrds.metadata.model import ArrayMetadata
 
 __all__ = [
     "Positions",
+    "attributes_of",
+    "characters_dim",
     "check_attributes",
     "check_name",
     "copy_values",
@@ -169,51 +172,39 @@ def dims_of(path: str, metadata: ArrayMetadata) -> tuple[str, ...]:
     return found
 
 
-def create_variable(
-    group: Any,
-    name: str,
-    array: Array,
-    dims: tuple[tuple[str, int], ...],
-    unlimited: Container[str],
-    taken: Container[str],
-    *,
-    is_v2: bool,
-    deflate: int,
-    is_single: bool,
-) -> Any:
-    """A variable of netCDF4 for an array, with its attributes and no values yet; missing dimensions are made.
+def characters_dim(length: int, taken: Container[str]) -> str:
+    """A name for the dimension of the characters of bytes, none of those that are taken."""
+    usual = _CHAR_DIM.format(length)
+    free = (f"{usual}_{i}" if i else usual for i in count())
+    return next(dim for dim in free if dim not in taken)
 
-    Bytes get a dimension of their characters, unless `is_single`; it has no name of those that are `taken`.
-    """
+
+def create_variable(group: Any, name: str, array: Array, dims: tuple[tuple[str, int], ...], *, deflate: int) -> Any:
+    """A variable of netCDF4 for an array, with its attributes and no values yet; its dimensions are there."""
     metadata = array.metadata
     dtype = netcdf_dtype(array.path, metadata)
-    attributes = decoded_attributes(metadata, fill_value_is_mask=is_v2)
+    attributes = attributes_of(metadata)
     if metadata.data_type.dtype.kind == "b":
         attributes.setdefault("dtype", "bool")  # as xarray has it
     fill_value = attributes.pop("_FillValue", None)
-    names = [dim for dim, _ in dims]
-    sizes = [size for _, size in dims]
-    if metadata.data_type.dtype.kind == "S" and not is_single:
-        length = metadata.data_type.dtype.itemsize
-        usual = _CHAR_DIM.format(length)
-        free = (f"{usual}_{i}" if i else usual for i in count())
-        names, sizes = [*names, next(dim for dim in free if dim not in taken)], [*sizes, length]
-    for dim, size in zip(names, sizes, strict=True):
-        if dim not in group.dimensions:
-            group.createDimension(dim, None if dim in unlimited else size)
     chunks = dict(zip(dims_of(array.path, metadata), array.chunks, strict=True))
     options: dict[str, Any] = {}
-    if dtype is not str and names and all(sizes):
-        options["chunksizes"] = [min(chunks.get(dim, size), size) for dim, size in zip(names, sizes, strict=True)]
+    if dtype is not str and dims and all(size for _, size in dims):
+        options["chunksizes"] = [min(chunks.get(dim, size), size) for dim, size in dims]
         if deflate:
             options |= {"compression": "zlib", "complevel": deflate, "shuffle": True}
     if fill_value is not None and dtype is not str:
         options["fill_value"] = np.array(fill_value).astype(dtype)[()] if dtype.kind != "S" else fill_value
-    variable = group.createVariable(name, dtype, names, **options)
+    variable = group.createVariable(name, dtype, [dim for dim, _ in dims], **options)
     variable.set_auto_maskandscale(False)
     variable.set_auto_chartostring(False)
     set_attributes(variable, array.path, attributes)
     return variable
+
+
+def attributes_of(metadata: ArrayMetadata) -> dict[str, Any]:
+    """The attributes of an array as netCDF has them, its fill value among them."""
+    return decoded_attributes(metadata, fill_value_is_mask=spec_of(metadata).IS_FILL_MISSING)
 
 
 def copy_values(array: Array, variable: Any, positions: Positions, advance: Callable[[int], Any] | None) -> None:

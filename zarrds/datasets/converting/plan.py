@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -17,15 +17,36 @@ from zarrds.datasets.converting.selection import labels_of
 from zarrds.datasets.description.of_store import unknown_variable
 from zarrds.datasets.encoding.chunks import source_chunks
 from zarrds.engine.blocks import block_shape, n_blocks
+from zarrds.engine.progress import ProgressOption
 from zarrds.errors import EncodingError, ZarrdsError
 from zarrds.metadata.attributes import MARKERS, SCALE
+from zarrds.metadata.model import ZarrFormat
+from zarrds.metadata.nodes.documents import spec_there
 from zarrds.storage.protocol import Store
 
-__all__ = ["StoredLabels", "as_blocks", "encoding_for", "stored_labels"]
+__all__ = ["StoredLabels", "Target", "as_blocks", "encoding_for", "stored_labels"]
 
 _MOST_BLOCKS = 2**20
 # what of a file's encoding says what stored values mean, and is kept when chunks or codecs are asked for
 _MEANING = (*SCALE, *MARKERS, "units", "calendar", "_Unsigned")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The store that inputs are written to, and how; the names are those of `zarrds.convert` and `zarrds.save`."""
+
+    store: Store
+    group: str | None
+    mode: Literal["w", "w-"]
+    zarr_format: ZarrFormat | None
+    statistics: bool | None
+    durable: bool
+    progress: ProgressOption
+
+    @property
+    def is_new(self) -> bool:
+        """Whether a store is made as a whole, and no group of one that exists."""
+        return self.group is None or spec_there(self.store) is None
 
 
 def encoding_for(

@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from math import prod
-from typing import Any, Literal
+from typing import Any
 
 import xarray as xr
 
+from zarrds.datasets.converting.plan import Target
 from zarrds.datasets.rechunking.by_parts import Parts, hidden_store, parts_of, write_parts
 from zarrds.datasets.rechunking.rechunk import rechunk
 from zarrds.datasets.writing.commit.new_store import find_target
 from zarrds.datasets.writing.writer import save
 from zarrds.engine.blocks import BLOCK_NBYTES
-from zarrds.engine.progress import ProgressOption
-from zarrds.metadata.model import ZarrFormat
 from zarrds.storage.commits.committer import as_durable
-from zarrds.storage.protocol import Store
 
 __all__ = ["appended_parts", "parts_without_dask", "save_by_parts"]
 
@@ -31,26 +29,10 @@ def parts_without_dask(ds: xr.Dataset, along: str | None = None) -> Parts | None
     return parts_of(ds, BLOCK_NBYTES, along) if find_spec("dask") is None else None
 
 
-def save_by_parts(
-    groups: Mapping[str, tuple[xr.Dataset, Mapping[Any, Mapping[str, Any]]]],
-    store: Store,
-    mode: Literal["w", "w-"],
-    zarr_format: ZarrFormat | None,
-    *,
-    statistics: bool | None,
-    durable: bool,
-    progress: ProgressOption,
-) -> None:
-    """Save groups of datasets, with the encodings that are asked for, as a new store, in bounded memory.
-
-    Parameters
-    ----------
-    groups : mapping of str to (Dataset, mapping)
-        By path; ``"/"`` is the root.
-    store, mode, zarr_format, statistics, durable, progress
-        As of `zarrds.convert`.
-    """
-    find_target(store, "", mode, zarr_format)  # before any work
+def save_by_parts(groups: Mapping[str, tuple[xr.Dataset, Mapping[Any, Mapping[str, Any]]]], target: Target) -> None:
+    """Save groups of datasets, by path, with the encodings that are asked for, as a new store, in bounded memory."""
+    store, zarr_format = target.store, target.zarr_format
+    find_target(store, "", target.mode, zarr_format)  # before any work
     asked: dict[str, dict[str, Any]] = {}
     largest = 0
     with hidden_store(store) as hidden:
@@ -71,12 +53,12 @@ def save_by_parts(
                     asked[f"{group}/{name}".strip("/")] = {"chunks": wanted, **shards}
         rechunk(
             hidden,
-            as_durable(store, durable),
+            as_durable(store, target.durable),
             encoding=asked,
-            mode=mode,
+            mode=target.mode,
             max_memory=max(_MEMORY, _CHUNKS * largest),
-            statistics=statistics,
-            progress=progress,
+            statistics=target.statistics,
+            progress=target.progress,
         )
 
 

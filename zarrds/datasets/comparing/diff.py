@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -90,62 +91,54 @@ def diff(
             left, right = {path: left[path]}, {path: right[path]}
         total = sum(variable.size for ds in left.values() for variable in ds.variables.values()) if data else 0
         with progress_bar(total, "diff", enabled=progress if data else False, unit="value") as advance:
-            found = list(_groups(left, right, advance, data=data, metadata=metadata, both_stores=both))
+            found = list(_Comparison(data, metadata, both, advance).of_groups(left, right))
     return Diff(source_name(a), source_name(b), tuple(found))
 
 
-def _groups(
-    left: Mapping[str, xr.Dataset],
-    right: Mapping[str, xr.Dataset],
-    advance: Progress | None,
-    *,
-    data: bool,
-    metadata: bool,
-    both_stores: bool,
-) -> Iterator[Difference]:
-    for path in dict.fromkeys([*left, *right]):
-        if path not in left or path not in right:
-            yield Difference("group", path, f"is only in the {'first' if path in left else 'second'}")
-            continue
-        a, b = left[path], right[path]
-        if metadata:
-            yield from _attributes("attribute", path, a.attrs, b.attrs)
-        for name in dict.fromkeys([*a.variables, *b.variables]):
-            where = f"{path.rstrip('/')}/{name}"
-            if name not in a.variables or name not in b.variables:
-                yield Difference("variable", where, f"is only in the {'first' if name in a.variables else 'second'}")
+@dataclass(frozen=True, slots=True)
+class _Comparison:
+    """What is compared, as `diff` was asked; chunks and codecs are those of two stores."""
+
+    data: bool
+    metadata: bool
+    has_chunks: bool
+    advance: Progress | None
+
+    def of_groups(self, left: Mapping[str, xr.Dataset], right: Mapping[str, xr.Dataset]) -> Iterator[Difference]:
+        for path in dict.fromkeys([*left, *right]):
+            if path not in left or path not in right:
+                yield Difference("group", path, f"is only in the {'first' if path in left else 'second'}")
                 continue
-            with locating(key=where):
-                yield from _variables(where, a, b, name, advance, data=data, metadata=metadata, both_stores=both_stores)
+            a, b = left[path], right[path]
+            if self.metadata:
+                yield from _attributes("attribute", path, a.attrs, b.attrs)
+            for name in dict.fromkeys([*a.variables, *b.variables]):
+                where = f"{path.rstrip('/')}/{name}"
+                if name not in a.variables or name not in b.variables:
+                    side = "first" if name in a.variables else "second"
+                    yield Difference("variable", where, f"is only in the {side}")
+                    continue
+                with locating(key=where):
+                    yield from self.of_variables(where, name, a, b)
 
-
-def _variables(
-    where: str,
-    a: xr.Dataset,
-    b: xr.Dataset,
-    name: Hashable,
-    advance: Progress | None,
-    *,
-    data: bool,
-    metadata: bool,
-    both_stores: bool,
-) -> Iterator[Difference]:
-    left, right = a.variables[name], b.variables[name]
-    if (name in a.coords) != (name in b.coords):
-        yield Difference("variable", where, f"is a coordinate only in the {'first' if name in a.coords else 'second'}")
-    if metadata:
-        yield from _attributes("attribute", where, left.attrs, right.attrs)
-        sides = (_encoding(v, has_chunks=both_stores) for v in (left, right))
-        yield from _attributes("encoding", where, *sides)
-    if _kind(left.dtype) != _kind(right.dtype):
-        yield Difference("dtype", where, f"{left.dtype} / {right.dtype}")
-    if left.dims != right.dims or left.shape != right.shape:
-        sides_text = (", ".join(f"{d}: {n}" for d, n in v.sizes.items()) or "none" for v in (left, right))
-        yield Difference("dimensions", where, " / ".join(sides_text))
-    elif data:
-        unequal = unequal_values(left, right, advance)
-        if unequal is not None:
-            yield Difference("values", where, _described(unequal, left, a))
+    def of_variables(self, where: str, name: Hashable, a: xr.Dataset, b: xr.Dataset) -> Iterator[Difference]:
+        left, right = a.variables[name], b.variables[name]
+        if (name in a.coords) != (name in b.coords):
+            side = "first" if name in a.coords else "second"
+            yield Difference("variable", where, f"is a coordinate only in the {side}")
+        if self.metadata:
+            yield from _attributes("attribute", where, left.attrs, right.attrs)
+            sides = (_encoding(v, has_chunks=self.has_chunks) for v in (left, right))
+            yield from _attributes("encoding", where, *sides)
+        if _kind(left.dtype) != _kind(right.dtype):
+            yield Difference("dtype", where, f"{left.dtype} / {right.dtype}")
+        if left.dims != right.dims or left.shape != right.shape:
+            sides_text = (", ".join(f"{d}: {n}" for d, n in v.sizes.items()) or "none" for v in (left, right))
+            yield Difference("dimensions", where, " / ".join(sides_text))
+        elif self.data:
+            unequal = unequal_values(left, right, self.advance)
+            if unequal is not None:
+                yield Difference("values", where, _described(unequal, left, a))
 
 
 def _kind(dtype: Any) -> Any:

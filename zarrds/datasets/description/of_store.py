@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Collection, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
 
@@ -29,6 +29,17 @@ from zarrds.storage.protocol import Store, check_prefix, path_below
 __all__ = ["facts_of_store", "unknown_variable"]
 
 
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """A group, and what lies directly below it, by name; of what cannot be read, why."""
+
+    path: str
+    node: GroupMetadata
+    arrays: Mapping[str, ArrayMetadata]
+    groups: tuple[str, ...] = ()
+    problems: Mapping[str, str] = field(default_factory=dict)
+
+
 def facts_of_store(
     store: str | os.PathLike[str] | Store,
     *,
@@ -45,14 +56,17 @@ def facts_of_store(
         node = get_node(opened, nodes, path)
         if isinstance(node, ArrayMetadata):
             parent, _, name = path.rpartition("/")
-            return _info(opened, nodes, parent, GroupMetadata(), {name: node}, (), {}, stored=stored)
-        arrays, groups, problems = _children(nodes, path)
+            return _info(
+                opened, _Group(parent, GroupMetadata(zarr_format=nodes.zarr_format), {name: node}), stored=stored
+            )
+        there = _group(nodes, path, node)
         if variables is not None:
             for wanted in variables:
-                if wanted not in arrays:
-                    raise unknown_variable(wanted, arrays, opened.path)
-            arrays = {name: arrays[name] for name in arrays if name in set(variables)}
-        return _info(opened, nodes, path, node, arrays, groups, problems, stored=stored)
+                if wanted not in there.arrays:
+                    raise unknown_variable(wanted, there.arrays, opened.path)
+            chosen = {name: array for name, array in there.arrays.items() if name in set(variables)}
+            there = replace(there, arrays=chosen)
+        return _info(opened, there, stored=stored)
 
 
 def unknown_variable(name: str, there: Collection[str], path: str | None) -> VariableNotFoundError:
@@ -60,8 +74,8 @@ def unknown_variable(name: str, there: Collection[str], path: str | None) -> Var
     return VariableNotFoundError("no such variable", path=path, key=name, mend=nearest(name, there))
 
 
-def _children(nodes: Nodes, path: str) -> tuple[dict[str, ArrayMetadata], tuple[str, ...], dict[str, str]]:
-    """Arrays, names of groups, and what cannot be read: one strange array does not hide the others."""
+def _group(nodes: Nodes, path: str, group: GroupMetadata) -> _Group:
+    """A group with what can be read below it: one strange array does not hide the others."""
     arrays: dict[str, ArrayMetadata] = {}
     groups: list[str] = []
     problems: dict[str, str] = {}
@@ -75,25 +89,15 @@ def _children(nodes: Nodes, path: str) -> tuple[dict[str, ArrayMetadata], tuple[
             arrays[name] = node
         elif node is not None:
             groups.append(name)
-    return arrays, tuple(groups), problems
+    return _Group(path, group, arrays, tuple(groups), problems)
 
 
-def _info(
-    store: Store,
-    nodes: Nodes,
-    path: str,
-    group: GroupMetadata,
-    arrays: Mapping[str, ArrayMetadata],
-    groups: tuple[str, ...],
-    problems: Mapping[str, str],
-    *,
-    stored: bool,
-) -> Info:
-    is_mask = spec_of(nodes).IS_FILL_MISSING
-    found, problems = {}, dict(problems)
+def _info(store: Store, group: _Group, *, stored: bool) -> Info:
+    path, arrays = group.path, group.arrays
+    found, problems = {}, dict(group.problems)
     for name, metadata in arrays.items():
         try:
-            found[name] = _variable(name, metadata, is_mask)
+            found[name] = _variable(name, metadata)
         except ZarrdsError as error:
             problems[name] = f"{name} cannot be read: {error}"
     dimensions: dict[str, int] = {}
@@ -112,22 +116,22 @@ def _info(
             name: replace(each, stored=sizes[where]) for where, (name, each) in zip(paths, found.items(), strict=True)
         }
     ordered = sorted(found.values(), key=lambda v: not v.is_coordinate)
-    attributes = visible_attributes(group)
+    attributes = visible_attributes(group.node)
     told = tuple(problems.values())
     return Info(
         store.path,
         f"/{path}",
-        nodes.zarr_format,
+        group.node.zarr_format,
         dimensions,
         tuple(ordered),
         attributes,
-        groups,
+        group.groups,
         told,
-        unlimited_dims(group, dimensions),
+        unlimited_dims(group.node, dimensions),
     )
 
 
-def _variable(name: str, metadata: ArrayMetadata, is_mask: bool) -> VariableInfo:
+def _variable(name: str, metadata: ArrayMetadata) -> VariableInfo:
     chunks, _, shards = metadata.inner()
     names = metadata.dimension_names or (None,) * len(metadata.shape)
     complete = marks_of(metadata).complete
@@ -142,7 +146,7 @@ def _variable(name: str, metadata: ArrayMetadata, is_mask: bool) -> VariableInfo
         shards=shards,
         edges=metadata.edges,
         codecs=codec_texts(metadata.codecs),
-        attributes=decoded_attributes(metadata, fill_value_is_mask=is_mask),
+        attributes=decoded_attributes(metadata, fill_value_is_mask=spec_of(metadata).IS_FILL_MISSING),
         nbytes=None if data_type.is_variable_length else prod(metadata.shape) * data_type.dtype.itemsize,
         is_complete=None if complete is None else all(map(int.__ge__, complete, metadata.shape)),
     )

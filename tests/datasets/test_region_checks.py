@@ -10,8 +10,10 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zarrds.datasets.writing.placing.region import check_region_labels, resolve_region
+from zarrds.datasets.writing.changes import UpdateOptions
+from zarrds.datasets.writing.placing.region import StoredDimensions, check_region_labels, resolve_region
 from zarrds.errors import EncodingError, LabelError, LabelNotFoundError
+from zarrds.metadata.formats import v3
 
 TIMES = pd.date_range("2019-03-05", periods=5, unit="ns").to_numpy()
 
@@ -36,6 +38,13 @@ def stored() -> dict[str, xr.Variable]:
     }
 
 
+def region_of(
+    region: Any, ds: xr.Dataset, there: dict[str, xr.Variable], mode: Any, append_dim: str | None = None
+) -> dict[str, slice]:
+    how = UpdateOptions(mode, append_dim, region, "error", "error", v3)
+    return resolve_region(how, ds, StoredDimensions(there))
+
+
 def part(times: Any = slice(None), xs: Any = slice(None)) -> xr.Dataset:
     whole = xr.Dataset({"v": (("time", "x"), np.ones((5, 4)))}, {"time": TIMES, "x": [0.1, 0.2, 0.3, 0.4]})
     return whole.isel(time=times, x=xs)
@@ -52,7 +61,7 @@ def part(times: Any = slice(None), xs: Any = slice(None)) -> xr.Dataset:
     ],
 )
 def test_regions(region: Any, resolved: dict[str, slice]) -> None:
-    found = resolve_region(region, part(slice(1, 3), slice(2, 4)), stored(), "r+")
+    found = region_of(region, part(slice(1, 3), slice(2, 4)), stored(), "r+")
     assert found == resolved
     assert list(found) == list(resolved)
     assert all(type(end) is int for s in found.values() for end in (s.start, s.stop))
@@ -60,21 +69,21 @@ def test_regions(region: Any, resolved: dict[str, slice]) -> None:
 
 
 def test_dimensions_outside_of_the_region_are_whole() -> None:
-    assert resolve_region({"time": slice(0, 1)}, part([0]), stored(), "r+") == {"time": slice(0, 1)}
+    assert region_of({"time": slice(0, 1)}, part([0]), stored(), "r+") == {"time": slice(0, 1)}
     with pytest.raises(LabelError, match="different dimension sizes"):
-        resolve_region({"time": slice(0, 1)}, part([0], [0, 1]), stored(), "r+")
+        region_of({"time": slice(0, 1)}, part([0], [0, 1]), stored(), "r+")
 
 
 def test_dimensions_without_labels_are_there_as_a_whole() -> None:
-    assert resolve_region("auto", xr.Dataset({"w": ("z", [1.0, 2.0, 3.0])}), stored(), "a") == {"z": slice(0, 3)}
+    assert region_of("auto", xr.Dataset({"w": ("z", [1.0, 2.0, 3.0])}), stored(), "a") == {"z": slice(0, 3)}
     for size in (0, 2, 4):
         with pytest.raises(LabelError, match=r"no labels, nor has the store.*region=\{'z': slice"):
-            resolve_region("auto", xr.Dataset({"w": ("z", np.zeros(size))}), stored(), "a")
+            region_of("auto", xr.Dataset({"w": ("z", np.zeros(size))}), stored(), "a")
 
 
 def test_labels_of_other_dtypes_are_found() -> None:
     ds = part([2]).assign_coords(time=TIMES[2:3].astype("M8[s]"))
-    assert resolve_region("auto", ds, stored(), "r+")["time"] == slice(2, 3)
+    assert region_of("auto", ds, stored(), "r+")["time"] == slice(2, 3)
 
 
 @given(
@@ -90,12 +99,12 @@ def test_labels_are_found_where_pandas_finds_them(labels: list[int], data: st.Da
     positions = pd.Index(labels).get_indexer(wanted)
     if (positions < 0).any():
         with pytest.raises(LabelNotFoundError):
-            resolve_region("auto", ds, there, "r+")
+            region_of("auto", ds, there, "r+")
     elif (np.diff(positions) != 1).any():
         with pytest.raises(LabelError, match="not one block"):
-            resolve_region("auto", ds, there, "r+")
+            region_of("auto", ds, there, "r+")
     else:
-        assert resolve_region("auto", ds, there, "r+") == {"x": slice(positions[0], positions[-1] + 1)}
+        assert region_of("auto", ds, there, "r+") == {"x": slice(positions[0], positions[-1] + 1)}
 
 
 @pytest.mark.parametrize(
@@ -117,52 +126,52 @@ def test_labels_are_found_where_pandas_finds_them(labels: list[int], data: st.Da
 )
 def test_wrong_regions(region: Any, mode: str, kind: type[Exception], message: str) -> None:
     with pytest.raises(kind, match=message) as caught:
-        resolve_region(region, part([0, 1]), stored(), mode)
+        region_of(region, part([0, 1]), stored(), mode)
     assert isinstance(caught.value, EncodingError | LabelError)
 
 
 def test_labels_that_are_not_there_are_named() -> None:
     ds = part([0, 1]).assign_coords(time=TIMES[:2] + np.array([0, 1]))
     with pytest.raises(KeyError, match=r"2019-03-06 00:00:00.000000001, the first of 1 new ones"):
-        resolve_region("auto", ds, stored(), "r+")
+        region_of("auto", ds, stored(), "r+")
     with pytest.raises(KeyError, match="another kind"):
-        resolve_region("auto", part([0, 1]).assign_coords(time=[1, 2]), stored(), "r+")
+        region_of("auto", part([0, 1]).assign_coords(time=[1, 2]), stored(), "r+")
     noleap = cftime.num2date([0, 1], "days since 2019-03-05", "noleap")
     with pytest.raises(KeyError, match="calendar noleap"):
-        resolve_region({"time": "auto"}, part([0, 1]).assign_coords(time=noleap), stored(), "r+")
+        region_of({"time": "auto"}, part([0, 1]).assign_coords(time=noleap), stored(), "r+")
     with pytest.raises(KeyError, match="store has no labels for dimension 'z'"):
-        resolve_region("auto", xr.Dataset({"w": ("z", [1.0])}, {"z": [0]}), stored(), "r+")
+        region_of("auto", xr.Dataset({"w": ("z", [1.0])}, {"z": [0]}), stored(), "r+")
 
 
 def test_labels_that_are_no_block_are_named() -> None:
     with pytest.raises(ValueError, match=r"2019-03-05 00:00:00 at 0 of the store, then 2019-03-07 00:00:00 at 2"):
-        resolve_region("auto", part([0, 2, 3]), stored(), "r+")
+        region_of("auto", part([0, 2, 3]), stored(), "r+")
     with pytest.raises(ValueError, match="not one block"):
-        resolve_region("auto", part([1, 0]), stored(), "r+")
+        region_of("auto", part([1, 0]), stored(), "r+")
 
 
 def test_all_variables_must_lie_in_the_region() -> None:
     message = r"must have at least one dimension in common with the region's dimensions.*drop_vars\(\['s', 'w'\]\)"
     with pytest.raises(ValueError, match=message):
-        resolve_region({"time": slice(0, 2)}, part([0, 1]).assign(s=1, w=("z", [1, 2, 3])), stored(), "r+")
+        region_of({"time": slice(0, 2)}, part([0, 1]).assign(s=1, w=("z", [1, 2, 3])), stored(), "r+")
     # labels are compared, not written
-    assert resolve_region({"time": slice(0, 2)}, part([0, 1]), stored(), "r+") == {"time": slice(0, 2)}
+    assert region_of({"time": slice(0, 2)}, part([0, 1]), stored(), "r+") == {"time": slice(0, 2)}
 
 
 def test_regions_and_append_dim() -> None:
     with pytest.raises(ValueError, match="cannot list the same dimension in both"):
-        resolve_region({"time": slice(0, 2)}, part([0, 1]), stored(), "a", "time")
+        region_of({"time": slice(0, 2)}, part([0, 1]), stored(), "a", "time")
     later = part([0, 1], [0]).assign_coords(time=TIMES[:2] + np.timedelta64(9, "D"))
-    region = resolve_region({"x": "auto"}, later, stored(), "a", "time")
+    region = region_of({"x": "auto"}, later, stored(), "a", "time")
     assert region == {"x": slice(0, 1)}
     check_region_labels(later, region, stored(), "time")
 
 
 def test_new_variables_have_the_store_s_sizes() -> None:
     with pytest.raises(ValueError, match="dimension 'time' has different dimension sizes"):
-        resolve_region({"time": slice(0, 2)}, xr.Dataset({"new": ("time", [1.0])}), stored(), "a")
+        region_of({"time": slice(0, 2)}, xr.Dataset({"new": ("time", [1.0])}), stored(), "a")
     with pytest.raises(ValueError, match="'q', which the store does not have"):
-        resolve_region({"q": slice(0, 1)}, xr.Dataset({"new": ("q", [1.0])}), stored(), "a")
+        region_of({"q": slice(0, 1)}, xr.Dataset({"new": ("q", [1.0])}), stored(), "a")
 
 
 def test_labels_in_the_region_are_compared() -> None:
@@ -180,6 +189,6 @@ def test_labels_in_the_region_are_compared() -> None:
 
 def test_auto_without_labels_is_all_or_an_error() -> None:
     stored = {"x": xr.Variable("x", [10, 20, 30]), "v": xr.Variable("x", [1.0, 2.0, 3.0])}
-    assert resolve_region("auto", xr.Dataset({"v": ("x", [5.0, 6.0, 7.0])}), stored, "r+") == {"x": slice(0, 3)}
+    assert region_of("auto", xr.Dataset({"v": ("x", [5.0, 6.0, 7.0])}), stored, "r+") == {"x": slice(0, 3)}
     with pytest.raises(LabelError, match="the dataset has no labels"):
-        resolve_region("auto", xr.Dataset({"v": ("x", [5.0, 6.0])}), stored, "r+")
+        region_of("auto", xr.Dataset({"v": ("x", [5.0, 6.0])}), stored, "r+")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import xarray as xr
 
@@ -12,20 +12,11 @@ from zarrds.datasets.encoding.dataset import Encoding, encode_variable, stored_n
 from zarrds.datasets.encoding.exact.lossy_codecs import proven
 from zarrds.datasets.encoding.new_variable import NewVariable
 from zarrds.datasets.reading.roles import INDEX, NO_INDEX
-from zarrds.datasets.writing.attributes import (
-    with_flags,
-    with_given_attributes,
-    with_variable_attributes,
-)
+from zarrds.datasets.writing.attributes import with_flags, with_given_attributes, with_variable_attributes
 from zarrds.datasets.writing.changes import ArrayChange, UpdateOptions
 from zarrds.datasets.writing.hints import with_chunks_of
-from zarrds.datasets.writing.placing.append import (
-    check_sizes,
-)
-from zarrds.datasets.writing.placing.other_labels import (
-    with_finer_times,
-    with_true_notes,
-)
+from zarrds.datasets.writing.placing.append import check_sizes
+from zarrds.datasets.writing.placing.other_labels import with_finer_times, with_true_notes
 from zarrds.datasets.writing.placing.staying import check_all_are_written, check_meaning, stays
 from zarrds.datasets.writing.plain.to_plain import PlainDataset
 from zarrds.datasets.writing.room.characters import as_characters, with_joined_characters
@@ -40,6 +31,17 @@ from zarrds.metadata.model import ArrayMetadata
 from zarrds.metadata.rectilinear import check_can_be_written
 
 __all__ = ["array_changes", "new_array"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Writing:
+    """What is written to a group, and where: the parameters of `array_changes`."""
+
+    plain: PlainDataset
+    variables: Mapping[str, xr.Variable]
+    stored: StoredGroup
+    how: UpdateOptions
+    region: Mapping[str, slice]
 
 
 def array_changes(
@@ -74,7 +76,7 @@ def array_changes(
     # arrays without elements that are made anew have other sizes than these along what grows
     sizes = {dim: n for dim, n in stored.sizes.items() if not stored.anew or dim != how.append_dim}
     coordinates = {stored_name(name) for name in plain.dataset.coords} | stored.coordinate_names | plain.labels
-    names = _names_that_change(plain, variables, stored, how, region, coordinates)
+    names = _names_that_change(_Writing(plain, variables, stored, how, region), coordinates)
     # labels that are replaced, not added to
     replaced = [
         n for n in names if n in coordinates & stored.arrays.keys() and not set(variables[n].dims) & set(region)
@@ -89,11 +91,12 @@ def array_changes(
     left = [name for name in known if name not in grown and name not in fitting]
     roomier, exact = roomier_integers(left, variables, stored, region)
     grown, fitting = grown | roomier, fitting | exact
+    writing = _Writing(plain, variables, stored, how, region)
     changes: dict[str, ArrayChange] = {}
     for name in names:
         variable = variables[name]
         if name in stored.arrays:
-            change = _written(name, variable, stored, how, region, plain, grown.get(name), fitting.get(name))
+            change = _written(name, writing, grown.get(name), fitting.get(name))
         else:
             variable, notes = with_chunks_of(variable, stored.arrays), plain.notes.get(name, {})
             new = NewVariable(name, variable, name in encoding)
@@ -107,48 +110,30 @@ def array_changes(
         changes = {name: replace(change, after=with_new_id(change.after)) for name, change in changes.items()}
     if not how.is_in_place and how.append_dim is None:
         kept = [name for name in variables if name in stored.variables and name not in names]
-        changes |= _described(kept, variables, stored, plain)
+        changes |= _described(kept, writing)
     return as_characters(changes, as_it_is)
 
 
-def _names_that_change(
-    plain: PlainDataset,
-    variables: Mapping[str, xr.Variable],
-    stored: StoredGroup,
-    how: UpdateOptions,
-    region: Mapping[str, slice],
-    coordinates: Collection[str],
-) -> list[str]:
+def _names_that_change(writing: _Writing, coordinates: Collection[str]) -> list[str]:
     """All but what stays as it is: coordinates that are the stored ones, and what "a-" leaves out."""
-    extended = set(plain.extended.values())
+    stored, region = writing.stored, writing.region
+    extended = set(writing.plain.extended.values())
     return [
         name
-        for name, variable in variables.items()
+        for name, variable in writing.variables.items()
         if name not in stored.variables
         or extended & set(variable.dims)
-        or not stays(
-            name,
-            variable,
-            stored,
-            is_coordinate=name in coordinates,
-            mode=how.mode,
-            append_dim=how.append_dim,
-            region=region,
-        )
+        or not stays(name, variable, stored, writing.how, region, is_coordinate=name in coordinates)
     ]
 
 
-def _described(
-    names: Collection[str],
-    variables: Mapping[str, xr.Variable],
-    stored: StoredGroup,
-    plain: PlainDataset,
-) -> dict[str, ArrayChange]:
+def _described(names: Collection[str], writing: _Writing) -> dict[str, ArrayChange]:
     """Coordinates that stay, with the attributes and indexes that are new: no elements of them are written."""
+    stored, variables = writing.stored, writing.variables
     changes = {}
     for name in names:
         there, before = stored.variables[name], stored.arrays[name]
-        after = _with_notes_given(name, with_given_attributes(before, there, variables[name]), plain)
+        after = _with_notes_given(name, with_given_attributes(before, there, variables[name]), writing.plain)
         if after != before:
             part = variables[name].isel({dim: slice(0, 0) for dim in there.dims[:1]})
             encoded = encode_like(name, part, there, before)
@@ -203,19 +188,12 @@ def new_array(
     return ArrayChange(None, encoded.metadata, encoded.variable, start, encoded.replaced, encoded.write_empty_chunks)
 
 
-def _written(
-    name: str,
-    variable: xr.Variable,
-    stored: StoredGroup,
-    how: UpdateOptions,
-    region: Mapping[str, slice],
-    plain: PlainDataset,
-    grown: Grown | None = None,
-    encoded: xr.Variable | None = None,
-) -> ArrayChange:
+def _written(name: str, writing: _Writing, grown: Grown | None, encoded: xr.Variable | None) -> ArrayChange:
+    """What changes in an array that is written to; `grown` is its room, `encoded` what was found to fit as it is."""
+    variable, stored, how, plain = writing.variables[name], writing.stored, writing.how, writing.plain
     there, target = stored.variables[name], stored.arrays[name]
     before = stored.documents.get(name, target)
-    check_sizes(name, there, variable, region=region, append_dim=how.append_dim)
+    check_sizes(name, there, variable, region=writing.region, append_dim=how.append_dim)
     if name in stored.documents and not variable.size:
         # all that needs room is left out, as labels are that are there: nothing is written anew, so the document stays
         return ArrayChange(before, before, variable, (0,) * variable.ndim)
@@ -229,24 +207,15 @@ def _written(
         )
     if grown is not None:
         encoded = proven(name, grown.variable, grown.metadata)
-    elif encoded is None:
+        after = _with_room(_described_anew(name, writing), grown)
+        return ArrayChange(before, after, encoded, (0,) * encoded.ndim, is_rewritten=True)
+    if encoded is None:
         encoded = encode_like(name, variable, there, target)
     whole = {str(dim): slice(0, size) for dim, size in there.sizes.items()}
-    parts = [{**whole, **region}[str(dim)] for dim in there.dims]
+    parts = [{**whole, **writing.region}[str(dim)] for dim in there.dims]
     shape = tuple(max(size, part.stop) for size, part in zip(target.shape, parts, strict=True))
-    if how.mode != "r+" and how.append_dim is None and how.region is None:
-        new = _with_notes_given(name, with_variable_attributes(target, there, variable), plain)
-    else:
-        check_meaning(name, variable, stored)
-        new = with_flags(target, variable) if name in plain.extended else target
-    with locating(key=name):
-        new = with_finer_times(new, plain.notes.get(name, {}), there, variable)
-    if grown is not None:
-        made = {key: value for key, value in grown.metadata.attributes.items() if key in ("units", "dtype", *MARKERS)}
-        noted = with_marks(new, marks_of(grown.metadata))
-        after = replace(grown.metadata, attributes={**new.attributes, **made}, extensions=noted.extensions)
-        return ArrayChange(before, after, encoded, (0,) * encoded.ndim, is_rewritten=True)
-    after = with_true_notes(replace(new, shape=shape), variable, parts, plain.notes.get(name, {}), stored)
+    after = replace(_described_anew(name, writing), shape=shape)
+    after = with_true_notes(after, variable, parts, plain.notes.get(name, {}), stored)
     start = tuple(part.start for part in parts)
     if name in plain.extended and start[0] < before.shape[0]:
         # codes of what is new are among the stored ones: who has read the categories of before is told
@@ -254,3 +223,23 @@ def _written(
     # categories that are added in a region must be seen together with their codes
     is_rewritten = name in stored.documents or (how.is_in_place and name in plain.extended.values())
     return ArrayChange(before, after, encoded, start, is_rewritten=is_rewritten)
+
+
+def _described_anew(name: str, writing: _Writing) -> ArrayMetadata:
+    """A stored array with the attributes and notes that a save gives it; what it must agree in is checked."""
+    variable, stored, how, plain = writing.variables[name], writing.stored, writing.how, writing.plain
+    there, target = stored.variables[name], stored.arrays[name]
+    if how.mode != "r+" and how.append_dim is None and how.region is None:
+        new = _with_notes_given(name, with_variable_attributes(target, there, variable), plain)
+    else:
+        check_meaning(name, variable, stored)
+        new = with_flags(target, variable) if name in plain.extended else target
+    with locating(key=name):
+        return with_finer_times(new, plain.notes.get(name, {}), there, variable)
+
+
+def _with_room(new: ArrayMetadata, grown: Grown) -> ArrayMetadata:
+    """The metadata of an array that has become roomier, with the attributes and marks of what it is to be."""
+    made = {key: value for key, value in grown.metadata.attributes.items() if key in ("units", "dtype", *MARKERS)}
+    noted = with_marks(new, marks_of(grown.metadata))
+    return replace(grown.metadata, attributes={**new.attributes, **made}, extensions=noted.extensions)

@@ -37,7 +37,7 @@ from zarrds.datasets.writing.placing.other_labels import (
     other_labels,
 )
 from zarrds.datasets.writing.placing.records import unsorted_indexes, which_say_the_rest
-from zarrds.datasets.writing.placing.region import check_region_labels, expand_hint, resolve_region
+from zarrds.datasets.writing.placing.region import StoredDimensions, check_region_labels, expand_hint, resolve_region
 from zarrds.datasets.writing.placing.staying import check_meaning
 from zarrds.datasets.writing.plain.evenly_spaced import shown
 from zarrds.datasets.writing.plain.to_plain import PlainDataset
@@ -127,9 +127,7 @@ def _in_region(
     new_ones = {name: variable for name, variable in dataset.variables.items() if extended & set(variable.dims)}
     dataset = dataset.drop_vars(new_ones)
     spaced = {there.dimension: shown(there) for there in stored.ranges.values()}
-    region = resolve_region(
-        how.region, dataset, stored.variables, how.mode, how.append_dim, plain.labels, others, spaced
-    )
+    region = resolve_region(how, dataset, StoredDimensions(stored.variables, others, spaced), plain.labels)
     if how.mode == "r+":
         _check_stored(dataset, stored)
     check_region_labels(dataset, region, stored.variables, how.append_dim, plain.labels)

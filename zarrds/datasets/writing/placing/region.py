@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Collection, Hashable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,45 +12,56 @@ import pandas as pd
 import xarray as xr
 
 from zarrds.datasets.encoding.exact.comparison import Labels, comparable, label_text, positions_of
+from zarrds.datasets.writing.changes import UpdateOptions
 from zarrds.datasets.writing.placing.append import check_same_labels, check_sizes, is_labelled
+from zarrds.engine.remembered import Remembered
 from zarrds.errors import EncodingError, LabelError, LabelNotFoundError
 
-__all__ = ["check_region_labels", "expand_hint", "part_of", "resolve_region"]
+__all__ = ["StoredDimensions", "check_region_labels", "expand_hint", "part_of", "resolve_region"]
 
 _SLICE = "a slice of integers, with step 1 or None, or 'auto'"
 
 
+@dataclass(frozen=True)
+class StoredDimensions:
+    """What a store says of the dimensions of a group.
+
+    Attributes
+    ----------
+    variables : mapping of name to Variable
+        Lazy and decoded. The labels of "auto" dimensions are read.
+    others : mapping of str to pair
+        The stored and the new labels of dimensions that have no array of labels: of a MultiIndex, for example.
+    spaced : mapping of str to str
+        Dimensions whose labels are evenly spaced in the store and have no array, with these in words.
+    """
+
+    variables: Mapping[str, xr.Variable]
+    others: Mapping[str, tuple[Labels, Labels]] = field(default_factory=dict)
+    spaced: Mapping[str, str] = field(default_factory=dict)
+
+    @Remembered
+    def sizes(self) -> dict[Hashable, int]:
+        """Elements along each."""
+        return {dim: size for variable in self.variables.values() for dim, size in variable.sizes.items()}
+
+
 def resolve_region(
-    region: Any,
-    dataset: xr.Dataset,
-    stored: Mapping[str, xr.Variable],
-    mode: str | None,
-    append_dim: Hashable | None = None,
-    labels: Collection[Hashable] | None = None,
-    others: Mapping[str, tuple[Labels, Labels]] | None = None,
-    spaced: Mapping[str, str] | None = None,
+    how: UpdateOptions, dataset: xr.Dataset, stored: StoredDimensions, labels: Collection[Hashable] | None = None
 ) -> dict[str, slice]:
-    """The part of the store that `region` means for `dataset`.
+    """The part of the store that the region of a save means for `dataset`.
 
     Parameters
     ----------
-    region : mapping of dimension to slice or "auto", or "auto"
-        As in `Dataset.to_zarr`: ``"auto"`` finds a dimension's labels in the store; a dimension without labels must be
-        there as a whole. ``"auto"`` as a whole stands for every dimension of the dataset.
+    how : UpdateOptions
+        Its `region` is that of `Dataset.to_zarr`: ``"auto"`` finds a dimension's labels in the store; a dimension
+        without labels must be there as a whole. ``"auto"`` as a whole stands for every dimension of the dataset.
+        A dimension that grows has no region, and any size is right.
     dataset : Dataset
         What to write, with its index coordinates.
-    stored : mapping of name to Variable
-        Lazy and decoded, of the store's group. The labels of "auto" dimensions are read.
-    mode : str or None
-        With which the dataset is saved.
-    append_dim : hashable, optional
-        A dimension that grows, so that it has no region, and any size is right.
+    stored : StoredDimensions
     labels : collection of hashable, optional
         Names of the variables that are labels of the dataset's indexes; those of its dimensions unless said.
-    others : mapping of str to pair, optional
-        The stored and the new labels of dimensions that have no array of labels: of a MultiIndex, for example.
-    spaced : mapping of str to str, optional
-        Dimensions whose labels are evenly spaced in the store and have no array, with these in words.
 
     Returns
     -------
@@ -64,20 +76,16 @@ def resolve_region(
         A ValueError: labels that are not one block of the store in its order, dimensions or sizes that do not fit.
     EncodingError
         A ValueError and TypeError: a region that is none.
-
-    Examples
-    --------
-    >>> import xarray as xr
-    >>> stored = {"x": xr.Variable("x", [10, 20, 30]), "v": xr.Variable("x", [0, 0, 0])}
-    >>> resolve_region("auto", xr.Dataset({"v": ("x", [5, 6])}, {"x": [20, 30]}), stored, "r+")
-    {'x': slice(1, 3, None)}
     """
+    region, append_dim = how.region, how.append_dim
     if isinstance(region, str) and region == "auto":
         region = dict.fromkeys(dataset.dims, "auto")
     if not isinstance(region, Mapping):
         raise EncodingError("region must be a dict, or 'auto'", found=f"{type(region).__name__} {region!r:.80}")
-    if mode not in ("r+", "a") and any(isinstance(part, str) and part == "auto" for part in region.values()):
-        raise EncodingError("mode does not go with region='auto'", expected="mode='r+' or 'a'", found=f"mode={mode!r}")
+    if how.mode not in ("r+", "a") and any(isinstance(part, str) and part == "auto" for part in region.values()):
+        raise EncodingError(
+            "mode does not go with region='auto'", expected="mode='r+' or 'a'", found=f"mode={how.mode!r}"
+        )
     if append_dim is not None and append_dim in region:
         raise EncodingError(
             f"cannot list the same dimension in both append_dim and region: {append_dim!r}",
@@ -90,13 +98,9 @@ def resolve_region(
             found=list(region),
             mend=expand_hint(dataset, unknown),
         )
-    sizes = {dim: size for variable in stored.values() for dim, size in variable.sizes.items()}
-    resolved = {
-        str(dim): _resolve(dim, part, dataset, stored, sizes, others or {}, spaced or {})
-        for dim, part in region.items()
-    }
-    _check_variables(dataset, resolved, stored, append_dim, dataset.xindexes if labels is None else labels)
-    _check_dimensions(dataset, resolved, sizes, append_dim)
+    resolved = {str(dim): _resolve(dim, part, dataset, stored) for dim, part in region.items()}
+    _check_variables(dataset, resolved, stored.variables, append_dim, dataset.xindexes if labels is None else labels)
+    _check_dimensions(dataset, resolved, stored.sizes, append_dim)
     return resolved
 
 
@@ -155,21 +159,14 @@ def part_of(variable: xr.Variable, region: Mapping[Any, slice]) -> xr.Variable:
     return variable.isel({dim: region[dim] for dim in variable.dims if dim in region})
 
 
-def _resolve(
-    dim: Hashable,
-    part: Any,
-    dataset: xr.Dataset,
-    stored: Mapping[str, xr.Variable],
-    sizes: Mapping[Hashable, int],
-    others: Mapping[str, tuple[Labels, Labels]],
-    spaced: Mapping[str, str],
-) -> slice:
+def _resolve(dim: Hashable, part: Any, dataset: xr.Dataset, stored: StoredDimensions) -> slice:
+    sizes = stored.sizes
     if dim not in sizes:
         raise LabelError(
             f"region names dimension {dim!r}, which the store does not have", found=sorted(map(str, sizes))
         )
     if isinstance(part, str) and part == "auto":
-        return _found_by_labels(dim, dataset, stored, sizes, others, spaced)
+        return _found_by_labels(dim, dataset, stored)
     if not isinstance(part, slice):
         raise EncodingError(
             "all values in ``region`` must be slice objects", key=str(dim), expected=_SLICE, found=f"{part!r:.80}"
@@ -190,37 +187,31 @@ def _resolve(
     return slice(start, max(start, stop))
 
 
-def _found_by_labels(
-    dim: Hashable,
-    dataset: xr.Dataset,
-    stored: Mapping[str, xr.Variable],
-    sizes: Mapping[Hashable, int],
-    others: Mapping[str, tuple[Labels, Labels]],
-    spaced: Mapping[str, str],
-) -> slice:
+def _found_by_labels(dim: Hashable, dataset: xr.Dataset, stored: StoredDimensions) -> slice:
     """Where the dataset's labels are in the store; without labels on either side, all of it."""
-    if str(dim) in others:
-        return _find(dim, *others[str(dim)])
-    if dim in spaced and (dim in dataset.coords or dataset.sizes[dim] != sizes[dim]):
+    variables, size = stored.variables, stored.sizes[dim]
+    if str(dim) in stored.others:
+        return _find(dim, *stored.others[str(dim)])
+    if dim in stored.spaced and (dim in dataset.coords or dataset.sizes[dim] != size):
         raise LabelNotFoundError(
             f"the labels of {dim!r} are evenly spaced in the store, and those of the dataset are none of them",
             key=str(dim),
-            expected=f"some of {spaced[str(dim)]}",
+            expected=f"some of {stored.spaced[str(dim)]}",
             found=label_text(dataset[dim].values[0]) if dim in dataset.coords and dataset.sizes[dim] else "no labels",
             mend=f"Give the region as a slice of positions, region={{{dim!r}: slice(start, stop)}}, or the dataset "
             "labels of the store",
         )
     if is_labelled(dim, dataset.variables):
-        return _find(dim, _stored_labels(dim, stored), dataset.variables[dim].values)
-    if dataset.sizes[dim] != sizes[dim]:
-        there = "the store has" if is_labelled(str(dim), stored) else "nor has the store"
+        return _find(dim, _stored_labels(dim, variables), dataset.variables[dim].values)
+    if dataset.sizes[dim] != size:
+        there = "the store has" if is_labelled(str(dim), variables) else "nor has the store"
         raise LabelError(
             f"the region of dimension {dim!r} cannot be found: the dataset has no labels, {there}",
             key=str(dim),
-            expected=f"labels, or all {sizes[dim]}",
+            expected=f"labels, or all {size}",
             found=dataset.sizes[dim],
             mend=f"Give the region as a slice of positions, region={{{dim!r}: slice(start, stop)}}"
-            + (", or the dataset its labels" if is_labelled(str(dim), stored) else ""),
+            + (", or the dataset its labels" if is_labelled(str(dim), variables) else ""),
         )
     return slice(0, dataset.sizes[dim])
 

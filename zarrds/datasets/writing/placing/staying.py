@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
+from typing import Literal, TypeAlias
 
 import numpy as np
 import xarray as xr
@@ -12,6 +13,7 @@ from zarrds.compat.xarray_internals import decode_cf_variables, is_chunked, lazy
 from zarrds.datasets.encoding.as_stored import as_stored
 from zarrds.datasets.encoding.exact.packing import CF_KEYS
 from zarrds.datasets.encoding.meaning import check_same_meaning, says_where
+from zarrds.datasets.writing.changes import UpdateOptions
 from zarrds.datasets.writing.placing.append import check_same_labels, check_sizes
 from zarrds.datasets.writing.placing.region import part_of
 from zarrds.datasets.writing.stored import StoredGroup
@@ -23,19 +25,23 @@ from zarrds.metadata.model import ArrayMetadata
 
 __all__ = ["check_all_are_written", "check_meaning", "stays"]
 
-_DROP = "Leave it out here; to change it, save it by itself with mode='a'"
-_ALIGN = "Reindex or align the dataset to the stored labels, or drop the coordinate"
+_What: TypeAlias = Literal["values", "labels"]
+
+# what to do where such must be what is stored, and are not
+_MENDS: dict[_What, str] = {
+    "values": "Leave it out here; to change it, save it by itself with mode='a'",
+    "labels": "Reindex or align the dataset to the stored labels, or drop the coordinate",
+}
 
 
 def stays(
     name: str,
     variable: xr.Variable,
     stored: StoredGroup,
+    how: UpdateOptions,
+    region: Mapping[str, slice],
     *,
     is_coordinate: bool,
-    mode: str,
-    append_dim: Hashable | None,
-    region: Mapping[str, slice],
 ) -> bool:
     """Whether a stored variable is left as it is.
 
@@ -51,33 +57,30 @@ def stays(
     variable : Variable
         New, decoded.
     stored : StoredGroup
-    is_coordinate : bool
-        Whether it is one in the store or in the dataset.
-    mode, append_dim
-        As of `zarrds.save`.
+    how : UpdateOptions
     region : mapping of str to slice
         Also along the dimension that is appended to.
+    is_coordinate : bool
+        Whether it is one in the store or in the dataset.
 
     Raises
     ------
     LabelError
         If it must stay, and the new one differs.
     """
-    there, metadata = stored.variables[name], stored.arrays[name]
-    read = partial(as_stored, name, stored=there, metadata=metadata)
-    if append_dim is not None:
-        if append_dim in there.dims:
+    there = stored.variables[name]
+    if how.append_dim is not None:
+        if how.append_dim in there.dims:
             return False
-        if mode == "a-" and not is_coordinate:
+        if how.mode == "a-" and not is_coordinate:
             return True
-        what, mend = ("labels", _ALIGN) if is_coordinate else ("values", _DROP)
-        return _is_stored(name, variable, stored, region, what, mend, read)
+        return _is_stored(name, variable, stored, region, "labels" if is_coordinate else "values")
     if set(there.dims) & set(region):
         if not (is_coordinate or says_where(name, there) or says_where(name, variable)):
             return False
-        return _is_stored(name, variable, stored, region, "labels", _ALIGN, read)
+        return _is_stored(name, variable, stored, region, "labels")
     check_sizes(name, there, variable)
-    return is_coordinate and _is_same(name, variable, stored, mode)
+    return is_coordinate and _is_same(name, variable, stored, how.mode)
 
 
 def _is_stored(
@@ -85,12 +88,11 @@ def _is_stored(
     variable: xr.Variable,
     stored: StoredGroup,
     region: Mapping[str, slice],
-    what: str,
-    mend: str,
-    read: Callable[[xr.Variable], xr.Variable],
+    what: _What,
 ) -> bool:
     """Whether a variable is all stored; false where nothing is stored yet in some places. Raises if it differs."""
     there, metadata = part_of(stored.variables[name], region), stored.arrays[name]
+    read = partial(as_stored, name, stored=stored.variables[name], metadata=metadata)
     is_incomplete, is_new = _is_incomplete(metadata), False
 
     def seen(before: xr.Variable, part: xr.Variable) -> xr.Variable:
@@ -100,7 +102,7 @@ def _is_stored(
             is_new |= is_other
         return part if _is_equal(before, part) else read(part)
 
-    check_same_labels(name, there, variable, what=what, mend=mend, read=seen)
+    check_same_labels(name, there, variable, what=what, mend=_MENDS[what], read=seen)
     check_meaning(name, variable, stored)
     return not is_new
 

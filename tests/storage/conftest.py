@@ -1,10 +1,11 @@
-"""The tests' own S3 server, empty for each test."""
+"""Places for stores: a folder, and the tests' own S3 server, empty for each test."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
 from contextlib import nullcontext
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,17 @@ from tests.storage.s3_server import S3Server, serving
 from zarrds.storage.fsspec import commits
 from zarrds.storage.fsspec.store import RemoteStore
 from zarrds.storage.obstore.changes import committing, prefetch
+from zarrds.stores import LocalStore
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "t2m.zarr"
+
+
+@pytest.fixture
+def store(root: Path) -> LocalStore:
+    return LocalStore(root)
 
 
 @pytest.fixture(scope="module")

@@ -15,16 +15,6 @@ from zarrds.stores import LocalStore
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return tmp_path / "t2m.zarr"
-
-
-@pytest.fixture
-def store(root: Path) -> LocalStore:
-    return LocalStore(root)
-
-
-@pytest.fixture
 def outside(tmp_path: Path) -> Path:
     folder = tmp_path / "outside"
     (folder / "sub").mkdir(parents=True)

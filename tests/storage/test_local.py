@@ -35,16 +35,6 @@ class TestLocalStore(StoreContract):
         return LocalStore(folder / "t2m.zarr")
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return tmp_path / "t2m.zarr"
-
-
-@pytest.fixture
-def store(root: Path) -> LocalStore:
-    return LocalStore(root)
-
-
 # what it is
 
 

@@ -52,11 +52,6 @@ sys.stdin.readline()
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return tmp_path / "t2m.zarr"
-
-
-@pytest.fixture
 def store(root: Path) -> LocalStore:
     store = LocalStore(root)
     store.set("k", b"0")

@@ -20,16 +20,6 @@ from zarrds.storage.local.locking.lock_files import LockFile
 from zarrds.stores import LocalStore
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return tmp_path / "t2m.zarr"
-
-
-@pytest.fixture
-def store(root: Path) -> LocalStore:
-    return LocalStore(root)
-
-
 def test_unfinished_is_invisible(store: LocalStore, root: Path) -> None:
     store.set("a/k", b"v")
     file, folder = (os.path.relpath(files.partial(str(root / "a" / name)), root) for name in ("k", "g"))

@@ -85,7 +85,7 @@ def test_shapes(shape: Any) -> None:
         {"dtype": object},
         {"dtype": "f16"},
         {"dtype": "S0"},
-        {"dtype": np.dtype({"names": ["a"], "formats": ["i4"], "offsets": [4]})},
+        {"dtype": np.dtype([("a", "i4", (2,))])},
         {"dimension_names": ["x", "y"]},
         {"dimension_names": []},
         {"zarr_format": 1},

@@ -250,6 +250,63 @@ def test_cf(zarr_format: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("zarr_format", FORMATS)
+@pytest.mark.parametrize("is_lazy", [False, True])
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        np.dtype([("a", "i4"), ("b", "f8"), ("c", "S3")], align=True),
+        np.dtype([("a", "u1"), ("n", np.dtype([("p", "u1"), ("q", "f4")], align=True))], align=True),
+        np.dtype({"names": ["a", "b"], "formats": ["u4", "u1"], "offsets": [4, 0], "itemsize": 16}),
+    ],
+    ids=["aligned", "nested", "gaps"],
+)
+def test_structures_with_padding(tmp_path: Path, dtype: Any, is_lazy: bool, zarr_format: int) -> None:
+    """As C, netCDF's compound types and `np.dtype(align=True)` have them: what lies between the fields is no data."""
+    values = np.zeros(5, dtype)
+    values["a"] = range(5)
+    dataset = xr.Dataset({"v": ("x", values), "one": values[1]})
+    path = tmp_path / "s.zarr"
+    zarrds.save(dataset.chunk(x=2) if is_lazy else dataset, path, zarr_format=zarr_format)
+    zarrds.save(dataset, path, append_dim="x")
+    zarrds.save(dataset[["v"]].isel(x=slice(3, 5)), path, region={"x": slice(0, 2)})
+    got = xr.open_dataset(path, engine="zarrds")
+    assert got.v.values.tolist() == values[[3, 4, 2, 3, 4, 0, 1, 2, 3, 4]].tolist()
+    assert got.v.dtype.names == dtype.names
+    assert got.one.values.tolist() == values[1].tolist()
+    if not dtype["n" if "n" in dtype.names else "a"].names:  # zarr-python knows no structures within structures
+        assert np.asarray(zarr.open_array(path / "v", mode="r")[5:]).tolist() == values.tolist()
+
+
+def test_a_compound_type_of_netcdf(tmp_path: Path) -> None:
+    """The netCDF4 module gives all of them with padding."""
+    nc = pytest.importorskip("netCDF4")
+    dtype = np.dtype([("speed", "f8"), ("flag", "i1")], align=True)
+    values = np.array([(1.5, 1), (2.5, -1)], dtype)
+    with nc.Dataset(tmp_path / "wind.nc", "w") as file:
+        file.createDimension("x", 2)
+        file.createVariable("wind", file.createCompoundType(dtype, "wind_t"), ("x",))[:] = values
+    with xr.open_dataset(tmp_path / "wind.nc", engine="netcdf4") as ds:
+        zarrds.save(ds, tmp_path / "saved.zarr")
+    zarrds.convert(tmp_path / "wind.nc", tmp_path / "converted.zarr")
+    for name in ("saved.zarr", "converted.zarr"):
+        assert xr.open_dataset(tmp_path / name, engine="zarrds").wind.values.tolist() == values.tolist()
+
+
+@pytest.mark.parametrize("zarr_format", FORMATS)
+@pytest.mark.parametrize("is_asked", [False, True])
+def test_a_fill_value_of_structures(tmp_path: Path, is_asked: bool, zarr_format: int) -> None:
+    values = np.array([(1, 0.5), (2, 1.5)], [("a", "i4"), ("b", "f4")])
+    dataset, encoding = xr.Dataset({"v": ("x", values)}), {"_FillValue": values[1]}
+    if not is_asked:
+        dataset.v.encoding = encoding
+    zarrds.save(dataset, tmp_path / "s.zarr", encoding={"v": encoding} if is_asked else {}, zarr_format=zarr_format)
+    assert xr.open_dataset(tmp_path / "s.zarr", engine="zarrds").v.values.tolist() == values.tolist()
+    stored = zarr.open_array(tmp_path / "s.zarr" / "v", mode="r")
+    assert np.asarray(stored[...]).tolist() == values.tolist()
+    assert np.asarray(stored.fill_value).tolist() == values[1].tolist()
+
+
+@pytest.mark.parametrize("zarr_format", FORMATS)
 @pytest.mark.parametrize(
     "ds",
     [

@@ -10,6 +10,7 @@ import pytest
 import zarr
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.lib.recfunctions import repack_fields
 
 from zarrds.errors import MetadataError, UnsupportedError
 from zarrds.metadata.dtypes import BYTES, OBJECTS_AS_JSON, STRING, DataType
@@ -110,14 +111,26 @@ def test_objects_as_json_exist_in_v2_only() -> None:
         np.dtype("M8[0s]"),
         np.dtype([("a", object)]),
         np.dtype([("a", "i4", (2,))]),
-        np.dtype({"names": ["a", "b"], "formats": ["i1", "i4"], "offsets": [0, 4]}),
-        np.dtype({"names": ["a", "b"], "formats": ["i4", "i4"], "offsets": [0, 2]}),
+        np.dtype([(("title", "a"), "i4")]),
     ],
     ids=str,
 )
 def test_dtypes_without_an_equivalent_are_refused(dtype: np.dtype[Any]) -> None:
     with pytest.raises(UnsupportedError, match="cannot be stored"):
         DataType.from_numpy(dtype)
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        np.dtype([("a", "i1"), ("b", ">i4"), ("c", "U1")], align=True),
+        np.dtype([("a", "i1"), ("b", np.dtype([("x", "i1"), ("y", "f8")], align=True))], align=True),
+        np.dtype({"names": ["a", "b"], "formats": ["i4", "i4"], "offsets": [0, 2]}),
+    ],
+    ids=str,
+)
+def test_fields_are_stored_one_right_behind_the_other(dtype: np.dtype[Any]) -> None:
+    assert DataType.from_numpy(dtype).dtype == repack_fields(dtype, recurse=True)
 
 
 @pytest.mark.parametrize(

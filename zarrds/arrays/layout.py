@@ -43,6 +43,8 @@ def data_type_of(dtype: npt.DTypeLike | str | type | DataType) -> DataType:
         return BYTES
     try:
         return DataType.from_numpy(np.dtype(dtype))
+    except UnsupportedError as error:
+        raise EncodingError(error.problem, mend=error.mend) from error
     except (TypeError, ValueError, SyntaxError) as error:  # NumPy reads text such as "3i4, f8" like Python does
         raise EncodingError(
             f"not a dtype: {error}",

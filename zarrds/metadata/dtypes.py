@@ -59,14 +59,16 @@ class DataType:
         """
         kind = dtype.kind
         if dtype.names is not None:
+            fields = []
             for name in dtype.names:
-                field = dtype.fields[name][0]  # type: ignore[index]  # a dtype with names has fields
+                field, _, *title = dtype.fields[name]  # type: ignore[index]  # a dtype with names has fields
                 if field.subdtype is not None:
                     raise _unsupported_dtype(dtype, "fields that are arrays")
-                cls.from_numpy(field)
-            if dtype != np.dtype([(n, dtype.fields[n][0]) for n in dtype.names]):  # type: ignore[index]  # as above
-                raise _unsupported_dtype(dtype, "padding or overlapping fields")
-            return cls("structured", dtype)
+                if title:
+                    raise _unsupported_dtype(dtype, "fields with titles")
+                fields.append((name, cls.from_numpy(field).dtype))
+            # without padding, as Zarr lays one field right behind the other
+            return cls("structured", np.dtype(fields))
         if (number := _NAMES.get(dtype.str[1:])) is not None:
             return cls(number, dtype)
         if kind in "mM":
@@ -168,7 +170,9 @@ _FIXED_LENGTH_NAMES = {"S": "null_terminated_bytes", "U": "fixed_length_utf32", 
 def _unsupported_dtype(dtype: np.dtype[Any], why: str | None) -> UnsupportedError:
     return UnsupportedError(
         f"dtype {dtype} cannot be stored in Zarr" + (f" ({why})" if why else ""),
-        mend="Convert the data to numbers, booleans, strings, bytes or datetimes first",
+        mend="Store each field as an array of its own"
+        if dtype.names is not None
+        else "Convert the data to numbers, booleans, strings, bytes or datetimes first",
     )
 
 

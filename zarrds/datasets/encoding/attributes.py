@@ -114,6 +114,8 @@ def take_fill_value(
     marked = attributes.pop("_FillValue", None)
     if np.ndim(marked) and np.size(marked) == 1:
         marked = np.ravel(marked)[0]
+    if marked is not None and data_type.dtype.kind == "V":
+        return marked if asked is None else asked  # of structures nothing is missing, and no attribute can be one
     # in format 3 it may be one of the other sign, for `_Unsigned`
     signs = data_type.dtype.kind if spec.IS_FILL_MISSING else "iu"
     is_of_integers = marked is not None and data_type.dtype.kind in "iu"

@@ -194,9 +194,16 @@ class Strange(RangeHandler):
             self.wfile.write(body)
 
     def send_header(self, keyword: str, value: str) -> None:
-        if keyword == "Content-Length" and self.way == "endless":
+        is_chunked = self.way == "chunked" and self.command == "GET"
+        if keyword == "Content-Length" and (self.way == "endless" or is_chunked):
             return
         super().send_header(keyword, "yesterday" if (keyword, self.way) == ("Last-Modified", "dates") else value)
+
+    def do_HEAD(self) -> None:  # noqa: N802  # a name of http.server
+        if self.way.startswith("head "):
+            super().send_error(int(self.way.removeprefix("head ")))
+        else:
+            super().do_HEAD()
 
     def do_GET(self) -> None:  # noqa: N802  # a name of http.server
         if self.way == "busy" and self.path not in self.passing:
@@ -205,6 +212,7 @@ class Strange(RangeHandler):
         elif self.way == "compressed" and (path := Path(self.translate_path(self.path))).is_file():
             body = gzip.compress(path.read_bytes())
             self.send_response(200)
+            self.send_header("ETag", '"of what is compressed"')
             self.send_header("Content-Encoding", "gzip")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -215,8 +223,12 @@ class Strange(RangeHandler):
 
 @pytest.mark.one_in(4)
 @pytest.mark.usefixtures("_client")
-@pytest.mark.parametrize("way", ["endless", "dates", "gone", "json", "busy", "compressed"])
-def test_answers_that_other_clients_take(folder: Path, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "way", ["endless", "chunked", "dates", "gone", "json", "busy", "compressed", "head 404", "head 405", "head 501"]
+)
+def test_answers_that_other_clients_take(
+    folder: Path, tmp_path: Path, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setattr(Strange, "way", way)
     Strange.passing.clear()
@@ -226,3 +238,8 @@ def test_answers_that_other_clients_take(folder: Path, way: str, monkeypatch: py
         if way not in ("json", "gone"):  # where nobody sees what is absent, documents of the other format are none
             listed = xr.open_dataset(f"{url}/v3.zarr", engine="zarrds", consolidated=False)
             assert listed.variables.keys() == found.variables.keys()
+            assert not zarrds.verify(f"{url}/sharded.zarr").findings
+        zarrds.copy(
+            f"{url}/v3.zarr", tmp_path / "copied.zarr"
+        )  # what is told of documents tells that they are the same
+        xr.testing.assert_identical(xr.open_dataset(tmp_path / "copied.zarr", engine="zarrds").load(), found)

@@ -14,6 +14,7 @@ from typing import Any
 
 from zarrds.errors import StoreIOError, UnsupportedError
 from zarrds.storage.found import Found, Info, Version, version_of
+from zarrds.storage.fsspec.commits import is_document
 from zarrds.storage.fsspec.listings import WebListings
 from zarrds.storage.fsspec.objects import Objects
 from zarrds.storage.fsspec.refusals import read_only
@@ -33,6 +34,8 @@ COALESCE = 2**20
 
 class ObstoreObjects(ObstoreClient):
     """The objects below a URL; how they are reached is told by `ObstoreClient`."""
+
+    _knows_head = False  # a web server, as far as it has shown that
 
     def by_fsspec(self) -> Objects:
         """The same objects through fsspec's package, for a process that was forked.
@@ -86,12 +89,24 @@ class ObstoreObjects(ObstoreClient):
         """An object of which a web server's answer was one that obstore cannot take, or the error."""
         if not self.is_read_only or not is_unreadable(error):
             raise error
-        return self._web.found(name, span)
+        return self._odd(name, span)
+
+    def _odd(self, name: str, span: Any = None) -> Found | None:
+        """An object that obstore cannot take, with what is told of it: of documents by HEAD, as later."""
+        told = None
+        with suppress(StoreIOError):
+            told = self._headed(name) if is_document(name) else None  # first: it may be of an older value, of no newer
+        found = self._web.found(name, span)
+        return found if found is None or told is None else Found(found.data, {**told, "size": found.info["size"]})
+
+    def _is_compressed(self, answer: Any) -> bool:
+        """Whether a web server has compressed an answer, which nobody has asked for."""
+        return self.is_read_only and answer.attributes.get("Content-Encoding", "identity") != "identity"
 
     def _answer(self, name: str, options: Mapping[str, Any], limit: int | None) -> Found | None:
         answer = self._of(self._module.get, name, **({"options": options} if options else {}))
-        if self.is_read_only and answer.attributes.get("Content-Encoding", "identity") != "identity":
-            return self._web.found(name, options.get("range"))  # compressed, which nobody has asked for
+        if self._is_compressed(answer):
+            return self._odd(name, options.get("range"))
         if limit is not None and answer.meta["size"] > limit:
             return Found(memoryview(b""), {})  # the answer is dropped before its body
         return Found(memoryview(answer.bytes()), answer.meta)
@@ -114,16 +129,16 @@ class ObstoreObjects(ObstoreClient):
         try:
             found = self.find_one(name, -start if start < 0 else (start, start + length))
         except StoreIOError as error:
-            # refused: a range that begins at the end or beyond it, or any range, by a server that knows none
+            if self.is_read_only:  # it knows no ranges; what it tells of sizes may be of what is compressed
+                found = self.find_one(name)
+                return None if found is None else Found(found.data[start:][:length], found.info)
+            # refused: a range that begins at the end or beyond it
             try:
                 info = self.info(name)
             except StoreIOError:  # of which answers to HEAD tell less
                 raise error from None
-            if info is None or (not self.is_read_only and not (info["size"] == 0 or start >= info["size"])):
+            if info is None or not (info["size"] == 0 or start >= info["size"]):
                 raise
-            if info["size"] and start < info["size"]:
-                found = self.find_one(name)
-                return None if found is None else Found(found.data[start:][:length], found.info)
             return Found(memoryview(b""), info)
         return None if found is None else Found(found.data[:length], found.info)
 
@@ -144,13 +159,42 @@ class ObstoreObjects(ObstoreClient):
 
     def info(self, name: str) -> Info | None:
         """Return what is told about an object, or None if there is no such object."""
+        if self.is_read_only:
+            return self._web_info(name)
         try:
             return self._asked("look at", lambda: self._of(self._module.head, name), absent="none", again=True)
         except StoreIOError as error:
             if is_without_reason(error):
                 self._check_allowed(name)
-            whole = self._web_found(error, name)
-            return None if whole is None else whole.info
+            raise
+
+    def _headed(self, name: str) -> Info | None:
+        """What a web server tells of an object, asked once; None if it says that there is none."""
+        single = self._connected.without_retries
+        return self._asked("look at", lambda: self._module.head(single, self._prefix + name), absent="none")
+
+    def _web_info(self, name: str) -> Info | None:
+        """As `info`, of web servers, some of which know no HEAD: they refuse it, or say that nothing is there."""
+        with suppress(StoreIOError):
+            told = self._headed(name)
+            self._knows_head |= told is not None
+            if self._knows_head:
+                return told
+
+        def ask() -> Info | None:
+            answer = self._of(self._module.get, name)  # dropped before its body
+            if not self._is_compressed(answer):
+                return dict(answer.meta)
+            found = self._web.found(name, None)
+            return None if found is None else found.info
+
+        try:
+            return self._asked("look at", ask, absent="none", again=True)
+        except StoreIOError as error:
+            if not is_unreadable(error):
+                raise
+        found = self._web.found(name, None)
+        return None if found is None else found.info
 
     def _check_allowed(self, name: str) -> None:
         """Raise the reason why an object may not be looked at, which answers to HEAD cannot tell."""

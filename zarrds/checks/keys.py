@@ -98,16 +98,22 @@ def _settled(store: Store, array: CheckedArray, tally: Tally, strange: Mapping[s
                 if now is None:
                     return None
                 array = now
-                for key in store.list_prefix(path):
-                    name = key[len(path) + 1 :] if path else key
-                    is_ours = name in spec_of(array.chunks.metadata).document_names(array.chunks.metadata)
-                    if not is_ours and not key.startswith(f"{statistics_path(path)}/"):
-                        _count_chunk(key, path, array)
+                _count_again(store, path, array)
             _find_missing(store, path, array, strange)
         if not array.found.findings:
             break
     tally.merge(array.found)
     return array
+
+
+def _count_again(store: Store, path: str, array: CheckedArray) -> None:
+    """Count the chunks that an array has now."""
+    metadata = array.chunks.metadata
+    documents = spec_of(metadata).document_names(metadata)
+    for key in store.list_prefix(path):
+        name = key[len(path) + 1 :] if path else key
+        if name not in documents and not key.startswith(f"{statistics_path(path)}/"):
+            _count_chunk(key, path, array)
 
 
 def _leads_out(store: Store, path: str) -> bool:

@@ -101,18 +101,7 @@ def _found_target(store: Store, group: str, mode: Literal["w", "w-"], asked: For
         committer_of(store).recover()  # what stands there may have been committed, and not be in its place yet
         existing = spec_there(store, anew=True)
     if existing is None:
-        if next(store.list_prefix(""), None) is not None:
-            if store.traits.is_remote and spec_there(store, anew=True) is not None:
-                raise ConflictError(
-                    "another writer was about to replace the store when this one looked",
-                    path=store.path,
-                    mend="Nothing was written. Try again",
-                )
-            raise StoreExistsError(
-                "folder holds files, but no Zarr store",
-                path=store.path,
-                mend="Save to another path, or empty this one yourself; zarrds replaces nothing that is no Zarr store",
-            )
+        _check_blank(store)
         return Target(store, group, True, asked or v3, replace=False)
     try:
         nodes = open_nodes(store)
@@ -121,9 +110,8 @@ def _found_target(store: Store, group: str, mode: Literal["w", "w-"], asked: For
         if not is_all:
             raise
         return _unread(store, asked)
-    standing = _node_at(nodes, group)
-    if not standing:  # consolidated metadata need not name what another library wrote since: it is not to be lost
-        standing = _node_at(open_nodes(store, like=existing, consolidated=False), group)
+    # consolidated metadata need not name what another library wrote since: it is not to be lost
+    standing = _node_at(nodes, group) or _node_at(open_nodes(store, like=existing, consolidated=False), group)
     if standing and mode == "w-":
         raise StoreExistsError(
             f"{standing} exists here already" if group else "a store exists here already",
@@ -151,6 +139,23 @@ def _found_target(store: Store, group: str, mode: Literal["w", "w-"], asked: For
             mend="Save to another group, or empty this folder yourself; zarrds replaces nothing that is no Zarr group",
         )
     return Target(store, group, False, existing, replace=bool(standing))
+
+
+def _check_blank(store: Store) -> None:
+    """Check that there is nothing where no Zarr store was found."""
+    if next(store.list_prefix(""), None) is None:
+        return
+    if store.traits.is_remote and spec_there(store, anew=True) is not None:
+        raise ConflictError(
+            "another writer was about to replace the store when this one looked",
+            path=store.path,
+            mend="Nothing was written. Try again",
+        )
+    raise StoreExistsError(
+        "folder holds files, but no Zarr store",
+        path=store.path,
+        mend="Save to another path, or empty this one yourself; zarrds replaces nothing that is no Zarr store",
+    )
 
 
 def _unread(store: Store, asked: Format | None) -> Target:

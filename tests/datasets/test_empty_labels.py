@@ -16,7 +16,7 @@ import zarrds
 from tests.datasets.index_kinds import INDEXES, assert_same_indexes, dataset_of
 from tests.datasets.same import differences
 from tests.datasets.samples import load, objects
-from zarrds.errors import ZarrdsError
+from zarrds.errors import LabelError, ZarrdsError
 
 # labels of a dimension that grows must all be there
 KINDS = st.sampled_from([kind for kind, index in INDEXES.items() if not index.hasnans])
@@ -168,3 +168,37 @@ def test_what_has_arrays_beside_it_after_an_empty_batch(first: Any, later: Any, 
     if role == "data":
         zarrds.save(of(later[::-1]), store, append_dim="x")
         assert load(store).v.variable.to_index().tolist() == [*later, *later[::-1]]
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("is_lazy", [False, True])
+@pytest.mark.parametrize("labels", [np.array([], "M8[ns]"), np.array([], "i8"), objects()], ids=str)
+def test_variables_that_come_with_the_first_labels(labels: Any, is_lazy: bool, zarr_format: Any) -> None:
+    """Nothing lies along the dimension yet, so that they are whole."""
+
+    def batch(day: int) -> xr.Dataset:
+        times = pd.date_range("2024-01-01", periods=2).as_unit("ns") + pd.Timedelta(days=day)
+        ds = xr.Dataset(
+            {
+                "v": (("t", "x"), np.full((2, 3), day)),
+                "name": ("t", ["a", "b"]),
+                "kind": ("t", pd.Categorical(["u", "w"])),
+            },
+            {"t": times, "x": [1, 2, 3], "quality": ("t", [0.5, 1.0])},
+        )
+        ds["v"] = ds.v.variable.chunk(t=1) if is_lazy else ds.v
+        return ds
+
+    store = zarrds.MemoryStore()
+    zarrds.save(xr.Dataset(coords={"t": ("t", labels)}), store, zarr_format=zarr_format)
+    encoding = {"v": {"dtype": "int16"}}
+    zarrds.save(batch(0), store, append_dim="t", encoding=encoding)
+    zarrds.save(batch(2), store, append_dim="t")
+    got = load(store)
+    expected = xr.concat([batch(0).load(), batch(2).load()], "t", data_vars="minimal")
+    xr.testing.assert_identical(got, expected.assign(v=expected.v.astype("int16")))
+    assert zarrds.verify(store).ok
+    with pytest.raises(LabelError, match="does not have") as caught:
+        zarrds.save(batch(4).assign(more=("t", [1, 2])), store, append_dim="t")
+    assert "'more'" in str(caught.value)
+    xr.testing.assert_identical(load(store), got)

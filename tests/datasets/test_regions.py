@@ -284,6 +284,26 @@ def test_labels_that_change_while_a_region_is_computed(path: Path) -> None:
     xr.testing.assert_identical(load(path), days(0, 9).assign_coords(x=[1, 2, 3]))
 
 
+@pytest.mark.parametrize("mode", ["a", "r+"])
+@pytest.mark.parametrize(
+    "coords", [{"x": [7, 8]}, {"x": [1, 2]}, {"quality": ("x", [0.5, 1.0])}], ids=["labels", "places", "along"]
+)
+def test_coordinates_that_the_store_does_not_have_are_not_left_out(
+    tmp_path: Path, coords: dict[str, Any], mode: Any, zarr_format: Format
+) -> None:
+    path = tmp_path / "bare.zarr"
+    template = xr.Dataset({"v": ("x", dask.array.zeros(6, chunks=2))})
+    zarrds.save(template, path, compute=False, zarr_format=zarr_format)
+    ds = xr.Dataset({"v": ("x", [1.0, 2.0])}, coords)
+    before = files(path)
+    with pytest.raises((EncodingError, LabelError), match=r"or leave it out|Leave them out") as caught:
+        zarrds.save(ds, path, region={"x": slice(1, 3)}, mode=mode)
+    assert next(iter(coords)) in str(caught.value)
+    assert files(path) == before
+    zarrds.save(ds.drop_vars(list(coords)), path, region={"x": slice(1, 3)}, mode=mode)
+    np.testing.assert_array_equal(load(path).v, [np.nan, 1, 2, np.nan, np.nan, np.nan])
+
+
 def test_later_labels_are_not_compared_where_there_are_none(path: Path) -> None:
     shifted = part(2, 5).assign_coords(time=part(2, 5).time + DAY)
     with pytest.raises(LabelError):

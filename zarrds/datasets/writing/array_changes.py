@@ -73,8 +73,8 @@ def array_changes(
         As of `zarrds.datasets.writing.update.plan_update`.
     """
     stored, as_it_is = with_joined_characters(stored), stored
-    # arrays without elements that are made anew have other sizes than these along what grows
-    sizes = {dim: n for dim, n in stored.sizes.items() if not stored.anew or dim != how.append_dim}
+    # arrays that are new where nothing lies along what grows, or are made anew, have other sizes than these
+    sizes = {dim: n for dim, n in stored.sizes.items() if dim != how.append_dim or (n and not stored.anew)}
     coordinates = {stored_name(name) for name in plain.dataset.coords} | stored.coordinate_names | plain.labels
     names = _names_that_change(_Writing(plain, variables, stored, how, region), coordinates)
     # labels that are replaced, not added to
@@ -173,7 +173,7 @@ def new_array(
         raise LabelError(
             "a variable that the store does not have cannot be written to a region",
             key=name,
-            mend="Save it whole first",
+            mend=f"Save it whole first, or leave it out with .drop_vars({name!r})",
         )
     for dim, size in variable.sizes.items():
         if sizes.get(str(dim), size) != size:

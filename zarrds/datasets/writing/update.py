@@ -91,7 +91,7 @@ def plan_update(plain: PlainDataset, encoding: Encoding, stored: StoredGroup | N
     if how.region is not None:
         dataset, region = _in_region(dataset, plain, stored, how, others)
     elif how.mode == "r+":
-        _check_stored(dataset, stored)
+        _check_stored(dataset, stored, "Pass mode='a' to write new variables")
     placements: dict[str, Placement] = {}
     unsorted: list[str] = []
     if how.append_dim is not None and how.grows:
@@ -129,20 +129,21 @@ def _in_region(
     spaced = {there.dimension: shown(there) for there in stored.ranges.values()}
     region = resolve_region(how, dataset, StoredDimensions(stored.variables, others, spaced), plain.labels)
     if how.mode == "r+":
-        _check_stored(dataset, stored)
+        _check_stored(dataset, stored, "Leave them out with .drop_vars({names!r}), or save them whole first")
     check_region_labels(dataset, region, stored.variables, how.append_dim, plain.labels)
     for name in plain.labels & stored.variables.keys() & {stored_name(n) for n in dataset.variables}:
         check_meaning(name, dataset.variables[name], stored)
-    labels = [name for name in dataset.variables if stored_name(name) in plain.labels]
+    # those that the store does not have are new variables, which are refused
+    labels = [n for n in dataset.variables if stored_name(n) in plain.labels and stored_name(n) in stored.arrays]
     dataset = dataset.drop_vars([n for n in labels if how.append_dim not in dataset.variables[n].dims])
     return dataset.assign(new_ones) if new_ones else dataset, region
 
 
-def _check_stored(dataset: xr.Dataset, stored: StoredGroup) -> None:
+def _check_stored(dataset: xr.Dataset, stored: StoredGroup, mend: str) -> None:
     if names := [name for name in dataset.variables if stored_name(name) not in stored.arrays]:
         raise EncodingError(
             f"dataset contains non-pre-existing variables {names!r}, which mode='r+' does not allow",
-            mend="Pass mode='a' to write new variables",
+            mend=mend.format(names=names),
         )
 
 
@@ -201,7 +202,7 @@ def _appended(
             mend="Append all of them at once, or the arrays of the store would have different sizes",
         )
     extra = [name for name, v in names.items() if dim in v.dims and name not in stored.arrays and name not in made]
-    if extra:
+    if extra and sizes[dim]:  # where nothing lies along it yet, they are all of it
         raise LabelError(
             f"the dataset has variables along {dim!r} that the store does not have",
             found=extra,

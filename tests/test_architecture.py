@@ -1,4 +1,4 @@
-"""docs/architecture.md names every module, and no other; and formats meet where it says."""
+"""What docs say of the code: a place for each module and no other, every kind of labels; formats meet where it says."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 
 import zarrds
+from zarrds.labels.kinds.objects import STRINGS
+from zarrds.labels.kinds.table import _KINDS
 
 ROOT = Path(__file__).parents[1]
 
@@ -44,3 +46,12 @@ def test_what_depends_on_the_format_is_asked_of_it() -> None:
     above = [path for path in package.rglob("*.py") if path.relative_to(package).parts[0] not in ("metadata", "cli")]
     compared = re.compile(r"zarr_format (==|!=) [23]")
     assert [path.name for path in above if compared.search(path.read_text("utf-8"))] == []
+
+
+def test_every_kind_of_labels_is_specified() -> None:
+    text = (ROOT / "docs" / "spec.md").read_text("utf-8")
+    section = text.partition("### `pandas`")[2].partition("###")[0]
+    dtypes = re.findall(r"`([^`]+)`", "".join(re.findall(r"^\| .*$", section, re.MULTILINE)))
+    for kind in _KINDS:
+        assert any(map(kind.dtypes.fullmatch, dtypes)), kind.dtypes
+    assert any(map(STRINGS.fullmatch, dtypes))

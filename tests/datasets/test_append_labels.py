@@ -355,3 +355,22 @@ def test_objects_that_are_numbers_stay_what_they_are(path: Path, values: Any, is
         more = xr.Dataset({"m": (dims, objects)}, {"x": pd.Index(added, dtype=object)})
         zarrds.save(more, path, append_dim="x", on_unordered="append", on_overlap="append")
         assert xr.open_dataset(path, engine="zarrds").x.values.tolist() == [*values, *added]
+
+
+def test_other_sizes_beside_what_grows() -> None:
+    """As alleles of the next contig: what the error says to do leads there."""
+
+    def contig(start: int, alleles: int) -> xr.Dataset:
+        return xr.Dataset({"allele": (("v", "a"), np.full((2, alleles), start, "i1"))}, {"v": [start, start + 1]})
+
+    store = zarrds.MemoryStore()
+    zarrds.save(contig(0, 2), store)
+    with pytest.raises(LabelError, match=r"longer first, by an append with append_dim='a'"):
+        zarrds.save(contig(2, 3), store, append_dim="v")
+    zarrds.save(xr.Dataset({"allele": (("v", "a"), np.full((2, 1), -2, "i1"))}, {"v": [0, 1]}), store, append_dim="a")
+    zarrds.save(contig(2, 3), store, append_dim="v")
+    with pytest.raises(LabelError, match=r"size of the store: .*\.pad\(a=\(0, 2\)\)"):
+        zarrds.save(contig(4, 1), store, append_dim="v")
+    zarrds.save(contig(4, 1).pad(a=(0, 2), constant_values=-2), store, append_dim="v")
+    expected = [[0, 0, -2]] * 2 + [[2, 2, 2]] * 2 + [[4, -2, -2]] * 2
+    assert xr.open_dataset(store, engine="zarrds").allele.values.tolist() == expected

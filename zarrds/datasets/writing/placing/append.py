@@ -249,8 +249,22 @@ def check_sizes(
             key=str(name),
             expected={dim: expected[dim] for dim in different},
             found={dim: new.sizes[dim] for dim in different},
-            mend="Use append_dim= to grow a dimension, and region= to write a part of one",
+            mend=_size_mend(different, expected, new) if append_dim is not None else _OTHER_SIZES,
         )
+
+
+_OTHER_SIZES = "Use append_dim= to grow a dimension, and region= to write a part of one"
+
+
+def _size_mend(different: list[Hashable], expected: Mapping[Hashable, int], new: xr.Variable) -> str:
+    """What to do where appended data has other sizes along the other dimensions, as alleles of another contig have."""
+    short = {dim: (0, expected[dim] - new.sizes[dim]) for dim in different if expected[dim] > new.sizes[dim]}
+    padded = ", ".join(f"{dim}={width}" for dim, width in short.items())
+    mends = (
+        [f"Give what is appended the size of the store: .reindex it to the labels, or .pad({padded})"] if short else []
+    )
+    longer = [dim for dim in different if dim not in short]
+    return ". ".join(mends + [f"Make the store longer first, by an append with append_dim={dim!r}" for dim in longer])
 
 
 def check_same_labels(

@@ -68,11 +68,13 @@ class _Part:
 
     def netcdf_shape_of(self, name: str) -> tuple[tuple[str, int], ...]:
         """The same as netCDF has it: bytes have a dimension of their characters, unless they are single ones."""
-        dims, dtype = self.shape_of(name), self.arrays[name].metadata.data_type.dtype
+        dims, metadata = self.shape_of(name), self.arrays[name].metadata
+        dtype = metadata.data_type.dtype
         if dtype.kind != "S" or self._are_single(name):
             return dims
         taken = {dim for each in self.arrays for dim, _ in self.shape_of(each)}
-        return *dims, (characters_dim(dtype.itemsize, taken), dtype.itemsize)
+        beside = [array.metadata for array in self.arrays.values()]
+        return *dims, (characters_dim(metadata, beside, taken), dtype.itemsize)
 
     def _are_single(self, name: str) -> bool:
         """Whether readers take bytes without a dimension of one for single characters, and do not join them to text."""

@@ -6,7 +6,7 @@ Nothing is decoded: packed values stay packed, times stay numbers with units, so
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from itertools import count
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from zarrds.arrays.array import Array
 from zarrds.datasets.encoding.attributes import decoded_attributes
+from zarrds.datasets.encoding.characters import noted_characters
 from zarrds.engine.blocks import block_shape, blocks
 from zarrds.errors import EncodingError
 from zarrds.metadata.formats import spec_of
@@ -172,11 +173,29 @@ def dims_of(path: str, metadata: ArrayMetadata) -> tuple[str, ...]:
     return found
 
 
-def characters_dim(length: int, taken: Container[str]) -> str:
-    """A name for the dimension of the characters of bytes, none of those that are taken."""
+def characters_dim(metadata: ArrayMetadata, beside: Iterable[ArrayMetadata], taken: Container[str]) -> str:
+    """A name for the dimension of the characters of bytes, none of those that are taken.
+
+    It is that of the netCDF file which they come from, unless arrays `beside` them have other numbers of characters.
+    """
+    length = metadata.data_type.dtype.itemsize
     usual = _CHAR_DIM.format(length)
-    free = (f"{usual}_{i}" if i else usual for i in count())
-    return next(dim for dim in free if dim not in taken)
+    noted = noted_characters(metadata)
+    if noted is not None and noted.dimension not in taken and _can_be_kept(noted.dimension, usual):
+        alike = [each.data_type.dtype for each in beside if _is_noted_so(each, noted.dimension)]
+        if all(dtype.itemsize == length for dtype in alike):
+            return noted.dimension
+    return next(dim for i in count() if (dim := f"{usual}_{i}" if i else usual) not in taken)
+
+
+def _can_be_kept(name: str, usual: str) -> bool:
+    is_of_another = name != usual and re.fullmatch(_CHAR_DIM.format(r"\d+(_\d+)?"), name)
+    return bool(_NAME.fullmatch(name)) and not is_of_another
+
+
+def _is_noted_so(metadata: ArrayMetadata, dimension: str) -> bool:
+    noted = noted_characters(metadata)
+    return noted is not None and noted.dimension == dimension and metadata.data_type.dtype.kind == "S"
 
 
 def create_variable(group: Any, name: str, array: Array, dims: tuple[tuple[str, int], ...], *, deflate: int) -> Any:

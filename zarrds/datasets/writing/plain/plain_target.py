@@ -72,6 +72,11 @@ class PlainTarget:
         dtype = str(self.notes.descriptions.get(key, {}).get("dtype", ""))
         return key in self.arrays and bool(dtype) and not dtype.startswith(_ENCODED_BY_XARRAY)
 
+    def is_dtype_asked(self, name: Hashable) -> bool:
+        """Whether the user says in what dtype a variable is to be stored."""
+        asked: Any = self.asked.get(name)  # whatever the user passed
+        return isinstance(asked, Mapping) and asked.get("dtype") is not None
+
     def is_missing_chosen(self, name: Hashable, variable: xr.Variable) -> bool:
         """Whether the encoding says what stands for what is missing, which is the user's choice then."""
         encoding: Any = self.asked.get(name, variable.encoding)  # whatever the user passed

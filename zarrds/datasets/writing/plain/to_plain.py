@@ -23,6 +23,7 @@ from zarrds.compat.xarray_internals import (
     validate_dataset_names,
     variable_of,
 )
+from zarrds.datasets.encoding.characters import CHARACTERS, OF_CHARACTERS, characters_of
 from zarrds.datasets.encoding.dataset import Encoding, stored_name
 from zarrds.datasets.encoding.exact.attempt import is_time, lazy_units
 from zarrds.datasets.encoding.exact.blocks import computed_to_see
@@ -125,7 +126,7 @@ def plain_dataset(
     dataset = with_true_coordinates(dataset)
     maker = _Maker(dataset, PlainTarget(stored or GroupNotes(), arrays, categories or {}, asked or {}, kept))
     for name, variable in dataset.variables.items():
-        maker.add(name, variable)
+        maker.add(name, maker.without_characters(name, variable))
     return maker.result()
 
 
@@ -148,6 +149,17 @@ class _Maker:
         self._ranges: dict[str, pd.Index[Any]] = {}
         self._extended: dict[str, str] = {}
         self._is_changed = False
+
+    def without_characters(self, name: Hashable, variable: xr.Variable) -> xr.Variable:
+        """Text that was characters in a netCDF file as that of any other, with a note of what they were."""
+        if variable.dtype.kind not in "OUST" or (characters := characters_of(variable.encoding)) is None:
+            return variable
+        if not self._target.is_dtype_asked(name):
+            self._note(name, CHARACTERS, characters.to_json())
+        self._is_changed = True
+        text = variable.copy(deep=False)
+        text.encoding = {key: value for key, value in variable.encoding.items() if key not in OF_CHARACTERS}
+        return text
 
     def add(self, name: Hashable, variable: xr.Variable) -> None:
         index = self._indexes.get(name)

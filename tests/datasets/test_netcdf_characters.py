@@ -1,0 +1,131 @@
+"""Text that a netCDF file has as characters becomes text in Zarr, and characters again in netCDF."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import netCDF4
+import numpy as np
+import pytest
+import xarray as xr
+
+import zarrds
+from tests.datasets.samples import Format, change_notes, load
+
+NAMES = ["Łódź", "Køln", ""]
+CODES = np.array([b"ab", b"cdef", b"x"], "S4")
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """Stations with names as UTF-8 and in Latin 1, and codes without an encoding."""
+    path = tmp_path / "source.nc"
+    with netCDF4.Dataset(path, "w") as file:
+        for dim, size in {"station": 3, "strlen": 8, "codelen": 4}.items():
+            file.createDimension(dim, size)
+        for name, text in {"name": "utf-8", "old_name": "iso-8859-1", "station": "utf-8"}.items():
+            texts = ["Køln", "ab", "cd"] if name == "old_name" else NAMES
+            variable = file.createVariable(name, "S1", ("station", "strlen"))
+            rows = [t.encode(text).ljust(8, b"\0") for t in texts]
+            variable.set_auto_chartostring(False)
+            variable[:] = np.array(rows, "S8").view("S1").reshape(3, 8)
+            variable._Encoding = text
+        file.createVariable("code", "S1", ("station", "codelen"))[:] = netCDF4.stringtochar(CODES)
+    return path
+
+
+def header(path: Path) -> dict[str, tuple[Any, ...]]:
+    """Dimensions, types and encodings of a netCDF file's variables."""
+    with netCDF4.Dataset(path) as file:
+        return {
+            name: (v.dtype, v.dimensions, v.shape, getattr(v, "_Encoding", None)) for name, v in file.variables.items()
+        }
+
+
+def lazily(ds: xr.Dataset) -> xr.Dataset:
+    return ds.chunk(station=2)
+
+
+@pytest.mark.filterwarnings("ignore:String dimension length mismatch")  # of xarray, which counts letters and not bytes
+@pytest.mark.filterwarnings("ignore:.*it is computed, to see how long")
+@pytest.mark.parametrize("change", [xr.Dataset.load, lazily])
+def test_characters_come_back(
+    source: Path, path: Path, zarr_format: Format, change: Callable[[xr.Dataset], xr.Dataset]
+) -> None:
+    """Also from a store that was made of the store."""
+    with xr.open_dataset(source) as given, warnings.catch_warnings():
+        given.to_netcdf(expected := source.with_name("expected.nc"))
+        warnings.simplefilter("error", xr.SerializationWarning)
+        zarrds.save(change(given), path, zarr_format=zarr_format)
+        zarrds.save(change(load(path, "zarrds")), again := path.with_name("again.zarr"), zarr_format=zarr_format)
+        for store in (path, again):
+            found = load(store, "zarrds")
+            xr.testing.assert_identical(found, given.load())
+            keys = ("dtype", "char_dim_name", "original_shape", "_Encoding")
+            for name, variable in given.variables.items():
+                assert {k: found[name].encoding.get(k) for k in keys} == {k: variable.encoding.get(k) for k in keys}
+            found.to_netcdf(made := source.with_name("made.nc"))
+            assert header(made) == header(expected)
+            with xr.open_dataset(made) as read:
+                xr.testing.assert_identical(read, given)
+    xr.testing.assert_identical(load(path, "zarr"), given)
+    assert zarrds.verify(path).ok
+
+
+def test_longer_text_gets_characters_of_its_own(source: Path, path: Path) -> None:
+    """Their number is no more that of the file, and other variables may have that."""
+    zarrds.save(xr.open_dataset(source), path)
+    added = xr.Dataset(
+        {
+            "name": ("station", ["a name of many letters"]),
+            "old_name": ("station", ["b"]),
+            "code": ("station", [b"ghijkl"]),
+        },
+        {"station": ["Z"]},
+    )
+    zarrds.save(added, path, append_dim="station", on_unordered="append")
+    found = load(path, "zarrds")
+    assert found.code.values.tolist() == [*CODES.tolist(), b"ghijkl"]
+    with pytest.warns(UserWarning, match="String dimension length mismatch"):
+        found.to_netcdf(made := source.with_name("made.nc"))
+    dims = {name: dims for name, (_, dims, _, _) in header(made).items()}
+    assert dims["code"] == ("station", "codelen6")
+    assert dims["name"] == ("station", "strlen22")
+
+
+def test_export_names_them(source: Path, path: Path) -> None:
+    """But if several of one name have other numbers of characters."""
+    with xr.open_dataset(source) as given:
+        codes = given[["code"]].drop_vars("station").load()
+    codes["others"] = codes.code.astype("S7")
+    codes.others.encoding = codes.code.encoding
+    zarrds.save(codes[["code"]], path)
+    zarrds.save(codes, both := path.with_name("both.zarr"))
+    zarrds.export(path, made := source.with_name("made.nc"))
+    assert header(made)["code"] == header(source)["code"]
+    zarrds.export(both, made, overwrite=True)
+    assert [dims for _, dims, _, _ in header(made).values()] == [("station", "string4"), ("station", "string7")]
+
+
+@pytest.mark.parametrize("note", [1, [], {}, {"dimension": "n"}, {"dimension": 1, "length": 2}, {"length": 3}])
+def test_malformed_notes_say_nothing(source: Path, path: Path, note: Any) -> None:
+    with xr.open_dataset(source) as given:
+        zarrds.save(given[["code"]].drop_vars("station"), path)
+    change_notes(path, "code", lambda content: content["zarrds"].update(characters=note))
+    found = load(path, "zarrds")
+    assert found.code.values.tolist() == CODES.tolist()
+    assert found.code.encoding["dtype"] == "S4"
+    assert "char_dim_name" not in found.code.encoding
+
+
+def test_characters_that_are_stored_as_such(source: Path, path: Path) -> None:
+    """Of an undecoded file: text of fewer of them gets a dimension of its own, beside data that has theirs."""
+    with xr.open_dataset(source, decode_cf=False) as raw:
+        zarrds.save(raw.drop_vars("station"), path)
+    with pytest.warns(UserWarning, match="String dimension length mismatch"):
+        load(path, "zarrds").to_netcdf(made := source.with_name("made.nc"))
+    with xr.open_dataset(made) as read:
+        assert read.name.values.tolist() == NAMES

@@ -156,3 +156,19 @@ def test_those_of_others_that_are_rounded_are_told(
         assert found.w.values.tolist()[::2] == [2.0**53, 5]
         exact = xr.open_dataset(tmp_path / "a.zarr", engine="zarrds", mask_and_scale={"v": False})
         assert exact.v.values.tolist() == [2**53 + 1, marker, 5]
+
+
+@pytest.mark.parametrize(("dtype", "marker"), [("i8", 2**62), ("i8", -(2**62)), ("u8", 2**63 + 2**62)])
+def test_those_beside_what_is_missing_are_told(path: Path, dtype: str, marker: int) -> None:
+    """xarray compares floats: what rounds to the marker is missing to it. The marker itself is."""
+    values = {"v": [marker + 1, marker, 5], "w": [marker, marker, 5]}
+    raw = {
+        name: ("x", np.array(each, dtype), {"_FillValue": np.dtype(dtype).type(marker)})
+        for name, each in values.items()
+    }
+    zarrds.save(xr.Dataset(raw), path)
+    found = xr.open_dataset(path, engine="zarrds")
+    with pytest.warns(xr.SerializationWarning, match=f"'v' in .* taken for missing, {marker + 1} for one"):
+        assert np.isnan(found.v.values).tolist() == [True, True, False]
+    with warnings.catch_warnings(action="error"):
+        assert np.isnan(found.w.values).tolist() == [True, True, False]

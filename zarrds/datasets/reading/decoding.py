@@ -392,9 +392,9 @@ class _Guarding:
     encoding: Mapping[Any, Any]
 
     def __call__(self, function: Callable[..., Any], dtype: Any) -> _Guarded:
-        keys = self.encoding.keys()
-        is_masked = dtype == np.float64 and not keys.isdisjoint(MARKERS) and keys.isdisjoint((*SCALE, "units"))
-        return _Guarded(function, dtype, self.store, self.path, is_masked)
+        is_masked = dtype == np.float64 and self.encoding.keys().isdisjoint((*SCALE, "units"))
+        markers = tuple(self.encoding[key] for key in MARKERS if is_masked and self.encoding.get(key) is not None)
+        return _Guarded(function, dtype, self.store, self.path, markers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -403,7 +403,7 @@ class _Guarded:
     dtype: Any
     store: str
     path: str
-    is_masked: bool  # nothing else is done to numbers than that some are missing, for which xarray makes floats of them
+    masked: tuple[Any, ...]  # what is missing, where nothing else is done to numbers than that floats are made of them
 
     def __call__(self, values: Any) -> Any:
         if getattr(values, "size", None) == 0 and isinstance(self.dtype, np.dtype):
@@ -415,8 +415,8 @@ class _Guarded:
             raise
         except Exception as error:
             raise _undecodable(self.store, self.path, error) from error
-        if self.is_masked and getattr(values, "dtype", np.dtype(bool)).newbyteorder("=") in (np.int64, np.uint64):
+        if self.masked and getattr(values, "dtype", np.dtype(bool)).newbyteorder("=") in (np.int64, np.uint64):
             from zarrds.datasets.reading.rounded import tell_of_rounded  # which few datasets need
 
-            tell_of_rounded(np.asarray(values), np.asarray(decoded), self.store, self.path)
+            tell_of_rounded(np.asarray(values), np.asarray(decoded), self.masked, self.store, self.path)
         return decoded

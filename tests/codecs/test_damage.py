@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import signal
 import struct
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import zarrds
 from tests.codecs.cases import CASES, Case, array_of, default_pipeline, encoded, pipeline_of
 from zarrds.codecs.blosc import Blosc
 from zarrds.codecs.pipeline import Pipeline
@@ -191,3 +194,35 @@ def test_small_chunks_that_claim_to_be_large_take_no_memory() -> None:
 def test_the_table_has_checksums_and_filters() -> None:
     assert {kind(case.name) for case in CASES} == {"array_array", "array_bytes", "bytes_bytes"}
     assert np.sum([case.checked for case in CASES]) >= 4
+
+
+class AlarmError(Exception):
+    """What a handler of signals raises."""
+
+
+def _alarmed(*_: object) -> None:
+    raise AlarmError
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs setitimer")
+@pytest.mark.parametrize("codec", [{"name": "blosc"}, {"name": "gzip", "configuration": {"level": 1}}])
+def test_what_a_signal_raises_is_no_damage(codec: dict[str, Any]) -> None:
+    """It comes when the library has returned, as if that had raised it."""
+    array = zarrds.create_array(
+        zarrds.MemoryStore(), shape=(10**6,), dtype="i8", chunks=(10**6,), codecs=[{"name": "bytes"}, codec]
+    )
+    array[...] = np.random.default_rng(0).integers(0, 1000, 10**6)
+    before = signal.signal(signal.SIGALRM, _alarmed)
+    raised = set()
+    try:
+        for i in range(40):
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 0.0005 + 0.0002 * i)
+                array[...]
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            except Exception as error:
+                raised.add(type(error))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert raised == {AlarmError}

@@ -177,7 +177,7 @@ class Blosc:
             return
         try:
             written = blosc.decompress_ptr(data, out.__array_interface__["data"][0] + begin)
-        except Exception as error:  # python-blosc's own error class is not public
+        except blosc.blosc_extension.error as error:  # and no other: a signal's handler may raise what it likes
             raise ChunkError(f"chunk is damaged: {error}", codec="blosc") from error
         if written != nbytes:
             raise ChunkError("chunk is damaged", codec="blosc", expected=f"{nbytes} bytes", found=f"{written}")

@@ -23,6 +23,8 @@ __all__ = ["Compressor", "make_compressor"]
 
 # bytes that the header of one chunk may have the LZMA decoder allocate
 _LZMA_MEMORY = 2**28
+# what the libraries raise for damaged bytes; all else is passed on, since a signal's handler may raise what it likes
+_DAMAGED = (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError, RuntimeError)
 
 
 class _Decompressor(Protocol):
@@ -46,7 +48,7 @@ class Compressor:
         Bytes to bytes.
     decompress : callable
         Bytes and how many must come out (bytes; None if that is not known) to bytes, of which there may be up to one
-        too many; raises any `Exception` for damaged ones.
+        too many; raises one of `_DAMAGED` for damaged ones.
     refused : MetadataError or None
         Why nothing can be encoded.
     level : int or None
@@ -76,7 +78,7 @@ class Compressor:
             decoded = self.decompress(data, size)
         except ChunkError:
             raise
-        except Exception as error:  # each library has its own errors
+        except _DAMAGED as error:
             raise ChunkError(f"chunk is damaged: {error}", codec=self.name) from error
         if size is not None and len(decoded) != size:
             raise ChunkError(

@@ -77,7 +77,8 @@ def test_characters_come_back(
 
 def test_longer_text_gets_characters_of_its_own(source: Path, path: Path) -> None:
     """Their number is no more that of the file, and other variables may have that."""
-    zarrds.save(xr.open_dataset(source), path)
+    with xr.open_dataset(source) as given:
+        zarrds.save(given, path)
     added = xr.Dataset(
         {
             "name": ("station", ["a name of many letters"]),

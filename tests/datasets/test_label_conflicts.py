@@ -151,6 +151,51 @@ def test_ranges_that_are_replaced_or_added() -> None:
     assert isinstance(open_zarrds(saved(bare, labelled, mode="a")).indexes["x"], pd.RangeIndex)
 
 
+def _labels(index: Any) -> Any:
+    return xr.Coordinates.from_xindex(index) if isinstance(index, xr.indexes.RangeIndex) else {"x": index}
+
+
+@pytest.mark.parametrize("how", [{"append_dim": "x"}, {"region": {"x": slice(1, 3)}}, {"region": {"x": slice(0, 2)}}])
+@pytest.mark.parametrize(
+    "index",
+    [
+        pd.RangeIndex(2),
+        pd.RangeIndex(6, 8),
+        [0, 1],
+        xr.indexes.RangeIndex.arange(0.0, 2.0, dim="x"),
+        xr.indexes.RangeIndex.arange(6.0, 8.0, dim="x"),
+    ],
+    ids=["from 0", "going on", "written out", "spaced", "spaced, going on"],
+)
+@pytest.mark.parametrize("mode", ["a", None])
+def test_labels_for_a_part_of_what_has_none(index: Any, how: dict[str, Any], mode: Any) -> None:
+    """Which would be labels of all, by their places."""
+    bare = xr.Dataset({"v": ("x", np.arange(6.0)), "w": ("x", np.arange(6))})
+    store = saved(bare)
+    part = xr.Dataset({"v": ("x", [8.0, 9.0]), "w": ("x", [8, 9])}, _labels(index))
+    with pytest.raises((EncodingError, LabelError), match="'x'"):
+        zarrds.save(part, store, mode=mode, **how)
+    xr.testing.assert_identical(open_zarrds(store), bare)
+    zarrds.save(part.drop_vars("x"), store, mode=mode, **how)
+    assert "x" not in open_zarrds(store).coords
+
+
+@pytest.mark.parametrize("how", [{"append_dim": "x"}, {"region": {"x": slice(1, 3)}}])
+def test_evenly_spaced_labels_among_a_range(how: dict[str, Any]) -> None:
+    whole = xr.Dataset({"v": ("x", np.arange(6.0))}, {"x": pd.RangeIndex(6)})
+    store = saved(whole)
+    part = xr.Dataset({"v": ("x", [8.0, 9.0])}, _labels(xr.indexes.RangeIndex.arange(0.0, 2.0, dim="x")))
+    with pytest.raises(LabelError, match="'x'"):
+        zarrds.save(part, store, **how)
+    xr.testing.assert_identical(open_zarrds(store), whole)
+    start = 6 if "append_dim" in how else 1
+    there = part.drop_vars("x").assign_coords(_labels(xr.indexes.RangeIndex.arange(start, start + 2.0, dim="x")))
+    zarrds.save(there, store, **how)
+    found = open_zarrds(store)
+    assert found.v.values[start : start + 2].tolist() == [8, 9]
+    assert found.indexes["x"].equals(pd.RangeIndex(found.sizes["x"]))
+
+
 @pytest.mark.parametrize(
     "index",
     [pd.CategoricalIndex(["a", "b"]), pd.interval_range(0, 2), pd.RangeIndex(2)],

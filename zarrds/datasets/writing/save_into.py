@@ -21,7 +21,7 @@ from zarrds.datasets.writing.commit.plan import StorePlan, missing_parents
 from zarrds.datasets.writing.commit.transaction import carry_out
 from zarrds.datasets.writing.hints import Parts, warn_of_small_chunks
 from zarrds.datasets.writing.placing.append import Placement, check_same_labels
-from zarrds.datasets.writing.plain.evenly_spaced import with_ranges_of
+from zarrds.datasets.writing.plain.evenly_spaced import with_ranges_of, written_out
 from zarrds.datasets.writing.plain.to_plain import plain_dataset
 from zarrds.datasets.writing.prefetch import chunks_to_prefetch
 from zarrds.datasets.writing.room.made_anew import with_arrays_made_anew
@@ -269,6 +269,9 @@ def _group_change(
     if stored is not None:
         stored, dataset = with_room(*with_arrays_made_anew(stored, decoded_like(dataset, stored.variables)))
         dataset = with_ranges_of(dataset, stored.ranges)
+        asked = how.region if isinstance(how.region, Mapping) else dataset.dims if how.region is not None else ()
+        parts = {n for n in (*asked, dim) if stored.sizes.get(str(n))}
+        dataset = written_out(dataset, parts, stored.ranges)
     region = plan.region_of(group, dataset, how.region)
     if stored is None:
         plain = plain_dataset(dataset, asked=encoding)

@@ -137,16 +137,24 @@ def _other_labels(dim: str, expected: str, found: str) -> LabelError:
 
 
 def check_ranges(plain: PlainDataset, stored: StoredGroup, region: Mapping[str, slice]) -> None:
-    """Check that labels of ranges are those of their places, so that nothing need be noted of them.
+    """Check that labels of ranges are those of their places, and those of all, so that nothing need be noted of them.
 
     Raises
     ------
     LabelError
     """
     for dim, index in plain.ranges.items():
+        size = stored.sizes.get(dim, 0)
+        part = region.get(dim, slice(0, size))
         if dim not in stored.notes.ranges:
+            if part.start > 0 or part.stop < size:  # what is stored beside them would get labels too
+                raise LabelError(
+                    f"the dataset has labels for {dim!r}, and the store has none",
+                    key=dim,
+                    found=f"{label_text(index[0])}, …" if len(index) else "none",
+                    mend=f"Drop them with .drop_vars({dim!r}), or give the store labels first, with mode='a'",
+                )
             continue
-        part = region.get(dim, slice(0, stored.sizes[dim]))
         wanted = np.arange(part.start, part.stop)
         # of an append, what is stored already may have been left out
         labels = np.asarray(index)[len(index) - len(wanted) :] if len(index) > len(wanted) else np.asarray(index)

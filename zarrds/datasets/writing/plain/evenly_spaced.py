@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Container, Hashable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from zarrds.datasets.writing.plain.to_plain import PlainDataset
 from zarrds.errors import LabelError
 from zarrds.metadata.fields import JSON
 
-__all__ = ["positions_along", "shown", "with_ranges", "with_ranges_of"]
+__all__ = ["positions_along", "shown", "with_ranges", "with_ranges_of", "written_out"]
 
 # of their step, by which labels may be off: they are sums of floats
 _TOLERANCE = 1e-6
@@ -87,6 +87,33 @@ def with_ranges_of(dataset: xr.Dataset, ranges: Mapping[str, EvenlySpaced]) -> x
         index = part.index(name)
         dataset = dataset.drop_vars(name).assign_coords(xr.Coordinates.from_xindex(index))
         dataset.variables[name].attrs.update(variable.attrs)
+    return dataset
+
+
+def written_out(dataset: xr.Dataset, dims: Container[Hashable], ranges: Container[Hashable]) -> xr.Dataset:
+    """A dataset with all of its labels that are evenly spaced here and not in the store, where it is a part of that.
+
+    A note that says how they are spaced would be one of all labels, or of none.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    dims : container of hashable
+        Dimensions of which it has a part.
+    ranges : container of hashable
+        Coordinates that are evenly spaced in the store.
+
+    Examples
+    --------
+    >>> index = xr.indexes.RangeIndex.arange(0.0, 1.0, 0.5, dim="x")
+    >>> written_out(xr.Dataset(coords=xr.Coordinates.from_xindex(index)), {"x"}, {}).xindexes["x"]
+    PandasIndex(Index([0.0, 0.5], dtype='float64', name='x'))
+    """
+    for name, index in dataset.xindexes.items():
+        variable = dataset.variables[name]
+        if isinstance(index, xr.indexes.RangeIndex) and name not in ranges and variable.dims[0] in dims:
+            plain = xr.Variable(variable.dims, variable.values, variable.attrs, variable.encoding)
+            dataset = dataset.drop_vars(name).assign_coords({name: plain})
     return dataset
 
 

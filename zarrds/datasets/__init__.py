@@ -1,1 +1,1 @@
-"""What xarray sees: the backend and the writer."""
+"""Datasets: opened, saved, edited, queried, converted and copied."""

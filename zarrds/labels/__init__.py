@@ -1,4 +1,4 @@
-"""What pandas knows: indexes to and from plain arrays, and the index that is searched where it lies."""
+"""Labels: pandas indexes to and from plain arrays, the index that is searched where it lies, regions of a genome."""
 
 __all__ = ["INDEX_THRESHOLD"]
 

@@ -1,1 +1,1 @@
-"""Bytes under keys: a folder, memory, an fsspec file system."""
+"""Bytes under keys: in a folder, a ZIP file, memory, object storage, on a web server."""

@@ -23,6 +23,7 @@ from zarrds.arguments import (
 from zarrds.datasets.converting.plan import Target, as_blocks, encoding_for, stored_labels
 from zarrds.datasets.converting.sources import Source, is_file, open_dataset, open_groups, source_name
 from zarrds.datasets.converting.without_dask import appended_parts, parts_without_dask, save_by_parts
+from zarrds.datasets.writing.commit.new_store import find_target
 from zarrds.datasets.writing.sources import check_not_inside
 from zarrds.datasets.writing.writer import save
 from zarrds.engine.progress import ProgressOption, progress_bar
@@ -210,15 +211,8 @@ def _convert_vcf(inputs: list[Source], target: Target, wanted: _Wanted) -> Conve
     from zarrds.datasets.vcf.convert import convert_vcf  # which needs cyvcf2
 
     (source,) = inputs
-    convert_vcf(
-        source_name(source),
-        as_durable(target.store, target.durable),
-        mode=target.mode,
-        zarr_format=target.zarr_format,
-        chunks=wanted.chunks,
-        statistics=target.statistics,
-        progress=target.progress,
-    )
+    found = find_target(as_durable(target.store, target.durable), "", target.mode, target.zarr_format)
+    convert_vcf(source_name(source), found, wanted.chunks, statistics=target.statistics, progress=target.progress)
     return Conversion(target.store.path, (source_name(source),))
 
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 from functools import partial
 from importlib.metadata import version
 from math import prod
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from zarrds.chunk_statistics.keeping import put_statistics
 from zarrds.datasets.vcf.fields import FLOAT_MISSING, open_vcf
 from zarrds.datasets.vcf.scan import Scan, records_of, scan
 from zarrds.datasets.vcf.values import MISSING, Uses, set_rows, set_texts, texts_of
-from zarrds.datasets.writing.commit.new_store import find_target, staged
+from zarrds.datasets.writing.commit.new_store import Target, staged
 from zarrds.datasets.writing.commit.noting import all_of, with_statistics
 from zarrds.engine.elements import Elements
 from zarrds.engine.executor import memory_nbytes
@@ -24,9 +24,8 @@ from zarrds.engine.progress import ProgressOption, progress_bar
 from zarrds.errors import EncodingError, locating
 from zarrds.metadata.extension import Marks, new_id, with_marks
 from zarrds.metadata.formats import Format
-from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node, ZarrFormat
+from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node
 from zarrds.storage.commits.committer import committer_of
-from zarrds.storage.protocol import Store
 
 __all__ = ["convert_vcf"]
 
@@ -38,11 +37,9 @@ Arrays = dict[str, tuple[tuple[str, ...], np.ndarray[Any, Any]]]
 
 def convert_vcf(
     path: str,
-    store: Store,
-    *,
-    mode: Literal["w", "w-"],
-    zarr_format: ZarrFormat | None,
+    target: Target,
     chunks: Mapping[str, int] | None,
+    *,
     statistics: bool | None = None,
     progress: ProgressOption = False,
 ) -> None:
@@ -53,10 +50,8 @@ def convert_vcf(
     Parameters
     ----------
     path : str
-    store : Store
-        Whose root becomes the dataset.
-    mode : {"w", "w-"}
-    zarr_format : {2, 3}, optional
+    target : Target
+        Of the whole store, whose root becomes the dataset.
     chunks : mapping, optional
         Of ``variants`` and ``samples``.
     statistics : bool, optional
@@ -65,7 +60,6 @@ def convert_vcf(
         As of `zarrds.convert`.
     """
     sizes = _chunk_sizes(chunks)
-    target = find_target(store, "", mode, zarr_format)
     with locating(path):
         found = scan(path)
         fixed = _fixed(found)
@@ -88,7 +82,7 @@ def convert_vcf(
     nodes: dict[str, Node] = {"": GroupMetadata(attributes, zarr_format=target.spec.zarr_format), **arrays}
     # how many rows it will have is known at the end
     nodes[_INDEX] = _index_metadata(np.zeros((n_batches, 6), "i4"), sizes, target.spec)
-    committer_of(store).clean()
+    committer_of(target.store).clean()
     with (
         staged(target, nodes, n_batches * len(buffers)) as stage,
         locating(path),

@@ -45,12 +45,12 @@ from zarrds.storage.commits.direct_stores import begin_again, check_unchanged, i
 from zarrds.storage.protocol import Store, path_below
 from zarrds.storage.traits import check_parts
 
-__all__ = ["check_there", "save_into"]
+__all__ = ["SaveRequest", "check_there", "save_into"]
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
-    """What is saved, and where."""
+class SaveRequest:
+    """What is saved into a store that is there, and where: the arguments of `zarrds.save`."""
 
     parts: Parts
     store: Store
@@ -60,6 +60,7 @@ class _Asked:
 
     @property
     def sources(self) -> list[xr.Variable]:
+        """All variables."""
         return [v for _, dataset, _ in self.parts for v in dataset.variables.values()]
 
 
@@ -85,23 +86,16 @@ def check_there(append_dim: object, region: object, mode: str) -> None:
         raise NodeNotFoundError("there is nothing to write into", mend="Save the whole first")
 
 
-def save_into(
-    parts: Parts,
-    store: Store,
-    path: str,
-    how: UpdateOptions,
-    options: WriteOptions,
-    tell: Callable[[Mapping[str, str]], None],
-    nodes: Nodes | None = None,
-) -> Any:
+def save_into(asked: SaveRequest, tell: Callable[[Mapping[str, str]], None], nodes: Nodes | None) -> Any:
     """Save into a store that exists; `tell` is that of `save_new`.
 
     `nodes` are those of the store, without consolidated metadata, if they were just read.
     """
+    store, how = asked.store, asked.how
     check_parts(store)
-    if (how.append_dim is not None or how.is_in_place) and options.compute:
-        parts = [(where, with_labels_loaded(dataset), encoding) for where, dataset, encoding in parts]
-    asked = _Asked(parts, store, path, how, options)
+    if (how.append_dim is not None or how.is_in_place) and asked.options.compute:
+        parts = [(where, with_labels_loaded(dataset), encoding) for where, dataset, encoding in asked.parts]
+        asked = replace(asked, parts=parts)
     # With data at hand, other writers are kept out from the first look to the last write. A dask graph may take days:
     # then it is only made sure at the end that nobody came between. Regions are written side by side.
     alone = how.region is None and not any(is_chunked(variable) for variable in asked.sources)
@@ -117,7 +111,7 @@ def save_into(
 
 
 def _save(
-    asked: _Asked,
+    asked: SaveRequest,
     tell: Callable[[Mapping[str, str]], None],
     nodes: Nodes | None,
     *,
@@ -153,7 +147,7 @@ def _save(
     return carry_out(plan, options, in_place=in_place, check=check, plan_again=again, is_locked=alone)
 
 
-def _first_plan(asked: _Asked, nodes: Nodes | None, *, is_locked: bool) -> StorePlan:
+def _first_plan(asked: SaveRequest, nodes: Nodes | None, *, is_locked: bool) -> StorePlan:
     """A plan from what is there at first sight; if that does not fit together, from all that is there, surely."""
     try:
         return _planned(asked, is_locked=is_locked, nodes=nodes, by_copies=asked.how.is_region)
@@ -167,7 +161,7 @@ def _first_plan(asked: _Asked, nodes: Nodes | None, *, is_locked: bool) -> Store
         raise
 
 
-def _planned_surely(asked: _Asked, *, is_locked: bool = True) -> StorePlan:
+def _planned_surely(asked: SaveRequest, *, is_locked: bool = True) -> StorePlan:
     """A plan under the store's lock; if it fails since another writer has changed the store, a `ConflictError`."""
     try:
         return _planned(asked, is_locked=is_locked)
@@ -177,7 +171,7 @@ def _planned_surely(asked: _Asked, *, is_locked: bool = True) -> StorePlan:
 
 
 def _planned(
-    asked: _Asked,
+    asked: SaveRequest,
     before: StorePlan | None = None,
     *,
     is_locked: bool = False,

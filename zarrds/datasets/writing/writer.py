@@ -16,7 +16,7 @@ from zarrds.datasets.writing.changes import UpdateOptions, WriteOptions
 from zarrds.datasets.writing.commit.new_store import find_target
 from zarrds.datasets.writing.hints import Parts, warn_of, with_chunks, with_loaded, with_objects_loaded, without_hint
 from zarrds.datasets.writing.placing.append import ON_OVERLAP, ON_UNORDERED, OnOverlap, OnUnordered
-from zarrds.datasets.writing.save_into import check_there, save_into
+from zarrds.datasets.writing.save_into import SaveRequest, check_there, save_into
 from zarrds.datasets.writing.save_new import save_new
 from zarrds.engine.progress import ProgressOption, check_progress
 from zarrds.errors import (
@@ -218,7 +218,7 @@ def save(
                 return save_new(parts, find_target(target_store, path, new, zarr_format), options, tell)
             how = UpdateOptions(mode, append_dim, region, on_overlap, on_unordered, existing)  # type: ignore[arg-type]  # no "w"
             seen, nodes = nodes, None
-            return save_into(parts, target_store, path, how, options, tell, seen)
+            return save_into(SaveRequest(parts, target_store, path, how, options), tell, seen)
 
         return _until_hints_fit(parts if compute else with_objects_loaded(parts), write)
 

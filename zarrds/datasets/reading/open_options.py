@@ -6,18 +6,51 @@ import inspect
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeAlias, get_args
 
 from zarrds.arguments import check_choice, check_texts
 from zarrds.compat.xarray_opening import wants_default_indexes
-from zarrds.datasets.reading.index_options import IndexKind, IndexOptions
 from zarrds.datasets.reading.notes import Closed
 from zarrds.datasets.reading.strange import PhonyDims
+from zarrds.errors import EncodingError
 from zarrds.labels import INDEX_THRESHOLD
 from zarrds.metadata.model import ZarrFormat
 from zarrds.storage.locate import CACHE_SIZE
 
-__all__ = ["OpenOptions", "with_parameters"]
+__all__ = ["IndexOptions", "OpenOptions", "with_parameters"]
+
+IndexKind: TypeAlias = Literal["auto", "pandas", "lazy", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class IndexOptions:
+    """What is asked of indexes; the names are those of `xr.open_dataset`.
+
+    `are_made` is its ``create_default_indexes``: False for no index at all, None where it is not known.
+
+    Raises
+    ------
+    EncodingError
+    """
+
+    index: IndexKind = "auto"
+    index_threshold: int = INDEX_THRESHOLD
+    are_made: bool | None = True
+
+    def __post_init__(self) -> None:
+        asked: object = self.index  # whatever its type says
+        if not isinstance(asked, str) or asked not in get_args(IndexKind):
+            raise EncodingError(
+                "unknown index", expected="'auto', 'pandas', 'lazy' or 'none'", found=f"{self.index!r:.80}"
+            )
+        if type(self.index_threshold) is not int or self.index_threshold < 0:
+            raise EncodingError(
+                "index_threshold must be a number of labels, at least 0", found=f"{self.index_threshold!r:.80}"
+            )
+
+    def is_lazy(self, size: int) -> bool:
+        """Whether to search so many labels where they lie, if possible."""
+        return self.index == "lazy" or (self.index == "auto" and size > self.index_threshold)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,10 @@ import pandas as pd
 import xarray as xr
 
 from zarrds.compat.xarray_internals import DeferredIndex, MappedArray, PandasVariable, variable_of
-from zarrds.datasets.reading.index_options import IndexOptions
 from zarrds.datasets.reading.lazy import LazyArray, check_is_stored
 from zarrds.datasets.reading.noted_indexes import IndexMisfitError, noted_index, without_array
 from zarrds.datasets.reading.notes import MULTI_INDEX, GroupNotes, range_of
+from zarrds.datasets.reading.open_options import IndexOptions
 from zarrds.datasets.reading.roles import NotedIndex, Roles
 from zarrds.errors import MetadataError
 from zarrds.labels.kinds.arrow import is_arrow

@@ -16,7 +16,6 @@ from zarrds.arguments import check_flags, check_mappings, check_numbers, hashabl
 from zarrds.compat.xarray_internals import NONE_VAR_NAME, new_dataset
 from zarrds.compat.xarray_opening import without_default_indexes
 from zarrds.datasets.encoding.attributes import attributes_to_decode, give_back
-from zarrds.datasets.encoding.characters import encoding_of_text
 from zarrds.datasets.reading.decoding import Decoded, decode_all, decoders_for, without_times
 from zarrds.datasets.reading.lazy import UNASKED_NBYTES, LazyArray, LazyArrays, look_again
 from zarrds.datasets.reading.notes import MULTI_INDEX, GroupNotes, beside, notes_of, with_intervals
@@ -260,6 +259,8 @@ class GroupReader:
                 array = self._arrays.array(where, metadata, self._nodes.version_of(where))
                 variable = self._arrays.variable(array)
                 if metadata.data_type.dtype.kind in "SO":
+                    from zarrds.datasets.encoding.characters import encoding_of_text  # of text alone
+
                     variable.encoding |= encoding_of_text(metadata)
                 variables[None if name == NONE_VAR_NAME else name] = variable
             except MetadataError as error:

@@ -114,6 +114,16 @@ def test_projections_are_compared_by_their_parameters(path: Path) -> None:
         zarrds.save(other, path, append_dim="t")
 
 
+@pytest.mark.parametrize("key", ["spatial_ref", "proj4", "epsg_code", "esri_pe_string"])
+def test_projections_are_known_by_what_names_them(path: Path, key: str) -> None:
+    ds = stored({"grid_mapping": "crs"}).assign_coords(crs=((), 0, {key: "one", "GeoTransform": "0 1 0 9 0 -1"}))
+    zarrds.save(ds, path)
+    for other in ({key: "two"}, {key: "one", "GeoTransform": "1 1 0 9 0 -1"}):
+        with pytest.raises(LabelError, match="of 'crs'"):
+            zarrds.save(ds.assign_coords(crs=((), 0, other), t=[2, 3]), path, append_dim="t")
+    zarrds.save(ds.assign_coords(t=[2, 3]), path, append_dim="t")
+
+
 def test_mode_a_describes_labels_that_stay(path: Path, zarr_format: Format) -> None:
     times = np.array(["2000-01-01", "2000-01-02"], "M8[ns]")
     attrs = {"long_name": "old", "axis": "T"}

@@ -39,7 +39,11 @@ _UNDECLARED = ("units", "calendar", "flag_values", "flag_masks", "flag_meanings"
 # attributes that say more of a value; they must agree where both have them
 _DECLARED = (*_UNDECLARED, "standard_name", "cell_methods", "positive", "grid_mapping", "formula_terms")
 # a variable with one of these describes a projection: then all its attributes count, but for those that are prose
-_PROJECTION = ("grid_mapping_name", "crs_wkt", "spatial_ref")
+_PROJECTION = frozenset(
+    # CF, GDAL, and others that name what is projected to where
+    "grid_mapping_name crs_wkt spatial_ref proj4 proj4_params proj4text proj4_string epsg epsg_code EPSG EPSG_code "
+    "esri_pe_string".split()
+)
 _PROSE = frozenset({"long_name", "comment", "history", "description", "references", "source", "name"})
 _FLAGS = ("flag_values", "flag_masks", "flag_meanings")
 # CF 1.12, sections 3.1, 4.1 and 4.2: the same unit by several names

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 import zarrds
 from tests.datasets.samples import Format, files, load
-from zarrds.datasets.writing.placing.append import Placement, check_same_labels, check_sizes, place_labels
+from zarrds.datasets.writing.changes import Placement
+from zarrds.datasets.writing.placing.append import check_same_labels, check_sizes, place_labels
 from zarrds.errors import EncodingError, LabelError
 
 DAY = np.timedelta64(1, "D")

@@ -4,18 +4,51 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias, get_args
 
+import numpy as np
 import xarray as xr
 
-from zarrds.datasets.writing.placing.append import OnOverlap, OnUnordered, Placement
 from zarrds.engine.progress import ProgressOption
 from zarrds.metadata.formats import Format
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata
 
-__all__ = ["ArrayChange", "GroupChange", "UpdateOptions", "WriteOptions", "replaced_encodings"]
+__all__ = [
+    "ON_OVERLAP",
+    "ON_UNORDERED",
+    "ArrayChange",
+    "GroupChange",
+    "OnOverlap",
+    "OnUnordered",
+    "Placement",
+    "UpdateOptions",
+    "WriteOptions",
+    "replaced_encodings",
+]
 
-UpdateMode = Literal["a", "a-", "r+"]
+UpdateMode: TypeAlias = Literal["a", "a-", "r+"]
+OnOverlap: TypeAlias = Literal["error", "replace", "skip", "append"]
+OnUnordered: TypeAlias = Literal["error", "append"]
+ON_OVERLAP, ON_UNORDERED = get_args(OnOverlap), get_args(OnUnordered)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Placement:
+    """Where new labels go along the dimension that they are appended to.
+
+    Attributes
+    ----------
+    start : int
+        Where the first of the new labels that are kept goes; the others follow it.
+    keep : slice or array of int
+        Which of the new labels are written.
+    size : int
+        Of the dimension, afterwards.
+    """
+
+    start: int
+    keep: slice | np.ndarray[Any, Any]
+    size: int
 
 
 @dataclass(frozen=True, slots=True)

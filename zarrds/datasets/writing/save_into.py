@@ -15,12 +15,19 @@ import xarray as xr
 from zarrds.compat.xarray_internals import is_chunked
 from zarrds.datasets.encoding.dataset import Encoding, stored_name
 from zarrds.datasets.encoding.meaning import decoded_like
-from zarrds.datasets.writing.changes import ArrayChange, GroupChange, UpdateOptions, WriteOptions, replaced_encodings
+from zarrds.datasets.writing.changes import (
+    ArrayChange,
+    GroupChange,
+    Placement,
+    UpdateOptions,
+    WriteOptions,
+    replaced_encodings,
+)
 from zarrds.datasets.writing.commit.moving import with_labels_loaded
 from zarrds.datasets.writing.commit.plan import StorePlan, missing_parents
 from zarrds.datasets.writing.commit.transaction import carry_out
 from zarrds.datasets.writing.hints import Parts, warn_of_small_chunks
-from zarrds.datasets.writing.placing.append import Placement, check_same_labels
+from zarrds.datasets.writing.placing.append import check_same_labels
 from zarrds.datasets.writing.plain.evenly_spaced import with_ranges_of, written_out
 from zarrds.datasets.writing.plain.to_plain import plain_dataset
 from zarrds.datasets.writing.prefetch import chunks_to_prefetch

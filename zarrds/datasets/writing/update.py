@@ -21,9 +21,8 @@ from zarrds.datasets.writing.attributes import (
     new_group,
     with_group_attributes,
 )
-from zarrds.datasets.writing.changes import GroupChange, UpdateOptions
+from zarrds.datasets.writing.changes import GroupChange, Placement, UpdateOptions
 from zarrds.datasets.writing.placing.append import (
-    Placement,
     check_goes_on,
     check_same_things,
     is_labelled,

@@ -12,10 +12,16 @@ import xarray as xr
 from zarrds.arguments import check_choice, check_dims, check_flags, check_mappings, check_numbers, check_texts
 from zarrds.compat.xarray_internals import is_chunked
 from zarrds.datasets.encoding.dataset import datasets_of
-from zarrds.datasets.writing.changes import UpdateOptions, WriteOptions
+from zarrds.datasets.writing.changes import (
+    ON_OVERLAP,
+    ON_UNORDERED,
+    OnOverlap,
+    OnUnordered,
+    UpdateOptions,
+    WriteOptions,
+)
 from zarrds.datasets.writing.commit.new_store import find_target
 from zarrds.datasets.writing.hints import Parts, warn_of, with_chunks, with_loaded, with_objects_loaded, without_hint
-from zarrds.datasets.writing.placing.append import ON_OVERLAP, ON_UNORDERED, OnOverlap, OnUnordered
 from zarrds.datasets.writing.save_into import SaveRequest, check_there, save_into
 from zarrds.datasets.writing.save_new import save_new
 from zarrds.engine.progress import ProgressOption, check_progress

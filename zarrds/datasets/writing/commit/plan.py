@@ -10,9 +10,8 @@ from typing import Any
 
 import xarray as xr
 
-from zarrds.datasets.writing.changes import ArrayChange, GroupChange
+from zarrds.datasets.writing.changes import ArrayChange, GroupChange, Placement
 from zarrds.datasets.writing.commit.conflicts import check_groups, check_sizes_of_others
-from zarrds.datasets.writing.placing.append import Placement
 from zarrds.datasets.writing.stored import StoredGroup
 from zarrds.engine.chunk_io import Chunks
 from zarrds.errors import ConflictError, LabelError, NodeNotFoundError, ZarrdsError

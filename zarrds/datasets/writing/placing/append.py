@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -22,14 +21,10 @@ from zarrds.datasets.encoding.exact.comparison import (
     position_text,
     positions_of,
 )
+from zarrds.datasets.writing.changes import OnOverlap, OnUnordered, Placement
 from zarrds.errors import LabelError
 
 __all__ = [
-    "ON_OVERLAP",
-    "ON_UNORDERED",
-    "OnOverlap",
-    "OnUnordered",
-    "Placement",
     "check_goes_on",
     "check_same_labels",
     "check_same_things",
@@ -38,9 +33,6 @@ __all__ = [
     "place_labels",
 ]
 
-OnOverlap: TypeAlias = Literal["error", "replace", "skip", "append"]
-OnUnordered: TypeAlias = Literal["error", "append"]
-ON_OVERLAP, ON_UNORDERED = get_args(OnOverlap), get_args(OnUnordered)
 Array: TypeAlias = "np.ndarray[Any, Any]"
 # bytes of a variable that are compared at once
 _PART = 16 * 2**20
@@ -51,25 +43,6 @@ _RERUN = (
 # as the next chromosome does, whose positions are stored of another
 _AGAIN = "Pass on_overlap='append' if they stand for other things than the stored ones"
 _NONE = "If these labels need no order, as ids or members, pass on_unordered='append'; else sort the dataset first"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Placement:
-    """Where new labels go along the dimension that they are appended to.
-
-    Attributes
-    ----------
-    start : int
-        Where the first of the new labels that are kept goes; the others follow it.
-    keep : slice or array of int
-        Which of the new labels are written.
-    size : int
-        Of the dimension, afterwards.
-    """
-
-    start: int
-    keep: slice | Array
-    size: int
 
 
 def place_labels(

@@ -13,7 +13,7 @@ from zarrds.arguments import warn
 from zarrds.datasets.encoding.dataset import stored_name
 from zarrds.datasets.encoding.exact.comparison import label_text
 from zarrds.datasets.encoding.meaning import says_where
-from zarrds.datasets.writing.placing.append import OnUnordered, Placement
+from zarrds.datasets.writing.changes import OnUnordered, Placement
 from zarrds.datasets.writing.stored import StoredGroup
 from zarrds.errors import LabelError
 

@@ -188,3 +188,17 @@ def test_other_labels_than_those_that_a_group_inherits(tmp_path: Path, whole: bo
     zarrds.save(below(1, [0, 2]).drop_vars("x"), path, group="g/h", append_dim="t")
     zarrds.save(below(2, [0, 1]), path, group="g/h", append_dim="t")
     assert load_tree(path)["g/h"].t.values.tolist() == [0, 1, 2]
+
+
+def test_other_labels_for_what_stays_in_a_group(path: Path) -> None:
+    before = files(path)
+    new = xr.Dataset({"z": ("x", [1, 2, 3, 4])}, {"x": list(MOVED)})
+    with pytest.raises(LabelError, match=r"labels of 'x' are not those of the store.*Leave them out") as caught:
+        zarrds.save(new, path, group="e/f", mode="a")
+    assert caught.value.key == "e/f/x"
+    assert files(path) == before
+    zarrds.save(new.assign_coords(x=tree().x), path, group="e/f", mode="a")
+    np.testing.assert_array_equal(load_tree(path)["e/f/z"], [1, 2, 3, 4])
+    # which replaces all that lay under the others
+    zarrds.save(new.rename(z="v"), path, group="c", mode="a")
+    np.testing.assert_array_equal(xr.open_dataset(path, engine="zarrds", group="c").x, MOVED)

@@ -226,20 +226,21 @@ def _plan_group(plan: StorePlan, stored: StoredGroup | None, level: _Level) -> N
         whole = replace(placement, keep=slice(0, kept.dataset.sizes[dim]))
         change = replace(_group_change(plan, stored, kept, dim, {str(dim): whole}), placements=change.placements)
     plan.add(level.group, stored, change)
-    if stored is not None and dim is not None:
+    if stored is not None and (dim is not None or how.mode == "a"):
         _check_inherited_labels(plan, stored, level)
 
 
 def _check_inherited_labels(plan: StorePlan, stored: StoredGroup, level: _Level) -> None:
-    """Check that labels, new in a group that grows, are those of a group above, by which what is there is read so far.
+    """Check that labels, new in a group, are those of a group above, by which what stays there is read so far.
 
     Raises
     ------
     LabelError
     """
     new_ones = [dim for dim in level.dataset.xindexes if dim in level.dataset.dims and str(dim) not in stored.arrays]
+    replaced = {stored_name(n) for n in level.dataset.variables} if level.how.append_dim is None else ()
     for name in map(str, new_ones):
-        if name not in stored.sizes:
+        if not any(name in v.dims and n not in replaced for n, v in stored.variables.items()):
             continue
         for above in reversed(parents_of(level.group)):
             at = path_below(above, name)

@@ -100,19 +100,23 @@ def carry_out(
             check_all = partial(check_versions, store, {**versions, **looked})
             # where calls wait, that is looked at while the commit begins, unless it could be planned again
             is_late = transaction.read is not None and plan_again is None and not in_place
+
+            def commit() -> None:
+                with true_of_regions() if in_place else nullcontext(), _explained(store, versions):
+                    if check is not None:
+                        check()
+                    if not is_late:
+                        check_all()
+                if transaction.read is not None and not (in_place or later or touched):
+                    _declare(transaction, now, after, options)
+                _put_nodes(transaction, plan, nodes, replaced, is_locked=is_locked)
+                # not explained: once it has begun, the versions are this save's own
+                transaction.commit(check_all if is_late else None)
+
             with nullcontext() if is_locked else locked(store):
                 try:
                     with store.lock(*looked) if looked else nullcontext():
-                        with true_of_regions() if in_place else nullcontext(), _explained(store, versions):
-                            if check is not None:
-                                check()
-                            if not is_late:
-                                check_all()
-                        if transaction.read is not None and not (in_place or later or touched):
-                            _declare(transaction, now, after, options)
-                        _put_nodes(transaction, plan, nodes, replaced, is_locked=is_locked)
-                        # not explained: once it has begun, the versions are this save's own
-                        transaction.commit(check_all if is_late else None)
+                        commit()
                 except ConflictError as error:
                     if plan_again is None:
                         raise

@@ -375,3 +375,22 @@ def test_other_sizes_beside_what_grows() -> None:
     zarrds.save(contig(4, 1).pad(a=(0, 2), constant_values=-2), store, append_dim="v")
     expected = [[0, 0, -2]] * 2 + [[2, 2, 2]] * 2 + [[4, -2, -2]] * 2
     assert xr.open_dataset(store, engine="zarrds").allele.values.tolist() == expected
+
+
+@pytest.mark.parametrize("dtypes", [("bool", "i1"), ("u1", "bool"), ("bool", "f4")])
+def test_masks_that_another_file_has_as_numbers(dtypes: tuple[str, str]) -> None:
+    def day(time: int, mask: list[int], dtype: str) -> xr.Dataset:
+        data = {"v": (("time", "x"), np.full((1, 3), time)), "mask": ("x", np.array(mask, dtype))}
+        return xr.Dataset(data, {"time": [time]})
+
+    store = zarrds.MemoryStore()
+    zarrds.save(day(0, [1, 0, 1], dtypes[0]), store)
+    zarrds.save(day(1, [1, 0, 1], dtypes[1]), store, append_dim="time")
+    found = xr.open_dataset(store, engine="zarrds").load()
+    xr.testing.assert_identical(
+        found, xr.concat([day(i, [1, 0, 1], dtypes[0]) for i in (0, 1)], "time", data_vars="minimal")
+    )
+    assert found.mask.dtype == dtypes[0]
+    for wrong in ([1, 1, 1], [2, 0, 1] if "bool" in dtypes[0] else [0, 0, 0]):
+        with pytest.raises(LabelError, match="'mask' are not those of the store"):
+            zarrds.save(day(2, wrong, dtypes[1]), store, append_dim="time")

@@ -22,6 +22,7 @@ __all__ = [
     "comparable",
     "equal_structures",
     "label_text",
+    "masks_as_numbers",
     "position_text",
     "positions_of",
 ]
@@ -89,6 +90,22 @@ def comparable(name: Hashable, stored: Labels, new: Labels) -> tuple[str, Array,
         return kind, *_one_unit(old, fresh)
     common = np.result_type(old, fresh)
     return kind, old.astype(common), fresh.astype(common)
+
+
+def masks_as_numbers(one: Array, other: Array) -> tuple[Array, Array]:
+    """Two masks as numbers, if they are booleans in one file and the numbers 0 and 1 in another; else as they are.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> masks_as_numbers(np.array([True, False]), np.uint8([1, 0]))
+    (array([1, 0], dtype=int8), array([1, 0], dtype=uint8))
+    """
+    kinds = {one.dtype.kind, other.dtype.kind}
+    if "b" not in kinds or not kinds < set("biuf"):
+        return one, other
+    as_number = [array.astype(np.int8) if array.dtype.kind == "b" else array for array in (one, other)]
+    return as_number[0], as_number[1]
 
 
 def equal_structures(one: Array, other: Array) -> Array | None:

@@ -18,6 +18,7 @@ from zarrds.datasets.encoding.exact.comparison import (
     comparable,
     equal_structures,
     label_text,
+    masks_as_numbers,
     position_text,
     positions_of,
 )
@@ -283,6 +284,8 @@ def check_same_labels(
         one, other = stored[part].load(), new[part]
         sides = [np.asarray(v.values).ravel() for v in (one, other if read is None else read(one, other))]
         before, after = map(as_array, sides)
+        if what == "values":
+            before, after = masks_as_numbers(before, after)
         if (equal := equal_structures(*sides)) is None:
             _, old, fresh = comparable(name, before, after)
             equal = np.asarray(old == fresh, bool) | (pd.isnull(before) & pd.isnull(after))

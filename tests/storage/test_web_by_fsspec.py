@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -14,6 +14,7 @@ import xarray as xr
 import zarrds
 from tests.storage.web_server import Handler, web
 from zarrds.errors import StoreIOError
+from zarrds.storage.fsspec import turns
 from zarrds.stores import as_store
 
 fsspec = pytest.importorskip("fsspec", reason="URLs need the extra 'remote'")
@@ -85,7 +86,10 @@ def test_without_listings_a_store_is_not_empty(ds: xr.Dataset, tmp_path: Path, w
 @pytest.mark.filterwarnings("ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("status", [403, 503])
 @pytest.mark.parametrize("way", list(WAYS))
-def test_what_fails_is_not_absent(ds: xr.Dataset, tmp_path: Path, way: str, status: int) -> None:
+def test_what_fails_is_not_absent(
+    ds: xr.Dataset, tmp_path: Path, way: str, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "_PAUSES", (0.01,))
     handler = type("Failing", (Listing,), {})
     with web(handler, tmp_path) as url:
         store = as_store(WAYS[way](f"{url}/{QUOTED}", tmp_path))
@@ -96,3 +100,47 @@ def test_what_fails_is_not_absent(ds: xr.Dataset, tmp_path: Path, way: str, stat
                 act()
         handler.status = 404
         assert np.isnan(array[:]).all()  # those of xarray are not marked as written
+
+
+class Failing(Handler):
+    """Fails in one way: once for each path, or for what it does not like."""
+
+    way = ""
+    asked: ClassVar[set[str]]
+
+    def send_head(self):
+        is_first, path = self.path not in self.asked, Path(self.translate_path(self.path))
+        self.asked.add(self.path)
+        if self.way == "busy" and is_first:
+            self.send_error(503)
+        elif self.way == "breaks off" and is_first and path.is_file():
+            self.send_response(200)
+            self.send_header("Content-Length", str(path.stat().st_size))
+            self.end_headers()
+            return io.BytesIO(path.read_bytes()[:-1])
+        elif self.way == "no ranges" and "Range" in self.headers and path.exists():
+            self.send_error(416)
+        elif self.way == "hides" and "/." in self.path:
+            self.send_error(403)
+        elif self.way == "gone" and not path.exists():
+            self.send_error(410)
+        elif self.way == "a page" and not path.exists():
+            self.send_response(200)
+            self.end_headers()
+            return io.BytesIO(b"<html>not here</html>")
+        else:
+            return super().send_head()
+        return None
+
+
+@pytest.mark.parametrize("way", ["option", "mapper", "simplecache", "obstore"])
+@pytest.mark.parametrize("failing", ["busy", "breaks off", "no ranges", "gone", "hides", "a page"])
+def test_what_other_clients_get_over(tmp_path: Path, way: str, failing: str) -> None:
+    values = np.arange(600, dtype="int32").reshape(20, 30)
+    made = xr.Dataset({"v": (("y", "x"), values)}, {"y": np.arange(20)})
+    made.to_zarr(tmp_path / "a.zarr", encoding={"v": {"chunks": (5, 6), "shards": (10, 12)}}, zarr_format=3)
+    with web(type("_", (Failing,), {"way": failing, "asked": set()}), tmp_path) as url:
+        store = as_store(WAYS.get(way, lambda url, folder: url)(f"{url}/a.zarr", tmp_path))
+        xr.testing.assert_identical(xr.open_dataset(store, engine="zarrds").load(), made)
+        np.testing.assert_array_equal(zarrds.open_array(store, path="v")[3:7, 20:], values[3:7, 20:])
+        assert not zarrds.verify(store).findings

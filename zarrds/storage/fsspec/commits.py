@@ -169,12 +169,16 @@ class Commits:
     def is_damaged(self) -> bool:
         """Whether there is a marker that says nothing: nothing was begun, or it can be read no more."""
         text = self._objects.read_at_most(self._base + MARKER, MAX_MARKER)
-        if text is None or self._parsed(text) is not None:
+        if text is None or self._is_page(text) or self._parsed(text) is not None:
             return False
         try:
             return not _is_void(_parsed_json(text))
         except ValueError:
             return True
+
+    def _is_page(self, text: bytes) -> bool:
+        """Whether it is what a web server says of all that it does not have."""
+        return bool(self._objects.is_read_only) and b'"folder"' not in text
 
     def _parsed(self, text: bytes | None) -> Commit | DirectMarker | None:
         try:
@@ -182,8 +186,8 @@ class Commits:
                 raise ValueError(f"more than {MAX_MARKER} bytes")
             return None if text is None else Commit.load(text)
         except (ValueError, TypeError, KeyError) as exc:
-            if self._objects.is_read_only and text is not None and b'"folder"' not in text:
-                return None  # what a web server says of all that it does not have
+            if text is not None and self._is_page(text):
+                return None
             raise StoreIOError(
                 "the marker of changes that a writer had begun cannot be read",
                 key=MARKER,

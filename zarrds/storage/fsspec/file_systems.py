@@ -12,6 +12,7 @@ from zarrds.storage.secrets import scrubbed, secrets_of, spellings, without_secr
 
 __all__ = ["connected", "failure", "protocols_of", "showable", "status_of"]
 
+_WEB_CLIENTS = ("aiohttp", "requests")
 _UNKNOWN_OPTION = re.compile(r"unexpected keyword argument '(\w+)'")
 
 
@@ -121,4 +122,6 @@ def failure(exc: Exception, doing: str, secrets: Iterable[str]) -> ZarrdsError:
         error.errno = errno.EACCES
     elif isinstance(status, int) and (status in (408, 429) or status >= 500):
         error.errno = errno.EAGAIN
+    elif status is None and type(exc).__module__.partition(".")[0] in _WEB_CLIENTS:
+        error.errno = errno.EAGAIN  # there was no answer, or it broke off
     return error

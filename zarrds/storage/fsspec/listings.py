@@ -7,10 +7,9 @@ their own for what is absent, or for a folder.
 from __future__ import annotations
 
 import errno
-import time
 from collections.abc import Callable
 from hashlib import sha256
-from typing import Any, TypeVar
+from typing import Any
 
 from zarrds.errors import StoreIOError
 from zarrds.storage.found import Found
@@ -21,11 +20,9 @@ from zarrds.threads import side_by_side
 
 __all__ = ["WebListings"]
 
-T = TypeVar("T")
 _BEGINNING = 64  # bytes that tell a document from a page
 _LOOKED_AT = 3  # folders
 _DEEPEST = 64  # folders in each other; links of a page that is none may lead on and on
-_PAUSES = (0.1, 0.4, 1.6)  # seconds before what failed is asked for again
 
 
 class WebListings:
@@ -65,7 +62,7 @@ class WebListings:
 
     def found(self, name: str, span: tuple[int, int] | dict[str, int] | None) -> Found | None:
         """An object, or a part of it, from an answer that obstore cannot take; None if there is no such object."""
-        data = _repeated(lambda: self._client.read(name))
+        data = self._client.read(name)
         if data is None:
             return None
         # the answer may tell nothing else by which this value could be told from another
@@ -92,7 +89,7 @@ class WebListings:
         if name.count("/") >= _DEEPEST:
             raise does_not_list(name, f"{_DEEPEST} folders in each other")
         try:
-            entries = _repeated(lambda: self._client.entries(name))
+            entries = self._client.entries(name)
         except StoreIOError as error:
             if error.errno != errno.EACCES:
                 raise
@@ -136,15 +133,3 @@ class WebListings:
 
 def _below(folder: str, name: str, is_folder: bool) -> tuple[str, bool]:
     return f"{folder}/{name}".lstrip("/"), is_folder
-
-
-def _repeated(ask: Callable[[], T]) -> T:
-    """What fsspec's client answers, which repeats nothing by itself."""
-    for pause in _PAUSES:
-        try:
-            return ask()
-        except StoreIOError as error:
-            if error.errno != errno.EAGAIN:
-                raise
-        time.sleep(pause)
-    return ask()

@@ -6,6 +6,7 @@ when the first URL is opened: it is optional, and most stores are local.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import threading
@@ -21,6 +22,7 @@ from zarrds.errors import (
 from zarrds.storage.found import Found, Info
 from zarrds.storage.fsspec.file_systems import connected, failure, protocols_of, showable, status_of
 from zarrds.storage.fsspec.refusals import does_not_list, read_only
+from zarrds.storage.fsspec.turns import repeated, turn_of
 from zarrds.storage.secrets import secrets_of, spellings, without_secrets
 
 __all__ = ["Objects", "identity_of"]
@@ -110,6 +112,7 @@ class Objects:
         self.is_web = bool(protocols_of(self._served) & _HTTP)
         self._turns: AbstractContextManager[object] = threading.RLock() if protocols & _ONE_AT_A_TIME else nullcontext()
         self._is_cache = bool(protocols & _CACHES)
+        self._is_simple_cache = "simplecache" in protocols
         self.is_read_only = bool(protocols & _READ_ONLY)
         self.is_memory = "memory" in protocols
         self.place = without_secrets(self.url) if "::" in self.url else f"{min(protocols)}://{self._root.lstrip('/')}"
@@ -122,12 +125,13 @@ class Objects:
 
     # one object
 
+    @repeated
     def read(self, name: str) -> bytes | None:
         """Return all that an object holds, or None if there is no such object."""
-        with self._calling("read") as system:
+        with self._alone(name), self._calling("read") as system:
             try:
                 data: bytes = system.cat_file(self._path(name))
-            except _ABSENT as exc:
+            except Exception as exc:
                 self._check_absent(name, exc)
                 return None
         return data
@@ -136,21 +140,27 @@ class Objects:
         """As `read`; but of an object of more than `limit` bytes only its beginning, of more than `limit` bytes."""
         return self.read_range(name, 0, limit + 1)
 
+    @repeated
     def read_range(self, name: str, start: int, length: int) -> bytes | None:
         """Return at most `length` bytes from `start` (from the end if negative), or None if there is no such object."""
         if length <= 0:
             return None if self.info(name) is None else b""
         try:
-            with self._calling("read") as system:
+            with self._alone(name), self._calling("read") as system:
                 try:
                     # a suffix in one request; its rest is cut off here, as few ask for less than all of it
                     data: bytes = system.cat_file(
                         self._path(name), start=start, end=None if start < 0 else start + length
                     )
-                except _ABSENT as exc:
+                except Exception as exc:
                     self._check_absent(name, exc)
                     return None
-        except StoreIOError:
+        except StoreIOError as error:
+            if error.errno in (errno.EAGAIN, errno.EACCES):
+                raise
+            if self.is_web:  # which may know no ranges, or none from the end
+                whole = self.read(name)
+                return None if whole is None else whole[start:][:length]
             # object stores refuse ranges that begin at the end or beyond it
             size = None
             with suppress(StoreIOError):
@@ -200,6 +210,7 @@ class Objects:
                     with suppress(FileExistsError, FileNotFoundError):  # others make, or remove, the same
                         system.makedirs(path.rpartition("/")[0], exist_ok=True)
 
+    @repeated
     def info(self, name: str) -> Info | None:
         """Return what the file system tells about an object, or None if there is no such object."""
         with self._calling("look at"):
@@ -237,6 +248,7 @@ class Objects:
             return inside
         return [folder for folder in inside if self.find(start + folder)]
 
+    @repeated
     def entries(self, name: str = "") -> list[tuple[str, bool]]:
         """Return the names directly below `name`, and whether each is a folder."""
         with self._calling("list") as system:
@@ -308,18 +320,38 @@ class Objects:
 
     # how
 
-    def _check_absent(self, name: str, exc: OSError) -> None:
-        """Raise what has failed, where of whatever failed it is said that there is no such object.
+    def _check_absent(self, name: str, exc: Exception) -> None:
+        """Raise what has failed, if it is not that there is no such object.
 
-        So say caches, and clients of web servers where they are asked for what is told of it.
+        Of whatever failed so say caches, and clients of web servers where they are asked for what is told of it.
         """
+        if not self._says_absent(exc):
+            self._forget_half(name)
+            raise exc
         reason = exc.__cause__
         if self.is_web and reason is not None and status_of(reason) not in (404, 410):
             raise reason
         if self._is_cache:
-            with suppress(*_ABSENT):
+            try:
                 self._served.cat_file(self._path(name), start=0, end=1)
-                raise StoreIOError("the cache does not find what is there", found=str(exc), mend="Try again")
+            except Exception as behind:
+                if self._says_absent(behind):
+                    return
+                raise
+            raise StoreIOError("the cache does not find what is there", found=str(exc), mend="Try again")
+
+    def _alone(self, name: str) -> AbstractContextManager[object]:
+        """Around a read through simplecache, which gives one thread what another is still downloading."""
+        return turn_of(self._path(name)) if self._is_simple_cache else nullcontext()
+
+    def _forget_half(self, name: str) -> None:
+        """Remove what simplecache keeps of a download that broke off, and would give for the whole from then on."""
+        if self._is_simple_cache:
+            with suppress(OSError, AttributeError, TypeError):
+                os.remove(self._system._check_file(self._path(name)))
+
+    def _says_absent(self, exc: Exception) -> bool:
+        return isinstance(exc, _ABSENT) or (self.is_web and status_of(exc) == 410)
 
     def _path(self, name: str) -> str:
         name = urllib.parse.quote(name) if self.is_web else name

@@ -388,7 +388,12 @@ class RemoteStore:
     def damaged(self) -> list[str]:
         """Name a marker of a commit that says nothing; see `Damaged`."""
         with locating(self.path):
-            return [MARKER] if not self._folder and self._commits.is_damaged() else []
+            try:
+                return [MARKER] if not self._folder and self._commits.is_damaged() else []
+            except StoreIOError as exc:
+                if exc.errno == errno.EACCES:  # see `_commit_under_way`
+                    return []
+                raise
 
     # how
 

@@ -243,7 +243,7 @@ def hidden_store(goal: Store) -> Iterator[LocalStore]:
 
     What a process leaves that is killed is found as all that it staged for `goal`.
     """
-    if not isinstance(goal, LocalStore):
+    if folder_of(goal) is None:
         with TemporaryDirectory(prefix="zarrds-") as folder:
             yield LocalStore(os.path.join(folder, "parts.zarr"))
         return

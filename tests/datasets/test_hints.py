@@ -175,6 +175,16 @@ def test_dask_blocks_that_are_not_what_they_say(
     assert not path.exists()
 
 
+def test_floats_that_are_longer_than_they_say(path: Path) -> None:
+    """As xarray's interp makes them of float32: to make them that again does nothing in dask."""
+    data = dask.array.from_array(np.float32([0.1, 0.4]), chunks=1).map_blocks(lambda b: b / np.float64(3), dtype="f4")
+    ds = xr.Dataset({"v": ("x", data)})
+    with pytest.raises(EncodingError, match=r"'v'.*\.astype\('float64'\), not to float32"):
+        zarrds.save(ds.astype("float32"), path)
+    zarrds.save(ds.astype("float64"), path)
+    xr.testing.assert_identical(open_zarrds(path).load(), ds.compute())
+
+
 def test_dask_blocks_that_hold_less_than_they_say(path: Path) -> None:
     data = dask.array.zeros(4, chunks=2, dtype="i8").map_blocks(lambda b: b.astype("i4") + 7, dtype="i8")
     texts = dask.array.from_array(np.array(["ab", "c", "d", "e"]), chunks=2).map_blocks(

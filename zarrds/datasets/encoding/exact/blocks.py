@@ -309,13 +309,15 @@ def check_declared(name: Hashable, values: Array, dtype: np.dtype[Any], shape: t
     """
     if values.shape == shape and (values.dtype == dtype or _holds(dtype, values)):
         return
+    is_other = values.shape == shape and values.dtype.kind in "biufcmM"
     raise EncodingError(
         f"a block of the dask array of variable {name!r} is not what the array says",
         key=str(name),
         expected=f"{dtype}, shape {shape}",
         found=f"{values.dtype}, shape {values.shape}",
-        mend="Give map_blocks, apply_ufunc or from_delayed the dtype and shape that the function returns, "
-        "or convert the result with astype",
+        mend="Give map_blocks, apply_ufunc or from_delayed the dtype and shape that the function returns"
+        # interp of float32 is such; dask does nothing where it is asked for what the array says
+        + (f", or convert the result with .astype({str(values.dtype)!r}), not to {dtype}" if is_other else ""),
     )
 
 

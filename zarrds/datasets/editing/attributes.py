@@ -12,6 +12,7 @@ from zarrds.datasets.editing.edited_notes import check_attributes
 from zarrds.datasets.encoding.attributes import visible_attributes
 from zarrds.datasets.reading.decoding import decode, decode_all
 from zarrds.datasets.reading.lazy import LazyArrays
+from zarrds.datasets.reading.open_options import OpenOptions
 from zarrds.errors import EncodingError, MetadataError, UndecodableError, locating
 from zarrds.metadata.attributes import apart_attributes, plain_value, updated_attributes
 from zarrds.metadata.equality import is_same
@@ -153,7 +154,7 @@ def _decoded(
         visible = visible_attributes(node)
         _, attributes, names = decode({}, visible, {}, there.store.path, path)
         return dict(attributes), names, {}
-    lazy_arrays = LazyArrays.of(there.store, there.nodes)
+    lazy_arrays = LazyArrays.of(there.store, there.nodes, OpenOptions())
     lazy = lazy_arrays.array(path, node, there.nodes.version_of(path))
     group, _, name = path.rpartition("/")
     try:

@@ -124,15 +124,8 @@ class GroupReader:
         # who goes by many documents reads them when no change is under way, and looks at the end whether one has begun
         self._seen = {} if self._nodes.consolidated else _roots(self._store, should_recover=True)
         touched = spec_of(self._nodes).root_key(consolidated=True)
-        self._arrays = LazyArrays.of(
-            self._store,
-            self._nodes,
-            n_workers=asked.workers,
-            missing_chunks=asked.missing_chunks,
-            chunk_cache=asked.chunk_cache,
-            fill_value_is_mask=asked.use_zarr_fill_value_as_mask,
-            touched=(touched, self._seen[touched]) if touched in self._seen else None,
-        )
+        seen = (touched, self._seen[touched]) if touched in self._seen else None
+        self._arrays = LazyArrays.of(self._store, self._nodes, asked, touched=seen)
 
     def dataset(self, path: str) -> xr.Dataset:
         """The dataset of one group; what of it cannot be opened is left out, with one warning."""

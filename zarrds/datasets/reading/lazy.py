@@ -18,6 +18,7 @@ from zarrds.compat.xarray_internals import create_vlen_dtype, indexing, lazily, 
 from zarrds.compat.xarray_loading import is_decoding, loaded_together, loading_together, to_be_loaded_too
 from zarrds.datasets.encoding.attributes import decoded_attributes
 from zarrds.datasets.encoding.stored_encoding import encoding_of
+from zarrds.datasets.reading.open_options import OpenOptions
 from zarrds.engine.cache import ChunkCache, cache_of
 from zarrds.engine.elements import Elements, Planner
 from zarrds.engine.executor import in_thread
@@ -355,19 +356,17 @@ class LazyArrays:
         cls,
         store: Store,
         nodes: Nodes,
+        asked: OpenOptions,
         *,
-        n_workers: int | None = None,
-        missing_chunks: Literal["error", "fill"] | None = None,
-        chunk_cache: int | None = None,
-        fill_value_is_mask: bool | None = None,
         is_locked: bool = False,
         touched: tuple[str, Hashable] | None = None,
     ) -> LazyArrays:
         """For nodes that were just read; unless said, fill values are missing values in format 2 only."""
-        is_mask = spec_of(nodes).IS_FILL_MISSING if fill_value_is_mask is None else fill_value_is_mask
+        is_mask = asked.use_zarr_fill_value_as_mask
+        is_mask = spec_of(nodes).IS_FILL_MISSING if is_mask is None else is_mask
         version = nodes.version if nodes.consolidated else None
-        cache = cache_of(chunk_cache)
-        return cls(store, version, n_workers, missing_chunks, cache, is_mask, is_locked, None if version else touched)
+        cache, touched = cache_of(asked.chunk_cache), None if version else touched
+        return cls(store, version, asked.workers, asked.missing_chunks, cache, is_mask, is_locked, touched)
 
     def array(self, path: str, metadata: ArrayMetadata, version: tuple[str, Hashable] | None = None) -> LazyArray:
         """One array. Raises `MetadataError` or `UnsupportedError` if its chunks could not be decoded.

@@ -14,6 +14,7 @@ from zarrds.datasets.encoding.dataset import Encoding
 from zarrds.datasets.reading.decoding import Decoded, decode_all, decoders_for
 from zarrds.datasets.reading.lazy import UNASKED_NBYTES, LazyArray, LazyArrays
 from zarrds.datasets.reading.notes import GroupNotes, notes_of
+from zarrds.datasets.reading.open_options import OpenOptions
 from zarrds.datasets.reading.restored import NoteMismatchError, index_of
 from zarrds.datasets.reading.roles import NotedIndex, roles_of
 from zarrds.datasets.writing.plain.to_plain import PlainDataset, plain_dataset
@@ -138,7 +139,7 @@ def read_group(group: GroupToRead, workers: int | None) -> StoredGroup | None:
     node = with_group_notes(store, stored, path, node)
     documents = documents_below(group)
     arrays, unreadable = documents.arrays, documents.unreadable
-    lazy_arrays = LazyArrays.of(store, stored, n_workers=workers, is_locked=group.is_locked)
+    lazy_arrays = LazyArrays.of(store, stored, OpenOptions(workers=workers), is_locked=group.is_locked)
     lazy, raw = _lazy_variables(lazy_arrays, documents, group)
     _load_labels(group, documents, lazy, raw)
     notes = notes_of(arrays)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import datetime
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import threading
@@ -10,12 +11,15 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+import xarray as xr
 
+import zarrds
 from zarrds.errors import InvalidKeyError, ReadOnlyError, StoreIOError
 from zarrds.storage.commits.committer import as_durable, with_scratch
 from zarrds.storage.local.files import PARTIAL
-from zarrds.stores import Store
+from zarrds.stores import Store, as_store
 from zarrds.testing import StoreContract
 
 fsspec = pytest.importorskip("fsspec", reason="stores at URLs need the extra 'remote'")
@@ -335,3 +339,26 @@ sys.exit(status != 0)
     command = [sys.executable, "-c", code, f"{kind}://{tmp_path}"]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("kind", ["simplecache", "filecache"])
+def test_shards_behind_caches_of_whole_files(tmp_path: Path, kind: str) -> None:
+    """Which know no ranges from the end, where the index of a shard is."""
+    values = np.arange(600, dtype="int32").reshape(20, 30)
+    array = zarrds.create_array(tmp_path / "a.zarr", shape=values.shape, dtype="int32", chunks=(5, 6), shards=(10, 12))
+    array[...] = values
+    store = as_store(f"{kind}::file://{tmp_path}/a.zarr", {kind: {"cache_storage": str(tmp_path / "kept")}})
+    np.testing.assert_array_equal(zarrds.open_array(store)[3:7, 20:], values[3:7, 20:])
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_archives_are_only_read(tmp_path: Path, kind: str) -> None:
+    ds = xr.Dataset({"a": ("x", np.arange(4.0))})
+    zarrds.save(ds, tmp_path / "in" / "a.zarr")
+    archive = Path(shutil.make_archive(str(tmp_path / "archive"), kind, tmp_path / "in", "a.zarr"))
+    before, url = archive.read_bytes(), f"{kind}://a.zarr::file://{archive}"
+    xr.testing.assert_identical(xr.open_dataset(url, engine="zarrds").load(), ds)
+    for act in (lambda: zarrds.save(ds, url, mode="a"), lambda: zarrds.update_attrs(url, {"a": 1})):
+        with pytest.raises(ReadOnlyError, match="can only be read"):
+            act()
+    assert archive.read_bytes() == before

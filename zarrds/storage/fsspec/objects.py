@@ -35,7 +35,8 @@ _HTTP = {"http", "https", "sync-http", "sync-https"}
 # keep copies, and give old ones for what was written anew or removed
 _CACHES = {"blockcache", "cached", "filecache", "simplecache"}
 # references are changed in the memory of this process alone, where that is lost
-_READ_ONLY = _HTTP | _CACHES | {"reference"}
+_ARCHIVES = {"libarchive", "tar", "zip"}  # of which some fail in the middle of what is written
+_READ_ONLY = _HTTP | _CACHES | _ARCHIVES | {"reference"}
 _MAGIC = set("*?[")  # names with these would be taken for patterns, where a list of names is removed
 
 # a link that leads to the rest of what a folder holds
@@ -165,6 +166,8 @@ class Objects:
             size = None
             with suppress(StoreIOError):
                 size = self._size(name)
+            if start < 0 and size:  # caches of whole files, and others, know no ranges from the end
+                return self.read_range(name, max(size + start, 0), length)
             if size is None or not (size == 0 or start >= size):
                 raise
             return b""

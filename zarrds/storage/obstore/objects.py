@@ -164,7 +164,7 @@ class ObstoreObjects(ObstoreClient):
         try:
             return self._asked("look at", lambda: self._of(self._module.head, name), absent="none", again=True)
         except StoreIOError as error:
-            if is_without_reason(error):
+            if is_without_reason(error) or error.errno == errno.EACCES:
                 self._check_allowed(name)
             raise
 

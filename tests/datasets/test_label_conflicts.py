@@ -152,7 +152,9 @@ def test_ranges_that_are_replaced_or_added() -> None:
 
 
 def _labels(index: Any) -> Any:
-    return xr.Coordinates.from_xindex(index) if isinstance(index, xr.indexes.RangeIndex) else {"x": index}
+    if isinstance(index, xr.indexes.RangeIndex):
+        return xr.Coordinates.from_xindex(index)
+    return index if isinstance(index, xr.Coordinates) else {"x": index}
 
 
 @pytest.mark.parametrize("how", [{"append_dim": "x"}, {"region": {"x": slice(1, 3)}}, {"region": {"x": slice(0, 2)}}])
@@ -178,6 +180,46 @@ def test_labels_for_a_part_of_what_has_none(index: Any, how: dict[str, Any], mod
     xr.testing.assert_identical(open_zarrds(store), bare)
     zarrds.save(part.drop_vars("x"), store, mode=mode, **how)
     assert "x" not in open_zarrds(store).coords
+
+
+KINDS = {
+    "range": pd.RangeIndex(2),
+    "spaced from 0": xr.indexes.RangeIndex.arange(0.0, 2.0, dim="x"),
+    "spaced from 5": xr.indexes.RangeIndex.arange(5.0, 7.0, dim="x"),
+    "numbers": [5, 6],
+    "no grid": [5.2, 6.1],
+    "no index": xr.Coordinates({"x": ("x", [5, 6])}, indexes={}),
+    "categories": pd.CategoricalIndex(["a", "b"]),
+    "levels": xr.Coordinates.from_pandas_multiindex(LEVELS, "x"),
+}
+
+
+@pytest.mark.parametrize("mode", ["a", "r+"])
+@pytest.mark.parametrize("new", KINDS)
+@pytest.mark.parametrize("first", KINDS)
+def test_labels_of_two_makings_stay_those_of_their_data(first: str, new: str, mode: Any) -> None:
+    """Those that have no array were compared with nothing: data came back under the labels of the other."""
+    before = xr.Dataset({"v": ("x", [1, 2]), "stays": ("x", [3, 4])}, _labels(KINDS[first]))
+    given = xr.Dataset({"w" if mode == "a" else "v": ("x", [5, 6])}, _labels(KINDS[new]))
+    store = saved(before)
+    try:
+        zarrds.save(given, store, mode=mode)
+    except (EncodingError, LabelError):
+        xr.testing.assert_identical(open_zarrds(store), before)
+        return
+    found = open_zarrds(store)
+    assert found.x.values.tolist() == before.x.values.tolist() == given.x.values.tolist()
+
+
+def test_evenly_spaced_coordinates_beside_a_range() -> None:
+    store = saved(xr.Dataset({"v": ("x", [1, 2])}, {"x": pd.RangeIndex(2)}))
+    place = xr.indexes.RangeIndex.arange(5.0, 7.0, dim="x", coord_name="place")
+    zarrds.save(xr.Dataset({"w": ("x", [3, 4])}, _labels(place)), store, mode="a")
+    found = open_zarrds(store)
+    assert {name: type(index) for name, index in found.xindexes.items()} == {
+        "x": xr.indexes.PandasIndex,
+        "place": xr.indexes.RangeIndex,
+    }
 
 
 @pytest.mark.parametrize("how", [{"append_dim": "x"}, {"region": {"x": slice(1, 3)}}])

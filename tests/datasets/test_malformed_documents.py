@@ -180,7 +180,9 @@ def test_labels_that_are_described_wrongly_are_left_out(change: dict[str, Any]) 
     store = noted(lambda labels: labels.update(change))
     assert "x" not in opened(store).coords
     zarrds.rename(store, {"v": "w"})
-    zarrds.save(spaced(4.0).rename(v="w"), store, append_dim="x")
+    with pytest.raises(ZarrdsError, match="does not have"):
+        zarrds.save(spaced(4.0).rename(v="w"), store, append_dim="x")
+    zarrds.save(spaced(4.0).rename(v="w").drop_vars("x"), store, append_dim="x")
     assert opened(store).w.values.tolist() == [0.0, 1.0, 2.0, 3.0] * 2
     with pytest.raises(ZarrdsError, match="no labels"):
         zarrds.save(spaced(1.0).rename(v="w"), store, region="auto")

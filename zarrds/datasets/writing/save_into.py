@@ -273,7 +273,8 @@ def _group_change(
         dataset = with_ranges_of(dataset, stored.ranges)
         asked = how.region if isinstance(how.region, Mapping) else dataset.dims if how.region is not None else ()
         parts = {n for n in (*asked, dim) if stored.sizes.get(str(n))}
-        dataset = written_out(dataset, parts, stored.ranges)
+        others = {*stored.notes.ranges, *stored.notes.multi_indexes}
+        dataset = written_out(dataset, stored.sizes if how.mode == "r+" else parts, stored.ranges, others)
     region = plan.region_of(group, dataset, how.region)
     if stored is None:
         plain = plain_dataset(dataset, asked=encoding)

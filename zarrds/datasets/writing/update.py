@@ -31,6 +31,7 @@ from zarrds.datasets.writing.placing.append import (
 from zarrds.datasets.writing.placing.other_labels import (
     Pairs,
     categories_of,
+    check_evenly_spaced,
     check_kinds,
     check_ranges,
     other_labels,
@@ -89,7 +90,9 @@ def plan_update(plain: PlainDataset, encoding: Encoding, stored: StoredGroup | N
     region: dict[str, slice] = {}
     if how.region is not None:
         dataset, region = _in_region(dataset, plain, stored, how, others)
-    elif how.mode == "r+":
+    elif not how.grows:
+        check_evenly_spaced(plain, stored)
+    if how.region is None and how.mode == "r+":
         _check_stored(dataset, stored, "Pass mode='a' to write new variables")
     placements: dict[str, Placement] = {}
     unsorted: list[str] = []

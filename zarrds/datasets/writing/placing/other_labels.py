@@ -14,7 +14,7 @@ from zarrds.datasets.encoding.dataset import stored_name
 from zarrds.datasets.encoding.exact.comparison import Labels, label_text
 from zarrds.datasets.reading.notes import PANDAS, RANGES, range_of
 from zarrds.datasets.reading.roles import RANGE_INDEXES
-from zarrds.datasets.writing.plain.evenly_spaced import positions_along, with_ranges
+from zarrds.datasets.writing.plain.evenly_spaced import positions_along, shown, with_ranges
 from zarrds.datasets.writing.plain.to_plain import PlainDataset
 from zarrds.datasets.writing.stored import StoredGroup
 from zarrds.errors import EncodingError, LabelError
@@ -26,6 +26,7 @@ from zarrds.metadata.model import ArrayMetadata
 __all__ = [
     "Pairs",
     "categories_of",
+    "check_evenly_spaced",
     "check_kinds",
     "check_ranges",
     "other_labels",
@@ -143,7 +144,10 @@ def check_ranges(plain: PlainDataset, stored: StoredGroup, region: Mapping[str, 
     ------
     LabelError
     """
-    for dim, index in plain.ranges.items():
+    # those without an index would get an array
+    there = plain.dataset.variables
+    bare = {dim: pd.Index(there[dim].values) for dim in stored.notes.ranges if dim in there}
+    for dim, index in {**plain.ranges, **bare}.items():
         size = stored.sizes.get(dim, 0)
         part = region.get(dim, slice(0, size))
         if dim not in stored.notes.ranges:
@@ -168,6 +172,27 @@ def check_ranges(plain: PlainDataset, stored: StoredGroup, region: Mapping[str, 
             found=label_text(labels[first]) if len(labels) else "none",
             mend=f"Give the dataset the labels of its place, or drop the coordinate {dim!r}",
         )
+
+
+def check_evenly_spaced(plain: PlainDataset, stored: StoredGroup) -> None:
+    """Check that labels are those that are evenly spaced in the store, where whole variables are written beside them.
+
+    Raises
+    ------
+    LabelError
+    """
+    places = positions_along(plain, stored.ranges, stored.sizes)
+    noted = [note for notes in plain.notes.values() if isinstance(note := notes.get(RANGE_INDEXES), dict)]
+    given = {*plain.dataset.variables, *plain.ranges, *plain.multi_indexes}.union(*noted)
+    for name, there in stored.ranges.items():
+        found = places.get(there.dimension)
+        if name in given and (found is None or not np.array_equal(*found)):
+            raise LabelError(
+                f"the labels {name!r} are evenly spaced in the store, and the new ones are others",
+                key=name,
+                expected=shown(there),
+                mend="Give the dataset these labels, or drop those of the store with zarrds.drop_vars first",
+            )
 
 
 def with_finer_times(

@@ -90,10 +90,13 @@ def with_ranges_of(dataset: xr.Dataset, ranges: Mapping[str, EvenlySpaced]) -> x
     return dataset
 
 
-def written_out(dataset: xr.Dataset, dims: Container[Hashable], ranges: Container[Hashable]) -> xr.Dataset:
+def written_out(
+    dataset: xr.Dataset, dims: Container[Hashable], ranges: Container[Hashable], others: Container[Hashable] = ()
+) -> xr.Dataset:
     """A dataset with all of its labels that are evenly spaced here and not in the store, where it is a part of that.
 
-    A note that says how they are spaced would be one of all labels, or of none.
+    A note that says how they are spaced would be one of all labels, or of none. Where the store has labels of another
+    making, they are compared with these.
 
     Parameters
     ----------
@@ -102,6 +105,8 @@ def written_out(dataset: xr.Dataset, dims: Container[Hashable], ranges: Containe
         Dimensions of which it has a part.
     ranges : container of hashable
         Coordinates that are evenly spaced in the store.
+    others : container of hashable, optional
+        Coordinates that are something else in the store.
 
     Examples
     --------
@@ -111,7 +116,8 @@ def written_out(dataset: xr.Dataset, dims: Container[Hashable], ranges: Containe
     """
     for name, index in dataset.xindexes.items():
         variable = dataset.variables[name]
-        if isinstance(index, xr.indexes.RangeIndex) and name not in ranges and variable.dims[0] in dims:
+        is_met = variable.dims[0] in dims or name in others
+        if isinstance(index, xr.indexes.RangeIndex) and name not in ranges and is_met:
             plain = xr.Variable(variable.dims, variable.values, variable.attrs, variable.encoding)
             dataset = dataset.drop_vars(name).assign_coords({name: plain})
     return dataset

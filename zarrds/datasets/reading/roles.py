@@ -16,7 +16,7 @@ import xarray as xr
 from zarrds.compat.xarray_opening import EvenlySpaced
 from zarrds.errors import MetadataError
 from zarrds.metadata.extension import MEMBER
-from zarrds.metadata.fields import JSON, JSONObject, Raw, member
+from zarrds.metadata.fields import JSON, JSONObject, Raw, an_object, member
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata
 
 __all__ = [
@@ -267,6 +267,7 @@ def evenly_spaced(value: JSON) -> EvenlySpaced | None:
         start, stop = (float(member(value, name, float)) for name in ("start", "stop"))
         step = None if value.get("step") is None else float(member(value, "step", float))
         size = member(value, "size", int)
+        an_object(value.get("attributes", {}), "attributes")
     except (MetadataError, OverflowError):  # of an integer that is no float
         return None
     is_finite = all(math.isfinite(number) for number in (start, stop, step or 0.0))

@@ -362,3 +362,20 @@ def test_archives_are_only_read(tmp_path: Path, kind: str) -> None:
         with pytest.raises(ReadOnlyError, match="can only be read"):
             act()
     assert archive.read_bytes() == before
+
+
+def test_references_that_are_to_be_made(tmp_path: Path) -> None:
+    """kerchunk's ``gen``, in the place of a reference for each chunk."""
+    pytest.importorskip("jinja2", reason="fsspec makes references by it")
+    values = np.arange(40.0).reshape(8, 5)
+    (tmp_path / "data").write_bytes(b"head" + values.tobytes())
+    zarrds.create_array(tmp_path / "a.zarr", shape=(8, 5), dtype="f8", chunks=(2, 5), codecs=["bytes"], zarr_format=2)
+    made = {"key": "{{i}}.0", "url": "{{u}}", "offset": "{{ 4 + i * 80 }}", "length": "80"}
+    references = {
+        "version": 1,
+        "templates": {"u": str(tmp_path / "data")},
+        "gen": [made | {"dimensions": {"i": {"stop": 4}}}],
+        "refs": {".zarray": (tmp_path / "a.zarr" / ".zarray").read_text()},
+    }
+    array = zarrds.open_array("reference://", storage_options={"fo": references})
+    np.testing.assert_array_equal(array[...], values)

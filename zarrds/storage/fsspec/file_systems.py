@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import re
 from collections.abc import Iterable, Mapping
+from importlib.util import find_spec
 from typing import Any
 
 from zarrds.errors import EncodingError, StoreIOError, StoreNotFoundError, UnsupportedError, ZarrdsError
@@ -29,11 +30,17 @@ def connected(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:
     _check_protocols(url)
     try:
         # what others write must be seen at once, so no listing is kept
-        system, root = url_to_fs(url, **{**options, "use_listings_cache": False})
+        system, root = url_to_fs(url, **{**_all_references(url), **options, "use_listings_cache": False})
     except Exception as exc:  # every package behind fsspec has errors of its own
         secrets = spellings(secrets_of([url, options]))
         raise _unconnected(exc, secrets).located(path=without_secrets(url)) from showable(exc, secrets)
     return system, root
+
+
+def _all_references(url: str) -> dict[str, Any]:
+    """The option by which references are made of what says how (kerchunk's ``gen``), which fsspec else leaves out."""
+    is_one = url.startswith("reference://") and find_spec("jinja2") is not None
+    return {"simple_templates": False} if is_one else {}
 
 
 def _unconnected(exc: Exception, secrets: Iterable[str]) -> ZarrdsError:

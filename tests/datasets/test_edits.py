@@ -204,6 +204,13 @@ def test_rename_of_a_dimension_without_a_coordinate(path: Path, group: str | Non
     assert chunk_files(path) == chunks
 
 
+def test_a_renamed_variable_keeps_its_place(path: Path, group: str | None) -> None:
+    before = [*load(path, group=group).variables]
+    names = {"t2m": "temperature", "time": "day"}
+    zarrds.rename(path, names, group=group)
+    assert [*load(path, group=group).variables] == [names.get(str(name), name) for name in before]
+
+
 def test_a_renamed_store_is_written_on(path: Path, group: str | None) -> None:
     zarrds.rename(path, {"t2m": "temperature", "time": "day"}, group=group)
     more = weather().assign_coords(time=weather().time + 6 * DAY).rename(t2m="temperature", time="day")

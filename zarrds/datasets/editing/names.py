@@ -114,8 +114,8 @@ def rename(
         metadata = with_renamed_dims(replace(there.metadata, attributes=attributes), renamed)
         if metadata != there.metadata:
             nodes[there.path] = metadata
-        removed = [there.path_of(name) for name in names if name in there.arrays]
-        change_documents(there.store, nodes, removed, links, like=there.nodes)
+        moved = {there.path_of(name): there.path_of(new) for name, new in names.items() if name in there.arrays}
+        change_documents(there.store, nodes, moved.keys(), links, like=there.nodes, renamed=moved)
 
 
 def _new_name(names: Mapping[str, str]) -> Callable[[Any], Any]:

@@ -135,10 +135,13 @@ class Transaction:
         like: Formatted | None = None,
         consolidate: bool = True,
         known: Mapping[str, Raw] | None = None,
+        renamed: Mapping[str, str] | None = None,
     ) -> None:
         """Write documents; the parameters are those of `documents_of_change`."""
         check_case(self.store, nodes)
-        documents = documents_of_change(self.store, nodes, removed, like=like, consolidate=consolidate, known=known)
+        documents = documents_of_change(
+            self.store, nodes, removed, like=like, consolidate=consolidate, known=known, renamed=renamed
+        )
         is_whole = self._root is None and not self._documents and not removed
         self._root = documents.commit if is_whole else None
         self._documents |= {key for values in documents[:3] for key in values}
@@ -218,17 +221,18 @@ def change_documents(
     *,
     like: Formatted | None = None,
     known: Mapping[str, Raw] | None = None,
+    renamed: Mapping[str, str] | None = None,
 ) -> None:
     """Write the documents of nodes, and remove others with all below them, in one step; the caller holds the lock.
 
-    `links` are keys whose values get another key as well, to which they map; `like` and `known` are those of
+    `links` are keys whose values get another key as well, to which they map; `like`, `known` and `renamed` are those of
     `documents_of_change`.
     """
     with Transaction(store) as transaction:
         for key, to in (links or {}).items():
             transaction.link(key, to)
         if nodes or removed:
-            transaction.put_nodes(nodes, removed, like=like, known=known)
+            transaction.put_nodes(nodes, removed, like=like, known=known, renamed=renamed)
         transaction.delete(removed)
         transaction.commit()
 

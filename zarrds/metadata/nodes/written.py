@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from zarrds.errors import ZarrdsError
@@ -73,6 +73,7 @@ def documents_of_change(
     like: Formatted | None = None,
     consolidate: bool = True,
     known: Mapping[str, Raw] | None = None,
+    renamed: Mapping[str, str] | None = None,
 ) -> Changed:
     """The documents that a change of a store is to write, in the three steps of `Committer.stage_changes`.
 
@@ -92,6 +93,8 @@ def documents_of_change(
     known : mapping of str to JSON object, optional
         The own documents of nodes that are there, by path, where the caller has read them and sees that they are still
         those.
+    renamed : mapping of str to str, optional
+        Paths of `removed`, and those of `nodes` that take their places in the order of the others.
 
     Returns
     -------
@@ -113,7 +116,7 @@ def documents_of_change(
     root, new, old = dict[str, bytes](), dict[str, bytes](), dict[str, bytes]()
     if before is not None:
         kept = {path: strict_raw(module, raw) for path, raw in _without(before, removed).items()}
-        every = kept | changed
+        every = _ordered(kept | changed, [(renamed or {}).get(path, path) for path in before])
         told = module.noted_to_tell(every)
         changed |= {path: raw for path, raw in told.items() if path in changed}
         for path, raw in told.items():
@@ -171,6 +174,11 @@ def _without(raws: Mapping[str, Raw], removed: Collection[str]) -> dict[str, Raw
     """Documents by path, but for those at or below a path that is removed."""
     gone, below = set(removed), tuple(f"{path}/" for path in removed)
     return {path: raw for path, raw in raws.items() if path not in gone and not path.startswith(below)}
+
+
+def _ordered(raws: Mapping[str, Raw], first: Iterable[str]) -> dict[str, Raw]:
+    """Documents by path, those of `first` before the others, in its order."""
+    return {path: raws[path] for path in dict.fromkeys([*first, *raws]) if path in raws}
 
 
 def _walk_raws(store: Store, module: Format, path: str) -> dict[str, Raw]:

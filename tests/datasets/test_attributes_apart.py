@@ -166,6 +166,30 @@ def test_what_replaces_a_variable_brings_its_own() -> None:
     assert_same(new, xr.open_dataset(store, engine="zarrds"))
 
 
+@pytest.mark.parametrize("values", [pd.array([4, None], "Int64"), np.array([4, None], object), np.array([4, 2])])
+def test_what_replaces_nullable_numbers_is_not_decoded_as_others(values: Any) -> None:
+    """By a unit of its own: times were read, or nothing at all."""
+    store = zarrds.MemoryStore()
+    zarrds.save(xr.Dataset({"v": ("x", pd.array([1, None], "Int64"))}), store)
+    new = xr.Dataset({"v": ("x", values, {"units": "days since 2001-01-01"})})
+    zarrds.save(new, store, mode="a")
+    found = xr.open_dataset(store, engine="zarrds").v
+    assert found.attrs == new.v.attrs
+    assert found.dtype == "Int64"
+    assert pd.isna(found.data).tolist() == pd.isna(values).tolist()
+    assert found.data.dropna().tolist() == [value for value in values if not pd.isna(value)]
+
+
+@pytest.mark.filterwarnings("ignore:variable .* is a dask array")
+@pytest.mark.parametrize("is_lazy", [False, True])
+def test_undecoded_times_in_the_place_of_objects_of_which_none_was(is_lazy: bool) -> None:
+    store = zarrds.MemoryStore()
+    zarrds.save(xr.Dataset({"v": ("x", np.array([None, None], object))}), store)
+    new = xr.Dataset({"v": ("x", np.array([4, 2]), {"units": "days since 2001-01-01"})})
+    zarrds.save(new.chunk(x=1) if is_lazy else new, store, mode="a")
+    xr.testing.assert_equal(xr.open_dataset(store, engine="zarrds"), xr.decode_cf(new))
+
+
 def test_what_marks_the_missing_among_objects_is_not_the_users_to_say() -> None:
     saved = xr.Dataset({"v": ("x", pd.array([1, None], "Int64"), {"_FillValue": 7})})
     with pytest.raises(EncodingError, match="'_FillValue' says what is missing"):
@@ -280,6 +304,10 @@ def test_dask_blocks_of_numbers_that_would_be_booleans() -> None:
         zarrds.save(ds.chunk(x=2), store := zarrds.MemoryStore())
     zarrds.save(ds.isel(x=slice(2)).chunk(x=1), store)
     assert open_zarrds(store).v.values.tolist() == [False, True]
+    zarrds.save(ds.assign(w=("x", [1, 2, 3])), other := zarrds.MemoryStore(), mode="w")
+    with pytest.raises(EncodingError, match=r"'w' holds a value that is no boolean.*5 at x=2"):
+        zarrds.save(ds.chunk(x=2).rename(v="w"), other, mode="a")
+    assert open_zarrds(other).w.values.tolist() == [1, 2, 3]
     del ds.v.attrs["dtype"]
     zarrds.save(ds.chunk(x=2), store, mode="w")
     assert open_zarrds(store).v.identical(ds.v)

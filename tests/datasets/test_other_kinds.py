@@ -152,6 +152,16 @@ def test_longer_ones_of_the_same_kind_go_on(stored: str, is_dask: bool) -> None:
     assert found.values.tolist() == [*FIXED[stored].tolist(), *new.tolist()]
 
 
+@pytest.mark.parametrize("how", [{"append_dim": "x"}, {"mode": "a"}, {"mode": "r+"}], ids=str)
+@pytest.mark.parametrize("stored", [pd.array(["a", pd.NA], dtype="string"), np.array([1, None], object)], ids=str)
+def test_structures_are_no_values_that_stand_for_missing_ones(stored: Any, how: dict[str, Any]) -> None:
+    store = zarrds.MemoryStore()
+    zarrds.save(column(stored), store)
+    with pytest.raises(EncodingError, match="Mismatched dtypes") as caught:
+        zarrds.save(column(np.array([(1, 1.5), (2, 2.5)], [("a", "i4"), ("b", "f8")])), store, **how)
+    assert caught.value.key == "a"
+
+
 WIDER: dict[str, tuple[Any, Any, str]] = {
     "nullable, none missing": (np.array([1, 2], "i1"), pd.array([300], dtype="Int64"), "Int"),
     "nullable, some missing": (np.array([1, 2], "i1"), pd.array([300, None], dtype="Int64"), "Int"),

@@ -69,11 +69,13 @@ def test_appended(tmp_path: Path, added: Any, first: Any, encoding: dict[str, An
     assert zarrds.verify(store).ok
 
 
-@pytest.mark.filterwarnings("ignore:.*what its objects are")
+@pytest.mark.filterwarnings("ignore:variable .* is a dask array with dtype=")
 @pytest.mark.parametrize("zarr_format", [2, 3])
 @pytest.mark.parametrize("is_lazy", [False, True])
 @pytest.mark.parametrize(
-    "added", [objects(True, None), objects(5, None), objects(b"x", None)], ids=["bool", "int", "bytes"]
+    "added",
+    [objects(True, None), objects(5, None), objects(b"x", None), np.array([1.5, np.nan])],
+    ids=["bool", "int", "bytes", "floats"],
 )
 def test_written_otherwise(tmp_path: Path, added: Any, is_lazy: bool, zarr_format: Any) -> None:
     """Into a region, in place of all, and from dask."""

@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 
 import xarray as xr
 
+from zarrds.datasets.encoding.apart import only_booleans
 from zarrds.datasets.encoding.as_stored import encode_like
 from zarrds.datasets.encoding.dataset import Encoding, encode_variable, stored_name
 from zarrds.datasets.encoding.exact.lossy_codecs import proven
 from zarrds.datasets.encoding.new_variable import NewVariable
+from zarrds.datasets.reading.notes import PANDAS
 from zarrds.datasets.reading.roles import INDEX, NO_INDEX
 from zarrds.datasets.writing.attributes import with_flags, with_given_attributes, with_variable_attributes
 from zarrds.datasets.writing.changes import ArrayChange, UpdateOptions
@@ -29,6 +31,7 @@ from zarrds.metadata.extension import marks_of, note_of, with_marks, with_new_id
 from zarrds.metadata.fields import JSONObject
 from zarrds.metadata.model import ArrayMetadata
 from zarrds.metadata.rectilinear import check_can_be_written
+from zarrds.metadata.times import is_since
 
 __all__ = ["array_changes", "new_array"]
 
@@ -85,6 +88,8 @@ def array_changes(
         check_all_are_written(name, names, stored)
     known = [name for name in names if name in stored.arrays]
     variables = {n: as_wide_as_stored(v, stored.arrays[n]) if n in stored.arrays else v for n, v in variables.items()}
+    if _replaces_attributes(how):
+        variables = {n: only_booleans(n, v) for n, v in variables.items()}
     for name in known:
         check_can_be_written(stored.arrays[name].edges, name)
     grown, fitting = grown_arrays(known, variables, stored, region)
@@ -229,13 +234,25 @@ def _described_anew(name: str, writing: _Writing) -> ArrayMetadata:
     """A stored array with the attributes and notes that a save gives it; what it must agree in is checked."""
     variable, stored, how, plain = writing.variables[name], writing.stored, writing.how, writing.plain
     there, target = stored.variables[name], stored.arrays[name]
-    if how.mode != "r+" and how.append_dim is None and how.region is None:
+    if _replaces_attributes(how):
+        if PANDAS not in plain.notes.get(name, {}) and _is_counted(variable):
+            target = with_note(target, PANDAS, None)  # from now on they are times
         new = _with_notes_given(name, with_variable_attributes(target, there, variable), plain)
     else:
         check_meaning(name, variable, stored)
         new = with_flags(target, variable) if name in plain.extended else target
     with locating(key=name):
         return with_finer_times(new, plain.notes.get(name, {}), there, variable)
+
+
+def _replaces_attributes(how: UpdateOptions) -> bool:
+    """Whether variables are replaced as a whole, with their attributes."""
+    return how.mode != "r+" and how.append_dim is None and how.region is None
+
+
+def _is_counted(variable: xr.Variable) -> bool:
+    """Whether numbers are times that are not decoded."""
+    return variable.dtype.kind in "iuf" and is_since(variable.attrs.get("units"))
 
 
 def _with_room(new: ArrayMetadata, grown: Grown) -> ArrayMetadata:

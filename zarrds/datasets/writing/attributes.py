@@ -10,9 +10,10 @@ import xarray as xr
 
 from zarrds.datasets.encoding.apart import group_attributes_apart, set_apart
 from zarrds.datasets.encoding.attributes import is_marker_renamed, with_marker_renamed
+from zarrds.datasets.reading.notes import PANDAS
 from zarrds.metadata.attributes import apart_attributes, typed_attributes, updated_attributes, with_attributes
 from zarrds.metadata.equality import is_same
-from zarrds.metadata.extension import UNLIMITED, named_dims, with_note
+from zarrds.metadata.extension import UNLIMITED, named_dims, note_of, with_note
 from zarrds.metadata.formats import Format, spec_of
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata
 
@@ -68,7 +69,7 @@ def with_given_attributes(before: ArrayMetadata, there: xr.Variable, new: xr.Var
 
     Parameters are those of `with_variable_attributes`.
     """
-    apart = set_apart(new, spec_of(before))
+    apart = _apart(before, new)
     kept = {"_FillValue", *there.encoding, *apart}
     given = {name: value for name, value in new.attrs.items() if name not in kept}
     is_known = is_same({name: there.attrs.get(name) for name in given}, given)
@@ -91,7 +92,7 @@ def with_variable_attributes(before: ArrayMetadata, there: xr.Variable, new: xr.
     stored = typed_attributes(before)
     kept = {name: stored[name] for name in before.attributes if name in there.encoding}
     moved = {name: new.encoding[name] for name in ("grid_mapping",) if name in new.encoding}
-    apart = set_apart(new, spec_of(before))
+    apart = _apart(before, new)
     given = {n: value for n, value in {**moved, **new.attrs}.items() if n != "_FillValue" and n not in apart}
     if "_FillValue" in before.attributes:
         kept["_FillValue"] = before.attributes["_FillValue"]
@@ -101,3 +102,9 @@ def with_variable_attributes(before: ArrayMetadata, there: xr.Variable, new: xr.
         attributes["coordinates"] = " ".join(dict.fromkeys(" ".join(map(str, named)).split()))
     after = with_attributes(before, attributes, apart=apart)
     return with_marker_renamed(after) if is_marker_renamed(before) else after
+
+
+def _apart(before: ArrayMetadata, new: xr.Variable) -> dict[str, Any]:
+    """Those of new attributes that readers would go by, and are not to: also of what is stored as pandas has it."""
+    description = note_of(before, PANDAS)
+    return set_apart(new, spec_of(before), description if isinstance(description, dict) else None)

@@ -66,7 +66,7 @@ def as_described(name: Hashable, variable: xr.Variable, description: Description
                 StoredKind(description), variable.dtype, problem="times have no time zone, as the store's have"
             )
         return variable
-    if mark is None or not variable.size:
+    if mark is None or not variable.size or variable.dtype.kind == "V":  # which is no mark, and refused by its kind
         return variable
     wanted: Any = mark.encode() if dtype == "objects[bytes]" and isinstance(mark, str) else mark
     check = _Unmarked(name, variable.dims, wanted)

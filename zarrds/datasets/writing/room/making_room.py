@@ -93,7 +93,7 @@ def with_room(stored: StoredGroup, dataset: xr.Dataset) -> tuple[StoredGroup, xr
             continue  # at once: these may be large
         if is_chunked(variable):
             reason = _looked_at_for(variable, there, stored.arrays[key], described, is_untyped=is_untyped)
-            if reason is None or (kind == "f" and _begins_with_some(variable)):
+            if reason is None or (kind == "f" and not is_untyped and _begins_with_some(variable)):
                 continue
             changed[name] = variable = computed_to_see(name, variable, reason)
         if (other := in_the_kind_stored(key, variable, there, described, stored)) is not None:
@@ -182,7 +182,7 @@ def _looked_at_for(
         # which of them floats hold exactly is seen of each
         is_held = noted[0] != "F" and np.can_cast(variable.dtype, stored.dtype)
         return None if is_held else "how large its integers are"
-    if is_untyped and kind in "biuSmM":
+    if is_untyped and kind in "biufSmM":
         return "what the store's objects, of which none is there, become"
     if kind in "OT" and stored.dtype.kind in "US":
         return "how long its texts are"

@@ -111,6 +111,80 @@ def test_export_names_them(source: Path, path: Path) -> None:
     assert [dims for _, dims, _, _ in header(made).values()] == [("station", "string4"), ("station", "string7")]
 
 
+@pytest.mark.filterwarnings("ignore:String dimension length mismatch")
+@pytest.mark.parametrize("renamed", [{"code": "codelen"}, {"number": "codelen"}, {"station": "codelen"}])
+def test_names_that_are_taken_are_no_dimension_of_characters(
+    source: Path, path: Path, renamed: dict[str, str], zarr_format: Format
+) -> None:
+    """As a variable it would hold labels of the characters, and as a dimension rows of them."""
+    with xr.open_dataset(source) as given:
+        ds = given[["name", "code"]].drop_vars("station").assign(number=("station", [1, 2, 3])).rename(renamed).load()
+    zarrds.save(ds, path, zarr_format=zarr_format)
+    zarrds.export(path, exported := source.with_name("exported.nc"))
+    load(path, "zarrds").to_netcdf(made := source.with_name("made.nc"))
+    for file in (exported, made):
+        with xr.open_dataset(file) as read:
+            xr.testing.assert_identical(read, ds)
+
+
+@pytest.mark.parametrize("name", ["x" * 300, " x", "a/b"])
+def test_names_that_netcdf_cannot_have_are_not_exported(source: Path, path: Path, name: str) -> None:
+    with xr.open_dataset(source) as given:
+        codes = given[["code"]].drop_vars("station").load()
+    codes.code.encoding["char_dim_name"] = name
+    zarrds.save(codes, path)
+    zarrds.export(path, made := source.with_name("made.nc"))
+    assert header(made)["code"][1] == ("station", "string4")
+
+
+@pytest.mark.filterwarnings("ignore:String dimension length mismatch")
+def test_a_label_that_was_selected_keeps_its_characters(source: Path, path: Path) -> None:
+    """Its text is NumPy's, of a fixed length."""
+    with xr.open_dataset(source) as given:
+        one = given[["code"]].isel(station=0).load()
+    assert one.station.dtype.kind == "U"
+    zarrds.save(one, path)
+    found = load(path, "zarrds").station
+    xr.testing.assert_identical(found, one.station)
+    assert found.dtype == one.station.dtype
+    assert found.encoding["_Encoding"] == "utf-8"
+    found.to_netcdf(made := source.with_name("made.nc"))
+    assert header(made)["station"] == ("S1", ("strlen7",), (7,), "utf-8")
+
+
+def test_xarray_saves_what_was_opened(source: Path, path: Path) -> None:
+    """As the bytes that it makes of characters: the serializer of text takes none."""
+    with xr.open_dataset(source) as given:
+        zarrds.save(given, path)
+        load(path, "zarrds").to_zarr(again := path.with_name("again.zarr"))
+        xr.testing.assert_identical(load(again, "zarr"), given)
+
+
+@pytest.mark.parametrize("encoding", ["nonsense", "rot13", "utf-16", "", "\0"])
+def test_encodings_that_are_none_are_left_out(source: Path, path: Path, encoding: str) -> None:
+    """Those that came along, and those that a store notes."""
+    with xr.open_dataset(source) as given:
+        ds = given[["name"]].drop_vars("station").load()
+    ds.name.encoding["_Encoding"] = encoding
+    zarrds.save(ds, path)
+    noted = {"dimension": "n", "length": 4, "encoding": encoding}
+    change_notes(path, "name", lambda content: content["zarrds"].update(characters=noted))
+    found = load(path, "zarrds")
+    with pytest.warns(UserWarning, match="String dimension length mismatch"):
+        found.to_netcdf(made := source.with_name("made.nc"))
+    with xr.open_dataset(made) as read:
+        xr.testing.assert_identical(read, ds)
+
+
+@pytest.mark.parametrize("shape", [("a",), (1.5,), (None,), (-1,)])
+def test_shapes_that_are_none_say_nothing(source: Path, path: Path, shape: Any) -> None:
+    with xr.open_dataset(source) as given:
+        ds = given[["code"]].drop_vars("station").load()
+    ds.code.encoding["original_shape"] = shape
+    zarrds.save(ds, path)
+    xr.testing.assert_identical(load(path, "zarrds"), ds)
+
+
 @pytest.mark.parametrize("note", [1, [], {}, {"dimension": "n"}, {"dimension": 1, "length": 2}, {"length": 3}])
 def test_malformed_notes_say_nothing(source: Path, path: Path, note: Any) -> None:
     with xr.open_dataset(source) as given:

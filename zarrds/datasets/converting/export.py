@@ -72,7 +72,8 @@ class _Part:
         dtype = metadata.data_type.dtype
         if dtype.kind != "S" or self._are_single(name):
             return dims
-        taken = {dim for each in self.arrays for dim, _ in self.shape_of(each)}
+        # what has the name of a dimension would be taken for its labels
+        taken = {*self.arrays, *(dim for each in self.arrays for dim, _ in self.shape_of(each))}
         beside = [array.metadata for array in self.arrays.values()]
         return *dims, (characters_dim(metadata, beside, taken), dtype.itemsize)
 

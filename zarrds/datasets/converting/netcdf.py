@@ -97,7 +97,7 @@ def check_name(path: str, name: str) -> None:
     --------
     >>> check_name("t2m", "long name")
     """
-    if not _NAME.fullmatch(name) or len(name.encode("utf-8", "surrogatepass")) > _MAX_NAME:
+    if not _is_name(name):
         raise EncodingError(
             "netCDF cannot have this name",
             key=path,
@@ -105,6 +105,10 @@ def check_name(path: str, name: str) -> None:
             expected="a letter, digit or underscore, then no control characters and no slash, and no space at the end",
             mend="Leave it out, or rename it",
         )
+
+
+def _is_name(name: str) -> bool:
+    return bool(_NAME.fullmatch(name)) and len(name.encode("utf-8", "surrogatepass")) <= _MAX_NAME
 
 
 def set_attributes(target: Any, path: str, attributes: Mapping[str, Any]) -> None:
@@ -190,7 +194,7 @@ def characters_dim(metadata: ArrayMetadata, beside: Iterable[ArrayMetadata], tak
 
 def _can_be_kept(name: str, usual: str) -> bool:
     is_of_another = name != usual and re.fullmatch(_CHAR_DIM.format(r"\d+(_\d+)?"), name)
-    return bool(_NAME.fullmatch(name)) and not is_of_another
+    return _is_name(name) and not is_of_another
 
 
 def _is_noted_so(metadata: ArrayMetadata, dimension: str) -> bool:

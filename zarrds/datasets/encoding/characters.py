@@ -53,10 +53,26 @@ def characters_of(encoding: Mapping[str, Any]) -> Characters | None:
     >>> characters_of({"dtype": np.dtype("S1"), "char_dim_name": "strlen", "original_shape": (3, 8)})
     Characters(dimension='strlen', length=8, encoding=None)
     """
-    name, shape, text = (encoding.get(key) for key in ("char_dim_name", "original_shape", "_Encoding"))
-    if not isinstance(name, str) or not isinstance(shape, tuple) or not shape or not _is_single(encoding.get("dtype")):
+    shape = encoding.get("original_shape")
+    if not isinstance(shape, tuple) or not shape or not _is_single(encoding.get("dtype")):
         return None
-    return Characters(name, int(shape[-1]), text if isinstance(text, str) else None)
+    length = int(shape[-1]) if isinstance(shape[-1], np.integer) else shape[-1]
+    return _checked(encoding.get("char_dim_name"), length, encoding.get("_Encoding"))
+
+
+def _checked(name: Any, length: Any, text: Any) -> Characters | None:
+    """What is said of characters, if that can be."""
+    if not isinstance(name, str) or type(length) is not int or length < 0:
+        return None
+    return Characters(name, length, text if isinstance(text, str) and _is_encoding(text) else None)
+
+
+def _is_encoding(name: str) -> bool:
+    """Whether text can be encoded so, with ASCII as single bytes: readers of netCDF join and split them."""
+    try:
+        return "a".encode(name) == b"a"
+    except (LookupError, ValueError):
+        return False
 
 
 def _is_single(dtype: Any) -> bool:
@@ -68,22 +84,29 @@ def _is_single(dtype: Any) -> bool:
 
 def noted_characters(metadata: ArrayMetadata) -> Characters | None:
     """What is noted of an array of text or bytes; None if that is nothing, or not well-formed."""
-    if metadata.data_type.dtype.kind not in "SO" or not isinstance(note := note_of(metadata, CHARACTERS), dict):
+    if metadata.data_type.dtype.kind not in "SOU" or not isinstance(note := note_of(metadata, CHARACTERS), dict):
         return None
-    name, length, text = note.get("dimension"), note.get("length"), note.get("encoding")
-    if not isinstance(name, str) or type(length) is not int or length < 0 or not isinstance(text, str | None):
-        return None
-    return Characters(name, length, text)
+    return _checked(note.get("dimension"), note.get("length"), note.get("encoding"))
 
 
-def encoding_of_text(metadata: ArrayMetadata) -> dict[str, Any]:
-    """What the encoding of an opened array says so that xarray makes the characters of netCDF of it again, if anything.
+def encoding_of_text(
+    encoding: Mapping[str, Any], metadata: ArrayMetadata, group: Mapping[str, ArrayMetadata]
+) -> dict[str, Any]:
+    """The encoding of an opened array, so that xarray makes the characters of netCDF of it again, if it was such.
 
-    By the `original_shape` xarray sees that their dimension has another size by now, and gives it another name.
+    By the `original_shape` xarray sees that their dimension has another size by now, and gives it another name. Where
+    the `group` has something of that name by now, an array or a dimension, it would be taken for the characters.
     """
-    if (noted := noted_characters(metadata)) is not None:
+    noted = noted_characters(metadata)
+    if noted is not None and not any(noted.dimension in (name, *_dimensions(each)) for name, each in group.items()):
         text = {} if noted.encoding is None else {"_Encoding": noted.encoding}
         shape = (*metadata.shape, noted.length)
-        return {"dtype": _CHARACTER, "char_dim_name": noted.dimension, "original_shape": shape, **text}
+        # no serializer of text: bytes are made of it
+        kept = {key: value for key, value in encoding.items() if key != "serializer"}
+        return {**kept, "dtype": _CHARACTER, "char_dim_name": noted.dimension, "original_shape": shape, **text}
     are_characters = metadata.data_type.dtype == _CHARACTER and "_Encoding" in metadata.attributes
-    return {"original_shape": metadata.shape} if are_characters else {}
+    return {**encoding, **({"original_shape": metadata.shape} if are_characters else {})}
+
+
+def _dimensions(metadata: ArrayMetadata) -> tuple[str | None, ...]:
+    return metadata.dimension_names or ()

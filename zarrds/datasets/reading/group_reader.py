@@ -251,10 +251,10 @@ class GroupReader:
             try:
                 array = self._arrays.array(where, metadata, self._nodes.version_of(where))
                 variable = self._arrays.variable(array)
-                if metadata.data_type.dtype.kind in "SO":
+                if metadata.data_type.dtype.kind in "SOU":
                     from zarrds.datasets.encoding.characters import encoding_of_text  # of text alone
 
-                    variable.encoding |= encoding_of_text(metadata)
+                    variable.encoding = encoding_of_text(variable.encoding, metadata, arrays)
                 variables[None if name == NONE_VAR_NAME else name] = variable
             except MetadataError as error:
                 left_out.add(where, error)

@@ -79,6 +79,8 @@ class Compressor:
         except ChunkError:
             raise
         except _DAMAGED as error:
+            if isinstance(error, OSError) and type(error) is not OSError:
+                raise  # bz2 raises no other: a TimeoutError is that of a signal's handler
             raise ChunkError(f"chunk is damaged: {error}", codec=self.name) from error
         if size is not None and len(decoded) != size:
             raise ChunkError(

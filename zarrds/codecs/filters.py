@@ -49,6 +49,10 @@ CHECKSUMS = {
 }
 _DTYPE_SETTINGS = ("dtype", "astype", "encode_dtype", "decode_dtype")
 _NUMBER_KINDS = "biufcmM"
+# what NumPy and numcodecs raise in many ways; all else is passed on, since a signal's handler may raise what it likes
+_FAILED = (
+    ValueError, TypeError, RuntimeError, LookupError, ArithmeticError, AssertionError, AttributeError, MemoryError,
+)  # fmt: skip
 
 
 def _make(name: str, entry: _Entry, configuration: JSONObject) -> Any:
@@ -104,7 +108,7 @@ class Filter:
         try:
             with np.errstate(all="ignore"):
                 return np.asarray(work(array))
-        except Exception as error:  # numcodecs and NumPy say what is wrong in many ways
+        except _FAILED as error:
             raise failure(f"codec failed: {error}", codec=self.name) from error
 
     def encode(self, array: AnyArray) -> AnyArray:
@@ -152,7 +156,7 @@ class Checksum:
     def encode(self, parts: Parts) -> Parts:
         try:
             return (as_bytes(np.asarray(self.codec.encode(as_bytes(join(parts))))).data,)
-        except Exception as error:  # the settings of some are looked at here only
+        except _FAILED as error:  # the settings of some are looked at here only
             raise EncodingError(f"codec failed: {error}", codec=self.name) from error
 
     def decode(self, data: Buffer, size: int | None) -> Buffer:
@@ -161,7 +165,7 @@ class Checksum:
             raise ChunkError("chunk is truncated", codec=self.name, found=f"{encoded.nbytes} bytes")
         try:
             return as_bytes(np.asarray(self.codec.decode(encoded))).data
-        except Exception as error:  # each checksum has its own error
+        except _FAILED as error:
             raise ChunkError(f"chunk is damaged: {error}", codec=self.name) from error
 
 

@@ -174,6 +174,36 @@ def test_small_jobs_that_wait_later_are_done_side_by_side(tmp_path: Path, monkey
     assert len({thread for _, thread in done}) > 1
 
 
+@pytest.mark.parametrize("worth", [0.0, 1e9])
+@pytest.mark.parametrize("n", [300, 5000])
+def test_the_caller_does_alone_what_is_soon_done(n: int, worth: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others are woken once what is left takes longer than they are worth."""
+    monkeypatch.setattr(executor, "n_cores", lambda: 4)
+    monkeypatch.setattr(executor, "_WORTH_WAKING", worth)
+    done: list[tuple[int, int]] = []
+    progress: list[int] = []
+
+    def work(part: ChunkProjection) -> None:
+        time.sleep(0 if worth else 0.0005)
+        done.append((part.out, threading.get_ident()))  # type: ignore[arg-type]  # `Counted` has numbers for places
+
+    executor.run(Counted(n), lambda: work, part_nbytes=1024, progress=progress.append)
+    assert sorted(number for number, _ in done) == list(range(n))
+    assert sum(progress) == n
+    assert {thread for number, thread in done if number < 64} == {threading.get_ident()}
+    assert (len({thread for _, thread in done}) > 1) is (worth == 0)
+
+
+@pytest.mark.parametrize("n_workers", [2, 3, 7])
+def test_the_last_batches_are_none_of_single_things(n_workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each takes as long to hand out as many things take to be done."""
+    monkeypatch.setattr(executor, "n_cores", lambda: n_workers)
+    batches: list[int] = []
+    executor.run(Counted(10**4), lambda: lambda _: None, part_nbytes=4096, workers=n_workers, progress=batches.append)
+    assert sum(batches) == 10**4
+    assert len([n for n in batches if n < 64]) <= n_workers
+
+
 def test_plans_inside_plans_end() -> None:
     total = []
 

@@ -41,12 +41,15 @@ Worker = Callable[[ChunkProjection], None]
 Stopped = Callable[[], bool]
 BatchWorker = Callable[[Batch, Stopped], None]
 Job = TypeVar("Job")
+Work = Callable[[Job, Stopped], None]
 Job_co = TypeVar("Job_co", covariant=True)
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# below this many bytes in all, waking a thread costs more than it brings
+# below this many bytes in all, waking a thread costs more than it brings; of more, this many are tried alone
 _SERIAL_NBYTES = 256 * 1024
+# seconds that other threads must spare: until they run, and take turns at the interpreter's lock, about as many go by
+_WORTH_WAKING = 0.002
 _MAX_BATCH = 64
 # small jobs after which it is asked whether they wait for the store
 _TRIED = 8
@@ -86,7 +89,7 @@ class _Batches(Generic[Job]):
     n : int
     n_workers : int
     limit, least : int
-        Things in one batch, at the most and, as long as there are enough for all, at least.
+        Things in one batch, at the most and at least; the last ones are shared equally.
     batch : callable
         Makes the batch of the things from one number to another; called in their order, by one thread at a time.
     """
@@ -94,6 +97,7 @@ class _Batches(Generic[Job]):
     def __init__(self, n: int, n_workers: int, limit: int, least: int, batch: Callable[[int, int], Job]) -> None:
         self._n, self._n_workers, self._limit, self._least, self._batch = n, n_workers, limit, least, batch
         self._next = 0
+        self._last: int | None = None
         self._lock = threading.Lock()
         self.failed = False
 
@@ -103,31 +107,44 @@ class _Batches(Generic[Job]):
     def stop(self) -> None:
         self.failed = True
 
-    def take(self) -> tuple[Job, int] | None:
-        """The next batch, and how many things it has."""
+    @property
+    def left(self) -> int:
+        """How many things were not handed out yet."""
+        return self._n - self._next
+
+    def take(self, size: int | None = None) -> tuple[Job, int] | None:
+        """The next batch, of up to `size` things where that is said, and how many it has."""
         with self._lock:
-            left = self._n - self._next
+            left = self.left
             if self.failed or left <= 0:
                 return None
             # smaller ones towards the end, so that nobody has much left to do when the others are done
-            share, least = left // (2 * self._n_workers), min(self._least, -(-left // self._n_workers))
-            size = min(self._limit, max(1, share, least))
+            if size is None and self._last is None and left <= self._n_workers * self._least:
+                self._last = -(-left // self._n_workers)
+            share = max(self._least, left // (2 * self._n_workers))
+            size = min(left, self._limit, size or self._last or share)
             start = self._next
             self._next += size
             return self._batch(start, start + size), size
 
 
-def _work(
-    batches: _Batches[Job], make_worker: Callable[[], Callable[[Job, Stopped], None]], progress: Progress | None
-) -> None:
+def _do(batches: _Batches[Job], work: Work[Job], progress: Progress | None, size: int | None = None) -> int:
+    """Do the next batch, of up to `size` jobs where that is said; how many it had, 0 where nothing is left."""
+    if (taken := batches.take(size)) is None:
+        return 0
+    batch, n = taken
+    work(batch, batches.has_failed)
+    if progress is not None and not batches.failed:
+        progress(n)
+    return n
+
+
+def _work(batches: _Batches[Job], make_worker: Callable[[], Work[Job]], progress: Progress | None) -> None:
     try:
-        worker = None
-        while (taken := batches.take()) is not None:
-            batch, size = taken
-            worker = worker or make_worker()
-            worker(batch, batches.has_failed)
-            if progress is not None and not batches.failed:
-                progress(size)
+        if batches.left:
+            work = make_worker()
+            while _do(batches, work, progress):
+                pass
     except BaseException:
         batches.failed = True
         raise
@@ -252,7 +269,7 @@ def run_small(
 def _run(
     n_jobs: int,
     begin: Callable[[], Callable[[int, int], Job]],
-    make_worker: Callable[[], Callable[[Job, Stopped], None]],
+    make_worker: Callable[[], Work[Job]],
     max_batch: int,
     job_nbytes: int,
     workers: int | None,
@@ -260,55 +277,57 @@ def _run(
 ) -> None:
     if not n_jobs:
         return
-    cores = n_cores()
-    limit = cores if workers is None else workers
-    if workers is None and n_jobs * job_nbytes < _SERIAL_NBYTES:
-        limit = 1
-    n = max(1, min(limit, n_jobs, MOST))
-    if n == 1:
-        _work_alone(n_jobs, begin(), make_worker, max_batch, progress)
-        return
-    least = min(_LEAST_BATCH, _LEAST_NBYTES // max(job_nbytes, 1)) if n <= cores else 1
-    batches = _Batches(n_jobs, n, max_batch, least, begin())
+    cores, first = n_cores(), max(1, _SERIAL_NBYTES // max(job_nbytes, 1))
+    n = max(1, min(cores if workers is None else workers, n_jobs, MOST))
+    least = max(1, min(_LEAST_BATCH, _LEAST_NBYTES // max(job_nbytes, 1))) if n <= cores else 1
+    batches, work = _Batches(n_jobs, n, max_batch, least, begin()), make_worker()
+    if n == 1 or (workers is None and n_jobs <= first):
+        while _do(batches, work, progress, max_batch):
+            pass
+    elif workers is not None or job_nbytes > _SERIAL_NBYTES or not _are_soon_done(batches, work, progress, first, n):
+        _share(batches, work, make_worker, n - 1, progress)
+
+
+def _are_soon_done(
+    batches: _Batches[Job], work: Work[Job], progress: Progress | None, first: int, n_workers: int
+) -> bool:
+    """Do all jobs, if other threads would spare too little time; else some of them.
+
+    Each batch is larger than the one before, of which the first has `first` jobs: the next ones may have to wait for a
+    disk.
+    """
+    began, done = time.perf_counter(), 0
+    while n := _do(batches, work, progress, first + 3 * done):
+        done += n
+        left = (time.perf_counter() - began) / done * batches.left
+        if left * (1 - 1 / n_workers) > _WORTH_WAKING:
+            return False
+    return True
+
+
+def _share(
+    batches: _Batches[Job],
+    work: Work[Job],
+    make_worker: Callable[[], Work[Job]],
+    n_helpers: int,
+    progress: Progress | None,
+) -> None:
+    """Do what is left, together with other threads."""
     helpers: list[Future[None]] = []
-    is_alone = False
     try:
         try:
-            while len(helpers) < n - 1:
+            while len(helpers) < n_helpers:
                 helpers.append(start(_work, batches, make_worker, progress))
-        except RuntimeError:
-            batches.failed = True
+        except RuntimeError:  # no thread can be started, as when the interpreter is on its way out
             if helpers:
+                batches.failed = True
                 raise
-            is_alone = True  # no thread can be started, as when the interpreter is on its way out
-        else:
-            _work(batches, make_worker, progress)
+        _work(batches, lambda: work, progress)
     finally:
         # a helper that never began finds nothing left to do; one that began must end before its buffers may go
         errors = errors_of(helpers, batches.stop)
     if errors:
         raise errors[0]
-    if is_alone:
-        _work_alone(n_jobs, begin(), make_worker, max_batch, progress)
-
-
-def _never() -> bool:
-    return False
-
-
-def _work_alone(
-    n_jobs: int,
-    batch: Callable[[int, int], Job],
-    make_worker: Callable[[], Callable[[Job, Stopped], None]],
-    max_batch: int,
-    progress: Progress | None,
-) -> None:
-    worker = make_worker()
-    for first in range(0, n_jobs, max_batch):
-        stop = min(first + max_batch, n_jobs)
-        worker(batch(first, stop), _never)
-        if progress is not None:
-            progress(stop - first)
 
 
 async def in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 import zarr
@@ -136,6 +137,23 @@ def test_groups_that_are_no_tree(tmp_path: Path, zarr_format: Any, group: str | 
     found = [finding.problem for finding in zarrds.verify(path).findings]
     assert len(found) == 3  # "a" is smaller than the root, and "a/b" than both
     assert all("xr.open_datatree cannot open the store" in problem for problem in found)
+
+
+@pytest.mark.parametrize("labels", [[0, 2], ["a", "b"], pd.date_range("2000", periods=2)], ids=str)
+def test_groups_of_other_labels_are_no_tree(tmp_path: Path, labels: Any) -> None:
+    """Each by itself is right, and opens."""
+    path, inner = tmp_path / "x.zarr", xr.Dataset({"v": ("x", [3.0, 4.0])}, {"x": labels})
+    zarrds.save(xr.Dataset({"v": ("x", [1.0, 2.0])}, {"x": [0, 1]}), path)
+    zarrds.save(inner, path, group="a")
+    with pytest.raises(LabelError, match=r"'/a' .*index 'x' has other labels than in '/'.*open_groups") as caught:
+        xr.open_datatree(path, engine="zarrds")
+    assert caught.value.key == "a"
+    assert caught.value.found in {"2", "a", "2000-01-01 00:00:00"}
+    xr.testing.assert_identical(xr.open_groups(path, engine="zarrds")["/a"].load(), inner)
+    zarrds.rename(path, {"x": "y"}, group="a")  # as the error says
+    xr.testing.assert_identical(
+        xr.open_datatree(path, engine="zarrds")["a"].to_dataset(inherit=False).load(), inner.rename(x="y")
+    )
 
 
 def test_dropped_variables_are_not_looked_at(path: Path, zarr_format: int) -> None:

@@ -7,7 +7,7 @@ release changes what is relied on here. The worst that can come of it is an inde
 from __future__ import annotations
 
 import sys
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -69,10 +69,11 @@ class _OpenedDataset(xr.Dataset):  # type: ignore[no-untyped-call]  # xarray giv
 
 
 class _OpenedTree(xr.DataTree):  # type: ignore[no-untyped-call]  # as above
-    """As `_OpenedDataset`; by path, with what gets no index in its groups."""
+    """As `_OpenedDataset`; by path, with what gets no index in its groups, and what makes the tree that has them."""
 
-    __slots__ = ("_unindexed",)
+    __slots__ = ("_make", "_unindexed")
     _unindexed: Mapping[str, frozenset[Hashable]]
+    _make: Callable[[Mapping[str, xr.Dataset]], xr.DataTree]
 
     def map_over_datasets(self, func: Any, *args: Any, kwargs: Any = None) -> Any:
         """An ordinary tree, of what `func` makes of the datasets."""
@@ -80,7 +81,7 @@ class _OpenedTree(xr.DataTree):  # type: ignore[no-untyped-call]  # as above
         for node in self.subtree:
             dataset, names = node.to_dataset(), self._unindexed.get(node.path)
             datasets[node.path] = func(without_default_indexes(dataset, names) if names else dataset)
-        return xr.DataTree.from_dict(datasets, name=self.name)
+        return self._make(datasets)
 
 
 def _constructed(kind: type[_Kind], dataset: xr.Dataset) -> _Kind:
@@ -107,12 +108,15 @@ def unindexed_of(dataset: xr.Dataset) -> frozenset[Hashable]:
     return dataset._unindexed if isinstance(dataset, _OpenedDataset) else frozenset()
 
 
-def tree_without_default_indexes(tree: xr.DataTree, names: Mapping[str, frozenset[Hashable]]) -> xr.DataTree:
-    """As `without_default_indexes`, of a tree; the names are by the paths of its groups."""
-    opened = _OpenedTree.from_dict({node.path: node.to_dataset() for node in tree.subtree}, name=tree.name)
-    opened._unindexed = dict(names)
-    for node in tree.subtree:
-        opened[node.path].set_close(node._close)
+def tree_without_default_indexes(
+    groups: Mapping[str, xr.Dataset], make: Callable[[Mapping[str, xr.Dataset]], xr.DataTree]
+) -> xr.DataTree:
+    """As `without_default_indexes`, of a tree; `make` makes one of the groups when they have their indexes."""
+    opened = _OpenedTree.from_dict(groups)
+    opened._unindexed = {f"/{path.strip('./')}": names for path, ds in groups.items() if (names := unindexed_of(ds))}
+    opened._make = make
+    for path, ds in groups.items():
+        opened[path].set_close(ds._close)
     return opened
 
 

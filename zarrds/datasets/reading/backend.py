@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 import xarray as xr
 from xarray.backends import BackendEntrypoint
 
-from zarrds.compat.xarray_opening import tree_without_default_indexes, unindexed_of
 from zarrds.datasets.reading.group_reader import GroupReader
 from zarrds.datasets.reading.open_options import OpenOptions, with_parameters
 from zarrds.errors import ConflictError
@@ -115,10 +114,7 @@ class ZarrdsBackendEntrypoint(BackendEntrypoint):
         """
         from zarrds.datasets.reading.trees import tree_of  # which no other function needs
 
-        groups = self._open_groups("open_datatree", filename_or_obj, options)
-        tree = tree_of(groups)
-        unindexed = {f"/{path.strip('./')}": names for path, ds in groups.items() if (names := unindexed_of(ds))}
-        return tree_without_default_indexes(tree, unindexed) if unindexed else tree
+        return tree_of(self._open_groups("open_datatree", filename_or_obj, options))
 
     def open_groups_as_dict(self, filename_or_obj: Any, **options: Any) -> dict[str, xr.Dataset]:
         """Open a group and all groups below it, by path; parameters and errors are `open_dataset`'s.

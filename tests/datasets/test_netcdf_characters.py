@@ -204,3 +204,24 @@ def test_characters_that_are_stored_as_such(source: Path, path: Path) -> None:
         load(path, "zarrds").to_netcdf(made := source.with_name("made.nc"))
     with xr.open_dataset(made) as read:
         assert read.name.values.tolist() == NAMES
+
+
+@pytest.mark.filterwarnings("error::xarray.SerializationWarning")
+@pytest.mark.parametrize("encoding", [None, "utf-8"])
+def test_what_stands_where_nothing_was_written(tmp_path: Path, path: Path, encoding: str | None) -> None:
+    """As profiles of floats have it; text that is that alone is missing to xarray."""
+    with netCDF4.Dataset(source := tmp_path / "source.nc", "w") as file:
+        file.createDimension("x", 3)
+        file.createDimension("STRING4", 4)
+        variable = file.createVariable("v", "S1", ("x", "STRING4"), fill_value=b" ")
+        variable[:] = np.array([b"ab  ", b"cd", b" "], "S4").view("S1").reshape(3, 4)
+        if encoding is not None:
+            variable._Encoding = encoding
+    with xr.open_dataset(source) as given:
+        zarrds.save(given, path)
+        found = load(path, "zarrds")
+        xr.testing.assert_identical(found, given.load())
+    found.to_netcdf(made := tmp_path / "made.nc")
+    with netCDF4.Dataset(made) as file:
+        assert getattr(file["v"], "_FillValue", None) == (None if encoding else b" ")  # both xarray cannot write
+        assert file["v"].dimensions == ("x", "STRING4")

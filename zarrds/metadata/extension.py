@@ -24,6 +24,7 @@ from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node
 from zarrds.metadata.rectilinear import runs_within
 
 __all__ = [
+    "ENUMERATION",
     "MEMBER",
     "ORDER",
     "STATISTICS",
@@ -50,6 +51,8 @@ MEMBER = "zarrds"
 ORDER = "order"
 # the note of an array that there are statistics of its chunks, which writers are to keep right
 STATISTICS = "statistics"
+# the note of integers that are an enumeration in netCDF
+ENUMERATION = "enumeration"
 # the note of a group that dimensions were unlimited in the netCDF file that it comes from
 UNLIMITED = "unlimited_dims"
 _ID = re.compile(r"[0-9a-f]{16}\Z")

@@ -15,6 +15,7 @@ import numpy as np
 from zarrds.arrays.array import Array
 from zarrds.datasets.encoding.attributes import decoded_attributes
 from zarrds.datasets.encoding.characters import noted_characters
+from zarrds.datasets.encoding.enumerations import noted_enumeration
 from zarrds.engine.blocks import block_shape, blocks
 from zarrds.errors import EncodingError
 from zarrds.metadata.formats import spec_of
@@ -28,6 +29,7 @@ __all__ = [
     "check_name",
     "copy_values",
     "create_variable",
+    "enumeration_type",
     "netcdf_dtype",
     "selected_shape",
     "set_attributes",
@@ -202,6 +204,28 @@ def _is_noted_so(metadata: ArrayMetadata, dimension: str) -> bool:
     return noted is not None and noted.dimension == dimension and metadata.data_type.dtype.kind == "S"
 
 
+def enumeration_type(group: Any, array: Array) -> Any:
+    """The type of netCDF that an array of integers was noted to be of, made in a group unless it is there.
+
+    None if nothing is noted, or an element has no name there.
+    """
+    noted = noted_enumeration(array.metadata)
+    if noted is None or not _is_name(noted.name):
+        return None
+    allowed = list(noted.members.values())
+    fill_value = attributes_of(array.metadata).get("_FillValue", allowed[0])
+    parts = blocks(array.shape, block_shape(array.shape, array.chunks, array.dtype.itemsize))
+    if fill_value not in allowed or not all(np.isin(array[part], allowed).all() for part in parts):
+        return None
+    there = group.enumtypes.get(noted.name)
+    if there is not None:
+        is_same = there.enum_dict == noted.members and there.dtype == array.dtype
+        return there if is_same else None
+    if noted.name in group.variables:
+        return None
+    return group.createEnumType(array.dtype.newbyteorder("="), noted.name, dict(noted.members))
+
+
 def create_variable(group: Any, name: str, array: Array, dims: tuple[tuple[str, int], ...], *, deflate: int) -> Any:
     """A variable of netCDF4 for an array, with its attributes and no values yet; its dimensions are there."""
     metadata = array.metadata
@@ -210,6 +234,8 @@ def create_variable(group: Any, name: str, array: Array, dims: tuple[tuple[str, 
     if metadata.data_type.dtype.kind == "b":
         attributes.setdefault("dtype", "bool")  # as xarray has it
     fill_value = attributes.pop("_FillValue", None)
+    if metadata.data_type.dtype.kind == "S" and (noted := noted_characters(metadata)) and noted.fill_value is not None:
+        fill_value = noted.fill_value.encode("latin-1")
     chunks = dict(zip(dims_of(array.path, metadata), array.chunks, strict=True))
     options: dict[str, Any] = {}
     if dtype is not str and dims and all(size for _, size in dims):
@@ -218,7 +244,8 @@ def create_variable(group: Any, name: str, array: Array, dims: tuple[tuple[str, 
             options |= {"compression": "zlib", "complevel": deflate, "shuffle": True}
     if fill_value is not None and dtype is not str:
         options["fill_value"] = np.array(fill_value).astype(dtype)[()] if dtype.kind != "S" else fill_value
-    variable = group.createVariable(name, dtype, [dim for dim, _ in dims], **options)
+    kind = enumeration_type(group, array)
+    variable = group.createVariable(name, dtype if kind is None else kind, [dim for dim, _ in dims], **options)
     variable.set_auto_maskandscale(False)
     variable.set_auto_chartostring(False)
     set_attributes(variable, array.path, attributes)

@@ -33,16 +33,20 @@ class Characters:
         Its size.
     encoding : str or None
         Of text: ``utf-8``, for example.
+    fill_value : str or None
+        The character that stands where nothing was written.
     """
 
     dimension: str
     length: int
     encoding: str | None = None
+    fill_value: str | None = None
 
     def to_json(self) -> JSONObject:
         """As it is noted."""
         text = {} if self.encoding is None else {"encoding": self.encoding}
-        return {"dimension": self.dimension, "length": self.length, **text}
+        fill_value = {} if self.fill_value is None else {"fill_value": self.fill_value}
+        return {"dimension": self.dimension, "length": self.length, **text, **fill_value}
 
 
 def characters_of(encoding: Mapping[str, Any]) -> Characters | None:
@@ -51,20 +55,24 @@ def characters_of(encoding: Mapping[str, Any]) -> Characters | None:
     Examples
     --------
     >>> characters_of({"dtype": np.dtype("S1"), "char_dim_name": "strlen", "original_shape": (3, 8)})
-    Characters(dimension='strlen', length=8, encoding=None)
+    Characters(dimension='strlen', length=8, encoding=None, fill_value=None)
     """
     shape = encoding.get("original_shape")
     if not isinstance(shape, tuple) or not shape or not _is_single(encoding.get("dtype")):
         return None
     length = int(shape[-1]) if isinstance(shape[-1], np.integer) else shape[-1]
-    return _checked(encoding.get("char_dim_name"), length, encoding.get("_Encoding"))
+    fill_value = encoding.get("_FillValue")
+    character = fill_value.decode("latin-1") if isinstance(fill_value, bytes) else None
+    return _checked(encoding.get("char_dim_name"), length, encoding.get("_Encoding"), character)
 
 
-def _checked(name: Any, length: Any, text: Any) -> Characters | None:
+def _checked(name: Any, length: Any, text: Any, character: Any) -> Characters | None:
     """What is said of characters, if that can be."""
     if not isinstance(name, str) or type(length) is not int or length < 0:
         return None
-    return Characters(name, length, text if isinstance(text, str) and _is_encoding(text) else None)
+    is_character = isinstance(character, str) and len(character) == 1 and character <= "\xff"
+    encoding = text if isinstance(text, str) and _is_encoding(text) else None
+    return Characters(name, length, encoding, character if is_character else None)
 
 
 def _is_encoding(name: str) -> bool:
@@ -86,7 +94,7 @@ def noted_characters(metadata: ArrayMetadata) -> Characters | None:
     """What is noted of an array of text or bytes; None if that is nothing, or not well-formed."""
     if metadata.data_type.dtype.kind not in "SOU" or not isinstance(note := note_of(metadata, CHARACTERS), dict):
         return None
-    return _checked(note.get("dimension"), note.get("length"), note.get("encoding"))
+    return _checked(note.get("dimension"), note.get("length"), note.get("encoding"), note.get("fill_value"))
 
 
 def encoding_of_text(
@@ -99,7 +107,9 @@ def encoding_of_text(
     """
     noted = noted_characters(metadata)
     if noted is not None and not any(noted.dimension in (name, *_dimensions(each)) for name, each in group.items()):
-        text = {} if noted.encoding is None else {"_Encoding": noted.encoding}
+        text: dict[str, Any] = {} if noted.encoding is None else {"_Encoding": noted.encoding}
+        if noted.fill_value is not None and not text:  # which xarray cannot write beside an encoding
+            text["_FillValue"] = np.bytes_(noted.fill_value.encode("latin-1"))
         shape = (*metadata.shape, noted.length)
         # no serializer of text: bytes are made of it
         kept = {key: value for key, value in encoding.items() if key != "serializer"}

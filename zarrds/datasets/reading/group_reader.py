@@ -25,7 +25,7 @@ from zarrds.datasets.reading.roles import Roles, move_attributes, roles_of
 from zarrds.datasets.reading.strange import LeftOut, check_phony_dims, children_of, groups_below, named
 from zarrds.errors import ConflictError, LabelError, MetadataError, UndecodableError, ZarrdsError
 from zarrds.metadata.attributes import apart_attributes
-from zarrds.metadata.extension import UNLIMITED, note_of, unlimited_dims
+from zarrds.metadata.extension import ENUMERATION, UNLIMITED, note_of, unlimited_dims
 from zarrds.metadata.fetched import Watched
 from zarrds.metadata.formats import module_of, spec_of, v2, v3
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata
@@ -255,6 +255,10 @@ class GroupReader:
                     from zarrds.datasets.encoding.characters import encoding_of_text  # of text alone
 
                     variable.encoding = encoding_of_text(variable.encoding, metadata, arrays)
+                elif note_of(metadata, ENUMERATION) is not None:
+                    from zarrds.datasets.encoding.enumerations import with_names  # of enumerations alone
+
+                    variable.encoding = with_names(variable.encoding, metadata)
                 variables[None if name == NONE_VAR_NAME else name] = variable
             except MetadataError as error:
                 left_out.add(where, error)

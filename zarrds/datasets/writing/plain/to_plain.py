@@ -25,6 +25,7 @@ from zarrds.compat.xarray_internals import (
 )
 from zarrds.datasets.encoding.characters import CHARACTERS, OF_CHARACTERS, characters_of
 from zarrds.datasets.encoding.dataset import Encoding, stored_name
+from zarrds.datasets.encoding.enumerations import enumeration_of
 from zarrds.datasets.encoding.exact.attempt import is_time, lazy_units
 from zarrds.datasets.encoding.exact.blocks import computed_to_see
 from zarrds.datasets.reading.notes import MULTI_INDEX, PANDAS, RANGES, GroupNotes
@@ -40,6 +41,7 @@ from zarrds.errors import EncodingError, UnsupportedError, ZarrdsError, locating
 from zarrds.labels.kinds.mixtures import check_one_kind_of_text
 from zarrds.labels.kinds.table import Plain, added_attributes, decode_options, to_plain
 from zarrds.metadata.attributes import ATTRIBUTES, MARKERS, SCALE, noted_apart
+from zarrds.metadata.extension import ENUMERATION
 from zarrds.metadata.fields import JSON, JSONObject, Raw, an_object
 
 __all__ = ["PlainDataset", "plain_dataset"]
@@ -126,7 +128,7 @@ def plain_dataset(
     dataset = with_true_coordinates(dataset)
     maker = _Maker(dataset, PlainTarget(stored or GroupNotes(), arrays, categories or {}, asked or {}, kept))
     for name, variable in dataset.variables.items():
-        maker.add(name, maker.without_characters(name, variable))
+        maker.add(name, maker.with_netcdf_types_noted(name, variable))
     return maker.result()
 
 
@@ -150,15 +152,19 @@ class _Maker:
         self._extended: dict[str, str] = {}
         self._is_changed = False
 
-    def without_characters(self, name: Hashable, variable: xr.Variable) -> xr.Variable:
-        """Text that was characters in a netCDF file as that of any other, with a note of what they were."""
+    def with_netcdf_types_noted(self, name: Hashable, variable: xr.Variable) -> xr.Variable:
+        """The same as Zarr has it, with a note of what a netCDF file had: text of characters, an enumeration."""
+        is_asked = self._target.is_dtype_asked(name)
+        if variable.dtype.kind in "iuf" and not is_asked and (names := enumeration_of(variable.encoding)) is not None:
+            self._note(name, ENUMERATION, names.to_json())
         if variable.dtype.kind not in "OUST" or (characters := characters_of(variable.encoding)) is None:
             return variable
-        if not self._target.is_dtype_asked(name):
+        if not is_asked:
             self._note(name, CHARACTERS, characters.to_json())
         self._is_changed = True
+        said = OF_CHARACTERS if characters.fill_value is None else {*OF_CHARACTERS, "_FillValue"}
         text = variable.copy(deep=False)
-        text.encoding = {key: value for key, value in variable.encoding.items() if key not in OF_CHARACTERS}
+        text.encoding = {key: value for key, value in variable.encoding.items() if key not in said}
         return text
 
     def add(self, name: Hashable, variable: xr.Variable) -> None:

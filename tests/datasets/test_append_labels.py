@@ -394,3 +394,14 @@ def test_masks_that_another_file_has_as_numbers(dtypes: tuple[str, str]) -> None
     for wrong in ([1, 1, 1], [2, 0, 1] if "bool" in dtypes[0] else [0, 0, 0]):
         with pytest.raises(LabelError, match="'mask' are not those of the store"):
             zarrds.save(day(2, wrong, dtypes[1]), store, append_dim="time")
+
+
+def test_masks_that_are_coordinates_are_the_same_too() -> None:
+    store = zarrds.MemoryStore()
+    ds = xr.Dataset({"v": (("time", "x"), np.zeros((1, 2)))}, {"time": [0], "mask": ("x", [True, False])})
+    zarrds.save(ds, store)
+    zarrds.save(ds.assign_coords(time=[1], mask=("x", np.array([1, 0], "u1"))), store, append_dim="time")
+    found = xr.open_dataset(store, engine="zarrds")
+    assert found.mask.values.tolist() == [True, False]
+    with pytest.raises(LabelError, match="expected False, found True"):
+        zarrds.save(ds.assign_coords(time=[2], mask=("x", [True, True])), store, append_dim="time")

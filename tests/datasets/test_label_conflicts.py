@@ -222,6 +222,23 @@ def test_evenly_spaced_coordinates_beside_a_range() -> None:
     }
 
 
+@pytest.mark.parametrize("name", ["x", "place"])
+@pytest.mark.parametrize("written", [["v", "w"], ["v"], []])
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_evenly_spaced_labels_for_what_is_stored_without(name: str, written: list[str], zarr_format: Any) -> None:
+    plain = xr.Dataset({"v": ("x", [1, 2]), "w": ("x", [3, 4])})
+    labels = _labels(xr.indexes.RangeIndex.arange(5.0, 7.0, dim="x", coord_name=name))
+    store = zarrds.MemoryStore()
+    zarrds.save(plain, store, zarr_format=zarr_format)
+    zarrds.save(plain[written].assign_coords(labels), store, mode="a")
+    found = open_zarrds(store)
+    xr.testing.assert_identical(found, plain.assign_coords(labels))
+    assert isinstance(found.xindexes[name], xr.indexes.RangeIndex)
+    zarrds.save(plain[["v"]] + 1, store, mode="a")
+    assert open_zarrds(store)[name].values.tolist() == [5.0, 6.0]
+    assert zarrds.verify(store).ok
+
+
 @pytest.mark.parametrize("how", [{"append_dim": "x"}, {"region": {"x": slice(1, 3)}}])
 def test_evenly_spaced_labels_among_a_range(how: dict[str, Any]) -> None:
     whole = xr.Dataset({"v": ("x", np.arange(6.0))}, {"x": pd.RangeIndex(6)})

@@ -13,7 +13,7 @@ from zarrds.datasets.encoding.dataset import Encoding, encode_variable, stored_n
 from zarrds.datasets.encoding.exact.lossy_codecs import proven
 from zarrds.datasets.encoding.new_variable import NewVariable
 from zarrds.datasets.reading.notes import PANDAS
-from zarrds.datasets.reading.roles import INDEX, NO_INDEX
+from zarrds.datasets.reading.roles import INDEX, NO_INDEX, RANGE_INDEXES
 from zarrds.datasets.writing.attributes import with_flags, with_given_attributes, with_variable_attributes
 from zarrds.datasets.writing.changes import ArrayChange, UpdateOptions
 from zarrds.datasets.writing.hints import with_chunks_of
@@ -151,8 +151,12 @@ def _with_notes_given(name: str, metadata: ArrayMetadata, plain: PlainDataset) -
 
     Without an index one that is stored stays.
     """
-    metadata = with_more_noted(metadata, plain.notes.get(name, {}).get(ATTRIBUTES))
-    given = plain.notes.get(name, {}).get(INDEX)
+    notes = plain.notes.get(name, {})
+    metadata = with_more_noted(metadata, notes.get(ATTRIBUTES))
+    if isinstance(ranges := notes.get(RANGE_INDEXES), dict):
+        known = note_of(metadata, RANGE_INDEXES)
+        metadata = with_note(metadata, RANGE_INDEXES, {**ranges, **(known if isinstance(known, dict) else {})})
+    given = notes.get(INDEX)
     is_noted = given not in (None, NO_INDEX)
     # that of a dimension needs no note
     is_default = given is None and name in plain.labels and note_of(metadata, INDEX) == NO_INDEX

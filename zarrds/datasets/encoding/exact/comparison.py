@@ -102,7 +102,7 @@ def masks_as_numbers(one: Array, other: Array) -> tuple[Array, Array]:
     (array([1, 0], dtype=int8), array([1, 0], dtype=uint8))
     """
     kinds = {one.dtype.kind, other.dtype.kind}
-    if "b" not in kinds or not kinds < set("biuf"):
+    if "b" not in kinds or len(kinds) == 1 or not kinds < set("biuf"):
         return one, other
     as_number = [array.astype(np.int8) if array.dtype.kind == "b" else array for array in (one, other)]
     return as_number[0], as_number[1]

@@ -284,7 +284,7 @@ def check_same_labels(
         one, other = stored[part].load(), new[part]
         sides = [np.asarray(v.values).ravel() for v in (one, other if read is None else read(one, other))]
         before, after = map(as_array, sides)
-        if what == "values":
+        if what == "values" or name not in stored.dims:
             before, after = masks_as_numbers(before, after)
         if (equal := equal_structures(*sides)) is None:
             _, old, fresh = comparable(name, before, after)
